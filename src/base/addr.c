@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/addr.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <errno.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+static int
+bad_portal(struct lunette_error *err, const char *text, size_t len, const char *why)
+{
+    return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "portal \"%.*s\": %s",
+                        len > 100 ? 100 : (int)len, text, why);
+}
+
+/* Decimal in [min, max] filling text[0..len) exactly. */
+static bool
+parse_decimal(const char *text, size_t len, uint32_t max, uint32_t *ret)
+{
+    uint32_t v = 0;
+
+    if (len == 0 || len > 5)
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        if (text[i] < '0' || text[i] > '9')
+            return false;
+        v = v * 10 + (uint32_t)(text[i] - '0');
+    }
+    if (v > max)
+        return false;
+    *ret = v;
+    return true;
+}
+
+static bool
+host_char_ok(char c)
+{
+    return isalnum((unsigned char)c) || strchr("-._:%", c) != NULL;
+}
+
+int
+portal_parse(const char *text, size_t len, struct portal *ret, struct lunette_error *err)
+{
+    const char *host = text, *comma, *port = NULL;
+    size_t host_len, port_len = 0, addr_len = len;
+    uint32_t tpgt = 0, port_no = ISCSI_PORT;
+    struct portal p = {.tpgt = -1};
+
+    comma = memchr(text, ',', len);
+    if (comma != NULL) {
+        addr_len = (size_t)(comma - text);
+        if (!parse_decimal(comma + 1, len - addr_len - 1, 65535, &tpgt))
+            return bad_portal(err, text, len, "the portal group tag after ',' must be 0..65535");
+        p.tpgt = (int32_t)tpgt;
+    }
+    host_len = addr_len;
+    if (addr_len > 0 && text[0] == '[') {
+        const char *end = memchr(text, ']', addr_len);
+        size_t rest;
+
+        if (end == NULL)
+            return bad_portal(err, text, len, "']' is missing");
+        host = text + 1;
+        host_len = (size_t)(end - host);
+        rest = addr_len - host_len - 2;
+        if (rest > 0) {
+            if (end[1] != ':')
+                return bad_portal(err, text, len, "expected ':' after ']'");
+            port = end + 2;
+            port_len = rest - 1;
+        }
+    } else {
+        const char *colon = memchr(text, ':', addr_len);
+
+        if (colon != NULL && memchr(colon + 1, ':', addr_len - (size_t)(colon - text) - 1) == NULL) {
+            host_len = (size_t)(colon - text);
+            port = colon + 1;
+            port_len = addr_len - host_len - 1;
+        }
+    }
+    if (port != NULL && (!parse_decimal(port, port_len, 65535, &port_no) || port_no == 0))
+        return bad_portal(err, text, len, "the port must be 1..65535");
+    if (host_len == 0)
+        return bad_portal(err, text, len, "the host is missing");
+    if (host_len > HOST_MAX)
+        return bad_portal(err, text, len, "the host is longer than 255 bytes");
+    for (size_t i = 0; i < host_len; i++) {
+        if (!host_char_ok(host[i]))
+            return bad_portal(err, text, len, "the host holds a character that no host has");
+    }
+    memcpy(p.host, host, host_len);
+    p.port = (uint16_t)port_no;
+    *ret = p;
+    return 0;
+}
+
+const char *
+portal_format(const struct portal *p, char *buf, size_t size)
+{
+    bool v6 = strchr(p->host, ':') != NULL;
+
+    (void)snprintf(buf, size, "%s%s%s:%u", v6 ? "[" : "", p->host, v6 ? "]" : "", p->port);
+    return buf;
+}
+
+const char *
+sock_addr_format(const struct sock_addr *a, char *buf, size_t size)
+{
+    char host[INET6_ADDRSTRLEN] = "?", scope[IF_NAMESIZE + 1] = "";
+
+    if (a->ss.ss_family == AF_INET) {
+        const struct sockaddr_in *in = (const void *)&a->ss;
+
+        (void)inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host));
+        (void)snprintf(buf, size, "%s:%u", host, ntohs(in->sin_port));
+    } else {
+        const struct sockaddr_in6 *in6 = (const void *)&a->ss;
+
+        (void)inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
+        if (in6->sin6_scope_id != 0) {
+            scope[0] = '%';
+            if (if_indextoname(in6->sin6_scope_id, scope + 1) == NULL)
+                (void)snprintf(scope + 1, sizeof(scope) - 1, "%u", in6->sin6_scope_id);
+        }
+        (void)snprintf(buf, size, "[%s%s]:%u", host, scope, ntohs(in6->sin6_port));
+    }
+    return buf;
+}
+
+static bool
+all_hex(const char *s, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (!isxdigit((unsigned char)s[i]))
+            return false;
+    }
+    return true;
+}
+
+/* After "iqn.": yyyy-mm.naming-authority[:anything] */
+static const char *
+iqn_fault(const char *s, size_t n)
+{
+    if (n < 7 || s[4] != '-' || s[7 - 1] == '.')
+        return "an iqn name starts with iqn.YYYY-MM.";
+    for (size_t i = 0; i < 7; i++) {
+        if (i != 4 && (s[i] < '0' || s[i] > '9'))
+            return "an iqn name starts with iqn.YYYY-MM.";
+    }
+    if ((s[5] == '0' && s[6] == '0') || s[5] > '1' || (s[5] == '1' && s[6] > '2'))
+        return "the month of an iqn name is 01..12";
+    if (n < 9 || s[7] != '.' || s[8] == ':')
+        return "an iqn name needs a reversed domain after the date";
+    return NULL;
+}
+
+int
+iscsi_name_normalize(const char *name, size_t len, char *ret, struct lunette_error *err)
+{
+    char out[ISCSI_NAME_MAX + 1];
+    const char *why = NULL;
+
+    if (len == 0 || len > ISCSI_NAME_MAX)
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                            "an iSCSI name has 1..%d bytes, this one has %zu", ISCSI_NAME_MAX, len);
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)name[i];
+
+        if (c >= 'A' && c <= 'Z')
+            c = (unsigned char)(c - 'A' + 'a'); /* RFC 3722, table B.2 */
+        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == ':'))
+            return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                                "iSCSI name: byte %02x at position %zu is not allowed "
+                                "(a-z 0-9 - . : only)",
+                                c, i);
+        out[i] = (char)c;
+    }
+    out[len] = '\0';
+    if (strncmp(out, "iqn.", 4) == 0)
+        why = iqn_fault(out + 4, len - 4);
+    else if (strncmp(out, "eui.", 4) == 0)
+        why = len == 20 && all_hex(out + 4, 16) ? NULL : "an eui name is eui. and 16 hex digits";
+    else if (strncmp(out, "naa.", 4) == 0)
+        why = (len == 20 || len == 36) && all_hex(out + 4, len - 4)
+                  ? NULL
+                  : "a naa name is naa. and 16 or 32 hex digits";
+    else
+        why = "an iSCSI name starts with iqn., eui. or naa.";
+    if (why != NULL)
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "iSCSI name \"%s\": %s", out, why);
+    memcpy(ret, out, len + 1);
+    return 0;
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/err.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+int
+lunette_fail(struct lunette_error *err, int code, enum lunette_domain dom, uint32_t detail,
+             const char *fmt, ...)
+{
+    va_list ap;
+
+    assert(code < 0);
+    if (err == NULL)
+        return code;
+    err->code = code;
+    err->domain = dom;
+    err->detail = detail;
+    va_start(ap, fmt);
+    (void)vsnprintf(err->msg, sizeof(err->msg), fmt, ap);
+    va_end(ap);
+    return code;
+}
+
+int
+lunette_fail_prefix(struct lunette_error *err, int code, const char *fmt, ...)
+{
+    struct lunette_error old;
+    va_list ap;
+    int n;
+
+    assert(code < 0);
+    if (err == NULL)
+        return code;
+    old = *err;
+    va_start(ap, fmt);
+    n = vsnprintf(err->msg, sizeof(err->msg), fmt, ap);
+    va_end(ap);
+    if (n >= 0 && (size_t)n < sizeof(err->msg))
+        (void)snprintf(err->msg + n, sizeof(err->msg) - (size_t)n, ": %s", old.msg);
+    return code;
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/* base/err.h - filling in a struct lunette_error. */
+#ifndef BASE_ERR_H
+#define BASE_ERR_H
+
+#include "lunette/error.h"
+
+/* Fills *err (if not NULL) and returns code, so that `return lunette_fail(...)` reads as one step.
+ * code must be negative. */
+int lunette_fail(struct lunette_error *err, int code, enum lunette_domain dom, uint32_t detail,
+                 const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+
+/* Puts "text: " before the message that is already in *err (if not NULL); returns code. */
+int lunette_fail_prefix(struct lunette_error *err, int code, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#endif

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/* base/sg.h - a slice of a scatter-gather list: bytes [skip, skip + len) of an iovec array.
+ *
+ * A request that is split needs no new iovec array, only another slice; the
+ * array stays the submitter's until the request completes.
+ */
+#ifndef BASE_SG_H
+#define BASE_SG_H
+
+#include <assert.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/uio.h>
+
+struct sg {
+    const struct iovec *iov;
+    uint32_t iovcnt;
+    uint32_t len;  /* bytes; 0: no data */
+    uint64_t skip; /* bytes of iov before the slice */
+};
+
+/* Where a walk along a slice stands; seeking forward is cheap, backward starts again. */
+struct sg_cursor {
+    uint32_t idx;  /* iovec */
+    uint32_t at;   /* offset within the slice that idx/in_iov stand for */
+    size_t in_iov; /* bytes into iov[idx] */
+};
+
+struct sg sg_from_iov(const struct iovec *iov, uint32_t iovcnt, uint64_t skip, uint32_t len);
+
+void sg_cursor_init(struct sg_cursor *c, const struct sg *s);
+
+/* Moves to `offset` (<= s->len) of the slice. */
+void sg_cursor_seek(struct sg_cursor *c, const struct sg *s, uint32_t offset);
+
+/* Fills up to max iovecs with the bytes [cursor, cursor + len) and moves past them; stops early
+ * when `max` is reached.  *ret_len: bytes described.  Returns the number of iovecs. */
+int sg_cursor_map(struct sg_cursor *c, const struct sg *s, uint32_t len, struct iovec *iov, int max,
+                  uint32_t *ret_len);
+
+/* Copies between flat memory and the slice at the cursor; len must fit into what is left. */
+void sg_copy_to(struct sg_cursor *c, const struct sg *s, const void *src, uint32_t len);
+void sg_copy_from(struct sg_cursor *c, const struct sg *s, void *dst, uint32_t len);
+
+#endif

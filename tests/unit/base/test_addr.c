@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/test.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/addr.h"
+
+static void
+test_portals(void **state)
+{
+    static const struct {
+        const char *text, *host;
+        int port, tpgt, r;
+    } rows[] = {
+        {"127.0.0.1", "127.0.0.1", 3260, -1, 0},
+        {"127.0.0.1:13260", "127.0.0.1", 13260, -1, 0},
+        {"host.example:1,7", "host.example", 1, 7, 0},
+        {"[fe80::1%eth0]:3261,0", "fe80::1%eth0", 3261, 0, 0},
+        {"[::1]", "::1", 3260, -1, 0},
+        {"::1", "::1", 3260, -1, 0},
+        {"", "", 0, 0, -EINVAL},
+        {":3260", "", 0, 0, -EINVAL},
+        {"a:0", "", 0, 0, -EINVAL},
+        {"a:65536", "", 0, 0, -EINVAL},
+        {"a:12x", "", 0, 0, -EINVAL},
+        {"[::1", "", 0, 0, -EINVAL},
+        {"[::1]3260", "", 0, 0, -EINVAL},
+        {"a,65536", "", 0, 0, -EINVAL},
+        {"a b", "", 0, 0, -EINVAL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct portal p = {.port = 9};
+        struct lunette_error err = {0};
+        char buf[PORTAL_TEXT_MAX];
+
+        assert_int_equal(portal_parse(rows[i].text, strlen(rows[i].text), &p, &err), rows[i].r);
+        if (rows[i].r < 0) {
+            assert_int_equal(p.port, 9);
+            assert_true(err.msg[0] != '\0');
+            continue;
+        }
+        assert_string_equal(p.host, rows[i].host);
+        assert_int_equal(p.port, rows[i].port);
+        assert_int_equal(p.tpgt, rows[i].tpgt);
+        portal_format(&p, buf, sizeof(buf));
+        assert_int_equal(portal_parse(buf, strlen(buf), &p, NULL), 0);
+        assert_string_equal(p.host, rows[i].host);
+    }
+}
+
+/* CONFORMANCE NAME-02..10 */
+static void
+test_names(void **state)
+{
+    static const char *good[] = {"iqn.2001-04.com.example", "iqn.2001-04.com.example:a:b.c-d",
+                                 "eui.02004567A425678D", "naa.52004567BA64678D",
+                                 "naa.62004567BA64678D0123456789ABCDEF"};
+    static const char *bad[] = {"",
+                                "iqn.01-04.x",
+                                "iqn.2001-00.x",
+                                "iqn.2001-13.x",
+                                "iqn.200104.x",
+                                "iqn.2001-04.",
+                                "iqn.2001-04.:x",
+                                "eui.02004567a425678",
+                                "eui.02004567a425678dd",
+                                "eui.02004567a425678g",
+                                "naa.5200456",
+                                "naa.62004567BA64678D0123456",
+                                "foo.x",
+                                "iqn.2001-04.com.ex ample",
+                                "iqn.2001-04.com.ex_ample",
+                                "iqn.2001-04.com.\xc3\xa9"};
+    char out[ISCSI_NAME_MAX + 1], longest[ISCSI_NAME_MAX + 2];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+        assert_int_equal(iscsi_name_normalize(good[i], strlen(good[i]), out, NULL), 0);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        assert_int_equal(iscsi_name_normalize(bad[i], strlen(bad[i]), out, NULL), -EINVAL);
+    assert_int_equal(iscsi_name_normalize("IQN.2001-04.COM.Example:X", 25, out, NULL), 0);
+    assert_string_equal(out, "iqn.2001-04.com.example:x");
+    memset(longest, 'a', sizeof(longest));
+    memcpy(longest, "iqn.2001-04.", 12);
+    assert_int_equal(iscsi_name_normalize(longest, 223, out, NULL), 0);
+    assert_int_equal(iscsi_name_normalize(longest, 224, out, NULL), -EINVAL);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_portals), cmocka_unit_test(test_names)};
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/test.h"
+
+#include "base/sg.h"
+
+static void
+test_walk_with_empty_iovecs(void **state)
+{
+    char buf[16] = "0123456789abcde";
+    struct iovec iov[] = {{buf, 3}, {buf, 0}, {buf + 3, 7}, {buf + 10, 0}, {buf + 10, 5}};
+    struct sg s = sg_from_iov(iov, 5, 2, 12);
+    struct sg_cursor c;
+    char out[13] = "";
+
+    (void)state;
+    sg_cursor_init(&c, &s);
+    sg_copy_from(&c, &s, out, 12);
+    assert_string_equal(out, "23456789abcd");
+    sg_cursor_seek(&c, &s, 4);
+    memset(out, 0, sizeof(out));
+    sg_copy_from(&c, &s, out, 3);
+    assert_string_equal(out, "678");
+}
+
+static void
+test_map_is_bounded(void **state)
+{
+    char buf[10];
+    struct iovec iov[] = {{buf, 4}, {buf + 4, 4}, {buf + 8, 2}}, out[2];
+    struct sg s = sg_from_iov(iov, 3, 0, 10);
+    struct sg_cursor c;
+    uint32_t len = 0;
+
+    (void)state;
+    sg_cursor_init(&c, &s);
+    assert_int_equal(sg_cursor_map(&c, &s, 10, out, 2, &len), 2);
+    assert_int_equal(len, 8);
+    assert_int_equal(sg_cursor_map(&c, &s, 2, out, 2, &len), 1);
+    assert_ptr_equal(out[0].iov_base, buf + 8);
+    assert_int_equal(len, 2);
+}
+
+static void
+test_copy_to_at_every_cut(void **state)
+{
+    (void)state;
+    for (size_t cut = 0; cut <= 9; cut++) {
+        char dst[9] = {0};
+        struct iovec iov[] = {{dst, cut}, {dst + cut, 9 - cut}};
+        struct sg s = sg_from_iov(iov, 2, 1, 8);
+        struct sg_cursor c;
+
+        sg_cursor_init(&c, &s);
+        sg_copy_to(&c, &s, "abc", 3);
+        sg_copy_to(&c, &s, "defgh", 5);
+        assert_memory_equal(dst, "\0abcdefgh", 9);
+    }
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_walk_with_empty_iovecs),
+        cmocka_unit_test(test_map_is_bounded),
+        cmocka_unit_test(test_copy_to_at_every_cut),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
