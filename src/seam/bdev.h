@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+/* seam/bdev.h - block devices: what exports and the API submit to, and what a driver takes.
+ *
+ * Upper half: struct bdev with queues that take struct bdev_req.  Lower half:
+ * struct blk_request, a tagged piece of a bdev_req within the driver's limits,
+ * handed to struct bdev_driver_ops.  A filter or multipath is a bdev on a bdev.
+ *
+ * A queue lives on one loop and is used on its thread only: no lock.
+ */
+#ifndef SEAM_BDEV_H
+#define SEAM_BDEV_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/list.h"
+#include "base/sg.h"
+#include "seam/host.h" /* SCSI_SENSE_MAX, for pass-through */
+
+struct loop;
+struct bdev;
+struct bdev_queue;
+
+enum bdev_op {
+    BDEV_READ,
+    BDEV_WRITE,
+    BDEV_FLUSH,            /* everything completed before is on stable storage */
+    BDEV_DISCARD,          /* a hint: contents become undefined (or zero) */
+    BDEV_WRITE_ZEROES,     /* not a hint */
+    BDEV_COMPARE_WRITE,    /* data: compare part, then write part, offset/len of one part */
+    BDEV_SCSI,             /* pass-through of one CDB; bypasses limits and retries */
+    BDEV_NOPS,
+};
+
+#define BDEV_F_FUA (1u << 0)      /* write through the cache */
+#define BDEV_F_NO_UNMAP (1u << 1) /* write zeroes: allocate */
+#define BDEV_F_FAILFAST (1u << 2) /* no retries of transport errors: a multipath has another path */
+
+/* How a request ended, kept as the device told it. */
+struct bdev_result {
+    int err;               /* 0 or -errno */
+    uint8_t host_result;   /* enum scsi_host_result */
+    uint8_t scsi_status;   /* SAM status */
+    uint16_t sense_len;
+    uint32_t resid;        /* pass-through: bytes of the data phase that did not move */
+    bool overflow;         /* pass-through: the target had more */
+};
+
+/* One request; the submitter's memory until done, untouched by it meanwhile. */
+struct bdev_req {
+    enum bdev_op op;
+    uint32_t flags;
+    uint64_t offset; /* bytes, a multiple of the logical block */
+    uint64_t len;    /* bytes; data requests: also the bytes in data */
+    const struct iovec *iov; /* data; the array and the memory stay the submitter's until done */
+    uint32_t iovcnt;
+    uint32_t timeout_ms;     /* 0: the device's default */
+    void (*done)(struct bdev_req *r); /* once, later, on the queue's loop */
+
+    /* BDEV_SCSI */
+    const uint8_t *cdb;
+    uint16_t cdb_len;
+    struct sg out, in;
+
+    /* out */
+    struct bdev_result result;
+    uint8_t *sense; /* NULL, or SCSI_SENSE_MAX bytes of the submitter's for the sense data */
+
+    /* block/'s while it owns the request */
+    struct list node;
+    uint64_t issued;   /* bytes already cut into pieces */
+    uint32_t pieces;   /* pieces outstanding */
+};
+
+/* What the device can do; in bytes, 0 where not told, unless said. */
+struct bdev_limits {
+    uint64_t size;             /* bytes */
+    uint32_t block_size;       /* logical block, a power of two */
+    uint32_t physical_block;   /* >= block_size */
+    uint64_t max_transfer;     /* read, write: one piece; never 0 */
+    uint64_t opt_transfer;     /* good size */
+    uint32_t max_sg;           /* iovecs of one piece; never 0 */
+    uint64_t max_discard;      /* 0: no discard */
+    uint64_t discard_granularity;
+    uint64_t max_write_zeroes; /* 0: block/ writes zero pages instead */
+    uint32_t max_compare_write; /* 0: not there */
+    bool read_only;
+    bool write_cache; /* flush does something */
+    bool fua;         /* BDEV_F_FUA needs no flush behind it */
+    bool rotational;
+};
+
+enum bdev_event { BDEV_EV_RESIZED, BDEV_EV_GONE, BDEV_EV_LIMITS };
+
+/* A piece of a bdev_req on its way through a driver.  The driver's own part follows it. */
+struct blk_request {
+    enum bdev_op op;
+    uint32_t flags;
+    uint32_t tag;     /* 0 .. depth - 1, free again after complete */
+    uint64_t offset;  /* bytes */
+    uint64_t len;     /* bytes */
+    struct sg data;
+    struct bdev_req *parent;
+    struct bdev_queue *queue;
+    struct bdev_result result; /* set by the driver before blk_complete */
+    uint8_t *sense;            /* parent's, may be NULL */
+    uint64_t start_ns;         /* loop clock when first handed to the driver */
+    uint64_t deadline_ns;      /* loop clock */
+    uint32_t retries;          /* the driver's count */
+    struct list node;
+};
+
+enum blk_timeout { BLK_TIMEOUT_RESET_TIMER, BLK_TIMEOUT_DRIVER_HAS_IT };
+
+/* What a driver (the SCSI disk) implements; called by block/. */
+struct bdev_driver_ops {
+    size_t cmd_size; /* bytes of driver memory behind each blk_request */
+    /* 0: taken, blk_complete follows.  -EBUSY: not now; the driver calls blk_restart. */
+    int (*queue_rq)(void *drv, struct blk_request *rq);
+    /* What queue_rq took since the last commit may leave. */
+    void (*commit)(void *drv);
+    enum blk_timeout (*timeout)(void *drv, struct blk_request *rq);
+};
+
+/* How the driver calls back; given to it by block/ through whoever plugs both together. */
+struct blk_upcalls {
+    /* Finishes rq; the submitter's done comes later in the turn, in lists. */
+    void (*complete)(struct blk_request *rq);
+    /* Takes rq back to be issued again after delay_ns (0: at once). */
+    void (*requeue)(struct blk_request *rq, uint64_t delay_ns);
+    /* Queues that were refused may try again. */
+    void (*restart)(struct bdev *b);
+    void (*event)(struct bdev *b, enum bdev_event ev);
+};
+
+static inline void *
+blk_request_cmd(struct blk_request *rq)
+{
+    return rq + 1;
+}
+
+#endif

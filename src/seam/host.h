@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+/* seam/host.h - what the SCSI midlayer asks of a host (one I_T nexus, as in Linux a session).
+ *
+ * Called by scsi/; implemented by iscsi/, later by session-class transports
+ * which bring their own queuecommand, and by fakes in the tests.  All on the
+ * host's loop; no completion is made from inside queuecommand or commit.
+ */
+#ifndef SEAM_HOST_H
+#define SEAM_HOST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/list.h"
+#include "base/sg.h"
+
+#define SCSI_CDB_MAX 260      /* SPC: a variable-length CDB has at most 8 + 252 bytes */
+#define SCSI_CDB_INLINE 32    /* longer CDBs are pointed to */
+#define SCSI_SENSE_MAX 252    /* SPC: additional length of sense data ends there */
+
+struct loop;
+struct scsi_host;
+
+/* How the transport fared, before any SCSI status (Linux's host byte; SCSI.md 9.1). */
+enum scsi_host_result {
+    DID_OK,                  /* a response came: look at status */
+    DID_NO_CONNECT,          /* session gone or never there */
+    DID_BAD_TARGET,          /* the answer made no sense: residual above the length, bad sense length */
+    DID_TRANSPORT_DISRUPTED, /* connection lost with the command outstanding: maybe executed */
+    DID_TRANSPORT_FAILFAST,  /* recovery given up */
+    DID_IMM_RETRY,           /* not sent: session in recovery */
+    DID_REQUEUE,             /* not sent: transmit suspended */
+    DID_ERROR,               /* iSCSI response other than 0: target failure */
+    DID_ABORT,               /* aborted by task management */
+    DID_RESET,               /* swept by a reset of ours */
+    DID_TIME_OUT,            /* gave up waiting */
+};
+
+/* One command.  Filled in by the midlayer, owned by the host from queuecommand until ->done. */
+struct scsi_cmd {
+    /* in */
+    union {
+        uint8_t cdb[SCSI_CDB_INLINE];
+        const uint8_t *cdb_long; /* where cdb_len > SCSI_CDB_INLINE */
+    };
+    uint16_t cdb_len;
+    uint8_t attr;   /* task attribute: RFC 7143 11.3.1 (1 simple) */
+    uint8_t lun[8]; /* as on the wire */
+    struct sg out;  /* data to the target; len is exactly what is expected to move */
+    struct sg in;   /* data from the target; both: bidirectional */
+    void (*done)(struct scsi_cmd *sc); /* once, later, on the host's loop */
+
+    /* out */
+    enum scsi_host_result host_result;
+    uint8_t status;            /* SAM status; valid where host_result is DID_OK */
+    uint8_t response;          /* iSCSI Response code where host_result is DID_ERROR */
+    uint16_t status_qualifier; /* RFC 7144, else 0 */
+    uint16_t sense_len;        /* 0: none */
+    uint32_t resid_out, resid_in; /* bytes of out / in that were not moved */
+    bool overflow;             /* the target had more to move than was expected */
+    uint8_t sense[SCSI_SENSE_MAX];
+
+    /* the host's, while it owns the command */
+    void *host_priv;
+};
+
+static inline const uint8_t *
+scsi_cmd_cdb(const struct scsi_cmd *sc)
+{
+    return sc->cdb_len > SCSI_CDB_INLINE ? sc->cdb_long : sc->cdb;
+}
+
+/* How a task management function ended. */
+enum scsi_eh_result {
+    SCSI_EH_SUCCESS,   /* done; swept commands have been completed before this is called */
+    SCSI_EH_NOT_FOUND, /* abort: the command completed by itself */
+    SCSI_EH_FAILED,    /* refused, not supported, or no answer in time: go one step up */
+};
+
+/* Waiting for the result of an eh_ call; embedded in its owner. */
+struct scsi_eh_wait {
+    void (*done)(struct scsi_eh_wait *w, enum scsi_eh_result r); /* once, later */
+};
+
+enum scsi_timeout_action {
+    SCSI_TIMEOUT_RESET_TIMER, /* the transport is busy with it, or with recovering: wait on */
+    SCSI_TIMEOUT_ABORT,
+};
+
+struct scsi_host_ops {
+    /* Takes the command (0), or refuses it: -EBUSY when the command window is closed or no task
+     * is free; ->restart of the events tells when to try again.  A session that is down takes it
+     * and completes it with the host result that says so. */
+    int (*queuecommand)(struct scsi_host *h, struct scsi_cmd *sc);
+    /* Everything queued since the last commit leaves together. */
+    void (*commit)(struct scsi_host *h);
+    /* The timer of sc expired. */
+    enum scsi_timeout_action (*eh_timed_out)(struct scsi_host *h, struct scsi_cmd *sc);
+    /* Until w->done, sc and its buffers stay the host's (SCSI.md SC-603). */
+    void (*eh_abort)(struct scsi_host *h, struct scsi_cmd *sc, struct scsi_eh_wait *w);
+    void (*eh_device_reset)(struct scsi_host *h, const uint8_t lun[8], struct scsi_eh_wait *w);
+    void (*eh_target_reset)(struct scsi_host *h, struct scsi_eh_wait *w);
+    void (*eh_session_reset)(struct scsi_host *h, struct scsi_eh_wait *w);
+};
+
+enum scsi_host_state {
+    SCSI_HOST_RUNNING,
+    SCSI_HOST_BLOCKED, /* recovering: hold commands, do not fail them */
+    SCSI_HOST_GONE,    /* fail everything */
+};
+
+/* What a host tells the midlayer; set by the midlayer before the first command. */
+struct scsi_host_events {
+    void (*restart)(void *user); /* the window is open again, or a task came free */
+    /* why: valid while the call lasts; NULL when running */
+    void (*state)(void *user, enum scsi_host_state s, const struct lunette_error *why);
+    /* Sense data outside any command: async event 0 (RFC 7143 11.9.1). */
+    void (*async_sense)(void *user, const uint8_t lun[8], const uint8_t *sense, uint16_t len);
+};
+
+struct scsi_host {
+    const struct scsi_host_ops *ops;
+    struct loop *loop;
+    const struct scsi_host_events *ev; /* may be NULL until the midlayer attaches */
+    void *ev_user;
+    char name[16];        /* "host0": for log lines */
+    uint32_t can_queue;   /* commands outstanding at most */
+    uint32_t max_cdb_len; /* bytes */
+    uint32_t max_sg;      /* iovecs of one command at most */
+    uint64_t max_transfer; /* bytes of one command at most */
+    enum scsi_host_state state;
+};
+
+#endif

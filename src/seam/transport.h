@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: MIT */
+/* seam/transport.h - what the iSCSI layer asks of a transport, and what a transport calls back.
+ *
+ * struct iscsi_transport has the operations of Linux's scsi_transport_iscsi.h
+ * that make sense outside the kernel.  Three kinds of transport fit:
+ *
+ *  - stream (sw_tcp): alloc_pdu, init_task, init_pdu, xmit_task, xmit_pdu,
+ *    xmit_flush; reassembles PDUs from bytes;
+ *  - whole PDUs (iser, offload class tcp): hands each PDU to complete_pdu;
+ *  - self-placing (offload class pdu): takes a task in xmit_task, moves all its
+ *    data by itself and hands over only the response (caps DATA_PATH_OFFLOAD).
+ *
+ * A transport never mentions a descriptor outside bind_conn.  No up-call but
+ * the inline ones is made from inside an operation, except where said.
+ * Everything runs on the connection's loop.
+ */
+#ifndef SEAM_TRANSPORT_H
+#define SEAM_TRANSPORT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/err.h"
+#include "base/list.h"
+#include "base/sg.h"
+#include "seam/host.h"
+#include "seam/loop.h"
+#include "wire/bhs.h"
+
+#define ISCSI_TRANSPORT_VERSION 1
+#define ISCSI_UPCALLS_VERSION 1
+
+/* The largest header: BHS, the AHS that we ever send (260-byte CDB and bidirectional length),
+ * and a digest. */
+#define ISCSI_HDR_MAX (48 + 248 + 8 + 4)
+
+enum iscsi_caps { /* struct iscsi_transport.caps; names as in Linux */
+    CAP_RECOVERY_L0 = 1 << 0,
+    CAP_RECOVERY_L1 = 1 << 1,
+    CAP_RECOVERY_L2 = 1 << 2,
+    CAP_MULTI_R2T = 1 << 3,
+    CAP_HDRDGST = 1 << 4,
+    CAP_DATADGST = 1 << 5,
+    CAP_MULTI_CONN = 1 << 6,
+    CAP_TEXT_NEGO = 1 << 7,
+    CAP_DATA_PATH_OFFLOAD = 1 << 11, /* data PDUs never pass the iSCSI layer */
+    CAP_DIGEST_OFFLOAD = 1 << 12,
+    CAP_PADDING_OFFLOAD = 1 << 13,
+    CAP_LOGIN_OFFLOAD = 1 << 14,
+    CAP_BIND_DESCRIPTOR = 1 << 15, /* bind_conn takes a connected descriptor: the control plane
+                                      connects (sw_tcp); else ep_connect does */
+};
+
+enum iscsi_param { /* set_param, get_conn_param: values travel as text, as in Linux */
+    ISCSI_PARAM_HEADER_DIGEST,      /* "CRC32C" or "None" */
+    ISCSI_PARAM_DATA_DIGEST,
+    ISCSI_PARAM_MAX_RECV_DLENGTH,   /* what we declared */
+    ISCSI_PARAM_MAX_XMIT_DLENGTH,   /* what the target declared */
+    ISCSI_PARAM_INITIAL_R2T,        /* "Yes" or "No", from here to ERL session-wide */
+    ISCSI_PARAM_IMM_DATA,
+    ISCSI_PARAM_FIRST_BURST,
+    ISCSI_PARAM_MAX_BURST,
+    ISCSI_PARAM_MAX_R2T,
+    ISCSI_PARAM_PDU_INORDER,
+    ISCSI_PARAM_DATASEQ_INORDER,
+    ISCSI_PARAM_ERL,
+    ISCSI_PARAM_MAX_CONNECTIONS,
+    ISCSI_PARAM_DEF_TIME2WAIT,
+    ISCSI_PARAM_DEF_TIME2RETAIN,
+    ISCSI_PARAM_TASK_REPORTING,
+    ISCSI_PARAM_PROTOCOL_LEVEL,
+    ISCSI_PARAM_EXP_STATSN,         /* of the connection after login */
+    ISCSI_PARAM_TARGET_NAME,
+    ISCSI_PARAM_INITIATOR_NAME,
+    ISCSI_PARAM_TPGT,
+    ISCSI_PARAM_TSIH,
+    ISCSI_PARAM_PING_INTERVAL_MS,   /* idle time before a NOP-Out; 0: none */
+    ISCSI_PARAM_PING_TIMEOUT_MS,
+    ISCSI_PARAM_ABORT_TIMEOUT_MS,
+    ISCSI_PARAM_LU_RESET_TIMEOUT_MS,
+    ISCSI_PARAM_TGT_RESET_TIMEOUT_MS,
+    ISCSI_PARAM_COUNT,
+};
+
+/* Why a connection failed; ISCSI_ERR_ as in Linux. */
+enum iscsi_err {
+    ISCSI_OK,
+    ISCSI_ERR_CONN_CLOSED,   /* the peer closed, or a socket error */
+    ISCSI_ERR_BAD_OPCODE,
+    ISCSI_ERR_PROTO,         /* a rule of RFC 7143 was broken by the peer */
+    ISCSI_ERR_BAD_ITT,
+    ISCSI_ERR_DATASN,
+    ISCSI_ERR_DATA_OFFSET,
+    ISCSI_ERR_STATSN,        /* a gap: responses were lost */
+    ISCSI_ERR_DATALEN,
+    ISCSI_ERR_R2TSN,
+    ISCSI_ERR_HDR_DGST,
+    ISCSI_ERR_DATA_DGST,
+    ISCSI_ERR_NOP_TIMEDOUT,
+    ISCSI_ERR_TMF_TIMEDOUT,
+    ISCSI_ERR_ASYNC,         /* the target asked for it or announced it */
+    ISCSI_ERR_LOCAL,         /* we ended it */
+    ISCSI_ERR_COUNT,
+};
+
+enum iscsi_stop { STOP_CONN_TERM, STOP_CONN_RECOVER };
+
+struct iscsi_stats {
+    uint64_t txdata_octets, rxdata_octets;
+    uint64_t txpdus, rxpdus;
+    uint64_t scsicmd_pdus, scsirsp_pdus, dataout_pdus, datain_pdus, r2t_pdus, noptx_pdus, noprx_pdus;
+    uint64_t tmfcmd_pdus, tmfrsp_pdus, async_pdus, reject_pdus;
+    uint64_t digest_err;
+};
+
+struct iscsi_transport;
+struct iscsi_upcalls;
+struct iscsi_task;
+
+/* Operational values of a session (RFC 7143 13), as agreed at login. */
+struct iscsi_session_params {
+    bool initial_r2t, imm_data, pdu_inorder, dataseq_inorder;
+    uint32_t first_burst, max_burst; /* bytes */
+    uint32_t max_r2t, erl, max_connections;
+    uint32_t time2wait_s, time2retain_s;
+    uint32_t protocol_level;
+    bool fast_abort; /* TaskReporting=FastAbort */
+};
+
+/* The part of a session that transports see. */
+struct iscsi_session {
+    const struct iscsi_transport *tt;
+    struct loop *loop;
+    uint32_t sid;
+    struct iscsi_session_params params;
+    uint32_t cmds_max; /* tasks that may be outstanding */
+    void *dd_data;     /* the transport's */
+};
+
+/* The part of a connection that transports see. */
+struct iscsi_conn {
+    struct iscsi_session *session;
+    const struct iscsi_transport *tt;
+    const struct iscsi_upcalls *up;
+    struct loop *loop;
+    uint16_t cid;
+    bool hdrdgst_en, datadgst_en;  /* effective: on only from full feature phase on */
+    uint32_t max_recv_dlength;     /* bytes; 8192 until start_conn (RFC 7143 6.3) */
+    uint32_t max_xmit_dlength;
+    uint32_t exp_statsn;           /* next StatSN expected: goes into every PDU sent */
+    uint64_t last_recv_ns;         /* loop clock; the transport stamps it as bytes arrive */
+    struct iscsi_stats stats;
+    void *dd_data;                 /* the transport's, conn_size bytes */
+};
+
+enum iscsi_task_state {
+    ISCSI_TASK_FREE,
+    ISCSI_TASK_PENDING,   /* on the cmdqueue or mgmtqueue, no CmdSN yet */
+    ISCSI_TASK_RUNNING,   /* handed to the transport */
+    ISCSI_TASK_COMPLETED, /* result known, waiting for cleanup_task to end */
+};
+
+/* Data that the initiator may send without being asked (RFC 7143 4.2.5.2). */
+struct iscsi_unsolicited {
+    uint32_t offset, len; /* within the command's out data; len 0: none */
+};
+
+/* The part of a task that transports see. */
+struct iscsi_task {
+    struct iscsi_conn *conn;
+    struct scsi_cmd *sc;      /* NULL: a control PDU */
+    struct bhs *hdr;          /* header memory from alloc_pdu: BHS, then AHS */
+    uint16_t hdr_max;         /* bytes at hdr */
+    uint16_t hdr_len;         /* BHS and AHS, bytes */
+    enum iscsi_task_state state;
+    uint32_t itt;             /* host order; how it looks on the wire */
+    uint32_t cmd_sn;
+    uint32_t imm_count;       /* immediate data: first bytes of out, bytes */
+    struct iscsi_unsolicited unsol;
+    const void *data;         /* control PDU: its data segment, lives until the task ends */
+    uint32_t data_len;
+    uint32_t exp_datasn;      /* Data-In and R2T PDUs seen so far; the transport counts */
+    uint64_t moved_ns;        /* loop clock when it last made progress */
+    struct list node;         /* the queue that it is on; the iSCSI layer's */
+    void *dd_data;            /* the transport's, task_size bytes */
+};
+
+/* An endpoint of a transport that connects by itself. */
+struct iscsi_endpoint {
+    const struct iscsi_transport *tt;
+    struct loop *loop;
+    uint64_t id;
+    void *dd_data;
+};
+
+/* What a transport calls; a versioned table, since transports may come as shared objects. */
+struct iscsi_upcalls {
+    uint32_t version;
+    /* The running task of a tag that came from the target, or NULL: unknown, free, or another
+     * connection's (RFC 7143 4.2.5.1, 4.2.5.3). */
+    struct iscsi_task *(*itt_to_task)(struct iscsi_conn *c, struct be32 itt);
+    /* A whole PDU but for Data-In without status and R2T, which stream transports consume: header,
+     * then data_len bytes, borrowed for the call.  Data-In with status: after its data has been
+     * placed, data NULL.  Returns 0, or an iscsi_err after conn_failure was called: the
+     * transport stops reading then. */
+    int (*complete_pdu)(struct iscsi_conn *c, const struct bhs *hdr, const void *data,
+                        uint32_t data_len);
+    /* Takes ExpCmdSN and MaxCmdSN of a PDU that does not go to complete_pdu (RFC 7143 4.2.2.1). */
+    void (*update_cmdsn)(struct iscsi_conn *c, struct be32 exp_cmdsn, struct be32 max_cmdsn);
+    /* The connection is lost; why is a sentence.  May be called more than once, also from inside
+     * an operation; only the first counts. */
+    void (*conn_failure)(struct iscsi_conn *c, enum iscsi_err err, const char *why);
+    /* The task has more to send (an R2T came): xmit_task will be called again. */
+    void (*requeue_task)(struct iscsi_task *t);
+    /* There is room again after xmit_task or xmit_flush ran full. */
+    void (*queue_xmit)(struct iscsi_conn *c);
+    /* cleanup_task, which had returned -EINPROGRESS, has ended: buffers are the caller's again. */
+    void (*task_cleaned)(struct iscsi_task *t);
+    /* unbind_conn or stop_conn, which had returned -EINPROGRESS, has ended. */
+    void (*conn_stopped)(struct iscsi_conn *c);
+    /* An endpoint came up (0) or failed (-errno). */
+    void (*ep_event)(struct iscsi_endpoint *ep, int err);
+};
+
+/* A transport.  Where an operation may be NULL, that is said. */
+struct iscsi_transport {
+    uint32_t version; /* ISCSI_TRANSPORT_VERSION */
+    const char *name;
+    uint32_t caps;
+    uint32_t max_recv_dlength; /* the largest MaxRecvDataSegmentLength worth declaring, bytes */
+    size_t session_size, conn_size, task_size, ep_size; /* bytes of dd_data, zeroed */
+
+    /* Endpoints: NULL where caps say CAP_BIND_DESCRIPTOR.  ep_connect starts, ep_event follows;
+     * ep_poll: 1 up, 0 not yet, -errno.  ep_disconnect may be called in any state, once; nothing
+     * arrives afterwards. */
+    int (*ep_connect)(struct iscsi_endpoint *ep, const struct sock_addr *to,
+                      const struct iscsi_upcalls *up, struct lunette_error *err);
+    int (*ep_poll)(struct iscsi_endpoint *ep);
+    void (*ep_disconnect)(struct iscsi_endpoint *ep);
+
+    /* Life of sessions and connections; each may be NULL.  0 or -errno. */
+    int (*create_session)(struct iscsi_session *s, struct lunette_error *err);
+    void (*destroy_session)(struct iscsi_session *s);
+    int (*create_conn)(struct iscsi_conn *c, struct lunette_error *err);
+    void (*destroy_conn)(struct iscsi_conn *c);
+    /* eph: a descriptor, owned by the transport on success, or an endpoint's id looked up by the
+     * caller, which then passes ep. */
+    int (*bind_conn)(struct iscsi_conn *c, int64_t eph, struct iscsi_endpoint *ep, bool leading,
+                     struct lunette_error *err);
+    /* Sends and receives nothing from now on; may be NULL.  0, or -EINPROGRESS and conn_stopped. */
+    int (*unbind_conn)(struct iscsi_conn *c);
+    /* Full feature phase begins: digests and lengths in *c are final.  May be NULL. */
+    int (*start_conn)(struct iscsi_conn *c, struct lunette_error *err);
+    /* Lets go of socket or engine and of all queued output; tasks are cleaned up one by one
+     * afterwards.  0, or -EINPROGRESS and conn_stopped. */
+    int (*stop_conn)(struct iscsi_conn *c, enum iscsi_stop how);
+
+    /* After the iSCSI layer has checked and kept a value; refuses what the transport cannot do.
+     * Either may be NULL.  get_conn_param: length of the text, -ENOENT if the transport has none. */
+    int (*set_param)(struct iscsi_conn *c, enum iscsi_param p, const char *value,
+                     struct lunette_error *err);
+    int (*get_conn_param)(struct iscsi_conn *c, enum iscsi_param p, char *buf, size_t size);
+
+    /* A control PDU of the control plane.  NULL: the iSCSI layer queues it as a task. */
+    int (*send_pdu)(struct iscsi_conn *c, const struct bhs *hdr, const void *data, uint32_t len);
+    /* Header memory for a PDU of this task: sets t->hdr, t->hdr_max.  -EAGAIN: full, queue_xmit
+     * follows.  NULL: the iSCSI layer has memory of its own in the task. */
+    int (*alloc_pdu)(struct iscsi_task *t, uint8_t opcode);
+    /* The header is complete, CmdSN is about to be used: prepare.  May be NULL. */
+    int (*init_task)(struct iscsi_task *t);
+    /* Lays out header and data of the PDU now in t->hdr: count bytes of out data from offset.
+     * Called by the transport's own xmit_task, and by the iSCSI layer for control PDUs with
+     * offset 0.  May be NULL. */
+    int (*init_pdu)(struct iscsi_task *t, uint32_t offset, uint32_t count);
+    /* Sends the task, or what an R2T asked of it.  0 done for now, -EAGAIN: call again after
+     * queue_xmit, else the connection has failed. */
+    int (*xmit_task)(struct iscsi_task *t);
+    /* Puts the PDU laid out by init_pdu on its way.  As xmit_task.  May be NULL. */
+    int (*xmit_pdu)(struct iscsi_task *t);
+    /* The xmitworker has nothing more: what was gathered leaves now, together.  May be NULL. */
+    void (*xmit_flush)(struct iscsi_conn *c);
+    /* The task is over or given up: the transport must not touch its buffers any more.  0, or
+     * -EINPROGRESS and task_cleaned (an RDMA engine or another process may still own them). */
+    int (*cleanup_task)(struct iscsi_task *t);
+    /* Index and age of a tag that the transport made in alloc_pdu; NULL: tags are ours. */
+    int (*parse_pdu_itt)(struct iscsi_conn *c, struct be32 itt, uint32_t *ret_index,
+                         uint32_t *ret_age);
+    /* Recovery was given up: fail fast.  May be NULL. */
+    void (*session_recovery_timedout)(struct iscsi_session *s);
+    /* Adds what the transport counts by itself.  May be NULL. */
+    void (*get_stats)(struct iscsi_conn *c, struct iscsi_stats *stats);
+};
+
+#endif
