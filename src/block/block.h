@@ -74,9 +74,9 @@ void bdev_commit(struct bdev_queue *q);
 /* Requests submitted and not yet given back. */
 uint32_t bdev_queue_outstanding(const struct bdev_queue *q);
 
-/* Takes no new requests (-ENODEV); calls drained once, later, when none is outstanding on any
- * queue: from then on bdev_free fails nothing. */
-void bdev_drain(struct bdev *b, void (*drained)(void *user), void *user);
+/* Takes no new requests (-ENODEV).  0: none is outstanding on any queue.  -EINPROGRESS: drained is
+ * called once, later, when that is so; it may free b. */
+int bdev_drain(struct bdev *b, void (*drained)(void *user), void *user);
 
 const struct bdev_limits *bdev_get_limits(const struct bdev *b);
 struct bdev *bdev_queue_bdev(const struct bdev_queue *q);
