@@ -223,7 +223,7 @@ login_nothing(struct iscsi_login *l)
 static void
 login_hold(struct iscsi_login *l)
 {
-    struct login_held *h = &l->held[l->nheld];
+    struct login_held *h = l->nheld < LOGIN_HELD_MAX ? &l->held[l->nheld] : NULL;
     uint32_t len = l->pdu->u.recv_pdu.data_len;
 
     if ((l->pdu->u.recv_pdu.hdr.opcode & ISCSI_OP_MASK) == ISCSI_OP_LOGIN_RSP) { /* LGN-02 */
@@ -232,8 +232,9 @@ login_hold(struct iscsi_login *l)
         login_post(l, LOGIN_EV_FAIL);
         return;
     }
-    h->data = l->nheld < LOGIN_HELD_MAX ? malloc(len > 0 ? len : 1) : NULL;
-    if (h->data == NULL) {
+    if (h != NULL)
+        h->data = malloc(len > 0 ? len : 1);
+    if (h == NULL || h->data == NULL) {
         (void)lunette_fail(login_err(l), -ENOBUFS, LUNETTE_DOM_PROTO, 0,
                            "login: too much came before the session was started");
         login_post(l, LOGIN_EV_FAIL);
