@@ -68,7 +68,7 @@ refused(struct listing *l, const char *public, const char *name, const struct lu
     else if (l->alone)
         fail(err, public);
     else
-        printf("%s\n  refused: %s\n", public, err->msg);
+        printf("%s\n  not listed: %s\n", public, err->msg);
 }
 
 static void
