@@ -214,7 +214,7 @@ static const struct bad bads[] = {
      true,
      {M1, {"", "@chap=7"}, {"", "@verify @prove CHAP_I=1"}},
      LUNETTE_DOM_PROTO,
-     "nothing else"},
+     "twice"},
     {"SEC-06 15",
      true,
      {M1, {"", "@chap=5"}, {"", "CHAP_N=bob CHAP_R=0x000102030405060708090a0b0c0d0e"}},
