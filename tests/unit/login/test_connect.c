@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "login/task.h"
 #include "tests/test.h"
 #include "tests/unit/login/fake.h"
 
@@ -402,6 +403,33 @@ cancel_late(void **state)
     world_free(w);
 }
 
+/* A pair that login/fsm.def does not have is counted and ends the login. */
+static void
+missing_cell(void **state)
+{
+    struct login_config cfg;
+    struct world *w = new_plain(1, &cfg);
+    struct iscsi_login *l;
+
+    (void)state;
+    assert_int_equal(login_start(w->ctl, &cfg,
+                                 &(struct login_callbacks){.done = world_login_done, .user = w}, &l,
+                                 NULL),
+                     0);
+    assert_true(world_step(w));
+    assert_int_equal(l->state, LOGIN_RESOLVE);
+    login_post(l, LOGIN_EV_FINAL);
+    assert_int_equal(l->missing_cells, 1);
+    world_run(w, &w->done);
+    assert_int_equal(w->err.domain, LUNETTE_DOM_PROTO);
+    login_post(l, LOGIN_EV_PDU); /* after the end: counted only */
+    assert_int_equal(l->missing_cells, 2);
+    login_free(&l);
+    world_drain(w);
+    check_tidy(w);
+    world_free(w);
+}
+
 /* ---- chance -------------------------------------------------------------------------------- */
 
 /* Many logins at once on one ctl, all with their own delays and fates. */
@@ -577,19 +605,13 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(addresses),
-        cmocka_unit_test(no_connection),
-        cmocka_unit_test(redirects),
-        cmocka_unit_test(bad_redirects),
-        cmocka_unit_test(endless_redirects),
-        cmocka_unit_test(stall_each_request),
-        cmocka_unit_test(refuse_each_request),
-        cmocka_unit_test(silence),
-        cmocka_unit_test(cancel_each_step),
-        cmocka_unit_test(cancel_late),
-        cmocka_unit_test(many_at_once),
-        cmocka_unit_test(mutations),
-        cmocka_unit_test(logouts),
+        cmocka_unit_test(addresses),           cmocka_unit_test(no_connection),
+        cmocka_unit_test(redirects),           cmocka_unit_test(bad_redirects),
+        cmocka_unit_test(endless_redirects),   cmocka_unit_test(stall_each_request),
+        cmocka_unit_test(refuse_each_request), cmocka_unit_test(silence),
+        cmocka_unit_test(cancel_each_step),    cmocka_unit_test(cancel_late),
+        cmocka_unit_test(missing_cell),        cmocka_unit_test(many_at_once),
+        cmocka_unit_test(mutations),           cmocka_unit_test(logouts),
         cmocka_unit_test(logout_stalls),
     };
 
