@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/* wire/sn.h - serial numbers of RFC 1982 with 32 bits: CmdSN, StatSN, DataSN and friends wrap.
+ *
+ * Two numbers exactly 2^31 apart have no order (RFC 1982 3.2).  Here neither
+ * is then less, less-or-equal, greater or greater-or-equal than the other, so a
+ * window or counter never moves on such a pair.
+ */
+#ifndef WIRE_SN_H
+#define WIRE_SN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+static inline bool
+sn_gt(uint32_t a, uint32_t b)
+{
+    uint32_t d = a - b;
+
+    return d != 0 && d < 0x80000000u;
+}
+
+static inline bool
+sn_lt(uint32_t a, uint32_t b)
+{
+    return sn_gt(b, a);
+}
+
+static inline bool
+sn_gte(uint32_t a, uint32_t b)
+{
+    return a - b < 0x80000000u;
+}
+
+static inline bool
+sn_lte(uint32_t a, uint32_t b)
+{
+    return sn_gte(b, a);
+}
+
+#endif
