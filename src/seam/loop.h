@@ -53,8 +53,8 @@ struct stream_events {
     /* Once for a stream made by stream_connect: err is 0 or -errno. */
     void (*connected)(void *user, int err);
     /* There is something to read, or the end.  Comes again each turn until stream_recvv has
-     * returned -EAGAIN, 0 or an error: a callback may stop reading for fairness and go on in the
-     * next turn. */
+     * returned -EAGAIN, 0, an error, or less than there was room for: a callback may stop reading
+     * for fairness and go on in the next turn. */
     void (*readable)(void *user);
     /* Once after stream_sendv returned -EAGAIN or fewer bytes than it was given. */
     void (*writable)(void *user);
@@ -124,8 +124,9 @@ struct stream {
     struct loop *loop;
 };
 
-/* Runs turns until one did something or timeout_ns passed (<0: no limit; 0: one turn without
- * waiting).  Returns the number of callbacks made, or -errno.  Must not be called from a callback. */
+/* Runs turns until one did something, timeout_ns passed (<0: no limit; 0: one turn without
+ * waiting) or a signal handler ran.  Returns the number of callbacks made, or -errno.  Must not
+ * be called from a callback. */
 static inline int
 loop_run(struct loop *l, int64_t timeout_ns)
 {
@@ -213,7 +214,8 @@ loop_secure_random(struct loop *l, void *buf, size_t len)
 
 /* Looks host up (numeric IPv4, IPv6 with %scope, or a name) without blocking; done is called once,
  * later, with err 0 and 1..LOOP_RESOLVE_MAX addresses that live until it returns, or with -errno
- * and count 0.  *ret is valid until then. */
+ * and count 0: -ENOENT when there is no such name, -EAGAIN when nobody could tell.  *ret is valid
+ * until then. */
 static inline int
 loop_resolve(struct loop *l, const char *host, uint16_t port,
              void (*done)(void *user, int err, const struct sock_addr *addr, int count), void *user,
@@ -229,8 +231,9 @@ loop_resolve_cancel(struct loop *l, struct resolve *r)
     l->ops->resolve_cancel(l, r);
 }
 
-/* Starts a connection; ->connected tells how it went.  opts may be NULL.  *ret is owned by the
- * caller until stream_close or stream_release. */
+/* Starts a connection; ->connected tells how it went.  Fails itself only for want of resources or
+ * of the address family.  opts may be NULL.  *ret is owned by the caller until stream_close or
+ * stream_release. */
 static inline int
 stream_connect(struct loop *l, const struct sock_addr *to, const struct stream_opts *opts,
                const struct stream_events *ev, void *user, struct stream **ret)

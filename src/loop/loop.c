@@ -1,0 +1,563 @@
+/* SPDX-License-Identifier: MIT */
+/* loop/loop.c - the turn, and what does not depend on how readiness is learnt:
+ * timers, deferred and posted work, clock, randomness.
+ */
+#include "loop/real.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SCRATCH_SIZE     (512 * 1024)
+#define SCRATCH_ALIGN    4096
+#define DEFER_ROUNDS_MAX 16 /* generations of deferred work in one turn */
+
+static uint64_t
+clock_ns(void)
+{
+    struct timespec ts;
+    int r = clock_gettime(CLOCK_MONOTONIC, &ts);
+
+    assert(r == 0);
+    (void)r;
+    return (uint64_t)ts.tv_sec * LOOP_NS_PER_S + (uint64_t)ts.tv_nsec;
+}
+
+/* Mailbox. */
+
+static struct mailbox *
+mailbox_new(int wake_fd)
+{
+    struct mailbox *m = calloc(1, sizeof(*m));
+
+    if (m == NULL)
+        return NULL;
+    if (pthread_mutex_init(&m->lock, NULL) != 0) {
+        free(m);
+        return NULL;
+    }
+    list_init(&m->posted);
+    m->refs = 1;
+    m->wake_fd = wake_fd;
+    return m;
+}
+
+struct mailbox *
+mailbox_ref(struct mailbox *m)
+{
+    (void)pthread_mutex_lock(&m->lock);
+    m->refs++;
+    (void)pthread_mutex_unlock(&m->lock);
+    return m;
+}
+
+void
+mailbox_unref(struct mailbox *m)
+{
+    uint32_t refs;
+
+    (void)pthread_mutex_lock(&m->lock);
+    refs = --m->refs;
+    (void)pthread_mutex_unlock(&m->lock);
+    if (refs > 0)
+        return;
+    (void)pthread_mutex_destroy(&m->lock);
+    (void)close(m->wake_fd);
+    free(m);
+}
+
+static void
+ring_bell(int wake_fd)
+{
+    static const uint64_t one = 1;
+    ssize_t r = write(wake_fd, &one, sizeof(one));
+
+    assert(r == sizeof(one)); /* 2^64 wake-ups are not reached */
+    (void)r;
+}
+
+bool
+mailbox_post(struct mailbox *m, struct loop_work *w)
+{
+    bool first, closed;
+
+    (void)pthread_mutex_lock(&m->lock);
+    closed = m->closed;
+    first = list_empty(&m->posted);
+    if (!closed) {
+        list_push_back(&m->posted, &w->node);
+        atomic_store_explicit(&m->any, true, memory_order_release);
+        if (first)
+            ring_bell(m->wake_fd);
+    }
+    (void)pthread_mutex_unlock(&m->lock);
+    return !closed;
+}
+
+static void
+mailbox_take(struct mailbox *m, struct list *to)
+{
+    (void)pthread_mutex_lock(&m->lock);
+    list_splice(to, &m->posted);
+    atomic_store_explicit(&m->any, false, memory_order_relaxed);
+    (void)pthread_mutex_unlock(&m->lock);
+}
+
+/* The descriptor for others to wait on. */
+
+/* Is there something to do without asking the kernel? */
+static bool
+busy(struct real_loop *l)
+{
+    return !list_empty(&l->ready) || !list_empty(&l->deferred) ||
+           atomic_load_explicit(&l->mail->any, memory_order_acquire);
+}
+
+/* Sets the timerfd when the earliest timer is earlier than it, or it has fired: a deadline that
+ * moves away, as the timeout of each I/O does, costs nothing. */
+static void
+set_alarm(struct real_loop *l)
+{
+    struct timerq_node *first = timerq_first(&l->timers);
+    struct itimerspec its = {0};
+    uint64_t when;
+
+    if (first == NULL)
+        return;
+    when = first->when_ns > 0 ? first->when_ns : 1;
+    if (l->alarm_ns > l->pub.now_ns && l->alarm_ns <= when)
+        return;
+    if (when / LOOP_NS_PER_S > INT_MAX)
+        return;
+    its.it_value.tv_sec = (time_t)(when / LOOP_NS_PER_S);
+    its.it_value.tv_nsec = (long)(when % LOOP_NS_PER_S);
+    l->pub.stats.syscalls++;
+    if (timerfd_settime(l->alarm.fd, TFD_TIMER_ABSTIME, &its, NULL) == 0)
+        l->alarm_ns = when;
+}
+
+void
+real_changed(struct real_loop *l)
+{
+    if (l->running || !l->fd_asked)
+        return;
+    l->poller->ops->flush(l->poller);
+    if (busy(l) && !l->kicked) {
+        l->kicked = true;
+        l->pub.stats.syscalls++;
+        ring_bell(l->mail->wake_fd);
+    }
+    set_alarm(l);
+}
+
+/* Waking is all that these two descriptors are for. */
+static void
+woken(struct pollee *e, uint32_t events)
+{
+    (void)e;
+    (void)events;
+}
+
+static int
+real_fd(struct loop *pub)
+{
+    struct real_loop *l = real_loop(pub);
+    int r;
+
+    if (!l->fd_asked) {
+        l->alarm = (struct pollee){.ready = woken};
+        l->alarm.fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+        if (l->alarm.fd < 0)
+            return -errno;
+        r = l->poller->ops->add(l->poller, &l->alarm);
+        if (r < 0) {
+            (void)close(l->alarm.fd);
+            return r;
+        }
+        l->fd_asked = true;
+        real_changed(l);
+    }
+    return l->poller->ops->fd(l->poller);
+}
+
+/* The turn. */
+
+static int
+wait_ready(struct real_loop *l, int64_t timeout_ns)
+{
+    int r;
+
+    l->pub.stats.waits++;
+    l->kicked = false;
+    r = l->poller->ops->wait(l->poller, timeout_ns);
+    l->pub.now_ns = clock_ns();
+    return r;
+}
+
+/* How long the turn may sleep; needs a fresh now_ns. */
+static int64_t
+sleep_ns(struct real_loop *l, uint64_t deadline_ns)
+{
+    struct timerq_node *first = timerq_first(&l->timers);
+    uint64_t until = deadline_ns;
+
+    if (busy(l))
+        return 0;
+    if (first != NULL && first->when_ns < until)
+        until = first->when_ns;
+    if (until == UINT64_MAX)
+        return -1;
+    if (until <= l->pub.now_ns)
+        return 0;
+    return until - l->pub.now_ns > INT64_MAX ? INT64_MAX : (int64_t)(until - l->pub.now_ns);
+}
+
+static int
+wait_turn(struct real_loop *l, uint64_t deadline_ns)
+{
+    int64_t timeout_ns = sleep_ns(l, deadline_ns);
+    uint64_t spin_end = l->pub.now_ns + l->spin_ns;
+
+    while (timeout_ns != 0 && l->pub.now_ns < spin_end) {
+        int r = wait_ready(l, 0);
+
+        timeout_ns = sleep_ns(l, deadline_ns);
+        if (r < 0 || timeout_ns == 0)
+            return r;
+    }
+    return wait_ready(l, timeout_ns);
+}
+
+static void
+run_timers(struct real_loop *l)
+{
+    uint64_t fresh = l->timers.seq; /* what is started from here on waits for the next turn */
+    struct timerq_node *n;
+
+    while ((n = timerq_first(&l->timers)) != NULL && n->when_ns <= l->pub.now_ns &&
+           n->seq < fresh) {
+        struct loop_timer *t = container_of(n, struct loop_timer, node);
+
+        timerq_del(&l->timers, n);
+        l->callbacks++;
+        t->fn(t);
+    }
+}
+
+static void
+run_works(struct real_loop *l, struct list *works)
+{
+    struct list *n;
+
+    while ((n = list_pop_front(works)) != NULL) {
+        struct loop_work *w = container_of(n, struct loop_work, node);
+
+        l->callbacks++;
+        w->fn(w);
+    }
+}
+
+static void
+run_posted(struct real_loop *l)
+{
+    struct list works;
+
+    if (!atomic_load_explicit(&l->mail->any, memory_order_acquire))
+        return;
+    list_init(&works);
+    mailbox_take(l->mail, &works);
+    run_works(l, &works);
+}
+
+static void
+run_deferred(struct real_loop *l)
+{
+    for (int i = 0; i < DEFER_ROUNDS_MAX && !list_empty(&l->deferred); i++) {
+        struct list works;
+
+        list_init(&works);
+        list_splice(&works, &l->deferred);
+        run_works(l, &works);
+    }
+}
+
+static int
+turn(struct real_loop *l, uint64_t deadline_ns)
+{
+    int r = wait_turn(l, deadline_ns);
+
+    if (r < 0 && r != -EINTR)
+        return r;
+    l->pub.stats.turns++;
+    real_dispatch_streams(l);
+    run_timers(l);
+    run_posted(l);
+    run_deferred(l);
+    real_reap_streams(l, false);
+    return r;
+}
+
+static int
+real_run(struct loop *pub, int64_t timeout_ns)
+{
+    struct real_loop *l = real_loop(pub);
+    uint64_t before = l->callbacks, deadline_ns = 0, made;
+    int r;
+
+    assert(!l->running); /* not from a callback */
+    l->running = true;
+    if (timeout_ns != 0) {
+        pub->now_ns = clock_ns();
+        deadline_ns = timeout_ns < 0 ? UINT64_MAX : pub->now_ns + (uint64_t)timeout_ns;
+    }
+    do {
+        r = turn(l, deadline_ns);
+    } while (r == 0 && l->callbacks == before && pub->now_ns < deadline_ns);
+    l->running = false;
+    real_changed(l);
+    if (r < 0 && r != -EINTR)
+        return r;
+    made = l->callbacks - before;
+    return made > INT_MAX ? INT_MAX : (int)made;
+}
+
+/* The small operations. */
+
+static void
+real_timer_start(struct loop *pub, struct loop_timer *t, uint64_t delay_ns)
+{
+    struct real_loop *l = real_loop(pub);
+    uint64_t when;
+
+    assert(t->fn != NULL);
+    if (!l->running) /* it may be long since the last turn */
+        pub->now_ns = clock_ns();
+    when = delay_ns < UINT64_MAX - pub->now_ns ? pub->now_ns + delay_ns : UINT64_MAX;
+    if (t->node.queued)
+        timerq_del(&l->timers, &t->node);
+    timerq_add(&l->timers, &t->node, when);
+    real_changed(l);
+}
+
+static void
+real_timer_stop(struct loop *pub, struct loop_timer *t)
+{
+    if (t->node.queued)
+        timerq_del(&real_loop(pub)->timers, &t->node);
+}
+
+static void
+real_defer(struct loop *pub, struct loop_work *w)
+{
+    struct real_loop *l = real_loop(pub);
+
+    list_push_back(&l->deferred, &w->node);
+    real_changed(l);
+}
+
+static void
+real_post(struct loop *pub, struct loop_work *w)
+{
+    bool ok = mailbox_post(real_loop(pub)->mail, w);
+
+    assert(ok);
+    (void)ok;
+}
+
+static uint64_t
+rotl(uint64_t v, int n)
+{
+    return v << n | v >> (64 - n);
+}
+
+/* xoshiro256**, by Blackman and Vigna (public domain). */
+static uint64_t
+real_random(struct loop *pub)
+{
+    uint64_t *s = real_loop(pub)->rng, ret = rotl(s[1] * 5, 7) * 9, t = s[1] << 17;
+
+    s[2] ^= s[0];
+    s[3] ^= s[1];
+    s[1] ^= s[2];
+    s[0] ^= s[3];
+    s[2] ^= t;
+    s[3] = rotl(s[3], 45);
+    return ret;
+}
+
+static int
+system_random(void *buf, size_t len)
+{
+    char *p = buf;
+
+    while (len > 0) {
+        ssize_t r = getrandom(p, len, GRND_NONBLOCK);
+
+        if (r < 0 && errno == EINTR)
+            continue;
+        if (r < 0)
+            return -errno;
+        p += r;
+        len -= (size_t)r;
+    }
+    return 0;
+}
+
+static int
+real_secure_random(struct loop *pub, void *buf, size_t len)
+{
+    pub->stats.syscalls++;
+    return system_random(buf, len);
+}
+
+static const struct loop_ops real_ops_epoll, real_ops_uring;
+
+/* Making and freeing. */
+
+static int
+open_poller(enum loop_kind kind, struct real_loop *l, struct lunette_error *err)
+{
+    int r;
+
+    if (kind != LOOP_EPOLL) {
+        r = poller_uring_new(&l->pub.stats, &l->poller);
+        if (r == 0) {
+            l->pub.ops = &real_ops_uring;
+            return 0;
+        }
+        if (kind == LOOP_URING)
+            return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r,
+                                "io_uring is not usable here (%s); choose the epoll loop",
+                                r == -EPERM    ? "forbidden by sysctl or container policy"
+                                : r == -ENOSYS ? "the kernel or this build lacks it"
+                                               : strerror(-r));
+    }
+    r = poller_epoll_new(&l->pub.stats, &l->poller);
+    if (r < 0)
+        return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "epoll: %s", strerror(-r));
+    l->pub.ops = &real_ops_epoll;
+    return 0;
+}
+
+static int
+open_mailbox(struct real_loop *l)
+{
+    int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+
+    if (fd < 0)
+        return -errno;
+    l->mail = mailbox_new(fd);
+    if (l->mail == NULL) {
+        (void)close(fd);
+        return -ENOMEM;
+    }
+    l->wake = (struct pollee){.fd = fd, .ready = woken};
+    return l->poller->ops->add(l->poller, &l->wake);
+}
+
+static void
+seed_random(struct real_loop *l)
+{
+    if (system_random(l->rng, sizeof(l->rng)) < 0) { /* early boot: jitter may be weak */
+        l->rng[0] = clock_ns();
+        l->rng[1] = (uint64_t)(uintptr_t)l;
+    }
+    l->rng[3] |= 1; /* the all-zero state is the one that does not work */
+}
+
+int
+loop_new(const struct loop_config *cfg, struct loop **ret, struct lunette_error *err)
+{
+    static const struct loop_config defaults;
+    struct real_loop *l = calloc(1, sizeof(*l));
+    int r;
+
+    if (cfg == NULL)
+        cfg = &defaults;
+    if (l == NULL)
+        return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory for a loop");
+    list_init(&l->deferred);
+    list_init(&l->ready);
+    list_init(&l->dead);
+    list_init(&l->lookups);
+    l->spin_ns = cfg->spin_us * 1000ull;
+    l->pub.scratch_size = cfg->scratch_size > 0 ? cfg->scratch_size : SCRATCH_SIZE;
+    l->pub.now_ns = clock_ns();
+    seed_random(l);
+    r = open_poller(cfg->kind, l, err);
+    if (r < 0)
+        goto fail;
+    r = open_mailbox(l);
+    if (r == 0 && posix_memalign(&l->pub.scratch, SCRATCH_ALIGN, l->pub.scratch_size) != 0)
+        r = -ENOMEM;
+    if (r < 0) {
+        (void)lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "making a loop: %s", strerror(-r));
+        goto fail;
+    }
+    *ret = &l->pub;
+    return 0;
+
+fail:
+    loop_free(&l->pub);
+    return r;
+}
+
+static void
+close_mailbox(struct mailbox *m)
+{
+    struct list works, *n;
+
+    (void)pthread_mutex_lock(&m->lock);
+    m->closed = true;
+    (void)pthread_mutex_unlock(&m->lock);
+    list_init(&works);
+    mailbox_take(m, &works);
+    while ((n = list_pop_front(&works)) != NULL)
+        real_resolve_drop(container_of(n, struct loop_work, node));
+    mailbox_unref(m);
+}
+
+void
+loop_free(struct loop *pub)
+{
+    struct real_loop *l;
+
+    if (pub == NULL)
+        return;
+    l = real_loop(pub);
+    assert(!l->running);
+    assert(l->streams == 0);
+    assert(timerq_first(&l->timers) == NULL);
+    assert(l->lookups_pending == 0);
+    if (l->poller != NULL)
+        l->poller->ops->free(l->poller);
+    real_reap_streams(l, true);
+    if (l->fd_asked)
+        (void)close(l->alarm.fd);
+    if (l->mail != NULL)
+        close_mailbox(l->mail);
+    free(pub->scratch);
+    free(l);
+}
+
+#define REAL_OPS(name_)                                                                            \
+    {                                                                                              \
+        .name = name_, .run = real_run, .fd = real_fd, .timer_start = real_timer_start,            \
+        .timer_stop = real_timer_stop, .defer = real_defer, .post = real_post,                     \
+        .random = real_random, .secure_random = real_secure_random, .resolve = real_resolve,       \
+        .resolve_cancel = real_resolve_cancel, .connect = real_connect, .listen = real_listen,     \
+        .adopt = real_adopt, .release = real_release, .set_events = real_set_events,               \
+        .sendv = real_sendv, .recvv = real_recvv, .set_rcvlowat = real_set_rcvlowat,               \
+        .set_opts = real_set_opts, .names = real_names, .close = real_close,                       \
+    }
+
+static const struct loop_ops real_ops_epoll = REAL_OPS("epoll");
+static const struct loop_ops real_ops_uring = REAL_OPS("uring");

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: MIT */
+/* loop/poll_uring.c - readiness by io_uring: one multishot poll per descriptor.
+ *
+ * The kernel names a pollee by its address until the last completion of its
+ * poll, so `armed` keeps it in memory until then; the poll also holds the
+ * socket open, so deleting is submitted at once.
+ */
+#include "loop/poll.h"
+
+#include <errno.h>
+
+#if HAVE_URING
+
+#include <assert.h>
+#include <liburing.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define SQ_ENTRIES 256
+#define CQ_ENTRIES 4096
+#define NEEDED     (IORING_FEAT_NODROP | IORING_FEAT_EXT_ARG | IORING_FEAT_CQE_SKIP) /* Linux 5.17 */
+
+struct poller_uring {
+    struct poller pub;
+    struct io_uring ring;
+    bool enabled;
+};
+
+static struct poller_uring *
+uring_of(struct poller *p)
+{
+    return container_of(p, struct poller_uring, pub);
+}
+
+static void
+uring_free(struct poller *p)
+{
+    struct poller_uring *u = uring_of(p);
+
+    io_uring_queue_exit(&u->ring);
+    free(u);
+}
+
+/* The ring is made disabled, so that it belongs to the thread that uses it first and not to the
+ * one that made it. */
+static int
+enable(struct poller_uring *u)
+{
+    if (u->enabled)
+        return 0;
+    u->pub.stats->syscalls++;
+    /* Not io_uring_enable_rings: liburing 2.3 forgets to export it. */
+    if (syscall(SYS_io_uring_register, u->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0) < 0)
+        return -errno;
+    u->enabled = true;
+    return 0;
+}
+
+/* Submits, and lets the kernel do what it has put off (closing sockets among it). */
+static int
+submit(struct poller_uring *u)
+{
+    int r = enable(u);
+
+    if (r < 0)
+        return r;
+    u->pub.stats->syscalls++;
+    r = io_uring_submit_and_get_events(&u->ring);
+    return r < 0 ? r : 0;
+}
+
+static struct io_uring_sqe *
+get_sqe(struct poller_uring *u)
+{
+    struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
+
+    if (sqe == NULL && submit(u) == 0)
+        sqe = io_uring_get_sqe(&u->ring);
+    return sqe;
+}
+
+static int
+uring_fd(struct poller *p)
+{
+    return uring_of(p)->ring.ring_fd;
+}
+
+static int
+uring_add(struct poller *p, struct pollee *e)
+{
+    struct io_uring_sqe *sqe = get_sqe(uring_of(p));
+
+    if (sqe == NULL)
+        return -EBUSY;
+    io_uring_prep_poll_multishot(sqe, e->fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+    io_uring_sqe_set_data(sqe, e);
+    e->armed = true;
+    return 0;
+}
+
+static void
+uring_del(struct poller *p, struct pollee *e)
+{
+    struct poller_uring *u = uring_of(p);
+    struct io_uring_sqe *sqe;
+
+    e->gone = true;
+    if (!e->armed)
+        return;
+    sqe = get_sqe(u);
+    if (sqe == NULL)
+        return; /* the poll ends with the ring, and e with it */
+    io_uring_prep_poll_remove(sqe, (uint64_t)(uintptr_t)e);
+    sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+    io_uring_sqe_set_data(sqe, NULL);
+    (void)submit(u); /* on failure the next wait submits it */
+}
+
+static void
+completed(struct poller *p, struct pollee *e, int res, bool more)
+{
+    uint32_t events = res >= 0 ? (uint32_t)res : 0;
+
+    if (!more) {
+        e->armed = false;
+        if (e->gone)
+            return;
+        /* The completion queue was full, or the thread that had armed it is gone. */
+        if (res < 0 && res != -ECANCELED)
+            events = EPOLLERR;
+        else if (uring_add(p, e) < 0)
+            events |= EPOLLERR;
+    }
+    if (events != 0 && !e->gone)
+        e->ready(e, events);
+}
+
+static void
+reap(struct poller *p)
+{
+    struct io_uring *ring = &uring_of(p)->ring;
+    struct io_uring_cqe *cqe;
+    unsigned head, n = 0;
+
+    io_uring_for_each_cqe(ring, head, cqe)
+    {
+        struct pollee *e = io_uring_cqe_get_data(cqe);
+
+        n++;
+        if (e != NULL)
+            completed(p, e, cqe->res, (cqe->flags & IORING_CQE_F_MORE) != 0);
+    }
+    io_uring_cq_advance(ring, n);
+}
+
+/* Something to submit, or something that the kernel does only when asked. */
+static bool
+needs_kernel(const struct io_uring *ring)
+{
+    return io_uring_sq_ready(ring) > 0 || (IO_URING_READ_ONCE(*ring->sq.kflags) &
+                                           (IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN)) != 0;
+}
+
+static int
+sleep_for(struct poller_uring *u, int64_t timeout_ns)
+{
+    struct __kernel_timespec ts = {.tv_sec = timeout_ns / (int64_t)LOOP_NS_PER_S,
+                                   .tv_nsec = timeout_ns % (int64_t)LOOP_NS_PER_S};
+    struct io_uring_cqe *cqe;
+    int r;
+
+    u->pub.stats->syscalls++;
+    r = io_uring_submit_and_wait_timeout(&u->ring, &cqe, 1, timeout_ns < 0 ? NULL : &ts, NULL);
+    return r < 0 && r != -ETIME ? r : 0;
+}
+
+static int
+uring_wait(struct poller *p, int64_t timeout_ns)
+{
+    struct poller_uring *u = uring_of(p);
+    int r = enable(u);
+
+    if (r < 0)
+        return r;
+    if (timeout_ns != 0 && io_uring_cq_ready(&u->ring) == 0)
+        r = sleep_for(u, timeout_ns);
+    else if (needs_kernel(&u->ring))
+        r = submit(u);
+    reap(p);
+    return r == -EBUSY || r == -EAGAIN ? 0 : r; /* there is room again */
+}
+
+static void
+uring_flush(struct poller *p)
+{
+    struct poller_uring *u = uring_of(p);
+
+    if (!u->enabled || io_uring_sq_ready(&u->ring) > 0)
+        (void)submit(u);
+}
+
+static const struct poller_ops uring_ops = {
+    .name = "uring",
+    .free = uring_free,
+    .fd = uring_fd,
+    .add = uring_add,
+    .del = uring_del,
+    .wait = uring_wait,
+    .flush = uring_flush,
+};
+
+static int
+open_ring(struct poller_uring *u)
+{
+    /* The best first: completions are made when we ask and at no other time, which neither
+     * interrupts the thread nor disturbs other system calls of it (Linux 6.1). */
+    static const unsigned tries[] = {
+        IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
+        IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
+        0,
+    };
+    int r = -ENOSYS;
+
+    for (size_t i = 0; i < sizeof(tries) / sizeof(tries[0]); i++) {
+        struct io_uring_params params = {
+            .flags = tries[i] | IORING_SETUP_CQSIZE | IORING_SETUP_R_DISABLED,
+            .cq_entries = CQ_ENTRIES,
+        };
+
+        r = io_uring_queue_init_params(SQ_ENTRIES, &u->ring, &params);
+        if (r == 0 && (params.features & NEEDED) != NEEDED) {
+            io_uring_queue_exit(&u->ring);
+            return -ENOSYS;
+        }
+        if (r != -EINVAL)
+            return r;
+    }
+    return r;
+}
+
+int
+poller_uring_new(struct loop_stats *stats, struct poller **ret)
+{
+    struct poller_uring *u = calloc(1, sizeof(*u));
+    int r;
+
+    if (u == NULL)
+        return -ENOMEM;
+    u->pub = (struct poller){.ops = &uring_ops, .stats = stats};
+    r = open_ring(u);
+    if (r < 0) {
+        free(u);
+        return r;
+    }
+    *ret = &u->pub;
+    return 0;
+}
+
+#else
+
+int
+poller_uring_new(struct loop_stats *stats, struct poller **ret)
+{
+    (void)stats;
+    (void)ret;
+    return -ENOSYS;
+}
+
+#endif

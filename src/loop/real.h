@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/* loop/real.h - the real loop's insides, for the files of this folder only. */
+#ifndef LOOP_REAL_H
+#define LOOP_REAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "loop/loop.h"
+#include "loop/poll.h"
+
+/* Where other threads leave work.  Counted, because a name lookup that was cancelled may outlive
+ * its loop. */
+struct mailbox {
+    pthread_mutex_t lock;
+    struct list posted; /* under lock */
+    uint32_t refs;      /* under lock */
+    bool closed;        /* under lock: the loop is gone */
+    atomic_bool any;    /* posted is not empty */
+    int wake_fd;        /* eventfd; edge-triggered, so it is never read */
+};
+
+struct real_loop {
+    struct loop pub;
+    struct poller *poller;
+    struct timerq timers;
+    struct list deferred; /* struct loop_work */
+    struct list ready;    /* struct sock: something to tell its owner */
+    struct list dead;     /* struct sock: closed, to be freed */
+    struct mailbox *mail;
+    struct pollee wake;
+    struct pollee alarm; /* timerfd, only when loop_fd was asked for */
+    uint64_t alarm_ns;   /* what it is set to; 0: nothing */
+    uint64_t callbacks;  /* ever made */
+    uint64_t spin_ns;
+    uint64_t rng[4];
+    struct list lookups; /* struct resolve: waiting for a thread */
+    uint32_t lookup_threads, lookups_pending;
+    uint32_t streams;
+    bool running, fd_asked, kicked;
+};
+
+static inline struct real_loop *
+real_loop(struct loop *l)
+{
+    return container_of(l, struct real_loop, pub);
+}
+
+/* Queues work for the loop's thread and wakes it.  False when the loop is gone. */
+bool mailbox_post(struct mailbox *m, struct loop_work *w);
+struct mailbox *mailbox_ref(struct mailbox *m);
+void mailbox_unref(struct mailbox *m);
+
+/* After a change made outside loop_run: lets loop_fd show it. */
+void real_changed(struct real_loop *l);
+
+/* resolve.c */
+int real_resolve(struct loop *l, const char *host, uint16_t port,
+                 void (*done)(void *user, int err, const struct sock_addr *addr, int count),
+                 void *user, struct resolve **ret);
+void real_resolve_cancel(struct loop *l, struct resolve *r);
+/* Frees w if it is a finished lookup; for work that the loop cannot run any more. */
+void real_resolve_drop(struct loop_work *w);
+
+/* stream.c */
+int real_connect(struct loop *l, const struct sock_addr *to, const struct stream_opts *opts,
+                 const struct stream_events *ev, void *user, struct stream **ret);
+int real_listen(struct loop *l, const struct sock_addr *at, const struct stream_events *ev,
+                void *user, struct stream **ret, struct sock_addr *ret_bound);
+int real_adopt(struct loop *l, int fd, const struct stream_events *ev, void *user,
+               struct stream **ret);
+int real_release(struct stream *s);
+void real_set_events(struct stream *s, const struct stream_events *ev, void *user);
+ssize_t real_sendv(struct stream *s, const struct iovec *iov, int n);
+ssize_t real_recvv(struct stream *s, const struct iovec *iov, int n);
+int real_set_rcvlowat(struct stream *s, uint32_t bytes);
+int real_set_opts(struct stream *s, const struct stream_opts *opts);
+int real_names(struct stream *s, struct sock_addr *ret_local, struct sock_addr *ret_peer);
+void real_close(struct stream *s);
+/* Makes the callbacks of all streams that are ready now. */
+void real_dispatch_streams(struct real_loop *l);
+/* Frees closed streams that nothing refers to any more; all: the poller is gone. */
+void real_reap_streams(struct real_loop *l, bool all);
+
+#endif

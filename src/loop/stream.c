@@ -1,0 +1,642 @@
+/* SPDX-License-Identifier: MIT */
+/* loop/stream.c - byte streams on sockets; the only socket calls of the project.
+ *
+ * Readiness is edge-triggered: the kernel speaks once and we remember, in
+ * `readable` until a receive has shown that the socket is drained, in `out` and
+ * `want_write` for the other direction.  A stream with something to tell is in
+ * the loop's ready list.  A closed stream stays in memory until the end of the
+ * turn, so that whoever is working on it can look at `closed`.
+ */
+#include "loop/real.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <netinet/ip.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#define BACKLOG         1024
+#define ACCEPT_MAX      16  /* connections taken in one turn */
+#define ACCEPT_RETRY_MS 100 /* when descriptors or memory have run out */
+#define HUNG_UP         (EPOLLRDHUP | EPOLLHUP | EPOLLERR)
+
+enum sock_state { SOCK_CONNECTING, SOCK_OPEN, SOCK_LISTENING, SOCK_FAILED };
+
+struct sock {
+    struct stream pub;
+    struct pollee poll;
+    struct list ready; /* real_loop.ready */
+    struct list dead;  /* real_loop.dead */
+    const struct stream_events *ev;
+    void *user;
+    struct loop_timer retry; /* of a listener */
+    int family;
+    int connect_err; /* of connect() itself */
+    uint32_t lowat;
+    enum sock_state state;
+    bool registered;
+    bool settled;    /* CONNECTING: the outcome is there */
+    bool readable;   /* not known to be drained */
+    bool out;        /* there was room to send */
+    bool want_write; /* the owner waits for room */
+    bool hung_up;    /* a short receive may be followed by the end or an error */
+    bool ended;      /* the owner has seen the end */
+    bool closed;
+};
+
+static struct sock *
+sock_of(struct stream *s)
+{
+    return container_of(s, struct sock, pub);
+}
+
+static struct real_loop *
+loop_of(struct sock *s)
+{
+    return real_loop(s->pub.loop);
+}
+
+static bool
+has_news(const struct sock *s)
+{
+    if (s->state == SOCK_CONNECTING)
+        return s->settled;
+    if (s->state == SOCK_LISTENING)
+        return s->readable;
+    return s->state == SOCK_OPEN &&
+           ((s->readable && s->ev->readable != NULL) || (s->want_write && s->out));
+}
+
+static void
+queue_if_news(struct sock *s)
+{
+    if (has_news(s) && list_empty(&s->ready))
+        list_push_back(&loop_of(s)->ready, &s->ready);
+}
+
+/* The poller's word. */
+static void
+sock_ready(struct pollee *e, uint32_t events)
+{
+    struct sock *s = container_of(e, struct sock, poll);
+
+    if (events & HUNG_UP)
+        s->hung_up = true;
+    if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) {
+        s->out = true;
+        s->settled = true;
+    }
+    if ((events & (EPOLLERR | EPOLLHUP)) || ((events & (EPOLLIN | EPOLLRDHUP)) && !s->ended))
+        s->readable = true;
+    queue_if_news(s);
+}
+
+/* Making and unmaking. */
+
+static struct sock *
+sock_new(struct real_loop *l, int family)
+{
+    struct sock *s = calloc(1, sizeof(*s));
+
+    if (s == NULL)
+        return NULL;
+    s->pub.loop = &l->pub;
+    s->poll = (struct pollee){.fd = -1, .ready = sock_ready};
+    list_init(&s->ready);
+    list_init(&s->dead);
+    s->family = family;
+    s->lowat = 1;
+    l->streams++;
+    return s;
+}
+
+static int
+sock_register(struct sock *s)
+{
+    struct real_loop *l = loop_of(s);
+    int r = l->poller->ops->add(l->poller, &s->poll);
+
+    s->registered = r == 0;
+    return r;
+}
+
+/* Leaves the descriptor, which is returned, to the caller. */
+static int
+sock_drop(struct sock *s)
+{
+    struct real_loop *l = loop_of(s);
+
+    assert(!s->closed);
+    s->closed = true;
+    list_del(&s->ready);
+    loop_timer_stop(&l->pub, &s->retry);
+    if (s->registered)
+        l->poller->ops->del(l->poller, &s->poll);
+    l->streams--;
+    if (l->running || s->poll.armed)
+        list_push_back(&l->dead, &s->dead);
+    return s->poll.fd;
+}
+
+/* Half-made: nobody else knows of it. */
+static void
+sock_undo(struct sock *s)
+{
+    int fd = sock_drop(s);
+
+    if (fd >= 0)
+        (void)close(fd);
+    if (list_empty(&s->dead))
+        free(s);
+}
+
+void
+real_reap_streams(struct real_loop *l, bool all)
+{
+    LIST_FOREACH_SAFE (n, &l->dead) {
+        struct sock *s = container_of(n, struct sock, dead);
+
+        if (s->poll.armed && !all)
+            continue;
+        list_del(n);
+        free(s);
+    }
+}
+
+void
+real_close(struct stream *pub)
+{
+    struct real_loop *l = real_loop(pub->loop);
+
+    l->pub.stats.syscalls++;
+    sock_undo(sock_of(pub));
+}
+
+int
+real_release(struct stream *pub)
+{
+    struct sock *s = sock_of(pub);
+    int fd;
+
+    assert(s->state == SOCK_OPEN);
+    (void)real_set_rcvlowat(pub, 1); /* the next owner knows nothing of it */
+    fd = sock_drop(s);
+    if (list_empty(&s->dead))
+        free(s);
+    return fd;
+}
+
+void
+real_set_events(struct stream *pub, const struct stream_events *ev, void *user)
+{
+    struct sock *s = sock_of(pub);
+
+    assert(ev != NULL && !s->closed);
+    s->ev = ev;
+    s->user = user;
+    queue_if_news(s); /* the last ones may have had no ->readable */
+}
+
+/* Options. */
+
+static int
+set_int(struct sock *s, int level, int name, int value)
+{
+    s->pub.loop->stats.syscalls++;
+    return setsockopt(s->poll.fd, level, name, &value, sizeof(value)) < 0 ? -errno : 0;
+}
+
+static int
+clamp_int(uint32_t v)
+{
+    return v > INT_MAX ? INT_MAX : (int)v;
+}
+
+static int
+set_tcp_opts(struct sock *s, const struct stream_opts *o)
+{
+    int r = set_int(s, IPPROTO_TCP, TCP_NODELAY, o->nodelay);
+
+    if (r == 0 && o->user_timeout_ms > 0)
+        r = set_int(s, IPPROTO_TCP, TCP_USER_TIMEOUT, clamp_int(o->user_timeout_ms));
+    if (r == 0 && s->family == AF_INET)
+        r = set_int(s, IPPROTO_IP, IP_TOS, o->dscp << 2);
+    if (r == 0 && s->family == AF_INET6)
+        r = set_int(s, IPPROTO_IPV6, IPV6_TCLASS, o->dscp << 2);
+    return r;
+}
+
+int
+real_set_opts(struct stream *pub, const struct stream_opts *o)
+{
+    struct sock *s = sock_of(pub);
+    int r;
+
+    assert(o->dscp < 64);
+    r = set_int(s, SOL_SOCKET, SO_KEEPALIVE, o->keepalive);
+    if (r == 0 && o->sndbuf > 0)
+        r = set_int(s, SOL_SOCKET, SO_SNDBUF, clamp_int(o->sndbuf));
+    if (r == 0 && o->rcvbuf > 0)
+        r = set_int(s, SOL_SOCKET, SO_RCVBUF, clamp_int(o->rcvbuf));
+    if (r == 0 && (s->family == AF_INET || s->family == AF_INET6))
+        r = set_tcp_opts(s, o);
+    return r;
+}
+
+int
+real_set_rcvlowat(struct stream *pub, uint32_t bytes)
+{
+    struct sock *s = sock_of(pub);
+    int r;
+
+    if (bytes == 0)
+        bytes = 1;
+    if (bytes == s->lowat)
+        return 0;
+    r = set_int(s, SOL_SOCKET, SO_RCVLOWAT, clamp_int(bytes));
+    if (r == 0)
+        s->lowat = bytes;
+    return r;
+}
+
+int
+real_names(struct stream *pub, struct sock_addr *ret_local, struct sock_addr *ret_peer)
+{
+    struct sock *s = sock_of(pub);
+    struct sock_addr local = {.len = sizeof(local.ss)}, peer = {.len = sizeof(peer.ss)};
+
+    if (ret_local != NULL && getsockname(s->poll.fd, (void *)&local.ss, &local.len) < 0)
+        return -errno;
+    if (ret_peer != NULL && getpeername(s->poll.fd, (void *)&peer.ss, &peer.len) < 0)
+        return -errno;
+    if (ret_local != NULL)
+        *ret_local = local;
+    if (ret_peer != NULL)
+        *ret_peer = peer;
+    return 0;
+}
+
+/* Connecting, listening, adopting. */
+
+/* A stream on a new socket, not registered. */
+static int
+open_socket(struct real_loop *l, const struct sock_addr *a, const struct stream_events *ev,
+            void *user, struct sock **ret)
+{
+    struct sock *s = sock_new(l, a->ss.ss_family);
+
+    if (s == NULL)
+        return -ENOMEM;
+    s->ev = ev;
+    s->user = user;
+    l->pub.stats.syscalls++;
+    s->poll.fd = socket(s->family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (s->poll.fd < 0) {
+        int r = -errno;
+
+        sock_undo(s);
+        return r;
+    }
+    *ret = s;
+    return 0;
+}
+
+int
+real_connect(struct loop *pub, const struct sock_addr *to, const struct stream_opts *opts,
+             const struct stream_events *ev, void *user, struct stream **ret)
+{
+    struct real_loop *l = real_loop(pub);
+    struct sock *s = NULL;
+    int r;
+
+    assert(ev != NULL && ev->connected != NULL);
+    r = open_socket(l, to, ev, user, &s);
+    if (r < 0)
+        return r;
+    s->state = SOCK_CONNECTING;
+    r = opts != NULL ? real_set_opts(&s->pub, opts) : 0;
+    if (r < 0)
+        goto fail;
+    pub->stats.syscalls++;
+    if (connect(s->poll.fd, (const void *)&to->ss, to->len) < 0 && errno != EINPROGRESS) {
+        s->connect_err = -errno;
+        s->settled = true;
+        queue_if_news(s);
+    } else {
+        r = sock_register(s);
+        if (r < 0)
+            goto fail;
+    }
+    *ret = &s->pub;
+    real_changed(l);
+    return 0;
+
+fail:
+    sock_undo(s);
+    return r;
+}
+
+static void
+retry_accept(struct loop_timer *t)
+{
+    struct sock *s = container_of(t, struct sock, retry);
+
+    s->readable = true;
+    queue_if_news(s);
+}
+
+static int
+bind_and_listen(struct sock *s, const struct sock_addr *at)
+{
+    int r = 0;
+
+    if (s->family != AF_UNIX)
+        r = set_int(s, SOL_SOCKET, SO_REUSEADDR, 1);
+    if (r == 0 && s->family == AF_INET6)
+        r = set_int(s, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+    if (r < 0)
+        return r;
+    if (bind(s->poll.fd, (const void *)&at->ss, at->len) < 0 || listen(s->poll.fd, BACKLOG) < 0)
+        return -errno;
+    return sock_register(s);
+}
+
+int
+real_listen(struct loop *pub, const struct sock_addr *at, const struct stream_events *ev,
+            void *user, struct stream **ret, struct sock_addr *ret_bound)
+{
+    struct real_loop *l = real_loop(pub);
+    struct sock *s = NULL;
+    int r;
+
+    assert(ev != NULL && ev->accepted != NULL);
+    r = open_socket(l, at, ev, user, &s);
+    if (r < 0)
+        return r;
+    s->state = SOCK_LISTENING;
+    loop_timer_init(&s->retry, retry_accept);
+    r = bind_and_listen(s, at);
+    if (r == 0)
+        r = real_names(&s->pub, ret_bound, NULL);
+    if (r < 0) {
+        sock_undo(s);
+        return r;
+    }
+    *ret = &s->pub;
+    real_changed(l);
+    return 0;
+}
+
+/* On failure fd stays the caller's. */
+static int
+take_fd(struct real_loop *l, int fd, int family, struct sock **ret)
+{
+    struct sock *s = sock_new(l, family);
+    int r;
+
+    if (s == NULL)
+        return -ENOMEM;
+    s->state = SOCK_OPEN;
+    s->poll.fd = fd;
+    r = sock_register(s);
+    if (r < 0) {
+        s->poll.fd = -1;
+        sock_undo(s);
+        return r;
+    }
+    *ret = s;
+    return 0;
+}
+
+int
+real_adopt(struct loop *pub, int fd, const struct stream_events *ev, void *user,
+           struct stream **ret)
+{
+    struct real_loop *l = real_loop(pub);
+    struct sock *s = NULL;
+    int type = 0, family = 0, lowat = 1, flags, r;
+    socklen_t len = sizeof(int);
+
+    assert(ev != NULL);
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &len) < 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &lowat, &len) < 0)
+        return -errno;
+    if (type != SOCK_STREAM)
+        return -EPROTOTYPE;
+    flags = fcntl(fd, F_GETFD);
+    if (flags < 0 || fcntl(fd, F_SETFD, flags | FD_CLOEXEC) < 0)
+        return -errno;
+    r = take_fd(l, fd, family, &s);
+    if (r < 0)
+        return r;
+    s->ev = ev;
+    s->user = user;
+    s->lowat = lowat > 0 ? (uint32_t)lowat : 0;
+    (void)real_set_rcvlowat(&s->pub, 1);
+    *ret = &s->pub;
+    real_changed(l);
+    return 0;
+}
+
+/* Moving bytes. */
+
+static size_t
+total(const struct iovec *iov, int n)
+{
+    size_t sum = 0;
+
+    for (int i = 0; i < n; i++)
+        sum += iov[i].iov_len;
+    return sum;
+}
+
+ssize_t
+real_sendv(struct stream *pub, const struct iovec *iov, int n)
+{
+    struct sock *s = sock_of(pub);
+    struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)n};
+    struct loop_stats *stats = &pub->loop->stats;
+    ssize_t r;
+
+    assert(!s->closed && n >= 0 && n <= IOV_MAX);
+    do {
+        stats->syscalls++;
+        stats->sends++;
+        r = sendmsg(s->poll.fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+    } while (r < 0 && errno == EINTR);
+    if (r < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
+        return -errno;
+    if (r > 0)
+        stats->bytes_sent += (uint64_t)r;
+    if (r < 0 || (size_t)r < total(iov, n)) {
+        s->want_write = true; /* the kernel has noticed, too: the next room is an edge */
+        s->out = false;
+    }
+    return r < 0 ? -EAGAIN : r;
+}
+
+/* Was that all there is?  On TCP a short count says so, which saves asking again; the end or an
+ * error that comes later is a new edge, one that came before is `hung_up`.  A receive from AF_UNIX
+ * stops where ancillary data is attached. */
+static bool
+drained(const struct sock *s, ssize_t r, const struct iovec *iov, int n)
+{
+    if (r <= 0 || s->hung_up || s->family == AF_UNIX)
+        return r <= 0;
+    return (size_t)r < total(iov, n);
+}
+
+ssize_t
+real_recvv(struct stream *pub, const struct iovec *iov, int n)
+{
+    struct sock *s = sock_of(pub);
+    struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)n};
+    struct loop_stats *stats = &pub->loop->stats;
+    ssize_t r;
+
+    assert(!s->closed && n > 0 && n <= IOV_MAX);
+    do {
+        stats->syscalls++;
+        stats->recvs++;
+        r = recvmsg(s->poll.fd, &msg, MSG_DONTWAIT);
+    } while (r < 0 && errno == EINTR);
+    if (r < 0)
+        r = errno == EWOULDBLOCK ? -EAGAIN : -errno;
+    if (drained(s, r, iov, n)) {
+        s->readable = false;
+        if (r == 0)
+            s->ended = true;
+        if (!has_news(s))
+            list_del(&s->ready);
+    }
+    if (r > 0)
+        stats->bytes_received += (uint64_t)r;
+    return r;
+}
+
+/* Telling the owners. */
+
+/* Hands one new connection over.  False when the listener was closed by it. */
+static bool
+hand_over(struct sock *s, int fd, const struct sock_addr *peer)
+{
+    struct real_loop *l = loop_of(s);
+    struct sock *n = NULL;
+    int r = take_fd(l, fd, s->family, &n);
+
+    if (r < 0) {
+        log_line(l->pub.log, LOG_LEVEL_WARN, "a connection was dropped: %s", strerror(-r));
+        (void)close(fd);
+        return true;
+    }
+    l->callbacks++;
+    s->ev->accepted(s->user, &n->pub, peer);
+    assert(n->closed || n->ev != NULL);
+    return !s->closed;
+}
+
+/* False: nothing more for now. */
+static bool
+accept_failed(struct sock *s, int err)
+{
+    struct real_loop *l = loop_of(s);
+
+    switch (err) {
+    case EAGAIN:
+        s->readable = false;
+        return false;
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM:
+        log_line(l->pub.log, LOG_LEVEL_WARN, "connections have to wait: %s", strerror(err));
+        s->readable = false;
+        loop_timer_start(&l->pub, &s->retry, ACCEPT_RETRY_MS * LOOP_NS_PER_MS);
+        return false;
+    case EBADF:
+    case EINVAL:
+    case ENOTSOCK:
+    case EOPNOTSUPP:
+        log_line(l->pub.log, LOG_LEVEL_ERROR, "a listener has died: %s", strerror(err));
+        s->state = SOCK_FAILED;
+        return false;
+    default: /* a connection that failed before it was taken */
+        return true;
+    }
+}
+
+static void
+accept_some(struct sock *s)
+{
+    for (int i = 0; i < ACCEPT_MAX; i++) {
+        struct sock_addr peer = {.len = sizeof(peer.ss)};
+        int fd;
+
+        s->pub.loop->stats.syscalls++;
+        fd = accept4(s->poll.fd, (void *)&peer.ss, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0 ? !hand_over(s, fd, &peer) : !accept_failed(s, errno))
+            return;
+    }
+}
+
+static void
+tell_connected(struct sock *s)
+{
+    int err = s->connect_err;
+    socklen_t len = sizeof(err);
+
+    if (err == 0) {
+        s->pub.loop->stats.syscalls++;
+        if (getsockopt(s->poll.fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0)
+            err = errno;
+        err = -err;
+    }
+    s->state = err == 0 ? SOCK_OPEN : SOCK_FAILED;
+    loop_of(s)->callbacks++;
+    s->ev->connected(s->user, err);
+}
+
+static void
+dispatch(struct sock *s)
+{
+    if (s->state == SOCK_LISTENING) {
+        accept_some(s);
+        return;
+    }
+    if (s->state == SOCK_CONNECTING)
+        tell_connected(s);
+    if (!s->closed && s->state == SOCK_OPEN && s->want_write && s->out) {
+        s->want_write = false;
+        if (s->ev->writable != NULL) {
+            loop_of(s)->callbacks++;
+            s->ev->writable(s->user);
+        }
+    }
+    if (!s->closed && s->state == SOCK_OPEN && s->readable && s->ev->readable != NULL) {
+        loop_of(s)->callbacks++;
+        s->ev->readable(s->user);
+    }
+}
+
+void
+real_dispatch_streams(struct real_loop *l)
+{
+    struct list now, *n;
+
+    list_init(&now);
+    list_splice(&now, &l->ready);
+    while ((n = list_pop_front(&now)) != NULL) {
+        struct sock *s = container_of(n, struct sock, ready);
+
+        dispatch(s);
+        if (!s->closed)
+            queue_if_news(s);
+    }
+}

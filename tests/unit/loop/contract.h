@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/unit/loop/contract.h - what seam/loop.h promises, checked on any implementation. */
+#ifndef TESTS_UNIT_LOOP_CONTRACT_H
+#define TESTS_UNIT_LOOP_CONTRACT_H
+
+#include "seam/loop.h"
+
+struct loop_factory {
+    const char *name;
+    /* Two loops that reach each other.  False: not possible here, why says why. */
+    bool (*make)(struct loop **ret_a, struct loop **ret_b, const char **why);
+    void (*unmake)(struct loop *a, struct loop *b);
+};
+
+/* Runs all the tests; returns the number that failed. */
+int contract_run(const struct loop_factory *f);
+
+#endif

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/* The real loops against the contract: "test_contract epoll" or "uring". */
+#include <string.h>
+
+#include "loop/loop.h"
+#include "tests/test.h"
+#include "tests/unit/loop/contract.h"
+
+static bool
+make(enum loop_kind kind, struct loop **a, struct loop **b, const char **why)
+{
+    static struct lunette_error err;
+    struct loop_config cfg = {.kind = kind};
+
+    *why = err.msg;
+    if (loop_new(&cfg, a, &err) < 0)
+        return false;
+    if (loop_new(&cfg, b, &err) == 0)
+        return true;
+    loop_free(*a);
+    return false;
+}
+
+static bool
+make_epoll(struct loop **a, struct loop **b, const char **why)
+{
+    return make(LOOP_EPOLL, a, b, why);
+}
+
+static bool
+make_uring(struct loop **a, struct loop **b, const char **why)
+{
+    return make(LOOP_URING, a, b, why);
+}
+
+static void
+unmake(struct loop *a, struct loop *b)
+{
+    loop_free(a);
+    loop_free(b);
+}
+
+int
+main(int argc, char **argv)
+{
+    static const struct loop_factory factories[] = {{"epoll", make_epoll, unmake},
+                                                    {"uring", make_uring, unmake}};
+
+    for (size_t i = 0; i < 2; i++) {
+        if (argc > 1 && strcmp(argv[1], factories[i].name) == 0)
+            return contract_run(&factories[i]);
+    }
+    return 2;
+}
