@@ -66,6 +66,7 @@ tgt_sbc_write_finish(struct tgt_cmd *c)
 {
     bool fua = (c->s.op->flags & TGT_OP_FUA) && (c->s.cdb[1] & SCSI_FUA);
 
+    c->s.lu->file_dirty = true;
     c->s.sync = fua || !c->s.lu->mode.wce;
 }
 
@@ -149,8 +150,11 @@ void
 tgt_sbc_caw_finish(struct tgt_cmd *c)
 {
     uint8_t *mem = medium(c->s.lu, c->s.lba);
-    uint32_t half = c->s.len / 2, at = differs(mem, c->s.buf, half);
+    uint32_t half = c->s.len / 2, at;
 
+    if (c->s.buf == NULL)
+        return; /* no blocks */
+    at = differs(mem, c->s.buf, half);
     if (at < half) {
         struct scsi_sense s = {
             .key = SENSE_MISCOMPARE, .asc = ASC_MISCOMPARE >> 8, .has_info = true, .info = at};
@@ -200,6 +204,8 @@ tgt_sbc_write_same_finish(struct tgt_cmd *c)
     uint8_t *mem = medium(lu, c->s.lba);
     uint32_t len = c->s.blocks << lu->block_shift, done = lu->block;
 
+    if (c->s.buf == NULL)
+        return; /* NDOB: done already */
     if (differs(NULL, c->s.buf, lu->block) == lu->block) {
         write_zeros(c);
         return;

@@ -2,7 +2,6 @@
 #include "target/scsi.h"
 
 #include <assert.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "target/session.h"
@@ -106,7 +105,7 @@ bool
 tgt_scsi_buf(struct tgt_cmd *c, uint32_t size)
 {
     assert(c->s.buf == NULL);
-    c->s.buf = calloc(1, size);
+    c->s.buf = tgt_buf_alloc(size);
     c->s.buf_size = size;
     if (c->s.buf == NULL)
         tgt_scsi_fail(c, SENSE_ILLEGAL_REQUEST, ASC_RESOURCES);
