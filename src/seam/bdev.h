@@ -69,7 +69,7 @@ struct bdev_req {
 
     /* block/'s while it owns the request */
     struct list node;
-    uint64_t issued;   /* bytes already cut into pieces */
+    uint64_t issued;   /* bytes already cut into pieces; UINT64_MAX: and flushed behind */
     uint32_t pieces;   /* pieces outstanding */
 };
 
@@ -120,18 +120,23 @@ struct bdev_driver_ops {
     int (*queue_rq)(void *drv, struct blk_request *rq);
     /* What queue_rq took since the last commit may leave. */
     void (*commit)(void *drv);
+    /* rq's deadline has passed.  DRIVER_HAS_IT: the driver completes or requeues it some day. */
     enum blk_timeout (*timeout)(void *drv, struct blk_request *rq);
 };
 
 /* How the driver calls back; given to it by block/ through whoever plugs both together. */
 struct blk_upcalls {
-    /* Finishes rq; the submitter's done comes later in the turn, in lists. */
+    /* Finishes rq; the submitter's done comes later in the turn, in lists.  May be called from
+     * inside queue_rq, which then returns 0.  rq->result.err -EOPNOTSUPP: a discard is dropped,
+     * write zeroes become ordinary writes. */
     void (*complete)(struct blk_request *rq);
-    /* Takes rq back to be issued again after delay_ns (0: at once). */
+    /* Takes rq back to be issued again after delay_ns (0: this turn).  The driver may have moved
+     * offset, len and data of rq past what is done already. */
     void (*requeue)(struct blk_request *rq, uint64_t delay_ns);
     /* Queues that were refused may try again. */
     void (*restart)(struct bdev *b);
-    void (*event)(struct bdev *b, enum bdev_event ev);
+    /* limits: the new ones, copied; NULL with BDEV_EV_GONE. */
+    void (*event)(struct bdev *b, enum bdev_event ev, const struct bdev_limits *limits);
 };
 
 static inline void *

@@ -63,6 +63,7 @@ struct scsi_cmd {
 
     /* the host's, while it owns the command */
     void *host_priv;
+    struct list host_node;
 };
 
 static inline const uint8_t *
@@ -78,9 +79,15 @@ enum scsi_eh_result {
     SCSI_EH_FAILED,    /* refused, not supported, or no answer in time: go one step up */
 };
 
-/* Waiting for the result of an eh_ call; embedded in its owner. */
+/* Waiting for the result of an eh_ call; embedded in its owner, the host's until done. */
 struct scsi_eh_wait {
     void (*done)(struct scsi_eh_wait *w, enum scsi_eh_result r); /* once, later */
+    /* the host's */
+    struct list node;
+    struct scsi_cmd *sc;
+    enum scsi_eh_result result;
+    uint8_t function; /* task management function */
+    uint8_t lun[8];
 };
 
 enum scsi_timeout_action {

@@ -180,7 +180,8 @@ struct iscsi_task {
     struct iscsi_unsolicited unsol;
     const void *data;         /* control PDU: its data segment, lives until the task ends */
     uint32_t data_len;
-    uint32_t exp_datasn;      /* Data-In and R2T PDUs seen so far; the transport counts */
+    uint32_t exp_datasn;      /* Data-In PDUs (bidirectional: and R2Ts) seen; the transport counts */
+    uint32_t in_done;         /* bytes of in that the transport has placed, from 0 without a hole */
     uint64_t moved_ns;        /* loop clock when it last made progress */
     struct list node;         /* the queue that it is on; the iSCSI layer's */
     void *dd_data;            /* the transport's, task_size bytes */
@@ -194,6 +195,8 @@ struct iscsi_endpoint {
     void *dd_data;
 };
 
+#define ISCSI_RX_HOLD 1
+
 /* What a transport calls; a versioned table, since transports may come as shared objects. */
 struct iscsi_upcalls {
     uint32_t version;
@@ -202,8 +205,8 @@ struct iscsi_upcalls {
     struct iscsi_task *(*itt_to_task)(struct iscsi_conn *c, struct be32 itt);
     /* A whole PDU but for Data-In without status and R2T, which stream transports consume: header,
      * then data_len bytes, borrowed for the call.  Data-In with status: after its data has been
-     * placed, data NULL.  Returns 0, or an iscsi_err after conn_failure was called: the
-     * transport stops reading then. */
+     * placed, data NULL.  Returns 0, or ISCSI_RX_HOLD: keep what follows unparsed until
+     * start_conn, since digests begin there (RFC 7143 13.1), or < 0 after a conn_failure. */
     int (*complete_pdu)(struct iscsi_conn *c, const struct bhs *hdr, const void *data,
                         uint32_t data_len);
     /* Takes ExpCmdSN and MaxCmdSN of a PDU that does not go to complete_pdu (RFC 7143 4.2.2.1). */
@@ -253,7 +256,7 @@ struct iscsi_transport {
     /* Full feature phase begins: digests and lengths in *c are final.  May be NULL. */
     int (*start_conn)(struct iscsi_conn *c, struct lunette_error *err);
     /* Lets go of socket or engine and of all queued output; tasks are cleaned up one by one
-     * afterwards.  0, or -EINPROGRESS and conn_stopped. */
+     * afterwards (task_cleaned may be called from inside).  0, or -EINPROGRESS and conn_stopped. */
     int (*stop_conn)(struct iscsi_conn *c, enum iscsi_stop how);
 
     /* After the iSCSI layer has checked and kept a value; refuses what the transport cannot do.

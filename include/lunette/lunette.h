@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: MIT */
+/* lunette/lunette.h - open an iSCSI logical unit by URL, and read and write it.
+ *
+ *     struct lunette_ctx *ctx;
+ *     struct lunette_lun *lun;
+ *     lunette_ctx_new(NULL, &ctx, &err);
+ *     lunette_open(ctx, "iscsi://127.0.0.1:3260/iqn.2026-11.example:disk/0", 0, &lun, &err);
+ *     lunette_pread(lun, buf, 4096, 0, &err);
+ *     lunette_close(lun);
+ *     lunette_ctx_free(ctx);
+ *
+ * Threads: a context and all that is opened in it belong to one thread at a
+ * time; several threads use several contexts.  No call locks.
+ *
+ * Failure: -errno, and where a struct lunette_error * is taken, a sentence that
+ * says what is wrong (NULL: not interested).  Errors of the data path:
+ *   -EIO        the device failed the command; see status and sense
+ *   -ENOSPC     a thin pool is full          -EROFS   write protected
+ *   -EBADE      reservation conflict         -EILSEQ  miscompare
+ *   -EOPNOTSUPP the device cannot do it      -ETIMEDOUT no answer in time
+ *   -ENOTCONN   the session is gone          -EINVAL  misaligned or past the end
+ *   -ENOLINK    the connection was lost with the command under way: it may have been executed
+ *
+ * URLs: iscsi://[user[%secret]@]host[:port]/target-iqn[/lun][?key=value&...]
+ * See lunette-url(7) for the keys.  Where the URL has no credentials, those of
+ * LUNETTE_CHAP ("user:secret") or of the file named by LUNETTE_CHAP_FILE or by
+ * ?chap_file= are taken, so that no secret need stand in a process list.
+ */
+#ifndef LUNETTE_LUNETTE_H
+#define LUNETTE_LUNETTE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include <lunette/error.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define LUNETTE_API __attribute__((visibility("default")))
+
+struct lunette_ctx;
+struct lunette_lun;
+struct lunette_queue;
+
+#define LUNETTE_SENSE_MAX 252 /* bytes of sense data that are kept */
+
+/* ---- contexts ------------------------------------------------------------------------------ */
+
+enum lunette_loop {
+    LUNETTE_LOOP_AUTO, /* io_uring where allowed, else epoll */
+    LUNETTE_LOOP_EPOLL,
+    LUNETTE_LOOP_URING,
+};
+
+struct lunette_ctx_options {
+    size_t size;                /* sizeof(struct lunette_ctx_options): lets it grow */
+    const char *initiator_name; /* NULL: LUNETTE_INITIATOR_NAME, or one made from the host's name */
+    enum lunette_loop loop;
+    uint32_t spin_us; /* busy polling before sleeping, microseconds; 0: none */
+    int log_level;    /* 0 errors, 1 warnings, 2 information, 3 debugging */
+    void (*log)(void *user, int level, const char *line); /* NULL: silence */
+    void *log_user;
+    uint32_t trace_events; /* keep that many trace points (a power of two); 0: none */
+};
+
+/* opts may be NULL. */
+LUNETTE_API int lunette_ctx_new(const struct lunette_ctx_options *opts, struct lunette_ctx **ret,
+                                struct lunette_error *err);
+
+/* Everything opened in ctx must be closed.  NULL is harmless. */
+LUNETTE_API void lunette_ctx_free(struct lunette_ctx *ctx);
+
+/* A descriptor that polls readable when lunette_ctx_run has something to do (timers, NOPs,
+ * completions).  Owned by ctx. */
+LUNETTE_API int lunette_ctx_fd(struct lunette_ctx *ctx);
+
+/* Drives everything in ctx for at most timeout_ms (<0: until something happened, 0: without
+ * waiting).  Returns 0 or -errno. */
+LUNETTE_API int lunette_ctx_run(struct lunette_ctx *ctx, int timeout_ms);
+
+/* "epoll" or "uring". */
+LUNETTE_API const char *lunette_ctx_loop_name(const struct lunette_ctx *ctx);
+
+/* Writes the trace points kept so far as text.  -ENOENT without trace_events. */
+LUNETTE_API int lunette_ctx_trace(const struct lunette_ctx *ctx, int fd);
+
+/* System calls, for whoever measures. */
+struct lunette_ctx_stats {
+    uint64_t turns, waits, syscalls, sends, recvs, bytes_sent, bytes_received;
+};
+LUNETTE_API void lunette_ctx_get_stats(const struct lunette_ctx *ctx, struct lunette_ctx_stats *ret);
+
+/* ---- discovery ----------------------------------------------------------------------------- */
+
+struct lunette_portal {
+    char address[288]; /* host:port, IPv6 in brackets */
+    int tpgt;          /* target portal group tag, -1 if not told */
+};
+
+struct lunette_target {
+    char name[224];
+    struct lunette_portal *portals;
+    size_t nportals;
+};
+
+/* SendTargets at "host[:port]" or an iscsi:// URL without a target.  *ret is the caller's, to be
+ * freed by lunette_targets_free. */
+LUNETTE_API int lunette_discover(struct lunette_ctx *ctx, const char *where,
+                                 struct lunette_target **ret, size_t *ret_count,
+                                 struct lunette_error *err);
+LUNETTE_API void lunette_targets_free(struct lunette_target *targets, size_t count);
+
+/* ---- logical units ------------------------------------------------------------------------- */
+
+struct lunette_info {
+    uint64_t lun;         /* as a number (peripheral and flat space addressing) */
+    uint8_t lun_wire[8];  /* as on the wire */
+    uint8_t type;         /* peripheral device type; 0: disk */
+    char vendor[9], product[17], revision[5];
+    char serial[256];     /* "" if not told */
+    char name[256];       /* the unit's own name: naa., eui., t10. or a SCSI name string; "" if none */
+    /* disks; 0 for others */
+    uint64_t size;        /* bytes */
+    uint32_t block_size, physical_block_size;
+    uint64_t max_transfer, optimal_transfer, max_discard, max_write_zeroes;
+    uint32_t max_compare_write;
+    bool read_only, write_cache, fua, rotational, thin;
+    int error;            /* 0, or why a disk could not be brought up (-errno) */
+};
+
+/* What was agreed at login (RFC 7143 13). */
+struct lunette_session_info {
+    char target_name[224], target_alias[256], initiator_name[224];
+    char portal[288];
+    uint16_t tsih, tpgt;
+    uint8_t isid[6];
+    bool header_digest, data_digest, initial_r2t, immediate_data;
+    uint32_t max_recv_data_segment_length, max_xmit_data_segment_length;
+    uint32_t max_burst_length, first_burst_length, max_outstanding_r2t, max_connections;
+    uint32_t error_recovery_level, time2wait, time2retain;
+    char auth_method[16]; /* "None", "CHAP", "CHAP mutual" */
+};
+
+#define LUNETTE_OPEN_RDONLY 1u /* writes are refused locally */
+#define LUNETTE_OPEN_RAW 2u    /* any device type, and a disk that does not come up: only CDBs */
+
+/* Connects, logs in and brings the LUN of the URL (default 0) up.  Waits for all of it, within
+ * the login timeout.  *ret is the caller's. */
+LUNETTE_API int lunette_open(struct lunette_ctx *ctx, const char *url, uint32_t flags,
+                             struct lunette_lun **ret, struct lunette_error *err);
+
+/* Fails what is outstanding, logs out and frees; queues must be freed before.  NULL is harmless. */
+LUNETTE_API void lunette_close(struct lunette_lun *lun);
+
+LUNETTE_API void lunette_get_info(const struct lunette_lun *lun, struct lunette_info *ret);
+LUNETTE_API void lunette_get_session_info(const struct lunette_lun *lun,
+                                          struct lunette_session_info *ret);
+
+/* All LUNs of the URL's target: logs in, scans, logs out.  *ret: to be freed with free(). */
+LUNETTE_API int lunette_list_luns(struct lunette_ctx *ctx, const char *url,
+                                  struct lunette_info **ret, size_t *ret_count,
+                                  struct lunette_session_info *ret_session,
+                                  struct lunette_error *err);
+
+/* One NOP-Out there and back with len bytes of data (0..4096), which are compared.  Returns 0 and
+ * the time it took. */
+LUNETTE_API int lunette_ping(struct lunette_lun *lun, size_t len, uint64_t *ret_ns,
+                             struct lunette_error *err);
+
+/* ---- synchronous calls: one thing at a time ------------------------------------------------- */
+
+#define LUNETTE_FUA 1u      /* on stable storage when done */
+#define LUNETTE_NO_UNMAP 2u /* write zeroes: keep the space allocated */
+
+/* offset and len in bytes, multiples of the block size.  0 when all of it was done. */
+LUNETTE_API int lunette_pread(struct lunette_lun *lun, void *buf, size_t len, uint64_t offset,
+                              struct lunette_error *err);
+LUNETTE_API int lunette_pwrite(struct lunette_lun *lun, const void *buf, size_t len,
+                               uint64_t offset, uint32_t flags, struct lunette_error *err);
+LUNETTE_API int lunette_flush(struct lunette_lun *lun, struct lunette_error *err);
+LUNETTE_API int lunette_discard(struct lunette_lun *lun, uint64_t len, uint64_t offset,
+                                struct lunette_error *err);
+LUNETTE_API int lunette_write_zeroes(struct lunette_lun *lun, uint64_t len, uint64_t offset,
+                                     uint32_t flags, struct lunette_error *err);
+
+/* A raw CDB.  Sent as it is: no retries, no splitting. */
+struct lunette_scsi {
+    /* in */
+    const uint8_t *cdb;
+    size_t cdb_len; /* 6..260 */
+    const void *out;
+    size_t out_len; /* bytes to the target */
+    void *in;
+    size_t in_len;       /* bytes from the target; both: bidirectional */
+    uint32_t timeout_ms; /* 0: 30 s */
+    /* out */
+    uint8_t status;  /* SAM status */
+    size_t in_done;  /* bytes received */
+    size_t out_done; /* bytes the target took */
+    bool overflow;   /* the target had more to move than in_len or out_len */
+    size_t sense_len;
+    uint8_t sense[LUNETTE_SENSE_MAX];
+};
+
+/* 0 when a status came back, whatever it is; -errno when none did. */
+LUNETTE_API int lunette_scsi(struct lunette_lun *lun, struct lunette_scsi *cmd,
+                             struct lunette_error *err);
+
+/* One sentence for sense data or a status; returns buf. */
+LUNETTE_API const char *lunette_sense_text(const uint8_t *sense, size_t len, char *buf, size_t size);
+LUNETTE_API const char *lunette_status_text(uint8_t status);
+
+/* ---- queues: many things at a time, driven by the caller's thread --------------------------- */
+
+struct lunette_completion {
+    void *user_data; /* as submitted */
+    int err;         /* 0 or -errno */
+    uint8_t status;  /* SAM status */
+    uint16_t sense_len;
+    const uint8_t *sense; /* NULL, or valid until the next call on the queue */
+};
+
+/* depth: requests that may be outstanding (1..4096). */
+LUNETTE_API int lunette_queue_new(struct lunette_lun *lun, uint32_t depth,
+                                  struct lunette_queue **ret, struct lunette_error *err);
+
+/* Waits for what is outstanding and drops its completions.  NULL is harmless. */
+LUNETTE_API void lunette_queue_free(struct lunette_queue *q);
+
+/* Queue one request each; nothing is sent before lunette_queue_submit or lunette_queue_poll.
+ * Memory and iovec arrays stay untouched by the caller until the completion.
+ * 0, -EAGAIN when depth requests are outstanding, or -EINVAL. */
+LUNETTE_API int lunette_queue_read(struct lunette_queue *q, void *buf, size_t len, uint64_t offset,
+                                   void *user_data);
+LUNETTE_API int lunette_queue_write(struct lunette_queue *q, const void *buf, size_t len,
+                                    uint64_t offset, uint32_t flags, void *user_data);
+LUNETTE_API int lunette_queue_readv(struct lunette_queue *q, const struct iovec *iov, int iovcnt,
+                                    uint64_t offset, void *user_data);
+LUNETTE_API int lunette_queue_writev(struct lunette_queue *q, const struct iovec *iov, int iovcnt,
+                                     uint64_t offset, uint32_t flags, void *user_data);
+LUNETTE_API int lunette_queue_flush(struct lunette_queue *q, void *user_data);
+LUNETTE_API int lunette_queue_discard(struct lunette_queue *q, uint64_t len, uint64_t offset,
+                                      void *user_data);
+LUNETTE_API int lunette_queue_write_zeroes(struct lunette_queue *q, uint64_t len, uint64_t offset,
+                                           uint32_t flags, void *user_data);
+/* cmd stays the caller's and is filled in before its completion is polled. */
+LUNETTE_API int lunette_queue_scsi(struct lunette_queue *q, struct lunette_scsi *cmd,
+                                   void *user_data);
+
+/* Sends everything queued, in as few system calls as possible.  0 or -errno. */
+LUNETTE_API int lunette_queue_submit(struct lunette_queue *q);
+
+/* Submits, then collects up to max completions, waiting for at least min of them for at most
+ * timeout_ms (<0: no limit; min 0 or timeout 0: without waiting).  Returns their number (fewer
+ * than min after the timeout, or when fewer are outstanding), or -errno. */
+LUNETTE_API int lunette_queue_poll(struct lunette_queue *q, struct lunette_completion *c, int max,
+                                   int min, int timeout_ms);
+
+/* The descriptor of the queue's loop: polls readable when lunette_queue_poll has something to do. */
+LUNETTE_API int lunette_queue_fd(struct lunette_queue *q);
+
+/* Requests outstanding. */
+LUNETTE_API uint32_t lunette_queue_inflight(const struct lunette_queue *q);
+
+LUNETTE_API const char *lunette_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: MIT */
+/* block/block.c - devices and queues: life, submission, statistics. */
+#include "block/block.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "block/internal.h"
+
+static const uint8_t zero_page[BLK_ZERO_PAGE];
+
+int
+bdev_set_limits(struct bdev *b, const struct bdev_limits *limits)
+{
+    struct bdev_limits l = *limits;
+
+    if (l.block_size == 0 || (l.block_size & (l.block_size - 1)) != 0 || l.max_sg == 0 ||
+        l.max_transfer < l.block_size || l.block_size > BLK_ZERO_PAGE * BLK_ZERO_IOVS ||
+        (uint64_t)l.max_sg * BLK_ZERO_PAGE < l.block_size)
+        return -EINVAL;
+    if (l.max_transfer > BLK_TRANSFER_MAX)
+        l.max_transfer = BLK_TRANSFER_MAX;
+    l.max_transfer -= l.max_transfer % l.block_size;
+    l.max_discard -= l.max_discard % l.block_size;
+    l.max_write_zeroes -= l.max_write_zeroes % l.block_size;
+    if (l.physical_block < l.block_size)
+        l.physical_block = l.block_size;
+    b->limits = l;
+    return 0;
+}
+
+int
+bdev_new(const struct bdev_driver_ops *ops, void *drv, const struct bdev_limits *limits,
+         struct bdev **ret)
+{
+    struct bdev *b = calloc(1, sizeof(*b));
+
+    if (b == NULL)
+        return -ENOMEM;
+    if (bdev_set_limits(b, limits) < 0) {
+        free(b);
+        return -EINVAL;
+    }
+    b->ops = ops;
+    b->drv = drv;
+    b->timeout_ms = BLK_TIMEOUT_DEFAULT_MS;
+    list_init(&b->queues);
+    list_init(&b->listeners);
+    for (uint32_t i = 0; i < BLK_ZERO_IOVS; i++)
+        b->zero_iov[i] = (struct iovec){(void *)(uintptr_t)zero_page, BLK_ZERO_PAGE};
+    *ret = b;
+    return 0;
+}
+
+void
+bdev_free(struct bdev **pb)
+{
+    struct bdev *b = *pb;
+
+    if (b == NULL)
+        return;
+    b->closing = true;
+    b->drained = NULL;
+    while (!list_empty(&b->queues)) {
+        struct bdev_queue *q = container_of(b->queues.next, struct bdev_queue, node);
+
+        bdev_queue_free(&q);
+    }
+    while (list_pop_front(&b->listeners) != NULL)
+        ;
+    free(b);
+    *pb = NULL;
+}
+
+static void
+queue_init(struct bdev_queue *q, struct bdev *b, struct loop *loop, uint32_t depth)
+{
+    q->bdev = b;
+    q->loop = loop;
+    q->depth = q->nfree = depth;
+    q->tick_at = UINT64_MAX;
+    list_init(&q->pending);
+    list_init(&q->dispatch);
+    list_init(&q->delayed);
+    list_init(&q->done);
+    loop_work_init(&q->work, blk_run_work);
+    loop_timer_init(&q->tick, blk_tick);
+    loop_timer_init(&q->delay_timer, blk_delay_expired);
+    for (uint32_t i = 0; i < depth; i++) {
+        struct blk_piece *p = piece_at(q, i);
+
+        p->rq.tag = i;
+        p->rq.queue = q;
+        list_init(&p->rq.node);
+        q->free[depth - 1 - i] = i;
+    }
+    list_push_back(&b->queues, &q->node);
+}
+
+int
+bdev_queue_new(struct bdev *b, struct loop *loop, uint32_t depth, struct bdev_queue **ret)
+{
+    struct bdev_queue *q;
+    void *pieces;
+    size_t size;
+
+    if (depth == 0 || depth > BLK_QUEUE_DEPTH_MAX)
+        return -EINVAL;
+    q = calloc(1, sizeof(*q));
+    if (q == NULL)
+        return -ENOMEM;
+    q->stride = (sizeof(struct blk_piece) + b->ops->cmd_size + 63) & ~(size_t)63;
+    size = q->stride * depth;
+    q->free = calloc(depth, sizeof(q->free[0]));
+    pieces = aligned_alloc(64, size);
+    if (q->free == NULL || pieces == NULL) {
+        free(pieces);
+        free(q->free);
+        free(q);
+        return -ENOMEM;
+    }
+    memset(pieces, 0, size);
+    q->pieces = pieces;
+    queue_init(q, b, loop, depth);
+    *ret = q;
+    return 0;
+}
+
+/* Moves every request that is not finished to the done list, failed. */
+static void
+fail_all(struct bdev_queue *q, int err)
+{
+    struct list *n;
+
+    for (uint32_t i = 0; i < q->depth; i++) {
+        struct blk_piece *p = piece_at(q, i);
+        struct bdev_req *r = p->rq.parent;
+
+        if (p->state == PIECE_FREE)
+            continue;
+        p->state = PIECE_FREE;
+        if (--r->pieces > 0)
+            continue;
+        if (r->issued < r->len)
+            list_del(&r->node); /* from the pending list */
+        if (r->result.err == 0)
+            r->result.err = err;
+        list_push_back(&q->done, &r->node);
+    }
+    while ((n = list_pop_front(&q->pending)) != NULL) {
+        struct bdev_req *r = container_of(n, struct bdev_req, node);
+
+        if (r->result.err == 0)
+            r->result.err = err;
+        list_push_back(&q->done, n);
+    }
+}
+
+void
+bdev_queue_free(struct bdev_queue **pq)
+{
+    struct bdev_queue *q = *pq;
+
+    if (q == NULL)
+        return;
+    assert(!q->delivering);
+    q->closing = true;
+    fail_all(q, -ENODEV);
+    blk_deliver(q);
+    assert(q->outstanding == 0);
+    loop_defer_cancel(&q->work);
+    loop_timer_stop(q->loop, &q->tick);
+    loop_timer_stop(q->loop, &q->delay_timer);
+    list_del(&q->node);
+    blk_stats_add(&q->bdev->old_stats, &q->stats);
+    free(q->pieces);
+    free(q->free);
+    free(q);
+    *pq = NULL;
+}
+
+int
+bdev_submit(struct bdev_queue *q, struct bdev_req *r)
+{
+    struct bdev *b = q->bdev;
+    int err;
+
+    if (__builtin_expect(b->closing || b->gone || q->closing, 0))
+        return -ENODEV;
+    err = blk_check(b, r);
+    if (err < 0)
+        return err;
+    list_init(&r->node);
+    r->result = (struct bdev_result){0};
+    r->issued = 0;
+    r->pieces = 0;
+    q->outstanding++;
+    if (err > 0) {
+        list_push_back(&q->done, &r->node);
+    } else if (!q->delivering && !q->busy && q->nfree > 0 && list_empty(&q->dispatch) &&
+               list_empty(&q->pending) && blk_fits(b, r)) {
+        blk_mq_try_issue_directly(q, r);
+    } else {
+        list_push_back(&q->pending, &r->node);
+        if (q->busy || q->nfree == 0)
+            return 0; /* a restart or a completion goes on */
+    }
+    loop_defer(q->loop, &q->work);
+    return 0;
+}
+
+void
+bdev_commit(struct bdev_queue *q)
+{
+    if (!q->delivering)
+        blk_mq_dispatch_rq_list(q);
+    if (q->need_commit) {
+        q->need_commit = false;
+        q->bdev->ops->commit(q->bdev->drv);
+    }
+    if (list_empty(&q->done) && q->bdev->drained == NULL)
+        loop_defer_cancel(&q->work); /* has nothing left to do */
+}
+
+uint32_t
+bdev_queue_outstanding(const struct bdev_queue *q)
+{
+    return q->outstanding;
+}
+
+int
+bdev_drain(struct bdev *b, void (*drained)(void *user), void *user)
+{
+    b->closing = true;
+    LIST_FOREACH (n, &b->queues) {
+        if (container_of(n, struct bdev_queue, node)->outstanding == 0)
+            continue;
+        b->drained = drained;
+        b->drained_user = user;
+        return -EINPROGRESS;
+    }
+    return 0;
+}
+
+const struct bdev_limits *
+bdev_get_limits(const struct bdev *b)
+{
+    return &b->limits;
+}
+
+struct bdev *
+bdev_queue_bdev(const struct bdev_queue *q)
+{
+    return q->bdev;
+}
+
+struct loop *
+bdev_queue_loop(const struct bdev_queue *q)
+{
+    return q->loop;
+}
+
+void
+bdev_set_timeout(struct bdev *b, uint32_t timeout_ms)
+{
+    assert(timeout_ms > 0);
+    b->timeout_ms = timeout_ms;
+}
+
+void
+blk_stats_add(struct bdev_stats *to, const struct bdev_stats *s)
+{
+    for (int i = 0; i < BDEV_NOPS; i++) {
+        to->op[i].reqs += s->op[i].reqs;
+        to->op[i].bytes += s->op[i].bytes;
+        to->op[i].errors += s->op[i].errors;
+    }
+    to->pieces += s->pieces;
+    to->splits += s->splits;
+    to->requeues += s->requeues;
+    to->busy += s->busy;
+    to->timeouts += s->timeouts;
+    to->driver_ns += s->driver_ns;
+}
+
+void
+bdev_get_stats(const struct bdev *b, struct bdev_stats *ret)
+{
+    *ret = b->old_stats;
+    LIST_FOREACH (n, &b->queues) {
+        blk_stats_add(ret, &container_of(n, struct bdev_queue, node)->stats);
+    }
+}
+
+void
+bdev_listen(struct bdev *b, struct bdev_listener *l)
+{
+    list_push_back(&b->listeners, &l->node);
+}
+
+void
+bdev_unlisten(struct bdev_listener *l)
+{
+    list_del(&l->node);
+}

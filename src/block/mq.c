@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: MIT */
+/* block/mq.c - pieces on their way: issue, dispatch, requeue, deadlines, completion.
+ *
+ * The names blk_mq_… are Linux's, for what is the same there.
+ */
+#include <assert.h>
+#include <errno.h>
+
+#include "block/internal.h"
+
+/* Deadlines in units of the device's timeout (SC-130 and the table of timers). */
+static const uint8_t timeout_factor[BDEV_NOPS] = {
+    [BDEV_READ] = 1,         [BDEV_WRITE] = 1,         [BDEV_FLUSH] = 2, [BDEV_DISCARD] = 1,
+    [BDEV_WRITE_ZEROES] = 4, [BDEV_COMPARE_WRITE] = 1, [BDEV_SCSI] = 1,
+};
+
+static uint64_t
+timeout_ns(const struct bdev *b, const struct blk_request *rq)
+{
+    uint64_t ms = rq->parent->timeout_ms;
+
+    if (ms == 0)
+        ms = (uint64_t)b->timeout_ms * timeout_factor[rq->op];
+    return ms * LOOP_NS_PER_MS;
+}
+
+static struct blk_piece *
+take_tag(struct bdev_queue *q)
+{
+    assert(q->nfree > 0);
+    return piece_at(q, q->free[--q->nfree]);
+}
+
+static void
+put_tag(struct bdev_queue *q, struct blk_piece *p)
+{
+    assert(p->state != PIECE_FREE);
+    p->state = PIECE_FREE;
+    q->free[q->nfree++] = p->rq.tag;
+}
+
+/* Hands a piece to the driver; false when it was refused. */
+static bool
+issue(struct bdev_queue *q, struct blk_piece *p)
+{
+    struct bdev *b = q->bdev;
+    uint64_t start = p->rq.start_ns;
+    int err;
+
+    if (start == 0)
+        p->rq.start_ns = q->loop->now_ns;
+    p->rq.deadline_ns = q->loop->now_ns + timeout_ns(b, &p->rq);
+    p->state = PIECE_DRIVER;
+    err = b->ops->queue_rq(b->drv, &p->rq);
+    if (__builtin_expect(err == 0, 1)) {
+        q->stats.pieces += start == 0;
+        q->need_commit = true;
+        if (p->rq.deadline_ns < q->tick_at) {
+            q->tick_at = p->rq.deadline_ns;
+            loop_timer_start(q->loop, &q->tick, q->tick_at - q->loop->now_ns);
+        }
+        return true;
+    }
+    assert(p->state == PIECE_DRIVER);
+    if (err != -EBUSY) {
+        p->rq.result.err = err;
+        blk_upcalls.complete(&p->rq);
+        return true;
+    }
+    p->rq.start_ns = start;
+    p->state = PIECE_WAITING;
+    list_push_front(&q->dispatch, &p->rq.node);
+    q->busy = true;
+    q->stats.busy++;
+    return false;
+}
+
+void
+blk_mq_try_issue_directly(struct bdev_queue *q, struct bdev_req *r)
+{
+    struct blk_piece *p = take_tag(q);
+    int err = blk_cut(q, r, p);
+
+    TRACE(q->loop, blk_mq_try_issue_directly, r->op, p->rq.tag);
+    assert(err == 0);
+    (void)err;
+    r->pieces = 1;
+    (void)issue(q, p);
+}
+
+/* Cuts one piece off the first pending request and issues it; false when the driver refused. */
+static bool
+issue_pending(struct bdev_queue *q)
+{
+    struct bdev_req *r = container_of(q->pending.next, struct bdev_req, node);
+    struct blk_piece *p = take_tag(q);
+    bool fresh = r->issued == 0;
+
+    if (blk_cut(q, r, p) < 0) {
+        p->state = PIECE_WAITING;
+        put_tag(q, p);
+        list_del(&r->node);
+        r->issued = r->len;
+        if (r->result.err == 0)
+            r->result.err = -EINVAL;
+        if (r->pieces == 0)
+            blk_finish(q, r);
+        return true;
+    }
+    r->pieces++;
+    if (r->issued >= r->len)
+        list_del(&r->node);
+    else if (fresh)
+        q->stats.splits++;
+    return issue(q, p);
+}
+
+void
+blk_mq_dispatch_rq_list(struct bdev_queue *q)
+{
+    uint32_t n = 0;
+
+    while (!q->busy) {
+        struct list *node = list_pop_front(&q->dispatch);
+        bool taken;
+
+        if (node != NULL)
+            taken = issue(q, piece_of(container_of(node, struct blk_request, node)));
+        else if (!list_empty(&q->pending) && q->nfree > 0)
+            taken = issue_pending(q);
+        else
+            break;
+        n += taken;
+    }
+    if (n > 0)
+        TRACE(q->loop, blk_mq_dispatch_rq_list, n, 0);
+}
+
+void
+blk_finish(struct bdev_queue *q, struct bdev_req *r)
+{
+    const struct bdev_limits *l = &q->bdev->limits;
+    bool by_itself = r->op == BDEV_WRITE && l->fua; /* write same has no FUA bit */
+
+    if ((r->flags & BDEV_F_FUA) != 0 && l->write_cache && !by_itself && r->result.err == 0 &&
+        (r->op == BDEV_WRITE || r->op == BDEV_WRITE_ZEROES || r->op == BDEV_COMPARE_WRITE) &&
+        r->issued != BLK_ISSUED_FLUSH && r->len > 0) {
+        r->issued = BLK_ISSUED_FLUSH;
+        list_push_front(&q->pending, &r->node);
+    } else {
+        list_push_back(&q->done, &r->node);
+    }
+    loop_defer(q->loop, &q->work);
+}
+
+/* The first error of a request's pieces is its result; nothing more of it is issued. */
+static void
+keep_error(struct bdev_queue *q, struct bdev_req *r, const struct blk_request *rq)
+{
+    if (r->result.err != 0)
+        return;
+    r->result = rq->result;
+    if (r->issued < r->len) {
+        list_del(&r->node);
+        r->issued = r->len;
+    }
+    if (r->pieces == 1)
+        return;
+    for (uint32_t i = 0; i < q->depth; i++) { /* later sense data must not replace the first */
+        struct blk_piece *p = piece_at(q, i);
+
+        if (p->state != PIECE_FREE && p->rq.parent == r)
+            p->rq.sense = NULL;
+    }
+}
+
+/* Write zeroes as ordinary writes: the next chunk of a piece, if there is one. */
+static bool
+more_zeroes(struct bdev_queue *q, struct blk_piece *p)
+{
+    struct blk_request *rq = &p->rq;
+
+    if (rq->result.err == -EOPNOTSUPP && rq->op == BDEV_WRITE_ZEROES) {
+        p->zero_end = rq->offset + rq->len;
+    } else if (rq->result.err == 0 && rq->offset + rq->len < p->zero_end) {
+        rq->offset += rq->len;
+    } else {
+        return false;
+    }
+    rq->result = (struct bdev_result){0};
+    rq->start_ns = 0;
+    rq->retries = 0;
+    blk_cut_zeroes(q, p);
+    p->state = PIECE_WAITING;
+    list_push_back(&q->dispatch, &rq->node);
+    loop_defer(q->loop, &q->work);
+    return true;
+}
+
+static void
+blk_mq_complete_request(struct blk_request *rq)
+{
+    struct blk_piece *p = piece_of(rq);
+    struct bdev_queue *q = rq->queue;
+    struct bdev_req *r = rq->parent;
+
+    TRACE(q->loop, blk_mq_complete_request, rq->op, -rq->result.err);
+    assert(p->state == PIECE_DRIVER || p->state == PIECE_KEPT);
+    q->stats.driver_ns += q->loop->now_ns - rq->start_ns;
+    if (__builtin_expect(rq->result.err != 0 || p->zero_end != 0, 0)) {
+        if (more_zeroes(q, p))
+            return;
+        if (rq->result.err == -EOPNOTSUPP && rq->op == BDEV_DISCARD)
+            rq->result = (struct bdev_result){0}; /* only a hint (SC-227) */
+        if (rq->result.err != 0)
+            keep_error(q, r, rq);
+    } else if (r->op == BDEV_SCSI) {
+        r->result = rq->result;
+    }
+    put_tag(q, p);
+    assert(r->pieces > 0);
+    if (--r->pieces == 0 && r->issued >= r->len)
+        blk_finish(q, r);
+    else if (!list_empty(&q->pending))
+        loop_defer(q->loop, &q->work);
+}
+
+static void
+blk_requeue(struct blk_request *rq, uint64_t delay_ns)
+{
+    struct blk_piece *p = piece_of(rq);
+    struct bdev_queue *q = rq->queue;
+
+    assert(p->state == PIECE_DRIVER || p->state == PIECE_KEPT);
+    q->stats.requeues++;
+    if (delay_ns == 0) {
+        p->state = PIECE_WAITING;
+        list_push_back(&q->dispatch, &rq->node);
+        loop_defer(q->loop, &q->work);
+        return;
+    }
+    p->state = PIECE_DELAYED;
+    p->due_ns = q->loop->now_ns + delay_ns;
+    list_push_back(&q->delayed, &rq->node);
+    if (!loop_timer_running(&q->delay_timer) || p->due_ns < q->delay_timer.node.when_ns)
+        loop_timer_start(q->loop, &q->delay_timer, delay_ns);
+}
+
+void
+blk_delay_expired(struct loop_timer *t)
+{
+    struct bdev_queue *q = container_of(t, struct bdev_queue, delay_timer);
+    uint64_t next = UINT64_MAX, now = q->loop->now_ns;
+
+    LIST_FOREACH_SAFE (n, &q->delayed) {
+        struct blk_piece *p = piece_of(container_of(n, struct blk_request, node));
+
+        if (p->due_ns <= now) {
+            list_del(n);
+            p->state = PIECE_WAITING;
+            list_push_back(&q->dispatch, n);
+        } else if (p->due_ns < next) {
+            next = p->due_ns;
+        }
+    }
+    if (next != UINT64_MAX)
+        loop_timer_start(q->loop, t, next - now);
+    loop_defer(q->loop, &q->work);
+}
+
+/* One timer for all pieces: it stands at the earliest deadline when last looked, so with I/O that
+ * is answered it fires once in a timeout and not once in a request. */
+void
+blk_tick(struct loop_timer *t)
+{
+    struct bdev_queue *q = container_of(t, struct bdev_queue, tick);
+    struct bdev *b = q->bdev;
+    uint64_t now = q->loop->now_ns, next = UINT64_MAX;
+
+    for (uint32_t i = 0; i < q->depth; i++) {
+        struct blk_piece *p = piece_at(q, i);
+
+        if (p->state == PIECE_DRIVER && p->rq.deadline_ns <= now) {
+            enum blk_timeout what;
+
+            q->stats.timeouts++;
+            what = b->ops->timeout(b->drv, &p->rq);
+            if (p->state != PIECE_DRIVER)
+                continue; /* completed or taken back in there */
+            if (what == BLK_TIMEOUT_DRIVER_HAS_IT)
+                p->state = PIECE_KEPT;
+            else
+                p->rq.deadline_ns = now + timeout_ns(b, &p->rq);
+        }
+        if (p->state == PIECE_DRIVER && p->rq.deadline_ns < next)
+            next = p->rq.deadline_ns;
+    }
+    q->tick_at = next;
+    if (next != UINT64_MAX)
+        loop_timer_start(q->loop, &q->tick, next - now);
+}
+
+static void
+blk_restart(struct bdev *b)
+{
+    LIST_FOREACH (n, &b->queues) {
+        struct bdev_queue *q = container_of(n, struct bdev_queue, node);
+
+        if (q->busy) {
+            q->busy = false;
+            loop_defer(q->loop, &q->work);
+        }
+    }
+}
+
+static void
+blk_event(struct bdev *b, enum bdev_event ev, const struct bdev_limits *limits)
+{
+    if (ev == BDEV_EV_GONE)
+        b->gone = true;
+    else if (limits != NULL && bdev_set_limits(b, limits) < 0)
+        return;
+    LIST_FOREACH_SAFE (n, &b->listeners) {
+        struct bdev_listener *l = container_of(n, struct bdev_listener, node);
+
+        l->event(l, b, ev);
+    }
+}
+
+const struct blk_upcalls blk_upcalls = {
+    .complete = blk_mq_complete_request,
+    .requeue = blk_requeue,
+    .restart = blk_restart,
+    .event = blk_event,
+};
+
+void
+blk_deliver(struct bdev_queue *q)
+{
+    struct list batch, *n;
+
+    list_init(&batch);
+    list_splice(&batch, &q->done);
+    q->delivering = true;
+    while ((n = list_pop_front(&batch)) != NULL) {
+        struct bdev_req *r = container_of(n, struct bdev_req, node);
+
+        q->stats.op[r->op].reqs++;
+        if (r->result.err != 0)
+            q->stats.op[r->op].errors++;
+        else
+            q->stats.op[r->op].bytes += r->len;
+        q->outstanding--;
+        r->done(r);
+    }
+    q->delivering = false;
+}
+
+static bool
+all_done(const struct bdev *b)
+{
+    LIST_FOREACH (n, &b->queues) {
+        if (container_of(n, struct bdev_queue, node)->outstanding > 0)
+            return false;
+    }
+    return true;
+}
+
+void
+blk_run_work(struct loop_work *w)
+{
+    struct bdev_queue *q = container_of(w, struct bdev_queue, work);
+    struct bdev *b = q->bdev;
+
+    if (!list_empty(&q->done))
+        blk_deliver(q);
+    blk_mq_dispatch_rq_list(q);
+    if (q->need_commit) {
+        q->need_commit = false;
+        b->ops->commit(b->drv);
+    }
+    if (b->drained != NULL && q->outstanding == 0 && all_done(b)) {
+        void (*drained)(void *user) = b->drained;
+
+        b->drained = NULL;
+        drained(b->drained_user); /* may free b and q */
+    }
+}

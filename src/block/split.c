@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT */
+/* block/split.c - what requests make sense, and how they are cut into pieces within the limits.
+ *
+ * Nothing is copied or allocated: a piece is a slice of the request's iovecs.
+ */
+#include <errno.h>
+
+#include "block/internal.h"
+
+static uint64_t
+min_u64(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static bool
+memory_covers(const struct bdev_req *r, uint64_t len)
+{
+    uint64_t sum = 0;
+
+    for (uint32_t i = 0; i < r->iovcnt && sum < len; i++)
+        sum += r->iov[i].iov_len;
+    return sum >= len;
+}
+
+static bool
+in_range(const struct bdev_limits *l, const struct bdev_req *r)
+{
+    return ((r->offset | r->len) & (l->block_size - 1)) == 0 && r->len <= l->size &&
+           r->offset <= l->size - r->len;
+}
+
+int
+blk_check(const struct bdev *b, const struct bdev_req *r)
+{
+    const struct bdev_limits *l = &b->limits;
+
+    switch (r->op) {
+    case BDEV_FLUSH:
+        return l->write_cache ? 0 : 1;
+    case BDEV_SCSI:
+        return r->cdb != NULL && r->cdb_len >= 6 && r->cdb_len <= SCSI_CDB_MAX ? 0 : -EINVAL;
+    case BDEV_READ:
+        if (!in_range(l, r) || !memory_covers(r, r->len))
+            return -EINVAL;
+        return r->len == 0;
+    case BDEV_WRITE:
+        if (!in_range(l, r) || !memory_covers(r, r->len))
+            return -EINVAL;
+        break;
+    case BDEV_COMPARE_WRITE:
+        if (l->max_compare_write == 0)
+            return -EOPNOTSUPP;
+        if (!in_range(l, r) || r->len > l->max_compare_write || r->iovcnt > l->max_sg ||
+            !memory_covers(r, 2 * r->len))
+            return -EINVAL;
+        break;
+    case BDEV_DISCARD:
+        if (!in_range(l, r))
+            return -EINVAL;
+        if (l->max_discard == 0 && !l->read_only)
+            return 1;
+        break;
+    case BDEV_WRITE_ZEROES:
+        if (!in_range(l, r))
+            return -EINVAL;
+        break;
+    case BDEV_NOPS:
+    default:
+        return -EINVAL;
+    }
+    if (l->read_only)
+        return -EROFS;
+    return r->len == 0;
+}
+
+bool
+blk_fits(const struct bdev *b, const struct bdev_req *r)
+{
+    switch (r->op) {
+    case BDEV_READ:
+    case BDEV_WRITE:
+        return r->len <= b->limits.max_transfer && r->iovcnt <= b->limits.max_sg;
+    case BDEV_DISCARD:
+        return r->len <= b->limits.max_discard;
+    case BDEV_WRITE_ZEROES:
+        return r->len <= b->limits.max_write_zeroes;
+    case BDEV_FLUSH:
+    case BDEV_COMPARE_WRITE:
+    case BDEV_SCSI:
+    case BDEV_NOPS:
+        break;
+    }
+    return true;
+}
+
+/* Bytes to cut at offset: at most max, all of `left` if that fits, else ending on the best
+ * boundary there is: opt, physical, else the logical block. */
+static uint64_t
+aligned_cut(const struct bdev_limits *l, uint64_t offset, uint64_t left, uint64_t max, uint64_t opt)
+{
+    const uint64_t by[] = {opt, l->physical_block, l->block_size};
+
+    if (left <= max)
+        return left;
+    for (size_t i = 0; i < sizeof(by) / sizeof(by[0]); i++) {
+        uint64_t end = offset + max;
+
+        if (by[i] == 0)
+            continue;
+        end -= end % by[i];
+        if (end > offset && (end - offset) % l->block_size == 0)
+            return end - offset;
+    }
+    return max - max % l->block_size;
+}
+
+/* The slice of r's memory from `at`, of at most len bytes and max_sg iovecs. */
+static struct sg
+slice(const struct bdev_req *r, uint64_t at, uint64_t len, uint32_t max_sg)
+{
+    struct sg s;
+    uint32_t i = 0, n = 0;
+    uint64_t skip = at, sum = 0;
+
+    while (i < r->iovcnt && skip >= r->iov[i].iov_len)
+        skip -= r->iov[i++].iov_len;
+    while (i + n < r->iovcnt && n < max_sg && sum < len + skip)
+        sum += r->iov[i + n++].iov_len;
+    s = sg_from_iov(r->iov + i, n, skip, (uint32_t)min_u64(len, sum - skip));
+    return s;
+}
+
+static int
+cut_data(struct bdev_queue *q, struct bdev_req *r, struct blk_request *rq)
+{
+    const struct bdev_limits *l = &q->bdev->limits;
+    uint64_t left = r->len - r->issued, len;
+
+    len = aligned_cut(l, rq->offset, left, l->max_transfer, l->opt_transfer);
+    rq->data = slice(r, r->issued, len, l->max_sg);
+    if (rq->data.len < len) { /* too many iovecs: what they hold is another bound */
+        if (rq->data.len < l->block_size)
+            return -EINVAL;
+        len = aligned_cut(l, rq->offset, left, rq->data.len, l->opt_transfer);
+        rq->data.len = (uint32_t)len;
+    }
+    rq->len = len;
+    return 0;
+}
+
+void
+blk_cut_zeroes(struct bdev_queue *q, struct blk_piece *p)
+{
+    const struct bdev_limits *l = &q->bdev->limits;
+    uint64_t max =
+        BLK_ZERO_PAGE * (uint64_t)(l->max_sg < BLK_ZERO_IOVS ? l->max_sg : BLK_ZERO_IOVS);
+
+    max = min_u64(max, l->max_transfer);
+    p->rq.op = BDEV_WRITE;
+    p->rq.len = aligned_cut(l, p->rq.offset, p->zero_end - p->rq.offset, max, 0);
+    p->rq.data =
+        sg_from_iov(q->bdev->zero_iov, (uint32_t)((p->rq.len + BLK_ZERO_PAGE - 1) / BLK_ZERO_PAGE),
+                    0, (uint32_t)p->rq.len);
+}
+
+int
+blk_cut(struct bdev_queue *q, struct bdev_req *r, struct blk_piece *p)
+{
+    const struct bdev_limits *l = &q->bdev->limits;
+    struct blk_request *rq = &p->rq;
+    uint64_t left = r->len - r->issued;
+    int err = 0;
+
+    rq->op = r->op;
+    rq->flags = r->flags;
+    rq->parent = r;
+    rq->sense = r->sense;
+    rq->start_ns = 0;
+    rq->retries = 0;
+    rq->result = (struct bdev_result){0};
+    p->zero_end = 0;
+    if (r->issued == BLK_ISSUED_FLUSH) {
+        rq->op = BDEV_FLUSH;
+        rq->offset = rq->len = 0;
+        rq->data = (struct sg){0};
+        return 0;
+    }
+    rq->offset = r->offset + r->issued;
+    rq->len = left;
+    rq->data = (struct sg){0};
+    switch (r->op) {
+    case BDEV_READ:
+    case BDEV_WRITE:
+        if (__builtin_expect(r->issued == 0 && blk_fits(q->bdev, r), 1))
+            rq->data = sg_from_iov(r->iov, r->iovcnt, 0, (uint32_t)left);
+        else
+            err = cut_data(q, r, rq);
+        break;
+    case BDEV_COMPARE_WRITE:
+        rq->data = sg_from_iov(r->iov, r->iovcnt, 0, (uint32_t)(2 * left));
+        break;
+    case BDEV_DISCARD:
+        rq->len = aligned_cut(l, rq->offset, left, l->max_discard > 0 ? l->max_discard : left,
+                              l->discard_granularity);
+        break;
+    case BDEV_WRITE_ZEROES:
+        if (l->max_write_zeroes > 0) {
+            rq->len = aligned_cut(l, rq->offset, left, l->max_write_zeroes, 0);
+        } else {
+            p->zero_end = rq->offset + left;
+            blk_cut_zeroes(q, p);
+            p->zero_end = 0; /* the next chunk is a piece of its own */
+        }
+        break;
+    case BDEV_FLUSH:
+    case BDEV_SCSI:
+    case BDEV_NOPS:
+        break;
+    }
+    if (err == 0)
+        r->issued += rq->len;
+    return err;
+}

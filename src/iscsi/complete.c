@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: MIT */
+/* iscsi/complete.c - PDUs up: numbering, then each kind to where it belongs. */
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "iscsi/internal.h"
+#include "wire/names.h"
+#include "wire/pdu.h"
+#include "wire/sn.h"
+
+#define SAM_CHECK_CONDITION 0x02
+
+static int
+proto_error(struct conn *c, const char *why)
+{
+    iscsi_conn_failure(&c->pub, ISCSI_ERR_PROTO, why);
+    return -EPROTO;
+}
+
+/* ---- numbers -------------------------------------------------------------------------------- */
+
+void
+iscsi_want_restart(struct session *s)
+{
+    loop_defer(s->pub.loop, &s->restart_work);
+}
+
+/* RFC 7143 4.2.2.1: an impossible pair is ignored, each value only ever grows. */
+void
+iscsi_update_cmdsn(struct iscsi_conn *pub, struct be32 exp_cmdsn, struct be32 max_cmdsn)
+{
+    struct session *s = to_conn(pub)->session;
+    uint32_t exp = get32(exp_cmdsn), max = get32(max_cmdsn);
+
+    if (sn_lt(max, exp - 1))
+        return;
+    if (sn_gt(exp, s->exp_cmdsn))
+        s->exp_cmdsn = exp;
+    if (!sn_gt(max, s->max_cmdsn))
+        return;
+    s->max_cmdsn = max;
+    if (s->want_restart)
+        iscsi_want_restart(s);
+    LIST_FOREACH(n, &s->conns)
+    {
+        struct conn *c = container_of(n, struct conn, node);
+
+        if (!list_empty(&c->cmdqueue) || !list_empty(&c->mgmtqueue))
+            iscsi_queue_xmit(&c->pub);
+    }
+}
+
+/* 1: the next response in order; 0: a duplicate, to be dropped; < 0: a gap, responses were lost,
+ * which nothing can mend at error recovery level 0 (RFC 7143 7.9). */
+static int
+check_statsn(struct conn *c, struct be32 statsn)
+{
+    uint32_t sn = get32(statsn);
+    char why[96];
+
+    if (!c->first_rsp_seen) { /* a connection's first StatSN may be any (11.13.4) */
+        c->first_rsp_seen = true;
+        c->pub.exp_statsn = sn;
+    }
+    if (sn == c->pub.exp_statsn) {
+        c->pub.exp_statsn++;
+        return 1;
+    }
+    if (sn_lt(sn, c->pub.exp_statsn))
+        return 0;
+    (void)snprintf(why, sizeof(why), "responses were lost: StatSN %u where %u was expected", sn,
+                   c->pub.exp_statsn);
+    iscsi_conn_failure(&c->pub, ISCSI_ERR_STATSN, why);
+    return -EPROTO;
+}
+
+/* ---- SCSI ----------------------------------------------------------------------------------- */
+
+/* Residual of one direction.  false: it cannot be true. */
+static bool
+take_residual(struct scsi_cmd *sc, bool over, bool under, uint32_t count, uint32_t len,
+              uint32_t *ret_resid)
+{
+    *ret_resid = 0;
+    if (over && under)
+        return false; /* RFC 7143 11.4.1 */
+    if (over)
+        sc->overflow = true;
+    if (under) {
+        if (count > len)
+            return false;
+        *ret_resid = count;
+    }
+    return true;
+}
+
+static void
+take_sense(struct conn *c, struct scsi_cmd *sc, const uint8_t *data, uint32_t len)
+{
+    uint32_t sense_len;
+
+    if (len < 2)
+        return;
+    sense_len = ld_be16(data);
+    if (sense_len > len - 2) { /* the two length bytes count */
+        log_line(c->pub.loop->log, LOG_LEVEL_WARN, "%s: sense of %u bytes in a segment of %u",
+                 c->session->host.name, sense_len, len);
+        sc->host_result = DID_BAD_TARGET;
+        return;
+    }
+    sc->sense_len = (uint16_t)(sense_len < SCSI_SENSE_MAX ? sense_len : SCSI_SENSE_MAX);
+    memcpy(sc->sense, data + 2, sc->sense_len);
+}
+
+/* Everything the command expected has come, or the residual says why not. */
+static bool
+data_complete(const struct task *t)
+{
+    const struct scsi_cmd *sc = t->pub.sc;
+
+    return sc->status == SAM_CHECK_CONDITION || t->pub.in_done >= sc->in.len - sc->resid_in;
+}
+
+static void
+clear_result(struct scsi_cmd *sc)
+{
+    sc->host_result = DID_OK;
+    sc->status = 0;
+    sc->response = 0;
+    sc->status_qualifier = 0;
+    sc->sense_len = 0;
+    sc->resid_in = sc->resid_out = 0;
+    sc->overflow = false;
+}
+
+/* RFC 7143 11.4 */
+static int
+iscsi_scsi_cmd_rsp(struct conn *c, struct task *t, const struct bhs_scsi_rsp *h, const void *data,
+                   uint32_t len)
+{
+    struct scsi_cmd *sc = t->pub.sc;
+    bool bidi = sc->in.len > 0 && sc->out.len > 0;
+    uint32_t *resid = sc->out.len > 0 ? &sc->resid_out : &sc->resid_in;
+    uint32_t expected = sc->out.len > 0 ? sc->out.len : sc->in.len;
+    bool ok;
+
+    clear_result(sc);
+    c->pub.stats.scsirsp_pdus++;
+    if (h->response != ISCSI_RESPONSE_COMPLETED) { /* status, flags, residuals mean nothing */
+        sc->host_result = DID_ERROR;
+        sc->response = h->response;
+        sc->resid_in = sc->in.len;
+        sc->resid_out = sc->out.len;
+        iscsi_complete_task(t);
+        return 0;
+    }
+    if (h->status == SAM_CHECK_CONDITION && len < 2)
+        return proto_error(c, "CHECK CONDITION without sense data");
+    if (sn_gt(get32(h->exp_data_sn), t->pub.exp_datasn) && sc->in.len > 0)
+        return proto_error(c, "the response counts more Data-In PDUs than came");
+    sc->status = h->status;
+    if (c->session->pub.params.protocol_level >= 2)
+        sc->status_qualifier = get16(h->status_qualifier);
+    ok = take_residual(sc, h->flags & ISCSI_RSP_OVERFLOW, h->flags & ISCSI_RSP_UNDERFLOW,
+                       get32(h->residual), expected, resid);
+    if (bidi)
+        ok = ok && take_residual(sc, h->flags & ISCSI_RSP_BIDI_OVERFLOW,
+                                 h->flags & ISCSI_RSP_BIDI_UNDERFLOW, get32(h->bidi_residual),
+                                 sc->in.len, &sc->resid_in);
+    if (!ok || !data_complete(t))
+        sc->host_result = DID_BAD_TARGET;
+    take_sense(c, sc, data, len);
+    iscsi_complete_task(t);
+    return 0;
+}
+
+/* Status with the last data (RFC 7143 11.7.3): only statuses without sense may come that way. */
+static int
+iscsi_data_in_rsp(struct conn *c, struct task *t, const struct bhs_data_in *h)
+{
+    struct scsi_cmd *sc = t->pub.sc;
+
+    if (h->status != 0x00 && h->status != 0x04 && h->status != 0x10 && h->status != 0x14)
+        return proto_error(c, "Data-In carries a status that needs a response of its own");
+    clear_result(sc);
+    sc->status = h->status;
+    if (!take_residual(sc, h->flags & ISCSI_RSP_OVERFLOW, h->flags & ISCSI_RSP_UNDERFLOW,
+                       get32(h->residual), sc->in.len, &sc->resid_in) ||
+        !data_complete(t))
+        sc->host_result = DID_BAD_TARGET;
+    iscsi_complete_task(t);
+    return 0;
+}
+
+/* ---- the rest ------------------------------------------------------------------------------- */
+
+static int
+to_control_plane(struct conn *c, const struct bhs *h, const void *data, uint32_t len)
+{
+    struct session *s = c->session;
+
+    TRACE(c->pub.loop, iscsi_recv_pdu, c->pub.cid, pdu_opcode(h));
+    s->ev->recv_pdu(s->ev_user, &c->pub, h, data, len);
+    return 0;
+}
+
+/* An answer to the control plane's request.  final: the exchange is over, the tag is free. */
+static int
+user_answer(struct conn *c, struct task *t, const union bhs_any *h, const void *data, uint32_t len,
+            bool final)
+{
+    if (c->pub.tt->cleanup_task(&t->pub) == -EINPROGRESS)
+        return proto_error(c, "the target answered a request before it had all of it");
+    t->started = false;
+    if (final) {
+        iscsi_complete_task(t);
+    } else {
+        list_del(&t->pub.node);
+        c->user_answered = true;
+    }
+    return to_control_plane(c, &h->h, data, len);
+}
+
+static int
+iscsi_login_rsp(struct conn *c, struct task *t, const union bhs_any *h, const void *data,
+                uint32_t len)
+{
+    const struct bhs_login_rsp *l = &h->login_rsp;
+    bool final = l->status_class == 0 && (l->flags & ISCSI_LOGIN_TRANSIT) &&
+                 bhs_login_nsg(l->flags) == ISCSI_STAGE_FFP;
+    int r;
+
+    if (c->state != CONN_IN_LOGIN)
+        return proto_error(c, "Login Response outside the login phase");
+    r = user_answer(c, t, h, data, len, final || l->status_class != 0);
+    return r < 0 ? r : final ? ISCSI_RX_HOLD : 0;
+}
+
+/* RFC 7143 11.19 */
+static int
+iscsi_nop_in(struct conn *c, const union bhs_any *h, const void *data, uint32_t len)
+{
+    bool for_us = get32(h->nop_in.ttt) != ISCSI_TAG_RSVD;
+    struct iscsi_task *pub;
+    struct task *t;
+
+    c->pub.stats.noprx_pdus++;
+    if (get32(h->nop_in.itt) == ISCSI_TAG_RSVD) {
+        if (len > 0)
+            return proto_error(c, "a NOP-In that answers nothing carries data");
+        if (for_us)
+            iscsi_send_nopout(c, &h->nop_in);
+        return 0;
+    }
+    if (for_us)
+        return proto_error(c, "NOP-In that is an answer and a question at once");
+    pub = iscsi_itt_to_task(&c->pub, h->nop_in.itt);
+    t = pub != NULL ? to_task(pub) : NULL;
+    if (t != NULL && t->kind == TASK_PING) {
+        iscsi_complete_task(t);
+        return 0;
+    }
+    if (t != NULL && t->kind == TASK_USER && pdu_opcode(&t->ctl.h) == ISCSI_OP_NOP_OUT)
+        return user_answer(c, t, h, data, len, true);
+    return proto_error(c, "NOP-In answers a ping that nobody sent");
+}
+
+/* RFC 7143 11.17; 7.3.  The header of what was rejected is the data. */
+static int
+iscsi_handle_reject(struct conn *c, const union bhs_any *h, const void *data, uint32_t len)
+{
+    const struct bhs *bad = data;
+    struct iscsi_task *pub = iscsi_itt_to_task(&c->pub, bad->itt);
+    struct task *t = pub != NULL ? to_task(pub) : NULL;
+    char why[160];
+
+    c->pub.stats.reject_pdus++;
+    (void)snprintf(why, sizeof(why), "the target rejected our %s: %s",
+                   pdu_opcode_name(bad->opcode & ISCSI_OP_MASK),
+                   iscsi_reject_name(h->reject.reason));
+    log_line(c->pub.loop->log, LOG_LEVEL_WARN, "%s: %s", c->session->host.name, why);
+    if (t == NULL)
+        return 0;
+    switch (t->kind) {
+    case TASK_PING: /* alive, if unwilling */
+        iscsi_complete_task(t);
+        return 0;
+    case TASK_USER:
+        return user_answer(c, t, h, data, len, true);
+    case TASK_SCSI:
+        if (pdu_opcode(bad) == ISCSI_OP_DATA_OUT)
+            return 0; /* a proper response follows: 7.3 */
+        /* The command's CmdSN counts as never received; at level 0 only a new session plugs it. */
+        return proto_error(c, why);
+    case TASK_TMF:
+    case TASK_NOP_REPLY:
+        return proto_error(c, why);
+    }
+    return 0;
+}
+
+/* RFC 7143 11.9 */
+static int
+iscsi_async(struct conn *c, const union bhs_any *h, const void *data, uint32_t len)
+{
+    struct session *s = c->session;
+    const struct bhs_async *a = &h->async;
+    char why[160];
+
+    c->pub.stats.async_pdus++;
+    switch (a->event) {
+    case ISCSI_ASYNC_SCSI:
+        if (len >= 2 && ld_be16(data) <= len - 2 && s->host.ev != NULL)
+            s->host.ev->async_sense(s->host.ev_user, a->lun, (const uint8_t *)data + 2,
+                                    ld_be16(data));
+        return 0;
+    case ISCSI_ASYNC_LOGOUT_REQUEST:
+        conn_event(c, EV_ASYNC_LOGOUT);
+        break;
+    case ISCSI_ASYNC_DROP_CONNECTION:
+        if (get16(a->param1) != c->pub.cid)
+            break;
+        /* fall through */
+    case ISCSI_ASYNC_DROP_SESSION:
+        (void)snprintf(why, sizeof(why), "the target announced: %s", iscsi_async_name(a->event));
+        (void)to_control_plane(c, &h->h, data, len);
+        iscsi_conn_failure(&c->pub, ISCSI_ERR_ASYNC, why);
+        return -EPROTO;
+    case ISCSI_ASYNC_FAST_ABORT:
+        if (!s->pub.params.fast_abort)
+            return proto_error(c, "async event 5 without TaskReporting=FastAbort");
+        break;
+    default:
+        break;
+    }
+    return to_control_plane(c, &h->h, data, len);
+}
+
+/* A response to a task: right kind of task, then its handler. */
+static int
+task_rsp(struct conn *c, const union bhs_any *h, const void *data, uint32_t len)
+{
+    struct iscsi_task *pub = iscsi_itt_to_task(&c->pub, h->h.itt);
+    struct task *t = pub != NULL ? to_task(pub) : NULL;
+    uint8_t op = pdu_opcode(&h->h), asked = t != NULL ? pdu_opcode(&t->ctl.h) : 0;
+    bool user = t != NULL && t->kind == TASK_USER;
+
+    if (t != NULL && t->kind == TASK_SCSI && op == ISCSI_OP_SCSI_RSP)
+        return iscsi_scsi_cmd_rsp(c, t, &h->scsi_rsp, data, len);
+    if (t != NULL && t->kind == TASK_SCSI && op == ISCSI_OP_DATA_IN)
+        return iscsi_data_in_rsp(c, t, &h->data_in);
+    if (t != NULL && t->kind == TASK_TMF && op == ISCSI_OP_TMF_RSP) {
+        iscsi_tmf_rsp(c, t, &h->tmf_rsp);
+        return 0;
+    }
+    if (user && op == ISCSI_OP_LOGIN_RSP && asked == ISCSI_OP_LOGIN_REQ)
+        return iscsi_login_rsp(c, t, h, data, len);
+    if (user && op == ISCSI_OP_TEXT_RSP && asked == ISCSI_OP_TEXT_REQ)
+        return user_answer(c, t, h, data, len, (h->h.flags & ISCSI_FLAG_FINAL) != 0);
+    if (user && op == ISCSI_OP_LOGOUT_RSP && asked == ISCSI_OP_LOGOUT_REQ) {
+        conn_event(c, EV_LOGOUT_OK);
+        return user_answer(c, t, h, data, len, true);
+    }
+    iscsi_conn_failure(&c->pub, ISCSI_ERR_BAD_ITT, "a response to a task that is not there");
+    return -EPROTO;
+}
+
+/* Login is not over: only Login Responses may come (RFC 7143 4.2.4). */
+static bool
+legal_now(const struct conn *c, uint8_t op)
+{
+    return c->state == CONN_IN_LOGIN ? op == ISCSI_OP_LOGIN_RSP : op != ISCSI_OP_LOGIN_RSP;
+}
+
+int
+iscsi_complete_pdu(struct iscsi_conn *pub, const struct bhs *hdr, const void *data, uint32_t len)
+{
+    struct conn *c = to_conn(pub);
+    const union bhs_any *h = (const void *)hdr;
+    uint8_t op = pdu_opcode(hdr);
+    bool unnumbered = op == ISCSI_OP_NOP_IN && get32(hdr->itt) == ISCSI_TAG_RSVD;
+    int r;
+
+    TRACE(pub->loop, iscsi_complete_pdu, op, get32(hdr->itt));
+    if (c->suspended)
+        return -ENOTCONN;
+    if (!legal_now(c, op))
+        return proto_error(c, c->state == CONN_IN_LOGIN ? "another PDU than Login Response in login"
+                                                        : "Login Response after login");
+    if (op == ISCSI_OP_LOGIN_RSP && h->login_rsp.status_class != 0) {
+        r = 1; /* a refusal's numbers mean nothing: 11.13.4 */
+    } else {
+        r = unnumbered ? 1 : check_statsn(c, h->nop_in.stat_sn); /* at 24 in every response */
+        if (r > 0)
+            iscsi_update_cmdsn(pub, h->nop_in.exp_cmd_sn, h->nop_in.max_cmd_sn);
+    }
+    if (r <= 0)
+        return r;
+    if (op == ISCSI_OP_NOP_IN)
+        return iscsi_nop_in(c, h, data, len);
+    if (op == ISCSI_OP_ASYNC)
+        return iscsi_async(c, h, data, len);
+    if (op == ISCSI_OP_REJECT)
+        return iscsi_handle_reject(c, h, data, len);
+    return task_rsp(c, h, data, len);
+}

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+/* iscsi/internal.h - the layer's own view of sessions, connections and tasks.
+ *
+ * ITT = generation (16 bits) | queue (4) | slot (12).  The generation changes
+ * with each use of a slot, so that a late PDU hits no newer task; it is never
+ * ffff, so that no tag is the reserved one (RFC 7143 11.2.1.8).
+ */
+#ifndef ISCSI_INTERNAL_H
+#define ISCSI_INTERNAL_H
+
+#include "iscsi/conn_fsm.h"
+#include "iscsi/iscsi.h"
+
+#define MGMT_TASKS     8   /* tasks kept for NOPs, task management and the control plane */
+#define TASK_CHUNK     32  /* tasks allocated at once */
+#define TASK_CHUNKS    ((ISCSI_CMDS_MAX_LIMIT + MGMT_TASKS + TASK_CHUNK - 1) / TASK_CHUNK)
+#define SLOT_BITS      12
+#define GEN_LIMIT      0xffffu
+
+enum session_state { /* Linux's ISCSI_STATE_ */
+    ISCSI_STATE_FREE,
+    ISCSI_STATE_LOGGED_IN,
+    ISCSI_STATE_FAILED,
+    ISCSI_STATE_TERMINATE,
+    ISCSI_STATE_LOGGING_OUT,
+};
+
+enum task_kind { TASK_SCSI, TASK_PING, TASK_NOP_REPLY, TASK_TMF, TASK_USER };
+
+struct task {
+    struct iscsi_task pub;
+    enum task_kind kind;
+    uint32_t slot;
+    uint16_t gen;
+    bool started;                 /* init_task was called: cleanup_task is due */
+    uint64_t asked_ns;            /* when the midlayer last asked whether it moves */
+    union bhs_any ctl;            /* control PDUs: the header to send */
+    struct scsi_eh_wait *eh;      /* an abort is under way */
+    void *user_data;              /* TASK_USER: copy of the data segment, freed with the task */
+};
+
+struct session {
+    struct iscsi_session pub;
+    struct scsi_host host;
+    const struct iscsi_session_events *ev;
+    void *ev_user;
+    enum session_state state;
+    struct list conns;       /* struct conn */
+    struct conn *leadconn;
+    uint32_t cmdsn;          /* next to assign */
+    uint32_t queued;         /* commands on cmdqueues, without CmdSN yet */
+    uint32_t exp_cmdsn, max_cmdsn;
+    struct list free_tasks;
+    struct task *chunk[TASK_CHUNKS];
+    uint32_t tasks_made, outstanding; /* outstanding: SCSI commands */
+    size_t task_bytes;       /* of one task with the transport's part */
+    bool want_restart;       /* a command was refused */
+    bool dying;
+    struct loop_work restart_work, done_work, free_work, eh_work;
+    struct list done;        /* struct scsi_cmd that end without having been sent */
+    struct list eh_waiting, eh_done; /* struct scsi_eh_wait */
+    struct scsi_eh_wait *eh_now;     /* whose task management request is out */
+    struct task *tmf;
+    struct loop_timer tmf_timer;
+    uint32_t abort_timeout_ms, lu_reset_timeout_ms, tgt_reset_timeout_ms;
+    struct lunette_error why; /* of the failure that ended it */
+};
+
+struct conn {
+    struct iscsi_conn pub;
+    struct session *session;
+    struct list node;        /* session->conns */
+    enum conn_state state;
+    const char *last_row;
+    uint32_t refused_events;
+    bool first_rsp_seen;     /* StatSN of this connection is known */
+    bool suspended;          /* transmits and receives nothing any more */
+    bool failing;            /* conn_failure was called, fail_work is on its way */
+    bool report;             /* conn_error is due */
+    bool dying;
+    bool stopping;           /* stop_conn has not ended yet */
+    uint32_t tasks;          /* allocated to this connection */
+    uint32_t declared_recv_dlength, declared_xmit_dlength; /* in force from start on */
+    bool want_hdrdgst, want_datadgst;
+    struct list mgmtqueue, requeue, cmdqueue; /* struct iscsi_task.node */
+    struct list running;     /* handed to the transport */
+    struct task *xmit_task;  /* stopped in the middle by -EAGAIN */
+    struct loop_work xmit_work, fail_work;
+    struct loop_timer transport_timer;
+    uint32_t ping_interval_ms, ping_timeout_ms;
+    struct task *ping;
+    struct task *user;       /* the control plane's request; its ITT stays through a login */
+    bool user_answered;      /* the next request of the control plane may use it again */
+    enum iscsi_err err;
+    struct lunette_error why;
+};
+
+static inline struct session *
+to_session(struct iscsi_session *s)
+{
+    return container_of(s, struct session, pub);
+}
+
+static inline struct conn *
+to_conn(struct iscsi_conn *c)
+{
+    return container_of(c, struct conn, pub);
+}
+
+static inline struct task *
+to_task(struct iscsi_task *t)
+{
+    return container_of(t, struct task, pub);
+}
+
+/* task.c */
+struct task *task_alloc(struct session *s, struct conn *c, enum task_kind kind);
+/* The task is over: lets the transport go, then finishes it (later, where the transport needs
+ * time). */
+void iscsi_complete_task(struct task *t);
+struct iscsi_task *iscsi_itt_to_task(struct iscsi_conn *c, struct be32 itt);
+void iscsi_task_cleaned(struct iscsi_task *t);
+int iscsi_alloc_tasks(struct session *s);
+void iscsi_free_tasks(struct session *s);
+
+/* xmit.c */
+extern const struct scsi_host_ops iscsi_host_ops;
+void iscsi_xmitworker(struct conn *c);
+void iscsi_queue_xmit(struct iscsi_conn *c);
+void iscsi_requeue_task(struct iscsi_task *t);
+/* Queues a control task whose header is in t->ctl. */
+void iscsi_queue_mgmt(struct task *t, const void *data, uint32_t len);
+void iscsi_send_nopout(struct conn *c, const struct bhs_nop_in *answer_to);
+bool iscsi_cmdsn_window_closed(const struct session *s);
+void iscsi_done_later(struct session *s, struct scsi_cmd *sc, enum scsi_host_result r);
+
+/* complete.c */
+int iscsi_complete_pdu(struct iscsi_conn *c, const struct bhs *hdr, const void *data, uint32_t len);
+void iscsi_update_cmdsn(struct iscsi_conn *c, struct be32 exp_cmdsn, struct be32 max_cmdsn);
+void iscsi_want_restart(struct session *s);
+
+/* tmf.c */
+void iscsi_tmf_init(struct session *s);
+void iscsi_eh_abort(struct scsi_host *h, struct scsi_cmd *sc, struct scsi_eh_wait *w);
+void iscsi_eh_device_reset(struct scsi_host *h, const uint8_t lun[8], struct scsi_eh_wait *w);
+void iscsi_eh_target_reset(struct scsi_host *h, struct scsi_eh_wait *w);
+void iscsi_eh_session_reset(struct scsi_host *h, struct scsi_eh_wait *w);
+void iscsi_tmf_rsp(struct conn *c, struct task *t, const struct bhs_tmf_rsp *h);
+/* All waiting and pending requests fail: the session is down. */
+void iscsi_tmf_fail_all(struct session *s);
+/* The command of an abort ended by itself. */
+void iscsi_tmf_task_gone(struct task *t);
+
+/* session.c */
+void iscsi_conn_failure(struct iscsi_conn *c, enum iscsi_err err, const char *why);
+void conn_event(struct conn *c, enum conn_event ev);
+void iscsi_fail_tasks(struct conn *c, enum scsi_host_result sent);
+void iscsi_session_maybe_free(struct session *s);
+extern const struct iscsi_upcalls iscsi_upcalls;
+
+#endif

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/* iscsi/iscsi.h - sessions, connections and tasks (Linux: libiscsi).
+ *
+ * dataplane/ makes sessions and connections at the control plane's request;
+ * the SCSI midlayer finds the session as a struct scsi_host.  Everything runs
+ * on the session's loop.
+ */
+#ifndef ISCSI_ISCSI_H
+#define ISCSI_ISCSI_H
+
+#include "seam/transport.h"
+
+#define ISCSI_CMDS_MAX_DEFAULT 128
+#define ISCSI_CMDS_MAX_LIMIT   2048
+#define ISCSI_HOST_MAX_SG      256 /* iovecs of one command at most */
+
+/* What a session tells whoever made it.  Called from the loop, never from inside a call here. */
+struct iscsi_session_events {
+    /* A PDU for the control plane: login, text and logout responses, answers to its NOP-Out,
+     * async messages, rejects.  data is borrowed. */
+    void (*recv_pdu)(void *user, struct iscsi_conn *c, const struct bhs *hdr, const void *data,
+                     uint32_t len);
+    /* The connection is lost, all its tasks have been completed; once per bind. */
+    void (*conn_error)(void *user, struct iscsi_conn *c, enum iscsi_err err,
+                       const struct lunette_error *why);
+    /* iscsi_session_teardown has ended: s is gone. */
+    void (*freed)(void *user, uint32_t sid);
+};
+
+/* cmds_max: tasks that the SCSI side may have outstanding, 0: default. */
+int iscsi_session_setup(struct loop *l, const struct iscsi_transport *tt, uint32_t sid,
+                        uint32_t initial_cmdsn, uint32_t cmds_max,
+                        const struct iscsi_session_events *ev, void *user,
+                        struct iscsi_session **ret, struct lunette_error *err);
+
+/* Ends what is outstanding and all connections, then frees s and calls freed, later: a transport
+ * may need time to let go of buffers. */
+void iscsi_session_teardown(struct iscsi_session *s);
+
+/* The session as the SCSI midlayer sees it; lives as long as s. */
+struct scsi_host *iscsi_session_host(struct iscsi_session *s);
+
+/* State FREE -> XPT_WAIT.  -EEXIST when the session has that cid. */
+int iscsi_conn_setup(struct iscsi_session *s, uint16_t cid, struct iscsi_conn **ret,
+                     struct lunette_error *err);
+struct iscsi_conn *iscsi_conn_find(struct iscsi_session *s, uint16_t cid);
+
+/* Ties the connection to a descriptor or an endpoint; from here on it carries PDUs. */
+int iscsi_conn_bind(struct iscsi_conn *c, int64_t eph, struct iscsi_endpoint *ep, bool leading,
+                    struct lunette_error *err);
+
+/* Values as text, before start; checked against RFC 7143 13.  -EINVAL, -ENOTSUP. */
+int iscsi_set_param(struct iscsi_conn *c, enum iscsi_param p, const char *value,
+                    struct lunette_error *err);
+
+/* Full feature phase: commands flow. */
+int iscsi_conn_start(struct iscsi_conn *c, struct lunette_error *err);
+
+/* Ends the connection: tasks complete with DID_TRANSPORT_DISRUPTED, no conn_error event.
+ * Harmless on a connection that is down. */
+void iscsi_conn_stop(struct iscsi_conn *c, enum iscsi_stop how);
+
+/* Takes the connection out of the session and frees it, once its tasks are gone. */
+void iscsi_conn_teardown(struct iscsi_conn *c);
+
+/* Sends a control PDU: ITT, CmdSN and ExpStatSN are filled in.  One request of the control plane
+ * at a time; -EBUSY before its answer came, unless it has none. */
+int iscsi_conn_send_pdu(struct iscsi_conn *c, const struct bhs *hdr, const void *data, uint32_t len,
+                        struct lunette_error *err);
+
+const char *iscsi_err_name(enum iscsi_err e);
+
+#endif

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT */
+/* iscsi/param.c - the values that the control plane hands over, as text.
+ *
+ * They come from our own negotiation, but out of another process in the
+ * daemons: each is checked against RFC 7143 13 before it is kept.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "iscsi/internal.h"
+#include "wire/text.h"
+
+enum value_type { V_BOOL, V_NUM, V_DIGEST, V_IGNORED };
+enum owner { OF_CONN, OF_SESSION, OF_PARAMS };
+
+static const struct param_row {
+    const char *name;
+    enum value_type type;
+    enum owner owner;
+    size_t offset;
+    uint32_t min, max;
+} rows[ISCSI_PARAM_COUNT] = {
+#define CONN(p, type, field, min, max) [ISCSI_PARAM_##p] = {#p, type, OF_CONN, offsetof(struct conn, field), min, max}
+#define SESS(p, type, field, min, max) [ISCSI_PARAM_##p] = {#p, type, OF_SESSION, offsetof(struct session, field), min, max}
+#define PARM(p, type, field, min, max) [ISCSI_PARAM_##p] = {#p, type, OF_PARAMS, offsetof(struct iscsi_session_params, field), min, max}
+#define NONE(p) [ISCSI_PARAM_##p] = {#p, V_IGNORED, OF_CONN, 0, 0, 0}
+    /* clang-format off */
+    CONN(HEADER_DIGEST,    V_DIGEST, want_hdrdgst, 0, 0),
+    CONN(DATA_DIGEST,      V_DIGEST, want_datadgst, 0, 0),
+    CONN(MAX_RECV_DLENGTH, V_NUM, declared_recv_dlength, 512, 0xffffff),
+    CONN(MAX_XMIT_DLENGTH, V_NUM, declared_xmit_dlength, 512, 0xffffff),
+    PARM(INITIAL_R2T,      V_BOOL, initial_r2t, 0, 1),
+    PARM(IMM_DATA,         V_BOOL, imm_data, 0, 1),
+    PARM(FIRST_BURST,      V_NUM, first_burst, 512, 0xffffff),
+    PARM(MAX_BURST,        V_NUM, max_burst, 512, 0xffffff),
+    PARM(MAX_R2T,          V_NUM, max_r2t, 1, 65535),
+    PARM(PDU_INORDER,      V_BOOL, pdu_inorder, 1, 1),     /* No is never offered */
+    PARM(DATASEQ_INORDER,  V_BOOL, dataseq_inorder, 1, 1),
+    PARM(ERL,              V_NUM, erl, 0, 0),              /* level 0 is what there is */
+    PARM(MAX_CONNECTIONS,  V_NUM, max_connections, 1, 65535),
+    PARM(DEF_TIME2WAIT,    V_NUM, time2wait_s, 0, 3600),
+    PARM(DEF_TIME2RETAIN,  V_NUM, time2retain_s, 0, 3600),
+    PARM(PROTOCOL_LEVEL,   V_NUM, protocol_level, 0, 31),
+    CONN(PING_INTERVAL_MS, V_NUM, ping_interval_ms, 0, 86400000),
+    CONN(PING_TIMEOUT_MS,  V_NUM, ping_timeout_ms, 1, 86400000),
+    SESS(ABORT_TIMEOUT_MS,     V_NUM, abort_timeout_ms, 1, 86400000),
+    SESS(LU_RESET_TIMEOUT_MS,  V_NUM, lu_reset_timeout_ms, 1, 86400000),
+    SESS(TGT_RESET_TIMEOUT_MS, V_NUM, tgt_reset_timeout_ms, 1, 86400000),
+    NONE(TASK_REPORTING), /* see set_task_reporting */
+    NONE(EXP_STATSN),     /* kept here anyway: the data plane sees each response */
+    NONE(TARGET_NAME), NONE(INITIATOR_NAME), NONE(TPGT), NONE(TSIH),
+    /* clang-format on */
+};
+
+static int
+parse(const struct param_row *row, const char *value, uint32_t *ret)
+{
+    uint64_t n;
+    bool yes;
+
+    switch (row->type) {
+    case V_BOOL:
+        if (text_parse_bool(value, strlen(value), &yes) < 0)
+            return -EINVAL;
+        *ret = yes;
+        break;
+    case V_DIGEST:
+        if (strcmp(value, "CRC32C") != 0 && strcmp(value, "None") != 0)
+            return -EINVAL;
+        *ret = value[0] == 'C';
+        return 0;
+    case V_NUM:
+        if (text_parse_num(value, strlen(value), &n) < 0 || n > UINT32_MAX)
+            return -EINVAL;
+        *ret = (uint32_t)n;
+        break;
+    case V_IGNORED:
+        return 0;
+    }
+    return *ret >= row->min && *ret <= row->max ? 0 : -EINVAL;
+}
+
+static void *
+place(struct conn *c, const struct param_row *row)
+{
+    char *base = row->owner == OF_CONN      ? (char *)c
+                 : row->owner == OF_SESSION ? (char *)c->session
+                                            : (char *)&c->session->pub.params;
+
+    return base + row->offset;
+}
+
+int
+iscsi_set_param(struct iscsi_conn *pub, enum iscsi_param p, const char *value,
+                struct lunette_error *err)
+{
+    struct conn *c = to_conn(pub);
+    const struct param_row *row;
+    uint32_t v = 0;
+
+    if (p >= ISCSI_PARAM_COUNT)
+        return lunette_fail(err, -ENOTSUP, LUNETTE_DOM_USAGE, 0, "parameter %d is not known", (int)p);
+    row = &rows[p];
+    assert(row->name != NULL);
+    TRACE(pub->loop, set_param, pub->cid, p);
+    if (parse(row, value, &v) < 0)
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "parameter %s: \"%.40s\" cannot be",
+                            row->name, value);
+    if (row->type == V_DIGEST && v != 0 &&
+        !(pub->tt->caps & (p == ISCSI_PARAM_HEADER_DIGEST ? CAP_HDRDGST : CAP_DATADGST)))
+        return lunette_fail(err, -ENOTSUP, LUNETTE_DOM_USAGE, 0, "transport %s has no digests",
+                            pub->tt->name);
+    if (p == ISCSI_PARAM_TASK_REPORTING)
+        c->session->pub.params.fast_abort = strcmp(value, "FastAbort") == 0;
+    else if (row->type == V_NUM)
+        *(uint32_t *)place(c, row) = v;
+    else if (row->type != V_IGNORED)
+        *(bool *)place(c, row) = v != 0;
+    return pub->tt->set_param != NULL ? pub->tt->set_param(pub, p, value, err) : 0;
+}

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: MIT */
+/* iscsi/tmf.c - task management: abort and resets, one request out at a time (RFC 7143 11.5).
+ *
+ * Every immediate request needs room at the target; one per session is what
+ * each target must take (4.2.2.1).  An unanswered request ends the connection.
+ */
+#include <assert.h>
+#include <string.h>
+
+#include "iscsi/internal.h"
+
+#define SESSION_RESET 0 /* no function on the wire: the connection is dropped */
+
+static void
+end_wait(struct session *s, struct scsi_eh_wait *w, enum scsi_eh_result r)
+{
+    w->result = r;
+    list_push_back(&s->eh_done, &w->node);
+    loop_defer(s->pub.loop, &s->eh_work);
+}
+
+static struct conn *
+live_conn(const struct session *s)
+{
+    struct conn *c = s->leadconn;
+
+    return s->state == ISCSI_STATE_LOGGED_IN && c != NULL && !c->suspended ? c : NULL;
+}
+
+static bool
+lun_valid(uint8_t function)
+{
+    return function != ISCSI_TMF_TARGET_WARM_RESET && function != ISCSI_TMF_TARGET_COLD_RESET;
+}
+
+static uint32_t
+limit_ms(const struct session *s, uint8_t function)
+{
+    switch (function) {
+    case ISCSI_TMF_ABORT_TASK:
+        return s->abort_timeout_ms;
+    case ISCSI_TMF_LU_RESET:
+        return s->lu_reset_timeout_ms;
+    default:
+        return s->tgt_reset_timeout_ms;
+    }
+}
+
+static void
+send_tmf(struct session *s, struct conn *c, struct scsi_eh_wait *w)
+{
+    struct task *t = task_alloc(s, c, TASK_TMF);
+    struct bhs_tmf_req *h;
+
+    if (t == NULL) {
+        end_wait(s, w, SCSI_EH_FAILED);
+        return;
+    }
+    h = &t->ctl.tmf_req;
+    bhs_init(h, ISCSI_OP_TMF_REQ | ISCSI_OP_IMMEDIATE,
+             (uint8_t)(ISCSI_FLAG_FINAL | w->function));
+    h->itt = put32(t->pub.itt);
+    h->ref_tag = put32(ISCSI_TAG_RSVD);
+    if (lun_valid(w->function))
+        memcpy(h->lun, w->lun, sizeof(h->lun));
+    if (w->function == ISCSI_TMF_ABORT_TASK) {
+        const struct task *victim = w->sc->host_priv;
+
+        h->ref_tag = put32(victim->pub.itt);
+        h->ref_cmd_sn = put32(victim->pub.cmd_sn);
+    }
+    s->eh_now = w;
+    s->tmf = t;
+    c->pub.stats.tmfcmd_pdus++;
+    loop_timer_start(s->pub.loop, &s->tmf_timer,
+                     limit_ms(s, w->function) * LOOP_NS_PER_MS);
+    iscsi_queue_mgmt(t, NULL, 0);
+}
+
+/* The victim of an abort has not been sent: nobody but us knows of it. */
+static void
+abort_pending(struct session *s, struct task *t)
+{
+    struct scsi_cmd *sc = t->pub.sc;
+
+    s->queued--;
+    sc->host_result = DID_ABORT;
+    sc->sense_len = 0;
+    sc->resid_in = sc->in.len;
+    sc->resid_out = sc->out.len;
+    iscsi_complete_task(t);
+}
+
+static void
+next_tmf(struct session *s)
+{
+    while (s->eh_now == NULL && !list_empty(&s->eh_waiting)) {
+        struct scsi_eh_wait *w =
+            container_of(list_pop_front(&s->eh_waiting), struct scsi_eh_wait, node);
+        struct conn *c = live_conn(s);
+
+        if (c == NULL) { /* down: what a session reset asked for */
+            end_wait(s, w, w->function == SESSION_RESET ? SCSI_EH_SUCCESS : SCSI_EH_FAILED);
+        } else if (w->function == ISCSI_TMF_ABORT_TASK && w->sc == NULL) {
+            end_wait(s, w, SCSI_EH_NOT_FOUND);
+        } else if (w->function == ISCSI_TMF_ABORT_TASK &&
+                   ((struct task *)w->sc->host_priv)->pub.state == ISCSI_TASK_PENDING) {
+            struct task *t = w->sc->host_priv;
+
+            t->eh = NULL;
+            abort_pending(s, t);
+            end_wait(s, w, SCSI_EH_SUCCESS);
+        } else {
+            send_tmf(s, c, w);
+        }
+    }
+}
+
+static void
+queue_tmf(struct scsi_host *h, uint8_t function, const uint8_t *lun, struct scsi_cmd *sc,
+          struct scsi_eh_wait *w)
+{
+    struct session *s = container_of(h, struct session, host);
+
+    w->function = function;
+    w->sc = sc;
+    memset(w->lun, 0, sizeof(w->lun));
+    if (lun != NULL)
+        memcpy(w->lun, lun, sizeof(w->lun));
+    list_push_back(&s->eh_waiting, &w->node);
+    loop_defer(s->pub.loop, &s->eh_work); /* never answered from inside this call */
+}
+
+void
+iscsi_eh_abort(struct scsi_host *h, struct scsi_cmd *sc, struct scsi_eh_wait *w)
+{
+    struct task *t = sc->host_priv;
+
+    if (t != NULL)
+        t->eh = w;
+    queue_tmf(h, ISCSI_TMF_ABORT_TASK, sc->lun, t != NULL ? sc : NULL, w);
+}
+
+void
+iscsi_eh_device_reset(struct scsi_host *h, const uint8_t lun[8], struct scsi_eh_wait *w)
+{
+    queue_tmf(h, ISCSI_TMF_LU_RESET, lun, NULL, w);
+}
+
+void
+iscsi_eh_target_reset(struct scsi_host *h, struct scsi_eh_wait *w)
+{
+    queue_tmf(h, ISCSI_TMF_TARGET_WARM_RESET, NULL, NULL, w);
+}
+
+void
+iscsi_eh_session_reset(struct scsi_host *h, struct scsi_eh_wait *w)
+{
+    struct session *s = container_of(h, struct session, host);
+
+    if (s->leadconn != NULL)
+        iscsi_conn_failure(&s->leadconn->pub, ISCSI_ERR_LOCAL,
+                           "session reset: commands could not be ended otherwise");
+    queue_tmf(h, SESSION_RESET, NULL, NULL, w);
+}
+
+/* The tasks that a successful function has ended (RFC 7143 4.2.3.2). */
+static void
+sweep(struct session *s, const struct scsi_eh_wait *w)
+{
+    LIST_FOREACH(cn, &s->conns)
+    {
+        struct conn *c = container_of(cn, struct conn, node);
+        struct list swept;
+
+        list_init(&swept);
+        for (int round = 0; round < 2; round++) {
+            struct list *from = round == 0 ? &c->running : &c->requeue;
+
+            LIST_FOREACH_SAFE(n, from)
+            {
+                struct task *t = to_task(container_of(n, struct iscsi_task, node));
+                bool hit = t->kind == TASK_SCSI &&
+                           (w->function == ISCSI_TMF_ABORT_TASK
+                                ? w->sc == t->pub.sc
+                                : !lun_valid(w->function) || memcmp(t->pub.sc->lun, w->lun, 8) == 0);
+
+                if (hit) {
+                    list_del(&t->pub.node);
+                    list_push_back(&swept, &t->pub.node);
+                }
+            }
+        }
+        while (!list_empty(&swept)) {
+            struct task *t = to_task(container_of(swept.next, struct iscsi_task, node));
+            struct scsi_cmd *sc = t->pub.sc;
+
+            sc->host_result = w->function == ISCSI_TMF_ABORT_TASK ? DID_ABORT : DID_RESET;
+            sc->sense_len = 0;
+            sc->resid_in = sc->in.len;
+            sc->resid_out = sc->out.len;
+            if (t->eh == w)
+                t->eh = NULL;
+            iscsi_complete_task(t);
+        }
+    }
+}
+
+void
+iscsi_tmf_rsp(struct conn *c, struct task *t, const struct bhs_tmf_rsp *h)
+{
+    struct session *s = c->session;
+    struct scsi_eh_wait *w = s->eh_now;
+    uint8_t response = h->response;
+
+    c->pub.stats.tmfrsp_pdus++;
+    assert(t == s->tmf && w != NULL);
+    loop_timer_stop(s->pub.loop, &s->tmf_timer);
+    s->eh_now = NULL;
+    s->tmf = NULL;
+    iscsi_complete_task(t);
+    if (w->function == ISCSI_TMF_ABORT_TASK && w->sc == NULL) {
+        end_wait(s, w, SCSI_EH_NOT_FOUND);
+    } else if (response == ISCSI_TMF_RSP_COMPLETE ||
+               (response == ISCSI_TMF_RSP_NO_TASK && w->function == ISCSI_TMF_ABORT_TASK)) {
+        /* "No such task" and no answer from it on this ordered stream: it is over (7.11). */
+        sweep(s, w);
+        end_wait(s, w, SCSI_EH_SUCCESS);
+    } else {
+        end_wait(s, w, SCSI_EH_FAILED);
+    }
+    loop_defer(s->pub.loop, &s->eh_work);
+}
+
+static void
+tmf_timed_out(struct loop_timer *t)
+{
+    struct session *s = container_of(t, struct session, tmf_timer);
+
+    if (s->tmf != NULL)
+        iscsi_conn_failure(s->tmf->pub.conn, ISCSI_ERR_TMF_TIMEDOUT,
+                           "the target does not answer task management");
+}
+
+void
+iscsi_tmf_task_gone(struct task *t)
+{
+    t->eh->sc = NULL;
+    t->eh = NULL;
+}
+
+void
+iscsi_tmf_fail_all(struct session *s)
+{
+    loop_timer_stop(s->pub.loop, &s->tmf_timer);
+    if (s->eh_now != NULL) {
+        struct scsi_eh_wait *w = s->eh_now;
+
+        s->eh_now = NULL;
+        s->tmf = NULL;
+        end_wait(s, w, SCSI_EH_FAILED);
+    }
+    while (!list_empty(&s->eh_waiting)) {
+        struct scsi_eh_wait *w =
+            container_of(list_pop_front(&s->eh_waiting), struct scsi_eh_wait, node);
+
+        end_wait(s, w, w->function == SESSION_RESET ? SCSI_EH_SUCCESS : SCSI_EH_FAILED);
+    }
+}
+
+static void
+eh_work(struct loop_work *work)
+{
+    struct session *s = container_of(work, struct session, eh_work);
+    struct list now;
+
+    next_tmf(s);
+    list_init(&now);
+    list_splice(&now, &s->eh_done);
+    while (!list_empty(&now)) {
+        struct scsi_eh_wait *w = container_of(list_pop_front(&now), struct scsi_eh_wait, node);
+
+        w->done(w, w->result);
+    }
+    if (s->dying)
+        iscsi_session_maybe_free(s);
+}
+
+void
+iscsi_tmf_init(struct session *s)
+{
+    list_init(&s->eh_waiting);
+    list_init(&s->eh_done);
+    loop_work_init(&s->eh_work, eh_work);
+    loop_timer_init(&s->tmf_timer, tmf_timed_out);
+    s->abort_timeout_ms = 15000;
+    s->lu_reset_timeout_ms = 30000;
+    s->tgt_reset_timeout_ms = 30000;
+}

@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: MIT */
+/* iscsi/xmit.c - commands down: queuecommand, cmdqueue, xmitworker.
+ *
+ * A command gets its CmdSN only when the transport takes its PDU, so that a
+ * connection that is stuck holds no number which all others wait for.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "iscsi/internal.h"
+#include "wire/pdu.h"
+#include "wire/sn.h"
+
+/* ---- commands in ---------------------------------------------------------------------------- */
+
+/* RFC 7143 4.2.2.1: ExpCmdSN <= CmdSN <= MaxCmdSN. */
+bool
+iscsi_cmdsn_window_closed(const struct session *s)
+{
+    return !sn_lte(s->cmdsn, s->max_cmdsn);
+}
+
+void
+iscsi_done_later(struct session *s, struct scsi_cmd *sc, enum scsi_host_result r)
+{
+    sc->host_result = r;
+    sc->status = 0;
+    sc->sense_len = 0;
+    sc->resid_in = sc->in.len;
+    sc->resid_out = sc->out.len;
+    sc->overflow = false;
+    list_push_back(&s->done, &sc->host_node);
+    loop_defer(s->pub.loop, &s->done_work);
+}
+
+static struct conn *
+pick_conn(const struct session *s)
+{
+    struct conn *c = s->leadconn;
+
+    return c != NULL && c->state == CONN_LOGGED_IN && !c->suspended ? c : NULL;
+}
+
+static int
+iscsi_queuecommand(struct scsi_host *h, struct scsi_cmd *sc)
+{
+    struct session *s = container_of(h, struct session, host);
+    struct conn *c = pick_conn(s);
+    struct task *t;
+
+    if (s->state != ISCSI_STATE_LOGGED_IN || c == NULL) {
+        TRACE(s->pub.loop, iscsi_queuecommand, scsi_cmd_cdb(sc)[0], ISCSI_TAG_RSVD);
+        iscsi_done_later(s, sc, DID_NO_CONNECT);
+        return 0;
+    }
+    assert(sc->cdb_len <= h->max_cdb_len && sc->out.iovcnt <= h->max_sg);
+    /* What is queued counts: a closed window pushes back instead of piling up. */
+    if (!sn_lte(s->cmdsn + s->queued, s->max_cmdsn) || (t = task_alloc(s, c, TASK_SCSI)) == NULL) {
+        s->want_restart = true;
+        return -EBUSY;
+    }
+    t->pub.sc = sc;
+    sc->host_priv = t;
+    list_push_back(&c->cmdqueue, &t->pub.node);
+    s->queued++;
+    TRACE(s->pub.loop, iscsi_queuecommand, scsi_cmd_cdb(sc)[0], t->pub.itt);
+    return 0;
+}
+
+static void
+iscsi_commit(struct scsi_host *h)
+{
+    struct session *s = container_of(h, struct session, host);
+
+    LIST_FOREACH(n, &s->conns)
+    {
+        struct conn *c = container_of(n, struct conn, node);
+
+        if (!list_empty(&c->cmdqueue))
+            iscsi_xmitworker(c);
+    }
+}
+
+/* Still moving, or something else will end it: no abort yet (SCSI.md 14). */
+static enum scsi_timeout_action
+iscsi_eh_cmd_timed_out(struct scsi_host *h, struct scsi_cmd *sc)
+{
+    struct session *s = container_of(h, struct session, host);
+    struct task *t = sc->host_priv;
+    bool moved;
+
+    if (t == NULL || s->state != ISCSI_STATE_LOGGED_IN)
+        return SCSI_TIMEOUT_RESET_TIMER; /* completing, or being failed */
+    moved = t->pub.moved_ns > t->asked_ns;
+    t->asked_ns = s->pub.loop->now_ns;
+    return moved ? SCSI_TIMEOUT_RESET_TIMER : SCSI_TIMEOUT_ABORT;
+}
+
+const struct scsi_host_ops iscsi_host_ops = {
+    .queuecommand = iscsi_queuecommand,
+    .commit = iscsi_commit,
+    .eh_timed_out = iscsi_eh_cmd_timed_out,
+    .eh_abort = iscsi_eh_abort,
+    .eh_device_reset = iscsi_eh_device_reset,
+    .eh_target_reset = iscsi_eh_target_reset,
+    .eh_session_reset = iscsi_eh_session_reset,
+};
+
+/* ---- PDUs out ------------------------------------------------------------------------------- */
+
+static int
+alloc_pdu(struct task *t, uint8_t opcode)
+{
+    const struct iscsi_transport *tt = t->pub.conn->tt;
+
+    if (tt->alloc_pdu != NULL)
+        return tt->alloc_pdu(&t->pub, opcode);
+    t->pub.hdr_max = ISCSI_HDR_MAX - 4;
+    return 0;
+}
+
+/* How much goes unasked, and whether with the command or behind it (RFC 7143 4.2.5.2). */
+static void
+split_unsolicited(struct task *t)
+{
+    const struct iscsi_session_params *p = &t->pub.conn->session->params;
+    uint32_t len = t->pub.sc->out.len;
+    uint32_t unasked = len < p->first_burst ? len : p->first_burst;
+    uint32_t imm = 0;
+
+    if (p->imm_data)
+        imm = unasked < t->pub.conn->max_xmit_dlength ? unasked : t->pub.conn->max_xmit_dlength;
+    if (!p->initial_r2t && imm < unasked) {
+        imm &= ~3u; /* more follows: a multiple of 4 (11.7.7) */
+        t->pub.unsol.offset = imm;
+        t->pub.unsol.len = unasked - imm;
+    }
+    t->pub.imm_count = imm;
+}
+
+/* CDB bytes 16... and the read length of a bidirectional command (RFC 7143 11.2.2). */
+static void
+put_ahs(struct task *t, const uint8_t *cdb)
+{
+    const struct scsi_cmd *sc = t->pub.sc;
+    uint8_t *h = (void *)t->pub.hdr;
+    int len = 0, n;
+
+    if (sc->cdb_len > 16) {
+        n = ahs_put_ext_cdb(h + 48, t->pub.hdr_max - 48u, cdb, sc->cdb_len);
+        assert(n > 0);
+        len += n;
+    }
+    if (sc->in.len > 0 && sc->out.len > 0) {
+        n = ahs_put_bidi(h + 48 + len, t->pub.hdr_max - 48u - (uint32_t)len, sc->in.len);
+        assert(n > 0);
+        len += n;
+    }
+    t->pub.hdr->ahs_words = (uint8_t)(len / 4);
+    t->pub.hdr_len = (uint16_t)(48 + len);
+}
+
+/* RFC 7143 11.3.  -EAGAIN: the transport is full, no CmdSN was used. */
+static int
+iscsi_prep_scsi_cmd_pdu(struct conn *c, struct task *t)
+{
+    struct session *s = c->session;
+    struct scsi_cmd *sc = t->pub.sc;
+    const uint8_t *cdb = scsi_cmd_cdb(sc);
+    struct bhs_scsi_cmd *h;
+    int r = alloc_pdu(t, ISCSI_OP_SCSI_CMD);
+
+    if (r < 0)
+        return r;
+    TRACE(c->pub.loop, iscsi_prep_scsi_cmd_pdu, t->pub.itt, s->cmdsn);
+    h = (void *)t->pub.hdr;
+    *h = (struct bhs_scsi_cmd){
+        .opcode = ISCSI_OP_SCSI_CMD,
+        .flags = sc->attr,
+        .itt = put32(t->pub.itt),
+        .edtl = put32(sc->out.len > 0 ? sc->out.len : sc->in.len),
+        .cmd_sn = put32(s->cmdsn),
+        .exp_stat_sn = put32(c->pub.exp_statsn),
+    };
+    memcpy(h->lun, sc->lun, sizeof(h->lun));
+    memcpy(h->cdb, cdb, sc->cdb_len < 16 ? sc->cdb_len : 16);
+    if (sc->in.len > 0)
+        h->flags |= ISCSI_CMD_READ;
+    if (sc->out.len > 0) {
+        h->flags |= ISCSI_CMD_WRITE;
+        split_unsolicited(t);
+        h->dseg_len = put24(t->pub.imm_count);
+    }
+    if (t->pub.unsol.len == 0)
+        h->flags |= ISCSI_FLAG_FINAL;
+    t->pub.hdr_len = sizeof(*h);
+    if (sc->cdb_len > 16 || (sc->in.len > 0 && sc->out.len > 0))
+        put_ahs(t, cdb);
+    t->pub.cmd_sn = s->cmdsn;
+    t->started = true;
+    r = c->pub.tt->init_task != NULL ? c->pub.tt->init_task(&t->pub) : 0;
+    if (r < 0)
+        return r;
+    s->cmdsn++;
+    assert(s->queued > 0);
+    s->queued--;
+    t->pub.state = ISCSI_TASK_RUNNING;
+    t->pub.moved_ns = c->pub.loop->now_ns;
+    c->pub.stats.scsicmd_pdus++;
+    return 0;
+}
+
+/* A control PDU: t->ctl is complete but for what depends on now. */
+static int
+iscsi_prep_mgmt_task(struct conn *c, struct task *t)
+{
+    struct session *s = c->session;
+    uint8_t opcode = pdu_opcode(&t->ctl.h);
+    bool immediate = (t->ctl.h.opcode & ISCSI_OP_IMMEDIATE) != 0;
+    int r;
+
+    if (!immediate && iscsi_cmdsn_window_closed(s))
+        return -EBUSY;
+    r = alloc_pdu(t, opcode);
+    if (r < 0)
+        return r;
+    t->ctl.nop_out.cmd_sn = put32(s->cmdsn); /* at 24 and 28 in every request but Data-Out, SNACK */
+    t->ctl.nop_out.exp_stat_sn = put32(c->pub.exp_statsn);
+    t->ctl.h.dseg_len = put24(t->pub.data_len);
+    memcpy(t->pub.hdr, &t->ctl, sizeof(t->ctl.h));
+    t->pub.hdr_len = sizeof(t->ctl.h);
+    t->started = true;
+    r = c->pub.tt->init_task != NULL ? c->pub.tt->init_task(&t->pub) : 0;
+    if (r < 0)
+        return r;
+    if (!immediate)
+        s->cmdsn++;
+    t->pub.state = ISCSI_TASK_RUNNING;
+    if (opcode == ISCSI_OP_LOGOUT_REQ)
+        conn_event(c, EV_LOGOUT_SENT);
+    return 0;
+}
+
+/* To the transport; what it does not take now goes on first in the next round. */
+static int
+iscsi_xmit_task(struct conn *c, struct task *t)
+{
+    int r;
+
+    TRACE(c->pub.loop, iscsi_xmit_task, t->pub.itt, 0);
+    r = c->pub.tt->xmit_task(&t->pub);
+    c->xmit_task = r == -EAGAIN ? t : NULL;
+    if (r == 0 && t->kind == TASK_NOP_REPLY)
+        iscsi_complete_task(t); /* nobody answers an answer */
+    return r;
+}
+
+/* The next thing to send, in the order of KERNEL-MAP 3; -ENOENT: nothing. */
+static int
+xmit_one(struct conn *c)
+{
+    struct session *s = c->session;
+    struct task *t;
+    int r;
+
+    if (c->xmit_task != NULL)
+        return iscsi_xmit_task(c, c->xmit_task);
+    if (!list_empty(&c->mgmtqueue)) {
+        t = to_task(container_of(c->mgmtqueue.next, struct iscsi_task, node));
+        r = iscsi_prep_mgmt_task(c, t);
+        if (r == 0) {
+            list_del(&t->pub.node);
+            list_push_back(&c->running, &t->pub.node);
+            return iscsi_xmit_task(c, t);
+        }
+        if (r != -EBUSY)
+            return r;
+    }
+    if (!list_empty(&c->requeue)) {
+        t = to_task(container_of(c->requeue.next, struct iscsi_task, node));
+        list_del(&t->pub.node);
+        list_push_back(&c->running, &t->pub.node);
+        return iscsi_xmit_task(c, t);
+    }
+    if (!list_empty(&c->cmdqueue) && !iscsi_cmdsn_window_closed(s) &&
+        s->state == ISCSI_STATE_LOGGED_IN) {
+        t = to_task(container_of(c->cmdqueue.next, struct iscsi_task, node));
+        r = iscsi_prep_scsi_cmd_pdu(c, t);
+        if (r < 0)
+            return r;
+        list_del(&t->pub.node);
+        list_push_back(&c->running, &t->pub.node);
+        return iscsi_xmit_task(c, t);
+    }
+    return -ENOENT;
+}
+
+void
+iscsi_xmitworker(struct conn *c)
+{
+    int r = 0;
+
+    TRACE(c->pub.loop, iscsi_xmitworker, c->pub.cid, 0);
+    loop_defer_cancel(&c->xmit_work);
+    while (r == 0 && !c->suspended)
+        r = xmit_one(c);
+    if (c->suspended)
+        return;
+    if (r != -ENOENT && r != -EAGAIN) {
+        iscsi_conn_failure(&c->pub, ISCSI_ERR_CONN_CLOSED, "the transport cannot send");
+        return;
+    }
+    if (c->pub.tt->xmit_flush != NULL)
+        c->pub.tt->xmit_flush(&c->pub);
+}
+
+void
+iscsi_queue_xmit(struct iscsi_conn *pub)
+{
+    loop_defer(pub->loop, &to_conn(pub)->xmit_work);
+}
+
+void
+iscsi_requeue_task(struct iscsi_task *pub)
+{
+    struct conn *c = to_conn(pub->conn);
+
+    assert(pub->state == ISCSI_TASK_RUNNING);
+    list_del(&pub->node);
+    list_push_back(&c->requeue, &pub->node);
+    iscsi_queue_xmit(&c->pub);
+}
+
+void
+iscsi_queue_mgmt(struct task *t, const void *data, uint32_t len)
+{
+    struct conn *c = to_conn(t->pub.conn);
+
+    t->pub.data = data;
+    t->pub.data_len = len;
+    t->pub.state = ISCSI_TASK_PENDING;
+    list_push_back(&c->mgmtqueue, &t->pub.node);
+    iscsi_queue_xmit(&c->pub);
+}
+
+/* A ping of ours (answer_to NULL), or the answer to the target's (RFC 7143 11.18). */
+void
+iscsi_send_nopout(struct conn *c, const struct bhs_nop_in *answer_to)
+{
+    struct task *t = task_alloc(c->session, c, answer_to != NULL ? TASK_NOP_REPLY : TASK_PING);
+    struct bhs_nop_out *h;
+
+    if (t == NULL) /* the pool is kept free of commands, so only a flood of NOP-Ins gets here */
+        return;
+    h = &t->ctl.nop_out;
+    bhs_init(h, ISCSI_OP_NOP_OUT | ISCSI_OP_IMMEDIATE, ISCSI_FLAG_FINAL);
+    if (answer_to != NULL) {
+        h->itt = put32(ISCSI_TAG_RSVD);
+        h->ttt = answer_to->ttt;
+        memcpy(h->lun, answer_to->lun, sizeof(h->lun));
+    } else {
+        h->itt = put32(t->pub.itt);
+        h->ttt = put32(ISCSI_TAG_RSVD);
+        c->ping = t;
+    }
+    c->pub.stats.noptx_pdus++;
+    iscsi_queue_mgmt(t, NULL, 0);
+}

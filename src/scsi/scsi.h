@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT */
+/* scsi/scsi.h - the SCSI midlayer: logical units of a host, commands, errors, and the disk driver.
+ *
+ * A host (seam/host.h) is one I_T nexus with one target behind it.  Everything
+ * runs on the host's loop, is driven by callbacks, and calls nobody back from
+ * inside a call.  Plugging a disk to block/ takes five steps:
+ *
+ *     scsi_attach(host, NULL, &events, user, &target);
+ *     scsi_scan_lun(target, lun, got_device, user);       // or scsi_scan()
+ *     scsi_disk_start(device, disk_is_up, user);
+ *     bdev_new(&scsi_disk_ops, device, scsi_disk_limits(device), &bdev);
+ *     scsi_disk_plug(device, &blk_upcalls, bdev);
+ *
+ * How a request of the disk ends (bdev_result.err; status and sense beside it):
+ *
+ *     -ENOLINK     path   connection lost, or the target failed the task: may have been executed
+ *     -ENOTCONN    path   no session
+ *     -ENXIO       path   no such logical unit any more
+ *     -ETIMEDOUT   path   no answer in time; aborted
+ *     -ECANCELED   path   swept by a reset, and not safe to send again
+ *     -EIO         path   any other failure
+ *     -ENODEV      path   the device is offline or being removed
+ *     -EBUSY       later  BUSY or TASK SET FULL until the time was up
+ *     -EPROTO             an answer that makes no sense
+ *     -EREMOTEIO          the device refused or failed the command
+ *     -ENODATA            unrecovered medium error
+ *     -EBADMSG            protection information did not match
+ *     -ENOSPC             the thin pool is full
+ *     -EROFS              write protected
+ *     -EBADE              reservation conflict
+ *     -EILSEQ             miscompare
+ *     -ENOMEDIUM          no medium
+ *     -EOPNOTSUPP         the device cannot do it
+ *
+ * "path": another path may fare better; "later": so may this one.
+ */
+#ifndef SCSI_SCSI_H
+#define SCSI_SCSI_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/list.h"
+#include "seam/bdev.h"
+#include "seam/host.h"
+#include "seam/loop.h"
+
+#define SCSI_NAME_MAX     256 /* bytes of a logical unit's name with its NUL */
+#define SCSI_SERIAL_MAX   253
+#define SCSI_LUNS_MAX     16384 /* of one target */
+#define SCSI_DISK_RETRIES 5     /* counted retries of a disk command */
+
+struct scsi_target;
+struct scsi_disk;
+
+/* States of a device; which follow which: scsi/state.def. */
+enum scsi_device_state {
+    SDEV_CREATED, /* only our own commands */
+    SDEV_RUNNING,
+    SDEV_QUIESCE, /* I/O is held, our own commands pass */
+    SDEV_BLOCK,   /* the session recovers: held */
+    SDEV_CREATED_BLOCK,
+    SDEV_TRANSPORT_OFFLINE, /* the session is gone: fails with -ENOTCONN */
+    SDEV_OFFLINE,           /* error handling gave up, or another unit is there: fails */
+    SDEV_CANCEL,            /* being removed: only the last flush passes */
+    SDEV_DEL,
+    SDEV_NSTATES,
+};
+
+/* Counters of one device; SCSI.md's every row can be seen in one of them. */
+struct scsi_device_stats {
+    uint64_t commands, completed;
+    uint64_t retries, requeues; /* counted and uncounted re-sends */
+    uint64_t busy, task_set_full, held;
+    uint64_t unit_attentions, recovered, deferred;
+    uint64_t short_transfers, residual_errors;
+    uint64_t timeouts, aborts, lu_resets, target_resets, session_resets;
+    uint64_t lost_writes; /* times cached writes may have been lost */
+};
+
+/* One logical unit.  Read only for others than scsi/. */
+struct scsi_device {
+    struct list node; /* of the target */
+    struct scsi_target *target;
+    uint8_t lun[8]; /* as on the wire: the identity */
+    enum scsi_device_state state;
+    uint8_t type, qualifier; /* INQUIRY byte 0 */
+    uint8_t version;         /* INQUIRY byte 2 */
+    uint8_t level; /* 0 not told, 1 SCSI-1, 3 SCSI-2, 4 SCSI-3/SPC, 5 SPC-2, 6 SPC-3 ... */
+    uint8_t tpgs;  /* ALUA: 0 none, 1 implicit, 2 explicit, 3 both */
+    bool removable, cmdque, protect;
+    char vendor[9], product[17], revision[5]; /* printable */
+    char serial[SCSI_SERIAL_MAX];             /* printable; "" if not told */
+    char name[SCSI_NAME_MAX]; /* "naa.…", "eui.…", "t10.…", a SCSI name string, or
+                                 made of vendor, product and serial; never empty */
+    struct scsi_device_stats stats;
+    void *user;             /* of whoever uses the device */
+    struct scsi_disk *disk; /* scsi/'s; NULL until scsi_disk_start */
+};
+
+/* What happened to a device or to the target, apart from any command. */
+enum scsi_event {
+    SCSI_EV_LUNS_CHANGED, /* 3F/0E: scan again */
+    SCSI_EV_INQUIRY_CHANGED,
+    SCSI_EV_CAPACITY,    /* size changed; the bdev has been told */
+    SCSI_EV_MODE,        /* write protect or cache changed; the bdev has been told */
+    SCSI_EV_POWER_ON,    /* 29/xx: reset by somebody */
+    SCSI_EV_LOST_WRITES, /* a cache with acknowledged writes lost its power: possible data loss */
+    SCSI_EV_DEFERRED_ERROR, /* an earlier, acknowledged write failed */
+    SCSI_EV_RESERVATIONS,   /* 2A/03..05: preempted or released */
+    SCSI_EV_ALUA,           /* 2A/06, 2A/07 */
+    SCSI_EV_SOFT_THRESHOLD, /* 38/07 */
+    SCSI_EV_REPLACED,       /* another unit answers at this LUN: the device is offline */
+    SCSI_EV_OFFLINE,        /* error handling gave up */
+    SCSI_NEVENTS,
+};
+
+struct scsi_events {
+    /* Each at most once pending per device.  dev: never NULL. */
+    void (*event)(void *user, struct scsi_device *dev, enum scsi_event ev);
+};
+
+struct scsi_params {
+    uint32_t timeout_ms;   /* disk commands; 0: 30 s */
+    uint32_t queue_depth;  /* commands outstanding per device; 0: the host's can_queue */
+    uint64_t max_transfer; /* bytes of a disk command; 0: 1 MiB */
+    uint32_t max_scan_lun; /* sequential scan; 0: 256 */
+    uint32_t spinup_s;     /* patience with a disk that becomes ready; 0: 100 */
+};
+
+/* Attaches the midlayer: sets h->ev and h->ev_user.  params and ev may be NULL.  0 or -ENOMEM. */
+int scsi_attach(struct scsi_host *h, const struct scsi_params *params, const struct scsi_events *ev,
+                void *user, struct scsi_target **ret);
+
+/* Frees the target and its devices.  The host must have given back every command (its session is
+ * gone) and calls ev no more; what still waits here is failed with -ENODEV from inside this call.
+ * Bdevs on its disks are freed after, or before when drained.  NULL is harmless. */
+void scsi_detach(struct scsi_target **t);
+
+/* Finds all logical units: new ones are added, known ones are asked again, those that are gone
+ * are set offline (SCSI_EV_REPLACED where another unit answers).  done: err 0 even if single
+ * units failed; else -errno and why.  Scans and scan_luns wait for each other. */
+int scsi_scan(struct scsi_target *t,
+              void (*done)(void *user, int err, const struct lunette_error *why), void *user);
+
+/* Adds one unit without looking for others.  done: dev, or NULL and why (LUNETTE_DOM_NOTFOUND
+ * with -ENXIO: there is no such LUN). */
+int scsi_scan_lun(struct scsi_target *t, const uint8_t lun[8],
+                  void (*done)(void *user, struct scsi_device *dev,
+                               const struct lunette_error *why),
+                  void *user);
+
+/* All devices, in the order in which they were found; NULL at the end. */
+struct scsi_device *scsi_first_device(struct scsi_target *t);
+struct scsi_device *scsi_next_device(struct scsi_device *dev);
+struct scsi_device *scsi_find_device(struct scsi_target *t, const uint8_t lun[8]);
+
+const char *scsi_state_name(enum scsi_device_state s);
+const char *scsi_event_name(enum scsi_event ev);
+
+/* Sets a device RUNNING again that had gone OFFLINE.  0, or -EINVAL from any other state. */
+int scsi_device_online(struct scsi_device *dev);
+
+/* Flushes the cache of a disk that has one, then refuses everything (CANCEL, DEL).  done once,
+ * later; the device is freed by scsi_detach.  Drain its bdev first. */
+int scsi_device_remove(struct scsi_device *dev, void (*done)(void *user, int err), void *user);
+
+/* ---- commands -------------------------------------------------------------------------------- */
+
+/* A command in the hands of scsi/: behind a blk_request or in a scsi_exec. */
+struct scsi_io {
+    struct scsi_cmd sc; /* first: done gets here by a cast */
+    struct scsi_device *dev;
+    struct blk_request *rq; /* a disk's, else NULL */
+    struct scsi_eh_wait wait;
+    struct list node;        /* of dev: with the host; or in error handling */
+    uint8_t state;           /* enum io_state */
+    uint8_t form;            /* how the CDB was built: enum disk_form */
+    uint8_t stalls;          /* re-issues in a row that moved nothing */
+    uint8_t unit_attentions; /* in a row */
+    bool back;               /* the host gave it back while an abort was under way */
+    bool timed_out;
+    uint64_t seen;      /* flush: writes done when it was sent */
+    struct iovec small; /* data that is not the caller's */
+    uint8_t param[24];
+};
+
+/* One raw CDB to a device of any type, embedded in its owner, who keeps it and its buffers until
+ * done.  Sent once: only what was not sent is repeated, and unit attentions as often as asked
+ * for. */
+struct scsi_exec {
+    /* in */
+    const uint8_t *cdb; /* copied if it fits, else the owner's */
+    uint16_t cdb_len;
+    uint8_t ua_retries;  /* unit attentions swallowed; each is acted on */
+    uint32_t timeout_ms; /* 0: 30 s */
+    struct sg out, in;
+    void (*done)(struct scsi_exec *x); /* once, later */
+    void *user;
+    /* out; err is 0 when any status came back */
+    struct bdev_result result;
+    uint32_t in_len; /* bytes received */
+
+    /* scsi/'s; sense data is io.sc.sense, result.sense_len bytes */
+    struct scsi_io io;
+    struct loop_timer timer;
+    struct list node;
+    uint64_t deadline_ns;
+    uint32_t backoff_ms;
+    uint8_t tries, ua_left;
+    bool internal; /* our own: also BUSY and lost connections are repeated */
+};
+
+/* 0, or -errno and no done: -EINVAL CDB longer than the host takes, -ENODEV device being removed
+ * or offline, -ENOTCONN no session. */
+int scsi_execute(struct scsi_device *dev, struct scsi_exec *x);
+
+/* ---- disks ------------------------------------------------------------------------------------
+ */
+
+/* Brings a disk up: spin-up, capacity, provisioning, write protect, cache, limits.  On success
+ * done has err 0 and the limits are there; else why is a sentence, and it may be tried again.
+ * -EMEDIUMTYPE and no done when the device is not a disk; -EALREADY. */
+int scsi_disk_start(struct scsi_device *dev,
+                    void (*done)(void *user, int err, const struct lunette_error *why), void *user);
+
+/* Valid once the disk has come up. */
+const struct bdev_limits *scsi_disk_limits(const struct scsi_device *dev);
+bool scsi_disk_thin(const struct scsi_device *dev);
+
+/* The disk as a driver; drv is the struct scsi_device *. */
+extern const struct bdev_driver_ops scsi_disk_ops;
+
+/* up and b NULL: unplugs; nothing may be outstanding. */
+void scsi_disk_plug(struct scsi_device *dev, const struct blk_upcalls *up, struct bdev *b);
+
+#endif

@@ -1,0 +1,458 @@
+/* SPDX-License-Identifier: MIT */
+/* transport/iscsi_tcp.c - PDUs out of bytes, Data-Out PDUs out of tasks.  RFC 7143 11.2, 11.7, 11.8. */
+#include "transport/iscsi_tcp.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/crc32c.h"
+#include "wire/pdu.h"
+
+#define PLACE_IOV_MAX 16
+
+/* ---- receiving ------------------------------------------------------------------------------ */
+
+void
+iscsi_tcp_conn_init(struct iscsi_tcp_conn *tcp, struct iscsi_conn *c)
+{
+    *tcp = (struct iscsi_tcp_conn){.conn = c, .state = RX_HEADER};
+}
+
+void
+iscsi_tcp_conn_reset(struct iscsi_tcp_conn *tcp)
+{
+    free(tcp->ctl);
+    iscsi_tcp_conn_init(tcp, tcp->conn);
+}
+
+/* The peer's fault: reports it once and drops what still arrives. */
+static void
+fail(struct iscsi_tcp_conn *tcp, enum iscsi_err err, const char *why)
+{
+    tcp->state = RX_DEAD;
+    tcp->conn->up->conn_failure(tcp->conn, err, why);
+}
+
+/* Data-In: whose it is, and whether it fits (RFC 7143 11.7; 4.2.5.3).  NULL after fail(). */
+static struct iscsi_task *
+data_in_task(struct iscsi_tcp_conn *tcp, const struct bhs_data_in *h)
+{
+    struct iscsi_conn *c = tcp->conn;
+    struct iscsi_task *t = c->up->itt_to_task(c, h->itt);
+    uint32_t offset = get32(h->offset), len = tcp->data_len;
+
+    if (t == NULL || t->sc == NULL) {
+        fail(tcp, ISCSI_ERR_BAD_ITT, "Data-In for a task that is not there");
+        return NULL;
+    }
+    if (t->sc->in.len == 0 && len > 0) {
+        fail(tcp, ISCSI_ERR_PROTO, "Data-In for a command that reads nothing");
+        return NULL;
+    }
+    if (get32(h->data_sn) != t->exp_datasn) {
+        fail(tcp, ISCSI_ERR_DATASN, "Data-In out of sequence: DataSN is not the next one");
+        return NULL;
+    }
+    if (offset > t->sc->in.len || len > t->sc->in.len - offset) {
+        fail(tcp, ISCSI_ERR_DATA_OFFSET, "Data-In beyond the end of the command's buffer");
+        return NULL;
+    }
+    /* DataPDUInOrder and DataSequenceInOrder are Yes: a hole would leave stale bytes behind. */
+    if (len > 0 && offset != t->in_done) {
+        fail(tcp, ISCSI_ERR_DATA_OFFSET, "Data-In does not continue where the last one ended");
+        return NULL;
+    }
+    if ((h->flags & (ISCSI_DATA_IN_STATUS | ISCSI_FLAG_FINAL)) == ISCSI_DATA_IN_STATUS) {
+        fail(tcp, ISCSI_ERR_PROTO, "Data-In with status but without the final bit");
+        return NULL;
+    }
+    return t;
+}
+
+static void
+rx_data_in(struct iscsi_tcp_conn *tcp, const struct bhs_data_in *h)
+{
+    struct iscsi_task *t = data_in_task(tcp, h);
+
+    if (t == NULL)
+        return;
+    tcp->task = t;
+    t->exp_datasn++;
+    t->moved_ns = tcp->conn->loop->now_ns;
+    tcp->conn->stats.datain_pdus++;
+    tcp->conn->stats.rxdata_octets += tcp->data_len;
+}
+
+/* R2T: keeps it with its task; the xmitworker answers (RFC 7143 11.8). */
+static void
+iscsi_tcp_r2t_rsp(struct iscsi_tcp_conn *tcp, const struct bhs_r2t *h)
+{
+    struct iscsi_conn *c = tcp->conn;
+    struct iscsi_task *t = c->up->itt_to_task(c, h->itt);
+    uint32_t offset = get32(h->offset), len = get32(h->desired_len), max;
+    struct iscsi_tcp_task *tt;
+    const char *why = NULL;
+    enum iscsi_err err = ISCSI_ERR_PROTO;
+
+    TRACE(c->loop, iscsi_tcp_r2t_rsp, get32(h->itt), len);
+    c->stats.r2t_pdus++;
+    if (t == NULL || t->sc == NULL) {
+        fail(tcp, ISCSI_ERR_BAD_ITT, "R2T for a task that is not there");
+        return;
+    }
+    tt = t->dd_data;
+    max = c->session->params.max_r2t < ISCSI_TCP_R2T_MAX ? c->session->params.max_r2t
+                                                         : ISCSI_TCP_R2T_MAX;
+    if (t->sc->out.len == 0)
+        why = "R2T for a command that writes nothing";
+    else if (memcmp(h->lun, t->sc->lun, 8) != 0)
+        why = "R2T names another LUN than its command";
+    else if (get32(h->ttt) == ISCSI_TAG_RSVD)
+        why = "R2T with the reserved Target Transfer Tag";
+    else if (len == 0)
+        why = "R2T for no bytes";
+    else if (len > c->session->params.max_burst)
+        why = "R2T for more than MaxBurstLength";
+    else if (offset > t->sc->out.len || len > t->sc->out.len - offset)
+        why = "R2T beyond the end of the command's data";
+    else if (tt->r2t_count >= max)
+        why = "more R2Ts outstanding than MaxOutstandingR2T";
+    if (get32(h->r2t_sn) != tt->exp_r2tsn) {
+        why = "R2T out of sequence: R2TSN is not the next one";
+        err = ISCSI_ERR_R2TSN;
+    }
+    if (why != NULL) {
+        fail(tcp, err, why);
+        return;
+    }
+    c->up->update_cmdsn(c, h->exp_cmd_sn, h->max_cmd_sn);
+    tt->r2t[(tt->r2t_head + tt->r2t_count++) % ISCSI_TCP_R2T_MAX] =
+        (struct iscsi_r2t){.ttt = h->ttt, .offset = offset, .len = len};
+    tt->exp_r2tsn++;
+    if (t->sc->in.len > 0)
+        t->exp_datasn++; /* bidirectional: R2Ts and Data-Ins share one sequence (4.2.2.4) */
+    t->moved_ns = c->loop->now_ns;
+    c->up->requeue_task(t);
+}
+
+/* The data segment has been taken, its digest was good: what now? */
+static void
+pdu_done(struct iscsi_tcp_conn *tcp, const void *data)
+{
+    struct iscsi_conn *c = tcp->conn;
+    const struct bhs *h = (const void *)tcp->hdr;
+    int r = 0;
+
+    c->stats.rxpdus++;
+    switch (h->opcode & ISCSI_OP_MASK) {
+    case ISCSI_OP_R2T:
+        iscsi_tcp_r2t_rsp(tcp, (const void *)h);
+        break;
+    case ISCSI_OP_DATA_IN: {
+        const struct bhs_data_in *in = (const void *)h;
+        struct iscsi_task *t = tcp->task;
+
+        assert(t != NULL);
+        t->in_done += tcp->data_len;
+        if (in->flags & ISCSI_DATA_IN_STATUS)
+            r = c->up->complete_pdu(c, h, NULL, 0);
+        else
+            c->up->update_cmdsn(c, in->exp_cmd_sn, in->max_cmd_sn);
+        break;
+    }
+    default:
+        r = c->up->complete_pdu(c, h, data, tcp->data_len);
+        break;
+    }
+    free(tcp->ctl);
+    tcp->ctl = NULL;
+    tcp->task = NULL;
+    if (r < 0 || tcp->state == RX_DEAD) {
+        tcp->state = RX_DEAD;
+        return;
+    }
+    tcp->hold = r == ISCSI_RX_HOLD;
+    tcp->state = RX_HEADER;
+    tcp->hdr_have = 0;
+}
+
+/* A whole header is in tcp->hdr. */
+static void
+hdr_done(struct iscsi_tcp_conn *tcp)
+{
+    struct iscsi_conn *c = tcp->conn;
+    const struct bhs *h = (const void *)tcp->hdr;
+    struct lunette_error why;
+    uint32_t max = c->max_recv_dlength;
+
+    if (c->hdrdgst_en && !pdu_digest_ok(crc32c_update(CRC32C_INIT, h, sizeof(*h)), tcp->hdr + 48)) {
+        c->stats.digest_err++;
+        fail(tcp, ISCSI_ERR_HDR_DGST, "header digest of a PDU is wrong");
+        return;
+    }
+    if (pdu_check_header(h, PDU_FROM_TARGET, max, &why) < 0) {
+        fail(tcp, ISCSI_ERR_PROTO, why.msg);
+        return;
+    }
+    tcp->data_len = get24(h->dseg_len);
+    tcp->data_have = 0;
+    tcp->trailer_have = 0;
+    tcp->trailer_len = 0;
+    tcp->crc = CRC32C_INIT;
+    if ((h->opcode & ISCSI_OP_MASK) == ISCSI_OP_DATA_IN)
+        rx_data_in(tcp, (const void *)h);
+    if (tcp->state == RX_DEAD)
+        return;
+    if (tcp->data_len == 0) {
+        pdu_done(tcp, NULL);
+        return;
+    }
+    tcp->trailer_len = pdu_pad(tcp->data_len) + (c->datadgst_en ? 4 : 0);
+    tcp->state = RX_DATA;
+}
+
+static void
+trailer_done(struct iscsi_tcp_conn *tcp, const void *data)
+{
+    struct iscsi_conn *c = tcp->conn;
+    uint32_t pad = pdu_pad(tcp->data_len);
+
+    if (c->datadgst_en) {
+        tcp->crc = crc32c_update(tcp->crc, tcp->trailer, pad); /* padding counts: 11.2.3 */
+        if (!pdu_digest_ok(tcp->crc, tcp->trailer + pad)) {
+            c->stats.digest_err++;
+            fail(tcp, ISCSI_ERR_DATA_DGST, "data digest of a PDU is wrong");
+            return;
+        }
+    }
+    pdu_done(tcp, data);
+}
+
+/* Takes data bytes of a Data-In into the command's memory, of a control PDU into tcp->ctl. */
+static void
+take_data(struct iscsi_tcp_conn *tcp, const uint8_t *p, uint32_t n)
+{
+    if (tcp->conn->datadgst_en)
+        tcp->crc = crc32c_update(tcp->crc, p, n);
+    if (tcp->task != NULL) {
+        struct iscsi_tcp_task *tt = tcp->task->dd_data;
+
+        sg_copy_to(&tt->in, &tcp->task->sc->in, p, n);
+    } else {
+        memcpy(tcp->ctl + tcp->data_have, p, n);
+    }
+    tcp->data_have += n;
+}
+
+/* In RX_DATA with n bytes at p: returns how many were used. */
+static size_t
+rx_data(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t n)
+{
+    uint32_t want = tcp->data_len - tcp->data_have;
+    uint32_t whole = tcp->data_len + tcp->trailer_len;
+
+    /* A control PDU that lies whole in the staging memory needs no copy. */
+    if (tcp->task == NULL && tcp->data_have == 0 && n >= whole) {
+        if (tcp->conn->datadgst_en)
+            tcp->crc = crc32c_update(tcp->crc, p, tcp->data_len);
+        memcpy(tcp->trailer, p + tcp->data_len, tcp->trailer_len);
+        trailer_done(tcp, p);
+        return whole;
+    }
+    if (tcp->task == NULL && tcp->ctl == NULL) {
+        tcp->ctl = malloc(tcp->data_len); /* bounded by max_recv_dlength; control PDUs only */
+        if (tcp->ctl == NULL) {
+            fail(tcp, ISCSI_ERR_LOCAL, "out of memory for a control PDU");
+            return n;
+        }
+    }
+    if (n < want)
+        want = (uint32_t)n;
+    take_data(tcp, p, want);
+    if (tcp->data_have == tcp->data_len) {
+        if (tcp->trailer_len == 0)
+            pdu_done(tcp, tcp->ctl);
+        else
+            tcp->state = RX_TRAILER;
+    }
+    return want;
+}
+
+size_t
+iscsi_tcp_recv(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t len)
+{
+    size_t given = len;
+
+    TRACE(tcp->conn->loop, iscsi_tcp_recv, tcp->conn->cid, len);
+    while (len > 0 && tcp->state != RX_DEAD && !tcp->hold) {
+        size_t used = 0;
+        uint32_t want;
+
+        switch (tcp->state) {
+        case RX_HEADER:
+            want = 48 + (tcp->conn->hdrdgst_en ? 4 : 0) - tcp->hdr_have;
+            used = len < want ? len : want;
+            memcpy(tcp->hdr + tcp->hdr_have, p, used);
+            tcp->hdr_have += (uint32_t)used;
+            if (used == want)
+                hdr_done(tcp);
+            break;
+        case RX_DATA:
+            used = rx_data(tcp, p, len);
+            break;
+        case RX_TRAILER:
+            want = tcp->trailer_len - tcp->trailer_have;
+            used = len < want ? len : want;
+            memcpy(tcp->trailer + tcp->trailer_have, p, used);
+            tcp->trailer_have += (uint32_t)used;
+            if (used == want)
+                trailer_done(tcp, tcp->ctl);
+            break;
+        case RX_DEAD:
+            break;
+        }
+        p += used;
+        len -= used;
+    }
+    return given - len;
+}
+
+int
+iscsi_tcp_map_in(struct iscsi_tcp_conn *tcp, struct iovec *iov, int max, uint32_t *ret_len)
+{
+    struct iscsi_tcp_task *tt;
+    struct sg_cursor at;
+
+    if (tcp->state != RX_DATA || tcp->task == NULL)
+        return 0;
+    tt = tcp->task->dd_data;
+    at = tt->in; /* a copy: only iscsi_tcp_placed moves the real one */
+    return sg_cursor_map(&at, &tcp->task->sc->in, tcp->data_len - tcp->data_have, iov, max, ret_len);
+}
+
+void
+iscsi_tcp_placed(struct iscsi_tcp_conn *tcp, const struct iovec *iov, uint32_t len)
+{
+    struct iscsi_tcp_task *tt = tcp->task->dd_data;
+    uint32_t rest = len;
+
+    assert(tcp->state == RX_DATA && len <= tcp->data_len - tcp->data_have);
+    if (tcp->conn->datadgst_en) {
+        for (; rest > 0; iov++) {
+            uint32_t n = rest < iov->iov_len ? rest : (uint32_t)iov->iov_len;
+
+            tcp->crc = crc32c_update(tcp->crc, iov->iov_base, n);
+            rest -= n;
+        }
+    }
+    sg_cursor_seek(&tt->in, &tcp->task->sc->in, tt->in.at + len);
+    tcp->task->moved_ns = tcp->conn->loop->now_ns;
+    tcp->data_have += len;
+    if (tcp->data_have == tcp->data_len) {
+        if (tcp->trailer_len == 0)
+            pdu_done(tcp, NULL);
+        else
+            tcp->state = RX_TRAILER;
+    }
+}
+
+/* ---- sending -------------------------------------------------------------------------------- */
+
+int
+iscsi_tcp_task_init(struct iscsi_task *t)
+{
+    struct iscsi_tcp_task *tt = t->dd_data;
+
+    TRACE(t->conn->loop, init_task, t->itt, 0);
+    tt->r2t_head = tt->r2t_count = tt->exp_r2tsn = 0;
+    tt->cmd_sent = false;
+    tt->unsol = (struct iscsi_r2t){.ttt = put32(ISCSI_TAG_RSVD)};
+    if (t->sc != NULL) {
+        if (t->sc->in.len > 0)
+            sg_cursor_init(&tt->in, &t->sc->in);
+        if (t->sc->out.len > 0)
+            sg_cursor_init(&tt->out, &t->sc->out);
+        tt->unsol.offset = t->unsol.offset;
+        tt->unsol.len = t->unsol.len;
+    }
+    return t->conn->tt->init_pdu(t, 0, t->sc != NULL ? t->imm_count : t->data_len);
+}
+
+/* One Data-Out PDU of sequence s (RFC 7143 11.7). */
+static int
+xmit_data_out(struct iscsi_task *t, struct iscsi_r2t *s)
+{
+    struct iscsi_conn *c = t->conn;
+    uint32_t max = c->max_xmit_dlength & ~3u; /* all but the last are multiples of 4: 11.7.7 */
+    uint32_t count = s->len < c->max_xmit_dlength ? s->len : max;
+    struct bhs_data_out *h;
+    int r = c->tt->alloc_pdu(t, ISCSI_OP_DATA_OUT);
+
+    if (r < 0)
+        return r;
+    h = (void *)t->hdr;
+    *h = (struct bhs_data_out){
+        .opcode = ISCSI_OP_DATA_OUT,
+        .flags = count == s->len ? ISCSI_FLAG_FINAL : 0,
+        .dseg_len = put24(count),
+        .itt = put32(t->itt),
+        .ttt = s->ttt,
+        .exp_stat_sn = put32(c->exp_statsn),
+        .data_sn = put32(s->data_sn),
+        .offset = put32(s->offset),
+    };
+    memcpy(h->lun, t->sc->lun, 8); /* RFC 7143 11.7.4: with the TTT; harmless without */
+    t->hdr_len = sizeof(*h);
+    r = c->tt->init_pdu(t, s->offset, count);
+    if (r == 0)
+        r = c->tt->xmit_pdu(t);
+    if (r < 0)
+        return r;
+    c->stats.dataout_pdus++;
+    c->stats.txdata_octets += count;
+    s->data_sn++;
+    s->offset += count;
+    s->len -= count;
+    t->moved_ns = c->loop->now_ns;
+    return 0;
+}
+
+int
+iscsi_tcp_task_xmit(struct iscsi_task *t)
+{
+    struct iscsi_conn *c = t->conn;
+    struct iscsi_tcp_task *tt = t->dd_data;
+    int r = 0;
+
+    TRACE(c->loop, xmit_task, t->itt, 0);
+    if (!tt->cmd_sent) {
+        r = c->tt->xmit_pdu(t);
+        if (r < 0)
+            return r;
+        tt->cmd_sent = true;
+        c->stats.txdata_octets += t->sc != NULL ? t->imm_count : t->data_len;
+    }
+    while (r == 0 && tt->unsol.len > 0)
+        r = xmit_data_out(t, &tt->unsol);
+    while (r == 0 && tt->r2t_count > 0) {
+        struct iscsi_r2t *s = &tt->r2t[tt->r2t_head];
+
+        r = xmit_data_out(t, s);
+        if (r == 0 && s->len == 0) {
+            tt->r2t_head = (tt->r2t_head + 1) % ISCSI_TCP_R2T_MAX;
+            tt->r2t_count--;
+        }
+    }
+    return r;
+}
+
+void
+iscsi_tcp_cleanup_task(struct iscsi_task *t)
+{
+    struct iscsi_tcp_task *tt = t->dd_data;
+
+    tt->r2t_count = 0;
+    tt->unsol.len = 0;
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/* transport/iscsi_tcp.h - what every transport on a byte stream shares (Linux: libiscsi_tcp).
+ *
+ * Up: bytes become PDUs; Data-In goes straight into the command's memory; R2Ts
+ * queue at their task.  Down: a task becomes its command PDU, the unsolicited
+ * Data-Outs, and the Data-Outs of each R2T in the order they came (RFC 7143
+ * 11.8).  How bytes move is the transport's: init_pdu and xmit_pdu.
+ */
+#ifndef TRANSPORT_ISCSI_TCP_H
+#define TRANSPORT_ISCSI_TCP_H
+
+#include "seam/transport.h"
+
+#define ISCSI_TCP_R2T_MAX 16 /* R2Ts that a task holds at most: bounds MaxOutstandingR2T */
+
+enum iscsi_tcp_rx_state {
+    RX_HEADER,  /* BHS and its digest */
+    RX_DATA,    /* data segment */
+    RX_TRAILER, /* padding and data digest */
+    RX_DEAD,    /* the connection failed: bytes are dropped */
+};
+
+/* A connection's parser and what it is in the middle of; the head of the transport's dd_data. */
+struct iscsi_tcp_conn {
+    struct iscsi_conn *conn;
+    enum iscsi_tcp_rx_state state;
+    uint8_t hdr[48 + 4]; /* BHS, header digest */
+    uint32_t hdr_have;   /* bytes of it */
+    uint32_t data_len;   /* of the PDU under way */
+    uint32_t data_have;
+    uint8_t trailer[3 + 4];
+    uint32_t trailer_len, trailer_have;
+    uint32_t crc;            /* running data digest */
+    bool hold;               /* parse nothing before start_conn */
+    struct iscsi_task *task; /* Data-In: whose memory is being filled; NULL: control data */
+    uint8_t *ctl;            /* control data that came in pieces, or NULL */
+};
+
+struct iscsi_r2t {
+    struct be32 ttt;
+    uint32_t offset, len; /* bytes still to send, from offset */
+    uint32_t data_sn;
+};
+
+/* A task's part; the head of the transport's task dd_data. */
+struct iscsi_tcp_task {
+    struct sg_cursor in, out; /* walks along the command's memory */
+    uint32_t r2t_head, r2t_count, exp_r2tsn;
+    bool cmd_sent;            /* the command PDU itself has been handed over */
+    struct iscsi_r2t unsol;   /* unsolicited Data-Out under way; len 0: none */
+    struct iscsi_r2t r2t[ISCSI_TCP_R2T_MAX];
+};
+
+void iscsi_tcp_conn_init(struct iscsi_tcp_conn *tcp, struct iscsi_conn *c);
+/* Forgets a half received PDU; the state is then as after init. */
+void iscsi_tcp_conn_reset(struct iscsi_tcp_conn *tcp);
+
+/* Eats received bytes.  Returns how many: all of them, unless the PDUs that follow must wait for
+ * start_conn (tcp->hold is set then) or the connection failed. */
+size_t iscsi_tcp_recv(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t len);
+
+/* In the middle of a Data-In: fills iov with where the next bytes belong, so that they can be
+ * received in place.  Returns iovecs (0: not in one), *ret_len bytes. */
+int iscsi_tcp_map_in(struct iscsi_tcp_conn *tcp, struct iovec *iov, int max, uint32_t *ret_len);
+/* len bytes arrived where iscsi_tcp_map_in said. */
+void iscsi_tcp_placed(struct iscsi_tcp_conn *tcp, const struct iovec *iov, uint32_t len);
+
+/* Operations for struct iscsi_transport. */
+int iscsi_tcp_task_init(struct iscsi_task *t);
+int iscsi_tcp_task_xmit(struct iscsi_task *t);
+/* Forgets the R2Ts of a task that is over; called by the transport's cleanup_task. */
+void iscsi_tcp_cleanup_task(struct iscsi_task *t);
+
+#endif

@@ -1,0 +1,548 @@
+/* SPDX-License-Identifier: MIT */
+/* transport/sw_tcp.c - iSCSI over a socket (Linux: iscsi_tcp).
+ *
+ * Out: xmit_pdu only gathers.  Headers, padding and digests of all PDUs stand
+ * one behind the other in a small staging buffer, so that neighbours share an
+ * iovec; payload is sent from the caller's memory.  xmit_flush sends it all in
+ * one system call.  What the socket does not take waits for ->writable, and
+ * alloc_pdu says -EAGAIN meanwhile.
+ *
+ * In: one bounded receive into the loop's scratch memory yields many PDUs.  In
+ * the middle of a large Data-In the receive list starts with the command's own
+ * memory and continues into scratch, so that payload is received in place.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/crc32c.h"
+#include "transport/iscsi_tcp.h"
+#include "transport/transport.h"
+#include "wire/pdu.h"
+
+#define TX_STAGING   16384u /* bytes of headers, padding, digests gathered at most */
+#define TX_IOV       512    /* iovecs of one send at most */
+#define TX_PDU_SPARE (ISCSI_HDR_MAX + 8) /* staging that one PDU needs at most */
+#define RX_DIRECT_MIN 16384u /* below, a copy out of scratch is cheaper than another iovec */
+#define RX_DIRECT_IOV 16
+#define RX_ROUNDS     4      /* receives per readable event: no connection starves another */
+#define RX_HELD_MAX   65536  /* bytes that may come between the login's end and start_conn */
+#define MAX_SG        256    /* iovecs of one command's data at most (host max_sg) */
+#define SW_TCP_MAX_RECV_DLENGTH 262144u
+
+struct sw_tcp_conn {
+    struct iscsi_tcp_conn tcp; /* first: iscsi_tcp.c knows dd_data as this */
+    struct stream *stream;
+    bool blocked;     /* the socket was full; ->writable will come */
+    bool want_xmit;   /* alloc_pdu refused since */
+    uint8_t *staging; /* TX_STAGING bytes */
+    struct iovec *iov;
+    uint32_t staged;  /* bytes used of staging */
+    int iov_at, iov_n; /* iov[iov_at .. iov_n) is still to be sent */
+    uint64_t queued, sent; /* bytes of the stream, counted from bind */
+    struct list cleanup;   /* tasks that are over but whose memory is still in iov */
+    struct loop_work sent_work;
+    uint8_t *held;         /* received before start_conn, not parsed yet; RX_HELD_MAX bytes */
+    uint32_t held_len;
+    struct loop_work start_work;
+};
+
+struct sw_tcp_task {
+    struct iscsi_tcp_task tcp; /* first */
+    uint64_t last;             /* stream position behind its last byte in iov */
+    struct list node;          /* sw_tcp_conn.cleanup */
+    struct iscsi_task *task;
+};
+
+static void
+failed(struct sw_tcp_conn *sc, int err, const char *doing)
+{
+    struct iscsi_conn *c = sc->tcp.conn;
+    char why[128];
+
+    if (err == 0)
+        (void)snprintf(why, sizeof(why), "the target closed the connection");
+    else
+        (void)snprintf(why, sizeof(why), "%s: %s", doing, strerror(-err));
+    c->up->conn_failure(c, ISCSI_ERR_CONN_CLOSED, why);
+}
+
+/* ---- out ------------------------------------------------------------------------------------ */
+
+static void
+add_iov(struct sw_tcp_conn *sc, void *base, size_t len)
+{
+    struct iovec *last = &sc->iov[sc->iov_n - 1];
+
+    if (sc->iov_n > sc->iov_at && (char *)last->iov_base + last->iov_len == (char *)base) {
+        last->iov_len += len;
+    } else {
+        assert(sc->iov_n < TX_IOV);
+        sc->iov[sc->iov_n++] = (struct iovec){base, len};
+    }
+    sc->queued += len;
+}
+
+/* Tasks whose last byte has left need their memory no more. */
+static void
+finish_cleanups(struct sw_tcp_conn *sc)
+{
+    LIST_FOREACH_SAFE(n, &sc->cleanup)
+    {
+        struct sw_tcp_task *st = container_of(n, struct sw_tcp_task, node);
+
+        if (st->last > sc->sent)
+            continue;
+        list_del(&st->node);
+        sc->tcp.conn->up->task_cleaned(st->task);
+    }
+}
+
+static void
+sent_work(struct loop_work *w)
+{
+    finish_cleanups(container_of(w, struct sw_tcp_conn, sent_work));
+}
+
+static void
+consume(struct sw_tcp_conn *sc, size_t n)
+{
+    sc->sent += n;
+    while (n > 0) {
+        struct iovec *v = &sc->iov[sc->iov_at];
+
+        if (n < v->iov_len) {
+            v->iov_base = (char *)v->iov_base + n;
+            v->iov_len -= n;
+            break;
+        }
+        n -= v->iov_len;
+        sc->iov_at++;
+    }
+    if (sc->iov_at == sc->iov_n) {
+        sc->iov_at = sc->iov_n = 0;
+        sc->staged = 0;
+    }
+    if (!list_empty(&sc->cleanup)) /* never an up-call from inside an operation */
+        loop_defer(sc->tcp.conn->loop, &sc->sent_work);
+}
+
+/* Sends what is gathered.  0 all of it, -EAGAIN blocked, else the connection failed. */
+static int
+push(struct sw_tcp_conn *sc)
+{
+    ssize_t n;
+    size_t want = (size_t)(sc->queued - sc->sent);
+
+    if (want == 0)
+        return 0;
+    if (sc->blocked)
+        return -EAGAIN;
+    if (sc->stream == NULL)
+        return -ENOTCONN;
+    n = stream_sendv(sc->stream, sc->iov + sc->iov_at, sc->iov_n - sc->iov_at);
+    TRACE(sc->tcp.conn->loop, xmit_flush, sc->tcp.conn->cid, n > 0 ? n : 0);
+    if (n == -EAGAIN)
+        n = 0;
+    if (n < 0) {
+        failed(sc, (int)n, "sending failed");
+        return (int)n;
+    }
+    if ((size_t)n < want)
+        sc->blocked = true;
+    consume(sc, (size_t)n);
+    return sc->blocked ? -EAGAIN : 0;
+}
+
+static bool
+room(const struct sw_tcp_conn *sc, int iovs)
+{
+    return TX_STAGING - sc->staged >= TX_PDU_SPARE && sc->iov_n + iovs <= TX_IOV;
+}
+
+/* Makes room for one more PDU of up to iovs pieces, by sending if need be. */
+static int
+make_room(struct sw_tcp_conn *sc, int iovs)
+{
+    int r;
+
+    if (sc->stream == NULL)
+        return -ENOTCONN;
+    if (!sc->blocked && room(sc, iovs))
+        return 0;
+    r = push(sc);
+    if (r == -EAGAIN)
+        sc->want_xmit = true;
+    return r;
+}
+
+static int
+sw_tcp_alloc_pdu(struct iscsi_task *t, uint8_t opcode)
+{
+    struct sw_tcp_conn *sc = t->conn->dd_data;
+    uint32_t pieces = t->sc != NULL ? t->sc->out.iovcnt : 1;
+    int r;
+
+    (void)opcode;
+    assert(pieces <= MAX_SG);
+    r = make_room(sc, (int)pieces + 2);
+    if (r < 0)
+        return r;
+    t->hdr = (void *)(sc->staging + sc->staged);
+    t->hdr_max = ISCSI_HDR_MAX - 4;
+    return 0;
+}
+
+/* Header into the stream, with its digest. */
+static void
+put_header(struct sw_tcp_conn *sc, const struct iscsi_task *t)
+{
+    uint8_t *h = (void *)t->hdr;
+    size_t len = t->hdr_len;
+
+    assert(h == sc->staging + sc->staged);
+    if (t->conn->hdrdgst_en) {
+        pdu_header_digest(h, len, h + len);
+        len += PDU_DIGEST_LEN;
+    }
+    sc->staged += (uint32_t)len;
+    add_iov(sc, h, len);
+}
+
+/* Padding and data digest behind the payload. */
+static void
+put_trailer(struct sw_tcp_conn *sc, const struct iscsi_task *t, uint32_t count, uint32_t crc)
+{
+    uint8_t *p = sc->staging + sc->staged;
+    uint32_t len = pdu_pad(count);
+
+    memset(p, 0, len);
+    if (t->conn->datadgst_en) {
+        pdu_digest_put(p + len, pdu_crc_zero_pad(crc, count));
+        len += PDU_DIGEST_LEN;
+    }
+    if (len == 0)
+        return;
+    sc->staged += len;
+    add_iov(sc, p, len);
+}
+
+static int
+put_sg(struct sw_tcp_conn *sc, struct iscsi_task *t, uint32_t offset, uint32_t count,
+       uint32_t *crc)
+{
+    struct sw_tcp_task *st = t->dd_data;
+    const struct sg *s = &t->sc->out;
+
+    sg_cursor_seek(&st->tcp.out, s, offset);
+    while (count > 0) {
+        struct iovec v;
+        uint32_t n;
+
+        (void)sg_cursor_map(&st->tcp.out, s, count, &v, 1, &n);
+        if (t->conn->datadgst_en)
+            *crc = crc32c_update(*crc, v.iov_base, n);
+        add_iov(sc, v.iov_base, n);
+        count -= n;
+    }
+    st->last = sc->queued;
+    return 0;
+}
+
+static int
+sw_tcp_init_pdu(struct iscsi_task *t, uint32_t offset, uint32_t count)
+{
+    struct sw_tcp_conn *sc = t->conn->dd_data;
+    uint32_t crc = CRC32C_INIT;
+
+    TRACE(t->conn->loop, init_pdu, pdu_opcode(t->hdr), count);
+    put_header(sc, t);
+    if (count == 0)
+        return 0;
+    if (t->sc != NULL) {
+        int r = put_sg(sc, t, offset, count, &crc);
+
+        if (r < 0)
+            return r;
+    } else {
+        struct sw_tcp_task *st = t->dd_data;
+
+        if (t->conn->datadgst_en)
+            crc = crc32c_update(crc, t->data, count);
+        add_iov(sc, (void *)(uintptr_t)t->data, count);
+        st->last = sc->queued;
+    }
+    put_trailer(sc, t, count, crc);
+    return 0;
+}
+
+static int
+sw_tcp_xmit_pdu(struct iscsi_task *t)
+{
+    TRACE(t->conn->loop, xmit_pdu, pdu_opcode(t->hdr), pdu_dseg_len(t->hdr));
+    t->conn->stats.txpdus++;
+    t->hdr = NULL;
+    return 0;
+}
+
+static void
+sw_tcp_xmit_flush(struct iscsi_conn *c)
+{
+    (void)push(c->dd_data); /* a failure has been reported; -EAGAIN goes on in writable() */
+}
+
+static int
+sw_tcp_init_task(struct iscsi_task *t)
+{
+    struct sw_tcp_task *st = t->dd_data;
+
+    st->last = 0;
+    st->task = t;
+    list_init(&st->node);
+    return iscsi_tcp_task_init(t);
+}
+
+static int
+sw_tcp_cleanup_task(struct iscsi_task *t)
+{
+    struct sw_tcp_conn *sc = t->conn->dd_data;
+    struct sw_tcp_task *st = t->dd_data;
+
+    TRACE(t->conn->loop, cleanup_task, t->itt, 0);
+    iscsi_tcp_cleanup_task(t);
+    if (st->last <= sc->sent || sc->stream == NULL)
+        return 0;
+    list_push_back(&sc->cleanup, &st->node);
+    return -EINPROGRESS;
+}
+
+static void
+writable(void *user)
+{
+    struct sw_tcp_conn *sc = user;
+
+    sc->blocked = false;
+    if (push(sc) == 0 && sc->want_xmit) {
+        sc->want_xmit = false;
+        sc->tcp.conn->up->queue_xmit(sc->tcp.conn);
+    }
+}
+
+/* ---- in ------------------------------------------------------------------------------------- */
+
+/* Bytes behind the final Login Response wait for start_conn. */
+static void
+keep_held(struct sw_tcp_conn *sc, const void *p, size_t len)
+{
+    if (len > 0 && sc->held == NULL)
+        sc->held = malloc(RX_HELD_MAX);
+    if (len > RX_HELD_MAX - sc->held_len || (len > 0 && sc->held == NULL)) {
+        sc->tcp.conn->up->conn_failure(sc->tcp.conn, ISCSI_ERR_PROTO,
+                                       "the target sends more than expected before full feature "
+                                       "phase");
+        return;
+    }
+    if (len > 0)
+        memcpy(sc->held + sc->held_len, p, len);
+    sc->held_len += (uint32_t)len;
+}
+
+static bool
+hold(struct sw_tcp_conn *sc)
+{
+    struct loop *l = sc->tcp.conn->loop;
+    struct iovec v = {l->scratch, RX_HELD_MAX};
+    ssize_t r = stream_recvv(sc->stream, &v, 1);
+
+    if (r <= 0 && r != -EAGAIN)
+        failed(sc, (int)r, "receiving failed");
+    if (r > 0)
+        keep_held(sc, l->scratch, (size_t)r);
+    return false;
+}
+
+static void
+start_work(struct loop_work *w)
+{
+    struct sw_tcp_conn *sc = container_of(w, struct sw_tcp_conn, start_work);
+    uint8_t *held = sc->held;
+    uint32_t len = sc->held_len;
+
+    sc->held = NULL;
+    sc->held_len = 0;
+    sc->tcp.hold = false;
+    if (len > 0)
+        (void)iscsi_tcp_recv(&sc->tcp, held, len);
+    free(held);
+}
+
+static int
+sw_tcp_start_conn(struct iscsi_conn *c, struct lunette_error *err)
+{
+    struct sw_tcp_conn *sc = c->dd_data;
+
+    (void)err;
+    loop_defer(c->loop, &sc->start_work);
+    return 0;
+}
+
+/* One receive.  Returns true when there may be more. */
+static bool
+receive(struct sw_tcp_conn *sc)
+{
+    struct iscsi_conn *c = sc->tcp.conn;
+    struct iovec iov[RX_DIRECT_IOV + 1];
+    uint32_t direct = 0;
+    size_t want, got;
+    ssize_t r;
+    int n = 0;
+
+    if (sc->tcp.hold)
+        return hold(sc);
+    if (sc->tcp.state == RX_DATA && sc->tcp.data_len - sc->tcp.data_have >= RX_DIRECT_MIN)
+        n = iscsi_tcp_map_in(&sc->tcp, iov, RX_DIRECT_IOV, &direct);
+    iov[n++] = (struct iovec){c->loop->scratch, c->loop->scratch_size};
+    want = direct + c->loop->scratch_size;
+    r = stream_recvv(sc->stream, iov, n);
+    if (r == -EAGAIN)
+        return false;
+    if (r <= 0) {
+        failed(sc, (int)r, "receiving failed");
+        return false;
+    }
+    c->last_recv_ns = c->loop->now_ns;
+    got = (size_t)r;
+    if (direct > 0) {
+        uint32_t placed = got < direct ? (uint32_t)got : direct;
+
+        iscsi_tcp_placed(&sc->tcp, iov, placed);
+        got -= placed;
+    }
+    if (got > 0) {
+        size_t used = iscsi_tcp_recv(&sc->tcp, c->loop->scratch, got);
+
+        if (sc->tcp.hold)
+            keep_held(sc, (uint8_t *)c->loop->scratch + used, got - used);
+    }
+    return (size_t)r == want && sc->tcp.state != RX_DEAD;
+}
+
+static void
+readable(void *user)
+{
+    struct sw_tcp_conn *sc = user;
+
+    for (int i = 0; i < RX_ROUNDS && sc->stream != NULL; i++) {
+        if (!receive(sc))
+            return;
+    }
+}
+
+/* ---- life ----------------------------------------------------------------------------------- */
+
+static const struct stream_events sw_tcp_events = {.readable = readable, .writable = writable};
+
+static int
+sw_tcp_create_conn(struct iscsi_conn *c, struct lunette_error *err)
+{
+    struct sw_tcp_conn *sc = c->dd_data;
+
+    iscsi_tcp_conn_init(&sc->tcp, c);
+    list_init(&sc->cleanup);
+    loop_work_init(&sc->sent_work, sent_work);
+    loop_work_init(&sc->start_work, start_work);
+    sc->staging = malloc(TX_STAGING);
+    sc->iov = malloc(TX_IOV * sizeof(*sc->iov));
+    if (sc->staging == NULL || sc->iov == NULL) {
+        free(sc->staging);
+        free(sc->iov);
+        return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory for a connection");
+    }
+    return 0;
+}
+
+static void
+drop_output(struct sw_tcp_conn *sc)
+{
+    sc->iov_at = sc->iov_n = 0;
+    sc->staged = 0;
+    sc->sent = sc->queued;
+    sc->blocked = sc->want_xmit = false;
+    finish_cleanups(sc);
+    loop_defer_cancel(&sc->sent_work);
+}
+
+static int
+sw_tcp_stop_conn(struct iscsi_conn *c, enum iscsi_stop how)
+{
+    struct sw_tcp_conn *sc = c->dd_data;
+
+    (void)how;
+    if (sc->stream != NULL) {
+        stream_close(sc->stream);
+        sc->stream = NULL;
+    }
+    drop_output(sc);
+    loop_defer_cancel(&sc->start_work);
+    free(sc->held);
+    sc->held = NULL;
+    sc->held_len = 0;
+    iscsi_tcp_conn_reset(&sc->tcp);
+    sc->tcp.state = RX_DEAD;
+    return 0;
+}
+
+static void
+sw_tcp_destroy_conn(struct iscsi_conn *c)
+{
+    struct sw_tcp_conn *sc = c->dd_data;
+
+    (void)sw_tcp_stop_conn(c, STOP_CONN_TERM);
+    free(sc->staging);
+    free(sc->iov);
+}
+
+static int
+sw_tcp_bind_conn(struct iscsi_conn *c, int64_t eph, struct iscsi_endpoint *ep, bool leading,
+                 struct lunette_error *err)
+{
+    struct sw_tcp_conn *sc = c->dd_data;
+    int r;
+
+    (void)ep;
+    (void)leading;
+    if (sc->stream != NULL || eph < 0)
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_OS, EINVAL,
+                            "bind_conn wants a connected socket, once");
+    iscsi_tcp_conn_reset(&sc->tcp);
+    r = stream_adopt(c->loop, (int)eph, &sw_tcp_events, sc, &sc->stream);
+    if (r < 0)
+        return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "cannot take over the socket: %s",
+                            strerror(-r));
+    c->last_recv_ns = c->loop->now_ns;
+    return 0;
+}
+
+const struct iscsi_transport sw_tcp_transport = {
+    .version = ISCSI_TRANSPORT_VERSION,
+    .name = "tcp",
+    .caps = CAP_RECOVERY_L0 | CAP_MULTI_R2T | CAP_HDRDGST | CAP_DATADGST | CAP_MULTI_CONN |
+            CAP_TEXT_NEGO | CAP_BIND_DESCRIPTOR,
+    .max_recv_dlength = SW_TCP_MAX_RECV_DLENGTH,
+    .conn_size = sizeof(struct sw_tcp_conn),
+    .task_size = sizeof(struct sw_tcp_task),
+    .create_conn = sw_tcp_create_conn,
+    .destroy_conn = sw_tcp_destroy_conn,
+    .bind_conn = sw_tcp_bind_conn,
+    .start_conn = sw_tcp_start_conn,
+    .stop_conn = sw_tcp_stop_conn,
+    .alloc_pdu = sw_tcp_alloc_pdu,
+    .init_task = sw_tcp_init_task,
+    .init_pdu = sw_tcp_init_pdu,
+    .xmit_task = iscsi_tcp_task_xmit,
+    .xmit_pdu = sw_tcp_xmit_pdu,
+    .xmit_flush = sw_tcp_xmit_flush,
+    .cleanup_task = sw_tcp_cleanup_task,
+};
