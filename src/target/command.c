@@ -152,29 +152,27 @@ tgt_cmd_send(struct tgt_cmd *c)
     c->burst_left = c->sess->params.max_burst;
     if (f->response_delay_ms != 0) {
         c->state = TGT_CMD_DELAY;
-        loop_timer_start(c->sess->target->loop, &c->timer,
-                         f->response_delay_ms * LOOP_NS_PER_MS);
+        loop_timer_start(c->sess->target->loop, &c->timer, f->response_delay_ms * LOOP_NS_PER_MS);
         return;
     }
     c->state = TGT_CMD_SEND;
     tgt_tx_queue(c->conn, &c->tx);
 }
 
-/* The helper thread is done. */
-static void
-synced(struct loop_work *w)
+void
+tgt_cmd_synced(struct tgt_cmd *c)
 {
-    struct tgt_cmd *c = container_of(w, struct tgt_cmd, done);
-
     assert(c->state == TGT_CMD_SYNC);
-    c->state = TGT_CMD_DATA;
     if (c->orphan) {
-        list_push_front(&c->orphan_of->free_cmds, &c->link);
         c->state = TGT_CMD_FREE;
+        list_push_front(&c->orphan_of->free_cmds, &c->link);
         return;
     }
-    if (c->sync_result < 0)
+    c->state = TGT_CMD_DATA;
+    if (c->sync_result < 0) {
+        c->s.lu->file_dirty = true;
         tgt_scsi_fail(c, SENSE_MEDIUM_ERROR, SENSE_ASC(0x0c, 0x00)); /* write error */
+    }
     tgt_cmd_send(c);
 }
 
@@ -193,7 +191,6 @@ tgt_cmd_complete(struct tgt_cmd *c)
         return;
     }
     c->state = TGT_CMD_SYNC;
-    loop_work_init(&c->done, synced);
     tgt_flusher_sync(c->sess->target->flusher, c);
 }
 

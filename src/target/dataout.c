@@ -10,7 +10,7 @@
 #include "target/session.h"
 
 #define ASC_WRONG_AMOUNT SENSE_ASC(0x0c, 0x0d)
-#define ASC_CRC         SENSE_ASC(0x47, 0x05)
+#define ASC_CRC          SENSE_ASC(0x47, 0x05)
 
 static uint32_t
 min_u32(uint32_t a, uint32_t b)

@@ -99,8 +99,9 @@ tgt_lu_open(struct tgt_lu *lu, const struct target_lun_config *cfg, const struct
         if (r < 0)
             return r;
         if (size % lu->block != 0)
-            log_line(loop->log, LOG_LEVEL_WARN, "%s: the last %u bytes are not a whole block, unused",
-                     cfg->path, (unsigned)(size % lu->block));
+            log_line(loop->log, LOG_LEVEL_WARN,
+                     "%s: the last %u bytes are not a whole block, unused", cfg->path,
+                     (unsigned)(size % lu->block));
     }
     max = cfg->kind != TARGET_LUN_FILE && cfg->max_size > size ? cfg->max_size : size;
     lu->blocks = size >> lu->block_shift;

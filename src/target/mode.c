@@ -10,8 +10,8 @@
 
 #define MODE_SIZE 256
 
-#define ASC_NO_SAVE    SENSE_ASC(0x39, 0x00)
-#define ASC_LIST_LEN   SENSE_ASC(0x1a, 0x00)
+#define ASC_NO_SAVE  SENSE_ASC(0x39, 0x00)
+#define ASC_LIST_LEN SENSE_ASC(0x1a, 0x00)
 
 enum page_control { PC_CURRENT, PC_CHANGEABLE, PC_DEFAULT, PC_SAVED };
 
@@ -172,8 +172,7 @@ tgt_mode_select_finish(struct tgt_cmd *c)
         tgt_scsi_fail(c, SENSE_ILLEGAL_REQUEST, ASC_LIST_LEN);
         return;
     }
-    if (d.bd_len != 0 &&
-        (d.bd == NULL || d.bd_len != 8 || ld_be24(d.bd + 5) != lu->block)) {
+    if (d.bd_len != 0 && (d.bd == NULL || d.bd_len != 8 || ld_be24(d.bd + 5) != lu->block)) {
         tgt_scsi_fail_field(c, false, 4); /* the block length cannot be changed */
         return;
     }

@@ -257,9 +257,9 @@ static bool
 may_set(const struct key *k)
 {
     static const enum key_id ids[] = {
-        KEY_MAX_CONNECTIONS, KEY_INITIAL_R2T, KEY_IMMEDIATE_DATA, KEY_MAX_RECV_DSEG,
-        KEY_MAX_BURST,       KEY_FIRST_BURST, KEY_TIME2WAIT,      KEY_TIME2RETAIN,
-        KEY_MAX_OUTSTANDING_R2T,
+        KEY_MAX_CONNECTIONS, KEY_INITIAL_R2T, KEY_IMMEDIATE_DATA,
+        KEY_MAX_RECV_DSEG,   KEY_MAX_BURST,   KEY_FIRST_BURST,
+        KEY_TIME2WAIT,       KEY_TIME2RETAIN, KEY_MAX_OUTSTANDING_R2T,
     };
 
     for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
@@ -342,8 +342,9 @@ tgt_node_init(struct tgt_node *node, const struct target_node_config *cfg,
         r = set_secret(&node->mutual, cfg->mutual_user, cfg->mutual_secret, cfg, err);
     if (r == 0 && node->mutual.secret_len > 0 && node->chap.secret_len == 0)
         r = bad(err, cfg, "a mutual CHAP secret needs a CHAP secret for initiators, too%s", "");
-    if (r == 0 && chap_equal(node->chap.secret, node->chap.secret_len, node->mutual.secret,
-                             node->mutual.secret_len) &&
+    if (r == 0 &&
+        chap_equal(node->chap.secret, node->chap.secret_len, node->mutual.secret,
+                   node->mutual.secret_len) &&
         node->chap.secret_len > 0)
         r = bad(err, cfg, "the CHAP secrets of both directions must differ%s", "");
     if (r == 0 && cfg->alias != NULL)

@@ -36,8 +36,7 @@ tgt_order_hold(struct tgt_session *s, struct tgt_cmd *c)
 {
     struct list *at = s->held.prev;
 
-    while (at != &s->held &&
-           sn_gt(cmd_sn_of(container_of(at, struct tgt_cmd, link)), cmd_sn_of(c)))
+    while (at != &s->held && sn_gt(cmd_sn_of(container_of(at, struct tgt_cmd, link)), cmd_sn_of(c)))
         at = at->prev;
     c->state = TGT_CMD_HELD;
     list_push_front(at, &c->link);

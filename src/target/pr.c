@@ -226,7 +226,8 @@ do_clear(struct tgt_cmd *c)
     lu->pr.generation++;
 }
 
-/* Takes away the registrations with that key (0: all) but the caller's own.  False: there was none. */
+/* Takes away the registrations with that key (0: all) but the caller's own.  False: there was none.
+ */
 static bool
 preempt_keys(struct tgt_cmd *c, uint64_t key, bool abort)
 {

@@ -18,12 +18,10 @@
 #define ASC_RESOURCES      SENSE_ASC(0x55, 0x03)
 
 static const uint16_t ua_codes[TGT_UA_COUNT] = {
-    [TGT_UA_POWER_ON] = 0x2900,      [TGT_UA_COLD_RESET] = 0x2901,
-    [TGT_UA_TARGET_RESET] = 0x2902,  [TGT_UA_LU_RESET] = 0x2903,
-    [TGT_UA_NEXUS_LOSS] = 0x2907,    [TGT_UA_MODE_CHANGED] = 0x2a01,
-    [TGT_UA_PR_PREEMPTED] = 0x2a03,  [TGT_UA_PR_RELEASED] = 0x2a04,
-    [TGT_UA_REG_PREEMPTED] = 0x2a05, [TGT_UA_CAPACITY] = 0x2a09,
-    [TGT_UA_CLEARED] = 0x2f00,       [TGT_UA_ISCSI_CLEARED] = 0x477f,
+    [TGT_UA_POWER_ON] = 0x2900,     [TGT_UA_COLD_RESET] = 0x2901,  [TGT_UA_TARGET_RESET] = 0x2902,
+    [TGT_UA_LU_RESET] = 0x2903,     [TGT_UA_NEXUS_LOSS] = 0x2907,  [TGT_UA_MODE_CHANGED] = 0x2a01,
+    [TGT_UA_PR_PREEMPTED] = 0x2a03, [TGT_UA_PR_RELEASED] = 0x2a04, [TGT_UA_REG_PREEMPTED] = 0x2a05,
+    [TGT_UA_CAPACITY] = 0x2a09,     [TGT_UA_CLEARED] = 0x2f00,     [TGT_UA_ISCSI_CLEARED] = 0x477f,
 };
 
 void
@@ -35,8 +33,7 @@ tgt_ua_set(struct tgt_nexus *n, const struct tgt_lu *lu, enum tgt_ua ua)
 void
 tgt_ua_all(struct tgt_lu *lu, const struct tgt_nexus *except, enum tgt_ua ua)
 {
-    LIST_FOREACH(i, &lu->node->nexuses)
-    {
+    LIST_FOREACH (i, &lu->node->nexuses) {
         struct tgt_nexus *n = container_of(i, struct tgt_nexus, link);
 
         if (n != except)

@@ -46,8 +46,8 @@ struct tgt_nexus {
     struct tgt_node *node;
     char name[ISCSI_NAME_MAX + 1];
     uint8_t isid[6];
-    bool live;     /* a session of it is logged in */
-    uint32_t *ua;  /* one set of bits per LU */
+    bool live;    /* a session of it is logged in */
+    uint32_t *ua; /* one set of bits per LU */
 };
 
 enum tgt_dir { TGT_DIR_NONE, TGT_DIR_IN, TGT_DIR_OUT };
@@ -61,10 +61,10 @@ enum tgt_data {
 
 struct tgt_op {
     uint8_t opcode;
-    uint8_t len;      /* of the CDB */
-    int8_t sa;        /* service action, -1: none */
-    uint8_t pr;       /* enum tgt_pr_class */
-    uint16_t flags;   /* TGT_OP_* */
+    uint8_t len;       /* of the CDB */
+    int8_t sa;         /* service action, -1: none */
+    uint8_t pr;        /* enum tgt_pr_class */
+    uint16_t flags;    /* TGT_OP_* */
     const char *usage; /* CDB usage data without byte 0, len - 1 bytes */
     void (*start)(struct tgt_cmd *c);
     void (*finish)(struct tgt_cmd *c); /* all data is there; NULL: nothing to do */
@@ -88,17 +88,17 @@ struct tgt_scsi {
     uint8_t cdb[16];
     enum tgt_dir dir;
     enum tgt_data data;
-    uint32_t len;     /* bytes that the CDB moves (SPDTL) */
+    uint32_t len; /* bytes that the CDB moves (SPDTL) */
     uint64_t lba;
     uint32_t blocks;
-    uint8_t *buf;     /* parameter data, owned */
+    uint8_t *buf; /* parameter data, owned */
     uint32_t buf_size;
     uint8_t status;
-    bool sync;        /* the file's data must be stable before the response */
-    bool failed;      /* status and sense say why; no data moves */
+    bool sync;   /* the file's data must be stable before the response */
+    bool failed; /* status and sense say why; no data moves */
     uint8_t sense[TGT_SENSE_MAX];
     uint8_t sense_len;
-    uint64_t scan;    /* of stream commands: first mismatch + 1 */
+    uint64_t scan; /* of stream commands: first mismatch + 1 */
 };
 
 /* Sets a unit attention of one nexus, or of all of the node but one (NULL: of all). */

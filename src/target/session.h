@@ -20,20 +20,21 @@
 #define TGT_TPGT      1
 #define TGT_OP_ABSENT 0xffu
 
-#define TGT_ZEROS_SIZE     (1u << 20) /* what null LUNs are read from */
-#define TGT_DATA_IN_MAX    (1u << 20) /* data of one Data-In PDU, whatever the initiator would take */
-#define TGT_QUEUE_DEPTH    128        /* commands that a session may have, default */
-#define TGT_QUEUE_MAX      1024
-#define TGT_IMMEDIATE_MAX  16  /* immediate commands that a session may have on top */
-#define TGT_TMF_MAX        8   /* task management functions waiting in a session */
-#define TGT_R2T_MAX        16  /* outstanding R2Ts of one command */
-#define TGT_CONNS_PER_SESSION 8 /* MaxConnections, default */
-#define TGT_NEXUSES_MAX    256 /* initiator ports that a node remembers after their logout */
-#define TGT_RING           256 /* PDUs on their way into the socket */
-#define TGT_HASH           64
-#define TGT_CTL_MAX        64  /* control PDUs waiting in one connection */
-#define TGT_DRAIN_MS       2000 /* how long a reset waits for Data-Out that is under way */
-#define TGT_PING_MAX       262144u
+#define TGT_ZEROS_SIZE  (1u << 20) /* what null LUNs are read from */
+#define TGT_DATA_IN_MAX (1u << 20) /* data of one Data-In PDU, whatever the initiator would take   \
+                                    */
+#define TGT_QUEUE_DEPTH       128  /* commands that a session may have, default */
+#define TGT_QUEUE_MAX         1024
+#define TGT_IMMEDIATE_MAX     16  /* immediate commands that a session may have on top */
+#define TGT_TMF_MAX           8   /* task management functions waiting in a session */
+#define TGT_R2T_MAX           16  /* outstanding R2Ts of one command */
+#define TGT_CONNS_PER_SESSION 8   /* MaxConnections, default */
+#define TGT_NEXUSES_MAX       256 /* initiator ports that a node remembers after their logout */
+#define TGT_RING              256 /* PDUs on their way into the socket */
+#define TGT_HASH              64
+#define TGT_CTL_MAX           64   /* control PDUs waiting in one connection */
+#define TGT_DRAIN_MS          2000 /* how long a reset waits for Data-Out that is under way */
+#define TGT_PING_MAX          262144u
 
 #define TGT_HDR_MAX (ISCSI_BHS_LEN + PDU_AHS_MAX + PDU_DIGEST_LEN)
 
@@ -99,9 +100,9 @@ struct tgt_cmd {
     bool early_final; /* no more of it is to come */
     struct tgt_scsi s;
     /* write side */
-    uint32_t need;    /* bytes that will be taken */
-    uint32_t rx_off;  /* next byte expected */
-    uint32_t r2t_off; /* next byte to ask for */
+    uint32_t need;     /* bytes that will be taken */
+    uint32_t rx_off;   /* next byte expected */
+    uint32_t r2t_off;  /* next byte to ask for */
     uint32_t r2t_base; /* where the first R2T began; all but the last are MaxBurstLength long */
     uint32_t r2t_sn, r2t_done;
     uint32_t r2t_want; /* R2Ts to be sent */
@@ -111,7 +112,6 @@ struct tgt_cmd {
     /* read side */
     uint32_t tx_off, tx_len, tx_sn, burst_left;
     struct loop_timer timer;
-    struct loop_work done; /* of a sync */
     int sync_result;
     struct list sync_link;
     bool orphan; /* aborted while the helper thread has it */
@@ -136,7 +136,7 @@ struct tgt_tmf {
     struct tgt_conn *conn;
     struct bhs_tmf_req req;
     bool started, done; /* done: only `draining` is waited for */
-    uint32_t draining; /* commands in state DRAIN for it */
+    uint32_t draining;  /* commands in state DRAIN for it */
     struct loop_timer timer;
 };
 
@@ -233,7 +233,7 @@ struct tgt_conn {
     uint32_t crc;
     uint8_t tail[4 + PDU_DIGEST_LEN];
     uint32_t tail_have, tail_need;
-    uint8_t *buf; /* data of the PDU being received, if it goes to no command */
+    uint8_t *buf;           /* data of the PDU being received, if it goes to no command */
     struct tgt_cmd *rx_cmd; /* Data-Out for it; NULL: discarded */
     uint32_t rx_base;       /* Buffer Offset of that PDU */
     bool lowat_set;
@@ -242,7 +242,7 @@ struct tgt_conn {
     uint32_t ctl_count;
     struct tgt_ring *ring;
     struct loop_work flush;
-    bool blocked; /* ->writable will tell */
+    bool blocked;            /* ->writable will tell */
     struct loop_timer timer; /* login time limit, then idle ping */
     bool ping_sent, logout_asked;
     struct tgt_text text;
@@ -378,6 +378,8 @@ void tgt_cmd_take(struct tgt_cmd *c, uint32_t off, const uint8_t *data, uint32_t
 /* Its data is complete or it has failed: finish and answer. */
 void tgt_cmd_complete(struct tgt_cmd *c);
 void tgt_cmd_send(struct tgt_cmd *c);
+/* The helper thread is done with it. */
+void tgt_cmd_synced(struct tgt_cmd *c);
 /* It needs no window any more: its response is made. */
 void tgt_cmd_close_window(struct tgt_cmd *c);
 /* Ends it without a response.  tmf (may be NULL) waits for its Data-Out. */

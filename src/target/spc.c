@@ -14,19 +14,23 @@
 #define VENDOR   "LUNETTE"
 #define REVISION "0001"
 
-#define PORT_ID    1 /* relative target port, target port group: there is one of each */
-#define CODE_BIN   1
-#define CODE_ASCII 2
-#define CODE_UTF8  3
+#define PORT_ID     1 /* relative target port, target port group: there is one of each */
+#define CODE_BIN    1
+#define CODE_ASCII  2
+#define CODE_UTF8   3
 #define PROTO_ISCSI 5
 
 /* SAM-5, iSCSI as RFC 7143 has it (7144: 0960h + level), SPC-4, SBC-3 */
 static const uint16_t version_descriptors[] = {0x00a0, 0x0961, 0x0460, 0x04c0};
 
-static const uint8_t vpd_pages[] = {VPD_SUPPORTED,   VPD_SERIAL,
-                                    VPD_DEVICE_ID,   VPD_EXTENDED_INQUIRY,
-                                    VPD_PORTS,       VPD_BLOCK_LIMITS,
-                                    VPD_BLOCK_CHARACTERISTICS, VPD_PROVISIONING};
+static const uint8_t vpd_pages[] = {VPD_SUPPORTED,
+                                    VPD_SERIAL,
+                                    VPD_DEVICE_ID,
+                                    VPD_EXTENDED_INQUIRY,
+                                    VPD_PORTS,
+                                    VPD_BLOCK_LIMITS,
+                                    VPD_BLOCK_CHARACTERISTICS,
+                                    VPD_PROVISIONING};
 
 static const char *
 product(const struct tgt_lu *lu)
@@ -74,14 +78,32 @@ device_id(struct tgt_cmd *c, uint8_t *buf, size_t size)
     struct vpd_id ids[] = {
         {.code_set = CODE_BIN, .type = VPD_ID_NAA, .len = sizeof(lu->naa), .data = lu->naa},
         {.code_set = CODE_ASCII, .type = VPD_ID_T10, .data = (uint8_t *)t10},
-        {.code_set = CODE_UTF8, .assoc = VPD_ASSOC_PORT, .type = VPD_ID_SCSI_NAME, .piv = true,
-         .protocol = PROTO_ISCSI, .data = (uint8_t *)port},
-        {.code_set = CODE_BIN, .assoc = VPD_ASSOC_PORT, .type = VPD_ID_REL_PORT, .piv = true,
-         .protocol = PROTO_ISCSI, .len = 4, .data = rel_port},
-        {.code_set = CODE_BIN, .assoc = VPD_ASSOC_PORT, .type = VPD_ID_PORT_GROUP, .piv = true,
-         .protocol = PROTO_ISCSI, .len = 4, .data = group},
-        {.code_set = CODE_UTF8, .assoc = VPD_ASSOC_TARGET, .type = VPD_ID_SCSI_NAME, .piv = true,
-         .protocol = PROTO_ISCSI, .data = (uint8_t *)lu->node->name},
+        {.code_set = CODE_UTF8,
+         .assoc = VPD_ASSOC_PORT,
+         .type = VPD_ID_SCSI_NAME,
+         .piv = true,
+         .protocol = PROTO_ISCSI,
+         .data = (uint8_t *)port},
+        {.code_set = CODE_BIN,
+         .assoc = VPD_ASSOC_PORT,
+         .type = VPD_ID_REL_PORT,
+         .piv = true,
+         .protocol = PROTO_ISCSI,
+         .len = 4,
+         .data = rel_port},
+        {.code_set = CODE_BIN,
+         .assoc = VPD_ASSOC_PORT,
+         .type = VPD_ID_PORT_GROUP,
+         .piv = true,
+         .protocol = PROTO_ISCSI,
+         .len = 4,
+         .data = group},
+        {.code_set = CODE_UTF8,
+         .assoc = VPD_ASSOC_TARGET,
+         .type = VPD_ID_SCSI_NAME,
+         .piv = true,
+         .protocol = PROTO_ISCSI,
+         .data = (uint8_t *)lu->node->name},
     };
 
     (void)snprintf(t10, sizeof(t10), "%-8s%s", VENDOR, lu->serial);

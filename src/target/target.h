@@ -19,13 +19,13 @@
 
 struct target;
 
-#define TARGET_NODES_MAX 1024     /* targets that one process offers */
-#define TARGET_LUNS_MAX 1024      /* LUNs of one target */
+#define TARGET_NODES_MAX      1024  /* targets that one process offers */
+#define TARGET_LUNS_MAX       1024  /* LUNs of one target */
 #define TARGET_LUN_NUMBER_MAX 16383 /* flat space addressing ends there */
-#define TARGET_LISTENERS_MAX 16
-#define TARGET_SESSIONS_MAX 4096  /* default limit, all targets together */
-#define TARGET_CONNS_MAX 8192     /* default limit, all sessions and logins together */
-#define TARGET_SERIAL_MAX 32
+#define TARGET_LISTENERS_MAX  16
+#define TARGET_SESSIONS_MAX   4096 /* default limit, all targets together */
+#define TARGET_CONNS_MAX      8192 /* default limit, all sessions and logins together */
+#define TARGET_SERIAL_MAX     32
 
 enum target_lun_kind { TARGET_LUN_RAM, TARGET_LUN_FILE, TARGET_LUN_NULL };
 
@@ -36,8 +36,8 @@ struct target_lun_config {
     uint32_t block;    /* logical block, 512..4096; 0: 512 */
     int32_t lun;       /* number, -1: the next free one */
     bool read_only;
-    bool create;       /* make the file, `size` bytes, if it is not there */
-    int wce;           /* write cache: 0 or 1; -1: on for files, off else */
+    bool create;                        /* make the file, `size` bytes, if it is not there */
+    int wce;                            /* write cache: 0 or 1; -1: on for files, off else */
     char serial[TARGET_SERIAL_MAX + 1]; /* "": derived from target name and LUN */
     char path[PATH_MAX];
 };
@@ -56,7 +56,7 @@ struct target_node_config {
     const char *alias; /* TargetAlias, may be NULL */
     const struct target_lun_config *luns;
     uint32_t luns_count;
-    const char *chap_user, *chap_secret;     /* what initiators must know; NULL: no authentication */
+    const char *chap_user, *chap_secret; /* what initiators must know; NULL: no authentication */
     const char *mutual_user, *mutual_secret; /* what this target proves; NULL: nothing */
     const struct target_key_value *set;      /* keys of RFC 7143 and QueueDepth, NopInterval */
     uint32_t set_count;
@@ -66,13 +66,13 @@ struct target_node_config {
 
 /* Misbehaviour on order, for tests.  All zero: none. */
 struct target_faults {
-    uint32_t drop_after_pdus;      /* close a connection when it has received that many PDUs in FFP */
-    uint32_t response_delay_ms;    /* every SCSI response waits that long */
-    uint32_t busy_every;           /* every n-th SCSI command ends BUSY */
-    uint32_t task_set_full_every;  /* every n-th SCSI command ends TASK SET FULL */
+    uint32_t drop_after_pdus;   /* close a connection when it has received that many PDUs in FFP */
+    uint32_t response_delay_ms; /* every SCSI response waits that long */
+    uint32_t busy_every;        /* every n-th SCSI command ends BUSY */
+    uint32_t task_set_full_every;   /* every n-th SCSI command ends TASK SET FULL */
     uint32_t corrupt_data_in_every; /* every n-th Data-In carries a wrong data digest */
-    uint32_t corrupt_header_every; /* every n-th PDU sent in FFP carries a wrong header digest */
-    bool mute;                     /* never answer SCSI commands whose opcode is mute_opcode */
+    uint32_t corrupt_header_every;  /* every n-th PDU sent in FFP carries a wrong header digest */
+    bool mute;                      /* never answer SCSI commands whose opcode is mute_opcode */
     uint8_t mute_opcode;
     bool mute_tmf;   /* never answer task management */
     bool mute_nop;   /* never answer pings */
@@ -82,9 +82,9 @@ struct target_faults {
 struct target_config {
     const struct target_node_config *nodes;
     uint32_t nodes_count;
-    uint32_t sessions_max, conns_max; /* 0: the defaults above */
-    uint32_t login_timeout_ms;        /* 0: 15 s */
-    uint32_t stop_timeout_ms;         /* how long target_stop waits for logouts; 0: 1 s */
+    uint32_t sessions_max, conns_max;   /* 0: the defaults above */
+    uint32_t login_timeout_ms;          /* 0: 15 s */
+    uint32_t stop_timeout_ms;           /* how long target_stop waits for logouts; 0: 1 s */
     const struct target_faults *faults; /* may be NULL */
 };
 
@@ -110,8 +110,8 @@ void target_accept(struct target *t, struct stream *s, const struct sock_addr *p
  * files, then calls done once, from the loop.  After it only target_free may follow. */
 void target_stop(struct target *t, void (*done)(void *user), void *user);
 
-/* Closes everything at once, without asking, and frees it.  target_free(NULL) is harmless.  Not from
- * a callback of the target itself, but for target_stop's done. */
+/* Closes everything at once, without asking, and frees it.  target_free(NULL) is harmless.  Not
+ * from a callback of the target itself, but for target_stop's done. */
 void target_free(struct target *t);
 
 /* Changes the size of a RAM or null LUN up to its max_size: UNIT ATTENTION 2A/09 for everyone. */

@@ -63,8 +63,8 @@ put_record(struct tgt_conn *c, const struct tgt_node *node)
         char addr[PORTAL_TEXT_MAX], value[PORTAL_TEXT_MAX + 8];
         struct sock_addr a = portal_of(c, i);
 
-        (void)snprintf(value, sizeof(value), "%s,%d",
-                       sock_addr_format(&a, addr, sizeof(addr)), TGT_TPGT);
+        (void)snprintf(value, sizeof(value), "%s,%d", sock_addr_format(&a, addr, sizeof(addr)),
+                       TGT_TPGT);
         r = text_put(b, "TargetAddress", value);
     }
     assert(r == 0);
