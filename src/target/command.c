@@ -232,17 +232,18 @@ fault(struct tgt_cmd *c)
     return c->s.failed;
 }
 
-/* Whether the direction and length that the initiator expects go with what the CDB moves. */
+/* Whether the direction that the initiator expects goes with what the CDB moves.  A read that is
+ * flagged as a write moves nothing, which the residual tells; a write that would silently not
+ * happen must fail. */
 static void
 check_direction(struct tgt_cmd *c)
 {
-    bool reads = c->h.cmd.flags & ISCSI_CMD_READ, writes = c->h.cmd.flags & ISCSI_CMD_WRITE;
-    bool wrong = (c->s.dir == TGT_DIR_IN && writes) || (c->s.dir == TGT_DIR_OUT && reads);
-
     if (c->s.failed || c->edtl == 0)
         return;
-    if (wrong)
+    if (c->s.dir == TGT_DIR_OUT && (c->h.cmd.flags & ISCSI_CMD_READ))
         tgt_scsi_fail_field(c, true, 0);
+    else if (c->s.dir == TGT_DIR_IN && (c->h.cmd.flags & ISCSI_CMD_WRITE))
+        c->s.len = 0;
 }
 
 /* What came without being asked for, against what was negotiated (RFC 7143 11.4.7.2). */

@@ -19,7 +19,7 @@ struct tgt_nexus;
 
 #define TGT_BLOCK_MIN 512
 #define TGT_BLOCK_MAX 4096
-#define TGT_PHYSICAL  4096 /* physical block that we claim */
+#define TGT_GRANULE   4096 /* what transfers and unmaps are best aligned to: a page */
 
 /* What MODE SELECT can change, and LOGICAL UNIT RESET restores. */
 struct tgt_mode {

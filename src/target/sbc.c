@@ -30,6 +30,16 @@ extent_len(struct tgt_cmd *c, uint32_t max, uint32_t *ret)
     return true;
 }
 
+/* Commands whose data is not what it seems if its length is wrong. */
+static bool
+length_is(struct tgt_cmd *c, uint32_t len)
+{
+    if (c->edtl == len)
+        return true;
+    tgt_scsi_fail_field(c, true, c->s.op->len == 10 ? 7 : 13);
+    return false;
+}
+
 static void
 want(struct tgt_cmd *c, enum tgt_data data, uint32_t len)
 {
@@ -142,7 +152,7 @@ tgt_sbc_caw(struct tgt_cmd *c)
         tgt_scsi_fail_field(c, true, 13);
         return;
     }
-    if (len > 0 && tgt_scsi_buf(c, 2 * len))
+    if (length_is(c, 2 * len) && len > 0 && tgt_scsi_buf(c, 2 * len))
         want(c, TGT_DATA_BUF, 2 * len);
 }
 
@@ -192,7 +202,7 @@ tgt_sbc_write_same(struct tgt_cmd *c)
     } else if (extent_len(c, TGT_WRITE_SAME_MAX, &len)) {
         if (ndob)
             write_zeros(c);
-        else if (tgt_scsi_buf(c, c->s.lu->block))
+        else if (length_is(c, c->s.lu->block) && tgt_scsi_buf(c, c->s.lu->block))
             want(c, TGT_DATA_BUF, c->s.lu->block);
     }
 }
@@ -279,13 +289,8 @@ tgt_sbc_prefetch(struct tgt_cmd *c)
 static struct scsi_capacity
 capacity(const struct tgt_lu *lu)
 {
-    uint32_t exp = (uint32_t)__builtin_ctz(TGT_PHYSICAL) - lu->block_shift;
-
-    return (struct scsi_capacity){.blocks = lu->blocks,
-                                  .block_len = lu->block,
-                                  .physical_exponent = (uint8_t)exp,
-                                  .lbpme = true,
-                                  .lbprz = true};
+    return (struct scsi_capacity){
+        .blocks = lu->blocks, .block_len = lu->block, .lbpme = true, .lbprz = true};
 }
 
 void

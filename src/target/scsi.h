@@ -19,7 +19,7 @@
 #define TGT_TRANSFER_MAX   (32u << 20)
 #define TGT_CAW_MAX        (64u << 10)
 #define TGT_WRITE_SAME_MAX (64u << 20)
-#define TGT_UNMAP_MAX      (1u << 30)
+#define TGT_UNMAP_MAX      (1u << 29)
 #define TGT_UNMAP_DESC_MAX 256u
 #define TGT_PARAM_MAX      65536u /* a parameter list that we take */
 

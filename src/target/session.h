@@ -20,10 +20,11 @@
 #define TGT_TPGT      1
 #define TGT_OP_ABSENT 0xffu
 
-#define TGT_ZEROS_SIZE  (1u << 20) /* what null LUNs are read from */
-#define TGT_DATA_IN_MAX (1u << 20) /* data of one Data-In PDU, whatever the initiator would take   \
-                                    */
-#define TGT_QUEUE_DEPTH       128  /* commands that a session may have, default */
+#define TGT_ZEROS_SIZE (1u << 20) /* what null LUNs are read from */
+#define TGT_DATA_IN_MAX                                                                            \
+    (1u << 20)                    /* data of one Data-In PDU, whatever the initiator would take    \
+                                   */
+#define TGT_QUEUE_DEPTH       128 /* commands that a session may have, default */
 #define TGT_QUEUE_MAX         1024
 #define TGT_IMMEDIATE_MAX     16  /* immediate commands that a session may have on top */
 #define TGT_TMF_MAX           8   /* task management functions waiting in a session */

@@ -140,14 +140,14 @@ block_limits(const struct tgt_lu *lu, uint8_t *buf, size_t size)
     struct vpd_block_limits l = {
         .wsnz = true,
         .max_caw = (uint8_t)((TGT_CAW_MAX / lu->block) < 255 ? TGT_CAW_MAX / lu->block : 255),
-        .opt_granularity = (uint16_t)(TGT_PHYSICAL / lu->block),
+        .opt_granularity = (uint16_t)(TGT_GRANULE / lu->block),
         .max_transfer = TGT_TRANSFER_MAX / lu->block,
         .opt_transfer = (1u << 20) / lu->block,
         .max_prefetch = TGT_TRANSFER_MAX / lu->block,
         .has_unmap = true,
         .max_unmap_lba = TGT_UNMAP_MAX / lu->block,
         .max_unmap_desc = TGT_UNMAP_DESC_MAX,
-        .opt_unmap_granularity = TGT_PHYSICAL / lu->block,
+        .opt_unmap_granularity = TGT_GRANULE / lu->block,
         .ugavalid = true,
         .max_write_same = TGT_WRITE_SAME_MAX / lu->block,
     };
