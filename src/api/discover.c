@@ -59,10 +59,10 @@ convert(const struct discovery_result *res, struct lunette_target **ret, size_t 
 static int
 ask(struct lunette_ctx *ctx, const struct api_url *u, struct wait *w, struct lunette_error *err)
 {
-    struct discovery_callbacks cb = {found, w};
+    struct discovery_callbacks cb = {.done = found, .user = w};
     struct discovery *d = NULL;
-    int r = discovery_sendtargets(ctx->ctl, &u->cfg, u->has_target ? u->cfg.target_name : NULL, 0,
-                                  &cb, &d, err);
+    int r = discovery_sendtargets(ctx->ctl, &u->cfg, u->has_target ? u->cfg.target_name : NULL, &cb,
+                                  &d, err);
 
     if (r == 0)
         r = api_wait(ctx, &w->done, err);
