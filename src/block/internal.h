@@ -5,10 +5,11 @@
 
 #include "block/block.h"
 
-#define BLK_ZERO_PAGE    4096u
-#define BLK_ZERO_IOVS    64u /* zero pages in one ordinary write that stands for write zeroes */
-#define BLK_ISSUED_FLUSH UINT64_MAX /* bdev_req.issued: the flush behind a FUA write is under way  \
-                                     */
+#define BLK_ZERO_PAGE 4096u
+#define BLK_ZERO_IOVS 64u /* zero pages in one ordinary write that stands for write zeroes */
+#define BLK_ISSUED_FLUSH                                                                           \
+    UINT64_MAX /* bdev_req.issued: the flush behind a FUA write is under way                       \
+                */
 
 enum piece_state {
     PIECE_FREE,

@@ -115,11 +115,41 @@ issue_pending(struct bdev_queue *q)
     return issue(q, p);
 }
 
+static void end_piece(struct bdev_queue *q, struct blk_piece *p);
+
+/* The driver is gone: what it does not have fails here. */
+static void
+fail_waiting(struct bdev_queue *q)
+{
+    struct list *n;
+
+    list_splice(&q->dispatch, &q->delayed);
+    while ((n = list_pop_front(&q->dispatch)) != NULL) {
+        struct blk_piece *p = piece_of(container_of(n, struct blk_request, node));
+
+        p->rq.result = (struct bdev_result){.err = -ENODEV};
+        end_piece(q, p);
+    }
+    while ((n = list_pop_front(&q->pending)) != NULL) {
+        struct bdev_req *r = container_of(n, struct bdev_req, node);
+
+        r->issued = r->len;
+        if (r->result.err == 0)
+            r->result.err = -ENODEV;
+        if (r->pieces == 0)
+            blk_finish(q, r);
+    }
+}
+
 void
 blk_mq_dispatch_rq_list(struct bdev_queue *q)
 {
     uint32_t n = 0;
 
+    if (__builtin_expect(q->bdev->gone, 0)) {
+        fail_waiting(q);
+        return;
+    }
     while (!q->busy) {
         struct list *node = list_pop_front(&q->dispatch);
         bool taken;
@@ -197,16 +227,13 @@ more_zeroes(struct bdev_queue *q, struct blk_piece *p)
     return true;
 }
 
+/* A piece with its result: to its parent. */
 static void
-blk_mq_complete_request(struct blk_request *rq)
+end_piece(struct bdev_queue *q, struct blk_piece *p)
 {
-    struct blk_piece *p = piece_of(rq);
-    struct bdev_queue *q = rq->queue;
+    struct blk_request *rq = &p->rq;
     struct bdev_req *r = rq->parent;
 
-    TRACE(q->loop, blk_mq_complete_request, rq->op, -rq->result.err);
-    assert(p->state == PIECE_DRIVER || p->state == PIECE_KEPT);
-    q->stats.driver_ns += q->loop->now_ns - rq->start_ns;
     if (__builtin_expect(rq->result.err != 0 || p->zero_end != 0, 0)) {
         if (more_zeroes(q, p))
             return;
@@ -223,6 +250,18 @@ blk_mq_complete_request(struct blk_request *rq)
         blk_finish(q, r);
     else if (!list_empty(&q->pending))
         loop_defer(q->loop, &q->work);
+}
+
+static void
+blk_mq_complete_request(struct blk_request *rq)
+{
+    struct blk_piece *p = piece_of(rq);
+    struct bdev_queue *q = rq->queue;
+
+    TRACE(q->loop, blk_mq_complete_request, rq->op, -rq->result.err);
+    assert(p->state == PIECE_DRIVER || p->state == PIECE_KEPT);
+    q->stats.driver_ns += q->loop->now_ns - rq->start_ns;
+    end_piece(q, p);
 }
 
 static void
@@ -277,7 +316,7 @@ blk_tick(struct loop_timer *t)
     struct bdev *b = q->bdev;
     uint64_t now = q->loop->now_ns, next = UINT64_MAX;
 
-    for (uint32_t i = 0; i < q->depth; i++) {
+    for (uint32_t i = 0; i < q->depth && !b->gone; i++) {
         struct blk_piece *p = piece_at(q, i);
 
         if (p->state == PIECE_DRIVER && p->rq.deadline_ns <= now) {
@@ -314,10 +353,22 @@ blk_restart(struct bdev *b)
 }
 
 static void
+gone(struct bdev *b)
+{
+    b->gone = true;
+    LIST_FOREACH (n, &b->queues) {
+        struct bdev_queue *q = container_of(n, struct bdev_queue, node);
+
+        q->need_commit = false;
+        loop_defer(q->loop, &q->work);
+    }
+}
+
+static void
 blk_event(struct bdev *b, enum bdev_event ev, const struct bdev_limits *limits)
 {
     if (ev == BDEV_EV_GONE)
-        b->gone = true;
+        gone(b);
     else if (limits != NULL && bdev_set_limits(b, limits) < 0)
         return;
     LIST_FOREACH_SAFE (n, &b->listeners) {
