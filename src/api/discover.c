@@ -85,6 +85,10 @@ lunette_discover(struct lunette_ctx *ctx, const char *where, struct lunette_targ
 
     if (r < 0)
         return r;
+    /* Most portals answer discovery without authentication, even those whose targets want CHAP; the
+     * target itself still has to prove who it is at its login. */
+    if (!u.cfg.auth_required)
+        memset(&u.cfg.mutual, 0, sizeof(u.cfg.mutual));
     r = ask(ctx, &u, &w, err);
     url_wipe(&u);
     if (r < 0)
