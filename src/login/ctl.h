@@ -10,6 +10,7 @@
 #define LOGIN_CTL_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/list.h"
@@ -50,6 +51,7 @@ struct ctl_watch {
     struct list node;
     uint32_t sid;
     uint16_t cid;
+    uint32_t index; /* the owner's, who may have several */
     void (*fn)(struct ctl_watch *w, const struct iscsi_kevent *ev, const void *data);
 };
 
@@ -64,6 +66,17 @@ void ctl_watch_del(struct ctl_watch *w);
 /* Brings an event to the connection's watch as if it had just come (an owner that kept it for its
  * successor). */
 void ctl_dispatch(struct ctl *ctl, const struct iscsi_kevent *ev, const void *data);
+
+/* CHAP challenges of ours that wait for their response, so that one that comes back to us as a
+ * challenge of the target is seen (RFC 7143 9.2.1); embedded in their owner. */
+#define CTL_CHALLENGE_LEN 32
+struct ctl_challenge {
+    struct list node;
+    uint8_t bytes[CTL_CHALLENGE_LEN];
+};
+void ctl_challenge_add(struct ctl *ctl, struct ctl_challenge *c);
+/* Is it one of ours, with any number of leading zeros? */
+bool ctl_challenge_is_ours(const struct ctl *ctl, const uint8_t *bytes, size_t len);
 
 /* An object of this layer that may outlive its owner's interest; see ctl_free. */
 struct ctl_orphan {

@@ -112,8 +112,9 @@ struct login_result {
     const char *auth_method;                /* "None", "CHAP", "CHAP mutual" */
     struct portal portal;                   /* actually used, after redirects */
     struct sock_addr peer;                  /* its address */
-    bool moved;                  /* a permanent redirect: keep `portal` instead of the configured */
-    uint32_t redirects, retries; /* that it took */
+    bool moved;                             /* a permanent redirect: */
+    struct portal moved_to;                 /* keep this instead of the configured portal */
+    uint32_t redirects, retries;            /* that it took */
 };
 
 struct login_callbacks {
@@ -146,7 +147,8 @@ bool login_error_retryable(const struct lunette_error *err);
 
 /* ---- logout -------------------------------------------------------------------------------- */
 
-#define LOGOUT_CONNS_MAX 32
+#define LOGOUT_CONNS_MAX  32
+#define LOGOUT_TIMEOUT_MS 5000
 
 struct logout_config {
     uint32_t sid;
@@ -155,16 +157,16 @@ struct logout_config {
         uint64_t ep;           /* 0: none */
     } conns[LOGOUT_CONNS_MAX]; /* all of the session; the Logout Request goes on the first */
     uint32_t nconns;           /* >= 1 */
-    uint32_t timeout_ms;       /* for the response; then the session is ended anyway */
+    uint32_t timeout_ms;       /* for the response, then the session is ended anyway; 0: 5 s */
     bool skip_request;         /* connection is dead: only tidy up */
 };
 
 struct iscsi_logout;
 
-/* session_logout_task: Logout Request with reason 0 (close the session), then stops and destroys
- * all of it.  The caller's watches of these connections must be gone.  done comes once, err NULL:
- * the target agreed; else why not (timeout, connection lost, response code): the session is gone
- * nevertheless. */
+/* Logout Request with reason 0 (close the session), then stops and destroys all of it.  Takes over
+ * the events of these connections.  done comes once, err NULL: the target agreed; else why not
+ * (time limit, connection lost, response code as detail): the session is gone nevertheless.  0 or
+ * -ENOMEM. */
 int session_logout_task(struct ctl *ctl, const struct logout_config *cfg,
                         void (*done)(void *user, const struct lunette_error *err), void *user,
                         struct iscsi_logout **ret);

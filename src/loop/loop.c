@@ -47,6 +47,7 @@ mailbox_new(int wake_fd)
     list_init(&m->posted);
     m->refs = 1;
     m->wake_fd = wake_fd;
+    m->bell_fd = -1;
     return m;
 }
 
@@ -97,6 +98,8 @@ mailbox_post(struct mailbox *m, struct loop_work *w)
         atomic_store_explicit(&m->any, true, memory_order_release);
         if (first)
             ring_bell(m->wake_fd);
+        if (first && m->bell_fd >= 0)
+            ring_bell(m->bell_fd);
     }
     (void)pthread_mutex_unlock(&m->lock);
     return !closed;
@@ -153,7 +156,7 @@ real_changed(struct real_loop *l)
     if (busy(l) && !l->kicked) {
         l->kicked = true;
         l->pub.stats.syscalls++;
-        ring_bell(l->mail->wake_fd);
+        ring_bell(l->poller->bell_fd >= 0 ? l->poller->bell_fd : l->mail->wake_fd);
     }
     set_alarm(l);
 }
@@ -167,25 +170,36 @@ woken(struct pollee *e, uint32_t events)
 }
 
 static int
+open_alarm(struct real_loop *l)
+{
+    int r, fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+
+    if (fd < 0)
+        return -errno;
+    l->alarm = (struct pollee){.fd = fd, .ready = woken};
+    r = l->poller->ops->add(l->poller, &l->alarm);
+    if (r < 0)
+        (void)close(fd);
+    return r;
+}
+
+static int
 real_fd(struct loop *pub)
 {
     struct real_loop *l = real_loop(pub);
-    int r;
+    int r, fd = l->poller->ops->fd(l->poller);
 
-    if (!l->fd_asked) {
-        l->alarm = (struct pollee){.ready = woken};
-        l->alarm.fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-        if (l->alarm.fd < 0)
-            return -errno;
-        r = l->poller->ops->add(l->poller, &l->alarm);
-        if (r < 0) {
-            (void)close(l->alarm.fd);
-            return r;
-        }
-        l->fd_asked = true;
-        real_changed(l);
-    }
-    return l->poller->ops->fd(l->poller);
+    if (fd < 0 || l->fd_asked)
+        return fd;
+    r = open_alarm(l);
+    if (r < 0)
+        return r;
+    (void)pthread_mutex_lock(&l->mail->lock);
+    l->mail->bell_fd = l->poller->bell_fd;
+    (void)pthread_mutex_unlock(&l->mail->lock);
+    l->fd_asked = true;
+    real_changed(l);
+    return fd;
 }
 
 /* The turn. */
@@ -438,11 +452,11 @@ open_poller(enum loop_kind kind, struct real_loop *l, struct lunette_error *err)
                                 "io_uring is not usable here (%s); choose the epoll loop",
                                 r == -EPERM    ? "forbidden by sysctl or container policy"
                                 : r == -ENOSYS ? "the kernel or this build lacks it"
-                                               : strerror(-r));
+                                               : strerrordesc_np(-r));
     }
     r = poller_epoll_new(&l->pub.stats, &l->poller);
     if (r < 0)
-        return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "epoll: %s", strerror(-r));
+        return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "epoll: %s", strerrordesc_np(-r));
     l->pub.ops = &real_ops_epoll;
     return 0;
 }
@@ -499,7 +513,8 @@ loop_new(const struct loop_config *cfg, struct loop **ret, struct lunette_error 
     if (r == 0 && posix_memalign(&l->pub.scratch, SCRATCH_ALIGN, l->pub.scratch_size) != 0)
         r = -ENOMEM;
     if (r < 0) {
-        (void)lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "making a loop: %s", strerror(-r));
+        (void)lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "making a loop: %s",
+                           strerrordesc_np(-r));
         goto fail;
     }
     *ret = &l->pub;
@@ -516,7 +531,7 @@ close_mailbox(struct mailbox *m)
     struct list works, *n;
 
     (void)pthread_mutex_lock(&m->lock);
-    m->closed = true;
+    m->closed = true; /* the bell, which is the poller's, is not rung any more */
     (void)pthread_mutex_unlock(&m->lock);
     list_init(&works);
     mailbox_take(m, &works);
@@ -537,13 +552,13 @@ loop_free(struct loop *pub)
     assert(l->streams == 0);
     assert(timerq_first(&l->timers) == NULL);
     assert(l->lookups_pending == 0);
+    if (l->mail != NULL)
+        close_mailbox(l->mail);
     if (l->poller != NULL)
         l->poller->ops->free(l->poller);
     real_reap_streams(l, true);
     if (l->fd_asked)
         (void)close(l->alarm.fd);
-    if (l->mail != NULL)
-        close_mailbox(l->mail);
     free(pub->scratch);
     free(l);
 }

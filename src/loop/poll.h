@@ -23,6 +23,7 @@ struct pollee {
 struct poller {
     const struct poller_ops *ops;
     struct loop_stats *stats; /* borrowed: system calls are counted there */
+    int bell_fd; /* an eventfd which makes fd() readable at once; -1: any registered one does */
 };
 
 struct poller_ops {

@@ -123,7 +123,7 @@ poller_epoll_new(struct loop_stats *stats, struct poller **ret)
 
     if (e == NULL)
         return -ENOMEM;
-    e->pub = (struct poller){.ops = &epoll_ops, .stats = stats};
+    e->pub = (struct poller){.ops = &epoll_ops, .stats = stats, .bell_fd = -1};
     e->fd = epoll_create1(EPOLL_CLOEXEC);
     if (e->fd < 0) {
         r = -errno;

@@ -15,6 +15,7 @@
 #include <liburing.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -40,6 +41,8 @@ uring_free(struct poller *p)
     struct poller_uring *u = uring_of(p);
 
     io_uring_queue_exit(&u->ring);
+    if (u->pub.bell_fd >= 0)
+        (void)close(u->pub.bell_fd);
     free(u);
 }
 
@@ -81,10 +84,27 @@ get_sqe(struct poller_uring *u)
     return sqe;
 }
 
+/* An eventfd that the kernel rings; the ring's own descriptor would not do, since work that is put
+ * off until we enter the kernel does not wake those who poll that.  Where the event itself comes
+ * from an eventfd, the kernel rings a grace period late: hence bell_fd. */
 static int
 uring_fd(struct poller *p)
 {
-    return uring_of(p)->ring.ring_fd;
+    struct poller_uring *u = uring_of(p);
+    int r = enable(u), fd;
+
+    if (r < 0 || u->pub.bell_fd >= 0)
+        return r < 0 ? r : u->pub.bell_fd;
+    fd = eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC); /* what has happened already was not told */
+    if (fd < 0)
+        return -errno;
+    r = io_uring_register_eventfd(&u->ring, fd);
+    if (r < 0) {
+        (void)close(fd);
+        return r;
+    }
+    u->pub.bell_fd = fd;
+    return fd;
 }
 
 static int
@@ -112,7 +132,8 @@ uring_del(struct poller *p, struct pollee *e)
     sqe = get_sqe(u);
     if (sqe == NULL)
         return; /* the poll ends with the ring, and e with it */
-    io_uring_prep_poll_remove(sqe, (uint64_t)(uintptr_t)e);
+    /* Not a poll removal: that fails with -EALREADY while an event is on its way. */
+    io_uring_prep_cancel(sqe, e, 0);
     sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
     io_uring_sqe_set_data(sqe, NULL);
     (void)submit(u); /* on failure the next wait submits it */
@@ -176,6 +197,26 @@ sleep_for(struct poller_uring *u, int64_t timeout_ns)
     return r < 0 && r != -ETIME ? r : 0;
 }
 
+/* Makes the bell quiet before the completions are looked at, and never swallows a word about work
+ * that comes meanwhile. */
+static int
+drain_bell(struct poller_uring *u)
+{
+    uint64_t count;
+    int r = 0;
+
+    do {
+        u->pub.stats->syscalls++;
+        if (read(u->pub.bell_fd, &count, sizeof(count)) < 0)
+            break; /* -EAGAIN: it was quiet */
+        if (needs_kernel(&u->ring))
+            r = submit(u);
+        else
+            break;
+    } while (r == 0);
+    return r;
+}
+
 static int
 uring_wait(struct poller *p, int64_t timeout_ns)
 {
@@ -188,6 +229,8 @@ uring_wait(struct poller *p, int64_t timeout_ns)
         r = sleep_for(u, timeout_ns);
     else if (needs_kernel(&u->ring))
         r = submit(u);
+    if (u->pub.bell_fd >= 0 && r == 0)
+        r = drain_bell(u);
     reap(p);
     return r == -EBUSY || r == -EAGAIN ? 0 : r; /* there is room again */
 }
@@ -248,7 +291,7 @@ poller_uring_new(struct loop_stats *stats, struct poller **ret)
 
     if (u == NULL)
         return -ENOMEM;
-    u->pub = (struct poller){.ops = &uring_ops, .stats = stats};
+    u->pub = (struct poller){.ops = &uring_ops, .stats = stats, .bell_fd = -1};
     r = open_ring(u);
     if (r < 0) {
         free(u);

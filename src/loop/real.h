@@ -17,7 +17,8 @@ struct mailbox {
     uint32_t refs;      /* under lock */
     bool closed;        /* under lock: the loop is gone */
     atomic_bool any;    /* posted is not empty */
-    int wake_fd;        /* eventfd; edge-triggered, so it is never read */
+    int wake_fd;        /* eventfd that ends a wait; edge-triggered, so it is never read */
+    int bell_fd;        /* under lock: poller.bell_fd, once loop_fd was asked for */
 };
 
 struct real_loop {

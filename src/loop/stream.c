@@ -319,6 +319,7 @@ real_connect(struct loop *pub, const struct sock_addr *to, const struct stream_o
     r = open_socket(l, to, ev, user, &s);
     if (r < 0)
         return r;
+    assert(s != NULL);
     s->state = SOCK_CONNECTING;
     r = opts != NULL ? real_set_opts(&s->pub, opts) : 0;
     if (r < 0)
@@ -379,6 +380,7 @@ real_listen(struct loop *pub, const struct sock_addr *at, const struct stream_ev
     r = open_socket(l, at, ev, user, &s);
     if (r < 0)
         return r;
+    assert(s != NULL);
     s->state = SOCK_LISTENING;
     loop_timer_init(&s->retry, retry_accept);
     r = bind_and_listen(s, at);
@@ -457,11 +459,21 @@ total(const struct iovec *iov, int n)
     return sum;
 }
 
+/* msghdr is shared by both directions and thus not const. */
+static struct msghdr
+message(const struct iovec *iov, int n)
+{
+    struct msghdr msg = {.msg_iovlen = (size_t)n};
+
+    memcpy(&msg.msg_iov, &iov, sizeof(iov));
+    return msg;
+}
+
 ssize_t
 real_sendv(struct stream *pub, const struct iovec *iov, int n)
 {
     struct sock *s = sock_of(pub);
-    struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)n};
+    struct msghdr msg = message(iov, n);
     struct loop_stats *stats = &pub->loop->stats;
     ssize_t r;
 
@@ -497,7 +509,7 @@ ssize_t
 real_recvv(struct stream *pub, const struct iovec *iov, int n)
 {
     struct sock *s = sock_of(pub);
-    struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)n};
+    struct msghdr msg = message(iov, n);
     struct loop_stats *stats = &pub->loop->stats;
     ssize_t r;
 
@@ -532,7 +544,7 @@ hand_over(struct sock *s, int fd, const struct sock_addr *peer)
     int r = take_fd(l, fd, s->family, &n);
 
     if (r < 0) {
-        log_line(l->pub.log, LOG_LEVEL_WARN, "a connection was dropped: %s", strerror(-r));
+        log_line(l->pub.log, LOG_LEVEL_WARN, "a connection was dropped: %s", strerrordesc_np(-r));
         (void)close(fd);
         return true;
     }
@@ -556,7 +568,7 @@ accept_failed(struct sock *s, int err)
     case ENFILE:
     case ENOBUFS:
     case ENOMEM:
-        log_line(l->pub.log, LOG_LEVEL_WARN, "connections have to wait: %s", strerror(err));
+        log_line(l->pub.log, LOG_LEVEL_WARN, "connections have to wait: %s", strerrordesc_np(err));
         s->readable = false;
         loop_timer_start(&l->pub, &s->retry, ACCEPT_RETRY_MS * LOOP_NS_PER_MS);
         return false;
@@ -564,7 +576,7 @@ accept_failed(struct sock *s, int err)
     case EINVAL:
     case ENOTSOCK:
     case EOPNOTSUPP:
-        log_line(l->pub.log, LOG_LEVEL_ERROR, "a listener has died: %s", strerror(err));
+        log_line(l->pub.log, LOG_LEVEL_ERROR, "a listener has died: %s", strerrordesc_np(err));
         s->state = SOCK_FAILED;
         return false;
     default: /* a connection that failed before it was taken */

@@ -97,7 +97,6 @@ struct scsi_device {
     struct scsi_device_stats stats;
     void *user;             /* of whoever uses the device */
     struct scsi_disk *disk; /* scsi/'s; NULL until scsi_disk_start */
-    struct scsi_sdev *priv; /* scsi/'s */
 };
 
 /* What happened to a device or to the target, apart from any command. */
@@ -175,19 +174,21 @@ struct scsi_io {
     struct scsi_device *dev;
     struct blk_request *rq; /* a disk's, else NULL */
     struct scsi_eh_wait wait;
-    struct list node; /* of dev: with the host; or in error handling */
-    uint8_t state;    /* enum io_state */
-    uint8_t form;     /* how the CDB was built: enum disk_form */
-    uint8_t stalls;   /* re-issues in a row that moved nothing */
-    uint8_t link_errors;
+    struct list node;        /* of dev: with the host; or in error handling */
+    uint8_t state;           /* enum io_state */
+    uint8_t form;            /* how the CDB was built: enum disk_form */
+    uint8_t stalls;          /* re-issues in a row that moved nothing */
+    uint8_t unit_attentions; /* in a row */
+    bool back;               /* the host gave it back while an abort was under way */
+    bool timed_out;
     uint64_t seen;      /* flush: writes done when it was sent */
     struct iovec small; /* data that is not the caller's */
     uint8_t param[24];
 };
 
 /* One raw CDB to a device of any type, embedded in its owner, who keeps it and its buffers until
- * done.  Sent once: only refusals (BUSY, not sent) are repeated, and unit attentions as often as
- * asked for. */
+ * done.  Sent once: only what was not sent is repeated, and unit attentions as often as asked
+ * for. */
 struct scsi_exec {
     /* in */
     const uint8_t *cdb; /* copied if it fits, else the owner's */
@@ -206,8 +207,9 @@ struct scsi_exec {
     struct loop_timer timer;
     struct list node;
     uint64_t deadline_ns;
-    uint8_t tries;
-    bool internal;
+    uint32_t backoff_ms;
+    uint8_t tries, ua_left;
+    bool internal; /* our own: also BUSY and lost connections are repeated */
 };
 
 /* 0, or -errno and no done: -EINVAL CDB longer than the host takes, -ENODEV device being removed

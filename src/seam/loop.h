@@ -133,8 +133,8 @@ loop_run(struct loop *l, int64_t timeout_ns)
     return l->ops->run(l, timeout_ns);
 }
 
-/* A descriptor that polls readable when loop_run has something to do, timers included; owned by
- * the loop.  -ENOTSUP in the simulator. */
+/* A descriptor that polls readable when loop_run has something to do, timers included, and now and
+ * then in vain; owned by the loop.  -ENOTSUP in the simulator. */
 static inline int
 loop_fd(struct loop *l)
 {

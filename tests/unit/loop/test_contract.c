@@ -47,8 +47,17 @@ main(int argc, char **argv)
                                                     {"uring", make_uring, unmake}};
 
     for (size_t i = 0; i < 2; i++) {
-        if (argc > 1 && strcmp(argv[1], factories[i].name) == 0)
-            return contract_run(&factories[i]);
+        struct loop *a = NULL, *b = NULL;
+        const char *why = NULL;
+
+        if (argc < 2 || strcmp(argv[1], factories[i].name) != 0)
+            continue;
+        if (!factories[i].make(&a, &b, &why)) {
+            print_message("%s\n", why);
+            return 77;
+        }
+        factories[i].unmake(a, b);
+        return contract_run(&factories[i]);
     }
     return 2;
 }

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: MIT */
+/* api/io.c - synchronous calls: one request, waited for. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "api/exec.h"
+#include "wire/scsi.h"
+#include "wire/sense.h"
+
+/* Sense, or a status other than GOOD, in a sentence. */
+const char *
+lunette_sense_text(const uint8_t *sense, size_t len, char *buf, size_t size)
+{
+    struct scsi_sense s;
+
+    if (!sense_parse(sense, len, &s))
+        (void)snprintf(buf, size, "no sense data");
+    else
+        (void)sense_format(&s, buf, size);
+    return buf;
+}
+
+const char *
+lunette_status_text(uint8_t status)
+{
+    return scsi_status_name(status);
+}
+
+static const char *
+plain(int err)
+{
+    switch (err) {
+    case -ENOLINK:
+        return "the connection was lost with the command under way: it may have been executed";
+    case -ENOTCONN:
+        return "the session is gone";
+    case -ENXIO:
+        return "the logical unit is gone";
+    case -ETIMEDOUT:
+        return "no answer in time; the command was aborted";
+    case -ENOSPC:
+        return "the target is out of space";
+    case -EROFS:
+        return "the logical unit is write protected";
+    case -EBADE:
+        return "reservation conflict";
+    case -EILSEQ:
+        return "miscompare";
+    case -EINVAL:
+        return "misaligned, or past the end of the logical unit";
+    case -EOPNOTSUPP:
+        return "the device cannot do that";
+    default:
+        return strerror(-err);
+    }
+}
+
+static enum lunette_domain
+domain(const struct bdev_result *r)
+{
+    switch (r->err) {
+    case -EINVAL:
+        return LUNETTE_DOM_USAGE;
+    case -ENOLINK:
+    case -ENOTCONN:
+        return LUNETTE_DOM_CONNECT;
+    case -ETIMEDOUT:
+        return LUNETTE_DOM_TIMEOUT;
+    case -ENXIO:
+        return LUNETTE_DOM_NOTFOUND;
+    case -EPROTO:
+        return LUNETTE_DOM_PROTO;
+    default:
+        return LUNETTE_DOM_SCSI;
+    }
+}
+
+int
+api_result(const struct bdev_result *r, const uint8_t *sense, const char *what,
+           struct lunette_error *err)
+{
+    char text[160];
+    struct scsi_sense s;
+    uint32_t detail = (uint32_t)r->scsi_status << 24;
+
+    if (r->err == 0)
+        return 0;
+    if (r->sense_len > 0 && sense_parse(sense, r->sense_len, &s)) {
+        detail |= (uint32_t)s.key << 16 | (uint32_t)s.asc << 8 | s.ascq;
+        (void)sense_format(&s, text, sizeof(text));
+        return lunette_fail(err, r->err, domain(r), detail, "%s: %s", what, text);
+    }
+    if (r->scsi_status != 0 && r->err != -EBADE)
+        return lunette_fail(err, r->err, domain(r), detail, "%s: the target answered %s", what,
+                            scsi_status_name(r->scsi_status));
+    return lunette_fail(err, r->err, domain(r), detail, "%s: %s", what, plain(r->err));
+}
+
+struct sync {
+    struct bdev_req req;
+    bool done;
+    uint8_t sense[SCSI_SENSE_MAX];
+};
+
+static void
+sync_done(struct bdev_req *r)
+{
+    container_of(r, struct sync, req)->done = true;
+}
+
+static int
+no_disk(const struct lunette_lun *lun, const char *what, struct lunette_error *err)
+{
+    return lunette_fail(err, -EOPNOTSUPP, LUNETTE_DOM_USAGE, 0,
+                        "%s: the logical unit is not a disk that came up (type 0x%02x)", what,
+                        lun->info.type);
+}
+
+/* s->req says what; waits for its end. */
+static int
+run(struct lunette_lun *lun, struct sync *s, const char *what, struct lunette_error *err)
+{
+    int r;
+
+    if (lun->bdev == NULL)
+        return no_disk(lun, what, err);
+    s->req.done = sync_done;
+    s->req.sense = s->sense;
+    r = bdev_submit(lun->q, &s->req);
+    if (r < 0) {
+        s->req.result = (struct bdev_result){.err = r};
+        return api_result(&s->req.result, NULL, what, err);
+    }
+    bdev_commit(lun->q);
+    r = api_wait(lun->s.ctx, &s->done, err);
+    if (r < 0)
+        return r;
+    r = api_result(&s->req.result, s->sense, what, err);
+    if ((r == -ENOLINK || r == -ENOTCONN) && lun->s.dead && err != NULL) {
+        err->domain = lun->s.why.domain;
+        err->detail = lun->s.why.detail;
+        (void)snprintf(err->msg, sizeof(err->msg), "%s: %s", what, lun->s.why.msg);
+    }
+    return r;
+}
+
+int
+lunette_pread(struct lunette_lun *lun, void *buf, size_t len, uint64_t offset,
+              struct lunette_error *err)
+{
+    struct iovec iov = {buf, len};
+    struct sync s = {
+        .req = {.op = BDEV_READ, .offset = offset, .len = len, .iov = &iov, .iovcnt = 1}};
+
+    return run(lun, &s, "read", err);
+}
+
+static int
+refuse_write(const struct lunette_lun *lun, const char *what, struct lunette_error *err)
+{
+    return lun->flags & LUNETTE_OPEN_RDONLY
+               ? lunette_fail(err, -EROFS, LUNETTE_DOM_USAGE, 0, "%s: opened read-only", what)
+               : 0;
+}
+
+int
+lunette_pwrite(struct lunette_lun *lun, const void *buf, size_t len, uint64_t offset,
+               uint32_t flags, struct lunette_error *err)
+{
+    struct iovec iov = {(void *)(uintptr_t)buf, len};
+    struct sync s = {.req = {.op = BDEV_WRITE,
+                             .flags = flags & LUNETTE_FUA ? BDEV_F_FUA : 0,
+                             .offset = offset,
+                             .len = len,
+                             .iov = &iov,
+                             .iovcnt = 1}};
+    int r = refuse_write(lun, "write", err);
+
+    return r < 0 ? r : run(lun, &s, "write", err);
+}
+
+int
+lunette_flush(struct lunette_lun *lun, struct lunette_error *err)
+{
+    struct sync s = {.req = {.op = BDEV_FLUSH}};
+
+    return run(lun, &s, "flush", err);
+}
+
+int
+lunette_discard(struct lunette_lun *lun, uint64_t len, uint64_t offset, struct lunette_error *err)
+{
+    struct sync s = {.req = {.op = BDEV_DISCARD, .offset = offset, .len = len}};
+    int r = refuse_write(lun, "discard", err);
+
+    return r < 0 ? r : run(lun, &s, "discard", err);
+}
+
+int
+lunette_write_zeroes(struct lunette_lun *lun, uint64_t len, uint64_t offset, uint32_t flags,
+                     struct lunette_error *err)
+{
+    struct sync s = {.req = {.op = BDEV_WRITE_ZEROES,
+                             .flags = (flags & LUNETTE_FUA ? BDEV_F_FUA : 0) |
+                                      (flags & LUNETTE_NO_UNMAP ? BDEV_F_NO_UNMAP : 0),
+                             .offset = offset,
+                             .len = len}};
+    int r = refuse_write(lun, "write zeroes", err);
+
+    return r < 0 ? r : run(lun, &s, "write zeroes", err);
+}
+
+/* ---- raw CDBs ------------------------------------------------------------------------------- */
+
+int
+api_exec_prepare(const struct lunette_lun *lun, const struct lunette_scsi *cmd, struct iovec iov[2],
+                 struct scsi_exec *x)
+{
+    if (cmd->cdb_len < 6 || cmd->cdb_len > SCSI_CDB_MAX || cmd->in_len > UINT32_MAX ||
+        cmd->out_len > UINT32_MAX)
+        return -EINVAL;
+    if ((lun->flags & LUNETTE_OPEN_RDONLY) && cmd->out_len > 0)
+        return -EROFS;
+    memset(x, 0, offsetof(struct scsi_exec, io)); /* not the sense buffer */
+    x->cdb = cmd->cdb;
+    x->cdb_len = (uint16_t)cmd->cdb_len;
+    x->timeout_ms = cmd->timeout_ms;
+    iov[0] = (struct iovec){(void *)(uintptr_t)cmd->out, cmd->out_len};
+    iov[1] = (struct iovec){cmd->in, cmd->in_len};
+    if (cmd->out_len > 0)
+        x->out = sg_from_iov(&iov[0], 1, 0, (uint32_t)cmd->out_len);
+    if (cmd->in_len > 0)
+        x->in = sg_from_iov(&iov[1], 1, 0, (uint32_t)cmd->in_len);
+    return 0;
+}
+
+void
+api_exec_result(const struct scsi_exec *x, struct lunette_scsi *cmd)
+{
+    cmd->status = x->result.scsi_status;
+    cmd->overflow = x->result.overflow;
+    cmd->in_done = x->in_len;
+    cmd->out_done = cmd->out_len - (x->io.sc.resid_out < cmd->out_len ? x->io.sc.resid_out
+                                                                      : cmd->out_len);
+    cmd->sense_len = x->result.sense_len;
+    memcpy(cmd->sense, x->io.sc.sense, cmd->sense_len);
+}
+
+static void
+exec_done(struct scsi_exec *x)
+{
+    *(bool *)x->user = true;
+}
+
+int
+lunette_scsi(struct lunette_lun *lun, struct lunette_scsi *cmd, struct lunette_error *err)
+{
+    struct scsi_exec x = {0};
+    struct iovec iov[2];
+    bool done = false;
+    int r = api_exec_prepare(lun, cmd, iov, &x);
+
+    cmd->status = 0;
+    cmd->in_done = cmd->out_done = cmd->sense_len = 0;
+    cmd->overflow = false;
+    if (r == -EINVAL)
+        return lunette_fail(err, r, LUNETTE_DOM_USAGE, 0, "a CDB has 6..%d bytes", SCSI_CDB_MAX);
+    if (r < 0)
+        return refuse_write(lun, "CDB with data to the target", err);
+    x.done = exec_done;
+    x.user = &done;
+    r = scsi_execute(lun->dev, &x);
+    if (r == 0)
+        r = api_wait(lun->s.ctx, &done, err);
+    if (r < 0) {
+        x.result.err = r;
+        return api_result(&x.result, NULL, "raw command", err);
+    }
+    api_exec_result(&x, cmd);
+    if (x.result.err < 0 && x.result.scsi_status == 0)
+        return api_result(&x.result, x.io.sc.sense, "raw command", err);
+    return 0;
+}

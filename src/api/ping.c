@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT */
+#include "api/ping.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#define PING_MAX      4096
+#define PING_LIMIT_NS (15 * LOOP_NS_PER_S)
+
+struct api_ping {
+    struct api_session *s;
+    const uint8_t *data;
+    size_t len;
+    bool done;
+    int err; /* 0, -EBADMSG altered echo, -ENOTCONN, -ETIMEDOUT */
+    struct loop_timer timer;
+};
+
+static void
+finish(struct api_session *s, int err)
+{
+    struct api_ping *p = s->ping;
+
+    if (p == NULL || p->done)
+        return;
+    p->done = true;
+    p->err = err;
+    loop_timer_stop(s->ctx->loop, &p->timer);
+}
+
+void
+api_ping_answered(struct api_session *s, const void *data, uint32_t len)
+{
+    struct api_ping *p = s->ping;
+
+    if (p != NULL)
+        finish(s, len == p->len && memcmp(data, p->data, len) == 0 ? 0 : -EBADMSG);
+}
+
+void
+api_ping_failed(struct api_session *s)
+{
+    finish(s, -ENOTCONN);
+}
+
+static void
+too_late(struct loop_timer *t)
+{
+    finish(container_of(t, struct api_ping, timer)->s, -ETIMEDOUT);
+}
+
+static void
+sent(void *user, const struct iscsi_reply *rep)
+{
+    if (rep->err < 0)
+        finish(user, rep->err);
+}
+
+static uint64_t
+clock_ns(void)
+{
+    struct timespec t;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * LOOP_NS_PER_S + (uint64_t)t.tv_nsec;
+}
+
+static int
+tell(struct api_session *s, int r, struct lunette_error *err)
+{
+    switch (r) {
+    case 0:
+        return 0;
+    case -EBADMSG:
+        return lunette_fail(err, r, LUNETTE_DOM_PROTO, 0, "ping: the echo differs from what was "
+                                                          "sent");
+    case -ETIMEDOUT:
+        return lunette_fail(err, r, LUNETTE_DOM_TIMEOUT, PING_LIMIT_NS / LOOP_NS_PER_MS,
+                            "ping: no answer in %llu s", PING_LIMIT_NS / LOOP_NS_PER_S);
+    default:
+        return lunette_fail(err, r, LUNETTE_DOM_CONNECT, (uint32_t)-r, "ping: %s",
+                            s->dead ? s->why.msg : strerror(-r));
+    }
+}
+
+int
+lunette_ping(struct lunette_lun *lun, size_t len, uint64_t *ret_ns, struct lunette_error *err)
+{
+    struct api_session *s = &lun->s;
+    struct iscsi_uevent ev = {
+        .type = ISCSI_UEVENT_SEND_PDU, .sid = s->res.sid, .cid = s->res.cid};
+    struct bhs_nop_out *h = (void *)&ev.u.send_pdu.hdr;
+    struct api_ping p = {.s = s, .len = len};
+    uint8_t data[PING_MAX];
+    uint64_t start;
+    int r;
+
+    if (len > sizeof(data) || (s->logged_in && len > s->res.params.max_xmit_dseg))
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "ping: at most %d bytes", PING_MAX);
+    if (s->dead || !s->logged_in)
+        return tell(s, -ENOTCONN, err);
+    for (size_t i = 0; i < len; i++)
+        data[i] = (uint8_t)loop_random(s->ctx->loop);
+    p.data = data;
+    bhs_init(h, ISCSI_OP_NOP_OUT | ISCSI_OP_IMMEDIATE, ISCSI_FLAG_FINAL);
+    h->ttt = put32(ISCSI_TAG_RSVD);
+    ev.u.send_pdu.data_len = (uint32_t)len;
+    loop_timer_init(&p.timer, too_late);
+    loop_timer_start(s->ctx->loop, &p.timer, PING_LIMIT_NS);
+    s->ping = &p;
+    start = clock_ns();
+    r = ctl_request(s->ctx->ctl, &ev, data, (uint32_t)len, sent, s);
+    if (r == 0)
+        r = api_wait(s->ctx, &p.done, err);
+    loop_timer_stop(s->ctx->loop, &p.timer);
+    s->ping = NULL;
+    if (r < 0)
+        return tell(s, r, err);
+    *ret_ns = clock_ns() - start;
+    return tell(s, p.err, err);
+}

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: MIT */
+/* api/ping.h - NOP-Out there and back, asked for by a person. */
+#ifndef API_PING_H
+#define API_PING_H
+
+#include "api/internal.h"
+
+/* The events of a session that a ping under way waits for; harmless without one. */
+void api_ping_answered(struct api_session *s, const void *data, uint32_t len);
+void api_ping_failed(struct api_session *s);
+
+#endif

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: MIT */
+#include "api/url.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "wire/lun.h"
+#include "wire/text.h"
+
+#define SCHEME "iscsi://"
+
+static int
+bad(struct lunette_error *err, const char *what, const char *text, size_t len)
+{
+    return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "URL: %s: \"%.*s\"", what,
+                        len > 120 ? 120 : (int)len, text);
+}
+
+/* ---- options -------------------------------------------------------------------------------- */
+
+enum opt_type { O_BOOL, O_U32, O_U16, O_SIZE, O_DIGEST, O_TEXT, O_ISID, O_TPGT, O_FLAG };
+
+static const struct opt {
+    const char *key;
+    enum opt_type type;
+    size_t offset;
+    uint64_t min, max;
+} opts[] = {
+#define AT(f) offsetof(struct api_url, f)
+    /* as libiscsi spells them */
+    {"header_digest", O_DIGEST, AT(cfg.header_digest), 0, 0},
+    {"data_digest", O_DIGEST, AT(cfg.data_digest), 0, 0},
+    {"target_user", O_TEXT, AT(cfg.mutual.name), 1, CHAP_NAME_MAX},
+    {"tcp_user_timeout", O_U32, AT(cfg.sock.user_timeout_ms), 0, 3600000},
+    /* keys of RFC 7143 13 */
+    {"initiator_name", O_TEXT, AT(cfg.initiator_name), 1, ISCSI_NAME_MAX},
+    {"initiator_alias", O_TEXT, AT(cfg.initiator_alias), 1, LOGIN_ALIAS_MAX},
+    {"max_connections", O_U32, AT(cfg.offer.max_connections), 1, 65535},
+    {"max_recv_data_segment_length", O_U32, AT(cfg.offer.max_recv_dseg), 512, 0xffffff},
+    {"max_burst_length", O_U32, AT(cfg.offer.max_burst), 512, 0xffffff},
+    {"first_burst_length", O_U32, AT(cfg.offer.first_burst), 512, 0xffffff},
+    {"default_time2wait", O_U32, AT(cfg.offer.time2wait), 0, 3600},
+    {"default_time2retain", O_U32, AT(cfg.offer.time2retain), 0, 3600},
+    {"max_outstanding_r2t", O_U32, AT(cfg.offer.max_outstanding_r2t), 1, 16},
+    {"initial_r2t", O_BOOL, AT(cfg.offer.initial_r2t), 0, 0},
+    {"immediate_data", O_BOOL, AT(cfg.offer.immediate_data), 0, 0},
+    {"task_reporting", O_TEXT, AT(cfg.task_reporting), 1, LOGIN_LIST_MAX},
+    {"protocol_level", O_FLAG, AT(cfg.offer_protocol_level), 0, 0},
+    {"tpgt", O_TPGT, AT(cfg.expected_tpgt), 0, 65535},
+    {"isid", O_ISID, AT(cfg.isid), 0, 0},
+    /* ours */
+    {"chap_file", O_TEXT, AT(chap_file), 1, 255},
+    {"auth_required", O_FLAG, AT(cfg.auth_required), 0, 0},
+    {"allow_short_secret", O_FLAG, AT(cfg.allow_short_secret), 0, 0},
+    {"connect_timeout", O_U32, AT(cfg.connect_timeout_ms), 1, 3600000},
+    {"login_timeout", O_U32, AT(cfg.login_timeout_ms), 1, 3600000},
+    {"login_retries", O_U32, AT(cfg.max_retries), 0, 100},
+    {"max_redirects", O_U32, AT(cfg.max_redirects), 0, LOGIN_REDIRECTS_MAX},
+    {"ping_interval", O_U32, AT(cfg.ping_interval_ms), 0, 86400000},
+    {"ping_timeout", O_U32, AT(cfg.ping_timeout_ms), 1, 86400000},
+    {"abort_timeout", O_U32, AT(cfg.abort_timeout_ms), 1, 86400000},
+    {"lu_reset_timeout", O_U32, AT(cfg.lu_reset_timeout_ms), 1, 86400000},
+    {"target_reset_timeout", O_U32, AT(cfg.tgt_reset_timeout_ms), 1, 86400000},
+    {"timeout", O_U32, AT(timeout_ms), 1, 86400000},
+    {"cmds_max", O_U32, AT(cfg.cmds_max), 1, 2048},
+    {"queue_depth", O_U32, AT(queue_depth), 1, 2048},
+    {"max_transfer", O_SIZE, AT(max_transfer), 512, 16u << 20},
+    {"nodelay", O_BOOL, AT(cfg.sock.nodelay), 0, 0},
+    {"sndbuf", O_U32, AT(cfg.sock.sndbuf), 0, 1u << 30},
+    {"rcvbuf", O_U32, AT(cfg.sock.rcvbuf), 0, 1u << 30},
+#undef AT
+};
+
+/* "crc32c", "none", "crc32c,none", "none,crc32c" in any case; libiscsi's "..._none" spellings. */
+static int
+digest_list(const char *v, char *out, size_t size)
+{
+    static const struct {
+        const char *text, *list;
+    } known[] = {
+        {"crc32c", "CRC32C"},           {"none", "None"},
+        {"crc32c,none", "CRC32C,None"}, {"none,crc32c", "None,CRC32C"},
+        {"crc32c_none", "CRC32C,None"}, {"none_crc32c", "None,CRC32C"},
+    };
+
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        if (strcasecmp(v, known[i].text) == 0) {
+            (void)snprintf(out, size, "%s", known[i].list);
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+
+static int
+number(const char *v, uint64_t min, uint64_t max, uint64_t *ret)
+{
+    return text_parse_num(v, strlen(v), ret) < 0 || *ret < min || *ret > max ? -EINVAL : 0;
+}
+
+static int
+flag(const char *v, bool *ret)
+{
+    if (strcasecmp(v, "yes") == 0 || strcmp(v, "1") == 0 || strcasecmp(v, "true") == 0)
+        *ret = true;
+    else if (strcasecmp(v, "no") == 0 || strcmp(v, "0") == 0 || strcasecmp(v, "false") == 0)
+        *ret = false;
+    else
+        return -EINVAL;
+    return 0;
+}
+
+static int
+isid(const char *v, uint8_t out[6])
+{
+    if (strlen(v) == 12) {
+        char hex[15];
+
+        (void)snprintf(hex, sizeof(hex), "0x%s", v);
+        return text_parse_bin(hex, 14, out, 6) == 6 ? 0 : -EINVAL;
+    }
+    return text_parse_bin(v, strlen(v), out, 6) == 6 ? 0 : -EINVAL;
+}
+
+static int
+set_option(struct api_url *u, const struct opt *o, const char *v)
+{
+    char *at = (char *)u + o->offset;
+    uint64_t n = 0;
+    int r = 0;
+
+    switch (o->type) {
+    case O_BOOL:
+    case O_FLAG:
+        return flag(v, (bool *)(void *)at);
+    case O_U32:
+        r = number(v, o->min, o->max, &n);
+        if (r == 0)
+            *(uint32_t *)(void *)at = (uint32_t)n;
+        return r;
+    case O_U16:
+        r = number(v, o->min, o->max, &n);
+        if (r == 0)
+            *(uint16_t *)(void *)at = (uint16_t)n;
+        return r;
+    case O_SIZE:
+        r = number(v, o->min, o->max, &n);
+        if (r == 0)
+            *(uint64_t *)(void *)at = n;
+        return r;
+    case O_TPGT:
+        r = number(v, o->min, o->max, &n);
+        if (r == 0)
+            *(int32_t *)(void *)at = (int32_t)n;
+        return r;
+    case O_DIGEST:
+        return digest_list(v, at, LOGIN_LIST_MAX + 1);
+    case O_TEXT:
+        if (strlen(v) < o->min || strlen(v) > o->max)
+            return -EINVAL;
+        strcpy(at, v); /* NOLINT: o->max is the array's size less the NUL */
+        return 0;
+    case O_ISID:
+        u->has_isid = true;
+        return isid(v, (uint8_t *)at);
+    }
+    return -EINVAL;
+}
+
+static int
+set_secret(struct login_account *a, const char *secret, size_t len, struct lunette_error *err)
+{
+    if (len == 0 || len > CHAP_SECRET_MAX)
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "a CHAP secret has 1..%d bytes",
+                            CHAP_SECRET_MAX);
+    memcpy(a->secret, secret, len);
+    a->secret_len = (uint16_t)len;
+    return 0;
+}
+
+static int
+parse_option(struct api_url *u, char *key, struct lunette_error *err)
+{
+    char *v = strchr(key, '=');
+
+    if (v == NULL)
+        return bad(err, "an option needs a value", key, strlen(key));
+    *v++ = '\0';
+    if (strcmp(key, "target_password") == 0) {
+        u->has_secret = true;
+        return set_secret(&u->cfg.mutual, v, strlen(v), err);
+    }
+    for (size_t i = 0; i < sizeof(opts) / sizeof(opts[0]); i++) {
+        if (strcmp(opts[i].key, key) != 0)
+            continue;
+        if (set_option(u, &opts[i], v) == 0)
+            return 0;
+        if (opts[i].max > 0)
+            return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                                "URL: option %s=%.60s: want %s%llu..%llu", key, v,
+                                opts[i].type == O_TEXT ? "text of length " : "",
+                                (unsigned long long)opts[i].min, (unsigned long long)opts[i].max);
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "URL: option %s=%.60s: want %s", key,
+                            v,
+                            opts[i].type == O_DIGEST ? "crc32c, none, or both with a comma between"
+                            : opts[i].type == O_ISID ? "12 hex digits"
+                                                     : "yes or no");
+    }
+    return bad(err, "unknown option (see lunette-url(7))", key, strlen(key));
+}
+
+/* ---- the parts before them ------------------------------------------------------------------ */
+
+/* [user[%secret]@]; *at moves behind it. */
+static int
+parse_user(struct api_url *u, char **at, char *end, struct lunette_error *err)
+{
+    char *sign = memchr(*at, '@', (size_t)(end - *at));
+    char *percent;
+    size_t len;
+
+    if (sign == NULL)
+        return 0;
+    percent = memchr(*at, '%', (size_t)(sign - *at));
+    len = (size_t)((percent != NULL ? percent : sign) - *at);
+    if (len == 0 || len > CHAP_NAME_MAX)
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "URL: the user name has 1..%d bytes",
+                            CHAP_NAME_MAX);
+    memcpy(u->cfg.chap.name, *at, len);
+    u->cfg.chap.name[len] = '\0';
+    *at = sign + 1;
+    if (percent == NULL)
+        return 0;
+    u->has_secret = true;
+    return set_secret(&u->cfg.chap, percent + 1, (size_t)(sign - percent - 1), err);
+}
+
+/* /target[/lun], both already cut from the options */
+static int
+parse_path(struct api_url *u, char *path, struct lunette_error *err)
+{
+    char *slash;
+    struct lun lun;
+
+    if (*path == '\0')
+        return 0;
+    slash = strchr(path, '/');
+    if (slash != NULL) {
+        *slash++ = '\0';
+        if (*slash != '\0') {
+            if (lun_parse(slash, strlen(slash), &lun) < 0)
+                return bad(err, "the LUN is a number, or 0x and 16 hex digits", slash,
+                           strlen(slash));
+            lun_store(u->lun, lun);
+            u->has_lun = true;
+        }
+    }
+    u->has_target = true;
+    return iscsi_name_normalize(path, strlen(path), u->cfg.target_name, err);
+}
+
+static int
+parse(char *text, struct api_url *u, struct lunette_error *err)
+{
+    char *at = text + strlen(SCHEME), *end, *options, *path;
+    int r;
+
+    options = strchr(at, '?');
+    if (options != NULL)
+        *options++ = '\0';
+    path = strchr(at, '/');
+    end = path != NULL ? path : at + strlen(at);
+    if (path != NULL)
+        *path++ = '\0';
+    r = parse_user(u, &at, end, err);
+    if (r < 0)
+        return r;
+    r = portal_parse(at, strlen(at), &u->cfg.portal, err);
+    if (r < 0)
+        return lunette_fail_prefix(err, r, "URL");
+    u->cfg.portal.tpgt = -1;
+    if (path != NULL)
+        r = parse_path(u, path, err);
+    while (r == 0 && options != NULL && *options != '\0') {
+        char *next = strchr(options, '&');
+
+        if (next != NULL)
+            *next++ = '\0';
+        r = parse_option(u, options, err);
+        options = next;
+    }
+    return r;
+}
+
+int
+url_parse(const char *url, struct api_url *ret, struct lunette_error *err)
+{
+    size_t len = strlen(url);
+    char *text;
+    int r;
+
+    memset(ret, 0, sizeof(*ret));
+    if (strncmp(url, SCHEME, strlen(SCHEME)) != 0)
+        return bad(err, "want iscsi://host[:port]/target[/lun]", url, len);
+    if (len > 4096)
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "URL: longer than 4096 bytes");
+    login_config_init(&ret->cfg);
+    ret->cfg.offer.max_outstanding_r2t = 8;
+    lun_store(ret->lun, lun_from_number(0));
+    text = strdup(url);
+    if (text == NULL)
+        return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory");
+    r = parse(text, ret, err);
+    chap_wipe(text, len);
+    free(text);
+    if (r == 0 && ret->cfg.offer.first_burst > ret->cfg.offer.max_burst)
+        ret->cfg.offer.first_burst = ret->cfg.offer.max_burst;
+    if (r < 0)
+        url_wipe(ret);
+    return r;
+}
+
+void
+url_wipe(struct api_url *u)
+{
+    login_config_wipe(&u->cfg);
+    u->has_secret = false;
+}

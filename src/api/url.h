@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/* api/url.h - iscsi:// URLs into what to log in to.  See lunette-url(7). */
+#ifndef API_URL_H
+#define API_URL_H
+
+#include "login/login.h"
+
+struct api_url {
+    struct login_config cfg; /* holds secrets: url_wipe */
+    bool has_target, has_lun, has_isid, has_secret;
+    uint8_t lun[8];        /* as on the wire */
+    uint32_t timeout_ms;   /* of commands, 0: default */
+    uint32_t queue_depth;  /* 0: the host's */
+    uint64_t max_transfer; /* bytes, 0: default */
+    char chap_file[256];   /* "": none given */
+};
+
+/* Parses "iscsi://..." into *ret; transport values of cfg are the caller's to fill.  -EINVAL with
+ * what is wrong (never the secret); *ret is then wiped. */
+int url_parse(const char *url, struct api_url *ret, struct lunette_error *err);
+
+/* Takes credentials from the file named in the URL, LUNETTE_CHAP, or LUNETTE_CHAP_FILE where the
+ * URL has none.  A file holds "user:secret" in its first line and perhaps "user:secret" of the
+ * target (mutual) in its second; others must not be able to read it. */
+int url_credentials(struct api_url *u, struct lunette_error *err);
+
+void url_wipe(struct api_url *u);
+
+#endif

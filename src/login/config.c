@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: MIT */
+/* login/config.c - defaults and lint of a login's configuration. */
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "login/login.h"
+#include "wire/text.h"
+
+void
+login_config_init(struct login_config *cfg)
+{
+    *cfg = (struct login_config){
+        .expected_tpgt = -1,
+        .portal = {.port = ISCSI_PORT, .tpgt = -1},
+        .sock = {.nodelay = true, .keepalive = true},
+        .chap_algs = {CHAP_SHA3_256, CHAP_SHA256, CHAP_SHA1, CHAP_MD5},
+        .header_digest = "None",
+        .data_digest = "None",
+        .task_reporting = "",
+        .connect_timeout_ms = 15000,
+        .login_timeout_ms = 30000,
+        .teardown_timeout_ms = 5000,
+        .max_redirects = 8,
+        .max_retries = 2,
+        .retry_delay_ms = 1000,
+        .ping_interval_ms = 5000,
+        .ping_timeout_ms = 5000,
+        .abort_timeout_ms = 15000,
+        .lu_reset_timeout_ms = 30000,
+        .tgt_reset_timeout_ms = 30000,
+    };
+    params_init(&cfg->offer);
+    cfg->offer.initial_r2t = false;
+    cfg->offer.max_recv_dseg = 262144;
+    cfg->offer.max_burst = 16776192;
+    cfg->offer.first_burst = 262144;
+    cfg->offer.time2wait = 2;
+    cfg->offer.time2retain = 0; /* at recovery level 0 there is nothing to keep */
+}
+
+void
+login_config_wipe(struct login_config *cfg)
+{
+    chap_wipe(cfg->chap.secret, sizeof(cfg->chap.secret));
+    chap_wipe(cfg->mutual.secret, sizeof(cfg->mutual.secret));
+    cfg->chap.secret_len = cfg->mutual.secret_len = 0;
+}
+
+static int
+bad(struct lunette_error *err, const char *what)
+{
+    return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "%s", what);
+}
+
+static int
+check_name(char name[ISCSI_NAME_MAX + 1], const char *whose, struct lunette_error *err)
+{
+    char folded[ISCSI_NAME_MAX + 1];
+    int r = iscsi_name_normalize(name, strnlen(name, ISCSI_NAME_MAX + 1), folded, err);
+
+    if (r < 0)
+        return lunette_fail_prefix(err, r, "%s name", whose);
+    memcpy(name, folded, sizeof(folded));
+    return 0;
+}
+
+static int
+check_account(const struct login_account *a, bool allow_short, const char *whose,
+              struct lunette_error *err)
+{
+    size_t name_len = strnlen(a->name, sizeof(a->name));
+
+    if (name_len > CHAP_NAME_MAX || a->secret_len > CHAP_SECRET_MAX)
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                            "the %s CHAP name or secret is longer than 255 bytes", whose);
+    if (name_len == 0 && a->secret_len == 0)
+        return 0;
+    if (name_len == 0)
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                            "there is a %s CHAP secret but no name: give both", whose);
+    if (a->secret_len == 0)
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                            "there is a %s CHAP name but no secret: give both", whose);
+    /* RFC 7143 9.2.1 */
+    if (a->secret_len < CHAP_SECRET_MIN && !allow_short)
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                            "the %s CHAP secret has fewer than %d bytes, which RFC 7143 forbids: "
+                            "use a longer one, or allow short secrets explicitly",
+                            whose, CHAP_SECRET_MIN);
+    return 0;
+}
+
+static int
+check_auth(const struct login_config *cfg, struct lunette_error *err)
+{
+    int r = check_account(&cfg->chap, cfg->allow_short_secret, "initiator's", err);
+
+    if (r == 0)
+        r = check_account(&cfg->mutual, cfg->allow_short_secret, "target's", err);
+    if (r < 0)
+        return r;
+    if (cfg->mutual.name[0] != '\0' && cfg->chap.name[0] == '\0')
+        return bad(err, "mutual CHAP needs the initiator's own CHAP name and secret too");
+    if (cfg->auth_required && cfg->chap.name[0] == '\0')
+        return bad(err, "authentication is required, but there is no CHAP name and secret");
+    /* RFC 7143 9.2.1: one secret must not serve both directions. */
+    if (cfg->mutual.secret_len > 0 && chap_equal(cfg->chap.secret, cfg->chap.secret_len,
+                                                 cfg->mutual.secret, cfg->mutual.secret_len))
+        return bad(err, "the CHAP secrets of initiator and target are equal: RFC 7143 forbids it, "
+                        "since one side could then answer with the other's words");
+    if (cfg->chap.name[0] != '\0' && cfg->chap_algs[0] == 0)
+        return bad(err, "the list of CHAP algorithms is empty");
+    for (size_t i = 0; i < sizeof(cfg->chap_algs); i++) {
+        if (cfg->chap_algs[i] != 0 && chap_response_len(cfg->chap_algs[i]) == 0)
+            return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                                "CHAP algorithm %u is unknown: 5 (MD5), 6 (SHA1), 7 (SHA-256) "
+                                "and 8 (SHA3-256) can be used",
+                                cfg->chap_algs[i]);
+    }
+    return 0;
+}
+
+/* A list to offer: words of the key, none twice. */
+static int
+check_list(enum key_id id, const char *list, struct lunette_error *err)
+{
+    const struct key *k = key_get(id);
+    struct text_list l;
+    const char *item;
+    size_t len;
+
+    if (list[0] == '\0' || strnlen(list, LOGIN_LIST_MAX + 1) > LOGIN_LIST_MAX)
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "%s: the list to offer is %s",
+                            k->name, list[0] == '\0' ? "empty" : "too long");
+    text_list_init(&l, list, strlen(list));
+    while (text_list_next(&l, &item, &len)) {
+        if (len == 0 || !text_list_has(k->values, strlen(k->values), item, len))
+            return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "%s: \"%.*s\" is not one of %s",
+                                k->name, len > 60 ? 60 : (int)len, item, k->values);
+    }
+    return 0;
+}
+
+/* Each number of the offer must be in its key's range; the table knows it. */
+static int
+check_offer(const struct login_config *cfg, struct lunette_error *err)
+{
+    for (unsigned id = 0; id < KEY_COUNT; id++) {
+        const struct key *k = key_get((enum key_id)id);
+        struct key_value v;
+        char text[32];
+        int n;
+
+        if (k->type != KEY_TYPE_NUM || k->field < 0)
+            continue;
+        n = params_format(&cfg->offer, k, text, sizeof(text));
+        if (n < 0)
+            continue;
+        if (key_check_offer(k, text, (size_t)n, &v, NULL) < 0)
+            return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "%s=%s: want %llu..%llu",
+                                k->name, text, (unsigned long long)k->min,
+                                (unsigned long long)k->max);
+    }
+    if (cfg->offer.first_burst > cfg->offer.max_burst)
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                            "FirstBurstLength %u is larger than MaxBurstLength %u",
+                            cfg->offer.first_burst, cfg->offer.max_burst);
+    return 0;
+}
+
+/* A list made of None alone, though the transport could not do more, is fine; CRC32C alone is not.
+ */
+static int
+check_digest_caps(const struct login_config *cfg, struct lunette_error *err)
+{
+    if (!(cfg->caps & CAP_HDRDGST) && !text_list_has(cfg->header_digest, strlen(cfg->header_digest),
+                                                     TEXT_NONE, strlen(TEXT_NONE)))
+        return bad(err, "HeaderDigest: this transport cannot do CRC32C, so None must be allowed");
+    if (!(cfg->caps & CAP_DATADGST) &&
+        !text_list_has(cfg->data_digest, strlen(cfg->data_digest), TEXT_NONE, strlen(TEXT_NONE)))
+        return bad(err, "DataDigest: this transport cannot do CRC32C, so None must be allowed");
+    return 0;
+}
+
+static int
+check_lists(const struct login_config *cfg, struct lunette_error *err)
+{
+    int r = check_list(KEY_HEADER_DIGEST, cfg->header_digest, err);
+
+    if (r == 0)
+        r = check_list(KEY_DATA_DIGEST, cfg->data_digest, err);
+    if (r == 0)
+        r = check_digest_caps(cfg, err);
+    if (r < 0 || cfg->task_reporting[0] == '\0')
+        return r;
+    r = check_list(KEY_TASK_REPORTING, cfg->task_reporting, err);
+    if (r < 0)
+        return r;
+    /* RFC 7143 13.23 */
+    if (strstr(cfg->task_reporting, "RFC3720") == NULL ||
+        strstr(cfg->task_reporting, "ResponseFence") == NULL)
+        return bad(err, "TaskReporting: an offer holds at least RFC3720 and ResponseFence");
+    return 0;
+}
+
+int
+login_config_check(struct login_config *cfg, struct lunette_error *err)
+{
+    int r = check_name(cfg->initiator_name, "initiator", err);
+
+    if (r == 0 && cfg->target_name[0] != '\0')
+        r = check_name(cfg->target_name, "target", err);
+    if (r < 0)
+        return r;
+    if (cfg->target_name[0] == '\0' && !cfg->discovery)
+        return bad(err, "the target's name is missing");
+    if (strnlen(cfg->initiator_alias, sizeof(cfg->initiator_alias)) > LOGIN_ALIAS_MAX)
+        return bad(err, "the initiator's alias is longer than 255 bytes");
+    if ((cfg->isid[0] & 0xc0) == 0xc0) /* RFC 7143 11.12.5: T=11b */
+        return bad(err, "the ISID's type (its two upper bits) is the reserved one");
+    if (cfg->portal.host[0] == '\0' || cfg->portal.port == 0)
+        return bad(err, "the portal to connect to is missing");
+    if (cfg->transport[0] == '\0' || strnlen(cfg->transport, IPC_NAME_MAX) == IPC_NAME_MAX)
+        return bad(err, "the transport's name is missing or too long");
+    if (cfg->caps & CAP_LOGIN_OFFLOAD)
+        return bad(err, "this transport logs in by itself");
+    if (cfg->kind == LOGIN_ADD_CONN && cfg->tsih == 0)
+        return bad(err, "adding a connection needs the session's TSIH");
+    if (cfg->connect_timeout_ms == 0 || cfg->login_timeout_ms == 0 || cfg->teardown_timeout_ms == 0)
+        return bad(err, "time limits of a login must not be 0");
+    if (cfg->max_redirects > LOGIN_REDIRECTS_MAX)
+        return bad(err, "more than 16 redirections are not followed");
+    r = check_auth(cfg, err);
+    if (r == 0)
+        r = check_lists(cfg, err);
+    return r < 0 ? r : check_offer(cfg, err);
+}
+
+void
+login_isid_random(struct loop *loop, uint8_t isid[LOGIN_ISID_LEN])
+{
+    uint64_t r = loop_random(loop);
+
+    for (size_t i = 0; i < LOGIN_ISID_LEN; i++)
+        isid[i] = (uint8_t)(r >> (8 * i));
+    isid[0] = 0x80; /* T=10b: the 24 bits after it and the qualifier are random */
+}

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: MIT */
+/* login/connect.c - step one of a login: a transport connection, and where to after a redirection.
+ *
+ * Transports with CAP_BIND_DESCRIPTOR get a socket that is connected here; the
+ * others connect by themselves (EP_CONNECT, EP_POLL).
+ */
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "login/task.h"
+
+static bool
+by_socket(const struct iscsi_login *l)
+{
+    return l->cfg.caps & CAP_BIND_DESCRIPTOR;
+}
+
+static const char *
+where(const struct iscsi_login *l, char buf[PORTAL_TEXT_MAX])
+{
+    return portal_format(&l->portal, buf, PORTAL_TEXT_MAX);
+}
+
+static void
+connect_failed(struct iscsi_login *l, int errnum, const char *what)
+{
+    char buf[PORTAL_TEXT_MAX];
+
+    if (errnum == ETIMEDOUT)
+        (void)lunette_fail(login_err(l), -ETIMEDOUT, LUNETTE_DOM_CONNECT, ETIMEDOUT,
+                           "%s %s: no answer in time (%u ms for %d addresses)", what, where(l, buf),
+                           l->cfg.connect_timeout_ms, l->naddrs);
+    else
+        (void)lunette_fail(login_err(l), -errnum, LUNETTE_DOM_CONNECT, (uint32_t)errnum,
+                           "%s %s: %s", what, where(l, buf), strerror(errnum));
+    login_post(l, LOGIN_EV_FAIL);
+}
+
+static void
+on_resolved(void *user, int err, const struct sock_addr *addr, int count)
+{
+    struct iscsi_login *l = user;
+
+    l->resolving = NULL;
+    if (err < 0 || count < 1) {
+        connect_failed(l, err < 0 ? -err : ENOENT, "cannot find the address of");
+        return;
+    }
+    if (count > LOOP_RESOLVE_MAX)
+        count = LOOP_RESOLVE_MAX;
+    memcpy(l->addrs, addr, (size_t)count * sizeof(addr[0]));
+    l->naddrs = count;
+    l->iaddr = -1;
+    login_post(l, LOGIN_EV_RESOLVED);
+}
+
+void
+login_iscsi_conn_connect(struct iscsi_login *l)
+{
+    uint64_t limit = l->cfg.connect_timeout_ms * LOOP_NS_PER_MS;
+    int r;
+
+    TRACE(l->loop, iscsi_conn_connect, l->sid, l->portal.port);
+    l->err = (struct lunette_error){.code = 0};
+    l->after = LOGIN_AFTER_GIVE_UP;
+    l->naddrs = 0;
+    assert(l->nvisited <= LOGIN_REDIRECTS_MAX);
+    l->visited[l->nvisited++] = l->portal;
+    l->connect_until_ns = l->loop->now_ns + limit;
+    r = nego_init(&l->nego, &l->cfg, l->ctl);
+    if (r == 0)
+        r = loop_resolve(l->loop, l->portal.host, l->portal.port, on_resolved, l, &l->resolving);
+    if (r < 0) {
+        l->resolving = NULL;
+        connect_failed(l, -r, "cannot look up");
+        return;
+    }
+    loop_timer_start(l->loop, &l->step, limit);
+}
+
+void
+login_resolve_expired(struct iscsi_login *l)
+{
+    connect_failed(l, ETIMEDOUT, "cannot look up");
+}
+
+/* ---- sockets ------------------------------------------------------------------------------- */
+
+static void
+on_connected(void *user, int err)
+{
+    struct iscsi_login *l = user;
+
+    TRACE(l->loop, session_conn_poll, l->sid, err);
+    if (err == 0) {
+        login_post(l, LOGIN_EV_CONNECTED);
+        return;
+    }
+    l->connect_errno = -err;
+    stream_close(l->stream);
+    l->stream = NULL;
+    login_post(l, LOGIN_EV_NEXT);
+}
+
+/* Nothing is read here: what comes, or the end, is for whoever adopts the descriptor. */
+static void
+on_readiness(void *user)
+{
+    (void)user;
+}
+
+static const struct stream_events stream_events = {
+    .connected = on_connected, .readable = on_readiness, .writable = on_readiness};
+
+static int
+connect_socket(struct iscsi_login *l)
+{
+    int r =
+        stream_connect(l->loop, &l->addrs[l->iaddr], &l->cfg.sock, &stream_events, l, &l->stream);
+
+    if (r < 0)
+        l->stream = NULL;
+    return r;
+}
+
+/* ---- endpoints ----------------------------------------------------------------------------- */
+
+static void
+ep_drop(struct iscsi_login *l)
+{
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_TRANSPORT_EP_DISCONNECT, .ep = l->ep};
+
+    l->attempt_over = false;
+    if (l->ep == 0)
+        return;
+    l->ep = 0;
+    if (login_request(l, &ev, NULL, 0, login_on_reply))
+        login_post(l, LOGIN_EV_NEXT);
+}
+
+static void
+ep_failed(struct iscsi_login *l, int err)
+{
+    l->connect_errno = -err;
+    if (l->ep != 0)
+        ep_drop(l);
+    else
+        login_post(l, LOGIN_EV_NEXT);
+}
+
+/* One reply of EP_CONNECT or EP_POLL, which may be late: then only what it made counts. */
+static bool
+ep_still_wanted(struct iscsi_login *l)
+{
+    assert(l->pending > 0);
+    l->pending--;
+    if (l->state == LOGIN_CONNECT)
+        return true;
+    if (l->pending == 0)
+        login_post(l, LOGIN_EV_REPLIED);
+    return false;
+}
+
+static void
+on_ep_poll(void *user, const struct iscsi_reply *rep)
+{
+    struct iscsi_login *l = user;
+
+    if (!ep_still_wanted(l))
+        return;
+    TRACE(l->loop, session_conn_poll, l->sid, rep->err < 0 ? rep->err : rep->r.value);
+    if (rep->err < 0)
+        ep_failed(l, rep->err);
+    else if (rep->r.value > 0)
+        login_post(l, LOGIN_EV_CONNECTED);
+    else if (l->attempt_over)
+        ep_failed(l, -ETIMEDOUT);
+    else
+        loop_timer_start(l->loop, &l->poll, LOGIN_EP_POLL_MS * LOOP_NS_PER_MS);
+}
+
+static void
+ep_poll(struct iscsi_login *l)
+{
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_TRANSPORT_EP_POLL, .ep = l->ep};
+
+    (void)login_request(l, &ev, NULL, 0, on_ep_poll);
+}
+
+static void
+on_poll_timer(struct loop_timer *t)
+{
+    struct iscsi_login *l = container_of(t, struct iscsi_login, poll);
+
+    ep_poll(l);
+}
+
+static void
+on_ep_connect(void *user, const struct iscsi_reply *rep)
+{
+    struct iscsi_login *l = user;
+
+    if (rep->err == 0)
+        l->ep = rep->r.ep;
+    if (!ep_still_wanted(l))
+        return;
+    if (rep->err < 0)
+        ep_failed(l, rep->err);
+    else if (l->attempt_over)
+        ep_failed(l, -ETIMEDOUT);
+    else
+        ep_poll(l);
+}
+
+static void
+connect_ep(struct iscsi_login *l)
+{
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_TRANSPORT_EP_CONNECT};
+
+    memcpy(ev.u.ep_connect.transport, l->cfg.transport, sizeof(ev.u.ep_connect.transport));
+    ev.u.ep_connect.to = l->addrs[l->iaddr];
+    (void)login_request(l, &ev, NULL, 0, on_ep_connect);
+}
+
+/* ---- both ---------------------------------------------------------------------------------- */
+
+/* Each address in turn; those to come get their share of the time left. */
+void
+login_connect_next(struct iscsi_login *l)
+{
+    uint64_t now = l->loop->now_ns, left;
+    int r;
+
+    if (++l->iaddr >= l->naddrs || now >= l->connect_until_ns) {
+        connect_failed(l, l->iaddr >= l->naddrs ? l->connect_errno : ETIMEDOUT,
+                       "cannot connect to");
+        return;
+    }
+    left = (l->connect_until_ns - now) / (uint64_t)(l->naddrs - l->iaddr);
+    loop_timer_start(l->loop, &l->step, left);
+    l->attempt_over = false;
+    if (!by_socket(l)) {
+        connect_ep(l);
+        return;
+    }
+    r = connect_socket(l);
+    if (r < 0) {
+        l->connect_errno = -r;
+        login_post(l, LOGIN_EV_NEXT);
+    }
+}
+
+void
+login_connect_expired(struct iscsi_login *l)
+{
+    l->connect_errno = ETIMEDOUT;
+    if (by_socket(l)) {
+        stream_close(l->stream);
+        l->stream = NULL;
+        login_post(l, LOGIN_EV_NEXT);
+        return;
+    }
+    loop_timer_stop(l->loop, &l->poll);
+    if (l->pending > 0)
+        l->attempt_over = true;
+    else
+        ep_drop(l);
+}
+
+void
+login_connect_init(struct iscsi_login *l)
+{
+    loop_timer_init(&l->poll, on_poll_timer);
+}
+
+void
+login_connect_stop(struct iscsi_login *l)
+{
+    loop_timer_stop(l->loop, &l->poll);
+    if (l->resolving != NULL)
+        loop_resolve_cancel(l->loop, l->resolving);
+    if (l->stream != NULL)
+        stream_close(l->stream);
+    l->resolving = NULL;
+    l->stream = NULL;
+}
+
+/* ---- redirection (LGN-16, LGN-17) ---------------------------------------------------------- */
+
+static bool
+was_there(const struct iscsi_login *l, const struct portal *p)
+{
+    for (uint32_t i = 0; i < l->nvisited; i++) {
+        if (portal_same(&l->visited[i], p))
+            return true;
+    }
+    return false;
+}
+
+void
+login_redirect(struct iscsi_login *l)
+{
+    const struct portal *to = NULL;
+    char buf[PORTAL_TEXT_MAX];
+
+    for (uint32_t i = 0; to == NULL && i < l->nego.naddresses; i++) {
+        if (!was_there(l, &l->nego.addresses[i]))
+            to = &l->nego.addresses[i];
+    }
+    if (to == NULL) {
+        (void)lunette_fail(&l->err, -ELOOP, LUNETTE_DOM_LOGIN, l->status,
+                           "the target redirects in a circle: %s sends us back to where we came "
+                           "from",
+                           where(l, buf));
+    } else if (l->redirects >= l->cfg.max_redirects) {
+        (void)lunette_fail(&l->err, -ELOOP, LUNETTE_DOM_LOGIN, l->status,
+                           "the target redirects again and again: %s is not followed after %u hops",
+                           portal_format(to, buf, sizeof(buf)), l->redirects);
+    } else {
+        bool from_base = portal_same(&l->portal, &l->base);
+
+        l->redirects++;
+        l->portal = *to;
+        if (l->status == ISCSI_LOGIN_MOVED_PERMANENTLY && from_base)
+            l->base = *to;
+        l->after = LOGIN_AFTER_AGAIN;
+    }
+    login_drain(l);
+}

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT */
+#include "login/ctl.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct call {
+    struct list node;
+    uint64_t seq;
+    void (*fn)(void *user, const struct iscsi_reply *rep);
+    void *user;
+};
+
+struct ctl {
+    struct loop *loop;
+    struct ipc *ipc;
+    struct list calls;   /* in the order sent: the reply looked for is near the front */
+    struct list watches; /* last added first */
+    struct list orphans;
+    struct list challenges;
+    struct ctl_stats stats;
+};
+
+static void
+on_reply(void *user, const struct iscsi_reply *rep)
+{
+    struct ctl *ctl = user;
+
+    LIST_FOREACH (n, &ctl->calls) {
+        struct call *c = container_of(n, struct call, node);
+
+        if (c->seq != rep->seq)
+            continue;
+        ctl->stats.replies++;
+        list_del(&c->node);
+        c->fn(c->user, rep);
+        free(c);
+        return;
+    }
+    ctl->stats.stray_replies++;
+}
+
+static void
+on_event(void *user, const struct iscsi_kevent *ev, const void *data)
+{
+    ctl_dispatch(user, ev, data);
+}
+
+static const struct ipc_events ctl_events = {.reply = on_reply, .event = on_event};
+
+int
+ctl_new(struct loop *loop, struct ipc *ipc, struct ctl **ret)
+{
+    struct ctl *ctl = calloc(1, sizeof(*ctl));
+
+    if (ctl == NULL)
+        return -ENOMEM;
+    ctl->loop = loop;
+    ctl->ipc = ipc;
+    list_init(&ctl->calls);
+    list_init(&ctl->watches);
+    list_init(&ctl->orphans);
+    list_init(&ctl->challenges);
+    ipc->ev = &ctl_events;
+    ipc->ev_user = ctl;
+    *ret = ctl;
+    return 0;
+}
+
+void
+ctl_free(struct ctl **pctl)
+{
+    struct ctl *ctl = *pctl;
+    struct list *n;
+
+    if (ctl == NULL)
+        return;
+    *pctl = NULL;
+    while ((n = list_pop_front(&ctl->orphans)) != NULL) {
+        struct ctl_orphan *o = container_of(n, struct ctl_orphan, node);
+
+        o->destroy(o);
+    }
+    while ((n = list_pop_front(&ctl->calls)) != NULL)
+        free(container_of(n, struct call, node));
+    while (list_pop_front(&ctl->watches) != NULL)
+        ;
+    ctl->ipc->ev = NULL;
+    ctl->ipc->ev_user = NULL;
+    free(ctl);
+}
+
+struct loop *
+ctl_loop(const struct ctl *ctl)
+{
+    return ctl->loop;
+}
+
+const struct ctl_stats *
+ctl_get_stats(const struct ctl *ctl)
+{
+    return &ctl->stats;
+}
+
+bool
+ctl_idle(const struct ctl *ctl)
+{
+    return list_empty(&ctl->calls) && list_empty(&ctl->orphans);
+}
+
+int
+ctl_request(struct ctl *ctl, struct iscsi_uevent *ev, const void *data, uint32_t data_len,
+            void (*fn)(void *user, const struct iscsi_reply *rep), void *user)
+{
+    struct call *c = malloc(sizeof(*c));
+    int r;
+
+    assert(ev->type != ISCSI_UEVENT_UNKNOWN && ev->type < ISCSI_UEVENT_COUNT);
+    assert(data_len <= IPC_PDU_DATA_MAX);
+    if (c == NULL)
+        return -ENOMEM;
+    r = ipc_request(ctl->ipc, ev, data, data_len);
+    if (r < 0) {
+        free(c);
+        return r;
+    }
+    ctl->stats.requests++;
+    *c = (struct call){.seq = ev->seq, .fn = fn, .user = user};
+    list_push_back(&ctl->calls, &c->node);
+    return 0;
+}
+
+void
+ctl_watch_init(struct ctl_watch *w,
+               void (*fn)(struct ctl_watch *w, const struct iscsi_kevent *ev, const void *data))
+{
+    *w = (struct ctl_watch){.fn = fn};
+    list_init(&w->node);
+}
+
+void
+ctl_watch_add(struct ctl *ctl, struct ctl_watch *w, uint32_t sid, uint16_t cid)
+{
+    assert(w->fn != NULL);
+    assert(list_empty(&w->node));
+    w->sid = sid;
+    w->cid = cid;
+    list_push_front(&ctl->watches, &w->node);
+}
+
+void
+ctl_watch_del(struct ctl_watch *w)
+{
+    list_del(&w->node);
+}
+
+void
+ctl_dispatch(struct ctl *ctl, const struct iscsi_kevent *ev, const void *data)
+{
+    LIST_FOREACH (n, &ctl->watches) {
+        struct ctl_watch *w = container_of(n, struct ctl_watch, node);
+
+        if (w->sid == ev->sid && w->cid == ev->cid) {
+            ctl->stats.events++;
+            w->fn(w, ev, data);
+            return;
+        }
+    }
+    ctl->stats.stray_events++;
+}
+
+void
+ctl_adopt(struct ctl *ctl, struct ctl_orphan *o)
+{
+    list_push_back(&ctl->orphans, &o->node);
+}
+
+void
+ctl_challenge_add(struct ctl *ctl, struct ctl_challenge *c)
+{
+    list_push_back(&ctl->challenges, &c->node);
+}
+
+bool
+ctl_challenge_is_ours(const struct ctl *ctl, const uint8_t *bytes, size_t len)
+{
+    while (len > CTL_CHALLENGE_LEN && bytes[0] == 0) {
+        bytes++;
+        len--;
+    }
+    if (len != CTL_CHALLENGE_LEN)
+        return false;
+    LIST_FOREACH (n, &ctl->challenges) {
+        const struct ctl_challenge *c = container_of(n, struct ctl_challenge, node);
+
+        if (memcmp(c->bytes, bytes, CTL_CHALLENGE_LEN) == 0)
+            return true;
+    }
+    return false;
+}

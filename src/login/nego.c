@@ -1,0 +1,431 @@
+/* SPDX-License-Identifier: MIT */
+/* login/nego.c - what a login asks and how it reads the answers; the rules of single keys are in
+ * wire/keys.h, the framing of responses in response.c. */
+#include "login/nego.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TEXT_START 1024u
+
+static const char *
+offer_list(const struct nego *n, enum key_id id)
+{
+    if (id == KEY_HEADER_DIGEST)
+        return n->cfg->caps & CAP_HDRDGST ? n->cfg->header_digest : TEXT_NONE;
+    if (id == KEY_DATA_DIGEST)
+        return n->cfg->caps & CAP_DATADGST ? n->cfg->data_digest : TEXT_NONE;
+    return id == KEY_TASK_REPORTING ? n->cfg->task_reporting : NULL;
+}
+
+/* Our value of k as text: what is offered, or held against the target's proposal. */
+static void
+our_value(const struct nego *n, const struct key *k, char *buf, size_t size)
+{
+    const char *list = offer_list(n, k->id);
+
+    if (list != NULL && list[0] != '\0') {
+        size_t len = strlen(list);
+
+        assert(len < size);
+        memcpy(buf, list, len + 1);
+    } else if (params_format(&n->offer, k, buf, size) < 0) {
+        buf[0] = '\0';
+    }
+}
+
+static bool
+is_iser_key(enum key_id id)
+{
+    return id == KEY_RDMA_EXTENSIONS || id == KEY_TARGET_RECV_DSEG ||
+           id == KEY_INITIATOR_RECV_DSEG || id == KEY_MAX_UNEXPECTED_PDUS ||
+           id == KEY_MAX_AHS_LENGTH || id == KEY_TAGGED_SOLICITED_ONLY ||
+           id == KEY_ISER_HELLO_REQUIRED;
+}
+
+/* Is k among what we send in the operational stage? */
+static bool
+offers(const struct nego *n, const struct key *k)
+{
+    if (k->field < 0 || k->stage != KEY_STAGE_OPER || k->use_initiator == 0 ||
+        k->result == KEY_RESULT_REJECT || k->result == KEY_RESULT_QUERY)
+        return false;
+    if ((k->use_initiator & KEY_USE_LEADING) && n->cfg->kind == LOGIN_ADD_CONN)
+        return false; /* LGN-13 */
+    if (is_iser_key(k->id) && !n->offer.rdma_extensions)
+        return false;
+    if (k->id == KEY_TASK_REPORTING && n->cfg->task_reporting[0] == '\0')
+        return false;
+    if (k->id == KEY_PROTOCOL_LEVEL && !n->cfg->offer_protocol_level)
+        return false;
+    return !key_irrelevant(k, n->cfg->discovery, &n->offer); /* KEY-15 */
+}
+
+/* What the transport cannot do is not offered. */
+static void
+lower_offer(struct nego *n)
+{
+    struct iscsi_params *o = &n->offer;
+    uint32_t caps = n->cfg->caps, limit = n->cfg->max_recv_dlength;
+
+    *o = n->cfg->offer;
+    if (limit > 0 && o->max_recv_dseg > limit)
+        o->max_recv_dseg = limit < 512 ? 512 : limit;
+    if (!(caps & CAP_MULTI_R2T))
+        o->max_outstanding_r2t = 1;
+    if (!(caps & CAP_MULTI_CONN))
+        o->max_connections = 1;
+    if (o->erl >= 2 && !(caps & CAP_RECOVERY_L2))
+        o->erl = 1;
+    if ((o->erl == 1 && !(caps & CAP_RECOVERY_L1)) || n->cfg->discovery)
+        o->erl = 0;
+    if (o->erl > 0 && o->data_sequence_in_order) /* 13.19 */
+        o->max_outstanding_r2t = 1;
+    o->session_type = n->cfg->discovery ? ISCSI_SESSION_DISCOVERY : ISCSI_SESSION_NORMAL;
+    o->task_reporting = ISCSI_TASK_RFC3720;
+    if (!n->cfg->offer_protocol_level)
+        o->protocol_level = 1;
+}
+
+int
+nego_init(struct nego *n, const struct login_config *cfg, struct ctl *ctl)
+{
+    *n = (struct nego){.cfg = cfg, .loop = ctl_loop(ctl), .tpgt = -1};
+    auth_init(&n->auth, cfg, ctl);
+    params_init(&n->params);
+    n->params.session_type = cfg->discovery ? ISCSI_SESSION_DISCOVERY : ISCSI_SESSION_NORMAL;
+    lower_offer(n);
+    n->csg = ISCSI_STAGE_SECURITY;
+    n->in.buf = malloc(TEXT_START);
+    n->out.buf = malloc(TEXT_START);
+    n->unknown = malloc(NEGO_UNKNOWN_MAX * sizeof(n->unknown[0]));
+    n->in.size = n->out.size = TEXT_START;
+    if (n->in.buf == NULL || n->out.buf == NULL || n->unknown == NULL) {
+        nego_fini(n);
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+void
+nego_fini(struct nego *n)
+{
+    if (n->cfg == NULL)
+        return;
+    auth_fini(&n->auth);
+    if (n->in.buf != NULL)
+        chap_wipe(n->in.buf, n->in.size);
+    if (n->out.buf != NULL)
+        chap_wipe(n->out.buf, n->out.size);
+    free(n->in.buf);
+    free(n->out.buf);
+    free(n->unknown);
+    *n = (struct nego){.cfg = NULL};
+}
+
+int
+nego_put(struct nego *n, const char *key, const char *value, size_t len, struct lunette_error *err)
+{
+    while (text_put_len(&n->out, key, value, len) < 0) {
+        size_t size = n->out.size * 2;
+        char *p;
+
+        if (size > NEGO_TEXT_MAX)
+            return lunette_fail(err, -EPROTO, LUNETTE_DOM_PROTO, ISCSI_REJECT_PROTOCOL_ERROR,
+                                "the target asks for more answers than fit into %u bytes",
+                                NEGO_TEXT_MAX);
+        p = malloc(size); /* not realloc: the old text may hold authentication keys */
+        if (p == NULL)
+            return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "out of memory");
+        memcpy(p, n->out.buf, n->out.len);
+        chap_wipe(n->out.buf, n->out.size);
+        free(n->out.buf);
+        n->out.buf = p;
+        n->out.size = size;
+    }
+    return 0;
+}
+
+/* LGN-03 */
+static int
+put_names(struct nego *n, struct lunette_error *err)
+{
+    const struct login_config *c = n->cfg;
+    const char *type = c->discovery ? "Discovery" : "Normal";
+    int r = nego_put(n, "InitiatorName", c->initiator_name, strlen(c->initiator_name), err);
+
+    if (r == 0 && c->initiator_alias[0] != '\0' && c->kind != LOGIN_ADD_CONN)
+        r = nego_put(n, "InitiatorAlias", c->initiator_alias, strlen(c->initiator_alias), err);
+    if (r == 0 && c->target_name[0] != '\0')
+        r = nego_put(n, "TargetName", c->target_name, strlen(c->target_name), err);
+    if (r == 0 && c->kind != LOGIN_ADD_CONN)
+        r = nego_put(n, "SessionType", type, strlen(type), err);
+    n->first_sent = true;
+    return r;
+}
+
+static int
+put_offer(struct nego *n, const struct key *k, struct lunette_error *err)
+{
+    char value[KEY_ANSWER_SIZE];
+
+    if (!offers(n, k) || key_set_has(&n->seen, k->id))
+        return 0;
+    our_value(n, k, value, sizeof(value));
+    (void)key_set_add(&n->offered, k);
+    return nego_put(n, k->name, value, strlen(value), err);
+}
+
+static int
+put_offers(struct nego *n, struct lunette_error *err)
+{
+    int r = put_offer(n, key_get(KEY_RDMA_EXTENSIONS), err); /* RFC 7145 6.3: the first */
+
+    for (unsigned id = 0; r == 0 && id < KEY_COUNT; id++) {
+        if (id != KEY_RDMA_EXTENSIONS)
+            r = put_offer(n, key_get((enum key_id)id), err);
+    }
+    n->offers_sent = true;
+    return r;
+}
+
+/* Adds to the answers that are in n->out already. */
+static int
+build(struct nego *n, struct lunette_error *err)
+{
+    int r = 0;
+
+    if (++n->exchanges > NEGO_EXCHANGES_MAX)
+        return lunette_fail(err, -EPROTO, LUNETTE_DOM_PROTO, ISCSI_REJECT_PROTOCOL_ERROR,
+                            "the target negotiates without end: %u exchanges", NEGO_EXCHANGES_MAX);
+    if (!n->first_sent)
+        r = put_names(n, err);
+    if (r < 0)
+        return r;
+    if (n->csg == ISCSI_STAGE_SECURITY)
+        return auth_send(&n->auth, n, &n->want_transit, err);
+    n->want_transit = true;
+    return n->offers_sent ? 0 : put_offers(n, err);
+}
+
+/* ITT, CmdSN and ExpStatSN are the data plane's. */
+static void
+iscsi_make_login_pdu(const struct nego *n, struct bhs_login_req *hdr, unsigned flag, uint32_t len)
+{
+    unsigned nsg = 0;
+
+    if (flag == ISCSI_LOGIN_TRANSIT)
+        nsg = n->csg == ISCSI_STAGE_SECURITY ? ISCSI_STAGE_OPERATIONAL : ISCSI_STAGE_FFP;
+    bhs_init(hdr, ISCSI_OP_LOGIN_REQ | ISCSI_OP_IMMEDIATE, bhs_login_flags(n->csg, nsg, flag));
+    hdr->dseg_len = put24(len);
+    memcpy(hdr->isid, n->cfg->isid, sizeof(hdr->isid));
+    hdr->tsih = put16(n->cfg->kind == LOGIN_ADD_CONN ? n->cfg->tsih : 0);
+    hdr->cid = put16(n->cfg->cid);
+    TRACE(n->loop, iscsi_make_login_pdu, hdr->flags, len);
+}
+
+int
+nego_request(struct nego *n, struct bhs_login_req *hdr, const void **data, uint32_t *len,
+             struct lunette_error *err)
+{
+    size_t left;
+    int r;
+
+    assert(n->csg != ISCSI_STAGE_FFP);
+    if (++n->pdus > NEGO_PDUS_MAX)
+        return lunette_fail(err, -EPROTO, LUNETTE_DOM_PROTO, ISCSI_REJECT_PROTOCOL_ERROR,
+                            "the target negotiates without end: %u PDUs", NEGO_PDUS_MAX);
+    *data = NULL;
+    *len = 0;
+    n->transit = n->continuing = false;
+    if (n->gathering) { /* TNG-03: nothing but "go on" */
+        iscsi_make_login_pdu(n, hdr, 0, 0);
+        return 0;
+    }
+    if (n->out_sent == 0) {
+        r = build(n, err);
+        if (r < 0)
+            return r;
+    }
+    left = n->out.len - n->out_sent;
+    *data = n->out.buf + n->out_sent;
+    if (left > ISCSI_LOGIN_DSEG_MAX) {
+        *len = ISCSI_LOGIN_DSEG_MAX;
+        n->continuing = true;
+        iscsi_make_login_pdu(n, hdr, ISCSI_LOGIN_CONTINUE, *len);
+    } else {
+        *len = (uint32_t)left;
+        n->transit = n->want_transit;
+        iscsi_make_login_pdu(n, hdr, n->transit ? ISCSI_LOGIN_TRANSIT : 0, *len);
+    }
+    n->out_sent += *len;
+    return 0;
+}
+
+/* ---- the target's keys --------------------------------------------------------------------- */
+
+static int
+proto(struct lunette_error *err, const struct text_pair *p, const char *what)
+{
+    return lunette_fail(err, -EPROTO, LUNETTE_DOM_PROTO, ISCSI_REJECT_PROTOCOL_ERROR,
+                        "login: the target's key %.*s %s", (int)p->key_len, p->key, what);
+}
+
+/* Answered NotUnderstood, but not where the target has ended the stage: it cannot expect any. */
+static int
+take_unknown(struct nego *n, const struct text_pair *p, bool transit, struct lunette_error *err)
+{
+    uint64_t hash = 14695981039346656037u;
+    char name[TEXT_KEY_MAX + 1];
+
+    for (size_t i = 0; i < p->key_len; i++)
+        hash = (hash ^ (uint8_t)p->key[i]) * 1099511628211u;
+    for (uint32_t i = 0; i < n->nunknown; i++) {
+        if (n->unknown[i] == hash)
+            return proto(err, p, "came twice");
+    }
+    if (n->nunknown == NEGO_UNKNOWN_MAX)
+        return proto(err, p, "is one unknown key too many");
+    n->unknown[n->nunknown++] = hash;
+    if (transit || text_word(p->value, p->value_len) != TEXT_WORD_OTHER)
+        return 0;
+    assert(p->key_len <= TEXT_KEY_MAX);
+    memcpy(name, p->key, p->key_len);
+    name[p->key_len] = '\0';
+    return nego_put(n, name, TEXT_NOT_UNDERSTOOD, strlen(TEXT_NOT_UNDERSTOOD), err);
+}
+
+static int
+take_declaration(struct nego *n, const struct key *k, const struct text_pair *p,
+                 struct lunette_error *err)
+{
+    struct key_value v;
+    int r = key_check_offer(k, p->value, p->value_len, &v, err);
+
+    if (r < 0)
+        return r == -EPROTO ? r : proto(err, p, "has no legal value");
+    params_set(&n->params, k, &v);
+    if (k->id == KEY_TARGET_PORTAL_GROUP_TAG) {
+        n->tpgt = (int32_t)v.num;
+    } else if (k->id == KEY_TARGET_ALIAS) {
+        memcpy(n->target_alias, p->value, p->value_len); /* <= 255: key_check_offer */
+        n->target_alias[p->value_len] = '\0';
+    }
+    return 0;
+}
+
+static int
+take_answer(struct nego *n, const struct key *k, const struct text_pair *p,
+            struct lunette_error *err)
+{
+    char offer[KEY_ANSWER_SIZE];
+    struct key_value v;
+    int r;
+
+    our_value(n, k, offer, sizeof(offer));
+    r = key_check_answer(k, offer, p->value, p->value_len, &v, err);
+    if (r < 0)
+        return r;
+    if (v.outcome == KEY_AGREED)
+        params_set(&n->params, k, &v);
+    return 0;
+}
+
+static int
+take_proposal(struct nego *n, const struct key *k, const struct text_pair *p,
+              struct lunette_error *err)
+{
+    char ours[KEY_ANSWER_SIZE], answer[KEY_ANSWER_SIZE];
+    struct key_value v;
+    int r;
+
+    n->answer_due = true;
+    if (key_irrelevant(k, n->cfg->discovery, &n->params))
+        return nego_put(n, k->name, TEXT_IRRELEVANT, strlen(TEXT_IRRELEVANT), err);
+    our_value(n, k, ours, sizeof(ours));
+    r = key_answer(k, p->value, p->value_len, ours, answer, &v, err);
+    if (r < 0)
+        return r;
+    if (v.outcome == KEY_AGREED)
+        params_set(&n->params, k, &v);
+    return answer[0] == '\0' ? 0 : nego_put(n, k->name, answer, strlen(answer), err);
+}
+
+static bool
+is_auth_key(enum key_id id)
+{
+    static_assert(KEY_CHAP_R - KEY_AUTH_METHOD == 5, "struct auth_keys has one place for each");
+    return id >= KEY_AUTH_METHOD && id <= KEY_CHAP_R;
+}
+
+static void
+keep_auth_key(struct auth_keys *a, enum key_id id, const struct text_pair *p)
+{
+    struct text_pair *at[] = {&a->method, &a->chap_a, &a->chap_i,
+                              &a->chap_c, &a->chap_n, &a->chap_r};
+
+    *at[id - KEY_AUTH_METHOD] = *p;
+    a->have |= 1u << (id - KEY_AUTH_METHOD);
+}
+
+int
+nego_take_pair(struct nego *n, const struct text_pair *p, bool transit, struct auth_keys *auth,
+               struct lunette_error *err)
+{
+    const struct key *k = key_find(p->key, p->key_len);
+    struct key_context ctx = {
+        .from_target = true,
+        .leading = n->cfg->kind != LOGIN_ADD_CONN,
+        .discovery = n->cfg->discovery,
+        .stage = n->csg == ISCSI_STAGE_SECURITY ? KEY_STAGE_SEC : KEY_STAGE_OPER,
+    };
+    int r;
+
+    if (k == NULL)
+        return take_unknown(n, p, transit, err);
+    r = key_check_context(k, &ctx, err); /* LGN-11, LGN-13 */
+    if (r < 0)
+        return r;
+    if (!key_set_add(&n->seen, k)) /* TNG-13 */
+        return proto(err, p, "came twice");
+    if (is_auth_key(k->id)) {
+        keep_auth_key(auth, k->id, p);
+        return 0;
+    }
+    if (k->id == KEY_TARGET_ADDRESS)
+        return 0; /* means something in redirections only */
+    if (k->result == KEY_RESULT_DECLARE)
+        return take_declaration(n, k, p, err);
+    if (key_set_has(&n->offered, k->id))
+        return take_answer(n, k, p, err);
+    return take_proposal(n, k, p, err);
+}
+
+/* The last response has come: is all of it agreed? */
+int
+nego_conclude(struct nego *n, struct lunette_error *err)
+{
+    for (unsigned id = 0; id < KEY_COUNT; id++) {
+        const struct key *k = key_get((enum key_id)id);
+        char offer[KEY_ANSWER_SIZE];
+        struct key_value v;
+
+        if (!key_set_has(&n->offered, k->id) || key_set_has(&n->seen, k->id) ||
+            k->result == KEY_RESULT_DECLARE || (k->flags & KEY_FLAG_LATER))
+            continue;
+        our_value(n, k, offer, sizeof(offer));
+        if (!key_answer_optional(k, offer)) /* TNG-07 */
+            return lunette_fail(err, -EPROTO, LUNETTE_DOM_PROTO, ISCSI_REJECT_PROTOCOL_ERROR,
+                                "login: the target ended the negotiation without an answer to "
+                                "%s=%s",
+                                k->name, offer);
+        if (key_check_answer(k, offer, offer, strlen(offer), &v, NULL) == 0)
+            params_set(&n->params, k, &v);
+    }
+    n->params.max_recv_dseg = n->offer.max_recv_dseg;
+    if (n->cfg->discovery)
+        n->params.erl = 0; /* KEY-09 */
+    return params_check_integrity(&n->params, err);
+}

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: MIT */
+/* login/response.c - iscsi_recv_login_rsp: headers, stages and status of Login Responses
+ * (RFC 7143 6.3, 11.13). */
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "login/nego.h"
+#include "wire/login_status.h"
+#include "wire/pdu.h"
+
+static int
+proto(struct lunette_error *err, const char *what)
+{
+    return lunette_fail(err, -EPROTO, LUNETTE_DOM_PROTO, ISCSI_REJECT_PROTOCOL_ERROR,
+                        "login: the target %s", what);
+}
+
+/* What the person can do about a status. */
+static const char *
+hint(const struct nego *n, uint16_t status)
+{
+    switch (status) {
+    case ISCSI_LOGIN_AUTH_FAILED:
+        return n->cfg->chap.name[0] == '\0' ? "the target wants CHAP: set a CHAP user and secret"
+                                            : "check the CHAP user and secret";
+    case ISCSI_LOGIN_FORBIDDEN:
+        return "the target's access list must name this initiator";
+    case ISCSI_LOGIN_NOT_FOUND:
+        return "check the target's name, and the access list if it hides targets";
+    case ISCSI_LOGIN_TARGET_REMOVED:
+        return "discover again";
+    case ISCSI_LOGIN_TOO_MANY_CONNECTIONS:
+        return "log another session out or raise the target's limit";
+    case ISCSI_LOGIN_SESSION_TYPE:
+        return n->cfg->discovery ? "this portal does no discovery" : "check the portal";
+    case ISCSI_LOGIN_NO_SESSION:
+        return "the session is gone there: log in anew";
+    default:
+        return status >> 8 == ISCSI_LOGIN_TARGET_ERROR ? "try again later" : "see the target's log";
+    }
+}
+
+static int
+refused(const struct nego *n, uint16_t status, struct lunette_error *err)
+{
+    bool later = status >> 8 == ISCSI_LOGIN_TARGET_ERROR;
+
+    (void)lunette_fail(err, later ? -EAGAIN : -EACCES, LUNETTE_DOM_LOGIN, status,
+                       "target refused the login: %s (0x%04x): %s",
+                       login_status_text((uint8_t)(status >> 8), (uint8_t)status), status,
+                       hint(n, status));
+    return later ? NEGO_LATER : NEGO_REFUSED;
+}
+
+/* LGN-16 */
+static int
+redirected(struct nego *n, uint16_t status, const void *data, uint32_t len,
+           struct lunette_error *err)
+{
+    struct text_iter it;
+    struct text_pair p;
+    int r;
+
+    n->naddresses = 0;
+    text_iter_init(&it, data, len);
+    while ((r = text_next(&it, &p, err)) == 1) {
+        if (!text_is(p.key, p.key_len, "TargetAddress") || n->naddresses == NEGO_ADDRESSES_MAX)
+            continue;
+        r = portal_parse(p.value, p.value_len, &n->addresses[n->naddresses], err);
+        if (r == 0)
+            n->naddresses++;
+    }
+    if (n->naddresses > 0)
+        return NEGO_REDIRECT;
+    if (r == -EPROTO)
+        return r;
+    return lunette_fail(err, -EPROTO, LUNETTE_DOM_LOGIN, status,
+                        "the target moved (0x%04x) but does not say where: no usable "
+                        "TargetAddress in its response",
+                        status);
+}
+
+static int
+check_flags(const struct nego *n, uint8_t flags, struct lunette_error *err)
+{
+    unsigned nsg = bhs_login_nsg(flags);
+    unsigned asked = n->csg == ISCSI_STAGE_SECURITY ? ISCSI_STAGE_OPERATIONAL : ISCSI_STAGE_FFP;
+
+    if (bhs_login_csg(flags) != n->csg)
+        return proto(err, "answers in another stage than it was asked in (CSG)");
+    if (!(flags & ISCSI_LOGIN_TRANSIT))
+        return 0;
+    if (flags & ISCSI_LOGIN_CONTINUE)
+        return proto(err, "set both T and C");
+    if (!n->transit)
+        return proto(err, "set T although the request did not");
+    if (nsg > asked || nsg <= n->csg || nsg == 2)
+        return proto(err, "goes to a stage that it was not asked to go to (NSG)");
+    return 0;
+}
+
+static int
+check_header(const struct nego *n, const struct bhs_login_rsp *h, struct lunette_error *err)
+{
+    if (h->version_active != 0) /* LGR-04 */
+        return proto(err, "uses a protocol version that was not offered");
+    if (memcmp(h->isid, n->cfg->isid, sizeof(h->isid)) != 0) /* ID-07 */
+        return proto(err, "answers with another ISID");
+    return check_flags(n, h->flags, err);
+}
+
+/* Grows n->in; never above the limit of a logical text. */
+static int
+gather(struct nego *n, const void *data, uint32_t len, struct lunette_error *err)
+{
+    size_t need = n->in.len + len, size = n->in.size;
+    char *p;
+
+    if (need > NEGO_TEXT_MAX)
+        return proto(err, "sends more than 64 KiB of text at once");
+    while (size < need)
+        size *= 2;
+    if (size > n->in.size) {
+        p = realloc(n->in.buf, size);
+        if (p == NULL)
+            return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "out of memory");
+        n->in.buf = p;
+        n->in.size = size;
+    }
+    return len == 0 ? 0 : text_append(&n->in, data, len, err);
+}
+
+/* All of a logical response is in n->in. */
+static int
+take_text(struct nego *n, bool transit, struct lunette_error *err)
+{
+    struct auth_keys auth = {.have = 0};
+    struct text_iter it;
+    struct text_pair p;
+    int r;
+
+    n->answer_due = false;
+    n->out.len = n->out_sent = 0;
+    text_iter_init(&it, n->in.buf, n->in.len);
+    while ((r = text_next(&it, &p, err)) == 1) {
+        r = nego_take_pair(n, &p, transit, &auth, err);
+        if (r < 0)
+            return r;
+    }
+    if (r < 0)
+        return r;
+    if (transit && n->answer_due) /* LGN-08 */
+        return proto(err, "proposes keys and ends the stage at once");
+    r = n->csg == ISCSI_STAGE_SECURITY ? auth_receive(&n->auth, &auth, transit, err) : 0;
+    n->in.len = 0;
+    return r;
+}
+
+static int
+finish(struct nego *n, const struct bhs_login_rsp *h, struct lunette_error *err)
+{
+    const struct login_config *cfg = n->cfg;
+    int r;
+
+    n->tsih = get16(h->tsih);
+    n->stat_sn = get32(h->stat_sn);
+    if (n->tsih == 0) /* ID-06 */
+        return proto(err, "ended the login without a session handle (TSIH 0)");
+    if (cfg->kind == LOGIN_ADD_CONN && n->tsih != cfg->tsih)
+        return proto(err, "put the connection into another session (TSIH)");
+    if (cfg->expected_tpgt >= 0 && n->tpgt >= 0 && n->tpgt != cfg->expected_tpgt)
+        return lunette_fail(err, -EACCES, LUNETTE_DOM_LOGIN, 0,
+                            "the portal belongs to portal group %d, not %d as expected: discover "
+                            "again",
+                            n->tpgt, cfg->expected_tpgt);
+    r = nego_conclude(n, err);
+    return r < 0 ? r : NEGO_FINAL;
+}
+
+/* LGN-01: nothing but Login Responses. */
+static int
+wrong_opcode(const struct bhs *hdr, struct lunette_error *err)
+{
+    const union bhs_any *h = (const void *)hdr;
+
+    if (pdu_opcode(hdr) == ISCSI_OP_REJECT)
+        return lunette_fail(err, -EPROTO, LUNETTE_DOM_PROTO, h->reject.reason,
+                            "the target rejected a Login Request as malformed (reason 0x%02x)",
+                            h->reject.reason);
+    return lunette_fail(err, -EPROTO, LUNETTE_DOM_PROTO, ISCSI_REJECT_PROTOCOL_ERROR,
+                        "login: the target sent a PDU of type \"%s\" during login",
+                        pdu_opcode_name(pdu_opcode(hdr)));
+}
+
+int
+nego_response(struct nego *n, const struct bhs *hdr, const void *data, uint32_t len,
+              uint16_t *ret_status, struct lunette_error *err)
+{
+    const struct bhs_login_rsp *h = (const void *)hdr;
+    uint16_t status = (uint16_t)(h->status_class << 8 | h->status_detail);
+    bool transit = h->flags & ISCSI_LOGIN_TRANSIT;
+    int r;
+
+    if (pdu_opcode(hdr) != ISCSI_OP_LOGIN_RSP)
+        return wrong_opcode(hdr, err);
+    if (len > ISCSI_LOGIN_DSEG_MAX) /* LGN-04 */
+        return proto(err, "sends more than 8192 bytes in one Login Response");
+    *ret_status = status;
+    if (h->status_class == ISCSI_LOGIN_REDIRECT)
+        return redirected(n, status, data, len, err);
+    if (h->status_class != ISCSI_LOGIN_SUCCESS) /* LGN-15, LGR-02 */
+        return refused(n, status, err);
+    r = check_header(n, h, err);
+    if (r < 0)
+        return r;
+    if (n->continuing) /* TNG-03 */
+        return len > 0 || (h->flags & (ISCSI_LOGIN_TRANSIT | ISCSI_LOGIN_CONTINUE))
+                   ? proto(err, "speaks before the request is complete (C bit)")
+                   : NEGO_MORE;
+    r = gather(n, data, len, err);
+    if (r < 0)
+        return r;
+    n->gathering = h->flags & ISCSI_LOGIN_CONTINUE;
+    if (n->gathering)
+        return NEGO_MORE;
+    r = take_text(n, transit, err);
+    if (r < 0 || !transit)
+        return r < 0 ? r : NEGO_MORE;
+    n->csg = bhs_login_nsg(h->flags);
+    return n->csg == ISCSI_STAGE_FFP ? finish(n, h, err) : NEGO_MORE;
+}

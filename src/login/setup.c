@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT */
+/* login/setup.c - steps two and three of a login: what is asked of the data plane, in the order of
+ * Linux's iscsid. */
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "login/task.h"
+
+/* ---- session, connection, descriptor ------------------------------------------------------- */
+
+static void
+on_session(void *user, const struct iscsi_reply *rep)
+{
+    struct iscsi_login *l = user;
+
+    if (rep->err == 0) {
+        l->sid = rep->sid;
+        l->have_session = true;
+    }
+    login_replied(l, rep);
+}
+
+void
+login_session_ipc_create(struct iscsi_login *l)
+{
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_CREATE_SESSION};
+
+    loop_timer_stop(l->loop, &l->step);
+    TRACE(l->loop, session_ipc_create, l->sid, l->cfg.cid);
+    if (l->have_session) {
+        if (l->pending == 0)
+            login_post(l, LOGIN_EV_REPLIED);
+        return;
+    }
+    memcpy(ev.u.create_session.transport, l->cfg.transport, sizeof(ev.u.create_session.transport));
+    ev.u.create_session.initial_cmdsn = (uint32_t)loop_random(l->loop);
+    ev.u.create_session.cmds_max = l->cfg.cmds_max;
+    (void)login_request(l, &ev, NULL, 0, on_session);
+}
+
+static void
+on_conn(void *user, const struct iscsi_reply *rep)
+{
+    struct iscsi_login *l = user;
+
+    if (rep->err == 0)
+        l->have_conn = true;
+    login_replied(l, rep);
+}
+
+void
+login_create_conn(struct iscsi_login *l)
+{
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_CREATE_CONN, .sid = l->sid, .cid = l->cfg.cid};
+
+    ctl_watch_add(l->ctl, &l->watch, l->sid, l->cfg.cid);
+    if (l->have_conn)
+        login_post(l, LOGIN_EV_REPLIED);
+    else
+        (void)login_request(l, &ev, NULL, 0, on_conn);
+}
+
+static void
+on_bound(void *user, const struct iscsi_reply *rep)
+{
+    struct iscsi_login *l = user;
+
+    if (rep->err == 0)
+        l->bound = true;
+    login_replied(l, rep);
+}
+
+/* A descriptor that could not be sent is ours again; only a stream can be closed. */
+static void
+close_fd(struct iscsi_login *l, int fd)
+{
+    static const struct stream_events none = {.readable = NULL};
+    struct stream *s;
+
+    if (fd >= 0 && stream_adopt(l->loop, fd, &none, NULL, &s) == 0)
+        stream_close(s);
+}
+
+void
+login_bind_conn(struct iscsi_login *l)
+{
+    struct iscsi_uevent ev = {
+        .type = ISCSI_UEVENT_BIND_CONN, .sid = l->sid, .cid = l->cfg.cid, .ep = l->ep};
+    int fd = -1;
+
+    if (l->stream != NULL) {
+        fd = stream_release(l->stream);
+        l->stream = NULL;
+        if (fd < 0) {
+            (void)lunette_fail(login_err(l), fd, LUNETTE_DOM_OS, (uint32_t)-fd,
+                               "the socket cannot be handed over: %s", strerror(-fd));
+            login_post(l, LOGIN_EV_FAIL);
+            return;
+        }
+    }
+    ev.u.bind_conn.fd = fd;
+    ev.u.bind_conn.leading = l->cfg.kind != LOGIN_ADD_CONN;
+    if (!login_request(l, &ev, NULL, 0, on_bound))
+        close_fd(l, fd);
+}
+
+/* ---- login PDUs ---------------------------------------------------------------------------- */
+
+static void
+iscsi_io_send_pdu(struct iscsi_login *l, const struct bhs_login_req *hdr, const void *data,
+                  uint32_t len)
+{
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_SEND_PDU, .sid = l->sid, .cid = l->cfg.cid};
+
+    static_assert(sizeof(ev.u.send_pdu.hdr) == sizeof(*hdr), "a BHS");
+    TRACE(l->loop, iscsi_io_send_pdu, hdr->opcode, len);
+    memcpy(&ev.u.send_pdu.hdr, hdr, sizeof(*hdr));
+    ev.u.send_pdu.data_len = len;
+    (void)login_request(l, &ev, data, len, login_on_reply);
+}
+
+void
+login_iscsi_login_req(struct iscsi_login *l)
+{
+    struct bhs_login_req hdr;
+    const void *data;
+    uint32_t len;
+
+    TRACE(l->loop, iscsi_login_req, l->sid, l->nego.csg);
+    if (nego_request(&l->nego, &hdr, &data, &len, login_err(l)) < 0)
+        login_post(l, LOGIN_EV_FAIL);
+    else
+        iscsi_io_send_pdu(l, &hdr, data, len);
+}
+
+void
+login_iscsi_recv_login_rsp(struct iscsi_login *l)
+{
+    static const enum login_event verdicts[] = {
+        [NEGO_MORE] = LOGIN_EV_MORE,         [NEGO_FINAL] = LOGIN_EV_FINAL,
+        [NEGO_REDIRECT] = LOGIN_EV_REDIRECT, [NEGO_LATER] = LOGIN_EV_LATER,
+        [NEGO_REFUSED] = LOGIN_EV_FAIL,
+    };
+    const struct iscsi_kevent *ev = l->pdu;
+    int r = nego_response(&l->nego, &ev->u.recv_pdu.hdr, l->pdu_data, ev->u.recv_pdu.data_len,
+                          &l->status, login_err(l));
+
+    TRACE(l->loop, iscsi_recv_login_rsp, l->sid, r < 0 ? 0xffff : l->status);
+    login_post(l, r < 0 ? LOGIN_EV_FAIL : verdicts[r]);
+}
+
+/* ---- full feature phase -------------------------------------------------------------------- */
+
+/* One SET_PARAM; with a session, only the leading connection brings those of the session. */
+struct setter {
+    struct iscsi_login *l;
+    bool ok;
+};
+
+static void
+set_text(struct setter *s, enum iscsi_param p, const char *value)
+{
+    struct iscsi_login *l = s->l;
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_SET_PARAM, .sid = l->sid, .cid = l->cfg.cid};
+    size_t len = strlen(value);
+
+    if (!s->ok)
+        return;
+    assert(len < sizeof(ev.u.set_param.value));
+    ev.u.set_param.param = p;
+    memcpy(ev.u.set_param.value, value, len + 1);
+    s->ok = login_request(l, &ev, NULL, 0, login_on_reply);
+}
+
+static void
+set_num(struct setter *s, enum iscsi_param p, uint32_t value)
+{
+    char text[16];
+
+    (void)snprintf(text, sizeof(text), "%u", value);
+    set_text(s, p, text);
+}
+
+static void
+set_bool(struct setter *s, enum iscsi_param p, bool value)
+{
+    set_text(s, p, value ? TEXT_YES : TEXT_NO);
+}
+
+static void
+set_digest(struct setter *s, enum iscsi_param p, uint32_t digest)
+{
+    set_text(s, p, digest == ISCSI_DIGEST_CRC32C ? "CRC32C" : TEXT_NONE);
+}
+
+static void
+set_conn_params(struct setter *s)
+{
+    const struct nego *n = &s->l->nego;
+    const struct login_config *c = &s->l->cfg;
+
+    set_digest(s, ISCSI_PARAM_HEADER_DIGEST, n->params.header_digest);
+    set_digest(s, ISCSI_PARAM_DATA_DIGEST, n->params.data_digest);
+    set_num(s, ISCSI_PARAM_MAX_RECV_DLENGTH, n->params.max_recv_dseg);
+    set_num(s, ISCSI_PARAM_MAX_XMIT_DLENGTH, n->params.max_xmit_dseg);
+    set_num(s, ISCSI_PARAM_EXP_STATSN, n->stat_sn + 1);
+    set_num(s, ISCSI_PARAM_PING_INTERVAL_MS, c->ping_interval_ms);
+    set_num(s, ISCSI_PARAM_PING_TIMEOUT_MS, c->ping_timeout_ms);
+}
+
+static void
+set_session_params(struct setter *s)
+{
+    static const char *const reporting[] = {"RFC3720", "ResponseFence", "FastAbort"};
+    const struct iscsi_params *p = &s->l->nego.params;
+
+    set_bool(s, ISCSI_PARAM_INITIAL_R2T, p->initial_r2t);
+    set_bool(s, ISCSI_PARAM_IMM_DATA, p->immediate_data);
+    set_num(s, ISCSI_PARAM_MAX_BURST, p->max_burst);
+    set_num(s, ISCSI_PARAM_FIRST_BURST, p->first_burst);
+    set_num(s, ISCSI_PARAM_MAX_R2T, p->max_outstanding_r2t);
+    set_bool(s, ISCSI_PARAM_PDU_INORDER, p->data_pdu_in_order);
+    set_bool(s, ISCSI_PARAM_DATASEQ_INORDER, p->data_sequence_in_order);
+    set_num(s, ISCSI_PARAM_ERL, p->erl);
+    set_num(s, ISCSI_PARAM_MAX_CONNECTIONS, p->max_connections);
+    set_num(s, ISCSI_PARAM_DEF_TIME2WAIT, p->time2wait);
+    set_num(s, ISCSI_PARAM_DEF_TIME2RETAIN, p->time2retain);
+    assert(p->task_reporting < 3);
+    set_text(s, ISCSI_PARAM_TASK_REPORTING, reporting[p->task_reporting]);
+    set_num(s, ISCSI_PARAM_PROTOCOL_LEVEL, p->protocol_level);
+}
+
+static void
+set_identity(struct setter *s)
+{
+    const struct login_config *c = &s->l->cfg;
+
+    set_text(s, ISCSI_PARAM_INITIATOR_NAME, c->initiator_name);
+    if (c->target_name[0] != '\0')
+        set_text(s, ISCSI_PARAM_TARGET_NAME, c->target_name);
+    if (s->l->nego.tpgt >= 0)
+        set_num(s, ISCSI_PARAM_TPGT, (uint32_t)s->l->nego.tpgt);
+    set_num(s, ISCSI_PARAM_TSIH, s->l->nego.tsih);
+    set_num(s, ISCSI_PARAM_ABORT_TIMEOUT_MS, c->abort_timeout_ms);
+    set_num(s, ISCSI_PARAM_LU_RESET_TIMEOUT_MS, c->lu_reset_timeout_ms);
+    set_num(s, ISCSI_PARAM_TGT_RESET_TIMEOUT_MS, c->tgt_reset_timeout_ms);
+}
+
+void
+login_setup_full_feature_phase(struct iscsi_login *l)
+{
+    struct setter s = {.l = l, .ok = true};
+
+    TRACE(l->loop, setup_full_feature_phase, l->sid, l->cfg.cid);
+    set_conn_params(&s);
+    if (l->cfg.kind == LOGIN_ADD_CONN)
+        return;
+    set_session_params(&s);
+    set_identity(&s);
+}
+
+void
+login_start_conn(struct iscsi_login *l)
+{
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_START_CONN, .sid = l->sid, .cid = l->cfg.cid};
+
+    (void)login_request(l, &ev, NULL, 0, login_on_reply);
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* login/undo.h - takes connections and a session out of the data plane, one uevent after the other:
+ * STOP_CONN, DESTROY_CONN, EP_DISCONNECT for each, then DESTROY_SESSION.  Internal to login/. */
+#ifndef LOGIN_UNDO_H
+#define LOGIN_UNDO_H
+
+#include "login/ctl.h"
+
+#define UNDO_CONNS_MAX 32
+
+struct undo_conn {
+    uint16_t cid;
+    uint64_t ep;        /* 0: none */
+    bool stop, destroy; /* what is to be done */
+};
+
+/* Filled in by its owner, who keeps it until done. */
+struct undo {
+    struct ctl *ctl;
+    uint32_t sid;
+    struct undo_conn conns[UNDO_CONNS_MAX];
+    uint32_t nconns;
+    enum iscsi_stop how;
+    bool destroy_session;
+    void (*done)(struct undo *u); /* once; also from inside undo_start */
+    uint32_t at;                  /* undo.c's */
+};
+
+/* Failures of the data plane are logged, and the rest goes on. */
+void undo_start(struct undo *u);
+
+#endif

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT */
+/* scsi/disk.c - the disk as a driver of block/: requests become CDBs.
+ *
+ * What comes back is judged in disk_done.c.  No allocation, and nothing of a
+ * command's memory is cleared that is set anyway.
+ */
+#include <assert.h>
+#include <errno.h>
+
+#include "scsi/internal.h"
+
+#define MAX_LBA_6   0x1fffffu
+#define MAX_COUNT_6 256u
+
+static const uint8_t zero_block[4096];
+
+static enum disk_form
+rw_form(const struct scsi_disk *d, uint64_t lba, uint32_t blocks)
+{
+    bool fits10 = lba + blocks <= 0x100000000ull && blocks <= 0xffff;
+
+    if (!d->no_16 && (d->capacity.blocks > 0xffffffffu || !fits10))
+        return FORM_16;
+    if (!d->no_10 && fits10)
+        return FORM_10;
+    if (lba + blocks <= MAX_LBA_6 + 1)
+        return FORM_6;
+    return d->no_16 ? FORM_10 : FORM_16;
+}
+
+/* How much of rq goes into one command; the rest follows when it is done. */
+static uint32_t
+rw_blocks(const struct scsi_disk *d, const struct blk_request *rq, enum disk_form form)
+{
+    uint64_t blocks = rq->len >> d->shift;
+    uint32_t max = d->max_blocks;
+
+    if (form == FORM_6 && max > MAX_COUNT_6)
+        max = MAX_COUNT_6;
+    else if (form == FORM_10 && max > 0xffff)
+        max = 0xffff;
+    return blocks < max ? (uint32_t)blocks : max;
+}
+
+static int
+prepare_rw(struct scsi_disk *d, struct blk_request *rq, struct scsi_io *io)
+{
+    bool write = rq->op == BDEV_WRITE;
+    uint64_t lba = rq->offset >> d->shift;
+    enum disk_form form = rw_form(d, lba, (uint32_t)(rq->len >> d->shift));
+    uint32_t n = rw_blocks(d, rq, form);
+    uint8_t fua = write && (rq->flags & BDEV_F_FUA) != 0 && d->limits.fua ? SCSI_FUA : 0;
+    struct sg data = rq->data;
+    uint8_t *cdb = io->sc.cdb;
+    int len;
+
+    data.len = n << d->shift;
+    if (form == FORM_10)
+        len = write ? cdb_write10(cdb, (uint32_t)lba, (uint16_t)n, fua)
+                    : cdb_read10(cdb, (uint32_t)lba, (uint16_t)n, 0);
+    else if (form == FORM_16)
+        len = write ? cdb_write16(cdb, lba, n, fua) : cdb_read16(cdb, lba, n, 0);
+    else
+        len = write ? cdb_write6(cdb, (uint32_t)lba, n) : cdb_read6(cdb, (uint32_t)lba, n);
+    io->form = (uint8_t)form;
+    io->sc.out = write ? data : (struct sg){0};
+    io->sc.in = write ? (struct sg){0} : data;
+    return len;
+}
+
+static struct sg
+small_data(struct scsi_io *io, const void *data, uint32_t len)
+{
+    io->small = (struct iovec){(void *)(uintptr_t)data, len};
+    return sg_from_iov(&io->small, 1, 0, len);
+}
+
+static int
+prepare_write_same(struct scsi_disk *d, struct blk_request *rq, struct scsi_io *io,
+                   enum disk_form form)
+{
+    uint64_t lba = rq->offset >> d->shift;
+    uint32_t n = (uint32_t)(rq->len >> d->shift);
+    uint8_t flags = form == FORM_WS16_UNMAP || form == FORM_WS10_UNMAP ? SCSI_WS_UNMAP : 0;
+
+    io->form = (uint8_t)form;
+    io->sc.out = small_data(io, zero_block, d->limits.block_size);
+    if (form == FORM_WS10 || form == FORM_WS10_UNMAP)
+        return cdb_write_same10(io->sc.cdb, (uint32_t)lba, (uint16_t)n, flags);
+    return cdb_write_same16(io->sc.cdb, lba, n, flags);
+}
+
+static int
+prepare_discard(struct scsi_disk *d, struct blk_request *rq, struct scsi_io *io)
+{
+    struct unmap_range range = {rq->offset >> d->shift, (uint32_t)(rq->len >> d->shift)};
+
+    switch (d->discard) {
+    case DISCARD_UNMAP:
+        (void)unmap_list_build(io->param, sizeof(io->param), &range, 1);
+        io->form = FORM_UNMAP;
+        io->sc.out = small_data(io, io->param, UNMAP_LIST_LEN(1));
+        return cdb_unmap(io->sc.cdb, (uint16_t)UNMAP_LIST_LEN(1), 0);
+    case DISCARD_WS16:
+        return prepare_write_same(d, rq, io, FORM_WS16_UNMAP);
+    case DISCARD_WS10:
+        return prepare_write_same(d, rq, io, FORM_WS10_UNMAP);
+    case DISCARD_OFF:
+    default:
+        return -EOPNOTSUPP;
+    }
+}
+
+static int
+prepare_zeroes(struct scsi_disk *d, struct blk_request *rq, struct scsi_io *io)
+{
+    uint64_t end = (rq->offset + rq->len) >> d->shift, n = rq->len >> d->shift;
+    bool fits10 = end <= 0x100000000ull && n <= 0xffff;
+
+    if (d->zero_unmap && (rq->flags & BDEV_F_NO_UNMAP) == 0) {
+        if (d->b2.lbpws)
+            return prepare_write_same(d, rq, io, FORM_WS16_UNMAP);
+        if (fits10)
+            return prepare_write_same(d, rq, io, FORM_WS10_UNMAP);
+    }
+    if (d->limits.max_write_zeroes == 0 || d->zero_broken)
+        return -EOPNOTSUPP;
+    if (d->ws10 && fits10)
+        return prepare_write_same(d, rq, io, FORM_WS10);
+    return d->ws16 ? prepare_write_same(d, rq, io, FORM_WS16) : -EOPNOTSUPP;
+}
+
+static int
+prepare_raw(struct scsi_sdev *s, struct blk_request *rq, struct scsi_io *io)
+{
+    const struct bdev_req *r = rq->parent;
+
+    if (r->cdb_len > s->dev.target->host->max_cdb_len)
+        return -EINVAL;
+    if (r->cdb_len > SCSI_CDB_INLINE) {
+        io->sc.cdb_long = r->cdb;
+    } else {
+        memset(io->sc.cdb, 0, sizeof(io->sc.cdb));
+        memcpy(io->sc.cdb, r->cdb, r->cdb_len);
+    }
+    io->form = FORM_RAW;
+    io->sc.out = r->out;
+    io->sc.in = r->in;
+    return r->cdb_len;
+}
+
+/* Lays the command out: the CDB's length, or -errno. */
+static int
+prepare(struct scsi_sdev *s, struct blk_request *rq, struct scsi_io *io)
+{
+    struct scsi_disk *d = s->dev.disk;
+    uint32_t n = (uint32_t)(rq->len >> d->shift);
+
+    if (rq->op == BDEV_READ || rq->op == BDEV_WRITE)
+        return prepare_rw(d, rq, io);
+    io->sc.out = io->sc.in = (struct sg){0};
+    switch (rq->op) {
+    case BDEV_FLUSH:
+        io->seen = d->writes;
+        io->form = d->no_sync_10 ? FORM_SYNC_16 : FORM_SYNC_10;
+        return d->no_sync_10 ? cdb_sync_cache16(io->sc.cdb, 0, 0, 0)
+                             : cdb_sync_cache10(io->sc.cdb, 0, 0, 0);
+    case BDEV_DISCARD:
+        return prepare_discard(d, rq, io);
+    case BDEV_WRITE_ZEROES:
+        return prepare_zeroes(d, rq, io);
+    case BDEV_COMPARE_WRITE:
+        io->form = FORM_CAW;
+        io->sc.out = rq->data;
+        return cdb_compare_and_write(io->sc.cdb, rq->offset >> d->shift, (uint8_t)n,
+                                     (rq->flags & BDEV_F_FUA) != 0 && d->limits.fua ? SCSI_FUA : 0);
+    case BDEV_SCSI:
+        return prepare_raw(s, rq, io);
+    case BDEV_READ:
+    case BDEV_WRITE:
+    case BDEV_NOPS:
+    default:
+        return -EINVAL;
+    }
+}
+
+static int
+fail_now(struct scsi_sdev *s, struct blk_request *rq, int err)
+{
+    rq->result = (struct bdev_result){.err = err};
+    s->up->complete(rq);
+    return 0;
+}
+
+/* The gate is shut or the device is full. */
+static int
+not_now(struct scsi_sdev *s, struct blk_request *rq)
+{
+    switch (s->dev.state) {
+    case SDEV_OFFLINE:
+    case SDEV_CANCEL:
+    case SDEV_DEL:
+        return fail_now(s, rq, -ENODEV);
+    case SDEV_TRANSPORT_OFFLINE:
+        return fail_now(s, rq, -ENOTCONN);
+    case SDEV_CREATED:
+    case SDEV_RUNNING:
+    case SDEV_QUIESCE:
+    case SDEV_BLOCK:
+    case SDEV_CREATED_BLOCK:
+    case SDEV_NSTATES:
+    default:
+        s->refused = true;
+        return -EBUSY;
+    }
+}
+
+static int
+scsi_queue_rq(void *drv, struct blk_request *rq)
+{
+    struct scsi_sdev *s = sdev_of((struct scsi_device *)drv);
+    struct scsi_io *io = blk_request_cmd(rq);
+    int len, err;
+
+    TRACE(s->dev.target->loop, scsi_queue_rq, rq->op, rq->tag);
+    if (__builtin_expect(s->gate != 0 || s->inflight >= s->depth_now, 0))
+        return not_now(s, rq);
+    io->rq = rq;
+    scsi_io_prepare(s, io);
+    len = prepare(s, rq, io);
+    if (__builtin_expect(len < 0, 0))
+        return fail_now(s, rq, len);
+    io->sc.cdb_len = (uint16_t)len;
+    err = scsi_dispatch_cmd(s, io);
+    if (err == -EBUSY)
+        s->refused = true;
+    return err;
+}
+
+static void
+disk_commit(void *drv)
+{
+    struct scsi_host *h = ((struct scsi_device *)drv)->target->host;
+
+    h->ops->commit(h);
+}
+
+static enum blk_timeout
+disk_timeout(void *drv, struct blk_request *rq)
+{
+    (void)drv;
+    return scsi_io_timed_out(blk_request_cmd(rq)) ? BLK_TIMEOUT_DRIVER_HAS_IT
+                                                  : BLK_TIMEOUT_RESET_TIMER;
+}
+
+const struct bdev_driver_ops scsi_disk_ops = {
+    .cmd_size = sizeof(struct scsi_io),
+    .queue_rq = scsi_queue_rq,
+    .commit = disk_commit,
+    .timeout = disk_timeout,
+};
+
+void
+scsi_disk_plug(struct scsi_device *dev, const struct blk_upcalls *up, struct bdev *b)
+{
+    struct scsi_sdev *s = sdev_of(dev);
+
+    assert(up == NULL || (dev->disk != NULL && dev->disk->up));
+    s->up = up;
+    s->bdev = b;
+    s->refused = false;
+}

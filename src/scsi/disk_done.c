@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: MIT */
+/* scsi/disk_done.c - commands of a disk coming back: done, once more, later, or failed.
+ *
+ * Transport result, then status, then sense, each judged by a table; then the
+ * residual.  No chain of retries outlives (retries + 1) timeouts (SC-441).
+ */
+#include <assert.h>
+#include <errno.h>
+
+#include "scsi/internal.h"
+
+#define STALLS_MAX 2
+
+static void
+finish(struct scsi_sdev *s, struct scsi_io *io, int err)
+{
+    struct blk_request *rq = io->rq;
+    const struct scsi_cmd *sc = &io->sc;
+
+    rq->result.err = err;
+    if (__builtin_expect(err != 0 || io->form == FORM_RAW, 0)) {
+        rq->result.host_result = (uint8_t)sc->host_result;
+        rq->result.scsi_status = sc->host_result == DID_OK ? sc->status : 0;
+        rq->result.sense_len = sc->sense_len;
+        rq->result.resid = sc->resid_out + sc->resid_in;
+        rq->result.overflow = sc->overflow;
+        if (rq->sense != NULL && sc->sense_len > 0)
+            memcpy(rq->sense, sc->sense, sc->sense_len);
+    }
+    io->stalls = io->unit_attentions = 0;
+    s->up->complete(rq);
+}
+
+static void
+again(struct scsi_sdev *s, struct scsi_io *io, uint32_t ms)
+{
+    s->dev.stats.requeues++;
+    s->up->requeue(io->rq, ms * LOOP_NS_PER_MS);
+}
+
+static bool
+time_is_up(const struct scsi_sdev *s, const struct blk_request *rq)
+{
+    const struct scsi_target *t = s->dev.target;
+    uint64_t ms = rq->parent->timeout_ms > 0 ? rq->parent->timeout_ms : t->params.timeout_ms;
+
+    return t->loop->now_ns >= rq->start_ns + (SCSI_DISK_RETRIES + 1) * ms * LOOP_NS_PER_MS;
+}
+
+/* May it be sent again although it may have been executed (SC-400)? */
+static bool
+harmless(const struct blk_request *rq)
+{
+    return rq->op != BDEV_COMPARE_WRITE && rq->op != BDEV_SCSI;
+}
+
+/* A counted retry, if one is left. */
+static bool
+retry(struct scsi_sdev *s, struct scsi_io *io, const struct scsi_verdict *v)
+{
+    struct blk_request *rq = io->rq;
+
+    if (v->transport && (rq->flags & BDEV_F_FAILFAST) != 0)
+        return false;
+    if (rq->retries >= SCSI_DISK_RETRIES || time_is_up(s, rq) || (v->maybe_done && !harmless(rq)) ||
+        rq->op == BDEV_SCSI)
+        return false;
+    rq->retries++;
+    s->dev.stats.retries++;
+    s->up->requeue(rq, 0);
+    return true;
+}
+
+/* The device wants to be left alone for a while. */
+static void
+back_off(struct scsi_sdev *s, struct scsi_io *io, const struct scsi_verdict *v, uint32_t ms)
+{
+    if (io->rq->op == BDEV_SCSI || time_is_up(s, io->rq)) {
+        finish(s, io, io->rq->op == BDEV_SCSI && v->err == -EBUSY ? 0 : v->err);
+        return;
+    }
+    if (ms == 0 && s->inflight > 0)
+        ms = SCSI_BACKOFF_MIN_MS; /* others are being served: it will not be long */
+    else if (ms == 0)
+        ms = scsi_backoff_ms(s->dev.target->loop, &s->backoff_ms);
+    sdev_hold(s, ms);
+    again(s, io, 0);
+}
+
+/* RFC 7144: the low 14 bits of the status qualifier, in 100 ms; capped at a minute (SC-412). */
+static uint32_t
+qualifier_ms(const struct scsi_cmd *sc)
+{
+    uint32_t q = sc->status_qualifier & 0x3fff;
+
+    if (q == 0 || q > 0x3fef)
+        return 0;
+    return q > 600 ? 60000 : q * 100;
+}
+
+/* SC-701: halve at the first TASK SET FULL of a round. */
+static void
+depth_down(struct scsi_sdev *s)
+{
+    s->dev.stats.task_set_full++;
+    s->good = 0;
+    if (s->full_skip > 0)
+        return;
+    s->full_skip = s->inflight + 1; /* it is counted down before it is looked at */
+    s->depth_now = s->depth_now / 2 > s->inflight ? s->inflight : s->depth_now / 2;
+    if (s->depth_now == 0)
+        s->depth_now = 1;
+}
+
+static void
+depth_up(struct scsi_sdev *s)
+{
+    if (++s->good < s->depth_now)
+        return;
+    s->good = 0;
+    s->depth_now++;
+}
+
+/* A feature the device does not have after all: off, and the request goes on some other way. */
+static bool
+feature_off(struct scsi_sdev *s, struct scsi_io *io, bool opcode)
+{
+    struct scsi_disk *d = s->dev.disk;
+    bool dropped = true;
+
+    switch ((enum disk_form)io->form) {
+    case FORM_UNMAP:
+        d->discard_broken = true;
+        break;
+    case FORM_WS10_UNMAP:
+    case FORM_WS16_UNMAP:
+        d->discard_broken = d->zero_unmap_broken = true;
+        break;
+    case FORM_WS10:
+    case FORM_WS16:
+        d->zero_broken = true;
+        break;
+    case FORM_10:
+        dropped = opcode && !d->no_10;
+        d->no_10 |= opcode;
+        break;
+    case FORM_16:
+        dropped = opcode && !d->no_16 && d->capacity.blocks <= 0xffffffffu;
+        d->no_16 |= dropped;
+        break;
+    case FORM_SYNC_10:
+        dropped = opcode;
+        d->no_sync_10 |= opcode;
+        break;
+    case FORM_SYNC_16: /* no flush at all: as write-through, but somebody must know (SC-131) */
+        if (!opcode)
+            return false;
+        d->no_flush = true;
+        break;
+    case FORM_RAW:
+    case FORM_6:
+    case FORM_CAW:
+    default:
+        return false;
+    }
+    if (!dropped)
+        return false;
+    sdev_log(s, LOG_LEVEL_WARN, "the unit refuses %s: not used any more",
+             cdb_name(scsi_cmd_cdb(&io->sc), io->sc.cdb_len));
+    disk_make_limits(d);
+    s->up->event(s->bdev, BDEV_EV_LIMITS, &d->limits);
+    if (d->no_flush && io->rq->op == BDEV_FLUSH)
+        finish(s, io, 0);
+    else if (io->rq->op == BDEV_DISCARD)
+        finish(s, io, -EOPNOTSUPP);
+    else
+        again(s, io, 0); /* another form of it, or -EOPNOTSUPP when there is none */
+    return true;
+}
+
+/* Four in a row on one session: it and we disagree about data out (RFC 7143 11.4.7.2). */
+static void
+drop_done(struct scsi_eh_wait *w, enum scsi_eh_result r)
+{
+    struct scsi_target *t = container_of(w, struct scsi_target, drop_wait);
+
+    (void)r;
+    t->dropping = false;
+    t->link_errors = 0;
+}
+
+static void
+link_error(struct scsi_sdev *s, const struct scsi_sense *sense)
+{
+    struct scsi_target *t = s->dev.target;
+    char text[SENSE_TEXT_MAX];
+
+    sdev_log(s, LOG_LEVEL_WARN, "protocol service error: %s",
+             sense_format(sense, text, sizeof(text)));
+    if (t->link_errors < SCSI_LINK_ERRORS_MAX) {
+        t->link_errors++;
+    } else if (!t->dropping) {
+        t->dropping = true;
+        t->drop_wait.done = drop_done;
+        s->dev.stats.session_resets++;
+        t->host->ops->eh_session_reset(t->host, &t->drop_wait);
+    }
+}
+
+static void
+handle_ua(struct scsi_sdev *s, struct scsi_io *io, const struct scsi_sense *sense)
+{
+    scsi_unit_attention(s, sense->asc, sense->ascq);
+    if (io->rq->op == BDEV_SCSI) { /* nobody asked for it to be sent twice */
+        finish(s, io, 0);
+    } else if ((s->dev.removable && sense->asc == 0x28) || ++io->unit_attentions > SCSI_UA_MAX ||
+               time_is_up(s, io->rq)) {
+        finish(s, io, -EIO);
+    } else {
+        again(s, io, 0);
+    }
+}
+
+static void good(struct scsi_sdev *s, struct scsi_io *io, bool nothing_moved);
+
+static void
+act(struct scsi_sdev *s, struct scsi_io *io, const struct scsi_verdict *v,
+    const struct scsi_sense *sense)
+{
+    int err = v->err;
+
+    switch (v->action) {
+    case ACT_DONE:
+        good(s, io, false);
+        return;
+    case ACT_NOTHING_MOVED:
+        good(s, io, true);
+        return;
+    case ACT_RETRY_LINK:
+        link_error(s, sense);
+        if (retry(s, io, v))
+            return;
+        break;
+    case ACT_RETRY:
+        if (retry(s, io, v))
+            return;
+        break;
+    case ACT_RETRY_DELAY:
+        if (retry(s, io, v))
+            return;
+        back_off(s, io, v, 0);
+        return;
+    case ACT_SWEPT:
+        if (!harmless(io->rq) || time_is_up(s, io->rq))
+            break;
+        again(s, io, 0);
+        return;
+    case ACT_AGAIN:
+        if (time_is_up(s, io->rq))
+            break;
+        again(s, io, SCSI_NOT_SENT_MS);
+        return;
+    case ACT_DELAY:
+        s->dev.stats.busy++;
+        back_off(s, io, v, qualifier_ms(&io->sc));
+        return;
+    case ACT_FULL:
+        depth_down(s);
+        back_off(s, io, v, qualifier_ms(&io->sc));
+        return;
+    case ACT_ALUA:
+        back_off(s, io, v, 1000);
+        return;
+    case ACT_UA:
+        handle_ua(s, io, sense);
+        return;
+    case ACT_OPCODE:
+    case ACT_FIELD:
+        if (feature_off(s, io, v->action == ACT_OPCODE))
+            return;
+        break;
+    case ACT_FAIL:
+    case ACT_SENSE: /* no sense data came with CHECK CONDITION: once more */
+    default:
+        if (v->action == ACT_SENSE && io->rq->retries == 0 && retry(s, io, v))
+            return;
+        break;
+    }
+    /* Pass-through: a status is an answer, whatever it says. */
+    finish(s, io, io->rq->op == BDEV_SCSI && io->sc.host_result == DID_OK ? 0 : err);
+}
+
+static void
+sense_action(struct scsi_sdev *s, struct scsi_io *io)
+{
+    struct scsi_verdict v = scsi_judge_status(SCSI_CHECK_CONDITION);
+    struct scsi_sense sense;
+
+    if (sense_parse(io->sc.sense, io->sc.sense_len, &sense)) {
+        v = scsi_judge_sense(&sense);
+        if (sense.deferred) {
+            s->dev.stats.deferred++;
+            sdev_log(s, LOG_LEVEL_ERROR, "deferred error: an earlier write was lost");
+        } else if (sense.key == SENSE_RECOVERED) {
+            s->dev.stats.recovered++;
+        }
+        sdev_raise(s, v.events);
+        if (v.steps != 0)
+            disk_want(s->dev.disk, v.steps);
+        if (v.action != ACT_RETRY_LINK)
+            s->dev.target->link_errors = 0;
+    }
+    if (io->rq->op == BDEV_SCSI && v.action != ACT_UA)
+        finish(s, io, 0);
+    else
+        act(s, io, &v, &sense);
+}
+
+/* Everything of a READ or WRITE, or so much of it, has moved. */
+static void
+moved(struct scsi_sdev *s, struct scsi_io *io, uint32_t sent, uint32_t resid)
+{
+    struct scsi_disk *d = s->dev.disk;
+    struct blk_request *rq = io->rq;
+    uint32_t n = (sent - resid) & ~(d->limits.block_size - 1);
+
+    if (resid > 0)
+        s->dev.stats.short_transfers++;
+    if (n == 0) {
+        if (++io->stalls >= STALLS_MAX || time_is_up(s, rq)) {
+            s->dev.stats.residual_errors++;
+            finish(s, io, -EIO);
+            return;
+        }
+    } else {
+        io->stalls = 0;
+        rq->offset += n;
+        rq->len -= n;
+        rq->data.skip += n;
+        rq->data.len -= n;
+        if (rq->len == 0) {
+            finish(s, io, 0);
+            return;
+        }
+    }
+    again(s, io, 0);
+}
+
+static void
+note_write(struct scsi_disk *d, const struct blk_request *rq)
+{
+    if (d->limits.write_cache && !((rq->flags & BDEV_F_FUA) != 0 && d->limits.fua))
+        d->writes++;
+}
+
+static void
+good(struct scsi_sdev *s, struct scsi_io *io, bool nothing_moved)
+{
+    struct scsi_disk *d = s->dev.disk;
+    struct blk_request *rq = io->rq;
+    const struct scsi_cmd *sc = &io->sc;
+    bool write = sc->out.len > 0;
+    uint32_t sent = write ? sc->out.len : sc->in.len;
+    uint32_t resid = write ? sc->resid_out : sc->resid_in;
+
+    s->backoff_ms = 0;
+    s->eh_barren = 0;
+    if (__builtin_expect(s->depth_now < s->depth_max, 0))
+        depth_up(s);
+    if (rq->op == BDEV_SCSI) {
+        finish(s, io, 0);
+        return;
+    }
+    if (nothing_moved)
+        resid = sent;
+    if (__builtin_expect(resid > sent, 0)) {
+        s->dev.stats.residual_errors++;
+        finish(s, io, -EPROTO);
+        return;
+    }
+    if (write && resid < sent && rq->op != BDEV_DISCARD)
+        note_write(d, rq);
+    if (rq->op == BDEV_READ || rq->op == BDEV_WRITE) {
+        if (__builtin_expect(resid == 0 && sent == rq->len, 1))
+            finish(s, io, 0);
+        else
+            moved(s, io, sent, resid);
+        return;
+    }
+    if (resid > 0) { /* all or nothing (SC-425) */
+        s->dev.stats.residual_errors++;
+        finish(s, io, -EIO);
+        return;
+    }
+    if (rq->op == BDEV_FLUSH && io->seen > d->flushed)
+        d->flushed = io->seen;
+    finish(s, io, 0);
+}
+
+void
+disk_complete(struct scsi_io *io)
+{
+    struct scsi_sdev *s = sdev_of(io->dev);
+    const struct scsi_cmd *sc = &io->sc;
+    struct scsi_verdict v;
+
+    s->dev.stats.completed++;
+    if (__builtin_expect(s->full_skip > 0, 0))
+        s->full_skip--;
+    if (__builtin_expect(sc->host_result == DID_OK && sc->status == SCSI_GOOD, 1)) {
+        good(s, io, false);
+        return;
+    }
+    v = scsi_judge_host(scsi_io_host_result(io));
+    if (sc->host_result == DID_OK)
+        v = scsi_judge_status(sc->status);
+    else if (sc->host_result == DID_ERROR && sc->status == SCSI_RESERVATION_CONFLICT)
+        v = scsi_judge_status(sc->status);
+    if (v.action == ACT_SENSE)
+        sense_action(s, io);
+    else
+        act(s, io, &v, NULL);
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* scsi/disk_up.h - between the run (disk_up.c) and its steps (disk_look.c). */
+#ifndef SCSI_DISK_UP_H
+#define SCSI_DISK_UP_H
+
+#include "scsi/internal.h"
+
+/* Sends the CDB in d->cdb, which wants in_len bytes into d->buf; next looks at the answer. */
+void disk_send(struct scsi_disk *d, int cdb_len, uint32_t in_len,
+               void (*next)(struct scsi_disk *d));
+
+/* The answer: good means GOOD, or CHECK CONDITION with RECOVERED ERROR. */
+bool disk_good(const struct scsi_disk *d);
+bool disk_sense(const struct scsi_disk *d, struct scsi_sense *ret);
+
+/* The step is over; the next begins. */
+void disk_step_done(struct scsi_disk *d);
+/* The run is over. */
+void disk_fail(struct scsi_disk *d, int err, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+void disk_fail_sense(struct scsi_disk *d, int err, const char *what);
+void disk_replaced(struct scsi_disk *d, const char *what);
+
+void disk_start_capacity(struct scsi_disk *d);
+void disk_start_provisioning(struct scsi_disk *d);
+void disk_start_block_limits(struct scsi_disk *d);
+void disk_start_block_char(struct scsi_disk *d);
+void disk_start_write_protect(struct scsi_disk *d);
+void disk_start_cache(struct scsi_disk *d);
+void disk_start_opcodes(struct scsi_disk *d);
+
+#endif

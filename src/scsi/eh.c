@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT */
+/* scsi/eh.c - the error handling ladder: what happens to commands whose abort failed.
+ *
+ * Per device: LU reset; then, one device at a time, target reset and session
+ * reset; after each a TEST UNIT READY tells whether the unit lives.  When all
+ * fails the device goes OFFLINE.  A command is finished when the host gives it
+ * back and never before: its buffers may still be written to (SC-603).
+ */
+#include <assert.h>
+#include <errno.h>
+
+#include "scsi/internal.h"
+
+#define EH_BARREN_MAX 2 /* SC-602 */
+
+static void eh_climb(struct scsi_sdev *s);
+
+static void
+eh_release(struct scsi_sdev *s)
+{
+    struct scsi_target *t = s->dev.target;
+    struct list *n;
+
+    list_del(&s->eh_node);
+    if (t->eh_owner != s)
+        return;
+    t->eh_owner = NULL;
+    n = list_pop_front(&t->eh_queue);
+    if (n != NULL)
+        eh_climb(container_of(n, struct scsi_sdev, eh_node));
+}
+
+static void
+free_if_doomed(struct scsi_sdev *s)
+{
+    if (s->doomed && s->eh == EH_NONE && !s->eh_tur_out)
+        sdev_free(s);
+}
+
+static void
+eh_end(struct scsi_sdev *s, bool alive)
+{
+    s->eh = EH_NONE;
+    if (!alive || ++s->eh_barren >= EH_BARREN_MAX) {
+        sdev_log(s, LOG_LEVEL_ERROR, "error handling gave up, the device is offline");
+        if (s->dev.state == SDEV_RUNNING || s->dev.state == SDEV_BLOCK) {
+            (void)sdev_set_state(s, SDEV_OFFLINE);
+            sdev_raise(s, 1u << SCSI_EV_OFFLINE);
+        }
+    }
+    sdev_gate_clear(s, GATE_EH);
+    sdev_restart(s); /* what waits goes on, or fails with the device */
+    eh_release(s);
+    free_if_doomed(s);
+}
+
+static void
+tur_done(struct scsi_exec *x)
+{
+    struct scsi_sdev *s = container_of(x, struct scsi_sdev, eh_tur);
+
+    s->eh_tur_out = false;
+    if (s->eh == EH_NONE) { /* came back after we had gone on */
+        free_if_doomed(s);
+        return;
+    }
+    if (x->result.err == 0 && list_empty(&s->eh_cmds))
+        eh_end(s, true); /* it answers, and nothing is stuck any more */
+    else
+        eh_climb(s);
+}
+
+static void
+send_tur(struct scsi_sdev *s)
+{
+    if (s->eh_tur_out) { /* the last one is itself stuck */
+        eh_climb(s);
+        return;
+    }
+    s->eh_tur = (struct scsi_exec){.cdb = s->eh_cdb,
+                                   .timeout_ms = SCSI_EH_TIMEOUT_MS,
+                                   .ua_retries = SCSI_UA_TRIES,
+                                   .done = tur_done};
+    s->eh_tur.cdb_len = (uint16_t)cdb_test_unit_ready(s->eh_cdb);
+    s->eh_tur_out = true;
+    if (scsi_execute_internal(s, &s->eh_tur) < 0) {
+        s->eh_tur_out = false;
+        eh_end(s, true); /* no session: whoever waits is told so */
+    }
+}
+
+static void
+reset_done(struct scsi_eh_wait *w, enum scsi_eh_result r)
+{
+    struct scsi_sdev *s = container_of(w, struct scsi_sdev, eh_wait);
+
+    if (r != SCSI_EH_SUCCESS) {
+        eh_climb(s);
+        return;
+    }
+    if (s->eh == EH_LU_RESET) {
+        s->expecting_ua = true;
+    } else {
+        LIST_FOREACH (n, &s->dev.target->devices) {
+            sdev_of(container_of(n, struct scsi_device, node))->expecting_ua = true;
+        }
+    }
+    send_tur(s);
+}
+
+/* The next step up; called when the present one did not help. */
+static void
+eh_climb(struct scsi_sdev *s)
+{
+    struct scsi_target *t = s->dev.target;
+    struct scsi_host *h = t->host;
+
+    s->eh_wait.done = reset_done;
+    switch (s->eh) {
+    case EH_NONE:
+        s->eh = EH_LU_RESET;
+        s->dev.stats.lu_resets++;
+        sdev_log(s, LOG_LEVEL_WARN, "resetting the logical unit");
+        h->ops->eh_device_reset(h, s->dev.lun, &s->eh_wait);
+        return;
+    case EH_LU_RESET:
+        s->eh = EH_TARGET_WAIT;
+        if (t->eh_owner != NULL) { /* one at a time per session */
+            list_push_back(&t->eh_queue, &s->eh_node);
+            return;
+        }
+        __attribute__((fallthrough));
+    case EH_TARGET_WAIT:
+        t->eh_owner = s;
+        if (list_empty(&s->eh_cmds) && !s->eh_tur_out) { /* another's reset freed them */
+            s->eh = EH_TARGET_RESET;
+            send_tur(s);
+            return;
+        }
+        s->eh = EH_TARGET_RESET;
+        s->dev.stats.target_resets++;
+        sdev_log(s, LOG_LEVEL_WARN, "resetting the target");
+        h->ops->eh_target_reset(h, &s->eh_wait);
+        return;
+    case EH_TARGET_RESET:
+        s->eh = EH_SESSION_RESET;
+        s->dev.stats.session_resets++;
+        sdev_log(s, LOG_LEVEL_WARN, "resetting the session");
+        h->ops->eh_session_reset(h, &s->eh_wait);
+        return;
+    case EH_SESSION_RESET:
+    default:
+        eh_end(s, false);
+        return;
+    }
+}
+
+void
+eh_start(struct scsi_sdev *s)
+{
+    /* Without a session the host gives everything back by itself (SC-606). */
+    if (s->eh != EH_NONE || s->dev.target->host->state != SCSI_HOST_RUNNING)
+        return;
+    sdev_gate_set(s, GATE_EH);
+    eh_climb(s);
+}
+
+void
+eh_add(struct scsi_io *io)
+{
+    struct scsi_sdev *s = sdev_of(io->dev);
+
+    io->state = IO_EH;
+    list_push_back(&s->eh_cmds, &io->node);
+    if (io == &s->eh_tur.io) { /* the ladder's own: up at once */
+        list_del(&io->node);
+        if (s->eh != EH_NONE)
+            eh_climb(s);
+        return;
+    }
+    eh_start(s);
+}

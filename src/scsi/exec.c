@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT */
+/* scsi/exec.c - single commands with their own timer: pass-through, scans, bringing disks up. */
+#include <assert.h>
+#include <errno.h>
+
+#include "scsi/internal.h"
+
+#define EXEC_TRIES_MAX  100 /* of a command that was not sent */
+#define EXEC_LINK_RETRY 3   /* of our own commands after a lost connection */
+
+static void exec_send(struct scsi_exec *x);
+
+static void
+exec_finish(struct scsi_exec *x, int err)
+{
+    const struct scsi_cmd *sc = &x->io.sc;
+
+    list_del(&x->node);
+    loop_timer_stop(x->io.dev->target->loop, &x->timer);
+    x->result = (struct bdev_result){.err = err};
+    x->in_len = 0;
+    if (err == 0) {
+        x->result.host_result = (uint8_t)sc->host_result;
+        x->result.scsi_status = sc->status;
+        x->result.sense_len = sc->sense_len;
+        x->result.resid = sc->resid_out + sc->resid_in;
+        x->result.overflow = sc->overflow;
+        x->in_len = sc->resid_in < x->in.len ? x->in.len - sc->resid_in : 0;
+    } else if (x->io.sc.host_result != DID_OK) {
+        x->result.host_result = (uint8_t)sc->host_result;
+    }
+    x->done(x);
+}
+
+static void
+exec_timer(struct loop_timer *t)
+{
+    struct scsi_exec *x = container_of(t, struct scsi_exec, timer);
+    struct loop *l = x->io.dev->target->loop;
+
+    if (x->io.state == IO_IDLE) { /* a delay is over */
+        list_del(&x->node);
+        exec_send(x);
+    } else if (!scsi_io_timed_out(&x->io)) {
+        loop_timer_start(l, &x->timer, x->timeout_ms * LOOP_NS_PER_MS);
+    }
+}
+
+/* Held back: the session recovers, the device is blocked or in error handling. */
+static bool
+must_wait(const struct scsi_sdev *s, const struct scsi_exec *x)
+{
+    if (x == &s->eh_tur)
+        return false;
+    if (s->dev.target->host->state == SCSI_HOST_BLOCKED || s->eh != EH_NONE)
+        return true;
+    return !x->internal && (s->dev.state == SDEV_QUIESCE || s->dev.state == SDEV_BLOCK);
+}
+
+static void
+exec_send(struct scsi_exec *x)
+{
+    struct scsi_sdev *s = sdev_of(x->io.dev);
+    struct scsi_target *t = s->dev.target;
+    struct scsi_io *io = &x->io;
+    int err;
+
+    if (t->host->state == SCSI_HOST_GONE) {
+        exec_finish(x, -ENOTCONN);
+        return;
+    }
+    if (!x->internal &&
+        (s->dev.state == SDEV_OFFLINE || s->dev.state == SDEV_CANCEL || s->dev.state == SDEV_DEL)) {
+        exec_finish(x, -ENODEV);
+        return;
+    }
+    if (must_wait(s, x)) {
+        list_push_back(&t->waiting, &x->node);
+        return;
+    }
+    scsi_io_prepare(s, io);
+    io->rq = NULL;
+    io->sc.cdb_len = x->cdb_len;
+    if (x->cdb_len <= SCSI_CDB_INLINE) {
+        memset(io->sc.cdb, 0, sizeof(io->sc.cdb));
+        memcpy(io->sc.cdb, x->cdb, x->cdb_len);
+    } else {
+        io->sc.cdb_long = x->cdb;
+    }
+    io->sc.out = x->out;
+    io->sc.in = x->in;
+    err = scsi_dispatch_cmd(s, io);
+    if (err == -EBUSY) {
+        list_push_back(&t->waiting, &x->node);
+        return;
+    }
+    if (err < 0) {
+        exec_finish(x, err);
+        return;
+    }
+    if (x->deadline_ns == 0)
+        x->deadline_ns = t->loop->now_ns + x->timeout_ms * LOOP_NS_PER_MS;
+    loop_timer_start(t->loop, &x->timer, x->timeout_ms * LOOP_NS_PER_MS);
+    loop_defer(t->loop, &t->commit_work);
+}
+
+static void
+exec_again_after(struct scsi_exec *x, uint32_t ms)
+{
+    struct scsi_target *t = x->io.dev->target;
+
+    list_push_back(&t->delayed, &x->node);
+    loop_timer_start(t->loop, &x->timer, ms * LOOP_NS_PER_MS);
+}
+
+/* True when the command goes out once more for what the transport said. */
+static bool
+host_retry(struct scsi_exec *x, const struct scsi_verdict *v)
+{
+    if (v->action == ACT_AGAIN && x->tries++ < EXEC_TRIES_MAX) {
+        exec_again_after(x, SCSI_NOT_SENT_MS);
+        return true;
+    }
+    if (x->internal && x != &sdev_of(x->io.dev)->eh_tur && v->maybe_done && v->err != -ETIMEDOUT &&
+        x->tries++ < EXEC_LINK_RETRY) {
+        exec_again_after(x, SCSI_NOT_SENT_MS);
+        return true;
+    }
+    return false;
+}
+
+void
+scsi_exec_complete(struct scsi_io *io)
+{
+    struct scsi_exec *x = container_of(io, struct scsi_exec, io);
+    struct scsi_sdev *s = sdev_of(io->dev);
+    struct loop *l = s->dev.target->loop;
+    enum scsi_host_result r = scsi_io_host_result(io);
+    struct scsi_sense sense;
+
+    loop_timer_stop(l, &x->timer);
+    s->dev.stats.completed++;
+    if (r != DID_OK) {
+        struct scsi_verdict v = scsi_judge_host(r);
+
+        if (!host_retry(x, &v))
+            exec_finish(x, v.err);
+        return;
+    }
+    if (io->sc.status == SCSI_CHECK_CONDITION &&
+        sense_parse(io->sc.sense, io->sc.sense_len, &sense) && !sense.deferred &&
+        sense.key == SENSE_UNIT_ATTENTION) {
+        scsi_unit_attention(s, sense.asc, sense.ascq);
+        if (x->ua_left > 0) {
+            x->ua_left--;
+            s->dev.stats.requeues++;
+            exec_send(x);
+            return;
+        }
+    }
+    if (x->internal && (io->sc.status == SCSI_BUSY || io->sc.status == SCSI_TASK_SET_FULL) &&
+        l->now_ns < x->deadline_ns) {
+        s->dev.stats.busy++;
+        exec_again_after(x, scsi_backoff_ms(l, &x->backoff_ms));
+        return;
+    }
+    exec_finish(x, 0);
+}
+
+static int
+exec_start(struct scsi_sdev *s, struct scsi_exec *x)
+{
+    struct scsi_target *t = s->dev.target;
+
+    if (x->cdb_len < 6 || x->cdb_len > t->host->max_cdb_len || x->cdb_len > SCSI_CDB_MAX)
+        return -EINVAL;
+    if (t->host->state == SCSI_HOST_GONE)
+        return -ENOTCONN;
+    list_init(&x->node);
+    loop_timer_init(&x->timer, exec_timer);
+    if (x->timeout_ms == 0)
+        x->timeout_ms = SCSI_TIMEOUT_MS;
+    x->ua_left = x->ua_retries;
+    x->tries = 0;
+    x->backoff_ms = 0;
+    x->deadline_ns = 0;
+    x->io.dev = &s->dev;
+    x->io.state = IO_IDLE;
+    x->io.sc.host_result = DID_OK;
+    /* Through the waiting list: a failure must not be told from inside this call. */
+    list_push_back(&t->waiting, &x->node);
+    loop_defer(t->loop, &t->commit_work);
+    return 0;
+}
+
+int
+scsi_execute(struct scsi_device *dev, struct scsi_exec *x)
+{
+    switch (dev->state) {
+    case SDEV_RUNNING:
+    case SDEV_QUIESCE:
+    case SDEV_BLOCK:
+        break;
+    case SDEV_TRANSPORT_OFFLINE:
+        return -ENOTCONN;
+    case SDEV_CREATED:
+    case SDEV_CREATED_BLOCK:
+    case SDEV_OFFLINE:
+    case SDEV_CANCEL:
+    case SDEV_DEL:
+    case SDEV_NSTATES:
+    default:
+        return -ENODEV;
+    }
+    x->internal = false;
+    return exec_start(sdev_of(dev), x);
+}
+
+int
+scsi_execute_internal(struct scsi_sdev *s, struct scsi_exec *x)
+{
+    x->internal = true;
+    return exec_start(s, x);
+}
+
+void
+scsi_exec_run_waiting(struct scsi_target *t)
+{
+    struct list batch, *n;
+
+    list_init(&batch);
+    list_splice(&batch, &t->waiting);
+    while ((n = list_pop_front(&batch)) != NULL)
+        exec_send(container_of(n, struct scsi_exec, node));
+}
+
+void
+scsi_exec_fail_waiting(struct scsi_target *t, int err)
+{
+    struct list batch, *n;
+
+    list_init(&batch);
+    list_splice(&batch, &t->waiting);
+    list_splice(&batch, &t->delayed);
+    while ((n = list_pop_front(&batch)) != NULL)
+        exec_finish(container_of(n, struct scsi_exec, node), err);
+}

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: MIT */
+/* scsi/internal.h - what the files of scsi/ share. */
+#ifndef SCSI_INTERNAL_H
+#define SCSI_INTERNAL_H
+
+#include "scsi/scsi.h"
+#include "wire/capacity.h"
+#include "wire/inquiry.h"
+#include "wire/lun.h"
+#include "wire/scsi.h"
+#include "wire/sense.h"
+
+#define SCSI_TIMEOUT_MS         30000u
+#define SCSI_INQUIRY_TIMEOUT_MS 20500u
+#define SCSI_EH_TIMEOUT_MS      10000u /* TEST UNIT READY after a reset */
+#define SCSI_UA_MAX             16u    /* unit attentions in a row per command (SC-510) */
+#define SCSI_UA_TRIES           8u     /* likewise for our own commands */
+#define SCSI_BACKOFF_MIN_MS     3u
+#define SCSI_BACKOFF_MAX_MS     1000u
+#define SCSI_NOT_SENT_MS        10u   /* before a command that was not sent is tried again */
+#define SCSI_LINK_ERRORS_MAX    3u    /* protocol service errors in a row before the session goes */
+#define SCSI_BUF_SIZE           4096u /* of scans; REPORT LUNS grows beyond */
+
+enum io_state { IO_IDLE, IO_HOST, IO_ABORTING, IO_EH };
+
+/* Why a disk takes no commands just now. */
+enum sdev_gate {
+    GATE_STATE = 1, /* not RUNNING */
+    GATE_EH = 2,    /* error handling */
+    GATE_HOLD = 4,  /* backing off */
+};
+
+enum eh_step { EH_NONE, EH_LU_RESET, EH_TARGET_WAIT, EH_TARGET_RESET, EH_SESSION_RESET };
+
+/* What to look at again on a disk, in this order. */
+enum disk_step {
+    STEP_TUR = 1 << 0,
+    STEP_NAME = 1 << 1, /* is it still the same unit? */
+    STEP_CAPACITY = 1 << 2,
+    STEP_PROVISIONING = 1 << 3, /* VPD B2 */
+    STEP_BLOCK_LIMITS = 1 << 4, /* VPD B0 */
+    STEP_BLOCK_CHAR = 1 << 5,   /* VPD B1 */
+    STEP_WRITE_PROTECT = 1 << 6,
+    STEP_CACHE = 1 << 7,
+    STEP_OPCODES = 1 << 8,
+    STEP_LIMITS = 1 << 9,
+};
+#define STEPS_CAPACITY (STEP_CAPACITY | STEP_PROVISIONING | STEP_BLOCK_LIMITS | STEP_LIMITS)
+#define STEPS_MODE     (STEP_WRITE_PROTECT | STEP_CACHE | STEP_LIMITS)
+#define STEPS_START    0x3fd /* all but the name */
+#define STEPS_ALL      0x3ff
+
+struct scsi_scan_op;
+
+struct scsi_target {
+    struct scsi_host *host;
+    struct loop *loop;
+    struct scsi_params params;
+    const struct scsi_events *ev;
+    void *user;
+    struct list devices;
+    struct list waiting;          /* scsi_exec: held, or refused by the host */
+    struct list doomed;           /* scsi_sdev freed while error handling had them */
+    struct list delayed;          /* scsi_exec: waiting for their own timer */
+    struct list scans;            /* scsi_scan_op: the first is running */
+    struct loop_work commit_work; /* commands of ours leave */
+    struct loop_work scan_work;   /* the next scan starts */
+    struct list eh_queue;         /* scsi_sdev: want a target or session reset */
+    struct scsi_sdev *eh_owner;   /* is having one */
+    struct scsi_eh_wait drop_wait;
+    bool dropping;     /* a session reset for protocol errors is under way */
+    bool luns_changed; /* 3F/0E seen and no REPORT LUNS since (SC-501) */
+    uint8_t link_errors;
+};
+
+struct scsi_sdev {
+    struct scsi_device dev;
+    uint8_t gate;      /* enum sdev_gate, any */
+    bool refused;      /* block/ has been told -EBUSY */
+    uint32_t inflight; /* commands with the host */
+    uint32_t depth_max, depth_now;
+    uint32_t full_skip; /* commands sent before the depth was cut: their FULL says nothing new */
+    uint32_t good;      /* completions since the depth rose */
+    uint32_t backoff_ms;
+    struct loop_timer hold_timer;
+    const struct blk_upcalls *up;
+    struct bdev *bdev;
+
+    bool expecting_ua;                      /* after a reset of ours (SC-500) */
+    bool has_b0, has_b1, has_b2, name_told; /* VPD pages; name is from page 83h */
+    bool seen;                              /* by the scan under way */
+    bool doomed;                            /* freed when error handling lets go */
+    uint32_t events;                        /* pending, 1 << enum scsi_event */
+    struct loop_work ev_work;
+
+    enum eh_step eh;
+    bool eh_tur_out;
+    uint8_t eh_tur_tries;
+    uint8_t eh_barren;   /* runs without a completed command between (SC-602) */
+    struct list eh_cmds; /* scsi_io in IO_EH */
+    struct list eh_node;
+    struct scsi_eh_wait eh_wait;
+    struct scsi_exec eh_tur;
+    uint8_t eh_cdb[CDB_MAX];
+
+    struct scsi_exec rm; /* the last flush */
+    uint8_t rm_cdb[CDB_MAX];
+    struct loop_work rm_work;
+    int rm_err;
+    void (*rm_done)(void *user, int err);
+    void *rm_user;
+};
+
+enum disk_form {
+    FORM_RAW,
+    FORM_6,
+    FORM_10,
+    FORM_16,
+    FORM_SYNC_10,
+    FORM_SYNC_16,
+    FORM_UNMAP,
+    FORM_WS10_UNMAP,
+    FORM_WS16_UNMAP,
+    FORM_WS10,
+    FORM_WS16,
+    FORM_CAW,
+};
+
+enum disk_discard { DISCARD_OFF, DISCARD_UNMAP, DISCARD_WS16, DISCARD_WS10 };
+
+struct scsi_disk {
+    struct scsi_sdev *sdev;
+    struct bdev_limits limits;
+    bool up;
+    /* what the device told */
+    struct scsi_capacity capacity;
+    struct vpd_block_limits b0;
+    struct vpd_block_char b1;
+    struct vpd_provisioning b2;
+    bool b0_told, b2_told;
+    bool write_protect, wce, dpofua;
+    bool ws10, ws16;                                     /* REPORT SUPPORTED OPCODES says so */
+    bool discard_broken, zero_unmap_broken, zero_broken; /* SC-226: until looked at again */
+    bool no_10, no_16, no_sync_10, no_flush;
+    /* what follows from it */
+    uint32_t shift;      /* log2 of the block size */
+    uint32_t max_blocks; /* of one READ or WRITE */
+    enum disk_discard discard;
+    bool zero_unmap;          /* write zeroes may unmap */
+    uint64_t writes, flushed; /* acknowledged into the cache; of those, known to be stable */
+    /* looking at it: one step after the other */
+    uint32_t todo, wanted; /* enum disk_step: of this run, of the next */
+    bool running, reconnect;
+    struct loop_work work;
+    struct loop_timer poll;
+    uint64_t ready_by_ns;
+    bool start_sent, use_ms10, second;
+    uint8_t tries, reruns;
+    struct scsi_exec x;
+    uint8_t cdb[CDB_MAX];
+    uint8_t buf[512];
+    struct iovec iov;
+    void (*next)(struct scsi_disk *d);
+    void (*done)(void *user, int err, const struct lunette_error *why);
+    void *done_user;
+};
+
+static inline struct scsi_sdev *
+sdev_of(struct scsi_device *dev)
+{
+    return container_of(dev, struct scsi_sdev, dev);
+}
+
+/* What a completed command calls for. */
+enum scsi_action {
+    ACT_DONE,
+    ACT_NOTHING_MOVED, /* success that moved no data: re-issue */
+    ACT_RETRY,         /* counted; not for failfast where the transport is to blame */
+    ACT_RETRY_DELAY,   /* counted while retries last, then as ACT_DELAY */
+    ACT_RETRY_LINK,    /* counted; several in a row end the session */
+    ACT_AGAIN,         /* not sent, or swept by us: uncounted, soon */
+    ACT_SWEPT,         /* likewise, but it may have been executed */
+    ACT_DELAY,         /* uncounted, after back-off */
+    ACT_ALUA,          /* uncounted, after a second */
+    ACT_UA,
+    ACT_OPCODE, /* the device does not know the command */
+    ACT_FIELD,  /* ... or something in it */
+    ACT_FAIL,
+    ACT_FULL,  /* TASK SET FULL */
+    ACT_SENSE, /* CHECK CONDITION: look further */
+};
+
+struct scsi_verdict {
+    enum scsi_action action;
+    int err;         /* when it is given up */
+    bool transport;  /* the transport is to blame */
+    bool maybe_done; /* may have been executed: not again unless that is harmless */
+    uint32_t steps;  /* enum disk_step to do */
+    uint32_t events; /* 1 << enum scsi_event */
+};
+
+struct scsi_verdict scsi_judge_host(enum scsi_host_result r);
+struct scsi_verdict scsi_judge_status(uint8_t status);
+struct scsi_verdict scsi_judge_sense(const struct scsi_sense *s);
+/* Steps and events of a unit attention; *ret_reset: the device was reset, cached writes are lost
+ * if it also lost power. */
+void scsi_ua_effects(uint8_t asc, uint8_t ascq, uint32_t *ret_steps, uint32_t *ret_events,
+                     bool *ret_reset, bool *ret_power);
+
+/* io.c: commands between us and the host */
+int scsi_dispatch_cmd(struct scsi_sdev *s, struct scsi_io *io);
+/* Sets what is the same for all commands. */
+void scsi_io_prepare(struct scsi_sdev *s, struct scsi_io *io);
+/* The deadline passed: true when error handling has the command now. */
+bool scsi_io_timed_out(struct scsi_io *io);
+/* After time-out and abort are taken into account. */
+enum scsi_host_result scsi_io_host_result(const struct scsi_io *io);
+void scsi_unit_attention(struct scsi_sdev *s, uint8_t asc, uint8_t ascq);
+void sdev_raise(struct scsi_sdev *s, uint32_t events);
+/* Milliseconds to wait before the next try: doubling, with jitter. */
+uint32_t scsi_backoff_ms(struct loop *l, uint32_t *state);
+
+/* exec.c */
+void scsi_exec_complete(struct scsi_io *io);
+int scsi_execute_internal(struct scsi_sdev *s, struct scsi_exec *x);
+void scsi_exec_run_waiting(struct scsi_target *t);
+void scsi_exec_fail_waiting(struct scsi_target *t, int err);
+
+/* eh.c */
+void eh_add(struct scsi_io *io);
+void eh_start(struct scsi_sdev *s);
+
+/* device.c */
+int sdev_new(struct scsi_target *t, const uint8_t lun[8], struct scsi_sdev **ret);
+void sdev_free(struct scsi_sdev *s);
+bool sdev_set_state(struct scsi_sdev *s, enum scsi_device_state to);
+void sdev_restart(struct scsi_sdev *s);
+void sdev_gate_set(struct scsi_sdev *s, uint8_t gate);
+void sdev_gate_clear(struct scsi_sdev *s, uint8_t gate);
+/* Takes no disk commands for ms; longer holds win. */
+void sdev_hold(struct scsi_sdev *s, uint32_t ms);
+/* "host0 lun 5": returns buf */
+const char *sdev_label(const struct scsi_sdev *s, char *buf, size_t size);
+#define SDEV_LABEL_MAX 64
+
+/* scan.c */
+void scsi_scan_work(struct loop_work *w);
+void scsi_scan_fail_all(struct scsi_target *t, int err);
+
+/* disk.c */
+void disk_complete(struct scsi_io *io);
+
+/* disk_up.c */
+void disk_want(struct scsi_disk *d, uint32_t steps);
+void disk_reconnect(struct scsi_disk *d);
+void disk_detach(struct scsi_sdev *s);
+
+/* limits.c */
+void disk_make_limits(struct scsi_disk *d);
+
+#define sdev_log(s, level, ...)                                                                    \
+    do {                                                                                           \
+        char label_[SDEV_LABEL_MAX];                                                               \
+        sdev_log_line((s)->dev.target, level, sdev_label(s, label_, sizeof(label_)), __VA_ARGS__); \
+    } while (0)
+void sdev_log_line(const struct scsi_target *t, int level, const char *label, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+
+#endif

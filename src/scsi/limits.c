@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+/* scsi/limits.c - from what a disk told to the limits that block/ cuts by. */
+#include "scsi/internal.h"
+
+#define TRANSFER_DEFAULT (1u << 20)
+#define TRANSFER_MAX     (16u << 20) /* SC-312 */
+#define UNMAP_SANE       0x7fffffu   /* blocks */
+#define WS_SANE          0x7fffffu
+#define WS10_MAX         0xffffu
+
+static uint64_t
+min_u64(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t
+min_nonzero(uint64_t a, uint64_t b)
+{
+    return a == 0 ? b : b == 0 ? a : min_u64(a, b);
+}
+
+static void
+transfer_limits(struct scsi_disk *d)
+{
+    struct bdev_limits *l = &d->limits;
+    const struct scsi_target *t = d->sdev->dev.target;
+    uint64_t bs = l->block_size, cdb_max, dev_max, opt, gran, hard, max;
+    bool opt_ok;
+
+    cdb_max = d->capacity.blocks > 0xffffffffu ? 0xffffffffu : 0xffff;
+    dev_max = min_nonzero(cdb_max, d->b0.max_transfer);
+    opt = d->b0.opt_transfer * bs;
+    gran = d->b0.opt_granularity * bs;
+    opt_ok = opt != 0 && d->b0.opt_transfer <= dev_max && d->b0.opt_transfer <= 0xffff &&
+             opt >= 4096 && opt % (gran > 0 ? gran : 1) == 0 && opt % l->physical_block == 0;
+    hard = min_u64(min_u64(dev_max * bs, t->host->max_transfer), TRANSFER_MAX);
+    max = t->params.max_transfer > 0 ? t->params.max_transfer : opt_ok ? opt : TRANSFER_DEFAULT;
+    max = min_u64(max, hard);
+    max -= max % (max >= l->physical_block ? l->physical_block : bs);
+    l->max_transfer = max > bs ? max : bs;
+    l->opt_transfer = opt_ok && opt <= l->max_transfer ? opt : 0;
+    l->max_sg = t->host->max_sg;
+    d->max_blocks = (uint32_t)(l->max_transfer / bs);
+}
+
+/* SCSI.md section 7: the first mode that the device claims. */
+static enum disk_discard
+discard_mode(const struct scsi_disk *d)
+{
+    bool unmap = d->b0_told && d->b0.max_unmap_lba > 0 && d->b0.max_unmap_desc > 0;
+
+    if (!d->capacity.lbpme || d->discard_broken)
+        return DISCARD_OFF;
+    if (!d->b2_told)
+        return unmap ? DISCARD_UNMAP : DISCARD_WS16;
+    if (d->b2.lbpu && unmap)
+        return DISCARD_UNMAP;
+    if (d->b2.lbpws)
+        return DISCARD_WS16;
+    return d->b2.lbpws10 ? DISCARD_WS10 : DISCARD_OFF;
+}
+
+static void
+provisioning_limits(struct scsi_disk *d)
+{
+    struct bdev_limits *l = &d->limits;
+    uint64_t bs = l->block_size, ws = d->b0.max_write_same, blocks = 0;
+    uint64_t ws_max = ws == 0 ? WS10_MAX : min_u64(ws, WS_SANE); /* 0: not told (SC-223) */
+
+    d->discard = discard_mode(d);
+    switch (d->discard) {
+    case DISCARD_UNMAP:
+        blocks = min_u64(d->b0.max_unmap_lba, UNMAP_SANE);
+        break;
+    case DISCARD_WS16:
+        blocks = min_nonzero(ws, WS_SANE);
+        blocks = min_u64(blocks, WS_SANE);
+        break;
+    case DISCARD_WS10:
+        blocks = min_nonzero(min_u64(ws, WS10_MAX), WS10_MAX);
+        break;
+    case DISCARD_OFF:
+    default:
+        break;
+    }
+    l->max_discard = blocks * bs;
+    l->discard_granularity = d->b0.opt_unmap_granularity * bs;
+    if (l->discard_granularity < l->physical_block)
+        l->discard_granularity = l->physical_block;
+
+    /* Zeroes by unmap only where both sources say that unmapped blocks read as zeroes (SC-064). */
+    d->zero_unmap = d->capacity.lbpme && d->capacity.lbprz && d->b2_told &&
+                    (d->b2.lbprz & 1) != 0 && (d->b2.lbpws || d->b2.lbpws10) &&
+                    !d->zero_unmap_broken;
+    blocks = 0;
+    if ((d->zero_unmap && d->b2.lbpws) || (d->ws16 && !d->zero_broken))
+        blocks = ws_max;
+    else if (d->zero_unmap || (d->ws10 && !d->zero_broken))
+        blocks = min_u64(ws_max, WS10_MAX);
+    l->max_write_zeroes = blocks * bs;
+}
+
+void
+disk_make_limits(struct scsi_disk *d)
+{
+    struct bdev_limits *l = &d->limits;
+    uint32_t bs = d->capacity.block_len;
+
+    *l = (struct bdev_limits){.block_size = bs};
+    d->shift = (uint32_t)__builtin_ctz(bs);
+    l->size = d->capacity.blocks * bs;
+    l->physical_block = bs << d->capacity.physical_exponent;
+    transfer_limits(d);
+    provisioning_limits(d);
+    l->max_compare_write =
+        min_u64(2ull * d->b0.max_caw * bs, d->sdev->dev.target->host->max_transfer) ==
+                2ull * d->b0.max_caw * bs
+            ? d->b0.max_caw * bs
+            : 0;
+    l->read_only = d->write_protect;
+    l->write_cache = d->wce && !d->write_protect && !d->no_flush;
+    l->fua = d->dpofua && l->write_cache && !d->no_10;
+    l->rotational = d->b1.rotation > 1;
+}

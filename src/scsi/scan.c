@@ -1,0 +1,526 @@
+/* SPDX-License-Identifier: MIT */
+/* scsi/scan.c - finding the logical units of a target.
+ *
+ * LUN 0 first, since it also answers for the target; then REPORT LUNS, from
+ * LUN 0 or else from the well-known LUN made for it; where there is no such
+ * list, LUN after LUN.  Scans of one target are made one after the other.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "scsi/scan.h"
+
+#define LIST_ALLOC     4096u
+#define GROWS_MAX      4
+#define SEQ_SCSI2_LUNS 8u
+
+static void next_lun(struct scsi_scan_op *op);
+
+static void
+command_done(struct scsi_exec *x)
+{
+    struct scsi_scan_op *op = container_of(x, struct scsi_scan_op, x);
+
+    op->next(op);
+}
+
+bool
+scan_sense(const struct scsi_scan_op *op, struct scsi_sense *ret)
+{
+    return op->x.result.scsi_status == SCSI_CHECK_CONDITION &&
+           sense_parse(op->x.io.sc.sense, op->x.result.sense_len, ret);
+}
+
+bool
+scan_good(const struct scsi_scan_op *op)
+{
+    struct scsi_sense s;
+
+    return op->x.result.err == 0 &&
+           (op->x.result.scsi_status == SCSI_GOOD ||
+            (scan_sense(op, &s) && s.key == SENSE_RECOVERED && !s.deferred));
+}
+
+void
+scan_send(struct scsi_scan_op *op, struct scsi_sdev *s, int cdb_len, uint32_t in_len,
+          uint32_t timeout_ms, void (*next)(struct scsi_scan_op *op))
+{
+    int err;
+
+    assert(in_len <= op->buf_size);
+    memset(op->buf, 0, in_len);
+    op->next = next;
+    op->iov = (struct iovec){op->buf, in_len};
+    op->x = (struct scsi_exec){.cdb = op->cdb,
+                               .cdb_len = (uint16_t)cdb_len,
+                               .ua_retries = SCSI_UA_TRIES,
+                               .timeout_ms = timeout_ms,
+                               .in = sg_from_iov(&op->iov, 1, 0, in_len),
+                               .done = command_done};
+    err = scsi_execute_internal(s, &op->x);
+    if (err < 0) {
+        op->x.result = (struct bdev_result){.err = err};
+        next(op);
+    }
+}
+
+static void
+op_free(struct scsi_scan_op *op)
+{
+    loop_timer_stop(op->t->loop, &op->x.timer);
+    if (op->cur != NULL)
+        sdev_free(op->cur);
+    if (op->lun0 != NULL && op->lun0 != op->cur)
+        sdev_free(op->lun0);
+    if (op->wlun != NULL)
+        sdev_free(op->wlun);
+    free(op->list);
+    free(op->buf);
+    free(op);
+}
+
+/* The end: dev for scan_lun, err otherwise. */
+static void
+op_end(struct scsi_scan_op *op, struct scsi_device *dev, int err)
+{
+    struct scsi_target *t = op->t;
+
+    list_del(&op->node);
+    if (!list_empty(&t->scans))
+        loop_defer(t->loop, &t->scan_work);
+    if (op->one)
+        op->done_one(op->user, dev, dev == NULL ? &op->why : NULL);
+    else
+        op->done_all(op->user, err, err != 0 ? &op->why : NULL);
+    op_free(op);
+}
+
+static bool
+same_unit(const struct scsi_device *a, const struct scsi_device *b, bool names)
+{
+    return a->type == b->type && strcmp(a->vendor, b->vendor) == 0 &&
+           strcmp(a->product, b->product) == 0 && (!names || strcmp(a->name, b->name) == 0);
+}
+
+static void
+set_offline(struct scsi_sdev *s, enum scsi_event ev)
+{
+    if (s->dev.state != SDEV_RUNNING && s->dev.state != SDEV_BLOCK)
+        return;
+    (void)sdev_set_state(s, SDEV_OFFLINE);
+    sdev_raise(s, 1u << ev);
+    if (s->up != NULL)
+        s->up->event(s->bdev, BDEV_EV_GONE, NULL);
+}
+
+/* op->cur has been found: a new device, or one that we know. */
+static struct scsi_device *
+keep(struct scsi_scan_op *op)
+{
+    struct scsi_sdev *s = op->cur, *known;
+    struct scsi_device *dev = scsi_find_device(op->t, s->dev.lun);
+
+    op->cur = NULL;
+    if (op->lun0 == s)
+        op->lun0 = NULL;
+    if (dev == NULL) {
+        s->seen = true;
+        list_push_back(&op->t->devices, &s->dev.node);
+        (void)sdev_set_state(s, SDEV_RUNNING);
+        return &s->dev;
+    }
+    known = sdev_of(dev);
+    known->seen = true;
+    if (!same_unit(dev, &s->dev, known->name_told && s->name_told)) { /* SC-050 */
+        sdev_log(known, LOG_LEVEL_ERROR, "another unit is there (%s %s); offline", s->dev.vendor,
+                 s->dev.product);
+        set_offline(known, SCSI_EV_REPLACED);
+    } else if (dev->disk != NULL && dev->disk->up && dev->state == SDEV_RUNNING) {
+        disk_want(dev->disk, STEPS_ALL);
+    }
+    sdev_free(s);
+    return dev;
+}
+
+/* Looks at a LUN; false without memory, and then the scan has ended. */
+static bool
+probe(struct scsi_scan_op *op, struct lun lun,
+      void (*probed)(struct scsi_scan_op *op, enum probe_result r))
+{
+    if (sdev_new(op->t, lun.b, &op->cur) < 0) {
+        (void)lunette_fail(&op->why, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "out of memory");
+        op_end(op, NULL, -ENOMEM);
+        return false;
+    }
+    probe_start(op, probed);
+    return true;
+}
+
+static void
+one_probed(struct scsi_scan_op *op, enum probe_result r)
+{
+    struct scsi_device *dev = NULL;
+
+    if (r == PROBE_FOUND) {
+        dev = keep(op);
+        if (dev->state == SDEV_OFFLINE) {
+            (void)lunette_fail(&op->why, -ENODEV, LUNETTE_DOM_SCSI, 0,
+                               "the device is offline, or another unit took its place");
+            dev = NULL;
+        }
+    }
+    op_end(op, dev, 0);
+}
+
+/* ---- those that are known but were not seen: are they gone? ---- */
+
+static void check_unseen(struct scsi_scan_op *op);
+
+static void
+unseen_probed(struct scsi_scan_op *op, enum probe_result r)
+{
+    struct scsi_device *dev = scsi_find_device(op->t, op->cur->dev.lun);
+
+    if (r == PROBE_FOUND) {
+        (void)keep(op);
+    } else {
+        if (dev != NULL) {
+            sdev_of(dev)->seen = true;
+            if (r == PROBE_ABSENT) {
+                sdev_log(sdev_of(dev), LOG_LEVEL_WARN, "the unit is gone; offline");
+                set_offline(sdev_of(dev), SCSI_EV_OFFLINE);
+            }
+        }
+        sdev_free(op->cur);
+        op->cur = NULL;
+    }
+    if (r == PROBE_TRANSPORT)
+        op_end(op, NULL, op->why.code);
+    else
+        check_unseen(op);
+}
+
+static void
+check_unseen(struct scsi_scan_op *op)
+{
+    LIST_FOREACH (n, &op->t->devices) {
+        struct scsi_device *dev = container_of(n, struct scsi_device, node);
+
+        if (!sdev_of(dev)->seen && dev->state != SDEV_DEL && dev->state != SDEV_CANCEL) {
+            (void)probe(op, lun_load(dev->lun), unseen_probed);
+            return;
+        }
+    }
+    op_end(op, NULL, 0);
+}
+
+/* ---- sequential ---- */
+
+static void next_sequential(struct scsi_scan_op *op);
+
+/* SC-041: a target that ignores the LUN shows the same unit everywhere. */
+static bool
+seen_elsewhere(const struct scsi_scan_op *op)
+{
+    LIST_FOREACH (n, &op->t->devices) {
+        struct scsi_sdev *s = sdev_of(container_of(n, struct scsi_device, node));
+
+        if (s->seen && s->name_told && op->cur->name_told &&
+            memcmp(s->dev.lun, op->cur->dev.lun, 8) != 0 && same_unit(&s->dev, &op->cur->dev, true))
+            return true;
+    }
+    return false;
+}
+
+static void
+sequential_probed(struct scsi_scan_op *op, enum probe_result r)
+{
+    if (r == PROBE_FOUND && !seen_elsewhere(op)) {
+        (void)keep(op);
+        next_sequential(op);
+        return;
+    }
+    sdev_free(op->cur);
+    op->cur = NULL;
+    if (r == PROBE_TRANSPORT)
+        op_end(op, NULL, op->why.code);
+    else
+        check_unseen(op);
+}
+
+static void
+next_sequential(struct scsi_scan_op *op)
+{
+    uint32_t max = op->t->params.max_scan_lun;
+
+    if (op->level <= SCSI_LEVEL_SCSI2 && max > SEQ_SCSI2_LUNS)
+        max = SEQ_SCSI2_LUNS;
+    if (op->at >= max)
+        check_unseen(op);
+    else
+        (void)probe(op, lun_from_number(op->at++), sequential_probed);
+}
+
+/* LUN 0 has been asked for all it knew: a device, if it is one. */
+static void
+settle_lun0(struct scsi_scan_op *op, bool listed)
+{
+    if (op->lun0 == NULL)
+        return;
+    if (op->lun0_there && listed) {
+        op->cur = op->lun0;
+        (void)keep(op);
+    } else {
+        sdev_free(op->lun0);
+    }
+    op->lun0 = NULL;
+}
+
+static void
+start_sequential(struct scsi_scan_op *op)
+{
+    settle_lun0(op, true);
+    op->at = 1;
+    next_sequential(op);
+}
+
+/* ---- REPORT LUNS ---- */
+
+static void
+listed_probed(struct scsi_scan_op *op, enum probe_result r)
+{
+    if (r == PROBE_FOUND) {
+        (void)keep(op);
+    } else {
+        log_line(op->t->loop->log, LOG_LEVEL_WARN, "%.15s: %s", op->t->host->name, op->why.msg);
+        sdev_free(op->cur);
+        op->cur = NULL;
+    }
+    if (r == PROBE_TRANSPORT)
+        op_end(op, NULL, op->why.code); /* SC-026: the path is gone */
+    else
+        next_lun(op);
+}
+
+static bool
+seen_already(const struct scsi_scan_op *op, struct lun lun)
+{
+    struct scsi_device *dev = scsi_find_device(op->t, lun.b);
+
+    return dev != NULL && sdev_of(dev)->seen;
+}
+
+static void
+next_lun(struct scsi_scan_op *op)
+{
+    static const struct lun none = {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
+
+    while (op->at < op->count) {
+        struct lun lun = report_luns_get(op->list, op->at++);
+
+        if (lun_equal(lun, none) || seen_already(op, lun))
+            continue;
+        (void)probe(op, lun, listed_probed);
+        return;
+    }
+    check_unseen(op);
+}
+
+static void
+take_list(struct scsi_scan_op *op, uint32_t count)
+{
+    bool lun0_listed = count == 0; /* an empty list: what INQUIRY said stands */
+
+    op->t->luns_changed = false;
+    op->count = count < SCSI_LUNS_MAX ? count : SCSI_LUNS_MAX;
+    op->at = 0;
+    op->list = op->buf; /* the probes get memory of their own */
+    op->buf = malloc(SCSI_BUF_SIZE);
+    op->buf_size = SCSI_BUF_SIZE;
+    if (op->buf == NULL) {
+        op->buf_size = 0;
+        (void)lunette_fail(&op->why, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "out of memory");
+        op_end(op, NULL, -ENOMEM);
+        return;
+    }
+    for (uint32_t i = 0; i < op->count && op->lun0 != NULL && !lun0_listed; i++)
+        lun0_listed = memcmp(report_luns_get(op->list, i).b, op->lun0->dev.lun, 8) == 0;
+    settle_lun0(op, lun0_listed);
+    next_lun(op);
+}
+
+static void list_done(struct scsi_scan_op *op);
+
+static void
+ask_list(struct scsi_scan_op *op)
+{
+    scan_send(op, op->wlun != NULL ? op->wlun : op->lun0, cdb_report_luns(op->cdb, 0, op->buf_size),
+              op->buf_size, SCSI_TIMEOUT_MS, list_done);
+}
+
+/* True when the list is asked for again with more room. */
+static bool
+grow(struct scsi_scan_op *op, uint64_t total)
+{
+    uint64_t max = REPORT_LUNS_LEN(SCSI_LUNS_MAX);
+    uint8_t *buf;
+
+    if (total > max)
+        total = max;
+    if (total <= op->buf_size || op->grows >= GROWS_MAX)
+        return false;
+    buf = realloc(op->buf, total);
+    if (buf == NULL)
+        return false;
+    op->grows++;
+    op->buf = buf;
+    op->buf_size = (uint32_t)total;
+    ask_list(op);
+    return true;
+}
+
+/* SC-036: the well-known LUN that is made for REPORT LUNS. */
+static bool
+ask_well_known(struct scsi_scan_op *op)
+{
+    struct scsi_sense s;
+
+    if (op->wlun_tried || !scan_sense(op, &s) || s.key != SENSE_ILLEGAL_REQUEST ||
+        (s.asc != 0x20 && s.asc != 0x25))
+        return false;
+    op->wlun_tried = true;
+    if (sdev_new(op->t, lun_well_known(1).b, &op->wlun) < 0)
+        return false;
+    ask_list(op);
+    return true;
+}
+
+static void
+list_done(struct scsi_scan_op *op)
+{
+    uint64_t total;
+    int n;
+
+    if (op->x.result.err != 0) {
+        (void)lunette_fail(&op->why, op->x.result.err, LUNETTE_DOM_SCSI, 0,
+                           "REPORT LUNS got no answer");
+        op_end(op, NULL, op->x.result.err);
+        return;
+    }
+    if (!scan_good(op)) {
+        if (!ask_well_known(op))
+            start_sequential(op);
+        return;
+    }
+    n = report_luns_count(op->buf, op->x.in_len, &total);
+    if (n < 0)
+        start_sequential(op);
+    else if (!grow(op, total))
+        take_list(op, (uint32_t)n);
+}
+
+static void
+lun0_probed(struct scsi_scan_op *op, enum probe_result r)
+{
+    op->lun0 = op->cur;
+    op->cur = NULL;
+    op->lun0_there = r == PROBE_FOUND;
+    op->level = op->lun0->dev.level;
+    if (r == PROBE_TRANSPORT)
+        op_end(op, NULL, op->why.code);
+    else if (r == PROBE_FAILED || op->level > SCSI_LEVEL_SCSI2 || op->level == 0)
+        ask_list(op);
+    else
+        start_sequential(op);
+}
+
+/* ---- the queue of scans ---- */
+
+static void
+op_start(struct scsi_scan_op *op)
+{
+    op->running = true;
+    TRACE(op->t->loop, scsi_scan, 0, 0);
+    if (op->one) {
+        (void)probe(op, op->lun, one_probed);
+        return;
+    }
+    LIST_FOREACH (n, &op->t->devices) {
+        sdev_of(container_of(n, struct scsi_device, node))->seen = false;
+    }
+    (void)probe(op, lun_from_number(0), lun0_probed);
+}
+
+void
+scsi_scan_work(struct loop_work *w)
+{
+    struct scsi_target *t = container_of(w, struct scsi_target, scan_work);
+    struct scsi_scan_op *op;
+
+    if (list_empty(&t->scans))
+        return;
+    op = container_of(t->scans.next, struct scsi_scan_op, node);
+    if (!op->running)
+        op_start(op);
+}
+
+void
+scsi_scan_fail_all(struct scsi_target *t, int err)
+{
+    while (!list_empty(&t->scans)) {
+        struct scsi_scan_op *op = container_of(t->scans.next, struct scsi_scan_op, node);
+
+        list_del(&op->x.node); /* from the commands that wait */
+        (void)lunette_fail(&op->why, err, LUNETTE_DOM_SCSI, 0, "the target is being closed");
+        op_end(op, NULL, err);
+    }
+}
+
+static struct scsi_scan_op *
+op_new(struct scsi_target *t, void *user)
+{
+    struct scsi_scan_op *op = calloc(1, sizeof(*op));
+
+    if (op == NULL)
+        return NULL;
+    op->buf = malloc(LIST_ALLOC);
+    op->buf_size = LIST_ALLOC;
+    if (op->buf == NULL) {
+        free(op);
+        return NULL;
+    }
+    op->t = t;
+    op->user = user;
+    list_init(&op->x.node);
+    list_push_back(&t->scans, &op->node);
+    loop_defer(t->loop, &t->scan_work);
+    return op;
+}
+
+int
+scsi_scan(struct scsi_target *t, void (*done)(void *user, int err, const struct lunette_error *why),
+          void *user)
+{
+    struct scsi_scan_op *op = op_new(t, user);
+
+    if (op == NULL)
+        return -ENOMEM;
+    op->done_all = done;
+    return 0;
+}
+
+int
+scsi_scan_lun(struct scsi_target *t, const uint8_t lun[8],
+              void (*done)(void *user, struct scsi_device *dev, const struct lunette_error *why),
+              void *user)
+{
+    struct scsi_scan_op *op = op_new(t, user);
+
+    if (op == NULL)
+        return -ENOMEM;
+    op->one = true;
+    op->lun = lun_load(lun);
+    op->done_one = done;
+    return 0;
+}
