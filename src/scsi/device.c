@@ -452,8 +452,6 @@ scsi_detach(struct scsi_target **pt)
 
     if (t == NULL)
         return;
-    t->host->ev = NULL;
-    t->host->ev_user = NULL;
     scsi_scan_fail_all(t, -ENODEV);
     scsi_exec_fail_waiting(t, -ENODEV);
     while (!list_empty(&t->devices))

@@ -22,12 +22,12 @@ scsi_done(struct scsi_cmd *sc)
         list_del(&io->node);
     }
     io->state = IO_IDLE;
+    if (__builtin_expect(s->refused, 0) && s->gate == 0)
+        sdev_restart(s);
     if (io->rq != NULL)
         disk_complete(io);
     else
-        scsi_exec_complete(io);
-    if (__builtin_expect(s->refused, 0) && s->gate == 0)
-        sdev_restart(s);
+        scsi_exec_complete(io); /* may free the device */
 }
 
 void

@@ -110,9 +110,13 @@ enum key_outcome {
     KEY_NOT_UNDERSTOOD, /* likewise, and the feature is not there */
 };
 
+#define KEY_NO_NUM UINT64_MAX
+
 struct key_value {
     enum key_outcome outcome;
-    uint64_t num;     /* number; 0 or 1 for booleans; index in key->values for a list's choice */
+    /* Number; 0 or 1 for booleans; bytes of a binary; for a list's choice its index in key->values,
+     * else the number it is, else KEY_NO_NUM. */
+    uint64_t num;
     const char *text; /* list choice, name, text, binary as text */
     size_t len;
 };
@@ -139,7 +143,8 @@ int key_answer(const struct key *k, const char *value, size_t len, const char *o
 /* Was answer[0..len) admissible for our offer (NUL-terminated, as we sent it)?  0 and *ret, with
  * the outcome KEY_AGREED, KEY_REJECTED, KEY_IRRELEVANT or KEY_NOT_UNDERSTOOD (only for keys with
  * KEY_FLAG_LATER), or -EPROTO: not what the result function can yield, a word that was not in our
- * list, NotUnderstood for a key everybody must know, an answer to a declaration. */
+ * list, NotUnderstood for a key everybody must know, an answer with a value to a declaration (what
+ * the peer says of a declared key is its own declaration: key_check_offer()). */
 int key_check_answer(const struct key *k, const char *offer, const char *answer, size_t len,
                      struct key_value *ret, struct lunette_error *err);
 
