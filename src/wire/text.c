@@ -108,7 +108,10 @@ is_digit(char c)
 bool
 text_key_ok(const char *key, size_t len)
 {
-    if (len == 0 || len > TEXT_KEY_MAX || key[0] < 'A' || key[0] > 'Z')
+    if (len == 0 || len > TEXT_KEY_MAX)
+        return false;
+    /* The RFCs themselves begin a few with a small letter: iSCSIProtocolLevel. */
+    if ((key[0] < 'A' || key[0] > 'Z') && key_find(key, len) == NULL)
         return false;
     for (size_t i = 1; i < len; i++) {
         char c = key[i];

@@ -290,6 +290,8 @@ send_answer(struct say *s)
         s->rsp.flags &= (uint8_t)~ISCSI_LOGIN_NSG_MASK;
     if (w->mutate != 0)
         mutate(w, &s->rsp, s->out, &len);
+    if (s->silent && s->cut)
+        fake_cut(w, s->c);
     if (s->silent)
         return;
     if (w->split >= 0 && (size_t)w->split < len) {
@@ -346,6 +348,7 @@ login_request(struct say *s)
     }
     if (s->c->transit_later && s->text_len == 0 && s->transit) {
         s->c->transit_later = false;
+        s->rsp.flags |= ISCSI_LOGIN_TRANSIT;
         fake_send_pdu(w, s->c, (const void *)&s->rsp, NULL, 0);
         return;
     }
