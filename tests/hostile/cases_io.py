@@ -119,7 +119,7 @@ class data_for_a_ping(Target):
         conn.stall()
 
 
-@case("datain", "ID-14", LOST, run="info", seconds=20)
+@case("datain", "ID-14", LOST, run="tur", seconds=20)
 class data_for_a_tur(Target):
     """Data-In for a TEST UNIT READY, which has no data."""
     def test_unit_ready(self, conn, cmd):
@@ -172,6 +172,21 @@ _writes("r2t_above_burst", "R2T above MaxBurstLength", "R2T-02", ANY,
                                                                                 conn.next_ttt)),
         url="immediate_data=no&initial_r2t=yes&max_burst_length=4096&first_burst_length=4096",
         quiet=True)
+
+
+_writes("r2t_out_of_order", "the second half first, DataSequenceInOrder=Yes", "R2T-06 KEY-14", LOST,
+        lambda s, conn, cmd, size: (s.r2t(conn, cmd, 0, size // 2, size // 2),
+                                    s.next_data_out(conn, cmd, conn.next_ttt)))
+_writes("r2t_gap", "R2Ts that leave bytes out", "R2T-06 KEY-14", LOST,
+        lambda s, conn, cmd, size: (s.r2t(conn, cmd, 0, 0, 4096),
+                                    s.next_data_out(conn, cmd, conn.next_ttt),
+                                    s.r2t(conn, cmd, 1, 8192, 4096),
+                                    s.next_data_out(conn, cmd, conn.next_ttt)))
+_writes("r2t_overlap", "an R2T for bytes that were sent, at ErrorRecoveryLevel 0", "R2T-06", LOST,
+        lambda s, conn, cmd, size: (s.r2t(conn, cmd, 0, 0, 8192),
+                                    s.next_data_out(conn, cmd, conn.next_ttt),
+                                    s.r2t(conn, cmd, 1, 4096, 4096),
+                                    s.next_data_out(conn, cmd, conn.next_ttt)))
 
 
 @case("r2t", "ID-14", LOST, seconds=20)

@@ -3,7 +3,7 @@
 import struct
 
 from pdu import CHECK, sense
-from registry import (ANY, FAILS, NOT_FOUND, OK, SCSI, TIMEOUT, case, variant)
+from registry import (ANY, FAILS, NOT_FOUND, OK, SCSI, TIMEOUT, USAGE, case, variant)
 from target import Lun, Target, pattern
 
 
@@ -88,20 +88,20 @@ def _capacity(name, about, last, block, want=FAILS, run="read"):
             sixteen=struct.pack(">QI", last, block) + bytes(20))
 
 
-_capacity("block_zero", "blocks of 0 bytes", 2047, 0)
+_capacity("block_zero", "blocks of 0 bytes: taken as 512, as Linux does", 2047, 0, OK)
 _capacity("block_one", "blocks of 1 byte", 2047, 1)
 _capacity("block_513", "blocks of 513 bytes", 2047, 513)
 _capacity("block_520", "blocks of 520 bytes", 2047, 520)
 _capacity("block_2g", "blocks of 2 GiB", 2047, 0x80000000)
 _capacity("overflow", "2^64 blocks", (1 << 64) - 1, 512)
 _capacity("overflow_bytes", "2^56 blocks of 512 bytes: more than 2^64 bytes", 1 << 56, 512)
-_capacity("one_block", "a single block: the read is past the end", 0, 512)
+_capacity("one_block", "a single block: the read is past the end", 0, 512, USAGE)
 variant(_Capacity, "capacity_short", "READ CAPACITY: 4 bytes", "scsi", "FMT-03", FAILS,
         {"seconds": 30}, ten=b"\0\0\7\xff", sixteen=b"\0\0\7\xff")
 variant(_Capacity, "capacity_empty", "READ CAPACITY: nothing", "scsi", "FMT-03", FAILS,
         {"seconds": 30}, ten=b"", sixteen=b"")
 variant(_Capacity, "capacity_16_shorter", "READ CAPACITY(10) says more than (16)", "scsi", "FMT-03",
-        ANY, {"seconds": 30}, ten=struct.pack(">II", 0xffffffff, 512),
+        USAGE, {"seconds": 30}, ten=struct.pack(">II", 0xffffffff, 512),
         sixteen=struct.pack(">QI", 0, 512) + bytes(20))
 variant(_Capacity, "capacity_16_noise", "READ CAPACITY(16): noise after the sizes", "scsi",
         "FMT-03", OK, {"seconds": 30},

@@ -8,6 +8,8 @@ from pdu import (ASYNC, DATA_IN, LOGIN_RSP, NOP_IN, Out, R2T, RESERVED, SCSI_RSP
 from registry import (ANY, BROKEN_LOGIN, CONNECT, FAILS, LOST, OK, TIMEOUT, case, variant)
 from target import Target
 
+# Then the data of a WRITE has to be asked for.
+ASK = "immediate_data=no&initial_r2t=yes"
 DIGESTS = "header_digest=crc32c&data_digest=crc32c"
 
 
@@ -140,19 +142,20 @@ _STEPS = [  # step, bytes that still go, client command, when it goes wrong
 for _step, _after, _run, _when in _STEPS:
     _tag = "%s%s" % (_step.replace("-", "_"), "_%d" % _after if _after else "")
     _early = _step in ("accept", "login", "mid-login", "login-last")
+    _url = ASK if "r2t" in _step else ""
     _end = OK if _step == "logout" else BROKEN_LOGIN if _early else LOST
     _late = OK if _step == "logout" else TIMEOUT
     variant(_Close, "close_" + _tag, "closes " + _when, "close", "LOUT-07", _end,
-            {"run": _run}, step=_step, after=_after)
+            {"run": _run, "url": _url}, step=_step, after=_after)
     if not _after:
         variant(_Reset, "reset_" + _tag, "sends RST " + _when, "close", "LOUT-07", _end,
-                {"run": _run}, step=_step)
+                {"run": _run, "url": _url}, step=_step)
     variant(_Stall, "stall_" + _tag, "falls silent " + _when, "stall", "LGN-18 TMO-03 TM-12",
-            _late, {"run": _run, "seconds": 20}, step=_step, after=_after)
+            _late, {"run": _run, "seconds": 20, "url": _url}, step=_step, after=_after)
     if not _after and _step not in ("write-status",):
         variant(_Garbage, "garbage_" + _tag, "sends random bytes " + _when, "garbage",
                 "FMT-03 PDU-04", OK if _step == "logout" else BROKEN_LOGIN if _early else FAILS,
-                {"run": _run, "seconds": 20}, step=_step)
+                {"run": _run, "seconds": 20, "url": _url}, step=_step)
 
 
 @case("stall", "LGN-18", TIMEOUT, seconds=20)
@@ -243,7 +246,7 @@ _spoiled("ahs_on_data_in", "AHS on a Data-In", "PDU-07", LOST, DATA_IN,
 _spoiled("ahs_on_response", "AHS on a SCSI Response", "PDU-07", LOST, SCSI_RSP,
          _set(ahs=b"\0\5\2\0\0\0\0\0"), run="write")
 _spoiled("ahs_on_r2t", "AHS on an R2T", "PDU-06", LOST, R2T, _set(ahs=b"\0\5\2\0\0\0\0\0"),
-         run="write")
+         run="write", url=ASK)
 _spoiled("ahs_length_lie", "TotalAHSLength 255 and no AHS", "PDU-06", LOST | TIMEOUT, DATA_IN,
          _set(ahs_words=255))
 _spoiled("ahs_on_login", "AHS on a login response", "PDU-07", BROKEN_LOGIN, LOGIN_RSP,
@@ -258,7 +261,7 @@ _spoiled("digests_missing", "no digests although they were agreed", "DIG-04", LO
          DATA_IN, _set(no_digests=True), url=DIGESTS)
 
 
-@case("framing", "DIG-04", LOST | TIMEOUT, url="header_digest=none&data_digest=none")
+@case("framing", "DIG-04", FAILS, url="header_digest=none&data_digest=none")
 class digests_unasked(Target):
     """Sends digests that nobody agreed on."""
     def logged_in(self, conn):

@@ -23,6 +23,7 @@ import sys
 import tempfile
 import threading
 import time
+import zlib
 
 import registry
 import cases_io      # noqa: F401 (these fill the registry)
@@ -35,7 +36,10 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 OFFSET, LENGTH = 8192, 65536
 WRITTEN = pattern(LENGTH, 99)
 # Short timers: a stall is to show within seconds.
-TIMERS = "connect_timeout=2&login_timeout=3&timeout=3&replacement_timeout=3"
+TIMERS = "connect_timeout=1000&login_timeout=2000&ping_timeout=1000&" \
+         "abort_timeout=700&lu_reset_timeout=700&target_reset_timeout=700&timeout="
+# Where a breach of the protocol is the whole case, a timeout must not pass for its discovery.
+STALL_MS, PROMPT_MS = 1500, 5000
 RSS_LIMIT_KIB = 1 << 20
 SANITIZER = re.compile(rb"AddressSanitizer|LeakSanitizer|runtime error:|ThreadSanitizer|"
                        rb"==\d+== (Invalid|Conditional|Use of)|Assertion .* failed")
@@ -48,25 +52,27 @@ class Client:
         self.path = path
 
     def url(self, case, target, lun="0"):
-        options = "&".join(o for o in (TIMERS, case.url) if o)
+        options = "&".join(o for o in (timers(case), case.url) if o)
         return "iscsi://%s%s:%d/%s/%s?%s" % (case.user + "@" if case.user else "", host(target),
                                              target.port, IQN, lun, options)
 
     def command(self, case, target):
         url = self.url(case, target)
+        portal = "iscsi://%s%s:%d/?%s" % (case.user + "@" if case.user else "", host(target),
+                                          target.port, timers(case))
         where = ["--offset", str(OFFSET)]
-        if case.run == "discover":
-            return [self.path, "discover", "iscsi://%s%s:%d/?%s" % (
-                case.user + "@" if case.user else "", host(target), target.port, TIMERS)]
+        # half of the cases on each loop, always the same one
+        loop = ["--loop", "epoll" if zlib.crc32(case.name.encode()) & 1 else "auto"]
         return [self.path] + {
             "read": ["read", url] + where + ["--length", str(LENGTH)],
             "read-lun-7": ["read", self.url(case, target, "7")] + where + ["--length", str(LENGTH)],
             "write": ["write", url] + where,
             "info": ["info", url],
-            "ls": ["ls", "iscsi://%s%s:%d/?%s" % (case.user + "@" if case.user else "",
-                                                 host(target), target.port, TIMERS)],
-            "ping": ["ping", url],
-        }[case.run]
+            "tur": ["scsi", url] + ["00"] * 6,
+            "ls": ["ls", portal],
+            "discover": ["discover", portal],
+            "ping": ["ping", url, "-c", "2", "-i", "0.1"],
+        }[case.run] + loop
 
 
 class OtherClient(Client):
@@ -92,6 +98,14 @@ class OtherClient(Client):
             "discover": ["iscsi-ls", portal],
             "ping": ["true"],
         }[case.run]
+
+
+def prompt(case):
+    return case.want <= registry.LOST
+
+
+def timers(case):
+    return TIMERS + str(PROMPT_MS if prompt(case) else STALL_MS)
 
 
 def host(target):
@@ -155,6 +169,8 @@ def judge(case, target, done, truth, lunette):
     elif done.status not in case.want:
         wrong.append("exit %s, wanted %s" % (done.status, "/".join(map(str, sorted(case.want)))))
     if lunette:
+        if prompt(case) and done.seconds * 1000 >= PROMPT_MS:
+            wrong.append("only a timeout ended it, after %.1f s" % done.seconds)
         if SANITIZER.search(done.err):
             wrong.append("sanitizer or assertion")
         if done.status not in (0, "late") and not done.err.strip():

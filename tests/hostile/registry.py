@@ -8,6 +8,7 @@
 want is a set of exit codes of `lunette` (see lunette(1)).
 """
 OK = frozenset([0])
+USAGE = frozenset([2])
 CONNECT = frozenset([3])
 LOGIN = frozenset([4])
 NOT_FOUND = frozenset([5])

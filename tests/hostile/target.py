@@ -10,7 +10,6 @@ import random
 import socket
 import struct
 import threading
-import time
 
 from pdu import (CHECK, DATA_IN, DATA_OUT, GOOD, LOGIN_REQ, LOGIN_RSP, LOGOUT_REQ, LOGOUT_RSP,
                  NOP_IN, NOP_OUT, Out, R2T, Request, RESERVED, SCSI_CMD, SCSI_RSP, TEXT_REQ,
@@ -262,10 +261,10 @@ class Target:
         k, w = conn.keys, conn.witness
         conn.header_digest = k.get("HeaderDigest") == "CRC32C"
         conn.data_digest = k.get("DataDigest") == "CRC32C"
-        conn.max_send = int(conn.offered.get("MaxRecvDataSegmentLength", 8192), 0)
+        conn.max_send = number(conn.offered.get("MaxRecvDataSegmentLength"), 8192)
         w.full_feature = True
-        w.limits = {"max_recv": MAX_RECV, "first_burst": int(k.get("FirstBurstLength", 65536)),
-                    "max_burst": int(k.get("MaxBurstLength", 262144)),
+        w.limits = {"max_recv": MAX_RECV, "first_burst": number(k.get("FirstBurstLength"), 65536),
+                    "max_burst": number(k.get("MaxBurstLength"), 262144),
                     "immediate": k.get("ImmediateData", "Yes") == "Yes",
                     "initial_r2t": k.get("InitialR2T", "Yes") == "Yes"}
 
@@ -638,6 +637,14 @@ class Target:
             raise Gone("case over")
 
 
+def number(value, default):
+    """What a key says, or its default where it says none (Reject and the like)."""
+    try:
+        return int(value, 0)
+    except (TypeError, ValueError):
+        return default
+
+
 def binary(value):
     """A CHAP value as bytes."""
     if value[:2] in ("0x", "0X"):
@@ -645,7 +652,3 @@ def binary(value):
         return bytes.fromhex("0" * (len(digits) % 2) + digits)
     import base64
     return base64.b64decode(value[2:])
-
-
-def now():
-    return time.monotonic()
