@@ -77,7 +77,7 @@ enum key_irrelevant {
 
 #define KEY_FLAG_LATER  1u /* newer than RFC 3720: NotUnderstood is a legal answer */
 #define KEY_FLAG_ZERO   2u /* 0 is legal though below min */
-#define KEY_FLAG_REPEAT 4u /* may come more than once in a text (SendTargets, redirection) */
+#define KEY_FLAG_REPEAT 4u /* may come more than once: several addresses of one target */
 
 struct key {
     enum key_id id;

@@ -104,13 +104,13 @@ is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
-/* RFC 7143 6.1: standard-label, and '#' of X#NodeArchitecture */
+/* RFC 7143 6.1: standard-label, and '#' of X#NodeArchitecture.  A label begins with a capital, yet
+ * RFC 7144 and RFC 7145 have named keys iSCSIProtocolLevel and iSERHelloRequired. */
 bool
 text_key_ok(const char *key, size_t len)
 {
     if (len == 0 || len > TEXT_KEY_MAX)
         return false;
-    /* The RFCs themselves begin a few with a small letter: iSCSIProtocolLevel. */
     if ((key[0] < 'A' || key[0] > 'Z') && key_find(key, len) == NULL)
         return false;
     for (size_t i = 1; i < len; i++) {

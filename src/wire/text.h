@@ -58,8 +58,8 @@ void text_iter_init(struct text_iter *it, const char *text, size_t len);
  * text is not to be used at all. */
 int text_next(struct text_iter *it, struct text_pair *ret, struct lunette_error *err);
 
-/* Does key[0..len) consist of a capital letter and at most 62 of letters, digits, . - + @ _ #?  Of
- * those that begin with a small letter only the RFCs' own are keys (iSCSIProtocolLevel). */
+/* Does key[0..len) consist of a capital letter and at most 62 of letters, digits, . - + @ _ #?  Or
+ * is it a key of the table, two of which begin with a small letter? */
 bool text_key_ok(const char *key, size_t len);
 
 /* Words with a meaning of their own (6.2). */

@@ -686,8 +686,8 @@ world_login(struct world *w, const struct login_config *cfg)
     assert_int_equal(w->dones, 1);
 }
 
-static void
-on_logout(void *user, const struct lunette_error *err)
+void
+world_logout_done(void *user, const struct lunette_error *err)
 {
     struct world *w = user;
 
@@ -714,7 +714,7 @@ world_logout_conns(struct world *w, uint32_t n)
         cfg.conns[i].cid = (uint16_t)i;
     cfg.conns[0].ep = w->res.ep;
     w->done = false;
-    assert_int_equal(session_logout_task(w->ctl, &cfg, on_logout, w, &lo), 0);
+    assert_int_equal(session_logout_task(w->ctl, &cfg, world_logout_done, w, &lo), 0);
     world_run(w, &w->done);
     assert_true(w->done);
     logout_free(&lo);

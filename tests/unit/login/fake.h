@@ -20,7 +20,7 @@
 #include "wire/text.h"
 
 #define FAKE_TEXT   (1u << 20)
-#define FAKE_LOGINS 24
+#define FAKE_LOGINS 64
 
 /* One Login Request and what is said to it.  Words are separated by blanks.
  *
@@ -108,6 +108,9 @@ struct world {
     bool text_c_bit, silent_text, cut_text;
     uint8_t text_reject;
     uint32_t texts, ttt;
+    bool odd_text; /* these instead of what is right */
+    uint8_t text_flags;
+    uint32_t text_ttt;
     /* what the login said */
     bool done;
     int dones;
@@ -131,6 +134,7 @@ void world_login_done(void *user, const struct login_result *res, const struct l
 /* Starts and runs a login to its end; the result is in w. */
 void world_login(struct world *w, const struct login_config *cfg);
 void world_logout(struct world *w);
+void world_logout_done(void *user, const struct lunette_error *err);
 void world_logout_conns(struct world *w, uint32_t n);
 
 struct fake_conn *fake_conn(struct world *w, uint32_t sid, uint16_t cid);

@@ -210,7 +210,7 @@ pad(struct say *s)
 static void
 each_word(struct say *s, const char *words, void (*fn)(struct say *s, const char *word))
 {
-    char word[1200];
+    char word[2500];
 
     while (*words != '\0') {
         size_t n = strcspn(words, " ");
@@ -455,6 +455,12 @@ text_pdu(struct world *w, struct fake_conn *c, const struct bhs_text_req *req, c
         rsp.ttt = put32(w->ttt);
         rsp.lun[1] = 9;
         rsp.flags = w->text_c_bit ? ISCSI_TEXT_CONTINUE : 0;
+    }
+    if (w->odd_text) {
+        w->ttt = w->text_ttt;
+        rsp.ttt = put32(w->ttt);
+        rsp.lun[1] = 9;
+        rsp.flags = w->text_flags;
     }
     piece = malloc(n + 1);
     for (size_t i = 0; i < n; i++) {

@@ -214,7 +214,7 @@ static const struct bad bads[] = {
      true,
      {M1, {"", "@chap=7"}, {"", "@verify @prove CHAP_I=1"}},
      LUNETTE_DOM_PROTO,
-     "nothing else"},
+     "twice"},
     {"SEC-06 15",
      true,
      {M1, {"", "@chap=5"}, {"", "CHAP_N=bob CHAP_R=0x000102030405060708090a0b0c0d0e"}},
@@ -419,6 +419,7 @@ lint_other(void **state)
     BAD(cfg.offer.erl = 3, "ErrorRecoveryLevel");
     BAD(cfg.offer.max_recv_dseg = 0x1000000, "MaxRecvDataSegmentLength");
     BAD(cfg.offer.first_burst = cfg.offer.max_burst + 1, "FirstBurstLength");
+    BAD(cfg.offer.data_pdu_in_order = false, "DataPDUInOrder"); /* KEY-14 */
     BAD(cfg.login_timeout_ms = 0, "time limits");
     BAD(cfg.max_redirects = 17, "16");
     BAD(cfg.kind = LOGIN_ADD_CONN, "TSIH");
