@@ -186,7 +186,7 @@ check_type(const struct key *k, const char *value, size_t len, struct key_value 
     case KEY_TYPE_RANGE:
         return check_range(k, value, len);
     }
-    assert(!"a type without a check");
+    assert(false && "a type without a check");
     return -EINVAL;
 }
 
@@ -256,7 +256,7 @@ combine(enum key_result how, uint64_t a, uint64_t b)
     case KEY_RESULT_REJECT:
         break;
     }
-    assert(!"no function of two numbers");
+    assert(false && "no function of two numbers");
     return a;
 }
 
@@ -430,7 +430,7 @@ key_irrelevant(const struct key *k, bool discovery, const struct iscsi_params *p
     case KEY_IRR_NOT_ISER:
         return discovery || !p->rdma_extensions;
     }
-    assert(!"a condition without a test");
+    assert(false && "a condition without a test");
     return false;
 }
 

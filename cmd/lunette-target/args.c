@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: MIT */
+#include "cmd/lunette-target/args.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SECRET_MIN 12 /* bytes that RFC 7143 9.2.1 wants at least */
+#define LINE_MAX_  600
+
+static const char usage_text[] =
+    "usage: lunette-target --target IQN --lun SPEC [options]\n"
+    "\n"
+    "An iSCSI target on RAM, files or nothing.\n"
+    "\n"
+    "  --listen ADDR:PORT   where to listen, several times if wanted (127.0.0.1:3260);\n"
+    "                       port 0 takes a free one, IPv6 is written [::1]:3260\n"
+    "  --target NAME        begins a target; what follows is about it\n"
+    "  --lun SPEC           ram:SIZE, file:PATH, file:PATH:SIZE (made if missing), null:SIZE,\n"
+    "                       then ,block=N ,ro ,serial=TEXT ,lun=N ,wce=0|1 ,max=SIZE\n"
+    "  --alias TEXT         TargetAlias\n"
+    "  --chap USER:SECRET   initiators must know it\n"
+    "  --mutual-chap USER:SECRET  what the target proves when it is asked to\n"
+    "  --chap-file FILE     USER:SECRET in its first line, the mutual one in its second;\n"
+    "                       other users of the machine do not see it in a file of mode 600\n"
+    "  --set KEY=VALUE      a key of RFC 7143, or QueueDepth, NopInterval (seconds)\n"
+    "  --redirect HOST:PORT logins are sent there; --redirect-permanent for ever\n"
+    "\n"
+    "  --loop epoll|uring|auto   how to wait (auto)\n"
+    "  --spin-us N          poll busily that long before sleeping (0)\n"
+    "  -v, --verbose        say what happens on stderr; twice for more\n"
+    "  -h, --help           this text\n"
+    "  -V, --version        the version\n"
+    "\n"
+    "LUNETTE_TARGET_CHAP=USER:SECRET in the environment is for targets without --chap.\n"
+    "Prints \"listening on ADDR:PORT\" when it is ready.  SIGTERM and SIGINT end it.\n";
+
+enum option_id {
+    OPT_LISTEN = 256,
+    OPT_TARGET,
+    OPT_LUN,
+    OPT_ALIAS,
+    OPT_CHAP,
+    OPT_MUTUAL,
+    OPT_CHAP_FILE,
+    OPT_SET,
+    OPT_REDIRECT,
+    OPT_REDIRECT_PERMANENT,
+    OPT_LOOP,
+    OPT_SPIN,
+};
+
+static const struct option options[] = {
+    {"listen", required_argument, NULL, OPT_LISTEN},
+    {"target", required_argument, NULL, OPT_TARGET},
+    {"lun", required_argument, NULL, OPT_LUN},
+    {"alias", required_argument, NULL, OPT_ALIAS},
+    {"chap", required_argument, NULL, OPT_CHAP},
+    {"mutual-chap", required_argument, NULL, OPT_MUTUAL},
+    {"chap-file", required_argument, NULL, OPT_CHAP_FILE},
+    {"set", required_argument, NULL, OPT_SET},
+    {"redirect", required_argument, NULL, OPT_REDIRECT},
+    {"redirect-permanent", required_argument, NULL, OPT_REDIRECT_PERMANENT},
+    {"loop", required_argument, NULL, OPT_LOOP},
+    {"spin-us", required_argument, NULL, OPT_SPIN},
+    {"verbose", no_argument, NULL, 'v'},
+    {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, 'V'},
+    {NULL, 0, NULL, 0},
+};
+
+static int
+complain(const char *what, const char *arg)
+{
+    (void)fprintf(stderr, "lunette-target: %s%s%s\n", what, arg != NULL ? ": " : "",
+                  arg != NULL ? arg : "");
+    return -EINVAL;
+}
+
+/* Splits a copy of USER:SECRET in two; NULL when it is not of that form. */
+static char *
+split_secret(const char *text)
+{
+    const char *colon = strchr(text, ':');
+    char *copy;
+
+    if (colon == NULL || colon == text || colon[1] == '\0')
+        return NULL;
+    copy = strdup(text);
+    if (copy != NULL)
+        copy[colon - text] = '\0';
+    return copy;
+}
+
+static int
+set_chap(struct args_node *n, const char *text, bool mutual)
+{
+    char **slot = mutual ? &n->mutual : &n->chap;
+    const char *secret;
+
+    if (*slot != NULL)
+        return complain("a target has one CHAP secret for each direction", NULL);
+    *slot = split_secret(text);
+    if (*slot == NULL)
+        return complain("a CHAP secret is given as USER:SECRET", NULL);
+    secret = *slot + strlen(*slot) + 1;
+    if (strlen(secret) < SECRET_MIN)
+        (void)fprintf(stderr,
+                      "lunette-target: warning: a CHAP secret of %zu bytes is easily guessed; RFC "
+                      "7143 wants %d or more, and some initiators refuse less\n",
+                      strlen(secret), SECRET_MIN);
+    if (mutual) {
+        n->cfg.mutual_user = *slot;
+        n->cfg.mutual_secret = secret;
+    } else {
+        n->cfg.chap_user = *slot;
+        n->cfg.chap_secret = secret;
+    }
+    return 0;
+}
+
+static int
+read_chap_file(struct args_node *n, const char *path)
+{
+    char line[LINE_MAX_];
+    FILE *f = fopen(path, "re");
+    int r = 0, count = 0;
+
+    if (f == NULL) {
+        (void)fprintf(stderr, "lunette-target: %s: %s\n", path, strerror(errno));
+        return -EINVAL;
+    }
+    while (r == 0 && fgets(line, sizeof(line), f) != NULL) {
+        line[strcspn(line, "\r\n")] = '\0';
+        if (line[0] == '\0' || line[0] == '#')
+            continue;
+        if (count < 2)
+            r = set_chap(n, line, count == 1);
+        else
+            r = complain("a CHAP file has at most two lines", path);
+        count++;
+    }
+    memset(line, 0, sizeof(line));
+    (void)fclose(f);
+    if (r == 0 && count == 0)
+        r = complain("the CHAP file holds no USER:SECRET", path);
+    return r;
+}
+
+static int
+add_node(struct args *a, const char *name)
+{
+    struct args_node *n;
+
+    if (a->nodes_count == ARGS_NODES_MAX)
+        return complain("too many targets", NULL);
+    n = &a->nodes[a->nodes_count++];
+    n->luns = calloc(ARGS_LUNS_MAX, sizeof(*n->luns));
+    if (n->luns == NULL)
+        return complain("out of memory", NULL);
+    n->cfg.name = name;
+    n->cfg.luns = n->luns;
+    n->cfg.set = n->set;
+    return 0;
+}
+
+static int
+add_lun(struct args_node *n, const char *text)
+{
+    struct lunette_error err;
+
+    if (n->cfg.luns_count == ARGS_LUNS_MAX)
+        return complain("too many LUNs", NULL);
+    if (target_lun_parse(text, &n->luns[n->cfg.luns_count], &err) < 0)
+        return complain(err.msg, NULL);
+    n->cfg.luns_count++;
+    return 0;
+}
+
+static int
+add_set(struct args_node *n, char *text)
+{
+    char *eq = strchr(text, '=');
+
+    if (eq == NULL || eq == text)
+        return complain("--set wants KEY=VALUE", text);
+    if (n->cfg.set_count == ARGS_SET_MAX)
+        return complain("too many --set", NULL);
+    *eq = '\0';
+    n->set[n->cfg.set_count++] = (struct target_key_value){text, eq + 1};
+    return 0;
+}
+
+static int
+node_option(struct args *a, int opt, char *arg)
+{
+    struct args_node *n;
+
+    if (a->nodes_count == 0)
+        return complain("--target must come before what is about it", NULL);
+    n = &a->nodes[a->nodes_count - 1];
+    switch (opt) {
+    case OPT_LUN:
+        return add_lun(n, arg);
+    case OPT_ALIAS:
+        n->cfg.alias = arg;
+        return 0;
+    case OPT_CHAP:
+    case OPT_MUTUAL:
+        return set_chap(n, arg, opt == OPT_MUTUAL);
+    case OPT_CHAP_FILE:
+        return read_chap_file(n, arg);
+    case OPT_SET:
+        return add_set(n, arg);
+    default:
+        n->cfg.redirect = arg;
+        n->cfg.redirect_permanent = opt == OPT_REDIRECT_PERMANENT;
+        return 0;
+    }
+}
+
+static int
+loop_option(struct args *a, const char *arg)
+{
+    static const char *const kinds[] = {"auto", "epoll", "uring"};
+
+    for (unsigned i = 0; i < 3; i++) {
+        if (strcmp(arg, kinds[i]) == 0) {
+            a->loop.kind = (enum loop_kind)i;
+            return 0;
+        }
+    }
+    return complain("--loop is epoll, uring or auto, not", arg);
+}
+
+static int
+one_option(struct args *a, int opt, char *arg)
+{
+    char *end;
+
+    switch (opt) {
+    case OPT_LISTEN:
+        if (a->listen_count == ARGS_LISTEN_MAX)
+            return complain("too many --listen", NULL);
+        a->listen[a->listen_count++] = arg;
+        return 0;
+    case OPT_TARGET:
+        return add_node(a, arg);
+    case OPT_LOOP:
+        return loop_option(a, arg);
+    case OPT_SPIN:
+        a->loop.spin_us = (uint32_t)strtoul(arg, &end, 10);
+        return *end == '\0' && end != arg ? 0 : complain("--spin-us wants a number, not", arg);
+    case 'v':
+        a->verbose++;
+        return 0;
+    case 'h':
+        (void)fputs(usage_text, stdout);
+        return 1;
+    case 'V':
+        (void)puts("lunette-target " LUNETTE_VERSION);
+        return 1;
+    case '?':
+        (void)fputs("lunette-target --help tells the options\n", stderr);
+        return -EINVAL;
+    default:
+        return node_option(a, opt, arg);
+    }
+}
+
+/* What holds for all targets. */
+static int
+complete(struct args *a)
+{
+    const char *chap = getenv("LUNETTE_TARGET_CHAP");
+
+    if (a->nodes_count == 0)
+        return complain("no --target; for a first try: lunette-target --target "
+                        "iqn.2026-11.example:disk --lun ram:256M",
+                        NULL);
+    for (uint32_t i = 0; i < a->nodes_count; i++) {
+        struct args_node *n = &a->nodes[i];
+
+        if (n->cfg.luns_count == 0 && n->cfg.redirect == NULL)
+            return complain("no --lun for target", n->cfg.name);
+        if (chap != NULL && n->chap == NULL && set_chap(n, chap, false) < 0)
+            return -EINVAL;
+        a->cfgs[i] = n->cfg;
+    }
+    if (a->listen_count == 0)
+        a->listen[a->listen_count++] = "127.0.0.1:3260";
+    return 0;
+}
+
+int
+args_parse(struct args *a, int argc, char **argv)
+{
+    int opt, r;
+
+    *a = (struct args){.loop = {.kind = LOOP_AUTO}};
+    while ((opt = getopt_long(argc, argv, "vhV", options, NULL)) != -1) {
+        r = one_option(a, opt, optarg);
+        if (r != 0)
+            return r;
+    }
+    if (optind < argc)
+        return complain("what is this", argv[optind]);
+    return complete(a);
+}
+
+void
+args_free(struct args *a)
+{
+    for (uint32_t i = 0; i < a->nodes_count; i++) {
+        free(a->nodes[i].luns);
+        free(a->nodes[i].chap);
+        free(a->nodes[i].mutual);
+    }
+}

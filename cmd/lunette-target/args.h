@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/* The command line of lunette-target. */
+#ifndef CMD_LUNETTE_TARGET_ARGS_H
+#define CMD_LUNETTE_TARGET_ARGS_H
+
+#include "loop/loop.h"
+#include "target/target.h"
+
+#define ARGS_LISTEN_MAX TARGET_LISTENERS_MAX
+#define ARGS_NODES_MAX  64
+#define ARGS_LUNS_MAX   256 /* of one target */
+#define ARGS_SET_MAX    32  /* of one target */
+
+struct args_node {
+    struct target_node_config cfg;
+    struct target_lun_config *luns; /* ARGS_LUNS_MAX, owned */
+    struct target_key_value set[ARGS_SET_MAX];
+    char *chap, *mutual; /* user, NUL, secret; owned */
+};
+
+struct args {
+    const char *listen[ARGS_LISTEN_MAX];
+    uint32_t listen_count;
+    struct args_node nodes[ARGS_NODES_MAX];
+    struct target_node_config cfgs[ARGS_NODES_MAX];
+    uint32_t nodes_count;
+    struct loop_config loop;
+    int verbose;
+};
+
+/* 0: go on; 1: --help or --version was asked for and answered; -EINVAL: usage, and stderr says why.
+ */
+int args_parse(struct args *a, int argc, char **argv);
+void args_free(struct args *a);
+
+#endif

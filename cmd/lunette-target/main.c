@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT */
+/* lunette-target: an iSCSI target as a program of one thread. */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd/lunette-target/args.h"
+
+#define EXIT_USAGE 2
+
+struct app {
+    struct args args;
+    struct log log;
+    struct loop *loop;
+    struct target *target;
+    struct loop_work stop;
+    bool stopping, done;
+    struct sock_addr addr; /* of a lookup */
+    int resolve_err;
+    bool resolved;
+};
+
+static void
+print_line(void *user, enum log_level level, const char *line)
+{
+    (void)user;
+    (void)level;
+    (void)fprintf(stderr, "lunette-target: %s\n", line);
+}
+
+static void
+stopped(void *user)
+{
+    ((struct app *)user)->done = true;
+}
+
+static void
+stop(struct loop_work *w)
+{
+    struct app *app = container_of(w, struct app, stop);
+
+    if (!app->stopping && app->target != NULL)
+        target_stop(app->target, stopped, app);
+    app->stopping = true;
+}
+
+/* Waits for the first SIGTERM or SIGINT; a second one ends the process as it always does. */
+static void *
+watch_signals(void *arg)
+{
+    struct app *app = arg;
+    sigset_t set;
+    int sig;
+
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGTERM);
+    (void)sigaddset(&set, SIGINT);
+    if (sigwait(&set, &sig) == 0) {
+        (void)pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+        loop_post(app->loop, &app->stop);
+    }
+    return NULL;
+}
+
+static int
+start_watching(struct app *app)
+{
+    pthread_t thread;
+    sigset_t set;
+    int r;
+
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGTERM);
+    (void)sigaddset(&set, SIGINT);
+    r = pthread_sigmask(SIG_BLOCK, &set, NULL);
+    if (r == 0)
+        r = pthread_create(&thread, NULL, watch_signals, app);
+    if (r == 0)
+        r = pthread_detach(thread);
+    return -r;
+}
+
+static void
+resolved(void *user, int err, const struct sock_addr *addr, int count)
+{
+    struct app *app = user;
+
+    app->resolved = true;
+    app->resolve_err = err;
+    if (err == 0 && count > 0)
+        app->addr = addr[0];
+}
+
+/* As portal_parse, and port 0 is allowed: that is not a portal to connect to, but one to choose. */
+static int
+parse_listen(const char *text, struct portal *ret, struct lunette_error *err)
+{
+    char copy[PORTAL_TEXT_MAX];
+    size_t len = strlen(text);
+    bool any = len > 2 && len < sizeof(copy) && strcmp(text + len - 2, ":0") == 0;
+    int r;
+
+    if (!any)
+        return portal_parse(text, len, ret, err);
+    memcpy(copy, text, len);
+    copy[len - 1] = '1';
+    r = portal_parse(copy, len, ret, err);
+    if (r == 0)
+        ret->port = 0;
+    return r;
+}
+
+static int
+listen_at(struct app *app, const char *text, struct lunette_error *err)
+{
+    struct resolve *lookup;
+    struct sock_addr bound;
+    struct portal p;
+    char buf[PORTAL_TEXT_MAX];
+    int r = parse_listen(text, &p, err);
+
+    if (r < 0)
+        return r;
+    app->resolved = false;
+    r = loop_resolve(app->loop, p.host, p.port, resolved, app, &lookup);
+    while (r >= 0 && !app->resolved)
+        r = loop_run(app->loop, -1);
+    if (r >= 0)
+        r = app->resolve_err;
+    if (r < 0)
+        return lunette_fail(err, r, LUNETTE_DOM_CONNECT, (uint32_t)-r, "%s: %s", p.host,
+                            strerror(-r));
+    r = target_listen(app->target, &app->addr, &bound, err);
+    if (r < 0)
+        return r;
+    (void)printf("listening on %s\n", sock_addr_format(&bound, buf, sizeof(buf)));
+    (void)fflush(stdout);
+    return 0;
+}
+
+static int
+serve(struct app *app)
+{
+    struct target_config cfg = {.nodes = app->args.cfgs, .nodes_count = app->args.nodes_count};
+    struct lunette_error err = {0};
+    int r = loop_new(&app->args.loop, &app->loop, &err);
+
+    if (r < 0)
+        goto fail;
+    app->loop->log = &app->log;
+    loop_work_init(&app->stop, stop);
+    r = start_watching(app);
+    if (r < 0) {
+        (void)snprintf(err.msg, sizeof(err.msg), "cannot watch signals: %s", strerror(-r));
+        goto fail;
+    }
+    r = target_new(app->loop, &cfg, &app->target, &err);
+    for (uint32_t i = 0; r >= 0 && i < app->args.listen_count; i++)
+        r = listen_at(app, app->args.listen[i], &err);
+    if (r < 0)
+        goto fail;
+    while (r >= 0 && !app->done)
+        r = loop_run(app->loop, -1);
+    if (r >= 0)
+        return 0;
+    (void)snprintf(err.msg, sizeof(err.msg), "the event loop failed: %s", strerror(-r));
+fail:
+    (void)fprintf(stderr, "lunette-target: %s\n", err.msg);
+    return err.domain == LUNETTE_DOM_USAGE ? EXIT_USAGE : EXIT_FAILURE;
+}
+
+int
+main(int argc, char **argv)
+{
+    static struct app app;
+    int r = args_parse(&app.args, argc, argv);
+
+    if (r == 0) {
+        app.log = (struct log){.level = LOG_LEVEL_WARN, .sink = print_line};
+        if (app.args.verbose > 0)
+            app.log.level = app.args.verbose > 1 ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO;
+        r = serve(&app);
+        target_free(app.target);
+        loop_free(app.loop);
+    } else {
+        r = r > 0 ? EXIT_SUCCESS : EXIT_USAGE;
+    }
+    args_free(&app.args);
+    return r;
+}

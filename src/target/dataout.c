@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT */
+/* Data-Out: bursts that were asked for and the one that was not (RFC 7143 11.7, 4.2.5.2).
+ *
+ * DataPDUInOrder and DataSequenceInOrder are Yes, so the data of a command is
+ * one run of bytes: rx_off is the next one expected.
+ */
+#include <assert.h>
+#include <string.h>
+
+#include "target/session.h"
+
+#define ASC_WRONG_AMOUNT SENSE_ASC(0x0c, 0x0d)
+#define ASC_CRC          SENSE_ASC(0x47, 0x05)
+
+static uint32_t
+min_u32(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+static const struct bhs_data_out *
+header(const struct tgt_conn *conn)
+{
+    return (const struct bhs_data_out *)(const void *)conn->h.raw;
+}
+
+/* Keeps the first error. */
+static void
+data_error(struct tgt_cmd *c, uint16_t asc)
+{
+    if (!c->s.failed)
+        tgt_scsi_fail(c, SENSE_ABORTED_COMMAND, asc);
+    c->r2t_want = 0;
+}
+
+/* Where the burst under way ends. */
+static uint32_t
+burst_end(const struct tgt_cmd *c)
+{
+    uint32_t burst = c->sess->params.max_burst;
+
+    if (c->unsolicited)
+        return min_u32(c->edtl, c->sess->params.first_burst);
+    return min_u32(c->r2t_base + (c->r2t_done + 1) * burst, c->need);
+}
+
+/* Does the PDU belong to what is expected of this command? */
+static bool
+fits(const struct tgt_cmd *c, const struct bhs_data_out *h)
+{
+    uint32_t ttt = get32(h->ttt);
+
+    if (c->state != TGT_CMD_DATA && c->state != TGT_CMD_DRAIN && c->state != TGT_CMD_HELD)
+        return false;
+    if (c->state == TGT_CMD_HELD || c->unsolicited)
+        return ttt == ISCSI_TAG_RSVD;
+    return c->r2t_sn != c->r2t_done && ttt == c->ttt[c->r2t_done % TGT_R2T_MAX] &&
+           memcmp(h->lun, c->s.lun, sizeof(h->lun)) == 0;
+}
+
+bool
+tgt_data_out_begin(struct tgt_conn *conn)
+{
+    const struct bhs_data_out *h = header(conn);
+    struct tgt_cmd *c = tgt_cmd_find(conn->sess, get32(h->itt));
+    uint32_t off = get32(h->offset);
+
+    conn->rx_cmd = NULL;
+    conn->rx_base = off;
+    if (c == NULL || c->conn != conn || !fits(c, h))
+        return true; /* its task is gone: read and dropped (10.7) */
+    if (c->state == TGT_CMD_HELD) {
+        if (c->early_len != off || conn->data_len > c->edtl - min_u32(off, c->edtl))
+            data_error(c, ASC_WRONG_AMOUNT);
+    } else if (get32(h->data_sn) != c->data_sn) {
+        data_error(c, ASC_CRC); /* a PDU is missing, and nothing can be resent */
+    } else if (off != c->rx_off || conn->data_len > burst_end(c) - c->rx_off) {
+        data_error(c, ASC_WRONG_AMOUNT);
+    }
+    conn->rx_cmd = c;
+    return true;
+}
+
+/* Data for a command that still waits for its turn. */
+static void
+keep_early(struct tgt_cmd *c, uint32_t off, const uint8_t *data, uint32_t len)
+{
+    uint32_t room = min_u32(c->edtl, c->sess->params.first_burst);
+
+    if (c->s.failed || off > room || len > room - off)
+        return;
+    if (c->early == NULL)
+        c->early = tgt_buf_alloc(room);
+    if (c->early == NULL)
+        data_error(c, SENSE_ASC(0x55, 0x03));
+    else
+        memcpy(c->early + off, data, len);
+}
+
+void
+tgt_data_out_sink(struct tgt_conn *conn, const uint8_t *data, uint32_t len)
+{
+    struct tgt_cmd *c = conn->rx_cmd;
+
+    if (c == NULL)
+        return;
+    if (c->state == TGT_CMD_HELD)
+        keep_early(c, conn->rx_base + conn->data_off, data, len);
+    else if (c->state == TGT_CMD_DATA)
+        tgt_cmd_take(c, conn->rx_base + conn->data_off, data, len);
+}
+
+/* The burst is over. */
+static void
+burst_done(struct tgt_cmd *c, bool whole)
+{
+    if (!whole)
+        data_error(c, ASC_WRONG_AMOUNT);
+    if (c->unsolicited) {
+        c->unsolicited = false;
+        c->r2t_off = c->r2t_base = c->rx_off;
+    } else {
+        c->r2t_done++;
+    }
+    c->data_sn = 0;
+    if (c->state == TGT_CMD_DATA) {
+        tgt_cmd_want_data(c);
+    } else if (c->r2t_done == c->r2t_sn) { /* DRAIN */
+        tgt_tmf_drained_early(c);
+    }
+}
+
+void
+tgt_data_out_end(struct tgt_conn *conn, bool digest_ok)
+{
+    struct tgt_cmd *c = conn->rx_cmd;
+    bool final = header(conn)->flags & ISCSI_FLAG_FINAL;
+    uint32_t end;
+
+    conn->rx_cmd = NULL;
+    if (!digest_ok) {
+        tgt_reject(conn, &conn->h.bhs, ISCSI_BHS_LEN, ISCSI_REJECT_DATA_DIGEST);
+        if (c != NULL)
+            data_error(c, ASC_CRC);
+    }
+    if (c == NULL)
+        return;
+    if (c->state == TGT_CMD_HELD) {
+        c->early_len += conn->data_len;
+        c->data_sn++;
+        c->early_final = final;
+        return;
+    }
+    end = burst_end(c);
+    c->data_sn++;
+    if (!c->s.failed)
+        c->rx_off += conn->data_len;
+    else
+        c->rx_off = min_u32(c->rx_off + conn->data_len, end); /* only counted */
+    conn->target->stats.bytes_written += conn->data_len;
+    if (final)
+        burst_done(c, c->rx_off == end);
+    else if (c->rx_off == end && !c->s.failed)
+        data_error(c, ASC_WRONG_AMOUNT); /* F was due; it may still come with an empty PDU */
+}
+
+void
+tgt_cmd_want_data(struct tgt_cmd *c)
+{
+    uint32_t out = c->r2t_sn - c->r2t_done, bursts;
+    uint32_t max = min_u32(c->sess->params.max_outstanding_r2t, TGT_R2T_MAX);
+
+    if (c->s.failed || c->r2t_off >= c->need)
+        c->r2t_want = 0;
+    if ((c->s.failed || c->rx_off >= c->need) && !c->unsolicited && out == 0) {
+        list_del(&c->tx.link);
+        tgt_cmd_complete(c);
+        return;
+    }
+    c->state = TGT_CMD_DATA;
+    if (c->s.failed || c->unsolicited)
+        return;
+    bursts = (c->need - c->r2t_off + c->sess->params.max_burst - 1) / c->sess->params.max_burst;
+    c->r2t_want = min_u32(bursts, max - out);
+    if (c->r2t_want > 0 && list_empty(&c->tx.link))
+        tgt_tx_queue(c->conn, &c->tx);
+}

@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: MIT */
+/* Full feature phase: what each request does once it is complete (RFC 7143 11). */
+#include <assert.h>
+#include <string.h>
+
+#include "target/session.h"
+
+static void
+send_reject(struct tgt_conn *c, const struct bhs *h, uint32_t hdr_len, uint8_t reason, bool close)
+{
+    struct tgt_ctl *ctl = tgt_ctl_new(c, ISCSI_OP_REJECT, ISCSI_TAG_RSVD);
+
+    c->target->stats.rejects++;
+    tgt_conn_log(c, LOG_LEVEL_INFO, "rejects %s, reason %u", pdu_opcode_name(pdu_opcode(h)),
+                 reason);
+    if (ctl == NULL || (ctl->data = tgt_buf_alloc(hdr_len)) == NULL) {
+        tgt_conn_kill(c, "out of memory");
+        return;
+    }
+    memcpy(ctl->data, h, hdr_len);
+    ctl->len = hdr_len;
+    ((struct bhs_reject *)(void *)ctl->hdr)->reason = reason;
+    ctl->close_after = close;
+    tgt_ctl_send(c, ctl);
+    if (close && c->state == TGT_CONN_FFP)
+        c->state = TGT_CONN_CLOSING;
+}
+
+void
+tgt_reject(struct tgt_conn *c, const struct bhs *h, uint32_t hdr_len, uint8_t reason)
+{
+    send_reject(c, h, hdr_len, reason, false);
+}
+
+static void
+reject(struct tgt_conn *c, uint8_t reason)
+{
+    tgt_reject(c, &c->h.bhs, ISCSI_BHS_LEN + pdu_ahs_len(&c->h.bhs), reason);
+}
+
+static void
+do_nop(struct tgt_conn *c, const struct bhs *bhs, const uint8_t *data, uint32_t len)
+{
+    const struct bhs_nop_out *h = (const struct bhs_nop_out *)(const void *)bhs;
+    struct tgt_ctl *ctl;
+
+    c->ping_sent = false;
+    if (get32(h->itt) == ISCSI_TAG_RSVD || c->target->faults.mute_nop)
+        return; /* an answer to ours, or a mere acknowledgment */
+    ctl = tgt_ctl_new(c, ISCSI_OP_NOP_IN, get32(h->itt));
+    if (len > c->xmit_max)
+        len = c->xmit_max;
+    if (ctl == NULL || (len > 0 && (ctl->data = tgt_buf_alloc(len)) == NULL)) {
+        tgt_conn_kill(c, "out of memory");
+        return;
+    }
+    memcpy(((struct bhs_nop_in *)(void *)ctl->hdr)->lun, h->lun, sizeof(h->lun));
+    ((struct bhs_nop_in *)(void *)ctl->hdr)->ttt = put32(ISCSI_TAG_RSVD);
+    if (len > 0)
+        memcpy(ctl->data, data, len);
+    ctl->len = len;
+    tgt_ctl_send(c, ctl);
+}
+
+static void
+nop_in(struct tgt_conn *c, uint32_t ttt)
+{
+    struct tgt_ctl *ctl = tgt_ctl_new(c, ISCSI_OP_NOP_IN, ISCSI_TAG_RSVD);
+
+    if (ctl == NULL)
+        return;
+    ctl->numbered = false;
+    ((struct bhs_nop_in *)(void *)ctl->hdr)->ttt = put32(ttt);
+    tgt_ctl_send(c, ctl);
+}
+
+void
+tgt_nop_ping(struct tgt_conn *c)
+{
+    if (++c->sess->next_ttt == ISCSI_TAG_RSVD)
+        c->sess->next_ttt = 0;
+    c->ping_sent = true;
+    nop_in(c, c->sess->next_ttt);
+}
+
+void
+tgt_nop_tell(struct tgt_conn *c)
+{
+    nop_in(c, ISCSI_TAG_RSVD);
+}
+
+static void
+logout_respond(struct tgt_conn *c, uint32_t itt, uint8_t code, bool close)
+{
+    struct tgt_ctl *ctl = tgt_ctl_new(c, ISCSI_OP_LOGOUT_RSP, itt);
+    struct bhs_logout_rsp *h;
+
+    if (ctl == NULL) {
+        tgt_conn_kill(c, "out of memory");
+        return;
+    }
+    h = (struct bhs_logout_rsp *)(void *)ctl->hdr;
+    h->response = code;
+    if (!c->sess->discovery) {
+        h->time2wait = put16((uint16_t)c->sess->params.time2wait);
+        h->time2retain = put16(0); /* nothing is kept for a later connection at ERL 0 */
+    }
+    ctl->close_after = close;
+    tgt_ctl_send(c, ctl);
+    if (close && c->state == TGT_CONN_FFP)
+        c->state = TGT_CONN_CLOSING;
+}
+
+/* Ends the commands of one connection, or of all of the session. */
+static void
+end_commands(struct tgt_session *s, const struct tgt_conn *only)
+{
+    LIST_FOREACH_SAFE (i, &s->cmds) {
+        struct tgt_cmd *cmd = container_of(i, struct tgt_cmd, sess_link);
+
+        if (only != NULL && cmd->conn != only)
+            continue;
+        if (cmd->state == TGT_CMD_DRAIN)
+            tgt_cmd_free(cmd);
+        else
+            tgt_cmd_abort(cmd, NULL);
+    }
+}
+
+static void
+do_logout(struct tgt_conn *c, const struct bhs *bhs, const uint8_t *data, uint32_t len)
+{
+    const struct bhs_logout_req *h = (const struct bhs_logout_req *)(const void *)bhs;
+    uint8_t reason = h->flags & ISCSI_LOGOUT_REASON_MASK;
+    uint32_t itt = get32(h->itt);
+    struct tgt_session *s = c->sess;
+    struct tgt_conn *other;
+
+    (void)data;
+    (void)len;
+    if (reason > ISCSI_LOGOUT_RECOVERY || (s->discovery && reason != ISCSI_LOGOUT_CLOSE_SESSION)) {
+        tgt_reject(c, bhs, ISCSI_BHS_LEN, ISCSI_REJECT_INVALID_FIELD);
+        return;
+    }
+    if (reason == ISCSI_LOGOUT_CLOSE_SESSION) {
+        tgt_tmf_drop(s, NULL);
+        end_commands(s, NULL);
+        LIST_FOREACH_SAFE (i, &s->conns) {
+            other = container_of(i, struct tgt_conn, sess_link);
+            if (other != c)
+                tgt_conn_kill(other, "session logged out");
+        }
+        logout_respond(c, itt, ISCSI_LOGOUT_RSP_OK, true);
+        return;
+    }
+    other = tgt_session_conn(s, get16(h->cid));
+    if (other == NULL) {
+        logout_respond(c, itt, ISCSI_LOGOUT_RSP_CID_NOT_FOUND, false);
+    } else if (reason == ISCSI_LOGOUT_RECOVERY) {
+        logout_respond(c, itt, ISCSI_LOGOUT_RSP_NO_RECOVERY, false);
+    } else if (other != c) {
+        tgt_conn_kill(other, "logged out through another connection");
+        logout_respond(c, itt, ISCSI_LOGOUT_RSP_OK, false);
+    } else {
+        tgt_tmf_drop(s, c);
+        end_commands(s, c);
+        logout_respond(c, itt, ISCSI_LOGOUT_RSP_OK, true);
+    }
+}
+
+static void
+do_text(struct tgt_conn *c, const struct bhs *bhs, const uint8_t *data, uint32_t len)
+{
+    tgt_text_pdu(c, (const struct bhs_text_req *)(const void *)bhs, data, len);
+}
+
+static void
+do_tmf(struct tgt_conn *c, const struct bhs *bhs, const uint8_t *data, uint32_t len)
+{
+    (void)data;
+    (void)len;
+    tgt_tmf_pdu(c, (const struct bhs_tmf_req *)(const void *)bhs);
+}
+
+/* Requests other than SCSI Command that carry a CmdSN. */
+static const struct request {
+    uint8_t opcode;
+    bool discovery; /* allowed in Discovery sessions */
+    void (*run)(struct tgt_conn *c, const struct bhs *h, const uint8_t *data, uint32_t len);
+} requests[] = {
+    {ISCSI_OP_NOP_OUT, false, do_nop},
+    {ISCSI_OP_TMF_REQ, false, do_tmf},
+    {ISCSI_OP_TEXT_REQ, true, do_text},
+    {ISCSI_OP_LOGOUT_REQ, true, do_logout},
+};
+
+static const struct request *
+find_request(uint8_t opcode)
+{
+    for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
+        if (requests[i].opcode == opcode)
+            return &requests[i];
+    }
+    return NULL;
+}
+
+void
+tgt_ffp_held(struct tgt_cmd *c)
+{
+    const struct request *r = find_request(pdu_opcode(&c->h.bhs));
+    struct tgt_conn *conn = c->conn;
+    uint8_t *early = c->early;
+
+    c->early = NULL;
+    if (r != NULL) {
+        union bhs_any h;
+        uint32_t len = c->early_len;
+
+        memcpy(&h, &c->h, sizeof(h));
+        c->state = TGT_CMD_DATA;
+        tgt_cmd_free(c);
+        r->run(conn, &h.h, early, len);
+    } else {
+        c->opened = true;
+        c->sess->open++;
+        if (c->early_final)
+            c->h.cmd.flags |= ISCSI_FLAG_FINAL;
+        tgt_cmd_run(c, early, c->early_len);
+    }
+    tgt_buf_free(early);
+}
+
+static void
+hold(struct tgt_conn *c, const uint8_t *data, uint32_t len, bool scsi)
+{
+    struct tgt_cmd *cmd = tgt_cmd_new(c, (const struct bhs_scsi_cmd *)(const void *)c->h.raw);
+    uint32_t room = len;
+
+    if (cmd != NULL && scsi) {
+        uint32_t burst = c->sess->params.first_burst;
+
+        tgt_cmd_check_unsolicited(cmd, len);
+        cmd->early_final = cmd->h.cmd.flags & ISCSI_FLAG_FINAL;
+        if (!cmd->early_final || len > 0)
+            room = cmd->edtl < burst ? cmd->edtl : burst;
+        if (cmd->s.failed)
+            room = len = 0;
+    }
+    if (cmd == NULL || (room > 0 && (cmd->early = tgt_buf_alloc(room)) == NULL)) {
+        tgt_conn_kill(c, "out of memory");
+        return;
+    }
+    if (len > 0)
+        memcpy(cmd->early, data, len);
+    cmd->early_len = len;
+    tgt_order_hold(c->sess, cmd);
+}
+
+/* 0, or the reason of a Reject. */
+static uint8_t
+check_scsi(const struct tgt_conn *c, const struct bhs_scsi_cmd *h, uint32_t len)
+{
+    bool r = h->flags & ISCSI_CMD_READ, w = h->flags & ISCSI_CMD_WRITE;
+    bool f = h->flags & ISCSI_FLAG_FINAL;
+    uint32_t edtl = get32(h->edtl);
+    struct lunette_error err;
+    struct cmd_ahs a;
+
+    if (cmd_ahs_parse(c->h.raw + ISCSI_BHS_LEN, pdu_ahs_len(&c->h.bhs), &a, &err) < 0)
+        return ISCSI_REJECT_INVALID_FIELD;
+    if ((!f && !w) || (h->flags & ISCSI_CMD_ATTR_MASK) > ISCSI_ATTR_ACA)
+        return ISCSI_REJECT_INVALID_FIELD;
+    if (get32(h->itt) == ISCSI_TAG_RSVD)
+        return ISCSI_REJECT_INVALID_FIELD;
+    if ((edtl != 0 && !r && !w) || (len > 0 && !w) || len > edtl)
+        return ISCSI_REJECT_INVALID_FIELD;
+    if (r && w && edtl != 0 && !a.has_bidi)
+        return ISCSI_REJECT_INVALID_FIELD;
+    return 0;
+}
+
+static void
+scsi_pdu(struct tgt_conn *c, const uint8_t *data, uint32_t len)
+{
+    const struct bhs_scsi_cmd *h = (const struct bhs_scsi_cmd *)(const void *)c->h.raw;
+    bool immediate = h->opcode & ISCSI_OP_IMMEDIATE;
+    enum tgt_order order = TGT_ORDER_NOW;
+    struct tgt_session *s = c->sess;
+    struct tgt_cmd *cmd;
+    uint8_t reason;
+
+    if (!immediate)
+        order = tgt_order_check(s, get32(h->cmd_sn));
+    if (order == TGT_ORDER_DROP)
+        return;
+    cmd = tgt_cmd_find(s, get32(h->itt));
+    if (cmd != NULL && get32(cmd->h.cmd.cmd_sn) == get32(h->cmd_sn))
+        return; /* a retry of what runs already */
+    reason = cmd != NULL ? ISCSI_REJECT_TASK_IN_PROGRESS : check_scsi(c, h, len);
+    if (reason == 0 && immediate && s->immediate >= TGT_IMMEDIATE_MAX)
+        reason = ISCSI_REJECT_TOO_MANY_IMMEDIATE;
+    if (reason != 0) {
+        reject(c, reason);
+        return;
+    }
+    if (order == TGT_ORDER_LATER) {
+        hold(c, data, len, true);
+        return;
+    }
+    cmd = tgt_cmd_new(c, h);
+    if (cmd == NULL) {
+        tgt_conn_kill(c, "out of memory");
+        return;
+    }
+    if (!immediate) {
+        tgt_order_advance(s);
+        cmd->opened = true;
+        s->open++;
+    }
+    tgt_cmd_check_unsolicited(cmd, len);
+    tgt_cmd_run(cmd, data, len);
+    if (!immediate && !list_empty(&s->held))
+        tgt_order_run(s);
+    else if (!immediate && s->tmfs_count > 0)
+        tgt_tmf_run_waiting(s);
+}
+
+static void
+other_pdu(struct tgt_conn *c, const struct request *r, const uint8_t *data, uint32_t len)
+{
+    const struct bhs_nop_out *h = (const struct bhs_nop_out *)(const void *)c->h.raw;
+    bool immediate = h->opcode & ISCSI_OP_IMMEDIATE;
+    struct tgt_session *s = c->sess;
+    enum tgt_order order = TGT_ORDER_NOW;
+    union bhs_any copy;
+
+    if (!immediate && get32(h->itt) == ISCSI_TAG_RSVD) {
+        reject(c, ISCSI_REJECT_PROTOCOL_ERROR);
+        return;
+    }
+    if (immediate && c->ctl_count >= TGT_CTL_MAX) {
+        reject(c, ISCSI_REJECT_TOO_MANY_IMMEDIATE);
+        return;
+    }
+    if (!immediate)
+        order = tgt_order_check(s, get32(h->cmd_sn));
+    if (order == TGT_ORDER_DROP)
+        return;
+    if (order == TGT_ORDER_LATER) {
+        hold(c, data, len, false);
+        return;
+    }
+    if (!immediate)
+        tgt_order_advance(s);
+    memcpy(&copy, h, sizeof(copy));
+    r->run(c, &copy.h, data, len);
+    if (!immediate && s->live)
+        tgt_order_run(s);
+}
+
+void
+tgt_ffp_pdu(struct tgt_conn *c, const uint8_t *data, uint32_t len)
+{
+    uint8_t opcode = pdu_opcode(&c->h.bhs);
+    const struct request *r = find_request(opcode);
+
+    if (c->sess->discovery && (r == NULL || !r->discovery)) {
+        reject(c, ISCSI_REJECT_PROTOCOL_ERROR);
+    } else if (opcode == ISCSI_OP_SCSI_CMD) {
+        scsi_pdu(c, data, len);
+    } else if (r != NULL) {
+        other_pdu(c, r, data, len);
+    } else if (opcode == ISCSI_OP_SNACK_REQ) {
+        reject(c, ISCSI_REJECT_PROTOCOL_ERROR); /* there is no recovery at ERL 0 */
+    } else if (opcode == ISCSI_OP_LOGIN_REQ) {
+        send_reject(c, &c->h.bhs, ISCSI_BHS_LEN, ISCSI_REJECT_PROTOCOL_ERROR, true);
+    } else {
+        reject(c, ISCSI_REJECT_UNSUPPORTED);
+    }
+}

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: MIT */
+/* Login: PDUs, stages and the decision which session it is (RFC 7143 6.3, 11.12, 11.13). */
+#include "target/login.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "wire/login_status.h"
+
+struct tgt_login *
+tgt_login_new(void)
+{
+    struct tgt_login *l = calloc(1, sizeof(*l));
+
+    if (l == NULL)
+        return NULL;
+    text_buf_init(&l->request, l->request_mem, sizeof(l->request_mem));
+    text_buf_init(&l->answer, l->answer_mem, sizeof(l->answer_mem));
+    params_init(&l->params);
+    return l;
+}
+
+void
+tgt_login_free(struct tgt_login *l)
+{
+    if (l == NULL)
+        return;
+    chap_wipe(l, sizeof(*l)); /* challenges and responses */
+    free(l);
+}
+
+static const struct bhs_login_req *
+request(const struct tgt_conn *c)
+{
+    return (const struct bhs_login_req *)(const void *)c->h.raw;
+}
+
+static struct tgt_ctl *
+response(struct tgt_conn *c, uint8_t flags)
+{
+    const struct bhs_login_req *req = request(c);
+    struct tgt_ctl *ctl = tgt_ctl_new(c, ISCSI_OP_LOGIN_RSP, get32(req->itt));
+    struct bhs_login_rsp *h;
+
+    if (ctl == NULL) {
+        tgt_conn_kill(c, "out of memory");
+        return NULL;
+    }
+    h = (struct bhs_login_rsp *)(void *)ctl->hdr;
+    h->flags = flags;
+    memcpy(h->isid, req->isid, sizeof(h->isid));
+    h->tsih = put16(c->sess != NULL ? c->sess->tsih : get16(req->tsih));
+    h->exp_cmd_sn = req->cmd_sn;
+    h->max_cmd_sn = req->cmd_sn;
+    return ctl;
+}
+
+/* Refuses the login.  What the answer holds already goes along (TargetAddress of a redirection). */
+static void
+refuse(struct tgt_conn *c, uint16_t status)
+{
+    struct tgt_login *l = c->login;
+    uint8_t csg = request(c)->flags & ISCSI_LOGIN_CSG_MASK;
+    struct tgt_ctl *ctl = response(c, csg);
+    struct bhs_login_rsp *h;
+    char who[ISCSI_NAME_MAX + 1];
+
+    if (ctl == NULL)
+        return;
+    h = (struct bhs_login_rsp *)(void *)ctl->hdr;
+    h->status_class = (uint8_t)(status >> 8);
+    h->status_detail = (uint8_t)status;
+    if (h->status_class == ISCSI_LOGIN_REDIRECT && l->answer.len > 0) {
+        ctl->data = tgt_buf_alloc((uint32_t)l->answer.len);
+        if (ctl->data != NULL) {
+            memcpy(ctl->data, l->answer.buf, l->answer.len);
+            ctl->len = (uint32_t)l->answer.len;
+        }
+    }
+    ctl->close_after = true;
+    tgt_conn_log(c, LOG_LEVEL_WARN, "login of %s refused: %s",
+                 log_clean(who, sizeof(who), l->initiator, strlen(l->initiator)),
+                 login_status_text(h->status_class, h->status_detail));
+    c->target->stats.logins_failed++;
+    tgt_ctl_send(c, ctl);
+    c->state = TGT_CONN_CLOSING;
+    loop_timer_start(c->target->loop, &c->timer, LOOP_NS_PER_S); /* for it to leave */
+}
+
+/* Header fields that every request must have right. */
+static uint16_t
+check_header(const struct tgt_conn *c)
+{
+    const struct bhs_login_req *h = request(c);
+    const struct tgt_login *l = c->login;
+    unsigned csg = bhs_login_csg(h->flags), nsg = bhs_login_nsg(h->flags);
+    bool transit = h->flags & ISCSI_LOGIN_TRANSIT;
+
+    if (h->version_min > 0)
+        return ISCSI_LOGIN_BAD_VERSION;
+    if (transit && (h->flags & ISCSI_LOGIN_CONTINUE))
+        return ISCSI_LOGIN_BAD_REQUEST;
+    if (csg != ISCSI_STAGE_SECURITY && csg != ISCSI_STAGE_OPERATIONAL)
+        return ISCSI_LOGIN_BAD_REQUEST;
+    if (transit && (nsg <= csg || nsg == 2))
+        return ISCSI_LOGIN_BAD_REQUEST;
+    if (!l->started)
+        return ISCSI_LOGIN_OK;
+    if (csg != l->stage || memcmp(h->isid, l->isid, sizeof(l->isid)) != 0 ||
+        get16(h->tsih) != l->tsih || get16(h->cid) != l->cid || get32(h->itt) != l->itt)
+        return ISCSI_LOGIN_BAD_REQUEST;
+    return ISCSI_LOGIN_OK;
+}
+
+static void
+start(struct tgt_conn *c)
+{
+    const struct bhs_login_req *h = request(c);
+    struct tgt_login *l = c->login;
+
+    l->started = true;
+    l->stage = bhs_login_csg(h->flags);
+    memcpy(l->isid, h->isid, sizeof(l->isid));
+    l->tsih = get16(h->tsih);
+    l->cid = c->cid = get16(h->cid);
+    l->itt = get32(h->itt);
+    l->cmd_sn = get32(h->cmd_sn);
+    l->leading = l->tsih == 0;
+}
+
+/* Sends the next piece of the answer.  flags: transit bit and stages, used with the last piece. */
+static void
+respond(struct tgt_conn *c, uint8_t flags, bool last_login_pdu)
+{
+    struct tgt_login *l = c->login;
+    size_t left = l->answer.len - l->answer_sent;
+    size_t len = left < ISCSI_LOGIN_DSEG_MAX ? left : ISCSI_LOGIN_DSEG_MAX;
+    struct tgt_ctl *ctl;
+
+    assert(!last_login_pdu || len == left);
+    if (len < left)
+        flags = (uint8_t)((flags & ISCSI_LOGIN_CSG_MASK) | ISCSI_LOGIN_CONTINUE);
+    ctl = response(c, flags);
+    if (ctl == NULL)
+        return;
+    if (len > 0) {
+        ctl->data = tgt_buf_alloc((uint32_t)len);
+        if (ctl->data == NULL) {
+            tgt_conn_kill(c, "out of memory");
+            return;
+        }
+        memcpy(ctl->data, l->answer.buf + l->answer_sent, len);
+    }
+    ctl->len = (uint32_t)len;
+    ctl->ends_login = last_login_pdu;
+    l->answer_sent += len;
+    if (l->answer_sent == l->answer.len)
+        l->answer.len = l->answer_sent = 0;
+    tgt_ctl_send(c, ctl);
+}
+
+/* Whether we go along when the initiator wants to leave its stage. */
+static bool
+may_transit(const struct tgt_login *l)
+{
+    if (l->answer.len > ISCSI_LOGIN_DSEG_MAX)
+        return false;
+    return l->stage != ISCSI_STAGE_SECURITY || tgt_login_auth_ok(l);
+}
+
+/* The request is complete and its keys are answered. */
+static void
+conclude(struct tgt_conn *c)
+{
+    struct tgt_login *l = c->login;
+    const struct bhs_login_req *h = request(c);
+    bool transit = h->flags & ISCSI_LOGIN_TRANSIT;
+    unsigned nsg = bhs_login_nsg(h->flags);
+    uint8_t csg_bits = h->flags & ISCSI_LOGIN_CSG_MASK;
+    uint16_t status;
+
+    if (!transit || !may_transit(l)) {
+        respond(c, csg_bits, false);
+        return;
+    }
+    if (nsg != ISCSI_STAGE_FFP) {
+        l->stage = nsg;
+        respond(c, h->flags & (ISCSI_LOGIN_TRANSIT | ISCSI_LOGIN_CSG_MASK | ISCSI_LOGIN_NSG_MASK),
+                false);
+        return;
+    }
+    status = tgt_login_finish(c);
+    if (status != ISCSI_LOGIN_OK) {
+        refuse(c, status);
+        return;
+    }
+    l->finished = true;
+    respond(c, h->flags & (ISCSI_LOGIN_TRANSIT | ISCSI_LOGIN_CSG_MASK | ISCSI_LOGIN_NSG_MASK),
+            true);
+}
+
+static uint16_t
+take(struct tgt_conn *c, const uint8_t *data, uint32_t len)
+{
+    struct tgt_login *l = c->login;
+    uint16_t status;
+
+    if (++l->exchanges > LOGIN_EXCHANGES_MAX)
+        return ISCSI_LOGIN_BAD_REQUEST;
+    status = check_header(c);
+    if (status != ISCSI_LOGIN_OK)
+        return status;
+    if (!l->started)
+        start(c);
+    if (l->answer.len > 0 && (len > 0 || (request(c)->flags & ISCSI_LOGIN_CONTINUE)))
+        return ISCSI_LOGIN_BAD_REQUEST; /* our answer is not at its end */
+    if (len > 0 && text_append(&l->request, data, len, NULL) < 0)
+        return ISCSI_LOGIN_BAD_REQUEST;
+    return ISCSI_LOGIN_OK;
+}
+
+void
+tgt_login_pdu(struct tgt_conn *c, const uint8_t *data, uint32_t len)
+{
+    struct tgt_login *l = c->login;
+    uint8_t csg_bits = request(c)->flags & ISCSI_LOGIN_CSG_MASK;
+    uint16_t status;
+
+    if (l->finished || (!l->started && pdu_opcode(&c->h.bhs) != ISCSI_OP_LOGIN_REQ)) {
+        tgt_conn_kill(c, l->finished ? "a PDU before the last Login Response"
+                                     : "the first PDU is not a Login Request");
+        return;
+    }
+    if (c->target->faults.mute_login)
+        return;
+    if (pdu_opcode(&c->h.bhs) != ISCSI_OP_LOGIN_REQ) {
+        refuse(c, ISCSI_LOGIN_INVALID_DURING_LOGIN);
+        return;
+    }
+    status = take(c, data, len);
+    if (status != ISCSI_LOGIN_OK) {
+        refuse(c, status);
+        return;
+    }
+    if (request(c)->flags & ISCSI_LOGIN_CONTINUE) {
+        respond(c, csg_bits, false); /* empty: more is to come */
+        return;
+    }
+    if (l->answer.len > 0) {
+        conclude(c); /* it asked for the rest of our answer */
+        return;
+    }
+    status = tgt_login_keys(c);
+    l->request.len = 0;
+    if (status != ISCSI_LOGIN_OK)
+        refuse(c, status);
+    else
+        conclude(c);
+}
+
+/* Unnamed discovery sessions through different portals live side by side (7.4.2.1). */
+static bool
+same_portal(const struct tgt_session *s, const struct tgt_conn *c)
+{
+    const struct tgt_conn *o = container_of(s->conns.next, struct tgt_conn, sess_link);
+
+    return o->local.len == c->local.len && memcmp(&o->local.ss, &c->local.ss, c->local.len) == 0;
+}
+
+/* Makes a session of its own, after ending an older one of the same initiator port. */
+static uint16_t
+new_session(struct tgt_conn *c)
+{
+    struct tgt_login *l = c->login;
+    struct target *t = c->target;
+    struct tgt_session *old = tgt_session_find(t, l->node, l->initiator, l->isid), *s;
+
+    if (old != NULL && (l->node != NULL || same_portal(old, c)))
+        tgt_session_kill(old, "the initiator logged in again");
+    if (t->sessions_count >= t->sessions_max)
+        return ISCSI_LOGIN_OUT_OF_RESOURCES;
+    s = tgt_session_new(t, l->node, l->initiator, l->isid);
+    if (s == NULL)
+        return ISCSI_LOGIN_OUT_OF_RESOURCES;
+    s->discovery = l->discovery;
+    s->params = l->params;
+    s->exp_cmd_sn = l->cmd_sn;
+    s->max_cmd_sn = s->told_max = l->cmd_sn + s->depth - 1;
+    if (l->node != NULL && !l->discovery) {
+        s->nexus = tgt_nexus_get(l->node, l->initiator, l->isid);
+        if (s->nexus != NULL)
+            s->nexus->live = true;
+    }
+    tgt_session_add_conn(s, c);
+    if (s->nexus == NULL && !l->discovery)
+        return ISCSI_LOGIN_OUT_OF_RESOURCES;
+    return ISCSI_LOGIN_OK;
+}
+
+/* Adds the connection to the session that it names, in place of an old one with its CID. */
+static uint16_t
+join_session(struct tgt_conn *c)
+{
+    struct tgt_login *l = c->login;
+    struct tgt_session *s = tgt_session_find(c->target, l->node, l->initiator, l->isid);
+    struct tgt_conn *old, *first;
+
+    if (s == NULL || s->tsih != l->tsih)
+        return ISCSI_LOGIN_NO_SESSION;
+    if (s->discovery || l->discovery)
+        return ISCSI_LOGIN_CANNOT_INCLUDE;
+    first = container_of(s->conns.next, struct tgt_conn, sess_link);
+    if (strcmp(first->auth_user, l->user) != 0)
+        return ISCSI_LOGIN_AUTH_FAILED; /* all connections are of one identity */
+    old = tgt_session_conn(s, l->cid);
+    if (old == NULL && s->conns_count >= s->params.max_connections)
+        return ISCSI_LOGIN_TOO_MANY_CONNECTIONS;
+    tgt_session_add_conn(s, c);
+    if (old != NULL)
+        tgt_conn_kill(old, "the initiator reinstates the connection");
+    return ISCSI_LOGIN_OK;
+}
+
+uint16_t
+tgt_login_finish(struct tgt_conn *c)
+{
+    struct tgt_login *l = c->login;
+    uint16_t status;
+
+    if (l->params.first_burst > l->params.max_burst)
+        l->params.first_burst = l->params.max_burst;
+    if (params_check_integrity(&l->params, NULL) < 0)
+        return ISCSI_LOGIN_BAD_REQUEST;
+    (void)snprintf(c->auth_user, sizeof(c->auth_user), "%s", l->user);
+    status = l->tsih == 0 ? new_session(c) : join_session(c);
+    c->params = l->params;
+    c->params.max_recv_dseg =
+        l->node != NULL ? l->node->params.max_recv_dseg : ISCSI_LOGIN_DSEG_MAX;
+    return status;
+}

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: MIT */
+/* Login: what the keys of a request mean and what is answered (RFC 7143 6.2, 13). */
+#include <string.h>
+
+#include "target/login.h"
+
+/* A pair's value if it is a legal one of its key. */
+static bool
+legal(const struct text_pair *p, const struct key *k, struct key_value *v)
+{
+    return key_check_offer(k, p->value, p->value_len, v, NULL) == 0;
+}
+
+static bool
+find_pair(const struct tgt_login *l, enum key_id id, struct text_pair *ret)
+{
+    const char *name = key_get(id)->name;
+    struct text_iter it;
+
+    text_iter_init(&it, l->request.buf, l->request.len);
+    while (text_next(&it, ret, NULL) == 1) {
+        if (text_is(ret->key, ret->key_len, name))
+            return true;
+    }
+    return false;
+}
+
+static uint16_t
+redirect(struct tgt_login *l)
+{
+    if (text_put(&l->answer, "TargetAddress", l->node->redirect) < 0)
+        return ISCSI_LOGIN_TARGET_FAILURE;
+    return l->node->redirect_permanent ? ISCSI_LOGIN_MOVED_PERMANENTLY
+                                       : ISCSI_LOGIN_MOVED_TEMPORARILY;
+}
+
+static uint16_t
+find_target(struct tgt_conn *c)
+{
+    struct tgt_login *l = c->login;
+    struct text_pair p;
+    char name[ISCSI_NAME_MAX + 1];
+
+    if (!find_pair(l, KEY_TARGET_NAME, &p))
+        return l->discovery ? ISCSI_LOGIN_OK : ISCSI_LOGIN_MISSING_PARAMETER;
+    if (iscsi_name_normalize(p.value, p.value_len, name, NULL) < 0)
+        return ISCSI_LOGIN_NOT_FOUND;
+    l->node = tgt_node_find(c->target, name);
+    if (l->node == NULL)
+        return ISCSI_LOGIN_NOT_FOUND;
+    return l->node->redirect[0] != '\0' && !l->discovery ? redirect(l) : ISCSI_LOGIN_OK;
+}
+
+/* Who it is, from the first complete request. */
+static uint16_t
+identify(struct tgt_conn *c)
+{
+    struct tgt_login *l = c->login;
+    struct tgt_session *s;
+    struct text_pair p;
+    uint16_t status;
+
+    l->identified = true;
+    if (!find_pair(l, KEY_INITIATOR_NAME, &p))
+        return ISCSI_LOGIN_MISSING_PARAMETER;
+    if (iscsi_name_normalize(p.value, p.value_len, l->initiator, NULL) < 0)
+        return ISCSI_LOGIN_BAD_REQUEST;
+    if (find_pair(l, KEY_SESSION_TYPE, &p)) {
+        l->discovery = text_is(p.value, p.value_len, "Discovery");
+        if (!l->discovery && !text_is(p.value, p.value_len, "Normal"))
+            return ISCSI_LOGIN_SESSION_TYPE;
+    }
+    if (c->target->stopping)
+        return ISCSI_LOGIN_UNAVAILABLE;
+    status = find_target(c);
+    if (status != ISCSI_LOGIN_OK)
+        return status;
+    if (l->tsih != 0) {
+        s = tgt_session_find(c->target, l->node, l->initiator, l->isid);
+        if (s == NULL || s->tsih != l->tsih)
+            return ISCSI_LOGIN_NO_SESSION;
+        l->params = s->params; /* session-wide values hold for this connection, too */
+        l->params.header_digest = l->params.data_digest = ISCSI_DIGEST_NONE;
+        l->params.max_xmit_dseg = ISCSI_LOGIN_DSEG_MAX;
+    }
+    if (l->node == NULL || l->node->chap.secret_len == 0)
+        l->auth = l->stage == ISCSI_STAGE_OPERATIONAL ? AUTH_DONE : AUTH_START;
+    else if (l->stage == ISCSI_STAGE_OPERATIONAL)
+        return ISCSI_LOGIN_AUTH_FAILED; /* it skipped the stage that we insist on */
+    return ISCSI_LOGIN_OK;
+}
+
+/* What we would choose for k, as text. */
+static const char *
+ours(const struct tgt_login *l, const struct key *k, char *buf, size_t size)
+{
+    struct iscsi_params p;
+
+    if (l->node != NULL)
+        p = l->node->params;
+    else
+        params_init(&p);
+    if (k->id == KEY_HEADER_DIGEST)
+        return l->node != NULL ? l->node->header_digests : "None";
+    if (k->id == KEY_DATA_DIGEST)
+        return l->node != NULL ? l->node->data_digests : "None";
+    if (k->id == KEY_TASK_REPORTING)
+        return "RFC3720";
+    if (k->id == KEY_FIRST_BURST && p.first_burst > l->params.max_burst)
+        p.first_burst = l->params.max_burst;
+    return params_format(&p, k, buf, size) < 0 ? NULL : buf;
+}
+
+static uint16_t
+negotiate(struct tgt_login *l, const struct key *k, const struct text_pair *p)
+{
+    char answer[KEY_ANSWER_SIZE], buf[64];
+    const char *mine = ours(l, k, buf, sizeof(buf));
+    struct key_value v;
+
+    if (mine == NULL && k->result != KEY_RESULT_REJECT && k->result != KEY_RESULT_DECLARE)
+        return text_put(&l->answer, k->name, TEXT_REJECT) < 0 ? ISCSI_LOGIN_BAD_REQUEST
+                                                              : ISCSI_LOGIN_OK;
+    if (key_irrelevant(k, l->discovery, &l->params) && k->result != KEY_RESULT_REJECT)
+        return text_put(&l->answer, k->name, TEXT_IRRELEVANT) < 0 ? ISCSI_LOGIN_BAD_REQUEST
+                                                                  : ISCSI_LOGIN_OK;
+    if (key_answer(k, p->value, p->value_len, mine != NULL ? mine : "", answer, &v, NULL) < 0)
+        return ISCSI_LOGIN_BAD_REQUEST;
+    params_set(&l->params, k, &v);
+    if (answer[0] != '\0' && text_put(&l->answer, k->name, answer) < 0)
+        return ISCSI_LOGIN_BAD_REQUEST;
+    return ISCSI_LOGIN_OK;
+}
+
+static bool
+is_auth(enum key_id id)
+{
+    return id == KEY_AUTH_METHOD || (id >= KEY_CHAP_A && id <= KEY_CHAP_R);
+}
+
+static void
+note_auth(struct tgt_auth_keys *a, enum key_id id, const struct text_pair *p)
+{
+    struct text_pair *slots[] = {&a->a, &a->i, &a->c, &a->n, &a->r};
+
+    if (id == KEY_AUTH_METHOD)
+        a->method = *p;
+    else
+        *slots[id - KEY_CHAP_A] = *p;
+}
+
+static uint16_t
+one_key(struct tgt_login *l, const struct text_pair *p, struct tgt_auth_keys *auth)
+{
+    const struct key *k = key_find(p->key, p->key_len);
+    struct key_context ctx = {
+        .leading = l->leading,
+        .discovery = l->discovery,
+        .stage = l->stage == ISCSI_STAGE_SECURITY ? KEY_STAGE_SEC : KEY_STAGE_OPER,
+    };
+    char name[TEXT_KEY_MAX + 1];
+    struct key_value v;
+
+    if (k == NULL) {
+        memcpy(name, p->key, p->key_len);
+        name[p->key_len] = '\0';
+        return text_put(&l->answer, name, TEXT_NOT_UNDERSTOOD) < 0 ? ISCSI_LOGIN_BAD_REQUEST
+                                                                   : ISCSI_LOGIN_OK;
+    }
+    if (key_check_context(k, &ctx, NULL) < 0)
+        return ISCSI_LOGIN_BAD_REQUEST;
+    if (is_auth(k->id)) {
+        note_auth(auth, k->id, p);
+        return ISCSI_LOGIN_OK;
+    }
+    if (k->result == KEY_RESULT_DECLARE && k->id != KEY_MAX_RECV_DSEG)
+        return legal(p, k, &v) ? ISCSI_LOGIN_OK : ISCSI_LOGIN_BAD_REQUEST;
+    return negotiate(l, k, p);
+}
+
+/* Each key comes once in a login (6.3), TargetName included. */
+static bool
+add_seen(struct tgt_login *l, const struct text_pair *p)
+{
+    const struct key *k = key_find(p->key, p->key_len);
+
+    if (k == NULL)
+        return true;
+    if (key_set_has(&l->seen, k->id))
+        return false;
+    (void)key_set_add(&l->seen, k);
+    l->seen.bits |= 1ull << k->id; /* also those that may repeat elsewhere */
+    return true;
+}
+
+/* FirstBurstLength is answered last: it depends on what became of MaxBurstLength, InitialR2T and
+ * ImmediateData. */
+static uint16_t
+all_keys(struct tgt_login *l, struct tgt_auth_keys *auth)
+{
+    const char *last = key_get(KEY_FIRST_BURST)->name;
+
+    for (unsigned pass = 0; pass < 2; pass++) {
+        struct text_iter it;
+        struct text_pair p;
+        uint16_t status;
+        int r;
+
+        text_iter_init(&it, l->request.buf, l->request.len);
+        while ((r = text_next(&it, &p, NULL)) == 1) {
+            if (text_is(p.key, p.key_len, last) != (pass == 1))
+                continue;
+            if (!add_seen(l, &p))
+                return ISCSI_LOGIN_BAD_REQUEST;
+            status = one_key(l, &p, auth);
+            if (status != ISCSI_LOGIN_OK)
+                return status;
+        }
+        if (r < 0)
+            return ISCSI_LOGIN_BAD_REQUEST;
+    }
+    return ISCSI_LOGIN_OK;
+}
+
+/* What we say without being asked. */
+static int
+declare(struct tgt_login *l)
+{
+    int r = 0;
+
+    if (l->node != NULL && !l->tpgt_told) {
+        l->tpgt_told = true;
+        r = text_put_num(&l->answer, "TargetPortalGroupTag", TGT_TPGT);
+        if (r == 0 && l->node->alias[0] != '\0' && l->leading)
+            r = text_put(&l->answer, "TargetAlias", l->node->alias);
+    }
+    if (r == 0 && l->stage == ISCSI_STAGE_OPERATIONAL && !l->declared) {
+        l->declared = true;
+        r = text_put_num(&l->answer, "MaxRecvDataSegmentLength",
+                         l->node != NULL ? l->node->params.max_recv_dseg : ISCSI_LOGIN_DSEG_MAX);
+    }
+    return r;
+}
+
+uint16_t
+tgt_login_keys(struct tgt_conn *c)
+{
+    struct tgt_login *l = c->login;
+    struct tgt_auth_keys auth = {0};
+    uint16_t status = ISCSI_LOGIN_OK;
+
+    if (!l->identified)
+        status = identify(c);
+    if (status == ISCSI_LOGIN_OK)
+        status = all_keys(l, &auth);
+    if (status == ISCSI_LOGIN_OK && l->stage == ISCSI_STAGE_SECURITY)
+        status = tgt_login_auth(c, &auth);
+    if (status == ISCSI_LOGIN_OK && declare(l) < 0)
+        status = ISCSI_LOGIN_BAD_REQUEST;
+    return status;
+}

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT */
+/* The text form of a LUN: kind:arguments,options. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "target/target.h"
+
+#define LUN_OPTION_MAX 128
+
+static int
+bad(struct lunette_error *err, const char *text, const char *why)
+{
+    return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "LUN \"%.100s\": %s", text, why);
+}
+
+/* A number with an optional K M G T P; all of text. */
+static bool
+parse_size(const char *text, uint64_t *ret)
+{
+    static const char units[] = "KMGTP";
+    const char *u;
+    char *end;
+    unsigned long long n;
+    unsigned shift = 0;
+
+    if (text[0] < '0' || text[0] > '9')
+        return false;
+    errno = 0;
+    n = strtoull(text, &end, 10);
+    if (errno != 0)
+        return false;
+    if (*end != '\0') {
+        u = strchr(units, *end & ~0x20);
+        if (u == NULL || end[1] != '\0')
+            return false;
+        shift = 10 * (unsigned)(u - units + 1);
+    }
+    if (shift > 0 && n >> (64 - shift) != 0)
+        return false;
+    *ret = (uint64_t)n << shift;
+    return true;
+}
+
+static bool
+parse_number(const char *text, uint64_t max, uint64_t *ret)
+{
+    return parse_size(text, ret) && *ret <= max && text[strspn(text, "0123456789")] == '\0';
+}
+
+static const char *
+set_option(struct target_lun_config *c, const char *key, const char *value)
+{
+    uint64_t n = 0;
+
+    if (strcmp(key, "ro") == 0 && value == NULL) {
+        c->read_only = true;
+    } else if (value == NULL) {
+        return "options are block=N, ro, serial=TEXT, lun=N, wce=0|1 and max=SIZE";
+    } else if (strcmp(key, "block") == 0) {
+        if (!parse_number(value, 4096, &n) || n < 512 || (n & (n - 1)) != 0)
+            return "block= must be 512, 1024, 2048 or 4096";
+        c->block = (uint32_t)n;
+    } else if (strcmp(key, "lun") == 0) {
+        if (!parse_number(value, TARGET_LUN_NUMBER_MAX, &n))
+            return "lun= must be 0..16383";
+        c->lun = (int32_t)n;
+    } else if (strcmp(key, "wce") == 0) {
+        if (!parse_number(value, 1, &n))
+            return "wce= must be 0 or 1";
+        c->wce = (int)n;
+    } else if (strcmp(key, "max") == 0) {
+        if (!parse_size(value, &c->max_size))
+            return "max= wants a size such as 512M";
+    } else if (strcmp(key, "serial") == 0) {
+        size_t len = strlen(value);
+
+        if (len == 0 || len > TARGET_SERIAL_MAX)
+            return "serial= wants 1 to 32 characters";
+        for (size_t i = 0; i < len; i++) {
+            if (value[i] < 0x21 || value[i] > 0x7e)
+                return "serial= wants printable ASCII without spaces";
+        }
+        memcpy(c->serial, value, len + 1);
+    } else {
+        return "options are block=N, ro, serial=TEXT, lun=N, wce=0|1 and max=SIZE";
+    }
+    return NULL;
+}
+
+static const char *
+set_options(struct target_lun_config *c, const char *text)
+{
+    while (text != NULL && *text == ',') {
+        char opt[LUN_OPTION_MAX];
+        size_t len = strcspn(++text, ",");
+        const char *why;
+        char *eq;
+
+        if (len >= sizeof(opt))
+            return "an option is too long";
+        memcpy(opt, text, len);
+        opt[len] = '\0';
+        eq = strchr(opt, '=');
+        if (eq != NULL)
+            *eq++ = '\0';
+        why = set_option(c, opt, eq);
+        if (why != NULL)
+            return why;
+        text += len;
+    }
+    return NULL;
+}
+
+/* Where the options begin: at the first comma that is followed by one of them, so that a path may
+ * hold commas. */
+static const char *
+find_options(const char *text)
+{
+    static const char *const names[] = {"block=", "ro", "serial=", "lun=", "wce=", "max="};
+
+    for (const char *p = strchr(text, ','); p != NULL; p = strchr(p + 1, ',')) {
+        for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+            if (strncmp(p + 1, names[i], strlen(names[i])) == 0)
+                return p;
+        }
+    }
+    return text + strlen(text);
+}
+
+static const char *
+set_file(struct target_lun_config *c, char *arg)
+{
+    char *colon = strrchr(arg, ':');
+
+    if (colon != NULL && parse_size(colon + 1, &c->size)) {
+        *colon = '\0';
+        c->create = true;
+    }
+    if (arg[0] == '\0')
+        return "the path is missing";
+    (void)snprintf(c->path, sizeof(c->path), "%s", arg);
+    return NULL;
+}
+
+int
+target_lun_parse(const char *text, struct target_lun_config *ret, struct lunette_error *err)
+{
+    static const char *const kinds[] = {"ram:", "file:", "null:"};
+    struct target_lun_config c = {.lun = -1, .wce = -1};
+    const char *options = find_options(text), *why;
+    char arg[PATH_MAX];
+    size_t len = 0;
+    unsigned k = 0;
+
+    while (k < 3 && strncmp(text, kinds[k], strlen(kinds[k])) != 0)
+        k++;
+    if (k == 3)
+        return bad(err, text, "must begin with ram:SIZE, file:PATH or null:SIZE");
+    c.kind = (enum target_lun_kind)k;
+    len = (size_t)(options - text) - strlen(kinds[k]);
+    if (len >= sizeof(arg))
+        return bad(err, text, "the path is too long");
+    memcpy(arg, text + strlen(kinds[k]), len);
+    arg[len] = '\0';
+    if (c.kind == TARGET_LUN_FILE)
+        why = set_file(&c, arg);
+    else
+        why = parse_size(arg, &c.size) && c.size > 0 ? NULL : "wants a size such as 256M or 1T";
+    if (why == NULL)
+        why = set_options(&c, options);
+    if (why != NULL)
+        return bad(err, text, why);
+    *ret = c;
+    return 0;
+}

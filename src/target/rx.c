@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: MIT */
+/* Receiving: many PDUs from one receive, large Data-Out straight into the LUN's memory.
+ *
+ * Bytes arrive in the loop's scratch memory and are taken apart there; what is
+ * not complete at its end is kept in the connection: a header in h, data of a
+ * command in its LUN, other data in buf.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "target/session.h"
+
+#define ROUNDS_MAX  16u          /* receives of one connection in one turn */
+#define STAGING     (256u << 10) /* bytes of scratch used for one receive */
+#define STAGING_MIN (64u << 10)  /* ... behind data that goes straight to its place */
+#define DIRECT_MIN  (16u << 10)  /* data left over that is worth an iovec of its own */
+#define LOWAT_MIN   (128u << 10) /* data left over that is worth waiting for in one piece */
+#define LOWAT_MAX   (256u << 10)
+
+static void
+begin_header(struct tgt_conn *c)
+{
+    c->rx = TGT_RX_HEADER;
+    c->h_have = 0;
+    c->h_need = ISCSI_BHS_LEN;
+    c->rx_cmd = NULL;
+}
+
+static bool
+is_data_out(const struct tgt_conn *c)
+{
+    return c->state == TGT_CONN_FFP && pdu_opcode(&c->h.bhs) == ISCSI_OP_DATA_OUT;
+}
+
+/* A whole PDU has come; data is NULL for Data-Out, whose data is where it belongs. */
+static void
+deliver(struct tgt_conn *c, const uint8_t *data, bool digest_ok)
+{
+    uint32_t len = c->data_len;
+    bool data_out = is_data_out(c);
+    uint8_t *buf = c->buf;
+
+    c->buf = NULL;
+    c->target->stats.digest_errors += !digest_ok;
+    if (data_out)
+        tgt_data_out_end(c, digest_ok);
+    else if (c->state == TGT_CONN_LOGIN)
+        tgt_login_pdu(c, data, len);
+    else if (!digest_ok)
+        tgt_reject(c, &c->h.bhs, ISCSI_BHS_LEN + pdu_ahs_len(&c->h.bhs), ISCSI_REJECT_DATA_DIGEST);
+    else
+        tgt_ffp_pdu(c, data, len);
+    free(buf);
+    if (c->state != TGT_CONN_DEAD)
+        begin_header(c);
+}
+
+/* False: the connection is dead. */
+static bool
+header_done(struct tgt_conn *c)
+{
+    struct target *t = c->target;
+    uint32_t hdr_len = ISCSI_BHS_LEN + pdu_ahs_len(&c->h.bhs);
+    bool ffp = c->state == TGT_CONN_FFP;
+    struct lunette_error err;
+
+    if (c->header_digest && !pdu_header_digest_ok(c->h.raw, hdr_len, c->h.raw + hdr_len)) {
+        t->stats.digest_errors++;
+        tgt_conn_kill(c, "header digest error");
+        return false;
+    }
+    if (ffp && t->faults.drop_after_pdus != 0 && ++c->pdus >= t->faults.drop_after_pdus) {
+        tgt_conn_kill(c, "dropped on order");
+        return false;
+    }
+    c->data_len = pdu_dseg_len(&c->h.bhs);
+    if (c->data_len > c->recv_max) {
+        tgt_conn_kill(c, "data segment longer than MaxRecvDataSegmentLength");
+        return false;
+    }
+    if (!ffp && pdu_ahs_len(&c->h.bhs) != 0) {
+        tgt_conn_kill(c, "additional header in a login PDU");
+        return false;
+    }
+    if (ffp && pdu_check_header(&c->h.bhs, PDU_FROM_INITIATOR, c->recv_max, &err) < 0 &&
+        err.detail != ISCSI_REJECT_UNSUPPORTED) {
+        tgt_conn_kill(c, err.msg);
+        return false;
+    }
+    c->data_off = 0;
+    c->crc = CRC32C_INIT;
+    c->tail_have = 0;
+    c->tail_need =
+        c->data_len == 0 ? 0 : pdu_pad(c->data_len) + (c->data_digest ? PDU_DIGEST_LEN : 0);
+    if (is_data_out(c) && !tgt_data_out_begin(c))
+        return false;
+    if (c->data_len == 0)
+        deliver(c, NULL, true);
+    else
+        c->rx = TGT_RX_DATA;
+    return c->state != TGT_CONN_DEAD;
+}
+
+/* Returns the bytes taken. */
+static size_t
+take_header(struct tgt_conn *c, const uint8_t *p, size_t n)
+{
+    size_t k = c->h_need - c->h_have < n ? c->h_need - c->h_have : n;
+
+    memcpy(c->h.raw + c->h_have, p, k);
+    c->h_have += (uint32_t)k;
+    if (c->h_have == ISCSI_BHS_LEN && c->h_need == ISCSI_BHS_LEN)
+        c->h_need += pdu_header_trailer(&c->h.bhs, c->header_digest);
+    if (c->h_have == c->h_need)
+        (void)header_done(c);
+    return k;
+}
+
+static void
+data_done(struct tgt_conn *c)
+{
+    if (c->tail_need == 0)
+        deliver(c, c->buf, true);
+    else
+        c->rx = TGT_RX_TAIL;
+}
+
+/* The whole data segment lies in the scratch memory: no copy but the one into a LUN. */
+static void
+take_data_in_place(struct tgt_conn *c, const uint8_t *p)
+{
+    bool ok = true;
+
+    if (c->data_digest)
+        ok = pdu_data_digest_ok(p, c->data_len, p + c->data_len + pdu_pad(c->data_len));
+    deliver(c, p, ok);
+}
+
+static size_t
+take_data(struct tgt_conn *c, const uint8_t *p, size_t n)
+{
+    bool data_out = is_data_out(c);
+    size_t k = c->data_len - c->data_off;
+
+    if (!data_out && c->data_off == 0 && n >= k + c->tail_need) {
+        k += c->tail_need;
+        take_data_in_place(c, p);
+        return k;
+    }
+    if (k > n)
+        k = n;
+    if (c->data_digest)
+        c->crc = crc32c_update(c->crc, p, k);
+    if (data_out) {
+        tgt_data_out_sink(c, p, (uint32_t)k);
+    } else {
+        if (c->buf == NULL)
+            c->buf = malloc(c->data_len);
+        if (c->buf == NULL) {
+            tgt_conn_kill(c, "out of memory");
+            return k;
+        }
+        memcpy(c->buf + c->data_off, p, k);
+    }
+    c->data_off += (uint32_t)k;
+    if (c->data_off == c->data_len)
+        data_done(c);
+    return k;
+}
+
+static size_t
+take_tail(struct tgt_conn *c, const uint8_t *p, size_t n)
+{
+    size_t k = c->tail_need - c->tail_have < n ? c->tail_need - c->tail_have : n;
+    uint32_t pad = pdu_pad(c->data_len);
+    bool ok = true;
+
+    memcpy(c->tail + c->tail_have, p, k);
+    c->tail_have += (uint32_t)k;
+    if (c->tail_have < c->tail_need)
+        return k;
+    if (c->data_digest)
+        ok = pdu_digest_ok(crc32c_update(c->crc, c->tail, pad), c->tail + pad);
+    deliver(c, c->buf, ok);
+    return k;
+}
+
+static void
+take(struct tgt_conn *c, const uint8_t *p, size_t n)
+{
+    while (n > 0 && (c->state == TGT_CONN_LOGIN || c->state == TGT_CONN_FFP)) {
+        size_t k;
+
+        if (c->rx == TGT_RX_HEADER)
+            k = take_header(c, p, n);
+        else if (c->rx == TGT_RX_DATA)
+            k = take_data(c, p, n);
+        else
+            k = take_tail(c, p, n);
+        p += k;
+        n -= k;
+    }
+}
+
+/* Memory of the LUN for what is left of a Data-Out, if it is worth it. */
+static uint8_t *
+direct(struct tgt_conn *c, uint32_t *len)
+{
+    uint8_t *p;
+
+    *len = c->data_len - c->data_off;
+    if (c->rx != TGT_RX_DATA || *len < DIRECT_MIN || c->rx_cmd == NULL)
+        return NULL;
+    if (c->rx_cmd->s.failed || c->rx_base + c->data_off + *len > c->rx_cmd->need)
+        return NULL;
+    p = tgt_scsi_place(c->rx_cmd, c->rx_base + c->data_off, len);
+    return *len >= DIRECT_MIN ? p : NULL;
+}
+
+/* While a large data segment is under way, wake up for a good part of it only. */
+static void
+set_lowat(struct tgt_conn *c)
+{
+    uint32_t rest = c->rx == TGT_RX_DATA ? c->data_len - c->data_off : 0;
+
+    if (rest >= LOWAT_MIN) {
+        (void)stream_set_rcvlowat(c->stream, rest < LOWAT_MAX ? rest : LOWAT_MAX);
+        c->lowat_set = true;
+    } else if (c->lowat_set) {
+        (void)stream_set_rcvlowat(c->stream, 1);
+        c->lowat_set = false;
+    }
+}
+
+/* One receive.  False: nothing more for now. */
+static bool
+receive(struct tgt_conn *c)
+{
+    struct loop *l = c->target->loop;
+    size_t scratch = l->scratch_size < STAGING ? l->scratch_size : STAGING;
+    struct iovec iov[2];
+    uint32_t direct_len;
+    uint8_t *place = direct(c, &direct_len);
+    size_t in_place;
+    ssize_t r;
+    int n = 0;
+
+    if (place != NULL) {
+        iov[n++] = (struct iovec){place, direct_len};
+        scratch = scratch < STAGING_MIN ? scratch : STAGING_MIN;
+    } else {
+        direct_len = 0;
+    }
+    iov[n++] = (struct iovec){l->scratch, scratch};
+    r = stream_recvv(c->stream, iov, n);
+    if (r == -EAGAIN)
+        return false;
+    if (r <= 0) {
+        tgt_conn_kill(c, r == 0 ? "closed by the initiator" : strerror((int)-r));
+        return false;
+    }
+    c->last_rx_ns = l->now_ns;
+    in_place = (size_t)r < direct_len ? (size_t)r : direct_len;
+    if (in_place > 0) {
+        if (c->data_digest)
+            c->crc = crc32c_update(c->crc, place, in_place);
+        c->data_off += (uint32_t)in_place;
+        if (c->data_off == c->data_len)
+            data_done(c);
+    }
+    take(c, l->scratch, (size_t)r - in_place);
+    return (size_t)r == direct_len + scratch;
+}
+
+/* Nothing is wanted any more, but a close with unread data would be a reset, which could overtake
+ * our last response. */
+static void
+drain(struct tgt_conn *c)
+{
+    struct loop *l = c->target->loop;
+    struct iovec iov = {l->scratch, l->scratch_size};
+    ssize_t r = stream_recvv(c->stream, &iov, 1);
+
+    if (r <= 0 && r != -EAGAIN)
+        tgt_conn_kill(c, NULL);
+}
+
+void
+tgt_conn_readable(void *user)
+{
+    struct tgt_conn *c = user;
+
+    for (unsigned i = 0; i < ROUNDS_MAX; i++) {
+        if (c->state != TGT_CONN_LOGIN && c->state != TGT_CONN_FFP)
+            break;
+        if (!receive(c))
+            break;
+    }
+    if (c->state == TGT_CONN_FFP)
+        set_lowat(c);
+    else if (c->state == TGT_CONN_CLOSING)
+        drain(c);
+}

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+/* Sessions come into being with the last Login Response and end with their last connection. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "target/session.h"
+
+struct tgt_session *
+tgt_session_find(struct target *t, const struct tgt_node *node, const char *initiator,
+                 const uint8_t isid[6])
+{
+    LIST_FOREACH (i, &t->sessions) {
+        struct tgt_session *s = container_of(i, struct tgt_session, link);
+
+        if (s->node == node && memcmp(s->isid, isid, sizeof(s->isid)) == 0 &&
+            strcmp(s->initiator, initiator) == 0)
+            return s;
+    }
+    return NULL;
+}
+
+static uint16_t
+new_tsih(struct target *t)
+{
+    for (;;) {
+        bool taken = ++t->next_tsih == 0;
+
+        LIST_FOREACH (i, &t->sessions)
+            taken = taken || container_of(i, struct tgt_session, link)->tsih == t->next_tsih;
+        if (!taken)
+            return t->next_tsih;
+    }
+}
+
+struct tgt_session *
+tgt_session_new(struct target *t, struct tgt_node *node, const char *initiator,
+                const uint8_t isid[6])
+{
+    struct tgt_session *s = calloc(1, sizeof(*s));
+
+    if (s == NULL)
+        return NULL;
+    s->target = t;
+    s->node = node;
+    (void)strncpy(s->initiator, initiator, ISCSI_NAME_MAX);
+    memcpy(s->isid, isid, sizeof(s->isid));
+    s->tsih = new_tsih(t);
+    s->depth = node != NULL ? node->queue_depth : TGT_QUEUE_DEPTH;
+    list_init(&s->conns);
+    list_init(&s->held);
+    list_init(&s->cmds);
+    list_init(&s->tmfs);
+    s->live = true;
+    list_push_back(&t->sessions, &s->link);
+    t->sessions_count++;
+    t->stats.sessions++;
+    return s;
+}
+
+void
+tgt_session_add_conn(struct tgt_session *s, struct tgt_conn *c)
+{
+    c->sess = s;
+    list_push_back(&s->conns, &c->sess_link);
+    s->conns_count++;
+}
+
+struct tgt_conn *
+tgt_session_conn(struct tgt_session *s, uint16_t cid)
+{
+    LIST_FOREACH (i, &s->conns) {
+        struct tgt_conn *c = container_of(i, struct tgt_conn, sess_link);
+
+        if (c->cid == cid)
+            return c;
+    }
+    return NULL;
+}
+
+/* I_T nexus loss (SAM-5 6.3.4): RESERVE(6) ends, a unit attention awaits the next session. */
+static void
+nexus_loss(struct tgt_session *s)
+{
+    struct tgt_nexus *n = s->nexus;
+
+    if (n == NULL)
+        return;
+    n->live = false;
+    for (uint32_t i = 0; i < s->node->lus_count; i++) {
+        struct tgt_lu *lu = &s->node->lus[i];
+
+        if (lu->reserved == n)
+            lu->reserved = NULL;
+        tgt_ua_set(n, lu, TGT_UA_NEXUS_LOSS);
+    }
+    s->nexus = NULL;
+}
+
+/* No connection is left.  The memory stays until the end of the turn. */
+static void
+end(struct tgt_session *s)
+{
+    struct target *t = s->target;
+
+    assert(s->live && list_empty(&s->conns) && list_empty(&s->cmds) && list_empty(&s->tmfs));
+    s->live = false;
+    nexus_loss(s);
+    list_del(&s->link);
+    list_push_back(&t->dead_sessions, &s->link);
+    t->sessions_count--;
+    t->stats.sessions--;
+    loop_defer(t->loop, &t->reap);
+}
+
+void
+tgt_session_del_conn(struct tgt_session *s, struct tgt_conn *c)
+{
+    tgt_tmf_drop(s, c);
+    LIST_FOREACH_SAFE (i, &s->cmds) {
+        struct tgt_cmd *cmd = container_of(i, struct tgt_cmd, sess_link);
+
+        if (cmd->conn != c)
+            continue;
+        if (cmd->state == TGT_CMD_DRAIN)
+            tgt_tmf_drained_early(cmd);
+        else
+            tgt_cmd_abort(cmd, NULL);
+    }
+    list_del(&c->sess_link);
+    s->conns_count--;
+    c->sess = NULL;
+    if (s->conns_count == 0)
+        end(s);
+}
+
+void
+tgt_session_kill(struct tgt_session *s, const char *why)
+{
+    LIST_FOREACH_SAFE (i, &s->conns)
+        tgt_conn_kill(container_of(i, struct tgt_conn, sess_link), why);
+    assert(!s->live);
+}

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: MIT */
+#include "target/target.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "target/session.h"
+
+#define LOGIN_TIMEOUT_MS 15000
+#define STOP_TIMEOUT_MS  1000
+
+/* Frees what died in this turn. */
+static void
+reap(struct loop_work *w)
+{
+    struct target *t = container_of(w, struct target, reap);
+    struct list *l;
+
+    while ((l = list_pop_front(&t->dead)) != NULL) {
+        struct tgt_conn *c = container_of(l, struct tgt_conn, link);
+
+        free(c->buf);
+        free(c);
+    }
+    while ((l = list_pop_front(&t->dead_sessions)) != NULL)
+        free(container_of(l, struct tgt_session, link));
+    if (t->stopping && t->conns_count == 0 && !t->stopped) {
+        t->stopped = true;
+        loop_timer_stop(t->loop, &t->stop_timer);
+        loop_defer(t->loop, &t->stop_done);
+    }
+}
+
+static void
+stop_done(struct loop_work *w)
+{
+    struct target *t = container_of(w, struct target, stop_done);
+
+    for (uint32_t i = 0; i < t->nodes_count; i++) {
+        for (uint32_t k = 0; k < t->nodes[i].lus_count; k++)
+            (void)tgt_lu_sync(&t->nodes[i].lus[k]);
+    }
+    if (t->stop_cb != NULL)
+        t->stop_cb(t->stop_user);
+}
+
+static void
+drop_all(struct target *t)
+{
+    while (!list_empty(&t->conns))
+        tgt_conn_kill(container_of(t->conns.next, struct tgt_conn, link), "the target stops");
+}
+
+static void
+stop_timeout(struct loop_timer *timer)
+{
+    drop_all(container_of(timer, struct target, stop_timer));
+}
+
+static void
+index_ops(struct target *t)
+{
+    memset(t->op_first, TGT_OP_ABSENT, sizeof(t->op_first));
+    assert(tgt_ops_count < TGT_OP_ABSENT);
+    for (unsigned i = tgt_ops_count; i-- > 0;)
+        t->op_first[tgt_ops[i].opcode] = (uint8_t)i;
+}
+
+static void
+init(struct target *t, struct loop *loop, const struct target_config *cfg)
+{
+    t->loop = loop;
+    list_init(&t->conns);
+    list_init(&t->dead);
+    list_init(&t->sessions);
+    list_init(&t->dead_sessions);
+    list_init(&t->free_cmds);
+    list_init(&t->free_rings);
+    list_init(&t->chunks);
+    loop_work_init(&t->reap, reap);
+    loop_work_init(&t->stop_done, stop_done);
+    loop_timer_init(&t->stop_timer, stop_timeout);
+    t->sessions_max = cfg->sessions_max != 0 ? cfg->sessions_max : TARGET_SESSIONS_MAX;
+    t->conns_max = cfg->conns_max != 0 ? cfg->conns_max : TARGET_CONNS_MAX;
+    t->login_timeout_ms = cfg->login_timeout_ms != 0 ? cfg->login_timeout_ms : LOGIN_TIMEOUT_MS;
+    t->stop_timeout_ms = cfg->stop_timeout_ms != 0 ? cfg->stop_timeout_ms : STOP_TIMEOUT_MS;
+    t->next_tsih = (uint16_t)loop_random(loop);
+    target_set_faults(t, cfg->faults);
+    index_ops(t);
+}
+
+static int
+open_nodes(struct target *t, const struct target_config *cfg, struct lunette_error *err)
+{
+    bool files = false;
+
+    if (cfg->nodes_count == 0 || cfg->nodes_count > TARGET_NODES_MAX)
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "want 1 to %d targets",
+                            TARGET_NODES_MAX);
+    t->nodes = calloc(cfg->nodes_count, sizeof(*t->nodes));
+    if (t->nodes == NULL)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < cfg->nodes_count; i++) {
+        int r;
+
+        t->nodes[i].target = t;
+        t->nodes_count++;
+        r = tgt_node_init(&t->nodes[i], &cfg->nodes[i], err);
+        if (r < 0)
+            return r;
+        for (uint32_t k = 0; k < t->nodes[i].lus_count; k++)
+            files = files || t->nodes[i].lus[k].fd >= 0;
+    }
+    return files ? tgt_flusher_new(t->loop, &t->flusher) : 0;
+}
+
+int
+target_new(struct loop *loop, const struct target_config *cfg, struct target **ret,
+           struct lunette_error *err)
+{
+    struct target *t = calloc(1, sizeof(*t));
+    int r;
+
+    if (t == NULL)
+        return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "out of memory");
+    if (err != NULL)
+        err->code = 0;
+    init(t, loop, cfg);
+    t->zeros = mmap(NULL, TGT_ZEROS_SIZE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (t->zeros == MAP_FAILED) {
+        t->zeros = NULL;
+        r = -ENOMEM;
+    } else {
+        r = open_nodes(t, cfg, err);
+    }
+    if (r < 0) {
+        if (err != NULL && err->code == 0)
+            (void)lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "%s", strerror(-r));
+        target_free(t);
+        return r;
+    }
+    *ret = t;
+    return 0;
+}
+
+static void
+accepted(void *user, struct stream *s, const struct sock_addr *peer)
+{
+    tgt_conn_new(user, s, peer);
+}
+
+void
+target_accept(struct target *t, struct stream *s, const struct sock_addr *peer)
+{
+    tgt_conn_new(t, s, peer);
+}
+
+int
+target_listen(struct target *t, const struct sock_addr *at, struct sock_addr *ret_bound,
+              struct lunette_error *err)
+{
+    static const struct stream_events events = {.accepted = accepted};
+    uint32_t n = t->listeners_count;
+    char text[PORTAL_TEXT_MAX];
+    int r;
+
+    if (n == TARGET_LISTENERS_MAX)
+        return lunette_fail(err, -ENOSPC, LUNETTE_DOM_USAGE, 0, "more than %d listeners",
+                            TARGET_LISTENERS_MAX);
+    r = stream_listen(t->loop, at, &events, t, &t->listeners[n], &t->bound[n]);
+    if (r < 0)
+        return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "cannot listen on %s: %s",
+                            sock_addr_format(at, text, sizeof(text)), strerror(-r));
+    t->listeners_count++;
+    if (ret_bound != NULL)
+        *ret_bound = t->bound[n];
+    return 0;
+}
+
+static void
+stop_listening(struct target *t)
+{
+    while (t->listeners_count > 0)
+        stream_close(t->listeners[--t->listeners_count]);
+}
+
+void
+target_stop(struct target *t, void (*done)(void *user), void *user)
+{
+    assert(!t->stopping);
+    t->stopping = true;
+    t->stop_cb = done;
+    t->stop_user = user;
+    stop_listening(t);
+    LIST_FOREACH_SAFE (i, &t->conns) {
+        struct tgt_conn *c = container_of(i, struct tgt_conn, link);
+
+        if (c->state == TGT_CONN_FFP && !c->sess->discovery)
+            tgt_conn_ask_logout(c, (t->stop_timeout_ms + 999) / 1000);
+        else if (c->state != TGT_CONN_CLOSING)
+            tgt_conn_kill(c, "the target stops");
+    }
+    loop_timer_start(t->loop, &t->stop_timer, t->stop_timeout_ms * LOOP_NS_PER_MS);
+    loop_defer(t->loop, &t->reap);
+}
+
+void
+target_free(struct target *t)
+{
+    struct list *l;
+
+    if (t == NULL)
+        return;
+    stop_listening(t);
+    if (t->conns.next != NULL)
+        drop_all(t);
+    t->stopping = false;
+    reap(&t->reap);
+    loop_defer_cancel(&t->reap);
+    loop_defer_cancel(&t->stop_done);
+    loop_timer_stop(t->loop, &t->stop_timer);
+    tgt_flusher_free(t->flusher);
+    while ((l = list_pop_front(&t->free_rings)) != NULL)
+        tgt_ring_free(container_of(l, struct tgt_ring, link));
+    for (uint32_t i = 0; i < t->nodes_count; i++)
+        tgt_node_fini(&t->nodes[i]);
+    free(t->nodes);
+    tgt_cmd_pool_fini(t);
+    if (t->zeros != NULL)
+        (void)munmap(t->zeros, TGT_ZEROS_SIZE);
+    free(t);
+}
+
+static struct tgt_lu *
+find_lu(struct target *t, const char *node, uint32_t lun)
+{
+    struct tgt_node *n = tgt_node_find(t, node);
+
+    for (uint32_t i = 0; n != NULL && i < n->lus_count; i++) {
+        if (n->lus[i].number == lun)
+            return &n->lus[i];
+    }
+    return NULL;
+}
+
+int
+target_resize(struct target *t, const char *node, uint32_t lun, uint64_t size,
+              struct lunette_error *err)
+{
+    struct tgt_lu *lu = find_lu(t, node, lun);
+    uint64_t blocks;
+
+    if (lu == NULL)
+        return lunette_fail(err, -ENOENT, LUNETTE_DOM_NOTFOUND, 0, "%s has no LUN %u", node, lun);
+    blocks = size >> lu->block_shift;
+    if (blocks == 0 || blocks > lu->blocks_max)
+        return lunette_fail(err, -ERANGE, LUNETTE_DOM_USAGE, 0,
+                            "LUN %u can have up to %llu bytes; max=SIZE raises that", lun,
+                            (unsigned long long)(lu->blocks_max << lu->block_shift));
+    if (blocks < lu->blocks)
+        (void)tgt_lu_zero(lu, blocks, lu->blocks - blocks, true);
+    if (blocks != lu->blocks)
+        tgt_ua_all(lu, NULL, TGT_UA_CAPACITY);
+    lu->blocks = blocks;
+    return 0;
+}
+
+void
+target_set_faults(struct target *t, const struct target_faults *faults)
+{
+    t->faults = faults != NULL ? *faults : (struct target_faults){0};
+}
+
+void
+target_drop_connections(struct target *t)
+{
+    drop_all(t);
+}
+
+void *
+target_lun_memory(struct target *t, const char *node, uint32_t lun, uint64_t *ret_size)
+{
+    struct tgt_lu *lu = find_lu(t, node, lun);
+
+    if (lu == NULL || lu->kind != TARGET_LUN_RAM)
+        return NULL;
+    *ret_size = lu->blocks << lu->block_shift;
+    return lu->mem;
+}
+
+void
+target_stats(const struct target *t, struct target_stats *ret)
+{
+    *ret = t->stats;
+}

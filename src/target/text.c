@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT */
+/* Text in full feature phase: SendTargets and the few keys that may change there (RFC 7143 11.10,
+ * 6.4, appendix C). */
+#include <assert.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "target/session.h"
+
+#define REQUEST_MAX  8192u
+#define RECORD_MAX   (ISCSI_NAME_MAX + 16 + TARGET_LISTENERS_MAX * (PORTAL_TEXT_MAX + 24))
+#define ANSWER_EXTRA 4096u /* for other keys than SendTargets */
+
+void
+tgt_text_fini(struct tgt_conn *c)
+{
+    free(c->text.request.buf);
+    free(c->text.answer.buf);
+    c->text = (struct tgt_text){.ttt = c->text.ttt};
+}
+
+static bool
+is_wildcard(const struct sock_addr *a)
+{
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)&a->ss;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)&a->ss;
+
+    if (a->ss.ss_family == AF_INET)
+        return v4->sin_addr.s_addr == htonl(INADDR_ANY);
+    return a->ss.ss_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&v6->sin6_addr);
+}
+
+/* Listener i as the initiator of c can reach it: for a wildcard, the address that it did reach. */
+static struct sock_addr
+portal_of(const struct tgt_conn *c, uint32_t i)
+{
+    struct sock_addr a = c->target->bound[i], local = c->local;
+    struct sockaddr_in *a4 = (struct sockaddr_in *)(void *)&a.ss;
+    struct sockaddr_in6 *a6 = (struct sockaddr_in6 *)(void *)&a.ss;
+    struct sockaddr_in *l4 = (struct sockaddr_in *)(void *)&local.ss;
+    struct sockaddr_in6 *l6 = (struct sockaddr_in6 *)(void *)&local.ss;
+
+    if (!is_wildcard(&a))
+        return a;
+    if (local.ss.ss_family == AF_INET)
+        l4->sin_port = a.ss.ss_family == AF_INET ? a4->sin_port : a6->sin6_port;
+    else if (local.ss.ss_family == AF_INET6)
+        l6->sin6_port = a.ss.ss_family == AF_INET ? a4->sin_port : a6->sin6_port;
+    else
+        return a;
+    return local;
+}
+
+static void
+put_record(struct tgt_conn *c, const struct tgt_node *node)
+{
+    struct text_buf *b = &c->text.answer;
+    int r = text_put(b, "TargetName", node->name);
+
+    for (uint32_t i = 0; i < c->target->listeners_count && r == 0; i++) {
+        char addr[PORTAL_TEXT_MAX], value[PORTAL_TEXT_MAX + 8];
+        struct sock_addr a = portal_of(c, i);
+
+        (void)snprintf(value, sizeof(value), "%s,%d", sock_addr_format(&a, addr, sizeof(addr)),
+                       TGT_TPGT);
+        r = text_put(b, "TargetAddress", value);
+    }
+    assert(r == 0);
+}
+
+/* False: not allowed here. */
+static bool
+send_targets(struct tgt_conn *c, const struct text_pair *p)
+{
+    struct target *t = c->target;
+
+    if (text_is(p->value, p->value_len, "All")) {
+        if (!c->sess->discovery)
+            return false;
+        for (uint32_t i = 0; i < t->nodes_count; i++)
+            put_record(c, &t->nodes[i]);
+    } else if (p->value_len == 0) {
+        if (c->sess->discovery)
+            return false;
+        put_record(c, c->sess->node);
+    } else {
+        char name[ISCSI_NAME_MAX + 1];
+        struct tgt_node *node;
+
+        if (iscsi_name_normalize(p->value, p->value_len, name, NULL) < 0)
+            return true; /* no such target: nothing to tell */
+        node = tgt_node_find(t, name);
+        if (node != NULL && (c->sess->discovery || node == c->sess->node))
+            put_record(c, node);
+    }
+    return true;
+}
+
+static bool
+one_key(struct tgt_conn *c, const struct text_pair *p, struct key_set *seen)
+{
+    const struct key *k = key_find(p->key, p->key_len);
+    struct key_context ctx = {.leading = true, .discovery = c->sess->discovery};
+    char name[TEXT_KEY_MAX + 1];
+    struct key_value v;
+
+    memcpy(name, p->key, p->key_len);
+    name[p->key_len] = '\0';
+    if (k == NULL)
+        return text_put(&c->text.answer, name, TEXT_NOT_UNDERSTOOD) == 0;
+    if (key_check_context(k, &ctx, NULL) < 0 || !key_set_add(seen, k) ||
+        key_check_offer(k, p->value, p->value_len, &v, NULL) < 0)
+        return false;
+    if (k->id == KEY_SEND_TARGETS)
+        return send_targets(c, p);
+    if (k->id == KEY_MAX_RECV_DSEG)
+        c->text.new_xmit_max = (uint32_t)v.num;
+    return true;
+}
+
+static bool
+answer(struct tgt_conn *c)
+{
+    size_t size = ANSWER_EXTRA + (size_t)c->target->nodes_count * RECORD_MAX;
+    struct text_iter it;
+    struct text_pair p;
+    struct key_set seen = {0};
+    char *mem = malloc(size);
+    int r;
+
+    if (mem == NULL)
+        return false;
+    text_buf_init(&c->text.answer, mem, size);
+    text_iter_init(&it, c->text.request.buf, c->text.request.len);
+    while ((r = text_next(&it, &p, NULL)) == 1) {
+        if (!one_key(c, &p, &seen))
+            return false;
+    }
+    return r == 0;
+}
+
+/* Sends what is next of the answer; nothing when the request goes on (C). */
+static void
+respond(struct tgt_conn *c, const struct bhs_text_req *req)
+{
+    struct tgt_ctl *ctl = tgt_ctl_new(c, ISCSI_OP_TEXT_RSP, get32(req->itt));
+    struct tgt_text *t = &c->text;
+    size_t left = t->answer.len - t->answer_sent;
+    size_t len = left < c->xmit_max ? left : c->xmit_max;
+    bool more = req->flags & ISCSI_TEXT_CONTINUE;
+    struct bhs_text_rsp *h;
+
+    if (ctl == NULL || (len > 0 && (ctl->data = tgt_buf_alloc((uint32_t)len)) == NULL)) {
+        tgt_conn_kill(c, "out of memory");
+        return;
+    }
+    h = (struct bhs_text_rsp *)(void *)ctl->hdr;
+    if (len > 0)
+        memcpy(ctl->data, t->answer.buf + t->answer_sent, len);
+    ctl->len = (uint32_t)len;
+    t->answer_sent += len;
+    if (++t->ttt == ISCSI_TAG_RSVD)
+        t->ttt = 0;
+    h->ttt = put32(t->ttt);
+    memcpy(h->lun, req->lun, sizeof(h->lun));
+    h->flags = len < left ? ISCSI_TEXT_CONTINUE : 0;
+    t->active = true;
+    if (len == left && !more && (req->flags & ISCSI_FLAG_FINAL)) {
+        h->flags = ISCSI_FLAG_FINAL;
+        h->ttt = put32(ISCSI_TAG_RSVD);
+        if (t->new_xmit_max != 0)
+            c->xmit_max = t->new_xmit_max;
+        tgt_text_fini(c);
+    }
+    tgt_ctl_send(c, ctl);
+}
+
+void
+tgt_text_pdu(struct tgt_conn *c, const struct bhs_text_req *h, const uint8_t *data, uint32_t len)
+{
+    bool more = h->flags & ISCSI_TEXT_CONTINUE;
+    uint8_t reason = 0;
+
+    if (get32(h->ttt) == ISCSI_TAG_RSVD)
+        tgt_text_fini(c); /* a new negotiation; what was before is forgotten */
+    else if (!c->text.active || get32(h->ttt) != c->text.ttt)
+        reason = ISCSI_REJECT_INVALID_FIELD;
+    if (more && (h->flags & ISCSI_FLAG_FINAL))
+        reason = ISCSI_REJECT_PROTOCOL_ERROR;
+    if (reason == 0 && c->text.request.buf == NULL) {
+        char *mem = malloc(REQUEST_MAX);
+
+        if (mem == NULL) {
+            tgt_conn_kill(c, "out of memory");
+            return;
+        }
+        text_buf_init(&c->text.request, mem, REQUEST_MAX);
+    }
+    if (reason == 0 && len > 0 &&
+        (c->text.answer.buf != NULL || text_append(&c->text.request, data, len, NULL) < 0))
+        reason = ISCSI_REJECT_PROTOCOL_ERROR; /* text while ours is not at its end, or too much */
+    if (reason == 0 && !more && c->text.answer.buf == NULL && !answer(c))
+        reason = ISCSI_REJECT_PROTOCOL_ERROR;
+    if (reason != 0) {
+        tgt_text_fini(c);
+        tgt_reject(c, (const struct bhs *)(const void *)h, ISCSI_BHS_LEN, reason);
+        return;
+    }
+    respond(c, h);
+}

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: MIT */
+/* Task management (RFC 7143 11.5, 11.6; 4.2.3.3: RFC3720 semantics). */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "target/session.h"
+#include "wire/names.h"
+
+static void
+finish(struct tgt_tmf *t, uint8_t response)
+{
+    struct tgt_session *s = t->sess;
+    struct tgt_conn *conn = t->conn;
+    struct tgt_ctl *ctl;
+    bool cold = (t->req.flags & ISCSI_TMF_FUNC_MASK) == ISCSI_TMF_TARGET_COLD_RESET &&
+                response == ISCSI_TMF_RSP_COMPLETE;
+
+    loop_timer_stop(s->target->loop, &t->timer);
+    list_del(&t->link);
+    s->tmfs_count--;
+    if (!s->target->faults.mute_tmf) {
+        ctl = tgt_ctl_new(conn, ISCSI_OP_TMF_RSP, get32(t->req.itt));
+        if (ctl == NULL) {
+            tgt_conn_kill(conn, "out of memory");
+        } else {
+            ((struct bhs_tmf_rsp *)(void *)ctl->hdr)->response = response;
+            ctl->close_after = cold;
+            tgt_ctl_send(conn, ctl);
+        }
+    }
+    if (cold && conn->state == TGT_CONN_FFP)
+        conn->state = TGT_CONN_CLOSING;
+    free(t);
+}
+
+static void
+drain_timeout(struct loop_timer *timer)
+{
+    struct tgt_tmf *t = container_of(timer, struct tgt_tmf, timer);
+
+    LIST_FOREACH_SAFE (i, &t->sess->cmds) {
+        struct tgt_cmd *c = container_of(i, struct tgt_cmd, sess_link);
+
+        if (c->state == TGT_CMD_DRAIN && c->drain_for == t)
+            tgt_cmd_free(c);
+    }
+    finish(t, ISCSI_TMF_RSP_COMPLETE);
+}
+
+void
+tgt_tmf_drained(struct tgt_tmf *t)
+{
+    assert(t->draining > 0);
+    if (--t->draining == 0 && t->done)
+        finish(t, ISCSI_TMF_RSP_COMPLETE);
+}
+
+void
+tgt_tmf_drained_early(struct tgt_cmd *c)
+{
+    struct tgt_tmf *t = c->drain_for;
+
+    tgt_cmd_free(c);
+    tgt_tmf_drained(t);
+}
+
+void
+tgt_tmf_drop(struct tgt_session *s, const struct tgt_conn *conn)
+{
+    LIST_FOREACH_SAFE (i, &s->tmfs) {
+        struct tgt_tmf *t = container_of(i, struct tgt_tmf, link);
+
+        if (conn != NULL && t->conn != conn)
+            continue;
+        LIST_FOREACH_SAFE (j, &s->cmds) {
+            struct tgt_cmd *c = container_of(j, struct tgt_cmd, sess_link);
+
+            if (c->state == TGT_CMD_DRAIN && c->drain_for == t)
+                tgt_cmd_free(c);
+        }
+        loop_timer_stop(s->target->loop, &t->timer);
+        list_del(&t->link);
+        s->tmfs_count--;
+        free(t);
+    }
+}
+
+/* A request that never came counts as received: something that does nothing takes its number. */
+static bool
+plug(struct tgt_session *s, struct tgt_conn *conn, uint32_t cmd_sn)
+{
+    struct bhs_scsi_cmd nop;
+    struct tgt_cmd *c;
+
+    bhs_init(&nop, ISCSI_OP_NOP_OUT, ISCSI_FLAG_FINAL);
+    nop.itt = put32(ISCSI_TAG_RSVD);
+    nop.cmd_sn = put32(cmd_sn);
+    if (tgt_order_check(s, cmd_sn) == TGT_ORDER_DROP)
+        return false;
+    c = tgt_cmd_new(conn, &nop);
+    if (c == NULL)
+        return false;
+    tgt_order_hold(s, c);
+    return true;
+}
+
+static uint8_t
+abort_task(struct tgt_tmf *t)
+{
+    struct tgt_session *s = t->sess;
+    struct tgt_cmd *c = tgt_cmd_find(s, get32(t->req.ref_tag));
+    uint32_t ref_sn = get32(t->req.ref_cmd_sn), cmd_sn = get32(t->req.cmd_sn);
+
+    if (c != NULL && memcmp(c->h.cmd.lun, t->req.lun, sizeof(t->req.lun)) != 0)
+        return ISCSI_TMF_RSP_NO_TASK;
+    if (c != NULL && c->state == TGT_CMD_HELD) {
+        c->h.raw[0] = ISCSI_OP_NOP_OUT; /* its number still counts */
+        c->h.bhs.itt = put32(ISCSI_TAG_RSVD);
+        return ISCSI_TMF_RSP_COMPLETE;
+    }
+    if (c != NULL) {
+        tgt_cmd_abort(c, NULL);
+        return ISCSI_TMF_RSP_COMPLETE;
+    }
+    if (sn_gte(ref_sn, s->exp_cmd_sn) && sn_lt(ref_sn, cmd_sn) && plug(s, t->conn, ref_sn))
+        return ISCSI_TMF_RSP_COMPLETE;
+    return ISCSI_TMF_RSP_NO_TASK;
+}
+
+/* Was the command sent before the function? */
+static bool
+covers(const struct tgt_tmf *t, const struct tgt_cmd *c)
+{
+    uint32_t sn = get32(c->h.cmd.cmd_sn), limit = get32(t->req.cmd_sn);
+
+    return c->sess != t->sess || sn_lt(sn, limit) || (c->immediate && sn == limit);
+}
+
+/* Ends the tasks of an LU: the issuer's, or everybody's. */
+static void
+end_tasks(struct tgt_tmf *t, struct tgt_lu *lu, bool everybody)
+{
+    LIST_FOREACH_SAFE (i, &lu->tasks) {
+        struct tgt_cmd *c = container_of(i, struct tgt_cmd, lu_link);
+
+        if (!covers(t, c) || (!everybody && c->sess != t->sess))
+            continue;
+        if (c->sess != t->sess) {
+            struct tgt_session *other = c->sess;
+            struct tgt_conn *conn = c->conn;
+
+            tgt_ua_set(c->s.nexus, lu, TGT_UA_CLEARED);
+            tgt_cmd_abort(c, NULL);
+            if (sn_lt(other->told_max, other->exp_cmd_sn) && conn->state == TGT_CONN_FFP)
+                tgt_nop_tell(conn); /* it would not learn that its window is open again */
+        } else {
+            tgt_cmd_abort(c, t);
+        }
+    }
+}
+
+static void
+reset_lu(struct tgt_tmf *t, struct tgt_lu *lu, enum tgt_ua ua)
+{
+    end_tasks(t, lu, true);
+    tgt_scsi_reset_lu(lu);
+    tgt_ua_all(lu, NULL, ua);
+}
+
+static void
+reset_target(struct tgt_tmf *t, bool cold)
+{
+    struct tgt_node *node = t->sess->node;
+    struct target *target = t->sess->target;
+
+    for (uint32_t i = 0; i < node->lus_count; i++)
+        reset_lu(t, &node->lus[i], cold ? TGT_UA_COLD_RESET : TGT_UA_TARGET_RESET);
+    if (!cold)
+        return;
+    LIST_FOREACH_SAFE (i, &target->sessions) {
+        struct tgt_session *s = container_of(i, struct tgt_session, link);
+
+        if (s->node == node && s != t->sess)
+            tgt_session_kill(s, "target cold reset");
+    }
+    LIST_FOREACH_SAFE (i, &t->sess->conns) {
+        struct tgt_conn *c = container_of(i, struct tgt_conn, sess_link);
+
+        if (c != t->conn)
+            tgt_conn_kill(c, "target cold reset");
+    }
+}
+
+/* The response code, or -1: it comes when the aborted tasks' data has come. */
+static int
+perform(struct tgt_tmf *t)
+{
+    uint8_t function = t->req.flags & ISCSI_TMF_FUNC_MASK;
+    struct tgt_lu *lu = tgt_lu_find(t->sess->node, t->req.lun);
+
+    if (lu == NULL && function <= ISCSI_TMF_LU_RESET)
+        return ISCSI_TMF_RSP_NO_LUN;
+    switch (function) {
+    case ISCSI_TMF_ABORT_TASK:
+        return abort_task(t);
+    case ISCSI_TMF_ABORT_TASK_SET:
+        end_tasks(t, lu, false);
+        break;
+    case ISCSI_TMF_CLEAR_TASK_SET:
+        end_tasks(t, lu, true);
+        break;
+    case ISCSI_TMF_LU_RESET:
+        reset_lu(t, lu, TGT_UA_LU_RESET);
+        break;
+    case ISCSI_TMF_TARGET_WARM_RESET:
+    case ISCSI_TMF_TARGET_COLD_RESET:
+        reset_target(t, function == ISCSI_TMF_TARGET_COLD_RESET);
+        break;
+    case ISCSI_TMF_TASK_REASSIGN:
+        return ISCSI_TMF_RSP_REASSIGN_UNSUPPORTED;
+    default:
+        return ISCSI_TMF_RSP_UNSUPPORTED;
+    }
+    return t->draining > 0 ? -1 : ISCSI_TMF_RSP_COMPLETE;
+}
+
+static void
+start(struct tgt_tmf *t)
+{
+    int r;
+
+    t->started = true;
+    r = perform(t);
+    t->done = true;
+    if (r >= 0)
+        finish(t, (uint8_t)r);
+    else
+        loop_timer_start(t->sess->target->loop, &t->timer, TGT_DRAIN_MS * LOOP_NS_PER_MS);
+}
+
+/* Functions on task sets act when all that was sent before them has come. */
+static bool
+ready(const struct tgt_tmf *t)
+{
+    uint8_t function = t->req.flags & ISCSI_TMF_FUNC_MASK;
+
+    if (function != ISCSI_TMF_ABORT_TASK_SET && function != ISCSI_TMF_CLEAR_TASK_SET &&
+        function != ISCSI_TMF_LU_RESET)
+        return true;
+    return !(t->req.opcode & ISCSI_OP_IMMEDIATE) ||
+           sn_gte(t->sess->exp_cmd_sn, get32(t->req.cmd_sn));
+}
+
+void
+tgt_tmf_run_waiting(struct tgt_session *s)
+{
+    LIST_FOREACH_SAFE (i, &s->tmfs) {
+        struct tgt_tmf *t = container_of(i, struct tgt_tmf, link);
+
+        if (!t->started && ready(t))
+            start(t);
+    }
+}
+
+void
+tgt_tmf_pdu(struct tgt_conn *c, const struct bhs_tmf_req *h)
+{
+    struct tgt_session *s = c->sess;
+    struct tgt_tmf *t;
+
+    if (s->tmfs_count >= TGT_TMF_MAX) {
+        tgt_reject(c, (const struct bhs *)(const void *)h, ISCSI_BHS_LEN,
+                   ISCSI_REJECT_TOO_MANY_IMMEDIATE);
+        return;
+    }
+    t = calloc(1, sizeof(*t));
+    if (t == NULL) {
+        tgt_conn_kill(c, "out of memory");
+        return;
+    }
+    t->sess = s;
+    t->conn = c;
+    t->req = *h;
+    loop_timer_init(&t->timer, drain_timeout);
+    list_push_back(&s->tmfs, &t->link);
+    s->tmfs_count++;
+    tgt_conn_log(c, LOG_LEVEL_INFO, "%s", iscsi_tmf_name(h->flags & ISCSI_TMF_FUNC_MASK));
+    if (ready(t))
+        start(t);
+    if (s->live)
+        tgt_order_run(s); /* an aborted request may have been the one that others wait for */
+}

@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: MIT */
+/* Sending: what a turn has produced leaves in one gathered send.
+ *
+ * PDUs are made at the last moment, from commands and control PDUs in txq, into
+ * the slots of a ring that the connection borrows while it has something to
+ * send.  Read data is sent from the LUN's memory.  A data digest is computed
+ * in the same call as the send, and a PDU that leaves only in part is copied,
+ * so that a write to the same blocks in between cannot make the digest wrong.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "target/session.h"
+
+#define RING_BYTES (1u << 20) /* data gathered for one send */
+#define ROUNDS_MAX 16u
+#define IOV_LEN    (3 * TGT_RING)
+
+struct buf_head {
+    void *next;
+    uint64_t align;
+};
+
+static struct buf_head *
+head_of(void *buf)
+{
+    return (struct buf_head *)buf - 1;
+}
+
+void *
+tgt_buf_alloc(uint32_t size)
+{
+    struct buf_head *h = calloc(1, sizeof(*h) + size);
+
+    return h == NULL ? NULL : h + 1;
+}
+
+void
+tgt_buf_free(void *buf)
+{
+    while (buf != NULL) {
+        void *next = head_of(buf)->next;
+
+        free(head_of(buf));
+        buf = next;
+    }
+}
+
+static struct tgt_slot *
+slot_at(struct tgt_ring *r, uint32_t i)
+{
+    return &r->slots[(r->head + i) % TGT_RING];
+}
+
+static void
+own(struct tgt_slot *slot, void *buf)
+{
+    assert(head_of(buf)->next == NULL);
+    head_of(buf)->next = slot->owned;
+    slot->owned = buf;
+}
+
+void
+tgt_tx_release(struct tgt_conn *c, void *buf)
+{
+    if (buf == NULL)
+        return;
+    if (c->ring != NULL && c->ring->count > 0)
+        own(slot_at(c->ring, c->ring->count - 1), buf);
+    else
+        tgt_buf_free(buf);
+}
+
+static struct tgt_ring *
+ring_get(struct target *t)
+{
+    struct list *l = list_pop_front(&t->free_rings);
+    struct tgt_ring *r;
+
+    if (l != NULL)
+        return container_of(l, struct tgt_ring, link);
+    r = calloc(1, sizeof(*r));
+    if (r != NULL)
+        list_init(&r->link);
+    return r;
+}
+
+static void
+ring_put(struct target *t, struct tgt_ring *r)
+{
+    for (uint32_t i = 0; i < r->count; i++)
+        tgt_buf_free(slot_at(r, i)->owned);
+    r->head = r->count = 0;
+    r->sent = 0;
+    list_push_front(&t->free_rings, &r->link);
+}
+
+void
+tgt_ring_free(struct tgt_ring *r)
+{
+    free(r->bounce);
+    free(r);
+}
+
+void
+tgt_tx_queue(struct tgt_conn *c, struct tgt_tx *tx)
+{
+    assert(c->state != TGT_CONN_DEAD && list_empty(&tx->link));
+    list_push_back(&c->txq, &tx->link);
+    if (!c->blocked)
+        loop_defer(c->target->loop, &c->flush);
+}
+
+struct tgt_ctl *
+tgt_ctl_new(struct tgt_conn *c, uint8_t opcode, uint32_t itt)
+{
+    struct tgt_ctl *ctl = calloc(1, sizeof(*ctl));
+    struct bhs *h;
+
+    (void)c;
+    if (ctl == NULL)
+        return NULL;
+    list_init(&ctl->tx.link);
+    ctl->numbered = true;
+    bhs_init(ctl->hdr, opcode, ISCSI_FLAG_FINAL);
+    h = (struct bhs *)(void *)ctl->hdr;
+    h->itt = put32(itt);
+    return ctl;
+}
+
+void
+tgt_ctl_send(struct tgt_conn *c, struct tgt_ctl *ctl)
+{
+    c->ctl_count++;
+    tgt_tx_queue(c, &ctl->tx);
+}
+
+static void
+ctl_free(struct tgt_conn *c, struct tgt_ctl *ctl)
+{
+    c->ctl_count--;
+    tgt_buf_free(ctl->data);
+    free(ctl);
+}
+
+void
+tgt_tx_drop(struct tgt_conn *c)
+{
+    struct list *l;
+
+    while ((l = list_pop_front(&c->txq)) != NULL) {
+        struct tgt_tx *tx = container_of(l, struct tgt_tx, link);
+
+        if (!tx->is_cmd)
+            ctl_free(c, container_of(tx, struct tgt_ctl, tx));
+    }
+    if (c->ring != NULL)
+        ring_put(c->target, c->ring);
+    c->ring = NULL;
+}
+
+void
+tgt_tx_stamp(struct tgt_conn *c, struct tgt_slot *slot, bool numbered)
+{
+    struct bhs_nop_in *h = (struct bhs_nop_in *)(void *)slot->hdr;
+
+    h->stat_sn = put32(c->stat_sn);
+    c->stat_sn += numbered;
+    if (c->sess != NULL) {
+        c->sess->told_max = tgt_order_window(c->sess);
+        h->max_cmd_sn = put32(c->sess->told_max);
+        h->exp_cmd_sn = put32(c->sess->exp_cmd_sn);
+    }
+}
+
+static void
+ctl_next_pdu(struct tgt_conn *c, struct tgt_ctl *ctl, struct tgt_slot *slot)
+{
+    memcpy(slot->hdr, ctl->hdr, ISCSI_BHS_LEN);
+    slot->data = ctl->data;
+    slot->data_len = ctl->len;
+    slot->close_after = ctl->close_after;
+    if (ctl->data != NULL)
+        own(slot, ctl->data);
+    ctl->data = NULL;
+    tgt_tx_stamp(c, slot, ctl->numbered);
+}
+
+static void
+seal(struct tgt_conn *c, struct tgt_slot *slot)
+{
+    struct bhs *h = (struct bhs *)(void *)slot->hdr;
+    struct target *t = c->target;
+    uint32_t pad = pdu_pad(slot->data_len);
+
+    h->dseg_len = put24(slot->data_len);
+    slot->hdr_len = ISCSI_BHS_LEN;
+    slot->tail_len = 0;
+    memset(slot->tail, 0, sizeof(slot->tail));
+    if (c->header_digest) {
+        pdu_header_digest(slot->hdr, ISCSI_BHS_LEN, slot->hdr + ISCSI_BHS_LEN);
+        slot->hdr_len += PDU_DIGEST_LEN;
+        if (t->faults.corrupt_header_every != 0 &&
+            ++t->fault_pdus % t->faults.corrupt_header_every == 0)
+            slot->hdr[ISCSI_BHS_LEN] ^= 0xff;
+    }
+    if (slot->data_len == 0)
+        return;
+    slot->digest = c->data_digest;
+    slot->tail_len = (uint8_t)(pad + (slot->digest ? PDU_DIGEST_LEN : 0));
+    if (pdu_opcode(h) == ISCSI_OP_DATA_IN && t->faults.corrupt_data_in_every != 0)
+        slot->corrupt = ++t->fault_data_in % t->faults.corrupt_data_in_every == 0;
+}
+
+/* Makes the next PDU of what is first in txq; takes it out when it is done. */
+static bool
+make_one(struct tgt_conn *c, struct tgt_slot *slot)
+{
+    struct tgt_tx *tx = container_of(c->txq.next, struct tgt_tx, link);
+    struct tgt_ctl *ctl = container_of(tx, struct tgt_ctl, tx);
+    bool login_ends = false;
+
+    *slot = (struct tgt_slot){.data = NULL};
+    if (tx->is_cmd) {
+        if (!tgt_cmd_next_pdu(container_of(tx, struct tgt_cmd, tx), slot))
+            return false;
+    } else {
+        list_del(&tx->link);
+        ctl_next_pdu(c, ctl, slot);
+        login_ends = ctl->ends_login;
+        ctl_free(c, ctl);
+    }
+    seal(c, slot);
+    if (login_ends)
+        tgt_conn_start_ffp(c);
+    return true;
+}
+
+static void
+fill(struct tgt_conn *c)
+{
+    struct tgt_ring *r = c->ring;
+    uint32_t bytes = 0;
+
+    for (uint32_t i = 0; i < r->count; i++)
+        bytes += slot_at(r, i)->data_len;
+    while (r->count < TGT_RING && bytes < RING_BYTES && !list_empty(&c->txq)) {
+        struct tgt_slot *slot = slot_at(r, r->count);
+
+        if (make_one(c, slot)) {
+            bytes += slot->data_len;
+            r->count++;
+        }
+    }
+}
+
+static void
+put_digest(struct tgt_slot *slot)
+{
+    uint32_t crc = crc32c_update(CRC32C_INIT, slot->data, slot->data_len);
+    uint32_t pad = pdu_pad(slot->data_len);
+
+    pdu_digest_put(slot->tail + pad, pdu_crc_zero_pad(crc, slot->data_len));
+    if (slot->corrupt)
+        slot->tail[pad] ^= 0xff;
+}
+
+static void
+add(struct iovec *iov, int *n, const void *p, size_t len, size_t *skip)
+{
+    if (*skip >= len) {
+        *skip -= len;
+        return;
+    }
+    iov[(*n)++] = (struct iovec){(uint8_t *)(uintptr_t)p + *skip, len - *skip};
+    *skip = 0;
+}
+
+static int
+gather(struct tgt_ring *r, struct iovec *iov, size_t *total)
+{
+    size_t skip = r->sent;
+    int n = 0;
+
+    *total = 0;
+    for (uint32_t i = 0; i < r->count; i++) {
+        struct tgt_slot *slot = slot_at(r, i);
+
+        if (slot->digest)
+            put_digest(slot);
+        add(iov, &n, slot->hdr, slot->hdr_len, &skip);
+        add(iov, &n, slot->data, slot->data_len, &skip);
+        add(iov, &n, slot->tail, slot->tail_len, &skip);
+        *total += (size_t)slot->hdr_len + slot->data_len + slot->tail_len;
+    }
+    *total -= r->sent;
+    return n;
+}
+
+/* The data of a PDU that has begun to leave must not change under its digest. */
+static bool
+freeze(struct tgt_ring *r)
+{
+    struct tgt_slot *slot = slot_at(r, 0);
+    size_t gone, rest;
+
+    if (r->count == 0 || !slot->digest || r->sent <= slot->hdr_len)
+        return true;
+    gone = r->sent - slot->hdr_len;
+    if (gone > slot->data_len)
+        gone = slot->data_len;
+    rest = slot->data_len - gone;
+    if (rest > r->bounce_size) {
+        uint8_t *p = realloc(r->bounce, rest);
+
+        if (p == NULL)
+            return false;
+        r->bounce = p;
+        r->bounce_size = (uint32_t)rest;
+    }
+    if (rest > 0)
+        memcpy(r->bounce, slot->data + gone, rest);
+    r->sent -= slot->hdr_len + gone;
+    slot->hdr_len = 0;
+    slot->data = r->bounce;
+    slot->data_len = (uint32_t)rest;
+    slot->digest = false;
+    return true;
+}
+
+/* False: a PDU that ends the connection has left. */
+static bool
+consume(struct tgt_ring *r, size_t n)
+{
+    bool go_on = true;
+
+    r->sent += n;
+    while (r->count > 0) {
+        struct tgt_slot *slot = slot_at(r, 0);
+        size_t len = (size_t)slot->hdr_len + slot->data_len + slot->tail_len;
+
+        if (r->sent < len)
+            break;
+        r->sent -= len;
+        tgt_buf_free(slot->owned);
+        slot->owned = NULL;
+        go_on = go_on && !slot->close_after;
+        r->head = (r->head + 1) % TGT_RING;
+        r->count--;
+    }
+    return go_on;
+}
+
+/* One send.  False: stop, for good or until ->writable. */
+static bool
+send_some(struct tgt_conn *c)
+{
+    struct iovec iov[IOV_LEN];
+    size_t total;
+    ssize_t r;
+    int n;
+
+    fill(c);
+    if (c->ring->count == 0)
+        return false;
+    n = gather(c->ring, iov, &total);
+    r = stream_sendv(c->stream, iov, n);
+    if (r < 0 && r != -EAGAIN) {
+        tgt_conn_kill(c, strerror((int)-r));
+        return false;
+    }
+    if (r > 0 && !consume(c->ring, (size_t)r)) {
+        tgt_conn_kill(c, NULL);
+        return false;
+    }
+    if (r < 0 || (size_t)r < total) {
+        c->blocked = true;
+        if (!freeze(c->ring))
+            tgt_conn_kill(c, "out of memory");
+        return false;
+    }
+    return !list_empty(&c->txq);
+}
+
+void
+tgt_tx_flush(struct loop_work *w)
+{
+    struct tgt_conn *c = container_of(w, struct tgt_conn, flush);
+
+    assert(c->state != TGT_CONN_DEAD);
+    if (c->blocked)
+        return;
+    if (c->ring == NULL)
+        c->ring = ring_get(c->target);
+    if (c->ring == NULL) {
+        tgt_conn_kill(c, "out of memory");
+        return;
+    }
+    for (unsigned i = 0; send_some(c); i++) {
+        if (i == ROUNDS_MAX) { /* fairness: the others first */
+            loop_defer(c->target->loop, &c->flush);
+            break;
+        }
+    }
+    if (c->state != TGT_CONN_DEAD && c->ring != NULL && c->ring->count == 0) {
+        ring_put(c->target, c->ring);
+        c->ring = NULL;
+    }
+}
+
+void
+tgt_conn_writable(void *user)
+{
+    struct tgt_conn *c = user;
+
+    c->blocked = false;
+    loop_defer(c->target->loop, &c->flush);
+}

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+/* What commands send: R2T, Data-In, SCSI Response (RFC 7143 11.4, 11.7, 11.8). */
+#include <assert.h>
+#include <string.h>
+
+#include "target/session.h"
+
+static uint32_t
+min_u32(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint32_t
+new_ttt(struct tgt_session *s)
+{
+    if (++s->next_ttt == ISCSI_TAG_RSVD)
+        s->next_ttt = 0;
+    return s->next_ttt;
+}
+
+static bool
+next_r2t(struct tgt_cmd *c, struct tgt_slot *slot)
+{
+    struct bhs_r2t *h = (struct bhs_r2t *)(void *)slot->hdr;
+    uint32_t len = min_u32(c->need - c->r2t_off, c->sess->params.max_burst);
+    uint32_t *ttt = &c->ttt[c->r2t_sn % TGT_R2T_MAX];
+
+    if (c->r2t_want == 0 || len == 0) {
+        c->r2t_want = 0;
+        list_del(&c->tx.link);
+        return false;
+    }
+    *ttt = new_ttt(c->sess);
+    bhs_init(h, ISCSI_OP_R2T, ISCSI_FLAG_FINAL);
+    memcpy(h->lun, c->s.lun, sizeof(h->lun));
+    h->itt = put32(c->itt);
+    h->ttt = put32(*ttt);
+    h->r2t_sn = put32(c->r2t_sn);
+    h->offset = put32(c->r2t_off);
+    h->desired_len = put32(len);
+    tgt_tx_stamp(c->conn, slot, false);
+    c->r2t_sn++;
+    c->r2t_off += len;
+    if (--c->r2t_want == 0)
+        list_del(&c->tx.link);
+    return true;
+}
+
+/* Flags and count of RFC 7143 11.4.5 for the bytes that the CDB moves against those expected. */
+static uint8_t
+residual(const struct tgt_cmd *c, struct be32 *count)
+{
+    if (c->s.len > c->edtl) {
+        *count = put32(c->s.len - c->edtl);
+        return ISCSI_RSP_OVERFLOW;
+    }
+    if (c->s.len < c->edtl) {
+        *count = put32(c->edtl - c->s.len);
+        return ISCSI_RSP_UNDERFLOW;
+    }
+    return 0;
+}
+
+/* The command's last PDU is made: all that must outlive it hangs on the slot. */
+static void
+done(struct tgt_cmd *c, struct tgt_slot *slot)
+{
+    list_del(&c->tx.link);
+    assert(slot->owned == NULL);
+    slot->owned = c->s.buf;
+    c->s.buf = NULL;
+    tgt_cmd_free(c);
+}
+
+static bool
+next_data_in(struct tgt_cmd *c, struct tgt_slot *slot)
+{
+    struct bhs_data_in *h = (struct bhs_data_in *)(void *)slot->hdr;
+    uint32_t left = c->tx_len - c->tx_off, xmit = min_u32(c->conn->xmit_max, TGT_DATA_IN_MAX) & ~3u;
+    uint32_t len = min_u32(min_u32(left, xmit), c->burst_left);
+    bool last;
+
+    bhs_init(h, ISCSI_OP_DATA_IN, 0);
+    slot->data = tgt_scsi_source(c, c->tx_off, &len);
+    slot->data_len = len;
+    h->itt = put32(c->itt);
+    h->ttt = put32(ISCSI_TAG_RSVD);
+    h->data_sn = put32(c->tx_sn++);
+    h->offset = put32(c->tx_off);
+    c->tx_off += len;
+    c->burst_left -= len;
+    last = c->tx_off == c->tx_len;
+    if (last || c->burst_left == 0) {
+        h->flags = ISCSI_FLAG_FINAL;
+        c->burst_left = c->sess->params.max_burst;
+    }
+    c->sess->target->stats.bytes_read += len;
+    if (!last) {
+        tgt_tx_stamp(c->conn, slot, false);
+        h->stat_sn = put32(0);
+        return true;
+    }
+    h->flags |= (uint8_t)(ISCSI_DATA_IN_STATUS | residual(c, &h->residual));
+    h->status = c->s.status;
+    tgt_cmd_close_window(c);
+    tgt_tx_stamp(c->conn, slot, true);
+    done(c, slot);
+    return true;
+}
+
+static bool
+next_response(struct tgt_cmd *c, struct tgt_slot *slot)
+{
+    struct bhs_scsi_rsp *h = (struct bhs_scsi_rsp *)(void *)slot->hdr;
+
+    bhs_init(h, ISCSI_OP_SCSI_RSP, ISCSI_FLAG_FINAL);
+    h->status = c->s.status;
+    h->itt = put32(c->itt);
+    h->exp_data_sn = put32(c->tx_sn);
+    h->flags |= residual(c, &h->residual);
+    if (c->s.sense_len > 0) {
+        st_be16(slot->small, c->s.sense_len);
+        memcpy(slot->small + 2, c->s.sense, c->s.sense_len);
+        slot->data = slot->small;
+        slot->data_len = 2u + c->s.sense_len;
+    }
+    tgt_cmd_close_window(c);
+    tgt_tx_stamp(c->conn, slot, true);
+    done(c, slot);
+    return true;
+}
+
+bool
+tgt_cmd_next_pdu(struct tgt_cmd *c, struct tgt_slot *slot)
+{
+    if (c->state == TGT_CMD_DATA)
+        return next_r2t(c, slot);
+    assert(c->state == TGT_CMD_SEND);
+    if (c->tx_off < c->tx_len)
+        return next_data_in(c, slot);
+    return next_response(c, slot);
+}
