@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Prints the samples as text2pcap input (I and O lines), for another dissector to judge.  The fields
- * of protocol level 2 are 0 in them: dissectors that know only RFC 3720 take those for garbage.
+/* Prints the samples as text2pcap input (I and O lines), for another dissector to judge.  The
+ * fields of protocol level 2 are 0 in them: dissectors that know only RFC 3720 take those for
+ * garbage.
  *
  * usage: gen_pdus [digests]     digests: with header and data digests after the login */
 #include <stdio.h>
