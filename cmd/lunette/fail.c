@@ -196,7 +196,8 @@ error_of_completion(struct lunette_error *err, const struct lunette_completion *
         snprintf(sense, sizeof(sense), "%s", lunette_status_text(c->status));
     *err = (struct lunette_error){
         .code = c->err,
-        .domain = domain_of(c->err),
+        /* whatever errno it became: a status is the device's own word */
+        .domain = c->status != 0 ? LUNETTE_DOM_SCSI : domain_of(c->err),
         .detail = (uint32_t)c->status << 24,
     };
     snprintf(err->msg, sizeof(err->msg), "%s at offset %llu: %s%s%s%s", verb,
