@@ -112,8 +112,8 @@ int fail_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 int fail_errno(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 int exit_code_of(const struct lunette_error *err);
 /* Fills err from what a request on a queue came back with. */
-void error_of_completion(struct lunette_error *err, const struct lunette_completion *c,
-                         const char *verb, uint64_t offset);
+void error_of_completion(struct lunette_error *err, const struct lunette_queue *q,
+                         const struct lunette_completion *c, const char *verb, uint64_t offset);
 /* Fills err from a call that says -errno and nothing else. */
 void error_of_code(struct lunette_error *err, int code, const char *what);
 

@@ -136,7 +136,7 @@ account(struct bench *b, const struct lunette_completion *c, const struct slot *
         return;
     }
     if (b->errors++ == 0)
-        error_of_completion(&b->err, c, s->write ? "writing" : "reading", s->offset);
+        error_of_completion(&b->err, b->q, c, s->write ? "writing" : "reading", s->offset);
 }
 
 static bool

@@ -248,7 +248,7 @@ end_reap(struct end *e)
         struct io *io = c[i].user_data;
         io->pending--;
         if (c[i].err != 0 && e->err.code == 0)
-            error_of_completion(&e->err, &c[i], io->verb, io->offset);
+            error_of_completion(&e->err, e->queue, &c[i], io->verb, io->offset);
     }
     return n;
 }

@@ -165,7 +165,8 @@ attach(struct api_session *s, struct lunette_error *err)
     struct scsi_host *h = dataplane_host(s->ctx->dp, s->res.sid);
     struct scsi_params p = {.timeout_ms = s->url.timeout_ms,
                             .queue_depth = s->url.queue_depth,
-                            .max_transfer = s->url.max_transfer};
+                            .max_transfer = s->url.max_transfer,
+                            .spinup_s = (s->url.timeout_ms + 999) / 1000};
     int r;
 
     if (h == NULL)

@@ -61,7 +61,7 @@ struct session {
     struct list eh_waiting, eh_done; /* struct scsi_eh_wait */
     struct scsi_eh_wait *eh_now;     /* whose task management request is out */
     struct task *tmf;
-    struct loop_timer tmf_timer;
+    struct loop_timer tmf_timer, shut_timer;
     uint32_t abort_timeout_ms, lu_reset_timeout_ms, tgt_reset_timeout_ms;
     struct lunette_error why; /* of the failure that ended it */
 };

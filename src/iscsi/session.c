@@ -14,7 +14,7 @@ iscsi_err_name(enum iscsi_err e)
     static const char *const names[ISCSI_ERR_COUNT] = {
         "OK",           "CONN_CLOSED",  "BAD_OPCODE", "PROTO", "BAD_ITT",  "DATASN",
         "DATA_OFFSET",  "STATSN",       "DATALEN",    "R2TSN", "HDR_DGST", "DATA_DGST",
-        "NOP_TIMEDOUT", "TMF_TIMEDOUT", "ASYNC",      "LOCAL",
+        "NOP_TIMEDOUT", "TMF_TIMEDOUT", "WINDOW",     "ASYNC", "LOCAL",
     };
 
     assert(e < ISCSI_ERR_COUNT);
@@ -64,7 +64,8 @@ iscsi_conn_failure(struct iscsi_conn *pub, enum iscsi_err err, const char *why)
     c->err = err;
     (void)lunette_fail(
         &c->why, -ENOTCONN,
-        err == ISCSI_ERR_NOP_TIMEDOUT || err == ISCSI_ERR_TMF_TIMEDOUT ? LUNETTE_DOM_TIMEOUT
+        err == ISCSI_ERR_NOP_TIMEDOUT || err == ISCSI_ERR_TMF_TIMEDOUT || err == ISCSI_ERR_WINDOW
+            ? LUNETTE_DOM_TIMEOUT
         : err == ISCSI_ERR_CONN_CLOSED || err == ISCSI_ERR_ASYNC || err == ISCSI_ERR_LOCAL
             ? LUNETTE_DOM_CONNECT
             : LUNETTE_DOM_PROTO,
@@ -462,6 +463,21 @@ iscsi_conn_teardown(struct iscsi_conn *pub)
     iscsi_session_maybe_free(c->session);
 }
 
+/* Nothing is outstanding whose answer could open the window, and none of our timers runs for
+ * commands that were never taken: a target that keeps it shut serves nobody. */
+static void
+window_shut(struct loop_timer *t)
+{
+    struct session *s = container_of(t, struct session, shut_timer);
+    char why[96];
+
+    if (s->outstanding > 0 || s->leadconn == NULL || !iscsi_cmdsn_window_closed(s))
+        return;
+    (void)snprintf(why, sizeof(why), "the target has kept the command window closed for %u ms",
+                   s->abort_timeout_ms);
+    iscsi_conn_failure(&s->leadconn->pub, ISCSI_ERR_WINDOW, why);
+}
+
 /* ---- sessions ------------------------------------------------------------------------------- */
 
 static void
@@ -516,6 +532,7 @@ free_work(struct loop_work *w)
     if (s->pub.tt->destroy_session != NULL)
         s->pub.tt->destroy_session(&s->pub);
     loop_timer_stop(s->pub.loop, &s->tmf_timer);
+    loop_timer_stop(s->pub.loop, &s->shut_timer);
     loop_defer_cancel(&s->restart_work);
     loop_defer_cancel(&s->done_work);
     loop_defer_cancel(&s->eh_work);
@@ -543,6 +560,7 @@ session_init(struct session *s, struct loop *l, const struct iscsi_transport *tt
     loop_work_init(&s->done_work, done_work);
     loop_work_init(&s->restart_work, restart_work);
     loop_work_init(&s->free_work, free_work);
+    loop_timer_init(&s->shut_timer, window_shut);
     iscsi_tmf_init(s);
     s->host = (struct scsi_host){
         .ops = &iscsi_host_ops,
@@ -578,7 +596,7 @@ iscsi_session_setup(struct loop *l, const struct iscsi_transport *tt, uint32_t s
     s->ev = ev;
     s->ev_user = user;
     s->cmdsn = s->exp_cmdsn = initial_cmdsn;
-    s->max_cmdsn = initial_cmdsn; /* one until the target says more */
+    s->max_cmdsn = initial_cmdsn - 1; /* closed until the target opens it */
     TRACE(l, create_session, sid, 0);
     r = iscsi_alloc_tasks(s);
     if (r == 0 && tt->create_session != NULL)

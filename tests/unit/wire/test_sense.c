@@ -251,13 +251,13 @@ test_build(void **state)
         s.cmd_info = (uint32_t)rand();
         if (s.key == SENSE_ILLEGAL_REQUEST) {
             s.has_field = rand() % 2;
-            s.field = s.has_field ? (uint16_t)rand() : 0;
+            s.field = (uint16_t)(s.has_field ? rand() : 0);
             s.field_in_cdb = s.has_field && rand() % 2;
             s.has_bit = s.has_field && rand() % 2;
             s.field_bit = (uint8_t)(s.has_bit ? rand() % 8 : 0);
         } else if (s.key == SENSE_NOT_READY || s.key == SENSE_NO_SENSE) {
             s.has_progress = rand() % 2;
-            s.progress = s.has_progress ? (uint16_t)rand() : 0;
+            s.progress = (uint16_t)(s.has_progress ? rand() : 0);
         }
         assert_true(parse(buf, (size_t)sense_build_fixed(buf, &s), &back));
         back.descriptor = s.descriptor;
