@@ -105,7 +105,7 @@ int cli_open(struct cli *cli, const char *url, uint32_t flags, struct lunette_lu
 /* ---- errors (fail.c) ----------------------------------------------------------------------- */
 
 /* Prints "lunette: what: reason" and what to do next; returns the exit code for err. */
-int fail(const struct lunette_error *err, const char *what);
+int fail_with(const struct lunette_error *err, const char *what);
 /* The same for input that is wrong; returns EXIT_USAGE. */
 int fail_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* The same for a system call; returns EXIT_OTHER. */

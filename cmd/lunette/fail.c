@@ -85,7 +85,7 @@ hint(const struct lunette_error *err)
 }
 
 int
-fail(const struct lunette_error *err, const char *what)
+fail_with(const struct lunette_error *err, const char *what)
 {
     const char *next = hint(err);
 
