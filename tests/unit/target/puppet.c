@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -58,12 +59,14 @@ struct puppet *
 puppet_new(struct world *w, uint8_t isid_last)
 {
     struct puppet *p = calloc(1, sizeof(*p));
+    const int on = 1;
 
     assert_non_null(p);
     p->w = w;
     p->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(p->fd >= 0);
     assert_int_equal(connect(p->fd, (struct sockaddr *)&w->addr.ss, w->addr.len), 0);
+    assert_int_equal(setsockopt(p->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)), 0);
     p->isid[0] = 0x80;
     p->isid[5] = isid_last;
     p->cmd_sn = 1;
