@@ -230,6 +230,7 @@ test_build(void **state)
     assert_memory_equal(buf, fixed, 18);
     assert_true(parse(desc, sizeof(desc), &s));
     assert_int_equal(sense_build_descriptor(buf, &s), sizeof(desc) - 4); /* but the unknown one */
+    assert_memory_equal(buf, desc, 7);
     assert_int_equal(buf[7], sizeof(desc) - 8 - 4);
     assert_memory_equal(buf + 8, desc + 8, sizeof(desc) - 8 - 4);
     /* there and back, all fields, both formats */
