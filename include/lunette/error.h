@@ -16,12 +16,12 @@ extern "C" {
 
 /* Who refused, and what `detail` then holds. */
 enum lunette_domain {
-    LUNETTE_DOM_OS,       /* the operating system; detail: errno */
-    LUNETTE_DOM_USAGE,    /* the caller's input: URL, option, range; detail: 0 */
-    LUNETTE_DOM_CONNECT,  /* name lookup, TCP connect; detail: errno */
-    LUNETTE_DOM_LOGIN,    /* detail: Status-Class << 8 | Status-Detail (RFC 7143 11.13.5), 0 if ours */
-    LUNETTE_DOM_PROTO,    /* the peer broke the protocol; detail: Reject reason that fits */
-    LUNETTE_DOM_SCSI,     /* detail: status << 24 | sense key << 16 | ASC << 8 | ASCQ */
+    LUNETTE_DOM_OS,      /* the operating system; detail: errno */
+    LUNETTE_DOM_USAGE,   /* the caller's input: URL, option, range; detail: 0 */
+    LUNETTE_DOM_CONNECT, /* name lookup, TCP connect; detail: errno */
+    LUNETTE_DOM_LOGIN, /* detail: Status-Class << 8 | Status-Detail (RFC 7143 11.13.5), 0 if ours */
+    LUNETTE_DOM_PROTO, /* the peer broke the protocol; detail: Reject reason that fits */
+    LUNETTE_DOM_SCSI,  /* detail: status << 24 | sense key << 16 | ASC << 8 | ASCQ */
     LUNETTE_DOM_TIMEOUT,  /* detail: milliseconds waited */
     LUNETTE_DOM_NOTFOUND, /* no such target or LUN; detail: 0 */
 };

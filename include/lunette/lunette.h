@@ -93,7 +93,8 @@ LUNETTE_API int lunette_ctx_trace(const struct lunette_ctx *ctx, int fd);
 struct lunette_ctx_stats {
     uint64_t turns, waits, syscalls, sends, recvs, bytes_sent, bytes_received;
 };
-LUNETTE_API void lunette_ctx_get_stats(const struct lunette_ctx *ctx, struct lunette_ctx_stats *ret);
+LUNETTE_API void lunette_ctx_get_stats(const struct lunette_ctx *ctx,
+                                       struct lunette_ctx_stats *ret);
 
 /* ---- discovery ----------------------------------------------------------------------------- */
 
@@ -118,19 +119,19 @@ LUNETTE_API void lunette_targets_free(struct lunette_target *targets, size_t cou
 /* ---- logical units ------------------------------------------------------------------------- */
 
 struct lunette_info {
-    uint64_t lun;         /* as a number (peripheral and flat space addressing) */
-    uint8_t lun_wire[8];  /* as on the wire */
-    uint8_t type;         /* peripheral device type; 0: disk */
+    uint64_t lun;        /* as a number (peripheral and flat space addressing) */
+    uint8_t lun_wire[8]; /* as on the wire */
+    uint8_t type;        /* peripheral device type; 0: disk */
     char vendor[9], product[17], revision[5];
-    char serial[256];     /* "" if not told */
-    char name[256];       /* the unit's own name: naa., eui., t10. or a SCSI name string; "" if none */
+    char serial[256]; /* "" if not told */
+    char name[256];   /* the unit's own name: naa., eui., t10. or a SCSI name string; "" if none */
     /* disks; 0 for others */
-    uint64_t size;        /* bytes */
+    uint64_t size; /* bytes */
     uint32_t block_size, physical_block_size;
     uint64_t max_transfer, optimal_transfer, max_discard, max_write_zeroes;
     uint32_t max_compare_write;
     bool read_only, write_cache, fua, rotational, thin;
-    int error;            /* 0, or why a disk could not be brought up (-errno) */
+    int error; /* 0, or why a disk could not be brought up (-errno) */
 };
 
 /* What was agreed at login (RFC 7143 13). */
@@ -147,7 +148,7 @@ struct lunette_session_info {
 };
 
 #define LUNETTE_OPEN_RDONLY 1u /* writes are refused locally */
-#define LUNETTE_OPEN_RAW 2u    /* any device type, and a disk that does not come up: only CDBs */
+#define LUNETTE_OPEN_RAW    2u /* any device type, and a disk that does not come up: only CDBs */
 
 /* Connects, logs in and brings the LUN of the URL (default 0) up.  Waits for all of it, within
  * the login timeout.  *ret is the caller's. */
@@ -174,7 +175,7 @@ LUNETTE_API int lunette_ping(struct lunette_lun *lun, size_t len, uint64_t *ret_
 
 /* ---- synchronous calls: one thing at a time ------------------------------------------------- */
 
-#define LUNETTE_FUA 1u      /* on stable storage when done */
+#define LUNETTE_FUA      1u /* on stable storage when done */
 #define LUNETTE_NO_UNMAP 2u /* write zeroes: keep the space allocated */
 
 /* offset and len in bytes, multiples of the block size.  0 when all of it was done. */
@@ -212,7 +213,8 @@ LUNETTE_API int lunette_scsi(struct lunette_lun *lun, struct lunette_scsi *cmd,
                              struct lunette_error *err);
 
 /* One sentence for sense data or a status; returns buf. */
-LUNETTE_API const char *lunette_sense_text(const uint8_t *sense, size_t len, char *buf, size_t size);
+LUNETTE_API const char *lunette_sense_text(const uint8_t *sense, size_t len, char *buf,
+                                           size_t size);
 LUNETTE_API const char *lunette_status_text(uint8_t status);
 
 /* ---- queues: many things at a time, driven by the caller's thread --------------------------- */
@@ -261,7 +263,8 @@ LUNETTE_API int lunette_queue_submit(struct lunette_queue *q);
 LUNETTE_API int lunette_queue_poll(struct lunette_queue *q, struct lunette_completion *c, int max,
                                    int min, int timeout_ms);
 
-/* The descriptor of the queue's loop: polls readable when lunette_queue_poll has something to do. */
+/* The descriptor of the queue's loop: polls readable when lunette_queue_poll has something to do.
+ */
 LUNETTE_API int lunette_queue_fd(struct lunette_queue *q);
 
 /* Requests outstanding. */

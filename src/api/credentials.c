@@ -20,7 +20,8 @@ take_pair(struct login_account *a, const char *text, size_t len, const char *fro
     size_t name_len = colon != NULL ? (size_t)(colon - text) : 0;
     size_t secret_len = colon != NULL ? len - name_len - 1 : 0;
 
-    if (name_len == 0 || name_len > CHAP_NAME_MAX || secret_len == 0 || secret_len > CHAP_SECRET_MAX)
+    if (name_len == 0 || name_len > CHAP_NAME_MAX || secret_len == 0 ||
+        secret_len > CHAP_SECRET_MAX)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "%s: want user:secret", from);
     if (a->name[0] != '\0' && (strlen(a->name) != name_len || memcmp(a->name, text, name_len) != 0))
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,

@@ -90,8 +90,9 @@ lunette_discover(struct lunette_ctx *ctx, const char *where, struct lunette_targ
     if (r < 0)
         return r;
     if (w.res.bad_names + w.res.bad_addresses > 0)
-        log_line(ctx->loop->log, LOG_LEVEL_WARN, "discovery: %zu names and %zu addresses left out: %s",
-                 w.res.bad_names, w.res.bad_addresses, w.res.bad.msg);
+        log_line(ctx->loop->log, LOG_LEVEL_WARN,
+                 "discovery: %zu names and %zu addresses left out: %s", w.res.bad_names,
+                 w.res.bad_addresses, w.res.bad.msg);
     r = convert(&w.res, ret, ret_count);
     discovery_result_free(&w.res);
     if (r < 0)

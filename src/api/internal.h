@@ -45,7 +45,7 @@ struct api_session {
 struct lunette_lun {
     struct api_session s;
     struct scsi_device *dev;
-    struct bdev *bdev; /* NULL: not a disk, or raw */
+    struct bdev *bdev;    /* NULL: not a disk, or raw */
     struct bdev_queue *q; /* of the synchronous calls */
     struct lunette_info info;
     uint32_t flags;

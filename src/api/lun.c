@@ -56,7 +56,8 @@ wait_step(struct lunette_ctx *ctx, struct step *st, int started, struct lunette_
 }
 
 void
-api_device_info(const struct scsi_device *dev, const struct bdev_limits *l, struct lunette_info *ret)
+api_device_info(const struct scsi_device *dev, const struct bdev_limits *l,
+                struct lunette_info *ret)
 {
     struct lun lun = lun_load(dev->lun);
 
@@ -119,10 +120,11 @@ start_disk(struct lunette_lun *lun, struct lunette_error *err)
     int r = scsi_disk_start(lun->dev, step_done, &st);
 
     if (r == -EMEDIUMTYPE)
-        return lunette_fail(err, r, LUNETTE_DOM_NOTFOUND, 0,
-                            "the logical unit is not a disk (device type 0x%02x): only raw commands "
-                            "reach it",
-                            lun->dev->type);
+        return lunette_fail(
+            err, r, LUNETTE_DOM_NOTFOUND, 0,
+            "the logical unit is not a disk (device type 0x%02x): only raw commands "
+            "reach it",
+            lun->dev->type);
     r = wait_step(lun->s.ctx, &st, r, err);
     if (r < 0)
         return r;

@@ -73,8 +73,9 @@ tell(struct api_session *s, int r, struct lunette_error *err)
     case 0:
         return 0;
     case -EBADMSG:
-        return lunette_fail(err, r, LUNETTE_DOM_PROTO, 0, "ping: the echo differs from what was "
-                                                          "sent");
+        return lunette_fail(err, r, LUNETTE_DOM_PROTO, 0,
+                            "ping: the echo differs from what was "
+                            "sent");
     case -ETIMEDOUT:
         return lunette_fail(err, r, LUNETTE_DOM_TIMEOUT, PING_LIMIT_NS / LOOP_NS_PER_MS,
                             "ping: no answer in %llu s", PING_LIMIT_NS / LOOP_NS_PER_S);
@@ -88,8 +89,7 @@ int
 lunette_ping(struct lunette_lun *lun, size_t len, uint64_t *ret_ns, struct lunette_error *err)
 {
     struct api_session *s = &lun->s;
-    struct iscsi_uevent ev = {
-        .type = ISCSI_UEVENT_SEND_PDU, .sid = s->res.sid, .cid = s->res.cid};
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_SEND_PDU, .sid = s->res.sid, .cid = s->res.cid};
     struct bhs_nop_out *h = (void *)&ev.u.send_pdu.hdr;
     struct api_ping p = {.s = s, .len = len};
     uint8_t data[PING_MAX];

@@ -19,9 +19,9 @@ struct api_req {
     struct list node;    /* free, finished, or shown */
     struct lunette_queue *q;
     void *user_data;
-    struct iovec iov;  /* of the calls that take a plain buffer */
+    struct iovec iov; /* of the calls that take a plain buffer */
     struct api_raw *raw;
-    uint8_t *sense;    /* SCSI_SENSE_MAX bytes in the queue's pool */
+    uint8_t *sense; /* SCSI_SENSE_MAX bytes in the queue's pool */
 };
 
 struct api_raw { /* a raw CDB under way: rare, so allocated */
@@ -62,7 +62,8 @@ lunette_queue_new(struct lunette_lun *lun, uint32_t depth, struct lunette_queue 
     int r = -ENOMEM;
 
     if (depth == 0 || depth > DEPTH_MAX)
-        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "a queue's depth is 1..%d", DEPTH_MAX);
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "a queue's depth is 1..%d",
+                            DEPTH_MAX);
     q = calloc(1, sizeof(*q));
     if (q != NULL) {
         q->reqs = calloc(depth, sizeof(*q->reqs));
@@ -231,8 +232,8 @@ range_req(struct lunette_queue *q, enum bdev_op op, uint64_t len, uint64_t offse
     if (r == NULL)
         return -EAGAIN;
     r->req.op = op;
-    r->req.flags = (flags & LUNETTE_FUA ? BDEV_F_FUA : 0) |
-                   (flags & LUNETTE_NO_UNMAP ? BDEV_F_NO_UNMAP : 0);
+    r->req.flags =
+        (flags & LUNETTE_FUA ? BDEV_F_FUA : 0) | (flags & LUNETTE_NO_UNMAP ? BDEV_F_NO_UNMAP : 0);
     r->req.offset = offset;
     r->req.len = len;
     r->req.iov = NULL;

@@ -65,10 +65,8 @@ asked_out(void *user, const struct lunette_error *err)
 static void
 one_conn(const struct api_session *s, struct logout_config *cfg)
 {
-    *cfg = (struct logout_config){.sid = s->res.sid,
-                                  .nconns = 1,
-                                  .timeout_ms = 5000,
-                                  .skip_request = s->dead};
+    *cfg = (struct logout_config){
+        .sid = s->res.sid, .nconns = 1, .timeout_ms = 5000, .skip_request = s->dead};
     cfg->conns[0].cid = s->res.cid;
     cfg->conns[0].ep = s->res.ep;
 }

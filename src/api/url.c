@@ -205,8 +205,8 @@ parse_option(struct api_url *u, char *key, struct lunette_error *err)
                                 "URL: option %s=%.60s: want %s%llu..%llu", key, v,
                                 opts[i].type == O_TEXT ? "text of length " : "",
                                 (unsigned long long)opts[i].min, (unsigned long long)opts[i].max);
-        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "URL: option %s=%.60s: want %s", key,
-                            v,
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "URL: option %s=%.60s: want %s",
+                            key, v,
                             opts[i].type == O_DIGEST ? "crc32c, none, or both with a comma between"
                             : opts[i].type == O_ISID ? "12 hex digits"
                                                      : "yes or no");
@@ -229,8 +229,8 @@ parse_user(struct api_url *u, char **at, char *end, struct lunette_error *err)
     percent = memchr(*at, '%', (size_t)(sign - *at));
     len = (size_t)((percent != NULL ? percent : sign) - *at);
     if (len == 0 || len > CHAP_NAME_MAX)
-        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "URL: the user name has 1..%d bytes",
-                            CHAP_NAME_MAX);
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                            "URL: the user name has 1..%d bytes", CHAP_NAME_MAX);
     memcpy(u->cfg.chap.name, *at, len);
     u->cfg.chap.name[len] = '\0';
     *at = sign + 1;

@@ -76,7 +76,8 @@ portal_parse(const char *text, size_t len, struct portal *ret, struct lunette_er
     } else {
         const char *colon = memchr(text, ':', addr_len);
 
-        if (colon != NULL && memchr(colon + 1, ':', addr_len - (size_t)(colon - text) - 1) == NULL) {
+        if (colon != NULL &&
+            memchr(colon + 1, ':', addr_len - (size_t)(colon - text) - 1) == NULL) {
             host_len = (size_t)(colon - text);
             port = colon + 1;
             port_len = addr_len - host_len - 1;

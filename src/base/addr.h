@@ -9,12 +9,13 @@
 
 #include "base/err.h"
 
-#define ISCSI_PORT 3260
+#define ISCSI_PORT     3260
 #define ISCSI_NAME_MAX 223 /* RFC 7143 4.2.7.1, bytes without the NUL */
-#define HOST_MAX 255
+#define HOST_MAX       255
 
 struct portal {
-    char host[HOST_MAX + 1]; /* name, IPv4, or IPv6 without brackets, with %scope if there was one */
+    char
+        host[HOST_MAX + 1]; /* name, IPv4, or IPv6 without brackets, with %scope if there was one */
     uint16_t port;
     int32_t tpgt; /* TargetPortalGroupTag, -1 if not given */
 };

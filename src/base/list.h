@@ -45,7 +45,8 @@ list_push_front(struct list *head, struct list *n)
     list_add_between(n, head, head->next);
 }
 
-/* Leaves n pointing to itself, so that removing twice is harmless and list_empty(n) says "not queued". */
+/* Leaves n pointing to itself, so that removing twice is harmless and list_empty(n) says "not
+ * queued". */
 static inline void
 list_del(struct list *n)
 {
@@ -78,7 +79,8 @@ list_splice(struct list *to, struct list *from)
     list_init(from);
 }
 
-#define LIST_FOREACH(pos, head) for (struct list *pos = (head)->next; pos != (head); pos = pos->next)
+#define LIST_FOREACH(pos, head)                                                                    \
+    for (struct list *pos = (head)->next; pos != (head); pos = pos->next)
 #define LIST_FOREACH_SAFE(pos, head)                                                               \
     for (struct list *pos = (head)->next, *pos##_next = pos->next; pos != (head);                  \
          pos = pos##_next, pos##_next = pos->next)

@@ -42,7 +42,8 @@ void trace_add(struct trace *t, uint64_t now_ns, enum trace_id id, uint64_t a, u
 #define TRACE(loop, name, a_, b_)                                                                  \
     do {                                                                                           \
         if (__builtin_expect((loop)->trace != NULL, 0))                                            \
-            trace_add((loop)->trace, (loop)->now_ns, TRACE_##name, (uint64_t)(a_), (uint64_t)(b_)); \
+            trace_add((loop)->trace, (loop)->now_ns, TRACE_##name, (uint64_t)(a_),                 \
+                      (uint64_t)(b_));                                                             \
     } while (0)
 
 #endif

@@ -21,7 +21,7 @@ struct dp_session {
 struct dp_endpoint {
     struct list node;
     struct iscsi_endpoint pub; /* dd_data follows */
-    int state; /* 1 up, 0 not yet, -errno */
+    int state;                 /* 1 up, 0 not yet, -errno */
 };
 
 struct dataplane {
@@ -40,8 +40,7 @@ static void
 recv_pdu(void *user, struct iscsi_conn *c, const struct bhs *hdr, const void *data, uint32_t len)
 {
     struct dataplane *dp = user;
-    struct iscsi_kevent ev = {
-        .type = ISCSI_KEVENT_RECV_PDU, .sid = c->session->sid, .cid = c->cid};
+    struct iscsi_kevent ev = {.type = ISCSI_KEVENT_RECV_PDU, .sid = c->session->sid, .cid = c->cid};
 
     ev.u.recv_pdu.hdr = *hdr;
     ev.u.recv_pdu.data_len = len < IPC_PDU_DATA_MAX ? len : IPC_PDU_DATA_MAX;
@@ -63,8 +62,7 @@ conn_error(void *user, struct iscsi_conn *c, enum iscsi_err err, const struct lu
 static struct dp_session *
 find_session(struct dataplane *dp, uint32_t sid)
 {
-    LIST_FOREACH(n, &dp->sessions)
-    {
+    LIST_FOREACH (n, &dp->sessions) {
         struct dp_session *ds = container_of(n, struct dp_session, node);
 
         if (ds->sid == sid)
@@ -102,8 +100,7 @@ static const struct iscsi_session_events session_events = {
 static struct dp_endpoint *
 find_endpoint(struct dataplane *dp, uint64_t id)
 {
-    LIST_FOREACH(n, &dp->endpoints)
-    {
+    LIST_FOREACH (n, &dp->endpoints) {
         struct dp_endpoint *e = container_of(n, struct dp_endpoint, node);
 
         if (e->pub.id == id)
@@ -153,8 +150,8 @@ serve_ep_connect(struct dataplane *dp, const struct iscsi_uevent *ev, struct isc
     e = calloc(1, sizeof(*e) + tt->ep_size);
     if (e == NULL)
         return lunette_fail(&rep->why, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory");
-    e->pub = (struct iscsi_endpoint){
-        .tt = tt, .loop = dp->loop, .id = ++dp->next_ep, .dd_data = e + 1};
+    e->pub =
+        (struct iscsi_endpoint){.tt = tt, .loop = dp->loop, .id = ++dp->next_ep, .dd_data = e + 1};
     TRACE(dp->loop, ep_connect, e->pub.id, 0);
     r = tt->ep_connect(&e->pub, &ev->u.ep_connect.to, &ep_upcalls, &rep->why);
     if (r < 0) {
@@ -438,8 +435,7 @@ dataplane_busy(const struct dataplane *dp)
 void
 dataplane_shutdown(struct dataplane *dp)
 {
-    LIST_FOREACH_SAFE(n, &dp->endpoints)
-    {
+    LIST_FOREACH_SAFE (n, &dp->endpoints) {
         struct dp_endpoint *e = container_of(n, struct dp_endpoint, node);
 
         e->pub.tt->ep_disconnect(&e->pub);
@@ -447,8 +443,7 @@ dataplane_shutdown(struct dataplane *dp)
         dp->nendpoints--;
         free(e);
     }
-    LIST_FOREACH(n, &dp->sessions)
-    {
+    LIST_FOREACH (n, &dp->sessions) {
         struct dp_session *ds = container_of(n, struct dp_session, node);
 
         if (!ds->dying) {

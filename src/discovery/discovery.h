@@ -20,7 +20,7 @@
 struct discovered_target {
     char name[ISCSI_NAME_MAX + 1];
     struct portal *portals; /* tpgt -1: not told */
-    size_t nportals;
+    size_t nportals;        /* 0 where all its addresses were bad */
 };
 
 struct discovery_result {

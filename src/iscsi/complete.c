@@ -43,8 +43,7 @@ iscsi_update_cmdsn(struct iscsi_conn *pub, struct be32 exp_cmdsn, struct be32 ma
     s->max_cmdsn = max;
     if (s->want_restart)
         iscsi_want_restart(s);
-    LIST_FOREACH(n, &s->conns)
-    {
+    LIST_FOREACH (n, &s->conns) {
         struct conn *c = container_of(n, struct conn, node);
 
         if (!list_empty(&c->cmdqueue) || !list_empty(&c->mgmtqueue))

@@ -5,7 +5,7 @@
 
 enum conn_state {
     CONN_FREE,
-    CONN_XPT_WAIT,         /* the transport connects */
+    CONN_XPT_WAIT, /* the transport connects */
     CONN_IN_LOGIN,
     CONN_LOGGED_IN,        /* full feature phase */
     CONN_IN_LOGOUT,        /* our Logout Request is out */

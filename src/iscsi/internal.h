@@ -11,18 +11,18 @@
 #include "iscsi/conn_fsm.h"
 #include "iscsi/iscsi.h"
 
-#define MGMT_TASKS     8   /* tasks kept for NOPs, task management and the control plane */
-#define TASK_CHUNK     32  /* tasks allocated at once */
-#define TASK_CHUNKS    ((ISCSI_CMDS_MAX_LIMIT + MGMT_TASKS + TASK_CHUNK - 1) / TASK_CHUNK)
-#define SLOT_BITS      12
-#define GEN_LIMIT      0xffffu
+#define MGMT_TASKS  8  /* tasks kept for NOPs, task management and the control plane */
+#define TASK_CHUNK  32 /* tasks allocated at once */
+#define TASK_CHUNKS ((ISCSI_CMDS_MAX_LIMIT + MGMT_TASKS + TASK_CHUNK - 1) / TASK_CHUNK)
+#define SLOT_BITS   12
+#define GEN_LIMIT   0xffffu
 
 enum session_state { /* Linux's ISCSI_STATE_ */
-    ISCSI_STATE_FREE,
-    ISCSI_STATE_LOGGED_IN,
-    ISCSI_STATE_FAILED,
-    ISCSI_STATE_TERMINATE,
-    ISCSI_STATE_LOGGING_OUT,
+                     ISCSI_STATE_FREE,
+                     ISCSI_STATE_LOGGED_IN,
+                     ISCSI_STATE_FAILED,
+                     ISCSI_STATE_TERMINATE,
+                     ISCSI_STATE_LOGGING_OUT,
 };
 
 enum task_kind { TASK_SCSI, TASK_PING, TASK_NOP_REPLY, TASK_TMF, TASK_USER };
@@ -32,11 +32,11 @@ struct task {
     enum task_kind kind;
     uint32_t slot;
     uint16_t gen;
-    bool started;                 /* init_task was called: cleanup_task is due */
-    uint64_t asked_ns;            /* when the midlayer last asked whether it moves */
-    union bhs_any ctl;            /* control PDUs: the header to send */
-    struct scsi_eh_wait *eh;      /* an abort is under way */
-    void *user_data;              /* TASK_USER: copy of the data segment, freed with the task */
+    bool started;            /* init_task was called: cleanup_task is due */
+    uint64_t asked_ns;       /* when the midlayer last asked whether it moves */
+    union bhs_any ctl;       /* control PDUs: the header to send */
+    struct scsi_eh_wait *eh; /* an abort is under way */
+    void *user_data;         /* TASK_USER: copy of the data segment, freed with the task */
 };
 
 struct session {
@@ -45,19 +45,19 @@ struct session {
     const struct iscsi_session_events *ev;
     void *ev_user;
     enum session_state state;
-    struct list conns;       /* struct conn */
+    struct list conns; /* struct conn */
     struct conn *leadconn;
-    uint32_t cmdsn;          /* next to assign */
-    uint32_t queued;         /* commands on cmdqueues, without CmdSN yet */
+    uint32_t cmdsn;  /* next to assign */
+    uint32_t queued; /* commands on cmdqueues, without CmdSN yet */
     uint32_t exp_cmdsn, max_cmdsn;
     struct list free_tasks;
     struct task *chunk[TASK_CHUNKS];
     uint32_t tasks_made, outstanding; /* outstanding: SCSI commands */
-    size_t task_bytes;       /* of one task with the transport's part */
-    bool want_restart;       /* a command was refused */
+    size_t task_bytes;                /* of one task with the transport's part */
+    bool want_restart;                /* a command was refused */
     bool dying;
     struct loop_work restart_work, done_work, free_work, eh_work;
-    struct list done;        /* struct scsi_cmd that end without having been sent */
+    struct list done;                /* struct scsi_cmd that end without having been sent */
     struct list eh_waiting, eh_done; /* struct scsi_eh_wait */
     struct scsi_eh_wait *eh_now;     /* whose task management request is out */
     struct task *tmf;
@@ -69,28 +69,28 @@ struct session {
 struct conn {
     struct iscsi_conn pub;
     struct session *session;
-    struct list node;        /* session->conns */
+    struct list node; /* session->conns */
     enum conn_state state;
     const char *last_row;
     uint32_t refused_events;
-    bool first_rsp_seen;     /* StatSN of this connection is known */
-    bool suspended;          /* transmits and receives nothing any more */
-    bool failing;            /* conn_failure was called, fail_work is on its way */
-    bool report;             /* conn_error is due */
+    bool first_rsp_seen; /* StatSN of this connection is known */
+    bool suspended;      /* transmits and receives nothing any more */
+    bool failing;        /* conn_failure was called, fail_work is on its way */
+    bool report;         /* conn_error is due */
     bool dying;
-    bool stopping;           /* stop_conn has not ended yet */
-    uint32_t tasks;          /* allocated to this connection */
+    bool stopping;                                         /* stop_conn has not ended yet */
+    uint32_t tasks;                                        /* allocated to this connection */
     uint32_t declared_recv_dlength, declared_xmit_dlength; /* in force from start on */
     bool want_hdrdgst, want_datadgst;
     struct list mgmtqueue, requeue, cmdqueue; /* struct iscsi_task.node */
-    struct list running;     /* handed to the transport */
-    struct task *xmit_task;  /* stopped in the middle by -EAGAIN */
+    struct list running;                      /* handed to the transport */
+    struct task *xmit_task;                   /* stopped in the middle by -EAGAIN */
     struct loop_work xmit_work, fail_work;
     struct loop_timer transport_timer;
     uint32_t ping_interval_ms, ping_timeout_ms;
     struct task *ping;
-    struct task *user;       /* the control plane's request; its ITT stays through a login */
-    bool user_answered;      /* the next request of the control plane may use it again */
+    struct task *user;  /* the control plane's request; its ITT stays through a login */
+    bool user_answered; /* the next request of the control plane may use it again */
     enum iscsi_err err;
     struct lunette_error why;
 };

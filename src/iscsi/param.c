@@ -22,9 +22,13 @@ static const struct param_row {
     size_t offset;
     uint32_t min, max;
 } rows[ISCSI_PARAM_COUNT] = {
-#define CONN(p, type, field, min, max) [ISCSI_PARAM_##p] = {#p, type, OF_CONN, offsetof(struct conn, field), min, max}
-#define SESS(p, type, field, min, max) [ISCSI_PARAM_##p] = {#p, type, OF_SESSION, offsetof(struct session, field), min, max}
-#define PARM(p, type, field, min, max) [ISCSI_PARAM_##p] = {#p, type, OF_PARAMS, offsetof(struct iscsi_session_params, field), min, max}
+#define CONN(p, type, field, min, max)                                                             \
+    [ISCSI_PARAM_##p] = {#p, type, OF_CONN, offsetof(struct conn, field), min, max}
+#define SESS(p, type, field, min, max)                                                             \
+    [ISCSI_PARAM_##p] = {#p, type, OF_SESSION, offsetof(struct session, field), min, max}
+#define PARM(p, type, field, min, max)                                                             \
+    [ISCSI_PARAM_##                                                                                \
+        p] = {#p, type, OF_PARAMS, offsetof(struct iscsi_session_params, field), min, max}
 #define NONE(p) [ISCSI_PARAM_##p] = {#p, V_IGNORED, OF_CONN, 0, 0, 0}
     /* clang-format off */
     CONN(HEADER_DIGEST,    V_DIGEST, want_hdrdgst, 0, 0),
@@ -101,7 +105,8 @@ iscsi_set_param(struct iscsi_conn *pub, enum iscsi_param p, const char *value,
     uint32_t v = 0;
 
     if (p >= ISCSI_PARAM_COUNT)
-        return lunette_fail(err, -ENOTSUP, LUNETTE_DOM_USAGE, 0, "parameter %d is not known", (int)p);
+        return lunette_fail(err, -ENOTSUP, LUNETTE_DOM_USAGE, 0, "parameter %d is not known",
+                            (int)p);
     row = &rows[p];
     assert(row->name != NULL);
     TRACE(pub->loop, set_param, pub->cid, p);

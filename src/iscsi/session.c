@@ -12,8 +12,9 @@ const char *
 iscsi_err_name(enum iscsi_err e)
 {
     static const char *const names[ISCSI_ERR_COUNT] = {
-        "OK",     "CONN_CLOSED", "BAD_OPCODE", "PROTO",        "BAD_ITT",      "DATASN", "DATA_OFFSET", "STATSN",
-        "DATALEN", "R2TSN",       "HDR_DGST",   "DATA_DGST",    "NOP_TIMEDOUT", "TMF_TIMEDOUT", "ASYNC",  "LOCAL",
+        "OK",           "CONN_CLOSED",  "BAD_OPCODE", "PROTO", "BAD_ITT",  "DATASN",
+        "DATA_OFFSET",  "STATSN",       "DATALEN",    "R2TSN", "HDR_DGST", "DATA_DGST",
+        "NOP_TIMEDOUT", "TMF_TIMEDOUT", "ASYNC",      "LOCAL",
     };
 
     assert(e < ISCSI_ERR_COUNT);
@@ -61,14 +62,13 @@ iscsi_conn_failure(struct iscsi_conn *pub, enum iscsi_err err, const char *why)
     c->failing = true;
     c->suspended = true;
     c->err = err;
-    (void)lunette_fail(&c->why, -ENOTCONN,
-                       err == ISCSI_ERR_NOP_TIMEDOUT || err == ISCSI_ERR_TMF_TIMEDOUT
-                           ? LUNETTE_DOM_TIMEOUT
-                       : err == ISCSI_ERR_CONN_CLOSED || err == ISCSI_ERR_ASYNC ||
-                               err == ISCSI_ERR_LOCAL
-                           ? LUNETTE_DOM_CONNECT
-                           : LUNETTE_DOM_PROTO,
-                       err, "%s", why);
+    (void)lunette_fail(
+        &c->why, -ENOTCONN,
+        err == ISCSI_ERR_NOP_TIMEDOUT || err == ISCSI_ERR_TMF_TIMEDOUT ? LUNETTE_DOM_TIMEOUT
+        : err == ISCSI_ERR_CONN_CLOSED || err == ISCSI_ERR_ASYNC || err == ISCSI_ERR_LOCAL
+            ? LUNETTE_DOM_CONNECT
+            : LUNETTE_DOM_PROTO,
+        err, "%s", why);
     log_line(pub->loop->log, LOG_LEVEL_WARN, "%s: connection %u lost (%s): %s", s->host.name,
              pub->cid, iscsi_err_name(err), why);
     if (s->state == ISCSI_STATE_LOGGED_IN)
@@ -152,7 +152,8 @@ take_down(struct conn *c, enum iscsi_stop how)
     if (s->host.state != SCSI_HOST_GONE) {
         s->why = c->why;
         if (s->why.code == 0)
-            (void)lunette_fail(&s->why, -ENOTCONN, LUNETTE_DOM_CONNECT, 0, "the session was closed");
+            (void)lunette_fail(&s->why, -ENOTCONN, LUNETTE_DOM_CONNECT, 0,
+                               "the session was closed");
         host_state(s, SCSI_HOST_GONE, &s->why);
     }
     c->stopping = true;
@@ -201,7 +202,8 @@ transport_timer(struct loop_timer *timer)
     if (c->ping != NULL && idle >= limit) {
         char why[96];
 
-        (void)snprintf(why, sizeof(why), "no answer to a ping for %u ms, nothing received for %llu ms",
+        (void)snprintf(why, sizeof(why),
+                       "no answer to a ping for %u ms, nothing received for %llu ms",
                        c->ping_timeout_ms, (unsigned long long)(idle / LOOP_NS_PER_MS));
         iscsi_conn_failure(&c->pub, ISCSI_ERR_NOP_TIMEDOUT, why);
         return;
@@ -241,8 +243,7 @@ iscsi_conn_find(struct iscsi_session *pub, uint16_t cid)
 {
     struct session *s = to_session(pub);
 
-    LIST_FOREACH(n, &s->conns)
-    {
+    LIST_FOREACH (n, &s->conns) {
         struct conn *c = container_of(n, struct conn, node);
 
         if (c->pub.cid == cid && !c->dying)
@@ -501,8 +502,7 @@ free_work(struct loop_work *w)
 {
     struct session *s = container_of(w, struct session, free_work);
 
-    LIST_FOREACH_SAFE(n, &s->conns)
-    {
+    LIST_FOREACH_SAFE (n, &s->conns) {
         struct conn *c = container_of(n, struct conn, node);
 
         if ((c->dying || s->dying) && c->tasks == 0 && !c->stopping)
@@ -531,17 +531,9 @@ session_init(struct session *s, struct loop *l, const struct iscsi_transport *tt
     s->pub.dd_data = s + 1;
     s->pub.params = (struct iscsi_session_params){
         /* RFC 7143 13: defaults */
-        .initial_r2t = true,
-        .imm_data = true,
-        .pdu_inorder = true,
-        .dataseq_inorder = true,
-        .first_burst = 65536,
-        .max_burst = 262144,
-        .max_r2t = 1,
-        .max_connections = 1,
-        .time2wait_s = 2,
-        .time2retain_s = 20,
-        .protocol_level = 1,
+        .initial_r2t = true,  .imm_data = true,    .pdu_inorder = true, .dataseq_inorder = true,
+        .first_burst = 65536, .max_burst = 262144, .max_r2t = 1,        .max_connections = 1,
+        .time2wait_s = 2,     .time2retain_s = 20, .protocol_level = 1,
     };
     list_init(&s->conns);
     list_init(&s->free_tasks);
@@ -592,7 +584,8 @@ iscsi_session_setup(struct loop *l, const struct iscsi_transport *tt, uint32_t s
     if (r < 0) {
         iscsi_free_tasks(s);
         free(s);
-        return r == -ENOMEM ? lunette_fail(err, r, LUNETTE_DOM_OS, ENOMEM, "no memory for tasks") : r;
+        return r == -ENOMEM ? lunette_fail(err, r, LUNETTE_DOM_OS, ENOMEM, "no memory for tasks")
+                            : r;
     }
     *ret = &s->pub;
     return 0;
@@ -606,8 +599,7 @@ iscsi_session_teardown(struct iscsi_session *pub)
     assert(!s->dying);
     s->dying = true;
     s->state = ISCSI_STATE_TERMINATE;
-    LIST_FOREACH_SAFE(n, &s->conns)
-    {
+    LIST_FOREACH_SAFE (n, &s->conns) {
         iscsi_conn_stop(&container_of(n, struct conn, node)->pub, STOP_CONN_TERM);
     }
     iscsi_session_maybe_free(s);

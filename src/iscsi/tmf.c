@@ -57,8 +57,7 @@ send_tmf(struct session *s, struct conn *c, struct scsi_eh_wait *w)
         return;
     }
     h = &t->ctl.tmf_req;
-    bhs_init(h, ISCSI_OP_TMF_REQ | ISCSI_OP_IMMEDIATE,
-             (uint8_t)(ISCSI_FLAG_FINAL | w->function));
+    bhs_init(h, ISCSI_OP_TMF_REQ | ISCSI_OP_IMMEDIATE, (uint8_t)(ISCSI_FLAG_FINAL | w->function));
     h->itt = put32(t->pub.itt);
     h->ref_tag = put32(ISCSI_TAG_RSVD);
     if (lun_valid(w->function))
@@ -72,8 +71,7 @@ send_tmf(struct session *s, struct conn *c, struct scsi_eh_wait *w)
     s->eh_now = w;
     s->tmf = t;
     c->pub.stats.tmfcmd_pdus++;
-    loop_timer_start(s->pub.loop, &s->tmf_timer,
-                     limit_ms(s, w->function) * LOOP_NS_PER_MS);
+    loop_timer_start(s->pub.loop, &s->tmf_timer, limit_ms(s, w->function) * LOOP_NS_PER_MS);
     iscsi_queue_mgmt(t, NULL, 0);
 }
 
@@ -168,8 +166,7 @@ iscsi_eh_session_reset(struct scsi_host *h, struct scsi_eh_wait *w)
 static void
 sweep(struct session *s, const struct scsi_eh_wait *w)
 {
-    LIST_FOREACH(cn, &s->conns)
-    {
+    LIST_FOREACH (cn, &s->conns) {
         struct conn *c = container_of(cn, struct conn, node);
         struct list swept;
 
@@ -177,13 +174,13 @@ sweep(struct session *s, const struct scsi_eh_wait *w)
         for (int round = 0; round < 2; round++) {
             struct list *from = round == 0 ? &c->running : &c->requeue;
 
-            LIST_FOREACH_SAFE(n, from)
-            {
+            LIST_FOREACH_SAFE (n, from) {
                 struct task *t = to_task(container_of(n, struct iscsi_task, node));
-                bool hit = t->kind == TASK_SCSI &&
-                           (w->function == ISCSI_TMF_ABORT_TASK
-                                ? w->sc == t->pub.sc
-                                : !lun_valid(w->function) || memcmp(t->pub.sc->lun, w->lun, 8) == 0);
+                bool hit =
+                    t->kind == TASK_SCSI &&
+                    (w->function == ISCSI_TMF_ABORT_TASK
+                         ? w->sc == t->pub.sc
+                         : !lun_valid(w->function) || memcmp(t->pub.sc->lun, w->lun, 8) == 0);
 
                 if (hit) {
                     list_del(&t->pub.node);

@@ -73,8 +73,7 @@ iscsi_commit(struct scsi_host *h)
 {
     struct session *s = container_of(h, struct session, host);
 
-    LIST_FOREACH(n, &s->conns)
-    {
+    LIST_FOREACH (n, &s->conns) {
         struct conn *c = container_of(n, struct conn, node);
 
         if (!list_empty(&c->cmdqueue))

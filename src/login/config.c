@@ -162,6 +162,9 @@ check_offer(const struct login_config *cfg, struct lunette_error *err)
                                 k->name, text, (unsigned long long)k->min,
                                 (unsigned long long)k->max);
     }
+    /* KEY-14: out of order is never offered */
+    if (!cfg->offer.data_pdu_in_order || !cfg->offer.data_sequence_in_order)
+        return bad(err, "DataPDUInOrder and DataSequenceInOrder can only be Yes");
     if (cfg->offer.first_burst > cfg->offer.max_burst)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
                             "FirstBurstLength %u is larger than MaxBurstLength %u",

@@ -20,6 +20,7 @@ struct ctl {
     struct list watches; /* last added first */
     struct list orphans;
     struct list challenges;
+    bool closing; /* nothing is sent any more */
     struct ctl_stats stats;
 };
 
@@ -78,6 +79,7 @@ ctl_free(struct ctl **pctl)
     if (ctl == NULL)
         return;
     *pctl = NULL;
+    ctl->closing = true;
     while ((n = list_pop_front(&ctl->orphans)) != NULL) {
         struct ctl_orphan *o = container_of(n, struct ctl_orphan, node);
 
@@ -114,11 +116,14 @@ int
 ctl_request(struct ctl *ctl, struct iscsi_uevent *ev, const void *data, uint32_t data_len,
             void (*fn)(void *user, const struct iscsi_reply *rep), void *user)
 {
-    struct call *c = malloc(sizeof(*c));
+    struct call *c;
     int r;
 
     assert(ev->type != ISCSI_UEVENT_UNKNOWN && ev->type < ISCSI_UEVENT_COUNT);
     assert(data_len <= IPC_PDU_DATA_MAX);
+    if (ctl->closing)
+        return -EPIPE;
+    c = malloc(sizeof(*c));
     if (c == NULL)
         return -ENOMEM;
     r = ipc_request(ctl->ipc, ev, data, data_len);

@@ -81,8 +81,8 @@ struct login_config {
     uint32_t max_retries;         /* when the target says "later" (class 3) */
     uint32_t retry_delay_ms;      /* before the first retry; doubles */
 
-    /* For the data path. */
-    uint32_t cmds_max; /* 0: its default */
+    /* For the data path; 0: its default, but ping_interval_ms 0: no pings. */
+    uint32_t cmds_max;
     uint32_t ping_interval_ms, ping_timeout_ms;
     uint32_t abort_timeout_ms, lu_reset_timeout_ms, tgt_reset_timeout_ms;
 };

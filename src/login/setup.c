@@ -183,6 +183,14 @@ set_num(struct setter *s, enum iscsi_param p, uint32_t value)
     set_text(s, p, text);
 }
 
+/* Milliseconds; 0 leaves the data path its default. */
+static void
+set_limit(struct setter *s, enum iscsi_param p, uint32_t ms)
+{
+    if (ms > 0)
+        set_num(s, p, ms);
+}
+
 static void
 set_bool(struct setter *s, enum iscsi_param p, bool value)
 {
@@ -207,7 +215,7 @@ set_conn_params(struct setter *s)
     set_num(s, ISCSI_PARAM_MAX_XMIT_DLENGTH, n->params.max_xmit_dseg);
     set_num(s, ISCSI_PARAM_EXP_STATSN, n->stat_sn + 1);
     set_num(s, ISCSI_PARAM_PING_INTERVAL_MS, c->ping_interval_ms);
-    set_num(s, ISCSI_PARAM_PING_TIMEOUT_MS, c->ping_timeout_ms);
+    set_limit(s, ISCSI_PARAM_PING_TIMEOUT_MS, c->ping_timeout_ms);
 }
 
 static void
@@ -243,9 +251,9 @@ set_identity(struct setter *s)
     if (s->l->nego.tpgt >= 0)
         set_num(s, ISCSI_PARAM_TPGT, (uint32_t)s->l->nego.tpgt);
     set_num(s, ISCSI_PARAM_TSIH, s->l->nego.tsih);
-    set_num(s, ISCSI_PARAM_ABORT_TIMEOUT_MS, c->abort_timeout_ms);
-    set_num(s, ISCSI_PARAM_LU_RESET_TIMEOUT_MS, c->lu_reset_timeout_ms);
-    set_num(s, ISCSI_PARAM_TGT_RESET_TIMEOUT_MS, c->tgt_reset_timeout_ms);
+    set_limit(s, ISCSI_PARAM_ABORT_TIMEOUT_MS, c->abort_timeout_ms);
+    set_limit(s, ISCSI_PARAM_LU_RESET_TIMEOUT_MS, c->lu_reset_timeout_ms);
+    set_limit(s, ISCSI_PARAM_TGT_RESET_TIMEOUT_MS, c->tgt_reset_timeout_ms);
 }
 
 void

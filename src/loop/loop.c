@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SCRATCH_SIZE     (512 * 1024)
+#define SCRATCH_SIZE     ((size_t)512 * 1024)
 #define SCRATCH_ALIGN    4096
 #define DEFER_ROUNDS_MAX 16 /* generations of deferred work in one turn */
 
@@ -565,7 +565,7 @@ loop_free(struct loop *pub)
 
 #define REAL_OPS(name_)                                                                            \
     {                                                                                              \
-        .name = name_, .run = real_run, .fd = real_fd, .timer_start = real_timer_start,            \
+        .name = (name_), .run = real_run, .fd = real_fd, .timer_start = real_timer_start,          \
         .timer_stop = real_timer_stop, .defer = real_defer, .post = real_post,                     \
         .random = real_random, .secure_random = real_secure_random, .resolve = real_resolve,       \
         .resolve_cancel = real_resolve_cancel, .connect = real_connect, .listen = real_listen,     \

@@ -459,14 +459,16 @@ total(const struct iovec *iov, int n)
     return sum;
 }
 
-/* msghdr is shared by both directions and thus not const. */
+/* msghdr serves both directions and thus is not const. */
 static struct msghdr
 message(const struct iovec *iov, int n)
 {
-    struct msghdr msg = {.msg_iovlen = (size_t)n};
+    const union {
+        const struct iovec *in;
+        struct iovec *out;
+    } u = {iov};
 
-    memcpy(&msg.msg_iov, &iov, sizeof(iov));
-    return msg;
+    return (struct msghdr){.msg_iov = u.out, .msg_iovlen = (size_t)n};
 }
 
 ssize_t

@@ -327,7 +327,7 @@ moved(struct scsi_sdev *s, struct scsi_io *io, uint32_t sent, uint32_t resid)
     if (resid > 0)
         s->dev.stats.short_transfers++;
     if (n == 0) {
-        if (++io->stalls >= STALLS_MAX || time_is_up(s, rq)) {
+        if (++io->stalls > STALLS_MAX || time_is_up(s, rq)) {
             s->dev.stats.residual_errors++;
             finish(s, io, -EIO);
             return;

@@ -25,37 +25,38 @@ struct bdev_queue;
 enum bdev_op {
     BDEV_READ,
     BDEV_WRITE,
-    BDEV_FLUSH,            /* everything completed before is on stable storage */
-    BDEV_DISCARD,          /* a hint: contents become undefined (or zero) */
-    BDEV_WRITE_ZEROES,     /* not a hint */
-    BDEV_COMPARE_WRITE,    /* data: compare part, then write part, offset/len of one part */
-    BDEV_SCSI,             /* pass-through of one CDB; bypasses limits and retries */
+    BDEV_FLUSH,         /* everything completed before is on stable storage */
+    BDEV_DISCARD,       /* a hint: contents become undefined (or zero) */
+    BDEV_WRITE_ZEROES,  /* not a hint */
+    BDEV_COMPARE_WRITE, /* data: compare part, then write part, offset/len of one part */
+    BDEV_SCSI,          /* pass-through of one CDB; bypasses limits and retries */
     BDEV_NOPS,
 };
 
-#define BDEV_F_FUA (1u << 0)      /* write through the cache */
+#define BDEV_F_FUA      (1u << 0) /* write through the cache */
 #define BDEV_F_NO_UNMAP (1u << 1) /* write zeroes: allocate */
-#define BDEV_F_FAILFAST (1u << 2) /* no retries of transport errors: a multipath has another path */
+#define BDEV_F_FAILFAST (1u << 2) /* no retries of transport errors: a multipath has another path  \
+                                   */
 
 /* How a request ended, kept as the device told it. */
 struct bdev_result {
-    int err;               /* 0 or -errno */
-    uint8_t host_result;   /* enum scsi_host_result */
-    uint8_t scsi_status;   /* SAM status */
+    int err;             /* 0 or -errno */
+    uint8_t host_result; /* enum scsi_host_result */
+    uint8_t scsi_status; /* SAM status */
     uint16_t sense_len;
-    uint32_t resid;        /* pass-through: bytes of the data phase that did not move */
-    bool overflow;         /* pass-through: the target had more */
+    uint32_t resid; /* pass-through: bytes of the data phase that did not move */
+    bool overflow;  /* pass-through: the target had more */
 };
 
 /* One request; the submitter's memory until done, untouched by it meanwhile. */
 struct bdev_req {
     enum bdev_op op;
     uint32_t flags;
-    uint64_t offset; /* bytes, a multiple of the logical block */
-    uint64_t len;    /* bytes; data requests: also the bytes in data */
+    uint64_t offset;         /* bytes, a multiple of the logical block */
+    uint64_t len;            /* bytes; data requests: also the bytes in data */
     const struct iovec *iov; /* data; the array and the memory stay the submitter's until done */
     uint32_t iovcnt;
-    uint32_t timeout_ms;     /* 0: the device's default */
+    uint32_t timeout_ms;              /* 0: the device's default */
     void (*done)(struct bdev_req *r); /* once, later, on the queue's loop */
 
     /* BDEV_SCSI */
@@ -69,21 +70,21 @@ struct bdev_req {
 
     /* block/'s while it owns the request */
     struct list node;
-    uint64_t issued;   /* bytes already cut into pieces; UINT64_MAX: and flushed behind */
-    uint32_t pieces;   /* pieces outstanding */
+    uint64_t issued; /* bytes already cut into pieces; UINT64_MAX: and flushed behind */
+    uint32_t pieces; /* pieces outstanding */
 };
 
 /* What the device can do; in bytes, 0 where not told, unless said. */
 struct bdev_limits {
-    uint64_t size;             /* bytes */
-    uint32_t block_size;       /* logical block, a power of two */
-    uint32_t physical_block;   /* >= block_size */
-    uint64_t max_transfer;     /* read, write: one piece; never 0 */
-    uint64_t opt_transfer;     /* good size */
-    uint32_t max_sg;           /* iovecs of one piece; never 0 */
-    uint64_t max_discard;      /* 0: no discard */
+    uint64_t size;           /* bytes */
+    uint32_t block_size;     /* logical block, a power of two */
+    uint32_t physical_block; /* >= block_size */
+    uint64_t max_transfer;   /* read, write: one piece; never 0 */
+    uint64_t opt_transfer;   /* good size */
+    uint32_t max_sg;         /* iovecs of one piece; never 0 */
+    uint64_t max_discard;    /* 0: no discard */
     uint64_t discard_granularity;
-    uint64_t max_write_zeroes; /* 0: block/ writes zero pages instead */
+    uint64_t max_write_zeroes;  /* 0: block/ writes zero pages instead */
     uint32_t max_compare_write; /* 0: not there */
     bool read_only;
     bool write_cache; /* flush does something */
@@ -97,9 +98,9 @@ enum bdev_event { BDEV_EV_RESIZED, BDEV_EV_GONE, BDEV_EV_LIMITS };
 struct blk_request {
     enum bdev_op op;
     uint32_t flags;
-    uint32_t tag;     /* 0 .. depth - 1, free again after complete */
-    uint64_t offset;  /* bytes */
-    uint64_t len;     /* bytes */
+    uint32_t tag;    /* 0 .. depth - 1, free again after complete */
+    uint64_t offset; /* bytes */
+    uint64_t len;    /* bytes */
     struct sg data;
     struct bdev_req *parent;
     struct bdev_queue *queue;

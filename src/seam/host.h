@@ -15,18 +15,18 @@
 #include "base/list.h"
 #include "base/sg.h"
 
-#define SCSI_CDB_MAX 260      /* SPC: a variable-length CDB has at most 8 + 252 bytes */
-#define SCSI_CDB_INLINE 32    /* longer CDBs are pointed to */
-#define SCSI_SENSE_MAX 252    /* SPC: additional length of sense data ends there */
+#define SCSI_CDB_MAX    260 /* SPC: a variable-length CDB has at most 8 + 252 bytes */
+#define SCSI_CDB_INLINE 32  /* longer CDBs are pointed to */
+#define SCSI_SENSE_MAX  252 /* SPC: additional length of sense data ends there */
 
 struct loop;
 struct scsi_host;
 
 /* How the transport fared, before any SCSI status (Linux's host byte; SCSI.md 9.1). */
 enum scsi_host_result {
-    DID_OK,                  /* a response came: look at status */
-    DID_NO_CONNECT,          /* session gone or never there */
-    DID_BAD_TARGET,          /* the answer made no sense: residual above the length, bad sense length */
+    DID_OK,         /* a response came: look at status */
+    DID_NO_CONNECT, /* session gone or never there */
+    DID_BAD_TARGET, /* the answer made no sense: residual above the length, bad sense length */
     DID_TRANSPORT_DISRUPTED, /* connection lost with the command outstanding: maybe executed */
     DID_TRANSPORT_FAILFAST,  /* recovery given up */
     DID_IMM_RETRY,           /* not sent: session in recovery */
@@ -53,12 +53,12 @@ struct scsi_cmd {
 
     /* out */
     enum scsi_host_result host_result;
-    uint8_t status;            /* SAM status; valid where host_result is DID_OK */
-    uint8_t response;          /* iSCSI Response code where host_result is DID_ERROR */
-    uint16_t status_qualifier; /* RFC 7144, else 0 */
-    uint16_t sense_len;        /* 0: none */
+    uint8_t status;               /* SAM status; valid where host_result is DID_OK */
+    uint8_t response;             /* iSCSI Response code where host_result is DID_ERROR */
+    uint16_t status_qualifier;    /* RFC 7144, else 0 */
+    uint16_t sense_len;           /* 0: none */
     uint32_t resid_out, resid_in; /* bytes of out / in that were not moved */
-    bool overflow;             /* the target had more to move than was expected */
+    bool overflow;                /* the target had more to move than was expected */
     uint8_t sense[SCSI_SENSE_MAX];
 
     /* the host's, while it owns the command */
@@ -131,10 +131,10 @@ struct scsi_host {
     struct loop *loop;
     const struct scsi_host_events *ev; /* may be NULL until the midlayer attaches */
     void *ev_user;
-    char name[16];        /* "host0": for log lines */
-    uint32_t can_queue;   /* commands outstanding at most */
-    uint32_t max_cdb_len; /* bytes */
-    uint32_t max_sg;      /* iovecs of one command at most */
+    char name[16];         /* "host0": for log lines */
+    uint32_t can_queue;    /* commands outstanding at most */
+    uint32_t max_cdb_len;  /* bytes */
+    uint32_t max_sg;       /* iovecs of one command at most */
     uint64_t max_transfer; /* bytes of one command at most */
     enum scsi_host_state state;
 };

@@ -24,32 +24,32 @@ struct ipc;
 /* Requests, named as in Linux's iscsi_if.h. */
 enum iscsi_uevent_type {
     ISCSI_UEVENT_UNKNOWN,
-    ISCSI_UEVENT_TRANSPORT_EP_CONNECT,    /* -> ep */
-    ISCSI_UEVENT_TRANSPORT_EP_POLL,       /* -> value: 1 up, 0 not yet */
+    ISCSI_UEVENT_TRANSPORT_EP_CONNECT, /* -> ep */
+    ISCSI_UEVENT_TRANSPORT_EP_POLL,    /* -> value: 1 up, 0 not yet */
     ISCSI_UEVENT_TRANSPORT_EP_DISCONNECT,
-    ISCSI_UEVENT_CREATE_SESSION,          /* -> sid */
+    ISCSI_UEVENT_CREATE_SESSION, /* -> sid */
     ISCSI_UEVENT_DESTROY_SESSION,
-    ISCSI_UEVENT_CREATE_CONN,             /* -> (sid, cid) exists */
+    ISCSI_UEVENT_CREATE_CONN, /* -> (sid, cid) exists */
     ISCSI_UEVENT_DESTROY_CONN,
     ISCSI_UEVENT_BIND_CONN,
     ISCSI_UEVENT_SET_PARAM,
     ISCSI_UEVENT_START_CONN,
     ISCSI_UEVENT_STOP_CONN,
-    ISCSI_UEVENT_SEND_PDU,                /* reply: queued, not yet sent */
-    ISCSI_UEVENT_GET_STATS,               /* -> stats */
+    ISCSI_UEVENT_SEND_PDU,  /* reply: queued, not yet sent */
+    ISCSI_UEVENT_GET_STATS, /* -> stats */
     ISCSI_UEVENT_COUNT,
 };
 
 /* Events of the data plane. */
 enum iscsi_kevent_type {
     ISCSI_KEVENT_UNKNOWN,
-    ISCSI_KEVENT_RECV_PDU,    /* login, text, logout responses, async messages, rejects of ours */
-    ISCSI_KEVENT_CONN_ERROR,  /* once per connection and bind */
+    ISCSI_KEVENT_RECV_PDU,   /* login, text, logout responses, async messages, rejects of ours */
+    ISCSI_KEVENT_CONN_ERROR, /* once per connection and bind */
     ISCSI_KEVENT_COUNT,
 };
 
-#define IPC_NAME_MAX 32
-#define IPC_VALUE_MAX 256
+#define IPC_NAME_MAX     32
+#define IPC_VALUE_MAX    256
 #define IPC_PDU_DATA_MAX 65536 /* bytes of a control PDU's data segment, either way */
 
 /* A request.  Fields not named for a type are 0. */
@@ -81,7 +81,7 @@ struct iscsi_uevent {
             enum iscsi_stop how;
         } stop_conn;
         struct {
-            struct bhs hdr;   /* ITT, CmdSN, ExpStatSN are filled in by the data plane */
+            struct bhs hdr;    /* ITT, CmdSN, ExpStatSN are filled in by the data plane */
             uint32_t data_len; /* data follows the message */
         } send_pdu;
     } u;
@@ -92,7 +92,7 @@ struct iscsi_reply {
     uint64_t seq;
     uint32_t sid;
     uint16_t cid;
-    int err; /* 0 or -errno */
+    int err;                  /* 0 or -errno */
     struct lunette_error why; /* where err < 0 */
     union {
         uint64_t ep;

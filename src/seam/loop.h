@@ -32,8 +32,8 @@ struct loop;
 struct stream;
 struct resolve;
 
-#define LOOP_NS_PER_MS 1000000ull
-#define LOOP_NS_PER_S 1000000000ull
+#define LOOP_NS_PER_MS   1000000ull
+#define LOOP_NS_PER_S    1000000000ull
 #define LOOP_RESOLVE_MAX 8 /* addresses that one name lookup yields at most */
 
 /* A timer, embedded in its owner; fn is set once by loop_timer_init. */
@@ -64,9 +64,9 @@ struct stream_events {
 };
 
 struct stream_opts {
-    bool nodelay;            /* TCP_NODELAY */
-    bool keepalive;          /* SO_KEEPALIVE */
-    uint32_t sndbuf, rcvbuf; /* SO_SNDBUF, SO_RCVBUF in bytes; 0: the system's choice */
+    bool nodelay;             /* TCP_NODELAY */
+    bool keepalive;           /* SO_KEEPALIVE */
+    uint32_t sndbuf, rcvbuf;  /* SO_SNDBUF, SO_RCVBUF in bytes; 0: the system's choice */
     uint32_t user_timeout_ms; /* TCP_USER_TIMEOUT; 0: the system's choice */
     uint8_t dscp;             /* 0..63 */
 };
@@ -111,11 +111,11 @@ struct loop_ops {
 /* The public head of every loop. */
 struct loop {
     const struct loop_ops *ops;
-    uint64_t now_ns;      /* monotonic clock, read once per turn: good enough for stamps and timers */
-    struct trace *trace;  /* borrowed, may be NULL */
+    uint64_t now_ns; /* monotonic clock, read once per turn: good enough for stamps and timers */
+    struct trace *trace;   /* borrowed, may be NULL */
     const struct log *log; /* borrowed, may be NULL */
-    void *scratch;         /* staging memory that any user on this loop may use inside one callback */
-    size_t scratch_size;   /* bytes; contents are gone when the callback returns */
+    void *scratch;       /* staging memory that any user on this loop may use inside one callback */
+    size_t scratch_size; /* bytes; contents are gone when the callback returns */
     struct loop_stats stats;
 };
 

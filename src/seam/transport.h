@@ -29,78 +29,79 @@
 #include "wire/bhs.h"
 
 #define ISCSI_TRANSPORT_VERSION 1
-#define ISCSI_UPCALLS_VERSION 1
+#define ISCSI_UPCALLS_VERSION   1
 
 /* The largest header: BHS, the AHS that we ever send (260-byte CDB and bidirectional length),
  * and a digest. */
 #define ISCSI_HDR_MAX (48 + 248 + 8 + 4)
 
 enum iscsi_caps { /* struct iscsi_transport.caps; names as in Linux */
-    CAP_RECOVERY_L0 = 1 << 0,
-    CAP_RECOVERY_L1 = 1 << 1,
-    CAP_RECOVERY_L2 = 1 << 2,
-    CAP_MULTI_R2T = 1 << 3,
-    CAP_HDRDGST = 1 << 4,
-    CAP_DATADGST = 1 << 5,
-    CAP_MULTI_CONN = 1 << 6,
-    CAP_TEXT_NEGO = 1 << 7,
-    CAP_DATA_PATH_OFFLOAD = 1 << 11, /* data PDUs never pass the iSCSI layer */
-    CAP_DIGEST_OFFLOAD = 1 << 12,
-    CAP_PADDING_OFFLOAD = 1 << 13,
-    CAP_LOGIN_OFFLOAD = 1 << 14,
-    CAP_BIND_DESCRIPTOR = 1 << 15, /* bind_conn takes a connected descriptor: the control plane
-                                      connects (sw_tcp); else ep_connect does */
+                  CAP_RECOVERY_L0 = 1 << 0,
+                  CAP_RECOVERY_L1 = 1 << 1,
+                  CAP_RECOVERY_L2 = 1 << 2,
+                  CAP_MULTI_R2T = 1 << 3,
+                  CAP_HDRDGST = 1 << 4,
+                  CAP_DATADGST = 1 << 5,
+                  CAP_MULTI_CONN = 1 << 6,
+                  CAP_TEXT_NEGO = 1 << 7,
+                  CAP_DATA_PATH_OFFLOAD = 1 << 11, /* data PDUs never pass the iSCSI layer */
+                  CAP_DIGEST_OFFLOAD = 1 << 12,
+                  CAP_PADDING_OFFLOAD = 1 << 13,
+                  CAP_LOGIN_OFFLOAD = 1 << 14,
+                  CAP_BIND_DESCRIPTOR =
+                      1 << 15, /* bind_conn takes a connected descriptor: the control plane
+                                  connects (sw_tcp); else ep_connect does */
 };
 
 enum iscsi_param { /* set_param, get_conn_param: values travel as text, as in Linux */
-    ISCSI_PARAM_HEADER_DIGEST,      /* "CRC32C" or "None" */
-    ISCSI_PARAM_DATA_DIGEST,
-    ISCSI_PARAM_MAX_RECV_DLENGTH,   /* what we declared */
-    ISCSI_PARAM_MAX_XMIT_DLENGTH,   /* what the target declared */
-    ISCSI_PARAM_INITIAL_R2T,        /* "Yes" or "No", from here to ERL session-wide */
-    ISCSI_PARAM_IMM_DATA,
-    ISCSI_PARAM_FIRST_BURST,
-    ISCSI_PARAM_MAX_BURST,
-    ISCSI_PARAM_MAX_R2T,
-    ISCSI_PARAM_PDU_INORDER,
-    ISCSI_PARAM_DATASEQ_INORDER,
-    ISCSI_PARAM_ERL,
-    ISCSI_PARAM_MAX_CONNECTIONS,
-    ISCSI_PARAM_DEF_TIME2WAIT,
-    ISCSI_PARAM_DEF_TIME2RETAIN,
-    ISCSI_PARAM_TASK_REPORTING,
-    ISCSI_PARAM_PROTOCOL_LEVEL,
-    ISCSI_PARAM_EXP_STATSN,         /* of the connection after login */
-    ISCSI_PARAM_TARGET_NAME,
-    ISCSI_PARAM_INITIATOR_NAME,
-    ISCSI_PARAM_TPGT,
-    ISCSI_PARAM_TSIH,
-    ISCSI_PARAM_PING_INTERVAL_MS,   /* idle time before a NOP-Out; 0: none */
-    ISCSI_PARAM_PING_TIMEOUT_MS,
-    ISCSI_PARAM_ABORT_TIMEOUT_MS,
-    ISCSI_PARAM_LU_RESET_TIMEOUT_MS,
-    ISCSI_PARAM_TGT_RESET_TIMEOUT_MS,
-    ISCSI_PARAM_COUNT,
+                   ISCSI_PARAM_HEADER_DIGEST, /* "CRC32C" or "None" */
+                   ISCSI_PARAM_DATA_DIGEST,
+                   ISCSI_PARAM_MAX_RECV_DLENGTH, /* what we declared */
+                   ISCSI_PARAM_MAX_XMIT_DLENGTH, /* what the target declared */
+                   ISCSI_PARAM_INITIAL_R2T,      /* "Yes" or "No", from here to ERL session-wide */
+                   ISCSI_PARAM_IMM_DATA,
+                   ISCSI_PARAM_FIRST_BURST,
+                   ISCSI_PARAM_MAX_BURST,
+                   ISCSI_PARAM_MAX_R2T,
+                   ISCSI_PARAM_PDU_INORDER,
+                   ISCSI_PARAM_DATASEQ_INORDER,
+                   ISCSI_PARAM_ERL,
+                   ISCSI_PARAM_MAX_CONNECTIONS,
+                   ISCSI_PARAM_DEF_TIME2WAIT,
+                   ISCSI_PARAM_DEF_TIME2RETAIN,
+                   ISCSI_PARAM_TASK_REPORTING,
+                   ISCSI_PARAM_PROTOCOL_LEVEL,
+                   ISCSI_PARAM_EXP_STATSN, /* of the connection after login */
+                   ISCSI_PARAM_TARGET_NAME,
+                   ISCSI_PARAM_INITIATOR_NAME,
+                   ISCSI_PARAM_TPGT,
+                   ISCSI_PARAM_TSIH,
+                   ISCSI_PARAM_PING_INTERVAL_MS, /* idle time before a NOP-Out; 0: none */
+                   ISCSI_PARAM_PING_TIMEOUT_MS,
+                   ISCSI_PARAM_ABORT_TIMEOUT_MS,
+                   ISCSI_PARAM_LU_RESET_TIMEOUT_MS,
+                   ISCSI_PARAM_TGT_RESET_TIMEOUT_MS,
+                   ISCSI_PARAM_COUNT,
 };
 
 /* Why a connection failed; ISCSI_ERR_ as in Linux. */
 enum iscsi_err {
     ISCSI_OK,
-    ISCSI_ERR_CONN_CLOSED,   /* the peer closed, or a socket error */
+    ISCSI_ERR_CONN_CLOSED, /* the peer closed, or a socket error */
     ISCSI_ERR_BAD_OPCODE,
-    ISCSI_ERR_PROTO,         /* a rule of RFC 7143 was broken by the peer */
+    ISCSI_ERR_PROTO, /* a rule of RFC 7143 was broken by the peer */
     ISCSI_ERR_BAD_ITT,
     ISCSI_ERR_DATASN,
     ISCSI_ERR_DATA_OFFSET,
-    ISCSI_ERR_STATSN,        /* a gap: responses were lost */
+    ISCSI_ERR_STATSN, /* a gap: responses were lost */
     ISCSI_ERR_DATALEN,
     ISCSI_ERR_R2TSN,
     ISCSI_ERR_HDR_DGST,
     ISCSI_ERR_DATA_DGST,
     ISCSI_ERR_NOP_TIMEDOUT,
     ISCSI_ERR_TMF_TIMEDOUT,
-    ISCSI_ERR_ASYNC,         /* the target asked for it or announced it */
-    ISCSI_ERR_LOCAL,         /* we ended it */
+    ISCSI_ERR_ASYNC, /* the target asked for it or announced it */
+    ISCSI_ERR_LOCAL, /* we ended it */
     ISCSI_ERR_COUNT,
 };
 
@@ -109,7 +110,8 @@ enum iscsi_stop { STOP_CONN_TERM, STOP_CONN_RECOVER };
 struct iscsi_stats {
     uint64_t txdata_octets, rxdata_octets;
     uint64_t txpdus, rxpdus;
-    uint64_t scsicmd_pdus, scsirsp_pdus, dataout_pdus, datain_pdus, r2t_pdus, noptx_pdus, noprx_pdus;
+    uint64_t scsicmd_pdus, scsirsp_pdus, dataout_pdus, datain_pdus, r2t_pdus, noptx_pdus,
+        noprx_pdus;
     uint64_t tmfcmd_pdus, tmfrsp_pdus, async_pdus, reject_pdus;
     uint64_t digest_err;
 };
@@ -145,13 +147,13 @@ struct iscsi_conn {
     const struct iscsi_upcalls *up;
     struct loop *loop;
     uint16_t cid;
-    bool hdrdgst_en, datadgst_en;  /* effective: on only from full feature phase on */
-    uint32_t max_recv_dlength;     /* bytes; 8192 until start_conn (RFC 7143 6.3) */
+    bool hdrdgst_en, datadgst_en; /* effective: on only from full feature phase on */
+    uint32_t max_recv_dlength;    /* bytes; 8192 until start_conn (RFC 7143 6.3) */
     uint32_t max_xmit_dlength;
-    uint32_t exp_statsn;           /* next StatSN expected: goes into every PDU sent */
-    uint64_t last_recv_ns;         /* loop clock; the transport stamps it as bytes arrive */
+    uint32_t exp_statsn;   /* next StatSN expected: goes into every PDU sent */
+    uint64_t last_recv_ns; /* loop clock; the transport stamps it as bytes arrive */
     struct iscsi_stats stats;
-    void *dd_data;                 /* the transport's, conn_size bytes */
+    void *dd_data; /* the transport's, conn_size bytes */
 };
 
 enum iscsi_task_state {
@@ -169,22 +171,22 @@ struct iscsi_unsolicited {
 /* The part of a task that transports see. */
 struct iscsi_task {
     struct iscsi_conn *conn;
-    struct scsi_cmd *sc;      /* NULL: a control PDU */
-    struct bhs *hdr;          /* header memory from alloc_pdu: BHS, then AHS */
-    uint16_t hdr_max;         /* bytes at hdr */
-    uint16_t hdr_len;         /* BHS and AHS, bytes */
+    struct scsi_cmd *sc; /* NULL: a control PDU */
+    struct bhs *hdr;     /* header memory from alloc_pdu: BHS, then AHS */
+    uint16_t hdr_max;    /* bytes at hdr */
+    uint16_t hdr_len;    /* BHS and AHS, bytes */
     enum iscsi_task_state state;
-    uint32_t itt;             /* host order; how it looks on the wire */
+    uint32_t itt; /* host order; how it looks on the wire */
     uint32_t cmd_sn;
-    uint32_t imm_count;       /* immediate data: first bytes of out, bytes */
+    uint32_t imm_count; /* immediate data: first bytes of out, bytes */
     struct iscsi_unsolicited unsol;
-    const void *data;         /* control PDU: its data segment, lives until the task ends */
+    const void *data; /* control PDU: its data segment, lives until the task ends */
     uint32_t data_len;
-    uint32_t exp_datasn;      /* Data-In PDUs (bidirectional: and R2Ts) seen; the transport counts */
-    uint32_t in_done;         /* bytes of in that the transport has placed, from 0 without a hole */
-    uint64_t moved_ns;        /* loop clock when it last made progress */
-    struct list node;         /* the queue that it is on; the iSCSI layer's */
-    void *dd_data;            /* the transport's, task_size bytes */
+    uint32_t exp_datasn; /* Data-In PDUs (bidirectional: and R2Ts) seen; the transport counts */
+    uint32_t in_done;    /* bytes of in that the transport has placed, from 0 without a hole */
+    uint64_t moved_ns;   /* loop clock when it last made progress */
+    struct list node;    /* the queue that it is on; the iSCSI layer's */
+    void *dd_data;       /* the transport's, task_size bytes */
 };
 
 /* An endpoint of a transport that connects by itself. */
@@ -260,7 +262,8 @@ struct iscsi_transport {
     int (*stop_conn)(struct iscsi_conn *c, enum iscsi_stop how);
 
     /* After the iSCSI layer has checked and kept a value; refuses what the transport cannot do.
-     * Either may be NULL.  get_conn_param: length of the text, -ENOENT if the transport has none. */
+     * Either may be NULL.  get_conn_param: length of the text, -ENOENT if the transport has none.
+     */
     int (*set_param)(struct iscsi_conn *c, enum iscsi_param p, const char *value,
                      struct lunette_error *err);
     int (*get_conn_param)(struct iscsi_conn *c, enum iscsi_param p, char *buf, size_t size);

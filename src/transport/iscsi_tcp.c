@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* transport/iscsi_tcp.c - PDUs out of bytes, Data-Out PDUs out of tasks.  RFC 7143 11.2, 11.7, 11.8. */
+/* transport/iscsi_tcp.c - PDUs out of bytes, Data-Out PDUs out of tasks.  RFC
+ * 7143 11.2, 11.7, 11.8. */
 #include "transport/iscsi_tcp.h"
 
 #include <assert.h>
@@ -329,7 +330,8 @@ iscsi_tcp_map_in(struct iscsi_tcp_conn *tcp, struct iovec *iov, int max, uint32_
         return 0;
     tt = tcp->task->dd_data;
     at = tt->in; /* a copy: only iscsi_tcp_placed moves the real one */
-    return sg_cursor_map(&at, &tcp->task->sc->in, tcp->data_len - tcp->data_have, iov, max, ret_len);
+    return sg_cursor_map(&at, &tcp->task->sc->in, tcp->data_len - tcp->data_have, iov, max,
+                         ret_len);
 }
 
 void

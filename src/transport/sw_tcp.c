@@ -22,14 +22,14 @@
 #include "transport/transport.h"
 #include "wire/pdu.h"
 
-#define TX_STAGING   16384u /* bytes of headers, padding, digests gathered at most */
-#define TX_IOV       512    /* iovecs of one send at most */
-#define TX_PDU_SPARE (ISCSI_HDR_MAX + 8) /* staging that one PDU needs at most */
-#define RX_DIRECT_MIN 16384u /* below, a copy out of scratch is cheaper than another iovec */
-#define RX_DIRECT_IOV 16
-#define RX_ROUNDS     4      /* receives per readable event: no connection starves another */
-#define RX_HELD_MAX   65536  /* bytes that may come between the login's end and start_conn */
-#define MAX_SG        256    /* iovecs of one command's data at most (host max_sg) */
+#define TX_STAGING              16384u /* bytes of headers, padding, digests gathered at most */
+#define TX_IOV                  512    /* iovecs of one send at most */
+#define TX_PDU_SPARE            (ISCSI_HDR_MAX + 8) /* staging that one PDU needs at most */
+#define RX_DIRECT_MIN           16384u /* below, a copy out of scratch is cheaper than another iovec */
+#define RX_DIRECT_IOV           16
+#define RX_ROUNDS               4 /* receives per readable event: no connection starves another */
+#define RX_HELD_MAX             65536 /* bytes that may come between the login's end and start_conn */
+#define MAX_SG                  256   /* iovecs of one command's data at most (host max_sg) */
 #define SW_TCP_MAX_RECV_DLENGTH 262144u
 
 struct sw_tcp_conn {
@@ -39,12 +39,12 @@ struct sw_tcp_conn {
     bool want_xmit;   /* alloc_pdu refused since */
     uint8_t *staging; /* TX_STAGING bytes */
     struct iovec *iov;
-    uint32_t staged;  /* bytes used of staging */
-    int iov_at, iov_n; /* iov[iov_at .. iov_n) is still to be sent */
+    uint32_t staged;       /* bytes used of staging */
+    int iov_at, iov_n;     /* iov[iov_at .. iov_n) is still to be sent */
     uint64_t queued, sent; /* bytes of the stream, counted from bind */
     struct list cleanup;   /* tasks that are over but whose memory is still in iov */
     struct loop_work sent_work;
-    uint8_t *held;         /* received before start_conn, not parsed yet; RX_HELD_MAX bytes */
+    uint8_t *held; /* received before start_conn, not parsed yet; RX_HELD_MAX bytes */
     uint32_t held_len;
     struct loop_work start_work;
 };
@@ -89,8 +89,7 @@ add_iov(struct sw_tcp_conn *sc, void *base, size_t len)
 static void
 finish_cleanups(struct sw_tcp_conn *sc)
 {
-    LIST_FOREACH_SAFE(n, &sc->cleanup)
-    {
+    LIST_FOREACH_SAFE (n, &sc->cleanup) {
         struct sw_tcp_task *st = container_of(n, struct sw_tcp_task, node);
 
         if (st->last > sc->sent)
@@ -230,8 +229,7 @@ put_trailer(struct sw_tcp_conn *sc, const struct iscsi_task *t, uint32_t count, 
 }
 
 static int
-put_sg(struct sw_tcp_conn *sc, struct iscsi_task *t, uint32_t offset, uint32_t count,
-       uint32_t *crc)
+put_sg(struct sw_tcp_conn *sc, struct iscsi_task *t, uint32_t offset, uint32_t count, uint32_t *crc)
 {
     struct sw_tcp_task *st = t->dd_data;
     const struct sg *s = &t->sc->out;

@@ -7,7 +7,8 @@
 
 #define TRANSPORT_MAX 16
 
-/* Transports by name; filled before the first session, read-only after.  Third parties add theirs. */
+/* Transports by name; filled before the first session, read-only after.  Third parties add theirs.
+ */
 struct transport_registry {
     const struct iscsi_transport *t[TRANSPORT_MAX];
     size_t count;

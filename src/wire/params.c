@@ -84,7 +84,7 @@ params_format(const struct iscsi_params *p, const struct key *k, char *buf, size
         text_list_init(&l, k->values, strlen(k->values));
         for (uint64_t i = 0; i <= load(p, k); i++)
             if (!text_list_next(&l, &word, &len))
-                assert(!"no such word");
+                assert(false && "no such word");
         n = snprintf(buf, size, "%.*s", (int)len, word);
     } else {
         n = snprintf(buf, size, "%llu", (unsigned long long)load(p, k));

@@ -219,7 +219,7 @@ test_ahs_fuzz(void **state)
         struct cmd_ahs a;
 
         for (uint32_t i = 0; i < len; i++)
-            buf[i] = rand() % 3 == 0 ? (uint8_t)rand() : (uint8_t)(rand() % 6);
+            buf[i] = (uint8_t)(rand() % 3 == 0 ? rand() : rand() % 6);
         if (cmd_ahs_parse(buf, len, &a, NULL) == 0 && a.ext_cdb != NULL)
             assert_true(a.ext_cdb >= buf && a.ext_cdb + a.ext_cdb_len <= buf + len);
         free(buf);

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT */
+/* cmd/lunette/cli.h - what the subcommands of lunette share.
+ *
+ * A subcommand is one struct command: its options are a table, from which come
+ * the parser, the help and (through tools/check-man) the man page's check.
+ * The tool uses the public API only.
+ */
+#ifndef CMD_LUNETTE_CLI_H
+#define CMD_LUNETTE_CLI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <jansson.h>
+#include <lunette/lunette.h>
+
+/* Exit codes; documented in lunette(1).  Scripts rely on them. */
+enum exit_code {
+    EXIT_DONE,
+    EXIT_OTHER,        /* a failure that has no code of its own */
+    EXIT_USAGE,        /* the command line or the input is wrong */
+    EXIT_CONNECT,      /* no connection, or it was lost */
+    EXIT_LOGIN,        /* the target refused the login */
+    EXIT_NOT_FOUND,    /* no such target or LUN */
+    EXIT_SCSI,         /* the device failed a command */
+    EXIT_TIMEOUT,      /* no answer in time */
+    EXIT_VERIFY,       /* both sides of a copy differ */
+    EXIT_PROTOCOL,     /* the target broke the protocol */
+    EXIT_SIGNAL = 128, /* + signal: 130 for Ctrl-C */
+};
+
+/* ---- options (opt.c) ----------------------------------------------------------------------- */
+
+enum opt_kind {
+    OPT_FLAG,    /* bool */
+    OPT_COUNT,   /* uint64_t, one more each time */
+    OPT_STR,     /* const char * */
+    OPT_UINT,    /* uint64_t between min and max */
+    OPT_SIZE,    /* uint64_t bytes with suffix, between min and max */
+    OPT_SECONDS, /* uint64_t nanoseconds, given in seconds with decimals */
+    OPT_CHOICE,  /* uint64_t, the index into arg "a|b|c" */
+    OPT_SPIN,    /* uint64_t microseconds, with a default where no value follows */
+};
+
+struct opt {
+    const char *name;
+    char letter; /* 0: none */
+    enum opt_kind kind;
+    size_t offset; /* into the options' struct */
+    const char *arg;
+    const char *help;
+    uint64_t min, max; /* max 0: no limit */
+};
+
+/* Options of every subcommand. */
+struct common {
+    uint64_t loop; /* enum lunette_loop */
+    uint64_t spin_us;
+    uint64_t verbose;
+    const char *trace, *initiator_name, *chap_file;
+    bool json;
+    bool help;
+};
+
+struct cli;
+
+struct command {
+    const char *name;
+    const char *args;       /* what follows the name in the synopsis */
+    const char *summary;    /* one line */
+    const char *about;      /* more, for its --help */
+    const char *example;    /* command lines, each with what follows "lunette " */
+    const struct opt *opts; /* ends with an entry without a name; NULL: none of its own */
+    const void *defaults;   /* of opts_size bytes */
+    size_t opts_size;       /* at most OPTS_MAX */
+    bool json;
+    int min_args, max_args; /* max_args -1: any number */
+    int (*run)(struct cli *cli, const void *opts, int argc, char **argv);
+};
+#define OPTS_MAX 256
+
+#define CTX_MAX 2 /* a copy from LUN to LUN has one for each side */
+
+struct cli {
+    const struct command *cmd;
+    struct common common;
+    struct lunette_ctx *ctx; /* the newest, made by cli_ctx; NULL: none */
+    struct lunette_ctx *all[CTX_MAX];
+    int nctx;
+};
+
+/* Parses argv[1..]; *ret_args are what is no option.  0 or -EINVAL, with the reason printed. */
+int opt_parse(const struct command *cmd, int argc, char **argv, struct common *common, void *opts,
+              int *ret_args);
+void opt_help(const struct command *cmd);
+
+/* ---- the run (main.c) ---------------------------------------------------------------------- */
+
+/* A context with the common options applied: cli->ctx.  0, or an exit code (printed). */
+int cli_ctx(struct cli *cli);
+/* lunette_open in cli->ctx, made if there is none. */
+int cli_open(struct cli *cli, const char *url, uint32_t flags, struct lunette_lun **ret);
+
+/* ---- errors (fail.c) ----------------------------------------------------------------------- */
+
+/* Prints "lunette: what: reason" and what to do next; returns the exit code for err. */
+int fail(const struct lunette_error *err, const char *what);
+/* The same for input that is wrong; returns EXIT_USAGE. */
+int fail_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* The same for a system call; returns EXIT_OTHER. */
+int fail_errno(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+int exit_code_of(const struct lunette_error *err);
+/* Fills err from what a request on a queue came back with. */
+void error_of_completion(struct lunette_error *err, const struct lunette_completion *c,
+                         const char *verb, uint64_t offset);
+/* Fills err from a call that says -errno and nothing else. */
+void error_of_code(struct lunette_error *err, int code, const char *what);
+
+/* ---- Ctrl-C (interrupt.c) ------------------------------------------------------------------ */
+
+/* From here on SIGINT and SIGTERM are noted; a second one ends the program at once. */
+void interrupt_catch(void);
+/* The signal that came, or 0. */
+int interrupted(void);
+
+/* ---- text (text.c) ------------------------------------------------------------------------- */
+
+#define TEXT_SIZE 32
+
+/* "4k", "1.5M", "0x200": bytes, k M G T P are powers of 1024.  0 or -EINVAL or -ERANGE. */
+int parse_size(const char *text, uint64_t *ret);
+int parse_uint(const char *text, uint64_t *ret);
+/* "0.5": nanoseconds. */
+int parse_seconds(const char *text, uint64_t *ret);
+
+/* "256 MiB"; buf holds TEXT_SIZE bytes and is returned. */
+const char *format_size(char *buf, uint64_t bytes);
+/* "256M", as parse_size takes it. */
+const char *format_size_short(char *buf, uint64_t bytes);
+const char *format_rate(char *buf, double bytes_per_second);
+/* "1.2 ms" */
+const char *format_ns(char *buf, double ns);
+const char *device_type_name(uint8_t type);
+
+/* Sixteen bytes a line, with offset and characters. */
+void hexdump(FILE *to, const void *data, size_t len, uint64_t offset);
+
+/* Takes hex digits from text, with spaces, commas, colons or 0x between the bytes.  The number of
+ * bytes, or -EINVAL, or -E2BIG. */
+int parse_hex(const char *text, uint8_t *buf, size_t size);
+
+uint64_t now_ns(void);
+void *xmalloc(size_t len);
+/* Aligned for data, exits without memory. */
+void *xbuffer(size_t len);
+bool all_zero(const void *data, size_t len);
+
+/* ---- URLs (url.c) -------------------------------------------------------------------------- */
+
+bool url_is_iscsi(const char *text);
+/* Whether the URL names a target. */
+bool url_has_target(const char *url);
+/* The URL without its secrets, for messages; to be freed. */
+char *url_public(const char *url);
+/* The URL of target at portal (host:port) with what else `base` says: user, query.  To be freed. */
+char *url_with_target(const char *base, const char *portal, const char *target);
+/* host[:port] of a URL or of a bare portal; to be freed. */
+char *url_portal(const char *text);
+
+/* ---- JSON (json.c) ------------------------------------------------------------------------- */
+
+/* Takes j, prints it on stdout and frees it.  EXIT_DONE or EXIT_OTHER. */
+int json_print(json_t *j);
+json_t *json_of_info(const struct lunette_info *info);
+json_t *json_of_session(const struct lunette_session_info *s);
+
+/* ---- subcommands --------------------------------------------------------------------------- */
+
+extern const struct command cmd_demo, cmd_discover, cmd_ls, cmd_info, cmd_read, cmd_write, cmd_copy,
+    cmd_bench, cmd_ping, cmd_scsi;
+
+#endif

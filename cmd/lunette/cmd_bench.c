@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: MIT */
+/* cmd/lunette/cmd_bench.c - lunette bench: keeps a queue full and measures.
+ *
+ * One clock reading per batch of completions; nothing is allocated and nothing
+ * is printed between the first request and the last.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "cmd/lunette/cli.h"
+#include "cmd/lunette/hist.h"
+
+#define BATCH      128
+#define ERRORS_MAX 100
+#define POLL_MS    100
+
+enum workload { RANDREAD, RANDWRITE, READ, WRITE, RANDRW, RW };
+#define WORKLOADS "randread|randwrite|read|write|randrw|rw"
+static const char *const workload_names[] = {"randread", "randwrite", "read",
+                                             "write",    "randrw",    "rw"};
+
+struct bench_opts {
+    uint64_t rw, bs, depth, time_ns, mix, size, offset, ios;
+};
+
+static const struct bench_opts bench_defaults = {
+    .bs = 4096, .depth = 32, .time_ns = 5000000000u, .mix = 70};
+
+static const struct opt bench_options[] = {
+    {"rw", 0, OPT_CHOICE, offsetof(struct bench_opts, rw), WORKLOADS,
+     "what to do (randread); all but randread and read overwrite the LUN", 0, 0},
+    {"bs", 0, OPT_SIZE, offsetof(struct bench_opts, bs), "SIZE", "bytes of one request (4k)", 512,
+     16 << 20},
+    {"depth", 0, OPT_UINT, offsetof(struct bench_opts, depth), "N",
+     "requests that are under way at a time (32)", 1, 4096},
+    {"time", 0, OPT_SECONDS, offsetof(struct bench_opts, time_ns), "SECONDS",
+     "how long (5); 1.5, 500ms, 2m", 1000000, 0},
+    {"mix", 0, OPT_UINT, offsetof(struct bench_opts, mix), "PERCENT",
+     "share of reads with randrw and rw (70)", 0, 100},
+    {"size", 0, OPT_SIZE, offsetof(struct bench_opts, size), "SIZE",
+     "stay within that many bytes (the whole LUN)", 0, 0},
+    {"offset", 0, OPT_SIZE, offsetof(struct bench_opts, offset), "N",
+     "begin at that byte of the LUN (0)", 0, 0},
+    {"ios", 0, OPT_UINT, offsetof(struct bench_opts, ios), "N",
+     "stop after that many requests, if the time is not over before", 0, 0},
+    {0},
+};
+
+struct slot {
+    char *buf;
+    uint64_t start_ns, offset;
+    bool write;
+};
+
+struct bench {
+    const struct bench_opts *o;
+    struct lunette_queue *q;
+    struct slot *slots;
+    struct lunette_error err; /* the first */
+    uint64_t blocks;          /* requests that fit into the region */
+    uint64_t next, random, begun, ios, errors, reads, bytes;
+    uint64_t start_ns, end_ns;
+    struct rusage before, after;
+    struct lunette_ctx_stats stats_before, stats_after;
+    struct hist hist;
+};
+
+/* xorshift64*: cheap, and far from the point of this program. */
+static uint64_t
+next_random(struct bench *b)
+{
+    b->random ^= b->random >> 12;
+    b->random ^= b->random << 25;
+    b->random ^= b->random >> 27;
+    return b->random * 0x2545f4914f6cdd1dull;
+}
+
+static bool
+is_write(struct bench *b)
+{
+    switch ((enum workload)b->o->rw) {
+    case RANDREAD:
+    case READ:
+        return false;
+    case RANDWRITE:
+    case WRITE:
+        return true;
+    case RANDRW:
+    case RW:
+        return (next_random(b) >> 32) % 100 >= b->o->mix;
+    }
+    return false;
+}
+
+static uint64_t
+next_offset(struct bench *b)
+{
+    enum workload w = (enum workload)b->o->rw;
+    uint64_t n;
+
+    if (w == RANDREAD || w == RANDWRITE || w == RANDRW) {
+        n = next_random(b) % b->blocks;
+    } else {
+        n = b->next++;
+        if (b->next == b->blocks)
+            b->next = 0;
+    }
+    return b->o->offset + n * b->o->bs;
+}
+
+static int
+begin(struct bench *b, struct slot *s, uint64_t now)
+{
+    s->write = is_write(b);
+    s->offset = next_offset(b);
+    s->start_ns = now;
+    int r = s->write ? lunette_queue_write(b->q, s->buf, b->o->bs, s->offset, 0, s)
+                     : lunette_queue_read(b->q, s->buf, b->o->bs, s->offset, s);
+    if (r == 0)
+        b->begun++;
+    return r;
+}
+
+static void
+account(struct bench *b, const struct lunette_completion *c, const struct slot *s, uint64_t now)
+{
+    if (c->err == 0) {
+        hist_add(&b->hist, now - s->start_ns);
+        b->ios++;
+        b->bytes += b->o->bs;
+        b->reads += !s->write;
+        return;
+    }
+    if (b->errors++ == 0)
+        error_of_completion(&b->err, c, s->write ? "writing" : "reading", s->offset);
+}
+
+static bool
+more(const struct bench *b, uint64_t now)
+{
+    return now < b->end_ns && interrupted() == 0 && b->errors < ERRORS_MAX &&
+           (b->o->ios == 0 || b->begun < b->o->ios) && b->err.code != -ENOTCONN;
+}
+
+/* The I/O phase.  0 or -errno of the queue itself. */
+static int
+loop(struct bench *b)
+{
+    struct lunette_completion c[BATCH];
+    uint64_t now = now_ns();
+
+    b->start_ns = now;
+    b->end_ns = now + b->o->time_ns;
+    for (uint64_t i = 0; i < b->o->depth && more(b, now); i++) {
+        int r = begin(b, &b->slots[i], now);
+        if (r < 0)
+            return r;
+    }
+    while (lunette_queue_inflight(b->q) > 0) {
+        int n = lunette_queue_poll(b->q, c, BATCH, 1, POLL_MS);
+        if (n < 0 && n != -EINTR)
+            return n;
+        now = now_ns();
+        for (int i = 0; i < n; i++) {
+            struct slot *s = c[i].user_data;
+            account(b, &c[i], s, now);
+            int r = more(b, now) ? begin(b, s, now) : 0;
+            if (r < 0)
+                return r;
+        }
+    }
+    b->end_ns = now;
+    return 0;
+}
+
+static double
+us_per_io(struct timeval a, struct timeval b, uint64_t ios)
+{
+    double us = (double)(b.tv_sec - a.tv_sec) * 1e6 + (double)(b.tv_usec - a.tv_usec);
+
+    return ios == 0 ? 0 : us / (double)ios;
+}
+
+static double
+per_io(uint64_t before, uint64_t after, uint64_t ios)
+{
+    return ios == 0 ? 0 : (double)(after - before) / (double)ios;
+}
+
+static double
+seconds(const struct bench *b)
+{
+    return (double)(b->end_ns - b->start_ns + 1) / 1e9;
+}
+
+static int
+print_json(const struct bench *b, const struct cli *cli)
+{
+    const struct hist *h = &b->hist;
+    double mean = h->count == 0 ? 0 : (double)h->sum / (double)h->count;
+    json_t *lat = json_pack("{s:f, s:f, s:f, s:f, s:f}", "mean", mean / 1e3, "p50",
+                            (double)hist_percentile(h, 0.5) / 1e3, "p99",
+                            (double)hist_percentile(h, 0.99) / 1e3, "p999",
+                            (double)hist_percentile(h, 0.999) / 1e3, "max", (double)h->max / 1e3);
+    json_t *cpu =
+        json_pack("{s:f, s:f}", "user", us_per_io(b->before.ru_utime, b->after.ru_utime, b->ios),
+                  "system", us_per_io(b->before.ru_stime, b->after.ru_stime, b->ios));
+
+    return json_print(json_pack(
+        "{s:s, s:I, s:I, s:s, s:I, s:I, s:f, s:f, s:f, s:o, s:o, s:f, s:I}", "rw",
+        workload_names[b->o->rw], "bs", (json_int_t)b->o->bs, "depth", (json_int_t)b->o->depth,
+        "loop", lunette_ctx_loop_name(cli->ctx), "ios", (json_int_t)b->ios, "reads",
+        (json_int_t)b->reads, "seconds", seconds(b), "iops", (double)b->ios / seconds(b),
+        "bytes_per_second", (double)b->bytes / seconds(b), "latency_us", lat, "cpu_us_per_io", cpu,
+        "syscalls_per_io", per_io(b->stats_before.syscalls, b->stats_after.syscalls, b->ios),
+        "errors", (json_int_t)b->errors));
+}
+
+static void
+print_table(const struct bench *b, const struct cli *cli)
+{
+    const struct hist *h = &b->hist;
+    char t[6][TEXT_SIZE];
+    double mean = h->count == 0 ? 0 : (double)h->sum / (double)h->count;
+
+    printf("%s, %s requests, depth %" PRIu64 ", %s%s\n", workload_names[b->o->rw],
+           format_size_short(t[0], b->o->bs), b->o->depth, lunette_ctx_loop_name(cli->ctx),
+           cli->common.spin_us > 0 ? ", busy polling" : "");
+    printf("  requests   %14" PRIu64 "  in %.2f s\n", b->ios, seconds(b));
+    if (b->reads > 0 && b->reads < b->ios)
+        printf("  reads      %14" PRIu64 "  (%.0f %%)\n", b->reads,
+               100.0 * (double)b->reads / (double)b->ios);
+    printf("  per second %14.0f  %s\n", (double)b->ios / seconds(b),
+           format_rate(t[0], (double)b->bytes / seconds(b)));
+    printf("  latency    %14s  mean   (50 %%: %s, 99 %%: %s, 99.9 %%: %s, max: %s)\n",
+           format_ns(t[0], mean), format_ns(t[1], (double)hist_percentile(h, 0.5)),
+           format_ns(t[2], (double)hist_percentile(h, 0.99)),
+           format_ns(t[3], (double)hist_percentile(h, 0.999)), format_ns(t[4], (double)h->max));
+    double user = us_per_io(b->before.ru_utime, b->after.ru_utime, b->ios);
+    double sys = us_per_io(b->before.ru_stime, b->after.ru_stime, b->ios);
+    printf("  CPU        %11.2f us  per request (user %.2f, system %.2f; %.2f system calls)\n",
+           user + sys, user, sys,
+           per_io(b->stats_before.syscalls, b->stats_after.syscalls, b->ios));
+    if (b->errors > 0)
+        printf("  errors     %14" PRIu64 "\n", b->errors);
+}
+
+static int
+measure(struct cli *cli, struct bench *b)
+{
+    char pattern[8];
+
+    b->slots = xmalloc(b->o->depth * sizeof(*b->slots));
+    for (uint64_t i = 0; i < b->o->depth; i++) {
+        b->slots[i].buf = xbuffer(b->o->bs);
+        for (uint64_t at = 0; at + 8 <= b->o->bs; at += 8) { /* nothing that compresses */
+            uint64_t r = next_random(b);
+            memcpy(pattern, &r, 8);
+            memcpy(b->slots[i].buf + at, pattern, 8);
+        }
+    }
+    interrupt_catch();
+    lunette_ctx_get_stats(cli->ctx, &b->stats_before);
+    getrusage(RUSAGE_SELF, &b->before);
+    int r = loop(b);
+    getrusage(RUSAGE_SELF, &b->after);
+    lunette_ctx_get_stats(cli->ctx, &b->stats_after);
+    if (r < 0 && b->err.code == 0)
+        error_of_code(&b->err, r, "the queue");
+    return r;
+}
+
+static int
+bench_lun(struct cli *cli, const struct bench_opts *o, struct lunette_lun *lun, const char *url)
+{
+    struct bench *b = xmalloc(sizeof(*b));
+    struct lunette_error err = {0};
+    int code = 0;
+
+    b->o = o;
+    b->random = now_ns() | 1;
+    struct lunette_info info;
+    lunette_get_info(lun, &info);
+    uint64_t room = o->offset < info.size ? info.size - o->offset : 0;
+    b->blocks = (o->size != 0 && o->size < room ? o->size : room) / o->bs;
+    if (info.block_size == 0 || o->bs % info.block_size != 0 || o->offset % info.block_size != 0)
+        code = fail_usage("bench: --bs and --offset must be multiples of the block size, %u",
+                          info.block_size);
+    else if (b->blocks == 0)
+        code = fail_usage("bench: no request of %llu bytes fits into that part of the LUN",
+                          (unsigned long long)o->bs);
+    else if (lunette_queue_new(lun, (uint32_t)o->depth, &b->q, &err) < 0)
+        code = fail(&err, url);
+    if (code == 0) {
+        int r = measure(cli, b);
+        lunette_queue_free(b->q);
+        if (r == 0)
+            code = cli->common.json ? print_json(b, cli) : (print_table(b, cli), 0);
+        if (b->err.code != 0)
+            code = fail(&b->err, url);
+        else if (code == 0 && interrupted() != 0)
+            code = EXIT_SIGNAL + interrupted();
+        for (uint64_t i = 0; i < o->depth; i++)
+            free(b->slots[i].buf);
+        free(b->slots);
+    }
+    free(b);
+    return code;
+}
+
+static int
+run_bench(struct cli *cli, const void *opts, int argc, char **argv)
+{
+    const struct bench_opts *o = opts;
+    struct lunette_lun *lun = NULL;
+
+    (void)argc;
+    bool read_only = o->rw == RANDREAD || o->rw == READ;
+    int code = cli_open(cli, argv[0], read_only ? LUNETTE_OPEN_RDONLY : 0, &lun);
+    if (code != 0)
+        return code;
+    char *public = url_public(argv[0]);
+    code = bench_lun(cli, o, lun, public);
+    free(public);
+    lunette_close(lun);
+    return code;
+}
+
+const struct command cmd_bench = {
+    .name = "bench",
+    .args = "URL [--rw=" WORKLOADS "] [OPTION...]",
+    .summary = "requests per second, bandwidth, latency and CPU of a LUN",
+    .about = "Keeps --depth requests under way for --time seconds and measures.  Workloads that\n"
+             "write destroy what is on the LUN; the default, randread, does not write.",
+    .example = "bench iscsi://192.0.2.1/iqn.2026-11.example:disk/0\n"
+               "bench iscsi://192.0.2.1/iqn.2026-11.example:disk/0 --rw write --bs 1M --depth 8 "
+               "--json",
+    .opts = bench_options,
+    .defaults = &bench_defaults,
+    .opts_size = sizeof(struct bench_opts),
+    .json = true,
+    .min_args = 1,
+    .max_args = 1,
+    .run = run_bench,
+};

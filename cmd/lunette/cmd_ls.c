@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT */
+/* cmd/lunette/cmd_ls.c - lunette ls: targets and their LUNs. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd/lunette/cli.h"
+
+struct listing {
+    struct cli *cli;
+    json_t *json; /* array of targets, NULL: print a table */
+    bool alone;   /* one target was asked for */
+    size_t refused;
+    int code; /* of the first that refused */
+};
+
+static void
+print_luns(const char *url, const struct lunette_info *luns, size_t count)
+{
+    char size[TEXT_SIZE];
+
+    printf("%s\n", url);
+    if (count == 0)
+        printf("  no LUNs for this initiator\n");
+    else
+        printf("  %5s  %-10s %9s %5s  %-8s %-16s %s\n", "LUN", "TYPE", "SIZE", "BLOCK", "VENDOR",
+               "PRODUCT", "SERIAL");
+    for (size_t i = 0; i < count; i++) {
+        const struct lunette_info *l = &luns[i];
+        bool disk = l->type == 0 && l->error == 0;
+        printf("  %5" PRIu64 "  %-10s %9s ", l->lun, device_type_name(l->type),
+               disk ? format_size(size, l->size) : "-");
+        if (disk)
+            printf("%5" PRIu32, l->block_size);
+        else
+            printf("%5s", "-");
+        printf("  %-8s %-16s %s", l->vendor, l->product, l->serial);
+        if (l->error != 0)
+            printf("%s(%s)", l->serial[0] != '\0' ? " " : "", strerror(-l->error));
+        putchar('\n');
+    }
+}
+
+static json_t *
+json_of_luns(const char *url, const char *name, const struct lunette_info *luns, size_t count)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(list, json_of_info(&luns[i]));
+    return json_pack("{s:s, s:s, s:o}", "url", url, "name", name, "luns", list);
+}
+
+/* A target that refuses does not keep the others from being listed. */
+static void
+refused(struct listing *l, const char *public, const char *name, const struct lunette_error *err)
+{
+    int code = exit_code_of(err);
+
+    l->refused++;
+    if (l->code == EXIT_DONE)
+        l->code = code;
+    if (l->json != NULL)
+        json_array_append_new(l->json, json_pack("{s:s, s:s, s:s, s:i}", "url", public, "name",
+                                                 name, "error", err->msg, "exit_code", code));
+    else if (l->alone)
+        fail(err, public);
+    else
+        printf("%s\n  not listed: %s\n", public, err->msg);
+}
+
+static void
+list_target(struct listing *l, const char *url, const char *name)
+{
+    struct lunette_info *luns = NULL;
+    struct lunette_session_info session;
+    struct lunette_error err = {0};
+    size_t count = 0;
+    char *public = url_public(url);
+
+    int r = lunette_list_luns(l->cli->ctx, url, &luns, &count, &session, &err);
+    if (r < 0)
+        refused(l, public, name, &err);
+    else if (l->json != NULL)
+        json_array_append_new(l->json, json_of_luns(public, session.target_name, luns, count));
+    else
+        print_luns(public, luns, count);
+    free(luns);
+    free(public);
+}
+
+/* The address of the target that we reach it by: the one asked, if it is among them. */
+static const char *
+choose_portal(const struct lunette_target *t, const char *asked)
+{
+    size_t len = strlen(asked);
+
+    for (size_t i = 0; i < t->nportals; i++) {
+        const char *a = t->portals[i].address;
+        if (strncmp(a, asked, len) == 0 && (a[len] == '\0' || strcmp(a + len, ":3260") == 0))
+            return a;
+    }
+    return t->nportals > 0 ? t->portals[0].address : asked;
+}
+
+static int
+list_portal(struct listing *l, const char *url)
+{
+    struct lunette_target *targets = NULL;
+    struct lunette_error err = {0};
+    size_t count = 0;
+
+    if (lunette_discover(l->cli->ctx, url, &targets, &count, &err) < 0) {
+        char *public = url_public(url);
+        int code = fail(&err, public);
+        free(public);
+        return code;
+    }
+    char *asked = url_portal(url);
+    for (size_t i = 0; i < count; i++) {
+        char *u = url_with_target(url, choose_portal(&targets[i], asked), targets[i].name);
+        list_target(l, u, targets[i].name);
+        free(u);
+    }
+    if (count == 0)
+        fputs("lunette: ls: the portal answered, but has no target for this initiator\n", stderr);
+    if (l->refused > 0) {
+        fflush(stdout);
+        fprintf(stderr, "lunette: ls: %zu of %zu targets could not be listed\n", l->refused, count);
+    }
+    free(asked);
+    lunette_targets_free(targets, count);
+    return 0;
+}
+
+static int
+run_ls(struct cli *cli, const void *opts, int argc, char **argv)
+{
+    struct listing l = {.cli = cli};
+
+    (void)opts;
+    (void)argc;
+    if (!url_is_iscsi(argv[0])) {
+        fail_usage("ls: '%s' is no URL: want iscsi://host[:port]/[target-iqn]", argv[0]);
+        return EXIT_USAGE;
+    }
+    int code = cli_ctx(cli);
+    if (code != 0)
+        return code;
+    if (cli->common.json)
+        l.json = json_array();
+    if (url_has_target(argv[0])) {
+        char *public = url_public(argv[0]);
+        l.alone = true;
+        list_target(&l, argv[0], public);
+        free(public);
+    } else {
+        code = list_portal(&l, argv[0]);
+    }
+    if (code == 0)
+        code = l.code;
+    if (l.json != NULL && (code == 0 || json_array_size(l.json) > 0)) {
+        int r = json_print(json_pack("{s:o}", "targets", l.json));
+        return code != 0 ? code : r;
+    }
+    json_decref(l.json);
+    return code;
+}
+
+const struct command cmd_ls = {
+    .name = "ls",
+    .args = "URL [OPTION...]",
+    .summary = "list targets and their LUNs",
+    .about =
+        "With the URL of a target: its LUNs.  With the URL of a portal: all targets that it tells\n"
+        "of, each with its LUNs; a target that refuses us is listed with the reason, and the exit\n"
+        "code says so.",
+    .example = "ls iscsi://192.0.2.1/\n"
+               "ls iscsi://192.0.2.1/iqn.2026-11.example:disk --json",
+    .json = true,
+    .min_args = 1,
+    .max_args = 1,
+    .run = run_ls,
+};

@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: MIT */
+/* cmd/lunette/end.c - opening and closing the ends of a transfer, and their requests. */
+#include "cmd/lunette/end.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define REAP_MAX 64
+#define WAIT_MS  200
+
+static int
+failed(struct end *e, int code, const char *what)
+{
+    if (e->err.code == 0) {
+        e->err = (struct lunette_error){.code = code, .domain = LUNETTE_DOM_OS};
+        snprintf(e->err.msg, sizeof(e->err.msg), "%s: %s", what, strerror(-code));
+    }
+    return code;
+}
+
+static int
+open_lun(struct cli *cli, const char *url, uint32_t flags, uint32_t depth, struct end *ret)
+{
+    struct lunette_error err = {0};
+
+    *ret = (struct end){.kind = END_LUN, .fd = -1, .name = url_public(url)};
+    cli->ctx = NULL;
+    int r = cli_open(cli, url, flags, &ret->lun);
+    if (r != 0)
+        return r;
+    ret->ctx = cli->ctx;
+    lunette_get_info(ret->lun, &ret->info);
+    ret->size = ret->info.size;
+    ret->block = ret->info.block_size != 0 ? ret->info.block_size : 512;
+    if (lunette_queue_new(ret->lun, depth, &ret->queue, &err) < 0)
+        return fail(&err, ret->name);
+    return 0;
+}
+
+/* Whether fd can be read or written at any offset, and how large it is. */
+static int
+classify(struct end *e)
+{
+    struct stat st;
+
+    if (fstat(e->fd, &st) < 0)
+        return fail_errno(-errno, "%s", e->name);
+    e->size = UINT64_MAX;
+    e->kind = END_STREAM;
+    if (S_ISDIR(st.st_mode))
+        return fail_usage("%s: is a directory", e->name);
+    if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+        return 0;
+    e->kind = END_FILE;
+    e->regular = S_ISREG(st.st_mode);
+    off_t at = lseek(e->fd, 0, SEEK_CUR);
+    off_t end = S_ISREG(st.st_mode) ? st.st_size : lseek(e->fd, 0, SEEK_END);
+    if (at < 0 || end < 0)
+        return fail_errno(-errno, "%s", e->name);
+    e->base = (uint64_t)at;
+    e->size = end > at ? (uint64_t)(end - at) : 0;
+    return 0;
+}
+
+int
+end_open_source(struct cli *cli, const char *text, uint32_t depth, struct end *ret)
+{
+    if (url_is_iscsi(text))
+        return open_lun(cli, text, LUNETTE_OPEN_RDONLY, depth, ret);
+    bool std = strcmp(text, "-") == 0;
+    *ret = (struct end){.name = strdup(std ? "standard input" : text), .block = 1};
+    ret->own_fd = !std;
+    ret->fd = std ? STDIN_FILENO : open(text, O_RDONLY | O_CLOEXEC);
+    if (ret->fd < 0) {
+        fail_errno(-errno, "%s", text);
+        return EXIT_USAGE;
+    }
+    return classify(ret);
+}
+
+int
+end_open_dest(struct cli *cli, const char *text, uint32_t depth, struct end *ret)
+{
+    if (url_is_iscsi(text)) {
+        int r = open_lun(cli, text, 0, depth, ret);
+        if (r != 0 || !ret->info.read_only)
+            return r;
+        fail_usage("%s: the device is write protected", ret->name);
+        return EXIT_SCSI;
+    }
+    if (strcmp(text, "-") == 0) {
+        *ret = (struct end){.name = strdup("standard output"), .block = 1, .fd = STDOUT_FILENO};
+        ret->kind = END_STREAM; /* also where it is a file: others may append to it */
+        ret->size = UINT64_MAX;
+        struct stat st;
+        /* A description of our own, so that O_NONBLOCK is ours alone. */
+        int fd = fstat(ret->fd, &st) == 0 && S_ISFIFO(st.st_mode)
+                     ? open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_CLOEXEC)
+                     : -1;
+        if (fd >= 0) {
+            ret->fd = fd;
+            ret->own_fd = true;
+        }
+        return 0;
+    }
+    *ret = (struct end){.name = strdup(text), .block = 1, .own_fd = true};
+    ret->fd = open(text, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (ret->fd < 0) {
+        fail_errno(-errno, "%s", text);
+        return EXIT_USAGE;
+    }
+    return classify(ret);
+}
+
+int
+end_prepare(struct end *e)
+{
+    if (e->kind != END_FILE || !e->regular)
+        return 0;
+    if (ftruncate(e->fd, 0) < 0)
+        return fail_errno(-errno, "%s", e->name);
+    e->fresh = true;
+    return 0;
+}
+
+void
+end_close(struct end *e)
+{
+    lunette_queue_free(e->queue);
+    lunette_close(e->lun);
+    if (e->own_fd && e->fd >= 0)
+        close(e->fd);
+    free(e->name);
+    *e = (struct end){.fd = -1};
+}
+
+bool
+end_same(const struct end *a, const struct end *b)
+{
+    struct stat sa, sb;
+
+    if (a->kind == END_LUN && b->kind == END_LUN) {
+        struct lunette_session_info na, nb;
+        lunette_get_session_info(a->lun, &na);
+        lunette_get_session_info(b->lun, &nb);
+        return strcmp(na.target_name, nb.target_name) == 0 && strcmp(na.portal, nb.portal) == 0 &&
+               memcmp(a->info.lun_wire, b->info.lun_wire, sizeof(a->info.lun_wire)) == 0;
+    }
+    if (a->kind != END_FILE || b->kind != END_FILE)
+        return false;
+    return fstat(a->fd, &sa) == 0 && fstat(b->fd, &sb) == 0 && sa.st_dev == sb.st_dev &&
+           sa.st_ino == sb.st_ino;
+}
+
+/* What a call of the queue said. */
+static int
+queued(struct end *e, int r, struct io *io, const char *verb)
+{
+    char what[64];
+
+    if (r == 0) {
+        io->verb = verb;
+        io->pending++;
+    } else if (r != -EAGAIN && e->err.code == 0) {
+        snprintf(what, sizeof(what), "%s at offset %llu", verb, (unsigned long long)io->offset);
+        error_of_code(&e->err, r, what);
+    }
+    return r;
+}
+
+int
+end_read(struct end *e, void *buf, size_t len, uint64_t offset, struct io *io)
+{
+    if (e->kind == END_LUN)
+        return queued(e, lunette_queue_read(e->queue, buf, len, offset, io), io, "reading");
+    for (size_t done = 0; done < len;) {
+        ssize_t n = pread(e->fd, (char *)buf + done, len - done, (off_t)(e->base + offset + done));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return failed(e, -errno, "reading");
+        if (n == 0) { /* it became shorter under our hands */
+            return failed(e, -ENODATA, "the file ended early");
+        }
+        done += (size_t)n;
+    }
+    return 0;
+}
+
+int
+end_write(struct end *e, const void *buf, size_t len, uint64_t offset, struct io *io)
+{
+    if (e->kind == END_LUN)
+        return queued(e, lunette_queue_write(e->queue, buf, len, offset, 0, io), io, "writing");
+    for (size_t done = 0; done < len;) {
+        ssize_t n =
+            pwrite(e->fd, (const char *)buf + done, len - done, (off_t)(e->base + offset + done));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return failed(e, -errno, "writing");
+        done += (size_t)n;
+    }
+    return 0;
+}
+
+int
+end_zero(struct end *e, uint64_t len, uint64_t offset, struct io *io)
+{
+    static const char zeroes[65536];
+
+    if (e->kind == END_LUN)
+        return queued(e, lunette_queue_write_zeroes(e->queue, len, offset, 0, io), io,
+                      "writing zeroes");
+    if (e->fresh)
+        return 0;
+    if (fallocate(e->fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, (off_t)(e->base + offset),
+                  (off_t)len) == 0)
+        return 0;
+    for (uint64_t done = 0; done < len; done += sizeof(zeroes)) {
+        size_t n = len - done < sizeof(zeroes) ? (size_t)(len - done) : sizeof(zeroes);
+        int r = end_write(e, zeroes, n, offset + done, io);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+int
+end_reap(struct end *e)
+{
+    struct lunette_completion c[REAP_MAX];
+
+    if (e->queue == NULL)
+        return 0;
+    int n = lunette_queue_poll(e->queue, c, REAP_MAX, 0, 0);
+    if (n < 0) {
+        error_of_code(&e->err, n, e->name);
+        return n;
+    }
+    for (int i = 0; i < n; i++) {
+        struct io *io = c[i].user_data;
+        io->pending--;
+        if (c[i].err != 0 && e->err.code == 0)
+            error_of_completion(&e->err, &c[i], io->verb, io->offset);
+    }
+    return n;
+}
+
+static bool
+ready(int fd, short events)
+{
+    struct pollfd p = {.fd = fd, .events = events};
+
+    return poll(&p, 1, 0) > 0;
+}
+
+ssize_t
+end_stream_read(struct end *e, void *buf, size_t len)
+{
+    if (!ready(e->fd, POLLIN))
+        return -EAGAIN;
+    ssize_t n = read(e->fd, buf, len);
+    if (n >= 0)
+        return n;
+    return errno == EINTR || errno == EAGAIN ? -EAGAIN : failed(e, -errno, "reading");
+}
+
+ssize_t
+end_stream_write(struct end *e, const void *buf, size_t len)
+{
+    if (!ready(e->fd, POLLOUT))
+        return -EAGAIN;
+    ssize_t n = write(e->fd, buf, len);
+    if (n >= 0)
+        return n;
+    return errno == EINTR || errno == EAGAIN ? -EAGAIN : failed(e, -errno, "writing");
+}
+
+int
+end_wait(struct end *a, struct end *b, bool a_readable, bool b_writable)
+{
+    struct pollfd p[4];
+    nfds_t n = 0;
+
+    if (a_readable && a->kind == END_STREAM)
+        p[n++] = (struct pollfd){.fd = a->fd, .events = POLLIN};
+    if (b_writable && b->kind == END_STREAM)
+        p[n++] = (struct pollfd){.fd = b->fd, .events = POLLOUT};
+    if (n == 0 && (a->ctx == NULL || b->ctx == NULL))
+        return lunette_ctx_run(a->ctx != NULL ? a->ctx : b->ctx, WAIT_MS);
+    if (a->ctx != NULL)
+        p[n++] = (struct pollfd){.fd = lunette_ctx_fd(a->ctx), .events = POLLIN};
+    if (b->ctx != NULL)
+        p[n++] = (struct pollfd){.fd = lunette_ctx_fd(b->ctx), .events = POLLIN};
+    if (poll(p, n, WAIT_MS) < 0)
+        return -errno;
+    return 0;
+}
+
+uint64_t
+end_extent(const struct end *e, uint64_t offset, bool *ret_hole)
+{
+    uint64_t rest = e->size - offset;
+
+    *ret_hole = false;
+    if (!e->regular)
+        return rest;
+    off_t at = (off_t)(e->base + offset);
+    off_t data = lseek(e->fd, at, SEEK_DATA);
+    if (data < 0 && errno == ENXIO) { /* nothing but a hole up to the end */
+        *ret_hole = true;
+        return rest;
+    }
+    if (data < 0)
+        return rest;
+    if (data > at) {
+        *ret_hole = true;
+        return (uint64_t)(data - at) < rest ? (uint64_t)(data - at) : rest;
+    }
+    off_t hole = lseek(e->fd, at, SEEK_HOLE);
+    return hole > at && (uint64_t)(hole - at) < rest ? (uint64_t)(hole - at) : rest;
+}
+
+int
+end_flush(struct end *e, uint64_t size)
+{
+    struct lunette_error err = {0};
+
+    switch (e->kind) {
+    case END_LUN:
+        if (lunette_flush(e->lun, &err) < 0) {
+            e->err = err;
+            return err.code;
+        }
+        return 0;
+    case END_FILE:
+        if (e->fresh && ftruncate(e->fd, (off_t)size) < 0)
+            return failed(e, -errno, "setting the size");
+        return fsync(e->fd) < 0 ? failed(e, -errno, "fsync") : 0;
+    case END_STREAM:
+        return 0;
+    }
+    return 0;
+}

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT */
+/* cmd/lunette/fail.c - one way to say what went wrong, what to do next, and which exit code. */
+#include "cmd/lunette/cli.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define LOGIN_AUTH      0x0201 /* RFC 7143 11.13.5 */
+#define LOGIN_FORBIDDEN 0x0202
+#define LOGIN_NOT_FOUND 0x0203
+#define LOGIN_REMOVED   0x0204
+#define LOGIN_TOO_MANY  0x0206
+
+int
+exit_code_of(const struct lunette_error *err)
+{
+    switch (err->domain) {
+    case LUNETTE_DOM_OS:
+        return err->code == -ETIMEDOUT ? EXIT_TIMEOUT : EXIT_OTHER;
+    case LUNETTE_DOM_USAGE:
+        return EXIT_USAGE;
+    case LUNETTE_DOM_CONNECT:
+        return err->code == -ETIMEDOUT ? EXIT_TIMEOUT : EXIT_CONNECT;
+    case LUNETTE_DOM_LOGIN:
+        return err->detail == LOGIN_NOT_FOUND || err->detail == LOGIN_REMOVED ? EXIT_NOT_FOUND
+                                                                              : EXIT_LOGIN;
+    case LUNETTE_DOM_PROTO:
+        return EXIT_PROTOCOL;
+    case LUNETTE_DOM_SCSI:
+        return EXIT_SCSI;
+    case LUNETTE_DOM_TIMEOUT:
+        return EXIT_TIMEOUT;
+    case LUNETTE_DOM_NOTFOUND:
+        return EXIT_NOT_FOUND;
+    }
+    return EXIT_OTHER;
+}
+
+static const char *
+login_hint(uint32_t detail)
+{
+    switch (detail) {
+    case LOGIN_AUTH:
+        return "give name and secret with --chap-file FILE or LUNETTE_CHAP=user:secret, see "
+               "lunette-url(7)";
+    case LOGIN_FORBIDDEN:
+        return "the target lets only certain initiators in: try --initiator-name with the one it "
+               "knows";
+    case LOGIN_NOT_FOUND:
+    case LOGIN_REMOVED:
+        return "`lunette discover HOST` lists the targets that are there";
+    case LOGIN_TOO_MANY:
+        return "another session of this initiator is in the way: log it out or wait";
+    default:
+        return NULL;
+    }
+}
+
+static const char *
+hint(const struct lunette_error *err)
+{
+    switch (err->domain) {
+    case LUNETTE_DOM_USAGE:
+        return NULL;
+    case LUNETTE_DOM_CONNECT:
+        if (err->code == -ECONNREFUSED)
+            return "nothing listens there: is the target running, is the port right (3260 is "
+                   "usual)?";
+        return "check host, port and route";
+    case LUNETTE_DOM_LOGIN:
+        return login_hint(err->detail);
+    case LUNETTE_DOM_PROTO:
+        return "run it again with --trace FILE to see the PDUs, and report it with that file";
+    case LUNETTE_DOM_TIMEOUT:
+        return "the URL options connect_timeout, login_timeout and timeout say how long to wait";
+    case LUNETTE_DOM_NOTFOUND:
+        return "`lunette ls iscsi://HOST/` lists targets and LUNs";
+    case LUNETTE_DOM_OS:
+    case LUNETTE_DOM_SCSI:
+        return NULL;
+    }
+    return NULL;
+}
+
+int
+fail(const struct lunette_error *err, const char *what)
+{
+    const char *next = hint(err);
+
+    fflush(stdout);
+    fprintf(stderr, "lunette: %s: %s\n", what,
+            err->msg[0] != '\0' ? err->msg : strerror(-err->code));
+    if (next != NULL)
+        fprintf(stderr, "  %s\n", next);
+    return exit_code_of(err);
+}
+
+int
+fail_usage(const char *fmt, ...)
+{
+    va_list ap;
+
+    fflush(stdout);
+    fputs("lunette: ", stderr);
+    va_start(ap, fmt);
+    vfprintf(stderr, fmt, ap);
+    va_end(ap);
+    fputc('\n', stderr);
+    return EXIT_USAGE;
+}
+
+int
+fail_errno(int code, const char *fmt, ...)
+{
+    va_list ap;
+
+    fflush(stdout);
+    fputs("lunette: ", stderr);
+    va_start(ap, fmt);
+    vfprintf(stderr, fmt, ap);
+    va_end(ap);
+    fprintf(stderr, ": %s\n", strerror(-code));
+    return EXIT_OTHER;
+}
+
+static enum lunette_domain
+domain_of(int code)
+{
+    switch (-code) {
+    case EIO:
+    case ENOSPC:
+    case EROFS:
+    case EBADE:
+    case EILSEQ:
+    case EOPNOTSUPP:
+        return LUNETTE_DOM_SCSI;
+    case ENOTCONN:
+    case ENOLINK:
+    case ECONNRESET:
+    case EPIPE:
+        return LUNETTE_DOM_CONNECT;
+    case ETIMEDOUT:
+        return LUNETTE_DOM_TIMEOUT;
+    case EPROTO:
+        return LUNETTE_DOM_PROTO;
+    case EINVAL:
+        return LUNETTE_DOM_USAGE;
+    default:
+        return LUNETTE_DOM_OS;
+    }
+}
+
+static const char *
+reason(int code)
+{
+    switch (-code) {
+    case ENOTCONN:
+        return "the session is gone";
+    case ENOLINK:
+        return "the connection was lost with the command under way";
+    case ETIMEDOUT:
+        return "no answer in time";
+    case ENOSPC:
+        return "the device is full (thin pool)";
+    case EROFS:
+        return "the device is write protected";
+    case EBADE:
+        return "another initiator holds a reservation";
+    case EOPNOTSUPP:
+        return "the device cannot do it";
+    case EIO:
+        return "the device failed it";
+    default:
+        return strerror(-code);
+    }
+}
+
+void
+error_of_code(struct lunette_error *err, int code, const char *what)
+{
+    *err = (struct lunette_error){.code = code, .domain = domain_of(code)};
+    snprintf(err->msg, sizeof(err->msg), "%s: %s", what, reason(code));
+}
+
+void
+error_of_completion(struct lunette_error *err, const struct lunette_completion *c, const char *verb,
+                    uint64_t offset)
+{
+    char sense[160] = "";
+
+    if (c->sense != NULL && c->sense_len > 0)
+        lunette_sense_text(c->sense, c->sense_len, sense, sizeof(sense));
+    else if (c->status != 0)
+        snprintf(sense, sizeof(sense), "%s", lunette_status_text(c->status));
+    *err = (struct lunette_error){
+        .code = c->err,
+        .domain = domain_of(c->err),
+        .detail = (uint32_t)c->status << 24,
+    };
+    snprintf(err->msg, sizeof(err->msg), "%s at offset %llu: %s%s%s%s", verb,
+             (unsigned long long)offset, reason(c->err), sense[0] != '\0' ? " (" : "", sense,
+             sense[0] != '\0' ? ")" : "");
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/* cmd/lunette/hist.h - a log-linear histogram of nanoseconds: 64 steps for each power of two, so a
+ * percentile is right to 1.6 %.  Fixed memory, no allocation. */
+#ifndef CMD_LUNETTE_HIST_H
+#define CMD_LUNETTE_HIST_H
+
+#include <stdint.h>
+
+#define HIST_STEP_BITS 6
+#define HIST_STEPS     (1u << HIST_STEP_BITS)
+#define HIST_POWERS    34 /* up to 2^40 ns: 18 minutes */
+
+struct hist {
+    uint64_t count, max, sum;
+    uint64_t cell[HIST_POWERS * HIST_STEPS + HIST_STEPS];
+};
+
+static inline uint32_t
+hist_cell(uint64_t ns)
+{
+    if (ns < HIST_STEPS)
+        return (uint32_t)ns;
+    uint32_t shift = 63u - (uint32_t)__builtin_clzll(ns) - HIST_STEP_BITS;
+    if (shift >= HIST_POWERS)
+        return HIST_POWERS * HIST_STEPS + HIST_STEPS - 1;
+    return (shift + 1) * HIST_STEPS + (uint32_t)(ns >> shift) - HIST_STEPS;
+}
+
+static inline void
+hist_add(struct hist *h, uint64_t ns)
+{
+    h->count++;
+    h->sum += ns;
+    if (ns > h->max)
+        h->max = ns;
+    h->cell[hist_cell(ns)]++;
+}
+
+/* The value that `share` (0..1) of all are not above; 0 without any. */
+uint64_t hist_percentile(const struct hist *h, double share);
+
+#endif

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+/* cmd/lunette/json.c - what scripts read.  Names and units are part of the interface: see
+ * lunette(1). */
+#include "cmd/lunette/cli.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+int
+json_print(json_t *j)
+{
+    if (j == NULL) {
+        fputs("lunette: out of memory\n", stderr);
+        return EXIT_OTHER;
+    }
+    int r = json_dumpf(j, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+    json_decref(j);
+    if (r == 0 && putchar('\n') == '\n' && fflush(stdout) == 0)
+        return EXIT_DONE;
+    return fail_errno(-errno, "writing the output");
+}
+
+/* Text of a device need not be UTF-8; jansson refuses what is not. */
+static json_t *
+text(const char *s)
+{
+    char clean[260];
+    size_t n = 0;
+
+    for (; *s != '\0' && n < sizeof(clean) - 1; s++)
+        clean[n++] = *s >= 0x20 && *s < 0x7f ? *s : '?';
+    clean[n] = '\0';
+    return json_string(clean);
+}
+
+json_t *
+json_of_info(const struct lunette_info *i)
+{
+    json_t *j = json_pack("{s:I, s:s, s:i, s:o, s:o, s:o, s:o, s:o}", "lun", (json_int_t)i->lun,
+                          "type", device_type_name(i->type), "type_code", i->type, "vendor",
+                          text(i->vendor), "product", text(i->product), "revision",
+                          text(i->revision), "serial", text(i->serial), "name", text(i->name));
+
+    if (i->error != 0)
+        json_object_set_new(j, "error", json_string(strerror(-i->error)));
+    if (i->type != 0)
+        return j;
+    json_t *disk = json_pack(
+        "{s:I, s:i, s:i, s:I, s:I, s:I, s:I, s:i, s:b, s:b, s:b, s:b, s:b}", "size",
+        (json_int_t)i->size, "block_size", (int)i->block_size, "physical_block_size",
+        (int)i->physical_block_size, "max_transfer", (json_int_t)i->max_transfer,
+        "optimal_transfer", (json_int_t)i->optimal_transfer, "max_discard",
+        (json_int_t)i->max_discard, "max_write_zeroes", (json_int_t)i->max_write_zeroes,
+        "max_compare_write", (int)i->max_compare_write, "read_only", i->read_only, "write_cache",
+        i->write_cache, "fua", i->fua, "rotational", i->rotational, "thin", i->thin);
+    json_object_update_missing(j, disk);
+    json_decref(disk);
+    return j;
+}
+
+json_t *
+json_of_session(const struct lunette_session_info *s)
+{
+    char isid[13];
+
+    snprintf(isid, sizeof(isid), "%02x%02x%02x%02x%02x%02x", s->isid[0], s->isid[1], s->isid[2],
+             s->isid[3], s->isid[4], s->isid[5]);
+    json_t *j =
+        json_pack("{s:o, s:o, s:o, s:o, s:s, s:i, s:i, s:s}", "target_name", text(s->target_name),
+                  "target_alias", text(s->target_alias), "initiator_name", text(s->initiator_name),
+                  "portal", text(s->portal), "isid", isid, "tsih", s->tsih, "tpgt", s->tpgt,
+                  "auth_method", s->auth_method);
+    json_t *keys = json_pack(
+        "{s:s, s:s, s:b, s:b, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "header_digest",
+        s->header_digest ? "CRC32C" : "None", "data_digest", s->data_digest ? "CRC32C" : "None",
+        "initial_r2t", s->initial_r2t, "immediate_data", s->immediate_data,
+        "max_recv_data_segment_length", (int)s->max_recv_data_segment_length,
+        "max_xmit_data_segment_length", (int)s->max_xmit_data_segment_length, "max_burst_length",
+        (int)s->max_burst_length, "first_burst_length", (int)s->first_burst_length,
+        "max_outstanding_r2t", (int)s->max_outstanding_r2t, "max_connections",
+        (int)s->max_connections, "error_recovery_level", (int)s->error_recovery_level,
+        "default_time2wait", (int)s->time2wait, "default_time2retain", (int)s->time2retain);
+
+    if (j == NULL || keys == NULL)
+        return NULL;
+    json_object_update_missing(j, keys);
+    json_decref(keys);
+    return j;
+}

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT */
+/* cmd/lunette/main.c - picks the subcommand, and makes its context. */
+#include "cmd/lunette/cli.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define TRACE_EVENTS (1u << 16)
+
+static const struct command *const commands[] = {
+    &cmd_demo,  &cmd_discover, &cmd_ls,    &cmd_info, &cmd_read,
+    &cmd_write, &cmd_copy,     &cmd_bench, &cmd_ping, &cmd_scsi,
+};
+#define NCOMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+static void
+help(FILE *to)
+{
+    fprintf(to, "usage: lunette COMMAND [OPTION...] [ARGUMENT...]\n\n"
+                "iSCSI without kernel modules, root or daemons.\n\n");
+    for (size_t i = 0; i < NCOMMANDS; i++)
+        fprintf(to, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
+    fprintf(to, "\n"
+                "  -h, --help     print this and leave; after a command: all about it\n"
+                "  -V, --version  print the version and leave\n"
+                "\n"
+                "URLs: iscsi://[user@]host[:port]/target-iqn[/lun][?key=value&...], see "
+                "lunette-url(7)\n"
+                "start here: lunette demo\n");
+}
+
+static void
+log_to_stderr(void *user, int level, const char *line)
+{
+    static const char *const names[] = {"error", "warning", "info", "debug"};
+
+    (void)user;
+    fprintf(stderr, "lunette: %s: %s\n", names[level < 0 || level > 3 ? 3 : level], line);
+}
+
+/* The library takes credentials from the environment; what the command line says goes first. */
+static int
+use_chap_file(const char *path)
+{
+    if (access(path, R_OK) < 0)
+        return fail_usage("--chap-file=%s: %s", path, strerror(errno));
+    if (setenv("LUNETTE_CHAP_FILE", path, 1) < 0 || unsetenv("LUNETTE_CHAP") < 0)
+        return fail_errno(-errno, "--chap-file");
+    return 0;
+}
+
+int
+cli_ctx(struct cli *cli)
+{
+    const struct common *c = &cli->common;
+    struct lunette_ctx_options o = {
+        .size = sizeof(o),
+        .initiator_name = c->initiator_name,
+        .loop = (enum lunette_loop)c->loop,
+        .spin_us = (uint32_t)c->spin_us,
+        .log_level = c->verbose >= 2 ? 3 : 2,
+        .log = c->verbose > 0 ? log_to_stderr : NULL,
+        .trace_events = c->trace != NULL ? TRACE_EVENTS : 0,
+    };
+    struct lunette_error err = {0};
+
+    if (c->chap_file != NULL) {
+        int r = use_chap_file(c->chap_file);
+        if (r != 0)
+            return r;
+    }
+    if (lunette_ctx_new(&o, &cli->ctx, &err) < 0)
+        return fail(&err, cli->cmd->name);
+    assert(cli->nctx < CTX_MAX);
+    cli->all[cli->nctx++] = cli->ctx;
+    return 0;
+}
+
+int
+cli_open(struct cli *cli, const char *url, uint32_t flags, struct lunette_lun **ret)
+{
+    struct lunette_error err = {0};
+
+    if (!url_is_iscsi(url))
+        return fail_usage("%s: '%s' is no URL: want iscsi://host[:port]/target-iqn[/lun]",
+                          cli->cmd->name, url);
+    if (!url_has_target(url)) {
+        char *public = url_public(url);
+        fail_usage("%s: %s names no target", cli->cmd->name, public);
+        fprintf(stderr, "  `lunette ls %s` lists the targets that are there\n", public);
+        free(public);
+        return EXIT_USAGE;
+    }
+    if (cli->ctx == NULL) {
+        int r = cli_ctx(cli);
+        if (r != 0)
+            return r;
+    }
+    if (lunette_open(cli->ctx, url, flags, ret, &err) == 0)
+        return 0;
+    char *public = url_public(url);
+    int code = fail(&err, public);
+    free(public);
+    return code;
+}
+
+static int
+write_trace(const struct cli *cli)
+{
+    int fd = open(cli->common.trace, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+
+    if (fd < 0)
+        return fail_errno(-errno, "--trace=%s", cli->common.trace);
+    int r = 0;
+    for (int i = 0; i < cli->nctx && r == 0; i++)
+        r = lunette_ctx_trace(cli->all[i], fd);
+    if (close(fd) < 0 && r == 0)
+        r = -errno;
+    return r < 0 ? fail_errno(r, "--trace=%s", cli->common.trace) : 0;
+}
+
+static int
+run(const struct command *cmd, int argc, char **argv)
+{
+    struct cli cli = {.cmd = cmd};
+    _Alignas(max_align_t) char opts[OPTS_MAX] = {0};
+    int first = 0;
+
+    if (cmd->defaults != NULL)
+        memcpy(opts, cmd->defaults, cmd->opts_size);
+    if (opt_parse(cmd, argc, argv, &cli.common, opts, &first) < 0)
+        return EXIT_USAGE;
+    if (cli.common.help) {
+        opt_help(cmd);
+        return EXIT_DONE;
+    }
+    int code = cmd->run(&cli, opts, argc - first, argv + first);
+    if (cli.nctx > 0 && cli.common.trace != NULL) {
+        int r = write_trace(&cli);
+        if (code == EXIT_DONE)
+            code = r;
+    }
+    for (int i = 0; i < cli.nctx; i++)
+        lunette_ctx_free(cli.all[i]);
+    if (fflush(stdout) != 0 && code == EXIT_DONE)
+        code = fail_errno(-errno, "writing the output");
+    return code;
+}
+
+int
+main(int argc, char **argv)
+{
+    if (argc < 2) {
+        help(stderr);
+        return EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0 ||
+        (strcmp(argv[1], "help") == 0 && argc == 2)) {
+        help(stdout);
+        return EXIT_DONE;
+    }
+    if (strcmp(argv[1], "-V") == 0 || strcmp(argv[1], "--version") == 0) {
+        printf("lunette %s\n", lunette_version());
+        return EXIT_DONE;
+    }
+    bool help_of = strcmp(argv[1], "help") == 0;
+    const char *name = help_of ? argv[2] : argv[1];
+    for (size_t i = 0; i < NCOMMANDS; i++) {
+        if (strcmp(name, commands[i]->name) != 0)
+            continue;
+        if (help_of) {
+            opt_help(commands[i]);
+            return EXIT_DONE;
+        }
+        return run(commands[i], argc - 1, argv + 1);
+    }
+    fail_usage("no command '%s'", name);
+    fputs("  `lunette --help` lists what there is\n", stderr);
+    return EXIT_USAGE;
+}

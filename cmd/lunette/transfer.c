@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: MIT */
+/* cmd/lunette/transfer.c - a set of chunks, each read, then written, then free again.
+ *
+ * Chunks are independent but where an end is a stream: then they are filled
+ * and emptied in order.  One thread; the wait is on the library's
+ * descriptors and the streams together, so that a slow pipe does not starve
+ * the session.
+ */
+#include "cmd/lunette/transfer.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define HOLE_MAX (64u << 20) /* one request for a hole */
+#define RUN_LUN  65536u      /* shorter runs of zeroes are sent to a LUN as data */
+#define RUN_FILE 4096u
+
+enum chunk_state { CHUNK_FREE, CHUNK_READING, CHUNK_FULL };
+
+struct chunk {
+    enum chunk_state state;
+    bool hole;       /* no data: zeroes */
+    char *buf;       /* bs + 2 * BLOCK_MAX */
+    size_t skip;     /* where the data begins in buf */
+    uint64_t offset; /* from the transfer's begin */
+    uint64_t len;
+    uint64_t issued; /* bytes of it handed to dst */
+    uint64_t seq;
+    struct io io;
+};
+
+struct run {
+    struct transfer *t;
+    struct chunk *chunks;
+    uint64_t next;            /* from the transfer's begin: where the next chunk begins */
+    uint64_t seq_in, seq_out; /* chunks begun; chunks finished, where dst is a stream */
+    struct chunk *filling;    /* of a source that is a stream */
+    unsigned busy;            /* chunks that are not free */
+    bool eof;
+    char tail[BLOCK_MAX]; /* what does not fill a block, where it may not be padded */
+    size_t tail_len;
+    uint64_t tail_offset;
+};
+
+static uint64_t
+round_up(uint64_t n, uint64_t unit)
+{
+    return (n + unit - 1) / unit * unit;
+}
+
+static struct chunk *
+free_chunk(struct run *r)
+{
+    for (uint64_t i = 0; i < r->t->depth; i++) {
+        if (r->chunks[i].state == CHUNK_FREE)
+            return &r->chunks[i];
+    }
+    return NULL;
+}
+
+static void
+begin(struct run *r, struct chunk *c, uint64_t len)
+{
+    struct transfer *t = r->t;
+
+    *c = (struct chunk){.state = CHUNK_READING,
+                        .buf = c->buf,
+                        .offset = r->next,
+                        .len = len,
+                        .seq = r->seq_in++,
+                        .io = {.offset = t->src_offset + r->next}};
+    r->next += len;
+    r->busy++;
+}
+
+/* Takes a hole of the source as one chunk.  Whether there was one that is worth it. */
+static bool
+take_hole(struct run *r, struct chunk *c, uint64_t max)
+{
+    struct transfer *t = r->t;
+    bool hole = false;
+
+    if (!t->sparse || t->src->kind != END_FILE)
+        return false;
+    uint64_t len = end_extent(t->src, t->src_offset + r->next, &hole);
+    if (!hole)
+        return false;
+    if (len > max)
+        len = max;
+    if (len > HOLE_MAX)
+        len = HOLE_MAX;
+    if (len < max) /* what follows begins on a block */
+        len -= len % t->dst->block;
+    if (len == 0)
+        return false;
+    begin(r, c, len);
+    c->hole = true;
+    c->state = CHUNK_FULL;
+    return true;
+}
+
+/* Starts the next read of a LUN or a file.  1: started; 0: nothing to do; -errno. */
+static int
+start_read(struct run *r)
+{
+    struct transfer *t = r->t;
+    struct chunk *c = free_chunk(r);
+
+    if (c == NULL || r->next == t->length) {
+        r->eof = r->next == t->length;
+        return 0;
+    }
+    uint64_t left = t->length - r->next;
+    if (take_hole(r, c, left))
+        return 1;
+    uint64_t at = t->src_offset + r->next;
+    uint64_t max = t->src->kind == END_LUN ? t->bs - at % t->bs : t->bs; /* get aligned soon */
+    begin(r, c, left < max ? left : max);
+    uint64_t from = at / t->src->block * t->src->block;
+    c->skip = (size_t)(at - from);
+    size_t n = (size_t)round_up(c->skip + c->len, t->src->block);
+    int e = end_read(t->src, c->buf, n, from, &c->io);
+    if (e == -EAGAIN) { /* its queue is full: undo */
+        c->state = CHUNK_FREE;
+        r->next -= c->len;
+        r->seq_in--;
+        r->busy--;
+        return 0;
+    }
+    return e < 0 ? e : 1;
+}
+
+/* Fills the current chunk from a stream. */
+static int
+fill(struct run *r)
+{
+    struct transfer *t = r->t;
+
+    if (r->eof)
+        return 0;
+    if (r->filling == NULL) {
+        r->filling = free_chunk(r);
+        if (r->filling == NULL)
+            return 0;
+        begin(r, r->filling, 0);
+    }
+    struct chunk *c = r->filling;
+    uint64_t want = t->bs - c->len;
+    if (t->length - r->next < want)
+        want = t->length - r->next;
+    ssize_t n = want == 0 ? 0 : end_stream_read(t->src, c->buf + c->len, (size_t)want);
+    if (n < 0)
+        return n == -EAGAIN ? 0 : (int)n;
+    c->len += (uint64_t)n;
+    r->next += (uint64_t)n;
+    r->eof = n == 0 || r->next == t->length;
+    if (!r->eof && c->len < t->bs)
+        return 1;
+    c->state = CHUNK_FULL;
+    r->filling = NULL;
+    return 1;
+}
+
+/* How long the run of zero or other data is that starts at p, in steps of `step`. */
+static size_t
+next_run(const char *p, size_t len, size_t step, bool *ret_zero)
+{
+    size_t n = len < step ? len : step;
+
+    *ret_zero = all_zero(p, n);
+    while (n < len) {
+        size_t more = len - n < step ? len - n : step;
+        if (all_zero(p + n, more) != *ret_zero)
+            break;
+        n += more;
+    }
+    return n;
+}
+
+/* Hands the next piece of a full chunk to dst, which is no stream. */
+static int
+issue_piece(struct run *r, struct chunk *c)
+{
+    struct transfer *t = r->t;
+    char *data = c->buf + c->skip + c->issued;
+    uint64_t at = t->dst_offset + c->offset + c->issued;
+    uint64_t n = c->len - c->issued;
+    bool zero = c->hole;
+
+    if (!c->hole && t->sparse)
+        n = next_run(data, (size_t)n, t->dst->kind == END_LUN ? RUN_LUN : RUN_FILE, &zero);
+    uint64_t full = n;
+    if (c->issued + n == c->len) {
+        full = round_up(n, t->dst->block);
+        if (!c->hole)
+            memset(data + n, 0, (size_t)(full - n));
+    }
+    c->io.offset = at;
+    int e = zero ? end_zero(t->dst, full, at, &c->io)
+                 : end_write(t->dst, data, (size_t)full, at, &c->io);
+    if (e < 0)
+        return e;
+    c->issued += n;
+    t->zeroes += zero ? n : 0;
+    t->padded += (uint32_t)(full - n);
+    return 1;
+}
+
+/* The part of a last block that must not be padded waits until all else is written. */
+static void
+cut_tail(struct run *r, struct chunk *c)
+{
+    struct transfer *t = r->t;
+    size_t rest = (size_t)(c->len % t->dst->block);
+
+    if (rest == 0 || t->pad)
+        return;
+    c->len -= rest;
+    memcpy(r->tail, c->buf + c->skip + c->len, rest);
+    r->tail_len = rest;
+    r->tail_offset = t->dst_offset + c->offset + c->len;
+    t->done += rest;
+}
+
+static int
+write_chunk(struct run *r, struct chunk *c)
+{
+    struct transfer *t = r->t;
+    int moved = 0;
+
+    if (c->issued == 0)
+        cut_tail(r, c);
+    while (c->issued < c->len) {
+        int e;
+        if (t->dst->kind == END_STREAM) {
+            if (c->seq != r->seq_out)
+                return moved;
+            ssize_t n = end_stream_write(t->dst, c->buf + c->skip + c->issued,
+                                         (size_t)(c->len - c->issued));
+            e = n < 0 ? (int)n : 1;
+            c->issued += n > 0 ? (uint64_t)n : 0;
+        } else {
+            e = issue_piece(r, c);
+        }
+        if (e == -EAGAIN)
+            return moved;
+        if (e < 0)
+            return e;
+        moved = 1;
+    }
+    if (c->io.pending > 0 || (t->dst->kind == END_STREAM && c->seq != r->seq_out))
+        return moved;
+    r->seq_out++;
+    t->done += c->len;
+    c->state = CHUNK_FREE;
+    r->busy--;
+    progress_update(t->progress, t->done);
+    return 1;
+}
+
+/* Whatever can be done without waiting.  >0: something was; -errno. */
+static int
+step(struct run *r)
+{
+    struct transfer *t = r->t;
+    int moved = 0, n;
+
+    do {
+        n = t->src->kind == END_STREAM ? fill(r) : start_read(r);
+        if (n < 0)
+            return n;
+        moved |= n;
+        /* a file is read in the call: let the other side go on in between */
+    } while (n > 0 && t->src->kind == END_LUN);
+    n = end_reap(t->src);
+    if (n < 0 || t->src->err.code != 0)
+        return n < 0 ? n : t->src->err.code;
+    moved |= n;
+    for (uint64_t i = 0; i < t->depth; i++) {
+        struct chunk *c = &r->chunks[i];
+        if (c->state == CHUNK_READING && c != r->filling && c->io.pending == 0)
+            c->state = CHUNK_FULL;
+        if (c->state != CHUNK_FULL)
+            continue;
+        n = write_chunk(r, c);
+        if (n < 0)
+            return n;
+        moved |= n;
+    }
+    n = end_reap(t->dst);
+    if (n < 0 || t->dst->err.code != 0)
+        return n < 0 ? n : t->dst->err.code;
+    return moved | n;
+}
+
+static int
+wait_more(struct run *r)
+{
+    struct transfer *t = r->t;
+    bool in = !r->eof && (r->filling != NULL || free_chunk(r) != NULL), out = false;
+
+    for (uint64_t i = 0; i < t->depth && !out; i++)
+        out = r->chunks[i].state == CHUNK_FULL && r->chunks[i].seq == r->seq_out;
+    return end_wait(t->src, t->dst, in, out);
+}
+
+int
+transfer_patch_block(struct end *dst, const void *data, size_t len, uint64_t offset)
+{
+    struct lunette_error err = {0};
+    uint64_t from = offset / dst->block * dst->block;
+    char *block = xbuffer(dst->block);
+    int e = lunette_pread(dst->lun, block, dst->block, from, &err);
+
+    if (e == 0) {
+        memcpy(block + (offset - from), data, len);
+        e = lunette_pwrite(dst->lun, block, dst->block, from, 0, &err);
+    }
+    free(block);
+    return e < 0 ? fail(&err, dst->name) : 0;
+}
+
+static int
+report(struct transfer *t, int code)
+{
+    struct lunette_error err;
+
+    if (t->src->err.code != 0)
+        return fail(&t->src->err, t->src->name);
+    if (t->dst->err.code != 0)
+        return fail(&t->dst->err, t->dst->name);
+    error_of_code(&err, code, "waiting");
+    return fail(&err, t->cli->cmd->name);
+}
+
+static int
+pump(struct run *r)
+{
+    while (!(r->eof && r->busy == 0)) {
+        if (interrupted() != 0)
+            return EXIT_SIGNAL + interrupted();
+        int moved = step(r);
+        if (moved == 0)
+            moved = wait_more(r);
+        if (moved < 0 && moved != -EINTR)
+            return report(r->t, moved);
+    }
+    return 0;
+}
+
+int
+transfer_run(struct transfer *t)
+{
+    struct run *r = xmalloc(sizeof(*r));
+
+    r->t = t;
+    r->chunks = xmalloc(t->depth * sizeof(*r->chunks));
+    for (uint64_t i = 0; i < t->depth; i++)
+        r->chunks[i].buf = xbuffer(t->bs + 2 * BLOCK_MAX);
+    int code = pump(r);
+    progress_end(t->progress, t->done);
+    if (code == 0 && r->tail_len > 0)
+        code = transfer_patch_block(t->dst, r->tail, r->tail_len, r->tail_offset);
+    if (code == 0 && end_flush(t->dst, t->done) < 0)
+        code = fail(&t->dst->err, t->dst->name);
+    if (code != 0) { /* the buffers are the queues' until they are gone */
+        lunette_queue_free(t->src->queue);
+        lunette_queue_free(t->dst->queue);
+        t->src->queue = t->dst->queue = NULL;
+    }
+    for (uint64_t i = 0; i < t->depth; i++)
+        free(r->chunks[i].buf);
+    free(r->chunks);
+    free(r);
+    return code;
+}

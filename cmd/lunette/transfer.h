@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/* cmd/lunette/transfer.h - moves bytes from one end to the other, many requests at a time. */
+#ifndef CMD_LUNETTE_TRANSFER_H
+#define CMD_LUNETTE_TRANSFER_H
+
+#include "cmd/lunette/end.h"
+#include "cmd/lunette/progress.h"
+
+#define TRANSFER_BS_MAX    (16u << 20)
+#define TRANSFER_DEPTH_MAX 1024u
+#define BLOCK_MAX          65536u /* the largest logical block that we deal with */
+
+struct transfer {
+    struct cli *cli;
+    struct end *src, *dst;
+    uint64_t src_offset, dst_offset; /* dst_offset: a multiple of its block */
+    uint64_t length;                 /* UINT64_MAX: up to the end of the stream */
+    uint64_t bs, depth;
+    bool sparse; /* holes and runs of zeroes are not written as data */
+    bool pad;    /* a short last block is filled up with zeroes; else what is there is kept */
+    struct progress *progress;
+
+    /* results */
+    uint64_t done;   /* bytes of the source dealt with */
+    uint64_t zeroes; /* of them, not written as data */
+    uint32_t padded; /* bytes added to the last block */
+};
+
+/* 0, or an exit code (printed; 128 + signal when interrupted). */
+int transfer_run(struct transfer *t);
+
+/* Writes len bytes within one block of a LUN, keeping the rest of the block.  Exit code. */
+int transfer_patch_block(struct end *dst, const void *data, size_t len, uint64_t offset);
+
+/* Reads length bytes of both ends and compares.  0, EXIT_VERIFY with *ret_offset, or another exit
+ * code (printed). */
+int transfer_compare(struct transfer *t, uint64_t *ret_offset);
+
+#endif

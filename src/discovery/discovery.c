@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: MIT */
+/* discovery/discovery.c - log in, ask, gather, log out. */
+#include "discovery/discovery.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "discovery/targets.h"
+#include "wire/bhs.h"
+
+#define TEXT_TIMEOUT_MS 30000u
+#define EMPTY_MAX       64u /* responses in a row that bring nothing */
+
+struct discovery {
+    struct ctl_orphan orphan;
+    struct ctl *ctl;
+    struct loop *loop;
+    struct discovery_callbacks cb;
+    char what[ISCSI_NAME_MAX + 1];
+    uint32_t text_timeout_ms;
+    enum { DISC_LOGIN, DISC_ASKING, DISC_LOGOUT, DISC_ENDED } state;
+    bool reported, abandoned, running, canceled;
+    struct iscsi_login *login;
+    struct iscsi_logout *logout;
+    struct logout_config session;
+    struct ctl_watch watch;
+    struct loop_timer limit;
+    struct loop_work cancel;
+    uint32_t pending; /* SEND_PDU without a reply */
+    uint32_t empty;
+    bool have_result;
+    struct targets targets;
+    struct discovery_result res;
+    struct lunette_error err; /* code 0: none */
+};
+
+static void
+destroy(struct discovery *d)
+{
+    login_free(&d->login);
+    logout_free(&d->logout);
+    ctl_watch_del(&d->watch);
+    loop_timer_stop(d->loop, &d->limit);
+    loop_defer_cancel(&d->cancel);
+    targets_fini(&d->targets);
+    discovery_result_free(&d->res);
+    list_del(&d->orphan.node);
+    free(d);
+}
+
+static void
+destroy_orphan(struct ctl_orphan *o)
+{
+    destroy(container_of(o, struct discovery, orphan));
+}
+
+/* The session is gone. */
+static void
+finish(struct discovery *d)
+{
+    struct lunette_error err = d->err;
+
+    assert(d->state != DISC_ENDED);
+    d->state = DISC_ENDED;
+    loop_timer_stop(d->loop, &d->limit);
+    if (!d->reported) {
+        d->reported = d->running = true;
+        if (err.code < 0)
+            d->cb.done(d->cb.user, NULL, &err);
+        else
+            d->cb.done(d->cb.user, &d->res, NULL);
+        if (err.code == 0)
+            d->res = (struct discovery_result){.targets = NULL}; /* the callee's now */
+        d->running = false;
+    }
+    if (d->abandoned && d->pending == 0)
+        destroy(d);
+}
+
+static void
+on_logged_out(void *user, const struct lunette_error *err)
+{
+    struct discovery *d = user;
+
+    (void)err; /* what was discovered is there; the session is gone in any case */
+    logout_free(&d->logout);
+    finish(d);
+}
+
+/* The session ends, politely unless the peer or the connection has failed. */
+static void
+log_out(struct discovery *d)
+{
+    int r;
+
+    assert(d->state == DISC_ASKING);
+    d->state = DISC_LOGOUT;
+    ctl_watch_del(&d->watch);
+    loop_timer_stop(d->loop, &d->limit);
+    d->session.skip_request = d->err.code < 0 && d->err.code != -ECANCELED;
+    r = session_logout_task(d->ctl, &d->session, on_logged_out, d, &d->logout);
+    if (r == 0)
+        return;
+    (void)lunette_fail(&d->err, r, LUNETTE_DOM_OS, (uint32_t)-r, "out of memory");
+    finish(d);
+}
+
+static void
+on_sent(void *user, const struct iscsi_reply *rep)
+{
+    struct discovery *d = user;
+
+    assert(d->pending > 0);
+    d->pending--;
+    if (rep->err < 0 && d->state == DISC_ASKING) {
+        if (rep->why.code < 0)
+            d->err = rep->why;
+        else
+            (void)lunette_fail(&d->err, rep->err, LUNETTE_DOM_OS, (uint32_t)-rep->err,
+                               "discovery: the data path refused a request: %s",
+                               strerror(-rep->err));
+        log_out(d);
+    } else if (d->state == DISC_ENDED && d->abandoned && d->pending == 0) {
+        destroy(d);
+    }
+}
+
+/* after: the response that this request goes on from, or NULL for the question itself. */
+static void
+send_text(struct discovery *d, const struct bhs_text_rsp *after)
+{
+    struct iscsi_uevent ev = {
+        .type = ISCSI_UEVENT_SEND_PDU, .sid = d->session.sid, .cid = d->session.conns[0].cid};
+    struct bhs_text_req req;
+    char mem[sizeof("SendTargets=") + ISCSI_NAME_MAX + 1];
+    struct text_buf text;
+    int r;
+
+    text_buf_init(&text, mem, sizeof(mem));
+    bhs_init(&req, ISCSI_OP_TEXT_REQ | ISCSI_OP_IMMEDIATE, ISCSI_FLAG_FINAL);
+    req.ttt = put32(ISCSI_TAG_RSVD);
+    if (after != NULL) { /* TXT-02, TXT-04 */
+        req.itt = after->itt;
+        req.ttt = after->ttt;
+        memcpy(req.lun, after->lun, sizeof(req.lun));
+    } else {
+        r = text_put(&text, "SendTargets", d->what);
+        assert(r == 0);
+    }
+    req.dseg_len = put24((uint32_t)text.len);
+    memcpy(&ev.u.send_pdu.hdr, &req, sizeof(req));
+    ev.u.send_pdu.data_len = (uint32_t)text.len;
+    loop_timer_start(d->loop, &d->limit, d->text_timeout_ms * LOOP_NS_PER_MS);
+    r = ctl_request(d->ctl, &ev, mem, (uint32_t)text.len, on_sent, d);
+    if (r == 0) {
+        d->pending++;
+        return;
+    }
+    (void)lunette_fail(&d->err, r, LUNETTE_DOM_OS, (uint32_t)-r,
+                       "discovery: the data path cannot be reached: %s", strerror(-r));
+    log_out(d);
+}
+
+static int
+proto(struct discovery *d, const char *what)
+{
+    return lunette_fail(&d->err, -EPROTO, LUNETTE_DOM_PROTO, ISCSI_REJECT_PROTOCOL_ERROR,
+                        "SendTargets: the target %s", what);
+}
+
+/* TXR-01, TXR-03, DSC-05.  1: more is to come, 0: that was all. */
+static int
+take_response(struct discovery *d, const struct bhs_text_rsp *h, const void *data, uint32_t len)
+{
+    bool final = h->flags & ISCSI_FLAG_FINAL;
+    int r;
+
+    if (final && (h->flags & ISCSI_TEXT_CONTINUE))
+        return proto(d, "set both F and C");
+    if (!final && get32(h->ttt) == ISCSI_TAG_RSVD)
+        return proto(d, "has more to say but gives no tag to ask with (TTT)");
+    d->empty = len == 0 ? d->empty + 1 : 0;
+    if (!final && d->empty > EMPTY_MAX)
+        return proto(d, "goes on without saying anything");
+    r = targets_feed(&d->targets, data, len, &d->err);
+    if (r < 0 || !final)
+        return r < 0 ? r : 1;
+    return targets_end(&d->targets, &d->res, &d->err);
+}
+
+static void
+on_pdu(struct discovery *d, const struct bhs *hdr, const void *data, uint32_t len)
+{
+    const union bhs_any *h = (const void *)hdr;
+    uint8_t opcode = hdr->opcode & ISCSI_OP_MASK;
+
+    if (opcode == ISCSI_OP_TEXT_RSP) {
+        if (take_response(d, &h->text_rsp, data, len) == 1)
+            send_text(d, &h->text_rsp);
+        else
+            log_out(d);
+    } else if (opcode == ISCSI_OP_REJECT) {
+        (void)lunette_fail(&d->err, -EPROTO, LUNETTE_DOM_PROTO, h->reject.reason,
+                           "the target rejected SendTargets (reason 0x%02x)", h->reject.reason);
+        log_out(d);
+    } else if (opcode != ISCSI_OP_ASYNC) { /* a warning that the end is near: it will come */
+        (void)proto(d, "answers with something else than a Text Response");
+        log_out(d);
+    }
+}
+
+static void
+on_event(struct ctl_watch *w, const struct iscsi_kevent *ev, const void *data)
+{
+    struct discovery *d = container_of(w, struct discovery, watch);
+
+    assert(d->state == DISC_ASKING);
+    if (ev->type == ISCSI_KEVENT_RECV_PDU) {
+        on_pdu(d, &ev->u.recv_pdu.hdr, data, ev->u.recv_pdu.data_len);
+    } else if (ev->type == ISCSI_KEVENT_CONN_ERROR) {
+        if (ev->u.conn_error.why.code < 0)
+            d->err = ev->u.conn_error.why;
+        else
+            (void)lunette_fail(&d->err, -ECONNRESET, LUNETTE_DOM_CONNECT, ECONNRESET,
+                               "the connection was lost during discovery");
+        log_out(d);
+    }
+}
+
+static void
+on_limit(struct loop_timer *t)
+{
+    struct discovery *d = container_of(t, struct discovery, limit);
+
+    (void)lunette_fail(&d->err, -ETIMEDOUT, LUNETTE_DOM_TIMEOUT, d->text_timeout_ms,
+                       "the target did not answer SendTargets within %u ms", d->text_timeout_ms);
+    log_out(d);
+}
+
+static void
+on_login(void *user, const struct login_result *res, const struct lunette_error *err)
+{
+    struct discovery *d = user;
+
+    login_free(&d->login);
+    if (err != NULL) {
+        d->err = *err;
+        finish(d);
+        return;
+    }
+    d->state = DISC_ASKING;
+    d->session.sid = res->sid;
+    d->session.nconns = 1;
+    d->session.conns[0].cid = res->cid;
+    d->session.conns[0].ep = res->ep;
+    d->targets.in_use = res->portal;
+    if (res->tpgt >= 0)
+        d->targets.in_use.tpgt = res->tpgt;
+    ctl_watch_add(d->ctl, &d->watch, res->sid, res->cid);
+    send_text(d, NULL);
+}
+
+/* Canceled or given up, wherever it stands. */
+static void
+give_up(struct discovery *d)
+{
+    if (d->state == DISC_LOGIN) {
+        if (d->login != NULL)
+            login_cancel(d->login);
+    } else if (d->state == DISC_ASKING) {
+        (void)lunette_fail(&d->err, -ECANCELED, LUNETTE_DOM_USAGE, 0, "the discovery was canceled");
+        log_out(d);
+    }
+}
+
+static void
+on_cancel(struct loop_work *w)
+{
+    give_up(container_of(w, struct discovery, cancel));
+}
+
+int
+discovery_sendtargets(struct ctl *ctl, const struct login_config *cfg, const char *what,
+                      uint32_t text_timeout_ms, const struct discovery_callbacks *cb,
+                      struct discovery **ret, struct lunette_error *err)
+{
+    struct login_config *copy = malloc(sizeof(*copy));
+    struct discovery *d = calloc(1, sizeof(*d));
+    int r = -ENOMEM;
+
+    assert(cb->done != NULL);
+    if (copy == NULL || d == NULL) {
+        (void)lunette_fail(err, r, LUNETTE_DOM_OS, ENOMEM, "out of memory");
+        goto fail;
+    }
+    d->ctl = ctl;
+    d->loop = ctl_loop(ctl);
+    d->cb = *cb;
+    d->text_timeout_ms = text_timeout_ms > 0 ? text_timeout_ms : TEXT_TIMEOUT_MS;
+    list_init(&d->orphan.node);
+    d->orphan.destroy = destroy_orphan;
+    ctl_watch_init(&d->watch, on_event);
+    loop_timer_init(&d->limit, on_limit);
+    loop_work_init(&d->cancel, on_cancel);
+    targets_init(&d->targets, &cfg->portal);
+    if (what == NULL || text_is(what, strlen(what), "All"))
+        memcpy(d->what, "All", sizeof("All"));
+    else if ((r = iscsi_name_normalize(what, strlen(what), d->what, err)) < 0)
+        goto fail;
+    *copy = *cfg;
+    copy->discovery = true;
+    copy->target_name[0] = '\0';
+    copy->kind = LOGIN_NEW;
+    r = login_start(ctl, copy, &(struct login_callbacks){.done = on_login, .user = d}, &d->login,
+                    err);
+    login_config_wipe(copy);
+    if (r < 0)
+        goto fail;
+    free(copy);
+    *ret = d;
+    return 0;
+fail:
+    free(copy);
+    free(d);
+    return r;
+}
+
+void
+discovery_cancel(struct discovery *d)
+{
+    if (d->state == DISC_LOGIN || d->state == DISC_ASKING)
+        loop_defer(d->loop, &d->cancel);
+}
+
+void
+discovery_free(struct discovery **pd)
+{
+    struct discovery *d = *pd;
+
+    if (d == NULL)
+        return;
+    *pd = NULL;
+    d->reported = d->abandoned = true;
+    if (d->state != DISC_ENDED || d->pending > 0) {
+        ctl_adopt(d->ctl, &d->orphan);
+        give_up(d);
+    } else if (!d->running) {
+        destroy(d);
+    }
+}

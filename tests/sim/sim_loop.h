@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/sim/sim_loop.h - seam/loop.h on virtual time and a simulated network, from one seed.
+ *
+ * A sim is a world: one clock, one network, any number of loops, one thread.
+ * The clock stands still while nothing happens and jumps to what happens next;
+ * each turn costs a little of it.  Everything random comes from the seed, so a
+ * run with the same seed and the same calls is the same run: sim_hash tells.
+ */
+#ifndef TESTS_SIM_SIM_LOOP_H
+#define TESTS_SIM_SIM_LOOP_H
+
+#include "seam/loop.h"
+
+struct sim;
+
+/* Percentages are of each chance to do so, ppm are parts per million of it. */
+struct sim_config {
+    uint32_t delay_min_us, delay_max_us; /* one way, drawn for each segment; max 0: 20..200 */
+    uint32_t turn_max_ns;                /* what a turn of a loop costs at most; 0: 2000 */
+    uint32_t buffer; /* bytes that a direction holds when no sndbuf/rcvbuf is set; 0: 128 KiB */
+    uint32_t connect_timeout_ms; /* of a lost connection attempt; 0: 127 s */
+    uint32_t split_percent;      /* what is sent arrives in several pieces */
+    uint32_t coalesce_percent;   /* it arrives with what was sent before */
+    uint32_t short_send_percent; /* stream_sendv takes less than there is room for */
+    uint32_t short_recv_percent; /* stream_recvv gives less than there is */
+    uint32_t
+        spurious_percent; /* ->readable without cause, as may happen when data was read early */
+    uint32_t reset_ppm, eof_ppm;   /* of each segment: the connection is cut there */
+    uint32_t refuse_ppm, lose_ppm; /* of each connection attempt */
+};
+
+/* Everything that a network may do without breaking a connection, at rates that hurt. */
+extern const struct sim_config sim_rough;
+
+/* cfg may be NULL: whole segments, no faults. */
+struct sim *sim_new(uint64_t seed, const struct sim_config *cfg);
+/* All streams, timers and lookups must be gone; frees the loops, too. */
+void sim_free(struct sim *sim);
+
+/* Adds a loop: a thread or process of its own.  The sim owns it. */
+struct loop *sim_loop(struct sim *sim);
+
+uint64_t sim_now_ns(const struct sim *sim);
+uint64_t sim_hash(const struct sim *sim);
+/* From the seed, for the test's own choices: 0 <= result < below. */
+uint64_t sim_below(struct sim *sim, uint64_t below);
+void sim_configure(struct sim *sim, const struct sim_config *cfg);
+
+/* Turns of all loops, in an order that the seed chooses, until done(user) or max_ns have passed.
+ * Returns done(user); false early when nothing can happen any more.  done may be NULL.  loop_run
+ * in the simulator runs one loop only, and returns -EDEADLK when that would wait forever. */
+bool sim_run_until(struct sim *sim, bool (*done)(void *user), void *user, uint64_t max_ns);
+
+/* Calls fn(user) between two turns, delay_ns from now. */
+void sim_at(struct sim *sim, uint64_t delay_ns, void (*fn)(void *user), void *user);
+
+/* What a name resolves to; addresses without port, numeric.  err <0: how its lookup fails.
+ * "localhost" is known. */
+void sim_host(struct sim *sim, const char *name, int err, const char *const *numeric, int count);
+
+/* Faults.  server is where the connections were made to; NULL: all. */
+
+enum sim_cut {
+    SIM_RESET, /* both ends see -ECONNRESET */
+    SIM_EOF,   /* both ends see the end of the stream */
+};
+
+/* Cuts connections now; what is under way is lost.  Returns how many. */
+int sim_cut(struct sim *sim, const struct sock_addr *server, enum sim_cut how);
+
+/* Cuts each open connection, and the next one made, when that many more bytes have arrived.
+ * UINT64_MAX: never. */
+void sim_cut_after(struct sim *sim, const struct sock_addr *server, enum sim_cut how,
+                   uint64_t bytes_to_server, uint64_t bytes_to_client);
+
+/* Connection attempts are refused while on. */
+void sim_refuse(struct sim *sim, const struct sock_addr *server, bool on);
+
+/* Nothing arrives while on: a network that lost its way.  Senders with data under way give up
+ * after their user_timeout_ms (or 15 minutes). */
+void sim_stall(struct sim *sim, const struct sock_addr *server, bool on);
+
+/* Closes a descriptor of stream_release that nobody has adopted. */
+void sim_close_fd(struct sim *sim, int fd);
+
+#endif

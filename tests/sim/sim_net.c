@@ -1,0 +1,1160 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/sim/sim_net.c - streams of the simulator: connections between loops.
+ *
+ * What is sent to an end lies in its ring: first what it may read (`unread`),
+ * then what is under way (`flying`), of which `segs` tells what arrives when.
+ * A sender may fill the ring; it hears of room as TCP lets it hear.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/sim/sim_priv.h"
+
+#define ACCEPT_MAX 16
+#define BACKLOG    1024
+#define FAKE_FD    1000000
+#define NEVER      UINT64_MAX
+#define GIVE_UP_MS 900000 /* what TCP does without TCP_USER_TIMEOUT, about */
+#define FIRST_PORT 40000
+
+enum seg_kind { SEG_DATA, SEG_FIN, SEG_RST };
+
+struct seg {
+    struct list node;
+    uint64_t at_ns;
+    size_t len;
+    enum seg_kind kind;
+};
+
+enum end_state {
+    END_CLOSED,     /* also: the server's, before anybody has listened */
+    END_CONNECTING, /* the client's */
+    END_QUEUED,     /* the server's, to be accepted */
+    END_OPEN,
+    END_RELEASED,
+};
+
+struct end {
+    struct conn *conn;
+    struct sim_stream *s; /* CONNECTING and OPEN only */
+    enum end_state state;
+    struct sock_addr addr;
+    struct list queued; /* sim_stream.queue while QUEUED */
+    int fd;             /* while RELEASED */
+
+    uint8_t *ring;
+    size_t cap, head, unread, flying;
+    struct list segs;
+    uint64_t last_ns; /* nothing arrives before what was sent before */
+    struct sim_event arrive;
+    uint64_t cut_left; /* bytes that may still arrive */
+    bool fin;
+    int err;       /* 0 or -errno */
+    bool err_told; /* as SO_ERROR is: once */
+
+    struct sim_event room;    /* this end hears that it may send */
+    struct sim_event give_up; /* what it has sent does not arrive */
+    uint32_t user_timeout_ms, sndbuf, rcvbuf;
+};
+
+struct conn {
+    struct list node; /* sim.conns */
+    struct sim *sim;
+    struct end end[2];       /* client, server */
+    struct sock_addr server; /* where it was made to */
+    struct sim_event setup, timeout;
+    void (*next_step)(struct conn *c);
+    bool held;    /* setup waits for the network */
+    bool lost;    /* for ever */
+    bool stalled; /* for now */
+    bool severed;
+    enum sim_cut how;
+    uint32_t id;
+};
+
+struct sim_stream {
+    struct stream pub;
+    struct list ready, dead; /* sim_loop */
+    struct list listener;    /* sim.listeners */
+    struct list queue;       /* struct end; of a listener */
+    struct end *end;         /* NULL: a listener */
+    const struct stream_events *ev;
+    void *user;
+    struct sock_addr at; /* of a listener */
+    uint32_t id, lowat;
+    int connect_err;
+    bool connecting, settled, failed;
+    bool readable, out, want_write, closed;
+};
+
+/* What a fault was asked for. */
+struct rule {
+    struct list node;
+    bool any, refuse, stall, cut_next;
+    struct sock_addr server;
+    enum sim_cut how;
+    uint64_t bytes[2]; /* to the client, to the server */
+};
+
+static struct sim_stream *
+stream_of(struct stream *s)
+{
+    return container_of(s, struct sim_stream, pub);
+}
+
+static struct sim_loop *
+loop_of(const struct sim_stream *s)
+{
+    return sim_loop_of(s->pub.loop);
+}
+
+static struct end *
+peer_of(struct end *e)
+{
+    return &e->conn->end[e == &e->conn->end[0]];
+}
+
+/* Addresses. */
+
+static uint16_t *
+port_of(struct sock_addr *a)
+{
+    return a->ss.ss_family == AF_INET ? &((struct sockaddr_in *)(void *)&a->ss)->sin_port
+                                      : &((struct sockaddr_in6 *)(void *)&a->ss)->sin6_port;
+}
+
+static bool
+is_wildcard(const struct sock_addr *a)
+{
+    if (a->ss.ss_family == AF_INET)
+        return ((const struct sockaddr_in *)(const void *)&a->ss)->sin_addr.s_addr == INADDR_ANY;
+    return IN6_IS_ADDR_UNSPECIFIED(&((const struct sockaddr_in6 *)(const void *)&a->ss)->sin6_addr);
+}
+
+static bool
+same_addr(const struct sock_addr *a, const struct sock_addr *b, bool wildcard)
+{
+    if (a->ss.ss_family != b->ss.ss_family)
+        return false;
+    if (a->ss.ss_family == AF_INET) {
+        const struct sockaddr_in *x = (const void *)&a->ss, *y = (const void *)&b->ss;
+
+        return x->sin_port == y->sin_port && (wildcard || x->sin_addr.s_addr == y->sin_addr.s_addr);
+    } else {
+        const struct sockaddr_in6 *x = (const void *)&a->ss, *y = (const void *)&b->ss;
+
+        return x->sin6_port == y->sin6_port &&
+               (wildcard || memcmp(&x->sin6_addr, &y->sin6_addr, 16) == 0);
+    }
+}
+
+static struct sim_stream *
+find_listener(struct sim *sim, const struct sock_addr *to)
+{
+    LIST_FOREACH (n, &sim->listeners) {
+        struct sim_stream *s = container_of(n, struct sim_stream, listener);
+
+        if (same_addr(&s->at, to, is_wildcard(&s->at)))
+            return s;
+    }
+    return NULL;
+}
+
+static uint16_t
+next_port(struct sim *sim)
+{
+    uint16_t port = sim->next_port++;
+
+    if (sim->next_port == 0)
+        sim->next_port = FIRST_PORT;
+    return htons(port);
+}
+
+static bool
+rule_fits(const struct rule *r, const struct conn *c)
+{
+    return r->any || same_addr(&r->server, &c->server, false);
+}
+
+/* The ready list: the same logic as the kernel's edges and the real loop's flags. */
+
+static bool
+has_news(const struct sim_stream *s)
+{
+    if (s->closed || s->failed)
+        return false;
+    if (s->end == NULL)
+        return !list_empty(&s->queue);
+    if (s->connecting)
+        return s->settled;
+    return s->ev != NULL && ((s->readable && s->ev->readable != NULL) || (s->want_write && s->out));
+}
+
+static void
+queue_if_news(struct sim_stream *s)
+{
+    if (has_news(s) && list_empty(&s->ready))
+        list_push_back(&loop_of(s)->ready, &s->ready);
+}
+
+static void
+tell(struct end *e)
+{
+    struct sim_stream *s = e->s;
+
+    if (s == NULL)
+        return;
+    if (e->unread >= s->lowat || e->fin || e->err < 0 ||
+        (e->unread > 0 && sim_chance(e->conn->sim, e->conn->sim->cfg.spurious_percent)))
+        s->readable = true;
+    if (e->err < 0)
+        s->out = true;
+    queue_if_news(s);
+}
+
+/* Bytes and marks under way. */
+
+static size_t
+room_for(const struct end *to)
+{
+    return to->cap - to->unread - to->flying;
+}
+
+static void
+schedule_arrival(struct end *to)
+{
+    struct sim *sim = to->conn->sim;
+
+    if (list_empty(&to->segs)) {
+        sim_event_del(sim, &to->arrive);
+        return;
+    }
+    sim_event_at(sim, &to->arrive, container_of(to->segs.next, struct seg, node)->at_ns);
+}
+
+static void
+schedule_room(struct end *e)
+{
+    struct sim *sim = e->conn->sim;
+
+    if (!e->room.node.queued)
+        sim_event_at(sim, &e->room, sim->now_ns + sim_delay_ns(sim));
+}
+
+static void
+drop_flying(struct end *to)
+{
+    struct list *n;
+
+    while ((n = list_pop_front(&to->segs)) != NULL)
+        free(container_of(n, struct seg, node));
+    to->flying = 0;
+    schedule_arrival(to);
+}
+
+static void
+push_seg(struct end *to, enum seg_kind kind, size_t len)
+{
+    struct sim *sim = to->conn->sim;
+    struct seg *s = calloc(1, sizeof(*s));
+    uint64_t at = sim->now_ns + sim_delay_ns(sim);
+
+    assert(s != NULL);
+    s->at_ns = at > to->last_ns ? at : to->last_ns;
+    s->kind = kind;
+    s->len = len;
+    to->last_ns = s->at_ns;
+    to->flying += len;
+    list_push_back(&to->segs, &s->node);
+    schedule_arrival(to);
+}
+
+static void
+conn_cut(struct conn *c, enum sim_cut how)
+{
+    if (c->severed)
+        return;
+    sim_note(c->sim, NOTE_CUT, c->id, how);
+    c->severed = true;
+    c->how = how;
+    for (int i = 0; i < 2; i++) {
+        struct end *e = &c->end[i];
+
+        drop_flying(e);
+        if (e->state != END_CLOSED) {
+            push_seg(e, how == SIM_RESET ? SEG_RST : SEG_FIN, 0);
+            schedule_room(e);
+        }
+    }
+}
+
+static void
+arrive_data(struct end *to, size_t len)
+{
+    size_t take = len;
+    bool cut = false;
+
+    to->flying -= len;
+    if (to->state == END_CLOSED) { /* nobody is there */
+        if (peer_of(to)->state != END_CLOSED)
+            push_seg(peer_of(to), SEG_RST, 0);
+        return;
+    }
+    if (to->cut_left != NEVER) {
+        cut = take >= to->cut_left;
+        if (cut)
+            take = to->cut_left;
+        to->cut_left -= take;
+    }
+    to->unread += take;
+    if (cut) /* which drops the rest, too */
+        conn_cut(to->conn, to->conn->how);
+}
+
+static void
+arrive_seg(struct end *to, const struct seg *s)
+{
+    sim_note(to->conn->sim, NOTE_ARRIVE, (uint64_t)to->conn->id << 8 | (uint64_t)s->kind, s->len);
+    if (s->kind == SEG_DATA) {
+        arrive_data(to, s->len);
+    } else if (s->kind == SEG_FIN) {
+        to->fin = true;
+    } else if (to->err == 0) {
+        to->err = -ECONNRESET;
+        drop_flying(to);
+    }
+    if (to->s != NULL && to->s->connecting && s->kind != SEG_DATA) {
+        to->s->connect_err = -ECONNRESET;
+        to->s->settled = true;
+    }
+    tell(to);
+}
+
+static void
+arrive_due(struct sim_event *ev)
+{
+    struct end *to = container_of(ev, struct end, arrive);
+    struct end *from = peer_of(to);
+    struct sim *sim = to->conn->sim;
+
+    if (to->conn->stalled || to->conn->lost) {
+        uint64_t ms = from->user_timeout_ms > 0 ? from->user_timeout_ms : GIVE_UP_MS;
+
+        if (from->state == END_OPEN && to->flying > 0 && !from->give_up.node.queued)
+            sim_event_at(sim, &from->give_up, sim->now_ns + ms * LOOP_NS_PER_MS);
+        return;
+    }
+    while (!list_empty(&to->segs)) {
+        struct seg *s = container_of(to->segs.next, struct seg, node);
+
+        if (s->at_ns > sim->now_ns)
+            break;
+        list_del(&s->node);
+        arrive_seg(to, s);
+        free(s);
+    }
+    schedule_arrival(to);
+}
+
+static void
+give_up_due(struct sim_event *ev)
+{
+    struct end *e = container_of(ev, struct end, give_up);
+
+    if (e->err == 0)
+        e->err = -ETIMEDOUT;
+    e->conn->severed = true;
+    e->conn->how = SIM_EOF; /* the peer learns of it when it sends */
+    tell(e);
+}
+
+static void
+room_due(struct sim_event *ev)
+{
+    struct end *e = container_of(ev, struct end, room);
+    struct end *to = peer_of(e);
+
+    if (e->s == NULL || !e->s->want_write || e->conn->stalled || e->conn->lost)
+        return;
+    if (e->conn->severed || room_for(to) >= to->cap / 3) {
+        e->s->out = true;
+        queue_if_news(e->s);
+    }
+}
+
+/* Connections. */
+
+static void
+conn_free(struct conn *c)
+{
+    for (int i = 0; i < 2; i++) {
+        struct end *e = &c->end[i];
+
+        drop_flying(e);
+        sim_event_del(c->sim, &e->room);
+        sim_event_del(c->sim, &e->give_up);
+        free(e->ring);
+    }
+    sim_event_del(c->sim, &c->setup);
+    sim_event_del(c->sim, &c->timeout);
+    list_del(&c->node);
+    free(c);
+}
+
+static void
+end_close(struct end *e)
+{
+    struct end *to = peer_of(e);
+    struct conn *c = e->conn;
+
+    e->state = END_CLOSED;
+    e->s = NULL;
+    sim_event_del(c->sim, &e->room);
+    sim_event_del(c->sim, &e->give_up);
+    sim_event_del(c->sim, &c->timeout);
+    if (to->state == END_CLOSED) {
+        conn_free(c);
+        return;
+    }
+    if (c->severed || e->err < 0)
+        return;
+    if (e->unread == 0) {
+        push_seg(to, SEG_FIN, 0);
+        return;
+    }
+    if (sim_below(c->sim, 2) == 0) /* a reset may overtake what it follows */
+        drop_flying(to);
+    push_seg(to, SEG_RST, 0);
+}
+
+/* The next step of a connection attempt, when its packet arrives. */
+static void
+step_later(struct conn *c, void (*step)(struct conn *c))
+{
+    c->next_step = step;
+    sim_event_at(c->sim, &c->setup, c->sim->now_ns + sim_delay_ns(c->sim));
+    c->end[0].last_ns = c->setup.node.when_ns;
+}
+
+static void
+settle(struct conn *c, int err)
+{
+    struct end *e = &c->end[0];
+
+    sim_event_del(c->sim, &c->timeout);
+    if (e->state != END_CONNECTING)
+        return;
+    e->state = END_OPEN;
+    e->s->connect_err = err;
+    e->s->settled = true;
+    queue_if_news(e->s);
+}
+
+static void
+step_established(struct conn *c)
+{
+    settle(c, 0);
+}
+
+static void
+step_refused(struct conn *c)
+{
+    settle(c, -ECONNREFUSED);
+}
+
+static bool
+refused(struct conn *c, const struct sim_stream *listener)
+{
+    size_t pending = 0;
+
+    if (listener == NULL || sim_chance_ppm(c->sim, c->sim->cfg.refuse_ppm))
+        return true;
+    LIST_FOREACH (n, &listener->queue)
+        pending++;
+    LIST_FOREACH (n, &c->sim->rules) {
+        const struct rule *r = container_of(n, struct rule, node);
+
+        if (r->refuse && rule_fits(r, c))
+            return true;
+    }
+    return pending >= BACKLOG;
+}
+
+static void
+step_syn(struct conn *c)
+{
+    struct sim_stream *listener = find_listener(c->sim, &c->server);
+    struct end *e = &c->end[1];
+
+    if (refused(c, listener)) {
+        step_later(c, step_refused);
+        return;
+    }
+    LIST_FOREACH (n, &c->sim->rules) {
+        struct rule *r = container_of(n, struct rule, node);
+
+        if (r->cut_next && rule_fits(r, c)) {
+            r->cut_next = false;
+            c->how = r->how;
+            c->end[0].cut_left = r->bytes[0];
+            c->end[1].cut_left = r->bytes[1];
+        }
+    }
+    e->state = END_QUEUED;
+    list_push_back(&listener->queue, &e->queued);
+    queue_if_news(listener);
+    step_later(c, step_established);
+}
+
+static void
+setup_due(struct sim_event *ev)
+{
+    struct conn *c = container_of(ev, struct conn, setup);
+
+    c->held = c->stalled || c->lost;
+    if (!c->held)
+        c->next_step(c);
+}
+
+static void
+timeout_due(struct sim_event *ev)
+{
+    struct conn *c = container_of(ev, struct conn, timeout);
+
+    sim_event_del(c->sim, &c->setup);
+    settle(c, -ETIMEDOUT);
+}
+
+static struct conn *
+conn_new(struct sim *sim, const struct sock_addr *to)
+{
+    struct conn *c = calloc(1, sizeof(*c));
+
+    assert(c != NULL);
+    c->sim = sim;
+    c->server = *to;
+    c->id = sim->next_id++;
+    c->lost = sim_chance_ppm(sim, sim->cfg.lose_ppm);
+    c->setup.fn = setup_due;
+    c->timeout.fn = timeout_due;
+    for (int i = 0; i < 2; i++) {
+        struct end *e = &c->end[i];
+
+        e->conn = c;
+        e->addr = *to;
+        e->cut_left = NEVER;
+        e->arrive.fn = arrive_due;
+        e->room.fn = room_due;
+        e->give_up.fn = give_up_due;
+        list_init(&e->queued);
+        list_init(&e->segs);
+    }
+    *port_of(&c->end[0].addr) = next_port(sim);
+    LIST_FOREACH (n, &sim->rules) {
+        const struct rule *r = container_of(n, struct rule, node);
+
+        c->stalled |= r->stall && rule_fits(r, c);
+    }
+    list_push_back(&sim->conns, &c->node);
+    return c;
+}
+
+/* Streams. */
+
+static struct sim_stream *
+stream_new(struct sim_loop *l, struct end *e, const struct stream_events *ev, void *user)
+{
+    struct sim_stream *s = calloc(1, sizeof(*s));
+
+    assert(s != NULL);
+    s->pub.loop = &l->pub;
+    list_init(&s->ready);
+    list_init(&s->dead);
+    list_init(&s->listener);
+    list_init(&s->queue);
+    s->end = e;
+    s->ev = ev;
+    s->user = user;
+    s->id = l->sim->next_id++;
+    s->lowat = 1;
+    l->streams++;
+    if (e != NULL) {
+        e->s = s;
+        e->state = END_OPEN;
+    }
+    return s;
+}
+
+static void
+stream_drop(struct sim_stream *s)
+{
+    struct sim_loop *l = loop_of(s);
+
+    assert(!s->closed);
+    s->closed = true;
+    list_del(&s->ready);
+    list_del(&s->listener);
+    l->streams--;
+    list_push_back(&l->dead, &s->dead);
+    if (!l->running)
+        sim_reap_streams(l);
+}
+
+void
+sim_reap_streams(struct sim_loop *l)
+{
+    struct list *n;
+
+    while ((n = list_pop_front(&l->dead)) != NULL)
+        free(container_of(n, struct sim_stream, dead));
+}
+
+void
+sim_close(struct stream *pub)
+{
+    struct sim_stream *s = stream_of(pub);
+    struct list *n;
+
+    sim_note(loop_of(s)->sim, NOTE_CLOSE, s->id, 0);
+    if (s->end != NULL)
+        end_close(s->end);
+    while ((n = list_pop_front(&s->queue)) != NULL) {
+        struct end *e = container_of(n, struct end, queued);
+
+        e->unread++; /* so that it is a reset */
+        end_close(e);
+    }
+    stream_drop(s);
+}
+
+int
+sim_release(struct stream *pub)
+{
+    struct sim_stream *s = stream_of(pub);
+    struct end *e = s->end;
+
+    assert(e != NULL && !s->connecting);
+    e->state = END_RELEASED;
+    e->s = NULL;
+    e->fd = FAKE_FD + (int)s->id;
+    stream_drop(s);
+    return e->fd;
+}
+
+static struct end *
+find_released(struct sim *sim, int fd)
+{
+    LIST_FOREACH (n, &sim->conns) {
+        struct conn *c = container_of(n, struct conn, node);
+
+        for (int i = 0; i < 2; i++) {
+            if (c->end[i].state == END_RELEASED && c->end[i].fd == fd)
+                return &c->end[i];
+        }
+    }
+    return NULL;
+}
+
+int
+sim_adopt(struct loop *pub, int fd, const struct stream_events *ev, void *user, struct stream **ret)
+{
+    struct sim_loop *l = sim_loop_of(pub);
+    struct end *e = find_released(l->sim, fd);
+
+    assert(ev != NULL);
+    if (e == NULL)
+        return -EBADF;
+    *ret = &stream_new(l, e, ev, user)->pub;
+    tell(e);
+    return 0;
+}
+
+void
+sim_close_fd(struct sim *sim, int fd)
+{
+    struct end *e = find_released(sim, fd);
+
+    assert(e != NULL);
+    end_close(e);
+}
+
+void
+sim_set_events(struct stream *pub, const struct stream_events *ev, void *user)
+{
+    struct sim_stream *s = stream_of(pub);
+
+    assert(ev != NULL && !s->closed);
+    s->ev = ev;
+    s->user = user;
+    queue_if_news(s);
+}
+
+int
+sim_set_opts(struct stream *pub, const struct stream_opts *o)
+{
+    struct sim_stream *s = stream_of(pub);
+
+    assert(o->dscp < 64);
+    if (s->end != NULL) {
+        s->end->user_timeout_ms = o->user_timeout_ms;
+        s->end->sndbuf = o->sndbuf;
+        s->end->rcvbuf = o->rcvbuf;
+    }
+    return 0;
+}
+
+int
+sim_connect(struct loop *pub, const struct sock_addr *to, const struct stream_opts *opts,
+            const struct stream_events *ev, void *user, struct stream **ret)
+{
+    struct sim_loop *l = sim_loop_of(pub);
+    struct sim_stream *s;
+    struct conn *c;
+
+    assert(ev != NULL && ev->connected != NULL);
+    if (to->ss.ss_family != AF_INET && to->ss.ss_family != AF_INET6)
+        return -EAFNOSUPPORT;
+    c = conn_new(l->sim, to);
+    s = stream_new(l, &c->end[0], ev, user);
+    s->connecting = true;
+    c->end[0].state = END_CONNECTING;
+    if (opts != NULL)
+        (void)sim_set_opts(&s->pub, opts);
+    step_later(c, step_syn);
+    sim_event_at(l->sim, &c->timeout,
+                 l->sim->now_ns + l->sim->cfg.connect_timeout_ms * LOOP_NS_PER_MS);
+    *ret = &s->pub;
+    return 0;
+}
+
+int
+sim_listen(struct loop *pub, const struct sock_addr *at, const struct stream_events *ev, void *user,
+           struct stream **ret, struct sock_addr *ret_bound)
+{
+    struct sim_loop *l = sim_loop_of(pub);
+    struct sock_addr bound = *at;
+    struct sim_stream *s;
+
+    assert(ev != NULL && ev->accepted != NULL);
+    if (at->ss.ss_family != AF_INET && at->ss.ss_family != AF_INET6)
+        return -EAFNOSUPPORT;
+    if (*port_of(&bound) == 0) {
+        do {
+            *port_of(&bound) = next_port(l->sim);
+        } while (find_listener(l->sim, &bound) != NULL);
+    } else if (find_listener(l->sim, &bound) != NULL) {
+        return -EADDRINUSE;
+    }
+    s = stream_new(l, NULL, ev, user);
+    s->at = bound;
+    list_push_back(&l->sim->listeners, &s->listener);
+    *ret = &s->pub;
+    *ret_bound = bound;
+    return 0;
+}
+
+int
+sim_names(struct stream *pub, struct sock_addr *ret_local, struct sock_addr *ret_peer)
+{
+    struct sim_stream *s = stream_of(pub);
+
+    if (ret_peer != NULL && (s->end == NULL || s->connecting || s->failed))
+        return -ENOTCONN;
+    if (ret_local != NULL)
+        *ret_local = s->end != NULL ? s->end->addr : s->at;
+    if (ret_peer != NULL)
+        *ret_peer = peer_of(s->end)->addr;
+    return 0;
+}
+
+int
+sim_set_rcvlowat(struct stream *pub, uint32_t bytes)
+{
+    struct sim_stream *s = stream_of(pub);
+    struct end *e = s->end;
+    uint32_t most = e->conn->sim->cfg.buffer / 2; /* as Linux: half the buffer */
+
+    if (e->rcvbuf > 0)
+        most = e->rcvbuf / 2;
+    s->lowat = bytes == 0 ? 1 : bytes < most ? bytes : most;
+    if (e->unread > 0)
+        tell(e);
+    return 0;
+}
+
+/* Moving bytes. */
+
+static size_t
+total(const struct iovec *iov, int n)
+{
+    size_t sum = 0;
+
+    for (int i = 0; i < n; i++)
+        sum += iov[i].iov_len;
+    return sum;
+}
+
+static void
+ring_open(struct end *to)
+{
+    const struct end *from = peer_of(to);
+
+    if (to->ring != NULL)
+        return;
+    to->cap = to->rcvbuf > 0 && from->sndbuf > 0 ? (size_t)to->rcvbuf + from->sndbuf
+              : to->rcvbuf > 0 || from->sndbuf > 0
+                  ? (size_t)to->rcvbuf + from->sndbuf + to->conn->sim->cfg.buffer / 2
+                  : to->conn->sim->cfg.buffer;
+    to->ring = malloc(to->cap);
+    assert(to->ring != NULL);
+}
+
+/* Copies len bytes between iov and the ring, at ring position pos. */
+static void
+ring_copy(struct end *to, size_t pos, const struct iovec *iov, size_t len, bool into)
+{
+    for (; len > 0; iov++) {
+        uint8_t *p = iov->iov_base;
+        size_t left = iov->iov_len < len ? iov->iov_len : len;
+
+        len -= left;
+        while (left > 0) {
+            size_t at = pos % to->cap, n = to->cap - at < left ? to->cap - at : left;
+
+            if (into)
+                memcpy(to->ring + at, p, n);
+            else
+                memcpy(p, to->ring + at, n);
+            sim_note_bytes(to->conn->sim, p, n < 16 ? n : 16);
+            p += n;
+            pos += n;
+            left -= n;
+        }
+    }
+}
+
+/* Puts len bytes that lie in the ring on their way. */
+static void
+launch(struct end *to, size_t len)
+{
+    struct sim *sim = to->conn->sim;
+
+    if (!list_empty(&to->segs) && sim_chance(sim, sim->cfg.coalesce_percent)) {
+        struct seg *last = container_of(to->segs.prev, struct seg, node);
+
+        if (last->kind == SEG_DATA) {
+            last->len += len;
+            to->flying += len;
+            return;
+        }
+    }
+    while (len > 0) {
+        size_t n = sim_chance(sim, sim->cfg.split_percent) ? 1 + sim_below(sim, len) : len;
+
+        push_seg(to, SEG_DATA, n);
+        len -= n;
+    }
+    if (sim_chance_ppm(sim, sim->cfg.reset_ppm))
+        conn_cut(to->conn, SIM_RESET);
+    else if (sim_chance_ppm(sim, sim->cfg.eof_ppm))
+        conn_cut(to->conn, SIM_EOF);
+}
+
+/* After a cut the bytes go nowhere; where the other side seemed to have closed, they are answered
+ * by a reset. */
+static void
+send_nowhere(struct end *e)
+{
+    if (e->conn->how == SIM_EOF && list_empty(&e->segs) && e->err == 0)
+        push_seg(e, SEG_RST, 0);
+}
+
+static ssize_t
+send_some(struct end *e, const struct iovec *iov, size_t len)
+{
+    struct end *to = peer_of(e);
+    struct sim *sim = e->conn->sim;
+    size_t take;
+
+    if (e->err < 0 && !e->err_told) {
+        e->err_told = true;
+        return e->err;
+    }
+    if (e->err < 0)
+        return -EPIPE;
+    if (e->conn->severed) {
+        send_nowhere(e);
+        return (ssize_t)len;
+    }
+    ring_open(to);
+    take = room_for(to) < len ? room_for(to) : len;
+    if (take > 1 && sim_chance(sim, sim->cfg.short_send_percent))
+        take = 1 + sim_below(sim, take);
+    if (take == 0)
+        return -EAGAIN;
+    ring_copy(to, to->head + to->unread + to->flying, iov, take, true);
+    launch(to, take);
+    return (ssize_t)take;
+}
+
+ssize_t
+sim_sendv(struct stream *pub, const struct iovec *iov, int n)
+{
+    struct sim_stream *s = stream_of(pub);
+    struct sim_loop *l = loop_of(s);
+    size_t len = total(iov, n);
+    ssize_t r;
+
+    assert(!s->closed && s->end != NULL && n >= 0 && n <= IOV_MAX);
+    l->pub.stats.syscalls++;
+    l->pub.stats.sends++;
+    if (s->failed)
+        return -EPIPE;
+    r = s->connecting ? -EAGAIN : len > 0 ? send_some(s->end, iov, len) : 0;
+    sim_note(l->sim, NOTE_SEND, s->id, (uint64_t)r);
+    if (r < 0 && r != -EAGAIN)
+        return r;
+    if (r > 0)
+        l->pub.stats.bytes_sent += (uint64_t)r;
+    if (r < 0 || (size_t)r < len) {
+        s->want_write = true;
+        s->out = false;
+        schedule_room(s->end);
+    }
+    return r;
+}
+
+static ssize_t
+recv_some(struct end *e, const struct iovec *iov, size_t len)
+{
+    struct sim *sim = e->conn->sim;
+    size_t take = e->unread < len ? e->unread : len;
+
+    if (take > 1 && sim_chance(sim, sim->cfg.short_recv_percent))
+        take = 1 + sim_below(sim, take);
+    if (take > 0) {
+        ring_copy(e, e->head, iov, take, false);
+        e->head = (e->head + take) % e->cap;
+        e->unread -= take;
+        if (peer_of(e)->s != NULL)
+            schedule_room(peer_of(e));
+        return (ssize_t)take;
+    }
+    if (e->err < 0 && !e->err_told) {
+        e->err_told = true;
+        return e->err;
+    }
+    return e->err < 0 || e->fin ? 0 : -EAGAIN;
+}
+
+ssize_t
+sim_recvv(struct stream *pub, const struct iovec *iov, int n)
+{
+    struct sim_stream *s = stream_of(pub);
+    struct sim_loop *l = loop_of(s);
+    size_t len = total(iov, n);
+    ssize_t r;
+
+    assert(!s->closed && s->end != NULL && n > 0 && n <= IOV_MAX);
+    l->pub.stats.syscalls++;
+    l->pub.stats.recvs++;
+    if (s->failed)
+        return 0;
+    r = s->connecting ? -EAGAIN : recv_some(s->end, iov, len);
+    sim_note(l->sim, NOTE_RECV, s->id, (uint64_t)r);
+    if (r > 0)
+        l->pub.stats.bytes_received += (uint64_t)r;
+    /* A full read proves nothing, so the owner is called again and may find nothing. */
+    s->readable = r > 0 && ((size_t)r == len || s->end->unread > 0 || s->end->fin ||
+                            (s->end->err < 0 && !s->end->err_told));
+    if (!has_news(s))
+        list_del(&s->ready);
+    return r;
+}
+
+/* Telling the owners. */
+
+static void
+accept_some(struct sim_stream *s)
+{
+    struct sim_loop *l = loop_of(s);
+    struct list *n;
+
+    for (int i = 0; i < ACCEPT_MAX && (n = list_pop_front(&s->queue)) != NULL; i++) {
+        struct end *e = container_of(n, struct end, queued);
+        struct sim_stream *new = stream_new(l, e, NULL, NULL);
+        struct sock_addr peer = peer_of(e)->addr;
+
+        sim_note(l->sim, NOTE_ACCEPTED, s->id, new->id);
+        l->callbacks++;
+        s->ev->accepted(s->user, &new->pub, &peer);
+        assert(new->closed || new->ev != NULL);
+        if (!new->closed && (e->unread > 0 || e->fin || e->err < 0))
+            tell(e);
+        if (s->closed)
+            return;
+    }
+}
+
+static void
+dispatch(struct sim_stream *s)
+{
+    struct sim_loop *l = loop_of(s);
+
+    if (s->end == NULL) {
+        accept_some(s);
+        return;
+    }
+    if (s->connecting) {
+        s->connecting = false;
+        s->failed = s->connect_err < 0;
+        sim_note(l->sim, NOTE_CONNECTED, s->id, (uint64_t)s->connect_err);
+        l->callbacks++;
+        s->ev->connected(s->user, s->connect_err);
+    }
+    if (!s->closed && !s->failed && s->want_write && s->out) {
+        s->want_write = false;
+        if (s->ev->writable != NULL) {
+            sim_note(l->sim, NOTE_WRITABLE, s->id, 0);
+            l->callbacks++;
+            s->ev->writable(s->user);
+        }
+    }
+    if (!s->closed && !s->failed && s->readable && s->ev->readable != NULL) {
+        sim_note(l->sim, NOTE_READABLE, s->id, 0);
+        l->callbacks++;
+        s->ev->readable(s->user);
+    }
+}
+
+void
+sim_dispatch_streams(struct sim_loop *l)
+{
+    struct list now;
+
+    list_init(&now);
+    list_splice(&now, &l->ready);
+    while (!list_empty(&now)) { /* in no order that anybody may count on */
+        struct list *n = sim_below(l->sim, 2) == 0 ? now.next : now.prev;
+        struct sim_stream *s = container_of(n, struct sim_stream, ready);
+
+        list_del(n);
+        dispatch(s);
+        queue_if_news(s);
+    }
+}
+
+/* Faults. */
+
+static struct rule *
+rule_for(struct sim *sim, const struct sock_addr *server)
+{
+    struct rule *r;
+
+    LIST_FOREACH (n, &sim->rules) {
+        r = container_of(n, struct rule, node);
+        if (server == NULL ? r->any : !r->any && same_addr(&r->server, server, false))
+            return r;
+    }
+    r = calloc(1, sizeof(*r));
+    assert(r != NULL);
+    r->any = server == NULL;
+    if (server != NULL)
+        r->server = *server;
+    list_push_back(&sim->rules, &r->node);
+    return r;
+}
+
+int
+sim_cut(struct sim *sim, const struct sock_addr *server, enum sim_cut how)
+{
+    const struct rule *r = rule_for(sim, server);
+    int n = 0;
+
+    LIST_FOREACH (p, &sim->conns) {
+        struct conn *c = container_of(p, struct conn, node);
+
+        if (!rule_fits(r, c) || c->severed || c->end[1].state == END_CLOSED)
+            continue;
+        conn_cut(c, how);
+        n++;
+    }
+    return n;
+}
+
+void
+sim_cut_after(struct sim *sim, const struct sock_addr *server, enum sim_cut how,
+              uint64_t bytes_to_server, uint64_t bytes_to_client)
+{
+    struct rule *r = rule_for(sim, server);
+
+    r->cut_next = true;
+    r->how = how;
+    r->bytes[0] = bytes_to_client;
+    r->bytes[1] = bytes_to_server;
+    LIST_FOREACH (p, &sim->conns) {
+        struct conn *c = container_of(p, struct conn, node);
+
+        if (!rule_fits(r, c) || c->severed || c->end[1].state == END_CLOSED)
+            continue;
+        c->how = how;
+        c->end[0].cut_left = bytes_to_client;
+        c->end[1].cut_left = bytes_to_server;
+    }
+}
+
+void
+sim_refuse(struct sim *sim, const struct sock_addr *server, bool on)
+{
+    rule_for(sim, server)->refuse = on;
+}
+
+static void
+conn_heal(struct conn *c)
+{
+    struct sim *sim = c->sim;
+
+    if (c->held)
+        sim_event_at(sim, &c->setup, sim->now_ns + sim_delay_ns(sim));
+    c->held = false;
+    for (int i = 0; i < 2; i++) {
+        struct end *e = &c->end[i];
+
+        sim_event_del(sim, &e->give_up);
+        if (!list_empty(&e->segs))
+            sim_event_at(sim, &e->arrive, sim->now_ns + sim_delay_ns(sim));
+        if (e->state == END_OPEN)
+            schedule_room(e);
+    }
+}
+
+void
+sim_stall(struct sim *sim, const struct sock_addr *server, bool on)
+{
+    struct rule *r = rule_for(sim, server);
+
+    r->stall = on;
+    LIST_FOREACH (p, &sim->conns) {
+        struct conn *c = container_of(p, struct conn, node);
+
+        if (!rule_fits(r, c) || c->stalled == on)
+            continue;
+        c->stalled = on;
+        if (!on)
+            conn_heal(c);
+    }
+}
+
+void
+sim_net_free(struct sim *sim)
+{
+    struct list *n;
+
+    assert(list_empty(&sim->conns)); /* a descriptor was released and is nobody's */
+    while ((n = list_pop_front(&sim->rules)) != NULL)
+        free(container_of(n, struct rule, node));
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/sim/sim_priv.h - shared by sim_loop.c (time, work) and sim_net.c (streams). */
+#ifndef TESTS_SIM_SIM_PRIV_H
+#define TESTS_SIM_SIM_PRIV_H
+
+#include "tests/sim/sim_loop.h"
+
+/* Something that happens at a time, to the world and not to one loop. */
+struct sim_event {
+    struct timerq_node node;
+    void (*fn)(struct sim_event *e);
+};
+
+struct sim {
+    uint64_t now_ns, hash, rng;
+    struct sim_config cfg;
+    struct timerq events;
+    struct list loops; /* struct sim_loop */
+    uint32_t nloops;
+    struct list conns;     /* struct conn */
+    struct list listeners; /* struct sim_stream */
+    struct list rules;     /* struct rule */
+    struct list hosts;     /* struct host */
+    struct list ats;       /* struct at */
+    uint32_t next_id;      /* of streams and connections */
+    uint16_t next_port;
+};
+
+struct sim_loop {
+    struct loop pub;
+    struct sim *sim;
+    struct list node; /* sim.loops */
+    struct timerq timers;
+    struct list deferred, posted;
+    struct list ready, dead; /* struct sim_stream */
+    uint64_t callbacks;
+    uint32_t id, streams, lookups;
+    bool running;
+};
+
+/* What goes into the hash. */
+enum sim_note {
+    NOTE_TURN,
+    NOTE_TIMER,
+    NOTE_WORK,
+    NOTE_RANDOM,
+    NOTE_RESOLVED,
+    NOTE_CONNECTED,
+    NOTE_READABLE,
+    NOTE_WRITABLE,
+    NOTE_ACCEPTED,
+    NOTE_SEND,
+    NOTE_RECV,
+    NOTE_CLOSE,
+    NOTE_ARRIVE,
+    NOTE_CUT,
+};
+
+static inline struct sim_loop *
+sim_loop_of(struct loop *l)
+{
+    return container_of(l, struct sim_loop, pub);
+}
+
+uint64_t sim_random(struct sim *sim);
+bool sim_chance(struct sim *sim, uint32_t percent);
+bool sim_chance_ppm(struct sim *sim, uint32_t ppm);
+uint64_t sim_delay_ns(struct sim *sim);
+void sim_note(struct sim *sim, enum sim_note what, uint64_t a, uint64_t b);
+void sim_note_bytes(struct sim *sim, const void *buf, size_t len);
+
+void sim_event_at(struct sim *sim, struct sim_event *e, uint64_t when_ns);
+void sim_event_del(struct sim *sim, struct sim_event *e);
+
+/* sim_net.c */
+int sim_connect(struct loop *l, const struct sock_addr *to, const struct stream_opts *opts,
+                const struct stream_events *ev, void *user, struct stream **ret);
+int sim_listen(struct loop *l, const struct sock_addr *at, const struct stream_events *ev,
+               void *user, struct stream **ret, struct sock_addr *ret_bound);
+int sim_adopt(struct loop *l, int fd, const struct stream_events *ev, void *user,
+              struct stream **ret);
+int sim_release(struct stream *s);
+void sim_set_events(struct stream *s, const struct stream_events *ev, void *user);
+ssize_t sim_sendv(struct stream *s, const struct iovec *iov, int n);
+ssize_t sim_recvv(struct stream *s, const struct iovec *iov, int n);
+int sim_set_rcvlowat(struct stream *s, uint32_t bytes);
+int sim_set_opts(struct stream *s, const struct stream_opts *opts);
+int sim_names(struct stream *s, struct sock_addr *ret_local, struct sock_addr *ret_peer);
+void sim_close(struct stream *s);
+void sim_dispatch_streams(struct sim_loop *l);
+void sim_reap_streams(struct sim_loop *l);
+void sim_net_free(struct sim *sim);
+
+#endif

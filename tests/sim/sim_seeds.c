@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/sim/sim_seeds.c - random I/O in random worlds; one seed, one world.
+ *
+ * After each world: every I/O has completed exactly once, every read gave what
+ * the model holds, and the disk equals the model.  A write whose connection was
+ * cut may have been executed or not, block by block, and must then not change
+ * any more.
+ *
+ * usage: sim_seeds [FIRST [COUNT]]      exit 1 names the seed that failed
+ *        sim_seeds --plant              completes a command twice: must die
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/sim/world.h"
+
+#define OPS       120
+#define SLOTS     24
+#define IO_MAX    (128u << 10)
+#define BLOCK_MIN 512u
+#define UNITS     (WORLD_LUN_SIZE / BLOCK_MIN) /* the model's grain */
+#define SIM_LIMIT 3600
+
+enum kind { OP_READ, OP_WRITE, OP_ZERO, OP_FLUSH, OP_KINDS };
+
+struct io {
+    enum kind kind;
+    bool busy;
+    unsigned completions;
+    uint64_t offset;
+    size_t len;
+    struct iovec iov[5];
+    int iovcnt;
+    uint8_t data[IO_MAX];
+};
+
+struct model {
+    uint8_t now[WORLD_LUN_SIZE];
+    uint8_t other[WORLD_LUN_SIZE]; /* where unsure: what a lost write may have left */
+    bool unsure[UNITS];
+};
+
+struct run {
+    struct world w;
+    struct model *m;
+    struct io *io; /* SLOTS */
+    struct lunette_lun *lun;
+    struct lunette_queue *q;
+    uint64_t seed;
+    uint32_t block;
+    unsigned submitted, completed, failed;
+    bool may_fail; /* this world cuts connections */
+};
+
+static void
+fail(const struct run *r, const char *what)
+{
+    (void)fprintf(stderr, "seed %llu: %s (virtual time %llu ms, %u of %u done)\n",
+                  (unsigned long long)r->seed, what,
+                  (unsigned long long)(sim_now_ns(r->w.sim) / LOOP_NS_PER_MS), r->completed,
+                  r->submitted);
+    abort();
+}
+
+static uint64_t
+below(struct run *r, uint64_t n)
+{
+    return sim_below(r->w.sim, n);
+}
+
+/* ---- the model ------------------------------------------------------------------------------ */
+
+static bool
+overlaps_busy(const struct run *r, uint64_t offset, size_t len)
+{
+    for (int i = 0; i < SLOTS; i++) {
+        const struct io *io = &r->io[i];
+
+        if (io->busy && offset < io->offset + io->len && io->offset < offset + len)
+            return true;
+    }
+    return false;
+}
+
+static void
+model_wrote(struct run *r, const struct io *io, bool sure)
+{
+    for (size_t at = 0; at < io->len; at += BLOCK_MIN) {
+        uint64_t b = (io->offset + at) / BLOCK_MIN;
+        const uint8_t *new_data = io->data + at;
+
+        if (sure) {
+            memcpy(r->m->now + b * BLOCK_MIN, new_data, BLOCK_MIN);
+            r->m->unsure[b] = false;
+        } else {
+            memcpy(r->m->other + b * BLOCK_MIN, new_data, BLOCK_MIN);
+            r->m->unsure[b] = true;
+        }
+    }
+}
+
+/* Is `got` what block b may hold?  Seen once, it is what it is. */
+static bool
+model_allows(struct run *r, uint64_t b, const uint8_t *got)
+{
+    uint8_t *now = r->m->now + b * BLOCK_MIN;
+
+    if (memcmp(now, got, BLOCK_MIN) == 0)
+        return true; /* a lost write may yet land: unsure stays */
+    if (!r->m->unsure[b] || memcmp(r->m->other + b * BLOCK_MIN, got, BLOCK_MIN) != 0)
+        return false;
+    memcpy(now, got, BLOCK_MIN);
+    r->m->unsure[b] = false;
+    return true;
+}
+
+/* ---- I/O ------------------------------------------------------------------------------------ */
+
+static void
+cut_buffer(struct run *r, struct io *io)
+{
+    size_t at = 0;
+
+    io->iovcnt = 0;
+    while (at < io->len && io->iovcnt < 4) {
+        size_t n = 1 + below(r, io->len - at);
+
+        io->iov[io->iovcnt++] = (struct iovec){io->data + at, n};
+        at += n;
+    }
+    if (at < io->len)
+        io->iov[io->iovcnt++] = (struct iovec){io->data + at, io->len - at};
+}
+
+static int
+submit(struct run *r, struct io *io)
+{
+    switch (io->kind) {
+    case OP_READ:
+        memset(io->data, 0xdb, io->len);
+        return lunette_queue_readv(r->q, io->iov, io->iovcnt, io->offset, io);
+    case OP_WRITE:
+        return lunette_queue_writev(r->q, io->iov, io->iovcnt, io->offset,
+                                    below(r, 8) == 0 ? LUNETTE_FUA : 0, io);
+    case OP_ZERO:
+        memset(io->data, 0, io->len);
+        return lunette_queue_write_zeroes(r->q, io->len, io->offset, 0, io);
+    case OP_FLUSH:
+        io->len = 0;
+        return lunette_queue_flush(r->q, io);
+    case OP_KINDS:
+        break;
+    }
+    return -EINVAL;
+}
+
+static void
+start_one(struct run *r)
+{
+    struct io *io = NULL;
+    uint64_t blocks = WORLD_LUN_SIZE / r->block;
+    int e;
+
+    for (int i = 0; i < SLOTS && io == NULL; i++) {
+        if (!r->io[i].busy)
+            io = &r->io[i];
+    }
+    if (io == NULL)
+        return;
+    io->kind = (enum kind)below(r, OP_KINDS);
+    if (io->kind == OP_FLUSH && below(r, 4) != 0)
+        io->kind = OP_WRITE;
+    io->offset = below(r, blocks) * r->block;
+    io->len = (1 + below(r, below(r, 3) == 0 ? IO_MAX / r->block : 8)) * r->block;
+    if (io->offset + io->len > WORLD_LUN_SIZE)
+        io->len = WORLD_LUN_SIZE - io->offset;
+    if (overlaps_busy(r, io->offset, io->len))
+        return;
+    for (size_t i = 0; i < io->len; i += 8) {
+        uint64_t v = loop_random(r->w.loop);
+
+        memcpy(io->data + i, &v, 8);
+    }
+    cut_buffer(r, io);
+    e = submit(r, io);
+    if (e == -EAGAIN)
+        return;
+    if (e < 0) {
+        if (!r->may_fail)
+            fail(r, "a request was refused");
+        return;
+    }
+    io->busy = true;
+    io->completions = 0;
+    r->submitted++;
+}
+
+static void
+check_one(struct run *r, struct io *io, int err)
+{
+    if (io->completions++ != 0)
+        fail(r, "an I/O completed twice");
+    if (!io->busy)
+        fail(r, "an I/O completed that is not outstanding");
+    io->busy = false;
+    r->completed++;
+    if (err != 0) {
+        r->failed++;
+        if (!r->may_fail)
+            fail(r, strerror(-err));
+        if (io->kind == OP_WRITE || io->kind == OP_ZERO)
+            model_wrote(r, io, false);
+        return;
+    }
+    if (io->kind == OP_WRITE || io->kind == OP_ZERO)
+        model_wrote(r, io, true);
+    for (size_t at = 0; io->kind == OP_READ && at < io->len; at += BLOCK_MIN) {
+        if (!model_allows(r, (io->offset + at) / BLOCK_MIN, io->data + at))
+            fail(r, "a read gave what was never written there");
+    }
+}
+
+static void
+poll_some(struct run *r, int min)
+{
+    struct lunette_completion c[8];
+    int n = lunette_queue_poll(r->q, c, 8, min, -1);
+
+    if (n < 0)
+        fail(r, "polling failed: nothing can happen any more");
+    for (int i = 0; i < n; i++)
+        check_one(r, c[i].user_data, c[i].err);
+}
+
+static void
+drain(struct run *r)
+{
+    while (lunette_queue_inflight(r->q) > 0)
+        poll_some(r, 1);
+    for (int i = 0; i < SLOTS; i++) {
+        if (r->io[i].busy)
+            fail(r, "an I/O never completed");
+    }
+}
+
+static void
+do_ios(struct run *r)
+{
+    for (unsigned n = 0; n < OPS; n++) {
+        start_one(r);
+        if (below(r, 3) == 0)
+            (void)lunette_queue_submit(r->q);
+        if (below(r, 2) == 0)
+            poll_some(r, 0);
+    }
+    drain(r);
+    if (sim_now_ns(r->w.sim) > SIM_LIMIT * LOOP_NS_PER_S)
+        fail(r, "took more than an hour of virtual time");
+}
+
+/* ---- worlds --------------------------------------------------------------------------------- */
+
+static void
+check_disk(struct run *r)
+{
+    for (uint64_t b = 0; b < UNITS; b++) {
+        if (!model_allows(r, b, r->w.disk + b * BLOCK_MIN))
+            fail(r, "the disk differs from the model");
+    }
+}
+
+static bool
+open_lun(struct run *r)
+{
+    struct lunette_error err = {0};
+    int e = lunette_open(r->w.ctx, r->w.url, 0, &r->lun, &err);
+
+    if (e == 0)
+        e = lunette_queue_new(r->lun, 1 + (uint32_t)below(r, 20), &r->q, &err);
+    if (e < 0) {
+        if (err.msg[0] == '\0')
+            fail(r, "a failed login gives no reason");
+        if (!r->may_fail)
+            fail(r, err.msg);
+    }
+    return e == 0;
+}
+
+static void
+close_lun(struct run *r)
+{
+    lunette_queue_free(r->q);
+    lunette_close(r->lun);
+    r->q = NULL;
+    r->lun = NULL;
+}
+
+static void
+cut_now(void *user)
+{
+    struct run *r = user;
+
+    (void)sim_cut(r->w.sim, NULL, r->seed & 8 ? SIM_EOF : SIM_RESET);
+}
+
+struct choice {
+    struct target_key_value set[8];
+    char options[256];
+};
+
+/* What is negotiated in this world; the seed's own bits choose. */
+static void
+choose(uint64_t seed, struct choice *ch, struct world_config *cfg)
+{
+    static const char *const yes_no[] = {"Yes", "No"};
+    static const char *const mrdsl[] = {"512", "4096", "8192", "262144"};
+    static const char *const burst[] = {"4096", "16384", "65536", "262144"};
+    uint64_t x = seed * 0x9e3779b97f4a7c15ull;
+    const char *hd = x & 0x100 ? "crc32c" : "none", *dd = x & 0x200 ? "crc32c" : "none";
+
+    ch->set[0] = (struct target_key_value){"InitialR2T", yes_no[x >> 60 & 1]};
+    ch->set[1] = (struct target_key_value){"ImmediateData", yes_no[x >> 59 & 1]};
+    ch->set[2] = (struct target_key_value){"MaxRecvDataSegmentLength", mrdsl[x >> 56 & 3]};
+    ch->set[3] = (struct target_key_value){"MaxBurstLength", burst[x >> 53 & 3]};
+    ch->set[4] = (struct target_key_value){"FirstBurstLength", burst[x >> 53 & x >> 50 & 3]};
+    ch->set[5] = (struct target_key_value){"MaxOutstandingR2T", x >> 48 & 1 ? "8" : "1"};
+    ch->set[6] = (struct target_key_value){"QueueDepth", x >> 47 & 1 ? "4" : "64"};
+    (void)snprintf(ch->options, sizeof(ch->options),
+                   "?header_digest=%s&data_digest=%s&initial_r2t=%s&max_recv_data_segment_length=%s"
+                   "&timeout=600000",
+                   hd, dd, x >> 44 & 1 ? "yes" : "no", mrdsl[x >> 42 & 3]);
+    cfg->set = ch->set;
+    cfg->set_count = 7;
+    cfg->options = ch->options;
+    cfg->block = x >> 40 & 1 ? 4096 : 512;
+    cfg->chap = x >> 39 & 1;
+    cfg->ipc_delay_ns = (x >> 36 & 7) * LOOP_NS_PER_MS;
+    cfg->net = sim_rough;
+}
+
+static void
+run_world(struct run *r, uint64_t seed)
+{
+    struct world_config cfg = {0};
+    struct choice ch;
+
+    r->seed = seed;
+    choose(seed, &ch, &cfg);
+    world_new(&r->w, seed, &cfg);
+    r->block = cfg.block;
+    r->may_fail = seed % 3 == 0;
+    memset(r->m, 0, sizeof(*r->m));
+    if (r->may_fail)
+        sim_at(r->w.sim, below(r, 3 * LOOP_NS_PER_S), cut_now, r);
+    if (open_lun(r)) {
+        do_ios(r);
+        check_disk(r);
+        close_lun(r);
+    }
+    /* Once more on a network that holds: what a cut left unsure is settled now. */
+    r->may_fail = false;
+    cut_now(r);
+    if (!open_lun(r))
+        fail(r, "no second session");
+    do_ios(r);
+    check_disk(r);
+    close_lun(r);
+    world_free(&r->w);
+}
+
+/* ---- the planted fault ---------------------------------------------------------------------- */
+
+static const struct scsi_host_ops *honest;
+static void (*honest_done)(struct scsi_cmd *sc);
+static unsigned planted;
+
+static void
+done_twice(struct scsi_cmd *sc)
+{
+    honest_done(sc);
+    if (++planted == 10)
+        honest_done(sc);
+}
+
+static int
+planted_queuecommand(struct scsi_host *h, struct scsi_cmd *sc)
+{
+    honest_done = sc->done;
+    sc->done = done_twice;
+    return honest->queuecommand(h, sc);
+}
+
+static void
+plant(struct run *r)
+{
+    static struct scsi_host_ops ops;
+    struct world_config cfg = {.block = 512, .options = ""};
+    struct scsi_host *h;
+
+    world_new(&r->w, 1, &cfg);
+    r->block = cfg.block;
+    if (!open_lun(r))
+        exit(2);
+    h = dataplane_host(r->w.ctx->dp, r->lun->s.res.sid);
+    honest = h->ops;
+    ops = *h->ops;
+    ops.queuecommand = planted_queuecommand;
+    h->ops = &ops;
+    do_ios(r);
+    exit(0); /* nobody noticed */
+}
+
+int
+main(int argc, char **argv)
+{
+    uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
+    uint64_t count = argc > 2 ? strtoull(argv[2], NULL, 10) : 200;
+    struct run r = {0};
+
+    r.m = malloc(sizeof(*r.m));
+    r.io = calloc(SLOTS, sizeof(*r.io));
+    if (r.m == NULL || r.io == NULL)
+        return 2;
+    if (argc > 1 && strcmp(argv[1], "--plant") == 0)
+        plant(&r);
+    for (uint64_t seed = first; seed < first + count; seed++)
+        run_world(&r, seed);
+    (void)printf("%llu seeds from %llu: %u I/Os, %u of them failed by cuts, each completed once\n",
+                 (unsigned long long)count, (unsigned long long)first, r.completed, r.failed);
+    free(r.m);
+    free(r.io);
+    return 0;
+}

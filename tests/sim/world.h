@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/sim/world.h - one seed, one world: the whole initiator, behind its public header, and
+ * lunette-target, over simulated byte streams on virtual time.
+ *
+ * The control plane speaks to the data plane through the delaying binding.
+ */
+#ifndef TESTS_SIM_WORLD_H
+#define TESTS_SIM_WORLD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "api/internal.h"
+#include "target/target.h"
+#include "tests/sim/sim_loop.h"
+#include "tests/support/ipc_delayed.h"
+
+#define WORLD_NODE     "iqn.2026-11.example:sim"
+#define WORLD_LUN_SIZE (1u << 20) /* bytes of the RAM LUN */
+
+struct world_config {
+    struct sim_config net;
+    uint32_t block;                     /* logical block of the LUN, bytes */
+    const struct target_key_value *set; /* keys that the target offers */
+    uint32_t set_count;
+    const char *options; /* of the URL: "?key=value&..." or "" */
+    bool chap;           /* mutual */
+    uint64_t ipc_delay_ns;
+    uint32_t trace_events;
+};
+
+struct world {
+    struct sim *sim;
+    struct loop *loop;
+    struct target *target;
+    struct sock_addr portal;
+    struct ipc_delayed *binding;
+    uint64_t ipc_delay_ns;
+    struct lunette_ctx *ctx;
+    char url[512];
+    uint8_t *disk; /* the LUN's own memory */
+};
+
+void world_new(struct world *w, uint64_t seed, const struct world_config *cfg);
+void world_free(struct world *w);
+
+#endif

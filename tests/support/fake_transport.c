@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/support/fake_transport.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "wire/pdu.h"
+
+struct fake_adapter fake_adapter;
+
+struct fake_task {
+    struct loop_timer timer;
+    struct iscsi_task *task;
+    bool owned; /* the adapter may touch the task's buffers */
+};
+
+struct fake_ep {
+    struct loop_timer timer;
+    struct iscsi_endpoint *ep;
+    const struct iscsi_upcalls *up;
+    bool up_now;
+};
+
+void
+fake_adapter_reset(void)
+{
+    memset(&fake_adapter, 0, sizeof(fake_adapter));
+}
+
+static void
+ep_ready(struct loop_timer *t)
+{
+    struct fake_ep *e = container_of(t, struct fake_ep, timer);
+
+    e->up_now = fake_adapter.ep_result == 0;
+    e->up->ep_event(e->ep, fake_adapter.ep_result);
+}
+
+static int
+fake_ep_connect(struct iscsi_endpoint *ep, const struct sock_addr *to,
+                const struct iscsi_upcalls *up, struct lunette_error *err)
+{
+    struct fake_ep *e = ep->dd_data;
+
+    (void)to;
+    (void)err;
+    e->ep = ep;
+    e->up = up;
+    loop_timer_init(&e->timer, ep_ready);
+    loop_timer_start(ep->loop, &e->timer, fake_adapter.ep_delay_ns);
+    return 0;
+}
+
+static int
+fake_ep_poll(struct iscsi_endpoint *ep)
+{
+    return ((struct fake_ep *)ep->dd_data)->up_now;
+}
+
+static void
+fake_ep_disconnect(struct iscsi_endpoint *ep)
+{
+    loop_timer_stop(ep->loop, &((struct fake_ep *)ep->dd_data)->timer);
+}
+
+static int
+fake_bind(struct iscsi_conn *c, int64_t eph, struct iscsi_endpoint *ep, bool leading,
+          struct lunette_error *err)
+{
+    (void)leading;
+    if (ep == NULL || ep->id != (uint64_t)eph)
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "an endpoint is wanted");
+    fake_adapter.conn = c;
+    return 0;
+}
+
+static int
+fake_stop(struct iscsi_conn *c, enum iscsi_stop how)
+{
+    (void)how;
+    if (fake_adapter.conn == c)
+        fake_adapter.conn = NULL;
+    return 0;
+}
+
+static int
+fake_xmit_task(struct iscsi_task *t)
+{
+    struct fake_sent *s;
+    struct fake_task *ft = t->dd_data;
+
+    if (fake_adapter.full)
+        return -EAGAIN;
+    assert(fake_adapter.nsent < FAKE_SENT_MAX);
+    s = &fake_adapter.sent[fake_adapter.nsent++];
+    memcpy(&s->h, t->hdr, sizeof(s->h));
+    memcpy(s->ahs, t->hdr + 1, (size_t)t->hdr_len - 48);
+    s->task = t;
+    s->data_len = t->data_len < sizeof(s->data) ? t->data_len : (uint32_t)sizeof(s->data);
+    if (s->data_len > 0)
+        memcpy(s->data, t->data, s->data_len);
+    ft->owned = true;
+    return 0;
+}
+
+static void
+fake_flush(struct iscsi_conn *c)
+{
+    (void)c;
+    fake_adapter.flushes++;
+}
+
+static void
+cleaned(struct loop_timer *timer)
+{
+    struct fake_task *ft = container_of(timer, struct fake_task, timer);
+    struct iscsi_task *t = ft->task;
+
+    /* The adapter may have used the buffers until now: say so by writing. */
+    if (t->sc != NULL && t->sc->in.len > 0) {
+        struct sg_cursor at;
+        uint8_t last = 0xee;
+
+        sg_cursor_init(&at, &t->sc->in);
+        sg_cursor_seek(&at, &t->sc->in, t->sc->in.len - 1);
+        sg_copy_to(&at, &t->sc->in, &last, 1);
+    }
+    ft->owned = false;
+    fake_adapter.late_cleanups++;
+    t->conn->up->task_cleaned(t);
+}
+
+static int
+fake_cleanup(struct iscsi_task *t)
+{
+    struct fake_task *ft = t->dd_data;
+
+    fake_adapter.cleanups++;
+    if (fake_adapter.cleanup_delay_ns == 0 || t->sc == NULL) {
+        ft->owned = false;
+        return 0;
+    }
+    ft->task = t;
+    loop_timer_init(&ft->timer, cleaned);
+    loop_timer_start(t->conn->loop, &ft->timer, fake_adapter.cleanup_delay_ns);
+    return -EINPROGRESS;
+}
+
+const struct iscsi_transport fake_transport = {
+    .version = ISCSI_TRANSPORT_VERSION,
+    .name = "fake",
+    .caps = CAP_RECOVERY_L0 | CAP_DATA_PATH_OFFLOAD | CAP_MULTI_R2T,
+    .max_recv_dlength = 65536,
+    .task_size = sizeof(struct fake_task),
+    .ep_size = sizeof(struct fake_ep),
+    .ep_connect = fake_ep_connect,
+    .ep_poll = fake_ep_poll,
+    .ep_disconnect = fake_ep_disconnect,
+    .bind_conn = fake_bind,
+    .stop_conn = fake_stop,
+    .xmit_task = fake_xmit_task,
+    .xmit_flush = fake_flush,
+    .cleanup_task = fake_cleanup,
+};
+
+void
+fake_room(void)
+{
+    fake_adapter.full = false;
+    fake_adapter.conn->up->queue_xmit(fake_adapter.conn);
+}
+
+int
+fake_pdu(union bhs_any *h, const void *data, uint32_t len, bool numbered)
+{
+    struct iscsi_conn *c = fake_adapter.conn;
+
+    h->h.dseg_len = put24(len);
+    h->nop_in.stat_sn = put32(fake_adapter.stat_sn);
+    h->nop_in.exp_cmd_sn = put32(fake_adapter.exp_cmdsn);
+    h->nop_in.max_cmd_sn = put32(fake_adapter.max_cmdsn);
+    if (numbered)
+        fake_adapter.stat_sn++;
+    c->last_recv_ns = c->loop->now_ns;
+    return c->up->complete_pdu(c, &h->h, data, len);
+}
+
+int
+fake_answer(const struct fake_sent *s, uint8_t status, const void *sense, uint16_t sense_len,
+            uint32_t underflow)
+{
+    union bhs_any h;
+    uint8_t data[2 + SCSI_SENSE_MAX];
+    struct iscsi_task *t = fake_adapter.conn->up->itt_to_task(fake_adapter.conn, s->h.h.itt);
+
+    bhs_init(&h, ISCSI_OP_SCSI_RSP, ISCSI_FLAG_FINAL);
+    h.h.itt = s->h.h.itt;
+    h.scsi_rsp.status = status;
+    if (underflow > 0) {
+        h.scsi_rsp.flags |= ISCSI_RSP_UNDERFLOW;
+        h.scsi_rsp.residual = put32(underflow);
+    }
+    if (t != NULL && t->sc != NULL && t->sc->in.len > 0 && status == 0) {
+        struct sg_cursor at;
+
+        sg_cursor_init(&at, &t->sc->in);
+        for (uint32_t i = 0; i < t->sc->in.len - underflow; i++) {
+            uint8_t b = (uint8_t)(i * 7);
+
+            sg_copy_to(&at, &t->sc->in, &b, 1);
+        }
+        t->in_done = t->sc->in.len - underflow;
+    }
+    if (sense_len > 0) {
+        st_be16(data, sense_len);
+        memcpy(data + 2, sense, sense_len);
+    }
+    return fake_pdu(&h, data, sense_len > 0 ? sense_len + 2u : 0, true);
+}
+
+const struct fake_sent *
+fake_last(uint8_t opcode)
+{
+    for (unsigned i = fake_adapter.nsent; i > 0; i--) {
+        if (pdu_opcode(&fake_adapter.sent[i - 1].h.h) == opcode)
+            return &fake_adapter.sent[i - 1];
+    }
+    return NULL;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/support/fake_transport.h - an offload adapter: connects by itself, takes tasks whole,
+ * places data itself, hands over whole PDUs, and lets go of buffers late.
+ *
+ * It proves that seam/transport.h carries more than byte streams.  A test plays
+ * the target: it looks at what was sent and makes answers.
+ */
+#ifndef TESTS_FAKE_TRANSPORT_H
+#define TESTS_FAKE_TRANSPORT_H
+
+#include "seam/transport.h"
+
+#define FAKE_SENT_MAX 4096
+
+struct fake_sent {
+    union bhs_any h;
+    uint8_t ahs[256];
+    struct iscsi_task *task; /* may be over by now */
+    uint8_t data[512];
+    uint32_t data_len;
+};
+
+/* One per process: tests are single-threaded. */
+extern struct fake_adapter {
+    uint64_t cleanup_delay_ns; /* 0: at once */
+    uint64_t ep_delay_ns;
+    int ep_result; /* 0 or -errno */
+    bool full;     /* xmit_task says -EAGAIN */
+    struct fake_sent sent[FAKE_SENT_MAX];
+    unsigned nsent, cleanups, late_cleanups, flushes, touched_after;
+    uint32_t stat_sn, exp_cmdsn, max_cmdsn;
+    struct iscsi_conn *conn; /* bound */
+} fake_adapter;
+
+void fake_adapter_reset(void);
+extern const struct iscsi_transport fake_transport;
+
+/* Room again after `full`. */
+void fake_room(void);
+
+/* The adapter moves all data of the command in s and answers it. */
+int fake_answer(const struct fake_sent *s, uint8_t status, const void *sense, uint16_t sense_len,
+                uint32_t underflow);
+/* Any PDU; StatSN is filled in and advanced when numbered. */
+int fake_pdu(union bhs_any *h, const void *data, uint32_t len, bool numbered);
+/* The last PDU sent with that opcode, or NULL. */
+const struct fake_sent *fake_last(uint8_t opcode);
+
+#endif

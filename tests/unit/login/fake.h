@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/unit/login/fake.h - a loop, a data plane and a target for the login layer, in one process
+ * and on virtual time.
+ *
+ * The loop has timers, deferred work, name lookup and connections that answer by
+ * address.  The data plane keeps book of sessions, connections, endpoints and
+ * descriptors and asserts that each is made and ended once; every message each
+ * way is delayed at random, in order per connection as seam/ipc.h promises.
+ * The target is a puppet that speaks by a script.
+ */
+#ifndef LOGIN_FAKE_H
+#define LOGIN_FAKE_H
+
+#include "base/timerq.h"
+#include "login/ctl.h"
+#include "login/login.h"
+#include "seam/ipc.h"
+#include "seam/loop.h"
+#include "wire/bhs.h"
+#include "wire/text.h"
+
+#define FAKE_TEXT   (1u << 20)
+#define FAKE_LOGINS 64
+
+/* One Login Request and what is said to it.  Words are separated by blanks.
+ *
+ * want: "Key", "Key=value", "!Key" (must not be there), "T", "!T", "C", "CSG0", "CSG1", "empty"
+ * say:  "Key=value", or one of
+ *   @answer    answers each offered key as a plain target would
+ *   @chap=A    CHAP_A=A and a challenge; @chap0 = without it: CHAP_I CHAP_C must be spelled out
+ *   @verify    asserts CHAP_N and CHAP_R (the initiator's account)
+ *   @prove     CHAP_N and CHAP_R for the initiator's challenge, right
+ *   @reflect   CHAP_N and CHAP_R made with the initiator's own secret
+ *   @echo      CHAP_C (with CHAP_A, CHAP_I) that another connection of ours sent
+ *   @T @noT @C @CSG=n @NSG=n @TSIH=n @ver=n @isid @status=xxxx @op=xx
+ *   @silent    no response
+ *   @twice     the same response twice
+ *   @pad=n     fills the data up to n bytes with X-pad keys
+ *   @nonul     the last NUL is missing
+ *   @async     an Async Message after the response
+ *   @cut       the connection breaks
+ * Without @T/@noT, T follows the request. */
+struct step {
+    const char *want, *say;
+};
+
+enum fake_stall { STALL_NEVER, STALL_LATE, STALL_FOREVER };
+
+struct fake_conn {
+    bool there, bound, started;
+    uint32_t sid;
+    uint16_t cid;
+    int fd;
+    int script, step;
+    /* the text of a request with C, and of a split response */
+    char *text;
+    size_t text_len;
+    char *rest;
+    size_t rest_len;
+    bool transit_later;
+    unsigned chap_alg;
+    uint64_t to_server_ns, to_client_ns;          /* when the last message each way arrives */
+    char names[ISCSI_PARAM_COUNT][IPC_VALUE_MAX]; /* SET_PARAM */
+    uint32_t nparams;
+    uint32_t starts, stops;
+};
+
+struct world {
+    struct loop l;
+    struct ipc ipc;
+    struct ctl *ctl;
+    struct timerq timers;
+    struct list deferred;
+    uint64_t seed, rng;
+    uint64_t delay_max_ns;
+    uint32_t turns;
+    /* books */
+    int open_streams, open_fds, open_eps, resolving;
+    uint32_t nrequests, requests[ISCSI_UEVENT_COUNT];
+    uint32_t sessions_made, sessions_gone;
+    bool session[FAKE_LOGINS + 1];
+    struct fake_conn conn[FAKE_LOGINS];
+    int nconn;                         /* ever created */
+    int nbound;                        /* ever bound: script number */
+    uint8_t connected_to[FAKE_LOGINS]; /* last octet */
+    int nconnects;
+    uint64_t seq;
+    uint64_t other_ns[2];
+    /* behaviour */
+    const struct step *scripts[FAKE_LOGINS];
+    int nscripts;
+    enum fake_stall stall;
+    uint32_t stall_at;      /* number of the request, 1...; 0: none */
+    uint32_t refuse_at;     /* request answered with an error */
+    uint32_t send_fails_at; /* ipc_request itself fails */
+    int split;              /* response text is split there; -1: not */
+    uint64_t mutate;        /* seed of mutation of responses, 0: none */
+    bool strict;            /* script violations fail the test */
+    const char *chap_user, *chap_secret, *target_user, *target_secret;
+    uint32_t pdus;
+    char last_challenge[200]; /* CHAP_C that the initiator sent last */
+    /* logout */
+    bool silent_logout;
+    uint8_t logout_response;
+    /* discovery */
+    const char *targets; /* text with '|' for NUL */
+    size_t targets_len, targets_at, targets_piece;
+    bool text_c_bit, silent_text, cut_text;
+    uint8_t text_reject;
+    uint32_t texts, ttt;
+    bool odd_text; /* these instead of what is right */
+    uint8_t text_flags;
+    uint32_t text_ttt;
+    /* what the login said */
+    bool done;
+    int dones;
+    struct login_result res;
+    struct lunette_error err;
+};
+
+struct world *world_new(uint64_t seed);
+/* Asserts that nothing is left. */
+void world_free(struct world *w);
+void world_config(struct world *w, struct login_config *cfg);
+uint64_t world_random(struct world *w);
+/* One callback or deferred batch; false: nothing to do. */
+bool world_step(struct world *w);
+/* Until *flag or nothing is left to do. */
+void world_run(struct world *w, const bool *flag);
+/* Until nothing is left to do. */
+void world_drain(struct world *w);
+
+void world_login_done(void *user, const struct login_result *res, const struct lunette_error *err);
+/* Starts and runs a login to its end; the result is in w. */
+void world_login(struct world *w, const struct login_config *cfg);
+void world_logout(struct world *w);
+void world_logout_done(void *user, const struct lunette_error *err);
+void world_logout_conns(struct world *w, uint32_t n);
+
+struct fake_conn *fake_conn(struct world *w, uint32_t sid, uint16_t cid);
+const char *fake_param(struct world *w, enum iscsi_param p);
+
+/* puppet.c: a PDU of the initiator. */
+void puppet_receive(struct world *w, struct fake_conn *c, const struct bhs *hdr, const void *data,
+                    uint32_t len);
+/* fake.c: to the initiator. */
+void fake_send_pdu(struct world *w, struct fake_conn *c, const struct bhs *hdr, const void *data,
+                   uint32_t len);
+void fake_cut(struct world *w, struct fake_conn *c);
+
+#endif

@@ -1,0 +1,619 @@
+/* SPDX-License-Identifier: MIT */
+/* Connecting, redirection, time limits, cancel and failure at every step, random delays, and
+ * responses mutated by seed.  CONFORMANCE ids in brackets. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "login/task.h"
+#include "tests/test.h"
+#include "tests/unit/login/fake.h"
+
+#define END                                                                                        \
+    {                                                                                              \
+        NULL, NULL                                                                                 \
+    }
+#define SEC                                                                                        \
+    {                                                                                              \
+        "AuthMethod=None T CSG0", "AuthMethod=None TargetPortalGroupTag=1"                         \
+    }
+#define OPER                                                                                       \
+    {                                                                                              \
+        "CSG1 T", "@answer"                                                                        \
+    }
+
+static const struct step plain[] = {SEC, OPER, END};
+
+static void
+check_tidy(struct world *w)
+{
+    assert_true(ctl_idle(w->ctl));
+    assert_int_equal(w->sessions_made, w->sessions_gone);
+    assert_int_equal(w->open_fds, 0);
+    assert_int_equal(w->open_eps, 0);
+    assert_int_equal(w->open_streams, 0);
+    for (int i = 0; i < w->nconn; i++)
+        assert_false(w->conn[i].there);
+}
+
+static struct world *
+new_plain(uint64_t seed, struct login_config *cfg)
+{
+    struct world *w = world_new(seed);
+
+    world_config(w, cfg);
+    w->scripts[0] = plain;
+    w->nscripts = 1;
+    return w;
+}
+
+static void
+end_failed(struct world *w, enum lunette_domain dom, uint32_t detail, const char *text)
+{
+    if (w->err.code == 0)
+        fail_msg("logged in, expected \"%s\"", text);
+    if (strstr(w->err.msg, text) == NULL)
+        fail_msg("\"%s\" should hold \"%s\"", w->err.msg, text);
+    assert_int_equal(w->err.domain, dom);
+    assert_int_equal(w->err.detail, detail);
+    check_tidy(w);
+    world_free(w);
+}
+
+static void
+no_endpoint(struct login_config *cfg)
+{
+    cfg->caps &= ~(uint32_t)CAP_BIND_DESCRIPTOR;
+}
+
+/* Each address in turn, for both kinds of transport. */
+static void
+addresses(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 40; seed++) {
+        struct login_config cfg;
+        struct world *w = new_plain(seed, &cfg);
+
+        if (seed % 2 != 0)
+            no_endpoint(&cfg);
+        (void)strcpy(cfg.portal.host, "multi");
+        world_login(w, &cfg);
+        assert_int_equal(w->err.code, 0);
+        assert_int_equal(w->nconnects, 3);
+        assert_int_equal(w->connected_to[2], 1);
+        assert_true(w->l.now_ns >= 5 * LOOP_NS_PER_S); /* a third of 15 s for the silent one */
+        assert_true(w->l.now_ns < 7 * LOOP_NS_PER_S);
+        assert_int_equal(w->open_eps, seed % 2);
+        world_logout(w);
+        check_tidy(w);
+        world_free(w);
+    }
+}
+
+static void
+no_connection(void **state)
+{
+    static const struct {
+        const char *host;
+        uint32_t detail;
+        const char *text;
+    } t[] = {
+        {"nohost", ENOENT, "nohost"},
+        {"slow", ETIMEDOUT, "slow"},
+        {"10.0.0.100", ECONNREFUSED, "refused"},
+        {"10.0.0.200", ETIMEDOUT, "no answer in time"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < 8; i++) {
+        struct login_config cfg;
+        struct world *w = new_plain(i, &cfg);
+
+        if (i >= 4)
+            no_endpoint(&cfg);
+        (void)strcpy(cfg.portal.host, t[i % 4].host);
+        world_login(w, &cfg);
+        assert_true(login_error_retryable(&w->err));
+        assert_true(w->l.now_ns <= 16 * LOOP_NS_PER_S);
+        end_failed(w, LUNETTE_DOM_CONNECT, t[i % 4].detail, t[i % 4].text);
+    }
+}
+
+/* ---- redirection --------------------------------------------------------------------------- */
+
+static struct world *
+redirected(const struct step *const *scripts, int n, struct login_config *cfg)
+{
+    struct world *w = world_new((uint64_t)n);
+
+    world_config(w, cfg);
+    for (int i = 0; i < n; i++)
+        w->scripts[i] = scripts[i];
+    w->nscripts = n;
+    world_login(w, cfg);
+    return w;
+}
+
+/* LGN-16, LGN-17: both kinds, before and after security, every form of address. */
+static void
+redirects(void **state)
+{
+    static const struct step temp[] = {{"", "@status=0101 TargetAddress=10.0.0.2:3261"}, END};
+    static const struct step perm[] = {SEC, {"", "@status=0102 TargetAddress=10.0.0.3"}, END};
+    static const struct step unknown[] = {{"", "@status=01ff TargetAddress=10.0.0.5,1"}, END};
+    static const struct step two[] = {
+        {"", "@status=0101 TargetAddress=10.0.0.9:0 TargetAddress=10.0.0.4 TargetAddress=10.0.0.6"},
+        END};
+    static const struct step *const a[] = {temp, plain}, *const b[] = {perm, plain},
+                                    *const c[] = {perm, temp, plain}, *const d[] = {unknown, plain},
+                                    *const e[] = {two, plain}, *const f[] = {temp, perm, plain};
+    struct login_config cfg;
+    struct world *w;
+
+    (void)state;
+#define CASE(scripts, octet, port_, moved_, hops)                                                  \
+    do {                                                                                           \
+        w = redirected(scripts, sizeof(scripts) / sizeof(scripts[0]), &cfg);                       \
+        assert_int_equal(w->err.code, 0);                                                          \
+        assert_int_equal(w->connected_to[w->nconnects - 1], octet);                                \
+        assert_int_equal(w->res.portal.port, port_);                                               \
+        assert_int_equal(w->res.moved, moved_);                                                    \
+        assert_int_equal(w->res.redirects, hops);                                                  \
+        assert_int_equal(w->sessions_made, (hops) + 1);                                            \
+        if (moved_)                                                                                \
+            assert_string_equal(w->res.moved_to.host, "10.0.0.3");                                 \
+        world_logout(w);                                                                           \
+        check_tidy(w);                                                                             \
+        world_free(w);                                                                             \
+    } while (0)
+    CASE(a, 2, 3261, false, 1);
+    CASE(b, 3, 3260, true, 1);
+    CASE(c, 2, 3261, true, 2);
+    CASE(d, 5, 3260, false, 1);
+    CASE(e, 4, 3260, false, 1);
+    CASE(f, 3, 3260, false, 2); /* what a temporary address says for good is not for us */
+}
+
+static void
+bad_redirects(void **state)
+{
+    static const struct step to2[] = {{"", "@status=0101 TargetAddress=10.0.0.2"}, END};
+    static const struct step to1[] = {{"", "@status=0101 TargetAddress=10.0.0.1:3260"}, END};
+    static const struct step self[] = {{"", "@status=0101 TargetAddress=10.0.0.1"}, END};
+    static const struct step nowhere[] = {{"", "@status=0101"}, END};
+    static const struct step bad[] = {{"", "@status=0102 TargetAddress=10.0.0.1:0"}, END};
+    static const struct step broken[] = {{"", "@status=0102 TargetAddress=10.0.0.9 @nonul"}, END};
+    static const struct step *const circle[] = {to2, to1}, *const s[] = {self},
+                                    *const n[] = {nowhere}, *const b[] = {bad},
+                                    *const k[] = {broken};
+    struct login_config cfg;
+
+    (void)state;
+    end_failed(redirected(circle, 2, &cfg), LUNETTE_DOM_LOGIN, 0x0101, "circle");
+    end_failed(redirected(s, 1, &cfg), LUNETTE_DOM_LOGIN, 0x0101, "circle");
+    end_failed(redirected(n, 1, &cfg), LUNETTE_DOM_LOGIN, 0x0101, "where");
+    end_failed(redirected(b, 1, &cfg), LUNETTE_DOM_LOGIN, 0x0102, "where");
+    end_failed(redirected(k, 1, &cfg), LUNETTE_DOM_PROTO, 4, "");
+}
+
+static void
+endless_redirects(void **state)
+{
+    static char say[12][64];
+    static struct step steps[12][2];
+    struct login_config cfg;
+    struct world *w = world_new(1);
+
+    (void)state;
+    world_config(w, &cfg);
+    for (int i = 0; i < 12; i++) {
+        (void)snprintf(say[i], sizeof(say[i]), "@status=0101 TargetAddress=10.0.0.%d", i + 2);
+        steps[i][0] = (struct step){"", say[i]};
+        w->scripts[i] = steps[i];
+    }
+    w->nscripts = 12;
+    world_login(w, &cfg);
+    assert_int_equal(w->nbound, 9);
+    end_failed(w, LUNETTE_DOM_LOGIN, 0x0101, "8 hops");
+}
+
+/* ---- every step may fail, stall, be late, or be canceled ----------------------------------- */
+
+static void
+stalled_config(struct world *w, struct login_config *cfg, int variant)
+{
+    if (variant & 1)
+        no_endpoint(cfg);
+    (void)w;
+}
+
+/* The reply to request n never comes, or comes long after (LGN-18, LGN-19). */
+static void
+stall_each_request(void **state)
+{
+    (void)state;
+    for (int variant = 0; variant < 4; variant++) {
+        for (uint32_t n = 1;; n++) {
+            struct login_config cfg;
+            struct world *w = new_plain(n, &cfg);
+
+            stalled_config(w, &cfg, variant);
+            w->stall_at = n;
+            w->stall = variant & 2 ? STALL_LATE : STALL_FOREVER;
+            world_login(w, &cfg);
+            if (w->nrequests < n) {
+                assert_int_equal(w->err.code, 0);
+                w->stall_at = w->refuse_at = w->send_fails_at = 0;
+                world_logout(w);
+                world_free(w);
+                assert_true(n > 25);
+                break;
+            }
+            assert_true(w->err.domain == LUNETTE_DOM_TIMEOUT ||
+                        w->err.domain == LUNETTE_DOM_CONNECT);
+            assert_non_null(strstr(w->err.msg, "time"));
+            if (w->stall == STALL_LATE)
+                check_tidy(w); /* tidied up when the late reply came */
+            world_free(w);
+        }
+    }
+}
+
+/* Request n is answered with an error, or cannot be sent. */
+static void
+refuse_each_request(void **state)
+{
+    (void)state;
+    for (int variant = 0; variant < 4; variant++) {
+        for (uint32_t n = 1;; n++) {
+            struct login_config cfg;
+            struct world *w = new_plain(n, &cfg);
+            uint32_t made;
+
+            stalled_config(w, &cfg, variant);
+            if (variant & 2)
+                w->send_fails_at = n;
+            else
+                w->refuse_at = n;
+            world_login(w, &cfg);
+            made = w->nrequests;
+            if (made < n) {
+                assert_int_equal(w->err.code, 0);
+                w->stall_at = w->refuse_at = w->send_fails_at = 0;
+                world_logout(w);
+                world_free(w);
+                assert_true(n > 25);
+                break;
+            }
+            assert_true(w->err.code < 0);
+            check_tidy(w);
+            world_free(w);
+        }
+    }
+}
+
+/* The target is silent at each Login Request; the connection breaks there. */
+static void
+silence(void **state)
+{
+    static const struct step at0[] = {{"", "@silent"}, END};
+    static const struct step at1[] = {SEC, {"", "@silent"}, END};
+    static const struct step cut0[] = {{"", "@silent @cut"}, END};
+    static const struct step cut1[] = {SEC, {"", "@silent @cut"}, END};
+    static const struct step cut2[] = {SEC, {"", "@answer @cut"}, END}; /* before START_CONN */
+    static const struct step *const all[] = {at0, at1, cut0, cut1, cut2};
+
+    (void)state;
+    for (int i = 0; i < 5; i++) {
+        struct login_config cfg;
+        struct world *w = redirected(&all[i], 1, &cfg);
+
+        if (i < 2)
+            end_failed(w, LUNETTE_DOM_TIMEOUT, 30000, "no answer to a Login Request");
+        else
+            end_failed(w, LUNETTE_DOM_CONNECT, ECONNRESET, "closed");
+    }
+}
+
+/* Canceled, or freed, after each number of turns. */
+static void
+cancel_each_step(void **state)
+{
+    (void)state;
+    for (int variant = 0; variant < 8; variant++) {
+        bool over = false;
+
+        for (uint32_t turns = 0; !over; turns++) {
+            struct login_config cfg;
+            struct world *w = new_plain(turns + 1, &cfg);
+            struct iscsi_login *l;
+
+            stalled_config(w, &cfg, variant);
+            assert_int_equal(
+                login_start(w->ctl, &cfg,
+                            &(struct login_callbacks){.done = world_login_done, .user = w}, &l,
+                            NULL),
+                0);
+            for (uint32_t i = 0; i < turns && !w->done; i++)
+                assert_true(world_step(w));
+            over = w->done;
+            if (over) {
+                assert_int_equal(w->err.code, 0);
+                login_cancel(l); /* harmless */
+                login_free(&l);
+                world_logout(w);
+                world_free(w);
+                continue;
+            }
+            if (variant & 2) {
+                login_free(&l);
+                assert_null(l);
+            } else {
+                login_cancel(l);
+                login_cancel(l);
+                assert_int_equal(w->dones, 0); /* not from inside */
+                world_run(w, &w->done);
+                assert_int_equal(w->dones, 1);
+                assert_int_equal(w->err.code, -ECANCELED);
+                login_free(&l);
+            }
+            if (variant & 4) { /* the ipc goes away while it tidies up */
+                for (uint32_t i = 0; i < turns % 5; i++)
+                    (void)world_step(w);
+                ctl_free(&w->ctl);
+                w->open_fds = w->open_eps = 0;
+                world_free(w);
+                continue;
+            }
+            world_drain(w);
+            assert_int_equal(w->dones, variant & 2 ? 0 : 1);
+            check_tidy(w);
+            world_free(w);
+        }
+    }
+}
+
+/* Canceled while the data plane is late: done does not wait for it, tidying up does. */
+static void
+cancel_late(void **state)
+{
+    struct login_config cfg;
+    struct world *w = new_plain(1, &cfg);
+    struct iscsi_login *l;
+
+    (void)state;
+    w->stall_at = 1; /* CREATE_SESSION */
+    w->stall = STALL_LATE;
+    assert_int_equal(login_start(w->ctl, &cfg,
+                                 &(struct login_callbacks){.done = world_login_done, .user = w}, &l,
+                                 NULL),
+                     0);
+    while (w->nrequests == 0)
+        assert_true(world_step(w));
+    login_cancel(l);
+    world_run(w, &w->done);
+    assert_int_equal(w->err.code, -ECANCELED);
+    assert_true(w->l.now_ns < 6 * LOOP_NS_PER_S);
+    login_free(&l);
+    assert_false(ctl_idle(w->ctl));
+    world_drain(w);
+    assert_int_equal(w->sessions_made, 1);
+    check_tidy(w);
+    world_free(w);
+}
+
+/* A pair that login/fsm.def does not have is counted and ends the login. */
+static void
+missing_cell(void **state)
+{
+    struct login_config cfg;
+    struct world *w = new_plain(1, &cfg);
+    struct iscsi_login *l;
+
+    (void)state;
+    assert_int_equal(login_start(w->ctl, &cfg,
+                                 &(struct login_callbacks){.done = world_login_done, .user = w}, &l,
+                                 NULL),
+                     0);
+    assert_true(world_step(w));
+    assert_int_equal(l->state, LOGIN_RESOLVE);
+    login_post(l, LOGIN_EV_FINAL);
+    assert_int_equal(l->missing_cells, 1);
+    world_run(w, &w->done);
+    assert_int_equal(w->err.domain, LUNETTE_DOM_PROTO);
+    login_post(l, LOGIN_EV_PDU); /* after the end: counted only */
+    assert_int_equal(l->missing_cells, 2);
+    login_free(&l);
+    world_drain(w);
+    check_tidy(w);
+    world_free(w);
+}
+
+/* ---- chance -------------------------------------------------------------------------------- */
+
+/* Many logins at once on one ctl, all with their own delays and fates. */
+static void
+many_at_once(void **state)
+{
+    static const struct step no[] = {{"", "@status=0202"}, END};
+    static const struct step cut[] = {SEC, {"", "@silent @cut"}, END};
+    static const struct step slow[] = {{"T", "@noT"}, {"T", "AuthMethod=None"}, OPER, END};
+
+    (void)state;
+    for (uint64_t seed = 1; seed <= 200; seed++) {
+        struct world *w = world_new(seed);
+        struct iscsi_login *l[8] = {NULL};
+        struct login_config cfg;
+        uint32_t steps;
+
+        w->scripts[0] = plain;
+        w->scripts[1] = no;
+        w->scripts[2] = cut;
+        w->scripts[3] = slow;
+        w->scripts[4] = plain;
+        w->nscripts = 5;
+        for (int i = 0; i < 8; i++) {
+            world_config(w, &cfg);
+            if (world_random(w) % 2)
+                no_endpoint(&cfg);
+            assert_int_equal(
+                login_start(w->ctl, &cfg,
+                            &(struct login_callbacks){.done = world_login_done, .user = w}, &l[i],
+                            NULL),
+                0);
+        }
+        steps = (uint32_t)(world_random(w) % 400);
+        for (uint32_t i = 0; i < steps; i++)
+            (void)world_step(w);
+        for (int i = 0; i < 8; i++) {
+            if (world_random(w) % 3 == 0)
+                login_free(&l[i]);
+        }
+        world_drain(w);
+        assert_true(ctl_idle(w->ctl));
+        for (int i = 0; i < 8; i++)
+            login_free(&l[i]);
+        for (int i = 0; i < w->nconn; i++) /* what is there is logged in */
+            assert_true(!w->conn[i].there || w->conn[i].started);
+        assert_int_equal(w->open_streams, 0);
+        world_free(w);
+    }
+}
+
+/* Responses mutated by seed: ends, and leaves nothing behind. */
+static void
+mutations(void **state)
+{
+    static const struct step chap[] = {{"", "AuthMethod=CHAP TargetPortalGroupTag=1 @noT"},
+                                       {"", "@chap=7 @noT"},
+                                       {"", "@T"},
+                                       {"", "@answer"},
+                                       {"", ""},
+                                       {"", ""},
+                                       {"", ""},
+                                       {"", ""},
+                                       {"", ""},
+                                       {"", ""},
+                                       END};
+    static const struct step redirect[] = {{"", "@status=0101 TargetAddress=10.0.0.2:3261"},
+                                           {"", "AuthMethod=None"},
+                                           {"", "@answer"},
+                                           {"", ""},
+                                           {"", ""},
+                                           {"", ""},
+                                           {"", ""},
+                                           {"", ""},
+                                           END};
+    static const struct step open_[] = {{"", "AuthMethod=None TargetPortalGroupTag=1"},
+                                        {"", "@answer"},
+                                        {"", ""},
+                                        {"", ""},
+                                        {"", ""},
+                                        {"", ""},
+                                        {"", ""},
+                                        {"", ""},
+                                        {"", ""},
+                                        {"", ""},
+                                        END};
+    static const struct step *const all[] = {chap, redirect, open_};
+    uint32_t good = 0;
+
+    (void)state;
+    for (uint64_t seed = 1; seed <= 3000; seed++) {
+        struct world *w = world_new(seed);
+        struct login_config cfg;
+
+        world_config(w, &cfg);
+        if (seed % 3 == 0) {
+            (void)strcpy(cfg.chap.name, "alice");
+            memcpy(cfg.chap.secret, "initiator-secret", 16);
+            cfg.chap.secret_len = 16;
+        }
+        w->strict = false;
+        w->mutate = seed << 8;
+        w->scripts[0] = all[seed % 3];
+        w->nscripts = 1;
+        world_login(w, &cfg);
+        if (w->err.code == 0) {
+            good++;
+            world_logout(w);
+        }
+        check_tidy(w);
+        world_free(w);
+    }
+    assert_true(good > 10); /* some come through */
+}
+
+/* ---- logout -------------------------------------------------------------------------------- */
+
+static void
+logouts(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        struct login_config cfg;
+        struct world *w = new_plain((uint64_t)i, &cfg);
+
+        world_login(w, &cfg);
+        w->silent_logout = i == 1;
+        w->logout_response = i == 2 ? 3 : 0;
+        world_logout(w); /* LOR-01 */
+        assert_int_equal(w->err.code<0, i> 0);
+        if (i == 1)
+            assert_int_equal(w->err.domain, LUNETTE_DOM_TIMEOUT);
+        if (i == 2)
+            assert_int_equal(w->err.detail, 3);
+        check_tidy(w);
+        world_free(w);
+    }
+}
+
+/* The reply to each of the logout's requests is late or missing; the owner leaves early. */
+static void
+logout_stalls(void **state)
+{
+    (void)state;
+    for (uint32_t n = 1; n <= 4; n++) {
+        for (int leave = 0; leave < 2; leave++) {
+            struct login_config cfg;
+            struct world *w = new_plain(n, &cfg);
+            struct logout_config lc = {.nconns = 1};
+            struct iscsi_logout *l;
+
+            world_login(w, &cfg);
+            lc.sid = w->res.sid;
+            w->stall = STALL_LATE;
+            w->stall_at = w->nrequests + n;
+            assert_int_equal(session_logout_task(w->ctl, &lc, world_logout_done, w, &l), 0);
+            w->done = false;
+            if (leave) {
+                logout_free(&l);
+            } else {
+                world_run(w, &w->done);
+                logout_free(&l);
+            }
+            world_drain(w);
+            assert_int_equal(w->done, !leave);
+            check_tidy(w);
+            world_free(w);
+        }
+    }
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(addresses),           cmocka_unit_test(no_connection),
+        cmocka_unit_test(redirects),           cmocka_unit_test(bad_redirects),
+        cmocka_unit_test(endless_redirects),   cmocka_unit_test(stall_each_request),
+        cmocka_unit_test(refuse_each_request), cmocka_unit_test(silence),
+        cmocka_unit_test(cancel_each_step),    cmocka_unit_test(cancel_late),
+        cmocka_unit_test(missing_cell),        cmocka_unit_test(many_at_once),
+        cmocka_unit_test(mutations),           cmocka_unit_test(logouts),
+        cmocka_unit_test(logout_stalls),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,504 @@
+/* SPDX-License-Identifier: MIT */
+/* PDUs out of bytes however they are cut, and Data-Outs out of R2Ts.  CONFORMANCE ids at the rows.
+ */
+#include "tests/test.h"
+#include "tests/unit/fake_loop.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "transport/iscsi_tcp.h"
+#include "wire/pdu.h"
+
+#define READ_LEN 3000u
+
+static struct rig {
+    struct fake_loop fl;
+    struct iscsi_session session;
+    struct iscsi_conn conn;
+    struct iscsi_tcp_conn tcp;
+    struct iscsi_task task;
+    struct iscsi_tcp_task tcp_task;
+    struct scsi_cmd sc;
+    struct iovec iov[2];
+    uint8_t buf[8192];
+    enum iscsi_err err;
+    unsigned completes, updates, requeues;
+    uint8_t op[16];
+    uint8_t ctl[64];
+    uint32_t ctl_len;
+    bool hold_next;
+    /* what the transport under iscsi_tcp was told to send */
+    struct bhs_data_out out[256];
+    uint32_t nout, room;
+    uint8_t hdr[ISCSI_HDR_MAX];
+    uint8_t target[8192]; /* the data as a target would assemble it */
+    uint32_t offset, count;
+} r;
+
+static struct iscsi_task *
+itt_to_task(struct iscsi_conn *c, struct be32 itt)
+{
+    (void)c;
+    return get32(itt) == 0x1234 ? &r.task : NULL;
+}
+
+static int
+complete_pdu(struct iscsi_conn *c, const struct bhs *hdr, const void *data, uint32_t len)
+{
+    (void)c;
+    assert_true(r.completes < sizeof(r.op));
+    r.op[r.completes++] = pdu_opcode(hdr);
+    if (len > 0 && data != NULL) {
+        assert_true(len <= sizeof(r.ctl));
+        memcpy(r.ctl, data, len);
+        r.ctl_len = len;
+    }
+    if (r.hold_next) {
+        r.hold_next = false;
+        return ISCSI_RX_HOLD;
+    }
+    return 0;
+}
+
+static void
+update_cmdsn(struct iscsi_conn *c, struct be32 e, struct be32 m)
+{
+    (void)c;
+    (void)e;
+    (void)m;
+    r.updates++;
+}
+
+static void
+conn_failure(struct iscsi_conn *c, enum iscsi_err err, const char *why)
+{
+    (void)c;
+    assert_true(why[0] != '\0');
+    if (r.err == ISCSI_OK)
+        r.err = err;
+}
+
+static void
+requeue_task(struct iscsi_task *t)
+{
+    (void)t;
+    r.requeues++;
+}
+
+static const struct iscsi_upcalls upcalls = {
+    .itt_to_task = itt_to_task,
+    .complete_pdu = complete_pdu,
+    .update_cmdsn = update_cmdsn,
+    .conn_failure = conn_failure,
+    .requeue_task = requeue_task,
+};
+
+static int
+alloc_pdu(struct iscsi_task *t, uint8_t opcode)
+{
+    (void)opcode;
+    if (r.room == 0)
+        return -EAGAIN;
+    r.room--;
+    t->hdr = (void *)r.hdr;
+    return 0;
+}
+
+static int
+init_pdu(struct iscsi_task *t, uint32_t offset, uint32_t count)
+{
+    (void)t;
+    r.offset = offset;
+    r.count = count;
+    return 0;
+}
+
+static int
+xmit_pdu(struct iscsi_task *t)
+{
+    if (pdu_opcode(t->hdr) == ISCSI_OP_DATA_OUT) {
+        struct sg_cursor at;
+
+        assert_true(r.nout < 256);
+        memcpy(&r.out[r.nout++], t->hdr, 48);
+        assert_int_equal(pdu_dseg_len(t->hdr), r.count);
+        assert_int_equal(get32(r.out[r.nout - 1].offset), r.offset);
+        sg_cursor_init(&at, &t->sc->out);
+        sg_cursor_seek(&at, &t->sc->out, r.offset);
+        sg_copy_from(&at, &t->sc->out, r.target + r.offset, r.count);
+    }
+    return 0;
+}
+
+static const struct iscsi_transport transport = {
+    .alloc_pdu = alloc_pdu, .init_pdu = init_pdu, .xmit_pdu = xmit_pdu};
+
+static void
+rig(bool read, uint32_t len, bool digests)
+{
+    memset(&r, 0, sizeof(r));
+    fake_loop_init(&r.fl, 1);
+    r.session.params = (struct iscsi_session_params){.max_burst = 4096, .max_r2t = 4};
+    r.conn.session = &r.session;
+    r.conn.loop = &r.fl.l;
+    r.conn.up = &upcalls;
+    r.conn.tt = &transport;
+    r.conn.max_recv_dlength = 4096;
+    r.conn.max_xmit_dlength = 1000;
+    r.conn.hdrdgst_en = r.conn.datadgst_en = digests;
+    iscsi_tcp_conn_init(&r.tcp, &r.conn);
+    r.task.conn = &r.conn;
+    r.task.sc = &r.sc;
+    r.task.dd_data = &r.tcp_task;
+    r.task.itt = 0x1234;
+    r.sc.lun[1] = 5;
+    r.iov[0] = (struct iovec){r.buf, 1001};
+    r.iov[1] = (struct iovec){r.buf + 1001, len - 1001};
+    if (read)
+        r.sc.in = sg_from_iov(r.iov, 2, 0, len);
+    else
+        r.sc.out = sg_from_iov(r.iov, 2, 0, len);
+    r.room = 1000;
+    assert_int_equal(iscsi_tcp_task_init(&r.task), 0);
+}
+
+/* Appends a PDU with its padding and digests. */
+static size_t
+put(uint8_t *to, const union bhs_any *h, const void *data, uint32_t len)
+{
+    union bhs_any x = *h;
+    size_t n = 48;
+
+    x.h.dseg_len = put24(len);
+    memcpy(to, &x, 48);
+    if (r.conn.hdrdgst_en) {
+        pdu_header_digest(to, 48, to + n);
+        n += 4;
+    }
+    if (len == 0)
+        return n;
+    memcpy(to + n, data, len);
+    memset(to + n + len, 0x55, pdu_pad(len)); /* any padding is taken: PDU-08 */
+    if (r.conn.datadgst_en)
+        pdu_digest_put(to + n + len + pdu_pad(len),
+                       crc32c_update(CRC32C_INIT, to + n, len + pdu_pad(len)));
+    return n + len + pdu_pad(len) + (r.conn.datadgst_en ? 4 : 0);
+}
+
+static size_t
+data_in(uint8_t *to, uint32_t sn, uint32_t offset, uint32_t len, uint8_t flags)
+{
+    union bhs_any h;
+    uint8_t data[4096];
+
+    for (uint32_t i = 0; i < len; i++)
+        data[i] = (uint8_t)((offset + i) * 13);
+    bhs_init(&h, ISCSI_OP_DATA_IN, flags);
+    h.h.itt = put32(0x1234);
+    h.data_in.data_sn = put32(sn);
+    h.data_in.offset = put32(offset);
+    return put(to, &h, data, len);
+}
+
+/* A read of three Data-Ins, a NOP-In between, a response with sense at the end. */
+static size_t
+stream(uint8_t *to)
+{
+    union bhs_any h;
+    size_t n = data_in(to, 0, 0, 1023, 0);
+
+    bhs_init(&h, ISCSI_OP_NOP_IN, ISCSI_FLAG_FINAL);
+    n += put(to + n, &h, NULL, 0);
+    n += data_in(to + n, 1, 1023, 1, 0);
+    n += data_in(to + n, 2, 1024, READ_LEN - 1024, ISCSI_FLAG_FINAL);
+    bhs_init(&h, ISCSI_OP_SCSI_RSP, ISCSI_FLAG_FINAL);
+    h.h.itt = put32(0x1234);
+    n += put(to + n, &h, "\0\5sense", 7);
+    return n;
+}
+
+static void
+check_stream(void)
+{
+    assert_int_equal(r.err, ISCSI_OK);
+    assert_int_equal(r.completes, 2);
+    assert_int_equal(r.op[0], ISCSI_OP_NOP_IN);
+    assert_int_equal(r.op[1], ISCSI_OP_SCSI_RSP);
+    assert_int_equal(r.ctl_len, 7);
+    assert_memory_equal(r.ctl, "\0\5sense", 7);
+    assert_int_equal(r.updates, 3);
+    assert_int_equal(r.task.in_done, READ_LEN);
+    assert_int_equal(r.task.exp_datasn, 3);
+    for (uint32_t i = 0; i < READ_LEN; i++)
+        assert_int_equal(r.buf[i], (uint8_t)(i * 13));
+}
+
+static void
+test_pieces_of_every_size(void **state)
+{
+    static uint8_t bytes[16384];
+
+    (void)state;
+    for (int digests = 0; digests < 2; digests++) {
+        for (size_t piece = 1; piece < 3400; piece += piece < 200 ? 1 : 97) {
+            size_t n;
+
+            rig(true, READ_LEN, digests);
+            n = stream(bytes);
+            for (size_t at = 0; at < n; at += piece) {
+                size_t len = n - at < piece ? n - at : piece;
+
+                assert_int_equal(iscsi_tcp_recv(&r.tcp, bytes + at, len), len);
+            }
+            check_stream();
+        }
+    }
+}
+
+/* Payload received in place, as sw_tcp does it, in pieces of every size. */
+static void
+test_in_place(void **state)
+{
+    static uint8_t bytes[16384];
+
+    (void)state;
+    for (size_t piece = 1; piece < 1200; piece += 13) {
+        size_t n, at = 0;
+
+        rig(true, READ_LEN, true);
+        n = stream(bytes);
+        while (at < n) {
+            struct iovec iov[4];
+            uint32_t direct = 0, took;
+            int cnt = iscsi_tcp_map_in(&r.tcp, iov, 4, &direct);
+            size_t len = n - at < piece ? n - at : piece, put_in = 0;
+
+            took = cnt > 0 ? (len < direct ? (uint32_t)len : direct) : 0;
+            for (int i = 0; i < cnt && put_in < took; i++) {
+                size_t here = took - put_in < iov[i].iov_len ? took - put_in : iov[i].iov_len;
+
+                memcpy(iov[i].iov_base, bytes + at + put_in, here);
+                put_in += here;
+            }
+            if (took > 0)
+                iscsi_tcp_placed(&r.tcp, iov, took);
+            (void)iscsi_tcp_recv(&r.tcp, bytes + at + took, len - took);
+            at += len;
+        }
+        check_stream();
+    }
+}
+
+/* DIG-05, DIG-07: one flipped bit anywhere is noticed, and nothing is completed as good. */
+static void
+test_digests_notice_every_bit(void **state)
+{
+    static uint8_t bytes[8192];
+
+    (void)state;
+    for (size_t bit = 0; bit < 200 * 8; bit++) {
+        size_t n;
+
+        rig(true, READ_LEN, true);
+        n = data_in(bytes, 0, 0, 96, ISCSI_FLAG_FINAL | ISCSI_DATA_IN_STATUS);
+        if (bit >= n * 8)
+            break;
+        bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        (void)iscsi_tcp_recv(&r.tcp, bytes, n);
+        assert_true(r.err == ISCSI_ERR_HDR_DGST || r.err == ISCSI_ERR_DATA_DGST);
+        assert_int_equal(r.completes, 0);
+    }
+}
+
+static void
+test_bad_data_in(void **state)
+{
+    static const struct {
+        uint32_t sn, offset, len;
+        uint8_t flags;
+        bool read;
+        enum iscsi_err err;
+    } rows[] = {
+        {1, 0, 512, 0x80, true, ISCSI_ERR_DATASN},                   /* DSN-04 */
+        {0, READ_LEN - 511, 512, 0x80, true, ISCSI_ERR_DATA_OFFSET}, /* DIN-03 */
+        {0, 0xfffffffc, 8, 0x80, true, ISCSI_ERR_DATA_OFFSET},       /* DIN-03: wraps */
+        {0, 512, 512, 0x80, true, ISCSI_ERR_DATA_OFFSET},            /* KEY-14: a hole */
+        {0, 0, 512, 0x01, true, ISCSI_ERR_PROTO},                    /* DIN-01: S without F */
+        {0, 0, 512, 0x80, false, ISCSI_ERR_PROTO},                   /* ID-14: for a write */
+    };
+    uint8_t bytes[8192];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        size_t n;
+
+        rig(rows[i].read, READ_LEN, false);
+        n = data_in(bytes, rows[i].sn, rows[i].offset, rows[i].len, rows[i].flags);
+        (void)iscsi_tcp_recv(&r.tcp, bytes, n);
+        assert_int_equal(r.err, rows[i].err);
+        assert_int_equal(r.completes, 0);
+        for (uint32_t k = 0; k < READ_LEN; k++)
+            assert_int_equal(r.buf[k], 0);                  /* nothing was touched */
+        assert_true(iscsi_tcp_recv(&r.tcp, bytes, n) == 0); /* and nothing is any more */
+    }
+}
+
+static size_t
+r2t(uint8_t *to, uint32_t sn, uint32_t offset, uint32_t len, uint32_t ttt, uint8_t lun)
+{
+    union bhs_any h;
+
+    bhs_init(&h, ISCSI_OP_R2T, ISCSI_FLAG_FINAL);
+    h.h.itt = put32(0x1234);
+    h.h.lun[1] = lun;
+    h.r2t.ttt = put32(ttt);
+    h.r2t.r2t_sn = put32(sn);
+    h.r2t.offset = put32(offset);
+    h.r2t.desired_len = put32(len);
+    return put(to, &h, NULL, 0);
+}
+
+static void
+test_bad_r2t(void **state)
+{
+    static const struct {
+        uint32_t sn, offset, len, ttt;
+        uint8_t lun;
+        bool read;
+        enum iscsi_err err;
+    } rows[] = {
+        {1, 0, 512, 9, 5, false, ISCSI_ERR_R2TSN},
+        {0, 0, 0, 9, 5, false, ISCSI_ERR_PROTO},            /* R2T-02 */
+        {0, 0, 4097, 9, 5, false, ISCSI_ERR_PROTO},         /* R2T-02: above MaxBurstLength */
+        {0, 0, 512, 0xffffffff, 5, false, ISCSI_ERR_PROTO}, /* R2T-02 */
+        {0, 5990, 11, 9, 5, false, ISCSI_ERR_PROTO},        /* R2T-03 */
+        {0, 0xfffffff0, 32, 9, 5, false, ISCSI_ERR_PROTO},  /* R2T-03: wraps */
+        {0, 0, 512, 9, 6, false, ISCSI_ERR_PROTO},          /* ID-14: another LUN */
+        {0, 0, 512, 9, 5, true, ISCSI_ERR_PROTO},           /* ID-14: for a read */
+    };
+    uint8_t bytes[64];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        rig(rows[i].read, 6000, false);
+        (void)iscsi_tcp_recv(
+            &r.tcp, bytes,
+            r2t(bytes, rows[i].sn, rows[i].offset, rows[i].len, rows[i].ttt, rows[i].lun));
+        assert_int_equal(r.err, rows[i].err);
+        assert_int_equal(r.requeues, 0);
+    }
+    rig(false, 6000, false); /* R2T-05: one more than MaxOutstandingR2T */
+    for (uint32_t i = 0; i < 5; i++) {
+        assert_int_equal(r.err, ISCSI_OK);
+        (void)iscsi_tcp_recv(&r.tcp, bytes, r2t(bytes, i, i * 100, 100, i, 5));
+    }
+    assert_int_equal(r.err, ISCSI_ERR_PROTO);
+}
+
+/* DOU-01..05, DSN-02, R2T-01, R2T-04: whatever is asked for comes, in order, in legal pieces, also
+ * when the transport is full now and then. */
+static void
+test_every_r2t_is_honoured(void **state)
+{
+    uint8_t bytes[64];
+
+    (void)state;
+    for (uint64_t seed = 1; seed < 300; seed++) {
+        uint32_t sn = 0, at = 0, len = 1002 + (uint32_t)(seed * 37 % 6000), unsol;
+        uint32_t seq_start[64], nseq = 0, seq = 0, data_sn = 0, within = 0;
+
+        rig(false, len, false);
+        for (uint32_t i = 0; i < len; i++)
+            r.buf[i] = (uint8_t)(i ^ seed);
+        unsol = (uint32_t)(seed % 3) * 500; /* 1000 < len */
+        r.conn.max_xmit_dlength = seed & 4 ? 513 : 1000;
+        r.task.unsol.len = unsol;
+        fake_loop_init(&r.fl, seed);
+        assert_int_equal(iscsi_tcp_task_init(&r.task), 0);
+        at = unsol;
+        r.room = (uint32_t)fake_random(&r.fl.l) % 3;
+        r.hdr[0] = ISCSI_OP_SCSI_CMD;
+        r.task.hdr = (void *)r.hdr;
+        if (unsol > 0)
+            seq_start[nseq++] = 0;
+        for (int guard = 0;
+             guard < 1000 && (at < len || r.tcp_task.r2t_count > 0 || r.tcp_task.unsol.len > 0);
+             guard++) {
+            if (at < len && r.tcp_task.r2t_count < 4 && (fake_random(&r.fl.l) & 1)) {
+                uint32_t n = 1 + (uint32_t)(fake_random(&r.fl.l) % 2500);
+
+                if (n > len - at)
+                    n = len - at;
+                seq_start[nseq++] = at;
+                assert_int_equal(iscsi_tcp_recv(&r.tcp, bytes, r2t(bytes, sn, at, n, sn, 5)), 48);
+                at += n;
+                sn++;
+            }
+            r.room += (uint32_t)(fake_random(&r.fl.l) % 2);
+            if (iscsi_tcp_task_xmit(&r.task) == -EAGAIN)
+                assert_int_equal(r.room, 0);
+        }
+        assert_int_equal(r.err, ISCSI_OK);
+        assert_memory_equal(r.target, r.buf, len);
+        for (uint32_t i = 0; i < r.nout; i++) {
+            const struct bhs_data_out *d = &r.out[i];
+            uint32_t n = get24(d->dseg_len);
+
+            assert_int_equal(get32(d->data_sn), data_sn++);
+            assert_int_equal(get32(d->offset), seq_start[seq] + within);
+            assert_true(n > 0 && n <= r.conn.max_xmit_dlength);
+            assert_true((n & 3) == 0 || (d->flags & ISCSI_FLAG_FINAL));
+            assert_int_equal(d->lun[1], 5);
+            within += n;
+            if (d->flags & ISCSI_FLAG_FINAL) {
+                seq++;
+                within = data_sn = 0;
+            }
+        }
+        assert_int_equal(seq, nseq);
+    }
+}
+
+/* LGN-09: what follows the final Login Response waits, byte for byte. */
+static void
+test_hold_stops_at_the_pdu(void **state)
+{
+    uint8_t bytes[8192];
+    union bhs_any h;
+    size_t first, n, used;
+
+    (void)state;
+    rig(true, READ_LEN, false);
+    bhs_init(&h, ISCSI_OP_LOGIN_RSP, 0x87);
+    first = put(bytes, &h, "x", 1);
+    r.conn.hdrdgst_en = true; /* how the peer already speaks */
+    bhs_init(&h, ISCSI_OP_NOP_IN, ISCSI_FLAG_FINAL);
+    n = first + put(bytes + first, &h, NULL, 0);
+    r.conn.hdrdgst_en = false;
+    r.hold_next = true;
+    used = iscsi_tcp_recv(&r.tcp, bytes, n);
+    assert_int_equal(used, first);
+    assert_true(r.tcp.hold);
+    r.conn.hdrdgst_en = true;
+    r.tcp.hold = false;
+    assert_int_equal(iscsi_tcp_recv(&r.tcp, bytes + used, n - used), n - used);
+    assert_int_equal(r.completes, 2);
+    assert_int_equal(r.err, ISCSI_OK);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_pieces_of_every_size),
+        cmocka_unit_test(test_in_place),
+        cmocka_unit_test(test_digests_notice_every_bit),
+        cmocka_unit_test(test_bad_data_in),
+        cmocka_unit_test(test_bad_r2t),
+        cmocka_unit_test(test_every_r2t_is_honoured),
+        cmocka_unit_test(test_hold_stops_at_the_pdu),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
