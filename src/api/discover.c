@@ -59,10 +59,10 @@ convert(const struct discovery_result *res, struct lunette_target **ret, size_t 
 static int
 ask(struct lunette_ctx *ctx, const struct api_url *u, struct wait *w, struct lunette_error *err)
 {
-    struct discovery_callbacks cb = {found, w};
+    struct discovery_callbacks cb = {.done = found, .user = w};
     struct discovery *d = NULL;
-    int r = discovery_sendtargets(ctx->ctl, &u->cfg, u->has_target ? u->cfg.target_name : NULL, 0,
-                                  &cb, &d, err);
+    int r = discovery_sendtargets(ctx->ctl, &u->cfg, u->has_target ? u->cfg.target_name : NULL, &cb,
+                                  &d, err);
 
     if (r == 0)
         r = api_wait(ctx, &w->done, err);
@@ -85,6 +85,10 @@ lunette_discover(struct lunette_ctx *ctx, const char *where, struct lunette_targ
 
     if (r < 0)
         return r;
+    /* Most portals answer discovery without authentication, even those whose targets want CHAP; the
+     * target itself still has to prove who it is at its login. */
+    if (!u.cfg.auth_required)
+        memset(&u.cfg.mutual, 0, sizeof(u.cfg.mutual));
     r = ask(ctx, &u, &w, err);
     url_wipe(&u);
     if (r < 0)

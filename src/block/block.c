@@ -44,7 +44,7 @@ bdev_new(const struct bdev_driver_ops *ops, void *drv, const struct bdev_limits 
     }
     b->ops = ops;
     b->drv = drv;
-    b->timeout_ms = BLK_TIMEOUT_DEFAULT_MS;
+    bdev_set_timeout(b, BLK_TIMEOUT_DEFAULT_MS);
     list_init(&b->queues);
     list_init(&b->listeners);
     for (uint32_t i = 0; i < BLK_ZERO_IOVS; i++)
@@ -62,6 +62,9 @@ bdev_free(struct bdev **pb)
         return;
     b->closing = true;
     b->drained = NULL;
+    LIST_FOREACH (n, &b->queues) {
+        container_of(n, struct bdev_queue, node)->closing = true;
+    }
     while (!list_empty(&b->queues)) {
         struct bdev_queue *q = container_of(b->queues.next, struct bdev_queue, node);
 
@@ -95,6 +98,8 @@ queue_init(struct bdev_queue *q, struct bdev *b, struct loop *loop, uint32_t dep
         list_init(&p->rq.node);
         q->free[depth - 1 - i] = i;
     }
+    q->closing = b->closing;
+    q->gone = b->gone;
     list_push_back(&b->queues, &q->node);
 }
 
@@ -180,36 +185,6 @@ bdev_queue_free(struct bdev_queue **pq)
     *pq = NULL;
 }
 
-int
-bdev_submit(struct bdev_queue *q, struct bdev_req *r)
-{
-    struct bdev *b = q->bdev;
-    int err;
-
-    if (__builtin_expect(b->closing || b->gone || q->closing, 0))
-        return -ENODEV;
-    err = blk_check(b, r);
-    if (err < 0)
-        return err;
-    list_init(&r->node);
-    r->result = (struct bdev_result){0};
-    r->issued = 0;
-    r->pieces = 0;
-    q->outstanding++;
-    if (err > 0) {
-        list_push_back(&q->done, &r->node);
-    } else if (!q->delivering && !q->busy && q->nfree > 0 && list_empty(&q->dispatch) &&
-               list_empty(&q->pending) && blk_fits(b, r)) {
-        blk_mq_try_issue_directly(q, r);
-    } else {
-        list_push_back(&q->pending, &r->node);
-        if (q->busy || q->nfree == 0)
-            return 0; /* a restart or a completion goes on */
-    }
-    loop_defer(q->loop, &q->work);
-    return 0;
-}
-
 void
 bdev_commit(struct bdev_queue *q)
 {
@@ -234,13 +209,15 @@ bdev_drain(struct bdev *b, void (*drained)(void *user), void *user)
 {
     b->closing = true;
     LIST_FOREACH (n, &b->queues) {
-        if (container_of(n, struct bdev_queue, node)->outstanding == 0)
+        struct bdev_queue *q = container_of(n, struct bdev_queue, node);
+
+        q->closing = true;
+        if (q->outstanding == 0)
             continue;
         b->drained = drained;
         b->drained_user = user;
-        return -EINPROGRESS;
     }
-    return 0;
+    return b->drained != NULL ? -EINPROGRESS : 0;
 }
 
 const struct bdev_limits *
@@ -264,8 +241,15 @@ bdev_queue_loop(const struct bdev_queue *q)
 void
 bdev_set_timeout(struct bdev *b, uint32_t timeout_ms)
 {
+    /* In units of the device's timeout (SC-130 and the table of timers). */
+    static const uint8_t factor[BDEV_NOPS] = {
+        [BDEV_READ] = 1,         [BDEV_WRITE] = 1,         [BDEV_FLUSH] = 2, [BDEV_DISCARD] = 1,
+        [BDEV_WRITE_ZEROES] = 4, [BDEV_COMPARE_WRITE] = 1, [BDEV_SCSI] = 1,
+    };
+
     assert(timeout_ms > 0);
-    b->timeout_ms = timeout_ms;
+    for (int i = 0; i < BDEV_NOPS; i++)
+        b->timeout_ns[i] = timeout_ms * LOOP_NS_PER_MS * factor[i];
 }
 
 void

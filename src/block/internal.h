@@ -5,10 +5,11 @@
 
 #include "block/block.h"
 
-#define BLK_ZERO_PAGE    4096u
-#define BLK_ZERO_IOVS    64u /* zero pages in one ordinary write that stands for write zeroes */
-#define BLK_ISSUED_FLUSH UINT64_MAX /* bdev_req.issued: the flush behind a FUA write is under way  \
-                                     */
+#define BLK_ZERO_PAGE 4096u
+#define BLK_ZERO_IOVS 64u /* zero pages in one ordinary write that stands for write zeroes */
+#define BLK_ISSUED_FLUSH                                                                           \
+    UINT64_MAX /* bdev_req.issued: the flush behind a FUA write is under way                       \
+                */
 
 enum piece_state {
     PIECE_FREE,
@@ -38,10 +39,16 @@ struct bdev_queue {
     struct list dispatch; /* blk_request: refused or taken back, to be issued first */
     struct list delayed;  /* blk_request */
     struct list done;     /* bdev_req: finished, done not called */
-    bool busy;            /* the driver refused; blk_restart follows */
-    bool delivering;      /* done callbacks are being called */
     bool need_commit;
-    bool closing;
+    union { /* why bdev_submit must not issue by itself: one look */
+        struct {
+            bool busy;       /* the driver refused; blk_restart follows */
+            bool delivering; /* done callbacks are being called */
+            bool closing;    /* takes no new requests */
+            bool gone;       /* the driver is not called any more */
+        };
+        uint32_t stopped;
+    };
     uint32_t outstanding; /* requests */
     uint64_t tick_at;     /* when the deadline timer fires; UINT64_MAX: it does not run */
     struct loop_work work;
@@ -53,8 +60,8 @@ struct bdev {
     const struct bdev_driver_ops *ops;
     void *drv;
     struct bdev_limits limits;
-    uint32_t timeout_ms;
-    bool closing, gone;
+    uint64_t timeout_ns[BDEV_NOPS]; /* for requests that do not say */
+    bool closing, gone;             /* as in its queues */
     struct list queues, listeners;
     void (*drained)(void *user);
     void *drained_user;
@@ -87,7 +94,6 @@ bool blk_fits(const struct bdev *b, const struct bdev_req *r);
 /* Lays the next chunk of zeroes from p->rq.offset to p->zero_end out as an ordinary write. */
 void blk_cut_zeroes(struct bdev_queue *q, struct blk_piece *p);
 
-void blk_mq_try_issue_directly(struct bdev_queue *q, struct bdev_req *r);
 void blk_mq_dispatch_rq_list(struct bdev_queue *q);
 
 /* The end of a request: onto the done list. */

@@ -8,30 +8,22 @@
 
 #include "block/internal.h"
 
-/* Deadlines in units of the device's timeout (SC-130 and the table of timers). */
-static const uint8_t timeout_factor[BDEV_NOPS] = {
-    [BDEV_READ] = 1,         [BDEV_WRITE] = 1,         [BDEV_FLUSH] = 2, [BDEV_DISCARD] = 1,
-    [BDEV_WRITE_ZEROES] = 4, [BDEV_COMPARE_WRITE] = 1, [BDEV_SCSI] = 1,
-};
-
-static uint64_t
+static inline uint64_t
 timeout_ns(const struct bdev *b, const struct blk_request *rq)
 {
     uint64_t ms = rq->parent->timeout_ms;
 
-    if (ms == 0)
-        ms = (uint64_t)b->timeout_ms * timeout_factor[rq->op];
-    return ms * LOOP_NS_PER_MS;
+    return __builtin_expect(ms == 0, 1) ? b->timeout_ns[rq->op] : ms * LOOP_NS_PER_MS;
 }
 
-static struct blk_piece *
+static inline struct blk_piece *
 take_tag(struct bdev_queue *q)
 {
     assert(q->nfree > 0);
     return piece_at(q, q->free[--q->nfree]);
 }
 
-static void
+static inline void
 put_tag(struct bdev_queue *q, struct blk_piece *p)
 {
     assert(p->state != PIECE_FREE);
@@ -75,17 +67,89 @@ issue(struct bdev_queue *q, struct blk_piece *p)
     return false;
 }
 
-void
-blk_mq_try_issue_directly(struct bdev_queue *q, struct bdev_req *r)
+/* A read or write that is in range and one piece of one iovec, as most are. */
+static inline bool
+plain(const struct bdev_limits *l, const struct bdev_req *r)
+{
+    return (r->op == BDEV_READ || (r->op == BDEV_WRITE && !l->read_only)) &&
+           ((r->offset | r->len) & (l->block_size - 1)) == 0 && r->len - 1 < l->max_transfer &&
+           r->len <= l->size && r->offset <= l->size - r->len && r->iovcnt == 1 &&
+           r->iov->iov_len >= r->len;
+}
+
+/* What blk_cut makes of a plain request. */
+static inline void
+cut_plain(struct bdev_req *r, struct blk_piece *p)
+{
+    struct blk_request *rq = &p->rq;
+
+    rq->op = r->op;
+    rq->flags = r->flags;
+    rq->offset = r->offset;
+    rq->len = r->len;
+    rq->data = (struct sg){.iov = r->iov, .iovcnt = 1, .len = (uint32_t)r->len};
+    rq->parent = r;
+    rq->result = (struct bdev_result){0};
+    rq->sense = r->sense;
+    rq->start_ns = 0;
+    rq->retries = 0;
+    p->zero_end = 0;
+    r->issued = r->len;
+}
+
+static inline void
+blk_mq_try_issue_directly(struct bdev_queue *q, struct bdev_req *r, bool is_plain)
 {
     struct blk_piece *p = take_tag(q);
-    int err = blk_cut(q, r, p);
 
+    if (is_plain) {
+        cut_plain(r, p);
+    } else {
+        int err = blk_cut(q, r, p);
+
+        assert(err == 0);
+        (void)err;
+    }
     TRACE(q->loop, blk_mq_try_issue_directly, r->op, p->rq.tag);
-    assert(err == 0);
-    (void)err;
     r->pieces = 1;
     (void)issue(q, p);
+}
+
+int
+bdev_submit(struct bdev_queue *q, struct bdev_req *r)
+{
+    struct bdev *b = q->bdev;
+    bool free_way =
+        q->stopped == 0 && q->nfree > 0 && list_empty(&q->dispatch) && list_empty(&q->pending);
+    bool is_plain = plain(&b->limits, r);
+    int err;
+
+    if (__builtin_expect(q->closing || q->gone, 0))
+        return -ENODEV;
+    err = __builtin_expect(is_plain, 1) ? 0 : blk_check(b, r);
+    if (err < 0)
+        return err;
+    r->result = (struct bdev_result){0};
+    q->outstanding++;
+    if (__builtin_expect(is_plain && free_way, 1)) {
+        blk_mq_try_issue_directly(q, r, true);
+        loop_defer(q->loop, &q->work);
+        return 0;
+    }
+    list_init(&r->node);
+    r->issued = 0;
+    r->pieces = 0;
+    if (err > 0) {
+        list_push_back(&q->done, &r->node);
+    } else if (free_way && blk_fits(b, r)) {
+        blk_mq_try_issue_directly(q, r, false);
+    } else {
+        list_push_back(&q->pending, &r->node);
+        if (q->busy || q->nfree == 0)
+            return 0; /* a restart or a completion goes on */
+    }
+    loop_defer(q->loop, &q->work);
+    return 0;
 }
 
 /* Cuts one piece off the first pending request and issues it; false when the driver refused. */
@@ -115,11 +179,41 @@ issue_pending(struct bdev_queue *q)
     return issue(q, p);
 }
 
+static void end_piece(struct bdev_queue *q, struct blk_piece *p);
+
+/* The driver is gone: what it does not have fails here. */
+static void
+fail_waiting(struct bdev_queue *q)
+{
+    struct list *n;
+
+    list_splice(&q->dispatch, &q->delayed);
+    while ((n = list_pop_front(&q->dispatch)) != NULL) {
+        struct blk_piece *p = piece_of(container_of(n, struct blk_request, node));
+
+        p->rq.result = (struct bdev_result){.err = -ENODEV};
+        end_piece(q, p);
+    }
+    while ((n = list_pop_front(&q->pending)) != NULL) {
+        struct bdev_req *r = container_of(n, struct bdev_req, node);
+
+        r->issued = r->len;
+        if (r->result.err == 0)
+            r->result.err = -ENODEV;
+        if (r->pieces == 0)
+            blk_finish(q, r);
+    }
+}
+
 void
 blk_mq_dispatch_rq_list(struct bdev_queue *q)
 {
     uint32_t n = 0;
 
+    if (__builtin_expect(q->gone, 0)) {
+        fail_waiting(q);
+        return;
+    }
     while (!q->busy) {
         struct list *node = list_pop_front(&q->dispatch);
         bool taken;
@@ -197,16 +291,13 @@ more_zeroes(struct bdev_queue *q, struct blk_piece *p)
     return true;
 }
 
+/* A piece with its result: to its parent. */
 static void
-blk_mq_complete_request(struct blk_request *rq)
+end_piece(struct bdev_queue *q, struct blk_piece *p)
 {
-    struct blk_piece *p = piece_of(rq);
-    struct bdev_queue *q = rq->queue;
+    struct blk_request *rq = &p->rq;
     struct bdev_req *r = rq->parent;
 
-    TRACE(q->loop, blk_mq_complete_request, rq->op, -rq->result.err);
-    assert(p->state == PIECE_DRIVER || p->state == PIECE_KEPT);
-    q->stats.driver_ns += q->loop->now_ns - rq->start_ns;
     if (__builtin_expect(rq->result.err != 0 || p->zero_end != 0, 0)) {
         if (more_zeroes(q, p))
             return;
@@ -223,6 +314,28 @@ blk_mq_complete_request(struct blk_request *rq)
         blk_finish(q, r);
     else if (!list_empty(&q->pending))
         loop_defer(q->loop, &q->work);
+}
+
+static void
+blk_mq_complete_request(struct blk_request *rq)
+{
+    struct blk_piece *p = piece_of(rq);
+    struct bdev_queue *q = rq->queue;
+    struct bdev_req *r = rq->parent;
+
+    TRACE(q->loop, blk_mq_complete_request, rq->op, -rq->result.err);
+    assert(p->state == PIECE_DRIVER || p->state == PIECE_KEPT);
+    q->stats.driver_ns += q->loop->now_ns - rq->start_ns;
+    if (__builtin_expect(rq->result.err == 0 && p->zero_end == 0 && r->op <= BDEV_WRITE &&
+                             r->pieces == 1 && r->issued == r->len && (r->flags & BDEV_F_FUA) == 0,
+                         1)) {
+        put_tag(q, p);
+        r->pieces = 0;
+        list_push_back(&q->done, &r->node);
+        loop_defer(q->loop, &q->work);
+        return;
+    }
+    end_piece(q, p);
 }
 
 static void
@@ -277,7 +390,7 @@ blk_tick(struct loop_timer *t)
     struct bdev *b = q->bdev;
     uint64_t now = q->loop->now_ns, next = UINT64_MAX;
 
-    for (uint32_t i = 0; i < q->depth; i++) {
+    for (uint32_t i = 0; i < q->depth && !b->gone; i++) {
         struct blk_piece *p = piece_at(q, i);
 
         if (p->state == PIECE_DRIVER && p->rq.deadline_ns <= now) {
@@ -314,10 +427,23 @@ blk_restart(struct bdev *b)
 }
 
 static void
+gone(struct bdev *b)
+{
+    b->gone = true;
+    LIST_FOREACH (n, &b->queues) {
+        struct bdev_queue *q = container_of(n, struct bdev_queue, node);
+
+        q->gone = true;
+        q->need_commit = false;
+        loop_defer(q->loop, &q->work);
+    }
+}
+
+static void
 blk_event(struct bdev *b, enum bdev_event ev, const struct bdev_limits *limits)
 {
     if (ev == BDEV_EV_GONE)
-        b->gone = true;
+        gone(b);
     else if (limits != NULL && bdev_set_limits(b, limits) < 0)
         return;
     LIST_FOREACH_SAFE (n, &b->listeners) {
@@ -337,12 +463,13 @@ const struct blk_upcalls blk_upcalls = {
 void
 blk_deliver(struct bdev_queue *q)
 {
-    struct list batch, *n;
+    struct list batch;
 
     list_init(&batch);
     list_splice(&batch, &q->done);
     q->delivering = true;
-    while ((n = list_pop_front(&batch)) != NULL) {
+    LIST_FOREACH_SAFE (n, &batch) /* each is the submitter's again, and may be gone, after done */
+    {
         struct bdev_req *r = container_of(n, struct bdev_req, node);
 
         q->stats.op[r->op].reqs++;

@@ -120,7 +120,7 @@ on_sent(void *user, const struct iscsi_reply *rep)
         else
             (void)lunette_fail(&d->err, rep->err, LUNETTE_DOM_OS, (uint32_t)-rep->err,
                                "discovery: the data path refused a request: %s",
-                               strerror(-rep->err));
+                               ctl_errno_text(-rep->err));
         log_out(d);
     } else if (d->state == DISC_ENDED && d->abandoned && d->pending == 0) {
         destroy(d);
@@ -159,7 +159,7 @@ send_text(struct discovery *d, const struct bhs_text_rsp *after)
         return;
     }
     (void)lunette_fail(&d->err, r, LUNETTE_DOM_OS, (uint32_t)-r,
-                       "discovery: the data path cannot be reached: %s", strerror(-r));
+                       "discovery: the data path cannot be reached: %s", ctl_errno_text(-r));
     log_out(d);
 }
 
@@ -281,50 +281,66 @@ on_cancel(struct loop_work *w)
     give_up(container_of(w, struct discovery, cancel));
 }
 
+/* The login of a copy of cfg, which must not hold what belongs to Normal sessions. */
+static int
+log_in(struct discovery *d, const struct login_config *cfg, struct lunette_error *err)
+{
+    struct login_callbacks cb = {.done = on_login, .user = d};
+    struct login_config *copy = malloc(sizeof(*copy));
+    int r;
+
+    if (copy == NULL)
+        return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "out of memory");
+    *copy = *cfg;
+    copy->kind = LOGIN_NEW;
+    copy->discovery = true;
+    copy->target_name[0] = '\0';
+    copy->expected_tpgt = -1;
+    r = login_start(d->ctl, copy, &cb, &d->login, err);
+    login_config_wipe(copy);
+    free(copy);
+    return r;
+}
+
+static int
+set_what(struct discovery *d, const char *what, struct lunette_error *err)
+{
+    if (what != NULL && strcmp(what, "All") != 0)
+        return iscsi_name_normalize(what, strlen(what), d->what, err);
+    memcpy(d->what, "All", sizeof("All"));
+    return 0;
+}
+
 int
 discovery_sendtargets(struct ctl *ctl, const struct login_config *cfg, const char *what,
-                      uint32_t text_timeout_ms, const struct discovery_callbacks *cb,
-                      struct discovery **ret, struct lunette_error *err)
+                      const struct discovery_callbacks *cb, struct discovery **ret,
+                      struct lunette_error *err)
 {
-    struct login_config *copy = malloc(sizeof(*copy));
     struct discovery *d = calloc(1, sizeof(*d));
-    int r = -ENOMEM;
+    int r;
 
     assert(cb->done != NULL);
-    if (copy == NULL || d == NULL) {
-        (void)lunette_fail(err, r, LUNETTE_DOM_OS, ENOMEM, "out of memory");
-        goto fail;
-    }
+    if (d == NULL)
+        return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "out of memory");
     d->ctl = ctl;
     d->loop = ctl_loop(ctl);
     d->cb = *cb;
-    d->text_timeout_ms = text_timeout_ms > 0 ? text_timeout_ms : TEXT_TIMEOUT_MS;
+    d->text_timeout_ms = cb->text_timeout_ms > 0 ? cb->text_timeout_ms : TEXT_TIMEOUT_MS;
     list_init(&d->orphan.node);
     d->orphan.destroy = destroy_orphan;
     ctl_watch_init(&d->watch, on_event);
     loop_timer_init(&d->limit, on_limit);
     loop_work_init(&d->cancel, on_cancel);
     targets_init(&d->targets, &cfg->portal);
-    if (what == NULL || text_is(what, strlen(what), "All"))
-        memcpy(d->what, "All", sizeof("All"));
-    else if ((r = iscsi_name_normalize(what, strlen(what), d->what, err)) < 0)
-        goto fail;
-    *copy = *cfg;
-    copy->discovery = true;
-    copy->target_name[0] = '\0';
-    copy->kind = LOGIN_NEW;
-    r = login_start(ctl, copy, &(struct login_callbacks){.done = on_login, .user = d}, &d->login,
-                    err);
-    login_config_wipe(copy);
-    if (r < 0)
-        goto fail;
-    free(copy);
+    r = set_what(d, what, err);
+    if (r == 0)
+        r = log_in(d, cfg, err);
+    if (r < 0) {
+        free(d);
+        return r;
+    }
     *ret = d;
     return 0;
-fail:
-    free(copy);
-    free(d);
-    return r;
 }
 
 void

@@ -39,16 +39,16 @@ struct discovery_callbacks {
      * is NULL.  The Discovery session is gone in either case. */
     void (*done)(void *user, struct discovery_result *res, const struct lunette_error *err);
     void *user;
+    uint32_t text_timeout_ms; /* for each Text Response; 0: 30 s */
 };
 
 struct discovery;
 
 /* cfg: as for login_start; discovery and target_name are set here.  what: "All" (or NULL) or the
- * name of one target.  text_timeout_ms: for each Text Response; 0: 30 s.  Returns as login_start.
- */
+ * name of one target.  Returns as login_start. */
 int discovery_sendtargets(struct ctl *ctl, const struct login_config *cfg, const char *what,
-                          uint32_t text_timeout_ms, const struct discovery_callbacks *cb,
-                          struct discovery **ret, struct lunette_error *err);
+                          const struct discovery_callbacks *cb, struct discovery **ret,
+                          struct lunette_error *err);
 
 /* done comes with -ECANCELED.  Harmless after done. */
 void discovery_cancel(struct discovery *d);

@@ -339,7 +339,9 @@ iscsi_conn_start(struct iscsi_conn *pub, struct lunette_error *err)
     if (c->state != CONN_IN_LOGIN || c->suspended)
         return lunette_fail(err, -ENOTCONN, LUNETTE_DOM_CONNECT, 0, "%s",
                             c->why.code != 0 ? c->why.msg : "the connection is not logging in");
-    if (s->pub.params.first_burst > s->pub.params.max_burst)
+    /* RFC 7143 13.14: irrelevant, and perhaps never agreed, where nothing goes unasked */
+    if (s->pub.params.first_burst > s->pub.params.max_burst &&
+        (!s->pub.params.initial_r2t || s->pub.params.imm_data))
         return lunette_fail(err, -EPROTO, LUNETTE_DOM_PROTO, 0x04,
                             "FirstBurstLength %u is above MaxBurstLength %u",
                             s->pub.params.first_burst, s->pub.params.max_burst);

@@ -75,27 +75,29 @@ listed(const struct login_config *cfg, unsigned alg)
     return false;
 }
 
+static void
+add_alg(struct text_buf *b, unsigned alg)
+{
+    assert(b->len + 3 <= b->size && alg <= 9);
+    if (b->len > 0)
+        b->buf[b->len++] = ',';
+    b->buf[b->len++] = (char)('0' + alg);
+    b->buf[b->len] = '\0';
+}
+
 /* What CHAP_A offers: what the library can do, in the configured order; 5 always (12.1.3). */
 static void
-algs_text(const struct login_config *cfg, char *buf, size_t size)
+algs_text(const struct login_config *cfg, struct text_buf *b)
 {
-    struct text_buf b = {.buf = buf, .size = size - 1};
     bool md5 = false;
 
     for (size_t i = 0; i < sizeof(cfg->chap_algs) && cfg->chap_algs[i] != 0; i++) {
-        if (!chap_alg_usable(cfg->chap_algs[i]))
-            continue;
-        if (b.len > 0)
-            b.buf[b.len++] = ',';
-        b.buf[b.len++] = (char)('0' + cfg->chap_algs[i]);
         md5 |= cfg->chap_algs[i] == CHAP_MD5;
+        if (cfg->chap_algs[i] == CHAP_MD5 || chap_alg_usable(cfg->chap_algs[i]))
+            add_alg(b, cfg->chap_algs[i]);
     }
-    if (!md5) {
-        if (b.len > 0)
-            b.buf[b.len++] = ',';
-        b.buf[b.len++] = '0' + CHAP_MD5;
-    }
-    b.buf[b.len] = '\0';
+    if (!md5)
+        add_alg(b, CHAP_MD5);
 }
 
 static int
@@ -238,7 +240,7 @@ auth_receive(struct auth *a, const struct auth_keys *keys, bool transit, struct 
     case AUTH_CHALLENGED:
         break;
     }
-    assert(!"a response came before the request");
+    assert(false && "a response came before the request");
     return -EPROTO;
 }
 
@@ -277,7 +279,8 @@ int
 auth_send(struct auth *a, struct nego *n, bool *ret_transit, struct lunette_error *err)
 {
     const char *offer = auth_offer(a->cfg);
-    char algs[16];
+    char mem[16];
+    struct text_buf algs;
     int r;
 
     *ret_transit = false;
@@ -287,9 +290,10 @@ auth_send(struct auth *a, struct nego *n, bool *ret_transit, struct lunette_erro
         *ret_transit = strstr(offer, TEXT_NONE) != NULL;
         return nego_put(n, "AuthMethod", offer, strlen(offer), err);
     case AUTH_CHOSEN:
-        algs_text(a->cfg, algs, sizeof(algs));
+        text_buf_init(&algs, mem, sizeof(mem));
+        algs_text(a->cfg, &algs);
         a->step = AUTH_ALGS_SENT;
-        return nego_put(n, "CHAP_A", algs, strlen(algs), err);
+        return nego_put(n, "CHAP_A", algs.buf, algs.len, err);
     case AUTH_CHALLENGED:
         r = send_response(a, n, err);
         a->step = AUTH_RESPONDED;
@@ -305,6 +309,6 @@ auth_send(struct auth *a, struct nego *n, bool *ret_transit, struct lunette_erro
         *ret_transit = true;
         return 0;
     }
-    assert(!"unknown step");
+    assert(false && "unknown step");
     return -EPROTO;
 }

@@ -33,7 +33,7 @@ connect_failed(struct iscsi_login *l, int errnum, const char *what)
                            l->cfg.connect_timeout_ms, l->naddrs);
     else
         (void)lunette_fail(login_err(l), -errnum, LUNETTE_DOM_CONNECT, (uint32_t)errnum,
-                           "%s %s: %s", what, where(l, buf), strerror(errnum));
+                           "%s %s: %s", what, where(l, buf), ctl_errno_text(errnum));
     login_post(l, LOGIN_EV_FAIL);
 }
 

@@ -218,6 +218,8 @@ sdev_free(struct scsi_sdev *s)
         list_push_back(&s->dev.target->doomed, &s->dev.node);
         return;
     }
+    if (s->up != NULL) /* block/ must not call us any more */
+        s->up->event(s->bdev, BDEV_EV_GONE, NULL);
     list_del(&s->eh_node);
     loop_timer_stop(l, &s->hold_timer);
     loop_timer_stop(l, &s->eh_tur.timer);
@@ -419,6 +421,8 @@ scsi_attach(struct scsi_host *h, const struct scsi_params *params, const struct 
     assert(h->max_transfer > 0 && h->max_sg > 0);
     t->host = h;
     t->loop = h->loop;
+    t->dead = (struct scsi_host){.loop = h->loop, .state = SCSI_HOST_GONE};
+    memcpy(t->dead.name, h->name, sizeof(t->dead.name));
     if (params != NULL)
         t->params = *params;
     if (t->params.timeout_ms == 0)
@@ -434,6 +438,7 @@ scsi_attach(struct scsi_host *h, const struct scsi_params *params, const struct 
     list_init(&t->devices);
     list_init(&t->waiting);
     list_init(&t->delayed);
+    list_init(&t->sent);
     list_init(&t->doomed);
     list_init(&t->scans);
     list_init(&t->eh_queue);
@@ -452,8 +457,9 @@ scsi_detach(struct scsi_target **pt)
 
     if (t == NULL)
         return;
+    t->host = &t->dead; /* the real one may be gone already */
     scsi_scan_fail_all(t, -ENODEV);
-    scsi_exec_fail_waiting(t, -ENODEV);
+    scsi_exec_fail_all(t, -ENODEV);
     while (!list_empty(&t->devices))
         sdev_free(sdev_of(container_of(t->devices.next, struct scsi_device, node)));
     while (!list_empty(&t->doomed))

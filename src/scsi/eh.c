@@ -41,6 +41,7 @@ static void
 eh_end(struct scsi_sdev *s, bool alive)
 {
     s->eh = EH_NONE;
+    s->eh_tur_wanted = false;
     if (!alive || ++s->eh_barren >= EH_BARREN_MAX) {
         sdev_log(s, LOG_LEVEL_ERROR, "error handling gave up, the device is offline");
         if (s->dev.state == SDEV_RUNNING || s->dev.state == SDEV_BLOCK) {
@@ -60,7 +61,7 @@ tur_done(struct scsi_exec *x)
     struct scsi_sdev *s = container_of(x, struct scsi_sdev, eh_tur);
 
     s->eh_tur_out = false;
-    if (s->eh == EH_NONE) { /* came back after we had gone on */
+    if (!s->eh_tur_wanted) { /* came back after we had gone on */
         free_if_doomed(s);
         return;
     }
@@ -82,7 +83,7 @@ send_tur(struct scsi_sdev *s)
                                    .ua_retries = SCSI_UA_TRIES,
                                    .done = tur_done};
     s->eh_tur.cdb_len = (uint16_t)cdb_test_unit_ready(s->eh_cdb);
-    s->eh_tur_out = true;
+    s->eh_tur_out = s->eh_tur_wanted = true;
     if (scsi_execute_internal(s, &s->eh_tur) < 0) {
         s->eh_tur_out = false;
         eh_end(s, true); /* no session: whoever waits is told so */
@@ -116,6 +117,7 @@ eh_climb(struct scsi_sdev *s)
     struct scsi_host *h = t->host;
 
     s->eh_wait.done = reset_done;
+    s->eh_tur_wanted = false;
     switch (s->eh) {
     case EH_NONE:
         s->eh = EH_LU_RESET;

@@ -100,6 +100,7 @@ exec_send(struct scsi_exec *x)
     }
     if (x->deadline_ns == 0)
         x->deadline_ns = t->loop->now_ns + x->timeout_ms * LOOP_NS_PER_MS;
+    list_push_back(&t->sent, &x->node);
     loop_timer_start(t->loop, &x->timer, x->timeout_ms * LOOP_NS_PER_MS);
     loop_defer(t->loop, &t->commit_work);
 }
@@ -138,6 +139,7 @@ scsi_exec_complete(struct scsi_io *io)
     enum scsi_host_result r = scsi_io_host_result(io);
     struct scsi_sense sense;
 
+    list_del(&x->node);
     loop_timer_stop(l, &x->timer);
     s->dev.stats.completed++;
     if (r != DID_OK) {
@@ -232,6 +234,13 @@ scsi_exec_run_waiting(struct scsi_target *t)
     list_splice(&batch, &t->waiting);
     while ((n = list_pop_front(&batch)) != NULL)
         exec_send(container_of(n, struct scsi_exec, node));
+}
+
+void
+scsi_exec_fail_all(struct scsi_target *t, int err)
+{
+    list_splice(&t->waiting, &t->sent); /* the host has let go of them */
+    scsi_exec_fail_waiting(t, err);
 }
 
 void

@@ -54,6 +54,7 @@ struct scsi_scan_op;
 
 struct scsi_target {
     struct scsi_host *host;
+    struct scsi_host dead; /* takes its place in scsi_detach */
     struct loop *loop;
     struct scsi_params params;
     const struct scsi_events *ev;
@@ -61,6 +62,7 @@ struct scsi_target {
     struct list devices;
     struct list waiting;          /* scsi_exec: held, or refused by the host */
     struct list doomed;           /* scsi_sdev freed while error handling had them */
+    struct list sent;             /* scsi_exec: with the host */
     struct list delayed;          /* scsi_exec: waiting for their own timer */
     struct list scans;            /* scsi_scan_op: the first is running */
     struct loop_work commit_work; /* commands of ours leave */
@@ -94,10 +96,9 @@ struct scsi_sdev {
     struct loop_work ev_work;
 
     enum eh_step eh;
-    bool eh_tur_out;
-    uint8_t eh_tur_tries;
-    uint8_t eh_barren;   /* runs without a completed command between (SC-602) */
-    struct list eh_cmds; /* scsi_io in IO_EH */
+    bool eh_tur_out, eh_tur_wanted; /* under way; and the step under way waits for it */
+    uint8_t eh_barren;              /* runs without a completed command between (SC-602) */
+    struct list eh_cmds;            /* scsi_io in IO_EH */
     struct list eh_node;
     struct scsi_eh_wait eh_wait;
     struct scsi_exec eh_tur;
@@ -224,6 +225,7 @@ uint32_t scsi_backoff_ms(struct loop *l, uint32_t *state);
 void scsi_exec_complete(struct scsi_io *io);
 int scsi_execute_internal(struct scsi_sdev *s, struct scsi_exec *x);
 void scsi_exec_run_waiting(struct scsi_target *t);
+void scsi_exec_fail_all(struct scsi_target *t, int err);
 void scsi_exec_fail_waiting(struct scsi_target *t, int err);
 
 /* eh.c */

@@ -5,6 +5,19 @@
 
 #include "scsi/internal.h"
 
+/* Ours again.  Whoever is told last may free the device. */
+static void
+give_back(struct scsi_sdev *s, struct scsi_io *io)
+{
+    io->state = IO_IDLE;
+    if (__builtin_expect(s->refused, 0) && s->gate == 0)
+        sdev_restart(s);
+    if (io->rq != NULL)
+        disk_complete(io);
+    else
+        scsi_exec_complete(io);
+}
+
 static void
 scsi_done(struct scsi_cmd *sc)
 {
@@ -87,14 +100,8 @@ abort_done(struct scsi_eh_wait *w, enum scsi_eh_result r)
         eh_add(io);
         return;
     }
-    io->state = IO_IDLE;
     io->back = false;
-    if (io->rq != NULL)
-        disk_complete(io);
-    else
-        scsi_exec_complete(io);
-    if (s->refused && s->gate == 0)
-        sdev_restart(s);
+    give_back(s, io);
 }
 
 bool

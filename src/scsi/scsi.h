@@ -134,8 +134,9 @@ int scsi_attach(struct scsi_host *h, const struct scsi_params *params, const str
                 void *user, struct scsi_target **ret);
 
 /* Frees the target and its devices.  The host must have given back every command (its session is
- * gone) and calls ev no more; what still waits here is failed with -ENODEV from inside this call.
- * Bdevs on its disks are freed after, or before when drained.  NULL is harmless. */
+ * gone); it calls ev no more, and is not touched: it may have been freed.  What still waits here
+ * is failed with -ENODEV from inside this call.  Bdevs on its disks get BDEV_EV_GONE and may be
+ * freed before or after.  NULL is harmless. */
 void scsi_detach(struct scsi_target **t);
 
 /* Finds all logical units: new ones are added, known ones are asked again, those that are gone

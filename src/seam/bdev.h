@@ -92,7 +92,11 @@ struct bdev_limits {
     bool rotational;
 };
 
-enum bdev_event { BDEV_EV_RESIZED, BDEV_EV_GONE, BDEV_EV_LIMITS };
+enum bdev_event {
+    BDEV_EV_RESIZED,
+    BDEV_EV_GONE, /* the driver is not called any more; it gives back what it has */
+    BDEV_EV_LIMITS,
+};
 
 /* A piece of a bdev_req on its way through a driver.  The driver's own part follows it. */
 struct blk_request {

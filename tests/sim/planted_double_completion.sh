@@ -3,8 +3,8 @@
 # A command that completes twice must not go unnoticed: the simulator has to die of it.
 "$1" --plant >/dev/null 2>&1
 status=$?
-if [ "$status" -ge 128 ]; then
-    echo "the planted double completion was caught (signal $((status - 128)))"
+if [ "$status" -eq 134 ]; then # SIGABRT: an assertion, not a crash
+    echo "the planted double completion was caught"
     exit 0
 fi
 echo "the planted double completion was not caught (exit status $status)"

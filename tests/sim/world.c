@@ -30,6 +30,7 @@ start_target(struct world *w, const struct world_config *cfg)
                                       .set_count = cfg->set_count};
     struct target_config tc = {.nodes = &node, .nodes_count = 1};
     struct sockaddr_in in = {.sin_family = AF_INET};
+    uint64_t size = 0;
     struct sock_addr at = {.len = sizeof(in)};
     struct lunette_error err = {0};
 
@@ -47,8 +48,8 @@ start_target(struct world *w, const struct world_config *cfg)
         (void)fprintf(stderr, "world: %s\n", err.msg);
         abort();
     }
-    w->disk = target_lun_memory(w->target, WORLD_NODE, 0, NULL);
-    assert(w->disk != NULL);
+    w->disk = target_lun_memory(w->target, WORLD_NODE, 0, &size);
+    assert(w->disk != NULL && size == WORLD_LUN_SIZE);
 }
 
 void

@@ -576,6 +576,35 @@ test_events_carry_limits(void **state)
     assert_int_equal(bdev_new(&drv_ops, &d, &l, &d.b), -EINVAL);
 }
 
+static void
+test_gone_driver_is_left_alone(void **state)
+{
+    struct req a[6];
+
+    (void)state;
+    drv_open(&d, &drv_limits, 3);
+    for (unsigned i = 0; i < 6; i++) {
+        req_init(&a[i], &d, BDEV_READ, i * 512ull, 512);
+        assert_int_equal(bdev_submit(d.q, &a[i].r), 0);
+    }
+    blk_upcalls.requeue(d.rq[0], MS(10));
+    blk_upcalls.requeue(d.rq[1], 0);
+    blk_upcalls.event(d.b, BDEV_EV_GONE, NULL);
+    fake_advance(&d.loop, SEC(100));
+    assert_int_equal(d.n, 3);
+    assert_int_equal(d.commits, 0);
+    assert_int_equal(d.timeouts, 0);
+    for (int i = 0; i < 6; i++) {
+        assert_int_equal(a[i].done, i != 2);
+        assert_int_equal(a[i].r.result.err, i != 2 ? -ENODEV : 0);
+    }
+    drv_end(&d, 2, 0); /* what it had it may still give back */
+    fake_turn(&d.loop);
+    assert_int_equal(a[2].done, 1);
+    assert_int_equal(a[2].r.result.err, 0);
+    drv_close(&d);
+}
+
 int
 main(void)
 {
@@ -598,6 +627,7 @@ main(void)
         cmocka_unit_test(test_free_fails_each_once),
         cmocka_unit_test(test_drain),
         cmocka_unit_test(test_events_carry_limits),
+        cmocka_unit_test(test_gone_driver_is_left_alone),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -55,8 +55,9 @@ start(struct found *f, const char *what, struct discovery **d)
     struct login_config cfg;
 
     world_config(f->w, &cfg);
-    assert_int_equal(discovery_sendtargets(f->w->ctl, &cfg, what, 1000,
-                                           &(struct discovery_callbacks){on_done, f}, d, NULL),
+    assert_int_equal(discovery_sendtargets(f->w->ctl, &cfg, what,
+                                           &(struct discovery_callbacks){on_done, f, 1000}, d,
+                                           NULL),
                      0);
 }
 
@@ -302,12 +303,12 @@ by_name(void **state)
     (void)state;
     begin(&f, 1, three, 0);
     world_config(f.w, &cfg);
-    assert_int_equal(discovery_sendtargets(f.w->ctl, &cfg, "nonsense", 0,
-                                           &(struct discovery_callbacks){on_done, &f}, &d, &err),
+    assert_int_equal(discovery_sendtargets(f.w->ctl, &cfg, "nonsense",
+                                           &(struct discovery_callbacks){on_done, &f, 0}, &d, &err),
                      -EINVAL);
     cfg.portal.port = 0;
-    assert_int_equal(discovery_sendtargets(f.w->ctl, &cfg, "All", 0,
-                                           &(struct discovery_callbacks){on_done, &f}, &d, &err),
+    assert_int_equal(discovery_sendtargets(f.w->ctl, &cfg, "All",
+                                           &(struct discovery_callbacks){on_done, &f, 0}, &d, &err),
                      -EINVAL);
     start(&f, "iqn.2001-04.org.example:one", &d);
     world_run(f.w, &f.done);

@@ -69,6 +69,7 @@ struct fhost {
     unsigned n, commits, refuse, window;
     bool hold; /* answer nothing */
     bool no_report_luns;
+    bool one_more; /* REPORT LUNS always tells of one LUN more than was asked for */
     /* task management */
     enum scsi_eh_result abort_result, lu_result, target_result, session_result;
     unsigned aborts, lu_resets, target_resets, session_resets;
@@ -77,6 +78,7 @@ struct fhost {
     struct scsi_eh_wait *waits[16];
     enum scsi_eh_result wait_results[16];
     unsigned nwaits;
+    bool hold_waits;
     struct loop_work wait_work;
     /* what the midlayer told */
     unsigned events[SCSI_NEVENTS];
@@ -206,7 +208,10 @@ fh_report_luns(struct fhost *f, struct scsi_cmd *sc)
         if (f->luns[i].there && f->luns[i].lun[0] != 0xc1)
             list[n++] = lun_load(f->luns[i].lun);
     }
-    fh_data(sc, buf, (uint32_t)report_luns_build(buf, sizeof(buf), list, n));
+    n = (unsigned)report_luns_build(buf, sizeof(buf), list, n);
+    if (f->one_more)
+        st_be32(buf, ld_be32(sc->cdb + 6));
+    fh_data(sc, buf, n);
 }
 
 static inline void
@@ -342,7 +347,7 @@ fh_work(struct loop_work *w)
         fh_answer(f, f->out[i], a);
         fh_give_back(f, i);
     }
-    if (f->window > 0 && f->nout < f->window)
+    if (f->window > 0 && f->nout < f->window && f->t != NULL)
         f->h.ev->restart(f->h.ev_user);
 }
 
@@ -391,7 +396,7 @@ fh_wait_work(struct loop_work *w)
 {
     struct fhost *f = container_of(w, struct fhost, wait_work);
 
-    while (f->nwaits > 0) {
+    while (f->nwaits > 0 && !f->hold_waits) {
         struct scsi_eh_wait *wait = f->waits[0];
         enum scsi_eh_result r = f->wait_results[0];
 
@@ -584,6 +589,8 @@ fh_close(struct fhost *f)
 {
     fh_state(f, SCSI_HOST_GONE);
     fh_sweep(f, NULL, DID_NO_CONNECT);
+    f->nwaits = 0;
+    memset(&f->h, 0xa5, sizeof(f->h)); /* as if it were freed */
     scsi_detach(&f->t);
     assert_null(f->t);
     assert_int_equal(f->nout, 0);

@@ -2,6 +2,8 @@
 /* Disk commands: their CDBs, and what becomes of each way in which they can end. */
 #include "tests/unit/scsi/fake_host.h"
 
+#include "scsi/internal.h"
+
 static struct fdisk d;
 
 static void
@@ -515,6 +517,8 @@ test_task_set_full_settles(void **state)
             full += k >= 7;
             fh_give_back(&d.f, 0);
         }
+        if (round == 1)
+            assert_true(had >= 16); /* one burst halves once */
         n = had;
     }
     for (int i = 0; i < 64; i++) {
@@ -648,6 +652,67 @@ test_states_and_removal(void **state)
     fd_close(&d);
 }
 
+static void
+test_state_matrix(void **state)
+{
+    /* rows: from, columns: to, in the order of the enum */
+    static const char allowed[SDEV_NSTATES][SDEV_NSTATES + 1] = {
+        "=x..x...x", /* CREATED */
+        ".=xx.xxx.", /* RUNNING */
+        ".x=......", /* QUIESCE */
+        ".x.=.xxx.", /* BLOCK */
+        "x...=x..x", /* CREATED_BLOCK */
+        ".x.x.=.x.", /* TRANSPORT_OFFLINE */
+        ".x....=x.", /* OFFLINE */
+        ".......=x", /* CANCEL */
+        "........=", /* DEL */
+    };
+
+    (void)state;
+    fd_open(&d);
+    for (int from = 0; from < SDEV_NSTATES; from++) {
+        for (int to = 0; to < SDEV_NSTATES; to++) {
+            bool ok;
+
+            d.dev->state = (enum scsi_device_state)from;
+            ok = sdev_set_state(sdev_of(d.dev), (enum scsi_device_state)to);
+            assert_int_equal(ok, allowed[from][to] != '.');
+            assert_int_equal((int)d.dev->state, ok ? to : from); /* refused: not applied */
+        }
+    }
+    d.dev->state = SDEV_RUNNING;
+    fd_close(&d);
+}
+
+static void
+test_exec_at_detach(void **state)
+{
+    static const uint8_t tur[6] = {0};
+    struct scsi_exec sent = {.cdb = tur, .cdb_len = 6, .done = exec_done};
+    struct scsi_exec waits = sent, aborting = sent;
+    struct scsi_device *dev;
+
+    (void)state;
+    memset(&d, 0, sizeof(d));
+    fh_open(&d.f);
+    fh_add(&d.f, 0, 0);
+    dev = fh_scan_lun(&d.f, 0);
+    exec_calls = 0;
+    d.f.hold = d.f.hold_waits = true;
+    aborting.timeout_ms = 10;
+    assert_int_equal(scsi_execute(dev, &aborting), 0);
+    fake_advance(&d.f.loop, MS(20));
+    assert_int_equal(d.f.aborts, 1);
+    assert_int_equal(scsi_execute(dev, &sent), 0);
+    fake_turn(&d.f.loop);
+    d.f.refuse = 1;
+    assert_int_equal(scsi_execute(dev, &waits), 0);
+    fake_turn(&d.f.loop);
+    fh_close(&d.f);
+    assert_int_equal(exec_calls, 3);
+    assert_true(sent.result.err < 0 && waits.result.err < 0 && aborting.result.err < 0);
+}
+
 int
 main(void)
 {
@@ -669,6 +734,8 @@ main(void)
         cmocka_unit_test(test_window_closed),
         cmocka_unit_test(test_execute_on_any_type),
         cmocka_unit_test(test_states_and_removal),
+        cmocka_unit_test(test_state_matrix),
+        cmocka_unit_test(test_exec_at_detach),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
