@@ -74,6 +74,7 @@ struct conn {
     const char *last_row;
     uint32_t refused_events;
     bool first_rsp_seen; /* StatSN of this connection is known */
+    bool down;           /* not bound: the transport holds nothing of it, no task is left */
     bool suspended;      /* transmits and receives nothing any more */
     bool failing;        /* conn_failure was called, fail_work is on its way */
     bool report;         /* conn_error is due */

@@ -116,6 +116,7 @@ conn_stopped(struct conn *c)
     struct session *s = c->session;
 
     c->stopping = false;
+    c->down = true;
     iscsi_fail_tasks(c, DID_TRANSPORT_DISRUPTED);
     if (s->state != ISCSI_STATE_LOGGED_IN)
         iscsi_tmf_fail_all(s);
@@ -140,14 +141,15 @@ take_down(struct conn *c, enum iscsi_stop how)
 {
     struct session *s = c->session;
 
-    if (c->stopping || c->state == CONN_FREE)
+    if (c->stopping || c->down)
         return;
     c->suspended = true;
     c->failing = false;
     loop_defer_cancel(&c->fail_work);
     loop_defer_cancel(&c->xmit_work);
     loop_timer_stop(c->pub.loop, &c->transport_timer);
-    conn_event(c, how == STOP_CONN_TERM && c->state == CONN_IN_LOGOUT ? EV_LOGOUT_OK : EV_FAILED);
+    if (c->state != CONN_FREE) /* FREE: logged out in order, but tasks may be left */
+        conn_event(c, EV_FAILED);
     if (s->state == ISCSI_STATE_LOGGED_IN || s->state == ISCSI_STATE_LOGGING_OUT)
         s->state = ISCSI_STATE_FAILED;
     if (s->host.state != SCSI_HOST_GONE) {
@@ -177,7 +179,7 @@ iscsi_conn_stop(struct iscsi_conn *pub, enum iscsi_stop how)
 {
     struct conn *c = to_conn(pub);
 
-    if (c->state == CONN_FREE)
+    if (c->down)
         return;
     if (c->why.code == 0)
         (void)lunette_fail(&c->why, -ENOTCONN, LUNETTE_DOM_CONNECT, 0, "the session was closed");
@@ -263,7 +265,7 @@ conn_init(struct conn *c, struct session *s, uint16_t cid)
     c->pub.loop = s->pub.loop;
     c->pub.cid = cid;
     c->pub.dd_data = c + 1;
-    c->suspended = true;
+    c->down = c->suspended = true;
     c->ping_interval_ms = 5000;
     c->ping_timeout_ms = 5000;
     list_init(&c->mgmtqueue);
@@ -321,7 +323,7 @@ iscsi_conn_bind(struct iscsi_conn *pub, int64_t eph, struct iscsi_endpoint *ep, 
     r = pub->tt->bind_conn(pub, eph, ep, leading, err);
     if (r < 0)
         return r;
-    c->suspended = false;
+    c->down = c->suspended = false;
     memset(&c->why, 0, sizeof(c->why));
     if (leading || s->leadconn == NULL)
         s->leadconn = c;

@@ -293,7 +293,7 @@ key_answer(const struct key *k, const char *value, size_t len, const char *ours,
            char answer[KEY_ANSWER_SIZE], struct key_value *ret, struct lunette_error *err)
 {
     bool declared = k->result == KEY_RESULT_DECLARE || k->result == KEY_RESULT_QUERY;
-    struct key_value offer;
+    struct key_value offer = {0};
     int r = key_check_offer(k, value, len, &offer, err);
 
     if (r == -EPROTO || (r < 0 && declared))
