@@ -165,6 +165,8 @@ bool url_has_target(const char *url);
 char *url_public(const char *url);
 /* The URL of target at portal (host:port) with what else `base` says: user, query.  To be freed. */
 char *url_with_target(const char *base, const char *portal, const char *target);
+/* text, with iscsi:// before it where it has no scheme; to be freed. */
+char *url_of_portal(const char *text);
 /* host[:port] of a URL or of a bare portal; to be freed. */
 char *url_portal(const char *text);
 

@@ -136,29 +136,32 @@ list_portal(struct listing *l, const char *url)
 }
 
 static int
+list_url(struct listing *l, const char *url)
+{
+    if (!url_has_target(url))
+        return list_portal(l, url);
+    char *public = url_public(url);
+    l->alone = true;
+    list_target(l, url, public);
+    free(public);
+    return 0;
+}
+
+static int
 run_ls(struct cli *cli, const void *opts, int argc, char **argv)
 {
     struct listing l = {.cli = cli};
 
     (void)opts;
     (void)argc;
-    if (!url_is_iscsi(argv[0])) {
-        fail_usage("ls: '%s' is no URL: want iscsi://host[:port]/[target-iqn]", argv[0]);
-        return EXIT_USAGE;
-    }
     int code = cli_ctx(cli);
     if (code != 0)
         return code;
     if (cli->common.json)
         l.json = json_array();
-    if (url_has_target(argv[0])) {
-        char *public = url_public(argv[0]);
-        l.alone = true;
-        list_target(&l, argv[0], public);
-        free(public);
-    } else {
-        code = list_portal(&l, argv[0]);
-    }
+    char *url = url_of_portal(argv[0]);
+    code = list_url(&l, url);
+    free(url);
     if (code == 0)
         code = l.code;
     if (l.json != NULL && (code == 0 || json_array_size(l.json) > 0)) {
@@ -176,7 +179,7 @@ const struct command cmd_ls = {
     .about =
         "With the URL of a target: its LUNs.  With the URL of a portal: all targets that it tells\n"
         "of, each with its LUNs; a target that refuses us is listed with the reason, and the exit\n"
-        "code says so.",
+        "code says so.  HOST[:PORT] alone is taken for the URL of a portal.",
     .example = "ls iscsi://192.0.2.1/\n"
                "ls iscsi://192.0.2.1/iqn.2026-11.example:disk --json",
     .json = true,

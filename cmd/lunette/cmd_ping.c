@@ -143,6 +143,8 @@ run_ping(struct cli *cli, const void *opts, int argc, char **argv)
         int r = print_json(&t, s.target_name, s.portal);
         code = code != 0 ? code : r;
     } else {
+        if (interrupted() != 0)
+            putchar('\n');
         print(&t, s.target_name);
     }
     lunette_close(lun);

@@ -57,6 +57,16 @@ url_has_target(const char *url)
 }
 
 char *
+url_of_portal(const char *text)
+{
+    size_t size = strlen(text) + sizeof(scheme);
+    char *ret = xmalloc(size);
+
+    snprintf(ret, size, "%s%s", url_is_iscsi(text) ? "" : scheme, text);
+    return ret;
+}
+
+char *
 url_portal(const char *text)
 {
     struct parts p = split(text);

@@ -38,6 +38,7 @@ says() { grep -q -- "$1" err; is 0 $? "stderr says '$1'"; }
 json() { jq -e "$1" out > jq.out 2>&1; is 0 $? "JSON: $1"; }
 
 serve() { # OPTION...: sets $portal
+    : > target.out
     "$LUNETTE_BIN/lunette-target" --listen 127.0.0.1:0 "$@" > target.out 2> target.err &
     pids+=($!)
     for _ in {1..100}; do
@@ -133,6 +134,7 @@ code 7 info "iscsi://127.0.0.1:$(< mute)/$iqn:disk/0?login_timeout=300"
 # a list goes on where one target refuses
 code 4 ls iscsi://$portal/; grep -q 'not listed' out; is 0 $? "the refusal is listed"
 is 4 "$(grep -c 'disk .*512\|disk .*4096' out)" "LUNs listed"
+code 4 ls $portal; is 4 "$(grep -c 'disk .*512\|disk .*4096' out)" "LUNs listed"
 code 4 ls iscsi://$portal/ --json; json '[.targets[] | .error // empty] | length == 1'
 code 0 ls $U --json; json '.targets[0].luns | length == 4'
 
