@@ -36,9 +36,14 @@ open_file(struct tgt_lu *lu, const struct target_lun_config *cfg, uint64_t *size
         return fail_os(err, cfg->path, "cannot open");
     if (fstat(lu->fd, &st) < 0)
         return fail_os(err, cfg->path, "cannot stat");
-    if (!S_ISREG(st.st_mode))
-        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "%s is not a regular file",
-                            cfg->path);
+    if (S_ISBLK(st.st_mode)) {
+        st.st_size = lseek(lu->fd, 0, SEEK_END);
+        if (st.st_size < 0)
+            return fail_os(err, cfg->path, "cannot tell the size");
+    } else if (!S_ISREG(st.st_mode)) {
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                            "%s is neither a file nor a block device", cfg->path);
+    }
     if (cfg->create && (uint64_t)st.st_size < cfg->size) {
         if (ftruncate(lu->fd, (off_t)cfg->size) < 0)
             return fail_os(err, cfg->path, "cannot extend");

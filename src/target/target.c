@@ -287,7 +287,8 @@ target_lun_memory(struct target *t, const char *node, uint32_t lun, uint64_t *re
 
     if (lu == NULL || lu->kind != TARGET_LUN_RAM)
         return NULL;
-    *ret_size = lu->blocks << lu->block_shift;
+    if (ret_size != NULL)
+        *ret_size = lu->blocks << lu->block_shift;
     return lu->mem;
 }
 

@@ -124,7 +124,7 @@ void target_set_faults(struct target *t, const struct target_faults *faults);
 /* Closes every connection, as a crash would; sessions are lost, LUNs and reservations stay. */
 void target_drop_connections(struct target *t);
 
-/* The memory of a RAM LUN, for tests that compare it; NULL for others. */
+/* The memory of a RAM LUN, for tests that compare it; NULL for others.  ret_size may be NULL. */
 void *target_lun_memory(struct target *t, const char *node, uint32_t lun, uint64_t *ret_size);
 
 void target_stats(const struct target *t, struct target_stats *ret);

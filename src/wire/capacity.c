@@ -164,7 +164,7 @@ alua_port(const struct alua_group *g, unsigned i)
     return ld_be16(g->ports + 4 * (size_t)i + 2);
 }
 
-int
+int /* NOLINTNEXTLINE(readability-function-size) */
 alua_build(uint8_t *buf, size_t size, bool extended, uint8_t transition_s,
            const struct alua_group *g, const uint16_t *ports, unsigned nports)
 {

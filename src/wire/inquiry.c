@@ -19,7 +19,9 @@ clean_text(const uint8_t *in, size_t len, char *out, size_t size)
 
     assert(size > 0);
     while (n < len && n < size - 1 && in[n] != '\0') {
-        out[n] = in[n] >= 0x20 && in[n] <= 0x7e ? (char)in[n] : ' ';
+        out[n] = ' ';
+        if (in[n] >= 0x20 && in[n] <= 0x7e)
+            out[n] = (char)in[n];
         n++;
     }
     while (n > 0 && out[n - 1] == ' ')
@@ -70,7 +72,7 @@ inquiry_parse(const uint8_t *buf, size_t len, struct scsi_inquiry *ret)
     clean_text(b + 16, 16, q.product, sizeof(q.product));
     clean_text(b + 32, 4, q.revision, sizeof(q.revision));
     for (unsigned i = 0; i < VERSIONS_COUNT; i++)
-        q.versions[i] = ld_be16(b + VERSIONS_AT + 2 * i);
+        q.versions[i] = ld_be16(b + VERSIONS_AT + 2 * (size_t)i);
     *ret = q;
     return 0;
 }
@@ -104,7 +106,7 @@ inquiry_build(uint8_t *buf, size_t size, const struct scsi_inquiry *q)
     put_padded(buf + 16, 16, q->product);
     put_padded(buf + 32, 4, q->revision);
     for (unsigned i = 0; i < VERSIONS_COUNT; i++)
-        st_be16(buf + VERSIONS_AT + 2 * i, q->versions[i]);
+        st_be16(buf + VERSIONS_AT + 2 * (size_t)i, q->versions[i]);
     return INQUIRY_BUILT;
 }
 

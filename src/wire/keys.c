@@ -20,11 +20,11 @@
 /* clang-format off */
 #define KEY(id_, name_, type_, min_, max_, def_, values_, result_, i_, t_, scope_, stage_, irr_,    \
             flags_, field_, section_)                                                               \
-    [KEY_##id_] = {.id = KEY_##id_, .name = name_, .type = KEY_TYPE_##type_,                        \
-                   .result = KEY_RESULT_##result_, .min = min_, .max = max_, .def = def_,           \
-                   .values = values_, .use_initiator = KEY_USE_##i_, .use_target = KEY_USE_##t_,    \
-                   .stage = KEY_STAGE_##stage_, .flags = flags_, .scope = KEY_SCOPE_##scope_,       \
-                   .irrelevant = KEY_IRR_##irr_, .field = field_, .section = section_},
+    [KEY_##id_] = {.id = KEY_##id_, .name = (name_), .type = KEY_TYPE_##type_,                        \
+                   .result = KEY_RESULT_##result_, .min = (min_), .max = (max_), .def = (def_),           \
+                   .values = (values_), .use_initiator = KEY_USE_##i_, .use_target = KEY_USE_##t_,    \
+                   .stage = KEY_STAGE_##stage_, .flags = (flags_), .scope = KEY_SCOPE_##scope_,       \
+                   .irrelevant = KEY_IRR_##irr_, .field = (field_), .section = (section_)},
 /* clang-format on */
 static const struct key table[KEY_COUNT] = {
 #include "wire/keys.def"
@@ -227,8 +227,8 @@ static bool
 choose(const struct key *k, const char *offer, size_t len, const char *ours, struct key_value *v)
 {
     struct text_list l;
-    const char *at;
-    size_t n;
+    const char *at = NULL;
+    size_t n = 0;
 
     text_list_init(&l, offer, len);
     while (text_list_next(&l, &at, &n)) {
@@ -288,12 +288,12 @@ agree(const struct key *k, const struct key_value *offer, const char *ours,
     return true;
 }
 
-int
+int /* the two texts, and where three results go: NOLINTNEXTLINE(readability-function-size) */
 key_answer(const struct key *k, const char *value, size_t len, const char *ours,
            char answer[KEY_ANSWER_SIZE], struct key_value *ret, struct lunette_error *err)
 {
     bool declared = k->result == KEY_RESULT_DECLARE || k->result == KEY_RESULT_QUERY;
-    struct key_value offer;
+    struct key_value offer = {0};
     int r = key_check_offer(k, value, len, &offer, err);
 
     if (r == -EPROTO || (r < 0 && declared))

@@ -68,7 +68,7 @@ lun_to_view(struct lun l)
     uint64_t v = 0;
 
     for (unsigned i = 4; i-- > 0;)
-        v = v << 16 | ld_be16(l.b + 2 * i);
+        v = v << 16 | ld_be16(l.b + 2 * (size_t)i);
     return v;
 }
 
@@ -78,7 +78,7 @@ lun_from_view(uint64_t view)
     struct lun l;
 
     for (unsigned i = 0; i < 4; i++)
-        st_be16(l.b + 2 * i, (uint16_t)(view >> 16 * i));
+        st_be16(l.b + 2 * (size_t)i, (uint16_t)(view >> 16 * i));
     return l;
 }
 

@@ -19,7 +19,7 @@ find(const struct name *table, size_t n, uint32_t code, const char *unknown)
             return table[i].text;
     return unknown;
 }
-#define FIND(table, code, unknown) find(table, sizeof(table) / sizeof(table[0]), code, unknown)
+#define FIND(table, code, unknown) find(table, sizeof(table) / sizeof((table)[0]), code, unknown)
 
 /* RFC 7143 11.17.1 */
 static const struct name reject_reasons[] = {

@@ -13,7 +13,9 @@
 void
 text_buf_init(struct text_buf *b, char *mem, size_t size)
 {
-    *b = (struct text_buf){.buf = mem, .len = 0, .size = size};
+    b->buf = mem;
+    b->len = 0;
+    b->size = size;
 }
 
 int
@@ -228,7 +230,7 @@ int
 text_parse_range(const char *value, size_t len, uint64_t *ret_low, uint64_t *ret_high)
 {
     const char *tilde = len > 0 ? memchr(value, '~', len) : NULL;
-    uint64_t low, high;
+    uint64_t low = 0, high = 0;
     size_t n;
     int r;
 
@@ -353,7 +355,8 @@ text_format_hex(char *out, size_t size, const void *data, size_t len)
 int
 text_format_base64(char *out, size_t size, const void *data, size_t len)
 {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    static const char digits[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=";
     const uint8_t *b = data;
 
     if (size < TEXT_BASE64_SIZE(len))
@@ -366,7 +369,7 @@ text_format_base64(char *out, size_t size, const void *data, size_t len)
             (uint32_t)b[i] << 16 | (n > 1 ? (uint32_t)b[i + 1] << 8 : 0) | (n > 2 ? b[i + 2] : 0);
 
         for (size_t j = 0; j < 4; j++)
-            *out++ = j <= n ? digits[acc >> (18 - 6 * j) & 63] : '=';
+            *out++ = digits[j <= n ? acc >> (18 - 6 * j) & 63 : 64];
     }
     *out = '\0';
     return (int)(TEXT_BASE64_SIZE(len) - 1);

@@ -167,7 +167,7 @@ name_of(const struct vpd_id *d, char *ret, size_t size)
     default:
         if (size < 4 + 2u * d->len + 1)
             return -ENOENT;
-        memcpy(ret, d->type == VPD_ID_NAA ? "naa." : "eui.", 4);
+        (void)snprintf(ret, size, "%s", d->type == VPD_ID_NAA ? "naa." : "eui.");
         at = 4;
         for (unsigned i = 0; i < d->len; i++, at += 2)
             (void)snprintf(ret + at, size - at, "%02x", d->data[i]);

@@ -46,6 +46,7 @@ vpd_serial_build(uint8_t *buf, size_t size, uint8_t type, const char *serial)
     assert(n > 0 && n <= UINT16_MAX);
     if (!start(buf, size, type, VPD_SERIAL, 4 + n))
         return -ENOBUFS;
+    /* The page has no NUL.  NOLINTNEXTLINE(bugprone-not-null-terminated-result) */
     memcpy(buf + 4, serial, n);
     return (int)(4 + n);
 }

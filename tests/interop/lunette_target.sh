@@ -52,7 +52,7 @@ for mrdsl in 262144 512 1537; do
     kill "$server"
     gone_within 5 "$server" || fail "the target does not end"
     wait "$server" || fail "the target ended with $?"
-    tail -c +513 "$tmp/disk.$mrdsl" | cmp -n $((3 * 1024 * 1024 + 512)) - "$tmp/image" ||
+    cmp -i 512:0 -n $((3 * 1024 * 1024 + 512)) "$tmp/disk.$mrdsl" "$tmp/image" ||
         fail "the file does not hold what was written"
 done
 

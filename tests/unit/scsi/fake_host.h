@@ -69,6 +69,7 @@ struct fhost {
     unsigned n, commits, refuse, window;
     bool hold; /* answer nothing */
     bool no_report_luns;
+    bool one_more; /* REPORT LUNS always tells of one LUN more than was asked for */
     /* task management */
     enum scsi_eh_result abort_result, lu_result, target_result, session_result;
     unsigned aborts, lu_resets, target_resets, session_resets;
@@ -207,7 +208,10 @@ fh_report_luns(struct fhost *f, struct scsi_cmd *sc)
         if (f->luns[i].there && f->luns[i].lun[0] != 0xc1)
             list[n++] = lun_load(f->luns[i].lun);
     }
-    fh_data(sc, buf, (uint32_t)report_luns_build(buf, sizeof(buf), list, n));
+    n = (unsigned)report_luns_build(buf, sizeof(buf), list, n);
+    if (f->one_more)
+        st_be32(buf, ld_be32(sc->cdb + 6));
+    fh_data(sc, buf, n);
 }
 
 static inline void

@@ -176,6 +176,22 @@ test_lying_lists(void **state)
 }
 
 static void
+test_always_one_more(void **state)
+{
+    struct scanned s;
+
+    (void)state;
+    fh_open(&f);
+    fh_add(&f, 0, 0);
+    f.one_more = true;
+    scan(&s);
+    assert_int_equal(s.err, 0);
+    assert_int_equal(fh_count(&f, SCSI_REPORT_LUNS), 5);
+    assert_int_equal(fh_ndevices(&f), 1);
+    fh_close(&f);
+}
+
+static void
 test_duplicates_and_strange_luns(void **state)
 {
     uint8_t list[8 + 8 * 6] = {0};
@@ -399,6 +415,7 @@ main(void)
         cmocka_unit_test(test_well_known_lun),
         cmocka_unit_test(test_sequential),
         cmocka_unit_test(test_lying_lists),
+        cmocka_unit_test(test_always_one_more),
         cmocka_unit_test(test_duplicates_and_strange_luns),
         cmocka_unit_test(test_hostile_inquiry),
         cmocka_unit_test(test_hostile_vpd),

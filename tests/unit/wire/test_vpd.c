@@ -160,6 +160,7 @@ page83(uint8_t *b, const char *designators, size_t len)
 #define NAA2    "\1\3\0\x08\x20\0\0\0\0\0\0\2"
 #define EUI8    "\1\2\0\x08\1\2\3\4\5\6\7\x08"
 #define NAA5    "\1\3\0\x08\x50\0\0\0\0\0\0\5"
+#define NAA5B   "\1\3\0\x08\x50\0\0\0\0\0\0\6"
 #define EUI12   "\1\2\0\x0c\1\2\3\4\5\6\7\x08\x09\x0a\x0b\x0c"
 #define EUI16   "\1\2\0\x10\1\2\3\4\5\6\7\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10"
 #define NAA6    "\1\3\0\x10\x60\1\2\3\4\5\6\7\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f"
@@ -183,6 +184,7 @@ test_lu_name(void **state)
         ROW(NAA3, "naa.3000000000000001"),
         ROW(T10 NAA3, "t10.VENDOR__ab"),
         ROW(T10 EUI8, "eui.0102030405060708"),
+        ROW(NAA5 NAA5B, "naa.5000000000000005"), /* the first of equals */
         ROW(EUI8 NAA2, "naa.2000000000000002"),
         ROW(NAA2 NAA5, "naa.5000000000000005"),
         ROW(NAA5 EUI12, "eui.0102030405060708090a0b0c"),
@@ -321,6 +323,7 @@ test_block_limits(void **state)
         assert_int_equal(l.opt_transfer, n >= 16 ? 5 : 0);
         assert_int_equal(l.has_unmap, n >= 28);
         assert_int_equal(l.max_unmap_lba, n >= 28 ? 7 : 0);
+        assert_int_equal(l.max_unmap_desc, n >= 28 ? 8 : 0);
         assert_int_equal(l.max_write_same, n >= 44 ? 11 : 0);
         free(cut);
     }
@@ -330,6 +333,32 @@ test_block_limits(void **state)
     assert_int_equal(l.opt_transfer, 5);
     assert_int_equal(l.max_prefetch, 0);
     assert_false(l.has_unmap);
+}
+
+/* Nothing told: nothing but the head of each page is set, and reserved bits never. */
+static void
+test_build_nothing(void **state)
+{
+    static const uint8_t zero[96];
+    struct vpd_block_limits l = {0};
+    struct vpd_provisioning p = {0};
+    struct vpd_block_char c = {0};
+    struct vpd_extended e = {0};
+    struct scsi_inquiry q = {0};
+    uint8_t b[96];
+
+    (void)state;
+    assert_int_equal(inquiry_build(b, sizeof(b), &q), 96);
+    assert_memory_equal(b, "\0\0\0\0\x5b\0\0\0                            ", 36);
+    assert_memory_equal(b + 36, zero, 60);
+    assert_int_equal(vpd_block_limits_build(b, sizeof(b), 0, &l), 64);
+    assert_memory_equal(b + 4, zero, 60);
+    assert_int_equal(vpd_extended_build(b, sizeof(b), 0, &e), 64);
+    assert_memory_equal(b + 4, zero, 60);
+    assert_int_equal(vpd_block_char_build(b, sizeof(b), 0, &c), 64);
+    assert_memory_equal(b + 4, zero, 60);
+    assert_int_equal(vpd_provisioning_build(b, sizeof(b), 0, &p), 8);
+    assert_memory_equal(b + 4, zero, 4);
 }
 
 static void
@@ -357,6 +386,19 @@ test_block_pages(void **state)
     assert_int_equal(p.percent, 80);
     assert_int_equal(vpd_provisioning_build(b, 8, 0, &p), 8);
     assert_memory_equal(b, prov, 8);
+    /* each bit of byte 5 is a field of its own */
+    for (int bit = 0; bit < 8; bit++) {
+        uint8_t one[8] = {0, 0xb2, 0, 4, 0, (uint8_t)(1 << bit)};
+
+        assert_int_equal(vpd_provisioning_parse(one, 8, &p), 0);
+        assert_true(p.lbpu == (bit == 7) && p.lbpws == (bit == 6) && p.lbpws10 == (bit == 5) &&
+                    p.anc_sup == (bit == 1) && p.dp == (bit == 0));
+        assert_int_equal(p.lbprz, bit >= 2 && bit <= 4 ? 1 << (bit - 2) : 0);
+        assert_int_equal(vpd_provisioning_build(b, 8, 0, &p), 8);
+        assert_memory_equal(b, one, 8);
+    }
+    assert_int_equal(vpd_block_char_parse((const uint8_t *)"\0\xb1\0\5\0\1\0\x0c\x21", 9, &c), 0);
+    assert_true(c.rotation == 1 && c.form_factor == 12 && c.zoned == 2 && !c.fuab && c.vbuls);
     assert_int_equal(vpd_provisioning_parse(prov, 5, &p), 0);
     assert_false(p.lbpu);
 }
@@ -408,11 +450,11 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_inquiry),      cmocka_unit_test(test_inquiry_hostile),
-        cmocka_unit_test(test_simple_pages), cmocka_unit_test(test_lu_name),
-        cmocka_unit_test(test_designators),  cmocka_unit_test(test_extended),
-        cmocka_unit_test(test_block_limits), cmocka_unit_test(test_block_pages),
-        cmocka_unit_test(test_mutations),
+        cmocka_unit_test(test_inquiry),       cmocka_unit_test(test_inquiry_hostile),
+        cmocka_unit_test(test_simple_pages),  cmocka_unit_test(test_lu_name),
+        cmocka_unit_test(test_designators),   cmocka_unit_test(test_extended),
+        cmocka_unit_test(test_block_limits),  cmocka_unit_test(test_block_pages),
+        cmocka_unit_test(test_build_nothing), cmocka_unit_test(test_mutations),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
