@@ -105,15 +105,15 @@ int cli_open(struct cli *cli, const char *url, uint32_t flags, struct lunette_lu
 /* ---- errors (fail.c) ----------------------------------------------------------------------- */
 
 /* Prints "lunette: what: reason" and what to do next; returns the exit code for err. */
-int fail(const struct lunette_error *err, const char *what);
+int fail_with(const struct lunette_error *err, const char *what);
 /* The same for input that is wrong; returns EXIT_USAGE. */
 int fail_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* The same for a system call; returns EXIT_OTHER. */
 int fail_errno(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 int exit_code_of(const struct lunette_error *err);
 /* Fills err from what a request on a queue came back with. */
-void error_of_completion(struct lunette_error *err, const struct lunette_completion *c,
-                         const char *verb, uint64_t offset);
+void error_of_completion(struct lunette_error *err, const struct lunette_queue *q,
+                         const struct lunette_completion *c, const char *verb, uint64_t offset);
 /* Fills err from a call that says -errno and nothing else. */
 void error_of_code(struct lunette_error *err, int code, const char *what);
 

@@ -136,7 +136,7 @@ account(struct bench *b, const struct lunette_completion *c, const struct slot *
         return;
     }
     if (b->errors++ == 0)
-        error_of_completion(&b->err, c, s->write ? "writing" : "reading", s->offset);
+        error_of_completion(&b->err, b->q, c, s->write ? "writing" : "reading", s->offset);
 }
 
 static bool
@@ -294,14 +294,14 @@ bench_lun(struct cli *cli, const struct bench_opts *o, struct lunette_lun *lun, 
         code = fail_usage("bench: no request of %llu bytes fits into that part of the LUN",
                           (unsigned long long)o->bs);
     else if (lunette_queue_new(lun, (uint32_t)o->depth, &b->q, &err) < 0)
-        code = fail(&err, url);
+        code = fail_with(&err, url);
     if (code == 0) {
         int r = measure(cli, b);
         lunette_queue_free(b->q);
         if (r == 0)
             code = cli->common.json ? print_json(b, cli) : (print_table(b, cli), 0);
         if (b->err.code != 0)
-            code = fail(&b->err, url);
+            code = fail_with(&b->err, url);
         else if (code == 0 && interrupted() != 0)
             code = EXIT_SIGNAL + interrupted();
         for (uint64_t i = 0; i < o->depth; i++)

@@ -53,7 +53,7 @@ run_discover(struct cli *cli, const void *opts, int argc, char **argv)
         return code;
     if (lunette_discover(cli->ctx, argv[0], &targets, &count, &err) < 0) {
         char *public = url_public(argv[0]);
-        code = fail(&err, public);
+        code = fail_with(&err, public);
         free(public);
         return code;
     }

@@ -66,7 +66,7 @@ refused(struct listing *l, const char *public, const char *name, const struct lu
         json_array_append_new(l->json, json_pack("{s:s, s:s, s:s, s:i}", "url", public, "name",
                                                  name, "error", err->msg, "exit_code", code));
     else if (l->alone)
-        fail(err, public);
+        fail_with(err, public);
     else
         printf("%s\n  not listed: %s\n", public, err->msg);
 }
@@ -114,7 +114,7 @@ list_portal(struct listing *l, const char *url)
 
     if (lunette_discover(l->cli->ctx, url, &targets, &count, &err) < 0) {
         char *public = url_public(url);
-        int code = fail(&err, public);
+        int code = fail_with(&err, public);
         free(public);
         return code;
     }

@@ -87,7 +87,7 @@ pings(struct cli *cli, const struct ping_opts *o, struct lunette_lun *lun, const
         uint64_t ns = 0, start = now_ns();
         t->sent++;
         if (lunette_ping(lun, (size_t)o->size, &ns, &err) < 0)
-            return interrupted() != 0 ? 0 : fail(&err, portal);
+            return interrupted() != 0 ? 0 : fail_with(&err, portal);
         add(t, ns);
         if (!cli->common.json) {
             printf("%" PRIu64 " bytes from %s: seq=%" PRIu64 " time=%s\n", o->size, portal, t->sent,

@@ -83,7 +83,7 @@ read_hex(const struct end *lun, uint64_t offset, uint64_t length)
         uint64_t from = offset / lun->block * lun->block;
         uint64_t to = (offset + n + lun->block - 1) / lun->block * lun->block;
         if (lunette_pread(lun->lun, buf, (size_t)(to - from), from, &err) < 0) {
-            code = fail(&err, lun->name);
+            code = fail_with(&err, lun->name);
             break;
         }
         hexdump(stdout, buf + (offset - from), (size_t)n, offset);

@@ -231,7 +231,7 @@ execute(struct cli *cli, const struct scsi_opts *o, struct lunette_lun *lun, str
     s->in = xbuffer(s->in_len);
     s->timeout_ms = (uint32_t)((o->timeout_ns + 999999) / 1000000);
     if (lunette_scsi(lun, s, &err) < 0)
-        return fail(&err, "scsi");
+        return fail_with(&err, "scsi");
     return report(cli, o, s);
 }
 

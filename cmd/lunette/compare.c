@@ -123,9 +123,9 @@ loop(struct compare *c)
         if (r >= 0 || r == -EINTR)
             continue;
         if (t->src->err.code != 0)
-            return fail(&t->src->err, t->src->name);
+            return fail_with(&t->src->err, t->src->name);
         if (t->dst->err.code != 0)
-            return fail(&t->dst->err, t->dst->name);
+            return fail_with(&t->dst->err, t->dst->name);
         return fail_errno(r, "verifying");
     }
     return 0;

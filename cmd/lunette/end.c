@@ -39,7 +39,7 @@ open_lun(struct cli *cli, const char *url, uint32_t flags, uint32_t depth, struc
     ret->size = ret->info.size;
     ret->block = ret->info.block_size != 0 ? ret->info.block_size : 512;
     if (lunette_queue_new(ret->lun, depth, &ret->queue, &err) < 0)
-        return fail(&err, ret->name);
+        return fail_with(&err, ret->name);
     return 0;
 }
 
@@ -248,7 +248,7 @@ end_reap(struct end *e)
         struct io *io = c[i].user_data;
         io->pending--;
         if (c[i].err != 0 && e->err.code == 0)
-            error_of_completion(&e->err, &c[i], io->verb, io->offset);
+            error_of_completion(&e->err, e->queue, &c[i], io->verb, io->offset);
     }
     return n;
 }

@@ -85,7 +85,7 @@ hint(const struct lunette_error *err)
 }
 
 int
-fail(const struct lunette_error *err, const char *what)
+fail_with(const struct lunette_error *err, const char *what)
 {
     const char *next = hint(err);
 
@@ -185,21 +185,11 @@ error_of_code(struct lunette_error *err, int code, const char *what)
 }
 
 void
-error_of_completion(struct lunette_error *err, const struct lunette_completion *c, const char *verb,
-                    uint64_t offset)
+error_of_completion(struct lunette_error *err, const struct lunette_queue *q,
+                    const struct lunette_completion *c, const char *verb, uint64_t offset)
 {
-    char sense[160] = "";
+    char what[64];
 
-    if (c->sense != NULL && c->sense_len > 0)
-        lunette_sense_text(c->sense, c->sense_len, sense, sizeof(sense));
-    else if (c->status != 0)
-        snprintf(sense, sizeof(sense), "%s", lunette_status_text(c->status));
-    *err = (struct lunette_error){
-        .code = c->err,
-        .domain = domain_of(c->err),
-        .detail = (uint32_t)c->status << 24,
-    };
-    snprintf(err->msg, sizeof(err->msg), "%s at offset %llu: %s%s%s%s", verb,
-             (unsigned long long)offset, reason(c->err), sense[0] != '\0' ? " (" : "", sense,
-             sense[0] != '\0' ? ")" : "");
+    snprintf(what, sizeof(what), "%s at offset %llu", verb, (unsigned long long)offset);
+    (void)lunette_queue_explain(q, c, what, err);
 }

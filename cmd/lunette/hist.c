@@ -22,10 +22,10 @@ hist_percentile(const struct hist *h, double share)
         return 0;
     if (want == 0)
         want = 1;
-    for (uint32_t i = 0; i < sizeof(h->cell) / sizeof(h->cell[0]); i++) {
+    for (uint32_t i = 0; i < HIST_CELLS - 1; i++) {
         seen += h->cell[i];
         if (seen >= want)
             return upper(i) < h->max ? upper(i) : h->max;
     }
-    return h->max;
+    return h->max; /* the last cell takes all that is longer */
 }

@@ -10,9 +10,11 @@
 #define HIST_STEPS     (1u << HIST_STEP_BITS)
 #define HIST_POWERS    34 /* up to 2^40 ns: 18 minutes */
 
+#define HIST_CELLS (HIST_POWERS * HIST_STEPS + HIST_STEPS)
+
 struct hist {
     uint64_t count, max, sum;
-    uint64_t cell[HIST_POWERS * HIST_STEPS + HIST_STEPS];
+    uint64_t cell[HIST_CELLS];
 };
 
 static inline uint32_t
@@ -22,7 +24,7 @@ hist_cell(uint64_t ns)
         return (uint32_t)ns;
     uint32_t shift = 63u - (uint32_t)__builtin_clzll(ns) - HIST_STEP_BITS;
     if (shift >= HIST_POWERS)
-        return HIST_POWERS * HIST_STEPS + HIST_STEPS - 1;
+        return HIST_CELLS - 1;
     return (shift + 1) * HIST_STEPS + (uint32_t)(ns >> shift) - HIST_STEPS;
 }
 

@@ -75,7 +75,7 @@ cli_ctx(struct cli *cli)
             return r;
     }
     if (lunette_ctx_new(&o, &cli->ctx, &err) < 0)
-        return fail(&err, cli->cmd->name);
+        return fail_with(&err, cli->cmd->name);
     assert(cli->nctx < CTX_MAX);
     cli->all[cli->nctx++] = cli->ctx;
     return 0;
@@ -104,7 +104,7 @@ cli_open(struct cli *cli, const char *url, uint32_t flags, struct lunette_lun **
     if (lunette_open(cli->ctx, url, flags, ret, &err) == 0)
         return 0;
     char *public = url_public(url);
-    int code = fail(&err, public);
+    int code = fail_with(&err, public);
     free(public);
     return code;
 }

@@ -319,7 +319,7 @@ transfer_patch_block(struct end *dst, const void *data, size_t len, uint64_t off
         e = lunette_pwrite(dst->lun, block, dst->block, from, 0, &err);
     }
     free(block);
-    return e < 0 ? fail(&err, dst->name) : 0;
+    return e < 0 ? fail_with(&err, dst->name) : 0;
 }
 
 static int
@@ -328,11 +328,11 @@ report(struct transfer *t, int code)
     struct lunette_error err;
 
     if (t->src->err.code != 0)
-        return fail(&t->src->err, t->src->name);
+        return fail_with(&t->src->err, t->src->name);
     if (t->dst->err.code != 0)
-        return fail(&t->dst->err, t->dst->name);
+        return fail_with(&t->dst->err, t->dst->name);
     error_of_code(&err, code, "waiting");
-    return fail(&err, t->cli->cmd->name);
+    return fail_with(&err, t->cli->cmd->name);
 }
 
 static int
@@ -364,7 +364,7 @@ transfer_run(struct transfer *t)
     if (code == 0 && r->tail_len > 0)
         code = transfer_patch_block(t->dst, r->tail, r->tail_len, r->tail_offset);
     if (code == 0 && end_flush(t->dst, t->done) < 0)
-        code = fail(&t->dst->err, t->dst->name);
+        code = fail_with(&t->dst->err, t->dst->name);
     if (code != 0) { /* the buffers are the queues' until they are gone */
         lunette_queue_free(t->src->queue);
         lunette_queue_free(t->dst->queue);

@@ -14,12 +14,17 @@
  *
  * Failure: -errno, and where a struct lunette_error * is taken, a sentence that
  * says what is wrong (NULL: not interested).  Errors of the data path:
- *   -EIO        the device failed the command; see status and sense
+ *   -EREMOTEIO  the device refused or failed the command; see status and sense
+ *   -ENODATA    unrecovered medium error     -EBADMSG protection information did not match
  *   -ENOSPC     a thin pool is full          -EROFS   write protected
  *   -EBADE      reservation conflict         -EILSEQ  miscompare
- *   -EOPNOTSUPP the device cannot do it      -ETIMEDOUT no answer in time
- *   -ENOTCONN   the session is gone          -EINVAL  misaligned or past the end
+ *   -EBUSY      BUSY until the time was up   -ENOMEDIUM no medium
+ *   -EOPNOTSUPP the device cannot do it      -EINVAL  misaligned or past the end
+ *   -ETIMEDOUT  no answer in time, aborted   -ECANCELED swept by a reset
+ *   -ENXIO      no such logical unit any more  -ENODEV the device is offline
+ *   -ENOTCONN   the session is gone          -EPROTO  an answer that makes no sense
  *   -ENOLINK    the connection was lost with the command under way: it may have been executed
+ *   -EIO        any other failure
  *
  * URLs: iscsi://[user[%secret]@]host[:port]/target-iqn[/lun][?key=value&...]
  * See lunette-url(7) for the keys.  Where the URL has no credentials, those of
@@ -262,6 +267,12 @@ LUNETTE_API int lunette_queue_submit(struct lunette_queue *q);
  * than min after the timeout, or when fewer are outstanding), or -errno. */
 LUNETTE_API int lunette_queue_poll(struct lunette_queue *q, struct lunette_completion *c, int max,
                                    int min, int timeout_ms);
+
+/* Why c, which the last poll gave, failed: a sentence that starts with `what`, with its domain.
+ * Returns c->err. */
+LUNETTE_API int lunette_queue_explain(const struct lunette_queue *q,
+                                      const struct lunette_completion *c, const char *what,
+                                      struct lunette_error *err);
 
 /* The descriptor of the queue's loop: polls readable when lunette_queue_poll has something to do.
  */

@@ -76,9 +76,9 @@ void api_session_info(const struct api_session *s, struct lunette_session_info *
 void api_device_info(const struct scsi_device *dev, const struct bdev_limits *limits,
                      struct lunette_info *ret);
 
-/* The caller's error from how a request ended; returns r->err. */
-int api_result(const struct bdev_result *r, const uint8_t *sense, const char *what,
-               struct lunette_error *err);
+/* The caller's error from how a request on s ended; returns r->err. */
+int api_result(const struct api_session *s, const struct bdev_result *r, const uint8_t *sense,
+               const char *what, struct lunette_error *err);
 
 /* A whole URL or "host[:port]" into u, with credentials. */
 int api_url_of(struct lunette_ctx *ctx, const char *where, struct api_url *u,

@@ -77,18 +77,20 @@ domain(const struct bdev_result *r)
 }
 
 int
-api_result(const struct bdev_result *r, const uint8_t *sense, const char *what,
-           struct lunette_error *err)
+api_result(const struct api_session *s, const struct bdev_result *r, const uint8_t *sense,
+           const char *what, struct lunette_error *err)
 {
     char text[160];
-    struct scsi_sense s;
+    struct scsi_sense se;
     uint32_t detail = (uint32_t)r->scsi_status << 24;
 
     if (r->err == 0)
         return 0;
-    if (r->sense_len > 0 && sense_parse(sense, r->sense_len, &s)) {
-        detail |= (uint32_t)s.key << 16 | (uint32_t)s.asc << 8 | s.ascq;
-        (void)sense_format(&s, text, sizeof(text));
+    if ((r->err == -ENOLINK || r->err == -ENOTCONN) && s->dead) /* the reason behind the reason */
+        return lunette_fail(err, r->err, s->why.domain, s->why.detail, "%s: %s", what, s->why.msg);
+    if (r->sense_len > 0 && sense_parse(sense, r->sense_len, &se)) {
+        detail |= (uint32_t)se.key << 16 | (uint32_t)se.asc << 8 | se.ascq;
+        (void)sense_format(&se, text, sizeof(text));
         return lunette_fail(err, r->err, domain(r), detail, "%s: %s", what, text);
     }
     if (r->scsi_status != 0 && r->err != -EBADE)
@@ -130,19 +132,13 @@ run(struct lunette_lun *lun, struct sync *s, const char *what, struct lunette_er
     r = bdev_submit(lun->q, &s->req);
     if (r < 0) {
         s->req.result = (struct bdev_result){.err = r};
-        return api_result(&s->req.result, NULL, what, err);
+        return api_result(&lun->s, &s->req.result, NULL, what, err);
     }
     bdev_commit(lun->q);
     r = api_wait(lun->s.ctx, &s->done, err);
     if (r < 0)
         return r;
-    r = api_result(&s->req.result, s->sense, what, err);
-    if ((r == -ENOLINK || r == -ENOTCONN) && lun->s.dead && err != NULL) {
-        err->domain = lun->s.why.domain;
-        err->detail = lun->s.why.detail;
-        (void)snprintf(err->msg, sizeof(err->msg), "%s: %s", what, lun->s.why.msg);
-    }
-    return r;
+    return api_result(&lun->s, &s->req.result, s->sense, what, err);
 }
 
 int
@@ -275,10 +271,10 @@ lunette_scsi(struct lunette_lun *lun, struct lunette_scsi *cmd, struct lunette_e
         r = api_wait(lun->s.ctx, &done, err);
     if (r < 0) {
         x.result.err = r;
-        return api_result(&x.result, NULL, "raw command", err);
+        return api_result(&lun->s, &x.result, NULL, "raw command", err);
     }
     api_exec_result(&x, cmd);
     if (x.result.err < 0 && x.result.scsi_status == 0)
-        return api_result(&x.result, x.io.sc.sense, "raw command", err);
+        return api_result(&lun->s, &x.result, x.io.sc.sense, "raw command", err);
     return 0;
 }

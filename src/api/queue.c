@@ -372,6 +372,15 @@ lunette_queue_poll(struct lunette_queue *q, struct lunette_completion *c, int ma
 }
 
 int
+lunette_queue_explain(const struct lunette_queue *q, const struct lunette_completion *c,
+                      const char *what, struct lunette_error *err)
+{
+    struct bdev_result r = {.err = c->err, .scsi_status = c->status, .sense_len = c->sense_len};
+
+    return api_result(&q->lun->s, &r, c->sense, what, err);
+}
+
+int
 lunette_queue_fd(struct lunette_queue *q)
 {
     return loop_fd(q->lun->s.ctx->loop);

@@ -10,6 +10,8 @@
 #include "api/ping.h"
 #include "wire/pdu.h"
 
+#define SPINUP_MIN_S 30
+
 int
 api_url_of(struct lunette_ctx *ctx, const char *where, struct api_url *u, struct lunette_error *err)
 {
@@ -159,13 +161,24 @@ scsi_event(void *user, struct scsi_device *dev, enum scsi_event ev)
 
 static const struct scsi_events scsi_events = {.event = scsi_event};
 
+/* Patience with a disk that becomes ready: the midlayer's own, but not much more than who asks for
+ * quicker answers has. */
+static uint32_t
+spinup_s(uint32_t timeout_ms)
+{
+    uint32_t s = timeout_ms / 1000;
+
+    return timeout_ms == 0 ? 0 : s > SPINUP_MIN_S ? s : SPINUP_MIN_S;
+}
+
 static int
 attach(struct api_session *s, struct lunette_error *err)
 {
     struct scsi_host *h = dataplane_host(s->ctx->dp, s->res.sid);
     struct scsi_params p = {.timeout_ms = s->url.timeout_ms,
                             .queue_depth = s->url.queue_depth,
-                            .max_transfer = s->url.max_transfer};
+                            .max_transfer = s->url.max_transfer,
+                            .spinup_s = spinup_s(s->url.timeout_ms)};
     int r;
 
     if (h == NULL)

@@ -5,6 +5,16 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+/* Messages quote peers and devices: nothing of theirs may steer a terminal or forge a log line. */
+static void
+clean(char *msg)
+{
+    for (; *msg != '\0'; msg++) {
+        if ((unsigned char)*msg < 0x20 || (unsigned char)*msg > 0x7e)
+            *msg = '?';
+    }
+}
+
 int
 lunette_fail(struct lunette_error *err, int code, enum lunette_domain dom, uint32_t detail,
              const char *fmt, ...)
@@ -20,6 +30,7 @@ lunette_fail(struct lunette_error *err, int code, enum lunette_domain dom, uint3
     va_start(ap, fmt);
     (void)vsnprintf(err->msg, sizeof(err->msg), fmt, ap);
     va_end(ap);
+    clean(err->msg);
     return code;
 }
 
@@ -39,5 +50,6 @@ lunette_fail_prefix(struct lunette_error *err, int code, const char *fmt, ...)
     va_end(ap);
     if (n >= 0 && (size_t)n < sizeof(err->msg))
         (void)snprintf(err->msg + n, sizeof(err->msg) - (size_t)n, ": %s", old.msg);
+    clean(err->msg);
     return code;
 }

@@ -6,7 +6,7 @@
 #include "lunette/error.h"
 
 /* Fills *err (if not NULL) and returns code, so that `return lunette_fail(...)` reads as one step.
- * code must be negative. */
+ * code must be negative.  Bytes outside 20h..7Eh become '?', since messages quote peers. */
 int lunette_fail(struct lunette_error *err, int code, enum lunette_domain dom, uint32_t detail,
                  const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 

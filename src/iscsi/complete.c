@@ -10,6 +10,7 @@
 #include "wire/pdu.h"
 #include "wire/sn.h"
 
+#define SAM_GOOD            0x00
 #define SAM_CHECK_CONDITION 0x02
 
 static int
@@ -41,6 +42,7 @@ iscsi_update_cmdsn(struct iscsi_conn *pub, struct be32 exp_cmdsn, struct be32 ma
     if (!sn_gt(max, s->max_cmdsn))
         return;
     s->max_cmdsn = max;
+    loop_timer_stop(s->pub.loop, &s->shut_timer);
     if (s->want_restart)
         iscsi_want_restart(s);
     LIST_FOREACH (n, &s->conns) {
@@ -113,13 +115,13 @@ take_sense(struct conn *c, struct scsi_cmd *sc, const uint8_t *data, uint32_t le
     memcpy(sc->sense, data + 2, sc->sense_len);
 }
 
-/* Everything the command expected has come, or the residual says why not. */
+/* GOOD says that everything expected has come, or the residual says why not. */
 static bool
 data_complete(const struct task *t)
 {
     const struct scsi_cmd *sc = t->pub.sc;
 
-    return sc->status == SAM_CHECK_CONDITION || t->pub.in_done >= sc->in.len - sc->resid_in;
+    return sc->status != SAM_GOOD || t->pub.in_done >= sc->in.len - sc->resid_in;
 }
 
 static void

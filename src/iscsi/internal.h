@@ -61,7 +61,7 @@ struct session {
     struct list eh_waiting, eh_done; /* struct scsi_eh_wait */
     struct scsi_eh_wait *eh_now;     /* whose task management request is out */
     struct task *tmf;
-    struct loop_timer tmf_timer;
+    struct loop_timer tmf_timer, shut_timer;
     uint32_t abort_timeout_ms, lu_reset_timeout_ms, tgt_reset_timeout_ms;
     struct lunette_error why; /* of the failure that ended it */
 };
@@ -74,6 +74,7 @@ struct conn {
     const char *last_row;
     uint32_t refused_events;
     bool first_rsp_seen; /* StatSN of this connection is known */
+    bool down;           /* not bound: the transport holds nothing of it, no task is left */
     bool suspended;      /* transmits and receives nothing any more */
     bool failing;        /* conn_failure was called, fail_work is on its way */
     bool report;         /* conn_error is due */

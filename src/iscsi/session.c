@@ -14,7 +14,7 @@ iscsi_err_name(enum iscsi_err e)
     static const char *const names[ISCSI_ERR_COUNT] = {
         "OK",           "CONN_CLOSED",  "BAD_OPCODE", "PROTO", "BAD_ITT",  "DATASN",
         "DATA_OFFSET",  "STATSN",       "DATALEN",    "R2TSN", "HDR_DGST", "DATA_DGST",
-        "NOP_TIMEDOUT", "TMF_TIMEDOUT", "ASYNC",      "LOCAL",
+        "NOP_TIMEDOUT", "TMF_TIMEDOUT", "WINDOW",     "ASYNC", "LOCAL",
     };
 
     assert(e < ISCSI_ERR_COUNT);
@@ -64,7 +64,8 @@ iscsi_conn_failure(struct iscsi_conn *pub, enum iscsi_err err, const char *why)
     c->err = err;
     (void)lunette_fail(
         &c->why, -ENOTCONN,
-        err == ISCSI_ERR_NOP_TIMEDOUT || err == ISCSI_ERR_TMF_TIMEDOUT ? LUNETTE_DOM_TIMEOUT
+        err == ISCSI_ERR_NOP_TIMEDOUT || err == ISCSI_ERR_TMF_TIMEDOUT || err == ISCSI_ERR_WINDOW
+            ? LUNETTE_DOM_TIMEOUT
         : err == ISCSI_ERR_CONN_CLOSED || err == ISCSI_ERR_ASYNC || err == ISCSI_ERR_LOCAL
             ? LUNETTE_DOM_CONNECT
             : LUNETTE_DOM_PROTO,
@@ -115,6 +116,7 @@ conn_stopped(struct conn *c)
     struct session *s = c->session;
 
     c->stopping = false;
+    c->down = true;
     iscsi_fail_tasks(c, DID_TRANSPORT_DISRUPTED);
     if (s->state != ISCSI_STATE_LOGGED_IN)
         iscsi_tmf_fail_all(s);
@@ -139,14 +141,15 @@ take_down(struct conn *c, enum iscsi_stop how)
 {
     struct session *s = c->session;
 
-    if (c->stopping || c->state == CONN_FREE)
+    if (c->stopping || c->down)
         return;
     c->suspended = true;
     c->failing = false;
     loop_defer_cancel(&c->fail_work);
     loop_defer_cancel(&c->xmit_work);
     loop_timer_stop(c->pub.loop, &c->transport_timer);
-    conn_event(c, how == STOP_CONN_TERM && c->state == CONN_IN_LOGOUT ? EV_LOGOUT_OK : EV_FAILED);
+    if (c->state != CONN_FREE) /* FREE: logged out in order, but tasks may be left */
+        conn_event(c, EV_FAILED);
     if (s->state == ISCSI_STATE_LOGGED_IN || s->state == ISCSI_STATE_LOGGING_OUT)
         s->state = ISCSI_STATE_FAILED;
     if (s->host.state != SCSI_HOST_GONE) {
@@ -176,7 +179,7 @@ iscsi_conn_stop(struct iscsi_conn *pub, enum iscsi_stop how)
 {
     struct conn *c = to_conn(pub);
 
-    if (c->state == CONN_FREE)
+    if (c->down)
         return;
     if (c->why.code == 0)
         (void)lunette_fail(&c->why, -ENOTCONN, LUNETTE_DOM_CONNECT, 0, "the session was closed");
@@ -262,7 +265,7 @@ conn_init(struct conn *c, struct session *s, uint16_t cid)
     c->pub.loop = s->pub.loop;
     c->pub.cid = cid;
     c->pub.dd_data = c + 1;
-    c->suspended = true;
+    c->down = c->suspended = true;
     c->ping_interval_ms = 5000;
     c->ping_timeout_ms = 5000;
     list_init(&c->mgmtqueue);
@@ -320,7 +323,7 @@ iscsi_conn_bind(struct iscsi_conn *pub, int64_t eph, struct iscsi_endpoint *ep, 
     r = pub->tt->bind_conn(pub, eph, ep, leading, err);
     if (r < 0)
         return r;
-    c->suspended = false;
+    c->down = c->suspended = false;
     memset(&c->why, 0, sizeof(c->why));
     if (leading || s->leadconn == NULL)
         s->leadconn = c;
@@ -462,6 +465,21 @@ iscsi_conn_teardown(struct iscsi_conn *pub)
     iscsi_session_maybe_free(c->session);
 }
 
+/* Nothing is outstanding whose answer could open the window, and none of our timers runs for
+ * commands that were never taken: a target that keeps it shut serves nobody. */
+static void
+window_shut(struct loop_timer *t)
+{
+    struct session *s = container_of(t, struct session, shut_timer);
+    char why[96];
+
+    if (s->outstanding > 0 || s->leadconn == NULL || !iscsi_cmdsn_window_closed(s))
+        return;
+    (void)snprintf(why, sizeof(why), "the target has kept the command window closed for %u ms",
+                   s->abort_timeout_ms);
+    iscsi_conn_failure(&s->leadconn->pub, ISCSI_ERR_WINDOW, why);
+}
+
 /* ---- sessions ------------------------------------------------------------------------------- */
 
 static void
@@ -516,6 +534,7 @@ free_work(struct loop_work *w)
     if (s->pub.tt->destroy_session != NULL)
         s->pub.tt->destroy_session(&s->pub);
     loop_timer_stop(s->pub.loop, &s->tmf_timer);
+    loop_timer_stop(s->pub.loop, &s->shut_timer);
     loop_defer_cancel(&s->restart_work);
     loop_defer_cancel(&s->done_work);
     loop_defer_cancel(&s->eh_work);
@@ -543,6 +562,7 @@ session_init(struct session *s, struct loop *l, const struct iscsi_transport *tt
     loop_work_init(&s->done_work, done_work);
     loop_work_init(&s->restart_work, restart_work);
     loop_work_init(&s->free_work, free_work);
+    loop_timer_init(&s->shut_timer, window_shut);
     iscsi_tmf_init(s);
     s->host = (struct scsi_host){
         .ops = &iscsi_host_ops,
@@ -578,7 +598,7 @@ iscsi_session_setup(struct loop *l, const struct iscsi_transport *tt, uint32_t s
     s->ev = ev;
     s->ev_user = user;
     s->cmdsn = s->exp_cmdsn = initial_cmdsn;
-    s->max_cmdsn = initial_cmdsn; /* one until the target says more */
+    s->max_cmdsn = initial_cmdsn - 1; /* closed until the target opens it */
     TRACE(l, create_session, sid, 0);
     r = iscsi_alloc_tasks(s);
     if (r == 0 && tt->create_session != NULL)

@@ -58,6 +58,8 @@ iscsi_queuecommand(struct scsi_host *h, struct scsi_cmd *sc)
     /* What is queued counts: a closed window pushes back instead of piling up. */
     if (!sn_lte(s->cmdsn + s->queued, s->max_cmdsn) || (t = task_alloc(s, c, TASK_SCSI)) == NULL) {
         s->want_restart = true;
+        if (s->outstanding == 0 && !loop_timer_running(&s->shut_timer))
+            loop_timer_start(s->pub.loop, &s->shut_timer, s->abort_timeout_ms * LOOP_NS_PER_MS);
         return -EBUSY;
     }
     t->pub.sc = sc;

@@ -50,6 +50,8 @@ scan_send(struct scsi_scan_op *op, struct scsi_sdev *s, int cdb_len, uint32_t in
 
     assert(in_len <= op->buf_size);
     memset(op->buf, 0, in_len);
+    if (timeout_ms > op->t->params.timeout_ms)
+        timeout_ms = op->t->params.timeout_ms; /* who asks for quicker answers means these too */
     op->next = next;
     op->iov = (struct iovec){op->buf, in_len};
     op->x = (struct scsi_exec){.cdb = op->cdb,

@@ -118,6 +118,8 @@ iscsi_tcp_r2t_rsp(struct iscsi_tcp_conn *tcp, const struct bhs_r2t *h)
         why = "R2T for more than MaxBurstLength";
     else if (offset > t->sc->out.len || len > t->sc->out.len - offset)
         why = "R2T beyond the end of the command's data";
+    else if (offset != tt->next_offset)
+        why = "R2T does not continue where the last one ended"; /* 13.19 */
     else if (tt->r2t_count >= max)
         why = "more R2Ts outstanding than MaxOutstandingR2T";
     if (get32(h->r2t_sn) != tt->exp_r2tsn) {
@@ -132,6 +134,7 @@ iscsi_tcp_r2t_rsp(struct iscsi_tcp_conn *tcp, const struct bhs_r2t *h)
     tt->r2t[(tt->r2t_head + tt->r2t_count++) % ISCSI_TCP_R2T_MAX] =
         (struct iscsi_r2t){.ttt = h->ttt, .offset = offset, .len = len};
     tt->exp_r2tsn++;
+    tt->next_offset = offset + len;
     if (t->sc->in.len > 0)
         t->exp_datasn++; /* bidirectional: R2Ts and Data-Ins share one sequence (4.2.2.4) */
     t->moved_ns = c->loop->now_ns;
@@ -378,6 +381,7 @@ iscsi_tcp_task_init(struct iscsi_task *t)
             sg_cursor_init(&tt->out, &t->sc->out);
         tt->unsol.offset = t->unsol.offset;
         tt->unsol.len = t->unsol.len;
+        tt->next_offset = t->imm_count + t->unsol.len;
     }
     return t->conn->tt->init_pdu(t, 0, t->sc != NULL ? t->imm_count : t->data_len);
 }

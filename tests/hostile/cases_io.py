@@ -217,7 +217,8 @@ class r2t_endless(Target):
             sn += 1
 
 
-@case("r2t", "RSP-08", SCSI, run="write", text="(?i)medium|write error|0c")
+@case("r2t", "RSP-08", SCSI, run="write", text="(?i)medium|write error|0c",
+      url="immediate_data=no&initial_r2t=yes")
 class write_error_after_data(Target):
     """Takes the data, then reports a write error."""
     def write(self, conn, cmd, lun, offset, size):
@@ -235,7 +236,7 @@ class write_refused_at_once(Target):
         self.fail(conn, cmd, 7, 0x27)
 
 
-@case("r2t", "RSP-08", SCSI, run="write", quiet=True)
+@case("r2t", "RSP-08", SCSI, run="write", quiet=True, url="immediate_data=no&initial_r2t=yes")
 class write_refused_midway(Target):
     """Fails the command while the data of an R2T is under way."""
     def write(self, conn, cmd, lun, offset, size):

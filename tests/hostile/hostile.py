@@ -235,7 +235,7 @@ def run_case(case, client, verbose=False, wrapper=()):
         for conn in target.conns:
             print("connection %d" % conn.number)
             for line in conn.log[-80:]:
-                print("  " + line[:200])
+                print("  " + line[:700])
         print("stderr: %r" % done.err[:2000])
         print("stdout: %d bytes %r" % (len(done.out), done.out[:200]))
     return wrong, done

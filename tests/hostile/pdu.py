@@ -67,6 +67,11 @@ def sense(key, asc, ascq=0, length=18):
     return struct.pack(">H", len(s)) + s
 
 
+def shown(op, data):
+    """The text of a PDU that carries one, for the log."""
+    return " %r" % data[:600] if op in (LOGIN_REQ, TEXT_REQ, LOGIN_RSP, TEXT_RSP) else ""
+
+
 class Request:
     """A PDU from the initiator."""
 
@@ -95,9 +100,10 @@ class Request:
         return struct.unpack_from(">I", self.h, offset)[0]
 
     def __str__(self):
-        return "%s itt=%08x flags=%02x %s len=%d" % (
-            NAMES.get(self.opcode, "%#x" % self.opcode), self.itt, self.flags,
-            self.cdb[:16].hex() if self.opcode == SCSI_CMD else self.h[20:48].hex(), len(self.data))
+        return "%s%s itt=%08x flags=%02x %s len=%d%s" % (
+            NAMES.get(self.opcode, "%#x" % self.opcode), " I" if self.immediate else "", self.itt,
+            self.flags, self.cdb[:16].hex() if self.opcode == SCSI_CMD else self.h[20:48].hex(),
+            len(self.data), shown(self.opcode, self.data))
 
 
 class Out:
@@ -141,9 +147,9 @@ class Out:
         return wire
 
     def __str__(self):
-        return "%s itt=%08x flags=%02x status=%02x %s len=%d" % (
+        return "%s itt=%08x flags=%02x status=%02x %s len=%d%s" % (
             NAMES.get(self.op, "%#x" % self.op), self.word(16), self.h[1], self.h[3],
-            self.h[20:48].hex(), len(self.data))
+            self.h[20:48].hex(), len(self.data), shown(self.op, self.data))
 
 
 def _flipped(digest, flip):

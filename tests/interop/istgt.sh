@@ -74,7 +74,10 @@ wait_until 10 port_open 127.0.0.1 "$port" || fail "istgt does not start"
 say discovery
 ok lunette discover "$portal"
 has "$iqn:plain"
-ok lunette ls "iscsi://$portal/"
+# two of the three want CHAP
+expect $EX_LOGIN lunette ls "iscsi://$portal/"
+has "$iqn:plain"
+ok lunette ls "iscsi://user%secret0secret0@$portal/$iqn:chap"
 ok lunette info "iscsi://$portal/$iqn:plain/0"
 
 say plain

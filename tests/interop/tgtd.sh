@@ -30,9 +30,11 @@ tgt() { # OP MODE ARG...
     tgtadm --lld iscsi --op "$op" --mode "$mode" "$@"
 }
 
-tgt_target() { # TID NAME: a target that lets everyone in
+tgt_target() { # TID NAME: a target that lets everyone in and can do digests
     tgt new target --tid "$1" --targetname "$tgt_iqn:$2"
     tgt bind target --tid "$1" -I ALL
+    tgt update target --tid "$1" --name HeaderDigest --value CRC32C,None
+    tgt update target --tid "$1" --name DataDigest --value CRC32C,None
 }
 
 tgt_lun() { # TID LUN FILE SIZE [BLOCK-SIZE]

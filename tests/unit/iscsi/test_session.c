@@ -427,6 +427,33 @@ reset_sweeps_its_lun(void **state)
     world_free(w);
 }
 
+/* LOUT-01, LGO-02: a logout in order leaves no command hanging. */
+static void
+logout_ends_what_is_outstanding(void **state)
+{
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_SEND_PDU, .cid = 1};
+    struct world *w = world_new(15);
+    union bhs_any h;
+    struct cmd c;
+
+    (void)state;
+    world_up(w);
+    one_command(w, &c, true);
+    ev.sid = w->sid;
+    bhs_init(&ev.u.send_pdu.hdr, ISCSI_OP_LOGOUT_REQ | ISCSI_OP_IMMEDIATE, ISCSI_FLAG_FINAL);
+    assert_int_equal(world_ask(w, &ev, NULL, 0), 0);
+    fake_advance(&w->fl, MS(1));
+    bhs_init(&h, ISCSI_OP_LOGOUT_RSP, ISCSI_FLAG_FINAL);
+    h.h.itt = fake_last(ISCSI_OP_LOGOUT_REQ)->h.h.itt;
+    assert_int_equal(fake_pdu(&h, NULL, 0, true), 0);
+    assert_int_equal(c.done, 0);
+    assert_int_equal(world_do(w, ISCSI_UEVENT_STOP_CONN), 0);
+    assert_int_equal(c.done, 1);
+    assert_int_equal(c.sc.host_result, DID_TRANSPORT_DISRUPTED);
+    assert_int_equal(w->gone, 1);
+    world_free(w);
+}
+
 /* TMO-01, NPO-01..03 */
 static void
 pings_both_ways(void **state)
@@ -608,6 +635,7 @@ main(void)
         cmocka_unit_test(abort_of_a_command_never_sent),
         cmocka_unit_test(silent_target_costs_the_connection),
         cmocka_unit_test(reset_sweeps_its_lun),
+        cmocka_unit_test(logout_ends_what_is_outstanding),
         cmocka_unit_test(pings_both_ways),
         cmocka_unit_test(long_and_bidirectional_cdbs),
         cmocka_unit_test(impossible_requests_are_refused),

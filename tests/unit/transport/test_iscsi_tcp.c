@@ -374,6 +374,7 @@ test_bad_r2t(void **state)
         {0, 0, 512, 0xffffffff, 5, false, ISCSI_ERR_PROTO}, /* R2T-02 */
         {0, 5990, 11, 9, 5, false, ISCSI_ERR_PROTO},        /* R2T-03 */
         {0, 0xfffffff0, 32, 9, 5, false, ISCSI_ERR_PROTO},  /* R2T-03: wraps */
+        {0, 512, 512, 9, 5, false, ISCSI_ERR_PROTO},        /* R2T-06: a gap */
         {0, 0, 512, 9, 6, false, ISCSI_ERR_PROTO},          /* ID-14: another LUN */
         {0, 0, 512, 9, 5, true, ISCSI_ERR_PROTO},           /* ID-14: for a read */
     };

@@ -94,6 +94,18 @@ test_round_trip(void **state)
 }
 
 static void
+test_parse_case(void **state)
+{
+    struct lun l;
+
+    (void)state;
+    assert_int_equal(lun_parse("0xAaBbCcDdEeFf0090", 18, &l), 0);
+    assert_memory_equal(l.b, "\xaa\xbb\xcc\xdd\xee\xff\0\x90", 8);
+    assert_int_equal(lun_parse("0xAaBbCcDdEeFf009G", 18, &l), -EINVAL);
+    assert_int_equal(lun_parse("12a", 3, &l), -EINVAL);
+}
+
+static void
 test_parse_bad(void **state)
 {
     static const char *bad[] = {"",
@@ -119,9 +131,9 @@ test_parse_bad(void **state)
 int
 main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows),
-                                       cmocka_unit_test(test_round_trip),
-                                       cmocka_unit_test(test_parse_bad)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rows), cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_parse_case), cmocka_unit_test(test_parse_bad)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

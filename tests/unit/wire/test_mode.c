@@ -138,6 +138,13 @@ test_mode_odd(void **state)
     assert_true(p.saveable);
     assert_true(mode_page_find(&d, MODE_PAGE_CACHING, 0, &p));
     assert_true(mode_caching_parse(&p, &ca) && ca.wce && ca.rcd);
+    /* where the two headers have what */
+    static const uint8_t head10[] = {0, 6, 1, 2, 0x01, 0, 0, 0};
+
+    assert_int_equal(mode_parse(head10, sizeof(head10), MODE_10, &d), 0);
+    assert_true(d.medium == 1 && d.dev_specific == 2 && d.longlba);
+    assert_int_equal(mode_parse((const uint8_t *)"\3\1\2\0", 4, MODE_6, &d), 0);
+    assert_true(d.medium == 1 && d.dev_specific == 2 && !d.longlba);
     /* block descriptors longer than the data */
     memcpy(b, select6, sizeof(b));
     b[0] = 15;
@@ -216,9 +223,12 @@ test_capacity(void **state)
     b[7] = 0xfe;
     assert_int_equal(capacity16_parse(b, 32, &c), 0);
     assert_true(c.blocks == UINT64_MAX);
+    b[13] = 0x8f;
     b[12] = 0x0e; /* P_TYPE without PROT_EN */
     assert_int_equal(capacity16_parse(b, 32, &c), 0);
     assert_int_equal(c.protection, 0);
+    assert_int_equal(c.p_i_exponent, 8);
+    assert_int_equal(c.physical_exponent, 15);
 }
 
 /* SC-031 */

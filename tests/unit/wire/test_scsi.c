@@ -43,6 +43,8 @@ test_control(void **state)
           "\x5a\0\x88\0\0\0\0\x12\x34\0");
     CHECK(cdb_mode_select6(cdb, false, 24), "MODE SELECT(6)", "\x15\x10\0\0\x18\0");
     CHECK(cdb_mode_select10(cdb, true, 0x1234), "MODE SELECT(10)", "\x55\x11\0\0\0\0\0\x12\x34\0");
+    CHECK(cdb_mode_select10(cdb, false, 1), "MODE SELECT(10)", "\x55\x10\0\0\0\0\0\0\1\0");
+    CHECK(cdb_mode_select6(cdb, true, 24), "MODE SELECT(6)", "\x15\x11\0\0\x18\0");
     CHECK(cdb_start_stop(cdb, true, 0, SCSI_START), "START STOP UNIT", "\x1b\1\0\0\1\0");
     CHECK(cdb_start_stop(cdb, false, 3, 0), "START STOP UNIT", "\x1b\0\0\0\x30\0");
     CHECK(cdb_report_opcodes(cdb, 3, 0x9e, 0x0012, 0x400), "REPORT SUPPORTED OPERATION CODES",
@@ -172,6 +174,10 @@ test_param_lens(void **state)
     LEN(cdb_stpg(cdb, 8), 8);
     LEN(cdb_report_opcodes(cdb, 0, 0, 0, 0x12345678), 0x12345678);
 #undef LEN
+    static const uint8_t read_buffer[10] = {0x3c, 2, 0, 0, 0, 0, 1, 2, 3, 0};
+
+    assert_int_equal(cdb_param_len(read_buffer, 10, &n), 0);
+    assert_int_equal(n, 0x010203);
     cdb_test_unit_ready(cdb);
     assert_int_equal(cdb_param_len(cdb, 6, &n), -ENOTSUP);
 }

@@ -113,7 +113,11 @@ test_fixed(void **state)
     assert_false(s.has_info || s.has_field || s.ili);
     assert_int_equal(s.info, 0);
     assert_int_equal(s.progress, 2);
-    b[7] = 5; /* additional length ends before ASCQ */
+    b[7] = 9; /* additional length ends within the sense-key specific bytes */
+    assert_true(parse(b, sizeof(b), &s));
+    assert_false(s.has_progress);
+    assert_int_equal(s.fru, 0x42);
+    b[7] = 5; /* before ASCQ */
     assert_true(parse(b, sizeof(b), &s));
     assert_int_equal(sense_code(&s), 0);
     b[7] = 6;
@@ -146,6 +150,14 @@ test_descriptor(void **state)
     b[10] = 0;                                 /* VALID not set */
     assert_true(parse(b, sizeof(b), &s));
     assert_false(s.has_info);
+    b[10] = 0x80;
+    b[7] = 11; /* the additional length ends before the end of the first descriptor */
+    assert_true(parse(b, sizeof(b), &s));
+    assert_false(s.has_info || s.has_cmd_info || s.has_field);
+    b[7] = 12;
+    assert_true(parse(b, sizeof(b), &s));
+    assert_true(s.has_info && !s.has_cmd_info);
+    b[7] = sizeof(b) - 8;
     b[0] = 0x73;
     b[9] = 200; /* runs past the end: it and what follows is not there */
     assert_true(parse(b, sizeof(b), &s));
@@ -233,6 +245,16 @@ test_build(void **state)
     assert_memory_equal(buf, desc, 7);
     assert_int_equal(buf[7], sizeof(desc) - 8 - 4);
     assert_memory_equal(buf + 8, desc + 8, sizeof(desc) - 8 - 4);
+    /* end of medium and block descriptors, each flag alone */
+    for (int f = 0; f < 8; f++) {
+        s = (struct scsi_sense){.filemark = (f & 1) != 0, .eom = (f & 2) != 0, .ili = (f & 4) != 0};
+        assert_int_equal(sense_build_descriptor(buf, &s), f == 0 ? 8 : 12);
+        if (f != 0) {
+            assert_int_equal(buf[8], (f & 3) != 0 ? 4 : 5);
+            assert_int_equal(buf[11],
+                             (s.filemark ? 0x80 : 0) | (s.eom ? 0x40 : 0) | (s.ili ? 0x20 : 0));
+        }
+    }
     /* there and back, all fields, both formats */
     srand(7);
     for (int n = 0; n < 20000; n++) {

@@ -323,6 +323,7 @@ test_block_limits(void **state)
         assert_int_equal(l.opt_transfer, n >= 16 ? 5 : 0);
         assert_int_equal(l.has_unmap, n >= 28);
         assert_int_equal(l.max_unmap_lba, n >= 28 ? 7 : 0);
+        assert_int_equal(l.max_unmap_desc, n >= 28 ? 8 : 0);
         assert_int_equal(l.max_write_same, n >= 44 ? 11 : 0);
         free(cut);
     }
@@ -385,6 +386,19 @@ test_block_pages(void **state)
     assert_int_equal(p.percent, 80);
     assert_int_equal(vpd_provisioning_build(b, 8, 0, &p), 8);
     assert_memory_equal(b, prov, 8);
+    /* each bit of byte 5 is a field of its own */
+    for (int bit = 0; bit < 8; bit++) {
+        uint8_t one[8] = {0, 0xb2, 0, 4, 0, (uint8_t)(1 << bit)};
+
+        assert_int_equal(vpd_provisioning_parse(one, 8, &p), 0);
+        assert_true(p.lbpu == (bit == 7) && p.lbpws == (bit == 6) && p.lbpws10 == (bit == 5) &&
+                    p.anc_sup == (bit == 1) && p.dp == (bit == 0));
+        assert_int_equal(p.lbprz, bit >= 2 && bit <= 4 ? 1 << (bit - 2) : 0);
+        assert_int_equal(vpd_provisioning_build(b, 8, 0, &p), 8);
+        assert_memory_equal(b, one, 8);
+    }
+    assert_int_equal(vpd_block_char_parse((const uint8_t *)"\0\xb1\0\5\0\1\0\x0c\x21", 9, &c), 0);
+    assert_true(c.rotation == 1 && c.form_factor == 12 && c.zoned == 2 && !c.fuab && c.vbuls);
     assert_int_equal(vpd_provisioning_parse(prov, 5, &p), 0);
     assert_false(p.lbpu);
 }

@@ -1,0 +1,173 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# cli.sh - the command against lunette-target: what it copies, what it refuses, its exit codes, its JSON.
+set -u
+: "${LUNETTE_BIN:=$(dirname "$0")/../../build/bin}"
+LUNETTE_BIN=$(realpath "$LUNETTE_BIN")
+[[ -x $LUNETTE_BIN/lunette-target ]] || { echo "SKIP: lunette-target is not built"; exit 77; }
+unset LUNETTE_CHAP LUNETTE_CHAP_FILE LUNETTE_INITIATOR_NAME
+
+tmp=$(mktemp -d "${TMPDIR:-/tmp}/lunette-cli.XXXXXX")
+cd "$tmp" || exit 1
+pids=()
+trap 'kill "${pids[@]}" 2> /dev/null; wait; rm -rf "$tmp"' EXIT
+failed=0 checks=0
+
+L() { timeout 60 "$LUNETTE_BIN/lunette" "$@"; }
+
+# is WANT GOT WHAT
+is() {
+    checks=$((checks + 1))
+    [[ $1 == "$2" ]] && return
+    echo "FAIL (line ${BASH_LINENO[0]}): $3: want $1, got $2"
+    [[ ! -s err ]] || sed 's/^/    /' err
+    failed=1
+}
+
+# code WANT ARGUMENT...: the exit code; output in out and err, input from in
+: > in
+code() {
+    local want=$1
+    shift
+    L "$@" < in > out 2> err
+    is "$want" $? "lunette $*"
+}
+
+same() { cmp -s "$1" "$2"; is 0 $? "$1 and $2 are equal"; }
+says() { grep -q -- "$1" err; is 0 $? "stderr says '$1'"; }
+json() { jq -e "$1" out > jq.out 2>&1; is 0 $? "JSON: $1"; }
+
+serve() { # OPTION...: sets $portal
+    "$LUNETTE_BIN/lunette-target" --listen 127.0.0.1:0 "$@" > target.out 2> target.err &
+    pids+=($!)
+    for _ in {1..100}; do
+        portal=$(sed -n 's/^listening on //p' target.out)
+        [[ -n $portal ]] && return
+        sleep 0.05
+    done
+    echo "FAIL: the target does not start"; cat target.err
+    exit 1
+}
+
+iqn=iqn.2026-11.example
+truncate -s 32M d0
+truncate -s 16M d1
+truncate -s 8M d2
+printf 'alice:alice-secret-1\ntarget:target-secret-2\n' > chap
+printf 'alice:wrong-secret-9\n' > wrong
+chmod 600 chap wrong
+serve --target $iqn:disk --lun file:d0 --lun file:d1 --lun file:d2,block=4096 --lun ram:1M,ro \
+    --target $iqn:chap --lun ram:1M --chap-file chap
+U=iscsi://$portal/$iqn:disk
+
+# an image with a hole and a tail that fills no block
+head -c 5000001 /dev/urandom > src
+truncate -s 8000001 src
+head -c 1000 /dev/urandom >> src
+size=$(stat -c %s src)
+
+for loop in epoll auto; do
+    code 0 copy src $U/0 --verify --loop $loop
+    says 'zero bytes added'
+    says 'both sides are equal'
+    cmp -s -n "$size" src d0; is 0 $? "what was copied"
+done
+code 0 copy $U/0 back; same back d0
+code 0 copy $U/1 $U/0 --verify --json; json '.verified and .bytes == 16777216'
+cmp -s -n 16777216 d1 d0; is 0 $? "LUN to LUN"
+code 0 copy src $U/0 --no-sparse --bs 64k --depth 3 -q; is 0 "$(stat -c %s err)" "--quiet"
+cat src > in; code 0 copy - $U/0; : > in
+cmp -s -n "$size" src d0; is 0 $? "from a pipe"
+L copy $U/0 - 2> err | cmp -s - d0; is "0 0" "${PIPESTATUS[*]}" "to a pipe"
+code 0 copy src $U/2 --verify
+cmp -s -n "$size" src d2; is 0 $? "4096 byte blocks"
+
+# any offset and length
+cp d1 want
+for spec in "0 512" "100 10" "511 2" "1 1500000" "16777215 1" "700 0"; do
+    read -r at len <<< "$spec"
+    head -c "$len" /dev/urandom > in
+    dd if=in of=want bs=64k seek="$at" oflag=seek_bytes conv=notrunc status=none
+    code 0 write $U/1 --offset "$at"; same d1 want
+    L write $U/1 --offset "$at" < <(cat in); is 0 $? "write at $at from a pipe"; same d1 want
+    code 0 read $U/1 --offset "$at" --length "$len"; same out in
+done
+: > in
+code 0 read $U/1 --length 20 --hex; is 2 "$(wc -l < out)" "lines of a hex dump"
+
+# refused before anything is written
+cp d1 want
+code 2 copy d0 $U/1; says 'does not fit'; same d1 want
+cp src in; code 2 write $U/1 --offset 16M; says 'past the end'; same d1 want; : > in
+code 2 copy $U/0 $U/0; says 'the same'
+code 2 copy src back; says 'cp(1)'
+code 2 copy - $U/0 --verify
+code 2 read $U/0 --offset 32M --length 1
+code 2 read $U/0 --offset 33M
+code 6 copy src $U/3; says 'write protected'
+L write $U/1 --offset 15M < <(head -c 2M /dev/zero) 2> err; is 2 $? "a pipe past the end"
+
+# exit codes
+code 2; code 2 nonsense; code 2 copy; code 2 copy --nonsense a b; code 2 copy --bs=x src $U/0
+code 2 info nonsense; code 2 info "$U/0?nonsense=1"; code 2 info $U/x; code 2 bench $U/0 --rw nonsense
+code 2 info "$U/0?max_burst_length=1"; code 2 scsi $U/0 12; code 2 scsi $U/0 zz; code 2 info iscsi://$portal/
+code 3 info iscsi://127.0.0.1:1/$iqn:disk; says 'nothing listens'
+code 4 info iscsi://$portal/$iqn:chap; says '--chap-file'
+code 4 info iscsi://$portal/$iqn:chap --chap-file wrong
+code 0 info iscsi://$portal/$iqn:chap --chap-file chap --json; json '.session.auth_method == "CHAP mutual"'
+LUNETTE_CHAP=alice:alice-secret-1 code 0 info iscsi://$portal/$iqn:chap
+LUNETTE_CHAP_FILE=chap code 0 discover $portal
+chmod 644 chap; code 2 info iscsi://$portal/$iqn:chap --chap-file chap; chmod 600 chap
+code 4 info iscsi://alice%secretsecretsecret@$portal/$iqn:chap
+grep -q secretsecret err; is 1 $? "a secret in a message"
+code 5 info iscsi://$portal/$iqn:none; code 5 info $U/9
+code 6 scsi $U/0 ff0000000000; grep -q 'ILLEGAL REQUEST' out; is 0 $? "sense in words"
+python3 -c 'import socket, time
+s = socket.create_server(("127.0.0.1", 0))
+print(s.getsockname()[1], flush=True)
+time.sleep(60)' > mute &
+pids+=($!)
+until [[ -s mute ]]; do sleep 0.05; done
+code 7 info "iscsi://127.0.0.1:$(< mute)/$iqn:disk/0?login_timeout=300"
+
+# a list goes on where one target refuses
+code 4 ls iscsi://$portal/; grep -q 'not listed' out; is 0 $? "the refusal is listed"
+is 4 "$(grep -c 'disk .*512\|disk .*4096' out)" "LUNs listed"
+code 4 ls iscsi://$portal/ --json; json '[.targets[] | .error // empty] | length == 1'
+code 0 ls $U --json; json '.targets[0].luns | length == 4'
+
+# JSON that scripts rely on
+code 0 discover $portal --json; json '.targets | length == 2 and .[0].portals[0].address == "'$portal'"'
+code 0 info "$U/2?header_digest=crc32c&data_digest=crc32c" --json
+json '.block_size == 4096 and .size == 8388608 and .session.data_digest == "CRC32C"'
+code 0 bench $U/0 --time 0.2 --rw randrw --json
+json '.ios > 0 and .errors == 0 and .iops > 0 and .bytes_per_second > 0 and .seconds >= 0.2'
+json '.latency_us | .mean > 0 and .p50 <= .p99 and .p99 <= .p999 and .p999 <= .max'
+json '.cpu_us_per_io | .user >= 0 and .system >= 0'
+code 0 bench $U/1 --ios 1000 --rw read --busy-poll --loop epoll --json; json '.ios == 1000 and .loop == "epoll"'
+code 0 bench $U/0 --time 100ms --rw write --bs 1M --depth 4
+code 0 ping $U -c 3 -i 0 --json; json '.sent == 3 and .answered == 3 and .rtt_us.min > 0'
+code 0 scsi $U/0 12 00 00 00 60 00 --json; json '.status == 0 and (.in | length) > 70'
+code 0 scsi $U/0 0x25,00,00,00,00,00,00,00,00,00 --raw; is 8 "$(stat -c %s out)" "bytes of READ CAPACITY"
+head -c 512 /dev/urandom > blk
+code 0 scsi $U/0 2a000000000000000100 --out blk; cmp -s -n 512 blk d0; is 0 $? "a raw WRITE"
+code 0 info $U/0 --trace trace; grep -q 'session_login_task' trace; is 0 $? "--trace"
+
+# a destination that lies is found out: the null LUN forgets what is written
+serve --target $iqn:null --lun null:16M
+code 8 copy src iscsi://$portal/$iqn:null/0 --verify --json; says 'differ, first at offset 0'
+json '.verified == false and .differs_at == 0'
+
+# Ctrl-C while the input stalls
+mkfifo stall
+exec 9<> stall
+"$LUNETTE_BIN/lunette" copy - iscsi://$portal/$iqn:null/0 < stall 2> err &
+p=$!
+sleep 0.5
+kill -INT $p
+wait $p
+is 130 $? "Ctrl-C"
+says 'interrupted'
+
+echo "$checks checks"
+exit $failed
