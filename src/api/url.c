@@ -23,7 +23,7 @@ bad(struct lunette_error *err, const char *what, const char *text, size_t len)
 
 /* ---- options -------------------------------------------------------------------------------- */
 
-enum opt_type { O_BOOL, O_U32, O_U16, O_SIZE, O_DIGEST, O_TEXT, O_ISID, O_TPGT, O_FLAG };
+enum opt_type { O_BOOL, O_U32, O_U16, O_SIZE, O_DIGEST, O_TEXT, O_ISID, O_TPGT, O_FLAG, O_ALGS };
 
 static const struct opt {
     const char *key;
@@ -55,6 +55,7 @@ static const struct opt {
     {"isid", O_ISID, AT(cfg.isid), 0, 0},
     /* ours */
     {"chap_file", O_TEXT, AT(chap_file), 1, 255},
+    {"chap_algs", O_ALGS, AT(cfg.chap_algs), 0, 0},
     {"auth_required", O_FLAG, AT(cfg.auth_required), 0, 0},
     {"allow_short_secret", O_FLAG, AT(cfg.allow_short_secret), 0, 0},
     {"connect_timeout", O_U32, AT(cfg.connect_timeout_ms), 1, 3600000},
@@ -127,6 +128,34 @@ isid(const char *v, uint8_t out[6])
     return text_parse_bin(v, strlen(v), out, 6) == 6 ? 0 : -EINVAL;
 }
 
+/* "sha3-256,sha256,sha1,md5" in the order of preference. */
+static int
+chap_algs(const char *v, uint8_t out[4])
+{
+    static const struct {
+        const char *name;
+        uint8_t alg;
+    } known[] = {{"md5", CHAP_MD5},
+                 {"sha1", CHAP_SHA1},
+                 {"sha256", CHAP_SHA256},
+                 {"sha3-256", CHAP_SHA3_256}};
+    uint8_t algs[4] = {0};
+    size_t n = 0;
+
+    while (*v != '\0') {
+        size_t len = strcspn(v, ","), i = 0;
+
+        while (i < 4 && (strlen(known[i].name) != len || strncasecmp(known[i].name, v, len) != 0))
+            i++;
+        if (i == 4 || n == 4)
+            return -EINVAL;
+        algs[n++] = known[i].alg;
+        v += len + (v[len] == ',');
+    }
+    memcpy(out, algs, sizeof(algs));
+    return n > 0 ? 0 : -EINVAL;
+}
+
 static int
 set_option(struct api_url *u, const struct opt *o, const char *v)
 {
@@ -165,6 +194,8 @@ set_option(struct api_url *u, const struct opt *o, const char *v)
             return -EINVAL;
         strcpy(at, v); /* NOLINT: o->max is the array's size less the NUL */
         return 0;
+    case O_ALGS:
+        return chap_algs(v, (uint8_t *)at);
     case O_ISID:
         u->has_isid = true;
         return isid(v, (uint8_t *)at);
@@ -209,6 +240,7 @@ parse_option(struct api_url *u, char *key, struct lunette_error *err)
                             key, v,
                             opts[i].type == O_DIGEST ? "crc32c, none, or both with a comma between"
                             : opts[i].type == O_ISID ? "12 hex digits"
+                            : opts[i].type == O_ALGS ? "a list of sha3-256, sha256, sha1, md5"
                                                      : "yes or no");
     }
     return bad(err, "unknown option (see lunette-url(7))", key, strlen(key));

@@ -14,7 +14,8 @@ login_config_init(struct login_config *cfg)
         .expected_tpgt = -1,
         .portal = {.port = ISCSI_PORT, .tpgt = -1},
         .sock = {.nodelay = true, .keepalive = true},
-        .chap_algs = {CHAP_SHA3_256, CHAP_SHA256, CHAP_SHA1, CHAP_MD5},
+        /* tgt and other children of IET take 7 for SHA1 and fail on it: MD5 before it */
+        .chap_algs = {CHAP_SHA3_256, CHAP_MD5, CHAP_SHA256, CHAP_SHA1},
         .header_digest = "None",
         .data_digest = "None",
         .task_reporting = "",

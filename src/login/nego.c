@@ -60,7 +60,10 @@ offers(const struct nego *n, const struct key *k)
         return false;
     if (k->id == KEY_PROTOCOL_LEVEL && !n->cfg->offer_protocol_level)
         return false;
-    return !key_irrelevant(k, n->cfg->discovery, &n->offer); /* KEY-15 */
+    /* KEY-15.  FirstBurstLength goes along though nothing may go unasked: istgt holds its own value
+     * against MaxBurstLength otherwise. */
+    return k->id == KEY_FIRST_BURST ? !n->cfg->discovery
+                                           : !key_irrelevant(k, n->cfg->discovery, &n->offer);
 }
 
 /* What the transport cannot do is not offered. */

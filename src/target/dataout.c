@@ -50,6 +50,8 @@ fits(const struct tgt_cmd *c, const struct bhs_data_out *h)
 {
     uint32_t ttt = get32(h->ttt);
 
+    if (pdu_opcode(&c->h.bhs) != ISCSI_OP_SCSI_CMD)
+        return false; /* another kind of request that waits for its turn */
     if (c->state != TGT_CMD_DATA && c->state != TGT_CMD_DRAIN && c->state != TGT_CMD_HELD)
         return false;
     if (c->state == TGT_CMD_HELD || c->unsolicited)

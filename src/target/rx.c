@@ -19,6 +19,13 @@
 #define LOWAT_MIN   (128u << 10) /* data left over that is worth waiting for in one piece */
 #define LOWAT_MAX   (256u << 10)
 
+/* Whether the PDU under way has a data digest: what its header found negotiated. */
+static bool
+has_digest(const struct tgt_conn *c)
+{
+    return c->tail_need >= PDU_DIGEST_LEN;
+}
+
 static void
 begin_header(struct tgt_conn *c)
 {
@@ -133,7 +140,7 @@ take_data_in_place(struct tgt_conn *c, const uint8_t *p)
 {
     bool ok = true;
 
-    if (c->data_digest)
+    if (has_digest(c))
         ok = pdu_data_digest_ok(p, c->data_len, p + c->data_len + pdu_pad(c->data_len));
     deliver(c, p, ok);
 }
@@ -151,7 +158,7 @@ take_data(struct tgt_conn *c, const uint8_t *p, size_t n)
     }
     if (k > n)
         k = n;
-    if (c->data_digest)
+    if (has_digest(c))
         c->crc = crc32c_update(c->crc, p, k);
     if (data_out) {
         tgt_data_out_sink(c, p, (uint32_t)k);
@@ -181,7 +188,7 @@ take_tail(struct tgt_conn *c, const uint8_t *p, size_t n)
     c->tail_have += (uint32_t)k;
     if (c->tail_have < c->tail_need)
         return k;
-    if (c->data_digest)
+    if (has_digest(c))
         ok = pdu_digest_ok(crc32c_update(c->crc, c->tail, pad), c->tail + pad);
     deliver(c, c->buf, ok);
     return k;
@@ -264,7 +271,7 @@ receive(struct tgt_conn *c)
     c->last_rx_ns = l->now_ns;
     in_place = (size_t)r < direct_len ? (size_t)r : direct_len;
     if (in_place > 0) {
-        if (c->data_digest)
+        if (has_digest(c))
             c->crc = crc32c_update(c->crc, place, in_place);
         c->data_off += (uint32_t)in_place;
         if (c->data_off == c->data_len)

@@ -112,6 +112,8 @@ abort_task(struct tgt_tmf *t)
     struct tgt_cmd *c = tgt_cmd_find(s, get32(t->req.ref_tag));
     uint32_t ref_sn = get32(t->req.ref_cmd_sn), cmd_sn = get32(t->req.cmd_sn);
 
+    if (c != NULL && pdu_opcode(&c->h.bhs) != ISCSI_OP_SCSI_CMD)
+        return ISCSI_TMF_RSP_REJECTED; /* other requests are not tasks that can be aborted */
     if (c != NULL && memcmp(c->h.cmd.lun, t->req.lun, sizeof(t->req.lun)) != 0)
         return ISCSI_TMF_RSP_NO_TASK;
     if (c != NULL && c->state == TGT_CMD_HELD) {

@@ -59,6 +59,15 @@ _reads("data_sn_repeated", "a Data-In twice with the same DataSN", "DSN-05", LOS
        lambda s, conn, cmd, data: (data_in(conn, cmd, data[:4096]),
                                    data_in(conn, cmd, data[:4096]),
                                    data_in(conn, cmd, data[4096:], sn=1, at=4096, flags=0x81)))
+_reads("data_above_mrdsl", "a Data-In above the initiator's MaxRecvDataSegmentLength",
+       "DIN-02 PDU-05", LOST,
+       lambda s, conn, cmd, data: data_in(conn, cmd, data, flags=0x81),
+       url="max_recv_data_segment_length=4096")
+_reads("data_at_mrdsl", "an odd MaxRecvDataSegmentLength, used to the last byte", "KEY-04", OK,
+       lambda s, conn, cmd, data: [
+           data_in(conn, cmd, data[at:at + 1537], sn=at // 1537, at=at,
+                   flags=0x81 if at + 1537 >= len(data) else 0)
+           for at in range(0, len(data), 1537)], url="max_recv_data_segment_length=1537")
 _reads("data_status_without_f", "S without F", "DIN-01", LOST,
        lambda s, conn, cmd, data: data_in(conn, cmd, data, flags=0x01))
 _reads("data_check_condition", "CHECK CONDITION in a Data-In", "RSP-11", LOST | SCSI,

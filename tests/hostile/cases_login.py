@@ -35,6 +35,17 @@ class refusal_with_wild_numbers(Target):
         out.put(24, 0xdeadbeef).put(28, 0x12345678).put(32, 0x11111111)
 
 
+@case("login", "LGR-03", LOGIN)
+class refusal_without_close(Target):
+    """A refusal, and the connection stays open: the initiator has to close it."""
+    def refuse(self, conn, req, status_class, detail, pairs=()):
+        self.login_reply(conn, req, list(pairs), False, 0, (status_class, detail))
+        conn.stall()
+
+    def login_step(self, conn, req, pairs):
+        self.refuse(conn, req, 2, 2)
+
+
 @case("login", "LGN-15", LOGIN)
 class refusal_with_text(Target):
     """A refusal that carries keys."""
@@ -434,6 +445,16 @@ variant(_Chap, "chap_wrong_secret", "the client has another secret", "chap", "SE
         {"user": "user%othersecret12"})
 variant(_Chap, "chap_wrong_user", "the client has another name", "chap", "SEC-17", LOGIN,
         {"user": "nobody%" + SECRET})
+
+
+class _Short(_Chap):
+    chap = (USER, "elevenbytes")
+
+
+variant(_Short, "chap_short_secret", "a secret of 11 bytes is not used", "chap", "SEC-10",
+        USAGE | LOGIN, {"user": "user%elevenbytes"})
+variant(_Short, "chap_short_secret_allowed", "a secret of 11 bytes, allowed by name", "chap",
+        "SEC-10", OK, {"user": "user%elevenbytes", "url": "allow_short_secret=yes"})
 
 
 @case("chap", "SEC-07", OK, **ONE_WAY)

@@ -29,13 +29,12 @@ CASES = {}
 
 class Case:
     def __init__(self, group, ids, want, target, run="read", url="", user="", seconds=10, text=None,
-                 never=None, seen=(), quiet=False, env=None, output=None):
+                 seen=(), quiet=False, env=None, output=None):
         self.group, self.ids, self.want, self.target, self.run = group, ids, want, target, run
         self.url = url            # more URL options
         self.user = user          # user%secret
         self.seconds = seconds    # the client must end within
-        self.text = text          # regular expression that stderr must match
-        self.never = never        # and one that it must not
+        self.text = text          # regular expression that stderr (without the URL) must match
         self.seen = seen          # what the target must have seen
         self.quiet = quiet        # True: the initiator's PDUs are not judged
         self.env = env or {}

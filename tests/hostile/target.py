@@ -157,6 +157,7 @@ class Target:
         self.conns = []
         self.errors = []      # what the case itself found wrong with the initiator
         self.threads = []
+        self.asked_before = set()  # the initiator's challenges
         self.seen = set()     # what happened, for cases that want proof
         self.luns = {n: Lun() for n in (0,) + tuple(self.tags)}
         self.sock = socket.socket(self.family, socket.SOCK_STREAM)
@@ -322,6 +323,10 @@ class Target:
             return []
         if not self.mutual:
             self.refuse(conn, req, 2, 1)
+        asked = binary(keys["CHAP_C"])
+        if len(asked) < 16 or asked in self.asked_before or asked == conn.chap_c:
+            self.errors.append("SEC-08: a challenge that is short or not fresh")
+        self.asked_before.add(asked)
         return self.mutual_answer(conn, int(keys["CHAP_I"], 0), binary(keys["CHAP_C"]))
 
     def mutual_answer(self, conn, ident, chal):

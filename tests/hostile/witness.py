@@ -5,7 +5,7 @@ However badly the target behaves, the initiator's own PDUs have to stay correct;
 so every case has this strict observer beside it.  Section numbers: RFC 7143.
 """
 from pdu import (ASYNC, DATA_IN, DATA_OUT, LOGIN_REQ, LOGIN_RSP, LOGOUT_REQ, NAMES, NOP_IN, NOP_OUT,
-                 R2T, REJECT, RESERVED, SCSI_CMD, SCSI_RSP, SNACK, TEXT_REQ, TMF_REQ, parse_text)
+                 R2T, REJECT, RESERVED, SCSI_CMD, SNACK, TEXT_REQ, TEXT_RSP, TMF_REQ, parse_text)
 
 # (offset, mask) that must be zero, per opcode (11.3 to 11.18)
 _B23 = [(2, 0xff), (3, 0xff)]
@@ -23,6 +23,11 @@ _ZERO = {
 _SECURITY_KEYS = {"SessionType", "InitiatorName", "TargetName", "InitiatorAlias", "AuthMethod",
                   "CHAP_A", "CHAP_I", "CHAP_C", "CHAP_N", "CHAP_R"}
 _ANY_STAGE = {"SessionType", "InitiatorName", "TargetName", "InitiatorAlias"}
+# Irrelevant in a Discovery session (13): not to be offered there.
+_NOT_IN_DISCOVERY = {"MaxConnections", "InitialR2T", "ImmediateData", "MaxBurstLength",
+                     "FirstBurstLength", "MaxOutstandingR2T", "DataPDUInOrder",
+                     "DataSequenceInOrder", "TaskReporting", "iSCSIProtocolLevel"}
+_CDB_LENGTH = {0: 6, 1: 10, 2: 10, 4: 16, 5: 12}  # by the upper three bits of the opcode
 _WORDS = {"Reject", "Irrelevant", "NotUnderstood"}
 
 
@@ -49,6 +54,8 @@ class Witness:
         self.limits = {"max_recv": 8192, "first_burst": 65536, "max_burst": 262144,
                        "immediate": True, "initial_r2t": True}
         self.keys_sent = set()
+        self.discovery = False
+        self.text_due = None      # (ITT, TTT, LUN) that the next Text Request has to continue
         self.csg = None
 
     def breach(self, rule, what, req=None):
@@ -106,7 +113,7 @@ class Witness:
                 self.breach("CSN-02", "CmdSN changed in the login", req)
             return
         if req.cmd_sn != self.cmd_sn:
-            self.breach("CSN-03", "CmdSN %u, expected %u" % (req.cmd_sn, self.cmd_sn), req)
+            self.breach("CSN-04" if req.immediate else "CSN-03", "CmdSN %u, expected %u" % (req.cmd_sn, self.cmd_sn), req)
         if req.immediate:
             return
         if self.max_cmd_sn is not None and sn_lt(self.max_cmd_sn, req.cmd_sn):
@@ -121,6 +128,9 @@ class Witness:
         if self.first_login is None:
             self.first_login = req
             keys = dict(parse_text(req.data))
+            self.discovery = keys.get("SessionType") == "Discovery"
+            if req.h[14:16] != b"\0\0":
+                self.breach("ID-05", "TSIH in a new session", req)
             if "InitiatorName" not in keys:
                 self.breach("LGN-03", "no InitiatorName in the first request")
             if "TargetName" not in keys and keys.get("SessionType") != "Discovery":
@@ -138,6 +148,8 @@ class Witness:
             if key in self.keys_sent and value not in _WORDS:
                 self.breach("TNG-13", "%s twice" % key)
             self.keys_sent.add(key)
+            if self.discovery and key in _NOT_IN_DISCOVERY and value not in _WORDS:
+                self.breach("KEY-15", "%s in a Discovery session" % key)
             if req.csg == 0 and key not in _SECURITY_KEYS and value not in _WORDS:
                 self.breach("LGN-11", "%s in the security stage" % key)
             if req.csg == 1 and key in _SECURITY_KEYS - _ANY_STAGE and value not in _WORDS:
@@ -156,6 +168,13 @@ class Witness:
         lim = self.limits
         if not req.final and not req.writes:
             self.breach("CMD-01", "neither W nor F", req)
+        size = _CDB_LENGTH.get(req.cdb[0] >> 5)
+        if size and any(req.h[32 + size:48]):
+            self.breach("CMD-11", "the CDB is not filled with zeroes", req)
+        if req.flags & 7 > 4:
+            self.breach("CMD-10", "a reserved task attribute", req)
+        if req.ahs and size:
+            self.breach("PDU-11", "AHS for a short CDB", req)
         if req.edtl and not (req.reads or req.writes):
             self.breach("CMD-03", "a length without a direction", req)
         if req.data:
@@ -234,12 +253,33 @@ class Witness:
     def _text(self, req):
         if req.more and req.final:
             self.breach("TXT-03", "C and F", req)
+        if any(t.opcode == TEXT_REQ for t in self.tasks.values()):
+            self.breach("TXT-01", "a second Text Request", req)
+        if self.text_due and (req.itt, req.ttt, req.lun) != self.text_due:
+            self.breach("TXT-04", "does not continue the last response", req)
+        if not self.text_due and req.ttt != RESERVED:
+            self.breach("TXT-04", "continues a text that is over", req)
+        if self.discovery and not self.text_due and \
+                [k for k, _ in parse_text(req.data)] != ["SendTargets"]:
+            self.breach("DSC-03", "not exactly SendTargets", req)
         self.tasks[req.itt] = req
 
     def _tmf(self, req):
         if not req.flags & 0x80 or req.data:
             self.breach("TMF-01", "bad TMF Request", req)
         function = req.flags & 0x7f
+        if function > 8 and function != 14:
+            self.breach("PL-02", "function %d below protocol level 2" % function, req)
+        if any(t.opcode == TMF_REQ for t in self.tasks.values()):
+            self.breach("TMF-09", "a second TMF", req)
+        if function in (6, 7) and any(req.lun):
+            self.breach("TMF-02", "a LUN with a target reset", req)
+        task = self.tasks.get(req.word(20))
+        if function == 1 and task:
+            if task.lun != req.lun:
+                self.breach("TMF-02", "LUN is not the task's", req)
+            if task.cmd_sn != req.word(32):
+                self.breach("TMF-04", "RefCmdSN is not the task's", req)
         if function in (1, 14) and req.word(20) == RESERVED:
             self.breach("TMF-03", "no Referenced Task Tag", req)
         if function not in (1, 14, 9) and req.word(20) != RESERVED:
@@ -266,6 +306,8 @@ class Witness:
                 self.max_cmd_sn = top
         if op == NOP_IN and out.word(20) != RESERVED:
             self.pings[out.word(20)] = bytes(out.h[8:16])
+        if op == TEXT_RSP:
+            self.text_due = None if out.h[1] & 0x80 else (itt, out.word(20), bytes(out.h[8:16]))
         if op == R2T:
             self._asked(out)
         elif op not in (ASYNC, REJECT, DATA_IN, LOGIN_RSP) or (op == DATA_IN and out.h[1] & 1):

@@ -86,13 +86,13 @@ each_algorithm(void **state)
     char chap[16];
     const struct step one_way[] = {
         {"AuthMethod=CHAP,None T CSG0", "AuthMethod=CHAP @noT TargetPortalGroupTag=1"},
-        {"CHAP_A=8,7,6,5 !T CSG0 !CHAP_N", chap},
+        {"CHAP_A=8,5,7,6 !T CSG0 !CHAP_N", chap},
         {"CHAP_N=alice CHAP_R !CHAP_I !CHAP_C T", "@verify"},
         OPER,
         END};
     const struct step both[] = {
         {"AuthMethod=CHAP !T CSG0", "AuthMethod=CHAP TargetPortalGroupTag=1"},
-        {"CHAP_A=8,7,6,5 !T", chap},
+        {"CHAP_A=8,5,7,6 !T", chap},
         {"CHAP_N=alice CHAP_R CHAP_I CHAP_C T", "@verify @prove"},
         OPER,
         END};

@@ -276,6 +276,34 @@ ordering(void **state)
     puppet_free(b);
 }
 
+/* Data for a request that waits for its turn and is no SCSI command goes nowhere. */
+static void
+data_for_held_request(void **state)
+{
+    struct puppet *p = login(*state, KEYS("InitialR2T=No"));
+    uint8_t cdb[CDB_MAX];
+    uint32_t itt;
+
+    send_nop(p, p->cmd_sn + 1, false, pattern, 512);
+    data_out(p, p->itt, ISCSI_TAG_RSVD, 0, 512, 512, true);
+    puppet_expect_nothing(p);
+    send_nop(p, p->cmd_sn, false, NULL, 0);
+    assert_int_equal(puppet_expect(p, ISCSI_OP_NOP_IN)->len, 0);
+    assert_int_equal(puppet_expect(p, ISCSI_OP_NOP_IN)->len, 512);
+    assert_memory_equal(p->rx.data, pattern, 512);
+    p->cmd_sn += 3; /* a write that waits, with its data in two pieces behind it */
+    (void)cdb_write10(cdb, 0, 4, 0);
+    itt = puppet_cmd(p, 0, ISCSI_CMD_WRITE, cdb, 2048, pattern, 512);
+    data_out(p, itt, ISCSI_TAG_RSVD, 0, 512, 512, false);
+    puppet_expect_nothing(p);
+    send_nop(p, p->cmd_sn - 2, false, NULL, 0);
+    (void)puppet_expect(p, ISCSI_OP_NOP_IN);
+    data_out(p, itt, ISCSI_TAG_RSVD, 1, 1024, 1024, true);
+    assert_int_equal(puppet_status(p, NULL, NULL, NULL), SCSI_GOOD);
+    assert_memory_equal(memory(p->w), pattern, 2048);
+    puppet_free(p);
+}
+
 /* Commands that wait for data close the window, immediate requests still pass. */
 static void
 window(void **state)
@@ -565,6 +593,7 @@ main(void)
         cmocka_unit_test_setup_teardown(bad_unsolicited, setup, teardown),
         cmocka_unit_test_setup_teardown(error_with_data_under_way, setup, teardown),
         cmocka_unit_test_setup_teardown(ordering, setup, teardown),
+        cmocka_unit_test_setup_teardown(data_for_held_request, setup, teardown),
         cmocka_unit_test(window),
         cmocka_unit_test_setup_teardown(task_management, setup, teardown),
         cmocka_unit_test_setup_teardown(rejects, setup, teardown),

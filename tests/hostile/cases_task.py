@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: MIT
+"""Timeouts, task management, logout; and what a person is told when a connection ends."""
+import cases_stream  # noqa: F401 (its cases come again below)
+from cases_io import data_in
+from pdu import GOOD, Out
+from registry import CASES, LOST, OK, TIMEOUT, case, variant
+from target import Target
+
+
+# ---- timeouts and task management ---------------------------------------------------------------
+
+class _Silent(Target):
+    """Does not answer READs; what it does with the TMFs that follow is the case's."""
+    replies = {}  # function: response, missing: silence
+    wanted = None
+
+    def setup(self):
+        self.functions = []
+
+    def read(self, conn, cmd, data):
+        self.held = cmd, data
+
+    def tmf(self, conn, req):
+        function = req.flags & 0x7f
+        self.functions.append(function)
+        if self.wanted and self.functions != self.wanted[:len(self.functions)]:
+            self.errors.append("TM-12: task management functions %s" % self.functions)
+        if function in self.replies:
+            self.answer(conn, req, self.replies[function])
+
+    def answer(self, conn, req, response):
+        conn.put(Out(0x22, 0x80, response, itt=req.itt))
+
+
+def _silent(name, about, ids, want, answers, wanted=None, **more):
+    variant(_Silent, name, about, "tmf", ids, want, {"seconds": 30}, replies=answers,
+            wanted=wanted, **more)
+
+
+_silent("tmf_silent", "no answer to any TMF: abort, LU reset, target reset, the end", "TM-12",
+        TIMEOUT, {}, [1, 5, 6])
+_silent("tmf_abort_works", "the abort is done", "TMR-03 TM-10", TIMEOUT, {1: 0})
+_silent("tmf_abort_unknown", "the task does not exist", "TMR-05 TM-11", TIMEOUT, {1: 1, 5: 0})
+_silent("tmf_unsupported", "no TMF is supported", "TMF-08 TM-12", TIMEOUT,
+        {n: 5 for n in range(1, 9)}, [1, 5, 6])
+_silent("tmf_rejected", "all TMFs are refused", "TMR-01", TIMEOUT, {n: 255 for n in range(1, 9)})
+_silent("tmf_code_unknown", "a response code that nobody knows", "TMR-01", TIMEOUT,
+        {n: 100 for n in range(1, 9)})
+_silent("tmf_lun_reset_works", "the LU reset is done", "TM-12", TIMEOUT, {1: 5, 5: 0})
+
+
+@case("tmf", "TM-05 TMR-02", TIMEOUT | LOST, seconds=30)
+class tmf_late_data(_Silent):
+    """Data and status for a task whose abort is done."""
+    def answer(self, conn, req, response):
+        super().answer(conn, req, response)
+        cmd, _ = self.held
+        data_in(conn, cmd, b"\xee" * 4096)
+        self.status(conn, cmd, GOOD, data_sn=1)
+    replies = {1: 0}
+
+
+@case("tmf", "TM-04", OK | TIMEOUT, seconds=30)
+class tmf_crossed(_Silent):
+    """The data and the status come before the answer to the abort."""
+    def answer(self, conn, req, response):
+        cmd, data = self.held
+        self.data(conn, cmd, data)
+        super().answer(conn, req, 1)
+    replies = {1: 1}
+
+
+@case("tmf", "TMO-01", LOST | TIMEOUT, url="ping_interval=300&ping_timeout=300&timeout=60000",
+      seconds=5)
+class black_hole_found_by_ping(Target):
+    """Silence in the middle of a READ with a long command timeout: the ping finds it."""
+    def read(self, conn, cmd, data):
+        data_in(conn, cmd, data[:4096])
+        conn.freeze()
+
+
+@case("tmf", "TMO-01 TMO-02", OK, url="ping_interval=300&ping_timeout=300", seconds=30)
+class slow_but_moving(Target):
+    """2 KiB every 0.1 s, longer than any timeout, and pings go unanswered: still alive."""
+    def read(self, conn, cmd, data):
+        for sn, at in enumerate(range(0, len(data), 2048)):
+            self.wait(0.1)
+            data_in(conn, cmd, data[at:at + 2048], sn=sn, at=at,
+                    flags=0x81 if at + 2048 >= len(data) else 0)
+
+
+for _code in (1, 2, 3, 77):
+    variant(Target, "logout_code_%d" % _code, "answers the logout with code %d" % _code, "tmf",
+            "LOR-01 LOUT-05", OK, {"seconds": 30},
+            logout=lambda self, conn, req, code=_code: conn.put(Out(0x26, 0x80, code, itt=req.itt)))
+
+
+# ---- the reason has to be said -----------------------------------------------------------------
+
+for _name, _text in (
+        ("close_read", "(?i)clos"), ("data_digest_wrong", "(?i)digest"), ("data_gap", "Data-In"),
+        ("data_sn_gap", "DataSN"), ("r2t_for_a_read", "R2T"), ("stat_sn_gap", "StatSN"),
+        ("opcode_2a", "(?i)opcode"), ("reject_04", "(?i)reject"), ("nop_with_data", "NOP-In"),
+        ("async_drop_all", "(?i)announced|dropped"), ("header_digest_wrong", "(?i)digest"),
+        ("response_o_and_u", "(?i)residual|underflow|overflow")):
+    _base = CASES[_name]
+    variant(_base.target, "reason_" + _name, "says why: " + _base.about, "reason", _base.ids,
+            _base.want, {"run": _base.run, "url": _base.url, "seconds": _base.seconds,
+                         "text": _text, "quiet": _base.quiet})
