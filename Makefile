@@ -12,11 +12,12 @@ deps:
 	@tools/setup-deps build
 
 setup: deps
-	@test -f $(BUILD)/build.ninja || meson setup $(BUILD)
+	@test -f $(BUILD)/build.ninja || { echo "meson setup $(BUILD)"; \
+		out=$$(meson setup $(BUILD) 2>&1) || { echo "$$out"; exit 1; }; }
 
 # A target, a login, a verified copy and some numbers, on this machine.
 demo: setup
-	@ninja -C $(BUILD) --quiet bin/lunette bin/lunette-target
+	@echo "building"; ninja -C $(BUILD) --quiet bin/lunette bin/lunette-target
 	@$(BUILD)/bin/lunette demo
 
 # Every test, then most of them again under ASan and UBSan.

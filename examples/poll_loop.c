@@ -63,7 +63,7 @@ run(struct lunette_queue *q, uint64_t pieces, int timer, uint64_t *count)
 int
 main(int argc, char **argv)
 {
-    long ms = argc > 2 ? atol(argv[2]) : 1000;
+    long ms = argc > 2 ? strtol(argv[2], NULL, 10) : 1000;
     struct itimerspec its = {.it_value = {ms / 1000, ms % 1000 * 1000000}};
     int timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
     struct lunette_error err = {0};

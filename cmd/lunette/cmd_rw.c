@@ -75,7 +75,7 @@ static int
 read_hex(const struct end *lun, uint64_t offset, uint64_t length)
 {
     struct lunette_error err = {0};
-    char *buf = xbuffer(HEX_STEP + 2 * BLOCK_MAX);
+    char *buf = xbuffer(HEX_STEP + 2 * (size_t)BLOCK_MAX);
     int code = 0;
 
     while (length > 0 && code == 0 && interrupted() == 0) {

@@ -29,7 +29,7 @@ text(const char *s)
     size_t n = 0;
 
     for (; *s != '\0' && n < sizeof(clean) - 1; s++)
-        clean[n++] = *s >= 0x20 && *s < 0x7f ? *s : '?';
+        clean[n++] = (char)(*s >= 0x20 && *s < 0x7f ? *s : '?');
     clean[n] = '\0';
     return json_string(clean);
 }

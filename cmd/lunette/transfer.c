@@ -358,7 +358,7 @@ transfer_run(struct transfer *t)
     r->t = t;
     r->chunks = xmalloc(t->depth * sizeof(*r->chunks));
     for (uint64_t i = 0; i < t->depth; i++)
-        r->chunks[i].buf = xbuffer(t->bs + 2 * BLOCK_MAX);
+        r->chunks[i].buf = xbuffer(t->bs + 2 * (size_t)BLOCK_MAX);
     int code = pump(r);
     progress_end(t->progress, t->done);
     if (code == 0 && r->tail_len > 0)

@@ -179,7 +179,7 @@ histogram(void **state)
             fail_msg("%d %%: %llu", p, (unsigned long long)got);
     }
     hist_add(h, UINT64_MAX); /* more than there are cells for */
-    assert_true(hist_percentile(h, 1) == UINT64_MAX || hist_percentile(h, 1) > 1ull << 40);
+    assert_true(hist_percentile(h, 1) == UINT64_MAX);
     for (uint32_t bits = 0; bits < 64; bits++)
         assert_true(hist_cell(1ull << bits) < sizeof(h->cell) / sizeof(h->cell[0]));
     free(h);
