@@ -138,7 +138,7 @@ find_transport(struct dataplane *dp, const char name[IPC_NAME_MAX],
 static int
 serve_ep_connect(struct dataplane *dp, const struct iscsi_uevent *ev, struct iscsi_reply *rep)
 {
-    const struct iscsi_transport *tt;
+    const struct iscsi_transport *tt = NULL;
     struct dp_endpoint *e;
     int r = find_transport(dp, ev->u.ep_connect.transport, &tt, &rep->why);
 
@@ -223,7 +223,7 @@ find_conn(struct dataplane *dp, const struct iscsi_uevent *ev)
 static int
 serve_create_session(struct dataplane *dp, const struct iscsi_uevent *ev, struct iscsi_reply *rep)
 {
-    const struct iscsi_transport *tt;
+    const struct iscsi_transport *tt = NULL;
     struct dp_session *ds;
     int r = find_transport(dp, ev->u.create_session.transport, &tt, &rep->why);
 

@@ -63,7 +63,7 @@ offers(const struct nego *n, const struct key *k)
     /* KEY-15.  FirstBurstLength goes along though nothing may go unasked: istgt holds its own value
      * against MaxBurstLength otherwise. */
     return k->id == KEY_FIRST_BURST ? !n->cfg->discovery
-                                           : !key_irrelevant(k, n->cfg->discovery, &n->offer);
+                                    : !key_irrelevant(k, n->cfg->discovery, &n->offer);
 }
 
 /* What the transport cannot do is not offered. */

@@ -35,8 +35,9 @@ enum bdev_op {
 
 #define BDEV_F_FUA      (1u << 0) /* write through the cache */
 #define BDEV_F_NO_UNMAP (1u << 1) /* write zeroes: allocate */
-#define BDEV_F_FAILFAST (1u << 2) /* no retries of transport errors: a multipath has another path  \
-                                   */
+#define BDEV_F_FAILFAST                                                                            \
+    (1u << 2) /* no retries of transport errors: a multipath has another path                      \
+               */
 
 /* How a request ended, kept as the device told it. */
 struct bdev_result {

@@ -100,9 +100,9 @@ enum iscsi_err {
     ISCSI_ERR_DATA_DGST,
     ISCSI_ERR_NOP_TIMEDOUT,
     ISCSI_ERR_TMF_TIMEDOUT,
-    ISCSI_ERR_WINDOW,        /* MaxCmdSN stays where nothing may be sent */
-    ISCSI_ERR_ASYNC, /* the target asked for it or announced it */
-    ISCSI_ERR_LOCAL, /* we ended it */
+    ISCSI_ERR_WINDOW, /* MaxCmdSN stays where nothing may be sent */
+    ISCSI_ERR_ASYNC,  /* the target asked for it or announced it */
+    ISCSI_ERR_LOCAL,  /* we ended it */
     ISCSI_ERR_COUNT,
 };
 

@@ -46,7 +46,7 @@ struct iscsi_r2t {
 struct iscsi_tcp_task {
     struct sg_cursor in, out; /* walks along the command's memory */
     uint32_t r2t_head, r2t_count, exp_r2tsn;
-    uint32_t next_offset;     /* where the next R2T has to start: DataSequenceInOrder=Yes */
+    uint32_t next_offset;   /* where the next R2T has to start: DataSequenceInOrder=Yes */
     bool cmd_sent;          /* the command PDU itself has been handed over */
     struct iscsi_r2t unsol; /* unsolicited Data-Out under way; len 0: none */
     struct iscsi_r2t r2t[ISCSI_TCP_R2T_MAX];

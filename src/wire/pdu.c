@@ -113,7 +113,7 @@ cmd_ahs_parse(const void *buf, uint32_t len, struct cmd_ahs *ret, struct lunette
 {
     struct cmd_ahs out = {0};
     struct ahs_iter it;
-    struct ahs a;
+    struct ahs a = {0}; /* gcc -O3 does not see that ahs_next has set it */
     int r;
 
     ahs_iter_init(&it, buf, len);

@@ -118,7 +118,8 @@ fuzz_one(const uint8_t *data, size_t len)
         const struct key *k;
 
         CHECK(p.key >= text && p.key + p.key_len < text + len);
-        CHECK(p.value > p.key && p.value + p.value_len < text + len && p.value[p.value_len] == '\0');
+        CHECK(p.value > p.key && p.value + p.value_len < text + len &&
+              p.value[p.value_len] == '\0');
         CHECK(text_key_ok(p.key, p.key_len) && p.value_len <= key_value_max(p.key, p.key_len));
         value_as_data(&p);
         value_as_list(&p);
