@@ -119,8 +119,9 @@ void error_of_code(struct lunette_error *err, int code, const char *what);
 
 /* ---- Ctrl-C (interrupt.c) ------------------------------------------------------------------ */
 
-/* From here on SIGINT and SIGTERM are noted; a second one ends the program at once. */
-void interrupt_catch(void);
+/* From here on SIGINT, SIGTERM and SIGHUP (and SIGPIPE, where pipes) are noted; a second one ends
+ * the program at once. */
+void interrupt_catch(bool pipes);
 /* The signal that came, or 0. */
 int interrupted(void);
 

@@ -263,7 +263,7 @@ measure(struct cli *cli, struct bench *b)
             memcpy(b->slots[i].buf + at, pattern, 8);
         }
     }
-    interrupt_catch();
+    interrupt_catch(false);
     lunette_ctx_get_stats(cli->ctx, &b->stats_before);
     getrusage(RUSAGE_SELF, &b->before);
     int r = loop(b);

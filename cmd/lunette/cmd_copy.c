@@ -166,7 +166,7 @@ copy(struct cli *cli, const struct copy_opts *o, struct end *src, struct end *ds
     if (code != 0)
         return code;
     uint64_t start = now_ns();
-    interrupt_catch();
+    interrupt_catch(false);
     progress_start(&progress, mode, "copying", src->size);
     code = transfer_run(&t);
     out.seconds = seconds_since(start);

@@ -460,7 +460,7 @@ run_demo(struct cli *cli, const void *opts, int argc, char **argv)
     int code = find_programs(&d);
     if (code != 0)
         return code;
-    interrupt_catch();
+    interrupt_catch(true);
     snprintf(d.dir, sizeof(d.dir), "/tmp/lunette-demo-XXXXXX");
     if (mkdtemp(d.dir) == NULL) {
         code = fail_errno(-errno, "%s", d.dir);

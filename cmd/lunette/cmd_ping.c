@@ -137,7 +137,7 @@ run_ping(struct cli *cli, const void *opts, int argc, char **argv)
     if (code != 0)
         return code;
     lunette_get_session_info(lun, &s);
-    interrupt_catch();
+    interrupt_catch(false);
     code = pings(cli, opts, lun, s.portal, &t);
     if (cli->common.json) {
         int r = print_json(&t, s.target_name, s.portal);

@@ -103,7 +103,7 @@ read_lun(struct cli *cli, const struct rw_opts *o, struct end *src, struct end *
 
     if (code != 0)
         return code;
-    interrupt_catch();
+    interrupt_catch(false);
     if (o->hex)
         return read_hex(src, o->offset, length);
     struct transfer t = {.cli = cli, .src = src, .dst = dst, .length = length, .bs = o->bs};
@@ -200,7 +200,7 @@ write_lun(struct cli *cli, const struct rw_opts *o, struct end *src, struct end 
     uint64_t room = dst->size - o->offset;
     if (length > room)
         length = room;
-    interrupt_catch();
+    interrupt_catch(false);
     code = write_head(src, dst, o->offset, length, &head);
     if (code != 0)
         return code;

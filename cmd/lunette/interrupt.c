@@ -16,7 +16,7 @@ on_signal(int sig)
 }
 
 void
-interrupt_catch(void)
+interrupt_catch(bool pipes)
 {
     /* no SA_RESTART: a blocked read must return */
     struct sigaction sa = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
@@ -24,6 +24,9 @@ interrupt_catch(void)
     sigemptyset(&sa.sa_mask);
     sigaction(SIGINT, &sa, NULL);
     sigaction(SIGTERM, &sa, NULL);
+    sigaction(SIGHUP, &sa, NULL);
+    if (pipes)
+        sigaction(SIGPIPE, &sa, NULL);
 }
 
 int

@@ -66,7 +66,7 @@ isolate() {
 }
 
 cleanup() {
-    local status=$? pid f
+    local status=${1-$?} pid f
     trap - EXIT
     for pid in ${pids+"${pids[@]}"}; do
         kill -9 "$pid" 2> /dev/null || continue

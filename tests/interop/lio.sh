@@ -21,7 +21,7 @@ tmp=$(mktemp -d "${TMPDIR:-/tmp}/lunette-interop.XXXXXX")
 pids=()
 export VMLAB_NAME=interop-$$
 vmlab=$here/../vm/vmlab
-trap '"$vmlab" stop 2> /dev/null || true; cleanup' EXIT
+trap 'status=$?; "$vmlab" stop 2> /dev/null || true; cleanup $status' EXIT
 trap 'exit 1' INT TERM
 
 cache=${LUNETTE_VM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/lunette-vm}
