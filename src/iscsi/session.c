@@ -528,9 +528,12 @@ free_work(struct loop_work *w)
         if ((c->dying || s->dying) && c->tasks == 0 && !c->stopping)
             conn_free(c);
     }
-    if (!s->dying || !list_empty(&s->conns) || !list_empty(&s->done) || !list_empty(&s->eh_done))
+    if (!s->dying || !list_empty(&s->conns) || !list_empty(&s->done) || !list_empty(&s->eh_done) ||
+        !list_empty(&s->eh_waiting))
         return;
     TRACE(s->pub.loop, destroy_session, s->pub.sid, 0);
+    if (s->host.ev != NULL && s->host.ev->freed != NULL)
+        s->host.ev->freed(s->host.ev_user);
     if (s->pub.tt->destroy_session != NULL)
         s->pub.tt->destroy_session(&s->pub);
     loop_timer_stop(s->pub.loop, &s->tmf_timer);
