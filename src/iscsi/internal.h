@@ -90,6 +90,7 @@ struct conn {
     struct loop_timer transport_timer;
     uint32_t ping_interval_ms, ping_timeout_ms;
     struct task *ping;
+    uint64_t ping_ns;   /* loop clock when it was sent */
     struct task *user;  /* the control plane's request; its ITT stays through a login */
     bool user_answered; /* the next request of the control plane may use it again */
     enum iscsi_err err;
