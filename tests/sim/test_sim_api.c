@@ -70,11 +70,166 @@ calls_after_the_target_has_had_its_logout(void **state)
     world_free(&w);
 }
 
+/* The sense of a completion is lent until the next call on the queue: that call gets the slot. */
+static void
+lent_sense_takes_no_slot(void **state)
+{
+    uint8_t bad[6] = {0x0b}, *in = NULL; /* an opcode that nobody knows */
+    struct lunette_scsi cmd = {.cdb = bad, .cdb_len = 6, .in = in};
+    struct lunette_completion done;
+    struct lunette_error err = {0};
+    struct lunette_queue *q = NULL;
+    struct lunette_lun *lun;
+    uint8_t buf[BLOCK];
+    struct world w;
+
+    (void)state;
+    start(&w, "");
+    lun = open_lun(&w);
+    assert_int_equal(lunette_queue_new(lun, 1, &q, &err), 0);
+    assert_int_equal(lunette_queue_scsi(q, &cmd, NULL), 0);
+    assert_int_equal(lunette_queue_poll(q, &done, 1, 1, -1), 1);
+    assert_int_equal(done.status, 2);
+    assert_true(done.sense_len > 0);
+    assert_int_equal(lunette_queue_inflight(q), 0);
+    assert_int_equal(lunette_queue_read(q, buf, BLOCK, 0, NULL), 0);
+    assert_int_equal(lunette_queue_read(q, buf, BLOCK, 0, NULL), -EAGAIN);
+    assert_int_equal(lunette_queue_poll(q, &done, 1, 1, -1), 1);
+    assert_int_equal(done.err, 0);
+    /* and the same for raw commands */
+    assert_int_equal(lunette_queue_scsi(q, &cmd, NULL), 0);
+    assert_int_equal(lunette_queue_poll(q, &done, 1, 1, -1), 1);
+    assert_int_equal(lunette_queue_scsi(q, &cmd, NULL), 0);
+    assert_int_equal(lunette_queue_poll(q, &done, 1, 1, -1), 1);
+    lunette_queue_free(q);
+    lunette_close(lun);
+    world_free(&w);
+}
+
+/* min and timeout as the header has them. */
+static void
+poll_waits_as_told(void **state)
+{
+    struct target_faults mute = {.mute = true, .mute_opcode = 0x28};
+    struct lunette_completion done;
+    struct lunette_error err = {0};
+    struct lunette_queue *q = NULL;
+    struct lunette_lun *lun;
+    uint8_t buf[BLOCK];
+    struct world w;
+    uint64_t before;
+
+    (void)state;
+    start(&w, "");
+    lun = open_lun(&w);
+    assert_int_equal(lunette_queue_new(lun, 4, &q, &err), 0);
+    assert_int_equal(lunette_queue_poll(q, &done, 0, 0, 0), -EINVAL);
+    before = sim_now_ns(w.sim);
+    assert_int_equal(lunette_queue_poll(q, &done, 1, 1, -1), 0); /* nothing is outstanding */
+    target_set_faults(w.target, &mute);
+    assert_int_equal(lunette_queue_read(q, buf, BLOCK, 0, NULL), 0);
+    assert_int_equal(lunette_queue_poll(q, &done, 1, 0, -1), 0);
+    assert_int_equal(lunette_queue_poll(q, &done, 1, -1, -1), 0);
+    assert_int_equal(lunette_queue_poll(q, &done, 1, 1, 0), 0);
+    assert_true(sim_now_ns(w.sim) - before < LOOP_NS_PER_MS);
+    assert_int_equal(lunette_queue_poll(q, &done, 1, 7, 500), 0);
+    assert_true(sim_now_ns(w.sim) - before >= 500 * LOOP_NS_PER_MS);
+    assert_true(sim_now_ns(w.sim) - before < 600 * LOOP_NS_PER_MS);
+    target_set_faults(w.target, NULL);
+    lunette_queue_free(q); /* waits for it, with the abort in between */
+    lunette_close(lun);
+    world_free(&w);
+}
+
+/* Of a command that was never sent, nothing moved. */
+static void
+raw_command_without_a_session(void **state)
+{
+    uint8_t cdb[10] = {0x2a, [8] = 1}, data[BLOCK] = {0};
+    struct lunette_scsi cmd = {
+        .cdb = cdb, .cdb_len = 10, .out = data, .out_len = BLOCK, .timeout_ms = 1000};
+    struct target_faults mute = {.mute = true, .mute_opcode = 0x2a};
+    struct lunette_completion done;
+    struct lunette_error err = {0};
+    struct lunette_queue *q = NULL;
+    struct lunette_lun *lun;
+    struct world w;
+
+    (void)state;
+    start(&w, "");
+    lun = open_lun(&w);
+    assert_int_equal(lunette_queue_new(lun, 1, &q, &err), 0);
+    assert_int_equal(lunette_scsi(lun, &cmd, &err), 0);
+    assert_int_equal(cmd.out_done, BLOCK);
+    target_set_faults(w.target, &mute);
+    assert_int_equal(lunette_scsi(lun, &cmd, &err), -ETIMEDOUT);
+    assert_int_equal(cmd.out_done, 0);
+    assert_int_equal(lunette_queue_scsi(q, &cmd, NULL), 0); /* and then, before it is sent: */
+    target_drop_connections(w.target);
+    cmd.out_done = BLOCK;
+    assert_int_equal(lunette_queue_poll(q, &done, 1, 1, -1), 1);
+    assert_true(done.err < 0);
+    assert_int_equal(cmd.out_done, 0);
+    while (!lun->s.dead)
+        assert_int_equal(lunette_ctx_run(w.ctx, 10), 0);
+    cmd.out_done = BLOCK;
+    assert_int_equal(lunette_scsi(lun, &cmd, &err), -ENOTCONN);
+    assert_int_equal(cmd.out_done, 0);
+    lunette_queue_free(q);
+    lunette_close(lun);
+    world_free(&w);
+}
+
+/* No part of a secret is in any message, whatever is wrong with the URL. */
+static void
+secrets_stay_out_of_messages(void **state)
+{
+    static const char *const urls[] = {
+        "iscsi://user%hush/hush@10.0.0.1/iqn.2026-11.example:sim/0",
+        "iscsi://user%hush?hush@10.0.0.1/iqn.2026-11.example:sim/0",
+        "iscsi://user%hush@hush@10.0.0.1/iqn.2026-11.example:sim/0",
+        "iscsi:/user%hush@10.0.0.1/iqn.2026-11.example:sim/0",
+        "ISCSI://user%hush@10.0.0.1/iqn.2026-11.example:sim/0",
+        "user%hush@10.0.0.1",
+        "user%hush",
+        "iscsi://user%hush@10.0.0.1:99999/iqn.2026-11.example:sim/0",
+        "iscsi://user%hush@/iqn.2026-11.example:sim/0",
+        "iscsi://u%x@10.0.0.1/iqn.2026-11.example:sim/0?target_password=a&hush&hush=1",
+        "iscsi://u%x@10.0.0.1/iqn.2026-11.example:sim/0?target_password=",
+        "iscsi://u%hush@10.0.0.1/iqn.2026-11.example:sim/0?target_user=t&target_password=hush",
+        "iscsi://10.0.0.1/hush@iqn",
+        "iscsi://user%hush",
+    };
+    struct world w;
+
+    (void)state;
+    start(&w, "");
+    for (size_t i = 0; i < sizeof(urls) / sizeof(urls[0]); i++) {
+        struct lunette_target *found = NULL;
+        struct lunette_lun *lun = NULL;
+        struct lunette_error err = {0};
+        size_t n = 0;
+
+        assert_true(lunette_open(w.ctx, urls[i], 0, &lun, &err) < 0);
+        if (strstr(err.msg, "hush") != NULL)
+            fail_msg("%s: %s", urls[i], err.msg);
+        if (lunette_discover(w.ctx, urls[i], &found, &n, &err) == 0)
+            lunette_targets_free(found, n);
+        else if (strstr(err.msg, "hush") != NULL)
+            fail_msg("discover %s: %s", urls[i], err.msg);
+    }
+    world_free(&w);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(calls_after_the_target_has_had_its_logout),
+        cmocka_unit_test(lent_sense_takes_no_slot),
+        cmocka_unit_test(poll_waits_as_told),
+        cmocka_unit_test(raw_command_without_a_session),
+        cmocka_unit_test(secrets_stay_out_of_messages),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
