@@ -221,6 +221,93 @@ secrets_stay_out_of_messages(void **state)
     world_free(&w);
 }
 
+static void
+try_to_open(struct world *w, const struct target_faults *f, unsigned *opened)
+{
+    struct lunette_error err = {0};
+    struct lunette_lun *lun = NULL;
+    uint64_t before = sim_now_ns(w->sim);
+    uint8_t buf[BLOCK];
+
+    target_set_faults(w->target, f);
+    if (lunette_open(w->ctx, w->url, 0, &lun, &err) == 0) {
+        (*opened)++;
+        (void)lunette_pread(lun, buf, BLOCK, 0, NULL);
+        (void)lunette_pwrite(lun, buf, BLOCK, 0, LUNETTE_FUA, NULL);
+        lunette_close(lun);
+    } else {
+        assert_true(err.code < 0);
+        assert_true(err.msg[0] != '\0');
+    }
+    assert_true(sim_now_ns(w->sim) - before < 300 * LOOP_NS_PER_S);
+}
+
+/* Whatever step of opening or closing fails, it says so, ends, and leaves nothing behind. */
+static void
+opening_fails_at_each_step(void **state)
+{
+    static const uint8_t opcodes[] = {0x00, 0x12, 0xa0, 0x9e, 0x25, 0x1a, 0x5a, 0xa3, 0x28, 0x35};
+    unsigned opened = 0;
+    struct world w;
+
+    (void)state;
+    start(&w, "?timeout=2000&abort_timeout=2000&lu_reset_timeout=2000&target_reset_timeout=2000"
+              "&login_timeout=10000");
+    for (uint32_t k = 1; k < 40; k++)
+        try_to_open(&w, &(struct target_faults){.drop_after_pdus = k}, &opened);
+    for (size_t i = 0; i < sizeof(opcodes); i++) {
+        try_to_open(&w, &(struct target_faults){.mute = true, .mute_opcode = opcodes[i]}, &opened);
+        try_to_open(
+            &w, &(struct target_faults){.mute = true, .mute_opcode = opcodes[i], .mute_tmf = true},
+            &opened);
+    }
+    try_to_open(&w, &(struct target_faults){.busy_every = 1}, &opened);
+    try_to_open(&w, &(struct target_faults){.task_set_full_every = 1}, &opened);
+    assert_true(opened > 0);
+    opened = 0;
+    try_to_open(&w, &(struct target_faults){.mute_login = true}, &opened);
+    assert_int_equal(opened, 0);
+    world_free(&w);
+}
+
+/* What of each direction moved, as the target and the wire have it. */
+static void
+raw_commands_tell_what_moved(void **state)
+{
+    uint8_t inquiry[6] = {0x12, [4] = 36}, w10[10] = {0x2a, [8] = 1}, in[255], out[2 * BLOCK];
+    struct lunette_scsi cmd = {.cdb = inquiry, .cdb_len = 6, .in = in, .in_len = 20};
+    struct lunette_error err = {0};
+    struct lunette_lun *lun;
+    struct world w;
+
+    (void)state;
+    start(&w, "");
+    lun = open_lun(&w);
+    assert_int_equal(lunette_scsi(lun, &cmd, &err), 0);
+    assert_int_equal(cmd.in_done, 20);
+    assert_true(cmd.overflow);
+    cmd.in_len = sizeof(in);
+    memset(in, 0xaa, sizeof(in));
+    assert_int_equal(lunette_scsi(lun, &cmd, &err), 0);
+    assert_int_equal(cmd.in_done, 36);
+    assert_false(cmd.overflow);
+    assert_int_equal(in[36], 0xaa);
+    memset(out, 0x11, sizeof(out));
+    cmd = (struct lunette_scsi){.cdb = w10, .cdb_len = 10, .out = out, .out_len = sizeof(out)};
+    assert_int_equal(lunette_scsi(lun, &cmd, &err), 0);
+    assert_int_equal(cmd.out_done, cmd.status == 0 ? BLOCK : 0);
+    w10[2] = 0x7f; /* past the end */
+    assert_int_equal(lunette_scsi(lun, &cmd, &err), 0);
+    assert_int_equal(cmd.status, 2);
+    assert_int_equal(cmd.out_done, 0);
+    inquiry[0] = 0x0b;
+    cmd = (struct lunette_scsi){.cdb = inquiry, .cdb_len = 6, .in = in, .in_len = sizeof(in)};
+    assert_int_equal(lunette_scsi(lun, &cmd, &err), 0);
+    assert_int_equal(cmd.in_done, 0);
+    lunette_close(lun);
+    world_free(&w);
+}
+
 int
 main(void)
 {
@@ -229,6 +316,8 @@ main(void)
         cmocka_unit_test(lent_sense_takes_no_slot),
         cmocka_unit_test(poll_waits_as_told),
         cmocka_unit_test(raw_command_without_a_session),
+        cmocka_unit_test(opening_fails_at_each_step),
+        cmocka_unit_test(raw_commands_tell_what_moved),
         cmocka_unit_test(secrets_stay_out_of_messages),
     };
 
