@@ -237,8 +237,9 @@ api_exec_result(const struct scsi_exec *x, struct lunette_scsi *cmd)
     cmd->status = x->result.scsi_status;
     cmd->overflow = x->result.overflow;
     cmd->in_done = x->in_len;
-    cmd->out_done =
-        cmd->out_len - (x->io.sc.resid_out < cmd->out_len ? x->io.sc.resid_out : cmd->out_len);
+    cmd->out_done = 0;
+    if (x->result.err == 0 && x->io.sc.resid_out < cmd->out_len)
+        cmd->out_done = cmd->out_len - x->io.sc.resid_out;
     cmd->sense_len = x->result.sense_len;
     memcpy(cmd->sense, x->io.sc.sense, cmd->sense_len);
 }

@@ -135,9 +135,12 @@ start_disk(struct lunette_lun *lun, struct lunette_error *err)
             bdev_set_timeout(lun->bdev, lun->s.url.timeout_ms);
         r = bdev_queue_new(lun->bdev, lun->s.ctx->loop, SYNC_DEPTH, &lun->q);
     }
-    if (r < 0)
+    if (r < 0) {
+        scsi_disk_plug(lun->dev, NULL, NULL);
+        bdev_free(&lun->bdev);
         return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "no block device: %s",
                             strerror(-r));
+    }
     lun->listener.event = resized;
     bdev_listen(lun->bdev, &lun->listener);
     return 0;

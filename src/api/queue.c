@@ -117,8 +117,11 @@ lunette_queue_free(struct lunette_queue *q)
 static struct api_req *
 take(struct lunette_queue *q)
 {
-    struct list *n = list_pop_front(&q->free);
+    struct list *n;
 
+    if (list_empty(&q->free)) /* this is the call that ends the loan of their sense */
+        list_splice(&q->free, &q->shown);
+    n = list_pop_front(&q->free);
     return n != NULL ? container_of(n, struct api_req, node) : NULL;
 }
 
@@ -355,6 +358,8 @@ lunette_queue_poll(struct lunette_queue *q, struct lunette_completion *c, int ma
     (void)lunette_queue_submit(q);
     if (min > max)
         min = max;
+    if (min < 0)
+        min = 0;
     if (q->nfinished >= (uint32_t)min && q->nfinished > 0 && timeout_ms == 0)
         return collect(q, c, max);
     if (q->nfinished < (uint32_t)(min > 0 ? min : 1)) {

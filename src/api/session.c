@@ -25,6 +25,8 @@ api_url_of(struct lunette_ctx *ctx, const char *where, struct api_url *u, struct
         where = text;
     }
     r = url_parse(where, u, err);
+    if (where == text)
+        chap_wipe(text, sizeof(text));
     if (r < 0)
         return r;
     (void)snprintf(u->cfg.transport, sizeof(u->cfg.transport), "%s", tt->name);

@@ -14,6 +14,7 @@
 
 #define SCHEME "iscsi://"
 
+/* text must be none that may be part of a secret. */
 static int
 bad(struct lunette_error *err, const char *what, const char *text, size_t len)
 {
@@ -214,13 +215,25 @@ set_secret(struct login_account *a, const char *secret, size_t len, struct lunet
     return 0;
 }
 
+/* What stands behind a secret may be the rest of one that has a & in it. */
+static int
+unclear(const struct api_url *u, const char *what, const char *key, struct lunette_error *err)
+{
+    if (u->cfg.mutual.secret_len == 0)
+        return bad(err, what, key, strlen(key));
+    return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                        "URL: %s behind target_password; a secret with & in it goes into a file "
+                        "(?chap_file=)",
+                        what);
+}
+
 static int
 parse_option(struct api_url *u, char *key, struct lunette_error *err)
 {
     char *v = strchr(key, '=');
 
     if (v == NULL)
-        return bad(err, "an option needs a value", key, strlen(key));
+        return unclear(u, "an option needs a value", key, err);
     *v++ = '\0';
     if (strcmp(key, "target_password") == 0) {
         u->has_secret = true;
@@ -243,7 +256,7 @@ parse_option(struct api_url *u, char *key, struct lunette_error *err)
                             : opts[i].type == O_ALGS ? "a list of sha3-256, sha256, sha1, md5"
                                                      : "yes or no");
     }
-    return bad(err, "unknown option (see lunette-url(7))", key, strlen(key));
+    return unclear(u, "unknown option (see lunette-url(7))", key, err);
 }
 
 /* ---- the parts before them ------------------------------------------------------------------ */
@@ -252,10 +265,14 @@ parse_option(struct api_url *u, char *key, struct lunette_error *err)
 static int
 parse_user(struct api_url *u, char **at, char *end, struct lunette_error *err)
 {
-    char *sign = memchr(*at, '@', (size_t)(end - *at));
+    char *sign = memrchr(*at, '@', (size_t)(end - *at));
     char *percent;
     size_t len;
 
+    if (sign == NULL && **at != '[' && memchr(*at, '%', (size_t)(end - *at)) != NULL)
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                            "URL: no host stands behind user%%secret@; a secret with / or ? in it "
+                            "goes into LUNETTE_CHAP or a file (?chap_file=)");
     if (sign == NULL)
         return 0;
     percent = memchr(*at, '%', (size_t)(sign - *at));
@@ -338,7 +355,8 @@ url_parse(const char *url, struct api_url *ret, struct lunette_error *err)
 
     memset(ret, 0, sizeof(*ret));
     if (strncmp(url, SCHEME, strlen(SCHEME)) != 0)
-        return bad(err, "want iscsi://host[:port]/target[/lun]", url, len);
+        return bad(err, "want iscsi://host[:port]/target[/lun]", url,
+                   strchr(url, '@') == NULL ? len : 0);
     if (len > 4096)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "URL: longer than 4096 bytes");
     login_config_init(&ret->cfg);

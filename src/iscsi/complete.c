@@ -212,12 +212,16 @@ static int
 user_answer(struct conn *c, struct task *t, const union bhs_any *h, const void *data, uint32_t len,
             bool final)
 {
-    if (c->pub.tt->cleanup_task(&t->pub) == -EINPROGRESS)
-        return proto_error(c, "the target answered a request before it had all of it");
-    t->started = false;
+    if (c->user == t && c->user_answered)
+        return proto_error(c, "the target answered a request twice");
     if (final) {
         iscsi_complete_task(t);
+    } else if (c->xmit_task == t || c->pub.tt->cleanup_task(&t->pub) == -EINPROGRESS) {
+        if (c->xmit_task != t)
+            iscsi_task_detained(t);
+        return proto_error(c, "the target answered a request before it had all of it");
     } else {
+        t->started = false;
         list_del(&t->pub.node);
         c->user_answered = true;
     }

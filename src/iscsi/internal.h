@@ -36,6 +36,7 @@ struct task {
     uint64_t asked_ns;       /* when the midlayer last asked whether it moves */
     union bhs_any ctl;       /* control PDUs: the header to send */
     struct scsi_eh_wait *eh; /* an abort is under way */
+    bool swept;              /* the function under way waits for it */
     void *user_data;         /* TASK_USER: copy of the data segment, freed with the task */
 };
 
@@ -60,6 +61,7 @@ struct session {
     struct list done;                /* struct scsi_cmd that end without having been sent */
     struct list eh_waiting, eh_done; /* struct scsi_eh_wait */
     struct scsi_eh_wait *eh_now;     /* whose task management request is out */
+    uint32_t eh_detained;            /* it was answered; that many commands have not come back */
     struct task *tmf;
     struct loop_timer tmf_timer, shut_timer;
     uint32_t abort_timeout_ms, lu_reset_timeout_ms, tgt_reset_timeout_ms;
@@ -90,6 +92,7 @@ struct conn {
     struct loop_timer transport_timer;
     uint32_t ping_interval_ms, ping_timeout_ms;
     struct task *ping;
+    uint64_t ping_ns;   /* loop clock when it was sent */
     struct task *user;  /* the control plane's request; its ITT stays through a login */
     bool user_answered; /* the next request of the control plane may use it again */
     enum iscsi_err err;
@@ -119,9 +122,12 @@ struct task *task_alloc(struct session *s, struct conn *c, enum task_kind kind);
 /* The task is over: lets the transport go, then finishes it (later, where the transport needs
  * time). */
 void iscsi_complete_task(struct task *t);
+/* The same where the transport has been asked to let go and needs time. */
+void iscsi_task_detained(struct task *t);
 struct iscsi_task *iscsi_itt_to_task(struct iscsi_conn *c, struct be32 itt);
 void iscsi_task_cleaned(struct iscsi_task *t);
 int iscsi_alloc_tasks(struct session *s);
+struct task *iscsi_task_at(const struct session *s, uint32_t slot);
 void iscsi_free_tasks(struct session *s);
 
 /* xmit.c */
@@ -151,6 +157,8 @@ void iscsi_tmf_rsp(struct conn *c, struct task *t, const struct bhs_tmf_rsp *h);
 void iscsi_tmf_fail_all(struct session *s);
 /* The command of an abort ended by itself. */
 void iscsi_tmf_task_gone(struct task *t);
+/* A command that a function waits for is back. */
+void iscsi_tmf_task_back(struct session *s, struct task *t);
 
 /* session.c */
 void iscsi_conn_failure(struct iscsi_conn *c, enum iscsi_err err, const char *why);

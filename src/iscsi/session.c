@@ -189,7 +189,8 @@ iscsi_conn_stop(struct iscsi_conn *pub, enum iscsi_stop how)
 /* ---- pings ---------------------------------------------------------------------------------- */
 
 /* One coarse timer per connection (RFC 7143 7.14): silence for an interval brings a ping, silence
- * for a further timeout ends the connection.  Traffic of any kind is life. */
+ * for a timeout after it ends the connection.  Traffic of any kind is life.  The limit counts from
+ * the ping, not from the last traffic: nobody may have run the loop for a while. */
 static void
 transport_timer(struct loop_timer *timer)
 {
@@ -197,12 +198,15 @@ transport_timer(struct loop_timer *timer)
     uint64_t now = c->pub.loop->now_ns;
     uint64_t idle = now - c->pub.last_recv_ns;
     uint64_t interval = c->ping_interval_ms * LOOP_NS_PER_MS;
-    uint64_t limit = interval + c->ping_timeout_ms * LOOP_NS_PER_MS;
+    uint64_t limit = c->ping_timeout_ms * LOOP_NS_PER_MS;
+    uint64_t dead_at = c->pub.last_recv_ns + interval + limit;
     uint64_t next = interval;
 
     if (c->suspended || c->state != CONN_LOGGED_IN)
         return;
-    if (c->ping != NULL && idle >= limit) {
+    if (dead_at < c->ping_ns + limit)
+        dead_at = c->ping_ns + limit;
+    if (c->ping != NULL && now >= dead_at) {
         char why[96];
 
         (void)snprintf(why, sizeof(why),
@@ -212,9 +216,12 @@ transport_timer(struct loop_timer *timer)
         return;
     }
     if (idle >= interval) {
-        if (c->ping == NULL)
+        if (c->ping == NULL) {
             iscsi_send_nopout(c, NULL);
-        next = limit > idle ? limit - idle : 1;
+            c->ping_ns = now;
+            dead_at = now + limit;
+        }
+        next = dead_at - now;
     } else {
         next = interval - idle;
     }
@@ -528,9 +535,12 @@ free_work(struct loop_work *w)
         if ((c->dying || s->dying) && c->tasks == 0 && !c->stopping)
             conn_free(c);
     }
-    if (!s->dying || !list_empty(&s->conns) || !list_empty(&s->done) || !list_empty(&s->eh_done))
+    if (!s->dying || !list_empty(&s->conns) || !list_empty(&s->done) || !list_empty(&s->eh_done) ||
+        !list_empty(&s->eh_waiting))
         return;
     TRACE(s->pub.loop, destroy_session, s->pub.sid, 0);
+    if (s->host.ev != NULL && s->host.ev->freed != NULL)
+        s->host.ev->freed(s->host.ev_user);
     if (s->pub.tt->destroy_session != NULL)
         s->pub.tt->destroy_session(&s->pub);
     loop_timer_stop(s->pub.loop, &s->tmf_timer);

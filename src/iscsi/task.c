@@ -12,8 +12,8 @@ round_up(size_t n)
     return (n + 63) & ~(size_t)63; /* a task starts on a cache line */
 }
 
-static struct task *
-task_at(const struct session *s, uint32_t slot)
+struct task *
+iscsi_task_at(const struct session *s, uint32_t slot)
 {
     return (void *)((char *)s->chunk[slot / TASK_CHUNK] + (slot % TASK_CHUNK) * s->task_bytes);
 }
@@ -37,7 +37,7 @@ iscsi_alloc_tasks(struct session *s)
     memset(mem, 0, s->task_bytes * TASK_CHUNK);
     s->chunk[n] = mem;
     for (uint32_t i = 0; i < TASK_CHUNK; i++) {
-        struct task *t = task_at(s, s->tasks_made);
+        struct task *t = iscsi_task_at(s, s->tasks_made);
 
         t->slot = s->tasks_made++;
         t->pub.dd_data = (char *)t + own;
@@ -81,6 +81,7 @@ task_alloc(struct session *s, struct conn *c, enum task_kind kind)
     t->kind = kind;
     t->started = false;
     t->eh = NULL;
+    t->swept = false;
     t->user_data = NULL;
     c->tasks++;
     if (kind == TASK_SCSI)
@@ -98,7 +99,7 @@ iscsi_itt_to_task(struct iscsi_conn *pub, struct be32 itt)
 
     if (slot >= s->tasks_made)
         return NULL;
-    t = task_at(s, slot);
+    t = iscsi_task_at(s, slot);
     if (t->pub.itt != tag || t->pub.state != ISCSI_TASK_RUNNING || t->pub.conn != pub)
         return NULL;
     return &t->pub;
@@ -118,6 +119,8 @@ finish(struct task *t)
     t->user_data = NULL;
     if (t->kind == TASK_SCSI) {
         s->outstanding--;
+        if (t->swept)
+            iscsi_tmf_task_back(s, t);
         if (t->eh != NULL)
             iscsi_tmf_task_gone(t);
     }
@@ -135,7 +138,7 @@ finish(struct task *t)
 }
 
 void
-iscsi_complete_task(struct task *t)
+iscsi_task_detained(struct task *t)
 {
     struct conn *c = to_conn(t->pub.conn);
 
@@ -149,6 +152,14 @@ iscsi_complete_task(struct task *t)
         c->ping = NULL;
     if (c->user == t)
         c->user = NULL;
+}
+
+void
+iscsi_complete_task(struct task *t)
+{
+    struct conn *c = to_conn(t->pub.conn);
+
+    iscsi_task_detained(t);
     if (t->started && c->pub.tt->cleanup_task(&t->pub) == -EINPROGRESS)
         return; /* iscsi_task_cleaned goes on */
     finish(t);

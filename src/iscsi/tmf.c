@@ -162,6 +162,16 @@ iscsi_eh_session_reset(struct scsi_host *h, struct scsi_eh_wait *w)
     queue_tmf(h, SESSION_RESET, NULL, NULL, w);
 }
 
+static bool
+concerns(const struct scsi_eh_wait *w, const struct task *t)
+{
+    if (t->kind != TASK_SCSI)
+        return false;
+    if (w->function == ISCSI_TMF_ABORT_TASK)
+        return w->sc == t->pub.sc;
+    return !lun_valid(w->function) || memcmp(t->pub.sc->lun, w->lun, 8) == 0;
+}
+
 /* The tasks that a successful function has ended (RFC 7143 4.2.3.2). */
 static void
 sweep(struct session *s, const struct scsi_eh_wait *w)
@@ -176,13 +186,8 @@ sweep(struct session *s, const struct scsi_eh_wait *w)
 
             LIST_FOREACH_SAFE (n, from) {
                 struct task *t = to_task(container_of(n, struct iscsi_task, node));
-                bool hit =
-                    t->kind == TASK_SCSI &&
-                    (w->function == ISCSI_TMF_ABORT_TASK
-                         ? w->sc == t->pub.sc
-                         : !lun_valid(w->function) || memcmp(t->pub.sc->lun, w->lun, 8) == 0);
 
-                if (hit) {
+                if (concerns(w, t)) {
                     list_del(&t->pub.node);
                     list_push_back(&swept, &t->pub.node);
                 }
@@ -196,11 +201,46 @@ sweep(struct session *s, const struct scsi_eh_wait *w)
             sc->sense_len = 0;
             sc->resid_in = sc->in.len;
             sc->resid_out = sc->out.len;
-            if (t->eh == w)
-                t->eh = NULL;
             iscsi_complete_task(t);
         }
     }
+}
+
+/* Commands that are over, but whose memory the transport has not given back yet. */
+static uint32_t
+detained(struct session *s, const struct scsi_eh_wait *w)
+{
+    uint32_t n = 0;
+
+    for (uint32_t slot = 0; slot < s->tasks_made; slot++) {
+        struct task *t = iscsi_task_at(s, slot);
+
+        t->swept = t->pub.state == ISCSI_TASK_COMPLETED && concerns(w, t);
+        n += t->swept;
+    }
+    return n;
+}
+
+/* The victim of an abort that ends knows of it no more. */
+static void
+end_now(struct session *s, enum scsi_eh_result r)
+{
+    struct scsi_eh_wait *w = s->eh_now;
+
+    if (w->function == ISCSI_TMF_ABORT_TASK && w->sc != NULL)
+        ((struct task *)w->sc->host_priv)->eh = NULL;
+    s->eh_now = NULL;
+    s->eh_detained = 0;
+    loop_timer_stop(s->pub.loop, &s->tmf_timer);
+    end_wait(s, w, r);
+}
+
+void
+iscsi_tmf_task_back(struct session *s, struct task *t)
+{
+    t->swept = false;
+    if (s->eh_now != NULL && s->eh_detained > 0 && --s->eh_detained == 0)
+        end_now(s, SCSI_EH_SUCCESS);
 }
 
 void
@@ -212,21 +252,24 @@ iscsi_tmf_rsp(struct conn *c, struct task *t, const struct bhs_tmf_rsp *h)
 
     c->pub.stats.tmfrsp_pdus++;
     assert(t == s->tmf && w != NULL);
-    loop_timer_stop(s->pub.loop, &s->tmf_timer);
-    s->eh_now = NULL;
     s->tmf = NULL;
     iscsi_complete_task(t);
     if (w->function == ISCSI_TMF_ABORT_TASK && w->sc == NULL) {
-        end_wait(s, w, SCSI_EH_NOT_FOUND);
-    } else if (response == ISCSI_TMF_RSP_COMPLETE ||
-               (response == ISCSI_TMF_RSP_NO_TASK && w->function == ISCSI_TMF_ABORT_TASK)) {
-        /* "No such task" and no answer from it on this ordered stream: it is over (7.11). */
-        sweep(s, w);
-        end_wait(s, w, SCSI_EH_SUCCESS);
-    } else {
-        end_wait(s, w, SCSI_EH_FAILED);
+        end_now(s, SCSI_EH_NOT_FOUND);
+        return;
     }
-    loop_defer(s->pub.loop, &s->eh_work);
+    if (response != ISCSI_TMF_RSP_COMPLETE &&
+        (response != ISCSI_TMF_RSP_NO_TASK || w->function != ISCSI_TMF_ABORT_TASK)) {
+        end_now(s, SCSI_EH_FAILED);
+        return;
+    }
+    /* "No such task" and no answer from it on this ordered stream: it is over (7.11). */
+    sweep(s, w);
+    s->eh_detained = detained(s, w);
+    if (s->eh_detained == 0)
+        end_now(s, SCSI_EH_SUCCESS);
+    else
+        loop_timer_start(s->pub.loop, &s->tmf_timer, limit_ms(s, w->function) * LOOP_NS_PER_MS);
 }
 
 static void
@@ -237,6 +280,9 @@ tmf_timed_out(struct loop_timer *t)
     if (s->tmf != NULL)
         iscsi_conn_failure(s->tmf->pub.conn, ISCSI_ERR_TMF_TIMEDOUT,
                            "the target does not answer task management");
+    else if (s->eh_now != NULL && s->leadconn != NULL)
+        iscsi_conn_failure(&s->leadconn->pub, ISCSI_ERR_TMF_TIMEDOUT,
+                           "what task management has ended cannot be taken off the transport");
 }
 
 void
@@ -249,14 +295,9 @@ iscsi_tmf_task_gone(struct task *t)
 void
 iscsi_tmf_fail_all(struct session *s)
 {
-    loop_timer_stop(s->pub.loop, &s->tmf_timer);
-    if (s->eh_now != NULL) {
-        struct scsi_eh_wait *w = s->eh_now;
-
-        s->eh_now = NULL;
-        s->tmf = NULL;
-        end_wait(s, w, SCSI_EH_FAILED);
-    }
+    s->tmf = NULL;
+    if (s->eh_now != NULL)
+        end_now(s, SCSI_EH_FAILED);
     while (!list_empty(&s->eh_waiting)) {
         struct scsi_eh_wait *w =
             container_of(list_pop_front(&s->eh_waiting), struct scsi_eh_wait, node);

@@ -395,10 +395,76 @@ host_async_sense(void *user, const uint8_t lun[8], const uint8_t *sense, uint16_
         scsi_unit_attention(sdev_of(dev), s.asc, s.ascq);
 }
 
+static void
+host_freed(void *user)
+{
+    struct scsi_target *t = user;
+
+    t->host = &t->dead;
+}
+
 static const struct scsi_host_events host_events = {
     .restart = host_restart,
     .state = host_state,
     .async_sense = host_async_sense,
+    .freed = host_freed,
+};
+
+/* ---- what stands in for a host that is gone ---- */
+
+static int
+dead_queuecommand(struct scsi_host *h, struct scsi_cmd *sc)
+{
+    (void)h;
+    (void)sc;
+    return -ENOTCONN;
+}
+
+static void
+dead_commit(struct scsi_host *h)
+{
+    (void)h;
+}
+
+static enum scsi_timeout_action
+dead_timed_out(struct scsi_host *h, struct scsi_cmd *sc)
+{
+    (void)h;
+    (void)sc;
+    return SCSI_TIMEOUT_RESET_TIMER;
+}
+
+static void
+dead_abort(struct scsi_host *h, struct scsi_cmd *sc, struct scsi_eh_wait *w)
+{
+    (void)h;
+    (void)sc;
+    w->done(w, SCSI_EH_FAILED);
+}
+
+static void
+dead_device_reset(struct scsi_host *h, const uint8_t lun[8], struct scsi_eh_wait *w)
+{
+    (void)h;
+    (void)lun;
+    w->done(w, SCSI_EH_FAILED);
+}
+
+static void
+dead_reset(struct scsi_host *h, struct scsi_eh_wait *w)
+{
+    (void)h;
+    w->done(w, SCSI_EH_FAILED);
+}
+
+static const struct scsi_host_ops dead_ops = {
+    .queuecommand = dead_queuecommand,
+    .commit = dead_commit,
+    .eh_timed_out = dead_timed_out,
+    .eh_abort = dead_abort,
+    .eh_device_reset = dead_device_reset,
+    .eh_target_reset = dead_reset,
+    .eh_session_reset = dead_reset,
 };
 
 static void
@@ -421,7 +487,12 @@ scsi_attach(struct scsi_host *h, const struct scsi_params *params, const struct 
     assert(h->max_transfer > 0 && h->max_sg > 0);
     t->host = h;
     t->loop = h->loop;
-    t->dead = (struct scsi_host){.loop = h->loop, .state = SCSI_HOST_GONE};
+    t->dead = (struct scsi_host){.ops = &dead_ops,
+                                 .loop = h->loop,
+                                 .max_cdb_len = h->max_cdb_len,
+                                 .max_sg = h->max_sg,
+                                 .max_transfer = h->max_transfer,
+                                 .state = SCSI_HOST_GONE};
     memcpy(t->dead.name, h->name, sizeof(t->dead.name));
     if (params != NULL)
         t->params = *params;
@@ -457,7 +528,10 @@ scsi_detach(struct scsi_target **pt)
 
     if (t == NULL)
         return;
-    t->host = &t->dead; /* the real one may be gone already */
+    if (t->host != &t->dead) {
+        t->host->ev = NULL;
+        t->host = &t->dead;
+    }
     scsi_scan_fail_all(t, -ENODEV);
     scsi_exec_fail_all(t, -ENODEV);
     while (!list_empty(&t->devices))

@@ -54,7 +54,7 @@ struct scsi_scan_op;
 
 struct scsi_target {
     struct scsi_host *host;
-    struct scsi_host dead; /* takes its place in scsi_detach */
+    struct scsi_host dead; /* takes its place when it is freed, and in scsi_detach */
     struct loop *loop;
     struct scsi_params params;
     const struct scsi_events *ev;

@@ -124,6 +124,9 @@ struct scsi_host_events {
     void (*state)(void *user, enum scsi_host_state s, const struct lunette_error *why);
     /* Sense data outside any command: async event 0 (RFC 7143 11.9.1). */
     void (*async_sense)(void *user, const uint8_t lun[8], const uint8_t *sense, uint16_t len);
+    /* The host goes out of memory: it has given everything back and is not to be touched after
+     * this call.  Not for a midlayer that has left, which set ev to NULL. */
+    void (*freed)(void *user);
 };
 
 struct scsi_host {

@@ -41,10 +41,10 @@ _silent("tmf_silent", "no answer to any TMF: abort, LU reset, target reset, the 
         TIMEOUT, {}, [1, 5, 6])
 _silent("tmf_abort_works", "the abort is done", "TMR-03 TM-10", TIMEOUT, {1: 0})
 _silent("tmf_abort_unknown", "the task does not exist", "TMR-05 TM-11", TIMEOUT, {1: 1, 5: 0})
-_silent("tmf_unsupported", "no TMF is supported", "TMF-08 TM-12", TIMEOUT,
+_silent("tmf_unsupported", "no TMF is supported", "TMF-08 TM-12", TIMEOUT | LOST,
         {n: 5 for n in range(1, 9)}, [1, 5, 6])
-_silent("tmf_rejected", "all TMFs are refused", "TMR-01", TIMEOUT, {n: 255 for n in range(1, 9)})
-_silent("tmf_code_unknown", "a response code that nobody knows", "TMR-01", TIMEOUT,
+_silent("tmf_rejected", "all TMFs are refused", "TMR-01", TIMEOUT | LOST, {n: 255 for n in range(1, 9)})
+_silent("tmf_code_unknown", "a response code that nobody knows", "TMR-01", TIMEOUT | LOST,
         {n: 100 for n in range(1, 9)})
 _silent("tmf_lun_reset_works", "the LU reset is done", "TM-12", TIMEOUT, {1: 5, 5: 0})
 

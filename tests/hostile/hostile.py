@@ -196,7 +196,7 @@ def judge(case, target, done, truth, lunette):
             wrong.append("SEC-19: prints a secret")
     wrong += judge_data(case, target, done, truth)
     wrong += target.errors
-    if not case.quiet:
+    if lunette and not case.quiet:
         for conn in target.conns:
             wrong += conn.witness.breaches[:3]
     return wrong

@@ -24,7 +24,7 @@
 #define UNITS     (WORLD_LUN_SIZE / BLOCK_MIN) /* the model's grain */
 #define SIM_LIMIT 3600
 
-enum kind { OP_READ, OP_WRITE, OP_ZERO, OP_FLUSH, OP_KINDS };
+enum kind { OP_READ, OP_WRITE, OP_ZERO, OP_FLUSH, OP_DISCARD, OP_KINDS };
 
 struct io {
     enum kind kind;
@@ -48,11 +48,11 @@ struct run {
     struct model *m;
     struct io *io; /* SLOTS */
     struct lunette_lun *lun;
-    struct lunette_queue *q;
+    struct lunette_queue *q[2]; /* of one LUN */
     uint64_t seed;
     uint32_t block;
     unsigned submitted, completed, failed, all_failed;
-    bool may_fail; /* this world cuts connections */
+    bool may_fail; /* this world cuts connections, or its target loses commands */
 };
 
 static void
@@ -142,19 +142,24 @@ cut_buffer(struct run *r, struct io *io)
 static int
 submit(struct run *r, struct io *io)
 {
+    struct lunette_queue *q = r->q[below(r, 2)];
+
     switch (io->kind) {
     case OP_READ:
         memset(io->data, 0xdb, io->len);
-        return lunette_queue_readv(r->q, io->iov, io->iovcnt, io->offset, io);
+        return lunette_queue_readv(q, io->iov, io->iovcnt, io->offset, io);
     case OP_WRITE:
-        return lunette_queue_writev(r->q, io->iov, io->iovcnt, io->offset,
+        return lunette_queue_writev(q, io->iov, io->iovcnt, io->offset,
                                     below(r, 8) == 0 ? LUNETTE_FUA : 0, io);
     case OP_ZERO:
         memset(io->data, 0, io->len);
-        return lunette_queue_write_zeroes(r->q, io->len, io->offset, 0, io);
+        return lunette_queue_write_zeroes(q, io->len, io->offset, 0, io);
     case OP_FLUSH:
         io->len = 0;
-        return lunette_queue_flush(r->q, io);
+        return lunette_queue_flush(q, io);
+    case OP_DISCARD:
+        memset(io->data, 0, io->len);
+        return lunette_queue_discard(q, io->len, io->offset, io);
     case OP_KINDS:
         break;
     }
@@ -178,6 +183,8 @@ start_one(struct run *r)
     io->kind = (enum kind)below(r, OP_KINDS);
     if (io->kind == OP_FLUSH && below(r, 4) != 0)
         io->kind = OP_WRITE;
+    if (io->kind == OP_DISCARD && r->seed % 3 == 0)
+        io->kind = OP_WRITE; /* leaves the same doubt as a lost write */
     if (r->failed > 0) /* no second lost write on top of a first: the model has room for one */
         io->kind = OP_READ;
     io->offset = below(r, blocks) * r->block;
@@ -226,28 +233,41 @@ check_one(struct run *r, struct io *io, int err)
     }
     if (io->kind == OP_WRITE || io->kind == OP_ZERO)
         model_wrote(r, io, true);
+    if (io->kind == OP_DISCARD) /* zeroes, or what was there */
+        model_wrote(r, io, false);
     for (size_t at = 0; io->kind == OP_READ && at < io->len; at += BLOCK_MIN) {
         if (!model_allows(r, (io->offset + at) / BLOCK_MIN, io->data + at))
             fail(r, "a read gave what was never written there");
     }
 }
 
+static uint32_t
+inflight(const struct run *r)
+{
+    return lunette_queue_inflight(r->q[0]) + lunette_queue_inflight(r->q[1]);
+}
+
 static void
 poll_some(struct run *r, int min)
 {
     struct lunette_completion c[8];
-    int n = lunette_queue_poll(r->q, c, 8, min, -1);
 
-    if (n < 0)
-        fail(r, "polling failed: nothing can happen any more");
-    for (int i = 0; i < n; i++)
-        check_one(r, c[i].user_data, c[i].err);
+    for (int k = 0; k < 2; k++) {
+        int n = lunette_queue_poll(r->q[k], c, 8, min, -1);
+
+        if (n < 0)
+            fail(r, "polling failed: nothing can happen any more");
+        for (int i = 0; i < n; i++)
+            check_one(r, c[i].user_data, c[i].err);
+        if (n > 0)
+            min = 0;
+    }
 }
 
 static void
 drain(struct run *r)
 {
-    while (lunette_queue_inflight(r->q) > 0)
+    while (inflight(r) > 0)
         poll_some(r, 1);
     for (int i = 0; i < SLOTS; i++) {
         if (r->io[i].busy)
@@ -261,10 +281,10 @@ do_ios(struct run *r)
     for (unsigned n = 0; n < OPS;) {
         if (start_one(r))
             n++;
-        else if (lunette_queue_inflight(r->q) > 0)
+        else if (inflight(r) > 0)
             poll_some(r, 1);
         if (below(r, 3) == 0)
-            (void)lunette_queue_submit(r->q);
+            (void)lunette_queue_submit(r->q[below(r, 2)]);
         if (below(r, 2) == 0)
             poll_some(r, 0);
     }
@@ -290,8 +310,8 @@ open_lun(struct run *r)
     struct lunette_error err = {0};
     int e = lunette_open(r->w.ctx, r->w.url, 0, &r->lun, &err);
 
-    if (e == 0)
-        e = lunette_queue_new(r->lun, 1 + (uint32_t)below(r, 20), &r->q, &err);
+    for (int k = 0; k < 2 && e == 0; k++)
+        e = lunette_queue_new(r->lun, 1 + (uint32_t)below(r, 20), &r->q[k], &err);
     if (e < 0) {
         if (err.msg[0] == '\0')
             fail(r, "a failed login gives no reason");
@@ -304,10 +324,63 @@ open_lun(struct run *r)
 static void
 close_lun(struct run *r)
 {
-    lunette_queue_free(r->q);
+    for (int k = 0; k < 2; k++) {
+        lunette_queue_free(r->q[k]);
+        r->q[k] = NULL;
+    }
     lunette_close(r->lun);
-    r->q = NULL;
     r->lun = NULL;
+}
+
+/* Reads are under way when the queues go: they end, and nothing is written to their memory then. */
+static void
+leave(struct run *r)
+{
+    for (int i = 0; i < 8; i++) {
+        struct io *io = &r->io[i];
+
+        io->kind = OP_READ;
+        io->offset = 0;
+        io->len = IO_MAX;
+        cut_buffer(r, io);
+        (void)submit(r, io);
+    }
+    if (below(r, 2) == 0)
+        (void)lunette_queue_submit(r->q[0]);
+    if (below(r, 2) == 0)
+        target_drop_connections(r->w.target);
+    close_lun(r);
+    for (int i = 0; i < 8; i++)
+        memset(r->io[i].data, 0x77, IO_MAX);
+    (void)lunette_ctx_run(r->w.ctx, 1000);
+    for (int i = 0; i < 8; i++) {
+        for (size_t k = 0; k < IO_MAX; k++) {
+            if (r->io[i].data[k] != 0x77)
+                fail(r, "memory was written to after its queue was freed");
+        }
+    }
+}
+
+/* How the target of this world misbehaves.  The last ones cost commands or the connection. */
+static void
+set_faults(struct run *r)
+{
+    struct target_faults f = {0};
+    uint64_t n = r->seed / 3;
+
+    if (!r->may_fail) {
+        f.busy_every = n % 4 == 1 ? 7 : 0;
+        f.task_set_full_every = n % 4 == 2 ? 9 : 0;
+        f.response_delay_ms = n % 4 == 3 ? 40 : 0;
+    } else {
+        f.corrupt_data_in_every = n % 6 == 1 ? 40 : 0;
+        f.corrupt_header_every = n % 6 == 2 ? 200 : 0;
+        f.mute = n % 6 == 3 || n % 6 == 4;
+        f.mute_opcode = n & 8 ? 0x28 : 0x2a;
+        f.mute_tmf = n % 6 == 4;
+        f.drop_after_pdus = n % 6 == 5 ? 300 : 0;
+    }
+    target_set_faults(r->w.target, &f);
 }
 
 static void
@@ -343,8 +416,9 @@ choose(uint64_t seed, struct choice *ch, struct world_config *cfg)
     ch->set[6] = (struct target_key_value){"QueueDepth", x >> 47 & 1 ? "4" : "64"};
     (void)snprintf(ch->options, sizeof(ch->options),
                    "?header_digest=%s&data_digest=%s&initial_r2t=%s&max_recv_data_segment_length=%s"
-                   "&timeout=600000",
-                   hd, dd, x >> 44 & 1 ? "yes" : "no", mrdsl[x >> 42 & 3]);
+                   "&timeout=%s",
+                   hd, dd, x >> 44 & 1 ? "yes" : "no", mrdsl[x >> 42 & 3],
+                   seed % 3 == 0 && seed / 3 % 6 != 0 ? "5000" : "600000");
     cfg->set = ch->set;
     cfg->set_count = 7;
     cfg->options = ch->options;
@@ -366,22 +440,27 @@ run_world(struct run *r, uint64_t seed)
     r->block = cfg.block;
     r->may_fail = seed % 3 == 0;
     memset(r->m, 0, sizeof(*r->m));
-    if (r->may_fail)
+    if (r->may_fail && seed / 3 % 6 == 0)
         sim_at(r->w.sim, below(r, LOOP_NS_PER_S / 2), cut_now, r);
     if (open_lun(r)) {
+        set_faults(r);
         do_ios(r);
+        for (int i = 0; i < 100 && r->may_fail; i++) /* what we gave up may still be arriving */
+            (void)lunette_ctx_run(r->w.ctx, 10);
         check_disk(r);
         close_lun(r);
     }
     /* Once more on a network that holds: what a cut left unsure is settled now. */
     r->may_fail = false;
     r->failed = 0;
+    target_set_faults(r->w.target, NULL);
     (void)sim_cut(r->w.sim, NULL, SIM_RESET);
     if (!open_lun(r))
         fail(r, "no second session");
+    set_faults(r);
     do_ios(r);
     check_disk(r);
-    close_lun(r);
+    leave(r);
     world_free(&r->w);
 }
 

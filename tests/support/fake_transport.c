@@ -138,7 +138,7 @@ fake_cleanup(struct iscsi_task *t)
     struct fake_task *ft = t->dd_data;
 
     fake_adapter.cleanups++;
-    if (fake_adapter.cleanup_delay_ns == 0 || t->sc == NULL) {
+    if (fake_adapter.cleanup_delay_ns == 0 || (t->sc == NULL && !fake_adapter.control)) {
         ft->owned = false;
         return 0;
     }

@@ -352,6 +352,93 @@ abort_that_comes_too_late(void **state)
     world_free(w);
 }
 
+/* The command is over at the target, but the transport still has its memory: the abort ends when
+ * that has come back, and nothing is reset for it. */
+static void
+abort_waits_for_the_memory(void **state)
+{
+    struct world *w = world_new(16);
+    struct waiter x = {.w.done = eh_done};
+    struct cmd c;
+
+    (void)state;
+    world_up(w);
+    fake_adapter.cleanup_delay_ns = SEC(2);
+    one_command(w, &c, true);
+    w->host->ops->eh_abort(w->host, &c.sc, &x.w);
+    fake_turn(&w->fl);
+    assert_int_equal(tmf_answer(0), 0);
+    fake_turn(&w->fl);
+    assert_int_equal(c.done, 0);
+    assert_int_equal(x.done, 0);
+    fake_advance(&w->fl, SEC(3));
+    assert_int_equal(c.done, 1);
+    assert_int_equal(c.sc.host_result, DID_ABORT);
+    assert_int_equal(x.done, 1);
+    assert_int_equal(x.r, SCSI_EH_SUCCESS);
+
+    /* it ended by itself, before the abort was sent; w may be gone once it has been told */
+    x.done = 0;
+    one_command(w, &c, true);
+    assert_int_equal(fake_answer(fake_last(ISCSI_OP_SCSI_CMD), 0, NULL, 0, 0), 0);
+    w->host->ops->eh_abort(w->host, &c.sc, &x.w);
+    fake_turn(&w->fl);
+    assert_int_equal(tmf_answer(1), 0);
+    fake_turn(&w->fl);
+    assert_int_equal(x.done, 0);
+    fake_advance(&w->fl, SEC(3));
+    assert_int_equal(c.done, 1);
+    assert_int_equal(c.sc.host_result, DID_OK);
+    assert_int_equal(x.done, 1);
+
+    /* a transport that never lets go costs the connection, as silence does */
+    x.done = 0;
+    fake_adapter.cleanup_delay_ns = SEC(60);
+    one_command(w, &c, true);
+    w->host->ops->eh_abort(w->host, &c.sc, &x.w);
+    fake_turn(&w->fl);
+    assert_int_equal(tmf_answer(0), 0);
+    for (int i = 0; i < 40; i++) {
+        union bhs_any h;
+
+        bhs_init(&h, ISCSI_OP_NOP_IN, ISCSI_FLAG_FINAL); /* alive */
+        h.h.itt = h.nop_in.ttt = put32(ISCSI_TAG_RSVD);
+        if (fake_adapter.conn != NULL)
+            assert_int_equal(fake_pdu(&h, NULL, 0, false), 0);
+        fake_advance(&w->fl, SEC(1));
+    }
+    assert_int_equal(w->error, ISCSI_ERR_TMF_TIMEDOUT);
+    assert_int_equal(x.done, 1);
+    assert_int_equal(x.r, SCSI_EH_FAILED);
+    fake_advance(&w->fl, SEC(60));
+    assert_int_equal(c.done, 1);
+    assert_int_equal(x.done, 1);
+    world_free(w);
+}
+
+/* After the abort has been refused nobody writes to its memory any more. */
+static void
+refused_abort_is_forgotten(void **state)
+{
+    struct world *w = world_new(17);
+    struct waiter x = {.w.done = eh_done};
+    struct cmd c;
+
+    (void)state;
+    world_up(w);
+    one_command(w, &c, true);
+    w->host->ops->eh_abort(w->host, &c.sc, &x.w);
+    fake_turn(&w->fl);
+    assert_int_equal(tmf_answer(5), 0);
+    fake_turn(&w->fl);
+    assert_int_equal(x.r, SCSI_EH_FAILED);
+    memset(&x, 0x5a, sizeof(x));
+    assert_int_equal(fake_answer(fake_last(ISCSI_OP_SCSI_CMD), 0, NULL, 0, 0), 0);
+    assert_int_equal(c.done, 1);
+    assert_ptr_equal(x.w.sc, (void *)(uintptr_t)0x5a5a5a5a5a5a5a5a);
+    world_free(w);
+}
+
 static void
 abort_of_a_command_never_sent(void **state)
 {
@@ -495,6 +582,63 @@ pings_both_ways(void **state)
     world_free(w);
 }
 
+/* A program that did not run its loop for a minute has not lost its connection: the target still
+ * has all of the limit to answer. */
+static void
+pause_of_the_program_is_no_silence(void **state)
+{
+    struct world *w = world_new(18);
+    union bhs_any h;
+    unsigned before;
+
+    (void)state;
+    world_up(w);
+    before = fake_adapter.nsent;
+    w->fl.l.now_ns += SEC(60);
+    fake_advance(&w->fl, SEC(1));
+    assert_int_equal(fake_adapter.nsent, before + 1);
+    assert_int_equal(w->nerrors, 0);
+    bhs_init(&h, ISCSI_OP_NOP_IN, ISCSI_FLAG_FINAL);
+    h.h.itt = fake_last(ISCSI_OP_NOP_OUT)->h.h.itt;
+    h.nop_in.ttt = put32(ISCSI_TAG_RSVD);
+    assert_int_equal(fake_pdu(&h, NULL, 0, true), 0);
+    fake_advance(&w->fl, SEC(1));
+    assert_int_equal(w->nerrors, 0);
+    w->fl.l.now_ns += SEC(60);
+    fake_advance(&w->fl, SEC(4));
+    assert_int_equal(w->nerrors, 0);
+    fake_advance(&w->fl, SEC(2));
+    assert_int_equal(w->error, ISCSI_ERR_NOP_TIMEDOUT);
+    world_free(w);
+}
+
+/* An answer while the request is still on its way out: the target guessed.  Its memory comes back
+ * from the transport once, and the connection ends in order. */
+static void
+answer_to_a_request_not_sent_yet(void **state)
+{
+    for (int final = 0; final < 2; final++) {
+        struct world *w = world_new(19);
+        struct iscsi_uevent ev = {.type = ISCSI_UEVENT_SEND_PDU, .cid = 1};
+        union bhs_any h;
+
+        (void)state;
+        world_up(w);
+        fake_adapter.cleanup_delay_ns = SEC(5);
+        fake_adapter.control = true;
+        ev.sid = w->sid;
+        bhs_init(&ev.u.send_pdu.hdr, ISCSI_OP_TEXT_REQ | ISCSI_OP_IMMEDIATE, ISCSI_FLAG_FINAL);
+        ev.u.send_pdu.data_len = 4;
+        assert_int_equal(world_ask(w, &ev, "a=b", 4), 0);
+        fake_advance(&w->fl, MS(1));
+        bhs_init(&h, ISCSI_OP_TEXT_RSP, final ? ISCSI_FLAG_FINAL : ISCSI_TEXT_CONTINUE);
+        h.h.itt = fake_last(ISCSI_OP_TEXT_REQ)->h.h.itt;
+        (void)fake_pdu(&h, NULL, 0, true);
+        fake_advance(&w->fl, SEC(30));
+        world_free(w);
+    }
+}
+
 /* PDU-10, PDU-12 */
 static void
 long_and_bidirectional_cdbs(void **state)
@@ -632,11 +776,15 @@ main(void)
         cmocka_unit_test(peer_mistakes_end_the_connection),
         cmocka_unit_test(abort_sent_and_answered),
         cmocka_unit_test(abort_that_comes_too_late),
+        cmocka_unit_test(abort_waits_for_the_memory),
+        cmocka_unit_test(refused_abort_is_forgotten),
         cmocka_unit_test(abort_of_a_command_never_sent),
         cmocka_unit_test(silent_target_costs_the_connection),
         cmocka_unit_test(reset_sweeps_its_lun),
         cmocka_unit_test(logout_ends_what_is_outstanding),
         cmocka_unit_test(pings_both_ways),
+        cmocka_unit_test(pause_of_the_program_is_no_silence),
+        cmocka_unit_test(answer_to_a_request_not_sent_yet),
         cmocka_unit_test(long_and_bidirectional_cdbs),
         cmocka_unit_test(impossible_requests_are_refused),
         cmocka_unit_test(state_machine_is_the_rfc_s),
