@@ -13,7 +13,7 @@ _ZERO = {
     NOP_OUT: _B23 + [(1, 0x7f)] + [(i, 0xff) for i in range(32, 48)],
     SCSI_CMD: _B23 + [(1, 0x18)],
     TMF_REQ: _B23 + [(i, 0xff) for i in range(40, 48)],
-    LOGIN_REQ: _B23 + [(1, 0x30), (22, 0xff), (23, 0xff)] + [(i, 0xff) for i in range(32, 48)],
+    LOGIN_REQ: [(1, 0x30), (22, 0xff), (23, 0xff)] + [(i, 0xff) for i in range(32, 48)],
     TEXT_REQ: _B23 + [(1, 0x3f)] + [(i, 0xff) for i in range(32, 48)],
     DATA_OUT: _B23 + [(1, 0x7f)] + [(i, 0xff) for i in (24, 25, 26, 27, 32, 33, 34, 35, 44, 45, 46,
                                                        47)],
@@ -125,6 +125,8 @@ class Witness:
             self.breach("LGQ-01", "login without I", req)
         if req.more and req.transit:
             self.breach("LGQ-01", "C and T", req)
+        if req.h[2] or req.h[3]:
+            self.breach("LGQ-02", "a version other than 0", req)
         if self.first_login is None:
             self.first_login = req
             keys = dict(parse_text(req.data))
@@ -166,6 +168,8 @@ class Witness:
     def _command(self, req):
         self._new_task(req)
         lim = self.limits
+        if req.immediate:
+            self.breach("CSN-22", "an immediate SCSI command", req)
         if not req.final and not req.writes:
             self.breach("CMD-01", "neither W nor F", req)
         size = _CDB_LENGTH.get(req.cdb[0] >> 5)
@@ -204,6 +208,8 @@ class Witness:
             if burst is None:
                 self.breach("CMD-08", "unsolicited Data-Out", req)
                 return
+            if next(iter(self.unsolicited)) != itt:
+                self.breach("CMD-09", "unsolicited data before that of an older command", req)
             total = min(self.limits["first_burst"], task.edtl)
             data_sn, due, end = burst[0], burst[1], total
             burst[0], burst[1] = burst[0] + 1, offset + size
@@ -255,7 +261,9 @@ class Witness:
             self.breach("TXT-03", "C and F", req)
         if any(t.opcode == TEXT_REQ for t in self.tasks.values()):
             self.breach("TXT-01", "a second Text Request", req)
-        if self.text_due and (req.itt, req.ttt, req.lun) != self.text_due:
+        if self.text_due and req.itt != self.text_due[0]:
+            self.breach("TXT-02", "another ITT in a sequence", req)
+        if self.text_due and (req.ttt, req.lun) != self.text_due[1:]:
             self.breach("TXT-04", "does not continue the last response", req)
         if not self.text_due and req.ttt != RESERVED:
             self.breach("TXT-04", "continues a text that is over", req)

@@ -127,15 +127,6 @@ full_transport_goes_on_where_it_stopped(void **state)
 
 static const uint8_t sense_ua[18] = {0x70, 0, 6, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0x29};
 
-static struct cmd *
-one_command(struct world *w, struct cmd *c, bool read)
-{
-    cmd_init(c, read, 512);
-    assert_int_equal(world_queue(w, c), 0);
-    world_commit(w);
-    return c;
-}
-
 /* RSP-01, -02, -03, -06, -07 */
 static void
 responses_tell_the_truth(void **state)
@@ -271,32 +262,6 @@ peer_mistakes_end_the_connection(void **state)
         assert_int_equal(c.sc.host_result, DID_NO_CONNECT);
         world_free(w);
     }
-}
-
-struct waiter {
-    struct scsi_eh_wait w;
-    unsigned done;
-    enum scsi_eh_result r;
-};
-
-static void
-eh_done(struct scsi_eh_wait *w, enum scsi_eh_result r)
-{
-    struct waiter *x = container_of(w, struct waiter, w);
-
-    x->done++;
-    x->r = r;
-}
-
-static int
-tmf_answer(uint8_t response)
-{
-    union bhs_any h;
-
-    bhs_init(&h, ISCSI_OP_TMF_RSP, ISCSI_FLAG_FINAL);
-    h.h.itt = fake_last(ISCSI_OP_TMF_REQ)->h.h.itt;
-    h.tmf_rsp.response = response;
-    return fake_pdu(&h, NULL, 0, true);
 }
 
 /* TMF-03, TMF-04, TMR-03, TM-10 */

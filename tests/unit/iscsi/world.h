@@ -260,4 +260,42 @@ world_commit(struct world *w)
     fake_turn(&w->fl);
 }
 
+/* A read or write of 512 bytes, sent. */
+static inline struct cmd *
+one_command(struct world *w, struct cmd *c, bool read)
+{
+    cmd_init(c, read, 512);
+    assert_int_equal(world_queue(w, c), 0);
+    world_commit(w);
+    return c;
+}
+
+/* Somebody who waits for error handling. */
+struct waiter {
+    struct scsi_eh_wait w;
+    unsigned done;
+    enum scsi_eh_result r;
+};
+
+static inline void
+eh_done(struct scsi_eh_wait *w, enum scsi_eh_result r)
+{
+    struct waiter *x = container_of(w, struct waiter, w);
+
+    x->done++;
+    x->r = r;
+}
+
+/* The target answers the last task management request. */
+static inline int
+tmf_answer(uint8_t response)
+{
+    union bhs_any h;
+
+    bhs_init(&h, ISCSI_OP_TMF_RSP, ISCSI_FLAG_FINAL);
+    h.h.itt = fake_last(ISCSI_OP_TMF_REQ)->h.h.itt;
+    h.tmf_rsp.response = response;
+    return fake_pdu(&h, NULL, 0, true);
+}
+
 #endif

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: MIT */
+/* Single rules of RFC 7143 that a session keeps, over the fake adapter; ids of
+ * docs/rfc-coverage.md.
+ */
+#include "tests/unit/iscsi/world.h"
+
+/* ID-11, ID-12, ID-19: a tag is never the reserved one, and a late answer hits no newer task. */
+static void
+tags_change_with_each_use(void **state)
+{
+    struct world *w = world_new(20);
+    uint32_t last = ISCSI_TAG_RSVD;
+    union bhs_any h;
+    struct cmd c;
+
+    (void)state;
+    world_up(w);
+    for (uint32_t i = 0; i < 66000; i++) { /* more than there are generations */
+        uint32_t itt;
+
+        fake_adapter.nsent = 0;
+        one_command(w, &c, true);
+        itt = get32(fake_last(ISCSI_OP_SCSI_CMD)->h.h.itt);
+        assert_int_not_equal(itt, last);
+        assert_int_not_equal(itt, ISCSI_TAG_RSVD);
+        last = itt;
+        fake_adapter.exp_cmdsn++;
+        fake_adapter.max_cmdsn++;
+        assert_int_equal(fake_answer(fake_last(ISCSI_OP_SCSI_CMD), 0, NULL, 0, 0), 0);
+        assert_int_equal(c.done, 1);
+    }
+    one_command(w, &c, true);
+    bhs_init(&h, ISCSI_OP_SCSI_RSP, ISCSI_FLAG_FINAL);
+    h.h.itt = put32(last);
+    assert_true(fake_pdu(&h, NULL, 0, true) < 0);
+    fake_advance(&w->fl, SEC(1));
+    assert_int_equal(w->error, ISCSI_ERR_BAD_ITT);
+    assert_int_equal(c.sc.host_result, DID_TRANSPORT_DISRUPTED);
+    world_free(w);
+}
+
+/* CSN-03, CSN-04: a request that is immediate shows the next number and takes none. */
+static void
+immediate_requests_take_no_number(void **state)
+{
+    struct world *w = world_new(21);
+    struct waiter x = {.w.done = eh_done};
+    struct cmd a, b;
+
+    (void)state;
+    world_up(w);
+    one_command(w, &a, true);
+    w->host->ops->eh_abort(w->host, &a.sc, &x.w);
+    fake_turn(&w->fl);
+    assert_int_equal(get32(fake_last(ISCSI_OP_TMF_REQ)->h.tmf_req.cmd_sn), 0xffffffff);
+    one_command(w, &b, true);
+    assert_int_equal(get32(fake_last(ISCSI_OP_SCSI_CMD)->h.scsi_cmd.cmd_sn), 0xffffffff);
+    fake_advance(&w->fl, SEC(6)); /* a ping */
+    assert_int_equal(get32(fake_last(ISCSI_OP_NOP_OUT)->h.nop_out.cmd_sn), 0);
+    assert_int_equal(fake_last(ISCSI_OP_NOP_OUT)->h.h.opcode,
+                     ISCSI_OP_NOP_OUT | ISCSI_OP_IMMEDIATE);
+    assert_int_equal(get32(fake_last(ISCSI_OP_NOP_OUT)->h.nop_out.exp_stat_sn), 0);
+    world_free(w);
+}
+
+/* CSN-08: whatever carries MaxCmdSN opens the window. */
+static void
+every_kind_of_pdu_opens_the_window(void **state)
+{
+    static const uint8_t kinds[] = {ISCSI_OP_NOP_IN,   ISCSI_OP_ASYNC,   ISCSI_OP_REJECT,
+                                    ISCSI_OP_SCSI_RSP, ISCSI_OP_TMF_RSP, ISCSI_OP_DATA_IN};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(kinds); i++) {
+        struct world *w = world_new(220 + i);
+        struct waiter x = {.w.done = eh_done};
+        struct cmd c[5];
+        union bhs_any h;
+        struct bhs bad = {.opcode = ISCSI_OP_NOP_OUT, .itt = put32(ISCSI_TAG_RSVD)};
+
+        world_up(w);
+        for (int k = 0; k < 4; k++)
+            one_command(w, &c[k], false);
+        cmd_init(&c[4], false, 16);
+        assert_int_equal(world_queue(w, &c[4]), -EBUSY);
+        w->host->ops->eh_abort(w->host, &c[0].sc, &x.w);
+        fake_turn(&w->fl);
+        bhs_init(&h, kinds[i], ISCSI_FLAG_FINAL);
+        h.h.itt = put32(ISCSI_TAG_RSVD);
+        h.nop_in.ttt = put32(ISCSI_TAG_RSVD);
+        if (kinds[i] == ISCSI_OP_ASYNC) {
+            h.async.event = 250;
+        } else if (kinds[i] == ISCSI_OP_SCSI_RSP || kinds[i] == ISCSI_OP_DATA_IN) {
+            h.h.itt = fake_adapter.sent[2].h.h.itt;
+            h.h.flags |= kinds[i] == ISCSI_OP_DATA_IN ? ISCSI_DATA_IN_STATUS : 0;
+        } else if (kinds[i] == ISCSI_OP_TMF_RSP) {
+            h.h.itt = fake_last(ISCSI_OP_TMF_REQ)->h.h.itt;
+        }
+        fake_adapter.exp_cmdsn += 4;
+        fake_adapter.max_cmdsn += 4;
+        assert_int_equal(fake_pdu(&h, &bad, kinds[i] == ISCSI_OP_REJECT ? sizeof(bad) : 0,
+                                  kinds[i] != ISCSI_OP_NOP_IN),
+                         0);
+        fake_turn(&w->fl);
+        assert_int_equal(w->restarts, 1);
+        assert_int_equal(world_queue(w, &c[4]), 0);
+        world_free(w);
+    }
+}
+
+/* TMF-01..03, TMF-09, TMR-01 */
+static void
+one_function_at_a_time(void **state)
+{
+    static const uint8_t zero[8], lun[8] = {0, 7};
+    static const uint8_t refusals[] = {ISCSI_TMF_RSP_UNSUPPORTED, ISCSI_TMF_RSP_REJECTED, 99};
+    const struct bhs_tmf_req *req;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(refusals); i++) {
+        struct world *w = world_new(230 + i);
+        struct waiter x = {.w.done = eh_done}, y = {.w.done = eh_done};
+
+        world_up(w);
+        w->host->ops->eh_device_reset(w->host, lun, &x.w);
+        w->host->ops->eh_target_reset(w->host, &y.w);
+        fake_turn(&w->fl);
+        req = &fake_last(ISCSI_OP_TMF_REQ)->h.tmf_req;
+        assert_int_equal(req->flags, ISCSI_FLAG_FINAL | ISCSI_TMF_LU_RESET);
+        assert_memory_equal(req->lun, lun, 8);
+        assert_int_equal(get32(req->ref_tag), ISCSI_TAG_RSVD);
+        assert_int_equal(get24(((const struct bhs *)(const void *)req)->dseg_len), 0);
+        assert_int_equal(tmf_answer(refusals[i]), 0);
+        fake_turn(&w->fl);
+        assert_int_equal(x.r, SCSI_EH_FAILED);
+        assert_int_equal(y.done, 0);
+        req = &fake_last(ISCSI_OP_TMF_REQ)->h.tmf_req;
+        assert_int_equal(req->flags, ISCSI_FLAG_FINAL | ISCSI_TMF_TARGET_WARM_RESET);
+        assert_memory_equal(req->lun, zero, 8);
+        assert_int_equal(get32(req->ref_tag), ISCSI_TAG_RSVD);
+        assert_int_equal(get32(req->ref_cmd_sn), 0);
+        assert_int_equal(tmf_answer(0), 0);
+        fake_turn(&w->fl);
+        assert_int_equal(y.r, SCSI_EH_SUCCESS);
+        world_free(w);
+    }
+}
+
+/* TM-11: the target does not know the task, and no answer came from it: it is over. */
+static void
+abort_of_a_task_that_is_not_there(void **state)
+{
+    struct world *w = world_new(24);
+    struct waiter x = {.w.done = eh_done};
+    struct cmd c;
+
+    (void)state;
+    world_up(w);
+    one_command(w, &c, true);
+    w->host->ops->eh_abort(w->host, &c.sc, &x.w);
+    fake_turn(&w->fl);
+    assert_int_equal(tmf_answer(ISCSI_TMF_RSP_NO_TASK), 0);
+    fake_turn(&w->fl);
+    assert_int_equal(c.done, 1);
+    assert_int_equal(c.sc.host_result, DID_ABORT);
+    assert_int_equal(x.r, SCSI_EH_SUCCESS);
+    world_free(w);
+}
+
+/* TM-02, TM-04: until the answer to a reset comes, its tasks send what is asked for and may end. */
+static void
+tasks_of_a_reset_go_on_until_its_answer(void **state)
+{
+    static const uint8_t lun[8];
+    struct world *w = world_new(25);
+    struct waiter x = {.w.done = eh_done};
+    struct cmd a, b;
+    unsigned before;
+
+    (void)state;
+    world_up(w);
+    one_command(w, &a, false);
+    one_command(w, &b, false);
+    w->host->ops->eh_device_reset(w->host, lun, &x.w);
+    fake_turn(&w->fl);
+    before = fake_adapter.nsent;
+    fake_adapter.conn->up->requeue_task(fake_adapter.sent[1].task); /* as an R2T does */
+    fake_turn(&w->fl);
+    assert_int_equal(fake_adapter.nsent, before + 1);
+    assert_int_equal(fake_answer(&fake_adapter.sent[2], 0, NULL, 0, 0), 0);
+    assert_int_equal(b.done, 1);
+    assert_int_equal(b.sc.host_result, DID_OK);
+    assert_int_equal(tmf_answer(0), 0);
+    fake_turn(&w->fl);
+    assert_int_equal(a.sc.host_result, DID_RESET);
+    assert_int_equal(a.done + b.done, 2);
+    world_free(w);
+}
+
+/* RSP-10: the statuses that need no response of their own. */
+static void
+status_comes_with_the_last_data(void **state)
+{
+    static const uint8_t statuses[] = {0x00, 0x04, 0x10, 0x14};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(statuses); i++) {
+        struct world *w = world_new(260 + i);
+        union bhs_any h;
+        struct cmd c;
+
+        world_up(w);
+        one_command(w, &c, true);
+        fake_last(ISCSI_OP_SCSI_CMD)->task->in_done = 500;
+        bhs_init(&h, ISCSI_OP_DATA_IN,
+                 ISCSI_FLAG_FINAL | ISCSI_DATA_IN_STATUS | ISCSI_RSP_UNDERFLOW);
+        h.h.itt = fake_last(ISCSI_OP_SCSI_CMD)->h.h.itt;
+        h.data_in.status = statuses[i];
+        h.data_in.residual = put32(12);
+        assert_int_equal(fake_pdu(&h, NULL, 0, true), 0);
+        assert_int_equal(c.sc.host_result, DID_OK);
+        assert_int_equal(c.sc.status, statuses[i]);
+        assert_int_equal(c.sc.resid_in, 12);
+        world_free(w);
+    }
+}
+
+/* PL-01, PL-03, PL-06: a Status Qualifier from level 2 on, sense data with any status. */
+static void
+level_two_says_more(void **state)
+{
+    (void)state;
+    for (unsigned level = 1; level <= 2; level++) {
+        struct world *w = world_new(270 + level);
+        union bhs_any h;
+        struct cmd c;
+
+        world_up(w);
+        assert_int_equal(world_param(w, ISCSI_PARAM_PROTOCOL_LEVEL, level == 1 ? "1" : "2"), 0);
+        one_command(w, &c, true);
+        fake_last(ISCSI_OP_SCSI_CMD)->task->in_done = 512;
+        bhs_init(&h, ISCSI_OP_SCSI_RSP, ISCSI_FLAG_FINAL);
+        h.h.itt = fake_last(ISCSI_OP_SCSI_CMD)->h.h.itt;
+        h.scsi_rsp.status_qualifier = put16(0x4003);
+        assert_int_equal(fake_pdu(&h, "\x00\x04wxyz", 6, true), 0);
+        assert_int_equal(c.sc.host_result, DID_OK);
+        assert_int_equal(c.sc.status_qualifier, level == 1 ? 0 : 0x4003);
+        assert_int_equal(c.sc.sense_len, 4);
+        assert_memory_equal(c.sc.sense, "wxyz", 4);
+        world_free(w);
+    }
+}
+
+/* CMD-01, CMD-04, CMD-10, CMD-11, CSN-22, PDU-11 */
+static void
+commands_are_well_formed(void **state)
+{
+    static const uint8_t zero[16];
+
+    (void)state;
+    for (uint16_t len = 6; len <= 16; len += 2) {
+        struct world *w = world_new(280 + len);
+        const struct bhs_scsi_cmd *h;
+        struct cmd c;
+
+        world_up(w);
+        cmd_init(&c, len & 4, 100);
+        c.sc.attr = (uint8_t)(len % 5);
+        c.sc.cdb_len = len;
+        memset(c.sc.cdb, 0xa5, sizeof(c.sc.cdb)); /* what lies behind the CDB stays here */
+        assert_int_equal(world_queue(w, &c), 0);
+        world_commit(w);
+        h = &fake_last(ISCSI_OP_SCSI_CMD)->h.scsi_cmd;
+        assert_int_equal(h->opcode, ISCSI_OP_SCSI_CMD);
+        assert_int_equal(h->flags,
+                         ISCSI_FLAG_FINAL | len % 5 | (len & 4 ? ISCSI_CMD_READ : ISCSI_CMD_WRITE));
+        assert_int_equal(h->ahs_words, 0);
+        assert_int_equal(get32(h->edtl), 100);
+        assert_memory_equal(h->cdb, c.sc.cdb, len);
+        assert_memory_equal(h->cdb + len, zero, 16u - len);
+        world_free(w);
+    }
+}
+
+/* CMD-02, CMD-05..08, KEY-05: what goes unasked, by the regime, the lengths and the limits. */
+static void
+unsolicited_data_by_the_regime(void **state)
+{
+    static const struct {
+        const char *imm_data, *initial_r2t, *first_burst;
+        uint32_t len, imm, unsol;
+    } rows[] = {
+        {"Yes", "Yes", "4096", 512, 512, 0},       {"Yes", "Yes", "4096", 4096, 4096, 0},
+        {"Yes", "Yes", "4096", 5000, 4096, 0},     {"Yes", "Yes", "65536", 20000, 8192, 0},
+        {"Yes", "No", "4096", 512, 512, 0},        {"Yes", "No", "4096", 20000, 4096, 0},
+        {"Yes", "No", "16384", 20000, 8192, 8192}, {"Yes", "No", "65536", 20001, 8192, 11809},
+        {"No", "Yes", "4096", 512, 0, 0},          {"No", "Yes", "4096", 20000, 0, 0},
+        {"No", "No", "4096", 512, 0, 512},         {"No", "No", "4096", 20000, 0, 4096},
+        {"No", "No", "513", 20000, 0, 513},        {"Yes", "No", "513", 513, 513, 0},
+    };
+    static uint8_t data[20001];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct world *w = world_new(300 + i);
+        const struct fake_sent *s;
+        struct cmd c;
+
+        world_up(w);
+        assert_int_equal(world_param(w, ISCSI_PARAM_IMM_DATA, rows[i].imm_data), 0);
+        assert_int_equal(world_param(w, ISCSI_PARAM_INITIAL_R2T, rows[i].initial_r2t), 0);
+        assert_int_equal(world_param(w, ISCSI_PARAM_FIRST_BURST, rows[i].first_burst), 0);
+        cmd_init(&c, false, 512);
+        c.iov = (struct iovec){data, rows[i].len};
+        c.sc.out = sg_from_iov(&c.iov, 1, 0, rows[i].len);
+        assert_int_equal(world_queue(w, &c), 0);
+        world_commit(w);
+        s = fake_last(ISCSI_OP_SCSI_CMD);
+        assert_int_equal(get32(s->h.scsi_cmd.edtl), rows[i].len);
+        assert_int_equal(get24(s->h.scsi_cmd.dseg_len), rows[i].imm);
+        assert_int_equal(s->task->unsol.len, rows[i].unsol);
+        assert_int_equal(s->task->unsol.offset, rows[i].unsol > 0 ? rows[i].imm : 0);
+        assert_int_equal((s->h.scsi_cmd.flags & ISCSI_FLAG_FINAL) != 0, rows[i].unsol == 0);
+        world_free(w);
+    }
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tags_change_with_each_use),
+        cmocka_unit_test(immediate_requests_take_no_number),
+        cmocka_unit_test(every_kind_of_pdu_opens_the_window),
+        cmocka_unit_test(one_function_at_a_time),
+        cmocka_unit_test(abort_of_a_task_that_is_not_there),
+        cmocka_unit_test(tasks_of_a_reset_go_on_until_its_answer),
+        cmocka_unit_test(status_comes_with_the_last_data),
+        cmocka_unit_test(level_two_says_more),
+        cmocka_unit_test(commands_are_well_formed),
+        cmocka_unit_test(unsolicited_data_by_the_regime),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
