@@ -1,0 +1,36 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# The check of docs/rfc-coverage.md must fail for each kind of untruth.
+# usage: planted_coverage.sh SOURCE-ROOT
+set -eu
+root=$1
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+cp -r "$root/src" "$root/tests" "$root/docs" "$tmp/"
+table=$tmp/docs/rfc-coverage.md
+check() { python3 "$root/tools/check-coverage" "$tmp" >"$tmp/out"; }
+
+if ! check; then
+    cat "$tmp/out"
+    echo "the check fails on the tree itself"
+    exit 1
+fi
+# what is expected, file, sed program
+plant() {
+    cp "$2" "$tmp/kept"
+    sed -i "$3" "$2"
+    if check || ! grep -q "$1" "$tmp/out"; then
+        echo "planted, and not said: $1"
+        exit 1
+    fi
+    cp "$tmp/kept" "$2"
+}
+plant 'CSN-07 stands twice' "$table" 's/^| CSN-06 /| CSN-07 /'
+plant 'CSN-06 is not in' "$table" '/^| CSN-06 /d'
+plant 'iscsi/xmitt.c: no such file' "$table" 's,`iscsi/xmit.c`,`iscsi/xmitt.c`,'
+plant 'no such test in it' "$table" 's/:closed_window_pushes_back/:closed_window_pushes/'
+plant 'no such case' "$table" 's/hostile:window_closed/hostile:window_shut/'
+plant 'the witness does not look for NPO-03' "$table" 's/`hostile:nop_storm`/`witness`/'
+plant 'state finished' "$table" 's/| done | `iscsi/| finished | `iscsi/'
+plant 'xmit.c:.* is not in' "$tmp/src/iscsi/xmit.c" '$a /* CSN-9'9' */' # in two pieces: this file is looked at, too
+check
