@@ -62,6 +62,27 @@ late_cleanup_holds_the_completion(void **state)
     world_free(w);
 }
 
+/* A failed command whose data never came has not received it, though no residual says so. */
+static void
+no_residual_but_no_data(void **state)
+{
+    static const uint8_t sense[18] = {0x70, 0, 5};
+    struct world *w = world_new(20);
+    struct cmd c;
+
+    (void)state;
+    world_up(w);
+    cmd_init(&c, true, 512);
+    assert_int_equal(world_queue(w, &c), 0);
+    world_commit(w);
+    assert_int_equal(fake_answer(fake_last(ISCSI_OP_SCSI_CMD), 2, sense, sizeof(sense), 0), 0);
+    assert_int_equal(c.done, 1);
+    assert_int_equal(c.sc.host_result, DID_OK);
+    assert_int_equal(c.sc.sense_len, sizeof(sense));
+    assert_int_equal(c.sc.resid_in, 512);
+    world_free(w);
+}
+
 /* CSN-06, CSN-07, CSN-21 */
 static void
 closed_window_pushes_back(void **state)
@@ -769,6 +790,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(read_with_data_placed_by_the_transport),
         cmocka_unit_test(late_cleanup_holds_the_completion),
+        cmocka_unit_test(no_residual_but_no_data),
         cmocka_unit_test(closed_window_pushes_back),
         cmocka_unit_test(full_transport_goes_on_where_it_stopped),
         cmocka_unit_test(responses_tell_the_truth),
