@@ -291,6 +291,8 @@ serve_bind_conn(struct dataplane *dp, const struct iscsi_uevent *ev, struct iscs
 
     if (c == NULL || (ev->u.bind_conn.fd < 0 && e == NULL)) {
         r = no_conn(ev, rep);
+    } else if (e != NULL && e->pub.tt != c->tt) {
+        r = no_endpoint(ev, rep); /* none of its transport: an id must not pass for a descriptor */
     } else {
         r = iscsi_conn_bind(c, e != NULL ? (int64_t)e->pub.id : ev->u.bind_conn.fd,
                             e != NULL ? &e->pub : NULL, ev->u.bind_conn.leading != 0, &rep->why);

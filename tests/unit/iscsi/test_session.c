@@ -717,6 +717,25 @@ impossible_requests_are_refused(void **state)
 }
 
 /* FSM-01: every cell, by the RFC's table or refused. */
+/* An endpoint's id never passes for a descriptor of another transport. */
+static void
+endpoint_of_another_transport(void **state)
+{
+    struct world *w = world_new(21);
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_CREATE_SESSION};
+
+    (void)state;
+    assert_int_equal(transport_register(&w->registry, &sw_tcp_transport, NULL), 0);
+    assert_int_equal(world_do(w, ISCSI_UEVENT_TRANSPORT_EP_CONNECT), 0);
+    w->ep = w->reply.r.ep;
+    strcpy(ev.u.create_session.transport, "tcp");
+    assert_int_equal(world_ask(w, &ev, NULL, 0), 0);
+    w->sid = w->reply.sid;
+    assert_int_equal(world_do(w, ISCSI_UEVENT_CREATE_CONN), 0);
+    assert_int_equal(world_do(w, ISCSI_UEVENT_BIND_CONN), -ENOENT);
+    world_free(w);
+}
+
 static void
 state_machine_is_the_rfc_s(void **state)
 {
@@ -809,6 +828,7 @@ main(void)
         cmocka_unit_test(answer_to_a_request_not_sent_yet),
         cmocka_unit_test(long_and_bidirectional_cdbs),
         cmocka_unit_test(impossible_requests_are_refused),
+        cmocka_unit_test(endpoint_of_another_transport),
         cmocka_unit_test(state_machine_is_the_rfc_s),
         cmocka_unit_test(exactly_once_whatever_happens),
     };
