@@ -51,6 +51,15 @@ plain(int err)
         return "misaligned, or past the end of the logical unit";
     case -EOPNOTSUPP:
         return "the device cannot do that";
+    case -EPROTO:
+        return "the answer makes no sense: residual (underflow, overflow), data or sense length "
+               "contradict each other";
+    case -ENODEV:
+        return "the device is offline: error handling gave up on it";
+    case -EBUSY:
+        return "the device was busy until the time was up";
+    case -ECANCELED:
+        return "swept by a reset";
     default:
         return strerror(-err);
     }

@@ -197,7 +197,8 @@ static int
 not_now(struct scsi_sdev *s, struct blk_request *rq)
 {
     switch (s->dev.state) {
-    case SDEV_OFFLINE:
+    case SDEV_OFFLINE: /* what took the device offline were commands like this one, unanswered */
+        return fail_now(s, rq, rq->retries > 0 ? -ETIMEDOUT : -ENODEV);
     case SDEV_CANCEL:
     case SDEV_DEL:
         return fail_now(s, rq, -ENODEV);

@@ -78,7 +78,7 @@ same "$tmp/out" "$tmp/one"
 ok lunette read "iscsi://$portal/$base:plain/2" --offset 3M --length 1M
 same "$tmp/out" "$tmp/two"
 expect $EX_NOT_FOUND lunette info "iscsi://$portal/$base:plain/9"
-expect $EX_NOT_FOUND lunette info "iscsi://$portal/$base:nothing/0"
+expect $EX_LOGIN lunette info "iscsi://$portal/$base:nothing/0" # LIO: 0301h, service unavailable
 
 say CHAP
 ok lunette write "iscsi://user%secret0secret0@$portal/$base:chap/0" --offset 0 < "$tmp/one"
