@@ -562,6 +562,36 @@ logout_ends_what_is_outstanding(void **state)
     world_free(w);
 }
 
+/* CSN-13: a text request that waits for the window keeps no task management waiting. */
+static void
+closed_window_lets_immediate_pdus_by(void **state)
+{
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_SEND_PDU, .cid = 1};
+    struct world *w = world_new(16);
+    struct waiter x = {.w.done = eh_done};
+    struct cmd c[4];
+
+    (void)state;
+    world_up(w);
+    for (int i = 0; i < 4; i++)
+        one_command(w, &c[i], true); /* the window is used up */
+    ev.sid = w->sid;
+    bhs_init(&ev.u.send_pdu.hdr, ISCSI_OP_TEXT_REQ, ISCSI_FLAG_FINAL);
+    assert_int_equal(world_ask(w, &ev, NULL, 0), 0);
+    w->host->ops->eh_abort(w->host, &c[0].sc, &x.w);
+    fake_turn(&w->fl);
+    assert_null(fake_last(ISCSI_OP_TEXT_REQ));
+    assert_non_null(fake_last(ISCSI_OP_TMF_REQ));
+    fake_adapter.exp_cmdsn += 4;
+    fake_adapter.max_cmdsn += 4;
+    assert_int_equal(tmf_answer(0), 0);
+    fake_turn(&w->fl);
+    assert_int_equal(c[0].done, 1);
+    assert_non_null(fake_last(ISCSI_OP_TEXT_REQ));
+    assert_int_equal(get32(fake_last(ISCSI_OP_TEXT_REQ)->h.text_req.cmd_sn), 2);
+    world_free(w);
+}
+
 /* TMO-01, NPO-01..03 */
 static void
 pings_both_ways(void **state)
@@ -709,6 +739,8 @@ impossible_requests_are_refused(void **state)
     assert_int_equal(world_do(w, ISCSI_UEVENT_CREATE_CONN), -EEXIST);
     assert_int_equal(world_do(w, ISCSI_UEVENT_BIND_CONN), -EBUSY);
     assert_true(world_do(w, ISCSI_UEVENT_START_CONN) < 0);
+    assert_int_equal(world_param(w, ISCSI_PARAM_MAX_R2T, "2"), -EBUSY);
+    assert_int_equal(world_param(w, ISCSI_PARAM_PING_INTERVAL_MS, "1000"), 0);
     w->sid = 4711;
     assert_int_equal(world_do(w, ISCSI_UEVENT_STOP_CONN), -ENOENT);
     assert_int_equal(world_do(w, ISCSI_UEVENT_DESTROY_SESSION), -ENOENT);
@@ -823,6 +855,7 @@ main(void)
         cmocka_unit_test(silent_target_costs_the_connection),
         cmocka_unit_test(reset_sweeps_its_lun),
         cmocka_unit_test(logout_ends_what_is_outstanding),
+        cmocka_unit_test(closed_window_lets_immediate_pdus_by),
         cmocka_unit_test(pings_both_ways),
         cmocka_unit_test(pause_of_the_program_is_no_silence),
         cmocka_unit_test(answer_to_a_request_not_sent_yet),
