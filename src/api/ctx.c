@@ -250,7 +250,7 @@ api_wait(struct lunette_ctx *ctx, const bool *flag, struct lunette_error *err)
 
         if (r < 0)
             return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "waiting failed: %s",
-                                strerror(-r));
+                                errno_text(-r));
     }
     return 0;
 }

@@ -183,7 +183,7 @@ serve_ep_poll(struct dataplane *dp, const struct iscsi_uevent *ev, struct iscsi_
     TRACE(dp->loop, ep_poll, ev->ep, r);
     if (r < 0)
         return lunette_fail(&rep->why, r, LUNETTE_DOM_CONNECT, (uint32_t)-r, "cannot connect: %s",
-                            strerror(-r));
+                            errno_text(-r));
     rep->r.value = r;
     return 0;
 }

@@ -30,7 +30,7 @@ reason(const struct iscsi_login *l, int errnum)
         return "there is no host of that name";
     if (l->naddrs == 0 && errnum == EAGAIN)
         return "the name service does not answer";
-    return ctl_errno_text(errnum);
+    return errno_text(errnum);
 }
 
 static void
