@@ -233,8 +233,15 @@ serve_create_session(struct dataplane *dp, const struct iscsi_uevent *ev, struct
     if (ds == NULL)
         return lunette_fail(&rep->why, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory");
     ds->sid = ++dp->next_sid;
-    r = iscsi_session_setup(dp->loop, tt, ds->sid, ev->u.create_session.initial_cmdsn,
-                            ev->u.create_session.cmds_max, &session_events, dp, &ds->s, &rep->why);
+    r = iscsi_session_setup(dp->loop, tt,
+                            &(struct iscsi_session_config){
+                                .sid = ds->sid,
+                                .initial_cmdsn = ev->u.create_session.initial_cmdsn,
+                                .cmds_max = ev->u.create_session.cmds_max,
+                                .ev = &session_events,
+                                .user = dp,
+                            },
+                            &ds->s, &rep->why);
     if (r < 0) {
         free(ds);
         return r;
