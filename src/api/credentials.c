@@ -66,7 +66,7 @@ take_file(struct api_url *u, const char *path, struct lunette_error *err)
 
     if (fd < 0 || fstat(fd, &st) < 0) {
         r = lunette_fail(err, -errno, LUNETTE_DOM_OS, (uint32_t)errno, "CHAP file %s: %s", path,
-                         strerror(errno));
+                         errno_text(errno));
         if (fd >= 0)
             (void)close(fd);
         return r;
@@ -78,7 +78,7 @@ take_file(struct api_url *u, const char *path, struct lunette_error *err)
     (void)close(fd);
     if (n < 0)
         r = lunette_fail(err, -errno, LUNETTE_DOM_OS, (uint32_t)errno, "CHAP file %s: %s", path,
-                         strerror(errno));
+                         errno_text(errno));
     if (r == 0)
         r = take_lines(u, buf, (size_t)n, path, err);
     chap_wipe(buf, sizeof(buf));

@@ -156,12 +156,14 @@ settle(struct lunette_ctx *ctx)
 {
     uint64_t end = ctx->loop->now_ns + CLOSE_LIMIT_NS;
 
-    while (ctx->ctl != NULL && !ctl_idle(ctx->ctl) && ctx->loop->now_ns < end)
-        (void)loop_run(ctx->loop, 100 * (int64_t)LOOP_NS_PER_MS);
+    int r = 0;
+
+    while (r >= 0 && ctx->ctl != NULL && !ctl_idle(ctx->ctl) && ctx->loop->now_ns < end)
+        r = loop_run(ctx->loop, 100 * (int64_t)LOOP_NS_PER_MS);
     if (ctx->dp != NULL)
         dataplane_shutdown(ctx->dp);
-    while (ctx->dp != NULL && dataplane_busy(ctx->dp) > 0)
-        (void)loop_run(ctx->loop, 100 * (int64_t)LOOP_NS_PER_MS);
+    while (r >= 0 && ctx->dp != NULL && dataplane_busy(ctx->dp) > 0)
+        r = loop_run(ctx->loop, 100 * (int64_t)LOOP_NS_PER_MS);
 }
 
 void
@@ -248,7 +250,7 @@ api_wait(struct lunette_ctx *ctx, const bool *flag, struct lunette_error *err)
 
         if (r < 0)
             return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "waiting failed: %s",
-                                strerror(-r));
+                                errno_text(-r));
     }
     return 0;
 }

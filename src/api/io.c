@@ -61,7 +61,7 @@ plain(int err)
     case -ECANCELED:
         return "swept by a reset";
     default:
-        return strerror(-err);
+        return errno_text(-err);
     }
 }
 

@@ -46,7 +46,7 @@ wait_step(struct lunette_ctx *ctx, struct step *st, int started, struct lunette_
     if (r == 0)
         r = api_wait(ctx, &st->done, err);
     else
-        return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "%s", strerror(-r));
+        return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "%s", errno_text(-r));
     if (r == 0 && st->err < 0) {
         r = st->err;
         if (err != NULL)
@@ -139,7 +139,7 @@ start_disk(struct lunette_lun *lun, struct lunette_error *err)
         scsi_disk_plug(lun->dev, NULL, NULL);
         bdev_free(&lun->bdev);
         return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "no block device: %s",
-                            strerror(-r));
+                            errno_text(-r));
     }
     lun->listener.event = resized;
     bdev_listen(lun->bdev, &lun->listener);

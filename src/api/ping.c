@@ -81,7 +81,7 @@ tell(struct api_session *s, int r, struct lunette_error *err)
                             "ping: no answer in %llu s", PING_LIMIT_NS / LOOP_NS_PER_S);
     default:
         return lunette_fail(err, r, LUNETTE_DOM_CONNECT, (uint32_t)-r, "ping: %s",
-                            s->dead ? s->why.msg : strerror(-r));
+                            s->dead ? s->why.msg : errno_text(-r));
     }
 }
 

@@ -148,28 +148,25 @@ submit(struct lunette_queue *q, struct api_req *r, void *user_data)
     return 0;
 }
 
+/* `like` says what; with copy, its one iovec is the call's own and moves into the request. */
 static int
-data_req(struct lunette_queue *q, enum bdev_op op, const struct iovec *iov, int iovcnt, void *buf,
-         size_t len, uint64_t offset, uint32_t flags, void *user_data)
+data_req(struct lunette_queue *q, const struct bdev_req *like, bool copy, void *user_data)
 {
     struct api_req *r;
 
-    if (op == BDEV_WRITE && (q->lun->flags & LUNETTE_OPEN_RDONLY))
+    if (like->op == BDEV_WRITE && (q->lun->flags & LUNETTE_OPEN_RDONLY))
         return -EROFS;
     r = take(q);
     if (r == NULL)
         return -EAGAIN;
-    if (iov == NULL) {
-        r->iov = (struct iovec){buf, len};
-        iov = &r->iov;
-        iovcnt = 1;
-    }
-    r->req.op = op;
-    r->req.flags = flags & LUNETTE_FUA ? BDEV_F_FUA : 0;
-    r->req.offset = offset;
-    r->req.len = len;
-    r->req.iov = iov;
-    r->req.iovcnt = (uint32_t)iovcnt;
+    if (copy)
+        r->iov = *like->iov;
+    r->req.op = like->op;
+    r->req.flags = like->flags & LUNETTE_FUA ? BDEV_F_FUA : 0;
+    r->req.offset = like->offset;
+    r->req.len = like->len;
+    r->req.iov = copy ? &r->iov : like->iov;
+    r->req.iovcnt = like->iovcnt;
     r->req.timeout_ms = 0;
     return submit(q, r, user_data);
 }
@@ -193,34 +190,54 @@ iov_len(const struct iovec *iov, int iovcnt, size_t *ret)
 int
 lunette_queue_read(struct lunette_queue *q, void *buf, size_t len, uint64_t offset, void *user_data)
 {
-    return data_req(q, BDEV_READ, NULL, 0, buf, len, offset, 0, user_data);
+    struct iovec iov = {buf, len};
+    struct bdev_req r = {.op = BDEV_READ, .offset = offset, .len = len, .iov = &iov, .iovcnt = 1};
+
+    return data_req(q, &r, true, user_data);
 }
 
 int
 lunette_queue_write(struct lunette_queue *q, const void *buf, size_t len, uint64_t offset,
                     uint32_t flags, void *user_data)
 {
-    return data_req(q, BDEV_WRITE, NULL, 0, (void *)(uintptr_t)buf, len, offset, flags, user_data);
+    struct iovec iov = {(void *)(uintptr_t)buf, len};
+    struct bdev_req r = {
+        .op = BDEV_WRITE, .flags = flags, .offset = offset, .len = len, .iov = &iov, .iovcnt = 1};
+
+    return data_req(q, &r, true, user_data);
+}
+
+static int
+vector_req(struct lunette_queue *q, struct bdev_req *r, const struct iovec *iov, int iovcnt,
+           void *user_data)
+{
+    size_t len;
+    int e = iov_len(iov, iovcnt, &len);
+
+    if (e < 0)
+        return e;
+    r->iov = iov;
+    r->iovcnt = (uint32_t)iovcnt;
+    r->len = len;
+    return data_req(q, r, false, user_data);
 }
 
 int
 lunette_queue_readv(struct lunette_queue *q, const struct iovec *iov, int iovcnt, uint64_t offset,
                     void *user_data)
 {
-    size_t len;
-    int r = iov_len(iov, iovcnt, &len);
+    struct bdev_req r = {.op = BDEV_READ, .offset = offset};
 
-    return r < 0 ? r : data_req(q, BDEV_READ, iov, iovcnt, NULL, len, offset, 0, user_data);
+    return vector_req(q, &r, iov, iovcnt, user_data);
 }
 
 int
 lunette_queue_writev(struct lunette_queue *q, const struct iovec *iov, int iovcnt, uint64_t offset,
                      uint32_t flags, void *user_data)
 {
-    size_t len;
-    int r = iov_len(iov, iovcnt, &len);
+    struct bdev_req r = {.op = BDEV_WRITE, .flags = flags, .offset = offset};
 
-    return r < 0 ? r : data_req(q, BDEV_WRITE, iov, iovcnt, NULL, len, offset, flags, user_data);
+    return vector_req(q, &r, iov, iovcnt, user_data);
 }
 
 static int

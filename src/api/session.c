@@ -233,8 +233,10 @@ api_session_close(struct api_session *s)
     struct logout_config cfg;
     bool done = false;
 
-    while (s->logout != NULL) /* the target's wish is being granted */
-        (void)loop_run(s->ctx->loop, -1);
+    while (s->logout != NULL) { /* the target's wish is being granted */
+        if (loop_run(s->ctx->loop, -1) < 0)
+            break;
+    }
     if (s->logged_in) {
         one_conn(s, &cfg);
         ctl_watch_del(&s->watch);

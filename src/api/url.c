@@ -191,6 +191,8 @@ set_option(struct api_url *u, const struct opt *o, const char *v)
     case O_DIGEST:
         return digest_list(v, at, LOGIN_LIST_MAX + 1);
     case O_TEXT:
+        if (at == u->cfg.task_reporting && strstr(v, "FastAbort") != NULL)
+            return -EINVAL; /* would oblige us to answer async event 5 */
         if (strlen(v) < o->min || strlen(v) > o->max)
             return -EINVAL;
         strcpy(at, v); /* NOLINT: o->max is the array's size less the NUL */

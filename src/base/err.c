@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 /* Messages quote peers and devices: nothing of theirs may steer a terminal or forge a log line. */
 static void
@@ -52,4 +53,12 @@ lunette_fail_prefix(struct lunette_error *err, int code, const char *fmt, ...)
         (void)snprintf(err->msg + n, sizeof(err->msg) - (size_t)n, ": %s", old.msg);
     clean(err->msg);
     return code;
+}
+
+const char *
+errno_text(int errnum)
+{
+    const char *text = strerrordesc_np(errnum < 0 ? -errnum : errnum);
+
+    return text != NULL ? text : "unknown error";
 }

@@ -14,4 +14,7 @@ int lunette_fail(struct lunette_error *err, int code, enum lunette_domain dom, u
 int lunette_fail_prefix(struct lunette_error *err, int code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* What an errno means, of either sign; a string that lives for ever, from any thread. */
+const char *errno_text(int errnum);
+
 #endif

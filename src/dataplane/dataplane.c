@@ -183,7 +183,7 @@ serve_ep_poll(struct dataplane *dp, const struct iscsi_uevent *ev, struct iscsi_
     TRACE(dp->loop, ep_poll, ev->ep, r);
     if (r < 0)
         return lunette_fail(&rep->why, r, LUNETTE_DOM_CONNECT, (uint32_t)-r, "cannot connect: %s",
-                            strerror(-r));
+                            errno_text(-r));
     rep->r.value = r;
     return 0;
 }
@@ -233,8 +233,15 @@ serve_create_session(struct dataplane *dp, const struct iscsi_uevent *ev, struct
     if (ds == NULL)
         return lunette_fail(&rep->why, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory");
     ds->sid = ++dp->next_sid;
-    r = iscsi_session_setup(dp->loop, tt, ds->sid, ev->u.create_session.initial_cmdsn,
-                            ev->u.create_session.cmds_max, &session_events, dp, &ds->s, &rep->why);
+    r = iscsi_session_setup(dp->loop, tt,
+                            &(struct iscsi_session_config){
+                                .sid = ds->sid,
+                                .initial_cmdsn = ev->u.create_session.initial_cmdsn,
+                                .cmds_max = ev->u.create_session.cmds_max,
+                                .ev = &session_events,
+                                .user = dp,
+                            },
+                            &ds->s, &rep->why);
     if (r < 0) {
         free(ds);
         return r;
@@ -291,6 +298,8 @@ serve_bind_conn(struct dataplane *dp, const struct iscsi_uevent *ev, struct iscs
 
     if (c == NULL || (ev->u.bind_conn.fd < 0 && e == NULL)) {
         r = no_conn(ev, rep);
+    } else if (e != NULL && e->pub.tt != c->tt) {
+        r = no_endpoint(ev, rep); /* none of its transport: an id must not pass for a descriptor */
     } else {
         r = iscsi_conn_bind(c, e != NULL ? (int64_t)e->pub.id : ev->u.bind_conn.fd,
                             e != NULL ? &e->pub : NULL, ev->u.bind_conn.leading != 0, &rep->why);

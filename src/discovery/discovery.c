@@ -120,7 +120,7 @@ on_sent(void *user, const struct iscsi_reply *rep)
         else
             (void)lunette_fail(&d->err, rep->err, LUNETTE_DOM_OS, (uint32_t)-rep->err,
                                "discovery: the data path refused a request: %s",
-                               ctl_errno_text(-rep->err));
+                               errno_text(-rep->err));
         log_out(d);
     } else if (d->state == DISC_ENDED && d->abandoned && d->pending == 0) {
         destroy(d);
@@ -159,7 +159,7 @@ send_text(struct discovery *d, const struct bhs_text_rsp *after)
         return;
     }
     (void)lunette_fail(&d->err, r, LUNETTE_DOM_OS, (uint32_t)-r,
-                       "discovery: the data path cannot be reached: %s", ctl_errno_text(-r));
+                       "discovery: the data path cannot be reached: %s", errno_text(-r));
     log_out(d);
 }
 

@@ -124,6 +124,22 @@ data_complete(const struct task *t)
     return sc->status != SAM_GOOD || t->pub.in_done >= sc->in.len - sc->resid_in;
 }
 
+/* Data that never came was not received, and data that never left was not taken, whatever the
+ * residual says.  (What an offloading transport sends by itself is not counted here.) */
+static void
+correct_residuals(const struct task *t)
+{
+    struct scsi_cmd *sc = t->pub.sc;
+
+    if (sc->host_result != DID_OK)
+        return;
+    if (sc->resid_in < sc->in.len && t->pub.in_done < sc->in.len - sc->resid_in)
+        sc->resid_in = sc->in.len - t->pub.in_done;
+    if ((t->pub.conn->tt->caps & CAP_DATA_PATH_OFFLOAD) == 0 && sc->resid_out < sc->out.len &&
+        t->pub.out_done < sc->out.len - sc->resid_out)
+        sc->resid_out = sc->out.len - t->pub.out_done;
+}
+
 static void
 clear_result(struct scsi_cmd *sc)
 {
@@ -172,6 +188,7 @@ iscsi_scsi_cmd_rsp(struct conn *c, struct task *t, const struct bhs_scsi_rsp *h,
                                  sc->in.len, &sc->resid_in);
     if (!ok || !data_complete(t))
         sc->host_result = DID_BAD_TARGET;
+    correct_residuals(t);
     take_sense(c, sc, data, len);
     iscsi_complete_task(t);
     return 0;
@@ -191,6 +208,7 @@ iscsi_data_in_rsp(struct conn *c, struct task *t, const struct bhs_data_in *h)
                        get32(h->residual), sc->in.len, &sc->resid_in) ||
         !data_complete(t))
         sc->host_result = DID_BAD_TARGET;
+    correct_residuals(t);
     iscsi_complete_task(t);
     return 0;
 }

@@ -27,11 +27,18 @@ struct iscsi_session_events {
     void (*freed)(void *user, uint32_t sid);
 };
 
-/* cmds_max: tasks that the SCSI side may have outstanding, 0: default. */
-int iscsi_session_setup(struct loop *l, const struct iscsi_transport *tt, uint32_t sid,
-                        uint32_t initial_cmdsn, uint32_t cmds_max,
-                        const struct iscsi_session_events *ev, void *user,
-                        struct iscsi_session **ret, struct lunette_error *err);
+struct iscsi_session_config {
+    uint32_t sid;
+    uint32_t initial_cmdsn;
+    uint32_t cmds_max; /* tasks that the SCSI side may have outstanding, 0: default */
+    const struct iscsi_session_events *ev;
+    void *user;
+};
+
+/* -EINVAL: cmds_max above its limit; -ENOMEM. */
+int iscsi_session_setup(struct loop *l, const struct iscsi_transport *tt,
+                        const struct iscsi_session_config *cfg, struct iscsi_session **ret,
+                        struct lunette_error *err);
 
 /* Ends what is outstanding and all connections, then frees s and calls freed, later: a transport
  * may need time to let go of buffers. */

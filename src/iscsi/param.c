@@ -110,6 +110,9 @@ iscsi_set_param(struct iscsi_conn *pub, enum iscsi_param p, const char *value,
     row = &rows[p];
     assert(row->name != NULL);
     TRACE(pub->loop, set_param, pub->cid, p);
+    if (c->state == CONN_LOGGED_IN && row->owner == OF_PARAMS)
+        return lunette_fail(err, -EBUSY, LUNETTE_DOM_USAGE, 0,
+                            "parameter %s is agreed at login and stays", row->name);
     if (parse(row, value, &v) < 0)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "parameter %s: \"%.40s\" cannot be",
                             row->name, value);

@@ -587,16 +587,14 @@ session_init(struct session *s, struct loop *l, const struct iscsi_transport *tt
 }
 
 int
-iscsi_session_setup(struct loop *l, const struct iscsi_transport *tt, uint32_t sid,
-                    uint32_t initial_cmdsn, uint32_t cmds_max,
-                    const struct iscsi_session_events *ev, void *user, struct iscsi_session **ret,
+iscsi_session_setup(struct loop *l, const struct iscsi_transport *tt,
+                    const struct iscsi_session_config *cfg, struct iscsi_session **ret,
                     struct lunette_error *err)
 {
+    uint32_t cmds_max = cfg->cmds_max > 0 ? cfg->cmds_max : ISCSI_CMDS_MAX_DEFAULT;
     struct session *s;
     int r;
 
-    if (cmds_max == 0)
-        cmds_max = ISCSI_CMDS_MAX_DEFAULT;
     if (cmds_max > ISCSI_CMDS_MAX_LIMIT)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "cmds_max %u: at most %d", cmds_max,
                             ISCSI_CMDS_MAX_LIMIT);
@@ -604,12 +602,12 @@ iscsi_session_setup(struct loop *l, const struct iscsi_transport *tt, uint32_t s
     if (s == NULL)
         return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory for a session");
     s->pub.cmds_max = cmds_max;
-    session_init(s, l, tt, sid);
-    s->ev = ev;
-    s->ev_user = user;
-    s->cmdsn = s->exp_cmdsn = initial_cmdsn;
-    s->max_cmdsn = initial_cmdsn - 1; /* closed until the target opens it */
-    TRACE(l, create_session, sid, 0);
+    session_init(s, l, tt, cfg->sid);
+    s->ev = cfg->ev;
+    s->ev_user = cfg->user;
+    s->cmdsn = s->exp_cmdsn = cfg->initial_cmdsn;
+    s->max_cmdsn = cfg->initial_cmdsn - 1; /* closed until the target opens it */
+    TRACE(l, create_session, cfg->sid, 0);
     r = iscsi_alloc_tasks(s);
     if (r == 0 && tt->create_session != NULL)
         r = tt->create_session(&s->pub, err);

@@ -76,7 +76,7 @@ task_alloc(struct session *s, struct conn *c, enum task_kind kind)
     t->pub.imm_count = 0;
     t->pub.unsol.len = 0;
     t->pub.exp_datasn = 0;
-    t->pub.in_done = 0;
+    t->pub.in_done = t->pub.out_done = 0;
     t->pub.moved_ns = t->asked_ns = s->pub.loop->now_ns;
     t->kind = kind;
     t->started = false;

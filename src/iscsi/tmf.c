@@ -172,37 +172,40 @@ concerns(const struct scsi_eh_wait *w, const struct task *t)
     return !lun_valid(w->function) || memcmp(t->pub.sc->lun, w->lun, 8) == 0;
 }
 
+/* Moves the tasks of a list that w concerns to another. */
+static void
+gather(struct list *to, struct list *from, const struct scsi_eh_wait *w)
+{
+    LIST_FOREACH_SAFE (n, from) {
+        if (concerns(w, to_task(container_of(n, struct iscsi_task, node)))) {
+            list_del(n);
+            list_push_back(to, n);
+        }
+    }
+}
+
 /* The tasks that a successful function has ended (RFC 7143 4.2.3.2). */
 static void
 sweep(struct session *s, const struct scsi_eh_wait *w)
 {
+    struct list swept;
+
+    list_init(&swept);
     LIST_FOREACH (cn, &s->conns) {
         struct conn *c = container_of(cn, struct conn, node);
-        struct list swept;
 
-        list_init(&swept);
-        for (int round = 0; round < 2; round++) {
-            struct list *from = round == 0 ? &c->running : &c->requeue;
+        gather(&swept, &c->running, w);
+        gather(&swept, &c->requeue, w);
+    }
+    while (!list_empty(&swept)) {
+        struct task *t = to_task(container_of(swept.next, struct iscsi_task, node));
+        struct scsi_cmd *sc = t->pub.sc;
 
-            LIST_FOREACH_SAFE (n, from) {
-                struct task *t = to_task(container_of(n, struct iscsi_task, node));
-
-                if (concerns(w, t)) {
-                    list_del(&t->pub.node);
-                    list_push_back(&swept, &t->pub.node);
-                }
-            }
-        }
-        while (!list_empty(&swept)) {
-            struct task *t = to_task(container_of(swept.next, struct iscsi_task, node));
-            struct scsi_cmd *sc = t->pub.sc;
-
-            sc->host_result = w->function == ISCSI_TMF_ABORT_TASK ? DID_ABORT : DID_RESET;
-            sc->sense_len = 0;
-            sc->resid_in = sc->in.len;
-            sc->resid_out = sc->out.len;
-            iscsi_complete_task(t);
-        }
+        sc->host_result = w->function == ISCSI_TMF_ABORT_TASK ? DID_ABORT : DID_RESET;
+        sc->sense_len = 0;
+        sc->resid_in = sc->in.len;
+        sc->resid_out = sc->out.len;
+        iscsi_complete_task(t);
     }
 }
 

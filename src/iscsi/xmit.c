@@ -221,8 +221,7 @@ iscsi_prep_mgmt_task(struct conn *c, struct task *t)
     bool immediate = (t->ctl.h.opcode & ISCSI_OP_IMMEDIATE) != 0;
     int r;
 
-    if (!immediate && iscsi_cmdsn_window_closed(s))
-        return -EBUSY;
+    assert(immediate || !iscsi_cmdsn_window_closed(s));
     r = alloc_pdu(t, opcode);
     if (r < 0)
         return r;
@@ -257,6 +256,22 @@ iscsi_xmit_task(struct conn *c, struct task *t)
     return r;
 }
 
+/* The first control PDU that may go: one that the window holds back keeps no ping or task
+ * management waiting behind it. */
+static struct task *
+next_mgmt(const struct conn *c)
+{
+    bool closed = iscsi_cmdsn_window_closed(c->session);
+
+    LIST_FOREACH (n, &c->mgmtqueue) {
+        struct task *t = to_task(container_of(n, struct iscsi_task, node));
+
+        if (!closed || (t->ctl.h.opcode & ISCSI_OP_IMMEDIATE) != 0)
+            return t;
+    }
+    return NULL;
+}
+
 /* The next thing to send, in the order of KERNEL-MAP 3; -ENOENT: nothing. */
 static int
 xmit_one(struct conn *c)
@@ -267,16 +282,14 @@ xmit_one(struct conn *c)
 
     if (c->xmit_task != NULL)
         return iscsi_xmit_task(c, c->xmit_task);
-    if (!list_empty(&c->mgmtqueue)) {
-        t = to_task(container_of(c->mgmtqueue.next, struct iscsi_task, node));
+    t = next_mgmt(c);
+    if (t != NULL) {
         r = iscsi_prep_mgmt_task(c, t);
-        if (r == 0) {
-            list_del(&t->pub.node);
-            list_push_back(&c->running, &t->pub.node);
-            return iscsi_xmit_task(c, t);
-        }
-        if (r != -EBUSY)
+        if (r < 0)
             return r;
+        list_del(&t->pub.node);
+        list_push_back(&c->running, &t->pub.node);
+        return iscsi_xmit_task(c, t);
     }
     if (!list_empty(&c->requeue)) {
         t = to_task(container_of(c->requeue.next, struct iscsi_task, node));

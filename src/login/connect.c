@@ -22,6 +22,17 @@ where(const struct iscsi_login *l, char buf[PORTAL_TEXT_MAX])
     return portal_format(&l->portal, buf, PORTAL_TEXT_MAX);
 }
 
+/* What loop_resolve says with -ENOENT and -EAGAIN is about names, not files. */
+static const char *
+reason(const struct iscsi_login *l, int errnum)
+{
+    if (l->naddrs == 0 && errnum == ENOENT)
+        return "there is no host of that name";
+    if (l->naddrs == 0 && errnum == EAGAIN)
+        return "the name service does not answer";
+    return errno_text(errnum);
+}
+
 static void
 connect_failed(struct iscsi_login *l, int errnum, const char *what)
 {
@@ -33,7 +44,7 @@ connect_failed(struct iscsi_login *l, int errnum, const char *what)
                            l->cfg.connect_timeout_ms, l->naddrs);
     else
         (void)lunette_fail(login_err(l), -errnum, LUNETTE_DOM_CONNECT, (uint32_t)errnum,
-                           "%s %s: %s", what, where(l, buf), ctl_errno_text(errnum));
+                           "%s %s: %s", what, where(l, buf), reason(l, errnum));
     login_post(l, LOGIN_EV_FAIL);
 }
 

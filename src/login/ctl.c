@@ -182,14 +182,6 @@ ctl_adopt(struct ctl *ctl, struct ctl_orphan *o)
     list_push_back(&ctl->orphans, &o->node);
 }
 
-const char *
-ctl_errno_text(int errnum)
-{
-    const char *text = strerrordesc_np(errnum);
-
-    return text != NULL ? text : "unknown error";
-}
-
 void
 ctl_challenge_add(struct ctl *ctl, struct ctl_challenge *c)
 {

@@ -67,9 +67,6 @@ void ctl_watch_del(struct ctl_watch *w);
  * successor). */
 void ctl_dispatch(struct ctl *ctl, const struct iscsi_kevent *ev, const void *data);
 
-/* "Connection refused"; any thread, unlike strerror. */
-const char *ctl_errno_text(int errnum);
-
 /* CHAP challenges of ours that wait for their response, so that one that comes back to us as a
  * challenge of the target is seen (RFC 7143 9.2.1); embedded in their owner. */
 #define CTL_CHALLENGE_LEN 32

@@ -158,7 +158,7 @@ login_request(struct iscsi_login *l, struct iscsi_uevent *ev, const void *data, 
 
     if (r < 0) {
         (void)lunette_fail(login_err(l), r, LUNETTE_DOM_OS, (uint32_t)-r,
-                           "the data path cannot be reached: %s", ctl_errno_text(-r));
+                           "the data path cannot be reached: %s", errno_text(-r));
         login_post(l, LOGIN_EV_FAIL);
         return false;
     }
@@ -176,7 +176,7 @@ login_replied(struct iscsi_login *l, const struct iscsi_reply *rep)
             l->err = rep->why;
         else
             (void)lunette_fail(&l->err, rep->err, LUNETTE_DOM_OS, (uint32_t)-rep->err,
-                               "the data path refused a request: %s", ctl_errno_text(-rep->err));
+                               "the data path refused a request: %s", errno_text(-rep->err));
         login_post(l, LOGIN_EV_FAIL); /* looks at pending itself; l may be gone */
     } else if (l->pending == 0) {
         login_post(l, LOGIN_EV_REPLIED);

@@ -106,7 +106,7 @@ on_sent(void *user, const struct iscsi_reply *rep)
         else
             (void)lunette_fail(&l->err, rep->err, LUNETTE_DOM_OS, (uint32_t)-rep->err,
                                "logout: the data path refused the request: %s",
-                               ctl_errno_text(-rep->err));
+                               errno_text(-rep->err));
         undo_all(l);
     } else if (l->tidy && l->pending == 0) {
         l->state = LOGOUT_ENDED;
@@ -165,7 +165,7 @@ on_begin(struct loop_work *w)
         return;
     }
     (void)lunette_fail(&l->err, r, LUNETTE_DOM_OS, (uint32_t)-r,
-                       "logout: the data path cannot be reached: %s", ctl_errno_text(-r));
+                       "logout: the data path cannot be reached: %s", errno_text(-r));
     undo_all(l);
 }
 

@@ -95,7 +95,7 @@ login_bind_conn(struct iscsi_login *l)
         l->stream = NULL;
         if (fd < 0) {
             (void)lunette_fail(login_err(l), fd, LUNETTE_DOM_OS, (uint32_t)-fd,
-                               "the socket cannot be handed over: %s", ctl_errno_text(-fd));
+                               "the socket cannot be handed over: %s", errno_text(-fd));
             login_post(l, LOGIN_EV_FAIL);
             return;
         }

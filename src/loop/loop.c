@@ -452,11 +452,11 @@ open_poller(enum loop_kind kind, struct real_loop *l, struct lunette_error *err)
                                 "io_uring is not usable here (%s); choose the epoll loop",
                                 r == -EPERM    ? "forbidden by sysctl or container policy"
                                 : r == -ENOSYS ? "the kernel or this build lacks it"
-                                               : strerrordesc_np(-r));
+                                               : errno_text(-r));
     }
     r = poller_epoll_new(&l->pub.stats, &l->poller);
     if (r < 0)
-        return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "epoll: %s", strerrordesc_np(-r));
+        return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "epoll: %s", errno_text(-r));
     l->pub.ops = &real_ops_epoll;
     return 0;
 }
@@ -514,7 +514,7 @@ loop_new(const struct loop_config *cfg, struct loop **ret, struct lunette_error 
         r = -ENOMEM;
     if (r < 0) {
         (void)lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "making a loop: %s",
-                           strerrordesc_np(-r));
+                           errno_text(-r));
         goto fail;
     }
     *ret = &l->pub;

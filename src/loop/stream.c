@@ -546,7 +546,7 @@ hand_over(struct sock *s, int fd, const struct sock_addr *peer)
     int r = take_fd(l, fd, s->family, &n);
 
     if (r < 0) {
-        log_line(l->pub.log, LOG_LEVEL_WARN, "a connection was dropped: %s", strerrordesc_np(-r));
+        log_line(l->pub.log, LOG_LEVEL_WARN, "a connection was dropped: %s", errno_text(-r));
         (void)close(fd);
         return true;
     }
@@ -570,7 +570,7 @@ accept_failed(struct sock *s, int err)
     case ENFILE:
     case ENOBUFS:
     case ENOMEM:
-        log_line(l->pub.log, LOG_LEVEL_WARN, "connections have to wait: %s", strerrordesc_np(err));
+        log_line(l->pub.log, LOG_LEVEL_WARN, "connections have to wait: %s", errno_text(err));
         s->readable = false;
         loop_timer_start(&l->pub, &s->retry, ACCEPT_RETRY_MS * LOOP_NS_PER_MS);
         return false;
@@ -578,7 +578,7 @@ accept_failed(struct sock *s, int err)
     case EINVAL:
     case ENOTSOCK:
     case EOPNOTSUPP:
-        log_line(l->pub.log, LOG_LEVEL_ERROR, "a listener has died: %s", strerrordesc_np(err));
+        log_line(l->pub.log, LOG_LEVEL_ERROR, "a listener has died: %s", errno_text(err));
         s->state = SOCK_FAILED;
         return false;
     default: /* a connection that failed before it was taken */

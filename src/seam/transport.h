@@ -185,6 +185,7 @@ struct iscsi_task {
     uint32_t data_len;
     uint32_t exp_datasn; /* Data-In PDUs (bidirectional: and R2Ts) seen; the transport counts */
     uint32_t in_done;    /* bytes of in that the transport has placed, from 0 without a hole */
+    uint32_t out_done;   /* bytes of out that the transport has sent; not where it offloads */
     uint64_t moved_ns;   /* loop clock when it last made progress */
     struct list node;    /* the queue that it is on; the iSCSI layer's */
     void *dd_data;       /* the transport's, task_size bytes */

@@ -17,7 +17,7 @@ fail_os(struct lunette_error *err, const char *path, const char *what)
     int e = errno;
 
     return lunette_fail(err, -e, LUNETTE_DOM_OS, (uint32_t)e, "%s: %s: %s", path, what,
-                        strerror(e));
+                        errno_text(e));
 }
 
 /* Opens or makes the file; *size gets its length. */
@@ -67,7 +67,7 @@ map_memory(struct tgt_lu *lu, const struct target_lun_config *cfg, struct lunett
     if (lu->mem == MAP_FAILED) {
         lu->mem = NULL;
         return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "cannot map %llu bytes: %s",
-                            (unsigned long long)lu->mem_size, strerror(errno));
+                            (unsigned long long)lu->mem_size, errno_text(errno));
     }
     if (lu->fd >= 0)
         return 0; /* an old file's holes are not looked for: all of it counts as written */

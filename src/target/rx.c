@@ -265,7 +265,7 @@ receive(struct tgt_conn *c)
     if (r == -EAGAIN)
         return false;
     if (r <= 0) {
-        tgt_conn_kill(c, r == 0 ? "closed by the initiator" : strerror((int)-r));
+        tgt_conn_kill(c, r == 0 ? "closed by the initiator" : errno_text((int)-r));
         return false;
     }
     c->last_rx_ns = l->now_ns;

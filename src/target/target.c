@@ -138,7 +138,7 @@ target_new(struct loop *loop, const struct target_config *cfg, struct target **r
     }
     if (r < 0) {
         if (err != NULL && err->code == 0)
-            (void)lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "%s", strerror(-r));
+            (void)lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "%s", errno_text(-r));
         target_free(t);
         return r;
     }
@@ -173,7 +173,7 @@ target_listen(struct target *t, const struct sock_addr *at, struct sock_addr *re
     r = stream_listen(t->loop, at, &events, t, &t->listeners[n], &t->bound[n]);
     if (r < 0)
         return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "cannot listen on %s: %s",
-                            sock_addr_format(at, text, sizeof(text)), strerror(-r));
+                            sock_addr_format(at, text, sizeof(text)), errno_text(-r));
     t->listeners_count++;
     if (ret_bound != NULL)
         *ret_bound = t->bound[n];

@@ -368,7 +368,7 @@ send_some(struct tgt_conn *c)
     n = gather(c->ring, iov, &total);
     r = stream_sendv(c->stream, iov, n);
     if (r < 0 && r != -EAGAIN) {
-        tgt_conn_kill(c, strerror((int)-r));
+        tgt_conn_kill(c, errno_text((int)-r));
         return false;
     }
     if (r > 0 && !consume(c->ring, (size_t)r)) {

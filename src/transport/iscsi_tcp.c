@@ -418,6 +418,7 @@ xmit_data_out(struct iscsi_task *t, struct iscsi_r2t *s)
         return r;
     c->stats.dataout_pdus++;
     c->stats.txdata_octets += count;
+    t->out_done += count;
     s->data_sn++;
     s->offset += count;
     s->len -= count;
@@ -438,6 +439,7 @@ iscsi_tcp_task_xmit(struct iscsi_task *t)
         if (r < 0)
             return r;
         tt->cmd_sent = true;
+        t->out_done = t->imm_count;
         c->stats.txdata_octets += t->sc != NULL ? t->imm_count : t->data_len;
     }
     while (r == 0 && tt->unsol.len > 0)

@@ -65,7 +65,7 @@ failed(struct sw_tcp_conn *sc, int err, const char *doing)
     if (err == 0)
         (void)snprintf(why, sizeof(why), "the target closed the connection");
     else
-        (void)snprintf(why, sizeof(why), "%s: %s", doing, strerror(-err));
+        (void)snprintf(why, sizeof(why), "%s: %s", doing, errno_text(-err));
     c->up->conn_failure(c, ISCSI_ERR_CONN_CLOSED, why);
 }
 
@@ -518,7 +518,7 @@ sw_tcp_bind_conn(struct iscsi_conn *c, int64_t eph, struct iscsi_endpoint *ep, b
     r = stream_adopt(c->loop, (int)eph, &sw_tcp_events, sc, &sc->stream);
     if (r < 0)
         return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "cannot take over the socket: %s",
-                            strerror(-r));
+                            errno_text(-r));
     c->last_recv_ns = c->loop->now_ns;
     return 0;
 }

@@ -198,6 +198,10 @@ _writes("r2t_overlap", "an R2T for bytes that were sent, at ErrorRecoveryLevel 0
                                     s.next_data_out(conn, cmd, conn.next_ttt)))
 
 
+_writes("write_good_untaken", "GOOD for a WRITE whose data nobody asked for", "RSP-01", FAILS,
+        lambda s, conn, cmd, size: s.status(conn, cmd, GOOD))
+
+
 @case("r2t", "ID-14", LOST, seconds=20)
 class r2t_for_a_read(Target):
     """R2T for a READ."""

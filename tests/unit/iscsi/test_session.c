@@ -62,6 +62,27 @@ late_cleanup_holds_the_completion(void **state)
     world_free(w);
 }
 
+/* A failed command whose data never came has not received it, though no residual says so. */
+static void
+no_residual_but_no_data(void **state)
+{
+    static const uint8_t sense[18] = {0x70, 0, 5};
+    struct world *w = world_new(20);
+    struct cmd c;
+
+    (void)state;
+    world_up(w);
+    cmd_init(&c, true, 512);
+    assert_int_equal(world_queue(w, &c), 0);
+    world_commit(w);
+    assert_int_equal(fake_answer(fake_last(ISCSI_OP_SCSI_CMD), 2, sense, sizeof(sense), 0), 0);
+    assert_int_equal(c.done, 1);
+    assert_int_equal(c.sc.host_result, DID_OK);
+    assert_int_equal(c.sc.sense_len, sizeof(sense));
+    assert_int_equal(c.sc.resid_in, 512);
+    world_free(w);
+}
+
 /* CSN-06, CSN-07, CSN-21 */
 static void
 closed_window_pushes_back(void **state)
@@ -506,6 +527,36 @@ logout_ends_what_is_outstanding(void **state)
     world_free(w);
 }
 
+/* CSN-13: a text request that waits for the window keeps no task management waiting. */
+static void
+closed_window_lets_immediate_pdus_by(void **state)
+{
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_SEND_PDU, .cid = 1};
+    struct world *w = world_new(16);
+    struct waiter x = {.w.done = eh_done};
+    struct cmd c[4];
+
+    (void)state;
+    world_up(w);
+    for (int i = 0; i < 4; i++)
+        one_command(w, &c[i], true); /* the window is used up */
+    ev.sid = w->sid;
+    bhs_init(&ev.u.send_pdu.hdr, ISCSI_OP_TEXT_REQ, ISCSI_FLAG_FINAL);
+    assert_int_equal(world_ask(w, &ev, NULL, 0), 0);
+    w->host->ops->eh_abort(w->host, &c[0].sc, &x.w);
+    fake_turn(&w->fl);
+    assert_null(fake_last(ISCSI_OP_TEXT_REQ));
+    assert_non_null(fake_last(ISCSI_OP_TMF_REQ));
+    fake_adapter.exp_cmdsn += 4;
+    fake_adapter.max_cmdsn += 4;
+    assert_int_equal(tmf_answer(0), 0);
+    fake_turn(&w->fl);
+    assert_int_equal(c[0].done, 1);
+    assert_non_null(fake_last(ISCSI_OP_TEXT_REQ));
+    assert_int_equal(get32(fake_last(ISCSI_OP_TEXT_REQ)->h.text_req.cmd_sn), 2);
+    world_free(w);
+}
+
 /* TMO-01, NPO-01..03 */
 static void
 pings_both_ways(void **state)
@@ -653,6 +704,8 @@ impossible_requests_are_refused(void **state)
     assert_int_equal(world_do(w, ISCSI_UEVENT_CREATE_CONN), -EEXIST);
     assert_int_equal(world_do(w, ISCSI_UEVENT_BIND_CONN), -EBUSY);
     assert_true(world_do(w, ISCSI_UEVENT_START_CONN) < 0);
+    assert_int_equal(world_param(w, ISCSI_PARAM_MAX_R2T, "2"), -EBUSY);
+    assert_int_equal(world_param(w, ISCSI_PARAM_PING_INTERVAL_MS, "1000"), 0);
     w->sid = 4711;
     assert_int_equal(world_do(w, ISCSI_UEVENT_STOP_CONN), -ENOENT);
     assert_int_equal(world_do(w, ISCSI_UEVENT_DESTROY_SESSION), -ENOENT);
@@ -661,6 +714,25 @@ impossible_requests_are_refused(void **state)
 }
 
 /* FSM-01: every cell, by the RFC's table or refused. */
+/* An endpoint's id never passes for a descriptor of another transport. */
+static void
+endpoint_of_another_transport(void **state)
+{
+    struct world *w = world_new(21);
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_CREATE_SESSION};
+
+    (void)state;
+    assert_int_equal(transport_register(&w->registry, &sw_tcp_transport, NULL), 0);
+    assert_int_equal(world_do(w, ISCSI_UEVENT_TRANSPORT_EP_CONNECT), 0);
+    w->ep = w->reply.r.ep;
+    strcpy(ev.u.create_session.transport, "tcp");
+    assert_int_equal(world_ask(w, &ev, NULL, 0), 0);
+    w->sid = w->reply.sid;
+    assert_int_equal(world_do(w, ISCSI_UEVENT_CREATE_CONN), 0);
+    assert_int_equal(world_do(w, ISCSI_UEVENT_BIND_CONN), -ENOENT);
+    world_free(w);
+}
+
 static void
 state_machine_is_the_rfc_s(void **state)
 {
@@ -734,6 +806,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(read_with_data_placed_by_the_transport),
         cmocka_unit_test(late_cleanup_holds_the_completion),
+        cmocka_unit_test(no_residual_but_no_data),
         cmocka_unit_test(closed_window_pushes_back),
         cmocka_unit_test(full_transport_goes_on_where_it_stopped),
         cmocka_unit_test(responses_tell_the_truth),
@@ -747,11 +820,13 @@ main(void)
         cmocka_unit_test(silent_target_costs_the_connection),
         cmocka_unit_test(reset_sweeps_its_lun),
         cmocka_unit_test(logout_ends_what_is_outstanding),
+        cmocka_unit_test(closed_window_lets_immediate_pdus_by),
         cmocka_unit_test(pings_both_ways),
         cmocka_unit_test(pause_of_the_program_is_no_silence),
         cmocka_unit_test(answer_to_a_request_not_sent_yet),
         cmocka_unit_test(long_and_bidirectional_cdbs),
         cmocka_unit_test(impossible_requests_are_refused),
+        cmocka_unit_test(endpoint_of_another_transport),
         cmocka_unit_test(state_machine_is_the_rfc_s),
         cmocka_unit_test(exactly_once_whatever_happens),
     };
