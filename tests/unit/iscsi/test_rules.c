@@ -235,8 +235,9 @@ level_two_says_more(void **state)
         union bhs_any h;
         struct cmd c;
 
-        world_up(w);
+        world_logged_in(w);
         assert_int_equal(world_param(w, ISCSI_PARAM_PROTOCOL_LEVEL, level == 1 ? "1" : "2"), 0);
+        world_start(w);
         one_command(w, &c, true);
         fake_last(ISCSI_OP_SCSI_CMD)->task->in_done = 512;
         bhs_init(&h, ISCSI_OP_SCSI_RSP, ISCSI_FLAG_FINAL);
@@ -306,10 +307,11 @@ unsolicited_data_by_the_regime(void **state)
         const struct fake_sent *s;
         struct cmd c;
 
-        world_up(w);
+        world_logged_in(w);
         assert_int_equal(world_param(w, ISCSI_PARAM_IMM_DATA, rows[i].imm_data), 0);
         assert_int_equal(world_param(w, ISCSI_PARAM_INITIAL_R2T, rows[i].initial_r2t), 0);
         assert_int_equal(world_param(w, ISCSI_PARAM_FIRST_BURST, rows[i].first_burst), 0);
+        world_start(w);
         cmd_init(&c, false, 512);
         c.iov = (struct iovec){data, rows[i].len};
         c.sc.out = sg_from_iov(&c.iov, 1, 0, rows[i].len);
