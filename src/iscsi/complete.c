@@ -386,6 +386,9 @@ task_rsp(struct conn *c, const union bhs_any *h, const void *data, uint32_t len)
         conn_event(c, EV_LOGOUT_OK);
         return user_answer(c, t, h, data, len, true);
     }
+    if (t == NULL && (op == ISCSI_OP_SCSI_RSP || op == ISCSI_OP_DATA_IN) &&
+        iscsi_itt_ended(&c->pub, h->h.itt))
+        return 0; /* late, but not wrong: 4.2.3.3 */
     iscsi_conn_failure(&c->pub, ISCSI_ERR_BAD_ITT, "a response to a task that is not there");
     return -EPROTO;
 }

@@ -15,6 +15,7 @@
 #define TASK_CHUNK  32 /* tasks allocated at once */
 #define TASK_CHUNKS ((ISCSI_CMDS_MAX_LIMIT + MGMT_TASKS + TASK_CHUNK - 1) / TASK_CHUNK)
 #define SLOT_BITS   12
+#define ENDED_TAGS  16 /* tags of aborted tasks whose late PDUs are dropped (4.2.3.3) */
 #define GEN_LIMIT   0xffffu
 
 enum session_state { /* Linux's ISCSI_STATE_ */
@@ -63,6 +64,8 @@ struct session {
     struct scsi_eh_wait *eh_now;     /* whose task management request is out */
     uint32_t eh_detained;            /* it was answered; that many commands have not come back */
     struct task *tmf;
+    uint32_t tmf_cmdsn; /* of the request answered last: what came later is not covered */
+    uint32_t ended[ENDED_TAGS], nended; /* a ring; nended counts on */
     struct loop_timer tmf_timer, shut_timer;
     uint32_t abort_timeout_ms, lu_reset_timeout_ms, tgt_reset_timeout_ms;
     struct lunette_error why; /* of the failure that ended it */
@@ -111,6 +114,13 @@ to_conn(struct iscsi_conn *c)
     return container_of(c, struct conn, pub);
 }
 
+/* Our Logout Request is out: nothing new goes on this connection (RFC 7143 11.14). */
+static inline bool
+iscsi_conn_leaving(const struct conn *c)
+{
+    return c->state == CONN_IN_LOGOUT || c->state == CONN_FREE;
+}
+
 static inline struct task *
 to_task(struct iscsi_task *t)
 {
@@ -126,6 +136,7 @@ void iscsi_complete_task(struct task *t);
 void iscsi_task_detained(struct task *t);
 struct iscsi_task *iscsi_itt_to_task(struct iscsi_conn *c, struct be32 itt);
 void iscsi_task_cleaned(struct iscsi_task *t);
+bool iscsi_itt_ended(struct iscsi_conn *c, struct be32 itt);
 int iscsi_alloc_tasks(struct session *s);
 struct task *iscsi_task_at(const struct session *s, uint32_t slot);
 void iscsi_free_tasks(struct session *s);

@@ -105,6 +105,20 @@ iscsi_itt_to_task(struct iscsi_conn *pub, struct be32 itt)
     return &t->pub;
 }
 
+/* Was the tag that of a task which task management has ended not long ago? */
+bool
+iscsi_itt_ended(struct iscsi_conn *pub, struct be32 itt)
+{
+    const struct session *s = to_conn(pub)->session;
+    uint32_t n = s->nended < ENDED_TAGS ? s->nended : ENDED_TAGS;
+
+    for (uint32_t i = 0; i < n; i++) {
+        if (s->ended[i] == get32(itt))
+            return true;
+    }
+    return false;
+}
+
 /* Gives the slot back and tells whoever waited.  The last use of t. */
 static void
 finish(struct task *t)

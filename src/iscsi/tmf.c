@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "iscsi/internal.h"
+#include "wire/sn.h"
 
 #define SESSION_RESET 0 /* no function on the wire: the connection is dropped */
 
@@ -24,7 +25,9 @@ live_conn(const struct session *s)
 {
     struct conn *c = s->leadconn;
 
-    return s->state == ISCSI_STATE_LOGGED_IN && c != NULL && !c->suspended ? c : NULL;
+    return s->state == ISCSI_STATE_LOGGED_IN && c != NULL && !c->suspended && !iscsi_conn_leaving(c)
+               ? c
+               : NULL;
 }
 
 static bool
@@ -163,21 +166,23 @@ iscsi_eh_session_reset(struct scsi_host *h, struct scsi_eh_wait *w)
 }
 
 static bool
-concerns(const struct scsi_eh_wait *w, const struct task *t)
+concerns(const struct session *s, const struct scsi_eh_wait *w, const struct task *t)
 {
     if (t->kind != TASK_SCSI)
         return false;
     if (w->function == ISCSI_TMF_ABORT_TASK)
         return w->sc == t->pub.sc;
+    if (!sn_lt(t->pub.cmd_sn, s->tmf_cmdsn)) /* sent after the request: 11.5.1 */
+        return false;
     return !lun_valid(w->function) || memcmp(t->pub.sc->lun, w->lun, 8) == 0;
 }
 
 /* Moves the tasks of a list that w concerns to another. */
 static void
-gather(struct list *to, struct list *from, const struct scsi_eh_wait *w)
+gather(struct session *s, struct list *to, struct list *from, const struct scsi_eh_wait *w)
 {
     LIST_FOREACH_SAFE (n, from) {
-        if (concerns(w, to_task(container_of(n, struct iscsi_task, node)))) {
+        if (concerns(s, w, to_task(container_of(n, struct iscsi_task, node)))) {
             list_del(n);
             list_push_back(to, n);
         }
@@ -194,13 +199,14 @@ sweep(struct session *s, const struct scsi_eh_wait *w)
     LIST_FOREACH (cn, &s->conns) {
         struct conn *c = container_of(cn, struct conn, node);
 
-        gather(&swept, &c->running, w);
-        gather(&swept, &c->requeue, w);
+        gather(s, &swept, &c->running, w);
+        gather(s, &swept, &c->requeue, w);
     }
     while (!list_empty(&swept)) {
         struct task *t = to_task(container_of(swept.next, struct iscsi_task, node));
         struct scsi_cmd *sc = t->pub.sc;
 
+        s->ended[s->nended++ % ENDED_TAGS] = t->pub.itt;
         sc->host_result = w->function == ISCSI_TMF_ABORT_TASK ? DID_ABORT : DID_RESET;
         sc->sense_len = 0;
         sc->resid_in = sc->in.len;
@@ -218,7 +224,7 @@ detained(struct session *s, const struct scsi_eh_wait *w)
     for (uint32_t slot = 0; slot < s->tasks_made; slot++) {
         struct task *t = iscsi_task_at(s, slot);
 
-        t->swept = t->pub.state == ISCSI_TASK_COMPLETED && concerns(w, t);
+        t->swept = t->pub.state == ISCSI_TASK_COMPLETED && concerns(s, w, t);
         n += t->swept;
     }
     return n;
@@ -256,6 +262,7 @@ iscsi_tmf_rsp(struct conn *c, struct task *t, const struct bhs_tmf_rsp *h)
     c->pub.stats.tmfrsp_pdus++;
     assert(t == s->tmf && w != NULL);
     s->tmf = NULL;
+    s->tmf_cmdsn = t->pub.cmd_sn;
     iscsi_complete_task(t);
     if (w->function == ISCSI_TMF_ABORT_TASK && w->sc == NULL) {
         end_now(s, SCSI_EH_NOT_FOUND);

@@ -228,6 +228,7 @@ iscsi_prep_mgmt_task(struct conn *c, struct task *t)
     t->ctl.nop_out.cmd_sn = put32(s->cmdsn); /* at 24 and 28 in every request but Data-Out, SNACK */
     t->ctl.nop_out.exp_stat_sn = put32(c->pub.exp_statsn);
     t->ctl.h.dseg_len = put24(t->pub.data_len);
+    t->pub.cmd_sn = s->cmdsn;
     memcpy(t->pub.hdr, &t->ctl, sizeof(t->ctl.h));
     t->pub.hdr_len = sizeof(t->ctl.h);
     t->started = true;
@@ -266,6 +267,8 @@ next_mgmt(const struct conn *c)
     LIST_FOREACH (n, &c->mgmtqueue) {
         struct task *t = to_task(container_of(n, struct iscsi_task, node));
 
+        if (iscsi_conn_leaving(c) && t->kind != TASK_NOP_REPLY)
+            continue;
         if (!closed || (t->ctl.h.opcode & ISCSI_OP_IMMEDIATE) != 0)
             return t;
     }
@@ -298,7 +301,7 @@ xmit_one(struct conn *c)
         return iscsi_xmit_task(c, t);
     }
     if (!list_empty(&c->cmdqueue) && !iscsi_cmdsn_window_closed(s) &&
-        s->state == ISCSI_STATE_LOGGED_IN) {
+        s->state == ISCSI_STATE_LOGGED_IN && !iscsi_conn_leaving(c)) {
         t = to_task(container_of(c->cmdqueue.next, struct iscsi_task, node));
         r = iscsi_prep_scsi_cmd_pdu(c, t);
         if (r < 0)

@@ -207,6 +207,9 @@ struct iscsi_upcalls {
     /* The running task of a tag that came from the target, or NULL: unknown, free, or another
      * connection's (RFC 7143 4.2.5.1, 4.2.5.3). */
     struct iscsi_task *(*itt_to_task)(struct iscsi_conn *c, struct be32 itt);
+    /* The tag is that of a task which task management has ended: PDUs for it may still be under
+     * way and are dropped, data and all (RFC 7143 4.2.3.3). */
+    bool (*itt_ended)(struct iscsi_conn *c, struct be32 itt);
     /* A whole PDU but for Data-In without status and R2T, which stream transports consume: header,
      * then data_len bytes, borrowed for the call.  Data-In with status: after its data has been
      * placed, data NULL.  Returns 0, or ISCSI_RX_HOLD: keep what follows unparsed until

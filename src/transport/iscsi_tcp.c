@@ -36,7 +36,8 @@ fail(struct iscsi_tcp_conn *tcp, enum iscsi_err err, const char *why)
     tcp->conn->up->conn_failure(tcp->conn, err, why);
 }
 
-/* Data-In: whose it is, and whether it fits (RFC 7143 11.7; 4.2.5.3).  NULL after fail(). */
+/* Data-In: whose it is, and whether it fits (RFC 7143 11.7; 4.2.5.3).  NULL after fail(), or
+ * where it is to be dropped. */
 static struct iscsi_task *
 data_in_task(struct iscsi_tcp_conn *tcp, const struct bhs_data_in *h)
 {
@@ -44,6 +45,10 @@ data_in_task(struct iscsi_tcp_conn *tcp, const struct bhs_data_in *h)
     struct iscsi_task *t = c->up->itt_to_task(c, h->itt);
     uint32_t offset = get32(h->offset), len = tcp->data_len;
 
+    if (t == NULL && c->up->itt_ended(c, h->itt)) {
+        tcp->drop = true;
+        return NULL;
+    }
     if (t == NULL || t->sc == NULL) {
         fail(tcp, ISCSI_ERR_BAD_ITT, "Data-In for a task that is not there");
         return NULL;
@@ -99,6 +104,10 @@ iscsi_tcp_r2t_rsp(struct iscsi_tcp_conn *tcp, const struct bhs_r2t *h)
 
     TRACE(c->loop, iscsi_tcp_r2t_rsp, get32(h->itt), len);
     c->stats.r2t_pdus++;
+    if (t == NULL && c->up->itt_ended(c, h->itt)) {
+        c->up->update_cmdsn(c, h->exp_cmd_sn, h->max_cmd_sn);
+        return;
+    }
     if (t == NULL || t->sc == NULL) {
         fail(tcp, ISCSI_ERR_BAD_ITT, "R2T for a task that is not there");
         return;
@@ -156,10 +165,10 @@ pdu_done(struct iscsi_tcp_conn *tcp, const void *data)
         break;
     case ISCSI_OP_DATA_IN: {
         const struct bhs_data_in *in = (const void *)h;
-        struct iscsi_task *t = tcp->task;
 
-        assert(t != NULL);
-        t->in_done += tcp->data_len;
+        assert(tcp->task != NULL || tcp->drop);
+        if (tcp->task != NULL)
+            tcp->task->in_done += tcp->data_len;
         if (in->flags & ISCSI_DATA_IN_STATUS)
             r = c->up->complete_pdu(c, h, NULL, 0);
         else
@@ -173,6 +182,7 @@ pdu_done(struct iscsi_tcp_conn *tcp, const void *data)
     free(tcp->ctl);
     tcp->ctl = NULL;
     tcp->task = NULL;
+    tcp->drop = false;
     if (r < 0 || tcp->state == RX_DEAD) {
         tcp->state = RX_DEAD;
         return;
@@ -244,7 +254,7 @@ take_data(struct iscsi_tcp_conn *tcp, const uint8_t *p, uint32_t n)
         struct iscsi_tcp_task *tt = tcp->task->dd_data;
 
         sg_copy_to(&tt->in, &tcp->task->sc->in, p, n);
-    } else {
+    } else if (!tcp->drop) {
         memcpy(tcp->ctl + tcp->data_have, p, n);
     }
     tcp->data_have += n;
@@ -265,7 +275,7 @@ rx_data(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t n)
         trailer_done(tcp, p);
         return whole;
     }
-    if (tcp->task == NULL && tcp->ctl == NULL) {
+    if (tcp->task == NULL && tcp->ctl == NULL && !tcp->drop) {
         tcp->ctl = malloc(tcp->data_len); /* bounded by max_recv_dlength; control PDUs only */
         if (tcp->ctl == NULL) {
             fail(tcp, ISCSI_ERR_LOCAL, "out of memory for a control PDU");

@@ -31,6 +31,7 @@ struct iscsi_tcp_conn {
     uint8_t trailer[3 + 4];
     uint32_t trailer_len, trailer_have;
     uint32_t crc;            /* running data digest */
+    bool drop;               /* Data-In of a task that was ended: eaten, kept nowhere */
     bool hold;               /* parse nothing before start_conn */
     struct iscsi_task *task; /* Data-In: whose memory is being filled; NULL: control data */
     uint8_t *ctl;            /* control data that came in pieces, or NULL */

@@ -327,6 +327,94 @@ unsolicited_data_by_the_regime(void **state)
     }
 }
 
+/* LGO-02 */
+static void
+nothing_new_after_a_logout_request(void **state)
+{
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_SEND_PDU, .cid = 1};
+    struct world *w = world_new(51);
+    struct waiter x = {.w.done = eh_done};
+    static const uint8_t lun[8];
+    struct cmd c;
+
+    (void)state;
+    world_up(w);
+    cmd_init(&c, true, 16);
+    assert_int_equal(world_queue(w, &c), 0); /* queued, not sent */
+    ev.sid = w->sid;
+    bhs_init(&ev.u.send_pdu.hdr, ISCSI_OP_LOGOUT_REQ | ISCSI_OP_IMMEDIATE, ISCSI_FLAG_FINAL);
+    fake_adapter.full = true; /* both wait: the logout goes first */
+    assert_int_equal(world_ask(w, &ev, NULL, 0), 0);
+    fake_room();
+    fake_turn(&w->fl);
+    world_commit(w);
+    w->host->ops->eh_device_reset(w->host, lun, &x.w);
+    fake_turn(&w->fl);
+    assert_non_null(fake_last(ISCSI_OP_LOGOUT_REQ));
+    assert_null(fake_last(ISCSI_OP_SCSI_CMD));
+    assert_null(fake_last(ISCSI_OP_TMF_REQ));
+    assert_int_equal(x.done, 1);
+    assert_int_equal(x.r, SCSI_EH_FAILED);
+    world_free(w);
+    assert_int_equal(c.done, 1);
+    assert_int_equal(c.sc.host_result, DID_NO_CONNECT);
+}
+
+/* TM-05, TMR-02 */
+static void
+late_response_of_an_aborted_task_is_dropped(void **state)
+{
+    struct world *w = world_new(52);
+    struct waiter x = {.w.done = eh_done};
+    struct cmd c, d;
+
+    (void)state;
+    world_up(w);
+    one_command(w, &c, true);
+    w->host->ops->eh_abort(w->host, &c.sc, &x.w);
+    fake_turn(&w->fl);
+    assert_int_equal(tmf_answer(0), 0);
+    fake_turn(&w->fl);
+    assert_int_equal(x.r, SCSI_EH_SUCCESS);
+    assert_int_equal(c.done, 1);
+    assert_int_equal(fake_answer(fake_last(ISCSI_OP_SCSI_CMD), 0, NULL, 0, 0), 0);
+    fake_advance(&w->fl, SEC(1));
+    assert_int_equal(w->nerrors, 0);
+    assert_int_equal(c.done, 1);
+    one_command(w, &d, true); /* the session goes on, StatSN and all */
+    assert_int_equal(fake_answer(fake_last(ISCSI_OP_SCSI_CMD), 0, NULL, 0, 0), 0);
+    assert_int_equal(d.done, 1);
+    assert_int_equal(d.sc.host_result, DID_OK);
+    world_free(w);
+}
+
+/* CSN-19 */
+static void
+reset_spares_what_was_sent_after_it(void **state)
+{
+    struct world *w = world_new(53);
+    struct waiter x = {.w.done = eh_done};
+    static const uint8_t lun[8];
+    struct cmd a, b;
+
+    (void)state;
+    world_up(w);
+    one_command(w, &a, true);
+    w->host->ops->eh_device_reset(w->host, lun, &x.w);
+    fake_turn(&w->fl);
+    one_command(w, &b, true);
+    assert_int_equal(tmf_answer(0), 0);
+    fake_turn(&w->fl);
+    assert_int_equal(a.sc.host_result, DID_RESET);
+    assert_int_equal(a.done, 1);
+    assert_int_equal(b.done, 0);
+    assert_int_equal(fake_answer(fake_last(ISCSI_OP_SCSI_CMD), 0, NULL, 0, 0), 0);
+    assert_int_equal(b.done, 1);
+    assert_int_equal(b.sc.host_result, DID_OK);
+    assert_int_equal(x.r, SCSI_EH_SUCCESS);
+    world_free(w);
+}
+
 int
 main(void)
 {
@@ -341,6 +429,9 @@ main(void)
         cmocka_unit_test(level_two_says_more),
         cmocka_unit_test(commands_are_well_formed),
         cmocka_unit_test(unsolicited_data_by_the_regime),
+        cmocka_unit_test(nothing_new_after_a_logout_request),
+        cmocka_unit_test(late_response_of_an_aborted_task_is_dropped),
+        cmocka_unit_test(reset_spares_what_was_sent_after_it),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

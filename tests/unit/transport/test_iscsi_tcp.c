@@ -43,6 +43,13 @@ itt_to_task(struct iscsi_conn *c, struct be32 itt)
     return get32(itt) == 0x1234 ? &r.task : NULL;
 }
 
+static bool
+itt_ended(struct iscsi_conn *c, struct be32 itt)
+{
+    (void)c;
+    return get32(itt) == 0x9999;
+}
+
 static int
 complete_pdu(struct iscsi_conn *c, const struct bhs *hdr, const void *data, uint32_t len)
 {
@@ -88,6 +95,7 @@ requeue_task(struct iscsi_task *t)
 
 static const struct iscsi_upcalls upcalls = {
     .itt_to_task = itt_to_task,
+    .itt_ended = itt_ended,
     .complete_pdu = complete_pdu,
     .update_cmdsn = update_cmdsn,
     .conn_failure = conn_failure,
@@ -461,6 +469,33 @@ test_every_r2t_is_honoured(void **state)
     }
 }
 
+/* TM-05: PDUs of a task that was aborted are eaten whole, in pieces of every size, and the stream
+ * goes on behind them. */
+static void
+test_late_pdus_are_dropped(void **state)
+{
+    static uint8_t bytes[16384];
+
+    (void)state;
+    for (size_t piece = 1; piece < 1500; piece += 31) {
+        union bhs_any h;
+        size_t n;
+
+        rig(true, READ_LEN, true);
+        n = data_in(bytes, 5, 77, 1023, 0);
+        memcpy(bytes + 16, (uint8_t[]){0, 0, 0x99, 0x99}, 4);
+        pdu_header_digest(bytes, 48, bytes + 48);
+        bhs_init(&h, ISCSI_OP_R2T, ISCSI_FLAG_FINAL);
+        h.h.itt = put32(0x9999);
+        n += put(bytes + n, &h, NULL, 0);
+        n += stream(bytes + n);
+        for (size_t at = 0; at < n; at += piece)
+            (void)iscsi_tcp_recv(&r.tcp, bytes + at, n - at < piece ? n - at : piece);
+        r.updates -= 2; /* the late PDUs still move the window: CSN-08 */
+        check_stream();
+    }
+}
+
 /* LGN-09: what follows the final Login Response waits, byte for byte. */
 static void
 test_hold_stops_at_the_pdu(void **state)
@@ -498,6 +533,7 @@ main(void)
         cmocka_unit_test(test_bad_data_in),
         cmocka_unit_test(test_bad_r2t),
         cmocka_unit_test(test_every_r2t_is_honoured),
+        cmocka_unit_test(test_late_pdus_are_dropped),
         cmocka_unit_test(test_hold_stops_at_the_pdu),
     };
 
