@@ -365,10 +365,18 @@ iscsi_queue_mgmt(struct task *t, const void *data, uint32_t len)
 void
 iscsi_send_nopout(struct conn *c, const struct bhs_nop_in *answer_to)
 {
-    struct task *t = task_alloc(c->session, c, answer_to != NULL ? TASK_NOP_REPLY : TASK_PING);
+    enum task_kind kind = answer_to != NULL ? TASK_NOP_REPLY : TASK_PING;
+    struct task *t = task_alloc(c->session, c, kind);
     struct bhs_nop_out *h;
 
-    if (t == NULL) /* the pool is kept free of commands, so only a flood of NOP-Ins gets here */
+    if (t == NULL && answer_to != NULL) { /* a flood: what waits goes now, and frees its tasks */
+        iscsi_xmitworker(c);
+        t = task_alloc(c->session, c, kind);
+        if (t == NULL)
+            iscsi_conn_failure(&c->pub, ISCSI_ERR_PROTO,
+                               "the target sends more pings than it takes answers");
+    }
+    if (t == NULL)
         return;
     h = &t->ctl.nop_out;
     bhs_init(h, ISCSI_OP_NOP_OUT | ISCSI_OP_IMMEDIATE, ISCSI_FLAG_FINAL);

@@ -327,6 +327,35 @@ unsolicited_data_by_the_regime(void **state)
     }
 }
 
+/* NPO-03: each is answered, also a thousand in one go; who takes no answers is left. */
+static void
+every_ping_is_answered(void **state)
+{
+    struct world *w = world_new(54);
+    union bhs_any h;
+    unsigned before;
+    int r = 0;
+
+    (void)state;
+    world_up(w);
+    before = fake_adapter.nsent;
+    bhs_init(&h, ISCSI_OP_NOP_IN, ISCSI_FLAG_FINAL);
+    h.h.itt = put32(ISCSI_TAG_RSVD);
+    for (unsigned i = 0; i < 1000; i++) {
+        h.nop_in.ttt = put32(i);
+        assert_int_equal(fake_pdu(&h, NULL, 0, false), 0);
+    }
+    fake_turn(&w->fl);
+    assert_int_equal(fake_adapter.nsent - before, 1000);
+    fake_adapter.full = true;
+    for (unsigned i = 0; i < 1000 && r == 0; i++)
+        r = fake_pdu(&h, NULL, 0, false);
+    assert_true(r < 0);
+    fake_advance(&w->fl, SEC(1));
+    assert_int_equal(w->error, ISCSI_ERR_PROTO);
+    world_free(w);
+}
+
 /* LGO-02 */
 static void
 nothing_new_after_a_logout_request(void **state)
@@ -429,6 +458,7 @@ main(void)
         cmocka_unit_test(level_two_says_more),
         cmocka_unit_test(commands_are_well_formed),
         cmocka_unit_test(unsolicited_data_by_the_regime),
+        cmocka_unit_test(every_ping_is_answered),
         cmocka_unit_test(nothing_new_after_a_logout_request),
         cmocka_unit_test(late_response_of_an_aborted_task_is_dropped),
         cmocka_unit_test(reset_spares_what_was_sent_after_it),
