@@ -122,10 +122,13 @@ tgt_session_del_conn(struct tgt_session *s, struct tgt_conn *c)
 
         if (cmd->conn != c)
             continue;
-        if (cmd->state == TGT_CMD_DRAIN)
+        if (cmd->state == TGT_CMD_DRAIN) {
             tgt_tmf_drained_early(cmd);
-        else
+        } else {
+            if (s->conns_count > 1 && cmd->s.lu != NULL) /* the session lives on: 11.14.5 */
+                tgt_ua_set(cmd->s.nexus, cmd->s.lu, TGT_UA_ISCSI_CLEARED);
             tgt_cmd_abort(cmd, NULL);
+        }
     }
     list_del(&c->sess_link);
     s->conns_count--;

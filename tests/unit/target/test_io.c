@@ -276,6 +276,34 @@ ordering(void **state)
     puppet_free(b);
 }
 
+/* RFC7143-11.14.5 (LOUT-06): one of two connections goes with a write under way; the other is told.
+ */
+static void
+lost_with_a_connection(void **state)
+{
+    struct puppet *a = login(*state, KEYS("MaxConnections=2\0InitialR2T=Yes\0ImmediateData=No"));
+    struct puppet *b = puppet_new(*state, 1);
+    struct scsi_sense s;
+    uint8_t cdb[CDB_MAX];
+
+    b->tsih = a->tsih;
+    b->cid = 1;
+    b->cmd_sn = a->cmd_sn;
+    assert_int_equal(puppet_login(b, KEYS("")), 0);
+    (void)cdb_write10(cdb, 0, 1, 0);
+    (void)puppet_cmd(b, 0, WR, cdb, 512, NULL, 0);
+    (void)puppet_expect(b, ISCSI_OP_R2T);
+    a->cmd_sn = b->cmd_sn;
+    puppet_free(b);
+    (void)cdb_test_unit_ready(cdb);
+    (void)puppet_cmd(a, 0, ISCSI_FLAG_FINAL, cdb, 0, NULL, 0);
+    assert_int_equal(puppet_status(a, NULL, NULL, &s), SCSI_CHECK_CONDITION);
+    assert_int_equal(s.key << 16 | sense_code(&s), 0x06477f);
+    (void)puppet_cmd(a, 0, ISCSI_FLAG_FINAL, cdb, 0, NULL, 0);
+    assert_int_equal(puppet_status(a, NULL, NULL, NULL), SCSI_GOOD);
+    puppet_free(a);
+}
+
 /* Data for a request that waits for its turn and is no SCSI command goes nowhere. */
 static void
 data_for_held_request(void **state)
@@ -593,6 +621,7 @@ main(void)
         cmocka_unit_test_setup_teardown(bad_unsolicited, setup, teardown),
         cmocka_unit_test_setup_teardown(error_with_data_under_way, setup, teardown),
         cmocka_unit_test_setup_teardown(ordering, setup, teardown),
+        cmocka_unit_test_setup_teardown(lost_with_a_connection, setup, teardown),
         cmocka_unit_test_setup_teardown(data_for_held_request, setup, teardown),
         cmocka_unit_test(window),
         cmocka_unit_test_setup_teardown(task_management, setup, teardown),
