@@ -97,15 +97,20 @@ fail_with(const struct lunette_error *err, const char *what)
     return exit_code_of(err);
 }
 
+static void __attribute__((format(printf, 1, 0))) complain(const char *fmt, va_list ap)
+{
+    fflush(stdout);
+    fputs("lunette: ", stderr);
+    vfprintf(stderr, fmt, ap);
+}
+
 int
 fail_usage(const char *fmt, ...)
 {
     va_list ap;
 
-    fflush(stdout);
-    fputs("lunette: ", stderr);
     va_start(ap, fmt);
-    vfprintf(stderr, fmt, ap);
+    complain(fmt, ap);
     va_end(ap);
     fputc('\n', stderr);
     return EXIT_USAGE;
@@ -116,10 +121,8 @@ fail_errno(int code, const char *fmt, ...)
 {
     va_list ap;
 
-    fflush(stdout);
-    fputs("lunette: ", stderr);
     va_start(ap, fmt);
-    vfprintf(stderr, fmt, ap);
+    complain(fmt, ap);
     va_end(ap);
     fprintf(stderr, ": %s\n", strerror(-code));
     return EXIT_OTHER;

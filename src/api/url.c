@@ -24,7 +24,7 @@ bad(struct lunette_error *err, const char *what, const char *text, size_t len)
 
 /* ---- options -------------------------------------------------------------------------------- */
 
-enum opt_type { O_BOOL, O_U32, O_U16, O_SIZE, O_DIGEST, O_TEXT, O_ISID, O_TPGT, O_FLAG, O_ALGS };
+enum opt_type { O_BOOL, O_U32, O_SIZE, O_DIGEST, O_TEXT, O_ISID, O_TPGT, O_ALGS };
 
 static const struct opt {
     const char *key;
@@ -51,14 +51,14 @@ static const struct opt {
     {"initial_r2t", O_BOOL, AT(cfg.offer.initial_r2t), 0, 0},
     {"immediate_data", O_BOOL, AT(cfg.offer.immediate_data), 0, 0},
     {"task_reporting", O_TEXT, AT(cfg.task_reporting), 1, LOGIN_LIST_MAX},
-    {"protocol_level", O_FLAG, AT(cfg.offer_protocol_level), 0, 0},
+    {"protocol_level", O_BOOL, AT(cfg.offer_protocol_level), 0, 0},
     {"tpgt", O_TPGT, AT(cfg.expected_tpgt), 0, 65535},
     {"isid", O_ISID, AT(cfg.isid), 0, 0},
     /* ours */
     {"chap_file", O_TEXT, AT(chap_file), 1, 255},
     {"chap_algs", O_ALGS, AT(cfg.chap_algs), 0, 0},
-    {"auth_required", O_FLAG, AT(cfg.auth_required), 0, 0},
-    {"allow_short_secret", O_FLAG, AT(cfg.allow_short_secret), 0, 0},
+    {"auth_required", O_BOOL, AT(cfg.auth_required), 0, 0},
+    {"allow_short_secret", O_BOOL, AT(cfg.allow_short_secret), 0, 0},
     {"connect_timeout", O_U32, AT(cfg.connect_timeout_ms), 1, 3600000},
     {"login_timeout", O_U32, AT(cfg.login_timeout_ms), 1, 3600000},
     {"login_retries", O_U32, AT(cfg.max_retries), 0, 100},
@@ -166,17 +166,11 @@ set_option(struct api_url *u, const struct opt *o, const char *v)
 
     switch (o->type) {
     case O_BOOL:
-    case O_FLAG:
         return flag(v, (bool *)(void *)at);
     case O_U32:
         r = number(v, o->min, o->max, &n);
         if (r == 0)
             *(uint32_t *)(void *)at = (uint32_t)n;
-        return r;
-    case O_U16:
-        r = number(v, o->min, o->max, &n);
-        if (r == 0)
-            *(uint16_t *)(void *)at = (uint16_t)n;
         return r;
     case O_SIZE:
         r = number(v, o->min, o->max, &n);

@@ -166,10 +166,8 @@ iscsi_scsi_cmd_rsp(struct conn *c, struct task *t, const struct bhs_scsi_rsp *h,
     clear_result(sc);
     c->pub.stats.scsirsp_pdus++;
     if (h->response != ISCSI_RESPONSE_COMPLETED) { /* status, flags, residuals mean nothing */
-        sc->host_result = DID_ERROR;
+        iscsi_set_unfinished(sc, DID_ERROR);
         sc->response = h->response;
-        sc->resid_in = sc->in.len;
-        sc->resid_out = sc->out.len;
         iscsi_complete_task(t);
         return 0;
     }

@@ -23,7 +23,6 @@ enum session_state { /* Linux's ISCSI_STATE_ */
                      ISCSI_STATE_LOGGED_IN,
                      ISCSI_STATE_FAILED,
                      ISCSI_STATE_TERMINATE,
-                     ISCSI_STATE_LOGGING_OUT,
 };
 
 enum task_kind { TASK_SCSI, TASK_PING, TASK_NOP_REPLY, TASK_TMF, TASK_USER };
@@ -125,6 +124,18 @@ static inline struct task *
 to_task(struct iscsi_task *t)
 {
     return container_of(t, struct task, pub);
+}
+
+/* sc ends without a SCSI status: r says why, and none of its data counts as moved. */
+static inline void
+iscsi_set_unfinished(struct scsi_cmd *sc, enum scsi_host_result r)
+{
+    sc->host_result = r;
+    sc->status = 0;
+    sc->sense_len = 0;
+    sc->resid_in = sc->in.len;
+    sc->resid_out = sc->out.len;
+    sc->overflow = false;
 }
 
 /* task.c */

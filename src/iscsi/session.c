@@ -86,14 +86,8 @@ fail_list(struct conn *c, struct list *l, enum scsi_host_result result)
 
         if (t->pub.state == ISCSI_TASK_PENDING && t->kind == TASK_SCSI)
             c->session->queued--;
-        if (sc != NULL) {
-            sc->host_result = result;
-            sc->status = 0;
-            sc->sense_len = 0;
-            sc->resid_in = sc->in.len;
-            sc->resid_out = sc->out.len;
-            sc->overflow = false;
-        }
+        if (sc != NULL)
+            iscsi_set_unfinished(sc, result);
         iscsi_complete_task(t);
     }
 }
@@ -150,7 +144,7 @@ take_down(struct conn *c, enum iscsi_stop how)
     loop_timer_stop(c->pub.loop, &c->transport_timer);
     if (c->state != CONN_FREE) /* FREE: logged out in order, but tasks may be left */
         conn_event(c, EV_FAILED);
-    if (s->state == ISCSI_STATE_LOGGED_IN || s->state == ISCSI_STATE_LOGGING_OUT)
+    if (s->state == ISCSI_STATE_LOGGED_IN)
         s->state = ISCSI_STATE_FAILED;
     if (s->host.state != SCSI_HOST_GONE) {
         s->why = c->why;

@@ -85,10 +85,7 @@ abort_pending(struct session *s, struct task *t)
     struct scsi_cmd *sc = t->pub.sc;
 
     s->queued--;
-    sc->host_result = DID_ABORT;
-    sc->sense_len = 0;
-    sc->resid_in = sc->in.len;
-    sc->resid_out = sc->out.len;
+    iscsi_set_unfinished(sc, DID_ABORT);
     iscsi_complete_task(t);
 }
 
@@ -207,10 +204,7 @@ sweep(struct session *s, const struct scsi_eh_wait *w)
         struct scsi_cmd *sc = t->pub.sc;
 
         s->ended[s->nended++ % ENDED_TAGS] = t->pub.itt;
-        sc->host_result = w->function == ISCSI_TMF_ABORT_TASK ? DID_ABORT : DID_RESET;
-        sc->sense_len = 0;
-        sc->resid_in = sc->in.len;
-        sc->resid_out = sc->out.len;
+        iscsi_set_unfinished(sc, w->function == ISCSI_TMF_ABORT_TASK ? DID_ABORT : DID_RESET);
         iscsi_complete_task(t);
     }
 }

@@ -24,12 +24,7 @@ iscsi_cmdsn_window_closed(const struct session *s)
 void
 iscsi_done_later(struct session *s, struct scsi_cmd *sc, enum scsi_host_result r)
 {
-    sc->host_result = r;
-    sc->status = 0;
-    sc->sense_len = 0;
-    sc->resid_in = sc->in.len;
-    sc->resid_out = sc->out.len;
-    sc->overflow = false;
+    iscsi_set_unfinished(sc, r);
     list_push_back(&s->done, &sc->host_node);
     loop_defer(s->pub.loop, &s->done_work);
 }

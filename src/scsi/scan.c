@@ -179,6 +179,16 @@ one_probed(struct scsi_scan_op *op, enum probe_result r)
 
 static void check_unseen(struct scsi_scan_op *op);
 
+/* A walk ends with its path. */
+static void
+check_unseen_unless_lost(struct scsi_scan_op *op, enum probe_result r)
+{
+    if (r == PROBE_TRANSPORT)
+        op_end(op, NULL, op->why.code);
+    else
+        check_unseen(op);
+}
+
 static void
 unseen_probed(struct scsi_scan_op *op, enum probe_result r)
 {
@@ -197,10 +207,7 @@ unseen_probed(struct scsi_scan_op *op, enum probe_result r)
         sdev_free(op->cur);
         op->cur = NULL;
     }
-    if (r == PROBE_TRANSPORT)
-        op_end(op, NULL, op->why.code);
-    else
-        check_unseen(op);
+    check_unseen_unless_lost(op, r);
 }
 
 static void
@@ -245,10 +252,7 @@ sequential_probed(struct scsi_scan_op *op, enum probe_result r)
     }
     sdev_free(op->cur);
     op->cur = NULL;
-    if (r == PROBE_TRANSPORT)
-        op_end(op, NULL, op->why.code);
-    else
-        check_unseen(op);
+    check_unseen_unless_lost(op, r);
 }
 
 static void
