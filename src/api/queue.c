@@ -148,9 +148,18 @@ submit(struct lunette_queue *q, struct api_req *r, void *user_data)
     return 0;
 }
 
+/* A read or write as the calls below have it: less to fill in than a request. */
+struct transfer {
+    enum bdev_op op;
+    uint32_t flags; /* LUNETTE_ */
+    uint64_t offset, len;
+    const struct iovec *iov;
+    uint32_t iovcnt;
+};
+
 /* `like` says what; with copy, its one iovec is the call's own and moves into the request. */
 static int
-data_req(struct lunette_queue *q, const struct bdev_req *like, bool copy, void *user_data)
+data_req(struct lunette_queue *q, const struct transfer *like, bool copy, void *user_data)
 {
     struct api_req *r;
 
@@ -191,7 +200,7 @@ int
 lunette_queue_read(struct lunette_queue *q, void *buf, size_t len, uint64_t offset, void *user_data)
 {
     struct iovec iov = {buf, len};
-    struct bdev_req r = {.op = BDEV_READ, .offset = offset, .len = len, .iov = &iov, .iovcnt = 1};
+    struct transfer r = {.op = BDEV_READ, .offset = offset, .len = len, .iov = &iov, .iovcnt = 1};
 
     return data_req(q, &r, true, user_data);
 }
@@ -201,14 +210,14 @@ lunette_queue_write(struct lunette_queue *q, const void *buf, size_t len, uint64
                     uint32_t flags, void *user_data)
 {
     struct iovec iov = {(void *)(uintptr_t)buf, len};
-    struct bdev_req r = {
+    struct transfer r = {
         .op = BDEV_WRITE, .flags = flags, .offset = offset, .len = len, .iov = &iov, .iovcnt = 1};
 
     return data_req(q, &r, true, user_data);
 }
 
 static int
-vector_req(struct lunette_queue *q, struct bdev_req *r, const struct iovec *iov, int iovcnt,
+vector_req(struct lunette_queue *q, struct transfer *r, const struct iovec *iov, int iovcnt,
            void *user_data)
 {
     size_t len;
@@ -226,7 +235,7 @@ int
 lunette_queue_readv(struct lunette_queue *q, const struct iovec *iov, int iovcnt, uint64_t offset,
                     void *user_data)
 {
-    struct bdev_req r = {.op = BDEV_READ, .offset = offset};
+    struct transfer r = {.op = BDEV_READ, .offset = offset};
 
     return vector_req(q, &r, iov, iovcnt, user_data);
 }
@@ -235,7 +244,7 @@ int
 lunette_queue_writev(struct lunette_queue *q, const struct iovec *iov, int iovcnt, uint64_t offset,
                      uint32_t flags, void *user_data)
 {
-    struct bdev_req r = {.op = BDEV_WRITE, .flags = flags, .offset = offset};
+    struct transfer r = {.op = BDEV_WRITE, .flags = flags, .offset = offset};
 
     return vector_req(q, &r, iov, iovcnt, user_data);
 }
