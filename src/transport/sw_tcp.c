@@ -5,7 +5,9 @@
  * one behind the other in a small staging buffer, so that neighbours share an
  * iovec; payload is sent from the caller's memory.  xmit_flush sends it all in
  * one system call.  What the socket does not take waits for ->writable, and
- * alloc_pdu says -EAGAIN meanwhile.
+ * alloc_pdu says -EAGAIN meanwhile.  Staging is borrowed from the loop between
+ * the first alloc_pdu and the last byte sent: a connection that is idle holds
+ * none.
  *
  * In: one bounded receive into the loop's scratch memory yields many PDUs.  In
  * the middle of a large Data-In the receive list starts with the command's own
@@ -37,9 +39,9 @@ struct sw_tcp_conn {
     struct stream *stream;
     bool blocked;     /* the socket was full; ->writable will come */
     bool want_xmit;   /* alloc_pdu refused since */
-    uint8_t *staging; /* TX_STAGING bytes */
+    uint8_t *staging; /* TX_STAGING bytes, borrowed; NULL: nothing is to be sent */
     struct iovec *iov;
-    uint32_t staged;       /* bytes used of staging */
+    uint32_t staged;       /* bytes used of staging; TX_STAGING where there is none */
     int iov_at, iov_n;     /* iov[iov_at .. iov_n) is still to be sent */
     uint64_t queued, sent; /* bytes of the stream, counted from bind */
     struct list cleanup;   /* tasks that are over but whose memory is still in iov */
@@ -47,6 +49,12 @@ struct sw_tcp_conn {
     uint8_t *held; /* received before start_conn, not parsed yet; RX_HELD_MAX bytes */
     uint32_t held_len;
     struct loop_work start_work;
+};
+
+/* What is borrowed at once. */
+struct sw_tcp_tx {
+    struct iovec iov[TX_IOV];
+    uint8_t staging[TX_STAGING];
 };
 
 struct sw_tcp_task {
@@ -70,6 +78,35 @@ failed(struct sw_tcp_conn *sc, int err, const char *doing)
 }
 
 /* ---- out ------------------------------------------------------------------------------------ */
+
+static int
+borrow(struct sw_tcp_conn *sc)
+{
+    struct sw_tcp_tx *tx = pool_get(&sc->tcp.conn->loop->tx, sizeof(*tx));
+
+    assert(sc->iov == NULL);
+    if (tx == NULL) {
+        failed(sc, -ENOMEM, "sending failed");
+        return -ENOMEM;
+    }
+    sc->iov = tx->iov;
+    sc->staging = tx->staging;
+    sc->staged = 0;
+    return 0;
+}
+
+/* Nothing is left to send. */
+static void
+give_back(struct sw_tcp_conn *sc)
+{
+    sc->iov_at = sc->iov_n = 0;
+    sc->staged = TX_STAGING; /* no room: the next alloc_pdu borrows */
+    if (sc->iov == NULL)
+        return;
+    pool_put(&sc->tcp.conn->loop->tx, container_of(sc->iov, struct sw_tcp_tx, iov));
+    sc->iov = NULL;
+    sc->staging = NULL;
+}
 
 static void
 add_iov(struct sw_tcp_conn *sc, void *base, size_t len)
@@ -120,10 +157,8 @@ consume(struct sw_tcp_conn *sc, size_t n)
         n -= v->iov_len;
         sc->iov_at++;
     }
-    if (sc->iov_at == sc->iov_n) {
-        sc->iov_at = sc->iov_n = 0;
-        sc->staged = 0;
-    }
+    if (sc->iov_at == sc->iov_n)
+        give_back(sc);
     if (!list_empty(&sc->cleanup)) /* never an up-call from inside an operation */
         loop_defer(sc->tcp.conn->loop, &sc->sent_work);
 }
@@ -161,7 +196,8 @@ room(const struct sw_tcp_conn *sc, int iovs)
     return TX_STAGING - sc->staged >= TX_PDU_SPARE && sc->iov_n + iovs <= TX_IOV;
 }
 
-/* Makes room for one more PDU of up to iovs pieces, by sending if need be. */
+/* Makes room for one more PDU of up to iovs pieces, by sending if need be.  Nothing has changed
+ * when it fails. */
 static int
 make_room(struct sw_tcp_conn *sc, int iovs)
 {
@@ -174,6 +210,8 @@ make_room(struct sw_tcp_conn *sc, int iovs)
     r = push(sc);
     if (r == -EAGAIN)
         sc->want_xmit = true;
+    if (r == 0)
+        r = borrow(sc);
     return r;
 }
 
@@ -447,25 +485,19 @@ sw_tcp_create_conn(struct iscsi_conn *c, struct lunette_error *err)
 {
     struct sw_tcp_conn *sc = c->dd_data;
 
+    (void)err;
     iscsi_tcp_conn_init(&sc->tcp, c);
     list_init(&sc->cleanup);
     loop_work_init(&sc->sent_work, sent_work);
     loop_work_init(&sc->start_work, start_work);
-    sc->staging = malloc(TX_STAGING);
-    sc->iov = malloc(TX_IOV * sizeof(*sc->iov));
-    if (sc->staging == NULL || sc->iov == NULL) {
-        free(sc->staging);
-        free(sc->iov);
-        return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory for a connection");
-    }
+    sc->staged = TX_STAGING;
     return 0;
 }
 
 static void
 drop_output(struct sw_tcp_conn *sc)
 {
-    sc->iov_at = sc->iov_n = 0;
-    sc->staged = 0;
+    give_back(sc);
     sc->sent = sc->queued;
     sc->blocked = sc->want_xmit = false;
     finish_cleanups(sc);
@@ -495,11 +527,7 @@ sw_tcp_stop_conn(struct iscsi_conn *c, enum iscsi_stop how)
 static void
 sw_tcp_destroy_conn(struct iscsi_conn *c)
 {
-    struct sw_tcp_conn *sc = c->dd_data;
-
     (void)sw_tcp_stop_conn(c, STOP_CONN_TERM);
-    free(sc->staging);
-    free(sc->iov);
 }
 
 static int
