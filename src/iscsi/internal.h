@@ -130,7 +130,7 @@ to_task(struct iscsi_task *t)
 static inline void
 iscsi_set_unfinished(struct scsi_cmd *sc, enum scsi_host_result r)
 {
-    sc->host_result = r;
+    sc->host_result = (uint8_t)r;
     sc->status = 0;
     sc->sense_len = 0;
     sc->resid_in = sc->in.len;
