@@ -28,20 +28,9 @@ iscsi_want_restart(struct session *s)
     loop_defer(s->pub.loop, &s->restart_work);
 }
 
-/* RFC 7143 4.2.2.1: an impossible pair is ignored, each value only ever grows. */
-void
-iscsi_update_cmdsn(struct iscsi_conn *pub, struct be32 exp_cmdsn, struct be32 max_cmdsn)
+/* What had to wait for the window may go. */
+static void __attribute__((noinline, cold)) window_opened(struct session *s)
 {
-    struct session *s = to_conn(pub)->session;
-    uint32_t exp = get32(exp_cmdsn), max = get32(max_cmdsn);
-
-    if (sn_lt(max, exp - 1))
-        return;
-    if (sn_gt(exp, s->exp_cmdsn))
-        s->exp_cmdsn = exp;
-    if (!sn_gt(max, s->max_cmdsn))
-        return;
-    s->max_cmdsn = max;
     loop_timer_stop(s->pub.loop, &s->shut_timer);
     if (s->want_restart)
         iscsi_want_restart(s);
@@ -53,20 +42,38 @@ iscsi_update_cmdsn(struct iscsi_conn *pub, struct be32 exp_cmdsn, struct be32 ma
     }
 }
 
-/* 1: the next response in order; 0: a duplicate, to be dropped; < 0: a gap, responses were lost,
- * which nothing can mend at error recovery level 0 (RFC 7143 7.9). */
-static int
-check_statsn(struct conn *c, struct be32 statsn)
+/* RFC 7143 4.2.2.1: an impossible pair is ignored, each value only ever grows. */
+static inline void
+update_cmdsn(struct session *s, struct be32 exp_cmdsn, struct be32 max_cmdsn)
 {
-    uint32_t sn = get32(statsn);
+    uint32_t exp = get32(exp_cmdsn), max = get32(max_cmdsn);
+
+    if (__builtin_expect(sn_lt(max, exp - 1), 0))
+        return;
+    if (sn_gt(exp, s->exp_cmdsn))
+        s->exp_cmdsn = exp;
+    if (!sn_gt(max, s->max_cmdsn))
+        return;
+    s->max_cmdsn = max;
+    if (__builtin_expect(s->want_restart || s->queued > 0 || s->mgmt_queued > 0 ||
+                             loop_timer_running(&s->shut_timer),
+                         0))
+        window_opened(s);
+}
+
+void
+iscsi_update_cmdsn(struct iscsi_conn *pub, struct be32 exp_cmdsn, struct be32 max_cmdsn)
+{
+    update_cmdsn(to_conn(pub)->session, exp_cmdsn, max_cmdsn);
+}
+
+static int __attribute__((noinline, cold)) odd_statsn(struct conn *c, uint32_t sn)
+{
     char why[96];
 
     if (!c->first_rsp_seen) { /* a connection's first StatSN may be any (11.13.4) */
         c->first_rsp_seen = true;
-        c->pub.exp_statsn = sn;
-    }
-    if (sn == c->pub.exp_statsn) {
-        c->pub.exp_statsn++;
+        c->pub.exp_statsn = sn + 1;
         return 1;
     }
     if (sn_lt(sn, c->pub.exp_statsn))
@@ -75,6 +82,19 @@ check_statsn(struct conn *c, struct be32 statsn)
                    c->pub.exp_statsn);
     iscsi_conn_failure(&c->pub, ISCSI_ERR_STATSN, why);
     return -EPROTO;
+}
+
+/* 1: the next response in order; 0: a duplicate, to be dropped; < 0: a gap, responses were lost,
+ * which nothing can mend at error recovery level 0 (RFC 7143 7.9). */
+static inline int
+check_statsn(struct conn *c, struct be32 statsn)
+{
+    uint32_t sn = get32(statsn);
+
+    if (__builtin_expect(sn != c->pub.exp_statsn || !c->first_rsp_seen, 0))
+        return odd_statsn(c, sn);
+    c->pub.exp_statsn = sn + 1;
+    return 1;
 }
 
 /* ---- SCSI ----------------------------------------------------------------------------------- */
@@ -140,7 +160,7 @@ correct_residuals(const struct task *t)
         sc->resid_out = sc->out.len - t->pub.out_done;
 }
 
-static void
+static inline void
 clear_result(struct scsi_cmd *sc)
 {
     sc->host_result = DID_OK;
@@ -150,6 +170,22 @@ clear_result(struct scsi_cmd *sc)
     sc->sense_len = 0;
     sc->resid_in = sc->resid_out = 0;
     sc->overflow = false;
+}
+
+/* Everything that was to move has moved. */
+static inline bool
+all_moved(const struct task *t)
+{
+    return t->pub.in_done == t->pub.sc->in.len && t->pub.out_done == t->pub.sc->out.len;
+}
+
+/* Says a response nothing but that all went well, as nearly all do? */
+static inline bool
+plain_good(const struct task *t, const struct bhs_scsi_rsp *h, uint32_t len)
+{
+    return h->response == ISCSI_RESPONSE_COMPLETED && h->status == SAM_GOOD &&
+           (h->flags & ISCSI_RSP_RESIDUALS) == 0 && len == 0 && get16(h->status_qualifier) == 0 &&
+           t->pub.sc->in.len == 0 && all_moved(t);
 }
 
 /* RFC 7143 11.4 */
@@ -165,6 +201,10 @@ iscsi_scsi_cmd_rsp(struct conn *c, struct task *t, const struct bhs_scsi_rsp *h,
 
     clear_result(sc);
     c->pub.stats.scsirsp_pdus++;
+    if (__builtin_expect(plain_good(t, h, len), 1)) {
+        iscsi_complete_task(t);
+        return 0;
+    }
     if (h->response != ISCSI_RESPONSE_COMPLETED) { /* status, flags, residuals mean nothing */
         iscsi_set_unfinished(sc, DID_ERROR);
         sc->response = h->response;
@@ -198,9 +238,14 @@ iscsi_data_in_rsp(struct conn *c, struct task *t, const struct bhs_data_in *h)
 {
     struct scsi_cmd *sc = t->pub.sc;
 
-    if (h->status != 0x00 && h->status != 0x04 && h->status != 0x10 && h->status != 0x14)
+    if (h->status != SAM_GOOD && h->status != 0x04 && h->status != 0x10 && h->status != 0x14)
         return proto_error(c, "Data-In carries a status that needs a response of its own");
     clear_result(sc);
+    if (__builtin_expect(
+            h->status == SAM_GOOD && (h->flags & ISCSI_RSP_RESIDUALS) == 0 && all_moved(t), 1)) {
+        iscsi_complete_task(t);
+        return 0;
+    }
     sc->status = h->status;
     if (!take_residual(sc, h->flags & ISCSI_RSP_OVERFLOW, h->flags & ISCSI_RSP_UNDERFLOW,
                        get32(h->residual), sc->in.len, &sc->resid_in) ||
@@ -359,19 +404,13 @@ iscsi_async(struct conn *c, const union bhs_any *h, const void *data, uint32_t l
     return to_control_plane(c, &h->h, data, len);
 }
 
-/* A response to a task: right kind of task, then its handler. */
+/* A response to a task that is no SCSI command's: right kind of task, then its handler. */
 static int
-task_rsp(struct conn *c, const union bhs_any *h, const void *data, uint32_t len)
+task_rsp(struct conn *c, struct task *t, const union bhs_any *h, const void *data, uint32_t len)
 {
-    struct iscsi_task *pub = iscsi_itt_to_task(&c->pub, h->h.itt);
-    struct task *t = pub != NULL ? to_task(pub) : NULL;
     uint8_t op = pdu_opcode(&h->h), asked = t != NULL ? pdu_opcode(&t->ctl.h) : 0;
     bool user = t != NULL && t->kind == TASK_USER;
 
-    if (t != NULL && t->kind == TASK_SCSI && op == ISCSI_OP_SCSI_RSP)
-        return iscsi_scsi_cmd_rsp(c, t, &h->scsi_rsp, data, len);
-    if (t != NULL && t->kind == TASK_SCSI && op == ISCSI_OP_DATA_IN)
-        return iscsi_data_in_rsp(c, t, &h->data_in);
     if (t != NULL && t->kind == TASK_TMF && op == ISCSI_OP_TMF_RSP) {
         iscsi_tmf_rsp(c, t, &h->tmf_rsp);
         return 0;
@@ -398,18 +437,14 @@ legal_now(const struct conn *c, uint8_t op)
     return c->state == CONN_IN_LOGIN ? op == ISCSI_OP_LOGIN_RSP : op != ISCSI_OP_LOGIN_RSP;
 }
 
-int
-iscsi_complete_pdu(struct iscsi_conn *pub, const struct bhs *hdr, const void *data, uint32_t len)
+/* All but the answers to SCSI commands in full feature phase. */
+static int __attribute__((noinline))
+other_pdu(struct conn *c, const union bhs_any *h, const void *data, uint32_t len)
 {
-    struct conn *c = to_conn(pub);
-    const union bhs_any *h = (const void *)hdr;
-    uint8_t op = pdu_opcode(hdr);
-    bool unnumbered = op == ISCSI_OP_NOP_IN && get32(hdr->itt) == ISCSI_TAG_RSVD;
+    uint8_t op = pdu_opcode(&h->h);
+    bool unnumbered = op == ISCSI_OP_NOP_IN && get32(h->h.itt) == ISCSI_TAG_RSVD;
     int r;
 
-    TRACE(pub->loop, iscsi_complete_pdu, op, get32(hdr->itt));
-    if (c->suspended)
-        return -ENOTCONN;
     if (!legal_now(c, op))
         return proto_error(c, c->state == CONN_IN_LOGIN ? "another PDU than Login Response in login"
                                                         : "Login Response after login");
@@ -418,7 +453,7 @@ iscsi_complete_pdu(struct iscsi_conn *pub, const struct bhs *hdr, const void *da
     } else {
         r = unnumbered ? 1 : check_statsn(c, h->nop_in.stat_sn); /* at 24 in every response */
         if (r > 0)
-            iscsi_update_cmdsn(pub, h->nop_in.exp_cmd_sn, h->nop_in.max_cmd_sn);
+            update_cmdsn(c->session, h->nop_in.exp_cmd_sn, h->nop_in.max_cmd_sn);
     }
     if (r <= 0)
         return r;
@@ -428,5 +463,31 @@ iscsi_complete_pdu(struct iscsi_conn *pub, const struct bhs *hdr, const void *da
         return iscsi_async(c, h, data, len);
     if (op == ISCSI_OP_REJECT)
         return iscsi_handle_reject(c, h, data, len);
-    return task_rsp(c, h, data, len);
+    return task_rsp(c, task_of_itt(c, h->h.itt), h, data, len);
+}
+
+int
+iscsi_complete_pdu(struct iscsi_conn *pub, const struct bhs *hdr, const void *data, uint32_t len)
+{
+    struct conn *c = to_conn(pub);
+    const union bhs_any *h = (const void *)hdr;
+    uint8_t op = pdu_opcode(hdr);
+    struct task *t;
+    int r;
+
+    TRACE(pub->loop, iscsi_complete_pdu, op, get32(hdr->itt));
+    if (__builtin_expect(c->suspended, 0))
+        return -ENOTCONN;
+    if (__builtin_expect(
+            (op != ISCSI_OP_DATA_IN && op != ISCSI_OP_SCSI_RSP) || c->state == CONN_IN_LOGIN, 0))
+        return other_pdu(c, h, data, len);
+    r = check_statsn(c, h->scsi_rsp.stat_sn);
+    if (__builtin_expect(r <= 0, 0))
+        return r;
+    update_cmdsn(c->session, h->scsi_rsp.exp_cmd_sn, h->scsi_rsp.max_cmd_sn);
+    t = task_of_itt(c, hdr->itt);
+    if (__builtin_expect(t == NULL || t->kind != TASK_SCSI, 0))
+        return task_rsp(c, t, h, data, len);
+    return op == ISCSI_OP_DATA_IN ? iscsi_data_in_rsp(c, t, &h->data_in)
+                                  : iscsi_scsi_cmd_rsp(c, t, &h->scsi_rsp, data, len);
 }

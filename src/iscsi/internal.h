@@ -30,14 +30,14 @@ enum task_kind { TASK_SCSI, TASK_PING, TASK_NOP_REPLY, TASK_TMF, TASK_USER };
 struct task {
     struct iscsi_task pub;
     enum task_kind kind;
-    uint32_t slot;
-    uint16_t gen;
     bool started;            /* init_task was called: cleanup_task is due */
-    uint64_t asked_ns;       /* when the midlayer last asked whether it moves */
-    union bhs_any ctl;       /* control PDUs: the header to send */
-    struct scsi_eh_wait *eh; /* an abort is under way */
     bool swept;              /* the function under way waits for it */
-    void *user_data;         /* TASK_USER: copy of the data segment, freed with the task */
+    uint64_t asked_ns;       /* when the midlayer last asked whether it moves */
+    struct scsi_eh_wait *eh; /* an abort is under way */
+    struct task *next_free;
+    uint32_t slot;
+    union bhs_any ctl; /* control PDUs: the header to send */
+    void *user_data;   /* TASK_USER: copy of the data segment, freed with the task */
 };
 
 struct session {
@@ -48,11 +48,11 @@ struct session {
     enum session_state state;
     struct list conns; /* struct conn */
     struct conn *leadconn;
-    uint32_t cmdsn;  /* next to assign */
-    uint32_t queued; /* commands on cmdqueues, without CmdSN yet */
+    uint32_t cmdsn;       /* next to assign */
+    uint32_t queued;      /* commands on cmdqueues, without CmdSN yet */
+    uint32_t mgmt_queued; /* tasks on mgmtqueues */
     uint32_t exp_cmdsn, max_cmdsn;
-    struct list free_tasks;
-    struct task *chunk[TASK_CHUNKS];
+    struct task *free_tasks;          /* a stack: the last one used is the one in the cache */
     uint32_t tasks_made, outstanding; /* outstanding: SCSI commands */
     size_t task_bytes;                /* of one task with the transport's part */
     bool want_restart;                /* a command was refused */
@@ -67,6 +67,7 @@ struct session {
     uint32_t ended[ENDED_TAGS], nended; /* a ring; nended counts on */
     struct loop_timer tmf_timer, shut_timer;
     uint32_t abort_timeout_ms, lu_reset_timeout_ms, tgt_reset_timeout_ms;
+    struct task *chunk[TASK_CHUNKS];
     struct lunette_error why; /* of the failure that ended it */
 };
 
@@ -146,10 +147,32 @@ void iscsi_complete_task(struct task *t);
 /* The same where the transport has been asked to let go and needs time. */
 void iscsi_task_detained(struct task *t);
 struct iscsi_task *iscsi_itt_to_task(struct iscsi_conn *c, struct be32 itt);
+
+static inline struct task *
+iscsi_task_at(const struct session *s, uint32_t slot)
+{
+    return (void *)((char *)s->chunk[slot / TASK_CHUNK] + (slot % TASK_CHUNK) * s->task_bytes);
+}
+
+/* The running task of a tag that came from the target, or NULL (RFC 7143 4.2.5.3). */
+static inline struct task *
+task_of_itt(const struct conn *c, struct be32 itt)
+{
+    const struct session *s = c->session;
+    uint32_t tag = get32(itt), slot = tag & ((1u << SLOT_BITS) - 1);
+    struct task *t;
+
+    if (__builtin_expect(slot >= s->tasks_made, 0))
+        return NULL;
+    t = iscsi_task_at(s, slot);
+    if (__builtin_expect(
+            t->pub.itt != tag || t->pub.state != ISCSI_TASK_RUNNING || t->pub.conn != &c->pub, 0))
+        return NULL;
+    return t;
+}
 void iscsi_task_cleaned(struct iscsi_task *t);
 bool iscsi_itt_ended(struct iscsi_conn *c, struct be32 itt);
 int iscsi_alloc_tasks(struct session *s);
-struct task *iscsi_task_at(const struct session *s, uint32_t slot);
 void iscsi_free_tasks(struct session *s);
 
 /* xmit.c */

@@ -562,7 +562,6 @@ session_init(struct session *s, struct loop *l, const struct iscsi_transport *tt
         .time2wait_s = 2,     .time2retain_s = 20, .protocol_level = 1,
     };
     list_init(&s->conns);
-    list_init(&s->free_tasks);
     list_init(&s->done);
     loop_work_init(&s->done_work, done_work);
     loop_work_init(&s->restart_work, restart_work);

@@ -12,8 +12,6 @@
 #include "wire/pdu.h"
 #include "wire/sn.h"
 
-/* ---- commands in ---------------------------------------------------------------------------- */
-
 /* RFC 7143 4.2.2.1: ExpCmdSN <= CmdSN <= MaxCmdSN. */
 bool
 iscsi_cmdsn_window_closed(const struct session *s)
@@ -29,12 +27,23 @@ iscsi_done_later(struct session *s, struct scsi_cmd *sc, enum scsi_host_result r
     loop_defer(s->pub.loop, &s->done_work);
 }
 
+/* ---- commands in ---------------------------------------------------------------------------- */
+
 static struct conn *
 pick_conn(const struct session *s)
 {
     struct conn *c = s->leadconn;
 
     return c != NULL && c->state == CONN_LOGGED_IN && !c->suspended ? c : NULL;
+}
+
+/* The window is closed, or all tasks are taken. */
+static int __attribute__((noinline, cold)) not_now(struct session *s)
+{
+    s->want_restart = true;
+    if (s->outstanding == 0 && !loop_timer_running(&s->shut_timer))
+        loop_timer_start(s->pub.loop, &s->shut_timer, s->abort_timeout_ms * LOOP_NS_PER_MS);
+    return -EBUSY;
 }
 
 static int
@@ -44,19 +53,16 @@ iscsi_queuecommand(struct scsi_host *h, struct scsi_cmd *sc)
     struct conn *c = pick_conn(s);
     struct task *t;
 
-    if (s->state != ISCSI_STATE_LOGGED_IN || c == NULL) {
+    if (__builtin_expect(s->state != ISCSI_STATE_LOGGED_IN || c == NULL, 0)) {
         TRACE(s->pub.loop, iscsi_queuecommand, scsi_cmd_cdb(sc)[0], ISCSI_TAG_RSVD);
         iscsi_done_later(s, sc, DID_NO_CONNECT);
         return 0;
     }
     assert(sc->cdb_len <= h->max_cdb_len && sc->out.iovcnt <= h->max_sg);
     /* What is queued counts: a closed window pushes back instead of piling up. */
-    if (!sn_lte(s->cmdsn + s->queued, s->max_cmdsn) || (t = task_alloc(s, c, TASK_SCSI)) == NULL) {
-        s->want_restart = true;
-        if (s->outstanding == 0 && !loop_timer_running(&s->shut_timer))
-            loop_timer_start(s->pub.loop, &s->shut_timer, s->abort_timeout_ms * LOOP_NS_PER_MS);
-        return -EBUSY;
-    }
+    if (__builtin_expect(!sn_lte(s->cmdsn + s->queued, s->max_cmdsn), 0) ||
+        (t = task_alloc(s, c, TASK_SCSI)) == NULL)
+        return not_now(s);
     t->pub.sc = sc;
     sc->host_priv = t;
     list_push_back(&c->cmdqueue, &t->pub.node);
@@ -157,6 +163,21 @@ put_ahs(struct task *t, const uint8_t *cdb)
     t->pub.hdr_len = (uint16_t)(48 + len);
 }
 
+/* The first 16 bytes of a CDB, zero-filled; the lengths of reads and writes as plain words. */
+static inline void
+put_cdb(uint8_t dst[16], const uint8_t *cdb, uint16_t len)
+{
+    if (len == 10) {
+        memcpy(dst, cdb, 10);
+        memset(dst + 10, 0, 6);
+    } else if (len >= 16) {
+        memcpy(dst, cdb, 16);
+    } else {
+        memset(dst, 0, 16);
+        memcpy(dst, cdb, len);
+    }
+}
+
 /* RFC 7143 11.3.  -EAGAIN: the transport is full, no CmdSN was used. */
 static int
 iscsi_prep_scsi_cmd_pdu(struct conn *c, struct task *t)
@@ -164,43 +185,41 @@ iscsi_prep_scsi_cmd_pdu(struct conn *c, struct task *t)
     struct session *s = c->session;
     struct scsi_cmd *sc = t->pub.sc;
     const uint8_t *cdb = scsi_cmd_cdb(sc);
+    uint8_t flags = sc->attr | ISCSI_FLAG_FINAL;
     struct bhs_scsi_cmd *h;
     int r = alloc_pdu(t, ISCSI_OP_SCSI_CMD);
 
-    if (r < 0)
+    if (__builtin_expect(r < 0, 0))
         return r;
     TRACE(c->pub.loop, iscsi_prep_scsi_cmd_pdu, t->pub.itt, s->cmdsn);
     h = (void *)t->pub.hdr;
-    *h = (struct bhs_scsi_cmd){
-        .opcode = ISCSI_OP_SCSI_CMD,
-        .flags = sc->attr,
-        .itt = put32(t->pub.itt),
-        .edtl = put32(sc->out.len > 0 ? sc->out.len : sc->in.len),
-        .cmd_sn = put32(s->cmdsn),
-        .exp_stat_sn = put32(c->pub.exp_statsn),
-    };
-    memcpy(h->lun, sc->lun, sizeof(h->lun));
-    memcpy(h->cdb, cdb, sc->cdb_len < 16 ? sc->cdb_len : 16);
     if (sc->in.len > 0)
-        h->flags |= ISCSI_CMD_READ;
+        flags |= ISCSI_CMD_READ;
     if (sc->out.len > 0) {
-        h->flags |= ISCSI_CMD_WRITE;
+        flags |= ISCSI_CMD_WRITE;
         split_unsolicited(t);
-        h->dseg_len = put24(t->pub.imm_count);
+        if (t->pub.unsol.len > 0)
+            flags &= (uint8_t)~ISCSI_FLAG_FINAL;
     }
-    if (t->pub.unsol.len == 0)
-        h->flags |= ISCSI_FLAG_FINAL;
+    h->opcode = ISCSI_OP_SCSI_CMD;
+    h->flags = flags;
+    h->pri = h->rsvd3 = 0;
+    st_be32(&h->ahs_words, t->pub.imm_count); /* TotalAHSLength 0, then DataSegmentLength */
+    memcpy(h->lun, sc->lun, sizeof(h->lun));
+    h->itt = put32(t->pub.itt);
+    h->edtl = put32(sc->out.len > 0 ? sc->out.len : sc->in.len);
+    h->cmd_sn = put32(s->cmdsn);
+    h->exp_stat_sn = put32(c->pub.exp_statsn);
+    put_cdb(h->cdb, cdb, sc->cdb_len);
     t->pub.hdr_len = sizeof(*h);
-    if (sc->cdb_len > 16 || (sc->in.len > 0 && sc->out.len > 0))
+    if (__builtin_expect(sc->cdb_len > 16 || (sc->in.len > 0 && sc->out.len > 0), 0))
         put_ahs(t, cdb);
     t->pub.cmd_sn = s->cmdsn;
     t->started = true;
     r = c->pub.tt->init_task != NULL ? c->pub.tt->init_task(&t->pub) : 0;
-    if (r < 0)
+    if (__builtin_expect(r < 0, 0))
         return r;
     s->cmdsn++;
-    assert(s->queued > 0);
-    s->queued--;
     t->pub.state = ISCSI_TASK_RUNNING;
     t->pub.moved_ns = c->pub.loop->now_ns;
     c->pub.stats.scsicmd_pdus++;
@@ -239,15 +258,15 @@ iscsi_prep_mgmt_task(struct conn *c, struct task *t)
 }
 
 /* To the transport; what it does not take now goes on first in the next round. */
-static int
+static inline int
 iscsi_xmit_task(struct conn *c, struct task *t)
 {
     int r;
 
     TRACE(c->pub.loop, iscsi_xmit_task, t->pub.itt, 0);
     r = c->pub.tt->xmit_task(&t->pub);
-    c->xmit_task = r == -EAGAIN ? t : NULL;
-    if (r == 0 && t->kind == TASK_NOP_REPLY)
+    c->xmit_task = __builtin_expect(r == -EAGAIN, 0) ? t : NULL;
+    if (r == 0 && __builtin_expect(t->kind == TASK_NOP_REPLY, 0))
         iscsi_complete_task(t); /* nobody answers an answer */
     return r;
 }
@@ -270,6 +289,31 @@ next_mgmt(const struct conn *c)
     return NULL;
 }
 
+/* New commands, as many as window and transport take: nothing that goes before them can turn up
+ * meanwhile.  -ENOENT: all that may. */
+static int
+xmit_commands(struct conn *c)
+{
+    struct session *s = c->session;
+    struct list *n = c->cmdqueue.next;
+    int r = 0;
+
+    if (s->state != ISCSI_STATE_LOGGED_IN || iscsi_conn_leaving(c))
+        return -ENOENT;
+    while (r == 0 && n != &c->cmdqueue && !iscsi_cmdsn_window_closed(s) && !c->suspended) {
+        struct task *t = to_task(container_of(n, struct iscsi_task, node));
+
+        r = iscsi_prep_scsi_cmd_pdu(c, t);
+        if (r < 0)
+            break;
+        s->queued--;
+        n = n->next;
+        r = iscsi_xmit_task(c, t);
+    }
+    list_move_front(&c->running, &c->cmdqueue, n);
+    return r < 0 ? r : -ENOENT;
+}
+
 /* The next thing to send, in the order of KERNEL-MAP 3; -ENOENT: nothing. */
 static int
 xmit_one(struct conn *c)
@@ -285,6 +329,8 @@ xmit_one(struct conn *c)
         r = iscsi_prep_mgmt_task(c, t);
         if (r < 0)
             return r;
+        assert(s->mgmt_queued > 0);
+        s->mgmt_queued--;
         list_del(&t->pub.node);
         list_push_back(&c->running, &t->pub.node);
         return iscsi_xmit_task(c, t);
@@ -295,17 +341,7 @@ xmit_one(struct conn *c)
         list_push_back(&c->running, &t->pub.node);
         return iscsi_xmit_task(c, t);
     }
-    if (!list_empty(&c->cmdqueue) && !iscsi_cmdsn_window_closed(s) &&
-        s->state == ISCSI_STATE_LOGGED_IN && !iscsi_conn_leaving(c)) {
-        t = to_task(container_of(c->cmdqueue.next, struct iscsi_task, node));
-        r = iscsi_prep_scsi_cmd_pdu(c, t);
-        if (r < 0)
-            return r;
-        list_del(&t->pub.node);
-        list_push_back(&c->running, &t->pub.node);
-        return iscsi_xmit_task(c, t);
-    }
-    return -ENOENT;
+    return xmit_commands(c);
 }
 
 void
@@ -353,6 +389,7 @@ iscsi_queue_mgmt(struct task *t, const void *data, uint32_t len)
     t->pub.data_len = len;
     t->pub.state = ISCSI_TASK_PENDING;
     list_push_back(&c->mgmtqueue, &t->pub.node);
+    c->session->mgmt_queued++;
     iscsi_queue_xmit(&c->pub);
 }
 

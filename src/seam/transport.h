@@ -169,26 +169,27 @@ struct iscsi_unsolicited {
     uint32_t offset, len; /* within the command's out data; len 0: none */
 };
 
-/* The part of a task that transports see. */
+/* The part of a task that transports see.  What every SCSI command uses comes first: with many of
+ * them outstanding each cache line of a task is a miss. */
 struct iscsi_task {
     struct iscsi_conn *conn;
     struct scsi_cmd *sc; /* NULL: a control PDU */
     struct bhs *hdr;     /* header memory from alloc_pdu: BHS, then AHS */
-    uint16_t hdr_max;    /* bytes at hdr */
-    uint16_t hdr_len;    /* BHS and AHS, bytes */
+    void *dd_data;       /* the transport's, task_size bytes */
+    uint32_t itt;        /* host order; how it looks on the wire */
     enum iscsi_task_state state;
-    uint32_t itt; /* host order; how it looks on the wire */
-    uint32_t cmd_sn;
-    uint32_t imm_count; /* immediate data: first bytes of out, bytes */
-    struct iscsi_unsolicited unsol;
-    const void *data; /* control PDU: its data segment, lives until the task ends */
-    uint32_t data_len;
     uint32_t exp_datasn; /* Data-In PDUs (bidirectional: and R2Ts) seen; the transport counts */
     uint32_t in_done;    /* bytes of in that the transport has placed, from 0 without a hole */
     uint32_t out_done;   /* bytes of out that the transport has sent; not where it offloads */
-    uint64_t moved_ns;   /* loop clock when it last made progress */
-    struct list node;    /* the queue that it is on; the iSCSI layer's */
-    void *dd_data;       /* the transport's, task_size bytes */
+    uint32_t imm_count;  /* immediate data: first bytes of out, bytes */
+    struct iscsi_unsolicited unsol;
+    uint64_t moved_ns; /* loop clock when it last made progress */
+    struct list node;  /* the queue that it is on; the iSCSI layer's */
+    uint32_t cmd_sn;
+    uint16_t hdr_max; /* bytes at hdr */
+    uint16_t hdr_len; /* BHS and AHS, bytes */
+    const void *data; /* control PDU: its data segment, lives until the task ends */
+    uint32_t data_len;
 };
 
 /* An endpoint of a transport that connects by itself. */

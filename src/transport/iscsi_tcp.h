@@ -23,11 +23,12 @@ enum iscsi_tcp_rx_state {
 /* A connection's parser and what it is in the middle of; the head of the transport's dd_data. */
 struct iscsi_tcp_conn {
     struct iscsi_conn *conn;
+    const struct bhs *bhs; /* of the PDU under way: in what was received, or in hdr */
     enum iscsi_tcp_rx_state state;
-    uint8_t hdr[48 + 4]; /* BHS, header digest */
-    uint32_t hdr_have;   /* bytes of it */
-    uint32_t data_len;   /* of the PDU under way */
+    uint32_t hdr_have; /* bytes of hdr */
+    uint32_t data_len; /* of the PDU under way */
     uint32_t data_have;
+    uint8_t hdr[48 + 4]; /* BHS, header digest, where they come in pieces or their data does */
     uint8_t trailer[3 + 4];
     uint32_t trailer_len, trailer_have;
     uint32_t crc;            /* running data digest */
@@ -43,13 +44,16 @@ struct iscsi_r2t {
     uint32_t data_sn;
 };
 
-/* A task's part; the head of the transport's task dd_data. */
+/* A task's part; the head of the transport's task dd_data.  Between two uses r2t_count and
+ * unsol.len are 0. */
 struct iscsi_tcp_task {
     struct sg_cursor in, out; /* walks along the command's memory */
-    uint32_t r2t_head, r2t_count, exp_r2tsn;
-    uint32_t next_offset;   /* where the next R2T has to start: DataSequenceInOrder=Yes */
-    bool cmd_sent;          /* the command PDU itself has been handed over */
+    bool cmd_sent;            /* the command PDU itself has been handed over */
+    uint32_t r2t_count;
     struct iscsi_r2t unsol; /* unsolicited Data-Out under way; len 0: none */
+    uint64_t last;          /* the transport's: where in its stream the task's last byte ends */
+    uint32_t r2t_head, exp_r2tsn;
+    uint32_t next_offset; /* where the next R2T has to start: DataSequenceInOrder=Yes */
     struct iscsi_r2t r2t[ISCSI_TCP_R2T_MAX];
 };
 

@@ -59,7 +59,6 @@ struct sw_tcp_tx {
 
 struct sw_tcp_task {
     struct iscsi_tcp_task tcp; /* first */
-    uint64_t last;             /* stream position behind its last byte in iov */
     struct list node;          /* sw_tcp_conn.cleanup */
     struct iscsi_task *task;
 };
@@ -108,7 +107,7 @@ give_back(struct sw_tcp_conn *sc)
     sc->staging = NULL;
 }
 
-static void
+static inline void
 add_iov(struct sw_tcp_conn *sc, void *base, size_t len)
 {
     struct iovec *last = &sc->iov[sc->iov_n - 1];
@@ -129,7 +128,7 @@ finish_cleanups(struct sw_tcp_conn *sc)
     LIST_FOREACH_SAFE (n, &sc->cleanup) {
         struct sw_tcp_task *st = container_of(n, struct sw_tcp_task, node);
 
-        if (st->last > sc->sent)
+        if (st->tcp.last > sc->sent)
             continue;
         list_del(&st->node);
         sc->tcp.conn->up->task_cleaned(st->task);
@@ -190,23 +189,19 @@ push(struct sw_tcp_conn *sc)
     return sc->blocked ? -EAGAIN : 0;
 }
 
-static bool
+static inline bool
 room(const struct sw_tcp_conn *sc, int iovs)
 {
     return TX_STAGING - sc->staged >= TX_PDU_SPARE && sc->iov_n + iovs <= TX_IOV;
 }
 
-/* Makes room for one more PDU of up to iovs pieces, by sending if need be.  Nothing has changed
- * when it fails. */
-static int
-make_room(struct sw_tcp_conn *sc, int iovs)
+/* Makes room for one more PDU by sending what is there.  Nothing has changed when it fails. */
+static int __attribute__((noinline)) make_room(struct sw_tcp_conn *sc)
 {
     int r;
 
     if (sc->stream == NULL)
         return -ENOTCONN;
-    if (!sc->blocked && room(sc, iovs))
-        return 0;
     r = push(sc);
     if (r == -EAGAIN)
         sc->want_xmit = true;
@@ -220,20 +215,22 @@ sw_tcp_alloc_pdu(struct iscsi_task *t, uint8_t opcode)
 {
     struct sw_tcp_conn *sc = t->conn->dd_data;
     uint32_t pieces = t->sc != NULL ? t->sc->out.iovcnt : 1;
-    int r;
 
     (void)opcode;
     assert(pieces <= MAX_SG);
-    r = make_room(sc, (int)pieces + 2);
-    if (r < 0)
-        return r;
+    if (__builtin_expect(sc->blocked || !room(sc, (int)pieces + 2), 0)) {
+        int r = make_room(sc);
+
+        if (r < 0)
+            return r;
+    }
     t->hdr = (void *)(sc->staging + sc->staged);
     t->hdr_max = ISCSI_HDR_MAX - 4;
     return 0;
 }
 
 /* Header into the stream, with its digest. */
-static void
+static inline void
 put_header(struct sw_tcp_conn *sc, const struct iscsi_task *t)
 {
     uint8_t *h = (void *)t->hdr;
@@ -249,68 +246,73 @@ put_header(struct sw_tcp_conn *sc, const struct iscsi_task *t)
 }
 
 /* Padding and data digest behind the payload. */
-static void
+static inline void
 put_trailer(struct sw_tcp_conn *sc, const struct iscsi_task *t, uint32_t count, uint32_t crc)
 {
     uint8_t *p = sc->staging + sc->staged;
     uint32_t len = pdu_pad(count);
 
+    if (len == 0 && !t->conn->datadgst_en)
+        return;
     memset(p, 0, len);
     if (t->conn->datadgst_en) {
         pdu_digest_put(p + len, pdu_crc_zero_pad(crc, count));
         len += PDU_DIGEST_LEN;
     }
-    if (len == 0)
-        return;
     sc->staged += len;
     add_iov(sc, p, len);
 }
 
-static int
-put_sg(struct sw_tcp_conn *sc, struct iscsi_task *t, uint32_t offset, uint32_t count, uint32_t *crc)
+static uint32_t
+put_pieces(struct sw_tcp_conn *sc, struct iscsi_task *t, uint32_t count, uint32_t crc)
 {
     struct sw_tcp_task *st = t->dd_data;
-    const struct sg *s = &t->sc->out;
 
-    sg_cursor_seek(&st->tcp.out, s, offset);
     while (count > 0) {
         struct iovec v;
         uint32_t n;
 
-        (void)sg_cursor_map(&st->tcp.out, s, count, &v, 1, &n);
+        (void)sg_cursor_map(&st->tcp.out, &t->sc->out, count, &v, 1, &n);
         if (t->conn->datadgst_en)
-            *crc = crc32c_update(*crc, v.iov_base, n);
+            crc = crc32c_update(crc, v.iov_base, n);
         add_iov(sc, v.iov_base, n);
         count -= n;
     }
-    st->last = sc->queued;
-    return 0;
+    return crc;
+}
+
+/* Payload: of a command from its memory, mostly in one piece, of a control PDU from t->data. */
+static inline uint32_t
+put_payload(struct sw_tcp_conn *sc, struct iscsi_task *t, uint32_t offset, uint32_t count)
+{
+    struct sw_tcp_task *st = t->dd_data;
+    void *p = (void *)(uintptr_t)t->data;
+
+    if (t->sc != NULL) {
+        if (__builtin_expect(offset != st->tcp.out.at, 0))
+            sg_cursor_seek(&st->tcp.out, &t->sc->out, offset);
+        p = sg_cursor_take(&st->tcp.out, &t->sc->out, count);
+        if (__builtin_expect(p == NULL, 0))
+            return put_pieces(sc, t, count, CRC32C_INIT);
+    }
+    add_iov(sc, p, count);
+    return t->conn->datadgst_en ? crc32c_update(CRC32C_INIT, p, count) : 0;
 }
 
 static int
 sw_tcp_init_pdu(struct iscsi_task *t, uint32_t offset, uint32_t count)
 {
     struct sw_tcp_conn *sc = t->conn->dd_data;
-    uint32_t crc = CRC32C_INIT;
+    struct sw_tcp_task *st = t->dd_data;
 
     TRACE(t->conn->loop, init_pdu, pdu_opcode(t->hdr), count);
     put_header(sc, t);
-    if (count == 0)
-        return 0;
-    if (t->sc != NULL) {
-        int r = put_sg(sc, t, offset, count, &crc);
+    if (count > 0) {
+        uint32_t crc = put_payload(sc, t, offset, count);
 
-        if (r < 0)
-            return r;
-    } else {
-        struct sw_tcp_task *st = t->dd_data;
-
-        if (t->conn->datadgst_en)
-            crc = crc32c_update(crc, t->data, count);
-        add_iov(sc, (void *)(uintptr_t)t->data, count);
-        st->last = sc->queued;
+        st->tcp.last = sc->queued;
+        put_trailer(sc, t, count, crc);
     }
-    put_trailer(sc, t, count, crc);
     return 0;
 }
 
@@ -334,9 +336,7 @@ sw_tcp_init_task(struct iscsi_task *t)
 {
     struct sw_tcp_task *st = t->dd_data;
 
-    st->last = 0;
-    st->task = t;
-    list_init(&st->node);
+    st->tcp.last = 0;
     return iscsi_tcp_task_init(t);
 }
 
@@ -348,8 +348,9 @@ sw_tcp_cleanup_task(struct iscsi_task *t)
 
     TRACE(t->conn->loop, cleanup_task, t->itt, 0);
     iscsi_tcp_cleanup_task(t);
-    if (st->last <= sc->sent || sc->stream == NULL)
+    if (st->tcp.last <= sc->sent || sc->stream == NULL)
         return 0;
+    st->task = t;
     list_push_back(&sc->cleanup, &st->node);
     return -EINPROGRESS;
 }
