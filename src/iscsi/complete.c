@@ -31,6 +31,7 @@ iscsi_want_restart(struct session *s)
 /* What had to wait for the window may go. */
 static void __attribute__((noinline, cold)) window_opened(struct session *s)
 {
+    s->window_wanted = false;
     loop_timer_stop(s->pub.loop, &s->shut_timer);
     if (s->want_restart)
         iscsi_want_restart(s);
@@ -55,9 +56,7 @@ update_cmdsn(struct session *s, struct be32 exp_cmdsn, struct be32 max_cmdsn)
     if (!sn_gt(max, s->max_cmdsn))
         return;
     s->max_cmdsn = max;
-    if (__builtin_expect(s->want_restart || s->queued > 0 || s->mgmt_queued > 0 ||
-                             loop_timer_running(&s->shut_timer),
-                         0))
+    if (__builtin_expect(s->window_wanted, 0))
         window_opened(s);
 }
 
@@ -202,7 +201,7 @@ iscsi_scsi_cmd_rsp(struct conn *c, struct task *t, const struct bhs_scsi_rsp *h,
     clear_result(sc);
     c->pub.stats.scsirsp_pdus++;
     if (__builtin_expect(plain_good(t, h, len), 1)) {
-        iscsi_complete_task(t);
+        iscsi_complete_scsi(t);
         return 0;
     }
     if (h->response != ISCSI_RESPONSE_COMPLETED) { /* status, flags, residuals mean nothing */
@@ -243,7 +242,7 @@ iscsi_data_in_rsp(struct conn *c, struct task *t, const struct bhs_data_in *h)
     clear_result(sc);
     if (__builtin_expect(
             h->status == SAM_GOOD && (h->flags & ISCSI_RSP_RESIDUALS) == 0 && all_moved(t), 1)) {
-        iscsi_complete_task(t);
+        iscsi_complete_scsi(t);
         return 0;
     }
     sc->status = h->status;

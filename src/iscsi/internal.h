@@ -48,14 +48,14 @@ struct session {
     enum session_state state;
     struct list conns; /* struct conn */
     struct conn *leadconn;
-    uint32_t cmdsn;       /* next to assign */
-    uint32_t queued;      /* commands on cmdqueues, without CmdSN yet */
-    uint32_t mgmt_queued; /* tasks on mgmtqueues */
+    uint32_t cmdsn;  /* next to assign */
+    uint32_t queued; /* commands on cmdqueues, without CmdSN yet */
     uint32_t exp_cmdsn, max_cmdsn;
     struct task *free_tasks;          /* a stack: the last one used is the one in the cache */
     uint32_t tasks_made, outstanding; /* outstanding: SCSI commands */
     size_t task_bytes;                /* of one task with the transport's part */
     bool want_restart;                /* a command was refused */
+    bool window_wanted;               /* something waits for MaxCmdSN to grow */
     bool dying;
     struct loop_work restart_work, done_work, free_work, eh_work;
     struct list done;                /* struct scsi_cmd that end without having been sent */
@@ -140,10 +140,55 @@ iscsi_set_unfinished(struct scsi_cmd *sc, enum scsi_host_result r)
 }
 
 /* task.c */
-struct task *task_alloc(struct session *s, struct conn *c, enum task_kind kind);
+int iscsi_alloc_tasks(struct session *s);
+
+/* The next generation of the slot. */
+static inline uint32_t
+next_itt(const struct task *t)
+{
+    uint32_t itt = t->pub.itt + (1u << 16);
+
+    return itt < GEN_LIMIT << 16 ? itt : t->slot;
+}
+
+/* A task, PENDING; NULL: all are taken, or no memory.  What finish() leaves as it was is not set
+ * again: user_data, eh and swept. */
+static inline struct task *
+task_alloc(struct session *s, struct conn *c, enum task_kind kind)
+{
+    struct task *t;
+
+    if (kind == TASK_SCSI && s->outstanding >= s->pub.cmds_max)
+        return NULL;
+    if (__builtin_expect(s->free_tasks == NULL, 0) && iscsi_alloc_tasks(s) < 0)
+        return NULL;
+    t = s->free_tasks;
+    s->free_tasks = t->next_free;
+    assert(t->pub.state == ISCSI_TASK_FREE);
+    t->pub.itt = next_itt(t);
+    t->pub.conn = &c->pub;
+    t->pub.state = ISCSI_TASK_PENDING;
+    t->pub.exp_datasn = 0;
+    t->pub.in_done = t->pub.out_done = 0;
+    t->pub.imm_count = 0;
+    t->pub.unsol = (struct iscsi_unsolicited){0};
+    t->pub.moved_ns = t->asked_ns = s->pub.loop->now_ns;
+    t->kind = kind;
+    t->started = false;
+    c->tasks++;
+    if (kind == TASK_SCSI) {
+        s->outstanding++;
+    } else {
+        t->pub.data = NULL;
+        t->pub.data_len = 0;
+    }
+    return t;
+}
+
 /* The task is over: lets the transport go, then finishes it (later, where the transport needs
  * time). */
 void iscsi_complete_task(struct task *t);
+void iscsi_complete_scsi(struct task *t);
 /* The same where the transport has been asked to let go and needs time. */
 void iscsi_task_detained(struct task *t);
 struct iscsi_task *iscsi_itt_to_task(struct iscsi_conn *c, struct be32 itt);
@@ -172,7 +217,6 @@ task_of_itt(const struct conn *c, struct be32 itt)
 }
 void iscsi_task_cleaned(struct iscsi_task *t);
 bool iscsi_itt_ended(struct iscsi_conn *c, struct be32 itt);
-int iscsi_alloc_tasks(struct session *s);
 void iscsi_free_tasks(struct session *s);
 
 /* xmit.c */

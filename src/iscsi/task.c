@@ -52,48 +52,6 @@ iscsi_free_tasks(struct session *s)
         free(s->chunk[i]);
 }
 
-/* The next generation of the slot. */
-static uint32_t
-next_itt(const struct task *t)
-{
-    uint32_t itt = t->pub.itt + (1u << 16);
-
-    return itt < GEN_LIMIT << 16 ? itt : t->slot;
-}
-
-/* What finish() leaves as it was is not set again: user_data, eh and swept. */
-struct task *
-task_alloc(struct session *s, struct conn *c, enum task_kind kind)
-{
-    struct task *t;
-
-    if (kind == TASK_SCSI && s->outstanding >= s->pub.cmds_max)
-        return NULL;
-    if (__builtin_expect(s->free_tasks == NULL, 0) && iscsi_alloc_tasks(s) < 0)
-        return NULL;
-    t = s->free_tasks;
-    s->free_tasks = t->next_free;
-    assert(t->pub.state == ISCSI_TASK_FREE);
-    t->pub.itt = next_itt(t);
-    t->pub.conn = &c->pub;
-    t->pub.state = ISCSI_TASK_PENDING;
-    t->pub.exp_datasn = 0;
-    t->pub.in_done = t->pub.out_done = 0;
-    t->pub.imm_count = 0;
-    t->pub.unsol = (struct iscsi_unsolicited){0};
-    t->pub.moved_ns = t->asked_ns = s->pub.loop->now_ns;
-    t->kind = kind;
-    t->started = false;
-    c->tasks++;
-    if (kind == TASK_SCSI) {
-        s->outstanding++;
-    } else {
-        t->pub.data = NULL;
-        t->pub.data_len = 0;
-    }
-    return t;
-}
-
 /* RFC 7143 4.2.5.3: a tag of the peer is looked up, never trusted. */
 struct iscsi_task *
 iscsi_itt_to_task(struct iscsi_conn *pub, struct be32 itt)
@@ -173,8 +131,6 @@ iscsi_task_detained(struct task *t)
 
     assert(t->pub.state == ISCSI_TASK_PENDING || t->pub.state == ISCSI_TASK_RUNNING);
     TRACE(c->pub.loop, iscsi_complete_task, t->pub.itt, t->pub.sc != NULL ? t->pub.sc->status : 0);
-    if (t->kind != TASK_SCSI && t->pub.state == ISCSI_TASK_PENDING)
-        c->session->mgmt_queued--;
     t->pub.state = ISCSI_TASK_COMPLETED;
     list_del(&t->pub.node);
     if (c->xmit_task == t)
@@ -196,6 +152,23 @@ iscsi_complete_task(struct task *t)
     if (t->started && tt->cleanup_task(&t->pub) == -EINPROGRESS)
         return; /* iscsi_task_cleaned goes on */
     finish(t);
+}
+
+/* The same for a SCSI command that was sent, which nearly all are: nothing of a control task's to
+ * look at. */
+void
+iscsi_complete_scsi(struct task *t)
+{
+    struct conn *c = to_conn(t->pub.conn);
+
+    assert(t->pub.state == ISCSI_TASK_RUNNING && t->kind == TASK_SCSI);
+    TRACE(c->pub.loop, iscsi_complete_task, t->pub.itt, t->pub.sc->status);
+    t->pub.state = ISCSI_TASK_COMPLETED;
+    list_del(&t->pub.node);
+    if (__builtin_expect(c->xmit_task == t, 0))
+        c->xmit_task = NULL;
+    if (c->pub.tt->cleanup_task(&t->pub) != -EINPROGRESS)
+        finish(t);
 }
 
 void

@@ -40,7 +40,7 @@ pick_conn(const struct session *s)
 /* The window is closed, or all tasks are taken. */
 static int __attribute__((noinline, cold)) not_now(struct session *s)
 {
-    s->want_restart = true;
+    s->want_restart = s->window_wanted = true;
     if (s->outstanding == 0 && !loop_timer_running(&s->shut_timer))
         loop_timer_start(s->pub.loop, &s->shut_timer, s->abort_timeout_ms * LOOP_NS_PER_MS);
     return -EBUSY;
@@ -318,7 +318,6 @@ xmit_commands(struct conn *c)
 static int
 xmit_one(struct conn *c)
 {
-    struct session *s = c->session;
     struct task *t;
     int r;
 
@@ -329,8 +328,6 @@ xmit_one(struct conn *c)
         r = iscsi_prep_mgmt_task(c, t);
         if (r < 0)
             return r;
-        assert(s->mgmt_queued > 0);
-        s->mgmt_queued--;
         list_del(&t->pub.node);
         list_push_back(&c->running, &t->pub.node);
         return iscsi_xmit_task(c, t);
@@ -359,6 +356,8 @@ iscsi_xmitworker(struct conn *c)
         iscsi_conn_failure(&c->pub, ISCSI_ERR_CONN_CLOSED, "the transport cannot send");
         return;
     }
+    if (!list_empty(&c->cmdqueue) || !list_empty(&c->mgmtqueue))
+        c->session->window_wanted = true;
     if (c->pub.tt->xmit_flush != NULL)
         c->pub.tt->xmit_flush(&c->pub);
 }
@@ -389,7 +388,6 @@ iscsi_queue_mgmt(struct task *t, const void *data, uint32_t len)
     t->pub.data_len = len;
     t->pub.state = ISCSI_TASK_PENDING;
     list_push_back(&c->mgmtqueue, &t->pub.node);
-    c->session->mgmt_queued++;
     iscsi_queue_xmit(&c->pub);
 }
 

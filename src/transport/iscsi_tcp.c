@@ -11,7 +11,7 @@
 #include "base/crc32c.h"
 #include "wire/pdu.h"
 
-#define PLACE_IOV_MAX 16
+#define ALWAYS_INLINE inline __attribute__((always_inline))
 
 /* ---- receiving ------------------------------------------------------------------------------ */
 
@@ -72,7 +72,7 @@ data_in_fits(const struct iscsi_tcp_conn *tcp, const struct bhs_data_in *h,
            (h->flags & (ISCSI_DATA_IN_STATUS | ISCSI_FLAG_FINAL)) != ISCSI_DATA_IN_STATUS;
 }
 
-static inline void
+static ALWAYS_INLINE void
 rx_data_in(struct iscsi_tcp_conn *tcp, const struct bhs_data_in *h)
 {
     struct iscsi_conn *c = tcp->conn;
@@ -149,7 +149,7 @@ iscsi_tcp_r2t_rsp(struct iscsi_tcp_conn *tcp, const struct bhs_r2t *h)
 }
 
 /* The data segment has been taken, its digest was good: what now? */
-static inline void
+static ALWAYS_INLINE void
 pdu_done(struct iscsi_tcp_conn *tcp, const void *data)
 {
     struct iscsi_conn *c = tcp->conn;
@@ -198,7 +198,7 @@ plain_header(const struct bhs *h, uint32_t max)
 }
 
 /* A whole header is at tcp->bhs. */
-static inline void
+static ALWAYS_INLINE void
 hdr_done(struct iscsi_tcp_conn *tcp)
 {
     struct iscsi_conn *c = tcp->conn;
@@ -240,8 +240,13 @@ static bool __attribute__((noinline, cold)) bad_data_digest(struct iscsi_tcp_con
     return false;
 }
 
-static void
-trailer_done(struct iscsi_tcp_conn *tcp, const void *data)
+/* Where a PDU came in pieces. */
+static void __attribute__((noinline)) pieces_done(struct iscsi_tcp_conn *tcp, const void *data)
+{
+    pdu_done(tcp, data);
+}
+
+static void __attribute__((noinline)) trailer_done(struct iscsi_tcp_conn *tcp, const void *data)
 {
     struct iscsi_conn *c = tcp->conn;
     uint32_t pad = pdu_pad(tcp->data_len);
@@ -253,7 +258,7 @@ trailer_done(struct iscsi_tcp_conn *tcp, const void *data)
             return;
         }
     }
-    pdu_done(tcp, data);
+    pieces_done(tcp, data);
 }
 
 /* Takes data bytes of a Data-In into the command's memory, of a control PDU into tcp->ctl. */
@@ -284,7 +289,7 @@ whole_digest_ok(struct iscsi_tcp_conn *tcp, const uint8_t *p)
 
 /* The data segment lies whole at p, as that of most PDUs: false where it takes more than one copy
  * to place it. */
-static inline bool
+static ALWAYS_INLINE bool
 rx_whole(struct iscsi_tcp_conn *tcp, const uint8_t *p)
 {
     if (tcp->task != NULL) {
@@ -304,7 +309,7 @@ rx_whole(struct iscsi_tcp_conn *tcp, const uint8_t *p)
 }
 
 /* In RX_DATA with n bytes at p: returns how many were used. */
-static inline size_t
+static ALWAYS_INLINE size_t
 rx_data(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t n)
 {
     uint32_t want = tcp->data_len - tcp->data_have;
@@ -324,7 +329,7 @@ rx_data(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t n)
     take_data(tcp, p, want);
     if (tcp->data_have == tcp->data_len) {
         if (tcp->trailer_len == 0)
-            pdu_done(tcp, tcp->ctl);
+            pieces_done(tcp, tcp->ctl);
         else
             tcp->state = RX_TRAILER;
     }
@@ -332,7 +337,7 @@ rx_data(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t n)
 }
 
 /* In RX_HEADER with n bytes at p.  A header that is whole is parsed where it lies. */
-static inline size_t
+static ALWAYS_INLINE size_t
 rx_header(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t n)
 {
     size_t whole = ISCSI_BHS_LEN + (tcp->conn->hdrdgst_en ? PDU_DIGEST_LEN : 0);
@@ -431,36 +436,13 @@ iscsi_tcp_placed(struct iscsi_tcp_conn *tcp, const struct iovec *iov, uint32_t l
     tcp->data_have += len;
     if (tcp->data_have == tcp->data_len) {
         if (tcp->trailer_len == 0)
-            pdu_done(tcp, NULL);
+            pieces_done(tcp, NULL);
         else
             tcp->state = RX_TRAILER;
     }
 }
 
 /* ---- sending -------------------------------------------------------------------------------- */
-
-int
-iscsi_tcp_task_init(struct iscsi_task *t)
-{
-    struct iscsi_tcp_task *tt = t->dd_data;
-    const struct scsi_cmd *sc = t->sc;
-
-    TRACE(t->conn->loop, init_task, t->itt, 0);
-    assert(tt->r2t_count == 0 && tt->unsol.len == 0);
-    tt->cmd_sent = false;
-    if (sc == NULL)
-        return t->conn->tt->init_pdu(t, 0, t->data_len);
-    if (sc->in.len > 0)
-        sg_cursor_init(&tt->in, &sc->in);
-    if (sc->out.len > 0) {
-        sg_cursor_init(&tt->out, &sc->out);
-        tt->unsol = (struct iscsi_r2t){
-            .ttt = put32(ISCSI_TAG_RSVD), .offset = t->unsol.offset, .len = t->unsol.len};
-        tt->exp_r2tsn = 0;
-        tt->next_offset = t->imm_count + t->unsol.len;
-    }
-    return t->conn->tt->init_pdu(t, 0, t->imm_count);
-}
 
 /* One Data-Out PDU of sequence s (RFC 7143 11.7). */
 static int
@@ -503,21 +485,11 @@ xmit_data_out(struct iscsi_task *t, struct iscsi_r2t *s)
 }
 
 int
-iscsi_tcp_task_xmit(struct iscsi_task *t)
+iscsi_tcp_xmit_data(struct iscsi_task *t)
 {
-    struct iscsi_conn *c = t->conn;
     struct iscsi_tcp_task *tt = t->dd_data;
     int r = 0;
 
-    TRACE(c->loop, xmit_task, t->itt, 0);
-    if (!tt->cmd_sent) {
-        r = c->tt->xmit_pdu(t);
-        if (r < 0)
-            return r;
-        tt->cmd_sent = true;
-        t->out_done = t->imm_count;
-        c->stats.txdata_octets += t->sc != NULL ? t->imm_count : t->data_len;
-    }
     while (r == 0 && tt->unsol.len > 0)
         r = xmit_data_out(t, &tt->unsol);
     while (r == 0 && tt->r2t_count > 0) {
@@ -530,13 +502,4 @@ iscsi_tcp_task_xmit(struct iscsi_task *t)
         }
     }
     return r;
-}
-
-void
-iscsi_tcp_cleanup_task(struct iscsi_task *t)
-{
-    struct iscsi_tcp_task *tt = t->dd_data;
-
-    tt->r2t_count = 0;
-    tt->unsol.len = 0;
 }

@@ -71,10 +71,56 @@ int iscsi_tcp_map_in(struct iscsi_tcp_conn *tcp, struct iovec *iov, int max, uin
 /* len bytes arrived where iscsi_tcp_map_in said. */
 void iscsi_tcp_placed(struct iscsi_tcp_conn *tcp, const struct iovec *iov, uint32_t len);
 
-/* Operations for struct iscsi_transport. */
-int iscsi_tcp_task_init(struct iscsi_task *t);
-int iscsi_tcp_task_xmit(struct iscsi_task *t);
-/* Forgets the R2Ts of a task that is over; called by the transport's cleanup_task. */
-void iscsi_tcp_cleanup_task(struct iscsi_task *t);
+/* init_task: what a transport's own does before it lays out the first PDU, of ret bytes of data. */
+static inline uint32_t
+iscsi_tcp_task_init(struct iscsi_task *t)
+{
+    struct iscsi_tcp_task *tt = (struct iscsi_tcp_task *)t->dd_data;
+    const struct scsi_cmd *sc = t->sc;
+
+    TRACE(t->conn->loop, init_task, t->itt, 0);
+    assert(tt->r2t_count == 0 && tt->unsol.len == 0);
+    tt->cmd_sent = false;
+    if (sc == NULL)
+        return t->data_len;
+    if (sc->in.len > 0)
+        sg_cursor_init(&tt->in, &sc->in);
+    if (sc->out.len > 0) {
+        sg_cursor_init(&tt->out, &sc->out);
+        tt->unsol.ttt = put32(ISCSI_TAG_RSVD);
+        tt->unsol.offset = t->unsol.offset;
+        tt->unsol.len = t->unsol.len;
+        tt->unsol.data_sn = 0;
+        tt->exp_r2tsn = 0;
+        tt->next_offset = t->imm_count + t->unsol.len;
+    }
+    return t->imm_count;
+}
+
+/* xmit_task: the PDU of the task itself, which the transport has put on its way, counts as sent.
+ * True where Data-Out PDUs are to follow: iscsi_tcp_xmit_data. */
+static inline bool
+iscsi_tcp_task_sent(struct iscsi_task *t)
+{
+    struct iscsi_tcp_task *tt = (struct iscsi_tcp_task *)t->dd_data;
+
+    tt->cmd_sent = true;
+    t->out_done = t->imm_count;
+    t->conn->stats.txdata_octets += t->sc != NULL ? t->imm_count : t->data_len;
+    return tt->unsol.len > 0 || tt->r2t_count > 0;
+}
+
+/* xmit_task: the Data-Out PDUs that are due. */
+int iscsi_tcp_xmit_data(struct iscsi_task *t);
+
+/* cleanup_task: forgets the R2Ts of a task that is over. */
+static inline void
+iscsi_tcp_cleanup_task(struct iscsi_task *t)
+{
+    struct iscsi_tcp_task *tt = (struct iscsi_tcp_task *)t->dd_data;
+
+    tt->r2t_count = 0;
+    tt->unsol.len = 0;
+}
 
 #endif

@@ -196,7 +196,7 @@ room(const struct sw_tcp_conn *sc, int iovs)
 }
 
 /* Makes room for one more PDU by sending what is there.  Nothing has changed when it fails. */
-static int __attribute__((noinline)) make_room(struct sw_tcp_conn *sc)
+static int __attribute__((noinline)) make_room(struct sw_tcp_conn *sc, struct iscsi_task *t)
 {
     int r;
 
@@ -207,6 +207,10 @@ static int __attribute__((noinline)) make_room(struct sw_tcp_conn *sc)
         sc->want_xmit = true;
     if (r == 0)
         r = borrow(sc);
+    if (r == 0) {
+        t->hdr = (void *)sc->staging;
+        t->hdr_max = ISCSI_HDR_MAX - 4;
+    }
     return r;
 }
 
@@ -218,12 +222,8 @@ sw_tcp_alloc_pdu(struct iscsi_task *t, uint8_t opcode)
 
     (void)opcode;
     assert(pieces <= MAX_SG);
-    if (__builtin_expect(sc->blocked || !room(sc, (int)pieces + 2), 0)) {
-        int r = make_room(sc);
-
-        if (r < 0)
-            return r;
-    }
+    if (__builtin_expect(sc->blocked || !room(sc, (int)pieces + 2), 0))
+        return make_room(sc, t);
     t->hdr = (void *)(sc->staging + sc->staged);
     t->hdr_max = ISCSI_HDR_MAX - 4;
     return 0;
@@ -299,8 +299,8 @@ put_payload(struct sw_tcp_conn *sc, struct iscsi_task *t, uint32_t offset, uint3
     return t->conn->datadgst_en ? crc32c_update(CRC32C_INIT, p, count) : 0;
 }
 
-static int
-sw_tcp_init_pdu(struct iscsi_task *t, uint32_t offset, uint32_t count)
+static inline void
+lay_out(struct iscsi_task *t, uint32_t offset, uint32_t count)
 {
     struct sw_tcp_conn *sc = t->conn->dd_data;
     struct sw_tcp_task *st = t->dd_data;
@@ -313,16 +313,36 @@ sw_tcp_init_pdu(struct iscsi_task *t, uint32_t offset, uint32_t count)
         st->tcp.last = sc->queued;
         put_trailer(sc, t, count, crc);
     }
-    return 0;
 }
 
 static int
+sw_tcp_init_pdu(struct iscsi_task *t, uint32_t offset, uint32_t count)
+{
+    lay_out(t, offset, count);
+    return 0;
+}
+
+static inline int
 sw_tcp_xmit_pdu(struct iscsi_task *t)
 {
     TRACE(t->conn->loop, xmit_pdu, pdu_opcode(t->hdr), pdu_dseg_len(t->hdr));
     t->conn->stats.txpdus++;
     t->hdr = NULL;
     return 0;
+}
+
+static int
+sw_tcp_xmit_task(struct iscsi_task *t)
+{
+    struct sw_tcp_task *st = t->dd_data;
+
+    TRACE(t->conn->loop, xmit_task, t->itt, 0);
+    if (__builtin_expect(!st->tcp.cmd_sent, 1)) {
+        (void)sw_tcp_xmit_pdu(t);
+        if (__builtin_expect(!iscsi_tcp_task_sent(t), 1))
+            return 0;
+    }
+    return iscsi_tcp_xmit_data(t);
 }
 
 static void
@@ -337,7 +357,8 @@ sw_tcp_init_task(struct iscsi_task *t)
     struct sw_tcp_task *st = t->dd_data;
 
     st->tcp.last = 0;
-    return iscsi_tcp_task_init(t);
+    lay_out(t, 0, iscsi_tcp_task_init(t));
+    return 0;
 }
 
 static int
@@ -568,7 +589,7 @@ const struct iscsi_transport sw_tcp_transport = {
     .alloc_pdu = sw_tcp_alloc_pdu,
     .init_task = sw_tcp_init_task,
     .init_pdu = sw_tcp_init_pdu,
-    .xmit_task = iscsi_tcp_task_xmit,
+    .xmit_task = sw_tcp_xmit_task,
     .xmit_pdu = sw_tcp_xmit_pdu,
     .xmit_flush = sw_tcp_xmit_flush,
     .cleanup_task = sw_tcp_cleanup_task,
