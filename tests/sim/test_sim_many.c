@@ -443,7 +443,7 @@ seed_step(struct seed_run *r)
 static void
 anything_at_any_time(void **state)
 {
-    unsigned lost = 0;
+    unsigned opens = 0, cancels = 0, reads = 0, lost = 0;
 
     (void)state;
     for (uint64_t seed = 1; seed <= SEEDS; seed++) {
@@ -462,13 +462,17 @@ anything_at_any_time(void **state)
             if (r->o[i].lun != NULL)
                 lunette_close_start(r->o[i].lun, NULL, NULL);
         }
-        assert_true(r->opens > SEED_SLOTS && r->closes > 100 && r->cancels > 10 && r->reads > 200);
+        opens += r->opens;
+        cancels += r->cancels;
+        reads += r->reads;
         lost += r->lost + r->fails;
         end(&r->w);
         assert_int_equal(r->closed, r->closes);
         free(r);
     }
-    assert_true(lost > 0); /* the cuts have hit something */
+    if (opens < SEEDS * SEED_SLOTS || cancels < SEEDS * 10 || reads < SEEDS * 100 || lost < SEEDS)
+        fail_msg("too little happened: %u opens, %u cancels, %u reads, %u lost", opens, cancels,
+                 reads, lost);
 }
 
 int
