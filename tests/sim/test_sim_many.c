@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "iscsi/internal.h"
 #include "tests/sim/world.h"
 
 #define BLOCK      512u
@@ -346,6 +347,34 @@ many_next(struct many *m)
     }
 }
 
+/* Pings that are near each other share a wake-up, and no wake-up has most of them. */
+static void
+pings_share_and_spread(struct many *m)
+{
+    static uint64_t when[MANY];
+    unsigned slots = 0, most = 0;
+
+    for (int i = 0; i < MANY; i++) {
+        struct scsi_host *h = dataplane_host(m->w.ctx->dp, m->o[i].lun->s.res.sid);
+        const struct conn *c = container_of(h, struct session, host)->leadconn;
+
+        assert_true(loop_timer_running(&c->transport_timer));
+        when[i] = c->transport_timer.node.when_ns;
+    }
+    for (int i = 0; i < MANY; i++) {
+        unsigned same = 0, earlier = 0;
+
+        for (int k = 0; k < MANY; k++) {
+            same += when[k] == when[i];
+            earlier += k < i && when[k] == when[i];
+        }
+        slots += earlier == 0;
+        most = same > most ? same : most;
+    }
+    assert_in_range(slots, 4, 20); /* an eighth of 64, and those that logged in over some time */
+    assert_in_range(most, MANY / 20, MANY / 3);
+}
+
 static int
 by_isid(const void *a, const void *b)
 {
@@ -369,6 +398,7 @@ hundreds_one_starting_the_next(void **state)
     while (m->opened < MANY)
         turn(&m->w);
     assert_int_equal(m->started, MANY);
+    pings_share_and_spread(m);
     assert_int_equal(sessions_at_target(&m->w), MANY);
     for (int i = 0; i < MANY; i++) {
         lunette_get_session_info(m->o[i].lun, &si);
