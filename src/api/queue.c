@@ -61,6 +61,8 @@ lunette_queue_new(struct lunette_lun *lun, uint32_t depth, struct lunette_queue 
     struct lunette_queue *q;
     int r = -ENOMEM;
 
+    if (lun->dev == NULL)
+        return api_no_unit("queue", err);
     if (depth == 0 || depth > DEPTH_MAX)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "a queue's depth is 1..%d",
                             DEPTH_MAX);

@@ -204,6 +204,12 @@ bdev_queue_outstanding(const struct bdev_queue *q)
     return q->outstanding;
 }
 
+uint32_t
+bdev_queue_depth(const struct bdev_queue *q)
+{
+    return q->depth;
+}
+
 int
 bdev_drain(struct bdev *b, void (*drained)(void *user), void *user)
 {

@@ -11,12 +11,11 @@
 #include "iscsi/conn_fsm.h"
 #include "iscsi/iscsi.h"
 
-#define MGMT_TASKS  8  /* tasks kept for NOPs, task management and the control plane */
-#define TASK_CHUNK  32 /* tasks allocated at once */
-#define TASK_CHUNKS ((ISCSI_CMDS_MAX_LIMIT + MGMT_TASKS + TASK_CHUNK - 1) / TASK_CHUNK)
-#define SLOT_BITS   12
-#define ENDED_TAGS  16 /* tags of aborted tasks whose late PDUs are dropped (4.2.3.3) */
-#define GEN_LIMIT   0xffffu
+#define MGMT_TASKS 8 /* tasks kept for NOPs, task management and the control plane */
+#define TASK_CHUNK 8 /* tasks allocated at once: an idle session has no more */
+#define SLOT_BITS  12
+#define ENDED_TAGS 16 /* tags of aborted tasks whose late PDUs are dropped (4.2.3.3) */
+#define GEN_LIMIT  0xffffu
 
 enum session_state { /* Linux's ISCSI_STATE_ */
                      ISCSI_STATE_FREE,
@@ -67,8 +66,9 @@ struct session {
     uint32_t ended[ENDED_TAGS], nended; /* a ring; nended counts on */
     struct loop_timer tmf_timer, shut_timer;
     uint32_t abort_timeout_ms, lu_reset_timeout_ms, tgt_reset_timeout_ms;
-    struct task *chunk[TASK_CHUNKS];
     struct lunette_error why; /* of the failure that ended it */
+    uint32_t chunks;          /* that cmds_max may need */
+    struct task *chunk[];     /* NULL from tasks_made on; the transport's part follows */
 };
 
 struct conn {
@@ -94,6 +94,7 @@ struct conn {
     struct loop_work xmit_work, fail_work;
     struct loop_timer transport_timer;
     uint32_t ping_interval_ms, ping_timeout_ms;
+    uint64_t ping_early_ns; /* that much before the interval is over: connections differ */
     struct task *ping;
     uint64_t ping_ns;   /* loop clock when it was sent */
     struct task *user;  /* the control plane's request; its ITT stays through a login */

@@ -8,6 +8,10 @@
 
 #include "iscsi/internal.h"
 
+#define PING_SLOTS                                                                                 \
+    64               /* wake-ups for pings in an interval, or in the time that an answer may take */
+#define PING_EARLY 8 /* a ping comes at most that part of the interval before its end */
+
 const char *
 iscsi_err_name(enum iscsi_err e)
 {
@@ -182,6 +186,23 @@ iscsi_conn_stop(struct iscsi_conn *pub, enum iscsi_stop how)
 
 /* ---- pings ---------------------------------------------------------------------------------- */
 
+/* Timers of many connections end together: in slots that are the same for all with the same limits,
+ * small against them.  Ten thousand idle connections cost a few wake-ups per second, and as each
+ * pings a little early, by its own amount, not all of them fall into one slot even where all went
+ * silent at once. */
+static void
+start_ping_timer(struct conn *c, uint64_t delay)
+{
+    uint32_t ms =
+        c->ping_timeout_ms < c->ping_interval_ms ? c->ping_timeout_ms : c->ping_interval_ms;
+    uint64_t slot = ms * LOOP_NS_PER_MS / PING_SLOTS;
+    uint64_t when = c->pub.loop->now_ns + delay;
+
+    if (slot > 0)
+        delay += (slot - when % slot) % slot;
+    loop_timer_start(c->pub.loop, &c->transport_timer, delay);
+}
+
 /* One coarse timer per connection (RFC 7143 7.14): silence for an interval brings a ping, silence
  * for a timeout after it ends the connection.  Traffic of any kind is life.  The limit counts from
  * the ping, not from the last traffic: nobody may have run the loop for a while. */
@@ -191,7 +212,7 @@ transport_timer(struct loop_timer *timer)
     struct conn *c = container_of(timer, struct conn, transport_timer);
     uint64_t now = c->pub.loop->now_ns;
     uint64_t idle = now - c->pub.last_recv_ns;
-    uint64_t interval = c->ping_interval_ms * LOOP_NS_PER_MS;
+    uint64_t interval = c->ping_interval_ms * LOOP_NS_PER_MS - c->ping_early_ns;
     uint64_t limit = c->ping_timeout_ms * LOOP_NS_PER_MS;
     uint64_t dead_at = c->pub.last_recv_ns + interval + limit;
     uint64_t next = interval;
@@ -219,7 +240,7 @@ transport_timer(struct loop_timer *timer)
     } else {
         next = interval - idle;
     }
-    loop_timer_start(c->pub.loop, &c->transport_timer, next);
+    start_ping_timer(c, next);
 }
 
 /* ---- connections ---------------------------------------------------------------------------- */
@@ -367,8 +388,12 @@ iscsi_conn_start(struct iscsi_conn *pub, struct lunette_error *err)
     }
     host_state(s, SCSI_HOST_RUNNING, NULL);
     pub->last_recv_ns = pub->loop->now_ns;
-    if (c->ping_interval_ms > 0)
-        loop_timer_start(pub->loop, &c->transport_timer, c->ping_interval_ms * LOOP_NS_PER_MS);
+    if (c->ping_interval_ms > 0) {
+        uint64_t interval = c->ping_interval_ms * LOOP_NS_PER_MS;
+
+        c->ping_early_ns = loop_random(pub->loop) % (interval / PING_EARLY + 1);
+        start_ping_timer(c, interval - c->ping_early_ns);
+    }
     return 0;
 }
 
@@ -548,13 +573,22 @@ free_work(struct loop_work *w)
     free(s);
 }
 
+/* A session with its table of tasks, without the transport's part. */
+static size_t
+own_bytes(uint32_t chunks)
+{
+    size_t n = sizeof(struct session) + chunks * sizeof(struct task *);
+
+    return (n + 15) & ~(size_t)15;
+}
+
 static void
 session_init(struct session *s, struct loop *l, const struct iscsi_transport *tt, uint32_t sid)
 {
     s->pub.tt = tt;
     s->pub.loop = l;
     s->pub.sid = sid;
-    s->pub.dd_data = s + 1;
+    s->pub.dd_data = (char *)s + own_bytes(s->chunks);
     s->pub.params = (struct iscsi_session_params){
         /* RFC 7143 13: defaults */
         .initial_r2t = true,  .imm_data = true,    .pdu_inorder = true, .dataseq_inorder = true,
@@ -586,16 +620,18 @@ iscsi_session_setup(struct loop *l, const struct iscsi_transport *tt,
                     struct lunette_error *err)
 {
     uint32_t cmds_max = cfg->cmds_max > 0 ? cfg->cmds_max : ISCSI_CMDS_MAX_DEFAULT;
+    uint32_t chunks = (cmds_max + MGMT_TASKS + TASK_CHUNK - 1) / TASK_CHUNK;
     struct session *s;
     int r;
 
     if (cmds_max > ISCSI_CMDS_MAX_LIMIT)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "cmds_max %u: at most %d", cmds_max,
                             ISCSI_CMDS_MAX_LIMIT);
-    s = calloc(1, sizeof(*s) + tt->session_size);
+    s = calloc(1, own_bytes(chunks) + tt->session_size);
     if (s == NULL)
         return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory for a session");
     s->pub.cmds_max = cmds_max;
+    s->chunks = chunks;
     session_init(s, l, tt, cfg->sid);
     s->ev = cfg->ev;
     s->ev_user = cfg->user;

@@ -24,7 +24,7 @@ iscsi_alloc_tasks(struct session *s)
     s->task_bytes = own + dd + (tt->alloc_pdu == NULL ? round_up(ISCSI_HDR_MAX) : 0);
     if (s->tasks_made >= s->pub.cmds_max + MGMT_TASKS)
         return -EBUSY;
-    assert(n < TASK_CHUNKS);
+    assert(n < s->chunks);
     mem = aligned_alloc(64, s->task_bytes * TASK_CHUNK);
     if (mem == NULL)
         return -ENOMEM;
@@ -48,7 +48,7 @@ iscsi_alloc_tasks(struct session *s)
 void
 iscsi_free_tasks(struct session *s)
 {
-    for (uint32_t i = 0; i < TASK_CHUNKS; i++)
+    for (uint32_t i = 0; i < s->chunks; i++)
         free(s->chunk[i]);
 }
 
