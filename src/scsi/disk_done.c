@@ -24,8 +24,8 @@ finish(struct scsi_sdev *s, struct scsi_io *io, int err)
         rq->result.sense_len = sc->sense_len;
         rq->result.resid = sc->resid_out + sc->resid_in;
         rq->result.overflow = sc->overflow;
-        if (rq->sense != NULL && sc->sense_len > 0)
-            memcpy(rq->sense, sc->sense, sc->sense_len);
+        if (blk_request_sense(rq) != NULL && sc->sense_len > 0)
+            memcpy(blk_request_sense(rq), sc->sense, sc->sense_len);
     }
     io->stalls = io->unit_attentions = 0;
     s->up->complete(rq);
