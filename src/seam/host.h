@@ -42,14 +42,24 @@ enum scsi_host_result {
  * What each command uses is in the first two cache lines, and how it ended in two words, since with
  * many commands outstanding every line of one is a miss. */
 struct scsi_cmd {
-    /* out */
-    uint8_t host_result;          /* enum scsi_host_result */
-    uint8_t status;               /* SAM status; valid where host_result is DID_OK */
-    uint8_t response;             /* iSCSI Response code where host_result is DID_ERROR */
-    bool overflow;                /* the target had more to move than was expected */
-    uint16_t status_qualifier;    /* RFC 7144, else 0 */
-    uint16_t sense_len;           /* 0: none */
-    uint32_t resid_out, resid_in; /* bytes of out / in that were not moved */
+    /* out; all 0 when the host gets the command, which says GOOD and everything moved */
+    union {
+        struct {
+            uint8_t host_result;       /* enum scsi_host_result */
+            uint8_t status;            /* SAM status; valid where host_result is DID_OK */
+            uint8_t response;          /* iSCSI Response code where host_result is DID_ERROR */
+            bool overflow;             /* the target had more to move than was expected */
+            uint16_t status_qualifier; /* RFC 7144, else 0 */
+            uint16_t sense_len;        /* 0: none */
+        };
+        uint64_t ended; /* one look or store for all of it */
+    };
+    union {
+        struct {
+            uint32_t resid_out, resid_in; /* bytes of out / in that were not moved */
+        };
+        uint64_t resids;
+    };
 
     /* in */
     void (*done)(struct scsi_cmd *sc); /* once, later, on the host's loop */
