@@ -3,18 +3,19 @@
 #include "peer_priv.h"
 
 #include <errno.h>
-#include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -22,7 +23,7 @@
 #include "wire/pdu.h"
 
 #define FDS_MAX  1024 /* of this process, looked through for the initiator's socket */
-#define STUCK_NS 50000000ull
+#define STUCK_NS 100000000ull
 
 void
 peer_die(const char *fmt, ...)
@@ -193,12 +194,58 @@ drop_connection(struct peer *p)
     p->fd = -1;
 }
 
-/* The thread that serves while the initiator waits for it. */
-static void *
-serve(void *arg)
+/* Gives the connection, if there is one, to the parent. */
+static void
+hand_over(const struct peer *p, int control)
 {
-    struct peer *p = arg;
-    struct pollfd fds[2] = {{.fd = p->stop_fd, .events = POLLIN}, {.events = POLLIN}};
+    union {
+        struct cmsghdr h;
+        char room[CMSG_SPACE(sizeof(int))];
+    } c = {0};
+    char one = 1;
+    struct iovec iov = {.iov_base = &one, .iov_len = 1};
+    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
+
+    if (p->fd >= 0) {
+        m.msg_control = &c;
+        m.msg_controllen = sizeof(c);
+        c.h.cmsg_len = CMSG_LEN(sizeof(int));
+        c.h.cmsg_level = SOL_SOCKET;
+        c.h.cmsg_type = SCM_RIGHTS;
+        memcpy(CMSG_DATA(&c.h), &p->fd, sizeof(int));
+    }
+    if (p->in_len != 0)
+        peer_die("stopped within a PDU");
+    if (sendmsg(control, &m, 0) != 1)
+        peer_die("sendmsg: %s", strerror(errno));
+}
+
+/* The descriptor that hand_over sent, or -1. */
+static int
+take_over(int control)
+{
+    union {
+        struct cmsghdr h;
+        char room[CMSG_SPACE(sizeof(int))];
+    } c;
+    char one;
+    struct iovec iov = {.iov_base = &one, .iov_len = 1};
+    struct msghdr m = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &c, .msg_controllen = sizeof(c)};
+    int fd = -1;
+
+    if (recvmsg(control, &m, MSG_CMSG_CLOEXEC) != 1)
+        peer_die("the process that serves logins is gone");
+    if (CMSG_FIRSTHDR(&m) != NULL)
+        memcpy(&fd, CMSG_DATA(&c.h), sizeof(int));
+    return fd;
+}
+
+/* Serves while the initiator waits for it, until a byte comes from the parent. */
+static void
+serve(struct peer *p, int control)
+{
+    struct pollfd fds[2] = {{.fd = control, .events = POLLIN}, {.events = POLLIN}};
 
     for (;;) {
         fds[1].fd = p->fd < 0 ? p->listener : p->fd;
@@ -214,7 +261,8 @@ serve(void *arg)
             if (!more)
                 drop_connection(p);
         } else if (fds[0].revents != 0) {
-            return NULL;
+            hand_over(p, control);
+            return;
         }
     }
 }
@@ -305,25 +353,56 @@ peer_blocked(const struct peer *p)
 
 /* ---- its life ------------------------------------------------------------------------------- */
 
+/* The child keeps no other descriptor: the initiator's socket would not be closed by closing it. */
+static void
+serve_and_exit(struct peer *p, int control)
+{
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (int fd = STDERR_FILENO + 1; fd < FDS_MAX; fd++)
+        if (fd != control && fd != p->fd && fd != p->listener)
+            (void)close(fd);
+    serve(p, control);
+    _exit(0);
+}
+
 void
 peer_start(struct peer *p)
 {
-    int r = pthread_create(&p->thread, NULL, serve, p);
+    int pair[2];
 
-    if (r != 0)
-        peer_die("pthread_create: %s", strerror(r));
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+        peer_die("socketpair: %s", strerror(errno));
+    p->child = fork();
+    if (p->child < 0)
+        peer_die("fork: %s", strerror(errno));
+    if (p->child == 0)
+        serve_and_exit(p, pair[1]);
+    (void)close(pair[1]);
+    p->control = pair[0];
+    p->kept_fd = p->fd;
 }
 
 void
 peer_stop(struct peer *p)
 {
-    uint64_t n = 1;
+    if (send(p->control, "", 1, MSG_NOSIGNAL) != 1)
+        peer_die("the process that serves logins is gone");
+    p->fd = take_over(p->control);
+    if (p->kept_fd >= 0)
+        (void)close(p->kept_fd);
+    (void)close(p->control);
+    (void)waitpid(p->child, NULL, 0);
+}
 
-    if (write(p->stop_fd, &n, sizeof(n)) != sizeof(n))
-        peer_die("eventfd: %s", strerror(errno));
-    (void)pthread_join(p->thread, NULL);
-    if (read(p->stop_fd, &n, sizeof(n)) != sizeof(n))
-        peer_die("eventfd: %s", strerror(errno));
+/* The child works on the same memory. */
+static void *
+shared(size_t len)
+{
+    void *m = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    if (m == MAP_FAILED)
+        peer_die("mmap: %s", strerror(errno));
+    return m;
 }
 
 static void
@@ -341,19 +420,17 @@ struct peer *
 peer_new(void)
 {
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    struct peer *p = calloc(1, sizeof(*p));
+    struct peer *p = shared(sizeof(*p));
     socklen_t len = sizeof(a);
 
-    if (p == NULL || (p->in = malloc(BUF_LEN)) == NULL || (p->out = malloc(BUF_LEN)) == NULL ||
-        (p->content = malloc(CONTENT_LEN)) == NULL)
-        peer_die("no memory");
+    p->in = shared(BUF_LEN);
+    p->out = shared(BUF_LEN);
+    p->content = shared(CONTENT_LEN);
     fill_content(p->content, CONTENT_LEN);
     p->fd = p->watched = -1;
-    p->stop_fd = eventfd(0, EFD_CLOEXEC);
     p->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (p->stop_fd < 0 || p->listener < 0 ||
-        bind(p->listener, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(p->listener, 1) < 0 ||
-        getsockname(p->listener, (struct sockaddr *)&a, &len) < 0)
+    if (p->listener < 0 || bind(p->listener, (struct sockaddr *)&a, sizeof(a)) < 0 ||
+        listen(p->listener, 1) < 0 || getsockname(p->listener, (struct sockaddr *)&a, &len) < 0)
         peer_die("no socket: %s", strerror(errno));
     p->port = ntohs(a.sin_port);
     return p;
@@ -365,11 +442,10 @@ peer_free(struct peer *p)
     if (p->fd >= 0)
         drop_connection(p);
     (void)close(p->listener);
-    (void)close(p->stop_fd);
-    free(p->content);
-    free(p->out);
-    free(p->in);
-    free(p);
+    (void)munmap(p->content, CONTENT_LEN);
+    (void)munmap(p->out, BUF_LEN);
+    (void)munmap(p->in, BUF_LEN);
+    (void)munmap(p, sizeof(*p));
 }
 
 uint16_t

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* gate/peer.h - an iSCSI target that takes turns with the initiator, in one process.
  *
- * Log in and out with the peer on a thread of its own (peer_start, peer_stop), since lunette_open
- * waits for the whole login.  In between the caller's thread plays both parts: peer_turn reads all
- * that the initiator has given to the kernel, answers it in one send, and returns when the answer
- * is in the initiator's socket.  So what the initiator finds there depends on nobody's speed.
+ * Log in and out with the peer in a child (peer_start, peer_stop), since lunette_open waits for the
+ * whole login; not in a thread, since valgrind runs no other one while one waits for an io_uring.
+ * In between the caller plays both parts: peer_turn reads all that the initiator has given to the
+ * kernel, answers it in one send, and returns when the answer is in the initiator's socket.  So
+ * what the initiator finds there depends on nobody's speed.
  *
  * One connection at a time, one disk of 512 byte blocks whose content follows from the offset;
  * what is written must be just that.  A mistake of the initiator's ends the program.
@@ -25,7 +26,7 @@ struct peer *peer_new(void);
 void peer_free(struct peer *p);
 uint16_t peer_port(const struct peer *p);
 
-/* Another thread serves the connection until peer_stop. */
+/* A child serves the connection until peer_stop. */
 void peer_start(struct peer *p);
 void peer_stop(struct peer *p);
 

@@ -5,8 +5,8 @@
 
 #include "peer.h"
 
-#include <pthread.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "wire/bhs.h"
 
@@ -24,9 +24,11 @@ struct peer_write {
 
 struct peer {
     uint16_t port;
-    int listener, fd, stop_fd;
+    int listener, fd;
     int watched; /* the initiator's end */
-    pthread_t thread;
+    pid_t child; /* that serves logins */
+    int control; /* to it */
+    int kept_fd; /* the connection as it was before the child took it over */
 
     uint8_t *in, *out, *content;
     size_t in_len, out_len, out_sent;
