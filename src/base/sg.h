@@ -19,6 +19,15 @@ struct sg {
     uint64_t skip; /* bytes of iov before the slice */
 };
 
+/* The first len bytes of the slice, where its first iovec has them all; else NULL. */
+static inline void *
+sg_start(const struct sg *s, uint32_t len)
+{
+    return s->iov->iov_len >= len && s->skip <= s->iov->iov_len - len
+               ? (char *)s->iov->iov_base + s->skip
+               : NULL;
+}
+
 /* Where a walk along a slice stands; seeking forward is cheap, backward starts again. */
 struct sg_cursor {
     uint32_t idx;  /* iovec */
@@ -30,6 +39,8 @@ struct sg sg_from_iov(const struct iovec *iov, uint32_t iovcnt, uint64_t skip, u
 
 /* The same as sg_cursor_init, where the slice starts behind the first iovec. */
 void sg_cursor_start(struct sg_cursor *c, const struct sg *s);
+
+#define SG_CURSOR_NOWHERE UINT32_MAX /* at: the next seek begins from the start */
 
 static inline void
 sg_cursor_init(struct sg_cursor *c, const struct sg *s)

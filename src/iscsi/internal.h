@@ -8,6 +8,9 @@
 #ifndef ISCSI_INTERNAL_H
 #define ISCSI_INTERNAL_H
 
+#include <assert.h>
+#include <errno.h>
+
 #include "iscsi/conn_fsm.h"
 #include "iscsi/iscsi.h"
 
@@ -47,8 +50,9 @@ struct session {
     enum session_state state;
     struct list conns; /* struct conn */
     struct conn *leadconn;
-    uint32_t cmdsn;  /* next to assign */
-    uint32_t queued; /* commands on cmdqueues, without CmdSN yet */
+    struct conn *direct; /* commands may go to its transport at once: nothing waits before them */
+    uint32_t cmdsn;      /* next to assign */
+    uint32_t queued;     /* commands on cmdqueues, without CmdSN yet */
     uint32_t exp_cmdsn, max_cmdsn;
     struct task *free_tasks;          /* a stack: the last one used is the one in the cache */
     uint32_t tasks_made, outstanding; /* outstanding: SCSI commands */
@@ -91,6 +95,8 @@ struct conn {
     struct list mgmtqueue, requeue, cmdqueue; /* struct iscsi_task.node */
     struct list running;                      /* handed to the transport */
     struct task *xmit_task;                   /* stopped in the middle by -EAGAIN */
+    bool gathered;                            /* something is with the transport, not flushed */
+    uint32_t whole_max;                       /* largest write whose data goes with the command */
     struct loop_work xmit_work, fail_work;
     struct loop_timer transport_timer;
     uint32_t ping_interval_ms, ping_timeout_ms;
@@ -189,7 +195,36 @@ task_alloc(struct session *s, struct conn *c, enum task_kind kind)
 /* The task is over: lets the transport go, then finishes it (later, where the transport needs
  * time). */
 void iscsi_complete_task(struct task *t);
-void iscsi_complete_scsi(struct task *t);
+/* Ends a task after the transport has let go: gives the slot back and tells whoever waited.  The
+ * last use of t. */
+void iscsi_finish_task(struct task *t);
+
+/* The end of a SCSI command that was sent, while nobody traces: what iscsi_complete_task does, for
+ * the case that it is. */
+static inline void
+complete_scsi(struct conn *c, struct task *t)
+{
+    struct session *s = c->session;
+    struct scsi_cmd *sc = t->pub.sc;
+
+    assert(t->pub.state == ISCSI_TASK_RUNNING && t->kind == TASK_SCSI);
+    t->pub.state = ISCSI_TASK_COMPLETED;
+    list_del(&t->pub.node);
+    if (t->started && c->pub.tt->cleanup_task(&t->pub) == -EINPROGRESS)
+        return;
+    if (__builtin_expect(t->swept || t->eh != NULL || s->want_restart || s->dying || c->dying, 0)) {
+        iscsi_finish_task(t);
+        return;
+    }
+    c->tasks--;
+    s->outstanding--;
+    t->pub.state = ISCSI_TASK_FREE;
+    t->pub.sc = NULL;
+    t->next_free = s->free_tasks;
+    s->free_tasks = t;
+    sc->host_priv = NULL;
+    sc->done(sc);
+}
 /* The same where the transport has been asked to let go and needs time. */
 void iscsi_task_detained(struct task *t);
 struct iscsi_task *iscsi_itt_to_task(struct iscsi_conn *c, struct be32 itt);
@@ -233,6 +268,7 @@ void iscsi_done_later(struct session *s, struct scsi_cmd *sc, enum scsi_host_res
 
 /* complete.c */
 int iscsi_complete_pdu(struct iscsi_conn *c, const struct bhs *hdr, const void *data, uint32_t len);
+int iscsi_complete_data_in(struct iscsi_task *t, const struct bhs_data_in *h);
 void iscsi_update_cmdsn(struct iscsi_conn *c, struct be32 exp_cmdsn, struct be32 max_cmdsn);
 void iscsi_want_restart(struct session *s);
 

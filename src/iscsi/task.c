@@ -94,9 +94,8 @@ static void __attribute__((noinline, cold)) finish_session(struct session *s, st
         iscsi_session_maybe_free(s);
 }
 
-/* Gives the slot back and tells whoever waited.  The last use of t. */
-static inline void
-finish(struct task *t)
+void
+iscsi_finish_task(struct task *t)
 {
     struct conn *c = to_conn(t->pub.conn);
     struct session *s = c->session;
@@ -151,29 +150,12 @@ iscsi_complete_task(struct task *t)
     iscsi_task_detained(t);
     if (t->started && tt->cleanup_task(&t->pub) == -EINPROGRESS)
         return; /* iscsi_task_cleaned goes on */
-    finish(t);
-}
-
-/* The same for a SCSI command that was sent, which nearly all are: nothing of a control task's to
- * look at. */
-void
-iscsi_complete_scsi(struct task *t)
-{
-    struct conn *c = to_conn(t->pub.conn);
-
-    assert(t->pub.state == ISCSI_TASK_RUNNING && t->kind == TASK_SCSI);
-    TRACE(c->pub.loop, iscsi_complete_task, t->pub.itt, t->pub.sc->status);
-    t->pub.state = ISCSI_TASK_COMPLETED;
-    list_del(&t->pub.node);
-    if (__builtin_expect(c->xmit_task == t, 0))
-        c->xmit_task = NULL;
-    if (c->pub.tt->cleanup_task(&t->pub) != -EINPROGRESS)
-        finish(t);
+    iscsi_finish_task(t);
 }
 
 void
 iscsi_task_cleaned(struct iscsi_task *t)
 {
     assert(t->state == ISCSI_TASK_COMPLETED);
-    finish(to_task(t));
+    iscsi_finish_task(to_task(t));
 }

@@ -141,6 +141,17 @@ struct iscsi_session {
     void *dd_data;     /* the transport's */
 };
 
+/* Room for headers in what a transport gathers for its next flush; empty for one that does not.
+ * Where ISCSI_GATHER_MIN bytes are left, a command whose data goes with it may have its header
+ * there without alloc_pdu: the iSCSI layer puts 48 bytes at `next` and calls init_task and
+ * xmit_task, which do not fail then.  Where there is no header digest either, and nothing but the
+ * header to send, it calls none of them, nor cleanup_task, and just moves next behind the header.
+ */
+struct iscsi_gather {
+    uint8_t *next, *end;
+};
+#define ISCSI_GATHER_MIN (ISCSI_HDR_MAX + 8)
+
 /* The part of a connection that transports see. */
 struct iscsi_conn {
     struct iscsi_session *session;
@@ -151,7 +162,8 @@ struct iscsi_conn {
     bool hdrdgst_en, datadgst_en; /* effective: on only from full feature phase on */
     uint32_t max_recv_dlength;    /* bytes; 8192 until start_conn (RFC 7143 6.3) */
     uint32_t max_xmit_dlength;
-    uint32_t exp_statsn;   /* next StatSN expected: goes into every PDU sent */
+    uint32_t exp_statsn; /* next StatSN expected: goes into every PDU sent */
+    struct iscsi_gather gather;
     uint64_t last_recv_ns; /* loop clock; the transport stamps it as bytes arrive */
     struct iscsi_stats stats;
     void *dd_data; /* the transport's, conn_size bytes */
@@ -217,6 +229,9 @@ struct iscsi_upcalls {
      * start_conn, since digests begin there (RFC 7143 13.1), or < 0 after a conn_failure. */
     int (*complete_pdu)(struct iscsi_conn *c, const struct bhs *hdr, const void *data,
                         uint32_t data_len);
+    /* The same for Data-In with status, where the transport knows t, the running SCSI task of its
+     * tag, and has placed the data. */
+    int (*complete_data_in)(struct iscsi_task *t, const struct bhs_data_in *h);
     /* Takes ExpCmdSN and MaxCmdSN of a PDU that does not go to complete_pdu (RFC 7143 4.2.2.1). */
     void (*update_cmdsn)(struct iscsi_conn *c, struct be32 exp_cmdsn, struct be32 max_cmdsn);
     /* The connection is lost; why is a sentence.  May be called more than once, also from inside

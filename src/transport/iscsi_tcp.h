@@ -79,14 +79,11 @@ iscsi_tcp_task_init(struct iscsi_task *t)
     const struct scsi_cmd *sc = t->sc;
 
     TRACE(t->conn->loop, init_task, t->itt, 0);
-    assert(tt->r2t_count == 0 && tt->unsol.len == 0);
     tt->cmd_sent = false;
     if (sc == NULL)
         return t->data_len;
-    if (sc->in.len > 0)
-        sg_cursor_init(&tt->in, &sc->in);
     if (sc->out.len > 0) {
-        sg_cursor_init(&tt->out, &sc->out);
+        tt->out.at = SG_CURSOR_NOWHERE; /* most commands go whole, with no walk */
         tt->unsol.ttt = put32(ISCSI_TAG_RSVD);
         tt->unsol.offset = t->unsol.offset;
         tt->unsol.len = t->unsol.len;

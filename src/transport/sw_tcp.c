@@ -25,8 +25,7 @@
 #include "wire/pdu.h"
 
 #define TX_STAGING              16384u /* bytes of headers, padding, digests gathered at most */
-#define TX_IOV                  512    /* iovecs of one send at most */
-#define TX_PDU_SPARE            (ISCSI_HDR_MAX + 8) /* staging that one PDU needs at most */
+#define TX_IOV                  1024   /* iovecs of one send at most */
 #define RX_DIRECT_MIN           16384u /* below, a copy out of scratch is cheaper than another iovec */
 #define RX_DIRECT_IOV           16
 #define RX_ROUNDS               4 /* receives per readable event: no connection starves another */
@@ -41,7 +40,7 @@ struct sw_tcp_conn {
     bool want_xmit;   /* alloc_pdu refused since */
     uint8_t *staging; /* TX_STAGING bytes, borrowed; NULL: nothing is to be sent */
     struct iovec *iov;
-    uint32_t staged;       /* bytes used of staging; TX_STAGING where there is none */
+    uint32_t staged;       /* bytes of staging that are in iov; TX_STAGING where there is none */
     int iov_at, iov_n;     /* iov[iov_at .. iov_n) is still to be sent */
     uint64_t queued, sent; /* bytes of the stream, counted from bind */
     struct list cleanup;   /* tasks that are over but whose memory is still in iov */
@@ -91,6 +90,7 @@ borrow(struct sw_tcp_conn *sc)
     sc->iov = tx->iov;
     sc->staging = tx->staging;
     sc->staged = 0;
+    sc->tcp.conn->gather = (struct iscsi_gather){tx->staging, tx->staging + TX_STAGING};
     return 0;
 }
 
@@ -105,20 +105,29 @@ give_back(struct sw_tcp_conn *sc)
     pool_put(&sc->tcp.conn->loop->tx, container_of(sc->iov, struct sw_tcp_tx, iov));
     sc->iov = NULL;
     sc->staging = NULL;
+    sc->tcp.conn->gather = (struct iscsi_gather){NULL, NULL};
 }
 
 static inline void
 add_iov(struct sw_tcp_conn *sc, void *base, size_t len)
 {
-    struct iovec *last = &sc->iov[sc->iov_n - 1];
-
-    if (sc->iov_n > sc->iov_at && (char *)last->iov_base + last->iov_len == (char *)base) {
-        last->iov_len += len;
-    } else {
-        assert(sc->iov_n < TX_IOV);
-        sc->iov[sc->iov_n++] = (struct iovec){base, len};
-    }
+    assert(sc->iov_n < TX_IOV);
+    sc->iov[sc->iov_n++] = (struct iovec){base, len};
     sc->queued += len;
+}
+
+/* What has been put into staging since the last payload, headers of the iSCSI layer's own among it,
+ * joins the stream as one piece. */
+static inline void
+take_gathered(struct sw_tcp_conn *sc)
+{
+    uint8_t *from = sc->staging + sc->staged;
+    size_t len = (size_t)(sc->tcp.conn->gather.next - from);
+
+    if (len == 0)
+        return;
+    add_iov(sc, from, len);
+    sc->staged += (uint32_t)len;
 }
 
 /* Tasks whose last byte has left need their memory no more. */
@@ -167,8 +176,11 @@ static int
 push(struct sw_tcp_conn *sc)
 {
     ssize_t n;
-    size_t want = (size_t)(sc->queued - sc->sent);
+    size_t want;
 
+    if (sc->staging != NULL)
+        take_gathered(sc);
+    want = (size_t)(sc->queued - sc->sent);
     if (want == 0)
         return 0;
     if (sc->blocked)
@@ -183,8 +195,10 @@ push(struct sw_tcp_conn *sc)
         failed(sc, (int)n, "sending failed");
         return (int)n;
     }
-    if ((size_t)n < want)
+    if ((size_t)n < want) {
         sc->blocked = true;
+        sc->tcp.conn->gather.end = sc->tcp.conn->gather.next;
+    }
     consume(sc, (size_t)n);
     return sc->blocked ? -EAGAIN : 0;
 }
@@ -192,7 +206,9 @@ push(struct sw_tcp_conn *sc)
 static inline bool
 room(const struct sw_tcp_conn *sc, int iovs)
 {
-    return TX_STAGING - sc->staged >= TX_PDU_SPARE && sc->iov_n + iovs <= TX_IOV;
+    const struct iscsi_gather *g = &sc->tcp.conn->gather;
+
+    return (size_t)(g->end - g->next) >= ISCSI_GATHER_MIN && sc->iov_n + iovs <= TX_IOV;
 }
 
 /* Makes room for one more PDU by sending what is there.  Nothing has changed when it fails. */
@@ -222,45 +238,41 @@ sw_tcp_alloc_pdu(struct iscsi_task *t, uint8_t opcode)
 
     (void)opcode;
     assert(pieces <= MAX_SG);
-    if (__builtin_expect(sc->blocked || !room(sc, (int)pieces + 2), 0))
+    if (__builtin_expect(!room(sc, (int)pieces + 2), 0)) /* gathered, payload, gathered */
         return make_room(sc, t);
-    t->hdr = (void *)(sc->staging + sc->staged);
+    t->hdr = (void *)t->conn->gather.next;
     t->hdr_max = ISCSI_HDR_MAX - 4;
     return 0;
 }
 
-/* Header into the stream, with its digest. */
+/* Header into staging, with its digest. */
 static inline void
-put_header(struct sw_tcp_conn *sc, const struct iscsi_task *t)
+put_header(struct iscsi_conn *c, const struct iscsi_task *t)
 {
     uint8_t *h = (void *)t->hdr;
     size_t len = t->hdr_len;
 
-    assert(h == sc->staging + sc->staged);
-    if (t->conn->hdrdgst_en) {
+    assert(h == c->gather.next);
+    if (c->hdrdgst_en) {
         pdu_header_digest(h, len, h + len);
         len += PDU_DIGEST_LEN;
     }
-    sc->staged += (uint32_t)len;
-    add_iov(sc, h, len);
+    c->gather.next = h + len;
 }
 
 /* Padding and data digest behind the payload. */
 static inline void
-put_trailer(struct sw_tcp_conn *sc, const struct iscsi_task *t, uint32_t count, uint32_t crc)
+put_trailer(struct iscsi_conn *c, uint32_t count, uint32_t crc)
 {
-    uint8_t *p = sc->staging + sc->staged;
+    uint8_t *p = c->gather.next;
     uint32_t len = pdu_pad(count);
 
-    if (len == 0 && !t->conn->datadgst_en)
-        return;
     memset(p, 0, len);
-    if (t->conn->datadgst_en) {
+    if (c->datadgst_en) {
         pdu_digest_put(p + len, pdu_crc_zero_pad(crc, count));
         len += PDU_DIGEST_LEN;
     }
-    sc->staged += len;
-    add_iov(sc, p, len);
+    c->gather.next = p + len;
 }
 
 static uint32_t
@@ -288,11 +300,11 @@ put_payload(struct sw_tcp_conn *sc, struct iscsi_task *t, uint32_t offset, uint3
     struct sw_tcp_task *st = t->dd_data;
     void *p = (void *)(uintptr_t)t->data;
 
-    if (t->sc != NULL) {
-        if (__builtin_expect(offset != st->tcp.out.at, 0))
+    if (t->sc != NULL && !(offset == 0 && (p = sg_start(&t->sc->out, count)) != NULL)) {
+        if (offset != st->tcp.out.at)
             sg_cursor_seek(&st->tcp.out, &t->sc->out, offset);
         p = sg_cursor_take(&st->tcp.out, &t->sc->out, count);
-        if (__builtin_expect(p == NULL, 0))
+        if (p == NULL)
             return put_pieces(sc, t, count, CRC32C_INIT);
     }
     add_iov(sc, p, count);
@@ -302,17 +314,22 @@ put_payload(struct sw_tcp_conn *sc, struct iscsi_task *t, uint32_t offset, uint3
 static inline void
 lay_out(struct iscsi_task *t, uint32_t offset, uint32_t count)
 {
-    struct sw_tcp_conn *sc = t->conn->dd_data;
+    struct iscsi_conn *c = t->conn;
+    struct sw_tcp_conn *sc = c->dd_data;
     struct sw_tcp_task *st = t->dd_data;
+    uint32_t crc;
 
-    TRACE(t->conn->loop, init_pdu, pdu_opcode(t->hdr), count);
-    put_header(sc, t);
-    if (count > 0) {
-        uint32_t crc = put_payload(sc, t, offset, count);
-
-        st->tcp.last = sc->queued;
-        put_trailer(sc, t, count, crc);
-    }
+    TRACE(c->loop, init_pdu, pdu_opcode(t->hdr), count);
+    put_header(c, t);
+    if (count == 0)
+        return;
+    take_gathered(sc);
+    crc = put_payload(sc, t, offset, count);
+    st->tcp.last = sc->queued;
+    if (sc->iov_n > TX_IOV - MAX_SG - 2)
+        c->gather.end = c->gather.next; /* bytes alone are no room */
+    if (c->datadgst_en || (count & 3) != 0)
+        put_trailer(c, count, crc);
 }
 
 static int
