@@ -51,11 +51,12 @@ struct bdev_queue {
             bool closing;    /* takes no new requests */
             bool gone;       /* the driver is not called any more */
             bool waits;      /* something is on pending or dispatch; or was when last looked */
+            bool committed;  /* nothing has been handed over since the last commit: now work must
+                                be queued and the deadline timer looked at, and once is enough */
         };
         uint64_t stopped;
     };
     uint32_t outstanding; /* requests */
-    bool need_commit;     /* and work is queued */
     uint64_t tick_at;     /* when the deadline timer fires; UINT64_MAX: it does not run */
     struct bdev_req *done, **done_last; /* finished, done not called: in order; the last is not
                                            terminated */

@@ -217,9 +217,9 @@ static int __attribute__((noinline, cold)) not_now(struct scsi_sdev *s, struct b
 }
 
 /* Any request that is not plain. */
-static int __attribute__((noinline))
-queue_other(struct scsi_sdev *s, struct blk_request *rq, struct scsi_io *io)
+static int __attribute__((noinline)) queue_other(struct scsi_sdev *s, struct blk_request *rq)
 {
+    struct scsi_io *io = blk_request_cmd(rq);
     int len, err;
 
     TRACE(s->dev.target->loop, scsi_queue_rq, rq->op, rq->tag);
@@ -235,47 +235,35 @@ queue_other(struct scsi_sdev *s, struct blk_request *rq, struct scsi_io *io)
 }
 
 /* The host did not take it. */
-static int __attribute__((noinline, cold))
-plain_refused(struct scsi_sdev *s, struct scsi_io *io, int err)
+static int __attribute__((noinline, cold)) plain_refused(struct scsi_cmd *sc, int err)
 {
+    struct scsi_io *io = container_of(sc, struct scsi_io, sc);
+    struct scsi_sdev *s = sdev_of(io->dev);
+
     io->state = IO_IDLE;
+    s->inflight--;
+    s->dev.stats.commands--;
     if (err == -EBUSY)
         s->refused = s->watch = true;
     return err;
 }
 
-static void __attribute__((noinline, cold))
-trace_plain(const struct loop *l, const struct blk_request *rq, const struct scsi_cmd *sc)
-{
-    TRACE(l, scsi_queue_rq, rq->op, rq->tag);
-    TRACE(l, scsi_dispatch_cmd, sc->cdb[0], sc->cdb_len);
-}
-
-/* What prepare_rw and scsi_dispatch_cmd do, for what nearly all commands are. */
 _Static_assert(SCSI_WRITE_10 == SCSI_READ_10 + 2 * BDEV_WRITE &&
                    SCSI_WRITE_16 == SCSI_READ_16 + 2 * BDEV_WRITE && BDEV_READ == 0,
                "the opcode follows from the operation");
-static int
-scsi_queue_rq(void *drv, struct blk_request *rq)
+
+/* What prepare_rw and scsi_dispatch_cmd do.  Nothing of ours is looked at behind queuecommand. */
+static inline __attribute__((always_inline)) int
+queue_plain(struct scsi_sdev *s, struct blk_request *rq, bool traced)
 {
-    struct scsi_sdev *s = sdev_of((struct scsi_device *)drv);
+    const struct disk_plain *plain = &s->plain;
+    struct scsi_host *h = s->dev.target->host;
     struct scsi_io *io = blk_request_cmd(rq);
     struct scsi_cmd *sc = &io->sc;
-    const struct disk_plain *plain = &s->plain;
-    const struct scsi_target *t = s->dev.target;
-    struct scsi_host *h = t->host;
-    uint64_t lba;
-    uint32_t n;
+    uint64_t lba = rq->offset >> plain->shift;
+    uint32_t n = (uint32_t)(rq->len >> plain->shift);
     int err;
 
-    if (__builtin_expect(s->gate != 0 || s->inflight >= s->depth_now, 0))
-        return not_now(s, rq);
-    if (__builtin_expect(rq->op > BDEV_WRITE || rq->flags != 0 || rq->len > plain->max ||
-                             rq->offset > plain->end - rq->len || io->history != 0,
-                         0))
-        return queue_other(s, rq, io);
-    lba = rq->offset >> plain->shift;
-    n = (uint32_t)(rq->len >> plain->shift);
     sc->ended = 0;
     sc->resids = 0;
     if (plain->form == FORM_10)
@@ -292,14 +280,36 @@ scsi_queue_rq(void *drv, struct blk_request *rq)
     }
     io->form = plain->form;
     io->state = IO_PLAIN;
-    if (__builtin_expect(t->loop->trace != NULL, 0))
-        trace_plain(t->loop, rq, sc);
-    err = h->ops->queuecommand(h, sc);
-    if (__builtin_expect(err < 0, 0))
-        return plain_refused(s, io, err);
     s->inflight++;
     s->dev.stats.commands++;
-    return 0;
+    if (traced) {
+        TRACE(h->loop, scsi_queue_rq, rq->op, rq->tag);
+        TRACE(h->loop, scsi_dispatch_cmd, sc->cdb[0], sc->cdb_len);
+    }
+    err = h->ops->queuecommand(h, sc);
+    return __builtin_expect(err == 0, 1) ? 0 : plain_refused(sc, err);
+}
+
+static int __attribute__((noinline, cold)) queue_traced(struct scsi_sdev *s, struct blk_request *rq)
+{
+    return queue_plain(s, rq, true);
+}
+
+static int
+scsi_queue_rq(void *drv, struct blk_request *rq)
+{
+    struct scsi_sdev *s = sdev_of((struct scsi_device *)drv);
+    const struct scsi_io *io = blk_request_cmd(rq);
+
+    if (__builtin_expect(s->gate != 0 || s->inflight >= s->depth_now, 0))
+        return not_now(s, rq);
+    if (__builtin_expect(rq->op > BDEV_WRITE || rq->flags != 0 || rq->len > s->plain.max ||
+                             rq->offset > s->plain.end - rq->len || io->history != 0,
+                         0))
+        return queue_other(s, rq);
+    if (__builtin_expect(s->dev.target->loop->trace != NULL, 0))
+        return queue_traced(s, rq);
+    return queue_plain(s, rq, false);
 }
 
 static void

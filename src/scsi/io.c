@@ -32,36 +32,47 @@ static void __attribute__((noinline)) done_other(struct scsi_sdev *s, struct scs
     give_back(s, io);
 }
 
-/* Something is not as it mostly is: a command that went well may end that. */
-static void __attribute__((noinline, cold)) went_well(struct scsi_sdev *s)
+/* A plain command with status GOOD has moved everything.  Else disk_complete sees to it. */
+static inline __attribute__((always_inline)) void
+done_plain(struct scsi_sdev *s, struct scsi_io *io)
 {
-    if (s->refused && s->gate == 0)
-        sdev_restart(s);
-    if (s->full_skip > 0)
-        s->full_skip--;
-    sdev_good(s);
+    struct blk_request *rq = io->rq;
+
+    io->state = IO_IDLE;
+    s->inflight--;
+    s->dev.stats.completed++;
+    if (rq->op == BDEV_WRITE)
+        s->writes += s->plain.cached;
+    s->up->complete(rq);
 }
 
-/* What disk_complete does, for a plain command with status GOOD that has moved everything. */
+static inline bool
+all_well(const struct scsi_io *io)
+{
+    return io->state == IO_PLAIN && io->sc.ended == 0 && io->sc.resids == 0;
+}
+
+static void __attribute__((noinline, cold)) done_traced(struct scsi_sdev *s, struct scsi_io *io)
+{
+    TRACE(s->dev.target->loop, scsi_done, scsi_cmd_cdb(&io->sc)[0], io->sc.status);
+    if (all_well(io) && !s->watch)
+        done_plain(s, io);
+    else
+        done_other(s, io);
+}
+
 static void
 scsi_done(struct scsi_cmd *sc)
 {
     struct scsi_io *io = container_of(sc, struct scsi_io, sc);
     struct scsi_sdev *s = sdev_of(io->dev);
 
-    TRACE(s->dev.target->loop, scsi_done, scsi_cmd_cdb(sc)[0], sc->status);
-    if (__builtin_expect(io->state != IO_PLAIN || sc->ended != 0 || sc->resids != 0, 0)) {
+    if (__builtin_expect(s->dev.target->loop->trace != NULL, 0))
+        done_traced(s, io);
+    else if (__builtin_expect(all_well(io) && !s->watch, 1))
+        done_plain(s, io);
+    else
         done_other(s, io);
-        return;
-    }
-    io->state = IO_IDLE;
-    s->inflight--;
-    s->dev.stats.completed++;
-    if (io->rq->op == BDEV_WRITE)
-        s->writes += s->plain.cached;
-    if (__builtin_expect(s->watch, 0))
-        went_well(s);
-    s->up->complete(io->rq);
 }
 
 void
