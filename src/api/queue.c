@@ -158,31 +158,40 @@ lunette_queue_free(struct lunette_queue *q)
 
 /* ---- submitting ----------------------------------------------------------------------------- */
 
-static void
-end_loan(struct lunette_queue *q)
+static void __attribute__((noinline)) end_loan(struct lunette_queue *q)
 {
     while (q->nlent > 0)
         q->free[q->nfree++] = q->lent[--q->nlent];
 }
 
-/* The request that is next to be used, or NULL; used() takes it. */
+/* A request off the stack, or NULL. */
+static struct api_req *__attribute__((noinline, cold)) take_lent(struct lunette_queue *q)
+{
+    end_loan(q); /* this is the call that ends it */
+    return q->nfree > 0 ? q->free[--q->nfree] : NULL;
+}
+
 static inline struct api_req *
-next_free(struct lunette_queue *q)
+take(struct lunette_queue *q)
 {
-    if (__builtin_expect(q->nfree == 0, 0)) {
-        end_loan(q); /* this is the call that ends it */
-        if (q->nfree == 0)
-            return NULL;
-    }
-    return q->free[q->nfree - 1];
+    return __builtin_expect(q->nfree > 0, 1) ? q->free[--q->nfree] : take_lent(q);
 }
 
-static inline void
-used(struct lunette_queue *q)
+static void
+give_back(struct api_req *r)
 {
-    q->nfree--;
+    struct lunette_queue *q = r->q;
+
+    q->free[q->nfree++] = r;
 }
 
+static int __attribute__((noinline, cold)) not_taken(struct api_req *r, int err)
+{
+    give_back(r);
+    return err;
+}
+
+/* Nothing of q is looked at behind bdev_submit, so that there is nothing to keep. */
 static inline int
 submit(struct lunette_queue *q, struct api_req *r, void *user_data)
 {
@@ -190,11 +199,9 @@ submit(struct lunette_queue *q, struct api_req *r, void *user_data)
 
     r->user_data = user_data;
     if (__builtin_expect(q->q == NULL, 0))
-        return -EOPNOTSUPP;
+        return not_taken(r, -EOPNOTSUPP);
     e = bdev_submit(q->q, &r->req);
-    if (__builtin_expect(e == 0, 1))
-        used(q);
-    return e;
+    return __builtin_expect(e == 0, 1) ? 0 : not_taken(r, e);
 }
 
 static inline uint32_t
@@ -224,7 +231,7 @@ static inline int
 buffer_req(struct lunette_queue *q, enum bdev_op op, const struct iovec iov, uint64_t offset,
            uint32_t flags, void *user_data)
 {
-    struct api_req *r = next_free(q);
+    struct api_req *r = take(q);
 
     if (__builtin_expect(r == NULL, 0))
         return -EAGAIN;
@@ -267,7 +274,7 @@ vector_req(struct lunette_queue *q, enum bdev_op op, const struct iovec *iov, in
         return e;
     if (op == BDEV_WRITE && q->read_only)
         return -EROFS;
-    r = next_free(q);
+    r = take(q);
     if (r == NULL)
         return -EAGAIN;
     r->req.op = op;
@@ -302,7 +309,7 @@ range_req(struct lunette_queue *q, enum bdev_op op, uint64_t len, uint64_t offse
 
     if (op != BDEV_FLUSH && q->read_only)
         return -EROFS;
-    r = next_free(q);
+    r = take(q);
     if (r == NULL)
         return -EAGAIN;
     r->req.op = op;
@@ -360,7 +367,7 @@ lunette_queue_scsi(struct lunette_queue *q, struct lunette_scsi *cmd, void *user
     if (raw == NULL)
         return -ENOMEM;
     e = api_exec_prepare(q->lun, cmd, raw->iov, &raw->x);
-    r = e == 0 ? next_free(q) : NULL;
+    r = e == 0 ? take(q) : NULL;
     if (e == 0 && r == NULL)
         e = -EAGAIN;
     if (e == 0) {
@@ -369,6 +376,8 @@ lunette_queue_scsi(struct lunette_queue *q, struct lunette_scsi *cmd, void *user
         raw->x.done = raw_done;
         raw->x.user = raw;
         e = scsi_execute(q->lun->dev, &raw->x);
+        if (e < 0)
+            give_back(r);
     }
     if (e < 0) {
         free(raw);
@@ -376,7 +385,6 @@ lunette_queue_scsi(struct lunette_queue *q, struct lunette_scsi *cmd, void *user
     }
     r->user_data = user_data;
     r->raw = raw;
-    used(q);
     return 0;
 }
 
@@ -390,24 +398,25 @@ lunette_queue_submit(struct lunette_queue *q)
 
 /* ---- polling -------------------------------------------------------------------------------- */
 
-/* How r ended, where there is more to tell than that it went well. */
-static void __attribute__((noinline, cold))
-tell(struct lunette_queue *q, struct api_req *r, struct lunette_completion *c)
+/* How r ended, where there is more to tell than that it went well.  True: r is lent with it. */
+static bool __attribute__((noinline, cold)) tell(struct api_req *r, struct lunette_completion *c)
 {
+    struct lunette_queue *q = r->q;
+
     c->err = r->req.result.err;
     c->status = r->req.result.scsi_status;
     c->sense_len = r->req.result.sense_len;
-    if (c->sense_len > 0) {
-        c->sense = r->sense;
-        q->lent[q->nlent++] = r;
-    } else {
-        q->free[q->nfree++] = r;
-    }
+    if (c->sense_len == 0)
+        return false;
+    c->sense = r->sense;
+    q->lent[q->nlent++] = r;
+    return true;
 }
 
 static int
 collect(struct lunette_queue *q, struct lunette_completion *c, int max)
 {
+    struct api_req **to = q->free + q->nfree;
     uint32_t n = nfinished(q), begin = q->begin, end;
 
     if (n > (uint32_t)max)
@@ -417,12 +426,12 @@ collect(struct lunette_queue *q, struct lunette_completion *c, int max)
         struct api_req *r = q->ring[begin & q->mask];
 
         *c = (struct lunette_completion){.user_data = r->user_data};
-        if (__builtin_expect(r->req.result.trouble == 0, 1))
-            q->free[q->nfree++] = r;
-        else
-            tell(q, r, c);
+        *to = r;
+        if (__builtin_expect(r->req.result.trouble == 0, 1) || !tell(r, c))
+            to++;
     }
     q->begin = end;
+    q->nfree = (uint32_t)(to - q->free);
     return (int)n;
 }
 

@@ -103,6 +103,7 @@ queue_init(struct bdev_queue *q, struct bdev *b, struct loop *loop, uint32_t dep
         p->rq.tag = i;
         p->rq.queue = q;
         list_init(&p->node);
+        blk_rest(p);
         if (b->ops->init_rq != NULL)
             b->ops->init_rq(b->drv, &p->rq);
         q->free[depth - 1 - i] = p;

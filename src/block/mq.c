@@ -8,14 +8,6 @@
 
 #include "block/internal.h"
 
-static inline uint64_t
-timeout_ns(const struct bdev *b, const struct blk_request *rq)
-{
-    uint64_t ms = rq->parent->timeout_ms;
-
-    return __builtin_expect(ms == 0, 1) ? b->timeout_ns[rq->op] : ms * LOOP_NS_PER_MS;
-}
-
 static inline struct blk_piece *
 take_tag(struct bdev_queue *q)
 {
@@ -27,10 +19,7 @@ static void
 put_tag(struct bdev_queue *q, struct blk_piece *p)
 {
     assert(p->rq.held != PIECE_FREE);
-    p->rq.held = PIECE_FREE;
-    p->rq.retries = 0;
-    p->rq.result = (struct bdev_result){0};
-    p->zero_end = 0;
+    blk_rest(p);
     q->free[q->nfree++] = p;
 }
 
@@ -51,6 +40,7 @@ not_committed(struct bdev_queue *q, uint64_t deadline_ns)
     uint64_t at = q->loop->now_ns + q->bdev->timeout_ns[BDEV_READ];
 
     q->committed = false;
+    q->traced = q->loop->trace != NULL;
     if (deadline_ns < at)
         at = deadline_ns;
     if (at >= q->tick_at)
@@ -87,7 +77,7 @@ issue(struct bdev_queue *q, struct blk_piece *p)
 
     if (start == 0)
         p->rq.start_ns = q->loop->now_ns;
-    p->rq.deadline_ns = q->loop->now_ns + timeout_ns(b, &p->rq);
+    p->rq.deadline_ns = q->loop->now_ns + blk_timeout_ns(b, &p->rq);
     p->rq.held = PIECE_DRIVER;
     err = b->ops->queue_rq(b->drv, &p->rq);
     if (__builtin_expect(err != 0, 0)) {
@@ -122,43 +112,26 @@ static int __attribute__((noinline, cold)) plain_refused(struct blk_request *rq,
 
 /* What blk_cut and issue do, for a plain request while nothing waits.  Nothing of ours is looked
  * at behind queue_rq, so that there is nothing to keep across it. */
-static inline __attribute__((always_inline)) int
-blk_mq_try_issue_directly(struct bdev_queue *q, struct bdev_req *r, bool traced)
+static inline int
+blk_mq_try_issue_directly(struct bdev_queue *q, struct bdev_req *r)
 {
     struct bdev *b = q->bdev;
     struct blk_request *rq = &take_tag(q)->rq;
-    uint64_t now = q->loop->now_ns;
     int err;
 
     r->result.trouble = 0;
     rq->op = r->op;
-    rq->flags = 0;
     rq->offset = r->offset;
     rq->parent = r;
     rq->len = r->len;
-    rq->data = (struct sg){.iov = r->iov, .iovcnt = 1, .len = (uint32_t)r->len};
-    rq->start_ns = now;
-    rq->deadline_ns = now + b->timeout_ns[r->op];
+    rq->data.iov = r->iov;
+    rq->data.len = (uint32_t)r->len;
+    rq->start_ns = q->loop->now_ns;
     rq->held = PIECE_WHOLE;
     q->outstanding++;
     q->stats.pieces++;
-    if (traced)
-        TRACE(q->loop, blk_mq_try_issue_directly, r->op, rq->tag);
     err = b->ops->queue_rq(b->drv, rq);
     return __builtin_expect(err == 0, 1) ? 0 : plain_refused(rq, err);
-}
-
-/* The first since the last commit. */
-static int __attribute__((noinline)) submit_first(struct bdev_queue *q, struct bdev_req *r)
-{
-    not_committed(q, UINT64_MAX);
-    loop_defer(q->loop, &q->work);
-    return blk_mq_try_issue_directly(q, r, true);
-}
-
-static int __attribute__((noinline, cold)) submit_traced(struct bdev_queue *q, struct bdev_req *r)
-{
-    return blk_mq_try_issue_directly(q, r, true);
 }
 
 /* Nothing that must be served before it, or makes all wait. */
@@ -174,10 +147,14 @@ static int __attribute__((noinline)) submit(struct bdev_queue *q, struct bdev_re
     struct bdev *b = q->bdev;
     int err;
 
-    if (free_way(q) && plain(&b->plain, r))
-        return submit_first(q, r);
     if (q->closing || q->gone)
         return -ENODEV;
+    if (q->committed && free_way(q) && plain(&b->plain, r)) {
+        not_committed(q, UINT64_MAX);
+        loop_defer(q->loop, &q->work);
+        if (!q->traced)
+            return blk_mq_try_issue_directly(q, r);
+    }
     err = blk_check(b, r);
     if (err < 0)
         return err;
@@ -211,9 +188,7 @@ bdev_submit(struct bdev_queue *q, struct bdev_req *r)
 {
     if (__builtin_expect(q->stopped != 0 || q->nfree == 0 || !plain(&q->bdev->plain, r), 0))
         return submit(q, r);
-    if (__builtin_expect(q->loop->trace != NULL, 0))
-        return submit_traced(q, r);
-    return blk_mq_try_issue_directly(q, r, false);
+    return blk_mq_try_issue_directly(q, r);
 }
 
 /* Cuts one piece off the first pending request and issues it; false when the driver refused. */
@@ -372,31 +347,11 @@ static void __attribute__((noinline)) end_piece(struct bdev_queue *q, struct blk
         loop_defer(q->loop, &q->work);
 }
 
-static inline __attribute__((always_inline)) void
-complete_plain(struct bdev_queue *q, struct blk_request *rq)
-{
-    q->stats.driver_ns += q->loop->now_ns - rq->start_ns;
-    rq->held = PIECE_FREE;
-    q->free[q->nfree++] = piece_of(rq);
-    blk_add_done(q, rq->parent);
-    loop_defer(q->loop, &q->work);
-}
-
-static inline bool
-all_of_it_and_well(const struct blk_request *rq)
-{
-    return rq->held == PIECE_WHOLE && rq->result.err == 0;
-}
-
 static void __attribute__((noinline)) complete_other(struct bdev_queue *q, struct blk_request *rq)
 {
     struct blk_piece *p = piece_of(rq);
 
     TRACE(q->loop, blk_mq_complete_request, rq->op, -rq->result.err);
-    if (all_of_it_and_well(rq)) {
-        complete_plain(q, rq);
-        return;
-    }
     assert(piece_with_driver(p) || rq->held == PIECE_KEPT);
     q->stats.driver_ns += q->loop->now_ns - rq->start_ns;
     end_piece(q, p);
@@ -407,10 +362,15 @@ blk_mq_complete_request(struct blk_request *rq)
 {
     struct bdev_queue *q = rq->queue;
 
-    if (__builtin_expect(all_of_it_and_well(rq) && q->loop->trace == NULL, 1))
-        complete_plain(q, rq);
-    else
+    if (__builtin_expect(rq->held != PIECE_WHOLE || rq->result.err != 0, 0)) {
         complete_other(q, rq);
+        return;
+    }
+    q->stats.driver_ns += q->loop->now_ns - rq->start_ns;
+    rq->held = PIECE_FREE;
+    q->free[q->nfree++] = piece_of(rq);
+    blk_add_done(q, rq->parent);
+    loop_defer(q->loop, &q->work);
 }
 
 static void
@@ -466,7 +426,7 @@ blk_tick(struct loop_timer *t)
     for (uint32_t i = 0; i < q->depth && !b->gone; i++) {
         struct blk_piece *p = piece_at(q, i);
 
-        if (piece_with_driver(p) && p->rq.deadline_ns <= now) {
+        if (piece_with_driver(p) && blk_deadline_ns(b, &p->rq) <= now) {
             enum blk_timeout what;
 
             blk_one_of_some(p);
@@ -477,10 +437,10 @@ blk_tick(struct loop_timer *t)
             if (what == BLK_TIMEOUT_DRIVER_HAS_IT)
                 p->rq.held = PIECE_KEPT;
             else
-                p->rq.deadline_ns = now + timeout_ns(b, &p->rq);
+                p->rq.deadline_ns = now + blk_timeout_ns(b, &p->rq);
         }
-        if (piece_with_driver(p) && p->rq.deadline_ns < next)
-            next = p->rq.deadline_ns;
+        if (piece_with_driver(p) && blk_deadline_ns(b, &p->rq) < next)
+            next = blk_deadline_ns(b, &p->rq);
     }
     q->tick_at = next;
     if (next != UINT64_MAX)

@@ -18,11 +18,22 @@ give_back(struct scsi_sdev *s, struct scsi_io *io)
         scsi_exec_complete(io);
 }
 
-/* What gave back is not plain, or has not gone well. */
+void
+scsi_io_not_plain(struct scsi_io *io)
+{
+    if (io->state != IO_PLAIN)
+        return;
+    io->state = IO_HOST;
+    io->form = io->sc.cdb_len == 10 ? FORM_10 : FORM_16;
+}
+
+/* Any command that comes back. */
 static void __attribute__((noinline)) done_other(struct scsi_sdev *s, struct scsi_io *io)
 {
+    TRACE(s->dev.target->loop, scsi_done, scsi_cmd_cdb(&io->sc)[0], io->sc.status);
     assert(io->state != IO_IDLE && s->inflight > 0);
     s->inflight--;
+    scsi_io_not_plain(io);
     if (io->state == IO_ABORTING) { /* its memory is still the abort's */
         io->back = true;
         return;
@@ -32,47 +43,25 @@ static void __attribute__((noinline)) done_other(struct scsi_sdev *s, struct scs
     give_back(s, io);
 }
 
-/* A plain command with status GOOD has moved everything.  Else disk_complete sees to it. */
-static inline __attribute__((always_inline)) void
-done_plain(struct scsi_sdev *s, struct scsi_io *io)
+/* For a plain command with status GOOD that has moved everything what disk_complete does. */
+static void
+scsi_done(struct scsi_cmd *sc)
 {
+    struct scsi_io *io = container_of(sc, struct scsi_io, sc);
+    struct scsi_sdev *s = sdev_of(io->dev);
     struct blk_request *rq = io->rq;
 
+    if (__builtin_expect(io->state != IO_PLAIN || sc->ended != 0 || sc->resids != 0 || s->watch,
+                         0)) {
+        done_other(s, io);
+        return;
+    }
     io->state = IO_IDLE;
     s->inflight--;
     s->dev.stats.completed++;
     if (rq->op == BDEV_WRITE)
         s->writes += s->plain.cached;
     s->up->complete(rq);
-}
-
-static inline bool
-all_well(const struct scsi_io *io)
-{
-    return io->state == IO_PLAIN && io->sc.ended == 0 && io->sc.resids == 0;
-}
-
-static void __attribute__((noinline, cold)) done_traced(struct scsi_sdev *s, struct scsi_io *io)
-{
-    TRACE(s->dev.target->loop, scsi_done, scsi_cmd_cdb(&io->sc)[0], io->sc.status);
-    if (all_well(io) && !s->watch)
-        done_plain(s, io);
-    else
-        done_other(s, io);
-}
-
-static void
-scsi_done(struct scsi_cmd *sc)
-{
-    struct scsi_io *io = container_of(sc, struct scsi_io, sc);
-    struct scsi_sdev *s = sdev_of(io->dev);
-
-    if (__builtin_expect(s->dev.target->loop->trace != NULL, 0))
-        done_traced(s, io);
-    else if (__builtin_expect(all_well(io) && !s->watch, 1))
-        done_plain(s, io);
-    else
-        done_other(s, io);
 }
 
 void
@@ -140,7 +129,8 @@ scsi_io_timed_out(struct scsi_io *io)
     struct scsi_sdev *s = sdev_of(io->dev);
     struct scsi_host *h = s->dev.target->host;
 
-    if (io->state != IO_HOST && io->state != IO_PLAIN)
+    scsi_io_not_plain(io);
+    if (io->state != IO_HOST)
         return true; /* on its way already */
     if (h->ops->eh_timed_out(h, &io->sc) == SCSI_TIMEOUT_RESET_TIMER)
         return false;

@@ -123,7 +123,7 @@ struct blk_request {
     struct bdev_result result; /* all 0; where it is not, set by the driver before blk_complete */
     uint32_t tag;              /* 0 .. depth - 1, free again after complete */
     uint16_t retries;          /* the driver's count */
-    uint16_t held;             /* block/'s */
+    uint8_t held;              /* block/'s */
 };
 
 enum blk_timeout { BLK_TIMEOUT_RESET_TIMER, BLK_TIMEOUT_DRIVER_HAS_IT };
