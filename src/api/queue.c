@@ -165,16 +165,15 @@ static void __attribute__((noinline)) end_loan(struct lunette_queue *q)
 }
 
 /* A request off the stack, or NULL. */
-static struct api_req *__attribute__((noinline, cold)) take_lent(struct lunette_queue *q)
-{
-    end_loan(q); /* this is the call that ends it */
-    return q->nfree > 0 ? q->free[--q->nfree] : NULL;
-}
-
 static inline struct api_req *
 take(struct lunette_queue *q)
 {
-    return __builtin_expect(q->nfree > 0, 1) ? q->free[--q->nfree] : take_lent(q);
+    if (__builtin_expect(q->nfree == 0, 0)) {
+        end_loan(q); /* this is the call that ends it */
+        if (q->nfree == 0)
+            return NULL;
+    }
+    return q->free[--q->nfree];
 }
 
 static void
