@@ -89,6 +89,7 @@ queue_init(struct bdev_queue *q, struct bdev *b, struct loop *loop, uint32_t dep
     q->loop = loop;
     q->depth = q->nfree = depth;
     q->tick_at = UINT64_MAX;
+    q->committed = true;
     list_init(&q->pending);
     list_init(&q->dispatch);
     list_init(&q->delayed);
@@ -102,6 +103,7 @@ queue_init(struct bdev_queue *q, struct bdev *b, struct loop *loop, uint32_t dep
         p->rq.tag = i;
         p->rq.queue = q;
         list_init(&p->node);
+        blk_rest(p);
         if (b->ops->init_rq != NULL)
             b->ops->init_rq(b->drv, &p->rq);
         q->free[depth - 1 - i] = p;
@@ -199,8 +201,8 @@ bdev_commit(struct bdev_queue *q)
 {
     if (!q->delivering)
         blk_mq_dispatch_rq_list(q);
-    if (q->need_commit) {
-        q->need_commit = false;
+    if (!q->committed) {
+        q->committed = true;
         q->bdev->ops->commit(q->bdev->drv);
     }
     if (!blk_any_done(q) && q->bdev->drained == NULL)

@@ -17,9 +17,9 @@ enum piece_state {
     PIECE_WAITING, /* on the dispatch list */
     PIECE_DELAYED, /* on the delayed list */
     PIECE_DRIVER,  /* handed over, deadline running */
-    PIECE_WHOLE,   /* likewise; a read or write in one piece and nothing to do behind it: neither
-                      `issued` nor `pieces` of its parent is set */
-    PIECE_KEPT,    /* handed over, deadline passed: the driver deals with it */
+    PIECE_WHOLE, /* likewise; a read or write in one piece and nothing to do behind it: not set are
+                    `issued` and `pieces` of its parent, and its deadline */
+    PIECE_KEPT,  /* handed over, deadline passed: the driver deals with it */
 };
 
 /* A tag's memory: what is rarely used of ours in a cache line of its own, then the contract's part,
@@ -30,6 +30,7 @@ struct blk_piece {
     uint64_t zero_end; /* write zeroes that became writes, chunk by chunk: end; else 0 */
     _Alignas(64) struct blk_request rq; /* last, but for padding */
 };
+_Static_assert(offsetof(struct blk_piece, rq) == 64, "one line");
 #define BLK_PIECE_SIZE (offsetof(struct blk_piece, rq) + sizeof(struct blk_request))
 
 /* In-range reads and writes up to that size, of one iovec, are issued without a further look. */
@@ -51,11 +52,13 @@ struct bdev_queue {
             bool closing;    /* takes no new requests */
             bool gone;       /* the driver is not called any more */
             bool waits;      /* something is on pending or dispatch; or was when last looked */
+            bool traced;     /* the loop had a ring of trace points when last looked */
+            bool committed;  /* nothing has been handed over since the last commit: now work must
+                                be queued and the deadline timer looked at, and once is enough */
         };
         uint64_t stopped;
     };
     uint32_t outstanding; /* requests */
-    bool need_commit;     /* and work is queued */
     uint64_t tick_at;     /* when the deadline timer fires; UINT64_MAX: it does not run */
     struct bdev_req *done, **done_last; /* finished, done not called: in order; the last is not
                                            terminated */
@@ -96,6 +99,20 @@ piece_with_driver(const struct blk_piece *p)
     return p->rq.held == PIECE_DRIVER || p->rq.held == PIECE_WHOLE;
 }
 
+static inline uint64_t
+blk_timeout_ns(const struct bdev *b, const struct blk_request *rq)
+{
+    uint64_t ms = rq->parent->timeout_ms;
+
+    return ms == 0 ? b->timeout_ns[rq->op] : ms * LOOP_NS_PER_MS;
+}
+
+static inline uint64_t
+blk_deadline_ns(const struct bdev *b, const struct blk_request *rq)
+{
+    return rq->held == PIECE_WHOLE ? rq->start_ns + b->timeout_ns[rq->op] : rq->deadline_ns;
+}
+
 /* Something happens to p that is not foreseen for one that is all of its request. */
 static inline void
 blk_one_of_some(struct blk_piece *p)
@@ -104,6 +121,7 @@ blk_one_of_some(struct blk_piece *p)
 
     if (p->rq.held != PIECE_WHOLE)
         return;
+    p->rq.deadline_ns = blk_deadline_ns(p->rq.queue->bdev, &p->rq);
     p->rq.held = PIECE_DRIVER;
     r->issued = r->len;
     r->pieces = 1;
@@ -142,6 +160,18 @@ bool blk_fits(const struct bdev *b, const struct bdev_req *r);
 
 /* Lays the next chunk of zeroes from p->rq.offset to p->zero_end out as an ordinary write. */
 void blk_cut_zeroes(struct bdev_queue *q, struct blk_piece *p);
+
+/* What the short way down takes for granted of a tag that is not in use. */
+static inline void
+blk_rest(struct blk_piece *p)
+{
+    p->rq.held = PIECE_FREE;
+    p->rq.flags = 0;
+    p->rq.retries = 0;
+    p->rq.data = (struct sg){.iovcnt = 1};
+    p->rq.result = (struct bdev_result){0};
+    p->zero_end = 0;
+}
 
 void blk_mq_dispatch_rq_list(struct bdev_queue *q);
 

@@ -8,14 +8,6 @@
 
 #include "block/internal.h"
 
-static inline uint64_t
-timeout_ns(const struct bdev *b, const struct blk_request *rq)
-{
-    uint64_t ms = rq->parent->timeout_ms;
-
-    return __builtin_expect(ms == 0, 1) ? b->timeout_ns[rq->op] : ms * LOOP_NS_PER_MS;
-}
-
 static inline struct blk_piece *
 take_tag(struct bdev_queue *q)
 {
@@ -27,10 +19,7 @@ static void
 put_tag(struct bdev_queue *q, struct blk_piece *p)
 {
     assert(p->rq.held != PIECE_FREE);
-    p->rq.held = PIECE_FREE;
-    p->rq.retries = 0;
-    p->rq.result = (struct bdev_result){0};
-    p->zero_end = 0;
+    blk_rest(p);
     q->free[q->nfree++] = p;
 }
 
@@ -43,10 +32,21 @@ wait_in(struct bdev_queue *q, struct blk_piece *p)
     loop_defer(q->loop, &q->work);
 }
 
-static void __attribute__((noinline, cold)) tick_earlier(struct bdev_queue *q, uint64_t deadline_ns)
+/* Something is handed over whose deadline that is: the timer must run, and not later than for what
+ * plain requests that follow before the next commit have for theirs. */
+static void
+not_committed(struct bdev_queue *q, uint64_t deadline_ns)
 {
-    q->tick_at = deadline_ns;
-    loop_timer_start(q->loop, &q->tick, deadline_ns - q->loop->now_ns);
+    uint64_t at = q->loop->now_ns + q->bdev->timeout_ns[BDEV_READ];
+
+    q->committed = false;
+    q->traced = q->loop->trace != NULL;
+    if (deadline_ns < at)
+        at = deadline_ns;
+    if (at >= q->tick_at)
+        return;
+    q->tick_at = at;
+    loop_timer_start(q->loop, &q->tick, at - q->loop->now_ns);
 }
 
 /* What queue_rq did not take: false when it is to be tried again. */
@@ -77,7 +77,7 @@ issue(struct bdev_queue *q, struct blk_piece *p)
 
     if (start == 0)
         p->rq.start_ns = q->loop->now_ns;
-    p->rq.deadline_ns = q->loop->now_ns + timeout_ns(b, &p->rq);
+    p->rq.deadline_ns = q->loop->now_ns + blk_timeout_ns(b, &p->rq);
     p->rq.held = PIECE_DRIVER;
     err = b->ops->queue_rq(b->drv, &p->rq);
     if (__builtin_expect(err != 0, 0)) {
@@ -87,9 +87,7 @@ issue(struct bdev_queue *q, struct blk_piece *p)
         return false;
     }
     q->stats.pieces += start == 0;
-    q->need_commit = true; /* the caller sees to work */
-    if (p->rq.deadline_ns < q->tick_at)
-        tick_earlier(q, p->rq.deadline_ns);
+    not_committed(q, p->rq.deadline_ns); /* the caller sees to work */
     return true;
 }
 
@@ -102,48 +100,61 @@ plain(const struct blk_plain *l, const struct bdev_req *r)
            r->timeout_ms == 0 && r->iov->iov_len >= r->len;
 }
 
-/* What blk_cut and issue do, for a plain request while nothing waits. */
-static inline void
-blk_mq_try_issue_directly(struct bdev_queue *q, struct bdev *b, struct bdev_req *r)
+static int __attribute__((noinline, cold)) plain_refused(struct blk_request *rq, int err)
 {
-    struct blk_piece *p = take_tag(q);
-    struct blk_request *rq = &p->rq;
-    uint64_t now = q->loop->now_ns;
+    struct bdev_queue *q = rq->queue;
+
+    q->stats.pieces--;
+    if (!refused(q, piece_of(rq), err))
+        rq->start_ns = 0;
+    return 0;
+}
+
+/* What blk_cut and issue do, for a plain request while nothing waits.  Nothing of ours is looked
+ * at behind queue_rq, so that there is nothing to keep across it. */
+static inline int
+blk_mq_try_issue_directly(struct bdev_queue *q, struct bdev_req *r)
+{
+    struct bdev *b = q->bdev;
+    struct blk_request *rq = &take_tag(q)->rq;
     int err;
 
+    r->result.trouble = 0;
     rq->op = r->op;
-    rq->flags = 0;
     rq->offset = r->offset;
-    rq->len = r->len;
-    rq->data = (struct sg){.iov = r->iov, .iovcnt = 1, .len = (uint32_t)r->len};
     rq->parent = r;
-    rq->start_ns = now;
-    rq->deadline_ns = now + b->timeout_ns[r->op];
+    rq->len = r->len;
+    rq->data.iov = r->iov;
+    rq->data.len = (uint32_t)r->len;
+    rq->start_ns = q->loop->now_ns;
     rq->held = PIECE_WHOLE;
-    TRACE(q->loop, blk_mq_try_issue_directly, r->op, rq->tag);
-    err = b->ops->queue_rq(b->drv, rq);
-    if (__builtin_expect(err != 0, 0)) {
-        if (!refused(q, p, err))
-            rq->start_ns = 0;
-        return;
-    }
+    q->outstanding++;
     q->stats.pieces++;
-    if (__builtin_expect(rq->deadline_ns < q->tick_at, 0))
-        tick_earlier(q, rq->deadline_ns);
-    if (!q->need_commit) {
-        q->need_commit = true;
-        loop_defer(q->loop, &q->work);
-    }
+    err = b->ops->queue_rq(b->drv, rq);
+    return __builtin_expect(err == 0, 1) ? 0 : plain_refused(rq, err);
+}
+
+/* Nothing that must be served before it, or makes all wait. */
+static bool
+free_way(const struct bdev_queue *q)
+{
+    return !q->busy && !q->delivering && !q->closing && !q->gone && !q->waits && q->nfree > 0;
 }
 
 /* Any request, at any time. */
-static int __attribute__((noinline, cold)) submit(struct bdev_queue *q, struct bdev_req *r)
+static int __attribute__((noinline)) submit(struct bdev_queue *q, struct bdev_req *r)
 {
     struct bdev *b = q->bdev;
     int err;
 
     if (q->closing || q->gone)
         return -ENODEV;
+    if (q->committed && free_way(q) && plain(&b->plain, r)) {
+        not_committed(q, UINT64_MAX);
+        loop_defer(q->loop, &q->work);
+        if (!q->traced)
+            return blk_mq_try_issue_directly(q, r);
+    }
     err = blk_check(b, r);
     if (err < 0)
         return err;
@@ -154,7 +165,7 @@ static int __attribute__((noinline, cold)) submit(struct bdev_queue *q, struct b
     r->pieces = 0;
     if (err > 0) {
         blk_add_done(q, r);
-    } else if (q->stopped == 0 && q->nfree > 0 && blk_fits(b, r)) {
+    } else if (free_way(q) && blk_fits(b, r)) {
         struct blk_piece *p = take_tag(q);
 
         err = blk_cut(q, r, p);
@@ -175,14 +186,9 @@ static int __attribute__((noinline, cold)) submit(struct bdev_queue *q, struct b
 int
 bdev_submit(struct bdev_queue *q, struct bdev_req *r)
 {
-    struct bdev *b = q->bdev;
-
-    if (__builtin_expect(q->stopped != 0 || q->nfree == 0 || !plain(&b->plain, r), 0))
+    if (__builtin_expect(q->stopped != 0 || q->nfree == 0 || !plain(&q->bdev->plain, r), 0))
         return submit(q, r);
-    r->result.trouble = 0;
-    q->outstanding++;
-    blk_mq_try_issue_directly(q, b, r);
-    return 0;
+    return blk_mq_try_issue_directly(q, r);
 }
 
 /* Cuts one piece off the first pending request and issues it; false when the driver refused. */
@@ -341,23 +347,30 @@ static void __attribute__((noinline)) end_piece(struct bdev_queue *q, struct blk
         loop_defer(q->loop, &q->work);
 }
 
+static void __attribute__((noinline)) complete_other(struct bdev_queue *q, struct blk_request *rq)
+{
+    struct blk_piece *p = piece_of(rq);
+
+    TRACE(q->loop, blk_mq_complete_request, rq->op, -rq->result.err);
+    assert(piece_with_driver(p) || rq->held == PIECE_KEPT);
+    q->stats.driver_ns += q->loop->now_ns - rq->start_ns;
+    end_piece(q, p);
+}
+
 static void
 blk_mq_complete_request(struct blk_request *rq)
 {
-    struct blk_piece *p = piece_of(rq);
     struct bdev_queue *q = rq->queue;
 
-    TRACE(q->loop, blk_mq_complete_request, rq->op, -rq->result.err);
-    q->stats.driver_ns += q->loop->now_ns - rq->start_ns;
-    if (__builtin_expect(rq->held == PIECE_WHOLE && rq->result.err == 0, 1)) {
-        rq->held = PIECE_FREE;
-        q->free[q->nfree++] = p;
-        blk_add_done(q, rq->parent);
-        loop_defer(q->loop, &q->work);
+    if (__builtin_expect(rq->held != PIECE_WHOLE || rq->result.err != 0, 0)) {
+        complete_other(q, rq);
         return;
     }
-    assert(piece_with_driver(p) || rq->held == PIECE_KEPT);
-    end_piece(q, p);
+    q->stats.driver_ns += q->loop->now_ns - rq->start_ns;
+    rq->held = PIECE_FREE;
+    q->free[q->nfree++] = piece_of(rq);
+    blk_add_done(q, rq->parent);
+    loop_defer(q->loop, &q->work);
 }
 
 static void
@@ -413,7 +426,7 @@ blk_tick(struct loop_timer *t)
     for (uint32_t i = 0; i < q->depth && !b->gone; i++) {
         struct blk_piece *p = piece_at(q, i);
 
-        if (piece_with_driver(p) && p->rq.deadline_ns <= now) {
+        if (piece_with_driver(p) && blk_deadline_ns(b, &p->rq) <= now) {
             enum blk_timeout what;
 
             blk_one_of_some(p);
@@ -424,14 +437,16 @@ blk_tick(struct loop_timer *t)
             if (what == BLK_TIMEOUT_DRIVER_HAS_IT)
                 p->rq.held = PIECE_KEPT;
             else
-                p->rq.deadline_ns = now + timeout_ns(b, &p->rq);
+                p->rq.deadline_ns = now + blk_timeout_ns(b, &p->rq);
         }
-        if (piece_with_driver(p) && p->rq.deadline_ns < next)
-            next = p->rq.deadline_ns;
+        if (piece_with_driver(p) && blk_deadline_ns(b, &p->rq) < next)
+            next = blk_deadline_ns(b, &p->rq);
     }
     q->tick_at = next;
     if (next != UINT64_MAX)
         loop_timer_start(q->loop, &q->tick, next - now);
+    else if (!q->committed)
+        not_committed(q, UINT64_MAX); /* plain requests that follow count on it */
 }
 
 static void
@@ -455,7 +470,7 @@ gone(struct bdev *b)
         struct bdev_queue *q = container_of(n, struct bdev_queue, node);
 
         q->gone = true;
-        q->need_commit = false;
+        q->committed = true;
         loop_defer(q->loop, &q->work);
     }
 }
@@ -522,8 +537,8 @@ blk_run_work(struct loop_work *w)
     if (blk_any_done(q))
         blk_deliver(q);
     blk_mq_dispatch_rq_list(q);
-    if (q->need_commit) {
-        q->need_commit = false;
+    if (!q->committed) {
+        q->committed = true;
         b->ops->commit(b->drv);
     }
     if (b->drained != NULL && q->outstanding == 0 && all_done(b)) {

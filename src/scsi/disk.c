@@ -195,7 +195,6 @@ fail_now(struct scsi_sdev *s, struct blk_request *rq, int err)
 /* The gate is shut or the device is full. */
 static int __attribute__((noinline, cold)) not_now(struct scsi_sdev *s, struct blk_request *rq)
 {
-    TRACE(s->dev.target->loop, scsi_queue_rq, rq->op, rq->tag);
     switch (s->dev.state) {
     case SDEV_OFFLINE: /* what took the device offline were commands like this one, unanswered */
         return fail_now(s, rq, rq->retries > 0 ? -ETIMEDOUT : -ENODEV);
@@ -216,16 +215,18 @@ static int __attribute__((noinline, cold)) not_now(struct scsi_sdev *s, struct b
     }
 }
 
-/* Any request that is not plain. */
-static int __attribute__((noinline))
-queue_other(struct scsi_sdev *s, struct blk_request *rq, struct scsi_io *io)
+/* Any request at any time. */
+static int __attribute__((noinline)) queue_other(struct scsi_sdev *s, struct blk_request *rq)
 {
+    struct scsi_io *io = blk_request_cmd(rq);
     int len, err;
 
     TRACE(s->dev.target->loop, scsi_queue_rq, rq->op, rq->tag);
+    if (s->gate != 0 || s->inflight >= s->depth_now)
+        return not_now(s, rq);
     scsi_io_prepare(io);
     len = prepare(s, rq, io);
-    if (__builtin_expect(len < 0, 0))
+    if (len < 0)
         return fail_now(s, rq, len);
     io->sc.cdb_len = (uint16_t)len;
     err = scsi_dispatch_cmd(s, io);
@@ -235,45 +236,42 @@ queue_other(struct scsi_sdev *s, struct blk_request *rq, struct scsi_io *io)
 }
 
 /* The host did not take it. */
-static int __attribute__((noinline, cold))
-plain_refused(struct scsi_sdev *s, struct scsi_io *io, int err)
+static int __attribute__((noinline, cold)) plain_refused(struct scsi_cmd *sc, int err)
 {
+    struct scsi_io *io = container_of(sc, struct scsi_io, sc);
+    struct scsi_sdev *s = sdev_of(io->dev);
+
     io->state = IO_IDLE;
+    s->inflight--;
+    s->dev.stats.commands--;
     if (err == -EBUSY)
         s->refused = s->watch = true;
     return err;
 }
 
-static void __attribute__((noinline, cold))
-trace_plain(const struct loop *l, const struct blk_request *rq, const struct scsi_cmd *sc)
-{
-    TRACE(l, scsi_queue_rq, rq->op, rq->tag);
-    TRACE(l, scsi_dispatch_cmd, sc->cdb[0], sc->cdb_len);
-}
-
-/* What prepare_rw and scsi_dispatch_cmd do, for what nearly all commands are. */
 _Static_assert(SCSI_WRITE_10 == SCSI_READ_10 + 2 * BDEV_WRITE &&
                    SCSI_WRITE_16 == SCSI_READ_16 + 2 * BDEV_WRITE && BDEV_READ == 0,
                "the opcode follows from the operation");
+
+/* For whole reads and writes that ask for nothing special what queue_other does, in a straight
+ * line.  Nothing of ours is looked at behind queuecommand, so that there is nothing to keep. */
 static int
 scsi_queue_rq(void *drv, struct blk_request *rq)
 {
     struct scsi_sdev *s = sdev_of((struct scsi_device *)drv);
+    const struct disk_plain *plain = &s->plain;
     struct scsi_io *io = blk_request_cmd(rq);
     struct scsi_cmd *sc = &io->sc;
-    const struct disk_plain *plain = &s->plain;
-    const struct scsi_target *t = s->dev.target;
-    struct scsi_host *h = t->host;
+    struct scsi_host *h;
     uint64_t lba;
     uint32_t n;
     int err;
 
-    if (__builtin_expect(s->gate != 0 || s->inflight >= s->depth_now, 0))
-        return not_now(s, rq);
-    if (__builtin_expect(rq->op > BDEV_WRITE || rq->flags != 0 || rq->len > plain->max ||
-                             rq->offset > plain->end - rq->len || io->history != 0,
+    if (__builtin_expect(s->inflight >= s->open || rq->op > BDEV_WRITE || rq->flags != 0 ||
+                             rq->len > plain->max || rq->offset > plain->end - rq->len ||
+                             io->history != 0,
                          0))
-        return queue_other(s, rq, io);
+        return queue_other(s, rq);
     lba = rq->offset >> plain->shift;
     n = (uint32_t)(rq->len >> plain->shift);
     sc->ended = 0;
@@ -290,16 +288,12 @@ scsi_queue_rq(void *drv, struct blk_request *rq)
         sc->out = rq->data;
         sc->in.len = 0;
     }
-    io->form = plain->form;
     io->state = IO_PLAIN;
-    if (__builtin_expect(t->loop->trace != NULL, 0))
-        trace_plain(t->loop, rq, sc);
-    err = h->ops->queuecommand(h, sc);
-    if (__builtin_expect(err < 0, 0))
-        return plain_refused(s, io, err);
     s->inflight++;
     s->dev.stats.commands++;
-    return 0;
+    h = s->dev.target->host;
+    err = h->ops->queuecommand(h, sc);
+    return __builtin_expect(err == 0, 1) ? 0 : plain_refused(sc, err);
 }
 
 static void
@@ -316,6 +310,8 @@ disk_commit(void *drv)
 {
     struct scsi_host *h = ((struct scsi_device *)drv)->target->host;
 
+    sdev_open(
+        sdev_of((struct scsi_device *)drv)); /* a ring of trace points may have come or gone */
     h->ops->commit(h);
 }
 
@@ -344,4 +340,5 @@ scsi_disk_plug(struct scsi_device *dev, const struct blk_upcalls *up, struct bde
     s->up = up;
     s->bdev = b;
     s->refused = false;
+    sdev_open(s);
 }

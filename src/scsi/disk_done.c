@@ -111,6 +111,7 @@ depth_down(struct scsi_sdev *s)
     s->depth_now = s->depth_now / 2 > s->inflight ? s->inflight : s->depth_now / 2;
     if (s->depth_now == 0)
         s->depth_now = 1;
+    sdev_open(s);
 }
 
 static void
@@ -120,6 +121,7 @@ depth_up(struct scsi_sdev *s)
         return;
     s->good = 0;
     s->depth_now++;
+    sdev_open(s);
 }
 
 void

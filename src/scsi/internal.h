@@ -114,6 +114,7 @@ struct scsi_sdev {
     bool watch;        /* sdev_good has something to do */
     uint32_t inflight; /* commands with the host */
     uint32_t depth_max, depth_now;
+    uint32_t open; /* of inflight, below which plain commands go out: depth_now, or 0 */
     struct disk_plain plain;
     uint64_t writes, flushed; /* acknowledged into the cache; of those, known to be stable */
     uint32_t full_skip; /* commands sent before the depth was cut: their FULL says nothing new */
@@ -231,6 +232,8 @@ int scsi_dispatch_cmd(struct scsi_sdev *s, struct scsi_io *io);
 void scsi_io_init(struct scsi_io *io, struct scsi_device *dev);
 /* Each time, but for the commands that disk.c calls plain. */
 void scsi_io_prepare(struct scsi_io *io);
+/* Something is about to happen to io that is not foreseen for a plain command. */
+void scsi_io_not_plain(struct scsi_io *io);
 /* After a command that went well: what was shut or cut back for trouble opens again. */
 void sdev_good(struct scsi_sdev *s);
 /* The deadline passed: true when error handling has the command now. */
@@ -260,6 +263,8 @@ bool sdev_set_state(struct scsi_sdev *s, enum scsi_device_state to);
 void sdev_restart(struct scsi_sdev *s);
 void sdev_gate_set(struct scsi_sdev *s, uint8_t gate);
 void sdev_gate_clear(struct scsi_sdev *s, uint8_t gate);
+/* Works out `open`, after anything that it depends on has changed. */
+void sdev_open(struct scsi_sdev *s);
 /* Takes no disk commands for ms; longer holds win. */
 void sdev_hold(struct scsi_sdev *s, uint32_t ms);
 /* "host0 lun 5": returns buf */

@@ -18,11 +18,22 @@ give_back(struct scsi_sdev *s, struct scsi_io *io)
         scsi_exec_complete(io);
 }
 
-/* What gave back is not plain, or has not gone well. */
+void
+scsi_io_not_plain(struct scsi_io *io)
+{
+    if (io->state != IO_PLAIN)
+        return;
+    io->state = IO_HOST;
+    io->form = io->sc.cdb_len == 10 ? FORM_10 : FORM_16;
+}
+
+/* Any command that comes back. */
 static void __attribute__((noinline)) done_other(struct scsi_sdev *s, struct scsi_io *io)
 {
+    TRACE(s->dev.target->loop, scsi_done, scsi_cmd_cdb(&io->sc)[0], io->sc.status);
     assert(io->state != IO_IDLE && s->inflight > 0);
     s->inflight--;
+    scsi_io_not_plain(io);
     if (io->state == IO_ABORTING) { /* its memory is still the abort's */
         io->back = true;
         return;
@@ -32,36 +43,25 @@ static void __attribute__((noinline)) done_other(struct scsi_sdev *s, struct scs
     give_back(s, io);
 }
 
-/* Something is not as it mostly is: a command that went well may end that. */
-static void __attribute__((noinline, cold)) went_well(struct scsi_sdev *s)
-{
-    if (s->refused && s->gate == 0)
-        sdev_restart(s);
-    if (s->full_skip > 0)
-        s->full_skip--;
-    sdev_good(s);
-}
-
-/* What disk_complete does, for a plain command with status GOOD that has moved everything. */
+/* For a plain command with status GOOD that has moved everything what disk_complete does. */
 static void
 scsi_done(struct scsi_cmd *sc)
 {
     struct scsi_io *io = container_of(sc, struct scsi_io, sc);
     struct scsi_sdev *s = sdev_of(io->dev);
+    struct blk_request *rq = io->rq;
 
-    TRACE(s->dev.target->loop, scsi_done, scsi_cmd_cdb(sc)[0], sc->status);
-    if (__builtin_expect(io->state != IO_PLAIN || sc->ended != 0 || sc->resids != 0, 0)) {
+    if (__builtin_expect(io->state != IO_PLAIN || sc->ended != 0 || sc->resids != 0 || s->watch,
+                         0)) {
         done_other(s, io);
         return;
     }
     io->state = IO_IDLE;
     s->inflight--;
     s->dev.stats.completed++;
-    if (io->rq->op == BDEV_WRITE)
+    if (rq->op == BDEV_WRITE)
         s->writes += s->plain.cached;
-    if (__builtin_expect(s->watch, 0))
-        went_well(s);
-    s->up->complete(io->rq);
+    s->up->complete(rq);
 }
 
 void
@@ -129,7 +129,8 @@ scsi_io_timed_out(struct scsi_io *io)
     struct scsi_sdev *s = sdev_of(io->dev);
     struct scsi_host *h = s->dev.target->host;
 
-    if (io->state != IO_HOST && io->state != IO_PLAIN)
+    scsi_io_not_plain(io);
+    if (io->state != IO_HOST)
         return true; /* on its way already */
     if (h->ops->eh_timed_out(h, &io->sc) == SCSI_TIMEOUT_RESET_TIMER)
         return false;

@@ -66,8 +66,8 @@ struct bdev_req {
     enum bdev_op op;
     uint32_t flags;
     uint64_t offset;         /* bytes, a multiple of the logical block */
-    uint64_t len;            /* bytes; data requests: also the bytes in data */
     const struct iovec *iov; /* data; the array and the memory stay the submitter's until done */
+    uint64_t len;            /* bytes; data requests: also the bytes in data */
     uint32_t iovcnt;
     uint32_t timeout_ms;              /* 0: the device's default */
     void (*done)(struct bdev_req *r); /* once, later, on the queue's loop */
@@ -114,16 +114,16 @@ struct blk_request {
     enum bdev_op op;
     uint32_t flags;
     uint64_t offset; /* bytes */
-    uint64_t len;    /* bytes */
-    struct sg data;
     struct bdev_req *parent;
+    uint64_t len; /* bytes */
+    struct sg data;
+    uint64_t start_ns; /* loop clock when first handed to the driver */
     struct bdev_queue *queue;
-    uint64_t start_ns;         /* loop clock when first handed to the driver */
     uint64_t deadline_ns;      /* loop clock */
     struct bdev_result result; /* all 0; where it is not, set by the driver before blk_complete */
     uint32_t tag;              /* 0 .. depth - 1, free again after complete */
     uint16_t retries;          /* the driver's count */
-    uint16_t held;             /* block/'s */
+    uint8_t held;              /* block/'s */
 };
 
 enum blk_timeout { BLK_TIMEOUT_RESET_TIMER, BLK_TIMEOUT_DRIVER_HAS_IT };
