@@ -23,7 +23,7 @@
 #include "wire/pdu.h"
 
 #define FDS_MAX  1024 /* of this process, looked through for the initiator's socket */
-#define STUCK_NS 100000000ull
+#define STUCK_NS 50000000ull
 
 void
 peer_die(const char *fmt, ...)
