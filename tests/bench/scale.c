@@ -31,7 +31,7 @@ struct options {
     unsigned sessions, in_flight, idle_seconds, ping_interval_ms;
     const char *url, *target;
     enum lunette_loop loop;
-    unsigned long heap_max; /* bytes per session; 0: not checked */
+    unsigned long heap_max, unit_heap_max; /* bytes per session; 0: not checked */
     bool json;
 };
 
@@ -404,6 +404,7 @@ usage(FILE *f)
                 "  --url URL          a target that runs already, with its LUN\n"
                 "  --loop auto|epoll|uring\n"
                 "  --heap-max BYTES   fail when a session holds more of the heap\n"
+                "  --unit-heap-max BYTES  fail when one with its unit does\n"
                 "  --json             one object instead of a table\n",
                 f);
 }
@@ -443,6 +444,7 @@ parse(int argc, char **argv, struct options *opt)
         {"url", required_argument, NULL, 'u'},
         {"loop", required_argument, NULL, 'l'},
         {"heap-max", required_argument, NULL, 'm'},
+        {"unit-heap-max", required_argument, NULL, 'M'},
         {"json", no_argument, NULL, 'j'},
         {"help", no_argument, NULL, 'h'},
         {0},
@@ -475,6 +477,9 @@ parse(int argc, char **argv, struct options *opt)
         case 'm':
             opt->heap_max = number(optarg);
             break;
+        case 'M':
+            opt->unit_heap_max = number(optarg);
+            break;
         case 'j':
             opt->json = true;
             break;
@@ -487,6 +492,13 @@ parse(int argc, char **argv, struct options *opt)
         usage(stderr);
         exit(2);
     }
+}
+
+static void
+check_heap(const char *what, double bytes, unsigned long max)
+{
+    if (max > 0 && bytes > (double)max)
+        die("%s holds %.0f bytes of the heap, more than %lu", what, bytes, max);
 }
 
 int
@@ -515,10 +527,8 @@ main(int argc, char **argv)
         print_json(&opt, &s, &u);
     else
         print_table(&opt, &s, &u);
-    if (opt.heap_max > 0 &&
-        (s.heap_bytes > (double)opt.heap_max || u.heap_bytes > (double)opt.heap_max))
-        die("a session holds %.0f bytes of the heap, %.0f with its unit: more than %lu",
-            s.heap_bytes, u.heap_bytes, opt.heap_max);
+    check_heap("a session", s.heap_bytes, opt.heap_max);
+    check_heap("a session with its unit", u.heap_bytes, opt.unit_heap_max);
     if (s.alive != opt.sessions || u.alive != opt.sessions)
         die("%lu and %lu of %u sessions are alive", s.alive, u.alive, opt.sessions);
     return 0;
