@@ -32,7 +32,6 @@ import targets
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 ROUNDS = {"goals": 9, "quick": 3, "full": 9}
 MATRIX_ROUNDS = 3
-VERIFY_BYTES = 32 << 20
 SCALE = "tests/bench/scale"
 
 
@@ -54,8 +53,11 @@ def arguments():
     p.add_argument("--foreign", type=float, default=8,
                    help="percent of one CPU that others may use during a run (8)")
     p.add_argument("--repeats", type=int, default=2, help="of a disturbed run (2)")
+    p.add_argument("--patience", type=float, default=10,
+                   help="seconds to wait before a run until nobody else uses the machine (10)")
     p.add_argument("--no-counts", action="store_true", help="neither callgrind nor strace")
     p.add_argument("--no-verify", action="store_true", help="do not compare data first")
+    p.add_argument("--verify-bytes", type=int, default=32 << 20, help="of each unit (32 MiB)")
     p.add_argument("--json", help="where every single run is written (bench.json of the build folder)")
     p.add_argument("--update-docs", action="store_true", help="put the tables into docs/performance.md")
     p.add_argument("--lock", default=env.get("BENCH_LOCK") or None,
@@ -95,13 +97,13 @@ class Bench:
         except subprocess.TimeoutExpired as e:
             raise Failed(f"{run.name()}: does not end") from e
         if p.returncode != 0:
-            raise Failed(f"{run.name()}: exit {p.returncode}: {p.stderr.strip()[-300:]}")
+            raise Failed(f"{run.name()}: exit {p.returncode}: {p.stderr.strip()[:300]}")
         return json.loads(p.stdout.strip().splitlines()[-1])
 
     def accounted(self, run):
         """One run, with what the target and what others used meanwhile."""
         process = None if run.target == "-" else self.targets.get(run.target)[1]
-        quiet = machine.wait_quiet()
+        quiet = machine.wait_quiet(patience=self.args.patience)
         busy, began = machine.busy_seconds(), time.monotonic()
         target = machine.cpu_ns(process.pid) if process else 0
         children = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -137,7 +139,7 @@ class Bench:
         """All runs of a group; each round begins with another one."""
         results = {}
         first = number % len(group)
-        with machine.exclusive(self.args.lock):
+        with machine.locked(self.args.lock, alone=True):
             for run in group[first:] + group[:first]:
                 try:
                     results[run] = self.timed(run)
@@ -173,7 +175,8 @@ class Bench:
                     continue
                 done.add(case)
                 try:
-                    result = self.program(case, ["--verify", kind, "--region", str(VERIFY_BYTES)])
+                    with machine.locked(self.args.lock, alone=False):
+                        result = self.program(case, ["--verify", kind, "--region", str(self.args.verify_bytes)])
                 except targets.Unavailable as e:
                     self.say(str(e))
                     continue
@@ -188,8 +191,9 @@ class Bench:
         for run in runs:
             self.say(f"counting: {run.name()}")
             try:
-                out[run] = counts.instructions(self, run)
-                out[run].update(counts.system_calls(self, run))
+                with machine.locked(self.args.lock, alone=False):
+                    out[run] = counts.instructions(self, run)
+                    out[run].update(counts.system_calls(self, run))
             except (Failed, OSError) as e:
                 self.say(f"FAILED {e}")
         return out
@@ -201,7 +205,7 @@ class Bench:
             self.say(f"{SCALE} is not built")
             return None
         self.say("10,000 idle sessions")
-        with machine.exclusive(self.args.lock):
+        with machine.locked(self.args.lock, alone=True):
             p = subprocess.run([path, "--json"], stdin=subprocess.DEVNULL, capture_output=True,
                                text=True, timeout=600, check=False)
         if p.returncode != 0:

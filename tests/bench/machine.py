@@ -4,13 +4,21 @@ import contextlib
 import fcntl
 import os
 import platform
-import shutil
+import subprocess
 import sys
 import time
 
 TICKS = os.sysconf("SC_CLK_TCK")
 CONGESTION = "/proc/sys/net/ipv4/tcp_congestion_control"
 INSIDE = "LUNETTE_BENCH_INSIDE"
+
+
+def can_isolate():
+    if os.environ.get(INSIDE):
+        return True
+    return os.geteuid() == 0 and subprocess.run(
+        ["unshare", "--net", "--pid", "--fork", "--mount-proc", "true"], check=False,
+        capture_output=True).returncode == 0
 
 
 def isolate(argv):
@@ -20,11 +28,10 @@ def isolate(argv):
         with open(CONGESTION, "w", encoding="ascii") as f:
             f.write("reno")
         return
-    if os.geteuid() != 0:
-        sys.exit("bench: needs root, for a network namespace of its own: only there is the "
-                 "congestion control known, and the ports free")
-    if not shutil.which("unshare"):
-        sys.exit("bench: unshare (util-linux) is not installed")
+    if not can_isolate():
+        print("bench: needs root and unshare(1), for a network namespace of its own: only there is "
+              "the congestion control known, and are the ports free", file=sys.stderr)
+        sys.exit(2)
     os.environ[INSIDE] = "1"
     os.execvp("unshare", ["unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc",
                           sys.executable] + argv)
@@ -83,11 +90,12 @@ def cpu_ns(pid):
 
 
 @contextlib.contextmanager
-def exclusive(path):
-    """Holds a lock that is shared with others who use the machine; path None: nothing to hold."""
+def locked(path, alone):
+    """Holds a lock that is shared with others who use the machine, alone or with whoever else does
+    not measure time.  path None: nothing to hold."""
     if path is None:
         yield
         return
     with open(path, "a", encoding="ascii") as f:
-        fcntl.flock(f, fcntl.LOCK_EX)
+        fcntl.flock(f, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         yield

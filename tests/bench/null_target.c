@@ -240,9 +240,9 @@ flush(struct conn *c)
 static void
 add(struct conn *c, const uint8_t *b, size_t n)
 {
-    struct iovec *last = &c->iov[c->niov - 1];
+    struct iovec *last = c->niov > 0 ? &c->iov[c->niov - 1] : NULL;
 
-    if (c->niov > 0 && (uint8_t *)last->iov_base + last->iov_len == b) {
+    if (last != NULL && (uint8_t *)last->iov_base + last->iov_len == b) {
         last->iov_len += n;
         return;
     }

@@ -70,8 +70,8 @@ def port_open(port):
 
 
 class Targets:
-    def __init__(self, build, cpu):
-        self.build, self.cpu = build, cpu
+    def __init__(self, build, cpu, ram=RAM):
+        self.build, self.cpu, self.ram = build, cpu, ram
         self.tmp = tempfile.mkdtemp(prefix="lunette-bench.")
         self.shm = tempfile.mkdtemp(prefix="lunette-bench.", dir=SHM)
         self.running = {}  # family: Process
@@ -110,13 +110,13 @@ class Targets:
 
     def start_null_ram(self):
         process = self.start("null-ram", [f"{self.build}/tests/bench/null_target", "-p", "0",
-                                          "-m", "256"])
+                                          "-m", str(min(self.ram >> 20, 256))])
         self.urls["null-ram"] = f"iscsi://{process.wait_for(process.listening)}/{IQN}/0"
 
     def start_lunette(self):
         process = self.start("lunette", [f"{self.build}/bin/lunette-target", "--listen",
                                          "127.0.0.1:0", "--target", IQN, "--lun", "null:1T",
-                                         "--lun", f"ram:{RAM}"])
+                                         "--lun", f"ram:{self.ram}"])
         portal = process.wait_for(process.listening)
         self.urls["lunette-null"] = f"iscsi://{portal}/{IQN}/0"
         self.urls["lunette-ram"] = f"iscsi://{portal}/{IQN}/1"
@@ -125,7 +125,7 @@ class Targets:
         path = os.path.join(self.shm, name)
         with open(path, "wb") as f:
             zeroes = bytes(1 << 20)
-            for _ in range(RAM >> 20):
+            for _ in range(self.ram >> 20):
                 f.write(zeroes)  # no holes: the pages are there
         return path
 
@@ -156,7 +156,7 @@ class Targets:
         with open(conf, "w", encoding="ascii") as f:
             f.write(ISTGT_CONF.format(base=IQN.split(":")[0], tmp=self.tmp, port=ISTGT_PORT,
                                       control=ISTGT_PORT + 1, name=IQN.split(":")[1],
-                                      file=self.ram_file("istgt"), mib=RAM >> 20))
+                                      file=self.ram_file("istgt"), mib=self.ram >> 20))
         with open(os.path.join(self.tmp, "auth.conf"), "w", encoding="ascii") as f:
             f.write("")
         os.chmod(os.path.join(self.tmp, "auth.conf"), 0o600)
