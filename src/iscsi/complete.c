@@ -443,6 +443,7 @@ other_pdu(struct conn *c, const union bhs_any *h, const void *data, uint32_t len
 static int __attribute__((noinline))
 any_pdu(struct conn *c, const union bhs_any *h, const void *data, uint32_t len)
 {
+    struct session *s = c->session;
     uint8_t op = pdu_opcode(&h->h);
     struct task *t;
     int r;
@@ -455,7 +456,9 @@ any_pdu(struct conn *c, const union bhs_any *h, const void *data, uint32_t len)
     r = check_statsn(c, h->scsi_rsp.stat_sn);
     if (r <= 0)
         return r;
-    update_cmdsn(c->session, h->scsi_rsp.exp_cmd_sn, h->scsi_rsp.max_cmd_sn);
+    update_cmdsn(s, h->scsi_rsp.exp_cmd_sn, h->scsi_rsp.max_cmd_sn);
+    c->plain = c->state == CONN_LOGGED_IN && !s->want_restart && !s->dying && !c->dying &&
+               c->pub.loop->trace == NULL;
     t = task_of_itt(c, h->h.itt);
     if (t == NULL || t->kind != TASK_SCSI)
         return task_rsp(c, t, h, data, len);
@@ -471,27 +474,15 @@ any_pdu(struct conn *c, const union bhs_any *h, const void *data, uint32_t len)
 
 /* StatSN is the next (11.4.8), the window makes sense (4.2.2.1) and nobody waits for it. */
 static inline bool
-plain_numbers(const struct conn *c, const struct bhs_scsi_rsp *h)
+plain_numbers(const struct conn *c, const struct session *s, const struct bhs_scsi_rsp *h)
 {
-    return c->pub.loop->trace == NULL && !c->suspended && c->state == CONN_LOGGED_IN &&
-           get32(h->stat_sn) == c->pub.exp_statsn && c->first_rsp_seen &&
-           !c->session->window_wanted && sn_lte(get32(h->exp_cmd_sn) - 1, get32(h->max_cmd_sn));
+    return c->plain && !s->window_wanted && get32(h->stat_sn) == c->pub.exp_statsn &&
+           sn_lte(get32(h->exp_cmd_sn) - 1, get32(h->max_cmd_sn));
 }
 
-/* GOOD, no residual, and everything that was to move has moved. */
-static inline bool
-plain_result(const struct task *t, uint8_t status, uint8_t flags)
+static inline __attribute__((always_inline)) void
+plain_end(struct session *s, struct conn *c, struct task *t, const struct bhs_scsi_rsp *h)
 {
-    const struct scsi_cmd *sc = t->pub.sc;
-
-    return (status | (flags & ISCSI_RSP_RESIDUALS)) == 0 && t->pub.in_done == sc->in.len &&
-           t->pub.out_done == sc->out.len;
-}
-
-static inline void
-plain_end(struct conn *c, struct task *t, const struct bhs_scsi_rsp *h)
-{
-    struct session *s = c->session;
     uint32_t exp = get32(h->exp_cmd_sn), max = get32(h->max_cmd_sn);
 
     c->pub.exp_statsn++;
@@ -500,34 +491,45 @@ plain_end(struct conn *c, struct task *t, const struct bhs_scsi_rsp *h)
     if (sn_gt(max, s->max_cmdsn))
         s->max_cmdsn = max;
     clear_result(t->pub.sc);
-    complete_scsi(c, t);
+    complete_plain(s, c, t);
 }
+
+/* SCSI Response, the final bit alone, completed at target, GOOD. */
+#define PLAIN_RSP ((uint32_t)ISCSI_OP_SCSI_RSP << 24 | ISCSI_FLAG_FINAL << 16)
+/* Data-In, final and status bits alone, GOOD. */
+#define PLAIN_DATA_IN                                                                              \
+    ((uint32_t)ISCSI_OP_DATA_IN << 24 | (ISCSI_FLAG_FINAL | ISCSI_DATA_IN_STATUS) << 16)
 
 int
 iscsi_complete_pdu(struct iscsi_conn *pub, const struct bhs *hdr, const void *data, uint32_t len)
 {
     struct conn *c = to_conn(pub);
+    struct session *s = c->session;
     const struct bhs_scsi_rsp *h = (const void *)hdr;
     struct task *t;
 
-    if (h->opcode != ISCSI_OP_SCSI_RSP || len > 0 || !plain_numbers(c, h) ||
-        (h->response | get16(h->status_qualifier)) != 0 || (t = task_of_itt(c, h->itt)) == NULL ||
-        t->kind != TASK_SCSI || t->pub.sc->in.len > 0 || !plain_result(t, h->status, h->flags))
+    if (__builtin_expect(ld_be32(h) != PLAIN_RSP || len > 0 || !plain_numbers(c, s, h) ||
+                             get16(h->status_qualifier) != 0 ||
+                             (t = task_of_itt(c, h->itt)) == NULL || t->pub.sc == NULL ||
+                             t->pub.sc->in.len > 0 || t->pub.out_done != t->pub.sc->out.len,
+                         0))
         return any_pdu(c, (const void *)hdr, data, len);
     c->pub.stats.scsirsp_pdus++;
-    plain_end(c, t, h);
+    plain_end(s, c, t, h);
     return 0;
 }
 
 int
-iscsi_complete_data_in(struct iscsi_task *pub, const struct bhs_data_in *h)
+iscsi_complete_data_in(struct iscsi_task *t, const struct bhs_data_in *hdr)
 {
-    struct conn *c = to_conn(pub->conn);
-    struct task *t = to_task(pub);
-    const struct bhs_scsi_rsp *numbers = (const void *)h; /* at the same place in both */
+    const struct bhs_scsi_rsp *h = (const void *)hdr; /* the numbers are at the same place */
+    struct conn *c = to_conn(t->conn);
+    struct session *s = c->session;
 
-    if (!plain_numbers(c, numbers) || !plain_result(t, h->status, h->flags))
-        return any_pdu(c, (const void *)h, NULL, 0);
-    plain_end(c, t, numbers);
+    if (__builtin_expect((ld_be32(h) & 0xffff00ff) != PLAIN_DATA_IN || !plain_numbers(c, s, h) ||
+                             t->sc->out.len > 0 || t->in_done != t->sc->in.len,
+                         0))
+        return any_pdu(c, (const void *)hdr, NULL, 0);
+    plain_end(s, c, to_task(t), h);
     return 0;
 }

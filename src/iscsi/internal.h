@@ -33,6 +33,7 @@ struct task {
     struct iscsi_task pub;
     enum task_kind kind;
     bool started;            /* init_task was called: cleanup_task is due */
+    bool marked;             /* swept or eh are, or were, set */
     bool swept;              /* the function under way waits for it */
     uint64_t asked_ns;       /* when the midlayer last asked whether it moves */
     struct scsi_eh_wait *eh; /* an abort is under way */
@@ -85,6 +86,8 @@ struct conn {
     bool first_rsp_seen; /* StatSN of this connection is known */
     bool down;           /* not bound: the transport holds nothing of it, no task is left */
     bool suspended;      /* transmits and receives nothing any more */
+    bool plain;          /* logged in, StatSN known, nothing suspended, dying or traced, no refusal:
+                            answers may take the short way; set and cleared with those */
     bool failing;        /* conn_failure was called, fail_work is on its way */
     bool report;         /* conn_error is due */
     bool dying;
@@ -93,7 +96,6 @@ struct conn {
     uint32_t declared_recv_dlength, declared_xmit_dlength; /* in force from start on */
     bool want_hdrdgst, want_datadgst;
     struct list mgmtqueue, requeue, cmdqueue; /* struct iscsi_task.node */
-    struct list running;                      /* handed to the transport */
     struct task *xmit_task;                   /* stopped in the middle by -EAGAIN */
     bool gathered;                            /* something is with the transport, not flushed */
     uint32_t whole_max;                       /* largest write whose data goes with the command */
@@ -119,6 +121,15 @@ static inline struct conn *
 to_conn(struct iscsi_conn *c)
 {
     return container_of(c, struct conn, pub);
+}
+
+/* Something is not as usual: commands and answers take the long way until it has found that all is
+ * well again. */
+static inline void
+iscsi_no_short_way(struct conn *c)
+{
+    c->plain = false;
+    c->session->direct = NULL;
 }
 
 /* Our Logout Request is out: nothing new goes on this connection (RFC 7143 11.14). */
@@ -159,7 +170,7 @@ next_itt(const struct task *t)
 }
 
 /* A task, PENDING; NULL: all are taken, or no memory.  What finish() leaves as it was is not set
- * again: user_data, eh and swept. */
+ * again: user_data, eh, swept and marked. */
 static inline struct task *
 task_alloc(struct session *s, struct conn *c, enum task_kind kind)
 {
@@ -186,6 +197,7 @@ task_alloc(struct session *s, struct conn *c, enum task_kind kind)
     if (kind == TASK_SCSI) {
         s->outstanding++;
     } else {
+        t->pub.sc = NULL;
         t->pub.data = NULL;
         t->pub.data_len = 0;
     }
@@ -199,27 +211,27 @@ void iscsi_complete_task(struct task *t);
  * last use of t. */
 void iscsi_finish_task(struct task *t);
 
-/* The end of a SCSI command that was sent, while nobody traces: what iscsi_complete_task does, for
- * the case that it is. */
-static inline void
-complete_scsi(struct conn *c, struct task *t)
+/* The end of a SCSI command that was sent, on a plain connection: what iscsi_complete_task does,
+ * for the case that it is. */
+static inline __attribute__((always_inline)) void
+complete_plain(struct session *s, struct conn *c, struct task *t)
 {
-    struct session *s = c->session;
     struct scsi_cmd *sc = t->pub.sc;
 
-    assert(t->pub.state == ISCSI_TASK_RUNNING && t->kind == TASK_SCSI);
-    t->pub.state = ISCSI_TASK_COMPLETED;
-    list_del(&t->pub.node);
-    if (t->started && c->pub.tt->cleanup_task(&t->pub) == -EINPROGRESS)
-        return;
-    if (__builtin_expect(t->swept || t->eh != NULL || s->want_restart || s->dying || c->dying, 0)) {
+    assert(t->pub.state == ISCSI_TASK_RUNNING);
+    if (t->started) {
+        list_del(&t->pub.node); /* data may be due still, where an R2T had come */
+        t->pub.state = ISCSI_TASK_COMPLETED;
+        if (c->pub.tt->cleanup_task(&t->pub) == -EINPROGRESS)
+            return;
+    }
+    if (__builtin_expect(t->marked, 0)) {
         iscsi_finish_task(t);
         return;
     }
     c->tasks--;
     s->outstanding--;
     t->pub.state = ISCSI_TASK_FREE;
-    t->pub.sc = NULL;
     t->next_free = s->free_tasks;
     s->free_tasks = t;
     sc->host_priv = NULL;

@@ -39,7 +39,7 @@ conn_event(struct conn *c, enum conn_event ev)
              c->session->host.name, c->pub.cid, conn_state_name(c->state),
              conn_state_name((enum conn_state)next), c->last_row);
     c->state = (enum conn_state)next;
-    c->session->direct = NULL;
+    iscsi_no_short_way(c);
 }
 
 /* ---- failure -------------------------------------------------------------------------------- */
@@ -66,7 +66,7 @@ iscsi_conn_failure(struct iscsi_conn *pub, enum iscsi_err err, const char *why)
     TRACE(pub->loop, iscsi_conn_failure, pub->cid, err);
     c->failing = true;
     c->suspended = true;
-    s->direct = NULL;
+    iscsi_no_short_way(c);
     c->err = err;
     (void)lunette_fail(
         &c->why, -ENOTCONN,
@@ -98,14 +98,32 @@ fail_list(struct conn *c, struct list *l, enum scsi_host_result result)
     }
 }
 
+/* What is with the transport, to be sent on or waiting for its answer. */
+static void
+fail_running(struct conn *c, enum scsi_host_result result)
+{
+    const struct session *s = c->session;
+    struct list running;
+
+    list_init(&running);
+    for (uint32_t slot = 0; slot < s->tasks_made; slot++) {
+        struct task *t = iscsi_task_at(s, slot);
+
+        if (t->pub.state != ISCSI_TASK_RUNNING || t->pub.conn != &c->pub)
+            continue;
+        list_del(&t->pub.node);
+        list_push_back(&running, &t->pub.node);
+    }
+    fail_list(c, &running, result);
+}
+
 /* Every task of the connection ends, each once: what was sent may have been executed. */
 void
 iscsi_fail_tasks(struct conn *c, enum scsi_host_result sent)
 {
     if (c->user != NULL && list_empty(&c->user->pub.node)) /* answered, between two requests */
         iscsi_complete_task(c->user);
-    fail_list(c, &c->requeue, sent);
-    fail_list(c, &c->running, sent);
+    fail_running(c, sent);
     fail_list(c, &c->mgmtqueue, sent);
     fail_list(c, &c->cmdqueue, DID_NO_CONNECT);
 }
@@ -144,6 +162,7 @@ take_down(struct conn *c, enum iscsi_stop how)
     if (c->stopping || c->down)
         return;
     c->suspended = true;
+    iscsi_no_short_way(c);
     c->failing = false;
     loop_defer_cancel(&c->fail_work);
     loop_defer_cancel(&c->xmit_work);
@@ -297,7 +316,6 @@ conn_init(struct conn *c, struct session *s, uint16_t cid)
     list_init(&c->mgmtqueue);
     list_init(&c->requeue);
     list_init(&c->cmdqueue);
-    list_init(&c->running);
     loop_work_init(&c->xmit_work, xmit_work);
     loop_work_init(&c->fail_work, fail_work);
     loop_timer_init(&c->transport_timer, transport_timer);
@@ -495,6 +513,7 @@ iscsi_conn_teardown(struct iscsi_conn *pub)
     struct conn *c = to_conn(pub);
 
     c->dying = true;
+    iscsi_no_short_way(c);
     iscsi_conn_stop(pub, STOP_CONN_TERM);
     iscsi_session_maybe_free(c->session);
 }
@@ -667,6 +686,8 @@ iscsi_session_teardown(struct iscsi_session *pub)
     s->dying = true;
     s->state = ISCSI_STATE_TERMINATE;
     s->direct = NULL;
+    LIST_FOREACH (n, &s->conns)
+        iscsi_no_short_way(container_of(n, struct conn, node));
     LIST_FOREACH_SAFE (n, &s->conns) {
         iscsi_conn_stop(&container_of(n, struct conn, node)->pub, STOP_CONN_TERM);
     }

@@ -82,7 +82,7 @@ static void __attribute__((noinline, cold)) finish_tmf(struct session *s, struct
         iscsi_tmf_task_back(s, t);
     if (t->eh != NULL)
         iscsi_tmf_task_gone(t);
-    t->swept = false;
+    t->swept = t->marked = false;
     t->eh = NULL;
 }
 
@@ -105,7 +105,7 @@ iscsi_finish_task(struct task *t)
     c->tasks--;
     if (t->kind == TASK_SCSI) {
         s->outstanding--;
-        if (__builtin_expect(t->swept || t->eh != NULL, 0))
+        if (__builtin_expect(t->marked, 0))
             finish_tmf(s, t);
     } else {
         free(t->user_data);

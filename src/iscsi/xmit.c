@@ -231,22 +231,20 @@ static int
 xmit_commands(struct conn *c)
 {
     struct session *s = c->session;
-    struct list *n = c->cmdqueue.next;
     int r = 0;
 
     if (s->state != ISCSI_STATE_LOGGED_IN || iscsi_conn_leaving(c))
         return -ENOENT;
-    while (r == 0 && n != &c->cmdqueue && !iscsi_cmdsn_window_closed(s) && !c->suspended) {
-        struct task *t = to_task(container_of(n, struct iscsi_task, node));
+    while (r == 0 && !list_empty(&c->cmdqueue) && !iscsi_cmdsn_window_closed(s) && !c->suspended) {
+        struct task *t = to_task(container_of(c->cmdqueue.next, struct iscsi_task, node));
 
         r = iscsi_prep_scsi_cmd_pdu(c, t);
         if (r < 0)
             break;
+        list_del(&t->pub.node);
         s->queued--;
-        n = n->next;
         r = iscsi_xmit_task(c, t);
     }
-    list_move_front(&c->running, &c->cmdqueue, n);
     return r < 0 ? r : -ENOENT;
 }
 
@@ -265,13 +263,11 @@ xmit_one(struct conn *c)
         if (r < 0)
             return r;
         list_del(&t->pub.node);
-        list_push_back(&c->running, &t->pub.node);
         return iscsi_xmit_task(c, t);
     }
     if (!list_empty(&c->requeue)) {
         t = to_task(container_of(c->requeue.next, struct iscsi_task, node));
         list_del(&t->pub.node);
-        list_push_back(&c->running, &t->pub.node);
         return iscsi_xmit_task(c, t);
     }
     return xmit_commands(c);
@@ -303,7 +299,7 @@ iscsi_xmitworker(struct conn *c)
     if (!list_empty(&c->cmdqueue) || !list_empty(&c->mgmtqueue))
         c->session->window_wanted = true;
     else if (r == -ENOENT && c->pub.gather.end != NULL && pick_conn(c->session) == c &&
-             c->session->state == ISCSI_STATE_LOGGED_IN)
+             c->session->state == ISCSI_STATE_LOGGED_IN && c->pub.loop->trace == NULL)
         c->session->direct = c;
     iscsi_flush(c);
 }
@@ -314,6 +310,9 @@ iscsi_xmitworker(struct conn *c)
 static int __attribute__((noinline, cold)) not_now(struct session *s)
 {
     s->want_restart = s->window_wanted = true;
+    LIST_FOREACH (n, &s->conns)
+        iscsi_no_short_way(
+            container_of(n, struct conn, node)); /* completions restart the midlayer */
     if (s->outstanding == 0 && !loop_timer_running(&s->shut_timer))
         loop_timer_start(s->pub.loop, &s->shut_timer, s->abort_timeout_ms * LOOP_NS_PER_MS);
     return -EBUSY;
@@ -328,7 +327,6 @@ xmit_now(struct session *s, struct conn *c, struct task *t)
 
     if (s->direct != c || iscsi_prep_scsi_cmd_pdu(c, t) < 0)
         return false;
-    list_push_back(&c->running, &t->pub.node);
     r = iscsi_xmit_task(c, t);
     if (__builtin_expect(r < 0, 0)) {
         s->direct = NULL;
@@ -365,54 +363,63 @@ static int __attribute__((noinline)) queue_any(struct session *s, struct scsi_cm
     return 0;
 }
 
-/* What is nearly every command: data one way, all of it with the command if it is sent, nothing
- * that waits before it, and room where the transport gathers. */
-static inline bool
-plain_command(const struct session *s, const struct conn *c, const struct scsi_cmd *sc)
+/* The header of a plain command: as put_scsi_cmd, in words. */
+static inline void
+put_plain_cmd(uint8_t *h, const struct conn *c, const struct task *t, const struct scsi_cmd *sc,
+              uint32_t out, uint32_t in)
 {
-    return c != NULL && c->pub.gather.end - c->pub.gather.next >= ISCSI_GATHER_MIN &&
-           sc->cdb_len <= 16 && (sc->out.len == 0 || sc->in.len == 0) &&
-           sc->out.len <= c->whole_max && sn_lte(s->cmdsn, s->max_cmdsn) &&
-           c->pub.loop->trace == NULL;
+    uint32_t flags = ISCSI_FLAG_FINAL | sc->attr;
+
+    if (out > 0)
+        flags |= ISCSI_CMD_WRITE;
+    else if (in > 0)
+        flags |= ISCSI_CMD_READ;
+    memcpy(h + 32, sc->cdb, 16);
+    memcpy(h + 8, sc->lun, 8);
+    st_be64(h, (uint64_t)(ISCSI_OP_SCSI_CMD << 24 | flags << 16) << 32 | out);
+    st_be64(h + 16, (uint64_t)t->pub.itt << 32 | out | in); /* one of them is 0 */
+    st_be64(h + 24, (uint64_t)t->pub.cmd_sn << 32 | c->pub.exp_statsn);
 }
 
+/* Nearly every command moves data one way, all of it with the command if it is sent, nothing waits
+ * before it, and there is room where the transport gathers. */
 static int
-iscsi_queuecommand(struct scsi_host *h, struct scsi_cmd *sc)
+iscsi_queuecommand(struct scsi_host *host, struct scsi_cmd *sc)
 {
-    struct session *s = container_of(h, struct session, host);
+    struct session *s = container_of(host, struct session, host);
+    uint32_t out = sc->out.len, in = sc->in.len;
     struct conn *c = s->direct;
-    unsigned flags = ISCSI_FLAG_FINAL;
-    struct bhs_scsi_cmd *bhs;
     struct task *t;
+    uint8_t *h;
 
-    if (!plain_command(s, c, sc) || (t = task_alloc(s, c, TASK_SCSI)) == NULL)
+    if (__builtin_expect(c == NULL || sc->cdb_len > 16 || !sn_lte(s->cmdsn, s->max_cmdsn) ||
+                             c->pub.gather.end - c->pub.gather.next < ISCSI_GATHER_MIN ||
+                             (out > 0 && (in > 0 || out > c->whole_max)),
+                         0) ||
+        (t = task_alloc(s, c, TASK_SCSI)) == NULL)
         return queue_any(s, sc);
+    h = c->pub.gather.next;
     t->pub.sc = sc;
     sc->host_priv = t;
     t->pub.state = ISCSI_TASK_RUNNING;
-    list_push_back(&c->running, &t->pub.node);
-    t->pub.imm_count = sc->out.len;
-    bhs = (void *)c->pub.gather.next;
-    if (sc->out.len > 0)
-        flags |= ISCSI_CMD_WRITE;
-    else if (sc->in.len > 0)
-        flags |= ISCSI_CMD_READ;
-    put_scsi_cmd(bhs, c, t, flags | sc->attr);
-    s->cmdsn++;
+    t->pub.imm_count = out;
+    t->pub.cmd_sn = s->cmdsn++;
     c->gathered = true;
     c->pub.stats.scsicmd_pdus++;
-    if (sc->out.len == 0 && !c->pub.hdrdgst_en) {
-        c->pub.gather.next += ISCSI_BHS_LEN;
+    put_plain_cmd(h, c, t, sc, out, in);
+    if (out == 0 && !c->pub.hdrdgst_en) {
+        c->pub.gather.next = h + ISCSI_BHS_LEN;
         c->pub.stats.txpdus++;
     } else {
+        const struct iscsi_transport *tt = c->pub.tt;
         int r;
 
-        t->pub.hdr = (void *)bhs;
+        t->pub.hdr = (void *)h;
         t->pub.hdr_len = ISCSI_BHS_LEN;
         t->started = true;
-        r = c->pub.tt->init_task(&t->pub);
+        r = tt->init_task(&t->pub);
         assert(r == 0);
-        r = c->pub.tt->xmit_task(&t->pub);
+        r = tt->xmit_task(&t->pub);
         assert(r == 0);
     }
     return 0;

@@ -65,8 +65,8 @@ struct scsi_cmd {
     void (*done)(struct scsi_cmd *sc); /* once, later, on the host's loop */
     uint8_t lun[8];                    /* as on the wire */
     union {
-        uint8_t cdb[SCSI_CDB_INLINE];
-        const uint8_t *cdb_long; /* where cdb_len > SCSI_CDB_INLINE */
+        uint8_t cdb[SCSI_CDB_INLINE]; /* shorter ones are filled with 0 up to 16 bytes */
+        const uint8_t *cdb_long;      /* where cdb_len > SCSI_CDB_INLINE */
     };
     struct sg in;  /* data from the target; len is exactly what is expected to move */
     struct sg out; /* data to the target; both: bidirectional */

@@ -401,15 +401,14 @@ rx_plain(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t n, uint32_t digest
         c->stats.rxpdus++;
         r = c->up->complete_pdu(c, (const void *)h, NULL, 0);
     } else {
-        if (h->opcode != ISCSI_OP_DATA_IN || len - 1 >= c->max_recv_dlength ||
-            (h->flags & PLAIN_STATUS) != PLAIN_STATUS)
-            return 0;
+        if (h->opcode != ISCSI_OP_DATA_IN || h->flags != PLAIN_STATUS ||
+            len - 1 >= c->max_recv_dlength || ld_be64(&h->data_sn) != 0)
+            return 0; /* not all in one: DataSN and Buffer Offset are 0 then */
         whole += padded + (digests & PLAIN_DATADGST ? PDU_DIGEST_LEN : 0);
         if (n < whole)
             return 0;
         t = c->up->itt_to_task(c, h->itt);
-        if (t == NULL || t->sc == NULL || t->sc->in.len != len || t->in_done != 0 ||
-            get32(h->offset) != 0 || get32(h->data_sn) != t->exp_datasn)
+        if (t == NULL || t->sc == NULL || t->sc->in.len != len || (t->exp_datasn | t->in_done) != 0)
             return 0;
         to = sg_start(&t->sc->in, len);
         if (to == NULL)
