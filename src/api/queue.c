@@ -160,21 +160,23 @@ lunette_queue_free(struct lunette_queue *q)
 
 /* ---- submitting ----------------------------------------------------------------------------- */
 
-static void __attribute__((noinline)) end_loan(struct lunette_queue *q)
+/* True when there is a request to take now. */
+static bool __attribute__((noinline)) end_loan(struct lunette_queue *q)
 {
     while (q->nlent > 0)
         q->free[q->nfree++] = q->lent[--q->nlent];
+    return q->nfree > 0;
 }
 
-/* A request off the stack, or NULL. */
+static inline bool
+any_free(struct lunette_queue *q)
+{
+    return __builtin_expect(q->nfree > 0, 1) || end_loan(q); /* this is the call that ends it */
+}
+
 static inline struct api_req *
 take(struct lunette_queue *q)
 {
-    if (__builtin_expect(q->nfree == 0, 0)) {
-        end_loan(q); /* this is the call that ends it */
-        if (q->nfree == 0)
-            return NULL;
-    }
     return q->free[--q->nfree];
 }
 
@@ -232,10 +234,11 @@ static inline int
 buffer_req(struct lunette_queue *q, enum bdev_op op, const struct iovec iov, uint64_t offset,
            uint32_t flags, void *user_data)
 {
-    struct api_req *r = take(q);
+    struct api_req *r;
 
-    if (__builtin_expect(r == NULL, 0))
+    if (!any_free(q))
         return -EAGAIN;
+    r = take(q);
     r->iov = iov;
     r->req.op = op;
     r->req.flags = flags;
@@ -275,9 +278,9 @@ vector_req(struct lunette_queue *q, enum bdev_op op, const struct iovec *iov, in
         return e;
     if (op == BDEV_WRITE && q->read_only)
         return -EROFS;
-    r = take(q);
-    if (r == NULL)
+    if (!any_free(q))
         return -EAGAIN;
+    r = take(q);
     r->req.op = op;
     r->req.flags = bdev_flags(flags & LUNETTE_FUA);
     r->req.offset = offset;
@@ -310,9 +313,9 @@ range_req(struct lunette_queue *q, enum bdev_op op, uint64_t len, uint64_t offse
 
     if (op != BDEV_FLUSH && q->read_only)
         return -EROFS;
-    r = take(q);
-    if (r == NULL)
+    if (!any_free(q))
         return -EAGAIN;
+    r = take(q);
     r->req.op = op;
     r->req.flags = bdev_flags(flags);
     r->req.offset = offset;
@@ -362,16 +365,16 @@ int
 lunette_queue_scsi(struct lunette_queue *q, struct lunette_scsi *cmd, void *user_data)
 {
     struct api_raw *raw = calloc(1, sizeof(*raw));
-    struct api_req *r;
+    struct api_req *r = NULL;
     int e;
 
     if (raw == NULL)
         return -ENOMEM;
     e = api_exec_prepare(q->lun, cmd, raw->iov, &raw->x);
-    r = e == 0 ? take(q) : NULL;
-    if (e == 0 && r == NULL)
+    if (e == 0 && !any_free(q))
         e = -EAGAIN;
     if (e == 0) {
+        r = take(q);
         raw->cmd = cmd;
         raw->r = r;
         raw->x.done = raw_done;

@@ -79,6 +79,7 @@ issue(struct bdev_queue *q, struct blk_piece *p)
         p->rq.start_ns = q->loop->now_ns;
     p->rq.deadline_ns = q->loop->now_ns + blk_timeout_ns(b, &p->rq);
     p->rq.held = PIECE_DRIVER;
+    p->rq.plain = false;
     err = b->ops->queue_rq(b->drv, &p->rq);
     if (__builtin_expect(err != 0, 0)) {
         if (refused(q, p, err))
@@ -128,6 +129,7 @@ blk_mq_try_issue_directly(struct bdev_queue *q, struct bdev_req *r)
     rq->data.len = (uint32_t)r->len;
     rq->start_ns = q->loop->now_ns;
     rq->held = PIECE_WHOLE;
+    rq->plain = true;
     q->outstanding++;
     q->stats.pieces++;
     err = b->ops->queue_rq(b->drv, rq);

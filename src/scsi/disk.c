@@ -187,7 +187,10 @@ prepare(struct scsi_sdev *s, struct blk_request *rq, struct scsi_io *io)
 static int
 fail_now(struct scsi_sdev *s, struct blk_request *rq, int err)
 {
+    struct scsi_io *io = blk_request_cmd(rq);
+
     rq->result = (struct bdev_result){.err = err};
+    io->history = 0;
     s->up->complete(rq);
     return 0;
 }
@@ -263,24 +266,22 @@ scsi_queue_rq(void *drv, struct blk_request *rq)
     struct scsi_io *io = blk_request_cmd(rq);
     struct scsi_cmd *sc = &io->sc;
     struct scsi_host *h;
-    uint64_t lba;
-    uint32_t n;
+    uint64_t lba, n;
     int err;
 
-    if (__builtin_expect(s->inflight >= s->open || rq->op > BDEV_WRITE || rq->flags != 0 ||
-                             rq->len > plain->max || rq->offset > plain->end - rq->len ||
-                             io->history != 0,
+    if (__builtin_expect(!rq->plain || s->inflight >= s->open || rq->len > plain->max ||
+                             rq->offset > plain->end - rq->len,
                          0))
         return queue_other(s, rq);
+    assert(io->history == 0);
     lba = rq->offset >> plain->shift;
-    n = (uint32_t)(rq->len >> plain->shift);
+    n = rq->len >> plain->shift;
     sc->ended = 0;
     sc->resids = 0;
     if (plain->form == FORM_10)
-        sc->cdb_len = (uint16_t)cdb_rw10(sc->cdb, (uint8_t)(SCSI_READ_10 + 2 * rq->op),
-                                         (uint32_t)lba, (uint16_t)n);
+        sc->cdb_len = (uint16_t)cdb_rw10(sc->cdb, SCSI_READ_10 + 2 * rq->op, lba, n);
     else
-        sc->cdb_len = (uint16_t)cdb_rw16(sc->cdb, (uint8_t)(SCSI_READ_16 + 2 * rq->op), lba, n);
+        sc->cdb_len = (uint16_t)cdb_rw16(sc->cdb, SCSI_READ_16 + 2 * rq->op, lba, n);
     if (rq->op == BDEV_READ) {
         sc->in = rq->data;
         sc->out.len = 0;
@@ -296,6 +297,8 @@ scsi_queue_rq(void *drv, struct blk_request *rq)
     return __builtin_expect(err == 0, 1) ? 0 : plain_refused(sc, err);
 }
 
+_Static_assert((offsetof(struct scsi_io, sc) + sizeof(struct blk_request)) % 64 == 0,
+               "block/ starts requests at a cache line: so do commands");
 static void
 disk_init_rq(void *drv, struct blk_request *rq)
 {

@@ -182,7 +182,7 @@ struct scsi_io {
             bool back : 1;           /* the host gave it back while an abort was under way */
             bool timed_out : 1;
         };
-        uint32_t history; /* 0: idle, and nothing of note has happened */
+        uint32_t history; /* 0: idle, and nothing of note has happened; so for a tag not in use */
     };
     uint8_t form; /* how the CDB was built: enum disk_form */
     struct scsi_cmd sc;

@@ -124,6 +124,7 @@ struct blk_request {
     uint32_t tag;              /* 0 .. depth - 1, free again after complete */
     uint16_t retries;          /* the driver's count */
     uint8_t held;              /* block/'s */
+    bool plain; /* a read or write without flags, all of its parent, not handed over before */
 };
 
 enum blk_timeout { BLK_TIMEOUT_RESET_TIMER, BLK_TIMEOUT_DRIVER_HAS_IT };
