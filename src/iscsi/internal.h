@@ -220,7 +220,8 @@ complete_plain(struct session *s, struct conn *c, struct task *t)
 
     assert(t->pub.state == ISCSI_TASK_RUNNING);
     if (t->started) {
-        list_del(&t->pub.node); /* data may be due still, where an R2T had come */
+        if (!list_empty(&t->pub.node))
+            list_del(&t->pub.node); /* data was due still, an R2T had come */
         t->pub.state = ISCSI_TASK_COMPLETED;
         if (c->pub.tt->cleanup_task(&t->pub) == -EINPROGRESS)
             return;

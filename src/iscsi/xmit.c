@@ -407,22 +407,17 @@ iscsi_queuecommand(struct scsi_host *host, struct scsi_cmd *sc)
     c->gathered = true;
     c->pub.stats.scsicmd_pdus++;
     put_plain_cmd(h, c, t, sc, out, in);
+    c->pub.stats.txpdus++;
     if (out == 0 && !c->pub.hdrdgst_en) {
         c->pub.gather.next = h + ISCSI_BHS_LEN;
-        c->pub.stats.txpdus++;
-    } else {
-        const struct iscsi_transport *tt = c->pub.tt;
-        int r;
-
-        t->pub.hdr = (void *)h;
-        t->pub.hdr_len = ISCSI_BHS_LEN;
-        t->started = true;
-        r = tt->init_task(&t->pub);
-        assert(r == 0);
-        r = tt->xmit_task(&t->pub);
-        assert(r == 0);
+        return 0;
     }
-    return 0;
+    t->pub.hdr = (void *)h;
+    t->pub.hdr_len = ISCSI_BHS_LEN;
+    t->pub.out_done = out;
+    t->started = true;
+    c->pub.stats.txdata_octets += out;
+    return c->pub.tt->init_task(&t->pub);
 }
 
 static void

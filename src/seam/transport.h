@@ -142,11 +142,11 @@ struct iscsi_session {
 };
 
 /* Room for headers in what a transport gathers for its next flush; empty for one that does not.
- * Where ISCSI_GATHER_MIN bytes are left, a command whose data goes with it may have its header
- * there without alloc_pdu: the iSCSI layer puts 48 bytes at `next` and calls init_task and
- * xmit_task, which do not fail then.  Where there is no header digest either, and nothing but the
- * header to send, it calls none of them, nor cleanup_task, and just moves next behind the header.
- */
+ * Where ISCSI_GATHER_MIN bytes are left, a command that takes all its data along may have its
+ * header there without alloc_pdu: the iSCSI layer puts 48 bytes at `next` and calls init_task,
+ * which does not fail then and moves next; the task counts as sent, xmit_task is not called.  Where
+ * there is no header digest either, and nothing but the header to send, neither init_task nor
+ * cleanup_task is called: next just moves behind the header. */
 struct iscsi_gather {
     uint8_t *next, *end;
 };

@@ -368,11 +368,50 @@ sw_tcp_xmit_flush(struct iscsi_conn *c)
     (void)push(c->dd_data); /* a failure has been reported; -EAGAIN goes on in writable() */
 }
 
+/* A command with all its data, in one piece: as lay_out, in a straight line. */
+static int
+lay_out_whole(struct iscsi_task *t, void *data, uint32_t len)
+{
+    struct iscsi_conn *c = t->conn;
+    struct sw_tcp_conn *sc = c->dd_data;
+    struct sw_tcp_task *st = t->dd_data;
+    struct iovec *v = &sc->iov[sc->iov_n];
+    uint8_t *gathered = sc->staging + sc->staged;
+    uint8_t *next = (uint8_t *)t->hdr + ISCSI_BHS_LEN;
+    size_t n;
+
+    if (c->hdrdgst_en) {
+        pdu_header_digest(t->hdr, ISCSI_BHS_LEN, next);
+        next += PDU_DIGEST_LEN;
+    }
+    n = (size_t)(next - gathered);
+    v[0] = (struct iovec){gathered, n};
+    v[1] = (struct iovec){data, len};
+    sc->staged += (uint32_t)n;
+    sc->queued += n + len;
+    sc->iov_n += 2;
+    st->tcp.last = sc->queued;
+    st->tcp.cmd_sent = false;
+    st->tcp.next_offset = len; /* an R2T is wrong whatever it says */
+    c->gather.next = next;
+    if (c->datadgst_en || (len & 3) != 0)
+        put_trailer(c, len, c->datadgst_en ? crc32c_update(CRC32C_INIT, data, len) : 0);
+    if (__builtin_expect(sc->iov_n > TX_IOV - MAX_SG - 2, 0))
+        c->gather.end = c->gather.next; /* bytes alone are no room */
+    return 0;
+}
+
 static int
 sw_tcp_init_task(struct iscsi_task *t)
 {
     struct sw_tcp_task *st = t->dd_data;
+    const struct scsi_cmd *sc = t->sc;
+    void *data;
 
+    if (sc != NULL && t->imm_count > 0 && t->imm_count == sc->out.len &&
+        t->hdr_len == ISCSI_BHS_LEN && t->conn->loop->trace == NULL &&
+        (data = sg_start(&sc->out, t->imm_count)) != NULL)
+        return lay_out_whole(t, data, t->imm_count);
     st->tcp.last = 0;
     lay_out(t, 0, iscsi_tcp_task_init(t));
     return 0;
