@@ -3,7 +3,7 @@
 
 BUILD = build
 
-.PHONY: all deps setup demo check install clean format
+.PHONY: all deps setup demo check bench install clean format
 
 all: setup
 	ninja -C $(BUILD)
@@ -25,11 +25,18 @@ check:
 	@tools/setup-deps check
 	@tools/check
 
+# What an I/O costs, beside libiscsi and bare sockets; as root.  BENCH=quick|full, BENCH_ONLY=REGEX,
+# BENCH_ARGS: see docs/performance.md.
+bench: setup
+	@tools/setup-deps bench
+	@meson setup --reconfigure $(BUILD) >/dev/null && ninja -C $(BUILD) --quiet bench-programs
+	@tests/bench/bench.py --build $(BUILD) $(BENCH_ARGS)
+
 install: all
 	meson install -C $(BUILD) --no-rebuild
 
 clean:
-	rm -rf $(BUILD) $(BUILD)-asan
+	rm -rf $(BUILD) $(BUILD)-asan build-gate
 
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h')

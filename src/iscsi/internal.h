@@ -8,6 +8,9 @@
 #ifndef ISCSI_INTERNAL_H
 #define ISCSI_INTERNAL_H
 
+#include <assert.h>
+#include <errno.h>
+
 #include "iscsi/conn_fsm.h"
 #include "iscsi/iscsi.h"
 
@@ -29,14 +32,14 @@ enum task_kind { TASK_SCSI, TASK_PING, TASK_NOP_REPLY, TASK_TMF, TASK_USER };
 struct task {
     struct iscsi_task pub;
     enum task_kind kind;
-    uint32_t slot;
-    uint16_t gen;
     bool started;            /* init_task was called: cleanup_task is due */
-    uint64_t asked_ns;       /* when the midlayer last asked whether it moves */
-    union bhs_any ctl;       /* control PDUs: the header to send */
-    struct scsi_eh_wait *eh; /* an abort is under way */
     bool swept;              /* the function under way waits for it */
-    void *user_data;         /* TASK_USER: copy of the data segment, freed with the task */
+    uint64_t asked_ns;       /* when the midlayer last asked whether it moves */
+    struct scsi_eh_wait *eh; /* an abort is under way */
+    struct task *next_free;
+    uint32_t slot;
+    union bhs_any ctl; /* control PDUs: the header to send */
+    void *user_data;   /* TASK_USER: copy of the data segment, freed with the task */
 };
 
 struct session {
@@ -47,13 +50,15 @@ struct session {
     enum session_state state;
     struct list conns; /* struct conn */
     struct conn *leadconn;
-    uint32_t cmdsn;  /* next to assign */
-    uint32_t queued; /* commands on cmdqueues, without CmdSN yet */
+    struct conn *direct; /* commands may go to its transport at once: nothing waits before them */
+    uint32_t cmdsn;      /* next to assign */
+    uint32_t queued;     /* commands on cmdqueues, without CmdSN yet */
     uint32_t exp_cmdsn, max_cmdsn;
-    struct list free_tasks;
+    struct task *free_tasks;          /* a stack: the last one used is the one in the cache */
     uint32_t tasks_made, outstanding; /* outstanding: SCSI commands */
     size_t task_bytes;                /* of one task with the transport's part */
     bool want_restart;                /* a command was refused */
+    bool window_wanted;               /* something waits for MaxCmdSN to grow */
     bool dying;
     struct loop_work restart_work, done_work, free_work, eh_work;
     struct list done;                /* struct scsi_cmd that end without having been sent */
@@ -90,6 +95,8 @@ struct conn {
     struct list mgmtqueue, requeue, cmdqueue; /* struct iscsi_task.node */
     struct list running;                      /* handed to the transport */
     struct task *xmit_task;                   /* stopped in the middle by -EAGAIN */
+    bool gathered;                            /* something is with the transport, not flushed */
+    uint32_t whole_max;                       /* largest write whose data goes with the command */
     struct loop_work xmit_work, fail_work;
     struct loop_timer transport_timer;
     uint32_t ping_interval_ms, ping_timeout_ms;
@@ -131,7 +138,7 @@ to_task(struct iscsi_task *t)
 static inline void
 iscsi_set_unfinished(struct scsi_cmd *sc, enum scsi_host_result r)
 {
-    sc->host_result = r;
+    sc->host_result = (uint8_t)r;
     sc->status = 0;
     sc->sense_len = 0;
     sc->resid_in = sc->in.len;
@@ -140,17 +147,112 @@ iscsi_set_unfinished(struct scsi_cmd *sc, enum scsi_host_result r)
 }
 
 /* task.c */
-struct task *task_alloc(struct session *s, struct conn *c, enum task_kind kind);
+int iscsi_alloc_tasks(struct session *s);
+
+/* The next generation of the slot. */
+static inline uint32_t
+next_itt(const struct task *t)
+{
+    uint32_t itt = t->pub.itt + (1u << 16);
+
+    return itt < GEN_LIMIT << 16 ? itt : t->slot;
+}
+
+/* A task, PENDING; NULL: all are taken, or no memory.  What finish() leaves as it was is not set
+ * again: user_data, eh and swept. */
+static inline struct task *
+task_alloc(struct session *s, struct conn *c, enum task_kind kind)
+{
+    struct task *t;
+
+    if (kind == TASK_SCSI && s->outstanding >= s->pub.cmds_max)
+        return NULL;
+    if (__builtin_expect(s->free_tasks == NULL, 0) && iscsi_alloc_tasks(s) < 0)
+        return NULL;
+    t = s->free_tasks;
+    s->free_tasks = t->next_free;
+    assert(t->pub.state == ISCSI_TASK_FREE);
+    t->pub.itt = next_itt(t);
+    t->pub.conn = &c->pub;
+    t->pub.state = ISCSI_TASK_PENDING;
+    t->pub.exp_datasn = 0;
+    t->pub.in_done = t->pub.out_done = 0;
+    t->pub.imm_count = 0;
+    t->pub.unsol = (struct iscsi_unsolicited){0};
+    t->pub.moved_ns = t->asked_ns = s->pub.loop->now_ns;
+    t->kind = kind;
+    t->started = false;
+    c->tasks++;
+    if (kind == TASK_SCSI) {
+        s->outstanding++;
+    } else {
+        t->pub.data = NULL;
+        t->pub.data_len = 0;
+    }
+    return t;
+}
+
 /* The task is over: lets the transport go, then finishes it (later, where the transport needs
  * time). */
 void iscsi_complete_task(struct task *t);
+/* Ends a task after the transport has let go: gives the slot back and tells whoever waited.  The
+ * last use of t. */
+void iscsi_finish_task(struct task *t);
+
+/* The end of a SCSI command that was sent, while nobody traces: what iscsi_complete_task does, for
+ * the case that it is. */
+static inline void
+complete_scsi(struct conn *c, struct task *t)
+{
+    struct session *s = c->session;
+    struct scsi_cmd *sc = t->pub.sc;
+
+    assert(t->pub.state == ISCSI_TASK_RUNNING && t->kind == TASK_SCSI);
+    t->pub.state = ISCSI_TASK_COMPLETED;
+    list_del(&t->pub.node);
+    if (t->started && c->pub.tt->cleanup_task(&t->pub) == -EINPROGRESS)
+        return;
+    if (__builtin_expect(t->swept || t->eh != NULL || s->want_restart || s->dying || c->dying, 0)) {
+        iscsi_finish_task(t);
+        return;
+    }
+    c->tasks--;
+    s->outstanding--;
+    t->pub.state = ISCSI_TASK_FREE;
+    t->pub.sc = NULL;
+    t->next_free = s->free_tasks;
+    s->free_tasks = t;
+    sc->host_priv = NULL;
+    sc->done(sc);
+}
 /* The same where the transport has been asked to let go and needs time. */
 void iscsi_task_detained(struct task *t);
 struct iscsi_task *iscsi_itt_to_task(struct iscsi_conn *c, struct be32 itt);
+
+static inline struct task *
+iscsi_task_at(const struct session *s, uint32_t slot)
+{
+    return (void *)((char *)s->chunk[slot / TASK_CHUNK] + (slot % TASK_CHUNK) * s->task_bytes);
+}
+
+/* The running task of a tag that came from the target, or NULL (RFC 7143 4.2.5.3). */
+static inline struct task *
+task_of_itt(const struct conn *c, struct be32 itt)
+{
+    const struct session *s = c->session;
+    uint32_t tag = get32(itt), slot = tag & ((1u << SLOT_BITS) - 1);
+    struct task *t;
+
+    if (__builtin_expect(slot >= s->tasks_made, 0))
+        return NULL;
+    t = iscsi_task_at(s, slot);
+    if (__builtin_expect(
+            t->pub.itt != tag || t->pub.state != ISCSI_TASK_RUNNING || t->pub.conn != &c->pub, 0))
+        return NULL;
+    return t;
+}
 void iscsi_task_cleaned(struct iscsi_task *t);
 bool iscsi_itt_ended(struct iscsi_conn *c, struct be32 itt);
-int iscsi_alloc_tasks(struct session *s);
-struct task *iscsi_task_at(const struct session *s, uint32_t slot);
 void iscsi_free_tasks(struct session *s);
 
 /* xmit.c */
@@ -166,6 +268,7 @@ void iscsi_done_later(struct session *s, struct scsi_cmd *sc, enum scsi_host_res
 
 /* complete.c */
 int iscsi_complete_pdu(struct iscsi_conn *c, const struct bhs *hdr, const void *data, uint32_t len);
+int iscsi_complete_data_in(struct iscsi_task *t, const struct bhs_data_in *h);
 void iscsi_update_cmdsn(struct iscsi_conn *c, struct be32 exp_cmdsn, struct be32 max_cmdsn);
 void iscsi_want_restart(struct session *s);
 

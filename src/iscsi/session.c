@@ -39,6 +39,7 @@ conn_event(struct conn *c, enum conn_event ev)
              c->session->host.name, c->pub.cid, conn_state_name(c->state),
              conn_state_name((enum conn_state)next), c->last_row);
     c->state = (enum conn_state)next;
+    c->session->direct = NULL;
 }
 
 /* ---- failure -------------------------------------------------------------------------------- */
@@ -65,6 +66,7 @@ iscsi_conn_failure(struct iscsi_conn *pub, enum iscsi_err err, const char *why)
     TRACE(pub->loop, iscsi_conn_failure, pub->cid, err);
     c->failing = true;
     c->suspended = true;
+    s->direct = NULL;
     c->err = err;
     (void)lunette_fail(
         &c->why, -ENOTCONN,
@@ -256,6 +258,7 @@ const struct iscsi_upcalls iscsi_upcalls = {
     .itt_to_task = iscsi_itt_to_task,
     .itt_ended = iscsi_itt_ended,
     .complete_pdu = iscsi_complete_pdu,
+    .complete_data_in = iscsi_complete_data_in,
     .update_cmdsn = iscsi_update_cmdsn,
     .conn_failure = iscsi_conn_failure,
     .requeue_task = iscsi_requeue_task,
@@ -376,6 +379,10 @@ iscsi_conn_start(struct iscsi_conn *pub, struct lunette_error *err)
     pub->max_xmit_dlength = c->declared_xmit_dlength;
     pub->hdrdgst_en = c->want_hdrdgst;
     pub->datadgst_en = c->want_datadgst;
+    c->whole_max = 0;
+    if (s->pub.params.imm_data)
+        c->whole_max = s->pub.params.first_burst < pub->max_xmit_dlength ? s->pub.params.first_burst
+                                                                         : pub->max_xmit_dlength;
     if (c->user != NULL)
         iscsi_complete_task(c->user);
     r = pub->tt->start_conn != NULL ? pub->tt->start_conn(pub, err) : 0;
@@ -596,7 +603,6 @@ session_init(struct session *s, struct loop *l, const struct iscsi_transport *tt
         .time2wait_s = 2,     .time2retain_s = 20, .protocol_level = 1,
     };
     list_init(&s->conns);
-    list_init(&s->free_tasks);
     list_init(&s->done);
     loop_work_init(&s->done_work, done_work);
     loop_work_init(&s->restart_work, restart_work);
@@ -660,6 +666,7 @@ iscsi_session_teardown(struct iscsi_session *pub)
     assert(!s->dying);
     s->dying = true;
     s->state = ISCSI_STATE_TERMINATE;
+    s->direct = NULL;
     LIST_FOREACH_SAFE (n, &s->conns) {
         iscsi_conn_stop(&container_of(n, struct conn, node)->pub, STOP_CONN_TERM);
     }

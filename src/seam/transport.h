@@ -141,6 +141,17 @@ struct iscsi_session {
     void *dd_data;     /* the transport's */
 };
 
+/* Room for headers in what a transport gathers for its next flush; empty for one that does not.
+ * Where ISCSI_GATHER_MIN bytes are left, a command whose data goes with it may have its header
+ * there without alloc_pdu: the iSCSI layer puts 48 bytes at `next` and calls init_task and
+ * xmit_task, which do not fail then.  Where there is no header digest either, and nothing but the
+ * header to send, it calls none of them, nor cleanup_task, and just moves next behind the header.
+ */
+struct iscsi_gather {
+    uint8_t *next, *end;
+};
+#define ISCSI_GATHER_MIN (ISCSI_HDR_MAX + 8)
+
 /* The part of a connection that transports see. */
 struct iscsi_conn {
     struct iscsi_session *session;
@@ -151,7 +162,8 @@ struct iscsi_conn {
     bool hdrdgst_en, datadgst_en; /* effective: on only from full feature phase on */
     uint32_t max_recv_dlength;    /* bytes; 8192 until start_conn (RFC 7143 6.3) */
     uint32_t max_xmit_dlength;
-    uint32_t exp_statsn;   /* next StatSN expected: goes into every PDU sent */
+    uint32_t exp_statsn; /* next StatSN expected: goes into every PDU sent */
+    struct iscsi_gather gather;
     uint64_t last_recv_ns; /* loop clock; the transport stamps it as bytes arrive */
     struct iscsi_stats stats;
     void *dd_data; /* the transport's, conn_size bytes */
@@ -169,26 +181,27 @@ struct iscsi_unsolicited {
     uint32_t offset, len; /* within the command's out data; len 0: none */
 };
 
-/* The part of a task that transports see. */
+/* The part of a task that transports see.  What every SCSI command uses comes first: with many of
+ * them outstanding each cache line of a task is a miss. */
 struct iscsi_task {
     struct iscsi_conn *conn;
     struct scsi_cmd *sc; /* NULL: a control PDU */
     struct bhs *hdr;     /* header memory from alloc_pdu: BHS, then AHS */
-    uint16_t hdr_max;    /* bytes at hdr */
-    uint16_t hdr_len;    /* BHS and AHS, bytes */
+    void *dd_data;       /* the transport's, task_size bytes */
+    uint32_t itt;        /* host order; how it looks on the wire */
     enum iscsi_task_state state;
-    uint32_t itt; /* host order; how it looks on the wire */
-    uint32_t cmd_sn;
-    uint32_t imm_count; /* immediate data: first bytes of out, bytes */
-    struct iscsi_unsolicited unsol;
-    const void *data; /* control PDU: its data segment, lives until the task ends */
-    uint32_t data_len;
     uint32_t exp_datasn; /* Data-In PDUs (bidirectional: and R2Ts) seen; the transport counts */
     uint32_t in_done;    /* bytes of in that the transport has placed, from 0 without a hole */
     uint32_t out_done;   /* bytes of out that the transport has sent; not where it offloads */
-    uint64_t moved_ns;   /* loop clock when it last made progress */
-    struct list node;    /* the queue that it is on; the iSCSI layer's */
-    void *dd_data;       /* the transport's, task_size bytes */
+    uint32_t imm_count;  /* immediate data: first bytes of out, bytes */
+    struct iscsi_unsolicited unsol;
+    uint64_t moved_ns; /* loop clock when it last made progress */
+    struct list node;  /* the queue that it is on; the iSCSI layer's */
+    uint32_t cmd_sn;
+    uint16_t hdr_max; /* bytes at hdr */
+    uint16_t hdr_len; /* BHS and AHS, bytes */
+    const void *data; /* control PDU: its data segment, lives until the task ends */
+    uint32_t data_len;
 };
 
 /* An endpoint of a transport that connects by itself. */
@@ -216,6 +229,9 @@ struct iscsi_upcalls {
      * start_conn, since digests begin there (RFC 7143 13.1), or < 0 after a conn_failure. */
     int (*complete_pdu)(struct iscsi_conn *c, const struct bhs *hdr, const void *data,
                         uint32_t data_len);
+    /* The same for Data-In with status, where the transport knows t, the running SCSI task of its
+     * tag, and has placed the data. */
+    int (*complete_data_in)(struct iscsi_task *t, const struct bhs_data_in *h);
     /* Takes ExpCmdSN and MaxCmdSN of a PDU that does not go to complete_pdu (RFC 7143 4.2.2.1). */
     void (*update_cmdsn)(struct iscsi_conn *c, struct be32 exp_cmdsn, struct be32 max_cmdsn);
     /* The connection is lost; why is a sentence.  May be called more than once, also from inside

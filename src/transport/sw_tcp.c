@@ -25,8 +25,7 @@
 #include "wire/pdu.h"
 
 #define TX_STAGING              16384u /* bytes of headers, padding, digests gathered at most */
-#define TX_IOV                  512    /* iovecs of one send at most */
-#define TX_PDU_SPARE            (ISCSI_HDR_MAX + 8) /* staging that one PDU needs at most */
+#define TX_IOV                  1024   /* iovecs of one send at most */
 #define RX_DIRECT_MIN           16384u /* below, a copy out of scratch is cheaper than another iovec */
 #define RX_DIRECT_IOV           16
 #define RX_ROUNDS               4 /* receives per readable event: no connection starves another */
@@ -41,7 +40,7 @@ struct sw_tcp_conn {
     bool want_xmit;   /* alloc_pdu refused since */
     uint8_t *staging; /* TX_STAGING bytes, borrowed; NULL: nothing is to be sent */
     struct iovec *iov;
-    uint32_t staged;       /* bytes used of staging; TX_STAGING where there is none */
+    uint32_t staged;       /* bytes of staging that are in iov; TX_STAGING where there is none */
     int iov_at, iov_n;     /* iov[iov_at .. iov_n) is still to be sent */
     uint64_t queued, sent; /* bytes of the stream, counted from bind */
     struct list cleanup;   /* tasks that are over but whose memory is still in iov */
@@ -59,7 +58,6 @@ struct sw_tcp_tx {
 
 struct sw_tcp_task {
     struct iscsi_tcp_task tcp; /* first */
-    uint64_t last;             /* stream position behind its last byte in iov */
     struct list node;          /* sw_tcp_conn.cleanup */
     struct iscsi_task *task;
 };
@@ -92,6 +90,7 @@ borrow(struct sw_tcp_conn *sc)
     sc->iov = tx->iov;
     sc->staging = tx->staging;
     sc->staged = 0;
+    sc->tcp.conn->gather = (struct iscsi_gather){tx->staging, tx->staging + TX_STAGING};
     return 0;
 }
 
@@ -106,20 +105,29 @@ give_back(struct sw_tcp_conn *sc)
     pool_put(&sc->tcp.conn->loop->tx, container_of(sc->iov, struct sw_tcp_tx, iov));
     sc->iov = NULL;
     sc->staging = NULL;
+    sc->tcp.conn->gather = (struct iscsi_gather){NULL, NULL};
 }
 
-static void
+static inline void
 add_iov(struct sw_tcp_conn *sc, void *base, size_t len)
 {
-    struct iovec *last = &sc->iov[sc->iov_n - 1];
-
-    if (sc->iov_n > sc->iov_at && (char *)last->iov_base + last->iov_len == (char *)base) {
-        last->iov_len += len;
-    } else {
-        assert(sc->iov_n < TX_IOV);
-        sc->iov[sc->iov_n++] = (struct iovec){base, len};
-    }
+    assert(sc->iov_n < TX_IOV);
+    sc->iov[sc->iov_n++] = (struct iovec){base, len};
     sc->queued += len;
+}
+
+/* What has been put into staging since the last payload, headers of the iSCSI layer's own among it,
+ * joins the stream as one piece. */
+static inline void
+take_gathered(struct sw_tcp_conn *sc)
+{
+    uint8_t *from = sc->staging + sc->staged;
+    size_t len = (size_t)(sc->tcp.conn->gather.next - from);
+
+    if (len == 0)
+        return;
+    add_iov(sc, from, len);
+    sc->staged += (uint32_t)len;
 }
 
 /* Tasks whose last byte has left need their memory no more. */
@@ -129,7 +137,7 @@ finish_cleanups(struct sw_tcp_conn *sc)
     LIST_FOREACH_SAFE (n, &sc->cleanup) {
         struct sw_tcp_task *st = container_of(n, struct sw_tcp_task, node);
 
-        if (st->last > sc->sent)
+        if (st->tcp.last > sc->sent)
             continue;
         list_del(&st->node);
         sc->tcp.conn->up->task_cleaned(st->task);
@@ -168,8 +176,11 @@ static int
 push(struct sw_tcp_conn *sc)
 {
     ssize_t n;
-    size_t want = (size_t)(sc->queued - sc->sent);
+    size_t want;
 
+    if (sc->staging != NULL)
+        take_gathered(sc);
+    want = (size_t)(sc->queued - sc->sent);
     if (want == 0)
         return 0;
     if (sc->blocked)
@@ -184,34 +195,38 @@ push(struct sw_tcp_conn *sc)
         failed(sc, (int)n, "sending failed");
         return (int)n;
     }
-    if ((size_t)n < want)
+    if ((size_t)n < want) {
         sc->blocked = true;
+        sc->tcp.conn->gather.end = sc->tcp.conn->gather.next;
+    }
     consume(sc, (size_t)n);
     return sc->blocked ? -EAGAIN : 0;
 }
 
-static bool
+static inline bool
 room(const struct sw_tcp_conn *sc, int iovs)
 {
-    return TX_STAGING - sc->staged >= TX_PDU_SPARE && sc->iov_n + iovs <= TX_IOV;
+    const struct iscsi_gather *g = &sc->tcp.conn->gather;
+
+    return (size_t)(g->end - g->next) >= ISCSI_GATHER_MIN && sc->iov_n + iovs <= TX_IOV;
 }
 
-/* Makes room for one more PDU of up to iovs pieces, by sending if need be.  Nothing has changed
- * when it fails. */
-static int
-make_room(struct sw_tcp_conn *sc, int iovs)
+/* Makes room for one more PDU by sending what is there.  Nothing has changed when it fails. */
+static int __attribute__((noinline)) make_room(struct sw_tcp_conn *sc, struct iscsi_task *t)
 {
     int r;
 
     if (sc->stream == NULL)
         return -ENOTCONN;
-    if (!sc->blocked && room(sc, iovs))
-        return 0;
     r = push(sc);
     if (r == -EAGAIN)
         sc->want_xmit = true;
     if (r == 0)
         r = borrow(sc);
+    if (r == 0) {
+        t->hdr = (void *)sc->staging;
+        t->hdr_max = ISCSI_HDR_MAX - 4;
+    }
     return r;
 }
 
@@ -220,107 +235,131 @@ sw_tcp_alloc_pdu(struct iscsi_task *t, uint8_t opcode)
 {
     struct sw_tcp_conn *sc = t->conn->dd_data;
     uint32_t pieces = t->sc != NULL ? t->sc->out.iovcnt : 1;
-    int r;
 
     (void)opcode;
     assert(pieces <= MAX_SG);
-    r = make_room(sc, (int)pieces + 2);
-    if (r < 0)
-        return r;
-    t->hdr = (void *)(sc->staging + sc->staged);
+    if (__builtin_expect(!room(sc, (int)pieces + 2), 0)) /* gathered, payload, gathered */
+        return make_room(sc, t);
+    t->hdr = (void *)t->conn->gather.next;
     t->hdr_max = ISCSI_HDR_MAX - 4;
     return 0;
 }
 
-/* Header into the stream, with its digest. */
-static void
-put_header(struct sw_tcp_conn *sc, const struct iscsi_task *t)
+/* Header into staging, with its digest. */
+static inline void
+put_header(struct iscsi_conn *c, const struct iscsi_task *t)
 {
     uint8_t *h = (void *)t->hdr;
     size_t len = t->hdr_len;
 
-    assert(h == sc->staging + sc->staged);
-    if (t->conn->hdrdgst_en) {
+    assert(h == c->gather.next);
+    if (c->hdrdgst_en) {
         pdu_header_digest(h, len, h + len);
         len += PDU_DIGEST_LEN;
     }
-    sc->staged += (uint32_t)len;
-    add_iov(sc, h, len);
+    c->gather.next = h + len;
 }
 
 /* Padding and data digest behind the payload. */
-static void
-put_trailer(struct sw_tcp_conn *sc, const struct iscsi_task *t, uint32_t count, uint32_t crc)
+static inline void
+put_trailer(struct iscsi_conn *c, uint32_t count, uint32_t crc)
 {
-    uint8_t *p = sc->staging + sc->staged;
+    uint8_t *p = c->gather.next;
     uint32_t len = pdu_pad(count);
 
     memset(p, 0, len);
-    if (t->conn->datadgst_en) {
+    if (c->datadgst_en) {
         pdu_digest_put(p + len, pdu_crc_zero_pad(crc, count));
         len += PDU_DIGEST_LEN;
     }
-    if (len == 0)
-        return;
-    sc->staged += len;
-    add_iov(sc, p, len);
+    c->gather.next = p + len;
 }
 
-static int
-put_sg(struct sw_tcp_conn *sc, struct iscsi_task *t, uint32_t offset, uint32_t count, uint32_t *crc)
+static uint32_t
+put_pieces(struct sw_tcp_conn *sc, struct iscsi_task *t, uint32_t count, uint32_t crc)
 {
     struct sw_tcp_task *st = t->dd_data;
-    const struct sg *s = &t->sc->out;
 
-    sg_cursor_seek(&st->tcp.out, s, offset);
     while (count > 0) {
         struct iovec v;
         uint32_t n;
 
-        (void)sg_cursor_map(&st->tcp.out, s, count, &v, 1, &n);
+        (void)sg_cursor_map(&st->tcp.out, &t->sc->out, count, &v, 1, &n);
         if (t->conn->datadgst_en)
-            *crc = crc32c_update(*crc, v.iov_base, n);
+            crc = crc32c_update(crc, v.iov_base, n);
         add_iov(sc, v.iov_base, n);
         count -= n;
     }
-    st->last = sc->queued;
-    return 0;
+    return crc;
+}
+
+/* Payload: of a command from its memory, mostly in one piece, of a control PDU from t->data. */
+static inline uint32_t
+put_payload(struct sw_tcp_conn *sc, struct iscsi_task *t, uint32_t offset, uint32_t count)
+{
+    struct sw_tcp_task *st = t->dd_data;
+    void *p = (void *)(uintptr_t)t->data;
+
+    if (t->sc != NULL && !(offset == 0 && (p = sg_start(&t->sc->out, count)) != NULL)) {
+        if (offset != st->tcp.out.at)
+            sg_cursor_seek(&st->tcp.out, &t->sc->out, offset);
+        p = sg_cursor_take(&st->tcp.out, &t->sc->out, count);
+        if (p == NULL)
+            return put_pieces(sc, t, count, CRC32C_INIT);
+    }
+    add_iov(sc, p, count);
+    return t->conn->datadgst_en ? crc32c_update(CRC32C_INIT, p, count) : 0;
+}
+
+static inline void
+lay_out(struct iscsi_task *t, uint32_t offset, uint32_t count)
+{
+    struct iscsi_conn *c = t->conn;
+    struct sw_tcp_conn *sc = c->dd_data;
+    struct sw_tcp_task *st = t->dd_data;
+    uint32_t crc;
+
+    TRACE(c->loop, init_pdu, pdu_opcode(t->hdr), count);
+    put_header(c, t);
+    if (count == 0)
+        return;
+    take_gathered(sc);
+    crc = put_payload(sc, t, offset, count);
+    st->tcp.last = sc->queued;
+    if (sc->iov_n > TX_IOV - MAX_SG - 2)
+        c->gather.end = c->gather.next; /* bytes alone are no room */
+    if (c->datadgst_en || (count & 3) != 0)
+        put_trailer(c, count, crc);
 }
 
 static int
 sw_tcp_init_pdu(struct iscsi_task *t, uint32_t offset, uint32_t count)
 {
-    struct sw_tcp_conn *sc = t->conn->dd_data;
-    uint32_t crc = CRC32C_INIT;
-
-    TRACE(t->conn->loop, init_pdu, pdu_opcode(t->hdr), count);
-    put_header(sc, t);
-    if (count == 0)
-        return 0;
-    if (t->sc != NULL) {
-        int r = put_sg(sc, t, offset, count, &crc);
-
-        if (r < 0)
-            return r;
-    } else {
-        struct sw_tcp_task *st = t->dd_data;
-
-        if (t->conn->datadgst_en)
-            crc = crc32c_update(crc, t->data, count);
-        add_iov(sc, (void *)(uintptr_t)t->data, count);
-        st->last = sc->queued;
-    }
-    put_trailer(sc, t, count, crc);
+    lay_out(t, offset, count);
     return 0;
 }
 
-static int
+static inline int
 sw_tcp_xmit_pdu(struct iscsi_task *t)
 {
     TRACE(t->conn->loop, xmit_pdu, pdu_opcode(t->hdr), pdu_dseg_len(t->hdr));
     t->conn->stats.txpdus++;
     t->hdr = NULL;
     return 0;
+}
+
+static int
+sw_tcp_xmit_task(struct iscsi_task *t)
+{
+    struct sw_tcp_task *st = t->dd_data;
+
+    TRACE(t->conn->loop, xmit_task, t->itt, 0);
+    if (__builtin_expect(!st->tcp.cmd_sent, 1)) {
+        (void)sw_tcp_xmit_pdu(t);
+        if (__builtin_expect(!iscsi_tcp_task_sent(t), 1))
+            return 0;
+    }
+    return iscsi_tcp_xmit_data(t);
 }
 
 static void
@@ -334,10 +373,9 @@ sw_tcp_init_task(struct iscsi_task *t)
 {
     struct sw_tcp_task *st = t->dd_data;
 
-    st->last = 0;
-    st->task = t;
-    list_init(&st->node);
-    return iscsi_tcp_task_init(t);
+    st->tcp.last = 0;
+    lay_out(t, 0, iscsi_tcp_task_init(t));
+    return 0;
 }
 
 static int
@@ -348,8 +386,9 @@ sw_tcp_cleanup_task(struct iscsi_task *t)
 
     TRACE(t->conn->loop, cleanup_task, t->itt, 0);
     iscsi_tcp_cleanup_task(t);
-    if (st->last <= sc->sent || sc->stream == NULL)
+    if (st->tcp.last <= sc->sent || sc->stream == NULL)
         return 0;
+    st->task = t;
     list_push_back(&sc->cleanup, &st->node);
     return -EINPROGRESS;
 }
@@ -567,7 +606,7 @@ const struct iscsi_transport sw_tcp_transport = {
     .alloc_pdu = sw_tcp_alloc_pdu,
     .init_task = sw_tcp_init_task,
     .init_pdu = sw_tcp_init_pdu,
-    .xmit_task = iscsi_tcp_task_xmit,
+    .xmit_task = sw_tcp_xmit_task,
     .xmit_pdu = sw_tcp_xmit_pdu,
     .xmit_flush = sw_tcp_xmit_flush,
     .cleanup_task = sw_tcp_cleanup_task,

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: MIT
+"""What a measurement needs of the machine: a network of its own, quiet, and honest accounts."""
+import contextlib
+import fcntl
+import os
+import platform
+import subprocess
+import sys
+import time
+
+TICKS = os.sysconf("SC_CLK_TCK")
+CONGESTION = "/proc/sys/net/ipv4/tcp_congestion_control"
+INSIDE = "LUNETTE_BENCH_INSIDE"
+
+
+def can_isolate():
+    if os.environ.get(INSIDE):
+        return True
+    return os.geteuid() == 0 and subprocess.run(
+        ["unshare", "--net", "--pid", "--fork", "--mount-proc", "true"], check=False,
+        capture_output=True).returncode == 0
+
+
+def isolate(argv):
+    """Runs the program again in network and PID namespaces of its own, once."""
+    if os.environ.get(INSIDE):
+        os.system("ip link set lo up")
+        with open(CONGESTION, "w", encoding="ascii") as f:
+            f.write("reno")
+        return
+    if not can_isolate():
+        print("bench: needs root and unshare(1), for a network namespace of its own: only there is "
+              "the congestion control known, and are the ports free", file=sys.stderr)
+        sys.exit(2)
+    os.environ[INSIDE] = "1"
+    os.execvp("unshare", ["unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc",
+                          sys.executable] + argv)
+
+
+def describe():
+    model = "unknown"
+    with open("/proc/cpuinfo", encoding="ascii", errors="replace") as f:
+        for line in f:
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+    with open(CONGESTION, encoding="ascii") as f:
+        congestion = f.read().strip()
+    return {"cpu": model, "cpus": os.cpu_count(), "kernel": platform.release(),
+            "congestion_control": congestion}
+
+
+def busy_ticks():
+    """CPU time of each CPU that was not idle."""
+    out = {}
+    with open("/proc/stat", encoding="ascii") as f:
+        for line in f:
+            if line.startswith("cpu") and line[3].isdigit():
+                name, *rest = line.split()
+                n = [int(x) for x in rest]
+                out[name] = sum(n[:8]) - n[3] - n[4]  # without idle and iowait; guest is in user
+    return out
+
+
+def busy_seconds():
+    return sum(busy_ticks().values()) / TICKS
+
+
+def wait_quiet(limit=0.10, sample=0.1, patience=10.0):
+    """Until each CPU was busy less than limit for a while.  False when that did not come."""
+    end = time.monotonic() + patience
+    while True:
+        a = busy_ticks()
+        time.sleep(sample)
+        b = busy_ticks()
+        if all((b[c] - a[c]) / TICKS / sample <= limit for c in a):
+            return True
+        if time.monotonic() > end:
+            return False
+
+
+def cpu_ns(pid):
+    """What all threads of a process have run, to the nanosecond."""
+    total = 0
+    with contextlib.suppress(OSError):
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/schedstat", encoding="ascii") as f:
+                total += int(f.read().split()[0])
+    return total
+
+
+@contextlib.contextmanager
+def locked(path, alone):
+    """Holds a lock that is shared with others who use the machine, alone or with whoever else does
+    not measure time.  path None: nothing to hold."""
+    if path is None:
+        yield
+        return
+    with open(path, "a", encoding="ascii") as f:
+        fcntl.flock(f, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield

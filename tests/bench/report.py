@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: MIT
+"""Tables and JSON of what was measured."""
+import dataclasses
+import json
+import statistics
+
+import goals
+
+BEGIN, END = "<!-- begin: make bench -->", "<!-- end: make bench -->"
+
+FIGURES = [  # heading, key, digits
+    ("IOPS", "iops", 0),
+    ("MB/s", "mb_per_s", 0),
+    ("mean µs", "mean_us", 1),
+    ("p50", "p50_us", 1),
+    ("p99", "p99_us", 1),
+    ("p99.9", "p999_us", 1),
+    ("CPU µs per I/O", "cpu_us", 2),
+    ("user", "user_us", 2),
+    ("system", "system_us", 2),
+    ("system calls", "syscalls", 3),
+    ("target's CPU µs", "target_cpu_us", 2),
+]
+
+
+def what(goal):
+    """What a goal compares, in words."""
+    figure = goals.FIGURES[goal.figure]
+    if goal.run is None:
+        return figure
+    text = f"{goal.run.workload()}: {figure} of {goal.run.who()}"
+    if goal.run.target not in ("null", "-") and goal.figure != "target_cpu_us":
+        text += f" (target: {goal.run.target})"
+    if goal.figure == "target_cpu_us":
+        text = f"{goal.run.workload()}: {figure}, {goal.run.target}"
+        return text + f" / {goal.against.target}"
+    if goal.against:
+        other = goal.against
+        text += f" / {other.who()}" if other.who() != goal.run.who() else f" / {other.name()}"
+    return text + (f"; {goal.note}" if goal.note else "")
+
+
+def number(x, digits=None):
+    if x is None:
+        return ""
+    if digits is None:
+        digits = 0 if abs(x) >= 1000 else 1 if abs(x) >= 100 else 3
+    return f"{x:,.{digits}f}"
+
+
+def table(head, rows, right=()):
+    line = "|" + "|".join("---:" if i in right else "---" for i in range(len(head))) + "|"
+    body = ["| " + " | ".join(cells) + " |" for cells in rows]
+    return "\n".join(["| " + " | ".join(head) + " |", line, *body])
+
+
+@dataclasses.dataclass
+class Report:
+    args: object
+    machine: dict
+    verdicts: list
+    rounds: list
+    matrix_rounds: list
+    counted: dict
+    scale: dict
+    verified: list
+    runs: list
+
+    # ---- tables --------------------------------------------------------------------------------
+
+    def verdict_table(self):
+        rows, last = [], None
+        for v in self.verdicts:
+            g = v.goal
+            bound = f"{g.sense} {number(g.bound)}" if g.decides else "–"
+            spread = f"{number(v.low)} – {number(v.high)}" if len(v.values) > 1 else ""
+            rows.append([g.row if g.row != last else "", what(g), number(v.median), spread, bound, v.text()])
+            last = g.row
+        return table(["workload", "figure", "median", "quartiles", "bound", ""], rows, right=(2, 3))
+
+    def medians(self, rounds):
+        """By run, the median of each figure over the rounds."""
+        out = {}
+        for run in dict.fromkeys(r for results in rounds for r in results):
+            mine = [results[run] for results in rounds if run in results]
+            out[run] = {"engine": mine[0]["engine"], "runs": len(mine)}
+            for _, key, _ in FIGURES:
+                values = [m[key] for m in mine if m[key] is not None]
+                out[run][key] = statistics.median(values) if values else None
+            out[run]["foreign_percent"] = max(m["foreign_percent"] for m in mine)
+        return out
+
+    def figure_table(self, rounds):
+        rows = []
+        medians = self.medians(rounds)
+        for run in sorted(medians, key=lambda r: (r.bs, r.depth, r.op, r.target, r.sessions)):
+            m = medians[run]
+            if m["syscalls"] is None and run in self.counted:
+                m["syscalls"] = self.counted[run]["syscalls_strace"]
+            rows.append([run.workload(), run.who(), "" if run.target == "-" else run.target,
+                         *(number(m[key], digits) for _, key, digits in FIGURES)])
+        return table(["workload", "initiator", "target", *(h for h, _, _ in FIGURES)], rows,
+                     right=range(3, 3 + len(FIGURES)))
+
+    def count_table(self):
+        rows = []
+        for run, c in self.counted.items():
+            k = c["kinds"]
+            own = number(c["syscalls_own"]) if c["syscalls_own"] is not None else ""
+            rows.append([run.workload(), run.who(), c["engine"], number(c["instructions"], 0),
+                         number(k["other"], 0), number(k["load"], 0), number(k["copy"], 0),
+                         number(k["crc"], 0), number(c["syscalls_strace"]), own])
+        return table(["workload", "initiator", "engine", "instructions", "of these the library's",
+                      "the load's", "besides: memcpy", "CRC", "system calls (strace)",
+                      "as the library counts them"], rows, right=range(3, 10))
+
+    def markdown(self):
+        m = self.machine
+        engines = sorted({r["result"]["engine"] for r in self.runs if r["run"]["load"] == "lunette"})
+        parts = [
+            f"{m['cpus']} CPUs, {m['cpu']}, Linux {m['kernel']}, {m['congestion_control']}; "
+            f"{self.args.rounds} rounds of {self.args.secs} s; lunette on {', '.join(engines) or '-'}. "
+            f"Compared before: the data of {sum(x['compared'] for x in self.verified)} reads.",
+            "### Goals", self.verdict_table()]
+        if self.counted:
+            parts += ["### Counts per I/O", self.count_table()]
+        if self.rounds and any(self.rounds):
+            parts += ["### Medians", self.figure_table(self.rounds)]
+        if self.matrix_rounds:
+            parts += ["### The whole matrix", self.figure_table(self.matrix_rounds)]
+        return "\n\n".join(parts) + "\n"
+
+    def update(self, path):
+        """Puts the tables between the markers of a page."""
+        with open(path, encoding="utf-8") as f:
+            before, begin, rest = f.read().partition(BEGIN)
+            _, end, after = rest.partition(END)
+        if not begin or not end:
+            raise RuntimeError(f"{path} has no {BEGIN} and {END}")
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(f"{before}{BEGIN}\n\n{self.markdown()}\n{END}{after}")
+
+    # ---- JSON ----------------------------------------------------------------------------------
+
+    def as_json(self):
+        return {
+            "machine": self.machine,
+            "options": vars(self.args),
+            "goals": [self.verdict_json(v) for v in self.verdicts],
+            "counts": [{"run": vars(run), "name": run.name(), **c} for run, c in self.counted.items()],
+            "scale": self.scale,
+            "verified": self.verified,
+            "medians": [{"run": vars(run), "name": run.name(), **m}
+                        for rounds in (self.rounds, self.matrix_rounds)
+                        for run, m in self.medians(rounds).items()],
+            "runs": self.runs,
+        }
+
+    @staticmethod
+    def verdict_json(v):
+        g = v.goal
+        return {"row": g.row, "what": what(g), "figure": g.figure, "kind": g.kind,
+                "decides": g.decides, "run": vars(g.run) if g.run else None,
+                "against": vars(g.against) if g.against else None, "sense": g.sense, "bound": g.bound,
+                "median": v.median, "quartiles": [v.low, v.high], "values": v.values,
+                "met": v.met, "verdict": v.text()}
+
+    def write_json(self, path):
+        with open(path, "w", encoding="utf-8") as f:
+            json.dump(self.as_json(), f, indent=1)
+            f.write("\n")
