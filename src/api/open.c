@@ -17,6 +17,7 @@ struct lunette_open {
     void (*done)(void *user, struct lunette_lun *lun, const struct lunette_error *err);
     void *user;
     struct lunette_error err; /* on the way down again */
+    struct loop_timer later;
 };
 
 /* The last word of an opening. */
@@ -109,14 +110,24 @@ lunette_close(struct lunette_lun *lun)
 
 /* ---- up ------------------------------------------------------------------------------------- */
 
-/* Down again; op says why when that is done. */
+static void
+give_up(struct loop_timer *t)
+{
+    struct lunette_open *op = container_of(t, struct lunette_open, later);
+    struct lunette_lun *lun = op->lun;
+
+    if (lun->s.dead && lun->s.why.code != 0)
+        op->err = lun->s.why; /* the reason behind the reason */
+    api_session_close_start(&lun->s, lun_closed);
+}
+
+/* Down again; op says why when that is done.  In the next turn, as a command that fails with its
+ * connection comes back before the word about the connection does. */
 static void
 fail(struct lunette_lun *lun, const struct lunette_error *err)
 {
-    lun->op->err = lun->s.dead && lun->s.why.code != 0
-                       ? lun->s.why /* the reason behind the reason */
-                       : *err;
-    api_session_close_start(&lun->s, lun_closed);
+    lun->op->err = *err;
+    loop_timer_start(lun->s.ctx->loop, &lun->op->later, 0);
 }
 
 static void
@@ -243,6 +254,7 @@ lunette_open_start(struct lunette_ctx *ctx, const char *url, uint32_t flags,
         goto fail;
     }
     *op = (struct lunette_open){.lun = lun, .done = done, .user = user};
+    loop_timer_init(&op->later, give_up);
     lun->op = op;
     lun->flags = flags;
     r = api_session_open_start(ctx, url, &lun->s, session_opened, err);
@@ -272,6 +284,7 @@ lunette_open_cancel(struct lunette_open *op)
     lun->op = NULL;
     lun->s.ctx->handles--;
     lun->s.ctx->closing++;
+    loop_timer_stop(lun->s.ctx->loop, &op->later);
     if (lun->s.closed == NULL) /* else it has failed and is on its way down already */
         api_session_close_start(&lun->s, lun_closed);
     free(op);

@@ -308,6 +308,7 @@ cut_off_at_every_step(void **state)
             succeeded++;
             lunette_close(o.lun);
         } else if (o.done > 0) {
+            assert_int_equal(o.err.domain, LUNETTE_DOM_CONNECT); /* not that INQUIRY failed */
             failed++;
         }
         world_free(&w);
