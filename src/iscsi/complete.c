@@ -490,8 +490,7 @@ plain_end(struct session *s, struct conn *c, struct task *t, const struct bhs_sc
         s->exp_cmdsn = exp;
     if (sn_gt(max, s->max_cmdsn))
         s->max_cmdsn = max;
-    clear_result(t->pub.sc);
-    complete_plain(s, c, t);
+    complete_plain(s, c, t); /* its result is as the midlayer left it: all good */
 }
 
 /* SCSI Response, the final bit alone, completed at target, GOOD. */

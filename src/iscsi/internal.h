@@ -14,9 +14,7 @@
 #include "iscsi/conn_fsm.h"
 #include "iscsi/iscsi.h"
 
-#define MGMT_TASKS 8 /* tasks kept for NOPs, task management and the control plane */
-#define TASK_CHUNK 8 /* tasks allocated at once: an idle session has no more */
-#define SLOT_BITS  12
+#define MGMT_TASKS 8  /* tasks kept for NOPs, task management and the control plane */
 #define ENDED_TAGS 16 /* tags of aborted tasks whose late PDUs are dropped (4.2.3.3) */
 #define GEN_LIMIT  0xffffu
 
@@ -33,6 +31,7 @@ struct task {
     struct iscsi_task pub;
     enum task_kind kind;
     bool started;            /* init_task was called: cleanup_task is due */
+    bool whole;              /* all its data went with it: cleanup_task is due while that leaves */
     bool marked;             /* swept or eh are, or were, set */
     bool swept;              /* the function under way waits for it */
     uint64_t asked_ns;       /* when the midlayer last asked whether it moves */
@@ -55,11 +54,10 @@ struct session {
     uint32_t cmdsn;      /* next to assign */
     uint32_t queued;     /* commands on cmdqueues, without CmdSN yet */
     uint32_t exp_cmdsn, max_cmdsn;
-    struct task *free_tasks;          /* a stack: the last one used is the one in the cache */
-    uint32_t tasks_made, outstanding; /* outstanding: SCSI commands */
-    size_t task_bytes;                /* of one task with the transport's part */
-    bool want_restart;                /* a command was refused */
-    bool window_wanted;               /* something waits for MaxCmdSN to grow */
+    struct task *free_tasks; /* a stack: the last one used is the one in the cache */
+    uint32_t outstanding;    /* SCSI commands */
+    bool want_restart;       /* a command was refused */
+    bool window_wanted;      /* something waits for MaxCmdSN to grow */
     bool dying;
     struct loop_work restart_work, done_work, free_work, eh_work;
     struct list done;                /* struct scsi_cmd that end without having been sent */
@@ -73,7 +71,7 @@ struct session {
     uint32_t abort_timeout_ms, lu_reset_timeout_ms, tgt_reset_timeout_ms;
     struct lunette_error why; /* of the failure that ended it */
     uint32_t chunks;          /* that cmds_max may need */
-    struct task *chunk[];     /* NULL from tasks_made on; the transport's part follows */
+    void *chunk[];            /* pub.tasks: NULL from made on; the transport's part follows */
 };
 
 struct conn {
@@ -170,7 +168,7 @@ next_itt(const struct task *t)
 }
 
 /* A task, PENDING; NULL: all are taken, or no memory.  What finish() leaves as it was is not set
- * again: user_data, eh, swept and marked. */
+ * again: data, user_data, eh, swept and marked. */
 static inline struct task *
 task_alloc(struct session *s, struct conn *c, enum task_kind kind)
 {
@@ -192,14 +190,12 @@ task_alloc(struct session *s, struct conn *c, enum task_kind kind)
     t->pub.unsol = (struct iscsi_unsolicited){0};
     t->pub.moved_ns = t->asked_ns = s->pub.loop->now_ns;
     t->kind = kind;
-    t->started = false;
+    t->started = t->whole = false;
     c->tasks++;
     if (kind == TASK_SCSI) {
         s->outstanding++;
     } else {
         t->pub.sc = NULL;
-        t->pub.data = NULL;
-        t->pub.data_len = 0;
     }
     return t;
 }
@@ -219,7 +215,7 @@ complete_plain(struct session *s, struct conn *c, struct task *t)
     struct scsi_cmd *sc = t->pub.sc;
 
     assert(t->pub.state == ISCSI_TASK_RUNNING);
-    if (t->started) {
+    if (t->started && (!t->whole || c->pub.gather.end != NULL)) {
         if (!list_empty(&t->pub.node))
             list_del(&t->pub.node); /* data was due still, an R2T had come */
         t->pub.state = ISCSI_TASK_COMPLETED;
@@ -245,24 +241,16 @@ struct iscsi_task *iscsi_itt_to_task(struct iscsi_conn *c, struct be32 itt);
 static inline struct task *
 iscsi_task_at(const struct session *s, uint32_t slot)
 {
-    return (void *)((char *)s->chunk[slot / TASK_CHUNK] + (slot % TASK_CHUNK) * s->task_bytes);
+    return (void *)((char *)s->chunk[slot / ISCSI_TASK_CHUNK] +
+                    (size_t)(slot % ISCSI_TASK_CHUNK) * s->pub.tasks.bytes);
 }
 
-/* The running task of a tag that came from the target, or NULL (RFC 7143 4.2.5.3). */
 static inline struct task *
 task_of_itt(const struct conn *c, struct be32 itt)
 {
-    const struct session *s = c->session;
-    uint32_t tag = get32(itt), slot = tag & ((1u << SLOT_BITS) - 1);
-    struct task *t;
+    struct iscsi_task *t = iscsi_task_of(&c->pub, itt);
 
-    if (__builtin_expect(slot >= s->tasks_made, 0))
-        return NULL;
-    t = iscsi_task_at(s, slot);
-    if (__builtin_expect(
-            t->pub.itt != tag || t->pub.state != ISCSI_TASK_RUNNING || t->pub.conn != &c->pub, 0))
-        return NULL;
-    return t;
+    return t != NULL ? to_task(t) : NULL;
 }
 void iscsi_task_cleaned(struct iscsi_task *t);
 bool iscsi_itt_ended(struct iscsi_conn *c, struct be32 itt);

@@ -106,7 +106,7 @@ fail_running(struct conn *c, enum scsi_host_result result)
     struct list running;
 
     list_init(&running);
-    for (uint32_t slot = 0; slot < s->tasks_made; slot++) {
+    for (uint32_t slot = 0; slot < s->pub.tasks.made; slot++) {
         struct task *t = iscsi_task_at(s, slot);
 
         if (t->pub.state != ISCSI_TASK_RUNNING || t->pub.conn != &c->pub)
@@ -646,7 +646,7 @@ iscsi_session_setup(struct loop *l, const struct iscsi_transport *tt,
                     struct lunette_error *err)
 {
     uint32_t cmds_max = cfg->cmds_max > 0 ? cfg->cmds_max : ISCSI_CMDS_MAX_DEFAULT;
-    uint32_t chunks = (cmds_max + MGMT_TASKS + TASK_CHUNK - 1) / TASK_CHUNK;
+    uint32_t chunks = (cmds_max + MGMT_TASKS + ISCSI_TASK_CHUNK - 1) / ISCSI_TASK_CHUNK;
     struct session *s;
     int r;
 

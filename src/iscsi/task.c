@@ -18,22 +18,24 @@ iscsi_alloc_tasks(struct session *s)
 {
     const struct iscsi_transport *tt = s->pub.tt;
     size_t own = round_up(sizeof(struct task)), dd = round_up(tt->task_size);
-    uint32_t n = s->tasks_made / TASK_CHUNK;
+    uint32_t n = s->pub.tasks.made / ISCSI_TASK_CHUNK;
     void *mem;
 
-    s->task_bytes = own + dd + (tt->alloc_pdu == NULL ? round_up(ISCSI_HDR_MAX) : 0);
-    if (s->tasks_made >= s->pub.cmds_max + MGMT_TASKS)
+    s->pub.tasks.chunk = s->chunk;
+    s->pub.tasks.bytes =
+        (uint32_t)(own + dd) + (tt->alloc_pdu == NULL ? (uint32_t)round_up(ISCSI_HDR_MAX) : 0);
+    if (s->pub.tasks.made >= s->pub.cmds_max + MGMT_TASKS)
         return -EBUSY;
     assert(n < s->chunks);
-    mem = aligned_alloc(64, s->task_bytes * TASK_CHUNK);
+    mem = aligned_alloc(64, s->pub.tasks.bytes * ISCSI_TASK_CHUNK);
     if (mem == NULL)
         return -ENOMEM;
-    memset(mem, 0, s->task_bytes * TASK_CHUNK);
+    memset(mem, 0, s->pub.tasks.bytes * ISCSI_TASK_CHUNK);
     s->chunk[n] = mem;
-    for (uint32_t i = TASK_CHUNK; i-- > 0;) { /* the first slot ends up on top */
-        struct task *t = iscsi_task_at(s, s->tasks_made + i);
+    for (uint32_t i = ISCSI_TASK_CHUNK; i-- > 0;) { /* the first slot ends up on top */
+        struct task *t = iscsi_task_at(s, s->pub.tasks.made + i);
 
-        t->pub.itt = t->slot = s->tasks_made + i;
+        t->pub.itt = t->slot = s->pub.tasks.made + i;
         t->pub.dd_data = (char *)t + own;
         if (tt->alloc_pdu == NULL)
             t->pub.hdr = (void *)((char *)t + own + dd);
@@ -41,7 +43,7 @@ iscsi_alloc_tasks(struct session *s)
         t->next_free = s->free_tasks;
         s->free_tasks = t;
     }
-    s->tasks_made += TASK_CHUNK;
+    s->pub.tasks.made += ISCSI_TASK_CHUNK;
     return 0;
 }
 
@@ -110,6 +112,8 @@ iscsi_finish_task(struct task *t)
     } else {
         free(t->user_data);
         t->user_data = NULL;
+        t->pub.data = NULL;
+        t->pub.data_len = 0;
     }
     t->pub.state = ISCSI_TASK_FREE;
     t->pub.sc = NULL;

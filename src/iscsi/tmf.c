@@ -183,7 +183,7 @@ sweep(struct session *s, const struct scsi_eh_wait *w)
     struct list swept;
 
     list_init(&swept);
-    for (uint32_t slot = 0; slot < s->tasks_made; slot++) {
+    for (uint32_t slot = 0; slot < s->pub.tasks.made; slot++) {
         struct task *t = iscsi_task_at(s, slot);
 
         if (t->pub.state != ISCSI_TASK_RUNNING || !concerns(s, w, t))
@@ -207,7 +207,7 @@ detained(struct session *s, const struct scsi_eh_wait *w)
 {
     uint32_t n = 0;
 
-    for (uint32_t slot = 0; slot < s->tasks_made; slot++) {
+    for (uint32_t slot = 0; slot < s->pub.tasks.made; slot++) {
         struct task *t = iscsi_task_at(s, slot);
 
         t->swept = t->pub.state == ISCSI_TASK_COMPLETED && concerns(s, w, t);

@@ -415,7 +415,7 @@ iscsi_queuecommand(struct scsi_host *host, struct scsi_cmd *sc)
     t->pub.hdr = (void *)h;
     t->pub.hdr_len = ISCSI_BHS_LEN;
     t->pub.out_done = out;
-    t->started = true;
+    t->started = t->whole = true;
     c->pub.stats.txdata_octets += out;
     return c->pub.tt->init_task(&t->pub);
 }

@@ -131,6 +131,15 @@ struct iscsi_session_params {
     bool fast_abort; /* TaskReporting=FastAbort */
 };
 
+/* The table of a session's tasks: struct iscsi_task, `bytes` apart, ISCSI_TASK_CHUNK of them in
+ * each chunk.  The low ISCSI_SLOT_BITS of a tag are the slot. */
+#define ISCSI_TASK_CHUNK 8
+#define ISCSI_SLOT_BITS  12
+struct iscsi_tasks {
+    void **chunk;
+    uint32_t made, bytes;
+};
+
 /* The part of a session that transports see. */
 struct iscsi_session {
     const struct iscsi_transport *tt;
@@ -138,7 +147,8 @@ struct iscsi_session {
     uint32_t sid;
     struct iscsi_session_params params;
     uint32_t cmds_max; /* tasks that may be outstanding */
-    void *dd_data;     /* the transport's */
+    struct iscsi_tasks tasks;
+    void *dd_data; /* the transport's */
 };
 
 /* Room for headers in what a transport gathers for its next flush; empty for one that does not.
@@ -146,7 +156,8 @@ struct iscsi_session {
  * header there without alloc_pdu: the iSCSI layer puts 48 bytes at `next` and calls init_task,
  * which does not fail then and moves next; the task counts as sent, xmit_task is not called.  Where
  * there is no header digest either, and nothing but the header to send, neither init_task nor
- * cleanup_task is called: next just moves behind the header. */
+ * cleanup_task is called: next just moves behind the header.  end is NULL where everything has
+ * left: no such command needs cleanup_task then. */
 struct iscsi_gather {
     uint8_t *next, *end;
 };
@@ -203,6 +214,24 @@ struct iscsi_task {
     const void *data; /* control PDU: its data segment, lives until the task ends */
     uint32_t data_len;
 };
+
+/* The running task of a tag that came from the target, or NULL (RFC 7143 4.2.5.3): as the up-call
+ * itt_to_task, without a call. */
+static inline struct iscsi_task *
+iscsi_task_of(const struct iscsi_conn *c, struct be32 itt)
+{
+    const struct iscsi_tasks *all = &c->session->tasks;
+    uint32_t tag = get32(itt), slot = tag & ((1u << ISCSI_SLOT_BITS) - 1);
+    struct iscsi_task *t;
+
+    if (__builtin_expect(slot >= all->made, 0))
+        return NULL;
+    t = (struct iscsi_task *)(void *)((char *)all->chunk[slot / ISCSI_TASK_CHUNK] +
+                                      (size_t)(slot % ISCSI_TASK_CHUNK) * all->bytes);
+    return __builtin_expect(t->itt == tag && t->state == ISCSI_TASK_RUNNING && t->conn == c, 1)
+               ? t
+               : NULL;
+}
 
 /* An endpoint of a transport that connects by itself. */
 struct iscsi_endpoint {

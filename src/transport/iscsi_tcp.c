@@ -407,7 +407,7 @@ rx_plain(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t n, uint32_t digest
         whole += padded + (digests & PLAIN_DATADGST ? PDU_DIGEST_LEN : 0);
         if (n < whole)
             return 0;
-        t = c->up->itt_to_task(c, h->itt);
+        t = iscsi_task_of(c, h->itt);
         if (t == NULL || t->sc == NULL || t->sc->in.len != len || (t->exp_datasn | t->in_done) != 0)
             return 0;
         to = sg_start(&t->sc->in, len);
