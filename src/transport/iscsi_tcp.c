@@ -87,6 +87,7 @@ rx_data_in(struct iscsi_tcp_conn *tcp, const struct bhs_data_in *h)
         return;
     }
     tcp->task = t;
+    tcp->last_data_in = tcp->data_len;
     if (t->in_done == 0) /* the walk along its memory begins */
         sg_cursor_init(&((struct iscsi_tcp_task *)t->dd_data)->in, &t->sc->in);
     t->exp_datasn++;
@@ -418,7 +419,7 @@ rx_plain(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t n, uint32_t digest
             !pdu_digest_ok(crc32c_update(CRC32C_INIT, p, padded), p + padded))
             return 0;
         memcpy(to, p, len);
-        t->in_done = len;
+        t->in_done = tcp->last_data_in = len;
         c->stats.rxpdus++;
         c->stats.datain_pdus++;
         c->stats.rxdata_octets += len;

@@ -25,8 +25,9 @@ struct iscsi_tcp_conn {
     struct iscsi_conn *conn;
     const struct bhs *bhs; /* of the PDU under way: in what was received, or in hdr */
     enum iscsi_tcp_rx_state state;
-    uint32_t hdr_have; /* bytes of hdr */
-    uint32_t data_len; /* of the PDU under way */
+    uint32_t hdr_have;     /* bytes of hdr */
+    uint32_t data_len;     /* of the PDU under way */
+    uint32_t last_data_in; /* data_len of the last Data-In */
     uint32_t data_have;
     uint8_t hdr[48 + 4]; /* BHS, header digest, where they come in pieces or their data does */
     uint8_t trailer[3 + 4];

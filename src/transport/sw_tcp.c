@@ -28,6 +28,7 @@
 #define TX_IOV                  1024   /* iovecs of one send at most */
 #define RX_DIRECT_MIN           16384u /* below, a copy out of scratch is cheaper than another iovec */
 #define RX_DIRECT_IOV           16
+#define RX_TAIL                 4096u /* received behind large data: the next header, and little to copy */
 #define RX_ROUNDS               4 /* receives per readable event: no connection starves another */
 #define RX_HELD_MAX             65536 /* bytes that may come between the login's end and start_conn */
 #define MAX_SG                  256   /* iovecs of one command's data at most (host max_sg) */
@@ -509,7 +510,7 @@ receive(struct sw_tcp_conn *sc)
     struct iscsi_conn *c = sc->tcp.conn;
     struct iovec iov[RX_DIRECT_IOV + 1];
     uint32_t direct = 0;
-    size_t want, got;
+    size_t want, got, tail = c->loop->scratch_size;
     ssize_t r;
     int n = 0;
 
@@ -517,8 +518,10 @@ receive(struct sw_tcp_conn *sc)
         return hold(sc);
     if (sc->tcp.state == RX_DATA && sc->tcp.data_len - sc->tcp.data_have >= RX_DIRECT_MIN)
         n = iscsi_tcp_map_in(&sc->tcp, iov, RX_DIRECT_IOV, &direct);
-    iov[n++] = (struct iovec){c->loop->scratch, c->loop->scratch_size};
-    want = direct + c->loop->scratch_size;
+    if (sc->tcp.last_data_in >= RX_DIRECT_MIN && tail > RX_TAIL)
+        tail = RX_TAIL; /* more of the same is to come: not through scratch */
+    iov[n++] = (struct iovec){c->loop->scratch, tail};
+    want = direct + tail;
     r = stream_recvv(sc->stream, iov, n);
     if (r == -EAGAIN)
         return false;
