@@ -408,8 +408,12 @@ iscsi_queuecommand(struct scsi_host *host, struct scsi_cmd *sc)
     c->pub.stats.scsicmd_pdus++;
     put_plain_cmd(h, c, t, sc, out, in);
     c->pub.stats.txpdus++;
-    if (out == 0 && !c->pub.hdrdgst_en) {
-        c->pub.gather.next = h + ISCSI_BHS_LEN;
+    if (out == 0) {
+        if (c->pub.hdrdgst_en) {
+            pdu_header_digest(h, ISCSI_BHS_LEN, h + ISCSI_BHS_LEN);
+            c->pub.gather.next += PDU_DIGEST_LEN;
+        }
+        c->pub.gather.next += ISCSI_BHS_LEN;
         return 0;
     }
     t->pub.hdr = (void *)h;

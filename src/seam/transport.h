@@ -154,10 +154,10 @@ struct iscsi_session {
 /* Room for headers in what a transport gathers for its next flush; empty for one that does not.
  * Where ISCSI_GATHER_MIN bytes are left, a command that takes all its data along may have its
  * header there without alloc_pdu: the iSCSI layer puts 48 bytes at `next` and calls init_task,
- * which does not fail then and moves next; the task counts as sent, xmit_task is not called.  Where
- * there is no header digest either, and nothing but the header to send, neither init_task nor
- * cleanup_task is called: next just moves behind the header.  end is NULL where everything has
- * left: no such command needs cleanup_task then. */
+ * which does not fail then and moves next; the task counts as sent, xmit_task is not called.  For a
+ * command that sends nothing but its header neither init_task nor cleanup_task is called: the iSCSI
+ * layer adds the header digest, where there is one, and moves next behind it.  end is NULL where
+ * everything has left: no such command needs cleanup_task then. */
 struct iscsi_gather {
     uint8_t *next, *end;
 };

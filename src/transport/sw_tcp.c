@@ -24,11 +24,14 @@
 #include "transport/transport.h"
 #include "wire/pdu.h"
 
-#define TX_STAGING              16384u /* bytes of headers, padding, digests gathered at most */
-#define TX_IOV                  1024   /* iovecs of one send at most */
+#define TX_STAGING              16384u  /* bytes of headers, padding, digests gathered at most */
+#define TX_IOV                  1024    /* iovecs of one send at most */
+#define TX_WARM                 262144u /* bytes digested that are still in a cache */
 #define RX_DIRECT_MIN           16384u /* below, a copy out of scratch is cheaper than another iovec */
 #define RX_DIRECT_IOV           16
 #define RX_TAIL                 4096u /* received behind large data: the next header, and little to copy */
+#define RX_LOWAT_MIN            65536u /* missing data that is worth a system call for fewer wake-ups */
+#define RX_LOWAT_MAX            262144u /* of it at a time: sender and receiver work side by side */
 #define RX_ROUNDS               4 /* receives per readable event: no connection starves another */
 #define RX_HELD_MAX             65536 /* bytes that may come between the login's end and start_conn */
 #define MAX_SG                  256   /* iovecs of one command's data at most (host max_sg) */
@@ -312,6 +315,14 @@ put_payload(struct sw_tcp_conn *sc, struct iscsi_task *t, uint32_t offset, uint3
     return t->conn->datadgst_en ? crc32c_update(CRC32C_INIT, p, count) : 0;
 }
 
+/* What is gathered goes before more is, although staging has bytes left: iovecs are scarce, or what
+ * has been digested is about to leave the cache that the send will read it from. */
+static inline bool
+enough(const struct sw_tcp_conn *sc, const struct iscsi_conn *c)
+{
+    return sc->iov_n > TX_IOV - MAX_SG - 2 || (c->datadgst_en && sc->queued - sc->sent >= TX_WARM);
+}
+
 static inline void
 lay_out(struct iscsi_task *t, uint32_t offset, uint32_t count)
 {
@@ -327,10 +338,10 @@ lay_out(struct iscsi_task *t, uint32_t offset, uint32_t count)
     take_gathered(sc);
     crc = put_payload(sc, t, offset, count);
     st->tcp.last = sc->queued;
-    if (sc->iov_n > TX_IOV - MAX_SG - 2)
-        c->gather.end = c->gather.next; /* bytes alone are no room */
     if (c->datadgst_en || (count & 3) != 0)
         put_trailer(c, count, crc);
+    if (enough(sc, c))
+        c->gather.end = c->gather.next;
 }
 
 static int
@@ -397,8 +408,8 @@ lay_out_whole(struct iscsi_task *t, void *data, uint32_t len)
     c->gather.next = next;
     if (c->datadgst_en || (len & 3) != 0)
         put_trailer(c, len, c->datadgst_en ? crc32c_update(CRC32C_INIT, data, len) : 0);
-    if (__builtin_expect(sc->iov_n > TX_IOV - MAX_SG - 2, 0))
-        c->gather.end = c->gather.next; /* bytes alone are no room */
+    if (__builtin_expect(enough(sc, c), 0))
+        c->gather.end = c->gather.next;
     return 0;
 }
 
@@ -546,15 +557,28 @@ receive(struct sw_tcp_conn *sc)
     return (size_t)r == want && sc->tcp.state != RX_DEAD;
 }
 
+/* In the middle of large data what is missing is sure to come, or the connection is dead: no need
+ * to wake up for each piece of it. */
+static void
+set_lowat(struct sw_tcp_conn *sc)
+{
+    uint32_t rest = sc->tcp.state == RX_DATA ? sc->tcp.data_len - sc->tcp.data_have : 0;
+
+    if (rest < RX_LOWAT_MIN)
+        rest = 1;
+    (void)stream_set_rcvlowat(sc->stream, rest < RX_LOWAT_MAX ? rest : RX_LOWAT_MAX);
+}
+
 static void
 readable(void *user)
 {
     struct sw_tcp_conn *sc = user;
+    bool more = true;
 
-    for (int i = 0; i < RX_ROUNDS && sc->stream != NULL; i++) {
-        if (!receive(sc))
-            return;
-    }
+    for (int i = 0; i < RX_ROUNDS && more && sc->stream != NULL; i++)
+        more = receive(sc);
+    if (!more && sc->stream != NULL)
+        set_lowat(sc);
 }
 
 /* ---- life ----------------------------------------------------------------------------------- */
