@@ -315,12 +315,18 @@ put_payload(struct sw_tcp_conn *sc, struct iscsi_task *t, uint32_t offset, uint3
     return t->conn->datadgst_en ? crc32c_update(CRC32C_INIT, p, count) : 0;
 }
 
+static inline bool
+scarce(const struct sw_tcp_conn *sc)
+{
+    return sc->iov_n > TX_IOV - MAX_SG - 2;
+}
+
 /* What is gathered goes before more is, although staging has bytes left: iovecs are scarce, or what
  * has been digested is about to leave the cache that the send will read it from. */
 static inline bool
 enough(const struct sw_tcp_conn *sc, const struct iscsi_conn *c)
 {
-    return sc->iov_n > TX_IOV - MAX_SG - 2 || (c->datadgst_en && sc->queued - sc->sent >= TX_WARM);
+    return scarce(sc) || (c->datadgst_en && sc->queued - sc->sent >= TX_WARM);
 }
 
 static inline void
@@ -380,9 +386,10 @@ sw_tcp_xmit_flush(struct iscsi_conn *c)
     (void)push(c->dd_data); /* a failure has been reported; -EAGAIN goes on in writable() */
 }
 
-/* A command with all its data, in one piece: as lay_out, in a straight line. */
-static int
-lay_out_whole(struct iscsi_task *t, void *data, uint32_t len)
+/* A command with all its data, in one piece: as lay_out, in a straight line.  plain: no digest, no
+ * padding. */
+static inline __attribute__((always_inline)) int
+lay_out_whole(struct iscsi_task *t, void *data, uint32_t len, bool plain)
 {
     struct iscsi_conn *c = t->conn;
     struct sw_tcp_conn *sc = c->dd_data;
@@ -392,7 +399,7 @@ lay_out_whole(struct iscsi_task *t, void *data, uint32_t len)
     uint8_t *next = (uint8_t *)t->hdr + ISCSI_BHS_LEN;
     size_t n;
 
-    if (c->hdrdgst_en) {
+    if (!plain && c->hdrdgst_en) {
         pdu_header_digest(t->hdr, ISCSI_BHS_LEN, next);
         next += PDU_DIGEST_LEN;
     }
@@ -400,33 +407,47 @@ lay_out_whole(struct iscsi_task *t, void *data, uint32_t len)
     v[0] = (struct iovec){gathered, n};
     v[1] = (struct iovec){data, len};
     sc->staged += (uint32_t)n;
-    sc->queued += n + len;
     sc->iov_n += 2;
+    sc->queued += n + len;
     st->tcp.last = sc->queued;
     st->tcp.cmd_sent = false;
     st->tcp.next_offset = len; /* an R2T is wrong whatever it says */
     c->gather.next = next;
-    if (c->datadgst_en || (len & 3) != 0)
+    if (!plain)
         put_trailer(c, len, c->datadgst_en ? crc32c_update(CRC32C_INIT, data, len) : 0);
-    if (__builtin_expect(enough(sc, c), 0))
-        c->gather.end = c->gather.next;
+    if (__builtin_expect(plain ? scarce(sc) : enough(sc, c), 0))
+        c->gather.end = next;
+    return 0;
+}
+
+/* Whatever is not the usual. */
+static int __attribute__((noinline)) init_other(struct iscsi_task *t)
+{
+    struct sw_tcp_task *st = t->dd_data;
+    void *data;
+
+    if (t->sc != NULL && t->imm_count > 0 && t->imm_count == t->sc->out.len &&
+        t->hdr_len == ISCSI_BHS_LEN && t->conn->loop->trace == NULL &&
+        (data = sg_start(&t->sc->out, t->imm_count)) != NULL)
+        return lay_out_whole(t, data, t->imm_count, false);
+    st->tcp.last = 0;
+    lay_out(t, 0, iscsi_tcp_task_init(t));
     return 0;
 }
 
 static int
 sw_tcp_init_task(struct iscsi_task *t)
 {
-    struct sw_tcp_task *st = t->dd_data;
     const struct scsi_cmd *sc = t->sc;
+    const struct iscsi_conn *c = t->conn;
+    uint32_t len = t->imm_count;
     void *data;
 
-    if (sc != NULL && t->imm_count > 0 && t->imm_count == sc->out.len &&
-        t->hdr_len == ISCSI_BHS_LEN && t->conn->loop->trace == NULL &&
-        (data = sg_start(&sc->out, t->imm_count)) != NULL)
-        return lay_out_whole(t, data, t->imm_count);
-    st->tcp.last = 0;
-    lay_out(t, 0, iscsi_tcp_task_init(t));
-    return 0;
+    if (sc == NULL || len == 0 || len != sc->out.len || t->hdr_len != ISCSI_BHS_LEN ||
+        (len & 3) != 0 || c->hdrdgst_en || c->datadgst_en || c->loop->trace != NULL ||
+        (data = sg_start(&sc->out, len)) == NULL)
+        return init_other(t);
+    return lay_out_whole(t, data, len, true);
 }
 
 static int
