@@ -509,6 +509,11 @@ iscsi_complete_pdu(struct iscsi_conn *pub, const struct bhs *hdr, const void *da
     return r;
 }
 
+static void __attribute__((noinline)) odd_answer(struct conn *c, const struct bhs_scsi_rsp *h)
+{
+    (void)iscsi_complete_pdu(&c->pub, (const void *)h, NULL, 0);
+}
+
 void
 iscsi_complete_scsi_rsp(struct iscsi_conn *pub, const struct bhs_scsi_rsp *h)
 {
@@ -521,7 +526,7 @@ iscsi_complete_scsi_rsp(struct iscsi_conn *pub, const struct bhs_scsi_rsp *h)
                              t->pub.sc == NULL || t->pub.sc->in.len > 0 ||
                              t->pub.out_done != t->pub.sc->out.len,
                          0)) {
-        (void)iscsi_complete_pdu(pub, (const void *)h, NULL, 0);
+        odd_answer(c, h);
         return;
     }
     c->pub.stats.scsirsp_pdus++;
@@ -538,7 +543,7 @@ iscsi_complete_data_in(struct iscsi_task *t, const struct bhs_data_in *hdr)
     if (__builtin_expect((ld_be32(h) & 0xffff00ff) != PLAIN_DATA_IN || !plain_numbers(c, s, h) ||
                              t->sc->out.len > 0 || t->in_done != t->sc->in.len,
                          0)) {
-        (void)iscsi_complete_pdu(&c->pub, (const void *)hdr, NULL, 0);
+        odd_answer(c, h);
         return;
     }
     plain_end(s, c, to_task(t), h);

@@ -158,6 +158,10 @@ static void
 consume(struct sw_tcp_conn *sc, size_t n)
 {
     sc->sent += n;
+    if (sc->sent == sc->queued) { /* all of it, as nearly always */
+        n = 0;
+        sc->iov_at = sc->iov_n;
+    }
     while (n > 0) {
         struct iovec *v = &sc->iov[sc->iov_at];
 
