@@ -37,7 +37,7 @@ class Run:
         out += ["--random"] if self.random else []
         out += ["--engine", self.engine] if self.load != "libiscsi" else []
         out += ["--spin-us", str(self.spin_us)] if self.spin_us else []
-        if self.load == "sockets" and self.op == "read" and self.bs >= 1 << 20:
+        if self.load == "sockets" and self.op == "read" and self.bs >= 128 << 10:
             out += ["--lowat", str(LOWAT)]
         return out
 

@@ -87,13 +87,12 @@ class Disturbance:
 
 
 def cpu_ns(pid):
-    """What all threads of a process have run, to the nanosecond."""
-    total = 0
-    with contextlib.suppress(OSError):
-        for task in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{task}/schedstat", encoding="ascii") as f:
-                total += int(f.read().split()[0])
-    return total
+    """What all threads of a process have run, those included that have ended."""
+    clock = ~pid << 3 | 2  # as clock_getcpuclockid(3) makes it
+    try:
+        return time.clock_gettime_ns(clock)
+    except OSError:
+        return 0
 
 
 @contextlib.contextmanager
