@@ -36,7 +36,7 @@ install: all
 	meson install -C $(BUILD) --no-rebuild
 
 clean:
-	rm -rf $(BUILD) $(BUILD)-asan
+	rm -rf $(BUILD) $(BUILD)-asan build-gate
 
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h')

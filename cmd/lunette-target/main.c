@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "cmd/lunette-target/args.h"
 
@@ -141,6 +142,18 @@ listen_at(struct app *app, const char *text, struct lunette_error *err)
     return 0;
 }
 
+/* A connection is a descriptor; the soft limit is there for programs that use select(2). */
+static void
+raise_descriptors(void)
+{
+    struct rlimit l;
+
+    if (getrlimit(RLIMIT_NOFILE, &l) < 0 || l.rlim_cur >= l.rlim_max)
+        return;
+    l.rlim_cur = l.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &l);
+}
+
 static int
 serve(struct app *app)
 {
@@ -182,6 +195,7 @@ main(int argc, char **argv)
         app.log = (struct log){.level = LOG_LEVEL_WARN, .sink = print_line};
         if (app.args.verbose > 0)
             app.log.level = app.args.verbose > 1 ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO;
+        raise_descriptors();
         r = serve(&app);
         target_free(app.target);
         loop_free(app.loop);

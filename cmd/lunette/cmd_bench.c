@@ -50,6 +50,8 @@ static const struct opt bench_options[] = {
     {0},
 };
 
+__extension__ typedef unsigned __int128 uint128;
+
 struct slot {
     char *buf;
     uint64_t start_ns, offset;
@@ -63,6 +65,8 @@ struct bench {
     struct lunette_error err; /* the first */
     uint64_t blocks;          /* requests that fit into the region */
     uint64_t next, random, begun, ios, errors, reads, bytes;
+    bool at_random;
+    uint32_t reads_of_2_16; /* share of reads, in 1/65536 */
     uint64_t start_ns, end_ns;
     struct rusage before, after;
     struct lunette_ctx_stats stats_before, stats_after;
@@ -79,31 +83,34 @@ next_random(struct bench *b)
     return b->random * 0x2545f4914f6cdd1dull;
 }
 
-static bool
-is_write(struct bench *b)
-{
-    switch ((enum workload)b->o->rw) {
-    case RANDREAD:
-    case READ:
-        return false;
-    case RANDWRITE:
-    case WRITE:
-        return true;
-    case RANDRW:
-    case RW:
-        return (next_random(b) >> 32) % 100 >= b->o->mix;
-    }
-    return false;
-}
-
-static uint64_t
-next_offset(struct bench *b)
+/* What the workload says, in the form that each request asks for. */
+static void
+set_workload(struct bench *b)
 {
     enum workload w = (enum workload)b->o->rw;
+
+    b->at_random = w == RANDREAD || w == RANDWRITE || w == RANDRW;
+    b->reads_of_2_16 = w == RANDREAD || w == READ ? 0x10000
+                       : w == RANDWRITE || w == WRITE
+                           ? 0
+                           : (uint32_t)((b->o->mix * 0x10000 + 50) / 100);
+}
+
+static inline bool
+is_write(struct bench *b)
+{
+    if (b->reads_of_2_16 == 0x10000 || b->reads_of_2_16 == 0)
+        return b->reads_of_2_16 == 0;
+    return next_random(b) >> 48 >= b->reads_of_2_16;
+}
+
+static inline uint64_t
+next_offset(struct bench *b)
+{
     uint64_t n;
 
-    if (w == RANDREAD || w == RANDWRITE || w == RANDRW) {
-        n = next_random(b) % b->blocks;
+    if (b->at_random) { /* a multiplication spreads as well as a division, and costs less */
+        n = (uint64_t)((uint128)next_random(b) * b->blocks >> 64);
     } else {
         n = b->next++;
         if (b->next == b->blocks)
@@ -112,38 +119,65 @@ next_offset(struct bench *b)
     return b->o->offset + n * b->o->bs;
 }
 
-static int
+static inline int
 begin(struct bench *b, struct slot *s, uint64_t now)
 {
     s->write = is_write(b);
     s->offset = next_offset(b);
     s->start_ns = now;
-    int r = s->write ? lunette_queue_write(b->q, s->buf, b->o->bs, s->offset, 0, s)
-                     : lunette_queue_read(b->q, s->buf, b->o->bs, s->offset, s);
-    if (r == 0)
-        b->begun++;
-    return r;
+    return s->write ? lunette_queue_write(b->q, s->buf, b->o->bs, s->offset, 0, s)
+                    : lunette_queue_read(b->q, s->buf, b->o->bs, s->offset, s);
 }
 
-static void
-account(struct bench *b, const struct lunette_completion *c, const struct slot *s, uint64_t now)
+static void __attribute__((noinline, cold))
+account_error(struct bench *b, const struct lunette_completion *c, const struct slot *s)
 {
-    if (c->err == 0) {
-        hist_add(&b->hist, now - s->start_ns);
-        b->ios++;
-        b->bytes += b->o->bs;
-        b->reads += !s->write;
-        return;
-    }
     if (b->errors++ == 0)
         error_of_completion(&b->err, b->q, c, s->write ? "writing" : "reading", s->offset);
 }
 
-static bool
-more(const struct bench *b, uint64_t now)
+static inline void
+account(struct bench *b, const struct lunette_completion *c, const struct slot *s, uint64_t now)
 {
-    return now < b->end_ns && interrupted() == 0 && b->errors < ERRORS_MAX &&
-           (b->o->ios == 0 || b->begun < b->o->ios) && b->err.code != -ENOTCONN;
+    if (__builtin_expect(c->err != 0, 0)) {
+        account_error(b, c, s);
+        return;
+    }
+    hist_add(&b->hist, now - s->start_ns);
+    b->reads += !s->write;
+}
+
+/* How many requests may be begun now. */
+static uint64_t
+may_begin(const struct bench *b, uint64_t now)
+{
+    if (now >= b->end_ns || interrupted() != 0 || b->errors >= ERRORS_MAX ||
+        b->err.code == -ENOTCONN)
+        return 0;
+    return b->o->ios == 0 ? UINT64_MAX : b->o->ios - b->begun;
+}
+
+/* Accounts for n completions, and begins as many requests again.  0 or -errno of the queue. */
+static int
+turn(struct bench *b, const struct lunette_completion *c, int n, uint64_t now)
+{
+    uint64_t left = may_begin(b, now);
+
+    for (int i = 0; i < n; i++) {
+        struct slot *s = c[i].user_data;
+
+        account(b, &c[i], s, now);
+        if (__builtin_expect(c[i].err != 0, 0))
+            left = may_begin(b, now);
+        if (__builtin_expect(left == 0, 0))
+            continue;
+        int r = begin(b, s, now);
+        if (__builtin_expect(r < 0, 0))
+            return r;
+        left--;
+        b->begun++;
+    }
+    return 0;
 }
 
 /* The I/O phase.  0 or -errno of the queue itself. */
@@ -152,29 +186,26 @@ loop(struct bench *b)
 {
     struct lunette_completion c[BATCH];
     uint64_t now = now_ns();
+    int r = 0;
 
     b->start_ns = now;
     b->end_ns = now + b->o->time_ns;
-    for (uint64_t i = 0; i < b->o->depth && more(b, now); i++) {
-        int r = begin(b, &b->slots[i], now);
+    for (uint64_t i = 0; i < b->o->depth && may_begin(b, now) > 0; i++, b->begun++) {
+        r = begin(b, &b->slots[i], now);
         if (r < 0)
             return r;
     }
-    while (lunette_queue_inflight(b->q) > 0) {
+    while (r == 0 && lunette_queue_inflight(b->q) > 0) {
         int n = lunette_queue_poll(b->q, c, BATCH, 1, POLL_MS);
         if (n < 0 && n != -EINTR)
             return n;
         now = now_ns();
-        for (int i = 0; i < n; i++) {
-            struct slot *s = c[i].user_data;
-            account(b, &c[i], s, now);
-            int r = more(b, now) ? begin(b, s, now) : 0;
-            if (r < 0)
-                return r;
-        }
+        r = turn(b, c, n, now);
     }
     b->end_ns = now;
-    return 0;
+    b->ios = b->hist.count;
+    b->bytes = b->ios * b->o->bs;
+    return r;
 }
 
 static double
@@ -282,6 +313,7 @@ bench_lun(struct cli *cli, const struct bench_opts *o, struct lunette_lun *lun, 
     int code = 0;
 
     b->o = o;
+    set_workload(b);
     b->random = now_ns() | 1;
     struct lunette_info info;
     lunette_get_info(lun, &info);

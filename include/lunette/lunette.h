@@ -50,6 +50,7 @@ extern "C" {
 
 struct lunette_ctx;
 struct lunette_lun;
+struct lunette_open;
 struct lunette_queue;
 
 #define LUNETTE_SENSE_MAX 252 /* bytes of sense data that are kept */
@@ -77,7 +78,8 @@ struct lunette_ctx_options {
 LUNETTE_API int lunette_ctx_new(const struct lunette_ctx_options *opts, struct lunette_ctx **ret,
                                 struct lunette_error *err);
 
-/* Everything opened in ctx must be closed.  NULL is harmless. */
+/* Everything opened in ctx must be closed and every opening ended or canceled; what
+ * lunette_close_start and lunette_open_cancel have left to do is waited for.  NULL is harmless. */
 LUNETTE_API void lunette_ctx_free(struct lunette_ctx *ctx);
 
 /* A descriptor that polls readable when lunette_ctx_run has something to do (timers, NOPs,
@@ -154,6 +156,11 @@ struct lunette_session_info {
 
 #define LUNETTE_OPEN_RDONLY 1u /* writes are refused locally */
 #define LUNETTE_OPEN_RAW    2u /* any device type, and a disk that does not come up: only CDBs */
+#define LUNETTE_OPEN_SESSION                                                                       \
+    4u /* log in and no more: no LUN is looked for.  For control planes, and                       \
+          to hold a session in reserve: lunette_ping,                                              \
+          lunette_get_session_info and closing work, lunette_get_info is all                       \
+          zero, the rest fails with -ENXIO */
 
 /* Connects, logs in and brings the LUN of the URL (default 0) up.  Waits for all of it, within
  * the login timeout.  *ret is the caller's. */
@@ -162,6 +169,35 @@ LUNETTE_API int lunette_open(struct lunette_ctx *ctx, const char *url, uint32_t 
 
 /* Fails what is outstanding, logs out and frees; queues must be freed before.  NULL is harmless. */
 LUNETTE_API void lunette_close(struct lunette_lun *lun);
+
+/* ---- many at once ---------------------------------------------------------------------------
+ *
+ * The same two without waiting, for programs with many sessions or a loop of their own: whatever
+ * drives ctx (lunette_ctx_run, or a call that waits) drives all that was started.  Their callbacks
+ * come from there, never from inside the call that started them, and may make every call that does
+ * not wait: these three, lunette_queue_new and what queues and submits requests,
+ * lunette_get_...; not lunette_ctx_run, lunette_ctx_free, nor the calls that wait.
+ *
+ * Some dozens of openings under way at a time log in faster than one after the other; thousands
+ * would only run into their time limits, as a target's accept queue is finite.  Start the next one
+ * in the callback of the one before. */
+
+/* As lunette_open.  done is called once: lun is the caller's, or NULL and *err says why, when
+ * nothing is left of it; *ret is gone from then on.  ret may be NULL.  0, or -errno with *err when
+ * nothing was started (done is not called): the URL is wrong, or no memory. */
+LUNETTE_API int lunette_open_start(struct lunette_ctx *ctx, const char *url, uint32_t flags,
+                                   void (*done)(void *user, struct lunette_lun *lun,
+                                                const struct lunette_error *err),
+                                   void *user, struct lunette_open **ret,
+                                   struct lunette_error *err);
+
+/* Gives an opening up, at whatever step it is: done is not called any more.  What there is of it is
+ * undone as ctx is driven on.  NULL is harmless. */
+LUNETTE_API void lunette_open_cancel(struct lunette_open *op);
+
+/* As lunette_close: lun is gone for the caller at once, done (NULL: not interested) is called when
+ * its session has ended.  Thousands may be under way. */
+LUNETTE_API void lunette_close_start(struct lunette_lun *lun, void (*done)(void *user), void *user);
 
 LUNETTE_API void lunette_get_info(const struct lunette_lun *lun, struct lunette_info *ret);
 LUNETTE_API void lunette_get_session_info(const struct lunette_lun *lun,

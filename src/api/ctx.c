@@ -158,6 +158,8 @@ settle(struct lunette_ctx *ctx)
 
     int r = 0;
 
+    while (r >= 0 && ctx->closing > 0) /* bounded by the time limits of each */
+        r = loop_run(ctx->loop, -1);
     while (r >= 0 && ctx->ctl != NULL && !ctl_idle(ctx->ctl) && ctx->loop->now_ns < end)
         r = loop_run(ctx->loop, 100 * (int64_t)LOOP_NS_PER_MS);
     if (ctx->dp != NULL)

@@ -25,32 +25,46 @@ struct lunette_ctx {
     struct ipc_direct *direct; /* NULL where a test brought a binding of its own */
     struct ctl *ctl;
     char initiator_name[ISCSI_NAME_MAX + 1];
-    unsigned handles; /* LUNs open */
+    uint8_t isid[LOGIN_ISID_LEN]; /* given out last */
+    uint16_t isids;               /* given out of the same random number */
+    unsigned handles;             /* LUNs open, or being opened */
+    unsigned closing;             /* LUNs on their way out that nobody holds any more */
 };
 
-/* A session with its midlayer: what a LUN, or a list of LUNs, stands on. */
+/* A session with its midlayer: what a LUN, or a list of LUNs, stands on.  There may be thousands:
+ * what only the way up needs is freed there. */
 struct api_session {
     struct lunette_ctx *ctx;
-    struct api_url url; /* secrets wiped after login */
+    struct api_url *url; /* until it has come up, or not */
+    char *target_name, *initiator_name;
+    uint8_t isid[LOGIN_ISID_LEN];
     struct login_result res;
     struct iscsi_login *login;
     struct scsi_target *target;
     struct ctl_watch watch;
-    bool logged_in, dead, ending;
-    struct iscsi_logout *logout; /* the target asked for it */
+    bool logged_in, dead;
+    struct iscsi_logout *logout; /* ours, or the target asked for it */
     struct lunette_error why;    /* of its death */
     struct api_ping *ping;
+    void (*opened)(struct api_session *s, const struct lunette_error *err);
+    void (*closed)(struct api_session *s);
+    struct loop_work close_work;
 };
 
 struct lunette_lun {
     struct api_session s;
-    struct scsi_device *dev;
-    struct bdev *bdev;    /* NULL: not a disk, or raw */
-    struct bdev_queue *q; /* of the synchronous calls */
+    struct lunette_open *op; /* while it is being opened, and somebody wants it */
+    struct scsi_device *dev; /* NULL: only a session */
+    struct bdev *bdev;       /* NULL: not a disk, or raw */
+    struct bdev_queue *q;    /* of the synchronous calls; NULL before the first */
+    uint8_t lun_wire[8];
+    uint32_t timeout_ms; /* of commands, 0: default */
     struct lunette_info info;
     uint32_t flags;
     unsigned queues;
     struct bdev_listener listener;
+    void (*closed)(void *user); /* may be NULL */
+    void *closed_user;
 };
 
 /* For tests: a context on a loop and a binding of theirs.  make_ipc is called once the data plane
@@ -67,10 +81,14 @@ int api_ctx_new(const struct lunette_ctx_options *opts, const struct api_hooks *
 /* Runs the loop until *flag. */
 int api_wait(struct lunette_ctx *ctx, const bool *flag, struct lunette_error *err);
 
-/* session.c: connects, logs in, attaches the midlayer; and back. */
-int api_session_open(struct lunette_ctx *ctx, const char *url, struct api_session *s,
-                     struct lunette_error *err);
-void api_session_close(struct api_session *s);
+/* session.c: connects, logs in, attaches the midlayer; and back.  s is zeroed memory.  opened is
+ * called once, later: err NULL, or why not (api_session_close_start is due all the same).  -errno
+ * and *err: nothing was started. */
+int api_session_open_start(struct lunette_ctx *ctx, const char *url, struct api_session *s,
+                           void (*opened)(struct api_session *s, const struct lunette_error *err),
+                           struct lunette_error *err);
+/* From any state; opened is called no more.  closed: once, later; nothing of s is left then. */
+void api_session_close_start(struct api_session *s, void (*closed)(struct api_session *s));
 void api_session_info(const struct api_session *s, struct lunette_session_info *ret);
 
 void api_device_info(const struct scsi_device *dev, const struct bdev_limits *limits,
@@ -79,6 +97,9 @@ void api_device_info(const struct scsi_device *dev, const struct bdev_limits *li
 /* The caller's error from how a request on s ended; returns r->err. */
 int api_result(const struct api_session *s, const struct bdev_result *r, const uint8_t *sense,
                const char *what, struct lunette_error *err);
+
+/* The error of a call that wants a unit where there is only a session. */
+int api_no_unit(const char *what, struct lunette_error *err);
 
 /* A whole URL or "host[:port]" into u, with credentials. */
 int api_url_of(struct lunette_ctx *ctx, const char *where, struct api_url *u,

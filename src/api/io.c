@@ -8,6 +8,8 @@
 #include "wire/scsi.h"
 #include "wire/sense.h"
 
+#define SYNC_DEPTH_MAX 64 /* pieces of one synchronous call under way at once */
+
 /* Sense, or a status other than GOOD, in a sentence. */
 const char *
 lunette_sense_text(const uint8_t *sense, size_t len, char *buf, size_t size)
@@ -120,6 +122,28 @@ sync_done(struct bdev_req *r)
     container_of(r, struct sync, req)->done = true;
 }
 
+/* The queue that the synchronous calls share: made for the first, and made anew where one comes
+ * that is cut into more pieces.  Most are one piece, and most units of a program with thousands
+ * never see one. */
+static int
+sync_queue(struct lunette_lun *lun, uint64_t len)
+{
+    uint64_t max = bdev_get_limits(lun->bdev)->max_transfer, depth = 1;
+    struct bdev_queue *q = NULL;
+    int r;
+
+    while (depth < SYNC_DEPTH_MAX && depth * max < len)
+        depth *= 2;
+    if (lun->q != NULL && depth <= bdev_queue_depth(lun->q))
+        return 0;
+    r = bdev_queue_new(lun->bdev, lun->s.ctx->loop, (uint32_t)depth, &q);
+    if (r < 0)
+        return lun->q != NULL ? 0 : r;
+    bdev_queue_free(&lun->q);
+    lun->q = q;
+    return 0;
+}
+
 static int
 no_disk(const struct lunette_lun *lun, const char *what, struct lunette_error *err)
 {
@@ -128,14 +152,27 @@ no_disk(const struct lunette_lun *lun, const char *what, struct lunette_error *e
                         lun->info.type);
 }
 
+/* Opened with LUNETTE_OPEN_SESSION. */
+int
+api_no_unit(const char *what, struct lunette_error *err)
+{
+    return lunette_fail(err, -ENXIO, LUNETTE_DOM_USAGE, 0,
+                        "%s: only a session was opened, without a logical unit", what);
+}
+
 /* s->req says what; waits for its end. */
 static int
 run(struct lunette_lun *lun, struct sync *s, const char *what, struct lunette_error *err)
 {
     int r;
 
+    if (lun->dev == NULL)
+        return api_no_unit(what, err);
     if (lun->bdev == NULL)
         return no_disk(lun, what, err);
+    r = sync_queue(lun, s->req.len);
+    if (r < 0)
+        return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "%s: %s", what, errno_text(-r));
     s->req.done = sync_done;
     s->req.sense = s->sense;
     r = bdev_submit(lun->q, &s->req);
@@ -270,6 +307,8 @@ lunette_scsi(struct lunette_lun *lun, struct lunette_scsi *cmd, struct lunette_e
     cmd->status = 0;
     cmd->in_done = cmd->out_done = cmd->sense_len = 0;
     cmd->overflow = false;
+    if (lun->dev == NULL)
+        return api_no_unit("raw command", err);
     if (r == -EINVAL)
         return lunette_fail(err, r, LUNETTE_DOM_USAGE, 0, "a CDB has 6..%d bytes", SCSI_CDB_MAX);
     if (r < 0)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* api/lun.c - opening and closing a logical unit, and listing those of a target. */
+/* api/lun.c - what is known of a logical unit, and listing those of a target. */
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
@@ -9,12 +9,9 @@
 #include "api/internal.h"
 #include "wire/lun.h"
 
-#define SYNC_DEPTH 64 /* pieces of one synchronous call under way at once */
-
 struct step { /* one asynchronous step, waited for */
     bool done;
     int err;
-    struct scsi_device *dev;
     struct lunette_error why;
 };
 
@@ -27,15 +24,6 @@ step_done(void *user, int err, const struct lunette_error *why)
     st->err = err;
     if (err < 0 && why != NULL)
         st->why = *why;
-}
-
-static void
-step_device(void *user, struct scsi_device *dev, const struct lunette_error *why)
-{
-    struct step *st = user;
-
-    st->dev = dev;
-    step_done(user, dev != NULL ? 0 : why->code, why);
 }
 
 static int
@@ -86,151 +74,6 @@ api_device_info(const struct scsi_device *dev, const struct bdev_limits *l,
     ret->fua = l->fua;
     ret->rotational = l->rotational;
     ret->thin = scsi_disk_thin(dev);
-}
-
-/* ---- open ----------------------------------------------------------------------------------- */
-
-static int
-find_device(struct lunette_lun *lun, struct lunette_error *err)
-{
-    struct step st = {0};
-    int r = scsi_scan_lun(lun->s.target, lun->s.url.lun, step_device, &st);
-
-    r = wait_step(lun->s.ctx, &st, r, err);
-    if (r == 0)
-        lun->dev = st.dev;
-    return r;
-}
-
-static void
-resized(struct bdev_listener *l, struct bdev *b, enum bdev_event ev)
-{
-    struct lunette_lun *lun = container_of(l, struct lunette_lun, listener);
-    int error = lun->info.error;
-
-    (void)ev;
-    api_device_info(lun->dev, bdev_get_limits(b), &lun->info);
-    lun->info.error = error;
-}
-
-static int
-start_disk(struct lunette_lun *lun, struct lunette_error *err)
-{
-    struct step st = {0};
-    int r = scsi_disk_start(lun->dev, step_done, &st);
-
-    if (r == -EMEDIUMTYPE)
-        return lunette_fail(
-            err, r, LUNETTE_DOM_NOTFOUND, 0,
-            "the logical unit is not a disk (device type 0x%02x): only raw commands "
-            "reach it",
-            lun->dev->type);
-    r = wait_step(lun->s.ctx, &st, r, err);
-    if (r < 0)
-        return r;
-    r = bdev_new(&scsi_disk_ops, lun->dev, scsi_disk_limits(lun->dev), &lun->bdev);
-    if (r == 0) {
-        scsi_disk_plug(lun->dev, &blk_upcalls, lun->bdev);
-        if (lun->s.url.timeout_ms > 0)
-            bdev_set_timeout(lun->bdev, lun->s.url.timeout_ms);
-        r = bdev_queue_new(lun->bdev, lun->s.ctx->loop, SYNC_DEPTH, &lun->q);
-    }
-    if (r < 0) {
-        scsi_disk_plug(lun->dev, NULL, NULL);
-        bdev_free(&lun->bdev);
-        return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "no block device: %s",
-                            errno_text(-r));
-    }
-    lun->listener.event = resized;
-    bdev_listen(lun->bdev, &lun->listener);
-    return 0;
-}
-
-static int
-bring_up(struct lunette_lun *lun, struct lunette_error *err)
-{
-    int r = find_device(lun, err);
-
-    if (r < 0)
-        return r;
-    r = start_disk(lun, err);
-    if (r < 0 && !(lun->flags & LUNETTE_OPEN_RAW))
-        return r;
-    api_device_info(lun->dev, lun->bdev != NULL ? bdev_get_limits(lun->bdev) : NULL, &lun->info);
-    lun->info.error = r;
-    return 0;
-}
-
-int
-lunette_open(struct lunette_ctx *ctx, const char *url, uint32_t flags, struct lunette_lun **ret,
-             struct lunette_error *err)
-{
-    struct lunette_lun *lun = calloc(1, sizeof(*lun));
-    int r;
-
-    if (lun == NULL)
-        return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory");
-    lun->flags = flags;
-    r = api_session_open(ctx, url, &lun->s, err);
-    if (r < 0) {
-        free(lun);
-        return r;
-    }
-    ctx->handles++;
-    r = bring_up(lun, err);
-    if (r < 0) {
-        if (lun->s.dead && lun->s.why.code != 0 && err != NULL)
-            *err = lun->s.why; /* the reason behind the reason */
-        lunette_close(lun);
-        return r;
-    }
-    *ret = lun;
-    return 0;
-}
-
-/* ---- close ---------------------------------------------------------------------------------- */
-
-static void
-drained(void *user)
-{
-    *(bool *)user = true;
-}
-
-static void
-removed(void *user, int err)
-{
-    (void)err; /* nobody is left to tell; scsi/ logs a cache that could not be flushed */
-    *(bool *)user = true;
-}
-
-static void
-quiesce(struct lunette_lun *lun)
-{
-    bool done = false;
-
-    if (bdev_drain(lun->bdev, drained, &done) == -EINPROGRESS)
-        (void)api_wait(lun->s.ctx, &done, NULL);
-    done = false;
-    if (!lun->s.dead && scsi_device_remove(lun->dev, removed, &done) == 0)
-        (void)api_wait(lun->s.ctx, &done, NULL);
-}
-
-void
-lunette_close(struct lunette_lun *lun)
-{
-    if (lun == NULL)
-        return;
-    assert(lun->queues == 0);
-    if (lun->bdev != NULL) {
-        quiesce(lun);
-        bdev_unlisten(&lun->listener);
-        scsi_disk_plug(lun->dev, NULL, NULL);
-        bdev_queue_free(&lun->q);
-        bdev_free(&lun->bdev);
-    }
-    api_session_close(&lun->s);
-    lun->s.ctx->handles--;
-    free(lun);
 }
 
 void
@@ -284,25 +127,57 @@ list(struct api_session *s, struct lunette_info **ret, size_t *ret_count, struct
     return 0;
 }
 
+struct list_session {
+    struct api_session s;
+    struct step st;
+};
+
+static void
+list_opened(struct api_session *s, const struct lunette_error *err)
+{
+    struct list_session *l = container_of(s, struct list_session, s);
+
+    step_done(&l->st, err != NULL ? err->code : 0, err);
+}
+
+static void
+list_closed(struct api_session *s)
+{
+    container_of(s, struct list_session, s)->st.done = true;
+}
+
+static void
+close_list(struct list_session *l)
+{
+    l->st = (struct step){0};
+    api_session_close_start(&l->s, list_closed);
+    (void)api_wait(l->s.ctx, &l->st.done, NULL);
+}
+
 int
 lunette_list_luns(struct lunette_ctx *ctx, const char *url, struct lunette_info **ret,
                   size_t *ret_count, struct lunette_session_info *ret_session,
                   struct lunette_error *err)
 {
-    struct api_session *s = calloc(1, sizeof(*s));
+    struct list_session *l = calloc(1, sizeof(*l));
     int r;
 
-    if (s == NULL)
+    if (l == NULL)
         return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory");
-    r = api_session_open(ctx, url, s, err);
-    if (r == 0) {
-        r = list(s, ret, ret_count, err);
-        if (r < 0 && s->dead && err != NULL)
-            *err = s->why;
-        if (ret_session != NULL)
-            api_session_info(s, ret_session);
-        api_session_close(s);
+    r = api_session_open_start(ctx, url, &l->s, list_opened, err);
+    if (r < 0) {
+        free(l);
+        return r;
     }
-    free(s);
+    r = wait_step(ctx, &l->st, 0, err);
+    if (r == 0) {
+        r = list(&l->s, ret, ret_count, err);
+        if (r < 0 && l->s.dead && err != NULL)
+            *err = l->s.why;
+        if (ret_session != NULL)
+            api_session_info(&l->s, ret_session);
+    }
+    close_list(l);
+    free(l);
     return r;
 }

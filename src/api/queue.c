@@ -2,7 +2,7 @@
 /* api/queue.c - queues driven by the caller's thread.
  *
  * Requests come from a pool of `depth`; the block layer gives completions back
- * at the end of a turn, and they wait here in a list until they are polled.
+ * at the end of a turn, and they wait here in a ring until they are polled.
  */
 #include <assert.h>
 #include <errno.h>
@@ -15,14 +15,15 @@
 #define DEPTH_MAX 4096
 
 struct api_req {
-    struct bdev_req req; /* first */
-    struct list node;    /* free, finished, or shown */
-    struct lunette_queue *q;
+    _Alignas(64) struct iovec iov; /* of the calls that take a plain buffer */
     void *user_data;
-    struct iovec iov; /* of the calls that take a plain buffer */
-    struct api_raw *raw;
+    struct lunette_queue *q;
     uint8_t *sense; /* SCSI_SENSE_MAX bytes in the queue's pool */
+    struct api_raw *raw;
+    struct bdev_req req; /* what a read or write uses of it ends with the second cache line */
 };
+_Static_assert(offsetof(struct api_req, req.result) + sizeof(struct bdev_result) == 128,
+               "two cache lines for a read or write");
 
 struct api_raw { /* a raw CDB under way: rare, so allocated */
     struct scsi_exec x;
@@ -33,19 +34,35 @@ struct api_raw { /* a raw CDB under way: rare, so allocated */
 
 struct lunette_queue {
     struct lunette_lun *lun;
-    struct bdev_queue *q; /* NULL: no disk, only raw CDBs */
-    uint32_t depth, inflight;
-    struct list free, finished, shown; /* shown: their sense is lent to the caller */
-    uint32_t nfinished;
+    struct bdev_queue *q;  /* NULL: no disk, only raw CDBs */
+    struct api_req **free; /* a stack: the last one used is the one in the cache */
+    struct api_req **ring; /* finished: `begin` to `end` of it, modulo its size */
+    struct api_req **lent; /* their sense is lent to the caller */
+    uint32_t nfree, begin, end, mask, nlent;
+    uint32_t depth;
+    bool read_only;
     struct api_req *reqs;
     uint8_t *sense;
 };
 
-static void
+static inline uint32_t
+nfinished(const struct lunette_queue *q)
+{
+    return q->end - q->begin;
+}
+
+static inline uint32_t
+inflight(const struct lunette_queue *q)
+{
+    return q->depth - q->nfree - q->nlent;
+}
+
+static inline void
 finished(struct api_req *r)
 {
-    list_push_back(&r->q->finished, &r->node);
-    r->q->nfinished++;
+    struct lunette_queue *q = r->q;
+
+    q->ring[q->end++ & q->mask] = r;
 }
 
 static void
@@ -54,41 +71,72 @@ req_done(struct bdev_req *b)
     finished(container_of(b, struct api_req, req));
 }
 
+static void
+queue_release(struct lunette_queue *q)
+{
+    free(q->reqs);
+    free(q->sense);
+    free(q->free);
+    free(q);
+}
+
+static int
+queue_alloc(uint32_t depth, struct lunette_queue **ret)
+{
+    struct lunette_queue *q = calloc(1, sizeof(*q));
+    uint32_t ring = 1;
+
+    if (q == NULL)
+        return -ENOMEM;
+    while (ring < depth)
+        ring *= 2;
+    q->reqs = aligned_alloc(_Alignof(struct api_req), depth * sizeof(*q->reqs));
+    q->sense = malloc((size_t)depth * SCSI_SENSE_MAX);
+    q->free = malloc((2 * (size_t)depth + ring) * sizeof(struct api_req *));
+    if (q->reqs == NULL || q->sense == NULL || q->free == NULL) {
+        queue_release(q);
+        return -ENOMEM;
+    }
+    q->lent = q->free + depth;
+    q->ring = q->lent + depth;
+    q->mask = ring - 1;
+    q->depth = q->nfree = depth;
+    memset(q->reqs, 0, depth * sizeof(*q->reqs));
+    for (uint32_t i = 0; i < depth; i++) {
+        struct api_req *r = &q->reqs[i];
+
+        r->q = q;
+        r->sense = q->sense + (size_t)i * SCSI_SENSE_MAX;
+        r->req.sense = r->sense;
+        r->req.done = req_done;
+        q->free[depth - 1 - i] = r;
+    }
+    *ret = q;
+    return 0;
+}
+
 int
 lunette_queue_new(struct lunette_lun *lun, uint32_t depth, struct lunette_queue **ret,
                   struct lunette_error *err)
 {
     struct lunette_queue *q;
-    int r = -ENOMEM;
+    int r;
 
+    if (lun->dev == NULL)
+        return api_no_unit("queue", err);
     if (depth == 0 || depth > DEPTH_MAX)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "a queue's depth is 1..%d",
                             DEPTH_MAX);
-    q = calloc(1, sizeof(*q));
-    if (q != NULL) {
-        q->reqs = calloc(depth, sizeof(*q->reqs));
-        q->sense = malloc((size_t)depth * SCSI_SENSE_MAX);
-        if (q->reqs != NULL && q->sense != NULL)
-            r = lun->bdev != NULL ? bdev_queue_new(lun->bdev, lun->s.ctx->loop, depth, &q->q) : 0;
+    r = queue_alloc(depth, &q);
+    if (r == 0 && lun->bdev != NULL) {
+        r = bdev_queue_new(lun->bdev, lun->s.ctx->loop, depth, &q->q);
+        if (r < 0)
+            queue_release(q);
     }
-    if (r < 0) {
-        if (q != NULL) {
-            free(q->reqs);
-            free(q->sense);
-        }
-        free(q);
+    if (r < 0)
         return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "no memory for a queue");
-    }
     q->lun = lun;
-    q->depth = depth;
-    list_init(&q->free);
-    list_init(&q->finished);
-    list_init(&q->shown);
-    for (uint32_t i = 0; i < depth; i++) {
-        q->reqs[i].q = q;
-        q->reqs[i].sense = q->sense + (size_t)i * SCSI_SENSE_MAX;
-        list_push_back(&q->free, &q->reqs[i].node);
-    }
+    q->read_only = (lun->flags & LUNETTE_OPEN_RDONLY) != 0;
     lun->queues++;
     *ret = q;
     return 0;
@@ -100,84 +148,70 @@ lunette_queue_free(struct lunette_queue *q)
     if (q == NULL)
         return;
     (void)lunette_queue_submit(q);
-    while (q->nfinished < q->inflight) {
+    while (nfinished(q) < inflight(q)) {
         if (loop_run(q->lun->s.ctx->loop, -1) < 0)
             break;
     }
     if (q->q != NULL)
         bdev_queue_free(&q->q);
     q->lun->queues--;
-    free(q->reqs);
-    free(q->sense);
-    free(q);
+    queue_release(q);
 }
 
 /* ---- submitting ----------------------------------------------------------------------------- */
 
-static struct api_req *
+/* True when there is a request to take now. */
+static bool __attribute__((noinline)) end_loan(struct lunette_queue *q)
+{
+    while (q->nlent > 0)
+        q->free[q->nfree++] = q->lent[--q->nlent];
+    return q->nfree > 0;
+}
+
+static inline bool
+any_free(struct lunette_queue *q)
+{
+    return __builtin_expect(q->nfree > 0, 1) || end_loan(q); /* this is the call that ends it */
+}
+
+static inline struct api_req *
 take(struct lunette_queue *q)
 {
-    struct list *n;
-
-    if (list_empty(&q->free)) /* this is the call that ends the loan of their sense */
-        list_splice(&q->free, &q->shown);
-    n = list_pop_front(&q->free);
-    return n != NULL ? container_of(n, struct api_req, node) : NULL;
+    return q->free[--q->nfree];
 }
 
 static void
-give_back(struct lunette_queue *q, struct api_req *r)
+give_back(struct api_req *r)
 {
-    list_push_front(&q->free, &r->node);
+    struct lunette_queue *q = r->q;
+
+    q->free[q->nfree++] = r;
 }
 
-static int
+static int __attribute__((noinline, cold)) not_taken(struct api_req *r, int err)
+{
+    give_back(r);
+    return err;
+}
+
+/* Nothing of q is looked at behind bdev_submit, so that there is nothing to keep. */
+static inline int
 submit(struct lunette_queue *q, struct api_req *r, void *user_data)
 {
     int e;
 
     r->user_data = user_data;
-    r->req.done = req_done;
-    r->req.sense = r->sense;
-    e = q->q != NULL ? bdev_submit(q->q, &r->req) : -EOPNOTSUPP;
-    if (e < 0) {
-        give_back(q, r);
-        return e;
-    }
-    q->inflight++;
-    return 0;
+    if (__builtin_expect(q->q == NULL, 0))
+        return not_taken(r, -EOPNOTSUPP);
+    e = bdev_submit(q->q, &r->req);
+    return __builtin_expect(e == 0, 1) ? 0 : not_taken(r, e);
 }
 
-/* A read or write as the calls below have it: less to fill in than a request. */
-struct transfer {
-    enum bdev_op op;
-    uint32_t flags; /* LUNETTE_ */
-    uint64_t offset, len;
-    const struct iovec *iov;
-    uint32_t iovcnt;
-};
-
-/* `like` says what; with copy, its one iovec is the call's own and moves into the request. */
-static int
-data_req(struct lunette_queue *q, const struct transfer *like, bool copy, void *user_data)
+static inline uint32_t
+bdev_flags(uint32_t flags)
 {
-    struct api_req *r;
-
-    if (like->op == BDEV_WRITE && (q->lun->flags & LUNETTE_OPEN_RDONLY))
-        return -EROFS;
-    r = take(q);
-    if (r == NULL)
-        return -EAGAIN;
-    if (copy)
-        r->iov = *like->iov;
-    r->req.op = like->op;
-    r->req.flags = like->flags & LUNETTE_FUA ? BDEV_F_FUA : 0;
-    r->req.offset = like->offset;
-    r->req.len = like->len;
-    r->req.iov = copy ? &r->iov : like->iov;
-    r->req.iovcnt = like->iovcnt;
-    r->req.timeout_ms = 0;
-    return submit(q, r, user_data);
+    return (flags & LUNETTE_FUA ? BDEV_F_FUA : 0) |
+           (flags & LUNETTE_NO_UNMAP ? BDEV_F_NO_UNMAP : 0);
 }
 
 /* Sum of an iovec array, -EINVAL when it overflows. */
@@ -196,57 +230,79 @@ iov_len(const struct iovec *iov, int iovcnt, size_t *ret)
     return 0;
 }
 
+static inline int
+buffer_req(struct lunette_queue *q, enum bdev_op op, const struct iovec iov, uint64_t offset,
+           uint32_t flags, void *user_data)
+{
+    struct api_req *r;
+
+    if (!any_free(q))
+        return -EAGAIN;
+    r = take(q);
+    r->iov = iov;
+    r->req.op = op;
+    r->req.flags = flags;
+    r->req.offset = offset;
+    r->req.iov = &r->iov;
+    r->req.len = iov.iov_len;
+    r->req.iovcnt = 1;
+    r->req.timeout_ms = 0;
+    return submit(q, r, user_data);
+}
+
 int
 lunette_queue_read(struct lunette_queue *q, void *buf, size_t len, uint64_t offset, void *user_data)
 {
-    struct iovec iov = {buf, len};
-    struct transfer r = {.op = BDEV_READ, .offset = offset, .len = len, .iov = &iov, .iovcnt = 1};
-
-    return data_req(q, &r, true, user_data);
+    return buffer_req(q, BDEV_READ, (struct iovec){buf, len}, offset, 0, user_data);
 }
 
 int
 lunette_queue_write(struct lunette_queue *q, const void *buf, size_t len, uint64_t offset,
                     uint32_t flags, void *user_data)
 {
-    struct iovec iov = {(void *)(uintptr_t)buf, len};
-    struct transfer r = {
-        .op = BDEV_WRITE, .flags = flags, .offset = offset, .len = len, .iov = &iov, .iovcnt = 1};
-
-    return data_req(q, &r, true, user_data);
+    if (__builtin_expect(q->read_only, 0))
+        return -EROFS;
+    return buffer_req(q, BDEV_WRITE, (struct iovec){(void *)(uintptr_t)buf, len}, offset,
+                      bdev_flags(flags & LUNETTE_FUA), user_data);
 }
 
 static int
-vector_req(struct lunette_queue *q, struct transfer *r, const struct iovec *iov, int iovcnt,
-           void *user_data)
+vector_req(struct lunette_queue *q, enum bdev_op op, const struct iovec *iov, int iovcnt,
+           uint64_t offset, uint32_t flags, void *user_data)
 {
+    struct api_req *r;
     size_t len;
     int e = iov_len(iov, iovcnt, &len);
 
     if (e < 0)
         return e;
-    r->iov = iov;
-    r->iovcnt = (uint32_t)iovcnt;
-    r->len = len;
-    return data_req(q, r, false, user_data);
+    if (op == BDEV_WRITE && q->read_only)
+        return -EROFS;
+    if (!any_free(q))
+        return -EAGAIN;
+    r = take(q);
+    r->req.op = op;
+    r->req.flags = bdev_flags(flags & LUNETTE_FUA);
+    r->req.offset = offset;
+    r->req.iov = iov;
+    r->req.len = len;
+    r->req.iovcnt = (uint32_t)iovcnt;
+    r->req.timeout_ms = 0;
+    return submit(q, r, user_data);
 }
 
 int
 lunette_queue_readv(struct lunette_queue *q, const struct iovec *iov, int iovcnt, uint64_t offset,
                     void *user_data)
 {
-    struct transfer r = {.op = BDEV_READ, .offset = offset};
-
-    return vector_req(q, &r, iov, iovcnt, user_data);
+    return vector_req(q, BDEV_READ, iov, iovcnt, offset, 0, user_data);
 }
 
 int
 lunette_queue_writev(struct lunette_queue *q, const struct iovec *iov, int iovcnt, uint64_t offset,
                      uint32_t flags, void *user_data)
 {
-    struct transfer r = {.op = BDEV_WRITE, .flags = flags, .offset = offset};
-
-    return vector_req(q, &r, iov, iovcnt, user_data);
+    return vector_req(q, BDEV_WRITE, iov, iovcnt, offset, flags, user_data);
 }
 
 static int
@@ -255,14 +311,13 @@ range_req(struct lunette_queue *q, enum bdev_op op, uint64_t len, uint64_t offse
 {
     struct api_req *r;
 
-    if (op != BDEV_FLUSH && (q->lun->flags & LUNETTE_OPEN_RDONLY))
+    if (op != BDEV_FLUSH && q->read_only)
         return -EROFS;
-    r = take(q);
-    if (r == NULL)
+    if (!any_free(q))
         return -EAGAIN;
+    r = take(q);
     r->req.op = op;
-    r->req.flags =
-        (flags & LUNETTE_FUA ? BDEV_F_FUA : 0) | (flags & LUNETTE_NO_UNMAP ? BDEV_F_NO_UNMAP : 0);
+    r->req.flags = bdev_flags(flags);
     r->req.offset = offset;
     r->req.len = len;
     r->req.iov = NULL;
@@ -310,23 +365,23 @@ int
 lunette_queue_scsi(struct lunette_queue *q, struct lunette_scsi *cmd, void *user_data)
 {
     struct api_raw *raw = calloc(1, sizeof(*raw));
-    struct api_req *r;
+    struct api_req *r = NULL;
     int e;
 
     if (raw == NULL)
         return -ENOMEM;
     e = api_exec_prepare(q->lun, cmd, raw->iov, &raw->x);
-    r = e == 0 ? take(q) : NULL;
-    if (e == 0 && r == NULL)
+    if (e == 0 && !any_free(q))
         e = -EAGAIN;
     if (e == 0) {
+        r = take(q);
         raw->cmd = cmd;
         raw->r = r;
         raw->x.done = raw_done;
         raw->x.user = raw;
         e = scsi_execute(q->lun->dev, &raw->x);
         if (e < 0)
-            give_back(q, r);
+            give_back(r);
     }
     if (e < 0) {
         free(raw);
@@ -334,7 +389,6 @@ lunette_queue_scsi(struct lunette_queue *q, struct lunette_scsi *cmd, void *user
     }
     r->user_data = user_data;
     r->raw = raw;
-    q->inflight++;
     return 0;
 }
 
@@ -348,26 +402,41 @@ lunette_queue_submit(struct lunette_queue *q)
 
 /* ---- polling -------------------------------------------------------------------------------- */
 
+/* How r ended, where there is more to tell than that it went well.  True: r is lent with it. */
+static bool __attribute__((noinline, cold)) tell(struct api_req *r, struct lunette_completion *c)
+{
+    struct lunette_queue *q = r->q;
+
+    c->err = r->req.result.err;
+    c->status = r->req.result.scsi_status;
+    c->sense_len = r->req.result.sense_len;
+    if (c->sense_len == 0)
+        return false;
+    c->sense = r->sense;
+    q->lent[q->nlent++] = r;
+    return true;
+}
+
 static int
 collect(struct lunette_queue *q, struct lunette_completion *c, int max)
 {
-    int n = 0;
+    struct api_req **to = q->free + q->nfree;
+    uint32_t n = nfinished(q), begin = q->begin, end;
 
-    while (n < max && !list_empty(&q->finished)) {
-        struct api_req *r = container_of(list_pop_front(&q->finished), struct api_req, node);
+    if (n > (uint32_t)max)
+        n = (uint32_t)max;
+    end = begin + n;
+    for (; begin != end; begin++, c++) {
+        struct api_req *r = q->ring[begin & q->mask];
 
-        c[n++] = (struct lunette_completion){
-            .user_data = r->user_data,
-            .err = r->req.result.err,
-            .status = r->req.result.scsi_status,
-            .sense_len = r->req.result.sense_len,
-            .sense = r->req.result.sense_len > 0 ? r->sense : NULL,
-        };
-        q->nfinished--;
-        q->inflight--;
-        list_push_back(r->req.result.sense_len > 0 ? &q->shown : &q->free, &r->node);
+        *c = (struct lunette_completion){.user_data = r->user_data};
+        *to = r;
+        if (__builtin_expect(r->req.result.trouble == 0, 1) || !tell(r, c))
+            to++;
     }
-    return n;
+    q->begin = end;
+    q->nfree = (uint32_t)(to - q->free);
+    return (int)n;
 }
 
 int
@@ -380,21 +449,21 @@ lunette_queue_poll(struct lunette_queue *q, struct lunette_completion *c, int ma
 
     if (max <= 0)
         return -EINVAL;
-    list_splice(&q->free, &q->shown);
+    end_loan(q);
     (void)lunette_queue_submit(q);
     if (min > max)
         min = max;
     if (min < 0)
         min = 0;
-    if (q->nfinished >= (uint32_t)min && q->nfinished > 0 && timeout_ms == 0)
+    if (nfinished(q) >= (uint32_t)min && nfinished(q) > 0 && timeout_ms == 0)
         return collect(q, c, max);
-    if (q->nfinished < (uint32_t)(min > 0 ? min : 1)) {
+    if (nfinished(q) < (uint32_t)(min > 0 ? min : 1)) {
         r = loop_run(l, 0);
         if (r < 0)
             return r;
     }
     end = timeout_ms < 0 ? UINT64_MAX : l->now_ns + (uint64_t)timeout_ms * LOOP_NS_PER_MS;
-    while (q->nfinished < (uint32_t)min && q->nfinished < q->inflight && l->now_ns < end) {
+    while (nfinished(q) < (uint32_t)min && nfinished(q) < inflight(q) && l->now_ns < end) {
         r = loop_run(l, end == UINT64_MAX ? -1 : (int64_t)(end - l->now_ns));
         if (r < 0)
             return r;
@@ -420,5 +489,5 @@ lunette_queue_fd(struct lunette_queue *q)
 uint32_t
 lunette_queue_inflight(const struct lunette_queue *q)
 {
-    return q->inflight;
+    return inflight(q);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* api/session.c - from a URL to a session with a midlayer on it, and back. */
+/* api/session.c - from a URL to a session with a midlayer on it, and back; nothing here waits. */
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
@@ -11,6 +11,20 @@
 #include "wire/pdu.h"
 
 #define SPINUP_MIN_S 30
+
+/* A random number and a qualifier that counts (RFC 7143 11.12.5): of the sessions of one context
+ * no two are the same port. */
+static void
+next_isid(struct lunette_ctx *ctx, uint8_t isid[LOGIN_ISID_LEN])
+{
+    uint8_t *qualifier = ctx->isid + 4;
+
+    if (ctx->isids++ == 0)
+        login_isid_random(ctx->loop, ctx->isid);
+    else
+        st_be16(qualifier, (uint16_t)(ld_be16(qualifier) + 1));
+    memcpy(isid, ctx->isid, sizeof(ctx->isid));
+}
 
 int
 api_url_of(struct lunette_ctx *ctx, const char *where, struct api_url *u, struct lunette_error *err)
@@ -35,7 +49,7 @@ api_url_of(struct lunette_ctx *ctx, const char *where, struct api_url *u, struct
     if (u->cfg.initiator_name[0] == '\0')
         memcpy(u->cfg.initiator_name, ctx->initiator_name, sizeof(ctx->initiator_name));
     if (!u->has_isid)
-        login_isid_random(ctx->loop, u->cfg.isid);
+        next_isid(ctx, u->cfg.isid);
     r = url_credentials(u, err);
     if (r < 0)
         url_wipe(u);
@@ -64,6 +78,8 @@ asked_out(void *user, const struct lunette_error *err)
                        "the target asked for a logout; the session was closed in order");
     s->logged_in = false;
     died(s, &why);
+    if (s->closed != NULL)
+        loop_defer(s->ctx->loop, &s->close_work);
 }
 
 static void
@@ -84,7 +100,7 @@ recv_async(struct api_session *s, const struct bhs_async *a)
 
     if (a->event != ISCSI_ASYNC_LOGOUT_REQUEST && a->event != ISCSI_ASYNC_NEGOTIATE)
         return;
-    log_line(s->ctx->loop->log, LOG_LEVEL_WARN, "%s asks for a logout", s->url.cfg.target_name);
+    log_line(s->ctx->loop->log, LOG_LEVEL_WARN, "%s asks for a logout", s->target_name);
     one_conn(s, &cfg);
     ctl_watch_del(&s->watch);
     if (session_logout_task(s->ctx->ctl, &cfg, asked_out, s, &s->logout) < 0)
@@ -109,46 +125,7 @@ conn_event(struct ctl_watch *w, const struct iscsi_kevent *ev, const void *data)
         api_ping_answered(s, data, ev->u.recv_pdu.data_len);
 }
 
-/* ---- login ---------------------------------------------------------------------------------- */
-
-struct login_wait {
-    struct api_session *s;
-    bool done;
-    struct lunette_error err; /* code 0: logged in */
-};
-
-static void
-login_done(void *user, const struct login_result *res, const struct lunette_error *err)
-{
-    struct login_wait *w = user;
-
-    w->done = true;
-    if (res == NULL) {
-        w->err = *err;
-        return;
-    }
-    w->s->res = *res;
-    w->s->logged_in = true;
-    ctl_watch_add(w->s->ctx->ctl, &w->s->watch, res->sid, res->cid);
-}
-
-static int
-login(struct api_session *s, struct lunette_error *err)
-{
-    struct login_wait w = {.s = s};
-    struct login_callbacks cb = {login_done, &w};
-    int r = login_start(s->ctx->ctl, &s->url.cfg, &cb, &s->login, err);
-
-    if (r == 0)
-        r = api_wait(s->ctx, &w.done, err);
-    login_free(&s->login);
-    if (r == 0 && w.err.code != 0) {
-        r = w.err.code;
-        if (err != NULL)
-            *err = w.err;
-    }
-    return r;
-}
+/* ---- up ------------------------------------------------------------------------------------- */
 
 /* What a midlayer wants to tell beyond its own log lines. */
 static void
@@ -157,8 +134,7 @@ scsi_event(void *user, struct scsi_device *dev, enum scsi_event ev)
     struct api_session *s = user;
 
     (void)dev;
-    log_line(s->ctx->loop->log, LOG_LEVEL_INFO, "%s: %s", s->url.cfg.target_name,
-             scsi_event_name(ev));
+    log_line(s->ctx->loop->log, LOG_LEVEL_INFO, "%s: %s", s->target_name, scsi_event_name(ev));
 }
 
 static const struct scsi_events scsi_events = {.event = scsi_event};
@@ -177,10 +153,10 @@ static int
 attach(struct api_session *s, struct lunette_error *err)
 {
     struct scsi_host *h = dataplane_host(s->ctx->dp, s->res.sid);
-    struct scsi_params p = {.timeout_ms = s->url.timeout_ms,
-                            .queue_depth = s->url.queue_depth,
-                            .max_transfer = s->url.max_transfer,
-                            .spinup_s = spinup_s(s->url.timeout_ms)};
+    struct scsi_params p = {.timeout_ms = s->url->timeout_ms,
+                            .queue_depth = s->url->queue_depth,
+                            .max_transfer = s->url->max_transfer,
+                            .spinup_s = spinup_s(s->url->timeout_ms)};
     int r;
 
     if (h == NULL)
@@ -193,61 +169,135 @@ attach(struct api_session *s, struct lunette_error *err)
     return 0;
 }
 
+static void
+came_up(struct api_session *s, const struct lunette_error *err)
+{
+    url_wipe(s->url);
+    free(s->url);
+    s->url = NULL;
+    s->opened(s, err);
+}
+
+static void
+login_done(void *user, const struct login_result *res, const struct lunette_error *err)
+{
+    struct api_session *s = user;
+    struct lunette_error why;
+
+    login_free(&s->login);
+    if (res == NULL) {
+        why = *err;
+        came_up(s, &why);
+        return;
+    }
+    s->res = *res;
+    s->logged_in = true;
+    ctl_watch_add(s->ctx->ctl, &s->watch, res->sid, res->cid);
+    came_up(s, attach(s, &why) < 0 ? &why : NULL);
+}
+
+static int
+take_names(struct api_session *s, struct lunette_error *err)
+{
+    s->target_name = strdup(s->url->cfg.target_name);
+    s->initiator_name = strdup(s->url->cfg.initiator_name);
+    memcpy(s->isid, s->url->cfg.isid, sizeof(s->isid));
+    if (s->target_name == NULL || s->initiator_name == NULL)
+        return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory");
+    return 0;
+}
+
+static int
+start(struct api_session *s, const char *url, struct lunette_error *err)
+{
+    struct login_callbacks cb = {login_done, s};
+    int r;
+
+    s->url = calloc(1, sizeof(*s->url));
+    if (s->url == NULL)
+        return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory");
+    r = api_url_of(s->ctx, url, s->url, err);
+    if (r < 0)
+        return r;
+    if (!s->url->has_target)
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                            "URL: the target's name is missing: iscsi://host[:port]/target[/lun]; "
+                            "`lunette discover` lists them");
+    r = take_names(s, err);
+    return r < 0 ? r : login_start(s->ctx->ctl, &s->url->cfg, &cb, &s->login, err);
+}
+
+/* What is left when the session is gone. */
+static void
+release(struct api_session *s)
+{
+    ctl_watch_del(&s->watch);
+    scsi_detach(&s->target);
+    if (s->url != NULL)
+        url_wipe(s->url);
+    free(s->url);
+    free(s->target_name);
+    free(s->initiator_name);
+    s->url = NULL;
+    s->target_name = s->initiator_name = NULL;
+}
+
+static void
+close_work(struct loop_work *w)
+{
+    struct api_session *s = container_of(w, struct api_session, close_work);
+
+    release(s);
+    s->closed(s);
+}
+
 int
-api_session_open(struct lunette_ctx *ctx, const char *url, struct api_session *s,
-                 struct lunette_error *err)
+api_session_open_start(struct lunette_ctx *ctx, const char *url, struct api_session *s,
+                       void (*opened)(struct api_session *s, const struct lunette_error *err),
+                       struct lunette_error *err)
 {
     int r;
 
     s->ctx = ctx;
+    s->opened = opened;
     ctl_watch_init(&s->watch, conn_event);
-    r = api_url_of(ctx, url, &s->url, err);
+    loop_work_init(&s->close_work, close_work);
+    r = start(s, url, err);
     if (r < 0)
-        return r;
-    if (!s->url.has_target) {
-        url_wipe(&s->url);
-        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
-                            "URL: the target's name is missing: iscsi://host[:port]/target[/lun]; "
-                            "`lunette discover` lists them");
-    }
-    r = login(s, err);
-    url_wipe(&s->url);
-    if (r == 0)
-        r = attach(s, err);
-    if (r < 0)
-        api_session_close(s);
+        release(s);
     return r;
 }
+
+/* ---- down ----------------------------------------------------------------------------------- */
 
 static void
 logged_out(void *user, const struct lunette_error *err)
 {
+    struct api_session *s = user;
+
     (void)err; /* the session is gone in any case */
-    *(bool *)user = true;
+    logout_free(&s->logout);
+    s->logged_in = false;
+    loop_defer(s->ctx->loop, &s->close_work);
 }
 
 void
-api_session_close(struct api_session *s)
+api_session_close_start(struct api_session *s, void (*closed)(struct api_session *s))
 {
-    struct iscsi_logout *l = NULL;
     struct logout_config cfg;
-    bool done = false;
 
-    while (s->logout != NULL) { /* the target's wish is being granted */
-        if (loop_run(s->ctx->loop, -1) < 0)
-            break;
-    }
+    assert(s->closed == NULL);
+    s->closed = closed;
+    login_free(&s->login); /* tidies up by itself */
+    if (s->logout != NULL)
+        return; /* the target's wish is being granted: asked_out goes on */
+    ctl_watch_del(&s->watch);
     if (s->logged_in) {
         one_conn(s, &cfg);
-        ctl_watch_del(&s->watch);
-        if (session_logout_task(s->ctx->ctl, &cfg, logged_out, &done, &l) == 0)
-            (void)api_wait(s->ctx, &done, NULL);
-        logout_free(&l);
-        s->logged_in = false;
+        if (session_logout_task(s->ctx->ctl, &cfg, logged_out, s, &s->logout) == 0)
+            return;
     }
-    ctl_watch_del(&s->watch);
-    scsi_detach(&s->target);
-    url_wipe(&s->url);
+    loop_defer(s->ctx->loop, &s->close_work);
 }
 
 void
@@ -257,14 +307,13 @@ api_session_info(const struct api_session *s, struct lunette_session_info *ret)
     const struct iscsi_params *p = &r->params;
 
     memset(ret, 0, sizeof(*ret));
-    (void)snprintf(ret->target_name, sizeof(ret->target_name), "%s", s->url.cfg.target_name);
-    (void)snprintf(ret->initiator_name, sizeof(ret->initiator_name), "%s",
-                   s->url.cfg.initiator_name);
+    (void)snprintf(ret->target_name, sizeof(ret->target_name), "%s", s->target_name);
+    (void)snprintf(ret->initiator_name, sizeof(ret->initiator_name), "%s", s->initiator_name);
     (void)log_clean(ret->target_alias, sizeof(ret->target_alias), r->target_alias,
                     strlen(r->target_alias));
     (void)portal_format(&r->portal, ret->portal, sizeof(ret->portal));
     (void)snprintf(ret->auth_method, sizeof(ret->auth_method), "%s", r->auth_method);
-    memcpy(ret->isid, s->url.cfg.isid, sizeof(ret->isid));
+    memcpy(ret->isid, s->isid, sizeof(ret->isid));
     ret->tsih = r->tsih;
     ret->tpgt = (uint16_t)(r->tpgt < 0 ? 0 : r->tpgt);
     ret->header_digest = p->header_digest == ISCSI_DIGEST_CRC32C;

@@ -8,7 +8,7 @@ sg_from_iov(const struct iovec *iov, uint32_t iovcnt, uint64_t skip, uint32_t le
 }
 
 void
-sg_cursor_init(struct sg_cursor *c, const struct sg *s)
+sg_cursor_start(struct sg_cursor *c, const struct sg *s)
 {
     uint64_t skip = s->skip;
     uint32_t i = 0;

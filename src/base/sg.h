@@ -19,6 +19,15 @@ struct sg {
     uint64_t skip; /* bytes of iov before the slice */
 };
 
+/* The first len bytes of the slice, where its first iovec has them all; else NULL. */
+static inline void *
+sg_start(const struct sg *s, uint32_t len)
+{
+    return s->iov->iov_len >= len && s->skip <= s->iov->iov_len - len
+               ? (char *)s->iov->iov_base + s->skip
+               : NULL;
+}
+
 /* Where a walk along a slice stands; seeking forward is cheap, backward starts again. */
 struct sg_cursor {
     uint32_t idx;  /* iovec */
@@ -28,7 +37,18 @@ struct sg_cursor {
 
 struct sg sg_from_iov(const struct iovec *iov, uint32_t iovcnt, uint64_t skip, uint32_t len);
 
-void sg_cursor_init(struct sg_cursor *c, const struct sg *s);
+/* The same as sg_cursor_init, where the slice starts behind the first iovec. */
+void sg_cursor_start(struct sg_cursor *c, const struct sg *s);
+
+#define SG_CURSOR_NOWHERE UINT32_MAX /* at: the next seek begins from the start */
+
+static inline void
+sg_cursor_init(struct sg_cursor *c, const struct sg *s)
+{
+    *c = (struct sg_cursor){.in_iov = s->skip};
+    if (__builtin_expect(s->iovcnt == 0 || s->skip >= s->iov->iov_len, 0))
+        sg_cursor_start(c, s);
+}
 
 /* Moves to `offset` (<= s->len) of the slice. */
 void sg_cursor_seek(struct sg_cursor *c, const struct sg *s, uint32_t offset);
@@ -37,6 +57,26 @@ void sg_cursor_seek(struct sg_cursor *c, const struct sg *s, uint32_t offset);
  * when `max` is reached.  *ret_len: bytes described.  Returns the number of iovecs. */
 int sg_cursor_map(struct sg_cursor *c, const struct sg *s, uint32_t len, struct iovec *iov, int max,
                   uint32_t *ret_len);
+
+/* The next len bytes, where they lie in one piece of memory, as they mostly do: moves past them.
+ * NULL, and nothing has changed, where they do not. */
+static inline void *
+sg_cursor_take(struct sg_cursor *c, const struct sg *s, uint32_t len)
+{
+    const struct iovec *v = &s->iov[c->idx];
+    char *p;
+
+    if (__builtin_expect(c->idx >= s->iovcnt || v->iov_len - c->in_iov < len, 0))
+        return NULL;
+    p = (char *)v->iov_base + c->in_iov;
+    c->at += len;
+    c->in_iov += len;
+    if (c->in_iov == v->iov_len) {
+        c->idx++;
+        c->in_iov = 0;
+    }
+    return p;
+}
 
 /* Copies between flat memory and the slice at the cursor; len must fit into what is left. */
 void sg_copy_to(struct sg_cursor *c, const struct sg *s, const void *src, uint32_t len);

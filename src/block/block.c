@@ -27,6 +27,12 @@ bdev_set_limits(struct bdev *b, const struct bdev_limits *limits)
     if (l.physical_block < l.block_size)
         l.physical_block = l.block_size;
     b->limits = l;
+    b->plain = (struct blk_plain){
+        .size = l.size,
+        .max = l.max_transfer < l.size ? l.max_transfer : l.size,
+        .mask = l.block_size - 1,
+        .last_op = l.read_only ? BDEV_READ : BDEV_WRITE,
+    };
     return 0;
 }
 
@@ -83,10 +89,11 @@ queue_init(struct bdev_queue *q, struct bdev *b, struct loop *loop, uint32_t dep
     q->loop = loop;
     q->depth = q->nfree = depth;
     q->tick_at = UINT64_MAX;
+    q->committed = true;
     list_init(&q->pending);
     list_init(&q->dispatch);
     list_init(&q->delayed);
-    list_init(&q->done);
+    q->done_last = &q->done;
     loop_work_init(&q->work, blk_run_work);
     loop_timer_init(&q->tick, blk_tick);
     loop_timer_init(&q->delay_timer, blk_delay_expired);
@@ -95,8 +102,11 @@ queue_init(struct bdev_queue *q, struct bdev *b, struct loop *loop, uint32_t dep
 
         p->rq.tag = i;
         p->rq.queue = q;
-        list_init(&p->rq.node);
-        q->free[depth - 1 - i] = i;
+        list_init(&p->node);
+        blk_rest(p);
+        if (b->ops->init_rq != NULL)
+            b->ops->init_rq(b->drv, &p->rq);
+        q->free[depth - 1 - i] = p;
     }
     q->closing = b->closing;
     q->gone = b->gone;
@@ -115,7 +125,7 @@ bdev_queue_new(struct bdev *b, struct loop *loop, uint32_t depth, struct bdev_qu
     q = calloc(1, sizeof(*q));
     if (q == NULL)
         return -ENOMEM;
-    q->stride = (sizeof(struct blk_piece) + b->ops->cmd_size + 63) & ~(size_t)63;
+    q->stride = (BLK_PIECE_SIZE + b->ops->cmd_size + 63) & ~(size_t)63;
     size = q->stride * depth;
     q->free = calloc(depth, sizeof(q->free[0]));
     pieces = aligned_alloc(64, size);
@@ -142,23 +152,24 @@ fail_all(struct bdev_queue *q, int err)
         struct blk_piece *p = piece_at(q, i);
         struct bdev_req *r = p->rq.parent;
 
-        if (p->state == PIECE_FREE)
+        if (p->rq.held == PIECE_FREE)
             continue;
-        p->state = PIECE_FREE;
+        blk_one_of_some(p);
+        p->rq.held = PIECE_FREE;
         if (--r->pieces > 0)
             continue;
         if (r->issued < r->len)
             list_del(&r->node); /* from the pending list */
         if (r->result.err == 0)
             r->result.err = err;
-        list_push_back(&q->done, &r->node);
+        blk_add_done(q, r);
     }
     while ((n = list_pop_front(&q->pending)) != NULL) {
         struct bdev_req *r = container_of(n, struct bdev_req, node);
 
         if (r->result.err == 0)
             r->result.err = err;
-        list_push_back(&q->done, n);
+        blk_add_done(q, r);
     }
 }
 
@@ -190,11 +201,11 @@ bdev_commit(struct bdev_queue *q)
 {
     if (!q->delivering)
         blk_mq_dispatch_rq_list(q);
-    if (q->need_commit) {
-        q->need_commit = false;
+    if (!q->committed) {
+        q->committed = true;
         q->bdev->ops->commit(q->bdev->drv);
     }
-    if (list_empty(&q->done) && q->bdev->drained == NULL)
+    if (!blk_any_done(q) && q->bdev->drained == NULL)
         loop_defer_cancel(&q->work); /* has nothing left to do */
 }
 
@@ -202,6 +213,12 @@ uint32_t
 bdev_queue_outstanding(const struct bdev_queue *q)
 {
     return q->outstanding;
+}
+
+uint32_t
+bdev_queue_depth(const struct bdev_queue *q)
+{
+    return q->depth;
 }
 
 int

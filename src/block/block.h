@@ -73,6 +73,7 @@ void bdev_commit(struct bdev_queue *q);
 
 /* Requests submitted and not yet given back. */
 uint32_t bdev_queue_outstanding(const struct bdev_queue *q);
+uint32_t bdev_queue_depth(const struct bdev_queue *q);
 
 /* Takes no new requests (-ENODEV).  0: none is outstanding on any queue.  -EINPROGRESS: drained is
  * called once, later, when that is so; it may free b. */

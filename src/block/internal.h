@@ -11,54 +11,72 @@
     UINT64_MAX /* bdev_req.issued: the flush behind a FUA write is under way                       \
                 */
 
+/* blk_request.held: who has the piece. */
 enum piece_state {
     PIECE_FREE,
     PIECE_WAITING, /* on the dispatch list */
     PIECE_DELAYED, /* on the delayed list */
     PIECE_DRIVER,  /* handed over, deadline running */
-    PIECE_KEPT,    /* handed over, deadline passed: the driver deals with it */
+    PIECE_WHOLE, /* likewise; a read or write in one piece and nothing to do behind it: not set are
+                    `issued` and `pieces` of its parent, and its deadline */
+    PIECE_KEPT,  /* handed over, deadline passed: the driver deals with it */
 };
 
-/* A tag's memory: ours, then the contract's part, then the driver's. */
+/* A tag's memory: what is rarely used of ours in a cache line of its own, then the contract's part,
+ * then the driver's, so that both begin at the same place of a line for each tag. */
 struct blk_piece {
-    uint64_t due_ns;   /* PIECE_DELAYED: issue again then */
+    _Alignas(64) struct list node; /* dispatch or delayed */
+    uint64_t due_ns;               /* PIECE_DELAYED: issue again then */
     uint64_t zero_end; /* write zeroes that became writes, chunk by chunk: end; else 0 */
-    enum piece_state state;
-    struct blk_request rq; /* last */
+    _Alignas(64) struct blk_request rq; /* last, but for padding */
+};
+_Static_assert(offsetof(struct blk_piece, rq) == 64, "one line");
+#define BLK_PIECE_SIZE (offsetof(struct blk_piece, rq) + sizeof(struct blk_request))
+
+/* In-range reads and writes up to that size, of one iovec, are issued without a further look. */
+struct blk_plain {
+    uint64_t size, max; /* bytes: of the device, of one piece */
+    uint32_t mask;      /* of the logical block */
+    uint32_t last_op;   /* BDEV_WRITE, or BDEV_READ where it is read-only */
 };
 
 struct bdev_queue {
     struct bdev *bdev;
     struct loop *loop;
-    struct list node; /* of the bdev */
+    struct blk_piece **free; /* a stack of tags: the last one used is the one in the cache */
     uint32_t depth, nfree;
-    uint32_t *free; /* a stack of tags: the last one used is the one in the cache */
-    uint8_t *pieces;
-    size_t stride;
-    struct list pending;  /* bdev_req: not, or not wholly, cut into pieces */
-    struct list dispatch; /* blk_request: refused or taken back, to be issued first */
-    struct list delayed;  /* blk_request */
-    struct list done;     /* bdev_req: finished, done not called */
-    bool need_commit;
     union { /* why bdev_submit must not issue by itself: one look */
         struct {
             bool busy;       /* the driver refused; blk_restart follows */
             bool delivering; /* done callbacks are being called */
             bool closing;    /* takes no new requests */
             bool gone;       /* the driver is not called any more */
+            bool waits;      /* something is on pending or dispatch; or was when last looked */
+            bool traced;     /* the loop had a ring of trace points when last looked */
+            bool committed;  /* nothing has been handed over since the last commit: now work must
+                                be queued and the deadline timer looked at, and once is enough */
         };
-        uint32_t stopped;
+        uint64_t stopped;
     };
     uint32_t outstanding; /* requests */
     uint64_t tick_at;     /* when the deadline timer fires; UINT64_MAX: it does not run */
+    struct bdev_req *done, **done_last; /* finished, done not called: in order; the last is not
+                                           terminated */
     struct loop_work work;
-    struct loop_timer tick, delay_timer;
     struct bdev_stats stats;
+    struct list node;     /* of the bdev */
+    struct list pending;  /* bdev_req: not, or not wholly, cut into pieces */
+    struct list dispatch; /* blk_piece: refused or taken back, to be issued first */
+    struct list delayed;  /* blk_piece */
+    uint8_t *pieces;
+    size_t stride;
+    struct loop_timer tick, delay_timer;
 };
 
 struct bdev {
     const struct bdev_driver_ops *ops;
     void *drv;
+    struct blk_plain plain; /* follows from the limits */
     struct bdev_limits limits;
     uint64_t timeout_ns[BDEV_NOPS]; /* for requests that do not say */
     bool closing, gone;             /* as in its queues */
@@ -73,6 +91,55 @@ static inline struct blk_piece *
 piece_of(struct blk_request *rq)
 {
     return container_of(rq, struct blk_piece, rq);
+}
+
+static inline bool
+piece_with_driver(const struct blk_piece *p)
+{
+    return p->rq.held == PIECE_DRIVER || p->rq.held == PIECE_WHOLE;
+}
+
+static inline uint64_t
+blk_timeout_ns(const struct bdev *b, const struct blk_request *rq)
+{
+    uint64_t ms = rq->parent->timeout_ms;
+
+    return ms == 0 ? b->timeout_ns[rq->op] : ms * LOOP_NS_PER_MS;
+}
+
+static inline uint64_t
+blk_deadline_ns(const struct bdev *b, const struct blk_request *rq)
+{
+    return rq->held == PIECE_WHOLE ? rq->start_ns + b->timeout_ns[rq->op] : rq->deadline_ns;
+}
+
+/* Something happens to p that is not foreseen for one that is all of its request. */
+static inline void
+blk_one_of_some(struct blk_piece *p)
+{
+    struct bdev_req *r = p->rq.parent;
+
+    if (p->rq.held != PIECE_WHOLE)
+        return;
+    p->rq.deadline_ns = blk_deadline_ns(p->rq.queue->bdev, &p->rq);
+    p->rq.held = PIECE_DRIVER;
+    r->issued = r->len;
+    r->pieces = 1;
+    list_init(&r->node);
+}
+
+/* Onto the done list; the work that delivers is the caller's to queue. */
+static inline void
+blk_add_done(struct bdev_queue *q, struct bdev_req *r)
+{
+    *q->done_last = r;
+    q->done_last = &r->next;
+}
+
+static inline bool
+blk_any_done(const struct bdev_queue *q)
+{
+    return q->done_last != &q->done;
 }
 
 static inline struct blk_piece *
@@ -93,6 +160,18 @@ bool blk_fits(const struct bdev *b, const struct bdev_req *r);
 
 /* Lays the next chunk of zeroes from p->rq.offset to p->zero_end out as an ordinary write. */
 void blk_cut_zeroes(struct bdev_queue *q, struct blk_piece *p);
+
+/* What the short way down takes for granted of a tag that is not in use. */
+static inline void
+blk_rest(struct blk_piece *p)
+{
+    p->rq.held = PIECE_FREE;
+    p->rq.flags = 0;
+    p->rq.retries = 0;
+    p->rq.data = (struct sg){.iovcnt = 1};
+    p->rq.result = (struct bdev_result){0};
+    p->zero_end = 0;
+}
 
 void blk_mq_dispatch_rq_list(struct bdev_queue *q);
 

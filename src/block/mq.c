@@ -8,27 +8,63 @@
 
 #include "block/internal.h"
 
-static inline uint64_t
-timeout_ns(const struct bdev *b, const struct blk_request *rq)
-{
-    uint64_t ms = rq->parent->timeout_ms;
-
-    return __builtin_expect(ms == 0, 1) ? b->timeout_ns[rq->op] : ms * LOOP_NS_PER_MS;
-}
-
 static inline struct blk_piece *
 take_tag(struct bdev_queue *q)
 {
     assert(q->nfree > 0);
-    return piece_at(q, q->free[--q->nfree]);
+    return q->free[--q->nfree];
 }
 
-static inline void
+static void
 put_tag(struct bdev_queue *q, struct blk_piece *p)
 {
-    assert(p->state != PIECE_FREE);
-    p->state = PIECE_FREE;
-    q->free[q->nfree++] = p->rq.tag;
+    assert(p->rq.held != PIECE_FREE);
+    blk_rest(p);
+    q->free[q->nfree++] = p;
+}
+
+static void
+wait_in(struct bdev_queue *q, struct blk_piece *p)
+{
+    p->rq.held = PIECE_WAITING;
+    list_push_back(&q->dispatch, &p->node);
+    q->waits = true;
+    loop_defer(q->loop, &q->work);
+}
+
+/* Something is handed over whose deadline that is: the timer must run, and not later than for what
+ * plain requests that follow before the next commit have for theirs. */
+static void
+not_committed(struct bdev_queue *q, uint64_t deadline_ns)
+{
+    uint64_t at = q->loop->now_ns + q->bdev->timeout_ns[BDEV_READ];
+
+    q->committed = false;
+    q->traced = q->loop->trace != NULL;
+    if (deadline_ns < at)
+        at = deadline_ns;
+    if (at >= q->tick_at)
+        return;
+    q->tick_at = at;
+    loop_timer_start(q->loop, &q->tick, at - q->loop->now_ns);
+}
+
+/* What queue_rq did not take: false when it is to be tried again. */
+static bool __attribute__((noinline, cold))
+refused(struct bdev_queue *q, struct blk_piece *p, int err)
+{
+    assert(piece_with_driver(p));
+    blk_one_of_some(p);
+    if (err != -EBUSY) {
+        p->rq.result = (struct bdev_result){.err = err};
+        blk_upcalls.complete(&p->rq);
+        return true;
+    }
+    p->rq.held = PIECE_WAITING;
+    list_push_front(&q->dispatch, &p->node);
+    q->busy = q->waits = true;
+    q->stats.busy++;
+    return false;
 }
 
 /* Hands a piece to the driver; false when it was refused. */
@@ -41,115 +77,120 @@ issue(struct bdev_queue *q, struct blk_piece *p)
 
     if (start == 0)
         p->rq.start_ns = q->loop->now_ns;
-    p->rq.deadline_ns = q->loop->now_ns + timeout_ns(b, &p->rq);
-    p->state = PIECE_DRIVER;
+    p->rq.deadline_ns = q->loop->now_ns + blk_timeout_ns(b, &p->rq);
+    p->rq.held = PIECE_DRIVER;
+    p->rq.plain = false;
     err = b->ops->queue_rq(b->drv, &p->rq);
-    if (__builtin_expect(err == 0, 1)) {
-        q->stats.pieces += start == 0;
-        q->need_commit = true;
-        if (p->rq.deadline_ns < q->tick_at) {
-            q->tick_at = p->rq.deadline_ns;
-            loop_timer_start(q->loop, &q->tick, q->tick_at - q->loop->now_ns);
-        }
-        return true;
+    if (__builtin_expect(err != 0, 0)) {
+        if (refused(q, p, err))
+            return true;
+        p->rq.start_ns = start;
+        return false;
     }
-    assert(p->state == PIECE_DRIVER);
-    if (err != -EBUSY) {
-        p->rq.result.err = err;
-        blk_upcalls.complete(&p->rq);
-        return true;
-    }
-    p->rq.start_ns = start;
-    p->state = PIECE_WAITING;
-    list_push_front(&q->dispatch, &p->rq.node);
-    q->busy = true;
-    q->stats.busy++;
-    return false;
+    q->stats.pieces += start == 0;
+    not_committed(q, p->rq.deadline_ns); /* the caller sees to work */
+    return true;
 }
 
 /* A read or write that is in range and one piece of one iovec, as most are. */
 static inline bool
-plain(const struct bdev_limits *l, const struct bdev_req *r)
+plain(const struct blk_plain *l, const struct bdev_req *r)
 {
-    return (r->op == BDEV_READ || (r->op == BDEV_WRITE && !l->read_only)) &&
-           ((r->offset | r->len) & (l->block_size - 1)) == 0 && r->len - 1 < l->max_transfer &&
-           r->len <= l->size && r->offset <= l->size - r->len && r->iovcnt == 1 &&
-           r->iov->iov_len >= r->len;
+    return r->op <= l->last_op && r->flags == 0 && ((r->offset | r->len) & l->mask) == 0 &&
+           r->len - 1 < l->max && r->offset <= l->size - r->len && r->iovcnt == 1 &&
+           r->timeout_ms == 0 && r->iov->iov_len >= r->len;
 }
 
-/* What blk_cut makes of a plain request. */
-static inline void
-cut_plain(struct bdev_req *r, struct blk_piece *p)
+static int __attribute__((noinline, cold)) plain_refused(struct blk_request *rq, int err)
 {
-    struct blk_request *rq = &p->rq;
+    struct bdev_queue *q = rq->queue;
 
-    rq->op = r->op;
-    rq->flags = r->flags;
-    rq->offset = r->offset;
-    rq->len = r->len;
-    rq->data = (struct sg){.iov = r->iov, .iovcnt = 1, .len = (uint32_t)r->len};
-    rq->parent = r;
-    rq->result = (struct bdev_result){0};
-    rq->sense = r->sense;
-    rq->start_ns = 0;
-    rq->retries = 0;
-    p->zero_end = 0;
-    r->issued = r->len;
+    q->stats.pieces--;
+    if (!refused(q, piece_of(rq), err))
+        rq->start_ns = 0;
+    return 0;
 }
 
-static inline void
-blk_mq_try_issue_directly(struct bdev_queue *q, struct bdev_req *r, bool is_plain)
-{
-    struct blk_piece *p = take_tag(q);
-
-    if (is_plain) {
-        cut_plain(r, p);
-    } else {
-        int err = blk_cut(q, r, p);
-
-        assert(err == 0);
-        (void)err;
-    }
-    TRACE(q->loop, blk_mq_try_issue_directly, r->op, p->rq.tag);
-    r->pieces = 1;
-    (void)issue(q, p);
-}
-
-int
-bdev_submit(struct bdev_queue *q, struct bdev_req *r)
+/* What blk_cut and issue do, for a plain request while nothing waits.  Nothing of ours is looked
+ * at behind queue_rq, so that there is nothing to keep across it. */
+static inline int
+blk_mq_try_issue_directly(struct bdev_queue *q, struct bdev_req *r)
 {
     struct bdev *b = q->bdev;
-    bool free_way =
-        q->stopped == 0 && q->nfree > 0 && list_empty(&q->dispatch) && list_empty(&q->pending);
-    bool is_plain = plain(&b->limits, r);
+    struct blk_request *rq = &take_tag(q)->rq;
     int err;
 
-    if (__builtin_expect(q->closing || q->gone, 0))
+    r->result.trouble = 0;
+    rq->op = r->op;
+    rq->offset = r->offset;
+    rq->parent = r;
+    rq->len = r->len;
+    rq->data.iov = r->iov;
+    rq->data.len = (uint32_t)r->len;
+    rq->start_ns = q->loop->now_ns;
+    rq->held = PIECE_WHOLE;
+    rq->plain = true;
+    q->outstanding++;
+    q->stats.pieces++;
+    err = b->ops->queue_rq(b->drv, rq);
+    return __builtin_expect(err == 0, 1) ? 0 : plain_refused(rq, err);
+}
+
+/* Nothing that must be served before it, or makes all wait. */
+static bool
+free_way(const struct bdev_queue *q)
+{
+    return !q->busy && !q->delivering && !q->closing && !q->gone && !q->waits && q->nfree > 0;
+}
+
+/* Any request, at any time. */
+static int __attribute__((noinline)) submit(struct bdev_queue *q, struct bdev_req *r)
+{
+    struct bdev *b = q->bdev;
+    int err;
+
+    if (q->closing || q->gone)
         return -ENODEV;
-    err = __builtin_expect(is_plain, 1) ? 0 : blk_check(b, r);
+    if (q->committed && free_way(q) && plain(&b->plain, r)) {
+        not_committed(q, UINT64_MAX);
+        loop_defer(q->loop, &q->work);
+        if (!q->traced)
+            return blk_mq_try_issue_directly(q, r);
+    }
+    err = blk_check(b, r);
     if (err < 0)
         return err;
     r->result = (struct bdev_result){0};
     q->outstanding++;
-    if (__builtin_expect(is_plain && free_way, 1)) {
-        blk_mq_try_issue_directly(q, r, true);
-        loop_defer(q->loop, &q->work);
-        return 0;
-    }
     list_init(&r->node);
     r->issued = 0;
     r->pieces = 0;
     if (err > 0) {
-        list_push_back(&q->done, &r->node);
-    } else if (free_way && blk_fits(b, r)) {
-        blk_mq_try_issue_directly(q, r, false);
+        blk_add_done(q, r);
+    } else if (free_way(q) && blk_fits(b, r)) {
+        struct blk_piece *p = take_tag(q);
+
+        err = blk_cut(q, r, p);
+        assert(err == 0);
+        TRACE(q->loop, blk_mq_try_issue_directly, r->op, p->rq.tag);
+        r->pieces = 1;
+        (void)issue(q, p);
     } else {
         list_push_back(&q->pending, &r->node);
+        q->waits = true;
         if (q->busy || q->nfree == 0)
             return 0; /* a restart or a completion goes on */
     }
     loop_defer(q->loop, &q->work);
     return 0;
+}
+
+int
+bdev_submit(struct bdev_queue *q, struct bdev_req *r)
+{
+    if (__builtin_expect(q->stopped != 0 || q->nfree == 0 || !plain(&q->bdev->plain, r), 0))
+        return submit(q, r);
+    return blk_mq_try_issue_directly(q, r);
 }
 
 /* Cuts one piece off the first pending request and issues it; false when the driver refused. */
@@ -161,7 +202,7 @@ issue_pending(struct bdev_queue *q)
     bool fresh = r->issued == 0;
 
     if (blk_cut(q, r, p) < 0) {
-        p->state = PIECE_WAITING;
+        p->rq.held = PIECE_WAITING;
         put_tag(q, p);
         list_del(&r->node);
         r->issued = r->len;
@@ -189,7 +230,7 @@ fail_waiting(struct bdev_queue *q)
 
     list_splice(&q->dispatch, &q->delayed);
     while ((n = list_pop_front(&q->dispatch)) != NULL) {
-        struct blk_piece *p = piece_of(container_of(n, struct blk_request, node));
+        struct blk_piece *p = container_of(n, struct blk_piece, node);
 
         p->rq.result = (struct bdev_result){.err = -ENODEV};
         end_piece(q, p);
@@ -219,13 +260,14 @@ blk_mq_dispatch_rq_list(struct bdev_queue *q)
         bool taken;
 
         if (node != NULL)
-            taken = issue(q, piece_of(container_of(node, struct blk_request, node)));
+            taken = issue(q, container_of(node, struct blk_piece, node));
         else if (!list_empty(&q->pending) && q->nfree > 0)
             taken = issue_pending(q);
         else
             break;
         n += taken;
     }
+    q->waits = !list_empty(&q->dispatch) || !list_empty(&q->pending);
     if (n > 0)
         TRACE(q->loop, blk_mq_dispatch_rq_list, n, 0);
 }
@@ -241,15 +283,16 @@ blk_finish(struct bdev_queue *q, struct bdev_req *r)
         r->issued != BLK_ISSUED_FLUSH && r->len > 0) {
         r->issued = BLK_ISSUED_FLUSH;
         list_push_front(&q->pending, &r->node);
+        q->waits = true;
     } else {
-        list_push_back(&q->done, &r->node);
+        blk_add_done(q, r);
     }
     loop_defer(q->loop, &q->work);
 }
 
 /* The first error of a request's pieces is its result; nothing more of it is issued. */
 static void
-keep_error(struct bdev_queue *q, struct bdev_req *r, const struct blk_request *rq)
+keep_error(struct bdev_req *r, const struct blk_request *rq)
 {
     if (r->result.err != 0)
         return;
@@ -257,14 +300,6 @@ keep_error(struct bdev_queue *q, struct bdev_req *r, const struct blk_request *r
     if (r->issued < r->len) {
         list_del(&r->node);
         r->issued = r->len;
-    }
-    if (r->pieces == 1)
-        return;
-    for (uint32_t i = 0; i < q->depth; i++) { /* later sense data must not replace the first */
-        struct blk_piece *p = piece_at(q, i);
-
-        if (p->state != PIECE_FREE && p->rq.parent == r)
-            p->rq.sense = NULL;
     }
 }
 
@@ -285,26 +320,24 @@ more_zeroes(struct bdev_queue *q, struct blk_piece *p)
     rq->start_ns = 0;
     rq->retries = 0;
     blk_cut_zeroes(q, p);
-    p->state = PIECE_WAITING;
-    list_push_back(&q->dispatch, &rq->node);
-    loop_defer(q->loop, &q->work);
+    wait_in(q, p);
     return true;
 }
 
 /* A piece with its result: to its parent. */
-static void
-end_piece(struct bdev_queue *q, struct blk_piece *p)
+static void __attribute__((noinline)) end_piece(struct bdev_queue *q, struct blk_piece *p)
 {
     struct blk_request *rq = &p->rq;
     struct bdev_req *r = rq->parent;
 
-    if (__builtin_expect(rq->result.err != 0 || p->zero_end != 0, 0)) {
+    blk_one_of_some(p);
+    if (rq->result.err != 0 || p->zero_end != 0) {
         if (more_zeroes(q, p))
             return;
         if (rq->result.err == -EOPNOTSUPP && rq->op == BDEV_DISCARD)
             rq->result = (struct bdev_result){0}; /* only a hint (SC-227) */
         if (rq->result.err != 0)
-            keep_error(q, r, rq);
+            keep_error(r, rq);
     } else if (r->op == BDEV_SCSI) {
         r->result = rq->result;
     }
@@ -316,26 +349,30 @@ end_piece(struct bdev_queue *q, struct blk_piece *p)
         loop_defer(q->loop, &q->work);
 }
 
+static void __attribute__((noinline)) complete_other(struct bdev_queue *q, struct blk_request *rq)
+{
+    struct blk_piece *p = piece_of(rq);
+
+    TRACE(q->loop, blk_mq_complete_request, rq->op, -rq->result.err);
+    assert(piece_with_driver(p) || rq->held == PIECE_KEPT);
+    q->stats.driver_ns += q->loop->now_ns - rq->start_ns;
+    end_piece(q, p);
+}
+
 static void
 blk_mq_complete_request(struct blk_request *rq)
 {
-    struct blk_piece *p = piece_of(rq);
     struct bdev_queue *q = rq->queue;
-    struct bdev_req *r = rq->parent;
 
-    TRACE(q->loop, blk_mq_complete_request, rq->op, -rq->result.err);
-    assert(p->state == PIECE_DRIVER || p->state == PIECE_KEPT);
-    q->stats.driver_ns += q->loop->now_ns - rq->start_ns;
-    if (__builtin_expect(rq->result.err == 0 && p->zero_end == 0 && r->op <= BDEV_WRITE &&
-                             r->pieces == 1 && r->issued == r->len && (r->flags & BDEV_F_FUA) == 0,
-                         1)) {
-        put_tag(q, p);
-        r->pieces = 0;
-        list_push_back(&q->done, &r->node);
-        loop_defer(q->loop, &q->work);
+    if (__builtin_expect(rq->held != PIECE_WHOLE || rq->result.err != 0, 0)) {
+        complete_other(q, rq);
         return;
     }
-    end_piece(q, p);
+    q->stats.driver_ns += q->loop->now_ns - rq->start_ns;
+    rq->held = PIECE_FREE;
+    q->free[q->nfree++] = piece_of(rq);
+    blk_add_done(q, rq->parent);
+    loop_defer(q->loop, &q->work);
 }
 
 static void
@@ -344,17 +381,16 @@ blk_requeue(struct blk_request *rq, uint64_t delay_ns)
     struct blk_piece *p = piece_of(rq);
     struct bdev_queue *q = rq->queue;
 
-    assert(p->state == PIECE_DRIVER || p->state == PIECE_KEPT);
+    assert(piece_with_driver(p) || rq->held == PIECE_KEPT);
+    blk_one_of_some(p);
     q->stats.requeues++;
     if (delay_ns == 0) {
-        p->state = PIECE_WAITING;
-        list_push_back(&q->dispatch, &rq->node);
-        loop_defer(q->loop, &q->work);
+        wait_in(q, p);
         return;
     }
-    p->state = PIECE_DELAYED;
+    rq->held = PIECE_DELAYED;
     p->due_ns = q->loop->now_ns + delay_ns;
-    list_push_back(&q->delayed, &rq->node);
+    list_push_back(&q->delayed, &p->node);
     if (!loop_timer_running(&q->delay_timer) || p->due_ns < q->delay_timer.node.when_ns)
         loop_timer_start(q->loop, &q->delay_timer, delay_ns);
 }
@@ -366,12 +402,11 @@ blk_delay_expired(struct loop_timer *t)
     uint64_t next = UINT64_MAX, now = q->loop->now_ns;
 
     LIST_FOREACH_SAFE (n, &q->delayed) {
-        struct blk_piece *p = piece_of(container_of(n, struct blk_request, node));
+        struct blk_piece *p = container_of(n, struct blk_piece, node);
 
         if (p->due_ns <= now) {
             list_del(n);
-            p->state = PIECE_WAITING;
-            list_push_back(&q->dispatch, n);
+            wait_in(q, p);
         } else if (p->due_ns < next) {
             next = p->due_ns;
         }
@@ -393,24 +428,27 @@ blk_tick(struct loop_timer *t)
     for (uint32_t i = 0; i < q->depth && !b->gone; i++) {
         struct blk_piece *p = piece_at(q, i);
 
-        if (p->state == PIECE_DRIVER && p->rq.deadline_ns <= now) {
+        if (piece_with_driver(p) && blk_deadline_ns(b, &p->rq) <= now) {
             enum blk_timeout what;
 
+            blk_one_of_some(p);
             q->stats.timeouts++;
             what = b->ops->timeout(b->drv, &p->rq);
-            if (p->state != PIECE_DRIVER)
+            if (!piece_with_driver(p))
                 continue; /* completed or taken back in there */
             if (what == BLK_TIMEOUT_DRIVER_HAS_IT)
-                p->state = PIECE_KEPT;
+                p->rq.held = PIECE_KEPT;
             else
-                p->rq.deadline_ns = now + timeout_ns(b, &p->rq);
+                p->rq.deadline_ns = now + blk_timeout_ns(b, &p->rq);
         }
-        if (p->state == PIECE_DRIVER && p->rq.deadline_ns < next)
-            next = p->rq.deadline_ns;
+        if (piece_with_driver(p) && blk_deadline_ns(b, &p->rq) < next)
+            next = blk_deadline_ns(b, &p->rq);
     }
     q->tick_at = next;
     if (next != UINT64_MAX)
         loop_timer_start(q->loop, &q->tick, next - now);
+    else if (!q->committed)
+        not_committed(q, UINT64_MAX); /* plain requests that follow count on it */
 }
 
 static void
@@ -434,7 +472,7 @@ gone(struct bdev *b)
         struct bdev_queue *q = container_of(n, struct bdev_queue, node);
 
         q->gone = true;
-        q->need_commit = false;
+        q->committed = true;
         loop_defer(q->loop, &q->work);
     }
 }
@@ -463,20 +501,19 @@ const struct blk_upcalls blk_upcalls = {
 void
 blk_deliver(struct bdev_queue *q)
 {
-    struct list batch;
+    struct bdev_req *r, *next;
 
-    list_init(&batch);
-    list_splice(&batch, &q->done);
+    *q->done_last = NULL;
+    r = q->done;
+    q->done_last = &q->done;
     q->delivering = true;
-    LIST_FOREACH_SAFE (n, &batch) /* each is the submitter's again, and may be gone, after done */
-    {
-        struct bdev_req *r = container_of(n, struct bdev_req, node);
-
+    for (; r != NULL; r = next) { /* each is the submitter's again, and may be gone, after done */
+        next = r->next;
         q->stats.op[r->op].reqs++;
-        if (r->result.err != 0)
-            q->stats.op[r->op].errors++;
-        else
+        if (__builtin_expect(r->result.err == 0, 1))
             q->stats.op[r->op].bytes += r->len;
+        else
+            q->stats.op[r->op].errors++;
         q->outstanding--;
         r->done(r);
     }
@@ -499,11 +536,11 @@ blk_run_work(struct loop_work *w)
     struct bdev_queue *q = container_of(w, struct bdev_queue, work);
     struct bdev *b = q->bdev;
 
-    if (!list_empty(&q->done))
+    if (blk_any_done(q))
         blk_deliver(q);
     blk_mq_dispatch_rq_list(q);
-    if (q->need_commit) {
-        q->need_commit = false;
+    if (!q->committed) {
+        q->committed = true;
         b->ops->commit(b->drv);
     }
     if (b->drained != NULL && q->outstanding == 0 && all_done(b)) {

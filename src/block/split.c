@@ -175,11 +175,7 @@ blk_cut(struct bdev_queue *q, struct bdev_req *r, struct blk_piece *p)
     rq->op = r->op;
     rq->flags = r->flags;
     rq->parent = r;
-    rq->sense = r->sense;
     rq->start_ns = 0;
-    rq->retries = 0;
-    rq->result = (struct bdev_result){0};
-    p->zero_end = 0;
     if (r->issued == BLK_ISSUED_FLUSH) {
         rq->op = BDEV_FLUSH;
         rq->offset = rq->len = 0;

@@ -7,10 +7,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/htab.h"
 #include "iscsi/iscsi.h"
 #include "transport/transport.h"
 
 struct dp_session {
+    struct hnode hnode; /* of dataplane.by_sid */
     struct list node;
     struct iscsi_session *s;
     uint32_t sid;
@@ -29,6 +31,7 @@ struct dataplane {
     const struct transport_registry *registry;
     struct ipc_client client;
     struct list sessions, endpoints;
+    struct htab by_sid; /* the sessions again */
     unsigned nsessions, nendpoints;
     uint32_t next_sid;
     uint64_t next_ep;
@@ -62,8 +65,8 @@ conn_error(void *user, struct iscsi_conn *c, enum iscsi_err err, const struct lu
 static struct dp_session *
 find_session(struct dataplane *dp, uint32_t sid)
 {
-    LIST_FOREACH (n, &dp->sessions) {
-        struct dp_session *ds = container_of(n, struct dp_session, node);
+    for (struct hnode *n = htab_find(&dp->by_sid, hash_u64(0, sid)); n != NULL; n = htab_next(n)) {
+        struct dp_session *ds = container_of(n, struct dp_session, hnode);
 
         if (ds->sid == sid)
             return ds;
@@ -84,6 +87,7 @@ session_freed(void *user, uint32_t sid)
 
         dp->client.reply(dp->client.binding, &rep);
     }
+    htab_del(&dp->by_sid, &ds->hnode);
     list_del(&ds->node);
     dp->nsessions--;
     free(ds);
@@ -246,6 +250,7 @@ serve_create_session(struct dataplane *dp, const struct iscsi_uevent *ev, struct
         free(ds);
         return r;
     }
+    htab_add(&dp->by_sid, &ds->hnode, hash_u64(0, ds->sid));
     list_push_back(&dp->sessions, &ds->node);
     dp->nsessions++;
     rep->sid = ds->sid;
@@ -422,6 +427,7 @@ dataplane_new(struct loop *l, const struct transport_registry *registry, struct 
     dp->registry = registry;
     list_init(&dp->sessions);
     list_init(&dp->endpoints);
+    htab_init(&dp->by_sid);
     *ret = dp;
     return 0;
 }
@@ -432,6 +438,7 @@ dataplane_free(struct dataplane *dp)
     if (dp == NULL)
         return;
     assert(dataplane_busy(dp) == 0);
+    htab_fini(&dp->by_sid);
     free(dp);
 }
 

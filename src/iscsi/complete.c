@@ -28,20 +28,10 @@ iscsi_want_restart(struct session *s)
     loop_defer(s->pub.loop, &s->restart_work);
 }
 
-/* RFC 7143 4.2.2.1: an impossible pair is ignored, each value only ever grows. */
-void
-iscsi_update_cmdsn(struct iscsi_conn *pub, struct be32 exp_cmdsn, struct be32 max_cmdsn)
+/* What had to wait for the window may go. */
+static void __attribute__((noinline, cold)) window_opened(struct session *s)
 {
-    struct session *s = to_conn(pub)->session;
-    uint32_t exp = get32(exp_cmdsn), max = get32(max_cmdsn);
-
-    if (sn_lt(max, exp - 1))
-        return;
-    if (sn_gt(exp, s->exp_cmdsn))
-        s->exp_cmdsn = exp;
-    if (!sn_gt(max, s->max_cmdsn))
-        return;
-    s->max_cmdsn = max;
+    s->window_wanted = false;
     loop_timer_stop(s->pub.loop, &s->shut_timer);
     if (s->want_restart)
         iscsi_want_restart(s);
@@ -53,20 +43,36 @@ iscsi_update_cmdsn(struct iscsi_conn *pub, struct be32 exp_cmdsn, struct be32 ma
     }
 }
 
-/* 1: the next response in order; 0: a duplicate, to be dropped; < 0: a gap, responses were lost,
- * which nothing can mend at error recovery level 0 (RFC 7143 7.9). */
-static int
-check_statsn(struct conn *c, struct be32 statsn)
+/* RFC 7143 4.2.2.1: an impossible pair is ignored, each value only ever grows. */
+static inline void
+update_cmdsn(struct session *s, struct be32 exp_cmdsn, struct be32 max_cmdsn)
 {
-    uint32_t sn = get32(statsn);
+    uint32_t exp = get32(exp_cmdsn), max = get32(max_cmdsn);
+
+    if (__builtin_expect(sn_lt(max, exp - 1), 0))
+        return;
+    if (sn_gt(exp, s->exp_cmdsn))
+        s->exp_cmdsn = exp;
+    if (!sn_gt(max, s->max_cmdsn))
+        return;
+    s->max_cmdsn = max;
+    if (__builtin_expect(s->window_wanted, 0))
+        window_opened(s);
+}
+
+void
+iscsi_update_cmdsn(struct iscsi_conn *pub, struct be32 exp_cmdsn, struct be32 max_cmdsn)
+{
+    update_cmdsn(to_conn(pub)->session, exp_cmdsn, max_cmdsn);
+}
+
+static int __attribute__((noinline, cold)) odd_statsn(struct conn *c, uint32_t sn)
+{
     char why[96];
 
     if (!c->first_rsp_seen) { /* a connection's first StatSN may be any (11.13.4) */
         c->first_rsp_seen = true;
-        c->pub.exp_statsn = sn;
-    }
-    if (sn == c->pub.exp_statsn) {
-        c->pub.exp_statsn++;
+        c->pub.exp_statsn = sn + 1;
         return 1;
     }
     if (sn_lt(sn, c->pub.exp_statsn))
@@ -75,6 +81,19 @@ check_statsn(struct conn *c, struct be32 statsn)
                    c->pub.exp_statsn);
     iscsi_conn_failure(&c->pub, ISCSI_ERR_STATSN, why);
     return -EPROTO;
+}
+
+/* 1: the next response in order; 0: a duplicate, to be dropped; < 0: a gap, responses were lost,
+ * which nothing can mend at error recovery level 0 (RFC 7143 7.9). */
+static inline int
+check_statsn(struct conn *c, struct be32 statsn)
+{
+    uint32_t sn = get32(statsn);
+
+    if (__builtin_expect(sn != c->pub.exp_statsn || !c->first_rsp_seen, 0))
+        return odd_statsn(c, sn);
+    c->pub.exp_statsn = sn + 1;
+    return 1;
 }
 
 /* ---- SCSI ----------------------------------------------------------------------------------- */
@@ -140,7 +159,7 @@ correct_residuals(const struct task *t)
         sc->resid_out = sc->out.len - t->pub.out_done;
 }
 
-static void
+static inline void
 clear_result(struct scsi_cmd *sc)
 {
     sc->host_result = DID_OK;
@@ -163,8 +182,8 @@ iscsi_scsi_cmd_rsp(struct conn *c, struct task *t, const struct bhs_scsi_rsp *h,
     uint32_t expected = sc->out.len > 0 ? sc->out.len : sc->in.len;
     bool ok;
 
-    clear_result(sc);
     c->pub.stats.scsirsp_pdus++;
+    clear_result(sc);
     if (h->response != ISCSI_RESPONSE_COMPLETED) { /* status, flags, residuals mean nothing */
         iscsi_set_unfinished(sc, DID_ERROR);
         sc->response = h->response;
@@ -198,7 +217,7 @@ iscsi_data_in_rsp(struct conn *c, struct task *t, const struct bhs_data_in *h)
 {
     struct scsi_cmd *sc = t->pub.sc;
 
-    if (h->status != 0x00 && h->status != 0x04 && h->status != 0x10 && h->status != 0x14)
+    if (h->status != SAM_GOOD && h->status != 0x04 && h->status != 0x10 && h->status != 0x14)
         return proto_error(c, "Data-In carries a status that needs a response of its own");
     clear_result(sc);
     sc->status = h->status;
@@ -359,19 +378,13 @@ iscsi_async(struct conn *c, const union bhs_any *h, const void *data, uint32_t l
     return to_control_plane(c, &h->h, data, len);
 }
 
-/* A response to a task: right kind of task, then its handler. */
+/* A response to a task that is no SCSI command's: right kind of task, then its handler. */
 static int
-task_rsp(struct conn *c, const union bhs_any *h, const void *data, uint32_t len)
+task_rsp(struct conn *c, struct task *t, const union bhs_any *h, const void *data, uint32_t len)
 {
-    struct iscsi_task *pub = iscsi_itt_to_task(&c->pub, h->h.itt);
-    struct task *t = pub != NULL ? to_task(pub) : NULL;
     uint8_t op = pdu_opcode(&h->h), asked = t != NULL ? pdu_opcode(&t->ctl.h) : 0;
     bool user = t != NULL && t->kind == TASK_USER;
 
-    if (t != NULL && t->kind == TASK_SCSI && op == ISCSI_OP_SCSI_RSP)
-        return iscsi_scsi_cmd_rsp(c, t, &h->scsi_rsp, data, len);
-    if (t != NULL && t->kind == TASK_SCSI && op == ISCSI_OP_DATA_IN)
-        return iscsi_data_in_rsp(c, t, &h->data_in);
     if (t != NULL && t->kind == TASK_TMF && op == ISCSI_OP_TMF_RSP) {
         iscsi_tmf_rsp(c, t, &h->tmf_rsp);
         return 0;
@@ -398,18 +411,14 @@ legal_now(const struct conn *c, uint8_t op)
     return c->state == CONN_IN_LOGIN ? op == ISCSI_OP_LOGIN_RSP : op != ISCSI_OP_LOGIN_RSP;
 }
 
-int
-iscsi_complete_pdu(struct iscsi_conn *pub, const struct bhs *hdr, const void *data, uint32_t len)
+/* All but the answers to SCSI commands in full feature phase. */
+static int __attribute__((noinline))
+other_pdu(struct conn *c, const union bhs_any *h, const void *data, uint32_t len)
 {
-    struct conn *c = to_conn(pub);
-    const union bhs_any *h = (const void *)hdr;
-    uint8_t op = pdu_opcode(hdr);
-    bool unnumbered = op == ISCSI_OP_NOP_IN && get32(hdr->itt) == ISCSI_TAG_RSVD;
+    uint8_t op = pdu_opcode(&h->h);
+    bool unnumbered = op == ISCSI_OP_NOP_IN && get32(h->h.itt) == ISCSI_TAG_RSVD;
     int r;
 
-    TRACE(pub->loop, iscsi_complete_pdu, op, get32(hdr->itt));
-    if (c->suspended)
-        return -ENOTCONN;
     if (!legal_now(c, op))
         return proto_error(c, c->state == CONN_IN_LOGIN ? "another PDU than Login Response in login"
                                                         : "Login Response after login");
@@ -418,7 +427,7 @@ iscsi_complete_pdu(struct iscsi_conn *pub, const struct bhs *hdr, const void *da
     } else {
         r = unnumbered ? 1 : check_statsn(c, h->nop_in.stat_sn); /* at 24 in every response */
         if (r > 0)
-            iscsi_update_cmdsn(pub, h->nop_in.exp_cmd_sn, h->nop_in.max_cmd_sn);
+            update_cmdsn(c->session, h->nop_in.exp_cmd_sn, h->nop_in.max_cmd_sn);
     }
     if (r <= 0)
         return r;
@@ -428,5 +437,98 @@ iscsi_complete_pdu(struct iscsi_conn *pub, const struct bhs *hdr, const void *da
         return iscsi_async(c, h, data, len);
     if (op == ISCSI_OP_REJECT)
         return iscsi_handle_reject(c, h, data, len);
-    return task_rsp(c, h, data, len);
+    return task_rsp(c, task_of_itt(c, h->h.itt), h, data, len);
+}
+
+static int __attribute__((noinline))
+any_pdu(struct conn *c, const union bhs_any *h, const void *data, uint32_t len)
+{
+    struct session *s = c->session;
+    uint8_t op = pdu_opcode(&h->h);
+    struct task *t;
+    int r;
+
+    TRACE(c->pub.loop, iscsi_complete_pdu, op, get32(h->h.itt));
+    if (c->suspended)
+        return -ENOTCONN;
+    if ((op != ISCSI_OP_DATA_IN && op != ISCSI_OP_SCSI_RSP) || c->state == CONN_IN_LOGIN)
+        return other_pdu(c, h, data, len);
+    r = check_statsn(c, h->scsi_rsp.stat_sn);
+    if (r <= 0)
+        return r;
+    update_cmdsn(s, h->scsi_rsp.exp_cmd_sn, h->scsi_rsp.max_cmd_sn);
+    c->plain = c->state == CONN_LOGGED_IN && !s->want_restart && !s->dying && !c->dying &&
+               c->pub.loop->trace == NULL;
+    t = task_of_itt(c, h->h.itt);
+    if (t == NULL || t->kind != TASK_SCSI)
+        return task_rsp(c, t, h, data, len);
+    return op == ISCSI_OP_DATA_IN ? iscsi_data_in_rsp(c, t, &h->data_in)
+                                  : iscsi_scsi_cmd_rsp(c, t, &h->scsi_rsp, data, len);
+}
+
+/* ---- the usual ------------------------------------------------------------------------------ */
+
+/* A response that says nothing but that all went well, to a connection where nothing else is the
+ * matter, is nearly every one: looked at as a whole, before anything is changed.  What is different
+ * in any way takes the long way. */
+
+/* StatSN is the next (11.4.8), the window makes sense (4.2.2.1) and nobody waits for it. */
+static inline bool
+plain_numbers(const struct conn *c, const struct session *s, const struct bhs_scsi_rsp *h)
+{
+    return c->plain && !s->window_wanted && get32(h->stat_sn) == c->pub.exp_statsn &&
+           sn_lte(get32(h->exp_cmd_sn) - 1, get32(h->max_cmd_sn));
+}
+
+static inline __attribute__((always_inline)) void
+plain_end(struct session *s, struct conn *c, struct task *t, const struct bhs_scsi_rsp *h)
+{
+    uint32_t exp = get32(h->exp_cmd_sn), max = get32(h->max_cmd_sn);
+
+    c->pub.exp_statsn++;
+    if (sn_gt(exp, s->exp_cmdsn))
+        s->exp_cmdsn = exp;
+    if (sn_gt(max, s->max_cmdsn))
+        s->max_cmdsn = max;
+    complete_plain(s, c, t); /* its result is as the midlayer left it: all good */
+}
+
+/* SCSI Response, the final bit alone, completed at target, GOOD. */
+#define PLAIN_RSP ((uint32_t)ISCSI_OP_SCSI_RSP << 24 | ISCSI_FLAG_FINAL << 16)
+/* Data-In, final and status bits alone, GOOD. */
+#define PLAIN_DATA_IN                                                                              \
+    ((uint32_t)ISCSI_OP_DATA_IN << 24 | (ISCSI_FLAG_FINAL | ISCSI_DATA_IN_STATUS) << 16)
+
+int
+iscsi_complete_pdu(struct iscsi_conn *pub, const struct bhs *hdr, const void *data, uint32_t len)
+{
+    struct conn *c = to_conn(pub);
+    struct session *s = c->session;
+    const struct bhs_scsi_rsp *h = (const void *)hdr;
+    struct task *t;
+
+    if (__builtin_expect(ld_be32(h) != PLAIN_RSP || len > 0 || !plain_numbers(c, s, h) ||
+                             get16(h->status_qualifier) != 0 ||
+                             (t = task_of_itt(c, h->itt)) == NULL || t->pub.sc == NULL ||
+                             t->pub.sc->in.len > 0 || t->pub.out_done != t->pub.sc->out.len,
+                         0))
+        return any_pdu(c, (const void *)hdr, data, len);
+    c->pub.stats.scsirsp_pdus++;
+    plain_end(s, c, t, h);
+    return 0;
+}
+
+int
+iscsi_complete_data_in(struct iscsi_task *t, const struct bhs_data_in *hdr)
+{
+    const struct bhs_scsi_rsp *h = (const void *)hdr; /* the numbers are at the same place */
+    struct conn *c = to_conn(t->conn);
+    struct session *s = c->session;
+
+    if (__builtin_expect((ld_be32(h) & 0xffff00ff) != PLAIN_DATA_IN || !plain_numbers(c, s, h) ||
+                             t->sc->out.len > 0 || t->in_done != t->sc->in.len,
+                         0))
+        return any_pdu(c, (const void *)hdr, NULL, 0);
+    plain_end(s, c, to_task(t), h);
+    return 0;
 }

@@ -8,15 +8,15 @@
 #ifndef ISCSI_INTERNAL_H
 #define ISCSI_INTERNAL_H
 
+#include <assert.h>
+#include <errno.h>
+
 #include "iscsi/conn_fsm.h"
 #include "iscsi/iscsi.h"
 
-#define MGMT_TASKS  8  /* tasks kept for NOPs, task management and the control plane */
-#define TASK_CHUNK  32 /* tasks allocated at once */
-#define TASK_CHUNKS ((ISCSI_CMDS_MAX_LIMIT + MGMT_TASKS + TASK_CHUNK - 1) / TASK_CHUNK)
-#define SLOT_BITS   12
-#define ENDED_TAGS  16 /* tags of aborted tasks whose late PDUs are dropped (4.2.3.3) */
-#define GEN_LIMIT   0xffffu
+#define MGMT_TASKS 8  /* tasks kept for NOPs, task management and the control plane */
+#define ENDED_TAGS 16 /* tags of aborted tasks whose late PDUs are dropped (4.2.3.3) */
+#define GEN_LIMIT  0xffffu
 
 enum session_state { /* Linux's ISCSI_STATE_ */
                      ISCSI_STATE_FREE,
@@ -30,14 +30,16 @@ enum task_kind { TASK_SCSI, TASK_PING, TASK_NOP_REPLY, TASK_TMF, TASK_USER };
 struct task {
     struct iscsi_task pub;
     enum task_kind kind;
-    uint32_t slot;
-    uint16_t gen;
     bool started;            /* init_task was called: cleanup_task is due */
-    uint64_t asked_ns;       /* when the midlayer last asked whether it moves */
-    union bhs_any ctl;       /* control PDUs: the header to send */
-    struct scsi_eh_wait *eh; /* an abort is under way */
+    bool whole;              /* all its data went with it: cleanup_task is due while that leaves */
+    bool marked;             /* swept or eh are, or were, set */
     bool swept;              /* the function under way waits for it */
-    void *user_data;         /* TASK_USER: copy of the data segment, freed with the task */
+    uint64_t asked_ns;       /* when the midlayer last asked whether it moves */
+    struct scsi_eh_wait *eh; /* an abort is under way */
+    struct task *next_free;
+    uint32_t slot;
+    union bhs_any ctl; /* control PDUs: the header to send */
+    void *user_data;   /* TASK_USER: copy of the data segment, freed with the task */
 };
 
 struct session {
@@ -48,14 +50,14 @@ struct session {
     enum session_state state;
     struct list conns; /* struct conn */
     struct conn *leadconn;
-    uint32_t cmdsn;  /* next to assign */
-    uint32_t queued; /* commands on cmdqueues, without CmdSN yet */
+    struct conn *direct; /* commands may go to its transport at once: nothing waits before them */
+    uint32_t cmdsn;      /* next to assign */
+    uint32_t queued;     /* commands on cmdqueues, without CmdSN yet */
     uint32_t exp_cmdsn, max_cmdsn;
-    struct list free_tasks;
-    struct task *chunk[TASK_CHUNKS];
-    uint32_t tasks_made, outstanding; /* outstanding: SCSI commands */
-    size_t task_bytes;                /* of one task with the transport's part */
-    bool want_restart;                /* a command was refused */
+    struct task *free_tasks; /* a stack: the last one used is the one in the cache */
+    uint32_t outstanding;    /* SCSI commands */
+    bool want_restart;       /* a command was refused */
+    bool window_wanted;      /* something waits for MaxCmdSN to grow */
     bool dying;
     struct loop_work restart_work, done_work, free_work, eh_work;
     struct list done;                /* struct scsi_cmd that end without having been sent */
@@ -68,6 +70,8 @@ struct session {
     struct loop_timer tmf_timer, shut_timer;
     uint32_t abort_timeout_ms, lu_reset_timeout_ms, tgt_reset_timeout_ms;
     struct lunette_error why; /* of the failure that ended it */
+    uint32_t chunks;          /* that cmds_max may need */
+    void *chunk[];            /* pub.tasks: NULL from made on; the transport's part follows */
 };
 
 struct conn {
@@ -80,6 +84,8 @@ struct conn {
     bool first_rsp_seen; /* StatSN of this connection is known */
     bool down;           /* not bound: the transport holds nothing of it, no task is left */
     bool suspended;      /* transmits and receives nothing any more */
+    bool plain;          /* logged in, StatSN known, nothing suspended, dying or traced, no refusal:
+                            answers may take the short way; set and cleared with those */
     bool failing;        /* conn_failure was called, fail_work is on its way */
     bool report;         /* conn_error is due */
     bool dying;
@@ -88,11 +94,13 @@ struct conn {
     uint32_t declared_recv_dlength, declared_xmit_dlength; /* in force from start on */
     bool want_hdrdgst, want_datadgst;
     struct list mgmtqueue, requeue, cmdqueue; /* struct iscsi_task.node */
-    struct list running;                      /* handed to the transport */
     struct task *xmit_task;                   /* stopped in the middle by -EAGAIN */
+    bool gathered;                            /* something is with the transport, not flushed */
+    uint32_t whole_max;                       /* largest write whose data goes with the command */
     struct loop_work xmit_work, fail_work;
     struct loop_timer transport_timer;
     uint32_t ping_interval_ms, ping_timeout_ms;
+    uint64_t ping_early_ns; /* that much before the interval is over: connections differ */
     struct task *ping;
     uint64_t ping_ns;   /* loop clock when it was sent */
     struct task *user;  /* the control plane's request; its ITT stays through a login */
@@ -113,6 +121,15 @@ to_conn(struct iscsi_conn *c)
     return container_of(c, struct conn, pub);
 }
 
+/* Something is not as usual: commands and answers take the long way until it has found that all is
+ * well again. */
+static inline void
+iscsi_no_short_way(struct conn *c)
+{
+    c->plain = false;
+    c->session->direct = NULL;
+}
+
 /* Our Logout Request is out: nothing new goes on this connection (RFC 7143 11.14). */
 static inline bool
 iscsi_conn_leaving(const struct conn *c)
@@ -130,7 +147,7 @@ to_task(struct iscsi_task *t)
 static inline void
 iscsi_set_unfinished(struct scsi_cmd *sc, enum scsi_host_result r)
 {
-    sc->host_result = r;
+    sc->host_result = (uint8_t)r;
     sc->status = 0;
     sc->sense_len = 0;
     sc->resid_in = sc->in.len;
@@ -139,17 +156,104 @@ iscsi_set_unfinished(struct scsi_cmd *sc, enum scsi_host_result r)
 }
 
 /* task.c */
-struct task *task_alloc(struct session *s, struct conn *c, enum task_kind kind);
+int iscsi_alloc_tasks(struct session *s);
+
+/* The next generation of the slot. */
+static inline uint32_t
+next_itt(const struct task *t)
+{
+    uint32_t itt = t->pub.itt + (1u << 16);
+
+    return itt < GEN_LIMIT << 16 ? itt : t->slot;
+}
+
+/* A task, PENDING; NULL: all are taken, or no memory.  What finish() leaves as it was is not set
+ * again: data, user_data, eh, swept and marked. */
+static inline struct task *
+task_alloc(struct session *s, struct conn *c, enum task_kind kind)
+{
+    struct task *t;
+
+    if (kind == TASK_SCSI && s->outstanding >= s->pub.cmds_max)
+        return NULL;
+    if (__builtin_expect(s->free_tasks == NULL, 0) && iscsi_alloc_tasks(s) < 0)
+        return NULL;
+    t = s->free_tasks;
+    s->free_tasks = t->next_free;
+    assert(t->pub.state == ISCSI_TASK_FREE);
+    t->pub.itt = next_itt(t);
+    t->pub.conn = &c->pub;
+    t->pub.state = ISCSI_TASK_PENDING;
+    t->pub.exp_datasn = 0;
+    t->pub.in_done = t->pub.out_done = 0;
+    t->pub.imm_count = 0;
+    t->pub.unsol = (struct iscsi_unsolicited){0};
+    t->pub.moved_ns = t->asked_ns = s->pub.loop->now_ns;
+    t->kind = kind;
+    t->started = t->whole = false;
+    c->tasks++;
+    if (kind == TASK_SCSI) {
+        s->outstanding++;
+    } else {
+        t->pub.sc = NULL;
+    }
+    return t;
+}
+
 /* The task is over: lets the transport go, then finishes it (later, where the transport needs
  * time). */
 void iscsi_complete_task(struct task *t);
+/* Ends a task after the transport has let go: gives the slot back and tells whoever waited.  The
+ * last use of t. */
+void iscsi_finish_task(struct task *t);
+
+/* The end of a SCSI command that was sent, on a plain connection: what iscsi_complete_task does,
+ * for the case that it is. */
+static inline __attribute__((always_inline)) void
+complete_plain(struct session *s, struct conn *c, struct task *t)
+{
+    struct scsi_cmd *sc = t->pub.sc;
+
+    assert(t->pub.state == ISCSI_TASK_RUNNING);
+    if (t->started && (!t->whole || c->pub.gather.end != NULL)) {
+        if (!list_empty(&t->pub.node))
+            list_del(&t->pub.node); /* data was due still, an R2T had come */
+        t->pub.state = ISCSI_TASK_COMPLETED;
+        if (c->pub.tt->cleanup_task(&t->pub) == -EINPROGRESS)
+            return;
+    }
+    if (__builtin_expect(t->marked, 0)) {
+        iscsi_finish_task(t);
+        return;
+    }
+    c->tasks--;
+    s->outstanding--;
+    t->pub.state = ISCSI_TASK_FREE;
+    t->next_free = s->free_tasks;
+    s->free_tasks = t;
+    sc->host_priv = NULL;
+    sc->done(sc);
+}
 /* The same where the transport has been asked to let go and needs time. */
 void iscsi_task_detained(struct task *t);
 struct iscsi_task *iscsi_itt_to_task(struct iscsi_conn *c, struct be32 itt);
+
+static inline struct task *
+iscsi_task_at(const struct session *s, uint32_t slot)
+{
+    return (void *)((char *)s->chunk[slot / ISCSI_TASK_CHUNK] +
+                    (size_t)(slot % ISCSI_TASK_CHUNK) * s->pub.tasks.bytes);
+}
+
+static inline struct task *
+task_of_itt(const struct conn *c, struct be32 itt)
+{
+    struct iscsi_task *t = iscsi_task_of(&c->pub, itt);
+
+    return t != NULL ? to_task(t) : NULL;
+}
 void iscsi_task_cleaned(struct iscsi_task *t);
 bool iscsi_itt_ended(struct iscsi_conn *c, struct be32 itt);
-int iscsi_alloc_tasks(struct session *s);
-struct task *iscsi_task_at(const struct session *s, uint32_t slot);
 void iscsi_free_tasks(struct session *s);
 
 /* xmit.c */
@@ -165,6 +269,7 @@ void iscsi_done_later(struct session *s, struct scsi_cmd *sc, enum scsi_host_res
 
 /* complete.c */
 int iscsi_complete_pdu(struct iscsi_conn *c, const struct bhs *hdr, const void *data, uint32_t len);
+int iscsi_complete_data_in(struct iscsi_task *t, const struct bhs_data_in *h);
 void iscsi_update_cmdsn(struct iscsi_conn *c, struct be32 exp_cmdsn, struct be32 max_cmdsn);
 void iscsi_want_restart(struct session *s);
 

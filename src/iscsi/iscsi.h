@@ -5,8 +5,8 @@
  * the SCSI midlayer finds the session as a struct scsi_host.  Everything runs
  * on the session's loop.
  */
-#ifndef ISCSI_ISCSI_H
-#define ISCSI_ISCSI_H
+#ifndef ISCSI_H
+#define ISCSI_H
 
 #include "seam/transport.h"
 

@@ -8,6 +8,10 @@
 
 #include "iscsi/internal.h"
 
+#define PING_SLOTS                                                                                 \
+    64               /* wake-ups for pings in an interval, or in the time that an answer may take */
+#define PING_EARLY 8 /* a ping comes at most that part of the interval before its end */
+
 const char *
 iscsi_err_name(enum iscsi_err e)
 {
@@ -35,6 +39,7 @@ conn_event(struct conn *c, enum conn_event ev)
              c->session->host.name, c->pub.cid, conn_state_name(c->state),
              conn_state_name((enum conn_state)next), c->last_row);
     c->state = (enum conn_state)next;
+    iscsi_no_short_way(c);
 }
 
 /* ---- failure -------------------------------------------------------------------------------- */
@@ -61,6 +66,7 @@ iscsi_conn_failure(struct iscsi_conn *pub, enum iscsi_err err, const char *why)
     TRACE(pub->loop, iscsi_conn_failure, pub->cid, err);
     c->failing = true;
     c->suspended = true;
+    iscsi_no_short_way(c);
     c->err = err;
     (void)lunette_fail(
         &c->why, -ENOTCONN,
@@ -92,14 +98,32 @@ fail_list(struct conn *c, struct list *l, enum scsi_host_result result)
     }
 }
 
+/* What is with the transport, to be sent on or waiting for its answer. */
+static void
+fail_running(struct conn *c, enum scsi_host_result result)
+{
+    const struct session *s = c->session;
+    struct list running;
+
+    list_init(&running);
+    for (uint32_t slot = 0; slot < s->pub.tasks.made; slot++) {
+        struct task *t = iscsi_task_at(s, slot);
+
+        if (t->pub.state != ISCSI_TASK_RUNNING || t->pub.conn != &c->pub)
+            continue;
+        list_del(&t->pub.node);
+        list_push_back(&running, &t->pub.node);
+    }
+    fail_list(c, &running, result);
+}
+
 /* Every task of the connection ends, each once: what was sent may have been executed. */
 void
 iscsi_fail_tasks(struct conn *c, enum scsi_host_result sent)
 {
     if (c->user != NULL && list_empty(&c->user->pub.node)) /* answered, between two requests */
         iscsi_complete_task(c->user);
-    fail_list(c, &c->requeue, sent);
-    fail_list(c, &c->running, sent);
+    fail_running(c, sent);
     fail_list(c, &c->mgmtqueue, sent);
     fail_list(c, &c->cmdqueue, DID_NO_CONNECT);
 }
@@ -138,6 +162,7 @@ take_down(struct conn *c, enum iscsi_stop how)
     if (c->stopping || c->down)
         return;
     c->suspended = true;
+    iscsi_no_short_way(c);
     c->failing = false;
     loop_defer_cancel(&c->fail_work);
     loop_defer_cancel(&c->xmit_work);
@@ -182,6 +207,23 @@ iscsi_conn_stop(struct iscsi_conn *pub, enum iscsi_stop how)
 
 /* ---- pings ---------------------------------------------------------------------------------- */
 
+/* Timers of many connections end together: in slots that are the same for all with the same limits,
+ * small against them.  Ten thousand idle connections cost a few wake-ups per second, and as each
+ * pings a little early, by its own amount, not all of them fall into one slot even where all went
+ * silent at once. */
+static void
+start_ping_timer(struct conn *c, uint64_t delay)
+{
+    uint32_t ms =
+        c->ping_timeout_ms < c->ping_interval_ms ? c->ping_timeout_ms : c->ping_interval_ms;
+    uint64_t slot = ms * LOOP_NS_PER_MS / PING_SLOTS;
+    uint64_t when = c->pub.loop->now_ns + delay;
+
+    if (slot > 0)
+        delay += (slot - when % slot) % slot;
+    loop_timer_start(c->pub.loop, &c->transport_timer, delay);
+}
+
 /* One coarse timer per connection (RFC 7143 7.14): silence for an interval brings a ping, silence
  * for a timeout after it ends the connection.  Traffic of any kind is life.  The limit counts from
  * the ping, not from the last traffic: nobody may have run the loop for a while. */
@@ -191,7 +233,7 @@ transport_timer(struct loop_timer *timer)
     struct conn *c = container_of(timer, struct conn, transport_timer);
     uint64_t now = c->pub.loop->now_ns;
     uint64_t idle = now - c->pub.last_recv_ns;
-    uint64_t interval = c->ping_interval_ms * LOOP_NS_PER_MS;
+    uint64_t interval = c->ping_interval_ms * LOOP_NS_PER_MS - c->ping_early_ns;
     uint64_t limit = c->ping_timeout_ms * LOOP_NS_PER_MS;
     uint64_t dead_at = c->pub.last_recv_ns + interval + limit;
     uint64_t next = interval;
@@ -219,7 +261,7 @@ transport_timer(struct loop_timer *timer)
     } else {
         next = interval - idle;
     }
-    loop_timer_start(c->pub.loop, &c->transport_timer, next);
+    start_ping_timer(c, next);
 }
 
 /* ---- connections ---------------------------------------------------------------------------- */
@@ -235,6 +277,7 @@ const struct iscsi_upcalls iscsi_upcalls = {
     .itt_to_task = iscsi_itt_to_task,
     .itt_ended = iscsi_itt_ended,
     .complete_pdu = iscsi_complete_pdu,
+    .complete_data_in = iscsi_complete_data_in,
     .update_cmdsn = iscsi_update_cmdsn,
     .conn_failure = iscsi_conn_failure,
     .requeue_task = iscsi_requeue_task,
@@ -273,7 +316,6 @@ conn_init(struct conn *c, struct session *s, uint16_t cid)
     list_init(&c->mgmtqueue);
     list_init(&c->requeue);
     list_init(&c->cmdqueue);
-    list_init(&c->running);
     loop_work_init(&c->xmit_work, xmit_work);
     loop_work_init(&c->fail_work, fail_work);
     loop_timer_init(&c->transport_timer, transport_timer);
@@ -355,6 +397,10 @@ iscsi_conn_start(struct iscsi_conn *pub, struct lunette_error *err)
     pub->max_xmit_dlength = c->declared_xmit_dlength;
     pub->hdrdgst_en = c->want_hdrdgst;
     pub->datadgst_en = c->want_datadgst;
+    c->whole_max = 0;
+    if (s->pub.params.imm_data)
+        c->whole_max = s->pub.params.first_burst < pub->max_xmit_dlength ? s->pub.params.first_burst
+                                                                         : pub->max_xmit_dlength;
     if (c->user != NULL)
         iscsi_complete_task(c->user);
     r = pub->tt->start_conn != NULL ? pub->tt->start_conn(pub, err) : 0;
@@ -367,8 +413,12 @@ iscsi_conn_start(struct iscsi_conn *pub, struct lunette_error *err)
     }
     host_state(s, SCSI_HOST_RUNNING, NULL);
     pub->last_recv_ns = pub->loop->now_ns;
-    if (c->ping_interval_ms > 0)
-        loop_timer_start(pub->loop, &c->transport_timer, c->ping_interval_ms * LOOP_NS_PER_MS);
+    if (c->ping_interval_ms > 0) {
+        uint64_t interval = c->ping_interval_ms * LOOP_NS_PER_MS;
+
+        c->ping_early_ns = loop_random(pub->loop) % (interval / PING_EARLY + 1);
+        start_ping_timer(c, interval - c->ping_early_ns);
+    }
     return 0;
 }
 
@@ -463,6 +513,7 @@ iscsi_conn_teardown(struct iscsi_conn *pub)
     struct conn *c = to_conn(pub);
 
     c->dying = true;
+    iscsi_no_short_way(c);
     iscsi_conn_stop(pub, STOP_CONN_TERM);
     iscsi_session_maybe_free(c->session);
 }
@@ -548,13 +599,22 @@ free_work(struct loop_work *w)
     free(s);
 }
 
+/* A session with its table of tasks, without the transport's part. */
+static size_t
+own_bytes(uint32_t chunks)
+{
+    size_t n = sizeof(struct session) + chunks * sizeof(struct task *);
+
+    return (n + 15) & ~(size_t)15;
+}
+
 static void
 session_init(struct session *s, struct loop *l, const struct iscsi_transport *tt, uint32_t sid)
 {
     s->pub.tt = tt;
     s->pub.loop = l;
     s->pub.sid = sid;
-    s->pub.dd_data = s + 1;
+    s->pub.dd_data = (char *)s + own_bytes(s->chunks);
     s->pub.params = (struct iscsi_session_params){
         /* RFC 7143 13: defaults */
         .initial_r2t = true,  .imm_data = true,    .pdu_inorder = true, .dataseq_inorder = true,
@@ -562,7 +622,6 @@ session_init(struct session *s, struct loop *l, const struct iscsi_transport *tt
         .time2wait_s = 2,     .time2retain_s = 20, .protocol_level = 1,
     };
     list_init(&s->conns);
-    list_init(&s->free_tasks);
     list_init(&s->done);
     loop_work_init(&s->done_work, done_work);
     loop_work_init(&s->restart_work, restart_work);
@@ -587,16 +646,18 @@ iscsi_session_setup(struct loop *l, const struct iscsi_transport *tt,
                     struct lunette_error *err)
 {
     uint32_t cmds_max = cfg->cmds_max > 0 ? cfg->cmds_max : ISCSI_CMDS_MAX_DEFAULT;
+    uint32_t chunks = (cmds_max + MGMT_TASKS + ISCSI_TASK_CHUNK - 1) / ISCSI_TASK_CHUNK;
     struct session *s;
     int r;
 
     if (cmds_max > ISCSI_CMDS_MAX_LIMIT)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "cmds_max %u: at most %d", cmds_max,
                             ISCSI_CMDS_MAX_LIMIT);
-    s = calloc(1, sizeof(*s) + tt->session_size);
+    s = calloc(1, own_bytes(chunks) + tt->session_size);
     if (s == NULL)
         return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory for a session");
     s->pub.cmds_max = cmds_max;
+    s->chunks = chunks;
     session_init(s, l, tt, cfg->sid);
     s->ev = cfg->ev;
     s->ev_user = cfg->user;
@@ -624,6 +685,9 @@ iscsi_session_teardown(struct iscsi_session *pub)
     assert(!s->dying);
     s->dying = true;
     s->state = ISCSI_STATE_TERMINATE;
+    s->direct = NULL;
+    LIST_FOREACH (n, &s->conns)
+        iscsi_no_short_way(container_of(n, struct conn, node));
     LIST_FOREACH_SAFE (n, &s->conns) {
         iscsi_conn_stop(&container_of(n, struct conn, node)->pub, STOP_CONN_TERM);
     }

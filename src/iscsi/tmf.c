@@ -134,8 +134,10 @@ iscsi_eh_abort(struct scsi_host *h, struct scsi_cmd *sc, struct scsi_eh_wait *w)
 {
     struct task *t = sc->host_priv;
 
-    if (t != NULL)
+    if (t != NULL) {
         t->eh = w;
+        t->marked = true;
+    }
     queue_tmf(h, ISCSI_TMF_ABORT_TASK, sc->lun, t != NULL ? sc : NULL, w);
 }
 
@@ -174,18 +176,6 @@ concerns(const struct session *s, const struct scsi_eh_wait *w, const struct tas
     return !lun_valid(w->function) || memcmp(t->pub.sc->lun, w->lun, 8) == 0;
 }
 
-/* Moves the tasks of a list that w concerns to another. */
-static void
-gather(struct session *s, struct list *to, struct list *from, const struct scsi_eh_wait *w)
-{
-    LIST_FOREACH_SAFE (n, from) {
-        if (concerns(s, w, to_task(container_of(n, struct iscsi_task, node)))) {
-            list_del(n);
-            list_push_back(to, n);
-        }
-    }
-}
-
 /* The tasks that a successful function has ended (RFC 7143 4.2.3.2). */
 static void
 sweep(struct session *s, const struct scsi_eh_wait *w)
@@ -193,11 +183,13 @@ sweep(struct session *s, const struct scsi_eh_wait *w)
     struct list swept;
 
     list_init(&swept);
-    LIST_FOREACH (cn, &s->conns) {
-        struct conn *c = container_of(cn, struct conn, node);
+    for (uint32_t slot = 0; slot < s->pub.tasks.made; slot++) {
+        struct task *t = iscsi_task_at(s, slot);
 
-        gather(s, &swept, &c->running, w);
-        gather(s, &swept, &c->requeue, w);
+        if (t->pub.state != ISCSI_TASK_RUNNING || !concerns(s, w, t))
+            continue;
+        list_del(&t->pub.node); /* it may be due to send what an R2T asked for */
+        list_push_back(&swept, &t->pub.node);
     }
     while (!list_empty(&swept)) {
         struct task *t = to_task(container_of(swept.next, struct iscsi_task, node));
@@ -215,10 +207,11 @@ detained(struct session *s, const struct scsi_eh_wait *w)
 {
     uint32_t n = 0;
 
-    for (uint32_t slot = 0; slot < s->tasks_made; slot++) {
+    for (uint32_t slot = 0; slot < s->pub.tasks.made; slot++) {
         struct task *t = iscsi_task_at(s, slot);
 
         t->swept = t->pub.state == ISCSI_TASK_COMPLETED && concerns(s, w, t);
+        t->marked |= t->swept;
         n += t->swept;
     }
     return n;

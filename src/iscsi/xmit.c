@@ -12,8 +12,6 @@
 #include "wire/pdu.h"
 #include "wire/sn.h"
 
-/* ---- commands in ---------------------------------------------------------------------------- */
-
 /* RFC 7143 4.2.2.1: ExpCmdSN <= CmdSN <= MaxCmdSN. */
 bool
 iscsi_cmdsn_window_closed(const struct session *s)
@@ -36,72 +34,6 @@ pick_conn(const struct session *s)
 
     return c != NULL && c->state == CONN_LOGGED_IN && !c->suspended ? c : NULL;
 }
-
-static int
-iscsi_queuecommand(struct scsi_host *h, struct scsi_cmd *sc)
-{
-    struct session *s = container_of(h, struct session, host);
-    struct conn *c = pick_conn(s);
-    struct task *t;
-
-    if (s->state != ISCSI_STATE_LOGGED_IN || c == NULL) {
-        TRACE(s->pub.loop, iscsi_queuecommand, scsi_cmd_cdb(sc)[0], ISCSI_TAG_RSVD);
-        iscsi_done_later(s, sc, DID_NO_CONNECT);
-        return 0;
-    }
-    assert(sc->cdb_len <= h->max_cdb_len && sc->out.iovcnt <= h->max_sg);
-    /* What is queued counts: a closed window pushes back instead of piling up. */
-    if (!sn_lte(s->cmdsn + s->queued, s->max_cmdsn) || (t = task_alloc(s, c, TASK_SCSI)) == NULL) {
-        s->want_restart = true;
-        if (s->outstanding == 0 && !loop_timer_running(&s->shut_timer))
-            loop_timer_start(s->pub.loop, &s->shut_timer, s->abort_timeout_ms * LOOP_NS_PER_MS);
-        return -EBUSY;
-    }
-    t->pub.sc = sc;
-    sc->host_priv = t;
-    list_push_back(&c->cmdqueue, &t->pub.node);
-    s->queued++;
-    TRACE(s->pub.loop, iscsi_queuecommand, scsi_cmd_cdb(sc)[0], t->pub.itt);
-    return 0;
-}
-
-static void
-iscsi_commit(struct scsi_host *h)
-{
-    struct session *s = container_of(h, struct session, host);
-
-    LIST_FOREACH (n, &s->conns) {
-        struct conn *c = container_of(n, struct conn, node);
-
-        if (!list_empty(&c->cmdqueue))
-            iscsi_xmitworker(c);
-    }
-}
-
-/* Still moving, or something else will end it: no abort yet (SCSI.md 14). */
-static enum scsi_timeout_action
-iscsi_eh_cmd_timed_out(struct scsi_host *h, struct scsi_cmd *sc)
-{
-    struct session *s = container_of(h, struct session, host);
-    struct task *t = sc->host_priv;
-    bool moved;
-
-    if (t == NULL || s->state != ISCSI_STATE_LOGGED_IN)
-        return SCSI_TIMEOUT_RESET_TIMER; /* completing, or being failed */
-    moved = t->pub.moved_ns > t->asked_ns;
-    t->asked_ns = s->pub.loop->now_ns;
-    return moved ? SCSI_TIMEOUT_RESET_TIMER : SCSI_TIMEOUT_ABORT;
-}
-
-const struct scsi_host_ops iscsi_host_ops = {
-    .queuecommand = iscsi_queuecommand,
-    .commit = iscsi_commit,
-    .eh_timed_out = iscsi_eh_cmd_timed_out,
-    .eh_abort = iscsi_eh_abort,
-    .eh_device_reset = iscsi_eh_device_reset,
-    .eh_target_reset = iscsi_eh_target_reset,
-    .eh_session_reset = iscsi_eh_session_reset,
-};
 
 /* ---- PDUs out ------------------------------------------------------------------------------- */
 
@@ -157,50 +89,73 @@ put_ahs(struct task *t, const uint8_t *cdb)
     t->pub.hdr_len = (uint16_t)(48 + len);
 }
 
-/* RFC 7143 11.3.  -EAGAIN: the transport is full, no CmdSN was used. */
+/* The first 16 bytes of a CDB, zero-filled; the lengths of reads and writes as plain words. */
+static inline void
+put_cdb(uint8_t dst[16], const uint8_t *cdb, uint16_t len)
+{
+    if (len == 10) {
+        memcpy(dst, cdb, 10);
+        memset(dst + 10, 0, 6);
+    } else if (len >= 16) {
+        memcpy(dst, cdb, 16);
+    } else {
+        memset(dst, 0, 16);
+        memcpy(dst, cdb, len);
+    }
+}
+
+/* RFC 7143 11.3 */
+static inline void
+put_scsi_cmd(struct bhs_scsi_cmd *h, const struct conn *c, struct task *t, unsigned flags)
+{
+    const struct scsi_cmd *sc = t->pub.sc;
+    uint32_t cmdsn = c->session->cmdsn;
+
+    h->opcode = ISCSI_OP_SCSI_CMD;
+    h->flags = (uint8_t)flags;
+    h->pri = h->rsvd3 = 0;
+    st_be32(&h->ahs_words, t->pub.imm_count); /* TotalAHSLength 0, then DataSegmentLength */
+    memcpy(h->lun, sc->lun, sizeof(h->lun));
+    h->itt = put32(t->pub.itt);
+    h->edtl = put32(sc->out.len > 0 ? sc->out.len : sc->in.len);
+    h->cmd_sn = put32(cmdsn);
+    h->exp_stat_sn = put32(c->pub.exp_statsn);
+    put_cdb(h->cdb, scsi_cmd_cdb(sc), sc->cdb_len);
+    t->pub.cmd_sn = cmdsn;
+}
+
+/* -EAGAIN: the transport is full, no CmdSN was used. */
 static int
 iscsi_prep_scsi_cmd_pdu(struct conn *c, struct task *t)
 {
     struct session *s = c->session;
     struct scsi_cmd *sc = t->pub.sc;
     const uint8_t *cdb = scsi_cmd_cdb(sc);
+    unsigned flags = sc->attr | ISCSI_FLAG_FINAL;
     struct bhs_scsi_cmd *h;
     int r = alloc_pdu(t, ISCSI_OP_SCSI_CMD);
 
-    if (r < 0)
+    if (__builtin_expect(r < 0, 0))
         return r;
     TRACE(c->pub.loop, iscsi_prep_scsi_cmd_pdu, t->pub.itt, s->cmdsn);
     h = (void *)t->pub.hdr;
-    *h = (struct bhs_scsi_cmd){
-        .opcode = ISCSI_OP_SCSI_CMD,
-        .flags = sc->attr,
-        .itt = put32(t->pub.itt),
-        .edtl = put32(sc->out.len > 0 ? sc->out.len : sc->in.len),
-        .cmd_sn = put32(s->cmdsn),
-        .exp_stat_sn = put32(c->pub.exp_statsn),
-    };
-    memcpy(h->lun, sc->lun, sizeof(h->lun));
-    memcpy(h->cdb, cdb, sc->cdb_len < 16 ? sc->cdb_len : 16);
     if (sc->in.len > 0)
-        h->flags |= ISCSI_CMD_READ;
+        flags |= ISCSI_CMD_READ;
     if (sc->out.len > 0) {
-        h->flags |= ISCSI_CMD_WRITE;
+        flags |= ISCSI_CMD_WRITE;
         split_unsolicited(t);
-        h->dseg_len = put24(t->pub.imm_count);
+        if (t->pub.unsol.len > 0)
+            flags &= ~ISCSI_FLAG_FINAL;
     }
-    if (t->pub.unsol.len == 0)
-        h->flags |= ISCSI_FLAG_FINAL;
+    put_scsi_cmd(h, c, t, flags);
     t->pub.hdr_len = sizeof(*h);
-    if (sc->cdb_len > 16 || (sc->in.len > 0 && sc->out.len > 0))
+    if (__builtin_expect(sc->cdb_len > 16 || (sc->in.len > 0 && sc->out.len > 0), 0))
         put_ahs(t, cdb);
-    t->pub.cmd_sn = s->cmdsn;
     t->started = true;
     r = c->pub.tt->init_task != NULL ? c->pub.tt->init_task(&t->pub) : 0;
-    if (r < 0)
+    if (__builtin_expect(r < 0, 0))
         return r;
     s->cmdsn++;
-    assert(s->queued > 0);
-    s->queued--;
     t->pub.state = ISCSI_TASK_RUNNING;
     t->pub.moved_ns = c->pub.loop->now_ns;
     c->pub.stats.scsicmd_pdus++;
@@ -239,15 +194,15 @@ iscsi_prep_mgmt_task(struct conn *c, struct task *t)
 }
 
 /* To the transport; what it does not take now goes on first in the next round. */
-static int
+static inline int
 iscsi_xmit_task(struct conn *c, struct task *t)
 {
     int r;
 
     TRACE(c->pub.loop, iscsi_xmit_task, t->pub.itt, 0);
     r = c->pub.tt->xmit_task(&t->pub);
-    c->xmit_task = r == -EAGAIN ? t : NULL;
-    if (r == 0 && t->kind == TASK_NOP_REPLY)
+    c->xmit_task = __builtin_expect(r == -EAGAIN, 0) ? t : NULL;
+    if (r == 0 && __builtin_expect(t->kind == TASK_NOP_REPLY, 0))
         iscsi_complete_task(t); /* nobody answers an answer */
     return r;
 }
@@ -270,11 +225,33 @@ next_mgmt(const struct conn *c)
     return NULL;
 }
 
+/* New commands, as many as window and transport take: nothing that goes before them can turn up
+ * meanwhile.  -ENOENT: all that may. */
+static int
+xmit_commands(struct conn *c)
+{
+    struct session *s = c->session;
+    int r = 0;
+
+    if (s->state != ISCSI_STATE_LOGGED_IN || iscsi_conn_leaving(c))
+        return -ENOENT;
+    while (r == 0 && !list_empty(&c->cmdqueue) && !iscsi_cmdsn_window_closed(s) && !c->suspended) {
+        struct task *t = to_task(container_of(c->cmdqueue.next, struct iscsi_task, node));
+
+        r = iscsi_prep_scsi_cmd_pdu(c, t);
+        if (r < 0)
+            break;
+        list_del(&t->pub.node);
+        s->queued--;
+        r = iscsi_xmit_task(c, t);
+    }
+    return r < 0 ? r : -ENOENT;
+}
+
 /* The next thing to send, in the order of KERNEL-MAP 3; -ENOENT: nothing. */
 static int
 xmit_one(struct conn *c)
 {
-    struct session *s = c->session;
     struct task *t;
     int r;
 
@@ -286,26 +263,22 @@ xmit_one(struct conn *c)
         if (r < 0)
             return r;
         list_del(&t->pub.node);
-        list_push_back(&c->running, &t->pub.node);
         return iscsi_xmit_task(c, t);
     }
     if (!list_empty(&c->requeue)) {
         t = to_task(container_of(c->requeue.next, struct iscsi_task, node));
         list_del(&t->pub.node);
-        list_push_back(&c->running, &t->pub.node);
         return iscsi_xmit_task(c, t);
     }
-    if (!list_empty(&c->cmdqueue) && !iscsi_cmdsn_window_closed(s) &&
-        s->state == ISCSI_STATE_LOGGED_IN && !iscsi_conn_leaving(c)) {
-        t = to_task(container_of(c->cmdqueue.next, struct iscsi_task, node));
-        r = iscsi_prep_scsi_cmd_pdu(c, t);
-        if (r < 0)
-            return r;
-        list_del(&t->pub.node);
-        list_push_back(&c->running, &t->pub.node);
-        return iscsi_xmit_task(c, t);
-    }
-    return -ENOENT;
+    return xmit_commands(c);
+}
+
+static void
+iscsi_flush(struct conn *c)
+{
+    c->gathered = false;
+    if (c->pub.tt->xmit_flush != NULL)
+        c->pub.tt->xmit_flush(&c->pub);
 }
 
 void
@@ -323,9 +296,171 @@ iscsi_xmitworker(struct conn *c)
         iscsi_conn_failure(&c->pub, ISCSI_ERR_CONN_CLOSED, "the transport cannot send");
         return;
     }
-    if (c->pub.tt->xmit_flush != NULL)
-        c->pub.tt->xmit_flush(&c->pub);
+    if (!list_empty(&c->cmdqueue) || !list_empty(&c->mgmtqueue))
+        c->session->window_wanted = true;
+    else if (r == -ENOENT && c->pub.gather.end != NULL && pick_conn(c->session) == c &&
+             c->session->state == ISCSI_STATE_LOGGED_IN && c->pub.loop->trace == NULL)
+        c->session->direct = c;
+    iscsi_flush(c);
 }
+
+/* ---- commands in ---------------------------------------------------------------------------- */
+
+/* The window is closed, or all tasks are taken. */
+static int __attribute__((noinline, cold)) not_now(struct session *s)
+{
+    s->want_restart = s->window_wanted = true;
+    LIST_FOREACH (n, &s->conns)
+        iscsi_no_short_way(
+            container_of(n, struct conn, node)); /* completions restart the midlayer */
+    if (s->outstanding == 0 && !loop_timer_running(&s->shut_timer))
+        loop_timer_start(s->pub.loop, &s->shut_timer, s->abort_timeout_ms * LOOP_NS_PER_MS);
+    return -EBUSY;
+}
+
+/* Nothing waits before it: to the transport at once, as Linux does it for hosts without a
+ * workqueue; it leaves at commit, with all others.  False: it has to queue. */
+static bool
+xmit_now(struct session *s, struct conn *c, struct task *t)
+{
+    int r;
+
+    if (s->direct != c || iscsi_prep_scsi_cmd_pdu(c, t) < 0)
+        return false;
+    r = iscsi_xmit_task(c, t);
+    if (__builtin_expect(r < 0, 0)) {
+        s->direct = NULL;
+        if (r != -EAGAIN)
+            iscsi_conn_failure(&c->pub, ISCSI_ERR_CONN_CLOSED, "the transport cannot send");
+    }
+    c->gathered = true;
+    return true;
+}
+
+static int __attribute__((noinline)) queue_any(struct session *s, struct scsi_cmd *sc)
+{
+    struct conn *c = pick_conn(s);
+    struct task *t;
+
+    if (__builtin_expect(s->state != ISCSI_STATE_LOGGED_IN || c == NULL, 0)) {
+        TRACE(s->pub.loop, iscsi_queuecommand, scsi_cmd_cdb(sc)[0], ISCSI_TAG_RSVD);
+        iscsi_done_later(s, sc, DID_NO_CONNECT);
+        return 0;
+    }
+    assert(sc->cdb_len <= s->host.max_cdb_len && sc->out.iovcnt <= s->host.max_sg);
+    /* What is queued counts: a closed window pushes back instead of piling up. */
+    if (__builtin_expect(!sn_lte(s->cmdsn + s->queued, s->max_cmdsn), 0) ||
+        (t = task_alloc(s, c, TASK_SCSI)) == NULL)
+        return not_now(s);
+    t->pub.sc = sc;
+    sc->host_priv = t;
+    TRACE(s->pub.loop, iscsi_queuecommand, scsi_cmd_cdb(sc)[0], t->pub.itt);
+    if (xmit_now(s, c, t))
+        return 0;
+    s->direct = NULL;
+    list_push_back(&c->cmdqueue, &t->pub.node);
+    s->queued++;
+    return 0;
+}
+
+/* The header of a plain command: as put_scsi_cmd, in words. */
+static inline void
+put_plain_cmd(uint8_t *h, const struct conn *c, const struct task *t, const struct scsi_cmd *sc,
+              uint32_t out, uint32_t in)
+{
+    uint32_t flags = ISCSI_FLAG_FINAL | sc->attr;
+
+    if (out > 0)
+        flags |= ISCSI_CMD_WRITE;
+    else if (in > 0)
+        flags |= ISCSI_CMD_READ;
+    memcpy(h + 32, sc->cdb, 16);
+    memcpy(h + 8, sc->lun, 8);
+    st_be64(h, (uint64_t)(ISCSI_OP_SCSI_CMD << 24 | flags << 16) << 32 | out);
+    st_be64(h + 16, (uint64_t)t->pub.itt << 32 | out | in); /* one of them is 0 */
+    st_be64(h + 24, (uint64_t)t->pub.cmd_sn << 32 | c->pub.exp_statsn);
+}
+
+/* Nearly every command moves data one way, all of it with the command if it is sent, nothing waits
+ * before it, and there is room where the transport gathers. */
+static int
+iscsi_queuecommand(struct scsi_host *host, struct scsi_cmd *sc)
+{
+    struct session *s = container_of(host, struct session, host);
+    uint32_t out = sc->out.len, in = sc->in.len;
+    struct conn *c = s->direct;
+    struct task *t;
+    uint8_t *h;
+
+    if (__builtin_expect(c == NULL || sc->cdb_len > 16 || !sn_lte(s->cmdsn, s->max_cmdsn) ||
+                             c->pub.gather.end - c->pub.gather.next < ISCSI_GATHER_MIN ||
+                             (out > 0 && (in > 0 || out > c->whole_max)),
+                         0) ||
+        (t = task_alloc(s, c, TASK_SCSI)) == NULL)
+        return queue_any(s, sc);
+    h = c->pub.gather.next;
+    t->pub.sc = sc;
+    sc->host_priv = t;
+    t->pub.state = ISCSI_TASK_RUNNING;
+    t->pub.imm_count = out;
+    t->pub.cmd_sn = s->cmdsn++;
+    c->gathered = true;
+    c->pub.stats.scsicmd_pdus++;
+    put_plain_cmd(h, c, t, sc, out, in);
+    c->pub.stats.txpdus++;
+    if (out == 0 && !c->pub.hdrdgst_en) {
+        c->pub.gather.next = h + ISCSI_BHS_LEN;
+        return 0;
+    }
+    t->pub.hdr = (void *)h;
+    t->pub.hdr_len = ISCSI_BHS_LEN;
+    t->pub.out_done = out;
+    t->started = t->whole = true;
+    c->pub.stats.txdata_octets += out;
+    return c->pub.tt->init_task(&t->pub);
+}
+
+static void
+iscsi_commit(struct scsi_host *h)
+{
+    struct session *s = container_of(h, struct session, host);
+
+    LIST_FOREACH (n, &s->conns) {
+        struct conn *c = container_of(n, struct conn, node);
+
+        if (!list_empty(&c->cmdqueue))
+            iscsi_xmitworker(c);
+        else if (c->gathered)
+            iscsi_flush(c);
+    }
+}
+
+/* Still moving, or something else will end it: no abort yet (SCSI.md 14). */
+static enum scsi_timeout_action
+iscsi_eh_cmd_timed_out(struct scsi_host *h, struct scsi_cmd *sc)
+{
+    struct session *s = container_of(h, struct session, host);
+    struct task *t = sc->host_priv;
+    bool moved;
+
+    if (t == NULL || s->state != ISCSI_STATE_LOGGED_IN)
+        return SCSI_TIMEOUT_RESET_TIMER; /* completing, or being failed */
+    moved = t->pub.moved_ns > t->asked_ns;
+    t->asked_ns = s->pub.loop->now_ns;
+    return moved ? SCSI_TIMEOUT_RESET_TIMER : SCSI_TIMEOUT_ABORT;
+}
+
+const struct scsi_host_ops iscsi_host_ops = {
+    .queuecommand = iscsi_queuecommand,
+    .commit = iscsi_commit,
+    .eh_timed_out = iscsi_eh_cmd_timed_out,
+    .eh_abort = iscsi_eh_abort,
+    .eh_device_reset = iscsi_eh_device_reset,
+    .eh_target_reset = iscsi_eh_target_reset,
+    .eh_session_reset = iscsi_eh_session_reset,
+};
+
+/* ---- asked from elsewhere ------------------------------------------------------------------- */
 
 void
 iscsi_queue_xmit(struct iscsi_conn *pub)
@@ -339,6 +474,7 @@ iscsi_requeue_task(struct iscsi_task *pub)
     struct conn *c = to_conn(pub->conn);
 
     assert(pub->state == ISCSI_TASK_RUNNING);
+    c->session->direct = NULL;
     list_del(&pub->node);
     list_push_back(&c->requeue, &pub->node);
     iscsi_queue_xmit(&c->pub);
@@ -352,6 +488,7 @@ iscsi_queue_mgmt(struct task *t, const void *data, uint32_t len)
     t->pub.data = data;
     t->pub.data_len = len;
     t->pub.state = ISCSI_TASK_PENDING;
+    c->session->direct = NULL;
     list_push_back(&c->mgmtqueue, &t->pub.node);
     iscsi_queue_xmit(&c->pub);
 }

@@ -17,7 +17,7 @@ struct ctl {
     struct loop *loop;
     struct ipc *ipc;
     struct list calls;   /* in the order sent: the reply looked for is near the front */
-    struct list watches; /* last added first */
+    struct htab watches; /* by (sid, cid), last added first */
     struct list orphans;
     struct list challenges;
     bool closing; /* nothing is sent any more */
@@ -61,7 +61,7 @@ ctl_new(struct loop *loop, struct ipc *ipc, struct ctl **ret)
     ctl->loop = loop;
     ctl->ipc = ipc;
     list_init(&ctl->calls);
-    list_init(&ctl->watches);
+    htab_init(&ctl->watches);
     list_init(&ctl->orphans);
     list_init(&ctl->challenges);
     ipc->ev = &ctl_events;
@@ -74,6 +74,7 @@ void
 ctl_free(struct ctl **pctl)
 {
     struct ctl *ctl = *pctl;
+    struct hnode *h;
     struct list *n;
 
     if (ctl == NULL)
@@ -87,8 +88,9 @@ ctl_free(struct ctl **pctl)
     }
     while ((n = list_pop_front(&ctl->calls)) != NULL)
         free(container_of(n, struct call, node));
-    while (list_pop_front(&ctl->watches) != NULL)
-        ;
+    while ((h = htab_pop(&ctl->watches)) != NULL)
+        container_of(h, struct ctl_watch, node)->ctl = NULL;
+    htab_fini(&ctl->watches);
     ctl->ipc->ev = NULL;
     ctl->ipc->ev_user = NULL;
     free(ctl);
@@ -142,29 +144,39 @@ ctl_watch_init(struct ctl_watch *w,
                void (*fn)(struct ctl_watch *w, const struct iscsi_kevent *ev, const void *data))
 {
     *w = (struct ctl_watch){.fn = fn};
-    list_init(&w->node);
+}
+
+static uint64_t
+hash_of(uint32_t sid, uint16_t cid)
+{
+    return hash_u64(0, (uint64_t)sid << 16 | cid);
 }
 
 void
 ctl_watch_add(struct ctl *ctl, struct ctl_watch *w, uint32_t sid, uint16_t cid)
 {
     assert(w->fn != NULL);
-    assert(list_empty(&w->node));
+    assert(w->ctl == NULL);
+    w->ctl = ctl;
     w->sid = sid;
     w->cid = cid;
-    list_push_front(&ctl->watches, &w->node);
+    htab_add(&ctl->watches, &w->node, hash_of(sid, cid));
 }
 
 void
 ctl_watch_del(struct ctl_watch *w)
 {
-    list_del(&w->node);
+    if (w->ctl != NULL)
+        htab_del(&w->ctl->watches, &w->node);
+    w->ctl = NULL;
 }
 
 void
 ctl_dispatch(struct ctl *ctl, const struct iscsi_kevent *ev, const void *data)
 {
-    LIST_FOREACH (n, &ctl->watches) {
+    struct hnode *n = htab_find(&ctl->watches, hash_of(ev->sid, ev->cid));
+
+    for (; n != NULL; n = htab_next(n)) {
         struct ctl_watch *w = container_of(n, struct ctl_watch, node);
 
         if (w->sid == ev->sid && w->cid == ev->cid) {

@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/htab.h"
 #include "base/list.h"
 #include "seam/ipc.h"
 #include "seam/loop.h"
@@ -48,7 +49,8 @@ int ctl_request(struct ctl *ctl, struct iscsi_uevent *ev, const void *data, uint
 /* Events of connection (sid, cid); embedded in its owner.  Of several watches of one connection
  * the one added last is called, so that it may be handed over without a gap. */
 struct ctl_watch {
-    struct list node;
+    struct hnode node;
+    struct ctl *ctl; /* NULL: it does not watch */
     uint32_t sid;
     uint16_t cid;
     uint32_t index; /* the owner's, who may have several */

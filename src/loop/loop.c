@@ -559,6 +559,7 @@ loop_free(struct loop *pub)
     real_reap_streams(l, true);
     if (l->fd_asked)
         (void)close(l->alarm.fd);
+    pool_fini(&pub->tx);
     free(pub->scratch);
     free(l);
 }

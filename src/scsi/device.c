@@ -89,15 +89,23 @@ sdev_restart(struct scsi_sdev *s)
 }
 
 void
+sdev_open(struct scsi_sdev *s)
+{
+    s->open = s->gate == 0 && s->dev.target->loop->trace == NULL ? s->depth_now : 0;
+}
+
+void
 sdev_gate_set(struct scsi_sdev *s, uint8_t gate)
 {
     s->gate |= gate;
+    sdev_open(s);
 }
 
 void
 sdev_gate_clear(struct scsi_sdev *s, uint8_t gate)
 {
     s->gate &= (uint8_t)~gate;
+    sdev_open(s);
     if (s->gate == 0)
         sdev_restart(s);
     if (!list_empty(&s->dev.target->waiting))

@@ -161,7 +161,7 @@ prepare(struct scsi_sdev *s, struct blk_request *rq, struct scsi_io *io)
     io->sc.out = io->sc.in = (struct sg){0};
     switch (rq->op) {
     case BDEV_FLUSH:
-        io->seen = d->writes;
+        io->seen = s->writes;
         io->form = d->no_sync_10 ? FORM_SYNC_16 : FORM_SYNC_10;
         return d->no_sync_10 ? cdb_sync_cache16(io->sc.cdb, 0, 0, 0)
                              : cdb_sync_cache10(io->sc.cdb, 0, 0, 0);
@@ -187,14 +187,16 @@ prepare(struct scsi_sdev *s, struct blk_request *rq, struct scsi_io *io)
 static int
 fail_now(struct scsi_sdev *s, struct blk_request *rq, int err)
 {
+    struct scsi_io *io = blk_request_cmd(rq);
+
     rq->result = (struct bdev_result){.err = err};
+    io->history = 0;
     s->up->complete(rq);
     return 0;
 }
 
 /* The gate is shut or the device is full. */
-static int
-not_now(struct scsi_sdev *s, struct blk_request *rq)
+static int __attribute__((noinline, cold)) not_now(struct scsi_sdev *s, struct blk_request *rq)
 {
     switch (s->dev.state) {
     case SDEV_OFFLINE: /* what took the device offline were commands like this one, unanswered */
@@ -211,31 +213,99 @@ not_now(struct scsi_sdev *s, struct blk_request *rq)
     case SDEV_CREATED_BLOCK:
     case SDEV_NSTATES:
     default:
-        s->refused = true;
+        s->refused = s->watch = true;
         return -EBUSY;
     }
 }
 
-static int
-scsi_queue_rq(void *drv, struct blk_request *rq)
+/* Any request at any time. */
+static int __attribute__((noinline)) queue_other(struct scsi_sdev *s, struct blk_request *rq)
 {
-    struct scsi_sdev *s = sdev_of((struct scsi_device *)drv);
     struct scsi_io *io = blk_request_cmd(rq);
     int len, err;
 
     TRACE(s->dev.target->loop, scsi_queue_rq, rq->op, rq->tag);
-    if (__builtin_expect(s->gate != 0 || s->inflight >= s->depth_now, 0))
+    if (s->gate != 0 || s->inflight >= s->depth_now)
         return not_now(s, rq);
-    io->rq = rq;
-    scsi_io_prepare(s, io);
+    scsi_io_prepare(io);
     len = prepare(s, rq, io);
-    if (__builtin_expect(len < 0, 0))
+    if (len < 0)
         return fail_now(s, rq, len);
     io->sc.cdb_len = (uint16_t)len;
     err = scsi_dispatch_cmd(s, io);
     if (err == -EBUSY)
-        s->refused = true;
+        s->refused = s->watch = true;
     return err;
+}
+
+/* The host did not take it. */
+static int __attribute__((noinline, cold)) plain_refused(struct scsi_cmd *sc, int err)
+{
+    struct scsi_io *io = container_of(sc, struct scsi_io, sc);
+    struct scsi_sdev *s = sdev_of(io->dev);
+
+    io->state = IO_IDLE;
+    s->inflight--;
+    s->dev.stats.commands--;
+    if (err == -EBUSY)
+        s->refused = s->watch = true;
+    return err;
+}
+
+_Static_assert(SCSI_WRITE_10 == SCSI_READ_10 + 2 * BDEV_WRITE &&
+                   SCSI_WRITE_16 == SCSI_READ_16 + 2 * BDEV_WRITE && BDEV_READ == 0,
+               "the opcode follows from the operation");
+
+/* For whole reads and writes that ask for nothing special what queue_other does, in a straight
+ * line.  Nothing of ours is looked at behind queuecommand, so that there is nothing to keep. */
+static int
+scsi_queue_rq(void *drv, struct blk_request *rq)
+{
+    struct scsi_sdev *s = sdev_of((struct scsi_device *)drv);
+    const struct disk_plain *plain = &s->plain;
+    struct scsi_io *io = blk_request_cmd(rq);
+    struct scsi_cmd *sc = &io->sc;
+    struct scsi_host *h;
+    uint64_t lba, n;
+    int err;
+
+    if (__builtin_expect(!rq->plain || s->inflight >= s->open || rq->len > plain->max ||
+                             rq->offset > plain->end - rq->len,
+                         0))
+        return queue_other(s, rq);
+    assert(io->history == 0);
+    lba = rq->offset >> plain->shift;
+    n = rq->len >> plain->shift;
+    sc->ended = 0;
+    sc->resids = 0;
+    if (plain->form == FORM_10)
+        sc->cdb_len = (uint16_t)cdb_rw10(sc->cdb, SCSI_READ_10 + 2 * rq->op, lba, n);
+    else
+        sc->cdb_len = (uint16_t)cdb_rw16(sc->cdb, SCSI_READ_16 + 2 * rq->op, lba, n);
+    if (rq->op == BDEV_READ) {
+        sc->in = rq->data;
+        sc->out.len = 0;
+    } else {
+        sc->out = rq->data;
+        sc->in.len = 0;
+    }
+    io->state = IO_PLAIN;
+    s->inflight++;
+    s->dev.stats.commands++;
+    h = s->dev.target->host;
+    err = h->ops->queuecommand(h, sc);
+    return __builtin_expect(err == 0, 1) ? 0 : plain_refused(sc, err);
+}
+
+_Static_assert((offsetof(struct scsi_io, sc) + sizeof(struct blk_request)) % 64 == 0,
+               "block/ starts requests at a cache line: so do commands");
+static void
+disk_init_rq(void *drv, struct blk_request *rq)
+{
+    struct scsi_io *io = blk_request_cmd(rq);
+
+    io->rq = rq;
+    scsi_io_init(io, drv);
 }
 
 static void
@@ -243,6 +313,8 @@ disk_commit(void *drv)
 {
     struct scsi_host *h = ((struct scsi_device *)drv)->target->host;
 
+    sdev_open(
+        sdev_of((struct scsi_device *)drv)); /* a ring of trace points may have come or gone */
     h->ops->commit(h);
 }
 
@@ -256,6 +328,7 @@ disk_timeout(void *drv, struct blk_request *rq)
 
 const struct bdev_driver_ops scsi_disk_ops = {
     .cmd_size = sizeof(struct scsi_io),
+    .init_rq = disk_init_rq,
     .queue_rq = scsi_queue_rq,
     .commit = disk_commit,
     .timeout = disk_timeout,
@@ -270,4 +343,5 @@ scsi_disk_plug(struct scsi_device *dev, const struct blk_upcalls *up, struct bde
     s->up = up;
     s->bdev = b;
     s->refused = false;
+    sdev_open(s);
 }

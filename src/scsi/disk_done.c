@@ -11,8 +11,7 @@
 
 #define STALLS_MAX 2
 
-static void
-finish(struct scsi_sdev *s, struct scsi_io *io, int err)
+static void __attribute__((noinline)) finish(struct scsi_sdev *s, struct scsi_io *io, int err)
 {
     struct blk_request *rq = io->rq;
     const struct scsi_cmd *sc = &io->sc;
@@ -24,10 +23,10 @@ finish(struct scsi_sdev *s, struct scsi_io *io, int err)
         rq->result.sense_len = sc->sense_len;
         rq->result.resid = sc->resid_out + sc->resid_in;
         rq->result.overflow = sc->overflow;
-        if (rq->sense != NULL && sc->sense_len > 0)
-            memcpy(rq->sense, sc->sense, sc->sense_len);
+        if (blk_request_sense(rq) != NULL && sc->sense_len > 0)
+            memcpy(blk_request_sense(rq), sc->sense, sc->sense_len);
     }
-    io->stalls = io->unit_attentions = 0;
+    io->history = 0;
     s->up->complete(rq);
 }
 
@@ -83,6 +82,7 @@ back_off(struct scsi_sdev *s, struct scsi_io *io, const struct scsi_verdict *v, 
         ms = SCSI_BACKOFF_MIN_MS; /* others are being served: it will not be long */
     else if (ms == 0)
         ms = scsi_backoff_ms(s->dev.target->loop, &s->backoff_ms);
+    s->watch = true;
     sdev_hold(s, ms);
     again(s, io, 0);
 }
@@ -103,6 +103,7 @@ static void
 depth_down(struct scsi_sdev *s)
 {
     s->dev.stats.task_set_full++;
+    s->watch = true;
     s->good = 0;
     if (s->full_skip > 0)
         return;
@@ -110,6 +111,7 @@ depth_down(struct scsi_sdev *s)
     s->depth_now = s->depth_now / 2 > s->inflight ? s->inflight : s->depth_now / 2;
     if (s->depth_now == 0)
         s->depth_now = 1;
+    sdev_open(s);
 }
 
 static void
@@ -119,6 +121,17 @@ depth_up(struct scsi_sdev *s)
         return;
     s->good = 0;
     s->depth_now++;
+    sdev_open(s);
+}
+
+void
+sdev_good(struct scsi_sdev *s)
+{
+    s->backoff_ms = 0;
+    s->eh_barren = 0;
+    if (s->depth_now < s->depth_max)
+        depth_up(s);
+    s->watch = s->refused || s->full_skip > 0 || s->depth_now < s->depth_max;
 }
 
 /* A feature the device does not have after all: off, and the request goes on some other way. */
@@ -347,41 +360,39 @@ moved(struct scsi_sdev *s, struct scsi_io *io, uint32_t sent, uint32_t resid)
 }
 
 static void
-note_write(struct scsi_disk *d, const struct blk_request *rq)
+note_write(struct scsi_sdev *s, const struct blk_request *rq)
 {
+    const struct scsi_disk *d = s->dev.disk;
+
     if (d->limits.write_cache && !((rq->flags & BDEV_F_FUA) != 0 && d->limits.fua))
-        d->writes++;
+        s->writes++;
 }
 
 static void
 good(struct scsi_sdev *s, struct scsi_io *io, bool nothing_moved)
 {
-    struct scsi_disk *d = s->dev.disk;
     struct blk_request *rq = io->rq;
     const struct scsi_cmd *sc = &io->sc;
     bool write = sc->out.len > 0;
     uint32_t sent = write ? sc->out.len : sc->in.len;
     uint32_t resid = write ? sc->resid_out : sc->resid_in;
 
-    s->backoff_ms = 0;
-    s->eh_barren = 0;
-    if (__builtin_expect(s->depth_now < s->depth_max, 0))
-        depth_up(s);
+    sdev_good(s);
     if (rq->op == BDEV_SCSI) {
         finish(s, io, 0);
         return;
     }
     if (nothing_moved)
         resid = sent;
-    if (__builtin_expect(resid > sent, 0)) {
+    if (resid > sent) {
         s->dev.stats.residual_errors++;
         finish(s, io, -EPROTO);
         return;
     }
     if (write && resid < sent && rq->op != BDEV_DISCARD)
-        note_write(d, rq);
+        note_write(s, rq);
     if (rq->op == BDEV_READ || rq->op == BDEV_WRITE) {
-        if (__builtin_expect(resid == 0 && sent == rq->len, 1))
+        if (resid == 0 && sent == rq->len)
             finish(s, io, 0);
         else
             moved(s, io, sent, resid);
@@ -392,8 +403,8 @@ good(struct scsi_sdev *s, struct scsi_io *io, bool nothing_moved)
         finish(s, io, -EIO);
         return;
     }
-    if (rq->op == BDEV_FLUSH && io->seen > d->flushed)
-        d->flushed = io->seen;
+    if (rq->op == BDEV_FLUSH && io->seen > s->flushed)
+        s->flushed = io->seen;
     finish(s, io, 0);
 }
 
@@ -405,9 +416,9 @@ disk_complete(struct scsi_io *io)
     struct scsi_verdict v;
 
     s->dev.stats.completed++;
-    if (__builtin_expect(s->full_skip > 0, 0))
+    if (s->full_skip > 0)
         s->full_skip--;
-    if (__builtin_expect(sc->host_result == DID_OK && sc->status == SCSI_GOOD, 1)) {
+    if (sc->host_result == DID_OK && sc->status == SCSI_GOOD) {
         good(s, io, false);
         return;
     }

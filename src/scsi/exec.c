@@ -78,8 +78,7 @@ exec_send(struct scsi_exec *x)
         list_push_back(&t->waiting, &x->node);
         return;
     }
-    scsi_io_prepare(s, io);
-    io->rq = NULL;
+    scsi_io_prepare(io);
     io->sc.cdb_len = x->cdb_len;
     if (x->cdb_len <= SCSI_CDB_INLINE) {
         memset(io->sc.cdb, 0, sizeof(io->sc.cdb));
@@ -186,8 +185,9 @@ exec_start(struct scsi_sdev *s, struct scsi_exec *x)
     x->tries = 0;
     x->backoff_ms = 0;
     x->deadline_ns = 0;
-    x->io.dev = &s->dev;
-    x->io.state = IO_IDLE;
+    scsi_io_init(&x->io, &s->dev);
+    x->io.rq = NULL;
+    x->io.history = 0;
     x->io.sc.host_result = DID_OK;
     /* Through the waiting list: a failure must not be told from inside this call. */
     list_push_back(&t->waiting, &x->node);

@@ -21,7 +21,13 @@
 #define SCSI_LINK_ERRORS_MAX    3u    /* protocol service errors in a row before the session goes */
 #define SCSI_BUF_SIZE           4096u /* of scans; REPORT LUNS grows beyond */
 
-enum io_state { IO_IDLE, IO_HOST, IO_ABORTING, IO_EH };
+enum io_state {
+    IO_IDLE,
+    IO_HOST,
+    IO_PLAIN, /* with the host, too: a whole READ or WRITE to which nothing has happened yet */
+    IO_ABORTING,
+    IO_EH,
+};
 
 /* Why a disk takes no commands just now. */
 enum sdev_gate {
@@ -75,12 +81,42 @@ struct scsi_target {
     uint8_t link_errors;
 };
 
+enum disk_form {
+    FORM_RAW,
+    FORM_6,
+    FORM_10,
+    FORM_16,
+    FORM_SYNC_10,
+    FORM_SYNC_16,
+    FORM_UNMAP,
+    FORM_WS10_UNMAP,
+    FORM_WS16_UNMAP,
+    FORM_WS10,
+    FORM_WS16,
+    FORM_CAW,
+};
+
+enum disk_discard { DISCARD_OFF, DISCARD_UNMAP, DISCARD_WS16, DISCARD_WS10 };
+
+/* How whole READs and WRITEs that ask for nothing special go out: follows from the limits. */
+struct disk_plain {
+    uint64_t max,
+        end;       /* bytes of one command, and where it ends, at most; max 0: there is no way */
+    uint8_t shift; /* log2 of the block size */
+    uint8_t form;  /* FORM_10 or FORM_16 */
+    bool cached;   /* a write that is done is in a cache */
+};
+
 struct scsi_sdev {
     struct scsi_device dev;
     uint8_t gate;      /* enum sdev_gate, any */
     bool refused;      /* block/ has been told -EBUSY */
+    bool watch;        /* sdev_good has something to do */
     uint32_t inflight; /* commands with the host */
     uint32_t depth_max, depth_now;
+    uint32_t open; /* of inflight, below which plain commands go out: depth_now, or 0 */
+    struct disk_plain plain;
+    uint64_t writes, flushed; /* acknowledged into the cache; of those, known to be stable */
     uint32_t full_skip; /* commands sent before the depth was cut: their FULL says nothing new */
     uint32_t good;      /* completions since the depth rose */
     uint32_t backoff_ms;
@@ -112,23 +148,6 @@ struct scsi_sdev {
     void *rm_user;
 };
 
-enum disk_form {
-    FORM_RAW,
-    FORM_6,
-    FORM_10,
-    FORM_16,
-    FORM_SYNC_10,
-    FORM_SYNC_16,
-    FORM_UNMAP,
-    FORM_WS10_UNMAP,
-    FORM_WS16_UNMAP,
-    FORM_WS10,
-    FORM_WS16,
-    FORM_CAW,
-};
-
-enum disk_discard { DISCARD_OFF, DISCARD_UNMAP, DISCARD_WS16, DISCARD_WS10 };
-
 struct scsi_disk {
     struct scsi_sdev *sdev;
     struct bdev_limits limits;
@@ -147,8 +166,7 @@ struct scsi_disk {
     uint32_t shift;      /* log2 of the block size */
     uint32_t max_blocks; /* of one READ or WRITE */
     enum disk_discard discard;
-    bool zero_unmap;          /* write zeroes may unmap */
-    uint64_t writes, flushed; /* acknowledged into the cache; of those, known to be stable */
+    bool zero_unmap; /* write zeroes may unmap */
     /* looking at it: one step after the other */
     uint32_t todo, wanted; /* enum disk_step: of this run, of the next */
     bool running, reconnect;
@@ -210,8 +228,14 @@ void scsi_ua_effects(uint8_t asc, uint8_t ascq, uint32_t *ret_steps, uint32_t *r
 
 /* io.c: commands between us and the host */
 int scsi_dispatch_cmd(struct scsi_sdev *s, struct scsi_io *io);
-/* Sets what is the same for all commands. */
-void scsi_io_prepare(struct scsi_sdev *s, struct scsi_io *io);
+/* Once: what is the same for all commands to dev. */
+void scsi_io_init(struct scsi_io *io, struct scsi_device *dev);
+/* Each time, but for the commands that disk.c calls plain. */
+void scsi_io_prepare(struct scsi_io *io);
+/* Something is about to happen to io that is not foreseen for a plain command. */
+void scsi_io_not_plain(struct scsi_io *io);
+/* After a command that went well: what was shut or cut back for trouble opens again. */
+void sdev_good(struct scsi_sdev *s);
 /* The deadline passed: true when error handling has the command now. */
 bool scsi_io_timed_out(struct scsi_io *io);
 /* After time-out and abort are taken into account. */
@@ -239,6 +263,8 @@ bool sdev_set_state(struct scsi_sdev *s, enum scsi_device_state to);
 void sdev_restart(struct scsi_sdev *s);
 void sdev_gate_set(struct scsi_sdev *s, uint8_t gate);
 void sdev_gate_clear(struct scsi_sdev *s, uint8_t gate);
+/* Works out `open`, after anything that it depends on has changed. */
+void sdev_open(struct scsi_sdev *s);
 /* Takes no disk commands for ms; longer holds win. */
 void sdev_hold(struct scsi_sdev *s, uint32_t ms);
 /* "host0 lun 5": returns buf */

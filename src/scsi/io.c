@@ -10,7 +10,7 @@ static void
 give_back(struct scsi_sdev *s, struct scsi_io *io)
 {
     io->state = IO_IDLE;
-    if (__builtin_expect(s->refused, 0) && s->gate == 0)
+    if (s->refused && s->gate == 0)
         sdev_restart(s);
     if (io->rq != NULL)
         disk_complete(io);
@@ -18,47 +18,66 @@ give_back(struct scsi_sdev *s, struct scsi_io *io)
         scsi_exec_complete(io);
 }
 
+void
+scsi_io_not_plain(struct scsi_io *io)
+{
+    if (io->state != IO_PLAIN)
+        return;
+    io->state = IO_HOST;
+    io->form = io->sc.cdb_len == 10 ? FORM_10 : FORM_16;
+}
+
+/* Any command that comes back. */
+static void __attribute__((noinline)) done_other(struct scsi_sdev *s, struct scsi_io *io)
+{
+    TRACE(s->dev.target->loop, scsi_done, scsi_cmd_cdb(&io->sc)[0], io->sc.status);
+    assert(io->state != IO_IDLE && s->inflight > 0);
+    s->inflight--;
+    scsi_io_not_plain(io);
+    if (io->state == IO_ABORTING) { /* its memory is still the abort's */
+        io->back = true;
+        return;
+    }
+    if (io->state == IO_EH)
+        list_del(&io->node);
+    give_back(s, io);
+}
+
+/* For a plain command with status GOOD that has moved everything what disk_complete does. */
 static void
 scsi_done(struct scsi_cmd *sc)
 {
     struct scsi_io *io = container_of(sc, struct scsi_io, sc);
     struct scsi_sdev *s = sdev_of(io->dev);
+    struct blk_request *rq = io->rq;
 
-    TRACE(s->dev.target->loop, scsi_done, scsi_cmd_cdb(sc)[0], sc->status);
-    assert(io->state != IO_IDLE && s->inflight > 0);
-    s->inflight--;
-    if (__builtin_expect(io->state != IO_HOST, 0)) {
-        if (io->state == IO_ABORTING) { /* its memory is still the abort's */
-            io->back = true;
-            return;
-        }
-        list_del(&io->node);
+    if (__builtin_expect(io->state != IO_PLAIN || sc->ended != 0 || sc->resids != 0 || s->watch,
+                         0)) {
+        done_other(s, io);
+        return;
     }
     io->state = IO_IDLE;
-    if (__builtin_expect(s->refused, 0) && s->gate == 0)
-        sdev_restart(s);
-    if (io->rq != NULL)
-        disk_complete(io);
-    else
-        scsi_exec_complete(io); /* may free the device */
+    s->inflight--;
+    s->dev.stats.completed++;
+    if (rq->op == BDEV_WRITE)
+        s->writes += s->plain.cached;
+    s->up->complete(rq);
 }
 
 void
-scsi_io_prepare(struct scsi_sdev *s, struct scsi_io *io)
+scsi_io_init(struct scsi_io *io, struct scsi_device *dev)
 {
-    struct scsi_cmd *sc = &io->sc;
+    io->dev = dev;
+    io->sc.attr = 1; /* simple */
+    memcpy(io->sc.lun, dev->lun, sizeof(io->sc.lun));
+    io->sc.done = scsi_done;
+}
 
-    sc->attr = 1; /* simple */
-    memcpy(sc->lun, s->dev.lun, sizeof(sc->lun));
-    sc->done = scsi_done;
-    sc->host_result = DID_OK;
-    sc->status = 0;
-    sc->response = 0;
-    sc->status_qualifier = 0;
-    sc->sense_len = 0;
-    sc->resid_out = sc->resid_in = 0;
-    sc->overflow = false;
-    io->dev = &s->dev;
+void
+scsi_io_prepare(struct scsi_io *io)
+{
+    io->sc.ended = 0;
+    io->sc.resids = 0;
     io->back = io->timed_out = false;
 }
 
@@ -110,6 +129,7 @@ scsi_io_timed_out(struct scsi_io *io)
     struct scsi_sdev *s = sdev_of(io->dev);
     struct scsi_host *h = s->dev.target->host;
 
+    scsi_io_not_plain(io);
     if (io->state != IO_HOST)
         return true; /* on its way already */
     if (h->ops->eh_timed_out(h, &io->sc) == SCSI_TIMEOUT_RESET_TIMER)
@@ -132,9 +152,9 @@ check_lost_writes(struct scsi_sdev *s)
 {
     struct scsi_disk *d = s->dev.disk;
 
-    if (d == NULL || !d->up || !d->limits.write_cache || d->writes == d->flushed)
+    if (d == NULL || !d->up || !d->limits.write_cache || s->writes == s->flushed)
         return;
-    d->flushed = d->writes; /* told once */
+    s->flushed = s->writes; /* told once */
     s->dev.stats.lost_writes++;
     sdev_log(s, LOG_LEVEL_ERROR, "the unit was reset with writes in its cache: data may be lost");
     sdev_raise(s, 1u << SCSI_EV_LOST_WRITES);

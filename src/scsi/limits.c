@@ -101,6 +101,25 @@ provisioning_limits(struct scsi_disk *d)
     l->max_write_zeroes = blocks * bs;
 }
 
+/* What rw_form in disk.c would find for each of them. */
+static void
+plain_form(struct scsi_disk *d)
+{
+    struct disk_plain *p = &d->sdev->plain;
+    uint64_t max = d->max_blocks;
+
+    *p = (struct disk_plain){.shift = (uint8_t)d->shift, .cached = d->limits.write_cache};
+    if (d->capacity.blocks > 0xffffffffu && !d->no_16) {
+        p->form = FORM_16;
+        p->end = UINT64_MAX;
+        p->max = max << d->shift;
+    } else if (!d->no_10) {
+        p->form = FORM_10;
+        p->end = 0x100000000ull << d->shift;
+        p->max = min_u64(max, 0xffff) << d->shift;
+    }
+}
+
 void
 disk_make_limits(struct scsi_disk *d)
 {
@@ -122,4 +141,5 @@ disk_make_limits(struct scsi_disk *d)
     l->write_cache = d->wce && !d->write_protect && !d->no_flush;
     l->fua = d->dpofua && l->write_cache && !d->no_10;
     l->rotational = d->b1.rotation > 1;
+    plain_form(d);
 }

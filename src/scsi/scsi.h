@@ -169,22 +169,28 @@ int scsi_device_remove(struct scsi_device *dev, void (*done)(void *user, int err
 
 /* ---- commands -------------------------------------------------------------------------------- */
 
-/* A command in the hands of scsi/: behind a blk_request or in a scsi_exec. */
+/* A command in the hands of scsi/: behind a blk_request or in a scsi_exec.  Behind a blk_request
+ * the pointers and what sc has of the device are set once, and sc begins with a cache line. */
 struct scsi_io {
-    struct scsi_cmd sc; /* first: done gets here by a cast */
     struct scsi_device *dev;
     struct blk_request *rq; /* a disk's, else NULL */
-    struct scsi_eh_wait wait;
-    struct list node;        /* of dev: with the host; or in error handling */
-    uint8_t state;           /* enum io_state */
-    uint8_t form;            /* how the CDB was built: enum disk_form */
-    uint8_t stalls;          /* re-issues in a row that moved nothing */
-    uint8_t unit_attentions; /* in a row */
-    bool back;               /* the host gave it back while an abort was under way */
-    bool timed_out;
+    union {
+        struct {
+            uint8_t state;           /* enum io_state */
+            uint8_t stalls;          /* re-issues in a row that moved nothing */
+            uint8_t unit_attentions; /* in a row */
+            bool back : 1;           /* the host gave it back while an abort was under way */
+            bool timed_out : 1;
+        };
+        uint32_t history; /* 0: idle, and nothing of note has happened; so for a tag not in use */
+    };
+    uint8_t form; /* how the CDB was built: enum disk_form */
+    struct scsi_cmd sc;
+    struct list node;   /* of dev: in error handling */
     uint64_t seen;      /* flush: writes done when it was sent */
     struct iovec small; /* data that is not the caller's */
     uint8_t param[24];
+    struct scsi_eh_wait wait;
 };
 
 /* One raw CDB to a device of any type, embedded in its owner, who keeps it and its buffers until

@@ -41,36 +41,46 @@ enum bdev_op {
 
 /* How a request ended, kept as the device told it. */
 struct bdev_result {
-    int err;             /* 0 or -errno */
-    uint8_t host_result; /* enum scsi_host_result */
-    uint8_t scsi_status; /* SAM status */
-    uint16_t sense_len;
+    union { /* one look tells whether there is anything to tell */
+        struct {
+            int err;             /* 0 or -errno */
+            uint8_t host_result; /* enum scsi_host_result */
+            uint8_t scsi_status; /* SAM status */
+            uint16_t sense_len;
+        };
+        uint64_t trouble;
+    };
     uint32_t resid; /* pass-through: bytes of the data phase that did not move */
     bool overflow;  /* pass-through: the target had more */
 };
 
-/* One request; the submitter's memory until done, untouched by it meanwhile. */
+/* One request; the submitter's memory until done, untouched by it meanwhile.
+ *
+ * What a read or write uses stands together, `node` to `result` in 80 bytes: with many requests
+ * under way each cache line of one is a miss. */
 struct bdev_req {
+    union { /* block/'s while it owns the request */
+        struct list node;
+        struct bdev_req *next; /* on the done list */
+    };
     enum bdev_op op;
     uint32_t flags;
     uint64_t offset;         /* bytes, a multiple of the logical block */
-    uint64_t len;            /* bytes; data requests: also the bytes in data */
     const struct iovec *iov; /* data; the array and the memory stay the submitter's until done */
+    uint64_t len;            /* bytes; data requests: also the bytes in data */
     uint32_t iovcnt;
     uint32_t timeout_ms;              /* 0: the device's default */
     void (*done)(struct bdev_req *r); /* once, later, on the queue's loop */
+    struct bdev_result result;        /* out */
+
+    uint8_t *sense; /* out: NULL, or SCSI_SENSE_MAX bytes of the submitter's for the sense data */
 
     /* BDEV_SCSI */
     const uint8_t *cdb;
     uint16_t cdb_len;
     struct sg out, in;
 
-    /* out */
-    struct bdev_result result;
-    uint8_t *sense; /* NULL, or SCSI_SENSE_MAX bytes of the submitter's for the sense data */
-
-    /* block/'s while it owns the request */
-    struct list node;
+    /* block/'s while it owns the request and it is not wholly in one piece */
     uint64_t issued; /* bytes already cut into pieces; UINT64_MAX: and flushed behind */
     uint32_t pieces; /* pieces outstanding */
 };
@@ -103,18 +113,18 @@ enum bdev_event {
 struct blk_request {
     enum bdev_op op;
     uint32_t flags;
-    uint32_t tag;    /* 0 .. depth - 1, free again after complete */
     uint64_t offset; /* bytes */
-    uint64_t len;    /* bytes */
-    struct sg data;
     struct bdev_req *parent;
+    uint64_t len; /* bytes */
+    struct sg data;
+    uint64_t start_ns; /* loop clock when first handed to the driver */
     struct bdev_queue *queue;
-    struct bdev_result result; /* set by the driver before blk_complete */
-    uint8_t *sense;            /* parent's, may be NULL */
-    uint64_t start_ns;         /* loop clock when first handed to the driver */
     uint64_t deadline_ns;      /* loop clock */
-    uint32_t retries;          /* the driver's count */
-    struct list node;
+    struct bdev_result result; /* all 0; where it is not, set by the driver before blk_complete */
+    uint32_t tag;              /* 0 .. depth - 1, free again after complete */
+    uint16_t retries;          /* the driver's count */
+    uint8_t held;              /* block/'s */
+    bool plain; /* a read or write without flags, all of its parent, not handed over before */
 };
 
 enum blk_timeout { BLK_TIMEOUT_RESET_TIMER, BLK_TIMEOUT_DRIVER_HAS_IT };
@@ -122,6 +132,9 @@ enum blk_timeout { BLK_TIMEOUT_RESET_TIMER, BLK_TIMEOUT_DRIVER_HAS_IT };
 /* What a driver (the SCSI disk) implements; called by block/. */
 struct bdev_driver_ops {
     size_t cmd_size; /* bytes of driver memory behind each blk_request */
+    /* Once for each tag of a new queue, its driver memory being zero; may be NULL.  What is laid
+     * out here stays from one use of the tag to the next. */
+    void (*init_rq)(void *drv, struct blk_request *rq);
     /* 0: taken, blk_complete follows.  -EBUSY: not now; the driver calls blk_restart. */
     int (*queue_rq)(void *drv, struct blk_request *rq);
     /* What queue_rq took since the last commit may leave. */
@@ -144,6 +157,13 @@ struct blk_upcalls {
     /* limits: the new ones, copied; NULL with BDEV_EV_GONE. */
     void (*event)(struct bdev *b, enum bdev_event ev, const struct bdev_limits *limits);
 };
+
+/* Where sense data of rq belongs: NULL if nobody wants it, or another piece's is there already. */
+static inline uint8_t *
+blk_request_sense(const struct blk_request *rq)
+{
+    return rq->parent->result.err == 0 ? rq->parent->sense : NULL;
+}
 
 static inline void *
 blk_request_cmd(struct blk_request *rq)

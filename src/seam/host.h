@@ -37,33 +37,47 @@ enum scsi_host_result {
     DID_TIME_OUT,            /* gave up waiting */
 };
 
-/* One command.  Filled in by the midlayer, owned by the host from queuecommand until ->done. */
+/* One command.  Filled in by the midlayer, owned by the host from queuecommand until ->done.
+ *
+ * What each command uses is in the first two cache lines, and how it ended in two words, since with
+ * many commands outstanding every line of one is a miss. */
 struct scsi_cmd {
-    /* in */
+    /* out; all 0 when the host gets the command, which says GOOD and everything moved */
     union {
-        uint8_t cdb[SCSI_CDB_INLINE];
-        const uint8_t *cdb_long; /* where cdb_len > SCSI_CDB_INLINE */
+        struct {
+            uint8_t host_result;       /* enum scsi_host_result */
+            uint8_t status;            /* SAM status; valid where host_result is DID_OK */
+            uint8_t response;          /* iSCSI Response code where host_result is DID_ERROR */
+            bool overflow;             /* the target had more to move than was expected */
+            uint16_t status_qualifier; /* RFC 7144, else 0 */
+            uint16_t sense_len;        /* 0: none */
+        };
+        uint64_t ended; /* one look or store for all of it */
     };
-    uint16_t cdb_len;
-    uint8_t attr;   /* task attribute: RFC 7143 11.3.1 (1 simple) */
-    uint8_t lun[8]; /* as on the wire */
-    struct sg out;  /* data to the target; len is exactly what is expected to move */
-    struct sg in;   /* data from the target; both: bidirectional */
-    void (*done)(struct scsi_cmd *sc); /* once, later, on the host's loop */
+    union {
+        struct {
+            uint32_t resid_out, resid_in; /* bytes of out / in that were not moved */
+        };
+        uint64_t resids;
+    };
 
-    /* out */
-    enum scsi_host_result host_result;
-    uint8_t status;               /* SAM status; valid where host_result is DID_OK */
-    uint8_t response;             /* iSCSI Response code where host_result is DID_ERROR */
-    uint16_t status_qualifier;    /* RFC 7144, else 0 */
-    uint16_t sense_len;           /* 0: none */
-    uint32_t resid_out, resid_in; /* bytes of out / in that were not moved */
-    bool overflow;                /* the target had more to move than was expected */
-    uint8_t sense[SCSI_SENSE_MAX];
+    /* in */
+    void (*done)(struct scsi_cmd *sc); /* once, later, on the host's loop */
+    uint8_t lun[8];                    /* as on the wire */
+    union {
+        uint8_t cdb[SCSI_CDB_INLINE]; /* shorter ones are filled with 0 up to 16 bytes */
+        const uint8_t *cdb_long;      /* where cdb_len > SCSI_CDB_INLINE */
+    };
+    struct sg in;  /* data from the target; len is exactly what is expected to move */
+    struct sg out; /* data to the target; both: bidirectional */
+    uint16_t cdb_len;
+    uint8_t attr; /* task attribute: RFC 7143 11.3.1 (1 simple) */
 
     /* the host's, while it owns the command */
     void *host_priv;
     struct list host_node;
+
+    uint8_t sense[SCSI_SENSE_MAX]; /* out: sense_len bytes of it */
 };
 
 static inline const uint8_t *

@@ -25,6 +25,7 @@
 #include "base/err.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "base/pool.h"
 #include "base/timerq.h"
 #include "base/trace.h"
 
@@ -116,6 +117,7 @@ struct loop {
     const struct log *log; /* borrowed, may be NULL */
     void *scratch;       /* staging memory that any user on this loop may use inside one callback */
     size_t scratch_size; /* bytes; contents are gone when the callback returns */
+    struct pool tx;      /* staging memory of connections that have something to send */
     struct loop_stats stats;
 };
 

@@ -131,6 +131,15 @@ struct iscsi_session_params {
     bool fast_abort; /* TaskReporting=FastAbort */
 };
 
+/* The table of a session's tasks: struct iscsi_task, `bytes` apart, ISCSI_TASK_CHUNK of them in
+ * each chunk.  The low ISCSI_SLOT_BITS of a tag are the slot. */
+#define ISCSI_TASK_CHUNK 8
+#define ISCSI_SLOT_BITS  12
+struct iscsi_tasks {
+    void **chunk;
+    uint32_t made, bytes;
+};
+
 /* The part of a session that transports see. */
 struct iscsi_session {
     const struct iscsi_transport *tt;
@@ -138,8 +147,21 @@ struct iscsi_session {
     uint32_t sid;
     struct iscsi_session_params params;
     uint32_t cmds_max; /* tasks that may be outstanding */
-    void *dd_data;     /* the transport's */
+    struct iscsi_tasks tasks;
+    void *dd_data; /* the transport's */
 };
+
+/* Room for headers in what a transport gathers for its next flush; empty for one that does not.
+ * Where ISCSI_GATHER_MIN bytes are left, a command that takes all its data along may have its
+ * header there without alloc_pdu: the iSCSI layer puts 48 bytes at `next` and calls init_task,
+ * which does not fail then and moves next; the task counts as sent, xmit_task is not called.  Where
+ * there is no header digest either, and nothing but the header to send, neither init_task nor
+ * cleanup_task is called: next just moves behind the header.  end is NULL where everything has
+ * left: no such command needs cleanup_task then. */
+struct iscsi_gather {
+    uint8_t *next, *end;
+};
+#define ISCSI_GATHER_MIN (ISCSI_HDR_MAX + 8)
 
 /* The part of a connection that transports see. */
 struct iscsi_conn {
@@ -151,7 +173,8 @@ struct iscsi_conn {
     bool hdrdgst_en, datadgst_en; /* effective: on only from full feature phase on */
     uint32_t max_recv_dlength;    /* bytes; 8192 until start_conn (RFC 7143 6.3) */
     uint32_t max_xmit_dlength;
-    uint32_t exp_statsn;   /* next StatSN expected: goes into every PDU sent */
+    uint32_t exp_statsn; /* next StatSN expected: goes into every PDU sent */
+    struct iscsi_gather gather;
     uint64_t last_recv_ns; /* loop clock; the transport stamps it as bytes arrive */
     struct iscsi_stats stats;
     void *dd_data; /* the transport's, conn_size bytes */
@@ -169,27 +192,46 @@ struct iscsi_unsolicited {
     uint32_t offset, len; /* within the command's out data; len 0: none */
 };
 
-/* The part of a task that transports see. */
+/* The part of a task that transports see.  What every SCSI command uses comes first: with many of
+ * them outstanding each cache line of a task is a miss. */
 struct iscsi_task {
     struct iscsi_conn *conn;
     struct scsi_cmd *sc; /* NULL: a control PDU */
     struct bhs *hdr;     /* header memory from alloc_pdu: BHS, then AHS */
-    uint16_t hdr_max;    /* bytes at hdr */
-    uint16_t hdr_len;    /* BHS and AHS, bytes */
+    void *dd_data;       /* the transport's, task_size bytes */
+    uint32_t itt;        /* host order; how it looks on the wire */
     enum iscsi_task_state state;
-    uint32_t itt; /* host order; how it looks on the wire */
-    uint32_t cmd_sn;
-    uint32_t imm_count; /* immediate data: first bytes of out, bytes */
-    struct iscsi_unsolicited unsol;
-    const void *data; /* control PDU: its data segment, lives until the task ends */
-    uint32_t data_len;
     uint32_t exp_datasn; /* Data-In PDUs (bidirectional: and R2Ts) seen; the transport counts */
     uint32_t in_done;    /* bytes of in that the transport has placed, from 0 without a hole */
     uint32_t out_done;   /* bytes of out that the transport has sent; not where it offloads */
-    uint64_t moved_ns;   /* loop clock when it last made progress */
-    struct list node;    /* the queue that it is on; the iSCSI layer's */
-    void *dd_data;       /* the transport's, task_size bytes */
+    uint32_t imm_count;  /* immediate data: first bytes of out, bytes */
+    struct iscsi_unsolicited unsol;
+    uint64_t moved_ns; /* loop clock when it last made progress */
+    struct list node;  /* the queue that it is on; the iSCSI layer's */
+    uint32_t cmd_sn;
+    uint16_t hdr_max; /* bytes at hdr */
+    uint16_t hdr_len; /* BHS and AHS, bytes */
+    const void *data; /* control PDU: its data segment, lives until the task ends */
+    uint32_t data_len;
 };
+
+/* The running task of a tag that came from the target, or NULL (RFC 7143 4.2.5.3): as the up-call
+ * itt_to_task, without a call. */
+static inline struct iscsi_task *
+iscsi_task_of(const struct iscsi_conn *c, struct be32 itt)
+{
+    const struct iscsi_tasks *all = &c->session->tasks;
+    uint32_t tag = get32(itt), slot = tag & ((1u << ISCSI_SLOT_BITS) - 1);
+    struct iscsi_task *t;
+
+    if (__builtin_expect(slot >= all->made, 0))
+        return NULL;
+    t = (struct iscsi_task *)(void *)((char *)all->chunk[slot / ISCSI_TASK_CHUNK] +
+                                      (size_t)(slot % ISCSI_TASK_CHUNK) * all->bytes);
+    return __builtin_expect(t->itt == tag && t->state == ISCSI_TASK_RUNNING && t->conn == c, 1)
+               ? t
+               : NULL;
+}
 
 /* An endpoint of a transport that connects by itself. */
 struct iscsi_endpoint {
@@ -216,6 +258,9 @@ struct iscsi_upcalls {
      * start_conn, since digests begin there (RFC 7143 13.1), or < 0 after a conn_failure. */
     int (*complete_pdu)(struct iscsi_conn *c, const struct bhs *hdr, const void *data,
                         uint32_t data_len);
+    /* The same for Data-In with status, where the transport knows t, the running SCSI task of its
+     * tag, and has placed the data. */
+    int (*complete_data_in)(struct iscsi_task *t, const struct bhs_data_in *h);
     /* Takes ExpCmdSN and MaxCmdSN of a PDU that does not go to complete_pdu (RFC 7143 4.2.2.1). */
     void (*update_cmdsn)(struct iscsi_conn *c, struct be32 exp_cmdsn, struct be32 max_cmdsn);
     /* The connection is lost; why is a sentence.  May be called more than once, also from inside

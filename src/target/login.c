@@ -288,11 +288,8 @@ new_session(struct tgt_conn *c)
     s->params = l->params;
     s->exp_cmd_sn = l->cmd_sn;
     s->max_cmd_sn = s->told_max = l->cmd_sn + s->depth - 1;
-    if (l->node != NULL && !l->discovery) {
+    if (l->node != NULL && !l->discovery)
         s->nexus = tgt_nexus_get(l->node, l->initiator, l->isid);
-        if (s->nexus != NULL)
-            s->nexus->live = true;
-    }
     tgt_session_add_conn(s, c);
     if (s->nexus == NULL && !l->discovery)
         return ISCSI_LOGIN_OUT_OF_RESOURCES;

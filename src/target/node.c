@@ -47,11 +47,19 @@ tgt_lu_find(const struct tgt_node *node, const uint8_t lun[8])
     return NULL;
 }
 
+uint64_t
+tgt_port_hash(const struct target *t, const char *name, const uint8_t isid[6])
+{
+    return hash_bytes(hash_bytes(t->hash_seed, isid, 6), name, strlen(name));
+}
+
 struct tgt_nexus *
 tgt_nexus_find(struct tgt_node *node, const char *name, const uint8_t isid[6])
 {
-    LIST_FOREACH (i, &node->nexuses) {
-        struct tgt_nexus *n = container_of(i, struct tgt_nexus, link);
+    struct hnode *h = htab_find(&node->nexus_by_port, tgt_port_hash(node->target, name, isid));
+
+    for (; h != NULL; h = htab_next(h)) {
+        struct tgt_nexus *n = container_of(h, struct tgt_nexus, hnode);
 
         if (memcmp(n->isid, isid, sizeof(n->isid)) == 0 && strcmp(n->name, name) == 0)
             return n;
@@ -62,39 +70,17 @@ tgt_nexus_find(struct tgt_node *node, const char *name, const uint8_t isid[6])
 static void
 nexus_free(struct tgt_nexus *n)
 {
+    htab_del(&n->node->nexus_by_port, &n->hnode);
     list_del(&n->link);
-    n->node->nexuses_count--;
     free(n->ua);
     free(n);
 }
 
-/* Forgets the port that has been away longest. */
-static void
-forget_one(struct tgt_node *node)
+static struct tgt_nexus *
+nexus_new(struct tgt_node *node, const char *name, const uint8_t isid[6])
 {
-    for (struct list *i = node->nexuses.prev; i != &node->nexuses; i = i->prev) {
-        struct tgt_nexus *n = container_of(i, struct tgt_nexus, link);
+    struct tgt_nexus *n = calloc(1, sizeof(*n));
 
-        if (!n->live) {
-            nexus_free(n);
-            return;
-        }
-    }
-}
-
-struct tgt_nexus *
-tgt_nexus_get(struct tgt_node *node, const char *name, const uint8_t isid[6])
-{
-    struct tgt_nexus *n = tgt_nexus_find(node, name, isid);
-
-    if (n != NULL) {
-        list_del(&n->link);
-        list_push_front(&node->nexuses, &n->link);
-        return n;
-    }
-    if (node->nexuses_count >= TGT_NEXUSES_MAX)
-        forget_one(node);
-    n = calloc(1, sizeof(*n));
     if (n != NULL)
         n->ua = calloc(node->lus_count + 1, sizeof(*n->ua));
     if (n == NULL || n->ua == NULL) {
@@ -104,11 +90,44 @@ tgt_nexus_get(struct tgt_node *node, const char *name, const uint8_t isid[6])
     n->node = node;
     (void)strncpy(n->name, name, ISCSI_NAME_MAX);
     memcpy(n->isid, isid, sizeof(n->isid));
-    list_push_front(&node->nexuses, &n->link);
-    node->nexuses_count++;
+    htab_add(&node->nexus_by_port, &n->hnode, tgt_port_hash(node->target, name, isid));
     for (uint32_t i = 0; i < node->lus_count; i++)
         tgt_ua_set(n, &node->lus[i], TGT_UA_POWER_ON);
     return n;
+}
+
+struct tgt_nexus *
+tgt_nexus_get(struct tgt_node *node, const char *name, const uint8_t isid[6])
+{
+    struct tgt_nexus *n = tgt_nexus_find(node, name, isid);
+
+    if (n == NULL) {
+        n = nexus_new(node, name, isid);
+        if (n == NULL)
+            return NULL;
+    } else {
+        assert(!n->live); /* an older session of the port has been ended */
+        list_del(&n->link);
+        node->away_count--;
+    }
+    n->live = true;
+    list_push_front(&node->nexuses, &n->link);
+    return n;
+}
+
+void
+tgt_nexus_leave(struct tgt_nexus *n)
+{
+    struct tgt_node *node = n->node;
+
+    assert(n->live);
+    n->live = false;
+    list_del(&n->link);
+    list_push_front(&node->away, &n->link);
+    if (++node->away_count <= TGT_NEXUSES_MAX)
+        return;
+    node->away_count--;
+    nexus_free(container_of(node->away.prev, struct tgt_nexus, link)); /* away longest */
 }
 
 static int
@@ -327,6 +346,8 @@ tgt_node_init(struct tgt_node *node, const struct target_node_config *cfg,
     int r = iscsi_name_normalize(cfg->name, strlen(cfg->name), node->name, err);
 
     list_init(&node->nexuses);
+    list_init(&node->away);
+    htab_init(&node->nexus_by_port);
     if (r < 0)
         return r;
     if (tgt_node_find(node->target, node->name) != node)
@@ -363,8 +384,13 @@ tgt_node_init(struct tgt_node *node, const struct target_node_config *cfg,
 void
 tgt_node_fini(struct tgt_node *node)
 {
-    while (node->nexuses.next != NULL && !list_empty(&node->nexuses))
-        nexus_free(container_of(node->nexuses.next, struct tgt_nexus, link));
+    if (node->nexuses.next != NULL) { /* else tgt_node_init was never called */
+        while (!list_empty(&node->nexuses))
+            nexus_free(container_of(node->nexuses.next, struct tgt_nexus, link));
+        while (!list_empty(&node->away))
+            nexus_free(container_of(node->away.next, struct tgt_nexus, link));
+        htab_fini(&node->nexus_by_port);
+    }
     for (uint32_t i = 0; i < node->lus_count; i++)
         tgt_lu_close(&node->lus[i]);
     free(node->lus);

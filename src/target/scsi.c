@@ -33,11 +33,15 @@ tgt_ua_set(struct tgt_nexus *n, const struct tgt_lu *lu, enum tgt_ua ua)
 void
 tgt_ua_all(struct tgt_lu *lu, const struct tgt_nexus *except, enum tgt_ua ua)
 {
-    LIST_FOREACH (i, &lu->node->nexuses) {
-        struct tgt_nexus *n = container_of(i, struct tgt_nexus, link);
+    struct list *const lists[] = {&lu->node->nexuses, &lu->node->away};
 
-        if (n != except)
-            tgt_ua_set(n, lu, ua);
+    for (int k = 0; k < 2; k++) {
+        LIST_FOREACH (i, lists[k]) {
+            struct tgt_nexus *n = container_of(i, struct tgt_nexus, link);
+
+            if (n != except)
+                tgt_ua_set(n, lu, ua);
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 #ifndef TARGET_SCSI_H
 #define TARGET_SCSI_H
 
+#include "base/htab.h"
 #include "target/lu.h"
 #include "wire/scsi.h"
 #include "wire/sense.h"
@@ -42,7 +43,8 @@ enum tgt_ua {
 
 /* An initiator port as a target's LUs see it (an I_T nexus: the target has one port). */
 struct tgt_nexus {
-    struct list link; /* node->nexuses, most recently used first */
+    struct hnode hnode; /* node->nexus_by_port */
+    struct list link;   /* node->nexuses, or node->away: left last first */
     struct tgt_node *node;
     char name[ISCSI_NAME_MAX + 1];
     uint8_t isid[6];

@@ -10,8 +10,10 @@ struct tgt_session *
 tgt_session_find(struct target *t, const struct tgt_node *node, const char *initiator,
                  const uint8_t isid[6])
 {
-    LIST_FOREACH (i, &t->sessions) {
-        struct tgt_session *s = container_of(i, struct tgt_session, link);
+    struct hnode *h = htab_find(&t->session_by_port, tgt_port_hash(t, initiator, isid));
+
+    for (; h != NULL; h = htab_next(h)) {
+        struct tgt_session *s = container_of(h, struct tgt_session, hnode);
 
         if (s->node == node && memcmp(s->isid, isid, sizeof(s->isid)) == 0 &&
             strcmp(s->initiator, initiator) == 0)
@@ -23,14 +25,14 @@ tgt_session_find(struct target *t, const struct tgt_node *node, const char *init
 static uint16_t
 new_tsih(struct target *t)
 {
-    for (;;) {
-        bool taken = ++t->next_tsih == 0;
+    uint16_t n;
 
-        LIST_FOREACH (i, &t->sessions)
-            taken = taken || container_of(i, struct tgt_session, link)->tsih == t->next_tsih;
-        if (!taken)
-            return t->next_tsih;
-    }
+    assert(t->sessions_count < TGT_TSIHS - 1);
+    do {
+        n = ++t->next_tsih;
+    } while (n == 0 || (t->tsih_taken[n / 64] & 1ull << n % 64) != 0);
+    t->tsih_taken[n / 64] |= 1ull << n % 64;
+    return n;
 }
 
 struct tgt_session *
@@ -52,6 +54,7 @@ tgt_session_new(struct target *t, struct tgt_node *node, const char *initiator,
     list_init(&s->cmds);
     list_init(&s->tmfs);
     s->live = true;
+    htab_add(&t->session_by_port, &s->hnode, tgt_port_hash(t, s->initiator, isid));
     list_push_back(&t->sessions, &s->link);
     t->sessions_count++;
     t->stats.sessions++;
@@ -86,7 +89,6 @@ nexus_loss(struct tgt_session *s)
 
     if (n == NULL)
         return;
-    n->live = false;
     for (uint32_t i = 0; i < s->node->lus_count; i++) {
         struct tgt_lu *lu = &s->node->lus[i];
 
@@ -95,6 +97,7 @@ nexus_loss(struct tgt_session *s)
         tgt_ua_set(n, lu, TGT_UA_NEXUS_LOSS);
     }
     s->nexus = NULL;
+    tgt_nexus_leave(n);
 }
 
 /* No connection is left.  The memory stays until the end of the turn. */
@@ -106,6 +109,8 @@ end(struct tgt_session *s)
     assert(s->live && list_empty(&s->conns) && list_empty(&s->cmds) && list_empty(&s->tmfs));
     s->live = false;
     nexus_loss(s);
+    t->tsih_taken[s->tsih / 64] &= ~(1ull << s->tsih % 64);
+    htab_del(&t->session_by_port, &s->hnode);
     list_del(&s->link);
     list_push_back(&t->dead_sessions, &s->link);
     t->sessions_count--;

@@ -31,6 +31,7 @@
 #define TGT_R2T_MAX           16  /* outstanding R2Ts of one command */
 #define TGT_CONNS_PER_SESSION 8   /* MaxConnections, default */
 #define TGT_NEXUSES_MAX       256 /* initiator ports that a node remembers after their logout */
+#define TGT_TSIHS             65536
 #define TGT_RING              256 /* PDUs on their way into the socket */
 #define TGT_HASH              64
 #define TGT_CTL_MAX           64   /* control PDUs waiting in one connection */
@@ -53,8 +54,9 @@ struct tgt_node {
     char alias[256];
     struct tgt_lu *lus; /* by number */
     uint32_t lus_count;
-    struct list nexuses;
-    uint32_t nexuses_count;
+    struct list nexuses, away; /* with a session, and without */
+    uint32_t away_count;
+    struct htab nexus_by_port; /* of both lists */
     struct tgt_chap_secret chap, mutual;
     struct iscsi_params params; /* what we offer and hold against offers */
     char header_digests[32], data_digests[32];
@@ -142,7 +144,8 @@ struct tgt_tmf {
 };
 
 struct tgt_session {
-    struct list link; /* target->sessions */
+    struct hnode hnode; /* target->session_by_port */
+    struct list link;   /* target->sessions */
     struct target *target;
     struct tgt_node *node; /* NULL: discovery without a name */
     struct tgt_nexus *nexus;
@@ -261,7 +264,10 @@ struct target {
     struct list conns, dead, sessions, dead_sessions;
     uint32_t conns_count, sessions_count, sessions_max, conns_max;
     uint32_t login_timeout_ms, stop_timeout_ms;
+    struct htab session_by_port;
+    uint64_t hash_seed; /* names and ISIDs are the initiators' choice */
     uint16_t next_tsih;
+    uint64_t tsih_taken[TGT_TSIHS / 64]; /* a bit for each */
     struct target_faults faults;
     uint64_t fault_cmds, fault_data_in, fault_pdus;
     struct list free_cmds, free_rings;
@@ -281,8 +287,12 @@ struct target {
 /* node.c */
 struct tgt_node *tgt_node_find(struct target *t, const char *name);
 struct tgt_nexus *tgt_nexus_find(struct tgt_node *node, const char *name, const uint8_t isid[6]);
-/* Finds or makes; NULL without memory. */
+/* Finds or makes the one of a new session; NULL without memory. */
 struct tgt_nexus *tgt_nexus_get(struct tgt_node *node, const char *name, const uint8_t isid[6]);
+/* Its session has ended: it is remembered for a while. */
+void tgt_nexus_leave(struct tgt_nexus *n);
+/* Of an initiator port. */
+uint64_t tgt_port_hash(const struct target *t, const char *name, const uint8_t isid[6]);
 struct tgt_lu *tgt_lu_find(const struct tgt_node *node, const uint8_t lun[8]);
 int tgt_node_init(struct tgt_node *node, const struct target_node_config *cfg,
                   struct lunette_error *err);

@@ -76,6 +76,8 @@ init(struct target *t, struct loop *loop, const struct target_config *cfg)
     list_init(&t->conns);
     list_init(&t->dead);
     list_init(&t->sessions);
+    htab_init(&t->session_by_port);
+    t->hash_seed = loop_random(loop);
     list_init(&t->dead_sessions);
     list_init(&t->free_cmds);
     list_init(&t->free_rings);
@@ -84,6 +86,8 @@ init(struct target *t, struct loop *loop, const struct target_config *cfg)
     loop_work_init(&t->stop_done, stop_done);
     loop_timer_init(&t->stop_timer, stop_timeout);
     t->sessions_max = cfg->sessions_max != 0 ? cfg->sessions_max : TARGET_SESSIONS_MAX;
+    if (t->sessions_max > TGT_TSIHS - 1)
+        t->sessions_max = TGT_TSIHS - 1;
     t->conns_max = cfg->conns_max != 0 ? cfg->conns_max : TARGET_CONNS_MAX;
     t->login_timeout_ms = cfg->login_timeout_ms != 0 ? cfg->login_timeout_ms : LOGIN_TIMEOUT_MS;
     t->stop_timeout_ms = cfg->stop_timeout_ms != 0 ? cfg->stop_timeout_ms : STOP_TIMEOUT_MS;
@@ -228,6 +232,7 @@ target_free(struct target *t)
     for (uint32_t i = 0; i < t->nodes_count; i++)
         tgt_node_fini(&t->nodes[i]);
     free(t->nodes);
+    htab_fini(&t->session_by_port);
     tgt_cmd_pool_fini(t);
     if (t->zeros != NULL)
         (void)munmap(t->zeros, TGT_ZEROS_SIZE);

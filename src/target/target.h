@@ -23,8 +23,8 @@ struct target;
 #define TARGET_LUNS_MAX       1024  /* LUNs of one target */
 #define TARGET_LUN_NUMBER_MAX 16383 /* flat space addressing ends there */
 #define TARGET_LISTENERS_MAX  16
-#define TARGET_SESSIONS_MAX   4096 /* default limit, all targets together */
-#define TARGET_CONNS_MAX      8192 /* default limit, all sessions and logins together */
+#define TARGET_SESSIONS_MAX   32768 /* default limit, all targets together */
+#define TARGET_CONNS_MAX      40960 /* default limit, all sessions and logins together */
 #define TARGET_SERIAL_MAX     32
 
 enum target_lun_kind { TARGET_LUN_RAM, TARGET_LUN_FILE, TARGET_LUN_NULL };

@@ -11,14 +11,18 @@
 #include "base/crc32c.h"
 #include "wire/pdu.h"
 
-#define PLACE_IOV_MAX 16
+#define PLAIN_HDRDGST  1u
+#define PLAIN_DATADGST 2u
+#define PLAIN_STATUS   (ISCSI_FLAG_FINAL | ISCSI_DATA_IN_STATUS)
+
+#define ALWAYS_INLINE inline __attribute__((always_inline))
 
 /* ---- receiving ------------------------------------------------------------------------------ */
 
 void
 iscsi_tcp_conn_init(struct iscsi_tcp_conn *tcp, struct iscsi_conn *c)
 {
-    *tcp = (struct iscsi_tcp_conn){.conn = c, .state = RX_HEADER};
+    *tcp = (struct iscsi_tcp_conn){.conn = c, .bhs = (void *)tcp->hdr, .state = RX_HEADER};
 }
 
 void
@@ -29,66 +33,67 @@ iscsi_tcp_conn_reset(struct iscsi_tcp_conn *tcp)
 }
 
 /* The peer's fault: reports it once and drops what still arrives. */
-static void
+static void __attribute__((noinline, cold))
 fail(struct iscsi_tcp_conn *tcp, enum iscsi_err err, const char *why)
 {
     tcp->state = RX_DEAD;
     tcp->conn->up->conn_failure(tcp->conn, err, why);
 }
 
-/* Data-In: whose it is, and whether it fits (RFC 7143 11.7; 4.2.5.3).  NULL after fail(), or
- * where it is to be dropped. */
-static struct iscsi_task *
-data_in_task(struct iscsi_tcp_conn *tcp, const struct bhs_data_in *h)
+/* What is wrong with a Data-In (RFC 7143 11.7; 4.2.5.3): fails the connection, unless it is one to
+ * be dropped. */
+static void __attribute__((noinline, cold))
+odd_data_in(struct iscsi_tcp_conn *tcp, const struct bhs_data_in *h, const struct iscsi_task *t)
+{
+    struct iscsi_conn *c = tcp->conn;
+    uint32_t offset = get32(h->offset), len = tcp->data_len;
+
+    if (t == NULL && c->up->itt_ended(c, h->itt))
+        tcp->drop = true;
+    else if (t == NULL || t->sc == NULL)
+        fail(tcp, ISCSI_ERR_BAD_ITT, "Data-In for a task that is not there");
+    else if (t->sc->in.len == 0 && len > 0)
+        fail(tcp, ISCSI_ERR_PROTO, "Data-In for a command that reads nothing");
+    else if (get32(h->data_sn) != t->exp_datasn)
+        fail(tcp, ISCSI_ERR_DATASN, "Data-In out of sequence: DataSN is not the next one");
+    else if (offset > t->sc->in.len || len > t->sc->in.len - offset)
+        fail(tcp, ISCSI_ERR_DATA_OFFSET, "Data-In beyond the end of the command's buffer");
+    else if (len > 0 && offset != t->in_done)
+        fail(tcp, ISCSI_ERR_DATA_OFFSET, "Data-In does not continue where the last one ended");
+    else
+        fail(tcp, ISCSI_ERR_PROTO, "Data-In with status but without the final bit");
+}
+
+/* DataPDUInOrder and DataSequenceInOrder are Yes: a hole would leave stale bytes behind. */
+static inline bool
+data_in_fits(const struct iscsi_tcp_conn *tcp, const struct bhs_data_in *h,
+             const struct iscsi_task *t)
+{
+    uint32_t offset = get32(h->offset), len = tcp->data_len, in_len = t->sc->in.len;
+
+    return get32(h->data_sn) == t->exp_datasn && offset <= in_len && len <= in_len - offset &&
+           (offset == t->in_done || len == 0) &&
+           (h->flags & (ISCSI_DATA_IN_STATUS | ISCSI_FLAG_FINAL)) != ISCSI_DATA_IN_STATUS;
+}
+
+static ALWAYS_INLINE void
+rx_data_in(struct iscsi_tcp_conn *tcp, const struct bhs_data_in *h)
 {
     struct iscsi_conn *c = tcp->conn;
     struct iscsi_task *t = c->up->itt_to_task(c, h->itt);
-    uint32_t offset = get32(h->offset), len = tcp->data_len;
 
-    if (t == NULL && c->up->itt_ended(c, h->itt)) {
-        tcp->drop = true;
-        return NULL;
-    }
-    if (t == NULL || t->sc == NULL) {
-        fail(tcp, ISCSI_ERR_BAD_ITT, "Data-In for a task that is not there");
-        return NULL;
-    }
-    if (t->sc->in.len == 0 && len > 0) {
-        fail(tcp, ISCSI_ERR_PROTO, "Data-In for a command that reads nothing");
-        return NULL;
-    }
-    if (get32(h->data_sn) != t->exp_datasn) {
-        fail(tcp, ISCSI_ERR_DATASN, "Data-In out of sequence: DataSN is not the next one");
-        return NULL;
-    }
-    if (offset > t->sc->in.len || len > t->sc->in.len - offset) {
-        fail(tcp, ISCSI_ERR_DATA_OFFSET, "Data-In beyond the end of the command's buffer");
-        return NULL;
-    }
-    /* DataPDUInOrder and DataSequenceInOrder are Yes: a hole would leave stale bytes behind. */
-    if (len > 0 && offset != t->in_done) {
-        fail(tcp, ISCSI_ERR_DATA_OFFSET, "Data-In does not continue where the last one ended");
-        return NULL;
-    }
-    if ((h->flags & (ISCSI_DATA_IN_STATUS | ISCSI_FLAG_FINAL)) == ISCSI_DATA_IN_STATUS) {
-        fail(tcp, ISCSI_ERR_PROTO, "Data-In with status but without the final bit");
-        return NULL;
-    }
-    return t;
-}
-
-static void
-rx_data_in(struct iscsi_tcp_conn *tcp, const struct bhs_data_in *h)
-{
-    struct iscsi_task *t = data_in_task(tcp, h);
-
-    if (t == NULL)
+    if (__builtin_expect(t == NULL || t->sc == NULL || !data_in_fits(tcp, h, t), 0)) {
+        odd_data_in(tcp, h, t);
         return;
+    }
     tcp->task = t;
+    tcp->last_data_in = tcp->data_len;
+    if (t->in_done == 0) /* the walk along its memory begins */
+        sg_cursor_init(&((struct iscsi_tcp_task *)t->dd_data)->in, &t->sc->in);
     t->exp_datasn++;
-    t->moved_ns = tcp->conn->loop->now_ns;
-    tcp->conn->stats.datain_pdus++;
-    tcp->conn->stats.rxdata_octets += tcp->data_len;
+    t->moved_ns = c->loop->now_ns;
+    c->stats.datain_pdus++;
+    c->stats.rxdata_octets += tcp->data_len;
 }
 
 /* R2T: keeps it with its task; the xmitworker answers (RFC 7143 11.8). */
@@ -151,39 +156,39 @@ iscsi_tcp_r2t_rsp(struct iscsi_tcp_conn *tcp, const struct bhs_r2t *h)
 }
 
 /* The data segment has been taken, its digest was good: what now? */
-static void
+static ALWAYS_INLINE void
 pdu_done(struct iscsi_tcp_conn *tcp, const void *data)
 {
     struct iscsi_conn *c = tcp->conn;
-    const struct bhs *h = (const void *)tcp->hdr;
+    const struct bhs *h = tcp->bhs;
+    uint8_t op = h->opcode & ISCSI_OP_MASK;
     int r = 0;
 
     c->stats.rxpdus++;
-    switch (h->opcode & ISCSI_OP_MASK) {
-    case ISCSI_OP_R2T:
-        iscsi_tcp_r2t_rsp(tcp, (const void *)h);
-        break;
-    case ISCSI_OP_DATA_IN: {
+    if (op == ISCSI_OP_DATA_IN) {
         const struct bhs_data_in *in = (const void *)h;
 
         assert(tcp->task != NULL || tcp->drop);
         if (tcp->task != NULL)
             tcp->task->in_done += tcp->data_len;
-        if (in->flags & ISCSI_DATA_IN_STATUS)
-            r = c->up->complete_pdu(c, h, NULL, 0);
-        else
+        if ((in->flags & ISCSI_DATA_IN_STATUS) == 0)
             c->up->update_cmdsn(c, in->exp_cmd_sn, in->max_cmd_sn);
-        break;
-    }
-    default:
+        else if (tcp->task != NULL)
+            r = c->up->complete_data_in(tcp->task, in);
+        else
+            r = c->up->complete_pdu(c, h, NULL, 0);
+    } else if (op == ISCSI_OP_R2T) {
+        iscsi_tcp_r2t_rsp(tcp, (const void *)h);
+    } else {
         r = c->up->complete_pdu(c, h, data, tcp->data_len);
-        break;
     }
-    free(tcp->ctl);
-    tcp->ctl = NULL;
+    if (__builtin_expect(tcp->ctl != NULL, 0)) {
+        free(tcp->ctl);
+        tcp->ctl = NULL;
+    }
     tcp->task = NULL;
     tcp->drop = false;
-    if (r < 0 || tcp->state == RX_DEAD) {
+    if (__builtin_expect(r < 0 || tcp->state == RX_DEAD, 0)) {
         tcp->state = RX_DEAD;
         return;
     }
@@ -192,43 +197,65 @@ pdu_done(struct iscsi_tcp_conn *tcp, const void *data)
     tcp->hdr_have = 0;
 }
 
-/* A whole header is in tcp->hdr. */
-static void
+/* No AHS, and a length that we declared: one look for both, they share a word. */
+static inline bool
+plain_header(const struct bhs *h, uint32_t max)
+{
+    uint8_t op = h->opcode & ISCSI_OP_MASK;
+
+    return (op == ISCSI_OP_DATA_IN || op == ISCSI_OP_SCSI_RSP) && ld_be32(&h->ahs_words) <= max;
+}
+
+/* A whole header is at tcp->bhs. */
+static ALWAYS_INLINE void
 hdr_done(struct iscsi_tcp_conn *tcp)
 {
     struct iscsi_conn *c = tcp->conn;
-    const struct bhs *h = (const void *)tcp->hdr;
+    const struct bhs *h = tcp->bhs;
     struct lunette_error why;
-    uint32_t max = c->max_recv_dlength;
 
-    if (c->hdrdgst_en && !pdu_digest_ok(crc32c_update(CRC32C_INIT, h, sizeof(*h)), tcp->hdr + 48)) {
+    if (c->hdrdgst_en &&
+        !pdu_digest_ok(crc32c_update(CRC32C_INIT, h, sizeof(*h)), (const uint8_t *)h + 48)) {
         c->stats.digest_err++;
         fail(tcp, ISCSI_ERR_HDR_DGST, "header digest of a PDU is wrong");
         return;
     }
-    if (pdu_check_header(h, PDU_FROM_TARGET, max, &why) < 0) {
+    if (__builtin_expect(!plain_header(h, c->max_recv_dlength), 0) &&
+        pdu_check_header(h, PDU_FROM_TARGET, c->max_recv_dlength, &why) < 0) {
         fail(tcp, ISCSI_ERR_PROTO, why.msg);
         return;
     }
     tcp->data_len = get24(h->dseg_len);
-    tcp->data_have = 0;
-    tcp->trailer_have = 0;
-    tcp->trailer_len = 0;
-    tcp->crc = CRC32C_INIT;
-    if ((h->opcode & ISCSI_OP_MASK) == ISCSI_OP_DATA_IN)
+    if ((h->opcode & ISCSI_OP_MASK) == ISCSI_OP_DATA_IN) {
         rx_data_in(tcp, (const void *)h);
-    if (tcp->state == RX_DEAD)
-        return;
+        if (__builtin_expect(tcp->state == RX_DEAD, 0))
+            return;
+    }
     if (tcp->data_len == 0) {
         pdu_done(tcp, NULL);
         return;
     }
-    tcp->trailer_len = pdu_pad(tcp->data_len) + (c->datadgst_en ? 4 : 0);
+    tcp->data_have = 0;
+    tcp->trailer_have = 0;
+    tcp->trailer_len = pdu_pad(tcp->data_len) + (c->datadgst_en ? PDU_DIGEST_LEN : 0);
+    tcp->crc = CRC32C_INIT;
     tcp->state = RX_DATA;
 }
 
-static void
-trailer_done(struct iscsi_tcp_conn *tcp, const void *data)
+static bool __attribute__((noinline, cold)) bad_data_digest(struct iscsi_tcp_conn *tcp)
+{
+    tcp->conn->stats.digest_err++;
+    fail(tcp, ISCSI_ERR_DATA_DGST, "data digest of a PDU is wrong");
+    return false;
+}
+
+/* Where a PDU came in pieces. */
+static void __attribute__((noinline)) pieces_done(struct iscsi_tcp_conn *tcp, const void *data)
+{
+    pdu_done(tcp, data);
+}
+
+static void __attribute__((noinline)) trailer_done(struct iscsi_tcp_conn *tcp, const void *data)
 {
     struct iscsi_conn *c = tcp->conn;
     uint32_t pad = pdu_pad(tcp->data_len);
@@ -236,12 +263,11 @@ trailer_done(struct iscsi_tcp_conn *tcp, const void *data)
     if (c->datadgst_en) {
         tcp->crc = crc32c_update(tcp->crc, tcp->trailer, pad); /* padding counts: 11.2.3 */
         if (!pdu_digest_ok(tcp->crc, tcp->trailer + pad)) {
-            c->stats.digest_err++;
-            fail(tcp, ISCSI_ERR_DATA_DGST, "data digest of a PDU is wrong");
+            (void)bad_data_digest(tcp);
             return;
         }
     }
-    pdu_done(tcp, data);
+    pieces_done(tcp, data);
 }
 
 /* Takes data bytes of a Data-In into the command's memory, of a control PDU into tcp->ctl. */
@@ -260,21 +286,46 @@ take_data(struct iscsi_tcp_conn *tcp, const uint8_t *p, uint32_t n)
     tcp->data_have += n;
 }
 
+/* The data segment lies whole at p: checks its digest where it lies. */
+static inline bool
+whole_digest_ok(struct iscsi_tcp_conn *tcp, const uint8_t *p)
+{
+    uint32_t padded = tcp->data_len + pdu_pad(tcp->data_len); /* padding counts: 11.2.3 */
+
+    return !tcp->conn->datadgst_en ||
+           pdu_digest_ok(crc32c_update(CRC32C_INIT, p, padded), p + padded) || bad_data_digest(tcp);
+}
+
+/* The data segment lies whole at p, as that of most PDUs: false where it takes more than one copy
+ * to place it. */
+static ALWAYS_INLINE bool
+rx_whole(struct iscsi_tcp_conn *tcp, const uint8_t *p)
+{
+    if (tcp->task != NULL) {
+        struct iscsi_tcp_task *tt = tcp->task->dd_data;
+        void *to = sg_cursor_take(&tt->in, &tcp->task->sc->in, tcp->data_len);
+
+        if (__builtin_expect(to == NULL, 0))
+            return false;
+        if (!whole_digest_ok(tcp, p))
+            return true;
+        memcpy(to, p, tcp->data_len);
+    } else if (!whole_digest_ok(tcp, p)) {
+        return true;
+    }
+    pdu_done(tcp, p);
+    return true;
+}
+
 /* In RX_DATA with n bytes at p: returns how many were used. */
-static size_t
+static ALWAYS_INLINE size_t
 rx_data(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t n)
 {
     uint32_t want = tcp->data_len - tcp->data_have;
     uint32_t whole = tcp->data_len + tcp->trailer_len;
 
-    /* A control PDU that lies whole in the staging memory needs no copy. */
-    if (tcp->task == NULL && tcp->data_have == 0 && n >= whole) {
-        if (tcp->conn->datadgst_en)
-            tcp->crc = crc32c_update(tcp->crc, p, tcp->data_len);
-        memcpy(tcp->trailer, p + tcp->data_len, tcp->trailer_len);
-        trailer_done(tcp, p);
+    if (tcp->data_have == 0 && n >= whole && rx_whole(tcp, p))
         return whole;
-    }
     if (tcp->task == NULL && tcp->ctl == NULL && !tcp->drop) {
         tcp->ctl = malloc(tcp->data_len); /* bounded by max_recv_dlength; control PDUs only */
         if (tcp->ctl == NULL) {
@@ -287,11 +338,122 @@ rx_data(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t n)
     take_data(tcp, p, want);
     if (tcp->data_have == tcp->data_len) {
         if (tcp->trailer_len == 0)
-            pdu_done(tcp, tcp->ctl);
+            pieces_done(tcp, tcp->ctl);
         else
             tcp->state = RX_TRAILER;
     }
     return want;
+}
+
+/* In RX_HEADER with n bytes at p.  A header that is whole is parsed where it lies. */
+static ALWAYS_INLINE size_t
+rx_header(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t n)
+{
+    size_t whole = ISCSI_BHS_LEN + (tcp->conn->hdrdgst_en ? PDU_DIGEST_LEN : 0);
+    size_t used = whole - tcp->hdr_have;
+
+    if (__builtin_expect(n < used || tcp->hdr_have > 0, 0)) {
+        used = n < used ? n : used;
+        memcpy(tcp->hdr + tcp->hdr_have, p, used);
+        tcp->hdr_have += (uint32_t)used;
+        if (tcp->hdr_have < whole)
+            return used;
+        p = tcp->hdr;
+    }
+    tcp->bhs = (const void *)p;
+    hdr_done(tcp);
+    return used;
+}
+
+/* What was received goes away: the header of the PDU under way must not. */
+static inline void
+keep_header(struct iscsi_tcp_conn *tcp)
+{
+    if ((tcp->state == RX_DATA || tcp->state == RX_TRAILER) &&
+        (const uint8_t *)tcp->bhs != tcp->hdr) {
+        memcpy(tcp->hdr, tcp->bhs, ISCSI_BHS_LEN);
+        tcp->bhs = (const void *)tcp->hdr;
+    }
+}
+
+/* What most of the stream is, when it lies whole at p (RFC 7143 11.7.3, 11.4): all data of a read
+ * with its status, or a response without data.  Returns the bytes used; 0, and nothing has
+ * happened, for whatever is different in any way. */
+static ALWAYS_INLINE size_t
+rx_plain(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t n, uint32_t digests)
+{
+    struct iscsi_conn *c = tcp->conn;
+    const struct bhs_data_in *h = (const void *)p;
+    uint32_t hlen = ISCSI_BHS_LEN + (digests & PLAIN_HDRDGST ? PDU_DIGEST_LEN : 0), len, padded,
+             whole;
+    struct iscsi_task *t;
+    void *to;
+    int r;
+
+    if (n < hlen)
+        return 0;
+    len = ld_be32(&h->ahs_words); /* TotalAHSLength, which is 0 here, and DataSegmentLength */
+    padded = (len + 3) & ~3u;
+    whole = hlen;
+    if ((digests & PLAIN_HDRDGST) &&
+        !pdu_digest_ok(crc32c_update(CRC32C_INIT, h, ISCSI_BHS_LEN), p + ISCSI_BHS_LEN))
+        return 0;
+    if (h->opcode == ISCSI_OP_SCSI_RSP && len == 0) {
+        c->stats.rxpdus++;
+        r = c->up->complete_pdu(c, (const void *)h, NULL, 0);
+    } else {
+        if (h->opcode != ISCSI_OP_DATA_IN || h->flags != PLAIN_STATUS ||
+            len - 1 >= c->max_recv_dlength || ld_be64(&h->data_sn) != 0)
+            return 0; /* not all in one: DataSN and Buffer Offset are 0 then */
+        whole += padded + (digests & PLAIN_DATADGST ? PDU_DIGEST_LEN : 0);
+        if (n < whole)
+            return 0;
+        t = iscsi_task_of(c, h->itt);
+        if (t == NULL || t->sc == NULL || t->sc->in.len != len || (t->exp_datasn | t->in_done) != 0)
+            return 0;
+        to = sg_start(&t->sc->in, len);
+        if (to == NULL)
+            return 0;
+        p += hlen;
+        if ((digests & PLAIN_DATADGST) &&
+            !pdu_digest_ok(crc32c_update(CRC32C_INIT, p, padded), p + padded))
+            return 0;
+        memcpy(to, p, len);
+        t->in_done = tcp->last_data_in = len;
+        c->stats.rxpdus++;
+        c->stats.datain_pdus++;
+        c->stats.rxdata_octets += len;
+        r = c->up->complete_data_in(t, h);
+    }
+    if (__builtin_expect(r < 0, 0))
+        tcp->state = RX_DEAD;
+    return whole;
+}
+
+/* As many of them as there are. */
+static ALWAYS_INLINE size_t
+rx_plain_all(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t len, uint32_t digests)
+{
+    size_t given = len, used;
+
+    do {
+        used = rx_plain(tcp, p, len, digests);
+        p += used;
+        len -= used;
+    } while (used > 0 && tcp->state == RX_HEADER);
+    return given - len;
+}
+
+static size_t
+rx_plain_run(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t len)
+{
+    const struct iscsi_conn *c = tcp->conn;
+
+    if (!c->hdrdgst_en && !c->datadgst_en)
+        return rx_plain_all(tcp, p, len, 0);
+    if (c->hdrdgst_en && c->datadgst_en)
+        return rx_plain_all(tcp, p, len, PLAIN_HDRDGST | PLAIN_DATADGST);
+    return rx_plain_all(tcp, p, len, c->hdrdgst_en ? PLAIN_HDRDGST : PLAIN_DATADGST);
 }
 
 size_t
@@ -306,12 +468,10 @@ iscsi_tcp_recv(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t len)
 
         switch (tcp->state) {
         case RX_HEADER:
-            want = 48 + (tcp->conn->hdrdgst_en ? 4 : 0) - tcp->hdr_have;
-            used = len < want ? len : want;
-            memcpy(tcp->hdr + tcp->hdr_have, p, used);
-            tcp->hdr_have += (uint32_t)used;
-            if (used == want)
-                hdr_done(tcp);
+            if (tcp->hdr_have == 0)
+                used = rx_plain_run(tcp, p, len);
+            if (used == 0)
+                used = rx_header(tcp, p, len);
             break;
         case RX_DATA:
             used = rx_data(tcp, p, len);
@@ -330,6 +490,7 @@ iscsi_tcp_recv(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t len)
         p += used;
         len -= used;
     }
+    keep_header(tcp);
     return given - len;
 }
 
@@ -367,34 +528,13 @@ iscsi_tcp_placed(struct iscsi_tcp_conn *tcp, const struct iovec *iov, uint32_t l
     tcp->data_have += len;
     if (tcp->data_have == tcp->data_len) {
         if (tcp->trailer_len == 0)
-            pdu_done(tcp, NULL);
+            pieces_done(tcp, NULL);
         else
             tcp->state = RX_TRAILER;
     }
 }
 
 /* ---- sending -------------------------------------------------------------------------------- */
-
-int
-iscsi_tcp_task_init(struct iscsi_task *t)
-{
-    struct iscsi_tcp_task *tt = t->dd_data;
-
-    TRACE(t->conn->loop, init_task, t->itt, 0);
-    tt->r2t_head = tt->r2t_count = tt->exp_r2tsn = 0;
-    tt->cmd_sent = false;
-    tt->unsol = (struct iscsi_r2t){.ttt = put32(ISCSI_TAG_RSVD)};
-    if (t->sc != NULL) {
-        if (t->sc->in.len > 0)
-            sg_cursor_init(&tt->in, &t->sc->in);
-        if (t->sc->out.len > 0)
-            sg_cursor_init(&tt->out, &t->sc->out);
-        tt->unsol.offset = t->unsol.offset;
-        tt->unsol.len = t->unsol.len;
-        tt->next_offset = t->imm_count + t->unsol.len;
-    }
-    return t->conn->tt->init_pdu(t, 0, t->sc != NULL ? t->imm_count : t->data_len);
-}
 
 /* One Data-Out PDU of sequence s (RFC 7143 11.7). */
 static int
@@ -437,21 +577,11 @@ xmit_data_out(struct iscsi_task *t, struct iscsi_r2t *s)
 }
 
 int
-iscsi_tcp_task_xmit(struct iscsi_task *t)
+iscsi_tcp_xmit_data(struct iscsi_task *t)
 {
-    struct iscsi_conn *c = t->conn;
     struct iscsi_tcp_task *tt = t->dd_data;
     int r = 0;
 
-    TRACE(c->loop, xmit_task, t->itt, 0);
-    if (!tt->cmd_sent) {
-        r = c->tt->xmit_pdu(t);
-        if (r < 0)
-            return r;
-        tt->cmd_sent = true;
-        t->out_done = t->imm_count;
-        c->stats.txdata_octets += t->sc != NULL ? t->imm_count : t->data_len;
-    }
     while (r == 0 && tt->unsol.len > 0)
         r = xmit_data_out(t, &tt->unsol);
     while (r == 0 && tt->r2t_count > 0) {
@@ -464,13 +594,4 @@ iscsi_tcp_task_xmit(struct iscsi_task *t)
         }
     }
     return r;
-}
-
-void
-iscsi_tcp_cleanup_task(struct iscsi_task *t)
-{
-    struct iscsi_tcp_task *tt = t->dd_data;
-
-    tt->r2t_count = 0;
-    tt->unsol.len = 0;
 }

@@ -23,11 +23,13 @@ enum iscsi_tcp_rx_state {
 /* A connection's parser and what it is in the middle of; the head of the transport's dd_data. */
 struct iscsi_tcp_conn {
     struct iscsi_conn *conn;
+    const struct bhs *bhs; /* of the PDU under way: in what was received, or in hdr */
     enum iscsi_tcp_rx_state state;
-    uint8_t hdr[48 + 4]; /* BHS, header digest */
-    uint32_t hdr_have;   /* bytes of it */
-    uint32_t data_len;   /* of the PDU under way */
+    uint32_t hdr_have;     /* bytes of hdr */
+    uint32_t data_len;     /* of the PDU under way */
+    uint32_t last_data_in; /* data_len of the last Data-In */
     uint32_t data_have;
+    uint8_t hdr[48 + 4]; /* BHS, header digest, where they come in pieces or their data does */
     uint8_t trailer[3 + 4];
     uint32_t trailer_len, trailer_have;
     uint32_t crc;            /* running data digest */
@@ -43,13 +45,16 @@ struct iscsi_r2t {
     uint32_t data_sn;
 };
 
-/* A task's part; the head of the transport's task dd_data. */
+/* A task's part; the head of the transport's task dd_data.  Between two uses r2t_count and
+ * unsol.len are 0. */
 struct iscsi_tcp_task {
     struct sg_cursor in, out; /* walks along the command's memory */
-    uint32_t r2t_head, r2t_count, exp_r2tsn;
-    uint32_t next_offset;   /* where the next R2T has to start: DataSequenceInOrder=Yes */
-    bool cmd_sent;          /* the command PDU itself has been handed over */
+    bool cmd_sent;            /* the command PDU itself has been handed over */
+    uint32_t r2t_count;
     struct iscsi_r2t unsol; /* unsolicited Data-Out under way; len 0: none */
+    uint64_t last;          /* the transport's: where in its stream the task's last byte ends */
+    uint32_t r2t_head, exp_r2tsn;
+    uint32_t next_offset; /* where the next R2T has to start: DataSequenceInOrder=Yes */
     struct iscsi_r2t r2t[ISCSI_TCP_R2T_MAX];
 };
 
@@ -67,10 +72,53 @@ int iscsi_tcp_map_in(struct iscsi_tcp_conn *tcp, struct iovec *iov, int max, uin
 /* len bytes arrived where iscsi_tcp_map_in said. */
 void iscsi_tcp_placed(struct iscsi_tcp_conn *tcp, const struct iovec *iov, uint32_t len);
 
-/* Operations for struct iscsi_transport. */
-int iscsi_tcp_task_init(struct iscsi_task *t);
-int iscsi_tcp_task_xmit(struct iscsi_task *t);
-/* Forgets the R2Ts of a task that is over; called by the transport's cleanup_task. */
-void iscsi_tcp_cleanup_task(struct iscsi_task *t);
+/* init_task: what a transport's own does before it lays out the first PDU, of ret bytes of data. */
+static inline uint32_t
+iscsi_tcp_task_init(struct iscsi_task *t)
+{
+    struct iscsi_tcp_task *tt = (struct iscsi_tcp_task *)t->dd_data;
+    const struct scsi_cmd *sc = t->sc;
+
+    TRACE(t->conn->loop, init_task, t->itt, 0);
+    tt->cmd_sent = false;
+    if (sc == NULL)
+        return t->data_len;
+    if (sc->out.len > 0) {
+        tt->out.at = SG_CURSOR_NOWHERE; /* most commands go whole, with no walk */
+        tt->unsol.ttt = put32(ISCSI_TAG_RSVD);
+        tt->unsol.offset = t->unsol.offset;
+        tt->unsol.len = t->unsol.len;
+        tt->unsol.data_sn = 0;
+        tt->exp_r2tsn = 0;
+        tt->next_offset = t->imm_count + t->unsol.len;
+    }
+    return t->imm_count;
+}
+
+/* xmit_task: the PDU of the task itself, which the transport has put on its way, counts as sent.
+ * True where Data-Out PDUs are to follow: iscsi_tcp_xmit_data. */
+static inline bool
+iscsi_tcp_task_sent(struct iscsi_task *t)
+{
+    struct iscsi_tcp_task *tt = (struct iscsi_tcp_task *)t->dd_data;
+
+    tt->cmd_sent = true;
+    t->out_done = t->imm_count;
+    t->conn->stats.txdata_octets += t->sc != NULL ? t->imm_count : t->data_len;
+    return tt->unsol.len > 0 || tt->r2t_count > 0;
+}
+
+/* xmit_task: the Data-Out PDUs that are due. */
+int iscsi_tcp_xmit_data(struct iscsi_task *t);
+
+/* cleanup_task: forgets the R2Ts of a task that is over. */
+static inline void
+iscsi_tcp_cleanup_task(struct iscsi_task *t)
+{
+    struct iscsi_tcp_task *tt = (struct iscsi_tcp_task *)t->dd_data;
+
+    tt->r2t_count = 0;
+    tt->unsol.len = 0;
+}
 
 #endif

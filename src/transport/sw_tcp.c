@@ -5,7 +5,9 @@
  * one behind the other in a small staging buffer, so that neighbours share an
  * iovec; payload is sent from the caller's memory.  xmit_flush sends it all in
  * one system call.  What the socket does not take waits for ->writable, and
- * alloc_pdu says -EAGAIN meanwhile.
+ * alloc_pdu says -EAGAIN meanwhile.  Staging is borrowed from the loop between
+ * the first alloc_pdu and the last byte sent: a connection that is idle holds
+ * none.
  *
  * In: one bounded receive into the loop's scratch memory yields many PDUs.  In
  * the middle of a large Data-In the receive list starts with the command's own
@@ -23,10 +25,10 @@
 #include "wire/pdu.h"
 
 #define TX_STAGING              16384u /* bytes of headers, padding, digests gathered at most */
-#define TX_IOV                  512    /* iovecs of one send at most */
-#define TX_PDU_SPARE            (ISCSI_HDR_MAX + 8) /* staging that one PDU needs at most */
+#define TX_IOV                  1024   /* iovecs of one send at most */
 #define RX_DIRECT_MIN           16384u /* below, a copy out of scratch is cheaper than another iovec */
 #define RX_DIRECT_IOV           16
+#define RX_TAIL                 4096u /* received behind large data: the next header, and little to copy */
 #define RX_ROUNDS               4 /* receives per readable event: no connection starves another */
 #define RX_HELD_MAX             65536 /* bytes that may come between the login's end and start_conn */
 #define MAX_SG                  256   /* iovecs of one command's data at most (host max_sg) */
@@ -37,9 +39,9 @@ struct sw_tcp_conn {
     struct stream *stream;
     bool blocked;     /* the socket was full; ->writable will come */
     bool want_xmit;   /* alloc_pdu refused since */
-    uint8_t *staging; /* TX_STAGING bytes */
+    uint8_t *staging; /* TX_STAGING bytes, borrowed; NULL: nothing is to be sent */
     struct iovec *iov;
-    uint32_t staged;       /* bytes used of staging */
+    uint32_t staged;       /* bytes of staging that are in iov; TX_STAGING where there is none */
     int iov_at, iov_n;     /* iov[iov_at .. iov_n) is still to be sent */
     uint64_t queued, sent; /* bytes of the stream, counted from bind */
     struct list cleanup;   /* tasks that are over but whose memory is still in iov */
@@ -49,9 +51,14 @@ struct sw_tcp_conn {
     struct loop_work start_work;
 };
 
+/* What is borrowed at once. */
+struct sw_tcp_tx {
+    struct iovec iov[TX_IOV];
+    uint8_t staging[TX_STAGING];
+};
+
 struct sw_tcp_task {
     struct iscsi_tcp_task tcp; /* first */
-    uint64_t last;             /* stream position behind its last byte in iov */
     struct list node;          /* sw_tcp_conn.cleanup */
     struct iscsi_task *task;
 };
@@ -71,18 +78,57 @@ failed(struct sw_tcp_conn *sc, int err, const char *doing)
 
 /* ---- out ------------------------------------------------------------------------------------ */
 
+static int
+borrow(struct sw_tcp_conn *sc)
+{
+    struct sw_tcp_tx *tx = pool_get(&sc->tcp.conn->loop->tx, sizeof(*tx));
+
+    assert(sc->iov == NULL);
+    if (tx == NULL) {
+        failed(sc, -ENOMEM, "sending failed");
+        return -ENOMEM;
+    }
+    sc->iov = tx->iov;
+    sc->staging = tx->staging;
+    sc->staged = 0;
+    sc->tcp.conn->gather = (struct iscsi_gather){tx->staging, tx->staging + TX_STAGING};
+    return 0;
+}
+
+/* Nothing is left to send. */
 static void
+give_back(struct sw_tcp_conn *sc)
+{
+    sc->iov_at = sc->iov_n = 0;
+    sc->staged = TX_STAGING; /* no room: the next alloc_pdu borrows */
+    if (sc->iov == NULL)
+        return;
+    pool_put(&sc->tcp.conn->loop->tx, container_of(sc->iov, struct sw_tcp_tx, iov));
+    sc->iov = NULL;
+    sc->staging = NULL;
+    sc->tcp.conn->gather = (struct iscsi_gather){NULL, NULL};
+}
+
+static inline void
 add_iov(struct sw_tcp_conn *sc, void *base, size_t len)
 {
-    struct iovec *last = &sc->iov[sc->iov_n - 1];
-
-    if (sc->iov_n > sc->iov_at && (char *)last->iov_base + last->iov_len == (char *)base) {
-        last->iov_len += len;
-    } else {
-        assert(sc->iov_n < TX_IOV);
-        sc->iov[sc->iov_n++] = (struct iovec){base, len};
-    }
+    assert(sc->iov_n < TX_IOV);
+    sc->iov[sc->iov_n++] = (struct iovec){base, len};
     sc->queued += len;
+}
+
+/* What has been put into staging since the last payload, headers of the iSCSI layer's own among it,
+ * joins the stream as one piece. */
+static inline void
+take_gathered(struct sw_tcp_conn *sc)
+{
+    uint8_t *from = sc->staging + sc->staged;
+    size_t len = (size_t)(sc->tcp.conn->gather.next - from);
+
+    if (len == 0)
+        return;
+    add_iov(sc, from, len);
+    sc->staged += (uint32_t)len;
 }
 
 /* Tasks whose last byte has left need their memory no more. */
@@ -92,7 +138,7 @@ finish_cleanups(struct sw_tcp_conn *sc)
     LIST_FOREACH_SAFE (n, &sc->cleanup) {
         struct sw_tcp_task *st = container_of(n, struct sw_tcp_task, node);
 
-        if (st->last > sc->sent)
+        if (st->tcp.last > sc->sent)
             continue;
         list_del(&st->node);
         sc->tcp.conn->up->task_cleaned(st->task);
@@ -120,10 +166,8 @@ consume(struct sw_tcp_conn *sc, size_t n)
         n -= v->iov_len;
         sc->iov_at++;
     }
-    if (sc->iov_at == sc->iov_n) {
-        sc->iov_at = sc->iov_n = 0;
-        sc->staged = 0;
-    }
+    if (sc->iov_at == sc->iov_n)
+        give_back(sc);
     if (!list_empty(&sc->cleanup)) /* never an up-call from inside an operation */
         loop_defer(sc->tcp.conn->loop, &sc->sent_work);
 }
@@ -133,8 +177,11 @@ static int
 push(struct sw_tcp_conn *sc)
 {
     ssize_t n;
-    size_t want = (size_t)(sc->queued - sc->sent);
+    size_t want;
 
+    if (sc->staging != NULL)
+        take_gathered(sc);
+    want = (size_t)(sc->queued - sc->sent);
     if (want == 0)
         return 0;
     if (sc->blocked)
@@ -149,31 +196,38 @@ push(struct sw_tcp_conn *sc)
         failed(sc, (int)n, "sending failed");
         return (int)n;
     }
-    if ((size_t)n < want)
+    if ((size_t)n < want) {
         sc->blocked = true;
+        sc->tcp.conn->gather.end = sc->tcp.conn->gather.next;
+    }
     consume(sc, (size_t)n);
     return sc->blocked ? -EAGAIN : 0;
 }
 
-static bool
+static inline bool
 room(const struct sw_tcp_conn *sc, int iovs)
 {
-    return TX_STAGING - sc->staged >= TX_PDU_SPARE && sc->iov_n + iovs <= TX_IOV;
+    const struct iscsi_gather *g = &sc->tcp.conn->gather;
+
+    return (size_t)(g->end - g->next) >= ISCSI_GATHER_MIN && sc->iov_n + iovs <= TX_IOV;
 }
 
-/* Makes room for one more PDU of up to iovs pieces, by sending if need be. */
-static int
-make_room(struct sw_tcp_conn *sc, int iovs)
+/* Makes room for one more PDU by sending what is there.  Nothing has changed when it fails. */
+static int __attribute__((noinline)) make_room(struct sw_tcp_conn *sc, struct iscsi_task *t)
 {
     int r;
 
     if (sc->stream == NULL)
         return -ENOTCONN;
-    if (!sc->blocked && room(sc, iovs))
-        return 0;
     r = push(sc);
     if (r == -EAGAIN)
         sc->want_xmit = true;
+    if (r == 0)
+        r = borrow(sc);
+    if (r == 0) {
+        t->hdr = (void *)sc->staging;
+        t->hdr_max = ISCSI_HDR_MAX - 4;
+    }
     return r;
 }
 
@@ -182,101 +236,111 @@ sw_tcp_alloc_pdu(struct iscsi_task *t, uint8_t opcode)
 {
     struct sw_tcp_conn *sc = t->conn->dd_data;
     uint32_t pieces = t->sc != NULL ? t->sc->out.iovcnt : 1;
-    int r;
 
     (void)opcode;
     assert(pieces <= MAX_SG);
-    r = make_room(sc, (int)pieces + 2);
-    if (r < 0)
-        return r;
-    t->hdr = (void *)(sc->staging + sc->staged);
+    if (__builtin_expect(!room(sc, (int)pieces + 2), 0)) /* gathered, payload, gathered */
+        return make_room(sc, t);
+    t->hdr = (void *)t->conn->gather.next;
     t->hdr_max = ISCSI_HDR_MAX - 4;
     return 0;
 }
 
-/* Header into the stream, with its digest. */
-static void
-put_header(struct sw_tcp_conn *sc, const struct iscsi_task *t)
+/* Header into staging, with its digest. */
+static inline void
+put_header(struct iscsi_conn *c, const struct iscsi_task *t)
 {
     uint8_t *h = (void *)t->hdr;
     size_t len = t->hdr_len;
 
-    assert(h == sc->staging + sc->staged);
-    if (t->conn->hdrdgst_en) {
+    assert(h == c->gather.next);
+    if (c->hdrdgst_en) {
         pdu_header_digest(h, len, h + len);
         len += PDU_DIGEST_LEN;
     }
-    sc->staged += (uint32_t)len;
-    add_iov(sc, h, len);
+    c->gather.next = h + len;
 }
 
 /* Padding and data digest behind the payload. */
-static void
-put_trailer(struct sw_tcp_conn *sc, const struct iscsi_task *t, uint32_t count, uint32_t crc)
+static inline void
+put_trailer(struct iscsi_conn *c, uint32_t count, uint32_t crc)
 {
-    uint8_t *p = sc->staging + sc->staged;
+    uint8_t *p = c->gather.next;
     uint32_t len = pdu_pad(count);
 
     memset(p, 0, len);
-    if (t->conn->datadgst_en) {
+    if (c->datadgst_en) {
         pdu_digest_put(p + len, pdu_crc_zero_pad(crc, count));
         len += PDU_DIGEST_LEN;
     }
-    if (len == 0)
-        return;
-    sc->staged += len;
-    add_iov(sc, p, len);
+    c->gather.next = p + len;
 }
 
-static int
-put_sg(struct sw_tcp_conn *sc, struct iscsi_task *t, uint32_t offset, uint32_t count, uint32_t *crc)
+static uint32_t
+put_pieces(struct sw_tcp_conn *sc, struct iscsi_task *t, uint32_t count, uint32_t crc)
 {
     struct sw_tcp_task *st = t->dd_data;
-    const struct sg *s = &t->sc->out;
 
-    sg_cursor_seek(&st->tcp.out, s, offset);
     while (count > 0) {
         struct iovec v;
         uint32_t n;
 
-        (void)sg_cursor_map(&st->tcp.out, s, count, &v, 1, &n);
+        (void)sg_cursor_map(&st->tcp.out, &t->sc->out, count, &v, 1, &n);
         if (t->conn->datadgst_en)
-            *crc = crc32c_update(*crc, v.iov_base, n);
+            crc = crc32c_update(crc, v.iov_base, n);
         add_iov(sc, v.iov_base, n);
         count -= n;
     }
-    st->last = sc->queued;
-    return 0;
+    return crc;
+}
+
+/* Payload: of a command from its memory, mostly in one piece, of a control PDU from t->data. */
+static inline uint32_t
+put_payload(struct sw_tcp_conn *sc, struct iscsi_task *t, uint32_t offset, uint32_t count)
+{
+    struct sw_tcp_task *st = t->dd_data;
+    void *p = (void *)(uintptr_t)t->data;
+
+    if (t->sc != NULL && !(offset == 0 && (p = sg_start(&t->sc->out, count)) != NULL)) {
+        if (offset != st->tcp.out.at)
+            sg_cursor_seek(&st->tcp.out, &t->sc->out, offset);
+        p = sg_cursor_take(&st->tcp.out, &t->sc->out, count);
+        if (p == NULL)
+            return put_pieces(sc, t, count, CRC32C_INIT);
+    }
+    add_iov(sc, p, count);
+    return t->conn->datadgst_en ? crc32c_update(CRC32C_INIT, p, count) : 0;
+}
+
+static inline void
+lay_out(struct iscsi_task *t, uint32_t offset, uint32_t count)
+{
+    struct iscsi_conn *c = t->conn;
+    struct sw_tcp_conn *sc = c->dd_data;
+    struct sw_tcp_task *st = t->dd_data;
+    uint32_t crc;
+
+    TRACE(c->loop, init_pdu, pdu_opcode(t->hdr), count);
+    put_header(c, t);
+    if (count == 0)
+        return;
+    take_gathered(sc);
+    crc = put_payload(sc, t, offset, count);
+    st->tcp.last = sc->queued;
+    if (sc->iov_n > TX_IOV - MAX_SG - 2)
+        c->gather.end = c->gather.next; /* bytes alone are no room */
+    if (c->datadgst_en || (count & 3) != 0)
+        put_trailer(c, count, crc);
 }
 
 static int
 sw_tcp_init_pdu(struct iscsi_task *t, uint32_t offset, uint32_t count)
 {
-    struct sw_tcp_conn *sc = t->conn->dd_data;
-    uint32_t crc = CRC32C_INIT;
-
-    TRACE(t->conn->loop, init_pdu, pdu_opcode(t->hdr), count);
-    put_header(sc, t);
-    if (count == 0)
-        return 0;
-    if (t->sc != NULL) {
-        int r = put_sg(sc, t, offset, count, &crc);
-
-        if (r < 0)
-            return r;
-    } else {
-        struct sw_tcp_task *st = t->dd_data;
-
-        if (t->conn->datadgst_en)
-            crc = crc32c_update(crc, t->data, count);
-        add_iov(sc, (void *)(uintptr_t)t->data, count);
-        st->last = sc->queued;
-    }
-    put_trailer(sc, t, count, crc);
+    lay_out(t, offset, count);
     return 0;
 }
 
-static int
+static inline int
 sw_tcp_xmit_pdu(struct iscsi_task *t)
 {
     TRACE(t->conn->loop, xmit_pdu, pdu_opcode(t->hdr), pdu_dseg_len(t->hdr));
@@ -285,21 +349,73 @@ sw_tcp_xmit_pdu(struct iscsi_task *t)
     return 0;
 }
 
+static int
+sw_tcp_xmit_task(struct iscsi_task *t)
+{
+    struct sw_tcp_task *st = t->dd_data;
+
+    TRACE(t->conn->loop, xmit_task, t->itt, 0);
+    if (__builtin_expect(!st->tcp.cmd_sent, 1)) {
+        (void)sw_tcp_xmit_pdu(t);
+        if (__builtin_expect(!iscsi_tcp_task_sent(t), 1))
+            return 0;
+    }
+    return iscsi_tcp_xmit_data(t);
+}
+
 static void
 sw_tcp_xmit_flush(struct iscsi_conn *c)
 {
     (void)push(c->dd_data); /* a failure has been reported; -EAGAIN goes on in writable() */
 }
 
+/* A command with all its data, in one piece: as lay_out, in a straight line. */
+static int
+lay_out_whole(struct iscsi_task *t, void *data, uint32_t len)
+{
+    struct iscsi_conn *c = t->conn;
+    struct sw_tcp_conn *sc = c->dd_data;
+    struct sw_tcp_task *st = t->dd_data;
+    struct iovec *v = &sc->iov[sc->iov_n];
+    uint8_t *gathered = sc->staging + sc->staged;
+    uint8_t *next = (uint8_t *)t->hdr + ISCSI_BHS_LEN;
+    size_t n;
+
+    if (c->hdrdgst_en) {
+        pdu_header_digest(t->hdr, ISCSI_BHS_LEN, next);
+        next += PDU_DIGEST_LEN;
+    }
+    n = (size_t)(next - gathered);
+    v[0] = (struct iovec){gathered, n};
+    v[1] = (struct iovec){data, len};
+    sc->staged += (uint32_t)n;
+    sc->queued += n + len;
+    sc->iov_n += 2;
+    st->tcp.last = sc->queued;
+    st->tcp.cmd_sent = false;
+    st->tcp.next_offset = len; /* an R2T is wrong whatever it says */
+    c->gather.next = next;
+    if (c->datadgst_en || (len & 3) != 0)
+        put_trailer(c, len, c->datadgst_en ? crc32c_update(CRC32C_INIT, data, len) : 0);
+    if (__builtin_expect(sc->iov_n > TX_IOV - MAX_SG - 2, 0))
+        c->gather.end = c->gather.next; /* bytes alone are no room */
+    return 0;
+}
+
 static int
 sw_tcp_init_task(struct iscsi_task *t)
 {
     struct sw_tcp_task *st = t->dd_data;
+    const struct scsi_cmd *sc = t->sc;
+    void *data;
 
-    st->last = 0;
-    st->task = t;
-    list_init(&st->node);
-    return iscsi_tcp_task_init(t);
+    if (sc != NULL && t->imm_count > 0 && t->imm_count == sc->out.len &&
+        t->hdr_len == ISCSI_BHS_LEN && t->conn->loop->trace == NULL &&
+        (data = sg_start(&sc->out, t->imm_count)) != NULL)
+        return lay_out_whole(t, data, t->imm_count);
+    st->tcp.last = 0;
+    lay_out(t, 0, iscsi_tcp_task_init(t));
+    return 0;
 }
 
 static int
@@ -310,8 +426,9 @@ sw_tcp_cleanup_task(struct iscsi_task *t)
 
     TRACE(t->conn->loop, cleanup_task, t->itt, 0);
     iscsi_tcp_cleanup_task(t);
-    if (st->last <= sc->sent || sc->stream == NULL)
+    if (st->tcp.last <= sc->sent || sc->stream == NULL)
         return 0;
+    st->task = t;
     list_push_back(&sc->cleanup, &st->node);
     return -EINPROGRESS;
 }
@@ -393,7 +510,7 @@ receive(struct sw_tcp_conn *sc)
     struct iscsi_conn *c = sc->tcp.conn;
     struct iovec iov[RX_DIRECT_IOV + 1];
     uint32_t direct = 0;
-    size_t want, got;
+    size_t want, got, tail = c->loop->scratch_size;
     ssize_t r;
     int n = 0;
 
@@ -401,8 +518,10 @@ receive(struct sw_tcp_conn *sc)
         return hold(sc);
     if (sc->tcp.state == RX_DATA && sc->tcp.data_len - sc->tcp.data_have >= RX_DIRECT_MIN)
         n = iscsi_tcp_map_in(&sc->tcp, iov, RX_DIRECT_IOV, &direct);
-    iov[n++] = (struct iovec){c->loop->scratch, c->loop->scratch_size};
-    want = direct + c->loop->scratch_size;
+    if (sc->tcp.last_data_in >= RX_DIRECT_MIN && tail > RX_TAIL)
+        tail = RX_TAIL; /* more of the same is to come: not through scratch */
+    iov[n++] = (struct iovec){c->loop->scratch, tail};
+    want = direct + tail;
     r = stream_recvv(sc->stream, iov, n);
     if (r == -EAGAIN)
         return false;
@@ -447,25 +566,19 @@ sw_tcp_create_conn(struct iscsi_conn *c, struct lunette_error *err)
 {
     struct sw_tcp_conn *sc = c->dd_data;
 
+    (void)err;
     iscsi_tcp_conn_init(&sc->tcp, c);
     list_init(&sc->cleanup);
     loop_work_init(&sc->sent_work, sent_work);
     loop_work_init(&sc->start_work, start_work);
-    sc->staging = malloc(TX_STAGING);
-    sc->iov = malloc(TX_IOV * sizeof(*sc->iov));
-    if (sc->staging == NULL || sc->iov == NULL) {
-        free(sc->staging);
-        free(sc->iov);
-        return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory for a connection");
-    }
+    sc->staged = TX_STAGING;
     return 0;
 }
 
 static void
 drop_output(struct sw_tcp_conn *sc)
 {
-    sc->iov_at = sc->iov_n = 0;
-    sc->staged = 0;
+    give_back(sc);
     sc->sent = sc->queued;
     sc->blocked = sc->want_xmit = false;
     finish_cleanups(sc);
@@ -495,11 +608,7 @@ sw_tcp_stop_conn(struct iscsi_conn *c, enum iscsi_stop how)
 static void
 sw_tcp_destroy_conn(struct iscsi_conn *c)
 {
-    struct sw_tcp_conn *sc = c->dd_data;
-
     (void)sw_tcp_stop_conn(c, STOP_CONN_TERM);
-    free(sc->staging);
-    free(sc->iov);
 }
 
 static int
@@ -539,7 +648,7 @@ const struct iscsi_transport sw_tcp_transport = {
     .alloc_pdu = sw_tcp_alloc_pdu,
     .init_task = sw_tcp_init_task,
     .init_pdu = sw_tcp_init_pdu,
-    .xmit_task = iscsi_tcp_task_xmit,
+    .xmit_task = sw_tcp_xmit_task,
     .xmit_pdu = sw_tcp_xmit_pdu,
     .xmit_flush = sw_tcp_xmit_flush,
     .cleanup_task = sw_tcp_cleanup_task,

@@ -4,12 +4,16 @@
  * struct beNN are the fields of wire structs: alignment 1, and no arithmetic
  * by accident.  getNN() reads one, putNN() makes one.  ld_beNN/st_beNN are the
  * same for raw buffers (CDBs, sense, VPD); the caller has checked the length.
+ * Whole words through memcpy: one load or store and a byte swap each, which
+ * compilers do not make of single bytes reliably.
  * Functions of any thread, no state.
  */
 #ifndef WIRE_BE_H
 #define WIRE_BE_H
 
+#include <endian.h>
 #include <stdint.h>
+#include <string.h>
 
 struct be16 {
     uint8_t b[2];
@@ -27,9 +31,10 @@ struct be64 {
 static inline uint16_t
 ld_be16(const void *p)
 {
-    const uint8_t *b = (const uint8_t *)p;
+    uint16_t v;
 
-    return (uint16_t)(b[0] << 8 | b[1]);
+    memcpy(&v, p, sizeof(v));
+    return be16toh(v);
 }
 
 static inline uint32_t
@@ -43,24 +48,26 @@ ld_be24(const void *p)
 static inline uint32_t
 ld_be32(const void *p)
 {
-    const uint8_t *b = (const uint8_t *)p;
+    uint32_t v;
 
-    return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
+    memcpy(&v, p, sizeof(v));
+    return be32toh(v);
 }
 
 static inline uint64_t
 ld_be64(const void *p)
 {
-    return (uint64_t)ld_be32(p) << 32 | ld_be32((const uint8_t *)p + 4);
+    uint64_t v;
+
+    memcpy(&v, p, sizeof(v));
+    return be64toh(v);
 }
 
 static inline void
 st_be16(void *p, uint16_t v)
 {
-    uint8_t *b = (uint8_t *)p;
-
-    b[0] = (uint8_t)(v >> 8);
-    b[1] = (uint8_t)v;
+    v = htobe16(v);
+    memcpy(p, &v, sizeof(v));
 }
 
 /* The upper byte of v is dropped. */
@@ -77,15 +84,15 @@ st_be24(void *p, uint32_t v)
 static inline void
 st_be32(void *p, uint32_t v)
 {
-    st_be16(p, (uint16_t)(v >> 16));
-    st_be16((uint8_t *)p + 2, (uint16_t)v);
+    v = htobe32(v);
+    memcpy(p, &v, sizeof(v));
 }
 
 static inline void
 st_be64(void *p, uint64_t v)
 {
-    st_be32(p, (uint32_t)(v >> 32));
-    st_be32((uint8_t *)p + 4, (uint32_t)v);
+    v = htobe64(v);
+    memcpy(p, &v, sizeof(v));
 }
 
 static inline uint16_t

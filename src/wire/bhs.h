@@ -64,6 +64,8 @@ enum iscsi_opcode {
 #define ISCSI_RSP_OVERFLOW       0x04u /* O; Data-In too, with S */
 #define ISCSI_RSP_UNDERFLOW      0x02u /* U; Data-In too, with S */
 
+#define ISCSI_RSP_RESIDUALS 0x1eu /* any of the four */
+
 #define ISCSI_DATA_IN_ACK    0x40u /* A */
 #define ISCSI_DATA_IN_STATUS 0x01u /* S */
 

@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "wire/be.h"
+
 #define CDB_MAX     32  /* of what is built here */
 #define CDB_LONGEST 260 /* of any CDB: 8 + 252 */
 
@@ -142,6 +144,25 @@ int cdb_mode_select6(uint8_t cdb[CDB_MAX], bool save, uint8_t len);
 int cdb_mode_select10(uint8_t cdb[CDB_MAX], bool save, uint16_t len);
 
 /* READ(6) and WRITE(6): lba < 2^21, 1..256 blocks. */
+/* READ(10), WRITE(10), READ(16), WRITE(16) in two stores, for those who send little else and have
+ * seen that lba and blocks fit: nothing is cut off here.  Only the 16 bytes that a BHS takes are
+ * written. */
+static inline int
+cdb_rw10(uint8_t cdb[CDB_MAX], uint64_t opcode, uint64_t lba, uint64_t blocks)
+{
+    st_be64(cdb, opcode << 56 | lba << 16 | blocks >> 8);
+    st_be64(cdb + 8, blocks << 56);
+    return 10;
+}
+
+static inline int
+cdb_rw16(uint8_t cdb[CDB_MAX], uint64_t opcode, uint64_t lba, uint64_t blocks)
+{
+    st_be64(cdb, opcode << 56 | lba >> 16);
+    st_be64(cdb + 8, lba << 48 | blocks << 16);
+    return 16;
+}
+
 int cdb_read6(uint8_t cdb[CDB_MAX], uint32_t lba, uint32_t blocks);
 int cdb_write6(uint8_t cdb[CDB_MAX], uint32_t lba, uint32_t blocks);
 int cdb_read10(uint8_t cdb[CDB_MAX], uint32_t lba, uint16_t blocks, uint8_t flags);

@@ -27,10 +27,15 @@ run read_block "$url" 4096 | tr -d ' \n' > "$tmp/hex"
 run queue_copy "$url" "$tmp/copy"
 cmp "$tmp/disk" "$tmp/copy" || bad=1
 run poll_loop "$url" 200 | grep -q '^[1-9][0-9]* reads' || { echo "FAIL: poll_loop"; bad=1; }
+run many_sessions "$url" 100 | grep -qx '100 sessions are open' || { echo "FAIL: many_sessions"; bad=1; }
 for e in inquiry read_block queue_copy poll_loop; do # a wrong URL ends with a message and a code
     if timeout 30 "$examples/example-$e" iscsi://127.0.0.1:1/iqn.2026-11.example:no/0 "$tmp/copy" 2> /dev/null; then
         echo "FAIL: $e takes what is not there"
         bad=1
     fi
 done
+if timeout 30 "$examples/example-many_sessions" iscsi://127.0.0.1:1/iqn.2026-11.example:no/0 3 > /dev/null 2>&1; then
+    echo "FAIL: many_sessions takes what is not there"
+    bad=1
+fi
 exit $bad

@@ -608,6 +608,7 @@ sim_loop_free(struct sim_loop *l)
     assert(timerq_first(&l->timers) == NULL);
     sim_reap_streams(l);
     list_del(&l->node);
+    pool_fini(&l->pub.tx);
     free(l->pub.scratch);
     free(l);
 }

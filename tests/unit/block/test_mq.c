@@ -376,9 +376,9 @@ test_first_error_wins(void **state)
     assert_int_equal(bdev_submit(d.q, &a.r), 0);
     fake_turn(&d.loop);
     assert_int_equal(d.n, 3);
-    assert_ptr_equal(d.rq[0]->sense, sense);
+    assert_ptr_equal(blk_request_sense(d.rq[0]), sense);
     drv_end(&d, 1, -ENOSPC);
-    assert_null(d.rq[0]->sense); /* later ones must not write over it */
+    assert_null(blk_request_sense(d.rq[0])); /* later ones must not write over it */
     fake_turn(&d.loop);
     assert_int_equal(d.n, 3); /* nothing more is issued */
     drv_end(&d, 0, -EIO);

@@ -296,7 +296,7 @@ fh_answer(struct fhost *f, struct scsi_cmd *sc, const struct answer *a)
     fh_model(f, sc);
     if (a == NULL)
         return;
-    sc->host_result = a->host;
+    sc->host_result = (uint8_t)a->host;
     sc->status_qualifier = a->qualifier;
     if (a->is_short) {
         sc->resid_in = sc->in.len > 0 ? sc->in.len - a->len : 0;
@@ -424,7 +424,7 @@ fh_sweep(struct fhost *f, const uint8_t *lun, enum scsi_host_result r)
             i++;
             continue;
         }
-        f->out[i]->host_result = r;
+        f->out[i]->host_result = (uint8_t)r;
         fh_give_back(f, i);
     }
 }

@@ -95,6 +95,35 @@ test_data(void **state)
           "\x9e\x12\1\2\3\4\5\6\7\x08\0\0\0\x0a\0\0");
 }
 
+/* The short builders write 16 bytes, whatever was there, and the same as the others. */
+static void
+test_short_builders(void **state)
+{
+    static const struct {
+        uint64_t lba;
+        uint32_t blocks;
+    } rows[] = {{0, 1}, {0x01020304, 0x0506}, {0xffffffff, 0xffff}, {0x80000000, 0x8000}};
+    uint8_t a[CDB_MAX], b[CDB_MAX];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        uint32_t lba = (uint32_t)rows[i].lba;
+        uint64_t lba16 = rows[i].lba * 0x100000001ull;
+        uint32_t n = rows[i].blocks, n16 = rows[i].blocks * 0x10001u;
+
+        memset(a, 0xa5, sizeof(a));
+        assert_int_equal(cdb_rw10(a, SCSI_READ_10, lba, n), cdb_read10(b, lba, (uint16_t)n, 0));
+        assert_memory_equal(a, b, 16);
+        assert_int_equal(cdb_rw10(a, SCSI_WRITE_10, lba, n), cdb_write10(b, lba, (uint16_t)n, 0));
+        assert_memory_equal(a, b, 16);
+        assert_int_equal(cdb_rw16(a, SCSI_READ_16, lba16, n16), cdb_read16(b, lba16, n16, 0));
+        assert_memory_equal(a, b, 16);
+        assert_int_equal(cdb_rw16(a, SCSI_WRITE_16, lba16, n16), cdb_write16(b, lba16, n16, 0));
+        assert_memory_equal(a, b, 16);
+        assert_int_equal(a[16], 0xa5);
+    }
+}
+
 static void
 extent(const uint8_t *cdb, int len, uint64_t lba, uint32_t blocks, uint8_t flags, uint8_t protect)
 {
@@ -276,10 +305,10 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_control), cmocka_unit_test(test_data),
-        cmocka_unit_test(test_extents), cmocka_unit_test(test_param_lens),
-        cmocka_unit_test(test_lengths), cmocka_unit_test(test_fuzz),
-        cmocka_unit_test(test_unmap),
+        cmocka_unit_test(test_control),        cmocka_unit_test(test_data),
+        cmocka_unit_test(test_short_builders), cmocka_unit_test(test_extents),
+        cmocka_unit_test(test_param_lens),     cmocka_unit_test(test_lengths),
+        cmocka_unit_test(test_fuzz),           cmocka_unit_test(test_unmap),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

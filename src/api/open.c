@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: MIT */
+/* api/open.c - a logical unit's way up and its way down, step by step from the loop.
+ *
+ * Up: session, scan of the LUN, disk, block device.  A step that fails goes
+ * straight down, and the caller hears of it when nothing is left.  The calls
+ * that wait are these with a wait behind them.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/internal.h"
+
+struct lunette_open {
+    struct lunette_lun *lun;
+    void (*done)(void *user, struct lunette_lun *lun, const struct lunette_error *err);
+    void *user;
+    struct lunette_error err; /* on the way down again */
+    struct loop_timer later;
+};
+
+/* The last word of an opening. */
+static void
+tell(struct lunette_open *op, struct lunette_lun *lun)
+{
+    op->done(op->user, lun, lun == NULL ? &op->err : NULL);
+    free(op);
+}
+
+/* ---- down ----------------------------------------------------------------------------------- */
+
+static void
+lun_closed(struct api_session *s)
+{
+    struct lunette_lun *lun = container_of(s, struct lunette_lun, s);
+    void (*closed)(void *user) = lun->closed;
+    struct lunette_open *op = lun->op;
+    void *user = lun->closed_user;
+
+    if (op != NULL)
+        s->ctx->handles--;
+    else
+        s->ctx->closing--;
+    free(lun);
+    if (op != NULL)
+        tell(op, NULL);
+    else if (closed != NULL)
+        closed(user);
+}
+
+static void
+unplug(struct lunette_lun *lun)
+{
+    bdev_unlisten(&lun->listener);
+    scsi_disk_plug(lun->dev, NULL, NULL);
+    bdev_queue_free(&lun->q);
+    bdev_free(&lun->bdev);
+    api_session_close_start(&lun->s, lun_closed);
+}
+
+static void
+removed(void *user, int err)
+{
+    (void)err; /* nobody is left to tell; scsi/ logs a cache that could not be flushed */
+    unplug(user);
+}
+
+static void
+drained(void *user)
+{
+    struct lunette_lun *lun = user;
+
+    if (lun->s.dead || scsi_device_remove(lun->dev, removed, lun) < 0)
+        unplug(lun);
+}
+
+void
+lunette_close_start(struct lunette_lun *lun, void (*done)(void *user), void *user)
+{
+    assert(lun->queues == 0 && lun->op == NULL);
+    lun->closed = done;
+    lun->closed_user = user;
+    lun->s.ctx->handles--;
+    lun->s.ctx->closing++;
+    if (lun->bdev == NULL)
+        api_session_close_start(&lun->s, lun_closed);
+    else if (bdev_drain(lun->bdev, drained, lun) != -EINPROGRESS)
+        drained(lun);
+}
+
+static void
+set_flag(void *user)
+{
+    *(bool *)user = true;
+}
+
+void
+lunette_close(struct lunette_lun *lun)
+{
+    struct lunette_ctx *ctx;
+    bool done = false;
+
+    if (lun == NULL)
+        return;
+    ctx = lun->s.ctx;
+    lunette_close_start(lun, set_flag, &done);
+    (void)api_wait(ctx, &done, NULL);
+}
+
+/* ---- up ------------------------------------------------------------------------------------- */
+
+static void
+give_up(struct loop_timer *t)
+{
+    struct lunette_open *op = container_of(t, struct lunette_open, later);
+    struct lunette_lun *lun = op->lun;
+
+    if (lun->s.dead && lun->s.why.code != 0)
+        op->err = lun->s.why; /* the reason behind the reason */
+    api_session_close_start(&lun->s, lun_closed);
+}
+
+/* Down again; op says why when that is done.  In the next turn, as a command that fails with its
+ * connection comes back before the word about the connection does. */
+static void
+fail(struct lunette_lun *lun, const struct lunette_error *err)
+{
+    lun->op->err = *err;
+    loop_timer_start(lun->s.ctx->loop, &lun->op->later, 0);
+}
+
+static void
+is_open(struct lunette_lun *lun, int disk_err)
+{
+    struct lunette_open *op = lun->op;
+
+    lun->op = NULL;
+    if (lun->dev != NULL)
+        api_device_info(lun->dev, lun->bdev != NULL ? bdev_get_limits(lun->bdev) : NULL,
+                        &lun->info);
+    lun->info.error = disk_err;
+    tell(op, lun);
+}
+
+static void
+resized(struct bdev_listener *l, struct bdev *b, enum bdev_event ev)
+{
+    struct lunette_lun *lun = container_of(l, struct lunette_lun, listener);
+    int error = lun->info.error;
+
+    (void)ev;
+    api_device_info(lun->dev, bdev_get_limits(b), &lun->info);
+    lun->info.error = error;
+}
+
+/* Without a disk: enough for raw commands. */
+static void
+no_disk(struct lunette_lun *lun, const struct lunette_error *err)
+{
+    if (lun->flags & LUNETTE_OPEN_RAW)
+        is_open(lun, err->code);
+    else
+        fail(lun, err);
+}
+
+static void
+disk_started(void *user, int err, const struct lunette_error *why)
+{
+    struct lunette_lun *lun = user;
+    struct lunette_error e;
+    int r;
+
+    if (lun->op == NULL)
+        return; /* given up meanwhile */
+    if (err < 0) {
+        no_disk(lun, why);
+        return;
+    }
+    r = bdev_new(&scsi_disk_ops, lun->dev, scsi_disk_limits(lun->dev), &lun->bdev);
+    if (r < 0) {
+        (void)lunette_fail(&e, r, LUNETTE_DOM_OS, (uint32_t)-r, "no block device: %s",
+                           errno_text(-r));
+        no_disk(lun, &e);
+        return;
+    }
+    scsi_disk_plug(lun->dev, &blk_upcalls, lun->bdev);
+    if (lun->timeout_ms > 0)
+        bdev_set_timeout(lun->bdev, lun->timeout_ms);
+    lun->listener.event = resized;
+    bdev_listen(lun->bdev, &lun->listener);
+    is_open(lun, 0);
+}
+
+static void
+found(void *user, struct scsi_device *dev, const struct lunette_error *why)
+{
+    struct lunette_lun *lun = user;
+    struct lunette_error e;
+    int r;
+
+    if (lun->op == NULL)
+        return;
+    if (dev == NULL) {
+        fail(lun, why);
+        return;
+    }
+    lun->dev = dev;
+    r = scsi_disk_start(dev, disk_started, lun);
+    if (r == 0)
+        return;
+    if (r == -EMEDIUMTYPE)
+        (void)lunette_fail(&e, r, LUNETTE_DOM_NOTFOUND, 0,
+                           "the logical unit is not a disk (device type 0x%02x): only raw commands "
+                           "reach it",
+                           dev->type);
+    else
+        (void)lunette_fail(&e, r, LUNETTE_DOM_OS, (uint32_t)-r, "%s", errno_text(-r));
+    no_disk(lun, &e);
+}
+
+static void
+session_opened(struct api_session *s, const struct lunette_error *err)
+{
+    struct lunette_lun *lun = container_of(s, struct lunette_lun, s);
+    struct lunette_error e;
+    int r;
+
+    if (err != NULL) {
+        fail(lun, err);
+    } else if (lun->flags & LUNETTE_OPEN_SESSION) {
+        is_open(lun, 0);
+    } else {
+        r = scsi_scan_lun(s->target, lun->lun_wire, found, lun);
+        if (r < 0) {
+            (void)lunette_fail(&e, r, LUNETTE_DOM_OS, (uint32_t)-r, "%s", errno_text(-r));
+            fail(lun, &e);
+        }
+    }
+}
+
+int
+lunette_open_start(struct lunette_ctx *ctx, const char *url, uint32_t flags,
+                   void (*done)(void *user, struct lunette_lun *lun,
+                                const struct lunette_error *err),
+                   void *user, struct lunette_open **ret, struct lunette_error *err)
+{
+    struct lunette_lun *lun = calloc(1, sizeof(*lun));
+    struct lunette_open *op = calloc(1, sizeof(*op));
+    int r;
+
+    if (lun == NULL || op == NULL) {
+        r = lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory");
+        goto fail;
+    }
+    *op = (struct lunette_open){.lun = lun, .done = done, .user = user};
+    loop_timer_init(&op->later, give_up);
+    lun->op = op;
+    lun->flags = flags;
+    r = api_session_open_start(ctx, url, &lun->s, session_opened, err);
+    if (r < 0)
+        goto fail;
+    memcpy(lun->lun_wire, lun->s.url->lun, sizeof(lun->lun_wire));
+    lun->timeout_ms = lun->s.url->timeout_ms;
+    ctx->handles++;
+    if (ret != NULL)
+        *ret = op;
+    return 0;
+
+fail:
+    free(lun);
+    free(op);
+    return r;
+}
+
+void
+lunette_open_cancel(struct lunette_open *op)
+{
+    struct lunette_lun *lun;
+
+    if (op == NULL)
+        return;
+    lun = op->lun;
+    lun->op = NULL;
+    lun->s.ctx->handles--;
+    lun->s.ctx->closing++;
+    loop_timer_stop(lun->s.ctx->loop, &op->later);
+    if (lun->s.closed == NULL) /* else it has failed and is on its way down already */
+        api_session_close_start(&lun->s, lun_closed);
+    free(op);
+}
+
+struct open_wait {
+    bool done;
+    struct lunette_lun *lun;
+    struct lunette_error err;
+};
+
+static void
+opened(void *user, struct lunette_lun *lun, const struct lunette_error *err)
+{
+    struct open_wait *w = user;
+
+    w->done = true;
+    w->lun = lun;
+    if (err != NULL)
+        w->err = *err;
+}
+
+int
+lunette_open(struct lunette_ctx *ctx, const char *url, uint32_t flags, struct lunette_lun **ret,
+             struct lunette_error *err)
+{
+    struct lunette_open *op = NULL;
+    struct open_wait w = {0};
+    int r = lunette_open_start(ctx, url, flags, opened, &w, &op, err);
+
+    if (r < 0)
+        return r;
+    r = api_wait(ctx, &w.done, err);
+    if (r < 0) {
+        lunette_open_cancel(op);
+        return r;
+    }
+    if (w.lun == NULL) {
+        if (err != NULL)
+            *err = w.err;
+        return w.err.code;
+    }
+    *ret = w.lun;
+    return 0;
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/test.h"
+
+#include <string.h>
+
+#include "base/pool.h"
+
+#define SIZE 100
+
+static void
+test_the_last_one_given_back_is_the_first_one_lent(void **state)
+{
+    struct pool p = {0};
+    void *a = pool_get(&p, SIZE), *b = pool_get(&p, SIZE);
+
+    (void)state;
+    assert_non_null(a);
+    assert_non_null(b);
+    assert_ptr_not_equal(a, b);
+    assert_int_equal(p.lent, 2);
+    pool_put(&p, a);
+    pool_put(&p, b);
+    if (POOL_KEPT_MAX > 0) {
+        assert_ptr_equal(pool_get(&p, SIZE), b);
+        assert_ptr_equal(pool_get(&p, SIZE), a);
+        pool_put(&p, a);
+        pool_put(&p, b);
+    }
+    assert_int_equal(p.lent, 0);
+    pool_fini(&p);
+    assert_null(p.free);
+}
+
+static void
+test_few_are_kept_however_many_were_lent(void **state)
+{
+    enum { N = POOL_KEPT_MAX + 10 };
+    struct pool p = {0};
+    void *buf[N];
+
+    (void)state;
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < N; i++) {
+            buf[i] = pool_get(&p, SIZE);
+            assert_non_null(buf[i]);
+            memset(buf[i], i, SIZE);
+        }
+        assert_int_equal(p.kept, 0);
+        for (int i = 0; i < N; i++) {
+            const unsigned char *c = buf[i];
+
+            for (int k = 0; k < SIZE; k++)
+                assert_int_equal(c[k], i); /* nobody else's */
+            pool_put(&p, buf[i]);
+        }
+        assert_int_equal(p.kept, POOL_KEPT_MAX);
+    }
+    pool_fini(&p);
+    assert_int_equal(p.kept, 0);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_last_one_given_back_is_the_first_one_lent),
+        cmocka_unit_test(test_few_are_kept_however_many_were_lent),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: MIT */
+/* The staging memory that connections on sockets borrow: when it is held, when it goes back, and
+ * that no two have the same.  The sockets here take as many bytes as they are told to. */
+#include "tests/test.h"
+#include "tests/unit/fake_loop.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "transport/transport.h"
+#include "wire/pdu.h"
+
+#define NCONNS 40
+
+struct fake_stream {
+    struct stream s;
+    const struct stream_events *ev;
+    void *user;
+    size_t room;     /* bytes it still takes */
+    uint8_t got[96]; /* the first ones */
+    size_t sent;
+    bool want_write;
+};
+
+struct side {
+    struct iscsi_conn *conn;
+    struct fake_stream stream;
+    struct iscsi_task *task;
+    struct bhs_nop_out nop;
+    unsigned xmits, failures, cleaned;
+};
+
+static struct rig {
+    struct fake_loop fl;
+    struct loop_ops ops;
+    struct iscsi_session session;
+    struct side side[NCONNS];
+} r;
+
+static const struct iscsi_transport *const tt = &sw_tcp_transport;
+
+static struct side *
+side_of(const struct iscsi_conn *c)
+{
+    return &r.side[c->cid];
+}
+
+/* ---- sockets -------------------------------------------------------------------------------- */
+
+static int
+adopt(struct loop *l, int fd, const struct stream_events *ev, void *user, struct stream **ret)
+{
+    struct fake_stream *f = &r.side[fd].stream;
+
+    *f = (struct fake_stream){.s = {.loop = l}, .ev = ev, .user = user, .room = SIZE_MAX};
+    *ret = &f->s;
+    return 0;
+}
+
+static ssize_t
+sendv(struct stream *s, const struct iovec *iov, int n)
+{
+    struct fake_stream *f = container_of(s, struct fake_stream, s);
+    size_t want = 0, taken = 0;
+
+    for (int i = 0; i < n; i++) {
+        size_t len = iov[i].iov_len < f->room ? iov[i].iov_len : f->room;
+        size_t keep = f->sent < sizeof(f->got) ? sizeof(f->got) - f->sent : 0;
+
+        want += iov[i].iov_len;
+        if (keep > 0)
+            memcpy(f->got + f->sent, iov[i].iov_base, len < keep ? len : keep);
+        f->sent += len;
+        f->room -= len;
+        taken += len;
+    }
+    f->want_write = taken < want;
+    return taken > 0 ? (ssize_t)taken : -EAGAIN;
+}
+
+static void
+close_stream(struct stream *s)
+{
+    (void)s;
+}
+
+static void
+make_writable(struct side *e, size_t room)
+{
+    assert_true(e->stream.want_write);
+    e->stream.want_write = false;
+    e->stream.room = room;
+    e->stream.ev->writable(e->stream.user);
+}
+
+/* ---- the layer above ------------------------------------------------------------------------ */
+
+static void
+queue_xmit(struct iscsi_conn *c)
+{
+    side_of(c)->xmits++;
+}
+
+static void
+conn_failure(struct iscsi_conn *c, enum iscsi_err err, const char *why)
+{
+    assert_int_equal(err, ISCSI_ERR_CONN_CLOSED);
+    assert_true(why[0] != '\0');
+    side_of(c)->failures++;
+}
+
+static void
+task_cleaned(struct iscsi_task *t)
+{
+    side_of(t->conn)->cleaned++;
+}
+
+static const struct iscsi_upcalls upcalls = {
+    .queue_xmit = queue_xmit, .conn_failure = conn_failure, .task_cleaned = task_cleaned};
+
+static void
+setup(int n)
+{
+    memset(&r, 0, sizeof(r));
+    fake_loop_init(&r.fl, 1);
+    r.ops = fake_loop_ops;
+    r.ops.adopt = adopt;
+    r.ops.sendv = sendv;
+    r.ops.close = close_stream;
+    r.fl.l.ops = &r.ops;
+    r.session = (struct iscsi_session){.tt = tt, .loop = &r.fl.l};
+    for (int i = 0; i < n; i++) {
+        struct side *e = &r.side[i];
+        struct iscsi_conn *c = calloc(1, sizeof(*c) + tt->conn_size);
+
+        assert_non_null(c);
+        *c = (struct iscsi_conn){.session = &r.session,
+                                 .tt = tt,
+                                 .up = &upcalls,
+                                 .loop = &r.fl.l,
+                                 .cid = (uint16_t)i,
+                                 .dd_data = c + 1};
+        e->conn = c;
+        assert_int_equal(tt->create_conn(c, NULL), 0);
+        assert_int_equal(tt->bind_conn(c, i, NULL, true, NULL), 0);
+        e->task = calloc(1, sizeof(*e->task) + tt->task_size);
+        assert_non_null(e->task);
+        e->task->conn = c;
+        e->task->dd_data = e->task + 1;
+    }
+    assert_int_equal(r.fl.l.tx.lent, 0); /* an idle connection has nothing */
+}
+
+static void
+teardown(void)
+{
+    for (int i = 0; i < NCONNS; i++) {
+        if (r.side[i].conn != NULL)
+            tt->destroy_conn(r.side[i].conn);
+        free(r.side[i].conn);
+        free(r.side[i].task);
+    }
+    fake_turn(&r.fl);
+    assert_int_equal(r.fl.l.tx.lent, 0);
+    pool_fini(&r.fl.l.tx);
+}
+
+/* A NOP-Out that says whose it is, with len bytes of data.  alloc_pdu's result. */
+static int
+gather(struct side *e, const void *data, uint32_t len)
+{
+    struct iscsi_task *t = e->task;
+    int err = tt->alloc_pdu(t, ISCSI_OP_NOP_OUT);
+
+    if (err < 0)
+        return err;
+    bhs_init(&e->nop, ISCSI_OP_NOP_OUT | ISCSI_OP_IMMEDIATE, ISCSI_FLAG_FINAL);
+    e->nop.itt = put32(0xab000000u + e->conn->cid);
+    e->nop.dseg_len = put24(len);
+    memcpy(t->hdr, &e->nop, sizeof(e->nop));
+    t->hdr_len = sizeof(e->nop);
+    t->data = data;
+    t->data_len = len;
+    assert_int_equal(tt->init_task(t), 0);
+    assert_int_equal(tt->xmit_task(t), 0);
+    return 0;
+}
+
+static void
+got_its_own(const struct side *e)
+{
+    assert_memory_equal(e->stream.got, &e->nop, 48);
+}
+
+/* ---- tests ---------------------------------------------------------------------------------- */
+
+static void
+held_only_while_something_is_to_be_sent(void **state)
+{
+    struct side *e = &r.side[0];
+
+    (void)state;
+    setup(1);
+    for (int i = 0; i < 3; i++) {
+        e->stream.sent = 0;
+        assert_int_equal(gather(e, NULL, 0), 0);
+        assert_int_equal(r.fl.l.tx.lent, 1);
+        assert_int_equal(e->stream.sent, 0);
+        tt->xmit_flush(e->conn);
+        assert_int_equal(e->stream.sent, 48);
+        got_its_own(e);
+        assert_int_equal(r.fl.l.tx.lent, 0);
+    }
+    tt->xmit_flush(e->conn); /* of nothing */
+    assert_int_equal(e->stream.sent, 48);
+    teardown();
+}
+
+/* More than one buffer holds: it is sent and borrowed again in the middle. */
+static void
+one_is_enough_however_much_is_gathered(void **state)
+{
+    struct side *e = &r.side[0];
+
+    (void)state;
+    setup(1);
+    for (int i = 0; i < 1000; i++) {
+        assert_int_equal(gather(e, NULL, 0), 0);
+        assert_int_equal(r.fl.l.tx.lent, 1);
+    }
+    tt->xmit_flush(e->conn);
+    assert_int_equal(e->stream.sent, 48000);
+    assert_int_equal(r.fl.l.tx.lent, 0);
+    teardown();
+}
+
+static void
+blocked_connections_keep_their_own(void **state)
+{
+    (void)state;
+    setup(NCONNS);
+    for (int i = 0; i < NCONNS; i++) {
+        r.side[i].stream.room = (size_t)i; /* a part of the header, or nothing */
+        assert_int_equal(gather(&r.side[i], NULL, 0), 0);
+        tt->xmit_flush(r.side[i].conn);
+        assert_int_equal(r.side[i].stream.sent, i);
+    }
+    assert_int_equal(r.fl.l.tx.lent, NCONNS);
+    for (int i = 0; i < NCONNS; i++) { /* refused, and nothing changes by it */
+        assert_int_equal(tt->alloc_pdu(r.side[i].task, ISCSI_OP_NOP_OUT), -EAGAIN);
+        assert_int_equal(r.side[i].xmits, 0);
+    }
+    assert_int_equal(r.fl.l.tx.lent, NCONNS);
+    for (int i = 0; i < NCONNS; i++) {
+        make_writable(&r.side[i], SIZE_MAX);
+        assert_int_equal(r.side[i].stream.sent, 48);
+        got_its_own(&r.side[i]);
+        assert_int_equal(r.side[i].xmits, 1); /* the -EAGAIN is made good */
+        assert_int_equal(r.fl.l.tx.lent, NCONNS - 1 - i);
+    }
+    assert_true(r.fl.l.tx.kept <= POOL_KEPT_MAX);
+    for (int i = 0; i < NCONNS; i++) {
+        r.side[i].stream.sent = 0;
+        assert_int_equal(gather(&r.side[i], NULL, 0), 0);
+        tt->xmit_flush(r.side[i].conn);
+        got_its_own(&r.side[i]);
+        assert_int_equal(r.side[i].failures, 0);
+    }
+    assert_int_equal(r.fl.l.tx.lent, 0);
+    teardown();
+}
+
+/* Half a PDU is out, with data behind it that a task still owns. */
+static void
+a_connection_that_dies_gives_back(void **state)
+{
+    static const uint8_t data[64] = {1, 2, 3};
+    struct side *e = &r.side[0], *other = &r.side[1];
+
+    (void)state;
+    setup(2);
+    e->stream.room = 50;
+    assert_int_equal(gather(e, data, sizeof(data)), 0);
+    tt->xmit_flush(e->conn);
+    assert_int_equal(e->stream.sent, 50);
+    assert_int_equal(tt->cleanup_task(e->task), -EINPROGRESS); /* its data is in the iovecs */
+    assert_int_equal(r.fl.l.tx.lent, 1);
+    assert_int_equal(tt->stop_conn(e->conn, STOP_CONN_TERM), 0);
+    assert_int_equal(e->cleaned, 1);
+    assert_int_equal(r.fl.l.tx.lent, 0);
+    assert_int_equal(tt->alloc_pdu(e->task, ISCSI_OP_NOP_OUT), -ENOTCONN);
+    assert_int_equal(gather(other, NULL, 0), 0); /* gets what the dead one had */
+    assert_int_equal(r.fl.l.tx.lent, 1);
+    assert_int_equal(tt->stop_conn(e->conn, STOP_CONN_TERM), 0); /* once more: harmless */
+    assert_int_equal(r.fl.l.tx.lent, 1);
+    tt->xmit_flush(other->conn);
+    got_its_own(other);
+    teardown();
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(held_only_while_something_is_to_be_sent),
+        cmocka_unit_test(one_is_enough_however_much_is_gathered),
+        cmocka_unit_test(blocked_connections_keep_their_own),
+        cmocka_unit_test(a_connection_that_dies_gives_back),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
