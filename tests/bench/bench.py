@@ -209,8 +209,9 @@ class Bench:
             return None
         self.say("10,000 idle sessions")
         with machine.locked(self.args.lock, alone=True):
-            p = subprocess.run([path, "--json"], stdin=subprocess.DEVNULL, capture_output=True,
-                               text=True, timeout=600, check=False)
+            p = subprocess.run([path, "--json", "--target", f"{self.build}/bin/lunette-target"],
+                               stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600,
+                               check=False)
         if p.returncode != 0:
             self.say(f"FAILED {SCALE}: {p.stderr.strip()[-300:]}")
             return None
