@@ -13,11 +13,11 @@
 
 #define NS_PER_S 1000000000u
 #define US_PER_S 1000000u
-#define MIB      (1u << 20)
+#define MIB      ((uint64_t)1 << 20)
 
-#define VERIFY_REGION     (64 * (uint64_t)MIB) /* if no other is given */
-#define NULL_TARGET_CYCLE MIB                  /* bytes after which its pattern begins again */
-#define UNTOUCHED         0xa5                 /* what is in a buffer before a read is compared */
+#define VERIFY_REGION     (64 * MIB) /* if no other is given */
+#define NULL_TARGET_CYCLE MIB        /* bytes after which its pattern begins again */
+#define UNTOUCHED         0xa5       /* what is in a buffer before a read is compared */
 
 enum option_id {
     OPT_URL = 1,

@@ -117,11 +117,14 @@ class Report:
     def markdown(self):
         m = self.machine
         engines = sorted({r["result"]["engine"] for r in self.runs if r["run"]["load"] == "lunette"})
-        parts = [
-            f"{m['cpus']} CPUs, {m['cpu']}, Linux {m['kernel']}, {m['congestion_control']}; "
-            f"{self.args.rounds} rounds of {self.args.secs} s; lunette on {', '.join(engines) or '-'}. "
-            f"Compared before: the data of {sum(x['compared'] for x in self.verified)} reads.",
-            "### Goals", self.verdict_table()]
+        text = f"{m['cpus']} CPUs, {m['cpu']}, Linux {m['kernel']}, {m['congestion_control']}"
+        if self.runs:
+            text += f"; {self.args.rounds} rounds, each run {self.args.secs} s"
+        if engines:
+            text += f"; lunette on {', '.join(engines)}"
+        compared = sum(x["compared"] for x in self.verified)
+        text += f". Compared before: the data of {compared:,} reads." if compared else "."
+        parts = [text, "### Goals", self.verdict_table()]
         if self.counted:
             parts += ["### Counts per I/O", self.count_table()]
         if self.rounds and any(self.rounds):

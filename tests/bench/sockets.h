@@ -12,7 +12,7 @@
 
 #define BHS          48u /* bytes of a header */
 #define HEADERS_MAX  4096u
-#define STAGING      (512u * 1024)
+#define STAGING      ((size_t)512 * 1024)
 #define IOV_MAX_USED 1024
 
 struct conn {

@@ -13,7 +13,7 @@
 #include <sys/socket.h>
 
 #define BUFFERS     64
-#define BUFFER_SIZE 65536u
+#define BUFFER_SIZE ((size_t)65536)
 #define GROUP       1
 #define ENTRIES     256
 #define COMPLETIONS 4096
@@ -57,7 +57,7 @@ set_up(struct uring *u)
         load_die("io_uring's buffers: %s", strerror(-r));
     io_uring_buf_ring_init(u->buffers);
     for (unsigned short i = 0; i < BUFFERS; i++)
-        io_uring_buf_ring_add(u->buffers, u->memory + i * BUFFER_SIZE, BUFFER_SIZE, i,
+        io_uring_buf_ring_add(u->buffers, u->memory + i * BUFFER_SIZE, (unsigned)BUFFER_SIZE, i,
                               io_uring_buf_ring_mask(BUFFERS), i);
     io_uring_buf_ring_advance(u->buffers, BUFFERS);
 }
@@ -123,7 +123,7 @@ received(struct side *s, struct uring *u, uint32_t i, const struct io_uring_cqe 
     unsigned id = e->flags >> IORING_CQE_BUFFER_SHIFT;
     char *b = u->memory + id * BUFFER_SIZE;
     units_done(s, c, consume(s, c, b, (size_t)e->res));
-    io_uring_buf_ring_add(u->buffers, b, BUFFER_SIZE, (unsigned short)id,
+    io_uring_buf_ring_add(u->buffers, b, (unsigned)BUFFER_SIZE, (unsigned short)id,
                           io_uring_buf_ring_mask(BUFFERS), u->given_back++);
 }
 
