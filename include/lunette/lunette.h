@@ -67,7 +67,8 @@ struct lunette_ctx_options {
     size_t size;                /* sizeof(struct lunette_ctx_options): lets it grow */
     const char *initiator_name; /* NULL: LUNETTE_INITIATOR_NAME, or one made from the host's name */
     enum lunette_loop loop;
-    uint32_t spin_us; /* busy polling before sleeping, microseconds; 0: none */
+    uint32_t spin_us; /* busy polling before sleeping, microseconds at most; 0: none.  Where answers
+                         take longer, it polls less and less, so that little is wasted */
     int log_level;    /* 0 errors, 1 warnings, 2 information, 3 debugging */
     void (*log)(void *user, int level, const char *line); /* NULL: silence */
     void *log_user;

@@ -18,7 +18,9 @@
 
 #define SCRATCH_SIZE     ((size_t)512 * 1024)
 #define SCRATCH_ALIGN    4096
-#define DEFER_ROUNDS_MAX 16 /* generations of deferred work in one turn */
+#define SPIN_PROBE       32   /* waits without polling before one that polls to see */
+#define SPIN_MIN_NS      1000 /* polling for less finds nothing */
+#define DEFER_ROUNDS_MAX 16   /* generations of deferred work in one turn */
 
 static uint64_t
 clock_ns(void)
@@ -234,19 +236,42 @@ sleep_ns(struct real_loop *l, uint64_t deadline_ns)
     return until - l->pub.now_ns > INT64_MAX ? INT64_MAX : (int64_t)(until - l->pub.now_ns);
 }
 
+/* How long to poll before sleeping.  What comes within spin_ns is worth it, as being put to sleep
+ * and woken costs more; where nothing came the next poll is half as long, down to none, and only
+ * now and then one of full length finds out whether that has changed. */
+static uint64_t
+spin_budget(struct real_loop *l)
+{
+    if (l->spin_now < l->spin_ns && ++l->spin_skipped >= SPIN_PROBE) {
+        l->spin_skipped = 0;
+        return l->spin_ns;
+    }
+    return l->spin_now;
+}
+
 static int
 wait_turn(struct real_loop *l, uint64_t deadline_ns)
 {
     int64_t timeout_ns = sleep_ns(l, deadline_ns);
-    uint64_t spin_end = l->pub.now_ns + l->spin_ns;
+    uint64_t budget, end;
 
-    while (timeout_ns != 0 && l->pub.now_ns < spin_end) {
+    if (timeout_ns == 0 || l->spin_ns == 0)
+        return wait_ready(l, timeout_ns);
+    budget = spin_budget(l);
+    end = l->pub.now_ns + budget;
+    while (l->pub.now_ns < end) {
         int r = wait_ready(l, 0);
 
         timeout_ns = sleep_ns(l, deadline_ns);
-        if (r < 0 || timeout_ns == 0)
+        if (r < 0)
             return r;
+        if (timeout_ns == 0) {
+            l->spin_now = l->spin_ns;
+            return r;
+        }
     }
+    if (budget == l->spin_now)
+        l->spin_now = budget / 2 < SPIN_MIN_NS ? 0 : budget / 2;
     return wait_ready(l, timeout_ns);
 }
 
@@ -502,7 +527,7 @@ loop_new(const struct loop_config *cfg, struct loop **ret, struct lunette_error 
     list_init(&l->ready);
     list_init(&l->dead);
     list_init(&l->lookups);
-    l->spin_ns = cfg->spin_us * 1000ull;
+    l->spin_ns = l->spin_now = cfg->spin_us * 1000ull;
     l->pub.scratch_size = cfg->scratch_size > 0 ? cfg->scratch_size : SCRATCH_SIZE;
     l->pub.now_ns = clock_ns();
     seed_random(l);

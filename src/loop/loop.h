@@ -14,7 +14,7 @@ enum loop_kind {
 struct loop_config {
     enum loop_kind kind;
     size_t scratch_size; /* 0: 512 KiB */
-    uint32_t spin_us;    /* busy polling before sleeping; 0: none */
+    uint32_t spin_us;    /* busy polling before sleeping, at most; 0: none */
 };
 
 /* cfg may be NULL.  The loop belongs to the thread that first runs it or asks for its loop_fd. */

@@ -30,10 +30,11 @@ struct real_loop {
     struct list dead;     /* struct sock: closed, to be freed */
     struct mailbox *mail;
     struct pollee wake;
-    struct pollee alarm; /* timerfd, only when loop_fd was asked for */
-    uint64_t alarm_ns;   /* what it is set to; 0: nothing */
-    uint64_t callbacks;  /* ever made */
-    uint64_t spin_ns;
+    struct pollee alarm;        /* timerfd, only when loop_fd was asked for */
+    uint64_t alarm_ns;          /* what it is set to; 0: nothing */
+    uint64_t callbacks;         /* ever made */
+    uint64_t spin_ns, spin_now; /* busy polling: at most, and this time */
+    uint32_t spin_skipped;
     uint64_t rng[4];
     struct list lookups; /* struct resolve: waiting for a thread */
     uint32_t lookup_threads, lookups_pending;

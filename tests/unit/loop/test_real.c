@@ -453,6 +453,43 @@ test_spinning_still_sleeps(void **state)
     loop_free(l);
 }
 
+/* Polls of one wait that ends with nothing. */
+static uint64_t
+polls_in_vain(struct loop *l)
+{
+    uint64_t before = l->stats.waits;
+
+    assert_int_equal(loop_run(l, (int64_t)(3 * MS)), 0);
+    return l->stats.waits - before;
+}
+
+/* Polling that finds nothing is given up, and comes back when it pays. */
+static void
+test_spinning_adapts(void **state)
+{
+    struct loop *l = make_loop(1000);
+    struct end a = {0}, b = {0};
+    uint64_t least = UINT64_MAX;
+
+    (void)state;
+    connect_pair(l, &a, &b);
+    ping_pong(l, &a, &b, 10);
+    assert_true(polls_in_vain(l) > 50);
+    for (int i = 0; i < 12; i++)
+        (void)polls_in_vain(l);
+    for (int i = 0; i < 3; i++) {
+        uint64_t n = polls_in_vain(l);
+
+        least = n < least ? n : least;
+    }
+    assert_true(least <= 2);
+    ping_pong(l, &a, &b, 100);
+    assert_true(polls_in_vain(l) > 50);
+    stream_close(a.s);
+    stream_close(b.s);
+    loop_free(l);
+}
+
 /* Limits. */
 
 static void
@@ -700,6 +737,7 @@ main(int argc, char **argv)
         cmocka_unit_test(test_signal_ends_run),
         cmocka_unit_test(test_no_call_but_the_io),
         cmocka_unit_test(test_spinning_still_sleeps),
+        cmocka_unit_test(test_spinning_adapts),
         cmocka_unit_test(test_accept_without_descriptors),
         cmocka_unit_test(test_thousands_ready_at_once),
         cmocka_unit_test(test_io_uring_forbidden),
