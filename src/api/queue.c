@@ -240,8 +240,7 @@ buffer_req(struct lunette_queue *q, enum bdev_op op, const struct iovec iov, uin
         return -EAGAIN;
     r = take(q);
     r->iov = iov;
-    r->req.op = op;
-    r->req.flags = flags;
+    r->req.what = bdev_what(op, flags | BDEV_F_PROMPT);
     r->req.offset = offset;
     r->req.iov = &r->iov;
     r->req.len = iov.iov_len;
@@ -281,8 +280,7 @@ vector_req(struct lunette_queue *q, enum bdev_op op, const struct iovec *iov, in
     if (!any_free(q))
         return -EAGAIN;
     r = take(q);
-    r->req.op = op;
-    r->req.flags = bdev_flags(flags & LUNETTE_FUA);
+    r->req.what = bdev_what(op, bdev_flags(flags & LUNETTE_FUA) | BDEV_F_PROMPT);
     r->req.offset = offset;
     r->req.iov = iov;
     r->req.len = len;
@@ -316,8 +314,7 @@ range_req(struct lunette_queue *q, enum bdev_op op, uint64_t len, uint64_t offse
     if (!any_free(q))
         return -EAGAIN;
     r = take(q);
-    r->req.op = op;
-    r->req.flags = bdev_flags(flags);
+    r->req.what = bdev_what(op, bdev_flags(flags) | BDEV_F_PROMPT);
     r->req.offset = offset;
     r->req.len = len;
     r->req.iov = NULL;

@@ -22,16 +22,18 @@ bdev_set_limits(struct bdev *b, const struct bdev_limits *limits)
     if (l.max_transfer > BLK_TRANSFER_MAX)
         l.max_transfer = BLK_TRANSFER_MAX;
     l.max_transfer -= l.max_transfer % l.block_size;
+    if (l.max_plain > l.max_transfer || b->ops->queue_plain == NULL)
+        l.max_plain = b->ops->queue_plain == NULL ? 0 : l.max_transfer;
     l.max_discard -= l.max_discard % l.block_size;
     l.max_write_zeroes -= l.max_write_zeroes % l.block_size;
     if (l.physical_block < l.block_size)
         l.physical_block = l.block_size;
     b->limits = l;
     b->plain = (struct blk_plain){
-        .size = l.size,
-        .max = l.max_transfer < l.size ? l.max_transfer : l.size,
-        .mask = l.block_size - 1,
-        .last_op = l.read_only ? BDEV_READ : BDEV_WRITE,
+        .blocks = l.size / l.block_size,
+        .max = (l.max_plain < l.size ? l.max_plain : l.size) / l.block_size,
+        .write = bdev_what(l.read_only ? BDEV_READ : BDEV_WRITE, BDEV_F_PROMPT),
+        .shift = (uint32_t)__builtin_ctz(l.block_size),
     };
     return 0;
 }
@@ -44,12 +46,12 @@ bdev_new(const struct bdev_driver_ops *ops, void *drv, const struct bdev_limits 
 
     if (b == NULL)
         return -ENOMEM;
+    b->ops = ops;
+    b->drv = drv;
     if (bdev_set_limits(b, limits) < 0) {
         free(b);
         return -EINVAL;
     }
-    b->ops = ops;
-    b->drv = drv;
     bdev_set_timeout(b, BLK_TIMEOUT_DEFAULT_MS);
     list_init(&b->queues);
     list_init(&b->listeners);
@@ -87,7 +89,8 @@ queue_init(struct bdev_queue *q, struct bdev *b, struct loop *loop, uint32_t dep
 {
     q->bdev = b;
     q->loop = loop;
-    q->depth = q->nfree = depth;
+    q->depth = depth;
+    q->top = q->free + depth;
     q->tick_at = UINT64_MAX;
     q->committed = true;
     list_init(&q->pending);
@@ -106,9 +109,9 @@ queue_init(struct bdev_queue *q, struct bdev *b, struct loop *loop, uint32_t dep
         blk_rest(p);
         if (b->ops->init_rq != NULL)
             b->ops->init_rq(b->drv, &p->rq);
-        q->free[depth - 1 - i] = p;
+        q->free[depth - 1 - i] = &p->rq;
     }
-    q->closing = b->closing;
+    q->closing = q->waits = b->closing;
     q->gone = b->gone;
     list_push_back(&b->queues, &q->node);
 }
@@ -184,12 +187,12 @@ bdev_queue_free(struct bdev_queue **pq)
     q->closing = true;
     fail_all(q, -ENODEV);
     blk_deliver(q);
-    assert(q->outstanding == 0);
+    assert(blk_outstanding(q) == 0);
     loop_defer_cancel(&q->work);
     loop_timer_stop(q->loop, &q->tick);
     loop_timer_stop(q->loop, &q->delay_timer);
     list_del(&q->node);
-    blk_stats_add(&q->bdev->old_stats, &q->stats);
+    blk_stats_add(&q->bdev->old_stats, q);
     free(q->pieces);
     free(q->free);
     free(q);
@@ -212,7 +215,7 @@ bdev_commit(struct bdev_queue *q)
 uint32_t
 bdev_queue_outstanding(const struct bdev_queue *q)
 {
-    return q->outstanding;
+    return (uint32_t)blk_outstanding(q);
 }
 
 uint32_t
@@ -228,8 +231,8 @@ bdev_drain(struct bdev *b, void (*drained)(void *user), void *user)
     LIST_FOREACH (n, &b->queues) {
         struct bdev_queue *q = container_of(n, struct bdev_queue, node);
 
-        q->closing = true;
-        if (q->outstanding == 0)
+        q->closing = q->waits = true;
+        if (blk_outstanding(q) == 0)
             continue;
         b->drained = drained;
         b->drained_user = user;
@@ -269,15 +272,27 @@ bdev_set_timeout(struct bdev *b, uint32_t timeout_ms)
         b->timeout_ns[i] = timeout_ms * LOOP_NS_PER_MS * factor[i];
 }
 
-void
-blk_stats_add(struct bdev_stats *to, const struct bdev_stats *s)
+uint64_t
+blk_outstanding(const struct bdev_queue *q)
 {
+    uint64_t n = q->nplain + q->nother;
+
+    for (int i = 0; i < BDEV_NOPS; i++)
+        n -= q->stats.op[i].reqs;
+    return n;
+}
+
+void
+blk_stats_add(struct bdev_stats *to, const struct bdev_queue *q)
+{
+    const struct bdev_stats *s = &q->stats;
+
     for (int i = 0; i < BDEV_NOPS; i++) {
         to->op[i].reqs += s->op[i].reqs;
         to->op[i].bytes += s->op[i].bytes;
         to->op[i].errors += s->op[i].errors;
     }
-    to->pieces += s->pieces;
+    to->pieces += s->pieces + q->nplain;
     to->splits += s->splits;
     to->requeues += s->requeues;
     to->busy += s->busy;
@@ -290,7 +305,7 @@ bdev_get_stats(const struct bdev *b, struct bdev_stats *ret)
 {
     *ret = b->old_stats;
     LIST_FOREACH (n, &b->queues) {
-        blk_stats_add(ret, &container_of(n, struct bdev_queue, node)->stats);
+        blk_stats_add(ret, container_of(n, struct bdev_queue, node));
     }
 }
 

@@ -17,9 +17,9 @@ enum piece_state {
     PIECE_WAITING, /* on the dispatch list */
     PIECE_DELAYED, /* on the delayed list */
     PIECE_DRIVER,  /* handed over, deadline running */
-    PIECE_WHOLE, /* likewise; a read or write in one piece and nothing to do behind it: not set are
-                    `issued` and `pieces` of its parent, and its deadline */
-    PIECE_KEPT,  /* handed over, deadline passed: the driver deals with it */
+    PIECE_WHOLE,   /* likewise, by queue_plain: not set are what a driver does not get laid out, its
+                      deadline, and `issued` and `pieces` of its parent */
+    PIECE_KEPT,    /* handed over, deadline passed: the driver deals with it */
 };
 
 /* A tag's memory: what is rarely used of ours in a cache line of its own, then the contract's part,
@@ -35,39 +35,41 @@ _Static_assert(offsetof(struct blk_piece, rq) == 64, "one line");
 
 /* In-range reads and writes up to that size, of one iovec, are issued without a further look. */
 struct blk_plain {
-    uint64_t size, max; /* bytes: of the device, of one piece */
-    uint32_t mask;      /* of the logical block */
-    uint32_t last_op;   /* BDEV_WRITE, or BDEV_READ where it is read-only */
+    uint64_t blocks, max; /* logical blocks: of the device, of one piece */
+    uint64_t write;       /* bdev_req.what of a write, or of a read where it is read-only */
+    uint32_t shift;       /* log2 of the logical block */
 };
 
 struct bdev_queue {
     struct bdev *bdev;
     struct loop *loop;
-    struct blk_piece **free; /* a stack of tags: the last one used is the one in the cache */
-    uint32_t depth, nfree;
+    struct blk_request **free, **top; /* a stack of tags and where it ends: the last one used is
+                                         the one in the cache */
+    uint32_t depth;
     union { /* why bdev_submit must not issue by itself: one look */
         struct {
             bool busy;       /* the driver refused; blk_restart follows */
             bool delivering; /* done callbacks are being called */
             bool closing;    /* takes no new requests */
             bool gone;       /* the driver is not called any more */
-            bool waits;      /* something is on pending or dispatch; or was when last looked */
+            bool waits;      /* something is on pending or dispatch, or was when last looked; or
+                                somebody waits for the end of all: completions are looked at */
             bool traced;     /* the loop had a ring of trace points when last looked */
             bool committed;  /* nothing has been handed over since the last commit: now work must
                                 be queued and the deadline timer looked at, and once is enough */
         };
         uint64_t stopped;
     };
-    uint32_t outstanding; /* requests */
-    uint64_t tick_at;     /* when the deadline timer fires; UINT64_MAX: it does not run */
+    uint64_t nplain, nother; /* requests taken: handed to queue_plain, all others */
+    uint64_t tick_at;        /* when the deadline timer fires; UINT64_MAX: it does not run */
     struct bdev_req *done, **done_last; /* finished, done not called: in order; the last is not
                                            terminated */
     struct loop_work work;
-    struct bdev_stats stats;
-    struct list node;     /* of the bdev */
-    struct list pending;  /* bdev_req: not, or not wholly, cut into pieces */
-    struct list dispatch; /* blk_piece: refused or taken back, to be issued first */
-    struct list delayed;  /* blk_piece */
+    struct bdev_stats stats; /* pieces: but for nplain; see blk_stats */
+    struct list node;        /* of the bdev */
+    struct list pending;     /* bdev_req: not, or not wholly, cut into pieces */
+    struct list dispatch;    /* blk_piece: refused or taken back, to be issued first */
+    struct list delayed;     /* blk_piece */
     uint8_t *pieces;
     size_t stride;
     struct loop_timer tick, delay_timer;
@@ -110,7 +112,7 @@ blk_timeout_ns(const struct bdev *b, const struct blk_request *rq)
 static inline uint64_t
 blk_deadline_ns(const struct bdev *b, const struct blk_request *rq)
 {
-    return rq->held == PIECE_WHOLE ? rq->start_ns + b->timeout_ns[rq->op] : rq->deadline_ns;
+    return rq->held == PIECE_WHOLE ? rq->start_ns + b->timeout_ns[rq->parent->op] : rq->deadline_ns;
 }
 
 /* Something happens to p that is not foreseen for one that is all of its request. */
@@ -123,6 +125,11 @@ blk_one_of_some(struct blk_piece *p)
         return;
     p->rq.deadline_ns = blk_deadline_ns(p->rq.queue->bdev, &p->rq);
     p->rq.held = PIECE_DRIVER;
+    p->rq.op = r->op;
+    p->rq.flags = r->flags;
+    p->rq.offset = r->offset;
+    p->rq.len = r->len;
+    p->rq.data = sg_from_iov(r->iov, 1, 0, (uint32_t)r->len);
     r->issued = r->len;
     r->pieces = 1;
     list_init(&r->node);
@@ -140,6 +147,12 @@ static inline bool
 blk_any_done(const struct bdev_queue *q)
 {
     return q->done_last != &q->done;
+}
+
+static inline bool
+blk_any_tag(const struct bdev_queue *q)
+{
+    return q->top != q->free;
 }
 
 static inline struct blk_piece *
@@ -166,9 +179,7 @@ static inline void
 blk_rest(struct blk_piece *p)
 {
     p->rq.held = PIECE_FREE;
-    p->rq.flags = 0;
     p->rq.retries = 0;
-    p->rq.data = (struct sg){.iovcnt = 1};
     p->rq.result = (struct bdev_result){0};
     p->zero_end = 0;
 }
@@ -184,7 +195,11 @@ void blk_deliver(struct bdev_queue *q);
 /* Takes checked limits; -EINVAL when they make no sense, nothing changed. */
 int bdev_set_limits(struct bdev *b, const struct bdev_limits *limits);
 
-void blk_stats_add(struct bdev_stats *to, const struct bdev_stats *s);
+/* Adds what q has counted. */
+void blk_stats_add(struct bdev_stats *to, const struct bdev_queue *q);
+
+/* Requests taken and not given back. */
+uint64_t blk_outstanding(const struct bdev_queue *q);
 
 void blk_run_work(struct loop_work *w);
 void blk_tick(struct loop_timer *t);

@@ -11,8 +11,8 @@
 static inline struct blk_piece *
 take_tag(struct bdev_queue *q)
 {
-    assert(q->nfree > 0);
-    return q->free[--q->nfree];
+    assert(blk_any_tag(q));
+    return piece_of(*--q->top);
 }
 
 static void
@@ -20,7 +20,7 @@ put_tag(struct bdev_queue *q, struct blk_piece *p)
 {
     assert(p->rq.held != PIECE_FREE);
     blk_rest(p);
-    q->free[q->nfree++] = p;
+    *q->top++ = &p->rq;
 }
 
 static void
@@ -79,7 +79,6 @@ issue(struct bdev_queue *q, struct blk_piece *p)
         p->rq.start_ns = q->loop->now_ns;
     p->rq.deadline_ns = q->loop->now_ns + blk_timeout_ns(b, &p->rq);
     p->rq.held = PIECE_DRIVER;
-    p->rq.plain = false;
     err = b->ops->queue_rq(b->drv, &p->rq);
     if (__builtin_expect(err != 0, 0)) {
         if (refused(q, p, err))
@@ -92,76 +91,77 @@ issue(struct bdev_queue *q, struct blk_piece *p)
     return true;
 }
 
+/* In logical blocks: what is not aligned is beyond every device and every piece. */
+static inline uint64_t
+in_blocks(uint64_t bytes, uint32_t shift)
+{
+    return bytes >> shift | bytes << (-shift & 63);
+}
+
 /* A read or write that is in range and one piece of one iovec, as most are. */
 static inline bool
-plain(const struct blk_plain *l, const struct bdev_req *r)
+plain(const struct blk_plain *l, const struct bdev_req *r, uint64_t lba, uint64_t blocks)
 {
-    return r->op <= l->last_op && r->flags == 0 && ((r->offset | r->len) & l->mask) == 0 &&
-           r->len - 1 < l->max && r->offset <= l->size - r->len && r->iovcnt == 1 &&
+    return (r->what == bdev_what(BDEV_READ, BDEV_F_PROMPT) || r->what == l->write) &&
+           blocks - 1 < l->max && lba <= l->blocks - blocks && r->iovcnt == 1 &&
            r->timeout_ms == 0 && r->iov->iov_len >= r->len;
 }
 
-static int __attribute__((noinline, cold)) plain_refused(struct blk_request *rq, int err)
+static void
+blk_refuse(struct blk_request *rq, int err)
 {
     struct bdev_queue *q = rq->queue;
 
-    q->stats.pieces--;
+    assert(piece_with_driver(piece_of(rq)) && err < 0);
+    q->nplain--;
+    q->nother++;
     if (!refused(q, piece_of(rq), err))
         rq->start_ns = 0;
-    return 0;
 }
 
 /* What blk_cut and issue do, for a plain request while nothing waits.  Nothing of ours is looked
- * at behind queue_rq, so that there is nothing to keep across it. */
+ * at behind queue_plain, so that there is nothing to keep. */
 static inline int
-blk_mq_try_issue_directly(struct bdev_queue *q, struct bdev_req *r)
+blk_mq_try_issue_directly(struct bdev_queue *q, struct bdev_req *r, uint64_t lba, uint64_t blocks)
 {
     struct bdev *b = q->bdev;
-    struct blk_request *rq = &take_tag(q)->rq;
-    int err;
+    struct blk_request *rq = *--q->top;
 
     r->result.trouble = 0;
-    rq->op = r->op;
-    rq->offset = r->offset;
     rq->parent = r;
-    rq->len = r->len;
-    rq->data.iov = r->iov;
-    rq->data.len = (uint32_t)r->len;
     rq->start_ns = q->loop->now_ns;
     rq->held = PIECE_WHOLE;
-    rq->plain = true;
-    q->outstanding++;
-    q->stats.pieces++;
-    err = b->ops->queue_rq(b->drv, rq);
-    return __builtin_expect(err == 0, 1) ? 0 : plain_refused(rq, err);
+    q->nplain++;
+    return b->ops->queue_plain(b->drv, rq, r, lba, blocks);
 }
 
 /* Nothing that must be served before it, or makes all wait. */
 static bool
 free_way(const struct bdev_queue *q)
 {
-    return !q->busy && !q->delivering && !q->closing && !q->gone && !q->waits && q->nfree > 0;
+    return !q->busy && !q->delivering && !q->closing && !q->gone && !q->waits && blk_any_tag(q);
 }
 
 /* Any request, at any time. */
 static int __attribute__((noinline)) submit(struct bdev_queue *q, struct bdev_req *r)
 {
     struct bdev *b = q->bdev;
+    uint64_t lba = in_blocks(r->offset, b->plain.shift), n = in_blocks(r->len, b->plain.shift);
     int err;
 
     if (q->closing || q->gone)
         return -ENODEV;
-    if (q->committed && free_way(q) && plain(&b->plain, r)) {
+    if (q->committed && free_way(q) && plain(&b->plain, r, lba, n)) {
         not_committed(q, UINT64_MAX);
         loop_defer(q->loop, &q->work);
         if (!q->traced)
-            return blk_mq_try_issue_directly(q, r);
+            return blk_mq_try_issue_directly(q, r, lba, n);
     }
     err = blk_check(b, r);
     if (err < 0)
         return err;
     r->result = (struct bdev_result){0};
-    q->outstanding++;
+    q->nother++;
     list_init(&r->node);
     r->issued = 0;
     r->pieces = 0;
@@ -178,7 +178,7 @@ static int __attribute__((noinline)) submit(struct bdev_queue *q, struct bdev_re
     } else {
         list_push_back(&q->pending, &r->node);
         q->waits = true;
-        if (q->busy || q->nfree == 0)
+        if (q->busy || !blk_any_tag(q))
             return 0; /* a restart or a completion goes on */
     }
     loop_defer(q->loop, &q->work);
@@ -188,9 +188,12 @@ static int __attribute__((noinline)) submit(struct bdev_queue *q, struct bdev_re
 int
 bdev_submit(struct bdev_queue *q, struct bdev_req *r)
 {
-    if (__builtin_expect(q->stopped != 0 || q->nfree == 0 || !plain(&q->bdev->plain, r), 0))
+    const struct blk_plain *l = &q->bdev->plain;
+    uint64_t lba = in_blocks(r->offset, l->shift), n = in_blocks(r->len, l->shift);
+
+    if (__builtin_expect(q->stopped != 0 || !blk_any_tag(q) || !plain(l, r, lba, n), 0))
         return submit(q, r);
-    return blk_mq_try_issue_directly(q, r);
+    return blk_mq_try_issue_directly(q, r, lba, n);
 }
 
 /* Cuts one piece off the first pending request and issues it; false when the driver refused. */
@@ -261,13 +264,13 @@ blk_mq_dispatch_rq_list(struct bdev_queue *q)
 
         if (node != NULL)
             taken = issue(q, container_of(node, struct blk_piece, node));
-        else if (!list_empty(&q->pending) && q->nfree > 0)
+        else if (!list_empty(&q->pending) && blk_any_tag(q))
             taken = issue_pending(q);
         else
             break;
         n += taken;
     }
-    q->waits = !list_empty(&q->dispatch) || !list_empty(&q->pending);
+    q->waits = !list_empty(&q->dispatch) || !list_empty(&q->pending) || q->closing;
     if (n > 0)
         TRACE(q->loop, blk_mq_dispatch_rq_list, n, 0);
 }
@@ -330,7 +333,6 @@ static void __attribute__((noinline)) end_piece(struct bdev_queue *q, struct blk
     struct blk_request *rq = &p->rq;
     struct bdev_req *r = rq->parent;
 
-    blk_one_of_some(p);
     if (rq->result.err != 0 || p->zero_end != 0) {
         if (more_zeroes(q, p))
             return;
@@ -349,30 +351,42 @@ static void __attribute__((noinline)) end_piece(struct bdev_queue *q, struct blk
         loop_defer(q->loop, &q->work);
 }
 
-static void __attribute__((noinline)) complete_other(struct bdev_queue *q, struct blk_request *rq)
+static void
+blk_mq_complete_request(struct blk_request *rq)
 {
     struct blk_piece *p = piece_of(rq);
+    struct bdev_queue *q = rq->queue;
 
-    TRACE(q->loop, blk_mq_complete_request, rq->op, -rq->result.err);
     assert(piece_with_driver(p) || rq->held == PIECE_KEPT);
+    blk_one_of_some(p);
+    TRACE(q->loop, blk_mq_complete_request, rq->op, -rq->result.err);
     q->stats.driver_ns += q->loop->now_ns - rq->start_ns;
     end_piece(q, p);
 }
 
+/* For a plain request what blk_mq_complete_request and blk_deliver do. */
 static void
-blk_mq_complete_request(struct blk_request *rq)
+blk_complete_plain(struct blk_request *rq)
 {
     struct bdev_queue *q = rq->queue;
+    struct bdev_req *r = rq->parent;
 
-    if (__builtin_expect(rq->held != PIECE_WHOLE || rq->result.err != 0, 0)) {
-        complete_other(q, rq);
+    if (__builtin_expect(rq->held != PIECE_WHOLE || q->waits, 0)) {
+        blk_mq_complete_request(rq);
         return;
     }
-    q->stats.driver_ns += q->loop->now_ns - rq->start_ns;
     rq->held = PIECE_FREE;
-    q->free[q->nfree++] = piece_of(rq);
-    blk_add_done(q, rq->parent);
-    loop_defer(q->loop, &q->work);
+    *q->top++ = rq;
+    q->stats.driver_ns += q->loop->now_ns - rq->start_ns;
+    q->stats.op[r->op].reqs++;
+    q->stats.op[r->op].bytes += r->len;
+    r->done(r);
+}
+
+static void
+blk_general(struct blk_request *rq)
+{
+    blk_one_of_some(piece_of(rq));
 }
 
 static void
@@ -482,8 +496,10 @@ blk_event(struct bdev *b, enum bdev_event ev, const struct bdev_limits *limits)
 {
     if (ev == BDEV_EV_GONE)
         gone(b);
-    else if (limits != NULL && bdev_set_limits(b, limits) < 0)
+    else if (limits != NULL && bdev_set_limits(b, limits) < 0) {
+        b->plain.max = 0; /* the driver goes by others now */
         return;
+    }
     LIST_FOREACH_SAFE (n, &b->listeners) {
         struct bdev_listener *l = container_of(n, struct bdev_listener, node);
 
@@ -493,6 +509,9 @@ blk_event(struct bdev *b, enum bdev_event ev, const struct bdev_limits *limits)
 
 const struct blk_upcalls blk_upcalls = {
     .complete = blk_mq_complete_request,
+    .complete_plain = blk_complete_plain,
+    .general = blk_general,
+    .refuse = blk_refuse,
     .requeue = blk_requeue,
     .restart = blk_restart,
     .event = blk_event,
@@ -514,7 +533,6 @@ blk_deliver(struct bdev_queue *q)
             q->stats.op[r->op].bytes += r->len;
         else
             q->stats.op[r->op].errors++;
-        q->outstanding--;
         r->done(r);
     }
     q->delivering = false;
@@ -524,7 +542,7 @@ static bool
 all_done(const struct bdev *b)
 {
     LIST_FOREACH (n, &b->queues) {
-        if (container_of(n, struct bdev_queue, node)->outstanding > 0)
+        if (blk_outstanding(container_of(n, struct bdev_queue, node)) > 0)
             return false;
     }
     return true;
@@ -543,7 +561,7 @@ blk_run_work(struct loop_work *w)
         q->committed = true;
         b->ops->commit(b->drv);
     }
-    if (b->drained != NULL && q->outstanding == 0 && all_done(b)) {
+    if (b->drained != NULL && all_done(b)) {
         void (*drained)(void *user) = b->drained;
 
         b->drained = NULL;

@@ -503,22 +503,37 @@ int
 iscsi_complete_pdu(struct iscsi_conn *pub, const struct bhs *hdr, const void *data, uint32_t len)
 {
     struct conn *c = to_conn(pub);
-    struct session *s = c->session;
-    const struct bhs_scsi_rsp *h = (const void *)hdr;
-    struct task *t;
+    int r = any_pdu(c, (const void *)hdr, data, len);
 
-    if (__builtin_expect(ld_be32(h) != PLAIN_RSP || len > 0 || !plain_numbers(c, s, h) ||
-                             get16(h->status_qualifier) != 0 ||
-                             (t = task_of_itt(c, h->itt)) == NULL || t->pub.sc == NULL ||
-                             t->pub.sc->in.len > 0 || t->pub.out_done != t->pub.sc->out.len,
-                         0))
-        return any_pdu(c, (const void *)hdr, data, len);
-    c->pub.stats.scsirsp_pdus++;
-    plain_end(s, c, t, h);
-    return 0;
+    pub->failed |= r < 0;
+    return r;
 }
 
-int
+static void __attribute__((noinline)) odd_answer(struct conn *c, const struct bhs_scsi_rsp *h)
+{
+    (void)iscsi_complete_pdu(&c->pub, (const void *)h, NULL, 0);
+}
+
+void
+iscsi_complete_scsi_rsp(struct iscsi_conn *pub, const struct bhs_scsi_rsp *h)
+{
+    struct conn *c = to_conn(pub);
+    struct session *s = c->session;
+    struct task *t;
+
+    if (__builtin_expect(ld_be32(h) != PLAIN_RSP || get16(h->status_qualifier) != 0 ||
+                             !plain_numbers(c, s, h) || (t = task_of_itt(c, h->itt)) == NULL ||
+                             t->pub.sc == NULL || t->pub.sc->in.len > 0 ||
+                             t->pub.out_done != t->pub.sc->out.len,
+                         0)) {
+        odd_answer(c, h);
+        return;
+    }
+    c->pub.stats.scsirsp_pdus++;
+    plain_end(s, c, t, h);
+}
+
+void
 iscsi_complete_data_in(struct iscsi_task *t, const struct bhs_data_in *hdr)
 {
     const struct bhs_scsi_rsp *h = (const void *)hdr; /* the numbers are at the same place */
@@ -527,8 +542,9 @@ iscsi_complete_data_in(struct iscsi_task *t, const struct bhs_data_in *hdr)
 
     if (__builtin_expect((ld_be32(h) & 0xffff00ff) != PLAIN_DATA_IN || !plain_numbers(c, s, h) ||
                              t->sc->out.len > 0 || t->in_done != t->sc->in.len,
-                         0))
-        return any_pdu(c, (const void *)hdr, NULL, 0);
+                         0)) {
+        odd_answer(c, h);
+        return;
+    }
     plain_end(s, c, to_task(t), h);
-    return 0;
 }

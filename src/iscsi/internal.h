@@ -95,7 +95,6 @@ struct conn {
     bool want_hdrdgst, want_datadgst;
     struct list mgmtqueue, requeue, cmdqueue; /* struct iscsi_task.node */
     struct task *xmit_task;                   /* stopped in the middle by -EAGAIN */
-    bool gathered;                            /* something is with the transport, not flushed */
     uint32_t whole_max;                       /* largest write whose data goes with the command */
     struct loop_work xmit_work, fail_work;
     struct loop_timer transport_timer;
@@ -167,20 +166,14 @@ next_itt(const struct task *t)
     return itt < GEN_LIMIT << 16 ? itt : t->slot;
 }
 
-/* A task, PENDING; NULL: all are taken, or no memory.  What finish() leaves as it was is not set
- * again: data, user_data, eh, swept and marked. */
+/* The free task on top.  What the end of a task leaves as it was is not set again: data, user_data,
+ * eh, swept and marked. */
 static inline struct task *
-task_alloc(struct session *s, struct conn *c, enum task_kind kind)
+task_take(struct session *s, struct conn *c, enum task_kind kind)
 {
-    struct task *t;
+    struct task *t = s->free_tasks;
 
-    if (kind == TASK_SCSI && s->outstanding >= s->pub.cmds_max)
-        return NULL;
-    if (__builtin_expect(s->free_tasks == NULL, 0) && iscsi_alloc_tasks(s) < 0)
-        return NULL;
-    t = s->free_tasks;
     s->free_tasks = t->next_free;
-    assert(t->pub.state == ISCSI_TASK_FREE);
     t->pub.itt = next_itt(t);
     t->pub.conn = &c->pub;
     t->pub.state = ISCSI_TASK_PENDING;
@@ -188,16 +181,27 @@ task_alloc(struct session *s, struct conn *c, enum task_kind kind)
     t->pub.in_done = t->pub.out_done = 0;
     t->pub.imm_count = 0;
     t->pub.unsol = (struct iscsi_unsolicited){0};
-    t->pub.moved_ns = t->asked_ns = s->pub.loop->now_ns;
+    t->pub.moved_ns = t->asked_ns = c->pub.loop->now_ns;
     t->kind = kind;
     t->started = t->whole = false;
     c->tasks++;
-    if (kind == TASK_SCSI) {
+    if (kind == TASK_SCSI)
         s->outstanding++;
-    } else {
+    else
         t->pub.sc = NULL;
-    }
     return t;
+}
+
+/* A task, PENDING; NULL: all are taken, or no memory. */
+static inline struct task *
+task_alloc(struct session *s, struct conn *c, enum task_kind kind)
+{
+    if (kind == TASK_SCSI && s->outstanding >= s->pub.cmds_max)
+        return NULL;
+    if (s->free_tasks == NULL && iscsi_alloc_tasks(s) < 0)
+        return NULL;
+    assert(s->free_tasks->pub.state == ISCSI_TASK_FREE);
+    return task_take(s, c, kind);
 }
 
 /* The task is over: lets the transport go, then finishes it (later, where the transport needs
@@ -215,12 +219,9 @@ complete_plain(struct session *s, struct conn *c, struct task *t)
     struct scsi_cmd *sc = t->pub.sc;
 
     assert(t->pub.state == ISCSI_TASK_RUNNING);
-    if (t->started && (!t->whole || c->pub.gather.end != NULL)) {
-        if (!list_empty(&t->pub.node))
-            list_del(&t->pub.node); /* data was due still, an R2T had come */
-        t->pub.state = ISCSI_TASK_COMPLETED;
-        if (c->pub.tt->cleanup_task(&t->pub) == -EINPROGRESS)
-            return;
+    if (__builtin_expect(t->started && (!t->whole || c->pub.gather.end != NULL), 0)) {
+        iscsi_complete_task(t);
+        return;
     }
     if (__builtin_expect(t->marked, 0)) {
         iscsi_finish_task(t);
@@ -269,7 +270,8 @@ void iscsi_done_later(struct session *s, struct scsi_cmd *sc, enum scsi_host_res
 
 /* complete.c */
 int iscsi_complete_pdu(struct iscsi_conn *c, const struct bhs *hdr, const void *data, uint32_t len);
-int iscsi_complete_data_in(struct iscsi_task *t, const struct bhs_data_in *h);
+void iscsi_complete_data_in(struct iscsi_task *t, const struct bhs_data_in *h);
+void iscsi_complete_scsi_rsp(struct iscsi_conn *c, const struct bhs_scsi_rsp *h);
 void iscsi_update_cmdsn(struct iscsi_conn *c, struct be32 exp_cmdsn, struct be32 max_cmdsn);
 void iscsi_want_restart(struct session *s);
 

@@ -65,7 +65,7 @@ iscsi_conn_failure(struct iscsi_conn *pub, enum iscsi_err err, const char *why)
         return;
     TRACE(pub->loop, iscsi_conn_failure, pub->cid, err);
     c->failing = true;
-    c->suspended = true;
+    c->suspended = c->pub.failed = true;
     iscsi_no_short_way(c);
     c->err = err;
     (void)lunette_fail(
@@ -161,7 +161,7 @@ take_down(struct conn *c, enum iscsi_stop how)
 
     if (c->stopping || c->down)
         return;
-    c->suspended = true;
+    c->suspended = c->pub.failed = true;
     iscsi_no_short_way(c);
     c->failing = false;
     loop_defer_cancel(&c->fail_work);
@@ -278,6 +278,7 @@ const struct iscsi_upcalls iscsi_upcalls = {
     .itt_ended = iscsi_itt_ended,
     .complete_pdu = iscsi_complete_pdu,
     .complete_data_in = iscsi_complete_data_in,
+    .complete_scsi_rsp = iscsi_complete_scsi_rsp,
     .update_cmdsn = iscsi_update_cmdsn,
     .conn_failure = iscsi_conn_failure,
     .requeue_task = iscsi_requeue_task,
@@ -367,7 +368,7 @@ iscsi_conn_bind(struct iscsi_conn *pub, int64_t eph, struct iscsi_endpoint *ep, 
     r = pub->tt->bind_conn(pub, eph, ep, leading, err);
     if (r < 0)
         return r;
-    c->down = c->suspended = false;
+    c->down = c->suspended = pub->failed = false;
     memset(&c->why, 0, sizeof(c->why));
     if (leading || s->leadconn == NULL)
         s->leadconn = c;

@@ -276,7 +276,6 @@ xmit_one(struct conn *c)
 static void
 iscsi_flush(struct conn *c)
 {
-    c->gathered = false;
     if (c->pub.tt->xmit_flush != NULL)
         c->pub.tt->xmit_flush(&c->pub);
 }
@@ -333,7 +332,6 @@ xmit_now(struct session *s, struct conn *c, struct task *t)
         if (r != -EAGAIN)
             iscsi_conn_failure(&c->pub, ISCSI_ERR_CONN_CLOSED, "the transport cannot send");
     }
-    c->gathered = true;
     return true;
 }
 
@@ -381,6 +379,25 @@ put_plain_cmd(uint8_t *h, const struct conn *c, const struct task *t, const stru
     st_be64(h + 24, (uint64_t)t->pub.cmd_sn << 32 | c->pub.exp_statsn);
 }
 
+/* All data of a write goes with its command. */
+static inline int
+xmit_whole(struct conn *c, struct task *t, uint8_t *h, uint32_t len)
+{
+    t->pub.hdr = (void *)h;
+    t->pub.hdr_len = ISCSI_BHS_LEN;
+    t->pub.out_done = len;
+    t->started = t->whole = true;
+    c->pub.stats.txdata_octets += len;
+    return c->pub.tt->init_task(&t->pub);
+}
+
+static int __attribute__((noinline)) digest_header(struct conn *c, uint8_t *h)
+{
+    pdu_header_digest(h, ISCSI_BHS_LEN, h + ISCSI_BHS_LEN);
+    c->pub.gather.next += PDU_DIGEST_LEN;
+    return 0;
+}
+
 /* Nearly every command moves data one way, all of it with the command if it is sent, nothing waits
  * before it, and there is room where the transport gathers. */
 static int
@@ -394,30 +411,24 @@ iscsi_queuecommand(struct scsi_host *host, struct scsi_cmd *sc)
 
     if (__builtin_expect(c == NULL || sc->cdb_len > 16 || !sn_lte(s->cmdsn, s->max_cmdsn) ||
                              c->pub.gather.end - c->pub.gather.next < ISCSI_GATHER_MIN ||
-                             (out > 0 && (in > 0 || out > c->whole_max)),
-                         0) ||
-        (t = task_alloc(s, c, TASK_SCSI)) == NULL)
+                             (out > 0 && (in > 0 || out > c->whole_max)) ||
+                             s->outstanding >= s->pub.cmds_max || s->free_tasks == NULL,
+                         0))
         return queue_any(s, sc);
+    t = task_take(s, c, TASK_SCSI);
     h = c->pub.gather.next;
     t->pub.sc = sc;
     sc->host_priv = t;
     t->pub.state = ISCSI_TASK_RUNNING;
     t->pub.imm_count = out;
     t->pub.cmd_sn = s->cmdsn++;
-    c->gathered = true;
     c->pub.stats.scsicmd_pdus++;
-    put_plain_cmd(h, c, t, sc, out, in);
     c->pub.stats.txpdus++;
-    if (out == 0 && !c->pub.hdrdgst_en) {
-        c->pub.gather.next = h + ISCSI_BHS_LEN;
-        return 0;
-    }
-    t->pub.hdr = (void *)h;
-    t->pub.hdr_len = ISCSI_BHS_LEN;
-    t->pub.out_done = out;
-    t->started = t->whole = true;
-    c->pub.stats.txdata_octets += out;
-    return c->pub.tt->init_task(&t->pub);
+    put_plain_cmd(h, c, t, sc, out, in);
+    if (out > 0)
+        return xmit_whole(c, t, h, out);
+    c->pub.gather.next = h + ISCSI_BHS_LEN;
+    return c->pub.hdrdgst_en ? digest_header(c, h) : 0;
 }
 
 static void
@@ -430,7 +441,7 @@ iscsi_commit(struct scsi_host *h)
 
         if (!list_empty(&c->cmdqueue))
             iscsi_xmitworker(c);
-        else if (c->gathered)
+        else if (c->pub.gather.next != NULL)
             iscsi_flush(c);
     }
 }

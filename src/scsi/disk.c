@@ -190,7 +190,7 @@ fail_now(struct scsi_sdev *s, struct blk_request *rq, int err)
     struct scsi_io *io = blk_request_cmd(rq);
 
     rq->result = (struct bdev_result){.err = err};
-    io->history = 0;
+    disk_rest(io);
     s->up->complete(rq);
     return 0;
 }
@@ -219,8 +219,10 @@ static int __attribute__((noinline, cold)) not_now(struct scsi_sdev *s, struct b
 }
 
 /* Any request at any time. */
-static int __attribute__((noinline)) queue_other(struct scsi_sdev *s, struct blk_request *rq)
+static int
+scsi_queue_rq(void *drv, struct blk_request *rq)
 {
+    struct scsi_sdev *s = sdev_of((struct scsi_device *)drv);
     struct scsi_io *io = blk_request_cmd(rq);
     int len, err;
 
@@ -238,55 +240,64 @@ static int __attribute__((noinline)) queue_other(struct scsi_sdev *s, struct blk
     return err;
 }
 
+/* Not in a straight line after all. */
+static int __attribute__((noinline, cold))
+queue_general(struct scsi_sdev *s, struct blk_request *rq)
+{
+    int err;
+
+    s->up->general(rq);
+    err = scsi_queue_rq(&s->dev, rq);
+    if (err < 0)
+        s->up->refuse(rq, err);
+    return 0;
+}
+
 /* The host did not take it. */
 static int __attribute__((noinline, cold)) plain_refused(struct scsi_cmd *sc, int err)
 {
     struct scsi_io *io = container_of(sc, struct scsi_io, sc);
     struct scsi_sdev *s = sdev_of(io->dev);
 
-    io->state = IO_IDLE;
+    disk_rest(io);
     s->inflight--;
     s->dev.stats.commands--;
     if (err == -EBUSY)
         s->refused = s->watch = true;
-    return err;
+    s->up->refuse(io->rq, err);
+    return 0;
 }
 
 _Static_assert(SCSI_WRITE_10 == SCSI_READ_10 + 2 * BDEV_WRITE &&
                    SCSI_WRITE_16 == SCSI_READ_16 + 2 * BDEV_WRITE && BDEV_READ == 0,
                "the opcode follows from the operation");
 
-/* For whole reads and writes that ask for nothing special what queue_other does, in a straight
- * line.  Nothing of ours is looked at behind queuecommand, so that there is nothing to keep. */
+/* For whole reads and writes that ask for nothing special what scsi_queue_rq does, in a straight
+ * line: block/ vouches for lba and blocks.  Nothing of ours is looked at behind queuecommand, so
+ * that there is nothing to keep. */
 static int
-scsi_queue_rq(void *drv, struct blk_request *rq)
+scsi_queue_plain(void *drv, struct blk_request *rq, const struct bdev_req *r, uint64_t lba,
+                 uint64_t blocks)
 {
     struct scsi_sdev *s = sdev_of((struct scsi_device *)drv);
-    const struct disk_plain *plain = &s->plain;
     struct scsi_io *io = blk_request_cmd(rq);
     struct scsi_cmd *sc = &io->sc;
     struct scsi_host *h;
-    uint64_t lba, n;
     int err;
 
-    if (__builtin_expect(!rq->plain || s->inflight >= s->open || rq->len > plain->max ||
-                             rq->offset > plain->end - rq->len,
-                         0))
-        return queue_other(s, rq);
-    assert(io->history == 0);
-    lba = rq->offset >> plain->shift;
-    n = rq->len >> plain->shift;
-    sc->ended = 0;
-    sc->resids = 0;
-    if (plain->form == FORM_10)
-        sc->cdb_len = (uint16_t)cdb_rw10(sc->cdb, SCSI_READ_10 + 2 * rq->op, lba, n);
+    if (__builtin_expect(s->inflight >= s->open, 0))
+        return queue_general(s, rq);
+    if (s->plain.form == FORM_10)
+        sc->cdb_len = (uint16_t)cdb_rw10(sc->cdb, SCSI_READ_10 + 2 * r->op, lba, blocks);
     else
-        sc->cdb_len = (uint16_t)cdb_rw16(sc->cdb, SCSI_READ_16 + 2 * rq->op, lba, n);
-    if (rq->op == BDEV_READ) {
-        sc->in = rq->data;
+        sc->cdb_len = (uint16_t)cdb_rw16(sc->cdb, SCSI_READ_16 + 2 * r->op, lba, blocks);
+    if (r->op == BDEV_READ) {
+        sc->in.iov = r->iov;
+        sc->in.len = (uint32_t)r->len;
         sc->out.len = 0;
     } else {
-        sc->out = rq->data;
+        sc->out.iov = r->iov;
+        sc->out.len = (uint32_t)r->len;
         sc->in.len = 0;
     }
     io->state = IO_PLAIN;
@@ -294,7 +305,9 @@ scsi_queue_rq(void *drv, struct blk_request *rq)
     s->dev.stats.commands++;
     h = s->dev.target->host;
     err = h->ops->queuecommand(h, sc);
-    return __builtin_expect(err == 0, 1) ? 0 : plain_refused(sc, err);
+    if (__builtin_expect(err != 0, 0))
+        return plain_refused(sc, err);
+    return err;
 }
 
 _Static_assert((offsetof(struct scsi_io, sc) + sizeof(struct blk_request)) % 64 == 0,
@@ -306,6 +319,7 @@ disk_init_rq(void *drv, struct blk_request *rq)
 
     io->rq = rq;
     scsi_io_init(io, drv);
+    disk_rest(io);
 }
 
 static void
@@ -330,6 +344,7 @@ const struct bdev_driver_ops scsi_disk_ops = {
     .cmd_size = sizeof(struct scsi_io),
     .init_rq = disk_init_rq,
     .queue_rq = scsi_queue_rq,
+    .queue_plain = scsi_queue_plain,
     .commit = disk_commit,
     .timeout = disk_timeout,
 };

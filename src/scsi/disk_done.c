@@ -26,7 +26,7 @@ static void __attribute__((noinline)) finish(struct scsi_sdev *s, struct scsi_io
         if (blk_request_sense(rq) != NULL && sc->sense_len > 0)
             memcpy(blk_request_sense(rq), sc->sense, sc->sense_len);
     }
-    io->history = 0;
+    disk_rest(io);
     s->up->complete(rq);
 }
 
@@ -415,7 +415,6 @@ disk_complete(struct scsi_io *io)
     const struct scsi_cmd *sc = &io->sc;
     struct scsi_verdict v;
 
-    s->dev.stats.completed++;
     if (s->full_skip > 0)
         s->full_skip--;
     if (sc->host_result == DID_OK && sc->status == SCSI_GOOD) {

@@ -140,7 +140,6 @@ scsi_exec_complete(struct scsi_io *io)
 
     list_del(&x->node);
     loop_timer_stop(l, &x->timer);
-    s->dev.stats.completed++;
     if (r != DID_OK) {
         struct scsi_verdict v = scsi_judge_host(r);
 

@@ -98,13 +98,11 @@ enum disk_form {
 
 enum disk_discard { DISCARD_OFF, DISCARD_UNMAP, DISCARD_WS16, DISCARD_WS10 };
 
-/* How whole READs and WRITEs that ask for nothing special go out: follows from the limits. */
+/* How whole READs and WRITEs that ask for nothing special, up to max_plain of the limits, go out.
+ */
 struct disk_plain {
-    uint64_t max,
-        end;       /* bytes of one command, and where it ends, at most; max 0: there is no way */
-    uint8_t shift; /* log2 of the block size */
-    uint8_t form;  /* FORM_10 or FORM_16 */
-    bool cached;   /* a write that is done is in a cache */
+    uint8_t form; /* FORM_10 or FORM_16 */
+    bool cached;  /* a write that is done is in a cache */
 };
 
 struct scsi_sdev {
@@ -277,6 +275,15 @@ void scsi_scan_fail_all(struct scsi_target *t, int err);
 
 /* disk.c */
 void disk_complete(struct scsi_io *io);
+
+/* What scsi_queue_plain takes for granted of a tag that is not in use. */
+static inline void
+disk_rest(struct scsi_io *io)
+{
+    io->history = 0;
+    io->sc.ended = io->sc.resids = 0;
+    io->sc.in = io->sc.out = (struct sg){.iovcnt = 1};
+}
 
 /* disk_up.c */
 void disk_want(struct scsi_disk *d, uint32_t steps);

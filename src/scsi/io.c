@@ -23,6 +23,7 @@ scsi_io_not_plain(struct scsi_io *io)
 {
     if (io->state != IO_PLAIN)
         return;
+    sdev_of(io->dev)->up->general(io->rq);
     io->state = IO_HOST;
     io->form = io->sc.cdb_len == 10 ? FORM_10 : FORM_16;
 }
@@ -49,19 +50,16 @@ scsi_done(struct scsi_cmd *sc)
 {
     struct scsi_io *io = container_of(sc, struct scsi_io, sc);
     struct scsi_sdev *s = sdev_of(io->dev);
-    struct blk_request *rq = io->rq;
 
-    if (__builtin_expect(io->state != IO_PLAIN || sc->ended != 0 || sc->resids != 0 || s->watch,
-                         0)) {
+    if (__builtin_expect(io->state != IO_PLAIN || (sc->ended | sc->resids) != 0 || s->watch, 0)) {
         done_other(s, io);
         return;
     }
     io->state = IO_IDLE;
     s->inflight--;
-    s->dev.stats.completed++;
-    if (rq->op == BDEV_WRITE)
+    if (sc->out.len > 0)
         s->writes += s->plain.cached;
-    s->up->complete(rq);
+    s->up->complete_plain(io->rq);
 }
 
 void

@@ -106,18 +106,16 @@ static void
 plain_form(struct scsi_disk *d)
 {
     struct disk_plain *p = &d->sdev->plain;
-    uint64_t max = d->max_blocks;
+    uint64_t max = 0;
 
-    *p = (struct disk_plain){.shift = (uint8_t)d->shift, .cached = d->limits.write_cache};
+    *p = (struct disk_plain){.form = FORM_10, .cached = d->limits.write_cache};
     if (d->capacity.blocks > 0xffffffffu && !d->no_16) {
         p->form = FORM_16;
-        p->end = UINT64_MAX;
-        p->max = max << d->shift;
-    } else if (!d->no_10) {
-        p->form = FORM_10;
-        p->end = 0x100000000ull << d->shift;
-        p->max = min_u64(max, 0xffff) << d->shift;
+        max = d->max_blocks;
+    } else if (d->capacity.blocks <= 0x100000000ull && !d->no_10) {
+        max = min_u64(d->max_blocks, 0xffff);
     }
+    d->limits.max_plain = max << d->shift;
 }
 
 void

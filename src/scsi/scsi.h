@@ -70,7 +70,7 @@ enum scsi_device_state {
 
 /* Counters of one device; SCSI.md's every row can be seen in one of them. */
 struct scsi_device_stats {
-    uint64_t commands, completed;
+    uint64_t commands;          /* handed to the host */
     uint64_t retries, requeues; /* counted and uncounted re-sends */
     uint64_t busy, task_set_full, held;
     uint64_t unit_attentions, recovered, deferred;
@@ -182,7 +182,7 @@ struct scsi_io {
             bool back : 1;           /* the host gave it back while an abort was under way */
             bool timed_out : 1;
         };
-        uint32_t history; /* 0: idle, and nothing of note has happened; so for a tag not in use */
+        uint32_t history; /* 0: idle, and nothing of note has happened */
     };
     uint8_t form; /* how the CDB was built: enum disk_form */
     struct scsi_cmd sc;

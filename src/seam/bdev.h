@@ -38,6 +38,9 @@ enum bdev_op {
 #define BDEV_F_FAILFAST                                                                            \
     (1u << 2) /* no retries of transport errors: a multipath has another path                      \
                */
+#define BDEV_F_PROMPT                                                                              \
+    (1u << 3) /* done only takes note, and may be called at once, from inside the driver's work:   \
+                 it submits nothing, frees nothing and calls nobody */
 
 /* How a request ended, kept as the device told it. */
 struct bdev_result {
@@ -63,8 +66,13 @@ struct bdev_req {
         struct list node;
         struct bdev_req *next; /* on the done list */
     };
-    enum bdev_op op;
-    uint32_t flags;
+    union {
+        struct {
+            uint32_t flags;
+            enum bdev_op op;
+        };
+        uint64_t what; /* both: bdev_what */
+    };
     uint64_t offset;         /* bytes, a multiple of the logical block */
     const struct iovec *iov; /* data; the array and the memory stay the submitter's until done */
     uint64_t len;            /* bytes; data requests: also the bytes in data */
@@ -85,12 +93,28 @@ struct bdev_req {
     uint32_t pieces; /* pieces outstanding */
 };
 
+/* One store or look for both. */
+static inline uint64_t
+bdev_what(enum bdev_op op, uint32_t flags)
+{
+    union {
+        struct {
+            uint32_t flags;
+            enum bdev_op op;
+        };
+        uint64_t what;
+    } u = {.flags = flags, .op = op};
+
+    return u.what;
+}
+
 /* What the device can do; in bytes, 0 where not told, unless said. */
 struct bdev_limits {
     uint64_t size;           /* bytes */
     uint32_t block_size;     /* logical block, a power of two */
     uint32_t physical_block; /* >= block_size */
     uint64_t max_transfer;   /* read, write: one piece; never 0 */
+    uint64_t max_plain;      /* likewise, as queue_plain takes them; 0: it takes none */
     uint64_t opt_transfer;   /* good size */
     uint32_t max_sg;         /* iovecs of one piece; never 0 */
     uint64_t max_discard;    /* 0: no discard */
@@ -109,22 +133,26 @@ enum bdev_event {
     BDEV_EV_LIMITS,
 };
 
-/* A piece of a bdev_req on its way through a driver.  The driver's own part follows it. */
+/* A piece of a bdev_req on its way through a driver.  The driver's own part follows it.
+ *
+ * What a plain one uses is in the first cache line. */
 struct blk_request {
+    struct bdev_req *parent;
+    struct bdev_queue *queue;
+    uint64_t start_ns; /* loop clock when first handed to the driver */
+    uint32_t tag;      /* 0 .. depth - 1, free again after complete */
+    uint16_t retries;  /* the driver's count */
+    uint8_t held;      /* block/'s */
+
+    /* not laid out for queue_plain */
     enum bdev_op op;
     uint32_t flags;
-    uint64_t offset; /* bytes */
-    struct bdev_req *parent;
-    uint64_t len; /* bytes */
+    uint64_t offset;      /* bytes */
+    uint64_t len;         /* bytes */
+    uint64_t deadline_ns; /* loop clock */
     struct sg data;
-    uint64_t start_ns; /* loop clock when first handed to the driver */
-    struct bdev_queue *queue;
-    uint64_t deadline_ns;      /* loop clock */
+
     struct bdev_result result; /* all 0; where it is not, set by the driver before blk_complete */
-    uint32_t tag;              /* 0 .. depth - 1, free again after complete */
-    uint16_t retries;          /* the driver's count */
-    uint8_t held;              /* block/'s */
-    bool plain; /* a read or write without flags, all of its parent, not handed over before */
 };
 
 enum blk_timeout { BLK_TIMEOUT_RESET_TIMER, BLK_TIMEOUT_DRIVER_HAS_IT };
@@ -137,6 +165,12 @@ struct bdev_driver_ops {
     void (*init_rq)(void *drv, struct blk_request *rq);
     /* 0: taken, blk_complete follows.  -EBUSY: not now; the driver calls blk_restart. */
     int (*queue_rq)(void *drv, struct blk_request *rq);
+    /* Likewise for a read or write that is the whole of r, of one iovec, within max_plain and
+     * without flags but BDEV_F_PROMPT, in logical blocks.  Of rq the result and what stands before
+     * `op` hold, until blk_upcalls.general.  Returns 0: refuses by blk_upcalls.refuse, so that
+     * nobody above has to look.  May be NULL. */
+    int (*queue_plain)(void *drv, struct blk_request *rq, const struct bdev_req *r, uint64_t lba,
+                       uint64_t blocks);
     /* What queue_rq took since the last commit may leave. */
     void (*commit)(void *drv);
     /* rq's deadline has passed.  DRIVER_HAS_IT: the driver completes or requeues it some day. */
@@ -149,6 +183,14 @@ struct blk_upcalls {
      * inside queue_rq, which then returns 0.  rq->result.err -EOPNOTSUPP: a discard is dropped,
      * write zeroes become ordinary writes. */
     void (*complete)(struct blk_request *rq);
+    /* The same, with done called at once, for what came by queue_plain, has gone well and has been
+     * through none of the others.  Not from inside queue_plain. */
+    void (*complete_plain)(struct blk_request *rq);
+    /* What came by queue_plain becomes as if it had come by queue_rq, all of it laid out.  Harmless
+     * when it has. */
+    void (*general)(struct blk_request *rq);
+    /* From inside queue_plain: rq is not taken, err is what queue_rq would return. */
+    void (*refuse)(struct blk_request *rq, int err);
     /* Takes rq back to be issued again after delay_ns (0: this turn).  The driver may have moved
      * offset, len and data of rq past what is done already. */
     void (*requeue)(struct blk_request *rq, uint64_t delay_ns);

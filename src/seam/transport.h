@@ -154,10 +154,10 @@ struct iscsi_session {
 /* Room for headers in what a transport gathers for its next flush; empty for one that does not.
  * Where ISCSI_GATHER_MIN bytes are left, a command that takes all its data along may have its
  * header there without alloc_pdu: the iSCSI layer puts 48 bytes at `next` and calls init_task,
- * which does not fail then and moves next; the task counts as sent, xmit_task is not called.  Where
- * there is no header digest either, and nothing but the header to send, neither init_task nor
- * cleanup_task is called: next just moves behind the header.  end is NULL where everything has
- * left: no such command needs cleanup_task then. */
+ * which does not fail then and moves next; the task counts as sent, xmit_task is not called.  For a
+ * command that sends nothing but its header neither init_task nor cleanup_task is called: the iSCSI
+ * layer adds the header digest, where there is one, and moves next behind it.  end is NULL where
+ * everything has left: no such command needs cleanup_task then. */
 struct iscsi_gather {
     uint8_t *next, *end;
 };
@@ -171,6 +171,7 @@ struct iscsi_conn {
     struct loop *loop;
     uint16_t cid;
     bool hdrdgst_en, datadgst_en; /* effective: on only from full feature phase on */
+    bool failed;                  /* nothing that is received counts any more */
     uint32_t max_recv_dlength;    /* bytes; 8192 until start_conn (RFC 7143 6.3) */
     uint32_t max_xmit_dlength;
     uint32_t exp_statsn; /* next StatSN expected: goes into every PDU sent */
@@ -258,9 +259,11 @@ struct iscsi_upcalls {
      * start_conn, since digests begin there (RFC 7143 13.1), or < 0 after a conn_failure. */
     int (*complete_pdu)(struct iscsi_conn *c, const struct bhs *hdr, const void *data,
                         uint32_t data_len);
-    /* The same for Data-In with status, where the transport knows t, the running SCSI task of its
-     * tag, and has placed the data. */
-    int (*complete_data_in)(struct iscsi_task *t, const struct bhs_data_in *h);
+    /* The same for the two that most of the stream is: Data-In with status, where the transport
+     * knows t, the running SCSI task of its tag, and has placed the data; and a SCSI Response
+     * without data. What follows is not parsed when c->failed is set afterwards. */
+    void (*complete_data_in)(struct iscsi_task *t, const struct bhs_data_in *h);
+    void (*complete_scsi_rsp)(struct iscsi_conn *c, const struct bhs_scsi_rsp *h);
     /* Takes ExpCmdSN and MaxCmdSN of a PDU that does not go to complete_pdu (RFC 7143 4.2.2.1). */
     void (*update_cmdsn)(struct iscsi_conn *c, struct be32 exp_cmdsn, struct be32 max_cmdsn);
     /* The connection is lost; why is a sentence.  May be called more than once, also from inside

@@ -173,8 +173,6 @@ pdu_done(struct iscsi_tcp_conn *tcp, const void *data)
             tcp->task->in_done += tcp->data_len;
         if ((in->flags & ISCSI_DATA_IN_STATUS) == 0)
             c->up->update_cmdsn(c, in->exp_cmd_sn, in->max_cmd_sn);
-        else if (tcp->task != NULL)
-            r = c->up->complete_data_in(tcp->task, in);
         else
             r = c->up->complete_pdu(c, h, NULL, 0);
     } else if (op == ISCSI_OP_R2T) {
@@ -388,7 +386,6 @@ rx_plain(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t n, uint32_t digest
              whole;
     struct iscsi_task *t;
     void *to;
-    int r;
 
     if (n < hlen)
         return 0;
@@ -400,7 +397,7 @@ rx_plain(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t n, uint32_t digest
         return 0;
     if (h->opcode == ISCSI_OP_SCSI_RSP && len == 0) {
         c->stats.rxpdus++;
-        r = c->up->complete_pdu(c, (const void *)h, NULL, 0);
+        c->up->complete_scsi_rsp(c, (const void *)h);
     } else {
         if (h->opcode != ISCSI_OP_DATA_IN || h->flags != PLAIN_STATUS ||
             len - 1 >= c->max_recv_dlength || ld_be64(&h->data_sn) != 0)
@@ -423,10 +420,8 @@ rx_plain(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t n, uint32_t digest
         c->stats.rxpdus++;
         c->stats.datain_pdus++;
         c->stats.rxdata_octets += len;
-        r = c->up->complete_data_in(t, h);
+        c->up->complete_data_in(t, h);
     }
-    if (__builtin_expect(r < 0, 0))
-        tcp->state = RX_DEAD;
     return whole;
 }
 
@@ -440,7 +435,9 @@ rx_plain_all(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t len, uint32_t 
         used = rx_plain(tcp, p, len, digests);
         p += used;
         len -= used;
-    } while (used > 0 && tcp->state == RX_HEADER);
+    } while (used > 0 && !tcp->conn->failed);
+    if (tcp->conn->failed)
+        tcp->state = RX_DEAD;
     return given - len;
 }
 

@@ -24,11 +24,14 @@
 #include "transport/transport.h"
 #include "wire/pdu.h"
 
-#define TX_STAGING              16384u /* bytes of headers, padding, digests gathered at most */
-#define TX_IOV                  1024   /* iovecs of one send at most */
+#define TX_STAGING              16384u  /* bytes of headers, padding, digests gathered at most */
+#define TX_IOV                  1024    /* iovecs of one send at most */
+#define TX_WARM                 262144u /* bytes digested that are still in a cache */
 #define RX_DIRECT_MIN           16384u /* below, a copy out of scratch is cheaper than another iovec */
 #define RX_DIRECT_IOV           16
 #define RX_TAIL                 4096u /* received behind large data: the next header, and little to copy */
+#define RX_LOWAT_MIN            65536u /* missing data that is worth a system call for fewer wake-ups */
+#define RX_LOWAT_MAX            262144u /* of it at a time: sender and receiver work side by side */
 #define RX_ROUNDS               4 /* receives per readable event: no connection starves another */
 #define RX_HELD_MAX             65536 /* bytes that may come between the login's end and start_conn */
 #define MAX_SG                  256   /* iovecs of one command's data at most (host max_sg) */
@@ -155,6 +158,10 @@ static void
 consume(struct sw_tcp_conn *sc, size_t n)
 {
     sc->sent += n;
+    if (sc->sent == sc->queued) { /* all of it, as nearly always */
+        n = 0;
+        sc->iov_at = sc->iov_n;
+    }
     while (n > 0) {
         struct iovec *v = &sc->iov[sc->iov_at];
 
@@ -312,6 +319,20 @@ put_payload(struct sw_tcp_conn *sc, struct iscsi_task *t, uint32_t offset, uint3
     return t->conn->datadgst_en ? crc32c_update(CRC32C_INIT, p, count) : 0;
 }
 
+static inline bool
+scarce(const struct sw_tcp_conn *sc)
+{
+    return sc->iov_n > TX_IOV - MAX_SG - 2;
+}
+
+/* What is gathered goes before more is, although staging has bytes left: iovecs are scarce, or what
+ * has been digested is about to leave the cache that the send will read it from. */
+static inline bool
+enough(const struct sw_tcp_conn *sc, const struct iscsi_conn *c)
+{
+    return scarce(sc) || (c->datadgst_en && sc->queued - sc->sent >= TX_WARM);
+}
+
 static inline void
 lay_out(struct iscsi_task *t, uint32_t offset, uint32_t count)
 {
@@ -327,10 +348,10 @@ lay_out(struct iscsi_task *t, uint32_t offset, uint32_t count)
     take_gathered(sc);
     crc = put_payload(sc, t, offset, count);
     st->tcp.last = sc->queued;
-    if (sc->iov_n > TX_IOV - MAX_SG - 2)
-        c->gather.end = c->gather.next; /* bytes alone are no room */
     if (c->datadgst_en || (count & 3) != 0)
         put_trailer(c, count, crc);
+    if (enough(sc, c))
+        c->gather.end = c->gather.next;
 }
 
 static int
@@ -369,9 +390,10 @@ sw_tcp_xmit_flush(struct iscsi_conn *c)
     (void)push(c->dd_data); /* a failure has been reported; -EAGAIN goes on in writable() */
 }
 
-/* A command with all its data, in one piece: as lay_out, in a straight line. */
-static int
-lay_out_whole(struct iscsi_task *t, void *data, uint32_t len)
+/* A command with all its data, in one piece: as lay_out, in a straight line.  plain: no digest, no
+ * padding. */
+static inline __attribute__((always_inline)) int
+lay_out_whole(struct iscsi_task *t, void *data, uint32_t len, bool plain)
 {
     struct iscsi_conn *c = t->conn;
     struct sw_tcp_conn *sc = c->dd_data;
@@ -381,7 +403,7 @@ lay_out_whole(struct iscsi_task *t, void *data, uint32_t len)
     uint8_t *next = (uint8_t *)t->hdr + ISCSI_BHS_LEN;
     size_t n;
 
-    if (c->hdrdgst_en) {
+    if (!plain && c->hdrdgst_en) {
         pdu_header_digest(t->hdr, ISCSI_BHS_LEN, next);
         next += PDU_DIGEST_LEN;
     }
@@ -389,33 +411,47 @@ lay_out_whole(struct iscsi_task *t, void *data, uint32_t len)
     v[0] = (struct iovec){gathered, n};
     v[1] = (struct iovec){data, len};
     sc->staged += (uint32_t)n;
-    sc->queued += n + len;
     sc->iov_n += 2;
+    sc->queued += n + len;
     st->tcp.last = sc->queued;
     st->tcp.cmd_sent = false;
     st->tcp.next_offset = len; /* an R2T is wrong whatever it says */
     c->gather.next = next;
-    if (c->datadgst_en || (len & 3) != 0)
+    if (!plain)
         put_trailer(c, len, c->datadgst_en ? crc32c_update(CRC32C_INIT, data, len) : 0);
-    if (__builtin_expect(sc->iov_n > TX_IOV - MAX_SG - 2, 0))
-        c->gather.end = c->gather.next; /* bytes alone are no room */
+    if (__builtin_expect(plain ? scarce(sc) : enough(sc, c), 0))
+        c->gather.end = next;
+    return 0;
+}
+
+/* Whatever is not the usual. */
+static int __attribute__((noinline)) init_other(struct iscsi_task *t)
+{
+    struct sw_tcp_task *st = t->dd_data;
+    void *data;
+
+    if (t->sc != NULL && t->imm_count > 0 && t->imm_count == t->sc->out.len &&
+        t->hdr_len == ISCSI_BHS_LEN && t->conn->loop->trace == NULL &&
+        (data = sg_start(&t->sc->out, t->imm_count)) != NULL)
+        return lay_out_whole(t, data, t->imm_count, false);
+    st->tcp.last = 0;
+    lay_out(t, 0, iscsi_tcp_task_init(t));
     return 0;
 }
 
 static int
 sw_tcp_init_task(struct iscsi_task *t)
 {
-    struct sw_tcp_task *st = t->dd_data;
     const struct scsi_cmd *sc = t->sc;
+    const struct iscsi_conn *c = t->conn;
+    uint32_t len = t->imm_count;
     void *data;
 
-    if (sc != NULL && t->imm_count > 0 && t->imm_count == sc->out.len &&
-        t->hdr_len == ISCSI_BHS_LEN && t->conn->loop->trace == NULL &&
-        (data = sg_start(&sc->out, t->imm_count)) != NULL)
-        return lay_out_whole(t, data, t->imm_count);
-    st->tcp.last = 0;
-    lay_out(t, 0, iscsi_tcp_task_init(t));
-    return 0;
+    if (sc == NULL || len == 0 || len != sc->out.len || t->hdr_len != ISCSI_BHS_LEN ||
+        (len & 3) != 0 || c->hdrdgst_en || c->datadgst_en || c->loop->trace != NULL ||
+        (data = sg_start(&sc->out, len)) == NULL)
+        return init_other(t);
+    return lay_out_whole(t, data, len, true);
 }
 
 static int
@@ -546,15 +582,28 @@ receive(struct sw_tcp_conn *sc)
     return (size_t)r == want && sc->tcp.state != RX_DEAD;
 }
 
+/* In the middle of large data what is missing is sure to come, or the connection is dead: no need
+ * to wake up for each piece of it. */
+static void
+set_lowat(struct sw_tcp_conn *sc)
+{
+    uint32_t rest = sc->tcp.state == RX_DATA ? sc->tcp.data_len - sc->tcp.data_have : 0;
+
+    if (rest < RX_LOWAT_MIN)
+        rest = 1;
+    (void)stream_set_rcvlowat(sc->stream, rest < RX_LOWAT_MAX ? rest : RX_LOWAT_MAX);
+}
+
 static void
 readable(void *user)
 {
     struct sw_tcp_conn *sc = user;
+    bool more = true;
 
-    for (int i = 0; i < RX_ROUNDS && sc->stream != NULL; i++) {
-        if (!receive(sc))
-            return;
-    }
+    for (int i = 0; i < RX_ROUNDS && more && sc->stream != NULL; i++)
+        more = receive(sc);
+    if (!more && sc->stream != NULL)
+        set_lowat(sc);
 }
 
 /* ---- life ----------------------------------------------------------------------------------- */

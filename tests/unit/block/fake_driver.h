@@ -21,6 +21,8 @@ struct drv {
     enum blk_timeout on_timeout;
     int fail_inside; /* complete from inside queue_rq with that */
     bool now;        /* complete from inside queue_rq with 0 */
+    bool general;    /* take plain ones as all others */
+    unsigned plain;  /* how many came by queue_plain and were taken */
     struct {
         enum bdev_op op;
         uint64_t offset, len;
@@ -30,6 +32,7 @@ struct drv {
 
 struct drv_cmd {
     uint64_t magic;
+    bool plain;
 };
 
 static int
@@ -49,6 +52,7 @@ drv_queue_rq(void *p, struct blk_request *rq)
     d->log[d->n].data_len = rq->data.len;
     d->log[d->n].iovcnt = rq->data.iovcnt;
     ((struct drv_cmd *)blk_request_cmd(rq))->magic = 42 + rq->tag;
+    ((struct drv_cmd *)blk_request_cmd(rq))->plain = false;
     if (d->fail_inside != 0 || d->now) {
         rq->result = (struct bdev_result){.err = d->fail_inside};
         d->n++;
@@ -58,6 +62,45 @@ drv_queue_rq(void *p, struct blk_request *rq)
     }
     d->rq[d->n++] = rq;
     d->held++;
+    return 0;
+}
+
+static int
+drv_queue_plain(void *p, struct blk_request *rq, const struct bdev_req *r, uint64_t lba,
+                uint64_t blocks)
+{
+    struct drv *d = p;
+    const struct bdev_limits *l = bdev_get_limits(d->b);
+    int err;
+
+    assert_ptr_equal(rq->parent, r);
+    assert_true(r->op == BDEV_READ || (r->op == BDEV_WRITE && !l->read_only));
+    assert_int_equal(r->flags, BDEV_F_PROMPT);
+    assert_int_equal(lba * l->block_size, r->offset);
+    assert_int_equal(blocks * l->block_size, r->len);
+    assert_true(r->len > 0 && r->len <= l->max_plain && r->offset + r->len <= l->size);
+    assert_int_equal(r->iovcnt, 1);
+    assert_true(r->iov->iov_len >= r->len);
+    if (d->general || d->refuse > 0 || d->fail_inside != 0 || d->now) {
+        if (d->refuse == 0)
+            blk_upcalls.general(rq);
+        err = drv_queue_rq(p, rq);
+        if (err < 0)
+            blk_upcalls.refuse(rq, err);
+        return 0;
+    }
+    assert_true(d->n < DRV_MAX);
+    d->log[d->n].op = r->op;
+    d->log[d->n].offset = r->offset;
+    d->log[d->n].len = r->len;
+    d->log[d->n].flags = r->flags;
+    d->log[d->n].data_len = (uint32_t)r->len;
+    d->log[d->n].iovcnt = 1;
+    ((struct drv_cmd *)blk_request_cmd(rq))->magic = 42 + rq->tag;
+    ((struct drv_cmd *)blk_request_cmd(rq))->plain = true;
+    d->rq[d->n++] = rq;
+    d->held++;
+    d->plain++;
     return 0;
 }
 
@@ -80,6 +123,7 @@ drv_timeout(void *p, struct blk_request *rq)
 static const struct bdev_driver_ops drv_ops = {
     .cmd_size = sizeof(struct drv_cmd),
     .queue_rq = drv_queue_rq,
+    .queue_plain = drv_queue_plain,
     .commit = drv_commit,
     .timeout = drv_timeout,
 };
@@ -89,6 +133,7 @@ static const struct bdev_limits drv_limits = {
     .block_size = 512,
     .physical_block = 4096,
     .max_transfer = 65536,
+    .max_plain = 65536,
     .max_sg = 16,
     .max_discard = 1 << 20,
     .discard_granularity = 8192,
@@ -126,6 +171,10 @@ drv_end(struct drv *d, unsigned i, int err)
     d->rq[i] = NULL;
     d->held--;
     d->given_back++;
+    if (err == 0 && ((struct drv_cmd *)blk_request_cmd(rq))->plain) {
+        blk_upcalls.complete_plain(rq);
+        return;
+    }
     rq->result = (struct bdev_result){.err = err};
     blk_upcalls.complete(rq);
 }
@@ -144,7 +193,7 @@ struct req {
     struct bdev_req r;
     struct drv *d;
     struct iovec iov;
-    int done;
+    int done, want; /* times */
     unsigned order;
     void (*then)(struct req *q);
 };

@@ -605,6 +605,211 @@ test_gone_driver_is_left_alone(void **state)
     drv_close(&d);
 }
 
+/* ---- plain requests ------------------------------------------------------------------------- */
+
+static void
+prompt_init(struct req *q, enum bdev_op op, uint64_t offset, uint64_t len)
+{
+    req_init(q, &d, op, offset, len);
+    q->r.flags = BDEV_F_PROMPT;
+}
+
+static void
+test_prompt_is_done_at_once(void **state)
+{
+    struct req a[3];
+    struct bdev_stats s;
+
+    (void)state;
+    drv_open(&d, &drv_limits, 4);
+    prompt_init(&a[0], BDEV_READ, 4096, 8192);
+    prompt_init(&a[1], BDEV_WRITE, (1 << 30) - 512, 512);
+    prompt_init(&a[2], BDEV_READ, 0, 512);
+    for (int i = 0; i < 3; i++) {
+        a[i].r.result.trouble = 1;
+        assert_int_equal(bdev_submit(d.q, &a[i].r), 0);
+    }
+    assert_int_equal(d.plain, 3);
+    bdev_commit(d.q);
+    assert_int_equal(d.commits, 1);
+    fake_advance(&d.loop, MS(7));
+    assert_int_equal(bdev_queue_outstanding(d.q), 3);
+    drv_end(&d, 0, 0);
+    assert_int_equal(a[0].done, 1);
+    assert_int_equal(a[0].r.result.trouble, 0);
+    assert_int_equal(bdev_queue_outstanding(d.q), 2);
+    drv_end(&d, 1, 0);
+    drv_end(&d, 2, -EIO);
+    assert_int_equal(a[2].done, 0); /* not like the others: in lists */
+    fake_turn(&d.loop);
+    assert_int_equal(a[1].done, 1);
+    assert_int_equal(a[2].done, 1);
+    assert_int_equal(a[2].r.result.err, -EIO);
+    bdev_get_stats(d.b, &s);
+    assert_int_equal(s.op[BDEV_READ].reqs, 2);
+    assert_int_equal(s.op[BDEV_READ].bytes, 8192);
+    assert_int_equal(s.op[BDEV_READ].errors, 1);
+    assert_int_equal(s.op[BDEV_WRITE].reqs, 1);
+    assert_int_equal(s.op[BDEV_WRITE].bytes, 512);
+    assert_int_equal(s.pieces, 3);
+    assert_int_equal(s.driver_ns, 3 * MS(7));
+    assert_int_equal(d.n, 3);
+    drv_close(&d);
+}
+
+static void
+test_what_is_not_plain(void **state)
+{
+    static const struct {
+        uint64_t offset, len;
+        int want;
+        uint32_t flags;
+        bool write;
+    } rows[] = {
+        {0, 65536, 0, 0, false},
+        {0, 65536 + 512, 0, 0, false},
+        {0, 0, 0, 0, false},
+        {0, 512, 0, BDEV_F_FUA, true},
+        {0, 512, 0, BDEV_F_FAILFAST, false},
+        {512 * 3, 512 * 5, 0, 0, true},
+        {1, 512, -EINVAL, 0, false},
+        {256, 512, -EINVAL, 0, true},
+        {0, 511, -EINVAL, 0, false},
+        {0, 513, -EINVAL, 0, false},
+        {1 << 30, 512, -EINVAL, 0, false},
+        {(1 << 30) - 512, 1024, -EINVAL, 0, false},
+        {UINT64_MAX - 511, 512, -EINVAL, 0, false},
+        {UINT64_MAX - 511, 1024, -EINVAL, 0, false},
+        {0, UINT64_MAX - 511, -EINVAL, 0, false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        bool plain =
+            rows[i].want == 0 && rows[i].len > 0 && rows[i].len <= 65536 && rows[i].flags == 0;
+        struct req a;
+
+        drv_open(&d, &drv_limits, 4);
+        prompt_init(&a, rows[i].write ? BDEV_WRITE : BDEV_READ, rows[i].offset, rows[i].len);
+        a.r.flags |= rows[i].flags;
+        for (int again = 0; again < 2; again++) { /* the first of a batch, and one that follows */
+            assert_int_equal(bdev_submit(d.q, &a.r), rows[i].want);
+            assert_int_equal(d.plain, plain ? again + 1 : 0);
+            fake_turn(&d.loop);
+            drv_end_all(&d);
+            fake_turn(&d.loop);
+            assert_int_equal(a.done, rows[i].want == 0 ? again + 1 : 0);
+        }
+        drv_close(&d);
+    }
+}
+
+static void
+test_prompt_lets_the_next_one_in(void **state)
+{
+    struct req a[5];
+
+    (void)state;
+    drv_open(&d, &drv_limits, 2);
+    for (unsigned i = 0; i < 5; i++) {
+        prompt_init(&a[i], BDEV_READ, i * 512ull, 512);
+        assert_int_equal(bdev_submit(d.q, &a[i].r), 0);
+    }
+    fake_turn(&d.loop);
+    for (unsigned i = 0; i < 5; i++) {
+        assert_int_equal(d.n, i + 2 < 5 ? i + 2 : 5);
+        assert_int_equal(d.log[i].offset, i * 512);
+        drv_end(&d, i, 0);
+        fake_turn(&d.loop);
+        assert_int_equal(a[i].done, 1);
+    }
+    drv_close(&d);
+}
+
+static void
+test_prompt_and_drain(void **state)
+{
+    struct req a[2];
+
+    (void)state;
+    drv_open(&d, &drv_limits, 4);
+    for (int i = 0; i < 2; i++) {
+        prompt_init(&a[i], BDEV_READ, 0, 512);
+        assert_int_equal(bdev_submit(d.q, &a[i].r), 0);
+    }
+    fake_turn(&d.loop);
+    assert_int_equal(bdev_drain(d.b, on_drained, &d), -EINPROGRESS);
+    assert_int_equal(bdev_submit(d.q, &a[0].r), -ENODEV);
+    fake_turn(&d.loop);
+    drv_end(&d, 0, 0);
+    fake_turn(&d.loop);
+    assert_non_null(d.b);
+    drv_end(&d, 1, 0);
+    fake_turn(&d.loop);
+    assert_null(d.b); /* drained has freed it */
+    assert_int_equal(a[0].done + a[1].done, 2);
+}
+
+static void
+test_plain_goes_the_general_way(void **state)
+{
+    struct req a[4];
+    struct bdev_stats s;
+
+    (void)state;
+    drv_open(&d, &drv_limits, 4);
+    for (unsigned i = 0; i < 4; i++) {
+        prompt_init(&a[i], BDEV_WRITE, 8192 + i * 512ull, 512);
+        d.refuse = i == 3;
+        assert_int_equal(bdev_submit(d.q, &a[i].r), 0);
+    }
+    assert_int_equal(d.plain, 3);
+    bdev_get_stats(d.b, &s);
+    assert_int_equal(s.pieces, 3);
+    assert_int_equal(s.busy, 1);
+    assert_int_equal(bdev_queue_outstanding(d.q), 4);
+    blk_upcalls.requeue(d.rq[0], 0);
+    blk_upcalls.general(d.rq[1]);
+    blk_upcalls.general(d.rq[1]);
+    assert_int_equal(d.rq[1]->op, BDEV_WRITE);
+    assert_int_equal(d.rq[1]->offset, 8192 + 512);
+    assert_int_equal(d.rq[1]->len, 512);
+    assert_int_equal(d.rq[1]->data.len, 512);
+    assert_ptr_equal(d.rq[1]->data.iov, &a[1].iov);
+    fake_advance(&d.loop, SEC(31)); /* deadlines of what the driver has */
+    assert_int_equal(d.timeouts, 2);
+    d.rq[0] = NULL;
+    blk_upcalls.restart(d.b);
+    fake_turn(&d.loop);
+    assert_int_equal(d.n, 5);
+    assert_int_equal(d.log[3].offset + d.log[4].offset, 8192 * 2 + 3 * 512);
+    drv_end_all(&d);
+    fake_turn(&d.loop);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(a[i].done, 1);
+    bdev_get_stats(d.b, &s);
+    assert_int_equal(s.pieces, 4);
+    assert_int_equal(s.op[BDEV_WRITE].reqs, 4);
+    drv_close(&d);
+}
+
+static void
+test_limits_that_are_refused_end_the_plain_way(void **state)
+{
+    struct bdev_limits bad = drv_limits;
+    struct req a;
+
+    (void)state;
+    bad.block_size = 500;
+    drv_open(&d, &drv_limits, 4);
+    blk_upcalls.event(d.b, BDEV_EV_LIMITS, &bad);
+    prompt_init(&a, BDEV_READ, 0, 512);
+    assert_int_equal(bdev_submit(d.q, &a.r), 0);
+    assert_int_equal(d.n, 1);
+    assert_int_equal(d.plain, 0);
+    drv_close(&d);
+}
+
 int
 main(void)
 {
@@ -628,6 +833,12 @@ main(void)
         cmocka_unit_test(test_drain),
         cmocka_unit_test(test_events_carry_limits),
         cmocka_unit_test(test_gone_driver_is_left_alone),
+        cmocka_unit_test(test_prompt_is_done_at_once),
+        cmocka_unit_test(test_what_is_not_plain),
+        cmocka_unit_test(test_prompt_lets_the_next_one_in),
+        cmocka_unit_test(test_prompt_and_drain),
+        cmocka_unit_test(test_plain_goes_the_general_way),
+        cmocka_unit_test(test_limits_that_are_refused_end_the_plain_way),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
