@@ -48,6 +48,8 @@ def arguments():
     p.add_argument("--rounds", type=int, help="how many; 9, or 3 where the mode is quick")
     p.add_argument("--secs", type=float, default=0.7, help="of one run (0.7)")
     p.add_argument("--warm", type=float, default=0.2, help="before it (0.2)")
+    p.add_argument("--engine", choices=("auto", "epoll", "uring"), default="auto",
+                   help="lunette's, for the goals; the matrix has both (auto)")
     p.add_argument("--target-cpu", type=int, default=0)
     p.add_argument("--initiator-cpu", type=int, default=1)
     p.add_argument("--foreign", type=float, default=10,
@@ -232,10 +234,11 @@ def judge_all(wanted, rounds, counted, scale):
     return out
 
 
-def chosen(only):
+def chosen(only, engine):
     """The goals and the groups of the matrix that BENCH_ONLY matches."""
     pattern = re.compile(only)
-    wanted = [g for g in goals.all_goals() if pattern.search(g.key())]
+    wanted = [goals.with_engine(g, engine) for g in goals.all_goals()]
+    wanted = [g for g in wanted if pattern.search(g.key())]
     matrix = [[r for r in group if pattern.search(r.name())] for group in goals.matrix()]
     return wanted, [group for group in matrix if group]
 
@@ -256,7 +259,7 @@ def measure(bench, wanted, matrix):
 
 def main():
     args = arguments()
-    wanted, matrix = chosen(args.only)
+    wanted, matrix = chosen(args.only, args.engine)
     if args.list:
         print("\n".join(g.key() for g in wanted))
         return 0

@@ -212,6 +212,14 @@ def all_goals():
     return out
 
 
+def with_engine(goal, engine):
+    """The same goal, with lunette on that engine."""
+    def on(run):
+        ours = run is not None and run.load == "lunette" and engine != "auto"
+        return dataclasses.replace(run, engine=engine) if ours else run
+    return dataclasses.replace(goal, run=on(goal.run), against=on(goal.against))
+
+
 # ---- the whole matrix --------------------------------------------------------------------------
 
 WORKLOADS = [(4096, depth, True) for depth in (1, 8, 32, 128)] + [(128 << 10, 8, False), (1 << 20, 8, False)]
