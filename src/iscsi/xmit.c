@@ -379,18 +379,6 @@ put_plain_cmd(uint8_t *h, const struct conn *c, const struct task *t, const stru
     st_be64(h + 24, (uint64_t)t->pub.cmd_sn << 32 | c->pub.exp_statsn);
 }
 
-/* All data of a write goes with its command. */
-static inline int
-xmit_whole(struct conn *c, struct task *t, uint8_t *h, uint32_t len)
-{
-    t->pub.hdr = (void *)h;
-    t->pub.hdr_len = ISCSI_BHS_LEN;
-    t->pub.out_done = len;
-    t->started = t->whole = true;
-    c->pub.stats.txdata_octets += len;
-    return c->pub.tt->init_task(&t->pub);
-}
-
 static int __attribute__((noinline)) digest_header(struct conn *c, uint8_t *h)
 {
     pdu_header_digest(h, ISCSI_BHS_LEN, h + ISCSI_BHS_LEN);
@@ -425,8 +413,12 @@ iscsi_queuecommand(struct scsi_host *host, struct scsi_cmd *sc)
     c->pub.stats.scsicmd_pdus++;
     c->pub.stats.txpdus++;
     put_plain_cmd(h, c, t, sc, out, in);
-    if (out > 0)
-        return xmit_whole(c, t, h, out);
+    if (out > 0) {
+        t->pub.out_done = out;
+        t->started = t->whole = true;
+        c->pub.stats.txdata_octets += out;
+        return c->pub.tt->xmit_whole(&t->pub);
+    }
     c->pub.gather.next = h + ISCSI_BHS_LEN;
     return c->pub.hdrdgst_en ? digest_header(c, h) : 0;
 }

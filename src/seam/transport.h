@@ -153,11 +153,11 @@ struct iscsi_session {
 
 /* Room for headers in what a transport gathers for its next flush; empty for one that does not.
  * Where ISCSI_GATHER_MIN bytes are left, a command that takes all its data along may have its
- * header there without alloc_pdu: the iSCSI layer puts 48 bytes at `next` and calls init_task,
- * which does not fail then and moves next; the task counts as sent, xmit_task is not called.  For a
- * command that sends nothing but its header neither init_task nor cleanup_task is called: the iSCSI
- * layer adds the header digest, where there is one, and moves next behind it.  end is NULL where
- * everything has left: no such command needs cleanup_task then. */
+ * header there without alloc_pdu, init_task and xmit_task: the iSCSI layer puts 48 bytes at `next`,
+ * and calls xmit_whole where there is data.  For a command that sends nothing but its header it
+ * adds the header digest, where there is one, and moves next behind it by itself; cleanup_task is
+ * not called for such a command.  end is NULL where everything has left: no command that went this
+ * way needs cleanup_task then. */
 struct iscsi_gather {
     uint8_t *next, *end;
 };
@@ -335,6 +335,9 @@ struct iscsi_transport {
     /* Sends the task, or what an R2T asked of it.  0 done for now, -EAGAIN: call again after
      * queue_xmit, else the connection has failed. */
     int (*xmit_task)(struct iscsi_task *t);
+    /* A command whose data all goes with it, and whose header is at conn->gather.next: lays both
+     * out and moves next.  0; it does not fail.  NULL where conn->gather is never set. */
+    int (*xmit_whole)(struct iscsi_task *t);
     /* Puts the PDU laid out by init_pdu on its way.  As xmit_task.  May be NULL. */
     int (*xmit_pdu)(struct iscsi_task *t);
     /* The xmitworker has nothing more: what was gathered leaves now, together.  May be NULL. */

@@ -390,68 +390,50 @@ sw_tcp_xmit_flush(struct iscsi_conn *c)
     (void)push(c->dd_data); /* a failure has been reported; -EAGAIN goes on in writable() */
 }
 
-/* A command with all its data, in one piece: as lay_out, in a straight line.  plain: no digest, no
- * padding. */
-static inline __attribute__((always_inline)) int
-lay_out_whole(struct iscsi_task *t, void *data, uint32_t len, bool plain)
-{
-    struct iscsi_conn *c = t->conn;
-    struct sw_tcp_conn *sc = c->dd_data;
-    struct sw_tcp_task *st = t->dd_data;
-    struct iovec *v = &sc->iov[sc->iov_n];
-    uint8_t *gathered = sc->staging + sc->staged;
-    uint8_t *next = (uint8_t *)t->hdr + ISCSI_BHS_LEN;
-    size_t n;
-
-    if (!plain && c->hdrdgst_en) {
-        pdu_header_digest(t->hdr, ISCSI_BHS_LEN, next);
-        next += PDU_DIGEST_LEN;
-    }
-    n = (size_t)(next - gathered);
-    v[0] = (struct iovec){gathered, n};
-    v[1] = (struct iovec){data, len};
-    sc->staged += (uint32_t)n;
-    sc->iov_n += 2;
-    sc->queued += n + len;
-    st->tcp.last = sc->queued;
-    st->tcp.cmd_sent = false;
-    st->tcp.next_offset = len; /* an R2T is wrong whatever it says */
-    c->gather.next = next;
-    if (!plain)
-        put_trailer(c, len, c->datadgst_en ? crc32c_update(CRC32C_INIT, data, len) : 0);
-    if (__builtin_expect(plain ? scarce(sc) : enough(sc, c), 0))
-        c->gather.end = next;
-    return 0;
-}
-
-/* Whatever is not the usual. */
-static int __attribute__((noinline)) init_other(struct iscsi_task *t)
+static int
+sw_tcp_init_task(struct iscsi_task *t)
 {
     struct sw_tcp_task *st = t->dd_data;
-    void *data;
 
-    if (t->sc != NULL && t->imm_count > 0 && t->imm_count == t->sc->out.len &&
-        t->hdr_len == ISCSI_BHS_LEN && t->conn->loop->trace == NULL &&
-        (data = sg_start(&t->sc->out, t->imm_count)) != NULL)
-        return lay_out_whole(t, data, t->imm_count, false);
     st->tcp.last = 0;
     lay_out(t, 0, iscsi_tcp_task_init(t));
     return 0;
 }
 
-static int
-sw_tcp_init_task(struct iscsi_task *t)
+static int __attribute__((noinline)) whole_with_digests(struct iscsi_task *t)
 {
-    const struct scsi_cmd *sc = t->sc;
-    const struct iscsi_conn *c = t->conn;
-    uint32_t len = t->imm_count;
-    void *data;
+    t->hdr = (void *)t->conn->gather.next;
+    t->hdr_len = ISCSI_BHS_LEN;
+    return sw_tcp_init_task(t);
+}
 
-    if (sc == NULL || len == 0 || len != sc->out.len || t->hdr_len != ISCSI_BHS_LEN ||
-        (len & 3) != 0 || c->hdrdgst_en || c->datadgst_en || c->loop->trace != NULL ||
-        (data = sg_start(&sc->out, len)) == NULL)
-        return init_other(t);
-    return lay_out_whole(t, data, len, true);
+/* As init_task, in a straight line: data in one piece, no digest, no padding. */
+static int
+sw_tcp_xmit_whole(struct iscsi_task *t)
+{
+    struct iscsi_conn *c = t->conn;
+    struct sw_tcp_conn *sc = c->dd_data;
+    struct sw_tcp_task *st = t->dd_data;
+    uint32_t len = t->imm_count;
+    struct iovec *v = &sc->iov[sc->iov_n];
+    void *data = sg_start(&t->sc->out, len);
+    uint8_t *gathered = sc->staging + sc->staged;
+    uint8_t *next = c->gather.next + ISCSI_BHS_LEN;
+    uint32_t n = (uint32_t)(next - gathered);
+
+    if (__builtin_expect(data == NULL || (len & 3) != 0 || c->hdrdgst_en || c->datadgst_en, 0))
+        return whole_with_digests(t);
+    v[0] = (struct iovec){gathered, n};
+    v[1] = (struct iovec){data, len};
+    c->gather.next = next;
+    sc->staged += n;
+    sc->iov_n += 2;
+    sc->queued += n + len;
+    st->tcp.last = sc->queued;
+    st->tcp.next_offset = len; /* an R2T is wrong whatever it says */
+    if (__builtin_expect(scarce(sc), 0))
+        c->gather.end = next;
+    return 0;
 }
 
 static int
@@ -698,6 +680,7 @@ const struct iscsi_transport sw_tcp_transport = {
     .init_task = sw_tcp_init_task,
     .init_pdu = sw_tcp_init_pdu,
     .xmit_task = sw_tcp_xmit_task,
+    .xmit_whole = sw_tcp_xmit_whole,
     .xmit_pdu = sw_tcp_xmit_pdu,
     .xmit_flush = sw_tcp_xmit_flush,
     .cleanup_task = sw_tcp_cleanup_task,
