@@ -2,7 +2,8 @@
 /* fuzz_stream.c - the bytes of a target, as they come out of the socket.
  *
  * Byte 0: bit 0 header digests, bit 1 data digests, bit 2 place Data-In by
- * iscsi_tcp_map_in; the rest of it: how the stream is cut.  Then the stream.
+ * iscsi_tcp_map_in, bit 7 the read's memory in one piece; bits 3 to 7: how the
+ * stream is cut.  Then the stream.
  * A read of 8 KiB, a write of 8 KiB and a ping are outstanding.  The stream is
  * parsed whole and cut: both must give the same up-calls and the same memory;
  * nothing is written outside of the read's buffer; nothing follows a failure.
@@ -18,13 +19,15 @@
 #define ITT_READ  0x11u
 #define ITT_WRITE 0x22u
 #define ITT_PING  0x33u
+#define SLOTS     56u /* of the session's table of tasks: tags are slots */
 
 struct run {
     struct iscsi_session session;
     struct iscsi_conn conn;
     struct iscsi_tcp_conn tcp;
     struct iscsi_tcp_task dd[3];
-    struct iscsi_task tasks[3];
+    struct iscsi_task table[SLOTS];
+    void *chunk[SLOTS / ISCSI_TASK_CHUNK];
     struct scsi_cmd cmds[2];
     struct iovec in[3], out;
     struct loop loop;
@@ -55,13 +58,7 @@ up_itt_ended(struct iscsi_conn *c, struct be32 itt)
 static struct iscsi_task *
 up_itt_to_task(struct iscsi_conn *c, struct be32 itt)
 {
-    struct run *r = run_of(c);
-
-    for (unsigned i = 0; i < 3; i++) {
-        if (r->tasks[i].itt == get32(itt) && r->tasks[i].state == ISCSI_TASK_RUNNING)
-            return &r->tasks[i];
-    }
-    return NULL;
+    return iscsi_task_of(c, itt);
 }
 
 static int
@@ -77,6 +74,21 @@ up_complete_pdu(struct iscsi_conn *c, const struct bhs *hdr, const void *data, u
     if ((hdr->opcode & ISCSI_OP_MASK) == ISCSI_OP_DATA_IN)
         up_itt_to_task(c, hdr->itt)->state = ISCSI_TASK_COMPLETED;
     return 0;
+}
+
+static void
+up_complete_data_in(struct iscsi_task *t, const struct bhs_data_in *h)
+{
+    struct iscsi_conn *c = t->conn;
+
+    CHECK(up_itt_to_task(c, h->itt) == t && t->sc != NULL);
+    CHECK(up_complete_pdu(c, (const void *)h, NULL, 0) == 0);
+}
+
+static void
+up_complete_scsi_rsp(struct iscsi_conn *c, const struct bhs_scsi_rsp *h)
+{
+    CHECK(up_complete_pdu(c, (const void *)h, NULL, 0) == 0);
 }
 
 static void
@@ -118,6 +130,8 @@ static const struct iscsi_upcalls upcalls = {
     .itt_to_task = up_itt_to_task,
     .itt_ended = up_itt_ended,
     .complete_pdu = up_complete_pdu,
+    .complete_data_in = up_complete_data_in,
+    .complete_scsi_rsp = up_complete_scsi_rsp,
     .update_cmdsn = up_update_cmdsn,
     .conn_failure = up_conn_failure,
     .requeue_task = up_requeue_task,
@@ -136,8 +150,14 @@ run_init(struct run *r, unsigned options)
     r->in[1] = (struct iovec){r->memory + GUARD + 1000, 1};
     r->in[2] = (struct iovec){r->memory + GUARD + 1001, SIZE - 1001};
     r->out = r->in[0];
-    r->cmds[0].in = sg_from_iov(r->in, 3, 0, SIZE);
+    if (options & 0x80) /* a read that may come whole takes the short way */
+        r->in[0].iov_len = SIZE;
+    r->cmds[0].in = sg_from_iov(r->in, options & 0x80 ? 1 : 3, 0, SIZE);
     r->cmds[1].out = (struct sg){.iov = &r->out, .iovcnt = 1, .len = SIZE};
+    for (unsigned i = 0; i < SLOTS / ISCSI_TASK_CHUNK; i++)
+        r->chunk[i] = &r->table[i * ISCSI_TASK_CHUNK];
+    r->session.tasks =
+        (struct iscsi_tasks){.chunk = r->chunk, .made = SLOTS, .bytes = sizeof(r->table[0])};
     r->session.params.max_r2t = 4;
     r->session.params.max_burst = SIZE;
     r->conn = (struct iscsi_conn){
@@ -150,11 +170,11 @@ run_init(struct run *r, unsigned options)
     };
     iscsi_tcp_conn_init(&r->tcp, &r->conn);
     for (unsigned i = 0; i < 3; i++) {
-        r->tasks[i] = (struct iscsi_task){.conn = &r->conn,
-                                          .sc = i < 2 ? &r->cmds[i] : NULL,
-                                          .state = ISCSI_TASK_RUNNING,
-                                          .itt = itts[i],
-                                          .dd_data = &r->dd[i]};
+        r->table[itts[i]] = (struct iscsi_task){.conn = &r->conn,
+                                                .sc = i < 2 ? &r->cmds[i] : NULL,
+                                                .state = ISCSI_TASK_RUNNING,
+                                                .itt = itts[i],
+                                                .dd_data = &r->dd[i]};
     }
     sg_cursor_init(&r->dd[0].in, &r->cmds[0].in);
 }
@@ -164,7 +184,7 @@ run_end(struct run *r)
 {
     for (unsigned i = 0; i < GUARD; i++)
         CHECK(r->memory[i] == 0xa5 && r->memory[GUARD + SIZE + i] == 0xa5);
-    CHECK(r->tasks[0].in_done <= SIZE);
+    CHECK(r->table[ITT_READ].in_done <= SIZE);
     iscsi_tcp_conn_reset(&r->tcp);
     free(r->memory);
 }
@@ -223,7 +243,7 @@ fuzz_one(const uint8_t *data, size_t len)
     feed(&cut, data + 1, len - 1, 1 + (data[0] >> 3) * 7u, data[0] & 4);
     CHECK(whole.failed == cut.failed && whole.calls == cut.calls);
     CHECK(memcmp(whole.memory, cut.memory, SIZE + 2 * GUARD) == 0);
-    CHECK(whole.tasks[0].in_done == cut.tasks[0].in_done);
+    CHECK(whole.table[ITT_READ].in_done == cut.table[ITT_READ].in_done);
     run_end(&whole);
     run_end(&cut);
 }
