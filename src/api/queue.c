@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* api/queue.c - queues driven by the caller's thread.
  *
- * Requests come from a pool of `depth`; the block layer gives completions back
- * at the end of a turn, and they wait here in a ring until they are polled.
+ * Requests come from a pool of `depth`; what the block layer gives back is only
+ * noted, which it may be at any time (BDEV_F_PROMPT), until it is polled.
  */
 #include <assert.h>
 #include <errno.h>
@@ -34,12 +34,13 @@ struct api_raw { /* a raw CDB under way: rare, so allocated */
 
 struct lunette_queue {
     struct lunette_lun *lun;
-    struct bdev_queue *q;  /* NULL: no disk, only raw CDBs */
-    struct api_req **free; /* a stack: the last one used is the one in the cache */
-    struct api_req **ring; /* finished: `begin` to `end` of it, modulo its size */
-    struct api_req **lent; /* their sense is lent to the caller */
-    uint32_t nfree, begin, end, mask, nlent;
-    uint32_t depth;
+    struct bdev_queue *q;         /* NULL: no disk, only raw CDBs */
+    struct api_req **free, **top; /* a stack and where it ends: the last one used is the one in the
+                                     cache */
+    struct api_req **no_read, **no_write;      /* top so low: none can be taken just so */
+    struct api_req **finished, **begin, **end; /* room for 2 * depth; of it, those not polled */
+    struct api_req **lent;                     /* their sense is lent to the caller */
+    uint32_t nlent, depth;
     bool read_only;
     struct api_req *reqs;
     uint8_t *sense;
@@ -48,21 +49,19 @@ struct lunette_queue {
 static inline uint32_t
 nfinished(const struct lunette_queue *q)
 {
-    return q->end - q->begin;
+    return (uint32_t)(q->end - q->begin);
 }
 
 static inline uint32_t
 inflight(const struct lunette_queue *q)
 {
-    return q->depth - q->nfree - q->nlent;
+    return q->depth - (uint32_t)(q->top - q->free) - q->nlent;
 }
 
 static inline void
 finished(struct api_req *r)
 {
-    struct lunette_queue *q = r->q;
-
-    q->ring[q->end++ & q->mask] = r;
+    *r->q->end++ = r;
 }
 
 static void
@@ -84,23 +83,19 @@ static int
 queue_alloc(uint32_t depth, struct lunette_queue **ret)
 {
     struct lunette_queue *q = calloc(1, sizeof(*q));
-    uint32_t ring = 1;
 
     if (q == NULL)
         return -ENOMEM;
-    while (ring < depth)
-        ring *= 2;
     q->reqs = aligned_alloc(_Alignof(struct api_req), depth * sizeof(*q->reqs));
     q->sense = malloc((size_t)depth * SCSI_SENSE_MAX);
-    q->free = malloc((2 * (size_t)depth + ring) * sizeof(struct api_req *));
+    q->free = malloc(4 * (size_t)depth * sizeof(struct api_req *));
     if (q->reqs == NULL || q->sense == NULL || q->free == NULL) {
         queue_release(q);
         return -ENOMEM;
     }
-    q->lent = q->free + depth;
-    q->ring = q->lent + depth;
-    q->mask = ring - 1;
-    q->depth = q->nfree = depth;
+    q->top = q->no_read = q->no_write = q->lent = q->free + depth;
+    q->finished = q->begin = q->end = q->lent + depth;
+    q->depth = depth;
     memset(q->reqs, 0, depth * sizeof(*q->reqs));
     for (uint32_t i = 0; i < depth; i++) {
         struct api_req *r = &q->reqs[i];
@@ -137,6 +132,10 @@ lunette_queue_new(struct lunette_lun *lun, uint32_t depth, struct lunette_queue 
         return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "no memory for a queue");
     q->lun = lun;
     q->read_only = (lun->flags & LUNETTE_OPEN_RDONLY) != 0;
+    if (q->q != NULL) {
+        q->no_read = q->free;
+        q->no_write = q->read_only ? q->no_write : q->free;
+    }
     lun->queues++;
     *ret = q;
     return 0;
@@ -164,28 +163,26 @@ lunette_queue_free(struct lunette_queue *q)
 static bool __attribute__((noinline)) end_loan(struct lunette_queue *q)
 {
     while (q->nlent > 0)
-        q->free[q->nfree++] = q->lent[--q->nlent];
-    return q->nfree > 0;
+        *q->top++ = q->lent[--q->nlent];
+    return q->top != q->free;
 }
 
 static inline bool
 any_free(struct lunette_queue *q)
 {
-    return __builtin_expect(q->nfree > 0, 1) || end_loan(q); /* this is the call that ends it */
+    return __builtin_expect(q->top != q->free, 1) || end_loan(q); /* the call that ends it */
 }
 
 static inline struct api_req *
 take(struct lunette_queue *q)
 {
-    return q->free[--q->nfree];
+    return *--q->top;
 }
 
 static void
 give_back(struct api_req *r)
 {
-    struct lunette_queue *q = r->q;
-
-    q->free[q->nfree++] = r;
+    *r->q->top++ = r;
 }
 
 static int __attribute__((noinline, cold)) not_taken(struct api_req *r, int err)
@@ -194,17 +191,24 @@ static int __attribute__((noinline, cold)) not_taken(struct api_req *r, int err)
     return err;
 }
 
-/* Nothing of q is looked at behind bdev_submit, so that there is nothing to keep. */
+/* Nothing of q is looked at behind bdev_submit, so that there is nothing of it to keep. */
 static inline int
+submit_to(struct bdev_queue *q, struct api_req *r)
+{
+    int e = bdev_submit(q, &r->req);
+
+    if (__builtin_expect(e != 0, 0))
+        return not_taken(r, e);
+    return e;
+}
+
+static int
 submit(struct lunette_queue *q, struct api_req *r, void *user_data)
 {
-    int e;
-
     r->user_data = user_data;
-    if (__builtin_expect(q->q == NULL, 0))
+    if (q->q == NULL)
         return not_taken(r, -EOPNOTSUPP);
-    e = bdev_submit(q->q, &r->req);
-    return __builtin_expect(e == 0, 1) ? 0 : not_taken(r, e);
+    return submit_to(q->q, r);
 }
 
 static inline uint32_t
@@ -230,39 +234,73 @@ iov_len(const struct iovec *iov, int iovcnt, size_t *ret)
     return 0;
 }
 
+/* None is free, or there is no disk: 0 when one can be taken after all. */
+static int __attribute__((noinline, cold)) make_free(struct lunette_queue *q)
+{
+    if (q->q == NULL)
+        return -EOPNOTSUPP;
+    return any_free(q) ? 0 : -EAGAIN;
+}
+
 static inline int
 buffer_req(struct lunette_queue *q, enum bdev_op op, const struct iovec iov, uint64_t offset,
-           uint32_t flags, void *user_data)
+           void *user_data)
 {
-    struct api_req *r;
+    struct api_req *r = take(q);
 
-    if (!any_free(q))
-        return -EAGAIN;
-    r = take(q);
     r->iov = iov;
-    r->req.what = bdev_what(op, flags | BDEV_F_PROMPT);
+    r->user_data = user_data;
+    r->req.what = bdev_what(op, BDEV_F_PROMPT);
     r->req.offset = offset;
     r->req.iov = &r->iov;
     r->req.len = iov.iov_len;
     r->req.iovcnt = 1;
-    r->req.timeout_ms = 0;
-    return submit(q, r, user_data);
+    return submit_to(q->q, r);
+}
+
+static int __attribute__((noinline, cold))
+read_then(struct lunette_queue *q, void *buf, size_t len, uint64_t offset, void *user_data)
+{
+    int e = make_free(q);
+
+    return e < 0 ? e : lunette_queue_read(q, buf, len, offset, user_data);
 }
 
 int
 lunette_queue_read(struct lunette_queue *q, void *buf, size_t len, uint64_t offset, void *user_data)
 {
-    return buffer_req(q, BDEV_READ, (struct iovec){buf, len}, offset, 0, user_data);
+    if (__builtin_expect(q->top <= q->no_read, 0))
+        return read_then(q, buf, len, offset, user_data);
+    return buffer_req(q, BDEV_READ, (struct iovec){buf, len}, offset, user_data);
+}
+
+static int __attribute__((noinline))
+write_then(struct lunette_queue *q, const void *buf, size_t len, uint64_t offset, uint32_t flags,
+           void *user_data)
+{
+    struct api_req *r;
+    int e = q->read_only ? -EROFS : make_free(q);
+
+    if (e < 0)
+        return e;
+    r = take(q);
+    r->iov = (struct iovec){(void *)(uintptr_t)buf, len};
+    r->req.what = bdev_what(BDEV_WRITE, bdev_flags(flags & LUNETTE_FUA) | BDEV_F_PROMPT);
+    r->req.offset = offset;
+    r->req.iov = &r->iov;
+    r->req.len = len;
+    r->req.iovcnt = 1;
+    return submit(q, r, user_data);
 }
 
 int
 lunette_queue_write(struct lunette_queue *q, const void *buf, size_t len, uint64_t offset,
                     uint32_t flags, void *user_data)
 {
-    if (__builtin_expect(q->read_only, 0))
-        return -EROFS;
+    if (__builtin_expect(q->top <= q->no_write || flags != 0, 0))
+        return write_then(q, buf, len, offset, flags, user_data);
     return buffer_req(q, BDEV_WRITE, (struct iovec){(void *)(uintptr_t)buf, len}, offset,
-                      bdev_flags(flags & LUNETTE_FUA), user_data);
+                      user_data);
 }
 
 static int
@@ -285,7 +323,6 @@ vector_req(struct lunette_queue *q, enum bdev_op op, const struct iovec *iov, in
     r->req.iov = iov;
     r->req.len = len;
     r->req.iovcnt = (uint32_t)iovcnt;
-    r->req.timeout_ms = 0;
     return submit(q, r, user_data);
 }
 
@@ -319,7 +356,6 @@ range_req(struct lunette_queue *q, enum bdev_op op, uint64_t len, uint64_t offse
     r->req.len = len;
     r->req.iov = NULL;
     r->req.iovcnt = 0;
-    r->req.timeout_ms = 0;
     return submit(q, r, user_data);
 }
 
@@ -414,25 +450,41 @@ static bool __attribute__((noinline, cold)) tell(struct api_req *r, struct lunet
     return true;
 }
 
+/* So that what may yet finish has room behind `end`. */
+static inline void
+make_room(struct lunette_queue *q)
+{
+    uint32_t n = nfinished(q);
+
+    if (n > 0 && q->begin < q->finished + q->depth)
+        return;
+    if (n > 0)
+        memmove(q->finished, q->begin, n * sizeof(*q->begin));
+    q->begin = q->finished;
+    q->end = q->finished + n;
+}
+
 static int
 collect(struct lunette_queue *q, struct lunette_completion *c, int max)
 {
-    struct api_req **to = q->free + q->nfree;
-    uint32_t n = nfinished(q), begin = q->begin, end;
+    struct api_req **from = q->begin, **end = q->end, **to = q->top;
+    ptrdiff_t n = end - from;
 
-    if (n > (uint32_t)max)
-        n = (uint32_t)max;
-    end = begin + n;
-    for (; begin != end; begin++, c++) {
-        struct api_req *r = q->ring[begin & q->mask];
+    if (n > max) {
+        n = max;
+        end = from + n;
+    }
+    for (; from != end; c++) {
+        struct api_req *r = *from++;
 
         *c = (struct lunette_completion){.user_data = r->user_data};
         *to = r;
         if (__builtin_expect(r->req.result.trouble == 0, 1) || !tell(r, c))
             to++;
     }
+    q->top = to;
     q->begin = end;
-    q->nfree = (uint32_t)(to - q->free);
+    make_room(q);
     return (int)n;
 }
 
@@ -446,7 +498,8 @@ lunette_queue_poll(struct lunette_queue *q, struct lunette_completion *c, int ma
 
     if (max <= 0)
         return -EINVAL;
-    end_loan(q);
+    if (q->nlent > 0)
+        end_loan(q);
     (void)lunette_queue_submit(q);
     if (min > max)
         min = max;

@@ -47,6 +47,7 @@ bdev_new(const struct bdev_driver_ops *ops, void *drv, const struct bdev_limits 
     if (b == NULL)
         return -ENOMEM;
     b->ops = ops;
+    b->queue_plain = ops->queue_plain;
     b->drv = drv;
     if (bdev_set_limits(b, limits) < 0) {
         free(b);

@@ -29,7 +29,7 @@ extern const struct blk_upcalls blk_upcalls;
 
 struct bdev_stats {
     struct {
-        uint64_t reqs, bytes, errors;
+        uint64_t reqs, errors, bytes;
     } op[BDEV_NOPS];    /* requests completed */
     uint64_t pieces;    /* handed to the driver, again ones not counted */
     uint64_t splits;    /* requests that took more than one piece */

@@ -77,6 +77,8 @@ struct bdev_queue {
 
 struct bdev {
     const struct bdev_driver_ops *ops;
+    int (*queue_plain)(void *drv, const struct bdev_req *r, struct blk_request *rq, uint64_t lba,
+                       uint64_t blocks); /* that of ops */
     void *drv;
     struct blk_plain plain; /* follows from the limits */
     struct bdev_limits limits;

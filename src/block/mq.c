@@ -132,7 +132,7 @@ blk_mq_try_issue_directly(struct bdev_queue *q, struct bdev_req *r, uint64_t lba
     rq->start_ns = q->loop->now_ns;
     rq->held = PIECE_WHOLE;
     q->nplain++;
-    return b->ops->queue_plain(b->drv, rq, r, lba, blocks);
+    return b->queue_plain(b->drv, r, rq, lba, blocks);
 }
 
 /* Nothing that must be served before it, or makes all wait. */

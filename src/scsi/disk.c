@@ -276,30 +276,29 @@ _Static_assert(SCSI_WRITE_10 == SCSI_READ_10 + 2 * BDEV_WRITE &&
  * line: block/ vouches for lba and blocks.  Nothing of ours is looked at behind queuecommand, so
  * that there is nothing to keep. */
 static int
-scsi_queue_plain(void *drv, struct blk_request *rq, const struct bdev_req *r, uint64_t lba,
+scsi_queue_plain(void *drv, const struct bdev_req *r, struct blk_request *rq, uint64_t lba,
                  uint64_t blocks)
 {
     struct scsi_sdev *s = sdev_of((struct scsi_device *)drv);
     struct scsi_io *io = blk_request_cmd(rq);
     struct scsi_cmd *sc = &io->sc;
+    enum bdev_op op = r->op;
     struct scsi_host *h;
     int err;
 
     if (__builtin_expect(s->inflight >= s->open, 0))
         return queue_general(s, rq);
-    if (s->plain.form == FORM_10)
-        sc->cdb_len = (uint16_t)cdb_rw10(sc->cdb, SCSI_READ_10 + 2 * r->op, lba, blocks);
-    else
-        sc->cdb_len = (uint16_t)cdb_rw16(sc->cdb, SCSI_READ_16 + 2 * r->op, lba, blocks);
-    if (r->op == BDEV_READ) {
+    if (op == BDEV_READ) {
         sc->in.iov = r->iov;
         sc->in.len = (uint32_t)r->len;
-        sc->out.len = 0;
     } else {
         sc->out.iov = r->iov;
         sc->out.len = (uint32_t)r->len;
-        sc->in.len = 0;
     }
+    if (s->plain.form == FORM_10)
+        sc->cdb_len = (uint16_t)cdb_rw10(sc->cdb, SCSI_READ_10 + 2 * op, lba, blocks);
+    else
+        sc->cdb_len = (uint16_t)cdb_rw16(sc->cdb, SCSI_READ_16 + 2 * op, lba, blocks);
     io->state = IO_PLAIN;
     s->inflight++;
     s->dev.stats.commands++;

@@ -57,8 +57,11 @@ scsi_done(struct scsi_cmd *sc)
     }
     io->state = IO_IDLE;
     s->inflight--;
-    if (sc->out.len > 0)
+    if (sc->out.len > 0) {
+        sc->out.len = 0;
         s->writes += s->plain.cached;
+    }
+    sc->in.len = 0; /* as disk_rest */
     s->up->complete_plain(io->rq);
 }
 

@@ -169,7 +169,7 @@ struct bdev_driver_ops {
      * without flags but BDEV_F_PROMPT, in logical blocks.  Of rq the result and what stands before
      * `op` hold, until blk_upcalls.general.  Returns 0: refuses by blk_upcalls.refuse, so that
      * nobody above has to look.  May be NULL. */
-    int (*queue_plain)(void *drv, struct blk_request *rq, const struct bdev_req *r, uint64_t lba,
+    int (*queue_plain)(void *drv, const struct bdev_req *r, struct blk_request *rq, uint64_t lba,
                        uint64_t blocks);
     /* What queue_rq took since the last commit may leave. */
     void (*commit)(void *drv);

@@ -95,6 +95,14 @@ st_be64(void *p, uint64_t v)
     memcpy(p, &v, sizeof(v));
 }
 
+/* The other way round: the byte at p is the lowest one of v. */
+static inline void
+st_le64(void *p, uint64_t v)
+{
+    v = htole64(v);
+    memcpy(p, &v, sizeof(v));
+}
+
 static inline uint16_t
 get16(struct be16 x)
 {

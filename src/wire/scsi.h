@@ -150,15 +150,15 @@ int cdb_mode_select10(uint8_t cdb[CDB_MAX], bool save, uint16_t len);
 static inline int
 cdb_rw10(uint8_t cdb[CDB_MAX], uint64_t opcode, uint64_t lba, uint64_t blocks)
 {
-    st_be64(cdb, opcode << 56 | lba << 16 | blocks >> 8);
-    st_be64(cdb + 8, blocks << 56);
+    st_le64(cdb, opcode | __builtin_bswap64(lba << 16 | blocks >> 8));
+    st_le64(cdb + 8, blocks & 0xff);
     return 10;
 }
 
 static inline int
 cdb_rw16(uint8_t cdb[CDB_MAX], uint64_t opcode, uint64_t lba, uint64_t blocks)
 {
-    st_be64(cdb, opcode << 56 | lba >> 16);
+    st_le64(cdb, opcode | __builtin_bswap64(lba >> 16));
     st_be64(cdb + 8, lba << 48 | blocks << 16);
     return 16;
 }

@@ -66,7 +66,7 @@ drv_queue_rq(void *p, struct blk_request *rq)
 }
 
 static int
-drv_queue_plain(void *p, struct blk_request *rq, const struct bdev_req *r, uint64_t lba,
+drv_queue_plain(void *p, const struct bdev_req *r, struct blk_request *rq, uint64_t lba,
                 uint64_t blocks)
 {
     struct drv *d = p;
