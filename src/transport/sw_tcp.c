@@ -44,7 +44,7 @@ struct sw_tcp_conn {
     bool want_xmit;   /* alloc_pdu refused since */
     uint8_t *staging; /* TX_STAGING bytes, borrowed; NULL: nothing is to be sent */
     struct iovec *iov;
-    uint32_t staged;       /* bytes of staging that are in iov; TX_STAGING where there is none */
+    uint8_t *gathered;     /* staging from here up to conn->gather.next is not in iov yet */
     int iov_at, iov_n;     /* iov[iov_at .. iov_n) is still to be sent */
     uint64_t queued, sent; /* bytes of the stream, counted from bind */
     struct list cleanup;   /* tasks that are over but whose memory is still in iov */
@@ -93,7 +93,7 @@ borrow(struct sw_tcp_conn *sc)
     }
     sc->iov = tx->iov;
     sc->staging = tx->staging;
-    sc->staged = 0;
+    sc->gathered = tx->staging;
     sc->tcp.conn->gather = (struct iscsi_gather){tx->staging, tx->staging + TX_STAGING};
     return 0;
 }
@@ -103,12 +103,11 @@ static void
 give_back(struct sw_tcp_conn *sc)
 {
     sc->iov_at = sc->iov_n = 0;
-    sc->staged = TX_STAGING; /* no room: the next alloc_pdu borrows */
     if (sc->iov == NULL)
         return;
     pool_put(&sc->tcp.conn->loop->tx, container_of(sc->iov, struct sw_tcp_tx, iov));
     sc->iov = NULL;
-    sc->staging = NULL;
+    sc->staging = sc->gathered = NULL;
     sc->tcp.conn->gather = (struct iscsi_gather){NULL, NULL};
 }
 
@@ -125,13 +124,12 @@ add_iov(struct sw_tcp_conn *sc, void *base, size_t len)
 static inline void
 take_gathered(struct sw_tcp_conn *sc)
 {
-    uint8_t *from = sc->staging + sc->staged;
-    size_t len = (size_t)(sc->tcp.conn->gather.next - from);
+    uint8_t *next = sc->tcp.conn->gather.next;
 
-    if (len == 0)
+    if (next == sc->gathered)
         return;
-    add_iov(sc, from, len);
-    sc->staged += (uint32_t)len;
+    add_iov(sc, sc->gathered, (size_t)(next - sc->gathered));
+    sc->gathered = next;
 }
 
 /* Tasks whose last byte has left need their memory no more. */
@@ -415,22 +413,24 @@ sw_tcp_xmit_whole(struct iscsi_task *t)
     struct sw_tcp_conn *sc = c->dd_data;
     struct sw_tcp_task *st = t->dd_data;
     uint32_t len = t->imm_count;
-    struct iovec *v = &sc->iov[sc->iov_n];
     void *data = sg_start(&t->sc->out, len);
-    uint8_t *gathered = sc->staging + sc->staged;
     uint8_t *next = c->gather.next + ISCSI_BHS_LEN;
-    uint32_t n = (uint32_t)(next - gathered);
+    struct iovec *v;
+    size_t n;
 
     if (__builtin_expect(data == NULL || (len & 3) != 0 || c->hdrdgst_en || c->datadgst_en, 0))
         return whole_with_digests(t);
-    v[0] = (struct iovec){gathered, n};
-    v[1] = (struct iovec){data, len};
     c->gather.next = next;
-    sc->staged += n;
+    v = &sc->iov[sc->iov_n];
     sc->iov_n += 2;
+    v[1] = (struct iovec){data, len};
+    v[0].iov_base = sc->gathered;
+    n = (size_t)(next - sc->gathered);
+    sc->gathered = next;
+    v[0].iov_len = n;
+    st->tcp.next_offset = len; /* an R2T is wrong whatever it says */
     sc->queued += n + len;
     st->tcp.last = sc->queued;
-    st->tcp.next_offset = len; /* an R2T is wrong whatever it says */
     if (__builtin_expect(scarce(sc), 0))
         c->gather.end = next;
     return 0;
@@ -602,7 +602,6 @@ sw_tcp_create_conn(struct iscsi_conn *c, struct lunette_error *err)
     list_init(&sc->cleanup);
     loop_work_init(&sc->sent_work, sent_work);
     loop_work_init(&sc->start_work, start_work);
-    sc->staged = TX_STAGING;
     return 0;
 }
 
