@@ -28,14 +28,23 @@ hist_cell(uint64_t ns)
     return (shift + 1) * HIST_STEPS + (uint32_t)(ns >> shift) - HIST_STEPS;
 }
 
+/* n times the same. */
+static inline void
+hist_add_n(struct hist *h, uint64_t ns, uint64_t n)
+{
+    if (n == 0)
+        return;
+    h->count += n;
+    h->sum += ns * n;
+    if (ns > h->max)
+        h->max = ns;
+    h->cell[hist_cell(ns)] += n;
+}
+
 static inline void
 hist_add(struct hist *h, uint64_t ns)
 {
-    h->count++;
-    h->sum += ns;
-    if (ns > h->max)
-        h->max = ns;
-    h->cell[hist_cell(ns)]++;
+    hist_add_n(h, ns, 1);
 }
 
 /* The value that `share` (0..1) of all are not above; 0 without any. */

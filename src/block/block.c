@@ -203,7 +203,9 @@ bdev_queue_free(struct bdev_queue **pq)
 void
 bdev_commit(struct bdev_queue *q)
 {
-    if (!q->delivering)
+    if (q->committed && !q->waits && !q->gone)
+        return; /* as mostly, when polling */
+    if ((q->waits || q->gone) && !q->delivering)
         blk_mq_dispatch_rq_list(q);
     if (!q->committed) {
         q->committed = true;

@@ -556,7 +556,8 @@ blk_run_work(struct loop_work *w)
 
     if (blk_any_done(q))
         blk_deliver(q);
-    blk_mq_dispatch_rq_list(q);
+    if (q->waits || q->gone)
+        blk_mq_dispatch_rq_list(q);
     if (!q->committed) {
         q->committed = true;
         b->ops->commit(b->drv);

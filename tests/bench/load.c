@@ -231,7 +231,7 @@ load_options(struct load *l, const char *name, int argc, char **argv)
                        .cpu = -1,
                        .peer_cpu = -1,
                        .peer_cpu_us = -1,
-                       .seed = 88172645463325252u};
+                       .seed = 2463534242u};
     while ((id = getopt_long(argc, argv, "", options, NULL)) != -1) {
         if (id == OPT_HELP || id == '?')
             usage(l, id == OPT_HELP ? 0 : 2);
@@ -379,6 +379,7 @@ stop(struct load *l)
 {
     l->measuring = false;
     l->stopped = true;
+    l->limit = 0;
     l->end_ns = l->now_ns;
     l->done_after = l->done;
     snapshot(l, &l->after, &l->syscalls_after);
@@ -399,6 +400,7 @@ static void
 run_pass(struct load *l, void (*loop)(struct load *l))
 {
     l->begun = l->done = 0;
+    l->limit = l->ios != 0 ? l->ios : UINT64_MAX;
     l->stopped = l->measuring = false;
     l->now_ns = l->start_ns = load_now_ns();
     l->end_ns = l->now_ns + (uint64_t)(l->warm * NS_PER_S);

@@ -11,7 +11,7 @@
  *
  * where loop() calls load_begin for each request it submits while load_more says so, load_stamp
  * once for each batch of completions (the only reading of the clock), and then load_end for each
- * completion of the batch.
+ * completion of the batch, or load_end_n for several that began together.
  */
 #ifndef TESTS_BENCH_LOAD_H
 #define TESTS_BENCH_LOAD_H
@@ -51,10 +51,12 @@ struct load {
     double peer_cpu_us; /* of the peer, where it is ours; all of its I/Os */
     /* the run */
     uint64_t positions; /* fewer than 2^32 */
-    uint64_t next, seed, pattern_seed;
+    uint64_t next, pattern_seed;
+    uint32_t seed;
     uint64_t now_ns, start_ns, measure_ns, end_ns;
     uint64_t begun, done, done_before, done_after, done_all_passes, compared;
     uint64_t syscalls_before, syscalls_after;
+    uint64_t limit; /* of begun: there are no more */
     bool measuring, stopped;
     struct rusage before, after;
     struct hist hist;
@@ -99,26 +101,30 @@ void load_compare(struct load *l, const struct load_io *io);
 static inline bool
 load_more(const struct load *l)
 {
-    return !l->stopped && (l->ios == 0 || l->begun < l->ios);
+    return l->begun < l->limit;
 }
 
-/* Chooses where the next request goes. */
+/* Chooses where the next request goes, and leaves its data. */
 static inline void
-load_place(struct load *l, struct load_io *io)
+load_go(struct load *l, struct load_io *io)
 {
     uint64_t at;
 
     if (l->random) {
-        l->seed ^= l->seed << 13;
-        l->seed ^= l->seed >> 7;
-        l->seed ^= l->seed << 17;
-        at = (l->seed >> 32) * l->positions >> 32;
+        l->seed = l->seed * 1664525u + 1013904223u; /* Numerical Recipes: the high bits are used */
+        at = l->seed * l->positions >> 32;
     } else {
         at = l->next++;
         if (l->next == l->positions)
             l->next = 0;
     }
     io->offset = at * l->bs;
+}
+
+static inline void
+load_place(struct load *l, struct load_io *io)
+{
+    load_go(l, io);
     if (l->verify != LOAD_VERIFY_NONE)
         load_fill(l, io);
 }
@@ -138,12 +144,19 @@ load_stamp(struct load *l)
         load_phase(l);
 }
 
+/* n requests that began at start_ns and are not to be compared. */
+static inline void
+load_end_n(struct load *l, uint64_t start_ns, uint64_t n)
+{
+    if (l->measuring)
+        hist_add_n(&l->hist, l->now_ns - start_ns, n);
+    l->done += n;
+}
+
 static inline void
 load_end(struct load *l, const struct load_io *io)
 {
-    if (l->measuring)
-        hist_add(&l->hist, l->now_ns - io->start_ns);
-    l->done++;
+    load_end_n(l, io->start_ns, 1);
     if (l->verify != LOAD_VERIFY_NONE)
         load_compare(l, io);
 }

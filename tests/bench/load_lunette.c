@@ -34,33 +34,80 @@ syscalls_so_far(void *user)
     return s.syscalls;
 }
 
-static void
-submit(struct load *l, struct session *s, struct load_io *io)
+static void __attribute__((noinline, cold)) refused(int r)
 {
-    int r;
-
-    load_place(l, io);
-    load_begin(l, io);
-    if (l->write)
-        r = lunette_queue_write(s->q, io->buf, l->bs, io->offset, 0, io);
-    else
-        r = lunette_queue_read(s->q, io->buf, l->bs, io->offset, io);
-    if (r < 0)
-        load_die("a request is refused: %s", strerror(-r));
+    load_die("a request is refused: %s", strerror(-r));
 }
 
-static void
-finish(struct load *l, struct session *s, const struct lunette_completion *c)
+static void __attribute__((noinline, cold))
+failed(const struct load *l, struct lunette_queue *q, const struct lunette_completion *c)
 {
     struct lunette_error err = {0};
 
-    if (c->err != 0) {
-        (void)lunette_queue_explain(s->q, c, l->write ? "writing" : "reading", &err);
-        load_die("%s", err.msg);
+    (void)lunette_queue_explain(q, c, l->write ? "writing" : "reading", &err);
+    load_die("%s", err.msg);
+}
+
+static inline void
+submit(struct load *l, struct lunette_queue *q, struct load_io *io, bool write)
+{
+    int r;
+
+    if (write)
+        r = lunette_queue_write(q, io->buf, l->bs, io->offset, 0, io);
+    else
+        r = lunette_queue_read(q, io->buf, l->bs, io->offset, io);
+    if (r < 0)
+        refused(r);
+}
+
+/* Completions with data to compare. */
+static void
+finish_all(struct load *l, struct lunette_queue *q, const struct lunette_completion *c, int n)
+{
+    for (int i = 0; i < n; i++) {
+        struct load_io *io = c[i].user_data;
+
+        if (c[i].err != 0)
+            failed(l, q, &c[i]);
+        load_end(l, io);
+        if (!load_more(l))
+            continue;
+        load_begin(l, io);
+        load_place(l, io);
+        submit(l, q, io, l->write);
     }
-    load_end(l, c->user_data);
-    if (load_more(l))
-        submit(l, s, c->user_data);
+}
+
+/* The same without: what is asked for each is only what differs.  A batch has one stamp, so those
+ * that began together are counted together. */
+static inline __attribute__((always_inline)) void
+finish_plain(struct load *l, struct lunette_queue *q, const struct lunette_completion *c, int n,
+             bool write)
+{
+    const struct lunette_completion *end = c + n, *first = c, *last;
+    uint64_t start_ns = ((struct load_io *)c->user_data)->start_ns, now_ns = l->now_ns;
+    uint64_t more = load_more(l) ? l->limit - l->begun : 0;
+
+    last = more < (uint64_t)n ? c + more : end; /* those before it are submitted again */
+    l->begun += (uint64_t)(last - c);
+    for (; c != end; c++) {
+        struct load_io *io = c->user_data;
+
+        if (c->err != 0)
+            failed(l, q, c);
+        if (io->start_ns != start_ns) {
+            load_end_n(l, start_ns, (uint64_t)(c - first));
+            first = c;
+            start_ns = io->start_ns;
+        }
+        if (c >= last)
+            continue;
+        io->start_ns = now_ns;
+        load_go(l, io);
+        submit(l, q, io, write);
+    }
+    load_end_n(l, start_ns, (uint64_t)(end - first));
 }
 
 /* Returns the number of completions. */
@@ -76,8 +123,12 @@ collect(struct load *l, struct session *s, int min, int timeout_ms)
         load_die("the queue: %s", strerror(-n));
     if (n > 0)
         load_stamp(l);
-    for (int i = 0; i < n; i++)
-        finish(l, s, &c[i]);
+    if (n > 0 && l->verify != LOAD_VERIFY_NONE)
+        finish_all(l, s->q, c, n);
+    else if (n > 0 && l->write)
+        finish_plain(l, s->q, c, n, true);
+    else if (n > 0)
+        finish_plain(l, s->q, c, n, false);
     return n;
 }
 
@@ -95,8 +146,11 @@ static void
 loop(struct load *l)
 {
     for (uint32_t i = 0; i < l->sessions; i++) {
-        for (uint32_t d = 0; d < l->depth && load_more(l); d++)
-            submit(l, &sessions[i], &sessions[i].ios[d]);
+        for (uint32_t d = 0; d < l->depth && load_more(l); d++) {
+            load_begin(l, &sessions[i].ios[d]);
+            load_place(l, &sessions[i].ios[d]);
+            submit(l, sessions[i].q, &sessions[i].ios[d], l->write);
+        }
         (void)lunette_queue_submit(sessions[i].q);
     }
     if (l->sessions == 1) {
