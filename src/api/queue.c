@@ -507,7 +507,10 @@ lunette_queue_poll(struct lunette_queue *q, struct lunette_completion *c, int ma
         min = 0;
     if (nfinished(q) >= (uint32_t)min && nfinished(q) > 0 && timeout_ms == 0)
         return collect(q, c, max);
-    if (nfinished(q) < (uint32_t)(min > 0 ? min : 1)) {
+    /* One turn without waiting, unless one that waits follows at once and has no deadline to take.
+     */
+    if (nfinished(q) < (uint32_t)(min > 0 ? min : 1) &&
+        (min == 0 || timeout_ms >= 0 || nfinished(q) == inflight(q))) {
         r = loop_run(l, 0);
         if (r < 0)
             return r;
