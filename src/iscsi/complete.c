@@ -51,8 +51,6 @@ update_cmdsn(struct session *s, struct be32 exp_cmdsn, struct be32 max_cmdsn)
 
     if (__builtin_expect(sn_lt(max, exp - 1), 0))
         return;
-    if (sn_gt(exp, s->exp_cmdsn))
-        s->exp_cmdsn = exp;
     if (!sn_gt(max, s->max_cmdsn))
         return;
     s->max_cmdsn = max;
@@ -483,21 +481,13 @@ plain_numbers(const struct conn *c, const struct session *s, const struct bhs_sc
 static inline __attribute__((always_inline)) void
 plain_end(struct session *s, struct conn *c, struct task *t, const struct bhs_scsi_rsp *h)
 {
-    uint32_t exp = get32(h->exp_cmd_sn), max = get32(h->max_cmd_sn);
+    uint32_t max = get32(h->max_cmd_sn);
 
     c->pub.exp_statsn++;
-    if (sn_gt(exp, s->exp_cmdsn))
-        s->exp_cmdsn = exp;
     if (sn_gt(max, s->max_cmdsn))
         s->max_cmdsn = max;
     complete_plain(s, c, t); /* its result is as the midlayer left it: all good */
 }
-
-/* SCSI Response, the final bit alone, completed at target, GOOD. */
-#define PLAIN_RSP ((uint32_t)ISCSI_OP_SCSI_RSP << 24 | ISCSI_FLAG_FINAL << 16)
-/* Data-In, final and status bits alone, GOOD. */
-#define PLAIN_DATA_IN                                                                              \
-    ((uint32_t)ISCSI_OP_DATA_IN << 24 | (ISCSI_FLAG_FINAL | ISCSI_DATA_IN_STATUS) << 16)
 
 int
 iscsi_complete_pdu(struct iscsi_conn *pub, const struct bhs *hdr, const void *data, uint32_t len)
@@ -521,10 +511,9 @@ iscsi_complete_scsi_rsp(struct iscsi_conn *pub, const struct bhs_scsi_rsp *h)
     struct session *s = c->session;
     struct task *t;
 
-    if (__builtin_expect(ld_be32(h) != PLAIN_RSP || get16(h->status_qualifier) != 0 ||
-                             !plain_numbers(c, s, h) || (t = task_of_itt(c, h->itt)) == NULL ||
-                             t->pub.sc == NULL || t->pub.sc->in.len > 0 ||
-                             t->pub.out_done != t->pub.sc->out.len,
+    if (__builtin_expect(get16(h->status_qualifier) != 0 || !plain_numbers(c, s, h) ||
+                             (t = task_of_itt(c, h->itt)) == NULL || t->pub.sc == NULL ||
+                             t->pub.sc->in.len > 0 || t->pub.out_done != t->pub.sc->out.len,
                          0)) {
         odd_answer(c, h);
         return;
@@ -540,9 +529,7 @@ iscsi_complete_data_in(struct iscsi_task *t, const struct bhs_data_in *hdr)
     struct conn *c = to_conn(t->conn);
     struct session *s = c->session;
 
-    if (__builtin_expect((ld_be32(h) & 0xffff00ff) != PLAIN_DATA_IN || !plain_numbers(c, s, h) ||
-                             t->sc->out.len > 0 || t->in_done != t->sc->in.len,
-                         0)) {
+    if (__builtin_expect(!plain_numbers(c, s, h) || t->sc->out.len > 0, 0)) {
         odd_answer(c, h);
         return;
     }

@@ -30,9 +30,14 @@ enum task_kind { TASK_SCSI, TASK_PING, TASK_NOP_REPLY, TASK_TMF, TASK_USER };
 struct task {
     struct iscsi_task pub;
     enum task_kind kind;
-    bool started;            /* init_task was called: cleanup_task is due */
-    bool whole;              /* all its data went with it: cleanup_task is due while that leaves */
-    bool marked;             /* swept or eh are, or were, set */
+    union { /* why the end of the task is not plain: one look */
+        struct {
+            bool started; /* init_task was called: cleanup_task is due */
+            bool marked;  /* swept or eh are, or were, set */
+        };
+        uint16_t special;
+    };
+    bool whole;              /* xmit_whole took it: cleanup_task is due while its data leaves */
     bool swept;              /* the function under way waits for it */
     uint64_t asked_ns;       /* when the midlayer last asked whether it moves */
     struct scsi_eh_wait *eh; /* an abort is under way */
@@ -53,7 +58,7 @@ struct session {
     struct conn *direct; /* commands may go to its transport at once: nothing waits before them */
     uint32_t cmdsn;      /* next to assign */
     uint32_t queued;     /* commands on cmdqueues, without CmdSN yet */
-    uint32_t exp_cmdsn, max_cmdsn;
+    uint32_t max_cmdsn;  /* the last that the target takes */
     struct task *free_tasks; /* a stack: the last one used is the one in the cache */
     uint32_t outstanding;    /* SCSI commands */
     bool want_restart;       /* a command was refused */
@@ -219,12 +224,8 @@ complete_plain(struct session *s, struct conn *c, struct task *t)
     struct scsi_cmd *sc = t->pub.sc;
 
     assert(t->pub.state == ISCSI_TASK_RUNNING);
-    if (__builtin_expect(t->started && (!t->whole || c->pub.gather.end != NULL), 0)) {
+    if (__builtin_expect(t->special != 0 || (t->whole && c->pub.gather.end != NULL), 0)) {
         iscsi_complete_task(t);
-        return;
-    }
-    if (__builtin_expect(t->marked, 0)) {
-        iscsi_finish_task(t);
         return;
     }
     c->tasks--;

@@ -662,7 +662,7 @@ iscsi_session_setup(struct loop *l, const struct iscsi_transport *tt,
     session_init(s, l, tt, cfg->sid);
     s->ev = cfg->ev;
     s->ev_user = cfg->user;
-    s->cmdsn = s->exp_cmdsn = cfg->initial_cmdsn;
+    s->cmdsn = cfg->initial_cmdsn;
     s->max_cmdsn = cfg->initial_cmdsn - 1; /* closed until the target opens it */
     TRACE(l, create_session, cfg->sid, 0);
     r = iscsi_alloc_tasks(s);

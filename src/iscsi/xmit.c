@@ -415,7 +415,7 @@ iscsi_queuecommand(struct scsi_host *host, struct scsi_cmd *sc)
     put_plain_cmd(h, c, t, sc, out, in);
     if (out > 0) {
         t->pub.out_done = out;
-        t->started = t->whole = true;
+        t->whole = true;
         c->pub.stats.txdata_octets += out;
         return c->pub.tt->xmit_whole(&t->pub);
     }

@@ -453,8 +453,11 @@ static size_t
 total(const struct iovec *iov, int n)
 {
     size_t sum = 0;
+    int i = 0;
 
-    for (int i = 0; i < n; i++)
+    for (; i + 4 <= n; i += 4) /* compilers do not unroll it at -O2 */
+        sum += iov[i].iov_len + iov[i + 1].iov_len + iov[i + 2].iov_len + iov[i + 3].iov_len;
+    for (; i < n; i++)
         sum += iov[i].iov_len;
     return sum;
 }

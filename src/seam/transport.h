@@ -244,6 +244,14 @@ struct iscsi_endpoint {
 
 #define ISCSI_RX_HOLD 1
 
+/* The first four bytes of answers that say nothing but that all went well: SCSI Response, the final
+ * bit alone, completed at target, GOOD; Data-In, final and status bits alone, GOOD (its third byte
+ * is reserved). */
+#define ISCSI_PLAIN_RSP ((uint32_t)ISCSI_OP_SCSI_RSP << 24 | ISCSI_FLAG_FINAL << 16)
+#define ISCSI_PLAIN_DATA_IN                                                                        \
+    ((uint32_t)ISCSI_OP_DATA_IN << 24 | (ISCSI_FLAG_FINAL | ISCSI_DATA_IN_STATUS) << 16)
+#define ISCSI_PLAIN_DATA_IN_MASK 0xffff00ffu
+
 /* What a transport calls; a versioned table, since transports may come as shared objects. */
 struct iscsi_upcalls {
     uint32_t version;
@@ -259,9 +267,10 @@ struct iscsi_upcalls {
      * start_conn, since digests begin there (RFC 7143 13.1), or < 0 after a conn_failure. */
     int (*complete_pdu)(struct iscsi_conn *c, const struct bhs *hdr, const void *data,
                         uint32_t data_len);
-    /* The same for the two that most of the stream is: Data-In with status, where the transport
-     * knows t, the running SCSI task of its tag, and has placed the data; and a SCSI Response
-     * without data. What follows is not parsed when c->failed is set afterwards. */
+    /* The same for the two that most of the stream is: Data-In with ISCSI_PLAIN_DATA_IN, where t is
+     * the running SCSI task of its tag and all that it reads has been placed; and a SCSI Response
+     * without data with ISCSI_PLAIN_RSP.  What follows is not parsed when c->failed is set
+     * afterwards. */
     void (*complete_data_in)(struct iscsi_task *t, const struct bhs_data_in *h);
     void (*complete_scsi_rsp)(struct iscsi_conn *c, const struct bhs_scsi_rsp *h);
     /* Takes ExpCmdSN and MaxCmdSN of a PDU that does not go to complete_pdu (RFC 7143 4.2.2.1). */

@@ -13,7 +13,6 @@
 
 #define PLAIN_HDRDGST  1u
 #define PLAIN_DATADGST 2u
-#define PLAIN_STATUS   (ISCSI_FLAG_FINAL | ISCSI_DATA_IN_STATUS)
 
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 
@@ -382,46 +381,45 @@ rx_plain(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t n, uint32_t digest
 {
     struct iscsi_conn *c = tcp->conn;
     const struct bhs_data_in *h = (const void *)p;
-    uint32_t hlen = ISCSI_BHS_LEN + (digests & PLAIN_HDRDGST ? PDU_DIGEST_LEN : 0), len, padded,
-             whole;
+    uint32_t hlen = ISCSI_BHS_LEN + (digests & PLAIN_HDRDGST ? PDU_DIGEST_LEN : 0);
+    uint32_t kind, len, padded, whole;
     struct iscsi_task *t;
     void *to;
 
     if (n < hlen)
         return 0;
+    kind = ld_be32(h);
     len = ld_be32(&h->ahs_words); /* TotalAHSLength, which is 0 here, and DataSegmentLength */
-    padded = (len + 3) & ~3u;
-    whole = hlen;
     if ((digests & PLAIN_HDRDGST) &&
         !pdu_digest_ok(crc32c_update(CRC32C_INIT, h, ISCSI_BHS_LEN), p + ISCSI_BHS_LEN))
         return 0;
-    if (h->opcode == ISCSI_OP_SCSI_RSP && len == 0) {
+    if ((kind & ISCSI_PLAIN_DATA_IN_MASK) != ISCSI_PLAIN_DATA_IN) {
+        if (kind != ISCSI_PLAIN_RSP || len != 0)
+            return 0;
         c->stats.rxpdus++;
         c->up->complete_scsi_rsp(c, (const void *)h);
-    } else {
-        if (h->opcode != ISCSI_OP_DATA_IN || h->flags != PLAIN_STATUS ||
-            len - 1 >= c->max_recv_dlength || ld_be64(&h->data_sn) != 0)
-            return 0; /* not all in one: DataSN and Buffer Offset are 0 then */
-        whole += padded + (digests & PLAIN_DATADGST ? PDU_DIGEST_LEN : 0);
-        if (n < whole)
-            return 0;
-        t = iscsi_task_of(c, h->itt);
-        if (t == NULL || t->sc == NULL || t->sc->in.len != len || (t->exp_datasn | t->in_done) != 0)
-            return 0;
-        to = sg_start(&t->sc->in, len);
-        if (to == NULL)
-            return 0;
-        p += hlen;
-        if ((digests & PLAIN_DATADGST) &&
-            !pdu_digest_ok(crc32c_update(CRC32C_INIT, p, padded), p + padded))
-            return 0;
-        memcpy(to, p, len);
-        t->in_done = tcp->last_data_in = len;
-        c->stats.rxpdus++;
-        c->stats.datain_pdus++;
-        c->stats.rxdata_octets += len;
-        c->up->complete_data_in(t, h);
+        return hlen;
     }
+    padded = (len + 3) & ~3u;
+    whole = hlen + padded + (digests & PLAIN_DATADGST ? PDU_DIGEST_LEN : 0);
+    if (len - 1 >= c->max_recv_dlength || n < whole || ld_be64(&h->data_sn) != 0)
+        return 0; /* not all in one: DataSN and Buffer Offset are 0 then */
+    t = iscsi_task_of(c, h->itt);
+    if (t == NULL || t->sc == NULL || t->sc->in.len != len || (t->exp_datasn | t->in_done) != 0)
+        return 0;
+    to = sg_start(&t->sc->in, len);
+    if (to == NULL)
+        return 0;
+    p += hlen;
+    if ((digests & PLAIN_DATADGST) &&
+        !pdu_digest_ok(crc32c_update(CRC32C_INIT, p, padded), p + padded))
+        return 0;
+    memcpy(to, p, len);
+    t->in_done = tcp->last_data_in = len;
+    c->stats.rxpdus++;
+    c->stats.datain_pdus++;
+    c->stats.rxdata_octets += len;
+    c->up->complete_data_in(t, h);
     return whole;
 }
 
