@@ -49,11 +49,14 @@ units_done(struct side *s, struct conn *c, uint64_t units)
     }
     if (units > 0)
         load_stamp(l);
-    for (uint64_t i = 0; i < units; i++) {
-        load_end(l, &c->ios[c->oldest]);
-        c->oldest = c->oldest + 1 == l->depth ? 0 : c->oldest + 1;
-        c->inflight--;
+    for (uint64_t i = 0, n; i < units; i += n) { /* those together that began together */
+        uint64_t start_ns = c->ios[c->oldest].start_ns;
+
+        for (n = 0; i + n < units && c->ios[c->oldest].start_ns == start_ns; n++)
+            c->oldest = c->oldest + 1 == l->depth ? 0 : c->oldest + 1;
+        load_end_n(l, start_ns, n);
     }
+    c->inflight -= units;
     for (uint64_t i = 0; i < units && load_more(l); i++)
         request(s, c);
 }
