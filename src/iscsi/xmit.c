@@ -379,6 +379,15 @@ put_plain_cmd(uint8_t *h, const struct conn *c, const struct task *t, const stru
     st_be64(h + 24, (uint64_t)t->pub.cmd_sn << 32 | c->pub.exp_statsn);
 }
 
+static int iscsi_queuecommand(struct scsi_host *host, struct scsi_cmd *sc);
+
+/* The first of a batch: the transport has lent no room yet, or not enough. */
+static int __attribute__((noinline))
+queue_first(struct session *s, struct conn *c, struct scsi_cmd *sc)
+{
+    return c->pub.tt->lend(&c->pub) == 0 ? iscsi_queuecommand(&s->host, sc) : queue_any(s, sc);
+}
+
 static int __attribute__((noinline)) digest_header(struct conn *c, uint8_t *h)
 {
     pdu_header_digest(h, ISCSI_BHS_LEN, h + ISCSI_BHS_LEN);
@@ -398,11 +407,12 @@ iscsi_queuecommand(struct scsi_host *host, struct scsi_cmd *sc)
     uint8_t *h;
 
     if (__builtin_expect(c == NULL || sc->cdb_len > 16 || !sn_lte(s->cmdsn, s->max_cmdsn) ||
-                             c->pub.gather.end - c->pub.gather.next < ISCSI_GATHER_MIN ||
                              (out > 0 && (in > 0 || out > c->whole_max)) ||
                              s->outstanding >= s->pub.cmds_max || s->free_tasks == NULL,
                          0))
         return queue_any(s, sc);
+    if (__builtin_expect(c->pub.gather.end - c->pub.gather.next < ISCSI_GATHER_MIN, 0))
+        return queue_first(s, c, sc);
     t = task_take(s, c, TASK_SCSI);
     h = c->pub.gather.next;
     t->pub.sc = sc;

@@ -344,6 +344,9 @@ struct iscsi_transport {
     /* Sends the task, or what an R2T asked of it.  0 done for now, -EAGAIN: call again after
      * queue_xmit, else the connection has failed. */
     int (*xmit_task)(struct iscsi_task *t);
+    /* Makes room in conn->gather, sending what is there if it must.  0, or -EAGAIN: full,
+     * queue_xmit follows, or -errno.  NULL where conn->gather is never set. */
+    int (*lend)(struct iscsi_conn *c);
     /* A command whose data all goes with it, and whose header is at conn->gather.next: lays both
      * out and moves next.  0; it does not fail.  NULL where conn->gather is never set. */
     int (*xmit_whole)(struct iscsi_task *t);

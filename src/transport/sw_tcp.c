@@ -217,9 +217,11 @@ room(const struct sw_tcp_conn *sc, int iovs)
     return (size_t)(g->end - g->next) >= ISCSI_GATHER_MIN && sc->iov_n + iovs <= TX_IOV;
 }
 
-/* Makes room for one more PDU by sending what is there.  Nothing has changed when it fails. */
-static int __attribute__((noinline)) make_room(struct sw_tcp_conn *sc, struct iscsi_task *t)
+/* Room for one more PDU, by sending what is there.  Nothing has changed when it fails. */
+static int
+sw_tcp_lend(struct iscsi_conn *c)
 {
+    struct sw_tcp_conn *sc = c->dd_data;
     int r;
 
     if (sc->stream == NULL)
@@ -227,10 +229,15 @@ static int __attribute__((noinline)) make_room(struct sw_tcp_conn *sc, struct is
     r = push(sc);
     if (r == -EAGAIN)
         sc->want_xmit = true;
-    if (r == 0)
-        r = borrow(sc);
+    return r == 0 ? borrow(sc) : r;
+}
+
+static int __attribute__((noinline)) make_room(struct iscsi_task *t)
+{
+    int r = sw_tcp_lend(t->conn);
+
     if (r == 0) {
-        t->hdr = (void *)sc->staging;
+        t->hdr = (void *)t->conn->gather.next;
         t->hdr_max = ISCSI_HDR_MAX - 4;
     }
     return r;
@@ -245,7 +252,7 @@ sw_tcp_alloc_pdu(struct iscsi_task *t, uint8_t opcode)
     (void)opcode;
     assert(pieces <= MAX_SG);
     if (__builtin_expect(!room(sc, (int)pieces + 2), 0)) /* gathered, payload, gathered */
-        return make_room(sc, t);
+        return make_room(t);
     t->hdr = (void *)t->conn->gather.next;
     t->hdr_max = ISCSI_HDR_MAX - 4;
     return 0;
@@ -679,6 +686,7 @@ const struct iscsi_transport sw_tcp_transport = {
     .init_task = sw_tcp_init_task,
     .init_pdu = sw_tcp_init_pdu,
     .xmit_task = sw_tcp_xmit_task,
+    .lend = sw_tcp_lend,
     .xmit_whole = sw_tcp_xmit_whole,
     .xmit_pdu = sw_tcp_xmit_pdu,
     .xmit_flush = sw_tcp_xmit_flush,
