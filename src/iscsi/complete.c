@@ -504,6 +504,13 @@ static void __attribute__((noinline)) odd_answer(struct conn *c, const struct bh
     (void)iscsi_complete_pdu(&c->pub, (const void *)h, NULL, 0);
 }
 
+/* A SCSI command that reads nothing, and all of whose data has been asked for and sent. */
+static inline bool
+all_sent(const struct task *t)
+{
+    return t->pub.sc != NULL && t->pub.sc->in.len == 0 && t->pub.out_done == t->pub.sc->out.len;
+}
+
 void
 iscsi_complete_scsi_rsp(struct iscsi_conn *pub, const struct bhs_scsi_rsp *h)
 {
@@ -512,8 +519,7 @@ iscsi_complete_scsi_rsp(struct iscsi_conn *pub, const struct bhs_scsi_rsp *h)
     struct task *t;
 
     if (__builtin_expect(get16(h->status_qualifier) != 0 || !plain_numbers(c, s, h) ||
-                             (t = task_of_itt(c, h->itt)) == NULL || t->pub.sc == NULL ||
-                             t->pub.sc->in.len > 0 || t->pub.out_done != t->pub.sc->out.len,
+                             (t = task_of_itt(c, h->itt)) == NULL || (!t->whole && !all_sent(t)),
                          0)) {
         odd_answer(c, h);
         return;

@@ -30,14 +30,15 @@ enum task_kind { TASK_SCSI, TASK_PING, TASK_NOP_REPLY, TASK_TMF, TASK_USER };
 struct task {
     struct iscsi_task pub;
     enum task_kind kind;
-    union { /* why the end of the task is not plain: one look */
+    union { /* how it goes, and why its end is not plain: one look */
         struct {
             bool started; /* init_task was called: cleanup_task is due */
             bool marked;  /* swept or eh are, or were, set */
+            bool whole;   /* xmit_whole took it: cleanup_task is due while its data leaves */
         };
-        uint16_t special;
+        uint16_t special; /* started, marked */
+        uint32_t ways;    /* all of them */
     };
-    bool whole;              /* xmit_whole took it: cleanup_task is due while its data leaves */
     bool swept;              /* the function under way waits for it */
     uint64_t asked_ns;       /* when the midlayer last asked whether it moves */
     struct scsi_eh_wait *eh; /* an abort is under way */
@@ -95,7 +96,6 @@ struct conn {
     bool report;         /* conn_error is due */
     bool dying;
     bool stopping;                                         /* stop_conn has not ended yet */
-    uint32_t tasks;                                        /* allocated to this connection */
     uint32_t declared_recv_dlength, declared_xmit_dlength; /* in force from start on */
     bool want_hdrdgst, want_datadgst;
     struct list mgmtqueue, requeue, cmdqueue; /* struct iscsi_task.node */
@@ -172,7 +172,7 @@ next_itt(const struct task *t)
 }
 
 /* The free task on top.  What the end of a task leaves as it was is not set again: data, user_data,
- * eh, swept and marked. */
+ * unsol, eh, swept and marked. */
 static inline struct task *
 task_take(struct session *s, struct conn *c, enum task_kind kind)
 {
@@ -185,11 +185,9 @@ task_take(struct session *s, struct conn *c, enum task_kind kind)
     t->pub.exp_datasn = 0;
     t->pub.in_done = t->pub.out_done = 0;
     t->pub.imm_count = 0;
-    t->pub.unsol = (struct iscsi_unsolicited){0};
     t->pub.moved_ns = t->asked_ns = c->pub.loop->now_ns;
     t->kind = kind;
-    t->started = t->whole = false;
-    c->tasks++;
+    t->ways = 0;
     if (kind == TASK_SCSI)
         s->outstanding++;
     else
@@ -228,7 +226,6 @@ complete_plain(struct session *s, struct conn *c, struct task *t)
         iscsi_complete_task(t);
         return;
     }
-    c->tasks--;
     s->outstanding--;
     t->pub.state = ISCSI_TASK_FREE;
     t->next_free = s->free_tasks;

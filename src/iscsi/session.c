@@ -565,6 +565,20 @@ restart_work(struct loop_work *w)
         s->host.ev->restart(s->host.ev_user);
 }
 
+static bool
+has_tasks(const struct conn *c)
+{
+    const struct session *s = c->session;
+
+    for (uint32_t slot = 0; slot < s->pub.tasks.made; slot++) {
+        const struct task *t = iscsi_task_at(s, slot);
+
+        if (t->pub.state != ISCSI_TASK_FREE && t->pub.conn == &c->pub)
+            return true;
+    }
+    return false;
+}
+
 void
 iscsi_session_maybe_free(struct session *s)
 {
@@ -579,7 +593,7 @@ free_work(struct loop_work *w)
     LIST_FOREACH_SAFE (n, &s->conns) {
         struct conn *c = container_of(n, struct conn, node);
 
-        if ((c->dying || s->dying) && c->tasks == 0 && !c->stopping)
+        if ((c->dying || s->dying) && !has_tasks(c) && !c->stopping)
             conn_free(c);
     }
     if (!s->dying || !list_empty(&s->conns) || !list_empty(&s->done) || !list_empty(&s->eh_done) ||

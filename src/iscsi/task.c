@@ -103,8 +103,8 @@ iscsi_finish_task(struct task *t)
     struct session *s = c->session;
     struct scsi_cmd *sc = t->pub.sc;
 
-    assert(c->tasks > 0);
-    c->tasks--;
+    assert(t->pub.state != ISCSI_TASK_FREE);
+    t->pub.unsol = (struct iscsi_unsolicited){0};
     if (t->kind == TASK_SCSI) {
         s->outstanding--;
         if (__builtin_expect(t->marked, 0))

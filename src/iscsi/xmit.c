@@ -363,8 +363,8 @@ static int __attribute__((noinline)) queue_any(struct session *s, struct scsi_cm
 
 /* The header of a plain command: as put_scsi_cmd, in words. */
 static inline void
-put_plain_cmd(uint8_t *h, const struct conn *c, const struct task *t, const struct scsi_cmd *sc,
-              uint32_t out, uint32_t in)
+put_plain_cmd(uint8_t *h, const struct scsi_cmd *sc, uint32_t itt, uint32_t cmdsn,
+              uint32_t exp_statsn, uint32_t out, uint32_t in)
 {
     uint32_t flags = ISCSI_FLAG_FINAL | sc->attr;
 
@@ -375,8 +375,8 @@ put_plain_cmd(uint8_t *h, const struct conn *c, const struct task *t, const stru
     memcpy(h + 32, sc->cdb, 16);
     memcpy(h + 8, sc->lun, 8);
     st_be64(h, (uint64_t)(ISCSI_OP_SCSI_CMD << 24 | flags << 16) << 32 | out);
-    st_be64(h + 16, (uint64_t)t->pub.itt << 32 | out | in); /* one of them is 0 */
-    st_be64(h + 24, (uint64_t)t->pub.cmd_sn << 32 | c->pub.exp_statsn);
+    st_be64(h + 16, (uint64_t)itt << 32 | out | in); /* one of them is 0 */
+    st_be64(h + 24, (uint64_t)cmdsn << 32 | exp_statsn);
 }
 
 static int iscsi_queuecommand(struct scsi_host *host, struct scsi_cmd *sc);
@@ -401,12 +401,12 @@ static int
 iscsi_queuecommand(struct scsi_host *host, struct scsi_cmd *sc)
 {
     struct session *s = container_of(host, struct session, host);
-    uint32_t out = sc->out.len, in = sc->in.len;
+    uint32_t out = sc->out.len, in = sc->in.len, cmdsn = s->cmdsn;
     struct conn *c = s->direct;
     struct task *t;
     uint8_t *h;
 
-    if (__builtin_expect(c == NULL || sc->cdb_len > 16 || !sn_lte(s->cmdsn, s->max_cmdsn) ||
+    if (__builtin_expect(c == NULL || sc->cdb_len > 16 || !sn_lte(cmdsn, s->max_cmdsn) ||
                              (out > 0 && (in > 0 || out > c->whole_max)) ||
                              s->outstanding >= s->pub.cmds_max || s->free_tasks == NULL,
                          0))
@@ -419,10 +419,11 @@ iscsi_queuecommand(struct scsi_host *host, struct scsi_cmd *sc)
     sc->host_priv = t;
     t->pub.state = ISCSI_TASK_RUNNING;
     t->pub.imm_count = out;
-    t->pub.cmd_sn = s->cmdsn++;
+    t->pub.cmd_sn = cmdsn;
+    s->cmdsn = cmdsn + 1;
     c->pub.stats.scsicmd_pdus++;
     c->pub.stats.txpdus++;
-    put_plain_cmd(h, c, t, sc, out, in);
+    put_plain_cmd(h, sc, t->pub.itt, cmdsn, c->pub.exp_statsn, out, in);
     if (out > 0) {
         t->pub.out_done = out;
         t->whole = true;
