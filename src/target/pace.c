@@ -21,6 +21,7 @@
 #define MARK        (64u << 10) /* bytes that end a wait */
 #define WAIT_MIN_NS 10000u      /* less than that is not worth a timer */
 #define GAP_MAX_NS  1000000u    /* between commands; more is idleness */
+#define USUAL_ONE   16u         /* of struct tgt_pace.usual, a command */
 #define REST_TURNS  256u        /* no further try after a wait in vain */
 
 static void
@@ -91,11 +92,13 @@ tgt_pace_turn(struct tgt_conn *c)
         return 1;
     if (p->commands > 0)
         learn_gap(p, c->target->loop->now_ns);
+    if (!p->waits && p->commands > 0)
+        p->usual = (p->usual * 7 + p->commands * USUAL_ONE) / 8;
     if (p->timed && p->commands < 2)
         p->rest = REST_TURNS;
     else if (p->rest > 0)
         p->rest--;
-    else if (p->waits || (p->commands > 0 && p->commands <= FEW))
+    else if (p->usual <= FEW * USUAL_ONE && (p->waits || (p->commands > 0 && p->commands <= FEW)))
         ns = patience_ns(c);
     p->commands = 0;
     p->timed = false;
