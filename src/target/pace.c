@@ -11,12 +11,13 @@
  * which of our responses it had read when it made its newest command.  While
  * many are unread it has enough to do, and what it sends now only joins a
  * queue; a wait of at most half the time that the unread ones will take it does
- * not let it run dry.  One that has read everything, as with few commands under
- * way, or one that works in batches, is never made to wait.
+ * not let it run dry.  Few are gone before we are awake again.  An initiator
+ * that has read everything, as with few commands under way, or that works in
+ * batches, is never made to wait.
  */
 #include "target/session.h"
 
-#define BEHIND_MIN  6u          /* unread responses that make it worth a thought */
+#define BEHIND_MIN  16u         /* unread responses that make it worth a thought */
 #define FEW         4u          /* commands in a turn that need no company */
 #define MARK        (64u << 10) /* bytes that end a wait */
 #define WAIT_MIN_NS 10000u      /* less than that is not worth a timer */

@@ -256,7 +256,7 @@ test_few_commands_never_wait(void **state)
     uint64_t worst[2], recvs[2], took[2];
 
     (void)state;
-    for (uint32_t depth = 1; depth <= 5; depth++) {
+    for (uint32_t depth = 1; depth <= 16; depth++) {
         both(HONEST, depth, worst, recvs, took);
         assert_int_equal(took[0], took[1]); /* to the nanosecond */
         assert_int_equal(recvs[0], recvs[1]);
