@@ -30,6 +30,8 @@ static const char usage_text[] =
     "\n"
     "  --loop epoll|uring|auto   how to wait (auto)\n"
     "  --spin-us N          poll busily that long before sleeping (0)\n"
+    "  --pace-us N          let a connection wait that long at most, to read more at once,\n"
+    "                       while its initiator has many responses still to read (50); 0: never\n"
     "  -v, --verbose        say what happens on stderr; twice for more\n"
     "  -h, --help           this text\n"
     "  -V, --version        the version\n"
@@ -50,6 +52,7 @@ enum option_id {
     OPT_REDIRECT_PERMANENT,
     OPT_LOOP,
     OPT_SPIN,
+    OPT_PACE,
 };
 
 static const struct option options[] = {
@@ -65,6 +68,7 @@ static const struct option options[] = {
     {"redirect-permanent", required_argument, NULL, OPT_REDIRECT_PERMANENT},
     {"loop", required_argument, NULL, OPT_LOOP},
     {"spin-us", required_argument, NULL, OPT_SPIN},
+    {"pace-us", required_argument, NULL, OPT_PACE},
     {"verbose", no_argument, NULL, 'v'},
     {"help", no_argument, NULL, 'h'},
     {"version", no_argument, NULL, 'V'},
@@ -253,6 +257,9 @@ one_option(struct args *a, int opt, char *arg)
     case OPT_SPIN:
         a->loop.spin_us = (uint32_t)strtoul(arg, &end, 10);
         return *end == '\0' && end != arg ? 0 : complain("--spin-us wants a number, not", arg);
+    case OPT_PACE:
+        a->pace_us = (uint32_t)strtoul(arg, &end, 10);
+        return *end == '\0' && end != arg ? 0 : complain("--pace-us wants a number, not", arg);
     case 'v':
         a->verbose++;
         return 0;
@@ -299,7 +306,7 @@ args_parse(struct args *a, int argc, char **argv)
 {
     int opt, r;
 
-    *a = (struct args){.loop = {.kind = LOOP_AUTO}};
+    *a = (struct args){.loop = {.kind = LOOP_AUTO}, .pace_us = TARGET_PACE_US};
     while ((opt = getopt_long(argc, argv, "vhV", options, NULL)) != -1) {
         r = one_option(a, opt, optarg);
         if (r != 0)

@@ -25,6 +25,7 @@ struct args {
     struct target_node_config cfgs[ARGS_NODES_MAX];
     uint32_t nodes_count;
     struct loop_config loop;
+    uint32_t pace_us;
     int verbose;
 };
 

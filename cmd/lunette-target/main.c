@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 
 #include "cmd/lunette-target/args.h"
@@ -154,10 +155,19 @@ raise_descriptors(void)
     (void)setrlimit(RLIMIT_NOFILE, &l);
 }
 
+/* By default the kernel lets timers be late by 50 us, which is as long as a wait of --pace-us. */
+static void
+want_exact_timers(void)
+{
+    (void)prctl(PR_SET_TIMERSLACK, 1000ul); /* ns */
+}
+
 static int
 serve(struct app *app)
 {
-    struct target_config cfg = {.nodes = app->args.cfgs, .nodes_count = app->args.nodes_count};
+    struct target_config cfg = {.nodes = app->args.cfgs,
+                                .nodes_count = app->args.nodes_count,
+                                .pace_us = app->args.pace_us};
     struct lunette_error err = {0};
     int r = loop_new(&app->args.loop, &app->loop, &err);
 
@@ -196,6 +206,7 @@ main(int argc, char **argv)
         if (app.args.verbose > 0)
             app.log.level = app.args.verbose > 1 ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO;
         raise_descriptors();
+        want_exact_timers();
         r = serve(&app);
         target_free(app.target);
         loop_free(app.loop);

@@ -78,7 +78,9 @@ tgt_conn_new(struct target *t, struct stream *s, const struct sock_addr *peer)
     c->recv_max = ISCSI_LOGIN_DSEG_MAX;
     c->xmit_max = ISCSI_LOGIN_DSEG_MAX;
     c->h_need = ISCSI_BHS_LEN;
-    c->stat_sn = (uint32_t)loop_random(t->loop);
+    /* Any number would do, but some initiators (libiscsi 1.19) take the first one only if it comes
+     * after 0 in serial arithmetic, and else acknowledge nothing for ever. */
+    c->stat_sn = (uint32_t)loop_random(t->loop) & INT32_MAX;
     c->last_rx_ns = t->loop->now_ns;
     if (peer != NULL)
         c->peer = *peer;
@@ -88,6 +90,8 @@ tgt_conn_new(struct target *t, struct stream *s, const struct sock_addr *peer)
     list_init(&c->txq);
     loop_work_init(&c->flush, tgt_tx_flush);
     loop_timer_init(&c->timer, timer_fired);
+    tgt_pace_init(c);
+    c->lowat = 1;
     loop_timer_start(t->loop, &c->timer, t->login_timeout_ms * LOOP_NS_PER_MS);
     list_push_back(&t->conns, &c->link);
     t->conns_count++;
@@ -107,6 +111,7 @@ tgt_conn_kill(struct tgt_conn *c, const char *why)
     c->state = TGT_CONN_DEAD;
     loop_defer_cancel(&c->flush);
     loop_timer_stop(t->loop, &c->timer);
+    tgt_pace_stop(c);
     stream_close(c->stream);
     c->stream = NULL;
     if (c->sess != NULL)

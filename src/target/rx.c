@@ -231,13 +231,13 @@ static void
 set_lowat(struct tgt_conn *c)
 {
     uint32_t rest = c->rx == TGT_RX_DATA ? c->data_len - c->data_off : 0;
+    uint32_t mark = tgt_pace_turn(c);
 
-    if (rest >= LOWAT_MIN) {
-        (void)stream_set_rcvlowat(c->stream, rest < LOWAT_MAX ? rest : LOWAT_MAX);
-        c->lowat_set = true;
-    } else if (c->lowat_set) {
-        (void)stream_set_rcvlowat(c->stream, 1);
-        c->lowat_set = false;
+    if (rest >= LOWAT_MIN)
+        mark = rest < LOWAT_MAX ? rest : LOWAT_MAX;
+    if (mark != c->lowat) {
+        (void)stream_set_rcvlowat(c->stream, mark);
+        c->lowat = mark;
     }
 }
 

@@ -209,6 +209,17 @@ struct tgt_text { /* a Text negotiation in full feature phase */
     uint32_t new_xmit_max; /* takes effect when the sequence is over; 0: none */
 };
 
+struct tgt_pace { /* see pace.c */
+    struct loop_timer timer;
+    uint64_t turn_ns;     /* of the last turn that brought commands */
+    uint32_t gap_ns;      /* from one command to the next, smoothed */
+    uint32_t exp_stat_sn; /* of the newest command */
+    uint32_t commands;    /* of this turn */
+    uint32_t usual;       /* commands of a turn that did not wait, smoothed, in 1/16 */
+    uint32_t rest;        /* turns until a wait is tried again */
+    bool waits, timed;    /* timed: the wait is over because of the timer */
+};
+
 struct tgt_conn {
     struct list link;      /* target->conns, target->dead */
     struct list sess_link; /* session->conns */
@@ -240,7 +251,8 @@ struct tgt_conn {
     uint8_t *buf;           /* data of the PDU being received, if it goes to no command */
     struct tgt_cmd *rx_cmd; /* Data-Out for it; NULL: discarded */
     uint32_t rx_base;       /* Buffer Offset of that PDU */
-    bool lowat_set;
+    uint32_t lowat;         /* bytes that ->readable waits for */
+    struct tgt_pace pace;
     /* sending */
     struct list txq;
     uint32_t ctl_count;
@@ -264,6 +276,7 @@ struct target {
     struct list conns, dead, sessions, dead_sessions;
     uint32_t conns_count, sessions_count, sessions_max, conns_max;
     uint32_t login_timeout_ms, stop_timeout_ms;
+    uint64_t pace_ns; /* 0: every connection is read as soon as it can be */
     struct htab session_by_port;
     uint64_t hash_seed; /* names and ISIDs are the initiators' choice */
     uint16_t next_tsih;
@@ -311,6 +324,15 @@ void tgt_conn_ask_logout(struct tgt_conn *c, uint32_t seconds);
 
 /* rx.c */
 void tgt_conn_readable(void *user);
+
+/* pace.c */
+void tgt_pace_init(struct tgt_conn *c);
+void tgt_pace_stop(struct tgt_conn *c);
+/* A SCSI command has come. */
+void tgt_pace_command(struct tgt_conn *c, uint32_t exp_stat_sn);
+/* All that was there has been read.  Returns the bytes to wait for; when there are more than 1, a
+ * timer is set that ends the wait. */
+uint32_t tgt_pace_turn(struct tgt_conn *c);
 
 /* tx.c */
 void tgt_conn_writable(void *user);

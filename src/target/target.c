@@ -91,6 +91,7 @@ init(struct target *t, struct loop *loop, const struct target_config *cfg)
     t->conns_max = cfg->conns_max != 0 ? cfg->conns_max : TARGET_CONNS_MAX;
     t->login_timeout_ms = cfg->login_timeout_ms != 0 ? cfg->login_timeout_ms : LOGIN_TIMEOUT_MS;
     t->stop_timeout_ms = cfg->stop_timeout_ms != 0 ? cfg->stop_timeout_ms : STOP_TIMEOUT_MS;
+    t->pace_ns = cfg->pace_us * 1000ull;
     t->next_tsih = (uint16_t)loop_random(loop);
     target_set_faults(t, cfg->faults);
     index_ops(t);

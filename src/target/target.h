@@ -26,6 +26,7 @@ struct target;
 #define TARGET_SESSIONS_MAX   32768 /* default limit, all targets together */
 #define TARGET_CONNS_MAX      40960 /* default limit, all sessions and logins together */
 #define TARGET_SERIAL_MAX     32
+#define TARGET_PACE_US        50 /* what target_config.pace_us should be for a program */
 
 enum target_lun_kind { TARGET_LUN_RAM, TARGET_LUN_FILE, TARGET_LUN_NULL };
 
@@ -85,6 +86,8 @@ struct target_config {
     uint32_t sessions_max, conns_max;   /* 0: the defaults above */
     uint32_t login_timeout_ms;          /* 0: 15 s */
     uint32_t stop_timeout_ms;           /* how long target_stop waits for logouts; 0: 1 s */
+    uint32_t pace_us;                   /* how long a connection may go unread whose initiator has
+                                           many responses still to read; 0: not at all */
     const struct target_faults *faults; /* may be NULL */
 };
 

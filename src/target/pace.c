@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+/* How often a busy connection is read.
+ *
+ * An initiator that sends each command by itself, header and data apart, wakes
+ * us for every one of them, and waking costs more than the command.  As network
+ * cards do with interrupts, such a connection is read some time later, or when
+ * a good amount has come, whichever is first; what came meanwhile is answered
+ * together.
+ *
+ * A wait must cost the initiator nothing.  Its own word tells: ExpStatSN says
+ * which of our responses it had read when it made its newest command.  While
+ * many are unread it has enough to do, and what it sends now only joins a
+ * queue; a wait of at most half the time that the unread ones will take it does
+ * not let it run dry.  Few are gone before we are awake again.  An initiator
+ * that has read everything, as with few commands under way, or that works in
+ * batches, is never made to wait.
+ */
+#include "target/session.h"
+
+#define BEHIND_MIN  16u         /* unread responses that make it worth a thought */
+#define FEW         4u          /* commands in a turn that need no company */
+#define MARK        (64u << 10) /* bytes that end a wait */
+#define WAIT_MIN_NS 10000u      /* less than that is not worth a timer */
+#define GAP_MAX_NS  1000000u    /* between commands; more is idleness */
+#define USUAL_ONE   16u         /* of struct tgt_pace.usual, a command */
+#define REST_TURNS  256u        /* no further try after a wait in vain */
+
+static void
+wait_over(struct loop_timer *timer)
+{
+    struct tgt_conn *c = container_of(timer, struct tgt_conn, pace.timer);
+
+    c->pace.timed = true;
+    tgt_conn_readable(c);
+}
+
+void
+tgt_pace_init(struct tgt_conn *c)
+{
+    c->pace = (struct tgt_pace){.gap_ns = GAP_MAX_NS};
+    loop_timer_init(&c->pace.timer, wait_over);
+}
+
+void
+tgt_pace_stop(struct tgt_conn *c)
+{
+    c->pace.waits = false;
+    loop_timer_stop(c->target->loop, &c->pace.timer);
+}
+
+void
+tgt_pace_command(struct tgt_conn *c, uint32_t exp_stat_sn)
+{
+    c->pace.commands++;
+    c->pace.exp_stat_sn = exp_stat_sn;
+}
+
+/* The time from one command to the next, smoothed over some turns. */
+static void
+learn_gap(struct tgt_pace *p, uint64_t now_ns)
+{
+    uint64_t gap = (now_ns - p->turn_ns) / p->commands;
+
+    p->turn_ns = now_ns;
+    if (gap > GAP_MAX_NS)
+        gap = GAP_MAX_NS;
+    p->gap_ns = (uint32_t)((p->gap_ns * 7ull + gap) / 8);
+}
+
+/* How long the initiator can do without us; 0: not at all. */
+static uint64_t
+patience_ns(const struct tgt_conn *c)
+{
+    const struct tgt_pace *p = &c->pace;
+    uint32_t unread = c->stat_sn - p->exp_stat_sn;
+    uint64_t ns;
+
+    if (unread < BEHIND_MIN || unread > INT32_MAX) /* it may claim what it wants */
+        return 0;
+    ns = (uint64_t)unread * p->gap_ns / 2;
+    if (ns > c->target->pace_ns)
+        ns = c->target->pace_ns;
+    return ns >= WAIT_MIN_NS ? ns : 0;
+}
+
+uint32_t
+tgt_pace_turn(struct tgt_conn *c)
+{
+    struct tgt_pace *p = &c->pace;
+    uint64_t ns = 0;
+
+    if (c->target->pace_ns == 0)
+        return 1;
+    if (p->commands > 0)
+        learn_gap(p, c->target->loop->now_ns);
+    if (!p->waits && p->commands > 0)
+        p->usual = (p->usual * 7 + p->commands * USUAL_ONE) / 8;
+    if (p->timed && p->commands < 2)
+        p->rest = REST_TURNS;
+    else if (p->rest > 0)
+        p->rest--;
+    else if (p->usual <= FEW * USUAL_ONE && (p->waits || (p->commands > 0 && p->commands <= FEW)))
+        ns = patience_ns(c);
+    p->commands = 0;
+    p->timed = false;
+    p->waits = ns > 0;
+    if (p->waits)
+        loop_timer_start(c->target->loop, &p->timer, ns);
+    else
+        loop_timer_stop(c->target->loop, &p->timer);
+    return p->waits ? MARK : 1;
+}
