@@ -425,6 +425,7 @@ choose(uint64_t seed, struct choice *ch, struct world_config *cfg)
     cfg->block = x >> 40 & 1 ? 4096 : 512;
     cfg->chap = x >> 39 & 1;
     cfg->ipc_delay_ns = (x >> 36 & 7) * LOOP_NS_PER_MS;
+    cfg->trace_events = (x >> 33 & 3) == 0 ? 1024 : 0; /* traced, all goes the general way */
     cfg->net = sim_rough;
 }
 
