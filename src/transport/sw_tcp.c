@@ -405,11 +405,34 @@ sw_tcp_init_task(struct iscsi_task *t)
     return 0;
 }
 
-static int __attribute__((noinline)) whole_with_digests(struct iscsi_task *t)
+/* xmit_whole with digests, with padding, or with data in several pieces. */
+static int __attribute__((noinline)) odd_whole(struct iscsi_task *t)
 {
-    t->hdr = (void *)t->conn->gather.next;
-    t->hdr_len = ISCSI_BHS_LEN;
-    return sw_tcp_init_task(t);
+    struct iscsi_conn *c = t->conn;
+    struct sw_tcp_conn *sc = c->dd_data;
+    struct sw_tcp_task *st = t->dd_data;
+    uint32_t len = t->imm_count;
+    void *data = sg_start(&t->sc->out, len);
+    uint8_t *h = c->gather.next;
+
+    if (data == NULL) {
+        t->hdr = (void *)h;
+        t->hdr_len = ISCSI_BHS_LEN;
+        return sw_tcp_init_task(t);
+    }
+    c->gather.next = h + ISCSI_BHS_LEN;
+    if (c->hdrdgst_en) {
+        pdu_digest_put(c->gather.next, crc32c_update(CRC32C_INIT, h, ISCSI_BHS_LEN));
+        c->gather.next += PDU_DIGEST_LEN;
+    }
+    take_gathered(sc);
+    add_iov(sc, data, len);
+    st->tcp.last = sc->queued;
+    st->tcp.next_offset = len;
+    put_trailer(c, len, c->datadgst_en ? crc32c_update(CRC32C_INIT, data, len) : 0);
+    if (enough(sc, c))
+        c->gather.end = c->gather.next;
+    return 0;
 }
 
 /* As init_task, in a straight line: data in one piece, no digest, no padding. */
@@ -426,7 +449,7 @@ sw_tcp_xmit_whole(struct iscsi_task *t)
     size_t n;
 
     if (__builtin_expect(data == NULL || (len & 3) != 0 || c->hdrdgst_en || c->datadgst_en, 0))
-        return whole_with_digests(t);
+        return odd_whole(t);
     c->gather.next = next;
     v = &sc->iov[sc->iov_n];
     sc->iov_n += 2;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "wire/pdu.h"
 
+#include <endian.h>
 #include <errno.h>
 
 /* How long a data segment a kind of PDU may have. */
@@ -190,19 +191,18 @@ ahs_put_bidi(uint8_t *out, size_t size, uint32_t read_len)
 void
 pdu_digest_put(uint8_t out[PDU_DIGEST_LEN], uint32_t running)
 {
-    uint32_t crc = crc32c_final(running);
+    uint32_t crc = htole32(crc32c_final(running));
 
-    for (unsigned i = 0; i < PDU_DIGEST_LEN; i++)
-        out[i] = (uint8_t)(crc >> 8 * i);
+    memcpy(out, &crc, PDU_DIGEST_LEN);
 }
 
 bool
 pdu_digest_ok(uint32_t running, const uint8_t digest[PDU_DIGEST_LEN])
 {
-    uint8_t want[PDU_DIGEST_LEN];
+    uint32_t crc;
 
-    pdu_digest_put(want, running);
-    return memcmp(want, digest, PDU_DIGEST_LEN) == 0;
+    memcpy(&crc, digest, PDU_DIGEST_LEN);
+    return le32toh(crc) == crc32c_final(running);
 }
 
 uint32_t
