@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* transport/sw_tcp.c - iSCSI over a socket (Linux: iscsi_tcp).
  *
- * Out: xmit_pdu only gathers.  Headers, padding and digests of all PDUs stand
- * one behind the other in a small staging buffer, so that neighbours share an
- * iovec; payload is sent from the caller's memory.  xmit_flush sends it all in
- * one system call.  What the socket does not take waits for ->writable, and
- * alloc_pdu says -EAGAIN meanwhile.  Staging is borrowed from the loop between
- * the first alloc_pdu and the last byte sent: a connection that is idle holds
- * none.
+ * Out: nothing is sent before xmit_flush, which sends all in one system call.
+ * Headers, padding and digests of all PDUs stand one behind the other in staging
+ * memory, the iSCSI layer's own at conn->gather among them; payload is sent from
+ * the caller's memory, and only where it comes between does an iovec end.  What
+ * the socket does not take waits for ->writable, and alloc_pdu and lend say
+ * -EAGAIN meanwhile.  Staging is borrowed from the loop between the first PDU
+ * and the last byte sent: a connection that is idle holds none.
  *
  * In: one bounded receive into the loop's scratch memory yields many PDUs.  In
  * the middle of a large Data-In the receive list starts with the command's own
- * memory and continues into scratch, so that payload is received in place.
+ * memory and continues into a little of scratch: payload is received in place.
  */
 #include <assert.h>
 #include <errno.h>

@@ -9,6 +9,8 @@
 #include "wire/pdu.h"
 
 struct fake_adapter fake_adapter;
+bool fake_gathers;
+unsigned fake_plain;
 
 struct fake_task {
     struct loop_timer timer;
@@ -82,6 +84,52 @@ fake_stop(struct iscsi_conn *c, enum iscsi_stop how)
     (void)how;
     if (fake_adapter.conn == c)
         fake_adapter.conn = NULL;
+    c->gather = (struct iscsi_gather){NULL, NULL};
+    return 0;
+}
+
+static struct fake_sent *
+sent(void)
+{
+    assert(fake_adapter.nsent < FAKE_SENT_MAX);
+    return &fake_adapter.sent[fake_adapter.nsent++];
+}
+
+/* Headers that were put where the adapter gathers leave now. */
+static void
+take_gathered(struct iscsi_conn *c)
+{
+    for (uint8_t *h = fake_adapter.room; c->gather.next != NULL && h < c->gather.next;
+         h += ISCSI_BHS_LEN) {
+        struct fake_sent *s = sent();
+
+        memcpy(&s->h, h, sizeof(s->h));
+        s->task = c->up->itt_to_task(c, s->h.h.itt);
+        s->data_len = 0;
+        assert(pdu_opcode(&s->h.h) == ISCSI_OP_SCSI_CMD && s->task != NULL);
+        fake_plain++;
+    }
+    c->gather = (struct iscsi_gather){NULL, NULL};
+}
+
+static int
+fake_lend(struct iscsi_conn *c)
+{
+    if (!fake_gathers || fake_adapter.full || fake_adapter.cleanup_delay_ns > 0)
+        return -EAGAIN;
+    take_gathered(c);
+    c->gather =
+        (struct iscsi_gather){fake_adapter.room, fake_adapter.room + sizeof(fake_adapter.room)};
+    return 0;
+}
+
+static int
+fake_xmit_whole(struct iscsi_task *t)
+{
+    struct iscsi_conn *c = t->conn;
+
+    assert(t->imm_count == t->sc->out.len && t->sc->out.len > 0 && t->sc->in.len == 0);
+    c->gather.next += ISCSI_BHS_LEN; /* its data would follow */
     return 0;
 }
 
@@ -93,8 +141,8 @@ fake_xmit_task(struct iscsi_task *t)
 
     if (fake_adapter.full)
         return -EAGAIN;
-    assert(fake_adapter.nsent < FAKE_SENT_MAX);
-    s = &fake_adapter.sent[fake_adapter.nsent++];
+    (void)fake_lend(t->conn);
+    s = sent();
     memcpy(&s->h, t->hdr, sizeof(s->h));
     memcpy(s->ahs, t->hdr + 1, (size_t)t->hdr_len - 48);
     s->task = t;
@@ -108,7 +156,7 @@ fake_xmit_task(struct iscsi_task *t)
 static void
 fake_flush(struct iscsi_conn *c)
 {
-    (void)c;
+    take_gathered(c);
     fake_adapter.flushes++;
 }
 
@@ -160,6 +208,8 @@ const struct iscsi_transport fake_transport = {
     .ep_disconnect = fake_ep_disconnect,
     .bind_conn = fake_bind,
     .stop_conn = fake_stop,
+    .lend = fake_lend,
+    .xmit_whole = fake_xmit_whole,
     .xmit_task = fake_xmit_task,
     .xmit_flush = fake_flush,
     .cleanup_task = fake_cleanup,

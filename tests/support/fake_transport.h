@@ -30,8 +30,14 @@ extern struct fake_adapter {
     struct fake_sent sent[FAKE_SENT_MAX];
     unsigned nsent, cleanups, late_cleanups, flushes, touched_after;
     uint32_t stat_sn, exp_cmdsn, max_cmdsn;
-    struct iscsi_conn *conn; /* bound */
+    struct iscsi_conn *conn;                             /* bound */
+    uint8_t room[64 * ISCSI_BHS_LEN + ISCSI_GATHER_MIN]; /* what conn->gather is */
 } fake_adapter;
+
+/* The adapter gathers, so that plain commands take the short way (docs/design/plain.md); for a test
+ * that runs all it has once more. */
+extern bool fake_gathers;
+extern unsigned fake_plain; /* commands that came that way, ever */
 
 void fake_adapter_reset(void);
 extern const struct iscsi_transport fake_transport;
