@@ -243,14 +243,14 @@ static int __attribute__((noinline, cold)) make_free(struct lunette_queue *q)
 }
 
 static inline int
-buffer_req(struct lunette_queue *q, enum bdev_op op, const struct iovec iov, uint64_t offset,
+buffer_req(struct lunette_queue *q, uint64_t what, const struct iovec iov, uint64_t offset,
            void *user_data)
 {
     struct api_req *r = take(q);
 
     r->iov = iov;
     r->user_data = user_data;
-    r->req.what = bdev_what(op, BDEV_F_PROMPT);
+    r->req.what = what;
     r->req.offset = offset;
     r->req.iov = &r->iov;
     r->req.len = iov.iov_len;
@@ -271,26 +271,20 @@ lunette_queue_read(struct lunette_queue *q, void *buf, size_t len, uint64_t offs
 {
     if (__builtin_expect(q->top <= q->no_read, 0))
         return read_then(q, buf, len, offset, user_data);
-    return buffer_req(q, BDEV_READ, (struct iovec){buf, len}, offset, user_data);
+    return buffer_req(q, bdev_what(BDEV_READ, BDEV_F_PROMPT), (struct iovec){buf, len}, offset,
+                      user_data);
 }
 
 static int __attribute__((noinline))
 write_then(struct lunette_queue *q, const void *buf, size_t len, uint64_t offset, uint32_t flags,
            void *user_data)
 {
-    struct api_req *r;
     int e = q->read_only ? -EROFS : make_free(q);
 
     if (e < 0)
         return e;
-    r = take(q);
-    r->iov = (struct iovec){(void *)(uintptr_t)buf, len};
-    r->req.what = bdev_what(BDEV_WRITE, bdev_flags(flags & LUNETTE_FUA) | BDEV_F_PROMPT);
-    r->req.offset = offset;
-    r->req.iov = &r->iov;
-    r->req.len = len;
-    r->req.iovcnt = 1;
-    return submit(q, r, user_data);
+    return buffer_req(q, bdev_what(BDEV_WRITE, bdev_flags(flags & LUNETTE_FUA) | BDEV_F_PROMPT),
+                      (struct iovec){(void *)(uintptr_t)buf, len}, offset, user_data);
 }
 
 int
@@ -299,8 +293,8 @@ lunette_queue_write(struct lunette_queue *q, const void *buf, size_t len, uint64
 {
     if (__builtin_expect(q->top <= q->no_write || flags != 0, 0))
         return write_then(q, buf, len, offset, flags, user_data);
-    return buffer_req(q, BDEV_WRITE, (struct iovec){(void *)(uintptr_t)buf, len}, offset,
-                      user_data);
+    return buffer_req(q, bdev_what(BDEV_WRITE, BDEV_F_PROMPT),
+                      (struct iovec){(void *)(uintptr_t)buf, len}, offset, user_data);
 }
 
 static int

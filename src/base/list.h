@@ -79,22 +79,6 @@ list_splice(struct list *to, struct list *from)
     list_init(from);
 }
 
-/* Moves what stands before `end` (a node of `from`, or `from` itself: all) to the end of `to`. */
-static inline void
-list_move_front(struct list *to, struct list *from, struct list *end)
-{
-    struct list *first = from->next, *last = end->prev;
-
-    if (first == end)
-        return;
-    from->next = end;
-    end->prev = from;
-    first->prev = to->prev;
-    to->prev->next = first;
-    last->next = to;
-    to->prev = last;
-}
-
 #define LIST_FOREACH(pos, head)                                                                    \
     for (struct list *pos = (head)->next; pos != (head); pos = pos->next)
 #define LIST_FOREACH_SAFE(pos, head)                                                               \

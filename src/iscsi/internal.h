@@ -240,8 +240,7 @@ struct iscsi_task *iscsi_itt_to_task(struct iscsi_conn *c, struct be32 itt);
 static inline struct task *
 iscsi_task_at(const struct session *s, uint32_t slot)
 {
-    return (void *)((char *)s->chunk[slot / ISCSI_TASK_CHUNK] +
-                    (size_t)(slot % ISCSI_TASK_CHUNK) * s->pub.tasks.bytes);
+    return to_task(iscsi_task_in(&s->pub.tasks, slot));
 }
 
 static inline struct task *

@@ -89,39 +89,18 @@ put_ahs(struct task *t, const uint8_t *cdb)
     t->pub.hdr_len = (uint16_t)(48 + len);
 }
 
-/* The first 16 bytes of a CDB, zero-filled; the lengths of reads and writes as plain words. */
+/* RFC 7143 11.3, in words.  flags: but for the attribute; cdb: 16 bytes. */
 static inline void
-put_cdb(uint8_t dst[16], const uint8_t *cdb, uint16_t len)
+put_scsi_cmd(uint8_t *h, const struct scsi_cmd *sc, const uint8_t *cdb, uint32_t flags,
+             uint32_t imm_count, uint32_t itt, uint32_t edtl, uint32_t cmdsn, uint32_t exp_statsn)
 {
-    if (len == 10) {
-        memcpy(dst, cdb, 10);
-        memset(dst + 10, 0, 6);
-    } else if (len >= 16) {
-        memcpy(dst, cdb, 16);
-    } else {
-        memset(dst, 0, 16);
-        memcpy(dst, cdb, len);
-    }
-}
-
-/* RFC 7143 11.3 */
-static inline void
-put_scsi_cmd(struct bhs_scsi_cmd *h, const struct conn *c, struct task *t, unsigned flags)
-{
-    const struct scsi_cmd *sc = t->pub.sc;
-    uint32_t cmdsn = c->session->cmdsn;
-
-    h->opcode = ISCSI_OP_SCSI_CMD;
-    h->flags = (uint8_t)flags;
-    h->pri = h->rsvd3 = 0;
-    st_be32(&h->ahs_words, t->pub.imm_count); /* TotalAHSLength 0, then DataSegmentLength */
-    memcpy(h->lun, sc->lun, sizeof(h->lun));
-    h->itt = put32(t->pub.itt);
-    h->edtl = put32(sc->out.len > 0 ? sc->out.len : sc->in.len);
-    h->cmd_sn = put32(cmdsn);
-    h->exp_stat_sn = put32(c->pub.exp_statsn);
-    put_cdb(h->cdb, scsi_cmd_cdb(sc), sc->cdb_len);
-    t->pub.cmd_sn = cmdsn;
+    flags |= sc->attr;
+    memcpy(h + 32, cdb, 16);
+    memcpy(h + 8, sc->lun, 8);
+    /* TotalAHSLength 0, then DataSegmentLength */
+    st_be64(h, (uint64_t)(ISCSI_OP_SCSI_CMD << 24 | flags << 16) << 32 | imm_count);
+    st_be64(h + 16, (uint64_t)itt << 32 | edtl);
+    st_be64(h + 24, (uint64_t)cmdsn << 32 | exp_statsn);
 }
 
 /* -EAGAIN: the transport is full, no CmdSN was used. */
@@ -131,14 +110,13 @@ iscsi_prep_scsi_cmd_pdu(struct conn *c, struct task *t)
     struct session *s = c->session;
     struct scsi_cmd *sc = t->pub.sc;
     const uint8_t *cdb = scsi_cmd_cdb(sc);
-    unsigned flags = sc->attr | ISCSI_FLAG_FINAL;
-    struct bhs_scsi_cmd *h;
+    uint8_t cdb16[16] = {0};
+    uint32_t flags = ISCSI_FLAG_FINAL;
     int r = alloc_pdu(t, ISCSI_OP_SCSI_CMD);
 
     if (__builtin_expect(r < 0, 0))
         return r;
     TRACE(c->pub.loop, iscsi_prep_scsi_cmd_pdu, t->pub.itt, s->cmdsn);
-    h = (void *)t->pub.hdr;
     if (sc->in.len > 0)
         flags |= ISCSI_CMD_READ;
     if (sc->out.len > 0) {
@@ -147,8 +125,11 @@ iscsi_prep_scsi_cmd_pdu(struct conn *c, struct task *t)
         if (t->pub.unsol.len > 0)
             flags &= ~ISCSI_FLAG_FINAL;
     }
-    put_scsi_cmd(h, c, t, flags);
-    t->pub.hdr_len = sizeof(*h);
+    t->pub.cmd_sn = s->cmdsn;
+    memcpy(cdb16, cdb, sc->cdb_len < 16 ? sc->cdb_len : 16);
+    put_scsi_cmd((uint8_t *)t->pub.hdr, sc, cdb16, flags, t->pub.imm_count, t->pub.itt,
+                 sc->out.len > 0 ? sc->out.len : sc->in.len, s->cmdsn, c->pub.exp_statsn);
+    t->pub.hdr_len = ISCSI_BHS_LEN;
     if (__builtin_expect(sc->cdb_len > 16 || (sc->in.len > 0 && sc->out.len > 0), 0))
         put_ahs(t, cdb);
     t->started = true;
@@ -361,24 +342,6 @@ static int __attribute__((noinline)) queue_any(struct session *s, struct scsi_cm
     return 0;
 }
 
-/* The header of a plain command: as put_scsi_cmd, in words. */
-static inline void
-put_plain_cmd(uint8_t *h, const struct scsi_cmd *sc, uint32_t itt, uint32_t cmdsn,
-              uint32_t exp_statsn, uint32_t out, uint32_t in)
-{
-    uint32_t flags = ISCSI_FLAG_FINAL | sc->attr;
-
-    if (out > 0)
-        flags |= ISCSI_CMD_WRITE;
-    else if (in > 0)
-        flags |= ISCSI_CMD_READ;
-    memcpy(h + 32, sc->cdb, 16);
-    memcpy(h + 8, sc->lun, 8);
-    st_be64(h, (uint64_t)(ISCSI_OP_SCSI_CMD << 24 | flags << 16) << 32 | out);
-    st_be64(h + 16, (uint64_t)itt << 32 | out | in); /* one of them is 0 */
-    st_be64(h + 24, (uint64_t)cmdsn << 32 | exp_statsn);
-}
-
 static int iscsi_queuecommand(struct scsi_host *host, struct scsi_cmd *sc);
 
 /* The first of a batch: the transport has lent no room yet, or not enough. */
@@ -423,7 +386,11 @@ iscsi_queuecommand(struct scsi_host *host, struct scsi_cmd *sc)
     s->cmdsn = cmdsn + 1;
     c->pub.stats.scsicmd_pdus++;
     c->pub.stats.txpdus++;
-    put_plain_cmd(h, sc, t->pub.itt, cmdsn, c->pub.exp_statsn, out, in);
+    put_scsi_cmd(h, sc, sc->cdb,
+                 ISCSI_FLAG_FINAL | (out > 0  ? ISCSI_CMD_WRITE
+                                     : in > 0 ? ISCSI_CMD_READ
+                                              : 0),
+                 out, t->pub.itt, out | in, cmdsn, c->pub.exp_statsn); /* one of them is 0 */
     if (out > 0) {
         t->pub.out_done = out;
         t->whole = true;

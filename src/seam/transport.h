@@ -216,6 +216,13 @@ struct iscsi_task {
     uint32_t data_len;
 };
 
+static inline struct iscsi_task *
+iscsi_task_in(const struct iscsi_tasks *all, uint32_t slot)
+{
+    return (struct iscsi_task *)(void *)((char *)all->chunk[slot / ISCSI_TASK_CHUNK] +
+                                         (size_t)(slot % ISCSI_TASK_CHUNK) * all->bytes);
+}
+
 /* The running task of a tag that came from the target, or NULL (RFC 7143 4.2.5.3): as the up-call
  * itt_to_task, without a call. */
 static inline struct iscsi_task *
@@ -227,8 +234,7 @@ iscsi_task_of(const struct iscsi_conn *c, struct be32 itt)
 
     if (__builtin_expect(slot >= all->made, 0))
         return NULL;
-    t = (struct iscsi_task *)(void *)((char *)all->chunk[slot / ISCSI_TASK_CHUNK] +
-                                      (size_t)(slot % ISCSI_TASK_CHUNK) * all->bytes);
+    t = iscsi_task_in(all, slot);
     return __builtin_expect(t->itt == tag && t->state == ISCSI_TASK_RUNNING && t->conn == c, 1)
                ? t
                : NULL;
