@@ -298,24 +298,6 @@ static int __attribute__((noinline, cold)) not_now(struct session *s)
     return -EBUSY;
 }
 
-/* Nothing waits before it: to the transport at once, as Linux does it for hosts without a
- * workqueue; it leaves at commit, with all others.  False: it has to queue. */
-static bool
-xmit_now(struct session *s, struct conn *c, struct task *t)
-{
-    int r;
-
-    if (s->direct != c || iscsi_prep_scsi_cmd_pdu(c, t) < 0)
-        return false;
-    r = iscsi_xmit_task(c, t);
-    if (__builtin_expect(r < 0, 0)) {
-        s->direct = NULL;
-        if (r != -EAGAIN)
-            iscsi_conn_failure(&c->pub, ISCSI_ERR_CONN_CLOSED, "the transport cannot send");
-    }
-    return true;
-}
-
 static int __attribute__((noinline)) queue_any(struct session *s, struct scsi_cmd *sc)
 {
     struct conn *c = pick_conn(s);
@@ -334,9 +316,7 @@ static int __attribute__((noinline)) queue_any(struct session *s, struct scsi_cm
     t->pub.sc = sc;
     sc->host_priv = t;
     TRACE(s->pub.loop, iscsi_queuecommand, scsi_cmd_cdb(sc)[0], t->pub.itt);
-    if (xmit_now(s, c, t))
-        return 0;
-    s->direct = NULL;
+    s->direct = NULL; /* what comes now goes behind it */
     list_push_back(&c->cmdqueue, &t->pub.node);
     s->queued++;
     return 0;
