@@ -16,8 +16,9 @@ static const struct opt common_opts[] = {
     {"loop", 0, OPT_CHOICE, offsetof(struct common, loop), "auto|epoll|uring",
      "how to wait: auto takes io_uring where it is allowed, else epoll", 0, 0},
     {"busy-poll", 0, OPT_SPIN, offsetof(struct common, spin_us), "USEC",
-     "poll that long before sleeping (100 if no number is given): lower latency, more CPU", 0,
-     10000000},
+     "poll for at most that long before sleeping (100 if no number is given): lower latency, more "
+     "CPU",
+     0, 10000000},
     {"initiator-name", 0, OPT_STR, offsetof(struct common, initiator_name), "NAME",
      "the name to log in with (iqn., eui. or naa.)", 0, 0},
     {"chap-file", 0, OPT_STR, offsetof(struct common, chap_file), "FILE",
