@@ -365,7 +365,6 @@ iscsi_queuecommand(struct scsi_host *host, struct scsi_cmd *sc)
     t->pub.cmd_sn = cmdsn;
     s->cmdsn = cmdsn + 1;
     c->pub.stats.scsicmd_pdus++;
-    c->pub.stats.txpdus++;
     put_scsi_cmd(h, sc, sc->cdb,
                  ISCSI_FLAG_FINAL | (out > 0  ? ISCSI_CMD_WRITE
                                      : in > 0 ? ISCSI_CMD_READ

@@ -110,7 +110,6 @@ enum iscsi_stop { STOP_CONN_TERM, STOP_CONN_RECOVER };
 
 struct iscsi_stats {
     uint64_t txdata_octets, rxdata_octets;
-    uint64_t txpdus, rxpdus;
     uint64_t scsicmd_pdus, scsirsp_pdus, dataout_pdus, datain_pdus, r2t_pdus, noptx_pdus,
         noprx_pdus;
     uint64_t tmfcmd_pdus, tmfrsp_pdus, async_pdus, reject_pdus;

@@ -163,7 +163,6 @@ pdu_done(struct iscsi_tcp_conn *tcp, const void *data)
     uint8_t op = h->opcode & ISCSI_OP_MASK;
     int r = 0;
 
-    c->stats.rxpdus++;
     if (op == ISCSI_OP_DATA_IN) {
         const struct bhs_data_in *in = (const void *)h;
 
@@ -396,7 +395,6 @@ rx_plain(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t n, uint32_t digest
     if ((kind & ISCSI_PLAIN_DATA_IN_MASK) != ISCSI_PLAIN_DATA_IN) {
         if (kind != ISCSI_PLAIN_RSP || len != 0)
             return 0;
-        c->stats.rxpdus++;
         c->up->complete_scsi_rsp(c, (const void *)h);
         return hlen;
     }
@@ -416,7 +414,6 @@ rx_plain(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t n, uint32_t digest
         return 0;
     memcpy(to, p, len);
     t->in_done = tcp->last_data_in = len;
-    c->stats.rxpdus++;
     c->stats.datain_pdus++;
     c->stats.rxdata_octets += len;
     c->up->complete_data_in(t, h);

@@ -370,7 +370,6 @@ static inline int
 sw_tcp_xmit_pdu(struct iscsi_task *t)
 {
     TRACE(t->conn->loop, xmit_pdu, pdu_opcode(t->hdr), pdu_dseg_len(t->hdr));
-    t->conn->stats.txpdus++;
     t->hdr = NULL;
     return 0;
 }

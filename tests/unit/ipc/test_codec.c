@@ -78,7 +78,7 @@ test_replies_and_events_there_and_back(void **state)
     (void)state;
     memset(&rep, 0, sizeof(rep));
     rep.type = ISCSI_UEVENT_GET_STATS;
-    rep.r.stats.rxpdus = UINT64_MAX;
+    rep.r.stats.rxdata_octets = UINT64_MAX;
     rep.r.stats.digest_err = 3;
     n = ipc_encode_reply(&rep, buf, sizeof(buf));
     assert_int_equal(ipc_decode_reply(buf, (size_t)n, &rep_back), 0);
