@@ -34,10 +34,12 @@ static struct shared *shared;
 static char headers[BHS * HEADERS_MAX];
 static char *staging;
 
+static void request(struct side *s, struct conn *c);
+
 /* ---- what has come -------------------------------------------------------------------------- */
 
 /* A batch of units is complete: the client's are answers, the peer's are requests. */
-void
+static void
 units_done(struct side *s, struct conn *c, uint64_t units)
 {
     struct load *l = s->load;
@@ -61,7 +63,7 @@ units_done(struct side *s, struct conn *c, uint64_t units)
         request(s, c);
 }
 
-void
+static void
 request(struct side *s, struct conn *c)
 {
     load_begin(s->load, &c->ios[c->next]);
@@ -71,7 +73,7 @@ request(struct side *s, struct conn *c)
 }
 
 /* Takes n received bytes.  Returns how many units they complete. */
-uint64_t
+static uint64_t
 consume(struct side *s, struct conn *c, const char *b, size_t n)
 {
     uint64_t units = 0;
@@ -113,42 +115,52 @@ in_place(const struct side *s, const struct conn *c)
     return s->client && s->rx_payload >= IN_PLACE && c->rx_at >= BHS;
 }
 
-/* The rest of a large payload into its buffer, and what follows into staging. */
-static ssize_t
-receive_in_place(struct side *s, struct conn *c)
+/* Lists where a receive goes: to room of STAGING bytes, or the rest of a large payload into its
+ * buffer, and what follows to room.  Returns the number of iovecs. */
+int
+list_room(const struct side *s, const struct conn *c, char *room, struct iovec v[2])
 {
-    size_t at = c->rx_at - BHS, rest = s->rx_payload - at;
-    struct iovec v[2] = {{c->ios[c->oldest].buf + at, rest}, {staging, READ_AHEAD}};
-    struct msghdr m = {.msg_iov = v, .msg_iovlen = 2};
-    ssize_t n = recvmsg(c->fd, &m, MSG_DONTWAIT);
-
-    if (n <= 0)
-        return n;
-    c->rx_at += (size_t)n < rest ? (size_t)n : rest;
-    if (c->rx_at == s->rx_unit) {
-        c->rx_at = 0;
-        units_done(s, c, 1);
+    if (!in_place(s, c)) {
+        v[0].iov_base = room;
+        v[0].iov_len = s->client && s->rx_payload >= IN_PLACE ? READ_AHEAD : STAGING;
+        return 1;
     }
-    if ((size_t)n > rest)
-        units_done(s, c, consume(s, c, staging, (size_t)n - rest));
-    return n;
+    size_t at = c->rx_at - BHS;
+    v[0] = (struct iovec){c->ios[c->oldest].buf + at, s->rx_payload - at};
+    v[1] = (struct iovec){room, READ_AHEAD};
+    return 2;
+}
+
+/* n bytes have come where list_room said. */
+void
+bytes_received(struct side *s, struct conn *c, const char *room, size_t n)
+{
+    if (in_place(s, c)) {
+        size_t rest = s->rx_unit - c->rx_at, len = n < rest ? n : rest;
+
+        c->rx_at += len;
+        n -= len;
+        if (c->rx_at == s->rx_unit) {
+            c->rx_at = 0;
+            units_done(s, c, 1);
+        }
+    }
+    if (n > 0)
+        units_done(s, c, consume(s, c, room, n));
 }
 
 /* False at the end of the stream. */
 static bool
 receive(struct side *s, struct conn *c)
 {
-    ssize_t n;
+    struct iovec v[2];
+    struct msghdr m = {.msg_iov = v, .msg_iovlen = (size_t)list_room(s, c, staging, v)};
+    ssize_t n = m.msg_iovlen == 1 ? recv(c->fd, v[0].iov_base, v[0].iov_len, MSG_DONTWAIT)
+                                  : recvmsg(c->fd, &m, MSG_DONTWAIT);
 
     s->calls++;
-    if (in_place(s, c)) {
-        n = receive_in_place(s, c);
-    } else {
-        n = recv(c->fd, staging, s->client && s->rx_payload >= IN_PLACE ? READ_AHEAD : STAGING,
-                 MSG_DONTWAIT);
-        if (n > 0)
-            units_done(s, c, consume(s, c, staging, (size_t)n));
-    }
+    if (n > 0)
+        bytes_received(s, c, staging, (size_t)n);
     return n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
 }
 
@@ -237,7 +249,7 @@ side_over(const struct side *s)
 }
 
 /* The kernel shall not wake us for less than what is missing, within reason. */
-static void
+void
 set_lowat(struct side *s, struct conn *c)
 {
     uint32_t want = s->load->lowat;

@@ -40,11 +40,11 @@ struct side {
     struct conn conns[LOAD_SESSIONS_MAX];
 };
 
-void units_done(struct side *s, struct conn *c, uint64_t units);
-uint64_t consume(struct side *s, struct conn *c, const char *b, size_t n);
-void request(struct side *s, struct conn *c);
+int list_room(const struct side *s, const struct conn *c, char *room, struct iovec v[2]);
+void bytes_received(struct side *s, struct conn *c, const char *room, size_t n);
 int list_due(const struct side *s, const struct conn *c, struct iovec *iov);
 void bytes_sent(struct side *s, struct conn *c, size_t n);
+void set_lowat(struct side *s, struct conn *c);
 bool side_over(const struct side *s);
 
 void run_uring(struct side *s); /* sockets_uring.c */
