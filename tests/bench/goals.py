@@ -131,6 +131,8 @@ def cpu_goals(op, bounds):
         yield Goal(row, "cpu_us", ours, small("libiscsi", op, depth), bound)
         yield Goal(row, "cpu_us", ours, small("sockets", op, depth), 1.6)
         yield limit(row, "cpu_us", small("libiscsi", op, depth))
+    yield Goal(row, "cpu_us", small("lunette", op, 32, spin_us=SPIN_US), small("libiscsi", op, 32),
+               decides=False, note="to compare")
 
 
 def latency_goals():
@@ -203,6 +205,7 @@ def all_goals():
     out += latency_goals()
     row, theirs = "4 KiB read, depth 8", small("libiscsi", "read", 8)
     out.append(Goal(row, "cpu_us", small("lunette", "read", 8), theirs, 0.6))
+    out.append(Goal(row, "cpu_us", small("lunette", "read", 8, spin_us=SPIN_US), theirs, 0.6))
     out.append(limit(row, "cpu_us", theirs))
     out += bandwidth_goals()
     out += digest_goals()
