@@ -597,7 +597,8 @@ loop_free(struct loop *pub)
         .resolve_cancel = real_resolve_cancel, .connect = real_connect, .listen = real_listen,     \
         .adopt = real_adopt, .release = real_release, .set_events = real_set_events,               \
         .sendv = real_sendv, .recvv = real_recvv, .set_rcvlowat = real_set_rcvlowat,               \
-        .set_opts = real_set_opts, .names = real_names, .close = real_close,                       \
+        .set_opts = real_set_opts, .lend = real_lend, .unacked = real_unacked,                     \
+        .names = real_names, .close = real_close,                                                  \
     }
 
 static const struct loop_ops real_ops_epoll = REAL_OPS("epoll");

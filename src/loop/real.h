@@ -3,8 +3,10 @@
 #ifndef LOOP_REAL_H
 #define LOOP_REAL_H
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/socket.h>
 
 #include "loop/loop.h"
 #include "loop/poll.h"
@@ -77,8 +79,48 @@ ssize_t real_sendv(struct stream *s, const struct iovec *iov, int n);
 ssize_t real_recvv(struct stream *s, const struct iovec *iov, int n);
 int real_set_rcvlowat(struct stream *s, uint32_t bytes);
 int real_set_opts(struct stream *s, const struct stream_opts *opts);
+int real_lend(struct stream *s, uint32_t min);
+int64_t real_unacked(struct stream *s);
 int real_names(struct stream *s, struct sock_addr *ret_local, struct sock_addr *ret_peer);
 void real_close(struct stream *s);
+/* msghdr serves both directions and thus is not const. */
+static inline struct msghdr
+real_message(const struct iovec *iov, int n)
+{
+    const union {
+        const struct iovec *in;
+        struct iovec *out;
+    } u = {iov};
+
+    return (struct msghdr){.msg_iov = u.out, .msg_iovlen = (size_t)n};
+}
+
+/* sendmsg as this project calls it: bytes, -EAGAIN or -errno. */
+static inline ssize_t
+real_send(int fd, const struct iovec *iov, int n, int flags, struct loop_stats *stats)
+{
+    struct msghdr msg = real_message(iov, n);
+    ssize_t r;
+
+    do {
+        stats->syscalls++;
+        stats->sends++;
+        r = sendmsg(fd, &msg, flags | MSG_NOSIGNAL | MSG_DONTWAIT);
+    } while (r < 0 && errno == EINTR);
+    if (r < 0)
+        return errno == EWOULDBLOCK ? -EAGAIN : -errno;
+    return r;
+}
+
+/* lend.c: sending without a copy, of one socket */
+struct lend;
+int lend_new(int fd, uint32_t min, struct lend **ret);
+/* As stream_sendv. */
+ssize_t lend_sendv(struct lend *d, const struct iovec *iov, int n, struct loop_stats *stats);
+/* Before the socket is closed: lets go of all memory. */
+void lend_free(struct lend *d, struct loop_stats *stats);
+size_t real_total(const struct iovec *iov, int n);
+
 /* Makes the callbacks of all streams that are ready now. */
 void real_dispatch_streams(struct real_loop *l);
 /* Frees closed streams that nothing refers to any more; all: the poller is gone. */

@@ -13,12 +13,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/ip.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define BACKLOG         1024
@@ -39,6 +41,7 @@ struct sock {
     int family;
     int connect_err; /* of connect() itself */
     uint32_t lowat;
+    struct lend *lend; /* NULL: all is copied */
     enum sock_state state;
     bool registered;
     bool settled;    /* CONNECTING: the outcome is there */
@@ -175,6 +178,7 @@ real_close(struct stream *pub)
     struct real_loop *l = real_loop(pub->loop);
 
     l->pub.stats.syscalls++;
+    lend_free(sock_of(pub)->lend, &l->pub.stats);
     sock_undo(sock_of(pub));
 }
 
@@ -184,7 +188,7 @@ real_release(struct stream *pub)
     struct sock *s = sock_of(pub);
     int fd;
 
-    assert(s->state == SOCK_OPEN);
+    assert(s->state == SOCK_OPEN && s->lend == NULL);
     (void)real_set_rcvlowat(pub, 1); /* the next owner knows nothing of it */
     fd = sock_drop(s);
     if (list_empty(&s->dead))
@@ -449,8 +453,8 @@ real_adopt(struct loop *pub, int fd, const struct stream_events *ev, void *user,
 
 /* Moving bytes. */
 
-static size_t
-total(const struct iovec *iov, int n)
+size_t
+real_total(const struct iovec *iov, int n)
 {
     size_t sum = 0;
     int i = 0;
@@ -462,41 +466,45 @@ total(const struct iovec *iov, int n)
     return sum;
 }
 
-/* msghdr serves both directions and thus is not const. */
-static struct msghdr
-message(const struct iovec *iov, int n)
-{
-    const union {
-        const struct iovec *in;
-        struct iovec *out;
-    } u = {iov};
-
-    return (struct msghdr){.msg_iov = u.out, .msg_iovlen = (size_t)n};
-}
-
 ssize_t
 real_sendv(struct stream *pub, const struct iovec *iov, int n)
 {
     struct sock *s = sock_of(pub);
-    struct msghdr msg = message(iov, n);
     struct loop_stats *stats = &pub->loop->stats;
     ssize_t r;
 
     assert(!s->closed && n >= 0 && n <= IOV_MAX);
-    do {
-        stats->syscalls++;
-        stats->sends++;
-        r = sendmsg(s->poll.fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
-    } while (r < 0 && errno == EINTR);
-    if (r < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
-        return -errno;
+    if (__builtin_expect(s->lend != NULL, 0))
+        r = lend_sendv(s->lend, iov, n, stats);
+    else
+        r = real_send(s->poll.fd, iov, n, 0, stats);
+    if (r < 0 && r != -EAGAIN)
+        return r;
     if (r > 0)
         stats->bytes_sent += (uint64_t)r;
-    if (r < 0 || (size_t)r < total(iov, n)) {
+    if (r < 0 || (size_t)r < real_total(iov, n)) {
         s->want_write = true; /* the kernel has noticed, too: the next room is an edge */
         s->out = false;
     }
-    return r < 0 ? -EAGAIN : r;
+    return r;
+}
+
+int
+real_lend(struct stream *pub, uint32_t min)
+{
+    struct sock *s = sock_of(pub);
+
+    assert(!s->closed && s->state == SOCK_OPEN && s->lend == NULL);
+    return lend_new(s->poll.fd, min, &s->lend);
+}
+
+int64_t
+real_unacked(struct stream *pub)
+{
+    int n;
+
+    pub->loop->stats.syscalls++;
+    return ioctl(sock_of(pub)->poll.fd, SIOCOUTQ, &n) < 0 ? -errno : n;
 }
 
 /* Was that all there is?  On TCP a short count says so, which saves asking again; the end or an
@@ -507,14 +515,14 @@ drained(const struct sock *s, ssize_t r, const struct iovec *iov, int n)
 {
     if (r <= 0 || s->hung_up || s->family == AF_UNIX)
         return r <= 0;
-    return (size_t)r < total(iov, n);
+    return (size_t)r < real_total(iov, n);
 }
 
 ssize_t
 real_recvv(struct stream *pub, const struct iovec *iov, int n)
 {
     struct sock *s = sock_of(pub);
-    struct msghdr msg = message(iov, n);
+    struct msghdr msg = real_message(iov, n);
     struct loop_stats *stats = &pub->loop->stats;
     ssize_t r;
 

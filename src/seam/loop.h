@@ -105,6 +105,8 @@ struct loop_ops {
     ssize_t (*recvv)(struct stream *s, const struct iovec *iov, int n);
     int (*set_rcvlowat)(struct stream *s, uint32_t bytes);
     int (*set_opts)(struct stream *s, const struct stream_opts *opts);
+    int (*lend)(struct stream *s, uint32_t min);
+    int64_t (*unacked)(struct stream *s);
     int (*names)(struct stream *s, struct sock_addr *ret_local, struct sock_addr *ret_peer);
     void (*close)(struct stream *s);
 };
@@ -301,6 +303,28 @@ stream_set_opts(struct stream *s, const struct stream_opts *opts)
     return s->loop->ops->set_opts(s, opts);
 }
 
+/* From now on pieces of a stream_sendv that have at least min bytes may be lent, not copied: the
+ * system refers to the caller's memory until the peer has acknowledged the bytes, and what is
+ * written there before may be what the peer gets.  So memory whose bytes have been taken is the
+ * caller's again when they are not among stream_unacked any more, or when the stream is closed;
+ * bytes that have not been taken yet are offered again, first, from the same memory.  Which
+ * pieces are lent is the implementation's to decide: it copies where it cannot lend.  Once, on a
+ * stream that stays with its loop: it cannot be released any more.  0, or -errno: -ENOTSUP where
+ * nothing is ever lent.  min is a power of two. */
+static inline int
+stream_lend(struct stream *s, uint32_t min)
+{
+    return s->loop->ops->lend(s, min);
+}
+
+/* How many of the bytes that stream_sendv has taken the peer has not acknowledged: the last ones.
+ * Or -errno. */
+static inline int64_t
+stream_unacked(struct stream *s)
+{
+    return s->loop->ops->unacked(s);
+}
+
 /* Either may be NULL. */
 static inline int
 stream_names(struct stream *s, struct sock_addr *ret_local, struct sock_addr *ret_peer)
@@ -308,7 +332,9 @@ stream_names(struct stream *s, struct sock_addr *ret_local, struct sock_addr *re
     return s->loop->ops->names(s, ret_local, ret_peer);
 }
 
-/* Closes; no event comes any more, s is gone. */
+/* Closes; no event comes any more, s is gone.  What has been sent still goes its way, but where
+ * lent bytes are not acknowledged all of it is dropped and the peer sees a reset: nothing refers to
+ * lent memory afterwards. */
 static inline void
 stream_close(struct stream *s)
 {

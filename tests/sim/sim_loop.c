@@ -574,6 +574,8 @@ static const struct loop_ops sim_ops = {
     .recvv = sim_recvv,
     .set_rcvlowat = sim_set_rcvlowat,
     .set_opts = sim_set_opts,
+    .lend = sim_lend,
+    .unacked = sim_unacked,
     .names = sim_names,
     .close = sim_close,
 };

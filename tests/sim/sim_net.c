@@ -4,6 +4,9 @@
  * What is sent to an end lies in its ring: first what it may read (`unread`),
  * then what is under way (`flying`), of which `segs` tells what arrives when.
  * A sender may fill the ring; it hears of room as TCP lets it hear.
+ *
+ * Lent bytes are not in the ring before they arrive: the sender's memory is read then and not when
+ * it was sent, so that memory which was given back too early shows.
  */
 #include <assert.h>
 #include <errno.h>
@@ -30,6 +33,14 @@ struct seg {
     enum seg_kind kind;
 };
 
+/* Bytes under way that still lie in the sender's memory. */
+struct loan {
+    struct list node;
+    uint64_t at; /* counted as `launched` is */
+    size_t len;
+    const uint8_t *from;
+};
+
 enum end_state {
     END_CLOSED,     /* also: the server's, before anybody has listened */
     END_CONNECTING, /* the client's */
@@ -49,7 +60,9 @@ struct end {
     uint8_t *ring;
     size_t cap, head, unread, flying;
     struct list segs;
-    uint64_t last_ns; /* nothing arrives before what was sent before */
+    struct list loans;
+    uint64_t launched, arrived; /* bytes ever sent to this end, and those that were there */
+    uint64_t last_ns;           /* nothing arrives before what was sent before */
     struct sim_event arrive;
     uint64_t cut_left; /* bytes that may still arrive */
     bool fin;
@@ -59,6 +72,10 @@ struct end {
     struct sim_event room;    /* this end hears that it may send */
     struct sim_event give_up; /* what it has sent does not arrive */
     uint32_t user_timeout_ms, sndbuf, rcvbuf;
+
+    uint32_t lend_min;      /* pieces of what this end sends are lent; 0: none */
+    uint64_t acked, acking; /* of the peer's `arrived`: known here, and under way */
+    struct sim_event ack;
 };
 
 struct conn {
@@ -252,8 +269,37 @@ drop_flying(struct end *to)
 
     while ((n = list_pop_front(&to->segs)) != NULL)
         free(container_of(n, struct seg, node));
+    while ((n = list_pop_front(&to->loans)) != NULL)
+        free(container_of(n, struct loan, node));
     to->flying = 0;
     schedule_arrival(to);
+}
+
+/* The peer's acknowledgement: at once, or later than what it sends next. */
+static void
+send_ack(struct end *e)
+{
+    struct sim *sim = e->conn->sim;
+
+    if (e->lend_min == 0 || e->ack.node.queued)
+        return;
+    e->acking = peer_of(e)->arrived;
+    if (sim_below(sim, 2) == 0)
+        e->acked = e->acking;
+    else
+        sim_event_at(sim, &e->ack, sim->now_ns + sim_delay_ns(sim));
+}
+
+static void
+ack_due(struct sim_event *ev)
+{
+    struct end *e = container_of(ev, struct end, ack);
+
+    if (e->conn->stalled || e->conn->lost)
+        return;
+    e->acked = e->acking;
+    if (peer_of(e)->arrived > e->acked)
+        send_ack(e);
 }
 
 static void
@@ -292,6 +338,31 @@ conn_cut(struct conn *c, enum sim_cut how)
     }
 }
 
+/* The next len bytes arrive: those that were lent are read now. */
+static void
+take_loans(struct end *to, size_t len)
+{
+    uint64_t end = to->arrived + len;
+
+    LIST_FOREACH_SAFE (n, &to->loans) {
+        struct loan *l = container_of(n, struct loan, node);
+        size_t take = l->at + l->len <= end ? l->len : (size_t)(end - l->at);
+
+        if (l->at >= end)
+            break;
+        for (size_t i = 0; i < take; i++)
+            to->ring[(to->head + to->unread + (l->at - to->arrived) + i) % to->cap] = l->from[i];
+        l->at += take;
+        l->from += take;
+        l->len -= take;
+        if (l->len > 0)
+            break;
+        list_del(n);
+        free(l);
+    }
+    to->arrived = end;
+}
+
 static void
 arrive_data(struct end *to, size_t len)
 {
@@ -299,6 +370,7 @@ arrive_data(struct end *to, size_t len)
     bool cut = false;
 
     to->flying -= len;
+    take_loans(to, len);
     if (to->state == END_CLOSED) { /* nobody is there */
         if (peer_of(to)->state != END_CLOSED)
             push_seg(peer_of(to), SEG_RST, 0);
@@ -311,6 +383,7 @@ arrive_data(struct end *to, size_t len)
         to->cut_left -= take;
     }
     to->unread += take;
+    send_ack(peer_of(to));
     if (cut) /* which drops the rest, too */
         conn_cut(to->conn, to->conn->how);
 }
@@ -397,6 +470,7 @@ conn_free(struct conn *c)
         drop_flying(e);
         sim_event_del(c->sim, &e->room);
         sim_event_del(c->sim, &e->give_up);
+        sim_event_del(c->sim, &e->ack);
         free(e->ring);
     }
     sim_event_del(c->sim, &c->setup);
@@ -410,9 +484,13 @@ end_close(struct end *e)
 {
     struct end *to = peer_of(e);
     struct conn *c = e->conn;
+    bool lent = !list_empty(&to->loans);
 
     e->state = END_CLOSED;
     e->s = NULL;
+    sim_event_del(c->sim, &e->ack);
+    if (lent)
+        drop_flying(to);
     sim_event_del(c->sim, &e->room);
     sim_event_del(c->sim, &e->give_up);
     sim_event_del(c->sim, &c->timeout);
@@ -422,7 +500,7 @@ end_close(struct end *e)
     }
     if (c->severed || e->err < 0)
         return;
-    if (e->unread == 0) {
+    if (e->unread == 0 && !lent) {
         push_seg(to, SEG_FIN, 0);
         return;
     }
@@ -550,8 +628,10 @@ conn_new(struct sim *sim, const struct sock_addr *to)
         e->arrive.fn = arrive_due;
         e->room.fn = room_due;
         e->give_up.fn = give_up_due;
+        e->ack.fn = ack_due;
         list_init(&e->queued);
         list_init(&e->segs);
+        list_init(&e->loans);
     }
     *port_of(&c->end[0].addr) = next_port(sim);
     LIST_FOREACH (n, &sim->rules) {
@@ -637,7 +717,7 @@ sim_release(struct stream *pub)
     struct sim_stream *s = stream_of(pub);
     struct end *e = s->end;
 
-    assert(e != NULL && !s->connecting);
+    assert(e != NULL && !s->connecting && e->lend_min == 0);
     e->state = END_RELEASED;
     e->s = NULL;
     e->fd = FAKE_FD + (int)s->id;
@@ -705,6 +785,27 @@ sim_set_opts(struct stream *pub, const struct stream_opts *o)
         s->end->rcvbuf = o->rcvbuf;
     }
     return 0;
+}
+
+int
+sim_lend(struct stream *pub, uint32_t min)
+{
+    struct end *e = stream_of(pub)->end;
+
+    assert(e != NULL && e->state == END_OPEN && e->lend_min == 0);
+    assert(min > 0 && (min & (min - 1)) == 0);
+    e->lend_min = min;
+    e->acked = peer_of(e)->arrived;
+    return 0;
+}
+
+int64_t
+sim_unacked(struct stream *pub)
+{
+    const struct sim_stream *s = stream_of(pub);
+
+    loop_of(s)->pub.stats.syscalls++;
+    return (int64_t)(peer_of(s->end)->launched - s->end->acked);
 }
 
 int
@@ -837,6 +938,30 @@ ring_copy(struct end *to, size_t pos, const struct iovec *iov, size_t len, bool 
     }
 }
 
+/* Which of the first len bytes of iov are lent: the ring has nothing of them. */
+static void
+lend(struct end *e, const struct iovec *iov, size_t len)
+{
+    struct end *to = peer_of(e);
+    size_t done = 0;
+
+    for (; e->lend_min > 0 && done < len; iov++) {
+        size_t n = iov->iov_len < len - done ? iov->iov_len : len - done;
+        struct loan *l;
+
+        if (iov->iov_len >= e->lend_min) {
+            l = calloc(1, sizeof(*l));
+            assert(l != NULL);
+            *l = (struct loan){.at = to->launched + done, .len = n, .from = iov->iov_base};
+            list_push_back(&to->loans, &l->node);
+            for (size_t i = 0; i < n; i++)
+                to->ring[(to->head + to->unread + to->flying + done + i) % to->cap] = 0xa5;
+        }
+        done += n;
+    }
+    to->launched += len;
+}
+
 /* Puts len bytes that lie in the ring on their way. */
 static void
 launch(struct end *to, size_t len)
@@ -888,6 +1013,7 @@ send_some(struct end *e, const struct iovec *iov, size_t len)
         return -EPIPE;
     if (e->conn->severed) {
         send_nowhere(e);
+        to->launched += len;
         return (ssize_t)len;
     }
     ring_open(to);
@@ -897,6 +1023,7 @@ send_some(struct end *e, const struct iovec *iov, size_t len)
     if (take == 0)
         return -EAGAIN;
     ring_copy(to, to->head + to->unread + to->flying, iov, take, true);
+    lend(e, iov, take);
     launch(to, take);
     return (ssize_t)take;
 }
@@ -1127,6 +1254,8 @@ conn_heal(struct conn *c)
         sim_event_del(sim, &e->give_up);
         if (!list_empty(&e->segs))
             sim_event_at(sim, &e->arrive, sim->now_ns + sim_delay_ns(sim));
+        if (e->lend_min > 0 && peer_of(e)->arrived > e->acked)
+            send_ack(e);
         if (e->state == END_OPEN)
             schedule_room(e);
     }

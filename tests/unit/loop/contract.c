@@ -13,6 +13,7 @@
 #define MS       LOOP_NS_PER_MS
 #define LIMIT_NS (20 * LOOP_NS_PER_S)
 #define BULK     (6u << 20)
+#define LEND_MIN 32768u
 
 struct world {
     const struct loop_factory *f;
@@ -87,9 +88,10 @@ struct end {
     int connects, connect_err, readables, writables;
     int err; /* of recvv: 1 the end, <0 an error */
     size_t got, sent, to_send;
-    size_t read_max;    /* bytes taken per callback; 0: until drained */
-    int ignore;         /* callbacks that read nothing */
-    bool close_on_data; /* in ->readable */
+    const uint8_t *lent; /* where the bytes to send stand, which stay there; NULL: they do not */
+    size_t read_max;     /* bytes taken per callback; 0: until drained */
+    int ignore;          /* callbacks that read nothing */
+    bool close_on_data;  /* in ->readable */
     struct stream **also_close;
     bool in_call;
 };
@@ -108,10 +110,38 @@ end_close(struct end *e)
     e->s = NULL;
 }
 
+/* A header, then more than is copied, at odd places. */
+static void
+end_send_lent(struct end *e)
+{
+    while (e->sent < e->to_send) {
+        size_t n = e->to_send - e->sent < 100000 ? e->to_send - e->sent : 100000;
+        size_t head = n < 48 ? n : 48;
+        uint8_t *p = (uint8_t *)(uintptr_t)e->lent + e->sent;
+        struct iovec iov[2] = {{p, head}, {p + head, n - head}};
+        ssize_t r;
+
+        e->in_call = true;
+        r = stream_sendv(e->s, iov, 2);
+        e->in_call = false;
+        if (r == -EAGAIN)
+            return;
+        assert_true(r > 0);
+        e->sent += (size_t)r;
+        if ((size_t)r < n)
+            return;
+    }
+}
+
 static void
 end_send(struct end *e)
 {
     static uint8_t buf[65536];
+
+    if (e->lent != NULL) {
+        end_send_lent(e);
+        return;
+    }
 
     while (e->sent < e->to_send) {
         size_t n = e->to_send - e->sent < sizeof(buf) ? e->to_send - e->sent : sizeof(buf);
@@ -294,6 +324,23 @@ pair_open(struct world *w, struct pair *p)
     UNTIL(w, p->c.connects > 0 && p->s.s != NULL);
     assert_int_equal(p->c.connect_err, 0);
     stream_close(p->v.s);
+}
+
+/* The same with small buffers, where c lends what it sends: BULK bytes that the caller frees. */
+static uint8_t *
+pair_open_lending(struct world *w, struct pair *p, uint32_t sndbuf)
+{
+    struct stream_opts opts = {.nodelay = true, .sndbuf = sndbuf, .rcvbuf = 65536};
+    uint8_t *mem = malloc(BULK);
+
+    assert_non_null(mem);
+    for (size_t i = 0; i < BULK; i++)
+        mem[i] = pattern(i);
+    pair_open(w, p);
+    assert_int_equal(stream_set_opts(p->c.s, &opts), 0);
+    assert_int_equal(stream_lend(p->c.s, LEND_MIN), 0);
+    p->c.lent = mem;
+    return mem;
 }
 
 static void
@@ -635,6 +682,74 @@ test_bulk_with_backpressure_both_ways(void **state)
     assert_int_equal(p.c.err, 0);
     assert_int_equal(p.s.err, 0);
     pair_close(&p);
+}
+
+static void
+test_lent_bulk(void **state)
+{
+    static const uint32_t sndbuf[] = {4608, 65536, 1 << 20};
+    struct world *w = enter(state);
+
+    for (size_t i = 0; i < 3; i++) {
+        struct pair p = {0};
+        uint8_t *mem = pair_open_lending(w, &p, sndbuf[i]);
+
+        p.c.to_send = BULK / (i == 0 ? 8 : 1);
+        p.s.to_send = BULK / 8;
+        p.s.read_max = i == 1 ? 20000 : 0;
+        p.s.ignore = 3;
+        end_send(&p.c);
+        end_send(&p.s);
+        assert_true(p.c.sent < BULK);
+        UNTIL(w, p.s.got == p.c.to_send && p.c.got == BULK / 8);
+        UNTIL(w, stream_unacked(p.c.s) == 0);
+        assert_true(p.c.writables > 0);
+        pair_close(&p); /* nothing is lent any more: in order */
+        free(mem);
+    }
+}
+
+/* What is taken and not acknowledged can be told, and does not leave after a close. */
+static void
+test_close_while_bytes_are_lent(void **state)
+{
+    struct world *w = enter(state);
+    struct pair p = {0};
+    uint8_t *mem = pair_open_lending(w, &p, 1 << 20);
+    size_t there;
+    int64_t unacked;
+
+    p.c.to_send = BULK;
+    p.s.ignore = INT32_MAX;
+    end_send(&p.c);
+    unacked = stream_unacked(p.c.s);
+    assert_true(unacked > 0 && (size_t)unacked <= p.c.sent && p.c.sent < BULK);
+    there = p.c.sent - (size_t)unacked; /* and perhaps more */
+    end_close(&p.c);
+    memset(mem + p.c.sent, 0, BULK - p.c.sent);
+    p.s.ignore = 0;
+    UNTIL(w, p.s.err != 0);
+    assert_int_equal(p.s.err, -ECONNRESET);
+    assert_true(p.s.got >= there && p.s.got < p.c.sent);
+    pair_close(&p);
+    free(mem);
+}
+
+static void
+test_end_after_lent_data(void **state)
+{
+    struct world *w = enter(state);
+    struct pair p = {0};
+    uint8_t *mem = pair_open_lending(w, &p, 1 << 20);
+
+    p.c.to_send = 60000;
+    end_send(&p.c);
+    UNTIL(w, p.c.sent == 60000 && p.s.got == 60000 && stream_unacked(p.c.s) == 0);
+    end_close(&p.c);
+    UNTIL(w, p.s.err != 0);
+    assert_int_equal(p.s.err, 1);
+    pair_close(&p);
+    free(mem);
 }
 
 static void
@@ -1004,6 +1119,9 @@ contract_run(const struct loop_factory *f)
         T(test_listen_twice_is_refused),
         T(test_close_while_connecting),
         T(test_bulk_with_backpressure_both_ways),
+        T(test_lent_bulk),
+        T(test_close_while_bytes_are_lent),
+        T(test_end_after_lent_data),
         T(test_writable_comes_once),
         T(test_readable_comes_again_until_drained),
         T(test_end_after_data),

@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: MIT */
+/* loop/lend.c - sending without a copy (docs/design/zero-copy.md).
+ *
+ * Large pieces go into a pipe by reference (vmsplice) and on into the socket by
+ * reference (splice); small ones are copied (sendmsg), with MSG_MORE, so that
+ * headers and payload share segments.  A byte counts as sent when it is in the
+ * socket.  What the socket did not take stays in the pipe, the `residue`: the
+ * first of the bytes that the caller offers again.  So the pipe can be thrown
+ * away at any time and the rest be copied, and nothing is lost or doubled.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "loop/real.h"
+
+#define PIPE_BYTES     (256 << 10) /* asked for */
+#define PIPE_BYTES_MIN (64 << 10)  /* worth it; less is what a user who has too many pipes gets */
+
+struct lend {
+    int fd;       /* the socket */
+    int pipe[2];  /* -1: not made yet */
+    uint32_t min; /* bytes of a piece that is lent */
+    bool off;     /* it cannot be done: all is copied from now on */
+    size_t residue;
+    uint64_t sent, end; /* bytes that are in the socket; up to the last lent one */
+};
+
+/* What is left of the caller's pieces. */
+struct rest {
+    const struct iovec *iov;
+    int n;
+    size_t off, len; /* of iov[0] that is gone; in all */
+    bool copy;       /* iov[0] cannot be lent */
+    bool blocked;
+};
+
+int
+lend_new(int fd, uint32_t min, struct lend **ret)
+{
+    int protocol = 0, flags = fcntl(fd, F_GETFL);
+    socklen_t len = sizeof(protocol);
+    struct lend *d;
+
+    assert(min > 0 && (min & (min - 1)) == 0);
+    if (flags < 0 || getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len) < 0)
+        return -errno;
+    if (protocol != IPPROTO_TCP) /* elsewhere nobody tells what is acknowledged */
+        return -ENOTSUP;
+    if (fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) /* splice has no MSG_DONTWAIT */
+        return -errno;
+    d = calloc(1, sizeof(*d));
+    if (d == NULL)
+        return -ENOMEM;
+    d->fd = fd;
+    d->pipe[0] = d->pipe[1] = -1;
+    d->min = min;
+    *ret = d;
+    return 0;
+}
+
+static void
+close_pipe(struct lend *d)
+{
+    for (int i = 0; i < 2; i++) {
+        if (d->pipe[i] >= 0)
+            (void)close(d->pipe[i]);
+        d->pipe[i] = -1;
+    }
+    d->residue = 0;
+}
+
+static void
+give_up(struct lend *d)
+{
+    close_pipe(d);
+    d->off = true;
+}
+
+static bool
+open_pipe(struct lend *d, struct loop_stats *stats)
+{
+    int size;
+
+    stats->syscalls += 2;
+    if (pipe2(d->pipe, O_CLOEXEC | O_NONBLOCK) < 0)
+        return false;
+    size = fcntl(d->pipe[1], F_SETPIPE_SZ, PIPE_BYTES);
+    if (size < 0)
+        size = fcntl(d->pipe[1], F_GETPIPE_SZ);
+    return size >= PIPE_BYTES_MIN;
+}
+
+/* The kernel goes on sending what lies in the write queue after a close; not after this, which
+ * drops the queue at once, whoever else still refers to the socket, and sends a reset. */
+static void
+purge(int fd)
+{
+    const struct sockaddr none = {.sa_family = AF_UNSPEC};
+    const struct linger now = {1, 0};
+
+    if (connect(fd, &none, sizeof(none)) < 0) /* forbidden: then with the last reference */
+        (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+}
+
+void
+lend_free(struct lend *d, struct loop_stats *stats)
+{
+    int n;
+
+    if (d == NULL)
+        return;
+    if (d->end > 0) {
+        stats->syscalls++;
+        if (ioctl(d->fd, SIOCOUTQ, &n) < 0 || d->sent - (uint64_t)n < d->end)
+            purge(d->fd);
+    }
+    close_pipe(d);
+    free(d);
+}
+
+/* splice into a connection that is gone raises SIGPIPE, which is not the program's business. */
+struct hush {
+    sigset_t before;
+    bool pending; /* it was blocked before, and one was waiting */
+    bool raised;
+};
+
+static sigset_t
+only_sigpipe(void)
+{
+    sigset_t set;
+
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGPIPE);
+    return set;
+}
+
+static void
+hush_begin(struct hush *h, struct loop_stats *stats)
+{
+    sigset_t set = only_sigpipe();
+
+    *h = (struct hush){.raised = false};
+    stats->syscalls++;
+    (void)pthread_sigmask(SIG_BLOCK, &set, &h->before);
+    if (sigismember(&h->before, SIGPIPE) == 1) {
+        stats->syscalls++;
+        h->pending = sigpending(&set) == 0 && sigismember(&set, SIGPIPE) == 1;
+    }
+}
+
+static void
+hush_end(const struct hush *h, struct loop_stats *stats)
+{
+    static const struct timespec now;
+    sigset_t set = only_sigpipe();
+
+    if (h->raised && !h->pending) {
+        stats->syscalls++;
+        (void)sigtimedwait(&set, NULL, &now);
+    }
+    if (sigismember(&h->before, SIGPIPE) == 1)
+        return;
+    stats->syscalls++;
+    (void)pthread_sigmask(SIG_SETMASK, &h->before, NULL);
+}
+
+static inline bool
+large(const struct lend *d, const struct iovec *v)
+{
+    return v->iov_len >= d->min;
+}
+
+/* len more bytes are gone. */
+static void
+advance(struct rest *r, size_t len)
+{
+    r->len -= len;
+    while (r->n > 0 && len >= r->iov->iov_len - r->off) {
+        len -= r->iov->iov_len - r->off;
+        r->iov++;
+        r->n--;
+        r->off = 0;
+        r->copy = false;
+    }
+    r->off += len;
+}
+
+/* Sends the pieces before the next one that is to be lent, or what is left of the first. */
+static ssize_t
+copy_some(struct lend *d, struct rest *r, struct loop_stats *stats)
+{
+    struct iovec begun;
+    const struct iovec *iov = r->iov;
+    size_t want = 0;
+    ssize_t n;
+    int k = 0;
+
+    if (r->off > 0 || r->copy) {
+        begun = (struct iovec){(char *)r->iov->iov_base + r->off, r->iov->iov_len - r->off};
+        iov = &begun;
+        want = begun.iov_len;
+        k = 1;
+    }
+    while (k < r->n && iov != &begun && (d->off || !large(d, &r->iov[k])))
+        want += r->iov[k++].iov_len;
+    n = real_send(d->fd, iov, k, want < r->len ? MSG_MORE : 0, stats);
+    r->blocked = n < 0 || (size_t)n < want;
+    if (n > 0)
+        d->sent += (uint64_t)n;
+    return n;
+}
+
+/* What may be missing where everything else works: seccomp, an old kernel, another kind of socket
+ * under the same name. */
+static bool
+cannot(int err)
+{
+    return err == EINVAL || err == ENOSYS || err == EPERM || err == EACCES || err == EOPNOTSUPP;
+}
+
+/* Out of the pipe into the socket, until the one is empty or the other full. */
+static ssize_t
+drain(struct lend *d, struct rest *r, struct hush *h, struct loop_stats *stats)
+{
+    unsigned flags = SPLICE_F_NONBLOCK | (d->residue < r->len ? SPLICE_F_MORE : 0);
+    size_t done = 0;
+
+    while (d->residue > 0) {
+        ssize_t n;
+
+        stats->syscalls++;
+        stats->sends++;
+        n = splice(d->pipe[0], NULL, d->fd, NULL, d->residue, flags);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN) {
+            r->blocked = true;
+            break;
+        }
+        if (n == 0 || (n < 0 && cannot(errno))) {
+            give_up(d);
+            break;
+        }
+        if (n < 0) {
+            h->raised = errno == EPIPE;
+            return -errno;
+        }
+        d->residue -= (size_t)n;
+        d->sent += (uint64_t)n;
+        d->end = d->sent;
+        done += (size_t)n;
+    }
+    return (ssize_t)done;
+}
+
+/* Refers to as much of the first piece as the pipe holds.  False: it has to be copied. */
+static bool
+fill(struct lend *d, struct rest *r, struct loop_stats *stats)
+{
+    struct iovec v = {(char *)r->iov->iov_base + r->off, r->iov->iov_len - r->off};
+    ssize_t n;
+
+    if (d->pipe[0] < 0 && !open_pipe(d, stats)) {
+        give_up(d);
+        return false;
+    }
+    do {
+        stats->syscalls++;
+        n = vmsplice(d->pipe[1], &v, 1, SPLICE_F_NONBLOCK);
+    } while (n < 0 && errno == EINTR);
+    if (n <= 0) {
+        r->copy = true;
+        if (n == 0 || errno != EFAULT) /* this memory cannot be lent, but other memory can */
+            give_up(d);
+        return false;
+    }
+    d->residue = (size_t)n;
+    return true;
+}
+
+/* min is a power of two. */
+static bool
+any_large(const struct lend *d, const struct iovec *iov, int n)
+{
+    size_t lens = 0;
+
+    for (int i = 0; i < n; i++)
+        lens |= iov[i].iov_len;
+    return lens >= d->min;
+}
+
+ssize_t
+lend_sendv(struct lend *d, const struct iovec *iov, int n, struct loop_stats *stats)
+{
+    struct rest r = {.iov = iov, .n = n};
+    struct hush h;
+    size_t all;
+    ssize_t sent = 0;
+
+    if (d->residue == 0 && (d->off || !any_large(d, iov, n))) {
+        sent = real_send(d->fd, iov, n, 0, stats);
+        if (sent > 0)
+            d->sent += (uint64_t)sent;
+        return sent;
+    }
+    all = r.len = real_total(iov, n);
+    assert(d->residue <= all); /* what was not taken is offered again */
+    advance(&r, 0);
+    hush_begin(&h, stats);
+    while (r.len > 0 && !r.blocked) {
+        if (d->residue > 0 || (!d->off && !r.copy && large(d, r.iov) && fill(d, &r, stats)))
+            sent = drain(d, &r, &h, stats);
+        else
+            sent = copy_some(d, &r, stats);
+        if (sent > 0)
+            advance(&r, (size_t)sent);
+        else if (sent < 0)
+            break;
+    }
+    hush_end(&h, stats);
+    if (sent < 0 && sent != -EAGAIN)
+        return sent;
+    return r.len < all ? (ssize_t)(all - r.len) : -EAGAIN;
+}
