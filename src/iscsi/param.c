@@ -52,6 +52,7 @@ static const struct param_row {
     SESS(ABORT_TIMEOUT_MS,     V_NUM, abort_timeout_ms, 1, 86400000),
     SESS(LU_RESET_TIMEOUT_MS,  V_NUM, lu_reset_timeout_ms, 1, 86400000),
     SESS(TGT_RESET_TIMEOUT_MS, V_NUM, tgt_reset_timeout_ms, 1, 86400000),
+    CONN(ZERO_COPY,        V_BOOL, pub.zero_copy, 0, 1),
     NONE(TASK_REPORTING), /* see set_task_reporting */
     NONE(EXP_STATSN),     /* kept here anyway: the data plane sees each response */
     NONE(TARGET_NAME), NONE(INITIATOR_NAME), NONE(TPGT), NONE(TSIH),

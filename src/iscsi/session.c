@@ -376,6 +376,17 @@ iscsi_conn_bind(struct iscsi_conn *pub, int64_t eph, struct iscsi_endpoint *ep, 
     return 0;
 }
 
+/* The largest write that goes with its command, in one go. */
+static uint32_t
+whole_max(const struct iscsi_conn *c, const struct iscsi_session_params *p)
+{
+    uint32_t max = p->imm_data ? p->first_burst : 0;
+
+    if (max > c->max_xmit_dlength)
+        max = c->max_xmit_dlength;
+    return max < c->whole_limit ? max : c->whole_limit;
+}
+
 int
 iscsi_conn_start(struct iscsi_conn *pub, struct lunette_error *err)
 {
@@ -398,15 +409,13 @@ iscsi_conn_start(struct iscsi_conn *pub, struct lunette_error *err)
     pub->max_xmit_dlength = c->declared_xmit_dlength;
     pub->hdrdgst_en = c->want_hdrdgst;
     pub->datadgst_en = c->want_datadgst;
-    c->whole_max = 0;
-    if (s->pub.params.imm_data)
-        c->whole_max = s->pub.params.first_burst < pub->max_xmit_dlength ? s->pub.params.first_burst
-                                                                         : pub->max_xmit_dlength;
+    pub->whole_limit = UINT32_MAX;
     if (c->user != NULL)
         iscsi_complete_task(c->user);
     r = pub->tt->start_conn != NULL ? pub->tt->start_conn(pub, err) : 0;
     if (r < 0)
         return r;
+    c->whole_max = whole_max(pub, &s->pub.params);
     conn_event(c, EV_STARTED);
     s->state = ISCSI_STATE_LOGGED_IN;
     if (reopen) {

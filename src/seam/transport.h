@@ -81,6 +81,7 @@ enum iscsi_param { /* set_param, get_conn_param: values travel as text, as in Li
                    ISCSI_PARAM_ABORT_TIMEOUT_MS,
                    ISCSI_PARAM_LU_RESET_TIMEOUT_MS,
                    ISCSI_PARAM_TGT_RESET_TIMEOUT_MS,
+                   ISCSI_PARAM_ZERO_COPY, /* "Yes": a permission, which a transport need not use */
                    ISCSI_PARAM_COUNT,
 };
 
@@ -170,10 +171,13 @@ struct iscsi_conn {
     struct loop *loop;
     uint16_t cid;
     bool hdrdgst_en, datadgst_en; /* effective: on only from full feature phase on */
+    bool zero_copy;               /* payload may be lent to the system (ISCSI_PARAM_ZERO_COPY) */
     bool failed;                  /* nothing that is received counts any more */
     uint32_t max_recv_dlength;    /* bytes; 8192 until start_conn (RFC 7143 6.3) */
     uint32_t max_xmit_dlength;
-    uint32_t exp_statsn; /* next StatSN expected: goes into every PDU sent */
+    uint32_t whole_limit; /* xmit_whole takes no more data: the transport may lower it in start_conn
+                             where it needs cleanup_task although all has left */
+    uint32_t exp_statsn;  /* next StatSN expected: goes into every PDU sent */
     struct iscsi_gather gather;
     uint64_t last_recv_ns; /* loop clock; the transport stamps it as bytes arrive */
     struct iscsi_stats stats;
@@ -360,7 +364,8 @@ struct iscsi_transport {
     /* The xmitworker has nothing more: what was gathered leaves now, together.  May be NULL. */
     void (*xmit_flush)(struct iscsi_conn *c);
     /* The task is over or given up: the transport must not touch its buffers any more.  0, or
-     * -EINPROGRESS and task_cleaned (an RDMA engine or another process may still own them). */
+     * -EINPROGRESS and task_cleaned (they may not have left, or the system, an RDMA engine or
+     * another process may still own them). */
     int (*cleanup_task)(struct iscsi_task *t);
     /* Index and age of a tag that the transport made in alloc_pdu; NULL: tags are ours. */
     int (*parse_pdu_itt)(struct iscsi_conn *c, struct be32 itt, uint32_t *ret_index,

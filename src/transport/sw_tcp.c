@@ -9,6 +9,11 @@
  * -EAGAIN meanwhile.  Staging is borrowed from the loop between the first PDU
  * and the last byte sent: a connection that is idle holds none.
  *
+ * With zero_copy the stream may lend large payload to the system instead of
+ * copying it.  Then a task whose last byte has left may still not give its
+ * memory back: the target's kernel has to have acknowledged it, which a target
+ * that answers early leaves open.  Such a task waits on `cleanup`.
+ *
  * In: one bounded receive into the loop's scratch memory yields many PDUs.  In
  * the middle of a large Data-In the receive list starts with the command's own
  * memory and continues into a little of scratch: payload is received in place.
@@ -27,6 +32,8 @@
 #define TX_STAGING              16384u  /* bytes of headers, padding, digests gathered at most */
 #define TX_IOV                  1024    /* iovecs of one send at most */
 #define TX_WARM                 262144u /* bytes digested that are still in a cache */
+#define TX_LEND_MIN             131072u /* payload that is faster lent than copied */
+#define TX_ACK_MS               10     /* how often to ask for what an early answer has left open */
 #define RX_DIRECT_MIN           16384u /* below, a copy out of scratch is cheaper than another iovec */
 #define RX_DIRECT_IOV           16
 #define RX_TAIL                 4096u /* received behind large data: the next header, and little to copy */
@@ -47,8 +54,11 @@ struct sw_tcp_conn {
     uint8_t *gathered;     /* staging from here up to conn->gather.next is not in iov yet */
     int iov_at, iov_n;     /* iov[iov_at .. iov_n) is still to be sent */
     uint64_t queued, sent; /* bytes of the stream, counted from bind */
-    struct list cleanup;   /* tasks that are over but whose memory is still in iov */
+    uint64_t acked;        /* of those sent, when last asked; of use where bytes are lent */
+    uint32_t lend_min;     /* payload that may be lent; UINT32_MAX: none */
+    struct list cleanup;   /* tasks that are over but whose memory is still in iov, or lent */
     struct loop_work sent_work;
+    struct loop_timer ack_timer;
     uint8_t *held; /* received before start_conn, not parsed yet; RX_HELD_MAX bytes */
     uint32_t held_len;
     struct loop_work start_work;
@@ -64,7 +74,10 @@ struct sw_tcp_task {
     struct iscsi_tcp_task tcp; /* first */
     struct list node;          /* sw_tcp_conn.cleanup */
     struct iscsi_task *task;
+    uint64_t lent; /* where in the stream its last byte that may be lent ends; 0: none is */
 };
+
+static_assert(TX_LEND_MIN > TX_STAGING, "staging is used again at once: it is never lent");
 
 static void
 failed(struct sw_tcp_conn *sc, int err, const char *doing)
@@ -132,24 +145,51 @@ take_gathered(struct sw_tcp_conn *sc)
     sc->gathered = next;
 }
 
-/* Tasks whose last byte has left need their memory no more. */
+/* Nobody refers to the task's memory any more: its bytes have left, and none of them is lent to
+ * the system, as far as is known. */
+static bool
+memory_free(const struct sw_tcp_conn *sc, const struct sw_tcp_task *st)
+{
+    return sc->stream == NULL || (st->tcp.last <= sc->sent && st->lent <= sc->acked);
+}
+
+static void
+ask_acked(struct sw_tcp_conn *sc)
+{
+    int64_t unacked = stream_unacked(sc->stream);
+
+    if (unacked >= 0)
+        sc->acked = sc->sent - (uint64_t)unacked;
+}
+
+/* Tasks whose memory nobody refers to any more are over. */
 static void
 finish_cleanups(struct sw_tcp_conn *sc)
 {
+    if (sc->stream != NULL && sc->lend_min != UINT32_MAX && !list_empty(&sc->cleanup))
+        ask_acked(sc);
     LIST_FOREACH_SAFE (n, &sc->cleanup) {
         struct sw_tcp_task *st = container_of(n, struct sw_tcp_task, node);
 
-        if (st->tcp.last > sc->sent)
+        if (!memory_free(sc, st))
             continue;
         list_del(&st->node);
         sc->tcp.conn->up->task_cleaned(st->task);
     }
+    if (!list_empty(&sc->cleanup) && sc->lend_min != UINT32_MAX)
+        loop_timer_start(sc->tcp.conn->loop, &sc->ack_timer, TX_ACK_MS * LOOP_NS_PER_MS);
 }
 
 static void
 sent_work(struct loop_work *w)
 {
     finish_cleanups(container_of(w, struct sw_tcp_conn, sent_work));
+}
+
+static void
+ack_timer(struct loop_timer *t)
+{
+    finish_cleanups(container_of(t, struct sw_tcp_conn, ack_timer));
 }
 
 static void
@@ -353,6 +393,8 @@ lay_out(struct iscsi_task *t, uint32_t offset, uint32_t count)
     take_gathered(sc);
     crc = put_payload(sc, t, offset, count);
     st->tcp.last = sc->queued;
+    if (count >= sc->lend_min)
+        st->lent = sc->queued;
     if (c->datadgst_en || (count & 3) != 0)
         put_trailer(c, count, crc);
     if (enough(sc, c))
@@ -399,7 +441,7 @@ sw_tcp_init_task(struct iscsi_task *t)
 {
     struct sw_tcp_task *st = t->dd_data;
 
-    st->tcp.last = 0;
+    st->tcp.last = st->lent = 0;
     lay_out(t, 0, iscsi_tcp_task_init(t));
     return 0;
 }
@@ -473,10 +515,14 @@ sw_tcp_cleanup_task(struct iscsi_task *t)
 
     TRACE(t->conn->loop, cleanup_task, t->itt, 0);
     iscsi_tcp_cleanup_task(t);
-    if (st->tcp.last <= sc->sent || sc->stream == NULL)
+    if (!memory_free(sc, st) && st->tcp.last <= sc->sent) /* then it was lent */
+        ask_acked(sc);
+    if (memory_free(sc, st))
         return 0;
     st->task = t;
     list_push_back(&sc->cleanup, &st->node);
+    if (sc->lend_min != UINT32_MAX && !loop_timer_running(&sc->ack_timer))
+        loop_timer_start(t->conn->loop, &sc->ack_timer, TX_ACK_MS * LOOP_NS_PER_MS);
     return -EINPROGRESS;
 }
 
@@ -546,6 +592,10 @@ sw_tcp_start_conn(struct iscsi_conn *c, struct lunette_error *err)
     struct sw_tcp_conn *sc = c->dd_data;
 
     (void)err;
+    if (c->zero_copy && stream_lend(sc->stream, TX_LEND_MIN) == 0) {
+        sc->lend_min = TX_LEND_MIN;
+        c->whole_limit = TX_LEND_MIN - 1; /* its cleanup_task is due */
+    }
     loop_defer(c->loop, &sc->start_work);
     return 0;
 }
@@ -615,6 +665,8 @@ readable(void *user)
         more = receive(sc);
     if (!more && sc->stream != NULL)
         set_lowat(sc);
+    if (__builtin_expect(!list_empty(&sc->cleanup), 0)) /* an acknowledgement may have come along */
+        finish_cleanups(sc);
 }
 
 /* ---- life ----------------------------------------------------------------------------------- */
@@ -631,6 +683,8 @@ sw_tcp_create_conn(struct iscsi_conn *c, struct lunette_error *err)
     list_init(&sc->cleanup);
     loop_work_init(&sc->sent_work, sent_work);
     loop_work_init(&sc->start_work, start_work);
+    loop_timer_init(&sc->ack_timer, ack_timer);
+    sc->lend_min = UINT32_MAX;
     return 0;
 }
 
@@ -642,6 +696,9 @@ drop_output(struct sw_tcp_conn *sc)
     sc->blocked = sc->want_xmit = false;
     finish_cleanups(sc);
     loop_defer_cancel(&sc->sent_work);
+    loop_timer_stop(sc->tcp.conn->loop, &sc->ack_timer);
+    sc->acked = sc->sent;
+    sc->lend_min = UINT32_MAX;
 }
 
 static int

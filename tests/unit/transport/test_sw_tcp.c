@@ -20,6 +20,11 @@ struct fake_stream {
     uint8_t got[96]; /* the first ones */
     size_t sent;
     bool want_write;
+    bool closed;
+    uint32_t lend_min;  /* as asked for */
+    size_t unacked;     /* what it says */
+    unsigned asked;     /* how often */
+    unsigned closed_at; /* tasks that were cleaned before it was closed */
 };
 
 struct side {
@@ -37,6 +42,7 @@ static struct rig {
     struct side side[NCONNS];
 } r;
 
+static uint8_t scratch[65536];
 static const struct iscsi_transport *const tt = &sw_tcp_transport;
 
 static struct side *
@@ -78,10 +84,46 @@ sendv(struct stream *s, const struct iovec *iov, int n)
     return taken > 0 ? (ssize_t)taken : -EAGAIN;
 }
 
+static int
+lend(struct stream *s, uint32_t min)
+{
+    container_of(s, struct fake_stream, s)->lend_min = min;
+    return 0;
+}
+
+static int64_t
+unacked(struct stream *s)
+{
+    struct fake_stream *f = container_of(s, struct fake_stream, s);
+
+    f->asked++;
+    return (int64_t)f->unacked;
+}
+
 static void
 close_stream(struct stream *s)
 {
+    struct fake_stream *f = container_of(s, struct fake_stream, s);
+
+    f->closed = true;
+    f->closed_at = container_of(f, struct side, stream)->cleaned;
+}
+
+static ssize_t
+recvv(struct stream *s, const struct iovec *iov, int n)
+{
     (void)s;
+    (void)iov;
+    (void)n;
+    return -EAGAIN;
+}
+
+static int
+set_rcvlowat(struct stream *s, uint32_t bytes)
+{
+    (void)s;
+    (void)bytes;
+    return 0;
 }
 
 static void
@@ -127,6 +169,12 @@ setup(int n)
     r.ops.adopt = adopt;
     r.ops.sendv = sendv;
     r.ops.close = close_stream;
+    r.ops.lend = lend;
+    r.ops.unacked = unacked;
+    r.ops.recvv = recvv;
+    r.ops.set_rcvlowat = set_rcvlowat;
+    r.fl.l.scratch = scratch;
+    r.fl.l.scratch_size = sizeof(scratch);
     r.fl.l.ops = &r.ops;
     r.session = (struct iscsi_session){.tt = tt, .loop = &r.fl.l};
     for (int i = 0; i < n; i++) {
@@ -190,6 +238,42 @@ static void
 got_its_own(const struct side *e)
 {
     assert_memory_equal(e->stream.got, &e->nop, 48);
+}
+
+/* ---- lent payload --------------------------------------------------------------------------- */
+
+#define LENT 262144u /* bytes of a write that is lent */
+
+static uint8_t payload[LENT];
+
+static void
+start(struct side *e, bool zero_copy)
+{
+    e->conn->zero_copy = zero_copy;
+    e->conn->whole_limit = UINT32_MAX;
+    e->conn->max_xmit_dlength = LENT;
+    assert_int_equal(tt->start_conn(e->conn, NULL), 0);
+    fake_turn(&r.fl);
+}
+
+/* A write of len bytes, all of them immediate data, handed to the socket. */
+static void
+write_out(struct side *e, struct scsi_cmd *sc, uint32_t len)
+{
+    static struct iovec iov;
+    struct iscsi_task *t = e->task;
+
+    iov = (struct iovec){payload, len};
+    *sc = (struct scsi_cmd){.out = sg_from_iov(&iov, 1, 0, len)};
+    assert_int_equal(tt->alloc_pdu(t, ISCSI_OP_SCSI_CMD), 0);
+    memset(t->hdr, 0, ISCSI_BHS_LEN);
+    t->hdr->opcode = ISCSI_OP_SCSI_CMD;
+    t->hdr_len = ISCSI_BHS_LEN;
+    t->sc = sc;
+    t->imm_count = len;
+    assert_int_equal(tt->init_task(t), 0);
+    assert_int_equal(tt->xmit_task(t), 0);
+    tt->xmit_flush(e->conn);
 }
 
 /* ---- tests ---------------------------------------------------------------------------------- */
@@ -298,6 +382,151 @@ a_connection_that_dies_gives_back(void **state)
     teardown();
 }
 
+/* As nearly always: the target has read the data that it answers. */
+static void
+an_answer_after_the_acknowledgement(void **state)
+{
+    struct side *e = &r.side[0];
+    struct scsi_cmd sc;
+
+    (void)state;
+    setup(1);
+    start(e, true);
+    assert_true(e->stream.lend_min > 0 && e->stream.lend_min <= LENT);
+    assert_int_equal(e->conn->whole_limit, e->stream.lend_min - 1);
+    write_out(e, &sc, LENT);
+    assert_int_equal(e->stream.asked, 0);
+    assert_int_equal(tt->cleanup_task(e->task), 0);
+    assert_int_equal(e->stream.asked, 1);
+    assert_int_equal(tt->cleanup_task(e->task), 0); /* what is known is new enough */
+    assert_int_equal(e->stream.asked, 1);
+    write_out(e, &sc, LENT);
+    write_out(e, &sc, LENT); /* behind it, and not acknowledged: of no interest */
+    e->stream.unacked = 0;
+    assert_int_equal(tt->cleanup_task(e->task), 0);
+    assert_int_equal(e->cleaned, 0);
+    teardown();
+}
+
+static void
+an_early_answer_keeps_the_memory(void **state)
+{
+    struct side *e = &r.side[0];
+    struct scsi_cmd sc;
+    unsigned asked;
+
+    (void)state;
+    setup(1);
+    start(e, true);
+    write_out(e, &sc, LENT);
+    assert_int_equal(e->stream.sent, 48 + LENT); /* it has left */
+    e->stream.unacked = 1;
+    assert_int_equal(tt->cleanup_task(e->task), -EINPROGRESS);
+    fake_advance(&r.fl, SEC(1));
+    assert_int_equal(e->cleaned, 0);
+    asked = e->stream.asked;
+    assert_true(asked > 10 && asked < 1000); /* now and then */
+    e->stream.unacked = 0;
+    fake_advance(&r.fl, MS(100));
+    assert_int_equal(e->cleaned, 1);
+    assert_true(e->stream.asked <= asked + 1);
+    asked = e->stream.asked;
+    fake_advance(&r.fl, SEC(1)); /* and no more */
+    assert_int_equal(e->stream.asked, asked);
+    teardown();
+}
+
+/* Whatever comes brings an acknowledgement along. */
+static void
+the_next_receive_asks(void **state)
+{
+    struct side *e = &r.side[0];
+    struct scsi_cmd sc;
+
+    (void)state;
+    setup(1);
+    start(e, true);
+    write_out(e, &sc, LENT);
+    e->stream.unacked = LENT;
+    assert_int_equal(tt->cleanup_task(e->task), -EINPROGRESS);
+    e->stream.ev->readable(e->stream.user);
+    assert_int_equal(e->cleaned, 0);
+    e->stream.unacked = 0;
+    e->stream.ev->readable(e->stream.user);
+    assert_int_equal(e->cleaned, 1);
+    teardown();
+}
+
+/* First all of it has to leave, then to be acknowledged. */
+static void
+blocked_and_answered_early(void **state)
+{
+    struct side *e = &r.side[0];
+    struct scsi_cmd sc;
+
+    (void)state;
+    setup(1);
+    start(e, true);
+    e->stream.room = 1000;
+    write_out(e, &sc, LENT);
+    e->stream.unacked = 1000;
+    assert_int_equal(tt->cleanup_task(e->task), -EINPROGRESS);
+    fake_advance(&r.fl, MS(100));
+    assert_int_equal(e->cleaned, 0);
+    e->stream.unacked = 48 + LENT;
+    make_writable(e, SIZE_MAX);
+    fake_advance(&r.fl, MS(100));
+    assert_int_equal(e->stream.sent, 48 + LENT);
+    assert_int_equal(e->cleaned, 0);
+    e->stream.unacked = 0;
+    fake_advance(&r.fl, MS(100));
+    assert_int_equal(e->cleaned, 1);
+    teardown();
+}
+
+/* The stream, and with it all that refers to the memory, goes first. */
+static void
+a_dead_connection_lets_go_before_the_memory_is_given_back(void **state)
+{
+    struct side *e = &r.side[0];
+    struct scsi_cmd sc;
+
+    (void)state;
+    setup(1);
+    start(e, true);
+    write_out(e, &sc, LENT);
+    e->stream.unacked = LENT;
+    assert_int_equal(tt->cleanup_task(e->task), -EINPROGRESS);
+    assert_int_equal(tt->stop_conn(e->conn, STOP_CONN_RECOVER), 0);
+    assert_true(e->stream.closed);
+    assert_int_equal(e->stream.closed_at, 0);
+    assert_int_equal(e->cleaned, 1);
+    assert_int_equal(tt->cleanup_task(e->task), 0);
+    fake_advance(&r.fl, SEC(1));
+    assert_int_equal(e->cleaned, 1);
+    teardown();
+}
+
+static void
+what_is_copied_is_free_when_it_has_left(void **state)
+{
+    struct side *e = &r.side[0];
+    struct scsi_cmd sc;
+
+    (void)state;
+    for (int zero_copy = 0; zero_copy < 2; zero_copy++) {
+        setup(1);
+        start(e, zero_copy);
+        assert_int_equal(e->conn->whole_limit == UINT32_MAX, !zero_copy);
+        e->stream.unacked = SIZE_MAX / 4;
+        write_out(e, &sc, zero_copy ? e->stream.lend_min - 1 : LENT);
+        assert_int_equal(tt->cleanup_task(e->task), 0);
+        assert_int_equal(e->stream.asked, 0);
+        fake_turn(&r.fl);
+        teardown();
+    }
+}
+
 int
 main(void)
 {
@@ -306,6 +535,12 @@ main(void)
         cmocka_unit_test(one_is_enough_however_much_is_gathered),
         cmocka_unit_test(blocked_connections_keep_their_own),
         cmocka_unit_test(a_connection_that_dies_gives_back),
+        cmocka_unit_test(an_answer_after_the_acknowledgement),
+        cmocka_unit_test(an_early_answer_keeps_the_memory),
+        cmocka_unit_test(the_next_receive_asks),
+        cmocka_unit_test(blocked_and_answered_early),
+        cmocka_unit_test(a_dead_connection_lets_go_before_the_memory_is_given_back),
+        cmocka_unit_test(what_is_copied_is_free_when_it_has_left),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
