@@ -163,6 +163,11 @@ struct lunette_session_info {
           lunette_get_session_info and closing work, lunette_get_info is all                       \
           zero, the rest fails with -ENXIO */
 
+#define LUNETTE_OPEN_ZERO_COPY                                                                     \
+    8u /* as zero_copy=yes in the URL: data of large writes is lent to the system, not copied.     \
+          A target on the same host that answers before it has read it may see what the            \
+          caller writes to that memory after the completion; see lunette-url(7) */
+
 /* Connects, logs in and brings the LUN of the URL (default 0) up.  Waits for all of it, within
  * the login timeout.  *ret is the caller's. */
 LUNETTE_API int lunette_open(struct lunette_ctx *ctx, const char *url, uint32_t flags,

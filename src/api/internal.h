@@ -42,6 +42,7 @@ struct api_session {
     struct iscsi_login *login;
     struct scsi_target *target;
     struct ctl_watch watch;
+    bool zero_copy; /* asked for beside the URL */
     bool logged_in, dead;
     struct iscsi_logout *logout; /* ours, or the target asked for it */
     struct lunette_error why;    /* of its death */
@@ -81,7 +82,8 @@ int api_ctx_new(const struct lunette_ctx_options *opts, const struct api_hooks *
 /* Runs the loop until *flag. */
 int api_wait(struct lunette_ctx *ctx, const bool *flag, struct lunette_error *err);
 
-/* session.c: connects, logs in, attaches the midlayer; and back.  s is zeroed memory.  opened is
+/* session.c: connects, logs in, attaches the midlayer; and back.  s is zeroed memory, but
+ * for zero_copy.  opened is
  * called once, later: err NULL, or why not (api_session_close_start is due all the same).  -errno
  * and *err: nothing was started. */
 int api_session_open_start(struct lunette_ctx *ctx, const char *url, struct api_session *s,

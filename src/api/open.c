@@ -257,6 +257,7 @@ lunette_open_start(struct lunette_ctx *ctx, const char *url, uint32_t flags,
     loop_timer_init(&op->later, give_up);
     lun->op = op;
     lun->flags = flags;
+    lun->s.zero_copy = (flags & LUNETTE_OPEN_ZERO_COPY) != 0;
     r = api_session_open_start(ctx, url, &lun->s, session_opened, err);
     if (r < 0)
         goto fail;

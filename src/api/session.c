@@ -223,6 +223,7 @@ start(struct api_session *s, const char *url, struct lunette_error *err)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
                             "URL: the target's name is missing: iscsi://host[:port]/target[/lun]; "
                             "`lunette discover` lists them");
+    s->url->cfg.zero_copy |= s->zero_copy;
     r = take_names(s, err);
     return r < 0 ? r : login_start(s->ctx->ctl, &s->url->cfg, &cb, &s->login, err);
 }

@@ -75,6 +75,7 @@ static const struct opt {
     {"nodelay", O_BOOL, AT(cfg.sock.nodelay), 0, 0},
     {"sndbuf", O_U32, AT(cfg.sock.sndbuf), 0, 1u << 30},
     {"rcvbuf", O_U32, AT(cfg.sock.rcvbuf), 0, 1u << 30},
+    {"zero_copy", O_BOOL, AT(cfg.zero_copy), 0, 0},
 #undef AT
 };
 

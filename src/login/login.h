@@ -58,6 +58,7 @@ struct login_config {
     uint32_t caps;             /* enum iscsi_caps: offers are lowered to them */
     uint32_t max_recv_dlength; /* bytes, 0: no limit */
     struct stream_opts sock;   /* CAP_BIND_DESCRIPTOR */
+    bool zero_copy;            /* the transport may lend payload to the system */
 
     /* CHAP (RFC 7143 12.1.3, 9.2.1).  mutual makes the target prove who it is. */
     struct login_account chap, mutual;

@@ -216,6 +216,8 @@ set_conn_params(struct setter *s)
     set_num(s, ISCSI_PARAM_EXP_STATSN, n->stat_sn + 1);
     set_num(s, ISCSI_PARAM_PING_INTERVAL_MS, c->ping_interval_ms);
     set_limit(s, ISCSI_PARAM_PING_TIMEOUT_MS, c->ping_timeout_ms);
+    if (c->zero_copy)
+        set_bool(s, ISCSI_PARAM_ZERO_COPY, true);
 }
 
 static void

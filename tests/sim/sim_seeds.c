@@ -19,7 +19,7 @@
 
 #define OPS       120
 #define SLOTS     24
-#define IO_MAX    (128u << 10)
+#define IO_MAX    (256u << 10)
 #define BLOCK_MIN 512u
 #define UNITS     (WORLD_LUN_SIZE / BLOCK_MIN) /* the model's grain */
 #define SIM_LIMIT 3600
@@ -52,6 +52,7 @@ struct run {
     uint64_t seed;
     uint32_t block;
     unsigned submitted, completed, failed, all_failed;
+    bool lend;     /* zero_copy, where it can be */
     bool may_fail; /* this world cuts connections, or its target loses commands */
 };
 
@@ -126,9 +127,11 @@ model_allows(struct run *r, uint64_t b, const uint8_t *got)
 static void
 cut_buffer(struct run *r, struct io *io)
 {
-    size_t at = 0;
+    size_t at = r->lend && below(r, 2) == 0 ? io->len : 0; /* only a whole one is large enough */
 
     io->iovcnt = 0;
+    if (at > 0)
+        io->iov[io->iovcnt++] = (struct iovec){io->data, io->len};
     while (at < io->len && io->iovcnt < 4) {
         size_t n = 1 + below(r, io->len - at);
 
@@ -397,6 +400,13 @@ struct choice {
     char options[256];
 };
 
+/* Is data lent in this world?  Then all that is negotiated lets it come in large pieces. */
+static bool
+lends(uint64_t seed)
+{
+    return seed % 4 == 1;
+}
+
 /* What is negotiated in this world; the seed's own bits choose. */
 static void
 choose(uint64_t seed, struct choice *ch, struct world_config *cfg)
@@ -405,20 +415,22 @@ choose(uint64_t seed, struct choice *ch, struct world_config *cfg)
     static const char *const mrdsl[] = {"512", "4096", "8192", "262144"};
     static const char *const burst[] = {"4096", "16384", "65536", "262144"};
     uint64_t x = seed * 0x9e3779b97f4a7c15ull;
+    bool lend = lends(seed);
     const char *hd = x & 0x100 ? "crc32c" : "none", *dd = x & 0x200 ? "crc32c" : "none";
 
     ch->set[0] = (struct target_key_value){"InitialR2T", yes_no[x >> 60 & 1]};
     ch->set[1] = (struct target_key_value){"ImmediateData", yes_no[x >> 59 & 1]};
-    ch->set[2] = (struct target_key_value){"MaxRecvDataSegmentLength", mrdsl[x >> 56 & 3]};
-    ch->set[3] = (struct target_key_value){"MaxBurstLength", burst[x >> 53 & 3]};
+    ch->set[2] =
+        (struct target_key_value){"MaxRecvDataSegmentLength", mrdsl[lend ? 3 : x >> 56 & 3]};
+    ch->set[3] = (struct target_key_value){"MaxBurstLength", burst[lend ? 3 : x >> 53 & 3]};
     ch->set[4] = (struct target_key_value){"FirstBurstLength", burst[x >> 53 & x >> 50 & 3]};
     ch->set[5] = (struct target_key_value){"MaxOutstandingR2T", x >> 48 & 1 ? "8" : "1"};
     ch->set[6] = (struct target_key_value){"QueueDepth", x >> 47 & 1 ? "4" : "64"};
     (void)snprintf(ch->options, sizeof(ch->options),
                    "?header_digest=%s&data_digest=%s&initial_r2t=%s&max_recv_data_segment_length=%s"
-                   "&timeout=%s",
+                   "&timeout=%s&zero_copy=%s",
                    hd, dd, x >> 44 & 1 ? "yes" : "no", mrdsl[x >> 42 & 3],
-                   seed % 3 == 0 && seed / 3 % 6 != 0 ? "5000" : "600000");
+                   seed % 3 == 0 && seed / 3 % 6 != 0 ? "5000" : "600000", lend ? "yes" : "no");
     cfg->set = ch->set;
     cfg->set_count = 7;
     cfg->options = ch->options;
@@ -436,6 +448,7 @@ run_world(struct run *r, uint64_t seed)
     struct choice ch;
 
     r->seed = seed;
+    r->lend = lends(seed);
     choose(seed, &ch, &cfg);
     world_new(&r->w, seed, &cfg);
     r->block = cfg.block;
