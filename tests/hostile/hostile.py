@@ -31,6 +31,7 @@ import cases_login   # noqa: F401
 import cases_scsi    # noqa: F401
 import cases_stream  # noqa: F401
 import cases_task    # noqa: F401
+import cases_lent    # noqa: F401
 from target import IQN, pattern
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -68,6 +69,7 @@ class Client:
             "read": ["read", url] + where + ["--length", str(LENGTH)],
             "read-lun-7": ["read", self.url(case, target, "7")] + where + ["--length", str(LENGTH)],
             "write": ["write", url] + where,
+            "write-large": ["write", url, "--depth", "2"],
             "info": ["info", url],
             "tur": ["scsi", url] + ["00"] * 6,
             "ls": ["ls", portal],
@@ -229,7 +231,8 @@ def run_case(case, client, verbose=False, wrapper=()):
     env.update(case.env)
     argv = list(wrapper) + client.command(case, target)
     try:
-        done = run_client(argv, WRITTEN if case.run == "write" else b"", case.seconds, env)
+        data = {"write": WRITTEN, "write-large": cases_lent.WRITTEN}.get(case.run, b"")
+        done = run_client(argv, data, case.seconds, env)
     finally:
         target.stop()
     wrong = judge(case, target, done, truth, lunette)
