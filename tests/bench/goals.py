@@ -29,6 +29,7 @@ class Run:
     sessions: int = 1
     engine: str = "auto"  # lunette: auto, epoll, uring; sockets: also spin
     spin_us: int = 0
+    zero_copy: bool = False  # lunette: data of writes is lent to the system
 
     def options(self):
         """The command line, without the URL."""
@@ -37,6 +38,7 @@ class Run:
         out += ["--random"] if self.random else []
         out += ["--engine", self.engine] if self.load != "libiscsi" else []
         out += ["--spin-us", str(self.spin_us)] if self.spin_us else []
+        out += ["--zero-copy"] if self.zero_copy else []
         if self.load == "sockets" and self.op == "read" and self.bs >= 128 << 10:
             out += ["--lowat", str(LOWAT)]
         return out
@@ -56,6 +58,8 @@ class Run:
             extra.append({"spin": "spinning"}.get(self.engine, self.engine))
         if self.spin_us:
             extra.append("busy polling")
+        if self.zero_copy:
+            extra.append("zero-copy")
         if self.digest != "none":
             extra.append({"header": "header digest", "both": "both digests"}[self.digest])
         if self.sessions != 1:
@@ -156,6 +160,14 @@ def bandwidth_goals():
                 yield limit(row, "mb_per_s", theirs)
 
 
+def zero_copy_goals():
+    row = "128 KiB and 1 MiB write with zero_copy, depth 8"
+    for bs, bound in ((128 << 10, 1.4), (1 << 20, 1.15)):
+        ours = large("lunette", "write", bs, zero_copy=True)
+        yield Goal(row, "mb_per_s", ours, large("sockets", "write", bs), 0.9, AT_LEAST)
+        yield Goal(row, "mb_per_s", ours, large("libiscsi", "write", bs), bound, AT_LEAST)
+
+
 def digest_goals():
     """Where the digest code of the bare target is the limit, lunette-target decides."""
     for op in ("read", "write"):
@@ -208,6 +220,7 @@ def all_goals():
     out.append(Goal(row, "cpu_us", small("lunette", "read", 8, spin_us=SPIN_US), theirs, 0.6))
     out.append(limit(row, "cpu_us", theirs))
     out += bandwidth_goals()
+    out += zero_copy_goals()
     out += digest_goals()
     out += counted_goals()
     out += target_goals()

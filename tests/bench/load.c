@@ -33,6 +33,7 @@ enum option_id {
     OPT_ENGINE,
     OPT_PEER_ENGINE,
     OPT_SPIN,
+    OPT_ZERO_COPY,
     OPT_LOWAT,
     OPT_CPU,
     OPT_PEER_CPU,
@@ -54,6 +55,7 @@ static const struct option options[] = {
     {"engine", required_argument, NULL, OPT_ENGINE},
     {"peer-engine", required_argument, NULL, OPT_PEER_ENGINE},
     {"spin-us", required_argument, NULL, OPT_SPIN},
+    {"zero-copy", no_argument, NULL, OPT_ZERO_COPY},
     {"lowat", required_argument, NULL, OPT_LOWAT},
     {"cpu", required_argument, NULL, OPT_CPU},
     {"peer-cpu", required_argument, NULL, OPT_PEER_CPU},
@@ -76,6 +78,7 @@ static const char usage_text[] =
     "  --engine NAME         epoll, uring; the bare sockets also spin\n"
     "  --peer-engine NAME    the same for the peer of the bare sockets (epoll)\n"
     "  --spin-us N           busy polling before sleeping, microseconds (0)\n"
+    "  --zero-copy           lunette: lends the data of writes to the system\n"
     "  --lowat BYTES         SO_RCVLOWAT of the bare sockets' large reads (0: not set)\n"
     "  --cpu N               runs there\n"
     "  --peer-cpu N          the peer of the bare sockets runs there\n"
@@ -205,6 +208,8 @@ how_option(struct load *l, enum option_id id, const char *arg)
         l->peer_engine = arg;
     else if (id == OPT_SPIN)
         l->spin_us = (uint32_t)number(l, arg, 0, US_PER_S);
+    else if (id == OPT_ZERO_COPY)
+        l->zero_copy = true;
     else if (id == OPT_LOWAT)
         l->lowat = (uint32_t)number(l, arg, 0, 1u << 30);
     else if (id == OPT_CPU)

@@ -37,7 +37,7 @@ enum load_verify {
 struct load {
     /* options */
     const char *name, *url, *engine, *peer_engine;
-    bool write, random;
+    bool write, random, zero_copy;
     enum load_verify verify;
     uint32_t depth, sessions, spin_us; /* depth: of each session */
     uint32_t lowat;                    /* SO_RCVLOWAT for large reads; 0: not set */

@@ -173,8 +173,11 @@ open_session(struct load *l, struct session *s)
 {
     struct lunette_error err = {0};
     bool reads = !l->write && l->verify != LOAD_VERIFY_WRITE;
+    uint32_t flags = reads ? LUNETTE_OPEN_RDONLY : 0;
 
-    if (lunette_open(ctx, l->url, reads ? LUNETTE_OPEN_RDONLY : 0, &s->lun, &err) < 0)
+    if (l->zero_copy)
+        flags |= LUNETTE_OPEN_ZERO_COPY;
+    if (lunette_open(ctx, l->url, flags, &s->lun, &err) < 0)
         load_die("%s", err.msg);
     if (lunette_queue_new(s->lun, l->depth, &s->q, &err) < 0)
         load_die("%s", err.msg);

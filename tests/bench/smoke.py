@@ -50,6 +50,7 @@ def runs():
     for engine in ("epoll", "uring"):
         yield Run("lunette", "null", "write", 4096, 32, random=True, engine=engine, digest="both")
     yield Run("lunette", "null", "read", 1 << 20, 8, sessions=2, spin_us=20)
+    yield Run("lunette", "null", "write", 1 << 20, 8, zero_copy=True)
     yield Run("libiscsi", "null", "write", 131072, 8, sessions=4, digest="header")
 
 

@@ -22,6 +22,7 @@ REQUIRED = {
     ("4 KiB read and write, depth 1", "mean_us"): [1.15, 1.2, 0.5] * 2,
     ("4 KiB read, depth 8", "cpu_us"): [0.6, 0.6],
     ("128 KiB and 1 MiB read and write, depth 8", "mb_per_s"): [0.9, 0.9, 1.4, 0.9, 0.9, 1.15],
+    ("128 KiB and 1 MiB write with zero_copy, depth 8", "mb_per_s"): [0.9, 1.4, 0.9, 1.15],
     ("header and data digest on, 4 KiB, depth 32", "cpu_us"): [1.25] * 4,
     ("header and data digest on, 1 MiB", "mb_per_s"): [0.8, 0.8],
     ("user-space instructions per 4 KiB read and write, depth 32", "instructions"): [500, 500],
