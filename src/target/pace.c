@@ -8,22 +8,23 @@
  * together.
  *
  * A wait must cost the initiator nothing.  Its own word tells: ExpStatSN says
- * which of our responses it had read when it made its newest command.  While
- * many are unread it has enough to do, and what it sends now only joins a
- * queue; a wait of at most half the time that the unread ones will take it does
- * not let it run dry.  Few are gone before we are awake again.  An initiator
- * that has read everything, as with few commands under way, or that works in
- * batches, is never made to wait.
+ * which of our responses it had read when it made its newest command.  One that
+ * leaves many unread is slower than we are: while it deals with them, what it
+ * sends only joins a queue.  Then one wait follows on the other.  Each begins
+ * when all that had come is answered, so that every command which the initiator
+ * has under way is in its own hands, and is shorter than it needs for them: it
+ * does not run dry.  An initiator that has read everything, as with few commands
+ * under way, or that works in batches, is never made to wait.
  */
 #include "target/session.h"
 
-#define BEHIND_MIN  16u         /* unread responses that make it worth a thought */
-#define FEW         4u          /* commands in a turn that need no company */
-#define MARK        (64u << 10) /* bytes that end a wait */
-#define WAIT_MIN_NS 10000u      /* less than that is not worth a timer */
-#define GAP_MAX_NS  1000000u    /* between commands; more is idleness */
-#define USUAL_ONE   16u         /* of struct tgt_pace.usual, a command */
-#define REST_TURNS  256u        /* no further try after a wait in vain */
+#define BEHIND_MIN  16u          /* unread responses that make it worth a thought */
+#define FEW         6u           /* commands in a turn that need no company */
+#define MARK        (128u << 10) /* bytes that end a wait */
+#define WAIT_MIN_NS 10000u       /* less than that is not worth a timer */
+#define GAP_MAX_NS  1000000u     /* between commands; more is idleness */
+#define USUAL_ONE   16u          /* of struct tgt_pace.usual, a command */
+#define REST_TURNS  256u         /* no further try after a wait in vain */
 
 static void
 wait_over(struct loop_timer *timer)
@@ -67,17 +68,32 @@ learn_gap(struct tgt_pace *p, uint64_t now_ns)
     p->gap_ns = (uint32_t)((p->gap_ns * 7ull + gap) / 8);
 }
 
+/* Whether the initiator shows that it is behind and sends its commands one by one. */
+static bool
+worth_a_wait(const struct tgt_pace *p, uint32_t unread)
+{
+    return unread >= BEHIND_MIN && p->commands > 0 && p->commands <= FEW &&
+           p->usual <= FEW * USUAL_ONE;
+}
+
 /* How long the initiator can do without us; 0: not at all. */
 static uint64_t
-patience_ns(const struct tgt_conn *c)
+patience_ns(struct tgt_conn *c)
 {
-    const struct tgt_pace *p = &c->pace;
+    struct tgt_pace *p = &c->pace;
     uint32_t unread = c->stat_sn - p->exp_stat_sn;
     uint64_t ns;
 
-    if (unread < BEHIND_MIN || unread > INT32_MAX) /* it may claim what it wants */
+    if (unread > INT32_MAX) /* it may claim what it wants */
         return 0;
-    ns = (uint64_t)unread * p->gap_ns / 2;
+    /* When all that it could send in a wait has come, it waits for us. */
+    if (p->waits ? p->commands >= p->due : !worth_a_wait(p, unread))
+        return 0;
+    unread += p->commands; /* their responses leave now */
+    if (unread <= BEHIND_MIN)
+        return 0;
+    p->due = unread;
+    ns = (uint64_t)unread * p->gap_ns * 2 / 3;
     if (ns > c->target->pace_ns)
         ns = c->target->pace_ns;
     return ns >= WAIT_MIN_NS ? ns : 0;
@@ -99,7 +115,7 @@ tgt_pace_turn(struct tgt_conn *c)
         p->rest = REST_TURNS;
     else if (p->rest > 0)
         p->rest--;
-    else if (p->usual <= FEW * USUAL_ONE && (p->waits || (p->commands > 0 && p->commands <= FEW)))
+    else
         ns = patience_ns(c);
     p->commands = 0;
     p->timed = false;

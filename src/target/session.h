@@ -216,6 +216,7 @@ struct tgt_pace { /* see pace.c */
     uint32_t exp_stat_sn; /* of the newest command */
     uint32_t commands;    /* of this turn */
     uint32_t usual;       /* commands of a turn that did not wait, smoothed, in 1/16 */
+    uint32_t due;         /* commands that the initiator could send during the wait */
     uint32_t rest;        /* turns until a wait is tried again */
     bool waits, timed;    /* timed: the wait is over because of the timer */
 };
