@@ -408,20 +408,29 @@ an_answer_after_the_acknowledgement(void **state)
     teardown();
 }
 
+/* A write that has left, and is over while some of it is not acknowledged. */
+static struct side *
+answered_early(struct scsi_cmd *sc, size_t unacked)
+{
+    struct side *e = &r.side[0];
+
+    setup(1);
+    start(e, true);
+    write_out(e, sc, LENT);
+    assert_int_equal(e->stream.sent, 48 + LENT);
+    e->stream.unacked = unacked;
+    assert_int_equal(tt->cleanup_task(e->task), -EINPROGRESS);
+    return e;
+}
+
 static void
 an_early_answer_keeps_the_memory(void **state)
 {
-    struct side *e = &r.side[0];
     struct scsi_cmd sc;
+    struct side *e = answered_early(&sc, 1);
     unsigned asked;
 
     (void)state;
-    setup(1);
-    start(e, true);
-    write_out(e, &sc, LENT);
-    assert_int_equal(e->stream.sent, 48 + LENT); /* it has left */
-    e->stream.unacked = 1;
-    assert_int_equal(tt->cleanup_task(e->task), -EINPROGRESS);
     fake_advance(&r.fl, SEC(1));
     assert_int_equal(e->cleaned, 0);
     asked = e->stream.asked;
@@ -440,15 +449,10 @@ an_early_answer_keeps_the_memory(void **state)
 static void
 the_next_receive_asks(void **state)
 {
-    struct side *e = &r.side[0];
     struct scsi_cmd sc;
+    struct side *e = answered_early(&sc, LENT);
 
     (void)state;
-    setup(1);
-    start(e, true);
-    write_out(e, &sc, LENT);
-    e->stream.unacked = LENT;
-    assert_int_equal(tt->cleanup_task(e->task), -EINPROGRESS);
     e->stream.ev->readable(e->stream.user);
     assert_int_equal(e->cleaned, 0);
     e->stream.unacked = 0;
@@ -488,15 +492,10 @@ blocked_and_answered_early(void **state)
 static void
 a_dead_connection_lets_go_before_the_memory_is_given_back(void **state)
 {
-    struct side *e = &r.side[0];
     struct scsi_cmd sc;
+    struct side *e = answered_early(&sc, LENT);
 
     (void)state;
-    setup(1);
-    start(e, true);
-    write_out(e, &sc, LENT);
-    e->stream.unacked = LENT;
-    assert_int_equal(tt->cleanup_task(e->task), -EINPROGRESS);
     assert_int_equal(tt->stop_conn(e->conn, STOP_CONN_RECOVER), 0);
     assert_true(e->stream.closed);
     assert_int_equal(e->stream.closed_at, 0);
