@@ -31,7 +31,7 @@ static const char usage_text[] =
     "  --loop epoll|uring|auto   how to wait (auto)\n"
     "  --spin-us N          poll busily that long before sleeping (0)\n"
     "  --pace-us N          let a connection wait that long at most, to read more at once,\n"
-    "                       while its initiator has many responses still to read (60); 0: never\n"
+    "                       while its initiator has many responses still to read (70); 0: never\n"
     "  -v, --verbose        say what happens on stderr; twice for more\n"
     "  -h, --help           this text\n"
     "  -V, --version        the version\n"

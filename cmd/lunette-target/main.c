@@ -155,7 +155,7 @@ raise_descriptors(void)
     (void)setrlimit(RLIMIT_NOFILE, &l);
 }
 
-/* By default the kernel lets timers be late by 50 us, which is nearly a wait of --pace-us. */
+/* By default the kernel lets timers be late by 50 us, which is most of a wait of --pace-us. */
 static void
 want_exact_timers(void)
 {

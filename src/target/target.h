@@ -26,7 +26,7 @@ struct target;
 #define TARGET_SESSIONS_MAX   32768 /* default limit, all targets together */
 #define TARGET_CONNS_MAX      40960 /* default limit, all sessions and logins together */
 #define TARGET_SERIAL_MAX     32
-#define TARGET_PACE_US        60 /* what target_config.pace_us should be for a program */
+#define TARGET_PACE_US        70 /* what target_config.pace_us should be for a program */
 
 enum target_lun_kind { TARGET_LUN_RAM, TARGET_LUN_FILE, TARGET_LUN_NULL };
 
