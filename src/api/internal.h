@@ -82,10 +82,9 @@ int api_ctx_new(const struct lunette_ctx_options *opts, const struct api_hooks *
 /* Runs the loop until *flag. */
 int api_wait(struct lunette_ctx *ctx, const bool *flag, struct lunette_error *err);
 
-/* session.c: connects, logs in, attaches the midlayer; and back.  s is zeroed memory, but
- * for zero_copy.  opened is
- * called once, later: err NULL, or why not (api_session_close_start is due all the same).  -errno
- * and *err: nothing was started. */
+/* session.c: connects, logs in, attaches the midlayer; and back.  s is zeroed memory, but for
+ * zero_copy.  opened is called once, later: err NULL, or why not (api_session_close_start is due
+ * all the same).  -errno and *err: nothing was started. */
 int api_session_open_start(struct lunette_ctx *ctx, const char *url, struct api_session *s,
                            void (*opened)(struct api_session *s, const struct lunette_error *err),
                            struct lunette_error *err);

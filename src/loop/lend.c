@@ -99,6 +99,15 @@ open_pipe(struct lend *d, struct loop_stats *stats)
     return size >= PIPE_BYTES_MIN;
 }
 
+int64_t
+lend_unacked(int fd, struct loop_stats *stats)
+{
+    int n;
+
+    stats->syscalls++;
+    return ioctl(fd, SIOCOUTQ, &n) < 0 ? -errno : n;
+}
+
 /* The kernel goes on sending what lies in the write queue after a close; not after this, which
  * drops the queue at once, whoever else still refers to the socket, and sends a reset. */
 static void
@@ -114,13 +123,13 @@ purge(int fd)
 void
 lend_free(struct lend *d, struct loop_stats *stats)
 {
-    int n;
+    int64_t unacked;
 
     if (d == NULL)
         return;
     if (d->end > 0) {
-        stats->syscalls++;
-        if (ioctl(d->fd, SIOCOUTQ, &n) < 0 || d->sent - (uint64_t)n < d->end)
+        unacked = lend_unacked(d->fd, stats);
+        if (unacked < 0 || d->sent - (uint64_t)unacked < d->end)
             purge(d->fd);
     }
     close_pipe(d);

@@ -83,6 +83,8 @@ int real_lend(struct stream *s, uint32_t min);
 int64_t real_unacked(struct stream *s);
 int real_names(struct stream *s, struct sock_addr *ret_local, struct sock_addr *ret_peer);
 void real_close(struct stream *s);
+size_t real_total(const struct iovec *iov, int n);
+
 /* msghdr serves both directions and thus is not const. */
 static inline struct msghdr
 real_message(const struct iovec *iov, int n)
@@ -117,9 +119,10 @@ struct lend;
 int lend_new(int fd, uint32_t min, struct lend **ret);
 /* As stream_sendv. */
 ssize_t lend_sendv(struct lend *d, const struct iovec *iov, int n, struct loop_stats *stats);
+/* Bytes in the socket that the peer has not acknowledged, or -errno. */
+int64_t lend_unacked(int fd, struct loop_stats *stats);
 /* Before the socket is closed: lets go of all memory. */
 void lend_free(struct lend *d, struct loop_stats *stats);
-size_t real_total(const struct iovec *iov, int n);
 
 /* Makes the callbacks of all streams that are ready now. */
 void real_dispatch_streams(struct real_loop *l);

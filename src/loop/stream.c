@@ -13,14 +13,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/ip.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define BACKLOG         1024
@@ -501,10 +499,7 @@ real_lend(struct stream *pub, uint32_t min)
 int64_t
 real_unacked(struct stream *pub)
 {
-    int n;
-
-    pub->loop->stats.syscalls++;
-    return ioctl(sock_of(pub)->poll.fd, SIOCOUTQ, &n) < 0 ? -errno : n;
+    return lend_unacked(sock_of(pub)->poll.fd, &pub->loop->stats);
 }
 
 /* Was that all there is?  On TCP a short count says so, which saves asking again; the end or an
