@@ -105,8 +105,8 @@ class Bench:
 
     def accounted(self, run):
         """One run, with what the target and what others used meanwhile."""
-        process = None if run.target == "-" else self.targets.get(run.target)[1]
         quiet = machine.wait_quiet(patience=self.args.patience)
+        process = None if run.target == "-" else self.targets.get(run.target)[1]
         idle, began = machine.idle_seconds(), time.monotonic()
         target = machine.cpu_ns(process.pid) if process else 0
         children = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -114,6 +114,7 @@ class Bench:
         children_after = resource.getrusage(resource.RUSAGE_CHILDREN)
         target = (machine.cpu_ns(process.pid) if process else 0) - target
         took = time.monotonic() - began
+        self.targets.end_awake()
         busy = len(idle) * took - sum(machine.idle_seconds().values()) + sum(idle.values())
         own = sum(getattr(children_after, f) - getattr(children, f) for f in ("ru_utime", "ru_stime"))
         result["cpu_us"] = result["user_us"] + result["system_us"]
@@ -182,6 +183,7 @@ class Bench:
                 try:
                     with machine.locked(self.args.lock, alone=False):
                         result = self.program(case, ["--verify", kind, "--region", str(self.args.verify_bytes)])
+                    self.targets.end_awake()
                 except targets.Unavailable as e:
                     self.say(str(e))
                     continue
@@ -231,6 +233,7 @@ def judge_all(wanted, rounds, counted, scale):
         else:
             values = goals.values_of(goal, rounds)
         out.append(goals.judge(goal, values))
+    goals.mark_limited(out)
     return out
 
 

@@ -2,6 +2,7 @@
 """The targets of the benchmark: started when first used, ended with the benchmark.
 
 null          the bare target, a fixed pattern        null-ram      the same, memory
+null-awake    the same, a pattern, never sleeping: it is ended behind each run
 lunette-null  lunette-target, a null unit             lunette-ram   the same, memory
 tgtd-null     tgtd, its null store                    tgtd-ram      tgtd, a file on tmpfs
 istgt-ram     istgt, a file on tmpfs
@@ -19,7 +20,7 @@ TGTD_PORT, ISTGT_PORT = 3260, 3360  # the network is ours alone
 SHM = "/dev/shm"
 
 # What reads are compared with: see load_* --verify.
-VERIFY = {"null": "pattern", "null-ram": "write", "lunette-null": "zero", "lunette-ram": "write",
+VERIFY = {"null": "pattern", "null-awake": "pattern", "null-ram": "write", "lunette-null": "zero", "lunette-ram": "write",
           "tgtd-ram": "write", "istgt-ram": "write"}
 NEEDS = {"tgtd": ("tgtd", "tgtadm"), "istgt": ("istgt",)}
 
@@ -88,7 +89,7 @@ class Targets:
 
     def get(self, name):
         """The URL and the process."""
-        family = name if name in ("null", "null-ram") else name.split("-")[0]
+        family = name if name.startswith("null") else name.split("-")[0]
         if family not in self.running:
             for program in NEEDS.get(family, ()):
                 if not shutil.which(program):
@@ -107,6 +108,16 @@ class Targets:
     def start_null(self):
         process = self.start("null", [f"{self.build}/tests/bench/null_target", "-p", "0"])
         self.urls["null"] = f"iscsi://{process.wait_for(process.listening)}/{IQN}/0"
+
+    def start_null_awake(self):
+        process = self.start("null-awake", [f"{self.build}/tests/bench/null_target", "-p", "0", "-S"])
+        self.urls["null-awake"] = f"iscsi://{process.wait_for(process.listening)}/{IQN}/0"
+
+    def end_awake(self):
+        """It takes a whole CPU, which the runs of others are not to feel."""
+        process = self.running.pop("null-awake", None)
+        if process:
+            process.end()
 
     def start_null_ram(self):
         process = self.start("null-ram", [f"{self.build}/tests/bench/null_target", "-p", "0",

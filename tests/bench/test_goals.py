@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """test_goals.py - the benchmark's arithmetic on fixed numbers: what is met, what is missed."""
+import dataclasses
 import os
 import tempfile
 import types
@@ -19,6 +20,7 @@ THEIRS = Run("libiscsi", "null", "read", 4096, 32, random=True)
 REQUIRED = {
     ("4 KiB random read, depth 32 and 128", "cpu_us"): [1 / 4, 1.6, 1 / 6, 1.6],
     ("4 KiB random write, depth 32 and 128", "cpu_us"): [1 / 5, 1.6, 1 / 5, 1.6],
+    ("4 KiB read and write, depth 8 and 32, neither end sleeps", "cpu_us"): [0.6, 1 / 4, 1 / 5],
     ("4 KiB read and write, depth 1", "mean_us"): [1.15, 1.2, 0.5] * 2,
     ("4 KiB read, depth 8", "cpu_us"): [0.6, 0.6],
     ("128 KiB and 1 MiB read and write, depth 8", "mb_per_s"): [0.9, 0.9, 1.4, 0.9, 0.9, 1.15],
@@ -92,6 +94,22 @@ class Verdicts(unittest.TestCase):
         self.assertTrue(goals.all_met([met, shown]))
         self.assertFalse(goals.all_met([met, missed]))
         self.assertEqual([v.text() for v in (met, missed, shown)], ["met", "missed", "shown"])
+
+    def test_a_missed_bound_stays_missed_where_bare_sockets_miss_it(self):
+        bare = dataclasses.replace(OURS, load="sockets", target="-")
+
+        def verdict(ours, theirs, against=THEIRS, bound=0.25):
+            limit = goals.judge(goals.limit("a row", "cpu_us", THEIRS), [theirs])
+            self.assertEqual(dataclasses.replace(limit.goal.run, engine="auto"), bare)
+            mine = goals.judge(Goal("a row", "cpu_us", OURS, against, bound), [ours])
+            goals.mark_limited([limit, mine])
+            return mine
+
+        self.assertEqual(verdict(0.4, 0.3).text(), "missed, as by bare sockets")
+        self.assertFalse(goals.all_met([verdict(0.4, 0.3)]))
+        self.assertEqual(verdict(0.4, 0.25).text(), "missed")
+        self.assertEqual(verdict(0.2, 0.3).text(), "met")
+        self.assertEqual(verdict(0.4, 0.3, against=bare).text(), "missed")
 
 
 class Quiet(unittest.TestCase):
