@@ -309,11 +309,10 @@ any_large(const struct lend *d, const struct iovec *iov, int n)
 }
 
 ssize_t
-lend_sendv(struct lend *d, const struct iovec *iov, int n, struct loop_stats *stats)
+lend_sendv(struct lend *d, const struct iovec *iov, int n, size_t total, struct loop_stats *stats)
 {
     struct rest r = {.iov = iov, .n = n};
     struct hush h;
-    size_t all;
     ssize_t sent = 0;
 
     if (d->residue == 0 && (d->off || !any_large(d, iov, n))) {
@@ -322,8 +321,8 @@ lend_sendv(struct lend *d, const struct iovec *iov, int n, struct loop_stats *st
             d->sent += (uint64_t)sent;
         return sent;
     }
-    all = r.len = real_total(iov, n);
-    assert(d->residue <= all); /* what was not taken is offered again */
+    r.len = total;
+    assert(d->residue <= total); /* what was not taken is offered again */
     advance(&r, 0);
     hush_begin(&h, stats);
     while (r.len > 0 && !r.blocked) {
@@ -339,5 +338,5 @@ lend_sendv(struct lend *d, const struct iovec *iov, int n, struct loop_stats *st
     hush_end(&h, stats);
     if (sent < 0 && sent != -EAGAIN)
         return sent;
-    return r.len < all ? (ssize_t)(all - r.len) : -EAGAIN;
+    return r.len < total ? (ssize_t)(total - r.len) : -EAGAIN;
 }

@@ -75,7 +75,7 @@ int real_adopt(struct loop *l, int fd, const struct stream_events *ev, void *use
                struct stream **ret);
 int real_release(struct stream *s);
 void real_set_events(struct stream *s, const struct stream_events *ev, void *user);
-ssize_t real_sendv(struct stream *s, const struct iovec *iov, int n);
+ssize_t real_sendv(struct stream *s, const struct iovec *iov, int n, size_t total);
 ssize_t real_recvv(struct stream *s, const struct iovec *iov, int n);
 int real_set_rcvlowat(struct stream *s, uint32_t bytes);
 int real_set_opts(struct stream *s, const struct stream_opts *opts);
@@ -83,7 +83,6 @@ int real_lend(struct stream *s, uint32_t min);
 int64_t real_unacked(struct stream *s);
 int real_names(struct stream *s, struct sock_addr *ret_local, struct sock_addr *ret_peer);
 void real_close(struct stream *s);
-size_t real_total(const struct iovec *iov, int n);
 
 /* msghdr serves both directions and thus is not const. */
 static inline struct msghdr
@@ -118,7 +117,8 @@ real_send(int fd, const struct iovec *iov, int n, int flags, struct loop_stats *
 struct lend;
 int lend_new(int fd, uint32_t min, struct lend **ret);
 /* As stream_sendv. */
-ssize_t lend_sendv(struct lend *d, const struct iovec *iov, int n, struct loop_stats *stats);
+ssize_t lend_sendv(struct lend *d, const struct iovec *iov, int n, size_t total,
+                   struct loop_stats *stats);
 /* Bytes in the socket that the peer has not acknowledged, or -errno. */
 int64_t lend_unacked(int fd, struct loop_stats *stats);
 /* Before the socket is closed: lets go of all memory. */

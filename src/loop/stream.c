@@ -451,21 +451,8 @@ real_adopt(struct loop *pub, int fd, const struct stream_events *ev, void *user,
 
 /* Moving bytes. */
 
-size_t
-real_total(const struct iovec *iov, int n)
-{
-    size_t sum = 0;
-    int i = 0;
-
-    for (; i + 4 <= n; i += 4) /* compilers do not unroll it at -O2 */
-        sum += iov[i].iov_len + iov[i + 1].iov_len + iov[i + 2].iov_len + iov[i + 3].iov_len;
-    for (; i < n; i++)
-        sum += iov[i].iov_len;
-    return sum;
-}
-
 ssize_t
-real_sendv(struct stream *pub, const struct iovec *iov, int n)
+real_sendv(struct stream *pub, const struct iovec *iov, int n, size_t total)
 {
     struct sock *s = sock_of(pub);
     struct loop_stats *stats = &pub->loop->stats;
@@ -473,14 +460,14 @@ real_sendv(struct stream *pub, const struct iovec *iov, int n)
 
     assert(!s->closed && n >= 0 && n <= IOV_MAX);
     if (__builtin_expect(s->lend != NULL, 0))
-        r = lend_sendv(s->lend, iov, n, stats);
+        r = lend_sendv(s->lend, iov, n, total, stats);
     else
         r = real_send(s->poll.fd, iov, n, 0, stats);
     if (r < 0 && r != -EAGAIN)
         return r;
     if (r > 0)
         stats->bytes_sent += (uint64_t)r;
-    if (r < 0 || (size_t)r < real_total(iov, n)) {
+    if (r < 0 || (size_t)r < total) {
         s->want_write = true; /* the kernel has noticed, too: the next room is an edge */
         s->out = false;
     }
@@ -502,6 +489,16 @@ real_unacked(struct stream *pub)
     return lend_unacked(sock_of(pub)->poll.fd, &pub->loop->stats);
 }
 
+static size_t
+total_of(const struct iovec *iov, int n)
+{
+    size_t sum = 0;
+
+    for (int i = 0; i < n; i++)
+        sum += iov[i].iov_len;
+    return sum;
+}
+
 /* Was that all there is?  On TCP a short count says so, which saves asking again; the end or an
  * error that comes later is a new edge, one that came before is `hung_up`.  A receive from AF_UNIX
  * stops where ancillary data is attached. */
@@ -510,7 +507,7 @@ drained(const struct sock *s, ssize_t r, const struct iovec *iov, int n)
 {
     if (r <= 0 || s->hung_up || s->family == AF_UNIX)
         return r <= 0;
-    return (size_t)r < real_total(iov, n);
+    return (size_t)r < total_of(iov, n);
 }
 
 ssize_t

@@ -101,7 +101,7 @@ struct loop_ops {
                  struct stream **ret);
     int (*release)(struct stream *s);
     void (*set_events)(struct stream *s, const struct stream_events *ev, void *user);
-    ssize_t (*sendv)(struct stream *s, const struct iovec *iov, int n);
+    ssize_t (*sendv)(struct stream *s, const struct iovec *iov, int n, size_t total);
     ssize_t (*recvv)(struct stream *s, const struct iovec *iov, int n);
     int (*set_rcvlowat)(struct stream *s, uint32_t bytes);
     int (*set_opts)(struct stream *s, const struct stream_opts *opts);
@@ -276,11 +276,12 @@ stream_set_events(struct stream *s, const struct stream_events *ev, void *user)
 }
 
 /* Sends what fits; returns bytes taken, -EAGAIN, or -errno (the connection is then dead).  After
- * -EAGAIN or a short count, ->writable comes once.  n <= IOV_MAX. */
+ * -EAGAIN or a short count, ->writable comes once.  n <= IOV_MAX; total is what the n pieces have
+ * together, which who gathered them knows. */
 static inline ssize_t
-stream_sendv(struct stream *s, const struct iovec *iov, int n)
+stream_sendv(struct stream *s, const struct iovec *iov, int n, size_t total)
 {
-    return s->loop->ops->sendv(s, iov, n);
+    return s->loop->ops->sendv(s, iov, n, total);
 }
 
 /* Receives what is there; returns bytes, 0 at the end of the stream, -EAGAIN, or -errno. */

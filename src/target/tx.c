@@ -366,7 +366,7 @@ send_some(struct tgt_conn *c)
     if (c->ring->count == 0)
         return false;
     n = gather(c->ring, iov, &total);
-    r = stream_sendv(c->stream, iov, n);
+    r = stream_sendv(c->stream, iov, n, total);
     if (r < 0 && r != -EAGAIN) {
         tgt_conn_kill(c, errno_text((int)-r));
         return false;

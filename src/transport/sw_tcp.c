@@ -233,7 +233,7 @@ push(struct sw_tcp_conn *sc)
         return -EAGAIN;
     if (sc->stream == NULL)
         return -ENOTCONN;
-    n = stream_sendv(sc->stream, sc->iov + sc->iov_at, sc->iov_n - sc->iov_at);
+    n = stream_sendv(sc->stream, sc->iov + sc->iov_at, sc->iov_n - sc->iov_at, want);
     TRACE(sc->tcp.conn->loop, xmit_flush, sc->tcp.conn->cid, n > 0 ? n : 0);
     if (n == -EAGAIN)
         n = 0;

@@ -10,7 +10,7 @@ import subprocess
 
 import loads
 
-SHORT, LONG = 2000, 6000
+SHORT, LONG = 2000, 42000
 COPY = re.compile(r"^(_*mem(cpy|move|pcpy))")
 CRC = re.compile(r"crc32")
 KINDS = ("copy", "crc", "load", "other")

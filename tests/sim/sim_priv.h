@@ -81,7 +81,7 @@ int sim_adopt(struct loop *l, int fd, const struct stream_events *ev, void *user
               struct stream **ret);
 int sim_release(struct stream *s);
 void sim_set_events(struct stream *s, const struct stream_events *ev, void *user);
-ssize_t sim_sendv(struct stream *s, const struct iovec *iov, int n);
+ssize_t sim_sendv(struct stream *s, const struct iovec *iov, int n, size_t len);
 ssize_t sim_recvv(struct stream *s, const struct iovec *iov, int n);
 int sim_set_rcvlowat(struct stream *s, uint32_t bytes);
 int sim_set_opts(struct stream *s, const struct stream_opts *opts);

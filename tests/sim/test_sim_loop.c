@@ -80,7 +80,7 @@ end_send(struct end *e)
 
         for (size_t i = 0; i < n; i++)
             buf[i] = pattern(e->sent + i);
-        r = stream_sendv(e->s, &iov, 1);
+        r = stream_sendv(e->s, &iov, 1, n);
         if (r == -EAGAIN)
             return;
         if (r < 0) {

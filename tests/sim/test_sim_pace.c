@@ -47,7 +47,7 @@ put_bytes(struct client *c, const void *p, size_t len)
 {
     struct iovec iov = {(void *)(uintptr_t)p, len};
 
-    assert_int_equal(stream_sendv(c->s, &iov, 1), (ssize_t)len);
+    assert_int_equal(stream_sendv(c->s, &iov, 1, len), (ssize_t)len);
 }
 
 static void

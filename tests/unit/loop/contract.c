@@ -122,7 +122,7 @@ end_send_lent(struct end *e)
         ssize_t r;
 
         e->in_call = true;
-        r = stream_sendv(e->s, iov, 2);
+        r = stream_sendv(e->s, iov, 2, n);
         e->in_call = false;
         if (r == -EAGAIN)
             return;
@@ -151,7 +151,7 @@ end_send(struct end *e)
         for (size_t i = 0; i < n; i++)
             buf[i] = pattern(e->sent + i);
         e->in_call = true;
-        r = stream_sendv(e->s, iov, 2);
+        r = stream_sendv(e->s, iov, 2, n);
         e->in_call = false;
         if (r == -EAGAIN)
             return;
@@ -845,7 +845,7 @@ test_send_to_closed_peer_fails(void **state)
     end_close(&p.s);
     UNTIL(w, p.c.err != 0);
     assert_int_equal(p.c.err, 1);
-    for (int i = 0; i < 50 && (r = stream_sendv(p.c.s, &iov, 1)) == 1; i++)
+    for (int i = 0; i < 50 && (r = stream_sendv(p.c.s, &iov, 1, 1)) == 1; i++)
         linger(w, MS);
     assert_true(r == -EPIPE || r == -ECONNRESET);
     pair_close(&p);

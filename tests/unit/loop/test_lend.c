@@ -237,7 +237,7 @@ deliver(void)
     while (r.received < r.len) {
         assert_true(time(NULL) < limit);
         if (r.sent < r.len) {
-            ssize_t k = stream_sendv(r.tx, iov, n);
+            ssize_t k = stream_sendv(r.tx, iov, n, r.len - r.sent);
 
             assert_true(k > 0 || k == -EAGAIN);
             if (k > 0) {
@@ -376,7 +376,7 @@ small_pieces_are_copied(void **state)
     before = r.l->stats.syscalls;
     iov[0] = (struct iovec){r.data, MIN - 1};
     iov[1] = (struct iovec){r.data + MIN, MIN - 1};
-    assert_int_equal(stream_sendv(r.tx, iov, 2), 2 * (MIN - 1));
+    assert_int_equal(stream_sendv(r.tx, iov, 2, 2 * (MIN - 1)), 2 * (MIN - 1));
     assert_int_equal(script.calls[PIPE], 0);
     assert_int_equal(r.l->stats.syscalls, before + 1);
     teardown();
@@ -409,7 +409,7 @@ fill_up(void)
 
     do {
         iov = (struct iovec){r.data + r.sent, BYTES - r.sent};
-        k = stream_sendv(r.tx, &iov, 1);
+        k = stream_sendv(r.tx, &iov, 1, iov.iov_len);
         if (k > 0)
             r.sent += (size_t)k;
     } while (k > 0 && r.sent < BYTES);
@@ -489,7 +489,7 @@ no_signal(bool blocked)
     (void)usleep(20000);
     for (int i = 0; i < 3; i++) {
         iov = (struct iovec){r.data + r.sent, BYTES - r.sent};
-        k = stream_sendv(r.tx, &iov, 1);
+        k = stream_sendv(r.tx, &iov, 1, iov.iov_len);
         assert_true(k == -EPIPE || k == -ECONNRESET);
     }
     assert_int_equal(k, -EPIPE);

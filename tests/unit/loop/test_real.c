@@ -86,7 +86,7 @@ on_readable(void *user)
     if (e->echo_left > 0) {
         e->echo_left--;
         iov.iov_len = (size_t)r;
-        assert_int_equal(stream_sendv(e->s, &iov, 1), r);
+        assert_int_equal(stream_sendv(e->s, &iov, 1, iov.iov_len), r);
     }
 }
 
@@ -378,7 +378,7 @@ ping_pong(struct loop *l, struct end *a, struct end *b, size_t rounds)
 
     a->echo_left = b->echo_left = rounds;
     a->got = 0;
-    assert_int_equal(stream_sendv(a->s, &iov, 1), 4);
+    assert_int_equal(stream_sendv(a->s, &iov, 1, 4), 4);
     while (a->got < 4 * rounds)
         assert_true(loop_run(l, -1) >= 0);
     while (loop_run(l, 0) > 0) {

@@ -64,7 +64,7 @@ adopt(struct loop *l, int fd, const struct stream_events *ev, void *user, struct
 }
 
 static ssize_t
-sendv(struct stream *s, const struct iovec *iov, int n)
+sendv(struct stream *s, const struct iovec *iov, int n, size_t total)
 {
     struct fake_stream *f = container_of(s, struct fake_stream, s);
     size_t want = 0, taken = 0;
@@ -80,6 +80,7 @@ sendv(struct stream *s, const struct iovec *iov, int n)
         f->room -= len;
         taken += len;
     }
+    assert_int_equal(want, total);
     f->want_write = taken < want;
     return taken > 0 ? (ssize_t)taken : -EAGAIN;
 }
