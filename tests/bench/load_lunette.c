@@ -91,7 +91,7 @@ finish_plain(struct load *l, struct lunette_queue *q, const struct lunette_compl
 
     last = more < (uint64_t)n ? c + more : end; /* those before it are submitted again */
     l->begun += (uint64_t)(last - c);
-    for (; c != end; c++) {
+    for (; c != last; c++) {
         struct load_io *io = c->user_data;
 
         if (c->err != 0)
@@ -101,13 +101,16 @@ finish_plain(struct load *l, struct lunette_queue *q, const struct lunette_compl
             first = c;
             start_ns = io->start_ns;
         }
-        if (c >= last)
-            continue;
         io->start_ns = now_ns;
         load_go(l, io);
         submit(l, q, io, write);
     }
-    load_end_n(l, start_ns, (uint64_t)(end - first));
+    load_end_n(l, start_ns, (uint64_t)(last - first));
+    for (; c != end; c++) { /* the last ones of the run */
+        if (c->err != 0)
+            failed(l, q, c);
+        load_end(l, c->user_data);
+    }
 }
 
 /* Returns the number of completions. */
