@@ -20,8 +20,8 @@ TGTD_PORT, ISTGT_PORT = 3260, 3360  # the network is ours alone
 SHM = "/dev/shm"
 
 # What reads are compared with: see load_* --verify.
-VERIFY = {"null": "pattern", "null-awake": "pattern", "null-ram": "write", "lunette-null": "zero", "lunette-ram": "write",
-          "tgtd-ram": "write", "istgt-ram": "write"}
+VERIFY = {"null": "pattern", "null-awake": "pattern", "null-ram": "write", "lunette-null": "zero",
+          "lunette-ram": "write", "tgtd-ram": "write", "istgt-ram": "write"}
 NEEDS = {"tgtd": ("tgtd", "tgtadm"), "istgt": ("istgt",)}
 
 
@@ -105,13 +105,15 @@ class Targets:
         self.running[family] = process
         return process
 
+    def start_bare(self, name, *options):
+        process = self.start(name, [f"{self.build}/tests/bench/null_target", "-p", "0", *options])
+        self.urls[name] = f"iscsi://{process.wait_for(process.listening)}/{IQN}/0"
+
     def start_null(self):
-        process = self.start("null", [f"{self.build}/tests/bench/null_target", "-p", "0"])
-        self.urls["null"] = f"iscsi://{process.wait_for(process.listening)}/{IQN}/0"
+        self.start_bare("null")
 
     def start_null_awake(self):
-        process = self.start("null-awake", [f"{self.build}/tests/bench/null_target", "-p", "0", "-S"])
-        self.urls["null-awake"] = f"iscsi://{process.wait_for(process.listening)}/{IQN}/0"
+        self.start_bare("null-awake", "-S")
 
     def end_awake(self):
         """It takes a whole CPU, which the runs of others are not to feel."""
@@ -120,9 +122,7 @@ class Targets:
             process.end()
 
     def start_null_ram(self):
-        process = self.start("null-ram", [f"{self.build}/tests/bench/null_target", "-p", "0",
-                                          "-m", str(min(self.ram >> 20, 256))])
-        self.urls["null-ram"] = f"iscsi://{process.wait_for(process.listening)}/{IQN}/0"
+        self.start_bare("null-ram", "-m", str(min(self.ram >> 20, 256)))
 
     def start_lunette(self):
         process = self.start("lunette", [f"{self.build}/bin/lunette-target", "--listen",
