@@ -250,7 +250,7 @@ buffer_req(struct lunette_queue *q, uint64_t what, const struct iovec iov, uint6
 
     r->iov = iov;
     r->user_data = user_data;
-    r->req.what = what;
+    r->req.op_flags = what;
     r->req.offset = offset;
     r->req.iov = &r->iov;
     r->req.len = iov.iov_len;
@@ -271,7 +271,7 @@ lunette_queue_read(struct lunette_queue *q, void *buf, size_t len, uint64_t offs
 {
     if (__builtin_expect(q->top <= q->no_read, 0))
         return read_then(q, buf, len, offset, user_data);
-    return buffer_req(q, bdev_what(BDEV_READ, BDEV_F_PROMPT), (struct iovec){buf, len}, offset,
+    return buffer_req(q, bdev_op_flags(BDEV_READ, BDEV_F_PROMPT), (struct iovec){buf, len}, offset,
                       user_data);
 }
 
@@ -283,7 +283,7 @@ write_then(struct lunette_queue *q, const void *buf, size_t len, uint64_t offset
 
     if (e < 0)
         return e;
-    return buffer_req(q, bdev_what(BDEV_WRITE, bdev_flags(flags & LUNETTE_FUA) | BDEV_F_PROMPT),
+    return buffer_req(q, bdev_op_flags(BDEV_WRITE, bdev_flags(flags & LUNETTE_FUA) | BDEV_F_PROMPT),
                       (struct iovec){(void *)(uintptr_t)buf, len}, offset, user_data);
 }
 
@@ -293,7 +293,7 @@ lunette_queue_write(struct lunette_queue *q, const void *buf, size_t len, uint64
 {
     if (__builtin_expect(q->top <= q->no_write || flags != 0, 0))
         return write_then(q, buf, len, offset, flags, user_data);
-    return buffer_req(q, bdev_what(BDEV_WRITE, BDEV_F_PROMPT),
+    return buffer_req(q, bdev_op_flags(BDEV_WRITE, BDEV_F_PROMPT),
                       (struct iovec){(void *)(uintptr_t)buf, len}, offset, user_data);
 }
 
@@ -312,7 +312,7 @@ vector_req(struct lunette_queue *q, enum bdev_op op, const struct iovec *iov, in
     if (!any_free(q))
         return -EAGAIN;
     r = take(q);
-    r->req.what = bdev_what(op, bdev_flags(flags & LUNETTE_FUA) | BDEV_F_PROMPT);
+    r->req.op_flags = bdev_op_flags(op, bdev_flags(flags & LUNETTE_FUA) | BDEV_F_PROMPT);
     r->req.offset = offset;
     r->req.iov = iov;
     r->req.len = len;
@@ -345,7 +345,7 @@ range_req(struct lunette_queue *q, enum bdev_op op, uint64_t len, uint64_t offse
     if (!any_free(q))
         return -EAGAIN;
     r = take(q);
-    r->req.what = bdev_what(op, bdev_flags(flags) | BDEV_F_PROMPT);
+    r->req.op_flags = bdev_op_flags(op, bdev_flags(flags) | BDEV_F_PROMPT);
     r->req.offset = offset;
     r->req.len = len;
     r->req.iov = NULL;
@@ -473,7 +473,7 @@ collect(struct lunette_queue *q, struct lunette_completion *c, int max)
 
         *c = (struct lunette_completion){.user_data = r->user_data};
         *to = r;
-        if (__builtin_expect(r->req.result.trouble == 0, 1) || !tell(r, c))
+        if (__builtin_expect(r->req.result.not_ok == 0, 1) || !tell(r, c))
             to++;
     }
     q->top = to;

@@ -22,17 +22,17 @@ bdev_set_limits(struct bdev *b, const struct bdev_limits *limits)
     if (l.max_transfer > BLK_TRANSFER_MAX)
         l.max_transfer = BLK_TRANSFER_MAX;
     l.max_transfer -= l.max_transfer % l.block_size;
-    if (l.max_plain > l.max_transfer || b->ops->queue_plain == NULL)
-        l.max_plain = b->ops->queue_plain == NULL ? 0 : l.max_transfer;
+    if (l.max_fast > l.max_transfer || b->ops->queue_rq_fast == NULL)
+        l.max_fast = b->ops->queue_rq_fast == NULL ? 0 : l.max_transfer;
     l.max_discard -= l.max_discard % l.block_size;
     l.max_write_zeroes -= l.max_write_zeroes % l.block_size;
     if (l.physical_block < l.block_size)
         l.physical_block = l.block_size;
     b->limits = l;
-    b->plain = (struct blk_plain){
+    b->fast = (struct blk_fast){
         .blocks = l.size / l.block_size,
-        .max = (l.max_plain < l.size ? l.max_plain : l.size) / l.block_size,
-        .write = bdev_what(l.read_only ? BDEV_READ : BDEV_WRITE, BDEV_F_PROMPT),
+        .max = (l.max_fast < l.size ? l.max_fast : l.size) / l.block_size,
+        .write = bdev_op_flags(l.read_only ? BDEV_READ : BDEV_WRITE, BDEV_F_PROMPT),
         .shift = (uint32_t)__builtin_ctz(l.block_size),
     };
     return 0;
@@ -47,7 +47,7 @@ bdev_new(const struct bdev_driver_ops *ops, void *drv, const struct bdev_limits 
     if (b == NULL)
         return -ENOMEM;
     b->ops = ops;
-    b->queue_plain = ops->queue_plain;
+    b->queue_rq_fast = ops->queue_rq_fast;
     b->drv = drv;
     if (bdev_set_limits(b, limits) < 0) {
         free(b);
@@ -158,7 +158,7 @@ fail_all(struct bdev_queue *q, int err)
 
         if (p->rq.held == PIECE_FREE)
             continue;
-        blk_one_of_some(p);
+        blk_make_general(p);
         p->rq.held = PIECE_FREE;
         if (--r->pieces > 0)
             continue;
@@ -278,7 +278,7 @@ bdev_set_timeout(struct bdev *b, uint32_t timeout_ms)
 uint64_t
 blk_outstanding(const struct bdev_queue *q)
 {
-    uint64_t n = q->nplain + q->nother;
+    uint64_t n = q->nfast + q->nother;
 
     for (int i = 0; i < BDEV_NOPS; i++)
         n -= q->stats.op[i].reqs;
@@ -295,7 +295,7 @@ blk_stats_add(struct bdev_stats *to, const struct bdev_queue *q)
         to->op[i].bytes += s->op[i].bytes;
         to->op[i].errors += s->op[i].errors;
     }
-    to->pieces += s->pieces + q->nplain;
+    to->pieces += s->pieces + q->nfast;
     to->splits += s->splits;
     to->requeues += s->requeues;
     to->busy += s->busy;

@@ -17,9 +17,9 @@ enum piece_state {
     PIECE_WAITING, /* on the dispatch list */
     PIECE_DELAYED, /* on the delayed list */
     PIECE_DRIVER,  /* handed over, deadline running */
-    PIECE_WHOLE,   /* likewise, by queue_plain: not set are what a driver does not get laid out, its
-                      deadline, and `issued` and `pieces` of its parent */
-    PIECE_KEPT,    /* handed over, deadline passed: the driver deals with it */
+    PIECE_FAST, /* likewise, by queue_rq_fast: not set are what a driver does not get laid out, its
+                    deadline, and `issued` and `pieces` of its parent */
+    PIECE_KEPT, /* handed over, deadline passed: the driver deals with it */
 };
 
 /* A tag's memory: what is rarely used of ours in a cache line of its own, then the contract's part,
@@ -34,9 +34,9 @@ _Static_assert(offsetof(struct blk_piece, rq) == 64, "one line");
 #define BLK_PIECE_SIZE (offsetof(struct blk_piece, rq) + sizeof(struct blk_request))
 
 /* In-range reads and writes up to that size, of one iovec, are issued without a further look. */
-struct blk_plain {
+struct blk_fast {
     uint64_t blocks, max; /* logical blocks: of the device, of one piece */
-    uint64_t write;       /* bdev_req.what of a write, or of a read where it is read-only */
+    uint64_t write;       /* bdev_req.op_flags of a write, or of a read where it is read-only */
     uint32_t shift;       /* log2 of the logical block */
 };
 
@@ -60,12 +60,12 @@ struct bdev_queue {
         };
         uint64_t stopped;
     };
-    uint64_t nplain, nother; /* requests taken: handed to queue_plain, all others */
-    uint64_t tick_at;        /* when the deadline timer fires; UINT64_MAX: it does not run */
+    uint64_t nfast, nother; /* requests taken: handed to queue_rq_fast, all others */
+    uint64_t tick_at;       /* when the deadline timer fires; UINT64_MAX: it does not run */
     struct bdev_req *done, **done_last; /* finished, done not called: in order; the last is not
                                            terminated */
     struct loop_work work;
-    struct bdev_stats stats; /* pieces: but for nplain; see blk_stats */
+    struct bdev_stats stats; /* pieces: but for nfast; see blk_stats */
     struct list node;        /* of the bdev */
     struct list pending;     /* bdev_req: not, or not wholly, cut into pieces */
     struct list dispatch;    /* blk_piece: refused or taken back, to be issued first */
@@ -77,10 +77,10 @@ struct bdev_queue {
 
 struct bdev {
     const struct bdev_driver_ops *ops;
-    int (*queue_plain)(void *drv, const struct bdev_req *r, struct blk_request *rq, uint64_t lba,
-                       uint64_t blocks); /* that of ops */
+    int (*queue_rq_fast)(void *drv, const struct bdev_req *r, struct blk_request *rq, uint64_t lba,
+                         uint64_t blocks); /* that of ops */
     void *drv;
-    struct blk_plain plain; /* follows from the limits */
+    struct blk_fast fast; /* follows from the limits */
     struct bdev_limits limits;
     uint64_t timeout_ns[BDEV_NOPS]; /* for requests that do not say */
     bool closing, gone;             /* as in its queues */
@@ -100,7 +100,7 @@ piece_of(struct blk_request *rq)
 static inline bool
 piece_with_driver(const struct blk_piece *p)
 {
-    return p->rq.held == PIECE_DRIVER || p->rq.held == PIECE_WHOLE;
+    return p->rq.held == PIECE_DRIVER || p->rq.held == PIECE_FAST;
 }
 
 static inline uint64_t
@@ -114,16 +114,16 @@ blk_timeout_ns(const struct bdev *b, const struct blk_request *rq)
 static inline uint64_t
 blk_deadline_ns(const struct bdev *b, const struct blk_request *rq)
 {
-    return rq->held == PIECE_WHOLE ? rq->start_ns + b->timeout_ns[rq->parent->op] : rq->deadline_ns;
+    return rq->held == PIECE_FAST ? rq->start_ns + b->timeout_ns[rq->parent->op] : rq->deadline_ns;
 }
 
 /* Something happens to p that is not foreseen for one that is all of its request. */
 static inline void
-blk_one_of_some(struct blk_piece *p)
+blk_make_general(struct blk_piece *p)
 {
     struct bdev_req *r = p->rq.parent;
 
-    if (p->rq.held != PIECE_WHOLE)
+    if (p->rq.held != PIECE_FAST)
         return;
     p->rq.deadline_ns = blk_deadline_ns(p->rq.queue->bdev, &p->rq);
     p->rq.held = PIECE_DRIVER;

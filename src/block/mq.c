@@ -54,7 +54,7 @@ static bool __attribute__((noinline, cold))
 refused(struct bdev_queue *q, struct blk_piece *p, int err)
 {
     assert(piece_with_driver(p));
-    blk_one_of_some(p);
+    blk_make_general(p);
     if (err != -EBUSY) {
         p->rq.result = (struct bdev_result){.err = err};
         blk_upcalls.complete(&p->rq);
@@ -100,39 +100,39 @@ in_blocks(uint64_t bytes, uint32_t shift)
 
 /* A read or write that is in range and one piece of one iovec, as most are. */
 static inline bool
-plain(const struct blk_plain *l, const struct bdev_req *r, uint64_t lba, uint64_t blocks)
+plain(const struct blk_fast *l, const struct bdev_req *r, uint64_t lba, uint64_t blocks)
 {
-    return (r->what == bdev_what(BDEV_READ, BDEV_F_PROMPT) || r->what == l->write) &&
+    return (r->op_flags == bdev_op_flags(BDEV_READ, BDEV_F_PROMPT) || r->op_flags == l->write) &&
            blocks - 1 < l->max && lba <= l->blocks - blocks && r->iovcnt == 1 &&
            r->timeout_ms == 0 && r->iov->iov_len >= r->len;
 }
 
 static void
-blk_refuse(struct blk_request *rq, int err)
+blk_refuse_fast(struct blk_request *rq, int err)
 {
     struct bdev_queue *q = rq->queue;
 
     assert(piece_with_driver(piece_of(rq)) && err < 0);
-    q->nplain--;
+    q->nfast--;
     q->nother++;
     if (!refused(q, piece_of(rq), err))
         rq->start_ns = 0;
 }
 
 /* What blk_cut and issue do, for a plain request while nothing waits.  Nothing of ours is looked
- * at behind queue_plain, so that there is nothing to keep. */
+ * at behind queue_rq_fast, so that there is nothing to keep. */
 static inline int
 blk_mq_try_issue_directly(struct bdev_queue *q, struct bdev_req *r, uint64_t lba, uint64_t blocks)
 {
     struct bdev *b = q->bdev;
     struct blk_request *rq = *--q->top;
 
-    r->result.trouble = 0;
+    r->result.not_ok = 0;
     rq->parent = r;
     rq->start_ns = q->loop->now_ns;
-    rq->held = PIECE_WHOLE;
-    q->nplain++;
-    return b->queue_plain(b->drv, r, rq, lba, blocks);
+    rq->held = PIECE_FAST;
+    q->nfast++;
+    return b->queue_rq_fast(b->drv, r, rq, lba, blocks);
 }
 
 /* Nothing that must be served before it, or makes all wait. */
@@ -146,12 +146,12 @@ free_way(const struct bdev_queue *q)
 static int __attribute__((noinline)) submit(struct bdev_queue *q, struct bdev_req *r)
 {
     struct bdev *b = q->bdev;
-    uint64_t lba = in_blocks(r->offset, b->plain.shift), n = in_blocks(r->len, b->plain.shift);
+    uint64_t lba = in_blocks(r->offset, b->fast.shift), n = in_blocks(r->len, b->fast.shift);
     int err;
 
     if (q->closing || q->gone)
         return -ENODEV;
-    if (q->committed && free_way(q) && plain(&b->plain, r, lba, n)) {
+    if (q->committed && free_way(q) && plain(&b->fast, r, lba, n)) {
         not_committed(q, UINT64_MAX);
         loop_defer(q->loop, &q->work);
         if (!q->traced)
@@ -188,7 +188,7 @@ static int __attribute__((noinline)) submit(struct bdev_queue *q, struct bdev_re
 int
 bdev_submit(struct bdev_queue *q, struct bdev_req *r)
 {
-    const struct blk_plain *l = &q->bdev->plain;
+    const struct blk_fast *l = &q->bdev->fast;
     uint64_t lba = in_blocks(r->offset, l->shift), n = in_blocks(r->len, l->shift);
 
     if (__builtin_expect(q->stopped != 0 || !blk_any_tag(q) || !plain(l, r, lba, n), 0))
@@ -358,7 +358,7 @@ blk_mq_complete_request(struct blk_request *rq)
     struct bdev_queue *q = rq->queue;
 
     assert(piece_with_driver(p) || rq->held == PIECE_KEPT);
-    blk_one_of_some(p);
+    blk_make_general(p);
     TRACE(q->loop, blk_mq_complete_request, rq->op, -rq->result.err);
     q->stats.driver_ns += q->loop->now_ns - rq->start_ns;
     end_piece(q, p);
@@ -366,12 +366,12 @@ blk_mq_complete_request(struct blk_request *rq)
 
 /* For a plain request what blk_mq_complete_request and blk_deliver do. */
 static void
-blk_complete_plain(struct blk_request *rq)
+blk_complete_fast(struct blk_request *rq)
 {
     struct bdev_queue *q = rq->queue;
     struct bdev_req *r = rq->parent;
 
-    if (__builtin_expect(rq->held != PIECE_WHOLE || q->waits, 0)) {
+    if (__builtin_expect(rq->held != PIECE_FAST || q->waits, 0)) {
         blk_mq_complete_request(rq);
         return;
     }
@@ -384,9 +384,9 @@ blk_complete_plain(struct blk_request *rq)
 }
 
 static void
-blk_general(struct blk_request *rq)
+blk_up_make_general(struct blk_request *rq)
 {
-    blk_one_of_some(piece_of(rq));
+    blk_make_general(piece_of(rq));
 }
 
 static void
@@ -396,7 +396,7 @@ blk_requeue(struct blk_request *rq, uint64_t delay_ns)
     struct bdev_queue *q = rq->queue;
 
     assert(piece_with_driver(p) || rq->held == PIECE_KEPT);
-    blk_one_of_some(p);
+    blk_make_general(p);
     q->stats.requeues++;
     if (delay_ns == 0) {
         wait_in(q, p);
@@ -445,7 +445,7 @@ blk_tick(struct loop_timer *t)
         if (piece_with_driver(p) && blk_deadline_ns(b, &p->rq) <= now) {
             enum blk_timeout what;
 
-            blk_one_of_some(p);
+            blk_make_general(p);
             q->stats.timeouts++;
             what = b->ops->timeout(b->drv, &p->rq);
             if (!piece_with_driver(p))
@@ -497,7 +497,7 @@ blk_event(struct bdev *b, enum bdev_event ev, const struct bdev_limits *limits)
     if (ev == BDEV_EV_GONE)
         gone(b);
     else if (limits != NULL && bdev_set_limits(b, limits) < 0) {
-        b->plain.max = 0; /* the driver goes by others now */
+        b->fast.max = 0; /* the driver goes by others now */
         return;
     }
     LIST_FOREACH_SAFE (n, &b->listeners) {
@@ -509,9 +509,9 @@ blk_event(struct bdev *b, enum bdev_event ev, const struct bdev_limits *limits)
 
 const struct blk_upcalls blk_upcalls = {
     .complete = blk_mq_complete_request,
-    .complete_plain = blk_complete_plain,
-    .general = blk_general,
-    .refuse = blk_refuse,
+    .complete_fast = blk_complete_fast,
+    .make_general = blk_up_make_general,
+    .refuse_fast = blk_refuse_fast,
     .requeue = blk_requeue,
     .restart = blk_restart,
     .event = blk_event,

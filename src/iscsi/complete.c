@@ -455,8 +455,8 @@ any_pdu(struct conn *c, const union bhs_any *h, const void *data, uint32_t len)
     if (r <= 0)
         return r;
     update_cmdsn(s, h->scsi_rsp.exp_cmd_sn, h->scsi_rsp.max_cmd_sn);
-    c->plain = c->state == CONN_LOGGED_IN && !s->want_restart && !s->dying && !c->dying &&
-               c->pub.loop->trace == NULL;
+    c->rx_fast = c->state == CONN_LOGGED_IN && !s->want_restart && !s->dying && !c->dying &&
+                 c->pub.loop->trace == NULL;
     t = task_of_itt(c, h->h.itt);
     if (t == NULL || t->kind != TASK_SCSI)
         return task_rsp(c, t, h, data, len);
@@ -472,21 +472,21 @@ any_pdu(struct conn *c, const union bhs_any *h, const void *data, uint32_t len)
 
 /* StatSN is the next (11.4.8), the window makes sense (4.2.2.1) and nobody waits for it. */
 static inline bool
-plain_numbers(const struct conn *c, const struct session *s, const struct bhs_scsi_rsp *h)
+fast_numbers(const struct conn *c, const struct session *s, const struct bhs_scsi_rsp *h)
 {
-    return c->plain && !s->window_wanted && get32(h->stat_sn) == c->pub.exp_statsn &&
+    return c->rx_fast && !s->window_wanted && get32(h->stat_sn) == c->pub.exp_statsn &&
            sn_lte(get32(h->exp_cmd_sn) - 1, get32(h->max_cmd_sn));
 }
 
 static inline __attribute__((always_inline)) void
-plain_end(struct session *s, struct conn *c, struct task *t, const struct bhs_scsi_rsp *h)
+fast_end(struct session *s, struct conn *c, struct task *t, const struct bhs_scsi_rsp *h)
 {
     uint32_t max = get32(h->max_cmd_sn);
 
     c->pub.exp_statsn++;
     if (sn_gt(max, s->max_cmdsn))
         s->max_cmdsn = max;
-    complete_plain(s, c, t); /* its result is as the midlayer left it: all good */
+    complete_task_fast(s, c, t); /* its result is as the midlayer left it: all good */
 }
 
 int
@@ -518,14 +518,15 @@ iscsi_complete_scsi_rsp(struct iscsi_conn *pub, const struct bhs_scsi_rsp *h)
     struct session *s = c->session;
     struct task *t;
 
-    if (__builtin_expect(get16(h->status_qualifier) != 0 || !plain_numbers(c, s, h) ||
-                             (t = task_of_itt(c, h->itt)) == NULL || (!t->whole && !all_sent(t)),
+    if (__builtin_expect(get16(h->status_qualifier) != 0 || !fast_numbers(c, s, h) ||
+                             (t = task_of_itt(c, h->itt)) == NULL ||
+                             (!t->xmit_fast && !all_sent(t)),
                          0)) {
         odd_answer(c, h);
         return;
     }
     c->pub.stats.scsirsp_pdus++;
-    plain_end(s, c, t, h);
+    fast_end(s, c, t, h);
 }
 
 void
@@ -535,9 +536,9 @@ iscsi_complete_data_in(struct iscsi_task *t, const struct bhs_data_in *hdr)
     struct conn *c = to_conn(t->conn);
     struct session *s = c->session;
 
-    if (__builtin_expect(!plain_numbers(c, s, h) || t->sc->out.len > 0, 0)) {
+    if (__builtin_expect(!fast_numbers(c, s, h) || t->sc->out.len > 0, 0)) {
         odd_answer(c, h);
         return;
     }
-    plain_end(s, c, to_task(t), h);
+    fast_end(s, c, to_task(t), h);
 }

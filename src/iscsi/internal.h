@@ -32,9 +32,9 @@ struct task {
     enum task_kind kind;
     union { /* how it goes, and why its end is not plain: one look */
         struct {
-            bool started; /* init_task was called: cleanup_task is due */
-            bool marked;  /* swept or eh are, or were, set */
-            bool whole;   /* xmit_whole took it: cleanup_task is due while its data leaves */
+            bool started;   /* init_task was called: cleanup_task is due */
+            bool marked;    /* swept or eh are, or were, set */
+            bool xmit_fast; /* xmit_fast took it: cleanup_task is due while its data leaves */
         };
         uint16_t special; /* started, marked */
         uint32_t ways;    /* all of them */
@@ -56,10 +56,11 @@ struct session {
     enum session_state state;
     struct list conns; /* struct conn */
     struct conn *leadconn;
-    struct conn *direct; /* commands may go to its transport at once: nothing waits before them */
-    uint32_t cmdsn;      /* next to assign */
-    uint32_t queued;     /* commands on cmdqueues, without CmdSN yet */
-    uint32_t max_cmdsn;  /* the last that the target takes */
+    struct conn
+        *fast_conn;     /* commands may go to its transport at once: nothing waits before them */
+    uint32_t cmdsn;     /* next to assign */
+    uint32_t queued;    /* commands on cmdqueues, without CmdSN yet */
+    uint32_t max_cmdsn; /* the last that the target takes */
     struct task *free_tasks; /* a stack: the last one used is the one in the cache */
     uint32_t outstanding;    /* SCSI commands */
     bool want_restart;       /* a command was refused */
@@ -90,8 +91,8 @@ struct conn {
     bool first_rsp_seen; /* StatSN of this connection is known */
     bool down;           /* not bound: the transport holds nothing of it, no task is left */
     bool suspended;      /* transmits and receives nothing any more */
-    bool plain;          /* logged in, StatSN known, nothing suspended, dying or traced, no refusal:
-                            answers may take the short way; set and cleared with those */
+    bool rx_fast;        /* logged in, StatSN known, nothing suspended, dying or traced, no refusal:
+                          answers may take the short way; set and cleared with those */
     bool failing;        /* conn_failure was called, fail_work is on its way */
     bool report;         /* conn_error is due */
     bool dying;
@@ -100,7 +101,7 @@ struct conn {
     bool want_hdrdgst, want_datadgst;
     struct list mgmtqueue, requeue, cmdqueue; /* struct iscsi_task.node */
     struct task *xmit_task;                   /* stopped in the middle by -EAGAIN */
-    uint32_t whole_max;                       /* largest write whose data goes with the command */
+    uint32_t fast_write_max;                  /* largest write whose data goes with the command */
     struct loop_work xmit_work, fail_work;
     struct loop_timer transport_timer;
     uint32_t ping_interval_ms, ping_timeout_ms;
@@ -128,10 +129,10 @@ to_conn(struct iscsi_conn *c)
 /* Something is not as usual: commands and answers take the long way until it has found that all is
  * well again. */
 static inline void
-iscsi_no_short_way(struct conn *c)
+iscsi_leave_fast(struct conn *c)
 {
-    c->plain = false;
-    c->session->direct = NULL;
+    c->rx_fast = false;
+    c->session->fast_conn = NULL;
 }
 
 /* Our Logout Request is out: nothing new goes on this connection (RFC 7143 11.14). */
@@ -217,12 +218,12 @@ void iscsi_finish_task(struct task *t);
 /* The end of a SCSI command that was sent, on a plain connection: what iscsi_complete_task does,
  * for the case that it is. */
 static inline __attribute__((always_inline)) void
-complete_plain(struct session *s, struct conn *c, struct task *t)
+complete_task_fast(struct session *s, struct conn *c, struct task *t)
 {
     struct scsi_cmd *sc = t->pub.sc;
 
     assert(t->pub.state == ISCSI_TASK_RUNNING);
-    if (__builtin_expect(t->special != 0 || (t->whole && c->pub.gather.end != NULL), 0)) {
+    if (__builtin_expect(t->special != 0 || (t->xmit_fast && c->pub.gather.end != NULL), 0)) {
         iscsi_complete_task(t);
         return;
     }

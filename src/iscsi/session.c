@@ -39,7 +39,7 @@ conn_event(struct conn *c, enum conn_event ev)
              c->session->host.name, c->pub.cid, conn_state_name(c->state),
              conn_state_name((enum conn_state)next), c->last_row);
     c->state = (enum conn_state)next;
-    iscsi_no_short_way(c);
+    iscsi_leave_fast(c);
 }
 
 /* ---- failure -------------------------------------------------------------------------------- */
@@ -66,7 +66,7 @@ iscsi_conn_failure(struct iscsi_conn *pub, enum iscsi_err err, const char *why)
     TRACE(pub->loop, iscsi_conn_failure, pub->cid, err);
     c->failing = true;
     c->suspended = c->pub.failed = true;
-    iscsi_no_short_way(c);
+    iscsi_leave_fast(c);
     c->err = err;
     (void)lunette_fail(
         &c->why, -ENOTCONN,
@@ -162,7 +162,7 @@ take_down(struct conn *c, enum iscsi_stop how)
     if (c->stopping || c->down)
         return;
     c->suspended = c->pub.failed = true;
-    iscsi_no_short_way(c);
+    iscsi_leave_fast(c);
     c->failing = false;
     loop_defer_cancel(&c->fail_work);
     loop_defer_cancel(&c->xmit_work);
@@ -378,13 +378,13 @@ iscsi_conn_bind(struct iscsi_conn *pub, int64_t eph, struct iscsi_endpoint *ep, 
 
 /* The largest write that goes with its command, in one go. */
 static uint32_t
-whole_max(const struct iscsi_conn *c, const struct iscsi_session_params *p)
+fast_write_max(const struct iscsi_conn *c, const struct iscsi_session_params *p)
 {
     uint32_t max = p->imm_data ? p->first_burst : 0;
 
     if (max > c->max_xmit_dlength)
         max = c->max_xmit_dlength;
-    return max < c->whole_limit ? max : c->whole_limit;
+    return max < c->fast_write_limit ? max : c->fast_write_limit;
 }
 
 int
@@ -409,13 +409,13 @@ iscsi_conn_start(struct iscsi_conn *pub, struct lunette_error *err)
     pub->max_xmit_dlength = c->declared_xmit_dlength;
     pub->hdrdgst_en = c->want_hdrdgst;
     pub->datadgst_en = c->want_datadgst;
-    pub->whole_limit = UINT32_MAX;
+    pub->fast_write_limit = UINT32_MAX;
     if (c->user != NULL)
         iscsi_complete_task(c->user);
     r = pub->tt->start_conn != NULL ? pub->tt->start_conn(pub, err) : 0;
     if (r < 0)
         return r;
-    c->whole_max = whole_max(pub, &s->pub.params);
+    c->fast_write_max = fast_write_max(pub, &s->pub.params);
     conn_event(c, EV_STARTED);
     s->state = ISCSI_STATE_LOGGED_IN;
     if (reopen) {
@@ -523,7 +523,7 @@ iscsi_conn_teardown(struct iscsi_conn *pub)
     struct conn *c = to_conn(pub);
 
     c->dying = true;
-    iscsi_no_short_way(c);
+    iscsi_leave_fast(c);
     iscsi_conn_stop(pub, STOP_CONN_TERM);
     iscsi_session_maybe_free(c->session);
 }
@@ -709,9 +709,9 @@ iscsi_session_teardown(struct iscsi_session *pub)
     assert(!s->dying);
     s->dying = true;
     s->state = ISCSI_STATE_TERMINATE;
-    s->direct = NULL;
+    s->fast_conn = NULL;
     LIST_FOREACH (n, &s->conns)
-        iscsi_no_short_way(container_of(n, struct conn, node));
+        iscsi_leave_fast(container_of(n, struct conn, node));
     LIST_FOREACH_SAFE (n, &s->conns) {
         iscsi_conn_stop(&container_of(n, struct conn, node)->pub, STOP_CONN_TERM);
     }

@@ -152,7 +152,7 @@ iscsi_complete_task(struct task *t)
     const struct iscsi_transport *tt = t->pub.conn->tt;
 
     iscsi_task_detained(t);
-    if ((t->started || t->whole) && tt->cleanup_task(&t->pub) == -EINPROGRESS)
+    if ((t->started || t->xmit_fast) && tt->cleanup_task(&t->pub) == -EINPROGRESS)
         return; /* iscsi_task_cleaned goes on */
     iscsi_finish_task(t);
 }

@@ -280,7 +280,7 @@ iscsi_xmitworker(struct conn *c)
         c->session->window_wanted = true;
     else if (r == -ENOENT && c->pub.gather.end != NULL && pick_conn(c->session) == c &&
              c->session->state == ISCSI_STATE_LOGGED_IN && c->pub.loop->trace == NULL)
-        c->session->direct = c;
+        c->session->fast_conn = c;
     iscsi_flush(c);
 }
 
@@ -291,8 +291,7 @@ static int __attribute__((noinline, cold)) not_now(struct session *s)
 {
     s->want_restart = s->window_wanted = true;
     LIST_FOREACH (n, &s->conns)
-        iscsi_no_short_way(
-            container_of(n, struct conn, node)); /* completions restart the midlayer */
+        iscsi_leave_fast(container_of(n, struct conn, node)); /* completions restart the midlayer */
     if (s->outstanding == 0 && !loop_timer_running(&s->shut_timer))
         loop_timer_start(s->pub.loop, &s->shut_timer, s->abort_timeout_ms * LOOP_NS_PER_MS);
     return -EBUSY;
@@ -316,7 +315,7 @@ static int __attribute__((noinline)) queue_any(struct session *s, struct scsi_cm
     t->pub.sc = sc;
     sc->host_priv = t;
     TRACE(s->pub.loop, iscsi_queuecommand, scsi_cmd_cdb(sc)[0], t->pub.itt);
-    s->direct = NULL; /* what comes now goes behind it */
+    s->fast_conn = NULL; /* what comes now goes behind it */
     list_push_back(&c->cmdqueue, &t->pub.node);
     s->queued++;
     return 0;
@@ -328,7 +327,8 @@ static int iscsi_queuecommand(struct scsi_host *host, struct scsi_cmd *sc);
 static int __attribute__((noinline))
 queue_first(struct session *s, struct conn *c, struct scsi_cmd *sc)
 {
-    return c->pub.tt->lend(&c->pub) == 0 ? iscsi_queuecommand(&s->host, sc) : queue_any(s, sc);
+    return c->pub.tt->gather_room(&c->pub) == 0 ? iscsi_queuecommand(&s->host, sc)
+                                                : queue_any(s, sc);
 }
 
 static int __attribute__((noinline)) digest_header(struct conn *c, uint8_t *h)
@@ -345,12 +345,12 @@ iscsi_queuecommand(struct scsi_host *host, struct scsi_cmd *sc)
 {
     struct session *s = container_of(host, struct session, host);
     uint32_t out = sc->out.len, in = sc->in.len, cmdsn = s->cmdsn;
-    struct conn *c = s->direct;
+    struct conn *c = s->fast_conn;
     struct task *t;
     uint8_t *h;
 
     if (__builtin_expect(c == NULL || sc->cdb_len > 16 || !sn_lte(cmdsn, s->max_cmdsn) ||
-                             (out > 0 && (in > 0 || out > c->whole_max)) ||
+                             (out > 0 && (in > 0 || out > c->fast_write_max)) ||
                              s->outstanding >= s->pub.cmds_max || s->free_tasks == NULL,
                          0))
         return queue_any(s, sc);
@@ -372,9 +372,9 @@ iscsi_queuecommand(struct scsi_host *host, struct scsi_cmd *sc)
                  out, t->pub.itt, out | in, cmdsn, c->pub.exp_statsn); /* one of them is 0 */
     if (out > 0) {
         t->pub.out_done = out;
-        t->whole = true;
+        t->xmit_fast = true;
         c->pub.stats.txdata_octets += out;
-        return c->pub.tt->xmit_whole(&t->pub);
+        return c->pub.tt->xmit_fast(&t->pub);
     }
     c->pub.gather.next = h + ISCSI_BHS_LEN;
     return c->pub.hdrdgst_en ? digest_header(c, h) : 0;
@@ -434,7 +434,7 @@ iscsi_requeue_task(struct iscsi_task *pub)
     struct conn *c = to_conn(pub->conn);
 
     assert(pub->state == ISCSI_TASK_RUNNING);
-    c->session->direct = NULL;
+    c->session->fast_conn = NULL;
     list_del(&pub->node);
     list_push_back(&c->requeue, &pub->node);
     iscsi_queue_xmit(&c->pub);
@@ -448,7 +448,7 @@ iscsi_queue_mgmt(struct task *t, const void *data, uint32_t len)
     t->pub.data = data;
     t->pub.data_len = len;
     t->pub.state = ISCSI_TASK_PENDING;
-    c->session->direct = NULL;
+    c->session->fast_conn = NULL;
     list_push_back(&c->mgmtqueue, &t->pub.node);
     iscsi_queue_xmit(&c->pub);
 }

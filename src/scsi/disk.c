@@ -246,15 +246,15 @@ queue_general(struct scsi_sdev *s, struct blk_request *rq)
 {
     int err;
 
-    s->up->general(rq);
+    s->up->make_general(rq);
     err = scsi_queue_rq(&s->dev, rq);
     if (err < 0)
-        s->up->refuse(rq, err);
+        s->up->refuse_fast(rq, err);
     return 0;
 }
 
 /* The host did not take it. */
-static int __attribute__((noinline, cold)) plain_refused(struct scsi_cmd *sc, int err)
+static int __attribute__((noinline, cold)) fast_refused(struct scsi_cmd *sc, int err)
 {
     struct scsi_io *io = container_of(sc, struct scsi_io, sc);
     struct scsi_sdev *s = sdev_of(io->dev);
@@ -264,7 +264,7 @@ static int __attribute__((noinline, cold)) plain_refused(struct scsi_cmd *sc, in
     s->dev.stats.commands--;
     if (err == -EBUSY)
         s->refused = s->watch = true;
-    s->up->refuse(io->rq, err);
+    s->up->refuse_fast(io->rq, err);
     return 0;
 }
 
@@ -276,8 +276,8 @@ _Static_assert(SCSI_WRITE_10 == SCSI_READ_10 + 2 * BDEV_WRITE &&
  * line: block/ vouches for lba and blocks.  Nothing of ours is looked at behind queuecommand, so
  * that there is nothing to keep. */
 static int
-scsi_queue_plain(void *drv, const struct bdev_req *r, struct blk_request *rq, uint64_t lba,
-                 uint64_t blocks)
+scsi_queue_rq_fast(void *drv, const struct bdev_req *r, struct blk_request *rq, uint64_t lba,
+                   uint64_t blocks)
 {
     struct scsi_sdev *s = sdev_of((struct scsi_device *)drv);
     struct scsi_io *io = blk_request_cmd(rq);
@@ -295,17 +295,17 @@ scsi_queue_plain(void *drv, const struct bdev_req *r, struct blk_request *rq, ui
         sc->out.iov = r->iov;
         sc->out.len = (uint32_t)r->len;
     }
-    if (s->plain.form == FORM_10)
+    if (s->fast.form == FORM_10)
         sc->cdb_len = (uint16_t)cdb_rw10(sc->cdb, SCSI_READ_10 + 2 * op, lba, blocks);
     else
         sc->cdb_len = (uint16_t)cdb_rw16(sc->cdb, SCSI_READ_16 + 2 * op, lba, blocks);
-    io->state = IO_PLAIN;
+    io->state = IO_FAST;
     s->inflight++;
     s->dev.stats.commands++;
     h = s->dev.target->host;
     err = h->ops->queuecommand(h, sc);
     if (__builtin_expect(err != 0, 0))
-        return plain_refused(sc, err);
+        return fast_refused(sc, err);
     return err;
 }
 
@@ -343,7 +343,7 @@ const struct bdev_driver_ops scsi_disk_ops = {
     .cmd_size = sizeof(struct scsi_io),
     .init_rq = disk_init_rq,
     .queue_rq = scsi_queue_rq,
-    .queue_plain = scsi_queue_plain,
+    .queue_rq_fast = scsi_queue_rq_fast,
     .commit = disk_commit,
     .timeout = disk_timeout,
 };

@@ -283,7 +283,7 @@ same_limits(const struct bdev_limits *a, const struct bdev_limits *b)
            a->physical_block == b->physical_block && a->max_compare_write == b->max_compare_write &&
            a->read_only == b->read_only && a->write_cache == b->write_cache && a->fua == b->fua &&
            a->discard_granularity == b->discard_granularity && a->rotational == b->rotational &&
-           a->max_plain == b->max_plain;
+           a->max_fast == b->max_fast;
 }
 
 static void

@@ -24,7 +24,7 @@
 enum io_state {
     IO_IDLE,
     IO_HOST,
-    IO_PLAIN, /* with the host, too: a whole READ or WRITE to which nothing has happened yet */
+    IO_FAST, /* with the host, too: a whole READ or WRITE to which nothing has happened yet */
     IO_ABORTING,
     IO_EH,
 };
@@ -98,9 +98,9 @@ enum disk_form {
 
 enum disk_discard { DISCARD_OFF, DISCARD_UNMAP, DISCARD_WS16, DISCARD_WS10 };
 
-/* How whole READs and WRITEs that ask for nothing special, up to max_plain of the limits, go out.
+/* How whole READs and WRITEs that ask for nothing special, up to max_fast of the limits, go out.
  */
-struct disk_plain {
+struct disk_fast {
     uint8_t form; /* FORM_10 or FORM_16 */
     bool cached;  /* a write that is done is in a cache */
 };
@@ -113,7 +113,7 @@ struct scsi_sdev {
     uint32_t inflight; /* commands with the host */
     uint32_t depth_max, depth_now;
     uint32_t open; /* of inflight, below which plain commands go out: depth_now, or 0 */
-    struct disk_plain plain;
+    struct disk_fast fast;
     uint64_t writes, flushed; /* acknowledged into the cache; of those, known to be stable */
     uint32_t full_skip; /* commands sent before the depth was cut: their FULL says nothing new */
     uint32_t good;      /* completions since the depth rose */
@@ -231,7 +231,7 @@ void scsi_io_init(struct scsi_io *io, struct scsi_device *dev);
 /* Each time, but for the commands that disk.c calls plain. */
 void scsi_io_prepare(struct scsi_io *io);
 /* Something is about to happen to io that is not foreseen for a plain command. */
-void scsi_io_not_plain(struct scsi_io *io);
+void scsi_io_make_general(struct scsi_io *io);
 /* After a command that went well: what was shut or cut back for trouble opens again. */
 void sdev_good(struct scsi_sdev *s);
 /* The deadline passed: true when error handling has the command now. */
@@ -276,12 +276,12 @@ void scsi_scan_fail_all(struct scsi_target *t, int err);
 /* disk.c */
 void disk_complete(struct scsi_io *io);
 
-/* What scsi_queue_plain takes for granted of a tag that is not in use. */
+/* What scsi_queue_rq_fast takes for granted of a tag that is not in use. */
 static inline void
 disk_rest(struct scsi_io *io)
 {
     io->history = 0;
-    io->sc.ended = io->sc.resids = 0;
+    io->sc.not_good = io->sc.resids = 0;
     io->sc.in = io->sc.out = (struct sg){.iovcnt = 1};
 }
 

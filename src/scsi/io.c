@@ -19,11 +19,11 @@ give_back(struct scsi_sdev *s, struct scsi_io *io)
 }
 
 void
-scsi_io_not_plain(struct scsi_io *io)
+scsi_io_make_general(struct scsi_io *io)
 {
-    if (io->state != IO_PLAIN)
+    if (io->state != IO_FAST)
         return;
-    sdev_of(io->dev)->up->general(io->rq);
+    sdev_of(io->dev)->up->make_general(io->rq);
     io->state = IO_HOST;
     io->form = io->sc.cdb_len == 10 ? FORM_10 : FORM_16;
 }
@@ -34,7 +34,7 @@ static void __attribute__((noinline)) done_other(struct scsi_sdev *s, struct scs
     TRACE(s->dev.target->loop, scsi_done, scsi_cmd_cdb(&io->sc)[0], io->sc.status);
     assert(io->state != IO_IDLE && s->inflight > 0);
     s->inflight--;
-    scsi_io_not_plain(io);
+    scsi_io_make_general(io);
     if (io->state == IO_ABORTING) { /* its memory is still the abort's */
         io->back = true;
         return;
@@ -51,7 +51,7 @@ scsi_done(struct scsi_cmd *sc)
     struct scsi_io *io = container_of(sc, struct scsi_io, sc);
     struct scsi_sdev *s = sdev_of(io->dev);
 
-    if (__builtin_expect(io->state != IO_PLAIN || (sc->ended | sc->resids) != 0 || s->watch, 0)) {
+    if (__builtin_expect(io->state != IO_FAST || (sc->not_good | sc->resids) != 0 || s->watch, 0)) {
         done_other(s, io);
         return;
     }
@@ -59,10 +59,10 @@ scsi_done(struct scsi_cmd *sc)
     s->inflight--;
     if (sc->out.len > 0) {
         sc->out.len = 0;
-        s->writes += s->plain.cached;
+        s->writes += s->fast.cached;
     }
     sc->in.len = 0; /* as disk_rest */
-    s->up->complete_plain(io->rq);
+    s->up->complete_fast(io->rq);
 }
 
 void
@@ -77,7 +77,7 @@ scsi_io_init(struct scsi_io *io, struct scsi_device *dev)
 void
 scsi_io_prepare(struct scsi_io *io)
 {
-    io->sc.ended = 0;
+    io->sc.not_good = 0;
     io->sc.resids = 0;
     io->back = io->timed_out = false;
 }
@@ -130,7 +130,7 @@ scsi_io_timed_out(struct scsi_io *io)
     struct scsi_sdev *s = sdev_of(io->dev);
     struct scsi_host *h = s->dev.target->host;
 
-    scsi_io_not_plain(io);
+    scsi_io_make_general(io);
     if (io->state != IO_HOST)
         return true; /* on its way already */
     if (h->ops->eh_timed_out(h, &io->sc) == SCSI_TIMEOUT_RESET_TIMER)

@@ -105,17 +105,17 @@ provisioning_limits(struct scsi_disk *d)
 static void
 plain_form(struct scsi_disk *d)
 {
-    struct disk_plain *p = &d->sdev->plain;
+    struct disk_fast *p = &d->sdev->fast;
     uint64_t max = 0;
 
-    *p = (struct disk_plain){.form = FORM_10, .cached = d->limits.write_cache};
+    *p = (struct disk_fast){.form = FORM_10, .cached = d->limits.write_cache};
     if (d->capacity.blocks > 0xffffffffu && !d->no_16) {
         p->form = FORM_16;
         max = d->max_blocks;
     } else if (d->capacity.blocks <= 0x100000000ull && !d->no_10) {
         max = min_u64(d->max_blocks, 0xffff);
     }
-    d->limits.max_plain = max << d->shift;
+    d->limits.max_fast = max << d->shift;
 }
 
 void

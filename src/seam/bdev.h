@@ -51,7 +51,7 @@ struct bdev_result {
             uint8_t scsi_status; /* SAM status */
             uint16_t sense_len;
         };
-        uint64_t trouble;
+        uint64_t not_ok; /* 0: err, host_result, scsi_status and sense_len are all 0 */
     };
     uint32_t resid; /* pass-through: bytes of the data phase that did not move */
     bool overflow;  /* pass-through: the target had more */
@@ -71,7 +71,7 @@ struct bdev_req {
             uint32_t flags;
             enum bdev_op op;
         };
-        uint64_t what; /* both: bdev_what */
+        uint64_t op_flags; /* both: bdev_op_flags */
     };
     uint64_t offset;         /* bytes, a multiple of the logical block */
     const struct iovec *iov; /* data; the array and the memory stay the submitter's until done */
@@ -95,17 +95,17 @@ struct bdev_req {
 
 /* One store or look for both. */
 static inline uint64_t
-bdev_what(enum bdev_op op, uint32_t flags)
+bdev_op_flags(enum bdev_op op, uint32_t flags)
 {
     union {
         struct {
             uint32_t flags;
             enum bdev_op op;
         };
-        uint64_t what;
+        uint64_t op_flags;
     } u = {.flags = flags, .op = op};
 
-    return u.what;
+    return u.op_flags;
 }
 
 /* What the device can do; in bytes, 0 where not told, unless said. */
@@ -114,7 +114,7 @@ struct bdev_limits {
     uint32_t block_size;     /* logical block, a power of two */
     uint32_t physical_block; /* >= block_size */
     uint64_t max_transfer;   /* read, write: one piece; never 0 */
-    uint64_t max_plain;      /* likewise, as queue_plain takes them; 0: it takes none */
+    uint64_t max_fast;       /* likewise, as queue_rq_fast takes them; 0: it takes none */
     uint64_t opt_transfer;   /* good size */
     uint32_t max_sg;         /* iovecs of one piece; never 0 */
     uint64_t max_discard;    /* 0: no discard */
@@ -144,7 +144,7 @@ struct blk_request {
     uint16_t retries;  /* the driver's count */
     uint8_t held;      /* block/'s */
 
-    /* not laid out for queue_plain */
+    /* not laid out for queue_rq_fast */
     enum bdev_op op;
     uint32_t flags;
     uint64_t offset;      /* bytes */
@@ -165,12 +165,12 @@ struct bdev_driver_ops {
     void (*init_rq)(void *drv, struct blk_request *rq);
     /* 0: taken, blk_complete follows.  -EBUSY: not now; the driver calls blk_restart. */
     int (*queue_rq)(void *drv, struct blk_request *rq);
-    /* Likewise for a read or write that is the whole of r, of one iovec, within max_plain and
+    /* Likewise for a read or write that is the whole of r, of one iovec, within max_fast and
      * without flags but BDEV_F_PROMPT, in logical blocks.  Of rq the result and what stands before
-     * `op` hold, until blk_upcalls.general.  Returns 0: refuses by blk_upcalls.refuse, so that
-     * nobody above has to look.  May be NULL. */
-    int (*queue_plain)(void *drv, const struct bdev_req *r, struct blk_request *rq, uint64_t lba,
-                       uint64_t blocks);
+     * `op` hold, until blk_upcalls.make_general.  Returns 0: refuses by blk_upcalls.refuse_fast, so
+     * that nobody above has to look.  May be NULL. */
+    int (*queue_rq_fast)(void *drv, const struct bdev_req *r, struct blk_request *rq, uint64_t lba,
+                         uint64_t blocks);
     /* What queue_rq took since the last commit may leave. */
     void (*commit)(void *drv);
     /* rq's deadline has passed.  DRIVER_HAS_IT: the driver completes or requeues it some day. */
@@ -183,14 +183,14 @@ struct blk_upcalls {
      * inside queue_rq, which then returns 0.  rq->result.err -EOPNOTSUPP: a discard is dropped,
      * write zeroes become ordinary writes. */
     void (*complete)(struct blk_request *rq);
-    /* The same, with done called at once, for what came by queue_plain, has gone well and has been
-     * through none of the others.  Not from inside queue_plain. */
-    void (*complete_plain)(struct blk_request *rq);
-    /* What came by queue_plain becomes as if it had come by queue_rq, all of it laid out.  Harmless
-     * when it has. */
-    void (*general)(struct blk_request *rq);
-    /* From inside queue_plain: rq is not taken, err is what queue_rq would return. */
-    void (*refuse)(struct blk_request *rq, int err);
+    /* The same, with done called at once, for what came by queue_rq_fast, has gone well and has
+     * been through none of the others.  Not from inside queue_rq_fast. */
+    void (*complete_fast)(struct blk_request *rq);
+    /* What came by queue_rq_fast becomes as if it had come by queue_rq, all of it laid out.
+     * Harmless when it has. */
+    void (*make_general)(struct blk_request *rq);
+    /* From inside queue_rq_fast: rq is not taken, err is what queue_rq would return. */
+    void (*refuse_fast)(struct blk_request *rq, int err);
     /* Takes rq back to be issued again after delay_ns (0: this turn).  The driver may have moved
      * offset, len and data of rq past what is done already. */
     void (*requeue)(struct blk_request *rq, uint64_t delay_ns);

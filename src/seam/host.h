@@ -52,7 +52,7 @@ struct scsi_cmd {
             uint16_t status_qualifier; /* RFC 7144, else 0 */
             uint16_t sense_len;        /* 0: none */
         };
-        uint64_t ended; /* one look or store for all of it */
+        uint64_t not_good; /* 0: all of these are 0 */
     };
     union {
         struct {

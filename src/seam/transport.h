@@ -154,7 +154,7 @@ struct iscsi_session {
 /* Room for headers in what a transport gathers for its next flush; empty for one that does not.
  * Where ISCSI_GATHER_MIN bytes are left, a command that takes all its data along may have its
  * header there without alloc_pdu, init_task and xmit_task: the iSCSI layer puts 48 bytes at `next`,
- * and calls xmit_whole where there is data.  For a command that sends nothing but its header it
+ * and calls xmit_fast where there is data.  For a command that sends nothing but its header it
  * adds the header digest, where there is one, and moves next behind it by itself; cleanup_task is
  * not called for such a command.  end is NULL where everything has left: no command that went this
  * way needs cleanup_task then. */
@@ -175,9 +175,9 @@ struct iscsi_conn {
     bool failed;                  /* nothing that is received counts any more */
     uint32_t max_recv_dlength;    /* bytes; 8192 until start_conn (RFC 7143 6.3) */
     uint32_t max_xmit_dlength;
-    uint32_t whole_limit; /* xmit_whole takes no more data: the transport may lower it in start_conn
-                             where it needs cleanup_task although all has left */
-    uint32_t exp_statsn;  /* next StatSN expected: goes into every PDU sent */
+    uint32_t fast_write_limit; /* xmit_fast takes no more data: the transport may lower it in
+                             start_conn where it needs cleanup_task although all has left */
+    uint32_t exp_statsn;       /* next StatSN expected: goes into every PDU sent */
     struct iscsi_gather gather;
     uint64_t last_recv_ns; /* loop clock; the transport stamps it as bytes arrive */
     struct iscsi_stats stats;
@@ -256,10 +256,10 @@ struct iscsi_endpoint {
 /* The first four bytes of answers that say nothing but that all went well: SCSI Response, the final
  * bit alone, completed at target, GOOD; Data-In, final and status bits alone, GOOD (its third byte
  * is reserved). */
-#define ISCSI_PLAIN_RSP ((uint32_t)ISCSI_OP_SCSI_RSP << 24 | ISCSI_FLAG_FINAL << 16)
-#define ISCSI_PLAIN_DATA_IN                                                                        \
+#define ISCSI_FAST_RSP ((uint32_t)ISCSI_OP_SCSI_RSP << 24 | ISCSI_FLAG_FINAL << 16)
+#define ISCSI_FAST_DATA_IN                                                                         \
     ((uint32_t)ISCSI_OP_DATA_IN << 24 | (ISCSI_FLAG_FINAL | ISCSI_DATA_IN_STATUS) << 16)
-#define ISCSI_PLAIN_DATA_IN_MASK 0xffff00ffu
+#define ISCSI_FAST_DATA_IN_MASK 0xffff00ffu
 
 /* What a transport calls; a versioned table, since transports may come as shared objects. */
 struct iscsi_upcalls {
@@ -276,9 +276,9 @@ struct iscsi_upcalls {
      * start_conn, since digests begin there (RFC 7143 13.1), or < 0 after a conn_failure. */
     int (*complete_pdu)(struct iscsi_conn *c, const struct bhs *hdr, const void *data,
                         uint32_t data_len);
-    /* The same for the two that most of the stream is: Data-In with ISCSI_PLAIN_DATA_IN, where t is
+    /* The same for the two that most of the stream is: Data-In with ISCSI_FAST_DATA_IN, where t is
      * the running SCSI task of its tag and all that it reads has been placed; and a SCSI Response
-     * without data with ISCSI_PLAIN_RSP.  What follows is not parsed when c->failed is set
+     * without data with ISCSI_FAST_RSP.  What follows is not parsed when c->failed is set
      * afterwards. */
     void (*complete_data_in)(struct iscsi_task *t, const struct bhs_data_in *h);
     void (*complete_scsi_rsp)(struct iscsi_conn *c, const struct bhs_scsi_rsp *h);
@@ -355,10 +355,10 @@ struct iscsi_transport {
     int (*xmit_task)(struct iscsi_task *t);
     /* Makes room in conn->gather, sending what is there if it must.  0, or -EAGAIN: full,
      * queue_xmit follows, or -errno.  NULL where conn->gather is never set. */
-    int (*lend)(struct iscsi_conn *c);
+    int (*gather_room)(struct iscsi_conn *c);
     /* A command whose data all goes with it, and whose header is at conn->gather.next: lays both
      * out and moves next.  0; it does not fail.  NULL where conn->gather is never set. */
-    int (*xmit_whole)(struct iscsi_task *t);
+    int (*xmit_fast)(struct iscsi_task *t);
     /* Puts the PDU laid out by init_pdu on its way.  As xmit_task.  May be NULL. */
     int (*xmit_pdu)(struct iscsi_task *t);
     /* The xmitworker has nothing more: what was gathered leaves now, together.  May be NULL. */

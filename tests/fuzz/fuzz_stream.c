@@ -11,7 +11,7 @@
 #include "base/crc32c.h"
 #include "fuzz.h"
 #include "loop/loop.h"
-#include "transport/iscsi_tcp.h"
+#include "transport/stream/iscsi_tcp.h"
 #include "wire/be.h"
 
 #define SIZE      8192u

@@ -34,7 +34,7 @@ extern struct fake_adapter {
     uint8_t room[64 * ISCSI_BHS_LEN + ISCSI_GATHER_MIN]; /* what conn->gather is */
 } fake_adapter;
 
-/* The adapter gathers, so that plain commands take the short way (docs/design/plain.md); for a test
+/* The adapter gathers, so that plain commands take the short way (docs/design/fast.md); for a test
  * that runs all it has once more. */
 extern bool fake_gathers;
 extern unsigned fake_plain; /* commands that came that way, ever */

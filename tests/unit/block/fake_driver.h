@@ -22,7 +22,7 @@ struct drv {
     int fail_inside; /* complete from inside queue_rq with that */
     bool now;        /* complete from inside queue_rq with 0 */
     bool general;    /* take plain ones as all others */
-    unsigned plain;  /* how many came by queue_plain and were taken */
+    unsigned plain;  /* how many came by queue_rq_fast and were taken */
     struct {
         enum bdev_op op;
         uint64_t offset, len;
@@ -78,15 +78,15 @@ drv_queue_plain(void *p, const struct bdev_req *r, struct blk_request *rq, uint6
     assert_int_equal(r->flags, BDEV_F_PROMPT);
     assert_int_equal(lba * l->block_size, r->offset);
     assert_int_equal(blocks * l->block_size, r->len);
-    assert_true(r->len > 0 && r->len <= l->max_plain && r->offset + r->len <= l->size);
+    assert_true(r->len > 0 && r->len <= l->max_fast && r->offset + r->len <= l->size);
     assert_int_equal(r->iovcnt, 1);
     assert_true(r->iov->iov_len >= r->len);
     if (d->general || d->refuse > 0 || d->fail_inside != 0 || d->now) {
         if (d->refuse == 0)
-            blk_upcalls.general(rq);
+            blk_upcalls.make_general(rq);
         err = drv_queue_rq(p, rq);
         if (err < 0)
-            blk_upcalls.refuse(rq, err);
+            blk_upcalls.refuse_fast(rq, err);
         return 0;
     }
     assert_true(d->n < DRV_MAX);
@@ -123,7 +123,7 @@ drv_timeout(void *p, struct blk_request *rq)
 static const struct bdev_driver_ops drv_ops = {
     .cmd_size = sizeof(struct drv_cmd),
     .queue_rq = drv_queue_rq,
-    .queue_plain = drv_queue_plain,
+    .queue_rq_fast = drv_queue_plain,
     .commit = drv_commit,
     .timeout = drv_timeout,
 };
@@ -133,7 +133,7 @@ static const struct bdev_limits drv_limits = {
     .block_size = 512,
     .physical_block = 4096,
     .max_transfer = 65536,
-    .max_plain = 65536,
+    .max_fast = 65536,
     .max_sg = 16,
     .max_discard = 1 << 20,
     .discard_granularity = 8192,
@@ -172,7 +172,7 @@ drv_end(struct drv *d, unsigned i, int err)
     d->held--;
     d->given_back++;
     if (err == 0 && ((struct drv_cmd *)blk_request_cmd(rq))->plain) {
-        blk_upcalls.complete_plain(rq);
+        blk_upcalls.complete_fast(rq);
         return;
     }
     rq->result = (struct bdev_result){.err = err};

@@ -626,7 +626,7 @@ test_prompt_is_done_at_once(void **state)
     prompt_init(&a[1], BDEV_WRITE, (1 << 30) - 512, 512);
     prompt_init(&a[2], BDEV_READ, 0, 512);
     for (int i = 0; i < 3; i++) {
-        a[i].r.result.trouble = 1;
+        a[i].r.result.not_ok = 1;
         assert_int_equal(bdev_submit(d.q, &a[i].r), 0);
     }
     assert_int_equal(d.plain, 3);
@@ -636,7 +636,7 @@ test_prompt_is_done_at_once(void **state)
     assert_int_equal(bdev_queue_outstanding(d.q), 3);
     drv_end(&d, 0, 0);
     assert_int_equal(a[0].done, 1);
-    assert_int_equal(a[0].r.result.trouble, 0);
+    assert_int_equal(a[0].r.result.not_ok, 0);
     assert_int_equal(bdev_queue_outstanding(d.q), 2);
     drv_end(&d, 1, 0);
     drv_end(&d, 2, -EIO);
@@ -769,8 +769,8 @@ test_plain_goes_the_general_way(void **state)
     assert_int_equal(s.busy, 1);
     assert_int_equal(bdev_queue_outstanding(d.q), 4);
     blk_upcalls.requeue(d.rq[0], 0);
-    blk_upcalls.general(d.rq[1]);
-    blk_upcalls.general(d.rq[1]);
+    blk_upcalls.make_general(d.rq[1]);
+    blk_upcalls.make_general(d.rq[1]);
     assert_int_equal(d.rq[1]->op, BDEV_WRITE);
     assert_int_equal(d.rq[1]->offset, 8192 + 512);
     assert_int_equal(d.rq[1]->len, 512);

@@ -23,7 +23,7 @@ random_limits(void)
     l.block_size = 512u << rnd(4);
     l.physical_block = l.block_size << rnd(3);
     l.max_transfer = l.block_size * (1 + rnd(40));
-    l.max_plain = rnd(4) == 0 ? 0 : l.block_size * (1 + rnd(40));
+    l.max_fast = rnd(4) == 0 ? 0 : l.block_size * (1 + rnd(40));
     l.max_sg = (uint32_t)(8 + rnd(8));
     if (rnd(2) == 0)
         l.opt_transfer = l.physical_block * (1 + rnd(4));

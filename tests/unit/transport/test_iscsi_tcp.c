@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "transport/iscsi_tcp.h"
+#include "transport/stream/iscsi_tcp.h"
 #include "wire/pdu.h"
 
 #define READ_LEN 3000u

@@ -251,7 +251,7 @@ static void
 start(struct side *e, bool zero_copy)
 {
     e->conn->zero_copy = zero_copy;
-    e->conn->whole_limit = UINT32_MAX;
+    e->conn->fast_write_limit = UINT32_MAX;
     e->conn->max_xmit_dlength = LENT;
     assert_int_equal(tt->start_conn(e->conn, NULL), 0);
     fake_turn(&r.fl);
@@ -394,7 +394,7 @@ an_answer_after_the_acknowledgement(void **state)
     setup(1);
     start(e, true);
     assert_true(e->stream.lend_min > 0 && e->stream.lend_min <= LENT);
-    assert_int_equal(e->conn->whole_limit, e->stream.lend_min - 1);
+    assert_int_equal(e->conn->fast_write_limit, e->stream.lend_min - 1);
     write_out(e, &sc, LENT);
     assert_int_equal(e->stream.asked, 0);
     assert_int_equal(tt->cleanup_task(e->task), 0);
@@ -517,7 +517,7 @@ what_is_copied_is_free_when_it_has_left(void **state)
     for (int zero_copy = 0; zero_copy < 2; zero_copy++) {
         setup(1);
         start(e, zero_copy);
-        assert_int_equal(e->conn->whole_limit == UINT32_MAX, !zero_copy);
+        assert_int_equal(e->conn->fast_write_limit == UINT32_MAX, !zero_copy);
         e->stream.unacked = SIZE_MAX / 4;
         write_out(e, &sc, zero_copy ? e->stream.lend_min - 1 : LENT);
         assert_int_equal(tt->cleanup_task(e->task), 0);

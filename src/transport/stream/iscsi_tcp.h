@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* transport/iscsi_tcp.h - what every transport on a byte stream shares (Linux: libiscsi_tcp).
+/* transport/stream/iscsi_tcp.h - what every transport on a byte stream shares (Linux:
+ * libiscsi_tcp).
  *
  * Up: bytes become PDUs; Data-In goes straight into the command's memory; R2Ts
  * queue at their task.  Down: a task becomes its command PDU, the unsolicited

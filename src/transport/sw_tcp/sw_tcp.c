@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* transport/sw_tcp.c - iSCSI over a socket (Linux: iscsi_tcp).
+/* transport/sw_tcp/sw_tcp.c - iSCSI over a socket (Linux: iscsi_tcp).
  *
  * Out: nothing is sent before xmit_flush, which sends all in one system call.
  * Headers, padding and digests of all PDUs stand one behind the other in staging
@@ -25,7 +25,7 @@
 #include <string.h>
 
 #include "base/crc32c.h"
-#include "transport/iscsi_tcp.h"
+#include "transport/stream/iscsi_tcp.h"
 #include "transport/transport.h"
 #include "wire/pdu.h"
 
@@ -259,7 +259,7 @@ room(const struct sw_tcp_conn *sc, int iovs)
 
 /* Room for one more PDU, by sending what is there.  Nothing has changed when it fails. */
 static int
-sw_tcp_lend(struct iscsi_conn *c)
+sw_tcp_gather_room(struct iscsi_conn *c)
 {
     struct sw_tcp_conn *sc = c->dd_data;
     int r;
@@ -274,7 +274,7 @@ sw_tcp_lend(struct iscsi_conn *c)
 
 static int __attribute__((noinline)) make_room(struct iscsi_task *t)
 {
-    int r = sw_tcp_lend(t->conn);
+    int r = sw_tcp_gather_room(t->conn);
 
     if (r == 0) {
         t->hdr = (void *)t->conn->gather.next;
@@ -446,7 +446,7 @@ sw_tcp_init_task(struct iscsi_task *t)
     return 0;
 }
 
-/* xmit_whole with digests, with padding, or with data in several pieces. */
+/* xmit_fast with digests, with padding, or with data in several pieces. */
 static int __attribute__((noinline)) odd_whole(struct iscsi_task *t)
 {
     struct iscsi_conn *c = t->conn;
@@ -478,7 +478,7 @@ static int __attribute__((noinline)) odd_whole(struct iscsi_task *t)
 
 /* As init_task, in a straight line: data in one piece, no digest, no padding. */
 static int
-sw_tcp_xmit_whole(struct iscsi_task *t)
+sw_tcp_xmit_fast(struct iscsi_task *t)
 {
     struct iscsi_conn *c = t->conn;
     struct sw_tcp_conn *sc = c->dd_data;
@@ -594,7 +594,7 @@ sw_tcp_start_conn(struct iscsi_conn *c, struct lunette_error *err)
     (void)err;
     if (c->zero_copy && stream_lend(sc->stream, TX_LEND_MIN) == 0) {
         sc->lend_min = TX_LEND_MIN;
-        c->whole_limit = TX_LEND_MIN - 1; /* its cleanup_task is due */
+        c->fast_write_limit = TX_LEND_MIN - 1; /* its cleanup_task is due */
     }
     loop_defer(c->loop, &sc->start_work);
     return 0;
@@ -765,8 +765,8 @@ const struct iscsi_transport sw_tcp_transport = {
     .init_task = sw_tcp_init_task,
     .init_pdu = sw_tcp_init_pdu,
     .xmit_task = sw_tcp_xmit_task,
-    .lend = sw_tcp_lend,
-    .xmit_whole = sw_tcp_xmit_whole,
+    .gather_room = sw_tcp_gather_room,
+    .xmit_fast = sw_tcp_xmit_fast,
     .xmit_pdu = sw_tcp_xmit_pdu,
     .xmit_flush = sw_tcp_xmit_flush,
     .cleanup_task = sw_tcp_cleanup_task,

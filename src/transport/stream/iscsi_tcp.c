@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* transport/iscsi_tcp.c - PDUs out of bytes, Data-Out PDUs out of tasks.  RFC
+/* transport/stream/iscsi_tcp.c - PDUs out of bytes, Data-Out PDUs out of tasks.  RFC
  * 7143 11.2, 11.7, 11.8. */
-#include "transport/iscsi_tcp.h"
+#include "transport/stream/iscsi_tcp.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -376,7 +376,7 @@ keep_header(struct iscsi_tcp_conn *tcp)
  * with its status, or a response without data.  Returns the bytes used; 0, and nothing has
  * happened, for whatever is different in any way. */
 static ALWAYS_INLINE size_t
-rx_plain(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t n, uint32_t digests)
+rx_fast(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t n, uint32_t digests)
 {
     struct iscsi_conn *c = tcp->conn;
     const struct bhs_data_in *h = (const void *)p;
@@ -392,8 +392,8 @@ rx_plain(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t n, uint32_t digest
     if ((digests & PLAIN_HDRDGST) &&
         !pdu_digest_ok(crc32c_update(CRC32C_INIT, h, ISCSI_BHS_LEN), p + ISCSI_BHS_LEN))
         return 0;
-    if ((kind & ISCSI_PLAIN_DATA_IN_MASK) != ISCSI_PLAIN_DATA_IN) {
-        if (kind != ISCSI_PLAIN_RSP || len != 0)
+    if ((kind & ISCSI_FAST_DATA_IN_MASK) != ISCSI_FAST_DATA_IN) {
+        if (kind != ISCSI_FAST_RSP || len != 0)
             return 0;
         c->up->complete_scsi_rsp(c, (const void *)h);
         return hlen;
@@ -427,7 +427,7 @@ rx_plain_all(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t len, uint32_t 
     size_t given = len, used;
 
     do {
-        used = rx_plain(tcp, p, len, digests);
+        used = rx_fast(tcp, p, len, digests);
         p += used;
         len -= used;
     } while (used > 0 && !tcp->conn->failed);
