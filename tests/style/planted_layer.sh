@@ -1,15 +1,17 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# The layer check must fail for an include, and for a bare extern, that crosses a layer.
-# usage: planted_layer.sh SOURCE-ROOT
+# The layer check must fail for an include, and for a bare extern, that crosses a layer, and for a
+# LAYERS that has a circle or allows more than is used.
+# usage: planted_layer.sh SOURCE-ROOT BUILD-ROOT
 set -eu
 root=$1
+build=$2
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 
 cp -r "$root/include" "$root/src" "$root/cmd" "$root/LAYERS" "$tmp/"
 mkdir "$tmp/build"
-check() { python3 "$root/tools/check-layers" "$tmp" "$tmp/build"; }
+check() { python3 "$root/tools/check-layers" "$tmp" "${1:-$tmp/build}"; }
 
 if ! check >/dev/null; then
     echo "the check fails on the tree itself"
@@ -36,4 +38,21 @@ if check >"$tmp/out"; then
     exit 1
 fi
 grep -q 'scsi may not call iscsi' "$tmp/out"
-echo "a planted include and a planted extern were both caught"
+rm "$tmp/build"/lib*.a
+
+cp "$root/LAYERS" "$tmp/"
+sed -i 's/^seam: .*/& loop/' "$tmp/LAYERS"
+if check 2>"$tmp/out"; then
+    echo "LAYERS has a circle, and the check says nothing"
+    exit 1
+fi
+grep -q 'LAYERS: cycle' "$tmp/out"
+
+cp "$root/LAYERS" "$tmp/"
+sed -i 's/^block: .*/& wire/' "$tmp/LAYERS"
+if check "$build" >"$tmp/out"; then
+    echo "block/ may use wire/, does not, and the check says nothing"
+    exit 1
+fi
+grep -q 'block may use wire, and does not' "$tmp/out"
+echo "a planted include, a planted extern, a circle and a line too wide were all caught"
