@@ -37,7 +37,7 @@ def what(goal):
     if goal.against:
         other = goal.against
         text += f" / {other.who()}" if other.who() != goal.run.who() else f" / {other.name()}"
-    return text + (f"; {goal.note}" if goal.note else "")
+    return text + (f"; {goal.note}" if goal.note not in ("", goals.MACHINE) else "")
 
 
 def number(x, digits=None):
@@ -68,15 +68,18 @@ class Report:
 
     # ---- tables --------------------------------------------------------------------------------
 
-    def verdict_table(self):
+    def verdict_table(self, judged):
         rows, last = [], None
         for v in self.verdicts:
             g = v.goal
-            bound = f"{g.sense} {number(g.bound)}" if g.decides else "–"
+            if g.judged != judged:
+                continue
             spread = f"{number(v.low)} – {number(v.high)}" if len(v.values) > 1 else ""
-            rows.append([g.row if g.row != last else "", what(g), number(v.median), spread, bound, v.text()])
+            row = [g.row if g.row != last else "", what(g), number(v.median), spread]
+            rows.append(row + [f"{g.sense} {number(g.bound)}", v.text()] if judged else row)
             last = g.row
-        return table(["workload", "figure", "median", "quartiles", "bound", ""], rows, right=(2, 3))
+        return table(["workload", "figure", "median", "quartiles"] + (["bound", ""] if judged else []),
+                     rows, right=(2, 3))
 
     def medians(self, rounds):
         """By run, the median of each figure over the rounds."""
@@ -124,7 +127,9 @@ class Report:
             text += f"; lunette on {', '.join(engines)}"
         compared = sum(x["compared"] for x in self.verified)
         text += f". Compared before: the data of {compared:,} reads." if compared else "."
-        parts = [text, "### Goals", self.verdict_table()]
+        parts = [text, "### Judged", self.verdict_table(True)]
+        if any(not v.goal.judged for v in self.verdicts):
+            parts += ["### Shown, as it depends on the machine", self.verdict_table(False)]
         if self.counted:
             parts += ["### Counts per I/O", self.count_table()]
         if self.rounds and any(self.rounds):
@@ -163,7 +168,7 @@ class Report:
     def verdict_json(v):
         g = v.goal
         return {"row": g.row, "what": what(g), "figure": g.figure, "kind": g.kind,
-                "decides": g.decides, "run": vars(g.run) if g.run else None,
+                "judged": g.judged, "run": vars(g.run) if g.run else None,
                 "against": vars(g.against) if g.against else None, "sense": g.sense, "bound": g.bound,
                 "median": v.median, "quartiles": [v.low, v.high], "values": v.values,
                 "met": v.met, "verdict": v.text()}

@@ -172,7 +172,7 @@ def main():
         return 77
     machine.isolate([os.path.abspath(__file__)] + sys.argv[1:])
     args = types.SimpleNamespace(build=build, secs=RUN_S, warm=WARM_S, foreign=8, repeats=0, patience=0,
-                                 lock=None, rounds=1,
+                                 lock=None, rounds=1, budget=0,
                                  verify_bytes=4 << 20, initiator_cpu=os.cpu_count() - 1, target_cpu=0)
     with targets.Targets(build, 0, ram=64 << 20) as where:
         b = bench.Bench(args, where)
