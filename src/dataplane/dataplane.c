@@ -22,6 +22,7 @@ struct dp_session {
 
 struct dp_endpoint {
     struct list node;
+    struct dataplane *dp;
     struct iscsi_endpoint pub; /* dd_data follows */
     int state;                 /* 1 up, 0 not yet, -errno */
 };
@@ -116,7 +117,14 @@ find_endpoint(struct dataplane *dp, uint64_t id)
 static void
 ep_event(struct iscsi_endpoint *pub, int err)
 {
-    container_of(pub, struct dp_endpoint, pub)->state = err < 0 ? err : 1;
+    struct dp_endpoint *e = container_of(pub, struct dp_endpoint, pub);
+    struct iscsi_kevent ev = {.type = ISCSI_KEVENT_EP_EVENT};
+
+    assert(err <= 0);
+    e->state = err < 0 ? err : 1;
+    ev.u.ep_event.ep = pub->id;
+    ev.u.ep_event.err = err;
+    e->dp->client.event(e->dp->client.binding, &ev, NULL);
 }
 
 static const struct iscsi_upcalls ep_upcalls = {
@@ -140,6 +148,19 @@ find_transport(struct dataplane *dp, const char name[IPC_NAME_MAX],
 }
 
 static int
+serve_get_transport(struct dataplane *dp, const struct iscsi_uevent *ev, struct iscsi_reply *rep)
+{
+    const struct iscsi_transport *tt = NULL;
+    int r = find_transport(dp, ev->u.get_transport.transport, &tt, &rep->why);
+
+    if (r < 0)
+        return r;
+    rep->r.transport.caps = tt->caps;
+    rep->r.transport.max_recv_dlength = tt->max_recv_dlength;
+    return 0;
+}
+
+static int
 serve_ep_connect(struct dataplane *dp, const struct iscsi_uevent *ev, struct iscsi_reply *rep)
 {
     const struct iscsi_transport *tt = NULL;
@@ -154,6 +175,7 @@ serve_ep_connect(struct dataplane *dp, const struct iscsi_uevent *ev, struct isc
     e = calloc(1, sizeof(*e) + tt->ep_size);
     if (e == NULL)
         return lunette_fail(&rep->why, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory");
+    e->dp = dp;
     e->pub =
         (struct iscsi_endpoint){.tt = tt, .loop = dp->loop, .id = ++dp->next_ep, .dd_data = e + 1};
     TRACE(dp->loop, ep_connect, e->pub.id, 0);
@@ -396,6 +418,7 @@ serve(void *server, const struct iscsi_uevent *ev, const void *data, uint32_t da
         [ISCSI_UEVENT_START_CONN] = serve_start_conn,
         [ISCSI_UEVENT_STOP_CONN] = serve_stop_conn,
         [ISCSI_UEVENT_GET_STATS] = serve_get_stats,
+        [ISCSI_UEVENT_GET_TRANSPORT] = serve_get_transport,
     };
     struct dataplane *dp = server;
     struct iscsi_reply rep = {.type = ev->type, .seq = ev->seq, .sid = ev->sid, .cid = ev->cid};

@@ -120,6 +120,9 @@ walk_uevent(struct walk *w, struct iscsi_uevent *ev)
         string(w, ev->u.ep_connect.transport, sizeof(ev->u.ep_connect.transport));
         walk_addr(w, &ev->u.ep_connect.to);
         break;
+    case ISCSI_UEVENT_GET_TRANSPORT:
+        string(w, ev->u.get_transport.transport, sizeof(ev->u.get_transport.transport));
+        break;
     case ISCSI_UEVENT_CREATE_SESSION:
         string(w, ev->u.create_session.transport, sizeof(ev->u.create_session.transport));
         U(w, ev->u.create_session.initial_cmdsn, 4);
@@ -176,6 +179,9 @@ walk_reply(struct walk *w, struct iscsi_reply *rep)
 
         for (size_t i = 0; i < sizeof(rep->r.stats) / sizeof(*v); i++)
             U(w, v[i], 8);
+    } else if (rep->type == ISCSI_UEVENT_GET_TRANSPORT) {
+        U(w, rep->r.transport.caps, 4);
+        U(w, rep->r.transport.max_recv_dlength, 4);
     }
 }
 
@@ -194,6 +200,9 @@ walk_kevent(struct walk *w, struct iscsi_kevent *ev)
     } else if (ev->type == ISCSI_KEVENT_CONN_ERROR) {
         ENUM(w, ev->u.conn_error.err, ISCSI_ERR_COUNT);
         walk_error(w, &ev->u.conn_error.why);
+    } else if (ev->type == ISCSI_KEVENT_EP_EVENT) {
+        U(w, ev->u.ep_event.ep, 8);
+        U(w, ev->u.ep_event.err, 4);
     }
 }
 

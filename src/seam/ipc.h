@@ -21,30 +21,33 @@
 
 struct ipc;
 
-/* Requests, named as in Linux's iscsi_if.h. */
+/* Requests, named as in Linux's iscsi_if.h.  The numbers are what goes between processes of
+ * different versions: they are never changed or used again, new ones are added before COUNT. */
 enum iscsi_uevent_type {
-    ISCSI_UEVENT_UNKNOWN,
-    ISCSI_UEVENT_TRANSPORT_EP_CONNECT, /* -> ep */
-    ISCSI_UEVENT_TRANSPORT_EP_POLL,    /* -> value: 1 up, 0 not yet */
-    ISCSI_UEVENT_TRANSPORT_EP_DISCONNECT,
-    ISCSI_UEVENT_CREATE_SESSION, /* -> sid */
-    ISCSI_UEVENT_DESTROY_SESSION,
-    ISCSI_UEVENT_CREATE_CONN, /* -> (sid, cid) exists */
-    ISCSI_UEVENT_DESTROY_CONN,
-    ISCSI_UEVENT_BIND_CONN,
-    ISCSI_UEVENT_SET_PARAM,
-    ISCSI_UEVENT_START_CONN,
-    ISCSI_UEVENT_STOP_CONN,
-    ISCSI_UEVENT_SEND_PDU,  /* reply: queued, not yet sent */
-    ISCSI_UEVENT_GET_STATS, /* -> stats */
+    ISCSI_UEVENT_UNKNOWN = 0,
+    ISCSI_UEVENT_TRANSPORT_EP_CONNECT = 1, /* -> ep; EP_EVENT follows */
+    ISCSI_UEVENT_TRANSPORT_EP_POLL = 2,    /* -> value: 1 up, 0 not yet */
+    ISCSI_UEVENT_TRANSPORT_EP_DISCONNECT = 3,
+    ISCSI_UEVENT_CREATE_SESSION = 4, /* -> sid */
+    ISCSI_UEVENT_DESTROY_SESSION = 5,
+    ISCSI_UEVENT_CREATE_CONN = 6, /* -> (sid, cid) exists */
+    ISCSI_UEVENT_DESTROY_CONN = 7,
+    ISCSI_UEVENT_BIND_CONN = 8,
+    ISCSI_UEVENT_SET_PARAM = 9,
+    ISCSI_UEVENT_START_CONN = 10,
+    ISCSI_UEVENT_STOP_CONN = 11,
+    ISCSI_UEVENT_SEND_PDU = 12,      /* reply: queued, not yet sent */
+    ISCSI_UEVENT_GET_STATS = 13,     /* -> stats */
+    ISCSI_UEVENT_GET_TRANSPORT = 14, /* -> transport; -ENOENT: there is none of that name */
     ISCSI_UEVENT_COUNT,
 };
 
-/* Events of the data plane. */
+/* Events of the data plane; numbered as the requests. */
 enum iscsi_kevent_type {
-    ISCSI_KEVENT_UNKNOWN,
-    ISCSI_KEVENT_RECV_PDU,   /* login, text, logout responses, async messages, rejects of ours */
-    ISCSI_KEVENT_CONN_ERROR, /* once per connection and bind */
+    ISCSI_KEVENT_UNKNOWN = 0,
+    ISCSI_KEVENT_RECV_PDU = 1,   /* login, text, logout responses, async messages, our rejects */
+    ISCSI_KEVENT_CONN_ERROR = 2, /* once per connection and bind */
+    ISCSI_KEVENT_EP_EVENT = 3,   /* an endpoint came up or failed, once each; sid and cid are 0 */
     ISCSI_KEVENT_COUNT,
 };
 
@@ -64,6 +67,9 @@ struct iscsi_uevent {
             char transport[IPC_NAME_MAX];
             struct sock_addr to;
         } ep_connect;
+        struct {
+            char transport[IPC_NAME_MAX];
+        } get_transport;
         struct {
             char transport[IPC_NAME_MAX];
             uint32_t initial_cmdsn;
@@ -98,6 +104,10 @@ struct iscsi_reply {
         uint64_t ep;
         int value;
         struct iscsi_stats stats;
+        struct {
+            uint32_t caps;             /* enum iscsi_caps */
+            uint32_t max_recv_dlength; /* the largest worth declaring, bytes */
+        } transport;
     } r;
 };
 
@@ -114,6 +124,10 @@ struct iscsi_kevent {
             enum iscsi_err err;
             struct lunette_error why;
         } conn_error;
+        struct {
+            uint64_t ep;
+            int err; /* 0: up; or -errno: failed, and still to be disconnected */
+        } ep_event;
     } u;
 };
 

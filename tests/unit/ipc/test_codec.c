@@ -23,6 +23,9 @@ sample(enum iscsi_uevent_type type)
         ev.u.ep_connect.to.len = 16;
         memset(&ev.u.ep_connect.to.ss, 0xa5, 16);
         break;
+    case ISCSI_UEVENT_GET_TRANSPORT:
+        strcpy(ev.u.get_transport.transport, "tcp");
+        break;
     case ISCSI_UEVENT_CREATE_SESSION:
         memset(ev.u.create_session.transport, 'x', IPC_NAME_MAX - 1);
         ev.u.create_session.initial_cmdsn = 0xfffffff0;
@@ -94,6 +97,22 @@ test_replies_and_events_there_and_back(void **state)
     assert_int_equal(ipc_decode_reply(buf, (size_t)n, &rep_back), 0);
     assert_memory_equal(&rep, &rep_back, sizeof(rep));
 
+    memset(&rep, 0, sizeof(rep));
+    rep.type = ISCSI_UEVENT_GET_TRANSPORT;
+    rep.r.transport.caps = CAP_BIND_DESCRIPTOR | CAP_MULTI_R2T;
+    rep.r.transport.max_recv_dlength = 262144;
+    n = ipc_encode_reply(&rep, buf, sizeof(buf));
+    assert_int_equal(ipc_decode_reply(buf, (size_t)n, &rep_back), 0);
+    assert_memory_equal(&rep, &rep_back, sizeof(rep));
+
+    memset(&ev, 0, sizeof(ev));
+    ev.type = ISCSI_KEVENT_EP_EVENT;
+    ev.u.ep_event.ep = 0x1122334455667788;
+    ev.u.ep_event.err = -ECONNREFUSED;
+    n = ipc_encode_kevent(&ev, buf, sizeof(buf));
+    assert_int_equal(ipc_decode_kevent(buf, (size_t)n, &ev_back), 0);
+    assert_memory_equal(&ev, &ev_back, sizeof(ev));
+
     memset(&ev, 0, sizeof(ev));
     ev.type = ISCSI_KEVENT_CONN_ERROR;
     ev.u.conn_error.err = ISCSI_ERR_STATSN;
@@ -101,6 +120,37 @@ test_replies_and_events_there_and_back(void **state)
     n = ipc_encode_kevent(&ev, buf, sizeof(buf));
     assert_int_equal(ipc_decode_kevent(buf, (size_t)n, &ev_back), 0);
     assert_memory_equal(&ev, &ev_back, sizeof(ev));
+}
+
+/* These numbers are the protocol between processes of different versions: a row may be added, none
+ * may be changed or taken out. */
+static void
+test_message_numbers_stay(void **state)
+{
+    static const int requests[][2] = {
+        {ISCSI_UEVENT_UNKNOWN, 0},           {ISCSI_UEVENT_TRANSPORT_EP_CONNECT, 1},
+        {ISCSI_UEVENT_TRANSPORT_EP_POLL, 2}, {ISCSI_UEVENT_TRANSPORT_EP_DISCONNECT, 3},
+        {ISCSI_UEVENT_CREATE_SESSION, 4},    {ISCSI_UEVENT_DESTROY_SESSION, 5},
+        {ISCSI_UEVENT_CREATE_CONN, 6},       {ISCSI_UEVENT_DESTROY_CONN, 7},
+        {ISCSI_UEVENT_BIND_CONN, 8},         {ISCSI_UEVENT_SET_PARAM, 9},
+        {ISCSI_UEVENT_START_CONN, 10},       {ISCSI_UEVENT_STOP_CONN, 11},
+        {ISCSI_UEVENT_SEND_PDU, 12},         {ISCSI_UEVENT_GET_STATS, 13},
+        {ISCSI_UEVENT_GET_TRANSPORT, 14},
+    };
+    static const int events[][2] = {
+        {ISCSI_KEVENT_UNKNOWN, 0},
+        {ISCSI_KEVENT_RECV_PDU, 1},
+        {ISCSI_KEVENT_CONN_ERROR, 2},
+        {ISCSI_KEVENT_EP_EVENT, 3},
+    };
+
+    (void)state;
+    assert_int_equal(sizeof(requests) / sizeof(requests[0]), ISCSI_UEVENT_COUNT);
+    for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++)
+        assert_int_equal(requests[i][0], requests[i][1]);
+    assert_int_equal(sizeof(events) / sizeof(events[0]), ISCSI_KEVENT_COUNT);
+    for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
+        assert_int_equal(events[i][0], events[i][1]);
 }
 
 /* Whatever the bytes: an error or a message with its enumerations in range. */
@@ -135,6 +185,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_request_there_and_back),
         cmocka_unit_test(test_replies_and_events_there_and_back),
+        cmocka_unit_test(test_message_numbers_stay),
         cmocka_unit_test(test_garbage_is_refused_or_harmless),
     };
 
