@@ -2,7 +2,7 @@
 /* login/login.h - logs a session in and out: connect, negotiate, hand over to the data path.
  *
  * RFC 7143 sections 6, 12 and 13 from the initiator's side.  Speaks to the
- * data path only through seam/ipc.h (by way of login/ctl.h) and to the network
+ * data path only through seam/ipc.h (by way of ctl/ctl.h) and to the network
  * only to connect the socket of transports with CAP_BIND_DESCRIPTOR.  All on
  * the loop's thread; done callbacks come later, never from inside a call.
  */
@@ -14,7 +14,7 @@
 
 #include "base/addr.h"
 #include "base/err.h"
-#include "login/ctl.h"
+#include "ctl/ctl.h"
 #include "seam/ipc.h"
 #include "seam/loop.h"
 #include "wire/chap.h"

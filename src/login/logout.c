@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ctl/undo.h"
 #include "login/login.h"
-#include "login/undo.h"
 #include "wire/bhs.h"
 
 struct iscsi_logout {

@@ -7,9 +7,9 @@
 #ifndef LOGIN_TASK_H
 #define LOGIN_TASK_H
 
+#include "ctl/undo.h"
 #include "login/login.h"
 #include "login/nego.h"
-#include "login/undo.h"
 
 enum login_state {
 #define STATE(name, text) LOGIN_##name,

@@ -12,7 +12,7 @@
 #define LOGIN_FAKE_H
 
 #include "base/timerq.h"
-#include "login/ctl.h"
+#include "ctl/ctl.h"
 #include "login/login.h"
 #include "seam/ipc.h"
 #include "seam/loop.h"

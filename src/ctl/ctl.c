@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "login/ctl.h"
+#include "ctl/ctl.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* login/ctl.h - the control plane's end of one struct ipc.
+/* ctl/ctl.h - the control plane's end of one struct ipc.
  *
  * One per ipc: sends requests and brings each reply back to whoever asked,
  * and brings the events of a connection to whoever watches it.  Everything on
  * the loop's thread; callbacks come from the ipc's turns, never from inside a
  * call of this header.
  */
-#ifndef LOGIN_CTL_H
-#define LOGIN_CTL_H
+#ifndef CTL_CTL_H
+#define CTL_CTL_H
 
 #include <stdbool.h>
 #include <stddef.h>

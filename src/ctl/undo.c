@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "login/undo.h"
+#include "ctl/undo.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* login/undo.h - takes connections and a session out of the data plane, one uevent after the other:
- * STOP_CONN, DESTROY_CONN, EP_DISCONNECT for each, then DESTROY_SESSION.  Internal to login/. */
-#ifndef LOGIN_UNDO_H
-#define LOGIN_UNDO_H
+/* ctl/undo.h - takes connections and a session out of the data plane, one uevent after the other:
+ * STOP_CONN, DESTROY_CONN, EP_DISCONNECT for each, then DESTROY_SESSION. */
+#ifndef CTL_UNDO_H
+#define CTL_UNDO_H
 
-#include "login/ctl.h"
+#include "ctl/ctl.h"
 
 #define UNDO_CONNS_MAX 32
 
