@@ -1,40 +1,47 @@
 /* SPDX-License-Identifier: MIT */
 #include "iscsi/conn_fsm.h"
 
-#include <assert.h>
-#include <stddef.h>
+#include "base/fsm.h"
 
-static const struct row {
-    const char *name;
-    enum conn_state to;
-} table[CONN_NSTATES][EV_COUNT] = {
-#define ROW(t, from, ev, next) [CONN_##from][EV_##ev] = {#t, CONN_##next},
+static const struct fsm_state conn_states[CONN_NSTATES] = {
+#define STATE FSM_STATE
 #include "iscsi/conn_fsm.def"
-#undef ROW
 };
+
+static const char *const conn_events[EV_COUNT] = {
+#define EVENT FSM_EVENT
+#include "iscsi/conn_fsm.def"
+};
+
+static const struct fsm_row conn_rows[CONN_NSTATES][EV_COUNT] = {
+#define ROW(from, ev, to, what) [CONN_##from][EV_##ev] = FSM_ROW(CONN_##to, what)
+#include "iscsi/conn_fsm.def"
+};
+
+static const struct fsm conn_fsm = {.states = conn_states,
+                                    .events = conn_events,
+                                    .rows = conn_rows[0],
+                                    .nstates = CONN_NSTATES,
+                                    .nevents = EV_COUNT};
 
 int
 conn_fsm_next(enum conn_state from, enum conn_event ev)
 {
-    assert(from < CONN_NSTATES && ev < EV_COUNT);
-    return table[from][ev].name != NULL ? (int)table[from][ev].to : -1;
+    const struct fsm_row *row = fsm_find(&conn_fsm, from, ev);
+
+    return row != NULL ? (int)row->to : -1;
 }
 
 const char *
 conn_fsm_row(enum conn_state from, enum conn_event ev)
 {
-    assert(from < CONN_NSTATES && ev < EV_COUNT);
-    return table[from][ev].name;
+    const struct fsm_row *row = fsm_find(&conn_fsm, from, ev);
+
+    return row != NULL ? row->what : NULL;
 }
 
 const char *
 conn_state_name(enum conn_state s)
 {
-    static const char *const names[CONN_NSTATES] = {
-        "FREE",      "XPT_WAIT",         "IN_LOGIN",     "LOGGED_IN",
-        "IN_LOGOUT", "LOGOUT_REQUESTED", "CLEANUP_WAIT",
-    };
-
-    assert(s < CONN_NSTATES);
-    return names[s];
+    return fsm_state(&conn_fsm, s)->name;
 }

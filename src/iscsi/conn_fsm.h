@@ -1,29 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* iscsi/conn_fsm.h - the states of a connection, RFC 7143 8.1; the rows are in conn_fsm.def. */
+/* iscsi/conn_fsm.h - the states of a connection, RFC 7143 8.1; the table is conn_fsm.def. */
 #ifndef ISCSI_CONN_FSM_H
 #define ISCSI_CONN_FSM_H
 
 enum conn_state {
-    CONN_FREE,
-    CONN_XPT_WAIT, /* the transport connects */
-    CONN_IN_LOGIN,
-    CONN_LOGGED_IN,        /* full feature phase */
-    CONN_IN_LOGOUT,        /* our Logout Request is out */
-    CONN_LOGOUT_REQUESTED, /* the target asked for one */
-    CONN_CLEANUP_WAIT,     /* lost in full feature phase: tasks are being ended */
+#define STATE(name, flags, text) CONN_##name,
+#include "iscsi/conn_fsm.def"
     CONN_NSTATES,
 };
 
 enum conn_event {
-    EV_CONNECT,
-    EV_BOUND,
-    EV_STARTED,
-    EV_LOGOUT_SENT,
-    EV_LOGOUT_OK,
-    EV_ASYNC_LOGOUT,
-    EV_SESSION_CLOSED,
-    EV_FAILED,
-    EV_CLEANED,
+#define EVENT(name) EV_##name,
+#include "iscsi/conn_fsm.def"
     EV_COUNT,
 };
 
