@@ -6,32 +6,37 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/fsm.h"
 #include "scsi/internal.h"
 
 #define SCSI_DEPTH_DEFAULT 128
 
-static const bool may_follow[SDEV_NSTATES][SDEV_NSTATES] = {
-#define ROW(from, to) [SDEV_##from][SDEV_##to] = true,
+static const struct fsm_state sdev_states[SDEV_NSTATES] = {
+#define STATE FSM_STATE
 #include "scsi/state.def"
-#undef ROW
 };
+
+/* Each event is the state that is asked for. */
+static const char *const sdev_events[SDEV_NSTATES] = {
+#define STATE(name, flags, text) #name,
+#include "scsi/state.def"
+};
+
+static const struct fsm_row sdev_rows[SDEV_NSTATES][SDEV_NSTATES] = {
+#define ROW(from, event, to, what) [SDEV_##from][SDEV_##event] = FSM_ROW(SDEV_##to, what)
+#include "scsi/state.def"
+};
+
+static const struct fsm sdev_fsm = {.states = sdev_states,
+                                    .events = sdev_events,
+                                    .rows = sdev_rows[0],
+                                    .nstates = SDEV_NSTATES,
+                                    .nevents = SDEV_NSTATES};
 
 const char *
 scsi_state_name(enum scsi_device_state s)
 {
-    static const char *const names[SDEV_NSTATES] = {
-        [SDEV_CREATED] = "created",
-        [SDEV_RUNNING] = "running",
-        [SDEV_QUIESCE] = "quiesce",
-        [SDEV_BLOCK] = "blocked",
-        [SDEV_CREATED_BLOCK] = "created-blocked",
-        [SDEV_TRANSPORT_OFFLINE] = "transport-offline",
-        [SDEV_OFFLINE] = "offline",
-        [SDEV_CANCEL] = "cancel",
-        [SDEV_DEL] = "deleted",
-    };
-
-    return (size_t)s < SDEV_NSTATES ? names[s] : "unknown";
+    return (size_t)s < SDEV_NSTATES ? fsm_state(&sdev_fsm, s)->text : "unknown";
 }
 
 const char *
@@ -134,15 +139,17 @@ bool
 sdev_set_state(struct scsi_sdev *s, enum scsi_device_state to)
 {
     enum scsi_device_state from = s->dev.state;
+    const struct fsm_row *row = fsm_find(&sdev_fsm, from, to);
 
     if (from == to)
         return true;
-    if (!may_follow[from][to]) {
+    if (row == NULL) {
         sdev_log(s, LOG_LEVEL_WARN, "state change from %s to %s refused", scsi_state_name(from),
                  scsi_state_name(to));
         return false;
     }
-    sdev_log(s, LOG_LEVEL_DEBUG, "%s, was %s", scsi_state_name(to), scsi_state_name(from));
+    sdev_log(s, LOG_LEVEL_DEBUG, "%s, was %s (%s)", scsi_state_name(to), scsi_state_name(from),
+             row->what);
     s->dev.state = to;
     if (to == SDEV_RUNNING) {
         sdev_gate_clear(s, GATE_STATE);

@@ -54,17 +54,10 @@
 struct scsi_target;
 struct scsi_disk;
 
-/* States of a device; which follow which: scsi/state.def. */
+/* The states of a device; what each means and which may follow which is in scsi/state.def. */
 enum scsi_device_state {
-    SDEV_CREATED, /* only our own commands */
-    SDEV_RUNNING,
-    SDEV_QUIESCE, /* I/O is held, our own commands pass */
-    SDEV_BLOCK,   /* the session recovers: held */
-    SDEV_CREATED_BLOCK,
-    SDEV_TRANSPORT_OFFLINE, /* the session is gone: fails with -ENOTCONN */
-    SDEV_OFFLINE,           /* error handling gave up, or another unit is there: fails */
-    SDEV_CANCEL,            /* being removed: only the last flush passes */
-    SDEV_DEL,
+#define STATE(name, flags, text) SDEV_##name,
+#include "scsi/state.def"
     SDEV_NSTATES,
 };
 
