@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ctl/op.h"
 #include "discovery/targets.h"
 #include "wire/bhs.h"
 
@@ -14,84 +15,92 @@
 #define EMPTY_MAX       64u /* responses in a row that bring nothing */
 
 struct discovery {
-    struct ctl_orphan orphan;
+    struct ctl_op op;
     struct ctl *ctl;
     struct loop *loop;
     struct discovery_callbacks cb;
-    char what[ISCSI_NAME_MAX + 1];
+    char what[ISCSI_NAME_MAX + 1]; /* the value of SendTargets */
     uint32_t text_timeout_ms;
-    enum { DISC_LOGIN, DISC_ASKING, DISC_LOGOUT, DISC_ENDED } state;
-    bool reported, abandoned, running, canceled;
-    struct iscsi_login *login;
-    struct iscsi_logout *logout;
+    enum { DISC_LOGIN, DISC_ASKING, DISC_LOGOUT, DISC_OVER } state;
+    struct iscsi_login *login;   /* in DISC_LOGIN */
+    struct iscsi_logout *logout; /* in DISC_LOGOUT */
     struct logout_config session;
     struct ctl_watch watch;
     struct loop_timer limit;
-    struct loop_work cancel;
     uint32_t pending; /* SEND_PDU without a reply */
-    uint32_t empty;
-    bool have_result;
+    uint32_t empty;   /* responses in a row that brought nothing */
     struct targets targets;
     struct discovery_result res;
     struct lunette_error err; /* code 0: none */
 };
 
 static void
-destroy(struct discovery *d)
+disc_destroy(struct ctl_op *op)
 {
+    struct discovery *d = container_of(op, struct discovery, op);
+
     login_free(&d->login);
     logout_free(&d->logout);
     ctl_watch_del(&d->watch);
     loop_timer_stop(d->loop, &d->limit);
-    loop_defer_cancel(&d->cancel);
     targets_fini(&d->targets);
     discovery_result_free(&d->res);
-    list_del(&d->orphan.node);
+    ctl_op_fini(&d->op);
     free(d);
 }
 
 static void
-destroy_orphan(struct ctl_orphan *o)
+disc_tell(struct discovery *d)
 {
-    destroy(container_of(o, struct discovery, orphan));
-}
-
-/* The session is gone. */
-static void
-finish(struct discovery *d)
-{
+    struct discovery_result res = d->res;
     struct lunette_error err = d->err;
 
-    assert(d->state != DISC_ENDED);
-    d->state = DISC_ENDED;
-    loop_timer_stop(d->loop, &d->limit);
-    if (!d->reported) {
-        d->reported = d->running = true;
-        if (err.code < 0)
-            d->cb.done(d->cb.user, NULL, &err);
-        else
-            d->cb.done(d->cb.user, &d->res, NULL);
-        if (err.code == 0)
-            d->res = (struct discovery_result){.targets = NULL}; /* the callee's now */
-        d->running = false;
+    if (err.code < 0) {
+        d->cb.done(d->cb.user, NULL, &err);
+    } else {
+        d->res = (struct discovery_result){.targets = NULL}; /* the callee's from now on */
+        d->cb.done(d->cb.user, &res, NULL);
     }
-    if (d->abandoned && d->pending == 0)
-        destroy(d);
+}
+
+/* The discovery ends when its session is gone and no reply is to come.  May free d. */
+static void
+disc_end_if_over(struct discovery *d)
+{
+    if (d->state == DISC_OVER && d->pending == 0)
+        ctl_op_end(&d->op);
+}
+
+/* The session is gone: tells the owner.  May free d. */
+static void
+disc_finish(struct discovery *d)
+{
+    bool tell;
+
+    assert(d->state != DISC_OVER);
+    d->state = DISC_OVER;
+    loop_timer_stop(d->loop, &d->limit);
+    ctl_op_enter(&d->op);
+    tell = ctl_op_tell(&d->op);
+    disc_end_if_over(d);
+    if (tell)
+        disc_tell(d);
+    ctl_op_leave(&d->op);
 }
 
 static void
-on_logged_out(void *user, const struct lunette_error *err)
+disc_on_logged_out(void *user, const struct lunette_error *err)
 {
     struct discovery *d = user;
 
     (void)err; /* what was discovered is there; the session is gone in any case */
     logout_free(&d->logout);
-    finish(d);
+    disc_finish(d);
 }
 
 /* The session ends, politely unless the peer or the connection has failed. */
 static void
-log_out(struct discovery *d)
+disc_log_out(struct discovery *d)
 {
     int r;
 
@@ -100,15 +109,15 @@ log_out(struct discovery *d)
     ctl_watch_del(&d->watch);
     loop_timer_stop(d->loop, &d->limit);
     d->session.skip_request = d->err.code < 0 && d->err.code != -ECANCELED;
-    r = session_logout_task(d->ctl, &d->session, on_logged_out, d, &d->logout);
+    r = session_logout_task(d->ctl, &d->session, disc_on_logged_out, d, &d->logout);
     if (r == 0)
         return;
     (void)lunette_fail(&d->err, r, LUNETTE_DOM_OS, (uint32_t)-r, "out of memory");
-    finish(d);
+    disc_finish(d);
 }
 
 static void
-on_sent(void *user, const struct iscsi_reply *rep)
+disc_on_sent(void *user, const struct iscsi_reply *rep)
 {
     struct discovery *d = user;
 
@@ -121,15 +130,15 @@ on_sent(void *user, const struct iscsi_reply *rep)
             (void)lunette_fail(&d->err, rep->err, LUNETTE_DOM_OS, (uint32_t)-rep->err,
                                "discovery: the data path refused a request: %s",
                                errno_text(-rep->err));
-        log_out(d);
-    } else if (d->state == DISC_ENDED && d->abandoned && d->pending == 0) {
-        destroy(d);
+        disc_log_out(d);
+    } else {
+        disc_end_if_over(d);
     }
 }
 
 /* after: the response that this request goes on from, or NULL for the question itself. */
 static void
-send_text(struct discovery *d, const struct bhs_text_rsp *after)
+disc_send_text(struct discovery *d, const struct bhs_text_rsp *after)
 {
     struct iscsi_uevent ev = {
         .type = ISCSI_UEVENT_SEND_PDU, .sid = d->session.sid, .cid = d->session.conns[0].cid};
@@ -153,18 +162,18 @@ send_text(struct discovery *d, const struct bhs_text_rsp *after)
     memcpy(&ev.u.send_pdu.hdr, &req, sizeof(req));
     ev.u.send_pdu.data_len = (uint32_t)text.len;
     loop_timer_start(d->loop, &d->limit, d->text_timeout_ms * LOOP_NS_PER_MS);
-    r = ctl_request(d->ctl, &ev, mem, (uint32_t)text.len, on_sent, d);
+    r = ctl_request(d->ctl, &ev, mem, (uint32_t)text.len, disc_on_sent, d);
     if (r == 0) {
         d->pending++;
         return;
     }
     (void)lunette_fail(&d->err, r, LUNETTE_DOM_OS, (uint32_t)-r,
                        "discovery: the data path cannot be reached: %s", errno_text(-r));
-    log_out(d);
+    disc_log_out(d);
 }
 
 static int
-proto(struct discovery *d, const char *what)
+disc_proto_error(struct discovery *d, const char *what)
 {
     return lunette_fail(&d->err, -EPROTO, LUNETTE_DOM_PROTO, ISCSI_REJECT_PROTOCOL_ERROR,
                         "SendTargets: the target %s", what);
@@ -172,18 +181,19 @@ proto(struct discovery *d, const char *what)
 
 /* TXR-01, TXR-03, DSC-05.  1: more is to come, 0: that was all. */
 static int
-take_response(struct discovery *d, const struct bhs_text_rsp *h, const void *data, uint32_t len)
+disc_take_response(struct discovery *d, const struct bhs_text_rsp *h, const void *data,
+                   uint32_t len)
 {
     bool final = h->flags & ISCSI_FLAG_FINAL;
     int r;
 
     if (final && (h->flags & ISCSI_TEXT_CONTINUE))
-        return proto(d, "set both F and C");
+        return disc_proto_error(d, "set both F and C");
     if (!final && get32(h->ttt) == ISCSI_TAG_RSVD)
-        return proto(d, "has more to say but gives no tag to ask with (TTT)");
+        return disc_proto_error(d, "has more to say but gives no tag to ask with (TTT)");
     d->empty = len == 0 ? d->empty + 1 : 0;
     if (!final && d->empty > EMPTY_MAX)
-        return proto(d, "goes on without saying anything");
+        return disc_proto_error(d, "goes on without saying anything");
     r = targets_feed(&d->targets, data, len, &d->err);
     if (r < 0 || !final)
         return r < 0 ? r : 1;
@@ -191,63 +201,63 @@ take_response(struct discovery *d, const struct bhs_text_rsp *h, const void *dat
 }
 
 static void
-on_pdu(struct discovery *d, const struct bhs *hdr, const void *data, uint32_t len)
+disc_on_pdu(struct discovery *d, const struct bhs *hdr, const void *data, uint32_t len)
 {
     const union bhs_any *h = (const void *)hdr;
     uint8_t opcode = hdr->opcode & ISCSI_OP_MASK;
 
     if (opcode == ISCSI_OP_TEXT_RSP) {
-        if (take_response(d, &h->text_rsp, data, len) == 1)
-            send_text(d, &h->text_rsp);
+        if (disc_take_response(d, &h->text_rsp, data, len) == 1)
+            disc_send_text(d, &h->text_rsp);
         else
-            log_out(d);
+            disc_log_out(d);
     } else if (opcode == ISCSI_OP_REJECT) {
         (void)lunette_fail(&d->err, -EPROTO, LUNETTE_DOM_PROTO, h->reject.reason,
                            "the target rejected SendTargets (reason 0x%02x)", h->reject.reason);
-        log_out(d);
+        disc_log_out(d);
     } else if (opcode != ISCSI_OP_ASYNC) { /* a warning that the end is near: it will come */
-        (void)proto(d, "answers with something else than a Text Response");
-        log_out(d);
+        (void)disc_proto_error(d, "answers with something else than a Text Response");
+        disc_log_out(d);
     }
 }
 
 static void
-on_event(struct ctl_watch *w, const struct iscsi_kevent *ev, const void *data)
+disc_on_event(struct ctl_watch *w, const struct iscsi_kevent *ev, const void *data)
 {
     struct discovery *d = container_of(w, struct discovery, watch);
 
     assert(d->state == DISC_ASKING);
     if (ev->type == ISCSI_KEVENT_RECV_PDU) {
-        on_pdu(d, &ev->u.recv_pdu.hdr, data, ev->u.recv_pdu.data_len);
+        disc_on_pdu(d, &ev->u.recv_pdu.hdr, data, ev->u.recv_pdu.data_len);
     } else if (ev->type == ISCSI_KEVENT_CONN_ERROR) {
         if (ev->u.conn_error.why.code < 0)
             d->err = ev->u.conn_error.why;
         else
             (void)lunette_fail(&d->err, -ECONNRESET, LUNETTE_DOM_CONNECT, ECONNRESET,
                                "the connection was lost during discovery");
-        log_out(d);
+        disc_log_out(d);
     }
 }
 
 static void
-on_limit(struct loop_timer *t)
+disc_on_limit(struct loop_timer *t)
 {
     struct discovery *d = container_of(t, struct discovery, limit);
 
     (void)lunette_fail(&d->err, -ETIMEDOUT, LUNETTE_DOM_TIMEOUT, d->text_timeout_ms,
                        "the target did not answer SendTargets within %u ms", d->text_timeout_ms);
-    log_out(d);
+    disc_log_out(d);
 }
 
 static void
-on_login(void *user, const struct login_result *res, const struct lunette_error *err)
+disc_on_login(void *user, const struct login_result *res, const struct lunette_error *err)
 {
     struct discovery *d = user;
 
     login_free(&d->login);
     if (err != NULL) {
         d->err = *err;
-        finish(d);
+        disc_finish(d);
         return;
     }
     d->state = DISC_ASKING;
@@ -259,33 +269,30 @@ on_login(void *user, const struct login_result *res, const struct lunette_error 
     if (res->tpgt >= 0)
         d->targets.in_use.tpgt = res->tpgt;
     ctl_watch_add(d->ctl, &d->watch, res->sid, res->cid);
-    send_text(d, NULL);
+    disc_send_text(d, NULL);
 }
 
-/* Canceled or given up, wherever it stands. */
+/* The owner has canceled the discovery or let go of it. */
 static void
-give_up(struct discovery *d)
+disc_cancel(struct ctl_op *op)
 {
+    struct discovery *d = container_of(op, struct discovery, op);
+
     if (d->state == DISC_LOGIN) {
-        if (d->login != NULL)
-            login_cancel(d->login);
+        login_cancel(d->login);
     } else if (d->state == DISC_ASKING) {
         (void)lunette_fail(&d->err, -ECANCELED, LUNETTE_DOM_USAGE, 0, "the discovery was canceled");
-        log_out(d);
+        disc_log_out(d);
     }
 }
 
-static void
-on_cancel(struct loop_work *w)
-{
-    give_up(container_of(w, struct discovery, cancel));
-}
+static const struct ctl_op_ops disc_op_ops = {.cancel = disc_cancel, .destroy = disc_destroy};
 
 /* The login of a copy of cfg, which must not hold what belongs to Normal sessions. */
 static int
-log_in(struct discovery *d, const struct login_config *cfg, struct lunette_error *err)
+disc_log_in(struct discovery *d, const struct login_config *cfg, struct lunette_error *err)
 {
-    struct login_callbacks cb = {.done = on_login, .user = d};
+    struct login_callbacks cb = {.done = disc_on_login, .user = d};
     struct login_config *copy = malloc(sizeof(*copy));
     int r;
 
@@ -303,7 +310,7 @@ log_in(struct discovery *d, const struct login_config *cfg, struct lunette_error
 }
 
 static int
-set_what(struct discovery *d, const char *what, struct lunette_error *err)
+disc_set_what(struct discovery *d, const char *what, struct lunette_error *err)
 {
     if (what != NULL && strcmp(what, "All") != 0)
         return iscsi_name_normalize(what, strlen(what), d->what, err);
@@ -326,15 +333,13 @@ discovery_sendtargets(struct ctl *ctl, const struct login_config *cfg, const cha
     d->loop = ctl_loop(ctl);
     d->cb = *cb;
     d->text_timeout_ms = cb->text_timeout_ms > 0 ? cb->text_timeout_ms : TEXT_TIMEOUT_MS;
-    list_init(&d->orphan.node);
-    d->orphan.destroy = destroy_orphan;
-    ctl_watch_init(&d->watch, on_event);
-    loop_timer_init(&d->limit, on_limit);
-    loop_work_init(&d->cancel, on_cancel);
+    ctl_op_init(&d->op, ctl, &disc_op_ops);
+    ctl_watch_init(&d->watch, disc_on_event);
+    loop_timer_init(&d->limit, disc_on_limit);
     targets_init(&d->targets, &cfg->portal);
-    r = set_what(d, what, err);
+    r = disc_set_what(d, what, err);
     if (r == 0)
-        r = log_in(d, cfg, err);
+        r = disc_log_in(d, cfg, err);
     if (r < 0) {
         free(d);
         return r;
@@ -346,8 +351,7 @@ discovery_sendtargets(struct ctl *ctl, const struct login_config *cfg, const cha
 void
 discovery_cancel(struct discovery *d)
 {
-    if (d->state == DISC_LOGIN || d->state == DISC_ASKING)
-        loop_defer(d->loop, &d->cancel);
+    ctl_op_cancel(&d->op);
 }
 
 void
@@ -358,11 +362,5 @@ discovery_free(struct discovery **pd)
     if (d == NULL)
         return;
     *pd = NULL;
-    d->reported = d->abandoned = true;
-    if (d->state != DISC_ENDED || d->pending > 0) {
-        ctl_adopt(d->ctl, &d->orphan);
-        give_up(d);
-    } else if (!d->running) {
-        destroy(d);
-    }
+    ctl_op_free(&d->op);
 }

@@ -1,81 +1,89 @@
 /* SPDX-License-Identifier: MIT */
-/* login/logout.c - ends a session: Logout Request with reason 0 (RFC 7143 11.14), then undo.
+/* login/logout.c - ends a session: Logout Request with reason 0 (RFC 7143 11.14), then ctl/undo.h.
  *
- * Three steps and no way back, so no table: asking, undoing, ended.
+ * A logout asks the target, undoes the session, and is done: there are three
+ * states and no way back, so it needs no table.
  */
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "ctl/op.h"
 #include "ctl/undo.h"
 #include "login/login.h"
 #include "wire/bhs.h"
 
 struct iscsi_logout {
-    struct ctl_orphan orphan;
+    struct ctl_op op;
     struct ctl *ctl;
     struct loop *loop;
     struct logout_config cfg;
     void (*done)(void *user, const struct lunette_error *err);
     void *user;
-    enum { LOGOUT_ASKING, LOGOUT_UNDOING, LOGOUT_ENDED } state;
-    bool reported, abandoned, tidy, running;
+    enum { LOGOUT_ASKING, LOGOUT_UNDOING, LOGOUT_UNDONE } state;
     struct loop_work begin;
     struct loop_timer limit;
     struct ctl_watch watches[LOGOUT_CONNS_MAX];
     uint32_t pending; /* SEND_PDU without a reply */
     struct undo undo;
-    struct lunette_error err;
+    struct lunette_error err; /* code 0: the target agreed */
 };
 
 static void
-destroy(struct iscsi_logout *l)
+logout_destroy(struct ctl_op *op)
 {
+    struct iscsi_logout *l = container_of(op, struct iscsi_logout, op);
+
     loop_defer_cancel(&l->begin);
     loop_timer_stop(l->loop, &l->limit);
     for (uint32_t i = 0; i < l->cfg.nconns; i++)
         ctl_watch_del(&l->watches[i]);
-    list_del(&l->orphan.node);
+    ctl_op_fini(&l->op);
     free(l);
 }
 
-static void
-destroy_orphan(struct ctl_orphan *o)
-{
-    destroy(container_of(o, struct iscsi_logout, orphan));
-}
+/* No cancel: whoever lets go of a logout still wants the session gone. */
+static const struct ctl_op_ops logout_op_ops = {.destroy = logout_destroy};
 
 static void
-report(struct iscsi_logout *l)
+logout_tell(struct iscsi_logout *l)
 {
     struct lunette_error err = l->err;
 
+    l->done(l->user, err.code < 0 ? &err : NULL);
+}
+
+/* The logout ends when the data plane is tidy and no reply is to come.  May free l. */
+static void
+logout_end_if_over(struct iscsi_logout *l)
+{
+    bool tell;
+
+    if (l->state != LOGOUT_UNDONE || l->pending > 0)
+        return;
     loop_timer_stop(l->loop, &l->limit);
-    if (!l->reported) {
-        l->reported = l->running = true;
-        l->done(l->user, err.code < 0 ? &err : NULL);
-        l->running = false;
-    }
-    if (l->abandoned && l->state == LOGOUT_ENDED)
-        destroy(l);
+    ctl_op_enter(&l->op);
+    tell = ctl_op_tell(&l->op);
+    ctl_op_end(&l->op);
+    if (tell)
+        logout_tell(l);
+    ctl_op_leave(&l->op);
 }
 
 static void
-undone(struct undo *u)
+logout_undone(struct undo *u)
 {
     struct iscsi_logout *l = container_of(u, struct iscsi_logout, undo);
 
-    l->tidy = true;
-    if (l->pending > 0)
-        return; /* on_sent ends it */
-    l->state = LOGOUT_ENDED;
-    report(l);
+    assert(l->state == LOGOUT_UNDOING);
+    l->state = LOGOUT_UNDONE;
+    logout_end_if_over(l);
 }
 
-/* code 0: the target agreed. */
+/* Takes the session out of the data plane; l->err says how the asking went.  May free l. */
 static void
-undo_all(struct iscsi_logout *l)
+logout_undo(struct iscsi_logout *l)
 {
     assert(l->state == LOGOUT_ASKING);
     l->state = LOGOUT_UNDOING;
@@ -85,7 +93,7 @@ undo_all(struct iscsi_logout *l)
         .nconns = l->cfg.nconns,
         .how = STOP_CONN_TERM,
         .destroy_session = true,
-        .done = undone,
+        .done = logout_undone,
     };
     for (uint32_t i = 0; i < l->cfg.nconns; i++)
         l->undo.conns[i] = (struct undo_conn){
@@ -95,7 +103,7 @@ undo_all(struct iscsi_logout *l)
 }
 
 static void
-on_sent(void *user, const struct iscsi_reply *rep)
+logout_on_sent(void *user, const struct iscsi_reply *rep)
 {
     struct iscsi_logout *l = user;
 
@@ -107,25 +115,24 @@ on_sent(void *user, const struct iscsi_reply *rep)
             (void)lunette_fail(&l->err, rep->err, LUNETTE_DOM_OS, (uint32_t)-rep->err,
                                "logout: the data path refused the request: %s",
                                errno_text(-rep->err));
-        undo_all(l);
-    } else if (l->tidy && l->pending == 0) {
-        l->state = LOGOUT_ENDED;
-        report(l);
+        logout_undo(l);
+    } else {
+        logout_end_if_over(l);
     }
 }
 
 static void
-on_logout_rsp(struct iscsi_logout *l, const struct bhs_logout_rsp *h)
+logout_on_rsp(struct iscsi_logout *l, const struct bhs_logout_rsp *h)
 {
-    if (h->response != ISCSI_LOGOUT_RSP_OK) /* LOR-01; reason 0 leaves nothing to try again */
+    if (h->response != ISCSI_LOGOUT_RSP_OK) /* RFC 7143 11.15.1 */
         (void)lunette_fail(&l->err, -EPROTO, LUNETTE_DOM_PROTO, h->response,
                            "the target did not log the session out cleanly (response %u)",
                            h->response);
-    undo_all(l);
+    logout_undo(l);
 }
 
 static void
-on_event(struct ctl_watch *w, const struct iscsi_kevent *ev, const void *data)
+logout_on_event(struct ctl_watch *w, const struct iscsi_kevent *ev, const void *data)
 {
     struct iscsi_logout *l = container_of(w - w->index, struct iscsi_logout, watches[0]);
 
@@ -134,16 +141,16 @@ on_event(struct ctl_watch *w, const struct iscsi_kevent *ev, const void *data)
         return;
     if (ev->type == ISCSI_KEVENT_RECV_PDU &&
         (ev->u.recv_pdu.hdr.opcode & ISCSI_OP_MASK) == ISCSI_OP_LOGOUT_RSP) {
-        on_logout_rsp(l, (const void *)&ev->u.recv_pdu.hdr);
+        logout_on_rsp(l, (const void *)&ev->u.recv_pdu.hdr);
     } else if (ev->type == ISCSI_KEVENT_CONN_ERROR && w->index == 0) {
         (void)lunette_fail(&l->err, -ECONNRESET, LUNETTE_DOM_CONNECT, ECONNRESET,
                            "the connection was lost before the target answered the logout");
-        undo_all(l);
+        logout_undo(l);
     }
 }
 
 static void
-on_begin(struct loop_work *w)
+logout_on_begin(struct loop_work *w)
 {
     struct iscsi_logout *l = container_of(w, struct iscsi_logout, begin);
     struct iscsi_uevent ev = {
@@ -152,25 +159,25 @@ on_begin(struct loop_work *w)
 
     TRACE(l->loop, session_logout_task, l->cfg.sid, 0);
     if (l->cfg.skip_request) {
-        undo_all(l);
+        logout_undo(l);
         return;
     }
-    /* Immediate, as the command window may be closed for good. */
+    /* The request is immediate, since the command window may be closed for good. */
     bhs_init(&ev.u.send_pdu.hdr, ISCSI_OP_LOGOUT_REQ | ISCSI_OP_IMMEDIATE,
              ISCSI_FLAG_FINAL | ISCSI_LOGOUT_CLOSE_SESSION);
     loop_timer_start(l->loop, &l->limit, l->cfg.timeout_ms * LOOP_NS_PER_MS);
-    r = ctl_request(l->ctl, &ev, NULL, 0, on_sent, l);
+    r = ctl_request(l->ctl, &ev, NULL, 0, logout_on_sent, l);
     if (r == 0) {
         l->pending++;
         return;
     }
     (void)lunette_fail(&l->err, r, LUNETTE_DOM_OS, (uint32_t)-r,
                        "logout: the data path cannot be reached: %s", errno_text(-r));
-    undo_all(l);
+    logout_undo(l);
 }
 
 static void
-on_limit(struct loop_timer *t)
+logout_on_limit(struct loop_timer *t)
 {
     struct iscsi_logout *l = container_of(t, struct iscsi_logout, limit);
 
@@ -181,9 +188,9 @@ on_limit(struct loop_timer *t)
                                : "the data path did not tidy up within %u ms",
                            l->cfg.timeout_ms);
     if (l->state == LOGOUT_ASKING)
-        undo_all(l);
-    else
-        report(l); /* the owner need not wait; the undoing goes on */
+        logout_undo(l);
+    else if (ctl_op_tell(&l->op))
+        logout_tell(l); /* The owner need not wait for the undoing, which goes on. */
 }
 
 int
@@ -206,12 +213,11 @@ session_logout_task(struct ctl *ctl, const struct logout_config *cfg,
         l->cfg.timeout_ms = LOGOUT_TIMEOUT_MS;
     l->done = done;
     l->user = user;
-    l->orphan.destroy = destroy_orphan;
-    list_init(&l->orphan.node);
-    loop_work_init(&l->begin, on_begin);
-    loop_timer_init(&l->limit, on_limit);
+    ctl_op_init(&l->op, ctl, &logout_op_ops);
+    loop_work_init(&l->begin, logout_on_begin);
+    loop_timer_init(&l->limit, logout_on_limit);
     for (uint32_t i = 0; i < cfg->nconns; i++) {
-        ctl_watch_init(&l->watches[i], on_event);
+        ctl_watch_init(&l->watches[i], logout_on_event);
         l->watches[i].index = i;
         ctl_watch_add(ctl, &l->watches[i], cfg->sid, cfg->conns[i].cid);
     }
@@ -228,9 +234,5 @@ logout_free(struct iscsi_logout **pl)
     if (l == NULL)
         return;
     *pl = NULL;
-    l->reported = l->abandoned = true;
-    if (l->state != LOGOUT_ENDED)
-        ctl_adopt(l->ctl, &l->orphan);
-    else if (!l->running)
-        destroy(l);
+    ctl_op_free(&l->op);
 }
