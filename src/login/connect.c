@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* login/connect.c - step one of a login: a transport connection, and where to after a redirection.
+/* login/connect.c - step one of a login: a transport connection.
  *
  * Transports with CAP_BIND_DESCRIPTOR get a socket that is connected here; the
  * others connect by themselves (EP_CONNECT, EP_POLL).
@@ -33,18 +33,20 @@ reason(const struct iscsi_login *l, int errnum)
     return errno_text(errnum);
 }
 
+/* Called in RESOLVE and CONNECT and on the way to them, where only this sets l->err. */
 static void
 connect_failed(struct iscsi_login *l, int errnum, const char *what)
 {
+    struct lunette_error *err = l->err.code == 0 ? &l->err : NULL;
     char buf[PORTAL_TEXT_MAX];
 
     if (errnum == ETIMEDOUT)
-        (void)lunette_fail(login_err(l), -ETIMEDOUT, LUNETTE_DOM_CONNECT, ETIMEDOUT,
+        (void)lunette_fail(err, -ETIMEDOUT, LUNETTE_DOM_CONNECT, ETIMEDOUT,
                            "%s %s: no answer in time (%u ms for %d addresses)", what, where(l, buf),
                            l->cfg.connect_timeout_ms, l->naddrs);
     else
-        (void)lunette_fail(login_err(l), -errnum, LUNETTE_DOM_CONNECT, (uint32_t)errnum,
-                           "%s %s: %s", what, where(l, buf), reason(l, errnum));
+        (void)lunette_fail(err, -errnum, LUNETTE_DOM_CONNECT, (uint32_t)errnum, "%s %s: %s", what,
+                           where(l, buf), reason(l, errnum));
     login_post(l, LOGIN_EV_FAIL);
 }
 
@@ -67,7 +69,7 @@ on_resolved(void *user, int err, const struct sock_addr *addr, int count)
 }
 
 void
-login_iscsi_conn_connect(struct iscsi_login *l)
+iscsi_conn_connect(struct iscsi_login *l)
 {
     uint64_t limit = l->cfg.connect_timeout_ms * LOOP_NS_PER_MS;
     int r;
@@ -295,47 +297,4 @@ login_connect_stop(struct iscsi_login *l)
         stream_close(l->stream);
     l->resolving = NULL;
     l->stream = NULL;
-}
-
-/* ---- redirection (LGN-16, LGN-17) ---------------------------------------------------------- */
-
-static bool
-was_there(const struct iscsi_login *l, const struct portal *p)
-{
-    for (uint32_t i = 0; i < l->nvisited; i++) {
-        if (portal_same(&l->visited[i], p))
-            return true;
-    }
-    return false;
-}
-
-void
-login_redirect(struct iscsi_login *l)
-{
-    const struct portal *to = NULL;
-    char buf[PORTAL_TEXT_MAX];
-
-    for (uint32_t i = 0; to == NULL && i < l->nego.naddresses; i++) {
-        if (!was_there(l, &l->nego.addresses[i]))
-            to = &l->nego.addresses[i];
-    }
-    if (to == NULL) {
-        (void)lunette_fail(&l->err, -ELOOP, LUNETTE_DOM_LOGIN, l->status,
-                           "the target redirects in a circle: %s sends us back to where we came "
-                           "from",
-                           where(l, buf));
-    } else if (l->redirects >= l->cfg.max_redirects) {
-        (void)lunette_fail(&l->err, -ELOOP, LUNETTE_DOM_LOGIN, l->status,
-                           "the target redirects again and again: %s is not followed after %u hops",
-                           portal_format(to, buf, sizeof(buf)), l->redirects);
-    } else {
-        bool from_base = portal_same(&l->portal, &l->base);
-
-        l->redirects++;
-        l->portal = *to;
-        if (l->status == ISCSI_LOGIN_MOVED_PERMANENTLY && from_base)
-            l->base = *to;
-        l->after = LOGIN_AFTER_AGAIN;
-    }
-    login_drain(l);
 }

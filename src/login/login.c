@@ -1,225 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-/* login/login.c - the login task's life and its driver; the steps are in connect.c and setup.c. */
+/* login/login.c - the login task's life, and the table that brings its steps together. */
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "login/task.h"
 
-static void login_nothing(struct iscsi_login *l);
-static void login_hold(struct iscsi_login *l);
-static void login_logged_in(struct iscsi_login *l);
-
-static void login_expired(struct iscsi_login *l);
-static void login_canceled(struct iscsi_login *l);
-static void login_canceled_late(struct iscsi_login *l);
-static void login_retry(struct iscsi_login *l);
-static void login_no_more_tries(struct iscsi_login *l);
-static void login_teardown(struct iscsi_login *l);
-static void login_wait_for_retry(struct iscsi_login *l);
-static void login_report_untidy(struct iscsi_login *l);
-static void login_report(struct iscsi_login *l);
-
-struct row {
-    enum login_state to;
-    void (*act)(struct iscsi_login *l); /* NULL: a missing cell */
-};
-
-static const struct row table[LOGIN_NSTATES][LOGIN_NEVENTS] = {
-#define STATE(name, text)
-#define EVENT(name)
-#define ROW(from, ev, next, action) [LOGIN_##from][LOGIN_EV_##ev] = {LOGIN_##next, login_##action},
-#include "login/fsm.def"
-#undef STATE
-#undef EVENT
-#undef ROW
-};
-
-static const char *const waits_for[LOGIN_NSTATES] = {
-#define STATE(name, text) [LOGIN_##name] = text,
-#define EVENT(name)
-#define ROW(from, ev, next, action)
-#include "login/fsm.def"
-#undef STATE
-#undef EVENT
-#undef ROW
-};
-
-static const char *const state_names[LOGIN_NSTATES] = {
-#define STATE(name, text) [LOGIN_##name] = #name,
-#define EVENT(name)
-#define ROW(from, ev, next, action)
-#include "login/fsm.def"
-#undef STATE
-#undef EVENT
-#undef ROW
-};
-
-bool
-portal_same(const struct portal *a, const struct portal *b)
-{
-    return a->port == b->port && strcasecmp(a->host, b->host) == 0;
-}
-
-static bool
-ended(const struct iscsi_login *l)
-{
-    return l->state == LOGIN_UP || l->state == LOGIN_DOWN;
-}
-
-bool
-login_working(const struct iscsi_login *l)
-{
-    return l->state < LOGIN_DRAIN || l->state == LOGIN_RETRY_WAIT;
-}
-
-struct lunette_error *
-login_err(struct iscsi_login *l)
-{
-    return login_working(l) && l->err.code == 0 ? &l->err : NULL;
-}
-
-static void
-destroy(struct iscsi_login *l)
-{
-    loop_defer_cancel(&l->begin);
-    loop_timer_stop(l->loop, &l->deadline);
-    loop_timer_stop(l->loop, &l->step);
-    login_connect_stop(l);
-    ctl_watch_del(&l->watch);
-    list_del(&l->orphan.node);
-    nego_fini(&l->nego);
-    for (uint32_t i = 0; i < l->nheld; i++)
-        free(l->held[i].data);
-    login_config_wipe(&l->cfg);
-    free(l);
-}
-
-static void
-destroy_orphan(struct ctl_orphan *o)
-{
-    destroy(container_of(o, struct iscsi_login, orphan));
-}
-
-/* One event.  An unknown pair is the data plane's or the peer's fault. */
-static void
-handle(struct iscsi_login *l, enum login_event ev)
-{
-    const struct row *row = &table[l->state][ev];
-
-    if (row->act == NULL) {
-        l->missing_cells++;
-        if (ended(l))
-            return;
-        (void)lunette_fail(login_err(l), -EPROTO, LUNETTE_DOM_PROTO, 0,
-                           "login: event %u came in state %s", ev, state_names[l->state]);
-        row = &table[l->state][LOGIN_EV_FAIL];
-        if (row->act == NULL)
-            return;
-    }
-    if (row->to == LOGIN_DRAIN || row->to >= LOGIN_UP) {
-        row->act(l); /* these look at where they come from */
-        l->state = row->to;
-    } else {
-        l->state = row->to;
-        row->act(l);
-    }
-}
-
-void
-login_post(struct iscsi_login *l, enum login_event ev)
-{
-    assert(l->nqueue < LOGIN_QUEUE_MAX);
-    l->queue[l->nqueue++] = ev;
-    if (l->running)
-        return;
-    l->running = true;
-    while (l->nqueue > 0) {
-        enum login_event next = l->queue[0];
-
-        l->nqueue--;
-        memmove(l->queue, l->queue + 1, l->nqueue * sizeof(l->queue[0]));
-        handle(l, next);
-    }
-    l->running = false;
-    if (ended(l) && l->abandoned)
-        destroy(l);
-}
-
-/* ---- requests ------------------------------------------------------------------------------ */
-
-bool
-login_request(struct iscsi_login *l, struct iscsi_uevent *ev, const void *data, uint32_t len,
-              void (*fn)(void *user, const struct iscsi_reply *rep))
-{
-    int r = ctl_request(l->ctl, ev, data, len, fn, l);
-
-    if (r < 0) {
-        (void)lunette_fail(login_err(l), r, LUNETTE_DOM_OS, (uint32_t)-r,
-                           "the data path cannot be reached: %s", errno_text(-r));
-        login_post(l, LOGIN_EV_FAIL);
-        return false;
-    }
-    l->pending++;
-    return true;
-}
-
-void
-login_replied(struct iscsi_login *l, const struct iscsi_reply *rep)
-{
-    assert(l->pending > 0);
-    l->pending--;
-    if (rep->err < 0 && login_working(l)) {
-        if (rep->why.code < 0)
-            l->err = rep->why;
-        else
-            (void)lunette_fail(&l->err, rep->err, LUNETTE_DOM_OS, (uint32_t)-rep->err,
-                               "the data path refused a request: %s", errno_text(-rep->err));
-        login_post(l, LOGIN_EV_FAIL); /* looks at pending itself; l may be gone */
-    } else if (l->pending == 0) {
-        login_post(l, LOGIN_EV_REPLIED);
-    }
-}
-
-void
-login_on_reply(void *user, const struct iscsi_reply *rep)
-{
-    login_replied(user, rep);
-}
-
-static void
-on_event(struct ctl_watch *w, const struct iscsi_kevent *ev, const void *data)
-{
-    struct iscsi_login *l = container_of(w, struct iscsi_login, watch);
-    struct lunette_error *err = login_err(l);
-
-    assert(!l->running);
-    if (ev->type == ISCSI_KEVENT_RECV_PDU) {
-        l->pdu = ev;
-        l->pdu_data = data;
-        login_post(l, LOGIN_EV_PDU);
-        return;
-    }
-    if (ev->type != ISCSI_KEVENT_CONN_ERROR)
-        return;
-    if (err != NULL && ev->u.conn_error.why.code < 0)
-        *err = ev->u.conn_error.why;
-    else
-        (void)lunette_fail(err, -ECONNRESET, LUNETTE_DOM_CONNECT, ECONNRESET,
-                           "the connection was lost during login");
-    login_post(l, LOGIN_EV_FAIL);
-}
-
-/* ---- actions ------------------------------------------------------------------------------- */
-
+/* For events that change nothing in a state, such as a reply that is not the one waited for. */
 static void
 login_nothing(struct iscsi_login *l)
 {
     (void)l;
 }
 
+/* Keeps a PDU for the session's owner, who does not watch yet. */
 static void
 login_hold(struct iscsi_login *l)
 {
@@ -264,17 +59,18 @@ login_logged_in(struct iscsi_login *l)
         .redirects = l->redirects,
         .retries = l->retries,
     };
+    bool tell = ctl_op_tell(&l->op);
 
+    assert(l->pending == 0);
+    assert(l->stream == NULL);
     memcpy(res.target_alias, l->nego.target_alias, sizeof(res.target_alias));
-    l->state = LOGIN_UP;
     loop_timer_stop(l->loop, &l->deadline);
     loop_timer_stop(l->loop, &l->step);
     ctl_watch_del(&l->watch);
     login_config_wipe(&l->cfg);
-    if (!l->reported) {
-        l->reported = true;
+    ctl_op_end(&l->op); /* The task stays until login_post returns, since that has entered op. */
+    if (tell)
         l->cb.done(l->cb.user, &res, NULL);
-    }
     for (uint32_t i = 0; i < l->nheld; i++) {
         ctl_dispatch(l->ctl, &l->held[i].ev, l->held[i].data);
         free(l->held[i].data);
@@ -283,165 +79,82 @@ login_logged_in(struct iscsi_login *l)
     nego_fini(&l->nego);
 }
 
-/* From a working state; l->err or l->after say what comes after. */
-void
-login_drain(struct iscsi_login *l)
-{
-    login_connect_stop(l);
-    for (; l->nheld > 0; l->nheld--)
-        free(l->held[l->nheld - 1].data);
-    loop_timer_start(l->loop, &l->step, l->cfg.teardown_timeout_ms * LOOP_NS_PER_MS);
-    if (l->pending == 0)
-        login_post(l, LOGIN_EV_REPLIED);
-}
+/* ---- the table ------------------------------------------------------------------------------ */
+
+/* An action takes the task alone, or the two states too: its type tells which. */
+/* clang-format off */
+#define LOGIN_ACT(fn)         _Generic((fn), void (*)(struct iscsi_login *): (fn), default: NULL)
+#define LOGIN_ACT_BETWEEN(fn) _Generic((fn), void (*)(struct iscsi_login *): NULL, default: (fn))
+/* clang-format on */
+
+static const struct login_action login_actions[LOGIN_NSTATES][LOGIN_NEVENTS] = {
+#define ROW(from, ev, to, what)                                                                    \
+    [LOGIN_##from][LOGIN_EV_##ev] = {LOGIN_ACT(what), LOGIN_ACT_BETWEEN(what)},
+#include "login/fsm.def"
+};
+
+/* ---- the task's life ------------------------------------------------------------------------ */
 
 static void
-login_expired(struct iscsi_login *l)
+login_destroy(struct ctl_op *op)
 {
-    char where[PORTAL_TEXT_MAX];
+    struct iscsi_login *l = container_of(op, struct iscsi_login, op);
 
-    l->err.code = 0;
-    (void)lunette_fail(&l->err, -ETIMEDOUT, LUNETTE_DOM_TIMEOUT, l->cfg.login_timeout_ms,
-                       "login to %s timed out after %u ms: %s",
-                       portal_format(&l->portal, where, sizeof(where)), l->cfg.login_timeout_ms,
-                       waits_for[l->state]);
-    login_drain(l);
-}
-
-static void
-login_canceled(struct iscsi_login *l)
-{
-    l->after = LOGIN_AFTER_GIVE_UP;
-    (void)lunette_fail(&l->err, -ECANCELED, LUNETTE_DOM_USAGE, 0, "the login was canceled");
-    login_drain(l);
-}
-
-/* Status-Class 3: l->err says what the target said. */
-static void
-login_retry(struct iscsi_login *l)
-{
-    if (l->retries < l->cfg.max_retries) {
-        l->retries++;
-        l->after = LOGIN_AFTER_DELAY;
-    }
-    login_drain(l);
-}
-
-static void
-login_canceled_late(struct iscsi_login *l)
-{
-    l->after = LOGIN_AFTER_GIVE_UP;
-    (void)lunette_fail(&l->err, -ECANCELED, LUNETTE_DOM_USAGE, 0, "the login was canceled");
-}
-
-static void
-login_no_more_tries(struct iscsi_login *l)
-{
-    if (l->after == LOGIN_AFTER_GIVE_UP)
-        return;
-    l->after = LOGIN_AFTER_GIVE_UP;
-    if (l->err.code == 0)
-        (void)lunette_fail(&l->err, -ETIMEDOUT, LUNETTE_DOM_TIMEOUT, l->cfg.login_timeout_ms,
-                           "the login ended while it followed a redirection");
-}
-
-static void
-undone(struct undo *u)
-{
-    struct iscsi_login *l = container_of(u, struct iscsi_login, undo);
-
-    ctl_watch_del(&l->watch);
-    if (l->cfg.kind == LOGIN_NEW)
-        l->have_session = false;
-    if (l->cfg.kind != LOGIN_REOPEN)
-        l->have_conn = false;
-    l->bound = false;
-    l->ep = 0;
-    nego_fini(&l->nego);
-    loop_timer_stop(l->loop, &l->step);
-    login_post(l, l->after == LOGIN_AFTER_AGAIN   ? LOGIN_EV_AGAIN
-                  : l->after == LOGIN_AFTER_DELAY ? LOGIN_EV_DELAY
-                                                  : LOGIN_EV_GIVE_UP);
-}
-
-static void
-login_teardown(struct iscsi_login *l)
-{
-    bool reopen = l->cfg.kind == LOGIN_REOPEN;
-
-    assert(l->pending == 0);
-    l->undo = (struct undo){
-        .ctl = l->ctl,
-        .sid = l->sid,
-        .conns = {{.cid = l->cfg.cid,
-                   .ep = l->ep,
-                   .stop = l->bound,
-                   .destroy = l->have_conn && !reopen}},
-        .nconns = 1,
-        .how = reopen ? STOP_CONN_RECOVER : STOP_CONN_TERM,
-        .destroy_session = l->have_session && l->cfg.kind == LOGIN_NEW,
-        .done = undone,
-    };
-    undo_start(&l->undo);
-}
-
-static void
-login_wait_for_retry(struct iscsi_login *l)
-{
-    uint32_t shift = l->retries > 6 ? 6 : l->retries - 1;
-
-    assert(l->retries > 0);
-    l->after = LOGIN_AFTER_GIVE_UP;
-    l->portal = l->base; /* LGN-17: a temporary move holds for one attempt only */
-    l->nvisited = 0;
-    loop_timer_start(l->loop, &l->step,
-                     ((uint64_t)l->cfg.retry_delay_ms << shift) * LOOP_NS_PER_MS);
-}
-
-static void
-tell_failure(struct iscsi_login *l)
-{
-    struct lunette_error err = l->err;
-
+    loop_defer_cancel(&l->begin);
     loop_timer_stop(l->loop, &l->deadline);
     loop_timer_stop(l->loop, &l->step);
-    assert(err.code < 0);
-    if (l->reported)
-        return;
-    l->reported = true;
-    l->cb.done(l->cb.user, NULL, &err);
-}
-
-/* The data plane does not answer: the owner need not wait for it, we go on. */
-static void
-login_report_untidy(struct iscsi_login *l)
-{
-    login_no_more_tries(l);
-    log_line(l->loop->log, LOG_LEVEL_WARN, "login: %s for %u ms", waits_for[l->state],
-             l->cfg.teardown_timeout_ms);
-    tell_failure(l);
-}
-
-static void
-login_report(struct iscsi_login *l)
-{
-    l->state = LOGIN_DOWN;
+    login_connect_stop(l);
+    ctl_watch_del(&l->watch);
+    nego_fini(&l->nego);
+    for (uint32_t i = 0; i < l->nheld; i++)
+        free(l->held[i].data);
     login_config_wipe(&l->cfg);
-    tell_failure(l);
+    ctl_op_fini(&l->op);
+    free(l);
 }
 
-/* ---- the interface ------------------------------------------------------------------------- */
+static void
+login_on_cancel(struct ctl_op *op)
+{
+    login_post(container_of(op, struct iscsi_login, op), LOGIN_EV_CANCEL);
+}
+
+static const struct ctl_op_ops login_op_ops = {.cancel = login_on_cancel, .destroy = login_destroy};
 
 static void
-on_begin(struct loop_work *w)
+login_on_event(struct ctl_watch *w, const struct iscsi_kevent *ev, const void *data)
+{
+    struct iscsi_login *l = container_of(w, struct iscsi_login, watch);
+    struct lunette_error *err = login_err(l);
+
+    assert(!l->running);
+    if (ev->type == ISCSI_KEVENT_RECV_PDU) {
+        l->pdu = ev;
+        l->pdu_data = data;
+        login_post(l, LOGIN_EV_PDU);
+        return;
+    }
+    if (ev->type != ISCSI_KEVENT_CONN_ERROR)
+        return;
+    if (err != NULL && ev->u.conn_error.why.code < 0)
+        *err = ev->u.conn_error.why;
+    else
+        (void)lunette_fail(err, -ECONNRESET, LUNETTE_DOM_CONNECT, ECONNRESET,
+                           "the connection was lost during login");
+    login_post(l, LOGIN_EV_FAIL);
+}
+
+static void
+login_on_begin(struct loop_work *w)
 {
     struct iscsi_login *l = container_of(w, struct iscsi_login, begin);
 
-    login_post(l, l->cancel ? LOGIN_EV_CANCEL : LOGIN_EV_BEGIN);
+    if (!ctl_op_canceled(&l->op)) /* else CANCEL comes in this turn */
+        login_post(l, LOGIN_EV_BEGIN);
 }
 
 static void
-on_deadline(struct loop_timer *t)
+login_on_deadline(struct loop_timer *t)
 {
     struct iscsi_login *l = container_of(t, struct iscsi_login, deadline);
 
@@ -449,7 +162,7 @@ on_deadline(struct loop_timer *t)
 }
 
 static void
-on_step(struct loop_timer *t)
+login_on_step(struct loop_timer *t)
 {
     struct iscsi_login *l = container_of(t, struct iscsi_login, step);
 
@@ -482,16 +195,16 @@ login_start(struct ctl *ctl, const struct login_config *cfg, const struct login_
     l->sid = cfg->kind == LOGIN_NEW ? 0 : cfg->sid;
     l->have_session = cfg->kind != LOGIN_NEW;
     l->have_conn = cfg->kind == LOGIN_REOPEN;
-    l->orphan.destroy = destroy_orphan;
-    list_init(&l->orphan.node);
-    ctl_watch_init(&l->watch, on_event);
-    loop_work_init(&l->begin, on_begin);
-    loop_timer_init(&l->deadline, on_deadline);
-    loop_timer_init(&l->step, on_step);
+    l->actions = login_actions;
+    ctl_op_init(&l->op, ctl, &login_op_ops);
+    ctl_watch_init(&l->watch, login_on_event);
+    loop_work_init(&l->begin, login_on_begin);
+    loop_timer_init(&l->deadline, login_on_deadline);
+    loop_timer_init(&l->step, login_on_step);
     login_connect_init(l);
     r = login_config_check(&l->cfg, err);
     if (r < 0) {
-        destroy(l);
+        login_destroy(&l->op);
         return r;
     }
     session_login_task(l);
@@ -502,10 +215,7 @@ login_start(struct ctl *ctl, const struct login_config *cfg, const struct login_
 void
 login_cancel(struct iscsi_login *l)
 {
-    if (ended(l) || l->cancel)
-        return;
-    l->cancel = true;
-    loop_defer(l->loop, &l->begin); /* no callback from inside a call */
+    ctl_op_cancel(&l->op);
 }
 
 void
@@ -516,14 +226,7 @@ login_free(struct iscsi_login **pl)
     if (l == NULL)
         return;
     *pl = NULL;
-    l->reported = l->abandoned = true;
-    if (ended(l)) {
-        if (!l->running)
-            destroy(l);
-        return; /* else login_post does it */
-    }
-    ctl_adopt(l->ctl, &l->orphan);
-    login_post(l, LOGIN_EV_CANCEL);
+    ctl_op_free(&l->op);
 }
 
 bool

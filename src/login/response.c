@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "login/nego.h"
+#include "login/task.h"
 #include "wire/login_status.h"
 #include "wire/pdu.h"
 
@@ -231,4 +231,20 @@ nego_response(struct nego *n, const struct bhs *hdr, const void *data, uint32_t 
         return r < 0 ? r : NEGO_MORE;
     n->csg = bhs_login_nsg(h->flags);
     return n->csg == ISCSI_STAGE_FFP ? finish(n, h, err) : NEGO_MORE;
+}
+
+void
+iscsi_recv_login_rsp(struct iscsi_login *l)
+{
+    static const enum login_event verdicts[] = {
+        [NEGO_MORE] = LOGIN_EV_MORE,         [NEGO_FINAL] = LOGIN_EV_FINAL,
+        [NEGO_REDIRECT] = LOGIN_EV_REDIRECT, [NEGO_LATER] = LOGIN_EV_LATER,
+        [NEGO_REFUSED] = LOGIN_EV_FAIL,
+    };
+    const struct iscsi_kevent *ev = l->pdu;
+    int r = nego_response(&l->nego, &ev->u.recv_pdu.hdr, l->pdu_data, ev->u.recv_pdu.data_len,
+                          &l->status, login_err(l));
+
+    TRACE(l->loop, iscsi_recv_login_rsp, l->sid, r < 0 ? 0xffff : l->status);
+    login_post(l, r < 0 ? LOGIN_EV_FAIL : verdicts[r]);
 }

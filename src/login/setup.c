@@ -23,7 +23,7 @@ on_session(void *user, const struct iscsi_reply *rep)
 }
 
 void
-login_session_ipc_create(struct iscsi_login *l)
+session_ipc_create(struct iscsi_login *l)
 {
     struct iscsi_uevent ev = {.type = ISCSI_UEVENT_CREATE_SESSION};
 
@@ -122,7 +122,7 @@ iscsi_io_send_pdu(struct iscsi_login *l, const struct bhs_login_req *hdr, const 
 }
 
 void
-login_iscsi_login_req(struct iscsi_login *l)
+iscsi_login_req(struct iscsi_login *l)
 {
     struct bhs_login_req hdr;
     const void *data;
@@ -133,22 +133,6 @@ login_iscsi_login_req(struct iscsi_login *l)
         login_post(l, LOGIN_EV_FAIL);
     else
         iscsi_io_send_pdu(l, &hdr, data, len);
-}
-
-void
-login_iscsi_recv_login_rsp(struct iscsi_login *l)
-{
-    static const enum login_event verdicts[] = {
-        [NEGO_MORE] = LOGIN_EV_MORE,         [NEGO_FINAL] = LOGIN_EV_FINAL,
-        [NEGO_REDIRECT] = LOGIN_EV_REDIRECT, [NEGO_LATER] = LOGIN_EV_LATER,
-        [NEGO_REFUSED] = LOGIN_EV_FAIL,
-    };
-    const struct iscsi_kevent *ev = l->pdu;
-    int r = nego_response(&l->nego, &ev->u.recv_pdu.hdr, l->pdu_data, ev->u.recv_pdu.data_len,
-                          &l->status, login_err(l));
-
-    TRACE(l->loop, iscsi_recv_login_rsp, l->sid, r < 0 ? 0xffff : l->status);
-    login_post(l, r < 0 ? LOGIN_EV_FAIL : verdicts[r]);
 }
 
 /* ---- full feature phase -------------------------------------------------------------------- */
@@ -259,7 +243,7 @@ set_identity(struct setter *s)
 }
 
 void
-login_setup_full_feature_phase(struct iscsi_login *l)
+setup_full_feature_phase(struct iscsi_login *l)
 {
     struct setter s = {.l = l, .ok = true};
 

@@ -1,36 +1,49 @@
 /* SPDX-License-Identifier: MIT */
 /* login/task.h - the login task: one object, one state machine (login/fsm.def).
  *
- * Actions never run each other: they post events, and login_post's loop drains
- * them.  Internal to login/.
+ * An action runs before the state changes, so the task's state is the one that
+ * it leaves.  Actions never run each other: they post events, and login_post
+ * handles one after the other.  Internal to login/; who calls whom:
+ *
+ *   login.c     the table of the actions, the task's life
+ *   end.c       how an attempt ends, and what comes after it
+ *   connect.c   step one: a transport connection
+ *   setup.c     steps two and three: requests to the data plane
+ *   response.c  iscsi_recv_login_rsp
+ *   task.c      events, requests and errors: called by all of these
  */
 #ifndef LOGIN_TASK_H
 #define LOGIN_TASK_H
 
+#include "base/fsm.h"
+#include "ctl/op.h"
 #include "ctl/undo.h"
 #include "login/login.h"
 #include "login/nego.h"
 
 enum login_state {
-#define STATE(name, text) LOGIN_##name,
-#define EVENT(name)
-#define ROW(from, ev, to, act)
+#define STATE(name, flags, text) LOGIN_##name,
 #include "login/fsm.def"
-#undef STATE
-#undef EVENT
-#undef ROW
     LOGIN_NSTATES,
 };
 
 enum login_event {
-#define STATE(name, text)
 #define EVENT(name) LOGIN_EV_##name,
-#define ROW(from, ev, to, act)
 #include "login/fsm.def"
-#undef STATE
-#undef EVENT
-#undef ROW
     LOGIN_NEVENTS,
+};
+
+/* The flags of a state; login/fsm.def says what they mean. */
+#define LOGIN_IS_WORKING 1u
+#define LOGIN_IS_TIDYING 2u
+#define LOGIN_IS_ENDED   4u
+
+extern const struct fsm login_fsm;
+
+/* What runs at a row of the table: a function of the task alone, or of the two states too. */
+struct login_action {
+    void (*act)(struct iscsi_login *l);
+    void (*act_between)(struct iscsi_login *l, enum login_state from, enum login_state to);
 };
 
 #define LOGIN_QUEUE_MAX  8
@@ -47,20 +60,18 @@ struct login_held {
 };
 
 struct iscsi_login {
-    struct ctl_orphan orphan;
+    struct ctl_op op;
     struct ctl *ctl;
     struct loop *loop;
     struct login_config cfg;
     struct login_callbacks cb;
-    bool cancel;    /* login_cancel was called */
-    bool reported;  /* done was called, or nobody wants it */
-    bool abandoned; /* login_free was called */
 
+    const struct login_action (*actions)[LOGIN_NEVENTS]; /* login.c's, by state */
     enum login_state state;
     enum login_event queue[LOGIN_QUEUE_MAX];
     unsigned nqueue;
-    bool running;
-    uint64_t missing_cells;
+    bool running;     /* login_post handles events */
+    uint32_t refused; /* events without a row */
 
     struct loop_work begin;
     struct loop_timer deadline, step, poll;
@@ -97,43 +108,61 @@ struct iscsi_login {
     struct lunette_error err;
 };
 
+/* ---- task.c -------------------------------------------------------------------------------- */
+
+/* Handles ev, or, inside an action, has it handled after the action.  Outside, l may be gone
+ * afterwards. */
 void login_post(struct iscsi_login *l, enum login_event ev);
 
-/* Where an error is to be written: only the first of an attempt counts. */
+/* Does the state have this flag (LOGIN_IS_...)? */
+bool login_is(const struct iscsi_login *l, unsigned flag);
+
+/* Where an error is to be written; NULL unless it is the first of an attempt that goes on. */
 struct lunette_error *login_err(struct iscsi_login *l);
 
 /* Sends a request; the reply comes to fn, which ends with login_replied.  A failure to send is
  * posted as FAIL, and false returned. */
 bool login_request(struct iscsi_login *l, struct iscsi_uevent *ev, const void *data, uint32_t len,
                    void (*fn)(void *user, const struct iscsi_reply *rep));
-/* Every reply handler's end: a failure becomes FAIL, the last reply REPLIED. */
+/* Each reply handler ends with this: a failure becomes FAIL, the last reply REPLIED. */
 void login_replied(struct iscsi_login *l, const struct iscsi_reply *rep);
 /* A reply handler that does nothing else; user: struct iscsi_login. */
 void login_on_reply(void *user, const struct iscsi_reply *rep);
 
 bool portal_same(const struct portal *a, const struct portal *b);
 
-/* Is it still on its way up, so that a reply means "go on"? */
-bool login_working(const struct iscsi_login *l);
+/* ---- connect.c ----------------------------------------------------------------------------- */
 
-/* Ends an attempt, from a working state; l->err or l->after say what comes after. */
-void login_drain(struct iscsi_login *l);
-
-/* Actions in connect.c */
-void login_iscsi_conn_connect(struct iscsi_login *l);
+void iscsi_conn_connect(struct iscsi_login *l);
 void login_resolve_expired(struct iscsi_login *l);
 void login_connect_next(struct iscsi_login *l);
 void login_connect_expired(struct iscsi_login *l);
 void login_connect_init(struct iscsi_login *l);
-void login_redirect(struct iscsi_login *l);
-void login_connect_stop(struct iscsi_login *l); /* lets go of lookups and sockets */
-/* Actions in setup.c */
-void login_session_ipc_create(struct iscsi_login *l);
+/* Lets go of a lookup and of a socket that is not bound. */
+void login_connect_stop(struct iscsi_login *l);
+
+/* ---- setup.c, response.c ------------------------------------------------------------------- */
+
+void session_ipc_create(struct iscsi_login *l);
 void login_create_conn(struct iscsi_login *l);
 void login_bind_conn(struct iscsi_login *l);
-void login_iscsi_login_req(struct iscsi_login *l);
-void login_iscsi_recv_login_rsp(struct iscsi_login *l);
-void login_setup_full_feature_phase(struct iscsi_login *l);
+void iscsi_login_req(struct iscsi_login *l);
+void iscsi_recv_login_rsp(struct iscsi_login *l);
+void setup_full_feature_phase(struct iscsi_login *l);
 void login_start_conn(struct iscsi_login *l);
+
+/* ---- end.c --------------------------------------------------------------------------------- */
+
+void login_drain(struct iscsi_login *l);
+void login_expired(struct iscsi_login *l, enum login_state from, enum login_state to);
+void login_canceled(struct iscsi_login *l);
+void login_canceled_late(struct iscsi_login *l);
+void login_redirect(struct iscsi_login *l);
+void login_retry(struct iscsi_login *l);
+void login_no_more_tries(struct iscsi_login *l);
+void login_teardown(struct iscsi_login *l);
+void login_wait_for_retry(struct iscsi_login *l);
+void login_report_untidy(struct iscsi_login *l, enum login_state from, enum login_state to);
+void login_report(struct iscsi_login *l);
 
 #endif

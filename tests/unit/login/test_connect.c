@@ -419,11 +419,11 @@ missing_cell(void **state)
     assert_true(world_step(w));
     assert_int_equal(l->state, LOGIN_RESOLVE);
     login_post(l, LOGIN_EV_FINAL);
-    assert_int_equal(l->missing_cells, 1);
+    assert_int_equal(l->refused, 1);
     world_run(w, &w->done);
     assert_int_equal(w->err.domain, LUNETTE_DOM_PROTO);
     login_post(l, LOGIN_EV_PDU); /* after the end: counted only */
-    assert_int_equal(l->missing_cells, 2);
+    assert_int_equal(l->refused, 2);
     login_free(&l);
     world_drain(w);
     check_tidy(w);

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: MIT */
+/* login/end.c - how an attempt to log in ends, and what comes after it: another portal, another try
+ * later, or the report to the owner. */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "login/task.h"
+#include "wire/bhs.h"
+
+/* ---- a working state ends ------------------------------------------------------------------ */
+
+/* The attempt is over: l->err says why, or l->after what comes next.  Replies may still come. */
+void
+login_drain(struct iscsi_login *l)
+{
+    assert(login_is(l, LOGIN_IS_WORKING));
+    login_connect_stop(l);
+    for (; l->nheld > 0; l->nheld--)
+        free(l->held[l->nheld - 1].data);
+    loop_timer_start(l->loop, &l->step, l->cfg.teardown_timeout_ms * LOOP_NS_PER_MS);
+    if (l->pending == 0)
+        login_post(l, LOGIN_EV_REPLIED);
+}
+
+void
+login_expired(struct iscsi_login *l, enum login_state from, enum login_state to)
+{
+    char where[PORTAL_TEXT_MAX];
+
+    assert(to == LOGIN_DRAIN);
+    l->err.code = 0;
+    (void)lunette_fail(&l->err, -ETIMEDOUT, LUNETTE_DOM_TIMEOUT, l->cfg.login_timeout_ms,
+                       "login to %s timed out after %u ms: %s",
+                       portal_format(&l->portal, where, sizeof(where)), l->cfg.login_timeout_ms,
+                       fsm_state(&login_fsm, from)->text);
+    login_drain(l);
+}
+
+void
+login_canceled(struct iscsi_login *l)
+{
+    loop_defer_cancel(&l->begin);
+    l->after = LOGIN_AFTER_GIVE_UP;
+    (void)lunette_fail(&l->err, -ECANCELED, LUNETTE_DOM_USAGE, 0, "the login was canceled");
+    login_drain(l);
+}
+
+static bool
+login_was_there(const struct iscsi_login *l, const struct portal *p)
+{
+    for (uint32_t i = 0; i < l->nvisited; i++) {
+        if (portal_same(&l->visited[i], p))
+            return true;
+    }
+    return false;
+}
+
+/* The target moved, for now or for good (RFC 7143 11.13.5, class 1): no portal is tried twice. */
+void
+login_redirect(struct iscsi_login *l)
+{
+    const struct portal *to = NULL;
+    char buf[PORTAL_TEXT_MAX];
+
+    for (uint32_t i = 0; to == NULL && i < l->nego.naddresses; i++) {
+        if (!login_was_there(l, &l->nego.addresses[i]))
+            to = &l->nego.addresses[i];
+    }
+    if (to == NULL) {
+        (void)lunette_fail(&l->err, -ELOOP, LUNETTE_DOM_LOGIN, l->status,
+                           "the target redirects in a circle: %s sends us back to where we came "
+                           "from",
+                           portal_format(&l->portal, buf, sizeof(buf)));
+    } else if (l->redirects >= l->cfg.max_redirects) {
+        (void)lunette_fail(&l->err, -ELOOP, LUNETTE_DOM_LOGIN, l->status,
+                           "the target redirects again and again: %s is not followed after %u hops",
+                           portal_format(to, buf, sizeof(buf)), l->redirects);
+    } else {
+        bool from_base = portal_same(&l->portal, &l->base);
+
+        l->redirects++;
+        l->portal = *to;
+        if (l->status == ISCSI_LOGIN_MOVED_PERMANENTLY && from_base)
+            l->base = *to;
+        l->after = LOGIN_AFTER_AGAIN;
+    }
+    login_drain(l);
+}
+
+/* The target said why it cannot serve us now (Status-Class 3), and l->err says so. */
+void
+login_retry(struct iscsi_login *l)
+{
+    if (l->retries < l->cfg.max_retries) {
+        l->retries++;
+        l->after = LOGIN_AFTER_DELAY;
+    }
+    login_drain(l);
+}
+
+/* ---- the data plane is tidied up ------------------------------------------------------------ */
+
+/* The login is canceled while an attempt is tidied up already. */
+void
+login_canceled_late(struct iscsi_login *l)
+{
+    l->after = LOGIN_AFTER_GIVE_UP;
+    (void)lunette_fail(&l->err, -ECANCELED, LUNETTE_DOM_USAGE, 0, "the login was canceled");
+}
+
+/* The time for all of the login is over: what was to follow this attempt does not. */
+void
+login_no_more_tries(struct iscsi_login *l)
+{
+    if (l->after == LOGIN_AFTER_GIVE_UP)
+        return;
+    l->after = LOGIN_AFTER_GIVE_UP;
+    if (l->err.code == 0)
+        (void)lunette_fail(&l->err, -ETIMEDOUT, LUNETTE_DOM_TIMEOUT, l->cfg.login_timeout_ms,
+                           "the login ended while it followed a redirection");
+}
+
+static void
+login_undone(struct undo *u)
+{
+    struct iscsi_login *l = container_of(u, struct iscsi_login, undo);
+
+    ctl_watch_del(&l->watch);
+    if (l->cfg.kind == LOGIN_NEW)
+        l->have_session = false;
+    if (l->cfg.kind != LOGIN_REOPEN)
+        l->have_conn = false;
+    l->bound = false;
+    l->ep = 0;
+    nego_fini(&l->nego);
+    loop_timer_stop(l->loop, &l->step);
+    login_post(l, l->after == LOGIN_AFTER_AGAIN   ? LOGIN_EV_AGAIN
+                  : l->after == LOGIN_AFTER_DELAY ? LOGIN_EV_DELAY
+                                                  : LOGIN_EV_GIVE_UP);
+}
+
+/* All replies are there. */
+void
+login_teardown(struct iscsi_login *l)
+{
+    bool reopen = l->cfg.kind == LOGIN_REOPEN;
+
+    assert(l->pending == 0);
+    l->undo = (struct undo){
+        .ctl = l->ctl,
+        .sid = l->sid,
+        .conns = {{.cid = l->cfg.cid,
+                   .ep = l->ep,
+                   .stop = l->bound,
+                   .destroy = l->have_conn && !reopen}},
+        .nconns = 1,
+        .how = reopen ? STOP_CONN_RECOVER : STOP_CONN_TERM,
+        .destroy_session = l->have_session && l->cfg.kind == LOGIN_NEW,
+        .done = login_undone,
+    };
+    undo_start(&l->undo);
+}
+
+void
+login_wait_for_retry(struct iscsi_login *l)
+{
+    uint32_t shift = l->retries > 6 ? 6 : l->retries - 1;
+
+    assert(l->retries > 0);
+    l->after = LOGIN_AFTER_GIVE_UP;
+    l->portal = l->base; /* a temporary move holds for one attempt only */
+    l->nvisited = 0;
+    loop_timer_start(l->loop, &l->step,
+                     ((uint64_t)l->cfg.retry_delay_ms << shift) * LOOP_NS_PER_MS);
+}
+
+/* ---- the owner is told ---------------------------------------------------------------------- */
+
+static void
+login_tell_failure(struct iscsi_login *l)
+{
+    struct lunette_error err = l->err;
+
+    assert(err.code < 0);
+    l->cb.done(l->cb.user, NULL, &err);
+}
+
+/* The data plane does not answer in time: the owner need not wait for it, the tidying up goes on.
+ */
+void
+login_report_untidy(struct iscsi_login *l, enum login_state from, enum login_state to)
+{
+    assert(from == to);
+    login_no_more_tries(l);
+    log_line(l->loop->log, LOG_LEVEL_WARN, "login: %s for %u ms", fsm_state(&login_fsm, from)->text,
+             l->cfg.teardown_timeout_ms);
+    loop_timer_stop(l->loop, &l->deadline);
+    if (ctl_op_tell(&l->op))
+        login_tell_failure(l);
+}
+
+void
+login_report(struct iscsi_login *l)
+{
+    bool tell = ctl_op_tell(&l->op);
+
+    login_config_wipe(&l->cfg);
+    loop_timer_stop(l->loop, &l->deadline);
+    loop_timer_stop(l->loop, &l->step);
+    ctl_op_end(&l->op);
+    if (tell)
+        login_tell_failure(l);
+}
