@@ -9,7 +9,7 @@
 #ifndef TARGET_SESSION_H
 #define TARGET_SESSION_H
 
-#include "target/scsi.h"
+#include "lu/cmd.h"
 #include "target/target.h"
 #include "wire/bhs.h"
 #include "wire/keys.h"

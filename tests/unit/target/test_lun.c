@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "seam/loop.h"
-#include "target/lu.h"
+#include "lu/unit.h"
 
 static struct loop no_loop;
 

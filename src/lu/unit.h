@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* target/lu.h - a logical unit's blocks: memory that the data path reads from and writes into.
+/* lu/unit.h - a logical unit's blocks: memory that the data path reads from and writes into.
  *
  * RAM and file LUNs are one mapping, so that received data lands in it and sent
  * data leaves from it without a copy.  A null LUN has no memory: reads come
  * from a page of zeros, writes go nowhere.
  */
-#ifndef TARGET_LU_H
-#define TARGET_LU_H
+#ifndef LU_UNIT_H
+#define LU_UNIT_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "target/pr.h"
+#include "lu/pr.h"
 #include "target/target.h"
 
 struct tgt_node;

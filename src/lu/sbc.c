@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "target/scsi.h"
+#include "lu/cmd.h"
 #include "target/session.h"
 #include "wire/be.h"
 #include "wire/capacity.h"

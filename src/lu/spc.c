@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "target/scsi.h"
+#include "lu/cmd.h"
 #include "target/session.h"
 #include "wire/be.h"
 #include "wire/capacity.h"

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* target/scsi.h - the device server: SCSI commands on logical units (SPC-4, SBC-3).
+/* lu/cmd.h - the device server: SCSI commands on logical units (SPC-4, SBC-3).
  *
  * It knows nothing of PDUs.  tgt_scsi_start() looks at a command and says
  * whether it is over, has data to send, or wants data; the iSCSI side moves
  * the data where tgt_scsi_place() says, then calls tgt_scsi_finish().
  */
-#ifndef TARGET_SCSI_H
-#define TARGET_SCSI_H
+#ifndef LU_CMD_H
+#define LU_CMD_H
 
 #include "base/htab.h"
-#include "target/lu.h"
+#include "lu/unit.h"
 #include "wire/scsi.h"
 #include "wire/sense.h"
 

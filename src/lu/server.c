@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "target/scsi.h"
+#include "lu/cmd.h"
 
 #include <assert.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "target/pr.h"
+#include "lu/pr.h"
 
 #include <assert.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "target/lu.h"
+#include "lu/unit.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -2,7 +2,7 @@
 /* The commands of the device server as one table.  It dispatches, it says which reservations stop a
  * command, and it is what REPORT SUPPORTED OPERATION CODES shows.  Entries of one opcode lie
  * together. */
-#include "target/scsi.h"
+#include "lu/cmd.h"
 
 #define W  TGT_OP_WRITES
 #define E  TGT_OP_EXTENT

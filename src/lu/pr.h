@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* target/pr.h - persistent reservations of one logical unit (SPC-4 5.13).
+/* lu/pr.h - persistent reservations of one logical unit (SPC-4 5.13).
  *
  * A registration belongs to an I_T nexus, which is an initiator's name and
  * ISID, so it outlives sessions.  It does not outlive the process: APTPL is
  * refused.
  */
-#ifndef TARGET_PR_H
-#define TARGET_PR_H
+#ifndef LU_PR_H
+#define LU_PR_H
 
 #include <stdbool.h>
 #include <stdint.h>
