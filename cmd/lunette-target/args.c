@@ -177,7 +177,7 @@ add_lun(struct args_node *n, const char *text)
 
     if (n->cfg.luns_count == ARGS_LUNS_MAX)
         return complain("too many LUNs", NULL);
-    if (target_lun_parse(text, &n->luns[n->cfg.luns_count], &err) < 0)
+    if (lu_config_parse(text, &n->luns[n->cfg.luns_count], &err) < 0)
         return complain(err.msg, NULL);
     n->cfg.luns_count++;
     return 0;

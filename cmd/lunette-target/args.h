@@ -13,7 +13,7 @@
 
 struct args_node {
     struct target_node_config cfg;
-    struct target_lun_config *luns; /* ARGS_LUNS_MAX, owned */
+    struct lu_config *luns; /* ARGS_LUNS_MAX, owned */
     struct target_key_value set[ARGS_SET_MAX];
     char *chap, *mutual; /* user, NUL, secret; owned */
 };

@@ -5,19 +5,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "target/target.h"
+#include "lu/config.h"
 
 #define LUN_OPTION_MAX 128
 
 static int
-bad(struct lunette_error *err, const char *text, const char *why)
+lun_text_bad(struct lunette_error *err, const char *text, const char *why)
 {
     return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "LUN \"%.100s\": %s", text, why);
 }
 
 /* A number with an optional K M G T P; all of text. */
 static bool
-parse_size(const char *text, uint64_t *ret)
+lun_parse_size(const char *text, uint64_t *ret)
 {
     static const char units[] = "KMGTP";
     const char *u;
@@ -44,13 +44,13 @@ parse_size(const char *text, uint64_t *ret)
 }
 
 static bool
-parse_number(const char *text, uint64_t max, uint64_t *ret)
+lun_parse_number(const char *text, uint64_t max, uint64_t *ret)
 {
-    return parse_size(text, ret) && *ret <= max && text[strspn(text, "0123456789")] == '\0';
+    return lun_parse_size(text, ret) && *ret <= max && text[strspn(text, "0123456789")] == '\0';
 }
 
 static const char *
-set_option(struct target_lun_config *c, const char *key, const char *value)
+lun_set_option(struct lu_config *c, const char *key, const char *value)
 {
     uint64_t n = 0;
 
@@ -59,24 +59,24 @@ set_option(struct target_lun_config *c, const char *key, const char *value)
     } else if (value == NULL) {
         return "options are block=N, ro, serial=TEXT, lun=N, wce=0|1 and max=SIZE";
     } else if (strcmp(key, "block") == 0) {
-        if (!parse_number(value, 4096, &n) || n < 512 || (n & (n - 1)) != 0)
+        if (!lun_parse_number(value, 4096, &n) || n < 512 || (n & (n - 1)) != 0)
             return "block= must be 512, 1024, 2048 or 4096";
         c->block = (uint32_t)n;
     } else if (strcmp(key, "lun") == 0) {
-        if (!parse_number(value, TARGET_LUN_NUMBER_MAX, &n))
+        if (!lun_parse_number(value, LU_NUMBER_MAX, &n))
             return "lun= must be 0..16383";
         c->lun = (int32_t)n;
     } else if (strcmp(key, "wce") == 0) {
-        if (!parse_number(value, 1, &n))
+        if (!lun_parse_number(value, 1, &n))
             return "wce= must be 0 or 1";
         c->wce = (int)n;
     } else if (strcmp(key, "max") == 0) {
-        if (!parse_size(value, &c->max_size))
+        if (!lun_parse_size(value, &c->max_size))
             return "max= wants a size such as 512M";
     } else if (strcmp(key, "serial") == 0) {
         size_t len = strlen(value);
 
-        if (len == 0 || len > TARGET_SERIAL_MAX)
+        if (len == 0 || len > LU_SERIAL_MAX)
             return "serial= wants 1 to 32 characters";
         for (size_t i = 0; i < len; i++) {
             if (value[i] < 0x21 || value[i] > 0x7e)
@@ -90,7 +90,7 @@ set_option(struct target_lun_config *c, const char *key, const char *value)
 }
 
 static const char *
-set_options(struct target_lun_config *c, const char *text)
+lun_set_options(struct lu_config *c, const char *text)
 {
     while (text != NULL && *text == ',') {
         char opt[LUN_OPTION_MAX];
@@ -105,7 +105,7 @@ set_options(struct target_lun_config *c, const char *text)
         eq = strchr(opt, '=');
         if (eq != NULL)
             *eq++ = '\0';
-        why = set_option(c, opt, eq);
+        why = lun_set_option(c, opt, eq);
         if (why != NULL)
             return why;
         text += len;
@@ -116,7 +116,7 @@ set_options(struct target_lun_config *c, const char *text)
 /* Where the options begin: at the first comma that is followed by one of them, so that a path may
  * hold commas. */
 static const char *
-find_options(const char *text)
+lun_find_options(const char *text)
 {
     static const char *const names[] = {"block=", "ro", "serial=", "lun=", "wce=", "max="};
 
@@ -130,11 +130,11 @@ find_options(const char *text)
 }
 
 static const char *
-set_file(struct target_lun_config *c, char *arg)
+lun_set_file(struct lu_config *c, char *arg)
 {
     char *colon = strrchr(arg, ':');
 
-    if (colon != NULL && parse_size(colon + 1, &c->size)) {
+    if (colon != NULL && lun_parse_size(colon + 1, &c->size)) {
         *colon = '\0';
         c->create = true;
     }
@@ -145,11 +145,11 @@ set_file(struct target_lun_config *c, char *arg)
 }
 
 int
-target_lun_parse(const char *text, struct target_lun_config *ret, struct lunette_error *err)
+lu_config_parse(const char *text, struct lu_config *ret, struct lunette_error *err)
 {
     static const char *const kinds[] = {"ram:", "file:", "null:"};
-    struct target_lun_config c = {.lun = -1, .wce = -1};
-    const char *options = find_options(text), *why;
+    struct lu_config c = {.lun = -1, .wce = -1};
+    const char *options = lun_find_options(text), *why;
     char arg[PATH_MAX];
     size_t len = 0;
     unsigned k = 0;
@@ -157,21 +157,21 @@ target_lun_parse(const char *text, struct target_lun_config *ret, struct lunette
     while (k < 3 && strncmp(text, kinds[k], strlen(kinds[k])) != 0)
         k++;
     if (k == 3)
-        return bad(err, text, "must begin with ram:SIZE, file:PATH or null:SIZE");
-    c.kind = (enum target_lun_kind)k;
+        return lun_text_bad(err, text, "must begin with ram:SIZE, file:PATH or null:SIZE");
+    c.kind = (enum lu_kind)k;
     len = (size_t)(options - text) - strlen(kinds[k]);
     if (len >= sizeof(arg))
-        return bad(err, text, "the path is too long");
+        return lun_text_bad(err, text, "the path is too long");
     memcpy(arg, text + strlen(kinds[k]), len);
     arg[len] = '\0';
-    if (c.kind == TARGET_LUN_FILE)
-        why = set_file(&c, arg);
+    if (c.kind == LU_FILE)
+        why = lun_set_file(&c, arg);
     else
-        why = parse_size(arg, &c.size) && c.size > 0 ? NULL : "wants a size such as 256M or 1T";
+        why = lun_parse_size(arg, &c.size) && c.size > 0 ? NULL : "wants a size such as 256M or 1T";
     if (why == NULL)
-        why = set_options(&c, options);
+        why = lun_set_options(&c, options);
     if (why != NULL)
-        return bad(err, text, why);
+        return lun_text_bad(err, text, why);
     *ret = c;
     return 0;
 }

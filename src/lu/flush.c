@@ -1,38 +1,40 @@
 /* SPDX-License-Identifier: MIT */
-/* fdatasync may take long, so it runs on a thread of its own; commands come back by loop_post. */
+/* Jobs go to the thread under a lock and come back by loop_post. */
+#include "lu/flush.h"
+
+#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 
-#include "target/session.h"
-
-struct tgt_flusher {
+struct lu_flusher {
     struct loop *loop;
     pthread_t thread;
+    bool running;
     pthread_mutex_t lock;
     pthread_cond_t wake;
-    struct list queue, done; /* struct tgt_cmd by sync_link, under lock */
+    struct list queue, done; /* struct lu_flush_job by link, under lock */
     struct loop_work back;   /* takes `done` to the loop's thread */
     bool posted, stop;       /* under lock */
-    bool dead;               /* the target is gone, `back` is still to come */
+    bool dead;               /* lu_flusher_free was called while `back` was under way */
 };
 
 static void *
-run(void *arg)
+flusher_thread(void *arg)
 {
-    struct tgt_flusher *f = arg;
+    struct lu_flusher *f = arg;
     struct list *l;
 
     (void)pthread_mutex_lock(&f->lock);
     for (;;) {
         l = list_pop_front(&f->queue);
         if (l != NULL) {
-            struct tgt_cmd *c = container_of(l, struct tgt_cmd, sync_link);
+            struct lu_flush_job *job = container_of(l, struct lu_flush_job, link);
 
             (void)pthread_mutex_unlock(&f->lock);
-            c->sync_result = tgt_lu_sync(c->s.lu); /* the LU outlives the thread */
+            job->result = lu_store_sync(job->store);
             (void)pthread_mutex_lock(&f->lock);
-            list_push_back(&f->done, &c->sync_link);
+            list_push_back(&f->done, &job->link);
             if (!f->posted)
                 loop_post(f->loop, &f->back);
             f->posted = true;
@@ -47,7 +49,7 @@ run(void *arg)
 }
 
 static void
-destroy(struct tgt_flusher *f)
+flusher_destroy(struct lu_flusher *f)
 {
     (void)pthread_cond_destroy(&f->wake);
     (void)pthread_mutex_destroy(&f->lock);
@@ -55,13 +57,13 @@ destroy(struct tgt_flusher *f)
 }
 
 static void
-come_back(struct loop_work *w)
+jobs_come_back(struct loop_work *w)
 {
-    struct tgt_flusher *f = container_of(w, struct tgt_flusher, back);
+    struct lu_flusher *f = container_of(w, struct lu_flusher, back);
     struct list done, *l;
 
     if (f->dead) {
-        destroy(f);
+        flusher_destroy(f);
         return;
     }
     list_init(&done);
@@ -69,54 +71,66 @@ come_back(struct loop_work *w)
     list_splice(&done, &f->done);
     f->posted = false;
     (void)pthread_mutex_unlock(&f->lock);
-    while ((l = list_pop_front(&done)) != NULL)
-        tgt_cmd_synced(container_of(l, struct tgt_cmd, sync_link));
+    while ((l = list_pop_front(&done)) != NULL) {
+        struct lu_flush_job *job = container_of(l, struct lu_flush_job, link);
+
+        job->done(job);
+    }
 }
 
 int
-tgt_flusher_new(struct loop *loop, struct tgt_flusher **ret)
+lu_flusher_new(struct loop *loop, struct lu_flusher **ret)
 {
-    struct tgt_flusher *f = calloc(1, sizeof(*f));
-    int r;
+    struct lu_flusher *f = calloc(1, sizeof(*f));
 
     if (f == NULL)
         return -ENOMEM;
     f->loop = loop;
     list_init(&f->queue);
     list_init(&f->done);
-    loop_work_init(&f->back, come_back);
+    loop_work_init(&f->back, jobs_come_back);
     (void)pthread_mutex_init(&f->lock, NULL);
     (void)pthread_cond_init(&f->wake, NULL);
-    r = pthread_create(&f->thread, NULL, run, f);
-    if (r != 0) {
-        free(f);
-        return -r;
-    }
     *ret = f;
     return 0;
 }
 
-void
-tgt_flusher_sync(struct tgt_flusher *f, struct tgt_cmd *c)
+int
+lu_flusher_start(struct lu_flusher *f)
 {
+    int r;
+
+    if (f->running)
+        return 0;
+    r = pthread_create(&f->thread, NULL, flusher_thread, f);
+    f->running = r == 0;
+    return -r;
+}
+
+void
+lu_flusher_sync(struct lu_flusher *f, struct lu_flush_job *job)
+{
+    assert(f->running && job->store != NULL && job->done != NULL);
     (void)pthread_mutex_lock(&f->lock);
-    list_push_back(&f->queue, &c->sync_link);
+    list_push_back(&f->queue, &job->link);
     (void)pthread_cond_signal(&f->wake);
     (void)pthread_mutex_unlock(&f->lock);
 }
 
 void
-tgt_flusher_free(struct tgt_flusher *f)
+lu_flusher_free(struct lu_flusher *f)
 {
     if (f == NULL)
         return;
-    (void)pthread_mutex_lock(&f->lock);
-    f->stop = true;
-    (void)pthread_cond_signal(&f->wake);
-    (void)pthread_mutex_unlock(&f->lock);
-    (void)pthread_join(f->thread, NULL);
+    if (f->running) {
+        (void)pthread_mutex_lock(&f->lock);
+        f->stop = true;
+        (void)pthread_cond_signal(&f->wake);
+        (void)pthread_mutex_unlock(&f->lock);
+        (void)pthread_join(f->thread, NULL);
+    }
     if (f->posted)
-        f->dead = true;
+        f->dead = true; /* the loop still has `back`, which frees f */
     else
-        destroy(f);
+        flusher_destroy(f);
 }

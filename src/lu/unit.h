@@ -1,76 +1,81 @@
 /* SPDX-License-Identifier: MIT */
-/* lu/unit.h - a logical unit's blocks: memory that the data path reads from and writes into.
- *
- * RAM and file LUNs are one mapping, so that received data lands in it and sent
- * data leaves from it without a copy.  A null LUN has no memory: reads come
- * from a page of zeros, writes go nowhere.
- */
+/* lu/unit.h - a logical unit: the blocks of a backing store and the state that SCSI gives it. */
 #ifndef LU_UNIT_H
 #define LU_UNIT_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/list.h"
+#include "lu/config.h"
+#include "lu/mode.h"
 #include "lu/pr.h"
-#include "target/target.h"
+#include "lu/store.h"
 
-struct tgt_node;
-struct tgt_nexus;
+struct lu_device;
+struct lu_nexus;
 
-#define TGT_BLOCK_MIN 512
-#define TGT_BLOCK_MAX 4096
-#define TGT_GRANULE   4096 /* what transfers and unmaps are best aligned to: a page */
+#define LU_GRANULE 4096 /* bytes; what transfers and unmaps are best aligned to: a page */
 
-/* What MODE SELECT can change, and LOGICAL UNIT RESET restores. */
-struct tgt_mode {
-    bool wce;
-    bool swp;
-    bool d_sense;
-};
-
-struct tgt_lu {
-    struct tgt_node *node;
-    uint32_t index;  /* in the node's table */
+struct lu {
+    struct lu_device *dev;
+    uint32_t index;  /* in the device's table */
     uint32_t number; /* the LUN */
-    enum target_lun_kind kind;
-    int fd;
-    uint8_t *mem; /* NULL: null LUN */
-    uint64_t mem_size;
-    uint64_t *written; /* one bit per block that holds data; NULL: all do (or none, if null LUN) */
+    struct lu_store *store;
+    uint8_t *mem; /* the store's, which every I/O looks at */
+    int (*prepare)(struct lu_store *s, uint64_t off, uint64_t len, bool write); /* as well */
+    uint64_t *written; /* a bit for each block that holds data; NULL: all do, or none without mem */
     uint64_t written_size;
     uint64_t blocks, blocks_max;
-    uint32_t block;
+    uint32_t block; /* bytes */
     uint32_t block_shift;
     bool read_only;
-    struct tgt_mode mode, mode_default;
-    char serial[TARGET_SERIAL_MAX + 1];
+    bool dirty; /* something was written since the last sync */
+    struct lu_mode mode, mode_default;
+    char serial[LU_SERIAL_MAX + 1];
     uint8_t naa[16];
-    struct tgt_pr pr;
-    struct tgt_nexus *reserved; /* RESERVE(6) holder */
-    struct list tasks;          /* every command of this LU, from its start to its response */
-    bool file_dirty;            /* something was written since the last flush */
+    struct lu_pr pr;
+    struct lu_nexus *reserved; /* who holds RESERVE(6) */
+    struct list tasks;         /* the task set: struct lu_cmd by link, from start to lu_cmd_end */
 };
 
-int tgt_lu_open(struct tgt_lu *lu, const struct target_lun_config *cfg, const struct loop *loop,
-                struct lunette_error *err);
-void tgt_lu_close(struct tgt_lu *lu);
+/* Makes *lu, which is zeroed, of cfg; takes cfg->store.  After an error lu_close is called, too. */
+int lu_open(struct lu *lu, const struct lu_config *cfg, const struct log *log,
+            struct lunette_error *err);
+
+/* Syncs what is dirty and closes the store.  The task set must be empty. */
+void lu_close(struct lu *lu);
 
 static inline bool
-tgt_lu_read_only(const struct tgt_lu *lu)
+lu_read_only(const struct lu *lu)
 {
     return lu->read_only || lu->mode.swp;
 }
 
-/* Blocks [lba, lba + n) hold data from now on. */
-void tgt_lu_mark(struct tgt_lu *lu, uint64_t lba, uint64_t n);
+/* The memory of block lba; NULL: there is none, and its blocks are zeros. */
+static inline uint8_t *
+lu_medium(const struct lu *lu, uint64_t lba)
+{
+    return lu->mem == NULL ? NULL : lu->mem + (lba << lu->block_shift);
+}
 
-/* Blocks [lba, lba + n) read as zeros from now on; unmap also gives their memory back. */
-int tgt_lu_zero(struct tgt_lu *lu, uint64_t lba, uint64_t n, bool unmap);
+/* Asks the store for blocks [lba, lba + n): 0, or -errno, which is a MEDIUM ERROR. */
+static inline int
+lu_prepare(const struct lu *lu, uint64_t lba, uint64_t n, bool write)
+{
+    if (lu->prepare == NULL || n == 0)
+        return 0;
+    return lu->prepare(lu->store, lba << lu->block_shift, n << lu->block_shift, write);
+}
+
+/* Blocks [lba, lba + n) hold data from now on. */
+void lu_mark(struct lu *lu, uint64_t lba, uint64_t n);
+
+/* Blocks [lba, lba + n) read as zeros from now on; unmap also takes them for unwritten.  -errno:
+ * the store failed, and any of them may or may not be zeros. */
+int lu_zero(struct lu *lu, uint64_t lba, uint64_t n, bool unmap);
 
 /* Whether lba holds data; *ret_run: how many blocks from it on are alike, at least 1. */
-bool tgt_lu_written(const struct tgt_lu *lu, uint64_t lba, uint64_t *ret_run);
-
-/* Waits until the file's data is stable.  Blocks: for the helper thread. */
-int tgt_lu_sync(const struct tgt_lu *lu);
+bool lu_written(const struct lu *lu, uint64_t lba, uint64_t *ret_run);
 
 #endif

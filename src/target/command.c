@@ -66,8 +66,7 @@ tgt_cmd_new(struct tgt_conn *conn, const struct bhs_scsi_cmd *h)
     memset(c, 0, sizeof(*c));
     list_init(&c->link);
     list_init(&c->tx.link);
-    list_init(&c->lu_link);
-    list_init(&c->sync_link);
+    lu_cmd_init(&c->s);
     c->tx.is_cmd = true;
     c->sess = s;
     c->conn = conn;
@@ -118,10 +117,9 @@ detach(struct tgt_cmd *c)
     s->immediate -= c->immediate;
     list_del(&c->link);
     list_del(&c->tx.link);
-    list_del(&c->lu_link);
     list_del(&c->sess_link);
     tgt_tx_release(c->conn, c->s.buf);
-    tgt_buf_free(c->early);
+    lu_buf_free(c->early);
     c->s.buf = c->early = NULL;
 }
 
@@ -130,11 +128,23 @@ tgt_cmd_free(struct tgt_cmd *c)
 {
     struct target *t = c->sess->target;
 
-    assert(c->state != TGT_CMD_FREE && c->state != TGT_CMD_SYNC);
+    assert(c->state != TGT_CMD_FREE);
     detach(c);
     loop_timer_stop(t->loop, &c->timer);
     c->state = TGT_CMD_FREE;
-    list_push_front(&t->free_cmds, &c->link);
+    if (lu_cmd_end(&c->s))
+        list_push_front(&t->free_cmds, &c->link);
+    else
+        c->orphan_of = t; /* until cmd_released */
+}
+
+static void
+cmd_released(struct lu_cmd *s)
+{
+    struct tgt_cmd *c = container_of(s, struct tgt_cmd, s);
+
+    assert(c->state == TGT_CMD_FREE);
+    list_push_front(&c->orphan_of->free_cmds, &c->link);
 }
 
 void
@@ -147,7 +157,7 @@ tgt_cmd_send(struct tgt_cmd *c)
         return;
     }
     c->tx_len = 0;
-    if (!c->s.failed && c->s.dir == TGT_DIR_IN && (c->h.cmd.flags & ISCSI_CMD_READ))
+    if (!c->s.failed && c->s.dir == LU_DIR_IN && (c->h.cmd.flags & ISCSI_CMD_READ))
         c->tx_len = c->s.len < c->edtl ? c->s.len : c->edtl;
     c->burst_left = c->sess->params.max_burst;
     if (f->response_delay_ms != 0) {
@@ -159,39 +169,20 @@ tgt_cmd_send(struct tgt_cmd *c)
     tgt_tx_queue(c->conn, &c->tx);
 }
 
-void
-tgt_cmd_synced(struct tgt_cmd *c)
+static void
+cmd_complete(struct lu_cmd *s)
 {
-    assert(c->state == TGT_CMD_SYNC);
-    if (c->orphan) {
-        c->state = TGT_CMD_FREE;
-        list_push_front(&c->orphan_of->free_cmds, &c->link);
-        return;
-    }
-    c->state = TGT_CMD_DATA;
-    if (c->sync_result < 0) {
-        c->s.lu->file_dirty = true;
-        tgt_scsi_fail(c, SENSE_MEDIUM_ERROR, SENSE_ASC(0x0c, 0x00)); /* write error */
-    }
+    struct tgt_cmd *c = container_of(s, struct tgt_cmd, s);
+
+    assert(c->state == TGT_CMD_SERVER);
     tgt_cmd_send(c);
 }
 
 void
 tgt_cmd_complete(struct tgt_cmd *c)
 {
-    struct tgt_lu *lu = c->s.lu;
-
-    if (!c->s.failed && c->s.dir == TGT_DIR_OUT)
-        tgt_scsi_finish(c);
-    if (!c->s.failed && c->s.op->finish != NULL && c->s.dir == TGT_DIR_NONE &&
-        (c->s.op->flags & TGT_OP_EXTENT))
-        tgt_scsi_finish(c); /* nothing to move, but perhaps to sync */
-    if (c->s.failed || !c->s.sync || lu == NULL || lu->fd < 0) {
-        tgt_cmd_send(c);
-        return;
-    }
-    c->state = TGT_CMD_SYNC;
-    tgt_flusher_sync(c->sess->target->flusher, c);
+    c->state = TGT_CMD_SERVER;
+    lu_cmd_finish(&c->s);
 }
 
 void
@@ -199,20 +190,7 @@ tgt_cmd_take(struct tgt_cmd *c, uint32_t off, const uint8_t *data, uint32_t len)
 {
     if (c->s.failed || off >= c->need)
         return;
-    if (len > c->need - off)
-        len = c->need - off;
-    while (len > 0) {
-        uint32_t n = len;
-        uint8_t *p = tgt_scsi_place(c, off, &n);
-
-        if (p != NULL)
-            memcpy(p, data, n);
-        else
-            tgt_scsi_chunk(c, off, data, n);
-        off += n;
-        data += n;
-        len -= n;
-    }
+    lu_cmd_take(&c->s, off, data, len < c->need - off ? len : c->need - off);
 }
 
 /* True: the command fails on order. */
@@ -226,9 +204,9 @@ fault(struct tgt_cmd *c)
         return false;
     n = ++t->fault_cmds;
     if (t->faults.busy_every != 0 && n % t->faults.busy_every == 0)
-        tgt_scsi_fail_status(c, SCSI_BUSY);
+        lu_cmd_fail_status(&c->s, SCSI_BUSY);
     else if (t->faults.task_set_full_every != 0 && n % t->faults.task_set_full_every == 0)
-        tgt_scsi_fail_status(c, SCSI_TASK_SET_FULL);
+        lu_cmd_fail_status(&c->s, SCSI_TASK_SET_FULL);
     return c->s.failed;
 }
 
@@ -240,9 +218,9 @@ check_direction(struct tgt_cmd *c)
 {
     if (c->s.failed || c->edtl == 0)
         return;
-    if (c->s.dir == TGT_DIR_OUT && (c->h.cmd.flags & ISCSI_CMD_READ))
-        tgt_scsi_fail_field(c, true, 0);
-    else if (c->s.dir == TGT_DIR_IN && (c->h.cmd.flags & ISCSI_CMD_WRITE))
+    if (c->s.dir == LU_DIR_OUT && (c->h.cmd.flags & ISCSI_CMD_READ))
+        lu_cmd_fail_field(&c->s, true, 0);
+    else if (c->s.dir == LU_DIR_IN && (c->h.cmd.flags & ISCSI_CMD_WRITE))
         c->s.len = 0;
 }
 
@@ -253,11 +231,11 @@ tgt_cmd_check_unsolicited(struct tgt_cmd *c, uint32_t immediate)
     const struct iscsi_params *p = &c->sess->params;
 
     if (!(c->h.cmd.flags & ISCSI_FLAG_FINAL) && p->initial_r2t)
-        tgt_scsi_fail(c, SENSE_ABORTED_COMMAND, ASC_UNEXPECTED);
+        lu_cmd_fail(&c->s, SENSE_ABORTED_COMMAND, ASC_UNEXPECTED);
     else if (immediate > 0 && !p->immediate_data)
-        tgt_scsi_fail(c, SENSE_ABORTED_COMMAND, ASC_UNEXPECTED);
+        lu_cmd_fail(&c->s, SENSE_ABORTED_COMMAND, ASC_UNEXPECTED);
     else if (immediate > p->first_burst)
-        tgt_scsi_fail(c, SENSE_ABORTED_COMMAND, ASC_WRONG_AMOUNT);
+        lu_cmd_fail(&c->s, SENSE_ABORTED_COMMAND, ASC_WRONG_AMOUNT);
 }
 
 void
@@ -269,38 +247,22 @@ tgt_cmd_run(struct tgt_cmd *c, const uint8_t *data, uint32_t len)
     memcpy(c->s.cdb, c->h.cmd.cdb, sizeof(c->s.cdb));
     memcpy(c->s.lun, c->h.cmd.lun, sizeof(c->s.lun));
     c->s.nexus = c->sess->nexus;
-    c->s.lu = tgt_lu_find(c->sess->node, c->s.lun);
-    if (c->s.lu != NULL)
-        list_push_back(&c->s.lu->tasks, &c->lu_link);
+    c->s.expect = c->edtl;
     c->state = TGT_CMD_DATA;
-    if (!c->s.failed && !fault(c)) {
-        tgt_scsi_start(c);
-        check_direction(c);
-    }
-    if (!c->s.failed && c->s.dir == TGT_DIR_OUT) {
+    if (!c->s.failed)
+        (void)fault(c);
+    lu_cmd_start(&c->s);
+    check_direction(c);
+    if (!c->s.failed && c->s.dir == LU_DIR_OUT) {
         c->need = writes && c->edtl < c->s.len ? c->edtl : writes ? c->s.len : 0;
-        if (c->need < c->s.len && c->s.data != TGT_DATA_MEDIA)
-            tgt_scsi_fail_field(c, true, 0); /* half a parameter list means nothing */
+        if (c->need < c->s.len && c->s.data != LU_DATA_MEDIA)
+            lu_cmd_fail_field(&c->s, true, 0); /* half a parameter list means nothing */
     }
     c->unsolicited = writes && !(c->h.cmd.flags & ISCSI_FLAG_FINAL);
     tgt_cmd_take(c, 0, data, len);
     c->sess->target->stats.bytes_written += len;
     c->rx_off = c->r2t_off = c->r2t_base = len;
     tgt_cmd_want_data(c);
-}
-
-/* Takes a command out of everything without a response; one that the helper thread has stays alive
- * until it comes back. */
-static void
-drop(struct tgt_cmd *c)
-{
-    if (c->state != TGT_CMD_SYNC) {
-        tgt_cmd_free(c);
-        return;
-    }
-    detach(c);
-    c->orphan = true;
-    c->orphan_of = c->sess->target;
 }
 
 void
@@ -311,26 +273,29 @@ tgt_cmd_abort(struct tgt_cmd *c, struct tgt_tmf *tmf)
     if (c->state == TGT_CMD_DRAIN)
         return;
     if (tmf == NULL || !data_due) {
-        drop(c);
+        tgt_cmd_free(c);
         return;
     }
     list_del(&c->tx.link);
-    list_del(&c->lu_link);
+    (void)lu_cmd_end(&c->s);
     c->r2t_want = 0;
     if (!c->s.failed)
-        tgt_scsi_fail_status(c, SCSI_TASK_ABORTED);
+        lu_cmd_fail_status(&c->s, SCSI_TASK_ABORTED);
     c->state = TGT_CMD_DRAIN;
     c->drain_for = tmf;
     tmf->draining++;
 }
 
-void
-tgt_abort_nexus(struct tgt_lu *lu, const struct tgt_nexus *n)
+static bool
+cmd_abort(struct lu_cmd *s, void *tmf)
 {
-    LIST_FOREACH_SAFE (i, &lu->tasks) {
-        struct tgt_cmd *c = container_of(i, struct tgt_cmd, lu_link);
+    struct tgt_cmd *c = container_of(s, struct tgt_cmd, s);
 
-        if (c->s.nexus == n)
-            tgt_cmd_abort(c, NULL);
-    }
+    if (tmf != NULL)
+        return tgt_tmf_abort(tmf, c);
+    tgt_cmd_abort(c, NULL);
+    return true;
 }
+
+const struct lu_router tgt_router = {
+    .complete = cmd_complete, .released = cmd_released, .abort = cmd_abort};

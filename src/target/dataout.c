@@ -29,7 +29,7 @@ static void
 data_error(struct tgt_cmd *c, uint16_t asc)
 {
     if (!c->s.failed)
-        tgt_scsi_fail(c, SENSE_ABORTED_COMMAND, asc);
+        lu_cmd_fail(&c->s, SENSE_ABORTED_COMMAND, asc);
     c->r2t_want = 0;
 }
 
@@ -92,7 +92,7 @@ keep_early(struct tgt_cmd *c, uint32_t off, const uint8_t *data, uint32_t len)
     if (c->s.failed || off > room || len > room - off)
         return;
     if (c->early == NULL)
-        c->early = tgt_buf_alloc(room);
+        c->early = lu_buf_alloc(room);
     if (c->early == NULL)
         data_error(c, SENSE_ASC(0x55, 0x03));
     else

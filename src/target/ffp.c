@@ -13,7 +13,7 @@ send_reject(struct tgt_conn *c, const struct bhs *h, uint32_t hdr_len, uint8_t r
     c->target->stats.rejects++;
     tgt_conn_log(c, LOG_LEVEL_INFO, "rejects %s, reason %u", pdu_opcode_name(pdu_opcode(h)),
                  reason);
-    if (ctl == NULL || (ctl->data = tgt_buf_alloc(hdr_len)) == NULL) {
+    if (ctl == NULL || (ctl->data = lu_buf_alloc(hdr_len)) == NULL) {
         tgt_conn_kill(c, "out of memory");
         return;
     }
@@ -50,7 +50,7 @@ do_nop(struct tgt_conn *c, const struct bhs *bhs, const uint8_t *data, uint32_t 
     ctl = tgt_ctl_new(c, ISCSI_OP_NOP_IN, get32(h->itt));
     if (len > c->xmit_max)
         len = c->xmit_max;
-    if (ctl == NULL || (len > 0 && (ctl->data = tgt_buf_alloc(len)) == NULL)) {
+    if (ctl == NULL || (len > 0 && (ctl->data = lu_buf_alloc(len)) == NULL)) {
         tgt_conn_kill(c, "out of memory");
         return;
     }
@@ -227,7 +227,7 @@ tgt_ffp_held(struct tgt_cmd *c)
             c->h.cmd.flags |= ISCSI_FLAG_FINAL;
         tgt_cmd_run(c, early, c->early_len);
     }
-    tgt_buf_free(early);
+    lu_buf_free(early);
 }
 
 static void
@@ -246,7 +246,7 @@ hold(struct tgt_conn *c, const uint8_t *data, uint32_t len, bool scsi)
         if (cmd->s.failed)
             room = len = 0;
     }
-    if (cmd == NULL || (room > 0 && (cmd->early = tgt_buf_alloc(room)) == NULL)) {
+    if (cmd == NULL || (room > 0 && (cmd->early = lu_buf_alloc(room)) == NULL)) {
         tgt_conn_kill(c, "out of memory");
         return;
     }

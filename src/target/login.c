@@ -73,7 +73,7 @@ refuse(struct tgt_conn *c, uint16_t status)
     h->status_class = (uint8_t)(status >> 8);
     h->status_detail = (uint8_t)status;
     if (h->status_class == ISCSI_LOGIN_REDIRECT && l->answer.len > 0) {
-        ctl->data = tgt_buf_alloc((uint32_t)l->answer.len);
+        ctl->data = lu_buf_alloc((uint32_t)l->answer.len);
         if (ctl->data != NULL) {
             memcpy(ctl->data, l->answer.buf, l->answer.len);
             ctl->len = (uint32_t)l->answer.len;
@@ -146,7 +146,7 @@ respond(struct tgt_conn *c, uint8_t flags, bool last_login_pdu)
     if (ctl == NULL)
         return;
     if (len > 0) {
-        ctl->data = tgt_buf_alloc((uint32_t)len);
+        ctl->data = lu_buf_alloc((uint32_t)len);
         if (ctl->data == NULL) {
             tgt_conn_kill(c, "out of memory");
             return;
@@ -289,7 +289,7 @@ new_session(struct tgt_conn *c)
     s->exp_cmd_sn = l->cmd_sn;
     s->max_cmd_sn = s->told_max = l->cmd_sn + s->depth - 1;
     if (l->node != NULL && !l->discovery)
-        s->nexus = tgt_nexus_get(l->node, l->initiator, l->isid);
+        s->nexus = tgt_node_join(l->node, l->initiator, l->isid);
     tgt_session_add_conn(s, c);
     if (s->nexus == NULL && !l->discovery)
         return ISCSI_LOGIN_OUT_OF_RESOURCES;

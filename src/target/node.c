@@ -9,12 +9,14 @@
 
 #include "target/session.h"
 #include "wire/chap.h"
-#include "wire/lun.h"
 
 #define RECV_DSEG   262144
 #define MAX_BURST   1048576
 #define FIRST_BURST 262144
 #define NOP_MAX_S   3600
+
+#define PROTOCOL_ISCSI 5      /* SPC-4 7.6.1 */
+#define VERSION_ISCSI  0x0961 /* iSCSI as RFC 7143 has it (RFC 7144: 0960h + level) */
 
 struct tgt_node *
 tgt_node_find(struct target *t, const char *name)
@@ -26,108 +28,21 @@ tgt_node_find(struct target *t, const char *name)
     return NULL;
 }
 
-struct tgt_lu *
-tgt_lu_find(const struct tgt_node *node, const uint8_t lun[8])
-{
-    uint32_t low = 0, high = node->lus_count;
-    uint64_t number;
-
-    if (lun_to_number(lun_load(lun), &number) < 0)
-        return NULL;
-    while (low < high) {
-        uint32_t mid = low + (high - low) / 2;
-
-        if (node->lus[mid].number == number)
-            return &node->lus[mid];
-        if (node->lus[mid].number < number)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return NULL;
-}
-
 uint64_t
 tgt_port_hash(const struct target *t, const char *name, const uint8_t isid[6])
 {
     return hash_bytes(hash_bytes(t->hash_seed, isid, 6), name, strlen(name));
 }
 
-struct tgt_nexus *
-tgt_nexus_find(struct tgt_node *node, const char *name, const uint8_t isid[6])
+/* The name of the initiator port (RFC 7143 4.4.2). */
+struct lu_nexus *
+tgt_node_join(struct tgt_node *node, const char *initiator, const uint8_t isid[6])
 {
-    struct hnode *h = htab_find(&node->nexus_by_port, tgt_port_hash(node->target, name, isid));
+    char port[ISCSI_NAME_MAX + 32];
 
-    for (; h != NULL; h = htab_next(h)) {
-        struct tgt_nexus *n = container_of(h, struct tgt_nexus, hnode);
-
-        if (memcmp(n->isid, isid, sizeof(n->isid)) == 0 && strcmp(n->name, name) == 0)
-            return n;
-    }
-    return NULL;
-}
-
-static void
-nexus_free(struct tgt_nexus *n)
-{
-    htab_del(&n->node->nexus_by_port, &n->hnode);
-    list_del(&n->link);
-    free(n->ua);
-    free(n);
-}
-
-static struct tgt_nexus *
-nexus_new(struct tgt_node *node, const char *name, const uint8_t isid[6])
-{
-    struct tgt_nexus *n = calloc(1, sizeof(*n));
-
-    if (n != NULL)
-        n->ua = calloc(node->lus_count + 1, sizeof(*n->ua));
-    if (n == NULL || n->ua == NULL) {
-        free(n);
-        return NULL;
-    }
-    n->node = node;
-    (void)strncpy(n->name, name, ISCSI_NAME_MAX);
-    memcpy(n->isid, isid, sizeof(n->isid));
-    htab_add(&node->nexus_by_port, &n->hnode, tgt_port_hash(node->target, name, isid));
-    for (uint32_t i = 0; i < node->lus_count; i++)
-        tgt_ua_set(n, &node->lus[i], TGT_UA_POWER_ON);
-    return n;
-}
-
-struct tgt_nexus *
-tgt_nexus_get(struct tgt_node *node, const char *name, const uint8_t isid[6])
-{
-    struct tgt_nexus *n = tgt_nexus_find(node, name, isid);
-
-    if (n == NULL) {
-        n = nexus_new(node, name, isid);
-        if (n == NULL)
-            return NULL;
-    } else {
-        assert(!n->live); /* an older session of the port has been ended */
-        list_del(&n->link);
-        node->away_count--;
-    }
-    n->live = true;
-    list_push_front(&node->nexuses, &n->link);
-    return n;
-}
-
-void
-tgt_nexus_leave(struct tgt_nexus *n)
-{
-    struct tgt_node *node = n->node;
-
-    assert(n->live);
-    n->live = false;
-    list_del(&n->link);
-    list_push_front(&node->away, &n->link);
-    if (++node->away_count <= TGT_NEXUSES_MAX)
-        return;
-    node->away_count--;
-    nexus_free(container_of(node->away.prev, struct tgt_nexus, link)); /* away longest */
+    (void)snprintf(port, sizeof(port), "%s,i,0x%02x%02x%02x%02x%02x%02x", initiator, isid[0],
+                   isid[1], isid[2], isid[3], isid[4], isid[5]);
+    return lu_nexus_join(&node->dev, port);
 }
 
 static int
@@ -140,92 +55,27 @@ bad(struct lunette_error *err, const struct target_node_config *cfg, const char 
     return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "target %.100s: %s", cfg->name, text);
 }
 
-static uint64_t
-fnv1a(uint64_t h, const char *text)
-{
-    for (; *text != '\0'; text++)
-        h = (h ^ (uint8_t)*text) * 0x100000001b3ull;
-    return h;
-}
-
-/* Serial number and NAA 6 name: the same for the same target name and LUN in every run.  The
- * company part has the locally administered bit of an OUI set. */
-static void
-identify(struct tgt_lu *lu, const char *serial)
-{
-    char tail[TARGET_SERIAL_MAX + 16];
-    uint64_t a, b;
-
-    (void)snprintf(tail, sizeof(tail), "/%u/%s", lu->number, serial);
-    a = fnv1a(fnv1a(0xcbf29ce484222325ull, lu->node->name), tail);
-    b = fnv1a(fnv1a(a, tail), lu->node->name);
-    if (serial[0] != '\0')
-        (void)snprintf(lu->serial, sizeof(lu->serial), "%s", serial);
-    else
-        (void)snprintf(lu->serial, sizeof(lu->serial), "%016llx", (unsigned long long)a);
-    st_be64(lu->naa, a);
-    st_be64(lu->naa + 8, b);
-    lu->naa[0] = 0x60;
-    lu->naa[1] = 0x25;
-}
-
 static int
-by_number(const void *a, const void *b)
+open_device(struct tgt_node *node, const struct target_node_config *cfg, struct lunette_error *err)
 {
-    const struct tgt_lu *x = a, *y = b;
+    char port[ISCSI_NAME_MAX + 16];
+    const struct lu_device_config dc = {
+        .name = node->name,
+        .port = port,
+        .protocol = PROTOCOL_ISCSI,
+        .protocol_version = VERSION_ISCSI,
+        .luns = cfg->luns,
+        .luns_count = cfg->luns_count,
+        .router = &tgt_router,
+        .flusher = node->target->flusher,
+        .log = node->target->loop->log,
+        .hash_seed = node->target->hash_seed,
+    };
+    int r;
 
-    return x->number < y->number ? -1 : x->number > y->number;
-}
-
-static bool
-number_taken(const struct target_node_config *cfg, const struct tgt_node *node, uint32_t upto,
-             int32_t n)
-{
-    for (uint32_t i = 0; i < cfg->luns_count; i++) {
-        if (cfg->luns[i].lun == n)
-            return true;
-    }
-    for (uint32_t i = 0; i < upto; i++) {
-        if (node->lus[i].number == (uint32_t)n)
-            return true;
-    }
-    return false;
-}
-
-static int
-open_luns(struct tgt_node *node, const struct target_node_config *cfg, struct lunette_error *err)
-{
-    int32_t next = 0;
-
-    if (cfg->luns_count > TARGET_LUNS_MAX)
-        return bad(err, cfg, "too many LUNs%s", "");
-    node->lus = calloc(cfg->luns_count + 1, sizeof(*node->lus));
-    if (node->lus == NULL)
-        return -ENOMEM;
-    for (uint32_t i = 0; i < cfg->luns_count; i++) {
-        struct tgt_lu *lu = &node->lus[i];
-        int r;
-
-        lu->node = node;
-        r = tgt_lu_open(lu, &cfg->luns[i], node->target->loop, err);
-        node->lus_count++;
-        if (r < 0)
-            return lunette_fail_prefix(err, r, "target %.100s", cfg->name);
-        while (cfg->luns[i].lun < 0 && number_taken(cfg, node, i, next))
-            next++;
-        lu->number = (uint32_t)(cfg->luns[i].lun < 0 ? next++ : cfg->luns[i].lun);
-        for (uint32_t k = 0; k < i; k++) {
-            if (node->lus[k].number == lu->number)
-                return bad(err, cfg, "two LUNs have the same number%s", "");
-        }
-        identify(lu, cfg->luns[i].serial);
-    }
-    qsort(node->lus, node->lus_count, sizeof(*node->lus), by_number);
-    for (uint32_t i = 0; i < node->lus_count; i++) {
-        node->lus[i].index = i;
-        list_init(&node->lus[i].tasks); /* they have moved */
-    }
-    return 0;
+    (void)snprintf(port, sizeof(port), "%s,t,0x%04x", node->name, TGT_TPGT);
+    r = lu_device_open(&node->dev, &dc, err);
+    return r < 0 ? lunette_fail_prefix(err, r, "target %.100s", cfg->name) : 0;
 }
 
 static int
@@ -345,9 +195,6 @@ tgt_node_init(struct tgt_node *node, const struct target_node_config *cfg,
 {
     int r = iscsi_name_normalize(cfg->name, strlen(cfg->name), node->name, err);
 
-    list_init(&node->nexuses);
-    list_init(&node->away);
-    htab_init(&node->nexus_by_port);
     if (r < 0)
         return r;
     if (tgt_node_find(node->target, node->name) != node)
@@ -378,22 +225,13 @@ tgt_node_init(struct tgt_node *node, const struct target_node_config *cfg,
             (void)portal_format(&p, node->redirect, sizeof(node->redirect));
         node->redirect_permanent = cfg->redirect_permanent;
     }
-    return r < 0 ? r : open_luns(node, cfg, err);
+    return r < 0 ? r : open_device(node, cfg, err);
 }
 
 void
 tgt_node_fini(struct tgt_node *node)
 {
-    if (node->nexuses.next != NULL) { /* else tgt_node_init was never called */
-        while (!list_empty(&node->nexuses))
-            nexus_free(container_of(node->nexuses.next, struct tgt_nexus, link));
-        while (!list_empty(&node->away))
-            nexus_free(container_of(node->away.next, struct tgt_nexus, link));
-        htab_fini(&node->nexus_by_port);
-    }
-    for (uint32_t i = 0; i < node->lus_count; i++)
-        tgt_lu_close(&node->lus[i]);
-    free(node->lus);
+    lu_device_close(&node->dev);
     chap_wipe(&node->chap, sizeof(node->chap));
     chap_wipe(&node->mutual, sizeof(node->mutual));
 }

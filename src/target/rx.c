@@ -222,7 +222,7 @@ direct(struct tgt_conn *c, uint32_t *len)
         return NULL;
     if (c->rx_cmd->s.failed || c->rx_base + c->data_off + *len > c->rx_cmd->need)
         return NULL;
-    p = tgt_scsi_place(c->rx_cmd, c->rx_base + c->data_off, len);
+    p = lu_cmd_place(&c->rx_cmd->s, c->rx_base + c->data_off, len);
     return *len >= DIRECT_MIN ? p : NULL;
 }
 

@@ -81,25 +81,6 @@ tgt_session_conn(struct tgt_session *s, uint16_t cid)
     return NULL;
 }
 
-/* I_T nexus loss (SAM-5 6.3.4): RESERVE(6) ends, a unit attention awaits the next session. */
-static void
-nexus_loss(struct tgt_session *s)
-{
-    struct tgt_nexus *n = s->nexus;
-
-    if (n == NULL)
-        return;
-    for (uint32_t i = 0; i < s->node->lus_count; i++) {
-        struct tgt_lu *lu = &s->node->lus[i];
-
-        if (lu->reserved == n)
-            lu->reserved = NULL;
-        tgt_ua_set(n, lu, TGT_UA_NEXUS_LOSS);
-    }
-    s->nexus = NULL;
-    tgt_nexus_leave(n);
-}
-
 /* No connection is left.  The memory stays until the end of the turn. */
 static void
 end(struct tgt_session *s)
@@ -108,7 +89,9 @@ end(struct tgt_session *s)
 
     assert(s->live && list_empty(&s->conns) && list_empty(&s->cmds) && list_empty(&s->tmfs));
     s->live = false;
-    nexus_loss(s);
+    if (s->nexus != NULL)
+        lu_nexus_leave(s->nexus);
+    s->nexus = NULL;
     t->tsih_taken[s->tsih / 64] &= ~(1ull << s->tsih % 64);
     htab_del(&t->session_by_port, &s->hnode);
     list_del(&s->link);
@@ -131,7 +114,7 @@ tgt_session_del_conn(struct tgt_session *s, struct tgt_conn *c)
             tgt_tmf_drained_early(cmd);
         } else {
             if (s->conns_count > 1 && cmd->s.lu != NULL) /* the session lives on: 11.14.5 */
-                tgt_ua_set(cmd->s.nexus, cmd->s.lu, TGT_UA_ISCSI_CLEARED);
+                lu_ua_set(cmd->s.nexus, cmd->s.lu, LU_UA_PROTOCOL_CLEARED);
             tgt_cmd_abort(cmd, NULL);
         }
     }

@@ -9,7 +9,8 @@
 #ifndef TARGET_SESSION_H
 #define TARGET_SESSION_H
 
-#include "lu/cmd.h"
+#include "lu/buf.h"
+#include "lu/lu.h"
 #include "target/target.h"
 #include "wire/bhs.h"
 #include "wire/keys.h"
@@ -17,20 +18,17 @@
 #include "wire/sn.h"
 #include "wire/text.h"
 
-#define TGT_TPGT      1
-#define TGT_OP_ABSENT 0xffu
+#define TGT_TPGT 1
 
-#define TGT_ZEROS_SIZE (1u << 20) /* what null LUNs are read from */
 #define TGT_DATA_IN_MAX                                                                            \
     (1u << 20)                    /* data of one Data-In PDU, whatever the initiator would take    \
                                    */
 #define TGT_QUEUE_DEPTH       128 /* commands that a session may have, default */
 #define TGT_QUEUE_MAX         1024
-#define TGT_IMMEDIATE_MAX     16  /* immediate commands that a session may have on top */
-#define TGT_TMF_MAX           8   /* task management functions waiting in a session */
-#define TGT_R2T_MAX           16  /* outstanding R2Ts of one command */
-#define TGT_CONNS_PER_SESSION 8   /* MaxConnections, default */
-#define TGT_NEXUSES_MAX       256 /* initiator ports that a node remembers after their logout */
+#define TGT_IMMEDIATE_MAX     16 /* immediate commands that a session may have on top */
+#define TGT_TMF_MAX           8  /* task management functions waiting in a session */
+#define TGT_R2T_MAX           16 /* outstanding R2Ts of one command */
+#define TGT_CONNS_PER_SESSION 8  /* MaxConnections, default */
 #define TGT_TSIHS             65536
 #define TGT_RING              256 /* PDUs on their way into the socket */
 #define TGT_HASH              64
@@ -52,11 +50,7 @@ struct tgt_node {
     struct target *target;
     char name[ISCSI_NAME_MAX + 1];
     char alias[256];
-    struct tgt_lu *lus; /* by number */
-    uint32_t lus_count;
-    struct list nexuses, away; /* with a session, and without */
-    uint32_t away_count;
-    struct htab nexus_by_port; /* of both lists */
+    struct lu_device dev;
     struct tgt_chap_secret chap, mutual;
     struct iscsi_params params; /* what we offer and hold against offers */
     char header_digests[32], data_digests[32];
@@ -67,13 +61,13 @@ struct tgt_node {
 
 enum tgt_cmd_state {
     TGT_CMD_FREE,
-    TGT_CMD_HELD,  /* its CmdSN has not come up yet */
-    TGT_CMD_DATA,  /* waits for Data-Out */
-    TGT_CMD_SYNC,  /* with the helper thread */
-    TGT_CMD_DELAY, /* a fault makes it wait */
-    TGT_CMD_MUTE,  /* a fault makes it wait for ever */
-    TGT_CMD_SEND,  /* in its connection's txq */
-    TGT_CMD_DRAIN, /* aborted; Data-Out that was asked for is still to come */
+    TGT_CMD_HELD,   /* its CmdSN has not come up yet */
+    TGT_CMD_DATA,   /* waits for Data-Out */
+    TGT_CMD_SERVER, /* with the device server, which may wait for a sync */
+    TGT_CMD_DELAY,  /* a fault makes it wait */
+    TGT_CMD_MUTE,   /* a fault makes it wait for ever */
+    TGT_CMD_SEND,   /* in its connection's txq */
+    TGT_CMD_DRAIN,  /* aborted; Data-Out that was asked for is still to come */
 };
 
 struct tgt_tx {
@@ -83,8 +77,7 @@ struct tgt_tx {
 
 struct tgt_cmd {
     struct tgt_tx tx;
-    struct list link;    /* free list, session->held */
-    struct list lu_link; /* lu->tasks */
+    struct list link; /* free list, session->held */
     struct list sess_link;
     struct tgt_cmd *hash_next;
     struct tgt_session *sess;
@@ -98,10 +91,10 @@ struct tgt_cmd {
         uint8_t raw[ISCSI_BHS_LEN];
     } h;
     uint32_t itt, edtl;
-    uint8_t *early; /* data that came for a held command, owned (tgt_buf_alloc) */
+    uint8_t *early; /* data that came for a held command, owned (lu_buf_alloc) */
     uint32_t early_len;
     bool early_final; /* no more of it is to come */
-    struct tgt_scsi s;
+    struct lu_cmd s;
     /* write side */
     uint32_t need;     /* bytes that will be taken */
     uint32_t rx_off;   /* next byte expected */
@@ -115,10 +108,7 @@ struct tgt_cmd {
     /* read side */
     uint32_t tx_off, tx_len, tx_sn, burst_left;
     struct loop_timer timer;
-    int sync_result;
-    struct list sync_link;
-    bool orphan; /* aborted while the helper thread has it */
-    struct target *orphan_of;
+    struct target *orphan_of; /* it has ended, but the device server still uses s */
 };
 
 /* A PDU that is not about data. */
@@ -148,7 +138,7 @@ struct tgt_session {
     struct list link;   /* target->sessions */
     struct target *target;
     struct tgt_node *node; /* NULL: discovery without a name */
-    struct tgt_nexus *nexus;
+    struct lu_nexus *nexus;
     char initiator[ISCSI_NAME_MAX + 1];
     uint8_t isid[6];
     uint16_t tsih;
@@ -181,9 +171,9 @@ enum tgt_rx_state { TGT_RX_HEADER, TGT_RX_DATA, TGT_RX_TAIL };
 struct tgt_slot {
     uint8_t hdr[ISCSI_BHS_LEN + PDU_DIGEST_LEN];
     uint8_t tail[4 + PDU_DIGEST_LEN]; /* padding, data digest */
-    uint8_t small[TGT_SENSE_MAX + 4]; /* sense data */
+    uint8_t small[LU_SENSE_MAX + 4];  /* sense data */
     const uint8_t *data;
-    void *owned; /* chain of tgt_buf_alloc memory, freed when it is sent */
+    void *owned; /* chain of lu_buf_alloc memory, freed when it is sent */
     uint32_t data_len;
     uint8_t hdr_len, tail_len;
     bool digest;  /* the data digest is computed just before it leaves */
@@ -265,8 +255,6 @@ struct tgt_conn {
     struct tgt_text text;
 };
 
-struct tgt_flusher;
-
 struct target {
     struct loop *loop;
     struct tgt_node *nodes;
@@ -286,9 +274,7 @@ struct target {
     uint64_t fault_cmds, fault_data_in, fault_pdus;
     struct list free_cmds, free_rings;
     struct list chunks; /* memory of the commands */
-    uint8_t op_first[256];
-    uint8_t *zeros;
-    struct tgt_flusher *flusher;
+    struct lu_flusher *flusher;
     struct loop_work reap; /* frees dead connections */
     struct loop_timer stop_timer;
     struct loop_work stop_done;
@@ -300,14 +286,10 @@ struct target {
 
 /* node.c */
 struct tgt_node *tgt_node_find(struct target *t, const char *name);
-struct tgt_nexus *tgt_nexus_find(struct tgt_node *node, const char *name, const uint8_t isid[6]);
-/* Finds or makes the one of a new session; NULL without memory. */
-struct tgt_nexus *tgt_nexus_get(struct tgt_node *node, const char *name, const uint8_t isid[6]);
-/* Its session has ended: it is remembered for a while. */
-void tgt_nexus_leave(struct tgt_nexus *n);
 /* Of an initiator port. */
 uint64_t tgt_port_hash(const struct target *t, const char *name, const uint8_t isid[6]);
-struct tgt_lu *tgt_lu_find(const struct tgt_node *node, const uint8_t lun[8]);
+/* The nexus of a new session; NULL without memory. */
+struct lu_nexus *tgt_node_join(struct tgt_node *node, const char *initiator, const uint8_t isid[6]);
 int tgt_node_init(struct tgt_node *node, const struct target_node_config *cfg,
                   struct lunette_error *err);
 void tgt_node_fini(struct tgt_node *node);
@@ -344,9 +326,6 @@ struct tgt_ctl *tgt_ctl_new(struct tgt_conn *c, uint8_t opcode, uint32_t itt);
 void tgt_ctl_send(struct tgt_conn *c, struct tgt_ctl *ctl);
 void tgt_tx_drop(struct tgt_conn *c);
 void tgt_ring_free(struct tgt_ring *r);
-/* Zeroed memory that can be chained to a slot; NULL if there is none. */
-void *tgt_buf_alloc(uint32_t size);
-void tgt_buf_free(void *buf);
 /* Frees buf when everything that is in the ring now has left. */
 void tgt_tx_release(struct tgt_conn *c, void *buf);
 
@@ -412,13 +391,12 @@ void tgt_cmd_take(struct tgt_cmd *c, uint32_t off, const uint8_t *data, uint32_t
 /* Its data is complete or it has failed: finish and answer. */
 void tgt_cmd_complete(struct tgt_cmd *c);
 void tgt_cmd_send(struct tgt_cmd *c);
-/* The helper thread is done with it. */
-void tgt_cmd_synced(struct tgt_cmd *c);
+/* What the device server asks of its router. */
+extern const struct lu_router tgt_router;
 /* It needs no window any more: its response is made. */
 void tgt_cmd_close_window(struct tgt_cmd *c);
 /* Ends it without a response.  tmf (may be NULL) waits for its Data-Out. */
 void tgt_cmd_abort(struct tgt_cmd *c, struct tgt_tmf *tmf);
-void tgt_abort_nexus(struct tgt_lu *lu, const struct tgt_nexus *n);
 
 /* dataout.c */
 /* Looks at the header in conn->h and sets rx_cmd.  False: the connection died. */
@@ -435,10 +413,7 @@ void tgt_tmf_drained(struct tgt_tmf *t);
 /* Frees a command in state DRAIN whose data will not come. */
 void tgt_tmf_drained_early(struct tgt_cmd *c);
 void tgt_tmf_drop(struct tgt_session *s, const struct tgt_conn *conn);
-
-/* flush.c: fdatasync on a helper thread */
-int tgt_flusher_new(struct loop *loop, struct tgt_flusher **ret);
-void tgt_flusher_free(struct tgt_flusher *f);
-void tgt_flusher_sync(struct tgt_flusher *f, struct tgt_cmd *c);
+/* For the device server: a function of t's may end c, which is then gone, or not. */
+bool tgt_tmf_abort(struct tgt_tmf *t, struct tgt_cmd *c);
 
 #endif

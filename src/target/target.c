@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "target/session.h"
 
@@ -39,10 +38,8 @@ stop_done(struct loop_work *w)
 {
     struct target *t = container_of(w, struct target, stop_done);
 
-    for (uint32_t i = 0; i < t->nodes_count; i++) {
-        for (uint32_t k = 0; k < t->nodes[i].lus_count; k++)
-            (void)tgt_lu_sync(&t->nodes[i].lus[k]);
-    }
+    for (uint32_t i = 0; i < t->nodes_count; i++)
+        lu_device_sync(&t->nodes[i].dev);
     if (t->stop_cb != NULL)
         t->stop_cb(t->stop_user);
 }
@@ -58,15 +55,6 @@ static void
 stop_timeout(struct loop_timer *timer)
 {
     drop_all(container_of(timer, struct target, stop_timer));
-}
-
-static void
-index_ops(struct target *t)
-{
-    memset(t->op_first, TGT_OP_ABSENT, sizeof(t->op_first));
-    assert(tgt_ops_count < TGT_OP_ABSENT);
-    for (unsigned i = tgt_ops_count; i-- > 0;)
-        t->op_first[tgt_ops[i].opcode] = (uint8_t)i;
 }
 
 static void
@@ -94,14 +82,11 @@ init(struct target *t, struct loop *loop, const struct target_config *cfg)
     t->pace_ns = cfg->pace_us * 1000ull;
     t->next_tsih = (uint16_t)loop_random(loop);
     target_set_faults(t, cfg->faults);
-    index_ops(t);
 }
 
 static int
 open_nodes(struct target *t, const struct target_config *cfg, struct lunette_error *err)
 {
-    bool files = false;
-
     if (cfg->nodes_count == 0 || cfg->nodes_count > TARGET_NODES_MAX)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "want 1 to %d targets",
                             TARGET_NODES_MAX);
@@ -116,10 +101,8 @@ open_nodes(struct target *t, const struct target_config *cfg, struct lunette_err
         r = tgt_node_init(&t->nodes[i], &cfg->nodes[i], err);
         if (r < 0)
             return r;
-        for (uint32_t k = 0; k < t->nodes[i].lus_count; k++)
-            files = files || t->nodes[i].lus[k].fd >= 0;
     }
-    return files ? tgt_flusher_new(t->loop, &t->flusher) : 0;
+    return 0;
 }
 
 int
@@ -134,13 +117,9 @@ target_new(struct loop *loop, const struct target_config *cfg, struct target **r
     if (err != NULL)
         err->code = 0;
     init(t, loop, cfg);
-    t->zeros = mmap(NULL, TGT_ZEROS_SIZE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (t->zeros == MAP_FAILED) {
-        t->zeros = NULL;
-        r = -ENOMEM;
-    } else {
+    r = lu_flusher_new(loop, &t->flusher);
+    if (r == 0)
         r = open_nodes(t, cfg, err);
-    }
     if (r < 0) {
         if (err != NULL && err->code == 0)
             (void)lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "%s", errno_text(-r));
@@ -227,7 +206,7 @@ target_free(struct target *t)
     loop_defer_cancel(&t->reap);
     loop_defer_cancel(&t->stop_done);
     loop_timer_stop(t->loop, &t->stop_timer);
-    tgt_flusher_free(t->flusher);
+    lu_flusher_free(t->flusher);
     while ((l = list_pop_front(&t->free_rings)) != NULL)
         tgt_ring_free(container_of(l, struct tgt_ring, link));
     for (uint32_t i = 0; i < t->nodes_count; i++)
@@ -235,43 +214,26 @@ target_free(struct target *t)
     free(t->nodes);
     htab_fini(&t->session_by_port);
     tgt_cmd_pool_fini(t);
-    if (t->zeros != NULL)
-        (void)munmap(t->zeros, TGT_ZEROS_SIZE);
     free(t);
 }
 
-static struct tgt_lu *
+static struct lu *
 find_lu(struct target *t, const char *node, uint32_t lun)
 {
     struct tgt_node *n = tgt_node_find(t, node);
 
-    for (uint32_t i = 0; n != NULL && i < n->lus_count; i++) {
-        if (n->lus[i].number == lun)
-            return &n->lus[i];
-    }
-    return NULL;
+    return n != NULL ? lu_device_number(&n->dev, lun) : NULL;
 }
 
 int
 target_resize(struct target *t, const char *node, uint32_t lun, uint64_t size,
               struct lunette_error *err)
 {
-    struct tgt_lu *lu = find_lu(t, node, lun);
-    uint64_t blocks;
+    struct lu *lu = find_lu(t, node, lun);
 
     if (lu == NULL)
         return lunette_fail(err, -ENOENT, LUNETTE_DOM_NOTFOUND, 0, "%s has no LUN %u", node, lun);
-    blocks = size >> lu->block_shift;
-    if (blocks == 0 || blocks > lu->blocks_max)
-        return lunette_fail(err, -ERANGE, LUNETTE_DOM_USAGE, 0,
-                            "LUN %u can have up to %llu bytes; max=SIZE raises that", lun,
-                            (unsigned long long)(lu->blocks_max << lu->block_shift));
-    if (blocks < lu->blocks)
-        (void)tgt_lu_zero(lu, blocks, lu->blocks - blocks, true);
-    if (blocks != lu->blocks)
-        tgt_ua_all(lu, NULL, TGT_UA_CAPACITY);
-    lu->blocks = blocks;
-    return 0;
+    return lu_resize(lu, size, err);
 }
 
 void
@@ -289,9 +251,9 @@ target_drop_connections(struct target *t)
 void *
 target_lun_memory(struct target *t, const char *node, uint32_t lun, uint64_t *ret_size)
 {
-    struct tgt_lu *lu = find_lu(t, node, lun);
+    struct lu *lu = find_lu(t, node, lun);
 
-    if (lu == NULL || lu->kind != TARGET_LUN_RAM)
+    if (lu == NULL || lu->mem == NULL || lu->store->ops->remembers)
         return NULL;
     if (ret_size != NULL)
         *ret_size = lu->blocks << lu->block_shift;

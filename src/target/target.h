@@ -9,43 +9,21 @@
 #ifndef TARGET_TARGET_H
 #define TARGET_TARGET_H
 
-#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "base/addr.h"
 #include "base/err.h"
+#include "lu/config.h"
 #include "seam/loop.h"
 
 struct target;
 
-#define TARGET_NODES_MAX      1024  /* targets that one process offers */
-#define TARGET_LUNS_MAX       1024  /* LUNs of one target */
-#define TARGET_LUN_NUMBER_MAX 16383 /* flat space addressing ends there */
-#define TARGET_LISTENERS_MAX  16
-#define TARGET_SESSIONS_MAX   32768 /* default limit, all targets together */
-#define TARGET_CONNS_MAX      40960 /* default limit, all sessions and logins together */
-#define TARGET_SERIAL_MAX     32
-#define TARGET_PACE_US        70 /* what target_config.pace_us should be for a program */
-
-enum target_lun_kind { TARGET_LUN_RAM, TARGET_LUN_FILE, TARGET_LUN_NULL };
-
-struct target_lun_config {
-    enum target_lun_kind kind;
-    uint64_t size;     /* bytes; a file: 0 takes the file's own size */
-    uint64_t max_size; /* RAM only: how far target_resize may go; 0: size */
-    uint32_t block;    /* logical block, 512..4096; 0: 512 */
-    int32_t lun;       /* number, -1: the next free one */
-    bool read_only;
-    bool create;                        /* make the file, `size` bytes, if it is not there */
-    int wce;                            /* write cache: 0 or 1; -1: on for files, off else */
-    char serial[TARGET_SERIAL_MAX + 1]; /* "": derived from target name and LUN */
-    char path[PATH_MAX];
-};
-
-/* "ram:SIZE", "null:SIZE", "file:PATH", "file:PATH:SIZE", with options after it:
- * block=N ro serial=TEXT lun=N wce=0|1 max=SIZE.  Sizes take K M G T P. */
-int target_lun_parse(const char *text, struct target_lun_config *ret, struct lunette_error *err);
+#define TARGET_NODES_MAX     1024 /* targets that one process offers */
+#define TARGET_LISTENERS_MAX 16
+#define TARGET_SESSIONS_MAX  32768 /* default limit, all targets together */
+#define TARGET_CONNS_MAX     40960 /* default limit, all sessions and logins together */
+#define TARGET_PACE_US       70    /* what target_config.pace_us should be for a program */
 
 struct target_key_value {
     const char *key, *value;
@@ -55,7 +33,7 @@ struct target_key_value {
 struct target_node_config {
     const char *name;  /* iqn., eui. or naa. */
     const char *alias; /* TargetAlias, may be NULL */
-    const struct target_lun_config *luns;
+    const struct lu_config *luns;
     uint32_t luns_count;
     const char *chap_user, *chap_secret; /* what initiators must know; NULL: no authentication */
     const char *mutual_user, *mutual_secret; /* what this target proves; NULL: nothing */

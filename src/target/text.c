@@ -152,7 +152,7 @@ respond(struct tgt_conn *c, const struct bhs_text_req *req)
     bool more = req->flags & ISCSI_TEXT_CONTINUE;
     struct bhs_text_rsp *h;
 
-    if (ctl == NULL || (len > 0 && (ctl->data = tgt_buf_alloc((uint32_t)len)) == NULL)) {
+    if (ctl == NULL || (len > 0 && (ctl->data = lu_buf_alloc((uint32_t)len)) == NULL)) {
         tgt_conn_kill(c, "out of memory");
         return;
     }

@@ -139,51 +139,28 @@ covers(const struct tgt_tmf *t, const struct tgt_cmd *c)
     return c->sess != t->sess || sn_lt(sn, limit) || (c->immediate && sn == limit);
 }
 
-/* Ends the tasks of an LU: the issuer's, or everybody's. */
-static void
-end_tasks(struct tgt_tmf *t, struct tgt_lu *lu, bool everybody)
+bool
+tgt_tmf_abort(struct tgt_tmf *t, struct tgt_cmd *c)
 {
-    LIST_FOREACH_SAFE (i, &lu->tasks) {
-        struct tgt_cmd *c = container_of(i, struct tgt_cmd, lu_link);
+    struct tgt_session *s = c->sess;
+    struct tgt_conn *conn = c->conn;
 
-        if (!covers(t, c) || (!everybody && c->sess != t->sess))
-            continue;
-        if (c->sess != t->sess) {
-            struct tgt_session *other = c->sess;
-            struct tgt_conn *conn = c->conn;
-
-            tgt_ua_set(c->s.nexus, lu, TGT_UA_CLEARED);
-            tgt_cmd_abort(c, NULL);
-            if (sn_lt(other->told_max, other->exp_cmd_sn) && conn->state == TGT_CONN_FFP)
-                tgt_nop_tell(conn); /* it would not learn that its window is open again */
-        } else {
-            tgt_cmd_abort(c, t);
-        }
-    }
+    if (!covers(t, c))
+        return false;
+    tgt_cmd_abort(c, s == t->sess ? t : NULL);
+    if (s != t->sess && sn_lt(s->told_max, s->exp_cmd_sn) && conn->state == TGT_CONN_FFP)
+        tgt_nop_tell(conn); /* it would not learn that its window is open again */
+    return true;
 }
 
+/* The other sessions of the target, and the other connections of this one. */
 static void
-reset_lu(struct tgt_tmf *t, struct tgt_lu *lu, enum tgt_ua ua)
+cold_reset(struct tgt_tmf *t)
 {
-    end_tasks(t, lu, true);
-    tgt_scsi_reset_lu(lu);
-    tgt_ua_all(lu, NULL, ua);
-}
-
-static void
-reset_target(struct tgt_tmf *t, bool cold)
-{
-    struct tgt_node *node = t->sess->node;
-    struct target *target = t->sess->target;
-
-    for (uint32_t i = 0; i < node->lus_count; i++)
-        reset_lu(t, &node->lus[i], cold ? TGT_UA_COLD_RESET : TGT_UA_TARGET_RESET);
-    if (!cold)
-        return;
-    LIST_FOREACH_SAFE (i, &target->sessions) {
+    LIST_FOREACH_SAFE (i, &t->sess->target->sessions) {
         struct tgt_session *s = container_of(i, struct tgt_session, link);
 
-        if (s->node == node && s != t->sess)
+        if (s->node == t->sess->node && s != t->sess)
             tgt_session_kill(s, "target cold reset");
     }
     LIST_FOREACH_SAFE (i, &t->sess->conns) {
@@ -199,7 +176,9 @@ static int
 perform(struct tgt_tmf *t)
 {
     uint8_t function = t->req.flags & ISCSI_TMF_FUNC_MASK;
-    struct tgt_lu *lu = tgt_lu_find(t->sess->node, t->req.lun);
+    struct lu_device *dev = &t->sess->node->dev;
+    const struct lu_nexus *n = t->sess->nexus;
+    struct lu *lu = lu_device_find(dev, t->req.lun);
 
     if (lu == NULL && function <= ISCSI_TMF_LU_RESET)
         return ISCSI_TMF_RSP_NO_LUN;
@@ -207,17 +186,20 @@ perform(struct tgt_tmf *t)
     case ISCSI_TMF_ABORT_TASK:
         return abort_task(t);
     case ISCSI_TMF_ABORT_TASK_SET:
-        end_tasks(t, lu, false);
+        lu_abort_task_set(lu, n, t);
         break;
     case ISCSI_TMF_CLEAR_TASK_SET:
-        end_tasks(t, lu, true);
+        lu_clear_task_set(lu, n, t);
         break;
     case ISCSI_TMF_LU_RESET:
-        reset_lu(t, lu, TGT_UA_LU_RESET);
+        lu_reset(lu, n, t);
         break;
     case ISCSI_TMF_TARGET_WARM_RESET:
+        lu_device_reset(dev, n, false, t);
+        break;
     case ISCSI_TMF_TARGET_COLD_RESET:
-        reset_target(t, function == ISCSI_TMF_TARGET_COLD_RESET);
+        lu_device_reset(dev, n, true, t);
+        cold_reset(t);
         break;
     case ISCSI_TMF_TASK_REASSIGN:
         return ISCSI_TMF_RSP_REASSIGN_UNSUPPORTED;

@@ -18,36 +18,6 @@
 #define ROUNDS_MAX 16u
 #define IOV_LEN    (3 * TGT_RING)
 
-struct buf_head {
-    void *next;
-    uint64_t align;
-};
-
-static struct buf_head *
-head_of(void *buf)
-{
-    return (struct buf_head *)buf - 1;
-}
-
-void *
-tgt_buf_alloc(uint32_t size)
-{
-    struct buf_head *h = calloc(1, sizeof(*h) + size);
-
-    return h == NULL ? NULL : h + 1;
-}
-
-void
-tgt_buf_free(void *buf)
-{
-    while (buf != NULL) {
-        void *next = head_of(buf)->next;
-
-        free(head_of(buf));
-        buf = next;
-    }
-}
-
 static struct tgt_slot *
 slot_at(struct tgt_ring *r, uint32_t i)
 {
@@ -57,9 +27,7 @@ slot_at(struct tgt_ring *r, uint32_t i)
 static void
 own(struct tgt_slot *slot, void *buf)
 {
-    assert(head_of(buf)->next == NULL);
-    head_of(buf)->next = slot->owned;
-    slot->owned = buf;
+    slot->owned = lu_buf_chain(buf, slot->owned);
 }
 
 void
@@ -70,7 +38,7 @@ tgt_tx_release(struct tgt_conn *c, void *buf)
     if (c->ring != NULL && c->ring->count > 0)
         own(slot_at(c->ring, c->ring->count - 1), buf);
     else
-        tgt_buf_free(buf);
+        lu_buf_free(buf);
 }
 
 static struct tgt_ring *
@@ -91,7 +59,7 @@ static void
 ring_put(struct target *t, struct tgt_ring *r)
 {
     for (uint32_t i = 0; i < r->count; i++)
-        tgt_buf_free(slot_at(r, i)->owned);
+        lu_buf_free(slot_at(r, i)->owned);
     r->head = r->count = 0;
     r->sent = 0;
     list_push_front(&t->free_rings, &r->link);
@@ -141,7 +109,7 @@ static void
 ctl_free(struct tgt_conn *c, struct tgt_ctl *ctl)
 {
     c->ctl_count--;
-    tgt_buf_free(ctl->data);
+    lu_buf_free(ctl->data);
     free(ctl);
 }
 
@@ -344,7 +312,7 @@ consume(struct tgt_ring *r, size_t n)
         if (r->sent < len)
             break;
         r->sent -= len;
-        tgt_buf_free(slot->owned);
+        lu_buf_free(slot->owned);
         slot->owned = NULL;
         go_on = go_on && !slot->close_after;
         r->head = (r->head + 1) % TGT_RING;

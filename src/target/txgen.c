@@ -82,7 +82,7 @@ next_data_in(struct tgt_cmd *c, struct tgt_slot *slot)
     bool last;
 
     bhs_init(h, ISCSI_OP_DATA_IN, 0);
-    slot->data = tgt_scsi_source(c, c->tx_off, &len);
+    slot->data = lu_cmd_source(&c->s, c->tx_off, &len);
     slot->data_len = len;
     h->itt = put32(c->itt);
     h->ttt = put32(ISCSI_TAG_RSVD);

@@ -190,7 +190,7 @@ static void
 client_new(struct client *c, enum habit habit, uint32_t depth, uint32_t pace_us)
 {
     static const struct stream_events events = {.connected = connected, .readable = readable};
-    static const struct target_lun_config lun = {.kind = TARGET_LUN_NULL, .size = 1 << 30};
+    static const struct lu_config lun = {.kind = LU_NULL, .size = 1 << 30};
     static const struct target_key_value nop = {"NopInterval", "5"};
     const struct sim_config net = {
         .delay_min_us = ONE_WAY, .delay_max_us = ONE_WAY, .buffer = 1u << 20};

@@ -21,8 +21,8 @@ make_ipc(void *user, struct loop *loop, const struct ipc_server_ops *ops, void *
 static void
 start_target(struct world *w, const struct world_config *cfg)
 {
-    struct target_lun_config lun = {
-        .kind = TARGET_LUN_RAM, .size = WORLD_LUN_SIZE, .block = cfg->block, .lun = 0, .wce = 1};
+    struct lu_config lun = {
+        .kind = LU_RAM, .size = WORLD_LUN_SIZE, .block = cfg->block, .lun = 0, .wce = 1};
     struct target_node_config node = {.name = WORLD_NODE,
                                       .luns = &lun,
                                       .luns_count = 1,

@@ -17,9 +17,9 @@
 void
 world_new(struct world *w, const struct target_node_config *node, uint32_t nodes)
 {
-    static const struct target_lun_config luns[] = {
-        {.kind = TARGET_LUN_RAM, .size = 1 << 20, .max_size = 2 << 20, .lun = -1, .wce = -1},
-        {.kind = TARGET_LUN_RAM, .size = 1 << 20, .block = 4096, .lun = -1, .wce = -1},
+    static const struct lu_config luns[] = {
+        {.kind = LU_RAM, .size = 1 << 20, .max_size = 2 << 20, .lun = -1, .wce = -1},
+        {.kind = LU_RAM, .size = 1 << 20, .block = 4096, .lun = -1, .wce = -1},
     };
     const struct target_node_config plain = {.name = IQN, .luns = luns, .luns_count = 2};
     const struct loop_config lc = {.kind = LOOP_EPOLL};

@@ -336,8 +336,7 @@ data_for_held_request(void **state)
 static void
 window(void **state)
 {
-    const struct target_lun_config lun = {
-        .kind = TARGET_LUN_RAM, .size = 1 << 20, .lun = -1, .wce = -1};
+    const struct lu_config lun = {.kind = LU_RAM, .size = 1 << 20, .lun = -1, .wce = -1};
     const struct target_key_value set = {"QueueDepth", "2"};
     const struct target_node_config n = {
         .name = IQN, .luns = &lun, .luns_count = 1, .set = &set, .set_count = 1};
@@ -506,8 +505,7 @@ discovery(void **state)
 {
     struct target_node_config *n = calloc(200, sizeof(*n));
     char(*names)[64] = calloc(200, sizeof(*names));
-    const struct target_lun_config lun = {
-        .kind = TARGET_LUN_NULL, .size = 1 << 20, .lun = -1, .wce = -1};
+    const struct lu_config lun = {.kind = LU_NULL, .size = 1 << 20, .lun = -1, .wce = -1};
     struct bhs_text_req h;
     struct world w;
     struct puppet *p;

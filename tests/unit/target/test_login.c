@@ -217,8 +217,7 @@ decision_table(void **state)
     puppet_free(c);
 }
 
-static const struct target_lun_config lun = {
-    .kind = TARGET_LUN_RAM, .size = 1 << 20, .lun = -1, .wce = -1};
+static const struct lu_config lun = {.kind = LU_RAM, .size = 1 << 20, .lun = -1, .wce = -1};
 
 static void
 redirected(void **state)

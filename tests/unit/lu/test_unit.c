@@ -10,15 +10,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "seam/loop.h"
 #include "lu/unit.h"
-
-static struct loop no_loop;
 
 static void
 texts(void **state)
 {
-    struct target_lun_config c;
+    struct lu_config c;
     struct lunette_error err;
     static const char *const bad[] = {"",
                                       "disk:1M",
@@ -39,20 +36,20 @@ texts(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-        assert_int_equal(target_lun_parse(bad[i], &c, &err), -EINVAL);
+        assert_int_equal(lu_config_parse(bad[i], &c, &err), -EINVAL);
         assert_true(strlen(err.msg) > 10);
     }
-    assert_int_equal(target_lun_parse("ram:256M", &c, &err), 0);
-    assert_true(c.kind == TARGET_LUN_RAM && c.size == 256u << 20 && c.lun == -1 && c.wce == -1);
+    assert_int_equal(lu_config_parse("ram:256M", &c, &err), 0);
+    assert_true(c.kind == LU_RAM && c.size == 256u << 20 && c.lun == -1 && c.wce == -1);
     assert_int_equal(
-        target_lun_parse("null:1T,block=4096,ro,serial=x1,lun=300,wce=1,max=2T", &c, &err), 0);
-    assert_true(c.kind == TARGET_LUN_NULL && c.size == 1ull << 40 && c.block == 4096);
+        lu_config_parse("null:1T,block=4096,ro,serial=x1,lun=300,wce=1,max=2T", &c, &err), 0);
+    assert_true(c.kind == LU_NULL && c.size == 1ull << 40 && c.block == 4096);
     assert_true(c.read_only && c.lun == 300 && c.wce == 1 && c.max_size == 2ull << 40);
     assert_string_equal(c.serial, "x1");
-    assert_int_equal(target_lun_parse("file:/tmp/a,b:c.img:64k,ro", &c, &err), 0);
+    assert_int_equal(lu_config_parse("file:/tmp/a,b:c.img:64k,ro", &c, &err), 0);
     assert_string_equal(c.path, "/tmp/a,b:c.img");
     assert_true(c.create && c.size == 65536 && c.read_only);
-    assert_int_equal(target_lun_parse("file:/tmp/a:b", &c, &err), 0);
+    assert_int_equal(lu_config_parse("file:/tmp/a:b", &c, &err), 0);
     assert_string_equal(c.path, "/tmp/a:b");
     assert_false(c.create);
 }
@@ -60,14 +57,14 @@ texts(void **state)
 static void
 written_blocks(void **state)
 {
-    struct target_lun_config c = {.kind = TARGET_LUN_RAM, .size = 1 << 20, .wce = -1};
-    struct tgt_lu lu = {0};
+    struct lu_config c = {.kind = LU_RAM, .size = 1 << 20, .wce = -1};
+    struct lu lu = {0};
     bool model[2048] = {0};
     unsigned seed = 7;
     uint64_t run;
 
     (void)state;
-    assert_int_equal(tgt_lu_open(&lu, &c, &no_loop, NULL), 0);
+    assert_int_equal(lu_open(&lu, &c, NULL, NULL), 0);
     for (int i = 0; i < 2000; i++) {
         uint64_t lba = (uint64_t)rand_r(&seed) % 2048, n = (uint64_t)rand_r(&seed) % 200;
         bool mark = rand_r(&seed) & 1;
@@ -75,30 +72,30 @@ written_blocks(void **state)
         n = lba + n > 2048 ? 2048 - lba : n;
         if (mark) {
             memset(lu.mem + lba * 512, 0xaa, n * 512);
-            tgt_lu_mark(&lu, lba, n);
+            lu_mark(&lu, lba, n);
         } else {
-            assert_int_equal(tgt_lu_zero(&lu, lba, n, true), 0);
+            assert_int_equal(lu_zero(&lu, lba, n, true), 0);
         }
         for (uint64_t k = 0; k < n; k++)
             model[lba + k] = mark;
         lba = (uint64_t)rand_r(&seed) % 2048;
-        assert_int_equal(tgt_lu_written(&lu, lba, &run), model[lba]);
+        assert_int_equal(lu_written(&lu, lba, &run), model[lba]);
         for (uint64_t k = 0; k < run; k++)
             assert_int_equal(model[lba + k], model[lba]);
         assert_true(lba + run == 2048 || model[lba + run] != model[lba]);
     }
     for (uint64_t k = 0; k < 2048; k++)
         assert_int_equal(lu.mem[k * 512 + 511], model[k] ? 0xaa : 0);
-    tgt_lu_close(&lu);
+    lu_close(&lu);
 }
 
 static void
 files(void **state)
 {
     char path[] = "/tmp/lunette-lu-XXXXXX";
-    struct target_lun_config c = {.kind = TARGET_LUN_FILE, .wce = -1};
+    struct lu_config c = {.kind = LU_FILE, .wce = -1};
     struct lunette_error err;
-    struct tgt_lu lu = {0};
+    struct lu lu = {0};
     struct stat st;
     int fd = mkstemp(path);
 
@@ -106,28 +103,28 @@ files(void **state)
     assert_true(fd >= 0);
     assert_int_equal(ftruncate(fd, 5000), 0);
     (void)snprintf(c.path, sizeof(c.path), "%s", path);
-    assert_int_equal(tgt_lu_open(&lu, &c, &no_loop, NULL), 0);
+    assert_int_equal(lu_open(&lu, &c, NULL, NULL), 0);
     assert_int_equal(lu.blocks, 9); /* the rest is not a block */
     assert_true(lu.mode.wce);
     memset(lu.mem, 0x11, 4608);
-    assert_int_equal(tgt_lu_zero(&lu, 1, 7, true), 0);
-    assert_int_equal(tgt_lu_sync(&lu), 0);
-    tgt_lu_close(&lu);
+    assert_int_equal(lu_zero(&lu, 1, 7, true), 0);
+    assert_int_equal(lu_store_sync(lu.store), 0);
+    lu_close(&lu);
     assert_int_equal(unlink(path), 0);
     assert_int_equal(close(fd), 0);
 
     memset(&lu, 0, sizeof(lu));
-    assert_int_equal(tgt_lu_open(&lu, &c, &no_loop, &err), -ENOENT);
+    assert_int_equal(lu_open(&lu, &c, NULL, &err), -ENOENT);
     assert_non_null(strstr(err.msg, "SIZE"));
-    tgt_lu_close(&lu);
+    lu_close(&lu);
     c.create = true;
     c.size = 8192;
     memset(&lu, 0, sizeof(lu));
-    assert_int_equal(tgt_lu_open(&lu, &c, &no_loop, NULL), 0);
+    assert_int_equal(lu_open(&lu, &c, NULL, NULL), 0);
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_size, 8192);
     assert_int_equal(st.st_mode & 077, 0);
-    tgt_lu_close(&lu);
+    lu_close(&lu);
     assert_int_equal(unlink(path), 0);
 }
 

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+#include "lu/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/list.h"
+
+#define FILE_MODE 0600
+
+/* A store that is a mapping of a file, or of nothing. */
+struct mapped {
+    struct lu_store store;
+    int fd; /* -1: memory */
+};
+
+static struct mapped *
+mapped_of(struct lu_store *s)
+{
+    return container_of(s, struct mapped, store);
+}
+
+static int
+ram_discard(struct lu_store *s, uint64_t off, uint64_t len)
+{
+    return madvise(s->mem + off, len, MADV_DONTNEED) == 0 ? 0 : -EOPNOTSUPP;
+}
+
+/* Not every file system punches holes; an error of the medium is one nevertheless. */
+static int
+file_discard(struct lu_store *s, uint64_t off, uint64_t len)
+{
+    if (fallocate(mapped_of(s)->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)off,
+                  (off_t)len) == 0)
+        return 0;
+    return errno == EIO ? -EIO : -EOPNOTSUPP;
+}
+
+static int
+file_sync(struct lu_store *s)
+{
+    return fdatasync(mapped_of(s)->fd) < 0 ? -errno : 0;
+}
+
+static void
+mapped_close(struct lu_store *s)
+{
+    struct mapped *m = mapped_of(s);
+
+    if (s->mem != NULL)
+        (void)munmap(s->mem, s->size);
+    if (m->fd >= 0)
+        (void)close(m->fd);
+    free(m);
+}
+
+static const struct lu_store_ops ram_ops = {
+    .product = "RAM disk", .discard = ram_discard, .close = mapped_close};
+static const struct lu_store_ops file_ops = {.product = "file disk",
+                                             .remembers = true,
+                                             .discard = file_discard,
+                                             .sync = file_sync,
+                                             .close = mapped_close};
+static const struct lu_store_ops null_ops = {.product = "null disk", .close = mapped_close};
+
+static int
+store_os_error(struct lunette_error *err, const char *path, const char *what)
+{
+    int e = errno;
+
+    return lunette_fail(err, -e, LUNETTE_DOM_OS, (uint32_t)e, "%s: %s: %s", path, what,
+                        errno_text(e));
+}
+
+/* Opens or makes the file; *size gets its length. */
+static int
+open_backing_file(struct mapped *m, const struct lu_config *cfg, uint64_t *size,
+                  struct lunette_error *err)
+{
+    int flags = (cfg->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC;
+    struct stat st;
+
+    m->fd = open(cfg->path, cfg->create ? flags | O_CREAT : flags, FILE_MODE);
+    if (m->fd < 0 && errno == ENOENT)
+        return lunette_fail(err, -ENOENT, LUNETTE_DOM_USAGE, 0,
+                            "%s does not exist; file:%s:SIZE makes it", cfg->path, cfg->path);
+    if (m->fd < 0)
+        return store_os_error(err, cfg->path, "cannot open");
+    if (fstat(m->fd, &st) < 0)
+        return store_os_error(err, cfg->path, "cannot stat");
+    if (S_ISBLK(st.st_mode)) {
+        st.st_size = lseek(m->fd, 0, SEEK_END);
+        if (st.st_size < 0)
+            return store_os_error(err, cfg->path, "cannot tell the size");
+    } else if (!S_ISREG(st.st_mode)) {
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                            "%s is neither a file nor a block device", cfg->path);
+    }
+    if (cfg->create && (uint64_t)st.st_size < cfg->size) {
+        if (ftruncate(m->fd, (off_t)cfg->size) < 0)
+            return store_os_error(err, cfg->path, "cannot extend");
+        st.st_size = (off_t)cfg->size;
+    }
+    *size = cfg->size != 0 && cfg->size < (uint64_t)st.st_size ? cfg->size : (uint64_t)st.st_size;
+    return 0;
+}
+
+static int
+map_store(struct mapped *m, bool read_only, struct lunette_error *err)
+{
+    int prot = PROT_READ | (read_only && m->fd >= 0 ? 0 : PROT_WRITE);
+    int flags = m->fd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+
+    if (m->store.size == 0)
+        return 0; /* the unit says that it needs a block */
+    if (m->store.size > SIZE_MAX / 2)
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                            "the LUN is too large for this machine's address space");
+    m->store.mem = mmap(NULL, m->store.size, prot, flags, m->fd, 0);
+    if (m->store.mem == MAP_FAILED) {
+        m->store.mem = NULL;
+        return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "cannot map %llu bytes: %s",
+                            (unsigned long long)m->store.size, errno_text(errno));
+    }
+    return 0;
+}
+
+static int
+open_mapped(struct mapped *m, const struct lu_config *cfg, const struct log *log, uint64_t *size,
+            struct lunette_error *err)
+{
+    uint32_t block = cfg->block != 0 ? cfg->block : LU_BLOCK_MIN;
+    int r;
+
+    *size = cfg->size;
+    m->fd = -1;
+    if (cfg->kind == LU_FILE) {
+        m->store.ops = &file_ops;
+        r = open_backing_file(m, cfg, size, err);
+        if (r < 0)
+            return r;
+        if (*size % block != 0)
+            log_line(log, LOG_LEVEL_WARN, "%s: the last %u bytes are not a whole block, unused",
+                     cfg->path, (unsigned)(*size % block));
+    } else {
+        m->store.ops = cfg->kind == LU_RAM ? &ram_ops : &null_ops;
+    }
+    *size = *size / block * block;
+    m->store.size = *size;
+    if (cfg->kind != LU_FILE && cfg->max_size > *size)
+        m->store.size = cfg->max_size / block * block;
+    return cfg->kind == LU_NULL ? 0 : map_store(m, cfg->read_only, err);
+}
+
+int
+lu_store_open(const struct lu_config *cfg, const struct log *log, struct lu_store **ret,
+              uint64_t *ret_bytes, struct lunette_error *err)
+{
+    struct mapped *m = calloc(1, sizeof(*m));
+    uint64_t size = 0;
+    int r;
+
+    if (m == NULL)
+        return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "out of memory");
+    r = open_mapped(m, cfg, log, &size, err);
+    if (r < 0) {
+        mapped_close(&m->store);
+        return r;
+    }
+    *ret = &m->store;
+    *ret_bytes = size;
+    return 0;
+}
+
+void
+lu_store_close(struct lu_store *s)
+{
+    if (s != NULL)
+        s->ops->close(s);
+}
+
+int
+lu_store_sync(struct lu_store *s)
+{
+    return s->ops->sync != NULL ? s->ops->sync(s) : 0;
+}
