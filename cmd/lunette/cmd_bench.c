@@ -13,6 +13,7 @@
 
 #include "cmd/lunette/cli.h"
 #include "cmd/lunette/hist.h"
+#include "cmd/lunette/share.h"
 
 #define BATCH      128
 #define ERRORS_MAX 100
@@ -228,6 +229,25 @@ seconds(const struct bench *b)
     return (double)(b->end_ns - b->start_ns + 1) / 1e9;
 }
 
+static double
+share_used(const struct bench *b)
+{
+    return cpu_share(&b->before, &b->after, b->end_ns - b->start_ns);
+}
+
+/* Busy polling uses a CPU whether or not it is the limit, so that its share says nothing. */
+static bool
+share_tells(const struct cli *cli)
+{
+    return cli->common.spin_us == 0;
+}
+
+static bool
+limited_by_cpu(const struct bench *b, const struct cli *cli)
+{
+    return share_tells(cli) && cpu_is_limit(share_used(b), b->end_ns - b->start_ns);
+}
+
 static int
 print_json(const struct bench *b, const struct cli *cli)
 {
@@ -242,13 +262,15 @@ print_json(const struct bench *b, const struct cli *cli)
                   "system", us_per_io(b->before.ru_stime, b->after.ru_stime, b->ios));
 
     return json_print(json_pack(
-        "{s:s, s:I, s:I, s:s, s:I, s:I, s:f, s:f, s:f, s:o, s:o, s:f, s:I}", "rw",
+        "{s:s, s:I, s:I, s:s, s:I, s:I, s:f, s:f, s:f, s:o, s:o, s:f, s:o, s:f, s:I}", "rw",
         workload_names[b->o->rw], "bs", (json_int_t)b->o->bs, "depth", (json_int_t)b->o->depth,
         "loop", lunette_ctx_loop_name(cli->ctx), "ios", (json_int_t)b->ios, "reads",
         (json_int_t)b->reads, "seconds", seconds(b), "iops", (double)b->ios / seconds(b),
         "bytes_per_second", (double)b->bytes / seconds(b), "latency_us", lat, "cpu_us_per_io", cpu,
-        "syscalls_per_io", per_io(b->stats_before.syscalls, b->stats_after.syscalls, b->ios),
-        "errors", (json_int_t)b->errors));
+        "cpu_percent", 100 * share_used(b), "cpu_is_limit",
+        share_tells(cli) ? json_boolean(limited_by_cpu(b, cli)) : json_null(), "syscalls_per_io",
+        per_io(b->stats_before.syscalls, b->stats_after.syscalls, b->ios), "errors",
+        (json_int_t)b->errors));
 }
 
 static void
@@ -278,6 +300,23 @@ print_table(const struct bench *b, const struct cli *cli)
            per_io(b->stats_before.syscalls, b->stats_after.syscalls, b->ios));
     if (b->errors > 0)
         printf("  errors     %14" PRIu64 "\n", b->errors);
+}
+
+static int
+print_result(const struct bench *b, const struct cli *cli)
+{
+    int code = 0;
+
+    if (cli->common.json)
+        code = print_json(b, cli);
+    else
+        print_table(b, cli);
+    if (limited_by_cpu(b, cli))
+        fprintf(stderr,
+                "lunette: bench: this process used %.0f %% of a CPU, which is the limit here: "
+                "the LUN may be faster\n",
+                100 * share_used(b));
+    return code;
 }
 
 static int
@@ -331,7 +370,7 @@ bench_lun(struct cli *cli, const struct bench_opts *o, struct lunette_lun *lun, 
         int r = measure(cli, b);
         lunette_queue_free(b->q);
         if (r == 0)
-            code = cli->common.json ? print_json(b, cli) : (print_table(b, cli), 0);
+            code = print_result(b, cli);
         if (b->err.code != 0)
             code = fail_with(&b->err, url);
         else if (code == 0 && interrupted() != 0)

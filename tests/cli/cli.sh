@@ -146,6 +146,22 @@ code 0 bench $U/0 --time 0.2 --rw randrw --json
 json '.ios > 0 and .errors == 0 and .iops > 0 and .bytes_per_second > 0 and .seconds >= 0.2'
 json '.latency_us | .mean > 0 and .p50 <= .p99 and .p99 <= .p999 and .p999 <= .max'
 json '.cpu_us_per_io | .user >= 0 and .system >= 0'
+# the sentence of the limit stands there if and only if JSON and the share say so
+limited() {
+    local said=false
+    grep -q 'of a CPU, which is the limit here' err && said=true
+    json ".cpu_is_limit == $said and (.cpu_percent >= 95) == $said"
+}
+limited
+code 0 bench $U/0 --time 0.3 --depth 1 --json; limited
+json '.cpu_is_limit == false' # one request at a time: we wait for the target
+code 0 bench $U/0 --time 0.3 --depth 256 --json; limited
+code 0 bench $U/0 --time 0.1 --busy-poll --json; json '.cpu_is_limit == null and .cpu_percent > 0'
+if valgrind -q --tool=none "$LUNETTE_BIN/lunette" --version > out 2> err; then # a slow initiator
+    timeout 60 valgrind -q --tool=none "$LUNETTE_BIN/lunette" bench $U/0 --time 1 --depth 64 --json > out 2> err
+    is 0 $? "bench under valgrind"
+    limited
+fi
 code 0 bench $U/1 --ios 1000 --rw read --busy-poll --loop epoll --json; json '.ios == 1000 and .loop == "epoll"'
 code 0 bench $U/0 --time 100ms --rw write --bs 1M --depth 4
 code 0 ping $U -c 3 -i 0 --json; json '.sent == 3 and .answered == 3 and .rtt_us.min > 0'

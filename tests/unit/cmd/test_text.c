@@ -8,6 +8,7 @@
 
 #include "cmd/lunette/cli.h"
 #include "cmd/lunette/hist.h"
+#include "cmd/lunette/share.h"
 
 static void
 sizes(void **state)
@@ -214,6 +215,27 @@ exit_codes(void **state)
     }
 }
 
+static void
+cpu_shares(void **state)
+{
+    static const uint64_t s = 1000000000u;
+    struct rusage a = {.ru_utime = {10, 900000}, .ru_stime = {3, 0}}, b = a;
+
+    (void)state;
+    assert_true(cpu_share(&a, &b, s) == 0);
+    assert_true(cpu_share(&a, &b, 0) == 0);
+    b.ru_utime = (struct timeval){11, 100000};
+    b.ru_stime = (struct timeval){3, 300000};
+    assert_in_range((uint64_t)(cpu_share(&a, &b, s) * 1000 + 0.5), 500, 500);
+    assert_in_range((uint64_t)(cpu_share(&a, &b, s / 2) * 1000 + 0.5), 1000, 1000);
+
+    assert_true(cpu_is_limit(0.95, s));
+    assert_true(cpu_is_limit(1.02, s));
+    assert_false(cpu_is_limit(0.94, s));
+    assert_false(cpu_is_limit(1, s / 100)); /* 10 ms tell nothing */
+    assert_false(cpu_is_limit(0, 0));
+}
+
 int
 main(void)
 {
@@ -221,6 +243,7 @@ main(void)
         cmocka_unit_test(sizes),       cmocka_unit_test(times),     cmocka_unit_test(formats),
         cmocka_unit_test(hex),         cmocka_unit_test(zeroes),    cmocka_unit_test(public_urls),
         cmocka_unit_test(target_urls), cmocka_unit_test(histogram), cmocka_unit_test(exit_codes),
+        cmocka_unit_test(cpu_shares),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/* cmd/lunette/share.h - how much of a CPU a process has used. */
+#ifndef CMD_LUNETTE_SHARE_H
+#define CMD_LUNETTE_SHARE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/resource.h>
+
+/* The CPU time, user and system, between two calls of getrusage(2), as a share of wall_ns: 1 is all
+ * of one CPU.  0 where wall_ns is 0. */
+double cpu_share(const struct rusage *before, const struct rusage *after, uint64_t wall_ns);
+
+/* Whether such a share says that a program of one thread did all that its CPU could: it hardly ever
+ * waited for the LUN.  Nothing is said of runs that are too short to tell. */
+bool cpu_is_limit(double share, uint64_t wall_ns);
+
+#endif
