@@ -72,7 +72,7 @@ def arguments():
     p.add_argument("--no-verify", action="store_true", help="do not compare data first")
     p.add_argument("--verify-bytes", type=int, help="of each unit (32 MiB, or 8)")
     p.add_argument("--json", help="where every single run is written (bench.json of the build folder)")
-    p.add_argument("--update-docs", action="store_true", help="put the tables into docs/performance.md")
+    p.add_argument("--update-docs", action="store_true", help="put the short tables into docs/performance.md")
     p.add_argument("--lock", default=env.get("BENCH_LOCK") or None,
                    help="a file to be locked during each group of runs, where others measure too")
     p.add_argument("--list", action="store_true", help="print the rows and what to match them by")

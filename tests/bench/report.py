@@ -8,6 +8,8 @@ import goals
 
 BEGIN, END = "<!-- begin: make bench -->", "<!-- end: make bench -->"
 
+SHORT = {"cpu_us": "CPU", "mean_us": "latency", "mb_per_s": "bandwidth", "syscalls": "calls",
+         "instructions": "instructions"}  # for the page
 FIGURES = [  # heading, key, digits
     ("IOPS", "iops", 0),
     ("MB/s", "mb_per_s", 0),
@@ -138,15 +140,54 @@ class Report:
             parts += ["### The whole matrix", self.figure_table(self.matrix_rounds)]
         return "\n\n".join(parts) + "\n"
 
+    def cost_table(self):
+        """One line for each workload: lunette as it is without options, and the others."""
+        medians = self.medians(self.rounds)
+
+        def like(run, load):
+            target = "-" if load == "sockets" else "null"
+            engine = "epoll" if load == "sockets" else run.engine if load == "lunette" else "auto"
+            return dataclasses.replace(run, load=load, target=target, engine=engine)
+
+        rows = []
+        plain = [r for r in medians if r.load == "lunette" and r.target == "null" and r.digest == "none"
+                 and not r.spin_us and not r.zero_copy and r.sessions == 1]
+        for run in sorted(plain, key=lambda r: (r.bs, r.depth, r.op)):
+            three = [medians.get(like(run, load)) for load in ("lunette", "sockets", "libiscsi")]
+            row = [f"{goals.size_text(run.bs)} {run.op}, {run.depth}"]
+            for key, digits in (("cpu_us", 2), ("iops", 0)):
+                row += [number(m[key], digits) if m else "" for m in three]
+            rows.append(row + [number(three[0]["mean_us"], 1), number(three[0]["syscalls"])])
+        return table(["I/O, depth", "CPU µs", "sockets", "libiscsi", "IOPS", "sockets", "libiscsi",
+                      "latency µs", "calls"], rows, right=range(1, 9))
+
+    def ratio_table(self):
+        """What is judged, as short as can be."""
+        rows = []
+        for v in (v for v in self.verdicts if v.goal.judged):
+            g = v.goal
+            text = goals.FIGURES[g.figure] if g.run is None else \
+                f"{goals.size_text(g.run.bs)} {g.run.op}, {g.run.depth}: {SHORT[g.figure]}"
+            text += "" if g.against is None else " / sockets"
+            spread = f"{number(v.low)}–{number(v.high)}" if len(v.values) > 1 else ""
+            rows.append([text, number(v.median), spread, f"{'≤' if g.sense == goals.AT_MOST else '≥'} {g.bound:g}"])
+        return table(["judged", "median", "quartiles", "bound"], rows, right=(1, 2, 3))
+
+    def page(self):
+        m = self.machine
+        text = (f"{m['cpus']} CPUs, {m['cpu']}, Linux {m['kernel']}, {m['congestion_control']}; "
+                f"{self.args.rounds} rounds, each run {self.args.secs} s.")
+        return "\n\n".join([text, self.cost_table(), self.ratio_table()]) + "\n"
+
     def update(self, path):
-        """Puts the tables between the markers of a page."""
+        """Puts the short tables between the markers of a page."""
         with open(path, encoding="utf-8") as f:
             before, begin, rest = f.read().partition(BEGIN)
             _, end, after = rest.partition(END)
         if not begin or not end:
             raise RuntimeError(f"{path} has no {BEGIN} and {END}")
         with open(path, "w", encoding="utf-8") as f:
-            f.write(f"{before}{BEGIN}\n\n{self.markdown()}\n{END}{after}")
+            f.write(f"{before}{BEGIN}\n\n{self.page()}\n{END}{after}")
 
     # ---- JSON ----------------------------------------------------------------------------------
 

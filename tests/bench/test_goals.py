@@ -246,6 +246,11 @@ class Pages(unittest.TestCase):
         self.assertIn("| at most 0.200 | missed |", text)
         self.assertIn("| 0.250 | 0.188 – 0.312 |\n", text.split("### Shown")[1])
 
+    def test_the_page_has_a_line_for_each_workload(self):
+        text = self.report.page()
+        self.assertIn("| 4 KiB read, 32 | 2.00 |  | 8.00 | 1 |  | 1 | 1.0 | 1.000 |", text)
+        self.assertIn("/ sockets | 0.250 | 0.188–0.312 | ≤ 0.25 |", text)
+
     def test_only_what_is_between_the_markers_changes(self):
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "page.md")
