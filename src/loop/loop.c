@@ -33,97 +33,13 @@ clock_ns(void)
     return (uint64_t)ts.tv_sec * LOOP_NS_PER_S + (uint64_t)ts.tv_nsec;
 }
 
-/* Mailbox. */
-
-static struct mailbox *
-mailbox_new(int wake_fd)
-{
-    struct mailbox *m = calloc(1, sizeof(*m));
-
-    if (m == NULL)
-        return NULL;
-    if (pthread_mutex_init(&m->lock, NULL) != 0) {
-        free(m);
-        return NULL;
-    }
-    list_init(&m->posted);
-    m->refs = 1;
-    m->wake_fd = wake_fd;
-    m->bell_fd = -1;
-    return m;
-}
-
-struct mailbox *
-mailbox_ref(struct mailbox *m)
-{
-    (void)pthread_mutex_lock(&m->lock);
-    m->refs++;
-    (void)pthread_mutex_unlock(&m->lock);
-    return m;
-}
-
-void
-mailbox_unref(struct mailbox *m)
-{
-    uint32_t refs;
-
-    (void)pthread_mutex_lock(&m->lock);
-    refs = --m->refs;
-    (void)pthread_mutex_unlock(&m->lock);
-    if (refs > 0)
-        return;
-    (void)pthread_mutex_destroy(&m->lock);
-    (void)close(m->wake_fd);
-    free(m);
-}
-
-static void
-ring_bell(int wake_fd)
-{
-    static const uint64_t one = 1;
-    ssize_t r = write(wake_fd, &one, sizeof(one));
-
-    assert(r == sizeof(one)); /* 2^64 wake-ups are not reached */
-    (void)r;
-}
-
-bool
-mailbox_post(struct mailbox *m, struct loop_work *w)
-{
-    bool first, closed;
-
-    (void)pthread_mutex_lock(&m->lock);
-    closed = m->closed;
-    first = list_empty(&m->posted);
-    if (!closed) {
-        list_push_back(&m->posted, &w->node);
-        atomic_store_explicit(&m->any, true, memory_order_release);
-        if (first)
-            ring_bell(m->wake_fd);
-        if (first && m->bell_fd >= 0)
-            ring_bell(m->bell_fd);
-    }
-    (void)pthread_mutex_unlock(&m->lock);
-    return !closed;
-}
-
-static void
-mailbox_take(struct mailbox *m, struct list *to)
-{
-    (void)pthread_mutex_lock(&m->lock);
-    list_splice(to, &m->posted);
-    atomic_store_explicit(&m->any, false, memory_order_relaxed);
-    (void)pthread_mutex_unlock(&m->lock);
-}
-
 /* The descriptor for others to wait on. */
 
 /* Is there something to do without asking the kernel? */
 static bool
 busy(struct real_loop *l)
 {
-    return !list_empty(&l->ready) || !list_empty(&l->deferred) ||
-           atomic_load_explicit(&l->mail->any, memory_order_acquire);
+    return !list_empty(&l->ready) || !list_empty(&l->deferred) || mailbox_any(l->mail);
 }
 
 /* Sets the timerfd when the earliest timer is earlier than it, or it has fired: a deadline that
@@ -158,7 +74,7 @@ real_changed(struct real_loop *l)
     if (busy(l) && !l->kicked) {
         l->kicked = true;
         l->pub.stats.syscalls++;
-        ring_bell(l->poller->bell_fd >= 0 ? l->poller->bell_fd : l->mail->wake_fd);
+        mailbox_ring(l->poller->bell_fd >= 0 ? l->poller->bell_fd : l->mail->wake_fd);
     }
     set_alarm(l);
 }
@@ -196,9 +112,7 @@ real_fd(struct loop *pub)
     r = open_alarm(l);
     if (r < 0)
         return r;
-    (void)pthread_mutex_lock(&l->mail->lock);
-    l->mail->bell_fd = l->poller->bell_fd;
-    (void)pthread_mutex_unlock(&l->mail->lock);
+    mailbox_set_bell(l->mail, l->poller->bell_fd);
     l->fd_asked = true;
     real_changed(l);
     return fd;
@@ -309,7 +223,7 @@ run_posted(struct real_loop *l)
 {
     struct list works;
 
-    if (!atomic_load_explicit(&l->mail->any, memory_order_acquire))
+    if (!mailbox_any(l->mail))
         return;
     list_init(&works);
     mailbox_take(l->mail, &works);
@@ -550,16 +464,14 @@ fail:
     return r;
 }
 
+/* Works that nobody runs any more are dropped; a lookup among them is freed. */
 static void
 close_mailbox(struct mailbox *m)
 {
     struct list works, *n;
 
-    (void)pthread_mutex_lock(&m->lock);
-    m->closed = true; /* the bell, which is the poller's, is not rung any more */
-    (void)pthread_mutex_unlock(&m->lock);
     list_init(&works);
-    mailbox_take(m, &works);
+    mailbox_close(m, &works);
     while ((n = list_pop_front(&works)) != NULL)
         real_resolve_drop(container_of(n, struct loop_work, node));
     mailbox_unref(m);

@@ -4,24 +4,11 @@
 #define LOOP_REAL_H
 
 #include <errno.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <sys/socket.h>
 
 #include "loop/loop.h"
+#include "loop/mailbox.h"
 #include "loop/poll.h"
-
-/* Where other threads leave work.  Counted, because a name lookup that was cancelled may outlive
- * its loop. */
-struct mailbox {
-    pthread_mutex_t lock;
-    struct list posted; /* under lock */
-    uint32_t refs;      /* under lock */
-    bool closed;        /* under lock: the loop is gone */
-    atomic_bool any;    /* posted is not empty */
-    int wake_fd;        /* eventfd that ends a wait; edge-triggered, so it is never read */
-    int bell_fd;        /* under lock: poller.bell_fd, once loop_fd was asked for */
-};
 
 struct real_loop {
     struct loop pub;
@@ -49,11 +36,6 @@ real_loop(struct loop *l)
 {
     return container_of(l, struct real_loop, pub);
 }
-
-/* Queues work for the loop's thread and wakes it.  False when the loop is gone. */
-bool mailbox_post(struct mailbox *m, struct loop_work *w);
-struct mailbox *mailbox_ref(struct mailbox *m);
-void mailbox_unref(struct mailbox *m);
 
 /* After a change made outside loop_run: lets loop_fd show it. */
 void real_changed(struct real_loop *l);
