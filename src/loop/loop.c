@@ -12,7 +12,6 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
-#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -31,91 +30,6 @@ clock_ns(void)
     assert(r == 0);
     (void)r;
     return (uint64_t)ts.tv_sec * LOOP_NS_PER_S + (uint64_t)ts.tv_nsec;
-}
-
-/* The descriptor for others to wait on. */
-
-/* Is there something to do without asking the kernel? */
-static bool
-busy(struct real_loop *l)
-{
-    return !list_empty(&l->ready) || !list_empty(&l->deferred) || mailbox_any(l->mail);
-}
-
-/* Sets the timerfd when the earliest timer is earlier than it, or it has fired: a deadline that
- * moves away, as the timeout of each I/O does, costs nothing. */
-static void
-set_alarm(struct real_loop *l)
-{
-    struct timerq_node *first = timerq_first(&l->timers);
-    struct itimerspec its = {0};
-    uint64_t when;
-
-    if (first == NULL)
-        return;
-    when = first->when_ns > 0 ? first->when_ns : 1;
-    if (l->alarm_ns > l->pub.now_ns && l->alarm_ns <= when)
-        return;
-    if (when / LOOP_NS_PER_S > INT_MAX)
-        return;
-    its.it_value.tv_sec = (time_t)(when / LOOP_NS_PER_S);
-    its.it_value.tv_nsec = (long)(when % LOOP_NS_PER_S);
-    l->pub.stats.syscalls++;
-    if (timerfd_settime(l->alarm.fd, TFD_TIMER_ABSTIME, &its, NULL) == 0)
-        l->alarm_ns = when;
-}
-
-void
-real_changed(struct real_loop *l)
-{
-    if (l->running || !l->fd_asked)
-        return;
-    l->poller->ops->flush(l->poller);
-    if (busy(l) && !l->kicked) {
-        l->kicked = true;
-        l->pub.stats.syscalls++;
-        mailbox_ring(l->poller->bell_fd >= 0 ? l->poller->bell_fd : l->mail->wake_fd);
-    }
-    set_alarm(l);
-}
-
-/* Waking is all that these two descriptors are for. */
-static void
-woken(struct pollee *e, uint32_t events)
-{
-    (void)e;
-    (void)events;
-}
-
-static int
-open_alarm(struct real_loop *l)
-{
-    int r, fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-
-    if (fd < 0)
-        return -errno;
-    l->alarm = (struct pollee){.fd = fd, .ready = woken};
-    r = l->poller->ops->add(l->poller, &l->alarm);
-    if (r < 0)
-        (void)close(fd);
-    return r;
-}
-
-static int
-real_fd(struct loop *pub)
-{
-    struct real_loop *l = real_loop(pub);
-    int r, fd = l->poller->ops->fd(l->poller);
-
-    if (fd < 0 || l->fd_asked)
-        return fd;
-    r = open_alarm(l);
-    if (r < 0)
-        return r;
-    mailbox_set_bell(l->mail, l->poller->bell_fd);
-    l->fd_asked = true;
-    real_changed(l);
-    return fd;
 }
 
 /* The turn. */
@@ -139,7 +53,7 @@ sleep_ns(struct real_loop *l, uint64_t deadline_ns)
     struct timerq_node *first = timerq_first(&l->timers);
     uint64_t until = deadline_ns;
 
-    if (busy(l))
+    if (real_busy(l))
         return 0;
     if (first != NULL && first->when_ns < until)
         until = first->when_ns;
@@ -412,7 +326,7 @@ open_mailbox(struct real_loop *l)
         (void)close(fd);
         return -ENOMEM;
     }
-    l->wake = (struct pollee){.fd = fd, .ready = woken};
+    l->wake = (struct pollee){.fd = fd, .ready = real_woken};
     return l->poller->ops->add(l->poller, &l->wake);
 }
 

@@ -37,8 +37,28 @@ real_loop(struct loop *l)
     return container_of(l, struct real_loop, pub);
 }
 
-/* After a change made outside loop_run: lets loop_fd show it. */
-void real_changed(struct real_loop *l);
+/* Whether there is something to do without asking the kernel. */
+static inline bool
+real_busy(struct real_loop *l)
+{
+    return !list_empty(&l->ready) || !list_empty(&l->deferred) || mailbox_any(l->mail);
+}
+
+/* fd.c */
+int real_fd(struct loop *l);
+/* Makes the descriptor that loop_fd gave out show what there is to do. */
+void real_fd_show(struct real_loop *l);
+/* The `ready` of a descriptor that is there to end a wait, and for nothing else. */
+void real_woken(struct pollee *e, uint32_t events);
+
+/* To be called after each change that may give the loop something to do: one that was made outside
+ * loop_run has to show in the descriptor. */
+static inline void
+real_changed(struct real_loop *l)
+{
+    if (!l->running && l->fd_asked)
+        real_fd_show(l);
+}
 
 /* resolve.c */
 int real_resolve(struct loop *l, const char *host, uint16_t port,
