@@ -79,7 +79,7 @@ close_pipe(struct lend *d)
 }
 
 static void
-give_up(struct lend *d)
+lend_give_up(struct lend *d)
 {
     close_pipe(d);
     d->off = true;
@@ -191,7 +191,7 @@ large(const struct lend *d, const struct iovec *v)
 
 /* len more bytes are gone. */
 static void
-advance(struct rest *r, size_t len)
+lend_advance(struct rest *r, size_t len)
 {
     r->len -= len;
     while (r->n > 0 && len >= r->iov->iov_len - r->off) {
@@ -239,7 +239,7 @@ cannot(int err)
 
 /* Out of the pipe into the socket, until the one is empty or the other full. */
 static ssize_t
-drain(struct lend *d, struct rest *r, struct hush *h, struct loop_stats *stats)
+lend_drain(struct lend *d, struct rest *r, struct hush *h, struct loop_stats *stats)
 {
     unsigned flags = SPLICE_F_NONBLOCK | (d->residue < r->len ? SPLICE_F_MORE : 0);
     size_t done = 0;
@@ -257,7 +257,7 @@ drain(struct lend *d, struct rest *r, struct hush *h, struct loop_stats *stats)
             break;
         }
         if (n == 0 || (n < 0 && cannot(errno))) {
-            give_up(d);
+            lend_give_up(d);
             break;
         }
         if (n < 0) {
@@ -274,13 +274,13 @@ drain(struct lend *d, struct rest *r, struct hush *h, struct loop_stats *stats)
 
 /* Refers to as much of the first piece as the pipe holds.  False: it has to be copied. */
 static bool
-fill(struct lend *d, struct rest *r, struct loop_stats *stats)
+lend_fill(struct lend *d, struct rest *r, struct loop_stats *stats)
 {
     struct iovec v = {(char *)r->iov->iov_base + r->off, r->iov->iov_len - r->off};
     ssize_t n;
 
     if (d->pipe[0] < 0 && !open_pipe(d, stats)) {
-        give_up(d);
+        lend_give_up(d);
         return false;
     }
     do {
@@ -290,7 +290,7 @@ fill(struct lend *d, struct rest *r, struct loop_stats *stats)
     if (n <= 0) {
         r->copy = true;
         if (n == 0 || errno != EFAULT) /* this memory cannot be lent, but other memory can */
-            give_up(d);
+            lend_give_up(d);
         return false;
     }
     d->residue = (size_t)n;
@@ -323,15 +323,15 @@ lend_sendv(struct lend *d, const struct iovec *iov, int n, size_t total, struct 
     }
     r.len = total;
     assert(d->residue <= total); /* what was not taken is offered again */
-    advance(&r, 0);
+    lend_advance(&r, 0);
     hush_begin(&h, stats);
     while (r.len > 0 && !r.blocked) {
-        if (d->residue > 0 || (!d->off && !r.copy && large(d, r.iov) && fill(d, &r, stats)))
-            sent = drain(d, &r, &h, stats);
+        if (d->residue > 0 || (!d->off && !r.copy && large(d, r.iov) && lend_fill(d, &r, stats)))
+            sent = lend_drain(d, &r, &h, stats);
         else
             sent = copy_some(d, &r, stats);
         if (sent > 0)
-            advance(&r, (size_t)sent);
+            lend_advance(&r, (size_t)sent);
         else if (sent < 0)
             break;
     }

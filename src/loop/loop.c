@@ -22,7 +22,7 @@
 #define DEFER_ROUNDS_MAX 16   /* generations of deferred work in one turn */
 
 static uint64_t
-clock_ns(void)
+real_clock_ns(void)
 {
     struct timespec ts;
     int r = clock_gettime(CLOCK_MONOTONIC, &ts);
@@ -42,7 +42,7 @@ wait_ready(struct real_loop *l, int64_t timeout_ns)
     l->pub.stats.waits++;
     l->kicked = false;
     r = l->poller->ops->wait(l->poller, timeout_ns);
-    l->pub.now_ns = clock_ns();
+    l->pub.now_ns = real_clock_ns();
     return r;
 }
 
@@ -157,7 +157,7 @@ run_deferred(struct real_loop *l)
 }
 
 static int
-turn(struct real_loop *l, uint64_t deadline_ns)
+real_turn(struct real_loop *l, uint64_t deadline_ns)
 {
     int r = wait_turn(l, deadline_ns);
 
@@ -182,11 +182,11 @@ real_run(struct loop *pub, int64_t timeout_ns)
     assert(!l->running); /* not from a callback */
     l->running = true;
     if (timeout_ns != 0) {
-        pub->now_ns = clock_ns();
+        pub->now_ns = real_clock_ns();
         deadline_ns = timeout_ns < 0 ? UINT64_MAX : pub->now_ns + (uint64_t)timeout_ns;
     }
     do {
-        r = turn(l, deadline_ns);
+        r = real_turn(l, deadline_ns);
     } while (r == 0 && l->callbacks == before && pub->now_ns < deadline_ns);
     l->running = false;
     real_changed(l);
@@ -206,7 +206,7 @@ real_timer_start(struct loop *pub, struct loop_timer *t, uint64_t delay_ns)
 
     assert(t->fn != NULL);
     if (!l->running) /* it may be long since the last turn */
-        pub->now_ns = clock_ns();
+        pub->now_ns = real_clock_ns();
     when = delay_ns < UINT64_MAX - pub->now_ns ? pub->now_ns + delay_ns : UINT64_MAX;
     if (t->node.queued)
         timerq_del(&l->timers, &t->node);
@@ -334,7 +334,7 @@ static void
 seed_random(struct real_loop *l)
 {
     if (system_random(l->rng, sizeof(l->rng)) < 0) { /* early boot: jitter may be weak */
-        l->rng[0] = clock_ns();
+        l->rng[0] = real_clock_ns();
         l->rng[1] = (uint64_t)(uintptr_t)l;
     }
     l->rng[3] |= 1; /* the all-zero state is the one that does not work */
@@ -357,7 +357,7 @@ loop_new(const struct loop_config *cfg, struct loop **ret, struct lunette_error 
     list_init(&l->lookups);
     l->spin_ns = l->spin_now = cfg->spin_us * 1000ull;
     l->pub.scratch_size = cfg->scratch_size > 0 ? cfg->scratch_size : SCRATCH_SIZE;
-    l->pub.now_ns = clock_ns();
+    l->pub.now_ns = real_clock_ns();
     seed_random(l);
     r = open_poller(cfg->kind, l, err);
     if (r < 0)

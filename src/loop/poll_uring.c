@@ -63,7 +63,7 @@ enable(struct poller_uring *u)
 
 /* Submits, and lets the kernel do what it has put off (closing sockets among it). */
 static int
-submit(struct poller_uring *u)
+uring_submit(struct poller_uring *u)
 {
     int r = enable(u);
 
@@ -79,7 +79,7 @@ get_sqe(struct poller_uring *u)
 {
     struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
 
-    if (sqe == NULL && submit(u) == 0)
+    if (sqe == NULL && uring_submit(u) == 0)
         sqe = io_uring_get_sqe(&u->ring);
     return sqe;
 }
@@ -136,7 +136,7 @@ uring_del(struct poller *p, struct pollee *e)
     io_uring_prep_cancel(sqe, e, 0);
     sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
     io_uring_sqe_set_data(sqe, NULL);
-    (void)submit(u); /* on failure the next wait submits it */
+    (void)uring_submit(u); /* on failure the next wait submits it */
 }
 
 static void
@@ -159,7 +159,7 @@ completed(struct poller *p, struct pollee *e, int res, bool more)
 }
 
 static void
-reap(struct poller *p)
+uring_reap(struct poller *p)
 {
     struct io_uring *ring = &uring_of(p)->ring;
     struct io_uring_cqe *cqe;
@@ -210,7 +210,7 @@ drain_bell(struct poller_uring *u)
         if (read(u->pub.bell_fd, &count, sizeof(count)) < 0)
             break; /* -EAGAIN: it was quiet */
         if (needs_kernel(&u->ring))
-            r = submit(u);
+            r = uring_submit(u);
         else
             break;
     } while (r == 0);
@@ -228,10 +228,10 @@ uring_wait(struct poller *p, int64_t timeout_ns)
     if (timeout_ns != 0 && io_uring_cq_ready(&u->ring) == 0)
         r = sleep_for(u, timeout_ns);
     else if (needs_kernel(&u->ring))
-        r = submit(u);
+        r = uring_submit(u);
     if (u->pub.bell_fd >= 0 && r == 0)
         r = drain_bell(u);
-    reap(p);
+    uring_reap(p);
     return r == -EBUSY || r == -EAGAIN ? 0 : r; /* there is room again */
 }
 
@@ -241,7 +241,7 @@ uring_flush(struct poller *p)
     struct poller_uring *u = uring_of(p);
 
     if (!u->enabled || io_uring_sq_ready(&u->ring) > 0)
-        (void)submit(u);
+        (void)uring_submit(u);
 }
 
 static const struct poller_ops uring_ops = {

@@ -131,7 +131,7 @@ start_thread(struct resolve *r)
 }
 
 static void
-finish(struct resolve *r)
+lookup_finish(struct resolve *r)
 {
     if (r->cancelled) {
         r->loop->callbacks--; /* nobody was called */
@@ -145,7 +145,7 @@ finish(struct resolve *r)
 static void
 known(struct loop_work *w)
 {
-    finish(container_of(w, struct resolve, work));
+    lookup_finish(container_of(w, struct resolve, work));
 }
 
 static void
@@ -167,7 +167,7 @@ thread_ended(struct loop_work *w)
             loop_defer(&l->pub, &next->work);
         }
     }
-    finish(r);
+    lookup_finish(r);
 }
 
 void
@@ -179,7 +179,7 @@ real_resolve_drop(struct loop_work *w)
 
 /* Starts r, which either is known now or needs a thread. */
 static int
-start(struct real_loop *l, struct resolve *r)
+lookup_start(struct real_loop *l, struct resolve *r)
 {
     look_up(r, AI_NUMERICHOST);
     if (r->err == 0 || strchr(r->host, ':') != NULL) { /* no name has a colon */
@@ -221,7 +221,7 @@ real_resolve(struct loop *pub, const char *host, uint16_t port,
     r->user = user;
     r->port = port;
     memcpy(r->host, host, len + 1);
-    e = start(l, r);
+    e = lookup_start(l, r);
     if (e < 0) {
         free(r);
         return e;

@@ -503,7 +503,7 @@ total_of(const struct iovec *iov, int n)
  * error that comes later is a new edge, one that came before is `hung_up`.  A receive from AF_UNIX
  * stops where ancillary data is attached. */
 static bool
-drained(const struct sock *s, ssize_t r, const struct iovec *iov, int n)
+sock_drained(const struct sock *s, ssize_t r, const struct iovec *iov, int n)
 {
     if (r <= 0 || s->hung_up || s->family == AF_UNIX)
         return r <= 0;
@@ -526,7 +526,7 @@ real_recvv(struct stream *pub, const struct iovec *iov, int n)
     } while (r < 0 && errno == EINTR);
     if (r < 0)
         r = errno == EWOULDBLOCK ? -EAGAIN : -errno;
-    if (drained(s, r, iov, n)) {
+    if (sock_drained(s, r, iov, n)) {
         s->readable = false;
         if (r == 0)
             s->ended = true;
