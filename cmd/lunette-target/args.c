@@ -76,7 +76,7 @@ static const struct option options[] = {
 };
 
 static int
-complain(const char *what, const char *arg)
+args_complain(const char *what, const char *arg)
 {
     (void)fprintf(stderr, "lunette-target: %s%s%s\n", what, arg != NULL ? ": " : "",
                   arg != NULL ? arg : "");
@@ -105,10 +105,10 @@ set_chap(struct args_node *n, const char *text, bool mutual)
     const char *secret;
 
     if (*slot != NULL)
-        return complain("a target has one CHAP secret for each direction", NULL);
+        return args_complain("a target has one CHAP secret for each direction", NULL);
     *slot = split_secret(text);
     if (*slot == NULL)
-        return complain("a CHAP secret is given as USER:SECRET", NULL);
+        return args_complain("a CHAP secret is given as USER:SECRET", NULL);
     secret = *slot + strlen(*slot) + 1;
     if (strlen(secret) < SECRET_MIN)
         (void)fprintf(stderr,
@@ -143,13 +143,13 @@ read_chap_file(struct args_node *n, const char *path)
         if (count < 2)
             r = set_chap(n, line, count == 1);
         else
-            r = complain("a CHAP file has at most two lines", path);
+            r = args_complain("a CHAP file has at most two lines", path);
         count++;
     }
     memset(line, 0, sizeof(line));
     (void)fclose(f);
     if (r == 0 && count == 0)
-        r = complain("the CHAP file holds no USER:SECRET", path);
+        r = args_complain("the CHAP file holds no USER:SECRET", path);
     return r;
 }
 
@@ -159,11 +159,11 @@ add_node(struct args *a, const char *name)
     struct args_node *n;
 
     if (a->nodes_count == ARGS_NODES_MAX)
-        return complain("too many targets", NULL);
+        return args_complain("too many targets", NULL);
     n = &a->nodes[a->nodes_count++];
     n->luns = calloc(ARGS_LUNS_MAX, sizeof(*n->luns));
     if (n->luns == NULL)
-        return complain("out of memory", NULL);
+        return args_complain("out of memory", NULL);
     n->cfg.name = name;
     n->cfg.luns = n->luns;
     n->cfg.set = n->set;
@@ -176,9 +176,9 @@ add_lun(struct args_node *n, const char *text)
     struct lunette_error err;
 
     if (n->cfg.luns_count == ARGS_LUNS_MAX)
-        return complain("too many LUNs", NULL);
+        return args_complain("too many LUNs", NULL);
     if (lu_config_parse(text, &n->luns[n->cfg.luns_count], &err) < 0)
-        return complain(err.msg, NULL);
+        return args_complain(err.msg, NULL);
     n->cfg.luns_count++;
     return 0;
 }
@@ -189,9 +189,9 @@ add_set(struct args_node *n, char *text)
     char *eq = strchr(text, '=');
 
     if (eq == NULL || eq == text)
-        return complain("--set wants KEY=VALUE", text);
+        return args_complain("--set wants KEY=VALUE", text);
     if (n->cfg.set_count == ARGS_SET_MAX)
-        return complain("too many --set", NULL);
+        return args_complain("too many --set", NULL);
     *eq = '\0';
     n->set[n->cfg.set_count++] = (struct target_key_value){text, eq + 1};
     return 0;
@@ -203,7 +203,7 @@ node_option(struct args *a, int opt, char *arg)
     struct args_node *n;
 
     if (a->nodes_count == 0)
-        return complain("--target must come before what is about it", NULL);
+        return args_complain("--target must come before what is about it", NULL);
     n = &a->nodes[a->nodes_count - 1];
     switch (opt) {
     case OPT_LUN:
@@ -236,7 +236,7 @@ loop_option(struct args *a, const char *arg)
             return 0;
         }
     }
-    return complain("--loop is epoll, uring or auto, not", arg);
+    return args_complain("--loop is epoll, uring or auto, not", arg);
 }
 
 static int
@@ -247,7 +247,7 @@ one_option(struct args *a, int opt, char *arg)
     switch (opt) {
     case OPT_LISTEN:
         if (a->listen_count == ARGS_LISTEN_MAX)
-            return complain("too many --listen", NULL);
+            return args_complain("too many --listen", NULL);
         a->listen[a->listen_count++] = arg;
         return 0;
     case OPT_TARGET:
@@ -256,10 +256,10 @@ one_option(struct args *a, int opt, char *arg)
         return loop_option(a, arg);
     case OPT_SPIN:
         a->loop.spin_us = (uint32_t)strtoul(arg, &end, 10);
-        return *end == '\0' && end != arg ? 0 : complain("--spin-us wants a number, not", arg);
+        return *end == '\0' && end != arg ? 0 : args_complain("--spin-us wants a number, not", arg);
     case OPT_PACE:
         a->pace_us = (uint32_t)strtoul(arg, &end, 10);
-        return *end == '\0' && end != arg ? 0 : complain("--pace-us wants a number, not", arg);
+        return *end == '\0' && end != arg ? 0 : args_complain("--pace-us wants a number, not", arg);
     case 'v':
         a->verbose++;
         return 0;
@@ -284,14 +284,14 @@ complete(struct args *a)
     const char *chap = getenv("LUNETTE_TARGET_CHAP");
 
     if (a->nodes_count == 0)
-        return complain("no --target; for a first try: lunette-target --target "
-                        "iqn.2026-11.example:disk --lun ram:256M",
-                        NULL);
+        return args_complain("no --target; for a first try: lunette-target --target "
+                             "iqn.2026-11.example:disk --lun ram:256M",
+                             NULL);
     for (uint32_t i = 0; i < a->nodes_count; i++) {
         struct args_node *n = &a->nodes[i];
 
         if (n->cfg.luns_count == 0 && n->cfg.redirect == NULL)
-            return complain("no --lun for target", n->cfg.name);
+            return args_complain("no --lun for target", n->cfg.name);
         if (chap != NULL && n->chap == NULL && set_chap(n, chap, false) < 0)
             return -EINVAL;
         a->cfgs[i] = n->cfg;
@@ -313,7 +313,7 @@ args_parse(struct args *a, int argc, char **argv)
             return r;
     }
     if (optind < argc)
-        return complain("what is this", argv[optind]);
+        return args_complain("what is this", argv[optind]);
     return complete(a);
 }
 

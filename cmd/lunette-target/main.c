@@ -163,7 +163,7 @@ want_exact_timers(void)
 }
 
 static int
-serve(struct app *app)
+target_serve(struct app *app)
 {
     struct target_config cfg = {.nodes = app->args.cfgs,
                                 .nodes_count = app->args.nodes_count,
@@ -207,7 +207,7 @@ main(int argc, char **argv)
             app.log.level = app.args.verbose > 1 ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO;
         raise_descriptors();
         want_exact_timers();
-        r = serve(&app);
+        r = target_serve(&app);
         target_free(app.target);
         loop_free(app.loop);
     } else {

@@ -121,7 +121,7 @@ next_offset(struct bench *b)
 }
 
 static inline int
-begin(struct bench *b, struct slot *s, uint64_t now)
+bench_begin(struct bench *b, struct slot *s, uint64_t now)
 {
     s->write = is_write(b);
     s->offset = next_offset(b);
@@ -172,7 +172,7 @@ turn(struct bench *b, const struct lunette_completion *c, int n, uint64_t now)
             left = may_begin(b, now);
         if (__builtin_expect(left == 0, 0))
             continue;
-        int r = begin(b, s, now);
+        int r = bench_begin(b, s, now);
         if (__builtin_expect(r < 0, 0))
             return r;
         left--;
@@ -183,7 +183,7 @@ turn(struct bench *b, const struct lunette_completion *c, int n, uint64_t now)
 
 /* The I/O phase.  0 or -errno of the queue itself. */
 static int
-loop(struct bench *b)
+bench_loop(struct bench *b)
 {
     struct lunette_completion c[BATCH];
     uint64_t now = now_ns();
@@ -192,7 +192,7 @@ loop(struct bench *b)
     b->start_ns = now;
     b->end_ns = now + b->o->time_ns;
     for (uint64_t i = 0; i < b->o->depth && may_begin(b, now) > 0; i++, b->begun++) {
-        r = begin(b, &b->slots[i], now);
+        r = bench_begin(b, &b->slots[i], now);
         if (r < 0)
             return r;
     }
@@ -249,7 +249,7 @@ limited_by_cpu(const struct bench *b, const struct cli *cli)
 }
 
 static int
-print_json(const struct bench *b, const struct cli *cli)
+bench_print_json(const struct bench *b, const struct cli *cli)
 {
     const struct hist *h = &b->hist;
     double mean = h->count == 0 ? 0 : (double)h->sum / (double)h->count;
@@ -308,7 +308,7 @@ print_result(const struct bench *b, const struct cli *cli)
     int code = 0;
 
     if (cli->common.json)
-        code = print_json(b, cli);
+        code = bench_print_json(b, cli);
     else
         print_table(b, cli);
     if (limited_by_cpu(b, cli))
@@ -336,7 +336,7 @@ measure(struct cli *cli, struct bench *b)
     interrupt_catch(false);
     lunette_ctx_get_stats(cli->ctx, &b->stats_before);
     getrusage(RUSAGE_SELF, &b->before);
-    int r = loop(b);
+    int r = bench_loop(b);
     getrusage(RUSAGE_SELF, &b->after);
     lunette_ctx_get_stats(cli->ctx, &b->stats_after);
     if (r < 0 && b->err.code == 0)

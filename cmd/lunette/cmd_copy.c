@@ -80,7 +80,7 @@ check_room(struct transfer *t)
 
 /* A stream filled the destination: was that all? */
 static int
-check_end(const struct transfer *t)
+copy_check_end(const struct transfer *t)
 {
     char byte;
 
@@ -110,7 +110,7 @@ summary(const struct transfer *t, const struct outcome *out)
 }
 
 static int
-print_json(const struct transfer *t, const struct outcome *out, bool verify)
+copy_print_json(const struct transfer *t, const struct outcome *out, bool verify)
 {
     json_t *j = json_pack("{s:I, s:I, s:i, s:f, s:f, s:o}", "bytes", (json_int_t)t->done, "zeroes",
                           (json_int_t)t->zeroes, "padded", (int)t->padded, "seconds", out->seconds,
@@ -171,7 +171,7 @@ copy(struct cli *cli, const struct copy_opts *o, struct end *src, struct end *ds
     code = transfer_run(&t);
     out.seconds = seconds_since(start);
     if (code == 0)
-        code = check_end(&t);
+        code = copy_check_end(&t);
     if (code == 0 && o->verify)
         code = verify(&t, mode, &out);
     if (code > EXIT_SIGNAL)
@@ -183,7 +183,7 @@ copy(struct cli *cli, const struct copy_opts *o, struct end *src, struct end *ds
     if (code == 0 && !o->quiet && !cli->common.json)
         summary(&t, &out);
     if (cli->common.json && (code == 0 || code == EXIT_VERIFY)) {
-        int r = print_json(&t, &out, o->verify);
+        int r = copy_print_json(&t, &out, o->verify);
         return code != 0 ? code : r;
     }
     return code;

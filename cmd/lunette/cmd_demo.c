@@ -280,7 +280,7 @@ start_target(struct demo *d)
 /* ---- the benchmark ------------------------------------------------------------------------- */
 
 static double
-number(const json_t *j, const char *object, const char *key)
+demo_number(const json_t *j, const char *object, const char *key)
 {
     if (object != NULL)
         j = json_object_get(j, object);
@@ -293,10 +293,11 @@ print_row(const char *rw, const char *bs, const char *depth, const json_t *j)
     char rate[TEXT_SIZE], mean[TEXT_SIZE], p99[TEXT_SIZE];
 
     printf("  %-10s %4s %5s  %9.0f  %12s  %9s  %9s  %8.2f us\n", rw, bs, depth,
-           number(j, NULL, "iops"), format_rate(rate, number(j, NULL, "bytes_per_second")),
-           format_ns(mean, number(j, "latency_us", "mean") * 1e3),
-           format_ns(p99, number(j, "latency_us", "p99") * 1e3),
-           number(j, "cpu_us_per_io", "user") + number(j, "cpu_us_per_io", "system"));
+           demo_number(j, NULL, "iops"),
+           format_rate(rate, demo_number(j, NULL, "bytes_per_second")),
+           format_ns(mean, demo_number(j, "latency_us", "mean") * 1e3),
+           format_ns(p99, demo_number(j, "latency_us", "p99") * 1e3),
+           demo_number(j, "cpu_us_per_io", "user") + demo_number(j, "cpu_us_per_io", "system"));
     fflush(stdout);
 }
 

@@ -17,7 +17,7 @@ json_of_target(const struct lunette_target *t)
 }
 
 static int
-print_json(const struct lunette_target *targets, size_t count)
+discover_print_json(const struct lunette_target *targets, size_t count)
 {
     json_t *list = json_array();
 
@@ -27,7 +27,7 @@ print_json(const struct lunette_target *targets, size_t count)
 }
 
 static void
-print(const struct lunette_target *t)
+discover_print(const struct lunette_target *t)
 {
     for (size_t i = 0; i < t->nportals; i++) {
         if (t->portals[i].tpgt >= 0)
@@ -58,10 +58,10 @@ run_discover(struct cli *cli, const void *opts, int argc, char **argv)
         return code;
     }
     if (cli->common.json) {
-        code = print_json(targets, count);
+        code = discover_print_json(targets, count);
     } else {
         for (size_t i = 0; i < count; i++)
-            print(&targets[i]);
+            discover_print(&targets[i]);
         if (count == 0)
             fputs("lunette: discover: the portal answered, but has no target for this initiator\n",
                   stderr);

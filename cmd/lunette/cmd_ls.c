@@ -55,7 +55,7 @@ json_of_luns(const char *url, const char *name, const struct lunette_info *luns,
 
 /* A target that refuses does not keep the others from being listed. */
 static void
-refused(struct listing *l, const char *public, const char *name, const struct lunette_error *err)
+ls_refused(struct listing *l, const char *public, const char *name, const struct lunette_error *err)
 {
     int code = exit_code_of(err);
 
@@ -82,7 +82,7 @@ list_target(struct listing *l, const char *url, const char *name)
 
     int r = lunette_list_luns(l->cli->ctx, url, &luns, &count, &session, &err);
     if (r < 0)
-        refused(l, public, name, &err);
+        ls_refused(l, public, name, &err);
     else if (l->json != NULL)
         json_array_append_new(l->json, json_of_luns(public, session.target_name, luns, count));
     else

@@ -32,7 +32,7 @@ struct tally {
 };
 
 static void
-add(struct tally *t, uint64_t ns)
+ping_add(struct tally *t, uint64_t ns)
 {
     double v = (double)ns;
 
@@ -88,7 +88,7 @@ pings(struct cli *cli, const struct ping_opts *o, struct lunette_lun *lun, const
         t->sent++;
         if (lunette_ping(lun, (size_t)o->size, &ns, &err) < 0)
             return interrupted() != 0 ? 0 : fail_with(&err, portal);
-        add(t, ns);
+        ping_add(t, ns);
         if (!cli->common.json) {
             printf("%" PRIu64 " bytes from %s: seq=%" PRIu64 " time=%s\n", o->size, portal, t->sent,
                    format_ns(time, (double)ns));
@@ -104,7 +104,7 @@ pings(struct cli *cli, const struct ping_opts *o, struct lunette_lun *lun, const
 }
 
 static int
-print_json(const struct tally *t, const char *target, const char *portal)
+ping_print_json(const struct tally *t, const char *target, const char *portal)
 {
     return json_print(json_pack("{s:s, s:s, s:I, s:I, s:{s:f, s:f, s:f, s:f}}", "target", target,
                                 "portal", portal, "sent", (json_int_t)t->sent, "answered",
@@ -113,7 +113,7 @@ print_json(const struct tally *t, const char *target, const char *portal)
 }
 
 static void
-print(const struct tally *t, const char *target)
+ping_print(const struct tally *t, const char *target)
 {
     char a[4][TEXT_SIZE];
 
@@ -140,12 +140,12 @@ run_ping(struct cli *cli, const void *opts, int argc, char **argv)
     interrupt_catch(false);
     code = pings(cli, opts, lun, s.portal, &t);
     if (cli->common.json) {
-        int r = print_json(&t, s.target_name, s.portal);
+        int r = ping_print_json(&t, s.target_name, s.portal);
         code = code != 0 ? code : r;
     } else {
         if (interrupted() != 0)
             putchar('\n');
-        print(&t, s.target_name);
+        ping_print(&t, s.target_name);
     }
     lunette_close(lun);
     return code;

@@ -54,7 +54,7 @@ static const struct opt write_options[] = {
 
 /* Whether offset, and the length where there is one, lie inside the LUN. */
 static int
-check_range(const char *cmd, const struct end *lun, const struct rw_opts *o, uint64_t length)
+rw_check_range(const char *cmd, const struct end *lun, const struct rw_opts *o, uint64_t length)
 {
     if (lun->block > BLOCK_MAX || o->bs % lun->block != 0)
         return fail_usage("%s: --bs=%llu is no multiple of the block size, %u", cmd,
@@ -98,7 +98,7 @@ static int
 read_lun(struct cli *cli, const struct rw_opts *o, struct end *src, struct end *dst)
 {
     struct progress progress = {0};
-    int code = check_range("read", src, o, o->length);
+    int code = rw_check_range("read", src, o, o->length);
     uint64_t length = o->length == UINT64_MAX ? src->size - o->offset : o->length;
 
     if (code != 0)
@@ -176,7 +176,7 @@ write_head(struct end *src, struct end *dst, uint64_t offset, uint64_t max, uint
 
 /* What is left on a stream, where the LUN is full. */
 static int
-check_end(const struct end *src, const struct rw_opts *o, uint64_t done, uint64_t room)
+rw_check_end(const struct end *src, const struct rw_opts *o, uint64_t done, uint64_t room)
 {
     char byte;
 
@@ -193,7 +193,7 @@ write_lun(struct cli *cli, const struct rw_opts *o, struct end *src, struct end 
 {
     struct progress progress = {0};
     uint64_t length = o->length < src->size ? o->length : src->size, head = 0;
-    int code = check_range("write", dst, o, length);
+    int code = rw_check_range("write", dst, o, length);
 
     if (code != 0)
         return code;
@@ -218,7 +218,7 @@ write_lun(struct cli *cli, const struct rw_opts *o, struct end *src, struct end 
         fprintf(stderr, "lunette: write: interrupted after %llu bytes\n", (unsigned long long)done);
     if (code == 0 && src->kind == END_FILE) /* as if we had read it */
         (void)lseek(src->fd, (off_t)(src->base + done), SEEK_SET);
-    return code != 0 ? code : check_end(src, o, done, room);
+    return code != 0 ? code : rw_check_end(src, o, done, room);
 }
 
 static int

@@ -160,7 +160,7 @@ json_hex(const uint8_t *p, size_t len)
 }
 
 static int
-print_json(const struct lunette_scsi *s, const char *sense)
+scsi_print_json(const struct lunette_scsi *s, const char *sense)
 {
     json_t *j = json_pack("{s:o, s:i, s:s, s:o, s:I, s:b}", "cdb", json_hex(s->cdb, s->cdb_len),
                           "status", s->status, "status_text", lunette_status_text(s->status), "in",
@@ -175,7 +175,7 @@ print_json(const struct lunette_scsi *s, const char *sense)
 }
 
 static void
-print(const struct lunette_scsi *s, const char *sense)
+scsi_print(const struct lunette_scsi *s, const char *sense)
 {
     printf("status %02xh %s", s->status, lunette_status_text(s->status));
     if (s->in_len > 0)
@@ -191,7 +191,7 @@ print(const struct lunette_scsi *s, const char *sense)
 }
 
 static int
-report(const struct cli *cli, const struct scsi_opts *o, const struct lunette_scsi *s)
+scsi_report(const struct cli *cli, const struct scsi_opts *o, const struct lunette_scsi *s)
 {
     char sense[200] = "";
     int code = EXIT_DONE;
@@ -199,9 +199,9 @@ report(const struct cli *cli, const struct scsi_opts *o, const struct lunette_sc
     if (s->sense_len > 0)
         lunette_sense_text(s->sense, s->sense_len, sense, sizeof(sense));
     if (cli->common.json)
-        code = print_json(s, sense);
+        code = scsi_print_json(s, sense);
     else if (!o->raw)
-        print(s, sense);
+        scsi_print(s, sense);
     else if (s->in_done > 0 && fwrite(s->in, s->in_done, 1, stdout) != 1)
         code = fail_errno(-errno, "writing the output");
     if (s->status == 0)
@@ -232,7 +232,7 @@ execute(struct cli *cli, const struct scsi_opts *o, struct lunette_lun *lun, str
     s->timeout_ms = (uint32_t)((o->timeout_ns + 999999) / 1000000);
     if (lunette_scsi(lun, s, &err) < 0)
         return fail_with(&err, "scsi");
-    return report(cli, o, s);
+    return scsi_report(cli, o, s);
 }
 
 static int

@@ -89,7 +89,7 @@ step_pair(struct compare *c, struct pair *p)
 }
 
 static int
-step(struct compare *c)
+compare_step(struct compare *c)
 {
     struct end *ends[2] = {c->t->src, c->t->dst};
     int moved = 0;
@@ -110,14 +110,14 @@ step(struct compare *c)
 }
 
 static int
-loop(struct compare *c)
+compare_loop(struct compare *c)
 {
     struct transfer *t = c->t;
 
     while (c->busy > 0 || (c->next < t->length && c->differs == UINT64_MAX)) {
         if (interrupted() != 0)
             return EXIT_SIGNAL + interrupted();
-        int r = step(c);
+        int r = compare_step(c);
         if (r == 0)
             r = end_wait(t->src, t->dst, false, false);
         if (r >= 0 || r == -EINTR)
@@ -141,7 +141,7 @@ transfer_compare(struct transfer *t, uint64_t *ret_offset)
         c.pairs[i].buf[0] = xbuffer(t->bs + BLOCK_MAX);
         c.pairs[i].buf[1] = xbuffer(t->bs + BLOCK_MAX);
     }
-    int code = loop(&c);
+    int code = compare_loop(&c);
     progress_end(t->progress, c.done);
     if (code != 0) {
         lunette_queue_free(t->src->queue);

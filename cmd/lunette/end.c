@@ -15,7 +15,7 @@
 #define WAIT_MS  200
 
 static int
-failed(struct end *e, int code, const char *what)
+end_failed(struct end *e, int code, const char *what)
 {
     if (e->err.code == 0) {
         e->err = (struct lunette_error){.code = code, .domain = LUNETTE_DOM_OS};
@@ -184,9 +184,9 @@ end_read(struct end *e, void *buf, size_t len, uint64_t offset, struct io *io)
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return failed(e, -errno, "reading");
+            return end_failed(e, -errno, "reading");
         if (n == 0) { /* it became shorter under our hands */
-            return failed(e, -ENODATA, "the file ended early");
+            return end_failed(e, -ENODATA, "the file ended early");
         }
         done += (size_t)n;
     }
@@ -204,7 +204,7 @@ end_write(struct end *e, const void *buf, size_t len, uint64_t offset, struct io
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return failed(e, -errno, "writing");
+            return end_failed(e, -errno, "writing");
         done += (size_t)n;
     }
     return 0;
@@ -254,7 +254,7 @@ end_reap(struct end *e)
 }
 
 static bool
-ready(int fd, short events)
+end_ready(int fd, short events)
 {
     struct pollfd p = {.fd = fd, .events = events};
 
@@ -264,23 +264,23 @@ ready(int fd, short events)
 ssize_t
 end_stream_read(struct end *e, void *buf, size_t len)
 {
-    if (!ready(e->fd, POLLIN))
+    if (!end_ready(e->fd, POLLIN))
         return -EAGAIN;
     ssize_t n = read(e->fd, buf, len);
     if (n >= 0)
         return n;
-    return errno == EINTR || errno == EAGAIN ? -EAGAIN : failed(e, -errno, "reading");
+    return errno == EINTR || errno == EAGAIN ? -EAGAIN : end_failed(e, -errno, "reading");
 }
 
 ssize_t
 end_stream_write(struct end *e, const void *buf, size_t len)
 {
-    if (!ready(e->fd, POLLOUT))
+    if (!end_ready(e->fd, POLLOUT))
         return -EAGAIN;
     ssize_t n = write(e->fd, buf, len);
     if (n >= 0)
         return n;
-    return errno == EINTR || errno == EAGAIN ? -EAGAIN : failed(e, -errno, "writing");
+    return errno == EINTR || errno == EAGAIN ? -EAGAIN : end_failed(e, -errno, "writing");
 }
 
 int
@@ -342,8 +342,8 @@ end_flush(struct end *e, uint64_t size)
         return 0;
     case END_FILE:
         if (e->fresh && ftruncate(e->fd, (off_t)size) < 0)
-            return failed(e, -errno, "setting the size");
-        return fsync(e->fd) < 0 ? failed(e, -errno, "fsync") : 0;
+            return end_failed(e, -errno, "setting the size");
+        return fsync(e->fd) < 0 ? end_failed(e, -errno, "fsync") : 0;
     case END_STREAM:
         return 0;
     }

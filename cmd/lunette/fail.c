@@ -59,7 +59,7 @@ login_hint(uint32_t detail)
 }
 
 static const char *
-hint(const struct lunette_error *err)
+fail_hint(const struct lunette_error *err)
 {
     switch (err->domain) {
     case LUNETTE_DOM_USAGE:
@@ -87,7 +87,7 @@ hint(const struct lunette_error *err)
 int
 fail_with(const struct lunette_error *err, const char *what)
 {
-    const char *next = hint(err);
+    const char *next = fail_hint(err);
 
     fflush(stdout);
     fprintf(stderr, "lunette: %s: %s\n", what,
@@ -97,7 +97,7 @@ fail_with(const struct lunette_error *err, const char *what)
     return exit_code_of(err);
 }
 
-static void __attribute__((format(printf, 1, 0))) complain(const char *fmt, va_list ap)
+static void __attribute__((format(printf, 1, 0))) fail_complain(const char *fmt, va_list ap)
 {
     fflush(stdout);
     fputs("lunette: ", stderr);
@@ -110,7 +110,7 @@ fail_usage(const char *fmt, ...)
     va_list ap;
 
     va_start(ap, fmt);
-    complain(fmt, ap);
+    fail_complain(fmt, ap);
     va_end(ap);
     fputc('\n', stderr);
     return EXIT_USAGE;
@@ -122,7 +122,7 @@ fail_errno(int code, const char *fmt, ...)
     va_list ap;
 
     va_start(ap, fmt);
-    complain(fmt, ap);
+    fail_complain(fmt, ap);
     va_end(ap);
     fprintf(stderr, ": %s\n", strerror(-code));
     return EXIT_OTHER;
@@ -156,7 +156,7 @@ domain_of(int code)
 }
 
 static const char *
-reason(int code)
+fail_reason(int code)
 {
     switch (-code) {
     case ENOTCONN:
@@ -184,7 +184,7 @@ void
 error_of_code(struct lunette_error *err, int code, const char *what)
 {
     *err = (struct lunette_error){.code = code, .domain = domain_of(code)};
-    snprintf(err->msg, sizeof(err->msg), "%s: %s", what, reason(code));
+    snprintf(err->msg, sizeof(err->msg), "%s: %s", what, fail_reason(code));
 }
 
 void

@@ -52,7 +52,7 @@ has_value(const struct opt *o)
 }
 
 static void
-add(struct parser *p, const struct opt *o, void *base)
+opt_add(struct parser *p, const struct opt *o, void *base)
 {
     int n = p->count++;
     size_t at = strlen(p->letters);
@@ -71,15 +71,15 @@ add(struct parser *p, const struct opt *o, void *base)
 }
 
 static void
-collect(struct parser *p, const struct command *cmd, struct common *common, void *opts)
+opt_collect(struct parser *p, const struct command *cmd, struct common *common, void *opts)
 {
     *p = (struct parser){.letters = ":"};
     for (const struct opt *o = cmd->opts; o != NULL && o->name != NULL; o++)
-        add(p, o, opts);
+        opt_add(p, o, opts);
     if (cmd->json)
-        add(p, &json_opt, common);
+        opt_add(p, &json_opt, common);
     for (const struct opt *o = common_opts; o->name != NULL; o++)
-        add(p, o, common);
+        opt_add(p, o, common);
 }
 
 static int
@@ -167,7 +167,7 @@ unknown(const struct command *cmd, const char *word, const char *what)
 
 /* The option that getopt_long's answer stands for, NULL if none. */
 static const struct opt *
-find(const struct parser *p, int c, char **ret_base)
+opt_find(const struct parser *p, int c, char **ret_base)
 {
     for (int i = 0; i < p->count; i++) {
         if (c == LONG_BASE + i || (p->opts[i]->letter != 0 && c == p->opts[i]->letter)) {
@@ -186,11 +186,11 @@ opt_parse(const struct command *cmd, int argc, char **argv, struct common *commo
     char *base = NULL;
     int c;
 
-    collect(&p, cmd, common, opts);
+    opt_collect(&p, cmd, common, opts);
     optind = 0; /* glibc: start afresh */
     opterr = 0;
     while ((c = getopt_long(argc, argv, p.letters, p.longs, NULL)) != -1) {
-        const struct opt *o = find(&p, c == ':' ? optopt : c, &base);
+        const struct opt *o = opt_find(&p, c == ':' ? optopt : c, &base);
         if (c == ':')
             return unknown(cmd, argv[optind - 1], "a value must follow");
         if (o == NULL)

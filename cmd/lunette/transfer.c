@@ -45,7 +45,7 @@ struct run {
 };
 
 static uint64_t
-round_up(uint64_t n, uint64_t unit)
+transfer_round_up(uint64_t n, uint64_t unit)
 {
     return (n + unit - 1) / unit * unit;
 }
@@ -61,7 +61,7 @@ free_chunk(struct run *r)
 }
 
 static void
-begin(struct run *r, struct chunk *c, uint64_t len)
+transfer_begin(struct run *r, struct chunk *c, uint64_t len)
 {
     struct transfer *t = r->t;
 
@@ -95,7 +95,7 @@ take_hole(struct run *r, struct chunk *c, uint64_t max)
         len -= len % t->dst->block;
     if (len == 0)
         return false;
-    begin(r, c, len);
+    transfer_begin(r, c, len);
     c->hole = true;
     c->state = CHUNK_FULL;
     return true;
@@ -117,10 +117,10 @@ start_read(struct run *r)
         return 1;
     uint64_t at = t->src_offset + r->next;
     uint64_t max = t->src->kind == END_LUN ? t->bs - at % t->bs : t->bs; /* get aligned soon */
-    begin(r, c, left < max ? left : max);
+    transfer_begin(r, c, left < max ? left : max);
     uint64_t from = at / t->src->block * t->src->block;
     c->skip = (size_t)(at - from);
-    size_t n = (size_t)round_up(c->skip + c->len, t->src->block);
+    size_t n = (size_t)transfer_round_up(c->skip + c->len, t->src->block);
     int e = end_read(t->src, c->buf, n, from, &c->io);
     if (e == -EAGAIN) { /* its queue is full: undo */
         c->state = CHUNK_FREE;
@@ -134,7 +134,7 @@ start_read(struct run *r)
 
 /* Fills the current chunk from a stream. */
 static int
-fill(struct run *r)
+transfer_fill(struct run *r)
 {
     struct transfer *t = r->t;
 
@@ -144,7 +144,7 @@ fill(struct run *r)
         r->filling = free_chunk(r);
         if (r->filling == NULL)
             return 0;
-        begin(r, r->filling, 0);
+        transfer_begin(r, r->filling, 0);
     }
     struct chunk *c = r->filling;
     uint64_t want = t->bs - c->len;
@@ -193,7 +193,7 @@ issue_piece(struct run *r, struct chunk *c)
         n = next_run(data, (size_t)n, t->dst->kind == END_LUN ? RUN_LUN : RUN_FILE, &zero);
     uint64_t full = n;
     if (c->issued + n == c->len) {
-        full = round_up(n, t->dst->block);
+        full = transfer_round_up(n, t->dst->block);
         if (!c->hole)
             memset(data + n, 0, (size_t)(full - n));
     }
@@ -262,13 +262,13 @@ write_chunk(struct run *r, struct chunk *c)
 
 /* Whatever can be done without waiting.  >0: something was; -errno. */
 static int
-step(struct run *r)
+transfer_step(struct run *r)
 {
     struct transfer *t = r->t;
     int moved = 0, n;
 
     do {
-        n = t->src->kind == END_STREAM ? fill(r) : start_read(r);
+        n = t->src->kind == END_STREAM ? transfer_fill(r) : start_read(r);
         if (n < 0)
             return n;
         moved |= n;
@@ -323,7 +323,7 @@ transfer_patch_block(struct end *dst, const void *data, size_t len, uint64_t off
 }
 
 static int
-report(struct transfer *t, int code)
+transfer_report(struct transfer *t, int code)
 {
     struct lunette_error err;
 
@@ -341,11 +341,11 @@ pump(struct run *r)
     while (!(r->eof && r->busy == 0)) {
         if (interrupted() != 0)
             return EXIT_SIGNAL + interrupted();
-        int moved = step(r);
+        int moved = transfer_step(r);
         if (moved == 0)
             moved = wait_more(r);
         if (moved < 0 && moved != -EINTR)
-            return report(r->t, moved);
+            return transfer_report(r->t, moved);
     }
     return 0;
 }
