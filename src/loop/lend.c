@@ -22,25 +22,25 @@
 
 #include "loop/real.h"
 
-#define PIPE_BYTES     (256 << 10) /* asked for */
-#define PIPE_BYTES_MIN (64 << 10)  /* worth it; less is what a user who has too many pipes gets */
+#define PIPE_BYTES     (256 << 10) /* what a pipe is asked to hold */
+#define PIPE_BYTES_MIN (64 << 10)  /* a user with too many pipes gets less, which is of no use */
 
 struct lend {
-    int fd;       /* the socket */
-    int pipe[2];  /* -1: not made yet */
-    uint32_t min; /* bytes of a piece that is lent */
-    bool off;     /* it cannot be done: all is copied from now on */
-    size_t residue;
-    uint64_t sent, end; /* bytes that are in the socket; up to the last lent one */
+    int fd;             /* the socket */
+    int pipe[2];        /* both -1 until the first piece is lent */
+    uint32_t min;       /* pieces of at least that many bytes are lent; a power of two */
+    bool off;           /* lending does not work here: all is copied from now on */
+    size_t residue;     /* bytes in the pipe that the socket has not taken */
+    uint64_t sent, end; /* bytes that the socket has taken ever; those up to the last lent one */
 };
 
-/* What is left of the caller's pieces. */
+/* What is left of the pieces of one lend_sendv. */
 struct rest {
     const struct iovec *iov;
     int n;
-    size_t off, len; /* of iov[0] that is gone; in all */
-    bool copy;       /* iov[0] cannot be lent */
-    bool blocked;
+    size_t off, len; /* bytes of iov[0] that have been sent; bytes that are left in all */
+    bool copy;       /* iov[0] cannot be lent: the rest of it is copied */
+    bool blocked;    /* the socket is full */
 };
 
 int
@@ -50,10 +50,10 @@ lend_new(int fd, uint32_t min, struct lend **ret)
     socklen_t len = sizeof(protocol);
     struct lend *d;
 
-    assert(min > 0 && (min & (min - 1)) == 0);
+    assert(fd >= 0 && min > 0 && (min & (min - 1)) == 0);
     if (flags < 0 || getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len) < 0)
         return -errno;
-    if (protocol != IPPROTO_TCP) /* elsewhere nobody tells what is acknowledged */
+    if (protocol != IPPROTO_TCP) /* other protocols do not say what the peer has acknowledged */
         return -ENOTSUP;
     if (fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) /* splice has no MSG_DONTWAIT */
         return -errno;
@@ -108,15 +108,16 @@ lend_unacked(int fd, struct loop_stats *stats)
     return ioctl(fd, SIOCOUTQ, &n) < 0 ? -errno : n;
 }
 
-/* The kernel goes on sending what lies in the write queue after a close; not after this, which
- * drops the queue at once, whoever else still refers to the socket, and sends a reset. */
+/* Drops the write queue at once and sends a reset, whoever else still refers to the socket.  After
+ * a mere close the kernel would go on sending what lies in that queue. */
 static void
 purge(int fd)
 {
     const struct sockaddr none = {.sa_family = AF_UNSPEC};
     const struct linger now = {1, 0};
 
-    if (connect(fd, &none, sizeof(none)) < 0) /* forbidden: then with the last reference */
+    if (connect(fd, &none, sizeof(none)) <
+        0) /* a filter forbids it: drop it with the last reference */
         (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
 }
 
@@ -136,11 +137,12 @@ lend_free(struct lend *d, struct loop_stats *stats)
     free(d);
 }
 
-/* splice into a connection that is gone raises SIGPIPE, which is not the program's business. */
+/* splice into a connection that is gone raises SIGPIPE, for which it has no flag as sendmsg has.
+ * The signal is blocked meanwhile, and taken away if it came, so that the program sees none. */
 struct hush {
     sigset_t before;
-    bool pending; /* it was blocked before, and one was waiting */
-    bool raised;
+    bool pending; /* the program had blocked it, and one was pending, which stays */
+    bool raised;  /* by a splice of ours */
 };
 
 static sigset_t
@@ -189,10 +191,11 @@ large(const struct lend *d, const struct iovec *v)
     return v->iov_len >= d->min;
 }
 
-/* len more bytes are gone. */
+/* Takes len bytes, which have been sent, off the front. */
 static void
 lend_advance(struct rest *r, size_t len)
 {
+    assert(len <= r->len);
     r->len -= len;
     while (r->n > 0 && len >= r->iov->iov_len - r->off) {
         len -= r->iov->iov_len - r->off;
@@ -229,15 +232,16 @@ copy_some(struct lend *d, struct rest *r, struct loop_stats *stats)
     return n;
 }
 
-/* What may be missing where everything else works: seccomp, an old kernel, another kind of socket
- * under the same name. */
+/* Whether an errno says that splice does not work here at all, though sendmsg may: a seccomp
+ * filter, an old kernel, or a socket of another kind under the same name. */
 static bool
 cannot(int err)
 {
     return err == EINVAL || err == ENOSYS || err == EPERM || err == EACCES || err == EOPNOTSUPP;
 }
 
-/* Out of the pipe into the socket, until the one is empty or the other full. */
+/* Moves bytes out of the pipe into the socket, until the one is empty or the other full.  Returns
+ * how many, or -errno when the connection is dead. */
 static ssize_t
 lend_drain(struct lend *d, struct rest *r, struct hush *h, struct loop_stats *stats)
 {
@@ -272,13 +276,15 @@ lend_drain(struct lend *d, struct rest *r, struct hush *h, struct loop_stats *st
     return (ssize_t)done;
 }
 
-/* Refers to as much of the first piece as the pipe holds.  False: it has to be copied. */
+/* Puts references to as much of the first piece as the pipe holds into the pipe, which is empty.
+ * False: that piece has to be copied. */
 static bool
 lend_fill(struct lend *d, struct rest *r, struct loop_stats *stats)
 {
     struct iovec v = {(char *)r->iov->iov_base + r->off, r->iov->iov_len - r->off};
     ssize_t n;
 
+    assert(d->residue == 0);
     if (d->pipe[0] < 0 && !open_pipe(d, stats)) {
         lend_give_up(d);
         return false;
@@ -289,7 +295,7 @@ lend_fill(struct lend *d, struct rest *r, struct loop_stats *stats)
     } while (n < 0 && errno == EINTR);
     if (n <= 0) {
         r->copy = true;
-        if (n == 0 || errno != EFAULT) /* this memory cannot be lent, but other memory can */
+        if (n == 0 || errno != EFAULT) /* with EFAULT only this memory cannot be lent */
             lend_give_up(d);
         return false;
     }
@@ -297,7 +303,8 @@ lend_fill(struct lend *d, struct rest *r, struct loop_stats *stats)
     return true;
 }
 
-/* min is a power of two. */
+/* Whether a piece is large.  One comparison does for all, as min is a power of two: the OR of the
+ * lengths reaches it if a length does. */
 static bool
 any_large(const struct lend *d, const struct iovec *iov, int n)
 {

@@ -17,9 +17,9 @@
 
 #define SCRATCH_SIZE     ((size_t)512 * 1024)
 #define SCRATCH_ALIGN    4096
-#define SPIN_PROBE       32   /* waits without polling before one that polls to see */
-#define SPIN_MIN_NS      1000 /* polling for less finds nothing */
-#define DEFER_ROUNDS_MAX 16   /* generations of deferred work in one turn */
+#define SPIN_PROBE       32   /* after that many shorter polls one of full length is tried */
+#define SPIN_MIN_NS      1000 /* a poll that would be shorter is left out: it finds nothing */
+#define DEFER_ROUNDS_MAX 16   /* deferred work that defers work again is run that often a turn */
 
 static uint64_t
 real_clock_ns(void)
@@ -46,7 +46,8 @@ wait_ready(struct real_loop *l, int64_t timeout_ns)
     return r;
 }
 
-/* How long the turn may sleep; needs a fresh now_ns. */
+/* How long the turn may sleep, in nanoseconds: 0 not at all, -1 without a limit.  now_ns has to be
+ * fresh. */
 static int64_t
 sleep_ns(struct real_loop *l, uint64_t deadline_ns)
 {
@@ -64,9 +65,10 @@ sleep_ns(struct real_loop *l, uint64_t deadline_ns)
     return until - l->pub.now_ns > INT64_MAX ? INT64_MAX : (int64_t)(until - l->pub.now_ns);
 }
 
-/* How long to poll before sleeping.  What comes within spin_ns is worth it, as being put to sleep
- * and woken costs more; where nothing came the next poll is half as long, down to none, and only
- * now and then one of full length finds out whether that has changed. */
+/* How long to poll before sleeping.  A poll pays if an event comes within spin_ns, since to be put
+ * to sleep and woken costs more than that.  After a poll in which nothing came the next one is half
+ * as long, down to none, and only each SPIN_PROBE-th has the full length, to find out whether
+ * events come in time again. */
 static uint64_t
 spin_budget(struct real_loop *l)
 {
@@ -106,7 +108,8 @@ wait_turn(struct real_loop *l, uint64_t deadline_ns)
 static void
 run_timers(struct real_loop *l)
 {
-    uint64_t fresh = l->timers.seq; /* what is started from here on waits for the next turn */
+    uint64_t fresh =
+        l->timers.seq; /* timers that are started from here on wait for the next turn */
     struct timerq_node *n;
 
     while ((n = timerq_first(&l->timers)) != NULL && n->when_ns <= l->pub.now_ns &&
@@ -179,7 +182,7 @@ real_run(struct loop *pub, int64_t timeout_ns)
     uint64_t before = l->callbacks, deadline_ns = 0, made;
     int r;
 
-    assert(!l->running); /* not from a callback */
+    assert(!l->running); /* a callback must not run the loop */
     l->running = true;
     if (timeout_ns != 0) {
         pub->now_ns = real_clock_ns();
@@ -205,7 +208,7 @@ real_timer_start(struct loop *pub, struct loop_timer *t, uint64_t delay_ns)
     uint64_t when;
 
     assert(t->fn != NULL);
-    if (!l->running) /* it may be long since the last turn */
+    if (!l->running) /* outside a turn now_ns may be old */
         pub->now_ns = real_clock_ns();
     when = delay_ns < UINT64_MAX - pub->now_ns ? pub->now_ns + delay_ns : UINT64_MAX;
     if (t->node.queued)
@@ -226,6 +229,7 @@ real_defer(struct loop *pub, struct loop_work *w)
 {
     struct real_loop *l = real_loop(pub);
 
+    assert(w->fn != NULL);
     list_push_back(&l->deferred, &w->node);
     real_changed(l);
 }
@@ -233,9 +237,11 @@ real_defer(struct loop *pub, struct loop_work *w)
 static void
 real_post(struct loop *pub, struct loop_work *w)
 {
-    bool ok = mailbox_post(real_loop(pub)->mail, w);
+    bool ok;
 
-    assert(ok);
+    assert(w->fn != NULL);
+    ok = mailbox_post(real_loop(pub)->mail, w);
+    assert(ok); /* who posts must know that the loop is still there */
     (void)ok;
 }
 
@@ -333,11 +339,11 @@ open_mailbox(struct real_loop *l)
 static void
 seed_random(struct real_loop *l)
 {
-    if (system_random(l->rng, sizeof(l->rng)) < 0) { /* early boot: jitter may be weak */
+    if (system_random(l->rng, sizeof(l->rng)) < 0) { /* early in boot, and then jitter is weak */
         l->rng[0] = real_clock_ns();
         l->rng[1] = (uint64_t)(uintptr_t)l;
     }
-    l->rng[3] |= 1; /* the all-zero state is the one that does not work */
+    l->rng[3] |= 1; /* the generator stays at zero if all of its state is zero */
 }
 
 int
@@ -378,7 +384,8 @@ fail:
     return r;
 }
 
-/* Works that nobody runs any more are dropped; a lookup among them is freed. */
+/* Work that was posted and that nobody runs any more is dropped.  A lookup belongs to its work, so
+ * it is freed. */
 static void
 close_mailbox(struct mailbox *m)
 {
@@ -402,7 +409,8 @@ loop_free(struct loop *pub)
     assert(!l->running);
     assert(l->streams == 0);
     assert(timerq_first(&l->timers) == NULL);
-    assert(l->lookups_pending == 0);
+    assert(l->lookups_pending == 0 && list_empty(&l->lookups));
+    assert(list_empty(&l->ready));
     if (l->mail != NULL)
         close_mailbox(l->mail);
     if (l->poller != NULL)

@@ -14,7 +14,7 @@
 struct poller_epoll {
     struct poller pub;
     int fd;
-    bool no_pwait2; /* Linux < 5.11, or a filter: sleeps are in milliseconds */
+    bool no_pwait2; /* not in Linux < 5.11, or filtered: sleeps are then in milliseconds */
     struct epoll_event events[EVENTS_MAX];
 };
 
@@ -44,17 +44,19 @@ epoll_add(struct poller *p, struct pollee *e)
 {
     struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = e};
 
+    assert(e->fd >= 0 && e->ready != NULL && !e->gone);
     p->stats->syscalls++;
     return epoll_ctl(epoll_of(p)->fd, EPOLL_CTL_ADD, e->fd, &ev) < 0 ? -errno : 0;
 }
 
-/* Closing alone would not do: a registration lives as long as any copy of the descriptor, in
- * whatever process. */
+/* To close the descriptor would not be enough: the registration lives as long as any copy of it, in
+ * whatever process, and names e. */
 static void
 epoll_del(struct poller *p, struct pollee *e)
 {
     int r;
 
+    assert(!e->gone);
     e->gone = true;
     p->stats->syscalls++;
     r = epoll_ctl(epoll_of(p)->fd, EPOLL_CTL_DEL, e->fd, NULL);

@@ -61,7 +61,8 @@ enable(struct poller_uring *u)
     return 0;
 }
 
-/* Submits, and lets the kernel do what it has put off (closing sockets among it). */
+/* Submits what is prepared, and lets the kernel do the work that it has put off until this thread
+ * enters it, such as the end of polls that hold closed sockets open. */
 static int
 uring_submit(struct poller_uring *u)
 {
@@ -95,7 +96,8 @@ uring_fd(struct poller *p)
 
     if (r < 0 || u->pub.bell_fd >= 0)
         return r < 0 ? r : u->pub.bell_fd;
-    fd = eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC); /* what has happened already was not told */
+    fd = eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC); /* readable at first, for completions that came
+                                                    before it was registered */
     if (fd < 0)
         return -errno;
     r = io_uring_register_eventfd(&u->ring, fd);
@@ -112,6 +114,7 @@ uring_add(struct poller *p, struct pollee *e)
 {
     struct io_uring_sqe *sqe = get_sqe(uring_of(p));
 
+    assert(e->fd >= 0 && e->ready != NULL && !e->gone && !e->armed);
     if (sqe == NULL)
         return -EBUSY;
     io_uring_prep_poll_multishot(sqe, e->fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
@@ -126,13 +129,14 @@ uring_del(struct poller *p, struct pollee *e)
     struct poller_uring *u = uring_of(p);
     struct io_uring_sqe *sqe;
 
+    assert(!e->gone);
     e->gone = true;
     if (!e->armed)
         return;
     sqe = get_sqe(u);
     if (sqe == NULL)
-        return; /* the poll ends with the ring, and e with it */
-    /* Not a poll removal: that fails with -EALREADY while an event is on its way. */
+        return; /* the poll goes on until the ring ends, and e stays armed as long */
+    /* A cancel, since a poll removal fails with -EALREADY while an event is on its way. */
     io_uring_prep_cancel(sqe, e, 0);
     sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
     io_uring_sqe_set_data(sqe, NULL);
@@ -148,7 +152,8 @@ completed(struct poller *p, struct pollee *e, int res, bool more)
         e->armed = false;
         if (e->gone)
             return;
-        /* The completion queue was full, or the thread that had armed it is gone. */
+        /* The poll has ended though nobody deleted it: the completion queue was full, or the thread
+         * that had armed it is gone.  It is armed again. */
         if (res < 0 && res != -ECANCELED)
             events = EPOLLERR;
         else if (uring_add(p, e) < 0)
@@ -176,7 +181,7 @@ uring_reap(struct poller *p)
     io_uring_cq_advance(ring, n);
 }
 
-/* Something to submit, or something that the kernel does only when asked. */
+/* Whether there is something to submit, or work that the kernel does only when it is entered. */
 static bool
 needs_kernel(const struct io_uring *ring)
 {
@@ -197,8 +202,8 @@ sleep_for(struct poller_uring *u, int64_t timeout_ns)
     return r < 0 && r != -ETIME ? r : 0;
 }
 
-/* Makes the bell quiet before the completions are looked at, and never swallows a word about work
- * that comes meanwhile. */
+/* Reads the bell before the completions are taken, so that work that comes meanwhile rings it
+ * again. Work that the kernel does only when it is entered is done here, and may ring it, too. */
 static int
 drain_bell(struct poller_uring *u)
 {
@@ -208,7 +213,7 @@ drain_bell(struct poller_uring *u)
     do {
         u->pub.stats->syscalls++;
         if (read(u->pub.bell_fd, &count, sizeof(count)) < 0)
-            break; /* -EAGAIN: it was quiet */
+            break; /* -EAGAIN: nobody has rung it */
         if (needs_kernel(&u->ring))
             r = uring_submit(u);
         else
@@ -232,7 +237,9 @@ uring_wait(struct poller *p, int64_t timeout_ns)
     if (u->pub.bell_fd >= 0 && r == 0)
         r = drain_bell(u);
     uring_reap(p);
-    return r == -EBUSY || r == -EAGAIN ? 0 : r; /* there is room again */
+    return r == -EBUSY || r == -EAGAIN
+               ? 0
+               : r; /* the completion queue was full, and uring_reap has made room */
 }
 
 static void
@@ -257,8 +264,9 @@ static const struct poller_ops uring_ops = {
 static int
 open_ring(struct poller_uring *u)
 {
-    /* The best first: completions are made when we ask and at no other time, which neither
-     * interrupts the thread nor disturbs other system calls of it (Linux 6.1). */
+    /* The first that the kernel knows is taken.  With DEFER_TASKRUN (Linux 6.1) completions are
+     * made when this thread waits and at no other time, so that they neither interrupt it nor are
+     * part of its other system calls. */
     static const unsigned tries[] = {
         IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
         IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* loop/real.h - the real loop's insides, for the files of this folder only. */
+/* loop/real.h - the structure of the real loop, and what the files of this folder offer each other.
+ * loop.c is above the others: it makes the turn and calls them, and none of them calls it. */
 #ifndef LOOP_REAL_H
 #define LOOP_REAL_H
 
@@ -14,18 +15,18 @@ struct real_loop {
     struct loop pub;
     struct poller *poller;
     struct timerq timers;
-    struct list deferred; /* struct loop_work */
-    struct list ready;    /* struct sock: something to tell its owner */
-    struct list dead;     /* struct sock: closed, to be freed */
+    struct list deferred; /* struct loop_work, borrowed */
+    struct list ready;    /* struct sock that has an event for its owner */
+    struct list dead;     /* struct sock that is closed, and freed by real_reap_streams */
     struct mailbox *mail;
     struct pollee wake;
     struct pollee alarm;        /* timerfd, only when loop_fd was asked for */
-    uint64_t alarm_ns;          /* what it is set to; 0: nothing */
-    uint64_t callbacks;         /* ever made */
-    uint64_t spin_ns, spin_now; /* busy polling: at most, and this time */
+    uint64_t alarm_ns;          /* when it goes off, on the clock of now_ns; 0: never set */
+    uint64_t callbacks;         /* how many were ever made: loop_run returns the difference */
+    uint64_t spin_ns, spin_now; /* busy polling: the longest, and what the next one is to be */
     uint32_t spin_skipped;
     uint64_t rng[4];
-    struct list lookups; /* struct resolve: waiting for a thread */
+    struct list lookups; /* struct resolve that waits for a thread */
     uint32_t lookup_threads, lookups_pending;
     uint32_t streams;
     bool running, fd_asked, kicked;
@@ -65,7 +66,7 @@ int real_resolve(struct loop *l, const char *host, uint16_t port,
                  void (*done)(void *user, int err, const struct sock_addr *addr, int count),
                  void *user, struct resolve **ret);
 void real_resolve_cancel(struct loop *l, struct resolve *r);
-/* Frees w if it is a finished lookup; for work that the loop cannot run any more. */
+/* For work that was posted to a loop that is gone: frees the lookup that w belongs to, if any. */
 void real_resolve_drop(struct loop_work *w);
 
 /* stream.c */
@@ -86,7 +87,8 @@ int64_t real_unacked(struct stream *s);
 int real_names(struct stream *s, struct sock_addr *ret_local, struct sock_addr *ret_peer);
 void real_close(struct stream *s);
 
-/* msghdr serves both directions and thus is not const. */
+/* A message of n pieces.  struct msghdr serves both directions, so that its pieces are not const.
+ */
 static inline struct msghdr
 real_message(const struct iovec *iov, int n)
 {
@@ -98,7 +100,7 @@ real_message(const struct iovec *iov, int n)
     return (struct msghdr){.msg_iov = u.out, .msg_iovlen = (size_t)n};
 }
 
-/* sendmsg as this project calls it: bytes, -EAGAIN or -errno. */
+/* One sendmsg that neither blocks nor raises SIGPIPE.  Bytes sent, -EAGAIN or -errno. */
 static inline ssize_t
 real_send(int fd, const struct iovec *iov, int n, int flags, struct loop_stats *stats)
 {
@@ -115,20 +117,22 @@ real_send(int fd, const struct iovec *iov, int n, int flags, struct loop_stats *
     return r;
 }
 
-/* lend.c: sending without a copy, of one socket */
+/* lend.c: sending on one socket without a copy */
 struct lend;
 int lend_new(int fd, uint32_t min, struct lend **ret);
-/* As stream_sendv. */
+/* As stream_sendv; pieces of at least min bytes are lent where that works. */
 ssize_t lend_sendv(struct lend *d, const struct iovec *iov, int n, size_t total,
                    struct loop_stats *stats);
 /* Bytes in the socket that the peer has not acknowledged, or -errno. */
 int64_t lend_unacked(int fd, struct loop_stats *stats);
-/* Before the socket is closed: lets go of all memory. */
+/* To be called before the socket is closed: afterwards the kernel refers to none of the memory.  d
+ * may be NULL. */
 void lend_free(struct lend *d, struct loop_stats *stats);
 
 /* Makes the callbacks of all streams that are ready now. */
 void real_dispatch_streams(struct real_loop *l);
-/* Frees closed streams that nothing refers to any more; all: the poller is gone. */
+/* Frees closed streams to which the kernel does not refer any more; with all, when the poller is
+ * gone, every closed one. */
 void real_reap_streams(struct real_loop *l, bool all);
 
 #endif

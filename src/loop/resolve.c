@@ -22,14 +22,14 @@
 enum lookup_state { LOOKUP_WAITING, LOOKUP_RUNNING, LOOKUP_KNOWN };
 
 struct resolve {
-    struct loop_work work;  /* posted by the thread, or deferred when the answer is known at once */
+    struct loop_work work;  /* posted by the thread; deferred where no thread was needed */
     struct list node;       /* in real_loop.lookups while WAITING */
-    struct real_loop *loop; /* not for the thread */
-    struct mailbox *mail;   /* a reference while RUNNING */
+    struct real_loop *loop; /* never used by the thread, since the loop may be gone */
+    struct mailbox *mail;   /* while RUNNING: a reference, which the thread gives back */
     void (*done)(void *user, int err, const struct sock_addr *addr, int count);
     void *user;
     enum lookup_state state;
-    bool cancelled; /* not for the thread */
+    bool cancelled; /* never used by the thread: done is not to be called */
     char host[HOST_MAX + 1];
     uint16_t port;
     int err, count;
@@ -98,7 +98,7 @@ lookup_thread(void *arg)
     struct mailbox *m = r->mail;
 
     look_up(r, 0);
-    if (!mailbox_post(m, &r->work)) /* r is not ours any more, unless the loop is gone */
+    if (!mailbox_post(m, &r->work)) /* once posted, r belongs to the loop */
         free(r);
     mailbox_unref(m);
     return NULL;
@@ -118,7 +118,8 @@ start_thread(struct resolve *r)
     r->mail = mailbox_ref(r->loop->mail);
     r->state = LOOKUP_RUNNING;
     (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &old); /* signals are the application's */
+    (void)pthread_sigmask(SIG_SETMASK, &all,
+                          &old); /* the thread must not run handlers of the application */
     e = pthread_create(&thread, &attr, lookup_thread, r);
     (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
     (void)pthread_attr_destroy(&attr);
@@ -133,8 +134,9 @@ start_thread(struct resolve *r)
 static void
 lookup_finish(struct resolve *r)
 {
+    assert(r->state != LOOKUP_WAITING && list_empty(&r->node));
     if (r->cancelled) {
-        r->loop->callbacks--; /* nobody was called */
+        r->loop->callbacks--; /* run_works has counted one that was not made */
     } else {
         r->loop->lookups_pending--;
         r->done(r->user, r->err, r->err == 0 ? r->addr : NULL, r->err == 0 ? r->count : 0);
@@ -154,13 +156,14 @@ thread_ended(struct loop_work *w)
     struct resolve *r = container_of(w, struct resolve, work);
     struct real_loop *l = r->loop;
 
+    assert(r->state == LOOKUP_RUNNING && l->lookup_threads > 0);
     l->lookup_threads--;
     while (!list_empty(&l->lookups) && l->lookup_threads < LOOKUP_THREADS_MAX) {
         struct list *n = list_pop_front(&l->lookups);
         struct resolve *next = container_of(n, struct resolve, node);
         int e = start_thread(next);
 
-        if (e < 0) { /* tell the owner, later */
+        if (e < 0) { /* its owner is told of the failure at the end of this turn */
             next->err = e;
             next->state = LOOKUP_KNOWN;
             loop_work_init(&next->work, known);
@@ -177,7 +180,7 @@ real_resolve_drop(struct loop_work *w)
         free(container_of(w, struct resolve, work));
 }
 
-/* Starts r, which either is known now or needs a thread. */
+/* Starts r: an address in digits is known at once, a name needs a thread or waits for one. */
 static int
 lookup_start(struct real_loop *l, struct resolve *r)
 {
@@ -206,7 +209,7 @@ real_resolve(struct loop *pub, const char *host, uint16_t port,
     struct resolve *r;
     int e;
 
-    assert(done != NULL);
+    assert(done != NULL && ret != NULL);
     if (len == 0 || len > HOST_MAX)
         return -EINVAL;
     if (l->lookups_pending >= LOOKUPS_PENDING_MAX)
@@ -236,7 +239,7 @@ real_resolve_cancel(struct loop *pub, struct resolve *r)
 {
     struct real_loop *l = real_loop(pub);
 
-    assert(r->loop == l && !r->cancelled);
+    assert(r->loop == l && !r->cancelled && l->lookups_pending > 0);
     l->lookups_pending--;
     if (r->state == LOOKUP_RUNNING) {
         r->cancelled = true;

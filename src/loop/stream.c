@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* loop/stream.c - byte streams on sockets; the only socket calls of the project.
  *
- * Readiness is edge-triggered: the kernel speaks once and we remember, in
- * `readable` until a receive has shown that the socket is drained, in `out` and
- * `want_write` for the other direction.  A stream with something to tell is in
- * the loop's ready list.  A closed stream stays in memory until the end of the
- * turn, so that whoever is working on it can look at `closed`.
+ * Readiness is edge-triggered: the kernel reports each change once, and the
+ * stream keeps it in `readable` until a receive has shown that the socket is
+ * drained, and in `out` for the other direction.  A stream that has an event for
+ * its owner is in the loop's ready list.  A closed stream stays in memory until
+ * the end of the turn, so that functions that are still working on it, below a
+ * callback that closed it, can read `closed`.
  */
 #include "loop/real.h"
 
@@ -23,7 +24,7 @@
 
 #define BACKLOG         1024
 #define ACCEPT_MAX      16  /* connections taken in one turn */
-#define ACCEPT_RETRY_MS 100 /* when descriptors or memory have run out */
+#define ACCEPT_RETRY_MS 100 /* until the next try after descriptors or memory had run out */
 #define HUNG_UP         (EPOLLRDHUP | EPOLLHUP | EPOLLERR)
 
 enum sock_state { SOCK_CONNECTING, SOCK_OPEN, SOCK_LISTENING, SOCK_FAILED };
@@ -35,19 +36,19 @@ struct sock {
     struct list dead;  /* real_loop.dead */
     const struct stream_events *ev;
     void *user;
-    struct loop_timer retry; /* of a listener */
+    struct loop_timer retry; /* of a listener that ran out of descriptors or memory */
     int family;
-    int connect_err; /* of connect() itself */
+    int connect_err; /* -errno with which connect() itself failed, or 0 */
     uint32_t lowat;
-    struct lend *lend; /* NULL: all is copied */
+    struct lend *lend; /* owned; NULL where all that is sent is copied */
     enum sock_state state;
     bool registered;
-    bool settled;    /* CONNECTING: the outcome is there */
-    bool readable;   /* not known to be drained */
-    bool out;        /* there was room to send */
-    bool want_write; /* the owner waits for room */
-    bool hung_up;    /* a short receive may be followed by the end or an error */
-    bool ended;      /* the owner has seen the end */
+    bool settled;    /* CONNECTING: the kernel knows whether it succeeded */
+    bool readable;   /* there may be bytes, or the end, to receive */
+    bool out;        /* the kernel has reported room to send, and no send has filled it since */
+    bool want_write; /* a send was cut short: the owner is to be told when there is room */
+    bool hung_up;    /* the end or an error has come, behind the bytes that are still to receive */
+    bool ended;      /* a receive has returned 0 to the owner */
     bool closed;
 };
 
@@ -81,7 +82,7 @@ queue_if_news(struct sock *s)
         list_push_back(&loop_of(s)->ready, &s->ready);
 }
 
-/* The poller's word. */
+/* Keeps what the poller reports; the owner is told by real_dispatch_streams. */
 static void
 sock_ready(struct pollee *e, uint32_t events)
 {
@@ -121,19 +122,21 @@ static int
 sock_register(struct sock *s)
 {
     struct real_loop *l = loop_of(s);
-    int r = l->poller->ops->add(l->poller, &s->poll);
+    int r;
 
+    assert(s->poll.fd >= 0 && !s->registered && !s->closed);
+    r = l->poller->ops->add(l->poller, &s->poll);
     s->registered = r == 0;
     return r;
 }
 
-/* Leaves the descriptor, which is returned, to the caller. */
+/* Takes s out of the loop.  The descriptor, which is returned, is the caller's from then on. */
 static int
 sock_drop(struct sock *s)
 {
     struct real_loop *l = loop_of(s);
 
-    assert(!s->closed);
+    assert(!s->closed && l->streams > 0);
     s->closed = true;
     list_del(&s->ready);
     loop_timer_stop(&l->pub, &s->retry);
@@ -145,7 +148,7 @@ sock_drop(struct sock *s)
     return s->poll.fd;
 }
 
-/* Half-made: nobody else knows of it. */
+/* Closes and frees a stream: one that is not needed any more, or whose making has failed. */
 static void
 sock_undo(struct sock *s)
 {
@@ -163,6 +166,7 @@ real_reap_streams(struct real_loop *l, bool all)
     LIST_FOREACH_SAFE (n, &l->dead) {
         struct sock *s = container_of(n, struct sock, dead);
 
+        assert(s->closed && list_empty(&s->ready));
         if (s->poll.armed && !all)
             continue;
         list_del(n);
@@ -175,6 +179,7 @@ real_close(struct stream *pub)
 {
     struct real_loop *l = real_loop(pub->loop);
 
+    assert(!sock_of(pub)->closed);
     l->pub.stats.syscalls++;
     lend_free(sock_of(pub)->lend, &l->pub.stats);
     sock_undo(sock_of(pub));
@@ -186,8 +191,8 @@ real_release(struct stream *pub)
     struct sock *s = sock_of(pub);
     int fd;
 
-    assert(s->state == SOCK_OPEN && s->lend == NULL);
-    (void)real_set_rcvlowat(pub, 1); /* the next owner knows nothing of it */
+    assert(!s->closed && s->state == SOCK_OPEN && s->lend == NULL);
+    (void)real_set_rcvlowat(pub, 1); /* what the next owner takes for granted */
     fd = sock_drop(s);
     if (list_empty(&s->dead))
         free(s);
@@ -202,7 +207,7 @@ real_set_events(struct stream *pub, const struct stream_events *ev, void *user)
     assert(ev != NULL && !s->closed);
     s->ev = ev;
     s->user = user;
-    queue_if_news(s); /* the last ones may have had no ->readable */
+    queue_if_news(s); /* bytes may be there of which the former events told nobody */
 }
 
 /* Options. */
@@ -240,7 +245,7 @@ real_set_opts(struct stream *pub, const struct stream_opts *o)
     struct sock *s = sock_of(pub);
     int r;
 
-    assert(o->dscp < 64);
+    assert(!s->closed && o->dscp < 64);
     r = set_int(s, SOL_SOCKET, SO_KEEPALIVE, o->keepalive);
     if (r == 0 && o->sndbuf > 0)
         r = set_int(s, SOL_SOCKET, SO_SNDBUF, clamp_int(o->sndbuf));
@@ -286,7 +291,7 @@ real_names(struct stream *pub, struct sock_addr *ret_local, struct sock_addr *re
 
 /* Connecting, listening, adopting. */
 
-/* A stream on a new socket, not registered. */
+/* A stream on a new socket, which is not registered with the poller yet. */
 static int
 open_socket(struct real_loop *l, const struct sock_addr *a, const struct stream_events *ev,
             void *user, struct sock **ret)
@@ -468,7 +473,8 @@ real_sendv(struct stream *pub, const struct iovec *iov, int n, size_t total)
     if (r > 0)
         stats->bytes_sent += (uint64_t)r;
     if (r < 0 || (size_t)r < total) {
-        s->want_write = true; /* the kernel has noticed, too: the next room is an edge */
+        s->want_write =
+            true; /* the kernel saw the send fall short, and will report room as an edge */
         s->out = false;
     }
     return r;
@@ -499,9 +505,10 @@ total_of(const struct iovec *iov, int n)
     return sum;
 }
 
-/* Was that all there is?  On TCP a short count says so, which saves asking again; the end or an
- * error that comes later is a new edge, one that came before is `hung_up`.  A receive from AF_UNIX
- * stops where ancillary data is attached. */
+/* Whether a receive that returned r has emptied the socket.  On TCP a count below the room that was
+ * offered says so, which saves a receive that finds nothing.  The end or an error that comes later
+ * is a new edge; one that had come before is in `hung_up`, and then only the next receive shows it.
+ * On AF_UNIX a short count says nothing, as a receive stops where ancillary data is attached. */
 static bool
 sock_drained(const struct sock *s, ssize_t r, const struct iovec *iov, int n)
 {
@@ -540,7 +547,8 @@ real_recvv(struct stream *pub, const struct iovec *iov, int n)
 
 /* Telling the owners. */
 
-/* Hands one new connection over.  False when the listener was closed by it. */
+/* Hands one new connection to the owner of the listener.  False when the owner has closed the
+ * listener meanwhile. */
 static bool
 hand_over(struct sock *s, int fd, const struct sock_addr *peer)
 {
@@ -559,7 +567,7 @@ hand_over(struct sock *s, int fd, const struct sock_addr *peer)
     return !s->closed;
 }
 
-/* False: nothing more for now. */
+/* Deals with an errno of accept4.  False: there is nothing more to accept in this turn. */
 static bool
 accept_failed(struct sock *s, int err)
 {
@@ -584,7 +592,7 @@ accept_failed(struct sock *s, int err)
         log_line(l->pub.log, LOG_LEVEL_ERROR, "a listener has died: %s", errno_text(err));
         s->state = SOCK_FAILED;
         return false;
-    default: /* a connection that failed before it was taken */
+    default: /* that connection failed before it was accepted; the next may be good */
         return true;
     }
 }
