@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* login/auth.c - the security stage: AuthMethod and CHAP (RFC 7143 9.2, 12.1). */
+#include "login/auth.h"
+
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
-#include "login/nego.h"
+#include "login/logical.h"
 
 #define HAVE(id) (1u << (KEY_##id - KEY_AUTH_METHOD))
 
@@ -52,7 +55,7 @@ auth_method_name(const struct auth *a)
 }
 
 static int
-proto(struct lunette_error *err, const char *what)
+auth_proto_error(struct lunette_error *err, const char *what)
 {
     return lunette_fail(err, -EPROTO, LUNETTE_DOM_PROTO, ISCSI_REJECT_PROTOCOL_ERROR,
                         "CHAP: the target %s", what);
@@ -60,7 +63,7 @@ proto(struct lunette_error *err, const char *what)
 
 /* Ours to refuse, not the target's status: detail 0. */
 static int
-refuse(struct lunette_error *err, const char *what)
+auth_refuse(struct lunette_error *err, const char *what)
 {
     return lunette_fail(err, -EACCES, LUNETTE_DOM_LOGIN, 0, "%s", what);
 }
@@ -108,7 +111,7 @@ take_method(struct auth *a, const struct auth_keys *k, bool transit, struct lune
     int r;
 
     if ((k->have & ~HAVE(AUTH_METHOD)) != 0)
-        return proto(err, "sent CHAP keys before a method was agreed on");
+        return auth_proto_error(err, "sent CHAP keys before a method was agreed on");
     if (!(k->have & HAVE(AUTH_METHOD))) {
         /* Tolerated where only None was offered. */
         if (transit && text_is(offer, strlen(offer), TEXT_NONE))
@@ -119,18 +122,20 @@ take_method(struct auth *a, const struct auth_keys *k, bool transit, struct lune
      * rules of lists say. */
     if (!has_account(a->cfg) && (text_is(k->method.value, k->method.value_len, "CHAP") ||
                                  text_is(k->method.value, k->method.value_len, TEXT_REJECT)))
-        return refuse(err, "the target wants authentication, and there are no credentials: set a "
+        return auth_refuse(err,
+                           "the target wants authentication, and there are no credentials: set a "
                            "CHAP user and secret");
     r = key_check_answer(key_get(KEY_AUTH_METHOD), offer, k->method.value, k->method.value_len, &v,
                          err);
     if (r < 0)
         return r;
     if (v.outcome != KEY_AGREED)
-        return refuse(err, "the target rejects every authentication method offered: it does not "
+        return auth_refuse(err,
+                           "the target rejects every authentication method offered: it does not "
                            "know CHAP, or wants what is not supported");
     a->chap = text_is(v.text, v.len, "CHAP");
     if (a->chap && transit)
-        return proto(err, "leaves the security stage before CHAP was done");
+        return auth_proto_error(err, "leaves the security stage before CHAP was done");
     a->step = a->chap ? AUTH_CHOSEN : AUTH_DONE;
     return 0;
 }
@@ -145,27 +150,31 @@ take_challenge(struct auth *a, const struct auth_keys *k, bool transit, struct l
     if (k->have == 0 && !transit)
         return 0; /* not yet: asked again with an empty request */
     if (transit || k->have != (HAVE(CHAP_A) | HAVE(CHAP_I) | HAVE(CHAP_C)))
-        return proto(err, "must answer CHAP_A with CHAP_A, CHAP_I and CHAP_C and nothing else");
+        return auth_proto_error(
+            err, "must answer CHAP_A with CHAP_A, CHAP_I and CHAP_C and nothing else");
     if (text_parse_num(k->chap_a.value, k->chap_a.value_len, &num) < 0 || num > 255 ||
         (num != CHAP_MD5 && !listed(a->cfg, (unsigned)num)))
-        return proto(err, "chose an algorithm that was not offered");
+        return auth_proto_error(err, "chose an algorithm that was not offered");
     a->alg = (unsigned)num;
     if (!listed(a->cfg, a->alg))
-        return refuse(err, "the target's only CHAP algorithm is MD5, which the configuration does "
+        return auth_refuse(err,
+                           "the target's only CHAP algorithm is MD5, which the configuration does "
                            "not allow");
     if (text_parse_num(k->chap_i.value, k->chap_i.value_len, &num) < 0 || num > 255)
-        return proto(err, "sent a CHAP_I that is not 0..255");
+        return auth_proto_error(err, "sent a CHAP_I that is not 0..255");
     a->id = (uint8_t)num;
     n = text_parse_bin(k->chap_c.value, k->chap_c.value_len, c, sizeof(c));
     if (n <= 0)
-        return proto(err, "sent a CHAP_C that is not a binary value of 1..1024 bytes");
+        return auth_proto_error(err, "sent a CHAP_C that is not a binary value of 1..1024 bytes");
     /* RFC 7143 9.2.1: reflection over a second connection */
     if (ctl_challenge_is_ours(a->ctl, c, (size_t)n))
-        return refuse(err, "CHAP: the target sent our own challenge back, as an impostor would");
+        return auth_refuse(err,
+                           "CHAP: the target sent our own challenge back, as an impostor would");
     r = chap_response(a->alg, a->id, a->cfg->chap.secret, a->cfg->chap.secret_len, c, (size_t)n,
                       a->response);
     if (r < 0)
-        return refuse(err, "the target chose a CHAP algorithm that this system's crypto policy "
+        return auth_refuse(err,
+                           "the target chose a CHAP algorithm that this system's crypto policy "
                            "forbids (MD5 under FIPS?)");
     a->step = AUTH_CHALLENGED;
     return 0;
@@ -173,7 +182,7 @@ take_challenge(struct auth *a, const struct auth_keys *k, bool transit, struct l
 
 /* The target's proof (mutual). */
 static int
-take_response(struct auth *a, const struct auth_keys *k, bool transit, struct lunette_error *err)
+take_proof(struct auth *a, const struct auth_keys *k, bool transit, struct lunette_error *err)
 {
     const struct login_config *cfg = a->cfg;
     uint8_t got[CHAP_CHALLENGE_MAX], want[CHAP_RESPONSE_MAX];
@@ -182,30 +191,33 @@ take_response(struct auth *a, const struct auth_keys *k, bool transit, struct lu
 
     if (!mutual(cfg)) {
         if (k->have != 0)
-            return proto(err, "sent authentication keys that nobody asked for");
+            return auth_proto_error(err, "sent authentication keys that nobody asked for");
         return 0;
     }
     if (k->have == 0 && !transit)
         return 0;
     if (k->have == 0)
-        return refuse(err, "the target did not prove its identity: mutual CHAP is configured here, "
+        return auth_refuse(err,
+                           "the target did not prove its identity: mutual CHAP is configured here, "
                            "but not at the target");
     if (k->have != (HAVE(CHAP_N) | HAVE(CHAP_R)))
-        return proto(err, "must prove itself with CHAP_N and CHAP_R and nothing else");
+        return auth_proto_error(err, "must prove itself with CHAP_N and CHAP_R and nothing else");
     n = text_parse_bin(k->chap_r.value, k->chap_r.value_len, got, sizeof(got));
     if (n < 0 || (size_t)n != want_len)
-        return proto(err, "sent a CHAP_R whose length is not that of the algorithm");
+        return auth_proto_error(err, "sent a CHAP_R whose length is not that of the algorithm");
     /* 9.2.1: our own answer to our own challenge would only prove that we are we. */
     if (chap_response(a->alg, a->our_id, cfg->chap.secret, cfg->chap.secret_len, a->ours.bytes,
                       CTL_CHALLENGE_LEN, want) < 0 ||
         chap_equal(got, (size_t)n, want, want_len))
-        return refuse(err, "CHAP: the target answered with our own secret, as an impostor would");
+        return auth_refuse(err,
+                           "CHAP: the target answered with our own secret, as an impostor would");
     if (chap_response(a->alg, a->our_id, cfg->mutual.secret, cfg->mutual.secret_len, a->ours.bytes,
                       CTL_CHALLENGE_LEN, want) < 0 ||
         !chap_equal(got, (size_t)n, want, want_len) ||
         !chap_equal(k->chap_n.value, k->chap_n.value_len, cfg->mutual.name,
                     strlen(cfg->mutual.name))) /* SEC-17 */
-        return refuse(err, "the target failed to prove its identity: check the target's CHAP user "
+        return auth_refuse(err,
+                           "the target failed to prove its identity: check the target's CHAP user "
                            "and secret configured here (mutual CHAP)");
     a->verified = true;
     return 0;
@@ -220,21 +232,21 @@ auth_receive(struct auth *a, const struct auth_keys *keys, bool transit, struct 
     case AUTH_OFFERED:
         r = take_method(a, keys, transit, err);
         if (r == 0 && transit && a->step != AUTH_DONE)
-            return proto(err, "leaves the security stage without choosing a method");
+            return auth_proto_error(err, "leaves the security stage without choosing a method");
         return r;
     case AUTH_ALGS_SENT:
         return take_challenge(a, keys, transit, err);
     case AUTH_RESPONDED:
         if (a->verified && keys->have != 0)
-            return proto(err, "proves itself twice");
-        r = a->verified ? 0 : take_response(a, keys, transit, err);
+            return auth_proto_error(err, "proves itself twice");
+        r = a->verified ? 0 : take_proof(a, keys, transit, err);
         if (r == 0 && transit) {
             list_del(&a->ours.node);
             a->step = AUTH_DONE;
         }
         return r;
     case AUTH_DONE:
-        return keys->have != 0 ? proto(err, "sent authentication keys out of turn") : 0;
+        return keys->have != 0 ? auth_proto_error(err, "sent authentication keys out of turn") : 0;
     case AUTH_START:
     case AUTH_CHOSEN:
     case AUTH_CHALLENGED:
@@ -245,38 +257,34 @@ auth_receive(struct auth *a, const struct auth_keys *keys, bool transit, struct 
 }
 
 static int
-send_response(struct auth *a, struct nego *n, struct lunette_error *err)
+auth_send_response(struct auth *a, struct text_buf *out, struct lunette_error *err)
 {
     char hex[TEXT_HEX_SIZE(CHAP_RESPONSE_MAX)], num[4];
+    struct loop *loop = ctl_loop(a->ctl);
     uint8_t id;
     int len = text_format_hex(hex, sizeof(hex), a->response, chap_response_len(a->alg));
-    int r = nego_put(n, "CHAP_N", a->cfg->chap.name, strlen(a->cfg->chap.name), err);
+    int r = logical_put(out, "CHAP_N", a->cfg->chap.name, strlen(a->cfg->chap.name), err);
 
     if (r == 0)
-        r = nego_put(n, "CHAP_R", hex, (size_t)len, err);
+        r = logical_put(out, "CHAP_R", hex, (size_t)len, err);
     if (r < 0 || !mutual(a->cfg))
         return r;
     static_assert(CTL_CHALLENGE_LEN == CHAP_CHALLENGE_LEN, "ctl.h");
-    if (loop_secure_random(n->loop, a->ours.bytes, CTL_CHALLENGE_LEN) < 0 ||
-        loop_secure_random(n->loop, &id, 1) < 0)
+    if (loop_secure_random(loop, a->ours.bytes, CTL_CHALLENGE_LEN) < 0 ||
+        loop_secure_random(loop, &id, 1) < 0)
         return lunette_fail(err, -EIO, LUNETTE_DOM_OS, EIO,
                             "no random bytes for a CHAP challenge: the system's generator failed");
     a->our_id = id == a->id ? (uint8_t)(id + 1) : id;
     list_del(&a->ours.node);
     ctl_challenge_add(a->ctl, &a->ours);
-    len = 0;
-    if (a->our_id >= 100)
-        num[len++] = (char)('0' + a->our_id / 100);
-    if (a->our_id >= 10)
-        num[len++] = (char)('0' + a->our_id / 10 % 10);
-    num[len++] = (char)('0' + a->our_id % 10);
-    r = nego_put(n, "CHAP_I", num, (size_t)len, err);
+    len = snprintf(num, sizeof(num), "%u", a->our_id);
+    r = logical_put(out, "CHAP_I", num, (size_t)len, err);
     len = text_format_hex(hex, sizeof(hex), a->ours.bytes, CTL_CHALLENGE_LEN);
-    return r < 0 ? r : nego_put(n, "CHAP_C", hex, (size_t)len, err);
+    return r < 0 ? r : logical_put(out, "CHAP_C", hex, (size_t)len, err);
 }
 
 int
-auth_send(struct auth *a, struct nego *n, bool *ret_transit, struct lunette_error *err)
+auth_send(struct auth *a, struct text_buf *out, bool *ret_transit, struct lunette_error *err)
 {
     const char *offer = auth_offer(a->cfg);
     char mem[16];
@@ -288,14 +296,14 @@ auth_send(struct auth *a, struct nego *n, bool *ret_transit, struct lunette_erro
     case AUTH_START:
         a->step = AUTH_OFFERED;
         *ret_transit = strstr(offer, TEXT_NONE) != NULL;
-        return nego_put(n, "AuthMethod", offer, strlen(offer), err);
+        return logical_put(out, "AuthMethod", offer, strlen(offer), err);
     case AUTH_CHOSEN:
         text_buf_init(&algs, mem, sizeof(mem));
         algs_text(a->cfg, &algs);
         a->step = AUTH_ALGS_SENT;
-        return nego_put(n, "CHAP_A", algs.buf, algs.len, err);
+        return logical_put(out, "CHAP_A", algs.buf, algs.len, err);
     case AUTH_CHALLENGED:
-        r = send_response(a, n, err);
+        r = auth_send_response(a, out, err);
         a->step = AUTH_RESPONDED;
         *ret_transit = true;
         return r;

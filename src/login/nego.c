@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TEXT_START 1024u
+#include "login/logical.h"
 
 static const char *
 offer_list(const struct nego *n, enum key_id id)
@@ -101,11 +101,8 @@ nego_init(struct nego *n, const struct login_config *cfg, struct ctl *ctl)
     n->params.session_type = cfg->discovery ? ISCSI_SESSION_DISCOVERY : ISCSI_SESSION_NORMAL;
     lower_offer(n);
     n->csg = ISCSI_STAGE_SECURITY;
-    n->in.buf = malloc(TEXT_START);
-    n->out.buf = malloc(TEXT_START);
     n->unknown = malloc(NEGO_UNKNOWN_MAX * sizeof(n->unknown[0]));
-    n->in.size = n->out.size = TEXT_START;
-    if (n->in.buf == NULL || n->out.buf == NULL || n->unknown == NULL) {
+    if (logical_init(&n->in) < 0 || logical_init(&n->out) < 0 || n->unknown == NULL) {
         nego_fini(n);
         return -ENOMEM;
     }
@@ -118,37 +115,10 @@ nego_fini(struct nego *n)
     if (n->cfg == NULL)
         return;
     auth_fini(&n->auth);
-    if (n->in.buf != NULL)
-        chap_wipe(n->in.buf, n->in.size);
-    if (n->out.buf != NULL)
-        chap_wipe(n->out.buf, n->out.size);
-    free(n->in.buf);
-    free(n->out.buf);
+    logical_fini(&n->in);
+    logical_fini(&n->out);
     free(n->unknown);
     *n = (struct nego){.cfg = NULL};
-}
-
-int
-nego_put(struct nego *n, const char *key, const char *value, size_t len, struct lunette_error *err)
-{
-    while (text_put_len(&n->out, key, value, len) < 0) {
-        size_t size = n->out.size * 2;
-        char *p;
-
-        if (size > NEGO_TEXT_MAX)
-            return lunette_fail(err, -EPROTO, LUNETTE_DOM_PROTO, ISCSI_REJECT_PROTOCOL_ERROR,
-                                "the target asks for more answers than fit into %u bytes",
-                                NEGO_TEXT_MAX);
-        p = malloc(size); /* not realloc: the old text may hold authentication keys */
-        if (p == NULL)
-            return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "out of memory");
-        memcpy(p, n->out.buf, n->out.len);
-        chap_wipe(n->out.buf, n->out.size);
-        free(n->out.buf);
-        n->out.buf = p;
-        n->out.size = size;
-    }
-    return 0;
 }
 
 /* LGN-03 */
@@ -157,14 +127,16 @@ put_names(struct nego *n, struct lunette_error *err)
 {
     const struct login_config *c = n->cfg;
     const char *type = c->discovery ? "Discovery" : "Normal";
-    int r = nego_put(n, "InitiatorName", c->initiator_name, strlen(c->initiator_name), err);
+    int r =
+        logical_put(&n->out, "InitiatorName", c->initiator_name, strlen(c->initiator_name), err);
 
     if (r == 0 && c->initiator_alias[0] != '\0' && c->kind != LOGIN_ADD_CONN)
-        r = nego_put(n, "InitiatorAlias", c->initiator_alias, strlen(c->initiator_alias), err);
+        r = logical_put(&n->out, "InitiatorAlias", c->initiator_alias, strlen(c->initiator_alias),
+                        err);
     if (r == 0 && c->target_name[0] != '\0')
-        r = nego_put(n, "TargetName", c->target_name, strlen(c->target_name), err);
+        r = logical_put(&n->out, "TargetName", c->target_name, strlen(c->target_name), err);
     if (r == 0 && c->kind != LOGIN_ADD_CONN)
-        r = nego_put(n, "SessionType", type, strlen(type), err);
+        r = logical_put(&n->out, "SessionType", type, strlen(type), err);
     n->first_sent = true;
     return r;
 }
@@ -178,7 +150,7 @@ put_offer(struct nego *n, const struct key *k, struct lunette_error *err)
         return 0;
     our_value(n, k, value, sizeof(value));
     (void)key_set_add(&n->offered, k);
-    return nego_put(n, k->name, value, strlen(value), err);
+    return logical_put(&n->out, k->name, value, strlen(value), err);
 }
 
 static int
@@ -196,7 +168,7 @@ put_offers(struct nego *n, struct lunette_error *err)
 
 /* Adds to the answers that are in n->out already. */
 static int
-build(struct nego *n, struct lunette_error *err)
+nego_build(struct nego *n, struct lunette_error *err)
 {
     int r = 0;
 
@@ -208,7 +180,7 @@ build(struct nego *n, struct lunette_error *err)
     if (r < 0)
         return r;
     if (n->csg == ISCSI_STAGE_SECURITY)
-        return auth_send(&n->auth, n, &n->want_transit, err);
+        return auth_send(&n->auth, &n->out, &n->want_transit, err);
     n->want_transit = true;
     return n->offers_sent ? 0 : put_offers(n, err);
 }
@@ -248,7 +220,7 @@ nego_request(struct nego *n, struct bhs_login_req *hdr, const void **data, uint3
         return 0;
     }
     if (n->out_sent == 0) {
-        r = build(n, err);
+        r = nego_build(n, err);
         if (r < 0)
             return r;
     }
@@ -270,7 +242,7 @@ nego_request(struct nego *n, struct bhs_login_req *hdr, const void **data, uint3
 /* ---- the target's keys --------------------------------------------------------------------- */
 
 static int
-proto(struct lunette_error *err, const struct text_pair *p, const char *what)
+nego_key_error(struct lunette_error *err, const struct text_pair *p, const char *what)
 {
     return lunette_fail(err, -EPROTO, LUNETTE_DOM_PROTO, ISCSI_REJECT_PROTOCOL_ERROR,
                         "login: the target's key %.*s %s", (int)p->key_len, p->key, what);
@@ -287,17 +259,17 @@ take_unknown(struct nego *n, const struct text_pair *p, bool transit, struct lun
         hash = (hash ^ (uint8_t)p->key[i]) * 1099511628211u;
     for (uint32_t i = 0; i < n->nunknown; i++) {
         if (n->unknown[i] == hash)
-            return proto(err, p, "came twice");
+            return nego_key_error(err, p, "came twice");
     }
     if (n->nunknown == NEGO_UNKNOWN_MAX)
-        return proto(err, p, "is one unknown key too many");
+        return nego_key_error(err, p, "is one unknown key too many");
     n->unknown[n->nunknown++] = hash;
     if (transit || text_word(p->value, p->value_len) != TEXT_WORD_OTHER)
         return 0;
     assert(p->key_len <= TEXT_KEY_MAX);
     memcpy(name, p->key, p->key_len);
     name[p->key_len] = '\0';
-    return nego_put(n, name, TEXT_NOT_UNDERSTOOD, strlen(TEXT_NOT_UNDERSTOOD), err);
+    return logical_put(&n->out, name, TEXT_NOT_UNDERSTOOD, strlen(TEXT_NOT_UNDERSTOOD), err);
 }
 
 static int
@@ -308,7 +280,7 @@ take_declaration(struct nego *n, const struct key *k, const struct text_pair *p,
     int r = key_check_offer(k, p->value, p->value_len, &v, err);
 
     if (r < 0)
-        return r == -EPROTO ? r : proto(err, p, "has no legal value");
+        return r == -EPROTO ? r : nego_key_error(err, p, "has no legal value");
     params_set(&n->params, k, &v);
     if (k->id == KEY_TARGET_PORTAL_GROUP_TAG) {
         n->tpgt = (int32_t)v.num;
@@ -346,14 +318,14 @@ take_proposal(struct nego *n, const struct key *k, const struct text_pair *p,
 
     n->answer_due = true;
     if (key_irrelevant(k, n->cfg->discovery, &n->params))
-        return nego_put(n, k->name, TEXT_IRRELEVANT, strlen(TEXT_IRRELEVANT), err);
+        return logical_put(&n->out, k->name, TEXT_IRRELEVANT, strlen(TEXT_IRRELEVANT), err);
     our_value(n, k, ours, sizeof(ours));
     r = key_answer(k, p->value, p->value_len, ours, answer, &v, err);
     if (r < 0)
         return r;
     if (v.outcome == KEY_AGREED)
         params_set(&n->params, k, &v);
-    return answer[0] == '\0' ? 0 : nego_put(n, k->name, answer, strlen(answer), err);
+    return answer[0] == '\0' ? 0 : logical_put(&n->out, k->name, answer, strlen(answer), err);
 }
 
 static bool
@@ -392,7 +364,7 @@ nego_take_pair(struct nego *n, const struct text_pair *p, bool transit, struct a
     if (r < 0)
         return r;
     if (!key_set_add(&n->seen, k)) /* TNG-13 */
-        return proto(err, p, "came twice");
+        return nego_key_error(err, p, "came twice");
     if (is_auth_key(k->id)) {
         keep_auth_key(auth, k->id, p);
         return 0;

@@ -7,12 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "login/logical.h"
 #include "login/task.h"
 #include "wire/login_status.h"
 #include "wire/pdu.h"
 
 static int
-proto(struct lunette_error *err, const char *what)
+response_fault(struct lunette_error *err, const char *what)
 {
     return lunette_fail(err, -EPROTO, LUNETTE_DOM_PROTO, ISCSI_REJECT_PROTOCOL_ERROR,
                         "login: the target %s", what);
@@ -20,7 +21,7 @@ proto(struct lunette_error *err, const char *what)
 
 /* What the person can do about a status. */
 static const char *
-hint(const struct nego *n, uint16_t status)
+response_hint(const struct nego *n, uint16_t status)
 {
     switch (status) {
     case ISCSI_LOGIN_AUTH_FAILED:
@@ -44,21 +45,21 @@ hint(const struct nego *n, uint16_t status)
 }
 
 static int
-refused(const struct nego *n, uint16_t status, struct lunette_error *err)
+response_refused(const struct nego *n, uint16_t status, struct lunette_error *err)
 {
     bool later = status >> 8 == ISCSI_LOGIN_TARGET_ERROR;
 
     (void)lunette_fail(err, later ? -EAGAIN : -EACCES, LUNETTE_DOM_LOGIN, status,
                        "target refused the login: %s (0x%04x): %s",
                        login_status_text((uint8_t)(status >> 8), (uint8_t)status), status,
-                       hint(n, status));
+                       response_hint(n, status));
     return later ? NEGO_LATER : NEGO_REFUSED;
 }
 
 /* LGN-16 */
 static int
-redirected(struct nego *n, uint16_t status, const void *data, uint32_t len,
-           struct lunette_error *err)
+response_redirected(struct nego *n, uint16_t status, const void *data, uint32_t len,
+                    struct lunette_error *err)
 {
     struct text_iter it;
     struct text_pair p;
@@ -84,58 +85,51 @@ redirected(struct nego *n, uint16_t status, const void *data, uint32_t len,
 }
 
 static int
-check_flags(const struct nego *n, uint8_t flags, struct lunette_error *err)
+response_check_flags(const struct nego *n, uint8_t flags, struct lunette_error *err)
 {
     unsigned nsg = bhs_login_nsg(flags);
     unsigned asked = n->csg == ISCSI_STAGE_SECURITY ? ISCSI_STAGE_OPERATIONAL : ISCSI_STAGE_FFP;
 
     if (bhs_login_csg(flags) != n->csg)
-        return proto(err, "answers in another stage than it was asked in (CSG)");
+        return response_fault(err, "answers in another stage than it was asked in (CSG)");
     if (!(flags & ISCSI_LOGIN_TRANSIT))
         return 0;
     if (flags & ISCSI_LOGIN_CONTINUE)
-        return proto(err, "set both T and C");
+        return response_fault(err, "set both T and C");
     if (!n->transit)
-        return proto(err, "set T although the request did not");
+        return response_fault(err, "set T although the request did not");
     if (nsg > asked || nsg <= n->csg || nsg == 2)
-        return proto(err, "goes to a stage that it was not asked to go to (NSG)");
+        return response_fault(err, "goes to a stage that it was not asked to go to (NSG)");
     return 0;
 }
 
 static int
-check_header(const struct nego *n, const struct bhs_login_rsp *h, struct lunette_error *err)
+response_check_header(const struct nego *n, const struct bhs_login_rsp *h,
+                      struct lunette_error *err)
 {
     if (h->version_active != 0) /* LGR-04 */
-        return proto(err, "uses a protocol version that was not offered");
+        return response_fault(err, "uses a protocol version that was not offered");
     if (memcmp(h->isid, n->cfg->isid, sizeof(h->isid)) != 0) /* ID-07 */
-        return proto(err, "answers with another ISID");
-    return check_flags(n, h->flags, err);
+        return response_fault(err, "answers with another ISID");
+    return response_check_flags(n, h->flags, err);
 }
 
-/* Grows n->in; never above the limit of a logical text. */
+/* Adds a piece to the logical response. */
 static int
-gather(struct nego *n, const void *data, uint32_t len, struct lunette_error *err)
+response_gather(struct nego *n, const void *data, uint32_t len, struct lunette_error *err)
 {
-    size_t need = n->in.len + len, size = n->in.size;
-    char *p;
+    size_t need = n->in.len + len;
+    int r;
 
-    if (need > NEGO_TEXT_MAX)
-        return proto(err, "sends more than 64 KiB of text at once");
-    while (size < need)
-        size *= 2;
-    if (size > n->in.size) {
-        p = realloc(n->in.buf, size);
-        if (p == NULL)
-            return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "out of memory");
-        n->in.buf = p;
-        n->in.size = size;
-    }
-    return len == 0 ? 0 : text_append(&n->in, data, len, err);
+    if (need > LOGICAL_TEXT_MAX)
+        return response_fault(err, "sends more than 64 KiB of text at once");
+    r = logical_reserve(&n->in, need, err);
+    return r < 0 || len == 0 ? r : text_append(&n->in, data, len, err);
 }
 
 /* All of a logical response is in n->in. */
 static int
-take_text(struct nego *n, bool transit, struct lunette_error *err)
+response_take_text(struct nego *n, bool transit, struct lunette_error *err)
 {
     struct auth_keys auth = {.have = 0};
     struct text_iter it;
@@ -153,14 +147,14 @@ take_text(struct nego *n, bool transit, struct lunette_error *err)
     if (r < 0)
         return r;
     if (transit && n->answer_due) /* LGN-08 */
-        return proto(err, "proposes keys and ends the stage at once");
+        return response_fault(err, "proposes keys and ends the stage at once");
     r = n->csg == ISCSI_STAGE_SECURITY ? auth_receive(&n->auth, &auth, transit, err) : 0;
     n->in.len = 0;
     return r;
 }
 
 static int
-finish(struct nego *n, const struct bhs_login_rsp *h, struct lunette_error *err)
+response_finish(struct nego *n, const struct bhs_login_rsp *h, struct lunette_error *err)
 {
     const struct login_config *cfg = n->cfg;
     int r;
@@ -168,9 +162,9 @@ finish(struct nego *n, const struct bhs_login_rsp *h, struct lunette_error *err)
     n->tsih = get16(h->tsih);
     n->stat_sn = get32(h->stat_sn);
     if (n->tsih == 0) /* ID-06 */
-        return proto(err, "ended the login without a session handle (TSIH 0)");
+        return response_fault(err, "ended the login without a session handle (TSIH 0)");
     if (cfg->kind == LOGIN_ADD_CONN && n->tsih != cfg->tsih)
-        return proto(err, "put the connection into another session (TSIH)");
+        return response_fault(err, "put the connection into another session (TSIH)");
     if (cfg->expected_tpgt >= 0 && n->tpgt >= 0 && n->tpgt != cfg->expected_tpgt)
         return lunette_fail(err, -EACCES, LUNETTE_DOM_LOGIN, 0,
                             "the portal belongs to portal group %d, not %d as expected: discover "
@@ -182,7 +176,7 @@ finish(struct nego *n, const struct bhs_login_rsp *h, struct lunette_error *err)
 
 /* LGN-01: nothing but Login Responses. */
 static int
-wrong_opcode(const struct bhs *hdr, struct lunette_error *err)
+response_wrong_opcode(const struct bhs *hdr, struct lunette_error *err)
 {
     const union bhs_any *h = (const void *)hdr;
 
@@ -205,32 +199,32 @@ nego_response(struct nego *n, const struct bhs *hdr, const void *data, uint32_t 
     int r;
 
     if (pdu_opcode(hdr) != ISCSI_OP_LOGIN_RSP)
-        return wrong_opcode(hdr, err);
+        return response_wrong_opcode(hdr, err);
     if (len > ISCSI_LOGIN_DSEG_MAX) /* LGN-04 */
-        return proto(err, "sends more than 8192 bytes in one Login Response");
+        return response_fault(err, "sends more than 8192 bytes in one Login Response");
     *ret_status = status;
     if (h->status_class == ISCSI_LOGIN_REDIRECT)
-        return redirected(n, status, data, len, err);
+        return response_redirected(n, status, data, len, err);
     if (h->status_class != ISCSI_LOGIN_SUCCESS) /* LGN-15, LGR-02 */
-        return refused(n, status, err);
-    r = check_header(n, h, err);
+        return response_refused(n, status, err);
+    r = response_check_header(n, h, err);
     if (r < 0)
         return r;
     if (n->continuing) /* TNG-03 */
         return len > 0 || (h->flags & (ISCSI_LOGIN_TRANSIT | ISCSI_LOGIN_CONTINUE))
-                   ? proto(err, "speaks before the request is complete (C bit)")
+                   ? response_fault(err, "speaks before the request is complete (C bit)")
                    : NEGO_MORE;
-    r = gather(n, data, len, err);
+    r = response_gather(n, data, len, err);
     if (r < 0)
         return r;
     n->gathering = h->flags & ISCSI_LOGIN_CONTINUE;
     if (n->gathering)
         return NEGO_MORE;
-    r = take_text(n, transit, err);
+    r = response_take_text(n, transit, err);
     if (r < 0 || !transit)
         return r < 0 ? r : NEGO_MORE;
     n->csg = bhs_login_nsg(h->flags);
-    return n->csg == ISCSI_STAGE_FFP ? finish(n, h, err) : NEGO_MORE;
+    return n->csg == ISCSI_STAGE_FFP ? response_finish(n, h, err) : NEGO_MORE;
 }
 
 void
