@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The operational values of wire/keys.h: which field a key has is said in keys.def. */
-#include "wire/keys.h"
+/* Which field a key has is said in wire/keys.def. */
+#include "wire/params.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -8,10 +8,11 @@
 #include <string.h>
 
 #include "wire/bhs.h"
+#include "wire/keys.h"
 #include "wire/text.h"
 
 static void
-store(struct iscsi_params *p, const struct key *k, uint64_t num)
+params_store(struct iscsi_params *p, const struct key *k, uint64_t num)
 {
     char *at = (char *)p + k->field;
 
@@ -52,7 +53,7 @@ params_init(struct iscsi_params *p)
         r = key_check_offer(k, k->def, strlen(k->def), &v, NULL);
         assert(r == 0); /* the table's own default */
         (void)r;
-        store(p, k, v.num);
+        params_store(p, k, v.num);
     }
     p->max_xmit_dseg = p->max_recv_dseg;
 }
@@ -65,7 +66,7 @@ params_set(struct iscsi_params *p, const struct key *k, const struct key_value *
     if (k->id == KEY_MAX_RECV_DSEG) /* RFC 7143 13.12: each side its own */
         p->max_xmit_dseg = (uint32_t)v->num;
     else if (v->num != KEY_NO_NUM)
-        store(p, k, v->num);
+        params_store(p, k, v->num);
 }
 
 int

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "wire/bhs.h"
-#include "wire/keys.h"
+#include "wire/key_table.h"
 
 void
 text_buf_init(struct text_buf *b, char *mem, size_t size)

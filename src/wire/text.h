@@ -14,9 +14,10 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "wire/key_table.h"
 
-#define TEXT_KEY_MAX   63   /* bytes of a key name */
-#define TEXT_VALUE_MAX 255  /* bytes of a value, unless the key allows more */
+#define TEXT_KEY_MAX   63 /* bytes of a key name */
+#define TEXT_VALUE_MAX KEY_VALUE_MAX
 #define TEXT_SEQ_MIN   8192 /* text per negotiation sequence that all must take */
 
 /* Text in memory of the caller: received text being gathered from PDUs with the C bit, or text
@@ -54,8 +55,8 @@ struct text_iter {
 void text_iter_init(struct text_iter *it, const char *text, size_t len);
 
 /* 1 and *ret, 0 at the end, -EPROTO: no final NUL, empty or overlong or ill-formed key name, no
- * '=', a value longer than its key allows (key_value_max() of wire/keys.h).  After a failure the
- * text is not to be used at all. */
+ * '=', a value longer than its key allows (key_value_max() of wire/key_table.h).  After a failure
+ * the text is not to be used at all. */
 int text_next(struct text_iter *it, struct text_pair *ret, struct lunette_error *err);
 
 /* Does key[0..len) consist of a capital letter and at most 62 of letters, digits, . - + @ _ #?  Or
