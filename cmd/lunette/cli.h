@@ -129,15 +129,14 @@ int interrupted(void);
 
 #define TEXT_SIZE 32
 
-/* "4k", "1.5M", "0x200": bytes, k M G T P are powers of 1024.  0 or -EINVAL or -ERANGE. */
-int parse_size(const char *text, uint64_t *ret);
+/* Decimal, 0x and octal.  0 or -EINVAL or -ERANGE. */
 int parse_uint(const char *text, uint64_t *ret);
 /* "0.5": nanoseconds. */
 int parse_seconds(const char *text, uint64_t *ret);
 
 /* "256 MiB"; buf holds TEXT_SIZE bytes and is returned. */
 const char *format_size(char *buf, uint64_t bytes);
-/* "256M", as parse_size takes it. */
+/* "256M", as base/size.h takes it. */
 const char *format_size_short(char *buf, uint64_t bytes);
 const char *format_rate(char *buf, double bytes_per_second);
 /* "1.2 ms" */

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/hex.h"
 #include "cmd/lunette/cli.h"
 
 static const char *
@@ -64,14 +65,16 @@ print_device(const struct lunette_info *i)
 static void
 print_session(const struct lunette_session_info *s)
 {
+    char isid[2 * sizeof(s->isid) + 1];
+
     printf("session\n");
     printf("  %-25s %s\n", "target", s->target_name);
     if (s->target_alias[0] != '\0')
         printf("  %-25s %s\n", "alias", s->target_alias);
     printf("  %-25s %s (portal group %u)\n", "portal", s->portal, s->tpgt);
     printf("  %-25s %s\n", "initiator", s->initiator_name);
-    printf("  %-25s ISID %02x%02x%02x%02x%02x%02x, TSIH %u\n", "identifiers", s->isid[0],
-           s->isid[1], s->isid[2], s->isid[3], s->isid[4], s->isid[5], s->tsih);
+    *hex_put(isid, s->isid, sizeof(s->isid)) = '\0';
+    printf("  %-25s ISID %s, TSIH %u\n", "identifiers", isid, s->tsih);
     printf("  %-25s %s\n", "authentication", s->auth_method);
     printf("  %-25s header %s, data %s\n", "digests", s->header_digest ? "CRC32C" : "none",
            s->data_digest ? "CRC32C" : "none");

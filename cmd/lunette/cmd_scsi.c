@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/hex.h"
 #include "cmd/lunette/cli.h"
 
 #define CDB_MAX  260
@@ -152,8 +153,7 @@ json_hex(const uint8_t *p, size_t len)
 {
     char *text = xmalloc(len * 2 + 1);
 
-    for (size_t i = 0; i < len; i++)
-        snprintf(text + 2 * i, 3, "%02x", p[i]);
+    *hex_put(text, p, len) = '\0';
     json_t *j = json_string(text);
     free(text);
     return j;

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/hex.h"
+
 int
 json_print(json_t *j)
 {
@@ -62,10 +64,9 @@ json_of_info(const struct lunette_info *i)
 json_t *
 json_of_session(const struct lunette_session_info *s)
 {
-    char isid[13];
+    char isid[2 * sizeof(s->isid) + 1];
 
-    snprintf(isid, sizeof(isid), "%02x%02x%02x%02x%02x%02x", s->isid[0], s->isid[1], s->isid[2],
-             s->isid[3], s->isid[4], s->isid[5]);
+    *hex_put(isid, s->isid, sizeof(s->isid)) = '\0';
     json_t *j =
         json_pack("{s:o, s:o, s:o, s:o, s:s, s:i, s:i, s:s}", "target_name", text(s->target_name),
                   "target_alias", text(s->target_alias), "initiator_name", text(s->initiator_name),

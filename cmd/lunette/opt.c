@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/size.h"
+
 #define OPTIONS_MAX     32 /* of one subcommand, the common ones included */
 #define SPIN_DEFAULT_US 100
 #define HELP_INDENT     30
@@ -102,7 +104,7 @@ static int
 parse_number(const struct opt *o, const char *text, uint64_t *ret)
 {
     uint64_t v = 0;
-    int r = o->kind == OPT_SIZE      ? parse_size(text, &v)
+    int r = o->kind == OPT_SIZE      ? size_parse(text, strlen(text), &v)
             : o->kind == OPT_SECONDS ? parse_seconds(text, &v)
                                      : parse_uint(text, &v);
 

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <time.h>
 
-static const char suffixes[] = "kMGTP";
+#include "base/hex.h"
 
 int
 parse_uint(const char *text, uint64_t *ret)
@@ -27,48 +27,6 @@ parse_uint(const char *text, uint64_t *ret)
     if (errno != 0)
         return -ERANGE;
     *ret = v;
-    return 0;
-}
-
-/* The power of 1024 of "", "k", "K", "KiB", "MB", ...; -1 if it is none. */
-static int
-suffix_power(const char *s)
-{
-    if (*s == '\0' || strcmp(s, "B") == 0)
-        return 0;
-    const char *at = strchr(suffixes, *s == 'K' ? 'k' : *s);
-    if (at == NULL || *at == '\0')
-        return -1;
-    s++;
-    return *s == '\0' || strcmp(s, "B") == 0 || strcmp(s, "iB") == 0 ? (int)(at - suffixes) + 1
-                                                                     : -1;
-}
-
-int
-parse_size(const char *text, uint64_t *ret)
-{
-    char *end;
-
-    if (!isdigit((unsigned char)*text))
-        return -EINVAL;
-    errno = 0;
-    unsigned long long whole = strtoull(text, &end, 0);
-    if (errno != 0)
-        return -ERANGE;
-    double part = 0;
-    if (*end == '.') {
-        char *start = end;
-        if (!isdigit((unsigned char)start[1]))
-            return -EINVAL;
-        part = strtod(start, &end);
-    }
-    int power = suffix_power(end);
-    if (power < 0 || (part > 0 && power == 0))
-        return -EINVAL;
-    uint64_t unit = 1ull << (10 * power);
-    if (whole > UINT64_MAX / unit - 1)
-        return -ERANGE;
-    *ret = whole * unit + (uint64_t)(part * (double)unit);
     return 0;
 }
 
@@ -125,7 +83,7 @@ format_size_short(char *buf, uint64_t bytes)
         bytes /= 1024;
         power++;
     }
-    snprintf(buf, TEXT_SIZE, "%" PRIu64 "%.1s", bytes, power == 0 ? "" : suffixes + power - 1);
+    snprintf(buf, TEXT_SIZE, "%" PRIu64 "%.1s", bytes, power == 0 ? "" : &"kMGTP"[power - 1]);
     return buf;
 }
 
@@ -184,15 +142,6 @@ hexdump(FILE *to, const void *data, size_t len, uint64_t offset)
             fputc(p[at + i] >= 0x20 && p[at + i] < 0x7f ? p[at + i] : '.', to);
         fputs("|\n", to);
     }
-}
-
-static int
-text_hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)tolower((unsigned char)c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 int

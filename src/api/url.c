@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/size.h"
 #include "wire/lun.h"
 #include "wire/text.h"
 
@@ -174,7 +175,9 @@ set_option(struct api_url *u, const struct opt *o, const char *v)
             *(uint32_t *)(void *)at = (uint32_t)n;
         return r;
     case O_SIZE:
-        r = number(v, o->min, o->max, &n);
+        r = size_parse(v, strlen(v), &n);
+        if (r == 0 && (n < o->min || n > o->max))
+            r = -ERANGE;
         if (r == 0)
             *(uint64_t *)(void *)at = n;
         return r;

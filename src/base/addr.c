@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/hex.h"
+
 static int
 bad_portal(struct lunette_error *err, const char *text, size_t len, const char *why)
 {
@@ -136,7 +138,7 @@ static bool
 all_hex(const char *s, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        if (!isxdigit((unsigned char)s[i]))
+        if (hex_digit(s[i]) < 0)
             return false;
     }
     return true;

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/hex.h"
 #include "wire/be.h"
 
 #define FLAT_SPACE      0x40u /* 14 bits in bytes 0-1 */
@@ -106,16 +107,6 @@ lun_format(struct lun l, char buf[LUN_TEXT_MAX])
     return buf;
 }
 
-static int
-hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : 16;
-}
-
 int
 lun_parse(const char *text, size_t len, struct lun *ret)
 {
@@ -126,11 +117,11 @@ lun_parse(const char *text, size_t len, struct lun *ret)
     if (len == 0 || (!hex && len > 13)) /* LUN_NUMBER_MAX has 13 digits */
         return -EINVAL;
     for (size_t i = hex ? 2 : 0; i < len; i++) {
-        unsigned d = (unsigned)hex_digit(text[i]);
+        int d = hex_digit(text[i]);
 
-        if (d >= base)
+        if (d < 0 || (unsigned)d >= base)
             return -EINVAL;
-        n = n * base + d;
+        n = n * base + (unsigned)d;
     }
     if (hex)
         st_be64(ret->b, n);

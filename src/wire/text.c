@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/hex.h"
 #include "wire/bhs.h"
 #include "wire/key_table.h"
 
@@ -179,19 +180,6 @@ text_word(const char *value, size_t len)
     return TEXT_WORD_OTHER;
 }
 
-/* -1 if c is no hex digit */
-static int
-hex_digit(char c)
-{
-    if (is_digit(c))
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 static bool
 has_prefix(const char *value, size_t len, char lower)
 {
@@ -262,7 +250,7 @@ text_parse_bool(const char *value, size_t len, bool *ret)
 
 /* digits[0..n), n odd: the first byte has one digit */
 static int
-parse_hex(const char *digits, size_t n, uint8_t *out, size_t size)
+text_parse_hex_digits(const char *digits, size_t n, uint8_t *out, size_t size)
 {
     size_t bytes = n / 2 + n % 2;
 
@@ -328,7 +316,7 @@ int
 text_parse_bin(const char *value, size_t len, void *out, size_t size)
 {
     if (has_prefix(value, len, 'x'))
-        return parse_hex(value + 2, len - 2, out, size);
+        return text_parse_hex_digits(value + 2, len - 2, out, size);
     if (has_prefix(value, len, 'b'))
         return parse_base64(value + 2, len - 2, out, size);
     return -EINVAL;
@@ -337,18 +325,11 @@ text_parse_bin(const char *value, size_t len, void *out, size_t size)
 int
 text_format_hex(char *out, size_t size, const void *data, size_t len)
 {
-    static const char digits[] = "0123456789abcdef";
-    const uint8_t *b = data;
-
     if (size < TEXT_HEX_SIZE(len))
         return -ENOBUFS;
     *out++ = '0';
     *out++ = 'x';
-    for (size_t i = 0; i < len; i++) {
-        *out++ = digits[b[i] >> 4];
-        *out++ = digits[b[i] & 15];
-    }
-    *out = '\0';
+    *hex_put(out, data, len) = '\0';
     return (int)(TEXT_HEX_SIZE(len) - 1);
 }
 

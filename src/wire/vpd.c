@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/hex.h"
 #include "wire/be.h"
 #include "wire/clean.h"
 #include "wire/inquiry.h"
@@ -153,8 +154,7 @@ no_spaces(char *text)
 static int
 name_of(const struct vpd_id *d, char *ret, size_t size)
 {
-    char text[256];
-    size_t at;
+    char text[256], *end;
     int n;
 
     switch (d->type) {
@@ -168,10 +168,9 @@ name_of(const struct vpd_id *d, char *ret, size_t size)
         if (size < 4 + 2u * d->len + 1)
             return -ENOENT;
         (void)snprintf(ret, size, "%s", d->type == VPD_ID_NAA ? "naa." : "eui.");
-        at = 4;
-        for (unsigned i = 0; i < d->len; i++, at += 2)
-            (void)snprintf(ret + at, size - at, "%02x", d->data[i]);
-        return (int)at;
+        end = hex_put(ret + 4, d->data, d->len);
+        *end = '\0';
+        return (int)(end - ret);
     }
 }
 

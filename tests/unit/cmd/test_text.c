@@ -11,48 +11,6 @@
 #include "cmd/lunette/share.h"
 
 static void
-sizes(void **state)
-{
-    static const struct {
-        const char *text;
-        uint64_t bytes;
-        int r;
-    } rows[] = {
-        {"0", 0, 0},
-        {"4096", 4096, 0},
-        {"0x200", 512, 0},
-        {"4k", 4096, 0},
-        {"4K", 4096, 0},
-        {"1M", 1 << 20, 0},
-        {"1.5G", 3ull << 29, 0},
-        {"2T", 2ull << 40, 0},
-        {"1P", 1ull << 50, 0},
-        {"64KiB", 65536, 0},
-        {"64kB", 65536, 0},
-        {"12B", 12, 0},
-        {"", 0, -EINVAL},
-        {"k", 0, -EINVAL},
-        {"-1", 0, -EINVAL},
-        {" 1", 0, -EINVAL},
-        {"1x", 0, -EINVAL},
-        {"1kk", 0, -EINVAL},
-        {"1.", 0, -EINVAL},
-        {"1.5", 0, -EINVAL},
-        {"1e3", 0, -EINVAL},
-        {"99999999999999999999", 0, -ERANGE},
-        {"20000P", 0, -ERANGE},
-    };
-
-    (void)state;
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        uint64_t v = 77;
-        int r = parse_size(rows[i].text, &v);
-        if (r != rows[i].r || v != (r == 0 ? rows[i].bytes : 77))
-            fail_msg("\"%s\": %d, %llu", rows[i].text, r, (unsigned long long)v);
-    }
-}
-
-static void
 times(void **state)
 {
     uint64_t v = 0;
@@ -240,10 +198,9 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sizes),       cmocka_unit_test(times),     cmocka_unit_test(formats),
-        cmocka_unit_test(hex),         cmocka_unit_test(zeroes),    cmocka_unit_test(public_urls),
-        cmocka_unit_test(target_urls), cmocka_unit_test(histogram), cmocka_unit_test(exit_codes),
-        cmocka_unit_test(cpu_shares),
+        cmocka_unit_test(times),     cmocka_unit_test(formats),     cmocka_unit_test(hex),
+        cmocka_unit_test(zeroes),    cmocka_unit_test(public_urls), cmocka_unit_test(target_urls),
+        cmocka_unit_test(histogram), cmocka_unit_test(exit_codes),  cmocka_unit_test(cpu_shares),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
