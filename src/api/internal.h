@@ -10,6 +10,7 @@
 #include "dataplane/dataplane.h"
 #include "ipc/ipc.h"
 #include "login/login.h"
+#include "login/logout.h"
 #include "loop/loop.h"
 #include "scsi/scsi.h"
 #include "transport/transport.h"

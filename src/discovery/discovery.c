@@ -9,6 +9,8 @@
 
 #include "ctl/op.h"
 #include "discovery/targets.h"
+#include "login/login.h"
+#include "login/logout.h"
 #include "wire/bhs.h"
 
 #define TEXT_TIMEOUT_MS 30000u

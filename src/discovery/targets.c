@@ -31,7 +31,7 @@ discovery_result_free(struct discovery_result *r)
 }
 
 static int
-proto(struct lunette_error *err, const char *what)
+targets_fault(struct lunette_error *err, const char *what)
 {
     return lunette_fail(err, -EPROTO, LUNETTE_DOM_PROTO, PROTOCOL_ERROR,
                         "SendTargets: the target %s", what);
@@ -57,7 +57,7 @@ add_portal(struct targets *t, const struct portal *p, struct lunette_error *err)
 
     assert(dt != NULL);
     if (t->nportals == DISCOVERY_PORTALS_MAX)
-        return proto(err, "names more addresses than this initiator keeps");
+        return targets_fault(err, "names more addresses than this initiator keeps");
     if ((dt->nportals & (dt->nportals - 1)) == 0) {
         size_t room = dt->nportals == 0 ? 1 : 2 * dt->nportals;
         struct portal *q = realloc(dt->portals, room * sizeof(*q));
@@ -108,7 +108,7 @@ take_name(struct targets *t, const struct text_pair *p, struct lunette_error *er
         return 0;
     }
     if (t->res.ntargets == DISCOVERY_TARGETS_MAX)
-        return proto(err, "names more targets than this initiator keeps");
+        return targets_fault(err, "names more targets than this initiator keeps");
     if (t->res.ntargets == t->room) {
         size_t room = t->room == 0 ? 4 : 2 * t->room;
         struct discovered_target *q = realloc(t->res.targets, room * sizeof(*q));
@@ -131,7 +131,7 @@ take_address(struct targets *t, const struct text_pair *p, struct lunette_error 
     if (t->skip)
         return 0;
     if (current(t) == NULL)
-        return proto(err, "names an address before any target");
+        return targets_fault(err, "names an address before any target");
     t->has_address = true;
     if (portal_parse(p->value, p->value_len, &portal, &why) < 0) {
         (void)lunette_fail_prefix(&why, why.code, "%s has a bad address", current(t)->name);
@@ -143,7 +143,7 @@ take_address(struct targets *t, const struct text_pair *p, struct lunette_error 
 }
 
 static int
-take_pair(struct targets *t, struct lunette_error *err)
+targets_take_pair(struct targets *t, struct lunette_error *err)
 {
     struct text_iter it;
     struct text_pair p;
@@ -171,20 +171,20 @@ targets_feed(struct targets *t, const void *text, size_t len, struct lunette_err
 
     t->text_len += len;
     if (t->text_len > DISCOVERY_TEXT_MAX)
-        return proto(err, "sends more than 64 MiB of text");
+        return targets_fault(err, "sends more than 64 MiB of text");
     while (at < end) {
         const char *nul = memchr(at, '\0', (size_t)(end - at));
         size_t n = nul != NULL ? (size_t)(nul + 1 - at) : (size_t)(end - at);
         int r;
 
         if (n > sizeof(t->part) - t->part_len)
-            return proto(err, "sends a pair that is too long");
+            return targets_fault(err, "sends a pair that is too long");
         memcpy(t->part + t->part_len, at, n);
         t->part_len += n;
         at += n;
         if (nul == NULL)
             break;
-        r = take_pair(t, err);
+        r = targets_take_pair(t, err);
         if (r < 0)
             return r;
     }
@@ -197,7 +197,7 @@ targets_end(struct targets *t, struct discovery_result *ret, struct lunette_erro
     int r;
 
     if (t->part_len > 0)
-        return proto(err, "ends in the middle of a pair");
+        return targets_fault(err, "ends in the middle of a pair");
     r = end_record(t, err);
     if (r < 0)
         return r;

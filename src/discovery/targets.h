@@ -9,7 +9,7 @@
 
 #include <stdbool.h>
 
-#include "discovery/discovery.h"
+#include "discovery/result.h"
 #include "wire/text.h"
 
 struct targets {

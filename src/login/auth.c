@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "login/logical.h"
+#include "wire/keys.h"
 
 #define HAVE(id) (1u << (KEY_##id - KEY_AUTH_METHOD))
 

@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #include "ctl/ctl.h"
-#include "login/login.h"
+#include "login/config.h"
 #include "wire/chap.h"
 #include "wire/text.h"
 

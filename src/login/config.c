@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* login/config.c - defaults and lint of a login's configuration. */
+#include "login/config.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
 
-#include "login/login.h"
+#include "wire/params.h"
 #include "wire/text.h"
 
 void
@@ -49,7 +51,7 @@ login_config_wipe(struct login_config *cfg)
 }
 
 static int
-bad(struct lunette_error *err, const char *what)
+config_fault(struct lunette_error *err, const char *what)
 {
     return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "%s", what);
 }
@@ -102,16 +104,18 @@ check_auth(const struct login_config *cfg, struct lunette_error *err)
     if (r < 0)
         return r;
     if (cfg->mutual.name[0] != '\0' && cfg->chap.name[0] == '\0')
-        return bad(err, "mutual CHAP needs the initiator's own CHAP name and secret too");
+        return config_fault(err, "mutual CHAP needs the initiator's own CHAP name and secret too");
     if (cfg->auth_required && cfg->chap.name[0] == '\0')
-        return bad(err, "authentication is required, but there is no CHAP name and secret");
+        return config_fault(err,
+                            "authentication is required, but there is no CHAP name and secret");
     /* RFC 7143 9.2.1: one secret must not serve both directions. */
     if (cfg->mutual.secret_len > 0 && chap_equal(cfg->chap.secret, cfg->chap.secret_len,
                                                  cfg->mutual.secret, cfg->mutual.secret_len))
-        return bad(err, "the CHAP secrets of initiator and target are equal: RFC 7143 forbids it, "
-                        "since one side could then answer with the other's words");
+        return config_fault(
+            err, "the CHAP secrets of initiator and target are equal: RFC 7143 forbids it, "
+                 "since one side could then answer with the other's words");
     if (cfg->chap.name[0] != '\0' && cfg->chap_algs[0] == 0)
-        return bad(err, "the list of CHAP algorithms is empty");
+        return config_fault(err, "the list of CHAP algorithms is empty");
     for (size_t i = 0; i < sizeof(cfg->chap_algs); i++) {
         if (cfg->chap_algs[i] != 0 && chap_response_len(cfg->chap_algs[i]) == 0)
             return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
@@ -124,7 +128,7 @@ check_auth(const struct login_config *cfg, struct lunette_error *err)
 
 /* A list to offer: words of the key, none twice. */
 static int
-check_list(enum key_id id, const char *list, struct lunette_error *err)
+config_check_list(enum key_id id, const char *list, struct lunette_error *err)
 {
     const struct key *k = key_get(id);
     struct text_list l;
@@ -165,7 +169,7 @@ check_offer(const struct login_config *cfg, struct lunette_error *err)
     }
     /* KEY-14: out of order is never offered */
     if (!cfg->offer.data_pdu_in_order || !cfg->offer.data_sequence_in_order)
-        return bad(err, "DataPDUInOrder and DataSequenceInOrder can only be Yes");
+        return config_fault(err, "DataPDUInOrder and DataSequenceInOrder can only be Yes");
     if (cfg->offer.first_burst > cfg->offer.max_burst)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
                             "FirstBurstLength %u is larger than MaxBurstLength %u",
@@ -180,31 +184,34 @@ check_digest_caps(const struct login_config *cfg, struct lunette_error *err)
 {
     if (!(cfg->caps & CAP_HDRDGST) && !text_list_has(cfg->header_digest, strlen(cfg->header_digest),
                                                      TEXT_NONE, strlen(TEXT_NONE)))
-        return bad(err, "HeaderDigest: this transport cannot do CRC32C, so None must be allowed");
+        return config_fault(
+            err, "HeaderDigest: this transport cannot do CRC32C, so None must be allowed");
     if (!(cfg->caps & CAP_DATADGST) &&
         !text_list_has(cfg->data_digest, strlen(cfg->data_digest), TEXT_NONE, strlen(TEXT_NONE)))
-        return bad(err, "DataDigest: this transport cannot do CRC32C, so None must be allowed");
+        return config_fault(err,
+                            "DataDigest: this transport cannot do CRC32C, so None must be allowed");
     return 0;
 }
 
 static int
 check_lists(const struct login_config *cfg, struct lunette_error *err)
 {
-    int r = check_list(KEY_HEADER_DIGEST, cfg->header_digest, err);
+    int r = config_check_list(KEY_HEADER_DIGEST, cfg->header_digest, err);
 
     if (r == 0)
-        r = check_list(KEY_DATA_DIGEST, cfg->data_digest, err);
+        r = config_check_list(KEY_DATA_DIGEST, cfg->data_digest, err);
     if (r == 0)
         r = check_digest_caps(cfg, err);
     if (r < 0 || cfg->task_reporting[0] == '\0')
         return r;
-    r = check_list(KEY_TASK_REPORTING, cfg->task_reporting, err);
+    r = config_check_list(KEY_TASK_REPORTING, cfg->task_reporting, err);
     if (r < 0)
         return r;
     /* RFC 7143 13.23 */
     if (strstr(cfg->task_reporting, "RFC3720") == NULL ||
         strstr(cfg->task_reporting, "ResponseFence") == NULL)
-        return bad(err, "TaskReporting: an offer holds at least RFC3720 and ResponseFence");
+        return config_fault(err,
+                            "TaskReporting: an offer holds at least RFC3720 and ResponseFence");
     return 0;
 }
 
@@ -218,23 +225,23 @@ login_config_check(struct login_config *cfg, struct lunette_error *err)
     if (r < 0)
         return r;
     if (cfg->target_name[0] == '\0' && !cfg->discovery)
-        return bad(err, "the target's name is missing");
+        return config_fault(err, "the target's name is missing");
     if (strnlen(cfg->initiator_alias, sizeof(cfg->initiator_alias)) > LOGIN_ALIAS_MAX)
-        return bad(err, "the initiator's alias is longer than 255 bytes");
+        return config_fault(err, "the initiator's alias is longer than 255 bytes");
     if ((cfg->isid[0] & 0xc0) == 0xc0) /* RFC 7143 11.12.5: T=11b */
-        return bad(err, "the ISID's type (its two upper bits) is the reserved one");
+        return config_fault(err, "the ISID's type (its two upper bits) is the reserved one");
     if (cfg->portal.host[0] == '\0' || cfg->portal.port == 0)
-        return bad(err, "the portal to connect to is missing");
+        return config_fault(err, "the portal to connect to is missing");
     if (cfg->transport[0] == '\0' || strnlen(cfg->transport, IPC_NAME_MAX) == IPC_NAME_MAX)
-        return bad(err, "the transport's name is missing or too long");
+        return config_fault(err, "the transport's name is missing or too long");
     if (cfg->caps & CAP_LOGIN_OFFLOAD)
-        return bad(err, "this transport logs in by itself");
+        return config_fault(err, "this transport logs in by itself");
     if (cfg->kind == LOGIN_ADD_CONN && cfg->tsih == 0)
-        return bad(err, "adding a connection needs the session's TSIH");
+        return config_fault(err, "adding a connection needs the session's TSIH");
     if (cfg->connect_timeout_ms == 0 || cfg->login_timeout_ms == 0 || cfg->teardown_timeout_ms == 0)
-        return bad(err, "time limits of a login must not be 0");
+        return config_fault(err, "time limits of a login must not be 0");
     if (cfg->max_redirects > LOGIN_REDIRECTS_MAX)
-        return bad(err, "more than 16 redirections are not followed");
+        return config_fault(err, "more than 16 redirections are not followed");
     r = check_auth(cfg, err);
     if (r == 0)
         r = check_lists(cfg, err);

@@ -17,14 +17,14 @@ by_socket(const struct iscsi_login *l)
 }
 
 static const char *
-where(const struct iscsi_login *l, char buf[PORTAL_TEXT_MAX])
+connect_where(const struct iscsi_login *l, char buf[PORTAL_TEXT_MAX])
 {
     return portal_format(&l->portal, buf, PORTAL_TEXT_MAX);
 }
 
 /* What loop_resolve says with -ENOENT and -EAGAIN is about names, not files. */
 static const char *
-reason(const struct iscsi_login *l, int errnum)
+connect_reason(const struct iscsi_login *l, int errnum)
 {
     if (l->naddrs == 0 && errnum == ENOENT)
         return "there is no host of that name";
@@ -42,11 +42,11 @@ connect_failed(struct iscsi_login *l, int errnum, const char *what)
 
     if (errnum == ETIMEDOUT)
         (void)lunette_fail(err, -ETIMEDOUT, LUNETTE_DOM_CONNECT, ETIMEDOUT,
-                           "%s %s: no answer in time (%u ms for %d addresses)", what, where(l, buf),
-                           l->cfg.connect_timeout_ms, l->naddrs);
+                           "%s %s: no answer in time (%u ms for %d addresses)", what,
+                           connect_where(l, buf), l->cfg.connect_timeout_ms, l->naddrs);
     else
         (void)lunette_fail(err, -errnum, LUNETTE_DOM_CONNECT, (uint32_t)errnum, "%s %s: %s", what,
-                           where(l, buf), reason(l, errnum));
+                           connect_where(l, buf), connect_reason(l, errnum));
     login_post(l, LOGIN_EV_FAIL);
 }
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* login/login.c - the login task's life, and the table that brings its steps together. */
+#include "login/login.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>

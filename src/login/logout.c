@@ -4,6 +4,8 @@
  * A logout asks the target, undoes the session, and is done: there are three
  * states and no way back, so it needs no table.
  */
+#include "login/logout.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -11,7 +13,6 @@
 
 #include "ctl/op.h"
 #include "ctl/undo.h"
-#include "login/login.h"
 #include "wire/bhs.h"
 
 struct iscsi_logout {

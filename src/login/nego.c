@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "login/logical.h"
+#include "wire/params.h"
 
 static const char *
 offer_list(const struct nego *n, enum key_id id)

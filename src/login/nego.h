@@ -12,8 +12,9 @@
 #include <stdint.h>
 
 #include "login/auth.h"
-#include "login/login.h"
+#include "login/config.h"
 #include "wire/bhs.h"
+#include "wire/keys.h"
 #include "wire/text.h"
 
 #define NEGO_EXCHANGES_MAX 40u   /* logical requests of one login (TNG-16: at least 6) */

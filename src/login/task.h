@@ -18,8 +18,9 @@
 #include "base/fsm.h"
 #include "ctl/op.h"
 #include "ctl/undo.h"
-#include "login/login.h"
+#include "login/config.h"
 #include "login/nego.h"
+#include "login/result.h"
 
 enum login_state {
 #define STATE(name, flags, text) LOGIN_##name,
@@ -39,6 +40,8 @@ enum login_event {
 #define LOGIN_IS_ENDED   4u
 
 extern const struct fsm login_fsm;
+
+struct iscsi_login;
 
 /* What runs at a row of the table: a function of the task alone, or of the two states too. */
 struct login_action {

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "wire/login_status.h"
+#include "wire/params.h"
 
 struct tgt_login *
 tgt_login_new(void)

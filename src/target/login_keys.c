@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "target/login.h"
+#include "wire/params.h"
 
 /* A pair's value if it is a legal one of its key. */
 static bool

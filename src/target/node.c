@@ -9,6 +9,7 @@
 
 #include "target/session.h"
 #include "wire/chap.h"
+#include "wire/params.h"
 
 #define RECV_DSEG   262144
 #define MAX_BURST   1048576

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "wire/params.h"
+#include "wire/iscsi_params.h"
 
 #define KEY_USE_0 0u
 #define LATER     KEY_FLAG_LATER

@@ -58,7 +58,7 @@ num_in_range(const struct key *k, uint64_t n)
 
 /* A list of words, none empty, none of the reserved ones but None (RFC 7143 6.2). */
 static int
-check_list(const struct key *k, const char *value, size_t len, struct key_value *v)
+key_check_list(const struct key *k, const char *value, size_t len, struct key_value *v)
 {
     struct text_list l;
     const char *at;
@@ -90,7 +90,7 @@ check_num(const struct key *k, const char *value, size_t len, struct key_value *
 }
 
 static int
-check_range(const struct key *k, const char *value, size_t len)
+key_check_range(const struct key *k, const char *value, size_t len)
 {
     uint64_t low, high;
     int r = text_parse_range(value, len, &low, &high);
@@ -126,7 +126,7 @@ check_type(const struct key *k, const char *value, size_t len, struct key_value 
 {
     switch (k->type) {
     case KEY_TYPE_LIST:
-        return check_list(k, value, len, v);
+        return key_check_list(k, value, len, v);
     case KEY_TYPE_NUM:
         return check_num(k, value, len, v);
     case KEY_TYPE_BOOL:
@@ -137,7 +137,7 @@ check_type(const struct key *k, const char *value, size_t len, struct key_value 
     case KEY_TYPE_BINARY:
         return check_binary(k, value, len, v);
     case KEY_TYPE_RANGE:
-        return check_range(k, value, len);
+        return key_check_range(k, value, len);
     }
     assert(false && "a type without a check");
     return -EINVAL;

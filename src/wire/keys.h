@@ -18,8 +18,8 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "wire/iscsi_params.h"
 #include "wire/key_table.h"
-#include "wire/params.h"
 
 enum key_outcome {
     KEY_AGREED,         /* the value is the result */

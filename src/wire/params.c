@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "wire/bhs.h"
-#include "wire/keys.h"
 #include "wire/text.h"
 
 static void

@@ -14,6 +14,7 @@
 #include "base/timerq.h"
 #include "ctl/ctl.h"
 #include "login/login.h"
+#include "login/logout.h"
 #include "seam/ipc.h"
 #include "seam/loop.h"
 #include "wire/bhs.h"

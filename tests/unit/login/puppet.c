@@ -9,6 +9,7 @@
 #include "tests/unit/login/fake.h"
 #include "wire/chap.h"
 #include "wire/keys.h"
+#include "wire/params.h"
 
 struct say {
     struct world *w;

@@ -10,6 +10,7 @@
 
 #include "wire/bhs.h"
 #include "wire/keys.h"
+#include "wire/params.h"
 #include "wire/text.h"
 
 /* RFC 7143 12, 13; RFC 7145 6.  use and stage: bits, 0: never sent by that side */

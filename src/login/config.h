@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+/* login/config.h - what to log in to, as whom, and what to offer.
+ *
+ * Plain values; whoever keeps one wipes it.
+ */
+#ifndef LOGIN_CONFIG_H
+#define LOGIN_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/err.h"
+#include "seam/ipc.h"
+#include "seam/loop.h"
+#include "wire/chap.h"
+#include "wire/iscsi_params.h"
+
+#define LOGIN_ALIAS_MAX     255
+#define LOGIN_LIST_MAX      63 /* bytes of a list offered, e.g. "CRC32C,None" */
+#define LOGIN_REDIRECTS_MAX 16
+#define LOGIN_ISID_LEN      6
+
+enum login_kind {
+    LOGIN_NEW,      /* a new session with its leading connection */
+    LOGIN_REOPEN,   /* session reinstatement: (sid, cid) are there and stopped for recovery */
+    LOGIN_ADD_CONN, /* another connection cid of session sid, whose tsih is given */
+};
+
+/* One side's name and secret; name "": not configured. */
+struct login_account {
+    char name[CHAP_NAME_MAX + 1];
+    uint8_t secret[CHAP_SECRET_MAX];
+    uint16_t secret_len; /* bytes */
+};
+
+/* What to log in to and what to offer.  Self-contained: may be copied, must be wiped. */
+struct login_config {
+    enum login_kind kind;
+    uint32_t sid;  /* but LOGIN_NEW */
+    uint16_t cid;  /* of the connection to make; 0 is usual for the leading one */
+    uint16_t tsih; /* LOGIN_ADD_CONN */
+
+    char initiator_name[ISCSI_NAME_MAX + 1];
+    char target_name[ISCSI_NAME_MAX + 1]; /* may be "" where discovery */
+    char initiator_alias[LOGIN_ALIAS_MAX + 1];
+    uint8_t isid[LOGIN_ISID_LEN];
+    bool discovery;        /* SessionType */
+    struct portal portal;  /* where to connect; its tpgt is not looked at */
+    int32_t expected_tpgt; /* TargetPortalGroupTag that the target must name; -1: any */
+
+    /* The transport, as the data plane knows it. */
+    char transport[IPC_NAME_MAX];
+    uint32_t caps;             /* enum iscsi_caps: offers are lowered to them */
+    uint32_t max_recv_dlength; /* bytes, 0: no limit */
+    struct stream_opts sock;   /* CAP_BIND_DESCRIPTOR */
+    bool zero_copy;            /* the transport may lend payload to the system */
+
+    /* CHAP (RFC 7143 12.1.3, 9.2.1).  mutual makes the target prove who it is. */
+    struct login_account chap, mutual;
+    bool auth_required;      /* do not offer AuthMethod None; implied by mutual */
+    bool allow_short_secret; /* secrets of fewer than 12 bytes: what RFC 7143 forbids without IPsec
+                              */
+    uint8_t chap_algs[4];    /* enum chap_alg in order of preference, 0 ends; 5 is always offered,
+                                but refused when chosen and not in here */
+
+    /* What to offer: each field of struct iscsi_params that an initiator may offer; lists as text.
+     * max_xmit_dseg is not looked at. */
+    struct iscsi_params offer;
+    char header_digest[LOGIN_LIST_MAX + 1], data_digest[LOGIN_LIST_MAX + 1];
+    char task_reporting[LOGIN_LIST_MAX + 1]; /* "": not offered */
+    bool offer_protocol_level;               /* iSCSIProtocolLevel (RFC 7144) */
+
+    /* Limits.  login_timeout_ms is for all of it: connects, redirects, retries. */
+    uint32_t connect_timeout_ms, login_timeout_ms;
+    uint32_t teardown_timeout_ms; /* for the data plane to tidy up after a failure */
+    uint32_t max_redirects;       /* <= LOGIN_REDIRECTS_MAX */
+    uint32_t max_retries;         /* when the target says "later" (class 3) */
+    uint32_t retry_delay_ms;      /* before the first retry; doubles */
+
+    /* For the data path; 0: its default, but ping_interval_ms 0: no pings. */
+    uint32_t cmds_max;
+    uint32_t ping_interval_ms, ping_timeout_ms;
+    uint32_t abort_timeout_ms, lu_reset_timeout_ms, tgt_reset_timeout_ms;
+};
+
+/* Defaults for everything but names, portal, ISID and transport. */
+void login_config_init(struct login_config *cfg);
+
+/* Overwrites the secrets. */
+void login_config_wipe(struct login_config *cfg);
+
+/* 0, or -EINVAL with what is wrong and what to do: names, secrets, lists, ranges, ISID type.
+ * Names are folded to lower case in place. */
+int login_config_check(struct login_config *cfg, struct lunette_error *err);
+
+/* A fresh ISID of the random type (RFC 7143 11.12.5: T=10b).  Keep it: it names the initiator's
+ * SCSI port, and a target ends the old session when the same one logs in again. */
+void login_isid_random(struct loop *loop, uint8_t isid[LOGIN_ISID_LEN]);
+
+#endif
