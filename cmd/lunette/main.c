@@ -125,7 +125,7 @@ write_trace(const struct cli *cli)
 }
 
 static int
-run_command(const struct command *cmd, int argc, char **argv)
+main_run(const struct command *cmd, int argc, char **argv)
 {
     struct cli cli = {.cmd = cmd};
     _Alignas(max_align_t) char opts[OPTS_MAX] = {0};
@@ -177,7 +177,7 @@ main(int argc, char **argv)
             opt_help(commands[i]);
             return EXIT_DONE;
         }
-        return run_command(commands[i], argc - 1, argv + 1);
+        return main_run(commands[i], argc - 1, argv + 1);
     }
     fail_usage("no command '%s'", name);
     fputs("  `lunette --help` lists what there is\n", stderr);

@@ -13,8 +13,8 @@
 
 /* "user:secret"; a URL that names a user takes only that user's secret. */
 static int
-take_pair(struct login_account *a, const char *text, size_t len, const char *from,
-          struct lunette_error *err)
+credentials_take_pair(struct login_account *a, const char *text, size_t len, const char *from,
+                      struct lunette_error *err)
 {
     const char *colon = memchr(text, ':', len);
     size_t name_len = colon != NULL ? (size_t)(colon - text) : 0;
@@ -49,7 +49,7 @@ take_lines(struct api_url *u, const char *text, size_t len, const char *from,
         if (cut > 0 && text[cut - 1] == '\r')
             cut--;
         if (cut > 0)
-            r = take_pair(who[i], text, cut, from, err);
+            r = credentials_take_pair(who[i], text, cut, from, err);
         text += nl != NULL ? n + 1 : n;
         len -= nl != NULL ? n + 1 : n;
     }

@@ -14,7 +14,7 @@ struct wait {
 };
 
 static void
-found(void *user, struct discovery_result *res, const struct lunette_error *err)
+discover_done(void *user, struct discovery_result *res, const struct lunette_error *err)
 {
     struct wait *w = user;
 
@@ -59,7 +59,7 @@ convert(const struct discovery_result *res, struct lunette_target **ret, size_t 
 static int
 ask(struct lunette_ctx *ctx, const struct api_url *u, struct wait *w, struct lunette_error *err)
 {
-    struct discovery_callbacks cb = {.done = found, .user = w};
+    struct discovery_callbacks cb = {.done = discover_done, .user = w};
     struct discovery *d = NULL;
     int r = discovery_sendtargets(ctx->ctl, &u->cfg, u->has_target ? u->cfg.target_name : NULL, &cb,
                                   &d, err);

@@ -18,7 +18,7 @@ struct api_ping {
 };
 
 static void
-finish(struct api_session *s, int err)
+ping_finish(struct api_session *s, int err)
 {
     struct api_ping *p = s->ping;
 
@@ -35,30 +35,30 @@ api_ping_answered(struct api_session *s, const void *data, uint32_t len)
     struct api_ping *p = s->ping;
 
     if (p != NULL)
-        finish(s, len == p->len && memcmp(data, p->data, len) == 0 ? 0 : -EBADMSG);
+        ping_finish(s, len == p->len && memcmp(data, p->data, len) == 0 ? 0 : -EBADMSG);
 }
 
 void
 api_ping_failed(struct api_session *s)
 {
-    finish(s, -ENOTCONN);
+    ping_finish(s, -ENOTCONN);
 }
 
 static void
 too_late(struct loop_timer *t)
 {
-    finish(container_of(t, struct api_ping, timer)->s, -ETIMEDOUT);
+    ping_finish(container_of(t, struct api_ping, timer)->s, -ETIMEDOUT);
 }
 
 static void
 sent(void *user, const struct iscsi_reply *rep)
 {
     if (rep->err < 0)
-        finish(user, rep->err);
+        ping_finish(user, rep->err);
 }
 
 static uint64_t
-clock_ns(void)
+ping_clock_ns(void)
 {
     struct timespec t;
 
@@ -67,7 +67,7 @@ clock_ns(void)
 }
 
 static int
-tell(struct api_session *s, int r, struct lunette_error *err)
+ping_tell(struct api_session *s, int r, struct lunette_error *err)
 {
     switch (r) {
     case 0:
@@ -99,7 +99,7 @@ lunette_ping(struct lunette_lun *lun, size_t len, uint64_t *ret_ns, struct lunet
     if (len > sizeof(data) || (s->logged_in && len > s->res.params.max_xmit_dseg))
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "ping: at most %d bytes", PING_MAX);
     if (s->dead || !s->logged_in)
-        return tell(s, -ENOTCONN, err);
+        return ping_tell(s, -ENOTCONN, err);
     for (size_t i = 0; i < len; i++)
         data[i] = (uint8_t)loop_random(s->ctx->loop);
     p.data = data;
@@ -109,14 +109,14 @@ lunette_ping(struct lunette_lun *lun, size_t len, uint64_t *ret_ns, struct lunet
     loop_timer_init(&p.timer, too_late);
     loop_timer_start(s->ctx->loop, &p.timer, PING_LIMIT_NS);
     s->ping = &p;
-    start = clock_ns();
+    start = ping_clock_ns();
     r = ctl_request(s->ctx->ctl, &ev, data, (uint32_t)len, sent, s);
     if (r == 0)
         r = api_wait(s->ctx, &p.done, err);
     loop_timer_stop(s->ctx->loop, &p.timer);
     s->ping = NULL;
     if (r < 0)
-        return tell(s, r, err);
-    *ret_ns = clock_ns() - start;
-    return tell(s, p.err, err);
+        return ping_tell(s, r, err);
+    *ret_ns = ping_clock_ns() - start;
+    return ping_tell(s, p.err, err);
 }

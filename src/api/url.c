@@ -17,7 +17,7 @@
 
 /* text must be none that may be part of a secret. */
 static int
-bad(struct lunette_error *err, const char *what, const char *text, size_t len)
+url_fault(struct lunette_error *err, const char *what, const char *text, size_t len)
 {
     return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "URL: %s: \"%.*s\"", what,
                         len > 120 ? 120 : (int)len, text);
@@ -102,7 +102,7 @@ digest_list(const char *v, char *out, size_t size)
 }
 
 static int
-number(const char *v, uint64_t min, uint64_t max, uint64_t *ret)
+url_number(const char *v, uint64_t min, uint64_t max, uint64_t *ret)
 {
     return text_parse_num(v, strlen(v), ret) < 0 || *ret < min || *ret > max ? -EINVAL : 0;
 }
@@ -170,7 +170,7 @@ set_option(struct api_url *u, const struct opt *o, const char *v)
     case O_BOOL:
         return flag(v, (bool *)(void *)at);
     case O_U32:
-        r = number(v, o->min, o->max, &n);
+        r = url_number(v, o->min, o->max, &n);
         if (r == 0)
             *(uint32_t *)(void *)at = (uint32_t)n;
         return r;
@@ -182,7 +182,7 @@ set_option(struct api_url *u, const struct opt *o, const char *v)
             *(uint64_t *)(void *)at = n;
         return r;
     case O_TPGT:
-        r = number(v, o->min, o->max, &n);
+        r = url_number(v, o->min, o->max, &n);
         if (r == 0)
             *(int32_t *)(void *)at = (int32_t)n;
         return r;
@@ -205,7 +205,7 @@ set_option(struct api_url *u, const struct opt *o, const char *v)
 }
 
 static int
-set_secret(struct login_account *a, const char *secret, size_t len, struct lunette_error *err)
+url_set_secret(struct login_account *a, const char *secret, size_t len, struct lunette_error *err)
 {
     if (len == 0 || len > CHAP_SECRET_MAX)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "a CHAP secret has 1..%d bytes",
@@ -220,7 +220,7 @@ static int
 unclear(const struct api_url *u, const char *what, const char *key, struct lunette_error *err)
 {
     if (u->cfg.mutual.secret_len == 0)
-        return bad(err, what, key, strlen(key));
+        return url_fault(err, what, key, strlen(key));
     return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
                         "URL: %s behind target_password; a secret with & in it goes into a file "
                         "(?chap_file=)",
@@ -237,7 +237,7 @@ parse_option(struct api_url *u, char *key, struct lunette_error *err)
     *v++ = '\0';
     if (strcmp(key, "target_password") == 0) {
         u->has_secret = true;
-        return set_secret(&u->cfg.mutual, v, strlen(v), err);
+        return url_set_secret(&u->cfg.mutual, v, strlen(v), err);
     }
     for (size_t i = 0; i < sizeof(opts) / sizeof(opts[0]); i++) {
         if (strcmp(opts[i].key, key) != 0)
@@ -286,7 +286,7 @@ parse_user(struct api_url *u, char **at, char *end, struct lunette_error *err)
     if (percent == NULL)
         return 0;
     u->has_secret = true;
-    return set_secret(&u->cfg.chap, percent + 1, (size_t)(sign - percent - 1), err);
+    return url_set_secret(&u->cfg.chap, percent + 1, (size_t)(sign - percent - 1), err);
 }
 
 /* /target[/lun], both already cut from the options */
@@ -303,8 +303,8 @@ parse_path(struct api_url *u, char *path, struct lunette_error *err)
         *slash++ = '\0';
         if (*slash != '\0') {
             if (lun_parse(slash, strlen(slash), &lun) < 0)
-                return bad(err, "the LUN is a number, or 0x and 16 hex digits", slash,
-                           strlen(slash));
+                return url_fault(err, "the LUN is a number, or 0x and 16 hex digits", slash,
+                                 strlen(slash));
             lun_store(u->lun, lun);
             u->has_lun = true;
         }
@@ -314,7 +314,7 @@ parse_path(struct api_url *u, char *path, struct lunette_error *err)
 }
 
 static int
-parse(char *text, struct api_url *u, struct lunette_error *err)
+url_parse_parts(char *text, struct api_url *u, struct lunette_error *err)
 {
     char *at = text + strlen(SCHEME), *end, *options, *path;
     int r;
@@ -355,8 +355,8 @@ url_parse(const char *url, struct api_url *ret, struct lunette_error *err)
 
     memset(ret, 0, sizeof(*ret));
     if (strncmp(url, SCHEME, strlen(SCHEME)) != 0)
-        return bad(err, "want iscsi://host[:port]/target[/lun]", url,
-                   strchr(url, '@') == NULL ? len : 0);
+        return url_fault(err, "want iscsi://host[:port]/target[/lun]", url,
+                         strchr(url, '@') == NULL ? len : 0);
     if (len > 4096)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "URL: longer than 4096 bytes");
     login_config_init(&ret->cfg);
@@ -365,7 +365,7 @@ url_parse(const char *url, struct api_url *ret, struct lunette_error *err)
     text = strdup(url);
     if (text == NULL)
         return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory");
-    r = parse(text, ret, err);
+    r = url_parse_parts(text, ret, err);
     chap_wipe(text, len);
     free(text);
     if (r == 0 && ret->cfg.offer.first_burst > ret->cfg.offer.max_burst)

@@ -21,7 +21,7 @@ htab_fini(struct htab *t)
 
 /* Twice as many chains: each of the old ones becomes two, in the order that it had. */
 static void
-grow(struct htab *t)
+htab_grow(struct htab *t)
 {
     size_t size = t->size * 2;
     struct hnode **chain = calloc(size, sizeof(struct hnode *));
@@ -51,7 +51,7 @@ htab_add(struct htab *t, struct hnode *n, uint64_t hash)
     struct hnode **at;
 
     if (t->count >= t->size)
-        grow(t);
+        htab_grow(t);
     at = &t->chain[hash & (t->size - 1)];
     n->hash = hash;
     n->next = *at;

@@ -25,7 +25,7 @@ sg_cursor_start(struct sg_cursor *c, const struct sg *s)
 
 /* Moves forward by n bytes, which the slice must have. */
 static void
-advance(struct sg_cursor *c, const struct sg *s, uint32_t n)
+sg_iter_step(struct sg_cursor *c, const struct sg *s, uint32_t n)
 {
     c->at += n;
     while (n > 0) {
@@ -49,7 +49,7 @@ sg_cursor_seek(struct sg_cursor *c, const struct sg *s, uint32_t offset)
     assert(offset <= s->len);
     if (offset < c->at)
         sg_cursor_init(c, s);
-    advance(c, s, offset - c->at);
+    sg_iter_step(c, s, offset - c->at);
 }
 
 int
@@ -69,7 +69,7 @@ sg_cursor_map(struct sg_cursor *c, const struct sg *s, uint32_t len, struct iove
         take = rest < len - done ? (uint32_t)rest : len - done;
         if (take > 0)
             iov[n++] = (struct iovec){(char *)s->iov[c->idx].iov_base + c->in_iov, take};
-        advance(c, s, take);
+        sg_iter_step(c, s, take);
         if (take == 0) { /* an empty iovec */
             c->idx++;
             c->in_iov = 0;

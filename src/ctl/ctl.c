@@ -25,7 +25,7 @@ struct ctl {
 };
 
 static void
-on_reply(void *user, const struct iscsi_reply *rep)
+ctl_on_reply(void *user, const struct iscsi_reply *rep)
 {
     struct ctl *ctl = user;
 
@@ -44,12 +44,12 @@ on_reply(void *user, const struct iscsi_reply *rep)
 }
 
 static void
-on_event(void *user, const struct iscsi_kevent *ev, const void *data)
+ctl_on_event(void *user, const struct iscsi_kevent *ev, const void *data)
 {
     ctl_dispatch(user, ev, data);
 }
 
-static const struct ipc_events ctl_events = {.reply = on_reply, .event = on_event};
+static const struct ipc_events ctl_events = {.reply = ctl_on_reply, .event = ctl_on_event};
 
 int
 ctl_new(struct loop *loop, struct ipc *ipc, struct ctl **ret)

@@ -4,22 +4,22 @@
 #include <assert.h>
 #include <errno.h>
 
-static void go_on(struct undo *u);
+static void undo_go_on(struct undo *u);
 
 static void
-on_reply(void *user, const struct iscsi_reply *rep)
+undo_on_reply(void *user, const struct iscsi_reply *rep)
 {
     struct undo *u = user;
 
     if (rep->err < 0 && rep->err != -ENOENT) /* gone by itself: as good */
         log_line(ctl_loop(u->ctl)->log, LOG_LEVEL_WARN, "session %u connection %u: tidying up: %s",
                  rep->sid, rep->cid, rep->why.msg);
-    go_on(u);
+    undo_go_on(u);
 }
 
 /* Makes request number i of the sequence; false: there is nothing to do at this place. */
 static bool
-request(const struct undo *u, uint32_t i, struct iscsi_uevent *ev)
+undo_request(const struct undo *u, uint32_t i, struct iscsi_uevent *ev)
 {
     const struct undo_conn *c = &u->conns[i / 3];
 
@@ -43,14 +43,14 @@ request(const struct undo *u, uint32_t i, struct iscsi_uevent *ev)
 }
 
 static void
-go_on(struct undo *u)
+undo_go_on(struct undo *u)
 {
     struct iscsi_uevent ev;
 
     while (u->at <= 3 * u->nconns) {
         uint32_t i = u->at++;
 
-        if (request(u, i, &ev) && ctl_request(u->ctl, &ev, NULL, 0, on_reply, u) == 0)
+        if (undo_request(u, i, &ev) && ctl_request(u->ctl, &ev, NULL, 0, undo_on_reply, u) == 0)
             return; /* the reply goes on */
     }
     u->done(u);
@@ -62,5 +62,5 @@ undo_start(struct undo *u)
     assert(u->nconns <= UNDO_CONNS_MAX);
     assert(u->done != NULL);
     u->at = 0;
-    go_on(u);
+    undo_go_on(u);
 }

@@ -9,7 +9,7 @@
 #include "wire/be.h"
 
 static void
-start(uint8_t cdb[CDB_MAX], uint8_t opcode)
+cdb_start(uint8_t cdb[CDB_MAX], uint8_t opcode)
 {
     memset(cdb, 0, CDB_MAX);
     cdb[0] = opcode;
@@ -18,14 +18,14 @@ start(uint8_t cdb[CDB_MAX], uint8_t opcode)
 int
 cdb_test_unit_ready(uint8_t cdb[CDB_MAX])
 {
-    start(cdb, SCSI_TEST_UNIT_READY);
+    cdb_start(cdb, SCSI_TEST_UNIT_READY);
     return 6;
 }
 
 int
 cdb_request_sense(uint8_t cdb[CDB_MAX], bool descriptor, uint8_t alloc)
 {
-    start(cdb, SCSI_REQUEST_SENSE);
+    cdb_start(cdb, SCSI_REQUEST_SENSE);
     cdb[1] = descriptor;
     cdb[4] = alloc;
     return 6;
@@ -34,7 +34,7 @@ cdb_request_sense(uint8_t cdb[CDB_MAX], bool descriptor, uint8_t alloc)
 int
 cdb_inquiry(uint8_t cdb[CDB_MAX], uint16_t alloc)
 {
-    start(cdb, SCSI_INQUIRY);
+    cdb_start(cdb, SCSI_INQUIRY);
     st_be16(cdb + 3, alloc);
     return 6;
 }
@@ -42,7 +42,7 @@ cdb_inquiry(uint8_t cdb[CDB_MAX], uint16_t alloc)
 int
 cdb_inquiry_vpd(uint8_t cdb[CDB_MAX], uint8_t page, uint16_t alloc)
 {
-    start(cdb, SCSI_INQUIRY);
+    cdb_start(cdb, SCSI_INQUIRY);
     cdb[1] = 0x01; /* EVPD */
     cdb[2] = page;
     st_be16(cdb + 3, alloc);
@@ -52,7 +52,7 @@ cdb_inquiry_vpd(uint8_t cdb[CDB_MAX], uint8_t page, uint16_t alloc)
 int
 cdb_report_luns(uint8_t cdb[CDB_MAX], uint8_t select, uint32_t alloc)
 {
-    start(cdb, SCSI_REPORT_LUNS);
+    cdb_start(cdb, SCSI_REPORT_LUNS);
     cdb[2] = select;
     st_be32(cdb + 6, alloc);
     return 12;
@@ -61,14 +61,14 @@ cdb_report_luns(uint8_t cdb[CDB_MAX], uint8_t select, uint32_t alloc)
 int
 cdb_read_capacity10(uint8_t cdb[CDB_MAX])
 {
-    start(cdb, SCSI_READ_CAPACITY_10);
+    cdb_start(cdb, SCSI_READ_CAPACITY_10);
     return 10;
 }
 
 int
 cdb_read_capacity16(uint8_t cdb[CDB_MAX], uint32_t alloc)
 {
-    start(cdb, SCSI_SERVICE_ACTION_IN_16);
+    cdb_start(cdb, SCSI_SERVICE_ACTION_IN_16);
     cdb[1] = SCSI_SAI_READ_CAPACITY_16;
     st_be32(cdb + 10, alloc);
     return 16;
@@ -87,7 +87,7 @@ int
 cdb_mode_sense6(uint8_t cdb[CDB_MAX], bool dbd, unsigned page_control, uint8_t page,
                 uint8_t subpage, uint8_t alloc)
 {
-    start(cdb, SCSI_MODE_SENSE_6);
+    cdb_start(cdb, SCSI_MODE_SENSE_6);
     mode_sense(cdb, dbd, page_control, page, subpage);
     cdb[4] = alloc;
     return 6;
@@ -97,7 +97,7 @@ int
 cdb_mode_sense10(uint8_t cdb[CDB_MAX], bool dbd, unsigned page_control, uint8_t page,
                  uint8_t subpage, uint16_t alloc)
 {
-    start(cdb, SCSI_MODE_SENSE_10);
+    cdb_start(cdb, SCSI_MODE_SENSE_10);
     mode_sense(cdb, dbd, page_control, page, subpage);
     st_be16(cdb + 7, alloc);
     return 10;
@@ -109,7 +109,7 @@ cdb_mode_sense10(uint8_t cdb[CDB_MAX], bool dbd, unsigned page_control, uint8_t 
 int
 cdb_mode_select6(uint8_t cdb[CDB_MAX], bool save, uint8_t len)
 {
-    start(cdb, SCSI_MODE_SELECT_6);
+    cdb_start(cdb, SCSI_MODE_SELECT_6);
     cdb[1] = MODE_SELECT_PF | (save ? MODE_SELECT_SP : 0);
     cdb[4] = len;
     return 6;
@@ -118,7 +118,7 @@ cdb_mode_select6(uint8_t cdb[CDB_MAX], bool save, uint8_t len)
 int
 cdb_mode_select10(uint8_t cdb[CDB_MAX], bool save, uint16_t len)
 {
-    start(cdb, SCSI_MODE_SELECT_10);
+    cdb_start(cdb, SCSI_MODE_SELECT_10);
     cdb[1] = MODE_SELECT_PF | (save ? MODE_SELECT_SP : 0);
     st_be16(cdb + 7, len);
     return 10;
@@ -129,7 +129,7 @@ static int
 extent6(uint8_t cdb[CDB_MAX], uint8_t opcode, uint32_t lba, uint32_t blocks)
 {
     assert(lba < 1u << 21 && blocks >= 1 && blocks <= 256);
-    start(cdb, opcode);
+    cdb_start(cdb, opcode);
     st_be24(cdb + 1, lba);
     cdb[4] = (uint8_t)blocks; /* 0 means 256 */
     return 6;
@@ -138,7 +138,7 @@ extent6(uint8_t cdb[CDB_MAX], uint8_t opcode, uint32_t lba, uint32_t blocks)
 static int
 extent10(uint8_t cdb[CDB_MAX], uint8_t opcode, uint32_t lba, uint16_t blocks, uint8_t flags)
 {
-    start(cdb, opcode);
+    cdb_start(cdb, opcode);
     cdb[1] = flags;
     st_be32(cdb + 2, lba);
     st_be16(cdb + 7, blocks);
@@ -148,7 +148,7 @@ extent10(uint8_t cdb[CDB_MAX], uint8_t opcode, uint32_t lba, uint16_t blocks, ui
 static int
 extent12(uint8_t cdb[CDB_MAX], uint8_t opcode, uint32_t lba, uint32_t blocks, uint8_t flags)
 {
-    start(cdb, opcode);
+    cdb_start(cdb, opcode);
     cdb[1] = flags;
     st_be32(cdb + 2, lba);
     st_be32(cdb + 6, blocks);
@@ -158,7 +158,7 @@ extent12(uint8_t cdb[CDB_MAX], uint8_t opcode, uint32_t lba, uint32_t blocks, ui
 static int
 extent16(uint8_t cdb[CDB_MAX], uint8_t opcode, uint64_t lba, uint32_t blocks, uint8_t flags)
 {
-    start(cdb, opcode);
+    cdb_start(cdb, opcode);
     cdb[1] = flags;
     st_be64(cdb + 2, lba);
     st_be32(cdb + 10, blocks);
@@ -174,7 +174,7 @@ struct extent32 {
 static int
 extent32(uint8_t cdb[CDB_MAX], uint16_t sa, const struct extent32 *e)
 {
-    start(cdb, SCSI_VARIABLE_LENGTH);
+    cdb_start(cdb, SCSI_VARIABLE_LENGTH);
     cdb[7] = 0x18; /* additional length: 32 - 8 */
     st_be16(cdb + 8, sa);
     cdb[10] = e->flags;
@@ -285,7 +285,7 @@ cdb_write_same16(uint8_t cdb[CDB_MAX], uint64_t lba, uint32_t blocks, uint8_t fl
 int
 cdb_unmap(uint8_t cdb[CDB_MAX], uint16_t list_len, uint8_t flags)
 {
-    start(cdb, SCSI_UNMAP);
+    cdb_start(cdb, SCSI_UNMAP);
     cdb[1] = flags;
     st_be16(cdb + 7, list_len);
     return 10;
@@ -294,7 +294,7 @@ cdb_unmap(uint8_t cdb[CDB_MAX], uint16_t list_len, uint8_t flags)
 int
 cdb_compare_and_write(uint8_t cdb[CDB_MAX], uint64_t lba, uint8_t blocks, uint8_t flags)
 {
-    start(cdb, SCSI_COMPARE_AND_WRITE);
+    cdb_start(cdb, SCSI_COMPARE_AND_WRITE);
     cdb[1] = flags;
     st_be64(cdb + 2, lba);
     cdb[13] = blocks;
@@ -304,7 +304,7 @@ cdb_compare_and_write(uint8_t cdb[CDB_MAX], uint64_t lba, uint8_t blocks, uint8_
 int
 cdb_get_lba_status(uint8_t cdb[CDB_MAX], uint64_t lba, uint32_t alloc)
 {
-    start(cdb, SCSI_SERVICE_ACTION_IN_16);
+    cdb_start(cdb, SCSI_SERVICE_ACTION_IN_16);
     cdb[1] = SCSI_SAI_GET_LBA_STATUS;
     st_be64(cdb + 2, lba);
     st_be32(cdb + 10, alloc);
@@ -316,7 +316,7 @@ cdb_report_opcodes(uint8_t cdb[CDB_MAX], unsigned options, uint8_t opcode, uint1
                    uint32_t alloc)
 {
     assert(options <= 3);
-    start(cdb, SCSI_MAINTENANCE_IN);
+    cdb_start(cdb, SCSI_MAINTENANCE_IN);
     cdb[1] = SCSI_MI_REPORT_SUPPORTED_OPCODES;
     cdb[2] = (uint8_t)options;
     cdb[3] = opcode;
@@ -328,7 +328,7 @@ cdb_report_opcodes(uint8_t cdb[CDB_MAX], unsigned options, uint8_t opcode, uint1
 int
 cdb_pr_in(uint8_t cdb[CDB_MAX], enum scsi_pr_in sa, uint16_t alloc)
 {
-    start(cdb, SCSI_PERSISTENT_RESERVE_IN);
+    cdb_start(cdb, SCSI_PERSISTENT_RESERVE_IN);
     cdb[1] = (uint8_t)sa;
     st_be16(cdb + 7, alloc);
     return 10;
@@ -337,7 +337,7 @@ cdb_pr_in(uint8_t cdb[CDB_MAX], enum scsi_pr_in sa, uint16_t alloc)
 int
 cdb_pr_out(uint8_t cdb[CDB_MAX], enum scsi_pr_out sa, uint8_t scope_type, uint32_t list_len)
 {
-    start(cdb, SCSI_PERSISTENT_RESERVE_OUT);
+    cdb_start(cdb, SCSI_PERSISTENT_RESERVE_OUT);
     cdb[1] = (uint8_t)sa;
     cdb[2] = scope_type;
     st_be32(cdb + 5, list_len);
@@ -348,7 +348,7 @@ int
 cdb_start_stop(uint8_t cdb[CDB_MAX], bool immed, uint8_t power_condition, uint8_t start_loej)
 {
     assert(power_condition <= 15 && start_loej <= (SCSI_START | SCSI_LOEJ));
-    start(cdb, SCSI_START_STOP_UNIT);
+    cdb_start(cdb, SCSI_START_STOP_UNIT);
     cdb[1] = immed;
     cdb[4] = (uint8_t)(power_condition << 4 | start_loej);
     return 6;
@@ -357,7 +357,7 @@ cdb_start_stop(uint8_t cdb[CDB_MAX], bool immed, uint8_t power_condition, uint8_
 int
 cdb_rtpg(uint8_t cdb[CDB_MAX], bool extended_header, uint32_t alloc)
 {
-    start(cdb, SCSI_MAINTENANCE_IN);
+    cdb_start(cdb, SCSI_MAINTENANCE_IN);
     cdb[1] = (uint8_t)(SCSI_MI_REPORT_TARGET_PORT_GROUPS | (extended_header ? 0x20u : 0));
     st_be32(cdb + 6, alloc);
     return 12;
@@ -366,7 +366,7 @@ cdb_rtpg(uint8_t cdb[CDB_MAX], bool extended_header, uint32_t alloc)
 int
 cdb_stpg(uint8_t cdb[CDB_MAX], uint32_t list_len)
 {
-    start(cdb, SCSI_MAINTENANCE_OUT);
+    cdb_start(cdb, SCSI_MAINTENANCE_OUT);
     cdb[1] = SCSI_MO_SET_TARGET_PORT_GROUPS;
     st_be32(cdb + 6, list_len);
     return 12;

@@ -115,7 +115,7 @@ static const struct {
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 static const struct command *
-find(uint8_t opcode)
+cdb_find(uint8_t opcode)
 {
     for (size_t i = 0; i < COUNT(commands); i++)
         if (commands[i].opcode == opcode)
@@ -144,7 +144,7 @@ check_len(const uint8_t *cdb, size_t len)
 }
 
 static int
-extent32(const uint8_t *cdb, struct scsi_extent *ret)
+cdb_parse_extent32(const uint8_t *cdb, struct scsi_extent *ret)
 {
     uint16_t sa = ld_be16(cdb + 8);
 
@@ -160,13 +160,13 @@ extent32(const uint8_t *cdb, struct scsi_extent *ret)
 int
 cdb_extent(const uint8_t *cdb, size_t len, struct scsi_extent *ret)
 {
-    const struct command *c = len > 0 ? find(cdb[0]) : NULL;
+    const struct command *c = len > 0 ? cdb_find(cdb[0]) : NULL;
     struct scsi_extent e = {0};
 
     if (check_len(cdb, len) < 0)
         return -EINVAL;
     if (cdb[0] == SCSI_VARIABLE_LENGTH)
-        return len >= 32 ? extent32(cdb, ret) : -ENOTSUP;
+        return len >= 32 ? cdb_parse_extent32(cdb, ret) : -ENOTSUP;
     if (c == NULL || (c->kind != KIND_EXTENT && c->kind != KIND_CAW))
         return -ENOTSUP;
     e.flags = cdb[1] & 0x1f;
@@ -198,7 +198,7 @@ cdb_extent(const uint8_t *cdb, size_t len, struct scsi_extent *ret)
 int
 cdb_param_len(const uint8_t *cdb, size_t len, uint32_t *ret)
 {
-    const struct command *c = len > 0 ? find(cdb[0]) : NULL;
+    const struct command *c = len > 0 ? cdb_find(cdb[0]) : NULL;
 
     if (check_len(cdb, len) < 0)
         return -EINVAL;
@@ -251,7 +251,7 @@ cdb_service_action(const uint8_t *cdb, size_t len)
 const char *
 cdb_name(const uint8_t *cdb, size_t len)
 {
-    const struct command *c = len > 0 ? find(cdb[0]) : NULL;
+    const struct command *c = len > 0 ? cdb_find(cdb[0]) : NULL;
     int sa = cdb_service_action(cdb, len);
 
     for (size_t i = 0; i < COUNT(service_actions) && sa >= 0; i++)

@@ -153,7 +153,7 @@ mode_block_descriptor_build(uint8_t *buf, size_t size, uint64_t blocks, uint32_t
 }
 
 static bool
-start(uint8_t *buf, size_t size, uint8_t code, size_t len)
+mode_start(uint8_t *buf, size_t size, uint8_t code, size_t len)
 {
     if (size < len)
         return false;
@@ -166,7 +166,7 @@ start(uint8_t *buf, size_t size, uint8_t code, size_t len)
 int
 mode_caching_build(uint8_t *buf, size_t size, const struct mode_caching *c)
 {
-    if (!start(buf, size, MODE_PAGE_CACHING, 20))
+    if (!mode_start(buf, size, MODE_PAGE_CACHING, 20))
         return -ENOBUFS;
     buf[2] = (uint8_t)((c->wce ? 0x04 : 0) | (c->rcd ? 0x01 : 0));
     return 20;
@@ -176,7 +176,7 @@ int
 mode_control_build(uint8_t *buf, size_t size, const struct mode_control *c)
 {
     assert(c->qerr <= 3 && c->ua_intlck <= 3);
-    if (!start(buf, size, MODE_PAGE_CONTROL, 12))
+    if (!mode_start(buf, size, MODE_PAGE_CONTROL, 12))
         return -ENOBUFS;
     buf[2] = c->d_sense ? 0x04 : 0;
     buf[3] = (uint8_t)(c->qerr << 1);
@@ -189,5 +189,5 @@ mode_control_build(uint8_t *buf, size_t size, const struct mode_control *c)
 int
 mode_info_exceptions_build(uint8_t *buf, size_t size)
 {
-    return start(buf, size, MODE_PAGE_INFO_EXCEPTIONS, 12) ? 12 : -ENOBUFS;
+    return mode_start(buf, size, MODE_PAGE_INFO_EXCEPTIONS, 12) ? 12 : -ENOBUFS;
 }

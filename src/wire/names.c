@@ -12,14 +12,15 @@ struct name {
 };
 
 static const char *
-find(const struct name *table, size_t n, uint32_t code, const char *unknown)
+names_find(const struct name *table, size_t n, uint32_t code, const char *unknown)
 {
     for (size_t i = 0; i < n; i++)
         if (table[i].code == code)
             return table[i].text;
     return unknown;
 }
-#define FIND(table, code, unknown) find(table, sizeof(table) / sizeof((table)[0]), code, unknown)
+#define FIND(table, code, unknown)                                                                 \
+    names_find(table, sizeof(table) / sizeof((table)[0]), code, unknown)
 
 /* RFC 7143 11.17.1 */
 static const struct name reject_reasons[] = {

@@ -316,7 +316,7 @@ sense_code_text(uint8_t asc, uint8_t ascq)
 }
 
 __attribute__((format(printf, 4, 5))) static size_t
-add(char *buf, size_t size, size_t at, const char *fmt, ...)
+sense_add(char *buf, size_t size, size_t at, const char *fmt, ...)
 {
     va_list ap;
     int n;
@@ -338,22 +338,23 @@ sense_format(const struct scsi_sense *s, char *buf, size_t size)
     assert(size > 0);
     buf[0] = '\0';
     if (!s->valid) {
-        (void)add(buf, size, 0, "no sense data");
+        (void)sense_add(buf, size, 0, "no sense data");
         return buf;
     }
-    at = add(buf, size, at, "%s%s", s->deferred ? "deferred " : "", sense_key_name(s->key));
+    at = sense_add(buf, size, at, "%s%s", s->deferred ? "deferred " : "", sense_key_name(s->key));
     if (text != NULL)
-        at = add(buf, size, at, ": %s", text);
-    at = add(buf, size, at, " (%02x/%02x/%02x)", s->key, s->asc, s->ascq);
+        at = sense_add(buf, size, at, ": %s", text);
+    at = sense_add(buf, size, at, " (%02x/%02x/%02x)", s->key, s->asc, s->ascq);
     if (s->has_field)
-        at = add(buf, size, at, ", %s byte %u", s->field_in_cdb ? "CDB" : "parameter", s->field);
+        at = sense_add(buf, size, at, ", %s byte %u", s->field_in_cdb ? "CDB" : "parameter",
+                       s->field);
     if (s->has_field && s->has_bit)
-        at = add(buf, size, at, " bit %u", s->field_bit);
+        at = sense_add(buf, size, at, " bit %u", s->field_bit);
     if (s->has_progress)
-        at = add(buf, size, at, ", %u%% done", (unsigned)(s->progress * 100u / 65536u));
+        at = sense_add(buf, size, at, ", %u%% done", (unsigned)(s->progress * 100u / 65536u));
     if (s->has_info)
-        at = add(buf, size, at, ", information %" PRIu64, s->info);
+        at = sense_add(buf, size, at, ", information %" PRIu64, s->info);
     if (s->ili)
-        (void)add(buf, size, at, ", incorrect length");
+        (void)sense_add(buf, size, at, ", incorrect length");
     return buf;
 }

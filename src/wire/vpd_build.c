@@ -9,7 +9,7 @@
 
 /* Clears a page of len bytes and writes its head; false if it does not fit. */
 static bool
-start(uint8_t *buf, size_t size, uint8_t type, uint8_t page, size_t len)
+vpd_start(uint8_t *buf, size_t size, uint8_t type, uint8_t page, size_t len)
 {
     assert(len >= 4 && len - 4 <= UINT16_MAX);
     if (size < len)
@@ -30,7 +30,7 @@ bit(bool on, uint8_t mask)
 int
 vpd_supported_build(uint8_t *buf, size_t size, uint8_t type, const uint8_t *pages, unsigned n)
 {
-    if (!start(buf, size, type, VPD_SUPPORTED, 4 + (size_t)n))
+    if (!vpd_start(buf, size, type, VPD_SUPPORTED, 4 + (size_t)n))
         return -ENOBUFS;
     memcpy(buf + 4, pages, n);
     for (unsigned i = 1; i < n; i++)
@@ -44,7 +44,7 @@ vpd_serial_build(uint8_t *buf, size_t size, uint8_t type, const char *serial)
     size_t n = strlen(serial);
 
     assert(n > 0 && n <= UINT16_MAX);
-    if (!start(buf, size, type, VPD_SERIAL, 4 + n))
+    if (!vpd_start(buf, size, type, VPD_SERIAL, 4 + n))
         return -ENOBUFS;
     /* The page has no NUL.  NOLINTNEXTLINE(bugprone-not-null-terminated-result) */
     memcpy(buf + 4, serial, n);
@@ -66,7 +66,7 @@ vpd_device_id_build(uint8_t *buf, size_t size, uint8_t type, const struct vpd_id
 
     for (unsigned i = 0; i < n; i++)
         len += 4 + id_len(&ids[i]);
-    if (!start(buf, size, type, VPD_DEVICE_ID, len))
+    if (!vpd_start(buf, size, type, VPD_DEVICE_ID, len))
         return -ENOBUFS;
     at = buf + 4;
     for (unsigned i = 0; i < n; i++) {
@@ -85,7 +85,7 @@ vpd_device_id_build(uint8_t *buf, size_t size, uint8_t type, const struct vpd_id
 int
 vpd_extended_build(uint8_t *buf, size_t size, uint8_t type, const struct vpd_extended *e)
 {
-    if (!start(buf, size, type, VPD_EXTENDED_INQUIRY, 64))
+    if (!vpd_start(buf, size, type, VPD_EXTENDED_INQUIRY, 64))
         return -ENOBUFS;
     buf[4] = (uint8_t)(e->activate_microcode << 6 | (e->spt & 7) << 3 | bit(e->grd_chk, 0x04) |
                        bit(e->app_chk, 0x02) | bit(e->ref_chk, 0x01));
@@ -103,7 +103,7 @@ int
 vpd_block_limits_build(uint8_t *buf, size_t size, uint8_t type, const struct vpd_block_limits *l)
 {
     assert(l->unmap_alignment <= 0x7fffffff);
-    if (!start(buf, size, type, VPD_BLOCK_LIMITS, 64))
+    if (!vpd_start(buf, size, type, VPD_BLOCK_LIMITS, 64))
         return -ENOBUFS;
     buf[4] = bit(l->wsnz, 0x01);
     buf[5] = l->max_caw;
@@ -128,7 +128,7 @@ int
 vpd_block_char_build(uint8_t *buf, size_t size, uint8_t type, const struct vpd_block_char *c)
 {
     assert(c->form_factor <= 15 && c->zoned <= 3);
-    if (!start(buf, size, type, VPD_BLOCK_CHARACTERISTICS, 64))
+    if (!vpd_start(buf, size, type, VPD_BLOCK_CHARACTERISTICS, 64))
         return -ENOBUFS;
     st_be16(buf + 4, c->rotation);
     buf[7] = c->form_factor;
@@ -140,7 +140,7 @@ int
 vpd_provisioning_build(uint8_t *buf, size_t size, uint8_t type, const struct vpd_provisioning *p)
 {
     assert(p->lbprz <= 7 && p->type <= 7);
-    if (!start(buf, size, type, VPD_PROVISIONING, 8))
+    if (!vpd_start(buf, size, type, VPD_PROVISIONING, 8))
         return -ENOBUFS;
     buf[4] = p->threshold_exponent;
     buf[5] = (uint8_t)(bit(p->lbpu, 0x80) | bit(p->lbpws, 0x40) | bit(p->lbpws10, 0x20) |
