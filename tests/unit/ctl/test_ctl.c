@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Requests, watches, challenges and the undoing of a session, without a login. */
-#include "tests/unit/ctl/fake_ipc.h"
+#include "tests/unit/fake_ipc.h"
 
 #include <errno.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The life of an operation: told once, freed at any time, tidy in the end. */
-#include "tests/unit/ctl/fake_ipc.h"
+#include "tests/unit/fake_ipc.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/unit/ctl/fake_ipc.h - a data plane that keeps the requests and answers when it is told to.
+/* tests/unit/fake_ipc.h - a data plane that keeps the requests, and answers and sends events when
+ * it is told to.
  */
-#ifndef TESTS_CTL_FAKE_IPC_H
-#define TESTS_CTL_FAKE_IPC_H
+#ifndef TESTS_FAKE_IPC_H
+#define TESTS_FAKE_IPC_H
 
 #include "tests/unit/fake_loop.h"
 
@@ -13,6 +14,8 @@
 struct fake_ipc {
     struct ipc ipc;
     struct iscsi_uevent got[FAKE_IPC_MAX];
+    char data[FAKE_IPC_MAX][512]; /* what came with each, with a NUL behind it */
+    uint32_t data_len[FAKE_IPC_MAX];
     bool answered[FAKE_IPC_MAX];
     unsigned ngot;
     int fail; /* -errno of the next request, which is not taken */
@@ -25,12 +28,14 @@ fake_ipc_request(struct ipc *ipc, struct iscsi_uevent *ev, const void *data, uin
     struct fake_ipc *f = container_of(ipc, struct fake_ipc, ipc);
     int r = f->fail;
 
-    (void)data;
-    (void)data_len;
     f->fail = 0;
     if (r < 0)
         return r;
     assert_true(f->ngot < FAKE_IPC_MAX);
+    assert_true(data_len < sizeof(f->data[0]));
+    if (data_len > 0)
+        memcpy(f->data[f->ngot], data, data_len);
+    f->data_len[f->ngot] = data_len;
     ev->seq = ++f->seq;
     f->got[f->ngot++] = *ev;
     return 0;
@@ -56,6 +61,12 @@ fake_ipc_answer(struct fake_ipc *f, unsigned i, int err)
     rep.sid = f->got[i].sid;
     rep.cid = f->got[i].cid;
     f->ipc.ev->reply(f->ipc.ev_user, &rep);
+}
+
+static inline void
+fake_ipc_event(struct fake_ipc *f, const struct iscsi_kevent *ev, const void *data)
+{
+    f->ipc.ev->event(f->ipc.ev_user, ev, data);
 }
 
 #endif
