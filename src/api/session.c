@@ -30,7 +30,6 @@ int
 api_url_of(struct lunette_ctx *ctx, const char *where, struct api_url *u, struct lunette_error *err)
 {
     char text[512];
-    const struct iscsi_transport *tt = transport_find(&ctx->registry, sw_tcp_transport.name);
     int r;
 
     if (strncmp(where, "iscsi://", 8) != 0) {
@@ -43,9 +42,7 @@ api_url_of(struct lunette_ctx *ctx, const char *where, struct api_url *u, struct
         chap_wipe(text, sizeof(text));
     if (r < 0)
         return r;
-    (void)snprintf(u->cfg.transport, sizeof(u->cfg.transport), "%s", tt->name);
-    u->cfg.caps = tt->caps;
-    u->cfg.max_recv_dlength = tt->max_recv_dlength;
+    (void)snprintf(u->cfg.transport, sizeof(u->cfg.transport), "%s", sw_tcp_transport.name);
     if (u->cfg.initiator_name[0] == '\0')
         memcpy(u->cfg.initiator_name, ctx->initiator_name, sizeof(ctx->initiator_name));
     if (!u->has_isid)

@@ -16,8 +16,9 @@ struct call {
 struct ctl {
     struct loop *loop;
     struct ipc *ipc;
-    struct list calls;   /* in the order sent: the reply looked for is near the front */
-    struct htab watches; /* by (sid, cid), last added first */
+    struct list calls;      /* in the order sent: the reply looked for is near the front */
+    struct htab watches;    /* by (sid, cid), last added first */
+    struct htab ep_watches; /* by endpoint */
     struct list orphans;
     struct list challenges;
     bool closing; /* nothing is sent any more */
@@ -62,6 +63,7 @@ ctl_new(struct loop *loop, struct ipc *ipc, struct ctl **ret)
     ctl->ipc = ipc;
     list_init(&ctl->calls);
     htab_init(&ctl->watches);
+    htab_init(&ctl->ep_watches);
     list_init(&ctl->orphans);
     list_init(&ctl->challenges);
     ipc->ev = &ctl_events;
@@ -90,7 +92,10 @@ ctl_free(struct ctl **pctl)
         free(container_of(n, struct call, node));
     while ((h = htab_pop(&ctl->watches)) != NULL)
         container_of(h, struct ctl_watch, node)->ctl = NULL;
+    while ((h = htab_pop(&ctl->ep_watches)) != NULL)
+        container_of(h, struct ctl_ep_watch, node)->ctl = NULL;
     htab_fini(&ctl->watches);
+    htab_fini(&ctl->ep_watches);
     ctl->ipc->ev = NULL;
     ctl->ipc->ev_user = NULL;
     free(ctl);
@@ -172,10 +177,67 @@ ctl_watch_del(struct ctl_watch *w)
 }
 
 void
+ctl_ep_watch_init(struct ctl_ep_watch *w, void (*fn)(struct ctl_ep_watch *w, int err))
+{
+    *w = (struct ctl_ep_watch){.fn = fn};
+}
+
+static struct ctl_ep_watch *
+ctl_ep_watch_of(const struct ctl *ctl, uint64_t ep)
+{
+    struct hnode *n = htab_find(&ctl->ep_watches, hash_u64(0, ep));
+
+    for (; n != NULL; n = htab_next(n)) {
+        struct ctl_ep_watch *w = container_of(n, struct ctl_ep_watch, node);
+
+        if (w->ep == ep)
+            return w;
+    }
+    return NULL;
+}
+
+void
+ctl_ep_watch_add(struct ctl *ctl, struct ctl_ep_watch *w, uint64_t ep)
+{
+    assert(w->fn != NULL);
+    assert(w->ctl == NULL);
+    assert(ctl_ep_watch_of(ctl, ep) == NULL);
+    w->ctl = ctl;
+    w->ep = ep;
+    htab_add(&ctl->ep_watches, &w->node, hash_u64(0, ep));
+}
+
+void
+ctl_ep_watch_del(struct ctl_ep_watch *w)
+{
+    if (w->ctl != NULL)
+        htab_del(&w->ctl->ep_watches, &w->node);
+    w->ctl = NULL;
+}
+
+static void
+ctl_dispatch_ep(struct ctl *ctl, uint64_t ep, int err)
+{
+    struct ctl_ep_watch *w = ctl_ep_watch_of(ctl, ep);
+
+    if (w == NULL) {
+        ctl->stats.stray_events++;
+        return;
+    }
+    ctl->stats.events++;
+    w->fn(w, err);
+}
+
+void
 ctl_dispatch(struct ctl *ctl, const struct iscsi_kevent *ev, const void *data)
 {
-    struct hnode *n = htab_find(&ctl->watches, hash_of(ev->sid, ev->cid));
+    struct hnode *n;
 
+    if (ev->type == ISCSI_KEVENT_EP_EVENT) {
+        ctl_dispatch_ep(ctl, ev->u.ep_event.ep, ev->u.ep_event.err);
+        return;
+    }
+    n = htab_find(&ctl->watches, hash_of(ev->sid, ev->cid));
     for (; n != NULL; n = htab_next(n)) {
         struct ctl_watch *w = container_of(n, struct ctl_watch, node);
 

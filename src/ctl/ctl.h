@@ -2,7 +2,7 @@
 /* ctl/ctl.h - the control plane's end of one struct ipc.
  *
  * One per ipc: sends requests and brings each reply back to whoever asked,
- * and brings the events of a connection to whoever watches it.  Everything on
+ * and brings the events of a connection or of an endpoint to whoever watches it.  Everything on
  * the loop's thread; callbacks come from the ipc's turns, never from inside a
  * call of this header.
  */
@@ -23,7 +23,7 @@ struct ctl;
 struct ctl_stats {
     uint64_t requests, replies, events;
     uint64_t stray_replies; /* to a request that nobody knows */
-    uint64_t stray_events;  /* of a connection that nobody watches */
+    uint64_t stray_events;  /* of a connection or an endpoint that nobody watches */
 };
 
 /* Becomes ipc's event handler: ipc->ev is taken over until ctl_free.  loop and ipc outlive it.
@@ -64,6 +64,21 @@ void ctl_watch_init(struct ctl_watch *w,
 void ctl_watch_add(struct ctl *ctl, struct ctl_watch *w, uint32_t sid, uint16_t cid);
 /* Harmless when it does not watch. */
 void ctl_watch_del(struct ctl_watch *w);
+
+/* Events of endpoint ep (EP_EVENT); embedded in its owner.  An endpoint has one watch at most. err:
+ * 0, the endpoint is up; or -errno. */
+struct ctl_ep_watch {
+    struct hnode node;
+    struct ctl *ctl; /* NULL: it does not watch */
+    uint64_t ep;
+    void (*fn)(struct ctl_ep_watch *w, int err);
+};
+
+void ctl_ep_watch_init(struct ctl_ep_watch *w, void (*fn)(struct ctl_ep_watch *w, int err));
+/* w must not watch already. */
+void ctl_ep_watch_add(struct ctl *ctl, struct ctl_ep_watch *w, uint64_t ep);
+/* Harmless when it does not watch. */
+void ctl_ep_watch_del(struct ctl_ep_watch *w);
 
 /* Brings an event to the connection's watch as if it had just come (an owner that kept it for its
  * successor). */

@@ -177,22 +177,6 @@ check_offer(const struct login_config *cfg, struct lunette_error *err)
     return 0;
 }
 
-/* A list made of None alone, though the transport could not do more, is fine; CRC32C alone is not.
- */
-static int
-check_digest_caps(const struct login_config *cfg, struct lunette_error *err)
-{
-    if (!(cfg->caps & CAP_HDRDGST) && !text_list_has(cfg->header_digest, strlen(cfg->header_digest),
-                                                     TEXT_NONE, strlen(TEXT_NONE)))
-        return config_fault(
-            err, "HeaderDigest: this transport cannot do CRC32C, so None must be allowed");
-    if (!(cfg->caps & CAP_DATADGST) &&
-        !text_list_has(cfg->data_digest, strlen(cfg->data_digest), TEXT_NONE, strlen(TEXT_NONE)))
-        return config_fault(err,
-                            "DataDigest: this transport cannot do CRC32C, so None must be allowed");
-    return 0;
-}
-
 static int
 check_lists(const struct login_config *cfg, struct lunette_error *err)
 {
@@ -200,8 +184,6 @@ check_lists(const struct login_config *cfg, struct lunette_error *err)
 
     if (r == 0)
         r = config_check_list(KEY_DATA_DIGEST, cfg->data_digest, err);
-    if (r == 0)
-        r = check_digest_caps(cfg, err);
     if (r < 0 || cfg->task_reporting[0] == '\0')
         return r;
     r = config_check_list(KEY_TASK_REPORTING, cfg->task_reporting, err);
@@ -234,8 +216,6 @@ login_config_check(struct login_config *cfg, struct lunette_error *err)
         return config_fault(err, "the portal to connect to is missing");
     if (cfg->transport[0] == '\0' || strnlen(cfg->transport, IPC_NAME_MAX) == IPC_NAME_MAX)
         return config_fault(err, "the transport's name is missing or too long");
-    if (cfg->caps & CAP_LOGIN_OFFLOAD)
-        return config_fault(err, "this transport logs in by itself");
     if (cfg->kind == LOGIN_ADD_CONN && cfg->tsih == 0)
         return config_fault(err, "adding a connection needs the session's TSIH");
     if (cfg->connect_timeout_ms == 0 || cfg->login_timeout_ms == 0 || cfg->teardown_timeout_ms == 0)
@@ -246,6 +226,28 @@ login_config_check(struct login_config *cfg, struct lunette_error *err)
     if (r == 0)
         r = check_lists(cfg, err);
     return r < 0 ? r : check_offer(cfg, err);
+}
+
+static bool
+config_allows_none(const char *list)
+{
+    return text_list_has(list, strlen(list), TEXT_NONE, strlen(TEXT_NONE));
+}
+
+/* A list that holds CRC32C beside None is fine where the transport cannot do it; CRC32C alone is
+ * not. */
+int
+login_config_check_caps(const struct login_config *cfg, uint32_t caps, struct lunette_error *err)
+{
+    if (caps & CAP_LOGIN_OFFLOAD)
+        return config_fault(err, "this transport logs in by itself");
+    if (!(caps & CAP_HDRDGST) && !config_allows_none(cfg->header_digest))
+        return config_fault(err, "HeaderDigest: this transport cannot do CRC32C, so None must be "
+                                 "allowed");
+    if (!(caps & CAP_DATADGST) && !config_allows_none(cfg->data_digest))
+        return config_fault(err, "DataDigest: this transport cannot do CRC32C, so None must be "
+                                 "allowed");
+    return 0;
 }
 
 void

@@ -49,12 +49,11 @@ struct login_config {
     struct portal portal;  /* where to connect; its tpgt is not looked at */
     int32_t expected_tpgt; /* TargetPortalGroupTag that the target must name; -1: any */
 
-    /* The transport, as the data plane knows it. */
+    /* The transport, as the data plane knows it.  What it can do is asked of the data plane, and
+     * what is offered is lowered to that. */
     char transport[IPC_NAME_MAX];
-    uint32_t caps;             /* enum iscsi_caps: offers are lowered to them */
-    uint32_t max_recv_dlength; /* bytes, 0: no limit */
-    struct stream_opts sock;   /* CAP_BIND_DESCRIPTOR */
-    bool zero_copy;            /* the transport may lend payload to the system */
+    struct stream_opts sock; /* of the socket, where the transport takes a descriptor */
+    bool zero_copy;          /* the transport may lend payload to the kernel */
 
     /* CHAP (RFC 7143 12.1.3, 9.2.1).  mutual makes the target prove who it is. */
     struct login_account chap, mutual;
@@ -93,6 +92,11 @@ void login_config_wipe(struct login_config *cfg);
 /* 0, or -EINVAL with what is wrong and what to do: names, secrets, lists, ranges, ISID type.
  * Names are folded to lower case in place. */
 int login_config_check(struct login_config *cfg, struct lunette_error *err);
+
+/* Can a transport with these capabilities (enum iscsi_caps) do what cfg insists on?  0, or -EINVAL
+ * with what is wrong. */
+int login_config_check_caps(const struct login_config *cfg, uint32_t caps,
+                            struct lunette_error *err);
 
 /* A fresh ISID of the random type (RFC 7143 11.12.5: T=10b).  Keep it: it names the initiator's
  * SCSI port, and a target ends the old session when the same one logs in again. */

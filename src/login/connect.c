@@ -2,7 +2,8 @@
 /* login/connect.c - step one of a login: a transport connection.
  *
  * Transports with CAP_BIND_DESCRIPTOR get a socket that is connected here; the
- * others connect by themselves (EP_CONNECT, EP_POLL).
+ * others connect by themselves (EP_CONNECT, EP_EVENT).  Which of the two it is,
+ * the data plane says.
  */
 #include <assert.h>
 #include <errno.h>
@@ -13,7 +14,7 @@
 static bool
 by_socket(const struct iscsi_login *l)
 {
-    return l->cfg.caps & CAP_BIND_DESCRIPTOR;
+    return l->caps & CAP_BIND_DESCRIPTOR;
 }
 
 static const char *
@@ -50,6 +51,34 @@ connect_failed(struct iscsi_login *l, int errnum, const char *what)
     login_post(l, LOGIN_EV_FAIL);
 }
 
+/* ---- the transport -------------------------------------------------------------------------- */
+
+static void
+login_on_transport(void *user, const struct iscsi_reply *rep)
+{
+    struct iscsi_login *l = user;
+    struct iscsi_reply verdict = *rep;
+
+    if (rep->err == 0) {
+        l->caps = rep->r.transport.caps;
+        l->max_recv_dlength = rep->r.transport.max_recv_dlength;
+        verdict.err = login_config_check_caps(&l->cfg, l->caps, &verdict.why);
+    }
+    login_replied(l, &verdict);
+}
+
+void
+login_get_transport(struct iscsi_login *l)
+{
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_GET_TRANSPORT};
+
+    static_assert(sizeof(ev.u.get_transport.transport) == sizeof(l->cfg.transport), "a name");
+    memcpy(ev.u.get_transport.transport, l->cfg.transport, sizeof(l->cfg.transport));
+    (void)login_request(l, &ev, NULL, 0, login_on_transport);
+}
+
+/* ---- names and addresses -------------------------------------------------------------------- */
+
 static void
 on_resolved(void *user, int err, const struct sock_addr *addr, int count)
 {
@@ -81,7 +110,7 @@ iscsi_conn_connect(struct iscsi_login *l)
     assert(l->nvisited <= LOGIN_REDIRECTS_MAX);
     l->visited[l->nvisited++] = l->portal;
     l->connect_until_ns = l->loop->now_ns + limit;
-    r = nego_init(&l->nego, &l->cfg, l->ctl);
+    r = nego_init(&l->nego, &l->cfg, l->caps, l->max_recv_dlength, l->ctl);
     if (r == 0)
         r = loop_resolve(l->loop, l->portal.host, l->portal.port, on_resolved, l, &l->resolving);
     if (r < 0) {
@@ -145,6 +174,7 @@ ep_drop(struct iscsi_login *l)
     struct iscsi_uevent ev = {.type = ISCSI_UEVENT_TRANSPORT_EP_DISCONNECT, .ep = l->ep};
 
     l->attempt_over = false;
+    ctl_ep_watch_del(&l->ep_watch);
     if (l->ep == 0)
         return;
     l->ep = 0;
@@ -166,13 +196,42 @@ ep_failed(struct iscsi_login *l, int err)
 static bool
 ep_still_wanted(struct iscsi_login *l)
 {
-    assert(l->pending > 0);
+    assert(l->pending > 0 && l->ep_asked);
     l->pending--;
+    l->ep_asked = false;
     if (l->state == LOGIN_CONNECT)
         return true;
     if (l->pending == 0)
         login_post(l, LOGIN_EV_REPLIED);
     return false;
+}
+
+/* Goes on from what is known of the endpoint.  While it is not up, an event is to come, or the
+ * step's timer. */
+static void
+session_conn_poll(struct iscsi_login *l)
+{
+    assert(!l->ep_asked);
+    TRACE(l->loop, session_conn_poll, l->sid, l->ep_state);
+    if (l->ep_state < 0) {
+        ep_failed(l, l->ep_state);
+    } else if (l->ep_state > 0) {
+        ctl_ep_watch_del(&l->ep_watch);
+        login_post(l, LOGIN_EV_CONNECTED);
+    } else if (l->attempt_over) {
+        ep_failed(l, -ETIMEDOUT);
+    }
+}
+
+static void
+login_on_ep_event(struct ctl_ep_watch *w, int err)
+{
+    struct iscsi_login *l = container_of(w, struct iscsi_login, ep_watch);
+
+    assert(l->state == LOGIN_CONNECT && l->ep == w->ep && !l->running);
+    l->ep_state = err < 0 ? err : 1;
+    if (!l->ep_asked) /* else the reply to EP_POLL goes on */
+        session_conn_poll(l);
 }
 
 static void
@@ -182,31 +241,23 @@ on_ep_poll(void *user, const struct iscsi_reply *rep)
 
     if (!ep_still_wanted(l))
         return;
-    TRACE(l->loop, session_conn_poll, l->sid, rep->err < 0 ? rep->err : rep->r.value);
     if (rep->err < 0)
-        ep_failed(l, rep->err);
-    else if (rep->r.value > 0)
-        login_post(l, LOGIN_EV_CONNECTED);
-    else if (l->attempt_over)
-        ep_failed(l, -ETIMEDOUT);
-    else
-        loop_timer_start(l->loop, &l->poll, LOGIN_EP_POLL_MS * LOOP_NS_PER_MS);
+        l->ep_state = rep->err;
+    else if (l->ep_state == 0)
+        l->ep_state = rep->r.value > 0;
+    session_conn_poll(l);
 }
 
+/* Events are not ordered to replies, so that the endpoint's event may have come before the reply
+ * that named the endpoint: it is asked once. */
 static void
 ep_poll(struct iscsi_login *l)
 {
     struct iscsi_uevent ev = {.type = ISCSI_UEVENT_TRANSPORT_EP_POLL, .ep = l->ep};
 
-    (void)login_request(l, &ev, NULL, 0, on_ep_poll);
-}
-
-static void
-on_poll_timer(struct loop_timer *t)
-{
-    struct iscsi_login *l = container_of(t, struct iscsi_login, poll);
-
-    ep_poll(l);
+    l->ep_state = 0;
+    ctl_ep_watch_add(l->ctl, &l->ep_watch, l->ep);
+    l->ep_asked = login_request(l, &ev, NULL, 0, on_ep_poll);
 }
 
 static void
@@ -233,7 +284,7 @@ connect_ep(struct iscsi_login *l)
 
     memcpy(ev.u.ep_connect.transport, l->cfg.transport, sizeof(ev.u.ep_connect.transport));
     ev.u.ep_connect.to = l->addrs[l->iaddr];
-    (void)login_request(l, &ev, NULL, 0, on_ep_connect);
+    l->ep_asked = login_request(l, &ev, NULL, 0, on_ep_connect);
 }
 
 /* ---- both ---------------------------------------------------------------------------------- */
@@ -274,8 +325,7 @@ login_connect_expired(struct iscsi_login *l)
         login_post(l, LOGIN_EV_NEXT);
         return;
     }
-    loop_timer_stop(l->loop, &l->poll);
-    if (l->pending > 0)
+    if (l->ep_asked)
         l->attempt_over = true;
     else
         ep_drop(l);
@@ -284,13 +334,13 @@ login_connect_expired(struct iscsi_login *l)
 void
 login_connect_init(struct iscsi_login *l)
 {
-    loop_timer_init(&l->poll, on_poll_timer);
+    ctl_ep_watch_init(&l->ep_watch, login_on_ep_event);
 }
 
 void
 login_connect_stop(struct iscsi_login *l)
 {
-    loop_timer_stop(l->loop, &l->poll);
+    ctl_ep_watch_del(&l->ep_watch);
     if (l->resolving != NULL)
         loop_resolve_cancel(l->loop, l->resolving);
     if (l->stream != NULL)

@@ -15,9 +15,9 @@ static const char *
 offer_list(const struct nego *n, enum key_id id)
 {
     if (id == KEY_HEADER_DIGEST)
-        return n->cfg->caps & CAP_HDRDGST ? n->cfg->header_digest : TEXT_NONE;
+        return n->caps & CAP_HDRDGST ? n->cfg->header_digest : TEXT_NONE;
     if (id == KEY_DATA_DIGEST)
-        return n->cfg->caps & CAP_DATADGST ? n->cfg->data_digest : TEXT_NONE;
+        return n->caps & CAP_DATADGST ? n->cfg->data_digest : TEXT_NONE;
     return id == KEY_TASK_REPORTING ? n->cfg->task_reporting : NULL;
 }
 
@@ -69,10 +69,10 @@ offers(const struct nego *n, const struct key *k)
 
 /* What the transport cannot do is not offered. */
 static void
-lower_offer(struct nego *n)
+lower_offer(struct nego *n, uint32_t limit)
 {
     struct iscsi_params *o = &n->offer;
-    uint32_t caps = n->cfg->caps, limit = n->cfg->max_recv_dlength;
+    uint32_t caps = n->caps;
 
     *o = n->cfg->offer;
     if (limit > 0 && o->max_recv_dseg > limit)
@@ -94,13 +94,14 @@ lower_offer(struct nego *n)
 }
 
 int
-nego_init(struct nego *n, const struct login_config *cfg, struct ctl *ctl)
+nego_init(struct nego *n, const struct login_config *cfg, uint32_t caps, uint32_t max_recv_dlength,
+          struct ctl *ctl)
 {
-    *n = (struct nego){.cfg = cfg, .loop = ctl_loop(ctl), .tpgt = -1};
+    *n = (struct nego){.cfg = cfg, .loop = ctl_loop(ctl), .caps = caps, .tpgt = -1};
     auth_init(&n->auth, cfg, ctl);
     params_init(&n->params);
     n->params.session_type = cfg->discovery ? ISCSI_SESSION_DISCOVERY : ISCSI_SESSION_NORMAL;
-    lower_offer(n);
+    lower_offer(n, max_recv_dlength);
     n->csg = ISCSI_STAGE_SECURITY;
     n->unknown = malloc(NEGO_UNKNOWN_MAX * sizeof(n->unknown[0]));
     if (logical_init(&n->in) < 0 || logical_init(&n->out) < 0 || n->unknown == NULL) {

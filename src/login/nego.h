@@ -25,6 +25,7 @@
 struct nego {
     const struct login_config *cfg;
     struct loop *loop;
+    uint32_t caps;              /* of the transport, enum iscsi_caps */
     struct iscsi_params offer;  /* cfg's, lowered to what the transport can do */
     struct iscsi_params params; /* agreed so far */
     struct auth auth;
@@ -50,8 +51,10 @@ struct nego {
     uint32_t naddresses;
 };
 
-/* cfg is borrowed until nego_fini.  0 or -ENOMEM. */
-int nego_init(struct nego *n, const struct login_config *cfg, struct ctl *ctl);
+/* caps and max_recv_dlength (bytes, 0: no limit) are the transport's.  cfg is borrowed until
+ * nego_fini.  0 or -ENOMEM. */
+int nego_init(struct nego *n, const struct login_config *cfg, uint32_t caps,
+              uint32_t max_recv_dlength, struct ctl *ctl);
 void nego_fini(struct nego *n);
 
 /* iscsi_login_req: the next PDU; *data lives until the next call.  0 or -errno with *err. */

@@ -49,9 +49,8 @@ struct login_action {
     void (*act_between)(struct iscsi_login *l, enum login_state from, enum login_state to);
 };
 
-#define LOGIN_QUEUE_MAX  8
-#define LOGIN_HELD_MAX   8 /* PDUs between the final Login Response and START_CONN's reply */
-#define LOGIN_EP_POLL_MS 10
+#define LOGIN_QUEUE_MAX 8
+#define LOGIN_HELD_MAX  8 /* PDUs between the final Login Response and START_CONN's reply */
 
 /* What is done once the data plane is tidy. */
 enum login_after { LOGIN_AFTER_GIVE_UP, LOGIN_AFTER_AGAIN, LOGIN_AFTER_DELAY };
@@ -77,7 +76,11 @@ struct iscsi_login {
     uint32_t refused; /* events without a row */
 
     struct loop_work begin;
-    struct loop_timer deadline, step, poll;
+    struct loop_timer deadline, step;
+
+    /* what the data plane says of the transport */
+    uint32_t caps;             /* enum iscsi_caps */
+    uint32_t max_recv_dlength; /* bytes, 0: no limit */
 
     /* connect */
     struct portal portal; /* this attempt's */
@@ -91,8 +94,11 @@ struct iscsi_login {
     int naddrs, iaddr; /* iaddr: the one being tried */
     uint64_t connect_until_ns;
     struct stream *stream;
-    bool attempt_over; /* EP: given up, but a reply is still to come */
-    uint64_t ep;
+    uint64_t ep;                  /* 0: none */
+    int ep_state;                 /* 1: up, 0: not yet, or -errno */
+    struct ctl_ep_watch ep_watch; /* while ep connects */
+    bool ep_asked;                /* EP_CONNECT or EP_POLL is to be answered */
+    bool attempt_over;            /* the address's time is over, but ep_asked */
 
     /* data plane */
     uint32_t sid;
@@ -136,6 +142,7 @@ bool portal_same(const struct portal *a, const struct portal *b);
 
 /* ---- connect.c ----------------------------------------------------------------------------- */
 
+void login_get_transport(struct iscsi_login *l);
 void iscsi_conn_connect(struct iscsi_login *l);
 void login_resolve_expired(struct iscsi_login *l);
 void login_connect_next(struct iscsi_login *l);

@@ -121,6 +121,52 @@ test_last_watch_gets_the_event(void **state)
     assert_null(other.w.ctl);
 }
 
+struct ep_watcher {
+    struct ctl_ep_watch w;
+    unsigned events;
+    int err;
+};
+
+static void
+ep_watcher_event(struct ctl_ep_watch *w, int err)
+{
+    struct ep_watcher *e = container_of(w, struct ep_watcher, w);
+
+    e->events++;
+    e->err = err;
+}
+
+static void
+test_endpoint_watch(void **state)
+{
+    struct iscsi_kevent ev = {.type = ISCSI_KEVENT_EP_EVENT, .u.ep_event = {.ep = 1ull << 40}};
+    struct ep_watcher a = {.events = 0}, b = {.events = 0};
+    struct watcher conn = {.events = 0};
+
+    (void)state;
+    ctl_ep_watch_init(&a.w, ep_watcher_event);
+    ctl_ep_watch_init(&b.w, ep_watcher_event);
+    ctl_watch_init(&conn.w, watcher_event);
+    ctl_watch_add(ctl, &conn.w, 0, 0); /* an endpoint's event has sid and cid 0: not for this one */
+    ctl_ep_watch_add(ctl, &a.w, 1ull << 40);
+    ctl_ep_watch_add(ctl, &b.w, 7);
+    fake_ipc_event(&fi, &ev, NULL);
+    assert_int_equal(a.events, 1);
+    assert_int_equal(a.err, 0);
+    ev.u.ep_event.err = -ECONNREFUSED;
+    fake_ipc_event(&fi, &ev, NULL);
+    assert_int_equal(a.err, -ECONNREFUSED);
+    ctl_ep_watch_del(&a.w);
+    ctl_ep_watch_del(&a.w); /* harmless */
+    fake_ipc_event(&fi, &ev, NULL);
+    assert_int_equal(a.events, 2);
+    assert_int_equal(ctl_get_stats(ctl)->stray_events, 1);
+    assert_int_equal(b.events + conn.events, 0);
+    ctl_watch_del(&conn.w);
+    ctl_free(&ctl);
+    assert_null(b.w.ctl);
+}
+
 static void
 test_our_challenge_comes_back(void **state)
 {
@@ -188,11 +234,9 @@ main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_each_reply_to_its_caller),
-        T(test_request_not_sent),
-        T(test_last_watch_gets_the_event),
-        T(test_our_challenge_comes_back),
-        T(test_undo_goes_on),
+        T(test_each_reply_to_its_caller),  T(test_request_not_sent),
+        T(test_last_watch_gets_the_event), T(test_endpoint_watch),
+        T(test_our_challenge_comes_back),  T(test_undo_goes_on),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

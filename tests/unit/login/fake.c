@@ -385,7 +385,10 @@ reply(struct world *w, const struct message *to, int err, uint32_t sid, uint64_t
         (void)lunette_fail(&m->rep.why, err, LUNETTE_DOM_OS, 0, "refused by the test");
     if (to->req.type == ISCSI_UEVENT_TRANSPORT_EP_POLL)
         m->rep.r.value = (int)value;
-    else
+    else if (to->req.type == ISCSI_UEVENT_GET_TRANSPORT && err == 0) {
+        m->rep.r.transport.caps = (uint32_t)value;
+        m->rep.r.transport.max_recv_dlength = w->max_recv_dlength;
+    } else
         m->rep.r.ep = value;
     deliver(w, m, order(w, to->req.sid, to->req.cid, true));
     if (w->stall_at == to->number && w->stall != STALL_NEVER) {
@@ -504,25 +507,59 @@ serve_conn(struct world *w, const struct message *m, struct fake_conn *c)
     }
 }
 
+/* "tcp" takes a descriptor, "own" connects by itself. */
+static void
+serve_get_transport(struct world *w, const struct message *m)
+{
+    const char *name = m->req.u.get_transport.transport;
+
+    if (strcmp(name, "tcp") == 0)
+        reply(w, m, 0, 0, w->caps);
+    else if (strcmp(name, "own") == 0)
+        reply(w, m, 0, 0, w->caps & ~(uint32_t)CAP_BIND_DESCRIPTOR);
+    else
+        reply(w, m, -ENOENT, 0, 0);
+}
+
+/* 10.0.0.N as for sockets.  An endpoint comes up or fails at some moment, perhaps at once.  Its
+ * event is not ordered to the replies. */
+static void
+serve_ep_connect(struct world *w, const struct message *m)
+{
+    struct fake_ep *e = &w->eps[w->neps];
+    uint8_t n = octet(&m->req.u.ep_connect.to);
+    struct message *ev;
+
+    assert_true(w->neps < 4 * FAKE_LOGINS);
+    if (w->nconnects < FAKE_LOGINS)
+        w->connected_to[w->nconnects++] = n;
+    *e = (struct fake_ep){.id = 7000u + (unsigned)w->neps++,
+                          .settled_ns = w->l.now_ns + (world_random(w) % 2 == 0 ? 0 : delay(w)),
+                          .silent = n >= 200,
+                          .err = n >= 100 ? -ECONNREFUSED : 0};
+    w->open_eps++;
+    reply(w, m, 0, 0, e->id);
+    if (e->silent || w->no_ep_events)
+        return;
+    ev = message(w, NULL, 0);
+    ev->kind = MSG_EVENT;
+    ev->ev.type = ISCSI_KEVENT_EP_EVENT;
+    ev->ev.u.ep_event.ep = e->id;
+    ev->ev.u.ep_event.err = e->err;
+    timer_start(&w->l, &ev->t, e->settled_ns - w->l.now_ns + delay(w));
+}
+
 static void
 serve_ep(struct world *w, const struct message *m)
 {
-    if (m->req.type == ISCSI_UEVENT_TRANSPORT_EP_CONNECT) {
-        uint8_t n = octet(&m->req.u.ep_connect.to);
+    const struct fake_ep *e = &w->eps[m->req.ep - 7000];
 
-        if (w->nconnects < FAKE_LOGINS)
-            w->connected_to[w->nconnects++] = n;
-        w->open_eps++;
-        reply(w, m, 0, 0, 7000u + n);
-    } else if (m->req.type == ISCSI_UEVENT_TRANSPORT_EP_POLL) {
-        uint64_t n = m->req.ep - 7000;
+    assert_true(m->req.ep >= 7000 && m->req.ep < 7000u + (unsigned)w->neps);
+    if (m->req.type == ISCSI_UEVENT_TRANSPORT_EP_POLL) {
+        bool settled = !e->silent && w->l.now_ns >= e->settled_ns;
 
-        if (n >= 100 && n < 200)
-            reply(w, m, -ECONNREFUSED, 0, 0);
-        else
-            reply(w, m, 0, 0, n < 200 && world_random(w) % 3 == 0);
+        reply(w, m, settled ? e->err : 0, 0, settled);
     } else {
-        assert_true(m->req.ep >= 7000);
         w->open_eps--;
         assert_true(w->open_eps >= 0);
         reply(w, m, 0, 0, 0);
@@ -565,7 +602,12 @@ serve(struct world *w, struct message *m)
         return;
     }
     switch ((int)m->req.type) {
+    case ISCSI_UEVENT_GET_TRANSPORT:
+        serve_get_transport(w, m);
+        return;
     case ISCSI_UEVENT_TRANSPORT_EP_CONNECT:
+        serve_ep_connect(w, m);
+        return;
     case ISCSI_UEVENT_TRANSPORT_EP_POLL:
     case ISCSI_UEVENT_TRANSPORT_EP_DISCONNECT:
         serve_ep(w, m);
@@ -608,6 +650,7 @@ world_new(uint64_t seed)
     w->chap_secret = "initiator-secret";
     w->target_user = "bob";
     w->target_secret = "target-secret-12";
+    w->caps = CAP_BIND_DESCRIPTOR | CAP_HDRDGST | CAP_DATADGST | CAP_MULTI_R2T;
     w->delay_max_ns = seed == 0 ? 0 : 3 * LOOP_NS_PER_MS;
     assert_int_equal(ctl_new(&w->l, &w->ipc, &w->ctl), 0);
     return w;
@@ -644,7 +687,6 @@ world_config(struct world *w, struct login_config *cfg)
     (void)strcpy(cfg->target_name, "iqn.2026-11.org.example:disk");
     (void)strcpy(cfg->portal.host, "10.0.0.1");
     (void)strcpy(cfg->transport, "tcp");
-    cfg->caps = CAP_BIND_DESCRIPTOR | CAP_HDRDGST | CAP_DATADGST | CAP_MULTI_R2T;
     login_isid_random(&w->l, cfg->isid);
 }
 

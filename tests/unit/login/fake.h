@@ -77,6 +77,13 @@ struct world {
     uint32_t turns;
     /* books */
     int open_streams, open_fds, open_eps, resolving;
+    struct fake_ep {
+        uint64_t id;
+        uint64_t settled_ns; /* when it came up or failed */
+        bool silent;         /* it never does */
+        int err;
+    } eps[4 * FAKE_LOGINS];
+    int neps; /* ever made */
     uint32_t nrequests, requests[ISCSI_UEVENT_COUNT];
     uint32_t sessions_made, sessions_gone;
     bool session[FAKE_LOGINS + 1];
@@ -88,6 +95,8 @@ struct world {
     uint64_t seq;
     uint64_t other_ns[2];
     /* behaviour */
+    uint32_t caps, max_recv_dlength; /* what GET_TRANSPORT says of "tcp" */
+    bool no_ep_events;               /* EP_EVENT gets lost: only EP_POLL tells */
     const struct step *scripts[FAKE_LOGINS];
     int nscripts;
     enum fake_stall stall;

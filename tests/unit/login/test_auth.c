@@ -423,15 +423,45 @@ lint_other(void **state)
     BAD(cfg.login_timeout_ms = 0, "time limits");
     BAD(cfg.max_redirects = 17, "16");
     BAD(cfg.kind = LOGIN_ADD_CONN, "TSIH");
-    BAD(cfg.caps |= CAP_LOGIN_OFFLOAD, "by itself");
-    BAD((cfg.caps = CAP_BIND_DESCRIPTOR, (void)strcpy(cfg.header_digest, "CRC32C")),
-        "HeaderDigest");
     BAD(cfg.auth_required = true, "authentication is required");
     cfg = ok;
     (void)strcpy(cfg.target_name, "IQN.2026-11.Org.Example:Disk"); /* NAME-04 */
     assert_int_equal(login_config_check(&cfg, &err), 0);
     assert_string_equal(cfg.target_name, "iqn.2026-11.org.example:disk");
     world_free(w);
+}
+
+/* What the transport cannot do is no matter where the configuration does not insist on it. */
+static void
+lint_caps(void **state)
+{
+    static const struct {
+        uint32_t caps;
+        const char *header, *data, *text; /* NULL: fine */
+    } rows[] = {
+        {CAP_BIND_DESCRIPTOR, "None", "CRC32C,None", NULL},
+        {CAP_HDRDGST | CAP_DATADGST, "CRC32C", "CRC32C", NULL},
+        {CAP_DATADGST, "CRC32C", "CRC32C", "HeaderDigest: this transport"},
+        {CAP_HDRDGST, "CRC32C", "CRC32C", "DataDigest: this transport"},
+        {CAP_LOGIN_OFFLOAD, "None", "None", "by itself"},
+    };
+    struct login_config cfg;
+
+    (void)state;
+    login_config_init(&cfg);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct lunette_error err = {.code = 0};
+        int r;
+
+        (void)strcpy(cfg.header_digest, rows[i].header);
+        (void)strcpy(cfg.data_digest, rows[i].data);
+        r = login_config_check_caps(&cfg, rows[i].caps, &err);
+        assert_int_equal(r, rows[i].text == NULL ? 0 : -EINVAL);
+        if (rows[i].text != NULL) {
+            assert_int_equal(err.domain, LUNETTE_DOM_USAGE);
+            assert_non_null(strstr(err.msg, rows[i].text));
+        }
+    }
 }
 
 int
@@ -446,6 +476,7 @@ main(void)
         cmocka_unit_test(no_md5),
         cmocka_unit_test(lint),
         cmocka_unit_test(lint_other),
+        cmocka_unit_test(lint_caps),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -60,10 +60,11 @@ end_failed(struct world *w, enum lunette_domain dom, uint32_t detail, const char
     world_free(w);
 }
 
+/* The transport connects by itself. */
 static void
-no_endpoint(struct login_config *cfg)
+own_endpoints(struct login_config *cfg)
 {
-    cfg->caps &= ~(uint32_t)CAP_BIND_DESCRIPTOR;
+    (void)strcpy(cfg->transport, "own");
 }
 
 /* Each address in turn, for both kinds of transport. */
@@ -76,7 +77,7 @@ addresses(void **state)
         struct world *w = new_plain(seed, &cfg);
 
         if (seed % 2 != 0)
-            no_endpoint(&cfg);
+            own_endpoints(&cfg);
         (void)strcpy(cfg.portal.host, "multi");
         world_login(w, &cfg);
         assert_int_equal(w->err.code, 0);
@@ -85,10 +86,64 @@ addresses(void **state)
         assert_true(w->l.now_ns >= 5 * LOOP_NS_PER_S); /* a third of 15 s for the silent one */
         assert_true(w->l.now_ns < 7 * LOOP_NS_PER_S);
         assert_int_equal(w->open_eps, seed % 2);
+        /* Each endpoint is asked once at most: the rest is told by events. */
+        assert_int_equal(w->requests[ISCSI_UEVENT_TRANSPORT_EP_CONNECT], seed % 2 != 0 ? 3 : 0);
+        assert_true(w->requests[ISCSI_UEVENT_TRANSPORT_EP_POLL] <= 3);
         world_logout(w);
         check_tidy(w);
         world_free(w);
     }
+}
+
+/* An endpoint that is up before it is watched: the one EP_POLL sees it. */
+static void
+endpoint_event_missed(void **state)
+{
+    unsigned up = 0;
+
+    (void)state;
+    for (uint64_t seed = 1; seed < 41; seed++) {
+        struct login_config cfg;
+        struct world *w = new_plain(seed, &cfg);
+
+        own_endpoints(&cfg);
+        w->no_ep_events = true;
+        world_login(w, &cfg);
+        assert_int_equal(w->requests[ISCSI_UEVENT_TRANSPORT_EP_POLL], 1);
+        if (w->err.code == 0) {
+            up++;
+            world_logout(w);
+        } else {
+            assert_int_equal(w->err.domain, LUNETTE_DOM_CONNECT);
+            assert_int_equal(w->err.detail, ETIMEDOUT);
+        }
+        check_tidy(w);
+        world_free(w);
+    }
+    assert_true(up > 10 && up < 40);
+}
+
+/* What the data plane says of the transport decides, before anything is connected. */
+static void
+transport_asked_first(void **state)
+{
+    struct login_config cfg;
+    struct world *w = new_plain(1, &cfg);
+
+    (void)state;
+    (void)strcpy(cfg.transport, "pigeon");
+    world_login(w, &cfg);
+    assert_int_equal(w->nconnects, 0);
+    assert_int_equal(w->err.code, -ENOENT);
+    end_failed(w, LUNETTE_DOM_OS, ENOENT, "refused");
+
+    w = new_plain(1, &cfg);
+    w->caps &= ~(uint32_t)CAP_DATADGST;
+    (void)strcpy(cfg.data_digest, "CRC32C");
+    world_login(w, &cfg);
+    assert_int_equal(w->nconnects, 0);
+    assert_int_equal(w->err.code, -EINVAL);
+    end_failed(w, LUNETTE_DOM_USAGE, 0, "DataDigest: this transport cannot do CRC32C");
 }
 
 static void
@@ -111,7 +166,7 @@ no_connection(void **state)
         struct world *w = new_plain(i, &cfg);
 
         if (i >= 4)
-            no_endpoint(&cfg);
+            own_endpoints(&cfg);
         (void)strcpy(cfg.portal.host, t[i % 4].host);
         world_login(w, &cfg);
         assert_true(login_error_retryable(&w->err));
@@ -221,11 +276,10 @@ endless_redirects(void **state)
 /* ---- every step may fail, stall, be late, or be canceled ----------------------------------- */
 
 static void
-stalled_config(struct world *w, struct login_config *cfg, int variant)
+stalled_config(struct login_config *cfg, int variant)
 {
     if (variant & 1)
-        no_endpoint(cfg);
-    (void)w;
+        own_endpoints(cfg);
 }
 
 /* The reply to request n never comes, or comes long after (LGN-18, LGN-19). */
@@ -238,7 +292,7 @@ stall_each_request(void **state)
             struct login_config cfg;
             struct world *w = new_plain(n, &cfg);
 
-            stalled_config(w, &cfg, variant);
+            stalled_config(&cfg, variant);
             w->stall_at = n;
             w->stall = variant & 2 ? STALL_LATE : STALL_FOREVER;
             world_login(w, &cfg);
@@ -271,7 +325,7 @@ refuse_each_request(void **state)
             struct world *w = new_plain(n, &cfg);
             uint32_t made;
 
-            stalled_config(w, &cfg, variant);
+            stalled_config(&cfg, variant);
             if (variant & 2)
                 w->send_fails_at = n;
             else
@@ -329,7 +383,7 @@ cancel_each_step(void **state)
             struct world *w = new_plain(turns + 1, &cfg);
             struct iscsi_login *l;
 
-            stalled_config(w, &cfg, variant);
+            stalled_config(&cfg, variant);
             assert_int_equal(
                 login_start(w->ctl, &cfg,
                             &(struct login_callbacks){.done = world_login_done, .user = w}, &l,
@@ -383,13 +437,13 @@ cancel_late(void **state)
     struct iscsi_login *l;
 
     (void)state;
-    w->stall_at = 1; /* CREATE_SESSION */
+    w->stall_at = 2; /* CREATE_SESSION */
     w->stall = STALL_LATE;
     assert_int_equal(login_start(w->ctl, &cfg,
                                  &(struct login_callbacks){.done = world_login_done, .user = w}, &l,
                                  NULL),
                      0);
-    while (w->nrequests == 0)
+    while (w->nrequests < 2)
         assert_true(world_step(w));
     login_cancel(l);
     world_run(w, &w->done);
@@ -417,7 +471,7 @@ missing_cell(void **state)
                                  NULL),
                      0);
     assert_true(world_step(w));
-    assert_int_equal(l->state, LOGIN_RESOLVE);
+    assert_int_equal(l->state, LOGIN_TRANSPORT);
     login_post(l, LOGIN_EV_FINAL);
     assert_int_equal(l->refused, 1);
     world_run(w, &w->done);
@@ -456,7 +510,7 @@ many_at_once(void **state)
         for (int i = 0; i < 8; i++) {
             world_config(w, &cfg);
             if (world_random(w) % 2)
-                no_endpoint(&cfg);
+                own_endpoints(&cfg);
             assert_int_equal(
                 login_start(w->ctl, &cfg,
                             &(struct login_callbacks){.done = world_login_done, .user = w}, &l[i],
@@ -605,13 +659,22 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(addresses),           cmocka_unit_test(no_connection),
-        cmocka_unit_test(redirects),           cmocka_unit_test(bad_redirects),
-        cmocka_unit_test(endless_redirects),   cmocka_unit_test(stall_each_request),
-        cmocka_unit_test(refuse_each_request), cmocka_unit_test(silence),
-        cmocka_unit_test(cancel_each_step),    cmocka_unit_test(cancel_late),
-        cmocka_unit_test(missing_cell),        cmocka_unit_test(many_at_once),
-        cmocka_unit_test(mutations),           cmocka_unit_test(logouts),
+        cmocka_unit_test(addresses),
+        cmocka_unit_test(endpoint_event_missed),
+        cmocka_unit_test(transport_asked_first),
+        cmocka_unit_test(no_connection),
+        cmocka_unit_test(redirects),
+        cmocka_unit_test(bad_redirects),
+        cmocka_unit_test(endless_redirects),
+        cmocka_unit_test(stall_each_request),
+        cmocka_unit_test(refuse_each_request),
+        cmocka_unit_test(silence),
+        cmocka_unit_test(cancel_each_step),
+        cmocka_unit_test(cancel_late),
+        cmocka_unit_test(missing_cell),
+        cmocka_unit_test(many_at_once),
+        cmocka_unit_test(mutations),
+        cmocka_unit_test(logouts),
         cmocka_unit_test(logout_stalls),
     };
 

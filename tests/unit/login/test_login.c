@@ -522,7 +522,6 @@ endless(void **state)
 static void
 tweak_rich(struct world *w, struct login_config *cfg)
 {
-    (void)w;
     (void)strcpy(cfg->header_digest, "CRC32C,None");
     (void)strcpy(cfg->data_digest, "CRC32C");
     (void)strcpy(cfg->task_reporting, "FastAbort,ResponseFence,RFC3720");
@@ -532,8 +531,8 @@ tweak_rich(struct world *w, struct login_config *cfg)
     cfg->offer.erl = 2;
     cfg->offer.max_connections = 4;
     cfg->offer.max_outstanding_r2t = 8;
-    cfg->caps |= CAP_RECOVERY_L1 | CAP_MULTI_CONN;
-    cfg->max_recv_dlength = 65536;
+    w->caps |= CAP_RECOVERY_L1 | CAP_MULTI_CONN;
+    w->max_recv_dlength = 65536;
 }
 
 static void
