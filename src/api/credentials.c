@@ -11,7 +11,7 @@
 
 #define FILE_MAX 2048
 
-/* "user:secret"; a URL that names a user takes only that user's secret. */
+/* Takes "user:secret".  Where the URL names a user, only that user's secret is taken. */
 static int
 credentials_take_pair(struct login_account *a, const char *text, size_t len, const char *from,
                       struct lunette_error *err)
@@ -34,7 +34,7 @@ credentials_take_pair(struct login_account *a, const char *text, size_t len, con
     return 0;
 }
 
-/* First line: ours; second: the target's. */
+/* The first line is for us, the second for the target. */
 static int
 take_lines(struct api_url *u, const char *text, size_t len, const char *from,
            struct lunette_error *err)

@@ -21,13 +21,13 @@ discover_done(void *user, struct discovery_result *res, const struct lunette_err
     w->done = true;
     if (res != NULL) {
         w->res = *res;
-        memset(res, 0, sizeof(*res)); /* ours now */
+        memset(res, 0, sizeof(*res)); /* we own it from here on */
     } else {
         w->err = *err;
     }
 }
 
-/* Into the public form. */
+/* Copies the targets into the form that the public header has. */
 static int
 convert(const struct discovery_result *res, struct lunette_target **ret, size_t *ret_count)
 {

@@ -13,7 +13,7 @@ struct api_ping {
     const uint8_t *data;
     size_t len;
     bool done;
-    int err; /* 0, -EBADMSG altered echo, -ENOTCONN, -ETIMEDOUT */
+    int err; /* 0; -EBADMSG: the echo was altered; -ENOTCONN; -ETIMEDOUT */
     struct loop_timer timer;
 };
 

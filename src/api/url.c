@@ -15,7 +15,7 @@
 
 #define SCHEME "iscsi://"
 
-/* text must be none that may be part of a secret. */
+/* The caller sees to it that text is not part of a secret. */
 static int
 url_fault(struct lunette_error *err, const char *what, const char *text, size_t len)
 {
@@ -55,7 +55,7 @@ static const struct opt {
     {"protocol_level", O_BOOL, AT(cfg.offer_protocol_level), 0, 0},
     {"tpgt", O_TPGT, AT(cfg.expected_tpgt), 0, 65535},
     {"isid", O_ISID, AT(cfg.isid), 0, 0},
-    /* ours */
+    /* options of this library's own */
     {"chap_file", O_TEXT, AT(chap_file), 1, 255},
     {"chap_algs", O_ALGS, AT(cfg.chap_algs), 0, 0},
     {"auth_required", O_BOOL, AT(cfg.auth_required), 0, 0},
@@ -190,7 +190,7 @@ set_option(struct api_url *u, const struct opt *o, const char *v)
         return digest_list(v, at, LOGIN_LIST_MAX + 1);
     case O_TEXT:
         if (at == u->cfg.task_reporting && strstr(v, "FastAbort") != NULL)
-            return -EINVAL; /* would oblige us to answer async event 5 */
+            return -EINVAL; /* it would oblige us to answer asynchronous event 5 */
         if (strlen(v) < o->min || strlen(v) > o->max)
             return -EINVAL;
         strcpy(at, v); /* NOLINT: o->max is the array's size less the NUL */
@@ -215,7 +215,8 @@ url_set_secret(struct login_account *a, const char *secret, size_t len, struct l
     return 0;
 }
 
-/* What stands behind a secret may be the rest of one that has a & in it. */
+/* What stands behind a secret may be the rest of a secret that has a & in it, so that it is not
+ * shown. */
 static int
 unclear(const struct api_url *u, const char *what, const char *key, struct lunette_error *err)
 {
@@ -289,7 +290,7 @@ parse_user(struct api_url *u, char **at, char *end, struct lunette_error *err)
     return url_set_secret(&u->cfg.chap, percent + 1, (size_t)(sign - percent - 1), err);
 }
 
-/* /target[/lun], both already cut from the options */
+/* Takes /target[/lun], from which the options have been cut already. */
 static int
 parse_path(struct api_url *u, char *path, struct lunette_error *err)
 {

@@ -16,12 +16,12 @@ struct call {
 struct ctl {
     struct loop *loop;
     struct ipc *ipc;
-    struct list calls;      /* in the order sent: the reply looked for is near the front */
+    struct list calls;      /* in the order sent, so that the call of a reply is near the front */
     struct htab watches;    /* by (sid, cid), last added first */
     struct htab ep_watches; /* by endpoint */
     struct list orphans;
     struct list challenges;
-    bool closing; /* nothing is sent any more */
+    bool closing; /* ctl_free runs: requests fail */
     struct ctl_stats stats;
 };
 
@@ -126,6 +126,7 @@ ctl_request(struct ctl *ctl, struct iscsi_uevent *ev, const void *data, uint32_t
     struct call *c;
     int r;
 
+    assert(fn != NULL);
     assert(ev->type != ISCSI_UEVENT_UNKNOWN && ev->type < ISCSI_UEVENT_COUNT);
     assert(data_len <= IPC_PDU_DATA_MAX);
     if (ctl->closing)

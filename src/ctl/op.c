@@ -34,6 +34,7 @@ void
 ctl_op_init(struct ctl_op *op, struct ctl *ctl, const struct ctl_op_ops *ops)
 {
     assert(ops->destroy != NULL);
+    assert(ctl != NULL);
     *op = (struct ctl_op){.ctl = ctl, .ops = ops, .state = CTL_OP_RUNNING};
     op->orphan.destroy = ctl_op_on_ctl_free;
     list_init(&op->orphan.node);

@@ -11,13 +11,13 @@ undo_on_reply(void *user, const struct iscsi_reply *rep)
 {
     struct undo *u = user;
 
-    if (rep->err < 0 && rep->err != -ENOENT) /* gone by itself: as good */
+    if (rep->err < 0 && rep->err != -ENOENT) /* -ENOENT: it has gone by itself, which is as good */
         log_line(ctl_loop(u->ctl)->log, LOG_LEVEL_WARN, "session %u connection %u: tidying up: %s",
                  rep->sid, rep->cid, rep->why.msg);
     undo_go_on(u);
 }
 
-/* Makes request number i of the sequence; false: there is nothing to do at this place. */
+/* Makes request number i of the sequence.  False: this connection or session does not need it. */
 static bool
 undo_request(const struct undo *u, uint32_t i, struct iscsi_uevent *ev)
 {
@@ -51,7 +51,7 @@ undo_go_on(struct undo *u)
         uint32_t i = u->at++;
 
         if (undo_request(u, i, &ev) && ctl_request(u->ctl, &ev, NULL, 0, undo_on_reply, u) == 0)
-            return; /* the reply goes on */
+            return; /* undo_on_reply goes on */
     }
     u->done(u);
 }

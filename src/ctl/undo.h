@@ -11,10 +11,10 @@
 struct undo_conn {
     uint16_t cid;
     uint64_t ep;        /* 0: none */
-    bool stop, destroy; /* what is to be done */
+    bool stop, destroy; /* STOP_CONN, DESTROY_CONN are to be sent */
 };
 
-/* Filled in by its owner, who keeps it until done. */
+/* The owner fills it in and keeps it until done is called. */
 struct undo {
     struct ctl *ctl;
     uint32_t sid;
@@ -23,10 +23,10 @@ struct undo {
     enum iscsi_stop how;
     bool destroy_session;
     void (*done)(struct undo *u); /* once; also from inside undo_start */
-    uint32_t at;                  /* undo.c's */
+    uint32_t at;                  /* the next request's number; undo.c sets it */
 };
 
-/* Failures of the data plane are logged, and the rest goes on. */
+/* Starts.  A failure of the data plane is logged, and the rest is undone all the same. */
 void undo_start(struct undo *u);
 
 #endif

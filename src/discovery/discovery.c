@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* discovery/discovery.c - log in, ask, gather, log out. */
+/* discovery/discovery.c - logs in, asks, gathers the answer, logs out.
+ *
+ * Ids such as DSC-05 are rows of docs/rfc-coverage.md.
+ */
 #include "discovery/discovery.h"
 
 #include <assert.h>
@@ -95,18 +98,20 @@ disc_on_logged_out(void *user, const struct lunette_error *err)
 {
     struct discovery *d = user;
 
-    (void)err; /* what was discovered is there; the session is gone in any case */
+    assert(d->state == DISC_LOGOUT);
+    (void)err; /* the session is gone in any case, and the targets are known */
     logout_free(&d->logout);
     disc_finish(d);
 }
 
-/* The session ends, politely unless the peer or the connection has failed. */
+/* Ends the session: with a Logout Request, unless the target or the connection has failed. */
 static void
 disc_log_out(struct discovery *d)
 {
     int r;
 
     assert(d->state == DISC_ASKING);
+    assert(d->logout == NULL);
     d->state = DISC_LOGOUT;
     ctl_watch_del(&d->watch);
     loop_timer_stop(d->loop, &d->limit);
@@ -138,7 +143,7 @@ disc_on_sent(void *user, const struct iscsi_reply *rep)
     }
 }
 
-/* after: the response that this request goes on from, or NULL for the question itself. */
+/* Sends the question (after is NULL), or the request that asks for more after a response. */
 static void
 disc_send_text(struct discovery *d, const struct bhs_text_rsp *after)
 {
@@ -181,7 +186,7 @@ disc_proto_error(struct discovery *d, const char *what)
                         "SendTargets: the target %s", what);
 }
 
-/* TXR-01, TXR-03, DSC-05.  1: more is to come, 0: that was all. */
+/* TXR-01, TXR-03, DSC-05.  1: more is to come; 0: that was all; or -errno with d->err. */
 static int
 disc_take_response(struct discovery *d, const struct bhs_text_rsp *h, const void *data,
                    uint32_t len)
@@ -217,7 +222,7 @@ disc_on_pdu(struct discovery *d, const struct bhs *hdr, const void *data, uint32
         (void)lunette_fail(&d->err, -EPROTO, LUNETTE_DOM_PROTO, h->reject.reason,
                            "the target rejected SendTargets (reason 0x%02x)", h->reject.reason);
         disc_log_out(d);
-    } else if (opcode != ISCSI_OP_ASYNC) { /* a warning that the end is near: it will come */
+    } else if (opcode != ISCSI_OP_ASYNC) { /* that the target will close: CONN_ERROR follows */
         (void)disc_proto_error(d, "answers with something else than a Text Response");
         disc_log_out(d);
     }
@@ -256,6 +261,7 @@ disc_on_login(void *user, const struct login_result *res, const struct lunette_e
 {
     struct discovery *d = user;
 
+    assert(d->state == DISC_LOGIN);
     login_free(&d->login);
     if (err != NULL) {
         d->err = *err;
@@ -290,7 +296,7 @@ disc_cancel(struct ctl_op *op)
 
 static const struct ctl_op_ops disc_op_ops = {.cancel = disc_cancel, .destroy = disc_destroy};
 
-/* The login of a copy of cfg, which must not hold what belongs to Normal sessions. */
+/* Logs in with a copy of cfg that leaves out what belongs to Normal sessions. */
 static int
 disc_log_in(struct discovery *d, const struct login_config *cfg, struct lunette_error *err)
 {

@@ -10,11 +10,11 @@
 
 #define DISCOVERY_TEXT_MAX    (64u << 20) /* bytes of text that an answer may have */
 #define DISCOVERY_TARGETS_MAX 65536u
-#define DISCOVERY_PORTALS_MAX 262144u /* in all */
+#define DISCOVERY_PORTALS_MAX 262144u /* of all targets together */
 
 struct discovered_target {
     char name[ISCSI_NAME_MAX + 1];
-    struct portal *portals; /* tpgt -1: not told */
+    struct portal *portals; /* tpgt is -1 where it was not told */
     size_t nportals;        /* 0 where all its addresses were bad */
 };
 

@@ -49,7 +49,7 @@ current(struct targets *t)
     return t->res.ntargets > 0 ? &t->res.targets[t->res.ntargets - 1] : NULL;
 }
 
-/* Room grows by doubling: a portal list is reallocated at each power of two. */
+/* The list's room doubles: it is reallocated when its length is a power of two. */
 static int
 add_portal(struct targets *t, const struct portal *p, struct lunette_error *err)
 {
@@ -71,7 +71,7 @@ add_portal(struct targets *t, const struct portal *p, struct lunette_error *err)
     return 0;
 }
 
-/* A record without an address means the one in use (DSC-04). */
+/* A record without an address means the portal that was asked (RFC 7143 appendix C). */
 static int
 end_record(struct targets *t, struct lunette_error *err)
 {

@@ -17,7 +17,7 @@ struct targets {
     size_t part_len;
     size_t text_len;      /* bytes of text so far */
     struct portal in_use; /* for records without an address */
-    bool skip;            /* the record's name was bad */
+    bool skip;            /* the record's name was bad: its addresses are left out */
     bool has_address;     /* the record has an address, if only a bad one */
     size_t room;          /* targets allocated */
     size_t nportals;
@@ -28,10 +28,10 @@ struct targets {
 void targets_init(struct targets *t, const struct portal *in_use);
 void targets_fini(struct targets *t);
 
-/* A piece of the answer.  -EPROTO or -ENOMEM with *err. */
+/* Takes a piece of the answer.  -EPROTO or -ENOMEM with *err. */
 int targets_feed(struct targets *t, const void *text, size_t len, struct lunette_error *err);
 
-/* No more comes.  On success the result is moved to *ret, which is the caller's. */
+/* The answer is complete.  On success the result is moved to *ret, which is the caller's. */
 int targets_end(struct targets *t, struct discovery_result *ret, struct lunette_error *err);
 
 #endif

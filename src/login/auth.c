@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* login/auth.c - the security stage: AuthMethod and CHAP (RFC 7143 9.2, 12.1). */
+/* Ids such as SEC-17 are rows of docs/rfc-coverage.md. */
 #include "login/auth.h"
 
 #include <assert.h>
@@ -62,7 +62,7 @@ auth_proto_error(struct lunette_error *err, const char *what)
                         "CHAP: the target %s", what);
 }
 
-/* Ours to refuse, not the target's status: detail 0. */
+/* We refuse, not the target, so that there is no status: detail 0. */
 static int
 auth_refuse(struct lunette_error *err, const char *what)
 {
@@ -89,7 +89,8 @@ add_alg(struct text_buf *b, unsigned alg)
     b->buf[b->len] = '\0';
 }
 
-/* What CHAP_A offers: what the library can do, in the configured order; 5 always (12.1.3). */
+/* CHAP_A offers what the crypto library can do, in the configured order, and always 5 (MD5), as
+ * RFC 7143 12.1.3 demands. */
 static void
 algs_text(const struct login_config *cfg, struct text_buf *b)
 {
@@ -114,7 +115,7 @@ take_method(struct auth *a, const struct auth_keys *k, bool transit, struct lune
     if ((k->have & ~HAVE(AUTH_METHOD)) != 0)
         return auth_proto_error(err, "sent CHAP keys before a method was agreed on");
     if (!(k->have & HAVE(AUTH_METHOD))) {
-        /* Tolerated where only None was offered. */
+        /* A target that skips the key is tolerated where only None was offered. */
         if (transit && text_is(offer, strlen(offer), TEXT_NONE))
             a->step = AUTH_DONE;
         return 0;
@@ -149,7 +150,7 @@ take_challenge(struct auth *a, const struct auth_keys *k, bool transit, struct l
     int n, r;
 
     if (k->have == 0 && !transit)
-        return 0; /* not yet: asked again with an empty request */
+        return 0; /* the target is not ready: an empty request asks again */
     if (transit || k->have != (HAVE(CHAP_A) | HAVE(CHAP_I) | HAVE(CHAP_C)))
         return auth_proto_error(
             err, "must answer CHAP_A with CHAP_A, CHAP_I and CHAP_C and nothing else");
@@ -167,7 +168,7 @@ take_challenge(struct auth *a, const struct auth_keys *k, bool transit, struct l
     n = text_parse_bin(k->chap_c.value, k->chap_c.value_len, c, sizeof(c));
     if (n <= 0)
         return auth_proto_error(err, "sent a CHAP_C that is not a binary value of 1..1024 bytes");
-    /* RFC 7143 9.2.1: reflection over a second connection */
+    /* RFC 7143 9.2.1: an impostor lets us answer our own challenge over a second connection. */
     if (ctl_challenge_is_ours(a->ctl, c, (size_t)n))
         return auth_refuse(err,
                            "CHAP: the target sent our own challenge back, as an impostor would");
@@ -181,7 +182,7 @@ take_challenge(struct auth *a, const struct auth_keys *k, bool transit, struct l
     return 0;
 }
 
-/* The target's proof (mutual). */
+/* Mutual CHAP: the target proves that it knows its secret. */
 static int
 take_proof(struct auth *a, const struct auth_keys *k, bool transit, struct lunette_error *err)
 {

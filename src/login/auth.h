@@ -14,12 +14,12 @@
 
 /* Where the exchange of CHAP stands (RFC 7143 12.1.3). */
 enum auth_step {
-    AUTH_START,      /* AuthMethod not sent yet */
-    AUTH_OFFERED,    /* AuthMethod sent */
-    AUTH_CHOSEN,     /* CHAP: CHAP_A is to be sent */
-    AUTH_ALGS_SENT,  /* CHAP_A sent */
+    AUTH_START,      /* AuthMethod has not been sent */
+    AUTH_OFFERED,    /* AuthMethod has been sent */
+    AUTH_CHOSEN,     /* the target chose CHAP: CHAP_A is to be sent */
+    AUTH_ALGS_SENT,  /* CHAP_A has been sent */
     AUTH_CHALLENGED, /* CHAP_N and CHAP_R are to be sent */
-    AUTH_RESPONDED,  /* they are sent */
+    AUTH_RESPONDED,  /* they have been sent */
     AUTH_DONE,
 };
 

@@ -16,7 +16,8 @@ login_config_init(struct login_config *cfg)
         .expected_tpgt = -1,
         .portal = {.port = ISCSI_PORT, .tpgt = -1},
         .sock = {.nodelay = true, .keepalive = true},
-        /* tgt and other children of IET take 7 for SHA1 and fail on it: MD5 before it */
+        /* tgt and other descendants of IET take 7 (SHA-256) for SHA1 and fail: MD5 stands before it
+         */
         .chap_algs = {CHAP_SHA3_256, CHAP_MD5, CHAP_SHA256, CHAP_SHA1},
         .header_digest = "None",
         .data_digest = "None",
@@ -39,7 +40,7 @@ login_config_init(struct login_config *cfg)
     cfg->offer.max_burst = 16776192;
     cfg->offer.first_burst = 262144;
     cfg->offer.time2wait = 2;
-    cfg->offer.time2retain = 0; /* at recovery level 0 there is nothing to keep */
+    cfg->offer.time2retain = 0; /* at recovery level 0 a target has nothing to keep for us */
 }
 
 void
@@ -167,7 +168,7 @@ check_offer(const struct login_config *cfg, struct lunette_error *err)
                                 k->name, text, (unsigned long long)k->min,
                                 (unsigned long long)k->max);
     }
-    /* KEY-14: out of order is never offered */
+    /* Out of order is never offered, since the data path does not take it. */
     if (!cfg->offer.data_pdu_in_order || !cfg->offer.data_sequence_in_order)
         return config_fault(err, "DataPDUInOrder and DataSequenceInOrder can only be Yes");
     if (cfg->offer.first_burst > cfg->offer.max_burst)

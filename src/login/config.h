@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* login/config.h - what to log in to, as whom, and what to offer.
  *
- * Plain values; whoever keeps one wipes it.
+ * A config holds secrets: whoever keeps one ends it with login_config_wipe.
  */
 #ifndef LOGIN_CONFIG_H
 #define LOGIN_CONFIG_H
@@ -31,21 +31,21 @@ enum login_kind {
 struct login_account {
     char name[CHAP_NAME_MAX + 1];
     uint8_t secret[CHAP_SECRET_MAX];
-    uint16_t secret_len; /* bytes */
+    uint16_t secret_len; /* bytes of secret */
 };
 
-/* What to log in to and what to offer.  Self-contained: may be copied, must be wiped. */
+/* What to log in to and what to offer.  It holds no pointers, so that it may be copied. */
 struct login_config {
     enum login_kind kind;
-    uint32_t sid;  /* but LOGIN_NEW */
+    uint32_t sid;  /* of the session; not for LOGIN_NEW */
     uint16_t cid;  /* of the connection to make; 0 is usual for the leading one */
-    uint16_t tsih; /* LOGIN_ADD_CONN */
+    uint16_t tsih; /* of the session, for LOGIN_ADD_CONN */
 
     char initiator_name[ISCSI_NAME_MAX + 1];
-    char target_name[ISCSI_NAME_MAX + 1]; /* may be "" where discovery */
+    char target_name[ISCSI_NAME_MAX + 1]; /* may be "" for discovery */
     char initiator_alias[LOGIN_ALIAS_MAX + 1];
     uint8_t isid[LOGIN_ISID_LEN];
-    bool discovery;        /* SessionType */
+    bool discovery;        /* SessionType is Discovery */
     struct portal portal;  /* where to connect; its tpgt is not looked at */
     int32_t expected_tpgt; /* TargetPortalGroupTag that the target must name; -1: any */
 
@@ -70,27 +70,27 @@ struct login_config {
     char task_reporting[LOGIN_LIST_MAX + 1]; /* "": not offered */
     bool offer_protocol_level;               /* iSCSIProtocolLevel (RFC 7144) */
 
-    /* Limits.  login_timeout_ms is for all of it: connects, redirects, retries. */
+    /* Limits.  login_timeout_ms holds for all of a login: connects, redirects, retries. */
     uint32_t connect_timeout_ms, login_timeout_ms;
     uint32_t teardown_timeout_ms; /* for the data plane to tidy up after a failure */
     uint32_t max_redirects;       /* <= LOGIN_REDIRECTS_MAX */
     uint32_t max_retries;         /* when the target says "later" (class 3) */
-    uint32_t retry_delay_ms;      /* before the first retry; doubles */
+    uint32_t retry_delay_ms;      /* before the first retry; it doubles with each */
 
-    /* For the data path; 0: its default, but ping_interval_ms 0: no pings. */
+    /* For the data path.  0 leaves its default, but ping_interval_ms 0 means: no pings. */
     uint32_t cmds_max;
     uint32_t ping_interval_ms, ping_timeout_ms;
     uint32_t abort_timeout_ms, lu_reset_timeout_ms, tgt_reset_timeout_ms;
 };
 
-/* Defaults for everything but names, portal, ISID and transport. */
+/* Sets defaults for everything but names, portal, ISID and transport. */
 void login_config_init(struct login_config *cfg);
 
 /* Overwrites the secrets. */
 void login_config_wipe(struct login_config *cfg);
 
-/* 0, or -EINVAL with what is wrong and what to do: names, secrets, lists, ranges, ISID type.
- * Names are folded to lower case in place. */
+/* Checks names, secrets, lists, ranges and the ISID's type.  0, or -EINVAL with what is wrong and
+ * what to do.  Names are folded to lower case in place. */
 int login_config_check(struct login_config *cfg, struct lunette_error *err);
 
 /* Can a transport with these capabilities (enum iscsi_caps) do what cfg insists on?  0, or -EINVAL
@@ -98,8 +98,8 @@ int login_config_check(struct login_config *cfg, struct lunette_error *err);
 int login_config_check_caps(const struct login_config *cfg, uint32_t caps,
                             struct lunette_error *err);
 
-/* A fresh ISID of the random type (RFC 7143 11.12.5: T=10b).  Keep it: it names the initiator's
- * SCSI port, and a target ends the old session when the same one logs in again. */
+/* Makes an ISID of the random type (RFC 7143 11.12.5: T=10b).  The caller keeps it: it names the
+ * initiator's SCSI port, and a target ends the old session when the same one logs in again. */
 void login_isid_random(struct loop *loop, uint8_t isid[LOGIN_ISID_LEN]);
 
 #endif

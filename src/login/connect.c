@@ -23,7 +23,7 @@ connect_where(const struct iscsi_login *l, char buf[PORTAL_TEXT_MAX])
     return portal_format(&l->portal, buf, PORTAL_TEXT_MAX);
 }
 
-/* What loop_resolve says with -ENOENT and -EAGAIN is about names, not files. */
+/* Of loop_resolve, -ENOENT and -EAGAIN speak of names, not of files. */
 static const char *
 connect_reason(const struct iscsi_login *l, int errnum)
 {
@@ -145,7 +145,7 @@ on_connected(void *user, int err)
     login_post(l, LOGIN_EV_NEXT);
 }
 
-/* Nothing is read here: what comes, or the end, is for whoever adopts the descriptor. */
+/* Nothing is read here: data, or the end of the stream, is for whoever adopts the descriptor. */
 static void
 on_readiness(void *user)
 {
@@ -192,7 +192,8 @@ ep_failed(struct iscsi_login *l, int err)
         login_post(l, LOGIN_EV_NEXT);
 }
 
-/* One reply of EP_CONNECT or EP_POLL, which may be late: then only what it made counts. */
+/* A reply of EP_CONNECT or EP_POLL has come.  False: it is late, the attempt is over already, and
+ * what the request made is undone with the rest. */
 static bool
 ep_still_wanted(struct iscsi_login *l)
 {
@@ -287,9 +288,9 @@ connect_ep(struct iscsi_login *l)
     l->ep_asked = login_request(l, &ev, NULL, 0, on_ep_connect);
 }
 
-/* ---- both ---------------------------------------------------------------------------------- */
+/* ---- sockets and endpoints ------------------------------------------------------------------ */
 
-/* Each address in turn; those to come get their share of the time left. */
+/* Tries the next address; each of those that are left gets its share of the time that is left. */
 void
 login_connect_next(struct iscsi_login *l)
 {

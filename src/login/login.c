@@ -23,6 +23,7 @@ login_hold(struct iscsi_login *l)
     struct login_held *h = l->nheld < LOGIN_HELD_MAX ? &l->held[l->nheld] : NULL;
     uint32_t len = l->pdu->u.recv_pdu.data_len;
 
+    assert(len == 0 || l->pdu_data != NULL);
     if ((l->pdu->u.recv_pdu.hdr.opcode & ISCSI_OP_MASK) == ISCSI_OP_LOGIN_RSP) { /* LGN-02 */
         (void)lunette_fail(login_err(l), -EPROTO, LUNETTE_DOM_PROTO, ISCSI_REJECT_PROTOCOL_ERROR,
                            "login: the target sent a Login Response after the final one");
@@ -133,7 +134,11 @@ login_on_event(struct ctl_watch *w, const struct iscsi_kevent *ev, const void *d
     if (ev->type == ISCSI_KEVENT_RECV_PDU) {
         l->pdu = ev;
         l->pdu_data = data;
+        ctl_op_enter(&l->op);
         login_post(l, LOGIN_EV_PDU);
+        l->pdu = NULL; /* the event is borrowed for this call only */
+        l->pdu_data = NULL;
+        ctl_op_leave(&l->op);
         return;
     }
     if (ev->type != ISCSI_KEVENT_CONN_ERROR)

@@ -108,6 +108,7 @@ logout_on_sent(void *user, const struct iscsi_reply *rep)
 {
     struct iscsi_logout *l = user;
 
+    assert(l->pending > 0);
     l->pending--;
     if (rep->err < 0 && l->state == LOGOUT_ASKING) {
         if (rep->why.code < 0)

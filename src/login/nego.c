@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* login/nego.c - what a login asks and how it reads the answers; the rules of single keys are in
- * wire/keys.h, the framing of responses in response.c. */
+/* What a login asks and how it reads the answers.  The rules of single keys are in wire/keys.h, the
+ * framing of responses is in response.c.  Ids such as LGN-13 are rows of docs/rfc-coverage.md. */
 #include "login/nego.h"
 
 #include <assert.h>
@@ -61,8 +61,8 @@ offers(const struct nego *n, const struct key *k)
         return false;
     if (k->id == KEY_PROTOCOL_LEVEL && !n->cfg->offer_protocol_level)
         return false;
-    /* KEY-15.  FirstBurstLength goes along though nothing may go unasked: istgt holds its own value
-     * against MaxBurstLength otherwise. */
+    /* KEY-15.  FirstBurstLength is offered even where unsolicited data is not: istgt compares its
+     * own value with MaxBurstLength otherwise, and fails. */
     return k->id == KEY_FIRST_BURST ? !n->cfg->discovery
                                     : !key_irrelevant(k, n->cfg->discovery, &n->offer);
 }
@@ -85,7 +85,7 @@ lower_offer(struct nego *n, uint32_t limit)
         o->erl = 1;
     if ((o->erl == 1 && !(caps & CAP_RECOVERY_L1)) || n->cfg->discovery)
         o->erl = 0;
-    if (o->erl > 0 && o->data_sequence_in_order) /* 13.19 */
+    if (o->erl > 0 && o->data_sequence_in_order) /* RFC 7143 13.19 */
         o->max_outstanding_r2t = 1;
     o->session_type = n->cfg->discovery ? ISCSI_SESSION_DISCOVERY : ISCSI_SESSION_NORMAL;
     o->task_reporting = ISCSI_TASK_RFC3720;
@@ -158,7 +158,7 @@ put_offer(struct nego *n, const struct key *k, struct lunette_error *err)
 static int
 put_offers(struct nego *n, struct lunette_error *err)
 {
-    int r = put_offer(n, key_get(KEY_RDMA_EXTENSIONS), err); /* RFC 7145 6.3: the first */
+    int r = put_offer(n, key_get(KEY_RDMA_EXTENSIONS), err); /* it is the first (RFC 7145 6.3) */
 
     for (unsigned id = 0; r == 0 && id < KEY_COUNT; id++) {
         if (id != KEY_RDMA_EXTENSIONS)
@@ -168,7 +168,7 @@ put_offers(struct nego *n, struct lunette_error *err)
     return r;
 }
 
-/* Adds to the answers that are in n->out already. */
+/* Makes the text of a logical request: n->out holds the answers already. */
 static int
 nego_build(struct nego *n, struct lunette_error *err)
 {
@@ -187,7 +187,7 @@ nego_build(struct nego *n, struct lunette_error *err)
     return n->offers_sent ? 0 : put_offers(n, err);
 }
 
-/* ITT, CmdSN and ExpStatSN are the data plane's. */
+/* Makes the header of a Login Request.  The data plane fills in ITT, CmdSN and ExpStatSN. */
 static void
 iscsi_make_login_pdu(const struct nego *n, struct bhs_login_req *hdr, unsigned flag, uint32_t len)
 {
@@ -217,7 +217,7 @@ nego_request(struct nego *n, struct bhs_login_req *hdr, const void **data, uint3
     *data = NULL;
     *len = 0;
     n->transit = n->continuing = false;
-    if (n->gathering) { /* TNG-03: nothing but "go on" */
+    if (n->gathering) { /* TNG-03: an empty request asks for the rest of the response */
         iscsi_make_login_pdu(n, hdr, 0, 0);
         return 0;
     }
@@ -250,7 +250,8 @@ nego_key_error(struct lunette_error *err, const struct text_pair *p, const char 
                         "login: the target's key %.*s %s", (int)p->key_len, p->key, what);
 }
 
-/* Answered NotUnderstood, but not where the target has ended the stage: it cannot expect any. */
+/* Answers NotUnderstood to an unknown key, but not where the target has ended the stage, and so
+ * cannot expect an answer. */
 static int
 take_unknown(struct nego *n, const struct text_pair *p, bool transit, struct lunette_error *err)
 {
@@ -287,7 +288,8 @@ take_declaration(struct nego *n, const struct key *k, const struct text_pair *p,
     if (k->id == KEY_TARGET_PORTAL_GROUP_TAG) {
         n->tpgt = (int32_t)v.num;
     } else if (k->id == KEY_TARGET_ALIAS) {
-        memcpy(n->target_alias, p->value, p->value_len); /* <= 255: key_check_offer */
+        memcpy(n->target_alias, p->value,
+               p->value_len); /* key_check_offer has seen to it that it fits */
         n->target_alias[p->value_len] = '\0';
     }
     return 0;
@@ -372,7 +374,7 @@ nego_take_pair(struct nego *n, const struct text_pair *p, bool transit, struct a
         return 0;
     }
     if (k->id == KEY_TARGET_ADDRESS)
-        return 0; /* means something in redirections only */
+        return 0; /* it means something in redirections only */
     if (k->result == KEY_RESULT_DECLARE)
         return take_declaration(n, k, p, err);
     if (key_set_has(&n->offered, k->id))
@@ -380,7 +382,6 @@ nego_take_pair(struct nego *n, const struct text_pair *p, bool transit, struct a
     return take_proposal(n, k, p, err);
 }
 
-/* The last response has come: is all of it agreed? */
 int
 nego_conclude(struct nego *n, struct lunette_error *err)
 {

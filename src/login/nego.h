@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* login/nego.h - the text negotiation of one login, RFC 7143 6.2, 6.3, 12 and 13, without I/O.
  *
- * Makes the Login Requests' text and flags and reads the responses: stages,
- * the C bit both ways, offers and answers from the table of keys, CHAP.
+ * It makes the text and the flags of Login Requests and reads the responses: the
+ * stages, the C bit both ways, offers and answers by the table of keys, CHAP.
  * Internal to login/.
  */
 #ifndef LOGIN_NEGO_H
@@ -29,7 +29,7 @@ struct nego {
     struct iscsi_params offer;  /* cfg's, lowered to what the transport can do */
     struct iscsi_params params; /* agreed so far */
     struct auth auth;
-    unsigned csg;      /* stage that we are in; ISCSI_STAGE_FFP: done */
+    unsigned csg;      /* the stage that we are in; ISCSI_STAGE_FFP: done */
     bool want_transit; /* T of the last PDU of the logical request */
     bool transit;      /* T of the request that is out, or being sent */
     bool continuing;   /* the request that is out had C=1: an empty response is due */
@@ -42,7 +42,7 @@ struct nego {
     uint64_t *unknown;            /* hashes of unknown keys seen */
     uint32_t nunknown;
     bool answer_due; /* the text being read holds a key of the table that needs an answer */
-    /* what the target told */
+    /* what the target has told */
     uint16_t tsih;
     int32_t tpgt;
     uint32_t stat_sn; /* of the last response */
@@ -57,19 +57,21 @@ int nego_init(struct nego *n, const struct login_config *cfg, uint32_t caps,
               uint32_t max_recv_dlength, struct ctl *ctl);
 void nego_fini(struct nego *n);
 
-/* iscsi_login_req: the next PDU; *data lives until the next call.  0 or -errno with *err. */
+/* For iscsi_login_req: makes the next PDU; *data lives until the next call.  0 or -errno with *err.
+ */
 int nego_request(struct nego *n, struct bhs_login_req *hdr, const void **data, uint32_t *len,
                  struct lunette_error *err);
 
 enum nego_verdict {
     NEGO_MORE,     /* call nego_request */
     NEGO_FINAL,    /* logged in; n->params hold */
-    NEGO_REDIRECT, /* n->addresses; *status tells which kind */
+    NEGO_REDIRECT, /* to n->addresses; the status tells which kind */
     NEGO_LATER,    /* Status-Class 3; *err says so */
     NEGO_REFUSED,  /* Status-Class 2 or unknown; *err says so */
 };
 
-/* iscsi_recv_login_rsp: a verdict, or -EPROTO and other -errno with *err. */
+/* For iscsi_recv_login_rsp: reads a response.  A verdict and *ret_status, or -EPROTO and other
+ * -errno with *err. */
 int nego_response(struct nego *n, const struct bhs *hdr, const void *data, uint32_t len,
                   uint16_t *ret_status, struct lunette_error *err);
 

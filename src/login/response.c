@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* login/response.c - iscsi_recv_login_rsp: headers, stages and status of Login Responses
- * (RFC 7143 6.3, 11.13). */
+ * (RFC 7143 6.3, 11.13).  Ids such as LGN-16 are rows of docs/rfc-coverage.md. */
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
@@ -19,7 +19,7 @@ response_fault(struct lunette_error *err, const char *what)
                         "login: the target %s", what);
 }
 
-/* What the person can do about a status. */
+/* What a person can do about a status. */
 static const char *
 response_hint(const struct nego *n, uint16_t status)
 {
@@ -127,7 +127,7 @@ response_gather(struct nego *n, const void *data, uint32_t len, struct lunette_e
     return r < 0 || len == 0 ? r : text_append(&n->in, data, len, err);
 }
 
-/* All of a logical response is in n->in. */
+/* Reads a logical response, all of which is in n->in. */
 static int
 response_take_text(struct nego *n, bool transit, struct lunette_error *err)
 {
@@ -174,7 +174,7 @@ response_finish(struct nego *n, const struct bhs_login_rsp *h, struct lunette_er
     return r < 0 ? r : NEGO_FINAL;
 }
 
-/* LGN-01: nothing but Login Responses. */
+/* LGN-01: during login a target sends nothing but Login Responses. */
 static int
 response_wrong_opcode(const struct bhs *hdr, struct lunette_error *err)
 {
@@ -236,8 +236,11 @@ iscsi_recv_login_rsp(struct iscsi_login *l)
         [NEGO_REFUSED] = LOGIN_EV_FAIL,
     };
     const struct iscsi_kevent *ev = l->pdu;
-    int r = nego_response(&l->nego, &ev->u.recv_pdu.hdr, l->pdu_data, ev->u.recv_pdu.data_len,
-                          &l->status, login_err(l));
+    int r;
+
+    assert(ev != NULL);
+    r = nego_response(&l->nego, &ev->u.recv_pdu.hdr, l->pdu_data, ev->u.recv_pdu.data_len,
+                      &l->status, login_err(l));
 
     TRACE(l->loop, iscsi_recv_login_rsp, l->sid, r < 0 ? 0xffff : l->status);
     login_post(l, r < 0 ? LOGIN_EV_FAIL : verdicts[r]);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* login/setup.c - steps two and three of a login: what is asked of the data plane, in the order of
- * Linux's iscsid. */
+/* login/setup.c - steps two and three of a login: requests to the data plane, in the order in which
+ * Linux's iscsid sends them. */
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
@@ -72,7 +72,8 @@ on_bound(void *user, const struct iscsi_reply *rep)
     login_replied(l, rep);
 }
 
-/* A descriptor that could not be sent is ours again; only a stream can be closed. */
+/* Closes a descriptor whose request could not be sent, so that we own it still.  A loop closes
+ * streams only, so it becomes one first. */
 static void
 close_fd(struct iscsi_login *l, int fd)
 {
@@ -90,6 +91,7 @@ login_bind_conn(struct iscsi_login *l)
         .type = ISCSI_UEVENT_BIND_CONN, .sid = l->sid, .cid = l->cfg.cid, .ep = l->ep};
     int fd = -1;
 
+    assert((l->stream != NULL) != (l->ep != 0)); /* one of the two is what is handed over */
     if (l->stream != NULL) {
         fd = stream_release(l->stream);
         l->stream = NULL;
@@ -137,7 +139,7 @@ iscsi_login_req(struct iscsi_login *l)
 
 /* ---- full feature phase -------------------------------------------------------------------- */
 
-/* One SET_PARAM; with a session, only the leading connection brings those of the session. */
+/* Sends SET_PARAMs until one cannot be sent. */
 struct setter {
     struct iscsi_login *l;
     bool ok;
@@ -167,7 +169,7 @@ set_num(struct setter *s, enum iscsi_param p, uint32_t value)
     set_text(s, p, text);
 }
 
-/* Milliseconds; 0 leaves the data path its default. */
+/* A time in milliseconds; 0 leaves the data path its default. */
 static void
 set_limit(struct setter *s, enum iscsi_param p, uint32_t ms)
 {

@@ -52,7 +52,7 @@ struct login_action {
 #define LOGIN_QUEUE_MAX 8
 #define LOGIN_HELD_MAX  8 /* PDUs between the final Login Response and START_CONN's reply */
 
-/* What is done once the data plane is tidy. */
+/* What follows once the data plane is tidy. */
 enum login_after { LOGIN_AFTER_GIVE_UP, LOGIN_AFTER_AGAIN, LOGIN_AFTER_DELAY };
 
 /* A PDU kept for the session's owner. */
@@ -82,16 +82,17 @@ struct iscsi_login {
     uint32_t caps;             /* enum iscsi_caps */
     uint32_t max_recv_dlength; /* bytes, 0: no limit */
 
-    /* connect */
+    /* step one: the connection */
     struct portal portal; /* this attempt's */
-    struct portal base;   /* where a new attempt begins: as configured, or moved for good */
+    struct portal
+        base; /* where a retry begins: as configured, or where the target moved for good */
     struct portal visited[LOGIN_REDIRECTS_MAX + 1];
     uint32_t nvisited, redirects, retries;
     uint16_t status; /* of the last Login Response */
     struct resolve *resolving;
     struct sock_addr addrs[LOOP_RESOLVE_MAX];
     int connect_errno; /* of the last address tried, positive */
-    int naddrs, iaddr; /* iaddr: the one being tried */
+    int naddrs, iaddr; /* iaddr: the address that is being tried */
     uint64_t connect_until_ns;
     struct stream *stream;
     uint64_t ep;                  /* 0: none */
@@ -100,10 +101,10 @@ struct iscsi_login {
     bool ep_asked;                /* EP_CONNECT or EP_POLL is to be answered */
     bool attempt_over;            /* the address's time is over, but ep_asked */
 
-    /* data plane */
+    /* what has been made in the data plane */
     uint32_t sid;
-    bool have_session, have_conn, bound; /* ours to undo */
-    uint32_t pending;                    /* requests without a reply */
+    bool have_session, have_conn, bound;
+    uint32_t pending; /* requests without a reply */
     struct ctl_watch watch;
     struct undo undo;
 

@@ -476,7 +476,7 @@ missing_cell(void **state)
     assert_int_equal(l->refused, 1);
     world_run(w, &w->done);
     assert_int_equal(w->err.domain, LUNETTE_DOM_PROTO);
-    login_post(l, LOGIN_EV_PDU); /* after the end: counted only */
+    login_post(l, LOGIN_EV_FINAL); /* after the end: counted only */
     assert_int_equal(l->refused, 2);
     login_free(&l);
     world_drain(w);
