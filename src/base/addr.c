@@ -19,7 +19,7 @@ bad_portal(struct lunette_error *err, const char *text, size_t len, const char *
                         len > 100 ? 100 : (int)len, text, why);
 }
 
-/* Decimal in [min, max] filling text[0..len) exactly. */
+/* Reads a decimal number in [min, max], which must fill text[0..len). */
 static bool
 parse_decimal(const char *text, size_t len, uint32_t max, uint32_t *ret)
 {

@@ -37,7 +37,7 @@ crc32c_update(uint32_t crc, const void *buf, size_t len)
     return crc;
 }
 
-/* The final complement.  On the wire the digest stands least significant byte first. */
+/* Ends a CRC with the final complement.  On the wire the least significant byte stands first. */
 static inline uint32_t
 crc32c_final(uint32_t crc)
 {

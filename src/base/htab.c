@@ -19,7 +19,7 @@ htab_fini(struct htab *t)
     htab_init(t);
 }
 
-/* Twice as many chains: each of the old ones becomes two, in the order that it had. */
+/* Doubles the number of chains: each of the old ones becomes two, which keep its order. */
 static void
 htab_grow(struct htab *t)
 {

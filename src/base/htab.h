@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* base/htab.h - intrusive hash table that grows: chains of those whose hash ends alike.
+/* base/htab.h - intrusive hash table that grows: chains of nodes whose hashes have the same low
+ * bits.
  *
- * Entering never fails: where there is no memory to grow, chains get longer.
- * Of several of one hash the one entered last is found first.
+ * Entering
+ * never fails: where there is no memory to grow, chains get longer.  Of several nodes with one hash the one that was entered last is found first.
  */
 #ifndef BASE_HTAB_H
 #define BASE_HTAB_H
@@ -25,22 +26,22 @@ struct htab {
 };
 
 void htab_init(struct htab *t);
-/* What is still entered is left alone. */
+/* Nodes that are still in t are not touched: they are their owners' to free. */
 void htab_fini(struct htab *t);
 
 void htab_add(struct htab *t, struct hnode *n, uint64_t hash);
 /* n must be in t. */
 void htab_del(struct htab *t, struct hnode *n);
 
-/* Takes any one out; NULL when t is empty.  For the end of a table. */
+/* Takes any node out; NULL when t is empty.  For the end of a table. */
 struct hnode *htab_pop(struct htab *t);
 
-/* The first that has that hash, and the next: whether it is the one looked for is for the caller
- * to see.  NULL: no more. */
+/* The first node that has this hash, and the next one; NULL: there are no more.  Different keys may
+ * have one hash, so that the caller compares the keys. */
 struct hnode *htab_find(const struct htab *t, uint64_t hash);
 struct hnode *htab_next(const struct hnode *n);
 
-/* Numbers into hashes; chained by passing the hash of what came before as h (or 0). */
+/* Hashes a number.  h is 0, or the hash of what comes before it in a key of several parts. */
 static inline uint64_t
 hash_u64(uint64_t h, uint64_t v)
 {
@@ -48,7 +49,8 @@ hash_u64(uint64_t h, uint64_t v)
     return h ^ h >> 32;
 }
 
-/* FNV-1a, mixed.  Where a peer chooses the keys, h begins as something that it does not know. */
+/* Hashes bytes (FNV-1a, mixed).  Where a peer chooses the keys, h begins with a number that the
+ * peer does not know, so that it cannot make all keys fall into one chain. */
 static inline uint64_t
 hash_bytes(uint64_t h, const void *p, size_t len)
 {

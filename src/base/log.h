@@ -12,7 +12,7 @@
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 
 struct log {
-    enum log_level level; /* lines above it are dropped */
+    enum log_level level; /* lines of a higher level than this are dropped */
     void (*sink)(void *user, enum log_level level, const char *line);
     void *user;
 };

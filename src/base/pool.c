@@ -20,15 +20,15 @@ pool_get(struct pool *p, size_t size)
         if (buf == NULL)
             return NULL;
     }
-    p->lent++;
+    p->taken++;
     return buf;
 }
 
 void
 pool_put(struct pool *p, void *buf)
 {
-    assert(buf != NULL && p->lent > 0);
-    p->lent--;
+    assert(buf != NULL && p->taken > 0);
+    p->taken--;
     if (p->kept == POOL_KEPT_MAX) {
         free(buf);
         return;
@@ -41,7 +41,7 @@ pool_put(struct pool *p, void *buf)
 void
 pool_fini(struct pool *p)
 {
-    assert(p->lent == 0);
+    assert(p->taken == 0);
     while (p->free != NULL) {
         void *buf = p->free;
 

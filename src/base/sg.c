@@ -23,7 +23,7 @@ sg_cursor_start(struct sg_cursor *c, const struct sg *s)
     c->in_iov = (size_t)skip;
 }
 
-/* Moves forward by n bytes, which the slice must have. */
+/* Moves the cursor forward by n bytes, which the slice must have. */
 static void
 sg_iter_step(struct sg_cursor *c, const struct sg *s, uint32_t n)
 {

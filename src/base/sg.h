@@ -19,7 +19,7 @@ struct sg {
     uint64_t skip; /* bytes of iov before the slice */
 };
 
-/* The first len bytes of the slice, where its first iovec has them all; else NULL. */
+/* The first len bytes of the slice, if its first iovec has them all; else NULL. */
 static inline void *
 sg_start(const struct sg *s, uint32_t len)
 {
@@ -28,9 +28,10 @@ sg_start(const struct sg *s, uint32_t len)
                : NULL;
 }
 
-/* Where a walk along a slice stands; seeking forward is cheap, backward starts again. */
+/* Where a walk along a slice stands.  Seeking forward goes on from there; seeking backward walks
+ * from the start again. */
 struct sg_cursor {
-    uint32_t idx;  /* iovec */
+    uint32_t idx;  /* the iovec */
     uint32_t at;   /* offset within the slice that idx/in_iov stand for */
     size_t in_iov; /* bytes into iov[idx] */
 };
@@ -40,7 +41,8 @@ struct sg sg_from_iov(const struct iovec *iov, uint32_t iovcnt, uint64_t skip, u
 /* The same as sg_cursor_init, where the slice starts behind the first iovec. */
 void sg_cursor_start(struct sg_cursor *c, const struct sg *s);
 
-#define SG_CURSOR_NOWHERE UINT32_MAX /* at: the next seek begins from the start */
+#define SG_CURSOR_NOWHERE                                                                          \
+    UINT32_MAX /* a value of `at` that makes the next seek walk from the start */
 
 static inline void
 sg_cursor_init(struct sg_cursor *c, const struct sg *s)
@@ -58,8 +60,8 @@ void sg_cursor_seek(struct sg_cursor *c, const struct sg *s, uint32_t offset);
 int sg_cursor_map(struct sg_cursor *c, const struct sg *s, uint32_t len, struct iovec *iov, int max,
                   uint32_t *ret_len);
 
-/* The next len bytes, where they lie in one piece of memory, as they mostly do: moves past them.
- * NULL, and nothing has changed, where they do not. */
+/* Returns the next len bytes and moves past them, if they lie in one iovec, as they mostly do.
+ * Otherwise returns NULL, and the cursor stays. */
 static inline void *
 sg_cursor_take(struct sg_cursor *c, const struct sg *s, uint32_t len)
 {

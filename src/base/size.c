@@ -8,7 +8,7 @@
 
 #include "base/hex.h"
 
-/* What is left of the text. */
+/* The part of the text that has not been read yet. */
 struct size_text {
     const char *at, *end;
 };
@@ -32,8 +32,8 @@ size_number(struct size_text *t, unsigned base, uint64_t *ret)
     return t->at > start ? 0 : -EINVAL;
 }
 
-/* unit times 0.digits, rounded down: from the last digit to the first, each step divides what the
- * digits behind it came to, and rounding down at each step is rounding down once. */
+/* Returns unit times 0.digits, rounded down.  It goes from the last digit to the first; a division
+ * rounds down at each step, which comes to the same as rounding down once at the end. */
 static uint64_t
 size_fraction(const char *digits, const char *end, uint64_t unit)
 {

@@ -10,7 +10,7 @@ before(const struct timerq_node *a, const struct timerq_node *b)
     return a->when_ns != b->when_ns ? a->when_ns < b->when_ns : a->seq < b->seq;
 }
 
-/* Two heaps into one; both are roots without siblings. */
+/* Makes one heap of two, whose roots have no siblings; either may be NULL. */
 static struct timerq_node *
 meld(struct timerq_node *a, struct timerq_node *b)
 {
@@ -33,7 +33,8 @@ meld(struct timerq_node *a, struct timerq_node *b)
     return a;
 }
 
-/* The two-pass merge of a list of siblings, without recursion. */
+/* Makes one heap of a list of siblings: melds them in pairs from first to last, then the pairs from
+ * last to first.  It does not recurse, since lists may be long. */
 static struct timerq_node *
 merge_siblings(struct timerq_node *n)
 {
@@ -47,7 +48,7 @@ merge_siblings(struct timerq_node *n)
         if (b != NULL)
             b->next = b->prev = NULL;
         a = meld(a, b);
-        a->next = pairs; /* collected last to first */
+        a->next = pairs; /* the list of pairs has the last one first */
         pairs = a;
     }
     while (pairs != NULL) {

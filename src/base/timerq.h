@@ -27,7 +27,7 @@ struct timerq {
 void timerq_add(struct timerq *q, struct timerq_node *n, uint64_t when_ns);
 void timerq_del(struct timerq *q, struct timerq_node *n);
 
-/* The earliest, or NULL. */
+/* The node with the earliest time, or NULL; it stays queued. */
 static inline struct timerq_node *
 timerq_first(const struct timerq *q)
 {

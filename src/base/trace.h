@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* base/trace.h - trace points into a ring that belongs to one loop.
  *
- * A trace point is for us; a log line is for the operator.  With no ring
+ * Trace points are for the developers, log lines for the operator.  With no ring
  * attached a point costs one load and a branch.
  */
 #ifndef BASE_TRACE_H

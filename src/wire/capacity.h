@@ -29,7 +29,7 @@ struct scsi_capacity {
 int capacity10_parse(const uint8_t *buf, size_t len, struct scsi_capacity *ret);
 int capacity16_parse(const uint8_t *buf, size_t len, struct scsi_capacity *ret);
 
-/* blocks > 0.  CAPACITY10_LEN or CAPACITY16_LEN, or -ENOBUFS. */
+/* Write READ CAPACITY data, for blocks > 0.  CAPACITY10_LEN or CAPACITY16_LEN, or -ENOBUFS. */
 int capacity10_build(uint8_t *buf, size_t size, const struct scsi_capacity *c);
 int capacity16_build(uint8_t *buf, size_t size, const struct scsi_capacity *c);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The builders of wire/scsi.h. */
+/* Builds the CDBs of wire/scsi.h. */
 #include "wire/scsi.h"
 
 #include <assert.h>
@@ -124,7 +124,7 @@ cdb_mode_select10(uint8_t cdb[CDB_MAX], bool save, uint16_t len)
     return 10;
 }
 
-/* Commands of LBA and count, by size. */
+/* Commands that have an LBA and a block count, by the size of their CDB. */
 static int
 extent6(uint8_t cdb[CDB_MAX], uint8_t opcode, uint32_t lba, uint32_t blocks)
 {

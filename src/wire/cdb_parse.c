@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Reading CDBs, and names: wire/scsi.h. */
+/* Reads CDBs and names commands, as wire/scsi.h says. */
 #include "wire/scsi.h"
 
 #include <errno.h>

@@ -48,7 +48,7 @@ inquiry_parse(const uint8_t *buf, size_t len, struct scsi_inquiry *ret)
 
     if (len == 0)
         return -EINVAL;
-    /* What the data claim to be, but at least the fixed part. */
+    /* The length that the data claim, but at least the fixed part's. */
     if (len >= 5 && len > 5u + buf[4] && len > INQUIRY_MIN)
         len = 5u + buf[4] > INQUIRY_MIN ? 5u + buf[4] : INQUIRY_MIN;
     memcpy(b, buf, len < sizeof(b) ? len : sizeof(b));

@@ -33,9 +33,9 @@ enum key_result {
     KEY_RESULT_MAX,
     KEY_RESULT_AND,
     KEY_RESULT_OR,
-    KEY_RESULT_FIRST,  /* first of the offerer's list that the responder can */
+    KEY_RESULT_FIRST,  /* the first of the offerer's list that the responder can do */
     KEY_RESULT_QUERY,  /* SendTargets: the answer is other keys */
-    KEY_RESULT_REJECT, /* obsolete: answered Reject, never offered */
+    KEY_RESULT_REJECT, /* obsolete: it is answered with Reject and never offered */
 };
 
 /* When it may be sent (bits). */
@@ -60,7 +60,7 @@ enum key_scope {
 enum key_irrelevant {
     KEY_IRR_0,           /* never */
     KEY_IRR_DISCOVERY,   /* in Discovery sessions */
-    KEY_IRR_UNSOLICITED, /* there, and when InitialR2T=Yes and ImmediateData=No */
+    KEY_IRR_UNSOLICITED, /* in Discovery sessions, and when InitialR2T=Yes and ImmediateData=No */
     KEY_IRR_ISER,        /* when RDMAExtensions=Yes */
     KEY_IRR_NOT_ISER,    /* when RDMAExtensions=No, and in Discovery sessions */
 };
@@ -84,12 +84,13 @@ struct key {
     const char *section;
 };
 
-/* NULL for names that are not in the table: private X- keys and unknown ones, whose answer is
- * NotUnderstood. */
+/* Finds a key by its name.  NULL: it is not in the table, as private X- keys and unknown ones,
+ * whose answer is NotUnderstood. */
 const struct key *key_find(const char *name, size_t len);
 const struct key *key_get(enum key_id id);
 
-/* Longest value text: KEY_VALUE_MAX, or what the longest binary of the key takes in hex. */
+/* The length of the longest value text of a key: KEY_VALUE_MAX, or what the longest binary of the
+ * key takes in hex. */
 size_t key_value_max(const char *name, size_t len);
 
 #endif

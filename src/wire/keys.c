@@ -11,7 +11,7 @@
 
 #define BINARY_MAX 1024 /* bytes of the longest value of the table that is binary */
 
-/* Prints at most so much of the peer's value; whether it may be printed at all is for the log. */
+/* How many bytes of the peer's value a message shows at most (lunette_fail cleans them). */
 #define SHOWN(len) ((len) > 64 ? 64 : (int)(len))
 
 static int
@@ -25,7 +25,7 @@ key_fail(struct lunette_error *err, int code, const struct key *k, const char *v
                         k->name, secret ? 3 : SHOWN(len), secret ? "..." : value, why);
 }
 
-/* Position of word among the words of values, or KEY_NO_NUM. */
+/* The position of word among the words of values, or KEY_NO_NUM. */
 static uint64_t
 word_index(const char *values, const char *word, size_t len)
 {
@@ -56,7 +56,7 @@ num_in_range(const struct key *k, uint64_t n)
     return (n >= k->min && n <= k->max) || (n == 0 && (k->flags & KEY_FLAG_ZERO) != 0);
 }
 
-/* A list of words, none empty, none of the reserved ones but None (RFC 7143 6.2). */
+/* Checks a list of words: none is empty, none but None is a reserved one (RFC 7143 6.2). */
 static int
 key_check_list(const struct key *k, const char *value, size_t len, struct key_value *v)
 {
@@ -175,7 +175,7 @@ copy_answer(char answer[KEY_ANSWER_SIZE], const char *text, size_t len)
     answer[len] = '\0';
 }
 
-/* The first of the offer that is in ours; *v untouched if there is none. */
+/* Chooses the first word of the offer that is in ours; *v is untouched if there is none. */
 static bool
 choose(const struct key *k, const char *offer, size_t len, const char *ours, struct key_value *v)
 {
@@ -213,7 +213,7 @@ combine(enum key_result how, uint64_t a, uint64_t b)
     return a;
 }
 
-/* The admissible answer to a well-formed offer; false: there is none. */
+/* Makes the admissible answer to a well-formed offer; false: there is none. */
 static bool
 agree(const struct key *k, const struct key_value *offer, const char *ours,
       char answer[KEY_ANSWER_SIZE], struct key_value *v)

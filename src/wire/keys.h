@@ -25,8 +25,8 @@ enum key_outcome {
     KEY_AGREED,         /* the value is the result */
     KEY_DECLARED,       /* the value is the sender's; no answer is due */
     KEY_REJECTED,       /* the key keeps its value */
-    KEY_IRRELEVANT,     /* likewise */
-    KEY_NOT_UNDERSTOOD, /* likewise, and the feature is not there */
+    KEY_IRRELEVANT,     /* the key keeps its value */
+    KEY_NOT_UNDERSTOOD, /* the key keeps its value, and the peer does not have the feature */
 };
 
 #define KEY_NO_NUM UINT64_MAX
@@ -86,7 +86,7 @@ int key_check_context(const struct key *k, const struct key_context *ctx,
  * agreed so far. */
 bool key_irrelevant(const struct key *k, bool discovery, const struct iscsi_params *p);
 
-/* Which keys came or went already (6.3: each once). */
+/* Which keys have come or gone already: each may do so once (RFC 7143 6.3). */
 struct key_set {
     uint64_t bits;
 };

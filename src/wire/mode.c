@@ -36,7 +36,7 @@ mode_parse(const uint8_t *buf, size_t len, enum mode_form form, struct mode_data
         d.longlba = (buf[4] & 0x01) != 0;
         d.bd_len = ld_be16(buf + 6);
     }
-    /* MODE SELECT carries a length of 0: then all that came counts. */
+    /* In MODE SELECT the length is 0, and all bytes that came count. */
     if (claimed == (form == MODE_6 ? 1u : 2u))
         claimed = len;
     d.length = (uint32_t)claimed;

@@ -10,7 +10,7 @@
 #include "wire/iscsi_params.h"
 #include "wire/keys.h"
 
-/* The defaults of the RFCs. */
+/* Sets the defaults of the RFCs. */
 void params_init(struct iscsi_params *p);
 
 /* Takes over a result or the peer's declaration; nothing for keys without a field and for outcomes

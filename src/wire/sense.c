@@ -148,7 +148,7 @@ parse_descriptors(const uint8_t *buf, size_t len, struct scsi_sense *s)
         size_t n = 2u + buf[at + 1];
 
         if (n > end - at)
-            return; /* runs past the end: not there */
+            return; /* a descriptor that runs past the end is as good as absent */
         parse_descriptor(buf + at, n, &seen, s);
         at += n;
     }
@@ -177,7 +177,7 @@ sense_parse(const uint8_t *buf, size_t len, struct scsi_sense *ret)
     return true;
 }
 
-/* False: nothing to say, b untouched. */
+/* False: there is nothing to say, and b is untouched. */
 static bool
 put_key_specific(uint8_t *b, const struct scsi_sense *s)
 {

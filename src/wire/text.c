@@ -248,7 +248,7 @@ text_parse_bool(const char *value, size_t len, bool *ret)
     return 0;
 }
 
-/* digits[0..n), n odd: the first byte has one digit */
+/* Reads digits[0..n); if n is odd, the first byte has one digit only. */
 static int
 text_parse_hex_digits(const char *digits, size_t n, uint8_t *out, size_t size)
 {
@@ -282,7 +282,7 @@ base64_digit(char c)
     return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
-/* RFC 4648 4; bits behind the last byte must be 0, so that a value has one spelling */
+/* RFC 4648 4.  The bits behind the last byte must be 0, so that a value has one spelling. */
 static int
 parse_base64(const char *text, size_t n, uint8_t *out, size_t size)
 {

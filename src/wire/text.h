@@ -63,7 +63,7 @@ int text_next(struct text_iter *it, struct text_pair *ret, struct lunette_error 
  * is it a key of the table, two of which begin with a small letter? */
 bool text_key_ok(const char *key, size_t len);
 
-/* Words with a meaning of their own (6.2). */
+/* The words that RFC 7143 6.2 reserves. */
 enum text_word {
     TEXT_WORD_OTHER, /* not a reserved word */
     TEXT_WORD_NONE,
@@ -80,17 +80,17 @@ enum text_word text_word(const char *value, size_t len);
 #define TEXT_YES            "Yes"
 #define TEXT_NO             "No"
 
-/* Decimal without sign or leading zeros, or 0x/0X and hex digits; < 2^64. */
+/* Reads a decimal number without sign or leading zeros, or 0x and hex digits; below 2^64. */
 int text_parse_num(const char *value, size_t len, uint64_t *ret);
-/* "n~m", n <= m (numerical-range) */
+/* Reads "n~m" with n <= m (numerical-range). */
 int text_parse_range(const char *value, size_t len, uint64_t *ret_low, uint64_t *ret_high);
-/* Exactly Yes or No. */
+/* Reads Yes or No, in this spelling. */
 int text_parse_bool(const char *value, size_t len, bool *ret);
-/* 0x hex, an odd number of digits being (n + 1) / 2 bytes, or 0b base64 with padding.  Returns the
- * number of bytes, or -EINVAL, -ERANGE (more than size). */
+/* Reads 0x and hex digits, of which an odd number n makes (n + 1) / 2 bytes, or 0b and base64 with
+ * padding.  Returns the number of bytes, or -EINVAL, or -ERANGE (more than size). */
 int text_parse_bin(const char *value, size_t len, void *out, size_t size);
 
-/* "0x..." and "0b..." with NUL into out[size]; the text's length, or -ENOBUFS. */
+/* Write "0x..." and "0b..." with a NUL into out[size]; the text's length, or -ENOBUFS. */
 int text_format_hex(char *out, size_t size, const void *data, size_t len);
 int text_format_base64(char *out, size_t size, const void *data, size_t len);
 
@@ -98,7 +98,7 @@ int text_format_base64(char *out, size_t size, const void *data, size_t len);
 #define TEXT_HEX_SIZE(n)    (2 + 2 * (size_t)(n) + 1)
 #define TEXT_BASE64_SIZE(n) (2 + ((size_t)(n) + 2) / 3 * 4 + 1)
 
-/* Items between commas. */
+/* Walks the items of a list, which stand between commas. */
 struct text_list {
     const char *at; /* NULL: no more */
     size_t left;

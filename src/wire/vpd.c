@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Vital product data pages: wire/inquiry.h, reading. */
+/* Reads vital product data pages, as wire/inquiry.h says. */
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
@@ -13,13 +13,13 @@
 int
 vpd_length(const uint8_t *buf, size_t len, uint8_t page)
 {
-    /* An old one-byte length stands in byte 3, with 0 before it: the same number. */
+    /* Old devices have a one-byte length in byte 3 and 0 in byte 2, which is the same number. */
     if (len < 4 || buf[1] != page || ld_be16(buf + 2) == 0)
         return -EINVAL;
     return 4 + ld_be16(buf + 2);
 }
 
-/* Bytes of the page that are there and claimed. */
+/* The length that the page claims, or that was received if that is less. */
 static int
 bounded(const uint8_t *buf, size_t len, uint8_t page)
 {
@@ -142,7 +142,7 @@ name_rank(const struct vpd_id *d)
     }
 }
 
-/* Spaces would be in the way in paths and on command lines. */
+/* Names stand in paths and on command lines, where spaces would be in the way. */
 static void
 no_spaces(char *text)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Vital product data pages: wire/inquiry.h, writing (target). */
+/* Builds vital product data pages for the target, as wire/inquiry.h says. */
 #include <assert.h>
 #include <errno.h>
 #include <string.h>

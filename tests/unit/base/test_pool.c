@@ -17,7 +17,7 @@ test_the_last_one_given_back_is_the_first_one_lent(void **state)
     assert_non_null(a);
     assert_non_null(b);
     assert_ptr_not_equal(a, b);
-    assert_int_equal(p.lent, 2);
+    assert_int_equal(p.taken, 2);
     pool_put(&p, a);
     pool_put(&p, b);
     if (POOL_KEPT_MAX > 0) {
@@ -26,7 +26,7 @@ test_the_last_one_given_back_is_the_first_one_lent(void **state)
         pool_put(&p, a);
         pool_put(&p, b);
     }
-    assert_int_equal(p.lent, 0);
+    assert_int_equal(p.taken, 0);
     pool_fini(&p);
     assert_null(p.free);
 }
