@@ -147,22 +147,26 @@ cmd_released(struct lu_cmd *s)
     list_push_front(&c->orphan_of->free_cmds, &c->link);
 }
 
+/* A fault makes the response wait. */
+static void
+delay_response(struct tgt_cmd *c, uint32_t ms)
+{
+    c->state = ms == TGT_HOOK_NEVER ? TGT_CMD_MUTE : TGT_CMD_DELAY;
+    if (ms != TGT_HOOK_NEVER)
+        loop_timer_start(c->sess->target->loop, &c->timer, ms * LOOP_NS_PER_MS);
+}
+
 void
 tgt_cmd_send(struct tgt_cmd *c)
 {
-    const struct target_faults *f = &c->sess->target->faults;
+    uint32_t ms = tgt_hook(c->sess->target->hook, TGT_HOOK_RESPONSE, c->s.cdb);
 
-    if (c->sess->target->faults.mute && c->s.cdb[0] == f->mute_opcode) {
-        c->state = TGT_CMD_MUTE;
-        return;
-    }
     c->tx_len = 0;
     if (!c->s.failed && c->s.dir == LU_DIR_IN && (c->h.cmd.flags & ISCSI_CMD_READ))
         c->tx_len = c->s.len < c->edtl ? c->s.len : c->edtl;
     c->burst_left = c->sess->params.max_burst;
-    if (f->response_delay_ms != 0) {
-        c->state = TGT_CMD_DELAY;
-        loop_timer_start(c->sess->target->loop, &c->timer, f->response_delay_ms * LOOP_NS_PER_MS);
+    if (ms != 0) {
+        delay_response(c, ms);
         return;
     }
     c->state = TGT_CMD_SEND;
@@ -191,23 +195,6 @@ tgt_cmd_take(struct tgt_cmd *c, uint32_t off, const uint8_t *data, uint32_t len)
     if (c->s.failed || off >= c->need)
         return;
     lu_cmd_take(&c->s, off, data, len < c->need - off ? len : c->need - off);
-}
-
-/* True: the command fails on order. */
-static bool
-fault(struct tgt_cmd *c)
-{
-    struct target *t = c->sess->target;
-    uint64_t n;
-
-    if (t->faults.busy_every == 0 && t->faults.task_set_full_every == 0)
-        return false;
-    n = ++t->fault_cmds;
-    if (t->faults.busy_every != 0 && n % t->faults.busy_every == 0)
-        lu_cmd_fail_status(&c->s, SCSI_BUSY);
-    else if (t->faults.task_set_full_every != 0 && n % t->faults.task_set_full_every == 0)
-        lu_cmd_fail_status(&c->s, SCSI_TASK_SET_FULL);
-    return c->s.failed;
 }
 
 /* Whether the direction that the initiator expects goes with what the CDB moves.  A read that is
@@ -242,6 +229,7 @@ void
 tgt_cmd_run(struct tgt_cmd *c, const uint8_t *data, uint32_t len)
 {
     bool writes = c->h.cmd.flags & ISCSI_CMD_WRITE;
+    uint32_t status;
 
     c->sess->target->stats.commands++;
     memcpy(c->s.cdb, c->h.cmd.cdb, sizeof(c->s.cdb));
@@ -249,8 +237,9 @@ tgt_cmd_run(struct tgt_cmd *c, const uint8_t *data, uint32_t len)
     c->s.nexus = c->sess->nexus;
     c->s.expect = c->edtl;
     c->state = TGT_CMD_DATA;
-    if (!c->s.failed)
-        (void)fault(c);
+    status = c->s.failed ? 0 : tgt_hook(c->sess->target->hook, TGT_HOOK_COMMAND, NULL);
+    if (status != 0)
+        lu_cmd_fail_status(&c->s, (uint8_t)status);
     lu_cmd_start(&c->s);
     check_direction(c);
     if (!c->s.failed && c->s.dir == LU_DIR_OUT) {

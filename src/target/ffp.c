@@ -45,8 +45,10 @@ do_nop(struct tgt_conn *c, const struct bhs *bhs, const uint8_t *data, uint32_t 
     struct tgt_ctl *ctl;
 
     c->ping_sent = false;
-    if (get32(h->itt) == ISCSI_TAG_RSVD || c->target->faults.mute_nop)
+    if (get32(h->itt) == ISCSI_TAG_RSVD)
         return; /* an answer to ours, or a mere acknowledgment */
+    if (tgt_hook(c->target->hook, TGT_HOOK_NOP, NULL))
+        return;
     ctl = tgt_ctl_new(c, ISCSI_OP_NOP_IN, get32(h->itt));
     if (len > c->xmit_max)
         len = c->xmit_max;

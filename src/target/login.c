@@ -234,7 +234,7 @@ tgt_login_pdu(struct tgt_conn *c, const uint8_t *data, uint32_t len)
                                      : "the first PDU is not a Login Request");
         return;
     }
-    if (c->target->faults.mute_login)
+    if (tgt_hook(c->target->hook, TGT_HOOK_LOGIN, NULL))
         return;
     if (pdu_opcode(&c->h.bhs) != ISCSI_OP_LOGIN_REQ) {
         refuse(c, ISCSI_LOGIN_INVALID_DURING_LOGIN);

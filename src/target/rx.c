@@ -78,7 +78,7 @@ header_done(struct tgt_conn *c)
         tgt_conn_kill(c, "header digest error");
         return false;
     }
-    if (ffp && t->faults.drop_after_pdus != 0 && ++c->pdus >= t->faults.drop_after_pdus) {
+    if (ffp && tgt_hook(t->hook, TGT_HOOK_RECEIVED, &c->hook_count)) {
         tgt_conn_kill(c, "dropped on order");
         return false;
     }

@@ -11,6 +11,7 @@
 
 #include "lu/buf.h"
 #include "lu/lu.h"
+#include "target/hook.h"
 #include "target/target.h"
 #include "wire/bhs.h"
 #include "wire/keys.h"
@@ -226,7 +227,7 @@ struct tgt_conn {
     uint32_t recv_max, xmit_max; /* data segment lengths */
     struct iscsi_params params;  /* agreed on in login */
     char auth_user[256];         /* as whom it logged in */
-    uint64_t pdus;               /* received in full feature phase */
+    uint64_t hook_count;         /* for the hook */
     uint64_t last_rx_ns;
     /* receiving */
     enum tgt_rx_state rx;
@@ -270,8 +271,8 @@ struct target {
     uint64_t hash_seed; /* names and ISIDs are the initiators' choice */
     uint16_t next_tsih;
     uint64_t tsih_taken[TGT_TSIHS / 64]; /* a bit for each */
-    struct target_faults faults;
-    uint64_t fault_cmds, fault_data_in, fault_pdus;
+    struct tgt_faults faults;
+    struct tgt_hook *hook; /* faults.hook, NULL: behave */
     struct list free_cmds, free_rings;
     struct list chunks; /* memory of the commands */
     struct lu_flusher *flusher;

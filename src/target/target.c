@@ -239,7 +239,7 @@ target_resize(struct target *t, const char *node, uint32_t lun, uint64_t size,
 void
 target_set_faults(struct target *t, const struct target_faults *faults)
 {
-    t->faults = faults != NULL ? *faults : (struct target_faults){0};
+    t->hook = tgt_faults_set(&t->faults, faults);
 }
 
 void

@@ -16,6 +16,7 @@
 #include "base/err.h"
 #include "lu/config.h"
 #include "seam/loop.h"
+#include "target/faults.h"
 
 struct target;
 
@@ -41,21 +42,6 @@ struct target_node_config {
     uint32_t set_count;
     const char *redirect; /* "host:port" that every login is sent to, NULL: none */
     bool redirect_permanent;
-};
-
-/* Misbehaviour on order, for tests.  All zero: none. */
-struct target_faults {
-    uint32_t drop_after_pdus;   /* close a connection when it has received that many PDUs in FFP */
-    uint32_t response_delay_ms; /* every SCSI response waits that long */
-    uint32_t busy_every;        /* every n-th SCSI command ends BUSY */
-    uint32_t task_set_full_every;   /* every n-th SCSI command ends TASK SET FULL */
-    uint32_t corrupt_data_in_every; /* every n-th Data-In carries a wrong data digest */
-    uint32_t corrupt_header_every;  /* every n-th PDU sent in FFP carries a wrong header digest */
-    bool mute;                      /* never answer SCSI commands whose opcode is mute_opcode */
-    uint8_t mute_opcode;
-    bool mute_tmf;   /* never answer task management */
-    bool mute_nop;   /* never answer pings */
-    bool mute_login; /* accept connections, never answer logins */
 };
 
 struct target_config {

@@ -19,7 +19,7 @@ finish(struct tgt_tmf *t, uint8_t response)
     loop_timer_stop(s->target->loop, &t->timer);
     list_del(&t->link);
     s->tmfs_count--;
-    if (!s->target->faults.mute_tmf) {
+    if (!tgt_hook(s->target->hook, TGT_HOOK_TMF, NULL)) {
         ctl = tgt_ctl_new(conn, ISCSI_OP_TMF_RSP, get32(t->req.itt));
         if (ctl == NULL) {
             tgt_conn_kill(conn, "out of memory");

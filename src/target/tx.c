@@ -170,16 +170,15 @@ seal(struct tgt_conn *c, struct tgt_slot *slot)
     if (c->header_digest) {
         pdu_header_digest(slot->hdr, ISCSI_BHS_LEN, slot->hdr + ISCSI_BHS_LEN);
         slot->hdr_len += PDU_DIGEST_LEN;
-        if (t->faults.corrupt_header_every != 0 &&
-            ++t->fault_pdus % t->faults.corrupt_header_every == 0)
+        if (tgt_hook(t->hook, TGT_HOOK_HEADER, NULL))
             slot->hdr[ISCSI_BHS_LEN] ^= 0xff;
     }
     if (slot->data_len == 0)
         return;
     slot->digest = c->data_digest;
     slot->tail_len = (uint8_t)(pad + (slot->digest ? PDU_DIGEST_LEN : 0));
-    if (pdu_opcode(h) == ISCSI_OP_DATA_IN && t->faults.corrupt_data_in_every != 0)
-        slot->corrupt = ++t->fault_data_in % t->faults.corrupt_data_in_every == 0;
+    if (pdu_opcode(h) == ISCSI_OP_DATA_IN)
+        slot->corrupt = tgt_hook(t->hook, TGT_HOOK_DATA_IN, NULL);
 }
 
 /* Makes the next PDU of what is first in txq; takes it out when it is done. */

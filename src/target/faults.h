@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/* target/faults.h - misbehaviour on order, for tests.  All zero: none. */
+#ifndef TARGET_FAULTS_H
+#define TARGET_FAULTS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct target_faults {
+    uint32_t drop_after_pdus;   /* close a connection when it has received that many PDUs in FFP */
+    uint32_t response_delay_ms; /* every SCSI response waits that long */
+    uint32_t busy_every;        /* every n-th SCSI command ends BUSY */
+    uint32_t task_set_full_every;   /* every n-th SCSI command ends TASK SET FULL */
+    uint32_t corrupt_data_in_every; /* every n-th Data-In carries a wrong data digest */
+    uint32_t corrupt_header_every;  /* every n-th PDU sent in FFP carries a wrong header digest */
+    bool mute;                      /* never answer SCSI commands whose opcode is mute_opcode */
+    uint8_t mute_opcode;
+    bool mute_tmf;   /* never answer task management */
+    bool mute_nop;   /* never answer pings */
+    bool mute_login; /* accept connections, never answer logins */
+};
+
+#endif

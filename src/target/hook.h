@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/* target/hook.h - the one place where faults reach into the target.
+ *
+ * The normal path asks a hook at the points below and does as it says.  No hook
+ * is set unless faults are ordered, so each point costs one look at a pointer.
+ * faults.c is what stands behind it.
+ */
+#ifndef TARGET_HOOK_H
+#define TARGET_HOOK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "target/faults.h"
+
+enum tgt_hook_point {
+    TGT_HOOK_RECEIVED, /* a header in full feature phase has come; arg: uint64_t *, a count of its
+                          connection for the hook; not 0: close the connection */
+    TGT_HOOK_LOGIN,    /* a Login Request has come; not 0: do not answer */
+    TGT_HOOK_NOP,      /* a ping has come; not 0: do not answer */
+    TGT_HOOK_TMF,      /* a function has been carried out; not 0: do not answer */
+    TGT_HOOK_COMMAND,  /* a SCSI command has its turn; not 0: the status that it ends with */
+    TGT_HOOK_RESPONSE, /* a SCSI command is over; arg: const uint8_t *, its CDB; not 0: milliseconds
+                          that its response waits, or TGT_HOOK_NEVER */
+    TGT_HOOK_HEADER,   /* a header digest is made; not 0: spoil it */
+    TGT_HOOK_DATA_IN,  /* a Data-In PDU is made; not 0: spoil its data digest */
+};
+
+#define TGT_HOOK_NEVER UINT32_MAX
+
+struct tgt_hook {
+    uint32_t (*strike)(struct tgt_hook *h, enum tgt_hook_point at, void *arg);
+};
+
+/* What is to be done at a point; 0: what is right. */
+static inline uint32_t
+tgt_hook(struct tgt_hook *h, enum tgt_hook_point at, void *arg)
+{
+    return h == NULL ? 0 : h->strike(h, at, arg);
+}
+
+/* The hook that carries out struct target_faults. */
+struct tgt_faults {
+    struct tgt_hook hook;
+    struct target_faults orders;
+    uint64_t commands, data_in, pdus; /* counted while an order needs it */
+};
+
+/* Takes new orders (copied; NULL: none) and returns the hook that carries them out, NULL without
+ * orders.  Counts go on from where they were. */
+struct tgt_hook *tgt_faults_set(struct tgt_faults *f, const struct target_faults *orders);
+
+#endif
