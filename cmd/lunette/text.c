@@ -156,11 +156,11 @@ parse_hex(const char *text, uint8_t *buf, size_t size)
         }
         if (text[0] == '0' && (text[1] == 'x' || text[1] == 'X'))
             text += 2;
-        int hi = text_hex_digit(*text);
+        int hi = hex_digit(*text);
         if (hi < 0)
             return -EINVAL;
         text++;
-        int lo = *text == '\0' ? -1 : text_hex_digit(*text);
+        int lo = *text == '\0' ? -1 : hex_digit(*text);
         if (n == size)
             return -E2BIG;
         if (lo < 0) { /* one digit: "0", "a" */

@@ -1,19 +1,23 @@
 /* SPDX-License-Identifier: MIT */
-/* Data-Out: bursts that were asked for and the one that was not (RFC 7143 11.7, 4.2.5.2).
- *
- * DataPDUInOrder and DataSequenceInOrder are Yes, so the data of a command is
- * one run of bytes: rx_off is the next one expected.
- */
+#include "target/dataout.h"
+
 #include <assert.h>
 #include <string.h>
 
+#include "lu/buf.h"
+#include "target/command.h"
+#include "target/conn.h"
+#include "target/ctl.h"
+#include "target/exec.h"
+#include "target/instance.h"
 #include "target/session.h"
+#include "target/tmf.h"
 
 #define ASC_WRONG_AMOUNT SENSE_ASC(0x0c, 0x0d)
 #define ASC_CRC          SENSE_ASC(0x47, 0x05)
 
 static uint32_t
-min_u32(uint32_t a, uint32_t b)
+dataout_min(uint32_t a, uint32_t b)
 {
     return a < b ? a : b;
 }
@@ -40,8 +44,8 @@ burst_end(const struct tgt_cmd *c)
     uint32_t burst = c->sess->params.max_burst;
 
     if (c->unsolicited)
-        return min_u32(c->edtl, c->sess->params.first_burst);
-    return min_u32(c->r2t_base + (c->r2t_done + 1) * burst, c->need);
+        return dataout_min(c->edtl, c->sess->params.first_burst);
+    return dataout_min(c->r2t_base + (c->r2t_done + 1) * burst, c->need);
 }
 
 /* Does the PDU belong to what is expected of this command? */
@@ -60,7 +64,7 @@ fits(const struct tgt_cmd *c, const struct bhs_data_out *h)
            memcmp(h->lun, c->s.lun, sizeof(h->lun)) == 0;
 }
 
-bool
+void
 tgt_data_out_begin(struct tgt_conn *conn)
 {
     const struct bhs_data_out *h = header(conn);
@@ -70,9 +74,9 @@ tgt_data_out_begin(struct tgt_conn *conn)
     conn->rx_cmd = NULL;
     conn->rx_base = off;
     if (c == NULL || c->conn != conn || !fits(c, h))
-        return true; /* its task is gone: read and dropped (10.7) */
+        return; /* its task is gone: read and dropped (10.7) */
     if (c->state == TGT_CMD_HELD) {
-        if (c->early_len != off || conn->data_len > c->edtl - min_u32(off, c->edtl))
+        if (c->early_len != off || conn->data_len > c->edtl - dataout_min(off, c->edtl))
             data_error(c, ASC_WRONG_AMOUNT);
     } else if (get32(h->data_sn) != c->data_sn) {
         data_error(c, ASC_CRC); /* a PDU is missing, and nothing can be resent */
@@ -80,14 +84,13 @@ tgt_data_out_begin(struct tgt_conn *conn)
         data_error(c, ASC_WRONG_AMOUNT);
     }
     conn->rx_cmd = c;
-    return true;
 }
 
 /* Data for a command that still waits for its turn. */
 static void
 keep_early(struct tgt_cmd *c, uint32_t off, const uint8_t *data, uint32_t len)
 {
-    uint32_t room = min_u32(c->edtl, c->sess->params.first_burst);
+    uint32_t room = dataout_min(c->edtl, c->sess->params.first_burst);
 
     if (c->s.failed || off > room || len > room - off)
         return;
@@ -109,7 +112,7 @@ tgt_data_out_sink(struct tgt_conn *conn, const uint8_t *data, uint32_t len)
     if (c->state == TGT_CMD_HELD)
         keep_early(c, conn->rx_base + conn->data_off, data, len);
     else if (c->state == TGT_CMD_DATA)
-        tgt_cmd_take(c, conn->rx_base + conn->data_off, data, len);
+        tgt_exec_take(c, conn->rx_base + conn->data_off, data, len);
 }
 
 /* The burst is over. */
@@ -126,9 +129,9 @@ burst_done(struct tgt_cmd *c, bool whole)
     }
     c->data_sn = 0;
     if (c->state == TGT_CMD_DATA) {
-        tgt_cmd_want_data(c);
+        tgt_exec_want_data(c);
     } else if (c->r2t_done == c->r2t_sn) { /* DRAIN */
-        tgt_tmf_drained_early(c);
+        tgt_tmf_drained(c);
     }
 }
 
@@ -158,32 +161,10 @@ tgt_data_out_end(struct tgt_conn *conn, bool digest_ok)
     if (!c->s.failed)
         c->rx_off += conn->data_len;
     else
-        c->rx_off = min_u32(c->rx_off + conn->data_len, end); /* only counted */
+        c->rx_off = dataout_min(c->rx_off + conn->data_len, end); /* only counted */
     conn->target->stats.bytes_written += conn->data_len;
     if (final)
         burst_done(c, c->rx_off == end);
     else if (c->rx_off == end && !c->s.failed)
         data_error(c, ASC_WRONG_AMOUNT); /* F was due; it may still come with an empty PDU */
-}
-
-void
-tgt_cmd_want_data(struct tgt_cmd *c)
-{
-    uint32_t out = c->r2t_sn - c->r2t_done, bursts;
-    uint32_t max = min_u32(c->sess->params.max_outstanding_r2t, TGT_R2T_MAX);
-
-    if (c->s.failed || c->r2t_off >= c->need)
-        c->r2t_want = 0;
-    if ((c->s.failed || c->rx_off >= c->need) && !c->unsolicited && out == 0) {
-        list_del(&c->tx.link);
-        tgt_cmd_complete(c);
-        return;
-    }
-    c->state = TGT_CMD_DATA;
-    if (c->s.failed || c->unsolicited)
-        return;
-    bursts = (c->need - c->r2t_off + c->sess->params.max_burst - 1) / c->sess->params.max_burst;
-    c->r2t_want = min_u32(bursts, max - out);
-    if (c->r2t_want > 0 && list_empty(&c->tx.link))
-        tgt_tx_queue(c->conn, &c->tx);
 }

@@ -1,36 +1,22 @@
 /* SPDX-License-Identifier: MIT */
-/* Full feature phase: what each request does once it is complete (RFC 7143 11). */
+#include "target/ffp.h"
+
 #include <assert.h>
 #include <string.h>
 
+#include "lu/buf.h"
+#include "target/command.h"
+#include "target/conn.h"
+#include "target/ctl.h"
+#include "target/exec.h"
+#include "target/instance.h"
+#include "target/leave.h"
+#include "target/order.h"
 #include "target/session.h"
-
-static void
-send_reject(struct tgt_conn *c, const struct bhs *h, uint32_t hdr_len, uint8_t reason, bool close)
-{
-    struct tgt_ctl *ctl = tgt_ctl_new(c, ISCSI_OP_REJECT, ISCSI_TAG_RSVD);
-
-    c->target->stats.rejects++;
-    tgt_conn_log(c, LOG_LEVEL_INFO, "rejects %s, reason %u", pdu_opcode_name(pdu_opcode(h)),
-                 reason);
-    if (ctl == NULL || (ctl->data = lu_buf_alloc(hdr_len)) == NULL) {
-        tgt_conn_kill(c, "out of memory");
-        return;
-    }
-    memcpy(ctl->data, h, hdr_len);
-    ctl->len = hdr_len;
-    ((struct bhs_reject *)(void *)ctl->hdr)->reason = reason;
-    ctl->close_after = close;
-    tgt_ctl_send(c, ctl);
-    if (close && c->state == TGT_CONN_FFP)
-        c->state = TGT_CONN_CLOSING;
-}
-
-void
-tgt_reject(struct tgt_conn *c, const struct bhs *h, uint32_t hdr_len, uint8_t reason)
-{
-    send_reject(c, h, hdr_len, reason, false);
-}
+#include "target/text.h"
+#include "target/tmf.h"
+#include "target/txq.h"
+#include "wire/pdu.h"
 
 static void
 reject(struct tgt_conn *c, uint8_t reason)
@@ -49,7 +35,7 @@ do_nop(struct tgt_conn *c, const struct bhs *bhs, const uint8_t *data, uint32_t 
         return; /* an answer to ours, or a mere acknowledgment */
     if (tgt_hook(c->target->hook, TGT_HOOK_NOP, NULL))
         return;
-    ctl = tgt_ctl_new(c, ISCSI_OP_NOP_IN, get32(h->itt));
+    ctl = tgt_ctl_new(ISCSI_OP_NOP_IN, get32(h->itt));
     if (len > c->xmit_max)
         len = c->xmit_max;
     if (ctl == NULL || (len > 0 && (ctl->data = lu_buf_alloc(len)) == NULL)) {
@@ -65,36 +51,9 @@ do_nop(struct tgt_conn *c, const struct bhs *bhs, const uint8_t *data, uint32_t 
 }
 
 static void
-nop_in(struct tgt_conn *c, uint32_t ttt)
-{
-    struct tgt_ctl *ctl = tgt_ctl_new(c, ISCSI_OP_NOP_IN, ISCSI_TAG_RSVD);
-
-    if (ctl == NULL)
-        return;
-    ctl->numbered = false;
-    ((struct bhs_nop_in *)(void *)ctl->hdr)->ttt = put32(ttt);
-    tgt_ctl_send(c, ctl);
-}
-
-void
-tgt_nop_ping(struct tgt_conn *c)
-{
-    if (++c->sess->next_ttt == ISCSI_TAG_RSVD)
-        c->sess->next_ttt = 0;
-    c->ping_sent = true;
-    nop_in(c, c->sess->next_ttt);
-}
-
-void
-tgt_nop_tell(struct tgt_conn *c)
-{
-    nop_in(c, ISCSI_TAG_RSVD);
-}
-
-static void
 logout_respond(struct tgt_conn *c, uint32_t itt, uint8_t code, bool close)
 {
-    struct tgt_ctl *ctl = tgt_ctl_new(c, ISCSI_OP_LOGOUT_RSP, itt);
+    struct tgt_ctl *ctl = tgt_ctl_new(ISCSI_OP_LOGOUT_RSP, itt);
     struct bhs_logout_rsp *h;
 
     if (ctl == NULL) {
@@ -113,22 +72,6 @@ logout_respond(struct tgt_conn *c, uint32_t itt, uint8_t code, bool close)
         c->state = TGT_CONN_CLOSING;
 }
 
-/* Ends the commands of one connection, or of all of the session. */
-static void
-end_commands(struct tgt_session *s, const struct tgt_conn *only)
-{
-    LIST_FOREACH_SAFE (i, &s->cmds) {
-        struct tgt_cmd *cmd = container_of(i, struct tgt_cmd, sess_link);
-
-        if (only != NULL && cmd->conn != only)
-            continue;
-        if (cmd->state == TGT_CMD_DRAIN)
-            tgt_cmd_free(cmd);
-        else
-            tgt_cmd_abort(cmd, NULL);
-    }
-}
-
 static void
 do_logout(struct tgt_conn *c, const struct bhs *bhs, const uint8_t *data, uint32_t len)
 {
@@ -145,8 +88,7 @@ do_logout(struct tgt_conn *c, const struct bhs *bhs, const uint8_t *data, uint32
         return;
     }
     if (reason == ISCSI_LOGOUT_CLOSE_SESSION) {
-        tgt_tmf_drop(s, NULL);
-        end_commands(s, NULL);
+        tgt_end_commands(s, NULL);
         LIST_FOREACH_SAFE (i, &s->conns) {
             other = container_of(i, struct tgt_conn, sess_link);
             if (other != c)
@@ -164,8 +106,7 @@ do_logout(struct tgt_conn *c, const struct bhs *bhs, const uint8_t *data, uint32
         tgt_conn_kill(other, "logged out through another connection");
         logout_respond(c, itt, ISCSI_LOGOUT_RSP_OK, false);
     } else {
-        tgt_tmf_drop(s, c);
-        end_commands(s, c);
+        tgt_end_commands(s, c);
         logout_respond(c, itt, ISCSI_LOGOUT_RSP_OK, true);
     }
 }
@@ -176,12 +117,18 @@ do_text(struct tgt_conn *c, const struct bhs *bhs, const uint8_t *data, uint32_t
     tgt_text_pdu(c, (const struct bhs_text_req *)(const void *)bhs, data, len);
 }
 
+static void run_in_order(struct tgt_session *s);
+
 static void
 do_tmf(struct tgt_conn *c, const struct bhs *bhs, const uint8_t *data, uint32_t len)
 {
+    struct tgt_session *s = c->sess;
+
     (void)data;
     (void)len;
     tgt_tmf_pdu(c, (const struct bhs_tmf_req *)(const void *)bhs);
+    if (s->live)
+        run_in_order(s); /* an aborted request may have been the one that others wait for */
 }
 
 /* Requests other than SCSI Command that carry a CmdSN. */
@@ -206,8 +153,9 @@ find_request(uint8_t opcode)
     return NULL;
 }
 
-void
-tgt_ffp_held(struct tgt_cmd *c)
+/* A held request has its turn; takes c. */
+static void
+run_held(struct tgt_cmd *c)
 {
     const struct request *r = find_request(pdu_opcode(&c->h.bhs));
     struct tgt_conn *conn = c->conn;
@@ -227,9 +175,26 @@ tgt_ffp_held(struct tgt_cmd *c)
         c->sess->open++;
         if (c->early_final)
             c->h.cmd.flags |= ISCSI_FLAG_FINAL;
-        tgt_cmd_run(c, early, c->early_len);
+        tgt_exec_run(c, early, c->early_len);
     }
     lu_buf_free(early);
+}
+
+/* Runs what was held and has its turn now, and then the functions that waited for it. */
+static void
+run_in_order(struct tgt_session *s)
+{
+    struct tgt_cmd *c;
+
+    while (s->live && (c = tgt_order_next(s)) != NULL) {
+        if (get32(c->h.cmd.cmd_sn) == s->exp_cmd_sn) {
+            tgt_order_advance(s);
+            run_held(c);
+        } else {
+            tgt_cmd_free(c); /* an ABORT TASK has counted it as received */
+        }
+    }
+    tgt_tmf_run_waiting(s);
 }
 
 static void
@@ -241,7 +206,7 @@ hold(struct tgt_conn *c, const uint8_t *data, uint32_t len, bool scsi)
     if (cmd != NULL && scsi) {
         uint32_t burst = c->sess->params.first_burst;
 
-        tgt_cmd_check_unsolicited(cmd, len);
+        tgt_exec_check_unsolicited(cmd, len);
         cmd->early_final = cmd->h.cmd.flags & ISCSI_FLAG_FINAL;
         if (!cmd->early_final || len > 0)
             room = cmd->edtl < burst ? cmd->edtl : burst;
@@ -320,10 +285,10 @@ scsi_pdu(struct tgt_conn *c, const uint8_t *data, uint32_t len)
         cmd->opened = true;
         s->open++;
     }
-    tgt_cmd_check_unsolicited(cmd, len);
-    tgt_cmd_run(cmd, data, len);
+    tgt_exec_check_unsolicited(cmd, len);
+    tgt_exec_run(cmd, data, len);
     if (!immediate && !list_empty(&s->held))
-        tgt_order_run(s);
+        run_in_order(s);
     else if (!immediate && s->tmfs_count > 0)
         tgt_tmf_run_waiting(s);
 }
@@ -358,7 +323,7 @@ other_pdu(struct tgt_conn *c, const struct request *r, const uint8_t *data, uint
     memcpy(&copy, h, sizeof(copy));
     r->run(c, &copy.h, data, len);
     if (!immediate && s->live)
-        tgt_order_run(s);
+        run_in_order(s);
 }
 
 void
@@ -376,7 +341,7 @@ tgt_ffp_pdu(struct tgt_conn *c, const uint8_t *data, uint32_t len)
     } else if (opcode == ISCSI_OP_SNACK_REQ) {
         reject(c, ISCSI_REJECT_PROTOCOL_ERROR); /* there is no recovery at ERL 0 */
     } else if (opcode == ISCSI_OP_LOGIN_REQ) {
-        send_reject(c, &c->h.bhs, ISCSI_BHS_LEN, ISCSI_REJECT_PROTOCOL_ERROR, true);
+        tgt_reject_and_close(c, &c->h.bhs, ISCSI_REJECT_PROTOCOL_ERROR);
     } else {
         reject(c, ISCSI_REJECT_UNSUPPORTED);
     }

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-/* Login: PDUs, stages and the decision which session it is (RFC 7143 6.3, 11.12, 11.13). */
 #include "target/login.h"
 
 #include <assert.h>
@@ -7,6 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lu/buf.h"
+#include "target/conn.h"
+#include "target/instance.h"
+#include "target/login_state.h"
+#include "target/session.h"
+#include "target/txq.h"
 #include "wire/login_status.h"
 #include "wire/params.h"
 
@@ -42,7 +47,7 @@ static struct tgt_ctl *
 response(struct tgt_conn *c, uint8_t flags)
 {
     const struct bhs_login_req *req = request(c);
-    struct tgt_ctl *ctl = tgt_ctl_new(c, ISCSI_OP_LOGIN_RSP, get32(req->itt));
+    struct tgt_ctl *ctl = tgt_ctl_new(ISCSI_OP_LOGIN_RSP, get32(req->itt));
     struct bhs_login_rsp *h;
 
     if (ctl == NULL) {
@@ -131,6 +136,27 @@ start(struct tgt_conn *c)
     l->leading = l->tsih == 0;
 }
 
+/* The last Login Response is made: from here on the connection works as was agreed. */
+static void
+login_over(struct tgt_conn *c)
+{
+    const struct tgt_node *node = c->sess->node;
+
+    c->header_digest = c->params.header_digest == ISCSI_DIGEST_CRC32C;
+    c->data_digest = c->params.data_digest == ISCSI_DIGEST_CRC32C;
+    c->recv_max = c->params.max_recv_dseg;
+    c->xmit_max = c->params.max_xmit_dseg;
+    c->state = TGT_CONN_FFP;
+    tgt_login_free(c->login);
+    c->login = NULL;
+    c->target->stats.logins++;
+    loop_timer_stop(c->target->loop, &c->timer);
+    if (node != NULL && node->nop_interval_s != 0)
+        loop_timer_start(c->target->loop, &c->timer, node->nop_interval_s * LOOP_NS_PER_S);
+    tgt_conn_log(c, LOG_LEVEL_INFO, "logged in%s%s", node != NULL ? " to " : " for discovery",
+                 node != NULL ? node->name : "");
+}
+
 /* Sends the next piece of the answer.  flags: transit bit and stages, used with the last piece. */
 static void
 respond(struct tgt_conn *c, uint8_t flags, bool last_login_pdu)
@@ -155,7 +181,7 @@ respond(struct tgt_conn *c, uint8_t flags, bool last_login_pdu)
         memcpy(ctl->data, l->answer.buf + l->answer_sent, len);
     }
     ctl->len = (uint32_t)len;
-    ctl->ends_login = last_login_pdu;
+    ctl->made = last_login_pdu ? login_over : NULL;
     l->answer_sent += len;
     if (l->answer_sent == l->answer.len)
         l->answer.len = l->answer_sent = 0;
@@ -169,6 +195,85 @@ may_transit(const struct tgt_login *l)
     if (l->answer.len > ISCSI_LOGIN_DSEG_MAX)
         return false;
     return l->stage != ISCSI_STAGE_SECURITY || tgt_login_auth_ok(l);
+}
+
+/* Unnamed discovery sessions through different portals live side by side (7.4.2.1). */
+static bool
+same_portal(const struct tgt_session *s, const struct tgt_conn *c)
+{
+    const struct tgt_conn *o = container_of(s->conns.next, struct tgt_conn, sess_link);
+
+    return o->local.len == c->local.len && memcmp(&o->local.ss, &c->local.ss, c->local.len) == 0;
+}
+
+/* Makes a session of its own, after ending an older one of the same initiator port. */
+static uint16_t
+new_session(struct tgt_conn *c)
+{
+    struct tgt_login *l = c->login;
+    struct target *t = c->target;
+    struct tgt_session *old = tgt_session_find(t, l->node, l->initiator, l->isid), *s;
+
+    if (old != NULL && (l->node != NULL || same_portal(old, c)))
+        tgt_session_kill(old, "the initiator logged in again");
+    if (t->sessions_count >= t->sessions_max)
+        return ISCSI_LOGIN_OUT_OF_RESOURCES;
+    s = tgt_session_new(t, l->node, l->initiator, l->isid);
+    if (s == NULL)
+        return ISCSI_LOGIN_OUT_OF_RESOURCES;
+    s->discovery = l->discovery;
+    s->params = l->params;
+    s->exp_cmd_sn = l->cmd_sn;
+    s->max_cmd_sn = s->told_max = l->cmd_sn + s->depth - 1;
+    if (l->node != NULL && !l->discovery)
+        s->nexus = tgt_node_join(l->node, l->initiator, l->isid);
+    tgt_session_add_conn(s, c);
+    if (s->nexus == NULL && !l->discovery)
+        return ISCSI_LOGIN_OUT_OF_RESOURCES;
+    return ISCSI_LOGIN_OK;
+}
+
+/* Adds the connection to the session that it names, in place of an old one with its CID. */
+static uint16_t
+join_session(struct tgt_conn *c)
+{
+    struct tgt_login *l = c->login;
+    struct tgt_session *s = tgt_session_find(c->target, l->node, l->initiator, l->isid);
+    struct tgt_conn *old, *first;
+
+    if (s == NULL || s->tsih != l->tsih)
+        return ISCSI_LOGIN_NO_SESSION;
+    if (s->discovery || l->discovery)
+        return ISCSI_LOGIN_CANNOT_INCLUDE;
+    first = container_of(s->conns.next, struct tgt_conn, sess_link);
+    if (strcmp(first->auth_user, l->user) != 0)
+        return ISCSI_LOGIN_AUTH_FAILED; /* all connections are of one identity */
+    old = tgt_session_conn(s, l->cid);
+    if (old == NULL && s->conns_count >= s->params.max_connections)
+        return ISCSI_LOGIN_TOO_MANY_CONNECTIONS;
+    tgt_session_add_conn(s, c);
+    if (old != NULL)
+        tgt_conn_kill(old, "the initiator reinstates the connection");
+    return ISCSI_LOGIN_OK;
+}
+
+/* The session that the login makes or joins. */
+static uint16_t
+make_or_join(struct tgt_conn *c)
+{
+    struct tgt_login *l = c->login;
+    uint16_t status;
+
+    if (l->params.first_burst > l->params.max_burst)
+        l->params.first_burst = l->params.max_burst;
+    if (params_check_integrity(&l->params, NULL) < 0)
+        return ISCSI_LOGIN_BAD_REQUEST;
+    (void)snprintf(c->auth_user, sizeof(c->auth_user), "%s", l->user);
+    status = l->tsih == 0 ? new_session(c) : join_session(c);
+    c->params = l->params;
+    c->params.max_recv_dseg =
+        l->node != NULL ? l->node->params.max_recv_dseg : ISCSI_LOGIN_DSEG_MAX;
+    return status;
 }
 
 /* The request is complete and its keys are answered. */
@@ -192,7 +297,7 @@ conclude(struct tgt_conn *c)
                 false);
         return;
     }
-    status = tgt_login_finish(c);
+    status = make_or_join(c);
     if (status != ISCSI_LOGIN_OK) {
         refuse(c, status);
         return;
@@ -259,82 +364,4 @@ tgt_login_pdu(struct tgt_conn *c, const uint8_t *data, uint32_t len)
         refuse(c, status);
     else
         conclude(c);
-}
-
-/* Unnamed discovery sessions through different portals live side by side (7.4.2.1). */
-static bool
-same_portal(const struct tgt_session *s, const struct tgt_conn *c)
-{
-    const struct tgt_conn *o = container_of(s->conns.next, struct tgt_conn, sess_link);
-
-    return o->local.len == c->local.len && memcmp(&o->local.ss, &c->local.ss, c->local.len) == 0;
-}
-
-/* Makes a session of its own, after ending an older one of the same initiator port. */
-static uint16_t
-new_session(struct tgt_conn *c)
-{
-    struct tgt_login *l = c->login;
-    struct target *t = c->target;
-    struct tgt_session *old = tgt_session_find(t, l->node, l->initiator, l->isid), *s;
-
-    if (old != NULL && (l->node != NULL || same_portal(old, c)))
-        tgt_session_kill(old, "the initiator logged in again");
-    if (t->sessions_count >= t->sessions_max)
-        return ISCSI_LOGIN_OUT_OF_RESOURCES;
-    s = tgt_session_new(t, l->node, l->initiator, l->isid);
-    if (s == NULL)
-        return ISCSI_LOGIN_OUT_OF_RESOURCES;
-    s->discovery = l->discovery;
-    s->params = l->params;
-    s->exp_cmd_sn = l->cmd_sn;
-    s->max_cmd_sn = s->told_max = l->cmd_sn + s->depth - 1;
-    if (l->node != NULL && !l->discovery)
-        s->nexus = tgt_node_join(l->node, l->initiator, l->isid);
-    tgt_session_add_conn(s, c);
-    if (s->nexus == NULL && !l->discovery)
-        return ISCSI_LOGIN_OUT_OF_RESOURCES;
-    return ISCSI_LOGIN_OK;
-}
-
-/* Adds the connection to the session that it names, in place of an old one with its CID. */
-static uint16_t
-join_session(struct tgt_conn *c)
-{
-    struct tgt_login *l = c->login;
-    struct tgt_session *s = tgt_session_find(c->target, l->node, l->initiator, l->isid);
-    struct tgt_conn *old, *first;
-
-    if (s == NULL || s->tsih != l->tsih)
-        return ISCSI_LOGIN_NO_SESSION;
-    if (s->discovery || l->discovery)
-        return ISCSI_LOGIN_CANNOT_INCLUDE;
-    first = container_of(s->conns.next, struct tgt_conn, sess_link);
-    if (strcmp(first->auth_user, l->user) != 0)
-        return ISCSI_LOGIN_AUTH_FAILED; /* all connections are of one identity */
-    old = tgt_session_conn(s, l->cid);
-    if (old == NULL && s->conns_count >= s->params.max_connections)
-        return ISCSI_LOGIN_TOO_MANY_CONNECTIONS;
-    tgt_session_add_conn(s, c);
-    if (old != NULL)
-        tgt_conn_kill(old, "the initiator reinstates the connection");
-    return ISCSI_LOGIN_OK;
-}
-
-uint16_t
-tgt_login_finish(struct tgt_conn *c)
-{
-    struct tgt_login *l = c->login;
-    uint16_t status;
-
-    if (l->params.first_burst > l->params.max_burst)
-        l->params.first_burst = l->params.max_burst;
-    if (params_check_integrity(&l->params, NULL) < 0)
-        return ISCSI_LOGIN_BAD_REQUEST;
-    (void)snprintf(c->auth_user, sizeof(c->auth_user), "%s", l->user);
-    status = l->tsih == 0 ? new_session(c) : join_session(c);
-    c->params = l->params;
-    c->params.max_recv_dseg =
-        l->node != NULL ? l->node->params.max_recv_dseg : ISCSI_LOGIN_DSEG_MAX;
-    return status;
 }

@@ -1,63 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-/* target/login.h - what a connection knows while it logs in; login*.c only. */
+/* target/login.h - login: PDUs, stages and the decision which session it is (RFC 7143 6.3, 11.12,
+ * 11.13). */
 #ifndef TARGET_LOGIN_H
 #define TARGET_LOGIN_H
 
-#include "target/session.h"
-#include "wire/chap.h"
+#include <stdint.h>
 
-#define LOGIN_TEXT_MAX      16384u /* text of one request, over all its PDUs */
-#define LOGIN_ANSWER_MAX    16384u
-#define LOGIN_EXCHANGES_MAX 64u /* requests of one login */
+struct tgt_conn;
+struct tgt_login;
 
-enum tgt_auth {
-    AUTH_START,  /* no method yet */
-    AUTH_CHAP_A, /* CHAP it is; the algorithms are to come */
-    AUTH_CHAP_R, /* our challenge is out */
-    AUTH_DONE,
-};
+/* For conn->login, which tgt_login_free takes; NULL without memory. */
+struct tgt_login *tgt_login_new(void);
+/* NULL is harmless. */
+void tgt_login_free(struct tgt_login *l);
 
-struct tgt_login {
-    bool started, identified, declared, tpgt_told, finished;
-    unsigned stage;
-    uint32_t exchanges;
-    /* of the first request, and unchanged from then on */
-    uint8_t isid[6];
-    uint16_t tsih, cid;
-    uint32_t itt, cmd_sn;
-    /* who wants to talk to whom */
-    char initiator[ISCSI_NAME_MAX + 1];
-    bool discovery, leading;
-    struct tgt_node *node; /* NULL: unnamed discovery */
-    struct key_set seen;
-    struct iscsi_params params;
-    /* texts */
-    struct text_buf request, answer;
-    size_t answer_sent;
-    char request_mem[LOGIN_TEXT_MAX], answer_mem[LOGIN_ANSWER_MAX];
-    /* authentication */
-    enum tgt_auth auth;
-    unsigned chap_alg;
-    uint8_t chap_id;
-    uint8_t challenge[CHAP_CHALLENGE_LEN];
-    bool challenged;
-    char user[256];
-};
-
-/* Status-Class << 8 | Status-Detail; ISCSI_LOGIN_OK to go on. */
-
-/* The keys of a complete request, in the stage that l->stage says. */
-uint16_t tgt_login_keys(struct tgt_conn *c);
-
-/* The keys of the security stage that are about authentication. */
-struct tgt_auth_keys {
-    struct text_pair method, a, i, c, n, r; /* key NULL: not there */
-};
-uint16_t tgt_login_auth(struct tgt_conn *c, const struct tgt_auth_keys *k);
-/* May the login leave the security stage? */
-bool tgt_login_auth_ok(const struct tgt_login *l);
-
-/* The session that the login makes or joins. */
-uint16_t tgt_login_finish(struct tgt_conn *c);
+/* A PDU, whose header is in c->h, of a connection that has not logged in yet. */
+void tgt_login_pdu(struct tgt_conn *c, const uint8_t *data, uint32_t len);
 
 #endif

@@ -2,7 +2,10 @@
 /* Login: CHAP, one way or mutual (RFC 7143 9.2.1, 12.1.3). */
 #include <string.h>
 
-#include "target/login.h"
+#include "target/conn.h"
+#include "target/instance.h"
+#include "target/login_state.h"
+#include "wire/login_status.h"
 
 bool
 tgt_login_auth_ok(const struct tgt_login *l)

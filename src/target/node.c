@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* A target as initiators name it: its LUs, its secrets, what it negotiates, and which initiator
- * ports it has seen. */
+#include "target/node.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "target/session.h"
+#include "lu/lu.h"
+#include "target/instance.h"
+#include "target/router.h"
 #include "wire/chap.h"
 #include "wire/params.h"
+#include "wire/text.h"
 
 #define RECV_DSEG   262144
 #define MAX_BURST   1048576
@@ -27,12 +30,6 @@ tgt_node_find(struct target *t, const char *name)
             return &t->nodes[i];
     }
     return NULL;
-}
-
-uint64_t
-tgt_port_hash(const struct target *t, const char *name, const uint8_t isid[6])
-{
-    return hash_bytes(hash_bytes(t->hash_seed, isid, 6), name, strlen(name));
 }
 
 /* The name of the initiator port (RFC 7143 4.4.2). */

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* CmdSN: commands run in the order of their numbers, whatever connection they came on, and only
- * inside the window (RFC 7143 4.2.2.1). */
+#include "target/order.h"
+
 #include <assert.h>
 
+#include "target/command.h"
+#include "target/conn.h"
 #include "target/session.h"
+#include "wire/sn.h"
 
 static uint32_t
 cmd_sn_of(const struct tgt_cmd *c)
@@ -42,28 +45,8 @@ tgt_order_hold(struct tgt_session *s, struct tgt_cmd *c)
     list_push_front(at, &c->link);
 }
 
-void
-tgt_order_run(struct tgt_session *s)
-{
-    while (!list_empty(&s->held) && s->live) {
-        struct tgt_cmd *c = container_of(s->held.next, struct tgt_cmd, link);
-
-        if (sn_lt(cmd_sn_of(c), s->exp_cmd_sn)) { /* an ABORT TASK has counted it as received */
-            list_del(&c->link);
-            tgt_cmd_free(c);
-            continue;
-        }
-        if (cmd_sn_of(c) != s->exp_cmd_sn)
-            break;
-        list_del(&c->link);
-        tgt_order_advance(s);
-        tgt_ffp_held(c);
-    }
-    tgt_tmf_run_waiting(s);
-}
-
-uint32_t
-tgt_order_window(struct tgt_session *s)
+static uint32_t
+order_window(struct tgt_session *s)
 {
     uint32_t room = s->open < s->depth ? s->depth - s->open : 0;
     uint32_t max = s->exp_cmd_sn + room - 1;
@@ -71,4 +54,32 @@ tgt_order_window(struct tgt_session *s)
     if (sn_gt(max, s->max_cmd_sn))
         s->max_cmd_sn = max;
     return s->max_cmd_sn;
+}
+
+struct tgt_cmd *
+tgt_order_next(struct tgt_session *s)
+{
+    struct tgt_cmd *c;
+
+    if (list_empty(&s->held))
+        return NULL;
+    c = container_of(s->held.next, struct tgt_cmd, link);
+    if (sn_gt(cmd_sn_of(c), s->exp_cmd_sn))
+        return NULL;
+    list_del(&c->link);
+    return c;
+}
+
+void
+tgt_order_stamp(struct tgt_conn *c, void *bhs, bool numbered)
+{
+    struct bhs_nop_in *h = bhs;
+
+    h->stat_sn = put32(c->stat_sn);
+    c->stat_sn += numbered;
+    if (c->sess != NULL) {
+        c->sess->told_max = order_window(c->sess);
+        h->max_cmd_sn = put32(c->sess->told_max);
+        h->exp_cmd_sn = put32(c->sess->exp_cmd_sn);
+    }
 }

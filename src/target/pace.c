@@ -16,7 +16,10 @@
  * does not run dry.  An initiator that has read everything, as with few commands
  * under way, or that works in batches, is never made to wait.
  */
-#include "target/session.h"
+#include "target/pace.h"
+
+#include "target/conn.h"
+#include "target/instance.h"
 
 #define BEHIND_MIN  16u          /* unread responses that make it worth a thought */
 #define FEW         6u           /* commands in a turn that need no company */
@@ -32,7 +35,7 @@ wait_over(struct loop_timer *timer)
     struct tgt_conn *c = container_of(timer, struct tgt_conn, pace.timer);
 
     c->pace.timed = true;
-    tgt_conn_readable(c);
+    c->ops->readable(c);
 }
 
 void

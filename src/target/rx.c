@@ -1,16 +1,22 @@
 /* SPDX-License-Identifier: MIT */
-/* Receiving: many PDUs from one receive, large Data-Out straight into the LUN's memory.
- *
- * Bytes arrive in the loop's scratch memory and are taken apart there; what is
- * not complete at its end is kept in the connection: a header in h, data of a
- * command in its LUN, other data in buf.
- */
+/* Bytes arrive in the loop's scratch memory and are taken apart there.  What is not complete at its
+ * end is kept: a header in conn->h, data of a command in its unit, other data in conn->buf. */
+#include "target/rx.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "target/session.h"
+#include "lu/lu.h"
+#include "target/command.h"
+#include "target/conn.h"
+#include "target/ctl.h"
+#include "target/dataout.h"
+#include "target/ffp.h"
+#include "target/instance.h"
+#include "target/login.h"
+#include "target/pace.h"
 
 #define ROUNDS_MAX  16u          /* receives of one connection in one turn */
 #define STAGING     (256u << 10) /* bytes of scratch used for one receive */
@@ -101,8 +107,8 @@ header_done(struct tgt_conn *c)
     c->tail_have = 0;
     c->tail_need =
         c->data_len == 0 ? 0 : pdu_pad(c->data_len) + (c->data_digest ? PDU_DIGEST_LEN : 0);
-    if (is_data_out(c) && !tgt_data_out_begin(c))
-        return false;
+    if (is_data_out(c))
+        tgt_data_out_begin(c);
     if (c->data_len == 0)
         deliver(c, NULL, true);
     else
@@ -295,7 +301,7 @@ drain(struct tgt_conn *c)
 }
 
 void
-tgt_conn_readable(void *user)
+tgt_rx_readable(void *user)
 {
     struct tgt_conn *c = user;
 

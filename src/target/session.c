@@ -1,16 +1,26 @@
 /* SPDX-License-Identifier: MIT */
-/* Sessions come into being with the last Login Response and end with their last connection. */
+#include "target/session.h"
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "target/session.h"
+#include "lu/nexus.h"
+#include "target/conn.h"
+#include "target/instance.h"
+#include "target/node.h"
+
+static uint64_t
+session_hash(const struct target *t, const char *initiator, const uint8_t isid[6])
+{
+    return hash_bytes(hash_bytes(t->hash_seed, isid, 6), initiator, strlen(initiator));
+}
 
 struct tgt_session *
 tgt_session_find(struct target *t, const struct tgt_node *node, const char *initiator,
                  const uint8_t isid[6])
 {
-    struct hnode *h = htab_find(&t->session_by_port, tgt_port_hash(t, initiator, isid));
+    struct hnode *h = htab_find(&t->session_by_port, session_hash(t, initiator, isid));
 
     for (; h != NULL; h = htab_next(h)) {
         struct tgt_session *s = container_of(h, struct tgt_session, hnode);
@@ -54,7 +64,7 @@ tgt_session_new(struct target *t, struct tgt_node *node, const char *initiator,
     list_init(&s->cmds);
     list_init(&s->tmfs);
     s->live = true;
-    htab_add(&t->session_by_port, &s->hnode, tgt_port_hash(t, s->initiator, isid));
+    htab_add(&t->session_by_port, &s->hnode, session_hash(t, s->initiator, isid));
     list_push_back(&t->sessions, &s->link);
     t->sessions_count++;
     t->stats.sessions++;
@@ -81,9 +91,8 @@ tgt_session_conn(struct tgt_session *s, uint16_t cid)
     return NULL;
 }
 
-/* No connection is left.  The memory stays until the end of the turn. */
-static void
-end(struct tgt_session *s)
+void
+tgt_session_end(struct tgt_session *s)
 {
     struct target *t = s->target;
 
@@ -102,33 +111,17 @@ end(struct tgt_session *s)
 }
 
 void
-tgt_session_del_conn(struct tgt_session *s, struct tgt_conn *c)
-{
-    tgt_tmf_drop(s, c);
-    LIST_FOREACH_SAFE (i, &s->cmds) {
-        struct tgt_cmd *cmd = container_of(i, struct tgt_cmd, sess_link);
-
-        if (cmd->conn != c)
-            continue;
-        if (cmd->state == TGT_CMD_DRAIN) {
-            tgt_tmf_drained_early(cmd);
-        } else {
-            if (s->conns_count > 1 && cmd->s.lu != NULL) /* the session lives on: 11.14.5 */
-                lu_ua_set(cmd->s.nexus, cmd->s.lu, LU_UA_PROTOCOL_CLEARED);
-            tgt_cmd_abort(cmd, NULL);
-        }
-    }
-    list_del(&c->sess_link);
-    s->conns_count--;
-    c->sess = NULL;
-    if (s->conns_count == 0)
-        end(s);
-}
-
-void
 tgt_session_kill(struct tgt_session *s, const char *why)
 {
     LIST_FOREACH_SAFE (i, &s->conns)
         tgt_conn_kill(container_of(i, struct tgt_conn, sess_link), why);
     assert(!s->live);
+}
+
+uint32_t
+tgt_session_ttt(struct tgt_session *s)
+{
+    if (++s->next_ttt == ISCSI_TAG_RSVD)
+        s->next_ttt = 0;
+    return s->next_ttt;
 }

@@ -6,7 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lu/lu.h"
+#include "target/command.h"
+#include "target/conn.h"
+#include "target/ctl.h"
+#include "target/instance.h"
+#include "target/node.h"
+#include "target/serve.h"
 #include "target/session.h"
+#include "target/txq.h"
 
 #define LOGIN_TIMEOUT_MS 15000
 #define STOP_TIMEOUT_MS  1000
@@ -133,13 +141,13 @@ target_new(struct loop *loop, const struct target_config *cfg, struct target **r
 static void
 accepted(void *user, struct stream *s, const struct sock_addr *peer)
 {
-    tgt_conn_new(user, s, peer);
+    tgt_serve(user, s, peer);
 }
 
 void
 target_accept(struct target *t, struct stream *s, const struct sock_addr *peer)
 {
-    tgt_conn_new(t, s, peer);
+    tgt_serve(t, s, peer);
 }
 
 int
@@ -183,7 +191,7 @@ target_stop(struct target *t, void (*done)(void *user), void *user)
         struct tgt_conn *c = container_of(i, struct tgt_conn, link);
 
         if (c->state == TGT_CONN_FFP && !c->sess->discovery)
-            tgt_conn_ask_logout(c, (t->stop_timeout_ms + 999) / 1000);
+            tgt_ask_logout(c, (t->stop_timeout_ms + 999) / 1000);
         else if (c->state != TGT_CONN_CLOSING)
             tgt_conn_kill(c, "the target stops");
     }
@@ -194,8 +202,6 @@ target_stop(struct target *t, void (*done)(void *user), void *user)
 void
 target_free(struct target *t)
 {
-    struct list *l;
-
     if (t == NULL)
         return;
     stop_listening(t);
@@ -207,8 +213,7 @@ target_free(struct target *t)
     loop_defer_cancel(&t->stop_done);
     loop_timer_stop(t->loop, &t->stop_timer);
     lu_flusher_free(t->flusher);
-    while ((l = list_pop_front(&t->free_rings)) != NULL)
-        tgt_ring_free(container_of(l, struct tgt_ring, link));
+    tgt_rings_free(t);
     for (uint32_t i = 0; i < t->nodes_count; i++)
         tgt_node_fini(&t->nodes[i]);
     free(t->nodes);

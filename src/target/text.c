@@ -1,13 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-/* Text in full feature phase: SendTargets and the few keys that may change there (RFC 7143 11.10,
- * 6.4, appendix C). */
+#include "target/text.h"
+
 #include <assert.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "lu/buf.h"
+#include "target/conn.h"
+#include "target/ctl.h"
+#include "target/instance.h"
+#include "target/node.h"
 #include "target/session.h"
+#include "target/txq.h"
+#include "wire/keys.h"
 
 #define REQUEST_MAX  8192u
 #define RECORD_MAX   (ISCSI_NAME_MAX + 16 + TARGET_LISTENERS_MAX * (PORTAL_TEXT_MAX + 24))
@@ -145,7 +152,7 @@ answer(struct tgt_conn *c)
 static void
 respond(struct tgt_conn *c, const struct bhs_text_req *req)
 {
-    struct tgt_ctl *ctl = tgt_ctl_new(c, ISCSI_OP_TEXT_RSP, get32(req->itt));
+    struct tgt_ctl *ctl = tgt_ctl_new(ISCSI_OP_TEXT_RSP, get32(req->itt));
     struct tgt_text *t = &c->text;
     size_t left = t->answer.len - t->answer_sent;
     size_t len = left < c->xmit_max ? left : c->xmit_max;

@@ -1,11 +1,22 @@
 /* SPDX-License-Identifier: MIT */
-/* Task management (RFC 7143 11.5, 11.6; 4.2.3.3: RFC3720 semantics). */
+#include "target/tmf.h"
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "lu/lu.h"
+#include "target/command.h"
+#include "target/conn.h"
+#include "target/ctl.h"
+#include "target/instance.h"
+#include "target/node.h"
+#include "target/order.h"
 #include "target/session.h"
+#include "target/txq.h"
 #include "wire/names.h"
+#include "wire/pdu.h"
+#include "wire/sn.h"
 
 static void
 finish(struct tgt_tmf *t, uint8_t response)
@@ -20,7 +31,7 @@ finish(struct tgt_tmf *t, uint8_t response)
     list_del(&t->link);
     s->tmfs_count--;
     if (!tgt_hook(s->target->hook, TGT_HOOK_TMF, NULL)) {
-        ctl = tgt_ctl_new(conn, ISCSI_OP_TMF_RSP, get32(t->req.itt));
+        ctl = tgt_ctl_new(ISCSI_OP_TMF_RSP, get32(t->req.itt));
         if (ctl == NULL) {
             tgt_conn_kill(conn, "out of memory");
         } else {
@@ -49,20 +60,14 @@ drain_timeout(struct loop_timer *timer)
 }
 
 void
-tgt_tmf_drained(struct tgt_tmf *t)
-{
-    assert(t->draining > 0);
-    if (--t->draining == 0 && t->done)
-        finish(t, ISCSI_TMF_RSP_COMPLETE);
-}
-
-void
-tgt_tmf_drained_early(struct tgt_cmd *c)
+tgt_tmf_drained(struct tgt_cmd *c)
 {
     struct tgt_tmf *t = c->drain_for;
 
+    assert(c->state == TGT_CMD_DRAIN && t->draining > 0);
     tgt_cmd_free(c);
-    tgt_tmf_drained(t);
+    if (--t->draining == 0 && t->done)
+        finish(t, ISCSI_TMF_RSP_COMPLETE);
 }
 
 void
@@ -272,6 +277,4 @@ tgt_tmf_pdu(struct tgt_conn *c, const struct bhs_tmf_req *h)
     tgt_conn_log(c, LOG_LEVEL_INFO, "%s", iscsi_tmf_name(h->flags & ISCSI_TMF_FUNC_MASK));
     if (ready(t))
         start(t);
-    if (s->live)
-        tgt_order_run(s); /* an aborted request may have been the one that others wait for */
 }

@@ -1,147 +1,29 @@
 /* SPDX-License-Identifier: MIT */
-/* Sending: what a turn has produced leaves in one gathered send.
- *
- * PDUs are made at the last moment, from commands and control PDUs in txq, into
+/* PDUs are made at the last moment, from commands and control PDUs in txq, into
  * the slots of a ring that the connection borrows while it has something to
  * send.  Read data is sent from the LUN's memory.  A data digest is computed
  * in the same call as the send, and a PDU that leaves only in part is copied,
  * so that a write to the same blocks in between cannot make the digest wrong.
  */
+#include "target/tx.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "target/session.h"
+#include "lu/buf.h"
+#include "target/command.h"
+#include "target/conn.h"
+#include "target/instance.h"
+#include "target/order.h"
+#include "target/txgen.h"
+#include "target/txq.h"
+#include "wire/pdu.h"
 
 #define RING_BYTES (1u << 20) /* data gathered for one send */
 #define ROUNDS_MAX 16u
 #define IOV_LEN    (3 * TGT_RING)
-
-static struct tgt_slot *
-slot_at(struct tgt_ring *r, uint32_t i)
-{
-    return &r->slots[(r->head + i) % TGT_RING];
-}
-
-static void
-own(struct tgt_slot *slot, void *buf)
-{
-    slot->owned = lu_buf_chain(buf, slot->owned);
-}
-
-void
-tgt_tx_release(struct tgt_conn *c, void *buf)
-{
-    if (buf == NULL)
-        return;
-    if (c->ring != NULL && c->ring->count > 0)
-        own(slot_at(c->ring, c->ring->count - 1), buf);
-    else
-        lu_buf_free(buf);
-}
-
-static struct tgt_ring *
-ring_get(struct target *t)
-{
-    struct list *l = list_pop_front(&t->free_rings);
-    struct tgt_ring *r;
-
-    if (l != NULL)
-        return container_of(l, struct tgt_ring, link);
-    r = calloc(1, sizeof(*r));
-    if (r != NULL)
-        list_init(&r->link);
-    return r;
-}
-
-static void
-ring_put(struct target *t, struct tgt_ring *r)
-{
-    for (uint32_t i = 0; i < r->count; i++)
-        lu_buf_free(slot_at(r, i)->owned);
-    r->head = r->count = 0;
-    r->sent = 0;
-    list_push_front(&t->free_rings, &r->link);
-}
-
-void
-tgt_ring_free(struct tgt_ring *r)
-{
-    free(r->bounce);
-    free(r);
-}
-
-void
-tgt_tx_queue(struct tgt_conn *c, struct tgt_tx *tx)
-{
-    assert(c->state != TGT_CONN_DEAD && list_empty(&tx->link));
-    list_push_back(&c->txq, &tx->link);
-    if (!c->blocked)
-        loop_defer(c->target->loop, &c->flush);
-}
-
-struct tgt_ctl *
-tgt_ctl_new(struct tgt_conn *c, uint8_t opcode, uint32_t itt)
-{
-    struct tgt_ctl *ctl = calloc(1, sizeof(*ctl));
-    struct bhs *h;
-
-    (void)c;
-    if (ctl == NULL)
-        return NULL;
-    list_init(&ctl->tx.link);
-    ctl->numbered = true;
-    bhs_init(ctl->hdr, opcode, ISCSI_FLAG_FINAL);
-    h = (struct bhs *)(void *)ctl->hdr;
-    h->itt = put32(itt);
-    return ctl;
-}
-
-void
-tgt_ctl_send(struct tgt_conn *c, struct tgt_ctl *ctl)
-{
-    c->ctl_count++;
-    tgt_tx_queue(c, &ctl->tx);
-}
-
-static void
-ctl_free(struct tgt_conn *c, struct tgt_ctl *ctl)
-{
-    c->ctl_count--;
-    lu_buf_free(ctl->data);
-    free(ctl);
-}
-
-void
-tgt_tx_drop(struct tgt_conn *c)
-{
-    struct list *l;
-
-    while ((l = list_pop_front(&c->txq)) != NULL) {
-        struct tgt_tx *tx = container_of(l, struct tgt_tx, link);
-
-        if (!tx->is_cmd)
-            ctl_free(c, container_of(tx, struct tgt_ctl, tx));
-    }
-    if (c->ring != NULL)
-        ring_put(c->target, c->ring);
-    c->ring = NULL;
-}
-
-void
-tgt_tx_stamp(struct tgt_conn *c, struct tgt_slot *slot, bool numbered)
-{
-    struct bhs_nop_in *h = (struct bhs_nop_in *)(void *)slot->hdr;
-
-    h->stat_sn = put32(c->stat_sn);
-    c->stat_sn += numbered;
-    if (c->sess != NULL) {
-        c->sess->told_max = tgt_order_window(c->sess);
-        h->max_cmd_sn = put32(c->sess->told_max);
-        h->exp_cmd_sn = put32(c->sess->exp_cmd_sn);
-    }
-}
 
 static void
 ctl_next_pdu(struct tgt_conn *c, struct tgt_ctl *ctl, struct tgt_slot *slot)
@@ -151,9 +33,9 @@ ctl_next_pdu(struct tgt_conn *c, struct tgt_ctl *ctl, struct tgt_slot *slot)
     slot->data_len = ctl->len;
     slot->close_after = ctl->close_after;
     if (ctl->data != NULL)
-        own(slot, ctl->data);
+        tgt_slot_own(slot, ctl->data);
     ctl->data = NULL;
-    tgt_tx_stamp(c, slot, ctl->numbered);
+    tgt_order_stamp(c, slot->hdr, ctl->numbered);
 }
 
 static void
@@ -187,7 +69,7 @@ make_one(struct tgt_conn *c, struct tgt_slot *slot)
 {
     struct tgt_tx *tx = container_of(c->txq.next, struct tgt_tx, link);
     struct tgt_ctl *ctl = container_of(tx, struct tgt_ctl, tx);
-    bool login_ends = false;
+    void (*made)(struct tgt_conn * c) = NULL;
 
     *slot = (struct tgt_slot){.data = NULL};
     if (tx->is_cmd) {
@@ -196,12 +78,12 @@ make_one(struct tgt_conn *c, struct tgt_slot *slot)
     } else {
         list_del(&tx->link);
         ctl_next_pdu(c, ctl, slot);
-        login_ends = ctl->ends_login;
-        ctl_free(c, ctl);
+        made = ctl->made;
+        tgt_ctl_free(c, ctl);
     }
     seal(c, slot);
-    if (login_ends)
-        tgt_conn_start_ffp(c);
+    if (made != NULL)
+        made(c);
     return true;
 }
 
@@ -212,9 +94,9 @@ fill(struct tgt_conn *c)
     uint32_t bytes = 0;
 
     for (uint32_t i = 0; i < r->count; i++)
-        bytes += slot_at(r, i)->data_len;
+        bytes += tgt_slot_at(r, i)->data_len;
     while (r->count < TGT_RING && bytes < RING_BYTES && !list_empty(&c->txq)) {
-        struct tgt_slot *slot = slot_at(r, r->count);
+        struct tgt_slot *slot = tgt_slot_at(r, r->count);
 
         if (make_one(c, slot)) {
             bytes += slot->data_len;
@@ -253,7 +135,7 @@ gather(struct tgt_ring *r, struct iovec *iov, size_t *total)
 
     *total = 0;
     for (uint32_t i = 0; i < r->count; i++) {
-        struct tgt_slot *slot = slot_at(r, i);
+        struct tgt_slot *slot = tgt_slot_at(r, i);
 
         if (slot->digest)
             put_digest(slot);
@@ -270,7 +152,7 @@ gather(struct tgt_ring *r, struct iovec *iov, size_t *total)
 static bool
 freeze(struct tgt_ring *r)
 {
-    struct tgt_slot *slot = slot_at(r, 0);
+    struct tgt_slot *slot = tgt_slot_at(r, 0);
     size_t gone, rest;
 
     if (r->count == 0 || !slot->digest || r->sent <= slot->hdr_len)
@@ -305,7 +187,7 @@ consume(struct tgt_ring *r, size_t n)
 
     r->sent += n;
     while (r->count > 0) {
-        struct tgt_slot *slot = slot_at(r, 0);
+        struct tgt_slot *slot = tgt_slot_at(r, 0);
         size_t len = (size_t)slot->hdr_len + slot->data_len + slot->tail_len;
 
         if (r->sent < len)
@@ -359,9 +241,7 @@ tgt_tx_flush(struct loop_work *w)
     assert(c->state != TGT_CONN_DEAD);
     if (c->blocked)
         return;
-    if (c->ring == NULL)
-        c->ring = ring_get(c->target);
-    if (c->ring == NULL) {
+    if (!tgt_ring_take(c)) {
         tgt_conn_kill(c, "out of memory");
         return;
     }
@@ -371,14 +251,12 @@ tgt_tx_flush(struct loop_work *w)
             break;
         }
     }
-    if (c->state != TGT_CONN_DEAD && c->ring != NULL && c->ring->count == 0) {
-        ring_put(c->target, c->ring);
-        c->ring = NULL;
-    }
+    if (c->state != TGT_CONN_DEAD && c->ring->count == 0)
+        tgt_ring_put(c);
 }
 
 void
-tgt_conn_writable(void *user)
+tgt_tx_writable(void *user)
 {
     struct tgt_conn *c = user;
 

@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: MIT */
-/* What commands send: R2T, Data-In, SCSI Response (RFC 7143 11.4, 11.7, 11.8). */
+#include "target/txgen.h"
+
 #include <assert.h>
 #include <string.h>
 
+#include "lu/lu.h"
+#include "target/command.h"
+#include "target/conn.h"
+#include "target/instance.h"
+#include "target/order.h"
 #include "target/session.h"
+#include "target/txq.h"
+#include "wire/be.h"
 
 static uint32_t
 min_u32(uint32_t a, uint32_t b)
 {
     return a < b ? a : b;
-}
-
-static uint32_t
-new_ttt(struct tgt_session *s)
-{
-    if (++s->next_ttt == ISCSI_TAG_RSVD)
-        s->next_ttt = 0;
-    return s->next_ttt;
 }
 
 static bool
@@ -31,7 +31,7 @@ next_r2t(struct tgt_cmd *c, struct tgt_slot *slot)
         list_del(&c->tx.link);
         return false;
     }
-    *ttt = new_ttt(c->sess);
+    *ttt = tgt_session_ttt(c->sess);
     bhs_init(h, ISCSI_OP_R2T, ISCSI_FLAG_FINAL);
     memcpy(h->lun, c->s.lun, sizeof(h->lun));
     h->itt = put32(c->itt);
@@ -39,7 +39,7 @@ next_r2t(struct tgt_cmd *c, struct tgt_slot *slot)
     h->r2t_sn = put32(c->r2t_sn);
     h->offset = put32(c->r2t_off);
     h->desired_len = put32(len);
-    tgt_tx_stamp(c->conn, slot, false);
+    tgt_order_stamp(c->conn, slot->hdr, false);
     c->r2t_sn++;
     c->r2t_off += len;
     if (--c->r2t_want == 0)
@@ -97,14 +97,14 @@ next_data_in(struct tgt_cmd *c, struct tgt_slot *slot)
     }
     c->sess->target->stats.bytes_read += len;
     if (!last) {
-        tgt_tx_stamp(c->conn, slot, false);
+        tgt_order_stamp(c->conn, slot->hdr, false);
         h->stat_sn = put32(0);
         return true;
     }
     h->flags |= (uint8_t)(ISCSI_DATA_IN_STATUS | residual(c, &h->residual));
     h->status = c->s.status;
     tgt_cmd_close_window(c);
-    tgt_tx_stamp(c->conn, slot, true);
+    tgt_order_stamp(c->conn, slot->hdr, true);
     done(c, slot);
     return true;
 }
@@ -126,7 +126,7 @@ next_response(struct tgt_cmd *c, struct tgt_slot *slot)
         slot->data_len = 2u + c->s.sense_len;
     }
     tgt_cmd_close_window(c);
-    tgt_tx_stamp(c->conn, slot, true);
+    tgt_order_stamp(c->conn, slot->hdr, true);
     done(c, slot);
     return true;
 }

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* target/bounds.h - what an initiator cannot exceed, and what it is offered. */
+#ifndef TARGET_BOUNDS_H
+#define TARGET_BOUNDS_H
+
+#define TGT_TPGT 1 /* the one portal group */
+
+#define TGT_DATA_IN_MAX       (1u << 20) /* bytes of one Data-In PDU, if the initiator takes them */
+#define TGT_QUEUE_DEPTH       128        /* commands that a session may have, default */
+#define TGT_QUEUE_MAX         1024
+#define TGT_IMMEDIATE_MAX     16 /* immediate commands that a session may have on top */
+#define TGT_TMF_MAX           8  /* task management functions waiting in a session */
+#define TGT_R2T_MAX           16 /* outstanding R2Ts of one command */
+#define TGT_CONNS_PER_SESSION 8  /* MaxConnections, default */
+#define TGT_TSIHS             65536
+#define TGT_RING              256  /* PDUs on their way into the socket */
+#define TGT_HASH              64   /* chains of a session's table of commands */
+#define TGT_CTL_MAX           64   /* control PDUs waiting in one connection */
+#define TGT_DRAIN_MS          2000 /* how long a reset waits for Data-Out that is under way */
+
+#endif

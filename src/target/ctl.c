@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+#include "target/ctl.h"
+
+#include <string.h>
+
+#include "lu/buf.h"
+#include "target/conn.h"
+#include "target/instance.h"
+#include "target/session.h"
+#include "target/txq.h"
+
+static void
+send_reject(struct tgt_conn *c, const struct bhs *h, uint32_t hdr_len, uint8_t reason, bool close)
+{
+    struct tgt_ctl *ctl = tgt_ctl_new(ISCSI_OP_REJECT, ISCSI_TAG_RSVD);
+
+    c->target->stats.rejects++;
+    tgt_conn_log(c, LOG_LEVEL_INFO, "rejects %s, reason %u", pdu_opcode_name(pdu_opcode(h)),
+                 reason);
+    if (ctl == NULL || (ctl->data = lu_buf_alloc(hdr_len)) == NULL) {
+        tgt_conn_kill(c, "out of memory");
+        return;
+    }
+    memcpy(ctl->data, h, hdr_len);
+    ctl->len = hdr_len;
+    ((struct bhs_reject *)(void *)ctl->hdr)->reason = reason;
+    ctl->close_after = close;
+    tgt_ctl_send(c, ctl);
+    if (close && c->state == TGT_CONN_FFP)
+        c->state = TGT_CONN_CLOSING;
+}
+
+void
+tgt_reject(struct tgt_conn *c, const struct bhs *h, uint32_t hdr_len, uint8_t reason)
+{
+    send_reject(c, h, hdr_len, reason, false);
+}
+
+void
+tgt_reject_and_close(struct tgt_conn *c, const struct bhs *h, uint8_t reason)
+{
+    send_reject(c, h, ISCSI_BHS_LEN, reason, true);
+}
+
+static void
+nop_in(struct tgt_conn *c, uint32_t ttt)
+{
+    struct tgt_ctl *ctl = tgt_ctl_new(ISCSI_OP_NOP_IN, ISCSI_TAG_RSVD);
+
+    if (ctl == NULL)
+        return;
+    ctl->numbered = false;
+    ((struct bhs_nop_in *)(void *)ctl->hdr)->ttt = put32(ttt);
+    tgt_ctl_send(c, ctl);
+}
+
+void
+tgt_nop_ping(struct tgt_conn *c)
+{
+    c->ping_sent = true;
+    nop_in(c, tgt_session_ttt(c->sess));
+}
+
+void
+tgt_nop_tell(struct tgt_conn *c)
+{
+    nop_in(c, ISCSI_TAG_RSVD);
+}
+
+void
+tgt_ask_logout(struct tgt_conn *c, uint32_t seconds)
+{
+    struct tgt_ctl *ctl = tgt_ctl_new(ISCSI_OP_ASYNC, ISCSI_TAG_RSVD);
+    struct bhs_async *h;
+
+    if (ctl == NULL)
+        return;
+    h = (struct bhs_async *)(void *)ctl->hdr;
+    h->event = ISCSI_ASYNC_LOGOUT_REQUEST;
+    h->param3 = put16((uint16_t)seconds);
+    tgt_ctl_send(c, ctl);
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/* target/instance.h - struct target: what all nodes, sessions and connections share. */
+#ifndef TARGET_INSTANCE_H
+#define TARGET_INSTANCE_H
+
+#include "base/htab.h"
+#include "base/list.h"
+#include "target/bounds.h"
+#include "target/hook.h"
+#include "target/target.h"
+
+struct lu_flusher;
+struct tgt_node;
+
+struct target {
+    struct loop *loop;
+    struct tgt_node *nodes;
+    uint32_t nodes_count;
+    struct stream *listeners[TARGET_LISTENERS_MAX];
+    struct sock_addr bound[TARGET_LISTENERS_MAX];
+    uint32_t listeners_count;
+    struct list conns, dead; /* struct tgt_conn; dead: freed at the end of the turn */
+    struct list sessions, dead_sessions;
+    uint32_t conns_count, sessions_count, sessions_max, conns_max;
+    uint32_t login_timeout_ms, stop_timeout_ms;
+    uint64_t pace_ns; /* 0: every connection is read as soon as it can be */
+    struct htab session_by_port;
+    uint64_t hash_seed; /* names and ISIDs are the initiators' choice */
+    uint16_t next_tsih;
+    uint64_t tsih_taken[TGT_TSIHS / 64]; /* a bit for each */
+    struct tgt_hook *hook;               /* &faults.hook; NULL: behave */
+    struct tgt_faults faults;
+    struct list free_cmds, free_rings;
+    struct list chunks; /* memory of the commands */
+    struct lu_flusher *flusher;
+    struct loop_work reap; /* frees dead connections and sessions */
+    struct loop_timer stop_timer;
+    struct loop_work stop_done;
+    bool stopping, stopped;
+    void (*stop_cb)(void *user);
+    void *stop_user;
+    struct target_stats stats;
+};
+
+#endif

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+/* A connection from accept to close, and its one timer: this is where the modules that a connection
+ * goes through are put together. */
+#include "target/serve.h"
+
+#include <stdlib.h>
+
+#include "target/conn.h"
+#include "target/ctl.h"
+#include "target/instance.h"
+#include "target/leave.h"
+#include "target/login.h"
+#include "target/node.h"
+#include "target/rx.h"
+#include "target/session.h"
+#include "target/tx.h"
+#include "target/txq.h"
+
+static void
+serve_timer(struct loop_timer *timer)
+{
+    struct tgt_conn *c = container_of(timer, struct tgt_conn, timer);
+    struct loop *l = c->target->loop;
+    uint64_t interval;
+
+    if (c->state == TGT_CONN_LOGIN) {
+        tgt_conn_kill(c, "login took too long");
+        return;
+    }
+    if (c->state != TGT_CONN_FFP || c->sess->node == NULL || c->sess->node->nop_interval_s == 0)
+        return;
+    interval = c->sess->node->nop_interval_s * LOOP_NS_PER_S;
+    if (l->now_ns - c->last_rx_ns < interval) {
+        c->ping_sent = false;
+        loop_timer_start(l, timer, c->last_rx_ns + interval - l->now_ns);
+        return;
+    }
+    if (c->ping_sent) {
+        tgt_conn_kill(c, "no answer to a ping");
+        return;
+    }
+    tgt_nop_ping(c);
+    loop_timer_start(l, timer, interval);
+}
+
+/* Everything that is of the connection ends with it; whoever ended it may still be in its code. */
+static void
+serve_gone(struct tgt_conn *c)
+{
+    if (c->sess != NULL)
+        tgt_leave_session(c);
+    tgt_tx_drop(c);
+    tgt_text_fini(c);
+    tgt_login_free(c->login);
+    c->login = NULL;
+}
+
+static const struct tgt_conn_ops serve_ops = {.readable = tgt_rx_readable, .gone = serve_gone};
+
+void
+tgt_serve(struct target *t, struct stream *s, const struct sock_addr *peer)
+{
+    static const struct stream_events events = {.readable = tgt_rx_readable,
+                                                .writable = tgt_tx_writable};
+    static const struct stream_opts opts = {.nodelay = true, .keepalive = true};
+    struct tgt_conn *c = NULL;
+
+    if (!t->stopping && t->conns_count < t->conns_max)
+        c = calloc(1, sizeof(*c));
+    if (c != NULL)
+        c->login = tgt_login_new();
+    if (c == NULL || c->login == NULL) {
+        log_line(t->loop->log, LOG_LEVEL_WARN, "a connection was refused: too many, or stopping");
+        free(c);
+        stream_close(s);
+        return;
+    }
+    c->ops = &serve_ops;
+    c->target = t;
+    c->stream = s;
+    c->state = TGT_CONN_LOGIN;
+    c->recv_max = ISCSI_LOGIN_DSEG_MAX;
+    c->xmit_max = ISCSI_LOGIN_DSEG_MAX;
+    c->h_need = ISCSI_BHS_LEN;
+    /* Any number would do, but some initiators (libiscsi 1.19) take the first one only if it comes
+     * after 0 in serial arithmetic, and else acknowledge nothing for ever. */
+    c->stat_sn = (uint32_t)loop_random(t->loop) & INT32_MAX;
+    c->last_rx_ns = t->loop->now_ns;
+    if (peer != NULL)
+        c->peer = *peer;
+    (void)stream_names(s, &c->local, NULL);
+    (void)stream_set_opts(s, &opts);
+    list_init(&c->sess_link);
+    list_init(&c->txq);
+    loop_work_init(&c->flush, tgt_tx_flush);
+    loop_timer_init(&c->timer, serve_timer);
+    tgt_pace_init(c);
+    c->lowat = 1;
+    loop_timer_start(t->loop, &c->timer, t->login_timeout_ms * LOOP_NS_PER_MS);
+    list_push_back(&t->conns, &c->link);
+    t->conns_count++;
+    t->stats.conns++;
+    stream_set_events(s, &events, c);
+}

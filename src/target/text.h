@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/* target/text.h - text negotiation in full feature phase: SendTargets and the few keys that may
+ * change there (RFC 7143 11.10, 6.4, appendix C). */
+#ifndef TARGET_TEXT_H
+#define TARGET_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "wire/bhs.h"
+#include "wire/text.h"
+
+struct tgt_conn;
+
+struct tgt_text {
+    bool active;
+    uint32_t ttt;
+    struct text_buf request, answer; /* their memory is owned */
+    size_t answer_sent;
+    uint32_t new_xmit_max; /* takes effect when the sequence is over; 0: none */
+};
+
+/* A Text Request that is complete and has its turn. */
+void tgt_text_pdu(struct tgt_conn *c, const struct bhs_text_req *h, const uint8_t *data,
+                  uint32_t len);
+
+/* Ends c's negotiation, if there is one. */
+void tgt_text_fini(struct tgt_conn *c);
+
+#endif

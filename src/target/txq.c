@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+#include "target/txq.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "lu/buf.h"
+#include "target/conn.h"
+#include "target/instance.h"
+
+void
+tgt_slot_own(struct tgt_slot *slot, void *buf)
+{
+    slot->owned = lu_buf_chain(buf, slot->owned);
+}
+
+void
+tgt_tx_release(struct tgt_conn *c, void *buf)
+{
+    if (buf == NULL)
+        return;
+    if (c->ring != NULL && c->ring->count > 0)
+        tgt_slot_own(tgt_slot_at(c->ring, c->ring->count - 1), buf);
+    else
+        lu_buf_free(buf);
+}
+
+void
+tgt_tx_queue(struct tgt_conn *c, struct tgt_tx *tx)
+{
+    assert(c->state != TGT_CONN_DEAD && list_empty(&tx->link));
+    list_push_back(&c->txq, &tx->link);
+    if (!c->blocked)
+        loop_defer(c->target->loop, &c->flush);
+}
+
+struct tgt_ctl *
+tgt_ctl_new(uint8_t opcode, uint32_t itt)
+{
+    struct tgt_ctl *ctl = calloc(1, sizeof(*ctl));
+
+    if (ctl == NULL)
+        return NULL;
+    list_init(&ctl->tx.link);
+    ctl->numbered = true;
+    bhs_init(ctl->hdr, opcode, ISCSI_FLAG_FINAL);
+    ((struct bhs *)(void *)ctl->hdr)->itt = put32(itt);
+    return ctl;
+}
+
+void
+tgt_ctl_send(struct tgt_conn *c, struct tgt_ctl *ctl)
+{
+    assert(!ctl->tx.is_cmd && (ctl->len == 0 || ctl->data != NULL));
+    c->ctl_count++;
+    tgt_tx_queue(c, &ctl->tx);
+}
+
+void
+tgt_ctl_free(struct tgt_conn *c, struct tgt_ctl *ctl)
+{
+    assert(c->ctl_count > 0 && list_empty(&ctl->tx.link));
+    c->ctl_count--;
+    lu_buf_free(ctl->data);
+    free(ctl);
+}
+
+bool
+tgt_ring_take(struct tgt_conn *c)
+{
+    struct list *l;
+
+    if (c->ring != NULL)
+        return true;
+    l = list_pop_front(&c->target->free_rings);
+    if (l != NULL) {
+        c->ring = container_of(l, struct tgt_ring, link);
+    } else {
+        c->ring = calloc(1, sizeof(*c->ring));
+        if (c->ring != NULL)
+            list_init(&c->ring->link);
+    }
+    return c->ring != NULL;
+}
+
+void
+tgt_ring_put(struct tgt_conn *c)
+{
+    struct tgt_ring *r = c->ring;
+
+    for (uint32_t i = 0; i < r->count; i++)
+        lu_buf_free(tgt_slot_at(r, i)->owned);
+    r->head = r->count = 0;
+    r->sent = 0;
+    list_push_front(&c->target->free_rings, &r->link);
+    c->ring = NULL;
+}
+
+void
+tgt_tx_drop(struct tgt_conn *c)
+{
+    struct list *l;
+
+    while ((l = list_pop_front(&c->txq)) != NULL) {
+        struct tgt_tx *tx = container_of(l, struct tgt_tx, link);
+
+        if (!tx->is_cmd)
+            tgt_ctl_free(c, container_of(tx, struct tgt_ctl, tx));
+    }
+    if (c->ring != NULL)
+        tgt_ring_put(c);
+}
+
+void
+tgt_rings_free(struct target *t)
+{
+    struct list *l;
+
+    while ((l = list_pop_front(&t->free_rings)) != NULL) {
+        struct tgt_ring *r = container_of(l, struct tgt_ring, link);
+
+        free(r->bounce);
+        free(r);
+    }
+}
