@@ -4,6 +4,7 @@
 #define CMD_LUNETTE_TARGET_ARGS_H
 
 #include "loop/loop.h"
+#include "lu/config.h"
 #include "target/target.h"
 
 #define ARGS_LISTEN_MAX TARGET_LISTENERS_MAX

@@ -34,18 +34,18 @@ print_line(void *user, enum log_level level, const char *line)
 }
 
 static void
-stopped(void *user)
+target_stopped(void *user)
 {
     ((struct app *)user)->done = true;
 }
 
 static void
-stop(struct loop_work *w)
+stop_target(struct loop_work *w)
 {
     struct app *app = container_of(w, struct app, stop);
 
     if (!app->stopping && app->target != NULL)
-        target_stop(app->target, stopped, app);
+        target_stop(app->target, target_stopped, app);
     app->stopping = true;
 }
 
@@ -163,7 +163,7 @@ want_exact_timers(void)
 }
 
 static int
-target_serve(struct app *app)
+serve_target(struct app *app)
 {
     struct target_config cfg = {.nodes = app->args.cfgs,
                                 .nodes_count = app->args.nodes_count,
@@ -174,7 +174,7 @@ target_serve(struct app *app)
     if (r < 0)
         goto fail;
     app->loop->log = &app->log;
-    loop_work_init(&app->stop, stop);
+    loop_work_init(&app->stop, stop_target);
     r = start_watching(app);
     if (r < 0) {
         (void)snprintf(err.msg, sizeof(err.msg), "cannot watch signals: %s", strerror(-r));
@@ -207,7 +207,7 @@ main(int argc, char **argv)
             app.log.level = app.args.verbose > 1 ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO;
         raise_descriptors();
         want_exact_timers();
-        r = target_serve(&app);
+        r = serve_target(&app);
         target_free(app.target);
         loop_free(app.loop);
     } else {

@@ -19,7 +19,7 @@
 #include "wire/pdu.h"
 
 static void
-reject(struct tgt_conn *c, uint8_t reason)
+ffp_reject(struct tgt_conn *c, uint8_t reason)
 {
     tgt_reject(c, &c->h.bhs, ISCSI_BHS_LEN + pdu_ahs_len(&c->h.bhs), reason);
 }
@@ -198,7 +198,7 @@ run_in_order(struct tgt_session *s)
 }
 
 static void
-hold(struct tgt_conn *c, const uint8_t *data, uint32_t len, bool scsi)
+ffp_hold(struct tgt_conn *c, const uint8_t *data, uint32_t len, bool scsi)
 {
     struct tgt_cmd *cmd = tgt_cmd_new(c, (const struct bhs_scsi_cmd *)(const void *)c->h.raw);
     uint32_t room = len;
@@ -268,11 +268,11 @@ scsi_pdu(struct tgt_conn *c, const uint8_t *data, uint32_t len)
     if (reason == 0 && immediate && s->immediate >= TGT_IMMEDIATE_MAX)
         reason = ISCSI_REJECT_TOO_MANY_IMMEDIATE;
     if (reason != 0) {
-        reject(c, reason);
+        ffp_reject(c, reason);
         return;
     }
     if (order == TGT_ORDER_LATER) {
-        hold(c, data, len, true);
+        ffp_hold(c, data, len, true);
         return;
     }
     cmd = tgt_cmd_new(c, h);
@@ -294,7 +294,7 @@ scsi_pdu(struct tgt_conn *c, const uint8_t *data, uint32_t len)
 }
 
 static void
-other_pdu(struct tgt_conn *c, const struct request *r, const uint8_t *data, uint32_t len)
+ffp_other_pdu(struct tgt_conn *c, const struct request *r, const uint8_t *data, uint32_t len)
 {
     const struct bhs_nop_out *h = (const struct bhs_nop_out *)(const void *)c->h.raw;
     bool immediate = h->opcode & ISCSI_OP_IMMEDIATE;
@@ -303,11 +303,11 @@ other_pdu(struct tgt_conn *c, const struct request *r, const uint8_t *data, uint
     union bhs_any copy;
 
     if (!immediate && get32(h->itt) == ISCSI_TAG_RSVD) {
-        reject(c, ISCSI_REJECT_PROTOCOL_ERROR);
+        ffp_reject(c, ISCSI_REJECT_PROTOCOL_ERROR);
         return;
     }
     if (immediate && c->ctl_count >= TGT_CTL_MAX) {
-        reject(c, ISCSI_REJECT_TOO_MANY_IMMEDIATE);
+        ffp_reject(c, ISCSI_REJECT_TOO_MANY_IMMEDIATE);
         return;
     }
     if (!immediate)
@@ -315,7 +315,7 @@ other_pdu(struct tgt_conn *c, const struct request *r, const uint8_t *data, uint
     if (order == TGT_ORDER_DROP)
         return;
     if (order == TGT_ORDER_LATER) {
-        hold(c, data, len, false);
+        ffp_hold(c, data, len, false);
         return;
     }
     if (!immediate)
@@ -333,16 +333,16 @@ tgt_ffp_pdu(struct tgt_conn *c, const uint8_t *data, uint32_t len)
     const struct request *r = find_request(opcode);
 
     if (c->sess->discovery && (r == NULL || !r->discovery)) {
-        reject(c, ISCSI_REJECT_PROTOCOL_ERROR);
+        ffp_reject(c, ISCSI_REJECT_PROTOCOL_ERROR);
     } else if (opcode == ISCSI_OP_SCSI_CMD) {
         scsi_pdu(c, data, len);
     } else if (r != NULL) {
-        other_pdu(c, r, data, len);
+        ffp_other_pdu(c, r, data, len);
     } else if (opcode == ISCSI_OP_SNACK_REQ) {
-        reject(c, ISCSI_REJECT_PROTOCOL_ERROR); /* there is no recovery at ERL 0 */
+        ffp_reject(c, ISCSI_REJECT_PROTOCOL_ERROR); /* there is no recovery at ERL 0 */
     } else if (opcode == ISCSI_OP_LOGIN_REQ) {
         tgt_reject_and_close(c, &c->h.bhs, ISCSI_REJECT_PROTOCOL_ERROR);
     } else {
-        reject(c, ISCSI_REJECT_UNSUPPORTED);
+        ffp_reject(c, ISCSI_REJECT_UNSUPPORTED);
     }
 }

@@ -38,15 +38,15 @@ tgt_login_free(struct tgt_login *l)
 }
 
 static const struct bhs_login_req *
-request(const struct tgt_conn *c)
+login_header(const struct tgt_conn *c)
 {
     return (const struct bhs_login_req *)(const void *)c->h.raw;
 }
 
 static struct tgt_ctl *
-response(struct tgt_conn *c, uint8_t flags)
+login_response(struct tgt_conn *c, uint8_t flags)
 {
-    const struct bhs_login_req *req = request(c);
+    const struct bhs_login_req *req = login_header(c);
     struct tgt_ctl *ctl = tgt_ctl_new(ISCSI_OP_LOGIN_RSP, get32(req->itt));
     struct bhs_login_rsp *h;
 
@@ -65,11 +65,11 @@ response(struct tgt_conn *c, uint8_t flags)
 
 /* Refuses the login.  What the answer holds already goes along (TargetAddress of a redirection). */
 static void
-refuse(struct tgt_conn *c, uint16_t status)
+login_refuse(struct tgt_conn *c, uint16_t status)
 {
     struct tgt_login *l = c->login;
-    uint8_t csg = request(c)->flags & ISCSI_LOGIN_CSG_MASK;
-    struct tgt_ctl *ctl = response(c, csg);
+    uint8_t csg = login_header(c)->flags & ISCSI_LOGIN_CSG_MASK;
+    struct tgt_ctl *ctl = login_response(c, csg);
     struct bhs_login_rsp *h;
     char who[ISCSI_NAME_MAX + 1];
 
@@ -97,9 +97,9 @@ refuse(struct tgt_conn *c, uint16_t status)
 
 /* Header fields that every request must have right. */
 static uint16_t
-check_header(const struct tgt_conn *c)
+login_check_header(const struct tgt_conn *c)
 {
-    const struct bhs_login_req *h = request(c);
+    const struct bhs_login_req *h = login_header(c);
     const struct tgt_login *l = c->login;
     unsigned csg = bhs_login_csg(h->flags), nsg = bhs_login_nsg(h->flags);
     bool transit = h->flags & ISCSI_LOGIN_TRANSIT;
@@ -121,9 +121,9 @@ check_header(const struct tgt_conn *c)
 }
 
 static void
-start(struct tgt_conn *c)
+login_begin(struct tgt_conn *c)
 {
-    const struct bhs_login_req *h = request(c);
+    const struct bhs_login_req *h = login_header(c);
     struct tgt_login *l = c->login;
 
     l->started = true;
@@ -159,7 +159,7 @@ login_over(struct tgt_conn *c)
 
 /* Sends the next piece of the answer.  flags: transit bit and stages, used with the last piece. */
 static void
-respond(struct tgt_conn *c, uint8_t flags, bool last_login_pdu)
+login_respond(struct tgt_conn *c, uint8_t flags, bool last_login_pdu)
 {
     struct tgt_login *l = c->login;
     size_t left = l->answer.len - l->answer_sent;
@@ -169,7 +169,7 @@ respond(struct tgt_conn *c, uint8_t flags, bool last_login_pdu)
     assert(!last_login_pdu || len == left);
     if (len < left)
         flags = (uint8_t)((flags & ISCSI_LOGIN_CSG_MASK) | ISCSI_LOGIN_CONTINUE);
-    ctl = response(c, flags);
+    ctl = login_response(c, flags);
     if (ctl == NULL)
         return;
     if (len > 0) {
@@ -278,49 +278,50 @@ make_or_join(struct tgt_conn *c)
 
 /* The request is complete and its keys are answered. */
 static void
-conclude(struct tgt_conn *c)
+login_conclude(struct tgt_conn *c)
 {
     struct tgt_login *l = c->login;
-    const struct bhs_login_req *h = request(c);
+    const struct bhs_login_req *h = login_header(c);
     bool transit = h->flags & ISCSI_LOGIN_TRANSIT;
     unsigned nsg = bhs_login_nsg(h->flags);
     uint8_t csg_bits = h->flags & ISCSI_LOGIN_CSG_MASK;
     uint16_t status;
 
     if (!transit || !may_transit(l)) {
-        respond(c, csg_bits, false);
+        login_respond(c, csg_bits, false);
         return;
     }
     if (nsg != ISCSI_STAGE_FFP) {
         l->stage = nsg;
-        respond(c, h->flags & (ISCSI_LOGIN_TRANSIT | ISCSI_LOGIN_CSG_MASK | ISCSI_LOGIN_NSG_MASK),
-                false);
+        login_respond(
+            c, h->flags & (ISCSI_LOGIN_TRANSIT | ISCSI_LOGIN_CSG_MASK | ISCSI_LOGIN_NSG_MASK),
+            false);
         return;
     }
     status = make_or_join(c);
     if (status != ISCSI_LOGIN_OK) {
-        refuse(c, status);
+        login_refuse(c, status);
         return;
     }
     l->finished = true;
-    respond(c, h->flags & (ISCSI_LOGIN_TRANSIT | ISCSI_LOGIN_CSG_MASK | ISCSI_LOGIN_NSG_MASK),
-            true);
+    login_respond(c, h->flags & (ISCSI_LOGIN_TRANSIT | ISCSI_LOGIN_CSG_MASK | ISCSI_LOGIN_NSG_MASK),
+                  true);
 }
 
 static uint16_t
-take(struct tgt_conn *c, const uint8_t *data, uint32_t len)
+login_take(struct tgt_conn *c, const uint8_t *data, uint32_t len)
 {
     struct tgt_login *l = c->login;
     uint16_t status;
 
     if (++l->exchanges > LOGIN_EXCHANGES_MAX)
         return ISCSI_LOGIN_BAD_REQUEST;
-    status = check_header(c);
+    status = login_check_header(c);
     if (status != ISCSI_LOGIN_OK)
         return status;
     if (!l->started)
-        start(c);
-    if (l->answer.len > 0 && (len > 0 || (request(c)->flags & ISCSI_LOGIN_CONTINUE)))
+        login_begin(c);
+    if (l->answer.len > 0 && (len > 0 || (login_header(c)->flags & ISCSI_LOGIN_CONTINUE)))
         return ISCSI_LOGIN_BAD_REQUEST; /* our answer is not at its end */
     if (len > 0 && text_append(&l->request, data, len, NULL) < 0)
         return ISCSI_LOGIN_BAD_REQUEST;
@@ -331,7 +332,7 @@ void
 tgt_login_pdu(struct tgt_conn *c, const uint8_t *data, uint32_t len)
 {
     struct tgt_login *l = c->login;
-    uint8_t csg_bits = request(c)->flags & ISCSI_LOGIN_CSG_MASK;
+    uint8_t csg_bits = login_header(c)->flags & ISCSI_LOGIN_CSG_MASK;
     uint16_t status;
 
     if (l->finished || (!l->started && pdu_opcode(&c->h.bhs) != ISCSI_OP_LOGIN_REQ)) {
@@ -342,26 +343,26 @@ tgt_login_pdu(struct tgt_conn *c, const uint8_t *data, uint32_t len)
     if (tgt_hook(c->target->hook, TGT_HOOK_LOGIN, NULL))
         return;
     if (pdu_opcode(&c->h.bhs) != ISCSI_OP_LOGIN_REQ) {
-        refuse(c, ISCSI_LOGIN_INVALID_DURING_LOGIN);
+        login_refuse(c, ISCSI_LOGIN_INVALID_DURING_LOGIN);
         return;
     }
-    status = take(c, data, len);
+    status = login_take(c, data, len);
     if (status != ISCSI_LOGIN_OK) {
-        refuse(c, status);
+        login_refuse(c, status);
         return;
     }
-    if (request(c)->flags & ISCSI_LOGIN_CONTINUE) {
-        respond(c, csg_bits, false); /* empty: more is to come */
+    if (login_header(c)->flags & ISCSI_LOGIN_CONTINUE) {
+        login_respond(c, csg_bits, false); /* empty: more is to come */
         return;
     }
     if (l->answer.len > 0) {
-        conclude(c); /* it asked for the rest of our answer */
+        login_conclude(c); /* it asked for the rest of our answer */
         return;
     }
     status = tgt_login_keys(c);
     l->request.len = 0;
     if (status != ISCSI_LOGIN_OK)
-        refuse(c, status);
+        login_refuse(c, status);
     else
-        conclude(c);
+        login_conclude(c);
 }

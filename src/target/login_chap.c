@@ -153,7 +153,7 @@ reflected(const struct tgt_login *l, const struct tgt_auth_keys *k)
 }
 
 static uint16_t
-answer(struct tgt_conn *c, const struct tgt_auth_keys *k)
+chap_answer(struct tgt_conn *c, const struct tgt_auth_keys *k)
 {
     struct tgt_login *l = c->login;
     uint16_t status;
@@ -198,6 +198,6 @@ tgt_login_auth(struct tgt_conn *c, const struct tgt_auth_keys *k)
     if (keys == 2 && l->auth == AUTH_CHAP_A)
         return challenge(c, &k->a);
     if ((keys & 3u) == 0 && l->auth == AUTH_CHAP_R)
-        return answer(c, k);
+        return chap_answer(c, k);
     return ISCSI_LOGIN_BAD_REQUEST;
 }

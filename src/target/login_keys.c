@@ -155,7 +155,7 @@ note_auth(struct tgt_auth_keys *a, enum key_id id, const struct text_pair *p)
 }
 
 static uint16_t
-one_key(struct tgt_login *l, const struct text_pair *p, struct tgt_auth_keys *auth)
+login_one_key(struct tgt_login *l, const struct text_pair *p, struct tgt_auth_keys *auth)
 {
     const struct key *k = key_find(p->key, p->key_len);
     struct key_context ctx = {
@@ -217,7 +217,7 @@ all_keys(struct tgt_login *l, struct tgt_auth_keys *auth)
                 continue;
             if (!add_seen(l, &p))
                 return ISCSI_LOGIN_BAD_REQUEST;
-            status = one_key(l, &p, auth);
+            status = login_one_key(l, &p, auth);
             if (status != ISCSI_LOGIN_OK)
                 return status;
         }

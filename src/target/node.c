@@ -44,8 +44,8 @@ tgt_node_join(struct tgt_node *node, const char *initiator, const uint8_t isid[6
 }
 
 static int
-bad(struct lunette_error *err, const struct target_node_config *cfg, const char *fmt,
-    const char *arg)
+node_bad(struct lunette_error *err, const struct target_node_config *cfg, const char *fmt,
+         const char *arg)
 {
     char text[160];
 
@@ -77,16 +77,16 @@ open_device(struct tgt_node *node, const struct target_node_config *cfg, struct 
 }
 
 static int
-set_secret(struct tgt_chap_secret *s, const char *user, const char *secret,
-           const struct target_node_config *cfg, struct lunette_error *err)
+node_set_secret(struct tgt_chap_secret *s, const char *user, const char *secret,
+                const struct target_node_config *cfg, struct lunette_error *err)
 {
     if (user == NULL || secret == NULL)
         return 0;
     if (user[0] == '\0' || strlen(user) > CHAP_NAME_MAX)
-        return bad(err, cfg, "a CHAP user name has 1 to 255 bytes%s", "");
+        return node_bad(err, cfg, "a CHAP user name has 1 to 255 bytes%s", "");
     s->secret_len = strlen(secret);
     if (s->secret_len == 0 || s->secret_len > CHAP_SECRET_MAX)
-        return bad(err, cfg, "a CHAP secret has 1 to 255 bytes%s", "");
+        return node_bad(err, cfg, "a CHAP secret has 1 to 255 bytes%s", "");
     (void)snprintf(s->user, sizeof(s->user), "%s", user);
     memcpy(s->secret, secret, s->secret_len);
     return 0;
@@ -145,23 +145,23 @@ set_key(struct tgt_node *node, const struct target_node_config *cfg,
 
     if (strcmp(kv->key, "QueueDepth") == 0) {
         if (set_number(kv->value, 1, TGT_QUEUE_MAX, &node->queue_depth) < 0)
-            return bad(err, cfg, "QueueDepth must be 1..1024%s", "");
+            return node_bad(err, cfg, "QueueDepth must be 1..1024%s", "");
         return 0;
     }
     if (strcmp(kv->key, "NopInterval") == 0) {
         if (set_number(kv->value, 0, NOP_MAX_S, &node->nop_interval_s) < 0)
-            return bad(err, cfg, "NopInterval must be 0..3600 seconds%s", "");
+            return node_bad(err, cfg, "NopInterval must be 0..3600 seconds%s", "");
         return 0;
     }
     if (k != NULL && (k->id == KEY_HEADER_DIGEST || k->id == KEY_DATA_DIGEST)) {
         if (!digests_ok(kv->value))
-            return bad(err, cfg, "%s takes CRC32C, None, or both with a comma", kv->key);
+            return node_bad(err, cfg, "%s takes CRC32C, None, or both with a comma", kv->key);
         (void)snprintf(k->id == KEY_HEADER_DIGEST ? node->header_digests : node->data_digests,
                        sizeof(node->header_digests), "%s", kv->value);
         return 0;
     }
     if (k == NULL || !may_set(k))
-        return bad(err, cfg, "%s cannot be set", kv->key);
+        return node_bad(err, cfg, "%s cannot be set", kv->key);
     if (key_check_offer(k, kv->value, strlen(kv->value), &v, err) < 0)
         return lunette_fail_prefix(err, -EINVAL, "target %.100s", cfg->name);
     v.outcome = KEY_AGREED;
@@ -196,23 +196,24 @@ tgt_node_init(struct tgt_node *node, const struct target_node_config *cfg,
     if (r < 0)
         return r;
     if (tgt_node_find(node->target, node->name) != node)
-        return bad(err, cfg, "there are two targets of that name%s", "");
+        return node_bad(err, cfg, "there are two targets of that name%s", "");
     defaults(node);
     for (uint32_t i = 0; i < cfg->set_count && r == 0; i++)
         r = set_key(node, cfg, &cfg->set[i], err);
     if (r == 0 && node->params.first_burst > node->params.max_burst)
         node->params.first_burst = node->params.max_burst;
     if (r == 0)
-        r = set_secret(&node->chap, cfg->chap_user, cfg->chap_secret, cfg, err);
+        r = node_set_secret(&node->chap, cfg->chap_user, cfg->chap_secret, cfg, err);
     if (r == 0)
-        r = set_secret(&node->mutual, cfg->mutual_user, cfg->mutual_secret, cfg, err);
+        r = node_set_secret(&node->mutual, cfg->mutual_user, cfg->mutual_secret, cfg, err);
     if (r == 0 && node->mutual.secret_len > 0 && node->chap.secret_len == 0)
-        r = bad(err, cfg, "a mutual CHAP secret needs a CHAP secret for initiators, too%s", "");
+        r = node_bad(err, cfg, "a mutual CHAP secret needs a CHAP secret for initiators, too%s",
+                     "");
     if (r == 0 &&
         chap_equal(node->chap.secret, node->chap.secret_len, node->mutual.secret,
                    node->mutual.secret_len) &&
         node->chap.secret_len > 0)
-        r = bad(err, cfg, "the CHAP secrets of both directions must differ%s", "");
+        r = node_bad(err, cfg, "the CHAP secrets of both directions must differ%s", "");
     if (r == 0 && cfg->alias != NULL)
         (void)snprintf(node->alias, sizeof(node->alias), "%s", cfg->alias);
     if (r == 0 && cfg->redirect != NULL) {

@@ -49,7 +49,7 @@ is_data_out(const struct tgt_conn *c)
 
 /* A whole PDU has come; data is NULL for Data-Out, whose data is where it belongs. */
 static void
-deliver(struct tgt_conn *c, const uint8_t *data, bool digest_ok)
+rx_deliver(struct tgt_conn *c, const uint8_t *data, bool digest_ok)
 {
     uint32_t len = c->data_len;
     bool data_out = is_data_out(c);
@@ -110,7 +110,7 @@ header_done(struct tgt_conn *c)
     if (is_data_out(c))
         tgt_data_out_begin(c);
     if (c->data_len == 0)
-        deliver(c, NULL, true);
+        rx_deliver(c, NULL, true);
     else
         c->rx = TGT_RX_DATA;
     return c->state != TGT_CONN_DEAD;
@@ -135,7 +135,7 @@ static void
 data_done(struct tgt_conn *c)
 {
     if (c->tail_need == 0)
-        deliver(c, c->buf, true);
+        rx_deliver(c, c->buf, true);
     else
         c->rx = TGT_RX_TAIL;
 }
@@ -148,7 +148,7 @@ take_data_in_place(struct tgt_conn *c, const uint8_t *p)
 
     if (has_digest(c))
         ok = pdu_data_digest_ok(p, c->data_len, p + c->data_len + pdu_pad(c->data_len));
-    deliver(c, p, ok);
+    rx_deliver(c, p, ok);
 }
 
 static size_t
@@ -196,12 +196,12 @@ take_tail(struct tgt_conn *c, const uint8_t *p, size_t n)
         return k;
     if (has_digest(c))
         ok = pdu_digest_ok(crc32c_update(c->crc, c->tail, pad), c->tail + pad);
-    deliver(c, c->buf, ok);
+    rx_deliver(c, c->buf, ok);
     return k;
 }
 
 static void
-take(struct tgt_conn *c, const uint8_t *p, size_t n)
+rx_take(struct tgt_conn *c, const uint8_t *p, size_t n)
 {
     while (n > 0 && (c->state == TGT_CONN_LOGIN || c->state == TGT_CONN_FFP)) {
         size_t k;
@@ -249,7 +249,7 @@ set_lowat(struct tgt_conn *c)
 
 /* One receive.  False: nothing more for now. */
 static bool
-receive(struct tgt_conn *c)
+rx_receive(struct tgt_conn *c)
 {
     struct loop *l = c->target->loop;
     size_t scratch = l->scratch_size < STAGING ? l->scratch_size : STAGING;
@@ -283,14 +283,14 @@ receive(struct tgt_conn *c)
         if (c->data_off == c->data_len)
             data_done(c);
     }
-    take(c, l->scratch, (size_t)r - in_place);
+    rx_take(c, l->scratch, (size_t)r - in_place);
     return (size_t)r == direct_len + scratch;
 }
 
 /* Nothing is wanted any more, but a close with unread data would be a reset, which could overtake
  * our last response. */
 static void
-drain(struct tgt_conn *c)
+rx_drain(struct tgt_conn *c)
 {
     struct loop *l = c->target->loop;
     struct iovec iov = {l->scratch, l->scratch_size};
@@ -308,11 +308,11 @@ tgt_rx_readable(void *user)
     for (unsigned i = 0; i < ROUNDS_MAX; i++) {
         if (c->state != TGT_CONN_LOGIN && c->state != TGT_CONN_FFP)
             break;
-        if (!receive(c))
+        if (!rx_receive(c))
             break;
     }
     if (c->state == TGT_CONN_FFP)
         set_lowat(c);
     else if (c->state == TGT_CONN_CLOSING)
-        drain(c);
+        rx_drain(c);
 }

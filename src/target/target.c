@@ -21,7 +21,7 @@
 
 /* Frees what died in this turn. */
 static void
-reap(struct loop_work *w)
+target_reap(struct loop_work *w)
 {
     struct target *t = container_of(w, struct target, reap);
     struct list *l;
@@ -66,7 +66,7 @@ stop_timeout(struct loop_timer *timer)
 }
 
 static void
-init(struct target *t, struct loop *loop, const struct target_config *cfg)
+target_init(struct target *t, struct loop *loop, const struct target_config *cfg)
 {
     t->loop = loop;
     list_init(&t->conns);
@@ -78,7 +78,7 @@ init(struct target *t, struct loop *loop, const struct target_config *cfg)
     list_init(&t->free_cmds);
     list_init(&t->free_rings);
     list_init(&t->chunks);
-    loop_work_init(&t->reap, reap);
+    loop_work_init(&t->reap, target_reap);
     loop_work_init(&t->stop_done, stop_done);
     loop_timer_init(&t->stop_timer, stop_timeout);
     t->sessions_max = cfg->sessions_max != 0 ? cfg->sessions_max : TARGET_SESSIONS_MAX;
@@ -124,7 +124,7 @@ target_new(struct loop *loop, const struct target_config *cfg, struct target **r
         return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "out of memory");
     if (err != NULL)
         err->code = 0;
-    init(t, loop, cfg);
+    target_init(t, loop, cfg);
     r = lu_flusher_new(loop, &t->flusher);
     if (r == 0)
         r = open_nodes(t, cfg, err);
@@ -139,7 +139,7 @@ target_new(struct loop *loop, const struct target_config *cfg, struct target **r
 }
 
 static void
-accepted(void *user, struct stream *s, const struct sock_addr *peer)
+target_accepted(void *user, struct stream *s, const struct sock_addr *peer)
 {
     tgt_serve(user, s, peer);
 }
@@ -154,7 +154,7 @@ int
 target_listen(struct target *t, const struct sock_addr *at, struct sock_addr *ret_bound,
               struct lunette_error *err)
 {
-    static const struct stream_events events = {.accepted = accepted};
+    static const struct stream_events events = {.accepted = target_accepted};
     uint32_t n = t->listeners_count;
     char text[PORTAL_TEXT_MAX];
     int r;
@@ -208,7 +208,7 @@ target_free(struct target *t)
     if (t->conns.next != NULL)
         drop_all(t);
     t->stopping = false;
-    reap(&t->reap);
+    target_reap(&t->reap);
     loop_defer_cancel(&t->reap);
     loop_defer_cancel(&t->stop_done);
     loop_timer_stop(t->loop, &t->stop_timer);

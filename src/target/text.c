@@ -106,7 +106,7 @@ send_targets(struct tgt_conn *c, const struct text_pair *p)
 }
 
 static bool
-one_key(struct tgt_conn *c, const struct text_pair *p, struct key_set *seen)
+text_one_key(struct tgt_conn *c, const struct text_pair *p, struct key_set *seen)
 {
     const struct key *k = key_find(p->key, p->key_len);
     struct key_context ctx = {.leading = true, .discovery = c->sess->discovery};
@@ -128,7 +128,7 @@ one_key(struct tgt_conn *c, const struct text_pair *p, struct key_set *seen)
 }
 
 static bool
-answer(struct tgt_conn *c)
+text_answer(struct tgt_conn *c)
 {
     size_t size = ANSWER_EXTRA + (size_t)c->target->nodes_count * RECORD_MAX;
     struct text_iter it;
@@ -142,7 +142,7 @@ answer(struct tgt_conn *c)
     text_buf_init(&c->text.answer, mem, size);
     text_iter_init(&it, c->text.request.buf, c->text.request.len);
     while ((r = text_next(&it, &p, NULL)) == 1) {
-        if (!one_key(c, &p, &seen))
+        if (!text_one_key(c, &p, &seen))
             return false;
     }
     return r == 0;
@@ -150,7 +150,7 @@ answer(struct tgt_conn *c)
 
 /* Sends what is next of the answer; nothing when the request goes on (C). */
 static void
-respond(struct tgt_conn *c, const struct bhs_text_req *req)
+text_respond(struct tgt_conn *c, const struct bhs_text_req *req)
 {
     struct tgt_ctl *ctl = tgt_ctl_new(ISCSI_OP_TEXT_RSP, get32(req->itt));
     struct tgt_text *t = &c->text;
@@ -208,12 +208,12 @@ tgt_text_pdu(struct tgt_conn *c, const struct bhs_text_req *h, const uint8_t *da
     if (reason == 0 && len > 0 &&
         (c->text.answer.buf != NULL || text_append(&c->text.request, data, len, NULL) < 0))
         reason = ISCSI_REJECT_PROTOCOL_ERROR; /* text while ours is not at its end, or too much */
-    if (reason == 0 && !more && c->text.answer.buf == NULL && !answer(c))
+    if (reason == 0 && !more && c->text.answer.buf == NULL && !text_answer(c))
         reason = ISCSI_REJECT_PROTOCOL_ERROR;
     if (reason != 0) {
         tgt_text_fini(c);
         tgt_reject(c, (const struct bhs *)(const void *)h, ISCSI_BHS_LEN, reason);
         return;
     }
-    respond(c, h);
+    text_respond(c, h);
 }

@@ -19,7 +19,7 @@
 #include "wire/sn.h"
 
 static void
-finish(struct tgt_tmf *t, uint8_t response)
+tmf_finish(struct tgt_tmf *t, uint8_t response)
 {
     struct tgt_session *s = t->sess;
     struct tgt_conn *conn = t->conn;
@@ -56,7 +56,7 @@ drain_timeout(struct loop_timer *timer)
         if (c->state == TGT_CMD_DRAIN && c->drain_for == t)
             tgt_cmd_free(c);
     }
-    finish(t, ISCSI_TMF_RSP_COMPLETE);
+    tmf_finish(t, ISCSI_TMF_RSP_COMPLETE);
 }
 
 void
@@ -67,7 +67,7 @@ tgt_tmf_drained(struct tgt_cmd *c)
     assert(c->state == TGT_CMD_DRAIN && t->draining > 0);
     tgt_cmd_free(c);
     if (--t->draining == 0 && t->done)
-        finish(t, ISCSI_TMF_RSP_COMPLETE);
+        tmf_finish(t, ISCSI_TMF_RSP_COMPLETE);
 }
 
 void
@@ -93,7 +93,7 @@ tgt_tmf_drop(struct tgt_session *s, const struct tgt_conn *conn)
 
 /* A request that never came counts as received: something that does nothing takes its number. */
 static bool
-plug(struct tgt_session *s, struct tgt_conn *conn, uint32_t cmd_sn)
+tmf_plug(struct tgt_session *s, struct tgt_conn *conn, uint32_t cmd_sn)
 {
     struct bhs_scsi_cmd nop;
     struct tgt_cmd *c;
@@ -130,7 +130,7 @@ abort_task(struct tgt_tmf *t)
         tgt_cmd_abort(c, NULL);
         return ISCSI_TMF_RSP_COMPLETE;
     }
-    if (sn_gte(ref_sn, s->exp_cmd_sn) && sn_lt(ref_sn, cmd_sn) && plug(s, t->conn, ref_sn))
+    if (sn_gte(ref_sn, s->exp_cmd_sn) && sn_lt(ref_sn, cmd_sn) && tmf_plug(s, t->conn, ref_sn))
         return ISCSI_TMF_RSP_COMPLETE;
     return ISCSI_TMF_RSP_NO_TASK;
 }
@@ -178,7 +178,7 @@ cold_reset(struct tgt_tmf *t)
 
 /* The response code, or -1: it comes when the aborted tasks' data has come. */
 static int
-perform(struct tgt_tmf *t)
+tmf_perform(struct tgt_tmf *t)
 {
     uint8_t function = t->req.flags & ISCSI_TMF_FUNC_MASK;
     struct lu_device *dev = &t->sess->node->dev;
@@ -215,22 +215,22 @@ perform(struct tgt_tmf *t)
 }
 
 static void
-start(struct tgt_tmf *t)
+tmf_start(struct tgt_tmf *t)
 {
     int r;
 
     t->started = true;
-    r = perform(t);
+    r = tmf_perform(t);
     t->done = true;
     if (r >= 0)
-        finish(t, (uint8_t)r);
+        tmf_finish(t, (uint8_t)r);
     else
         loop_timer_start(t->sess->target->loop, &t->timer, TGT_DRAIN_MS * LOOP_NS_PER_MS);
 }
 
 /* Functions on task sets act when all that was sent before them has come. */
 static bool
-ready(const struct tgt_tmf *t)
+tmf_ready(const struct tgt_tmf *t)
 {
     uint8_t function = t->req.flags & ISCSI_TMF_FUNC_MASK;
 
@@ -247,8 +247,8 @@ tgt_tmf_run_waiting(struct tgt_session *s)
     LIST_FOREACH_SAFE (i, &s->tmfs) {
         struct tgt_tmf *t = container_of(i, struct tgt_tmf, link);
 
-        if (!t->started && ready(t))
-            start(t);
+        if (!t->started && tmf_ready(t))
+            tmf_start(t);
     }
 }
 
@@ -275,6 +275,6 @@ tgt_tmf_pdu(struct tgt_conn *c, const struct bhs_tmf_req *h)
     list_push_back(&s->tmfs, &t->link);
     s->tmfs_count++;
     tgt_conn_log(c, LOG_LEVEL_INFO, "%s", iscsi_tmf_name(h->flags & ISCSI_TMF_FUNC_MASK));
-    if (ready(t))
-        start(t);
+    if (tmf_ready(t))
+        tmf_start(t);
 }

@@ -88,7 +88,7 @@ make_one(struct tgt_conn *c, struct tgt_slot *slot)
 }
 
 static void
-fill(struct tgt_conn *c)
+tx_fill(struct tgt_conn *c)
 {
     struct tgt_ring *r = c->ring;
     uint32_t bytes = 0;
@@ -117,7 +117,7 @@ put_digest(struct tgt_slot *slot)
 }
 
 static void
-add(struct iovec *iov, int *n, const void *p, size_t len, size_t *skip)
+tx_add_piece(struct iovec *iov, int *n, const void *p, size_t len, size_t *skip)
 {
     if (*skip >= len) {
         *skip -= len;
@@ -128,7 +128,7 @@ add(struct iovec *iov, int *n, const void *p, size_t len, size_t *skip)
 }
 
 static int
-gather(struct tgt_ring *r, struct iovec *iov, size_t *total)
+tx_collect(struct tgt_ring *r, struct iovec *iov, size_t *total)
 {
     size_t skip = r->sent;
     int n = 0;
@@ -139,9 +139,9 @@ gather(struct tgt_ring *r, struct iovec *iov, size_t *total)
 
         if (slot->digest)
             put_digest(slot);
-        add(iov, &n, slot->hdr, slot->hdr_len, &skip);
-        add(iov, &n, slot->data, slot->data_len, &skip);
-        add(iov, &n, slot->tail, slot->tail_len, &skip);
+        tx_add_piece(iov, &n, slot->hdr, slot->hdr_len, &skip);
+        tx_add_piece(iov, &n, slot->data, slot->data_len, &skip);
+        tx_add_piece(iov, &n, slot->tail, slot->tail_len, &skip);
         *total += (size_t)slot->hdr_len + slot->data_len + slot->tail_len;
     }
     *total -= r->sent;
@@ -211,10 +211,10 @@ send_some(struct tgt_conn *c)
     ssize_t r;
     int n;
 
-    fill(c);
+    tx_fill(c);
     if (c->ring->count == 0)
         return false;
-    n = gather(c->ring, iov, &total);
+    n = tx_collect(c->ring, iov, &total);
     r = stream_sendv(c->stream, iov, n, total);
     if (r < 0 && r != -EAGAIN) {
         tgt_conn_kill(c, errno_text((int)-r));
