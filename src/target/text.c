@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "target/text.h"
 
-#include <assert.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -60,7 +59,8 @@ portal_of(const struct tgt_conn *c, uint32_t i)
     return local;
 }
 
-static void
+/* False: the initiator's other keys have left no room for it. */
+static bool
 put_record(struct tgt_conn *c, const struct tgt_node *node)
 {
     struct text_buf *b = &c->text.answer;
@@ -74,10 +74,10 @@ put_record(struct tgt_conn *c, const struct tgt_node *node)
                        TGT_TPGT);
         r = text_put(b, "TargetAddress", value);
     }
-    assert(r == 0);
+    return r == 0;
 }
 
-/* False: not allowed here. */
+/* False: it is not allowed here, or does not fit. */
 static bool
 send_targets(struct tgt_conn *c, const struct text_pair *p)
 {
@@ -86,12 +86,14 @@ send_targets(struct tgt_conn *c, const struct text_pair *p)
     if (text_is(p->value, p->value_len, "All")) {
         if (!c->sess->discovery)
             return false;
-        for (uint32_t i = 0; i < t->nodes_count; i++)
-            put_record(c, &t->nodes[i]);
+        for (uint32_t i = 0; i < t->nodes_count; i++) {
+            if (!put_record(c, &t->nodes[i]))
+                return false;
+        }
     } else if (p->value_len == 0) {
         if (c->sess->discovery)
             return false;
-        put_record(c, c->sess->node);
+        return put_record(c, c->sess->node);
     } else {
         char name[ISCSI_NAME_MAX + 1];
         struct tgt_node *node;
@@ -100,7 +102,7 @@ send_targets(struct tgt_conn *c, const struct text_pair *p)
             return true; /* no such target: nothing to tell */
         node = tgt_node_find(t, name);
         if (node != NULL && (c->sess->discovery || node == c->sess->node))
-            put_record(c, node);
+            return put_record(c, node);
     }
     return true;
 }

@@ -552,6 +552,40 @@ discovery(void **state)
     free(names);
 }
 
+/* Whoever fills the answer with keys that nobody knows gets a Reject, and the target lives. */
+static void
+text_without_room(void **state)
+{
+    struct puppet *p = puppet_new(*state, 1);
+    static const char unknown[] = "A=", all[] = "SendTargets=All";
+    char text[8192];
+    bool rejected = false;
+
+    puppet_login_send(p, bhs_login_flags(1, 3, ISCSI_LOGIN_TRANSIT),
+                      KEYS("InitiatorName=" INITIATOR "\0SessionType=Discovery"));
+    assert_int_equal(puppet_login_status(p), 0);
+    for (size_t n = 0; !rejected; n += 5) {
+        size_t len = n * sizeof(unknown) + sizeof(all);
+        struct bhs_text_req h;
+
+        assert_true(len <= sizeof(text));
+        for (size_t i = 0; i < n; i++)
+            memcpy(text + i * sizeof(unknown), unknown, sizeof(unknown));
+        memcpy(text + n * sizeof(unknown), all, sizeof(all));
+        bhs_init(&h, ISCSI_OP_TEXT_REQ, ISCSI_FLAG_FINAL);
+        h.itt = put32((uint32_t)n);
+        h.ttt = put32(ISCSI_TAG_RSVD);
+        h.cmd_sn = put32(p->cmd_sn++);
+        puppet_send(p, &h, text, (uint32_t)len);
+        assert_int_equal(puppet_recv(p), GOT_PDU);
+        rejected = pdu_opcode(&p->rx.h.h) == ISCSI_OP_REJECT;
+        assert_true(rejected || pdu_opcode(&p->rx.h.h) == ISCSI_OP_TEXT_RSP);
+        assert_true(!rejected || n > 100); /* there is room for a good many */
+    }
+    assert_int_equal(p->rx.h.reject.reason, ISCSI_REJECT_PROTOCOL_ERROR);
+    puppet_free(p);
+}
+
 /* The target asks for logouts, and ends those that do not hear. */
 static void
 stopped(void *user)
@@ -626,6 +660,7 @@ main(void)
         cmocka_unit_test_setup_teardown(rejects, setup, teardown),
         cmocka_unit_test_setup_teardown(digest_errors, setup, teardown),
         cmocka_unit_test(discovery),
+        cmocka_unit_test_setup_teardown(text_without_room, setup, teardown),
         cmocka_unit_test_setup_teardown(target_shutdown, setup, teardown),
         cmocka_unit_test_setup_teardown(attentions, setup, teardown),
     };
