@@ -8,7 +8,7 @@
 #define SIZE 100
 
 static void
-test_the_last_one_given_back_is_the_first_one_lent(void **state)
+test_the_last_one_given_back_is_the_first_one_taken(void **state)
 {
     struct pool p = {0};
     void *a = pool_get(&p, SIZE), *b = pool_get(&p, SIZE);
@@ -32,7 +32,7 @@ test_the_last_one_given_back_is_the_first_one_lent(void **state)
 }
 
 static void
-test_few_are_kept_however_many_were_lent(void **state)
+test_few_are_kept_however_many_were_taken(void **state)
 {
     enum { N = POOL_KEPT_MAX + 10 };
     struct pool p = {0};
@@ -63,8 +63,8 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_the_last_one_given_back_is_the_first_one_lent),
-        cmocka_unit_test(test_few_are_kept_however_many_were_lent),
+        cmocka_unit_test(test_the_last_one_given_back_is_the_first_one_taken),
+        cmocka_unit_test(test_few_are_kept_however_many_were_taken),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

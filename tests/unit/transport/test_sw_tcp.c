@@ -197,7 +197,7 @@ setup(int n)
         e->task->conn = c;
         e->task->dd_data = e->task + 1;
     }
-    assert_int_equal(r.fl.l.tx.lent, 0); /* an idle connection has nothing */
+    assert_int_equal(r.fl.l.tx.taken, 0); /* an idle connection has nothing */
 }
 
 static void
@@ -210,7 +210,7 @@ teardown(void)
         free(r.side[i].task);
     }
     fake_turn(&r.fl);
-    assert_int_equal(r.fl.l.tx.lent, 0);
+    assert_int_equal(r.fl.l.tx.taken, 0);
     pool_fini(&r.fl.l.tx);
 }
 
@@ -289,12 +289,12 @@ held_only_while_something_is_to_be_sent(void **state)
     for (int i = 0; i < 3; i++) {
         e->stream.sent = 0;
         assert_int_equal(gather(e, NULL, 0), 0);
-        assert_int_equal(r.fl.l.tx.lent, 1);
+        assert_int_equal(r.fl.l.tx.taken, 1);
         assert_int_equal(e->stream.sent, 0);
         tt->xmit_flush(e->conn);
         assert_int_equal(e->stream.sent, 48);
         got_its_own(e);
-        assert_int_equal(r.fl.l.tx.lent, 0);
+        assert_int_equal(r.fl.l.tx.taken, 0);
     }
     tt->xmit_flush(e->conn); /* of nothing */
     assert_int_equal(e->stream.sent, 48);
@@ -311,11 +311,11 @@ one_is_enough_however_much_is_gathered(void **state)
     setup(1);
     for (int i = 0; i < 1000; i++) {
         assert_int_equal(gather(e, NULL, 0), 0);
-        assert_int_equal(r.fl.l.tx.lent, 1);
+        assert_int_equal(r.fl.l.tx.taken, 1);
     }
     tt->xmit_flush(e->conn);
     assert_int_equal(e->stream.sent, 48000);
-    assert_int_equal(r.fl.l.tx.lent, 0);
+    assert_int_equal(r.fl.l.tx.taken, 0);
     teardown();
 }
 
@@ -330,18 +330,18 @@ blocked_connections_keep_their_own(void **state)
         tt->xmit_flush(r.side[i].conn);
         assert_int_equal(r.side[i].stream.sent, i);
     }
-    assert_int_equal(r.fl.l.tx.lent, NCONNS);
+    assert_int_equal(r.fl.l.tx.taken, NCONNS);
     for (int i = 0; i < NCONNS; i++) { /* refused, and nothing changes by it */
         assert_int_equal(tt->alloc_pdu(r.side[i].task, ISCSI_OP_NOP_OUT), -EAGAIN);
         assert_int_equal(r.side[i].xmits, 0);
     }
-    assert_int_equal(r.fl.l.tx.lent, NCONNS);
+    assert_int_equal(r.fl.l.tx.taken, NCONNS);
     for (int i = 0; i < NCONNS; i++) {
         make_writable(&r.side[i], SIZE_MAX);
         assert_int_equal(r.side[i].stream.sent, 48);
         got_its_own(&r.side[i]);
         assert_int_equal(r.side[i].xmits, 1); /* the -EAGAIN is made good */
-        assert_int_equal(r.fl.l.tx.lent, NCONNS - 1 - i);
+        assert_int_equal(r.fl.l.tx.taken, NCONNS - 1 - i);
     }
     assert_true(r.fl.l.tx.kept <= POOL_KEPT_MAX);
     for (int i = 0; i < NCONNS; i++) {
@@ -351,7 +351,7 @@ blocked_connections_keep_their_own(void **state)
         got_its_own(&r.side[i]);
         assert_int_equal(r.side[i].failures, 0);
     }
-    assert_int_equal(r.fl.l.tx.lent, 0);
+    assert_int_equal(r.fl.l.tx.taken, 0);
     teardown();
 }
 
@@ -369,15 +369,15 @@ a_connection_that_dies_gives_back(void **state)
     tt->xmit_flush(e->conn);
     assert_int_equal(e->stream.sent, 50);
     assert_int_equal(tt->cleanup_task(e->task), -EINPROGRESS); /* its data is in the iovecs */
-    assert_int_equal(r.fl.l.tx.lent, 1);
+    assert_int_equal(r.fl.l.tx.taken, 1);
     assert_int_equal(tt->stop_conn(e->conn, STOP_CONN_TERM), 0);
     assert_int_equal(e->cleaned, 1);
-    assert_int_equal(r.fl.l.tx.lent, 0);
+    assert_int_equal(r.fl.l.tx.taken, 0);
     assert_int_equal(tt->alloc_pdu(e->task, ISCSI_OP_NOP_OUT), -ENOTCONN);
     assert_int_equal(gather(other, NULL, 0), 0); /* gets what the dead one had */
-    assert_int_equal(r.fl.l.tx.lent, 1);
+    assert_int_equal(r.fl.l.tx.taken, 1);
     assert_int_equal(tt->stop_conn(e->conn, STOP_CONN_TERM), 0); /* once more: harmless */
-    assert_int_equal(r.fl.l.tx.lent, 1);
+    assert_int_equal(r.fl.l.tx.taken, 1);
     tt->xmit_flush(other->conn);
     got_its_own(other);
     teardown();
