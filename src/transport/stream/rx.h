@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/* transport/stream/rx.h - the three parts of the parser, for each other only.
+ *
+ * rx.c frames: it calls the two others, which call neither it nor each other.
+ */
+#ifndef TRANSPORT_STREAM_RX_H
+#define TRANSPORT_STREAM_RX_H
+
+#include "transport/stream/iscsi_tcp.h"
+
+/* rx_pdu.c */
+
+/* The peer broke a rule: reports it, and the parser drops what still arrives. */
+void iscsi_tcp_rx_fail(struct iscsi_tcp_conn *tcp, enum iscsi_err err, const char *why);
+/* The header of a Data-In is at tcp->bhs: finds the task whose memory its data fills (tcp->task),
+ * or sets tcp->drop, or fails the connection. */
+void iscsi_tcp_data_in_begin(struct iscsi_tcp_conn *tcp);
+/* The PDU at tcp->bhs is complete and its digests were good: says so above and expects the next
+ * header.  data: its data segment, but for Data-In, where it has been placed. */
+void iscsi_tcp_pdu_end(struct iscsi_tcp_conn *tcp, const void *data);
+
+/* rx_fast.c */
+
+/* Takes as many PDUs as lie whole at p and are of the two kinds that most of the stream is.
+ * Returns the bytes used. */
+size_t iscsi_tcp_rx_fast(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t len);
+
+#endif

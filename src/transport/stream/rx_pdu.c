@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+/* transport/stream/rx_pdu.c - what a PDU that came means: Data-In finds its task (RFC 7143 11.7),
+ * R2T queues at its own (11.8), the rest goes up. */
+#include "transport/stream/rx.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+void __attribute__((noinline, cold))
+iscsi_tcp_rx_fail(struct iscsi_tcp_conn *tcp, enum iscsi_err err, const char *why)
+{
+    tcp->state = RX_DEAD;
+    tcp->conn->up->conn_failure(tcp->conn, err, why);
+}
+
+/* What is wrong with a Data-In (RFC 7143 11.7; 4.2.5.3): fails the connection, unless it is one to
+ * be dropped. */
+static void __attribute__((noinline, cold))
+data_in_misfit(struct iscsi_tcp_conn *tcp, const struct bhs_data_in *h, const struct iscsi_task *t)
+{
+    struct iscsi_conn *c = tcp->conn;
+    uint32_t offset = get32(h->offset), len = tcp->data_len;
+
+    if (t == NULL && c->up->itt_ended(c, h->itt))
+        tcp->drop = true;
+    else if (t == NULL || t->sc == NULL)
+        iscsi_tcp_rx_fail(tcp, ISCSI_ERR_BAD_ITT, "Data-In for a task that is not there");
+    else if (t->sc->in.len == 0 && len > 0)
+        iscsi_tcp_rx_fail(tcp, ISCSI_ERR_PROTO, "Data-In for a command that reads nothing");
+    else if (get32(h->data_sn) != t->exp_datasn)
+        iscsi_tcp_rx_fail(tcp, ISCSI_ERR_DATASN,
+                          "Data-In out of sequence: DataSN is not the next one");
+    else if (offset > t->sc->in.len || len > t->sc->in.len - offset)
+        iscsi_tcp_rx_fail(tcp, ISCSI_ERR_DATA_OFFSET,
+                          "Data-In beyond the end of the command's buffer");
+    else if (len > 0 && offset != t->in_done)
+        iscsi_tcp_rx_fail(tcp, ISCSI_ERR_DATA_OFFSET,
+                          "Data-In does not continue where the last one ended");
+    else
+        iscsi_tcp_rx_fail(tcp, ISCSI_ERR_PROTO, "Data-In with status but without the final bit");
+}
+
+/* DataPDUInOrder and DataSequenceInOrder are Yes: a hole would leave stale bytes behind. */
+static inline bool
+data_in_fits(const struct iscsi_tcp_conn *tcp, const struct bhs_data_in *h,
+             const struct iscsi_task *t)
+{
+    uint32_t offset = get32(h->offset), len = tcp->data_len, in_len = t->sc->in.len;
+
+    return get32(h->data_sn) == t->exp_datasn && offset <= in_len && len <= in_len - offset &&
+           (offset == t->in_done || len == 0) &&
+           (h->flags & (ISCSI_DATA_IN_STATUS | ISCSI_FLAG_FINAL)) != ISCSI_DATA_IN_STATUS;
+}
+
+void
+iscsi_tcp_data_in_begin(struct iscsi_tcp_conn *tcp)
+{
+    const struct bhs_data_in *h = (const void *)tcp->bhs;
+    struct iscsi_conn *c = tcp->conn;
+    struct iscsi_task *t = c->up->itt_to_task(c, h->itt);
+
+    if (__builtin_expect(t == NULL || t->sc == NULL || !data_in_fits(tcp, h, t), 0)) {
+        data_in_misfit(tcp, h, t);
+        return;
+    }
+    tcp->task = t;
+    tcp->last_data_in = tcp->data_len;
+    if (t->in_done == 0) /* the walk along its memory begins */
+        sg_cursor_init(&((struct iscsi_tcp_task *)t->dd_data)->in, &t->sc->in);
+    t->exp_datasn++;
+    t->moved_ns = c->loop->now_ns;
+    c->stats.datain_pdus++;
+    c->stats.rxdata_octets += tcp->data_len;
+}
+
+/* R2T: keeps it with its task; the xmitworker answers (RFC 7143 11.8). */
+static void
+iscsi_tcp_r2t_rsp(struct iscsi_tcp_conn *tcp, const struct bhs_r2t *h)
+{
+    struct iscsi_conn *c = tcp->conn;
+    struct iscsi_task *t = c->up->itt_to_task(c, h->itt);
+    uint32_t offset = get32(h->offset), len = get32(h->desired_len), max;
+    struct iscsi_tcp_task *tt;
+    const char *why = NULL;
+    enum iscsi_err err = ISCSI_ERR_PROTO;
+
+    TRACE(c->loop, iscsi_tcp_r2t_rsp, get32(h->itt), len);
+    c->stats.r2t_pdus++;
+    if (t == NULL && c->up->itt_ended(c, h->itt)) {
+        c->up->update_cmdsn(c, h->exp_cmd_sn, h->max_cmd_sn);
+        return;
+    }
+    if (t == NULL || t->sc == NULL) {
+        iscsi_tcp_rx_fail(tcp, ISCSI_ERR_BAD_ITT, "R2T for a task that is not there");
+        return;
+    }
+    tt = t->dd_data;
+    max = c->session->params.max_r2t < ISCSI_TCP_R2T_MAX ? c->session->params.max_r2t
+                                                         : ISCSI_TCP_R2T_MAX;
+    if (t->sc->out.len == 0)
+        why = "R2T for a command that writes nothing";
+    else if (memcmp(h->lun, t->sc->lun, 8) != 0)
+        why = "R2T names another LUN than its command";
+    else if (get32(h->ttt) == ISCSI_TAG_RSVD)
+        why = "R2T with the reserved Target Transfer Tag";
+    else if (len == 0)
+        why = "R2T for no bytes";
+    else if (len > c->session->params.max_burst)
+        why = "R2T for more than MaxBurstLength";
+    else if (offset > t->sc->out.len || len > t->sc->out.len - offset)
+        why = "R2T beyond the end of the command's data";
+    else if (offset != tt->next_offset)
+        why = "R2T does not continue where the last one ended"; /* 13.19 */
+    else if (tt->r2t_count >= max)
+        why = "more R2Ts outstanding than MaxOutstandingR2T";
+    if (get32(h->r2t_sn) != tt->exp_r2tsn) {
+        why = "R2T out of sequence: R2TSN is not the next one";
+        err = ISCSI_ERR_R2TSN;
+    }
+    if (why != NULL) {
+        iscsi_tcp_rx_fail(tcp, err, why);
+        return;
+    }
+    c->up->update_cmdsn(c, h->exp_cmd_sn, h->max_cmd_sn);
+    tt->r2t[(tt->r2t_head + tt->r2t_count++) % ISCSI_TCP_R2T_MAX] =
+        (struct iscsi_r2t){.ttt = h->ttt, .offset = offset, .len = len};
+    tt->exp_r2tsn++;
+    tt->next_offset = offset + len;
+    if (t->sc->in.len > 0)
+        t->exp_datasn++; /* bidirectional: R2Ts and Data-Ins share one sequence (4.2.2.4) */
+    t->moved_ns = c->loop->now_ns;
+    c->up->requeue_task(t);
+}
+
+void
+iscsi_tcp_pdu_end(struct iscsi_tcp_conn *tcp, const void *data)
+{
+    struct iscsi_conn *c = tcp->conn;
+    const struct bhs *h = tcp->bhs;
+    uint8_t op = h->opcode & ISCSI_OP_MASK;
+    int r = 0;
+
+    if (op == ISCSI_OP_DATA_IN) {
+        const struct bhs_data_in *in = (const void *)h;
+
+        assert(tcp->task != NULL || tcp->drop);
+        if (tcp->task != NULL)
+            tcp->task->in_done += tcp->data_len;
+        if ((in->flags & ISCSI_DATA_IN_STATUS) == 0)
+            c->up->update_cmdsn(c, in->exp_cmd_sn, in->max_cmd_sn);
+        else
+            r = c->up->complete_pdu(c, h, NULL, 0);
+    } else if (op == ISCSI_OP_R2T) {
+        iscsi_tcp_r2t_rsp(tcp, (const void *)h);
+    } else {
+        r = c->up->complete_pdu(c, h, data, tcp->data_len);
+    }
+    if (__builtin_expect(tcp->ctl != NULL, 0)) {
+        free(tcp->ctl);
+        tcp->ctl = NULL;
+    }
+    tcp->task = NULL;
+    tcp->drop = false;
+    if (__builtin_expect(r < 0 || tcp->state == RX_DEAD, 0)) {
+        tcp->state = RX_DEAD;
+        return;
+    }
+    tcp->hold = r == ISCSI_RX_HOLD;
+    tcp->state = RX_HEADER;
+    tcp->hdr_have = 0;
+}
