@@ -10,6 +10,8 @@
 #ifndef TRANSPORT_ISCSI_TCP_H
 #define TRANSPORT_ISCSI_TCP_H
 
+#include <assert.h>
+
 #include "seam/transport.h"
 
 #define ISCSI_TCP_R2T_MAX 16 /* R2Ts that a task holds at most: bounds MaxOutstandingR2T */
@@ -34,7 +36,7 @@ struct iscsi_tcp_conn {
     uint8_t trailer[3 + 4];
     uint32_t trailer_len, trailer_have;
     uint32_t crc;            /* running data digest */
-    bool drop;               /* Data-In of a task that was ended: eaten, kept nowhere */
+    bool drop;               /* Data-In of a task that is gone: received, kept nowhere */
     bool hold;               /* parse nothing before start_conn */
     struct iscsi_task *task; /* Data-In: whose memory is being filled; NULL: control data */
     uint8_t *ctl;            /* control data that came in pieces, or NULL */
@@ -81,6 +83,7 @@ iscsi_tcp_task_init(struct iscsi_task *t)
     const struct scsi_cmd *sc = t->sc;
 
     TRACE(t->conn->loop, init_task, t->itt, 0);
+    assert(tt->r2t_count == 0 && tt->unsol.len == 0); /* the slot's last user was cleaned up */
     tt->cmd_sent = false;
     if (sc == NULL)
         return t->data_len;
@@ -112,12 +115,19 @@ iscsi_tcp_task_sent(struct iscsi_task *t)
 /* xmit_task: the Data-Out PDUs that are due. */
 int iscsi_tcp_xmit_data(struct iscsi_task *t);
 
-/* cleanup_task: forgets the R2Ts of a task that is over. */
+/* cleanup_task: nothing more is sent for the task, and the parser does not refer to it any more.
+ * Where its Data-In is under way, the rest of that is received, its digest checked, and kept
+ * nowhere.  What the transport has laid out already is the transport's to wait for. */
 static inline void
 iscsi_tcp_cleanup_task(struct iscsi_task *t)
 {
+    struct iscsi_tcp_conn *tcp = (struct iscsi_tcp_conn *)t->conn->dd_data;
     struct iscsi_tcp_task *tt = (struct iscsi_tcp_task *)t->dd_data;
 
+    if (__builtin_expect(tcp->task == t, 0)) {
+        tcp->task = NULL;
+        tcp->drop = true;
+    }
     tt->r2t_count = 0;
     tt->unsol.len = 0;
 }

@@ -25,18 +25,20 @@ iscsi_tcp_conn_reset(struct iscsi_tcp_conn *tcp)
     iscsi_tcp_conn_init(tcp, tcp->conn);
 }
 
-/* No AHS, and a length that we declared: one look for both, they share a word. */
+/* The header of a Data-In or SCSI Response has no AHS, and its data is no longer than max, which we
+ * declared.  TotalAHSLength and DataSegmentLength share a word, so that one comparison does. */
 static inline bool
-plain_header(const struct bhs *h, uint32_t max)
+header_fits(const struct bhs *h, uint32_t max)
 {
     uint8_t op = h->opcode & ISCSI_OP_MASK;
 
     return (op == ISCSI_OP_DATA_IN || op == ISCSI_OP_SCSI_RSP) && ld_be32(&h->ahs_words) <= max;
 }
 
-/* A whole header is at tcp->bhs. */
+/* The complete header at tcp->bhs, with its digest, is checked, and the parser told what follows.
+ */
 static ALWAYS_INLINE void
-hdr_done(struct iscsi_tcp_conn *tcp)
+header_done(struct iscsi_tcp_conn *tcp)
 {
     struct iscsi_conn *c = tcp->conn;
     const struct bhs *h = tcp->bhs;
@@ -48,7 +50,7 @@ hdr_done(struct iscsi_tcp_conn *tcp)
         iscsi_tcp_rx_fail(tcp, ISCSI_ERR_HDR_DGST, "header digest of a PDU is wrong");
         return;
     }
-    if (__builtin_expect(!plain_header(h, c->max_recv_dlength), 0) &&
+    if (__builtin_expect(!header_fits(h, c->max_recv_dlength), 0) &&
         pdu_check_header(h, PDU_FROM_TARGET, c->max_recv_dlength, &why) < 0) {
         iscsi_tcp_rx_fail(tcp, ISCSI_ERR_PROTO, why.msg);
         return;
@@ -77,12 +79,6 @@ static bool __attribute__((noinline, cold)) bad_data_digest(struct iscsi_tcp_con
     return false;
 }
 
-/* Where a PDU came in pieces. */
-static void __attribute__((noinline)) pieces_done(struct iscsi_tcp_conn *tcp, const void *data)
-{
-    iscsi_tcp_pdu_end(tcp, data);
-}
-
 static void __attribute__((noinline)) trailer_done(struct iscsi_tcp_conn *tcp, const void *data)
 {
     struct iscsi_conn *c = tcp->conn;
@@ -95,10 +91,11 @@ static void __attribute__((noinline)) trailer_done(struct iscsi_tcp_conn *tcp, c
             return;
         }
     }
-    pieces_done(tcp, data);
+    iscsi_tcp_pdu_end(tcp, data);
 }
 
-/* Takes data bytes of a Data-In into the command's memory, of a control PDU into tcp->ctl. */
+/* Copies n bytes of a data segment that comes in pieces: those of a Data-In into the command's
+ * memory, those of a control PDU into tcp->ctl, and those of a task that is gone nowhere. */
 static void
 take_data(struct iscsi_tcp_conn *tcp, const uint8_t *p, uint32_t n)
 {
@@ -114,9 +111,9 @@ take_data(struct iscsi_tcp_conn *tcp, const uint8_t *p, uint32_t n)
     tcp->data_have += n;
 }
 
-/* The data segment lies whole at p: checks its digest where it lies. */
+/* The data segment at p has arrived with padding and digest, which is checked there. */
 static inline bool
-whole_digest_ok(struct iscsi_tcp_conn *tcp, const uint8_t *p)
+segment_digest_ok(struct iscsi_tcp_conn *tcp, const uint8_t *p)
 {
     uint32_t padded = tcp->data_len + pdu_pad(tcp->data_len); /* padding counts: 11.2.3 */
 
@@ -124,10 +121,10 @@ whole_digest_ok(struct iscsi_tcp_conn *tcp, const uint8_t *p)
            pdu_digest_ok(crc32c_update(CRC32C_INIT, p, padded), p + padded) || bad_data_digest(tcp);
 }
 
-/* The data segment lies whole at p, as that of most PDUs: false where it takes more than one copy
- * to place it. */
+/* Takes a data segment that has arrived with padding and digest, as that of most PDUs, and ends the
+ * PDU.  False, and nothing has happened, where its place is in more than one piece of memory. */
 static ALWAYS_INLINE bool
-rx_whole(struct iscsi_tcp_conn *tcp, const uint8_t *p)
+rx_segment(struct iscsi_tcp_conn *tcp, const uint8_t *p)
 {
     if (tcp->task != NULL) {
         struct iscsi_tcp_task *tt = tcp->task->dd_data;
@@ -135,10 +132,10 @@ rx_whole(struct iscsi_tcp_conn *tcp, const uint8_t *p)
 
         if (__builtin_expect(to == NULL, 0))
             return false;
-        if (!whole_digest_ok(tcp, p))
+        if (!segment_digest_ok(tcp, p))
             return true;
         memcpy(to, p, tcp->data_len);
-    } else if (!whole_digest_ok(tcp, p)) {
+    } else if (!segment_digest_ok(tcp, p)) {
         return true;
     }
     iscsi_tcp_pdu_end(tcp, p);
@@ -150,12 +147,12 @@ static ALWAYS_INLINE size_t
 rx_data(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t n)
 {
     uint32_t want = tcp->data_len - tcp->data_have;
-    uint32_t whole = tcp->data_len + tcp->trailer_len;
+    uint32_t segment = tcp->data_len + tcp->trailer_len;
 
-    if (tcp->data_have == 0 && n >= whole && rx_whole(tcp, p))
-        return whole;
+    if (tcp->data_have == 0 && n >= segment && rx_segment(tcp, p))
+        return segment;
     if (tcp->task == NULL && tcp->ctl == NULL && !tcp->drop) {
-        tcp->ctl = malloc(tcp->data_len); /* bounded by max_recv_dlength; control PDUs only */
+        tcp->ctl = malloc(tcp->data_len); /* control PDUs only; at most max_recv_dlength */
         if (tcp->ctl == NULL) {
             iscsi_tcp_rx_fail(tcp, ISCSI_ERR_LOCAL, "out of memory for a control PDU");
             return n;
@@ -166,34 +163,36 @@ rx_data(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t n)
     take_data(tcp, p, want);
     if (tcp->data_have == tcp->data_len) {
         if (tcp->trailer_len == 0)
-            pieces_done(tcp, tcp->ctl);
+            iscsi_tcp_pdu_end(tcp, tcp->ctl);
         else
             tcp->state = RX_TRAILER;
     }
     return want;
 }
 
-/* In RX_HEADER with n bytes at p.  A header that is whole is parsed where it lies. */
+/* In RX_HEADER with n bytes at p: returns how many were used.  A header that has arrived completely
+ * is parsed where it lies; one in pieces is put together in tcp->hdr. */
 static ALWAYS_INLINE size_t
 rx_header(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t n)
 {
-    size_t whole = ISCSI_BHS_LEN + (tcp->conn->hdrdgst_en ? PDU_DIGEST_LEN : 0);
-    size_t used = whole - tcp->hdr_have;
+    size_t hlen = ISCSI_BHS_LEN + (tcp->conn->hdrdgst_en ? PDU_DIGEST_LEN : 0);
+    size_t used = hlen - tcp->hdr_have;
 
     if (__builtin_expect(n < used || tcp->hdr_have > 0, 0)) {
         used = n < used ? n : used;
         memcpy(tcp->hdr + tcp->hdr_have, p, used);
         tcp->hdr_have += (uint32_t)used;
-        if (tcp->hdr_have < whole)
+        if (tcp->hdr_have < hlen)
             return used;
         p = tcp->hdr;
     }
     tcp->bhs = (const void *)p;
-    hdr_done(tcp);
+    header_done(tcp);
     return used;
 }
 
-/* What was received goes away: the header of the PDU under way must not. */
+/* The memory of the received bytes is used for others next; the header of the PDU under way is
+ * still needed, so it moves to tcp->hdr. */
 static inline void
 keep_header(struct iscsi_tcp_conn *tcp)
 {
@@ -210,15 +209,16 @@ iscsi_tcp_recv(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t len)
     size_t given = len;
 
     TRACE(tcp->conn->loop, iscsi_tcp_recv, tcp->conn->cid, len);
+    if (__builtin_expect(tcp->conn->failed, 0))
+        tcp->state = RX_DEAD;
     while (len > 0 && tcp->state != RX_DEAD && !tcp->hold) {
         size_t used = 0;
         uint32_t want;
 
         switch (tcp->state) {
         case RX_HEADER:
-            if (tcp->hdr_have == 0)
-                used = iscsi_tcp_rx_fast(tcp, p, len);
-            if (used == 0)
+            used = iscsi_tcp_rx_fast(tcp, p, len);
+            if (used == 0 && tcp->state == RX_HEADER)
                 used = rx_header(tcp, p, len);
             break;
         case RX_DATA:
@@ -259,10 +259,11 @@ iscsi_tcp_map_in(struct iscsi_tcp_conn *tcp, struct iovec *iov, int max, uint32_
 void
 iscsi_tcp_placed(struct iscsi_tcp_conn *tcp, const struct iovec *iov, uint32_t len)
 {
-    struct iscsi_tcp_task *tt = tcp->task->dd_data;
+    struct iscsi_tcp_task *tt;
     uint32_t rest = len;
 
-    assert(tcp->state == RX_DATA && len <= tcp->data_len - tcp->data_have);
+    assert(tcp->state == RX_DATA && tcp->task != NULL && len <= tcp->data_len - tcp->data_have);
+    tt = tcp->task->dd_data;
     if (tcp->conn->datadgst_en) {
         for (; rest > 0; iov++) {
             uint32_t n = rest < iov->iov_len ? rest : (uint32_t)iov->iov_len;
@@ -276,7 +277,7 @@ iscsi_tcp_placed(struct iscsi_tcp_conn *tcp, const struct iovec *iov, uint32_t l
     tcp->data_have += len;
     if (tcp->data_have == tcp->data_len) {
         if (tcp->trailer_len == 0)
-            pieces_done(tcp, NULL);
+            iscsi_tcp_pdu_end(tcp, NULL);
         else
             tcp->state = RX_TRAILER;
     }

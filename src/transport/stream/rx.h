@@ -21,8 +21,8 @@ void iscsi_tcp_pdu_end(struct iscsi_tcp_conn *tcp, const void *data);
 
 /* rx_fast.c */
 
-/* Takes as many PDUs as lie whole at p and are of the two kinds that most of the stream is.
- * Returns the bytes used. */
+/* Takes the PDUs at p by the fast path, up to the first that needs the general one.  Returns the
+ * bytes used; 0 where that is the first of them. */
 size_t iscsi_tcp_rx_fast(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t len);
 
 #endif

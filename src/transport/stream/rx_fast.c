@@ -1,25 +1,43 @@
 /* SPDX-License-Identifier: MIT */
-/* transport/stream/rx_fast.c - the fast path of what is received. */
+/* transport/stream/rx_fast.c - the fast path of what is received.
+ *
+ * Most of the stream consists of two kinds of PDU: a Data-In that carries all data of its command
+ * and GOOD status (RFC 7143 11.7.3), and a SCSI Response that has no data and says GOOD (11.4).
+ * One that lies whole in the received bytes is taken here, with one copy and one up-call and
+ * without the parser's states.  Whatever differs in any respect is left to the general path, which
+ * reports what is wrong with it, too.
+ */
 #include "transport/stream/rx.h"
+
+#include <assert.h>
 
 #include "base/crc32c.h"
 #include "wire/pdu.h"
 
-#define PLAIN_HDRDGST  1u
-#define PLAIN_DATADGST 2u
+/* Which digests the connection uses.  They are an argument of inlined functions, so that the
+ * compiler makes a copy without any test for each combination. */
+#define FAST_HDRDGST  1u
+#define FAST_DATADGST 2u
 
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 
-/* What most of the stream is, when it lies whole at p (RFC 7143 11.7.3, 11.4): all data of a read
- * with its status, or a response without data.  Returns the bytes used; 0, and nothing has
- * happened, for whatever is different in any way. */
+/* Whether the fast path may begin at the next byte: the parser expects a header of which it has
+ * nothing yet, and nobody has said that the bytes wait or that the connection is over. */
+static inline bool
+rx_fast_may(const struct iscsi_tcp_conn *tcp)
+{
+    return tcp->state == RX_HEADER && tcp->hdr_have == 0 && !tcp->hold && !tcp->conn->failed;
+}
+
+/* Takes one PDU at p.  Returns the bytes used; 0, and nothing has happened, where it is not one for
+ * the fast path or not all of it has arrived. */
 static ALWAYS_INLINE size_t
-rx_fast(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t n, uint32_t digests)
+rx_fast_one(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t n, uint32_t digests)
 {
     struct iscsi_conn *c = tcp->conn;
     const struct bhs_data_in *h = (const void *)p;
-    uint32_t hlen = ISCSI_BHS_LEN + (digests & PLAIN_HDRDGST ? PDU_DIGEST_LEN : 0);
-    uint32_t kind, len, padded, whole;
+    uint32_t hlen = ISCSI_BHS_LEN + (digests & FAST_HDRDGST ? PDU_DIGEST_LEN : 0);
+    uint32_t kind, len, padded, pdu_len;
     struct iscsi_task *t;
     void *to;
 
@@ -27,7 +45,7 @@ rx_fast(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t n, uint32_t digests
         return 0;
     kind = ld_be32(h);
     len = ld_be32(&h->ahs_words); /* TotalAHSLength, which is 0 here, and DataSegmentLength */
-    if ((digests & PLAIN_HDRDGST) &&
+    if ((digests & FAST_HDRDGST) &&
         !pdu_digest_ok(crc32c_update(CRC32C_INIT, h, ISCSI_BHS_LEN), p + ISCSI_BHS_LEN))
         return 0;
     if ((kind & ISCSI_FAST_DATA_IN_MASK) != ISCSI_FAST_DATA_IN) {
@@ -37,9 +55,11 @@ rx_fast(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t n, uint32_t digests
         return hlen;
     }
     padded = (len + 3) & ~3u;
-    whole = hlen + padded + (digests & PLAIN_DATADGST ? PDU_DIGEST_LEN : 0);
-    if (len - 1 >= c->max_recv_dlength || n < whole || ld_be64(&h->data_sn) != 0)
-        return 0; /* not all in one: DataSN and Buffer Offset are 0 then */
+    pdu_len = hlen + padded + (digests & FAST_DATADGST ? PDU_DIGEST_LEN : 0);
+    if (len - 1 >= c->max_recv_dlength || n < pdu_len)
+        return 0;
+    if (ld_be64(&h->data_sn) != 0) /* DataSN and Buffer Offset: it is not the only Data-In */
+        return 0;
     t = iscsi_task_of(c, h->itt);
     if (t == NULL || t->sc == NULL || t->sc->in.len != len || (t->exp_datasn | t->in_done) != 0)
         return 0;
@@ -47,7 +67,7 @@ rx_fast(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t n, uint32_t digests
     if (to == NULL)
         return 0;
     p += hlen;
-    if ((digests & PLAIN_DATADGST) &&
+    if ((digests & FAST_DATADGST) &&
         !pdu_digest_ok(crc32c_update(CRC32C_INIT, p, padded), p + padded))
         return 0;
     memcpy(to, p, len);
@@ -55,17 +75,16 @@ rx_fast(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t n, uint32_t digests
     c->stats.datain_pdus++;
     c->stats.rxdata_octets += len;
     c->up->complete_data_in(t, h);
-    return whole;
+    return pdu_len;
 }
 
-/* As many of them as there are. */
 static ALWAYS_INLINE size_t
-rx_plain_all(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t len, uint32_t digests)
+rx_fast_run(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t len, uint32_t digests)
 {
     size_t given = len, used;
 
     do {
-        used = rx_fast(tcp, p, len, digests);
+        used = rx_fast_one(tcp, p, len, digests);
         p += used;
         len -= used;
     } while (used > 0 && !tcp->conn->failed);
@@ -79,9 +98,12 @@ iscsi_tcp_rx_fast(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t len)
 {
     const struct iscsi_conn *c = tcp->conn;
 
+    if (!rx_fast_may(tcp))
+        return 0;
+    assert(tcp->task == NULL); /* between two PDUs the parser holds no memory of a task */
     if (!c->hdrdgst_en && !c->datadgst_en)
-        return rx_plain_all(tcp, p, len, 0);
+        return rx_fast_run(tcp, p, len, 0);
     if (c->hdrdgst_en && c->datadgst_en)
-        return rx_plain_all(tcp, p, len, PLAIN_HDRDGST | PLAIN_DATADGST);
-    return rx_plain_all(tcp, p, len, c->hdrdgst_en ? PLAIN_HDRDGST : PLAIN_DATADGST);
+        return rx_fast_run(tcp, p, len, FAST_HDRDGST | FAST_DATADGST);
+    return rx_fast_run(tcp, p, len, c->hdrdgst_en ? FAST_HDRDGST : FAST_DATADGST);
 }

@@ -11,11 +11,12 @@ void __attribute__((noinline, cold))
 iscsi_tcp_rx_fail(struct iscsi_tcp_conn *tcp, enum iscsi_err err, const char *why)
 {
     tcp->state = RX_DEAD;
+    tcp->task = NULL;
     tcp->conn->up->conn_failure(tcp->conn, err, why);
 }
 
-/* What is wrong with a Data-In (RFC 7143 11.7; 4.2.5.3): fails the connection, unless it is one to
- * be dropped. */
+/* A Data-In does not fit the task of its tag (RFC 7143 11.7, 4.2.5.3).  Where task management has
+ * ended that task its data is dropped; else the connection fails, and the reason is found here. */
 static void __attribute__((noinline, cold))
 data_in_misfit(struct iscsi_tcp_conn *tcp, const struct bhs_data_in *h, const struct iscsi_task *t)
 {
@@ -41,7 +42,8 @@ data_in_misfit(struct iscsi_tcp_conn *tcp, const struct bhs_data_in *h, const st
         iscsi_tcp_rx_fail(tcp, ISCSI_ERR_PROTO, "Data-In with status but without the final bit");
 }
 
-/* DataPDUInOrder and DataSequenceInOrder are Yes: a hole would leave stale bytes behind. */
+/* Whether the Data-In is the next one of its task.  DataPDUInOrder and DataSequenceInOrder are Yes:
+ * where a Data-In skipped bytes, the command's memory would keep stale ones there. */
 static inline bool
 data_in_fits(const struct iscsi_tcp_conn *tcp, const struct bhs_data_in *h,
              const struct iscsi_task *t)
@@ -60,6 +62,7 @@ iscsi_tcp_data_in_begin(struct iscsi_tcp_conn *tcp)
     struct iscsi_conn *c = tcp->conn;
     struct iscsi_task *t = c->up->itt_to_task(c, h->itt);
 
+    assert(tcp->task == NULL && !tcp->drop);
     if (__builtin_expect(t == NULL || t->sc == NULL || !data_in_fits(tcp, h, t), 0)) {
         data_in_misfit(tcp, h, t);
         return;
@@ -74,7 +77,7 @@ iscsi_tcp_data_in_begin(struct iscsi_tcp_conn *tcp)
     c->stats.rxdata_octets += tcp->data_len;
 }
 
-/* R2T: keeps it with its task; the xmitworker answers (RFC 7143 11.8). */
+/* Checks an R2T and queues it at its task; the xmitworker answers it (RFC 7143 11.8). */
 static void
 iscsi_tcp_r2t_rsp(struct iscsi_tcp_conn *tcp, const struct bhs_r2t *h)
 {
@@ -122,6 +125,7 @@ iscsi_tcp_r2t_rsp(struct iscsi_tcp_conn *tcp, const struct bhs_r2t *h)
         iscsi_tcp_rx_fail(tcp, err, why);
         return;
     }
+    assert(tt->r2t_count < ISCSI_TCP_R2T_MAX);
     c->up->update_cmdsn(c, h->exp_cmd_sn, h->max_cmd_sn);
     tt->r2t[(tt->r2t_head + tt->r2t_count++) % ISCSI_TCP_R2T_MAX] =
         (struct iscsi_r2t){.ttt = h->ttt, .offset = offset, .len = len};
@@ -139,14 +143,18 @@ iscsi_tcp_pdu_end(struct iscsi_tcp_conn *tcp, const void *data)
     struct iscsi_conn *c = tcp->conn;
     const struct bhs *h = tcp->bhs;
     uint8_t op = h->opcode & ISCSI_OP_MASK;
+    struct iscsi_task *t = tcp->task;
     int r = 0;
 
+    assert((op == ISCSI_OP_DATA_IN) == (t != NULL || tcp->drop));
+    /* The up-call may end the task and use its slot for another command. */
+    tcp->task = NULL;
+    tcp->drop = false;
     if (op == ISCSI_OP_DATA_IN) {
         const struct bhs_data_in *in = (const void *)h;
 
-        assert(tcp->task != NULL || tcp->drop);
-        if (tcp->task != NULL)
-            tcp->task->in_done += tcp->data_len;
+        if (t != NULL)
+            t->in_done += tcp->data_len;
         if ((in->flags & ISCSI_DATA_IN_STATUS) == 0)
             c->up->update_cmdsn(c, in->exp_cmd_sn, in->max_cmd_sn);
         else
@@ -160,9 +168,7 @@ iscsi_tcp_pdu_end(struct iscsi_tcp_conn *tcp, const void *data)
         free(tcp->ctl);
         tcp->ctl = NULL;
     }
-    tcp->task = NULL;
-    tcp->drop = false;
-    if (__builtin_expect(r < 0 || tcp->state == RX_DEAD, 0)) {
+    if (__builtin_expect(r < 0 || c->failed || tcp->state == RX_DEAD, 0)) {
         tcp->state = RX_DEAD;
         return;
     }

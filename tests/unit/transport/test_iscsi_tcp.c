@@ -19,6 +19,7 @@ static struct rig {
     struct iscsi_tcp_conn tcp;
     struct iscsi_task task;
     struct iscsi_tcp_task tcp_task;
+    void (*in_complete)(const struct bhs *hdr); /* what the layer above does in complete_pdu */
     struct scsi_cmd sc;
     struct iovec iov[2];
     uint8_t buf[8192];
@@ -61,6 +62,8 @@ complete_pdu(struct iscsi_conn *c, const struct bhs *hdr, const void *data, uint
         memcpy(r.ctl, data, len);
         r.ctl_len = len;
     }
+    if (r.in_complete != NULL)
+        r.in_complete(hdr);
     if (r.hold_next) {
         r.hold_next = false;
         return ISCSI_RX_HOLD;
@@ -152,6 +155,7 @@ rig(bool read, uint32_t len, bool digests)
     r.conn.loop = &r.fl.l;
     r.conn.up = &upcalls;
     r.conn.tt = &transport;
+    r.conn.dd_data = &r.tcp;
     r.conn.max_recv_dlength = 4096;
     r.conn.max_xmit_dlength = 1000;
     r.conn.hdrdgst_en = r.conn.datadgst_en = digests;
@@ -437,6 +441,7 @@ test_every_r2t_is_honoured(void **state)
         r.conn.max_xmit_dlength = seed & 4 ? 513 : 1000;
         r.task.unsol.len = unsol;
         fake_loop_init(&r.fl, seed);
+        iscsi_tcp_cleanup_task(&r.task); /* what the rig has begun */
         assert_int_equal(init_pdu(&r.task, 0, iscsi_tcp_task_init(&r.task)), 0);
         at = unsol;
         r.room = (uint32_t)fake_random(&r.fl.l) % 3;
@@ -509,6 +514,216 @@ test_late_pdus_are_dropped(void **state)
     }
 }
 
+/* ---- after cleanup_task ---------------------------------------------------------------------- */
+
+/* Gives the task up, and its memory and slot get other uses. */
+static void
+give_task_up(void)
+{
+    iscsi_tcp_cleanup_task(&r.task);
+    memset(r.buf, 0xcc, sizeof(r.buf));
+    r.task.sc = NULL;
+}
+
+static void
+memory_is_untouched(void)
+{
+    for (size_t i = 0; i < sizeof(r.buf); i++)
+        assert_int_equal(r.buf[i], 0xcc);
+}
+
+/* A Data-In of len bytes and a NOP-In behind it; cut bytes of it have come when the task is given
+ * up, the rest comes in pieces, received in place where the parser still says a place. */
+static void
+cut_data_in(bool digests, uint32_t len, uint8_t flags, size_t cut, size_t piece, bool spoil)
+{
+    static uint8_t bytes[8192];
+    union bhs_any h;
+    size_t first, n;
+
+    rig(true, READ_LEN, digests);
+    first = data_in(bytes, 0, 0, len, flags);
+    if (spoil)
+        bytes[first - 5] ^= 1; /* the last byte of data or padding */
+    bhs_init(&h, ISCSI_OP_NOP_IN, ISCSI_FLAG_FINAL);
+    n = first + put(bytes + first, &h, NULL, 0);
+    assert_true(cut < first);
+    assert_int_equal(iscsi_tcp_recv(&r.tcp, bytes, cut), cut);
+    assert_int_equal(r.completes, 0);
+    give_task_up();
+    for (size_t at = cut; at < n; at += piece) {
+        struct iovec iov[4];
+        uint32_t room;
+
+        assert_int_equal(iscsi_tcp_map_in(&r.tcp, iov, 4, &room), 0);
+        (void)iscsi_tcp_recv(&r.tcp, bytes + at, n - at < piece ? n - at : piece);
+    }
+    memory_is_untouched();
+    assert_null(r.tcp.task);
+}
+
+/* In every state of the parser behind the header, the rest of the Data-In goes nowhere, its digest
+ * still counts, and the stream goes on behind it. */
+static void
+a_task_given_up_in_its_data_in(void **state)
+{
+    static const uint8_t all = ISCSI_FLAG_FINAL | ISCSI_DATA_IN_STATUS;
+
+    (void)state;
+    for (int digests = 0; digests < 2; digests++) {
+        size_t hlen = digests ? 52 : 48, end = hlen + 203 + 1 + (digests ? 4 : 0);
+
+        for (size_t cut = hlen; cut < end; cut++) {
+            for (size_t piece = 1; piece < 400; piece += 57) {
+                cut_data_in(digests, 203, ISCSI_FLAG_FINAL, cut, piece, false);
+                assert_int_equal(r.err, ISCSI_OK);
+                assert_int_equal(r.completes, 1);
+                assert_int_equal(r.op[0], ISCSI_OP_NOP_IN);
+                assert_int_equal(r.updates, 1); /* CSN-08 */
+                cut_data_in(digests, 203, all, cut, piece, false);
+                assert_int_equal(r.err, ISCSI_OK);
+                assert_int_equal(r.completes, 2); /* its StatSN is for the layer above */
+                assert_int_equal(r.op[0], ISCSI_OP_DATA_IN);
+                assert_int_equal(r.op[1], ISCSI_OP_NOP_IN);
+            }
+        }
+    }
+    cut_data_in(true, 2000, ISCSI_FLAG_FINAL, 700, 4096, true);
+    assert_int_equal(r.err, ISCSI_ERR_DATA_DGST);
+    assert_int_equal(r.completes, 0);
+}
+
+/* A header that has come in part names nobody yet: the task is looked up when it is complete. */
+static void
+a_task_given_up_before_its_header_is_complete(void **state)
+{
+    uint8_t bytes[1024];
+    size_t n;
+
+    (void)state;
+    rig(true, READ_LEN, false);
+    n = data_in(bytes, 0, 0, 512, ISCSI_FLAG_FINAL);
+    memcpy(bytes + 16, (uint8_t[]){0, 0, 0x99, 0x99}, 4); /* itt_ended knows it */
+    assert_int_equal(iscsi_tcp_recv(&r.tcp, bytes, 47), 47);
+    give_task_up();
+    assert_int_equal(iscsi_tcp_recv(&r.tcp, bytes + 47, n - 47), n - 47);
+    assert_int_equal(r.err, ISCSI_OK);
+    memory_is_untouched();
+}
+
+/* The layer above ends the task in complete_pdu and uses its slot for the next command. */
+static void
+use_slot_again(const struct bhs *hdr)
+{
+    if (pdu_opcode(hdr) != ISCSI_OP_DATA_IN)
+        return;
+    iscsi_tcp_cleanup_task(&r.task);
+    r.task.exp_datasn = r.task.in_done = 0;
+    (void)iscsi_tcp_task_init(&r.task);
+}
+
+static void
+a_slot_used_again_within_the_up_call(void **state)
+{
+    uint8_t bytes[2048];
+    size_t n;
+
+    (void)state;
+    for (size_t cut = 48; cut < 560; cut += 511) { /* in pieces, and not */
+        rig(true, 512 + 1001, false);
+        r.in_complete = use_slot_again;
+        n = data_in(bytes, 0, 0, 512, ISCSI_FLAG_FINAL | ISCSI_DATA_IN_STATUS);
+        n += data_in(bytes + n, 0, 0, 100, ISCSI_FLAG_FINAL);
+        (void)iscsi_tcp_recv(&r.tcp, bytes, cut);
+        (void)iscsi_tcp_recv(&r.tcp, bytes + cut, n - cut);
+        assert_int_equal(r.err, ISCSI_OK);
+        assert_int_equal(r.completes, 1);
+        assert_int_equal(r.task.in_done, 100); /* of the second command alone */
+        assert_int_equal(r.task.exp_datasn, 1);
+    }
+}
+
+/* Another task's cleanup is nothing to the Data-In that is under way. */
+static void
+the_cleanup_of_another_task(void **state)
+{
+    static uint8_t bytes[8192];
+    struct iscsi_tcp_task tt = {.r2t_count = 0};
+    struct iscsi_task other = {.conn = &r.conn, .dd_data = &tt};
+    size_t n;
+
+    (void)state;
+    rig(true, READ_LEN, true);
+    n = stream(bytes);
+    (void)iscsi_tcp_recv(&r.tcp, bytes, 500);
+    iscsi_tcp_cleanup_task(&other);
+    (void)iscsi_tcp_recv(&r.tcp, bytes + 500, n - 500);
+    check_stream();
+}
+
+/* Neither the R2Ts that wait, nor the one being answered, nor unsolicited data under way goes on.
+ */
+static void
+a_task_given_up_while_it_sends(void **state)
+{
+    uint8_t bytes[64];
+
+    (void)state;
+    for (uint32_t room = 0; room < 9; room++) {
+        unsigned sent;
+
+        rig(false, 6000, false);
+        iscsi_tcp_cleanup_task(&r.task);
+        r.task.unsol.len = 2500;
+        assert_int_equal(init_pdu(&r.task, 0, iscsi_tcp_task_init(&r.task)), 0);
+        r.hdr[0] = ISCSI_OP_SCSI_CMD;
+        r.task.hdr = (void *)r.hdr;
+        for (uint32_t i = 0; i < 3; i++)
+            (void)iscsi_tcp_recv(&r.tcp, bytes, r2t(bytes, i, 2500 + i * 1100, 1100, i, 5));
+        assert_int_equal(r.tcp_task.r2t_count, 3);
+        r.room = room;
+        assert_int_equal(xmit_task(&r.task), room == 9 ? 0 : -EAGAIN);
+        sent = r.nout;
+        assert_int_equal(sent, room);
+        iscsi_tcp_cleanup_task(&r.task);
+        r.room = 1000;
+        assert_int_equal(iscsi_tcp_xmit_data(&r.task), 0);
+        assert_int_equal(r.nout, sent);
+        /* the slot's next command starts from nothing */
+        r.task.unsol.len = 0;
+        r.task.out_done = 0;
+        assert_int_equal(init_pdu(&r.task, 0, iscsi_tcp_task_init(&r.task)), 0);
+        (void)iscsi_tcp_recv(&r.tcp, bytes, r2t(bytes, 0, 0, 800, 77, 5));
+        assert_int_equal(r.err, ISCSI_OK);
+        assert_int_equal(iscsi_tcp_xmit_data(&r.task), 0);
+        assert_int_equal(r.nout, sent + 1);
+        assert_int_equal(get32(r.out[sent].ttt), 77);
+    }
+}
+
+/* A connection that has failed holds no task's memory, and parses nothing more. */
+static void
+a_failed_parser_holds_no_task(void **state)
+{
+    static uint8_t bytes[8192];
+    size_t n;
+
+    (void)state;
+    rig(true, READ_LEN, true);
+    n = data_in(bytes, 0, 0, 2000, ISCSI_FLAG_FINAL);
+    bytes[n - 1] ^= 1;
+    (void)iscsi_tcp_recv(&r.tcp, bytes, 700);
+    assert_ptr_equal(r.tcp.task, &r.task);
+    (void)iscsi_tcp_recv(&r.tcp, bytes + 700, n - 700);
+    assert_int_equal(r.err, ISCSI_ERR_DATA_DGST);
+    assert_null(r.tcp.task);
+    rig(true, READ_LEN, false); /* somebody else says that it has failed */
+    n = data_in(bytes, 0, 0, 2000, ISCSI_FLAG_FINAL);
+    (void)iscsi_tcp_recv(&r.tcp, bytes, 700);
+    r.conn.failed = true;
+    assert_int_equal(iscsi_tcp_recv(&r.tcp, bytes + 700, n - 700), 0);
+}
+
 /* LGN-09: what follows the final Login Response waits, byte for byte. */
 static void
 test_hold_stops_at_the_pdu(void **state)
@@ -547,6 +762,12 @@ main(void)
         cmocka_unit_test(test_bad_r2t),
         cmocka_unit_test(test_every_r2t_is_honoured),
         cmocka_unit_test(test_late_pdus_are_dropped),
+        cmocka_unit_test(a_task_given_up_in_its_data_in),
+        cmocka_unit_test(a_task_given_up_before_its_header_is_complete),
+        cmocka_unit_test(a_slot_used_again_within_the_up_call),
+        cmocka_unit_test(the_cleanup_of_another_task),
+        cmocka_unit_test(a_task_given_up_while_it_sends),
+        cmocka_unit_test(a_failed_parser_holds_no_task),
         cmocka_unit_test(test_hold_stops_at_the_pdu),
     };
 
