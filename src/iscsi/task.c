@@ -150,9 +150,14 @@ void
 iscsi_complete_task(struct task *t)
 {
     const struct iscsi_transport *tt = t->pub.conn->tt;
+    bool cleanup = t->started || t->xmit_fast;
 
+    /* A command of the fast path that only reads was sent without the transport's knowledge; its
+     * Data-In may be half received unless it ends with its own answer. */
+    if (!cleanup && t->pub.state == ISCSI_TASK_RUNNING && t->pub.sc != NULL)
+        cleanup = t->pub.sc->host_result != DID_OK;
     iscsi_task_detained(t);
-    if ((t->started || t->xmit_fast) && tt->cleanup_task(&t->pub) == -EINPROGRESS)
+    if (cleanup && tt->cleanup_task(&t->pub) == -EINPROGRESS)
         return; /* iscsi_task_cleaned goes on */
     iscsi_finish_task(t);
 }

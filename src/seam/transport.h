@@ -151,13 +151,15 @@ struct iscsi_session {
     void *dd_data; /* the transport's */
 };
 
-/* Room for headers in what a transport gathers for its next flush; empty for one that does not.
- * Where ISCSI_GATHER_MIN bytes are left, a command that takes all its data along may have its
- * header there without alloc_pdu, init_task and xmit_task: the iSCSI layer puts 48 bytes at `next`,
- * and calls xmit_fast where there is data.  For a command that sends nothing but its header it
- * adds the header digest, where there is one, and moves next behind it by itself; cleanup_task is
- * not called for such a command.  end is NULL where everything has left: no command that went this
- * way needs cleanup_task then. */
+/* Room for headers in what a transport gathers for its next flush; empty for one that does not
+ * gather.  While ISCSI_GATHER_MIN bytes are left, a command all of whose data goes with it may take
+ * the fast path, without alloc_pdu, init_task and xmit_task: the iSCSI layer puts a header of 48
+ * bytes at `next` and, where there is data, calls xmit_fast.  For a command that sends nothing but
+ * its header it adds the header digest, if there is one, and moves `next` behind it by itself; the
+ * transport has not set anything in that task's dd_data then.
+ * end is NULL where everything has been sent.  A task that took the fast path and ends with its
+ * own answer, complete_data_in or complete_scsi_rsp, does so without cleanup_task if it sent no
+ * data or end is NULL.  A task that ends in any other way always gets cleanup_task. */
 struct iscsi_gather {
     uint8_t *next, *end;
 };
@@ -363,9 +365,15 @@ struct iscsi_transport {
     int (*xmit_pdu)(struct iscsi_task *t);
     /* The xmitworker has nothing more: what was gathered leaves now, together.  May be NULL. */
     void (*xmit_flush)(struct iscsi_conn *c);
-    /* The task is over or given up: the transport must not touch its buffers any more.  0, or
-     * -EINPROGRESS and task_cleaned (they may not have left, or the system, an RDMA engine or
-     * another process may still own them). */
+    /* The task is over or given up, in whatever state it is: the answer may not have come, its
+     * Data-In may be half received, R2Ts may wait, its data may be half sent.  Called once for each
+     * use of the task, and not after that of struct iscsi_gather.  0: it has ended; -EINPROGRESS:
+     * it ends with task_cleaned, which comes later and never from inside cleanup_task, since bytes
+     * have not been sent, or the kernel, an RDMA engine or another process still has the memory.
+     * After it has ended, nothing in the transport refers to the task or to its memory, neither
+     * what receives nor what sends: the task may be used for another command, on another
+     * connection, and its memory for anything.  Before, no up-call is made for it but
+     * task_cleaned.  What still comes from the target for its tag is received and dropped. */
     int (*cleanup_task)(struct iscsi_task *t);
     /* Index and age of a tag that the transport made in alloc_pdu; NULL: tags are ours. */
     int (*parse_pdu_itt)(struct iscsi_conn *c, struct be32 itt, uint32_t *ret_index,

@@ -5,7 +5,7 @@
 #include "transport/transport.h"
 
 static const char *
-fault(const struct iscsi_transport *t)
+transport_fault(const struct iscsi_transport *t)
 {
     if (t->version != ISCSI_TRANSPORT_VERSION)
         return "was made for another version of the interface";
@@ -24,7 +24,7 @@ int
 transport_register(struct transport_registry *r, const struct iscsi_transport *t,
                    struct lunette_error *err)
 {
-    const char *why = fault(t);
+    const char *why = transport_fault(t);
 
     if (why != NULL)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "transport \"%s\" %s",

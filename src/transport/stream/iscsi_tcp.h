@@ -55,7 +55,6 @@ struct iscsi_tcp_task {
     bool cmd_sent;            /* the command PDU itself has been handed over */
     uint32_t r2t_count;
     struct iscsi_r2t unsol; /* unsolicited Data-Out under way; len 0: none */
-    uint64_t last;          /* the transport's: where in its stream the task's last byte ends */
     uint32_t r2t_head, exp_r2tsn;
     uint32_t next_offset; /* where the next R2T has to start: DataSequenceInOrder=Yes */
     struct iscsi_r2t r2t[ISCSI_TCP_R2T_MAX];
@@ -127,6 +126,7 @@ iscsi_tcp_cleanup_task(struct iscsi_task *t)
     if (__builtin_expect(tcp->task == t, 0)) {
         tcp->task = NULL;
         tcp->drop = true;
+        tcp->last_data_in = 0; /* what is dropped is received into scratch, as much as goes in */
     }
     tt->r2t_count = 0;
     tt->unsol.len = 0;

@@ -38,7 +38,7 @@ header_fits(const struct bhs *h, uint32_t max)
 /* The complete header at tcp->bhs, with its digest, is checked, and the parser told what follows.
  */
 static ALWAYS_INLINE void
-header_done(struct iscsi_tcp_conn *tcp)
+rx_header_done(struct iscsi_tcp_conn *tcp)
 {
     struct iscsi_conn *c = tcp->conn;
     const struct bhs *h = tcp->bhs;
@@ -97,7 +97,7 @@ static void __attribute__((noinline)) trailer_done(struct iscsi_tcp_conn *tcp, c
 /* Copies n bytes of a data segment that comes in pieces: those of a Data-In into the command's
  * memory, those of a control PDU into tcp->ctl, and those of a task that is gone nowhere. */
 static void
-take_data(struct iscsi_tcp_conn *tcp, const uint8_t *p, uint32_t n)
+rx_take_data(struct iscsi_tcp_conn *tcp, const uint8_t *p, uint32_t n)
 {
     if (tcp->conn->datadgst_en)
         tcp->crc = crc32c_update(tcp->crc, p, n);
@@ -160,7 +160,7 @@ rx_data(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t n)
     }
     if (n < want)
         want = (uint32_t)n;
-    take_data(tcp, p, want);
+    rx_take_data(tcp, p, want);
     if (tcp->data_have == tcp->data_len) {
         if (tcp->trailer_len == 0)
             iscsi_tcp_pdu_end(tcp, tcp->ctl);
@@ -187,7 +187,7 @@ rx_header(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t n)
         p = tcp->hdr;
     }
     tcp->bhs = (const void *)p;
-    header_done(tcp);
+    rx_header_done(tcp);
     return used;
 }
 

@@ -3,16 +3,17 @@
  *
  * Out: nothing is sent before xmit_flush, which sends all in one system call.
  * Headers, padding and digests of all PDUs stand one behind the other in staging
- * memory, the iSCSI layer's own at conn->gather among them; payload is sent from
- * the caller's memory, and only where it comes between does an iovec end.  What
- * the socket does not take waits for ->writable, and alloc_pdu and lend say
- * -EAGAIN meanwhile.  Staging is borrowed from the loop between the first PDU
- * and the last byte sent: a connection that is idle holds none.
+ * memory, among them the headers that the iSCSI layer puts at conn->gather; payload
+ * is sent from the caller's memory, and an iovec ends only where payload comes
+ * between.  What the socket does not take waits for ->writable, and alloc_pdu and
+ * gather_room return -EAGAIN meanwhile.  A connection takes staging from the loop's
+ * pool for the first PDU and puts it back when the last byte has been sent: one that
+ * is idle holds none.
  *
- * With zero_copy the stream may lend large payload to the system instead of
- * copying it.  Then a task whose last byte has left may still not give its
- * memory back: the target's kernel has to have acknowledged it, which a target
- * that answers early leaves open.  Such a task waits on `cleanup`.
+ * With zero_copy the stream may lend large payload to the kernel instead of
+ * copying it.  The memory of a task whose last byte has been sent is then still not
+ * free: the kernel refers to it until the target's kernel has acknowledged the
+ * bytes, and a target may answer before that.  Such a task waits on `cleanup`.
  *
  * In: one bounded receive into the loop's scratch memory yields many PDUs.  In
  * the middle of a large Data-In the receive list starts with the command's own
@@ -31,31 +32,31 @@
 
 #define TX_STAGING              16384u  /* bytes of headers, padding, digests gathered at most */
 #define TX_IOV                  1024    /* iovecs of one send at most */
-#define TX_WARM                 262144u /* bytes digested that are still in a cache */
-#define TX_LEND_MIN             131072u /* payload that is faster lent than copied */
-#define TX_ACK_MS               10     /* how often to ask for what an early answer has left open */
-#define RX_DIRECT_MIN           16384u /* below, a copy out of scratch is cheaper than another iovec */
-#define RX_DIRECT_IOV           16
-#define RX_TAIL                 4096u /* received behind large data: the next header, and little to copy */
-#define RX_LOWAT_MIN            65536u /* missing data that is worth a system call for fewer wake-ups */
-#define RX_LOWAT_MAX            262144u /* of it at a time: sender and receiver work side by side */
-#define RX_ROUNDS               4 /* receives per readable event: no connection starves another */
+#define TX_WARM                 262144u /* bytes that were digested and may still be in a cache */
+#define TX_LEND_MIN             131072u /* from here on, to lend payload is faster than to copy it */
+#define TX_ACK_MS               10     /* how often to ask what of the lent bytes is acknowledged */
+#define RX_IN_PLACE_MIN         16384u /* below, to copy out of scratch is cheaper than another iovec */
+#define RX_IN_PLACE_IOV         16
+#define RX_TAIL                 4096u /* room behind large data: for the next header, and little to copy */
+#define RX_LOWAT_MIN            65536u /* missing data for which to set SO_RCVLOWAT saves wake-ups */
+#define RX_LOWAT_MAX            262144u /* more would keep the receiver idle while the sender works */
+#define RX_ROUNDS               4 /* receives per readable event, so that no connection starves another */
 #define RX_HELD_MAX             65536 /* bytes that may come between the login's end and start_conn */
 #define MAX_SG                  256   /* iovecs of one command's data at most (host max_sg) */
 #define SW_TCP_MAX_RECV_DLENGTH 262144u
 
 struct sw_tcp_conn {
-    struct iscsi_tcp_conn tcp; /* first: iscsi_tcp.c knows dd_data as this */
+    struct iscsi_tcp_conn tcp; /* first: stream/ takes dd_data for this */
     struct stream *stream;
     bool blocked;     /* the socket was full; ->writable will come */
     bool want_xmit;   /* alloc_pdu refused since */
-    uint8_t *staging; /* TX_STAGING bytes, borrowed; NULL: nothing is to be sent */
+    uint8_t *staging; /* TX_STAGING bytes, taken from the pool; NULL: nothing is to be sent */
     struct iovec *iov;
     uint8_t *gathered;     /* staging from here up to conn->gather.next is not in iov yet */
     int iov_at, iov_n;     /* iov[iov_at .. iov_n) is still to be sent */
     uint64_t queued, sent; /* bytes of the stream, counted from bind */
-    uint64_t acked;        /* of those sent, when last asked; of use where bytes are lent */
-    uint32_t lend_min;     /* payload that may be lent; UINT32_MAX: none */
+    uint64_t acked;        /* of those sent, when last asked; only where bytes are lent */
+    uint32_t lend_min;     /* bytes of payload from which on it may be lent; UINT32_MAX: never */
     struct list cleanup;   /* tasks that are over but whose memory is still in iov, or lent */
     struct loop_work sent_work;
     struct loop_timer ack_timer;
@@ -64,23 +65,27 @@ struct sw_tcp_conn {
     struct loop_work start_work;
 };
 
-/* What is borrowed at once. */
+/* What a connection takes from the pool. */
 struct sw_tcp_tx {
     struct iovec iov[TX_IOV];
     uint8_t staging[TX_STAGING];
 };
 
+/* Where in the stream of t->conn the task's payload ends.  A slot is used on one connection after
+ * the other: both numbers are set before they are looked at, `last` by whatever lays out payload,
+ * and `lent` is 0 between two uses. */
 struct sw_tcp_task {
-    struct iscsi_tcp_task tcp; /* first */
+    struct iscsi_tcp_task tcp; /* first: stream/ takes dd_data for this */
     struct list node;          /* sw_tcp_conn.cleanup */
-    struct iscsi_task *task;
-    uint64_t lent; /* where in the stream its last byte that may be lent ends; 0: none is */
+    struct iscsi_task *task;   /* while on cleanup, else NULL */
+    uint64_t last;             /* behind its last byte of payload */
+    uint64_t lent;             /* behind its last byte that may be lent; 0: none is */
 };
 
-static_assert(TX_LEND_MIN > TX_STAGING, "staging is used again at once: it is never lent");
+static_assert(TX_LEND_MIN > TX_STAGING, "staging, which is used again at once, is never lent");
 
 static void
-failed(struct sw_tcp_conn *sc, int err, const char *doing)
+sw_tcp_failed(struct sw_tcp_conn *sc, int err, const char *doing)
 {
     struct iscsi_conn *c = sc->tcp.conn;
     char why[128];
@@ -95,13 +100,13 @@ failed(struct sw_tcp_conn *sc, int err, const char *doing)
 /* ---- out ------------------------------------------------------------------------------------ */
 
 static int
-borrow(struct sw_tcp_conn *sc)
+take_staging(struct sw_tcp_conn *sc)
 {
     struct sw_tcp_tx *tx = pool_get(&sc->tcp.conn->loop->tx, sizeof(*tx));
 
     assert(sc->iov == NULL);
     if (tx == NULL) {
-        failed(sc, -ENOMEM, "sending failed");
+        sw_tcp_failed(sc, -ENOMEM, "sending failed");
         return -ENOMEM;
     }
     sc->iov = tx->iov;
@@ -111,13 +116,14 @@ borrow(struct sw_tcp_conn *sc)
     return 0;
 }
 
-/* Nothing is left to send. */
+/* Nothing is left to send: staging goes back to the pool. */
 static void
-give_back(struct sw_tcp_conn *sc)
+put_staging(struct sw_tcp_conn *sc)
 {
     sc->iov_at = sc->iov_n = 0;
     if (sc->iov == NULL)
         return;
+    assert(sc->staging != NULL);
     pool_put(&sc->tcp.conn->loop->tx, container_of(sc->iov, struct sw_tcp_tx, iov));
     sc->iov = NULL;
     sc->staging = sc->gathered = NULL;
@@ -132,8 +138,8 @@ add_iov(struct sw_tcp_conn *sc, void *base, size_t len)
     sc->queued += len;
 }
 
-/* What has been put into staging since the last payload, headers of the iSCSI layer's own among it,
- * joins the stream as one piece. */
+/* What has been put into staging since the last payload, by the iSCSI layer too, joins the stream
+ * as one piece. */
 static inline void
 take_gathered(struct sw_tcp_conn *sc)
 {
@@ -145,12 +151,19 @@ take_gathered(struct sw_tcp_conn *sc)
     sc->gathered = next;
 }
 
-/* Nobody refers to the task's memory any more: its bytes have left, and none of them is lent to
- * the system, as far as is known. */
+/* Whether a command may have payload in the output.  One without out data may be a header that the
+ * iSCSI layer has put at conn->gather by itself: nothing of its sw_tcp_task was set then. */
+static inline bool
+sends_payload(const struct iscsi_task *t)
+{
+    return t->sc == NULL || t->sc->out.len > 0;
+}
+
+/* Neither the iovecs nor, as far as is known, the kernel refers to the task's memory any more. */
 static bool
 memory_free(const struct sw_tcp_conn *sc, const struct sw_tcp_task *st)
 {
-    return sc->stream == NULL || (st->tcp.last <= sc->sent && st->lent <= sc->acked);
+    return sc->stream == NULL || (st->last <= sc->sent && st->lent <= sc->acked);
 }
 
 static void
@@ -162,7 +175,7 @@ ask_acked(struct sw_tcp_conn *sc)
         sc->acked = sc->sent - (uint64_t)unacked;
 }
 
-/* Tasks whose memory nobody refers to any more are over. */
+/* Ends the cleanup of each task whose memory is free now, and looks again later for the rest. */
 static void
 finish_cleanups(struct sw_tcp_conn *sc)
 {
@@ -170,11 +183,16 @@ finish_cleanups(struct sw_tcp_conn *sc)
         ask_acked(sc);
     LIST_FOREACH_SAFE (n, &sc->cleanup) {
         struct sw_tcp_task *st = container_of(n, struct sw_tcp_task, node);
+        struct iscsi_task *t;
 
         if (!memory_free(sc, st))
             continue;
+        t = st->task;
+        assert(t != NULL && t->conn == sc->tcp.conn);
         list_del(&st->node);
-        sc->tcp.conn->up->task_cleaned(st->task);
+        st->task = NULL;
+        st->lent = 0;
+        sc->tcp.conn->up->task_cleaned(t); /* the slot may be used again in it */
     }
     if (!list_empty(&sc->cleanup) && sc->lend_min != UINT32_MAX)
         loop_timer_start(sc->tcp.conn->loop, &sc->ack_timer, TX_ACK_MS * LOOP_NS_PER_MS);
@@ -193,10 +211,11 @@ ack_timer(struct loop_timer *t)
 }
 
 static void
-consume(struct sw_tcp_conn *sc, size_t n)
+sw_tcp_consume(struct sw_tcp_conn *sc, size_t n)
 {
     sc->sent += n;
-    if (sc->sent == sc->queued) { /* all of it, as nearly always */
+    assert(sc->sent <= sc->queued);
+    if (sc->sent == sc->queued) { /* nearly always all of it is sent at once */
         n = 0;
         sc->iov_at = sc->iov_n;
     }
@@ -212,7 +231,7 @@ consume(struct sw_tcp_conn *sc, size_t n)
         sc->iov_at++;
     }
     if (sc->iov_at == sc->iov_n)
-        give_back(sc);
+        put_staging(sc);
     if (!list_empty(&sc->cleanup)) /* never an up-call from inside an operation */
         loop_defer(sc->tcp.conn->loop, &sc->sent_work);
 }
@@ -238,14 +257,14 @@ push(struct sw_tcp_conn *sc)
     if (n == -EAGAIN)
         n = 0;
     if (n < 0) {
-        failed(sc, (int)n, "sending failed");
+        sw_tcp_failed(sc, (int)n, "sending failed");
         return (int)n;
     }
     if ((size_t)n < want) {
         sc->blocked = true;
         sc->tcp.conn->gather.end = sc->tcp.conn->gather.next;
     }
-    consume(sc, (size_t)n);
+    sw_tcp_consume(sc, (size_t)n);
     return sc->blocked ? -EAGAIN : 0;
 }
 
@@ -269,7 +288,7 @@ sw_tcp_gather_room(struct iscsi_conn *c)
     r = push(sc);
     if (r == -EAGAIN)
         sc->want_xmit = true;
-    return r == 0 ? borrow(sc) : r;
+    return r == 0 ? take_staging(sc) : r;
 }
 
 static int __attribute__((noinline)) make_room(struct iscsi_task *t)
@@ -370,8 +389,8 @@ scarce(const struct sw_tcp_conn *sc)
     return sc->iov_n > TX_IOV - MAX_SG - 2;
 }
 
-/* What is gathered goes before more is, although staging has bytes left: iovecs are scarce, or what
- * has been digested is about to leave the cache that the send will read it from. */
+/* Whether to send before more is gathered, although staging has bytes left: iovecs are scarce, or
+ * what has been digested is about to leave the cache, where the send would still find it. */
 static inline bool
 enough(const struct sw_tcp_conn *sc, const struct iscsi_conn *c)
 {
@@ -392,7 +411,7 @@ lay_out(struct iscsi_task *t, uint32_t offset, uint32_t count)
         return;
     take_gathered(sc);
     crc = put_payload(sc, t, offset, count);
-    st->tcp.last = sc->queued;
+    st->last = sc->queued;
     if (count >= sc->lend_min)
         st->lent = sc->queued;
     if (c->datadgst_en || (count & 3) != 0)
@@ -441,13 +460,16 @@ sw_tcp_init_task(struct iscsi_task *t)
 {
     struct sw_tcp_task *st = t->dd_data;
 
-    st->tcp.last = st->lent = 0;
+    assert(st->task == NULL && st->lent == 0);
+    st->last = 0;
     lay_out(t, 0, iscsi_tcp_task_init(t));
     return 0;
 }
 
-/* xmit_fast with digests, with padding, or with data in several pieces. */
-static int __attribute__((noinline)) odd_whole(struct iscsi_task *t)
+/* ---- the fast path out ---------------------------------------------------------------------- */
+
+/* The general form of xmit_fast: with digests, with padding, or with data in several pieces. */
+static int __attribute__((noinline)) xmit_fast_general(struct iscsi_task *t)
 {
     struct iscsi_conn *c = t->conn;
     struct sw_tcp_conn *sc = c->dd_data;
@@ -468,7 +490,7 @@ static int __attribute__((noinline)) odd_whole(struct iscsi_task *t)
     }
     take_gathered(sc);
     add_iov(sc, data, len);
-    st->tcp.last = sc->queued;
+    st->last = sc->queued;
     st->tcp.next_offset = len;
     put_trailer(c, len, c->datadgst_en ? crc32c_update(CRC32C_INIT, data, len) : 0);
     if (enough(sc, c))
@@ -476,7 +498,15 @@ static int __attribute__((noinline)) odd_whole(struct iscsi_task *t)
     return 0;
 }
 
-/* As init_task, in a straight line: data in one piece, no digest, no padding. */
+/* Whether len bytes at data need nothing but an iovec: they are in one piece (data is not NULL),
+ * and neither padding nor digest goes with them. */
+static inline bool
+tx_fast_may(const struct iscsi_conn *c, const void *data, uint32_t len)
+{
+    return data != NULL && (len & 3) == 0 && !c->hdrdgst_en && !c->datadgst_en;
+}
+
+/* Payload is never lent here: fast_write_limit is below lend_min. */
 static int
 sw_tcp_xmit_fast(struct iscsi_task *t)
 {
@@ -489,8 +519,8 @@ sw_tcp_xmit_fast(struct iscsi_task *t)
     struct iovec *v;
     size_t n;
 
-    if (__builtin_expect(data == NULL || (len & 3) != 0 || c->hdrdgst_en || c->datadgst_en, 0))
-        return odd_whole(t);
+    if (__builtin_expect(!tx_fast_may(c, data, len), 0))
+        return xmit_fast_general(t);
     c->gather.next = next;
     v = &sc->iov[sc->iov_n];
     sc->iov_n += 2;
@@ -499,13 +529,15 @@ sw_tcp_xmit_fast(struct iscsi_task *t)
     n = (size_t)(next - sc->gathered);
     sc->gathered = next;
     v[0].iov_len = n;
-    st->tcp.next_offset = len; /* an R2T is wrong whatever it says */
+    st->tcp.next_offset = len; /* no R2T can be right: all data has been sent */
     sc->queued += n + len;
-    st->tcp.last = sc->queued;
+    st->last = sc->queued;
     if (__builtin_expect(scarce(sc), 0))
         c->gather.end = next;
     return 0;
 }
+
+/* ---- the end of a task ---------------------------------------------------------------------- */
 
 static int
 sw_tcp_cleanup_task(struct iscsi_task *t)
@@ -514,11 +546,16 @@ sw_tcp_cleanup_task(struct iscsi_task *t)
     struct sw_tcp_task *st = t->dd_data;
 
     TRACE(t->conn->loop, cleanup_task, t->itt, 0);
+    assert(st->task == NULL);
     iscsi_tcp_cleanup_task(t);
-    if (!memory_free(sc, st) && st->tcp.last <= sc->sent) /* then it was lent */
-        ask_acked(sc);
-    if (memory_free(sc, st))
+    if (!sends_payload(t))
         return 0;
+    if (!memory_free(sc, st) && st->last <= sc->sent) /* all is sent, and some of it lent */
+        ask_acked(sc);
+    if (memory_free(sc, st)) {
+        st->lent = 0;
+        return 0;
+    }
     st->task = t;
     list_push_back(&sc->cleanup, &st->node);
     if (sc->lend_min != UINT32_MAX && !loop_timer_running(&sc->ack_timer))
@@ -540,7 +577,8 @@ writable(void *user)
 
 /* ---- in ------------------------------------------------------------------------------------- */
 
-/* Bytes behind the final Login Response wait for start_conn. */
+/* Keeps bytes that came behind the final Login Response until start_conn: only then is it known
+ * whether they have digests. */
 static void
 keep_held(struct sw_tcp_conn *sc, const void *p, size_t len)
 {
@@ -558,14 +596,14 @@ keep_held(struct sw_tcp_conn *sc, const void *p, size_t len)
 }
 
 static bool
-hold(struct sw_tcp_conn *sc)
+receive_held(struct sw_tcp_conn *sc)
 {
     struct loop *l = sc->tcp.conn->loop;
     struct iovec v = {l->scratch, RX_HELD_MAX};
     ssize_t r = stream_recvv(sc->stream, &v, 1);
 
     if (r <= 0 && r != -EAGAIN)
-        failed(sc, (int)r, "receiving failed");
+        sw_tcp_failed(sc, (int)r, "receiving failed");
     if (r > 0)
         keep_held(sc, l->scratch, (size_t)r);
     return false;
@@ -594,42 +632,42 @@ sw_tcp_start_conn(struct iscsi_conn *c, struct lunette_error *err)
     (void)err;
     if (c->zero_copy && stream_lend(sc->stream, TX_LEND_MIN) == 0) {
         sc->lend_min = TX_LEND_MIN;
-        c->fast_write_limit = TX_LEND_MIN - 1; /* its cleanup_task is due */
+        c->fast_write_limit = TX_LEND_MIN - 1; /* what is lent needs cleanup_task */
     }
     loop_defer(c->loop, &sc->start_work);
     return 0;
 }
 
-/* One receive.  Returns true when there may be more. */
+/* Receives once.  Returns true where there may be more. */
 static bool
-receive(struct sw_tcp_conn *sc)
+sw_tcp_receive(struct sw_tcp_conn *sc)
 {
     struct iscsi_conn *c = sc->tcp.conn;
-    struct iovec iov[RX_DIRECT_IOV + 1];
-    uint32_t direct = 0;
+    struct iovec iov[RX_IN_PLACE_IOV + 1];
+    uint32_t in_place = 0;
     size_t want, got, tail = c->loop->scratch_size;
     ssize_t r;
     int n = 0;
 
     if (sc->tcp.hold)
-        return hold(sc);
-    if (sc->tcp.state == RX_DATA && sc->tcp.data_len - sc->tcp.data_have >= RX_DIRECT_MIN)
-        n = iscsi_tcp_map_in(&sc->tcp, iov, RX_DIRECT_IOV, &direct);
-    if (sc->tcp.last_data_in >= RX_DIRECT_MIN && tail > RX_TAIL)
-        tail = RX_TAIL; /* more of the same is to come: not through scratch */
+        return receive_held(sc);
+    if (sc->tcp.state == RX_DATA && sc->tcp.data_len - sc->tcp.data_have >= RX_IN_PLACE_MIN)
+        n = iscsi_tcp_map_in(&sc->tcp, iov, RX_IN_PLACE_IOV, &in_place);
+    if (sc->tcp.last_data_in >= RX_IN_PLACE_MIN && tail > RX_TAIL)
+        tail = RX_TAIL; /* the next Data-In is large, too, and is received in place */
     iov[n++] = (struct iovec){c->loop->scratch, tail};
-    want = direct + tail;
+    want = in_place + tail;
     r = stream_recvv(sc->stream, iov, n);
     if (r == -EAGAIN)
         return false;
     if (r <= 0) {
-        failed(sc, (int)r, "receiving failed");
+        sw_tcp_failed(sc, (int)r, "receiving failed");
         return false;
     }
     c->last_recv_ns = c->loop->now_ns;
     got = (size_t)r;
-    if (direct > 0) {
-        uint32_t placed = got < direct ? (uint32_t)got : direct;
+    if (in_place > 0) {
+        uint32_t placed = got < in_place ? (uint32_t)got : in_place;
 
         iscsi_tcp_placed(&sc->tcp, iov, placed);
         got -= placed;
@@ -643,10 +681,10 @@ receive(struct sw_tcp_conn *sc)
     return (size_t)r == want && sc->tcp.state != RX_DEAD;
 }
 
-/* In the middle of large data what is missing is sure to come, or the connection is dead: no need
- * to wake up for each piece of it. */
+/* In the middle of large data the rest is sure to come, or the connection is dead: the loop need
+ * not wake up for each piece of it. */
 static void
-set_lowat(struct sw_tcp_conn *sc)
+sw_tcp_set_lowat(struct sw_tcp_conn *sc)
 {
     uint32_t rest = sc->tcp.state == RX_DATA ? sc->tcp.data_len - sc->tcp.data_have : 0;
 
@@ -662,10 +700,10 @@ readable(void *user)
     bool more = true;
 
     for (int i = 0; i < RX_ROUNDS && more && sc->stream != NULL; i++)
-        more = receive(sc);
+        more = sw_tcp_receive(sc);
     if (!more && sc->stream != NULL)
-        set_lowat(sc);
-    if (__builtin_expect(!list_empty(&sc->cleanup), 0)) /* an acknowledgement may have come along */
+        sw_tcp_set_lowat(sc);
+    if (__builtin_expect(!list_empty(&sc->cleanup), 0)) /* an acknowledgement may have come, too */
         finish_cleanups(sc);
 }
 
@@ -691,7 +729,7 @@ sw_tcp_create_conn(struct iscsi_conn *c, struct lunette_error *err)
 static void
 drop_output(struct sw_tcp_conn *sc)
 {
-    give_back(sc);
+    put_staging(sc);
     sc->sent = sc->queued;
     sc->blocked = sc->want_xmit = false;
     finish_cleanups(sc);
@@ -724,7 +762,10 @@ sw_tcp_stop_conn(struct iscsi_conn *c, enum iscsi_stop how)
 static void
 sw_tcp_destroy_conn(struct iscsi_conn *c)
 {
+    struct sw_tcp_conn *sc = c->dd_data;
+
     (void)sw_tcp_stop_conn(c, STOP_CONN_TERM);
+    assert(sc->iov == NULL && sc->held == NULL && list_empty(&sc->cleanup));
 }
 
 static int
@@ -739,6 +780,7 @@ sw_tcp_bind_conn(struct iscsi_conn *c, int64_t eph, struct iscsi_endpoint *ep, b
     if (sc->stream != NULL || eph < 0)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_OS, EINVAL,
                             "bind_conn wants a connected socket, once");
+    assert(sc->iov == NULL && sc->sent == sc->queued && list_empty(&sc->cleanup));
     iscsi_tcp_conn_reset(&sc->tcp);
     r = stream_adopt(c->loop, (int)eph, &sw_tcp_events, sc, &sc->stream);
     if (r < 0)

@@ -25,14 +25,18 @@ struct fake_stream {
     size_t unacked;     /* what it says */
     unsigned asked;     /* how often */
     unsigned closed_at; /* tasks that were cleaned before it was closed */
+    const uint8_t *in;  /* what may be received */
+    size_t in_len;
+    struct iovec asked_for; /* the first piece of the last receive list */
+    uint32_t lowat;
 };
 
 struct side {
     struct iscsi_conn *conn;
     struct fake_stream stream;
-    struct iscsi_task *task;
+    struct iscsi_task *task, *second;
     struct bhs_nop_out nop;
-    unsigned xmits, failures, cleaned;
+    unsigned xmits, failures, cleaned, completed;
 };
 
 static struct rig {
@@ -113,18 +117,35 @@ close_stream(struct stream *s)
 static ssize_t
 recvv(struct stream *s, const struct iovec *iov, int n)
 {
-    (void)s;
-    (void)iov;
-    (void)n;
-    return -EAGAIN;
+    struct fake_stream *f = container_of(s, struct fake_stream, s);
+    size_t got = 0;
+
+    f->asked_for = iov[0];
+    for (int i = 0; i < n && f->in_len > 0; i++) {
+        size_t len = f->in_len < iov[i].iov_len ? f->in_len : iov[i].iov_len;
+
+        memcpy(iov[i].iov_base, f->in, len);
+        f->in += len;
+        f->in_len -= len;
+        got += len;
+    }
+    return got > 0 ? (ssize_t)got : -EAGAIN;
 }
 
 static int
 set_rcvlowat(struct stream *s, uint32_t bytes)
 {
-    (void)s;
-    (void)bytes;
+    container_of(s, struct fake_stream, s)->lowat = bytes;
     return 0;
+}
+
+static void
+arrives(struct side *e, const uint8_t *p, size_t len)
+{
+    e->stream.in = p;
+    e->stream.in_len = len;
+    e->stream.ev->readable(e->stream.user);
+    assert_int_equal(e->stream.in_len, 0);
 }
 
 static void
@@ -158,8 +179,36 @@ task_cleaned(struct iscsi_task *t)
     side_of(t->conn)->cleaned++;
 }
 
-static const struct iscsi_upcalls upcalls = {
-    .queue_xmit = queue_xmit, .conn_failure = conn_failure, .task_cleaned = task_cleaned};
+static struct iscsi_task *
+itt_to_task(struct iscsi_conn *c, struct be32 itt)
+{
+    return get32(itt) == 0 && side_of(c)->task->sc != NULL ? side_of(c)->task : NULL;
+}
+
+static void
+update_cmdsn(struct iscsi_conn *c, struct be32 exp_cmdsn, struct be32 max_cmdsn)
+{
+    (void)exp_cmdsn;
+    (void)max_cmdsn;
+    side_of(c)->completed++;
+}
+
+static const struct iscsi_upcalls upcalls = {.queue_xmit = queue_xmit,
+                                             .conn_failure = conn_failure,
+                                             .task_cleaned = task_cleaned,
+                                             .itt_to_task = itt_to_task,
+                                             .update_cmdsn = update_cmdsn};
+
+static struct iscsi_task *
+new_task(struct iscsi_conn *c)
+{
+    struct iscsi_task *t = calloc(1, sizeof(*t) + tt->task_size);
+
+    assert_non_null(t);
+    t->conn = c;
+    t->dd_data = t + 1;
+    return t;
+}
 
 static void
 setup(int n)
@@ -192,10 +241,8 @@ setup(int n)
         e->conn = c;
         assert_int_equal(tt->create_conn(c, NULL), 0);
         assert_int_equal(tt->bind_conn(c, i, NULL, true, NULL), 0);
-        e->task = calloc(1, sizeof(*e->task) + tt->task_size);
-        assert_non_null(e->task);
-        e->task->conn = c;
-        e->task->dd_data = e->task + 1;
+        e->task = new_task(c);
+        e->second = new_task(c);
     }
     assert_int_equal(r.fl.l.tx.taken, 0); /* an idle connection has nothing */
 }
@@ -208,6 +255,7 @@ teardown(void)
             tt->destroy_conn(r.side[i].conn);
         free(r.side[i].conn);
         free(r.side[i].task);
+        free(r.side[i].second);
     }
     fake_turn(&r.fl);
     assert_int_equal(r.fl.l.tx.taken, 0);
@@ -259,10 +307,9 @@ start(struct side *e, bool zero_copy)
 
 /* A write of len bytes, all of them immediate data, handed to the socket. */
 static void
-write_out(struct side *e, struct scsi_cmd *sc, uint32_t len)
+write_task(struct side *e, struct iscsi_task *t, struct scsi_cmd *sc, uint32_t len)
 {
     static struct iovec iov;
-    struct iscsi_task *t = e->task;
 
     iov = (struct iovec){payload, len};
     *sc = (struct scsi_cmd){.out = sg_from_iov(&iov, 1, 0, len)};
@@ -275,6 +322,36 @@ write_out(struct side *e, struct scsi_cmd *sc, uint32_t len)
     assert_int_equal(tt->init_task(t), 0);
     assert_int_equal(tt->xmit_task(t), 0);
     tt->xmit_flush(e->conn);
+}
+
+static void
+write_out(struct side *e, struct scsi_cmd *sc, uint32_t len)
+{
+    write_task(e, e->task, sc, len);
+}
+
+/* A command of the fast path: a write of len bytes, or with 0 a read of 512. */
+static void
+put_fast(struct side *e, struct iscsi_task *t, struct scsi_cmd *sc, uint32_t len)
+{
+    static struct iovec iov;
+
+    iov = (struct iovec){payload, len > 0 ? len : 512};
+    *sc = (struct scsi_cmd){0};
+    if (len > 0)
+        sc->out = sg_from_iov(&iov, 1, 0, len);
+    else
+        sc->in = sg_from_iov(&iov, 1, 0, 512);
+    t->conn = e->conn;
+    t->sc = sc;
+    t->imm_count = len;
+    if (e->conn->gather.end == NULL)
+        assert_int_equal(tt->gather_room(e->conn), 0);
+    memset(e->conn->gather.next, 0, ISCSI_BHS_LEN);
+    if (len > 0)
+        assert_int_equal(tt->xmit_fast(t), 0);
+    else
+        e->conn->gather.next += ISCSI_BHS_LEN;
 }
 
 /* ---- tests ---------------------------------------------------------------------------------- */
@@ -388,7 +465,7 @@ static void
 an_answer_after_the_acknowledgement(void **state)
 {
     struct side *e = &r.side[0];
-    struct scsi_cmd sc;
+    struct scsi_cmd sc, sc2;
 
     (void)state;
     setup(1);
@@ -396,15 +473,17 @@ an_answer_after_the_acknowledgement(void **state)
     assert_true(e->stream.lend_min > 0 && e->stream.lend_min <= LENT);
     assert_int_equal(e->conn->fast_write_limit, e->stream.lend_min - 1);
     write_out(e, &sc, LENT);
+    write_task(e, e->second, &sc2, LENT);
     assert_int_equal(e->stream.asked, 0);
     assert_int_equal(tt->cleanup_task(e->task), 0);
     assert_int_equal(e->stream.asked, 1);
-    assert_int_equal(tt->cleanup_task(e->task), 0); /* what is known is new enough */
+    assert_int_equal(tt->cleanup_task(e->second), 0); /* what is known is new enough */
     assert_int_equal(e->stream.asked, 1);
     write_out(e, &sc, LENT);
-    write_out(e, &sc, LENT); /* behind it, and not acknowledged: of no interest */
-    e->stream.unacked = 0;
+    write_task(e, e->second, &sc2, LENT); /* behind it, and not acknowledged: of no interest */
+    e->stream.unacked = 48 + LENT;
     assert_int_equal(tt->cleanup_task(e->task), 0);
+    assert_int_equal(tt->cleanup_task(e->second), -EINPROGRESS);
     assert_int_equal(e->cleaned, 0);
     teardown();
 }
@@ -527,6 +606,156 @@ what_is_copied_is_free_when_it_has_left(void **state)
     }
 }
 
+/* ---- after cleanup_task ---------------------------------------------------------------------- */
+
+/* A slot whose payload ended far up in one connection's stream, and was lent there, is used on
+ * another: what is said of the first stream says nothing of the second. */
+static void
+a_slot_used_on_one_connection_and_then_on_another(void **state)
+{
+    struct side *a = &r.side[0], *b = &r.side[1];
+    struct scsi_cmd sc;
+
+    (void)state;
+    for (uint32_t len = 0; len <= 1536; len += 512) {
+        for (int early = 0; early < 2; early++) {
+            struct iscsi_task *t;
+
+            setup(2);
+            t = a->task;
+            start(a, true);
+            start(b, false);
+            write_out(a, &sc, LENT);
+            a->stream.unacked = early ? 1 : 0;
+            assert_int_equal(tt->cleanup_task(t), early ? -EINPROGRESS : 0);
+            a->stream.unacked = 0;
+            fake_advance(&r.fl, MS(100));
+            assert_int_equal(a->cleaned, early);
+            put_fast(b, t, &sc, len);
+            b->stream.room = len > 0 ? 100 : 10; /* half of it is out when it is given up */
+            tt->xmit_flush(b->conn);
+            /* of a read, the output has nothing but a header, which is the transport's own */
+            assert_int_equal(tt->cleanup_task(t), len > 0 ? -EINPROGRESS : 0);
+            make_writable(b, SIZE_MAX);
+            fake_turn(&r.fl);
+            assert_int_equal(b->stream.sent, 48 + len);
+            assert_int_equal(b->cleaned, len > 0);
+            assert_int_equal(b->stream.asked, 0);
+            /* and back on the first one */
+            put_fast(a, t, &sc, len);
+            tt->xmit_flush(a->conn);
+            assert_int_equal(tt->cleanup_task(t), 0);
+            teardown();
+        }
+    }
+}
+
+/* In every state of the output: gathered, blocked, partly sent.  The memory is the caller's again
+ * exactly when the last byte of it has been sent. */
+static void
+the_output_lets_go_with_the_last_byte(void **state)
+{
+    struct side *e = &r.side[0];
+    struct scsi_cmd sc;
+
+    (void)state;
+    for (size_t taken = 0; taken <= 48 + 40; taken += 4) {
+        for (int fast = 0; fast < 2; fast++) {
+            setup(1);
+            start(e, false);
+            memset(payload, 0x11, 40);
+            e->stream.room = taken;
+            if (fast)
+                put_fast(e, e->task, &sc, 40);
+            else
+                write_out(e, &sc, 40);
+            if (taken > 0)
+                tt->xmit_flush(e->conn);
+            if (taken == 48 + 40) {
+                assert_int_equal(tt->cleanup_task(e->task), 0);
+            } else {
+                assert_int_equal(tt->cleanup_task(e->task), -EINPROGRESS);
+                fake_turn(&r.fl);
+                assert_int_equal(e->cleaned, 0);
+                e->stream.room = SIZE_MAX;
+                if (e->stream.want_write)
+                    make_writable(e, SIZE_MAX);
+                else
+                    tt->xmit_flush(e->conn);
+                assert_int_equal(e->cleaned, 0); /* never from inside an operation */
+                fake_turn(&r.fl);
+                assert_int_equal(e->cleaned, 1);
+            }
+            memset(payload, 0x22, 40);
+            assert_int_equal(e->stream.sent, 48 + 40);
+            for (int i = 0; i < 40; i++)
+                assert_int_equal(e->stream.got[48 + i], 0x11);
+            assert_int_equal(r.fl.l.tx.taken, 0);
+            memset(payload, 0, 40);
+            teardown();
+        }
+    }
+}
+
+/* A header that alloc_pdu gave room for, and that was never laid out, leaves no trace. */
+static void
+a_header_that_was_not_laid_out(void **state)
+{
+    struct side *e = &r.side[0];
+
+    (void)state;
+    setup(1);
+    assert_int_equal(tt->alloc_pdu(e->second, ISCSI_OP_NOP_OUT), 0);
+    memset(e->second->hdr, 0xee, 48);
+    assert_int_equal(tt->cleanup_task(e->second), 0);
+    assert_int_equal(gather(e, NULL, 0), 0);
+    tt->xmit_flush(e->conn);
+    assert_int_equal(e->stream.sent, 48);
+    got_its_own(e);
+    teardown();
+}
+
+#define READ_LEN 200000u /* bytes of a Data-In that is received in place */
+
+/* Given up while large data is received in place, with SO_RCVLOWAT set: the next receive list does
+ * not have its memory. */
+static void
+a_read_given_up_while_it_is_received_in_place(void **state)
+{
+    static uint8_t bytes[48 + READ_LEN + 48], memory[READ_LEN];
+    struct side *e = &r.side[0];
+    struct iovec iov = {memory, sizeof(memory)};
+    struct scsi_cmd sc = {.in = sg_from_iov(&iov, 1, 0, READ_LEN)};
+    struct bhs_data_in h;
+
+    (void)state;
+    setup(1);
+    e->conn->max_recv_dlength = 262144;
+    start(e, false);
+    e->task->sc = &sc;
+    bhs_init(&h, ISCSI_OP_DATA_IN, ISCSI_FLAG_FINAL);
+    h.dseg_len = put24(READ_LEN);
+    memset(bytes, 0x77, sizeof(bytes));
+    memcpy(bytes, &h, sizeof(h));
+    arrives(e, bytes, 50000);
+    assert_true(e->stream.lowat > 1);
+    arrives(e, bytes + 50000, 1000);
+    assert_ptr_equal(e->stream.asked_for.iov_base, memory + 50000 - 48);
+    assert_int_equal(tt->cleanup_task(e->task), 0);
+    memset(memory, 0xcc, sizeof(memory));
+    e->task->sc = NULL;
+    for (size_t at = 51000; at < 48 + READ_LEN; at += 10000) {
+        arrives(e, bytes + at, 48 + READ_LEN - at < 10000 ? 48 + READ_LEN - at : 10000);
+        assert_ptr_equal(e->stream.asked_for.iov_base, scratch);
+    }
+    for (size_t i = 0; i < sizeof(memory); i++)
+        assert_int_equal(memory[i], 0xcc);
+    assert_int_equal(e->completed, 1); /* its MaxCmdSN counts */
+    assert_int_equal(e->failures, 0);
+    assert_int_equal(e->stream.lowat, 1);
+    teardown();
+}
+
 int
 main(void)
 {
@@ -541,6 +770,10 @@ main(void)
         cmocka_unit_test(blocked_and_answered_early),
         cmocka_unit_test(a_dead_connection_lets_go_before_the_memory_is_given_back),
         cmocka_unit_test(what_is_copied_is_free_when_it_has_left),
+        cmocka_unit_test(a_slot_used_on_one_connection_and_then_on_another),
+        cmocka_unit_test(the_output_lets_go_with_the_last_byte),
+        cmocka_unit_test(a_header_that_was_not_laid_out),
+        cmocka_unit_test(a_read_given_up_while_it_is_received_in_place),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
