@@ -21,12 +21,12 @@
 
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 
-/* Whether the fast path may begin at the next byte: the parser expects a header of which it has
- * nothing yet, and nobody has said that the bytes wait or that the connection is over. */
+/* Whether the fast path may begin at the next byte: the parser expects a header, has nothing of it
+ * yet, and what follows need not wait for start_conn. */
 static inline bool
 rx_fast_may(const struct iscsi_tcp_conn *tcp)
 {
-    return tcp->state == RX_HEADER && tcp->hdr_have == 0 && !tcp->hold && !tcp->conn->failed;
+    return tcp->state == RX_HEADER && tcp->hdr_have == 0 && !tcp->hold;
 }
 
 /* Takes one PDU at p.  Returns the bytes used; 0, and nothing has happened, where it is not one for

@@ -60,7 +60,7 @@ iscsi_tcp_data_in_begin(struct iscsi_tcp_conn *tcp)
 {
     const struct bhs_data_in *h = (const void *)tcp->bhs;
     struct iscsi_conn *c = tcp->conn;
-    struct iscsi_task *t = c->up->itt_to_task(c, h->itt);
+    struct iscsi_task *t = iscsi_task_of(c, h->itt);
 
     assert(tcp->task == NULL && !tcp->drop);
     if (__builtin_expect(t == NULL || t->sc == NULL || !data_in_fits(tcp, h, t), 0)) {
@@ -82,7 +82,7 @@ static void
 iscsi_tcp_r2t_rsp(struct iscsi_tcp_conn *tcp, const struct bhs_r2t *h)
 {
     struct iscsi_conn *c = tcp->conn;
-    struct iscsi_task *t = c->up->itt_to_task(c, h->itt);
+    struct iscsi_task *t = iscsi_task_of(c, h->itt);
     uint32_t offset = get32(h->offset), len = get32(h->desired_len), max;
     struct iscsi_tcp_task *tt;
     const char *why = NULL;
@@ -143,18 +143,17 @@ iscsi_tcp_pdu_end(struct iscsi_tcp_conn *tcp, const void *data)
     struct iscsi_conn *c = tcp->conn;
     const struct bhs *h = tcp->bhs;
     uint8_t op = h->opcode & ISCSI_OP_MASK;
-    struct iscsi_task *t = tcp->task;
     int r = 0;
 
-    assert((op == ISCSI_OP_DATA_IN) == (t != NULL || tcp->drop));
-    /* The up-call may end the task and use its slot for another command. */
-    tcp->task = NULL;
-    tcp->drop = false;
     if (op == ISCSI_OP_DATA_IN) {
         const struct bhs_data_in *in = (const void *)h;
 
-        if (t != NULL)
-            t->in_done += tcp->data_len;
+        assert(tcp->task != NULL || tcp->drop);
+        if (tcp->task != NULL)
+            tcp->task->in_done += tcp->data_len;
+        /* The up-call may end the task and use its slot for another command. */
+        tcp->task = NULL;
+        tcp->drop = false;
         if ((in->flags & ISCSI_DATA_IN_STATUS) == 0)
             c->up->update_cmdsn(c, in->exp_cmd_sn, in->max_cmd_sn);
         else
