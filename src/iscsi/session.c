@@ -274,7 +274,6 @@ xmit_work(struct loop_work *w)
 
 const struct iscsi_upcalls iscsi_upcalls = {
     .version = ISCSI_UPCALLS_VERSION,
-    .itt_to_task = iscsi_itt_to_task,
     .itt_ended = iscsi_itt_ended,
     .complete_pdu = iscsi_complete_pdu,
     .complete_data_in = iscsi_complete_data_in,

@@ -228,8 +228,8 @@ iscsi_task_in(const struct iscsi_tasks *all, uint32_t slot)
                                          (size_t)(slot % ISCSI_TASK_CHUNK) * all->bytes);
 }
 
-/* The running task of a tag that came from the target, or NULL (RFC 7143 4.2.5.3): as the up-call
- * itt_to_task, without a call. */
+/* The running task of a tag that came from the target.  NULL: the tag is unknown, its task is free
+ * or over, or it belongs to another connection (RFC 7143 4.2.5.1, 4.2.5.3). */
 static inline struct iscsi_task *
 iscsi_task_of(const struct iscsi_conn *c, struct be32 itt)
 {
@@ -266,9 +266,6 @@ struct iscsi_endpoint {
 /* What a transport calls; a versioned table, since transports may come as shared objects. */
 struct iscsi_upcalls {
     uint32_t version;
-    /* The running task of a tag that came from the target, or NULL: unknown, free, or another
-     * connection's (RFC 7143 4.2.5.1, 4.2.5.3). */
-    struct iscsi_task *(*itt_to_task)(struct iscsi_conn *c, struct be32 itt);
     /* The tag is that of a task which task management has ended: PDUs for it may still be under
      * way and are dropped, data and all (RFC 7143 4.2.3.3). */
     bool (*itt_ended)(struct iscsi_conn *c, struct be32 itt);

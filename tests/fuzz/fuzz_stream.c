@@ -55,12 +55,6 @@ up_itt_ended(struct iscsi_conn *c, struct be32 itt)
     return get32(itt) % 5 == 4;
 }
 
-static struct iscsi_task *
-up_itt_to_task(struct iscsi_conn *c, struct be32 itt)
-{
-    return iscsi_task_of(c, itt);
-}
-
 static int
 up_complete_pdu(struct iscsi_conn *c, const struct bhs *hdr, const void *data, uint32_t len)
 {
@@ -72,7 +66,7 @@ up_complete_pdu(struct iscsi_conn *c, const struct bhs *hdr, const void *data, u
     if (len > 0)
         note(r, data, len);
     if ((hdr->opcode & ISCSI_OP_MASK) == ISCSI_OP_DATA_IN) {
-        struct iscsi_task *t = up_itt_to_task(c, hdr->itt);
+        struct iscsi_task *t = iscsi_task_of(c, hdr->itt);
 
         CHECK(t != NULL || up_itt_ended(c, hdr->itt));
         if (t != NULL)
@@ -86,7 +80,7 @@ up_complete_data_in(struct iscsi_task *t, const struct bhs_data_in *h)
 {
     struct iscsi_conn *c = t->conn;
 
-    CHECK(up_itt_to_task(c, h->itt) == t && t->sc != NULL);
+    CHECK(iscsi_task_of(c, h->itt) == t && t->sc != NULL);
     CHECK(up_complete_pdu(c, (const void *)h, NULL, 0) == 0);
 }
 
@@ -132,7 +126,6 @@ up_requeue_task(struct iscsi_task *t)
 
 static const struct iscsi_upcalls upcalls = {
     .version = ISCSI_UPCALLS_VERSION,
-    .itt_to_task = up_itt_to_task,
     .itt_ended = up_itt_ended,
     .complete_pdu = up_complete_pdu,
     .complete_data_in = up_complete_data_in,

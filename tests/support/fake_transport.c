@@ -104,7 +104,7 @@ take_gathered(struct iscsi_conn *c)
         struct fake_sent *s = sent();
 
         memcpy(&s->h, h, sizeof(s->h));
-        s->task = c->up->itt_to_task(c, s->h.h.itt);
+        s->task = iscsi_task_of(c, s->h.h.itt);
         s->data_len = 0;
         assert(pdu_opcode(&s->h.h) == ISCSI_OP_SCSI_CMD && s->task != NULL);
         fake_plain++;
@@ -243,7 +243,7 @@ fake_answer(const struct fake_sent *s, uint8_t status, const void *sense, uint16
 {
     union bhs_any h;
     uint8_t data[2 + SCSI_SENSE_MAX];
-    struct iscsi_task *t = fake_adapter.conn->up->itt_to_task(fake_adapter.conn, s->h.h.itt);
+    struct iscsi_task *t = iscsi_task_of(fake_adapter.conn, s->h.h.itt);
 
     bhs_init(&h, ISCSI_OP_SCSI_RSP, ISCSI_FLAG_FINAL);
     h.h.itt = s->h.h.itt;

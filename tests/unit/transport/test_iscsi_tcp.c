@@ -11,13 +11,15 @@
 #include "wire/pdu.h"
 
 #define READ_LEN 3000u
+#define ITT      0x5000u /* slot 0 in its fifth use */
 
 static struct rig {
     struct fake_loop fl;
     struct iscsi_session session;
     struct iscsi_conn conn;
     struct iscsi_tcp_conn tcp;
-    struct iscsi_task task;
+    struct iscsi_task task; /* the only one of the session's table */
+    void *chunk[1];
     struct iscsi_tcp_task tcp_task;
     void (*in_complete)(const struct bhs *hdr); /* what the layer above does in complete_pdu */
     struct scsi_cmd sc;
@@ -36,13 +38,6 @@ static struct rig {
     uint8_t target[8192]; /* the data as a target would assemble it */
     uint32_t offset, count;
 } r;
-
-static struct iscsi_task *
-itt_to_task(struct iscsi_conn *c, struct be32 itt)
-{
-    (void)c;
-    return get32(itt) == 0x1234 ? &r.task : NULL;
-}
 
 static bool
 itt_ended(struct iscsi_conn *c, struct be32 itt)
@@ -97,7 +92,6 @@ requeue_task(struct iscsi_task *t)
 }
 
 static const struct iscsi_upcalls upcalls = {
-    .itt_to_task = itt_to_task,
     .itt_ended = itt_ended,
     .complete_pdu = complete_pdu,
     .update_cmdsn = update_cmdsn,
@@ -151,6 +145,9 @@ rig(bool read, uint32_t len, bool digests)
     memset(&r, 0, sizeof(r));
     fake_loop_init(&r.fl, 1);
     r.session.params = (struct iscsi_session_params){.max_burst = 4096, .max_r2t = 4};
+    r.chunk[0] = &r.task;
+    r.session.tasks = (struct iscsi_tasks){.chunk = r.chunk, .made = 1, .bytes = sizeof(r.task)};
+    r.task.state = ISCSI_TASK_RUNNING;
     r.conn.session = &r.session;
     r.conn.loop = &r.fl.l;
     r.conn.up = &upcalls;
@@ -163,7 +160,7 @@ rig(bool read, uint32_t len, bool digests)
     r.task.conn = &r.conn;
     r.task.sc = &r.sc;
     r.task.dd_data = &r.tcp_task;
-    r.task.itt = 0x1234;
+    r.task.itt = ITT;
     r.sc.lun[1] = 5;
     r.iov[0] = (struct iovec){r.buf, 1001};
     r.iov[1] = (struct iovec){r.buf + 1001, len - 1001};
@@ -220,7 +217,7 @@ data_in(uint8_t *to, uint32_t sn, uint32_t offset, uint32_t len, uint8_t flags)
     for (uint32_t i = 0; i < len; i++)
         data[i] = (uint8_t)((offset + i) * 13);
     bhs_init(&h, ISCSI_OP_DATA_IN, flags);
-    h.h.itt = put32(0x1234);
+    h.h.itt = put32(ITT);
     h.data_in.data_sn = put32(sn);
     h.data_in.offset = put32(offset);
     return put(to, &h, data, len);
@@ -238,7 +235,7 @@ stream(uint8_t *to)
     n += data_in(to + n, 1, 1023, 1, 0);
     n += data_in(to + n, 2, 1024, READ_LEN - 1024, ISCSI_FLAG_FINAL);
     bhs_init(&h, ISCSI_OP_SCSI_RSP, ISCSI_FLAG_FINAL);
-    h.h.itt = put32(0x1234);
+    h.h.itt = put32(ITT);
     n += put(to + n, &h, "\0\5sense", 7);
     return n;
 }
@@ -375,7 +372,7 @@ r2t(uint8_t *to, uint32_t sn, uint32_t offset, uint32_t len, uint32_t ttt, uint8
     union bhs_any h;
 
     bhs_init(&h, ISCSI_OP_R2T, ISCSI_FLAG_FINAL);
-    h.h.itt = put32(0x1234);
+    h.h.itt = put32(ITT);
     h.h.lun[1] = lun;
     h.r2t.ttt = put32(ttt);
     h.r2t.r2t_sn = put32(sn);
@@ -523,6 +520,7 @@ give_task_up(void)
     iscsi_tcp_cleanup_task(&r.task);
     memset(r.buf, 0xcc, sizeof(r.buf));
     r.task.sc = NULL;
+    r.task.state = ISCSI_TASK_FREE;
 }
 
 static void

@@ -43,6 +43,7 @@ static struct rig {
     struct fake_loop fl;
     struct loop_ops ops;
     struct iscsi_session session;
+    void *chunk[1]; /* the session's table: the first task of the first side */
     struct side side[NCONNS];
 } r;
 
@@ -179,12 +180,6 @@ task_cleaned(struct iscsi_task *t)
     side_of(t->conn)->cleaned++;
 }
 
-static struct iscsi_task *
-itt_to_task(struct iscsi_conn *c, struct be32 itt)
-{
-    return get32(itt) == 0 && side_of(c)->task->sc != NULL ? side_of(c)->task : NULL;
-}
-
 static void
 update_cmdsn(struct iscsi_conn *c, struct be32 exp_cmdsn, struct be32 max_cmdsn)
 {
@@ -196,7 +191,6 @@ update_cmdsn(struct iscsi_conn *c, struct be32 exp_cmdsn, struct be32 max_cmdsn)
 static const struct iscsi_upcalls upcalls = {.queue_xmit = queue_xmit,
                                              .conn_failure = conn_failure,
                                              .task_cleaned = task_cleaned,
-                                             .itt_to_task = itt_to_task,
                                              .update_cmdsn = update_cmdsn};
 
 static struct iscsi_task *
@@ -244,6 +238,9 @@ setup(int n)
         e->task = new_task(c);
         e->second = new_task(c);
     }
+    r.chunk[0] = r.side[0].task;
+    r.session.tasks =
+        (struct iscsi_tasks){.chunk = r.chunk, .made = 1, .bytes = sizeof(struct iscsi_task)};
     assert_int_equal(r.fl.l.tx.taken, 0); /* an idle connection has nothing */
 }
 
@@ -733,6 +730,7 @@ a_read_given_up_while_it_is_received_in_place(void **state)
     e->conn->max_recv_dlength = 262144;
     start(e, false);
     e->task->sc = &sc;
+    e->task->state = ISCSI_TASK_RUNNING;
     bhs_init(&h, ISCSI_OP_DATA_IN, ISCSI_FLAG_FINAL);
     h.dseg_len = put24(READ_LEN);
     memset(bytes, 0x77, sizeof(bytes));
