@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* transport/stream/rx.c - bytes become PDUs (RFC 7143 11.2): header, data, padding and digests,
  * however they are cut. */
-#include "transport/stream/rx.h"
+#include "transport/stream/parser.h"
 
 #include <assert.h>
 #include <stdlib.h>

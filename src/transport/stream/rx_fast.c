@@ -7,7 +7,7 @@
  * without the parser's states.  Whatever differs in any respect is left to the general path, which
  * reports what is wrong with it, too.
  */
-#include "transport/stream/rx.h"
+#include "transport/stream/parser.h"
 
 #include <assert.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* transport/stream/rx_pdu.c - what a PDU that came means: Data-In finds its task (RFC 7143 11.7),
  * R2T queues at its own (11.8), the rest goes up. */
-#include "transport/stream/rx.h"
+#include "transport/stream/parser.h"
 
 #include <assert.h>
 #include <stdlib.h>

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* transport/stream/rx.h - the three parts of the parser, for each other only.
+/* transport/stream/parser.h - the three parts of the parser, for each other only.
  *
  * rx.c frames: it calls the two others, which call neither it nor each other.
  */
-#ifndef TRANSPORT_STREAM_RX_H
-#define TRANSPORT_STREAM_RX_H
+#ifndef TRANSPORT_STREAM_PARSER_H
+#define TRANSPORT_STREAM_PARSER_H
 
 #include "transport/stream/iscsi_tcp.h"
 
