@@ -128,7 +128,8 @@ ep_event(struct iscsi_endpoint *pub, int err)
 }
 
 static const struct iscsi_upcalls ep_upcalls = {
-    .version = ISCSI_UPCALLS_VERSION,
+    .version = ISCSI_TRANSPORT_VERSION,
+    .size = sizeof(struct iscsi_upcalls),
     .ep_event = ep_event,
 };
 
@@ -383,8 +384,6 @@ serve_send_pdu(struct dataplane *dp, const struct iscsi_uevent *ev, const void *
 
     if (c == NULL)
         return no_conn(ev, rep);
-    if (c->tt->send_pdu != NULL)
-        return c->tt->send_pdu(c, &ev->u.send_pdu.hdr, data, data_len);
     return iscsi_conn_send_pdu(c, &ev->u.send_pdu.hdr, data, data_len, &rep->why);
 }
 

@@ -273,7 +273,8 @@ xmit_work(struct loop_work *w)
 }
 
 const struct iscsi_upcalls iscsi_upcalls = {
-    .version = ISCSI_UPCALLS_VERSION,
+    .version = ISCSI_TRANSPORT_VERSION,
+    .size = sizeof(struct iscsi_upcalls),
     .itt_ended = iscsi_itt_ended,
     .complete_pdu = iscsi_complete_pdu,
     .complete_data_in = iscsi_complete_data_in,

@@ -4,8 +4,7 @@
  * struct iscsi_transport has the operations of Linux's scsi_transport_iscsi.h
  * that make sense outside the kernel.  Three kinds of transport fit:
  *
- *  - stream (sw_tcp): alloc_pdu, init_task, init_pdu, xmit_task, xmit_pdu,
- *    xmit_flush; reassembles PDUs from bytes;
+ *  - stream (sw_tcp): makes PDUs of bytes, with the help of transport/stream;
  *  - whole PDUs (iser, offload class tcp): hands each PDU to complete_pdu;
  *  - self-placing (offload class pdu): takes a task in xmit_task, moves all its
  *    data by itself and hands over only the response (caps DATA_PATH_OFFLOAD).
@@ -13,11 +12,31 @@
  * A transport never mentions a descriptor outside bind_conn.  No up-call but
  * the inline ones is made from inside an operation, except where said.
  * Everything runs on the connection's loop.
+ *
+ * This header is installed as lunette/transport.h, for transports in shared
+ * objects.  Unlike lunette/lunette.h it makes no promise beyond its version: a
+ * transport is built for one ISCSI_TRANSPORT_VERSION.
+ *
+ * Versions and sizes.  Every version of struct iscsi_transport and of struct
+ * iscsi_upcalls begins with `version` and `size`, the bytes of the table as
+ * whoever made it knew it.  The version of both rises when a structure, a
+ * constant or a contract of this header changes in a way that old users do not
+ * survive; tables of another version are refused.  Within a version, members
+ * are only added, and only at the end of the two tables:
+ *
+ *  - A table of a transport that is smaller than the library's is completed
+ *    with zeroes, and then judged like one that was written so: what it lacks
+ *    must be optional.  Of a larger one the tail is ignored where it is all
+ *    zero; else the transport needs something that the library does not have,
+ *    and is refused.
+ *  - A transport that was built for a newer library finds fewer up-calls than it
+ *    knows: it asks ISCSI_HAS before it uses one that was added.
  */
 #ifndef SEAM_TRANSPORT_H
 #define SEAM_TRANSPORT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/addr.h"
@@ -28,8 +47,12 @@
 #include "seam/loop.h"
 #include "wire/bhs.h"
 
-#define ISCSI_TRANSPORT_VERSION 1
-#define ISCSI_UPCALLS_VERSION   1
+#define ISCSI_TRANSPORT_VERSION 2
+
+/* Whether a table that another party has made has that member, set to something. */
+#define ISCSI_HAS(table, member)                                                                   \
+    ((table)->size >= offsetof(__typeof__(*(table)), member) + sizeof((table)->member) &&          \
+     (table)->member != 0)
 
 /* The largest header: BHS, the AHS that we ever send (260-byte CDB and bidirectional length),
  * and a digest. */
@@ -53,7 +76,7 @@ enum iscsi_caps { /* struct iscsi_transport.caps; names as in Linux */
                                   connects (sw_tcp); else ep_connect does */
 };
 
-enum iscsi_param { /* set_param, get_conn_param: values travel as text, as in Linux */
+enum iscsi_param {                            /* set_param: values travel as text, as in Linux */
                    ISCSI_PARAM_HEADER_DIGEST, /* "CRC32C" or "None" */
                    ISCSI_PARAM_DATA_DIGEST,
                    ISCSI_PARAM_MAX_RECV_DLENGTH, /* what we declared */
@@ -263,9 +286,10 @@ struct iscsi_endpoint {
     ((uint32_t)ISCSI_OP_DATA_IN << 24 | (ISCSI_FLAG_FINAL | ISCSI_DATA_IN_STATUS) << 16)
 #define ISCSI_FAST_DATA_IN_MASK 0xffff00ffu
 
-/* What a transport calls; a versioned table, since transports may come as shared objects. */
+/* What a transport calls, on the loop of the connection or endpoint. */
 struct iscsi_upcalls {
-    uint32_t version;
+    uint32_t version; /* ISCSI_TRANSPORT_VERSION */
+    size_t size;      /* bytes of the table */
     /* The tag is that of a task which task management has ended: PDUs for it may still be under
      * way and are dropped, data and all (RFC 7143 4.2.3.3). */
     bool (*itt_ended)(struct iscsi_conn *c, struct be32 itt);
@@ -288,97 +312,103 @@ struct iscsi_upcalls {
     void (*conn_failure)(struct iscsi_conn *c, enum iscsi_err err, const char *why);
     /* The task has more to send (an R2T came): xmit_task will be called again. */
     void (*requeue_task)(struct iscsi_task *t);
-    /* There is room again after xmit_task or xmit_flush ran full. */
+    /* There is room again after alloc_pdu, gather_room or xmit_task had returned -EAGAIN. */
     void (*queue_xmit)(struct iscsi_conn *c);
-    /* cleanup_task, which had returned -EINPROGRESS, has ended: buffers are the caller's again. */
+    /* cleanup_task, which had returned -EINPROGRESS, has ended: task and memory are the iSCSI
+     * layer's again, which may use the task for another command before this returns. */
     void (*task_cleaned)(struct iscsi_task *t);
-    /* unbind_conn or stop_conn, which had returned -EINPROGRESS, has ended. */
+    /* stop_conn, which had returned -EINPROGRESS, has ended. */
     void (*conn_stopped)(struct iscsi_conn *c);
-    /* An endpoint came up (0) or failed (-errno). */
+    /* An endpoint came up (0) or failed (-errno); once for each ep_connect that returned 0. */
     void (*ep_event)(struct iscsi_endpoint *ep, int err);
 };
 
-/* A transport.  Where an operation may be NULL, that is said. */
+/* A transport.  The first four operations are required, the others may be NULL where that is said.
+ * All return 0 or -errno unless they say otherwise. */
 struct iscsi_transport {
-    uint32_t version; /* ISCSI_TRANSPORT_VERSION */
-    const char *name;
-    uint32_t caps;
+    uint32_t version;          /* ISCSI_TRANSPORT_VERSION */
+    size_t size;               /* bytes of the table */
+    const char *name;          /* as in transport=NAME of a URL */
+    uint32_t caps;             /* of enum iscsi_caps */
     uint32_t max_recv_dlength; /* the largest MaxRecvDataSegmentLength worth declaring, bytes */
-    size_t session_size, conn_size, task_size, ep_size; /* bytes of dd_data, zeroed */
+    /* Bytes of the transport's part of each, dd_data: zeroed, suited for any type, and alive as
+     * long as what it belongs to. */
+    size_t session_size, conn_size, task_size, ep_size;
 
-    /* Endpoints: NULL where caps say CAP_BIND_DESCRIPTOR.  ep_connect starts, ep_event follows;
-     * ep_poll: 1 up, 0 not yet, -errno.  ep_disconnect may be called in any state, once; nothing
+    /* The connection is to use eph: a descriptor, which is the transport's on success, or the id of
+     * an endpoint that is up, then ep is that endpoint; else ep is NULL.  leading: the session's
+     * first connection.  Once between create_conn and stop_conn. */
+    int (*bind_conn)(struct iscsi_conn *c, int64_t eph, struct iscsi_endpoint *ep, bool leading,
+                     struct lunette_error *err);
+    /* Lets go of descriptor or endpoint and of all output that is queued: nothing is sent or
+     * received any more, no up-call is made but task_cleaned and conn_stopped, and every
+     * cleanup_task under way ends (task_cleaned may be called from inside).  In any state, and once
+     * more is harmless.  0, or -EINPROGRESS and conn_stopped.  Tasks that were with the transport
+     * get their cleanup_task afterwards. */
+    int (*stop_conn)(struct iscsi_conn *c, enum iscsi_stop how);
+    /* Sends the PDU of the task, whose header is at t->hdr, and unsolicited data behind it, or the
+     * data that R2Ts ask for.  0: done for now; -EAGAIN: is to be called again after queue_xmit;
+     * else the connection has failed. */
+    int (*xmit_task)(struct iscsi_task *t);
+    /* The task is over or given up, in whatever state it is: the answer may not have come, its
+     * Data-In may be half received, R2Ts may wait, its data may be half sent.  Called once for each
+     * use of the task that needs it (struct iscsi_gather says when it does not).
+     * 0: it has ended; -EINPROGRESS: it ends with task_cleaned, never from inside cleanup_task,
+     * since bytes have not been sent, or the kernel, an RDMA engine or another process still has
+     * the memory.  After it has ended, nothing in the transport refers to the task or to its
+     * memory, neither what receives nor what sends: the task may be used for another command, on
+     * another connection, and its memory for anything.  What the target still sends for its tag is
+     * received and dropped. */
+    int (*cleanup_task)(struct iscsi_task *t);
+
+    /* Endpoints: NULL where caps say CAP_BIND_DESCRIPTOR, else required.  ep_connect starts, and
+     * ep_event follows later where it has returned 0.  ep_poll: 1 up, 0 not yet, -errno.
+     * ep_disconnect: in any state, once, and after stop_conn of the connection bound to it; nothing
      * arrives afterwards. */
     int (*ep_connect)(struct iscsi_endpoint *ep, const struct sock_addr *to,
                       const struct iscsi_upcalls *up, struct lunette_error *err);
     int (*ep_poll)(struct iscsi_endpoint *ep);
     void (*ep_disconnect)(struct iscsi_endpoint *ep);
 
-    /* Life of sessions and connections; each may be NULL.  0 or -errno. */
+    /* Life of sessions and connections; each may be NULL.  What create_* has begun, destroy_* ends;
+     * it is not called after a create_* that failed. */
     int (*create_session)(struct iscsi_session *s, struct lunette_error *err);
     void (*destroy_session)(struct iscsi_session *s);
     int (*create_conn)(struct iscsi_conn *c, struct lunette_error *err);
     void (*destroy_conn)(struct iscsi_conn *c);
-    /* eph: a descriptor, owned by the transport on success, or an endpoint's id looked up by the
-     * caller, which then passes ep. */
-    int (*bind_conn)(struct iscsi_conn *c, int64_t eph, struct iscsi_endpoint *ep, bool leading,
-                     struct lunette_error *err);
-    /* Sends and receives nothing from now on; may be NULL.  0, or -EINPROGRESS and conn_stopped. */
-    int (*unbind_conn)(struct iscsi_conn *c);
     /* Full feature phase begins: digests and lengths in *c are final.  May be NULL. */
     int (*start_conn)(struct iscsi_conn *c, struct lunette_error *err);
-    /* Lets go of socket or engine and of all queued output; tasks are cleaned up one by one
-     * afterwards (task_cleaned may be called from inside).  0, or -EINPROGRESS and conn_stopped. */
-    int (*stop_conn)(struct iscsi_conn *c, enum iscsi_stop how);
-
-    /* After the iSCSI layer has checked and kept a value; refuses what the transport cannot do.
-     * Either may be NULL.  get_conn_param: length of the text, -ENOENT if the transport has none.
-     */
+    /* The iSCSI layer has checked and kept a value; refuses what the transport cannot do.  May be
+     * NULL. */
     int (*set_param)(struct iscsi_conn *c, enum iscsi_param p, const char *value,
                      struct lunette_error *err);
-    int (*get_conn_param)(struct iscsi_conn *c, enum iscsi_param p, char *buf, size_t size);
 
-    /* A control PDU of the control plane.  NULL: the iSCSI layer queues it as a task. */
-    int (*send_pdu)(struct iscsi_conn *c, const struct bhs *hdr, const void *data, uint32_t len);
     /* Header memory for a PDU of this task: sets t->hdr, t->hdr_max.  -EAGAIN: full, queue_xmit
      * follows.  NULL: the iSCSI layer has memory of its own in the task. */
     int (*alloc_pdu)(struct iscsi_task *t, uint8_t opcode);
-    /* The header is complete, CmdSN is about to be used: prepare.  May be NULL. */
+    /* The header at t->hdr is complete, and CmdSN is about to be used: prepares the PDU of the
+     * task.  May be NULL. */
     int (*init_task)(struct iscsi_task *t);
-    /* Lays out header and data of the PDU now in t->hdr: count bytes of out data from offset.
-     * Called by the transport's own xmit_task, and by the iSCSI layer for control PDUs with
-     * offset 0.  May be NULL. */
-    int (*init_pdu)(struct iscsi_task *t, uint32_t offset, uint32_t count);
-    /* Sends the task, or what an R2T asked of it.  0 done for now, -EAGAIN: call again after
-     * queue_xmit, else the connection has failed. */
-    int (*xmit_task)(struct iscsi_task *t);
+    /* The xmitworker has nothing more: what was gathered leaves now, together.  May be NULL. */
+    void (*xmit_flush)(struct iscsi_conn *c);
     /* Makes room in conn->gather, sending what is there if it must.  0, or -EAGAIN: full,
      * queue_xmit follows, or -errno.  NULL where conn->gather is never set. */
     int (*gather_room)(struct iscsi_conn *c);
     /* A command whose data all goes with it, and whose header is at conn->gather.next: lays both
      * out and moves next.  0; it does not fail.  NULL where conn->gather is never set. */
     int (*xmit_fast)(struct iscsi_task *t);
-    /* Puts the PDU laid out by init_pdu on its way.  As xmit_task.  May be NULL. */
-    int (*xmit_pdu)(struct iscsi_task *t);
-    /* The xmitworker has nothing more: what was gathered leaves now, together.  May be NULL. */
-    void (*xmit_flush)(struct iscsi_conn *c);
-    /* The task is over or given up, in whatever state it is: the answer may not have come, its
-     * Data-In may be half received, R2Ts may wait, its data may be half sent.  Called once for each
-     * use of the task, and not after that of struct iscsi_gather.  0: it has ended; -EINPROGRESS:
-     * it ends with task_cleaned, which comes later and never from inside cleanup_task, since bytes
-     * have not been sent, or the kernel, an RDMA engine or another process still has the memory.
-     * After it has ended, nothing in the transport refers to the task or to its memory, neither
-     * what receives nor what sends: the task may be used for another command, on another
-     * connection, and its memory for anything.  Before, no up-call is made for it but
-     * task_cleaned.  What still comes from the target for its tag is received and dropped. */
-    int (*cleanup_task)(struct iscsi_task *t);
-    /* Index and age of a tag that the transport made in alloc_pdu; NULL: tags are ours. */
-    int (*parse_pdu_itt)(struct iscsi_conn *c, struct be32 itt, uint32_t *ret_index,
-                         uint32_t *ret_age);
-    /* Recovery was given up: fail fast.  May be NULL. */
+    /* Recovery of the session was given up: its commands fail from now on, and what the transport
+     * keeps for its return may go.  May be NULL. */
     void (*session_recovery_timedout)(struct iscsi_session *s);
     /* Adds what the transport counts by itself.  May be NULL. */
     void (*get_stats)(struct iscsi_conn *c, struct iscsi_stats *stats);
 };
+
+/* What a shared object exports, once:
+ *     ISCSI_TRANSPORT_EXPORT const struct iscsi_transport lunette_transport = {
+ *         .version = ISCSI_TRANSPORT_VERSION, .size = sizeof(struct iscsi_transport), ...
+ */
+#define ISCSI_TRANSPORT_EXPORT __attribute__((visibility("default")))
+#define ISCSI_TRANSPORT_SYMBOL "lunette_transport"
 
 #endif

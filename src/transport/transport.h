@@ -7,18 +7,34 @@
 
 #define TRANSPORT_MAX 16
 
-/* Transports by name; filled before the first session, read-only after.  Third parties add theirs.
- */
+/* Transports by name; filled before the first session, read-only until the last one is gone.  All
+ * zero: empty. */
 struct transport_registry {
-    const struct iscsi_transport *t[TRANSPORT_MAX];
+    struct iscsi_transport t[TRANSPORT_MAX]; /* each complete, whatever its size was */
     size_t count;
+    void *objects[TRANSPORT_MAX]; /* the shared objects that some of them are in */
+    size_t nobjects;
 };
 
-/* -EINVAL: wrong version, or operations missing that its caps promise; -EEXIST; -ENOSPC.  t must
- * live as long as the registry. */
+/* Adds a transport, whose table is copied; what the table points to must live as long as the
+ * registry.  -EINVAL: made for another version, larger than known and not only with zeroes, or
+ * without operations that its caps promise; -EEXIST: the name is taken; -ENOSPC. */
 int transport_register(struct transport_registry *r, const struct iscsi_transport *t,
                        struct lunette_error *err);
-/* NULL if there is none of that name. */
+
+/* Loads the shared object at path, which contains a slash, and adds its transport.  -ELIBACC: it
+ * cannot be loaded; -EINVAL: the path has no slash, or the object has no transport; or as
+ * transport_register.  The error names the file. */
+int transport_load(struct transport_registry *r, const char *path, struct lunette_error *err);
+
+/* Loads what LUNETTE_TRANSPORTS names, "path[:path...]", if it is set; not in a set-uid program,
+ * whose environment is somebody else's. */
+int transport_load_env(struct transport_registry *r, struct lunette_error *err);
+
+/* Forgets all transports and unloads their shared objects; nothing refers to them any more. */
+void transport_registry_fini(struct transport_registry *r);
+
+/* The transport of that name, which lives as long as the registry; NULL if there is none. */
 const struct iscsi_transport *transport_find(const struct transport_registry *r, const char *name);
 
 /* Sockets: "tcp", as iscsiadm calls it. */

@@ -125,7 +125,8 @@ up_requeue_task(struct iscsi_task *t)
 }
 
 static const struct iscsi_upcalls upcalls = {
-    .version = ISCSI_UPCALLS_VERSION,
+    .version = ISCSI_TRANSPORT_VERSION,
+    .size = sizeof(struct iscsi_upcalls),
     .itt_ended = up_itt_ended,
     .complete_pdu = up_complete_pdu,
     .complete_data_in = up_complete_data_in,
@@ -166,7 +167,7 @@ run_init(struct run *r, unsigned options)
         .datadgst_en = options & 2,
         .max_recv_dlength = SIZE,
     };
-    iscsi_tcp_conn_init(&r->tcp, &r->conn);
+    iscsi_tcp_conn_init(&r->tcp, &r->conn, NULL); /* nothing is sent */
     for (unsigned i = 0; i < 3; i++) {
         r->table[itts[i]] = (struct iscsi_task){.conn = &r->conn,
                                                 .sc = i < 2 ? &r->cmds[i] : NULL,

@@ -198,6 +198,7 @@ fake_cleanup(struct iscsi_task *t)
 
 const struct iscsi_transport fake_transport = {
     .version = ISCSI_TRANSPORT_VERSION,
+    .size = sizeof(struct iscsi_transport),
     .name = "fake",
     .caps = CAP_RECOVERY_L0 | CAP_DATA_PATH_OFFLOAD | CAP_MULTI_R2T,
     .max_recv_dlength = 65536,

@@ -5,7 +5,9 @@
  * Up: bytes become PDUs; Data-In goes straight into the command's memory; R2Ts
  * queue at their task.  Down: a task becomes its command PDU, the unsolicited
  * Data-Outs, and the Data-Outs of each R2T in the order they came (RFC 7143
- * 11.8).  How bytes move is the transport's: init_pdu and xmit_pdu.
+ * 11.8).  How bytes move is the transport's: struct iscsi_tcp_ops.
+ *
+ * Installed as lunette/transport/stream.h; liblunette-transport.a has the code.
  */
 #ifndef TRANSPORT_ISCSI_TCP_H
 #define TRANSPORT_ISCSI_TCP_H
@@ -23,9 +25,20 @@ enum iscsi_tcp_rx_state {
     RX_DEAD,    /* the connection failed: bytes are dropped */
 };
 
+/* How PDUs leave; called for Data-Outs by iscsi_tcp_xmit_data, and for the PDU of the task by the
+ * transport itself.  0, or -errno: the connection has failed. */
+struct iscsi_tcp_ops {
+    /* Lays out the PDU whose header is at t->hdr, with count bytes of the command's out data from
+     * offset on (of t->data, where the task has no command). */
+    int (*init_pdu)(struct iscsi_task *t, uint32_t offset, uint32_t count);
+    /* Puts the PDU that init_pdu has laid out on its way. */
+    int (*xmit_pdu)(struct iscsi_task *t);
+};
+
 /* A connection's parser and what it is in the middle of; the head of the transport's dd_data. */
 struct iscsi_tcp_conn {
     struct iscsi_conn *conn;
+    const struct iscsi_tcp_ops *ops;
     const struct bhs *bhs; /* of the PDU under way: in what was received, or in hdr */
     enum iscsi_tcp_rx_state state;
     uint32_t hdr_have;     /* bytes of hdr */
@@ -60,7 +73,9 @@ struct iscsi_tcp_task {
     struct iscsi_r2t r2t[ISCSI_TCP_R2T_MAX];
 };
 
-void iscsi_tcp_conn_init(struct iscsi_tcp_conn *tcp, struct iscsi_conn *c);
+/* create_conn.  ops is borrowed and outlives tcp. */
+void iscsi_tcp_conn_init(struct iscsi_tcp_conn *tcp, struct iscsi_conn *c,
+                         const struct iscsi_tcp_ops *ops);
 /* Forgets a half received PDU; the state is then as after init. */
 void iscsi_tcp_conn_reset(struct iscsi_tcp_conn *tcp);
 
@@ -111,7 +126,8 @@ iscsi_tcp_task_sent(struct iscsi_task *t)
     return tt->unsol.len > 0 || tt->r2t_count > 0;
 }
 
-/* xmit_task: the Data-Out PDUs that are due. */
+/* xmit_task: the Data-Out PDUs that are due.  0: all of them; -EAGAIN: alloc_pdu has no room, call
+ * again after queue_xmit; else the connection has failed. */
 int iscsi_tcp_xmit_data(struct iscsi_task *t);
 
 /* cleanup_task: nothing more is sent for the task, and the parser does not refer to it any more.

@@ -13,16 +13,18 @@
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 
 void
-iscsi_tcp_conn_init(struct iscsi_tcp_conn *tcp, struct iscsi_conn *c)
+iscsi_tcp_conn_init(struct iscsi_tcp_conn *tcp, struct iscsi_conn *c,
+                    const struct iscsi_tcp_ops *ops)
 {
-    *tcp = (struct iscsi_tcp_conn){.conn = c, .bhs = (void *)tcp->hdr, .state = RX_HEADER};
+    *tcp =
+        (struct iscsi_tcp_conn){.conn = c, .ops = ops, .bhs = (void *)tcp->hdr, .state = RX_HEADER};
 }
 
 void
 iscsi_tcp_conn_reset(struct iscsi_tcp_conn *tcp)
 {
     free(tcp->ctl);
-    iscsi_tcp_conn_init(tcp, tcp->conn);
+    iscsi_tcp_conn_init(tcp, tcp->conn, tcp->ops);
 }
 
 /* The header of a Data-In or SCSI Response has no AHS, and its data is no longer than max, which we

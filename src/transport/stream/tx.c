@@ -10,10 +10,11 @@ static int
 xmit_data_out(struct iscsi_task *t, struct iscsi_r2t *s)
 {
     struct iscsi_conn *c = t->conn;
+    const struct iscsi_tcp_ops *ops = ((struct iscsi_tcp_conn *)c->dd_data)->ops;
     uint32_t max = c->max_xmit_dlength & ~3u; /* all but the last are multiples of 4: 11.7.7 */
     uint32_t count = s->len < c->max_xmit_dlength ? s->len : max;
     struct bhs_data_out *h;
-    int r = c->tt->alloc_pdu(t, ISCSI_OP_DATA_OUT);
+    int r = c->tt->alloc_pdu != NULL ? c->tt->alloc_pdu(t, ISCSI_OP_DATA_OUT) : 0;
 
     if (r < 0)
         return r;
@@ -30,9 +31,9 @@ xmit_data_out(struct iscsi_task *t, struct iscsi_r2t *s)
     };
     memcpy(h->lun, t->sc->lun, 8); /* RFC 7143 11.7.4: with the TTT; harmless without */
     t->hdr_len = sizeof(*h);
-    r = c->tt->init_pdu(t, s->offset, count);
+    r = ops->init_pdu(t, s->offset, count);
     if (r == 0)
-        r = c->tt->xmit_pdu(t);
+        r = ops->xmit_pdu(t);
     if (r < 0)
         return r;
     c->stats.dataout_pdus++;

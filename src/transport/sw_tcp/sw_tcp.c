@@ -709,6 +709,9 @@ readable(void *user)
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
+static const struct iscsi_tcp_ops sw_tcp_pdus = {.init_pdu = sw_tcp_init_pdu,
+                                                 .xmit_pdu = sw_tcp_xmit_pdu};
+
 static const struct stream_events sw_tcp_events = {.readable = readable, .writable = writable};
 
 static int
@@ -717,7 +720,7 @@ sw_tcp_create_conn(struct iscsi_conn *c, struct lunette_error *err)
     struct sw_tcp_conn *sc = c->dd_data;
 
     (void)err;
-    iscsi_tcp_conn_init(&sc->tcp, c);
+    iscsi_tcp_conn_init(&sc->tcp, c, &sw_tcp_pdus);
     list_init(&sc->cleanup);
     loop_work_init(&sc->sent_work, sent_work);
     loop_work_init(&sc->start_work, start_work);
@@ -792,6 +795,7 @@ sw_tcp_bind_conn(struct iscsi_conn *c, int64_t eph, struct iscsi_endpoint *ep, b
 
 const struct iscsi_transport sw_tcp_transport = {
     .version = ISCSI_TRANSPORT_VERSION,
+    .size = sizeof(struct iscsi_transport),
     .name = "tcp",
     .caps = CAP_RECOVERY_L0 | CAP_MULTI_R2T | CAP_HDRDGST | CAP_DATADGST | CAP_MULTI_CONN |
             CAP_TEXT_NEGO | CAP_BIND_DESCRIPTOR,
@@ -805,11 +809,9 @@ const struct iscsi_transport sw_tcp_transport = {
     .stop_conn = sw_tcp_stop_conn,
     .alloc_pdu = sw_tcp_alloc_pdu,
     .init_task = sw_tcp_init_task,
-    .init_pdu = sw_tcp_init_pdu,
     .xmit_task = sw_tcp_xmit_task,
     .gather_room = sw_tcp_gather_room,
     .xmit_fast = sw_tcp_xmit_fast,
-    .xmit_pdu = sw_tcp_xmit_pdu,
     .xmit_flush = sw_tcp_xmit_flush,
     .cleanup_task = sw_tcp_cleanup_task,
 };

@@ -136,8 +136,8 @@ xmit_pdu(struct iscsi_task *t)
     return 0;
 }
 
-static const struct iscsi_transport transport = {
-    .alloc_pdu = alloc_pdu, .init_pdu = init_pdu, .xmit_pdu = xmit_pdu};
+static const struct iscsi_tcp_ops pdus = {.init_pdu = init_pdu, .xmit_pdu = xmit_pdu};
+static const struct iscsi_transport transport = {.alloc_pdu = alloc_pdu};
 
 static void
 rig(bool read, uint32_t len, bool digests)
@@ -156,7 +156,7 @@ rig(bool read, uint32_t len, bool digests)
     r.conn.max_recv_dlength = 4096;
     r.conn.max_xmit_dlength = 1000;
     r.conn.hdrdgst_en = r.conn.datadgst_en = digests;
-    iscsi_tcp_conn_init(&r.tcp, &r.conn);
+    iscsi_tcp_conn_init(&r.tcp, &r.conn, &pdus);
     r.task.conn = &r.conn;
     r.task.sc = &r.sc;
     r.task.dd_data = &r.tcp_task;
@@ -177,7 +177,7 @@ static int
 xmit_task(struct iscsi_task *t)
 {
     if (!r.tcp_task.cmd_sent) {
-        int e = r.conn.tt->xmit_pdu(t);
+        int e = xmit_pdu(t);
 
         if (e < 0 || !iscsi_tcp_task_sent(t))
             return e;

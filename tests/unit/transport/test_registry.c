@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+/* Tables of other versions and sizes, and shared objects that are none. */
+#include "tests/test.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "transport/transport.h"
+
+static struct transport_registry r;
+static struct lunette_error err;
+
+static int
+bind_conn(struct iscsi_conn *c, int64_t eph, struct iscsi_endpoint *ep, bool leading,
+          struct lunette_error *e)
+{
+    (void)c;
+    (void)eph;
+    (void)ep;
+    (void)leading;
+    (void)e;
+    return 0;
+}
+
+static int
+stop_conn(struct iscsi_conn *c, enum iscsi_stop how)
+{
+    (void)c;
+    (void)how;
+    return 0;
+}
+
+static int
+of_task(struct iscsi_task *t)
+{
+    (void)t;
+    return 0;
+}
+
+static int
+of_conn(struct iscsi_conn *c)
+{
+    (void)c;
+    return 0;
+}
+
+/* A table as a newer library might know it. */
+struct larger {
+    struct iscsi_transport t;
+    void (*added)(void);
+    uint64_t number;
+};
+
+static struct larger
+table(void)
+{
+    return (struct larger){.t = {.version = ISCSI_TRANSPORT_VERSION,
+                                 .size = sizeof(struct iscsi_transport),
+                                 .name = "test",
+                                 .caps = CAP_BIND_DESCRIPTOR,
+                                 .task_size = 24,
+                                 .bind_conn = bind_conn,
+                                 .stop_conn = stop_conn,
+                                 .xmit_task = of_task,
+                                 .cleanup_task = of_task}};
+}
+
+static int
+add(const struct larger *l)
+{
+    memset(&r, 0, sizeof(r));
+    memset(&err, 0, sizeof(err));
+    return transport_register(&r, &l->t, &err);
+}
+
+static void
+refused(const struct larger *l, const char *why)
+{
+    assert_int_equal(add(l), -EINVAL);
+    assert_non_null(strstr(err.msg, why));
+    assert_int_equal(r.count, 0);
+    assert_null(transport_find(&r, "test"));
+}
+
+static void
+sizes(void **state)
+{
+    struct larger l = table();
+    const struct iscsi_transport *t;
+
+    (void)state;
+    assert_int_equal(add(&l), 0);
+    t = transport_find(&r, "test");
+    assert_non_null(t);
+    assert_memory_equal(t, &l.t, sizeof(l.t));
+    assert_int_equal(transport_register(&r, &l.t, &err), -EEXIST);
+
+    /* older: it ends behind what is required, and whatever lies behind it is not looked at */
+    l.t.size = offsetof(struct iscsi_transport, ep_connect);
+    memset((char *)&l + l.t.size, 0xa5, sizeof(l) - l.t.size);
+    assert_int_equal(add(&l), 0);
+    t = transport_find(&r, "test");
+    assert_int_equal(t->size, sizeof(*t));
+    assert_ptr_equal(t->cleanup_task, of_task);
+    assert_int_equal(t->task_size, 24);
+    assert_null(t->ep_connect);
+    assert_null(t->xmit_flush);
+    assert_null(t->get_stats);
+    assert_false(ISCSI_HAS(&l.t, xmit_flush)); /* in the table as it was given */
+    assert_true(ISCSI_HAS(&l.t, cleanup_task));
+
+    /* too old: what is required is not there */
+    l.t.size = offsetof(struct iscsi_transport, cleanup_task);
+    refused(&l, "lacks bind_conn");
+    l = table();
+    l.t.caps = 0;
+    l.t.size = offsetof(struct iscsi_transport, ep_connect);
+    refused(&l, "lacks ep_connect");
+    for (size_t n = 0; n < sizeof(l.t); n += 3) { /* no size at all */
+        l.t.size = n;
+        assert_int_equal(add(&l), -EINVAL);
+    }
+
+    /* newer: what is not known here must not be needed */
+    l = table();
+    l.t.size = sizeof(l);
+    assert_int_equal(add(&l), 0);
+    assert_int_equal(transport_find(&r, "test")->size, sizeof(struct iscsi_transport));
+    l.number = 1ull << 63;
+    refused(&l, "newer library");
+    l = table();
+    l.t.size = sizeof(l);
+    l.added = (void (*)(void))abort;
+    refused(&l, "newer library");
+}
+
+static void
+versions(void **state)
+{
+    struct larger l = table();
+
+    (void)state;
+    l.t.name = (const char *)1; /* of another version only the head is looked at */
+    for (uint32_t v = 0; v < 100; v++) {
+        l.t.version = v;
+        if (v != ISCSI_TRANSPORT_VERSION)
+            refused(&l, "another version");
+    }
+}
+
+static void
+operations_that_are_missing(void **state)
+{
+    struct larger l = table();
+
+    (void)state;
+    l.t.name = "";
+    refused(&l, "no name");
+    l = table();
+    l.t.stop_conn = NULL;
+    refused(&l, "lacks bind_conn, xmit_task, cleanup_task or stop_conn");
+    l = table();
+    l.t.gather_room = of_conn;
+    refused(&l, "only one of gather_room and xmit_fast");
+    l.t.xmit_fast = of_task;
+    assert_int_equal(add(&l), 0);
+}
+
+static void
+too_many(void **state)
+{
+    static char names[TRANSPORT_MAX + 1][8];
+    struct larger l = table();
+
+    (void)state;
+    memset(&r, 0, sizeof(r));
+    for (int i = 0; i <= TRANSPORT_MAX; i++) {
+        (void)snprintf(names[i], sizeof(names[i]), "t%d", i);
+        l.t.name = names[i];
+        assert_int_equal(transport_register(&r, &l.t, &err), i < TRANSPORT_MAX ? 0 : -ENOSPC);
+    }
+    assert_string_equal(transport_find(&r, "t7")->name, "t7");
+    transport_registry_fini(&r);
+    assert_null(transport_find(&r, "t7"));
+}
+
+/* The message names the file and what is wrong with it. */
+static void
+objects_that_are_none(void **state)
+{
+    (void)state;
+    memset(&r, 0, sizeof(r));
+    assert_int_equal(transport_load(&r, "libm.so.6", &err), -EINVAL);
+    assert_string_equal(err.msg, "transport libm.so.6: the path needs a slash");
+    assert_int_equal(transport_load(&r, "/nowhere/t.so", &err), -ELIBACC);
+    assert_non_null(strstr(err.msg, "transport /nowhere/t.so cannot be loaded: "));
+    assert_int_equal(transport_load(&r, "/proc/self/exe", &err), -ELIBACC);
+    assert_int_equal(setenv("LUNETTE_TRANSPORTS", ":/nowhere/t.so", 1), 0);
+    assert_int_equal(transport_load_env(&r, &err), -ELIBACC);
+    assert_ptr_equal(strstr(err.msg, "LUNETTE_TRANSPORTS: transport /nowhere/t.so"), err.msg);
+    assert_int_equal(setenv("LUNETTE_TRANSPORTS", "", 1), 0);
+    assert_int_equal(transport_load_env(&r, &err), 0);
+    assert_int_equal(unsetenv("LUNETTE_TRANSPORTS"), 0);
+    assert_int_equal(transport_load_env(&r, &err), 0);
+    assert_int_equal(r.count, 0);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sizes),
+        cmocka_unit_test(versions),
+        cmocka_unit_test(operations_that_are_missing),
+        cmocka_unit_test(too_many),
+        cmocka_unit_test(objects_that_are_none),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
