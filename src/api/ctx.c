@@ -65,6 +65,8 @@ plug(struct lunette_ctx *ctx, const struct api_hooks *hooks, struct lunette_erro
     int r = transport_register(&ctx->registry, &sw_tcp_transport, err);
 
     if (r == 0)
+        r = transport_load_env(&ctx->registry, err);
+    if (r == 0)
         r = dataplane_new(ctx->loop, &ctx->registry, &ctx->dp, err);
     if (r < 0)
         return r;
@@ -185,6 +187,7 @@ lunette_ctx_free(struct lunette_ctx *ctx)
         if (ctx->own_loop)
             loop_free(ctx->loop);
     }
+    transport_registry_fini(&ctx->registry);
     free(ctx);
 }
 
