@@ -48,7 +48,7 @@ recv_pdu(void *user, struct iscsi_conn *c, const struct bhs *hdr, const void *da
 
     ev.u.recv_pdu.hdr = *hdr;
     ev.u.recv_pdu.data_len = len < IPC_PDU_DATA_MAX ? len : IPC_PDU_DATA_MAX;
-    dp->client.event(dp->client.binding, &ev, data);
+    (void)dp->client.event(dp->client.binding, &ev, data);
 }
 
 static void
@@ -60,7 +60,7 @@ conn_error(void *user, struct iscsi_conn *c, enum iscsi_err err, const struct lu
 
     ev.u.conn_error.err = err;
     ev.u.conn_error.why = *why;
-    dp->client.event(dp->client.binding, &ev, NULL);
+    (void)dp->client.event(dp->client.binding, &ev, NULL);
 }
 
 static struct dp_session *
@@ -124,7 +124,7 @@ ep_event(struct iscsi_endpoint *pub, int err)
     e->state = err < 0 ? err : 1;
     ev.u.ep_event.ep = pub->id;
     ev.u.ep_event.err = err;
-    e->dp->client.event(e->dp->client.binding, &ev, NULL);
+    (void)e->dp->client.event(e->dp->client.binding, &ev, NULL);
 }
 
 static const struct iscsi_upcalls ep_upcalls = {
@@ -401,7 +401,8 @@ serve_get_stats(struct dataplane *dp, const struct iscsi_uevent *ev, struct iscs
 }
 
 static void
-serve(void *server, const struct iscsi_uevent *ev, const void *data, uint32_t data_len)
+serve(void *server, const struct ipc_client *from, const struct iscsi_uevent *ev, const void *data,
+      uint32_t data_len)
 {
     static int (*const table[ISCSI_UEVENT_COUNT])(struct dataplane *, const struct iscsi_uevent *,
                                                   struct iscsi_reply *) = {
@@ -430,7 +431,7 @@ serve(void *server, const struct iscsi_uevent *ev, const void *data, uint32_t da
         rep.err = lunette_fail(&rep.why, -ENOSYS, LUNETTE_DOM_USAGE, 0, "request %d is not known",
                                (int)ev->type);
     if (rep.err != -EINPROGRESS)
-        dp->client.reply(dp->client.binding, &rep);
+        from->reply(from->binding, &rep);
 }
 
 const struct ipc_server_ops dataplane_server_ops = {.serve = serve};

@@ -7,7 +7,7 @@
 
 #include "ipc/ipc.h"
 
-#define IPC_VERSION 1
+#define IPC_VERSION 1 /* in every head; the only one there is, see HELLO */
 
 struct walk {
     bool decode, bad;
@@ -144,6 +144,23 @@ walk_uevent(struct walk *w, struct iscsi_uevent *ev)
         bytes(w, &ev->u.send_pdu.hdr, sizeof(ev->u.send_pdu.hdr));
         U(w, ev->u.send_pdu.data_len, 4);
         break;
+    case ISCSI_UEVENT_HELLO:
+        U(w, ev->u.hello.min, 4);
+        U(w, ev->u.hello.max, 4);
+        break;
+    case ISCSI_UEVENT_TAKE_EVENTS:
+        U(w, ev->u.take_events.from, 8);
+        break;
+    case ISCSI_UEVENT_LIST_SESSIONS:
+    case ISCSI_UEVENT_LIST_ENDPOINTS:
+        U(w, ev->u.list.after, 8);
+        break;
+    case ISCSI_UEVENT_SET_NOTE:
+        U(w, ev->u.set_note.len, 4);
+        break;
+    case ISCSI_UEVENT_GET_SESSION:
+    case ISCSI_UEVENT_GET_CONN:
+    case ISCSI_UEVENT_ADOPT:
     case ISCSI_UEVENT_UNKNOWN:
     case ISCSI_UEVENT_TRANSPORT_EP_POLL:
     case ISCSI_UEVENT_TRANSPORT_EP_DISCONNECT:
@@ -153,6 +170,123 @@ walk_uevent(struct walk *w, struct iscsi_uevent *ev)
     case ISCSI_UEVENT_START_CONN:
     case ISCSI_UEVENT_GET_STATS:
     case ISCSI_UEVENT_COUNT:
+        break;
+    }
+}
+
+/* A count of elements in an array of max. */
+static void
+walk_count(struct walk *w, uint32_t *count, uint32_t max)
+{
+    U(w, *count, 4);
+    if (*count > max)
+        w->bad = true;
+}
+
+static void
+walk_sessions(struct walk *w, struct iscsi_reply *rep)
+{
+    U(w, rep->r.sessions.next_event, 8);
+    ENUM(w, rep->r.sessions.more, 2);
+    walk_count(w, &rep->r.sessions.count, IPC_SESSIONS_PAGE);
+    for (uint32_t i = 0; !w->bad && i < rep->r.sessions.count; i++)
+        U(w, rep->r.sessions.sid[i], 4);
+}
+
+static void
+walk_endpoints(struct walk *w, struct iscsi_reply *rep)
+{
+    U(w, rep->r.endpoints.next_event, 8);
+    ENUM(w, rep->r.endpoints.more, 2);
+    walk_count(w, &rep->r.endpoints.count, IPC_ENDPOINTS_PAGE);
+    for (uint32_t i = 0; !w->bad && i < rep->r.endpoints.count; i++) {
+        struct ipc_endpoint_info *e = &rep->r.endpoints.ep[i];
+
+        U(w, e->ep, 8);
+        U(w, e->owner, 8);
+        U(w, e->sid, 4);
+        U(w, e->cid, 2);
+        U(w, e->state, 4);
+    }
+}
+
+static void
+walk_session(struct walk *w, struct iscsi_reply *rep)
+{
+    U(w, rep->r.session.next_event, 8);
+    U(w, rep->r.session.owner, 8);
+    ENUM(w, rep->r.session.state, IPC_SESSION_STATES);
+    string(w, rep->r.session.transport, sizeof(rep->r.session.transport));
+    walk_count(w, &rep->r.session.nconns, IPC_CONNS_MAX);
+    for (uint32_t i = 0; !w->bad && i < rep->r.session.nconns; i++)
+        U(w, rep->r.session.cid[i], 2);
+    walk_count(w, &rep->r.session.values_len, IPC_VALUES_MAX);
+    walk_count(w, &rep->r.session.note_len, IPC_NOTE_MAX);
+}
+
+static void
+walk_conn(struct walk *w, struct iscsi_reply *rep)
+{
+    U(w, rep->r.conn.next_event, 8);
+    U(w, rep->r.conn.owner, 8);
+    ENUM(w, rep->r.conn.state, IPC_CONN_STATES);
+    U(w, rep->r.conn.ep, 8);
+    walk_addr(w, &rep->r.conn.peer);
+    walk_count(w, &rep->r.conn.values_len, IPC_VALUES_MAX);
+}
+
+static void
+walk_hello(struct walk *w, struct iscsi_reply *rep)
+{
+    U(w, rep->r.hello.version, 4);
+    U(w, rep->r.hello.generation, 8);
+    U(w, rep->r.hello.first_event, 8);
+    U(w, rep->r.hello.next_event, 8);
+    U(w, rep->r.hello.grace_ms, 4);
+}
+
+static void
+walk_stats(struct walk *w, struct iscsi_reply *rep)
+{
+    uint64_t *v = (void *)&rep->r.stats;
+
+    for (size_t i = 0; i < sizeof(rep->r.stats) / sizeof(*v); i++)
+        U(w, v[i], 8);
+}
+
+static void
+walk_result(struct walk *w, struct iscsi_reply *rep)
+{
+    switch ((int)rep->type) {
+    case ISCSI_UEVENT_TRANSPORT_EP_CONNECT:
+        U(w, rep->r.ep, 8);
+        break;
+    case ISCSI_UEVENT_TRANSPORT_EP_POLL:
+        U(w, rep->r.value, 4);
+        break;
+    case ISCSI_UEVENT_GET_STATS:
+        walk_stats(w, rep);
+        break;
+    case ISCSI_UEVENT_GET_TRANSPORT:
+        U(w, rep->r.transport.caps, 4);
+        U(w, rep->r.transport.max_recv_dlength, 4);
+        break;
+    case ISCSI_UEVENT_HELLO:
+        walk_hello(w, rep);
+        break;
+    case ISCSI_UEVENT_LIST_SESSIONS:
+        walk_sessions(w, rep);
+        break;
+    case ISCSI_UEVENT_LIST_ENDPOINTS:
+        walk_endpoints(w, rep);
+        break;
+    case ISCSI_UEVENT_GET_SESSION:
+        walk_session(w, rep);
+        break;
+    case ISCSI_UEVENT_GET_CONN:
+        walk_conn(w, rep);
+        break;
+    default: /* nothing but that it went well */
         break;
     }
 }
@@ -170,19 +304,8 @@ walk_reply(struct walk *w, struct iscsi_reply *rep)
         return;
     if (rep->err < 0)
         walk_error(w, &rep->why);
-    else if (rep->type == ISCSI_UEVENT_TRANSPORT_EP_CONNECT)
-        U(w, rep->r.ep, 8);
-    else if (rep->type == ISCSI_UEVENT_TRANSPORT_EP_POLL)
-        U(w, rep->r.value, 4);
-    else if (rep->type == ISCSI_UEVENT_GET_STATS) {
-        uint64_t *v = (void *)&rep->r.stats;
-
-        for (size_t i = 0; i < sizeof(rep->r.stats) / sizeof(*v); i++)
-            U(w, v[i], 8);
-    } else if (rep->type == ISCSI_UEVENT_GET_TRANSPORT) {
-        U(w, rep->r.transport.caps, 4);
-        U(w, rep->r.transport.max_recv_dlength, 4);
-    }
+    else
+        walk_result(w, rep);
 }
 
 static void
@@ -190,6 +313,7 @@ walk_kevent(struct walk *w, struct iscsi_kevent *ev)
 {
     walk_head(w, 3);
     ENUM(w, ev->type, ISCSI_KEVENT_COUNT);
+    U(w, ev->number, 8);
     U(w, ev->sid, 4);
     U(w, ev->cid, 2);
     if (w->bad)
@@ -203,6 +327,8 @@ walk_kevent(struct walk *w, struct iscsi_kevent *ev)
     } else if (ev->type == ISCSI_KEVENT_EP_EVENT) {
         U(w, ev->u.ep_event.ep, 8);
         U(w, ev->u.ep_event.err, 4);
+    } else if (ev->type == ISCSI_KEVENT_LOST) {
+        U(w, ev->u.lost.count, 8);
     }
 }
 
@@ -232,3 +358,19 @@ walk_kevent(struct walk *w, struct iscsi_kevent *ev)
 CODEC(uevent, iscsi_uevent)
 CODEC(reply, iscsi_reply)
 CODEC(kevent, iscsi_kevent)
+
+uint32_t
+ipc_uevent_data_len(const struct iscsi_uevent *ev)
+{
+    if (ev->type == ISCSI_UEVENT_SEND_PDU)
+        return ev->u.send_pdu.data_len;
+    return ev->type == ISCSI_UEVENT_SET_NOTE ? ev->u.set_note.len : 0;
+}
+
+uint32_t
+ipc_reply_room(enum iscsi_uevent_type type)
+{
+    if (type == ISCSI_UEVENT_GET_SESSION)
+        return IPC_REPLY_DATA_MAX;
+    return type == ISCSI_UEVENT_GET_CONN ? IPC_VALUES_MAX : 0;
+}

@@ -9,99 +9,133 @@
 
 enum msg_kind { MSG_REQUEST, MSG_REPLY, MSG_EVENT };
 
+/* A request's memory becomes its reply's. */
 struct msg {
-    struct list node;
+    struct list node; /* of queue or waiting */
     enum msg_kind kind;
     union {
         struct iscsi_uevent request;
         struct iscsi_reply reply;
         struct iscsi_kevent event;
     };
-    uint32_t data_len;
+    uint64_t seq;
+    uint32_t data_len, room; /* bytes in data, and that there are */
     uint8_t data[];
 };
 
 struct ipc_direct {
     struct ipc ipc; /* first */
+    struct ipc_client client;
     struct loop *loop;
     const struct ipc_server_ops *ops;
     void *server;
     uint64_t seq;
-    struct list queue; /* struct msg, in the order of their making */
+    struct list queue;   /* struct msg, in the order of their making */
+    struct list waiting; /* requests that were served and have no answer yet */
     struct loop_work work;
 };
 
 static struct msg *
-queue_msg(struct ipc_direct *d, enum msg_kind kind, const void *data, uint32_t len)
+msg_new(enum msg_kind kind, const void *data, uint32_t len, uint32_t room)
 {
-    struct msg *m = malloc(sizeof(*m) + len);
+    struct msg *m;
 
+    if (room < len)
+        room = len;
+    m = malloc(sizeof(*m) + room);
     if (m == NULL)
         return NULL;
     m->kind = kind;
     m->data_len = len;
+    m->room = room;
     if (len > 0)
         memcpy(m->data, data, len);
-    list_push_back(&d->queue, &m->node);
-    loop_defer(d->loop, &d->work);
     return m;
 }
 
+static void
+msg_queue(struct ipc_direct *d, struct msg *m)
+{
+    list_push_back(&d->queue, &m->node);
+    loop_defer(d->loop, &d->work);
+}
+
 static int
-request(struct ipc *ipc, struct iscsi_uevent *ev, const void *data, uint32_t data_len)
+direct_request(struct ipc *ipc, struct iscsi_uevent *ev, const void *data, uint32_t data_len)
 {
     struct ipc_direct *d = container_of(ipc, struct ipc_direct, ipc);
     struct msg *m;
 
     if (data_len > IPC_PDU_DATA_MAX)
         return -EMSGSIZE;
-    m = queue_msg(d, MSG_REQUEST, data, data_len);
+    assert(data_len == ipc_uevent_data_len(ev));
+    m = msg_new(MSG_REQUEST, data, data_len, ipc_reply_room(ev->type));
     if (m == NULL)
         return -ENOMEM;
-    ev->seq = ++d->seq;
+    m->seq = ev->seq = ++d->seq;
     m->request = *ev;
+    msg_queue(d, m);
     return 0;
 }
 
-static const struct ipc_ops direct_ops = {.request = request};
+static const struct ipc_ops direct_ops = {.request = direct_request};
 
-static void
-reply(void *binding, const struct iscsi_reply *rep)
+/* Most answers come at once, so that the request is the last. */
+static struct msg *
+waiting_take(struct ipc_direct *d, uint64_t seq)
 {
-    struct msg *m = queue_msg(binding, MSG_REPLY, NULL, 0);
+    for (struct list *n = d->waiting.prev; n != &d->waiting; n = n->prev) {
+        struct msg *m = container_of(n, struct msg, node);
 
-    assert(m != NULL); /* a lost reply would leave the control plane waiting for ever */
-    m->reply = *rep;
-}
-
-static void
-event(void *binding, const struct iscsi_kevent *ev, const void *data)
-{
-    uint32_t len = ev->type == ISCSI_KEVENT_RECV_PDU ? ev->u.recv_pdu.data_len : 0;
-    struct msg *m = queue_msg(binding, MSG_EVENT, data, len);
-
-    assert(m != NULL);
-    m->event = *ev;
-}
-
-static void
-deliver(struct ipc_direct *d, const struct msg *m)
-{
-    switch (m->kind) {
-    case MSG_REQUEST:
-        d->ops->serve(d->server, &m->request, m->data, m->data_len);
-        break;
-    case MSG_REPLY:
-        d->ipc.ev->reply(d->ipc.ev_user, &m->reply);
-        break;
-    case MSG_EVENT:
-        d->ipc.ev->event(d->ipc.ev_user, &m->event, m->data);
-        break;
+        if (m->seq == seq) {
+            list_del(&m->node);
+            return m;
+        }
     }
+    return NULL;
 }
 
 static void
-work(struct loop_work *w)
+direct_reply(void *binding, const struct iscsi_reply *rep)
+{
+    struct ipc_direct *d = binding;
+    struct msg *m = waiting_take(d, rep->seq);
+    uint32_t len = ipc_reply_data_len(rep);
+
+    assert(m != NULL); /* one answer to each request */
+    assert(len <= m->room);
+    m->kind = MSG_REPLY;
+    m->reply = *rep;
+    m->data_len = len;
+    if (len > 0)
+        memcpy(m->data, rep->data, len);
+    m->reply.data = m->data;
+    msg_queue(d, m);
+}
+
+static int
+direct_event(void *binding, const struct iscsi_kevent *ev, const void *data)
+{
+    struct msg *m = msg_new(MSG_EVENT, data, ipc_kevent_data_len(ev), 0);
+
+    if (m == NULL)
+        return -ENOMEM;
+    m->event = *ev;
+    msg_queue(binding, m);
+    return 0;
+}
+
+static void
+serve(struct ipc_direct *d, struct msg *m)
+{
+    struct iscsi_uevent request = m->request; /* the answer takes its place */
+
+    list_push_back(&d->waiting, &m->node);
+    d->ops->serve(d->server, &d->client, &request, m->data, m->data_len);
+}
+
+static void
+direct_work(struct loop_work *w)
 {
     struct ipc_direct *d = container_of(w, struct ipc_direct, work);
     struct list now;
@@ -111,7 +145,14 @@ work(struct loop_work *w)
     while (!list_empty(&now)) {
         struct msg *m = container_of(list_pop_front(&now), struct msg, node);
 
-        deliver(d, m);
+        if (m->kind == MSG_REQUEST) {
+            serve(d, m);
+            continue;
+        }
+        if (m->kind == MSG_REPLY)
+            d->ipc.ev->reply(d->ipc.ev_user, &m->reply);
+        else
+            d->ipc.ev->event(d->ipc.ev_user, &m->event, m->data);
         free(m);
     }
 }
@@ -125,12 +166,14 @@ ipc_direct_new(struct loop *l, const struct ipc_server_ops *ops, void *server,
     if (d == NULL)
         return -ENOMEM;
     d->ipc.ops = &direct_ops;
+    d->client = (struct ipc_client){.reply = direct_reply, .event = direct_event, .binding = d};
     d->loop = l;
     d->ops = ops;
     d->server = server;
     list_init(&d->queue);
-    loop_work_init(&d->work, work);
-    *ret_client = (struct ipc_client){.reply = reply, .event = event, .binding = d};
+    list_init(&d->waiting);
+    loop_work_init(&d->work, direct_work);
+    *ret_client = d->client;
     *ret = d;
     return 0;
 }
@@ -141,8 +184,15 @@ ipc_direct_free(struct ipc_direct *d)
     if (d == NULL)
         return;
     loop_defer_cancel(&d->work);
-    while (!list_empty(&d->queue))
-        free(container_of(list_pop_front(&d->queue), struct msg, node));
+    while (!list_empty(&d->queue)) {
+        struct msg *m = container_of(list_pop_front(&d->queue), struct msg, node);
+
+        if (m->kind == MSG_REQUEST && m->request.type == ISCSI_UEVENT_BIND_CONN)
+            ipc_close_descriptor(d->loop, m->request.u.bind_conn.fd);
+        free(m);
+    }
+    while (!list_empty(&d->waiting))
+        free(container_of(list_pop_front(&d->waiting), struct msg, node));
     free(d);
 }
 

@@ -56,6 +56,7 @@ static const struct param_row {
     NONE(TASK_REPORTING), /* see set_task_reporting */
     NONE(EXP_STATSN),     /* kept here anyway: the data plane sees each response */
     NONE(TARGET_NAME), NONE(INITIATOR_NAME), NONE(TPGT), NONE(TSIH),
+    NONE(ISID), NONE(PORTAL),
     /* clang-format on */
 };
 

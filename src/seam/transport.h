@@ -105,7 +105,9 @@ enum iscsi_param {                            /* set_param: values travel as tex
                    ISCSI_PARAM_LU_RESET_TIMEOUT_MS,
                    ISCSI_PARAM_TGT_RESET_TIMEOUT_MS,
                    ISCSI_PARAM_ZERO_COPY, /* "Yes": a permission, which a transport need not use */
-                   ISCSI_PARAM_COUNT,
+                   ISCSI_PARAM_ISID,      /* 12 hexadecimal digits */
+                   ISCSI_PARAM_PORTAL,    /* of the connection: host:port, as it was reached */
+                   ISCSI_PARAM_COUNT,     /* the numbers stay: new ones come before this */
 };
 
 /* Why a connection failed; ISCSI_ERR_ as in Linux. */

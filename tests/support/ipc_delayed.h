@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/support/ipc_delayed.h - a binding of seam/ipc.h that makes every message bytes, delivers it
- * after a random time, and keeps no order but the one that the contract promises.
+/* tests/support/ipc_delayed.h - a carrier for the encoded binding that delivers each message after
+ * a random time and keeps no order but the one that the contract promises.
  *
  * Nothing may come to rely on the direct binding's quickness.
  */
@@ -11,10 +11,19 @@
 
 struct ipc_delayed;
 
-/* Each message waits 0 .. max_delay_ns; randomness is the loop's. */
+/* Each message waits 0 .. max_delay_ns; randomness is the loop's.  Both ends of the binding are on
+ * loop l. */
 int ipc_delayed_new(struct loop *l, uint64_t max_delay_ns, const struct ipc_server_ops *ops,
                     void *server, struct ipc_delayed **ret, struct ipc_client *ret_client);
+/* Messages under way are dropped. */
 void ipc_delayed_free(struct ipc_delayed *d);
 struct ipc *ipc_delayed_ipc(struct ipc_delayed *d);
+
+/* The client's process has died: nothing is delivered to it any more; what it has sent still
+ * arrives, as from a socket. */
+void ipc_delayed_client_dies(struct ipc_delayed *d);
+
+/* Messages that are under way. */
+unsigned ipc_delayed_count(const struct ipc_delayed *d);
 
 #endif

@@ -42,6 +42,20 @@ sample(enum iscsi_uevent_type type)
     case ISCSI_UEVENT_STOP_CONN:
         ev.u.stop_conn.how = STOP_CONN_RECOVER;
         break;
+    case ISCSI_UEVENT_HELLO:
+        ev.u.hello.min = 1;
+        ev.u.hello.max = 0xffffffff;
+        break;
+    case ISCSI_UEVENT_TAKE_EVENTS:
+        ev.u.take_events.from = UINT64_MAX;
+        break;
+    case ISCSI_UEVENT_LIST_SESSIONS:
+    case ISCSI_UEVENT_LIST_ENDPOINTS:
+        ev.u.list.after = 1ull << 33;
+        break;
+    case ISCSI_UEVENT_SET_NOTE:
+        ev.u.set_note.len = IPC_NOTE_MAX;
+        break;
     case ISCSI_UEVENT_SEND_PDU:
         memset(&ev.u.send_pdu.hdr, 0x43, sizeof(ev.u.send_pdu.hdr));
         ev.u.send_pdu.data_len = 8192;
@@ -71,55 +85,169 @@ test_every_request_there_and_back(void **state)
 }
 
 static void
-test_replies_and_events_there_and_back(void **state)
+reply_sample(enum iscsi_uevent_type type, struct iscsi_reply *rep)
 {
-    struct iscsi_reply rep, rep_back;
-    struct iscsi_kevent ev, ev_back;
+    memset(rep, 0, sizeof(*rep));
+    rep->type = type;
+    rep->seq = 0x1122334455667788;
+    rep->sid = 0xfffffffe;
+    rep->cid = 65535;
+    switch ((int)type) {
+    case ISCSI_UEVENT_TRANSPORT_EP_CONNECT:
+        rep->r.ep = UINT64_MAX;
+        break;
+    case ISCSI_UEVENT_TRANSPORT_EP_POLL:
+        rep->r.value = 1;
+        break;
+    case ISCSI_UEVENT_GET_STATS:
+        rep->r.stats.rxdata_octets = UINT64_MAX;
+        rep->r.stats.digest_err = 3;
+        break;
+    case ISCSI_UEVENT_GET_TRANSPORT:
+        rep->r.transport.caps = CAP_BIND_DESCRIPTOR | CAP_MULTI_R2T;
+        rep->r.transport.max_recv_dlength = 262144;
+        break;
+    case ISCSI_UEVENT_HELLO:
+        rep->r.hello.version = 1;
+        rep->r.hello.generation = 7;
+        rep->r.hello.first_event = 1ull << 40;
+        rep->r.hello.next_event = (1ull << 40) + 1;
+        rep->r.hello.grace_ms = 60000;
+        break;
+    case ISCSI_UEVENT_LIST_SESSIONS:
+        rep->r.sessions.next_event = 5;
+        rep->r.sessions.more = true;
+        rep->r.sessions.count = IPC_SESSIONS_PAGE;
+        for (uint32_t i = 0; i < IPC_SESSIONS_PAGE; i++)
+            rep->r.sessions.sid[i] = i * 70000;
+        break;
+    case ISCSI_UEVENT_LIST_ENDPOINTS:
+        rep->r.endpoints.next_event = 6;
+        rep->r.endpoints.count = IPC_ENDPOINTS_PAGE;
+        for (uint32_t i = 0; i < IPC_ENDPOINTS_PAGE; i++) {
+            rep->r.endpoints.ep[i].ep = (uint64_t)i << 33;
+            rep->r.endpoints.ep[i].owner = i;
+            rep->r.endpoints.ep[i].sid = 0xffffffff - i;
+            rep->r.endpoints.ep[i].cid = (uint16_t)(65535 - i);
+            rep->r.endpoints.ep[i].state = -(int32_t)i;
+        }
+        break;
+    case ISCSI_UEVENT_GET_SESSION:
+        rep->r.session.next_event = 7;
+        rep->r.session.owner = 2;
+        rep->r.session.state = IPC_SESSION_ENDING;
+        memset(rep->r.session.transport, 'x', IPC_NAME_MAX - 1);
+        rep->r.session.nconns = IPC_CONNS_MAX;
+        for (uint32_t i = 0; i < IPC_CONNS_MAX; i++)
+            rep->r.session.cid[i] = (uint16_t)(i * 2047);
+        rep->r.session.values_len = IPC_VALUES_MAX;
+        rep->r.session.note_len = IPC_NOTE_MAX;
+        break;
+    case ISCSI_UEVENT_GET_CONN:
+        rep->r.conn.next_event = 8;
+        rep->r.conn.owner = 3;
+        rep->r.conn.state = IPC_CONN_DOWN;
+        rep->r.conn.ep = 9;
+        rep->r.conn.peer.len = sizeof(rep->r.conn.peer.ss);
+        memset(&rep->r.conn.peer.ss, 0x5a, sizeof(rep->r.conn.peer.ss));
+        rep->r.conn.values_len = 17;
+        break;
+    }
+}
+
+static void
+reply_round_trip(const struct iscsi_reply *rep)
+{
+    uint8_t buf[IPC_MSG_MAX], again[IPC_MSG_MAX];
+    struct iscsi_reply back;
+    int n = ipc_encode_reply(rep, buf, sizeof(buf));
+
+    assert_true(n > 0);
+    assert_int_equal(ipc_decode_reply(buf, (size_t)n, &back), 0);
+    assert_memory_equal(&back, rep, sizeof(back));
+    for (int cut = 0; cut < n; cut++)
+        assert_int_equal(ipc_decode_reply(buf, (size_t)cut, &back), -EPROTO);
+    assert_int_equal(ipc_encode_reply(rep, again, (size_t)n - 1), -ENOBUFS);
+}
+
+static void
+test_every_reply_there_and_back(void **state)
+{
+    struct iscsi_reply rep;
+
+    (void)state;
+    for (int t = 0; t < ISCSI_UEVENT_COUNT; t++) {
+        reply_sample((enum iscsi_uevent_type)t, &rep);
+        reply_round_trip(&rep);
+        memset(&rep.r, 0, sizeof(rep.r));
+        rep.err = -ENOTCONN;
+        rep.why.code = -ENOTCONN;
+        rep.why.domain = LUNETTE_DOM_PROTO;
+        memset(rep.why.msg, 'w', sizeof(rep.why.msg) - 1);
+        reply_round_trip(&rep);
+        assert_int_equal(ipc_reply_data_len(&rep), 0);
+    }
+    reply_sample(ISCSI_UEVENT_GET_SESSION, &rep);
+    assert_int_equal(ipc_reply_data_len(&rep), ipc_reply_room(ISCSI_UEVENT_GET_SESSION));
+}
+
+/* Counts that are larger than what they count, as no encoder writes them. */
+static void
+test_counts_are_bounded(void **state)
+{
     uint8_t buf[IPC_MSG_MAX];
+    struct iscsi_reply rep, back;
     int n;
 
     (void)state;
-    memset(&rep, 0, sizeof(rep));
-    rep.type = ISCSI_UEVENT_GET_STATS;
-    rep.r.stats.rxdata_octets = UINT64_MAX;
-    rep.r.stats.digest_err = 3;
+    reply_sample(ISCSI_UEVENT_LIST_SESSIONS, &rep);
+    rep.r.sessions.count = IPC_SESSIONS_PAGE + 1;
+    assert_int_equal(ipc_encode_reply(&rep, buf, sizeof(buf)), -ENOBUFS);
+    rep.r.sessions.count = 0;
     n = ipc_encode_reply(&rep, buf, sizeof(buf));
-    assert_int_equal(ipc_decode_reply(buf, (size_t)n, &rep_back), 0);
-    assert_memory_equal(&rep, &rep_back, sizeof(rep));
-
-    memset(&rep, 0, sizeof(rep));
-    rep.type = ISCSI_UEVENT_START_CONN;
-    rep.err = -ENOTCONN;
-    rep.why.code = -ENOTCONN;
-    rep.why.domain = LUNETTE_DOM_PROTO;
-    strcpy(rep.why.msg, "because");
+    assert_true(n > 4);
+    memset(buf + n - 4, 0xff, 4); /* the count comes last */
+    assert_int_equal(ipc_decode_reply(buf, (size_t)n, &back), -EPROTO);
+    reply_sample(ISCSI_UEVENT_GET_CONN, &rep);
     n = ipc_encode_reply(&rep, buf, sizeof(buf));
-    assert_int_equal(ipc_decode_reply(buf, (size_t)n, &rep_back), 0);
-    assert_memory_equal(&rep, &rep_back, sizeof(rep));
+    memset(buf + n - 4, 0xff, 4); /* values_len */
+    assert_int_equal(ipc_decode_reply(buf, (size_t)n, &back), -EPROTO);
+}
 
-    memset(&rep, 0, sizeof(rep));
-    rep.type = ISCSI_UEVENT_GET_TRANSPORT;
-    rep.r.transport.caps = CAP_BIND_DESCRIPTOR | CAP_MULTI_R2T;
-    rep.r.transport.max_recv_dlength = 262144;
-    n = ipc_encode_reply(&rep, buf, sizeof(buf));
-    assert_int_equal(ipc_decode_reply(buf, (size_t)n, &rep_back), 0);
-    assert_memory_equal(&rep, &rep_back, sizeof(rep));
+static void
+test_every_event_there_and_back(void **state)
+{
+    struct iscsi_kevent ev, back;
+    uint8_t buf[IPC_MSG_MAX];
 
-    memset(&ev, 0, sizeof(ev));
-    ev.type = ISCSI_KEVENT_EP_EVENT;
-    ev.u.ep_event.ep = 0x1122334455667788;
-    ev.u.ep_event.err = -ECONNREFUSED;
-    n = ipc_encode_kevent(&ev, buf, sizeof(buf));
-    assert_int_equal(ipc_decode_kevent(buf, (size_t)n, &ev_back), 0);
-    assert_memory_equal(&ev, &ev_back, sizeof(ev));
+    (void)state;
+    for (int t = 0; t < ISCSI_KEVENT_COUNT; t++) {
+        int n;
 
-    memset(&ev, 0, sizeof(ev));
-    ev.type = ISCSI_KEVENT_CONN_ERROR;
-    ev.u.conn_error.err = ISCSI_ERR_STATSN;
-    ev.u.conn_error.why.code = -EPROTO;
-    n = ipc_encode_kevent(&ev, buf, sizeof(buf));
-    assert_int_equal(ipc_decode_kevent(buf, (size_t)n, &ev_back), 0);
-    assert_memory_equal(&ev, &ev_back, sizeof(ev));
+        memset(&ev, 0, sizeof(ev));
+        ev.type = (enum iscsi_kevent_type)t;
+        ev.number = 0x8877665544332211;
+        ev.sid = 3;
+        ev.cid = 4;
+        if (t == ISCSI_KEVENT_RECV_PDU) {
+            memset(&ev.u.recv_pdu.hdr, 0x23, sizeof(ev.u.recv_pdu.hdr));
+            ev.u.recv_pdu.data_len = 65536;
+        } else if (t == ISCSI_KEVENT_CONN_ERROR) {
+            ev.u.conn_error.err = ISCSI_ERR_STATSN;
+            ev.u.conn_error.why.code = -EPROTO;
+        } else if (t == ISCSI_KEVENT_EP_EVENT) {
+            ev.u.ep_event.ep = 0x1122334455667788;
+            ev.u.ep_event.err = -ECONNREFUSED;
+        } else if (t == ISCSI_KEVENT_LOST) {
+            ev.u.lost.count = UINT64_MAX;
+        }
+        n = ipc_encode_kevent(&ev, buf, sizeof(buf));
+        assert_true(n > 0);
+        assert_int_equal(ipc_decode_kevent(buf, (size_t)n, &back), 0);
+        assert_memory_equal(&ev, &back, sizeof(ev));
+        for (int cut = 0; cut < n; cut++)
+            assert_int_equal(ipc_decode_kevent(buf, (size_t)cut, &back), -EPROTO);
+    }
 }
 
 /* These numbers are the protocol between processes of different versions: a row may be added, none
@@ -128,26 +256,52 @@ static void
 test_message_numbers_stay(void **state)
 {
     static const int requests[][2] = {
-        {ISCSI_UEVENT_UNKNOWN, 0},           {ISCSI_UEVENT_TRANSPORT_EP_CONNECT, 1},
-        {ISCSI_UEVENT_TRANSPORT_EP_POLL, 2}, {ISCSI_UEVENT_TRANSPORT_EP_DISCONNECT, 3},
-        {ISCSI_UEVENT_CREATE_SESSION, 4},    {ISCSI_UEVENT_DESTROY_SESSION, 5},
-        {ISCSI_UEVENT_CREATE_CONN, 6},       {ISCSI_UEVENT_DESTROY_CONN, 7},
-        {ISCSI_UEVENT_BIND_CONN, 8},         {ISCSI_UEVENT_SET_PARAM, 9},
-        {ISCSI_UEVENT_START_CONN, 10},       {ISCSI_UEVENT_STOP_CONN, 11},
-        {ISCSI_UEVENT_SEND_PDU, 12},         {ISCSI_UEVENT_GET_STATS, 13},
+        {ISCSI_UEVENT_UNKNOWN, 0},
+        {ISCSI_UEVENT_TRANSPORT_EP_CONNECT, 1},
+        {ISCSI_UEVENT_TRANSPORT_EP_POLL, 2},
+        {ISCSI_UEVENT_TRANSPORT_EP_DISCONNECT, 3},
+        {ISCSI_UEVENT_CREATE_SESSION, 4},
+        {ISCSI_UEVENT_DESTROY_SESSION, 5},
+        {ISCSI_UEVENT_CREATE_CONN, 6},
+        {ISCSI_UEVENT_DESTROY_CONN, 7},
+        {ISCSI_UEVENT_BIND_CONN, 8},
+        {ISCSI_UEVENT_SET_PARAM, 9},
+        {ISCSI_UEVENT_START_CONN, 10},
+        {ISCSI_UEVENT_STOP_CONN, 11},
+        {ISCSI_UEVENT_SEND_PDU, 12},
+        {ISCSI_UEVENT_GET_STATS, 13},
         {ISCSI_UEVENT_GET_TRANSPORT, 14},
+        {ISCSI_UEVENT_HELLO, 15},
+        {ISCSI_UEVENT_TAKE_EVENTS, 16},
+        {ISCSI_UEVENT_LIST_SESSIONS, 17},
+        {ISCSI_UEVENT_LIST_ENDPOINTS, 18},
+        {ISCSI_UEVENT_GET_SESSION, 19},
+        {ISCSI_UEVENT_GET_CONN, 20},
+        {ISCSI_UEVENT_SET_NOTE, 21},
+        {ISCSI_UEVENT_ADOPT, 22},
     };
     static const int events[][2] = {
-        {ISCSI_KEVENT_UNKNOWN, 0},
-        {ISCSI_KEVENT_RECV_PDU, 1},
-        {ISCSI_KEVENT_CONN_ERROR, 2},
-        {ISCSI_KEVENT_EP_EVENT, 3},
+        {ISCSI_KEVENT_UNKNOWN, 0},  {ISCSI_KEVENT_RECV_PDU, 1}, {ISCSI_KEVENT_CONN_ERROR, 2},
+        {ISCSI_KEVENT_EP_EVENT, 3}, {ISCSI_KEVENT_LOST, 4},     {ISCSI_KEVENT_SESSION_GONE, 5},
+    };
+
+    /* The values of parameters cross as well; these stand for those between them. */
+    static const int params[][2] = {
+        {ISCSI_PARAM_HEADER_DIGEST, 0}, {ISCSI_PARAM_MAX_RECV_DLENGTH, 2},
+        {ISCSI_PARAM_MAX_BURST, 7},     {ISCSI_PARAM_ERL, 11},
+        {ISCSI_PARAM_EXP_STATSN, 17},   {ISCSI_PARAM_TARGET_NAME, 18},
+        {ISCSI_PARAM_TSIH, 21},         {ISCSI_PARAM_PING_INTERVAL_MS, 22},
+        {ISCSI_PARAM_ZERO_COPY, 27},    {ISCSI_PARAM_ISID, 28},
+        {ISCSI_PARAM_PORTAL, 29},
     };
 
     (void)state;
     assert_int_equal(sizeof(requests) / sizeof(requests[0]), ISCSI_UEVENT_COUNT);
     for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++)
         assert_int_equal(requests[i][0], requests[i][1]);
+    for (size_t i = 0; i < sizeof(params) / sizeof(params[0]); i++)
+        assert_int_equal(params[i][0], params[i][1]);
+    assert_int_equal(ISCSI_PARAM_COUNT, 30);
     assert_int_equal(sizeof(events) / sizeof(events[0]), ISCSI_KEVENT_COUNT);
     for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
         assert_int_equal(events[i][0], events[i][1]);
@@ -184,7 +338,9 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_request_there_and_back),
-        cmocka_unit_test(test_replies_and_events_there_and_back),
+        cmocka_unit_test(test_every_reply_there_and_back),
+        cmocka_unit_test(test_counts_are_bounded),
+        cmocka_unit_test(test_every_event_there_and_back),
         cmocka_unit_test(test_message_numbers_stay),
         cmocka_unit_test(test_garbage_is_refused_or_harmless),
     };

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: MIT */
+/* ipc/encoded.c - the two ends of a binding that turns every message into bytes. */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ipc/ipc.h"
+
+struct ipc_encoded_client {
+    struct ipc ipc; /* first */
+    struct ipc_carrier *carrier;
+    ipc_broken_fn *broken;
+    void *user;
+    uint64_t seq;
+    bool dead;
+};
+
+struct ipc_encoded_server {
+    struct ipc_client client; /* what the server talks to */
+    struct ipc_carrier *carrier;
+    const struct ipc_server_ops *ops;
+    void *server;
+    ipc_broken_fn *broken;
+    void *user;
+    struct list waiting; /* packets of requests that have no answer yet, in their order */
+    bool dead;
+};
+
+/* ---- the client's end ----------------------------------------------------------------------- */
+
+static uint32_t
+larger(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
+static int
+encoded_request(struct ipc *ipc, struct iscsi_uevent *ev, const void *data, uint32_t data_len)
+{
+    struct ipc_encoded_client *e = container_of(ipc, struct ipc_encoded_client, ipc);
+    struct ipc_packet *p;
+    int len, r;
+
+    if (data_len > IPC_PDU_DATA_MAX)
+        return -EMSGSIZE;
+    if (e->dead)
+        return -EPIPE;
+    assert(data_len == ipc_uevent_data_len(ev));
+    p = ipc_packet_new(IPC_MSG_MAX + larger(data_len, ipc_reply_room(ev->type)));
+    if (p == NULL)
+        return -ENOMEM;
+    ev->seq = e->seq + 1;
+    len = ipc_encode_uevent(ev, p->bytes, IPC_MSG_MAX);
+    assert(len > 0);
+    p->lane = IPC_LANE_REQUESTS;
+    p->len = (uint32_t)len;
+    p->data_len = data_len;
+    if (data_len > 0)
+        memcpy(p->bytes + len, data, data_len);
+    if (ev->type == ISCSI_UEVENT_BIND_CONN)
+        p->fd = ev->u.bind_conn.fd;
+    r = e->carrier->ops->send(e->carrier, p);
+    if (r < 0)
+        free(p); /* its descriptor stays the caller's */
+    else
+        e->seq++;
+    return r;
+}
+
+static const struct ipc_ops encoded_ops = {.request = encoded_request};
+
+static void
+client_break(struct ipc_encoded_client *e)
+{
+    e->dead = true;
+    if (e->broken != NULL)
+        e->broken(e->user, -EPROTO);
+}
+
+static bool
+take_reply(struct ipc_encoded_client *e, const struct ipc_packet *p)
+{
+    struct iscsi_reply rep;
+
+    if (ipc_decode_reply(p->bytes, p->len, &rep) < 0 || p->data_len != ipc_reply_data_len(&rep))
+        return false;
+    if (p->data_len > 0)
+        rep.data = p->bytes + p->len;
+    if (e->ipc.ev != NULL)
+        e->ipc.ev->reply(e->ipc.ev_user, &rep);
+    return true;
+}
+
+static bool
+take_event(struct ipc_encoded_client *e, const struct ipc_packet *p)
+{
+    struct iscsi_kevent ev;
+
+    if (ipc_decode_kevent(p->bytes, p->len, &ev) < 0 || p->data_len != ipc_kevent_data_len(&ev))
+        return false;
+    if (e->ipc.ev != NULL)
+        e->ipc.ev->event(e->ipc.ev_user, &ev, p->bytes + p->len);
+    return true;
+}
+
+static void
+client_take(void *user, struct ipc_packet *p)
+{
+    struct ipc_encoded_client *e = user;
+
+    if (!e->dead && !(p->lane == IPC_LANE_REPLIES ? take_reply(e, p) : take_event(e, p)))
+        client_break(e);
+    free(p);
+}
+
+int
+ipc_encoded_client_new(struct ipc_carrier *c, ipc_broken_fn *broken, void *user,
+                       struct ipc_encoded_client **ret)
+{
+    struct ipc_encoded_client *e = calloc(1, sizeof(*e));
+
+    if (e == NULL)
+        return -ENOMEM;
+    assert(c->client.take == NULL);
+    e->ipc.ops = &encoded_ops;
+    e->carrier = c;
+    e->broken = broken;
+    e->user = user;
+    c->client = (struct ipc_receiver){client_take, e};
+    *ret = e;
+    return 0;
+}
+
+void
+ipc_encoded_client_free(struct ipc_encoded_client *e)
+{
+    if (e == NULL)
+        return;
+    e->carrier->client = (struct ipc_receiver){NULL, NULL};
+    free(e);
+}
+
+struct ipc *
+ipc_encoded_client_ipc(struct ipc_encoded_client *e)
+{
+    return &e->ipc;
+}
+
+/* ---- the server's end ----------------------------------------------------------------------- */
+
+/* Most answers come at once, so that the request is the last. */
+static struct ipc_packet *
+waiting_take(struct ipc_encoded_server *e, uint64_t seq)
+{
+    for (struct list *n = e->waiting.prev; n != &e->waiting; n = n->prev) {
+        struct ipc_packet *p = container_of(n, struct ipc_packet, node);
+
+        if (p->seq == seq) {
+            list_del(&p->node);
+            return p;
+        }
+    }
+    return NULL;
+}
+
+static void
+encoded_reply(void *binding, const struct iscsi_reply *rep)
+{
+    struct ipc_encoded_server *e = binding;
+    struct ipc_packet *p = waiting_take(e, rep->seq);
+    uint32_t data_len = ipc_reply_data_len(rep);
+    int len;
+
+    assert(p != NULL); /* one answer to each request */
+    len = ipc_encode_reply(rep, p->bytes, IPC_MSG_MAX);
+    assert(len > 0 && (uint32_t)len + data_len <= p->room);
+    p->lane = IPC_LANE_REPLIES;
+    p->fd = -1;
+    p->len = (uint32_t)len;
+    p->data_len = data_len;
+    if (data_len > 0)
+        memcpy(p->bytes + len, rep->data, data_len);
+    if (e->carrier->ops->send(e->carrier, p) < 0)
+        free(p);
+}
+
+static int
+encoded_event(void *binding, const struct iscsi_kevent *ev, const void *data)
+{
+    struct ipc_encoded_server *e = binding;
+    uint32_t data_len = ipc_kevent_data_len(ev);
+    struct ipc_packet *p = ipc_packet_new(IPC_MSG_MAX + data_len);
+    int len, r;
+
+    if (p == NULL)
+        return -ENOMEM;
+    len = ipc_encode_kevent(ev, p->bytes, IPC_MSG_MAX);
+    assert(len > 0);
+    p->lane = IPC_LANE_EVENTS;
+    p->len = (uint32_t)len;
+    p->data_len = data_len;
+    if (data_len > 0)
+        memcpy(p->bytes + len, data, data_len);
+    r = e->carrier->ops->send(e->carrier, p);
+    if (r < 0)
+        free(p);
+    return r;
+}
+
+static void
+server_take(void *user, struct ipc_packet *p)
+{
+    struct ipc_encoded_server *e = user;
+    struct iscsi_uevent req;
+
+    if (e->dead || ipc_decode_uevent(p->bytes, p->len, &req) < 0 ||
+        p->data_len != ipc_uevent_data_len(&req) ||
+        p->room < IPC_MSG_MAX + ipc_reply_room(req.type)) {
+        ipc_packet_drop(e->carrier->server_loop, p);
+        if (!e->dead && e->broken != NULL)
+            e->broken(e->user, -EPROTO);
+        e->dead = true;
+        return;
+    }
+    if (req.type == ISCSI_UEVENT_BIND_CONN)
+        req.u.bind_conn.fd = p->fd;
+    p->seq = req.seq;
+    list_push_back(&e->waiting, &p->node);
+    e->ops->serve(e->server, &e->client, &req, p->bytes + p->len, p->data_len);
+}
+
+int
+ipc_encoded_server_new(struct ipc_carrier *c, const struct ipc_server_ops *ops, void *server,
+                       ipc_broken_fn *broken, void *user, struct ipc_encoded_server **ret,
+                       struct ipc_client *ret_client)
+{
+    struct ipc_encoded_server *e = calloc(1, sizeof(*e));
+
+    if (e == NULL)
+        return -ENOMEM;
+    assert(c->server.take == NULL);
+    e->client = (struct ipc_client){.reply = encoded_reply, .event = encoded_event, .binding = e};
+    e->carrier = c;
+    e->ops = ops;
+    e->server = server;
+    e->broken = broken;
+    e->user = user;
+    list_init(&e->waiting);
+    c->server = (struct ipc_receiver){server_take, e};
+    *ret_client = e->client;
+    *ret = e;
+    return 0;
+}
+
+void
+ipc_encoded_server_free(struct ipc_encoded_server *e)
+{
+    if (e == NULL)
+        return;
+    e->carrier->server = (struct ipc_receiver){NULL, NULL};
+    while (!list_empty(&e->waiting)) /* the server has the descriptors of those */
+        free(container_of(list_pop_front(&e->waiting), struct ipc_packet, node));
+    free(e);
+}
