@@ -14,7 +14,8 @@
 #define ISCSI_CMDS_MAX_LIMIT   2048
 #define ISCSI_HOST_MAX_SG      256 /* iovecs of one command at most */
 
-/* What a session tells whoever made it.  Called from the loop, never from inside a call here. */
+/* What a session tells whoever made it.  Called from the loop, never from inside a call here but
+ * for conn_down. */
 struct iscsi_session_events {
     /* A PDU for the control plane: login, text and logout responses, answers to its NOP-Out,
      * async messages, rejects.  data is borrowed. */
@@ -23,6 +24,10 @@ struct iscsi_session_events {
     /* The connection is lost, all its tasks have been completed; once per bind. */
     void (*conn_error)(void *user, struct iscsi_conn *c, enum iscsi_err err,
                        const struct lunette_error *why);
+    /* The transport has let go of the connection (stop_conn has ended): its endpoint may be
+     * disconnected.  Once per bind, before conn_error; may come from inside iscsi_conn_stop,
+     * iscsi_conn_teardown and iscsi_session_teardown. */
+    void (*conn_down)(void *user, struct iscsi_conn *c);
     /* iscsi_session_teardown has ended: s is gone. */
     void (*freed)(void *user, uint32_t sid);
 };

@@ -139,6 +139,7 @@ conn_stopped(struct conn *c)
     if (s->state != ISCSI_STATE_LOGGED_IN)
         iscsi_tmf_fail_all(s);
     conn_event(c, EV_CLEANED);
+    s->ev->conn_down(s->ev_user, &c->pub);
     if (c->report) {
         c->report = false;
         s->ev->conn_error(s->ev_user, &c->pub, c->err, &c->why);

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+/* dataplane/internal.h - what the files of dataplane/ share.
+ *
+ * Each calls only those after it: dataplane.c (requests, life), undo.c (what
+ * nobody adopts), list.c (answers that describe), session.c, endpoint.c,
+ * client.c (who is attached, events), values.c, ids.c.  iscsi_session.c is
+ * reached by its table alone.
+ */
+#ifndef DATAPLANE_INTERNAL_H
+#define DATAPLANE_INTERNAL_H
+
+#include "base/htab.h"
+#include "dataplane/dataplane.h"
+#include "dataplane/values.h"
+#include "seam/session.h"
+
+#define DP_OWNERS_MAX 16 /* transports that own their sessions */
+
+/* Whose something is that has not been brought into use.  owner: the generation of the client,
+ * which may have gone; 0: it is in use and belongs to nobody, or to what it is bound to.
+ * undo_at_ns: when it is undone, as its owner has gone; 0: never. */
+struct dp_half {
+    uint64_t owner, undo_at_ns;
+};
+
+/* A request that is answered later; generation 0: none. */
+struct dp_call {
+    uint64_t generation, seq;
+};
+
+/* References: one from its making until EP_DISCONNECT (or until it is undone), and one of the
+ * connection that is bound to it, until the transport has let go of that. */
+struct dp_endpoint {
+    struct list node; /* of dataplane.endpoints, ascending by id; then of dataplane.released */
+    struct dataplane *dp;
+    struct dp_conn *conn; /* bound to it, or NULL */
+    struct dp_half half;
+    unsigned refs;
+    bool closing; /* the first reference is gone: it is not found any more */
+    int state;    /* 1 up, 0 not yet, -errno */
+    struct dp_call disconnect;
+    struct sock_addr to;
+    struct iscsi_endpoint pub; /* dd_data follows */
+};
+
+struct dp_conn {
+    struct list node; /* of dp_session.conns */
+    struct dp_session *session;
+    void *handle; /* the owner's */
+    struct dp_endpoint *ep;
+    struct dp_half half; /* of its own where the session has been started */
+    struct dp_values values;
+    uint16_t cid;
+    enum ipc_conn_state state;
+    bool started; /* once */
+    bool dying;   /* destroyed, but the transport still has it: not found any more */
+};
+
+struct dp_session {
+    struct hnode hnode; /* of dataplane.by_sid */
+    struct list node;   /* of dataplane.sessions, ascending by sid */
+    struct dataplane *dp;
+    const struct dp_session_ops *ops;
+    void *s; /* the owner's */
+    struct scsi_host *host;
+    const struct iscsi_transport *tt;
+    struct list conns;
+    unsigned nconns;
+    struct dp_half half;
+    struct dp_values values;
+    uint8_t *note;
+    uint32_t note_len;
+    uint32_t sid;
+    bool started, dying;
+    struct dp_call destroy;
+};
+
+struct dp_owner {
+    const char *transport;
+    const struct dp_session_ops *ops;
+};
+
+struct dataplane {
+    struct loop *loop;
+    const struct transport_registry *registry;
+    struct dp_owner owners[DP_OWNERS_MAX];
+    unsigned nowners;
+    struct dp_ids *ids;
+    bool own_ids, closing;
+    struct dataplane_limits limits;
+
+    /* client.c */
+    struct ipc_client client;
+    uint64_t generation;  /* of the client that is attached; 0: none is */
+    uint64_t generations; /* that there have been */
+    bool greeted;         /* HELLO has been answered, or is not asked for */
+    bool flowing;         /* events go to the client at once */
+    struct list events;   /* that wait, without a gap */
+    uint32_t nevents, event_bytes;
+    uint64_t lost; /* events after those that wait; told by LOST */
+    uint64_t last_event;
+    struct loop_timer retry;
+
+    struct list sessions, endpoints, released;
+    struct htab by_sid; /* the sessions again */
+    unsigned nsessions, nendpoints;
+    struct loop_work release;
+    struct loop_timer undo;
+};
+
+/* A request is served by one of these: fills *rep, returns 0, -errno with rep->why, or
+ * DP_ANSWERED_LATER. */
+#define DP_ANSWERED_LATER 1
+
+/* ---- client.c ------------------------------------------------------------------------------- */
+
+void dp_client_init(struct dataplane *dp);
+void dp_client_fini(struct dataplane *dp);
+void dp_client_attach(struct dataplane *dp, const struct ipc_client *client);
+void dp_client_detach(struct dataplane *dp);
+/* Numbers ev and sends it, or keeps it, or counts it as lost. */
+void dp_event(struct dataplane *dp, struct iscsi_kevent *ev, const void *data);
+/* Remembers that the request is answered later. */
+struct dp_call dp_call_of(const struct dataplane *dp, const struct iscsi_uevent *ev);
+/* Answers it, if whoever asked is still attached; then there is no call any more. */
+void dp_call_answer(struct dataplane *dp, struct dp_call *call, struct iscsi_reply *rep);
+int dp_serve_hello(struct dataplane *dp, const struct iscsi_uevent *ev, struct iscsi_reply *rep);
+int dp_serve_take_events(struct dataplane *dp, const struct iscsi_uevent *ev,
+                         struct iscsi_reply *rep);
+
+/* The client that is attached owns it from now on. */
+void dp_half_adopt(struct dataplane *dp, struct dp_half *half);
+/* Its owner has gone: it is undone after the grace, unless it is adopted. */
+void dp_half_leave(struct dataplane *dp, struct dp_half *half);
+
+/* ---- endpoint.c ----------------------------------------------------------------------------- */
+
+void dp_endpoints_init(struct dataplane *dp);
+struct dp_endpoint *dp_ep_find(struct dataplane *dp, uint64_t id);
+int dp_ep_missing(const struct iscsi_uevent *ev, struct iscsi_reply *rep);
+void dp_ep_bound(struct dp_endpoint *e, struct dp_conn *c);
+/* The transport has let go of c. */
+void dp_ep_unbound(struct dp_conn *c);
+/* Ends the first reference: e is disconnected as soon as no connection is bound to it. */
+void dp_ep_close(struct dp_endpoint *e);
+int dp_transport(struct dataplane *dp, const char name[IPC_NAME_MAX],
+                 const struct iscsi_transport **ret, struct lunette_error *err);
+int dp_serve_get_transport(struct dataplane *dp, const struct iscsi_uevent *ev,
+                           struct iscsi_reply *rep);
+int dp_serve_ep_connect(struct dataplane *dp, const struct iscsi_uevent *ev,
+                        struct iscsi_reply *rep);
+int dp_serve_ep_poll(struct dataplane *dp, const struct iscsi_uevent *ev, struct iscsi_reply *rep);
+int dp_serve_ep_disconnect(struct dataplane *dp, const struct iscsi_uevent *ev,
+                           struct iscsi_reply *rep);
+
+/* ---- session.c ------------------------------------------------------------------------------ */
+
+/* Neither finds what is being destroyed. */
+struct dp_session *dp_session_find(struct dataplane *dp, uint32_t sid);
+struct dp_conn *dp_conn_find(struct dp_session *ds, uint16_t cid);
+int dp_session_missing(const struct iscsi_uevent *ev, struct iscsi_reply *rep);
+int dp_conn_missing(const struct iscsi_uevent *ev, struct iscsi_reply *rep);
+/* The client that is attached takes the session or the connection over, unless it is in use. */
+void dp_session_adopt(struct dp_session *ds);
+void dp_conn_adopt(struct dp_conn *c);
+/* Starts the session's end; not twice. */
+void dp_session_end(struct dp_session *ds);
+void dp_conn_end(struct dp_conn *c);
+/* Closes the descriptor in a request that was not served; it is ours by contract. */
+void dp_close_descriptor(struct dataplane *dp, const struct iscsi_uevent *ev);
+
+int dp_serve_create_session(struct dataplane *dp, const struct iscsi_uevent *ev,
+                            struct iscsi_reply *rep);
+int dp_serve_destroy_session(struct dataplane *dp, const struct iscsi_uevent *ev,
+                             struct iscsi_reply *rep);
+int dp_serve_create_conn(struct dataplane *dp, const struct iscsi_uevent *ev,
+                         struct iscsi_reply *rep);
+int dp_serve_destroy_conn(struct dataplane *dp, const struct iscsi_uevent *ev,
+                          struct iscsi_reply *rep);
+int dp_serve_bind_conn(struct dataplane *dp, const struct iscsi_uevent *ev,
+                       struct iscsi_reply *rep);
+int dp_serve_set_param(struct dataplane *dp, const struct iscsi_uevent *ev,
+                       struct iscsi_reply *rep);
+int dp_serve_start_conn(struct dataplane *dp, const struct iscsi_uevent *ev,
+                        struct iscsi_reply *rep);
+int dp_serve_stop_conn(struct dataplane *dp, const struct iscsi_uevent *ev,
+                       struct iscsi_reply *rep);
+int dp_serve_send_pdu(struct dataplane *dp, const struct iscsi_uevent *ev, const void *data,
+                      uint32_t data_len, struct iscsi_reply *rep);
+int dp_serve_set_note(struct dataplane *dp, const struct iscsi_uevent *ev, const void *data,
+                      uint32_t data_len, struct iscsi_reply *rep);
+int dp_serve_get_stats(struct dataplane *dp, const struct iscsi_uevent *ev,
+                       struct iscsi_reply *rep);
+
+/* ---- list.c: answers that describe; data points into a buffer of IPC_REPLY_DATA_MAX bytes ---- */
+
+int dp_serve_list_sessions(struct dataplane *dp, const struct iscsi_uevent *ev,
+                           struct iscsi_reply *rep);
+int dp_serve_list_endpoints(struct dataplane *dp, const struct iscsi_uevent *ev,
+                            struct iscsi_reply *rep);
+int dp_serve_get_session(struct dataplane *dp, const struct iscsi_uevent *ev,
+                         uint8_t buf[IPC_REPLY_DATA_MAX], struct iscsi_reply *rep);
+int dp_serve_get_conn(struct dataplane *dp, const struct iscsi_uevent *ev,
+                      uint8_t buf[IPC_REPLY_DATA_MAX], struct iscsi_reply *rep);
+
+/* ---- undo.c --------------------------------------------------------------------------------- */
+
+void dp_undo_init(struct dataplane *dp);
+/* The client of that generation has gone: what it left half-made is undone after the grace, unless
+ * it is adopted. */
+void dp_undo_schedule(struct dataplane *dp, uint64_t generation);
+int dp_serve_adopt(struct dataplane *dp, const struct iscsi_uevent *ev, struct iscsi_reply *rep);
+
+/* ---- iscsi_session.c ------------------------------------------------------------------------ */
+
+extern const struct dp_session_ops dp_iscsi_session_ops;
+/* The session behind a handle of these operations. */
+const struct iscsi_session *dp_iscsi_session(const void *session);
+
+#endif

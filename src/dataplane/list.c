@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT */
+/* dataplane/list.c - answers that describe what is there, for a control plane that has just come.
+ *
+ * Each names the event number from which events go on: what had a lower number
+ * is in the answer.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "dataplane/internal.h"
+
+int
+dp_serve_list_sessions(struct dataplane *dp, const struct iscsi_uevent *ev, struct iscsi_reply *rep)
+{
+    uint32_t n = 0;
+
+    rep->r.sessions.next_event = dp->last_event + 1;
+    LIST_FOREACH (l, &dp->sessions) {
+        const struct dp_session *ds = container_of(l, struct dp_session, node);
+
+        if (ds->sid <= ev->u.list.after)
+            continue;
+        if (n == IPC_SESSIONS_PAGE) {
+            rep->r.sessions.more = true;
+            break;
+        }
+        rep->r.sessions.sid[n++] = ds->sid;
+    }
+    rep->r.sessions.count = n;
+    return 0;
+}
+
+static struct ipc_endpoint_info
+endpoint_info(const struct dp_endpoint *e)
+{
+    struct ipc_endpoint_info info = {.ep = e->pub.id, .owner = e->half.owner, .state = e->state};
+
+    if (e->conn != NULL) {
+        info.sid = e->conn->session->sid;
+        info.cid = e->conn->cid;
+    }
+    return info;
+}
+
+int
+dp_serve_list_endpoints(struct dataplane *dp, const struct iscsi_uevent *ev,
+                        struct iscsi_reply *rep)
+{
+    uint32_t n = 0;
+
+    rep->r.endpoints.next_event = dp->last_event + 1;
+    LIST_FOREACH (l, &dp->endpoints) {
+        const struct dp_endpoint *e = container_of(l, struct dp_endpoint, node);
+
+        if (e->closing || e->pub.id <= ev->u.list.after)
+            continue;
+        if (n == IPC_ENDPOINTS_PAGE) {
+            rep->r.endpoints.more = true;
+            break;
+        }
+        rep->r.endpoints.ep[n++] = endpoint_info(e);
+    }
+    rep->r.endpoints.count = n;
+    return 0;
+}
+
+static enum ipc_session_state
+session_state(const struct dp_session *ds)
+{
+    static const enum ipc_session_state of_host[] = {
+        [SCSI_HOST_RUNNING] = IPC_SESSION_RUNNING,
+        [SCSI_HOST_BLOCKED] = IPC_SESSION_BLOCKED,
+        [SCSI_HOST_GONE] = IPC_SESSION_FAILED,
+    };
+
+    if (ds->dying)
+        return IPC_SESSION_ENDING;
+    return ds->started ? of_host[ds->host->state] : IPC_SESSION_NEW;
+}
+
+/* Puts what was told into buf, and behind it what the owner knows by itself and was not told, as
+ * far as there is room.  Returns the bytes. */
+static uint32_t
+put_values(const struct dp_session *ds, const struct dp_conn *c, uint8_t *buf)
+{
+    const struct dp_values *told = c != NULL ? &c->values : &ds->values;
+    struct dp_values all = {.bytes = buf, .room = IPC_VALUES_MAX};
+
+    if (told->len > 0)
+        memcpy(buf, told->bytes, told->len);
+    all.len = told->len;
+    for (enum iscsi_param p = 0; ds->ops->get_param != NULL && p < ISCSI_PARAM_COUNT; p++) {
+        char text[IPC_VALUE_MAX];
+        int len;
+
+        if (dp_param_of_conn(p) != (c != NULL) || dp_values_has(told, p))
+            continue;
+        len = ds->ops->get_param(ds->s, c != NULL ? c->handle : NULL, p, text, sizeof(text));
+        assert(len < (int)sizeof(text));
+        if (len >= 0 && all.room - all.len >= IPC_VALUE_HEAD + (uint32_t)len)
+            dp_values_set(&all, p, text, (uint32_t)len);
+    }
+    return all.len;
+}
+
+static struct dp_session *
+session_even_dying(struct dataplane *dp, uint32_t sid)
+{
+    for (struct hnode *n = htab_find(&dp->by_sid, hash_u64(0, sid)); n != NULL; n = htab_next(n)) {
+        struct dp_session *ds = container_of(n, struct dp_session, hnode);
+
+        if (ds->sid == sid)
+            return ds;
+    }
+    return NULL;
+}
+
+int
+dp_serve_get_session(struct dataplane *dp, const struct iscsi_uevent *ev,
+                     uint8_t buf[IPC_REPLY_DATA_MAX], struct iscsi_reply *rep)
+{
+    struct dp_session *ds = session_even_dying(dp, ev->sid);
+
+    if (ds == NULL)
+        return dp_session_missing(ev, rep);
+    rep->r.session.next_event = dp->last_event + 1;
+    rep->r.session.owner = ds->half.owner;
+    rep->r.session.state = session_state(ds);
+    (void)strncpy(rep->r.session.transport, ds->tt->name, IPC_NAME_MAX - 1);
+    LIST_FOREACH (n, &ds->conns) {
+        const struct dp_conn *c = container_of(n, struct dp_conn, node);
+
+        if (!c->dying)
+            rep->r.session.cid[rep->r.session.nconns++] = c->cid;
+    }
+    if (!ds->dying)
+        rep->r.session.values_len = put_values(ds, NULL, buf);
+    rep->r.session.note_len = ds->note_len;
+    if (ds->note_len > 0)
+        memcpy(buf + rep->r.session.values_len, ds->note, ds->note_len);
+    rep->data = buf;
+    return 0;
+}
+
+int
+dp_serve_get_conn(struct dataplane *dp, const struct iscsi_uevent *ev,
+                  uint8_t buf[IPC_REPLY_DATA_MAX], struct iscsi_reply *rep)
+{
+    struct dp_session *ds = dp_session_find(dp, ev->sid);
+    const struct dp_conn *c = ds != NULL ? dp_conn_find(ds, ev->cid) : NULL;
+
+    if (c == NULL)
+        return dp_conn_missing(ev, rep);
+    rep->r.conn.next_event = dp->last_event + 1;
+    rep->r.conn.owner = c->half.owner;
+    rep->r.conn.state = c->state;
+    if (c->ep != NULL) {
+        rep->r.conn.ep = c->ep->pub.id;
+        rep->r.conn.peer = c->ep->to;
+    }
+    rep->r.conn.values_len = put_values(ds, c, buf);
+    rep->data = buf;
+    return 0;
+}

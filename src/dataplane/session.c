@@ -1,0 +1,498 @@
+/* SPDX-License-Identifier: MIT */
+/* dataplane/session.c - sessions and connections, whoever owns them: the requests that make, change
+ * and end them, and what the owners tell. */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dataplane/internal.h"
+
+static int
+no_memory(struct iscsi_reply *rep)
+{
+    return lunette_fail(&rep->why, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory");
+}
+
+/* ---- looking up ----------------------------------------------------------------------------- */
+
+struct dp_session *
+dp_session_find(struct dataplane *dp, uint32_t sid)
+{
+    for (struct hnode *n = htab_find(&dp->by_sid, hash_u64(0, sid)); n != NULL; n = htab_next(n)) {
+        struct dp_session *ds = container_of(n, struct dp_session, hnode);
+
+        if (ds->sid == sid)
+            return ds->dying ? NULL : ds;
+    }
+    return NULL;
+}
+
+struct dp_conn *
+dp_conn_find(struct dp_session *ds, uint16_t cid)
+{
+    LIST_FOREACH (n, &ds->conns) {
+        struct dp_conn *c = container_of(n, struct dp_conn, node);
+
+        if (c->cid == cid && !c->dying)
+            return c;
+    }
+    return NULL;
+}
+
+int
+dp_session_missing(const struct iscsi_uevent *ev, struct iscsi_reply *rep)
+{
+    return lunette_fail(&rep->why, -ENOENT, LUNETTE_DOM_USAGE, 0, "there is no session %u",
+                        ev->sid);
+}
+
+int
+dp_conn_missing(const struct iscsi_uevent *ev, struct iscsi_reply *rep)
+{
+    return lunette_fail(&rep->why, -ENOENT, LUNETTE_DOM_USAGE, 0,
+                        "there is no connection %u of a session %u", ev->cid, ev->sid);
+}
+
+/* Each request that changes a thing which a client left half-made adopts it. */
+void
+dp_session_adopt(struct dp_session *ds)
+{
+    if (!ds->started)
+        dp_half_adopt(ds->dp, &ds->half);
+}
+
+void
+dp_conn_adopt(struct dp_conn *c)
+{
+    dp_session_adopt(c->session);
+    if (c->state != IPC_CONN_STARTED)
+        dp_half_adopt(c->session->dp, &c->half);
+}
+
+static struct dp_conn *
+conn_of(struct dataplane *dp, const struct iscsi_uevent *ev)
+{
+    struct dp_session *ds = dp_session_find(dp, ev->sid);
+
+    return ds != NULL ? dp_conn_find(ds, ev->cid) : NULL;
+}
+
+/* The connection that a request is going to change. */
+static struct dp_conn *
+conn_to_change(struct dataplane *dp, const struct iscsi_uevent *ev)
+{
+    struct dp_conn *c = conn_of(dp, ev);
+
+    if (c != NULL)
+        dp_conn_adopt(c);
+    return c;
+}
+
+/* ---- what the owners tell ------------------------------------------------------------------- */
+
+/* NULL where the connection was destroyed and has been let go of. */
+static struct dp_conn *
+conn_by_handle(struct dp_session *ds, const void *handle)
+{
+    LIST_FOREACH (n, &ds->conns) {
+        struct dp_conn *c = container_of(n, struct dp_conn, node);
+
+        if (c->handle == handle)
+            return c;
+    }
+    return NULL;
+}
+
+static void
+conn_forget(struct dp_conn *c)
+{
+    assert(c->ep == NULL && c->session->nconns > 0);
+    dp_values_fini(&c->values);
+    list_del(&c->node);
+    c->session->nconns--;
+    free(c);
+}
+
+static void
+on_recv_pdu(void *user, void *conn, const struct bhs *hdr, const void *data, uint32_t len)
+{
+    struct dp_session *ds = user;
+    const struct dp_conn *c = conn_by_handle(ds, conn);
+    struct iscsi_kevent ev = {.type = ISCSI_KEVENT_RECV_PDU, .sid = ds->sid};
+
+    if (c == NULL || c->dying || ds->dying)
+        return;
+    ev.cid = c->cid;
+    ev.u.recv_pdu.hdr = *hdr;
+    ev.u.recv_pdu.data_len = len < IPC_PDU_DATA_MAX ? len : IPC_PDU_DATA_MAX;
+    dp_event(ds->dp, &ev, data);
+}
+
+static void
+on_conn_error(void *user, void *conn, enum iscsi_err err, const struct lunette_error *why)
+{
+    struct dp_session *ds = user;
+    struct dp_conn *c = conn_by_handle(ds, conn);
+    struct iscsi_kevent ev = {.type = ISCSI_KEVENT_CONN_ERROR, .sid = ds->sid};
+
+    if (c == NULL || c->dying)
+        return;
+    c->state = IPC_CONN_DOWN;
+    ev.cid = c->cid;
+    ev.u.conn_error.err = err;
+    ev.u.conn_error.why = *why;
+    dp_event(ds->dp, &ev, NULL);
+}
+
+static void
+on_conn_down(void *user, void *conn)
+{
+    struct dp_conn *c = conn_by_handle(user, conn);
+
+    if (c == NULL)
+        return;
+    c->state = IPC_CONN_DOWN;
+    dp_ep_unbound(c);
+    if (c->dying)
+        conn_forget(c);
+}
+
+static void
+on_freed(void *user)
+{
+    struct dp_session *ds = user;
+    struct dataplane *dp = ds->dp;
+    struct iscsi_reply rep = {.type = ISCSI_UEVENT_DESTROY_SESSION, .sid = ds->sid};
+
+    assert(ds->dying && dp->nsessions > 0);
+    LIST_FOREACH_SAFE (n, &ds->conns)
+        conn_forget(container_of(n, struct dp_conn, node));
+    htab_del(&dp->by_sid, &ds->hnode);
+    list_del(&ds->node);
+    dp->nsessions--;
+    dp_ids_put_sid(dp->ids, ds->sid);
+    dp_call_answer(dp, &ds->destroy, &rep);
+    dp_values_fini(&ds->values);
+    free(ds->note);
+    free(ds);
+}
+
+static const struct dp_session_events session_events = {
+    .recv_pdu = on_recv_pdu,
+    .conn_error = on_conn_error,
+    .conn_down = on_conn_down,
+    .freed = on_freed,
+};
+
+/* ---- sessions ------------------------------------------------------------------------------- */
+
+static const struct dp_session_ops *
+ops_of(const struct dataplane *dp, const struct iscsi_transport *tt)
+{
+    for (unsigned i = 0; i < dp->nowners; i++) {
+        if (strcmp(dp->owners[i].transport, tt->name) == 0)
+            return dp->owners[i].ops;
+    }
+    return &dp_iscsi_session_ops;
+}
+
+/* Ids nearly always come in ascending order; LIST_SESSIONS counts on it after they have gone round.
+ */
+static void
+session_enter(struct dataplane *dp, struct dp_session *ds)
+{
+    struct list *after = dp->sessions.prev;
+
+    while (after != &dp->sessions && container_of(after, struct dp_session, node)->sid > ds->sid)
+        after = after->prev;
+    list_push_front(after, &ds->node);
+    htab_add(&dp->by_sid, &ds->hnode, hash_u64(0, ds->sid));
+    dp->nsessions++;
+}
+
+static int
+session_make(struct dataplane *dp, const struct iscsi_uevent *ev, struct dp_session *ds,
+             struct lunette_error *err)
+{
+    struct dp_session_config cfg = {
+        .loop = dp->loop,
+        .tt = ds->tt,
+        .initial_cmdsn = ev->u.create_session.initial_cmdsn,
+        .cmds_max = ev->u.create_session.cmds_max,
+        .ev = &session_events,
+        .user = ds,
+    };
+    int r;
+
+    ds->dp = dp;
+    ds->ops = ops_of(dp, ds->tt);
+    list_init(&ds->conns);
+    cfg.sid = ds->sid = dp_ids_take_sid(dp->ids);
+    if (ds->sid == 0)
+        return lunette_fail(err, -EAGAIN, LUNETTE_DOM_OS, EAGAIN, "there are %d sessions already",
+                            DP_SIDS_MAX);
+    r = ds->ops->create(&cfg, &ds->s, &ds->host, err);
+    if (r < 0)
+        dp_ids_put_sid(dp->ids, ds->sid);
+    return r;
+}
+
+int
+dp_serve_create_session(struct dataplane *dp, const struct iscsi_uevent *ev,
+                        struct iscsi_reply *rep)
+{
+    const struct iscsi_transport *tt = NULL;
+    struct dp_session *ds;
+    int r = dp_transport(dp, ev->u.create_session.transport, &tt, &rep->why);
+
+    if (r < 0)
+        return r;
+    ds = calloc(1, sizeof(*ds));
+    if (ds == NULL)
+        return no_memory(rep);
+    ds->tt = tt;
+    r = session_make(dp, ev, ds, &rep->why);
+    if (r < 0) {
+        free(ds);
+        return r;
+    }
+    assert(ds->host != NULL);
+    session_enter(dp, ds);
+    dp_session_adopt(ds);
+    rep->sid = ds->sid;
+    return 0;
+}
+
+void
+dp_session_end(struct dp_session *ds)
+{
+    if (ds->dying)
+        return;
+    ds->dying = true;
+    ds->ops->teardown(ds->s);
+}
+
+/* Answered when the session is really gone. */
+int
+dp_serve_destroy_session(struct dataplane *dp, const struct iscsi_uevent *ev,
+                         struct iscsi_reply *rep)
+{
+    struct dp_session *ds = dp_session_find(dp, ev->sid);
+
+    if (ds == NULL)
+        return dp_session_missing(ev, rep);
+    ds->destroy = dp_call_of(dp, ev);
+    dp_session_end(ds);
+    return DP_ANSWERED_LATER;
+}
+
+int
+dp_serve_set_note(struct dataplane *dp, const struct iscsi_uevent *ev, const void *data,
+                  uint32_t data_len, struct iscsi_reply *rep)
+{
+    struct dp_session *ds = dp_session_find(dp, ev->sid);
+    uint8_t *note = NULL;
+
+    if (ds == NULL)
+        return dp_session_missing(ev, rep);
+    if (data_len > IPC_NOTE_MAX)
+        return lunette_fail(&rep->why, -EMSGSIZE, LUNETTE_DOM_USAGE, 0,
+                            "a note of %u bytes: at most %d", data_len, IPC_NOTE_MAX);
+    if (data_len > 0) {
+        note = malloc(data_len);
+        if (note == NULL)
+            return no_memory(rep);
+        memcpy(note, data, data_len);
+    }
+    dp_session_adopt(ds);
+    free(ds->note);
+    ds->note = note;
+    ds->note_len = data_len;
+    return 0;
+}
+
+/* ---- connections ---------------------------------------------------------------------------- */
+
+int
+dp_serve_create_conn(struct dataplane *dp, const struct iscsi_uevent *ev, struct iscsi_reply *rep)
+{
+    struct dp_session *ds = dp_session_find(dp, ev->sid);
+    struct dp_conn *c;
+    int r;
+
+    if (ds == NULL)
+        return dp_session_missing(ev, rep);
+    if (ds->nconns == IPC_CONNS_MAX)
+        return lunette_fail(&rep->why, -ENOSPC, LUNETTE_DOM_USAGE, 0,
+                            "the session has %d connections already", IPC_CONNS_MAX);
+    c = calloc(1, sizeof(*c));
+    if (c == NULL)
+        return no_memory(rep);
+    c->session = ds;
+    c->cid = ev->cid;
+    r = ds->ops->create_conn(ds->s, ev->cid, &c->handle, &rep->why);
+    if (r < 0) {
+        free(c);
+        return r;
+    }
+    list_push_back(&ds->conns, &c->node);
+    ds->nconns++;
+    dp_conn_adopt(c);
+    return 0;
+}
+
+void
+dp_conn_end(struct dp_conn *c)
+{
+    assert(!c->dying);
+    c->dying = true;
+    if (c->ep == NULL) {
+        c->session->ops->destroy_conn(c->handle);
+        conn_forget(c);
+    } else {
+        c->session->ops->destroy_conn(c->handle); /* conn_down follows, and ends c */
+    }
+}
+
+int
+dp_serve_destroy_conn(struct dataplane *dp, const struct iscsi_uevent *ev, struct iscsi_reply *rep)
+{
+    struct dp_conn *c = conn_to_change(dp, ev);
+
+    if (c == NULL)
+        return dp_conn_missing(ev, rep);
+    dp_conn_end(c);
+    return 0;
+}
+
+static int
+bind_conn(struct dp_conn *c, const struct iscsi_uevent *ev, struct dp_endpoint *e,
+          struct iscsi_reply *rep)
+{
+    struct iscsi_endpoint *pub = e != NULL ? &e->pub : NULL;
+    int64_t eph = e != NULL ? (int64_t)e->pub.id : ev->u.bind_conn.fd;
+    int r;
+
+    if (c->ep != NULL || (e != NULL && e->conn != NULL))
+        return lunette_fail(&rep->why, -EBUSY, LUNETTE_DOM_USAGE, 0,
+                            "the connection or the endpoint is bound already");
+    r = c->session->ops->bind_conn(c->handle, eph, pub, ev->u.bind_conn.leading != 0, &rep->why);
+    if (r < 0)
+        return r;
+    c->state = IPC_CONN_BOUND;
+    if (e != NULL)
+        dp_ep_bound(e, c);
+    return 0;
+}
+
+/* Only the loop knows how to close a descriptor. */
+void
+dp_close_descriptor(struct dataplane *dp, const struct iscsi_uevent *ev)
+{
+    static const struct stream_events none = {.readable = NULL};
+    int fd = ev->type == ISCSI_UEVENT_BIND_CONN ? ev->u.bind_conn.fd : -1;
+    struct stream *s;
+
+    if (fd >= 0 && stream_adopt(dp->loop, fd, &none, NULL, &s) == 0)
+        stream_close(s);
+}
+
+int
+dp_serve_bind_conn(struct dataplane *dp, const struct iscsi_uevent *ev, struct iscsi_reply *rep)
+{
+    struct dp_conn *c = conn_to_change(dp, ev);
+    struct dp_endpoint *e = ev->ep != 0 ? dp_ep_find(dp, ev->ep) : NULL;
+    int r;
+
+    if (c == NULL)
+        r = dp_conn_missing(ev, rep);
+    else if (e == NULL && (ev->ep != 0 || ev->u.bind_conn.fd < 0))
+        r = dp_ep_missing(ev, rep);
+    else if (e != NULL && e->pub.tt != c->session->tt)
+        r = dp_ep_missing(ev,
+                          rep); /* none of its transport: an id must not pass for a descriptor */
+    else
+        r = bind_conn(c, ev, e, rep);
+    if (r < 0 || e != NULL)
+        dp_close_descriptor(dp, ev);
+    return r;
+}
+
+int
+dp_serve_set_param(struct dataplane *dp, const struct iscsi_uevent *ev, struct iscsi_reply *rep)
+{
+    struct dp_conn *c = conn_to_change(dp, ev);
+    enum iscsi_param p = ev->u.set_param.param;
+    struct dp_values *values;
+    uint32_t len;
+    int r;
+
+    if (c == NULL)
+        return dp_conn_missing(ev, rep);
+    if (memchr(ev->u.set_param.value, '\0', IPC_VALUE_MAX) == NULL)
+        return lunette_fail(&rep->why, -EINVAL, LUNETTE_DOM_USAGE, 0, "a value without an end");
+    len = (uint32_t)strlen(ev->u.set_param.value);
+    values = dp_param_of_conn(p) ? &c->values : &c->session->values;
+    r = dp_values_reserve(values, p, len);
+    if (r < 0)
+        return r == -ENOMEM ? no_memory(rep)
+                            : lunette_fail(&rep->why, r, LUNETTE_DOM_USAGE, 0,
+                                           "the values are more than %d bytes", IPC_VALUES_MAX);
+    r = c->session->ops->set_param(c->handle, p, ev->u.set_param.value, &rep->why);
+    if (r == 0)
+        dp_values_set(values, p, ev->u.set_param.value, len);
+    return r;
+}
+
+int
+dp_serve_start_conn(struct dataplane *dp, const struct iscsi_uevent *ev, struct iscsi_reply *rep)
+{
+    struct dp_conn *c = conn_to_change(dp, ev);
+    int r;
+
+    if (c == NULL)
+        return dp_conn_missing(ev, rep);
+    TRACE(dp->loop, start_conn, ev->sid, ev->cid);
+    r = c->session->ops->start_conn(c->handle, &rep->why);
+    if (r < 0)
+        return r;
+    c->state = IPC_CONN_STARTED;
+    c->started = c->session->started = true;
+    c->half = c->session->half = (struct dp_half){0, 0};
+    return 0;
+}
+
+int
+dp_serve_stop_conn(struct dataplane *dp, const struct iscsi_uevent *ev, struct iscsi_reply *rep)
+{
+    struct dp_conn *c = conn_to_change(dp, ev);
+
+    if (c == NULL)
+        return dp_conn_missing(ev, rep);
+    c->state = c->state == IPC_CONN_NEW ? IPC_CONN_NEW : IPC_CONN_DOWN;
+    c->session->ops->stop_conn(c->handle, ev->u.stop_conn.how);
+    return 0;
+}
+
+int
+dp_serve_send_pdu(struct dataplane *dp, const struct iscsi_uevent *ev, const void *data,
+                  uint32_t data_len, struct iscsi_reply *rep)
+{
+    struct dp_conn *c = conn_to_change(dp, ev);
+
+    if (c == NULL)
+        return dp_conn_missing(ev, rep);
+    return c->session->ops->send_pdu(c->handle, &ev->u.send_pdu.hdr, data, data_len, &rep->why);
+}
+
+int
+dp_serve_get_stats(struct dataplane *dp, const struct iscsi_uevent *ev, struct iscsi_reply *rep)
+{
+    const struct dp_conn *c = conn_of(dp, ev);
+
+    if (c == NULL)
+        return dp_conn_missing(ev, rep);
+    c->session->ops->get_stats(c->handle, &rep->r.stats);
+    return 0;
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/* seam/session.h - what the data plane asks of a session, whoever owns it.
+ *
+ * Most sessions are iscsi/'s.  A transport whose adapter runs the whole session
+ * by itself (the class of Linux's qla4xxx) brings a struct scsi_host and these
+ * operations of its own and fits beside it.  dataplane/ calls; it alone knows
+ * ids, clients and endpoints.
+ *
+ * Everything runs on the loop of the session.  A handle is the owner's, opaque
+ * to the data plane.
+ */
+#ifndef SEAM_SESSION_H
+#define SEAM_SESSION_H
+
+#include "base/err.h"
+#include "seam/host.h"
+#include "seam/transport.h"
+
+/* What a session tells the data plane; conn is the handle that create_conn returned. */
+struct dp_session_events {
+    /* A PDU for the control plane; data is borrowed. */
+    void (*recv_pdu)(void *user, void *conn, const struct bhs *hdr, const void *data, uint32_t len);
+    /* The connection is lost; once per bind, after conn_down. */
+    void (*conn_error)(void *user, void *conn, enum iscsi_err err, const struct lunette_error *why);
+    /* The transport has let go of the connection (stop_conn has ended), so that its endpoint may be
+     * disconnected.  Once per bind; may come from inside stop_conn, destroy_conn and teardown. */
+    void (*conn_down)(void *user, void *conn);
+    /* teardown has ended: the session and all its connections are gone. */
+    void (*freed)(void *user);
+};
+
+struct dp_session_config {
+    struct loop *loop;
+    const struct iscsi_transport *tt;
+    uint32_t sid; /* unique in the process while the session lives */
+    uint32_t initial_cmdsn;
+    uint32_t cmds_max; /* tasks; 0: the owner's default */
+    const struct dp_session_events *ev;
+    void *user;
+};
+
+/* 0 or -errno with a sentence in *err, where nothing else is said. */
+struct dp_session_ops {
+    uint32_t size; /* of this table, bytes */
+    int (*create)(const struct dp_session_config *cfg, void **ret_session,
+                  struct scsi_host **ret_host, struct lunette_error *err);
+    /* Ends all connections, then the session; freed follows, later.  Once. */
+    void (*teardown)(void *session);
+    int (*create_conn)(void *session, uint16_t cid, void **ret_conn, struct lunette_error *err);
+    /* Ends the connection.  The handle is not used by the caller any more, but for conn_down where
+     * it is bound. */
+    void (*destroy_conn)(void *conn);
+    /* eph: a descriptor, which the owner takes on success, or ep's id. */
+    int (*bind_conn)(void *conn, int64_t eph, struct iscsi_endpoint *ep, bool leading,
+                     struct lunette_error *err);
+    int (*start_conn)(void *conn, struct lunette_error *err);
+    /* Without a conn_error event.  Harmless on a connection that is down. */
+    void (*stop_conn)(void *conn, enum iscsi_stop how);
+    int (*set_param)(void *conn, enum iscsi_param p, const char *value, struct lunette_error *err);
+    int (*send_pdu)(void *conn, const struct bhs *hdr, const void *data, uint32_t len,
+                    struct lunette_error *err);
+    void (*get_stats)(void *conn, struct iscsi_stats *ret);
+    /* What the owner knows without having been told, as text of at most size - 1 bytes and a NUL:
+     * its length, or -ENOENT.  conn NULL: the session's.  NULL: it knows nothing. */
+    int (*get_param)(void *session, void *conn, enum iscsi_param p, char *buf, size_t size);
+};
+
+#endif
