@@ -232,7 +232,7 @@ dpw_do(struct dpw *w, enum iscsi_uevent_type type, uint32_t sid, uint16_t cid, u
         ev.u.hello.max = IPC_VERSION_MAX;
     }
     if (type == ISCSI_UEVENT_SET_PARAM)
-        strcpy(ev.u.set_param.value, "CRC32C");
+        strcpy(ev.u.set_param.value, "None");
     return dpw_ask(w, &ev, NULL, 0);
 }
 
@@ -275,7 +275,8 @@ dpw_session(struct dpw *w)
     return w->reply.sid;
 }
 
-/* A session with connection 1 bound to an endpoint, not started. */
+/* A session with connection 1 bound to an endpoint, not started.  It is never asked for a sign of
+ * life. */
 static inline uint32_t
 dpw_bound(struct dpw *w, uint64_t *ret_ep)
 {
@@ -284,6 +285,7 @@ dpw_bound(struct dpw *w, uint64_t *ret_ep)
 
     assert_int_equal(dpw_do(w, ISCSI_UEVENT_CREATE_CONN, sid, 1, 0), 0);
     assert_int_equal(dpw_do(w, ISCSI_UEVENT_BIND_CONN, sid, 1, ep), 0);
+    assert_int_equal(dpw_param(w, sid, 1, ISCSI_PARAM_PING_INTERVAL_MS, "0"), 0);
     *ret_ep = ep;
     return sid;
 }
