@@ -194,7 +194,10 @@ set_conn_params(struct setter *s)
 {
     const struct nego *n = &s->l->nego;
     const struct login_config *c = &s->l->cfg;
+    char portal[PORTAL_TEXT_MAX];
 
+    if (strlen(portal_format(&s->l->portal, portal, sizeof(portal))) < IPC_VALUE_MAX)
+        set_text(s, ISCSI_PARAM_PORTAL, portal);
     set_digest(s, ISCSI_PARAM_HEADER_DIGEST, n->params.header_digest);
     set_digest(s, ISCSI_PARAM_DATA_DIGEST, n->params.data_digest);
     set_num(s, ISCSI_PARAM_MAX_RECV_DLENGTH, n->params.max_recv_dseg);
@@ -228,6 +231,19 @@ set_session_params(struct setter *s)
     set_num(s, ISCSI_PARAM_PROTOCOL_LEVEL, p->protocol_level);
 }
 
+/* The data plane keeps it for a control plane that comes after this one: session reinstatement
+ * needs the same ISID (RFC 7143 6.3.5). */
+static void
+set_isid(struct setter *s)
+{
+    const uint8_t *isid = s->l->cfg.isid;
+    char text[2 * LOGIN_ISID_LEN + 1];
+
+    (void)snprintf(text, sizeof(text), "%02x%02x%02x%02x%02x%02x", isid[0], isid[1], isid[2],
+                   isid[3], isid[4], isid[5]);
+    set_text(s, ISCSI_PARAM_ISID, text);
+}
+
 static void
 set_identity(struct setter *s)
 {
@@ -239,6 +255,7 @@ set_identity(struct setter *s)
     if (s->l->nego.tpgt >= 0)
         set_num(s, ISCSI_PARAM_TPGT, (uint32_t)s->l->nego.tpgt);
     set_num(s, ISCSI_PARAM_TSIH, s->l->nego.tsih);
+    set_isid(s);
     set_limit(s, ISCSI_PARAM_ABORT_TIMEOUT_MS, c->abort_timeout_ms);
     set_limit(s, ISCSI_PARAM_LU_RESET_TIMEOUT_MS, c->lu_reset_timeout_ms);
     set_limit(s, ISCSI_PARAM_TGT_RESET_TIMEOUT_MS, c->tgt_reset_timeout_ms);

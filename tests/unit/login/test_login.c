@@ -86,6 +86,13 @@ end_failed(struct world *w, enum lunette_domain dom, uint32_t detail, const char
     world_free(w);
 }
 
+static void
+known_isid(struct world *w, struct login_config *cfg)
+{
+    (void)w;
+    memcpy(cfg->isid, "\x80\xa1\xb2\xc3\x00\x0f", LOGIN_ISID_LEN);
+}
+
 /* The plain login, with what the data plane is told (LGN-09, TNG-14, KEY-04). */
 static void
 plain_login(void **state)
@@ -118,8 +125,10 @@ plain_login(void **state)
         {ISCSI_PARAM_TSIH, "4660"},
         {ISCSI_PARAM_PING_INTERVAL_MS, "5000"},
         {ISCSI_PARAM_ABORT_TIMEOUT_MS, "15000"},
+        {ISCSI_PARAM_PORTAL, "10.0.0.1:3260"},
+        {ISCSI_PARAM_ISID, "80a1b2c3000f"},
     };
-    struct world *w = run(1, plain, NULL);
+    struct world *w = run(1, plain, known_isid);
 
     (void)state;
     assert_int_equal(w->err.code, 0);
