@@ -133,11 +133,7 @@ static int
 owned_send_pdu(void *conn, const struct bhs *hdr, const void *data, uint32_t len,
                struct lunette_error *err)
 {
-    struct iscsi_conn *c = conn;
-
-    if (c->tt->send_pdu != NULL)
-        return c->tt->send_pdu(c, hdr, data, len);
-    return iscsi_conn_send_pdu(c, hdr, data, len, err);
+    return iscsi_conn_send_pdu(conn, hdr, data, len, err);
 }
 
 static void
@@ -148,17 +144,6 @@ owned_get_stats(void *conn, struct iscsi_stats *ret)
     *ret = c->stats;
     if (c->tt->get_stats != NULL)
         c->tt->get_stats(c, ret);
-}
-
-static int
-owned_get_param(void *session, void *conn, enum iscsi_param p, char *buf, size_t size)
-{
-    struct iscsi_conn *c = conn;
-
-    (void)session;
-    if (c == NULL || c->tt->get_conn_param == NULL)
-        return -ENOENT;
-    return c->tt->get_conn_param(c, p, buf, size);
 }
 
 const struct dp_session_ops dp_iscsi_session_ops = {
@@ -173,7 +158,6 @@ const struct dp_session_ops dp_iscsi_session_ops = {
     .set_param = owned_set_param,
     .send_pdu = owned_send_pdu,
     .get_stats = owned_get_stats,
-    .get_param = owned_get_param,
 };
 
 const struct iscsi_session *
