@@ -3,7 +3,8 @@
  * bits.
  *
  * Entering
- * never fails: where there is no memory to grow, chains get longer.  Of several nodes with one hash the one that was entered last is found first.
+ * never fails: where there is no memory to grow, chains get longer.  Of several nodes with one hash
+ * the one that was entered last is found first.
  */
 #ifndef BASE_HTAB_H
 #define BASE_HTAB_H

@@ -12,8 +12,9 @@
 #include <stdint.h>
 
 #if defined(__SANITIZE_ADDRESS__)
-#define POOL_KEPT_MAX 0 /* every buffer is freed at once, so that ASan sees a use after pool_put   \
-                         */
+#define POOL_KEPT_MAX                                                                              \
+    0 /* every buffer is freed at once, so that ASan sees a use after pool_put                     \
+       */
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer)
 #define POOL_KEPT_MAX 0

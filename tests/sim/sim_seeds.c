@@ -495,7 +495,8 @@ done_twice(struct scsi_cmd *sc)
 static int
 planted_queuecommand(struct scsi_host *h, struct scsi_cmd *sc)
 {
-    honest_done = sc->done;
+    if (sc->done != done_twice) /* of a tag that is used again */
+        honest_done = sc->done;
     sc->done = done_twice;
     return honest->queuecommand(h, sc);
 }
