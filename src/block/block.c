@@ -11,34 +11,6 @@
 static const uint8_t zero_page[BLK_ZERO_PAGE];
 
 int
-bdev_set_limits(struct bdev *b, const struct bdev_limits *limits)
-{
-    struct bdev_limits l = *limits;
-
-    if (l.block_size == 0 || (l.block_size & (l.block_size - 1)) != 0 || l.max_sg == 0 ||
-        l.max_transfer < l.block_size || l.block_size > BLK_ZERO_PAGE * BLK_ZERO_IOVS ||
-        (uint64_t)l.max_sg * BLK_ZERO_PAGE < l.block_size)
-        return -EINVAL;
-    if (l.max_transfer > BLK_TRANSFER_MAX)
-        l.max_transfer = BLK_TRANSFER_MAX;
-    l.max_transfer -= l.max_transfer % l.block_size;
-    if (l.max_fast > l.max_transfer || b->ops->queue_rq_fast == NULL)
-        l.max_fast = b->ops->queue_rq_fast == NULL ? 0 : l.max_transfer;
-    l.max_discard -= l.max_discard % l.block_size;
-    l.max_write_zeroes -= l.max_write_zeroes % l.block_size;
-    if (l.physical_block < l.block_size)
-        l.physical_block = l.block_size;
-    b->limits = l;
-    b->fast = (struct blk_fast){
-        .blocks = l.size / l.block_size,
-        .max = (l.max_fast < l.size ? l.max_fast : l.size) / l.block_size,
-        .write = bdev_op_flags(l.read_only ? BDEV_READ : BDEV_WRITE, BDEV_F_PROMPT),
-        .shift = (uint32_t)__builtin_ctz(l.block_size),
-    };
-    return 0;
-}
-
-int
 bdev_new(const struct bdev_driver_ops *ops, void *drv, const struct bdev_limits *limits,
          struct bdev **ret)
 {
@@ -49,7 +21,7 @@ bdev_new(const struct bdev_driver_ops *ops, void *drv, const struct bdev_limits 
     b->ops = ops;
     b->queue_rq_fast = ops->queue_rq_fast;
     b->drv = drv;
-    if (bdev_set_limits(b, limits) < 0) {
+    if (blk_set_limits(b, limits) < 0) {
         free(b);
         return -EINVAL;
     }
@@ -273,34 +245,6 @@ bdev_set_timeout(struct bdev *b, uint32_t timeout_ms)
     assert(timeout_ms > 0);
     for (int i = 0; i < BDEV_NOPS; i++)
         b->timeout_ns[i] = timeout_ms * LOOP_NS_PER_MS * factor[i];
-}
-
-uint64_t
-blk_outstanding(const struct bdev_queue *q)
-{
-    uint64_t n = q->nfast + q->nother;
-
-    for (int i = 0; i < BDEV_NOPS; i++)
-        n -= q->stats.op[i].reqs;
-    return n;
-}
-
-void
-blk_stats_add(struct bdev_stats *to, const struct bdev_queue *q)
-{
-    const struct bdev_stats *s = &q->stats;
-
-    for (int i = 0; i < BDEV_NOPS; i++) {
-        to->op[i].reqs += s->op[i].reqs;
-        to->op[i].bytes += s->op[i].bytes;
-        to->op[i].errors += s->op[i].errors;
-    }
-    to->pieces += s->pieces + q->nfast;
-    to->splits += s->splits;
-    to->requeues += s->requeues;
-    to->busy += s->busy;
-    to->timeouts += s->timeouts;
-    to->driver_ns += s->driver_ns;
 }
 
 void

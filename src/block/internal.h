@@ -195,7 +195,7 @@ void blk_finish(struct bdev_queue *q, struct bdev_req *r);
 void blk_deliver(struct bdev_queue *q);
 
 /* Takes checked limits; -EINVAL when they make no sense, nothing changed. */
-int bdev_set_limits(struct bdev *b, const struct bdev_limits *limits);
+int blk_set_limits(struct bdev *b, const struct bdev_limits *limits);
 
 /* Adds what q has counted. */
 void blk_stats_add(struct bdev_stats *to, const struct bdev_queue *q);

@@ -496,7 +496,7 @@ blk_event(struct bdev *b, enum bdev_event ev, const struct bdev_limits *limits)
 {
     if (ev == BDEV_EV_GONE)
         gone(b);
-    else if (limits != NULL && bdev_set_limits(b, limits) < 0) {
+    else if (limits != NULL && blk_set_limits(b, limits) < 0) {
         b->fast.max = 0; /* the driver goes by others now */
         return;
     }
