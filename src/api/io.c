@@ -134,7 +134,7 @@ sync_queue(struct lunette_lun *lun, uint64_t len)
 
     while (depth < SYNC_DEPTH_MAX && depth * max < len)
         depth *= 2;
-    if (lun->q != NULL && depth <= bdev_queue_depth(lun->q))
+    if (lun->q != NULL && depth <= lun->q->depth)
         return 0;
     r = bdev_queue_new(lun->bdev, lun->s.ctx->loop, (uint32_t)depth, &q);
     if (r < 0)

@@ -55,7 +55,7 @@ unplug(struct lunette_lun *lun)
     bdev_unlisten(&lun->listener);
     scsi_disk_plug(lun->dev, NULL, NULL);
     bdev_queue_free(&lun->q);
-    bdev_free(&lun->bdev);
+    blk_dev_free(&lun->bdev);
     api_session_close_start(&lun->s, lun_closed);
 }
 
@@ -177,7 +177,7 @@ disk_started(void *user, int err, const struct lunette_error *why)
         no_disk(lun, why);
         return;
     }
-    r = bdev_new(&scsi_disk_ops, lun->dev, scsi_disk_limits(lun->dev), &lun->bdev);
+    r = blk_dev_new(&scsi_disk_ops, lun->dev, scsi_disk_limits(lun->dev), &lun->bdev);
     if (r < 0) {
         (void)lunette_fail(&e, r, LUNETTE_DOM_OS, (uint32_t)-r, "no block device: %s",
                            errno_text(-r));

@@ -3,7 +3,7 @@
 #include "block/internal.h"
 
 uint64_t
-blk_outstanding(const struct bdev_queue *q)
+blk_outstanding(const struct blk_queue *q)
 {
     uint64_t n = q->nfast + q->nother;
 
@@ -13,7 +13,7 @@ blk_outstanding(const struct bdev_queue *q)
 }
 
 void
-blk_stats_add(struct bdev_stats *to, const struct bdev_queue *q)
+blk_stats_add(struct bdev_stats *to, const struct blk_queue *q)
 {
     const struct bdev_stats *s = &q->stats;
 

@@ -11,18 +11,18 @@
     UINT64_MAX /* bdev_req.issued: the flush behind a FUA write is under way                       \
                 */
 
-/* blk_request.held: who has the piece. */
+/* blk_request.state: who has the piece. */
 enum piece_state {
     PIECE_FREE,
     PIECE_WAITING, /* on the dispatch list */
     PIECE_DELAYED, /* on the delayed list */
     PIECE_DRIVER,  /* handed over, deadline running */
-    PIECE_FAST, /* likewise, by queue_rq_fast: not set are what a driver does not get laid out, its
-                    deadline, and `issued` and `pieces` of its parent */
+    PIECE_FAST, /* likewise, by queue_rq_fast: what that leaves unset of the piece is unset, and so
+                   is its deadline, and `issued` and `pieces` of its request */
     PIECE_KEPT, /* handed over, deadline passed: the driver deals with it */
 };
 
-/* A tag's memory: what is rarely used of ours in a cache line of its own, then the contract's part,
+/* A tag's memory: what block/ rarely uses in a cache line of its own, then the contract's part,
  * then the driver's, so that both begin at the same place of a line for each tag. */
 struct blk_piece {
     _Alignas(64) struct list node; /* dispatch or delayed */
@@ -33,63 +33,87 @@ struct blk_piece {
 _Static_assert(offsetof(struct blk_piece, rq) == 64, "one line");
 #define BLK_PIECE_SIZE (offsetof(struct blk_piece, rq) + sizeof(struct blk_request))
 
-/* In-range reads and writes up to that size, of one iovec, are issued without a further look. */
+/* What the fast way compares a request with; follows from the limits. */
 struct blk_fast {
     uint64_t blocks, max; /* logical blocks: of the device, of one piece */
     uint64_t write;       /* bdev_req.op_flags of a write, or of a read where it is read-only */
     uint32_t shift;       /* log2 of the logical block */
 };
 
-struct bdev_queue {
-    struct bdev *bdev;
-    struct loop *loop;
-    struct blk_request **free, **top; /* a stack of tags and where it ends: the last one used is
-                                         the one in the cache */
-    uint32_t depth;
-    union { /* why bdev_submit must not issue by itself: one look */
+struct blk_queue {
+    struct bdev_queue q;              /* first: a struct bdev_queue * points here */
+    struct blk_request **free, **top; /* a stack of tags and where it ends: the tag used last, which
+                                         is the one in the cache, is taken next */
+    union {
         struct {
             bool busy;       /* the driver refused; blk_restart follows */
             bool delivering; /* done callbacks are being called */
             bool closing;    /* takes no new requests */
             bool gone;       /* the driver is not called any more */
-            bool waits;      /* something is on pending or dispatch, or was when last looked; or
-                                somebody waits for the end of all: completions are looked at */
-            bool traced;     /* the loop had a ring of trace points when last looked */
-            bool committed;  /* nothing has been handed over since the last commit: now work must
-                                be queued and the deadline timer looked at, and once is enough */
+            bool waits;      /* something is on pending or dispatch, or was when they were looked at
+                                last; or somebody waits for the end of all requests */
+            bool committed;  /* nothing has been handed over since the last commit: who hands over
+                                next queues work and sets the deadline timer, and whoever follows
+                                need not */
         };
-        uint64_t stopped;
+        uint64_t not_fast; /* all of them read as one word: 0 says that no reason is left to take
+                              the general way, which blk_fast_ok() finds by looking */
     };
     uint64_t nfast, nother; /* requests taken: handed to queue_rq_fast, all others */
     uint64_t tick_at;       /* when the deadline timer fires; UINT64_MAX: it does not run */
     struct bdev_req *done, **done_last; /* finished, done not called: in order; the last is not
                                            terminated */
     struct loop_work work;
-    struct bdev_stats stats; /* pieces: but for nfast; see blk_stats */
-    struct list node;        /* of the bdev */
-    struct list pending;     /* bdev_req: not, or not wholly, cut into pieces */
+    struct bdev_stats stats; /* pieces: but for nfast; see blk_stats_add */
+    struct list node;        /* of the device */
+    struct list pending;     /* bdev_req: not, or not all of it, cut into pieces */
     struct list dispatch;    /* blk_piece: refused or taken back, to be issued first */
     struct list delayed;     /* blk_piece */
     uint8_t *pieces;
-    size_t stride;
+    size_t stride; /* bytes from one blk_piece to the next */
     struct loop_timer tick, delay_timer;
 };
 
-struct bdev {
-    const struct bdev_driver_ops *ops;
+struct blk_dev {
+    struct bdev b; /* first: a struct bdev * points here */
     int (*queue_rq_fast)(void *drv, const struct bdev_req *r, struct blk_request *rq, uint64_t lba,
                          uint64_t blocks); /* that of ops */
     void *drv;
-    struct blk_fast fast; /* follows from the limits */
+    struct blk_fast fast;
+    const struct bdev_driver_ops *ops;
     struct bdev_limits limits;
     uint64_t timeout_ns[BDEV_NOPS]; /* for requests that do not say */
     bool closing, gone;             /* as in its queues */
-    struct list queues, listeners;
-    void (*drained)(void *user);
+    struct list queues;
+    void (*drained)(void *user); /* NULL: nobody waits */
     void *drained_user;
     struct bdev_stats old_stats;          /* of queues freed */
     struct iovec zero_iov[BLK_ZERO_IOVS]; /* the same page again and again */
 };
+
+static inline struct blk_queue *
+blk_queue_of(struct bdev_queue *q)
+{
+    return container_of(q, struct blk_queue, q);
+}
+
+static inline struct blk_dev *
+blk_dev_of(const struct bdev *b)
+{
+    return (struct blk_dev *)(uintptr_t)b;
+}
+
+static inline struct blk_dev *
+blk_dev_of_queue(const struct blk_queue *q)
+{
+    return blk_dev_of(q->q.bdev);
+}
+
+static inline struct blk_queue *
+blk_queue_of_node(struct list *n)
+{
+    return container_of(n, struct blk_queue, node);
+}
 
 static inline struct blk_piece *
 piece_of(struct blk_request *rq)
@@ -100,11 +124,11 @@ piece_of(struct blk_request *rq)
 static inline bool
 piece_with_driver(const struct blk_piece *p)
 {
-    return p->rq.held == PIECE_DRIVER || p->rq.held == PIECE_FAST;
+    return p->rq.state == PIECE_DRIVER || p->rq.state == PIECE_FAST;
 }
 
 static inline uint64_t
-blk_timeout_ns(const struct bdev *b, const struct blk_request *rq)
+blk_timeout_ns(const struct blk_dev *b, const struct blk_request *rq)
 {
     uint64_t ms = rq->parent->timeout_ms;
 
@@ -112,21 +136,22 @@ blk_timeout_ns(const struct bdev *b, const struct blk_request *rq)
 }
 
 static inline uint64_t
-blk_deadline_ns(const struct bdev *b, const struct blk_request *rq)
+blk_deadline_ns(const struct blk_dev *b, const struct blk_request *rq)
 {
-    return rq->held == PIECE_FAST ? rq->start_ns + b->timeout_ns[rq->parent->op] : rq->deadline_ns;
+    return rq->state == PIECE_FAST ? rq->start_ns + b->timeout_ns[rq->parent->op] : rq->deadline_ns;
 }
 
-/* Something happens to p that is not foreseen for one that is all of its request. */
+/* Sets the fields that the fast way left unset, before anything happens to p but its completion
+ * without an error. */
 static inline void
 blk_make_general(struct blk_piece *p)
 {
     struct bdev_req *r = p->rq.parent;
 
-    if (p->rq.held != PIECE_FAST)
+    if (p->rq.state != PIECE_FAST)
         return;
-    p->rq.deadline_ns = blk_deadline_ns(p->rq.queue->bdev, &p->rq);
-    p->rq.held = PIECE_DRIVER;
+    p->rq.deadline_ns = blk_deadline_ns(blk_dev_of(p->rq.queue->bdev), &p->rq);
+    p->rq.state = PIECE_DRIVER;
     p->rq.op = r->op;
     p->rq.flags = r->flags;
     p->rq.offset = r->offset;
@@ -139,72 +164,94 @@ blk_make_general(struct blk_piece *p)
 
 /* Onto the done list; the work that delivers is the caller's to queue. */
 static inline void
-blk_add_done(struct bdev_queue *q, struct bdev_req *r)
+blk_add_done(struct blk_queue *q, struct bdev_req *r)
 {
     *q->done_last = r;
     q->done_last = &r->next;
 }
 
 static inline bool
-blk_any_done(const struct bdev_queue *q)
+blk_any_done(const struct blk_queue *q)
 {
     return q->done_last != &q->done;
 }
 
 static inline bool
-blk_any_tag(const struct bdev_queue *q)
+blk_any_tag(const struct blk_queue *q)
 {
     return q->top != q->free;
 }
 
 static inline struct blk_piece *
-piece_at(const struct bdev_queue *q, uint32_t tag)
+piece_at(const struct blk_queue *q, uint32_t tag)
 {
     return (struct blk_piece *)(void *)(q->pieces + tag * q->stride);
 }
 
-/* Checks r against the limits: 0, -errno as bdev_submit, or 1: done without the device. */
-int blk_check(const struct bdev *b, const struct bdev_req *r);
-
-/* Lays the next piece of r out in p and moves r->issued.  0, or -EINVAL when the memory of r is
- * in too small pieces for the driver. */
-int blk_cut(struct bdev_queue *q, struct bdev_req *r, struct blk_piece *p);
-
-/* True when one piece takes all of r. */
-bool blk_fits(const struct bdev *b, const struct bdev_req *r);
-
-/* Lays the next chunk of zeroes from p->rq.offset to p->zero_end out as an ordinary write. */
-void blk_cut_zeroes(struct bdev_queue *q, struct blk_piece *p);
-
-/* What the short way down takes for granted of a tag that is not in use. */
+/* What the fast way takes for granted of a tag that is not in use. */
 static inline void
-blk_rest(struct blk_piece *p)
+blk_piece_clear(struct blk_piece *p)
 {
-    p->rq.held = PIECE_FREE;
+    p->rq.state = PIECE_FREE;
     p->rq.retries = 0;
     p->rq.result = (struct bdev_result){0};
     p->zero_end = 0;
 }
 
-void blk_mq_dispatch_rq_list(struct bdev_queue *q);
+/* ---- split.c ---- */
 
-/* The end of a request: onto the done list. */
-void blk_finish(struct bdev_queue *q, struct bdev_req *r);
+/* Checks r against the limits: 0, -errno as bdev_submit, or 1: done without the device. */
+int blk_check(const struct blk_dev *b, const struct bdev_req *r);
 
-/* Calls done of everything on the done list. */
-void blk_deliver(struct bdev_queue *q);
+/* Lays the next piece of r out in p and moves r->issued.  0, or -EINVAL when the memory of r is
+ * in too small pieces for the driver. */
+int blk_cut(struct blk_queue *q, struct bdev_req *r, struct blk_piece *p);
+
+/* True when one piece takes all of r. */
+bool blk_fits(const struct blk_dev *b, const struct bdev_req *r);
+
+/* Lays the next chunk of zeroes from p->rq.offset to p->zero_end out as an ordinary write. */
+void blk_cut_zeroes(struct blk_queue *q, struct blk_piece *p);
+
+/* ---- limits.c ---- */
 
 /* Takes checked limits; -EINVAL when they make no sense, nothing changed. */
-int blk_set_limits(struct bdev *b, const struct bdev_limits *limits);
+int blk_set_limits(struct blk_dev *b, const struct bdev_limits *limits);
+
+/* ---- count.c ---- */
 
 /* Adds what q has counted. */
-void blk_stats_add(struct bdev_stats *to, const struct bdev_queue *q);
+void blk_stats_add(struct bdev_stats *to, const struct blk_queue *q);
 
 /* Requests taken and not given back. */
-uint64_t blk_outstanding(const struct bdev_queue *q);
+uint64_t blk_outstanding(const struct blk_queue *q);
+
+/* ---- mq.c: the general way ---- */
+
+/* As bdev_submit: any request, at any time. */
+int blk_submit_general(struct blk_queue *q, struct bdev_req *r);
+void blk_mq_dispatch_rq_list(struct blk_queue *q);
+
+/* What queue_rq or queue_rq_fast did not take: false when it is to be tried again, true when it has
+ * ended. */
+bool blk_refused(struct blk_queue *q, struct blk_piece *p, int err);
+/* As blk_upcalls has them. */
+void blk_mq_complete_request(struct blk_request *rq);
+void blk_requeue(struct blk_request *rq, uint64_t delay_ns);
+
+/* Calls done of everything on the done list. */
+void blk_deliver(struct blk_queue *q);
 
 void blk_run_work(struct loop_work *w);
 void blk_tick(struct loop_timer *t);
 void blk_delay_expired(struct loop_timer *t);
+
+/* ---- fast.c: the fast way ---- */
+
+/* As bdev_submit, for everything: what is not for the fast way goes to blk_submit_general. */
+int blk_submit(struct bdev_queue *q, struct bdev_req *r);
+/* As blk_upcalls has them. */
+void blk_complete_fast(struct blk_request *rq);
+void blk_refuse_fast(struct blk_request *rq, int err);
 
 #endif

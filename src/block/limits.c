@@ -5,7 +5,7 @@
 #include "block/internal.h"
 
 int
-blk_set_limits(struct bdev *b, const struct bdev_limits *limits)
+blk_set_limits(struct blk_dev *b, const struct bdev_limits *limits)
 {
     struct bdev_limits l = *limits;
 

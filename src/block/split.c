@@ -8,13 +8,13 @@
 #include "block/internal.h"
 
 static uint64_t
-min_u64(uint64_t a, uint64_t b)
+blk_min(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
 }
 
 static bool
-memory_covers(const struct bdev_req *r, uint64_t len)
+blk_memory_covers(const struct bdev_req *r, uint64_t len)
 {
     uint64_t sum = 0;
 
@@ -24,14 +24,14 @@ memory_covers(const struct bdev_req *r, uint64_t len)
 }
 
 static bool
-in_range(const struct bdev_limits *l, const struct bdev_req *r)
+blk_in_range(const struct bdev_limits *l, const struct bdev_req *r)
 {
     return ((r->offset | r->len) & (l->block_size - 1)) == 0 && r->len <= l->size &&
            r->offset <= l->size - r->len;
 }
 
 int
-blk_check(const struct bdev *b, const struct bdev_req *r)
+blk_check(const struct blk_dev *b, const struct bdev_req *r)
 {
     const struct bdev_limits *l = &b->limits;
 
@@ -41,28 +41,28 @@ blk_check(const struct bdev *b, const struct bdev_req *r)
     case BDEV_SCSI:
         return r->cdb != NULL && r->cdb_len >= 6 && r->cdb_len <= SCSI_CDB_MAX ? 0 : -EINVAL;
     case BDEV_READ:
-        if (!in_range(l, r) || !memory_covers(r, r->len))
+        if (!blk_in_range(l, r) || !blk_memory_covers(r, r->len))
             return -EINVAL;
         return r->len == 0;
     case BDEV_WRITE:
-        if (!in_range(l, r) || !memory_covers(r, r->len))
+        if (!blk_in_range(l, r) || !blk_memory_covers(r, r->len))
             return -EINVAL;
         break;
     case BDEV_COMPARE_WRITE:
         if (l->max_compare_write == 0)
             return -EOPNOTSUPP;
-        if (!in_range(l, r) || r->len > l->max_compare_write || r->iovcnt > l->max_sg ||
-            !memory_covers(r, 2 * r->len))
+        if (!blk_in_range(l, r) || r->len > l->max_compare_write || r->iovcnt > l->max_sg ||
+            !blk_memory_covers(r, 2 * r->len))
             return -EINVAL;
         break;
     case BDEV_DISCARD:
-        if (!in_range(l, r))
+        if (!blk_in_range(l, r))
             return -EINVAL;
         if (l->max_discard == 0 && !l->read_only)
             return 1;
         break;
     case BDEV_WRITE_ZEROES:
-        if (!in_range(l, r))
+        if (!blk_in_range(l, r))
             return -EINVAL;
         break;
     case BDEV_NOPS:
@@ -75,7 +75,7 @@ blk_check(const struct bdev *b, const struct bdev_req *r)
 }
 
 bool
-blk_fits(const struct bdev *b, const struct bdev_req *r)
+blk_fits(const struct blk_dev *b, const struct bdev_req *r)
 {
     switch (r->op) {
     case BDEV_READ:
@@ -97,7 +97,8 @@ blk_fits(const struct bdev *b, const struct bdev_req *r)
 /* Bytes to cut at offset: at most max, all of `left` if that fits, else ending on the best
  * boundary there is: opt, physical, else the logical block. */
 static uint64_t
-aligned_cut(const struct bdev_limits *l, uint64_t offset, uint64_t left, uint64_t max, uint64_t opt)
+blk_aligned_len(const struct bdev_limits *l, uint64_t offset, uint64_t left, uint64_t max,
+                uint64_t opt)
 {
     const uint64_t by[] = {opt, l->physical_block, l->block_size};
 
@@ -117,7 +118,7 @@ aligned_cut(const struct bdev_limits *l, uint64_t offset, uint64_t left, uint64_
 
 /* The slice of r's memory from `at`, of at most len bytes and max_sg iovecs. */
 static struct sg
-slice(const struct bdev_req *r, uint64_t at, uint64_t len, uint32_t max_sg)
+blk_slice(const struct bdev_req *r, uint64_t at, uint64_t len, uint32_t max_sg)
 {
     struct sg s;
     uint32_t i = 0, n = 0;
@@ -127,22 +128,22 @@ slice(const struct bdev_req *r, uint64_t at, uint64_t len, uint32_t max_sg)
         skip -= r->iov[i++].iov_len;
     while (i + n < r->iovcnt && n < max_sg && sum < len + skip)
         sum += r->iov[i + n++].iov_len;
-    s = sg_from_iov(r->iov + i, n, skip, (uint32_t)min_u64(len, sum - skip));
+    s = sg_from_iov(r->iov + i, n, skip, (uint32_t)blk_min(len, sum - skip));
     return s;
 }
 
 static int
-cut_data(struct bdev_queue *q, struct bdev_req *r, struct blk_request *rq)
+blk_cut_data(struct blk_queue *q, struct bdev_req *r, struct blk_request *rq)
 {
-    const struct bdev_limits *l = &q->bdev->limits;
+    const struct bdev_limits *l = &blk_dev_of_queue(q)->limits;
     uint64_t left = r->len - r->issued, len;
 
-    len = aligned_cut(l, rq->offset, left, l->max_transfer, l->opt_transfer);
-    rq->data = slice(r, r->issued, len, l->max_sg);
+    len = blk_aligned_len(l, rq->offset, left, l->max_transfer, l->opt_transfer);
+    rq->data = blk_slice(r, r->issued, len, l->max_sg);
     if (rq->data.len < len) { /* too many iovecs: what they hold is another bound */
         if (rq->data.len < l->block_size)
             return -EINVAL;
-        len = aligned_cut(l, rq->offset, left, rq->data.len, l->opt_transfer);
+        len = blk_aligned_len(l, rq->offset, left, rq->data.len, l->opt_transfer);
         rq->data.len = (uint32_t)len;
     }
     rq->len = len;
@@ -150,24 +151,24 @@ cut_data(struct bdev_queue *q, struct bdev_req *r, struct blk_request *rq)
 }
 
 void
-blk_cut_zeroes(struct bdev_queue *q, struct blk_piece *p)
+blk_cut_zeroes(struct blk_queue *q, struct blk_piece *p)
 {
-    const struct bdev_limits *l = &q->bdev->limits;
+    const struct bdev_limits *l = &blk_dev_of_queue(q)->limits;
     uint64_t max =
         BLK_ZERO_PAGE * (uint64_t)(l->max_sg < BLK_ZERO_IOVS ? l->max_sg : BLK_ZERO_IOVS);
 
-    max = min_u64(max, l->max_transfer);
+    max = blk_min(max, l->max_transfer);
     p->rq.op = BDEV_WRITE;
-    p->rq.len = aligned_cut(l, p->rq.offset, p->zero_end - p->rq.offset, max, 0);
-    p->rq.data =
-        sg_from_iov(q->bdev->zero_iov, (uint32_t)((p->rq.len + BLK_ZERO_PAGE - 1) / BLK_ZERO_PAGE),
-                    0, (uint32_t)p->rq.len);
+    p->rq.len = blk_aligned_len(l, p->rq.offset, p->zero_end - p->rq.offset, max, 0);
+    p->rq.data = sg_from_iov(blk_dev_of_queue(q)->zero_iov,
+                             (uint32_t)((p->rq.len + BLK_ZERO_PAGE - 1) / BLK_ZERO_PAGE), 0,
+                             (uint32_t)p->rq.len);
 }
 
 int
-blk_cut(struct bdev_queue *q, struct bdev_req *r, struct blk_piece *p)
+blk_cut(struct blk_queue *q, struct bdev_req *r, struct blk_piece *p)
 {
-    const struct bdev_limits *l = &q->bdev->limits;
+    const struct bdev_limits *l = &blk_dev_of_queue(q)->limits;
     struct blk_request *rq = &p->rq;
     uint64_t left = r->len - r->issued;
     int err = 0;
@@ -188,21 +189,21 @@ blk_cut(struct bdev_queue *q, struct bdev_req *r, struct blk_piece *p)
     switch (r->op) {
     case BDEV_READ:
     case BDEV_WRITE:
-        if (__builtin_expect(r->issued == 0 && blk_fits(q->bdev, r), 1))
+        if (__builtin_expect(r->issued == 0 && blk_fits(blk_dev_of_queue(q), r), 1))
             rq->data = sg_from_iov(r->iov, r->iovcnt, 0, (uint32_t)left);
         else
-            err = cut_data(q, r, rq);
+            err = blk_cut_data(q, r, rq);
         break;
     case BDEV_COMPARE_WRITE:
         rq->data = sg_from_iov(r->iov, r->iovcnt, 0, (uint32_t)(2 * left));
         break;
     case BDEV_DISCARD:
-        rq->len = aligned_cut(l, rq->offset, left, l->max_discard > 0 ? l->max_discard : left,
-                              l->discard_granularity);
+        rq->len = blk_aligned_len(l, rq->offset, left, l->max_discard > 0 ? l->max_discard : left,
+                                  l->discard_granularity);
         break;
     case BDEV_WRITE_ZEROES:
         if (l->max_write_zeroes > 0) {
-            rq->len = aligned_cut(l, rq->offset, left, l->max_write_zeroes, 0);
+            rq->len = blk_aligned_len(l, rq->offset, left, l->max_write_zeroes, 0);
         } else {
             p->zero_end = rq->offset + left;
             blk_cut_zeroes(q, p);

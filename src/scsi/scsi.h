@@ -8,7 +8,7 @@
  *     scsi_attach(host, NULL, &events, user, &target);
  *     scsi_scan_lun(target, lun, got_device, user);       // or scsi_scan()
  *     scsi_disk_start(device, disk_is_up, user);
- *     bdev_new(&scsi_disk_ops, device, scsi_disk_limits(device), &bdev);
+ *     blk_dev_new(&scsi_disk_ops, device, scsi_disk_limits(device), &bdev);
  *     scsi_disk_plug(device, &blk_upcalls, bdev);
  *
  * How a request of the disk ends (bdev_result.err; status and sense beside it):

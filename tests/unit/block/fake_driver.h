@@ -148,14 +148,14 @@ drv_open(struct drv *d, const struct bdev_limits *limits, uint32_t depth)
 {
     memset(d, 0, sizeof(*d));
     fake_loop_init(&d->loop, 1);
-    assert_int_equal(bdev_new(&drv_ops, d, limits, &d->b), 0);
+    assert_int_equal(blk_dev_new(&drv_ops, d, limits, &d->b), 0);
     assert_int_equal(bdev_queue_new(d->b, &d->loop.l, depth, &d->q), 0);
 }
 
 static inline void
 drv_close(struct drv *d)
 {
-    bdev_free(&d->b);
+    blk_dev_free(&d->b);
     assert_null(d->b);
 }
 

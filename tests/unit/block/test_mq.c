@@ -512,7 +512,7 @@ on_drained(void *user)
     struct drv *drv = user;
 
     assert_int_equal(bdev_queue_outstanding(drv->q), 0);
-    bdev_free(&drv->b);
+    blk_dev_free(&drv->b);
 }
 
 static void
@@ -573,7 +573,7 @@ test_events_carry_limits(void **state)
     assert_int_equal(heard, BDEV_EV_RESIZED);
     drv_close(&d);
     l.block_size = 500;
-    assert_int_equal(bdev_new(&drv_ops, &d, &l, &d.b), -EINVAL);
+    assert_int_equal(blk_dev_new(&drv_ops, &d, &l, &d.b), -EINVAL);
 }
 
 static void

@@ -674,7 +674,7 @@ fd_up(struct fdisk *d)
     assert_int_equal(d->up.done, 1);
     if (d->up.err != 0)
         return;
-    assert_int_equal(bdev_new(&scsi_disk_ops, d->dev, scsi_disk_limits(d->dev), &d->b), 0);
+    assert_int_equal(blk_dev_new(&scsi_disk_ops, d->dev, scsi_disk_limits(d->dev), &d->b), 0);
     assert_int_equal(bdev_queue_new(d->b, &d->f.loop.l, 64, &d->q), 0);
     scsi_disk_plug(d->dev, &blk_upcalls, d->b);
     d->f.n = 0;
@@ -694,7 +694,7 @@ static inline void
 fd_close(struct fdisk *d)
 {
     fh_close(&d->f);
-    bdev_free(&d->b);
+    blk_dev_free(&d->b);
     fake_advance(&d->f.loop, SEC(1));
 }
 

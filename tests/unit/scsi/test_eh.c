@@ -374,7 +374,7 @@ test_two_units_take_turns(void **state)
     one = fh_scan_lun(&d.f, 1);
     assert_int_equal(scsi_disk_start(one, scan_done, &second.up), 0);
     fake_advance(&d.f.loop, SEC(1));
-    assert_int_equal(bdev_new(&scsi_disk_ops, one, scsi_disk_limits(one), &second.b), 0);
+    assert_int_equal(blk_dev_new(&scsi_disk_ops, one, scsi_disk_limits(one), &second.b), 0);
     assert_int_equal(bdev_queue_new(second.b, &d.f.loop.l, 8, &second.q), 0);
     scsi_disk_plug(one, &blk_upcalls, second.b);
     d.f.abort_result = d.f.lu_result = SCSI_EH_FAILED;
@@ -394,8 +394,8 @@ test_two_units_take_turns(void **state)
     assert_int_equal(d.f.lu_resets, 2);
     assert_int_equal(d.f.target_resets, 1); /* freed both */
     fh_close(&d.f);
-    bdev_free(&second.b);
-    bdev_free(&d.b);
+    blk_dev_free(&second.b);
+    blk_dev_free(&d.b);
 }
 
 static void

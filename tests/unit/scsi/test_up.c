@@ -454,8 +454,8 @@ test_hostile_pages(void **state)
         fake_advance(&d.f.loop, SEC(200));
         assert_int_equal(d.up.done, 1);
         if (d.up.err == 0) {
-            assert_int_equal(bdev_new(&scsi_disk_ops, d.dev, lim(), &d.b), 0);
-            bdev_free(&d.b);
+            assert_int_equal(blk_dev_new(&scsi_disk_ops, d.dev, lim(), &d.b), 0);
+            blk_dev_free(&d.b);
         }
         fh_close(&d.f);
     }

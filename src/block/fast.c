@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/* block/fast.c - the fast way: a read or write that is one piece as it is, while nothing waits
+ * before it, and its completion without an error (docs/design/fast.md).
+ *
+ * Everything that does not fit goes to mq.c, before anything has been changed.
+ */
+#include "block/fast.h"
+
+#include <assert.h>
+
+/* May a request of q take the fast way?  Found from what is so; blk_queue.not_fast says it in one
+ * word.  The driver may be called; nothing waits that must be served before; and work and deadline
+ * timer are set already, by who handed over the first request since the last commit. */
+static bool
+blk_fast_ok(const struct blk_queue *q)
+{
+    const struct blk_dev *b = blk_dev_of_queue(q);
+
+    return !b->closing && !b->gone && !q->busy && !q->delivering && list_empty(&q->pending) &&
+           list_empty(&q->dispatch) && !list_empty(&q->work.node) && loop_timer_running(&q->tick);
+}
+
+void
+blk_check_fast(const struct bdev *dev)
+{
+    struct blk_dev *b = blk_dev_of(dev);
+
+    LIST_FOREACH (n, &b->queues) {
+        struct blk_queue *q = blk_queue_of_node(n);
+
+        assert(q->not_fast != 0 || blk_fast_ok(q));
+        assert(q->top >= q->free && q->top <= q->free + q->q.depth);
+    }
+    assert(b->fast.max <= b->limits.max_fast >> b->fast.shift);
+}
+
+int
+blk_submit(struct bdev_queue *bq, struct bdev_req *r)
+{
+    struct blk_queue *q = blk_queue_of(bq);
+    const struct blk_fast *l = &blk_dev_of_queue(q)->fast;
+    uint64_t lba = blk_in_blocks(r->offset, l->shift), n = blk_in_blocks(r->len, l->shift);
+
+    if (__builtin_expect(q->not_fast != 0 || !blk_any_tag(q) || !blk_req_is_fast(l, r, lba, n), 0))
+        return blk_submit_general(q, r);
+    return blk_issue_fast(q, r, lba, n);
+}
+
+void
+blk_refuse_fast(struct blk_request *rq, int err)
+{
+    struct blk_queue *q = blk_queue_of(rq->queue);
+
+    assert(piece_with_driver(piece_of(rq)) && err < 0);
+    q->nfast--;
+    q->nother++;
+    if (!blk_refused(q, piece_of(rq), err))
+        rq->start_ns = 0;
+}
+
+/* What blk_mq_complete_request and blk_deliver do on the general way. */
+void
+blk_complete_fast(struct blk_request *rq)
+{
+    struct blk_queue *q = blk_queue_of(rq->queue);
+    struct bdev_req *r = rq->parent;
+
+    if (__builtin_expect(rq->state != PIECE_FAST || q->waits, 0)) {
+        blk_mq_complete_request(rq);
+        return;
+    }
+    rq->state = PIECE_FREE;
+    *q->top++ = rq;
+    q->stats.driver_ns += q->q.loop->now_ns - rq->start_ns;
+    q->stats.op[r->op].reqs++;
+    q->stats.op[r->op].bytes += r->len;
+    r->done(r);
+}

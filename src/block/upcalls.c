@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/* block/upcalls.c - what a driver calls: the table, and what it says of the device as a whole. */
+#include "block/internal.h"
+
+static void
+blk_up_make_general(struct blk_request *rq)
+{
+    blk_make_general(piece_of(rq));
+}
+
+static void
+blk_restart(struct bdev *dev)
+{
+    LIST_FOREACH (n, &blk_dev_of(dev)->queues) {
+        struct blk_queue *q = blk_queue_of_node(n);
+
+        if (q->busy) {
+            q->busy = false;
+            loop_defer(q->q.loop, &q->work);
+        }
+    }
+}
+
+static void
+blk_gone(struct blk_dev *b)
+{
+    b->gone = true;
+    LIST_FOREACH (n, &b->queues) {
+        struct blk_queue *q = blk_queue_of_node(n);
+
+        q->gone = true;
+        q->committed = true;
+        loop_defer(q->q.loop, &q->work);
+    }
+}
+
+static void
+blk_event(struct bdev *dev, enum bdev_event ev, const struct bdev_limits *limits)
+{
+    struct blk_dev *b = blk_dev_of(dev);
+
+    if (ev == BDEV_EV_GONE) {
+        blk_gone(b);
+    } else if (limits != NULL && blk_set_limits(b, limits) < 0) {
+        b->fast.max =
+            0; /* the driver has limits now that cannot be taken: it must see each request */
+        return;
+    }
+    bdev_tell(dev, ev);
+}
+
+const struct blk_upcalls blk_upcalls = {
+    .complete = blk_mq_complete_request,
+    .complete_fast = blk_complete_fast,
+    .make_general = blk_up_make_general,
+    .refuse_fast = blk_refuse_fast,
+    .requeue = blk_requeue,
+    .restart = blk_restart,
+    .event = blk_event,
+};
