@@ -34,6 +34,16 @@ blk_check_fast(const struct bdev *dev)
     assert(b->fast.max <= b->limits.max_fast >> b->fast.shift);
 }
 
+int __attribute__((noinline, cold))
+blk_issue_fast_traced(struct blk_queue *q, struct bdev_req *r, struct blk_request *rq, uint64_t lba,
+                      uint64_t blocks)
+{
+    struct blk_dev *b = blk_dev_of_queue(q);
+
+    TRACE(q->q.loop, blk_mq_try_issue_directly, r->op, rq->tag);
+    return b->queue_rq_fast(b->drv, r, rq, lba, blocks);
+}
+
 int
 blk_submit(struct bdev_queue *bq, struct bdev_req *r)
 {
@@ -43,7 +53,7 @@ blk_submit(struct bdev_queue *bq, struct bdev_req *r)
 
     if (__builtin_expect(q->not_fast != 0 || !blk_any_tag(q) || !blk_req_is_fast(l, r, lba, n), 0))
         return blk_submit_general(q, r);
-    return blk_issue_fast(q, r, lba, n);
+    return blk_mq_try_issue_directly(q, r, lba, n);
 }
 
 void
@@ -58,21 +68,36 @@ blk_refuse_fast(struct blk_request *rq, int err)
         rq->start_ns = 0;
 }
 
-/* What blk_mq_complete_request and blk_deliver do on the general way. */
-void
-blk_complete_fast(struct blk_request *rq)
+/* What blk_mq_complete_request, blk_end_piece and blk_deliver do on the general way. */
+static inline void
+blk_end_fast(struct blk_queue *q, struct blk_request *rq)
 {
-    struct blk_queue *q = blk_queue_of(rq->queue);
     struct bdev_req *r = rq->parent;
 
-    if (__builtin_expect(rq->state != PIECE_FAST || q->waits, 0)) {
-        blk_mq_complete_request(rq);
-        return;
-    }
     rq->state = PIECE_FREE;
     *q->top++ = rq;
     q->stats.driver_ns += q->q.loop->now_ns - rq->start_ns;
     q->stats.op[r->op].reqs++;
     q->stats.op[r->op].bytes += r->len;
     r->done(r);
+}
+
+static void __attribute__((noinline, cold))
+blk_end_fast_traced(struct blk_queue *q, struct blk_request *rq)
+{
+    TRACE(q->q.loop, blk_mq_complete_request, rq->parent->op, 0);
+    blk_end_fast(q, rq);
+}
+
+void
+blk_complete_fast(struct blk_request *rq)
+{
+    struct blk_queue *q = blk_queue_of(rq->queue);
+
+    if (__builtin_expect(rq->state != PIECE_FAST || q->waits, 0))
+        blk_mq_complete_request(rq);
+    else if (__builtin_expect(q->q.loop->trace != NULL, 0))
+        blk_end_fast_traced(q, rq);
+    else
+        blk_end_fast(q, rq);
 }

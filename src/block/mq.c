@@ -111,7 +111,7 @@ int __attribute__((noinline)) blk_submit_general(struct blk_queue *q, struct bde
         /* The first since the last commit, and nothing else was in its way. */
         blk_note_issue(q, UINT64_MAX);
         loop_defer(q->q.loop, &q->work);
-        return blk_issue_fast(q, r, lba, n);
+        return blk_mq_try_issue_directly(q, r, lba, n);
     }
     err = blk_check(b, r);
     if (err < 0)
