@@ -4,9 +4,9 @@
  *
  * Everything that does not fit goes to mq.c, before anything has been changed.
  */
-#include "block/fast.h"
-
 #include <assert.h>
+
+#include "block/internal.h"
 
 /* May a request of q take the fast way?  Found from what is so; blk_queue.not_fast says it in one
  * word.  The driver may be called; nothing waits that must be served before; and work and deadline
@@ -34,7 +34,27 @@ blk_check_fast(const struct bdev *dev)
     assert(b->fast.max <= b->limits.max_fast >> b->fast.shift);
 }
 
-int __attribute__((noinline, cold))
+/* Bytes in logical blocks.  The low bits of bytes, which are 0 where it is a multiple of the block,
+ * become the high bits of the result: what is not aligned is larger than any device. */
+static inline uint64_t
+blk_in_blocks(uint64_t bytes, uint32_t shift)
+{
+    return bytes >> shift | bytes << (-shift & 63);
+}
+
+/* A read or write in range that is one piece of one iovec and asks for nothing else, as most do.
+ * lba and blocks are its offset and length by blk_in_blocks. */
+static inline bool
+blk_req_is_fast(const struct blk_fast *l, const struct bdev_req *r, uint64_t lba, uint64_t blocks)
+{
+    return (r->op_flags == bdev_op_flags(BDEV_READ, BDEV_F_PROMPT) || r->op_flags == l->write) &&
+           blocks - 1 < l->max && lba <= l->blocks - blocks && r->iovcnt == 1 &&
+           r->timeout_ms == 0 && r->iov->iov_len >= r->len;
+}
+
+/* The end of blk_mq_try_issue_directly where there is a trace ring.  Out of line, so that the fast
+ * way itself calls nothing and keeps nothing. */
+static int __attribute__((noinline, cold))
 blk_issue_fast_traced(struct blk_queue *q, struct bdev_req *r, struct blk_request *rq, uint64_t lba,
                       uint64_t blocks)
 {
@@ -42,6 +62,38 @@ blk_issue_fast_traced(struct blk_queue *q, struct bdev_req *r, struct blk_reques
 
     TRACE(q->q.loop, blk_mq_try_issue_directly, r->op, rq->tag);
     return b->queue_rq_fast(b->drv, r, rq, lba, blocks);
+}
+
+/* Takes a tag for r and hands it to the driver: what blk_cut and blk_issue do on the general way.
+ * Reads nothing of block/'s after queue_rq_fast, so that the call is a jump. */
+static inline int
+blk_mq_try_issue_directly(struct blk_queue *q, struct bdev_req *r, uint64_t lba, uint64_t blocks)
+{
+    struct blk_dev *b = blk_dev_of_queue(q);
+    struct blk_request *rq = *--q->top;
+
+    r->result.not_ok = 0;
+    rq->parent = r;
+    rq->start_ns = q->q.loop->now_ns;
+    rq->state = PIECE_FAST;
+    q->nfast++;
+    if (__builtin_expect(q->q.loop->trace != NULL, 0))
+        return blk_issue_fast_traced(q, r, rq, lba, blocks);
+    return b->queue_rq_fast(b->drv, r, rq, lba, blocks);
+}
+
+/* What did not fit: the first request since the last commit goes the fast way all the same, where
+ * nothing else was against it; all others go the general way. */
+static int __attribute__((noinline))
+blk_submit_other(struct blk_queue *q, struct bdev_req *r, uint64_t lba, uint64_t blocks)
+{
+    if (q->committed && blk_may_issue(q) &&
+        blk_req_is_fast(&blk_dev_of_queue(q)->fast, r, lba, blocks)) {
+        blk_note_issue(q, UINT64_MAX);
+        loop_defer(q->q.loop, &q->work);
+        return blk_mq_try_issue_directly(q, r, lba, blocks);
+    }
+    return blk_submit_general(q, r);
 }
 
 int
@@ -52,7 +104,7 @@ blk_submit(struct bdev_queue *bq, struct bdev_req *r)
     uint64_t lba = blk_in_blocks(r->offset, l->shift), n = blk_in_blocks(r->len, l->shift);
 
     if (__builtin_expect(q->not_fast != 0 || !blk_any_tag(q) || !blk_req_is_fast(l, r, lba, n), 0))
-        return blk_submit_general(q, r);
+        return blk_submit_other(q, r, lba, n);
     return blk_mq_try_issue_directly(q, r, lba, n);
 }
 

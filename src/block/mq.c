@@ -7,7 +7,7 @@
 #include <assert.h>
 #include <errno.h>
 
-#include "block/fast.h"
+#include "block/internal.h"
 
 static inline struct blk_piece *
 blk_take_tag(struct blk_queue *q)
@@ -33,10 +33,7 @@ blk_dispatch_later(struct blk_queue *q, struct blk_piece *p)
     loop_defer(q->q.loop, &q->work);
 }
 
-/* A piece is handed over whose deadline that is (UINT64_MAX: by the fast way).  Sees to it that the
- * timer fires by then, and by the deadlines of those that follow the fast way before the next
- * commit: they do not set it. */
-static void
+void
 blk_note_issue(struct blk_queue *q, uint64_t deadline_ns)
 {
     uint64_t at = q->q.loop->now_ns + blk_dev_of_queue(q)->timeout_ns[BDEV_READ];
@@ -57,7 +54,7 @@ bool __attribute__((noinline, cold)) blk_refused(struct blk_queue *q, struct blk
     blk_make_general(p);
     if (err != -EBUSY) {
         p->rq.result = (struct bdev_result){.err = err};
-        blk_upcalls.complete(&p->rq);
+        blk_mq_complete_request(&p->rq);
         return true;
     }
     p->rq.state = PIECE_WAITING;
@@ -91,8 +88,7 @@ blk_issue(struct blk_queue *q, struct blk_piece *p)
     return true;
 }
 
-/* True when a request may go to the driver from inside bdev_submit: nothing waits before it. */
-static bool
+bool
 blk_may_issue(const struct blk_queue *q)
 {
     return !q->busy && !q->delivering && !q->closing && !q->gone && !q->waits && blk_any_tag(q);
@@ -101,18 +97,10 @@ blk_may_issue(const struct blk_queue *q)
 int __attribute__((noinline)) blk_submit_general(struct blk_queue *q, struct bdev_req *r)
 {
     struct blk_dev *b = blk_dev_of_queue(q);
-    uint64_t lba = blk_in_blocks(r->offset, b->fast.shift),
-             n = blk_in_blocks(r->len, b->fast.shift);
     int err;
 
     if (q->closing || q->gone)
         return -ENODEV;
-    if (q->committed && blk_may_issue(q) && blk_req_is_fast(&b->fast, r, lba, n)) {
-        /* The first since the last commit, and nothing else was in its way. */
-        blk_note_issue(q, UINT64_MAX);
-        loop_defer(q->q.loop, &q->work);
-        return blk_mq_try_issue_directly(q, r, lba, n);
-    }
     err = blk_check(b, r);
     if (err < 0)
         return err;
