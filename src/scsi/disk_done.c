@@ -98,42 +98,6 @@ qualifier_ms(const struct scsi_cmd *sc)
     return q > 600 ? 60000 : q * 100;
 }
 
-/* SC-701: halve at the first TASK SET FULL of a round. */
-static void
-depth_down(struct scsi_sdev *s)
-{
-    s->dev.stats.task_set_full++;
-    s->watch = true;
-    s->good = 0;
-    if (s->full_skip > 0)
-        return;
-    s->full_skip = s->inflight + 1; /* it is counted down before it is looked at */
-    s->depth_now = s->depth_now / 2 > s->inflight ? s->inflight : s->depth_now / 2;
-    if (s->depth_now == 0)
-        s->depth_now = 1;
-    sdev_open(s);
-}
-
-static void
-depth_up(struct scsi_sdev *s)
-{
-    if (++s->good < s->depth_now)
-        return;
-    s->good = 0;
-    s->depth_now++;
-    sdev_open(s);
-}
-
-void
-sdev_good(struct scsi_sdev *s)
-{
-    s->backoff_ms = 0;
-    s->eh_barren = 0;
-    if (s->depth_now < s->depth_max)
-        depth_up(s);
-    s->watch = s->refused || s->full_skip > 0 || s->depth_now < s->depth_max;
-}
-
 /* A feature the device does not have after all: off, and the request goes on some other way. */
 static bool
 feature_off(struct scsi_sdev *s, struct scsi_io *io, bool opcode)
@@ -278,7 +242,7 @@ act(struct scsi_sdev *s, struct scsi_io *io, const struct scsi_verdict *v,
         back_off(s, io, v, qualifier_ms(&io->sc));
         return;
     case ACT_FULL:
-        depth_down(s);
+        sdev_depth_down(s);
         back_off(s, io, v, qualifier_ms(&io->sc));
         return;
     case ACT_ALUA:

@@ -1,9 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* scsi/disk_up.h - between the run (disk_up.c) and its steps (disk_look.c). */
+/* scsi/disk_up.h - between the run (disk_run.c) and its steps (disk_ready.c, disk_look.c). */
 #ifndef SCSI_DISK_UP_H
 #define SCSI_DISK_UP_H
 
 #include "scsi/internal.h"
+
+/* A step, one of enum disk_step, and what begins it: that ends with disk_step_done or a failure. */
+struct disk_step_row {
+    uint32_t step;
+    void (*start)(struct scsi_disk *d);
+};
+
+/* d->work: begins a run with the steps that are wanted. */
+void disk_run_work(struct loop_work *w);
 
 /* Sends the CDB in d->cdb, which wants in_len bytes into d->buf; next looks at the answer. */
 void disk_send(struct scsi_disk *d, int cdb_len, uint32_t in_len,
@@ -21,6 +30,12 @@ void disk_fail(struct scsi_disk *d, int err, const char *fmt, ...)
 void disk_fail_sense(struct scsi_disk *d, int err, const char *what);
 void disk_replaced(struct scsi_disk *d, const char *what);
 
+/* disk_ready.c */
+void disk_start_ready(struct scsi_disk *d);
+void disk_poll_expired(struct loop_timer *t);
+void disk_start_name(struct scsi_disk *d);
+
+/* disk_look.c */
 void disk_start_capacity(struct scsi_disk *d);
 void disk_start_provisioning(struct scsi_disk *d);
 void disk_start_block_limits(struct scsi_disk *d);

@@ -129,7 +129,7 @@ host_retry(struct scsi_exec *x, const struct scsi_verdict *v)
     return false;
 }
 
-void
+static void
 scsi_exec_complete(struct scsi_io *io)
 {
     struct scsi_exec *x = container_of(io, struct scsi_exec, io);
@@ -184,7 +184,7 @@ exec_start(struct scsi_sdev *s, struct scsi_exec *x)
     x->tries = 0;
     x->backoff_ms = 0;
     x->deadline_ns = 0;
-    scsi_io_init(&x->io, &s->dev);
+    scsi_io_init(&x->io, &s->dev, scsi_done, scsi_exec_complete);
     x->io.rq = NULL;
     x->io.history = 0;
     x->io.sc.host_result = DID_OK;

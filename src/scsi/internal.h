@@ -57,6 +57,7 @@ enum disk_step {
 #define STEPS_ALL      0x3ff
 
 struct scsi_scan_op;
+struct disk_step_row;
 
 struct scsi_target {
     struct scsi_host *host;
@@ -66,15 +67,16 @@ struct scsi_target {
     const struct scsi_events *ev;
     void *user;
     struct list devices;
-    struct list waiting;          /* scsi_exec: held, or refused by the host */
-    struct list doomed;           /* scsi_sdev freed while error handling had them */
-    struct list sent;             /* scsi_exec: with the host */
-    struct list delayed;          /* scsi_exec: waiting for their own timer */
-    struct list scans;            /* scsi_scan_op: the first is running */
-    struct loop_work commit_work; /* commands of ours leave */
-    struct loop_work scan_work;   /* the next scan starts */
-    struct list eh_queue;         /* scsi_sdev: want a target or session reset */
-    struct scsi_sdev *eh_owner;   /* is having one */
+    struct list waiting;                  /* scsi_exec: held, or refused by the host */
+    struct list doomed;                   /* scsi_sdev freed while error handling had them */
+    struct list sent;                     /* scsi_exec: with the host */
+    struct list delayed;                  /* scsi_exec: waiting for their own timer */
+    struct list scans;                    /* scsi_scan_op: the first is running */
+    void (*escalate)(struct scsi_io *io); /* what io.c calls when an abort did not help: eh_add */
+    struct loop_work commit_work;         /* commands of ours leave */
+    struct loop_work scan_work;           /* the next scan starts */
+    struct list eh_queue;                 /* scsi_sdev: want a target or session reset */
+    struct scsi_sdev *eh_owner;           /* is having one */
     struct scsi_eh_wait drop_wait;
     bool dropping;     /* a session reset for protocol errors is under way */
     bool luns_changed; /* 3F/0E seen and no REPORT LUNS since (SC-501) */
@@ -166,6 +168,8 @@ struct scsi_disk {
     enum disk_discard discard;
     bool zero_unmap; /* write zeroes may unmap */
     /* looking at it: one step after the other */
+    const struct disk_step_row *steps;
+    size_t nsteps;
     uint32_t todo, wanted; /* enum disk_step: of this run, of the next */
     bool running, reconnect;
     struct loop_work work;
@@ -227,24 +231,23 @@ void scsi_ua_effects(uint8_t asc, uint8_t ascq, uint32_t *ret_steps, uint32_t *r
 /* io.c: commands between us and the host */
 int scsi_dispatch_cmd(struct scsi_sdev *s, struct scsi_io *io);
 /* Once: what is the same for all commands to dev. */
-void scsi_io_init(struct scsi_io *io, struct scsi_device *dev);
+void scsi_io_init(struct scsi_io *io, struct scsi_device *dev, void (*done)(struct scsi_cmd *sc),
+                  void (*complete)(struct scsi_io *io));
+/* scsi_cmd.done of a command that came back, whatever became of it. */
+void scsi_done(struct scsi_cmd *sc);
 /* Each time, but for the commands that disk.c calls plain. */
 void scsi_io_prepare(struct scsi_io *io);
 /* Something is about to happen to io that is not foreseen for a plain command. */
 void scsi_io_make_general(struct scsi_io *io);
-/* After a command that went well: what was shut or cut back for trouble opens again. */
-void sdev_good(struct scsi_sdev *s);
 /* The deadline passed: true when error handling has the command now. */
 bool scsi_io_timed_out(struct scsi_io *io);
 /* After time-out and abort are taken into account. */
 enum scsi_host_result scsi_io_host_result(const struct scsi_io *io);
+
+/* ua.c */
 void scsi_unit_attention(struct scsi_sdev *s, uint8_t asc, uint8_t ascq);
-void sdev_raise(struct scsi_sdev *s, uint32_t events);
-/* Milliseconds to wait before the next try: doubling, with jitter. */
-uint32_t scsi_backoff_ms(struct loop *l, uint32_t *state);
 
 /* exec.c */
-void scsi_exec_complete(struct scsi_io *io);
 int scsi_execute_internal(struct scsi_sdev *s, struct scsi_exec *x);
 void scsi_exec_run_waiting(struct scsi_target *t);
 void scsi_exec_fail_all(struct scsi_target *t, int err);
@@ -257,6 +260,9 @@ void eh_start(struct scsi_sdev *s);
 /* device.c */
 int sdev_new(struct scsi_target *t, const uint8_t lun[8], struct scsi_sdev **ret);
 void sdev_free(struct scsi_sdev *s);
+
+/* sdev.c */
+void sdev_init(struct scsi_sdev *s);
 bool sdev_set_state(struct scsi_sdev *s, enum scsi_device_state to);
 void sdev_restart(struct scsi_sdev *s);
 void sdev_gate_set(struct scsi_sdev *s, uint8_t gate);
@@ -265,6 +271,15 @@ void sdev_gate_clear(struct scsi_sdev *s, uint8_t gate);
 void sdev_open(struct scsi_sdev *s);
 /* Takes no disk commands for ms; longer holds win. */
 void sdev_hold(struct scsi_sdev *s, uint32_t ms);
+/* After TASK SET FULL: fewer commands from now on. */
+void sdev_depth_down(struct scsi_sdev *s);
+/* After a command that went well: what was shut or cut back for trouble opens again. */
+void sdev_good(struct scsi_sdev *s);
+void sdev_raise(struct scsi_sdev *s, uint32_t events);
+/* Milliseconds to wait before the next try: doubling, with jitter. */
+uint32_t scsi_backoff_ms(struct loop *l, uint32_t *state);
+/* The disk is looked at again, with these steps (enum disk_step), later in this turn. */
+void disk_want(struct scsi_disk *d, uint32_t steps);
 /* "host0 lun 5": returns buf */
 const char *sdev_label(const struct scsi_sdev *s, char *buf, size_t size);
 #define SDEV_LABEL_MAX 64
@@ -273,7 +288,17 @@ const char *sdev_label(const struct scsi_sdev *s, char *buf, size_t size);
 void scsi_scan_work(struct loop_work *w);
 void scsi_scan_fail_all(struct scsi_target *t, int err);
 
-/* disk.c */
+/* dead_host.c: *dead becomes what stands in for h */
+void scsi_dead_host_init(struct scsi_host *dead, const struct scsi_host *h);
+
+/* disk.c, disk_fast.c: as bdev_driver_ops has them */
+int scsi_queue_rq(void *drv, struct blk_request *rq);
+int scsi_queue_rq_fast(void *drv, const struct bdev_req *r, struct blk_request *rq, uint64_t lba,
+                       uint64_t blocks);
+/* scsi_cmd.done of a disk's command. */
+void scsi_done_fast(struct scsi_cmd *sc);
+
+/* disk_done.c */
 void disk_complete(struct scsi_io *io);
 
 /* What scsi_queue_rq_fast takes for granted of a tag that is not in use. */
@@ -286,7 +311,6 @@ disk_rest(struct scsi_io *io)
 }
 
 /* disk_up.c */
-void disk_want(struct scsi_disk *d, uint32_t steps);
 void disk_reconnect(struct scsi_disk *d);
 void disk_detach(struct scsi_sdev *s);
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* scsi/io.c - commands between the midlayer and the host, and what unit attentions set going. */
+/* scsi/io.c - commands between the midlayer and the host: out, back, and aborted. */
 #include <assert.h>
-#include <errno.h>
 
 #include "scsi/internal.h"
 
@@ -12,10 +11,7 @@ give_back(struct scsi_sdev *s, struct scsi_io *io)
     io->state = IO_IDLE;
     if (s->refused && s->gate == 0)
         sdev_restart(s);
-    if (io->rq != NULL)
-        disk_complete(io);
-    else
-        scsi_exec_complete(io);
+    io->complete(io);
 }
 
 void
@@ -29,8 +25,12 @@ scsi_io_make_general(struct scsi_io *io)
 }
 
 /* Any command that comes back. */
-static void __attribute__((noinline)) done_other(struct scsi_sdev *s, struct scsi_io *io)
+void
+scsi_done(struct scsi_cmd *sc)
 {
+    struct scsi_io *io = container_of(sc, struct scsi_io, sc);
+    struct scsi_sdev *s = sdev_of(io->dev);
+
     TRACE(s->dev.target->loop, scsi_done, scsi_cmd_cdb(&io->sc)[0], io->sc.status);
     assert(io->state != IO_IDLE && s->inflight > 0);
     s->inflight--;
@@ -44,34 +44,15 @@ static void __attribute__((noinline)) done_other(struct scsi_sdev *s, struct scs
     give_back(s, io);
 }
 
-/* For a plain command with status GOOD that has moved everything what disk_complete does. */
-static void
-scsi_done(struct scsi_cmd *sc)
-{
-    struct scsi_io *io = container_of(sc, struct scsi_io, sc);
-    struct scsi_sdev *s = sdev_of(io->dev);
-
-    if (__builtin_expect(io->state != IO_FAST || (sc->not_good | sc->resids) != 0 || s->watch, 0)) {
-        done_other(s, io);
-        return;
-    }
-    io->state = IO_IDLE;
-    s->inflight--;
-    if (sc->out.len > 0) {
-        sc->out.len = 0;
-        s->writes += s->fast.cached;
-    }
-    sc->in.len = 0; /* as disk_rest */
-    s->up->complete_fast(io->rq);
-}
-
 void
-scsi_io_init(struct scsi_io *io, struct scsi_device *dev)
+scsi_io_init(struct scsi_io *io, struct scsi_device *dev, void (*done)(struct scsi_cmd *sc),
+             void (*complete)(struct scsi_io *io))
 {
     io->dev = dev;
     io->sc.attr = 1; /* simple */
     memcpy(io->sc.lun, dev->lun, sizeof(io->sc.lun));
-    io->sc.done = scsi_done;
+    io->sc.done = done;
+    io->complete = complete;
 }
 
 void
@@ -117,7 +98,7 @@ abort_done(struct scsi_eh_wait *w, enum scsi_eh_result r)
     if (!io->back) {
         if (r != SCSI_EH_FAILED)
             sdev_log(s, LOG_LEVEL_WARN, "abort ended but the command did not come back");
-        eh_add(io);
+        s->dev.target->escalate(io);
         return;
     }
     io->back = false;
@@ -145,58 +126,4 @@ scsi_io_timed_out(struct scsi_io *io)
     io->wait.done = abort_done;
     h->ops->eh_abort(h, &io->sc, &io->wait);
     return true;
-}
-
-/* SC-132: writes acknowledged into a cache whose power went. */
-static void
-check_lost_writes(struct scsi_sdev *s)
-{
-    struct scsi_disk *d = s->dev.disk;
-
-    if (d == NULL || !d->up || !d->limits.write_cache || s->writes == s->flushed)
-        return;
-    s->flushed = s->writes; /* told once */
-    s->dev.stats.lost_writes++;
-    sdev_log(s, LOG_LEVEL_ERROR, "the unit was reset with writes in its cache: data may be lost");
-    sdev_raise(s, 1u << SCSI_EV_LOST_WRITES);
-}
-
-void
-scsi_unit_attention(struct scsi_sdev *s, uint8_t asc, uint8_t ascq)
-{
-    struct scsi_target *t = s->dev.target;
-    const char *text = sense_code_text(asc, ascq);
-    bool reset, power;
-    uint32_t steps, events;
-
-    s->dev.stats.unit_attentions++;
-    sdev_log(s, LOG_LEVEL_INFO, "unit attention %02x/%02x%s%s", asc, ascq, text != NULL ? ": " : "",
-             text != NULL ? text : "");
-    scsi_ua_effects(asc, ascq, &steps, &events, &reset, &power);
-    if (s->expecting_ua && asc != 0x28) { /* SC-500 */
-        s->expecting_ua = false;
-        if (reset)
-            return;
-    }
-    if ((events & (1u << SCSI_EV_LUNS_CHANGED)) != 0) { /* SC-501: once per target */
-        if (t->luns_changed)
-            events &= ~(1u << SCSI_EV_LUNS_CHANGED);
-        t->luns_changed = true;
-    }
-    if (power)
-        check_lost_writes(s);
-    sdev_raise(s, events);
-    if (steps != 0 && s->dev.disk != NULL && s->dev.disk->up)
-        disk_want(s->dev.disk, steps);
-}
-
-uint32_t
-scsi_backoff_ms(struct loop *l, uint32_t *state)
-{
-    uint32_t ms = *state < SCSI_BACKOFF_MIN_MS ? SCSI_BACKOFF_MIN_MS : *state;
-
-    *state = ms * 2 < SCSI_BACKOFF_MAX_MS ? ms * 2 : SCSI_BACKOFF_MAX_MS;
-    if (ms < 4)
-        return ms;
-    return ms - ms / 4 + (uint32_t)(loop_random(l) % (ms / 2 + 1));
 }

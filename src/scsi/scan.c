@@ -18,56 +18,6 @@
 static void next_lun(struct scsi_scan_op *op);
 
 static void
-command_done(struct scsi_exec *x)
-{
-    struct scsi_scan_op *op = container_of(x, struct scsi_scan_op, x);
-
-    op->next(op);
-}
-
-bool
-scan_sense(const struct scsi_scan_op *op, struct scsi_sense *ret)
-{
-    return op->x.result.scsi_status == SCSI_CHECK_CONDITION &&
-           sense_parse(op->x.io.sc.sense, op->x.result.sense_len, ret);
-}
-
-bool
-scan_good(const struct scsi_scan_op *op)
-{
-    struct scsi_sense s;
-
-    return op->x.result.err == 0 &&
-           (op->x.result.scsi_status == SCSI_GOOD ||
-            (scan_sense(op, &s) && s.key == SENSE_RECOVERED && !s.deferred));
-}
-
-void
-scan_send(struct scsi_scan_op *op, struct scsi_sdev *s, int cdb_len, uint32_t in_len,
-          uint32_t timeout_ms, void (*next)(struct scsi_scan_op *op))
-{
-    int err;
-
-    assert(in_len <= op->buf_size);
-    memset(op->buf, 0, in_len);
-    if (timeout_ms > op->t->params.timeout_ms)
-        timeout_ms = op->t->params.timeout_ms; /* who asks for quicker answers means these too */
-    op->next = next;
-    op->iov = (struct iovec){op->buf, in_len};
-    op->x = (struct scsi_exec){.cdb = op->cdb,
-                               .cdb_len = (uint16_t)cdb_len,
-                               .ua_retries = SCSI_UA_TRIES,
-                               .timeout_ms = timeout_ms,
-                               .in = sg_from_iov(&op->iov, 1, 0, in_len),
-                               .done = command_done};
-    err = scsi_execute_internal(s, &op->x);
-    if (err < 0) {
-        op->x.result = (struct bdev_result){.err = err};
-        next(op);
-    }
-}
-
-static void
 op_free(struct scsi_scan_op *op)
 {
     loop_timer_stop(op->t->loop, &op->x.timer);

@@ -184,6 +184,7 @@ struct scsi_io {
     struct iovec small; /* data that is not the caller's */
     uint8_t param[24];
     struct scsi_eh_wait wait;
+    void (*complete)(struct scsi_io *io); /* the host has given it back for good */
 };
 
 /* One raw CDB to a device of any type, embedded in its owner, who keeps it and its buffers until

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+/* scsi/disk_fast.c - the fast way of a disk: READs and WRITEs that go out as they are and come back
+ * GOOD (docs/design/fast.md).
+ *
+ * Everything else goes to disk.c on the way down and io.c on the way up, before anything has been
+ * changed.
+ */
+#include <errno.h>
+
+#include "scsi/internal.h"
+
+/* Not in a straight line after all. */
+static int __attribute__((noinline, cold))
+queue_general(struct scsi_sdev *s, struct blk_request *rq)
+{
+    int err;
+
+    s->up->make_general(rq);
+    err = scsi_queue_rq(&s->dev, rq);
+    if (err < 0)
+        s->up->refuse_fast(rq, err);
+    return 0;
+}
+
+/* The host did not take it. */
+static int __attribute__((noinline, cold)) fast_refused(struct scsi_cmd *sc, int err)
+{
+    struct scsi_io *io = container_of(sc, struct scsi_io, sc);
+    struct scsi_sdev *s = sdev_of(io->dev);
+
+    disk_rest(io);
+    s->inflight--;
+    s->dev.stats.commands--;
+    if (err == -EBUSY)
+        s->refused = s->watch = true;
+    s->up->refuse_fast(io->rq, err);
+    return 0;
+}
+
+_Static_assert(SCSI_WRITE_10 == SCSI_READ_10 + 2 * BDEV_WRITE &&
+                   SCSI_WRITE_16 == SCSI_READ_16 + 2 * BDEV_WRITE && BDEV_READ == 0,
+               "the opcode follows from the operation");
+
+/* For whole reads and writes that ask for nothing special what scsi_queue_rq does, in a straight
+ * line: block/ vouches for lba and blocks.  Nothing of ours is looked at behind queuecommand, so
+ * that there is nothing to keep. */
+int
+scsi_queue_rq_fast(void *drv, const struct bdev_req *r, struct blk_request *rq, uint64_t lba,
+                   uint64_t blocks)
+{
+    struct scsi_sdev *s = sdev_of((struct scsi_device *)drv);
+    struct scsi_io *io = blk_request_cmd(rq);
+    struct scsi_cmd *sc = &io->sc;
+    enum bdev_op op = r->op;
+    struct scsi_host *h;
+    int err;
+
+    if (__builtin_expect(s->inflight >= s->open, 0))
+        return queue_general(s, rq);
+    if (op == BDEV_READ) {
+        sc->in.iov = r->iov;
+        sc->in.len = (uint32_t)r->len;
+    } else {
+        sc->out.iov = r->iov;
+        sc->out.len = (uint32_t)r->len;
+    }
+    if (s->fast.form == FORM_10)
+        sc->cdb_len = (uint16_t)cdb_rw10(sc->cdb, SCSI_READ_10 + 2 * op, lba, blocks);
+    else
+        sc->cdb_len = (uint16_t)cdb_rw16(sc->cdb, SCSI_READ_16 + 2 * op, lba, blocks);
+    io->state = IO_FAST;
+    s->inflight++;
+    s->dev.stats.commands++;
+    h = s->dev.target->host;
+    err = h->ops->queuecommand(h, sc);
+    if (__builtin_expect(err != 0, 0))
+        return fast_refused(sc, err);
+    return err;
+}
+
+/* For a plain command with status GOOD that has moved everything what disk_complete does. */
+void
+scsi_done_fast(struct scsi_cmd *sc)
+{
+    struct scsi_io *io = container_of(sc, struct scsi_io, sc);
+    struct scsi_sdev *s = sdev_of(io->dev);
+
+    if (__builtin_expect(io->state != IO_FAST || (sc->not_good | sc->resids) != 0 || s->watch, 0)) {
+        scsi_done(sc);
+        return;
+    }
+    io->state = IO_IDLE;
+    s->inflight--;
+    if (sc->out.len > 0) {
+        sc->out.len = 0;
+        s->writes += s->fast.cached;
+    }
+    sc->in.len = 0; /* as disk_rest */
+    s->up->complete_fast(io->rq);
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+/* scsi/disk_ready.c - is a disk ready, and is it still the one that it was? */
+#include <errno.h>
+
+#include "scsi/disk_up.h"
+
+#define POLL_MS 1000u
+
+/* ---- ready ---- */
+
+static void disk_tur_done(struct scsi_disk *d);
+
+void
+disk_start_ready(struct scsi_disk *d)
+{
+    disk_send(d, cdb_test_unit_ready(d->cdb), 0, disk_tur_done);
+}
+
+static void
+poll_again(struct scsi_disk *d)
+{
+    struct loop *l = d->sdev->dev.target->loop;
+
+    if (l->now_ns >= d->ready_by_ns)
+        disk_fail_sense(d, -EAGAIN, "still not ready");
+    else
+        loop_timer_start(l, &d->poll, POLL_MS * LOOP_NS_PER_MS);
+}
+
+void
+disk_poll_expired(struct loop_timer *t)
+{
+    disk_start_ready(container_of(t, struct scsi_disk, poll));
+}
+
+static void
+start_unit_done(struct scsi_disk *d)
+{
+    poll_again(d);
+}
+
+static void
+not_ready(struct scsi_disk *d, const struct scsi_sense *s)
+{
+    if (d->up) { /* I/O will tell */
+        disk_step_done(d);
+        return;
+    }
+    if (s->asc == 0x3a) {
+        disk_fail(d, -ENOMEDIUM, "no medium");
+        return;
+    }
+    if (s->asc != 0x04) {
+        disk_fail_sense(d, -EIO, "not ready");
+        return;
+    }
+    switch (s->ascq) {
+    case 0x02:
+        if (d->start_sent) {
+            poll_again(d);
+            return;
+        }
+        d->start_sent = true;
+        disk_send(d, cdb_start_stop(d->cdb, true, 0, SCSI_START), 0, start_unit_done);
+        return;
+    case 0x03: /* manual intervention */
+    case 0x0b: /* standby port */
+    case 0x0c: /* unavailable port */
+    case 0x1b: /* sanitize */
+    case 0x24: /* depopulation */
+    case 0x25:
+        disk_fail_sense(d, -EIO, "not ready");
+        return;
+    default:
+        poll_again(d);
+        return;
+    }
+}
+
+static void
+disk_tur_done(struct scsi_disk *d)
+{
+    struct scsi_sense s;
+
+    if (d->x.result.err != 0) {
+        disk_fail_sense(d, -EIO, "TEST UNIT READY");
+        return;
+    }
+    if (!disk_sense(d, &s)) { /* GOOD; and a reservation conflict removes no disk (SC-413) */
+        if (d->x.result.scsi_status == SCSI_BUSY || d->x.result.scsi_status == SCSI_TASK_SET_FULL)
+            disk_fail_sense(d, -EBUSY, "TEST UNIT READY");
+        else
+            disk_step_done(d);
+        return;
+    }
+    if (s.key == SENSE_NOT_READY)
+        not_ready(d, &s);
+    else if (s.key == SENSE_ILLEGAL_REQUEST && s.asc == 0x25)
+        disk_fail_sense(d, -ENXIO, "the unit is gone");
+    else if (s.key == SENSE_UNIT_ATTENTION)
+        disk_fail_sense(d, -EIO, "unit attentions without end");
+    else if (s.key == SENSE_HARDWARE_ERROR || s.key == SENSE_MEDIUM_ERROR)
+        disk_fail_sense(d, -EIO, "TEST UNIT READY");
+    else
+        disk_step_done(d);
+}
+
+/* ---- is it the same? ---- */
+
+static void
+name_done(struct scsi_disk *d)
+{
+    char name[VPD_LU_NAME_MAX];
+
+    if (disk_good(d) && vpd_lu_name(d->buf, d->x.in_len, name, sizeof(name)) > 0 &&
+        strncmp(name, d->sdev->dev.name, sizeof(d->sdev->dev.name) - 1) != 0)
+        disk_replaced(d, "its name changed");
+    else
+        disk_step_done(d);
+}
+
+void
+disk_start_name(struct scsi_disk *d)
+{
+    if (d->sdev->name_told)
+        disk_send(d, cdb_inquiry_vpd(d->cdb, VPD_DEVICE_ID, sizeof(d->buf)), sizeof(d->buf),
+                  name_done);
+    else
+        disk_step_done(d);
+}

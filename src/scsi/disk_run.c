@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT */
+/* scsi/disk_run.c - a run of looks at a disk, step after step, each one or more commands. */
+#include <assert.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "scsi/disk_up.h"
+
+#define RERUNS_MAX 3 /* SC-513 */
+
+/* The end of a run. */
+static void
+run_end(struct scsi_disk *d, int err, const struct lunette_error *why)
+{
+    struct scsi_sdev *s = d->sdev;
+    void (*done)(void *user, int e, const struct lunette_error *w) = d->done;
+
+    d->running = false;
+    d->todo = 0;
+    if (d->reconnect && (d->wanted & STEP_NAME) == 0 &&
+        s->dev.target->host->state == SCSI_HOST_RUNNING) {
+        d->reconnect = false;
+        if (s->dev.state == SDEV_BLOCK)
+            (void)sdev_set_state(s, SDEV_RUNNING);
+    }
+    if (!d->up && err == 0)
+        d->up = true;
+    if (err != 0 && d->up && why != NULL)
+        sdev_log(s, LOG_LEVEL_WARN, "%s", why->msg);
+    if (d->wanted != 0 && d->up && d->reruns++ < RERUNS_MAX) {
+        loop_defer(s->dev.target->loop, &d->work);
+    } else {
+        d->wanted = 0;
+        d->reruns = 0;
+    }
+    d->done = NULL;
+    if (done != NULL)
+        done(d->done_user, err, err != 0 ? why : NULL);
+}
+
+void
+disk_fail(struct scsi_disk *d, int err, const char *fmt, ...)
+{
+    struct lunette_error why;
+    struct scsi_sense sense;
+    char label[SDEV_LABEL_MAX], text[160];
+    uint32_t detail = (uint32_t)d->x.result.scsi_status << 24;
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    if (disk_sense(d, &sense))
+        detail |= (uint32_t)sense.key << 16 | sense_code(&sense);
+    (void)lunette_fail(&why, err, LUNETTE_DOM_SCSI, detail, "%s: %s",
+                       sdev_label(d->sdev, label, sizeof(label)), text);
+    run_end(d, err, &why);
+}
+
+void
+disk_fail_sense(struct scsi_disk *d, int err, const char *what)
+{
+    struct scsi_sense sense;
+    char text[SENSE_TEXT_MAX];
+
+    if (d->x.result.err != 0)
+        disk_fail(d, d->x.result.err, "%s got no answer", what);
+    else if (disk_sense(d, &sense))
+        disk_fail(d, err, "%s: %s", what, sense_format(&sense, text, sizeof(text)));
+    else
+        disk_fail(d, err, "%s: %s", what, scsi_status_name(d->x.result.scsi_status));
+}
+
+bool
+disk_sense(const struct scsi_disk *d, struct scsi_sense *ret)
+{
+    *ret = (struct scsi_sense){0};
+    return d->x.result.err == 0 && d->x.result.scsi_status == SCSI_CHECK_CONDITION &&
+           sense_parse(d->x.io.sc.sense, d->x.result.sense_len, ret) && !ret->deferred;
+}
+
+bool
+disk_good(const struct scsi_disk *d)
+{
+    struct scsi_sense s;
+
+    return d->x.result.err == 0 && (d->x.result.scsi_status == SCSI_GOOD ||
+                                    (disk_sense(d, &s) && s.key == SENSE_RECOVERED));
+}
+
+static void
+command_done(struct scsi_exec *x)
+{
+    struct scsi_disk *d = container_of(x, struct scsi_disk, x);
+
+    d->next(d);
+}
+
+void
+disk_send(struct scsi_disk *d, int cdb_len, uint32_t in_len, void (*next)(struct scsi_disk *d))
+{
+    int err;
+
+    assert(cdb_len > 0 && in_len <= sizeof(d->buf));
+    d->next = next;
+    d->iov = (struct iovec){d->buf, in_len};
+    d->x = (struct scsi_exec){.cdb = d->cdb,
+                              .cdb_len = (uint16_t)cdb_len,
+                              .ua_retries = SCSI_UA_TRIES,
+                              .timeout_ms = d->sdev->dev.target->params.timeout_ms,
+                              .done = command_done};
+    if (in_len > 0)
+        d->x.in = sg_from_iov(&d->iov, 1, 0, in_len);
+    err = scsi_execute_internal(d->sdev, &d->x);
+    if (err < 0) {
+        d->x.result = (struct bdev_result){.err = err};
+        disk_fail(d, err, "no session");
+    }
+}
+
+void
+disk_replaced(struct scsi_disk *d, const char *what)
+{
+    struct scsi_sdev *s = d->sdev;
+
+    sdev_log(s, LOG_LEVEL_ERROR, "another unit is there: %s; offline", what);
+    s->name_told = false; /* do not compare again */
+    (void)sdev_set_state(s, SDEV_OFFLINE);
+    sdev_raise(s, 1u << SCSI_EV_REPLACED);
+    d->wanted = 0;
+    if (s->up != NULL)
+        s->up->event(s->bdev, BDEV_EV_GONE, NULL);
+    disk_fail(d, -ENXIO, "another unit is there: %s", what);
+}
+
+void
+disk_step_done(struct scsi_disk *d)
+{
+    for (size_t i = 0; i < d->nsteps; i++) {
+        if ((d->todo & d->steps[i].step) == 0)
+            continue;
+        d->todo &= ~d->steps[i].step;
+        d->second = false;
+        d->tries = 0;
+        d->steps[i].start(d); /* may end here and come back by itself: at most ten levels deep */
+        return;
+    }
+    run_end(d, 0, NULL);
+}
+
+void
+disk_run_work(struct loop_work *w)
+{
+    struct scsi_disk *d = container_of(w, struct scsi_disk, work);
+    struct scsi_target *t = d->sdev->dev.target;
+
+    if (d->running || d->wanted == 0)
+        return;
+    d->running = true;
+    d->todo = d->wanted;
+    d->wanted = 0;
+    d->start_sent = false;
+    d->ready_by_ns = t->loop->now_ns + t->params.spinup_s * LOOP_NS_PER_S;
+    if ((d->todo & STEP_OPCODES) != 0)
+        d->discard_broken = d->zero_broken = d->zero_unmap_broken = false;
+    disk_step_done(d);
+}

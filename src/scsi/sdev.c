@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: MIT */
+/* scsi/sdev.c - what holds for one device: its state, the gates that hold its disk commands back,
+ * its queue depth, the events that it has to tell of. */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/fsm.h"
+#include "scsi/internal.h"
+
+static const struct fsm_state sdev_states[SDEV_NSTATES] = {
+#define STATE FSM_STATE
+#include "scsi/state.def"
+};
+
+/* Each event is the state that is asked for. */
+static const char *const sdev_events[SDEV_NSTATES] = {
+#define STATE(name, flags, text) #name,
+#include "scsi/state.def"
+};
+
+static const struct fsm_row sdev_rows[SDEV_NSTATES][SDEV_NSTATES] = {
+#define ROW(from, event, to, what) [SDEV_##from][SDEV_##event] = FSM_ROW(SDEV_##to, what)
+#include "scsi/state.def"
+};
+
+static const struct fsm sdev_fsm = {.states = sdev_states,
+                                    .events = sdev_events,
+                                    .rows = sdev_rows[0],
+                                    .nstates = SDEV_NSTATES,
+                                    .nevents = SDEV_NSTATES};
+
+const char *
+scsi_state_name(enum scsi_device_state s)
+{
+    return (size_t)s < SDEV_NSTATES ? fsm_state(&sdev_fsm, s)->text : "unknown";
+}
+
+const char *
+scsi_event_name(enum scsi_event ev)
+{
+    static const char *const names[SCSI_NEVENTS] = {
+        [SCSI_EV_LUNS_CHANGED] = "luns-changed",
+        [SCSI_EV_INQUIRY_CHANGED] = "inquiry-changed",
+        [SCSI_EV_CAPACITY] = "capacity-changed",
+        [SCSI_EV_MODE] = "mode-changed",
+        [SCSI_EV_POWER_ON] = "power-on",
+        [SCSI_EV_LOST_WRITES] = "lost-writes",
+        [SCSI_EV_DEFERRED_ERROR] = "deferred-error",
+        [SCSI_EV_RESERVATIONS] = "reservations-changed",
+        [SCSI_EV_ALUA] = "alua-changed",
+        [SCSI_EV_SOFT_THRESHOLD] = "soft-threshold",
+        [SCSI_EV_REPLACED] = "replaced",
+        [SCSI_EV_OFFLINE] = "offline",
+    };
+
+    return (size_t)ev < SCSI_NEVENTS ? names[ev] : "unknown";
+}
+
+const char *
+sdev_label(const struct scsi_sdev *s, char *buf, size_t size)
+{
+    char lun[LUN_TEXT_MAX];
+
+    (void)snprintf(buf, size, "%.15s lun %s", s->dev.target->host->name,
+                   lun_format(lun_load(s->dev.lun), lun));
+    return buf;
+}
+
+void
+sdev_log_line(const struct scsi_target *t, int level, const char *label, const char *fmt, ...)
+{
+    char text[320];
+    va_list ap;
+
+    if (t->loop->log == NULL)
+        return;
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    log_line(t->loop->log, (enum log_level)level, "%s: %s", label, text);
+}
+
+void
+sdev_restart(struct scsi_sdev *s)
+{
+    if (s->refused && s->up != NULL) {
+        s->refused = false;
+        s->up->restart(s->bdev);
+    }
+}
+
+void
+sdev_open(struct scsi_sdev *s)
+{
+    s->open = s->gate == 0 && s->dev.target->loop->trace == NULL ? s->depth_now : 0;
+}
+
+void
+sdev_gate_set(struct scsi_sdev *s, uint8_t gate)
+{
+    s->gate |= gate;
+    sdev_open(s);
+}
+
+void
+sdev_gate_clear(struct scsi_sdev *s, uint8_t gate)
+{
+    s->gate &= (uint8_t)~gate;
+    sdev_open(s);
+    if (s->gate == 0)
+        sdev_restart(s);
+    if (!list_empty(&s->dev.target->waiting))
+        loop_defer(s->dev.target->loop, &s->dev.target->commit_work);
+}
+
+static void
+hold_expired(struct loop_timer *t)
+{
+    sdev_gate_clear(container_of(t, struct scsi_sdev, hold_timer), GATE_HOLD);
+}
+
+void
+sdev_hold(struct scsi_sdev *s, uint32_t ms)
+{
+    struct loop *l = s->dev.target->loop;
+    uint64_t ns = ms * LOOP_NS_PER_MS;
+
+    s->dev.stats.held++;
+    sdev_gate_set(s, GATE_HOLD);
+    if (!loop_timer_running(&s->hold_timer) || s->hold_timer.node.when_ns < l->now_ns + ns)
+        loop_timer_start(l, &s->hold_timer, ns);
+}
+
+uint32_t
+scsi_backoff_ms(struct loop *l, uint32_t *state)
+{
+    uint32_t ms = *state < SCSI_BACKOFF_MIN_MS ? SCSI_BACKOFF_MIN_MS : *state;
+
+    *state = ms * 2 < SCSI_BACKOFF_MAX_MS ? ms * 2 : SCSI_BACKOFF_MAX_MS;
+    if (ms < 4)
+        return ms;
+    return ms - ms / 4 + (uint32_t)(loop_random(l) % (ms / 2 + 1));
+}
+
+bool
+sdev_set_state(struct scsi_sdev *s, enum scsi_device_state to)
+{
+    enum scsi_device_state from = s->dev.state;
+    const struct fsm_row *row = fsm_find(&sdev_fsm, from, to);
+
+    if (from == to)
+        return true;
+    if (row == NULL) {
+        sdev_log(s, LOG_LEVEL_WARN, "state change from %s to %s refused", scsi_state_name(from),
+                 scsi_state_name(to));
+        return false;
+    }
+    sdev_log(s, LOG_LEVEL_DEBUG, "%s, was %s (%s)", scsi_state_name(to), scsi_state_name(from),
+             row->what);
+    s->dev.state = to;
+    if (to == SDEV_RUNNING) {
+        sdev_gate_clear(s, GATE_STATE);
+    } else {
+        sdev_gate_set(s, GATE_STATE);
+        sdev_restart(s); /* what is held is held again, or fails now */
+    }
+    return true;
+}
+
+/* SC-701: halve at the first TASK SET FULL of a round. */
+void
+sdev_depth_down(struct scsi_sdev *s)
+{
+    s->dev.stats.task_set_full++;
+    s->watch = true;
+    s->good = 0;
+    if (s->full_skip > 0)
+        return;
+    s->full_skip = s->inflight + 1; /* it is counted down before it is looked at */
+    s->depth_now = s->depth_now / 2 > s->inflight ? s->inflight : s->depth_now / 2;
+    if (s->depth_now == 0)
+        s->depth_now = 1;
+    sdev_open(s);
+}
+
+static void
+sdev_depth_up(struct scsi_sdev *s)
+{
+    if (++s->good < s->depth_now)
+        return;
+    s->good = 0;
+    s->depth_now++;
+    sdev_open(s);
+}
+
+void
+sdev_good(struct scsi_sdev *s)
+{
+    s->backoff_ms = 0;
+    s->eh_barren = 0;
+    if (s->depth_now < s->depth_max)
+        sdev_depth_up(s);
+    s->watch = s->refused || s->full_skip > 0 || s->depth_now < s->depth_max;
+}
+
+static void
+deliver_events(struct loop_work *w)
+{
+    struct scsi_sdev *s = container_of(w, struct scsi_sdev, ev_work);
+    struct scsi_target *t = s->dev.target;
+    uint32_t events = s->events;
+
+    s->events = 0;
+    if (t->ev == NULL || t->ev->event == NULL)
+        return;
+    for (int i = 0; i < SCSI_NEVENTS; i++) {
+        if ((events & (1u << i)) != 0)
+            t->ev->event(t->user, &s->dev, (enum scsi_event)i);
+    }
+}
+
+void
+sdev_raise(struct scsi_sdev *s, uint32_t events)
+{
+    if (events == 0 || list_empty(&s->dev.node)) /* a scan's own has nobody who listens */
+        return;
+    s->events |= events;
+    loop_defer(s->dev.target->loop, &s->ev_work);
+}
+
+void
+disk_want(struct scsi_disk *d, uint32_t wanted)
+{
+    d->wanted |= wanted;
+    if (!d->running)
+        loop_defer(d->sdev->dev.target->loop, &d->work);
+}
+
+void
+sdev_init(struct scsi_sdev *s)
+{
+    loop_timer_init(&s->hold_timer, hold_expired);
+    loop_work_init(&s->ev_work, deliver_events);
+}

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT */
+/* scsi/target.c - targets: attaching to a host and letting go of it, and the host's events. */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "scsi/internal.h"
+
+#define SCSI_DEPTH_DEFAULT 128
+
+/* ---- the host's events ---- */
+
+static void
+host_restart(void *user)
+{
+    struct scsi_target *t = user;
+
+    if (!list_empty(&t->waiting))
+        loop_defer(t->loop, &t->commit_work);
+    LIST_FOREACH (n, &t->devices) {
+        struct scsi_sdev *s = sdev_of(container_of(n, struct scsi_device, node));
+
+        if (s->gate == 0)
+            sdev_restart(s);
+    }
+}
+
+static void
+device_follows(struct scsi_sdev *s, enum scsi_host_state state)
+{
+    enum scsi_device_state now = s->dev.state;
+
+    switch (state) {
+    case SCSI_HOST_BLOCKED:
+        if (now == SDEV_RUNNING || now == SDEV_TRANSPORT_OFFLINE || now == SDEV_QUIESCE) {
+            if (now == SDEV_QUIESCE)
+                (void)sdev_set_state(s, SDEV_RUNNING);
+            (void)sdev_set_state(s, SDEV_BLOCK);
+        } else if (now == SDEV_CREATED) {
+            (void)sdev_set_state(s, SDEV_CREATED_BLOCK);
+        }
+        break;
+    case SCSI_HOST_RUNNING:
+        if (now == SDEV_CREATED_BLOCK) {
+            (void)sdev_set_state(s, SDEV_CREATED);
+        } else if (now == SDEV_BLOCK || now == SDEV_TRANSPORT_OFFLINE) {
+            (void)sdev_set_state(s, SDEV_BLOCK);
+            if (s->dev.disk != NULL && s->dev.disk->up)
+                disk_reconnect(s->dev.disk); /* lets I/O through when it has looked */
+            else
+                (void)sdev_set_state(s, SDEV_RUNNING);
+        }
+        if (!list_empty(&s->eh_cmds))
+            eh_start(s);
+        break;
+    case SCSI_HOST_GONE:
+    default:
+        if (now == SDEV_RUNNING || now == SDEV_BLOCK || now == SDEV_CREATED_BLOCK)
+            (void)sdev_set_state(s, SDEV_TRANSPORT_OFFLINE);
+        break;
+    }
+}
+
+static void
+host_state(void *user, enum scsi_host_state state, const struct lunette_error *why)
+{
+    struct scsi_target *t = user;
+
+    if (why != NULL)
+        log_line(t->loop->log, LOG_LEVEL_INFO, "%.15s: %s", t->host->name, why->msg);
+    LIST_FOREACH_SAFE (n, &t->devices) {
+        device_follows(sdev_of(container_of(n, struct scsi_device, node)), state);
+    }
+    if (state == SCSI_HOST_RUNNING)
+        t->link_errors = 0;
+    if (state == SCSI_HOST_GONE)
+        scsi_exec_fail_waiting(t, -ENOTCONN);
+    else
+        host_restart(t);
+}
+
+static void
+host_async_sense(void *user, const uint8_t lun[8], const uint8_t *sense, uint16_t len)
+{
+    struct scsi_target *t = user;
+    struct scsi_device *dev = scsi_find_device(t, lun);
+    struct scsi_sense s;
+
+    if (dev == NULL)
+        dev = scsi_first_device(t);
+    if (dev != NULL && sense_parse(sense, len, &s) && s.key == SENSE_UNIT_ATTENTION)
+        scsi_unit_attention(sdev_of(dev), s.asc, s.ascq);
+}
+
+static void
+host_freed(void *user)
+{
+    struct scsi_target *t = user;
+
+    t->host = &t->dead;
+}
+
+static const struct scsi_host_events host_events = {
+    .restart = host_restart,
+    .state = host_state,
+    .async_sense = host_async_sense,
+    .freed = host_freed,
+};
+
+static void
+commit(struct loop_work *w)
+{
+    struct scsi_target *t = container_of(w, struct scsi_target, commit_work);
+
+    scsi_exec_run_waiting(t);
+    t->host->ops->commit(t->host);
+}
+
+int
+scsi_attach(struct scsi_host *h, const struct scsi_params *params, const struct scsi_events *ev,
+            void *user, struct scsi_target **ret)
+{
+    struct scsi_target *t = calloc(1, sizeof(*t));
+
+    if (t == NULL)
+        return -ENOMEM;
+    assert(h->max_transfer > 0 && h->max_sg > 0);
+    t->host = h;
+    t->loop = h->loop;
+    scsi_dead_host_init(&t->dead, h);
+    t->escalate = eh_add;
+    if (params != NULL)
+        t->params = *params;
+    if (t->params.timeout_ms == 0)
+        t->params.timeout_ms = SCSI_TIMEOUT_MS;
+    if (t->params.queue_depth == 0)
+        t->params.queue_depth = h->can_queue > 0 ? h->can_queue : SCSI_DEPTH_DEFAULT;
+    if (t->params.max_scan_lun == 0)
+        t->params.max_scan_lun = 256;
+    if (t->params.spinup_s == 0)
+        t->params.spinup_s = 100;
+    t->ev = ev;
+    t->user = user;
+    list_init(&t->devices);
+    list_init(&t->waiting);
+    list_init(&t->delayed);
+    list_init(&t->sent);
+    list_init(&t->doomed);
+    list_init(&t->scans);
+    list_init(&t->eh_queue);
+    loop_work_init(&t->commit_work, commit);
+    loop_work_init(&t->scan_work, scsi_scan_work);
+    h->ev = &host_events;
+    h->ev_user = t;
+    *ret = t;
+    return 0;
+}
+
+void
+scsi_detach(struct scsi_target **pt)
+{
+    struct scsi_target *t = *pt;
+
+    if (t == NULL)
+        return;
+    if (t->host != &t->dead) {
+        t->host->ev = NULL;
+        t->host = &t->dead;
+    }
+    scsi_scan_fail_all(t, -ENODEV);
+    scsi_exec_fail_all(t, -ENODEV);
+    while (!list_empty(&t->devices))
+        sdev_free(sdev_of(container_of(t->devices.next, struct scsi_device, node)));
+    while (!list_empty(&t->doomed))
+        sdev_free(sdev_of(container_of(t->doomed.next, struct scsi_device, node)));
+    loop_defer_cancel(&t->commit_work);
+    loop_defer_cancel(&t->scan_work);
+    free(t);
+    *pt = NULL;
+}
