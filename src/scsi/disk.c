@@ -190,7 +190,7 @@ fail_now(struct scsi_sdev *s, struct blk_request *rq, int err)
     struct scsi_io *io = blk_request_cmd(rq);
 
     rq->result = (struct bdev_result){.err = err};
-    disk_rest(io);
+    disk_io_clear(io);
     s->up->complete(rq);
     return 0;
 }
@@ -213,7 +213,8 @@ static int __attribute__((noinline, cold)) not_now(struct scsi_sdev *s, struct b
     case SDEV_CREATED_BLOCK:
     case SDEV_NSTATES:
     default:
-        s->refused = s->watch = true;
+        s->refused = true;
+        s->fast_done = false;
         return -EBUSY;
     }
 }
@@ -235,7 +236,9 @@ scsi_queue_rq(void *drv, struct blk_request *rq)
         return fail_now(s, rq, len);
     io->sc.cdb_len = (uint16_t)len;
     err = scsi_dispatch_cmd(s, io);
-    if (err == -EBUSY)
-        s->refused = s->watch = true;
+    if (err == -EBUSY) {
+        s->refused = true;
+        s->fast_done = false;
+    }
     return err;
 }

@@ -26,7 +26,7 @@ static void __attribute__((noinline)) finish(struct scsi_sdev *s, struct scsi_io
         if (blk_request_sense(rq) != NULL && sc->sense_len > 0)
             memcpy(blk_request_sense(rq), sc->sense, sc->sense_len);
     }
-    disk_rest(io);
+    disk_io_clear(io);
     s->up->complete(rq);
 }
 
@@ -82,7 +82,7 @@ back_off(struct scsi_sdev *s, struct scsi_io *io, const struct scsi_verdict *v, 
         ms = SCSI_BACKOFF_MIN_MS; /* others are being served: it will not be long */
     else if (ms == 0)
         ms = scsi_backoff_ms(s->dev.target->loop, &s->backoff_ms);
-    s->watch = true;
+    s->fast_done = false;
     sdev_hold(s, ms);
     again(s, io, 0);
 }

@@ -14,7 +14,7 @@ disk_init_rq(void *drv, struct blk_request *rq)
 
     io->rq = rq;
     scsi_io_init(io, drv, scsi_done_fast, disk_complete);
-    disk_rest(io);
+    disk_io_clear(io);
 }
 
 static void
@@ -22,8 +22,6 @@ disk_commit(void *drv)
 {
     struct scsi_host *h = ((struct scsi_device *)drv)->target->host;
 
-    sdev_open(
-        sdev_of((struct scsi_device *)drv)); /* a ring of trace points may have come or gone */
     h->ops->commit(h);
 }
 
@@ -53,5 +51,5 @@ scsi_disk_plug(struct scsi_device *dev, const struct blk_upcalls *up, struct bde
     s->up = up;
     s->bdev = b;
     s->refused = false;
-    sdev_open(s);
+    sdev_set_fast(s);
 }

@@ -5,13 +5,27 @@
  * Everything else goes to disk.c on the way down and io.c on the way up, before anything has been
  * changed.
  */
+#include <assert.h>
 #include <errno.h>
 
 #include "scsi/internal.h"
 
-/* Not in a straight line after all. */
+void
+scsi_check_fast(struct scsi_target *t)
+{
+    LIST_FOREACH (n, &t->devices) {
+        const struct scsi_device *dev = container_of(n, struct scsi_device, node);
+        const struct scsi_sdev *s = (const struct scsi_sdev *)dev;
+
+        assert(s->fast_depth == 0 || (scsi_fast_ok(dev) && s->fast_depth == s->depth_now));
+        assert(!s->fast_done || scsi_fast_done_ok(dev));
+        assert(s->depth_now > 0 && s->depth_now <= s->depth_max);
+    }
+}
+
+/* The device is full, or does not take commands the fast way now. */
 static int __attribute__((noinline, cold))
-queue_general(struct scsi_sdev *s, struct blk_request *rq)
+scsi_queue_rq_other(struct scsi_sdev *s, struct blk_request *rq)
 {
     int err;
 
@@ -22,17 +36,19 @@ queue_general(struct scsi_sdev *s, struct blk_request *rq)
     return 0;
 }
 
-/* The host did not take it. */
-static int __attribute__((noinline, cold)) fast_refused(struct scsi_cmd *sc, int err)
+/* The host did not take the command. */
+static int __attribute__((noinline, cold)) scsi_fast_refused(struct scsi_cmd *sc, int err)
 {
     struct scsi_io *io = container_of(sc, struct scsi_io, sc);
     struct scsi_sdev *s = sdev_of(io->dev);
 
-    disk_rest(io);
+    disk_io_clear(io);
     s->inflight--;
     s->dev.stats.commands--;
-    if (err == -EBUSY)
-        s->refused = s->watch = true;
+    if (err == -EBUSY) {
+        s->refused = true;
+        s->fast_done = false;
+    }
     s->up->refuse_fast(io->rq, err);
     return 0;
 }
@@ -41,9 +57,9 @@ _Static_assert(SCSI_WRITE_10 == SCSI_READ_10 + 2 * BDEV_WRITE &&
                    SCSI_WRITE_16 == SCSI_READ_16 + 2 * BDEV_WRITE && BDEV_READ == 0,
                "the opcode follows from the operation");
 
-/* For whole reads and writes that ask for nothing special what scsi_queue_rq does, in a straight
- * line: block/ vouches for lba and blocks.  Nothing of ours is looked at behind queuecommand, so
- * that there is nothing to keep. */
+/* What scsi_queue_rq and scsi_dispatch_cmd do on the general way.  block/ has checked lba and
+ * blocks. Reads nothing of scsi/'s after a queuecommand that took the command, so that nothing need
+ * be kept across the call. */
 int
 scsi_queue_rq_fast(void *drv, const struct bdev_req *r, struct blk_request *rq, uint64_t lba,
                    uint64_t blocks)
@@ -55,8 +71,8 @@ scsi_queue_rq_fast(void *drv, const struct bdev_req *r, struct blk_request *rq, 
     struct scsi_host *h;
     int err;
 
-    if (__builtin_expect(s->inflight >= s->open, 0))
-        return queue_general(s, rq);
+    if (__builtin_expect(s->inflight >= s->fast_depth, 0))
+        return scsi_queue_rq_other(s, rq);
     if (op == BDEV_READ) {
         sc->in.iov = r->iov;
         sc->in.len = (uint32_t)r->len;
@@ -74,18 +90,20 @@ scsi_queue_rq_fast(void *drv, const struct bdev_req *r, struct blk_request *rq, 
     h = s->dev.target->host;
     err = h->ops->queuecommand(h, sc);
     if (__builtin_expect(err != 0, 0))
-        return fast_refused(sc, err);
+        return scsi_fast_refused(sc, err);
     return err;
 }
 
-/* For a plain command with status GOOD that has moved everything what disk_complete does. */
+/* For a command that went out the fast way and came back GOOD with all its data, what scsi_done and
+ * disk_complete do on the general way. */
 void
 scsi_done_fast(struct scsi_cmd *sc)
 {
     struct scsi_io *io = container_of(sc, struct scsi_io, sc);
     struct scsi_sdev *s = sdev_of(io->dev);
 
-    if (__builtin_expect(io->state != IO_FAST || (sc->not_good | sc->resids) != 0 || s->watch, 0)) {
+    if (__builtin_expect(io->state != IO_FAST || (sc->not_good | sc->resids) != 0 || !s->fast_done,
+                         0)) {
         scsi_done(sc);
         return;
     }
@@ -95,6 +113,6 @@ scsi_done_fast(struct scsi_cmd *sc)
         sc->out.len = 0;
         s->writes += s->fast.cached;
     }
-    sc->in.len = 0; /* as disk_rest */
+    sc->in.len = 0; /* as disk_io_clear */
     s->up->complete_fast(io->rq);
 }

@@ -42,7 +42,7 @@ eh_end(struct scsi_sdev *s, bool alive)
 {
     s->eh = EH_NONE;
     s->eh_tur_wanted = false;
-    s->watch = true;
+    s->fast_done = false;
     if (!alive || ++s->eh_barren >= EH_BARREN_MAX) {
         sdev_log(s, LOG_LEVEL_ERROR, "error handling gave up, the device is offline");
         if (s->dev.state == SDEV_RUNNING || s->dev.state == SDEV_BLOCK) {

@@ -186,7 +186,7 @@ exec_start(struct scsi_sdev *s, struct scsi_exec *x)
     x->deadline_ns = 0;
     scsi_io_init(&x->io, &s->dev, scsi_done, scsi_exec_complete);
     x->io.rq = NULL;
-    x->io.history = 0;
+    x->io.not_fresh = 0;
     x->io.sc.host_result = DID_OK;
     /* Through the waiting list: a failure must not be told from inside this call. */
     list_push_back(&t->waiting, &x->node);

@@ -24,7 +24,7 @@
 enum io_state {
     IO_IDLE,
     IO_HOST,
-    IO_FAST, /* with the host, too: a whole READ or WRITE to which nothing has happened yet */
+    IO_FAST, /* with the host, too: by the fast way, and nothing has happened to it yet */
     IO_ABORTING,
     IO_EH,
 };
@@ -100,8 +100,8 @@ enum disk_form {
 
 enum disk_discard { DISCARD_OFF, DISCARD_UNMAP, DISCARD_WS16, DISCARD_WS10 };
 
-/* How whole READs and WRITEs that ask for nothing special, up to max_fast of the limits, go out.
- */
+/* How READs and WRITEs go out that come the fast way: block/ sends none above max_fast of the
+ * limits. */
 struct disk_fast {
     uint8_t form; /* FORM_10 or FORM_16 */
     bool cached;  /* a write that is done is in a cache */
@@ -111,10 +111,11 @@ struct scsi_sdev {
     struct scsi_device dev;
     uint8_t gate;      /* enum sdev_gate, any */
     bool refused;      /* block/ has been told -EBUSY */
-    bool watch;        /* sdev_good has something to do */
+    bool fast_done;    /* what comes back GOOD may end the fast way: scsi_fast_done_ok() */
     uint32_t inflight; /* commands with the host */
     uint32_t depth_max, depth_now;
-    uint32_t open; /* of inflight, below which plain commands go out: depth_now, or 0 */
+    uint32_t fast_depth; /* commands with the host, below which the fast way down may be taken:
+                            depth_now, or 0 where scsi_fast_ok() says no */
     struct disk_fast fast;
     uint64_t writes, flushed; /* acknowledged into the cache; of those, known to be stable */
     uint32_t full_skip; /* commands sent before the depth was cut: their FULL says nothing new */
@@ -235,9 +236,10 @@ void scsi_io_init(struct scsi_io *io, struct scsi_device *dev, void (*done)(stru
                   void (*complete)(struct scsi_io *io));
 /* scsi_cmd.done of a command that came back, whatever became of it. */
 void scsi_done(struct scsi_cmd *sc);
-/* Each time, but for the commands that disk.c calls plain. */
+/* Each time, but on the fast way, which finds it so (disk_io_clear). */
 void scsi_io_prepare(struct scsi_io *io);
-/* Something is about to happen to io that is not foreseen for a plain command. */
+/* Sets the fields that the fast way left unset, before anything happens to io but its coming back
+ * GOOD. */
 void scsi_io_make_general(struct scsi_io *io);
 /* The deadline passed: true when error handling has the command now. */
 bool scsi_io_timed_out(struct scsi_io *io);
@@ -267,8 +269,8 @@ bool sdev_set_state(struct scsi_sdev *s, enum scsi_device_state to);
 void sdev_restart(struct scsi_sdev *s);
 void sdev_gate_set(struct scsi_sdev *s, uint8_t gate);
 void sdev_gate_clear(struct scsi_sdev *s, uint8_t gate);
-/* Works out `open`, after anything that it depends on has changed. */
-void sdev_open(struct scsi_sdev *s);
+/* Works out fast_depth, after anything that it depends on has changed. */
+void sdev_set_fast(struct scsi_sdev *s);
 /* Takes no disk commands for ms; longer holds win. */
 void sdev_hold(struct scsi_sdev *s, uint32_t ms);
 /* After TASK SET FULL: fewer commands from now on. */
@@ -303,9 +305,9 @@ void disk_complete(struct scsi_io *io);
 
 /* What scsi_queue_rq_fast takes for granted of a tag that is not in use. */
 static inline void
-disk_rest(struct scsi_io *io)
+disk_io_clear(struct scsi_io *io)
 {
-    io->history = 0;
+    io->not_fresh = 0;
     io->sc.not_good = io->sc.resids = 0;
     io->sc.in = io->sc.out = (struct sg){.iovcnt = 1};
 }

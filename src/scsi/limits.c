@@ -101,9 +101,10 @@ provisioning_limits(struct scsi_disk *d)
     l->max_write_zeroes = blocks * bs;
 }
 
-/* What rw_form in disk.c would find for each of them. */
+/* How the fast way builds its CDBs: what disk_rw_form in disk.c would find for each that is not
+ * longer than max_fast. */
 static void
-plain_form(struct scsi_disk *d)
+disk_fast_form(struct scsi_disk *d)
 {
     struct disk_fast *p = &d->sdev->fast;
     uint64_t max = 0;
@@ -139,5 +140,5 @@ disk_make_limits(struct scsi_disk *d)
     l->write_cache = d->wce && !d->write_protect && !d->no_flush;
     l->fua = d->dpofua && l->write_cache && !d->no_10;
     l->rotational = d->b1.rotation > 1;
-    plain_form(d);
+    disk_fast_form(d);
 }

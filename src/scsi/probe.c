@@ -172,7 +172,7 @@ judge_inquiry(struct scsi_scan_op *op)
     memcpy(dev->revision, q->revision, sizeof(dev->revision));
     if (!q->cmdque)
         op->cur->depth_max = op->cur->depth_now = 1;
-    sdev_open(op->cur);
+    sdev_set_fast(op->cur);
     if (q->qualifier == 3 || (q->qualifier == 1 && q->type == SCSI_TYPE_NONE &&
                               !lun_is_well_known(lun_load(dev->lun)))) {
         absent(op);

@@ -160,10 +160,22 @@ int scsi_device_online(struct scsi_device *dev);
  * later; the device is freed by scsi_detach.  Drain its bdev first. */
 int scsi_device_remove(struct scsi_device *dev, void (*done)(void *user, int err), void *user);
 
+/* True when a READ or WRITE of dev may take the fast way down, found from what is so: the device is
+ * a disk that is plugged to block/ and runs, and nothing holds its commands back. */
+bool scsi_fast_ok(const struct scsi_device *dev);
+
+/* True when a command that comes back GOOD may end the fast way: no refused command, queue depth,
+ * back-off or error handling waits to hear of it. */
+bool scsi_fast_done_ok(const struct scsi_device *dev);
+
+/* For tests: asserts for each device of t that it is not set to take the fast way, down or up,
+ * where the two above say no. */
+void scsi_check_fast(struct scsi_target *t);
+
 /* ---- commands -------------------------------------------------------------------------------- */
 
 /* A command in the hands of scsi/: behind a blk_request or in a scsi_exec.  Behind a blk_request
- * the pointers and what sc has of the device are set once, and sc begins with a cache line. */
+ * the pointers and what sc has of the device are set once, and sc begins at a cache line. */
 struct scsi_io {
     struct scsi_device *dev;
     struct blk_request *rq; /* a disk's, else NULL */
@@ -175,7 +187,8 @@ struct scsi_io {
             bool back : 1;           /* the host gave it back while an abort was under way */
             bool timed_out : 1;
         };
-        uint32_t history; /* 0: idle, and nothing of note has happened */
+        uint32_t not_fresh; /* all of them read as one word: 0 says idle, and that nothing of note
+                               has happened to it */
     };
     uint8_t form; /* how the CDB was built: enum disk_form */
     struct scsi_cmd sc;

@@ -89,24 +89,42 @@ sdev_restart(struct scsi_sdev *s)
     }
 }
 
-void
-sdev_open(struct scsi_sdev *s)
+bool
+scsi_fast_ok(const struct scsi_device *dev)
 {
-    s->open = s->gate == 0 && s->dev.target->loop->trace == NULL ? s->depth_now : 0;
+    const struct scsi_sdev *s = (const struct scsi_sdev *)dev;
+
+    return s->up != NULL && dev->disk != NULL && dev->disk->up && dev->state == SDEV_RUNNING &&
+           s->eh == EH_NONE && !loop_timer_running(&s->hold_timer);
+}
+
+bool
+scsi_fast_done_ok(const struct scsi_device *dev)
+{
+    const struct scsi_sdev *s = (const struct scsi_sdev *)dev;
+
+    return !s->refused && s->full_skip == 0 && s->depth_now >= s->depth_max && s->backoff_ms == 0 &&
+           s->eh_barren == 0;
+}
+
+void
+sdev_set_fast(struct scsi_sdev *s)
+{
+    s->fast_depth = s->gate == 0 && scsi_fast_ok(&s->dev) ? s->depth_now : 0;
 }
 
 void
 sdev_gate_set(struct scsi_sdev *s, uint8_t gate)
 {
     s->gate |= gate;
-    sdev_open(s);
+    sdev_set_fast(s);
 }
 
 void
 sdev_gate_clear(struct scsi_sdev *s, uint8_t gate)
 {
     s->gate &= (uint8_t)~gate;
-    sdev_open(s);
+    sdev_set_fast(s);
     if (s->gate == 0)
         sdev_restart(s);
     if (!list_empty(&s->dev.target->waiting))
@@ -172,7 +190,7 @@ void
 sdev_depth_down(struct scsi_sdev *s)
 {
     s->dev.stats.task_set_full++;
-    s->watch = true;
+    s->fast_done = false;
     s->good = 0;
     if (s->full_skip > 0)
         return;
@@ -180,7 +198,7 @@ sdev_depth_down(struct scsi_sdev *s)
     s->depth_now = s->depth_now / 2 > s->inflight ? s->inflight : s->depth_now / 2;
     if (s->depth_now == 0)
         s->depth_now = 1;
-    sdev_open(s);
+    sdev_set_fast(s);
 }
 
 static void
@@ -190,7 +208,7 @@ sdev_depth_up(struct scsi_sdev *s)
         return;
     s->good = 0;
     s->depth_now++;
-    sdev_open(s);
+    sdev_set_fast(s);
 }
 
 void
@@ -200,7 +218,7 @@ sdev_good(struct scsi_sdev *s)
     s->eh_barren = 0;
     if (s->depth_now < s->depth_max)
         sdev_depth_up(s);
-    s->watch = s->refused || s->full_skip > 0 || s->depth_now < s->depth_max;
+    s->fast_done = scsi_fast_done_ok(&s->dev);
 }
 
 static void
@@ -239,6 +257,7 @@ disk_want(struct scsi_disk *d, uint32_t wanted)
 void
 sdev_init(struct scsi_sdev *s)
 {
+    s->fast_done = true;
     loop_timer_init(&s->hold_timer, hold_expired);
     loop_work_init(&s->ev_work, deliver_events);
 }
