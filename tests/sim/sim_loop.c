@@ -232,6 +232,15 @@ turn(struct sim_loop *l)
     l->running = false;
     sim->now_ns += 1 + sim_below(sim, sim->cfg.turn_max_ns);
     l->pub.now_ns = sim->now_ns;
+    if (sim->after_turn != NULL)
+        sim->after_turn(sim->after_turn_user);
+}
+
+void
+sim_after_turn(struct sim *sim, void (*fn)(void *user), void *user)
+{
+    sim->after_turn = fn;
+    sim->after_turn_user = user;
 }
 
 static bool

@@ -51,6 +51,9 @@ void sim_configure(struct sim *sim, const struct sim_config *cfg);
  * in the simulator runs one loop only, and returns -EDEADLK when that would wait forever. */
 bool sim_run_until(struct sim *sim, bool (*done)(void *user), void *user, uint64_t max_ns);
 
+/* Calls fn(user) after each turn of any loop: the place to check what must always hold. */
+void sim_after_turn(struct sim *sim, void (*fn)(void *user), void *user);
+
 /* Calls fn(user) between two turns, delay_ns from now. */
 void sim_at(struct sim *sim, uint64_t delay_ns, void (*fn)(void *user), void *user);
 

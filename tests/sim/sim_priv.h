@@ -13,6 +13,8 @@ struct sim_event {
 
 struct sim {
     uint64_t now_ns, hash, rng;
+    void (*after_turn)(void *user);
+    void *after_turn_user;
     struct sim_config cfg;
     struct timerq events;
     struct list loops; /* struct sim_loop */

@@ -321,6 +321,8 @@ open_lun(struct run *r)
         if (!r->may_fail)
             fail(r, err.msg);
     }
+    if (e == 0)
+        r->w.lun = r->lun;
     return e == 0;
 }
 
@@ -331,6 +333,7 @@ close_lun(struct run *r)
         lunette_queue_free(r->q[k]);
         r->q[k] = NULL;
     }
+    r->w.lun = NULL;
     lunette_close(r->lun);
     r->lun = NULL;
 }
@@ -437,7 +440,7 @@ choose(uint64_t seed, struct choice *ch, struct world_config *cfg)
     cfg->block = x >> 40 & 1 ? 4096 : 512;
     cfg->chap = x >> 39 & 1;
     cfg->ipc_delay_ns = (x >> 36 & 7) * LOOP_NS_PER_MS;
-    cfg->trace_events = (x >> 33 & 3) == 0 ? 1024 : 0; /* traced, all goes the general way */
+    cfg->trace_events = (x >> 33 & 3) == 0 ? 1024 : 0;
     cfg->net = sim_rough;
 }
 
@@ -474,6 +477,8 @@ run_world(struct run *r, uint64_t seed)
     set_faults(r);
     do_ios(r);
     check_disk(r);
+    if (r->w.checks == 0)
+        fail(r, "nothing was checked after a turn");
     leave(r);
     world_free(&r->w);
 }

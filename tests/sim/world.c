@@ -52,6 +52,22 @@ start_target(struct world *w, const struct world_config *cfg)
     assert(w->disk != NULL && size == WORLD_LUN_SIZE);
 }
 
+static void
+after_turn(void *user)
+{
+    world_check(user);
+}
+
+void
+world_check(struct world *w)
+{
+    if (w->lun == NULL || w->lun->bdev == NULL)
+        return;
+    w->checks++;
+    blk_check_fast(w->lun->bdev);
+    scsi_check_fast(w->lun->s.target);
+}
+
 void
 world_new(struct world *w, uint64_t seed, const struct world_config *cfg)
 {
@@ -66,6 +82,7 @@ world_new(struct world *w, uint64_t seed, const struct world_config *cfg)
     w->ipc_delay_ns = cfg->ipc_delay_ns;
     w->sim = sim_new(seed, &cfg->net);
     w->loop = sim_loop(w->sim);
+    sim_after_turn(w->sim, after_turn, w);
     start_target(w, cfg);
     hooks.loop = w->loop;
     if (api_ctx_new(&opts, &hooks, &w->ctx, &err) < 0) {

@@ -38,10 +38,16 @@ struct world {
     uint64_t ipc_delay_ns;
     struct lunette_ctx *ctx;
     char url[512];
-    uint8_t *disk; /* the LUN's own memory */
+    uint8_t *disk;           /* the LUN's own memory */
+    struct lunette_lun *lun; /* the test's, to be looked at by world_check; may be NULL */
+    uint64_t checks;         /* made with a disk */
 };
 
 void world_new(struct world *w, uint64_t seed, const struct world_config *cfg);
 void world_free(struct world *w);
+
+/* What must hold after each turn: no layer is set to take the fast way where its state forbids it.
+ * world_new sees to it that it is called. */
+void world_check(struct world *w);
 
 #endif

@@ -21,8 +21,8 @@ struct drv {
     enum blk_timeout on_timeout;
     int fail_inside; /* complete from inside queue_rq with that */
     bool now;        /* complete from inside queue_rq with 0 */
-    bool general;    /* take plain ones as all others */
-    unsigned plain;  /* how many came by queue_rq_fast and were taken */
+    bool general;    /* take fast ones as all others */
+    unsigned fast;   /* how many came by queue_rq_fast and were taken */
     struct {
         enum bdev_op op;
         uint64_t offset, len;
@@ -32,7 +32,7 @@ struct drv {
 
 struct drv_cmd {
     uint64_t magic;
-    bool plain;
+    bool fast;
 };
 
 static int
@@ -52,7 +52,7 @@ drv_queue_rq(void *p, struct blk_request *rq)
     d->log[d->n].data_len = rq->data.len;
     d->log[d->n].iovcnt = rq->data.iovcnt;
     ((struct drv_cmd *)blk_request_cmd(rq))->magic = 42 + rq->tag;
-    ((struct drv_cmd *)blk_request_cmd(rq))->plain = false;
+    ((struct drv_cmd *)blk_request_cmd(rq))->fast = false;
     if (d->fail_inside != 0 || d->now) {
         rq->result = (struct bdev_result){.err = d->fail_inside};
         d->n++;
@@ -66,8 +66,8 @@ drv_queue_rq(void *p, struct blk_request *rq)
 }
 
 static int
-drv_queue_plain(void *p, const struct bdev_req *r, struct blk_request *rq, uint64_t lba,
-                uint64_t blocks)
+drv_queue_fast(void *p, const struct bdev_req *r, struct blk_request *rq, uint64_t lba,
+               uint64_t blocks)
 {
     struct drv *d = p;
     const struct bdev_limits *l = bdev_get_limits(d->b);
@@ -97,10 +97,10 @@ drv_queue_plain(void *p, const struct bdev_req *r, struct blk_request *rq, uint6
     d->log[d->n].data_len = (uint32_t)r->len;
     d->log[d->n].iovcnt = 1;
     ((struct drv_cmd *)blk_request_cmd(rq))->magic = 42 + rq->tag;
-    ((struct drv_cmd *)blk_request_cmd(rq))->plain = true;
+    ((struct drv_cmd *)blk_request_cmd(rq))->fast = true;
     d->rq[d->n++] = rq;
     d->held++;
-    d->plain++;
+    d->fast++;
     return 0;
 }
 
@@ -123,7 +123,7 @@ drv_timeout(void *p, struct blk_request *rq)
 static const struct bdev_driver_ops drv_ops = {
     .cmd_size = sizeof(struct drv_cmd),
     .queue_rq = drv_queue_rq,
-    .queue_rq_fast = drv_queue_plain,
+    .queue_rq_fast = drv_queue_fast,
     .commit = drv_commit,
     .timeout = drv_timeout,
 };
@@ -171,7 +171,7 @@ drv_end(struct drv *d, unsigned i, int err)
     d->rq[i] = NULL;
     d->held--;
     d->given_back++;
-    if (err == 0 && ((struct drv_cmd *)blk_request_cmd(rq))->plain) {
+    if (err == 0 && ((struct drv_cmd *)blk_request_cmd(rq))->fast) {
         blk_upcalls.complete_fast(rq);
         return;
     }

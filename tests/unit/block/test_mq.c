@@ -605,7 +605,7 @@ test_gone_driver_is_left_alone(void **state)
     drv_close(&d);
 }
 
-/* ---- plain requests ------------------------------------------------------------------------- */
+/* ---- fast requests ------------------------------------------------------------------------- */
 
 static void
 prompt_init(struct req *q, enum bdev_op op, uint64_t offset, uint64_t len)
@@ -629,7 +629,7 @@ test_prompt_is_done_at_once(void **state)
         a[i].r.result.not_ok = 1;
         assert_int_equal(bdev_submit(d.q, &a[i].r), 0);
     }
-    assert_int_equal(d.plain, 3);
+    assert_int_equal(d.fast, 3);
     bdev_commit(d.q);
     assert_int_equal(d.commits, 1);
     fake_advance(&d.loop, MS(7));
@@ -658,7 +658,7 @@ test_prompt_is_done_at_once(void **state)
 }
 
 static void
-test_what_is_not_plain(void **state)
+test_what_is_not_fast(void **state)
 {
     static const struct {
         uint64_t offset, len;
@@ -685,7 +685,7 @@ test_what_is_not_plain(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        bool plain =
+        bool fast =
             rows[i].want == 0 && rows[i].len > 0 && rows[i].len <= 65536 && rows[i].flags == 0;
         struct req a;
 
@@ -694,7 +694,7 @@ test_what_is_not_plain(void **state)
         a.r.flags |= rows[i].flags;
         for (int again = 0; again < 2; again++) { /* the first of a batch, and one that follows */
             assert_int_equal(bdev_submit(d.q, &a.r), rows[i].want);
-            assert_int_equal(d.plain, plain ? again + 1 : 0);
+            assert_int_equal(d.fast, fast ? again + 1 : 0);
             fake_turn(&d.loop);
             drv_end_all(&d);
             fake_turn(&d.loop);
@@ -751,7 +751,7 @@ test_prompt_and_drain(void **state)
 }
 
 static void
-test_plain_goes_the_general_way(void **state)
+test_fast_goes_the_general_way(void **state)
 {
     struct req a[4];
     struct bdev_stats s;
@@ -763,7 +763,7 @@ test_plain_goes_the_general_way(void **state)
         d.refuse = i == 3;
         assert_int_equal(bdev_submit(d.q, &a[i].r), 0);
     }
-    assert_int_equal(d.plain, 3);
+    assert_int_equal(d.fast, 3);
     bdev_get_stats(d.b, &s);
     assert_int_equal(s.pieces, 3);
     assert_int_equal(s.busy, 1);
@@ -794,7 +794,7 @@ test_plain_goes_the_general_way(void **state)
 }
 
 static void
-test_limits_that_are_refused_end_the_plain_way(void **state)
+test_limits_that_are_refused_end_the_fast_way(void **state)
 {
     struct bdev_limits bad = drv_limits;
     struct req a;
@@ -806,7 +806,7 @@ test_limits_that_are_refused_end_the_plain_way(void **state)
     prompt_init(&a, BDEV_READ, 0, 512);
     assert_int_equal(bdev_submit(d.q, &a.r), 0);
     assert_int_equal(d.n, 1);
-    assert_int_equal(d.plain, 0);
+    assert_int_equal(d.fast, 0);
     drv_close(&d);
 }
 
@@ -834,11 +834,11 @@ main(void)
         cmocka_unit_test(test_events_carry_limits),
         cmocka_unit_test(test_gone_driver_is_left_alone),
         cmocka_unit_test(test_prompt_is_done_at_once),
-        cmocka_unit_test(test_what_is_not_plain),
+        cmocka_unit_test(test_what_is_not_fast),
         cmocka_unit_test(test_prompt_lets_the_next_one_in),
         cmocka_unit_test(test_prompt_and_drain),
-        cmocka_unit_test(test_plain_goes_the_general_way),
-        cmocka_unit_test(test_limits_that_are_refused_end_the_plain_way),
+        cmocka_unit_test(test_fast_goes_the_general_way),
+        cmocka_unit_test(test_limits_that_are_refused_end_the_fast_way),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -337,6 +337,8 @@ fh_work(struct loop_work *w)
 {
     struct fhost *f = container_of(w, struct fhost, work);
 
+    if (f->t != NULL)
+        scsi_check_fast(f->t);
     for (unsigned i = 0; i < f->nout && !f->hold;) {
         struct answer *a = f->stuck[i] ? NULL : fh_match(f, f->out[i]);
 
@@ -349,6 +351,8 @@ fh_work(struct loop_work *w)
     }
     if (f->window > 0 && f->nout < f->window && f->t != NULL)
         f->h.ev->restart(f->h.ev_user);
+    if (f->t != NULL)
+        scsi_check_fast(f->t);
 }
 
 static inline int
