@@ -80,6 +80,7 @@ keep(struct scsi_scan_op *op)
         s->seen = true;
         list_push_back(&op->t->devices, &s->dev.node);
         (void)sdev_set_state(s, SDEV_RUNNING);
+        sdev_raise(s, 1u << SCSI_EV_FOUND);
         return &s->dev;
     }
     known = sdev_of(dev);

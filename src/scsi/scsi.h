@@ -88,12 +88,13 @@ struct scsi_device {
     char name[SCSI_NAME_MAX]; /* "naa.…", "eui.…", "t10.…", a SCSI name string, or
                                  made of vendor, product and serial; never empty */
     struct scsi_device_stats stats;
-    void *user;             /* of whoever uses the device */
+    void *user;             /* of whoever uses the device; not touched by scsi/ */
     struct scsi_disk *disk; /* scsi/'s; NULL until scsi_disk_start */
 };
 
 /* What happened to a device or to the target, apart from any command. */
 enum scsi_event {
+    SCSI_EV_FOUND,        /* a scan has added the device */
     SCSI_EV_LUNS_CHANGED, /* 3F/0E: scan again */
     SCSI_EV_INQUIRY_CHANGED,
     SCSI_EV_CAPACITY,    /* size changed; the bdev has been told */

@@ -39,6 +39,7 @@ const char *
 scsi_event_name(enum scsi_event ev)
 {
     static const char *const names[SCSI_NEVENTS] = {
+        [SCSI_EV_FOUND] = "found",
         [SCSI_EV_LUNS_CHANGED] = "luns-changed",
         [SCSI_EV_INQUIRY_CHANGED] = "inquiry-changed",
         [SCSI_EV_CAPACITY] = "capacity-changed",
