@@ -6,13 +6,13 @@
 #include <lunette/lunette.h>
 
 #include "api/url.h"
-#include "block/block.h"
 #include "dataplane/dataplane.h"
 #include "ipc/ipc.h"
 #include "login/login.h"
 #include "login/logout.h"
 #include "loop/loop.h"
-#include "scsi/scsi.h"
+#include "seam/bdev.h"
+#include "stack/stack.h"
 #include "transport/transport.h"
 
 struct lunette_ctx {
@@ -32,8 +32,8 @@ struct lunette_ctx {
     unsigned closing;             /* LUNs on their way out that nobody holds any more */
 };
 
-/* A session with its midlayer: what a LUN, or a list of LUNs, stands on.  There may be thousands:
- * what only the way up needs is freed there. */
+/* A session with the stack on its host: what a LUN, or a list of LUNs, stands on.  There may be
+ * thousands: what only the way up needs is freed there. */
 struct api_session {
     struct lunette_ctx *ctx;
     struct api_url *url; /* until it has come up, or not */
@@ -41,7 +41,7 @@ struct api_session {
     uint8_t isid[LOGIN_ISID_LEN];
     struct login_result res;
     struct iscsi_login *login;
-    struct scsi_target *target;
+    struct stack *stack; /* NULL before login and after the end */
     struct ctl_watch watch;
     bool zero_copy; /* asked for beside the URL */
     bool logged_in, dead;
@@ -57,10 +57,9 @@ struct lunette_lun {
     struct api_session s;
     struct lunette_open *op; /* while it is being opened, and somebody wants it */
     struct scsi_device *dev; /* NULL: only a session */
-    struct bdev *bdev;       /* NULL: not a disk, or raw */
+    struct stack_disk *disk; /* NULL: not a disk that came up */
     struct bdev_queue *q;    /* of the synchronous calls; NULL before the first */
     uint8_t lun_wire[8];
-    uint32_t timeout_ms; /* of commands, 0: default */
     struct lunette_info info;
     uint32_t flags;
     unsigned queues;
@@ -83,7 +82,7 @@ int api_ctx_new(const struct lunette_ctx_options *opts, const struct api_hooks *
 /* Runs the loop until *flag. */
 int api_wait(struct lunette_ctx *ctx, const bool *flag, struct lunette_error *err);
 
-/* session.c: connects, logs in, attaches the midlayer; and back.  s is zeroed memory, but for
+/* session.c: connects, logs in, attaches the stack; and back.  s is zeroed memory, but for
  * zero_copy.  opened is called once, later: err NULL, or why not (api_session_close_start is due
  * all the same).  -errno and *err: nothing was started. */
 int api_session_open_start(struct lunette_ctx *ctx, const char *url, struct api_session *s,

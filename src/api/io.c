@@ -128,7 +128,7 @@ sync_done(struct bdev_req *r)
 static int
 sync_queue(struct lunette_lun *lun, uint64_t len)
 {
-    uint64_t max = bdev_get_limits(lun->bdev)->max_transfer, depth = 1;
+    uint64_t max = bdev_get_limits(lun->disk->bdev)->max_transfer, depth = 1;
     struct bdev_queue *q = NULL;
     int r;
 
@@ -136,7 +136,7 @@ sync_queue(struct lunette_lun *lun, uint64_t len)
         depth *= 2;
     if (lun->q != NULL && depth <= lun->q->depth)
         return 0;
-    r = bdev_queue_new(lun->bdev, lun->s.ctx->loop, (uint32_t)depth, &q);
+    r = bdev_queue_new(lun->disk->bdev, lun->s.ctx->loop, (uint32_t)depth, &q);
     if (r < 0)
         return lun->q != NULL ? 0 : r;
     bdev_queue_free(&lun->q);
@@ -168,7 +168,7 @@ run(struct lunette_lun *lun, struct sync *s, const char *what, struct lunette_er
 
     if (lun->dev == NULL)
         return api_no_unit(what, err);
-    if (lun->bdev == NULL)
+    if (lun->disk == NULL)
         return no_disk(lun, what, err);
     r = sync_queue(lun, s->req.len);
     if (r < 0)
@@ -315,7 +315,7 @@ lunette_scsi(struct lunette_lun *lun, struct lunette_scsi *cmd, struct lunette_e
         return refuse_write(lun, "CDB with data to the target", err);
     x.done = exec_done;
     x.user = &done;
-    r = scsi_execute(lun->dev, &x);
+    r = stack_execute(lun->dev, &x);
     if (r == 0)
         r = api_wait(lun->s.ctx, &done, err);
     if (r < 0) {

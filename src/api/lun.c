@@ -73,7 +73,7 @@ api_device_info(const struct scsi_device *dev, const struct bdev_limits *l,
     ret->write_cache = l->write_cache;
     ret->fua = l->fua;
     ret->rotational = l->rotational;
-    ret->thin = scsi_disk_thin(dev);
+    ret->thin = stack_disk_thin(dev);
 }
 
 void
@@ -91,13 +91,27 @@ lunette_get_session_info(const struct lunette_lun *lun, struct lunette_session_i
 /* ---- listing -------------------------------------------------------------------------------- */
 
 static size_t
-count_devices(struct scsi_target *t)
+count_devices(struct stack *s)
 {
     size_t n = 0;
 
-    for (struct scsi_device *d = scsi_first_device(t); d != NULL; d = scsi_next_device(d))
+    for (struct scsi_device *d = stack_first_device(s); d != NULL; d = stack_next_device(d))
         n++;
     return n;
+}
+
+struct list_disk { /* one that comes up, waited for */
+    struct step st;
+    struct stack_disk *disk;
+};
+
+static void
+list_disk_up(void *user, struct stack_disk *d, const struct lunette_error *why)
+{
+    struct list_disk *up = user;
+
+    up->disk = d;
+    step_done(&up->st, why != NULL ? why->code : 0, why);
 }
 
 static int
@@ -106,20 +120,21 @@ list(struct api_session *s, struct lunette_info **ret, size_t *ret_count, struct
     struct step st = {0};
     struct lunette_info *info;
     size_t n = 0;
-    int r = wait_step(s->ctx, &st, scsi_scan(s->target, step_done, &st), err);
+    int r = wait_step(s->ctx, &st, stack_scan(s->stack, step_done, &st), err);
 
     if (r < 0)
         return r;
-    info = calloc(count_devices(s->target) + 1, sizeof(*info));
+    info = calloc(count_devices(s->stack) + 1, sizeof(*info));
     if (info == NULL)
         return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory");
-    for (struct scsi_device *d = scsi_first_device(s->target); d != NULL; d = scsi_next_device(d)) {
-        struct step up = {0};
+    for (struct scsi_device *d = stack_first_device(s->stack); d != NULL;
+         d = stack_next_device(d)) {
+        struct list_disk up = {0};
 
-        r = scsi_disk_start(d, step_done, &up);
+        r = stack_disk_start(s->stack, d, list_disk_up, &up, NULL);
         if (r == 0)
-            r = wait_step(s->ctx, &up, 0, NULL);
-        api_device_info(d, r == 0 ? scsi_disk_limits(d) : NULL, &info[n]);
+            r = wait_step(s->ctx, &up.st, 0, NULL);
+        api_device_info(d, r == 0 ? bdev_get_limits(up.disk->bdev) : NULL, &info[n]);
         info[n++].error = r == -EMEDIUMTYPE ? 0 : r;
     }
     *ret = info;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* api/open.c - a logical unit's way up and its way down, step by step from the loop.
  *
- * Up: session, scan of the LUN, disk, block device.  A step that fails goes
+ * Up: session, scan of the LUN, disk.  A step that fails goes
  * straight down, and the caller hears of it when nothing is left.  The calls
  * that wait are these with a wait behind them.
  */
@@ -50,29 +50,13 @@ lun_closed(struct api_session *s)
 }
 
 static void
-unplug(struct lunette_lun *lun)
-{
-    bdev_unlisten(&lun->listener);
-    scsi_disk_plug(lun->dev, NULL, NULL);
-    bdev_queue_free(&lun->q);
-    blk_dev_free(&lun->bdev);
-    api_session_close_start(&lun->s, lun_closed);
-}
-
-static void
-removed(void *user, int err)
-{
-    (void)err; /* nobody is left to tell; scsi/ logs a cache that could not be flushed */
-    unplug(user);
-}
-
-static void
-drained(void *user)
+disk_closed(void *user)
 {
     struct lunette_lun *lun = user;
 
-    if (lun->s.dead || scsi_device_remove(lun->dev, removed, lun) < 0)
-        unplug(lun);
+    lun->disk = NULL;
+    lun->q = NULL; /* it went with the block device */
+    api_session_close_start(&lun->s, lun_closed);
 }
 
 void
@@ -83,10 +67,12 @@ lunette_close_start(struct lunette_lun *lun, void (*done)(void *user), void *use
     lun->closed_user = user;
     lun->s.ctx->handles--;
     lun->s.ctx->closing++;
-    if (lun->bdev == NULL)
+    if (lun->disk == NULL) {
         api_session_close_start(&lun->s, lun_closed);
-    else if (bdev_drain(lun->bdev, drained, lun) != -EINPROGRESS)
-        drained(lun);
+        return;
+    }
+    bdev_unlisten(&lun->listener);
+    stack_disk_close(lun->disk, disk_closed, lun);
 }
 
 static void
@@ -137,7 +123,7 @@ is_open(struct lunette_lun *lun, int disk_err)
 
     lun->op = NULL;
     if (lun->dev != NULL)
-        api_device_info(lun->dev, lun->bdev != NULL ? bdev_get_limits(lun->bdev) : NULL,
+        api_device_info(lun->dev, lun->disk != NULL ? bdev_get_limits(lun->disk->bdev) : NULL,
                         &lun->info);
     lun->info.error = disk_err;
     tell(op, lun);
@@ -165,30 +151,19 @@ no_disk(struct lunette_lun *lun, const struct lunette_error *err)
 }
 
 static void
-disk_started(void *user, int err, const struct lunette_error *why)
+disk_started(void *user, struct stack_disk *disk, const struct lunette_error *why)
 {
     struct lunette_lun *lun = user;
-    struct lunette_error e;
-    int r;
 
     if (lun->op == NULL)
-        return; /* given up meanwhile */
-    if (err < 0) {
+        return; /* given up meanwhile; it goes with the session */
+    if (disk == NULL) {
         no_disk(lun, why);
         return;
     }
-    r = blk_dev_new(&scsi_disk_ops, lun->dev, scsi_disk_limits(lun->dev), &lun->bdev);
-    if (r < 0) {
-        (void)lunette_fail(&e, r, LUNETTE_DOM_OS, (uint32_t)-r, "no block device: %s",
-                           errno_text(-r));
-        no_disk(lun, &e);
-        return;
-    }
-    scsi_disk_plug(lun->dev, &blk_upcalls, lun->bdev);
-    if (lun->timeout_ms > 0)
-        bdev_set_timeout(lun->bdev, lun->timeout_ms);
+    lun->disk = disk;
     lun->listener.event = resized;
-    bdev_listen(lun->bdev, &lun->listener);
+    bdev_listen(disk->bdev, &lun->listener);
     is_open(lun, 0);
 }
 
@@ -206,7 +181,7 @@ found(void *user, struct scsi_device *dev, const struct lunette_error *why)
         return;
     }
     lun->dev = dev;
-    r = scsi_disk_start(dev, disk_started, lun);
+    r = stack_disk_start(lun->s.stack, dev, disk_started, lun, NULL);
     if (r == 0)
         return;
     if (r == -EMEDIUMTYPE)
@@ -231,7 +206,7 @@ session_opened(struct api_session *s, const struct lunette_error *err)
     } else if (lun->flags & LUNETTE_OPEN_SESSION) {
         is_open(lun, 0);
     } else {
-        r = scsi_scan_lun(s->target, lun->lun_wire, found, lun);
+        r = stack_scan_lun(s->stack, lun->lun_wire, found, lun);
         if (r < 0) {
             (void)lunette_fail(&e, r, LUNETTE_DOM_OS, (uint32_t)-r, "%s", errno_text(-r));
             fail(lun, &e);
@@ -262,7 +237,6 @@ lunette_open_start(struct lunette_ctx *ctx, const char *url, uint32_t flags,
     if (r < 0)
         goto fail;
     memcpy(lun->lun_wire, lun->s.url->lun, sizeof(lun->lun_wire));
-    lun->timeout_ms = lun->s.url->timeout_ms;
     ctx->handles++;
     if (ret != NULL)
         *ret = op;

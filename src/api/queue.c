@@ -123,8 +123,8 @@ lunette_queue_new(struct lunette_lun *lun, uint32_t depth, struct lunette_queue 
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "a queue's depth is 1..%d",
                             DEPTH_MAX);
     r = queue_alloc(depth, &q);
-    if (r == 0 && lun->bdev != NULL) {
-        r = bdev_queue_new(lun->bdev, lun->s.ctx->loop, depth, &q->q);
+    if (r == 0 && lun->disk != NULL) {
+        r = bdev_queue_new(lun->disk->bdev, lun->s.ctx->loop, depth, &q->q);
         if (r < 0)
             queue_release(q);
     }
@@ -406,7 +406,7 @@ lunette_queue_scsi(struct lunette_queue *q, struct lunette_scsi *cmd, void *user
         raw->r = r;
         raw->x.done = raw_done;
         raw->x.user = raw;
-        e = scsi_execute(q->lun->dev, &raw->x);
+        e = stack_execute(q->lun->dev, &raw->x);
         if (e < 0)
             give_back(r);
     }

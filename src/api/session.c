@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* api/session.c - from a URL to a session with a midlayer on it, and back; nothing here waits. */
+/* api/session.c - from a URL to a session with a stack on its host, and back; nothing here waits.
+ */
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
@@ -9,8 +10,6 @@
 #include "api/internal.h"
 #include "api/ping.h"
 #include "wire/pdu.h"
-
-#define SPINUP_MIN_S 30
 
 /* A random number and a qualifier that counts (RFC 7143 11.12.5): of the sessions of one context
  * no two are the same port. */
@@ -124,42 +123,33 @@ conn_event(struct ctl_watch *w, const struct iscsi_kevent *ev, const void *data)
 
 /* ---- up ------------------------------------------------------------------------------------- */
 
-/* What a midlayer wants to tell beyond its own log lines. */
+/* The midlayer has log lines of its own; this says to which target they belong. */
 static void
-scsi_event(void *user, struct scsi_device *dev, enum scsi_event ev)
+api_stack_event(void *user, enum stack_event ev, struct scsi_device *dev, enum scsi_event why)
 {
     struct api_session *s = user;
 
     (void)dev;
-    log_line(s->ctx->loop->log, LOG_LEVEL_INFO, "%s: %s", s->target_name, scsi_event_name(ev));
+    if (ev != STACK_EV_CAME)
+        log_line(s->ctx->loop->log, LOG_LEVEL_INFO, "%s: %s", s->target_name,
+                 stack_event_name(why));
 }
 
-static const struct scsi_events scsi_events = {.event = scsi_event};
-
-/* Patience with a disk that becomes ready: the midlayer's own, but not much more than who asks for
- * quicker answers has. */
-static uint32_t
-spinup_s(uint32_t timeout_ms)
-{
-    uint32_t s = timeout_ms / 1000;
-
-    return timeout_ms == 0 ? 0 : s > SPINUP_MIN_S ? s : SPINUP_MIN_S;
-}
+static const struct stack_events api_stack_events = {.event = api_stack_event};
 
 static int
-attach(struct api_session *s, struct lunette_error *err)
+api_attach(struct api_session *s, struct lunette_error *err)
 {
     struct scsi_host *h = dataplane_host(s->ctx->dp, s->res.sid);
-    struct scsi_params p = {.timeout_ms = s->url->timeout_ms,
-                            .queue_depth = s->url->queue_depth,
-                            .max_transfer = s->url->max_transfer,
-                            .spinup_s = spinup_s(s->url->timeout_ms)};
+    struct stack_params p = {.timeout_ms = s->url->timeout_ms,
+                             .queue_depth = s->url->queue_depth,
+                             .max_transfer = s->url->max_transfer};
     int r;
 
     if (h == NULL)
         return lunette_fail(err, -ENOTCONN, LUNETTE_DOM_CONNECT, 0,
                             "the session was lost right after login");
-    r = scsi_attach(h, &p, &scsi_events, s, &s->target);
+    r = stack_attach(h, &p, &api_stack_events, s, &s->stack);
     if (r < 0)
         return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "no memory");
     TRACE(s->ctx->loop, session_scan_host, s->res.sid, 0);
@@ -190,7 +180,7 @@ login_done(void *user, const struct login_result *res, const struct lunette_erro
     s->res = *res;
     s->logged_in = true;
     ctl_watch_add(s->ctx->ctl, &s->watch, res->sid, res->cid);
-    came_up(s, attach(s, &why) < 0 ? &why : NULL);
+    came_up(s, api_attach(s, &why) < 0 ? &why : NULL);
 }
 
 static int
@@ -230,7 +220,7 @@ static void
 release(struct api_session *s)
 {
     ctl_watch_del(&s->watch);
-    scsi_detach(&s->target);
+    stack_detach(&s->stack);
     if (s->url != NULL)
         url_wipe(s->url);
     free(s->url);

@@ -61,11 +61,10 @@ after_turn(void *user)
 void
 world_check(struct world *w)
 {
-    if (w->lun == NULL || w->lun->bdev == NULL)
+    if (w->lun == NULL)
         return;
     w->checks++;
-    blk_check_fast(w->lun->bdev);
-    scsi_check_fast(w->lun->s.target);
+    stack_check_fast(w->lun->s.stack);
 }
 
 void
