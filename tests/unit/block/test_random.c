@@ -3,6 +3,8 @@
  * with the right memory; each request completes exactly once whatever the driver does. */
 #include "tests/unit/block/fake_driver.h"
 
+#include "tests/support/bdev_filter.h"
+
 #define SPACE (256 * 1024)
 #define NREQ  24
 
@@ -147,6 +149,7 @@ test_pieces_cover_exactly_once(void **state)
 }
 
 static unsigned live, fast;
+static struct bdev_queue *top; /* where the requests go: the driver's, or a filter's above it */
 
 static void
 again_or_not(struct req *q)
@@ -155,7 +158,7 @@ again_or_not(struct req *q)
     if (rnd(3) != 0 && q->done < 30) {
         int done = q->done;
 
-        if (bdev_submit(q->d->q, &q->r) == 0)
+        if (bdev_submit(top, &q->r) == 0)
             live++;
         q->done = done;
     }
@@ -170,8 +173,9 @@ only_note(struct req *q)
 
 /* The driver takes, refuses, requeues, fails and times out at random. */
 static void
-one_chaos(uint64_t seed)
+one_chaos(uint64_t seed, bool filtered)
 {
+    struct bdev_filter *f = NULL;
     static const int errs[] = {0, 0, 0, -EIO, -EOPNOTSUPP, -ENOSPC};
     struct bdev_limits l;
     struct req q[NREQ];
@@ -181,6 +185,12 @@ one_chaos(uint64_t seed)
     l = random_limits();
     drv_open(&d, &l, 1 + (uint32_t)(seed % 40));
     fake_loop_init(&d.loop, seed);
+    top = d.q;
+    if (filtered) {
+        f = bdev_filter_new(d.b, l.block_size * (1 + rnd(9)));
+        assert_int_equal(bdev_queue_new(bdev_filter_bdev(f), &d.loop.l, 1 + (uint32_t)rnd(9), &top),
+                         0);
+    }
     live = 0;
     for (int i = 0; i < NREQ; i++) {
         uint64_t blocks = rnd(rnd(2) == 0 ? 9 : SPACE / l.block_size / 4);
@@ -190,14 +200,15 @@ one_chaos(uint64_t seed)
         q[i].r.flags = rnd(3) == 0 ? BDEV_F_FUA : rnd(2) == 0 ? BDEV_F_PROMPT : 0;
         q[i].then = q[i].r.flags == BDEV_F_PROMPT ? only_note : again_or_not;
         q[i].want = 1;
-        assert_int_equal(bdev_submit(d.q, &q[i].r), 0);
+        assert_int_equal(bdev_submit(top, &q[i].r), 0);
         live++;
+        blk_check_fast(d.b);
     }
     for (int step = 0; step < 4000 && live > 0; step++) {
         unsigned i = d.n > 0 ? (unsigned)rnd(d.n) : 0;
 
         blk_check_fast(d.b);
-        assert_int_equal(bdev_queue_outstanding(d.q), live);
+        assert_int_equal(bdev_queue_outstanding(top), live);
         if (rnd(20) == 0)
             d.refuse = 1;
         d.on_timeout = rnd(2) == 0 ? BLK_TIMEOUT_RESET_TIMER : BLK_TIMEOUT_DRIVER_HAS_IT;
@@ -219,7 +230,7 @@ one_chaos(uint64_t seed)
         assert_true(q[i].done <= q[i].want || q[i].then == again_or_not);
         if (q[i].then == only_note && q[i].done == q[i].want && q[i].done < 30) {
             q[i].want++;
-            assert_int_equal(bdev_submit(d.q, &q[i].r), 0);
+            assert_int_equal(bdev_submit(top, &q[i].r), 0);
             live++;
         }
         d.general = rnd(4) == 0;
@@ -229,6 +240,10 @@ one_chaos(uint64_t seed)
     }
     for (int i = 0; i < NREQ; i++)
         q[i].then = NULL;
+    if (filtered) {
+        bdev_queue_free(&top);
+        bdev_filter_free(f);
+    }
     drv_close(&d); /* in whatever state */
     for (int i = 0; i < NREQ; i++)
         sum += q[i].done;
@@ -241,7 +256,17 @@ test_each_completes_once_under_chaos(void **state)
 {
     (void)state;
     for (uint64_t seed = 1; seed <= 300; seed++)
-        one_chaos(seed);
+        one_chaos(seed, false);
+    assert_true(fast > 300);
+}
+
+static void
+test_each_completes_once_through_a_filter(void **state)
+{
+    (void)state;
+    fast = 0;
+    for (uint64_t seed = 1; seed <= 300; seed++)
+        one_chaos(seed, true);
     assert_true(fast > 300);
 }
 
@@ -251,6 +276,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pieces_cover_exactly_once),
         cmocka_unit_test(test_each_completes_once_under_chaos),
+        cmocka_unit_test(test_each_completes_once_through_a_filter),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
