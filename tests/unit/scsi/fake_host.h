@@ -349,7 +349,7 @@ fh_work(struct loop_work *w)
         fh_answer(f, f->out[i], a);
         fh_give_back(f, i);
     }
-    if (f->window > 0 && f->nout < f->window && f->t != NULL)
+    if (f->window > 0 && f->nout < f->window && f->h.ev != NULL)
         f->h.ev->restart(f->h.ev_user);
     if (f->t != NULL)
         scsi_check_fast(f->t);
@@ -540,8 +540,9 @@ fh_add(struct fhost *f, int slot, uint64_t lun)
     return l;
 }
 
+/* The host without a midlayer. */
 static inline void
-fh_open(struct fhost *f)
+fh_init(struct fhost *f)
 {
     memset(f, 0, sizeof(*f));
     fake_loop_init(&f->loop, 7);
@@ -555,6 +556,12 @@ fh_open(struct fhost *f)
                               .max_sg = 256,
                               .max_transfer = 16 << 20,
                               .state = SCSI_HOST_RUNNING};
+}
+
+static inline void
+fh_open(struct fhost *f)
+{
+    fh_init(f);
     assert_int_equal(scsi_attach(&f->h, NULL, &fh_events, f, &f->t), 0);
 }
 
@@ -587,14 +594,22 @@ fh_state(struct fhost *f, enum scsi_host_state s)
     f->h.ev->state(f->h.ev_user, s, NULL);
 }
 
-/* Ends the session as a transport does, then the midlayer. */
+/* Ends the session as a transport does. */
 static inline void
-fh_close(struct fhost *f)
+fh_end(struct fhost *f)
 {
     fh_state(f, SCSI_HOST_GONE);
     fh_sweep(f, NULL, DID_NO_CONNECT);
     f->nwaits = 0;
+    f->h.ev->freed(f->h.ev_user);
     memset(&f->h, 0xa5, sizeof(f->h)); /* as if it were freed */
+}
+
+/* The session, then the midlayer. */
+static inline void
+fh_close(struct fhost *f)
+{
+    fh_end(f);
     scsi_detach(&f->t);
     assert_null(f->t);
     assert_int_equal(f->nout, 0);
