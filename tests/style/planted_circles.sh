@@ -52,9 +52,9 @@ database
 
 printf '#include "base/pool.h"\n' >>"$tmp/src/base/sg.h"
 check # one direction is no circle
-printf '#include "base/sg.h"\n' >>"$tmp/src/base/pool.c"
+printf '#include "base/sg.h"\n' >>"$tmp/src/base/pool.h"
 expect 'base/pool needs base/sg: #include "base/sg.h"'
-sed -i '$d' "$tmp/src/base/pool.c"
+sed -i '$d' "$tmp/src/base/pool.h"
 
 echo 'base/err # it was there once' >>"$tmp/tests/style/circles.allowed"
 expect 'base/err is in no circle now'
