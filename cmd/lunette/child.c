@@ -12,7 +12,7 @@
 
 #define STOP_STEPS 500 /* of 10 ms */
 
-/* argv of posix_spawn is not const for historical reasons only. */
+/* posix_spawn does not change argv, although its type allows it. */
 union words {
     const char *const *in;
     char *const *out;

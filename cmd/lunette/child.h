@@ -10,10 +10,10 @@
  * comes from there; the caller closes it.  0 or -errno. */
 int child_start(const char *const *argv, const char *dir, pid_t *ret, int *ret_out);
 
-/* Waits for its end: the exit code, 128 + signal, or -errno. */
+/* Waits for the program's end: its exit code, 128 + signal, or -errno. */
 int child_wait(pid_t pid);
 
-/* SIGTERM, then SIGKILL after five seconds. */
+/* Ends the program: SIGTERM, then SIGKILL after five seconds. */
 int child_stop(pid_t pid);
 
 #endif

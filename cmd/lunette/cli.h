@@ -69,7 +69,7 @@ struct command {
     const char *name;
     const char *args;       /* what follows the name in the synopsis */
     const char *summary;    /* one line */
-    const char *about;      /* more, for its --help */
+    const char *about;      /* what --help says beyond the summary */
     const char *example;    /* command lines, each with what follows "lunette " */
     const struct opt *opts; /* ends with an entry without a name; NULL: none of its own */
     const void *defaults;   /* of opts_size bytes */
@@ -119,7 +119,7 @@ void error_of_code(struct lunette_error *err, int code, const char *what);
 
 /* ---- Ctrl-C (interrupt.c) ------------------------------------------------------------------ */
 
-/* From here on SIGINT, SIGTERM and SIGHUP (and SIGPIPE, where pipes) are noted; a second one ends
+/* From here on SIGINT, SIGTERM and SIGHUP are noted, and SIGPIPE if pipes is set; a second one ends
  * the program at once. */
 void interrupt_catch(bool pipes);
 /* The signal that came, or 0. */
@@ -131,19 +131,19 @@ int interrupted(void);
 
 /* Decimal, 0x and octal.  0 or -EINVAL or -ERANGE. */
 int parse_uint(const char *text, uint64_t *ret);
-/* "0.5": nanoseconds. */
+/* Reads seconds, such as "0.5" or "20ms", as nanoseconds. */
 int parse_seconds(const char *text, uint64_t *ret);
 
-/* "256 MiB"; buf holds TEXT_SIZE bytes and is returned. */
+/* Writes "256 MiB" to buf, which holds TEXT_SIZE bytes and is returned. */
 const char *format_size(char *buf, uint64_t bytes);
-/* "256M", as base/size.h takes it. */
+/* Writes "256M", as base/size.h reads it. */
 const char *format_size_short(char *buf, uint64_t bytes);
 const char *format_rate(char *buf, double bytes_per_second);
 /* "1.2 ms" */
 const char *format_ns(char *buf, double ns);
 const char *device_type_name(uint8_t type);
 
-/* Sixteen bytes a line, with offset and characters. */
+/* Prints sixteen bytes a line, with their offset and as characters. */
 void hexdump(FILE *to, const void *data, size_t len, uint64_t offset);
 
 /* Takes hex digits from text, with spaces, commas, colons or 0x between the bytes.  The number of
@@ -152,22 +152,22 @@ int parse_hex(const char *text, uint8_t *buf, size_t size);
 
 uint64_t now_ns(void);
 void *xmalloc(size_t len);
-/* Aligned for data, exits without memory. */
+/* Memory that is aligned for data.  Without memory the program exits. */
 void *xbuffer(size_t len);
 bool all_zero(const void *data, size_t len);
 
 /* ---- URLs (url.c) -------------------------------------------------------------------------- */
 
 bool url_is_iscsi(const char *text);
-/* Whether the URL names a target. */
+/* Does the URL name a target? */
 bool url_has_target(const char *url);
-/* The URL without its secrets, for messages; to be freed. */
+/* The URL without its secrets, for messages.  The caller frees it. */
 char *url_public(const char *url);
 /* The URL of target at portal (host:port) with what else `base` says: user, query.  To be freed. */
 char *url_with_target(const char *base, const char *portal, const char *target);
-/* text, with iscsi:// before it where it has no scheme; to be freed. */
+/* The text, with iscsi:// before it where it has no scheme.  The caller frees it. */
 char *url_of_portal(const char *text);
-/* host[:port] of a URL or of a bare portal; to be freed. */
+/* host[:port] of a URL or of a bare portal.  The caller frees it. */
 char *url_portal(const char *text);
 
 /* ---- JSON (json.c) ------------------------------------------------------------------------- */

@@ -78,7 +78,7 @@ check_room(struct transfer *t)
     return 0;
 }
 
-/* A stream filled the destination: was that all? */
+/* A stream has filled the destination.  Checks that the stream had no more. */
 static int
 copy_check_end(const struct transfer *t)
 {

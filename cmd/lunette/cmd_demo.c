@@ -63,7 +63,7 @@ say(const struct demo *d, const char *fmt, ...)
     puts(d->colour ? "\033[0m" : "");
 }
 
-/* The command as one would type it: the URL as a variable, everything else as it is. */
+/* Prints the command as one would type it: the URL as a variable, everything else as it is. */
 static void
 show(const struct demo *d, const char *name, const char *const *words)
 {
@@ -89,7 +89,8 @@ show_line(const struct demo *d, const char *fmt, ...)
     puts(d->colour ? "\033[0m" : "");
 }
 
-/* argv of `lunette words...`, with the loop and polling that the demo was asked for. */
+/* Makes the argv of `lunette words...`, with the loop and the polling that the demo was asked for.
+ */
 static void
 own_argv(const struct demo *d, const char *const *words, const char **argv)
 {
@@ -106,7 +107,7 @@ own_argv(const struct demo *d, const char *const *words, const char **argv)
     argv[n] = NULL;
 }
 
-/* Shows and runs `lunette words...`; exit code. */
+/* Shows `lunette words...` and runs it; returns its exit code. */
 static int
 lunette(const struct demo *d, const char *const *words)
 {
@@ -174,7 +175,7 @@ make_secret(char secret[SECRET_LEN + 1])
     return 0;
 }
 
-/* Both directions' names and secrets, as the library and the target read them. */
+/* Makes names and secrets for both directions, as the library and the target read them. */
 static int
 write_secrets(const struct demo *d)
 {
@@ -191,7 +192,7 @@ write_secrets(const struct demo *d)
     return code;
 }
 
-/* Random bytes with a hole in the middle, as disk images have them. */
+/* Writes random bytes with a hole in the middle, as disk images have them. */
 static int
 write_image(const struct demo *d)
 {
@@ -222,7 +223,7 @@ write_image(const struct demo *d)
 
 /* ---- the target ---------------------------------------------------------------------------- */
 
-/* Reads "listening on ADDR:PORT". */
+/* Reads the target's line "listening on ADDR:PORT". */
 static int
 wait_for_target(struct demo *d)
 {

@@ -10,10 +10,10 @@
 
 struct listing {
     struct cli *cli;
-    json_t *json; /* array of targets, NULL: print a table */
+    json_t *json; /* the array of targets; NULL: a table is printed */
     bool alone;   /* one target was asked for */
     size_t refused;
-    int code; /* of the first that refused */
+    int code; /* the exit code of the first target that refused */
 };
 
 static void
@@ -91,7 +91,7 @@ list_target(struct listing *l, const char *url, const char *name)
     free(public);
 }
 
-/* The address of the target that we reach it by: the one asked, if it is among them. */
+/* The address by which we reach the target: the one that was asked, if it is among them. */
 static const char *
 choose_portal(const struct lunette_target *t, const char *asked)
 {

@@ -8,7 +8,7 @@
 
 #include "cmd/lunette/cli.h"
 
-#define JSON_COUNT 5 /* where no count is given: scripts want an end */
+#define JSON_COUNT 5 /* pings where --json comes without a count, since scripts want an end */
 
 struct ping_opts {
     uint64_t count, interval_ns, size;
@@ -60,7 +60,7 @@ deviation(const struct tally *t)
     return d > 0 ? sqrt(d) : 0;
 }
 
-/* Serves the session until then. */
+/* Serves the session until that time. */
 static int
 wait_until(struct cli *cli, uint64_t deadline_ns)
 {

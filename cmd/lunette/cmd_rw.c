@@ -52,7 +52,7 @@ static const struct opt write_options[] = {
     {0},
 };
 
-/* Whether offset, and the length where there is one, lie inside the LUN. */
+/* Checks that offset, and the length where one is given, lie inside the LUN. */
 static int
 rw_check_range(const char *cmd, const struct end *lun, const struct rw_opts *o, uint64_t length)
 {
@@ -136,7 +136,8 @@ run_read(struct cli *cli, const void *opts, int argc, char **argv)
     return code;
 }
 
-/* Reads up to len bytes, waiting for them.  Their number, fewer at the end only; -errno. */
+/* Reads len bytes and waits for them.  Returns their number, which is less at the end only, or
+ * -errno. */
 static ssize_t
 read_fully(struct end *e, uint64_t offset, char *buf, size_t len)
 {
@@ -157,7 +158,7 @@ read_fully(struct end *e, uint64_t offset, char *buf, size_t len)
     return (ssize_t)done;
 }
 
-/* The part of the first block, where offset lies inside one.  *ret_len: bytes written. */
+/* Writes the rest of the first block, if offset lies inside one.  *ret_len: bytes written. */
 static int
 write_head(struct end *src, struct end *dst, uint64_t offset, uint64_t max, uint64_t *ret_len)
 {
@@ -174,7 +175,7 @@ write_head(struct end *src, struct end *dst, uint64_t offset, uint64_t max, uint
     return n == 0 ? 0 : transfer_patch_block(dst, buf, (size_t)n, offset);
 }
 
-/* What is left on a stream, where the LUN is full. */
+/* The LUN is full: checks that nothing is left on the stream. */
 static int
 rw_check_end(const struct end *src, const struct rw_opts *o, uint64_t done, uint64_t room)
 {
@@ -216,7 +217,7 @@ write_lun(struct cli *cli, const struct rw_opts *o, struct end *src, struct end 
     uint64_t done = head + t.done;
     if (code > EXIT_SIGNAL)
         fprintf(stderr, "lunette: write: interrupted after %llu bytes\n", (unsigned long long)done);
-    if (code == 0 && src->kind == END_FILE) /* as if we had read it */
+    if (code == 0 && src->kind == END_FILE) /* the file's offset, as if it had been read */
         (void)lseek(src->fd, (off_t)(src->base + done), SEEK_SET);
     return code != 0 ? code : rw_check_end(src, o, done, room);
 }

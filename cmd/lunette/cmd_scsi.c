@@ -33,7 +33,7 @@ static const struct opt scsi_options[] = {
     {0},
 };
 
-/* Where the allocation length stands in the CDB; blocks: it counts logical blocks. */
+/* Where the allocation length stands in the CDB of an opcode.  blocks: it counts logical blocks. */
 struct alloc_len {
     uint8_t opcode, action; /* action 0xff: any */
     uint8_t at, bytes;
@@ -107,7 +107,7 @@ collect_cdb(char **words, int count, uint8_t *cdb)
     return (int)len;
 }
 
-/* All of a file; *ret is the caller's.  0 or an exit code. */
+/* Reads all of a file; the caller frees *ret.  0 or an exit code. */
 static int
 read_file(const char *path, void **ret, size_t *ret_len)
 {

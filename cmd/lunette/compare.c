@@ -7,7 +7,7 @@
 
 #include "cmd/lunette/transfer.h"
 
-/* The same stretch of both ends. */
+/* One stretch, read from both ends. */
 struct pair {
     char *buf[2];
     bool started[2];
@@ -51,7 +51,7 @@ start_side(struct compare *c, struct pair *p, int side)
     return r == -EAGAIN ? 0 : r;
 }
 
-/* Begins or ends what it can of p.  >0: something; -errno. */
+/* Starts or finishes reads of p.  Above 0: something was done; 0: nothing; or -errno. */
 static int
 step_pair(struct compare *c, struct pair *p)
 {

@@ -43,7 +43,7 @@ open_lun(struct cli *cli, const char *url, uint32_t flags, uint32_t depth, struc
     return 0;
 }
 
-/* Whether fd can be read or written at any offset, and how large it is. */
+/* Finds out whether fd can be read or written at any offset, and how large it is. */
 static int
 classify(struct end *e)
 {
@@ -96,10 +96,10 @@ end_open_dest(struct cli *cli, const char *text, uint32_t depth, struct end *ret
     }
     if (strcmp(text, "-") == 0) {
         *ret = (struct end){.name = strdup("standard output"), .block = 1, .fd = STDOUT_FILENO};
-        ret->kind = END_STREAM; /* also where it is a file: others may append to it */
+        ret->kind = END_STREAM; /* even if it is a file, since others may append to it */
         ret->size = UINT64_MAX;
         struct stat st;
-        /* A description of our own, so that O_NONBLOCK is ours alone. */
+        /* Opens the file once more, so that O_NONBLOCK concerns nobody else who has it open. */
         int fd = fstat(ret->fd, &st) == 0 && S_ISFIFO(st.st_mode)
                      ? open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_CLOEXEC)
                      : -1;
@@ -158,7 +158,7 @@ end_same(const struct end *a, const struct end *b)
            sa.st_ino == sb.st_ino;
 }
 
-/* What a call of the queue said. */
+/* Takes the result of a call of the queue. */
 static int
 queued(struct end *e, int r, struct io *io, const char *verb)
 {
@@ -185,7 +185,7 @@ end_read(struct end *e, void *buf, size_t len, uint64_t offset, struct io *io)
             continue;
         if (n < 0)
             return end_failed(e, -errno, "reading");
-        if (n == 0) { /* it became shorter under our hands */
+        if (n == 0) { /* the file has become shorter while we read it */
             return end_failed(e, -ENODATA, "the file ended early");
         }
         done += (size_t)n;
@@ -314,7 +314,7 @@ end_extent(const struct end *e, uint64_t offset, bool *ret_hole)
         return rest;
     off_t at = (off_t)(e->base + offset);
     off_t data = lseek(e->fd, at, SEEK_DATA);
-    if (data < 0 && errno == ENXIO) { /* nothing but a hole up to the end */
+    if (data < 0 && errno == ENXIO) { /* there is only a hole up to the end */
         *ret_hole = true;
         return rest;
     }

@@ -13,7 +13,7 @@
 
 enum end_kind { END_LUN, END_FILE, END_STREAM };
 
-/* Requests of one owner, possibly several at a time. */
+/* The requests of one owner, of which several may be under way. */
 struct io {
     unsigned pending;
     uint64_t offset;  /* for messages: where they begin */
@@ -25,12 +25,12 @@ struct end {
     char *name; /* for messages: no secrets */
     int fd;
     bool own_fd;
-    bool fresh; /* a file that we have made empty: what is not written reads as zeroes */
+    bool fresh; /* a file that we have emptied, so that what is not written reads as zeroes */
     bool regular;
     uint64_t base;           /* of a file: where offset 0 is */
     uint64_t size;           /* bytes; UINT64_MAX: not known */
     uint32_t block;          /* offsets and lengths are multiples of it */
-    struct lunette_ctx *ctx; /* of its own: each side can be waited for */
+    struct lunette_ctx *ctx; /* each end has its own, so that both can be waited for */
     struct lunette_lun *lun;
     struct lunette_queue *queue;
     struct lunette_info info; /* LUNs */
@@ -41,10 +41,10 @@ struct end {
 int end_open_source(struct cli *cli, const char *text, uint32_t depth, struct end *ret);
 /* A file is created, and emptied by end_prepare. */
 int end_open_dest(struct cli *cli, const char *text, uint32_t depth, struct end *ret);
-/* Call once everything has been checked. */
+/* Empties a file that is written.  Call it once everything has been checked. */
 int end_prepare(struct end *e);
 void end_close(struct end *e);
-/* Whether both are the same device or file. */
+/* Are both the same device or file? */
 bool end_same(const struct end *a, const struct end *b);
 
 /* 0: under way (or done: io->pending did not grow); -EAGAIN: queue full, later; else e->err is set.
@@ -60,7 +60,7 @@ int end_reap(struct end *e);
 ssize_t end_stream_read(struct end *e, void *buf, size_t len);
 ssize_t end_stream_write(struct end *e, const void *buf, size_t len);
 
-/* A file's next stretch from offset: its length, and whether it is a hole. */
+/* Finds a file's next stretch from offset: its length, and whether it is a hole. */
 uint64_t end_extent(const struct end *e, uint64_t offset, bool *ret_hole);
 
 /* Waits until either side has something to do, or a stream whose events are asked for, or 200 ms

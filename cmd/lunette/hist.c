@@ -3,7 +3,7 @@
 
 #include <stddef.h>
 
-/* The largest value that falls into a cell. */
+/* The largest value that falls into the cell. */
 static uint64_t
 upper(uint32_t cell)
 {
@@ -27,5 +27,5 @@ hist_percentile(const struct hist *h, double share)
         if (seen >= want)
             return upper(i) < h->max ? upper(i) : h->max;
     }
-    return h->max; /* the last cell takes all that is longer */
+    return h->max; /* the last cell takes all longer times */
 }

@@ -47,7 +47,7 @@ hist_add(struct hist *h, uint64_t ns)
     hist_add_n(h, ns, 1);
 }
 
-/* The value that `share` (0..1) of all are not above; 0 without any. */
+/* The value that `share` (0..1) of all values do not exceed; 0 if there are none. */
 uint64_t hist_percentile(const struct hist *h, double share);
 
 #endif

@@ -43,7 +43,8 @@ log_to_stderr(void *user, int level, const char *line)
     fprintf(stderr, "lunette: %s: %s\n", names[level < 0 || level > 3 ? 3 : level], line);
 }
 
-/* The library takes credentials from the environment; what the command line says goes first. */
+/* The library takes credentials from the environment.  The file that the command line names is put
+ * there and replaces any others. */
 static int
 use_chap_file(const char *path)
 {

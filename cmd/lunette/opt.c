@@ -36,7 +36,7 @@ static const struct opt common_opts[] = {
 static const struct opt json_opt = {"json",       0, OPT_FLAG, offsetof(struct common, json), NULL,
                                     "print JSON", 0, 0};
 
-/* What getopt_long needs, and the way back from its answer. */
+/* What getopt_long needs, and the options in the order of its answers. */
 struct parser {
     const struct opt *opts[OPTIONS_MAX];
     char *base[OPTIONS_MAX];
@@ -167,7 +167,7 @@ unknown(const struct command *cmd, const char *word, const char *what)
     return -EINVAL;
 }
 
-/* The option that getopt_long's answer stands for, NULL if none. */
+/* The option that getopt_long's answer stands for, or NULL. */
 static const struct opt *
 opt_find(const struct parser *p, int c, char **ret_base)
 {
@@ -189,7 +189,7 @@ opt_parse(const struct command *cmd, int argc, char **argv, struct common *commo
     int c;
 
     opt_collect(&p, cmd, common, opts);
-    optind = 0; /* glibc: start afresh */
+    optind = 0; /* this makes glibc's getopt start afresh */
     opterr = 0;
     while ((c = getopt_long(argc, argv, p.letters, p.longs, NULL)) != -1) {
         const struct opt *o = opt_find(&p, c == ':' ? optopt : c, &base);

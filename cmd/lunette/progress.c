@@ -79,13 +79,13 @@ progress_update(struct progress *p, uint64_t done)
     if (now < p->next_ns)
         return;
     p->next_ns = now + INTERVAL_NS;
-    if (!p->terminal) { /* a log: a line per quarter */
+    if (!p->terminal) { /* not a terminal: a line at each quarter */
         unsigned quarter = p->total == UINT64_MAX ? 0 : (unsigned)(done * 4 / (p->total + 1));
         if (quarter <= p->quarter)
             return;
         p->quarter = quarter;
     }
-    /* the rate: of the last seconds, smoothed */
+    /* the rate is that of the last seconds, smoothed */
     double secs = (double)(now - p->rate_ns) / 1e9;
     double recent = (double)(done - p->rate_done) / (secs > 0 ? secs : 1);
     p->rate = p->rate_done == 0 ? recent : p->rate * 0.8 + recent * 0.2;

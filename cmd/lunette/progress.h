@@ -19,7 +19,7 @@ struct progress {
 };
 
 void progress_start(struct progress *p, enum progress_mode mode, const char *what, uint64_t total);
-/* Cheap: prints ten times a second. */
+/* May be called often: it prints ten times a second at most. */
 void progress_update(struct progress *p, uint64_t done);
 /* Draws the last state and ends the line. */
 void progress_end(struct progress *p, uint64_t done);

@@ -163,7 +163,7 @@ parse_hex(const char *text, uint8_t *buf, size_t size)
         int lo = *text == '\0' ? -1 : hex_digit(*text);
         if (n == size)
             return -E2BIG;
-        if (lo < 0) { /* one digit: "0", "a" */
+        if (lo < 0) { /* a byte of one digit, such as "0" or "a" */
             buf[n++] = (uint8_t)hi;
             continue;
         }

@@ -39,7 +39,7 @@ struct run {
     struct chunk *filling;    /* of a source that is a stream */
     unsigned busy;            /* chunks that are not free */
     bool eof;
-    char tail[BLOCK_MAX]; /* what does not fill a block, where it may not be padded */
+    char tail[BLOCK_MAX]; /* the rest that does not fill a block, where it may not be padded */
     size_t tail_len;
     uint64_t tail_offset;
 };
@@ -75,7 +75,7 @@ transfer_begin(struct run *r, struct chunk *c, uint64_t len)
     r->busy++;
 }
 
-/* Takes a hole of the source as one chunk.  Whether there was one that is worth it. */
+/* Takes a hole of the source as one chunk.  True: there was one that is worth it. */
 static bool
 take_hole(struct run *r, struct chunk *c, uint64_t max)
 {
@@ -91,7 +91,7 @@ take_hole(struct run *r, struct chunk *c, uint64_t max)
         len = max;
     if (len > HOLE_MAX)
         len = HOLE_MAX;
-    if (len < max) /* what follows begins on a block */
+    if (len < max) /* so that what follows begins on a block */
         len -= len % t->dst->block;
     if (len == 0)
         return false;
@@ -122,7 +122,7 @@ start_read(struct run *r)
     c->skip = (size_t)(at - from);
     size_t n = (size_t)transfer_round_up(c->skip + c->len, t->src->block);
     int e = end_read(t->src, c->buf, n, from, &c->io);
-    if (e == -EAGAIN) { /* its queue is full: undo */
+    if (e == -EAGAIN) { /* its queue is full: the chunk is free again */
         c->state = CHUNK_FREE;
         r->next -= c->len;
         r->seq_in--;
@@ -163,7 +163,7 @@ transfer_fill(struct run *r)
     return 1;
 }
 
-/* How long the run of zero or other data is that starts at p, in steps of `step`. */
+/* The length of the run of zeroes, or of other data, that starts at p, in steps of `step`. */
 static size_t
 next_run(const char *p, size_t len, size_t step, bool *ret_zero)
 {
@@ -260,7 +260,7 @@ write_chunk(struct run *r, struct chunk *c)
     return 1;
 }
 
-/* Whatever can be done without waiting.  >0: something was; -errno. */
+/* Does what can be done without waiting.  Above 0: something was done; 0: nothing; or -errno. */
 static int
 transfer_step(struct run *r)
 {
@@ -272,7 +272,7 @@ transfer_step(struct run *r)
         if (n < 0)
             return n;
         moved |= n;
-        /* a file is read in the call: let the other side go on in between */
+        /* a file is read in the call: the other side goes on in between */
     } while (n > 0 && t->src->kind == END_LUN);
     n = end_reap(t->src);
     if (n < 0 || t->src->err.code != 0)
@@ -365,7 +365,7 @@ transfer_run(struct transfer *t)
         code = transfer_patch_block(t->dst, r->tail, r->tail_len, r->tail_offset);
     if (code == 0 && end_flush(t->dst, t->done) < 0)
         code = fail_with(&t->dst->err, t->dst->name);
-    if (code != 0) { /* the buffers are the queues' until they are gone */
+    if (code != 0) { /* the queues use the buffers until they are gone */
         lunette_queue_free(t->src->queue);
         lunette_queue_free(t->dst->queue);
         t->src->queue = t->dst->queue = NULL;

@@ -13,15 +13,16 @@
 struct transfer {
     struct cli *cli;
     struct end *src, *dst;
-    uint64_t src_offset, dst_offset; /* dst_offset: a multiple of its block */
+    uint64_t src_offset, dst_offset; /* dst_offset is a multiple of the destination's block */
     uint64_t length;                 /* UINT64_MAX: up to the end of the stream */
     uint64_t bs, depth;
     bool sparse; /* holes and runs of zeroes are not written as data */
-    bool pad;    /* a short last block is filled up with zeroes; else what is there is kept */
+    bool pad;    /* a short last block is filled up with zeroes; otherwise the rest of the block is
+                    kept */
     struct progress *progress;
 
     /* results */
-    uint64_t done;   /* bytes of the source dealt with */
+    uint64_t done;   /* bytes of the source that have been moved or skipped */
     uint64_t zeroes; /* of them, not written as data */
     uint32_t padded; /* bytes added to the last block */
 };

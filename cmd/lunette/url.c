@@ -15,8 +15,9 @@ static const char scheme[] = "iscsi://";
 #define SCHEME_LEN (sizeof(scheme) - 1)
 
 struct parts {
-    const char *user, *host, *target, *query; /* each to the next; "" where missing */
-    size_t user_len, host_len, target_len;    /* user with its @, target without its / */
+    const char *user, *host, *target,
+        *query; /* each part ends where the next begins; "" where it is missing */
+    size_t user_len, host_len, target_len; /* user with its @, target without its / */
 };
 
 bool
@@ -32,7 +33,7 @@ split(const char *url)
     const char *s = url_is_iscsi(url) ? url + SCHEME_LEN : url;
     size_t authority = strcspn(s, "/?");
 
-    /* the last @: a secret may hold one */
+    /* the last @ counts, since a secret may hold one */
     for (size_t i = 0; i < authority; i++) {
         if (s[i] == '@')
             p.user_len = i + 1;
@@ -112,7 +113,7 @@ url_public(const char *url)
     if (!url_is_iscsi(url))
         return strdup(url);
     struct parts p = split(url);
-    size_t secret = strcspn(p.user, "%:@"); /* user without its secret */
+    size_t secret = strcspn(p.user, "%:@"); /* the user without the secret */
     size_t size = strlen(url) * 2 + 64;
     char *ret = xmalloc(size);
     const char *rest = p.host + p.host_len;
