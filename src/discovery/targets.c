@@ -167,8 +167,11 @@ targets_take_pair(struct targets *t, struct lunette_error *err)
 int
 targets_feed(struct targets *t, const void *text, size_t len, struct lunette_error *err)
 {
-    const char *at = text, *end = at + len;
+    const char *at = text, *end;
 
+    if (len == 0)
+        return 0; /* an empty response need not have any data */
+    end = at + len;
     t->text_len += len;
     if (t->text_len > DISCOVERY_TEXT_MAX)
         return targets_fault(err, "sends more than 64 MiB of text");
