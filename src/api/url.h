@@ -3,7 +3,7 @@
 #ifndef API_URL_H
 #define API_URL_H
 
-#include "login/login.h"
+#include "login/config.h"
 
 struct api_url {
     struct login_config cfg; /* it holds secrets: see url_wipe */

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT */
+/* iscsi:// URLs: what each part and option becomes, what is refused with which words, and that no
+ * secret ever gets into a message. */
+#include "api/url.h"
+
+#include "tests/test.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define IQN "iqn.2026-11.example:disk"
+
+static void
+fails(const char *url, const char *words)
+{
+    struct lunette_error err = {.code = 0};
+    struct api_url u;
+
+    assert_int_equal(url_parse(url, &u, &err), -EINVAL);
+    assert_int_equal(err.domain, LUNETTE_DOM_USAGE);
+    if (strstr(err.msg, words) == NULL)
+        fail_msg("%s: \"%s\" should hold \"%s\"", url, err.msg, words);
+    if (strstr(err.msg, "hunter2") != NULL)
+        fail_msg("%s: the secret is in \"%s\"", url, err.msg);
+}
+
+static void
+test_parts(void **state)
+{
+    struct api_url u;
+
+    (void)state;
+    assert_int_equal(
+        url_parse("iscsi://alice%hunter2@hunter2-secret@host:3261/IQN.2026-11.Example:Disk"
+                  "/0x4105000000000000",
+                  &u, NULL),
+        0);
+    assert_string_equal(u.cfg.chap.name, "alice");
+    assert_int_equal(u.cfg.chap.secret_len, strlen("hunter2@hunter2-secret"));
+    assert_memory_equal(u.cfg.chap.secret, "hunter2@hunter2-secret", u.cfg.chap.secret_len);
+    assert_string_equal(u.cfg.portal.host, "host");
+    assert_int_equal(u.cfg.portal.port, 3261);
+    assert_string_equal(u.cfg.target_name, IQN);
+    assert_true(u.has_target && u.has_lun && u.has_secret && !u.has_isid);
+    assert_int_equal(u.lun[0], 0x41);
+    url_wipe(&u);
+    assert_int_equal(u.cfg.chap.secret_len, 0);
+    assert_int_equal(u.cfg.chap.secret[0], 0);
+
+    assert_int_equal(url_parse("iscsi://[fe80::1%eth0]/", &u, NULL), 0);
+    assert_string_equal(u.cfg.portal.host, "fe80::1%eth0");
+    assert_int_equal(u.cfg.portal.port, 3260);
+    assert_false(u.has_target || u.has_lun || u.has_secret);
+}
+
+static void
+test_options(void **state)
+{
+    struct api_url u;
+
+    (void)state;
+    assert_int_equal(url_parse("iscsi://h/" IQN "/1?header_digest=CRC32C_none&max_transfer=256k"
+                               "&max_burst_length=0x10000&initial_r2t=TRUE&isid=80123456789a"
+                               "&chap_algs=SHA256,md5&tpgt=7&target_user=bob"
+                               "&target_password=hunter2&zero_copy=1&timeout=1500",
+                               &u, NULL),
+                     0);
+    assert_string_equal(u.cfg.header_digest, "CRC32C,None");
+    assert_int_equal(u.max_transfer, 262144);
+    assert_int_equal(u.cfg.offer.max_burst, 65536);
+    assert_int_equal(u.cfg.offer.first_burst, 65536); /* lowered to max_burst */
+    assert_true(u.cfg.offer.initial_r2t);
+    assert_true(u.has_isid);
+    assert_memory_equal(u.cfg.isid, "\x80\x12\x34\x56\x78\x9a", 6);
+    assert_int_equal(u.cfg.chap_algs[0], CHAP_SHA256);
+    assert_int_equal(u.cfg.chap_algs[1], CHAP_MD5);
+    assert_int_equal(u.cfg.chap_algs[2], 0);
+    assert_int_equal(u.cfg.expected_tpgt, 7);
+    assert_string_equal(u.cfg.mutual.name, "bob");
+    assert_int_equal(u.cfg.mutual.secret_len, 7);
+    assert_true(u.cfg.zero_copy);
+    assert_int_equal(u.timeout_ms, 1500);
+    url_wipe(&u);
+}
+
+static void
+test_sizes(void **state)
+{
+    static const struct {
+        const char *text;
+        uint64_t bytes; /* 0: refused */
+    } rows[] = {
+        {"512", 512},   {"1M", 1 << 20}, {"1.5k", 1536}, {"16MiB", 16 << 20},
+        {"0x200", 512}, {"511", 0},      {"17M", 0},     {"1 M", 0},
+        {"-1", 0},      {"", 0},         {"20000P", 0},  {"99999999999999999999", 0},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char url[100];
+        struct api_url u;
+
+        (void)snprintf(url, sizeof(url), "iscsi://h/" IQN "?max_transfer=%s", rows[i].text);
+        if (rows[i].bytes == 0) {
+            fails(url, "want 512..16777216");
+            continue;
+        }
+        assert_int_equal(url_parse(url, &u, NULL), 0);
+        assert_int_equal(u.max_transfer, rows[i].bytes);
+    }
+}
+
+static void
+test_refused(void **state)
+{
+    (void)state;
+    fails("http://h/", "want iscsi://");
+    fails("iscsi://h/disk", "iSCSI name");
+    fails("iscsi://h/" IQN "/x", "the LUN is a number");
+    fails("iscsi://h:0/" IQN, "URL");
+    fails("iscsi://@h/" IQN, "user name");
+    fails("iscsi://h/" IQN "?colour=red", "unknown option");
+    fails("iscsi://h/" IQN "?timeout", "needs a value");
+    fails("iscsi://h/" IQN "?timeout=0", "want 1..86400000");
+    fails("iscsi://h/" IQN "?initial_r2t=maybe", "yes or no");
+    fails("iscsi://h/" IQN "?isid=12", "12 hex digits");
+    fails("iscsi://h/" IQN "?data_digest=md5", "crc32c");
+    fails("iscsi://h/" IQN "?chap_algs=md4", "sha3-256");
+}
+
+/* Whatever is wrong beside a secret, the message must not show it. */
+static void
+test_secrets_stay_secret(void **state)
+{
+    (void)state;
+    fails("http://alice%hunter2@h/", "want iscsi://");
+    fails("iscsi://alice%hunter2/" IQN, "no host stands behind");
+    fails("iscsi://alice%hunter2@h:99999/" IQN, "URL");
+    fails("iscsi://alice%@h/" IQN, "1..255 bytes");
+    fails("iscsi://h/" IQN "?target_user=bob&target_password=a&hunter2", "behind target_password");
+    fails("iscsi://h/" IQN "?target_password=a&hunter2=x", "behind target_password");
+}
+
+static void
+test_credentials(void **state)
+{
+    struct lunette_error err;
+    struct api_url u;
+
+    (void)state;
+    (void)unsetenv("LUNETTE_CHAP_FILE");
+    (void)setenv("LUNETTE_CHAP", "alice:hunter2\nbob:other", 1);
+    assert_int_equal(url_parse("iscsi://alice@h/" IQN, &u, NULL), 0);
+    assert_int_equal(url_credentials(&u, NULL), 0);
+    assert_memory_equal(u.cfg.chap.secret, "hunter2", 7);
+    assert_string_equal(u.cfg.mutual.name, "bob");
+    url_wipe(&u);
+
+    assert_int_equal(url_parse("iscsi://carol@h/" IQN, &u, NULL), 0); /* somebody else's */
+    assert_int_equal(url_credentials(&u, &err), -EINVAL);
+    assert_null(strstr(err.msg, "hunter2"));
+    url_wipe(&u);
+
+    assert_int_equal(url_parse("iscsi://carol%mine@h/" IQN, &u, NULL), 0); /* the URL's own */
+    assert_int_equal(url_credentials(&u, NULL), 0);
+    assert_memory_equal(u.cfg.chap.secret, "mine", 4);
+    url_wipe(&u);
+
+    (void)unsetenv("LUNETTE_CHAP");
+    assert_int_equal(url_parse("iscsi://carol@h/" IQN, &u, NULL), 0);
+    assert_int_equal(url_credentials(&u, &err), -EINVAL);
+    assert_non_null(strstr(err.msg, "no secret"));
+    url_wipe(&u);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_parts),       cmocka_unit_test(test_options),
+        cmocka_unit_test(test_sizes),       cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_credentials), cmocka_unit_test(test_secrets_stay_secret),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
