@@ -84,8 +84,8 @@ parse_fixed(const uint8_t *buf, size_t len, struct scsi_sense *s)
         parse_key_specific(buf + 15, s);
 }
 
-/* d[0..n): one descriptor whose length byte says that n bytes are there.  The first of a type
- * counts. */
+/* Reads one descriptor, d[0..n), whose length byte has been checked.  Of several of one type the
+ * first one counts. */
 static void
 parse_descriptor(const uint8_t *d, size_t n, unsigned *seen, struct scsi_sense *s)
 {

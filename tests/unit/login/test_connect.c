@@ -484,6 +484,41 @@ missing_cell(void **state)
     world_free(w);
 }
 
+/* What each kind of state must have a row for, whatever states there will be. */
+static void
+table_is_closed(void **state)
+{
+    static const enum login_event tidying[] = {LOGIN_EV_PDU, LOGIN_EV_FAIL, LOGIN_EV_CANCEL,
+                                               LOGIN_EV_DEADLINE, LOGIN_EV_STEP};
+
+    (void)state;
+    for (unsigned s = 0; s < LOGIN_NSTATES; s++) {
+        unsigned flags = fsm_state(&login_fsm, s)->flags, rows = 0;
+
+        for (unsigned e = 0; e < LOGIN_NEVENTS; e++) {
+            const struct fsm_row *row = fsm_find(&login_fsm, s, e);
+
+            rows += row != NULL;
+            /* An attempt ends by way of DRAIN, and only what has been tidied up is given up. */
+            if (row != NULL && fsm_state(&login_fsm, row->to)->flags == LOGIN_IS_TIDYING)
+                assert_true(flags == LOGIN_IS_TIDYING || row->to == LOGIN_DRAIN);
+            if (row != NULL && row->to == LOGIN_DOWN)
+                assert_int_equal(flags, LOGIN_IS_TIDYING);
+        }
+        if (flags == LOGIN_IS_WORKING) {
+            assert_int_equal(fsm_find(&login_fsm, s, LOGIN_EV_CANCEL)->to, LOGIN_DRAIN);
+            if (s != LOGIN_IDLE)
+                assert_int_equal(fsm_find(&login_fsm, s, LOGIN_EV_DEADLINE)->to, LOGIN_DRAIN);
+        } else if (flags == LOGIN_IS_TIDYING) {
+            for (size_t i = 0; i < sizeof(tidying) / sizeof(tidying[0]); i++)
+                assert_int_equal(fsm_find(&login_fsm, s, tidying[i])->to, s);
+        } else {
+            assert_int_equal(flags, LOGIN_IS_ENDED);
+            assert_int_equal(rows, 0);
+        }
+    }
+}
+
 /* ---- chance -------------------------------------------------------------------------------- */
 
 /* Many logins at once on one ctl, all with their own delays and fates. */
@@ -672,6 +707,7 @@ main(void)
         cmocka_unit_test(cancel_each_step),
         cmocka_unit_test(cancel_late),
         cmocka_unit_test(missing_cell),
+        cmocka_unit_test(table_is_closed),
         cmocka_unit_test(many_at_once),
         cmocka_unit_test(mutations),
         cmocka_unit_test(logouts),
