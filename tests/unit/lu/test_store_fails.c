@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT */
+/* A store that fails is a MEDIUM ERROR; syncs run beside the loop, and commands may end meanwhile.
+ */
+#include "tests/unit/lu/router.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "lu/buf.h"
+
+#define READ_ERROR  0x031100
+#define WRITE_ERROR 0x030c00
+
+/* Each way to read. */
+static void
+reading(void **state)
+{
+    struct world *w = *state;
+    uint8_t cdb[CDB_MAX], data[2 * BLOCK] = {0};
+
+    w->disk.fail_read = -EIO;
+    (void)cdb_read10(cdb, 0, 1, 0);
+    assert_int_equal(do_code(w, w->a, cdb, NULL, 0), READ_ERROR);
+    (void)cdb_verify10(cdb, 0, 2, SCSI_BYTCHK);
+    assert_int_equal(do_code(w, w->a, cdb, NULL, 0), READ_ERROR);
+    (void)cdb_write10(cdb, 0, 2, 0); /* which reads nothing */
+    assert_int_equal(do_code(w, w->a, cdb, data, sizeof(data)), 0);
+    w->disk.fail_read = 0;
+    (void)cdb_read10(cdb, 0, 1, 0);
+    assert_int_equal(do_code(w, w->a, cdb, NULL, 0), 0);
+}
+
+/* Each way to write. */
+static void
+writing(void **state)
+{
+    struct world *w = *state;
+    uint8_t cdb[CDB_MAX], data[2 * BLOCK], list[24] = {0};
+
+    memset(data, 0x11, sizeof(data));
+    w->disk.fail_write = -EIO;
+    (void)cdb_write10(cdb, 0, 1, 0);
+    assert_int_equal(do_code(w, w->a, cdb, NULL, 0), WRITE_ERROR);
+    (void)cdb_write_same10(cdb, 0, 8, 0);
+    assert_int_equal(do_code(w, w->a, cdb, data, BLOCK), WRITE_ERROR);
+    (void)cdb_write_same16(cdb, 0, 8, SCSI_WS_NDOB);
+    assert_int_equal(do_code(w, w->a, cdb, NULL, 0), WRITE_ERROR);
+    (void)cdb_compare_and_write(cdb, 0, 1, 0);
+    memset(data, 0, BLOCK);
+    assert_int_equal(do_code(w, w->a, cdb, data, sizeof(data)), WRITE_ERROR);
+    st_be16(list, sizeof(list) - 2);
+    st_be16(list + 2, 16);
+    st_be32(list + 16, 64);
+    (void)cdb_unmap(cdb, sizeof(list), 0);
+    assert_int_equal(do_code(w, w->a, cdb, list, sizeof(list)), WRITE_ERROR);
+    (void)cdb_read10(cdb, 0, 1, 0);
+    assert_int_equal(do_code(w, w->a, cdb, NULL, 0), 0);
+    assert_int_equal(w->lu->mem[0], 0);
+}
+
+static void
+discarding(void **state)
+{
+    struct world *w = *state;
+    uint8_t cdb[CDB_MAX];
+
+    memset(w->lu->mem, 0x55, STORE_SIZE);
+    w->disk.fail_discard = -EIO;
+    (void)cdb_write_same16(cdb, 0, 64, SCSI_WS_UNMAP | SCSI_WS_NDOB);
+    assert_int_equal(do_code(w, w->a, cdb, NULL, 0), WRITE_ERROR);
+    assert_int_equal(w->disk.discards, 1);
+    assert_int_equal(lu_resize(w->lu, STORE_SIZE / 2, NULL), -EIO);
+    assert_int_equal(w->lu->blocks, BLOCKS);
+    w->disk.fail_discard = 0;
+    assert_int_equal(do_code(w, w->a, cdb, NULL, 0), 0);
+    assert_int_equal(w->lu->mem[64 * BLOCK - 1], 0);
+}
+
+/* With a write cache only SYNCHRONIZE CACHE and FUA wait for the store; without one, every write.
+ */
+static void
+syncing(void **state)
+{
+    struct world *w = *state;
+    uint8_t cdb[CDB_MAX], data[BLOCK] = {1};
+
+    (void)cdb_write10(cdb, 0, 1, 0);
+    assert_int_equal(do_code(w, w->a, cdb, data, BLOCK), 0);
+    assert_int_equal(w->disk.syncs, 0);
+    (void)cdb_write10(cdb, 0, 1, SCSI_FUA);
+    assert_int_equal(do_code(w, w->a, cdb, data, BLOCK), 0);
+    assert_int_equal(w->disk.syncs, 1);
+    (void)cdb_sync_cache10(cdb, 0, 0, SCSI_SYNC_IMMED);
+    assert_int_equal(do_code(w, w->a, cdb, NULL, 0), 0);
+    assert_int_equal(w->disk.syncs, 1);
+    w->disk.fail_sync = -EIO;
+    (void)cdb_sync_cache16(cdb, 0, 0, 0);
+    assert_int_equal(do_code(w, w->a, cdb, NULL, 0), WRITE_ERROR);
+    assert_true(w->lu->dirty); /* it is tried again at the end */
+    w->disk.fail_sync = 0;
+    assert_int_equal(do_code(w, w->a, cdb, NULL, 0), 0);
+    w->lu->mode.wce = false;
+    (void)cdb_write10(cdb, 0, 1, 0);
+    assert_int_equal(do_code(w, w->a, cdb, data, BLOCK), 0);
+    assert_int_equal(w->disk.syncs, 4);
+    w->disk.fail_sync = -ENOSPC;
+    assert_int_equal(do_code(w, w->a, cdb, data, BLOCK), WRITE_ERROR);
+}
+
+/* A command that ends while its sync runs stays in place until it is released, and never completes.
+ */
+static void
+ended_while_syncing(void **state)
+{
+    struct world *w = *state;
+    struct req r;
+    uint8_t cdb[CDB_MAX];
+
+    (void)pthread_mutex_lock(&w->disk.gate);
+    (void)cdb_sync_cache10(cdb, 0, 0, 0);
+    req_begin(&r, w, w->a, 0, cdb, 0);
+    lu_cmd_finish(&r.c);
+    (void)world_turn(w);
+    assert_false(r.completed);
+    lu_abort_task_set(w->lu, w->a, w);
+    assert_true(r.aborted && !r.released);
+    assert_ptr_equal(r.abort_ctx, w);
+    assert_true(list_empty(&w->lu->tasks));
+    lu_nexus_leave(w->a); /* the session may end before its sync */
+    (void)pthread_mutex_unlock(&w->disk.gate);
+    while (!r.released)
+        (void)world_turn(w);
+    assert_false(r.completed);
+}
+
+/* The flusher may end with jobs that have not come back. */
+static void
+ends_with_a_sync_under_way(void **state)
+{
+    struct world *w = *state;
+    static struct req r;
+    uint8_t cdb[CDB_MAX];
+
+    (void)cdb_sync_cache10(cdb, 0, 0, 0);
+    req_begin(&r, w, w->a, 0, cdb, 0);
+    lu_cmd_finish(&r.c);
+    lu_abort_task_set(w->lu, w->a, NULL);
+    assert_true(r.aborted); /* world_teardown does the rest */
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(reading, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(writing, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(discarding, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(syncing, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(ended_while_syncing, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(ends_with_a_sync_under_way, world_setup, world_teardown),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
