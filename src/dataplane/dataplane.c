@@ -36,7 +36,7 @@ static serve_fn *const servers[ISCSI_UEVENT_COUNT] = {
 
 /* Why a request is not served at all, or 0. */
 static int
-refuse(const struct dataplane *dp, const struct iscsi_uevent *ev, struct iscsi_reply *rep)
+dp_refuse(const struct dataplane *dp, const struct iscsi_uevent *ev, struct iscsi_reply *rep)
 {
     if (!dp->greeted && ev->type != ISCSI_UEVENT_HELLO)
         return lunette_fail(&rep->why, -EPROTO, LUNETTE_DOM_USAGE, 0,
@@ -52,7 +52,7 @@ static int
 serve_one(struct dataplane *dp, const struct iscsi_uevent *ev, const void *data, uint32_t data_len,
           uint8_t buf[IPC_REPLY_DATA_MAX], struct iscsi_reply *rep)
 {
-    int r = refuse(dp, ev, rep);
+    int r = dp_refuse(dp, ev, rep);
 
     if (r < 0)
         return r;
@@ -71,8 +71,8 @@ serve_one(struct dataplane *dp, const struct iscsi_uevent *ev, const void *data,
 }
 
 static void
-serve(void *server, const struct ipc_client *from, const struct iscsi_uevent *ev, const void *data,
-      uint32_t data_len)
+dp_serve(void *server, const struct ipc_client *from, const struct iscsi_uevent *ev,
+         const void *data, uint32_t data_len)
 {
     struct dataplane *dp = server;
     struct iscsi_reply rep = {.type = ev->type, .seq = ev->seq, .sid = ev->sid, .cid = ev->cid};
@@ -89,7 +89,7 @@ serve(void *server, const struct ipc_client *from, const struct iscsi_uevent *ev
         from->reply(from->binding, &rep);
 }
 
-const struct ipc_server_ops dataplane_server_ops = {.serve = serve};
+const struct ipc_server_ops dataplane_server_ops = {.serve = dp_serve};
 
 /* ---- clients -------------------------------------------------------------------------------- */
 

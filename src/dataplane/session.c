@@ -9,7 +9,7 @@
 #include "dataplane/internal.h"
 
 static int
-no_memory(struct iscsi_reply *rep)
+dp_no_memory(struct iscsi_reply *rep)
 {
     return lunette_fail(&rep->why, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory");
 }
@@ -250,7 +250,7 @@ dp_serve_create_session(struct dataplane *dp, const struct iscsi_uevent *ev,
         return r;
     ds = calloc(1, sizeof(*ds));
     if (ds == NULL)
-        return no_memory(rep);
+        return dp_no_memory(rep);
     ds->tt = tt;
     r = session_make(dp, ev, ds, &rep->why);
     if (r < 0) {
@@ -302,7 +302,7 @@ dp_serve_set_note(struct dataplane *dp, const struct iscsi_uevent *ev, const voi
     if (data_len > 0) {
         note = malloc(data_len);
         if (note == NULL)
-            return no_memory(rep);
+            return dp_no_memory(rep);
         memcpy(note, data, data_len);
     }
     dp_session_adopt(ds);
@@ -328,7 +328,7 @@ dp_serve_create_conn(struct dataplane *dp, const struct iscsi_uevent *ev, struct
                             "the session has %d connections already", IPC_CONNS_MAX);
     c = calloc(1, sizeof(*c));
     if (c == NULL)
-        return no_memory(rep);
+        return dp_no_memory(rep);
     c->session = ds;
     c->cid = ev->cid;
     r = ds->ops->create_conn(ds->s, ev->cid, &c->handle, &rep->why);
@@ -436,7 +436,7 @@ dp_serve_set_param(struct dataplane *dp, const struct iscsi_uevent *ev, struct i
     values = dp_param_of_conn(p) ? &c->values : &c->session->values;
     r = dp_values_reserve(values, p, len);
     if (r < 0)
-        return r == -ENOMEM ? no_memory(rep)
+        return r == -ENOMEM ? dp_no_memory(rep)
                             : lunette_fail(&rep->why, r, LUNETTE_DOM_USAGE, 0,
                                            "the values are more than %d bytes", IPC_VALUES_MAX);
     r = c->session->ops->set_param(c->handle, p, ev->u.set_param.value, &rep->why);

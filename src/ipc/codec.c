@@ -17,7 +17,7 @@ struct walk {
 };
 
 static void
-bytes(struct walk *w, void *p, size_t n)
+walk_bytes(struct walk *w, void *p, size_t n)
 {
     if (w->bad || n > w->size - w->at) {
         w->bad = true;
@@ -31,13 +31,13 @@ bytes(struct walk *w, void *p, size_t n)
 }
 
 static uint64_t
-number(struct walk *w, uint64_t v, unsigned n)
+walk_number(struct walk *w, uint64_t v, unsigned n)
 {
     uint8_t b[8];
 
     for (unsigned i = 0; i < n; i++)
         b[i] = (uint8_t)(v >> (8 * i));
-    bytes(w, b, n);
+    walk_bytes(w, b, n);
     if (!w->decode || w->bad)
         return v;
     v = 0;
@@ -46,11 +46,11 @@ number(struct walk *w, uint64_t v, unsigned n)
     return v;
 }
 
-#define U(w, field, n) ((field) = (__typeof__(field))number(w, (uint64_t)(field), n))
+#define U(w, field, n) ((field) = (__typeof__(field))walk_number(w, (uint64_t)(field), n))
 
 /* A string in an array: its length, then its bytes; always ends with a NUL. */
 static void
-string(struct walk *w, char *s, size_t size)
+walk_string(struct walk *w, char *s, size_t size)
 {
     size_t len = w->decode ? 0 : strnlen(s, size - 1);
 
@@ -59,7 +59,7 @@ string(struct walk *w, char *s, size_t size)
         w->bad = true;
         return;
     }
-    bytes(w, s, len);
+    walk_bytes(w, s, len);
     if (w->decode)
         s[len] = '\0';
 }
@@ -81,7 +81,7 @@ walk_error(struct walk *w, struct lunette_error *e)
     U(w, e->code, 4);
     ENUM(w, e->domain, LUNETTE_DOM_NOTFOUND + 1);
     U(w, e->detail, 4);
-    string(w, e->msg, sizeof(e->msg));
+    walk_string(w, e->msg, sizeof(e->msg));
 }
 
 static void
@@ -91,7 +91,7 @@ walk_addr(struct walk *w, struct sock_addr *a)
     if (a->len > sizeof(a->ss))
         w->bad = true;
     else
-        bytes(w, &a->ss, a->len);
+        walk_bytes(w, &a->ss, a->len);
 }
 
 static void
@@ -117,14 +117,14 @@ walk_uevent(struct walk *w, struct iscsi_uevent *ev)
         return;
     switch (ev->type) {
     case ISCSI_UEVENT_TRANSPORT_EP_CONNECT:
-        string(w, ev->u.ep_connect.transport, sizeof(ev->u.ep_connect.transport));
+        walk_string(w, ev->u.ep_connect.transport, sizeof(ev->u.ep_connect.transport));
         walk_addr(w, &ev->u.ep_connect.to);
         break;
     case ISCSI_UEVENT_GET_TRANSPORT:
-        string(w, ev->u.get_transport.transport, sizeof(ev->u.get_transport.transport));
+        walk_string(w, ev->u.get_transport.transport, sizeof(ev->u.get_transport.transport));
         break;
     case ISCSI_UEVENT_CREATE_SESSION:
-        string(w, ev->u.create_session.transport, sizeof(ev->u.create_session.transport));
+        walk_string(w, ev->u.create_session.transport, sizeof(ev->u.create_session.transport));
         U(w, ev->u.create_session.initial_cmdsn, 4);
         U(w, ev->u.create_session.cmds_max, 4);
         break;
@@ -135,13 +135,13 @@ walk_uevent(struct walk *w, struct iscsi_uevent *ev)
         break;
     case ISCSI_UEVENT_SET_PARAM:
         ENUM(w, ev->u.set_param.param, ISCSI_PARAM_COUNT);
-        string(w, ev->u.set_param.value, sizeof(ev->u.set_param.value));
+        walk_string(w, ev->u.set_param.value, sizeof(ev->u.set_param.value));
         break;
     case ISCSI_UEVENT_STOP_CONN:
         ENUM(w, ev->u.stop_conn.how, STOP_CONN_RECOVER + 1);
         break;
     case ISCSI_UEVENT_SEND_PDU:
-        bytes(w, &ev->u.send_pdu.hdr, sizeof(ev->u.send_pdu.hdr));
+        walk_bytes(w, &ev->u.send_pdu.hdr, sizeof(ev->u.send_pdu.hdr));
         U(w, ev->u.send_pdu.data_len, 4);
         break;
     case ISCSI_UEVENT_HELLO:
@@ -216,7 +216,7 @@ walk_session(struct walk *w, struct iscsi_reply *rep)
     U(w, rep->r.session.next_event, 8);
     U(w, rep->r.session.owner, 8);
     ENUM(w, rep->r.session.state, IPC_SESSION_STATES);
-    string(w, rep->r.session.transport, sizeof(rep->r.session.transport));
+    walk_string(w, rep->r.session.transport, sizeof(rep->r.session.transport));
     walk_count(w, &rep->r.session.nconns, IPC_CONNS_MAX);
     for (uint32_t i = 0; !w->bad && i < rep->r.session.nconns; i++)
         U(w, rep->r.session.cid[i], 2);
@@ -319,7 +319,7 @@ walk_kevent(struct walk *w, struct iscsi_kevent *ev)
     if (w->bad)
         return;
     if (ev->type == ISCSI_KEVENT_RECV_PDU) {
-        bytes(w, &ev->u.recv_pdu.hdr, sizeof(ev->u.recv_pdu.hdr));
+        walk_bytes(w, &ev->u.recv_pdu.hdr, sizeof(ev->u.recv_pdu.hdr));
         U(w, ev->u.recv_pdu.data_len, 4);
     } else if (ev->type == ISCSI_KEVENT_CONN_ERROR) {
         ENUM(w, ev->u.conn_error.err, ISCSI_ERR_COUNT);

@@ -82,7 +82,7 @@ static const struct ipc_ops direct_ops = {.request = direct_request};
 
 /* Most answers come at once, so that the request is the last. */
 static struct msg *
-waiting_take(struct ipc_direct *d, uint64_t seq)
+direct_waiting(struct ipc_direct *d, uint64_t seq)
 {
     for (struct list *n = d->waiting.prev; n != &d->waiting; n = n->prev) {
         struct msg *m = container_of(n, struct msg, node);
@@ -99,7 +99,7 @@ static void
 direct_reply(void *binding, const struct iscsi_reply *rep)
 {
     struct ipc_direct *d = binding;
-    struct msg *m = waiting_take(d, rep->seq);
+    struct msg *m = direct_waiting(d, rep->seq);
     uint32_t len = ipc_reply_data_len(rep);
 
     assert(m != NULL); /* one answer to each request */
@@ -126,7 +126,7 @@ direct_event(void *binding, const struct iscsi_kevent *ev, const void *data)
 }
 
 static void
-serve(struct ipc_direct *d, struct msg *m)
+direct_serve(struct ipc_direct *d, struct msg *m)
 {
     struct iscsi_uevent request = m->request; /* the answer takes its place */
 
@@ -146,7 +146,7 @@ direct_work(struct loop_work *w)
         struct msg *m = container_of(list_pop_front(&now), struct msg, node);
 
         if (m->kind == MSG_REQUEST) {
-            serve(d, m);
+            direct_serve(d, m);
             continue;
         }
         if (m->kind == MSG_REPLY)

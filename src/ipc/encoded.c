@@ -151,7 +151,7 @@ ipc_encoded_client_ipc(struct ipc_encoded_client *e)
 
 /* Most answers come at once, so that the request is the last. */
 static struct ipc_packet *
-waiting_take(struct ipc_encoded_server *e, uint64_t seq)
+encoded_waiting(struct ipc_encoded_server *e, uint64_t seq)
 {
     for (struct list *n = e->waiting.prev; n != &e->waiting; n = n->prev) {
         struct ipc_packet *p = container_of(n, struct ipc_packet, node);
@@ -168,7 +168,7 @@ static void
 encoded_reply(void *binding, const struct iscsi_reply *rep)
 {
     struct ipc_encoded_server *e = binding;
-    struct ipc_packet *p = waiting_take(e, rep->seq);
+    struct ipc_packet *p = encoded_waiting(e, rep->seq);
     uint32_t data_len = ipc_reply_data_len(rep);
     int len;
 
