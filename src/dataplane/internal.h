@@ -52,6 +52,7 @@ struct dp_conn {
     struct dp_values values;
     uint16_t cid;
     enum ipc_conn_state state;
+    bool bound;   /* until conn_down */
     bool started; /* once */
     bool dying;   /* destroyed, but the transport still has it: not found any more */
 };

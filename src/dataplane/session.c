@@ -152,6 +152,8 @@ on_conn_down(void *user, void *conn)
 
     if (c == NULL)
         return;
+    assert(c->bound);
+    c->bound = false;
     c->state = IPC_CONN_DOWN;
     dp_ep_unbound(c);
     if (c->dying)
@@ -345,14 +347,13 @@ dp_serve_create_conn(struct dataplane *dp, const struct iscsi_uevent *ev, struct
 void
 dp_conn_end(struct dp_conn *c)
 {
+    bool bound = c->bound;
+
     assert(!c->dying);
     c->dying = true;
-    if (c->ep == NULL) {
-        c->session->ops->destroy_conn(c->handle);
-        conn_forget(c);
-    } else {
-        c->session->ops->destroy_conn(c->handle); /* conn_down follows, and ends c */
-    }
+    c->session->ops->destroy_conn(c->handle);
+    if (!bound)
+        conn_forget(c); /* else conn_down comes, or has come, and forgets it */
 }
 
 int
@@ -374,13 +375,14 @@ bind_conn(struct dp_conn *c, const struct iscsi_uevent *ev, struct dp_endpoint *
     int64_t eph = e != NULL ? (int64_t)e->pub.id : ev->u.bind_conn.fd;
     int r;
 
-    if (c->ep != NULL || (e != NULL && e->conn != NULL))
+    if (c->bound || (e != NULL && e->conn != NULL))
         return lunette_fail(&rep->why, -EBUSY, LUNETTE_DOM_USAGE, 0,
                             "the connection or the endpoint is bound already");
     r = c->session->ops->bind_conn(c->handle, eph, pub, ev->u.bind_conn.leading != 0, &rep->why);
     if (r < 0)
         return r;
     c->state = IPC_CONN_BOUND;
+    c->bound = true;
     if (e != NULL)
         dp_ep_bound(e, c);
     return 0;

@@ -12,7 +12,8 @@ struct ipc_delayed {
     uint64_t max_delay_ns;
     uint64_t last_ns[IPC_LANES]; /* a lane keeps its order */
     struct list msgs;
-    unsigned count;
+    unsigned requests;
+    bool cut;
 };
 
 struct msg {
@@ -29,7 +30,8 @@ msg_open(struct msg *m)
 
     loop_timer_stop(m->d->carrier.server_loop, &m->timer);
     list_del(&m->node);
-    m->d->count--;
+    if (p->lane == IPC_LANE_REQUESTS)
+        m->d->requests--;
     free(m);
     return p;
 }
@@ -43,7 +45,7 @@ deliver(struct loop_timer *t)
     struct ipc_receiver *to =
         p->lane == IPC_LANE_REQUESTS ? &d->carrier.server : &d->carrier.client;
 
-    if (to->take != NULL)
+    if (p->lane == IPC_LANE_REQUESTS || !d->cut)
         to->take(to->user, p);
     else
         ipc_packet_drop(d->carrier.server_loop, p);
@@ -54,10 +56,14 @@ delayed_send(struct ipc_carrier *c, struct ipc_packet *p)
 {
     struct ipc_delayed *d = container_of(c, struct ipc_delayed, carrier);
     struct loop *l = c->server_loop;
-    struct msg *m = calloc(1, sizeof(*m));
-    uint64_t when = l->now_ns + loop_random(l) % (d->max_delay_ns + 1);
+    struct msg *m;
+    uint64_t when;
 
+    if (d->cut && p->lane == IPC_LANE_REQUESTS)
+        return -EPIPE;
+    m = calloc(1, sizeof(*m));
     assert(m != NULL);
+    when = l->now_ns + loop_random(l) % (d->max_delay_ns + 1);
     if (when <= d->last_ns[p->lane])
         when = d->last_ns[p->lane] + 1;
     d->last_ns[p->lane] = when;
@@ -65,7 +71,8 @@ delayed_send(struct ipc_carrier *c, struct ipc_packet *p)
     m->p = p;
     loop_timer_init(&m->timer, deliver);
     list_push_back(&d->msgs, &m->node);
-    d->count++;
+    if (p->lane == IPC_LANE_REQUESTS)
+        d->requests++;
     loop_timer_start(l, &m->timer, when - l->now_ns);
     return 0;
 }
@@ -104,10 +111,9 @@ ipc_delayed_new(struct loop *l, uint64_t max_delay_ns, const struct ipc_server_o
 }
 
 void
-ipc_delayed_client_dies(struct ipc_delayed *d)
+ipc_delayed_cut(struct ipc_delayed *d)
 {
-    ipc_encoded_client_free(d->client);
-    d->client = NULL;
+    d->cut = true;
 }
 
 void
@@ -130,7 +136,7 @@ ipc_delayed_ipc(struct ipc_delayed *d)
 }
 
 unsigned
-ipc_delayed_count(const struct ipc_delayed *d)
+ipc_delayed_requests(const struct ipc_delayed *d)
 {
-    return d->count;
+    return d->requests;
 }

@@ -19,11 +19,11 @@ int ipc_delayed_new(struct loop *l, uint64_t max_delay_ns, const struct ipc_serv
 void ipc_delayed_free(struct ipc_delayed *d);
 struct ipc *ipc_delayed_ipc(struct ipc_delayed *d);
 
-/* The client's process has died: nothing is delivered to it any more; what it has sent still
- * arrives, as from a socket. */
-void ipc_delayed_client_dies(struct ipc_delayed *d);
+/* The client's process dies: from now on nothing comes from it (-EPIPE) and nothing is delivered to
+ * it; what it has sent still arrives, as from a socket. */
+void ipc_delayed_cut(struct ipc_delayed *d);
 
-/* Messages that are under way. */
-unsigned ipc_delayed_count(const struct ipc_delayed *d);
+/* Requests that are under way. */
+unsigned ipc_delayed_requests(const struct ipc_delayed *d);
 
 #endif

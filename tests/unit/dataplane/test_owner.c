@@ -74,7 +74,7 @@ owner_bind_conn(void *conn, int64_t eph, struct iscsi_endpoint *ep, bool leading
 {
     (void)err;
     assert_true(leading);
-    assert_int_equal(ep->id, eph);
+    assert_int_equal(eph, ep != NULL ? (int64_t)ep->id : 5);
     ((struct fake_conn *)conn)->bound = true;
     return 0;
 }
@@ -211,6 +211,31 @@ test_a_session_of_another_owner(void **state)
     dpw_free(w);
 }
 
+/* Without an endpoint, too, a connection is forgotten once, when the owner has let go of it. */
+static void
+test_a_connection_on_a_descriptor(void **state)
+{
+    struct dpw *w = owned_world();
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_BIND_CONN, .cid = 1};
+    uint32_t sid = ev.sid = dpw_session(w);
+
+    (void)state;
+    ev.u.bind_conn.fd = 5;
+    ev.u.bind_conn.leading = 1;
+    assert_int_equal(dpw_do(w, ISCSI_UEVENT_CREATE_CONN, sid, 1, 0), 0);
+    assert_int_equal(dpw_ask(w, &ev, NULL, 0), 0);
+    assert_int_equal(w->closed_fds, 0);
+    ev.u.bind_conn.fd = 6;
+    assert_int_equal(dpw_ask(w, &ev, NULL, 0), -EBUSY);
+    assert_int_equal(w->closed_fds, 1);
+    assert_int_equal(dpw_do(w, ISCSI_UEVENT_DESTROY_CONN, sid, 1, 0), 0);
+    assert_int_equal(dpw_do(w, ISCSI_UEVENT_GET_CONN, sid, 1, 0), -ENOENT);
+    assert_int_equal(dpw_do(w, ISCSI_UEVENT_CREATE_CONN, sid, 1, 0), 0);
+    dataplane_shutdown(w->dp);
+    owner.cfg.ev->freed(owner.cfg.user);
+    dpw_free(w);
+}
+
 static void
 test_owners_are_side_by_side(void **state)
 {
@@ -237,6 +262,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_session_of_another_owner),
+        cmocka_unit_test(test_a_connection_on_a_descriptor),
         cmocka_unit_test(test_owners_are_side_by_side),
     };
 
