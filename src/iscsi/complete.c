@@ -28,42 +28,6 @@ iscsi_want_restart(struct session *s)
     loop_defer(s->pub.loop, &s->restart_work);
 }
 
-/* What had to wait for the window may go. */
-static void __attribute__((noinline, cold)) window_opened(struct session *s)
-{
-    s->window_wanted = false;
-    loop_timer_stop(s->pub.loop, &s->shut_timer);
-    if (s->want_restart)
-        iscsi_want_restart(s);
-    LIST_FOREACH (n, &s->conns) {
-        struct conn *c = container_of(n, struct conn, node);
-
-        if (!list_empty(&c->cmdqueue) || !list_empty(&c->mgmtqueue))
-            iscsi_queue_xmit(&c->pub);
-    }
-}
-
-/* RFC 7143 4.2.2.1: an impossible pair is ignored, each value only ever grows. */
-static inline void
-update_cmdsn(struct session *s, struct be32 exp_cmdsn, struct be32 max_cmdsn)
-{
-    uint32_t exp = get32(exp_cmdsn), max = get32(max_cmdsn);
-
-    if (__builtin_expect(sn_lt(max, exp - 1), 0))
-        return;
-    if (!sn_gt(max, s->max_cmdsn))
-        return;
-    s->max_cmdsn = max;
-    if (__builtin_expect(s->window_wanted, 0))
-        window_opened(s);
-}
-
-void
-iscsi_update_cmdsn(struct iscsi_conn *pub, struct be32 exp_cmdsn, struct be32 max_cmdsn)
-{
-    update_cmdsn(to_conn(pub)->session, exp_cmdsn, max_cmdsn);
-}
-
 static int __attribute__((noinline, cold)) odd_statsn(struct conn *c, uint32_t sn)
 {
     char why[96];
@@ -425,7 +389,7 @@ other_pdu(struct conn *c, const union bhs_any *h, const void *data, uint32_t len
     } else {
         r = unnumbered ? 1 : check_statsn(c, h->nop_in.stat_sn); /* at 24 in every response */
         if (r > 0)
-            update_cmdsn(c->session, h->nop_in.exp_cmd_sn, h->nop_in.max_cmd_sn);
+            iscsi_window_update(c->session, h->nop_in.exp_cmd_sn, h->nop_in.max_cmd_sn);
     }
     if (r <= 0)
         return r;
@@ -454,7 +418,7 @@ any_pdu(struct conn *c, const union bhs_any *h, const void *data, uint32_t len)
     r = check_statsn(c, h->scsi_rsp.stat_sn);
     if (r <= 0)
         return r;
-    update_cmdsn(s, h->scsi_rsp.exp_cmd_sn, h->scsi_rsp.max_cmd_sn);
+    iscsi_window_update(s, h->scsi_rsp.exp_cmd_sn, h->scsi_rsp.max_cmd_sn);
     c->rx_fast = c->state == CONN_LOGGED_IN && !s->want_restart && !s->dying && !c->dying &&
                  c->pub.loop->trace == NULL;
     t = task_of_itt(c, h->h.itt);

@@ -2,6 +2,7 @@
 #include "iscsi/conn_fsm.h"
 
 #include "base/fsm.h"
+#include "iscsi/internal.h"
 
 static const struct fsm_state conn_states[CONN_NSTATES] = {
 #define STATE FSM_STATE
@@ -44,4 +45,21 @@ const char *
 conn_state_name(enum conn_state s)
 {
     return fsm_state(&conn_fsm, s)->name;
+}
+
+void
+conn_event(struct conn *c, enum conn_event ev)
+{
+    int next = conn_fsm_next(c->state, ev);
+
+    if (next < 0) {
+        c->refused_events++;
+        return;
+    }
+    c->last_row = conn_fsm_row(c->state, ev);
+    log_line(c->pub.loop->log, LOG_LEVEL_DEBUG, "%s: connection %u: %s -> %s (%s)",
+             c->session->host.name, c->pub.cid, conn_state_name(c->state),
+             conn_state_name((enum conn_state)next), c->last_row);
+    c->state = (enum conn_state)next;
+    iscsi_leave_fast(c);
 }

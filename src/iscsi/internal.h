@@ -262,15 +262,12 @@ void iscsi_queue_xmit(struct iscsi_conn *c);
 void iscsi_requeue_task(struct iscsi_task *t);
 /* Queues a control task whose header is in t->ctl. */
 void iscsi_queue_mgmt(struct task *t, const void *data, uint32_t len);
-void iscsi_send_nopout(struct conn *c, const struct bhs_nop_in *answer_to);
-bool iscsi_cmdsn_window_closed(const struct session *s);
 void iscsi_done_later(struct session *s, struct scsi_cmd *sc, enum scsi_host_result r);
 
 /* complete.c */
 int iscsi_complete_pdu(struct iscsi_conn *c, const struct bhs *hdr, const void *data, uint32_t len);
 void iscsi_complete_data_in(struct iscsi_task *t, const struct bhs_data_in *h);
 void iscsi_complete_scsi_rsp(struct iscsi_conn *c, const struct bhs_scsi_rsp *h);
-void iscsi_update_cmdsn(struct iscsi_conn *c, struct be32 exp_cmdsn, struct be32 max_cmdsn);
 void iscsi_want_restart(struct session *s);
 
 /* tmf.c */
@@ -287,11 +284,33 @@ void iscsi_tmf_task_gone(struct task *t);
 /* A command that a function waits for is back. */
 void iscsi_tmf_task_back(struct session *s, struct task *t);
 
-/* session.c */
-void iscsi_conn_failure(struct iscsi_conn *c, enum iscsi_err err, const char *why);
+/* ping.c */
+void iscsi_ping_start(struct conn *c);
+void iscsi_send_nopout(struct conn *c, const struct bhs_nop_in *answer_to);
+void iscsi_transport_timer(struct loop_timer *timer);
+
+/* window.c */
+bool iscsi_cmdsn_window_closed(const struct session *s);
+void iscsi_window_update(struct session *s, struct be32 exp_cmdsn, struct be32 max_cmdsn);
+void iscsi_update_cmdsn(struct iscsi_conn *c, struct be32 exp_cmdsn, struct be32 max_cmdsn);
+void iscsi_window_shut(struct loop_timer *t);
+
+/* conn_fsm.c */
 void conn_event(struct conn *c, enum conn_event ev);
-void iscsi_fail_tasks(struct conn *c, enum scsi_host_result sent);
+
+/* failure.c */
+void iscsi_conn_failure(struct iscsi_conn *c, enum iscsi_err err, const char *why);
+
+/* recovery.c */
+void iscsi_host_state(struct session *s, enum scsi_host_state state,
+                      const struct lunette_error *why);
+void iscsi_conn_stopped(struct iscsi_conn *c);
+void iscsi_fail_work(struct loop_work *w);
+
+/* conn.c */
+void iscsi_conn_free(struct conn *c);
+
+/* session.c */
 void iscsi_session_maybe_free(struct session *s);
-extern const struct iscsi_upcalls iscsi_upcalls;
 
 #endif

@@ -12,13 +12,6 @@
 #include "wire/pdu.h"
 #include "wire/sn.h"
 
-/* RFC 7143 4.2.2.1: ExpCmdSN <= CmdSN <= MaxCmdSN. */
-bool
-iscsi_cmdsn_window_closed(const struct session *s)
-{
-    return !sn_lte(s->cmdsn, s->max_cmdsn);
-}
-
 void
 iscsi_done_later(struct session *s, struct scsi_cmd *sc, enum scsi_host_result r)
 {
@@ -451,36 +444,4 @@ iscsi_queue_mgmt(struct task *t, const void *data, uint32_t len)
     c->session->fast_conn = NULL;
     list_push_back(&c->mgmtqueue, &t->pub.node);
     iscsi_queue_xmit(&c->pub);
-}
-
-/* A ping of ours (answer_to NULL), or the answer to the target's (RFC 7143 11.18). */
-void
-iscsi_send_nopout(struct conn *c, const struct bhs_nop_in *answer_to)
-{
-    enum task_kind kind = answer_to != NULL ? TASK_NOP_REPLY : TASK_PING;
-    struct task *t = task_alloc(c->session, c, kind);
-    struct bhs_nop_out *h;
-
-    if (t == NULL && answer_to != NULL) { /* a flood: what waits goes now, and frees its tasks */
-        iscsi_xmitworker(c);
-        t = task_alloc(c->session, c, kind);
-        if (t == NULL)
-            iscsi_conn_failure(&c->pub, ISCSI_ERR_PROTO,
-                               "the target sends more pings than it takes answers");
-    }
-    if (t == NULL)
-        return;
-    h = &t->ctl.nop_out;
-    bhs_init(h, ISCSI_OP_NOP_OUT | ISCSI_OP_IMMEDIATE, ISCSI_FLAG_FINAL);
-    if (answer_to != NULL) {
-        h->itt = put32(ISCSI_TAG_RSVD);
-        h->ttt = answer_to->ttt;
-        memcpy(h->lun, answer_to->lun, sizeof(h->lun));
-    } else {
-        h->itt = put32(t->pub.itt);
-        h->ttt = put32(ISCSI_TAG_RSVD);
-        c->ping = t;
-    }
-    c->pub.stats.noptx_pdus++;
-    iscsi_queue_mgmt(t, NULL, 0);
 }

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT */
+/* iscsi/conn.c - the life of a connection: set up, bound, started, freed. */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "iscsi/internal.h"
+
+static void
+xmit_work(struct loop_work *w)
+{
+    iscsi_xmitworker(container_of(w, struct conn, xmit_work));
+}
+
+const struct iscsi_upcalls iscsi_upcalls = {
+    .version = ISCSI_TRANSPORT_VERSION,
+    .size = sizeof(struct iscsi_upcalls),
+    .itt_ended = iscsi_itt_ended,
+    .complete_pdu = iscsi_complete_pdu,
+    .complete_data_in = iscsi_complete_data_in,
+    .complete_scsi_rsp = iscsi_complete_scsi_rsp,
+    .update_cmdsn = iscsi_update_cmdsn,
+    .conn_failure = iscsi_conn_failure,
+    .requeue_task = iscsi_requeue_task,
+    .queue_xmit = iscsi_queue_xmit,
+    .task_cleaned = iscsi_task_cleaned,
+    .conn_stopped = iscsi_conn_stopped,
+};
+
+struct iscsi_conn *
+iscsi_conn_find(struct iscsi_session *pub, uint16_t cid)
+{
+    struct session *s = to_session(pub);
+
+    LIST_FOREACH (n, &s->conns) {
+        struct conn *c = container_of(n, struct conn, node);
+
+        if (c->pub.cid == cid && !c->dying)
+            return &c->pub;
+    }
+    return NULL;
+}
+
+static void
+conn_init(struct conn *c, struct session *s, uint16_t cid)
+{
+    c->session = s;
+    c->pub.session = &s->pub;
+    c->pub.tt = s->pub.tt;
+    c->pub.up = &iscsi_upcalls;
+    c->pub.loop = s->pub.loop;
+    c->pub.cid = cid;
+    c->pub.dd_data = c + 1;
+    c->down = c->suspended = true;
+    c->ping_interval_ms = 5000;
+    c->ping_timeout_ms = 5000;
+    list_init(&c->mgmtqueue);
+    list_init(&c->requeue);
+    list_init(&c->cmdqueue);
+    loop_work_init(&c->xmit_work, xmit_work);
+    loop_work_init(&c->fail_work, iscsi_fail_work);
+    loop_timer_init(&c->transport_timer, iscsi_transport_timer);
+}
+
+int
+iscsi_conn_setup(struct iscsi_session *pub, uint16_t cid, struct iscsi_conn **ret,
+                 struct lunette_error *err)
+{
+    struct session *s = to_session(pub);
+    struct conn *c;
+    int r;
+
+    if (iscsi_conn_find(pub, cid) != NULL)
+        return lunette_fail(err, -EEXIST, LUNETTE_DOM_USAGE, 0, "the session has a connection %u",
+                            cid);
+    c = calloc(1, sizeof(*c) + s->pub.tt->conn_size);
+    if (c == NULL)
+        return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory for a connection");
+    conn_init(c, s, cid);
+    TRACE(s->pub.loop, create_conn, s->pub.sid, cid);
+    r = s->pub.tt->create_conn != NULL ? s->pub.tt->create_conn(&c->pub, err) : 0;
+    if (r < 0) {
+        free(c);
+        return r;
+    }
+    conn_event(c, EV_CONNECT);
+    list_push_back(&s->conns, &c->node);
+    *ret = &c->pub;
+    return 0;
+}
+
+int
+iscsi_conn_bind(struct iscsi_conn *pub, int64_t eph, struct iscsi_endpoint *ep, bool leading,
+                struct lunette_error *err)
+{
+    struct conn *c = to_conn(pub);
+    struct session *s = c->session;
+    int r;
+
+    if (c->state != CONN_XPT_WAIT)
+        return lunette_fail(err, -EBUSY, LUNETTE_DOM_USAGE, 0, "connection %u is bound already",
+                            pub->cid);
+    TRACE(pub->loop, bind_conn, s->pub.sid, pub->cid);
+    pub->hdrdgst_en = pub->datadgst_en = false;
+    pub->max_recv_dlength = pub->max_xmit_dlength = ISCSI_LOGIN_DSEG_MAX;
+    c->declared_recv_dlength = c->declared_xmit_dlength = 8192; /* RFC 7143 13.12: defaults */
+    c->first_rsp_seen = false;
+    r = pub->tt->bind_conn(pub, eph, ep, leading, err);
+    if (r < 0)
+        return r;
+    c->down = c->suspended = pub->failed = false;
+    memset(&c->why, 0, sizeof(c->why));
+    if (leading || s->leadconn == NULL)
+        s->leadconn = c;
+    conn_event(c, EV_BOUND);
+    return 0;
+}
+
+/* The largest write that goes with its command, in one go. */
+static uint32_t
+fast_write_max(const struct iscsi_conn *c, const struct iscsi_session_params *p)
+{
+    uint32_t max = p->imm_data ? p->first_burst : 0;
+
+    if (max > c->max_xmit_dlength)
+        max = c->max_xmit_dlength;
+    return max < c->fast_write_limit ? max : c->fast_write_limit;
+}
+
+int
+iscsi_conn_start(struct iscsi_conn *pub, struct lunette_error *err)
+{
+    struct conn *c = to_conn(pub);
+    struct session *s = c->session;
+    bool reopen = s->state == ISCSI_STATE_FAILED;
+    int r;
+
+    if (c->state != CONN_IN_LOGIN || c->suspended)
+        return lunette_fail(err, -ENOTCONN, LUNETTE_DOM_CONNECT, 0, "%s",
+                            c->why.code != 0 ? c->why.msg : "the connection is not logging in");
+    /* RFC 7143 13.14: irrelevant, and perhaps never agreed, where nothing goes unasked */
+    if (s->pub.params.first_burst > s->pub.params.max_burst &&
+        (!s->pub.params.initial_r2t || s->pub.params.imm_data))
+        return lunette_fail(err, -EPROTO, LUNETTE_DOM_PROTO, 0x04,
+                            "FirstBurstLength %u is above MaxBurstLength %u",
+                            s->pub.params.first_burst, s->pub.params.max_burst);
+    TRACE(pub->loop, iscsi_conn_start, s->pub.sid, pub->cid);
+    pub->max_recv_dlength = c->declared_recv_dlength;
+    pub->max_xmit_dlength = c->declared_xmit_dlength;
+    pub->hdrdgst_en = c->want_hdrdgst;
+    pub->datadgst_en = c->want_datadgst;
+    pub->fast_write_limit = UINT32_MAX;
+    if (c->user != NULL)
+        iscsi_complete_task(c->user);
+    r = pub->tt->start_conn != NULL ? pub->tt->start_conn(pub, err) : 0;
+    if (r < 0)
+        return r;
+    c->fast_write_max = fast_write_max(pub, &s->pub.params);
+    conn_event(c, EV_STARTED);
+    s->state = ISCSI_STATE_LOGGED_IN;
+    if (reopen) {
+        TRACE(pub->loop, iscsi_unblock_session, s->pub.sid, 0);
+    }
+    iscsi_host_state(s, SCSI_HOST_RUNNING, NULL);
+    pub->last_recv_ns = pub->loop->now_ns;
+    iscsi_ping_start(c);
+    return 0;
+}
+void
+iscsi_conn_free(struct conn *c)
+{
+    struct session *s = c->session;
+
+    TRACE(s->pub.loop, destroy_conn, s->pub.sid, c->pub.cid);
+    if (s->leadconn == c)
+        s->leadconn = NULL;
+    if (c->pub.tt->destroy_conn != NULL)
+        c->pub.tt->destroy_conn(&c->pub);
+    loop_defer_cancel(&c->xmit_work);
+    loop_defer_cancel(&c->fail_work);
+    loop_timer_stop(c->pub.loop, &c->transport_timer);
+    list_del(&c->node);
+    free(c);
+}
+
+void
+iscsi_conn_teardown(struct iscsi_conn *pub)
+{
+    struct conn *c = to_conn(pub);
+
+    c->dying = true;
+    iscsi_leave_fast(c);
+    iscsi_conn_stop(pub, STOP_CONN_TERM);
+    iscsi_session_maybe_free(c->session);
+}

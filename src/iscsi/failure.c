@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/* iscsi/failure.c - a connection fails: the first reason counts. */
+#include <errno.h>
+
+#include "iscsi/internal.h"
+
+const char *
+iscsi_err_name(enum iscsi_err e)
+{
+    static const char *const names[ISCSI_ERR_COUNT] = {
+        "OK",           "CONN_CLOSED",  "BAD_OPCODE", "PROTO", "BAD_ITT",  "DATASN",
+        "DATA_OFFSET",  "STATSN",       "DATALEN",    "R2TSN", "HDR_DGST", "DATA_DGST",
+        "NOP_TIMEDOUT", "TMF_TIMEDOUT", "WINDOW",     "ASYNC", "LOCAL",
+    };
+
+    assert(e < ISCSI_ERR_COUNT);
+    return names[e];
+}
+
+/* First call wins.  Nothing is torn down here: the caller may be deep inside the parser. */
+void
+iscsi_conn_failure(struct iscsi_conn *pub, enum iscsi_err err, const char *why)
+{
+    struct conn *c = to_conn(pub);
+    struct session *s = c->session;
+
+    if (c->failing || c->state == CONN_FREE || c->state == CONN_CLEANUP_WAIT)
+        return;
+    TRACE(pub->loop, iscsi_conn_failure, pub->cid, err);
+    c->failing = true;
+    c->suspended = c->pub.failed = true;
+    iscsi_leave_fast(c);
+    c->err = err;
+    (void)lunette_fail(
+        &c->why, -ENOTCONN,
+        err == ISCSI_ERR_NOP_TIMEDOUT || err == ISCSI_ERR_TMF_TIMEDOUT || err == ISCSI_ERR_WINDOW
+            ? LUNETTE_DOM_TIMEOUT
+        : err == ISCSI_ERR_CONN_CLOSED || err == ISCSI_ERR_ASYNC || err == ISCSI_ERR_LOCAL
+            ? LUNETTE_DOM_CONNECT
+            : LUNETTE_DOM_PROTO,
+        err, "%s", why);
+    log_line(pub->loop->log, LOG_LEVEL_WARN, "%s: connection %u lost (%s): %s", s->host.name,
+             pub->cid, iscsi_err_name(err), why);
+    if (s->state == ISCSI_STATE_LOGGED_IN)
+        s->state = ISCSI_STATE_FAILED;
+    loop_defer(pub->loop, &c->fail_work);
+}
