@@ -22,12 +22,6 @@ proto_error(struct conn *c, const char *why)
 
 /* ---- numbers -------------------------------------------------------------------------------- */
 
-void
-iscsi_want_restart(struct session *s)
-{
-    loop_defer(s->pub.loop, &s->restart_work);
-}
-
 static int __attribute__((noinline, cold)) odd_statsn(struct conn *c, uint32_t sn)
 {
     char why[96];
@@ -195,37 +189,6 @@ iscsi_data_in_rsp(struct conn *c, struct task *t, const struct bhs_data_in *h)
 /* ---- the rest ------------------------------------------------------------------------------- */
 
 static int
-to_control_plane(struct conn *c, const struct bhs *h, const void *data, uint32_t len)
-{
-    struct session *s = c->session;
-
-    TRACE(c->pub.loop, iscsi_recv_pdu, c->pub.cid, pdu_opcode(h));
-    s->ev->recv_pdu(s->ev_user, &c->pub, h, data, len);
-    return 0;
-}
-
-/* An answer to the control plane's request.  final: the exchange is over, the tag is free. */
-static int
-user_answer(struct conn *c, struct task *t, const union bhs_any *h, const void *data, uint32_t len,
-            bool final)
-{
-    if (c->user == t && c->user_answered)
-        return proto_error(c, "the target answered a request twice");
-    if (final) {
-        iscsi_complete_task(t);
-    } else if (c->xmit_task == t || c->pub.tt->cleanup_task(&t->pub) == -EINPROGRESS) {
-        if (c->xmit_task != t)
-            iscsi_task_detained(t);
-        return proto_error(c, "the target answered a request before it had all of it");
-    } else {
-        t->started = false;
-        list_del(&t->pub.node);
-        c->user_answered = true;
-    }
-    return to_control_plane(c, &h->h, data, len);
-}
-
-static int
 iscsi_login_rsp(struct conn *c, struct task *t, const union bhs_any *h, const void *data,
                 uint32_t len)
 {
@@ -236,7 +199,7 @@ iscsi_login_rsp(struct conn *c, struct task *t, const union bhs_any *h, const vo
 
     if (c->state != CONN_IN_LOGIN)
         return proto_error(c, "Login Response outside the login phase");
-    r = user_answer(c, t, h, data, len, final || l->status_class != 0);
+    r = iscsi_user_answer(c, t, h, data, len, final || l->status_class != 0);
     return r < 0 ? r : final ? ISCSI_RX_HOLD : 0;
 }
 
@@ -265,7 +228,7 @@ iscsi_nop_in(struct conn *c, const union bhs_any *h, const void *data, uint32_t 
         return 0;
     }
     if (t != NULL && t->kind == TASK_USER && pdu_opcode(&t->ctl.h) == ISCSI_OP_NOP_OUT)
-        return user_answer(c, t, h, data, len, true);
+        return iscsi_user_answer(c, t, h, data, len, true);
     return proto_error(c, "NOP-In answers a ping that nobody sent");
 }
 
@@ -290,7 +253,7 @@ iscsi_handle_reject(struct conn *c, const union bhs_any *h, const void *data, ui
         iscsi_complete_task(t);
         return 0;
     case TASK_USER:
-        return user_answer(c, t, h, data, len, true);
+        return iscsi_user_answer(c, t, h, data, len, true);
     case TASK_SCSI:
         if (pdu_opcode(bad) == ISCSI_OP_DATA_OUT)
             return 0; /* a proper response follows: 7.3 */
@@ -319,7 +282,7 @@ iscsi_async(struct conn *c, const union bhs_any *h, const void *data, uint32_t l
                                     ld_be16(data));
         return 0;
     case ISCSI_ASYNC_LOGOUT_REQUEST:
-        conn_event(c, EV_ASYNC_LOGOUT);
+        iscsi_conn_event(c, EV_ASYNC_LOGOUT);
         break;
     case ISCSI_ASYNC_DROP_CONNECTION:
         if (get16(a->param1) != c->pub.cid)
@@ -327,7 +290,7 @@ iscsi_async(struct conn *c, const union bhs_any *h, const void *data, uint32_t l
         /* fall through */
     case ISCSI_ASYNC_DROP_SESSION:
         (void)snprintf(why, sizeof(why), "the target announced: %s", iscsi_async_name(a->event));
-        (void)to_control_plane(c, &h->h, data, len);
+        (void)iscsi_to_control_plane(c, &h->h, data, len);
         iscsi_conn_failure(&c->pub, ISCSI_ERR_ASYNC, why);
         return -EPROTO;
     case ISCSI_ASYNC_FAST_ABORT:
@@ -337,7 +300,7 @@ iscsi_async(struct conn *c, const union bhs_any *h, const void *data, uint32_t l
     default:
         break;
     }
-    return to_control_plane(c, &h->h, data, len);
+    return iscsi_to_control_plane(c, &h->h, data, len);
 }
 
 /* A response to a task that is no SCSI command's: right kind of task, then its handler. */
@@ -354,10 +317,10 @@ task_rsp(struct conn *c, struct task *t, const union bhs_any *h, const void *dat
     if (user && op == ISCSI_OP_LOGIN_RSP && asked == ISCSI_OP_LOGIN_REQ)
         return iscsi_login_rsp(c, t, h, data, len);
     if (user && op == ISCSI_OP_TEXT_RSP && asked == ISCSI_OP_TEXT_REQ)
-        return user_answer(c, t, h, data, len, (h->h.flags & ISCSI_FLAG_FINAL) != 0);
+        return iscsi_user_answer(c, t, h, data, len, (h->h.flags & ISCSI_FLAG_FINAL) != 0);
     if (user && op == ISCSI_OP_LOGOUT_RSP && asked == ISCSI_OP_LOGOUT_REQ) {
-        conn_event(c, EV_LOGOUT_OK);
-        return user_answer(c, t, h, data, len, true);
+        iscsi_conn_event(c, EV_LOGOUT_OK);
+        return iscsi_user_answer(c, t, h, data, len, true);
     }
     if (t == NULL && (op == ISCSI_OP_SCSI_RSP || op == ISCSI_OP_DATA_IN) &&
         iscsi_itt_ended(&c->pub, h->h.itt))
@@ -399,7 +362,7 @@ other_pdu(struct conn *c, const union bhs_any *h, const void *data, uint32_t len
         return iscsi_async(c, h, data, len);
     if (op == ISCSI_OP_REJECT)
         return iscsi_handle_reject(c, h, data, len);
-    return task_rsp(c, task_of_itt(c, h->h.itt), h, data, len);
+    return task_rsp(c, iscsi_task_of_itt(c, h->h.itt), h, data, len);
 }
 
 static int __attribute__((noinline))
@@ -421,36 +384,11 @@ any_pdu(struct conn *c, const union bhs_any *h, const void *data, uint32_t len)
     iscsi_window_update(s, h->scsi_rsp.exp_cmd_sn, h->scsi_rsp.max_cmd_sn);
     c->rx_fast = c->state == CONN_LOGGED_IN && !s->want_restart && !s->dying && !c->dying &&
                  c->pub.loop->trace == NULL;
-    t = task_of_itt(c, h->h.itt);
+    t = iscsi_task_of_itt(c, h->h.itt);
     if (t == NULL || t->kind != TASK_SCSI)
         return task_rsp(c, t, h, data, len);
     return op == ISCSI_OP_DATA_IN ? iscsi_data_in_rsp(c, t, &h->data_in)
                                   : iscsi_scsi_cmd_rsp(c, t, &h->scsi_rsp, data, len);
-}
-
-/* ---- the usual ------------------------------------------------------------------------------ */
-
-/* A response that says nothing but that all went well, to a connection where nothing else is the
- * matter, is nearly every one: looked at as a whole, before anything is changed.  What is different
- * in any way takes the long way. */
-
-/* StatSN is the next (11.4.8), the window makes sense (4.2.2.1) and nobody waits for it. */
-static inline bool
-fast_numbers(const struct conn *c, const struct session *s, const struct bhs_scsi_rsp *h)
-{
-    return c->rx_fast && !s->window_wanted && get32(h->stat_sn) == c->pub.exp_statsn &&
-           sn_lte(get32(h->exp_cmd_sn) - 1, get32(h->max_cmd_sn));
-}
-
-static inline __attribute__((always_inline)) void
-fast_end(struct session *s, struct conn *c, struct task *t, const struct bhs_scsi_rsp *h)
-{
-    uint32_t max = get32(h->max_cmd_sn);
-
-    c->pub.exp_statsn++;
-    if (sn_gt(max, s->max_cmdsn))
-        s->max_cmdsn = max;
-    complete_task_fast(s, c, t); /* its result is as the midlayer left it: all good */
 }
 
 int
@@ -461,48 +399,4 @@ iscsi_complete_pdu(struct iscsi_conn *pub, const struct bhs *hdr, const void *da
 
     pub->failed |= r < 0;
     return r;
-}
-
-static void __attribute__((noinline)) odd_answer(struct conn *c, const struct bhs_scsi_rsp *h)
-{
-    (void)iscsi_complete_pdu(&c->pub, (const void *)h, NULL, 0);
-}
-
-/* A SCSI command that reads nothing, and all of whose data has been asked for and sent. */
-static inline bool
-all_sent(const struct task *t)
-{
-    return t->pub.sc != NULL && t->pub.sc->in.len == 0 && t->pub.out_done == t->pub.sc->out.len;
-}
-
-void
-iscsi_complete_scsi_rsp(struct iscsi_conn *pub, const struct bhs_scsi_rsp *h)
-{
-    struct conn *c = to_conn(pub);
-    struct session *s = c->session;
-    struct task *t;
-
-    if (__builtin_expect(get16(h->status_qualifier) != 0 || !fast_numbers(c, s, h) ||
-                             (t = task_of_itt(c, h->itt)) == NULL ||
-                             (!t->xmit_fast && !all_sent(t)),
-                         0)) {
-        odd_answer(c, h);
-        return;
-    }
-    c->pub.stats.scsirsp_pdus++;
-    fast_end(s, c, t, h);
-}
-
-void
-iscsi_complete_data_in(struct iscsi_task *t, const struct bhs_data_in *hdr)
-{
-    const struct bhs_scsi_rsp *h = (const void *)hdr; /* the numbers are at the same place */
-    struct conn *c = to_conn(t->conn);
-    struct session *s = c->session;
-
-    if (__builtin_expect(!fast_numbers(c, s, h) || t->sc->out.len > 0, 0)) {
-        odd_answer(c, h);
-        return;
-    }
-    fast_end(s, c, to_task(t), h);
 }

@@ -13,7 +13,13 @@ xmit_work(struct loop_work *w)
     iscsi_xmitworker(container_of(w, struct conn, xmit_work));
 }
 
-const struct iscsi_upcalls iscsi_upcalls = {
+static void
+up_queue_xmit(struct iscsi_conn *pub)
+{
+    iscsi_conn_queue_xmit(to_conn(pub));
+}
+
+static const struct iscsi_upcalls upcalls = {
     .version = ISCSI_TRANSPORT_VERSION,
     .size = sizeof(struct iscsi_upcalls),
     .itt_ended = iscsi_itt_ended,
@@ -23,7 +29,7 @@ const struct iscsi_upcalls iscsi_upcalls = {
     .update_cmdsn = iscsi_update_cmdsn,
     .conn_failure = iscsi_conn_failure,
     .requeue_task = iscsi_requeue_task,
-    .queue_xmit = iscsi_queue_xmit,
+    .queue_xmit = up_queue_xmit,
     .task_cleaned = iscsi_task_cleaned,
     .conn_stopped = iscsi_conn_stopped,
 };
@@ -48,7 +54,7 @@ conn_init(struct conn *c, struct session *s, uint16_t cid)
     c->session = s;
     c->pub.session = &s->pub;
     c->pub.tt = s->pub.tt;
-    c->pub.up = &iscsi_upcalls;
+    c->pub.up = &upcalls;
     c->pub.loop = s->pub.loop;
     c->pub.cid = cid;
     c->pub.dd_data = c + 1;
@@ -84,7 +90,7 @@ iscsi_conn_setup(struct iscsi_session *pub, uint16_t cid, struct iscsi_conn **re
         free(c);
         return r;
     }
-    conn_event(c, EV_CONNECT);
+    iscsi_conn_event(c, EV_CONNECT);
     list_push_back(&s->conns, &c->node);
     *ret = &c->pub;
     return 0;
@@ -113,19 +119,8 @@ iscsi_conn_bind(struct iscsi_conn *pub, int64_t eph, struct iscsi_endpoint *ep, 
     memset(&c->why, 0, sizeof(c->why));
     if (leading || s->leadconn == NULL)
         s->leadconn = c;
-    conn_event(c, EV_BOUND);
+    iscsi_conn_event(c, EV_BOUND);
     return 0;
-}
-
-/* The largest write that goes with its command, in one go. */
-static uint32_t
-fast_write_max(const struct iscsi_conn *c, const struct iscsi_session_params *p)
-{
-    uint32_t max = p->imm_data ? p->first_burst : 0;
-
-    if (max > c->max_xmit_dlength)
-        max = c->max_xmit_dlength;
-    return max < c->fast_write_limit ? max : c->fast_write_limit;
 }
 
 int
@@ -156,8 +151,8 @@ iscsi_conn_start(struct iscsi_conn *pub, struct lunette_error *err)
     r = pub->tt->start_conn != NULL ? pub->tt->start_conn(pub, err) : 0;
     if (r < 0)
         return r;
-    c->fast_write_max = fast_write_max(pub, &s->pub.params);
-    conn_event(c, EV_STARTED);
+    c->fast_write_max = iscsi_fast_write_max(c);
+    iscsi_conn_event(c, EV_STARTED);
     s->state = ISCSI_STATE_LOGGED_IN;
     if (reopen) {
         TRACE(pub->loop, iscsi_unblock_session, s->pub.sid, 0);

@@ -48,7 +48,7 @@ conn_state_name(enum conn_state s)
 }
 
 void
-conn_event(struct conn *c, enum conn_event ev)
+iscsi_conn_event(struct conn *c, enum conn_event ev)
 {
     int next = conn_fsm_next(c->state, ev);
 

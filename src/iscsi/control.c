@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "iscsi/internal.h"
+#include "wire/pdu.h"
 
 /* Which of the control plane's requests has no answer. */
 static bool
@@ -28,7 +29,7 @@ user_task(struct conn *c, const struct bhs *hdr, struct lunette_error *err)
         t = NULL;
     }
     if (t == NULL)
-        t = task_alloc(c->session, c, wants_answer(hdr) ? TASK_USER : TASK_NOP_REPLY);
+        t = iscsi_alloc_task(c->session, c, wants_answer(hdr) ? TASK_USER : TASK_NOP_REPLY);
     if (t == NULL)
         (void)lunette_fail(err, -EBUSY, LUNETTE_DOM_OS, EBUSY, "no task is free");
     return t;
@@ -72,4 +73,43 @@ iscsi_conn_send_pdu(struct iscsi_conn *pub, const struct bhs *hdr, const void *d
     }
     iscsi_queue_mgmt(t, copy, len);
     return 0;
+}
+
+/* ---- answers ---- */
+
+static int
+answered_wrongly(struct conn *c, const char *why)
+{
+    iscsi_conn_failure(&c->pub, ISCSI_ERR_PROTO, why);
+    return -EPROTO;
+}
+
+int
+iscsi_to_control_plane(struct conn *c, const struct bhs *h, const void *data, uint32_t len)
+{
+    struct session *s = c->session;
+
+    TRACE(c->pub.loop, iscsi_recv_pdu, c->pub.cid, pdu_opcode(h));
+    s->ev->recv_pdu(s->ev_user, &c->pub, h, data, len);
+    return 0;
+}
+
+int
+iscsi_user_answer(struct conn *c, struct task *t, const union bhs_any *h, const void *data,
+                  uint32_t len, bool final)
+{
+    if (c->user == t && c->user_answered)
+        return answered_wrongly(c, "the target answered a request twice");
+    if (final) {
+        iscsi_complete_task(t);
+    } else if (c->xmit_task == t || c->pub.tt->cleanup_task(&t->pub) == -EINPROGRESS) {
+        if (c->xmit_task != t)
+            iscsi_task_detained(t);
+        return answered_wrongly(c, "the target answered a request before it had all of it");
+    } else {
+        t->started = false;
+        list_del(&t->pub.node);
+        c->user_answered = true;
+    }
+    return iscsi_to_control_plane(c, &h->h, data, len);
 }

@@ -69,12 +69,12 @@ void
 iscsi_send_nopout(struct conn *c, const struct bhs_nop_in *answer_to)
 {
     enum task_kind kind = answer_to != NULL ? TASK_NOP_REPLY : TASK_PING;
-    struct task *t = task_alloc(c->session, c, kind);
+    struct task *t = iscsi_alloc_task(c->session, c, kind);
     struct bhs_nop_out *h;
 
     if (t == NULL && answer_to != NULL) { /* a flood: what waits goes now, and frees its tasks */
         iscsi_xmitworker(c);
-        t = task_alloc(c->session, c, kind);
+        t = iscsi_alloc_task(c->session, c, kind);
         if (t == NULL)
             iscsi_conn_failure(&c->pub, ISCSI_ERR_PROTO,
                                "the target sends more pings than it takes answers");

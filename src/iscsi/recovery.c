@@ -69,7 +69,7 @@ conn_stopped(struct conn *c)
     fail_tasks(c, DID_TRANSPORT_DISRUPTED);
     if (s->state != ISCSI_STATE_LOGGED_IN)
         iscsi_tmf_fail_all(s);
-    conn_event(c, EV_CLEANED);
+    iscsi_conn_event(c, EV_CLEANED);
     s->ev->conn_down(s->ev_user, &c->pub);
     if (c->report) {
         c->report = false;
@@ -100,7 +100,7 @@ take_down(struct conn *c, enum iscsi_stop how)
     loop_defer_cancel(&c->xmit_work);
     loop_timer_stop(c->pub.loop, &c->transport_timer);
     if (c->state != CONN_FREE) /* FREE: logged out in order, but tasks may be left */
-        conn_event(c, EV_FAILED);
+        iscsi_conn_event(c, EV_FAILED);
     if (s->state == ISCSI_STATE_LOGGED_IN)
         s->state = ISCSI_STATE_FAILED;
     if (s->host.state != SCSI_HOST_GONE) {

@@ -50,12 +50,6 @@ has_tasks(const struct conn *c)
     return false;
 }
 
-void
-iscsi_session_maybe_free(struct session *s)
-{
-    loop_defer(s->pub.loop, &s->free_work);
-}
-
 static void
 free_work(struct loop_work *w)
 {

@@ -58,7 +58,7 @@ iscsi_free_tasks(struct session *s)
 struct iscsi_task *
 iscsi_itt_to_task(struct iscsi_conn *pub, struct be32 itt)
 {
-    struct task *t = task_of_itt(to_conn(pub), itt);
+    struct task *t = iscsi_task_of_itt(to_conn(pub), itt);
 
     return t != NULL ? &t->pub : NULL;
 }
@@ -75,17 +75,6 @@ iscsi_itt_ended(struct iscsi_conn *pub, struct be32 itt)
             return true;
     }
     return false;
-}
-
-/* Task management has a hand in it. */
-static void __attribute__((noinline, cold)) finish_tmf(struct session *s, struct task *t)
-{
-    if (t->swept)
-        iscsi_tmf_task_back(s, t);
-    if (t->eh != NULL)
-        iscsi_tmf_task_gone(t);
-    t->swept = t->marked = false;
-    t->eh = NULL;
 }
 
 static void __attribute__((noinline, cold)) finish_session(struct session *s, struct conn *c)
@@ -108,7 +97,7 @@ iscsi_finish_task(struct task *t)
     if (t->kind == TASK_SCSI) {
         s->outstanding--;
         if (__builtin_expect(t->marked, 0))
-            finish_tmf(s, t);
+            s->marked_ended(s, t);
     } else {
         free(t->user_data);
         t->user_data = NULL;

@@ -20,16 +20,6 @@ end_wait(struct session *s, struct scsi_eh_wait *w, enum scsi_eh_result r)
     loop_defer(s->pub.loop, &s->eh_work);
 }
 
-static struct conn *
-live_conn(const struct session *s)
-{
-    struct conn *c = s->leadconn;
-
-    return s->state == ISCSI_STATE_LOGGED_IN && c != NULL && !c->suspended && !iscsi_conn_leaving(c)
-               ? c
-               : NULL;
-}
-
 static bool
 lun_valid(uint8_t function)
 {
@@ -52,7 +42,7 @@ limit_ms(const struct session *s, uint8_t function)
 static void
 send_tmf(struct session *s, struct conn *c, struct scsi_eh_wait *w)
 {
-    struct task *t = task_alloc(s, c, TASK_TMF);
+    struct task *t = iscsi_alloc_task(s, c, TASK_TMF);
     struct bhs_tmf_req *h;
 
     if (t == NULL) {
@@ -95,7 +85,7 @@ next_tmf(struct session *s)
     while (s->eh_now == NULL && !list_empty(&s->eh_waiting)) {
         struct scsi_eh_wait *w =
             container_of(list_pop_front(&s->eh_waiting), struct scsi_eh_wait, node);
-        struct conn *c = live_conn(s);
+        struct conn *c = iscsi_live_conn(s);
 
         if (c == NULL) { /* down: what a session reset asked for */
             end_wait(s, w, w->function == SESSION_RESET ? SCSI_EH_SUCCESS : SCSI_EH_FAILED);
@@ -231,12 +221,24 @@ end_now(struct session *s, enum scsi_eh_result r)
     end_wait(s, w, r);
 }
 
-void
-iscsi_tmf_task_back(struct session *s, struct task *t)
+static void
+tmf_task_back(struct session *s, struct task *t)
 {
     t->swept = false;
     if (s->eh_now != NULL && s->eh_detained > 0 && --s->eh_detained == 0)
         end_now(s, SCSI_EH_SUCCESS);
+}
+
+/* A task that task management has a hand in is about to be free. */
+static void
+tmf_marked_ended(struct session *s, struct task *t)
+{
+    if (t->swept)
+        tmf_task_back(s, t);
+    if (t->eh != NULL)
+        t->eh->sc = NULL; /* the command ended by itself */
+    t->marked = false;
+    t->eh = NULL;
 }
 
 void
@@ -283,13 +285,6 @@ tmf_timed_out(struct loop_timer *t)
 }
 
 void
-iscsi_tmf_task_gone(struct task *t)
-{
-    t->eh->sc = NULL;
-    t->eh = NULL;
-}
-
-void
 iscsi_tmf_fail_all(struct session *s)
 {
     s->tmf = NULL;
@@ -326,6 +321,7 @@ iscsi_tmf_init(struct session *s)
 {
     list_init(&s->eh_waiting);
     list_init(&s->eh_done);
+    s->marked_ended = tmf_marked_ended;
     loop_work_init(&s->eh_work, eh_work);
     loop_timer_init(&s->tmf_timer, tmf_timed_out);
     s->abort_timeout_ms = 15000;

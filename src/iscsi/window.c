@@ -23,7 +23,7 @@ static void __attribute__((noinline, cold)) window_opened(struct session *s)
         struct conn *c = container_of(n, struct conn, node);
 
         if (!list_empty(&c->cmdqueue) || !list_empty(&c->mgmtqueue))
-            iscsi_queue_xmit(&c->pub);
+            iscsi_conn_queue_xmit(c);
     }
 }
 

@@ -12,20 +12,12 @@
 #include "wire/pdu.h"
 #include "wire/sn.h"
 
-void
-iscsi_done_later(struct session *s, struct scsi_cmd *sc, enum scsi_host_result r)
+static void
+done_later(struct session *s, struct scsi_cmd *sc, enum scsi_host_result r)
 {
     iscsi_set_unfinished(sc, r);
     list_push_back(&s->done, &sc->host_node);
     loop_defer(s->pub.loop, &s->done_work);
-}
-
-static struct conn *
-pick_conn(const struct session *s)
-{
-    struct conn *c = s->leadconn;
-
-    return c != NULL && c->state == CONN_LOGGED_IN && !c->suspended ? c : NULL;
 }
 
 /* ---- PDUs out ------------------------------------------------------------------------------- */
@@ -82,20 +74,6 @@ put_ahs(struct task *t, const uint8_t *cdb)
     t->pub.hdr_len = (uint16_t)(48 + len);
 }
 
-/* RFC 7143 11.3, in words.  flags: but for the attribute; cdb: 16 bytes. */
-static inline void
-put_scsi_cmd(uint8_t *h, const struct scsi_cmd *sc, const uint8_t *cdb, uint32_t flags,
-             uint32_t imm_count, uint32_t itt, uint32_t edtl, uint32_t cmdsn, uint32_t exp_statsn)
-{
-    flags |= sc->attr;
-    memcpy(h + 32, cdb, 16);
-    memcpy(h + 8, sc->lun, 8);
-    /* TotalAHSLength 0, then DataSegmentLength */
-    st_be64(h, (uint64_t)(ISCSI_OP_SCSI_CMD << 24 | flags << 16) << 32 | imm_count);
-    st_be64(h + 16, (uint64_t)itt << 32 | edtl);
-    st_be64(h + 24, (uint64_t)cmdsn << 32 | exp_statsn);
-}
-
 /* -EAGAIN: the transport is full, no CmdSN was used. */
 static int
 iscsi_prep_scsi_cmd_pdu(struct conn *c, struct task *t)
@@ -120,8 +98,8 @@ iscsi_prep_scsi_cmd_pdu(struct conn *c, struct task *t)
     }
     t->pub.cmd_sn = s->cmdsn;
     memcpy(cdb16, cdb, sc->cdb_len < 16 ? sc->cdb_len : 16);
-    put_scsi_cmd((uint8_t *)t->pub.hdr, sc, cdb16, flags, t->pub.imm_count, t->pub.itt,
-                 sc->out.len > 0 ? sc->out.len : sc->in.len, s->cmdsn, c->pub.exp_statsn);
+    iscsi_put_scsi_cmd((uint8_t *)t->pub.hdr, sc, cdb16, flags, t->pub.imm_count, t->pub.itt,
+                       sc->out.len > 0 ? sc->out.len : sc->in.len, s->cmdsn, c->pub.exp_statsn);
     t->pub.hdr_len = ISCSI_BHS_LEN;
     if (__builtin_expect(sc->cdb_len > 16 || (sc->in.len > 0 && sc->out.len > 0), 0))
         put_ahs(t, cdb);
@@ -163,7 +141,7 @@ iscsi_prep_mgmt_task(struct conn *c, struct task *t)
         s->cmdsn++;
     t->pub.state = ISCSI_TASK_RUNNING;
     if (opcode == ISCSI_OP_LOGOUT_REQ)
-        conn_event(c, EV_LOGOUT_SENT);
+        iscsi_conn_event(c, EV_LOGOUT_SENT);
     return 0;
 }
 
@@ -247,7 +225,7 @@ xmit_one(struct conn *c)
     return xmit_commands(c);
 }
 
-static void
+void
 iscsi_flush(struct conn *c)
 {
     if (c->pub.tt->xmit_flush != NULL)
@@ -271,7 +249,7 @@ iscsi_xmitworker(struct conn *c)
     }
     if (!list_empty(&c->cmdqueue) || !list_empty(&c->mgmtqueue))
         c->session->window_wanted = true;
-    else if (r == -ENOENT && c->pub.gather.end != NULL && pick_conn(c->session) == c &&
+    else if (r == -ENOENT && c->pub.gather.end != NULL && iscsi_pick_conn(c->session) == c &&
              c->session->state == ISCSI_STATE_LOGGED_IN && c->pub.loop->trace == NULL)
         c->session->fast_conn = c;
     iscsi_flush(c);
@@ -290,20 +268,21 @@ static int __attribute__((noinline, cold)) not_now(struct session *s)
     return -EBUSY;
 }
 
-static int __attribute__((noinline)) queue_any(struct session *s, struct scsi_cmd *sc)
+int
+iscsi_queue_general(struct session *s, struct scsi_cmd *sc)
 {
-    struct conn *c = pick_conn(s);
+    struct conn *c = iscsi_pick_conn(s);
     struct task *t;
 
     if (__builtin_expect(s->state != ISCSI_STATE_LOGGED_IN || c == NULL, 0)) {
         TRACE(s->pub.loop, iscsi_queuecommand, scsi_cmd_cdb(sc)[0], ISCSI_TAG_RSVD);
-        iscsi_done_later(s, sc, DID_NO_CONNECT);
+        done_later(s, sc, DID_NO_CONNECT);
         return 0;
     }
     assert(sc->cdb_len <= s->host.max_cdb_len && sc->out.iovcnt <= s->host.max_sg);
     /* What is queued counts: a closed window pushes back instead of piling up. */
     if (__builtin_expect(!sn_lte(s->cmdsn + s->queued, s->max_cmdsn), 0) ||
-        (t = task_alloc(s, c, TASK_SCSI)) == NULL)
+        (t = iscsi_alloc_task(s, c, TASK_SCSI)) == NULL)
         return not_now(s);
     t->pub.sc = sc;
     sc->host_priv = t;
@@ -314,112 +293,7 @@ static int __attribute__((noinline)) queue_any(struct session *s, struct scsi_cm
     return 0;
 }
 
-static int iscsi_queuecommand(struct scsi_host *host, struct scsi_cmd *sc);
-
-/* The first of a batch: the transport has lent no room yet, or not enough. */
-static int __attribute__((noinline))
-queue_first(struct session *s, struct conn *c, struct scsi_cmd *sc)
-{
-    return c->pub.tt->gather_room(&c->pub) == 0 ? iscsi_queuecommand(&s->host, sc)
-                                                : queue_any(s, sc);
-}
-
-static int __attribute__((noinline)) digest_header(struct conn *c, uint8_t *h)
-{
-    pdu_header_digest(h, ISCSI_BHS_LEN, h + ISCSI_BHS_LEN);
-    c->pub.gather.next += PDU_DIGEST_LEN;
-    return 0;
-}
-
-/* Nearly every command moves data one way, all of it with the command if it is sent, nothing waits
- * before it, and there is room where the transport gathers. */
-static int
-iscsi_queuecommand(struct scsi_host *host, struct scsi_cmd *sc)
-{
-    struct session *s = container_of(host, struct session, host);
-    uint32_t out = sc->out.len, in = sc->in.len, cmdsn = s->cmdsn;
-    struct conn *c = s->fast_conn;
-    struct task *t;
-    uint8_t *h;
-
-    if (__builtin_expect(c == NULL || sc->cdb_len > 16 || !sn_lte(cmdsn, s->max_cmdsn) ||
-                             (out > 0 && (in > 0 || out > c->fast_write_max)) ||
-                             s->outstanding >= s->pub.cmds_max || s->free_tasks == NULL,
-                         0))
-        return queue_any(s, sc);
-    if (__builtin_expect(c->pub.gather.end - c->pub.gather.next < ISCSI_GATHER_MIN, 0))
-        return queue_first(s, c, sc);
-    t = task_take(s, c, TASK_SCSI);
-    h = c->pub.gather.next;
-    t->pub.sc = sc;
-    sc->host_priv = t;
-    t->pub.state = ISCSI_TASK_RUNNING;
-    t->pub.imm_count = out;
-    t->pub.cmd_sn = cmdsn;
-    s->cmdsn = cmdsn + 1;
-    c->pub.stats.scsicmd_pdus++;
-    put_scsi_cmd(h, sc, sc->cdb,
-                 ISCSI_FLAG_FINAL | (out > 0  ? ISCSI_CMD_WRITE
-                                     : in > 0 ? ISCSI_CMD_READ
-                                              : 0),
-                 out, t->pub.itt, out | in, cmdsn, c->pub.exp_statsn); /* one of them is 0 */
-    if (out > 0) {
-        t->pub.out_done = out;
-        t->xmit_fast = true;
-        c->pub.stats.txdata_octets += out;
-        return c->pub.tt->xmit_fast(&t->pub);
-    }
-    c->pub.gather.next = h + ISCSI_BHS_LEN;
-    return c->pub.hdrdgst_en ? digest_header(c, h) : 0;
-}
-
-static void
-iscsi_commit(struct scsi_host *h)
-{
-    struct session *s = container_of(h, struct session, host);
-
-    LIST_FOREACH (n, &s->conns) {
-        struct conn *c = container_of(n, struct conn, node);
-
-        if (!list_empty(&c->cmdqueue))
-            iscsi_xmitworker(c);
-        else if (c->pub.gather.next != NULL)
-            iscsi_flush(c);
-    }
-}
-
-/* Still moving, or something else will end it: no abort yet (SCSI.md 14). */
-static enum scsi_timeout_action
-iscsi_eh_cmd_timed_out(struct scsi_host *h, struct scsi_cmd *sc)
-{
-    struct session *s = container_of(h, struct session, host);
-    struct task *t = sc->host_priv;
-    bool moved;
-
-    if (t == NULL || s->state != ISCSI_STATE_LOGGED_IN)
-        return SCSI_TIMEOUT_RESET_TIMER; /* completing, or being failed */
-    moved = t->pub.moved_ns > t->asked_ns;
-    t->asked_ns = s->pub.loop->now_ns;
-    return moved ? SCSI_TIMEOUT_RESET_TIMER : SCSI_TIMEOUT_ABORT;
-}
-
-const struct scsi_host_ops iscsi_host_ops = {
-    .queuecommand = iscsi_queuecommand,
-    .commit = iscsi_commit,
-    .eh_timed_out = iscsi_eh_cmd_timed_out,
-    .eh_abort = iscsi_eh_abort,
-    .eh_device_reset = iscsi_eh_device_reset,
-    .eh_target_reset = iscsi_eh_target_reset,
-    .eh_session_reset = iscsi_eh_session_reset,
-};
-
 /* ---- asked from elsewhere ------------------------------------------------------------------- */
-
-void
-iscsi_queue_xmit(struct iscsi_conn *pub)
-{
-    loop_defer(pub->loop, &to_conn(pub)->xmit_work);
-}
 
 void
 iscsi_requeue_task(struct iscsi_task *pub)
@@ -430,7 +304,7 @@ iscsi_requeue_task(struct iscsi_task *pub)
     c->session->fast_conn = NULL;
     list_del(&pub->node);
     list_push_back(&c->requeue, &pub->node);
-    iscsi_queue_xmit(&c->pub);
+    iscsi_conn_queue_xmit(c);
 }
 
 void
@@ -443,5 +317,5 @@ iscsi_queue_mgmt(struct task *t, const void *data, uint32_t len)
     t->pub.state = ISCSI_TASK_PENDING;
     c->session->fast_conn = NULL;
     list_push_back(&c->mgmtqueue, &t->pub.node);
-    iscsi_queue_xmit(&c->pub);
+    iscsi_conn_queue_xmit(c);
 }

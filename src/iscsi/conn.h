@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/* iscsi/conn.h - what the iSCSI layer keeps of a connection: its transport's state, its queues, and
+ * StatSN, which counts per connection (RFC 7143 4.2.2.2). */
+#ifndef ISCSI_CONN_H
+#define ISCSI_CONN_H
+
+#include "iscsi/conn_fsm.h"
+#include "iscsi/task.h"
+
+struct conn {
+    struct iscsi_conn pub;
+    struct session *session;
+    struct list node; /* session->conns */
+    enum conn_state state;
+    const char *last_row;
+    uint32_t refused_events;
+    bool first_rsp_seen; /* StatSN of this connection is known */
+    bool down;           /* not bound: the transport holds nothing of it, no task is left */
+    bool suspended;      /* transmits and receives nothing any more */
+    bool rx_fast;        /* answers may take the fast way: set where they were found to, cleared
+                            wherever that may change */
+    bool failing;        /* iscsi_conn_failure was called, fail_work is on its way */
+    bool report;         /* conn_error is due */
+    bool dying;          /* it is freed once its tasks are gone */
+    bool stopping;       /* stop_conn has not ended yet */
+    uint32_t declared_recv_dlength, declared_xmit_dlength; /* bytes; in force from start on */
+    bool want_hdrdgst, want_datadgst;                      /* in force from start on */
+    struct list mgmtqueue;   /* struct iscsi_task.node: control PDUs to be sent */
+    struct list requeue;     /* tasks that have been asked for data */
+    struct list cmdqueue;    /* commands without a CmdSN yet */
+    struct task *xmit_task;  /* the transport stopped in the middle of it with -EAGAIN */
+    uint32_t fast_write_max; /* bytes: the largest write whose data goes with the command */
+    struct loop_work xmit_work, fail_work;
+    struct loop_timer transport_timer; /* ping.c */
+    uint32_t ping_interval_ms, ping_timeout_ms;
+    uint64_t ping_early_ns; /* that much before the interval is over: connections differ */
+    struct task *ping;      /* waits for its answer */
+    uint64_t ping_ns;       /* loop clock when it was sent */
+    struct task *user;      /* the control plane's request; its ITT stays through a login */
+    bool user_answered;     /* the next request of the control plane may use it again */
+    enum iscsi_err err;
+    struct lunette_error why; /* of its failure; code 0: none */
+};
+
+static inline struct conn *
+to_conn(struct iscsi_conn *c)
+{
+    return container_of(c, struct conn, pub);
+}
+
+/* Our Logout Request is out: nothing new goes on this connection (RFC 7143 11.14). */
+static inline bool
+iscsi_conn_leaving(const struct conn *c)
+{
+    return c->state == CONN_IN_LOGOUT || c->state == CONN_FREE;
+}
+
+#endif

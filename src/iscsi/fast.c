@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+/* iscsi/fast.c - the fast way of commands down and of answers up (docs/design/fast.md). */
+#include <assert.h>
+#include <string.h>
+
+#include "iscsi/internal.h"
+#include "wire/pdu.h"
+#include "wire/sn.h"
+
+/* ---- down ---- */
+
+uint32_t
+iscsi_fast_write_max(const struct conn *c)
+{
+    const struct iscsi_session_params *p = &c->session->pub.params;
+    uint32_t max = p->imm_data ? p->first_burst : 0;
+
+    if (max > c->pub.max_xmit_dlength)
+        max = c->pub.max_xmit_dlength;
+    return max < c->pub.fast_write_limit ? max : c->pub.fast_write_limit;
+}
+
+/* The first of a batch: the transport has lent no room yet, or not enough. */
+static int __attribute__((noinline))
+queue_first(struct session *s, struct conn *c, struct scsi_cmd *sc)
+{
+    return c->pub.tt->gather_room(&c->pub) == 0 ? iscsi_queuecommand(&s->host, sc)
+                                                : iscsi_queue_general(s, sc);
+}
+
+static int __attribute__((noinline)) digest_header(struct conn *c, uint8_t *h)
+{
+    pdu_header_digest(h, ISCSI_BHS_LEN, h + ISCSI_BHS_LEN);
+    c->pub.gather.next += PDU_DIGEST_LEN;
+    return 0;
+}
+
+/* Nearly every command moves data one way, all of it with the command if it is sent, nothing waits
+ * before it, and there is room where the transport gathers. */
+int
+iscsi_queuecommand(struct scsi_host *host, struct scsi_cmd *sc)
+{
+    struct session *s = container_of(host, struct session, host);
+    uint32_t out = sc->out.len, in = sc->in.len, cmdsn = s->cmdsn;
+    struct conn *c = s->fast_conn;
+    struct task *t;
+    uint8_t *h;
+
+    if (__builtin_expect(c == NULL || sc->cdb_len > 16 || !sn_lte(cmdsn, s->max_cmdsn) ||
+                             (out > 0 && (in > 0 || out > c->fast_write_max)) ||
+                             s->outstanding >= s->pub.cmds_max || s->free_tasks == NULL,
+                         0))
+        return iscsi_queue_general(s, sc);
+    if (__builtin_expect(c->pub.gather.end - c->pub.gather.next < ISCSI_GATHER_MIN, 0))
+        return queue_first(s, c, sc);
+    t = iscsi_take_task(s, c, TASK_SCSI);
+    h = c->pub.gather.next;
+    t->pub.sc = sc;
+    sc->host_priv = t;
+    t->pub.state = ISCSI_TASK_RUNNING;
+    t->pub.imm_count = out;
+    t->pub.cmd_sn = cmdsn;
+    s->cmdsn = cmdsn + 1;
+    c->pub.stats.scsicmd_pdus++;
+    iscsi_put_scsi_cmd(h, sc, sc->cdb,
+                       ISCSI_FLAG_FINAL | (out > 0  ? ISCSI_CMD_WRITE
+                                           : in > 0 ? ISCSI_CMD_READ
+                                                    : 0),
+                       out, t->pub.itt, out | in, cmdsn, c->pub.exp_statsn); /* one of them is 0 */
+    if (out > 0) {
+        t->pub.out_done = out;
+        t->xmit_fast = true;
+        c->pub.stats.txdata_octets += out;
+        return c->pub.tt->xmit_fast(&t->pub);
+    }
+    c->pub.gather.next = h + ISCSI_BHS_LEN;
+    return c->pub.hdrdgst_en ? digest_header(c, h) : 0;
+}
+
+/* ---- up ---- */
+
+/* The end of a SCSI command that was sent, on a connection that is as usual: what
+ * iscsi_complete_task does, for the case that it is. */
+static inline __attribute__((always_inline)) void
+complete_task_fast(struct session *s, struct conn *c, struct task *t)
+{
+    struct scsi_cmd *sc = t->pub.sc;
+
+    assert(t->pub.state == ISCSI_TASK_RUNNING);
+    if (__builtin_expect(t->end_general != 0 || (t->xmit_fast && c->pub.gather.end != NULL), 0)) {
+        iscsi_complete_task(t);
+        return;
+    }
+    s->outstanding--;
+    t->pub.state = ISCSI_TASK_FREE;
+    t->next_free = s->free_tasks;
+    s->free_tasks = t;
+    sc->host_priv = NULL;
+    sc->done(sc);
+}
+/* A response that says nothing but that all went well, to a connection where nothing else is the
+ * matter, is nearly every one: looked at as a whole, before anything is changed.  What is different
+ * in any way takes the long way. */
+
+/* StatSN is the next (11.4.8), the window makes sense (4.2.2.1) and nobody waits for it. */
+static inline bool
+fast_numbers(const struct conn *c, const struct session *s, const struct bhs_scsi_rsp *h)
+{
+    return c->rx_fast && !s->window_wanted && get32(h->stat_sn) == c->pub.exp_statsn &&
+           sn_lte(get32(h->exp_cmd_sn) - 1, get32(h->max_cmd_sn));
+}
+
+static inline __attribute__((always_inline)) void
+fast_end(struct session *s, struct conn *c, struct task *t, const struct bhs_scsi_rsp *h)
+{
+    uint32_t max = get32(h->max_cmd_sn);
+
+    c->pub.exp_statsn++;
+    if (sn_gt(max, s->max_cmdsn))
+        s->max_cmdsn = max;
+    complete_task_fast(s, c, t); /* its result is as the midlayer left it: all good */
+}
+
+static void __attribute__((noinline)) odd_answer(struct conn *c, const struct bhs_scsi_rsp *h)
+{
+    (void)iscsi_complete_pdu(&c->pub, (const void *)h, NULL, 0);
+}
+
+/* A SCSI command that reads nothing, and all of whose data has been asked for and sent. */
+static inline bool
+all_sent(const struct task *t)
+{
+    return t->pub.sc != NULL && t->pub.sc->in.len == 0 && t->pub.out_done == t->pub.sc->out.len;
+}
+
+void
+iscsi_complete_scsi_rsp(struct iscsi_conn *pub, const struct bhs_scsi_rsp *h)
+{
+    struct conn *c = to_conn(pub);
+    struct session *s = c->session;
+    struct task *t;
+
+    if (__builtin_expect(get16(h->status_qualifier) != 0 || !fast_numbers(c, s, h) ||
+                             (t = iscsi_task_of_itt(c, h->itt)) == NULL ||
+                             (!t->xmit_fast && !all_sent(t)),
+                         0)) {
+        odd_answer(c, h);
+        return;
+    }
+    c->pub.stats.scsirsp_pdus++;
+    fast_end(s, c, t, h);
+}
+
+void
+iscsi_complete_data_in(struct iscsi_task *t, const struct bhs_data_in *hdr)
+{
+    const struct bhs_scsi_rsp *h = (const void *)hdr; /* the numbers are at the same place */
+    struct conn *c = to_conn(t->conn);
+    struct session *s = c->session;
+
+    if (__builtin_expect(!fast_numbers(c, s, h) || t->sc->out.len > 0, 0)) {
+        odd_answer(c, h);
+        return;
+    }
+    fast_end(s, c, to_task(t), h);
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* iscsi/host.c - the session as the SCSI midlayer sees it (seam/host.h). */
+#include "iscsi/internal.h"
+
+static void
+iscsi_commit(struct scsi_host *h)
+{
+    struct session *s = container_of(h, struct session, host);
+
+    LIST_FOREACH (n, &s->conns) {
+        struct conn *c = container_of(n, struct conn, node);
+
+        if (!list_empty(&c->cmdqueue))
+            iscsi_xmitworker(c);
+        else if (c->pub.gather.next != NULL)
+            iscsi_flush(c);
+    }
+}
+
+/* Still moving, or something else will end it: no abort yet (SCSI.md 14). */
+static enum scsi_timeout_action
+iscsi_eh_cmd_timed_out(struct scsi_host *h, struct scsi_cmd *sc)
+{
+    struct session *s = container_of(h, struct session, host);
+    struct task *t = sc->host_priv;
+    bool moved;
+
+    if (t == NULL || s->state != ISCSI_STATE_LOGGED_IN)
+        return SCSI_TIMEOUT_RESET_TIMER; /* completing, or being failed */
+    moved = t->pub.moved_ns > t->asked_ns;
+    t->asked_ns = s->pub.loop->now_ns;
+    return moved ? SCSI_TIMEOUT_RESET_TIMER : SCSI_TIMEOUT_ABORT;
+}
+
+const struct scsi_host_ops iscsi_host_ops = {
+    .queuecommand = iscsi_queuecommand,
+    .commit = iscsi_commit,
+    .eh_timed_out = iscsi_eh_cmd_timed_out,
+    .eh_abort = iscsi_eh_abort,
+    .eh_device_reset = iscsi_eh_device_reset,
+    .eh_target_reset = iscsi_eh_target_reset,
+    .eh_session_reset = iscsi_eh_session_reset,
+};

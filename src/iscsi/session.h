@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+/* iscsi/session.h - what the iSCSI layer keeps of a session: its connections, its tasks, the
+ * command window and task management, which all connections share (RFC 7143 4.2.2.1, 4.2.1). */
+#ifndef ISCSI_SESSION_H
+#define ISCSI_SESSION_H
+
+#include "iscsi/conn.h"
+#include "iscsi/iscsi.h"
+
+#define MGMT_TASKS 8  /* tasks kept for NOPs, task management and the control plane */
+#define ENDED_TAGS 16 /* tags of aborted tasks whose late PDUs are dropped (4.2.3.3) */
+
+enum session_state { /* Linux's ISCSI_STATE_ */
+                     ISCSI_STATE_FREE,
+                     ISCSI_STATE_LOGGED_IN,
+                     ISCSI_STATE_FAILED,
+                     ISCSI_STATE_TERMINATE,
+};
+
+struct session {
+    struct iscsi_session pub;
+    struct scsi_host host;
+    const struct iscsi_session_events *ev;
+    void *ev_user;
+    enum session_state state;
+    struct list conns; /* struct conn */
+    struct conn *leadconn;
+    struct conn *fast_conn;  /* commands may go to its transport at once: nothing waits before them;
+                                NULL: they take the general way */
+    uint32_t cmdsn;          /* next to assign */
+    uint32_t queued;         /* commands on cmdqueues, without CmdSN yet */
+    uint32_t max_cmdsn;      /* the last that the target takes */
+    struct task *free_tasks; /* a stack: the last one used is the one in the cache */
+    uint32_t outstanding;    /* SCSI commands */
+    bool want_restart;       /* a command was refused */
+    bool window_wanted;      /* something waits for MaxCmdSN to grow */
+    bool dying;
+    struct loop_work restart_work, done_work, free_work, eh_work;
+    struct list done;                /* struct scsi_cmd that end without having been sent */
+    struct list eh_waiting, eh_done; /* struct scsi_eh_wait */
+    struct scsi_eh_wait *eh_now;     /* whose task management request is out */
+    uint32_t eh_detained;            /* it was answered; that many commands have not come back */
+    struct task *tmf;
+    uint32_t tmf_cmdsn; /* of the request answered last: what came later is not covered */
+    uint32_t ended[ENDED_TAGS], nended; /* a ring; nended counts on */
+    /* A marked task is about to be free: task management, which has marked it, is told. */
+    void (*marked_ended)(struct session *s, struct task *t);
+    struct loop_timer tmf_timer, shut_timer;
+    uint32_t abort_timeout_ms, lu_reset_timeout_ms, tgt_reset_timeout_ms;
+    struct lunette_error why; /* of the failure that ended it */
+    uint32_t chunks;          /* that cmds_max may need */
+    void *chunk[];            /* pub.tasks: NULL from made on; the transport's part follows */
+};
+
+static inline struct session *
+to_session(struct iscsi_session *s)
+{
+    return container_of(s, struct session, pub);
+}
+
+static inline struct task *
+iscsi_task_at(const struct session *s, uint32_t slot)
+{
+    return to_task(iscsi_task_in(&s->pub.tasks, slot));
+}
+
+/* Commands and answers take the general way until it has found that all is well again. */
+static inline void
+iscsi_leave_fast(struct conn *c)
+{
+    c->rx_fast = false;
+    c->session->fast_conn = NULL;
+}
+
+/* The midlayer, which was refused a command, is told to try again, later. */
+static inline void
+iscsi_want_restart(struct session *s)
+{
+    loop_defer(s->pub.loop, &s->restart_work);
+}
+
+/* Frees, later, what is dying and not in use any more: connections, and the session. */
+static inline void
+iscsi_session_maybe_free(struct session *s)
+{
+    loop_defer(s->pub.loop, &s->free_work);
+}
+
+static inline void
+iscsi_conn_queue_xmit(struct conn *c)
+{
+    loop_defer(c->pub.loop, &c->xmit_work);
+}
+
+/* The connection that task management goes on; NULL: there is none. */
+static inline struct conn *
+iscsi_live_conn(const struct session *s)
+{
+    struct conn *c = s->leadconn;
+
+    return s->state == ISCSI_STATE_LOGGED_IN && c != NULL && !c->suspended && !iscsi_conn_leaving(c)
+               ? c
+               : NULL;
+}
+
+/* Chooses the connection of a command; NULL: no connection takes commands. */
+static inline struct conn *
+iscsi_pick_conn(const struct session *s)
+{
+    struct conn *c = iscsi_live_conn(s);
+
+    return c != NULL && c->state == CONN_LOGGED_IN ? c : NULL;
+}
+
+#endif

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/* iscsi/task.h - what the iSCSI layer keeps of a task beside what transports see of it.
+ *
+ * A task is a slot of its session's table.  A tag (ITT) is a generation above the slot's number;
+ * the generation changes with each use of the slot, so that a late PDU hits no newer task.  It is
+ * never all ones, so that no tag is the reserved one (RFC 7143 11.2.1.8).
+ */
+#ifndef ISCSI_TASK_H
+#define ISCSI_TASK_H
+
+#include <assert.h>
+
+#include "seam/transport.h"
+
+struct session;
+
+#define ITT_SLOT_LIMIT (1u << ISCSI_SLOT_BITS) /* slots of a session at most */
+#define ITT_GEN_STEP   (1u << 16)
+#define ITT_GEN_LIMIT  (0xffffu << 16) /* the first tag whose generation is all ones */
+
+enum task_kind {
+    TASK_SCSI,      /* a command of the SCSI midlayer */
+    TASK_PING,      /* a NOP-Out of ours that wants an answer */
+    TASK_NOP_REPLY, /* a NOP-Out that nobody answers: it ends when it has been sent */
+    TASK_TMF,       /* a task management request */
+    TASK_USER,      /* a request of the control plane that wants an answer */
+};
+
+struct task {
+    struct iscsi_task pub;
+    enum task_kind kind;
+    union { /* read as one word where all must be 0 */
+        struct {
+            bool started;   /* init_task was called: cleanup_task is due */
+            bool marked;    /* swept or eh are, or were, set */
+            bool xmit_fast; /* xmit_fast took it: cleanup_task is due while its data leaves */
+            bool unused;
+        };
+        uint16_t end_general; /* started, marked: not 0 sends the end of the task the general way */
+        uint32_t flags;       /* all of them */
+    };
+    bool swept;              /* the task management function under way waits for its end */
+    uint64_t asked_ns;       /* loop clock when the midlayer last asked whether it moves */
+    struct scsi_eh_wait *eh; /* who waits for its abort; NULL: nobody */
+    struct task *next_free;
+    uint32_t slot;
+    union bhs_any ctl; /* not of TASK_SCSI: the header to send */
+    void *user_data;   /* TASK_USER: a copy of the data segment, freed with the task */
+};
+
+static_assert(offsetof(struct task, flags) == offsetof(struct task, started) &&
+                  offsetof(struct task, xmit_fast) == offsetof(struct task, started) + 2,
+              "the flags lie as the words that read them at once expect");
+
+static inline struct task *
+to_task(struct iscsi_task *t)
+{
+    return container_of(t, struct task, pub);
+}
+
+#endif
