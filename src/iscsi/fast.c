@@ -5,7 +5,6 @@
 
 #include "iscsi/internal.h"
 #include "wire/pdu.h"
-#include "wire/sn.h"
 
 /* ---- down ---- */
 
@@ -41,12 +40,12 @@ int
 iscsi_queuecommand(struct scsi_host *host, struct scsi_cmd *sc)
 {
     struct session *s = container_of(host, struct session, host);
-    uint32_t out = sc->out.len, in = sc->in.len, cmdsn = s->cmdsn;
+    uint32_t out = sc->out.len, in = sc->in.len, cmdsn = s->win.cmdsn;
     struct conn *c = s->fast_conn;
     struct task *t;
     uint8_t *h;
 
-    if (__builtin_expect(c == NULL || sc->cdb_len > 16 || !sn_lte(cmdsn, s->max_cmdsn) ||
+    if (__builtin_expect(c == NULL || sc->cdb_len > 16 || cmdsn_window_closed(&s->win) ||
                              (out > 0 && (in > 0 || out > c->fast_write_max)) ||
                              s->outstanding >= s->pub.cmds_max || s->free_tasks == NULL,
                          0))
@@ -60,7 +59,7 @@ iscsi_queuecommand(struct scsi_host *host, struct scsi_cmd *sc)
     t->pub.state = ISCSI_TASK_RUNNING;
     t->pub.imm_count = out;
     t->pub.cmd_sn = cmdsn;
-    s->cmdsn = cmdsn + 1;
+    s->win.cmdsn = cmdsn + 1;
     c->pub.stats.scsicmd_pdus++;
     iscsi_put_scsi_cmd(h, sc, sc->cdb,
                        ISCSI_FLAG_FINAL | (out > 0  ? ISCSI_CMD_WRITE
@@ -106,18 +105,15 @@ complete_task_fast(struct session *s, struct conn *c, struct task *t)
 static inline bool
 fast_numbers(const struct conn *c, const struct session *s, const struct bhs_scsi_rsp *h)
 {
-    return c->rx_fast && !s->window_wanted && get32(h->stat_sn) == c->pub.exp_statsn &&
-           sn_lte(get32(h->exp_cmd_sn) - 1, get32(h->max_cmd_sn));
+    return c->rx_fast && !s->win.wanted && get32(h->stat_sn) == c->pub.exp_statsn &&
+           cmdsn_window_possible(get32(h->exp_cmd_sn), get32(h->max_cmd_sn));
 }
 
 static inline __attribute__((always_inline)) void
 fast_end(struct session *s, struct conn *c, struct task *t, const struct bhs_scsi_rsp *h)
 {
-    uint32_t max = get32(h->max_cmd_sn);
-
     c->pub.exp_statsn++;
-    if (sn_gt(max, s->max_cmdsn))
-        s->max_cmdsn = max;
+    (void)cmdsn_window_grow(&s->win, get32(h->max_cmd_sn)); /* nobody waits for it */
     complete_task_fast(s, c, t); /* its result is as the midlayer left it: all good */
 }
 

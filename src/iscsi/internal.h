@@ -98,10 +98,12 @@ iscsi_task_of_itt(const struct conn *c, struct be32 itt)
 }
 
 /* ---- window.c: the command window ---- */
-bool iscsi_cmdsn_window_closed(const struct session *s);
+void iscsi_window_init(struct session *s, uint32_t initial_cmdsn);
+/* Takes ExpCmdSN and MaxCmdSN of a PDU that came from the target. */
 void iscsi_window_update(struct session *s, struct be32 exp_cmdsn, struct be32 max_cmdsn);
+/* A command was refused for want of room in the window, or of a task. */
+void iscsi_window_wanted(struct session *s);
 void iscsi_update_cmdsn(struct iscsi_conn *c, struct be32 exp_cmdsn, struct be32 max_cmdsn);
-void iscsi_window_shut(struct loop_timer *t);
 
 /* ---- xmit.c: PDUs down ---- */
 void iscsi_xmitworker(struct conn *c);

@@ -22,7 +22,7 @@ fail_list(struct conn *c, struct list *l, enum scsi_host_result result)
         struct scsi_cmd *sc = t->pub.sc;
 
         if (t->pub.state == ISCSI_TASK_PENDING && t->kind == TASK_SCSI)
-            c->session->queued--;
+            c->session->win.queued--;
         if (sc != NULL)
             iscsi_set_unfinished(sc, result);
         iscsi_complete_task(t);

@@ -70,7 +70,7 @@ free_work(struct loop_work *w)
     if (s->pub.tt->destroy_session != NULL)
         s->pub.tt->destroy_session(&s->pub);
     loop_timer_stop(s->pub.loop, &s->tmf_timer);
-    loop_timer_stop(s->pub.loop, &s->shut_timer);
+    loop_timer_stop(s->pub.loop, &s->win.shut_timer);
     loop_defer_cancel(&s->restart_work);
     loop_defer_cancel(&s->done_work);
     loop_defer_cancel(&s->eh_work);
@@ -89,11 +89,12 @@ own_bytes(uint32_t chunks)
 }
 
 static void
-session_init(struct session *s, struct loop *l, const struct iscsi_transport *tt, uint32_t sid)
+session_init(struct session *s, struct loop *l, const struct iscsi_transport *tt,
+             const struct iscsi_session_config *cfg)
 {
     s->pub.tt = tt;
     s->pub.loop = l;
-    s->pub.sid = sid;
+    s->pub.sid = cfg->sid;
     s->pub.dd_data = (char *)s + own_bytes(s->chunks);
     s->pub.params = (struct iscsi_session_params){
         /* RFC 7143 13: defaults */
@@ -106,7 +107,7 @@ session_init(struct session *s, struct loop *l, const struct iscsi_transport *tt
     loop_work_init(&s->done_work, done_work);
     loop_work_init(&s->restart_work, restart_work);
     loop_work_init(&s->free_work, free_work);
-    loop_timer_init(&s->shut_timer, iscsi_window_shut);
+    iscsi_window_init(s, cfg->initial_cmdsn);
     iscsi_tmf_init(s);
     s->host = (struct scsi_host){
         .ops = &iscsi_host_ops,
@@ -117,7 +118,7 @@ session_init(struct session *s, struct loop *l, const struct iscsi_transport *tt
         .max_transfer = 16u << 20,
         .state = SCSI_HOST_BLOCKED,
     };
-    (void)snprintf(s->host.name, sizeof(s->host.name), "host%u", sid);
+    (void)snprintf(s->host.name, sizeof(s->host.name), "host%u", cfg->sid);
 }
 
 int
@@ -138,11 +139,9 @@ iscsi_session_setup(struct loop *l, const struct iscsi_transport *tt,
         return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory for a session");
     s->pub.cmds_max = cmds_max;
     s->chunks = chunks;
-    session_init(s, l, tt, cfg->sid);
+    session_init(s, l, tt, cfg);
     s->ev = cfg->ev;
     s->ev_user = cfg->user;
-    s->cmdsn = cfg->initial_cmdsn;
-    s->max_cmdsn = cfg->initial_cmdsn - 1; /* closed until the target opens it */
     TRACE(l, create_session, cfg->sid, 0);
     r = iscsi_alloc_tasks(s);
     if (r == 0 && tt->create_session != NULL)

@@ -6,6 +6,7 @@
 
 #include "iscsi/conn.h"
 #include "iscsi/iscsi.h"
+#include "iscsi/window.h"
 
 #define MGMT_TASKS 8  /* tasks kept for NOPs, task management and the control plane */
 #define ENDED_TAGS 16 /* tags of aborted tasks whose late PDUs are dropped (4.2.3.3) */
@@ -25,15 +26,12 @@ struct session {
     enum session_state state;
     struct list conns; /* struct conn */
     struct conn *leadconn;
-    struct conn *fast_conn;  /* commands may go to its transport at once: nothing waits before them;
-                                NULL: they take the general way */
-    uint32_t cmdsn;          /* next to assign */
-    uint32_t queued;         /* commands on cmdqueues, without CmdSN yet */
-    uint32_t max_cmdsn;      /* the last that the target takes */
+    struct conn *fast_conn; /* commands may go to its transport at once: nothing waits before them;
+                               NULL: they take the general way */
+    struct cmdsn_window win;
     struct task *free_tasks; /* a stack: the last one used is the one in the cache */
     uint32_t outstanding;    /* SCSI commands */
     bool want_restart;       /* a command was refused */
-    bool window_wanted;      /* something waits for MaxCmdSN to grow */
     bool dying;
     struct loop_work restart_work, done_work, free_work, eh_work;
     struct list done;                /* struct scsi_cmd that end without having been sent */
@@ -45,7 +43,7 @@ struct session {
     uint32_t ended[ENDED_TAGS], nended; /* a ring; nended counts on */
     /* A marked task is about to be free: task management, which has marked it, is told. */
     void (*marked_ended)(struct session *s, struct task *t);
-    struct loop_timer tmf_timer, shut_timer;
+    struct loop_timer tmf_timer;
     uint32_t abort_timeout_ms, lu_reset_timeout_ms, tgt_reset_timeout_ms;
     struct lunette_error why; /* of the failure that ended it */
     uint32_t chunks;          /* that cmds_max may need */

@@ -14,9 +14,9 @@
 
 struct session;
 
-#define ITT_SLOT_LIMIT (1u << ISCSI_SLOT_BITS) /* slots of a session at most */
-#define ITT_GEN_STEP   (1u << 16)
-#define ITT_GEN_LIMIT  (0xffffu << 16) /* the first tag whose generation is all ones */
+#define ITT_GEN_STEP  (1u << ISCSI_SLOT_BITS)
+#define ITT_GEN_LIMIT (UINT32_MAX - (ITT_GEN_STEP - 1)) /* the first tag with the last generation  \
+                                                         */
 
 enum task_kind {
     TASK_SCSI,      /* a command of the SCSI midlayer */

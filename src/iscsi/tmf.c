@@ -74,7 +74,7 @@ abort_pending(struct session *s, struct task *t)
 {
     struct scsi_cmd *sc = t->pub.sc;
 
-    s->queued--;
+    s->win.queued--;
     iscsi_set_unfinished(sc, DID_ABORT);
     iscsi_complete_task(t);
 }

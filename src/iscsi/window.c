@@ -1,22 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* iscsi/window.c - the command window: CmdSN and MaxCmdSN (RFC 7143 4.2.2.1). */
+/* iscsi/window.c - the command window of a session moves, opens, or stays shut. */
 #include <stdio.h>
 
 #include "iscsi/internal.h"
-#include "wire/sn.h"
-
-/* RFC 7143 4.2.2.1: ExpCmdSN <= CmdSN <= MaxCmdSN. */
-bool
-iscsi_cmdsn_window_closed(const struct session *s)
-{
-    return !sn_lte(s->cmdsn, s->max_cmdsn);
-}
 
 /* What had to wait for the window may go. */
 static void __attribute__((noinline, cold)) window_opened(struct session *s)
 {
-    s->window_wanted = false;
-    loop_timer_stop(s->pub.loop, &s->shut_timer);
+    s->win.wanted = false;
+    loop_timer_stop(s->pub.loop, &s->win.shut_timer);
     if (s->want_restart)
         iscsi_want_restart(s);
     LIST_FOREACH (n, &s->conns) {
@@ -27,38 +19,58 @@ static void __attribute__((noinline, cold)) window_opened(struct session *s)
     }
 }
 
-/* RFC 7143 4.2.2.1: an impossible pair is ignored, each value only ever grows. */
-void
-iscsi_window_update(struct session *s, struct be32 exp_cmdsn, struct be32 max_cmdsn)
+static inline void
+window_update(struct session *s, struct be32 exp_cmdsn, struct be32 max_cmdsn)
 {
     uint32_t exp = get32(exp_cmdsn), max = get32(max_cmdsn);
 
-    if (__builtin_expect(sn_lt(max, exp - 1), 0))
+    if (__builtin_expect(!cmdsn_window_possible(exp, max), 0))
         return;
-    if (!sn_gt(max, s->max_cmdsn))
-        return;
-    s->max_cmdsn = max;
-    if (__builtin_expect(s->window_wanted, 0))
+    if (sn_gt(exp, s->win.exp_cmdsn))
+        s->win.exp_cmdsn = exp;
+    if (cmdsn_window_grow(&s->win, max) && __builtin_expect(s->win.wanted, 0))
         window_opened(s);
+}
+
+void
+iscsi_window_update(struct session *s, struct be32 exp_cmdsn, struct be32 max_cmdsn)
+{
+    window_update(s, exp_cmdsn, max_cmdsn);
 }
 
 void
 iscsi_update_cmdsn(struct iscsi_conn *pub, struct be32 exp_cmdsn, struct be32 max_cmdsn)
 {
-    iscsi_window_update(to_conn(pub)->session, exp_cmdsn, max_cmdsn);
+    window_update(to_conn(pub)->session, exp_cmdsn, max_cmdsn);
 }
 
-/* Nothing is outstanding whose answer could open the window, and none of our timers runs for
- * commands that were never taken: a target that keeps it shut serves nobody. */
 void
-iscsi_window_shut(struct loop_timer *t)
+iscsi_window_wanted(struct session *s)
 {
-    struct session *s = container_of(t, struct session, shut_timer);
-    char why[96];
+    s->win.wanted = true;
+    if (s->outstanding == 0 && !loop_timer_running(&s->win.shut_timer))
+        loop_timer_start(s->pub.loop, &s->win.shut_timer, s->abort_timeout_ms * LOOP_NS_PER_MS);
+}
 
-    if (s->outstanding > 0 || s->leadconn == NULL || !iscsi_cmdsn_window_closed(s))
+/* Nothing is outstanding whose answer could open the window, and no timer of the midlayer runs for
+ * commands that were never taken: a target that keeps the window shut serves nobody. */
+static void
+shut_timer(struct loop_timer *t)
+{
+    struct session *s = container_of(t, struct session, win.shut_timer);
+    char why[128];
+
+    if (s->outstanding > 0 || s->leadconn == NULL || !cmdsn_window_closed(&s->win))
         return;
-    (void)snprintf(why, sizeof(why), "the target has kept the command window closed for %u ms",
-                   s->abort_timeout_ms);
+    (void)snprintf(why, sizeof(why),
+                   "the target has kept the command window closed for %u ms: CmdSN %u, MaxCmdSN %u",
+                   s->abort_timeout_ms, s->win.cmdsn, s->win.max_cmdsn);
     iscsi_conn_failure(&s->leadconn->pub, ISCSI_ERR_WINDOW, why);
+}
+
+void
+iscsi_window_init(struct session *s, uint32_t initial_cmdsn)
+{
+    loop_timer_init(&s->win.shut_timer, shut_timer);
+    cmdsn_window_reset(&s->win, initial_cmdsn);
 }

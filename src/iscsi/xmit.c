@@ -10,7 +10,6 @@
 
 #include "iscsi/internal.h"
 #include "wire/pdu.h"
-#include "wire/sn.h"
 
 static void
 done_later(struct session *s, struct scsi_cmd *sc, enum scsi_host_result r)
@@ -87,7 +86,7 @@ iscsi_prep_scsi_cmd_pdu(struct conn *c, struct task *t)
 
     if (__builtin_expect(r < 0, 0))
         return r;
-    TRACE(c->pub.loop, iscsi_prep_scsi_cmd_pdu, t->pub.itt, s->cmdsn);
+    TRACE(c->pub.loop, iscsi_prep_scsi_cmd_pdu, t->pub.itt, s->win.cmdsn);
     if (sc->in.len > 0)
         flags |= ISCSI_CMD_READ;
     if (sc->out.len > 0) {
@@ -96,10 +95,10 @@ iscsi_prep_scsi_cmd_pdu(struct conn *c, struct task *t)
         if (t->pub.unsol.len > 0)
             flags &= ~ISCSI_FLAG_FINAL;
     }
-    t->pub.cmd_sn = s->cmdsn;
+    t->pub.cmd_sn = s->win.cmdsn;
     memcpy(cdb16, cdb, sc->cdb_len < 16 ? sc->cdb_len : 16);
     iscsi_put_scsi_cmd((uint8_t *)t->pub.hdr, sc, cdb16, flags, t->pub.imm_count, t->pub.itt,
-                       sc->out.len > 0 ? sc->out.len : sc->in.len, s->cmdsn, c->pub.exp_statsn);
+                       sc->out.len > 0 ? sc->out.len : sc->in.len, s->win.cmdsn, c->pub.exp_statsn);
     t->pub.hdr_len = ISCSI_BHS_LEN;
     if (__builtin_expect(sc->cdb_len > 16 || (sc->in.len > 0 && sc->out.len > 0), 0))
         put_ahs(t, cdb);
@@ -107,7 +106,7 @@ iscsi_prep_scsi_cmd_pdu(struct conn *c, struct task *t)
     r = c->pub.tt->init_task != NULL ? c->pub.tt->init_task(&t->pub) : 0;
     if (__builtin_expect(r < 0, 0))
         return r;
-    s->cmdsn++;
+    s->win.cmdsn++;
     t->pub.state = ISCSI_TASK_RUNNING;
     t->pub.moved_ns = c->pub.loop->now_ns;
     c->pub.stats.scsicmd_pdus++;
@@ -123,14 +122,15 @@ iscsi_prep_mgmt_task(struct conn *c, struct task *t)
     bool immediate = (t->ctl.h.opcode & ISCSI_OP_IMMEDIATE) != 0;
     int r;
 
-    assert(immediate || !iscsi_cmdsn_window_closed(s));
+    assert(immediate || !cmdsn_window_closed(&s->win));
     r = alloc_pdu(t, opcode);
     if (r < 0)
         return r;
-    t->ctl.nop_out.cmd_sn = put32(s->cmdsn); /* at 24 and 28 in every request but Data-Out, SNACK */
+    t->ctl.nop_out.cmd_sn =
+        put32(s->win.cmdsn); /* at 24 and 28 in every request but Data-Out, SNACK */
     t->ctl.nop_out.exp_stat_sn = put32(c->pub.exp_statsn);
     t->ctl.h.dseg_len = put24(t->pub.data_len);
-    t->pub.cmd_sn = s->cmdsn;
+    t->pub.cmd_sn = s->win.cmdsn;
     memcpy(t->pub.hdr, &t->ctl, sizeof(t->ctl.h));
     t->pub.hdr_len = sizeof(t->ctl.h);
     t->started = true;
@@ -138,7 +138,7 @@ iscsi_prep_mgmt_task(struct conn *c, struct task *t)
     if (r < 0)
         return r;
     if (!immediate)
-        s->cmdsn++;
+        s->win.cmdsn++;
     t->pub.state = ISCSI_TASK_RUNNING;
     if (opcode == ISCSI_OP_LOGOUT_REQ)
         iscsi_conn_event(c, EV_LOGOUT_SENT);
@@ -164,7 +164,7 @@ iscsi_xmit_task(struct conn *c, struct task *t)
 static struct task *
 next_mgmt(const struct conn *c)
 {
-    bool closed = iscsi_cmdsn_window_closed(c->session);
+    bool closed = cmdsn_window_closed(&c->session->win);
 
     LIST_FOREACH (n, &c->mgmtqueue) {
         struct task *t = to_task(container_of(n, struct iscsi_task, node));
@@ -187,14 +187,14 @@ xmit_commands(struct conn *c)
 
     if (s->state != ISCSI_STATE_LOGGED_IN || iscsi_conn_leaving(c))
         return -ENOENT;
-    while (r == 0 && !list_empty(&c->cmdqueue) && !iscsi_cmdsn_window_closed(s) && !c->suspended) {
+    while (r == 0 && !list_empty(&c->cmdqueue) && !cmdsn_window_closed(&s->win) && !c->suspended) {
         struct task *t = to_task(container_of(c->cmdqueue.next, struct iscsi_task, node));
 
         r = iscsi_prep_scsi_cmd_pdu(c, t);
         if (r < 0)
             break;
         list_del(&t->pub.node);
-        s->queued--;
+        s->win.queued--;
         r = iscsi_xmit_task(c, t);
     }
     return r < 0 ? r : -ENOENT;
@@ -248,7 +248,7 @@ iscsi_xmitworker(struct conn *c)
         return;
     }
     if (!list_empty(&c->cmdqueue) || !list_empty(&c->mgmtqueue))
-        c->session->window_wanted = true;
+        c->session->win.wanted = true;
     else if (r == -ENOENT && c->pub.gather.end != NULL && iscsi_pick_conn(c->session) == c &&
              c->session->state == ISCSI_STATE_LOGGED_IN && c->pub.loop->trace == NULL)
         c->session->fast_conn = c;
@@ -260,11 +260,10 @@ iscsi_xmitworker(struct conn *c)
 /* The window is closed, or all tasks are taken. */
 static int __attribute__((noinline, cold)) not_now(struct session *s)
 {
-    s->want_restart = s->window_wanted = true;
+    s->want_restart = true;
     LIST_FOREACH (n, &s->conns)
         iscsi_leave_fast(container_of(n, struct conn, node)); /* completions restart the midlayer */
-    if (s->outstanding == 0 && !loop_timer_running(&s->shut_timer))
-        loop_timer_start(s->pub.loop, &s->shut_timer, s->abort_timeout_ms * LOOP_NS_PER_MS);
+    iscsi_window_wanted(s);
     return -EBUSY;
 }
 
@@ -281,7 +280,7 @@ iscsi_queue_general(struct session *s, struct scsi_cmd *sc)
     }
     assert(sc->cdb_len <= s->host.max_cdb_len && sc->out.iovcnt <= s->host.max_sg);
     /* What is queued counts: a closed window pushes back instead of piling up. */
-    if (__builtin_expect(!sn_lte(s->cmdsn + s->queued, s->max_cmdsn), 0) ||
+    if (__builtin_expect(cmdsn_window_full(&s->win), 0) ||
         (t = iscsi_alloc_task(s, c, TASK_SCSI)) == NULL)
         return not_now(s);
     t->pub.sc = sc;
@@ -289,7 +288,7 @@ iscsi_queue_general(struct session *s, struct scsi_cmd *sc)
     TRACE(s->pub.loop, iscsi_queuecommand, scsi_cmd_cdb(sc)[0], t->pub.itt);
     s->fast_conn = NULL; /* what comes now goes behind it */
     list_push_back(&c->cmdqueue, &t->pub.node);
-    s->queued++;
+    s->win.queued++;
     return 0;
 }
 

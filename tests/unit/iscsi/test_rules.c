@@ -4,6 +4,32 @@
  */
 #include "tests/unit/iscsi/world.h"
 
+#include "iscsi/internal.h"
+
+/* ID-12: all generations of a slot come before one comes again, and none makes the reserved tag. */
+static void
+generations_go_around(void **state)
+{
+    static const uint32_t slots[] = {0, 1, (1u << ISCSI_SLOT_BITS) - 1};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(slots) / sizeof(slots[0]); i++) {
+        struct task t = {.pub.itt = slots[i], .slot = slots[i]};
+        uint32_t n = 0;
+
+        do {
+            uint32_t itt = iscsi_next_itt(&t);
+
+            assert_int_not_equal(itt, ISCSI_TAG_RSVD);
+            assert_int_not_equal(itt, t.pub.itt);
+            assert_int_equal(itt & ((1u << ISCSI_SLOT_BITS) - 1), slots[i]);
+            t.pub.itt = itt;
+            n++;
+        } while (t.pub.itt != slots[i]);
+        assert_int_equal(n, (1u << (32 - ISCSI_SLOT_BITS)) - 1);
+    }
+}
+
 /* ID-11, ID-12, ID-19: a tag is never the reserved one, and a late answer hits no newer task. */
 static void
 tags_change_with_each_use(void **state)
@@ -15,7 +41,7 @@ tags_change_with_each_use(void **state)
 
     (void)state;
     world_up(w);
-    for (uint32_t i = 0; i < 66000; i++) { /* more than there are generations */
+    for (uint32_t i = 0; i < 10000; i++) {
         uint32_t itt;
 
         fake_adapter.nsent = 0;
@@ -449,6 +475,7 @@ int
 main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(generations_go_around),
         cmocka_unit_test(tags_change_with_each_use),
         cmocka_unit_test(immediate_requests_take_no_number),
         cmocka_unit_test(every_kind_of_pdu_opens_the_window),
