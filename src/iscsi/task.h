@@ -14,9 +14,10 @@
 
 struct session;
 
-#define ITT_GEN_STEP  (1u << ISCSI_SLOT_BITS)
-#define ITT_GEN_LIMIT (UINT32_MAX - (ITT_GEN_STEP - 1)) /* the first tag with the last generation  \
-                                                         */
+#define ITT_GEN_STEP (1u << ISCSI_SLOT_BITS)
+#define ITT_GEN_LIMIT                                                                              \
+    (UINT32_MAX - (ITT_GEN_STEP - 1)) /* the first tag with the last generation                    \
+                                       */
 
 enum task_kind {
     TASK_SCSI,      /* a command of the SCSI midlayer */
