@@ -16,6 +16,7 @@
 #include "ctl/ctl.h"
 #include "dataplane/dataplane.h"
 #include "login/login.h"
+#include "login/logout.h"
 #include "target/target.h"
 #include "tests/sim/sim_loop.h"
 #include "tests/support/ipc_delayed.h"
@@ -315,7 +316,6 @@ login_config(struct world *w, struct login_config *cfg, uint8_t isid)
     memcpy(&in, &w->portal.ss, sizeof(in));
     cfg->portal.port = ntohs(in.sin_port);
     strcpy(cfg->transport, "tcp");
-    cfg->caps = sw_tcp_transport.caps;
     memcpy(cfg->isid, "\x80\x00\x00\x00\x00", LOGIN_ISID_LEN - 1);
     cfg->isid[LOGIN_ISID_LEN - 1] = isid;
 }

@@ -14,6 +14,7 @@
 #include "dataplane/dataplane.h"
 #include "ipc/ipc.h"
 #include "login/login.h"
+#include "login/logout.h"
 #include "loop/loop.h"
 #include "target/target.h"
 #include "transport/transport.h"
@@ -216,7 +217,6 @@ test_a_login_across_threads(void **state)
     memcpy(&in, &w->plane.portal.ss, sizeof(in));
     cfg.portal.port = ntohs(in.sin_port);
     strcpy(cfg.transport, "tcp");
-    cfg.caps = sw_tcp_transport.caps;
     login_isid_random(w->loop, cfg.isid);
     assert_int_equal(login_start(w->ctl, &cfg, &cb, &login, &w->err), 0);
     wait_done(w);
