@@ -9,7 +9,9 @@ tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 mkdir -p "$tmp/tests/style"
 cp -r "$root/src" "$root/cmd" "$tmp/"
-cp "$root"/tests/style/*.allowed "$tmp/tests/style/"
+for list in names words; do # a list that has become empty may be gone
+    cat "$root/tests/style/$list.allowed" >"$tmp/tests/style/$list.allowed" 2>/dev/null || true
+done
 
 check() { python3 "$root/tools/check-$1" "$tmp" >"$tmp/out"; }
 # check, what is expected, file; the text to add is read from standard input
