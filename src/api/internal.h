@@ -38,8 +38,15 @@ struct api_session {
     struct lunette_ctx *ctx;
     struct api_url *url; /* until it has come up, or not */
     char *target_name, *initiator_name;
+    char *target_alias; /* as it came: the peer's text; NULL: none */
+    char *portal;       /* where it is logged in, as text; NULL before */
     uint8_t isid[LOGIN_ISID_LEN];
-    struct login_result res;
+    uint16_t cid, tsih;
+    uint32_t sid;
+    int32_t tpgt; /* -1: not told */
+    uint64_t ep;  /* endpoint of a transport that connects by itself, 0: none */
+    const char *auth_method;
+    struct iscsi_params params; /* as agreed */
     struct iscsi_login *login;
     struct stack *stack; /* NULL before login and after the end */
     struct ctl_watch watch;

@@ -89,14 +89,14 @@ int
 lunette_ping(struct lunette_lun *lun, size_t len, uint64_t *ret_ns, struct lunette_error *err)
 {
     struct api_session *s = &lun->s;
-    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_SEND_PDU, .sid = s->res.sid, .cid = s->res.cid};
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_SEND_PDU, .sid = s->sid, .cid = s->cid};
     struct bhs_nop_out *h = (void *)&ev.u.send_pdu.hdr;
     struct api_ping p = {.s = s, .len = len};
     uint8_t data[PING_MAX];
     uint64_t start;
     int r;
 
-    if (len > sizeof(data) || (s->logged_in && len > s->res.params.max_xmit_dseg))
+    if (len > sizeof(data) || (s->logged_in && len > s->params.max_xmit_dseg))
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "ping: at most %d bytes", PING_MAX);
     if (s->dead || !s->logged_in)
         return ping_tell(s, -ENOTCONN, err);

@@ -82,9 +82,9 @@ static void
 one_conn(const struct api_session *s, struct logout_config *cfg)
 {
     *cfg = (struct logout_config){
-        .sid = s->res.sid, .nconns = 1, .timeout_ms = 5000, .skip_request = s->dead};
-    cfg->conns[0].cid = s->res.cid;
-    cfg->conns[0].ep = s->res.ep;
+        .sid = s->sid, .nconns = 1, .timeout_ms = 5000, .skip_request = s->dead};
+    cfg->conns[0].cid = s->cid;
+    cfg->conns[0].ep = s->ep;
 }
 
 /* RFC 7143 11.9.1: a logout request, and a request to negotiate which we do not grant, end the
@@ -100,7 +100,7 @@ recv_async(struct api_session *s, const struct bhs_async *a)
     one_conn(s, &cfg);
     ctl_watch_del(&s->watch);
     if (session_logout_task(s->ctx->ctl, &cfg, asked_out, s, &s->logout) < 0)
-        ctl_watch_add(s->ctx->ctl, &s->watch, s->res.sid, s->res.cid);
+        ctl_watch_add(s->ctx->ctl, &s->watch, s->sid, s->cid);
 }
 
 static void
@@ -140,7 +140,7 @@ static const struct stack_events api_stack_events = {.event = api_stack_event};
 static int
 api_attach(struct api_session *s, struct lunette_error *err)
 {
-    struct scsi_host *h = dataplane_host(s->ctx->dp, s->res.sid);
+    struct scsi_host *h = dataplane_host(s->ctx->dp, s->sid);
     struct stack_params p = {.timeout_ms = s->url->timeout_ms,
                              .queue_depth = s->url->queue_depth,
                              .max_transfer = s->url->max_transfer};
@@ -152,7 +152,7 @@ api_attach(struct api_session *s, struct lunette_error *err)
     r = stack_attach(h, &p, &api_stack_events, s, &s->stack);
     if (r < 0)
         return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "no memory");
-    TRACE(s->ctx->loop, session_scan_host, s->res.sid, 0);
+    TRACE(s->ctx->loop, session_scan_host, s->sid, 0);
     return 0;
 }
 
@@ -163,6 +163,27 @@ came_up(struct api_session *s, const struct lunette_error *err)
     free(s->url);
     s->url = NULL;
     s->opened(s, err);
+}
+
+/* What is asked for later, and no more: the result of a login is large, and sessions are many. */
+static int
+keep_result(struct api_session *s, const struct login_result *res, struct lunette_error *err)
+{
+    char portal[PORTAL_TEXT_MAX];
+
+    s->sid = res->sid;
+    s->cid = res->cid;
+    s->ep = res->ep;
+    s->tsih = res->tsih;
+    s->tpgt = res->tpgt;
+    s->params = res->params;
+    s->auth_method = res->auth_method;
+    s->portal = strdup(portal_format(&res->portal, portal, sizeof(portal)));
+    if (res->target_alias[0] != '\0')
+        s->target_alias = strdup(res->target_alias);
+    if (s->portal == NULL || (res->target_alias[0] != '\0' && s->target_alias == NULL))
+        return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory");
+    return 0;
 }
 
 static void
@@ -177,10 +198,9 @@ login_done(void *user, const struct login_result *res, const struct lunette_erro
         came_up(s, &why);
         return;
     }
-    s->res = *res;
     s->logged_in = true;
     ctl_watch_add(s->ctx->ctl, &s->watch, res->sid, res->cid);
-    came_up(s, api_attach(s, &why) < 0 ? &why : NULL);
+    came_up(s, keep_result(s, res, &why) < 0 || api_attach(s, &why) < 0 ? &why : NULL);
 }
 
 static int
@@ -226,8 +246,10 @@ release(struct api_session *s)
     free(s->url);
     free(s->target_name);
     free(s->initiator_name);
+    free(s->target_alias);
+    free(s->portal);
     s->url = NULL;
-    s->target_name = s->initiator_name = NULL;
+    s->target_name = s->initiator_name = s->target_alias = s->portal = NULL;
 }
 
 static void
@@ -291,19 +313,21 @@ api_session_close_start(struct api_session *s, void (*closed)(struct api_session
 void
 api_session_info(const struct api_session *s, struct lunette_session_info *ret)
 {
-    const struct login_result *r = &s->res;
-    const struct iscsi_params *p = &r->params;
+    const struct iscsi_params *p = &s->params;
 
     memset(ret, 0, sizeof(*ret));
     (void)snprintf(ret->target_name, sizeof(ret->target_name), "%s", s->target_name);
     (void)snprintf(ret->initiator_name, sizeof(ret->initiator_name), "%s", s->initiator_name);
-    (void)log_clean(ret->target_alias, sizeof(ret->target_alias), r->target_alias,
-                    strlen(r->target_alias));
-    (void)portal_format(&r->portal, ret->portal, sizeof(ret->portal));
-    (void)snprintf(ret->auth_method, sizeof(ret->auth_method), "%s", r->auth_method);
+    if (s->target_alias != NULL)
+        (void)log_clean(ret->target_alias, sizeof(ret->target_alias), s->target_alias,
+                        strlen(s->target_alias));
+    if (s->portal != NULL) { /* it has logged in */
+        (void)snprintf(ret->portal, sizeof(ret->portal), "%s", s->portal);
+        (void)snprintf(ret->auth_method, sizeof(ret->auth_method), "%s", s->auth_method);
+    }
     memcpy(ret->isid, s->isid, sizeof(ret->isid));
-    ret->tsih = r->tsih;
-    ret->tpgt = (uint16_t)(r->tpgt < 0 ? 0 : r->tpgt);
+    ret->tsih = s->tsih;
+    ret->tpgt = (uint16_t)(s->tpgt < 0 ? 0 : s->tpgt);
     ret->header_digest = p->header_digest == ISCSI_DIGEST_CRC32C;
     ret->data_digest = p->data_digest == ISCSI_DIGEST_CRC32C;
     ret->initial_r2t = p->initial_r2t;

@@ -517,7 +517,7 @@ plant(struct run *r)
     r->block = cfg.block;
     if (!open_lun(r))
         exit(2);
-    h = dataplane_host(r->w.ctx->dp, r->lun->s.res.sid);
+    h = dataplane_host(r->w.ctx->dp, r->lun->s.sid);
     honest = h->ops;
     ops = *h->ops;
     ops.queuecommand = planted_queuecommand;
