@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "iscsi/conn_fsm.h"
 
-#include "base/fsm.h"
 #include "iscsi/internal.h"
 
 static const struct fsm_state conn_states[CONN_NSTATES] = {
@@ -19,47 +18,23 @@ static const struct fsm_row conn_rows[CONN_NSTATES][EV_COUNT] = {
 #include "iscsi/conn_fsm.def"
 };
 
-static const struct fsm conn_fsm = {.states = conn_states,
-                                    .events = conn_events,
-                                    .rows = conn_rows[0],
-                                    .nstates = CONN_NSTATES,
-                                    .nevents = EV_COUNT};
-
-int
-conn_fsm_next(enum conn_state from, enum conn_event ev)
-{
-    const struct fsm_row *row = fsm_find(&conn_fsm, from, ev);
-
-    return row != NULL ? (int)row->to : -1;
-}
-
-const char *
-conn_fsm_row(enum conn_state from, enum conn_event ev)
-{
-    const struct fsm_row *row = fsm_find(&conn_fsm, from, ev);
-
-    return row != NULL ? row->what : NULL;
-}
-
-const char *
-conn_state_name(enum conn_state s)
-{
-    return fsm_state(&conn_fsm, s)->name;
-}
+const struct fsm conn_fsm = {.states = conn_states,
+                             .events = conn_events,
+                             .rows = conn_rows[0],
+                             .nstates = CONN_NSTATES,
+                             .nevents = EV_COUNT};
 
 void
 iscsi_conn_event(struct conn *c, enum conn_event ev)
 {
-    int next = conn_fsm_next(c->state, ev);
+    const struct fsm_row *row = fsm_take(&conn_fsm, c->state, ev, &c->refused_events);
 
-    if (next < 0) {
-        c->refused_events++;
+    if (row == NULL)
         return;
-    }
-    c->last_row = conn_fsm_row(c->state, ev);
+    c->last_row = row->what;
     log_line(c->pub.loop->log, LOG_LEVEL_DEBUG, "%s: connection %u: %s -> %s (%s)",
-             c->session->host.name, c->pub.cid, conn_state_name(c->state),
-             conn_state_name((enum conn_state)next), c->last_row);
-    c->state = (enum conn_state)next;
+             c->session->host.name, c->pub.cid, fsm_state(&conn_fsm, c->state)->name,
+             fsm_state(&conn_fsm, row->to)->name, row->what);
+    c->state = (enum conn_state)row->to;
     iscsi_leave_fast(c);
 }

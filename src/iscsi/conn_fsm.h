@@ -3,6 +3,8 @@
 #ifndef ISCSI_CONN_FSM_H
 #define ISCSI_CONN_FSM_H
 
+#include "base/fsm.h"
+
 enum conn_state {
 #define STATE(name, flags, text) CONN_##name,
 #include "iscsi/conn_fsm.def"
@@ -15,10 +17,7 @@ enum conn_event {
     EV_COUNT,
 };
 
-/* The next state, or -1 where the table has no row. */
-int conn_fsm_next(enum conn_state from, enum conn_event ev);
-/* "T5", or NULL where the table has no row. */
-const char *conn_fsm_row(enum conn_state from, enum conn_event ev);
-const char *conn_state_name(enum conn_state s);
+/* By enum conn_state and enum conn_event; the rows have the RFC's names. */
+extern const struct fsm conn_fsm;
 
 #endif
