@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "lu/buf.h"
-#include "lu/unit.h"
+#include "lu/types.h"
 
 #define ASC_CDB_FIELD   SENSE_ASC(0x24, 0x00)
 #define ASC_PARAM_FIELD SENSE_ASC(0x26, 0x00)

@@ -9,7 +9,9 @@
 #include <sys/mman.h>
 
 #include "lu/flush.h"
+#include "lu/nexus.h"
 #include "lu/ops.h"
+#include "lu/unit.h"
 #include "wire/be.h"
 #include "wire/lun.h"
 

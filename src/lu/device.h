@@ -10,20 +10,8 @@
 
 #include <stdint.h>
 
-#include "base/htab.h"
-#include "base/list.h"
-#include "lu/config.h"
-#include "lu/nexus.h"
-#include "lu/unit.h"
+#include "lu/types.h"
 #include "seam/loop.h"
-
-struct lu_flusher;
-struct lu_router;
-
-#define LU_NAME_MAX   223        /* bytes of a device's name */
-#define LU_UNITS_MAX  1024       /* of one device */
-#define LU_ZEROS_SIZE (1u << 20) /* bytes that units without memory are read from */
-#define LU_OP_ABSENT  0xffu      /* in op_first */
 
 /* All pointers but router and flusher are borrowed until lu_device_open returns. */
 struct lu_device_config {
@@ -37,23 +25,6 @@ struct lu_device_config {
     struct lu_flusher *flusher;     /* for stores that must sync; outlived by the device */
     const struct log *log;          /* may be NULL */
     uint64_t hash_seed;             /* random: names of ports are their initiators' choice */
-};
-
-struct lu_device {
-    char name[LU_NAME_MAX + 1];
-    char port[LU_PORT_MAX + 1];
-    uint8_t protocol;
-    uint16_t protocol_version;
-    struct lu *lus; /* by number */
-    uint32_t lus_count;
-    const struct lu_router *router;
-    struct lu_flusher *flusher;
-    struct list nexuses, away; /* with a session, and without */
-    uint32_t away_count;
-    struct htab nexus_by_port; /* of both lists */
-    uint64_t hash_seed;
-    uint8_t *zeros;
-    uint8_t op_first[256]; /* by opcode: its first entry of lu_ops, or LU_OP_ABSENT */
 };
 
 /* Opens the units.  *dev is zeroed.  -errno with a sentence in err; lu_device_close is due in any

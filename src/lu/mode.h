@@ -4,16 +4,7 @@
 #ifndef LU_MODE_H
 #define LU_MODE_H
 
-#include <stdbool.h>
-
 struct lu_cmd;
-
-/* What MODE SELECT can change, and LOGICAL UNIT RESET restores. */
-struct lu_mode {
-    bool wce;     /* write cache enable */
-    bool swp;     /* software write protect */
-    bool d_sense; /* sense data in descriptor format */
-};
 
 /* Handlers of the table in ops.c. */
 void lu_mode_sense(struct lu_cmd *c);

@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lu/device.h"
-
 static const uint16_t ua_codes[LU_UA_COUNT] = {
     [LU_UA_POWER_ON] = 0x2900,     [LU_UA_COLD_RESET] = 0x2901,  [LU_UA_TARGET_RESET] = 0x2902,
     [LU_UA_LU_RESET] = 0x2903,     [LU_UA_NEXUS_LOSS] = 0x2907,  [LU_UA_MODE_CHANGED] = 0x2a01,

@@ -12,40 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/htab.h"
-#include "base/list.h"
-
-#define LU_PORT_MAX    251 /* bytes of a port's name, without its NUL: what a designator holds */
-#define LU_NEXUSES_MAX 256 /* ports that a device remembers after they have left */
-
-struct lu;
-struct lu_device;
-
-/* Unit attentions, in the order in which they are reported. */
-enum lu_ua {
-    LU_UA_POWER_ON,         /* 29/00 */
-    LU_UA_COLD_RESET,       /* 29/01 */
-    LU_UA_TARGET_RESET,     /* 29/02 */
-    LU_UA_LU_RESET,         /* 29/03 */
-    LU_UA_NEXUS_LOSS,       /* 29/07 */
-    LU_UA_MODE_CHANGED,     /* 2A/01 */
-    LU_UA_PR_PREEMPTED,     /* 2A/03 */
-    LU_UA_PR_RELEASED,      /* 2A/04 */
-    LU_UA_REG_PREEMPTED,    /* 2A/05 */
-    LU_UA_CAPACITY,         /* 2A/09 */
-    LU_UA_CLEARED,          /* 2F/00: by another initiator */
-    LU_UA_PROTOCOL_CLEARED, /* 47/7F: by an event of the transport, here iSCSI */
-    LU_UA_COUNT,
-};
-
-struct lu_nexus {
-    struct hnode hnode; /* dev->nexus_by_port */
-    struct list link;   /* dev->nexuses, or dev->away: who left last is first */
-    struct lu_device *dev;
-    char port[LU_PORT_MAX + 1]; /* the name that stands in a TransportID */
-    bool live;                  /* it has joined */
-    uint32_t *ua;               /* for each unit by index, a bit for each enum lu_ua */
-};
+#include "lu/types.h"
 
 /* What the device has, for device.c. */
 void lu_nexus_init(struct lu_device *dev);

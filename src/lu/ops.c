@@ -6,11 +6,11 @@
 #include <string.h>
 
 #include "lu/cmd.h"
-#include "lu/device.h"
 #include "lu/mode.h"
 #include "lu/pr.h"
 #include "lu/sbc.h"
 #include "lu/spc.h"
+#include "lu/types.h"
 #include "wire/be.h"
 
 #define TIMEOUT_S    30 /* what RCTD says that a command may take */

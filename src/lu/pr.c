@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "lu/cmd.h"
-#include "lu/device.h"
+#include "lu/nexus.h"
 #include "lu/tasks.h"
 #include "wire/be.h"
 

@@ -7,6 +7,7 @@
 
 #include "lu/cmd.h"
 #include "lu/ops.h"
+#include "lu/pr.h"
 #include "lu/unit.h"
 #include "wire/be.h"
 #include "wire/capacity.h"

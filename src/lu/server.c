@@ -5,6 +5,8 @@
 
 #include "lu/lu.h"
 #include "lu/ops.h"
+#include "lu/pr.h"
+#include "lu/unit.h"
 
 #define CONTROL_NACA 0x04u
 

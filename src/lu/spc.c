@@ -7,8 +7,10 @@
 #include <string.h>
 
 #include "lu/cmd.h"
-#include "lu/device.h"
+#include "lu/nexus.h"
 #include "lu/sbc.h"
+#include "lu/store.h"
+#include "lu/types.h"
 #include "wire/be.h"
 #include "wire/capacity.h"
 #include "wire/inquiry.h"

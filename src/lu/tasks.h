@@ -8,7 +8,7 @@
 #ifndef LU_TASKS_H
 #define LU_TASKS_H
 
-#include "lu/nexus.h"
+#include "lu/types.h"
 
 struct lu;
 struct lu_device;

@@ -7,6 +7,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "lu/pr.h"
+
 /* A store that begins empty is watched for what has been written, so that UNMAP and GET LBA STATUS
  * mean something. */
 static int

@@ -6,38 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/list.h"
-#include "lu/config.h"
-#include "lu/mode.h"
-#include "lu/pr.h"
 #include "lu/store.h"
-
-struct lu_device;
-struct lu_nexus;
-
-#define LU_GRANULE 4096 /* bytes; what transfers and unmaps are best aligned to: a page */
-
-struct lu {
-    struct lu_device *dev;
-    uint32_t index;  /* in the device's table */
-    uint32_t number; /* the LUN */
-    struct lu_store *store;
-    uint8_t *mem; /* the store's, which every I/O looks at */
-    int (*prepare)(struct lu_store *s, uint64_t off, uint64_t len, bool write); /* as well */
-    uint64_t *written; /* a bit for each block that holds data; NULL: all do, or none without mem */
-    uint64_t written_size;
-    uint64_t blocks, blocks_max;
-    uint32_t block; /* bytes */
-    uint32_t block_shift;
-    bool read_only;
-    bool dirty; /* something was written since the last sync */
-    struct lu_mode mode, mode_default;
-    char serial[LU_SERIAL_MAX + 1];
-    uint8_t naa[16];
-    struct lu_pr pr;
-    struct lu_nexus *reserved; /* who holds RESERVE(6) */
-    struct list tasks;         /* the task set: struct lu_cmd by link, from start to lu_cmd_end */
-};
+#include "lu/types.h"
 
 /* Makes *lu, which is zeroed, of cfg; takes cfg->store.  After an error lu_close is called, too. */
 int lu_open(struct lu *lu, const struct lu_config *cfg, const struct log *log,

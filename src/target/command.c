@@ -7,10 +7,11 @@
 
 #include "lu/buf.h"
 #include "lu/lu.h"
-#include "target/conn.h"
 #include "target/instance.h"
-#include "target/session.h"
-#include "target/tmf.h"
+#include "target/state/conn.h"
+#include "target/state/session.h"
+#include "target/state/tmf.h"
+#include "target/txq.h"
 
 #define CMD_CHUNK 64 /* commands allocated at a time */
 

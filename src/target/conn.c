@@ -6,7 +6,8 @@
 #include <stdio.h>
 
 #include "target/instance.h"
-#include "target/session.h"
+#include "target/pace.h"
+#include "target/state/session.h"
 
 void
 tgt_conn_log(const struct tgt_conn *c, enum log_level level, const char *fmt, ...)

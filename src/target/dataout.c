@@ -6,11 +6,11 @@
 
 #include "lu/buf.h"
 #include "target/command.h"
-#include "target/conn.h"
 #include "target/ctl.h"
 #include "target/exec.h"
 #include "target/instance.h"
-#include "target/session.h"
+#include "target/state/conn.h"
+#include "target/state/session.h"
 #include "target/tmf.h"
 
 #define ASC_WRONG_AMOUNT SENSE_ASC(0x0c, 0x0d)

@@ -6,9 +6,9 @@
 
 #include "lu/lu.h"
 #include "target/command.h"
-#include "target/conn.h"
 #include "target/instance.h"
-#include "target/session.h"
+#include "target/state/conn.h"
+#include "target/state/session.h"
 #include "target/txq.h"
 #include "wire/sense.h"
 

@@ -12,6 +12,7 @@
 #include "target/instance.h"
 #include "target/leave.h"
 #include "target/order.h"
+#include "target/pace.h"
 #include "target/session.h"
 #include "target/text.h"
 #include "target/tmf.h"

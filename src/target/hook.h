@@ -2,7 +2,7 @@
 /* target/hook.h - the one place where faults reach into the target.
  *
  * The normal path asks a hook at the points below and does as it says.  No hook
- * is set unless faults are ordered, so each point costs one look at a pointer.
+ * is set unless faults are ordered, so each point costs the test of one pointer.
  * faults.c is what stands behind it.
  */
 #ifndef TARGET_HOOK_H

@@ -3,11 +3,13 @@
 #ifndef TARGET_INSTANCE_H
 #define TARGET_INSTANCE_H
 
+#include "base/addr.h"
 #include "base/htab.h"
 #include "base/list.h"
+#include "seam/loop.h"
 #include "target/bounds.h"
+#include "target/config.h"
 #include "target/hook.h"
-#include "target/target.h"
 
 struct lu_flusher;
 struct tgt_node;

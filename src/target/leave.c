@@ -3,8 +3,8 @@
 
 #include "lu/nexus.h"
 #include "target/command.h"
-#include "target/conn.h"
 #include "target/session.h"
+#include "target/state/conn.h"
 #include "target/tmf.h"
 
 void

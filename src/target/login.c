@@ -10,6 +10,7 @@
 #include "target/conn.h"
 #include "target/instance.h"
 #include "target/login_state.h"
+#include "target/node.h"
 #include "target/session.h"
 #include "target/txq.h"
 #include "wire/login_status.h"

@@ -2,9 +2,9 @@
 /* Login: CHAP, one way or mutual (RFC 7143 9.2.1, 12.1.3). */
 #include <string.h>
 
-#include "target/conn.h"
 #include "target/instance.h"
 #include "target/login_state.h"
+#include "target/state/conn.h"
 #include "wire/login_status.h"
 
 bool

@@ -2,10 +2,11 @@
 /* Login: what the keys of a request mean and what is answered (RFC 7143 6.2, 13). */
 #include <string.h>
 
-#include "target/conn.h"
 #include "target/instance.h"
 #include "target/login_state.h"
+#include "target/node.h"
 #include "target/session.h"
+#include "target/state/conn.h"
 #include "wire/login_status.h"
 #include "wire/params.h"
 

@@ -8,7 +8,7 @@
 #define TARGET_LOGIN_STATE_H
 
 #include "base/addr.h"
-#include "target/node.h"
+#include "target/state/node.h"
 #include "wire/chap.h"
 #include "wire/keys.h"
 #include "wire/text.h"

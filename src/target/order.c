@@ -3,9 +3,9 @@
 
 #include <assert.h>
 
-#include "target/command.h"
-#include "target/conn.h"
-#include "target/session.h"
+#include "target/state/command.h"
+#include "target/state/conn.h"
+#include "target/state/session.h"
 #include "wire/sn.h"
 
 static uint32_t

@@ -18,8 +18,8 @@
  */
 #include "target/pace.h"
 
-#include "target/conn.h"
 #include "target/instance.h"
+#include "target/state/conn.h"
 
 #define BEHIND_MIN  16u          /* unread responses that make it worth a thought */
 #define FEW         6u           /* commands in a turn that need no company */

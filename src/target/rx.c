@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "lu/lu.h"
-#include "target/command.h"
 #include "target/conn.h"
 #include "target/ctl.h"
 #include "target/dataout.h"
@@ -17,6 +16,7 @@
 #include "target/instance.h"
 #include "target/login.h"
 #include "target/pace.h"
+#include "target/state/command.h"
 
 #define ROUNDS_MAX  16u          /* receives of one connection in one turn */
 #define STAGING     (256u << 10) /* bytes of scratch used for one receive */

@@ -10,9 +10,11 @@
 #include "target/instance.h"
 #include "target/leave.h"
 #include "target/login.h"
-#include "target/node.h"
+#include "target/pace.h"
 #include "target/rx.h"
-#include "target/session.h"
+#include "target/state/node.h"
+#include "target/state/session.h"
+#include "target/text.h"
 #include "target/tx.h"
 #include "target/txq.h"
 

@@ -8,7 +8,7 @@
 #include "lu/nexus.h"
 #include "target/conn.h"
 #include "target/instance.h"
-#include "target/node.h"
+#include "target/state/node.h"
 
 static uint64_t
 session_hash(const struct target *t, const char *initiator, const uint8_t isid[6])

@@ -8,46 +8,7 @@
 #ifndef TARGET_SESSION_H
 #define TARGET_SESSION_H
 
-#include <stdbool.h>
-#include <stdint.h>
-
-#include "base/addr.h"
-#include "base/htab.h"
-#include "base/list.h"
-#include "target/bounds.h"
-#include "wire/keys.h"
-
-struct lu_nexus;
-struct target;
-struct tgt_cmd;
-struct tgt_conn;
-struct tgt_node;
-
-struct tgt_session {
-    struct hnode hnode; /* target->session_by_port */
-    struct list link;   /* target->sessions, target->dead_sessions */
-    struct target *target;
-    struct tgt_node *node;  /* NULL: discovery without a name */
-    struct lu_nexus *nexus; /* NULL: discovery */
-    char initiator[ISCSI_NAME_MAX + 1];
-    uint8_t isid[6];
-    uint16_t tsih;
-    bool discovery, live;
-    struct iscsi_params params; /* session-wide part */
-    struct list conns;          /* struct tgt_conn by sess_link */
-    uint32_t conns_count;
-    uint32_t exp_cmd_sn, max_cmd_sn;
-    uint32_t told_max; /* MaxCmdSN that was sent last */
-    uint32_t depth;
-    uint32_t open;      /* non-immediate commands that count against the window */
-    uint32_t immediate; /* immediate commands there are */
-    struct list held;   /* struct tgt_cmd by link, in the order of CmdSN */
-    struct list cmds;   /* all, by sess_link */
-    struct list tmfs;
-    uint32_t tmfs_count;
-    uint32_t next_ttt;
-    struct tgt_cmd *hash[TGT_HASH]; /* by ITT */
-};
+#include "target/state/session.h"
 
 /* node may be NULL.  NULL: there is no such session. */
 struct tgt_session *tgt_session_find(struct target *t, const struct tgt_node *node,

@@ -13,7 +13,7 @@
 #include "target/instance.h"
 #include "target/node.h"
 #include "target/serve.h"
-#include "target/session.h"
+#include "target/state/session.h"
 #include "target/txq.h"
 
 #define LOGIN_TIMEOUT_MS 15000

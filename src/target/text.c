@@ -11,7 +11,7 @@
 #include "target/ctl.h"
 #include "target/instance.h"
 #include "target/node.h"
-#include "target/session.h"
+#include "target/state/session.h"
 #include "target/txq.h"
 #include "wire/keys.h"
 

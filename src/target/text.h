@@ -4,22 +4,7 @@
 #ifndef TARGET_TEXT_H
 #define TARGET_TEXT_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include "wire/bhs.h"
-#include "wire/text.h"
-
-struct tgt_conn;
-
-struct tgt_text {
-    bool active;
-    uint32_t ttt;
-    struct text_buf request, answer; /* their memory is owned */
-    size_t answer_sent;
-    uint32_t new_xmit_max; /* takes effect when the sequence is over; 0: none */
-};
+#include "target/state/text.h"
 
 /* A Text Request that is complete and has its turn. */
 void tgt_text_pdu(struct tgt_conn *c, const struct bhs_text_req *h, const uint8_t *data,

@@ -13,10 +13,10 @@
 #include <string.h>
 
 #include "lu/buf.h"
-#include "target/command.h"
 #include "target/conn.h"
 #include "target/instance.h"
 #include "target/order.h"
+#include "target/state/command.h"
 #include "target/txgen.h"
 #include "target/txq.h"
 #include "wire/pdu.h"

@@ -6,11 +6,11 @@
 
 #include "lu/lu.h"
 #include "target/command.h"
-#include "target/conn.h"
 #include "target/instance.h"
 #include "target/order.h"
 #include "target/session.h"
-#include "target/txq.h"
+#include "target/state/conn.h"
+#include "target/state/txq.h"
 #include "wire/be.h"
 
 static uint32_t

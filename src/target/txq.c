@@ -5,8 +5,8 @@
 #include <stdlib.h>
 
 #include "lu/buf.h"
-#include "target/conn.h"
 #include "target/instance.h"
+#include "target/state/conn.h"
 
 void
 tgt_slot_own(struct tgt_slot *slot, void *buf)

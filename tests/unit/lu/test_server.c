@@ -8,6 +8,7 @@
 
 #include "lu/buf.h"
 #include "lu/sbc.h"
+#include "lu/unit.h"
 
 #define LBA_RANGE  0x052100
 #define CDB_FIELD  0x052400

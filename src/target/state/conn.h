@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/* target/state/conn.h - the structures of target/conn.h, which says what they are for. */
+#ifndef TARGET_STATE_CONN_H
+#define TARGET_STATE_CONN_H
+
+#include "base/addr.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "seam/loop.h"
+#include "target/state/pace.h"
+#include "target/state/text.h"
+#include "wire/bhs.h"
+#include "wire/keys.h"
+#include "wire/pdu.h"
+
+struct target;
+struct tgt_cmd;
+struct tgt_login;
+struct tgt_ring;
+struct tgt_session;
+
+#define TGT_HDR_MAX (ISCSI_BHS_LEN + PDU_AHS_MAX + PDU_DIGEST_LEN)
+
+enum tgt_conn_state {
+    TGT_CONN_LOGIN,
+    TGT_CONN_FFP,
+    TGT_CONN_CLOSING, /* sends what is queued, then ends; receives nothing more */
+    TGT_CONN_DEAD,
+};
+
+enum tgt_rx_state { TGT_RX_HEADER, TGT_RX_DATA, TGT_RX_TAIL };
+
+struct tgt_conn_ops {
+    void (*readable)(void *conn);     /* also when a wait of pace.c is over */
+    void (*gone)(struct tgt_conn *c); /* its stream is closed; c is in state DEAD, and still a
+                                         member of its session */
+};
+
+struct tgt_conn {
+    struct list link;      /* target->conns, target->dead */
+    struct list sess_link; /* session->conns */
+    const struct tgt_conn_ops *ops;
+    struct target *target;
+    struct stream *stream;
+    struct sock_addr local, peer;
+    struct tgt_session *sess; /* NULL until login knows it */
+    struct tgt_login *login;  /* while logging in */
+    enum tgt_conn_state state;
+    uint16_t cid;
+    uint32_t stat_sn;
+    bool header_digest, data_digest;
+    uint32_t recv_max, xmit_max; /* data segment lengths */
+    struct iscsi_params params;  /* agreed on in login */
+    char auth_user[256];         /* as whom it logged in */
+    uint64_t hook_count;         /* for the hook */
+    uint64_t last_rx_ns;
+    /* receiving: rx.c */
+    enum tgt_rx_state rx;
+    union {
+        struct bhs bhs;
+        uint8_t raw[TGT_HDR_MAX];
+    } h;
+    uint32_t h_have, h_need;
+    uint32_t data_len, data_off;
+    uint32_t crc;
+    uint8_t tail[4 + PDU_DIGEST_LEN];
+    uint32_t tail_have, tail_need;
+    uint8_t *buf;           /* data of the PDU being received, if it goes to no command; owned */
+    struct tgt_cmd *rx_cmd; /* Data-Out for it; NULL: discarded */
+    uint32_t rx_base;       /* Buffer Offset of that PDU */
+    uint32_t lowat;         /* bytes that ->readable waits for */
+    struct tgt_pace pace;
+    /* sending: txq.c, tx.c */
+    struct list txq; /* struct tgt_tx */
+    uint32_t ctl_count;
+    struct tgt_ring *ring; /* NULL: nothing is made */
+    struct loop_work flush;
+    bool blocked;            /* the socket takes nothing more until ->writable */
+    struct loop_timer timer; /* login time limit, then idle ping */
+    bool ping_sent;
+    struct tgt_text text;
+};
+
+#endif
