@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "lu/cmd.h"
-#include "lu/ops.h"
+#include "lu/op.h"
 #include "lu/pr.h"
 #include "lu/unit.h"
 #include "wire/be.h"
