@@ -236,6 +236,39 @@ test_a_connection_on_a_descriptor(void **state)
     dpw_free(w);
 }
 
+/* After a loss even what would find room counts as lost, so that what waits has no gap. */
+static void
+test_no_event_passes_one_that_was_lost(void **state)
+{
+    const struct dataplane_limits limits = {
+        .grace_ms = 1000, .events_max = 100, .event_bytes_max = 8192};
+    struct dpw *w = dpw_new_alone(&limits);
+    static uint8_t pdu[16384];
+    struct bhs hdr = {.opcode = 0x3f};
+    uint64_t ep;
+
+    (void)state;
+    memset(&owner, 0, sizeof(owner));
+    assert_int_equal(dataplane_add_owner(w->dp, "fake", &owner_ops), 0);
+    (void)dataplane_set_client(w->dp, &w->client);
+    (void)dpw_started(w, &ep);
+    dataplane_detach(w->dp, 1);
+    w->nevents = 0;
+    owner.cfg.ev->recv_pdu(owner.cfg.user, &owner.conn[1], &hdr, pdu, 64);
+    owner.cfg.ev->recv_pdu(owner.cfg.user, &owner.conn[1], &hdr, pdu, sizeof(pdu));
+    owner.cfg.ev->recv_pdu(owner.cfg.user, &owner.conn[1], &hdr, pdu, 64);
+    (void)dataplane_set_client(w->dp, &w->client);
+    assert_int_equal(w->nevents, 2);
+    assert_int_equal(w->event[0].u.recv_pdu.data_len, 64);
+    assert_int_equal(w->event[1].type, ISCSI_KEVENT_LOST);
+    assert_int_equal(w->event[1].u.lost.count, 2);
+    assert_int_equal(w->event[1].number, w->event[0].number + 3);
+    dataplane_shutdown(w->dp);
+    owner.cfg.ev->conn_down(owner.cfg.user, &owner.conn[1]);
+    owner.cfg.ev->freed(owner.cfg.user);
+    dpw_free(w);
+}
+
 static void
 test_owners_are_side_by_side(void **state)
 {
@@ -263,6 +296,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_session_of_another_owner),
         cmocka_unit_test(test_a_connection_on_a_descriptor),
+        cmocka_unit_test(test_no_event_passes_one_that_was_lost),
         cmocka_unit_test(test_owners_are_side_by_side),
     };
 
