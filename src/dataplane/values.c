@@ -10,10 +10,10 @@
 static uint32_t
 values_find(const struct dp_values *v, enum iscsi_param p, uint32_t *ret_bytes)
 {
-    const uint8_t *at = v->bytes, *end = v->bytes + v->len;
+    const uint8_t *at = v->bytes, *end = at != NULL ? at + v->len : at;
     struct ipc_value val;
 
-    while (v->len > 0 && ipc_value_next(&at, end, &val)) {
+    while (at != end && ipc_value_next(&at, end, &val)) {
         if (val.param != (uint32_t)p)
             continue;
         *ret_bytes = IPC_VALUE_HEAD + val.len;

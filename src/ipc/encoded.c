@@ -85,8 +85,7 @@ take_reply(struct ipc_encoded_client *e, const struct ipc_packet *p)
 
     if (ipc_decode_reply(p->bytes, p->len, &rep) < 0 || p->data_len != ipc_reply_data_len(&rep))
         return false;
-    if (p->data_len > 0)
-        rep.data = p->bytes + p->len;
+    rep.data = p->bytes + p->len;
     if (e->ipc.ev != NULL)
         e->ipc.ev->reply(e->ipc.ev_user, &rep);
     return true;

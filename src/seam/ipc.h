@@ -217,7 +217,8 @@ struct iscsi_reply {
             uint32_t values_len;
         } conn;
     } r;
-    const void *data; /* GET_SESSION, GET_CONN: borrowed for the call; not part of the encoding */
+    const void *data; /* ipc_reply_data_len bytes, borrowed for the call; the client's side never
+                         sees NULL here; not part of the encoding */
 };
 
 /* Bytes behind a reply. */
