@@ -175,7 +175,7 @@ dataplane_free(struct dataplane *dp)
         return;
     assert(dataplane_busy(dp) == 0);
     loop_timer_stop(dp->loop, &dp->undo);
-    loop_defer_cancel(&dp->release);
+    dp_endpoints_fini(dp);
     dp_client_fini(dp);
     htab_fini(&dp->by_sid);
     if (dp->own_ids)

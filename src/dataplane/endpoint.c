@@ -17,8 +17,8 @@
 struct dp_endpoint *
 dp_ep_find(struct dataplane *dp, uint64_t id)
 {
-    LIST_FOREACH (n, &dp->endpoints) {
-        struct dp_endpoint *e = container_of(n, struct dp_endpoint, node);
+    for (struct hnode *n = htab_find(&dp->by_ep, hash_u64(0, id)); n != NULL; n = htab_next(n)) {
+        struct dp_endpoint *e = container_of(n, struct dp_endpoint, hnode);
 
         if (e->pub.id == id)
             return e->closing ? NULL : e;
@@ -62,6 +62,7 @@ ep_put(struct dp_endpoint *e)
     assert(e->refs > 0);
     if (--e->refs > 0)
         return;
+    htab_del(&e->dp->by_ep, &e->hnode);
     list_del(&e->node);
     list_push_back(&e->dp->released, &e->node);
     loop_defer(e->dp->loop, &e->dp->release);
@@ -112,7 +113,16 @@ dp_endpoints_init(struct dataplane *dp)
 {
     list_init(&dp->endpoints);
     list_init(&dp->released);
+    htab_init(&dp->by_ep);
     loop_work_init(&dp->release, release_endpoints);
+}
+
+void
+dp_endpoints_fini(struct dataplane *dp)
+{
+    assert(list_empty(&dp->endpoints) && list_empty(&dp->released));
+    loop_defer_cancel(&dp->release);
+    htab_fini(&dp->by_ep);
 }
 
 /* ---- requests ------------------------------------------------------------------------------- */
@@ -194,6 +204,7 @@ dp_serve_ep_connect(struct dataplane *dp, const struct iscsi_uevent *ev, struct 
         return r;
     }
     list_push_back(&dp->endpoints, &e->node);
+    htab_add(&dp->by_ep, &e->hnode, hash_u64(0, e->pub.id));
     dp->nendpoints++;
     rep->r.ep = e->pub.id;
     return 0;

@@ -31,7 +31,8 @@ struct dp_call {
 /* References: one from its making until EP_DISCONNECT (or until it is undone), and one of the
  * connection that is bound to it, until the transport has let go of that. */
 struct dp_endpoint {
-    struct list node; /* of dataplane.endpoints, ascending by id; then of dataplane.released */
+    struct hnode hnode; /* of dataplane.by_ep until it is released */
+    struct list node;   /* of dataplane.endpoints, ascending by id; then of dataplane.released */
     struct dataplane *dp;
     struct dp_conn *conn; /* bound to it, or NULL */
     struct dp_half half;
@@ -103,7 +104,7 @@ struct dataplane {
     struct loop_timer retry;
 
     struct list sessions, endpoints, released;
-    struct htab by_sid; /* the sessions again */
+    struct htab by_sid, by_ep; /* the sessions and the endpoints again */
     unsigned nsessions, nendpoints;
     struct loop_work release;
     struct loop_timer undo;
@@ -137,6 +138,7 @@ void dp_half_leave(struct dataplane *dp, struct dp_half *half);
 /* ---- endpoint.c ----------------------------------------------------------------------------- */
 
 void dp_endpoints_init(struct dataplane *dp);
+void dp_endpoints_fini(struct dataplane *dp);
 struct dp_endpoint *dp_ep_find(struct dataplane *dp, uint64_t id);
 int dp_ep_missing(const struct iscsi_uevent *ev, struct iscsi_reply *rep);
 void dp_ep_bound(struct dp_endpoint *e, struct dp_conn *c);
