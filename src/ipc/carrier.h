@@ -48,7 +48,8 @@ struct ipc_receiver {
 struct ipc_carrier;
 struct ipc_carrier_ops {
     /* Takes p and delivers it later: IPC_LANE_REQUESTS to the server's end, the others to the
-     * client's.  0, or -EPIPE: the other end has gone for good, and p stays the caller's. */
+     * client's.  0; else p stays the caller's: -EPIPE, the other end has gone for good; -EAGAIN,
+     * for events only, so many are under way that this one has to wait. */
     int (*send)(struct ipc_carrier *c, struct ipc_packet *p);
 };
 
@@ -57,6 +58,8 @@ struct ipc_carrier {
     struct loop *client_loop, *server_loop; /* of the two ends; may be one */
     struct ipc_receiver client, server;     /* each set by its end, on its loop */
 };
+
+#define IPC_POSTED_EVENTS_MAX 4096 /* events under way to a client that does not take them */
 
 /* Two loops of two threads.  Messages are gathered for the rest of the sender's turn and cross as
  * one batch, by one loop_post where the other side has taken all that came before. */

@@ -31,7 +31,8 @@ struct side {
 struct ipc_posted {
     struct ipc_carrier carrier;
     struct side client, server;
-    atomic_uint refs; /* each side until it is closed, and each post under way */
+    atomic_uint refs;   /* each side until it is closed, and each post under way */
+    atomic_uint events; /* that the client has not taken */
 };
 
 static void
@@ -51,6 +52,11 @@ posted_send(struct ipc_carrier *c, struct ipc_packet *pkt)
 
     if (atomic_load_explicit(&s->peer->closed, memory_order_relaxed))
         return -EPIPE;
+    if (pkt->lane == IPC_LANE_EVENTS) {
+        if (atomic_load_explicit(&p->events, memory_order_relaxed) >= IPC_POSTED_EVENTS_MAX)
+            return -EAGAIN;
+        (void)atomic_fetch_add_explicit(&p->events, 1, memory_order_relaxed);
+    }
     list_push_back(&s->out, &pkt->node);
     loop_defer(s->loop, &s->flush);
     return 0;
@@ -103,6 +109,8 @@ side_arrive(struct loop_work *w)
         struct ipc_packet *now = batch;
 
         batch = batch->next;
+        if (now->lane == IPC_LANE_EVENTS)
+            (void)atomic_fetch_sub_explicit(&s->posted->events, 1, memory_order_relaxed);
         if (s->receiver->take != NULL)
             s->receiver->take(s->receiver->user, now);
         else
@@ -141,6 +149,7 @@ ipc_posted_new(struct loop *client, struct loop *server, struct ipc_posted **ret
     side_init(p, &p->client, &p->server, client, &p->carrier.client);
     side_init(p, &p->server, &p->client, server, &p->carrier.server);
     atomic_init(&p->refs, 2);
+    atomic_init(&p->events, 0);
     *ret = p;
     return 0;
 }

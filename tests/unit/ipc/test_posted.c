@@ -51,7 +51,7 @@ struct world {
     struct iscsi_reply reply;
     char target_name[IPC_VALUE_MAX];
     unsigned nreplies, nevents;
-    uint64_t last_seq, last_event;
+    uint64_t last_seq;
 };
 
 /* ---- the data plane's thread ---------------------------------------------------------------- */
@@ -260,9 +260,9 @@ on_many_reply(void *user, const struct iscsi_reply *rep)
 static void
 on_many_event(void *user, const struct iscsi_kevent *ev, const void *data)
 {
-    (void)user;
     (void)ev;
     (void)data;
+    ((struct world *)user)->nevents++;
 }
 
 static const struct ipc_events many_events = {.reply = on_many_reply, .event = on_many_event};
@@ -311,6 +311,48 @@ test_an_end_in_the_middle(void **state)
     world_free(w);
 }
 
+/* A client that does not run does not fill the memory with events.  Both loops are of this thread.
+ */
+static void
+test_events_under_way_are_bounded(void **state)
+{
+    struct iscsi_kevent ev = {.type = ISCSI_KEVENT_EP_EVENT};
+    struct loop_config cfg = {.kind = LOOP_EPOLL};
+    struct world w = {.nevents = 0};
+    struct ipc_encoded_server *end;
+    struct ipc_client client;
+    struct loop *server;
+
+    (void)state;
+    assert_int_equal(loop_new(&cfg, &w.loop, NULL), 0);
+    assert_int_equal(loop_new(&cfg, &server, NULL), 0);
+    assert_int_equal(ipc_posted_new(w.loop, server, &w.posted), 0);
+    assert_int_equal(ipc_encoded_server_new(ipc_posted_carrier(w.posted), &dataplane_server_ops,
+                                            NULL, NULL, NULL, &end, &client),
+                     0);
+    assert_int_equal(ipc_encoded_client_new(ipc_posted_carrier(w.posted), NULL, NULL, &w.end), 0);
+    ipc_encoded_client_ipc(w.end)->ev = &many_events;
+    ipc_encoded_client_ipc(w.end)->ev_user = &w;
+    for (unsigned i = 0; i < IPC_POSTED_EVENTS_MAX; i++) {
+        assert_int_equal(client.event(client.binding, &ev, NULL), 0);
+        if (i % 100 == 0)
+            assert_true(loop_run(server, 0) >= 0);
+    }
+    assert_int_equal(client.event(client.binding, &ev, NULL), -EAGAIN);
+    assert_true(loop_run(server, 0) >= 0);
+    assert_true(loop_run(w.loop, 0) > 0);
+    assert_int_equal(w.nevents, IPC_POSTED_EVENTS_MAX);
+    assert_int_equal(client.event(client.binding, &ev, NULL), 0);
+    ipc_encoded_server_free(end);
+    ipc_posted_close_server(w.posted); /* sends what was gathered */
+    assert_true(loop_run(w.loop, 0) > 0);
+    assert_int_equal(w.nevents, IPC_POSTED_EVENTS_MAX + 1);
+    ipc_encoded_client_free(w.end);
+    ipc_posted_close_client(w.posted);
+    loop_free(server);
+    loop_free(w.loop);
+}
+
 int
 main(void)
 {
@@ -318,6 +360,7 @@ main(void)
         cmocka_unit_test(test_a_login_across_threads),
         cmocka_unit_test(test_many_messages),
         cmocka_unit_test(test_an_end_in_the_middle),
+        cmocka_unit_test(test_events_under_way_are_bounded),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
