@@ -183,7 +183,8 @@ class Bench:
         for number in range(n):
             took = (time.monotonic() - self.began) / max(number, 1)
             if number > 0 and self.left() < took:
-                self.say(f"{what}: no time for round {number + 1}")
+                print(f"bench: {what}: the budget of {self.args.budget:.0f} s allows no more than {number} of "
+                      f"{n} rounds: others use this machine", file=sys.stderr, flush=True)
                 break
             results = {}
             for i, group in enumerate(groups):

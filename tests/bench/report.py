@@ -124,7 +124,7 @@ class Report:
         engines = sorted({r["result"]["engine"] for r in self.runs if r["run"]["load"] == "lunette"})
         text = f"{m['cpus']} CPUs, {m['cpu']}, Linux {m['kernel']}, {m['congestion_control']}"
         if self.runs:
-            text += f"; {self.args.rounds} rounds, each run {self.args.secs} s"
+            text += f"; {len(self.rounds)} rounds, each run {self.args.secs} s"
         if engines:
             text += f"; lunette on {', '.join(engines)}"
         compared = sum(x["compared"] for x in self.verified)
@@ -176,7 +176,7 @@ class Report:
     def page(self):
         m = self.machine
         text = (f"{m['cpus']} CPUs, {m['cpu']}, Linux {m['kernel']}, {m['congestion_control']}; "
-                f"{self.args.rounds} rounds, each run {self.args.secs} s.")
+                f"{len(self.rounds)} rounds, each run {self.args.secs} s.")
         return "\n\n".join([text, self.cost_table(), self.ratio_table()]) + "\n"
 
     def update(self, path):
