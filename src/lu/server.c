@@ -58,7 +58,7 @@ reserved_elsewhere(const struct lu_cmd *c, const struct lu_op *op)
 
     if (lu->reserved != NULL && lu->reserved != c->nexus && !(op->flags & LU_OP_RSV6))
         return true;
-    return lu_pr_conflict(&lu->pr, c->nexus, op->pr);
+    return lu->pr.type != LU_PR_NONE && lu_pr_conflict(&lu->pr, c->nexus, op->pr);
 }
 
 /* LBA and count; they must be on the medium. */

@@ -233,6 +233,23 @@ send_some(struct tgt_conn *c)
     return !list_empty(&c->txq);
 }
 
+static struct tgt_ring *
+borrow_ring(struct target *t)
+{
+    struct list *l = list_pop_front(&t->free_rings);
+
+    return l != NULL ? container_of(l, struct tgt_ring, link) : tgt_ring_new();
+}
+
+/* All of it has left. */
+static void
+return_ring(struct tgt_conn *c)
+{
+    assert(c->ring->count == 0 && c->ring->sent == 0);
+    list_push_front(&c->target->free_rings, &c->ring->link);
+    c->ring = NULL;
+}
+
 void
 tgt_tx_flush(struct loop_work *w)
 {
@@ -241,7 +258,9 @@ tgt_tx_flush(struct loop_work *w)
     assert(c->state != TGT_CONN_DEAD);
     if (c->blocked)
         return;
-    if (!tgt_ring_take(c)) {
+    if (c->ring == NULL)
+        c->ring = borrow_ring(c->target);
+    if (c->ring == NULL) {
         tgt_conn_kill(c, "out of memory");
         return;
     }
@@ -252,7 +271,7 @@ tgt_tx_flush(struct loop_work *w)
         }
     }
     if (c->state != TGT_CONN_DEAD && c->ring->count == 0)
-        tgt_ring_put(c);
+        return_ring(c);
 }
 
 void

@@ -65,26 +65,19 @@ tgt_ctl_free(struct tgt_conn *c, struct tgt_ctl *ctl)
     free(ctl);
 }
 
-bool
-tgt_ring_take(struct tgt_conn *c)
+struct tgt_ring *
+tgt_ring_new(void)
 {
-    struct list *l;
+    struct tgt_ring *r = calloc(1, sizeof(*r));
 
-    if (c->ring != NULL)
-        return true;
-    l = list_pop_front(&c->target->free_rings);
-    if (l != NULL) {
-        c->ring = container_of(l, struct tgt_ring, link);
-    } else {
-        c->ring = calloc(1, sizeof(*c->ring));
-        if (c->ring != NULL)
-            list_init(&c->ring->link);
-    }
-    return c->ring != NULL;
+    if (r != NULL)
+        list_init(&r->link);
+    return r;
 }
 
-void
-tgt_ring_put(struct tgt_conn *c)
+/* Forgets the PDUs that are in the ring and gives it back. */
+static void
+ring_drop(struct tgt_conn *c)
 {
     struct tgt_ring *r = c->ring;
 
@@ -108,7 +101,7 @@ tgt_tx_drop(struct tgt_conn *c)
             tgt_ctl_free(c, container_of(tx, struct tgt_ctl, tx));
     }
     if (c->ring != NULL)
-        tgt_ring_put(c);
+        ring_drop(c);
 }
 
 void

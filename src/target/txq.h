@@ -28,9 +28,8 @@ void tgt_ctl_free(struct tgt_conn *c, struct tgt_ctl *ctl);
 /* Forgets what is queued and what is in the ring. */
 void tgt_tx_drop(struct tgt_conn *c);
 
-/* Gives c a ring if it has none; false without memory. */
-bool tgt_ring_take(struct tgt_conn *c);
-void tgt_ring_put(struct tgt_conn *c);
+/* A ring that is in no list; NULL without memory. */
+struct tgt_ring *tgt_ring_new(void);
 /* For the end of the target. */
 void tgt_rings_free(struct target *t);
 
