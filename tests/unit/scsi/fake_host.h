@@ -601,6 +601,7 @@ fh_end(struct fhost *f)
     fh_state(f, SCSI_HOST_GONE);
     fh_sweep(f, NULL, DID_NO_CONNECT);
     f->nwaits = 0;
+    f->window = 0; /* nobody is left to be told that it opens */
     f->h.ev->freed(f->h.ev_user);
     loop_defer_cancel(&f->work);       /* of a command that came before the end */
     memset(&f->h, 0xa5, sizeof(f->h)); /* as if it were freed */
