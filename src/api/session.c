@@ -41,7 +41,8 @@ api_url_of(struct lunette_ctx *ctx, const char *where, struct api_url *u, struct
         chap_wipe(text, sizeof(text));
     if (r < 0)
         return r;
-    (void)snprintf(u->cfg.transport, sizeof(u->cfg.transport), "%s", sw_tcp_transport.name);
+    if (u->cfg.transport[0] == '\0')
+        (void)snprintf(u->cfg.transport, sizeof(u->cfg.transport), "%s", sw_tcp_transport.name);
     if (u->cfg.initiator_name[0] == '\0')
         memcpy(u->cfg.initiator_name, ctx->initiator_name, sizeof(ctx->initiator_name));
     if (!u->has_isid)

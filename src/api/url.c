@@ -77,6 +77,7 @@ static const struct opt {
     {"sndbuf", O_U32, AT(cfg.sock.sndbuf), 0, 1u << 30},
     {"rcvbuf", O_U32, AT(cfg.sock.rcvbuf), 0, 1u << 30},
     {"zero_copy", O_BOOL, AT(cfg.zero_copy), 0, 0},
+    {"transport", O_TEXT, AT(cfg.transport), 1, IPC_NAME_MAX - 1},
 #undef AT
 };
 

@@ -15,7 +15,8 @@ struct api_url {
     char chap_file[256];   /* "": none given */
 };
 
-/* Parses "iscsi://..." into *ret; transport values of cfg are the caller's to fill.  -EINVAL with
+/* Parses "iscsi://..." into *ret; cfg.transport is "" where the URL names none, and what the
+ * transport can do is the caller's to fill in.  -EINVAL with
  * what is wrong (never the secret); *ret is then wiped. */
 int url_parse(const char *url, struct api_url *ret, struct lunette_error *err);
 
