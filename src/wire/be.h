@@ -11,9 +11,22 @@
 #ifndef WIRE_BE_H
 #define WIRE_BE_H
 
-#include <endian.h>
 #include <stdint.h>
 #include <string.h>
+
+/* <endian.h> has these in other words, but not for strict C17, which users of installed headers may
+ * ask for. */
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define BE16_SWAP(v) __builtin_bswap16(v)
+#define BE32_SWAP(v) __builtin_bswap32(v)
+#define BE64_SWAP(v) __builtin_bswap64(v)
+#define LE64_SWAP(v) (v)
+#else
+#define BE16_SWAP(v) (v)
+#define BE32_SWAP(v) (v)
+#define BE64_SWAP(v) (v)
+#define LE64_SWAP(v) __builtin_bswap64(v)
+#endif
 
 struct be16 {
     uint8_t b[2];
@@ -34,7 +47,7 @@ ld_be16(const void *p)
     uint16_t v;
 
     memcpy(&v, p, sizeof(v));
-    return be16toh(v);
+    return BE16_SWAP(v);
 }
 
 static inline uint32_t
@@ -51,7 +64,7 @@ ld_be32(const void *p)
     uint32_t v;
 
     memcpy(&v, p, sizeof(v));
-    return be32toh(v);
+    return BE32_SWAP(v);
 }
 
 static inline uint64_t
@@ -60,13 +73,13 @@ ld_be64(const void *p)
     uint64_t v;
 
     memcpy(&v, p, sizeof(v));
-    return be64toh(v);
+    return BE64_SWAP(v);
 }
 
 static inline void
 st_be16(void *p, uint16_t v)
 {
-    v = htobe16(v);
+    v = BE16_SWAP(v);
     memcpy(p, &v, sizeof(v));
 }
 
@@ -84,14 +97,14 @@ st_be24(void *p, uint32_t v)
 static inline void
 st_be32(void *p, uint32_t v)
 {
-    v = htobe32(v);
+    v = BE32_SWAP(v);
     memcpy(p, &v, sizeof(v));
 }
 
 static inline void
 st_be64(void *p, uint64_t v)
 {
-    v = htobe64(v);
+    v = BE64_SWAP(v);
     memcpy(p, &v, sizeof(v));
 }
 
@@ -99,7 +112,7 @@ st_be64(void *p, uint64_t v)
 static inline void
 st_le64(void *p, uint64_t v)
 {
-    v = htole64(v);
+    v = LE64_SWAP(v);
     memcpy(p, &v, sizeof(v));
 }
 
