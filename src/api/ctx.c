@@ -12,7 +12,7 @@
 #define CLOSE_LIMIT_NS (10 * LOOP_NS_PER_S) /* for the data plane to let go of everything */
 
 static void
-log_sink(void *user, enum log_level level, const char *line)
+ctx_log_sink(void *user, enum log_level level, const char *line)
 {
     struct lunette_ctx *ctx = user;
 
@@ -21,7 +21,7 @@ log_sink(void *user, enum log_level level, const char *line)
 
 /* One name per host, as RFC 7143 4.2.7.1 wants: made of the host's own name. */
 static int
-default_name(char name[ISCSI_NAME_MAX + 1], struct lunette_error *err)
+ctx_default_name(char name[ISCSI_NAME_MAX + 1], struct lunette_error *err)
 {
     const char *env = getenv("LUNETTE_INITIATOR_NAME");
     char host[65] = "", text[128];
@@ -40,7 +40,8 @@ default_name(char name[ISCSI_NAME_MAX + 1], struct lunette_error *err)
 }
 
 static int
-make_loop(struct lunette_ctx *ctx, const struct lunette_ctx_options *o, struct lunette_error *err)
+ctx_make_loop(struct lunette_ctx *ctx, const struct lunette_ctx_options *o,
+              struct lunette_error *err)
 {
     static const enum loop_kind kinds[] = {
         [LUNETTE_LOOP_AUTO] = LOOP_AUTO,
@@ -58,7 +59,7 @@ make_loop(struct lunette_ctx *ctx, const struct lunette_ctx_options *o, struct l
 }
 
 static int
-plug(struct lunette_ctx *ctx, const struct api_hooks *hooks, struct lunette_error *err)
+ctx_plug(struct lunette_ctx *ctx, const struct api_hooks *hooks, struct lunette_error *err)
 {
     struct ipc_client client;
     struct ipc *ipc;
@@ -83,7 +84,7 @@ plug(struct lunette_ctx *ctx, const struct api_hooks *hooks, struct lunette_erro
 }
 
 static int
-make_ctx(struct lunette_ctx *ctx, const struct lunette_ctx_options *o,
+ctx_init(struct lunette_ctx *ctx, const struct lunette_ctx_options *o,
          const struct api_hooks *hooks, struct lunette_error *err)
 {
     int r;
@@ -91,19 +92,19 @@ make_ctx(struct lunette_ctx *ctx, const struct lunette_ctx_options *o,
     if (o->log != NULL) {
         ctx->user_log = o->log;
         ctx->user_log_arg = o->log_user;
-        ctx->log = (struct log){(enum log_level)o->log_level, log_sink, ctx};
+        ctx->log = (struct log){(enum log_level)o->log_level, ctx_log_sink, ctx};
     }
     if (o->initiator_name != NULL)
         r = iscsi_name_normalize(o->initiator_name, strlen(o->initiator_name), ctx->initiator_name,
                                  err);
     else
-        r = default_name(ctx->initiator_name, err);
+        r = ctx_default_name(ctx->initiator_name, err);
     if (r < 0)
         return lunette_fail_prefix(err, r, "initiator name");
     if (hooks != NULL)
         ctx->loop = hooks->loop;
     else
-        r = make_loop(ctx, o, err);
+        r = ctx_make_loop(ctx, o, err);
     if (r < 0)
         return r;
     ctx->loop->log = o->log != NULL ? &ctx->log : NULL;
@@ -115,7 +116,7 @@ make_ctx(struct lunette_ctx *ctx, const struct lunette_ctx_options *o,
         if (ctx->loop->trace == NULL)
             return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory for a trace");
     }
-    return plug(ctx, hooks, err);
+    return ctx_plug(ctx, hooks, err);
 }
 
 int
@@ -136,7 +137,7 @@ api_ctx_new(const struct lunette_ctx_options *opts, const struct api_hooks *hook
     ctx = calloc(1, sizeof(*ctx));
     if (ctx == NULL)
         return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory");
-    r = make_ctx(ctx, &o, hooks, err);
+    r = ctx_init(ctx, &o, hooks, err);
     if (r < 0) {
         lunette_ctx_free(ctx);
         return r;
@@ -154,7 +155,7 @@ lunette_ctx_new(const struct lunette_ctx_options *opts, struct lunette_ctx **ret
 
 /* Logins given up and sessions on their way out need a few turns. */
 static void
-settle(struct lunette_ctx *ctx)
+ctx_settle(struct lunette_ctx *ctx)
 {
     uint64_t end = ctx->loop->now_ns + CLOSE_LIMIT_NS;
 
@@ -177,7 +178,7 @@ lunette_ctx_free(struct lunette_ctx *ctx)
         return;
     assert(ctx->handles == 0);
     if (ctx->loop != NULL) {
-        settle(ctx);
+        ctx_settle(ctx);
         ctl_free(&ctx->ctl);
         ipc_direct_free(ctx->direct);
         dataplane_free(ctx->dp);

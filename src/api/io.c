@@ -30,7 +30,7 @@ lunette_status_text(uint8_t status)
 }
 
 static const char *
-plain(int err)
+io_err_text(int err)
 {
     switch (err) {
     case -ENOLINK:
@@ -68,7 +68,7 @@ plain(int err)
 }
 
 static enum lunette_domain
-domain(const struct bdev_result *r)
+io_err_domain(const struct bdev_result *r)
 {
     switch (r->err) {
     case -EINVAL:
@@ -102,12 +102,12 @@ api_result(const struct api_session *s, const struct bdev_result *r, const uint8
     if (r->sense_len > 0 && sense_parse(sense, r->sense_len, &se)) {
         detail |= (uint32_t)se.key << 16 | (uint32_t)se.asc << 8 | se.ascq;
         (void)sense_format(&se, text, sizeof(text));
-        return lunette_fail(err, r->err, domain(r), detail, "%s: %s", what, text);
+        return lunette_fail(err, r->err, io_err_domain(r), detail, "%s: %s", what, text);
     }
     if (r->scsi_status != 0 && r->err != -EBADE)
-        return lunette_fail(err, r->err, domain(r), detail, "%s: the target answered %s", what,
-                            scsi_status_name(r->scsi_status));
-    return lunette_fail(err, r->err, domain(r), detail, "%s: %s", what, plain(r->err));
+        return lunette_fail(err, r->err, io_err_domain(r), detail, "%s: the target answered %s",
+                            what, scsi_status_name(r->scsi_status));
+    return lunette_fail(err, r->err, io_err_domain(r), detail, "%s: %s", what, io_err_text(r->err));
 }
 
 struct sync {
@@ -117,7 +117,7 @@ struct sync {
 };
 
 static void
-sync_done(struct bdev_req *r)
+io_sync_done(struct bdev_req *r)
 {
     container_of(r, struct sync, req)->done = true;
 }
@@ -126,7 +126,7 @@ sync_done(struct bdev_req *r)
  * that is cut into more pieces.  Most are one piece, and most units of a program with thousands
  * never see one. */
 static int
-sync_queue(struct lunette_lun *lun, uint64_t len)
+io_sync_queue(struct lunette_lun *lun, uint64_t len)
 {
     uint64_t max = bdev_get_limits(lun->disk->bdev)->max_transfer, depth = 1;
     struct bdev_queue *q = NULL;
@@ -145,7 +145,7 @@ sync_queue(struct lunette_lun *lun, uint64_t len)
 }
 
 static int
-no_disk(const struct lunette_lun *lun, const char *what, struct lunette_error *err)
+io_no_disk(const struct lunette_lun *lun, const char *what, struct lunette_error *err)
 {
     return lunette_fail(err, -EOPNOTSUPP, LUNETTE_DOM_USAGE, 0,
                         "%s: the logical unit is not a disk that came up (type 0x%02x)", what,
@@ -162,18 +162,18 @@ api_no_unit(const char *what, struct lunette_error *err)
 
 /* s->req says what; waits for its end. */
 static int
-run(struct lunette_lun *lun, struct sync *s, const char *what, struct lunette_error *err)
+io_run(struct lunette_lun *lun, struct sync *s, const char *what, struct lunette_error *err)
 {
     int r;
 
     if (lun->dev == NULL)
         return api_no_unit(what, err);
     if (lun->disk == NULL)
-        return no_disk(lun, what, err);
-    r = sync_queue(lun, s->req.len);
+        return io_no_disk(lun, what, err);
+    r = io_sync_queue(lun, s->req.len);
     if (r < 0)
         return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "%s: %s", what, errno_text(-r));
-    s->req.done = sync_done;
+    s->req.done = io_sync_done;
     s->req.sense = s->sense;
     r = bdev_submit(lun->q, &s->req);
     if (r < 0) {
@@ -195,11 +195,11 @@ lunette_pread(struct lunette_lun *lun, void *buf, size_t len, uint64_t offset,
     struct sync s = {
         .req = {.op = BDEV_READ, .offset = offset, .len = len, .iov = &iov, .iovcnt = 1}};
 
-    return run(lun, &s, "read", err);
+    return io_run(lun, &s, "read", err);
 }
 
 static int
-refuse_write(const struct lunette_lun *lun, const char *what, struct lunette_error *err)
+io_refuse_write(const struct lunette_lun *lun, const char *what, struct lunette_error *err)
 {
     return lun->flags & LUNETTE_OPEN_RDONLY
                ? lunette_fail(err, -EROFS, LUNETTE_DOM_USAGE, 0, "%s: opened read-only", what)
@@ -217,9 +217,9 @@ lunette_pwrite(struct lunette_lun *lun, const void *buf, size_t len, uint64_t of
                              .len = len,
                              .iov = &iov,
                              .iovcnt = 1}};
-    int r = refuse_write(lun, "write", err);
+    int r = io_refuse_write(lun, "write", err);
 
-    return r < 0 ? r : run(lun, &s, "write", err);
+    return r < 0 ? r : io_run(lun, &s, "write", err);
 }
 
 int
@@ -227,16 +227,16 @@ lunette_flush(struct lunette_lun *lun, struct lunette_error *err)
 {
     struct sync s = {.req = {.op = BDEV_FLUSH}};
 
-    return run(lun, &s, "flush", err);
+    return io_run(lun, &s, "flush", err);
 }
 
 int
 lunette_discard(struct lunette_lun *lun, uint64_t len, uint64_t offset, struct lunette_error *err)
 {
     struct sync s = {.req = {.op = BDEV_DISCARD, .offset = offset, .len = len}};
-    int r = refuse_write(lun, "discard", err);
+    int r = io_refuse_write(lun, "discard", err);
 
-    return r < 0 ? r : run(lun, &s, "discard", err);
+    return r < 0 ? r : io_run(lun, &s, "discard", err);
 }
 
 int
@@ -248,9 +248,9 @@ lunette_write_zeroes(struct lunette_lun *lun, uint64_t len, uint64_t offset, uin
                                       (flags & LUNETTE_NO_UNMAP ? BDEV_F_NO_UNMAP : 0),
                              .offset = offset,
                              .len = len}};
-    int r = refuse_write(lun, "write zeroes", err);
+    int r = io_refuse_write(lun, "write zeroes", err);
 
-    return r < 0 ? r : run(lun, &s, "write zeroes", err);
+    return r < 0 ? r : io_run(lun, &s, "write zeroes", err);
 }
 
 /* ---- raw CDBs ------------------------------------------------------------------------------- */
@@ -291,7 +291,7 @@ api_exec_result(const struct scsi_exec *x, struct lunette_scsi *cmd)
 }
 
 static void
-exec_done(struct scsi_exec *x)
+io_exec_done(struct scsi_exec *x)
 {
     *(bool *)x->user = true;
 }
@@ -312,8 +312,8 @@ lunette_scsi(struct lunette_lun *lun, struct lunette_scsi *cmd, struct lunette_e
     if (r == -EINVAL)
         return lunette_fail(err, r, LUNETTE_DOM_USAGE, 0, "a CDB has 6..%d bytes", SCSI_CDB_MAX);
     if (r < 0)
-        return refuse_write(lun, "CDB with data to the target", err);
-    x.done = exec_done;
+        return io_refuse_write(lun, "CDB with data to the target", err);
+    x.done = io_exec_done;
     x.user = &done;
     r = stack_execute(lun->dev, &x);
     if (r == 0)

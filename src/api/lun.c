@@ -16,7 +16,7 @@ struct step { /* one asynchronous step, waited for */
 };
 
 static void
-step_done(void *user, int err, const struct lunette_error *why)
+list_step_done(void *user, int err, const struct lunette_error *why)
 {
     struct step *st = user;
 
@@ -27,7 +27,7 @@ step_done(void *user, int err, const struct lunette_error *why)
 }
 
 static int
-wait_step(struct lunette_ctx *ctx, struct step *st, int started, struct lunette_error *err)
+list_wait(struct lunette_ctx *ctx, struct step *st, int started, struct lunette_error *err)
 {
     int r = started;
 
@@ -91,7 +91,7 @@ lunette_get_session_info(const struct lunette_lun *lun, struct lunette_session_i
 /* ---- listing -------------------------------------------------------------------------------- */
 
 static size_t
-count_devices(struct stack *s)
+list_count(struct stack *s)
 {
     size_t n = 0;
 
@@ -111,20 +111,21 @@ list_disk_up(void *user, struct stack_disk *d, const struct lunette_error *why)
     struct list_disk *up = user;
 
     up->disk = d;
-    step_done(&up->st, why != NULL ? why->code : 0, why);
+    list_step_done(&up->st, why != NULL ? why->code : 0, why);
 }
 
 static int
-list(struct api_session *s, struct lunette_info **ret, size_t *ret_count, struct lunette_error *err)
+list_devices(struct api_session *s, struct lunette_info **ret, size_t *ret_count,
+             struct lunette_error *err)
 {
     struct step st = {0};
     struct lunette_info *info;
     size_t n = 0;
-    int r = wait_step(s->ctx, &st, stack_scan(s->stack, step_done, &st), err);
+    int r = list_wait(s->ctx, &st, stack_scan(s->stack, list_step_done, &st), err);
 
     if (r < 0)
         return r;
-    info = calloc(count_devices(s->stack) + 1, sizeof(*info));
+    info = calloc(list_count(s->stack) + 1, sizeof(*info));
     if (info == NULL)
         return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory");
     for (struct scsi_device *d = stack_first_device(s->stack); d != NULL;
@@ -133,7 +134,7 @@ list(struct api_session *s, struct lunette_info **ret, size_t *ret_count, struct
 
         r = stack_disk_start(s->stack, d, list_disk_up, &up, NULL);
         if (r == 0)
-            r = wait_step(s->ctx, &up.st, 0, NULL);
+            r = list_wait(s->ctx, &up.st, 0, NULL);
         api_device_info(d, r == 0 ? bdev_get_limits(up.disk->bdev) : NULL, &info[n]);
         info[n++].error = r == -EMEDIUMTYPE ? 0 : r;
     }
@@ -152,7 +153,7 @@ list_opened(struct api_session *s, const struct lunette_error *err)
 {
     struct list_session *l = container_of(s, struct list_session, s);
 
-    step_done(&l->st, err != NULL ? err->code : 0, err);
+    list_step_done(&l->st, err != NULL ? err->code : 0, err);
 }
 
 static void
@@ -162,7 +163,7 @@ list_closed(struct api_session *s)
 }
 
 static void
-close_list(struct list_session *l)
+list_close(struct list_session *l)
 {
     l->st = (struct step){0};
     api_session_close_start(&l->s, list_closed);
@@ -184,15 +185,15 @@ lunette_list_luns(struct lunette_ctx *ctx, const char *url, struct lunette_info 
         free(l);
         return r;
     }
-    r = wait_step(ctx, &l->st, 0, err);
+    r = list_wait(ctx, &l->st, 0, err);
     if (r == 0) {
-        r = list(&l->s, ret, ret_count, err);
+        r = list_devices(&l->s, ret, ret_count, err);
         if (r < 0 && l->s.dead && err != NULL)
             *err = l->s.why;
         if (ret_session != NULL)
             api_session_info(&l->s, ret_session);
     }
-    close_list(l);
+    list_close(l);
     free(l);
     return r;
 }

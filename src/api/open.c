@@ -22,7 +22,7 @@ struct lunette_open {
 
 /* The last word of an opening. */
 static void
-tell(struct lunette_open *op, struct lunette_lun *lun)
+open_tell(struct lunette_open *op, struct lunette_lun *lun)
 {
     op->done(op->user, lun, lun == NULL ? &op->err : NULL);
     free(op);
@@ -44,13 +44,13 @@ lun_closed(struct api_session *s)
         s->ctx->closing--;
     free(lun);
     if (op != NULL)
-        tell(op, NULL);
+        open_tell(op, NULL);
     else if (closed != NULL)
         closed(user);
 }
 
 static void
-disk_closed(void *user)
+lun_disk_closed(void *user)
 {
     struct lunette_lun *lun = user;
 
@@ -72,11 +72,11 @@ lunette_close_start(struct lunette_lun *lun, void (*done)(void *user), void *use
         return;
     }
     bdev_unlisten(&lun->listener);
-    stack_disk_close(lun->disk, disk_closed, lun);
+    stack_disk_close(lun->disk, lun_disk_closed, lun);
 }
 
 static void
-set_flag(void *user)
+lun_closed_flag(void *user)
 {
     *(bool *)user = true;
 }
@@ -90,14 +90,14 @@ lunette_close(struct lunette_lun *lun)
     if (lun == NULL)
         return;
     ctx = lun->s.ctx;
-    lunette_close_start(lun, set_flag, &done);
+    lunette_close_start(lun, lun_closed_flag, &done);
     (void)api_wait(ctx, &done, NULL);
 }
 
 /* ---- up ------------------------------------------------------------------------------------- */
 
 static void
-give_up(struct loop_timer *t)
+open_give_up(struct loop_timer *t)
 {
     struct lunette_open *op = container_of(t, struct lunette_open, later);
     struct lunette_lun *lun = op->lun;
@@ -110,14 +110,14 @@ give_up(struct loop_timer *t)
 /* Down again; op says why when that is done.  In the next turn, as a command that fails with its
  * connection comes back before the word about the connection does. */
 static void
-fail(struct lunette_lun *lun, const struct lunette_error *err)
+open_fail(struct lunette_lun *lun, const struct lunette_error *err)
 {
     lun->op->err = *err;
     loop_timer_start(lun->s.ctx->loop, &lun->op->later, 0);
 }
 
 static void
-is_open(struct lunette_lun *lun, int disk_err)
+open_finish(struct lunette_lun *lun, int disk_err)
 {
     struct lunette_open *op = lun->op;
 
@@ -126,11 +126,11 @@ is_open(struct lunette_lun *lun, int disk_err)
         api_device_info(lun->dev, lun->disk != NULL ? bdev_get_limits(lun->disk->bdev) : NULL,
                         &lun->info);
     lun->info.error = disk_err;
-    tell(op, lun);
+    open_tell(op, lun);
 }
 
 static void
-resized(struct bdev_listener *l, struct bdev *b, enum bdev_event ev)
+lun_resized(struct bdev_listener *l, struct bdev *b, enum bdev_event ev)
 {
     struct lunette_lun *lun = container_of(l, struct lunette_lun, listener);
     int error = lun->info.error;
@@ -142,33 +142,33 @@ resized(struct bdev_listener *l, struct bdev *b, enum bdev_event ev)
 
 /* Without a disk: enough for raw commands. */
 static void
-no_disk(struct lunette_lun *lun, const struct lunette_error *err)
+open_no_disk(struct lunette_lun *lun, const struct lunette_error *err)
 {
     if (lun->flags & LUNETTE_OPEN_RAW)
-        is_open(lun, err->code);
+        open_finish(lun, err->code);
     else
-        fail(lun, err);
+        open_fail(lun, err);
 }
 
 static void
-disk_started(void *user, struct stack_disk *disk, const struct lunette_error *why)
+open_disk_up(void *user, struct stack_disk *disk, const struct lunette_error *why)
 {
     struct lunette_lun *lun = user;
 
     if (lun->op == NULL)
         return; /* given up meanwhile; it goes with the session */
     if (disk == NULL) {
-        no_disk(lun, why);
+        open_no_disk(lun, why);
         return;
     }
     lun->disk = disk;
-    lun->listener.event = resized;
+    lun->listener.event = lun_resized;
     bdev_listen(disk->bdev, &lun->listener);
-    is_open(lun, 0);
+    open_finish(lun, 0);
 }
 
 static void
-found(void *user, struct scsi_device *dev, const struct lunette_error *why)
+open_lun_found(void *user, struct scsi_device *dev, const struct lunette_error *why)
 {
     struct lunette_lun *lun = user;
     struct lunette_error e;
@@ -177,11 +177,11 @@ found(void *user, struct scsi_device *dev, const struct lunette_error *why)
     if (lun->op == NULL)
         return;
     if (dev == NULL) {
-        fail(lun, why);
+        open_fail(lun, why);
         return;
     }
     lun->dev = dev;
-    r = stack_disk_start(lun->s.stack, dev, disk_started, lun, NULL);
+    r = stack_disk_start(lun->s.stack, dev, open_disk_up, lun, NULL);
     if (r == 0)
         return;
     if (r == -EMEDIUMTYPE)
@@ -191,25 +191,25 @@ found(void *user, struct scsi_device *dev, const struct lunette_error *why)
                            dev->type);
     else
         (void)lunette_fail(&e, r, LUNETTE_DOM_OS, (uint32_t)-r, "%s", errno_text(-r));
-    no_disk(lun, &e);
+    open_no_disk(lun, &e);
 }
 
 static void
-session_opened(struct api_session *s, const struct lunette_error *err)
+open_session_up(struct api_session *s, const struct lunette_error *err)
 {
     struct lunette_lun *lun = container_of(s, struct lunette_lun, s);
     struct lunette_error e;
     int r;
 
     if (err != NULL) {
-        fail(lun, err);
+        open_fail(lun, err);
     } else if (lun->flags & LUNETTE_OPEN_SESSION) {
-        is_open(lun, 0);
+        open_finish(lun, 0);
     } else {
-        r = stack_scan_lun(s->stack, lun->lun_wire, found, lun);
+        r = stack_scan_lun(s->stack, lun->lun_wire, open_lun_found, lun);
         if (r < 0) {
             (void)lunette_fail(&e, r, LUNETTE_DOM_OS, (uint32_t)-r, "%s", errno_text(-r));
-            fail(lun, &e);
+            open_fail(lun, &e);
         }
     }
 }
@@ -229,11 +229,11 @@ lunette_open_start(struct lunette_ctx *ctx, const char *url, uint32_t flags,
         goto fail;
     }
     *op = (struct lunette_open){.lun = lun, .done = done, .user = user};
-    loop_timer_init(&op->later, give_up);
+    loop_timer_init(&op->later, open_give_up);
     lun->op = op;
     lun->flags = flags;
     lun->s.zero_copy = (flags & LUNETTE_OPEN_ZERO_COPY) != 0;
-    r = api_session_open_start(ctx, url, &lun->s, session_opened, err);
+    r = api_session_open_start(ctx, url, &lun->s, open_session_up, err);
     if (r < 0)
         goto fail;
     memcpy(lun->lun_wire, lun->s.url->lun, sizeof(lun->lun_wire));
@@ -272,7 +272,7 @@ struct open_wait {
 };
 
 static void
-opened(void *user, struct lunette_lun *lun, const struct lunette_error *err)
+open_wait_done(void *user, struct lunette_lun *lun, const struct lunette_error *err)
 {
     struct open_wait *w = user;
 
@@ -288,7 +288,7 @@ lunette_open(struct lunette_ctx *ctx, const char *url, uint32_t flags, struct lu
 {
     struct lunette_open *op = NULL;
     struct open_wait w = {0};
-    int r = lunette_open_start(ctx, url, flags, opened, &w, &op, err);
+    int r = lunette_open_start(ctx, url, flags, open_wait_done, &w, &op, err);
 
     if (r < 0)
         return r;

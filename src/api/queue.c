@@ -47,27 +47,27 @@ struct lunette_queue {
 };
 
 static inline uint32_t
-nfinished(const struct lunette_queue *q)
+queue_finished(const struct lunette_queue *q)
 {
     return (uint32_t)(q->end - q->begin);
 }
 
 static inline uint32_t
-inflight(const struct lunette_queue *q)
+queue_inflight(const struct lunette_queue *q)
 {
     return q->depth - (uint32_t)(q->top - q->free) - q->nlent;
 }
 
 static inline void
-finished(struct api_req *r)
+queue_add_finished(struct api_req *r)
 {
     *r->q->end++ = r;
 }
 
 static void
-req_done(struct bdev_req *b)
+queue_req_done(struct bdev_req *b)
 {
-    finished(container_of(b, struct api_req, req));
+    queue_add_finished(container_of(b, struct api_req, req));
 }
 
 static void
@@ -103,7 +103,7 @@ queue_alloc(uint32_t depth, struct lunette_queue **ret)
         r->q = q;
         r->sense = q->sense + (size_t)i * SCSI_SENSE_MAX;
         r->req.sense = r->sense;
-        r->req.done = req_done;
+        r->req.done = queue_req_done;
         q->free[depth - 1 - i] = r;
     }
     *ret = q;
@@ -147,7 +147,7 @@ lunette_queue_free(struct lunette_queue *q)
     if (q == NULL)
         return;
     (void)lunette_queue_submit(q);
-    while (nfinished(q) < inflight(q)) {
+    while (queue_finished(q) < queue_inflight(q)) {
         if (loop_run(q->lun->s.ctx->loop, -1) < 0)
             break;
     }
@@ -160,7 +160,7 @@ lunette_queue_free(struct lunette_queue *q)
 /* ---- submitting ----------------------------------------------------------------------------- */
 
 /* True when there is a request to take now. */
-static bool __attribute__((noinline)) end_loan(struct lunette_queue *q)
+static bool __attribute__((noinline)) queue_end_hold(struct lunette_queue *q)
 {
     while (q->nlent > 0)
         *q->top++ = q->lent[--q->nlent];
@@ -168,51 +168,51 @@ static bool __attribute__((noinline)) end_loan(struct lunette_queue *q)
 }
 
 static inline bool
-any_free(struct lunette_queue *q)
+queue_any_free(struct lunette_queue *q)
 {
-    return __builtin_expect(q->top != q->free, 1) || end_loan(q); /* the call that ends it */
+    return __builtin_expect(q->top != q->free, 1) || queue_end_hold(q); /* the call that ends it */
 }
 
 static inline struct api_req *
-take(struct lunette_queue *q)
+queue_take(struct lunette_queue *q)
 {
     return *--q->top;
 }
 
 static void
-give_back(struct api_req *r)
+queue_give_back(struct api_req *r)
 {
     *r->q->top++ = r;
 }
 
-static int __attribute__((noinline, cold)) not_taken(struct api_req *r, int err)
+static int __attribute__((noinline, cold)) queue_not_taken(struct api_req *r, int err)
 {
-    give_back(r);
+    queue_give_back(r);
     return err;
 }
 
 /* Nothing of q is looked at behind bdev_submit, so that there is nothing of it to keep. */
 static inline int
-submit_to(struct bdev_queue *q, struct api_req *r)
+queue_submit_req(struct bdev_queue *q, struct api_req *r)
 {
     int e = bdev_submit(q, &r->req);
 
     if (__builtin_expect(e != 0, 0))
-        return not_taken(r, e);
+        return queue_not_taken(r, e);
     return e;
 }
 
 static int
-submit(struct lunette_queue *q, struct api_req *r, void *user_data)
+queue_submit_as(struct lunette_queue *q, struct api_req *r, void *user_data)
 {
     r->user_data = user_data;
     if (q->q == NULL)
-        return not_taken(r, -EOPNOTSUPP);
-    return submit_to(q->q, r);
+        return queue_not_taken(r, -EOPNOTSUPP);
+    return queue_submit_req(q->q, r);
 }
 
 static inline uint32_t
-bdev_flags(uint32_t flags)
+queue_bdev_flags(uint32_t flags)
 {
     return (flags & LUNETTE_FUA ? BDEV_F_FUA : 0) |
            (flags & LUNETTE_NO_UNMAP ? BDEV_F_NO_UNMAP : 0);
@@ -220,7 +220,7 @@ bdev_flags(uint32_t flags)
 
 /* Sum of an iovec array, -EINVAL when it overflows. */
 static int
-iov_len(const struct iovec *iov, int iovcnt, size_t *ret)
+queue_iov_len(const struct iovec *iov, int iovcnt, size_t *ret)
 {
     size_t len = 0;
 
@@ -235,18 +235,18 @@ iov_len(const struct iovec *iov, int iovcnt, size_t *ret)
 }
 
 /* None is free, or there is no disk: 0 when one can be taken after all. */
-static int __attribute__((noinline, cold)) make_free(struct lunette_queue *q)
+static int __attribute__((noinline, cold)) queue_make_free(struct lunette_queue *q)
 {
     if (q->q == NULL)
         return -EOPNOTSUPP;
-    return any_free(q) ? 0 : -EAGAIN;
+    return queue_any_free(q) ? 0 : -EAGAIN;
 }
 
 static inline int
-buffer_req(struct lunette_queue *q, uint64_t what, const struct iovec iov, uint64_t offset,
-           void *user_data)
+queue_buffer_req(struct lunette_queue *q, uint64_t what, const struct iovec iov, uint64_t offset,
+                 void *user_data)
 {
-    struct api_req *r = take(q);
+    struct api_req *r = queue_take(q);
 
     r->iov = iov;
     r->user_data = user_data;
@@ -255,13 +255,13 @@ buffer_req(struct lunette_queue *q, uint64_t what, const struct iovec iov, uint6
     r->req.iov = &r->iov;
     r->req.len = iov.iov_len;
     r->req.iovcnt = 1;
-    return submit_to(q->q, r);
+    return queue_submit_req(q->q, r);
 }
 
 static int __attribute__((noinline, cold))
-read_then(struct lunette_queue *q, void *buf, size_t len, uint64_t offset, void *user_data)
+queue_read_other(struct lunette_queue *q, void *buf, size_t len, uint64_t offset, void *user_data)
 {
-    int e = make_free(q);
+    int e = queue_make_free(q);
 
     return e < 0 ? e : lunette_queue_read(q, buf, len, offset, user_data);
 }
@@ -270,21 +270,22 @@ int
 lunette_queue_read(struct lunette_queue *q, void *buf, size_t len, uint64_t offset, void *user_data)
 {
     if (__builtin_expect(q->top <= q->no_read, 0))
-        return read_then(q, buf, len, offset, user_data);
-    return buffer_req(q, bdev_op_flags(BDEV_READ, BDEV_F_PROMPT), (struct iovec){buf, len}, offset,
-                      user_data);
+        return queue_read_other(q, buf, len, offset, user_data);
+    return queue_buffer_req(q, bdev_op_flags(BDEV_READ, BDEV_F_PROMPT), (struct iovec){buf, len},
+                            offset, user_data);
 }
 
 static int __attribute__((noinline))
-write_then(struct lunette_queue *q, const void *buf, size_t len, uint64_t offset, uint32_t flags,
-           void *user_data)
+queue_write_other(struct lunette_queue *q, const void *buf, size_t len, uint64_t offset,
+                  uint32_t flags, void *user_data)
 {
-    int e = q->read_only ? -EROFS : make_free(q);
+    int e = q->read_only ? -EROFS : queue_make_free(q);
 
     if (e < 0)
         return e;
-    return buffer_req(q, bdev_op_flags(BDEV_WRITE, bdev_flags(flags & LUNETTE_FUA) | BDEV_F_PROMPT),
-                      (struct iovec){(void *)(uintptr_t)buf, len}, offset, user_data);
+    return queue_buffer_req(
+        q, bdev_op_flags(BDEV_WRITE, queue_bdev_flags(flags & LUNETTE_FUA) | BDEV_F_PROMPT),
+        (struct iovec){(void *)(uintptr_t)buf, len}, offset, user_data);
 }
 
 int
@@ -292,88 +293,88 @@ lunette_queue_write(struct lunette_queue *q, const void *buf, size_t len, uint64
                     uint32_t flags, void *user_data)
 {
     if (__builtin_expect(q->top <= q->no_write || flags != 0, 0))
-        return write_then(q, buf, len, offset, flags, user_data);
-    return buffer_req(q, bdev_op_flags(BDEV_WRITE, BDEV_F_PROMPT),
-                      (struct iovec){(void *)(uintptr_t)buf, len}, offset, user_data);
+        return queue_write_other(q, buf, len, offset, flags, user_data);
+    return queue_buffer_req(q, bdev_op_flags(BDEV_WRITE, BDEV_F_PROMPT),
+                            (struct iovec){(void *)(uintptr_t)buf, len}, offset, user_data);
 }
 
 static int
-vector_req(struct lunette_queue *q, enum bdev_op op, const struct iovec *iov, int iovcnt,
-           uint64_t offset, uint32_t flags, void *user_data)
+queue_vector_req(struct lunette_queue *q, enum bdev_op op, const struct iovec *iov, int iovcnt,
+                 uint64_t offset, uint32_t flags, void *user_data)
 {
     struct api_req *r;
     size_t len;
-    int e = iov_len(iov, iovcnt, &len);
+    int e = queue_iov_len(iov, iovcnt, &len);
 
     if (e < 0)
         return e;
     if (op == BDEV_WRITE && q->read_only)
         return -EROFS;
-    if (!any_free(q))
+    if (!queue_any_free(q))
         return -EAGAIN;
-    r = take(q);
-    r->req.op_flags = bdev_op_flags(op, bdev_flags(flags & LUNETTE_FUA) | BDEV_F_PROMPT);
+    r = queue_take(q);
+    r->req.op_flags = bdev_op_flags(op, queue_bdev_flags(flags & LUNETTE_FUA) | BDEV_F_PROMPT);
     r->req.offset = offset;
     r->req.iov = iov;
     r->req.len = len;
     r->req.iovcnt = (uint32_t)iovcnt;
-    return submit(q, r, user_data);
+    return queue_submit_as(q, r, user_data);
 }
 
 int
 lunette_queue_readv(struct lunette_queue *q, const struct iovec *iov, int iovcnt, uint64_t offset,
                     void *user_data)
 {
-    return vector_req(q, BDEV_READ, iov, iovcnt, offset, 0, user_data);
+    return queue_vector_req(q, BDEV_READ, iov, iovcnt, offset, 0, user_data);
 }
 
 int
 lunette_queue_writev(struct lunette_queue *q, const struct iovec *iov, int iovcnt, uint64_t offset,
                      uint32_t flags, void *user_data)
 {
-    return vector_req(q, BDEV_WRITE, iov, iovcnt, offset, flags, user_data);
+    return queue_vector_req(q, BDEV_WRITE, iov, iovcnt, offset, flags, user_data);
 }
 
 static int
-range_req(struct lunette_queue *q, enum bdev_op op, uint64_t len, uint64_t offset, uint32_t flags,
-          void *user_data)
+queue_range_req(struct lunette_queue *q, enum bdev_op op, uint64_t len, uint64_t offset,
+                uint32_t flags, void *user_data)
 {
     struct api_req *r;
 
     if (op != BDEV_FLUSH && q->read_only)
         return -EROFS;
-    if (!any_free(q))
+    if (!queue_any_free(q))
         return -EAGAIN;
-    r = take(q);
-    r->req.op_flags = bdev_op_flags(op, bdev_flags(flags) | BDEV_F_PROMPT);
+    r = queue_take(q);
+    r->req.op_flags = bdev_op_flags(op, queue_bdev_flags(flags) | BDEV_F_PROMPT);
     r->req.offset = offset;
     r->req.len = len;
     r->req.iov = NULL;
     r->req.iovcnt = 0;
-    return submit(q, r, user_data);
+    return queue_submit_as(q, r, user_data);
 }
 
 int
 lunette_queue_flush(struct lunette_queue *q, void *user_data)
 {
-    return range_req(q, BDEV_FLUSH, 0, 0, 0, user_data);
+    return queue_range_req(q, BDEV_FLUSH, 0, 0, 0, user_data);
 }
 
 int
 lunette_queue_discard(struct lunette_queue *q, uint64_t len, uint64_t offset, void *user_data)
 {
-    return range_req(q, BDEV_DISCARD, len, offset, 0, user_data);
+    return queue_range_req(q, BDEV_DISCARD, len, offset, 0, user_data);
 }
 
 int
 lunette_queue_write_zeroes(struct lunette_queue *q, uint64_t len, uint64_t offset, uint32_t flags,
                            void *user_data)
 {
-    return range_req(q, BDEV_WRITE_ZEROES, len, offset, flags, user_data);
+    return queue_range_req(q, BDEV_WRITE_ZEROES, len, offset, flags, user_data);
 }
 
 static void
-raw_done(struct scsi_exec *x)
+queue_raw_done(struct scsi_exec *x)
 {
     struct api_raw *raw = x->user;
     struct api_req *r = raw->r;
@@ -385,7 +386,7 @@ raw_done(struct scsi_exec *x)
     memcpy(r->sense, x->io.sc.sense, x->result.sense_len);
     r->raw = NULL;
     free(raw);
-    finished(r);
+    queue_add_finished(r);
 }
 
 int
@@ -398,17 +399,17 @@ lunette_queue_scsi(struct lunette_queue *q, struct lunette_scsi *cmd, void *user
     if (raw == NULL)
         return -ENOMEM;
     e = api_exec_prepare(q->lun, cmd, raw->iov, &raw->x);
-    if (e == 0 && !any_free(q))
+    if (e == 0 && !queue_any_free(q))
         e = -EAGAIN;
     if (e == 0) {
-        r = take(q);
+        r = queue_take(q);
         raw->cmd = cmd;
         raw->r = r;
-        raw->x.done = raw_done;
+        raw->x.done = queue_raw_done;
         raw->x.user = raw;
         e = stack_execute(q->lun->dev, &raw->x);
         if (e < 0)
-            give_back(r);
+            queue_give_back(r);
     }
     if (e < 0) {
         free(raw);
@@ -430,7 +431,8 @@ lunette_queue_submit(struct lunette_queue *q)
 /* ---- polling -------------------------------------------------------------------------------- */
 
 /* How r ended, where there is more to tell than that it went well.  True: r is lent with it. */
-static bool __attribute__((noinline, cold)) tell(struct api_req *r, struct lunette_completion *c)
+static bool __attribute__((noinline, cold))
+queue_tell(struct api_req *r, struct lunette_completion *c)
 {
     struct lunette_queue *q = r->q;
 
@@ -446,9 +448,9 @@ static bool __attribute__((noinline, cold)) tell(struct api_req *r, struct lunet
 
 /* So that what may yet finish has room behind `end`. */
 static inline void
-make_room(struct lunette_queue *q)
+queue_make_room(struct lunette_queue *q)
 {
-    uint32_t n = nfinished(q);
+    uint32_t n = queue_finished(q);
 
     if (n > 0 && q->begin < q->finished + q->depth)
         return;
@@ -459,7 +461,7 @@ make_room(struct lunette_queue *q)
 }
 
 static int
-collect(struct lunette_queue *q, struct lunette_completion *c, int max)
+queue_collect(struct lunette_queue *q, struct lunette_completion *c, int max)
 {
     struct api_req **from = q->begin, **end = q->end, **to = q->top;
     ptrdiff_t n = end - from;
@@ -473,12 +475,12 @@ collect(struct lunette_queue *q, struct lunette_completion *c, int max)
 
         *c = (struct lunette_completion){.user_data = r->user_data};
         *to = r;
-        if (__builtin_expect(r->req.result.not_ok == 0, 1) || !tell(r, c))
+        if (__builtin_expect(r->req.result.not_ok == 0, 1) || !queue_tell(r, c))
             to++;
     }
     q->top = to;
     q->begin = end;
-    make_room(q);
+    queue_make_room(q);
     return (int)n;
 }
 
@@ -493,29 +495,30 @@ lunette_queue_poll(struct lunette_queue *q, struct lunette_completion *c, int ma
     if (max <= 0)
         return -EINVAL;
     if (q->nlent > 0)
-        end_loan(q);
+        queue_end_hold(q);
     (void)lunette_queue_submit(q);
     if (min > max)
         min = max;
     if (min < 0)
         min = 0;
-    if (nfinished(q) >= (uint32_t)min && nfinished(q) > 0 && timeout_ms == 0)
-        return collect(q, c, max);
+    if (queue_finished(q) >= (uint32_t)min && queue_finished(q) > 0 && timeout_ms == 0)
+        return queue_collect(q, c, max);
     /* One turn without waiting, unless one that waits follows at once and has no deadline to take.
      */
-    if (nfinished(q) < (uint32_t)(min > 0 ? min : 1) &&
-        (min == 0 || timeout_ms >= 0 || nfinished(q) == inflight(q))) {
+    if (queue_finished(q) < (uint32_t)(min > 0 ? min : 1) &&
+        (min == 0 || timeout_ms >= 0 || queue_finished(q) == queue_inflight(q))) {
         r = loop_run(l, 0);
         if (r < 0)
             return r;
     }
     end = timeout_ms < 0 ? UINT64_MAX : l->now_ns + (uint64_t)timeout_ms * LOOP_NS_PER_MS;
-    while (nfinished(q) < (uint32_t)min && nfinished(q) < inflight(q) && l->now_ns < end) {
+    while (queue_finished(q) < (uint32_t)min && queue_finished(q) < queue_inflight(q) &&
+           l->now_ns < end) {
         r = loop_run(l, end == UINT64_MAX ? -1 : (int64_t)(end - l->now_ns));
         if (r < 0)
             return r;
     }
-    return collect(q, c, max);
+    return queue_collect(q, c, max);
 }
 
 int
@@ -536,5 +539,5 @@ lunette_queue_fd(struct lunette_queue *q)
 uint32_t
 lunette_queue_inflight(const struct lunette_queue *q)
 {
-    return inflight(q);
+    return queue_inflight(q);
 }

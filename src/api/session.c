@@ -14,7 +14,7 @@
 /* A random number and a qualifier that counts (RFC 7143 11.12.5): of the sessions of one context
  * no two are the same port. */
 static void
-next_isid(struct lunette_ctx *ctx, uint8_t isid[LOGIN_ISID_LEN])
+session_next_isid(struct lunette_ctx *ctx, uint8_t isid[LOGIN_ISID_LEN])
 {
     uint8_t *qualifier = ctx->isid + 4;
 
@@ -46,7 +46,7 @@ api_url_of(struct lunette_ctx *ctx, const char *where, struct api_url *u, struct
     if (u->cfg.initiator_name[0] == '\0')
         memcpy(u->cfg.initiator_name, ctx->initiator_name, sizeof(ctx->initiator_name));
     if (!u->has_isid)
-        next_isid(ctx, u->cfg.isid);
+        session_next_isid(ctx, u->cfg.isid);
     r = url_credentials(u, err);
     if (r < 0)
         url_wipe(u);
@@ -56,7 +56,7 @@ api_url_of(struct lunette_ctx *ctx, const char *where, struct api_url *u, struct
 /* ---- what happens to a session -------------------------------------------------------------- */
 
 static void
-died(struct api_session *s, const struct lunette_error *why)
+session_died(struct api_session *s, const struct lunette_error *why)
 {
     s->dead = true;
     s->why = *why;
@@ -64,7 +64,7 @@ died(struct api_session *s, const struct lunette_error *why)
 }
 
 static void
-asked_out(void *user, const struct lunette_error *err)
+session_asked_out(void *user, const struct lunette_error *err)
 {
     struct api_session *s = user;
     struct lunette_error why;
@@ -74,13 +74,13 @@ asked_out(void *user, const struct lunette_error *err)
     (void)lunette_fail(&why, -ENOTCONN, LUNETTE_DOM_CONNECT, 0,
                        "the target asked for a logout; the session was closed in order");
     s->logged_in = false;
-    died(s, &why);
+    session_died(s, &why);
     if (s->closed != NULL)
         loop_defer(s->ctx->loop, &s->close_work);
 }
 
 static void
-one_conn(const struct api_session *s, struct logout_config *cfg)
+session_logout_config(const struct api_session *s, struct logout_config *cfg)
 {
     *cfg = (struct logout_config){
         .sid = s->sid, .nconns = 1, .timeout_ms = 5000, .skip_request = s->dead};
@@ -91,33 +91,33 @@ one_conn(const struct api_session *s, struct logout_config *cfg)
 /* RFC 7143 11.9.1: a logout request, and a request to negotiate which we do not grant, end the
  * session in order. */
 static void
-recv_async(struct api_session *s, const struct bhs_async *a)
+session_recv_async(struct api_session *s, const struct bhs_async *a)
 {
     struct logout_config cfg;
 
     if (a->event != ISCSI_ASYNC_LOGOUT_REQUEST && a->event != ISCSI_ASYNC_NEGOTIATE)
         return;
     log_line(s->ctx->loop->log, LOG_LEVEL_WARN, "%s asks for a logout", s->target_name);
-    one_conn(s, &cfg);
+    session_logout_config(s, &cfg);
     ctl_watch_del(&s->watch);
-    if (session_logout_task(s->ctx->ctl, &cfg, asked_out, s, &s->logout) < 0)
+    if (session_logout_task(s->ctx->ctl, &cfg, session_asked_out, s, &s->logout) < 0)
         ctl_watch_add(s->ctx->ctl, &s->watch, s->sid, s->cid);
 }
 
 static void
-conn_event(struct ctl_watch *w, const struct iscsi_kevent *ev, const void *data)
+session_conn_event(struct ctl_watch *w, const struct iscsi_kevent *ev, const void *data)
 {
     struct api_session *s = container_of(w, struct api_session, watch);
     const struct bhs *h = &ev->u.recv_pdu.hdr;
 
     if (ev->type == ISCSI_KEVENT_CONN_ERROR) {
-        died(s, &ev->u.conn_error.why);
+        session_died(s, &ev->u.conn_error.why);
         return;
     }
     if (ev->type != ISCSI_KEVENT_RECV_PDU || s->logout != NULL)
         return;
     if (pdu_opcode(h) == ISCSI_OP_ASYNC)
-        recv_async(s, (const void *)h);
+        session_recv_async(s, (const void *)h);
     else if (pdu_opcode(h) == ISCSI_OP_NOP_IN)
         api_ping_answered(s, data, ev->u.recv_pdu.data_len);
 }
@@ -158,7 +158,7 @@ api_attach(struct api_session *s, struct lunette_error *err)
 }
 
 static void
-came_up(struct api_session *s, const struct lunette_error *err)
+session_came_up(struct api_session *s, const struct lunette_error *err)
 {
     url_wipe(s->url);
     free(s->url);
@@ -168,7 +168,8 @@ came_up(struct api_session *s, const struct lunette_error *err)
 
 /* What is asked for later, and no more: the result of a login is large, and sessions are many. */
 static int
-keep_result(struct api_session *s, const struct login_result *res, struct lunette_error *err)
+session_keep_result(struct api_session *s, const struct login_result *res,
+                    struct lunette_error *err)
 {
     char portal[PORTAL_TEXT_MAX];
 
@@ -188,7 +189,7 @@ keep_result(struct api_session *s, const struct login_result *res, struct lunett
 }
 
 static void
-login_done(void *user, const struct login_result *res, const struct lunette_error *err)
+session_login_done(void *user, const struct login_result *res, const struct lunette_error *err)
 {
     struct api_session *s = user;
     struct lunette_error why;
@@ -196,16 +197,17 @@ login_done(void *user, const struct login_result *res, const struct lunette_erro
     login_free(&s->login);
     if (res == NULL) {
         why = *err;
-        came_up(s, &why);
+        session_came_up(s, &why);
         return;
     }
     s->logged_in = true;
     ctl_watch_add(s->ctx->ctl, &s->watch, res->sid, res->cid);
-    came_up(s, keep_result(s, res, &why) < 0 || api_attach(s, &why) < 0 ? &why : NULL);
+    session_came_up(s,
+                    session_keep_result(s, res, &why) < 0 || api_attach(s, &why) < 0 ? &why : NULL);
 }
 
 static int
-take_names(struct api_session *s, struct lunette_error *err)
+session_take_names(struct api_session *s, struct lunette_error *err)
 {
     s->target_name = strdup(s->url->cfg.target_name);
     s->initiator_name = strdup(s->url->cfg.initiator_name);
@@ -216,9 +218,9 @@ take_names(struct api_session *s, struct lunette_error *err)
 }
 
 static int
-start(struct api_session *s, const char *url, struct lunette_error *err)
+session_start_login(struct api_session *s, const char *url, struct lunette_error *err)
 {
-    struct login_callbacks cb = {login_done, s};
+    struct login_callbacks cb = {session_login_done, s};
     int r;
 
     s->url = calloc(1, sizeof(*s->url));
@@ -232,13 +234,13 @@ start(struct api_session *s, const char *url, struct lunette_error *err)
                             "URL: the target's name is missing: iscsi://host[:port]/target[/lun]; "
                             "`lunette discover` lists them");
     s->url->cfg.zero_copy |= s->zero_copy;
-    r = take_names(s, err);
+    r = session_take_names(s, err);
     return r < 0 ? r : login_start(s->ctx->ctl, &s->url->cfg, &cb, &s->login, err);
 }
 
 /* What is left when the session is gone. */
 static void
-release(struct api_session *s)
+session_release(struct api_session *s)
 {
     ctl_watch_del(&s->watch);
     stack_detach(&s->stack);
@@ -254,11 +256,11 @@ release(struct api_session *s)
 }
 
 static void
-close_work(struct loop_work *w)
+session_close_work(struct loop_work *w)
 {
     struct api_session *s = container_of(w, struct api_session, close_work);
 
-    release(s);
+    session_release(s);
     s->closed(s);
 }
 
@@ -271,18 +273,18 @@ api_session_open_start(struct lunette_ctx *ctx, const char *url, struct api_sess
 
     s->ctx = ctx;
     s->opened = opened;
-    ctl_watch_init(&s->watch, conn_event);
-    loop_work_init(&s->close_work, close_work);
-    r = start(s, url, err);
+    ctl_watch_init(&s->watch, session_conn_event);
+    loop_work_init(&s->close_work, session_close_work);
+    r = session_start_login(s, url, err);
     if (r < 0)
-        release(s);
+        session_release(s);
     return r;
 }
 
 /* ---- down ----------------------------------------------------------------------------------- */
 
 static void
-logged_out(void *user, const struct lunette_error *err)
+session_logged_out(void *user, const struct lunette_error *err)
 {
     struct api_session *s = user;
 
@@ -304,8 +306,8 @@ api_session_close_start(struct api_session *s, void (*closed)(struct api_session
         return; /* the target's wish is being granted: asked_out goes on */
     ctl_watch_del(&s->watch);
     if (s->logged_in) {
-        one_conn(s, &cfg);
-        if (session_logout_task(s->ctx->ctl, &cfg, logged_out, s, &s->logout) == 0)
+        session_logout_config(s, &cfg);
+        if (session_logout_task(s->ctx->ctl, &cfg, session_logged_out, s, &s->logout) == 0)
             return;
     }
     loop_defer(s->ctx->loop, &s->close_work);

@@ -6,7 +6,7 @@
 #include "scsi/internal.h"
 
 static void
-removed(struct loop_work *w)
+sdev_removed(struct loop_work *w)
 {
     struct scsi_sdev *s = container_of(w, struct scsi_sdev, rm_work);
 
@@ -36,7 +36,7 @@ sdev_new(struct scsi_target *t, const uint8_t lun[8], struct scsi_sdev **ret)
     list_init(&s->rm.node);
     list_init(&s->eh_tur.node);
     sdev_init(s);
-    loop_work_init(&s->rm_work, removed);
+    loop_work_init(&s->rm_work, sdev_removed);
     *ret = s;
     return 0;
 }
@@ -76,14 +76,14 @@ scsi_device_online(struct scsi_device *dev)
 }
 
 static void
-last_flush_done(struct scsi_exec *x)
+sdev_last_flush_done(struct scsi_exec *x)
 {
     struct scsi_sdev *s = container_of(x, struct scsi_sdev, rm);
 
     s->rm_err = x->result.err;
     if (s->rm_err == 0 && x->result.scsi_status != SCSI_GOOD)
         s->rm_err = -EIO;
-    removed(&s->rm_work);
+    sdev_removed(&s->rm_work);
 }
 
 int
@@ -110,7 +110,7 @@ scsi_device_remove(struct scsi_device *dev, void (*done)(void *user, int err), v
         s->rm = (struct scsi_exec){.cdb = s->rm_cdb,
                                    .timeout_ms = 2 * dev->target->params.timeout_ms,
                                    .ua_retries = SCSI_UA_TRIES,
-                                   .done = last_flush_done};
+                                   .done = sdev_last_flush_done};
         s->rm.cdb_len = (uint16_t)cdb_sync_cache10(s->rm_cdb, 0, 0, 0);
         if (scsi_execute_internal(s, &s->rm) == 0)
             return 0;

@@ -15,7 +15,7 @@
 static const uint8_t zero_block[4096];
 
 static enum disk_form
-rw_form(const struct scsi_disk *d, uint64_t lba, uint32_t blocks)
+disk_rw_form(const struct scsi_disk *d, uint64_t lba, uint32_t blocks)
 {
     bool fits10 = lba + blocks <= 0x100000000ull && blocks <= 0xffff;
 
@@ -30,7 +30,7 @@ rw_form(const struct scsi_disk *d, uint64_t lba, uint32_t blocks)
 
 /* How much of rq goes into one command; the rest follows when it is done. */
 static uint32_t
-rw_blocks(const struct scsi_disk *d, const struct blk_request *rq, enum disk_form form)
+disk_rw_blocks(const struct scsi_disk *d, const struct blk_request *rq, enum disk_form form)
 {
     uint64_t blocks = rq->len >> d->shift;
     uint32_t max = d->max_blocks;
@@ -43,12 +43,12 @@ rw_blocks(const struct scsi_disk *d, const struct blk_request *rq, enum disk_for
 }
 
 static int
-prepare_rw(struct scsi_disk *d, struct blk_request *rq, struct scsi_io *io)
+disk_build_rw(struct scsi_disk *d, struct blk_request *rq, struct scsi_io *io)
 {
     bool write = rq->op == BDEV_WRITE;
     uint64_t lba = rq->offset >> d->shift;
-    enum disk_form form = rw_form(d, lba, (uint32_t)(rq->len >> d->shift));
-    uint32_t n = rw_blocks(d, rq, form);
+    enum disk_form form = disk_rw_form(d, lba, (uint32_t)(rq->len >> d->shift));
+    uint32_t n = disk_rw_blocks(d, rq, form);
     uint8_t fua = write && (rq->flags & BDEV_F_FUA) != 0 && d->limits.fua ? SCSI_FUA : 0;
     struct sg data = rq->data;
     uint8_t *cdb = io->sc.cdb;
@@ -69,29 +69,29 @@ prepare_rw(struct scsi_disk *d, struct blk_request *rq, struct scsi_io *io)
 }
 
 static struct sg
-small_data(struct scsi_io *io, const void *data, uint32_t len)
+disk_own_data(struct scsi_io *io, const void *data, uint32_t len)
 {
     io->small = (struct iovec){(void *)(uintptr_t)data, len};
     return sg_from_iov(&io->small, 1, 0, len);
 }
 
 static int
-prepare_write_same(struct scsi_disk *d, struct blk_request *rq, struct scsi_io *io,
-                   enum disk_form form)
+disk_build_write_same(struct scsi_disk *d, struct blk_request *rq, struct scsi_io *io,
+                      enum disk_form form)
 {
     uint64_t lba = rq->offset >> d->shift;
     uint32_t n = (uint32_t)(rq->len >> d->shift);
     uint8_t flags = form == FORM_WS16_UNMAP || form == FORM_WS10_UNMAP ? SCSI_WS_UNMAP : 0;
 
     io->form = (uint8_t)form;
-    io->sc.out = small_data(io, zero_block, d->limits.block_size);
+    io->sc.out = disk_own_data(io, zero_block, d->limits.block_size);
     if (form == FORM_WS10 || form == FORM_WS10_UNMAP)
         return cdb_write_same10(io->sc.cdb, (uint32_t)lba, (uint16_t)n, flags);
     return cdb_write_same16(io->sc.cdb, lba, n, flags);
 }
 
 static int
-prepare_discard(struct scsi_disk *d, struct blk_request *rq, struct scsi_io *io)
+disk_build_discard(struct scsi_disk *d, struct blk_request *rq, struct scsi_io *io)
 {
     struct unmap_range range = {rq->offset >> d->shift, (uint32_t)(rq->len >> d->shift)};
 
@@ -99,12 +99,12 @@ prepare_discard(struct scsi_disk *d, struct blk_request *rq, struct scsi_io *io)
     case DISCARD_UNMAP:
         (void)unmap_list_build(io->param, sizeof(io->param), &range, 1);
         io->form = FORM_UNMAP;
-        io->sc.out = small_data(io, io->param, UNMAP_LIST_LEN(1));
+        io->sc.out = disk_own_data(io, io->param, UNMAP_LIST_LEN(1));
         return cdb_unmap(io->sc.cdb, (uint16_t)UNMAP_LIST_LEN(1), 0);
     case DISCARD_WS16:
-        return prepare_write_same(d, rq, io, FORM_WS16_UNMAP);
+        return disk_build_write_same(d, rq, io, FORM_WS16_UNMAP);
     case DISCARD_WS10:
-        return prepare_write_same(d, rq, io, FORM_WS10_UNMAP);
+        return disk_build_write_same(d, rq, io, FORM_WS10_UNMAP);
     case DISCARD_OFF:
     default:
         return -EOPNOTSUPP;
@@ -112,26 +112,26 @@ prepare_discard(struct scsi_disk *d, struct blk_request *rq, struct scsi_io *io)
 }
 
 static int
-prepare_zeroes(struct scsi_disk *d, struct blk_request *rq, struct scsi_io *io)
+disk_build_zeroes(struct scsi_disk *d, struct blk_request *rq, struct scsi_io *io)
 {
     uint64_t end = (rq->offset + rq->len) >> d->shift, n = rq->len >> d->shift;
     bool fits10 = end <= 0x100000000ull && n <= 0xffff;
 
     if (d->zero_unmap && (rq->flags & BDEV_F_NO_UNMAP) == 0) {
         if (d->b2.lbpws)
-            return prepare_write_same(d, rq, io, FORM_WS16_UNMAP);
+            return disk_build_write_same(d, rq, io, FORM_WS16_UNMAP);
         if (fits10)
-            return prepare_write_same(d, rq, io, FORM_WS10_UNMAP);
+            return disk_build_write_same(d, rq, io, FORM_WS10_UNMAP);
     }
     if (d->limits.max_write_zeroes == 0 || d->zero_broken)
         return -EOPNOTSUPP;
     if (d->ws10 && fits10)
-        return prepare_write_same(d, rq, io, FORM_WS10);
-    return d->ws16 ? prepare_write_same(d, rq, io, FORM_WS16) : -EOPNOTSUPP;
+        return disk_build_write_same(d, rq, io, FORM_WS10);
+    return d->ws16 ? disk_build_write_same(d, rq, io, FORM_WS16) : -EOPNOTSUPP;
 }
 
 static int
-prepare_raw(struct scsi_sdev *s, struct blk_request *rq, struct scsi_io *io)
+disk_build_raw(struct scsi_sdev *s, struct blk_request *rq, struct scsi_io *io)
 {
     const struct bdev_req *r = rq->parent;
 
@@ -151,13 +151,13 @@ prepare_raw(struct scsi_sdev *s, struct blk_request *rq, struct scsi_io *io)
 
 /* Lays the command out: the CDB's length, or -errno. */
 static int
-prepare(struct scsi_sdev *s, struct blk_request *rq, struct scsi_io *io)
+disk_build(struct scsi_sdev *s, struct blk_request *rq, struct scsi_io *io)
 {
     struct scsi_disk *d = s->dev.disk;
     uint32_t n = (uint32_t)(rq->len >> d->shift);
 
     if (rq->op == BDEV_READ || rq->op == BDEV_WRITE)
-        return prepare_rw(d, rq, io);
+        return disk_build_rw(d, rq, io);
     io->sc.out = io->sc.in = (struct sg){0};
     switch (rq->op) {
     case BDEV_FLUSH:
@@ -166,16 +166,16 @@ prepare(struct scsi_sdev *s, struct blk_request *rq, struct scsi_io *io)
         return d->no_sync_10 ? cdb_sync_cache16(io->sc.cdb, 0, 0, 0)
                              : cdb_sync_cache10(io->sc.cdb, 0, 0, 0);
     case BDEV_DISCARD:
-        return prepare_discard(d, rq, io);
+        return disk_build_discard(d, rq, io);
     case BDEV_WRITE_ZEROES:
-        return prepare_zeroes(d, rq, io);
+        return disk_build_zeroes(d, rq, io);
     case BDEV_COMPARE_WRITE:
         io->form = FORM_CAW;
         io->sc.out = rq->data;
         return cdb_compare_and_write(io->sc.cdb, rq->offset >> d->shift, (uint8_t)n,
                                      (rq->flags & BDEV_F_FUA) != 0 && d->limits.fua ? SCSI_FUA : 0);
     case BDEV_SCSI:
-        return prepare_raw(s, rq, io);
+        return disk_build_raw(s, rq, io);
     case BDEV_READ:
     case BDEV_WRITE:
     case BDEV_NOPS:
@@ -185,7 +185,7 @@ prepare(struct scsi_sdev *s, struct blk_request *rq, struct scsi_io *io)
 }
 
 static int
-fail_now(struct scsi_sdev *s, struct blk_request *rq, int err)
+disk_fail_now(struct scsi_sdev *s, struct blk_request *rq, int err)
 {
     struct scsi_io *io = blk_request_cmd(rq);
 
@@ -196,16 +196,16 @@ fail_now(struct scsi_sdev *s, struct blk_request *rq, int err)
 }
 
 /* The gate is shut or the device is full. */
-static int __attribute__((noinline, cold)) not_now(struct scsi_sdev *s, struct blk_request *rq)
+static int __attribute__((noinline, cold)) disk_not_now(struct scsi_sdev *s, struct blk_request *rq)
 {
     switch (s->dev.state) {
     case SDEV_OFFLINE: /* what took the device offline were commands like this one, unanswered */
-        return fail_now(s, rq, rq->retries > 0 ? -ETIMEDOUT : -ENODEV);
+        return disk_fail_now(s, rq, rq->retries > 0 ? -ETIMEDOUT : -ENODEV);
     case SDEV_CANCEL:
     case SDEV_DEL:
-        return fail_now(s, rq, -ENODEV);
+        return disk_fail_now(s, rq, -ENODEV);
     case SDEV_TRANSPORT_OFFLINE:
-        return fail_now(s, rq, -ENOTCONN);
+        return disk_fail_now(s, rq, -ENOTCONN);
     case SDEV_CREATED:
     case SDEV_RUNNING:
     case SDEV_QUIESCE:
@@ -229,11 +229,11 @@ scsi_queue_rq(void *drv, struct blk_request *rq)
 
     TRACE(s->dev.target->loop, scsi_queue_rq, rq->op, rq->tag);
     if (s->gate != 0 || s->inflight >= s->depth_now)
-        return not_now(s, rq);
+        return disk_not_now(s, rq);
     scsi_io_prepare(io);
-    len = prepare(s, rq, io);
+    len = disk_build(s, rq, io);
     if (len < 0)
-        return fail_now(s, rq, len);
+        return disk_fail_now(s, rq, len);
     io->sc.cdb_len = (uint16_t)len;
     err = scsi_dispatch_cmd(s, io);
     if (err == -EBUSY) {

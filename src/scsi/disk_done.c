@@ -11,7 +11,7 @@
 
 #define STALLS_MAX 2
 
-static void __attribute__((noinline)) finish(struct scsi_sdev *s, struct scsi_io *io, int err)
+static void __attribute__((noinline)) disk_finish(struct scsi_sdev *s, struct scsi_io *io, int err)
 {
     struct blk_request *rq = io->rq;
     const struct scsi_cmd *sc = &io->sc;
@@ -31,14 +31,14 @@ static void __attribute__((noinline)) finish(struct scsi_sdev *s, struct scsi_io
 }
 
 static void
-again(struct scsi_sdev *s, struct scsi_io *io, uint32_t ms)
+disk_again(struct scsi_sdev *s, struct scsi_io *io, uint32_t ms)
 {
     s->dev.stats.requeues++;
     s->up->requeue(io->rq, ms * LOOP_NS_PER_MS);
 }
 
 static bool
-time_is_up(const struct scsi_sdev *s, const struct blk_request *rq)
+disk_time_is_up(const struct scsi_sdev *s, const struct blk_request *rq)
 {
     const struct scsi_target *t = s->dev.target;
     uint64_t ms = rq->parent->timeout_ms > 0 ? rq->parent->timeout_ms : t->params.timeout_ms;
@@ -48,21 +48,21 @@ time_is_up(const struct scsi_sdev *s, const struct blk_request *rq)
 
 /* May it be sent again although it may have been executed (SC-400)? */
 static bool
-harmless(const struct blk_request *rq)
+disk_may_repeat(const struct blk_request *rq)
 {
     return rq->op != BDEV_COMPARE_WRITE && rq->op != BDEV_SCSI;
 }
 
 /* A counted retry, if one is left. */
 static bool
-retry(struct scsi_sdev *s, struct scsi_io *io, const struct scsi_verdict *v)
+disk_retry(struct scsi_sdev *s, struct scsi_io *io, const struct scsi_verdict *v)
 {
     struct blk_request *rq = io->rq;
 
     if (v->transport && (rq->flags & BDEV_F_FAILFAST) != 0)
         return false;
-    if (rq->retries >= SCSI_DISK_RETRIES || time_is_up(s, rq) || (v->maybe_done && !harmless(rq)) ||
-        rq->op == BDEV_SCSI)
+    if (rq->retries >= SCSI_DISK_RETRIES || disk_time_is_up(s, rq) ||
+        (v->maybe_done && !disk_may_repeat(rq)) || rq->op == BDEV_SCSI)
         return false;
     rq->retries++;
     s->dev.stats.retries++;
@@ -72,10 +72,10 @@ retry(struct scsi_sdev *s, struct scsi_io *io, const struct scsi_verdict *v)
 
 /* The device wants to be left alone for a while. */
 static void
-back_off(struct scsi_sdev *s, struct scsi_io *io, const struct scsi_verdict *v, uint32_t ms)
+disk_back_off(struct scsi_sdev *s, struct scsi_io *io, const struct scsi_verdict *v, uint32_t ms)
 {
-    if (io->rq->op == BDEV_SCSI || time_is_up(s, io->rq)) {
-        finish(s, io, io->rq->op == BDEV_SCSI && v->err == -EBUSY ? 0 : v->err);
+    if (io->rq->op == BDEV_SCSI || disk_time_is_up(s, io->rq)) {
+        disk_finish(s, io, io->rq->op == BDEV_SCSI && v->err == -EBUSY ? 0 : v->err);
         return;
     }
     if (ms == 0 && s->inflight > 0)
@@ -84,12 +84,12 @@ back_off(struct scsi_sdev *s, struct scsi_io *io, const struct scsi_verdict *v, 
         ms = scsi_backoff_ms(s->dev.target->loop, &s->backoff_ms);
     s->fast_done = false;
     sdev_hold(s, ms);
-    again(s, io, 0);
+    disk_again(s, io, 0);
 }
 
 /* RFC 7144: the low 14 bits of the status qualifier, in 100 ms; capped at a minute (SC-412). */
 static uint32_t
-qualifier_ms(const struct scsi_cmd *sc)
+disk_qualifier_ms(const struct scsi_cmd *sc)
 {
     uint32_t q = sc->status_qualifier & 0x3fff;
 
@@ -100,7 +100,7 @@ qualifier_ms(const struct scsi_cmd *sc)
 
 /* A feature the device does not have after all: off, and the request goes on some other way. */
 static bool
-feature_off(struct scsi_sdev *s, struct scsi_io *io, bool opcode)
+disk_feature_off(struct scsi_sdev *s, struct scsi_io *io, bool opcode)
 {
     struct scsi_disk *d = s->dev.disk;
     bool dropped = true;
@@ -147,17 +147,17 @@ feature_off(struct scsi_sdev *s, struct scsi_io *io, bool opcode)
     disk_make_limits(d);
     s->up->event(s->bdev, BDEV_EV_LIMITS, &d->limits);
     if (d->no_flush && io->rq->op == BDEV_FLUSH)
-        finish(s, io, 0);
+        disk_finish(s, io, 0);
     else if (io->rq->op == BDEV_DISCARD)
-        finish(s, io, -EOPNOTSUPP);
+        disk_finish(s, io, -EOPNOTSUPP);
     else
-        again(s, io, 0); /* another form of it, or -EOPNOTSUPP when there is none */
+        disk_again(s, io, 0); /* another form of it, or -EOPNOTSUPP when there is none */
     return true;
 }
 
 /* Four in a row on one session: it and we disagree about data out (RFC 7143 11.4.7.2). */
 static void
-drop_done(struct scsi_eh_wait *w, enum scsi_eh_result r)
+disk_drop_done(struct scsi_eh_wait *w, enum scsi_eh_result r)
 {
     struct scsi_target *t = container_of(w, struct scsi_target, drop_wait);
 
@@ -167,7 +167,7 @@ drop_done(struct scsi_eh_wait *w, enum scsi_eh_result r)
 }
 
 static void
-link_error(struct scsi_sdev *s, const struct scsi_sense *sense)
+disk_link_error(struct scsi_sdev *s, const struct scsi_sense *sense)
 {
     struct scsi_target *t = s->dev.target;
     char text[SENSE_TEXT_MAX];
@@ -178,97 +178,97 @@ link_error(struct scsi_sdev *s, const struct scsi_sense *sense)
         t->link_errors++;
     } else if (!t->dropping) {
         t->dropping = true;
-        t->drop_wait.done = drop_done;
+        t->drop_wait.done = disk_drop_done;
         s->dev.stats.session_resets++;
         t->host->ops->eh_session_reset(t->host, &t->drop_wait);
     }
 }
 
 static void
-handle_ua(struct scsi_sdev *s, struct scsi_io *io, const struct scsi_sense *sense)
+disk_unit_attention(struct scsi_sdev *s, struct scsi_io *io, const struct scsi_sense *sense)
 {
     scsi_unit_attention(s, sense->asc, sense->ascq);
     if (io->rq->op == BDEV_SCSI) { /* nobody asked for it to be sent twice */
-        finish(s, io, 0);
+        disk_finish(s, io, 0);
     } else if ((s->dev.removable && sense->asc == 0x28) || ++io->unit_attentions > SCSI_UA_MAX ||
-               time_is_up(s, io->rq)) {
-        finish(s, io, -EIO);
+               disk_time_is_up(s, io->rq)) {
+        disk_finish(s, io, -EIO);
     } else {
-        again(s, io, 0);
+        disk_again(s, io, 0);
     }
 }
 
-static void good(struct scsi_sdev *s, struct scsi_io *io, bool nothing_moved);
+static void disk_went_well(struct scsi_sdev *s, struct scsi_io *io, bool nothing_moved);
 
 static void
-act(struct scsi_sdev *s, struct scsi_io *io, const struct scsi_verdict *v,
-    const struct scsi_sense *sense)
+disk_act(struct scsi_sdev *s, struct scsi_io *io, const struct scsi_verdict *v,
+         const struct scsi_sense *sense)
 {
     int err = v->err;
 
     switch (v->action) {
     case ACT_DONE:
-        good(s, io, false);
+        disk_went_well(s, io, false);
         return;
     case ACT_NOTHING_MOVED:
-        good(s, io, true);
+        disk_went_well(s, io, true);
         return;
     case ACT_RETRY_LINK:
-        link_error(s, sense);
-        if (retry(s, io, v))
+        disk_link_error(s, sense);
+        if (disk_retry(s, io, v))
             return;
         break;
     case ACT_RETRY:
-        if (retry(s, io, v))
+        if (disk_retry(s, io, v))
             return;
         break;
     case ACT_RETRY_DELAY:
-        if (retry(s, io, v))
+        if (disk_retry(s, io, v))
             return;
-        back_off(s, io, v, 0);
+        disk_back_off(s, io, v, 0);
         return;
     case ACT_SWEPT:
-        if (!harmless(io->rq) || time_is_up(s, io->rq))
+        if (!disk_may_repeat(io->rq) || disk_time_is_up(s, io->rq))
             break;
-        again(s, io, 0);
+        disk_again(s, io, 0);
         return;
     case ACT_AGAIN:
-        if (time_is_up(s, io->rq))
+        if (disk_time_is_up(s, io->rq))
             break;
-        again(s, io, SCSI_NOT_SENT_MS);
+        disk_again(s, io, SCSI_NOT_SENT_MS);
         return;
     case ACT_DELAY:
         s->dev.stats.busy++;
-        back_off(s, io, v, qualifier_ms(&io->sc));
+        disk_back_off(s, io, v, disk_qualifier_ms(&io->sc));
         return;
     case ACT_FULL:
         sdev_depth_down(s);
-        back_off(s, io, v, qualifier_ms(&io->sc));
+        disk_back_off(s, io, v, disk_qualifier_ms(&io->sc));
         return;
     case ACT_ALUA:
-        back_off(s, io, v, 1000);
+        disk_back_off(s, io, v, 1000);
         return;
     case ACT_UA:
-        handle_ua(s, io, sense);
+        disk_unit_attention(s, io, sense);
         return;
     case ACT_OPCODE:
     case ACT_FIELD:
-        if (feature_off(s, io, v->action == ACT_OPCODE))
+        if (disk_feature_off(s, io, v->action == ACT_OPCODE))
             return;
         break;
     case ACT_FAIL:
     case ACT_SENSE: /* no sense data came with CHECK CONDITION: once more */
     default:
-        if (v->action == ACT_SENSE && io->rq->retries == 0 && retry(s, io, v))
+        if (v->action == ACT_SENSE && io->rq->retries == 0 && disk_retry(s, io, v))
             return;
         break;
     }
     /* Pass-through: a status is an answer, whatever it says. */
-    finish(s, io, io->rq->op == BDEV_SCSI && io->sc.host_result == DID_OK ? 0 : err);
+    disk_finish(s, io, io->rq->op == BDEV_SCSI && io->sc.host_result == DID_OK ? 0 : err);
 }
 
 static void
-sense_action(struct scsi_sdev *s, struct scsi_io *io)
+disk_act_on_sense(struct scsi_sdev *s, struct scsi_io *io)
 {
     struct scsi_verdict v = scsi_judge_status(SCSI_CHECK_CONDITION);
     struct scsi_sense sense;
@@ -288,14 +288,14 @@ sense_action(struct scsi_sdev *s, struct scsi_io *io)
             s->dev.target->link_errors = 0;
     }
     if (io->rq->op == BDEV_SCSI && v.action != ACT_UA)
-        finish(s, io, 0);
+        disk_finish(s, io, 0);
     else
-        act(s, io, &v, &sense);
+        disk_act(s, io, &v, &sense);
 }
 
 /* Everything of a READ or WRITE, or so much of it, has moved. */
 static void
-moved(struct scsi_sdev *s, struct scsi_io *io, uint32_t sent, uint32_t resid)
+disk_moved(struct scsi_sdev *s, struct scsi_io *io, uint32_t sent, uint32_t resid)
 {
     struct scsi_disk *d = s->dev.disk;
     struct blk_request *rq = io->rq;
@@ -304,9 +304,9 @@ moved(struct scsi_sdev *s, struct scsi_io *io, uint32_t sent, uint32_t resid)
     if (resid > 0)
         s->dev.stats.short_transfers++;
     if (n == 0) {
-        if (++io->stalls > STALLS_MAX || time_is_up(s, rq)) {
+        if (++io->stalls > STALLS_MAX || disk_time_is_up(s, rq)) {
             s->dev.stats.residual_errors++;
-            finish(s, io, -EIO);
+            disk_finish(s, io, -EIO);
             return;
         }
     } else {
@@ -316,15 +316,15 @@ moved(struct scsi_sdev *s, struct scsi_io *io, uint32_t sent, uint32_t resid)
         rq->data.skip += n;
         rq->data.len -= n;
         if (rq->len == 0) {
-            finish(s, io, 0);
+            disk_finish(s, io, 0);
             return;
         }
     }
-    again(s, io, 0);
+    disk_again(s, io, 0);
 }
 
 static void
-note_write(struct scsi_sdev *s, const struct blk_request *rq)
+disk_note_write(struct scsi_sdev *s, const struct blk_request *rq)
 {
     const struct scsi_disk *d = s->dev.disk;
 
@@ -333,7 +333,7 @@ note_write(struct scsi_sdev *s, const struct blk_request *rq)
 }
 
 static void
-good(struct scsi_sdev *s, struct scsi_io *io, bool nothing_moved)
+disk_went_well(struct scsi_sdev *s, struct scsi_io *io, bool nothing_moved)
 {
     struct blk_request *rq = io->rq;
     const struct scsi_cmd *sc = &io->sc;
@@ -343,33 +343,33 @@ good(struct scsi_sdev *s, struct scsi_io *io, bool nothing_moved)
 
     sdev_good(s);
     if (rq->op == BDEV_SCSI) {
-        finish(s, io, 0);
+        disk_finish(s, io, 0);
         return;
     }
     if (nothing_moved)
         resid = sent;
     if (resid > sent) {
         s->dev.stats.residual_errors++;
-        finish(s, io, -EPROTO);
+        disk_finish(s, io, -EPROTO);
         return;
     }
     if (write && resid < sent && rq->op != BDEV_DISCARD)
-        note_write(s, rq);
+        disk_note_write(s, rq);
     if (rq->op == BDEV_READ || rq->op == BDEV_WRITE) {
         if (resid == 0 && sent == rq->len)
-            finish(s, io, 0);
+            disk_finish(s, io, 0);
         else
-            moved(s, io, sent, resid);
+            disk_moved(s, io, sent, resid);
         return;
     }
     if (resid > 0) { /* all or nothing (SC-425) */
         s->dev.stats.residual_errors++;
-        finish(s, io, -EIO);
+        disk_finish(s, io, -EIO);
         return;
     }
     if (rq->op == BDEV_FLUSH && io->seen > s->flushed)
         s->flushed = io->seen;
-    finish(s, io, 0);
+    disk_finish(s, io, 0);
 }
 
 void
@@ -382,7 +382,7 @@ disk_complete(struct scsi_io *io)
     if (s->full_skip > 0)
         s->full_skip--;
     if (sc->host_result == DID_OK && sc->status == SCSI_GOOD) {
-        good(s, io, false);
+        disk_went_well(s, io, false);
         return;
     }
     v = scsi_judge_host(scsi_io_host_result(io));
@@ -391,7 +391,7 @@ disk_complete(struct scsi_io *io)
     else if (sc->host_result == DID_ERROR && sc->status == SCSI_RESERVATION_CONFLICT)
         v = scsi_judge_status(sc->status);
     if (v.action == ACT_SENSE)
-        sense_action(s, io);
+        disk_act_on_sense(s, io);
     else
-        act(s, io, &v, NULL);
+        disk_act(s, io, &v, NULL);
 }

@@ -11,23 +11,23 @@
 
 /* ---- capacity ---- */
 
-static void rc10_done(struct scsi_disk *d);
-static void rc16_done(struct scsi_disk *d);
+static void disk_rc10_done(struct scsi_disk *d);
+static void disk_rc16_done(struct scsi_disk *d);
 
 static void
-send_rc10(struct scsi_disk *d)
+disk_send_rc10(struct scsi_disk *d)
 {
-    disk_send(d, cdb_read_capacity10(d->cdb), CAPACITY10_LEN, rc10_done);
+    disk_send(d, cdb_read_capacity10(d->cdb), CAPACITY10_LEN, disk_rc10_done);
 }
 
 static void
-send_rc16(struct scsi_disk *d)
+disk_send_rc16(struct scsi_disk *d)
 {
-    disk_send(d, cdb_read_capacity16(d->cdb, CAPACITY16_LEN), CAPACITY16_LEN, rc16_done);
+    disk_send(d, cdb_read_capacity16(d->cdb, CAPACITY16_LEN), CAPACITY16_LEN, disk_rc16_done);
 }
 
 static void
-take_capacity(struct scsi_disk *d, struct scsi_capacity c)
+disk_take_capacity(struct scsi_disk *d, struct scsi_capacity c)
 {
     if (c.block_len == 0) {
         sdev_log(d->sdev, LOG_LEVEL_WARN, "tells no block size, taking 512 bytes");
@@ -58,13 +58,13 @@ take_capacity(struct scsi_disk *d, struct scsi_capacity c)
 }
 
 static void
-rc10_done(struct scsi_disk *d)
+disk_rc10_done(struct scsi_disk *d)
 {
     struct scsi_capacity c;
 
     if (!disk_good(d)) {
         if (d->x.result.err == 0 && ++d->tries < CAPACITY_TRIES)
-            send_rc10(d);
+            disk_send_rc10(d);
         else
             disk_fail_sense(d, -EIO, "READ CAPACITY(10)");
         return;
@@ -78,14 +78,14 @@ rc10_done(struct scsi_disk *d)
     } else if (c.more) {
         d->second = true;
         d->tries = 0;
-        send_rc16(d);
+        disk_send_rc16(d);
     } else {
-        take_capacity(d, c);
+        disk_take_capacity(d, c);
     }
 }
 
 static void
-rc16_done(struct scsi_disk *d)
+disk_rc16_done(struct scsi_disk *d)
 {
     struct scsi_capacity c;
     struct scsi_sense s;
@@ -95,15 +95,15 @@ rc16_done(struct scsi_disk *d)
             disk_fail(d, -EPROTO, "READ CAPACITY(16) answered %u bytes that make no sense",
                       d->x.in_len);
         else
-            take_capacity(d, c);
+            disk_take_capacity(d, c);
         return;
     }
     if (disk_sense(d, &s) && s.key == SENSE_ILLEGAL_REQUEST && (s.asc == 0x20 || s.asc == 0x24)) {
         d->second = true;
         d->tries = 0;
-        send_rc10(d);
+        disk_send_rc10(d);
     } else if (d->x.result.err == 0 && ++d->tries < CAPACITY_TRIES) {
-        send_rc16(d);
+        disk_send_rc16(d);
     } else {
         disk_fail_sense(d, -EIO, "READ CAPACITY(16)");
     }
@@ -113,15 +113,15 @@ void
 disk_start_capacity(struct scsi_disk *d)
 {
     if (d->sdev->dev.level > SCSI_LEVEL_SPC2 || d->sdev->dev.protect)
-        send_rc16(d);
+        disk_send_rc16(d);
     else
-        send_rc10(d);
+        disk_send_rc10(d);
 }
 
 /* ---- VPD: a page that cannot be had is "not told" ---- */
 
 static bool
-gone(struct scsi_disk *d)
+disk_look_lost(struct scsi_disk *d)
 {
     if (d->x.result.err == 0)
         return false;
@@ -130,9 +130,9 @@ gone(struct scsi_disk *d)
 }
 
 static void
-b2_done(struct scsi_disk *d)
+disk_b2_done(struct scsi_disk *d)
 {
-    if (gone(d))
+    if (disk_look_lost(d))
         return;
     d->b2_told = disk_good(d) && vpd_provisioning_parse(d->buf, d->x.in_len, &d->b2) == 0;
     disk_step_done(d);
@@ -143,15 +143,15 @@ disk_start_provisioning(struct scsi_disk *d)
 {
     d->b2_told = false;
     if (d->sdev->has_b2)
-        disk_send(d, cdb_inquiry_vpd(d->cdb, VPD_PROVISIONING, VPD_ALLOC), VPD_ALLOC, b2_done);
+        disk_send(d, cdb_inquiry_vpd(d->cdb, VPD_PROVISIONING, VPD_ALLOC), VPD_ALLOC, disk_b2_done);
     else
         disk_step_done(d);
 }
 
 static void
-b0_done(struct scsi_disk *d)
+disk_b0_done(struct scsi_disk *d)
 {
-    if (gone(d))
+    if (disk_look_lost(d))
         return;
     d->b0_told = disk_good(d) && vpd_block_limits_parse(d->buf, d->x.in_len, &d->b0) == 0;
     if (!d->b0_told)
@@ -165,15 +165,15 @@ disk_start_block_limits(struct scsi_disk *d)
     d->b0_told = false;
     d->b0 = (struct vpd_block_limits){0};
     if (d->sdev->has_b0)
-        disk_send(d, cdb_inquiry_vpd(d->cdb, VPD_BLOCK_LIMITS, VPD_ALLOC), VPD_ALLOC, b0_done);
+        disk_send(d, cdb_inquiry_vpd(d->cdb, VPD_BLOCK_LIMITS, VPD_ALLOC), VPD_ALLOC, disk_b0_done);
     else
         disk_step_done(d);
 }
 
 static void
-b1_done(struct scsi_disk *d)
+disk_b1_done(struct scsi_disk *d)
 {
-    if (gone(d))
+    if (disk_look_lost(d))
         return;
     if (!disk_good(d) || vpd_block_char_parse(d->buf, d->x.in_len, &d->b1) < 0)
         d->b1 = (struct vpd_block_char){0};
@@ -186,7 +186,7 @@ disk_start_block_char(struct scsi_disk *d)
     d->b1 = (struct vpd_block_char){0};
     if (d->sdev->has_b1)
         disk_send(d, cdb_inquiry_vpd(d->cdb, VPD_BLOCK_CHARACTERISTICS, VPD_ALLOC), VPD_ALLOC,
-                  b1_done);
+                  disk_b1_done);
     else
         disk_step_done(d);
 }
@@ -194,8 +194,8 @@ disk_start_block_char(struct scsi_disk *d)
 /* ---- mode pages ---- */
 
 static void
-send_mode_sense(struct scsi_disk *d, uint8_t page, uint32_t alloc,
-                void (*next)(struct scsi_disk *d))
+disk_send_mode_sense(struct scsi_disk *d, uint8_t page, uint32_t alloc,
+                     void (*next)(struct scsi_disk *d))
 {
     int len = d->use_ms10 ? cdb_mode_sense10(d->cdb, false, 0, page, 0, (uint16_t)alloc)
                           : cdb_mode_sense6(d->cdb, false, 0, page, 0, (uint8_t)alloc);
@@ -204,14 +204,14 @@ send_mode_sense(struct scsi_disk *d, uint8_t page, uint32_t alloc,
 }
 
 static uint32_t
-mode_header(const struct scsi_disk *d)
+disk_mode_header(const struct scsi_disk *d)
 {
     return d->use_ms10 ? 8 : 4;
 }
 
 /* 5/20: the device has only the other size of MODE SENSE; once. */
 static bool
-other_mode_sense(struct scsi_disk *d)
+disk_other_mode_sense(struct scsi_disk *d)
 {
     struct scsi_sense s;
 
@@ -224,25 +224,25 @@ other_mode_sense(struct scsi_disk *d)
 }
 
 static void
-wp_done(struct scsi_disk *d)
+disk_wp_done(struct scsi_disk *d)
 {
     struct mode_data m;
 
-    if (gone(d))
+    if (disk_look_lost(d))
         return;
     if (disk_good(d) && mode_parse(d->buf, d->x.in_len, d->use_ms10 ? MODE_10 : MODE_6, &m) == 0) {
         d->write_protect = (m.dev_specific & MODE_DEV_WP) != 0;
         disk_step_done(d);
         return;
     }
-    if (!other_mode_sense(d))
+    if (!disk_other_mode_sense(d))
         d->tries++;
     if (d->tries == 0)
         disk_start_write_protect(d);
     else if (d->tries == 1) /* SC-121: page 0, then more bytes, then taken as writable */
-        send_mode_sense(d, 0, mode_header(d), wp_done);
+        disk_send_mode_sense(d, 0, disk_mode_header(d), disk_wp_done);
     else if (d->tries == 2)
-        send_mode_sense(d, MODE_PAGE_ALL, MODE_ALLOC_6, wp_done);
+        disk_send_mode_sense(d, MODE_PAGE_ALL, MODE_ALLOC_6, disk_wp_done);
     else
         disk_step_done(d);
 }
@@ -251,17 +251,17 @@ void
 disk_start_write_protect(struct scsi_disk *d)
 {
     d->write_protect = false;
-    send_mode_sense(d, MODE_PAGE_ALL, mode_header(d), wp_done);
+    disk_send_mode_sense(d, MODE_PAGE_ALL, disk_mode_header(d), disk_wp_done);
 }
 
 static void
-cache_done(struct scsi_disk *d)
+disk_cache_done(struct scsi_disk *d)
 {
     struct mode_data m;
     struct mode_page page;
     struct mode_caching c;
 
-    if (gone(d))
+    if (disk_look_lost(d))
         return;
     d->wce = d->dpofua = false;
     if (disk_good(d) && mode_parse(d->buf, d->x.in_len, d->use_ms10 ? MODE_10 : MODE_6, &m) == 0 &&
@@ -273,15 +273,15 @@ cache_done(struct scsi_disk *d)
 }
 
 static void
-cache_header_done(struct scsi_disk *d)
+disk_cache_header_done(struct scsi_disk *d)
 {
     struct mode_data m;
     uint32_t max = d->use_ms10 ? sizeof(d->buf) : MODE_ALLOC_6;
 
-    if (gone(d))
+    if (disk_look_lost(d))
         return;
     if (!disk_good(d) || mode_parse(d->buf, d->x.in_len, d->use_ms10 ? MODE_10 : MODE_6, &m) < 0) {
-        if (other_mode_sense(d)) {
+        if (disk_other_mode_sense(d)) {
             disk_start_cache(d);
             return;
         }
@@ -289,45 +289,45 @@ cache_header_done(struct scsi_disk *d)
         disk_step_done(d);
         return;
     }
-    if (m.length < mode_header(d))
-        m.length = mode_header(d);
-    send_mode_sense(d, MODE_PAGE_CACHING, m.length < max ? m.length : max, cache_done);
+    if (m.length < disk_mode_header(d))
+        m.length = disk_mode_header(d);
+    disk_send_mode_sense(d, MODE_PAGE_CACHING, m.length < max ? m.length : max, disk_cache_done);
 }
 
 void
 disk_start_cache(struct scsi_disk *d)
 {
-    send_mode_sense(d, MODE_PAGE_CACHING, mode_header(d), cache_header_done);
+    disk_send_mode_sense(d, MODE_PAGE_CACHING, disk_mode_header(d), disk_cache_header_done);
 }
 
 /* ---- WRITE SAME: only if the device says it has it (SC-225) ---- */
 
 static bool
-opcode_supported(const struct scsi_disk *d)
+disk_opcode_supported(const struct scsi_disk *d)
 {
     return disk_good(d) && d->x.in_len >= 2 && (d->buf[1] & 7) == 3;
 }
 
 static void
-ws10_done(struct scsi_disk *d)
+disk_ws10_done(struct scsi_disk *d)
 {
-    if (gone(d))
+    if (disk_look_lost(d))
         return;
-    d->ws10 = opcode_supported(d);
+    d->ws10 = disk_opcode_supported(d);
     disk_step_done(d);
 }
 
 static void
-ws16_done(struct scsi_disk *d)
+disk_ws16_done(struct scsi_disk *d)
 {
-    if (gone(d))
+    if (disk_look_lost(d))
         return;
-    d->ws16 = opcode_supported(d);
+    d->ws16 = disk_opcode_supported(d);
     if (d->ws16 || !disk_good(d))
         disk_step_done(d);
     else
         disk_send(d, cdb_report_opcodes(d->cdb, 1, SCSI_WRITE_SAME_10, 0, VPD_ALLOC), VPD_ALLOC,
-                  ws10_done);
+                  disk_ws10_done);
 }
 
 void
@@ -336,7 +336,7 @@ disk_start_opcodes(struct scsi_disk *d)
     d->ws16 = d->ws10 = false;
     if (d->sdev->dev.level >= SCSI_LEVEL_SPC3)
         disk_send(d, cdb_report_opcodes(d->cdb, 1, SCSI_WRITE_SAME_16, 0, VPD_ALLOC), VPD_ALLOC,
-                  ws16_done);
+                  disk_ws16_done);
     else
         disk_step_done(d);
 }

@@ -17,7 +17,7 @@ disk_start_ready(struct scsi_disk *d)
 }
 
 static void
-poll_again(struct scsi_disk *d)
+disk_poll_again(struct scsi_disk *d)
 {
     struct loop *l = d->sdev->dev.target->loop;
 
@@ -34,13 +34,13 @@ disk_poll_expired(struct loop_timer *t)
 }
 
 static void
-start_unit_done(struct scsi_disk *d)
+disk_start_unit_done(struct scsi_disk *d)
 {
-    poll_again(d);
+    disk_poll_again(d);
 }
 
 static void
-not_ready(struct scsi_disk *d, const struct scsi_sense *s)
+disk_not_ready(struct scsi_disk *d, const struct scsi_sense *s)
 {
     if (d->up) { /* I/O will tell */
         disk_step_done(d);
@@ -57,11 +57,11 @@ not_ready(struct scsi_disk *d, const struct scsi_sense *s)
     switch (s->ascq) {
     case 0x02:
         if (d->start_sent) {
-            poll_again(d);
+            disk_poll_again(d);
             return;
         }
         d->start_sent = true;
-        disk_send(d, cdb_start_stop(d->cdb, true, 0, SCSI_START), 0, start_unit_done);
+        disk_send(d, cdb_start_stop(d->cdb, true, 0, SCSI_START), 0, disk_start_unit_done);
         return;
     case 0x03: /* manual intervention */
     case 0x0b: /* standby port */
@@ -72,7 +72,7 @@ not_ready(struct scsi_disk *d, const struct scsi_sense *s)
         disk_fail_sense(d, -EIO, "not ready");
         return;
     default:
-        poll_again(d);
+        disk_poll_again(d);
         return;
     }
 }
@@ -94,7 +94,7 @@ disk_tur_done(struct scsi_disk *d)
         return;
     }
     if (s.key == SENSE_NOT_READY)
-        not_ready(d, &s);
+        disk_not_ready(d, &s);
     else if (s.key == SENSE_ILLEGAL_REQUEST && s.asc == 0x25)
         disk_fail_sense(d, -ENXIO, "the unit is gone");
     else if (s.key == SENSE_UNIT_ATTENTION)
@@ -108,7 +108,7 @@ disk_tur_done(struct scsi_disk *d)
 /* ---- is it the same? ---- */
 
 static void
-name_done(struct scsi_disk *d)
+disk_name_done(struct scsi_disk *d)
 {
     char name[VPD_LU_NAME_MAX];
 
@@ -124,7 +124,7 @@ disk_start_name(struct scsi_disk *d)
 {
     if (d->sdev->name_told)
         disk_send(d, cdb_inquiry_vpd(d->cdb, VPD_DEVICE_ID, sizeof(d->buf)), sizeof(d->buf),
-                  name_done);
+                  disk_name_done);
     else
         disk_step_done(d);
 }

@@ -11,7 +11,7 @@
 
 /* The end of a run. */
 static void
-run_end(struct scsi_disk *d, int err, const struct lunette_error *why)
+disk_run_end(struct scsi_disk *d, int err, const struct lunette_error *why)
 {
     struct scsi_sdev *s = d->sdev;
     void (*done)(void *user, int e, const struct lunette_error *w) = d->done;
@@ -55,7 +55,7 @@ disk_fail(struct scsi_disk *d, int err, const char *fmt, ...)
         detail |= (uint32_t)sense.key << 16 | sense_code(&sense);
     (void)lunette_fail(&why, err, LUNETTE_DOM_SCSI, detail, "%s: %s",
                        sdev_label(d->sdev, label, sizeof(label)), text);
-    run_end(d, err, &why);
+    disk_run_end(d, err, &why);
 }
 
 void
@@ -90,7 +90,7 @@ disk_good(const struct scsi_disk *d)
 }
 
 static void
-command_done(struct scsi_exec *x)
+disk_command_done(struct scsi_exec *x)
 {
     struct scsi_disk *d = container_of(x, struct scsi_disk, x);
 
@@ -109,7 +109,7 @@ disk_send(struct scsi_disk *d, int cdb_len, uint32_t in_len, void (*next)(struct
                               .cdb_len = (uint16_t)cdb_len,
                               .ua_retries = SCSI_UA_TRIES,
                               .timeout_ms = d->sdev->dev.target->params.timeout_ms,
-                              .done = command_done};
+                              .done = disk_command_done};
     if (in_len > 0)
         d->x.in = sg_from_iov(&d->iov, 1, 0, in_len);
     err = scsi_execute_internal(d->sdev, &d->x);
@@ -146,7 +146,7 @@ disk_step_done(struct scsi_disk *d)
         d->steps[i].start(d); /* may end here and come back by itself: at most ten levels deep */
         return;
     }
-    run_end(d, 0, NULL);
+    disk_run_end(d, 0, NULL);
 }
 
 void

@@ -15,7 +15,7 @@
 /* ---- all steps ---- */
 
 static bool
-same_limits(const struct bdev_limits *a, const struct bdev_limits *b)
+disk_same_limits(const struct bdev_limits *a, const struct bdev_limits *b)
 {
     return a->max_transfer == b->max_transfer && a->opt_transfer == b->opt_transfer &&
            a->max_discard == b->max_discard && a->max_write_zeroes == b->max_write_zeroes &&
@@ -26,7 +26,7 @@ same_limits(const struct bdev_limits *a, const struct bdev_limits *b)
 }
 
 static void
-new_limits(struct scsi_disk *d)
+disk_new_limits(struct scsi_disk *d)
 {
     struct scsi_sdev *s = d->sdev;
     struct bdev_limits old = d->limits;
@@ -39,7 +39,7 @@ new_limits(struct scsi_disk *d)
             s->up->event(s->bdev, BDEV_EV_RESIZED, &d->limits);
         sdev_raise(s, 1u << SCSI_EV_CAPACITY);
     }
-    if (d->up && !same_limits(&old, &d->limits)) {
+    if (d->up && !disk_same_limits(&old, &d->limits)) {
         if (s->up != NULL)
             s->up->event(s->bdev, BDEV_EV_LIMITS, &d->limits);
         if (old.read_only != d->limits.read_only || old.write_cache != d->limits.write_cache)
@@ -58,7 +58,7 @@ static const struct disk_step_row disk_steps[] = {
     {STEP_WRITE_PROTECT, disk_start_write_protect},
     {STEP_CACHE, disk_start_cache},
     {STEP_OPCODES, disk_start_opcodes},
-    {STEP_LIMITS, new_limits},
+    {STEP_LIMITS, disk_new_limits},
 };
 
 void

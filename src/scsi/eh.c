@@ -31,7 +31,7 @@ eh_release(struct scsi_sdev *s)
 }
 
 static void
-free_if_doomed(struct scsi_sdev *s)
+eh_free_if_doomed(struct scsi_sdev *s)
 {
     if (s->doomed && s->eh == EH_NONE && !s->eh_tur_out)
         sdev_free(s);
@@ -53,17 +53,17 @@ eh_end(struct scsi_sdev *s, bool alive)
     sdev_gate_clear(s, GATE_EH);
     sdev_restart(s); /* what waits goes on, or fails with the device */
     eh_release(s);
-    free_if_doomed(s);
+    eh_free_if_doomed(s);
 }
 
 static void
-tur_done(struct scsi_exec *x)
+eh_tur_done(struct scsi_exec *x)
 {
     struct scsi_sdev *s = container_of(x, struct scsi_sdev, eh_tur);
 
     s->eh_tur_out = false;
     if (!s->eh_tur_wanted) { /* came back after we had gone on */
-        free_if_doomed(s);
+        eh_free_if_doomed(s);
         return;
     }
     if (x->result.err == 0 && list_empty(&s->eh_cmds))
@@ -73,7 +73,7 @@ tur_done(struct scsi_exec *x)
 }
 
 static void
-send_tur(struct scsi_sdev *s)
+eh_send_tur(struct scsi_sdev *s)
 {
     if (s->eh_tur_out) { /* the last one is itself stuck */
         eh_climb(s);
@@ -82,7 +82,7 @@ send_tur(struct scsi_sdev *s)
     s->eh_tur = (struct scsi_exec){.cdb = s->eh_cdb,
                                    .timeout_ms = SCSI_EH_TIMEOUT_MS,
                                    .ua_retries = SCSI_UA_TRIES,
-                                   .done = tur_done};
+                                   .done = eh_tur_done};
     s->eh_tur.cdb_len = (uint16_t)cdb_test_unit_ready(s->eh_cdb);
     s->eh_tur_out = s->eh_tur_wanted = true;
     if (scsi_execute_internal(s, &s->eh_tur) < 0) {
@@ -92,7 +92,7 @@ send_tur(struct scsi_sdev *s)
 }
 
 static void
-reset_done(struct scsi_eh_wait *w, enum scsi_eh_result r)
+eh_reset_done(struct scsi_eh_wait *w, enum scsi_eh_result r)
 {
     struct scsi_sdev *s = container_of(w, struct scsi_sdev, eh_wait);
 
@@ -107,7 +107,7 @@ reset_done(struct scsi_eh_wait *w, enum scsi_eh_result r)
             sdev_of(container_of(n, struct scsi_device, node))->expecting_ua = true;
         }
     }
-    send_tur(s);
+    eh_send_tur(s);
 }
 
 /* The next step up; called when the present one did not help. */
@@ -117,7 +117,7 @@ eh_climb(struct scsi_sdev *s)
     struct scsi_target *t = s->dev.target;
     struct scsi_host *h = t->host;
 
-    s->eh_wait.done = reset_done;
+    s->eh_wait.done = eh_reset_done;
     s->eh_tur_wanted = false;
     switch (s->eh) {
     case EH_NONE:
@@ -137,7 +137,7 @@ eh_climb(struct scsi_sdev *s)
         t->eh_owner = s;
         if (list_empty(&s->eh_cmds) && !s->eh_tur_out) { /* another's reset freed them */
             s->eh = EH_TARGET_RESET;
-            send_tur(s);
+            eh_send_tur(s);
             return;
         }
         s->eh = EH_TARGET_RESET;

@@ -48,7 +48,7 @@ exec_timer(struct loop_timer *t)
 
 /* Held back: the session recovers, the device is blocked or in error handling. */
 static bool
-must_wait(const struct scsi_sdev *s, const struct scsi_exec *x)
+exec_must_wait(const struct scsi_sdev *s, const struct scsi_exec *x)
 {
     if (x == &s->eh_tur)
         return false;
@@ -74,7 +74,7 @@ exec_send(struct scsi_exec *x)
         exec_finish(x, -ENODEV);
         return;
     }
-    if (must_wait(s, x)) {
+    if (exec_must_wait(s, x)) {
         list_push_back(&t->waiting, &x->node);
         return;
     }
@@ -115,7 +115,7 @@ exec_again_after(struct scsi_exec *x, uint32_t ms)
 
 /* True when the command goes out once more for what the transport said. */
 static bool
-host_retry(struct scsi_exec *x, const struct scsi_verdict *v)
+exec_host_retry(struct scsi_exec *x, const struct scsi_verdict *v)
 {
     if (v->action == ACT_AGAIN && x->tries++ < EXEC_TRIES_MAX) {
         exec_again_after(x, SCSI_NOT_SENT_MS);
@@ -143,7 +143,7 @@ scsi_exec_complete(struct scsi_io *io)
     if (r != DID_OK) {
         struct scsi_verdict v = scsi_judge_host(r);
 
-        if (!host_retry(x, &v))
+        if (!exec_host_retry(x, &v))
             exec_finish(x, v.err);
         return;
     }

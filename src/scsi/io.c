@@ -6,7 +6,7 @@
 
 /* Ours again.  Whoever is told last may free the device. */
 static void
-give_back(struct scsi_sdev *s, struct scsi_io *io)
+scsi_io_back(struct scsi_sdev *s, struct scsi_io *io)
 {
     io->state = IO_IDLE;
     if (s->refused && s->gate == 0)
@@ -41,7 +41,7 @@ scsi_done(struct scsi_cmd *sc)
     }
     if (io->state == IO_EH)
         list_del(&io->node);
-    give_back(s, io);
+    scsi_io_back(s, io);
 }
 
 void
@@ -89,7 +89,7 @@ scsi_io_host_result(const struct scsi_io *io)
 }
 
 static void
-abort_done(struct scsi_eh_wait *w, enum scsi_eh_result r)
+scsi_abort_done(struct scsi_eh_wait *w, enum scsi_eh_result r)
 {
     struct scsi_io *io = container_of(w, struct scsi_io, wait);
     struct scsi_sdev *s = sdev_of(io->dev);
@@ -102,7 +102,7 @@ abort_done(struct scsi_eh_wait *w, enum scsi_eh_result r)
         return;
     }
     io->back = false;
-    give_back(s, io);
+    scsi_io_back(s, io);
 }
 
 bool
@@ -123,7 +123,7 @@ scsi_io_timed_out(struct scsi_io *io)
     io->timed_out = true;
     io->back = false;
     io->state = IO_ABORTING;
-    io->wait.done = abort_done;
+    io->wait.done = scsi_abort_done;
     h->ops->eh_abort(h, &io->sc, &io->wait);
     return true;
 }

@@ -9,19 +9,19 @@
 #define WS10_MAX         0xffffu
 
 static uint64_t
-min_u64(uint64_t a, uint64_t b)
+disk_min(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
 }
 
 static uint64_t
-min_nonzero(uint64_t a, uint64_t b)
+disk_min_nonzero(uint64_t a, uint64_t b)
 {
-    return a == 0 ? b : b == 0 ? a : min_u64(a, b);
+    return a == 0 ? b : b == 0 ? a : disk_min(a, b);
 }
 
 static void
-transfer_limits(struct scsi_disk *d)
+disk_transfer_limits(struct scsi_disk *d)
 {
     struct bdev_limits *l = &d->limits;
     const struct scsi_target *t = d->sdev->dev.target;
@@ -29,14 +29,14 @@ transfer_limits(struct scsi_disk *d)
     bool opt_ok;
 
     cdb_max = d->capacity.blocks > 0xffffffffu ? 0xffffffffu : 0xffff;
-    dev_max = min_nonzero(cdb_max, d->b0.max_transfer);
+    dev_max = disk_min_nonzero(cdb_max, d->b0.max_transfer);
     opt = d->b0.opt_transfer * bs;
     gran = d->b0.opt_granularity * bs;
     opt_ok = opt != 0 && d->b0.opt_transfer <= dev_max && d->b0.opt_transfer <= 0xffff &&
              opt >= 4096 && opt % (gran > 0 ? gran : 1) == 0 && opt % l->physical_block == 0;
-    hard = min_u64(min_u64(dev_max * bs, t->host->max_transfer), TRANSFER_MAX);
+    hard = disk_min(disk_min(dev_max * bs, t->host->max_transfer), TRANSFER_MAX);
     max = t->params.max_transfer > 0 ? t->params.max_transfer : opt_ok ? opt : TRANSFER_DEFAULT;
-    max = min_u64(max, hard);
+    max = disk_min(max, hard);
     max -= max % (max >= l->physical_block ? l->physical_block : bs);
     l->max_transfer = max > bs ? max : bs;
     l->opt_transfer = opt_ok && opt <= l->max_transfer ? opt : 0;
@@ -46,7 +46,7 @@ transfer_limits(struct scsi_disk *d)
 
 /* SCSI.md section 7: the first mode that the device claims. */
 static enum disk_discard
-discard_mode(const struct scsi_disk *d)
+disk_discard_mode(const struct scsi_disk *d)
 {
     bool unmap = d->b0_told && d->b0.max_unmap_lba > 0 && d->b0.max_unmap_desc > 0;
 
@@ -62,23 +62,23 @@ discard_mode(const struct scsi_disk *d)
 }
 
 static void
-provisioning_limits(struct scsi_disk *d)
+disk_provisioning_limits(struct scsi_disk *d)
 {
     struct bdev_limits *l = &d->limits;
     uint64_t bs = l->block_size, ws = d->b0.max_write_same, blocks = 0;
-    uint64_t ws_max = ws == 0 ? WS10_MAX : min_u64(ws, WS_SANE); /* 0: not told (SC-223) */
+    uint64_t ws_max = ws == 0 ? WS10_MAX : disk_min(ws, WS_SANE); /* 0: not told (SC-223) */
 
-    d->discard = discard_mode(d);
+    d->discard = disk_discard_mode(d);
     switch (d->discard) {
     case DISCARD_UNMAP:
-        blocks = min_u64(d->b0.max_unmap_lba, UNMAP_SANE);
+        blocks = disk_min(d->b0.max_unmap_lba, UNMAP_SANE);
         break;
     case DISCARD_WS16:
-        blocks = min_nonzero(ws, WS_SANE);
-        blocks = min_u64(blocks, WS_SANE);
+        blocks = disk_min_nonzero(ws, WS_SANE);
+        blocks = disk_min(blocks, WS_SANE);
         break;
     case DISCARD_WS10:
-        blocks = min_nonzero(min_u64(ws, WS10_MAX), WS10_MAX);
+        blocks = disk_min_nonzero(disk_min(ws, WS10_MAX), WS10_MAX);
         break;
     case DISCARD_OFF:
     default:
@@ -97,7 +97,7 @@ provisioning_limits(struct scsi_disk *d)
     if ((d->zero_unmap && d->b2.lbpws) || (d->ws16 && !d->zero_broken))
         blocks = ws_max;
     else if (d->zero_unmap || (d->ws10 && !d->zero_broken))
-        blocks = min_u64(ws_max, WS10_MAX);
+        blocks = disk_min(ws_max, WS10_MAX);
     l->max_write_zeroes = blocks * bs;
 }
 
@@ -114,7 +114,7 @@ disk_fast_form(struct scsi_disk *d)
         p->form = FORM_16;
         max = d->max_blocks;
     } else if (d->capacity.blocks <= 0x100000000ull && !d->no_10) {
-        max = min_u64(d->max_blocks, 0xffff);
+        max = disk_min(d->max_blocks, 0xffff);
     }
     d->limits.max_fast = max << d->shift;
 }
@@ -129,10 +129,10 @@ disk_make_limits(struct scsi_disk *d)
     d->shift = (uint32_t)__builtin_ctz(bs);
     l->size = d->capacity.blocks * bs;
     l->physical_block = bs << d->capacity.physical_exponent;
-    transfer_limits(d);
-    provisioning_limits(d);
+    disk_transfer_limits(d);
+    disk_provisioning_limits(d);
     l->max_compare_write =
-        min_u64(2ull * d->b0.max_caw * bs, d->sdev->dev.target->host->max_transfer) ==
+        disk_min(2ull * d->b0.max_caw * bs, d->sdev->dev.target->host->max_transfer) ==
                 2ull * d->b0.max_caw * bs
             ? d->b0.max_caw * bs
             : 0;

@@ -13,13 +13,13 @@
 #define VPD_FIRST     252 /* fits the one-byte length of old devices */
 
 static void
-end(struct scsi_scan_op *op, enum probe_result r)
+probe_end(struct scsi_scan_op *op, enum probe_result r)
 {
     op->probed(op, r);
 }
 
 static void
-failed(struct scsi_scan_op *op, const char *what)
+probe_failed(struct scsi_scan_op *op, const char *what)
 {
     struct scsi_sense s;
     char text[SENSE_TEXT_MAX], lun[LUN_TEXT_MAX];
@@ -28,7 +28,7 @@ failed(struct scsi_scan_op *op, const char *what)
     if (op->x.result.err != 0) {
         (void)lunette_fail(&op->why, op->x.result.err, LUNETTE_DOM_SCSI, 0,
                            "LUN %s: %s got no answer", lun, what);
-        end(op, PROBE_TRANSPORT);
+        probe_end(op, PROBE_TRANSPORT);
         return;
     }
     if (scan_sense(op, &s))
@@ -40,22 +40,22 @@ failed(struct scsi_scan_op *op, const char *what)
         (void)lunette_fail(&op->why, -EIO, LUNETTE_DOM_SCSI,
                            (uint32_t)op->x.result.scsi_status << 24, "LUN %s: %s: %s", lun, what,
                            scsi_status_name(op->x.result.scsi_status));
-    end(op, PROBE_FAILED);
+    probe_end(op, PROBE_FAILED);
 }
 
 static void
-absent(struct scsi_scan_op *op)
+probe_absent(struct scsi_scan_op *op)
 {
     char lun[LUN_TEXT_MAX];
 
     (void)lunette_fail(&op->why, -ENXIO, LUNETTE_DOM_NOTFOUND, 0,
                        "LUN %s does not exist at this target",
                        lun_format(lun_load(op->cur->dev.lun), lun));
-    end(op, PROBE_ABSENT);
+    probe_end(op, PROBE_ABSENT);
 }
 
 static void
-name_it(struct scsi_scan_op *op)
+probe_name(struct scsi_scan_op *op)
 {
     struct scsi_sdev *s = op->cur;
     char name[VPD_LU_NAME_MAX] = "";
@@ -64,42 +64,42 @@ name_it(struct scsi_scan_op *op)
         (void)vpd_fallback_name(&op->inq, s->dev.serial, name, sizeof(name));
         memcpy(s->dev.name, name, sizeof(s->dev.name) - 1);
     }
-    end(op, PROBE_FOUND);
+    probe_end(op, PROBE_FOUND);
 }
 
 /* ---- VPD: page 00 tells which of the others to ask for ---- */
 
-static void vpd_done(struct scsi_scan_op *op);
+static void probe_vpd_done(struct scsi_scan_op *op);
 
 static void
-ask_vpd(struct scsi_scan_op *op, uint8_t page, uint32_t alloc)
+probe_ask_vpd(struct scsi_scan_op *op, uint8_t page, uint32_t alloc)
 {
     op->page = page;
     scan_send(op, op->cur, cdb_inquiry_vpd(op->cdb, page, (uint16_t)alloc), alloc, SCSI_TIMEOUT_MS,
-              vpd_done);
+              probe_vpd_done);
 }
 
 /* The first answer was cut: ask for all of it, once. */
 static bool
-ask_longer(struct scsi_scan_op *op)
+probe_ask_longer(struct scsi_scan_op *op)
 {
     int total = vpd_length(op->buf, op->x.in_len, op->page);
 
     if (op->second || total <= (int)op->x.in_len)
         return false;
     op->second = true;
-    ask_vpd(op, op->page, (uint32_t)total < op->buf_size ? (uint32_t)total : op->buf_size);
+    probe_ask_vpd(op, op->page, (uint32_t)total < op->buf_size ? (uint32_t)total : op->buf_size);
     return true;
 }
 
 static void
-take_page_list(struct scsi_scan_op *op)
+probe_take_pages(struct scsi_scan_op *op)
 {
     struct scsi_sdev *s = op->cur;
     struct vpd_supported pages;
 
     if (!scan_good(op) || vpd_supported_parse(op->buf, op->x.in_len, &pages) < 0) {
-        name_it(op);
+        probe_name(op);
         return;
     }
     s->has_b0 = vpd_supported_has(&pages, VPD_BLOCK_LIMITS);
@@ -108,28 +108,28 @@ take_page_list(struct scsi_scan_op *op)
     s->name_told = vpd_supported_has(&pages, VPD_DEVICE_ID);
     op->second = false;
     if (vpd_supported_has(&pages, VPD_SERIAL))
-        ask_vpd(op, VPD_SERIAL, VPD_FIRST);
+        probe_ask_vpd(op, VPD_SERIAL, VPD_FIRST);
     else if (s->name_told)
-        ask_vpd(op, VPD_DEVICE_ID, VPD_FIRST);
+        probe_ask_vpd(op, VPD_DEVICE_ID, VPD_FIRST);
     else
-        name_it(op);
+        probe_name(op);
 }
 
 static void
-vpd_done(struct scsi_scan_op *op)
+probe_vpd_done(struct scsi_scan_op *op)
 {
     struct scsi_device *dev = &op->cur->dev;
     char name[VPD_LU_NAME_MAX];
 
     if (op->x.result.err != 0) {
-        failed(op, "INQUIRY");
+        probe_failed(op, "INQUIRY");
         return;
     }
-    if (scan_good(op) && ask_longer(op))
+    if (scan_good(op) && probe_ask_longer(op))
         return;
     switch (op->page) {
     case VPD_SUPPORTED:
-        take_page_list(op);
+        probe_take_pages(op);
         return;
     case VPD_SERIAL:
         if (!scan_good(op) ||
@@ -137,16 +137,16 @@ vpd_done(struct scsi_scan_op *op)
             dev->serial[0] = '\0';
         op->second = false;
         if (op->cur->name_told)
-            ask_vpd(op, VPD_DEVICE_ID, VPD_FIRST);
+            probe_ask_vpd(op, VPD_DEVICE_ID, VPD_FIRST);
         else
-            name_it(op);
+            probe_name(op);
         return;
     default:
         op->cur->name_told =
             scan_good(op) && vpd_lu_name(op->buf, op->x.in_len, name, sizeof(name)) > 0;
         if (op->cur->name_told)
             (void)log_clean(dev->name, sizeof(dev->name), name, strlen(name));
-        name_it(op);
+        probe_name(op);
         return;
     }
 }
@@ -154,7 +154,7 @@ vpd_done(struct scsi_scan_op *op)
 /* ---- standard INQUIRY ---- */
 
 static void
-judge_inquiry(struct scsi_scan_op *op)
+probe_judge_inquiry(struct scsi_scan_op *op)
 {
     const struct scsi_inquiry *q = &op->inq;
     struct scsi_device *dev = &op->cur->dev;
@@ -175,74 +175,74 @@ judge_inquiry(struct scsi_scan_op *op)
     sdev_set_fast(op->cur);
     if (q->qualifier == 3 || (q->qualifier == 1 && q->type == SCSI_TYPE_NONE &&
                               !lun_is_well_known(lun_load(dev->lun)))) {
-        absent(op);
+        probe_absent(op);
         return;
     }
     op->second = false;
     if (dev->level >= SCSI_LEVEL_SPC2)
-        ask_vpd(op, VPD_SUPPORTED, VPD_FIRST);
+        probe_ask_vpd(op, VPD_SUPPORTED, VPD_FIRST);
     else
-        name_it(op);
+        probe_name(op);
 }
 
 static void
-long_inquiry_done(struct scsi_scan_op *op)
+probe_long_inquiry_done(struct scsi_scan_op *op)
 {
     struct scsi_inquiry q;
 
     if (op->x.result.err != 0) {
-        failed(op, "INQUIRY");
+        probe_failed(op, "INQUIRY");
         return;
     }
     if (scan_good(op) && op->x.in_len >= INQUIRY_MIN &&
         inquiry_parse(op->buf, op->x.in_len, &q) == 0)
         op->inq = q; /* else what the short one said stands (SC-020) */
-    judge_inquiry(op);
+    probe_judge_inquiry(op);
 }
 
-static void inquiry_done(struct scsi_scan_op *op);
+static void probe_inquiry_done(struct scsi_scan_op *op);
 
 static void
-ask_inquiry(struct scsi_scan_op *op)
+probe_ask_inquiry(struct scsi_scan_op *op)
 {
     scan_send(op, op->cur, cdb_inquiry(op->cdb, INQUIRY_MIN), INQUIRY_MIN, SCSI_INQUIRY_TIMEOUT_MS,
-              inquiry_done);
+              probe_inquiry_done);
 }
 
 static void
-inquiry_done(struct scsi_scan_op *op)
+probe_inquiry_done(struct scsi_scan_op *op)
 {
     struct scsi_sense s;
     uint32_t len;
 
     if (op->x.result.err == 0 && scan_sense(op, &s) && s.key == SENSE_ILLEGAL_REQUEST &&
         s.asc == 0x25) {
-        absent(op);
+        probe_absent(op);
         return;
     }
     if (!scan_good(op)) {
-        failed(op, "INQUIRY");
+        probe_failed(op, "INQUIRY");
         return;
     }
     if (op->x.in_len == 0) {
         if (++op->tries < INQUIRY_TRIES)
-            ask_inquiry(op);
+            probe_ask_inquiry(op);
         else
-            absent(op); /* nothing ever moved */
+            probe_absent(op); /* nothing ever moved */
         return;
     }
     if (op->x.in_len < INQUIRY_MIN)
         sdev_log(op->cur, LOG_LEVEL_WARN, "INQUIRY data has only %u bytes", op->x.in_len);
     if (inquiry_parse(op->buf, op->x.in_len, &op->inq) < 0) {
-        absent(op);
+        probe_absent(op);
         return;
     }
     len = op->inq.length < INQUIRY_LONG ? op->inq.length : INQUIRY_LONG;
     if (len > INQUIRY_MIN)
         scan_send(op, op->cur, cdb_inquiry(op->cdb, (uint16_t)len), len, SCSI_INQUIRY_TIMEOUT_MS,
-                  long_inquiry_done);
+                  probe_long_inquiry_done);
     else
-        judge_inquiry(op);
+        probe_judge_inquiry(op);
 }
 
 void
@@ -250,5 +250,5 @@ probe_start(struct scsi_scan_op *op, void (*probed)(struct scsi_scan_op *op, enu
 {
     op->probed = probed;
     op->tries = 0;
-    ask_inquiry(op);
+    probe_ask_inquiry(op);
 }

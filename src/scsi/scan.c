@@ -15,10 +15,10 @@
 #define GROWS_MAX      4
 #define SEQ_SCSI2_LUNS 8u
 
-static void next_lun(struct scsi_scan_op *op);
+static void scan_next_lun(struct scsi_scan_op *op);
 
 static void
-op_free(struct scsi_scan_op *op)
+scan_free(struct scsi_scan_op *op)
 {
     loop_timer_stop(op->t->loop, &op->x.timer);
     if (op->cur != NULL)
@@ -34,7 +34,7 @@ op_free(struct scsi_scan_op *op)
 
 /* The end: dev for scan_lun, err otherwise. */
 static void
-op_end(struct scsi_scan_op *op, struct scsi_device *dev, int err)
+scan_end(struct scsi_scan_op *op, struct scsi_device *dev, int err)
 {
     struct scsi_target *t = op->t;
 
@@ -45,18 +45,18 @@ op_end(struct scsi_scan_op *op, struct scsi_device *dev, int err)
         op->done_one(op->user, dev, dev == NULL ? &op->why : NULL);
     else
         op->done_all(op->user, err, err != 0 ? &op->why : NULL);
-    op_free(op);
+    scan_free(op);
 }
 
 static bool
-same_unit(const struct scsi_device *a, const struct scsi_device *b, bool names)
+scan_same_unit(const struct scsi_device *a, const struct scsi_device *b, bool names)
 {
     return a->type == b->type && strcmp(a->vendor, b->vendor) == 0 &&
            strcmp(a->product, b->product) == 0 && (!names || strcmp(a->name, b->name) == 0);
 }
 
 static void
-set_offline(struct scsi_sdev *s, enum scsi_event ev)
+scan_set_offline(struct scsi_sdev *s, enum scsi_event ev)
 {
     if (s->dev.state != SDEV_RUNNING && s->dev.state != SDEV_BLOCK)
         return;
@@ -68,7 +68,7 @@ set_offline(struct scsi_sdev *s, enum scsi_event ev)
 
 /* op->cur has been found: a new device, or one that we know. */
 static struct scsi_device *
-keep(struct scsi_scan_op *op)
+scan_keep(struct scsi_scan_op *op)
 {
     struct scsi_sdev *s = op->cur, *known;
     struct scsi_device *dev = scsi_find_device(op->t, s->dev.lun);
@@ -85,10 +85,10 @@ keep(struct scsi_scan_op *op)
     }
     known = sdev_of(dev);
     known->seen = true;
-    if (!same_unit(dev, &s->dev, known->name_told && s->name_told)) { /* SC-050 */
+    if (!scan_same_unit(dev, &s->dev, known->name_told && s->name_told)) { /* SC-050 */
         sdev_log(known, LOG_LEVEL_ERROR, "another unit is there (%s %s); offline", s->dev.vendor,
                  s->dev.product);
-        set_offline(known, SCSI_EV_REPLACED);
+        scan_set_offline(known, SCSI_EV_REPLACED);
     } else if (dev->disk != NULL && dev->disk->up && dev->state == SDEV_RUNNING) {
         disk_want(dev->disk, STEPS_ALL);
     }
@@ -98,12 +98,12 @@ keep(struct scsi_scan_op *op)
 
 /* Looks at a LUN; false without memory, and then the scan has ended. */
 static bool
-probe(struct scsi_scan_op *op, struct lun lun,
-      void (*probed)(struct scsi_scan_op *op, enum probe_result r))
+scan_probe(struct scsi_scan_op *op, struct lun lun,
+           void (*probed)(struct scsi_scan_op *op, enum probe_result r))
 {
     if (sdev_new(op->t, lun.b, &op->cur) < 0) {
         (void)lunette_fail(&op->why, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "out of memory");
-        op_end(op, NULL, -ENOMEM);
+        scan_end(op, NULL, -ENOMEM);
         return false;
     }
     probe_start(op, probed);
@@ -111,123 +111,124 @@ probe(struct scsi_scan_op *op, struct lun lun,
 }
 
 static void
-one_probed(struct scsi_scan_op *op, enum probe_result r)
+scan_one_probed(struct scsi_scan_op *op, enum probe_result r)
 {
     struct scsi_device *dev = NULL;
 
     if (r == PROBE_FOUND) {
-        dev = keep(op);
+        dev = scan_keep(op);
         if (dev->state == SDEV_OFFLINE) {
             (void)lunette_fail(&op->why, -ENODEV, LUNETTE_DOM_SCSI, 0,
                                "the device is offline, or another unit took its place");
             dev = NULL;
         }
     }
-    op_end(op, dev, 0);
+    scan_end(op, dev, 0);
 }
 
 /* ---- those that are known but were not seen: are they gone? ---- */
 
-static void check_unseen(struct scsi_scan_op *op);
+static void scan_check_unseen(struct scsi_scan_op *op);
 
 /* A walk ends with its path. */
 static void
-check_unseen_unless_lost(struct scsi_scan_op *op, enum probe_result r)
+scan_check_unseen_unless_lost(struct scsi_scan_op *op, enum probe_result r)
 {
     if (r == PROBE_TRANSPORT)
-        op_end(op, NULL, op->why.code);
+        scan_end(op, NULL, op->why.code);
     else
-        check_unseen(op);
+        scan_check_unseen(op);
 }
 
 static void
-unseen_probed(struct scsi_scan_op *op, enum probe_result r)
+scan_unseen_probed(struct scsi_scan_op *op, enum probe_result r)
 {
     struct scsi_device *dev = scsi_find_device(op->t, op->cur->dev.lun);
 
     if (r == PROBE_FOUND) {
-        (void)keep(op);
+        (void)scan_keep(op);
     } else {
         if (dev != NULL) {
             sdev_of(dev)->seen = true;
             if (r == PROBE_ABSENT) {
                 sdev_log(sdev_of(dev), LOG_LEVEL_WARN, "the unit is gone; offline");
-                set_offline(sdev_of(dev), SCSI_EV_OFFLINE);
+                scan_set_offline(sdev_of(dev), SCSI_EV_OFFLINE);
             }
         }
         sdev_free(op->cur);
         op->cur = NULL;
     }
-    check_unseen_unless_lost(op, r);
+    scan_check_unseen_unless_lost(op, r);
 }
 
 static void
-check_unseen(struct scsi_scan_op *op)
+scan_check_unseen(struct scsi_scan_op *op)
 {
     LIST_FOREACH (n, &op->t->devices) {
         struct scsi_device *dev = container_of(n, struct scsi_device, node);
 
         if (!sdev_of(dev)->seen && dev->state != SDEV_DEL && dev->state != SDEV_CANCEL) {
-            (void)probe(op, lun_load(dev->lun), unseen_probed);
+            (void)scan_probe(op, lun_load(dev->lun), scan_unseen_probed);
             return;
         }
     }
-    op_end(op, NULL, 0);
+    scan_end(op, NULL, 0);
 }
 
 /* ---- sequential ---- */
 
-static void next_sequential(struct scsi_scan_op *op);
+static void scan_next_sequential(struct scsi_scan_op *op);
 
 /* SC-041: a target that ignores the LUN shows the same unit everywhere. */
 static bool
-seen_elsewhere(const struct scsi_scan_op *op)
+scan_seen_elsewhere(const struct scsi_scan_op *op)
 {
     LIST_FOREACH (n, &op->t->devices) {
         struct scsi_sdev *s = sdev_of(container_of(n, struct scsi_device, node));
 
         if (s->seen && s->name_told && op->cur->name_told &&
-            memcmp(s->dev.lun, op->cur->dev.lun, 8) != 0 && same_unit(&s->dev, &op->cur->dev, true))
+            memcmp(s->dev.lun, op->cur->dev.lun, 8) != 0 &&
+            scan_same_unit(&s->dev, &op->cur->dev, true))
             return true;
     }
     return false;
 }
 
 static void
-sequential_probed(struct scsi_scan_op *op, enum probe_result r)
+scan_sequential_probed(struct scsi_scan_op *op, enum probe_result r)
 {
-    if (r == PROBE_FOUND && !seen_elsewhere(op)) {
-        (void)keep(op);
-        next_sequential(op);
+    if (r == PROBE_FOUND && !scan_seen_elsewhere(op)) {
+        (void)scan_keep(op);
+        scan_next_sequential(op);
         return;
     }
     sdev_free(op->cur);
     op->cur = NULL;
-    check_unseen_unless_lost(op, r);
+    scan_check_unseen_unless_lost(op, r);
 }
 
 static void
-next_sequential(struct scsi_scan_op *op)
+scan_next_sequential(struct scsi_scan_op *op)
 {
     uint32_t max = op->t->params.max_scan_lun;
 
     if (op->level <= SCSI_LEVEL_SCSI2 && max > SEQ_SCSI2_LUNS)
         max = SEQ_SCSI2_LUNS;
     if (op->at >= max)
-        check_unseen(op);
+        scan_check_unseen(op);
     else
-        (void)probe(op, lun_from_number(op->at++), sequential_probed);
+        (void)scan_probe(op, lun_from_number(op->at++), scan_sequential_probed);
 }
 
 /* LUN 0 has been asked for all it knew: a device, if it is one. */
 static void
-settle_lun0(struct scsi_scan_op *op, bool listed)
+scan_settle_lun0(struct scsi_scan_op *op, bool listed)
 {
     if (op->lun0 == NULL)
         return;
     if (op->lun0_there && listed) {
         op->cur = op->lun0;
-        (void)keep(op);
+        (void)scan_keep(op);
     } else {
         sdev_free(op->lun0);
     }
@@ -235,33 +236,33 @@ settle_lun0(struct scsi_scan_op *op, bool listed)
 }
 
 static void
-start_sequential(struct scsi_scan_op *op)
+scan_start_sequential(struct scsi_scan_op *op)
 {
-    settle_lun0(op, true);
+    scan_settle_lun0(op, true);
     op->at = 1;
-    next_sequential(op);
+    scan_next_sequential(op);
 }
 
 /* ---- REPORT LUNS ---- */
 
 static void
-listed_probed(struct scsi_scan_op *op, enum probe_result r)
+scan_listed_probed(struct scsi_scan_op *op, enum probe_result r)
 {
     if (r == PROBE_FOUND) {
-        (void)keep(op);
+        (void)scan_keep(op);
     } else {
         log_line(op->t->loop->log, LOG_LEVEL_WARN, "%.15s: %s", op->t->host->name, op->why.msg);
         sdev_free(op->cur);
         op->cur = NULL;
     }
     if (r == PROBE_TRANSPORT)
-        op_end(op, NULL, op->why.code); /* SC-026: the path is gone */
+        scan_end(op, NULL, op->why.code); /* SC-026: the path is gone */
     else
-        next_lun(op);
+        scan_next_lun(op);
 }
 
 static bool
-seen_already(const struct scsi_scan_op *op, struct lun lun)
+scan_seen_already(const struct scsi_scan_op *op, struct lun lun)
 {
     struct scsi_device *dev = scsi_find_device(op->t, lun.b);
 
@@ -269,23 +270,23 @@ seen_already(const struct scsi_scan_op *op, struct lun lun)
 }
 
 static void
-next_lun(struct scsi_scan_op *op)
+scan_next_lun(struct scsi_scan_op *op)
 {
     static const struct lun none = {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
 
     while (op->at < op->count) {
         struct lun lun = report_luns_get(op->list, op->at++);
 
-        if (lun_equal(lun, none) || seen_already(op, lun))
+        if (lun_equal(lun, none) || scan_seen_already(op, lun))
             continue;
-        (void)probe(op, lun, listed_probed);
+        (void)scan_probe(op, lun, scan_listed_probed);
         return;
     }
-    check_unseen(op);
+    scan_check_unseen(op);
 }
 
 static void
-take_list(struct scsi_scan_op *op, uint32_t count)
+scan_take_list(struct scsi_scan_op *op, uint32_t count)
 {
     bool lun0_listed = count == 0; /* an empty list: what INQUIRY said stands */
 
@@ -298,27 +299,27 @@ take_list(struct scsi_scan_op *op, uint32_t count)
     if (op->buf == NULL) {
         op->buf_size = 0;
         (void)lunette_fail(&op->why, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "out of memory");
-        op_end(op, NULL, -ENOMEM);
+        scan_end(op, NULL, -ENOMEM);
         return;
     }
     for (uint32_t i = 0; i < op->count && op->lun0 != NULL && !lun0_listed; i++)
         lun0_listed = memcmp(report_luns_get(op->list, i).b, op->lun0->dev.lun, 8) == 0;
-    settle_lun0(op, lun0_listed);
-    next_lun(op);
+    scan_settle_lun0(op, lun0_listed);
+    scan_next_lun(op);
 }
 
-static void list_done(struct scsi_scan_op *op);
+static void scan_list_done(struct scsi_scan_op *op);
 
 static void
-ask_list(struct scsi_scan_op *op)
+scan_ask_list(struct scsi_scan_op *op)
 {
     scan_send(op, op->wlun != NULL ? op->wlun : op->lun0, cdb_report_luns(op->cdb, 0, op->buf_size),
-              op->buf_size, SCSI_TIMEOUT_MS, list_done);
+              op->buf_size, SCSI_TIMEOUT_MS, scan_list_done);
 }
 
 /* True when the list is asked for again with more room. */
 static bool
-grow(struct scsi_scan_op *op, uint64_t total)
+scan_grow_list(struct scsi_scan_op *op, uint64_t total)
 {
     uint64_t max = REPORT_LUNS_LEN(SCSI_LUNS_MAX);
     uint8_t *buf;
@@ -333,13 +334,13 @@ grow(struct scsi_scan_op *op, uint64_t total)
     op->grows++;
     op->buf = buf;
     op->buf_size = (uint32_t)total;
-    ask_list(op);
+    scan_ask_list(op);
     return true;
 }
 
 /* SC-036: the well-known LUN that is made for REPORT LUNS. */
 static bool
-ask_well_known(struct scsi_scan_op *op)
+scan_ask_well_known(struct scsi_scan_op *op)
 {
     struct scsi_sense s;
 
@@ -349,12 +350,12 @@ ask_well_known(struct scsi_scan_op *op)
     op->wlun_tried = true;
     if (sdev_new(op->t, lun_well_known(1).b, &op->wlun) < 0)
         return false;
-    ask_list(op);
+    scan_ask_list(op);
     return true;
 }
 
 static void
-list_done(struct scsi_scan_op *op)
+scan_list_done(struct scsi_scan_op *op)
 {
     uint64_t total;
     int n;
@@ -362,51 +363,51 @@ list_done(struct scsi_scan_op *op)
     if (op->x.result.err != 0) {
         (void)lunette_fail(&op->why, op->x.result.err, LUNETTE_DOM_SCSI, 0,
                            "REPORT LUNS got no answer");
-        op_end(op, NULL, op->x.result.err);
+        scan_end(op, NULL, op->x.result.err);
         return;
     }
     if (!scan_good(op)) {
-        if (!ask_well_known(op))
-            start_sequential(op);
+        if (!scan_ask_well_known(op))
+            scan_start_sequential(op);
         return;
     }
     n = report_luns_count(op->buf, op->x.in_len, &total);
     if (n < 0)
-        start_sequential(op);
-    else if (!grow(op, total))
-        take_list(op, (uint32_t)n);
+        scan_start_sequential(op);
+    else if (!scan_grow_list(op, total))
+        scan_take_list(op, (uint32_t)n);
 }
 
 static void
-lun0_probed(struct scsi_scan_op *op, enum probe_result r)
+scan_lun0_probed(struct scsi_scan_op *op, enum probe_result r)
 {
     op->lun0 = op->cur;
     op->cur = NULL;
     op->lun0_there = r == PROBE_FOUND;
     op->level = op->lun0->dev.level;
     if (r == PROBE_TRANSPORT)
-        op_end(op, NULL, op->why.code);
+        scan_end(op, NULL, op->why.code);
     else if (r == PROBE_FAILED || op->level > SCSI_LEVEL_SCSI2 || op->level == 0)
-        ask_list(op);
+        scan_ask_list(op);
     else
-        start_sequential(op);
+        scan_start_sequential(op);
 }
 
 /* ---- the queue of scans ---- */
 
 static void
-op_start(struct scsi_scan_op *op)
+scan_start(struct scsi_scan_op *op)
 {
     op->running = true;
     TRACE(op->t->loop, scsi_scan, 0, 0);
     if (op->one) {
-        (void)probe(op, op->lun, one_probed);
+        (void)scan_probe(op, op->lun, scan_one_probed);
         return;
     }
     LIST_FOREACH (n, &op->t->devices) {
         sdev_of(container_of(n, struct scsi_device, node))->seen = false;
     }
-    (void)probe(op, lun_from_number(0), lun0_probed);
+    (void)scan_probe(op, lun_from_number(0), scan_lun0_probed);
 }
 
 void
@@ -419,7 +420,7 @@ scsi_scan_work(struct loop_work *w)
         return;
     op = container_of(t->scans.next, struct scsi_scan_op, node);
     if (!op->running)
-        op_start(op);
+        scan_start(op);
 }
 
 void
@@ -430,12 +431,12 @@ scsi_scan_fail_all(struct scsi_target *t, int err)
 
         list_del(&op->x.node); /* from the commands that wait */
         (void)lunette_fail(&op->why, err, LUNETTE_DOM_SCSI, 0, "the target is being closed");
-        op_end(op, NULL, err);
+        scan_end(op, NULL, err);
     }
 }
 
 static struct scsi_scan_op *
-op_new(struct scsi_target *t, void *user)
+scan_new(struct scsi_target *t, void *user)
 {
     struct scsi_scan_op *op = calloc(1, sizeof(*op));
 
@@ -459,7 +460,7 @@ int
 scsi_scan(struct scsi_target *t, void (*done)(void *user, int err, const struct lunette_error *why),
           void *user)
 {
-    struct scsi_scan_op *op = op_new(t, user);
+    struct scsi_scan_op *op = scan_new(t, user);
 
     if (op == NULL)
         return -ENOMEM;
@@ -472,7 +473,7 @@ scsi_scan_lun(struct scsi_target *t, const uint8_t lun[8],
               void (*done)(void *user, struct scsi_device *dev, const struct lunette_error *why),
               void *user)
 {
-    struct scsi_scan_op *op = op_new(t, user);
+    struct scsi_scan_op *op = scan_new(t, user);
 
     if (op == NULL)
         return -ENOMEM;

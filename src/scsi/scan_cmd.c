@@ -5,7 +5,7 @@
 #include "scsi/scan.h"
 
 static void
-command_done(struct scsi_exec *x)
+scan_command_done(struct scsi_exec *x)
 {
     struct scsi_scan_op *op = container_of(x, struct scsi_scan_op, x);
 
@@ -46,7 +46,7 @@ scan_send(struct scsi_scan_op *op, struct scsi_sdev *s, int cdb_len, uint32_t in
                                .ua_retries = SCSI_UA_TRIES,
                                .timeout_ms = timeout_ms,
                                .in = sg_from_iov(&op->iov, 1, 0, in_len),
-                               .done = command_done};
+                               .done = scan_command_done};
     err = scsi_execute_internal(s, &op->x);
     if (err < 0) {
         op->x.result = (struct bdev_result){.err = err};

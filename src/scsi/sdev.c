@@ -133,7 +133,7 @@ sdev_gate_clear(struct scsi_sdev *s, uint8_t gate)
 }
 
 static void
-hold_expired(struct loop_timer *t)
+sdev_hold_expired(struct loop_timer *t)
 {
     sdev_gate_clear(container_of(t, struct scsi_sdev, hold_timer), GATE_HOLD);
 }
@@ -223,7 +223,7 @@ sdev_good(struct scsi_sdev *s)
 }
 
 static void
-deliver_events(struct loop_work *w)
+sdev_deliver_events(struct loop_work *w)
 {
     struct scsi_sdev *s = container_of(w, struct scsi_sdev, ev_work);
     struct scsi_target *t = s->dev.target;
@@ -259,6 +259,6 @@ void
 sdev_init(struct scsi_sdev *s)
 {
     s->fast_done = true;
-    loop_timer_init(&s->hold_timer, hold_expired);
-    loop_work_init(&s->ev_work, deliver_events);
+    loop_timer_init(&s->hold_timer, sdev_hold_expired);
+    loop_work_init(&s->ev_work, sdev_deliver_events);
 }

@@ -11,7 +11,7 @@
 /* ---- the host's events ---- */
 
 static void
-host_restart(void *user)
+target_restart(void *user)
 {
     struct scsi_target *t = user;
 
@@ -26,7 +26,7 @@ host_restart(void *user)
 }
 
 static void
-device_follows(struct scsi_sdev *s, enum scsi_host_state state)
+target_device_follows(struct scsi_sdev *s, enum scsi_host_state state)
 {
     enum scsi_device_state now = s->dev.state;
 
@@ -62,25 +62,25 @@ device_follows(struct scsi_sdev *s, enum scsi_host_state state)
 }
 
 static void
-host_state(void *user, enum scsi_host_state state, const struct lunette_error *why)
+target_host_state(void *user, enum scsi_host_state state, const struct lunette_error *why)
 {
     struct scsi_target *t = user;
 
     if (why != NULL)
         log_line(t->loop->log, LOG_LEVEL_INFO, "%.15s: %s", t->host->name, why->msg);
     LIST_FOREACH_SAFE (n, &t->devices) {
-        device_follows(sdev_of(container_of(n, struct scsi_device, node)), state);
+        target_device_follows(sdev_of(container_of(n, struct scsi_device, node)), state);
     }
     if (state == SCSI_HOST_RUNNING)
         t->link_errors = 0;
     if (state == SCSI_HOST_GONE)
         scsi_exec_fail_waiting(t, -ENOTCONN);
     else
-        host_restart(t);
+        target_restart(t);
 }
 
 static void
-host_async_sense(void *user, const uint8_t lun[8], const uint8_t *sense, uint16_t len)
+target_async_sense(void *user, const uint8_t lun[8], const uint8_t *sense, uint16_t len)
 {
     struct scsi_target *t = user;
     struct scsi_device *dev = scsi_find_device(t, lun);
@@ -93,7 +93,7 @@ host_async_sense(void *user, const uint8_t lun[8], const uint8_t *sense, uint16_
 }
 
 static void
-host_freed(void *user)
+target_host_freed(void *user)
 {
     struct scsi_target *t = user;
 
@@ -101,14 +101,14 @@ host_freed(void *user)
 }
 
 static const struct scsi_host_events host_events = {
-    .restart = host_restart,
-    .state = host_state,
-    .async_sense = host_async_sense,
-    .freed = host_freed,
+    .restart = target_restart,
+    .state = target_host_state,
+    .async_sense = target_async_sense,
+    .freed = target_host_freed,
 };
 
 static void
-commit(struct loop_work *w)
+target_commit(struct loop_work *w)
 {
     struct scsi_target *t = container_of(w, struct scsi_target, commit_work);
 
@@ -148,7 +148,7 @@ scsi_attach(struct scsi_host *h, const struct scsi_params *params, const struct 
     list_init(&t->doomed);
     list_init(&t->scans);
     list_init(&t->eh_queue);
-    loop_work_init(&t->commit_work, commit);
+    loop_work_init(&t->commit_work, target_commit);
     loop_work_init(&t->scan_work, scsi_scan_work);
     h->ev = &host_events;
     h->ev_user = t;

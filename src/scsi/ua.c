@@ -4,7 +4,7 @@
 
 /* SC-132: writes acknowledged into a cache whose power went. */
 static void
-check_lost_writes(struct scsi_sdev *s)
+scsi_check_lost_writes(struct scsi_sdev *s)
 {
     struct scsi_disk *d = s->dev.disk;
 
@@ -39,7 +39,7 @@ scsi_unit_attention(struct scsi_sdev *s, uint8_t asc, uint8_t ascq)
         t->luns_changed = true;
     }
     if (power)
-        check_lost_writes(s);
+        scsi_check_lost_writes(s);
     sdev_raise(s, events);
     if (steps != 0 && s->dev.disk != NULL && s->dev.disk->up)
         disk_want(s->dev.disk, steps);
