@@ -96,6 +96,27 @@ iscsi_conn_setup(struct iscsi_session *pub, uint16_t cid, struct iscsi_conn **re
     return 0;
 }
 
+/* A nexus is over before another begins (RFC 7143 4.2.6): its leading connection is down. */
+static bool
+lead_may_change(const struct session *s, const struct conn *to)
+{
+    return s->state != ISCSI_STATE_LOGGED_IN &&
+           (s->leadconn == NULL || s->leadconn == to || s->leadconn->down);
+}
+
+/* As nothing was agreed on yet. */
+static void
+conn_reset(struct conn *c)
+{
+    assert(list_empty(&c->mgmtqueue) && list_empty(&c->requeue) && list_empty(&c->cmdqueue));
+    assert(c->xmit_task == NULL && c->ping == NULL && c->user == NULL && !c->failing);
+    c->pub.hdrdgst_en = c->pub.datadgst_en = c->want_hdrdgst = c->want_datadgst = false;
+    c->pub.max_recv_dlength = c->pub.max_xmit_dlength = ISCSI_LOGIN_DSEG_MAX;
+    c->declared_recv_dlength = c->declared_xmit_dlength = 8192; /* RFC 7143 13.12: defaults */
+    c->first_rsp_seen = c->user_answered = false;
+    c->ping_ns = 0;
+}
+
 int
 iscsi_conn_bind(struct iscsi_conn *pub, int64_t eph, struct iscsi_endpoint *ep, bool leading,
                 struct lunette_error *err)
@@ -104,21 +125,28 @@ iscsi_conn_bind(struct iscsi_conn *pub, int64_t eph, struct iscsi_endpoint *ep, 
     struct session *s = c->session;
     int r;
 
-    if (c->state != CONN_XPT_WAIT)
+    if (!c->down || c->dying)
         return lunette_fail(err, -EBUSY, LUNETTE_DOM_USAGE, 0, "connection %u is bound already",
                             pub->cid);
+    if (s->leadconn == NULL)
+        leading = true;
+    if (leading && !lead_may_change(s, c))
+        return lunette_fail(err, -EBUSY, LUNETTE_DOM_USAGE, 0,
+                            "the session has a leading connection");
     TRACE(pub->loop, bind_conn, s->pub.sid, pub->cid);
-    pub->hdrdgst_en = pub->datadgst_en = false;
-    pub->max_recv_dlength = pub->max_xmit_dlength = ISCSI_LOGIN_DSEG_MAX;
-    c->declared_recv_dlength = c->declared_xmit_dlength = 8192; /* RFC 7143 13.12: defaults */
-    c->first_rsp_seen = false;
+    conn_reset(c);
     r = pub->tt->bind_conn(pub, eph, ep, leading, err);
     if (r < 0)
         return r;
+    if (c->state == CONN_FREE) /* it was lost, or logged out: the same connection once more */
+        iscsi_conn_event(c, EV_CONNECT);
+    assert(c->state == CONN_XPT_WAIT);
     c->down = c->suspended = pub->failed = false;
     memset(&c->why, 0, sizeof(c->why));
-    if (leading || s->leadconn == NULL)
+    if (leading) {
         s->leadconn = c;
+        iscsi_session_new_nexus(s);
+    }
     iscsi_conn_event(c, EV_BOUND);
     return 0;
 }
@@ -128,12 +156,14 @@ iscsi_conn_start(struct iscsi_conn *pub, struct lunette_error *err)
 {
     struct conn *c = to_conn(pub);
     struct session *s = c->session;
-    bool reopen = s->state == ISCSI_STATE_FAILED;
     int r;
 
     if (c->state != CONN_IN_LOGIN || c->suspended)
         return lunette_fail(err, -ENOTCONN, LUNETTE_DOM_CONNECT, 0, "%s",
                             c->why.code != 0 ? c->why.msg : "the connection is not logging in");
+    if (c != s->leadconn && s->state != ISCSI_STATE_LOGGED_IN)
+        return lunette_fail(err, -ENOTCONN, LUNETTE_DOM_CONNECT, 0,
+                            "the session has no leading connection that is logged in");
     /* RFC 7143 13.14: irrelevant, and perhaps never agreed, where nothing goes unasked */
     if (s->pub.params.first_burst > s->pub.params.max_burst &&
         (!s->pub.params.initial_r2t || s->pub.params.imm_data))
@@ -153,11 +183,8 @@ iscsi_conn_start(struct iscsi_conn *pub, struct lunette_error *err)
         return r;
     c->fast_write_max = iscsi_fast_write_max(c);
     iscsi_conn_event(c, EV_STARTED);
-    s->state = ISCSI_STATE_LOGGED_IN;
-    if (reopen) {
-        TRACE(pub->loop, iscsi_unblock_session, s->pub.sid, 0);
-    }
-    iscsi_host_state(s, SCSI_HOST_RUNNING, NULL);
+    if (c == s->leadconn)
+        iscsi_session_up(s);
     pub->last_recv_ns = pub->loop->now_ns;
     iscsi_ping_start(c);
     return 0;
@@ -167,6 +194,7 @@ iscsi_conn_free(struct conn *c)
 {
     struct session *s = c->session;
 
+    assert(c->down && !c->stopping);
     TRACE(s->pub.loop, destroy_conn, s->pub.sid, c->pub.cid);
     if (s->leadconn == c)
         s->leadconn = NULL;
@@ -179,12 +207,28 @@ iscsi_conn_free(struct conn *c)
     free(c);
 }
 
+/* The leading connection is taken out in order: another that is logged in takes its place. */
+static void
+replace_lead(struct session *s)
+{
+    LIST_FOREACH (n, &s->conns) {
+        struct conn *c = container_of(n, struct conn, node);
+
+        if (c->state == CONN_LOGGED_IN && !c->suspended && !c->dying) {
+            s->leadconn = c;
+            return;
+        }
+    }
+}
+
 void
 iscsi_conn_teardown(struct iscsi_conn *pub)
 {
     struct conn *c = to_conn(pub);
 
     c->dying = true;
+    if (c == c->session->leadconn && c->session->state == ISCSI_STATE_LOGGED_IN)
+        replace_lead(c->session);
     iscsi_leave_fast(c);
     iscsi_conn_stop(pub, STOP_CONN_TERM);
     iscsi_session_maybe_free(c->session);

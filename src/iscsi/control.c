@@ -104,7 +104,7 @@ iscsi_user_answer(struct conn *c, struct task *t, const union bhs_any *h, const 
         iscsi_complete_task(t);
     } else if (c->xmit_task == t || c->pub.tt->cleanup_task(&t->pub) == -EINPROGRESS) {
         if (c->xmit_task != t)
-            iscsi_task_detained(t);
+            iscsi_complete_cleaning(t);
         return answered_wrongly(c, "the target answered a request before it had all of it");
     } else {
         t->started = false;

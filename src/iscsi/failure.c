@@ -24,7 +24,7 @@ iscsi_conn_failure(struct iscsi_conn *pub, enum iscsi_err err, const char *why)
     struct conn *c = to_conn(pub);
     struct session *s = c->session;
 
-    if (c->failing || c->state == CONN_FREE || c->state == CONN_CLEANUP_WAIT)
+    if (c->failing || c->down || c->stopping || c->state == CONN_FREE)
         return;
     TRACE(pub->loop, iscsi_conn_failure, pub->cid, err);
     c->failing = true;
@@ -41,7 +41,7 @@ iscsi_conn_failure(struct iscsi_conn *pub, enum iscsi_err err, const char *why)
         err, "%s", why);
     log_line(pub->loop->log, LOG_LEVEL_WARN, "%s: connection %u lost (%s): %s", s->host.name,
              pub->cid, iscsi_err_name(err), why);
-    if (s->state == ISCSI_STATE_LOGGED_IN)
-        s->state = ISCSI_STATE_FAILED;
+    if (c == s->leadconn && s->state == ISCSI_STATE_LOGGED_IN)
+        s->state = iscsi_lost_state(s); /* recovery.c does the rest: no command goes out before */
     loop_defer(pub->loop, &c->fail_work);
 }

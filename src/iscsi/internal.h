@@ -19,14 +19,14 @@ void iscsi_conn_failure(struct iscsi_conn *c, enum iscsi_err err, const char *wh
 /* ---- task.c: the table of tasks, their tags, and their end ---- */
 int iscsi_alloc_tasks(struct session *s);
 void iscsi_free_tasks(struct session *s);
-/* The task is over: lets the transport go, then finishes it (later, where the transport needs
- * time). */
+/* The task is over: asks the transport to let go of it, and finishes it when it has. */
 void iscsi_complete_task(struct task *t);
-/* Ends a task after the transport has let go: gives the slot back and tells whoever waited.  The
- * last use of t. */
-void iscsi_finish_task(struct task *t);
-/* The task is over, and the transport, which was asked to let go, needs time. */
-void iscsi_task_detained(struct task *t);
+/* The same for a task that the transport was asked to let go of, and needs time for. */
+void iscsi_complete_cleaning(struct task *t);
+/* The connection of a running command has ended: it has none any more, and waits for a verdict. */
+void iscsi_unassign_task(struct task *t);
+/* The verdict: it is over. */
+void iscsi_complete_unassigned(struct task *t);
 struct iscsi_task *iscsi_itt_to_task(struct iscsi_conn *c, struct be32 itt);
 bool iscsi_itt_ended(struct iscsi_conn *c, struct be32 itt);
 void iscsi_task_cleaned(struct iscsi_task *t);
@@ -137,8 +137,14 @@ void iscsi_eh_device_reset(struct scsi_host *h, const uint8_t lun[8], struct scs
 void iscsi_eh_target_reset(struct scsi_host *h, struct scsi_eh_wait *w);
 void iscsi_eh_session_reset(struct scsi_host *h, struct scsi_eh_wait *w);
 void iscsi_tmf_rsp(struct conn *c, struct task *t, const struct bhs_tmf_rsp *h);
-/* All waiting and pending requests fail: the session is down. */
+/* All requests that wait or are out fail, but for session resets: the session is down. */
 void iscsi_tmf_fail_all(struct session *s);
+/* The request t is over without an answer: its connection has ended. */
+void iscsi_tmf_lost(struct session *s, const struct task *t);
+/* The state of the session has changed: a session reset may be over. */
+void iscsi_tmf_session_changed(struct session *s);
+/* Forgets what was of the nexus before. */
+void iscsi_tmf_new_nexus(struct session *s);
 
 /* ---- ping.c: pings of ours and answers to the target's ---- */
 void iscsi_ping_start(struct conn *c);
@@ -165,9 +171,19 @@ uint32_t iscsi_fast_write_max(const struct conn *c);
 /* ---- host.c: the session as the SCSI midlayer sees it ---- */
 extern const struct scsi_host_ops iscsi_host_ops;
 
+/* ---- nexus.c: the states of a session ---- */
+void iscsi_nexus_init(struct session *s);
+/* A leading connection is bound: numbers, task management, timers and agreed values begin anew. */
+void iscsi_session_new_nexus(struct session *s);
+/* The leading connection is in full feature phase. */
+void iscsi_session_up(struct session *s);
+/* The leading connection is lost: the session waits for another, or fails.  why: for the midlayer.
+ */
+void iscsi_session_lost(struct session *s, const struct lunette_error *why);
+/* The session fails, whatever it was. */
+void iscsi_session_fail(struct session *s, const struct lunette_error *why);
+
 /* ---- recovery.c: the end of a connection ---- */
-void iscsi_host_state(struct session *s, enum scsi_host_state state,
-                      const struct lunette_error *why);
 void iscsi_conn_stopped(struct iscsi_conn *c);
 void iscsi_fail_work(struct loop_work *w);
 

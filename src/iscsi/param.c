@@ -52,6 +52,7 @@ static const struct param_row {
     SESS(ABORT_TIMEOUT_MS,     V_NUM, abort_timeout_ms, 1, 86400000),
     SESS(LU_RESET_TIMEOUT_MS,  V_NUM, lu_reset_timeout_ms, 1, 86400000),
     SESS(TGT_RESET_TIMEOUT_MS, V_NUM, tgt_reset_timeout_ms, 1, 86400000),
+    SESS(RECOVERY_TMO,     V_NUM, recovery_tmo_s, 0, ISCSI_RECOVERY_TMO_MAX),
     CONN(ZERO_COPY,        V_BOOL, pub.zero_copy, 0, 1),
     NONE(TASK_REPORTING), /* see set_task_reporting */
     NONE(EXP_STATSN),     /* kept here anyway: the data plane sees each response */
@@ -61,7 +62,7 @@ static const struct param_row {
 };
 
 static int
-parse(const struct param_row *row, const char *value, uint32_t *ret)
+param_parse(const struct param_row *row, const char *value, uint32_t *ret)
 {
     uint64_t n;
     bool yes;
@@ -89,7 +90,7 @@ parse(const struct param_row *row, const char *value, uint32_t *ret)
 }
 
 static void *
-place(struct conn *c, const struct param_row *row)
+param_place(struct conn *c, const struct param_row *row)
 {
     char *base = row->owner == OF_CONN      ? (char *)c
                  : row->owner == OF_SESSION ? (char *)c->session
@@ -115,7 +116,7 @@ iscsi_set_param(struct iscsi_conn *pub, enum iscsi_param p, const char *value,
     if (c->state == CONN_LOGGED_IN && row->owner == OF_PARAMS)
         return lunette_fail(err, -EBUSY, LUNETTE_DOM_USAGE, 0,
                             "parameter %s is agreed at login and stays", row->name);
-    if (parse(row, value, &v) < 0)
+    if (param_parse(row, value, &v) < 0)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "parameter %s: \"%.40s\" cannot be",
                             row->name, value);
     if (row->type == V_DIGEST && v != 0 &&
@@ -125,8 +126,8 @@ iscsi_set_param(struct iscsi_conn *pub, enum iscsi_param p, const char *value,
     if (p == ISCSI_PARAM_TASK_REPORTING)
         c->session->pub.params.fast_abort = strcmp(value, "FastAbort") == 0;
     else if (row->type == V_NUM)
-        *(uint32_t *)place(c, row) = v;
+        *(uint32_t *)param_place(c, row) = v;
     else if (row->type != V_IGNORED)
-        *(bool *)place(c, row) = v != 0;
+        *(bool *)param_place(c, row) = v != 0;
     return pub->tt->set_param != NULL ? pub->tt->set_param(pub, p, value, err) : 0;
 }

@@ -1,62 +1,72 @@
 /* SPDX-License-Identifier: MIT */
-/* iscsi/recovery.c - what the loss or the end of a connection does to its tasks and its session. */
+/* iscsi/recovery.c - the end of a connection: what becomes of its tasks and of its session.
+ *
+ * Here is the one place where tasks end that no answer ends.  A connection stops; the transport
+ * lets go of each of its commands, which then have no connection (UNASSIGNED) and wait for a
+ * verdict.  At error recovery level 0 that comes at once: each may have been executed, and ends.
+ */
 #include <errno.h>
 
 #include "iscsi/internal.h"
 
-void
-iscsi_host_state(struct session *s, enum scsi_host_state state, const struct lunette_error *why)
-{
-    if (s->host.state == state)
-        return;
-    s->host.state = state;
-    if (s->host.ev != NULL)
-        s->host.ev->state(s->host.ev_user, state, why);
-}
-
+/* Control PDUs belong to their connection and end with it. */
 static void
-fail_list(struct conn *c, struct list *l, enum scsi_host_result result)
+end_control(struct conn *c, struct task *t)
 {
-    while (!list_empty(l)) {
-        struct task *t = to_task(container_of(l->next, struct iscsi_task, node));
-        struct scsi_cmd *sc = t->pub.sc;
+    struct session *s = c->session;
 
-        if (t->pub.state == ISCSI_TASK_PENDING && t->kind == TASK_SCSI)
-            c->session->win.queued--;
-        if (sc != NULL)
-            iscsi_set_unfinished(sc, result);
-        iscsi_complete_task(t);
-    }
+    if (t->kind == TASK_TMF)
+        iscsi_tmf_lost(s, t);
+    iscsi_complete_task(t);
 }
 
 /* What is with the transport, to be sent on or waiting for its answer. */
 static void
-fail_running(struct conn *c, enum scsi_host_result result)
+end_running(struct conn *c)
 {
-    const struct session *s = c->session;
-    struct list running;
+    struct session *s = c->session;
 
-    list_init(&running);
     for (uint32_t slot = 0; slot < s->pub.tasks.made; slot++) {
         struct task *t = iscsi_task_at(s, slot);
 
         if (t->pub.state != ISCSI_TASK_RUNNING || t->pub.conn != &c->pub)
             continue;
-        list_del(&t->pub.node);
-        list_push_back(&running, &t->pub.node);
+        if (t->kind == TASK_SCSI)
+            iscsi_unassign_task(t);
+        else
+            end_control(c, t);
     }
-    fail_list(c, &running, result);
 }
 
-/* Every task of the connection ends, each once: what was sent may have been executed. */
+/* Commands that no target has seen. */
 static void
-fail_tasks(struct conn *c, enum scsi_host_result sent)
+end_pending(struct conn *c)
 {
-    if (c->user != NULL && list_empty(&c->user->pub.node)) /* answered, between two requests */
-        iscsi_complete_task(c->user);
-    fail_running(c, sent);
-    fail_list(c, &c->mgmtqueue, sent);
-    fail_list(c, &c->cmdqueue, DID_NO_CONNECT);
+    struct session *s = c->session;
+    bool goes_on = s->state == ISCSI_STATE_LOGGED_IN || s->state == ISCSI_STATE_BLOCKED;
+
+    while (!list_empty(&c->mgmtqueue))
+        end_control(c, to_task(container_of(c->mgmtqueue.next, struct iscsi_task, node)));
+    while (!list_empty(&c->cmdqueue)) {
+        struct task *t = to_task(container_of(c->cmdqueue.next, struct iscsi_task, node));
+
+        assert(t->kind == TASK_SCSI && t->pub.state == ISCSI_TASK_PENDING);
+        s->win.queued--;
+        iscsi_set_unfinished(t->pub.sc, goes_on ? DID_REQUEUE : DID_NO_CONNECT);
+        iscsi_complete_task(t);
+    }
+}
+
+/* The verdict of level 0 on all commands without a connection. */
+static void
+end_unassigned(struct session *s)
+{
+    while (!list_empty(&s->unassigned)) {
+        struct task *t = to_task(container_of(s->unassigned.next, struct iscsi_task, node));
+
+        iscsi_set_unfinished(t->pub.sc, DID_TRANSPORT_DISRUPTED);
+        iscsi_complete_unassigned(t);
+    }
 }
 
 static void
@@ -64,11 +74,15 @@ conn_stopped(struct conn *c)
 {
     struct session *s = c->session;
 
+    assert(c->stopping && !c->down);
     c->stopping = false;
     c->down = true;
-    fail_tasks(c, DID_TRANSPORT_DISRUPTED);
+    end_running(c);
+    end_pending(c);
+    assert(list_empty(&c->requeue) && c->xmit_task == NULL && c->ping == NULL && c->user == NULL);
     if (s->state != ISCSI_STATE_LOGGED_IN)
         iscsi_tmf_fail_all(s);
+    end_unassigned(s);
     iscsi_conn_event(c, EV_CLEANED);
     s->ev->conn_down(s->ev_user, &c->pub);
     if (c->report) {
@@ -85,7 +99,24 @@ iscsi_conn_stopped(struct iscsi_conn *pub)
     conn_stopped(to_conn(pub));
 }
 
-/* Down for good, from any state; at level 0 the session goes with its connection. */
+/* The session's leading connection has ended: none of the others can go on without it. */
+static void
+lead_lost(struct session *s, struct conn *lead, bool recover)
+{
+    if (recover)
+        iscsi_session_lost(s, &lead->why);
+    else
+        iscsi_session_fail(s, &lead->why);
+    LIST_FOREACH (n, &s->conns) {
+        struct conn *c = container_of(n, struct conn, node);
+
+        if (c != lead)
+            iscsi_conn_failure(&c->pub, ISCSI_ERR_LOCAL,
+                               "the leading connection of the session has ended");
+    }
+}
+
+/* Takes the connection down from any state. */
 static void
 take_down(struct conn *c, enum iscsi_stop how)
 {
@@ -101,16 +132,9 @@ take_down(struct conn *c, enum iscsi_stop how)
     loop_timer_stop(c->pub.loop, &c->transport_timer);
     if (c->state != CONN_FREE) /* FREE: logged out in order, but tasks may be left */
         iscsi_conn_event(c, EV_FAILED);
-    if (s->state == ISCSI_STATE_LOGGED_IN)
-        s->state = ISCSI_STATE_FAILED;
-    if (s->host.state != SCSI_HOST_GONE) {
-        s->why = c->why;
-        if (s->why.code == 0)
-            (void)lunette_fail(&s->why, -ENOTCONN, LUNETTE_DOM_CONNECT, 0,
-                               "the session was closed");
-        iscsi_host_state(s, SCSI_HOST_GONE, &s->why);
-    }
     c->stopping = true;
+    if (c == s->leadconn)
+        lead_lost(s, c, how == STOP_CONN_RECOVER);
     TRACE(c->pub.loop, stop_conn, s->pub.sid, c->pub.cid);
     if (c->pub.tt->stop_conn(&c->pub, how) != -EINPROGRESS)
         conn_stopped(c);
@@ -129,10 +153,15 @@ void
 iscsi_conn_stop(struct iscsi_conn *pub, enum iscsi_stop how)
 {
     struct conn *c = to_conn(pub);
+    struct session *s = c->session;
 
-    if (c->down)
-        return;
-    if (c->why.code == 0)
-        (void)lunette_fail(&c->why, -ENOTCONN, LUNETTE_DOM_CONNECT, 0, "the session was closed");
-    take_down(c, how);
+    if (!c->down) {
+        if (c->why.code == 0)
+            (void)lunette_fail(&c->why, -ENOTCONN, LUNETTE_DOM_CONNECT, 0,
+                               "the session was closed");
+        take_down(c, how);
+    } else if (how == STOP_CONN_TERM && c == s->leadconn && !c->dying &&
+               s->state == ISCSI_STATE_BLOCKED) {
+        iscsi_session_fail(s, &c->why); /* nobody will log in again */
+    }
 }

@@ -62,14 +62,16 @@ free_work(struct loop_work *w)
             iscsi_conn_free(c);
     }
     if (!s->dying || !list_empty(&s->conns) || !list_empty(&s->done) || !list_empty(&s->eh_done) ||
-        !list_empty(&s->eh_waiting))
+        !list_empty(&s->eh_waiting) || !list_empty(&s->eh_resets))
         return;
+    assert(s->outstanding == 0 && list_empty(&s->unassigned));
     TRACE(s->pub.loop, destroy_session, s->pub.sid, 0);
     if (s->host.ev != NULL && s->host.ev->freed != NULL)
         s->host.ev->freed(s->host.ev_user);
     if (s->pub.tt->destroy_session != NULL)
         s->pub.tt->destroy_session(&s->pub);
     loop_timer_stop(s->pub.loop, &s->tmf_timer);
+    loop_timer_stop(s->pub.loop, &s->recovery_timer);
     loop_timer_stop(s->pub.loop, &s->win.shut_timer);
     loop_defer_cancel(&s->restart_work);
     loop_defer_cancel(&s->done_work);
@@ -96,12 +98,6 @@ session_init(struct session *s, struct loop *l, const struct iscsi_transport *tt
     s->pub.loop = l;
     s->pub.sid = cfg->sid;
     s->pub.dd_data = (char *)s + own_bytes(s->chunks);
-    s->pub.params = (struct iscsi_session_params){
-        /* RFC 7143 13: defaults */
-        .initial_r2t = true,  .imm_data = true,    .pdu_inorder = true, .dataseq_inorder = true,
-        .first_burst = 65536, .max_burst = 262144, .max_r2t = 1,        .max_connections = 1,
-        .time2wait_s = 2,     .time2retain_s = 20, .protocol_level = 1,
-    };
     list_init(&s->conns);
     list_init(&s->done);
     loop_work_init(&s->done_work, done_work);
@@ -109,6 +105,7 @@ session_init(struct session *s, struct loop *l, const struct iscsi_transport *tt
     loop_work_init(&s->free_work, free_work);
     iscsi_window_init(s, cfg->initial_cmdsn);
     iscsi_tmf_init(s);
+    iscsi_nexus_init(s);
     s->host = (struct scsi_host){
         .ops = &iscsi_host_ops,
         .loop = l,
@@ -160,6 +157,7 @@ void
 iscsi_session_teardown(struct iscsi_session *pub)
 {
     struct session *s = to_session(pub);
+    struct lunette_error why;
 
     assert(!s->dying);
     s->dying = true;
@@ -167,6 +165,8 @@ iscsi_session_teardown(struct iscsi_session *pub)
     s->fast_conn = NULL;
     LIST_FOREACH (n, &s->conns)
         iscsi_leave_fast(container_of(n, struct conn, node));
+    (void)lunette_fail(&why, -ENOTCONN, LUNETTE_DOM_CONNECT, 0, "the session was closed");
+    iscsi_session_fail(s, &why);
     LIST_FOREACH_SAFE (n, &s->conns) {
         iscsi_conn_stop(&container_of(n, struct conn, node)->pub, STOP_CONN_TERM);
     }

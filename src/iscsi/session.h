@@ -11,11 +11,15 @@
 #define MGMT_TASKS 8  /* tasks kept for NOPs, task management and the control plane */
 #define ENDED_TAGS 16 /* tags of aborted tasks whose late PDUs are dropped (4.2.3.3) */
 
-enum session_state { /* Linux's ISCSI_STATE_ */
-                     ISCSI_STATE_FREE,
-                     ISCSI_STATE_LOGGED_IN,
-                     ISCSI_STATE_FAILED,
-                     ISCSI_STATE_TERMINATE,
+enum session_state { /* Linux's ISCSI_STATE_, but for BLOCKED, which it calls IN_RECOVERY */
+                     ISCSI_STATE_FREE,      /* never logged in */
+                     ISCSI_STATE_LOGGED_IN, /* commands flow on the leading connection */
+                     ISCSI_STATE_BLOCKED,   /* the leading connection is lost: the midlayer holds
+                                               commands back until   another one has logged in, or
+                                               recovery_timer has run out */
+                     ISCSI_STATE_FAILED,    /* nobody waits for a login any more; one brings the
+                                               session back */
+                     ISCSI_STATE_TERMINATE, /* it is being freed */
 };
 
 struct session {
@@ -34,10 +38,15 @@ struct session {
     bool want_restart;       /* a command was refused */
     bool dying;
     struct loop_work restart_work, done_work, free_work, eh_work;
+    struct list unassigned; /* struct iscsi_task.node: commands whose connection has ended */
+    struct loop_timer recovery_timer;
+    uint32_t recovery_tmo_s;         /* how long the session may be BLOCKED; 0: it fails at once */
     struct list done;                /* struct scsi_cmd that end without having been sent */
     struct list eh_waiting, eh_done; /* struct scsi_eh_wait */
-    struct scsi_eh_wait *eh_now;     /* whose task management request is out */
-    uint32_t eh_detained;            /* it was answered; that many commands have not come back */
+    struct list eh_resets;           /* struct scsi_eh_wait: of session resets */
+    uint32_t reset_left;         /* commands that were outstanding then and have not come back */
+    struct scsi_eh_wait *eh_now; /* whose task management request is out */
+    uint32_t eh_detained;        /* it was answered; that many commands have not come back */
     struct task *tmf;
     uint32_t tmf_cmdsn; /* of the request answered last: what came later is not covered */
     uint32_t ended[ENDED_TAGS], nended; /* a ring; nended counts on */
@@ -45,9 +54,8 @@ struct session {
     void (*marked_ended)(struct session *s, struct task *t);
     struct loop_timer tmf_timer;
     uint32_t abort_timeout_ms, lu_reset_timeout_ms, tgt_reset_timeout_ms;
-    struct lunette_error why; /* of the failure that ended it */
-    uint32_t chunks;          /* that cmds_max may need */
-    void *chunk[];            /* pub.tasks: NULL from made on; the transport's part follows */
+    uint32_t chunks; /* that cmds_max may need */
+    void *chunk[];   /* pub.tasks: NULL from made on; the transport's part follows */
 };
 
 static inline struct session *
@@ -60,6 +68,13 @@ static inline struct task *
 iscsi_task_at(const struct session *s, uint32_t slot)
 {
     return to_task(iscsi_task_in(&s->pub.tasks, slot));
+}
+
+/* What a session that was logged in is when its leading connection is lost. */
+static inline enum session_state
+iscsi_lost_state(const struct session *s)
+{
+    return s->recovery_tmo_s > 0 ? ISCSI_STATE_BLOCKED : ISCSI_STATE_FAILED;
 }
 
 /* Commands and answers take the general way until it has found that all is well again. */

@@ -7,7 +7,7 @@
 #include "iscsi/internal.h"
 
 static size_t
-round_up(size_t n)
+task_round_up(size_t n)
 {
     return (n + 63) & ~(size_t)63; /* a task starts on a cache line */
 }
@@ -17,13 +17,13 @@ int
 iscsi_alloc_tasks(struct session *s)
 {
     const struct iscsi_transport *tt = s->pub.tt;
-    size_t own = round_up(sizeof(struct task)), dd = round_up(tt->task_size);
+    size_t own = task_round_up(sizeof(struct task)), dd = task_round_up(tt->task_size);
     uint32_t n = s->pub.tasks.made / ISCSI_TASK_CHUNK;
     void *mem;
 
     s->pub.tasks.chunk = s->chunk;
     s->pub.tasks.bytes =
-        (uint32_t)(own + dd) + (tt->alloc_pdu == NULL ? (uint32_t)round_up(ISCSI_HDR_MAX) : 0);
+        (uint32_t)(own + dd) + (tt->alloc_pdu == NULL ? (uint32_t)task_round_up(ISCSI_HDR_MAX) : 0);
     if (s->pub.tasks.made >= s->pub.cmds_max + MGMT_TASKS)
         return -EBUSY;
     assert(n < s->chunks);
@@ -36,6 +36,7 @@ iscsi_alloc_tasks(struct session *s)
         struct task *t = iscsi_task_at(s, s->pub.tasks.made + i);
 
         t->pub.itt = t->slot = s->pub.tasks.made + i;
+        t->session = s;
         t->pub.dd_data = (char *)t + own;
         if (tt->alloc_pdu == NULL)
             t->pub.hdr = (void *)((char *)t + own + dd);
@@ -77,22 +78,23 @@ iscsi_itt_ended(struct iscsi_conn *pub, struct be32 itt)
     return false;
 }
 
-static void __attribute__((noinline, cold)) finish_session(struct session *s, struct conn *c)
+static void __attribute__((noinline, cold)) task_gone(struct session *s)
 {
     if (s->want_restart)
         iscsi_want_restart(s);
-    if (s->dying || c->dying)
-        iscsi_session_maybe_free(s);
+    iscsi_session_maybe_free(s);
 }
 
-void
-iscsi_finish_task(struct task *t)
+/* The one end of a task, after the transport has let go of it: gives the slot back and tells
+ * whoever waited.  Nobody refers to t afterwards. */
+static void
+finish_task(struct task *t)
 {
-    struct conn *c = to_conn(t->pub.conn);
-    struct session *s = c->session;
+    struct session *s = t->session;
+    const struct conn *c = t->pub.conn != NULL ? to_conn(t->pub.conn) : NULL;
     struct scsi_cmd *sc = t->pub.sc;
 
-    assert(t->pub.state != ISCSI_TASK_FREE);
+    assert(t->pub.state == ISCSI_TASK_COMPLETED && !t->cleaning && list_empty(&t->pub.node));
     t->pub.unsol = (struct iscsi_unsolicited){0};
     if (t->kind == TASK_SCSI) {
         s->outstanding--;
@@ -108,22 +110,20 @@ iscsi_finish_task(struct task *t)
     t->pub.sc = NULL;
     t->next_free = s->free_tasks;
     s->free_tasks = t;
-    if (__builtin_expect(s->want_restart || s->dying || c->dying, 0))
-        finish_session(s, c); /* may free both */
+    if (__builtin_expect(s->want_restart || s->dying || (c != NULL && c->dying), 0))
+        task_gone(s);
     if (sc != NULL) {
         sc->host_priv = NULL;
         sc->done(sc);
     }
 }
 
-void
-iscsi_task_detained(struct task *t)
+/* Takes the task off its queue; its connection knows of it no more. */
+static void
+leave_conn(struct task *t)
 {
     struct conn *c = to_conn(t->pub.conn);
 
-    assert(t->pub.state == ISCSI_TASK_PENDING || t->pub.state == ISCSI_TASK_RUNNING);
-    TRACE(c->pub.loop, iscsi_complete_task, t->pub.itt, t->pub.sc != NULL ? t->pub.sc->status : 0);
-    t->pub.state = ISCSI_TASK_COMPLETED;
     list_del(&t->pub.node);
     if (c->xmit_task == t)
         c->xmit_task = NULL;
@@ -135,25 +135,86 @@ iscsi_task_detained(struct task *t)
         c->user = NULL;
 }
 
-void
-iscsi_complete_task(struct task *t)
+static void
+set_over(struct task *t)
+{
+    assert(t->pub.state == ISCSI_TASK_PENDING || t->pub.state == ISCSI_TASK_RUNNING);
+    TRACE(t->session->pub.loop, iscsi_complete_task, t->pub.itt,
+          t->pub.sc != NULL ? t->pub.sc->status : 0);
+    t->pub.state = ISCSI_TASK_COMPLETED;
+    leave_conn(t);
+}
+
+/* Asks the transport to let go of the task.  True when it has.  A command of the fast way that only
+ * reads was sent without the transport's knowledge; where it ends otherwise than by its own answer,
+ * Data-In for it may be half received. */
+static bool
+clean_task(struct task *t, bool half_received)
 {
     const struct iscsi_transport *tt = t->pub.conn->tt;
-    bool cleanup = t->started || t->xmit_fast;
 
-    /* A command of the fast path that only reads was sent without the transport's knowledge; its
-     * Data-In may be half received unless it ends with its own answer. */
-    if (!cleanup && t->pub.state == ISCSI_TASK_RUNNING && t->pub.sc != NULL)
-        cleanup = t->pub.sc->host_result != DID_OK;
-    iscsi_task_detained(t);
-    if (cleanup && tt->cleanup_task(&t->pub) == -EINPROGRESS)
-        return; /* iscsi_task_cleaned goes on */
-    iscsi_finish_task(t);
+    assert(!t->cleaning);
+    t->cleaning =
+        (t->started || t->xmit_fast || half_received) && tt->cleanup_task(&t->pub) == -EINPROGRESS;
+    return !t->cleaning;
 }
 
 void
-iscsi_task_cleaned(struct iscsi_task *t)
+iscsi_complete_task(struct task *t)
 {
-    assert(t->state == ISCSI_TASK_COMPLETED);
-    iscsi_finish_task(to_task(t));
+    bool half_received =
+        t->pub.state == ISCSI_TASK_RUNNING && t->pub.sc != NULL && t->pub.sc->host_result != DID_OK;
+
+    set_over(t);
+    if (clean_task(t, half_received))
+        finish_task(t);
+}
+
+void
+iscsi_complete_cleaning(struct task *t)
+{
+    set_over(t);
+    t->cleaning = true;
+}
+
+void
+iscsi_unassign_task(struct task *t)
+{
+    struct session *s = t->session;
+
+    assert(t->pub.state == ISCSI_TASK_RUNNING && t->kind == TASK_SCSI);
+    leave_conn(t);
+    t->pub.state = ISCSI_TASK_UNASSIGNED;
+    list_push_back(&s->unassigned, &t->pub.node);
+    if (clean_task(t, true))
+        t->pub.conn = NULL;
+}
+
+void
+iscsi_complete_unassigned(struct task *t)
+{
+    assert(t->pub.state == ISCSI_TASK_UNASSIGNED);
+    TRACE(t->session->pub.loop, iscsi_complete_task, t->pub.itt, t->pub.sc->status);
+    list_del(&t->pub.node);
+    t->pub.state = ISCSI_TASK_COMPLETED;
+    if (!t->cleaning)
+        finish_task(t);
+}
+
+void
+iscsi_task_cleaned(struct iscsi_task *pub)
+{
+    struct task *t = to_task(pub);
+    const struct conn *c = to_conn(pub->conn);
+
+    assert(t->cleaning);
+    t->cleaning = false;
+    if (pub->state == ISCSI_TASK_COMPLETED) {
+        finish_task(t);
+        return;
+    }
+    assert(pub->state == ISCSI_TASK_UNASSIGNED);
+    pub->conn = NULL;
+    if (c->dying)
+        iscsi_session_maybe_free(t->session);
 }

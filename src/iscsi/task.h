@@ -33,7 +33,7 @@ struct task {
     union { /* read as one word where all must be 0 */
         struct {
             bool started;   /* init_task was called: cleanup_task is due */
-            bool marked;    /* swept or eh are, or were, set */
+            bool marked;    /* swept, reset or eh are, or were, set */
             bool xmit_fast; /* xmit_fast took it: cleanup_task is due while its data leaves */
             bool unused;
         };
@@ -41,8 +41,11 @@ struct task {
         uint32_t flags;       /* all of them */
     };
     bool swept;              /* the task management function under way waits for its end */
+    bool reset;              /* a session reset waits for its end */
+    bool cleaning;           /* cleanup_task has not ended: the transport may refer to the task */
     uint64_t asked_ns;       /* loop clock when the midlayer last asked whether it moves */
     struct scsi_eh_wait *eh; /* who waits for its abort; NULL: nobody */
+    struct session *session;
     struct task *next_free;
     uint32_t slot;
     union bhs_any ctl; /* not of TASK_SCSI: the header to send */

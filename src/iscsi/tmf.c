@@ -10,8 +10,6 @@
 #include "iscsi/internal.h"
 #include "wire/sn.h"
 
-#define SESSION_RESET 0 /* no function on the wire: the connection is dropped */
-
 static void
 end_wait(struct session *s, struct scsi_eh_wait *w, enum scsi_eh_result r)
 {
@@ -87,8 +85,8 @@ next_tmf(struct session *s)
             container_of(list_pop_front(&s->eh_waiting), struct scsi_eh_wait, node);
         struct conn *c = iscsi_live_conn(s);
 
-        if (c == NULL) { /* down: what a session reset asked for */
-            end_wait(s, w, w->function == SESSION_RESET ? SCSI_EH_SUCCESS : SCSI_EH_FAILED);
+        if (c == NULL) {
+            end_wait(s, w, SCSI_EH_FAILED);
         } else if (w->function == ISCSI_TMF_ABORT_TASK && w->sc == NULL) {
             end_wait(s, w, SCSI_EH_NOT_FOUND);
         } else if (w->function == ISCSI_TMF_ABORT_TASK &&
@@ -143,15 +141,37 @@ iscsi_eh_target_reset(struct scsi_host *h, struct scsi_eh_wait *w)
     queue_tmf(h, ISCSI_TMF_TARGET_WARM_RESET, NULL, NULL, w);
 }
 
+/* There is no function on the wire for that: the session's connections are dropped.  It is over
+ * when every command that was outstanding is back, and the session is up again or has failed. */
 void
 iscsi_eh_session_reset(struct scsi_host *h, struct scsi_eh_wait *w)
 {
     struct session *s = container_of(h, struct session, host);
 
-    if (s->leadconn != NULL)
+    if (s->leadconn != NULL && s->state == ISCSI_STATE_LOGGED_IN)
         iscsi_conn_failure(&s->leadconn->pub, ISCSI_ERR_LOCAL,
                            "session reset: commands could not be ended otherwise");
-    queue_tmf(h, SESSION_RESET, NULL, NULL, w);
+    for (uint32_t slot = 0; slot < s->pub.tasks.made; slot++) {
+        struct task *t = iscsi_task_at(s, slot);
+
+        if (t->kind != TASK_SCSI || t->pub.state == ISCSI_TASK_FREE || t->reset)
+            continue;
+        t->reset = t->marked = true;
+        s->reset_left++;
+    }
+    w->sc = NULL;
+    list_push_back(&s->eh_resets, &w->node);
+    iscsi_tmf_session_changed(s);
+}
+
+void
+iscsi_tmf_session_changed(struct session *s)
+{
+    if (s->reset_left > 0 || s->state == ISCSI_STATE_BLOCKED)
+        return;
+    while (!list_empty(&s->eh_resets))
+        end_wait(s, container_of(list_pop_front(&s->eh_resets), struct scsi_eh_wait, node),
+                 SCSI_EH_SUCCESS);
 }
 
 static bool
@@ -237,7 +257,12 @@ tmf_marked_ended(struct session *s, struct task *t)
         tmf_task_back(s, t);
     if (t->eh != NULL)
         t->eh->sc = NULL; /* the command ended by itself */
-    t->marked = false;
+    if (t->reset) {
+        assert(s->reset_left > 0);
+        s->reset_left--;
+        iscsi_tmf_session_changed(s);
+    }
+    t->marked = t->reset = false;
     t->eh = NULL;
 }
 
@@ -294,8 +319,25 @@ iscsi_tmf_fail_all(struct session *s)
         struct scsi_eh_wait *w =
             container_of(list_pop_front(&s->eh_waiting), struct scsi_eh_wait, node);
 
-        end_wait(s, w, w->function == SESSION_RESET ? SCSI_EH_SUCCESS : SCSI_EH_FAILED);
+        end_wait(s, w, SCSI_EH_FAILED);
     }
+}
+
+void
+iscsi_tmf_lost(struct session *s, const struct task *t)
+{
+    if (s->tmf != t)
+        return;
+    s->tmf = NULL;
+    end_now(s, SCSI_EH_FAILED);
+}
+
+void
+iscsi_tmf_new_nexus(struct session *s)
+{
+    assert(s->tmf == NULL && s->eh_now == NULL && s->eh_detained == 0);
+    s->nended = 0;
+    s->tmf_cmdsn = s->win.cmdsn;
 }
 
 static void
@@ -321,6 +363,7 @@ iscsi_tmf_init(struct session *s)
 {
     list_init(&s->eh_waiting);
     list_init(&s->eh_done);
+    list_init(&s->eh_resets);
     s->marked_ended = tmf_marked_ended;
     loop_work_init(&s->eh_work, eh_work);
     loop_timer_init(&s->tmf_timer, tmf_timed_out);

@@ -273,9 +273,9 @@ iscsi_queue_general(struct session *s, struct scsi_cmd *sc)
     struct conn *c = iscsi_pick_conn(s);
     struct task *t;
 
-    if (__builtin_expect(s->state != ISCSI_STATE_LOGGED_IN || c == NULL, 0)) {
+    if (__builtin_expect(c == NULL, 0)) {
         TRACE(s->pub.loop, iscsi_queuecommand, scsi_cmd_cdb(sc)[0], ISCSI_TAG_RSVD);
-        done_later(s, sc, DID_NO_CONNECT);
+        done_later(s, sc, s->state == ISCSI_STATE_BLOCKED ? DID_IMM_RETRY : DID_NO_CONNECT);
         return 0;
     }
     assert(sc->cdb_len <= s->host.max_cdb_len && sc->out.iovcnt <= s->host.max_sg);

@@ -107,7 +107,9 @@ enum iscsi_param {                            /* set_param: values travel as tex
                    ISCSI_PARAM_ZERO_COPY, /* "Yes": a permission, which a transport need not use */
                    ISCSI_PARAM_ISID,      /* 12 hexadecimal digits */
                    ISCSI_PARAM_PORTAL,    /* of the connection: host:port, as it was reached */
-                   ISCSI_PARAM_COUNT,     /* the numbers stay: new ones come before this */
+                   ISCSI_PARAM_RECOVERY_TMO, /* seconds that a session which has lost its leading
+                                                connection waits for another; 0: it fails at once */
+                   ISCSI_PARAM_COUNT,        /* the numbers stay: new ones come before this */
 };
 
 /* Why a connection failed; ISCSI_ERR_ as in Linux. */
@@ -131,6 +133,8 @@ enum iscsi_err {
     ISCSI_ERR_LOCAL,  /* we ended it */
     ISCSI_ERR_COUNT,
 };
+
+#define ISCSI_RECOVERY_TMO_MAX 31536000 /* a year of seconds: stands for "never" */
 
 enum iscsi_stop { STOP_CONN_TERM, STOP_CONN_RECOVER };
 
@@ -213,9 +217,10 @@ struct iscsi_conn {
 
 enum iscsi_task_state {
     ISCSI_TASK_FREE,
-    ISCSI_TASK_PENDING,   /* on the cmdqueue or mgmtqueue, no CmdSN yet */
-    ISCSI_TASK_RUNNING,   /* handed to the transport */
-    ISCSI_TASK_COMPLETED, /* result known, waiting for cleanup_task to end */
+    ISCSI_TASK_PENDING,    /* on the cmdqueue or mgmtqueue, no CmdSN yet */
+    ISCSI_TASK_RUNNING,    /* handed to the transport */
+    ISCSI_TASK_COMPLETED,  /* result known, waiting for cleanup_task to end */
+    ISCSI_TASK_UNASSIGNED, /* a command whose connection has ended: it waits for a verdict */
 };
 
 /* Data that the initiator may send without being asked (RFC 7143 4.2.5.2). */

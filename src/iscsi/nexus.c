@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/* iscsi/nexus.c - the states of a session, and what begins anew with each nexus (RFC 7143 4.2.6).
+ *
+ * "The connection is lost" is not "the session is lost": docs/design/nexus.md.
+ */
+#include <assert.h>
+#include <stdio.h>
+
+#include "iscsi/internal.h"
+
+static void
+tell_host(struct session *s, enum scsi_host_state state, const struct lunette_error *why)
+{
+    if (s->host.state == state)
+        return;
+    s->host.state = state;
+    if (s->host.ev != NULL)
+        s->host.ev->state(s->host.ev_user, state, why);
+}
+
+void
+iscsi_session_new_nexus(struct session *s)
+{
+    assert(s->state != ISCSI_STATE_LOGGED_IN && s->win.queued == 0 && list_empty(&s->unassigned));
+    cmdsn_window_reset(&s->win, s->win.cmdsn); /* the leading Login Request carries this CmdSN */
+    loop_timer_stop(s->pub.loop, &s->win.shut_timer);
+    s->want_restart = false; /* the midlayer is told when the host runs */
+    s->fast_conn = NULL;
+    iscsi_tmf_new_nexus(s);
+    s->pub.params = (struct iscsi_session_params){
+        /* RFC 7143 13: defaults */
+        .initial_r2t = true,  .imm_data = true,    .pdu_inorder = true, .dataseq_inorder = true,
+        .first_burst = 65536, .max_burst = 262144, .max_r2t = 1,        .max_connections = 1,
+        .time2wait_s = 2,     .time2retain_s = 20, .protocol_level = 1,
+    };
+}
+
+void
+iscsi_session_up(struct session *s)
+{
+    assert(s->leadconn != NULL && s->leadconn->state == CONN_LOGGED_IN);
+    if (s->state == ISCSI_STATE_BLOCKED || s->state == ISCSI_STATE_FAILED) {
+        TRACE(s->pub.loop, iscsi_unblock_session, s->pub.sid, 0);
+    }
+    s->state = ISCSI_STATE_LOGGED_IN;
+    loop_timer_stop(s->pub.loop, &s->recovery_timer);
+    iscsi_tmf_session_changed(s);
+    tell_host(s, SCSI_HOST_RUNNING, NULL);
+}
+
+void
+iscsi_session_fail(struct session *s, const struct lunette_error *why)
+{
+    loop_timer_stop(s->pub.loop, &s->recovery_timer);
+    if (s->state != ISCSI_STATE_TERMINATE)
+        s->state = ISCSI_STATE_FAILED;
+    iscsi_tmf_session_changed(s);
+    tell_host(s, SCSI_HOST_GONE, why);
+}
+
+void
+iscsi_session_lost(struct session *s, const struct lunette_error *why)
+{
+    if (s->state == ISCSI_STATE_LOGGED_IN)
+        s->state = iscsi_lost_state(s);
+    if (s->state != ISCSI_STATE_BLOCKED || s->recovery_tmo_s == 0) {
+        iscsi_session_fail(s, why);
+        return;
+    }
+    if (!loop_timer_running(&s->recovery_timer))
+        loop_timer_start(s->pub.loop, &s->recovery_timer, s->recovery_tmo_s * LOOP_NS_PER_S);
+    tell_host(s, SCSI_HOST_BLOCKED, why);
+}
+
+/* Nobody has logged in again in time. */
+static void
+recovery_timer(struct loop_timer *t)
+{
+    struct session *s = container_of(t, struct session, recovery_timer);
+    struct lunette_error why;
+
+    assert(s->state == ISCSI_STATE_BLOCKED);
+    (void)lunette_fail(&why, -ENOTCONN, LUNETTE_DOM_TIMEOUT, s->recovery_tmo_s,
+                       "the session was not recovered within %u s", s->recovery_tmo_s);
+    if (s->pub.tt->session_recovery_timedout != NULL)
+        s->pub.tt->session_recovery_timedout(&s->pub);
+    iscsi_session_fail(s, &why);
+}
+
+void
+iscsi_nexus_init(struct session *s)
+{
+    s->state = ISCSI_STATE_FREE;
+    list_init(&s->unassigned);
+    loop_timer_init(&s->recovery_timer, recovery_timer);
+}
