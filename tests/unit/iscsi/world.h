@@ -27,9 +27,11 @@ struct world {
     uint8_t event_data[512];
     enum iscsi_err error;
     uint32_t sid;
+    uint16_t cid; /* of the connection that requests are about */
+    uint8_t how;  /* enum iscsi_stop, of STOP_CONN */
     uint64_t ep;
     struct scsi_host *host;
-    unsigned restarts, gone, senses;
+    unsigned restarts, running, blocked, gone, senses;
 };
 
 struct cmd {
@@ -74,10 +76,15 @@ world_restart(void *user)
 static inline void
 world_state(void *user, enum scsi_host_state s, const struct lunette_error *why)
 {
-    if (s == SCSI_HOST_GONE) {
-        assert_non_null(why);
-        ((struct world *)user)->gone++;
-    }
+    struct world *w = user;
+
+    if (s == SCSI_HOST_RUNNING)
+        assert_null(why);
+    else
+        assert_true(why != NULL && why->msg[0] != '\0');
+    w->running += s == SCSI_HOST_RUNNING;
+    w->blocked += s == SCSI_HOST_BLOCKED;
+    w->gone += s == SCSI_HOST_GONE;
 }
 
 static inline void
@@ -110,12 +117,14 @@ world_ask(struct world *w, struct iscsi_uevent *ev, const void *data, uint32_t l
 static inline int
 world_do(struct world *w, enum iscsi_uevent_type type)
 {
-    struct iscsi_uevent ev = {.type = type, .sid = w->sid, .cid = 1, .ep = w->ep};
+    struct iscsi_uevent ev = {.type = type, .sid = w->sid, .cid = w->cid, .ep = w->ep};
 
     if (type == ISCSI_UEVENT_BIND_CONN) {
         ev.u.bind_conn.fd = -1;
         ev.u.bind_conn.leading = 1;
     }
+    if (type == ISCSI_UEVENT_STOP_CONN)
+        ev.u.stop_conn.how = w->how;
     if (type == ISCSI_UEVENT_CREATE_SESSION) {
         strcpy(ev.u.create_session.transport, "fake");
         ev.u.create_session.initial_cmdsn = 0xfffffffe; /* wraps soon */
@@ -129,18 +138,19 @@ world_do(struct world *w, enum iscsi_uevent_type type)
 static inline int
 world_param(struct world *w, enum iscsi_param p, const char *value)
 {
-    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_SET_PARAM, .sid = w->sid, .cid = 1};
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_SET_PARAM, .sid = w->sid, .cid = w->cid};
 
     ev.u.set_param.param = p;
     strcpy(ev.u.set_param.value, value);
     return world_ask(w, &ev, NULL, 0);
 }
 
-/* A login of one exchange. */
+/* A login of one exchange, which begins with CmdSN; the target opens a window of that many
+ * commands. */
 static inline void
-world_login(struct world *w)
+world_login(struct world *w, uint32_t cmdsn, uint32_t window)
 {
-    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_SEND_PDU, .sid = w->sid, .cid = 1};
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_SEND_PDU, .sid = w->sid, .cid = w->cid};
     const struct fake_sent *s;
     union bhs_any h;
 
@@ -151,13 +161,13 @@ world_login(struct world *w)
     fake_advance(&w->fl, MS(1));
     s = fake_last(ISCSI_OP_LOGIN_REQ);
     assert_non_null(s);
-    assert_int_equal(get32(s->h.login_req.cmd_sn), 0xfffffffe);
+    assert_int_equal(get32(s->h.login_req.cmd_sn), cmdsn);
     assert_memory_equal(s->data, "a=b", 4);
     bhs_init(&h, ISCSI_OP_LOGIN_RSP, bhs_login_flags(1, 3, ISCSI_LOGIN_TRANSIT));
     h.h.itt = s->h.h.itt;
     fake_adapter.stat_sn = 0xffffffff;
-    fake_adapter.exp_cmdsn = 0xfffffffe;
-    fake_adapter.max_cmdsn = 0xfffffffe + 3;
+    fake_adapter.exp_cmdsn = cmdsn;
+    fake_adapter.max_cmdsn = cmdsn + window - 1;
     assert_int_equal(fake_pdu(&h, NULL, 0, true), ISCSI_RX_HOLD);
     fake_advance(&w->fl, SEC(1));
     assert_int_equal(w->event.type, ISCSI_KEVENT_RECV_PDU);
@@ -170,6 +180,7 @@ world_new(uint64_t seed)
     struct ipc_client client;
 
     assert_non_null(w);
+    w->cid = 1;
     fake_adapter_reset();
     fake_adapter.ep_delay_ns = MS(30);
     fake_loop_init(&w->fl, seed);
@@ -184,9 +195,9 @@ world_new(uint64_t seed)
     return w;
 }
 
-/* Logged in, in the order of docs/walk.md; what was agreed on can still be set. */
+/* A new endpoint, connected. */
 static inline void
-world_logged_in(struct world *w)
+world_connect(struct world *w)
 {
     assert_int_equal(world_do(w, ISCSI_UEVENT_TRANSPORT_EP_CONNECT), 0);
     w->ep = w->reply.r.ep;
@@ -196,11 +207,18 @@ world_logged_in(struct world *w)
             break;
     }
     assert_int_equal(w->reply.r.value, 1);
+}
+
+/* Logged in, in the order of docs/walk.md; what was agreed on can still be set. */
+static inline void
+world_logged_in(struct world *w)
+{
+    world_connect(w);
     assert_int_equal(world_do(w, ISCSI_UEVENT_CREATE_SESSION), 0);
     w->sid = w->reply.sid;
     assert_int_equal(world_do(w, ISCSI_UEVENT_CREATE_CONN), 0);
     assert_int_equal(world_do(w, ISCSI_UEVENT_BIND_CONN), 0);
-    world_login(w);
+    world_login(w, 0xfffffffe, 4);
     assert_int_equal(world_param(w, ISCSI_PARAM_MAX_BURST, "65536"), 0);
     assert_int_equal(world_param(w, ISCSI_PARAM_FIRST_BURST, "65536"), 0);
 }
