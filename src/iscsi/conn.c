@@ -109,11 +109,11 @@ static void
 conn_reset(struct conn *c)
 {
     assert(list_empty(&c->mgmtqueue) && list_empty(&c->requeue) && list_empty(&c->cmdqueue));
-    assert(c->xmit_task == NULL && c->ping == NULL && c->user == NULL && !c->failing);
+    assert(c->xmit_task == NULL && c->ping == NULL && !c->failing);
     c->pub.hdrdgst_en = c->pub.datadgst_en = c->want_hdrdgst = c->want_datadgst = false;
     c->pub.max_recv_dlength = c->pub.max_xmit_dlength = ISCSI_LOGIN_DSEG_MAX;
     c->declared_recv_dlength = c->declared_xmit_dlength = 8192; /* RFC 7143 13.12: defaults */
-    c->first_rsp_seen = c->user_answered = false;
+    c->first_rsp_seen = false;
     c->ping_ns = 0;
 }
 
@@ -176,8 +176,7 @@ iscsi_conn_start(struct iscsi_conn *pub, struct lunette_error *err)
     pub->hdrdgst_en = c->want_hdrdgst;
     pub->datadgst_en = c->want_datadgst;
     pub->fast_write_limit = UINT32_MAX;
-    if (c->user != NULL)
-        iscsi_complete_task(c->user);
+    iscsi_user_login_over(c);
     r = pub->tt->start_conn != NULL ? pub->tt->start_conn(pub, err) : 0;
     if (r < 0)
         return r;

@@ -7,6 +7,8 @@
 #include "iscsi/conn_fsm.h"
 #include "iscsi/task.h"
 
+#define USER_TASKS 4 /* requests of the control plane that a connection has at most */
+
 struct conn {
     struct iscsi_conn pub;
     struct session *session;
@@ -33,11 +35,10 @@ struct conn {
     struct loop_work xmit_work, fail_work;
     struct loop_timer transport_timer; /* ping.c */
     uint32_t ping_interval_ms, ping_timeout_ms;
-    uint64_t ping_early_ns; /* that much before the interval is over: connections differ */
-    struct task *ping;      /* waits for its answer */
-    uint64_t ping_ns;       /* loop clock when it was sent */
-    struct task *user;      /* the control plane's request; its ITT stays through a login */
-    bool user_answered;     /* the next request of the control plane may use it again */
+    uint64_t ping_early_ns;        /* that much before the interval is over: connections differ */
+    struct task *ping;             /* waits for its answer */
+    uint64_t ping_ns;              /* loop clock when it was sent */
+    struct task *user[USER_TASKS]; /* requests of the control plane; NULL: a free place */
     enum iscsi_err err;
     struct lunette_error why; /* of its failure; code 0: none */
 };

@@ -7,32 +7,93 @@
 #include "iscsi/internal.h"
 #include "wire/pdu.h"
 
-/* Which of the control plane's requests has no answer. */
+static uint8_t
+asked(const struct task *t)
+{
+    return t->ctl.h.opcode & ISCSI_OP_MASK;
+}
+
+/* A NOP-Out without a tag is the only request that nobody answers. */
 static bool
 wants_answer(const struct bhs *h)
 {
     return (h->opcode & ISCSI_OP_MASK) != ISCSI_OP_NOP_OUT || get32(h->itt) != ISCSI_TAG_RSVD;
 }
 
+/* The control plane's request of that kind that is not over, or NULL. */
+static struct task *
+find_user_task(const struct conn *c, uint8_t opcode)
+{
+    for (int i = 0; i < USER_TASKS; i++) {
+        if (c->user[i] != NULL && asked(c->user[i]) == opcode)
+            return c->user[i];
+    }
+    return NULL;
+}
+
+/* Does hdr go on with the exchange of its kind that there is?  A Login always does; a Text Request
+ * that names no Target Transfer Tag begins anew (RFC 7143 11.10.4). */
+static bool
+goes_on(const struct bhs *hdr)
+{
+    const union bhs_any *h = (const void *)hdr;
+
+    return (hdr->opcode & ISCSI_OP_MASK) == ISCSI_OP_LOGIN_REQ ||
+           get32(h->text_req.ttt) != ISCSI_TAG_RSVD;
+}
+
+static int
+free_user_slot(const struct conn *c)
+{
+    for (int i = 0; i < USER_TASKS; i++) {
+        if (c->user[i] == NULL)
+            return i;
+    }
+    return -EBUSY;
+}
+
+/* A new task for a request of the control plane. */
+static struct task *
+new_user_task(struct conn *c, const struct bhs *hdr, struct lunette_error *err)
+{
+    int slot = wants_answer(hdr) ? free_user_slot(c) : 0;
+    struct task *t;
+
+    if (slot < 0) {
+        (void)lunette_fail(err, -EBUSY, LUNETTE_DOM_USAGE, 0,
+                           "%d requests of the control plane wait for their answers", USER_TASKS);
+        return NULL;
+    }
+    t = iscsi_alloc_task(c->session, c, wants_answer(hdr) ? TASK_USER : TASK_NOP_REPLY);
+    if (t == NULL) {
+        (void)lunette_fail(err, -EBUSY, LUNETTE_DOM_OS, EBUSY, "no task is free");
+        return NULL;
+    }
+    if (t->kind == TASK_USER)
+        c->user[slot] = t;
+    t->answered = false;
+    memcpy(&t->ctl, hdr, sizeof(t->ctl));
+    return t;
+}
+
+/* The task for a request: that of the exchange which it goes on with, or a new one.  There is one
+ * Login, one Text and one Logout Request at a time (RFC 7143 6.2, 11.10), and several NOP-Outs. */
 static struct task *
 user_task(struct conn *c, const struct bhs *hdr, struct lunette_error *err)
 {
-    struct task *t = c->user;
+    uint8_t opcode = hdr->opcode & ISCSI_OP_MASK;
+    struct task *t = opcode != ISCSI_OP_NOP_OUT ? find_user_task(c, opcode) : NULL;
 
-    if (t != NULL && !c->user_answered) {
+    if (t != NULL && !t->answered) {
         (void)lunette_fail(err, -EBUSY, LUNETTE_DOM_USAGE, 0,
-                           "a request of the control plane waits for its answer");
+                           "a request of that kind waits for its answer");
         return NULL;
     }
-    if (t != NULL && (t->ctl.h.opcode & ISCSI_OP_MASK) != (hdr->opcode & ISCSI_OP_MASK)) {
+    if (t != NULL && goes_on(hdr))
+        return t;
+    if (t != NULL)
         iscsi_complete_task(t); /* an exchange that was left in the middle */
-        t = NULL;
-    }
-    if (t == NULL)
-        t = iscsi_alloc_task(c->session, c, wants_answer(hdr) ? TASK_USER : TASK_NOP_REPLY);
-    if (t == NULL)
-        (void)lunette_fail(err, -EBUSY, LUNETTE_DOM_OS, EBUSY, "no task is free");
-    return t;
+    return new_user_task(c, hdr, err);
 }
 
 int
@@ -56,7 +117,7 @@ iscsi_conn_send_pdu(struct iscsi_conn *pub, const struct bhs *hdr, const void *d
     if (len > 0) {
         copy = malloc(len);
         if (copy == NULL) {
-            if (c->user != t)
+            if (!t->answered)
                 iscsi_complete_task(t);
             return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory for a PDU");
         }
@@ -66,11 +127,9 @@ iscsi_conn_send_pdu(struct iscsi_conn *pub, const struct bhs *hdr, const void *d
     free(t->user_data);
     t->user_data = copy;
     memcpy(&t->ctl, hdr, sizeof(t->ctl));
-    if (t->kind == TASK_USER) {
+    t->answered = false;
+    if (t->kind == TASK_USER)
         t->ctl.h.itt = put32(t->pub.itt);
-        c->user = t;
-        c->user_answered = false;
-    }
     iscsi_queue_mgmt(t, copy, len);
     return 0;
 }
@@ -98,7 +157,8 @@ int
 iscsi_user_answer(struct conn *c, struct task *t, const union bhs_any *h, const void *data,
                   uint32_t len, bool final)
 {
-    if (c->user == t && c->user_answered)
+    assert(t->kind == TASK_USER);
+    if (t->answered)
         return answered_wrongly(c, "the target answered a request twice");
     if (final) {
         iscsi_complete_task(t);
@@ -109,7 +169,16 @@ iscsi_user_answer(struct conn *c, struct task *t, const union bhs_any *h, const 
     } else {
         t->started = false;
         list_del(&t->pub.node);
-        c->user_answered = true;
+        t->answered = true;
     }
     return iscsi_to_control_plane(c, &h->h, data, len);
+}
+
+void
+iscsi_user_login_over(struct conn *c)
+{
+    struct task *t = find_user_task(c, ISCSI_OP_LOGIN_REQ);
+
+    if (t != NULL)
+        iscsi_complete_task(t);
 }

@@ -147,6 +147,7 @@ void iscsi_tmf_session_changed(struct session *s);
 void iscsi_tmf_new_nexus(struct session *s);
 
 /* ---- ping.c: pings of ours and answers to the target's ---- */
+/* Begins to watch for silence, by the limits that are set; also where they have changed. */
 void iscsi_ping_start(struct conn *c);
 void iscsi_send_nopout(struct conn *c, const struct bhs_nop_in *answer_to);
 void iscsi_transport_timer(struct loop_timer *timer);
@@ -157,6 +158,8 @@ int iscsi_to_control_plane(struct conn *c, const struct bhs *h, const void *data
 /* An answer to the control plane's request t.  final: the exchange is over, the tag is free. */
 int iscsi_user_answer(struct conn *c, struct task *t, const union bhs_any *h, const void *data,
                       uint32_t len, bool final);
+/* The login exchange is over, whatever the target thinks. */
+void iscsi_user_login_over(struct conn *c);
 
 /* ---- complete.c: PDUs up ---- */
 int iscsi_complete_pdu(struct iscsi_conn *c, const struct bhs *hdr, const void *data, uint32_t len);

@@ -129,5 +129,8 @@ iscsi_set_param(struct iscsi_conn *pub, enum iscsi_param p, const char *value,
         *(uint32_t *)param_place(c, row) = v;
     else if (row->type != V_IGNORED)
         *(bool *)param_place(c, row) = v != 0;
+    if ((p == ISCSI_PARAM_PING_INTERVAL_MS || p == ISCSI_PARAM_PING_TIMEOUT_MS) &&
+        c->state == CONN_LOGGED_IN && !c->suspended)
+        iscsi_ping_start(c);
     return pub->tt->set_param != NULL ? pub->tt->set_param(pub, p, value, err) : 0;
 }

@@ -8,6 +8,7 @@
 #define PING_SLOTS                                                                                 \
     64               /* wake-ups for pings in an interval, or in the time that an answer may take */
 #define PING_EARLY 8 /* a ping comes at most that part of the interval before its end */
+
 /* Timers of many connections end together: in slots that are the same for all with the same limits,
  * small against them.  Ten thousand idle connections cost a few wake-ups per second, and as each
  * pings a little early, by its own amount, not all of them fall into one slot even where all went
@@ -101,8 +102,9 @@ iscsi_ping_start(struct conn *c)
 {
     uint64_t interval = c->ping_interval_ms * LOOP_NS_PER_MS;
 
+    loop_timer_stop(c->pub.loop, &c->transport_timer);
     if (interval == 0)
         return;
     c->ping_early_ns = loop_random(c->pub.loop) % (interval / PING_EARLY + 1);
-    ping_timer_start(c, interval - c->ping_early_ns);
+    ping_timer_start(c, c->ping != NULL ? 0 : interval - c->ping_early_ns);
 }

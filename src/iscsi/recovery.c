@@ -79,7 +79,7 @@ conn_stopped(struct conn *c)
     c->down = true;
     end_running(c);
     end_pending(c);
-    assert(list_empty(&c->requeue) && c->xmit_task == NULL && c->ping == NULL && c->user == NULL);
+    assert(list_empty(&c->requeue) && c->xmit_task == NULL && c->ping == NULL);
     if (s->state != ISCSI_STATE_LOGGED_IN)
         iscsi_tmf_fail_all(s);
     end_unassigned(s);

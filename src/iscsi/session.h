@@ -8,7 +8,7 @@
 #include "iscsi/iscsi.h"
 #include "iscsi/window.h"
 
-#define MGMT_TASKS 8  /* tasks kept for NOPs, task management and the control plane */
+#define MGMT_TASKS 16 /* tasks kept for NOPs, task management and the control plane */
 #define ENDED_TAGS 16 /* tags of aborted tasks whose late PDUs are dropped (4.2.3.3) */
 
 enum session_state { /* Linux's ISCSI_STATE_, but for BLOCKED, which it calls IN_RECOVERY */

@@ -131,8 +131,10 @@ leave_conn(struct task *t)
         return;
     if (c->ping == t)
         c->ping = NULL;
-    if (c->user == t)
-        c->user = NULL;
+    for (int i = 0; t->kind == TASK_USER && i < USER_TASKS; i++) {
+        if (c->user[i] == t)
+            c->user[i] = NULL;
+    }
 }
 
 static void

@@ -45,6 +45,7 @@ struct task {
     bool cleaning;           /* cleanup_task has not ended: the transport may refer to the task */
     uint64_t asked_ns;       /* loop clock when the midlayer last asked whether it moves */
     struct scsi_eh_wait *eh; /* who waits for its abort; NULL: nobody */
+    bool answered; /* TASK_USER: the exchange goes on, with this tag, when the control plane asks */
     struct session *session;
     struct task *next_free;
     uint32_t slot;
