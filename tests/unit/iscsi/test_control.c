@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+/* Requests of the control plane beside each other, and pings, over the fake adapter. */
+#include "tests/unit/iscsi/world.h"
+
+#include "iscsi/internal.h"
+
+/* The control plane sends a request; its tag. */
+static int
+send_request(struct world *w, uint8_t opcode, uint32_t ttt)
+{
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_SEND_PDU, .sid = w->sid, .cid = w->cid};
+    union bhs_any *h = (void *)&ev.u.send_pdu.hdr;
+    int r;
+
+    bhs_init(h, opcode | ISCSI_OP_IMMEDIATE, ISCSI_FLAG_FINAL);
+    h->nop_out.ttt = put32(ttt);
+    r = world_ask(w, &ev, NULL, 0);
+    fake_advance(&w->fl, MS(1));
+    return r;
+}
+
+static struct be32
+last_tag(uint8_t opcode)
+{
+    return fake_last(opcode)->h.h.itt;
+}
+
+/* The target answers the request of that tag. */
+static void
+answer_tag(struct world *w, uint8_t opcode, struct be32 itt, uint8_t flags, uint32_t ttt)
+{
+    unsigned before = w->nevents;
+    union bhs_any h;
+
+    bhs_init(&h, opcode, flags);
+    h.h.itt = itt;
+    h.nop_in.ttt = put32(ttt);
+    assert_int_equal(fake_pdu(&h, NULL, 0, true), 0);
+    fake_advance(&w->fl, MS(60));
+    assert_int_equal(w->nevents, before + 1);
+    assert_memory_equal(&w->event.u.recv_pdu.hdr.itt, &itt, 4);
+}
+
+/* NPO-01: several pings and a Text Request have tags of their own, and are answered in any order.
+ */
+static void
+requests_beside_each_other(void **state)
+{
+    struct world *w = world_new(1);
+    struct be32 ping[3], text;
+
+    (void)state;
+    world_up(w);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(send_request(w, ISCSI_OP_NOP_OUT, ISCSI_TAG_RSVD), 0);
+        ping[i] = last_tag(ISCSI_OP_NOP_OUT);
+    }
+    assert_int_not_equal(get32(ping[0]), get32(ping[1]));
+    assert_int_not_equal(get32(ping[1]), get32(ping[2]));
+    assert_int_equal(send_request(w, ISCSI_OP_TEXT_REQ, ISCSI_TAG_RSVD), 0);
+    text = last_tag(ISCSI_OP_TEXT_REQ);
+    assert_int_equal(send_request(w, ISCSI_OP_NOP_OUT, ISCSI_TAG_RSVD), -EBUSY); /* the bound */
+    answer_tag(w, ISCSI_OP_NOP_IN, ping[1], ISCSI_FLAG_FINAL, ISCSI_TAG_RSVD);
+    answer_tag(w, ISCSI_OP_TEXT_RSP, text, ISCSI_FLAG_FINAL, ISCSI_TAG_RSVD);
+    answer_tag(w, ISCSI_OP_NOP_IN, ping[2], ISCSI_FLAG_FINAL, ISCSI_TAG_RSVD);
+    assert_int_equal(send_request(w, ISCSI_OP_NOP_OUT, ISCSI_TAG_RSVD), 0);
+    answer_tag(w, ISCSI_OP_NOP_IN, ping[0], ISCSI_FLAG_FINAL, ISCSI_TAG_RSVD);
+    assert_int_equal(w->nerrors, 0);
+    world_free(w); /* one is still out */
+}
+
+/* TXT-01, TXT-02: one Text Request at a time, one tag through its sequence, a new one for the next.
+ */
+static void
+text_keeps_its_tag(void **state)
+{
+    struct world *w = world_new(2);
+    struct be32 tag;
+
+    (void)state;
+    world_up(w);
+    assert_int_equal(send_request(w, ISCSI_OP_TEXT_REQ, ISCSI_TAG_RSVD), 0);
+    tag = last_tag(ISCSI_OP_TEXT_REQ);
+    assert_int_equal(send_request(w, ISCSI_OP_TEXT_REQ, ISCSI_TAG_RSVD), -EBUSY);
+    answer_tag(w, ISCSI_OP_TEXT_RSP, tag, ISCSI_TEXT_CONTINUE, 5);
+    assert_int_equal(send_request(w, ISCSI_OP_NOP_OUT, ISCSI_TAG_RSVD), 0); /* in between */
+    assert_int_equal(send_request(w, ISCSI_OP_TEXT_REQ, 5), 0);
+    assert_int_equal(get32(last_tag(ISCSI_OP_TEXT_REQ)), get32(tag));
+    answer_tag(w, ISCSI_OP_TEXT_RSP, tag, ISCSI_TEXT_CONTINUE, 6);
+    assert_int_equal(send_request(w, ISCSI_OP_TEXT_REQ, ISCSI_TAG_RSVD), 0); /* another exchange */
+    assert_int_not_equal(get32(last_tag(ISCSI_OP_TEXT_REQ)), get32(tag));
+    answer_tag(w, ISCSI_OP_TEXT_RSP, last_tag(ISCSI_OP_TEXT_REQ), ISCSI_FLAG_FINAL, ISCSI_TAG_RSVD);
+    answer_tag(w, ISCSI_OP_NOP_IN, last_tag(ISCSI_OP_NOP_OUT), ISCSI_FLAG_FINAL, ISCSI_TAG_RSVD);
+    world_free(w);
+}
+
+/* LOUT-01: a ping without an answer keeps nobody from logging out. */
+static void
+logout_beside_a_ping(void **state)
+{
+    struct world *w = world_new(3);
+
+    (void)state;
+    world_up(w);
+    assert_int_equal(send_request(w, ISCSI_OP_NOP_OUT, ISCSI_TAG_RSVD), 0);
+    assert_int_equal(send_request(w, ISCSI_OP_LOGOUT_REQ, 0), 0);
+    assert_non_null(fake_last(ISCSI_OP_LOGOUT_REQ));
+    assert_int_equal(send_request(w, ISCSI_OP_LOGOUT_REQ, 0), -EBUSY);
+    answer_tag(w, ISCSI_OP_NOP_IN, last_tag(ISCSI_OP_NOP_OUT), ISCSI_FLAG_FINAL, ISCSI_TAG_RSVD);
+    answer_tag(w, ISCSI_OP_LOGOUT_RSP, last_tag(ISCSI_OP_LOGOUT_REQ), ISCSI_FLAG_FINAL, 0);
+    assert_int_equal(w->nerrors, 0);
+    world_free(w);
+}
+
+/* An answer to a tag that is free, or to a request of another kind, ends the connection. */
+static void
+answers_fit_their_requests(void **state)
+{
+    for (int twice = 0; twice < 2; twice++) {
+        struct world *w = world_new(4);
+        union bhs_any h;
+
+        (void)state;
+        world_up(w);
+        assert_int_equal(send_request(w, ISCSI_OP_NOP_OUT, ISCSI_TAG_RSVD), 0);
+        bhs_init(&h, twice ? ISCSI_OP_NOP_IN : ISCSI_OP_TEXT_RSP, ISCSI_FLAG_FINAL);
+        h.h.itt = last_tag(ISCSI_OP_NOP_OUT);
+        h.nop_in.ttt = put32(ISCSI_TAG_RSVD);
+        if (twice)
+            assert_int_equal(fake_pdu(&h, NULL, 0, true), 0);
+        assert_true(fake_pdu(&h, NULL, 0, true) < 0);
+        fake_advance(&w->fl, SEC(1));
+        assert_int_equal(w->nerrors, 1);
+        world_free(w);
+    }
+}
+
+/* TMO-01: an interval that changes on a live connection is in force at once. */
+static void
+interval_of_pings_changes(void **state)
+{
+    struct world *w = world_new(5);
+    unsigned before;
+
+    (void)state;
+    world_logged_in(w);
+    assert_int_equal(world_param(w, ISCSI_PARAM_PING_INTERVAL_MS, "80000"), 0);
+    world_start(w);
+    before = fake_adapter.nsent;
+    assert_int_equal(world_param(w, ISCSI_PARAM_PING_INTERVAL_MS, "1000"), 0);
+    fake_advance(&w->fl, MS(1100));
+    assert_int_equal(fake_adapter.nsent, before + 1);
+    assert_int_equal(fake_last(ISCSI_OP_NOP_OUT)->h.h.opcode & ISCSI_OP_MASK, ISCSI_OP_NOP_OUT);
+    for (int i = 0; i < 10; i++) /* nobody answers */
+        fake_advance(&w->fl, SEC(1));
+    assert_int_equal(w->nerrors, 1);
+    assert_int_equal(w->error, ISCSI_ERR_NOP_TIMEDOUT);
+    world_free(w);
+
+    w = world_new(6); /* off, and on again */
+    world_up(w);
+    assert_int_equal(world_param(w, ISCSI_PARAM_PING_INTERVAL_MS, "0"), 0);
+    before = fake_adapter.nsent;
+    for (int i = 0; i < 60; i++)
+        fake_advance(&w->fl, SEC(1));
+    assert_int_equal(fake_adapter.nsent, before);
+    assert_int_equal(world_param(w, ISCSI_PARAM_PING_INTERVAL_MS, "2000"), 0);
+    fake_advance(&w->fl, SEC(3));
+    assert_int_equal(fake_adapter.nsent, before + 1);
+    assert_int_equal(w->nerrors, 0);
+    world_free(w);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(requests_beside_each_other), cmocka_unit_test(text_keeps_its_tag),
+        cmocka_unit_test(logout_beside_a_ping),       cmocka_unit_test(answers_fit_their_requests),
+        cmocka_unit_test(interval_of_pings_changes),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
