@@ -96,12 +96,13 @@ iscsi_conn_setup(struct iscsi_session *pub, uint16_t cid, struct iscsi_conn **re
     return 0;
 }
 
-/* A nexus is over before another begins (RFC 7143 4.2.6): its leading connection is down. */
+/* A nexus is over before another begins (RFC 7143 4.2.6): its leading connection takes part in
+ * nothing any more, though the transport may need time to let go of it. */
 static bool
 lead_may_change(const struct session *s, const struct conn *to)
 {
     return s->state != ISCSI_STATE_LOGGED_IN &&
-           (s->leadconn == NULL || s->leadconn == to || s->leadconn->down);
+           (s->leadconn == NULL || s->leadconn == to || s->leadconn->down || s->leadconn->stopping);
 }
 
 /* As nothing was agreed on yet. */

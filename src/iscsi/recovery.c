@@ -78,10 +78,7 @@ conn_stopped(struct conn *c)
     c->stopping = false;
     c->down = true;
     end_running(c);
-    end_pending(c);
     assert(list_empty(&c->requeue) && c->xmit_task == NULL && c->ping == NULL);
-    if (s->state != ISCSI_STATE_LOGGED_IN)
-        iscsi_tmf_fail_all(s);
     end_unassigned(s);
     iscsi_conn_event(c, EV_CLEANED);
     s->ev->conn_down(s->ev_user, &c->pub);
@@ -107,6 +104,7 @@ lead_lost(struct session *s, struct conn *lead, bool recover)
         iscsi_session_lost(s, &lead->why);
     else
         iscsi_session_fail(s, &lead->why);
+    iscsi_tmf_fail_all(s);
     LIST_FOREACH (n, &s->conns) {
         struct conn *c = container_of(n, struct conn, node);
 
@@ -135,6 +133,7 @@ take_down(struct conn *c, enum iscsi_stop how)
     c->stopping = true;
     if (c == s->leadconn)
         lead_lost(s, c, how == STOP_CONN_RECOVER);
+    end_pending(c); /* the transport never had them */
     TRACE(c->pub.loop, stop_conn, s->pub.sid, c->pub.cid);
     if (c->pub.tt->stop_conn(&c->pub, how) != -EINPROGRESS)
         conn_stopped(c);

@@ -13,6 +13,9 @@
 static void
 end_wait(struct session *s, struct scsi_eh_wait *w, enum scsi_eh_result r)
 {
+    if (w->sc != NULL) /* the victim of an abort knows of it no more */
+        ((struct task *)w->sc->host_priv)->eh = NULL;
+    w->sc = NULL;
     w->result = r;
     list_push_back(&s->eh_done, &w->node);
     loop_defer(s->pub.loop, &s->eh_work);
@@ -94,6 +97,7 @@ next_tmf(struct session *s)
             struct task *t = w->sc->host_priv;
 
             t->eh = NULL;
+            w->sc = NULL;
             abort_pending(s, t);
             end_wait(s, w, SCSI_EH_SUCCESS);
         } else {
@@ -227,14 +231,11 @@ detained(struct session *s, const struct scsi_eh_wait *w)
     return n;
 }
 
-/* The victim of an abort that ends knows of it no more. */
 static void
 end_now(struct session *s, enum scsi_eh_result r)
 {
     struct scsi_eh_wait *w = s->eh_now;
 
-    if (w->function == ISCSI_TMF_ABORT_TASK && w->sc != NULL)
-        ((struct task *)w->sc->host_priv)->eh = NULL;
     s->eh_now = NULL;
     s->eh_detained = 0;
     loop_timer_stop(s->pub.loop, &s->tmf_timer);
