@@ -23,12 +23,9 @@ recovery_timedout(struct iscsi_session *s)
 static struct world *
 patient_world(uint64_t seed, const char *seconds)
 {
-    static struct iscsi_transport tt;
     struct world *w = world_new(seed);
 
-    tt = fake_transport;
-    tt.session_recovery_timedout = recovery_timedout;
-    w->registry.t[0] = &tt;
+    w->registry.t[0].session_recovery_timedout = recovery_timedout;
     world_logged_in(w);
     assert_int_equal(world_param(w, ISCSI_PARAM_RECOVERY_TMO, seconds), 0);
     world_start(w);
@@ -413,18 +410,28 @@ task_management_begins_anew(void **state)
     world_free(w);
 }
 
-/* A second connection of the session, bound; the adapter's answers go to *ret_first still. */
-static struct iscsi_conn *
-second_conn(struct world *w, struct iscsi_endpoint *ep)
+static void
+bind_second(struct world *w)
 {
-    struct iscsi_session *s = &session_of(w)->pub;
-    struct iscsi_conn *first = fake_adapter.conn, *c;
+    struct iscsi_conn *first = fake_adapter.conn;
 
-    *ep = (struct iscsi_endpoint){.tt = s->tt, .loop = s->loop};
-    assert_int_equal(iscsi_conn_setup(s, 2, &c, NULL), 0);
-    assert_int_equal(iscsi_conn_bind(c, 0, ep, false, NULL), 0);
+    w->cid = 2;
+    w->follows = true;
+    world_connect(w);
+    assert_int_equal(world_do(w, ISCSI_UEVENT_BIND_CONN), 0);
     fake_adapter.conn = first;
-    return c;
+    w->cid = 1;
+    w->follows = false;
+}
+
+/* A second connection of the session, bound; the adapter's answers go to the first one still. */
+static struct iscsi_conn *
+second_conn(struct world *w)
+{
+    w->cid = 2;
+    assert_int_equal(world_do(w, ISCSI_UEVENT_CREATE_CONN), 0);
+    bind_second(w);
+    return iscsi_conn_find(&session_of(w)->pub, 2);
 }
 
 /* The loss of a connection that does not lead is not the loss of the session. */
@@ -434,13 +441,12 @@ second_connection_is_lost(void **state)
     for (int started = 0; started < 2; started++) {
         struct world *w = world_new(13);
         struct iscsi_conn *first, *second;
-        struct iscsi_endpoint ep;
         struct cmd c;
 
         (void)state;
         world_up(w);
         first = fake_adapter.conn;
-        second = second_conn(w, &ep);
+        second = second_conn(w);
         if (started)
             assert_int_equal(iscsi_conn_start(second, NULL), 0);
         one_command(w, &c, true);
@@ -457,8 +463,7 @@ second_connection_is_lost(void **state)
         fake_adapter.conn = first;
         works(w);
         /* it may come again */
-        assert_int_equal(iscsi_conn_bind(second, 0, &ep, false, NULL), 0);
-        fake_adapter.conn = first;
+        bind_second(w);
         works(w);
         world_free(w);
     }
@@ -471,12 +476,11 @@ lead_passes_on(void **state)
 {
     struct world *w = world_new(14);
     struct iscsi_conn *second;
-    struct iscsi_endpoint ep;
     struct cmd c;
 
     (void)state;
     world_up(w);
-    second = second_conn(w, &ep);
+    second = second_conn(w);
     assert_int_equal(iscsi_conn_start(second, NULL), 0);
     one_command(w, &c, true);
     assert_int_equal(world_do(w, ISCSI_UEVENT_DESTROY_CONN), 0);
@@ -494,7 +498,7 @@ lead_passes_on(void **state)
 
     w = world_new(15);
     world_up(w);
-    second = second_conn(w, &ep);
+    second = second_conn(w);
     assert_int_equal(iscsi_conn_start(second, NULL), 0);
     fake_adapter.conn->up->conn_failure(fake_adapter.conn, ISCSI_ERR_CONN_CLOSED, "cut");
     fake_advance(&w->fl, SEC(1));

@@ -29,6 +29,7 @@ struct world {
     uint32_t sid;
     uint16_t cid; /* of the connection that requests are about */
     uint8_t how;  /* enum iscsi_stop, of STOP_CONN */
+    bool follows; /* BIND_CONN is of a connection that does not lead */
     uint64_t ep;
     struct scsi_host *host;
     unsigned restarts, running, blocked, gone, senses;
@@ -121,7 +122,7 @@ world_do(struct world *w, enum iscsi_uevent_type type)
 
     if (type == ISCSI_UEVENT_BIND_CONN) {
         ev.u.bind_conn.fd = -1;
-        ev.u.bind_conn.leading = 1;
+        ev.u.bind_conn.leading = !w->follows;
     }
     if (type == ISCSI_UEVENT_STOP_CONN)
         ev.u.stop_conn.how = w->how;
