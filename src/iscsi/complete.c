@@ -382,8 +382,7 @@ any_pdu(struct conn *c, const union bhs_any *h, const void *data, uint32_t len)
     if (r <= 0)
         return r;
     iscsi_window_update(s, h->scsi_rsp.exp_cmd_sn, h->scsi_rsp.max_cmd_sn);
-    c->rx_fast = c->state == CONN_LOGGED_IN && !s->want_restart && !s->dying && !c->dying &&
-                 c->pub.loop->trace == NULL;
+    c->rx_fast = iscsi_rx_fast_ok(c);
     t = iscsi_task_of_itt(c, h->h.itt);
     if (t == NULL || t->kind != TASK_SCSI)
         return task_rsp(c, t, h, data, len);

@@ -1,10 +1,31 @@
 /* SPDX-License-Identifier: MIT */
-/* iscsi/fast.c - the fast way of commands down and of answers up (docs/design/fast.md). */
+/* iscsi/fast.c - the fast way of commands down and of answers up (docs/design/fast.md).
+ *
+ * Nearly every command moves data one way, all of it with the command if it is sent, and nearly
+ * every answer says nothing but that all went well.  These go here, and leave
+ * everything as the general way (xmit.c, complete.c) would.  Whatever differs in any way is seen
+ * before anything is changed, and goes there.
+ */
 #include <assert.h>
 #include <string.h>
 
 #include "iscsi/internal.h"
 #include "wire/pdu.h"
+
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
+void
+iscsi_check_fast(const struct iscsi_session *pub)
+{
+    const struct session *s = (const void *)((const char *)pub - offsetof(struct session, pub));
+
+    assert(s->fast_conn == NULL || iscsi_tx_fast_ok(s, s->fast_conn));
+    LIST_FOREACH (n, &s->conns) {
+        const struct conn *c = container_of(n, struct conn, node);
+
+        assert(!c->rx_fast || iscsi_rx_fast_ok(c));
+    }
+}
 
 /* ---- down ---- */
 
@@ -19,7 +40,8 @@ iscsi_fast_write_max(const struct conn *c)
     return max < c->pub.fast_write_limit ? max : c->pub.fast_write_limit;
 }
 
-/* The first of a batch: the transport has lent no room yet, or not enough. */
+/* The transport has no room for one more header: it makes some, which it has for the first command
+ * of a batch, or the command takes the general way. */
 static int __attribute__((noinline))
 queue_first(struct session *s, struct conn *c, struct scsi_cmd *sc)
 {
@@ -34,12 +56,9 @@ static int __attribute__((noinline)) digest_header(struct conn *c, uint8_t *h)
     return 0;
 }
 
-/* Nearly every command moves data one way, all of it with the command if it is sent, nothing waits
- * before it, and there is room where the transport gathers. */
-int
-iscsi_queuecommand(struct scsi_host *host, struct scsi_cmd *sc)
+static ALWAYS_INLINE int
+queue_fast(struct session *s, struct scsi_cmd *sc, bool traced)
 {
-    struct session *s = container_of(host, struct session, host);
     uint32_t out = sc->out.len, in = sc->in.len, cmdsn = s->win.cmdsn;
     struct conn *c = s->fast_conn;
     struct task *t;
@@ -53,6 +72,8 @@ iscsi_queuecommand(struct scsi_host *host, struct scsi_cmd *sc)
     if (__builtin_expect(c->pub.gather.end - c->pub.gather.next < ISCSI_GATHER_MIN, 0))
         return queue_first(s, c, sc);
     t = iscsi_take_task(s, c, TASK_SCSI);
+    if (traced)
+        TRACE(s->pub.loop, iscsi_queuecommand, sc->cdb[0], t->pub.itt);
     h = c->pub.gather.next;
     t->pub.sc = sc;
     sc->host_priv = t;
@@ -76,11 +97,35 @@ iscsi_queuecommand(struct scsi_host *host, struct scsi_cmd *sc)
     return c->pub.hdrdgst_en ? digest_header(c, h) : 0;
 }
 
+/* With a trace ring.  Apart, since a call in the middle of the fast way would cost all commands. */
+static int __attribute__((noinline, cold)) queue_traced(struct session *s, struct scsi_cmd *sc)
+{
+    return queue_fast(s, sc, true);
+}
+
+int
+iscsi_queuecommand(struct scsi_host *host, struct scsi_cmd *sc)
+{
+    struct session *s = container_of(host, struct session, host);
+
+    if (__builtin_expect(s->pub.loop->trace != NULL, 0))
+        return queue_traced(s, sc);
+    return queue_fast(s, sc, false);
+}
+
 /* ---- up ---- */
 
-/* The end of a SCSI command that was sent, on a connection that is as usual: what
- * iscsi_complete_task does, for the case that it is. */
-static inline __attribute__((always_inline)) void
+/* The end of a command with a trace ring: apart, as above. */
+static void __attribute__((noinline, cold))
+done_traced(struct session *s, const struct task *t, struct scsi_cmd *sc)
+{
+    TRACE(s->pub.loop, iscsi_complete_task, t->pub.itt, 0);
+    sc->done(sc);
+}
+
+/* The end of a SCSI command that was sent and has been answered: what iscsi_complete_task does
+ * where the transport knows nothing of the task any more and nobody else waits for it. */
+static ALWAYS_INLINE void
 complete_task_fast(struct session *s, struct conn *c, struct task *t)
 {
     struct scsi_cmd *sc = t->pub.sc;
@@ -95,11 +140,11 @@ complete_task_fast(struct session *s, struct conn *c, struct task *t)
     t->next_free = s->free_tasks;
     s->free_tasks = t;
     sc->host_priv = NULL;
-    sc->done(sc);
+    if (__builtin_expect(s->pub.loop->trace != NULL, 0))
+        done_traced(s, t, sc);
+    else
+        sc->done(sc);
 }
-/* A response that says nothing but that all went well, to a connection where nothing else is the
- * matter, is nearly every one: looked at as a whole, before anything is changed.  What is different
- * in any way takes the long way. */
 
 /* StatSN is the next (11.4.8), the window makes sense (4.2.2.1) and nobody waits for it. */
 static inline bool
@@ -109,7 +154,7 @@ fast_numbers(const struct conn *c, const struct session *s, const struct bhs_scs
            cmdsn_window_possible(get32(h->exp_cmd_sn), get32(h->max_cmd_sn));
 }
 
-static inline __attribute__((always_inline)) void
+static ALWAYS_INLINE void
 fast_end(struct session *s, struct conn *c, struct task *t, const struct bhs_scsi_rsp *h)
 {
     c->pub.exp_statsn++;
@@ -117,7 +162,7 @@ fast_end(struct session *s, struct conn *c, struct task *t, const struct bhs_scs
     complete_task_fast(s, c, t); /* its result is as the midlayer left it: all good */
 }
 
-static void __attribute__((noinline)) odd_answer(struct conn *c, const struct bhs_scsi_rsp *h)
+static void __attribute__((noinline)) general_answer(struct conn *c, const struct bhs_scsi_rsp *h)
 {
     (void)iscsi_complete_pdu(&c->pub, (const void *)h, NULL, 0);
 }
@@ -140,7 +185,7 @@ iscsi_complete_scsi_rsp(struct iscsi_conn *pub, const struct bhs_scsi_rsp *h)
                              (t = iscsi_task_of_itt(c, h->itt)) == NULL ||
                              (!t->xmit_fast && !all_sent(t)),
                          0)) {
-        odd_answer(c, h);
+        general_answer(c, h);
         return;
     }
     c->pub.stats.scsirsp_pdus++;
@@ -155,7 +200,7 @@ iscsi_complete_data_in(struct iscsi_task *t, const struct bhs_data_in *hdr)
     struct session *s = c->session;
 
     if (__builtin_expect(!fast_numbers(c, s, h) || t->sc->out.len > 0, 0)) {
-        odd_answer(c, h);
+        general_answer(c, h);
         return;
     }
     fast_end(s, c, to_task(t), h);

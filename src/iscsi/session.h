@@ -125,4 +125,24 @@ iscsi_pick_conn(const struct session *s)
     return c != NULL && c->state == CONN_LOGGED_IN ? c : NULL;
 }
 
+/* May commands of the session go the fast way, to c?  Nothing waits to be sent before them, and c's
+ * transport can take them so.  session->fast_conn is only ever set to a connection of which this is
+ * true, and is cleared wherever it may become untrue. */
+static inline bool
+iscsi_tx_fast_ok(const struct session *s, const struct conn *c)
+{
+    return iscsi_pick_conn(s) == c && c->pub.tt->gather_room != NULL &&
+           c->pub.tt->xmit_fast != NULL && c->xmit_task == NULL && list_empty(&c->mgmtqueue) &&
+           list_empty(&c->requeue) && list_empty(&c->cmdqueue) && s->win.queued == 0;
+}
+
+/* May answers take the fast way?  The connection works, and nobody waits for what the general way
+ * does at the end of a command.  The same goes for conn->rx_fast. */
+static inline bool
+iscsi_rx_fast_ok(const struct conn *c)
+{
+    return c->state == CONN_LOGGED_IN && c->first_rsp_seen && !c->suspended && !c->failing &&
+           !c->dying && !c->session->dying && !c->session->want_restart;
+}
+
 #endif

@@ -249,8 +249,7 @@ iscsi_xmitworker(struct conn *c)
     }
     if (!list_empty(&c->cmdqueue) || !list_empty(&c->mgmtqueue))
         c->session->win.wanted = true;
-    else if (r == -ENOENT && c->pub.gather.end != NULL && iscsi_pick_conn(c->session) == c &&
-             c->session->state == ISCSI_STATE_LOGGED_IN && c->pub.loop->trace == NULL)
+    else if (r == -ENOENT && c->pub.gather.end != NULL && iscsi_tx_fast_ok(c->session, c))
         c->session->fast_conn = c;
     iscsi_flush(c);
 }

@@ -7,6 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dataplane/dataplane.h"
+#include "iscsi/iscsi.h"
+
+#define SIDS_CHECKED 32 /* sessions of a world are numbered from 1 */
+
 static struct ipc *
 make_ipc(void *user, struct loop *loop, const struct ipc_server_ops *ops, void *server,
          struct ipc_client *ret_client)
@@ -61,6 +66,12 @@ after_turn(void *user)
 void
 world_check(struct world *w)
 {
+    for (uint32_t sid = 1; w->ctx != NULL && sid <= SIDS_CHECKED; sid++) {
+        const struct iscsi_session *s = dataplane_session(w->ctx->dp, sid);
+
+        if (s != NULL)
+            iscsi_check_fast(s);
+    }
     if (w->lun == NULL)
         return;
     w->checks++;
