@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "iscsi/datasn.h"
 #include "iscsi/internal.h"
 #include "wire/names.h"
 #include "wire/pdu.h"
@@ -22,19 +23,29 @@ proto_error(struct conn *c, const char *why)
 
 /* ---- numbers -------------------------------------------------------------------------------- */
 
+/* A response that is not simply the next one; returns as check_statsn. */
 static int __attribute__((noinline, cold)) odd_statsn(struct conn *c, uint32_t sn)
 {
-    char why[96];
+    struct statsn_window *w = &c->statsn;
+    uint32_t first, n;
+    char why[160];
 
-    if (!c->first_rsp_seen) { /* a connection's first StatSN may be any (11.13.4) */
-        c->first_rsp_seen = true;
-        c->pub.exp_statsn = sn + 1;
+    statsn_window_good(w, c->pub.exp_statsn);
+    switch (statsn_window_add(w, sn)) {
+    case STATSN_IN_ORDER:
+        c->pub.exp_statsn = w->good;
         return 1;
-    }
-    if (sn_lt(sn, c->pub.exp_statsn))
+    case STATSN_DUPLICATE:
         return 0;
-    (void)snprintf(why, sizeof(why), "responses were lost: StatSN %u where %u was expected", sn,
-                   c->pub.exp_statsn);
+    case STATSN_GAP:
+    case STATSN_TOO_FAR:
+        break;
+    }
+    n = statsn_window_missing(w, &first);
+    (void)snprintf(why, sizeof(why),
+                   "responses were lost: StatSN %u where %u was expected; %u from there on are "
+                   "missing, the target knows that we have those below %u",
+                   sn, first, n, w->acked);
     iscsi_conn_failure(&c->pub, ISCSI_ERR_STATSN, why);
     return -EPROTO;
 }
@@ -46,7 +57,7 @@ check_statsn(struct conn *c, struct be32 statsn)
 {
     uint32_t sn = get32(statsn);
 
-    if (__builtin_expect(sn != c->pub.exp_statsn || !c->first_rsp_seen, 0))
+    if (__builtin_expect(sn != c->pub.exp_statsn || !c->statsn.known, 0))
         return odd_statsn(c, sn);
     c->pub.exp_statsn = sn + 1;
     return 1;
@@ -127,6 +138,25 @@ clear_result(struct scsi_cmd *sc)
     sc->overflow = false;
 }
 
+/* The response says that the target has sent more data PDUs than came (RFC 7143 11.4.8). */
+static int __attribute__((noinline, cold))
+data_in_lost(struct conn *c, const struct task *t, uint32_t exp_data_sn)
+{
+    struct datasn_runs came;
+    uint32_t sn, at, pdus, bytes;
+    char why[160];
+
+    datasn_runs_init(&came, t->pub.exp_datasn, t->pub.in_done);
+    pdus = datasn_set_missing(&came.seen, exp_data_sn, &sn);
+    bytes = datasn_set_missing(&came.good, t->pub.sc->in.len, &at);
+    (void)snprintf(why, sizeof(why),
+                   "the response counts more Data-In PDUs than came: %u from DataSN %u on, with %u "
+                   "bytes from %u on, are missing",
+                   pdus, sn, bytes, at);
+    iscsi_conn_failure(&c->pub, ISCSI_ERR_PROTO, why);
+    return -EPROTO;
+}
+
 /* RFC 7143 11.4 */
 static int
 iscsi_scsi_cmd_rsp(struct conn *c, struct task *t, const struct bhs_scsi_rsp *h, const void *data,
@@ -149,7 +179,7 @@ iscsi_scsi_cmd_rsp(struct conn *c, struct task *t, const struct bhs_scsi_rsp *h,
     if (h->status == SAM_CHECK_CONDITION && len < 2)
         return proto_error(c, "CHECK CONDITION without sense data");
     if (sn_gt(get32(h->exp_data_sn), t->pub.exp_datasn) && sc->in.len > 0)
-        return proto_error(c, "the response counts more Data-In PDUs than came");
+        return data_in_lost(c, t, get32(h->exp_data_sn));
     sc->status = h->status;
     if (c->session->pub.params.protocol_level >= 2)
         sc->status_qualifier = get16(h->status_qualifier);

@@ -114,7 +114,7 @@ conn_reset(struct conn *c)
     c->pub.hdrdgst_en = c->pub.datadgst_en = c->want_hdrdgst = c->want_datadgst = false;
     c->pub.max_recv_dlength = c->pub.max_xmit_dlength = ISCSI_LOGIN_DSEG_MAX;
     c->declared_recv_dlength = c->declared_xmit_dlength = 8192; /* RFC 7143 13.12: defaults */
-    c->first_rsp_seen = false;
+    statsn_window_reset(&c->statsn);
     c->ping_ns = 0;
 }
 

@@ -5,6 +5,7 @@
 #define ISCSI_CONN_H
 
 #include "iscsi/conn_fsm.h"
+#include "iscsi/statsn.h"
 #include "iscsi/task.h"
 
 #define USER_TASKS 4 /* requests of the control plane that a connection has at most */
@@ -16,22 +17,22 @@ struct conn {
     enum conn_state state;
     const char *last_row;
     uint32_t refused_events;
-    bool first_rsp_seen; /* StatSN of this connection is known */
-    bool down;           /* not bound: the transport holds nothing of it, no task is left */
-    bool suspended;      /* transmits and receives nothing any more */
-    bool rx_fast;        /* answers may take the fast way: set where they were found to, cleared
-                            wherever that may change */
-    bool failing;        /* iscsi_conn_failure was called, fail_work is on its way */
-    bool report;         /* conn_error is due */
-    bool dying;          /* it is freed once its tasks are gone */
-    bool stopping;       /* stop_conn has not ended yet */
+    bool down;      /* not bound: the transport holds nothing of it, no task is left */
+    bool suspended; /* transmits and receives nothing any more */
+    bool rx_fast;   /* answers may take the fast way: set where they were found to, cleared
+                       wherever that may change */
+    bool failing;   /* iscsi_conn_failure was called, fail_work is on its way */
+    bool report;    /* conn_error is due */
+    bool dying;     /* it is freed once its tasks are gone */
+    bool stopping;  /* stop_conn has not ended yet */
     uint32_t declared_recv_dlength, declared_xmit_dlength; /* bytes; in force from start on */
     bool want_hdrdgst, want_datadgst;                      /* in force from start on */
-    struct list mgmtqueue;   /* struct iscsi_task.node: control PDUs to be sent */
-    struct list requeue;     /* tasks that have been asked for data */
-    struct list cmdqueue;    /* commands without a CmdSN yet */
-    struct task *xmit_task;  /* the transport stopped in the middle of it with -EAGAIN */
-    uint32_t fast_write_max; /* bytes: the largest write whose data goes with the command */
+    struct list mgmtqueue;       /* struct iscsi_task.node: control PDUs to be sent */
+    struct list requeue;         /* tasks that have been asked for data */
+    struct list cmdqueue;        /* commands without a CmdSN yet */
+    struct task *xmit_task;      /* the transport stopped in the middle of it with -EAGAIN */
+    uint32_t fast_write_max;     /* bytes: the largest write whose data goes with the command */
+    struct statsn_window statsn; /* behind pub.exp_statsn while all is in order */
     struct loop_work xmit_work, fail_work;
     struct loop_timer transport_timer; /* ping.c */
     uint32_t ping_interval_ms, ping_timeout_ms;

@@ -10,6 +10,8 @@
 
 #include "iscsi/session.h"
 
+/* statsn.h and datasn.h have nothing above them. */
+
 /* ---- conn_fsm.c: the state of a connection ---- */
 void iscsi_conn_event(struct conn *c, enum conn_event ev);
 

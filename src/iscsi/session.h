@@ -141,7 +141,7 @@ iscsi_tx_fast_ok(const struct session *s, const struct conn *c)
 static inline bool
 iscsi_rx_fast_ok(const struct conn *c)
 {
-    return c->state == CONN_LOGGED_IN && c->first_rsp_seen && !c->suspended && !c->failing &&
+    return c->state == CONN_LOGGED_IN && c->statsn.known && !c->suspended && !c->failing &&
            !c->dying && !c->session->dying && !c->session->want_restart;
 }
 

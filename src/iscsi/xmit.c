@@ -99,6 +99,7 @@ iscsi_prep_scsi_cmd_pdu(struct conn *c, struct task *t)
     memcpy(cdb16, cdb, sc->cdb_len < 16 ? sc->cdb_len : 16);
     iscsi_put_scsi_cmd((uint8_t *)t->pub.hdr, sc, cdb16, flags, t->pub.imm_count, t->pub.itt,
                        sc->out.len > 0 ? sc->out.len : sc->in.len, s->win.cmdsn, c->pub.exp_statsn);
+    statsn_window_ack(&c->statsn, c->pub.exp_statsn);
     t->pub.hdr_len = ISCSI_BHS_LEN;
     if (__builtin_expect(sc->cdb_len > 16 || (sc->in.len > 0 && sc->out.len > 0), 0))
         put_ahs(t, cdb);
@@ -129,6 +130,7 @@ iscsi_prep_mgmt_task(struct conn *c, struct task *t)
     t->ctl.nop_out.cmd_sn =
         put32(s->win.cmdsn); /* at 24 and 28 in every request but Data-Out, SNACK */
     t->ctl.nop_out.exp_stat_sn = put32(c->pub.exp_statsn);
+    statsn_window_ack(&c->statsn, c->pub.exp_statsn);
     t->ctl.h.dseg_len = put24(t->pub.data_len);
     t->pub.cmd_sn = s->win.cmdsn;
     memcpy(t->pub.hdr, &t->ctl, sizeof(t->ctl.h));
