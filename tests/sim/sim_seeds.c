@@ -7,7 +7,8 @@
  * and must then not change any more.
  *
  * usage: sim_seeds [FIRST [COUNT]]      exit 1 names the seed that failed
- *        sim_seeds --plant              completes a command twice: must die
+ *        sim_seeds --reopen [FIRST [COUNT]]  connections are cut and the session is logged in
+ * again: no I/O may fail sim_seeds --plant              completes a command twice: must die
  */
 #include <assert.h>
 #include <errno.h>
@@ -15,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/url.h"
 #include "tests/sim/world.h"
 
 #define OPS       120
@@ -54,6 +56,14 @@ struct run {
     unsigned submitted, completed, failed, all_failed;
     bool lend;     /* zero_copy, where it can be */
     bool may_fail; /* this world cuts connections, or its target loses commands */
+
+    /* of a session that is logged in again when its connection is lost */
+    struct api_url url;
+    struct ctl_watch watch;
+    struct iscsi_login *login;
+    struct loop_timer again;
+    unsigned cuts, losses, reopens; /* still to come; of this world; of all worlds */
+    bool answered;
 };
 
 static void
@@ -483,6 +493,144 @@ run_world(struct run *r, uint64_t seed)
     world_free(&r->w);
 }
 
+/* ---- connections that are cut, sessions that go on ------------------------------------------- */
+
+static void log_in_again(struct run *r);
+
+static void
+again_timer(struct loop_timer *t)
+{
+    log_in_again(container_of(t, struct run, again));
+}
+
+static void
+logged_in_again(void *user, const struct login_result *res, const struct lunette_error *err)
+{
+    struct run *r = user;
+
+    (void)err;
+    login_free(&r->login);
+    if (res == NULL) /* the attempt was cut, too */
+        loop_timer_start(r->w.loop, &r->again, 100 * LOOP_NS_PER_MS);
+    else
+        r->reopens++;
+}
+
+static void
+log_in_again(struct run *r)
+{
+    struct login_callbacks cb = {logged_in_again, r};
+    struct lunette_error err;
+
+    if (login_start(r->w.ctx->ctl, &r->url.cfg, &cb, &r->login, &err) < 0)
+        fail(r, err.msg);
+}
+
+static void
+connection_event(struct ctl_watch *w, const struct iscsi_kevent *ev, const void *data)
+{
+    struct run *r = container_of(w, struct run, watch);
+
+    (void)data;
+    if (ev->type != ISCSI_KEVENT_CONN_ERROR)
+        return;
+    if (r->login != NULL || loop_timer_running(&r->again))
+        fail(r, "a connection was lost twice");
+    r->losses++;
+    log_in_again(r);
+}
+
+static void
+param_is_set(void *user, const struct iscsi_reply *rep)
+{
+    struct run *r = user;
+
+    if (rep->err < 0)
+        fail(r, rep->why.msg);
+    r->answered = true;
+}
+
+static void
+cut_and_plan_next(void *user)
+{
+    struct run *r = user;
+
+    if (r->cuts == 0)
+        return;
+    r->cuts--;
+    (void)sim_cut(r->w.sim, NULL, below(r, 2) == 0 ? SIM_EOF : SIM_RESET);
+    sim_at(r->w.sim, below(r, 2 * LOOP_NS_PER_S), cut_and_plan_next, r);
+}
+
+static void
+watch_session(struct run *r)
+{
+    const struct api_session *s = &r->lun->s;
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_SET_PARAM, .sid = s->res.sid, .cid = s->res.cid};
+    struct lunette_error err;
+
+    if (api_url_of(r->w.ctx, r->w.url, &r->url, &err) < 0)
+        fail(r, err.msg);
+    memcpy(r->url.cfg.isid, s->isid, sizeof(s->isid)); /* reinstatement: RFC 7143 6.3.5 */
+    r->url.cfg.kind = LOGIN_REOPEN;
+    r->url.cfg.sid = s->res.sid;
+    r->url.cfg.cid = s->res.cid;
+    ctl_watch_init(&r->watch, connection_event);
+    ctl_watch_add(r->w.ctx->ctl, &r->watch, s->res.sid, s->res.cid);
+    loop_timer_init(&r->again, again_timer);
+    r->answered = false;
+    ev.u.set_param.param = ISCSI_PARAM_RECOVERY_TMO;
+    strcpy(ev.u.set_param.value, "120");
+    if (ctl_request(r->w.ctx->ctl, &ev, NULL, 0, param_is_set, r) < 0)
+        fail(r, "a request could not be sent");
+    while (!r->answered)
+        (void)lunette_ctx_run(r->w.ctx, 10);
+}
+
+static void
+reopen_world(struct run *r, uint64_t seed)
+{
+    struct world_config cfg = {0};
+    struct choice ch;
+
+    r->seed = seed;
+    r->lend = lends(seed);
+    r->losses = 0;
+    choose(seed, &ch, &cfg);
+    world_new(&r->w, seed, &cfg);
+    r->block = cfg.block;
+    memset(r->m, 0, sizeof(*r->m));
+    if (!open_lun(r))
+        fail(r, "no session");
+    set_faults(r);
+    watch_session(r);
+    r->cuts = 1 + (unsigned)below(r, 4);
+    sim_at(r->w.sim, below(r, LOOP_NS_PER_S / 4), cut_and_plan_next, r);
+    do_ios(r);
+    while (r->cuts > 0) /* those that are left hit a session that is idle */
+        (void)lunette_ctx_run(r->w.ctx, 100);
+    for (int i = 0; i < 20 || r->login != NULL || loop_timer_running(&r->again); i++)
+        (void)lunette_ctx_run(r->w.ctx, 10); /* the last one is noticed, and over */
+    do_ios(r);
+    check_disk(r);
+    if (r->losses == 0)
+        fail(r, "no connection was lost");
+    ctl_watch_del(&r->watch);
+    url_wipe(&r->url);
+    close_lun(r);
+    world_free(&r->w);
+}
+
+static int
+reopen_worlds(struct run *r, uint64_t first, uint64_t count)
+{
+    for (uint64_t seed = first; seed < first + count; seed++)
+        reopen_world(r, seed);
+    (void)printf("%llu seeds from %llu: %u I/Os, each completed once and well, over %u logins\n",
+                 (unsigned long long)count, (unsigned long long)first, r->completed, r->reopens);
+    return r->all_failed != 0 || r->reopens < count;
+}
+
 /* ---- the planted fault ---------------------------------------------------------------------- */
 
 static const struct scsi_host_ops *honest;
@@ -529,8 +677,11 @@ plant(struct run *r)
 int
 main(int argc, char **argv)
 {
-    uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
-    uint64_t count = argc > 2 ? strtoull(argv[2], NULL, 10) : 200;
+    bool reopen = argc > 1 && strcmp(argv[1], "--reopen") == 0;
+    char **arg = argv + reopen;
+    int args = argc - reopen;
+    uint64_t first = args > 1 ? strtoull(arg[1], NULL, 10) : 1;
+    uint64_t count = args > 2 ? strtoull(arg[2], NULL, 10) : 200;
     struct run r = {0};
 
     r.m = malloc(sizeof(*r.m));
@@ -539,6 +690,8 @@ main(int argc, char **argv)
         return 2;
     if (argc > 1 && strcmp(argv[1], "--plant") == 0)
         plant(&r);
+    if (reopen)
+        return reopen_worlds(&r, first, count);
     for (uint64_t seed = first; seed < first + count; seed++)
         run_world(&r, seed);
     (void)printf("%llu seeds from %llu: %u I/Os, %u of them failed by cuts, each completed once\n",
