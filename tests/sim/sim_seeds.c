@@ -566,17 +566,17 @@ static void
 watch_session(struct run *r)
 {
     const struct api_session *s = &r->lun->s;
-    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_SET_PARAM, .sid = s->res.sid, .cid = s->res.cid};
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_SET_PARAM, .sid = s->sid, .cid = s->cid};
     struct lunette_error err;
 
     if (api_url_of(r->w.ctx, r->w.url, &r->url, &err) < 0)
         fail(r, err.msg);
     memcpy(r->url.cfg.isid, s->isid, sizeof(s->isid)); /* reinstatement: RFC 7143 6.3.5 */
     r->url.cfg.kind = LOGIN_REOPEN;
-    r->url.cfg.sid = s->res.sid;
-    r->url.cfg.cid = s->res.cid;
+    r->url.cfg.sid = s->sid;
+    r->url.cfg.cid = s->cid;
     ctl_watch_init(&r->watch, connection_event);
-    ctl_watch_add(r->w.ctx->ctl, &r->watch, s->res.sid, s->res.cid);
+    ctl_watch_add(r->w.ctx->ctl, &r->watch, s->sid, s->cid);
     loop_timer_init(&r->again, again_timer);
     r->answered = false;
     ev.u.set_param.param = ISCSI_PARAM_RECOVERY_TMO;
