@@ -9,7 +9,7 @@
 
 #include "api/internal.h"
 
-#define CLOSE_LIMIT_NS (10 * LOOP_NS_PER_S) /* for the data plane to let go of everything */
+#define CLOSE_LIMIT_NS (10 * LOOP_NS_PER_S) /* for logins that were given up to end */
 
 static void
 ctx_log_sink(void *user, enum log_level level, const char *line)
@@ -153,7 +153,7 @@ lunette_ctx_new(const struct lunette_ctx_options *opts, struct lunette_ctx **ret
     return api_ctx_new(opts, NULL, ret, err);
 }
 
-/* Logins given up and sessions on their way out need a few turns. */
+/* Runs the loop until logins that were given up and sessions that are being closed have ended. */
 static void
 ctx_settle(struct lunette_ctx *ctx)
 {
@@ -161,7 +161,7 @@ ctx_settle(struct lunette_ctx *ctx)
 
     int r = 0;
 
-    while (r >= 0 && ctx->closing > 0) /* bounded by the time limits of each */
+    while (r >= 0 && ctx->closing > 0) /* each has a time limit of its own */
         r = loop_run(ctx->loop, -1);
     while (r >= 0 && ctx->ctl != NULL && !ctl_idle(ctx->ctl) && ctx->loop->now_ns < end)
         r = loop_run(ctx->loop, 100 * (int64_t)LOOP_NS_PER_MS);

@@ -26,19 +26,19 @@ struct lunette_ctx {
     struct ipc_direct *direct; /* NULL where a test brought a binding of its own */
     struct ctl *ctl;
     char initiator_name[ISCSI_NAME_MAX + 1];
-    uint8_t isid[LOGIN_ISID_LEN]; /* given out last */
-    uint16_t isids;               /* given out of the same random number */
-    unsigned handles;             /* LUNs open, or being opened */
-    unsigned closing;             /* LUNs on their way out that nobody holds any more */
+    uint8_t isid[LOGIN_ISID_LEN]; /* that of the session opened last */
+    uint16_t isids;   /* sessions that share its random number: its last two bytes count */
+    unsigned handles; /* LUNs open, or being opened */
+    unsigned closing; /* LUNs on their way out that nobody holds any more */
 };
 
 /* A session with the stack on its host: what a LUN, or a list of LUNs, stands on.  There may be
  * thousands: what only the way up needs is freed there. */
 struct api_session {
     struct lunette_ctx *ctx;
-    struct api_url *url; /* until it has come up, or not */
+    struct api_url *url; /* until the login has ended, well or not */
     char *target_name, *initiator_name;
-    char *target_alias; /* as it came: the peer's text; NULL: none */
+    char *target_alias; /* the peer's text as it came, not to be shown as it is; NULL: none */
     char *portal;       /* where it is logged in, as text; NULL before */
     uint8_t isid[LOGIN_ISID_LEN];
     uint16_t cid, tsih;
@@ -50,10 +50,10 @@ struct api_session {
     struct iscsi_login *login;
     struct stack *stack; /* NULL before login and after the end */
     struct ctl_watch watch;
-    bool zero_copy; /* asked for beside the URL */
+    bool zero_copy; /* asked for by a flag, not by the URL */
     bool logged_in, dead;
-    struct iscsi_logout *logout; /* ours, or the target asked for it */
-    struct lunette_error why;    /* of its death */
+    struct iscsi_logout *logout; /* under way: asked for by its owner, or by the target */
+    struct lunette_error why;    /* why it is dead */
     struct api_ping *ping;
     void (*opened)(struct api_session *s, const struct lunette_error *err);
     void (*closed)(struct api_session *s);
@@ -62,7 +62,7 @@ struct api_session {
 
 struct lunette_lun {
     struct api_session s;
-    struct lunette_open *op; /* while it is being opened, and somebody wants it */
+    struct lunette_open *op; /* the opening; NULL once it has ended or was canceled */
     struct scsi_device *dev; /* NULL: only a session */
     struct stack_disk *disk; /* NULL: not a disk that came up */
     struct bdev_queue *q;    /* of the synchronous calls; NULL before the first */
@@ -75,8 +75,8 @@ struct lunette_lun {
     void *closed_user;
 };
 
-/* For tests: a context on a loop and a binding of theirs.  make_ipc is called once the data plane
- * exists; it returns the control plane's end. */
+/* For tests: a context on a loop and with a binding (seam/ipc.h) of the test's own.  make_ipc is
+ * called once the data plane exists; it returns the control plane's end. */
 struct api_hooks {
     struct loop *loop;
     struct ipc *(*make_ipc)(void *user, struct loop *loop, const struct ipc_server_ops *ops,
@@ -86,7 +86,7 @@ struct api_hooks {
 int api_ctx_new(const struct lunette_ctx_options *opts, const struct api_hooks *hooks,
                 struct lunette_ctx **ret, struct lunette_error *err);
 
-/* Runs the loop until *flag. */
+/* Runs the loop until *flag.  -errno and *err where it cannot run. */
 int api_wait(struct lunette_ctx *ctx, const bool *flag, struct lunette_error *err);
 
 /* session.c: connects, logs in, attaches the stack; and back.  s is zeroed memory, but for

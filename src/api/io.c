@@ -10,7 +10,6 @@
 
 #define SYNC_DEPTH_MAX 64 /* pieces of one synchronous call under way at once */
 
-/* Sense, or a status other than GOOD, in a sentence. */
 const char *
 lunette_sense_text(const uint8_t *sense, size_t len, char *buf, size_t size)
 {
@@ -97,7 +96,8 @@ api_result(const struct api_session *s, const struct bdev_result *r, const uint8
 
     if (r->err == 0)
         return 0;
-    if ((r->err == -ENOLINK || r->err == -ENOTCONN) && s->dead) /* the reason behind the reason */
+    if ((r->err == -ENOLINK || r->err == -ENOTCONN) &&
+        s->dead) /* what ended the session says more */
         return lunette_fail(err, r->err, s->why.domain, s->why.detail, "%s: %s", what, s->why.msg);
     if (r->sense_len > 0 && sense_parse(sense, r->sense_len, &se)) {
         detail |= (uint32_t)se.key << 16 | (uint32_t)se.asc << 8 | se.ascq;
@@ -122,9 +122,9 @@ io_sync_done(struct bdev_req *r)
     container_of(r, struct sync, req)->done = true;
 }
 
-/* The queue that the synchronous calls share: made for the first, and made anew where one comes
- * that is cut into more pieces.  Most are one piece, and most units of a program with thousands
- * never see one. */
+/* Makes the queue that the synchronous calls share, for the first of them, and a deeper one for a
+ * call that is cut into more pieces.  Most calls are one piece, and of a program with thousands of
+ * units most never see such a call: so it is not made before, and no deeper. */
 static int
 io_sync_queue(struct lunette_lun *lun, uint64_t len)
 {
@@ -152,7 +152,6 @@ io_no_disk(const struct lunette_lun *lun, const char *what, struct lunette_error
                         lun->info.type);
 }
 
-/* Opened with LUNETTE_OPEN_SESSION. */
 int
 api_no_unit(const char *what, struct lunette_error *err)
 {
@@ -160,7 +159,7 @@ api_no_unit(const char *what, struct lunette_error *err)
                         "%s: only a session was opened, without a logical unit", what);
 }
 
-/* s->req says what; waits for its end. */
+/* Submits s->req and waits for its end. */
 static int
 io_run(struct lunette_lun *lun, struct sync *s, const char *what, struct lunette_error *err)
 {
@@ -264,7 +263,7 @@ api_exec_prepare(const struct lunette_lun *lun, const struct lunette_scsi *cmd, 
         return -EINVAL;
     if ((lun->flags & LUNETTE_OPEN_RDONLY) && cmd->out_len > 0)
         return -EROFS;
-    memset(x, 0, offsetof(struct scsi_exec, io)); /* not the sense buffer */
+    memset(x, 0, offsetof(struct scsi_exec, io)); /* io is scsi/'s to set up, and large */
     x->cdb = cmd->cdb;
     x->cdb_len = (uint16_t)cmd->cdb_len;
     x->timeout_ms = cmd->timeout_ms;

@@ -9,7 +9,7 @@
 #include "api/internal.h"
 #include "wire/lun.h"
 
-struct step { /* one asynchronous step, waited for */
+struct step { /* of what is done one after the other: its end, waited for */
     bool done;
     int err;
     struct lunette_error why;
@@ -100,7 +100,7 @@ list_count(struct stack *s)
     return n;
 }
 
-struct list_disk { /* one that comes up, waited for */
+struct list_disk { /* a disk that comes up, waited for */
     struct step st;
     struct stack_disk *disk;
 };

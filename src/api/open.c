@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* api/open.c - a logical unit's way up and its way down, step by step from the loop.
  *
- * Up: session, scan of the LUN, disk.  A step that fails goes
- * straight down, and the caller hears of it when nothing is left.  The calls
- * that wait are these with a wait behind them.
+ * The way up is session, scan of the LUN, disk.  When a step fails, what there is is closed again,
+ * and the caller hears of the failure when nothing is left.  The calls that wait for the end are
+ * made of those that do not.
  */
 #include <assert.h>
 #include <errno.h>
@@ -16,14 +16,15 @@ struct lunette_open {
     struct lunette_lun *lun;
     void (*done)(void *user, struct lunette_lun *lun, const struct lunette_error *err);
     void *user;
-    struct lunette_error err; /* on the way down again */
+    struct lunette_error err; /* why it failed, while it is being closed again */
     struct loop_timer later;
 };
 
-/* The last word of an opening. */
+/* The opening is over: lun is the caller's, or NULL, and op->err says why. */
 static void
 open_tell(struct lunette_open *op, struct lunette_lun *lun)
 {
+    assert(lun == NULL || lun->op == NULL);
     op->done(op->user, lun, lun == NULL ? &op->err : NULL);
     free(op);
 }
@@ -38,6 +39,7 @@ lun_closed(struct api_session *s)
     struct lunette_open *op = lun->op;
     void *user = lun->closed_user;
 
+    assert(lun->disk == NULL);
     if (op != NULL)
         s->ctx->handles--;
     else
@@ -55,7 +57,7 @@ lun_disk_closed(void *user)
     struct lunette_lun *lun = user;
 
     lun->disk = NULL;
-    lun->q = NULL; /* it went with the block device */
+    lun->q = NULL; /* the block device took it along */
     api_session_close_start(&lun->s, lun_closed);
 }
 
@@ -63,6 +65,7 @@ void
 lunette_close_start(struct lunette_lun *lun, void (*done)(void *user), void *user)
 {
     assert(lun->queues == 0 && lun->op == NULL);
+    assert(lun->closed == NULL && lun->s.closed == NULL && lun->s.ctx->handles > 0);
     lun->closed = done;
     lun->closed_user = user;
     lun->s.ctx->handles--;
@@ -103,15 +106,17 @@ open_give_up(struct loop_timer *t)
     struct lunette_lun *lun = op->lun;
 
     if (lun->s.dead && lun->s.why.code != 0)
-        op->err = lun->s.why; /* the reason behind the reason */
+        op->err = lun->s.why; /* what ended the session explains what failed on it */
     api_session_close_start(&lun->s, lun_closed);
 }
 
-/* Down again; op says why when that is done.  In the next turn, as a command that fails with its
- * connection comes back before the word about the connection does. */
+/* The opening has failed: lun is closed again, from the next turn on.  A command that fails with
+ * its connection comes back before it is told that the connection failed, which is the better
+ * reason. */
 static void
 open_fail(struct lunette_lun *lun, const struct lunette_error *err)
 {
+    assert(lun->op != NULL && err->code < 0);
     lun->op->err = *err;
     loop_timer_start(lun->s.ctx->loop, &lun->op->later, 0);
 }
@@ -140,7 +145,8 @@ lun_resized(struct bdev_listener *l, struct bdev *b, enum bdev_event ev)
     lun->info.error = error;
 }
 
-/* Without a disk: enough for raw commands. */
+/* There is a device that is no disk, or whose disk does not come up: enough for who wants to send
+ * raw commands. */
 static void
 open_no_disk(struct lunette_lun *lun, const struct lunette_error *err)
 {
@@ -156,7 +162,7 @@ open_disk_up(void *user, struct stack_disk *disk, const struct lunette_error *wh
     struct lunette_lun *lun = user;
 
     if (lun->op == NULL)
-        return; /* given up meanwhile; it goes with the session */
+        return; /* the opening was canceled; the disk ends with its session */
     if (disk == NULL) {
         open_no_disk(lun, why);
         return;
@@ -256,11 +262,12 @@ lunette_open_cancel(struct lunette_open *op)
     if (op == NULL)
         return;
     lun = op->lun;
+    assert(lun->op == op && lun->s.ctx->handles > 0);
     lun->op = NULL;
     lun->s.ctx->handles--;
     lun->s.ctx->closing++;
     loop_timer_stop(lun->s.ctx->loop, &op->later);
-    if (lun->s.closed == NULL) /* else it has failed and is on its way down already */
+    if (lun->s.closed == NULL) /* else it has failed, and is being closed already */
         api_session_close_start(&lun->s, lun_closed);
     free(op);
 }

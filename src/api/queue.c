@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* api/queue.c - queues driven by the caller's thread.
  *
- * Requests come from a pool of `depth`; what the block layer gives back is only
- * noted, which it may be at any time (BDEV_F_PROMPT), until it is polled.
+ * Requests come from a pool of `depth`.  The end of one is only noted, so that it may be told at
+ * any time (BDEV_F_PROMPT), and kept until the caller polls.
  */
 #include <assert.h>
 #include <errno.h>
@@ -15,7 +15,7 @@
 #define DEPTH_MAX 4096
 
 struct api_req {
-    _Alignas(64) struct iovec iov; /* of the calls that take a plain buffer */
+    _Alignas(64) struct iovec iov; /* of the calls that take one buffer */
     void *user_data;
     struct lunette_queue *q;
     uint8_t *sense; /* SCSI_SENSE_MAX bytes in the queue's pool */
@@ -25,7 +25,7 @@ struct api_req {
 _Static_assert(offsetof(struct api_req, req.result) + sizeof(struct bdev_result) == 128,
                "two cache lines for a read or write");
 
-struct api_raw { /* a raw CDB under way: rare, so allocated */
+struct api_raw { /* a raw CDB under way; allocated, since these are rare */
     struct scsi_exec x;
     struct iovec iov[2];
     struct lunette_scsi *cmd;
@@ -35,12 +35,15 @@ struct api_raw { /* a raw CDB under way: rare, so allocated */
 struct lunette_queue {
     struct lunette_lun *lun;
     struct bdev_queue *q;         /* NULL: no disk, only raw CDBs */
-    struct api_req **free, **top; /* a stack and where it ends: the last one used is the one in the
-                                     cache */
-    struct api_req **no_read, **no_write;      /* top so low: none can be taken just so */
-    struct api_req **finished, **begin, **end; /* room for 2 * depth; of it, those not polled */
-    struct api_req **lent;                     /* their sense is lent to the caller */
-    uint32_t nlent, depth;
+    struct api_req **free, **top; /* a stack and where it ends: the request used last, which is the
+                                     one in the cache, is taken next */
+    struct api_req **no_read,
+        **no_write; /* where top must be above for a read or write to take
+                       one: free, or where the call is refused the stack's end */
+    struct api_req **finished, **begin,
+        **end;             /* room for 2 * depth; [begin, end) are not polled yet */
+    struct api_req **held; /* the caller has their sense, until its next call */
+    uint32_t nheld, depth;
     bool read_only;
     struct api_req *reqs;
     uint8_t *sense;
@@ -55,7 +58,7 @@ queue_finished(const struct lunette_queue *q)
 static inline uint32_t
 queue_inflight(const struct lunette_queue *q)
 {
-    return q->depth - (uint32_t)(q->top - q->free) - q->nlent;
+    return q->depth - (uint32_t)(q->top - q->free) - q->nheld;
 }
 
 static inline void
@@ -93,8 +96,8 @@ queue_alloc(uint32_t depth, struct lunette_queue **ret)
         queue_release(q);
         return -ENOMEM;
     }
-    q->top = q->no_read = q->no_write = q->lent = q->free + depth;
-    q->finished = q->begin = q->end = q->lent + depth;
+    q->top = q->no_read = q->no_write = q->held = q->free + depth;
+    q->finished = q->begin = q->end = q->held + depth;
     q->depth = depth;
     memset(q->reqs, 0, depth * sizeof(*q->reqs));
     for (uint32_t i = 0; i < depth; i++) {
@@ -153,24 +156,26 @@ lunette_queue_free(struct lunette_queue *q)
     }
     if (q->q != NULL)
         bdev_queue_free(&q->q);
+    assert(q->lun->queues > 0);
     q->lun->queues--;
     queue_release(q);
 }
 
 /* ---- submitting ----------------------------------------------------------------------------- */
 
-/* True when there is a request to take now. */
+/* The caller's next call has come: requests whose sense it had may be used again.  True when there
+ * is one to take. */
 static bool __attribute__((noinline)) queue_end_hold(struct lunette_queue *q)
 {
-    while (q->nlent > 0)
-        *q->top++ = q->lent[--q->nlent];
+    while (q->nheld > 0)
+        *q->top++ = q->held[--q->nheld];
     return q->top != q->free;
 }
 
 static inline bool
 queue_any_free(struct lunette_queue *q)
 {
-    return __builtin_expect(q->top != q->free, 1) || queue_end_hold(q); /* the call that ends it */
+    return __builtin_expect(q->top != q->free, 1) || queue_end_hold(q);
 }
 
 static inline struct api_req *
@@ -182,6 +187,7 @@ queue_take(struct lunette_queue *q)
 static void
 queue_give_back(struct api_req *r)
 {
+    assert(r->q->top < r->q->free + r->q->depth);
     *r->q->top++ = r;
 }
 
@@ -191,7 +197,8 @@ static int __attribute__((noinline, cold)) queue_not_taken(struct api_req *r, in
     return err;
 }
 
-/* Nothing of q is looked at behind bdev_submit, so that there is nothing of it to keep. */
+/* Reads nothing of the queue after a bdev_submit that went well, so that nothing need be kept
+ * across the call. */
 static inline int
 queue_submit_req(struct bdev_queue *q, struct api_req *r)
 {
@@ -234,7 +241,8 @@ queue_iov_len(const struct iovec *iov, int iovcnt, size_t *ret)
     return 0;
 }
 
-/* None is free, or there is no disk: 0 when one can be taken after all. */
+/* The quick test found none to take.  0: one is free after all; -EOPNOTSUPP: there is no disk;
+ * -EAGAIN: all are in use. */
 static int __attribute__((noinline, cold)) queue_make_free(struct lunette_queue *q)
 {
     if (q->q == NULL)
@@ -379,10 +387,11 @@ queue_raw_done(struct scsi_exec *x)
     struct api_raw *raw = x->user;
     struct api_req *r = raw->r;
 
+    assert(r->raw == raw);
     api_exec_result(x, raw->cmd);
     r->req.result = x->result;
     if (x->result.scsi_status != 0)
-        r->req.result.err = 0; /* a status came back, whatever it is */
+        r->req.result.err = 0; /* a status came back, and that is what the caller asked for */
     memcpy(r->sense, x->io.sc.sense, x->result.sense_len);
     r->raw = NULL;
     free(raw);
@@ -403,20 +412,22 @@ lunette_queue_scsi(struct lunette_queue *q, struct lunette_scsi *cmd, void *user
         e = -EAGAIN;
     if (e == 0) {
         r = queue_take(q);
+        r->raw = raw;
         raw->cmd = cmd;
         raw->r = r;
         raw->x.done = queue_raw_done;
         raw->x.user = raw;
         e = stack_execute(q->lun->dev, &raw->x);
-        if (e < 0)
+        if (e < 0) {
+            r->raw = NULL;
             queue_give_back(r);
+        }
     }
     if (e < 0) {
         free(raw);
         return e;
     }
     r->user_data = user_data;
-    r->raw = raw;
     return 0;
 }
 
@@ -430,23 +441,25 @@ lunette_queue_submit(struct lunette_queue *q)
 
 /* ---- polling -------------------------------------------------------------------------------- */
 
-/* How r ended, where there is more to tell than that it went well.  True: r is lent with it. */
+/* Tells how r ended that did not just go well.  True: the caller has its sense now, and r is held
+ * until the next call. */
 static bool __attribute__((noinline, cold))
 queue_tell(struct api_req *r, struct lunette_completion *c)
 {
     struct lunette_queue *q = r->q;
 
+    assert(q->nheld < q->depth);
     c->err = r->req.result.err;
     c->status = r->req.result.scsi_status;
     c->sense_len = r->req.result.sense_len;
     if (c->sense_len == 0)
         return false;
     c->sense = r->sense;
-    q->lent[q->nlent++] = r;
+    q->held[q->nheld++] = r;
     return true;
 }
 
-/* So that what may yet finish has room behind `end`. */
+/* Sees to it that all requests that may yet finish have room behind `end`. */
 static inline void
 queue_make_room(struct lunette_queue *q)
 {
@@ -494,7 +507,7 @@ lunette_queue_poll(struct lunette_queue *q, struct lunette_completion *c, int ma
 
     if (max <= 0)
         return -EINVAL;
-    if (q->nlent > 0)
+    if (q->nheld > 0)
         queue_end_hold(q);
     (void)lunette_queue_submit(q);
     if (min > max)
@@ -503,8 +516,8 @@ lunette_queue_poll(struct lunette_queue *q, struct lunette_completion *c, int ma
         min = 0;
     if (queue_finished(q) >= (uint32_t)min && queue_finished(q) > 0 && timeout_ms == 0)
         return queue_collect(q, c, max);
-    /* One turn without waiting, unless one that waits follows at once and has no deadline to take.
-     */
+    /* One turn of the loop without waiting.  It is left out where one that waits follows at once,
+     * unless that needs the present time for its deadline. */
     if (queue_finished(q) < (uint32_t)(min > 0 ? min : 1) &&
         (min == 0 || timeout_ms >= 0 || queue_finished(q) == queue_inflight(q))) {
         r = loop_run(l, 0);

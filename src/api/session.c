@@ -160,13 +160,15 @@ api_attach(struct api_session *s, struct lunette_error *err)
 static void
 session_came_up(struct api_session *s, const struct lunette_error *err)
 {
+    assert(s->url != NULL && s->opened != NULL && s->login == NULL);
     url_wipe(s->url);
     free(s->url);
     s->url = NULL;
     s->opened(s, err);
 }
 
-/* What is asked for later, and no more: the result of a login is large, and sessions are many. */
+/* Keeps of the login's result what is asked for later, and no more: it is large, and sessions are
+ * many. */
 static int
 session_keep_result(struct api_session *s, const struct login_result *res,
                     struct lunette_error *err)
@@ -238,7 +240,7 @@ session_start_login(struct api_session *s, const char *url, struct lunette_error
     return r < 0 ? r : login_start(s->ctx->ctl, &s->url->cfg, &cb, &s->login, err);
 }
 
-/* What is left when the session is gone. */
+/* Frees what is left when the session is gone; s itself is its owner's. */
 static void
 session_release(struct api_session *s)
 {
@@ -260,6 +262,7 @@ session_close_work(struct loop_work *w)
 {
     struct api_session *s = container_of(w, struct api_session, close_work);
 
+    assert(!s->logged_in && s->login == NULL && s->logout == NULL);
     session_release(s);
     s->closed(s);
 }
@@ -271,6 +274,7 @@ api_session_open_start(struct lunette_ctx *ctx, const char *url, struct api_sess
 {
     int r;
 
+    assert(s->ctx == NULL && opened != NULL);
     s->ctx = ctx;
     s->opened = opened;
     ctl_watch_init(&s->watch, session_conn_event);
@@ -299,11 +303,11 @@ api_session_close_start(struct api_session *s, void (*closed)(struct api_session
 {
     struct logout_config cfg;
 
-    assert(s->closed == NULL);
+    assert(s->closed == NULL && closed != NULL);
     s->closed = closed;
-    login_free(&s->login); /* tidies up by itself */
+    login_free(&s->login); /* a login that is given up closes its connection by itself */
     if (s->logout != NULL)
-        return; /* the target's wish is being granted: asked_out goes on */
+        return; /* the target has asked for a logout: session_asked_out goes on */
     ctl_watch_del(&s->watch);
     if (s->logged_in) {
         session_logout_config(s, &cfg);

@@ -47,7 +47,6 @@ blk_note_issue(struct blk_queue *q, uint64_t deadline_ns)
     loop_timer_start(q->q.loop, &q->tick, at - q->q.loop->now_ns);
 }
 
-/* What queue_rq did not take: false when it is to be tried again. */
 bool __attribute__((noinline, cold)) blk_refused(struct blk_queue *q, struct blk_piece *p, int err)
 {
     assert(piece_with_driver(p));
@@ -75,6 +74,7 @@ blk_issue(struct blk_queue *q, struct blk_piece *p)
     if (start == 0)
         p->rq.start_ns = q->q.loop->now_ns;
     p->rq.deadline_ns = q->q.loop->now_ns + blk_timeout_ns(b, &p->rq);
+    assert(!piece_with_driver(p) && p->rq.parent != NULL);
     p->rq.state = PIECE_DRIVER;
     err = b->ops->queue_rq(b->drv, &p->rq);
     if (__builtin_expect(err != 0, 0)) {
@@ -101,6 +101,7 @@ int __attribute__((noinline)) blk_submit_general(struct blk_queue *q, struct bde
 
     if (q->closing || q->gone)
         return -ENODEV;
+    assert(r->done != NULL);
     err = blk_check(b, r);
     if (err < 0)
         return err;
@@ -123,7 +124,7 @@ int __attribute__((noinline)) blk_submit_general(struct blk_queue *q, struct bde
         list_push_back(&q->pending, &r->node);
         q->waits = true;
         if (q->busy || !blk_any_tag(q))
-            return 0; /* a restart or a completion goes on */
+            return 0; /* blk_restart or a completion queues work */
     }
     loop_defer(q->q.loop, &q->work);
     return 0;
@@ -134,7 +135,8 @@ static void
 blk_finish(struct blk_queue *q, struct bdev_req *r)
 {
     const struct bdev_limits *l = &blk_dev_of_queue(q)->limits;
-    bool by_itself = r->op == BDEV_WRITE && l->fua; /* write same has no FUA bit */
+    bool by_itself =
+        r->op == BDEV_WRITE && l->fua; /* the device does FUA; WRITE SAME has no such bit */
 
     if ((r->flags & BDEV_F_FUA) != 0 && l->write_cache && !by_itself && r->result.err == 0 &&
         (r->op == BDEV_WRITE || r->op == BDEV_WRITE_ZEROES || r->op == BDEV_COMPARE_WRITE) &&
@@ -177,7 +179,8 @@ blk_issue_pending(struct blk_queue *q)
 
 static void blk_end_piece(struct blk_queue *q, struct blk_piece *p);
 
-/* The driver is gone: what it does not have fails here. */
+/* The driver is gone: pieces and requests that it does not have fail here, since nobody else will
+ * end them. */
 static void
 blk_fail_waiting(struct blk_queue *q)
 {
@@ -240,7 +243,8 @@ blk_keep_error(struct bdev_req *r, const struct blk_request *rq)
     }
 }
 
-/* Write zeroes as ordinary writes: the next chunk of a piece, if there is one. */
+/* Where the driver has no write zeroes, they are made of ordinary writes of zero pages, one chunk
+ * after the other.  True when another chunk follows in p. */
 static bool
 blk_more_zeroes(struct blk_queue *q, struct blk_piece *p)
 {
@@ -261,7 +265,7 @@ blk_more_zeroes(struct blk_queue *q, struct blk_piece *p)
     return true;
 }
 
-/* A piece with its result: to its parent. */
+/* A piece has its result: takes it over into the request, and frees the tag. */
 static void __attribute__((noinline)) blk_end_piece(struct blk_queue *q, struct blk_piece *p)
 {
     struct blk_request *rq = &p->rq;
@@ -271,7 +275,7 @@ static void __attribute__((noinline)) blk_end_piece(struct blk_queue *q, struct 
         if (blk_more_zeroes(q, p))
             return;
         if (rq->result.err == -EOPNOTSUPP && rq->op == BDEV_DISCARD)
-            rq->result = (struct bdev_result){0}; /* only a hint (SC-227) */
+            rq->result = (struct bdev_result){0}; /* a discard is a hint: its failure is nobody's */
         if (rq->result.err != 0)
             blk_keep_error(r, rq);
     } else if (r->op == BDEV_SCSI) {
@@ -339,8 +343,9 @@ blk_delay_expired(struct loop_timer *t)
     loop_defer(q->q.loop, &q->work);
 }
 
-/* One timer for all pieces: it stands at the earliest deadline when last looked, so with I/O that
- * is answered it fires once in a timeout and not once in a request. */
+/* One timer for all pieces.  It is set to the earliest deadline among those that were outstanding
+ * when it fired last; so where requests are answered it fires once in a timeout, not once in each.
+ */
 void
 blk_tick(struct loop_timer *t)
 {
@@ -358,7 +363,7 @@ blk_tick(struct loop_timer *t)
             q->stats.timeouts++;
             what = b->ops->timeout(b->drv, &p->rq);
             if (!piece_with_driver(p))
-                continue; /* completed or taken back in there */
+                continue; /* the driver has completed or requeued it from inside */
             if (what == BLK_TIMEOUT_DRIVER_HAS_IT)
                 p->rq.state = PIECE_KEPT;
             else
@@ -379,11 +384,12 @@ blk_deliver(struct blk_queue *q)
 {
     struct bdev_req *r, *next;
 
+    assert(!q->delivering);
     *q->done_last = NULL;
     r = q->done;
     q->done_last = &q->done;
     q->delivering = true;
-    for (; r != NULL; r = next) { /* each is the submitter's again, and may be gone, after done */
+    for (; r != NULL; r = next) { /* after done it is the submitter's, who may have freed it */
         next = r->next;
         q->stats.op[r->op].reqs++;
         if (__builtin_expect(r->result.err == 0, 1))

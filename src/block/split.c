@@ -140,7 +140,7 @@ blk_cut_data(struct blk_queue *q, struct bdev_req *r, struct blk_request *rq)
 
     len = blk_aligned_len(l, rq->offset, left, l->max_transfer, l->opt_transfer);
     rq->data = blk_slice(r, r->issued, len, l->max_sg);
-    if (rq->data.len < len) { /* too many iovecs: what they hold is another bound */
+    if (rq->data.len < len) { /* more iovecs than the driver takes: what they hold is the bound */
         if (rq->data.len < l->block_size)
             return -EINVAL;
         len = blk_aligned_len(l, rq->offset, left, rq->data.len, l->opt_transfer);
@@ -207,7 +207,7 @@ blk_cut(struct blk_queue *q, struct bdev_req *r, struct blk_piece *p)
         } else {
             p->zero_end = rq->offset + left;
             blk_cut_zeroes(q, p);
-            p->zero_end = 0; /* the next chunk is a piece of its own */
+            p->zero_end = 0; /* r->issued moves on: what follows is a piece of its own */
         }
         break;
     case BDEV_FLUSH:

@@ -46,13 +46,16 @@ sdev_free(struct scsi_sdev *s)
 {
     struct loop *l = s->dev.target->loop;
 
+    assert(s->inflight == 0 || s->dev.target->host == &s->dev.target->dead || s->eh != EH_NONE ||
+           s->eh_tur_out);
     list_del(&s->dev.node);
-    if ((s->eh != EH_NONE || s->eh_tur_out) && !s->doomed) { /* eh.c frees it */
+    if ((s->eh != EH_NONE || s->eh_tur_out) &&
+        !s->doomed) { /* eh_free_if_doomed does, when error handling lets go */
         s->doomed = true;
         list_push_back(&s->dev.target->doomed, &s->dev.node);
         return;
     }
-    if (s->up != NULL) /* block/ must not call us any more */
+    if (s->up != NULL) /* block/ must not call this driver any more */
         s->up->event(s->bdev, BDEV_EV_GONE, NULL);
     list_del(&s->eh_node);
     loop_timer_stop(l, &s->hold_timer);
@@ -98,11 +101,12 @@ scsi_device_remove(struct scsi_device *dev, void (*done)(void *user, int err), v
     if (dev->state == SDEV_QUIESCE)
         (void)sdev_set_state(s, SDEV_RUNNING);
     if (dev->state == SDEV_CREATED || dev->state == SDEV_CREATED_BLOCK) {
-        s->dev.state = SDEV_CREATED; /* straight to DEL */
+        s->dev.state = SDEV_CREATED; /* nobody ever used it: it may be deleted at once */
         flush = false;
     } else if (!sdev_set_state(s, SDEV_CANCEL)) {
         return -EINVAL;
     }
+    assert(done != NULL);
     s->rm_done = done;
     s->rm_user = user;
     s->rm_err = 0;

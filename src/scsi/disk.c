@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* scsi/disk.c - the disk as a driver of block/: requests become CDBs.
+/* scsi/disk.c - the general way down: requests of a disk become CDBs.
  *
- * What comes back is judged in disk_done.c.  No allocation, and nothing of a
- * command's memory is cleared that is set anyway.
+ * What comes back is judged in disk_done.c.  Nothing is allocated, and of a command's memory
+ * nothing is cleared that is set anyway.
  */
 #include <assert.h>
 #include <errno.h>
@@ -149,7 +149,8 @@ disk_build_raw(struct scsi_sdev *s, struct blk_request *rq, struct scsi_io *io)
     return r->cdb_len;
 }
 
-/* Lays the command out: the CDB's length, or -errno. */
+/* Builds the command that does rq, or the first part of it.  Returns the CDB's length, or -errno.
+ */
 static int
 disk_build(struct scsi_sdev *s, struct blk_request *rq, struct scsi_io *io)
 {
@@ -195,11 +196,12 @@ disk_fail_now(struct scsi_sdev *s, struct blk_request *rq, int err)
     return 0;
 }
 
-/* The gate is shut or the device is full. */
+/* A gate is shut or the device has enough commands: rq waits, or fails with what the device is in.
+ */
 static int __attribute__((noinline, cold)) disk_not_now(struct scsi_sdev *s, struct blk_request *rq)
 {
     switch (s->dev.state) {
-    case SDEV_OFFLINE: /* what took the device offline were commands like this one, unanswered */
+    case SDEV_OFFLINE: /* a retried one is of those whose time-outs took it offline */
         return disk_fail_now(s, rq, rq->retries > 0 ? -ETIMEDOUT : -ENODEV);
     case SDEV_CANCEL:
     case SDEV_DEL:

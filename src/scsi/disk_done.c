@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* scsi/disk_done.c - commands of a disk coming back: done, once more, later, or failed.
  *
- * Transport result, then status, then sense, each judged by a table; then the
- * residual.  No chain of retries outlives (retries + 1) timeouts (SC-441).
+ * Transport result, then status, then sense data are judged, each by a table, then the residual.
+ * Whatever happens, a request ends within (retries + 1) timeouts.
  */
 #include <assert.h>
 #include <errno.h>
@@ -16,6 +16,7 @@ static void __attribute__((noinline)) disk_finish(struct scsi_sdev *s, struct sc
     struct blk_request *rq = io->rq;
     const struct scsi_cmd *sc = &io->sc;
 
+    assert(io->state == IO_IDLE && s->up != NULL);
     rq->result.err = err;
     if (__builtin_expect(err != 0 || io->form == FORM_RAW, 0)) {
         rq->result.host_result = (uint8_t)sc->host_result;
@@ -33,6 +34,7 @@ static void __attribute__((noinline)) disk_finish(struct scsi_sdev *s, struct sc
 static void
 disk_again(struct scsi_sdev *s, struct scsi_io *io, uint32_t ms)
 {
+    assert(io->state == IO_IDLE);
     s->dev.stats.requeues++;
     s->up->requeue(io->rq, ms * LOOP_NS_PER_MS);
 }
@@ -46,14 +48,15 @@ disk_time_is_up(const struct scsi_sdev *s, const struct blk_request *rq)
     return t->loop->now_ns >= rq->start_ns + (SCSI_DISK_RETRIES + 1) * ms * LOOP_NS_PER_MS;
 }
 
-/* May it be sent again although it may have been executed (SC-400)? */
+/* True when rq may be sent again although it may have been executed: doing it twice is as doing it
+ * once.  Of a pass-through command nobody knows, and a compare may fail on what it wrote itself. */
 static bool
 disk_may_repeat(const struct blk_request *rq)
 {
     return rq->op != BDEV_COMPARE_WRITE && rq->op != BDEV_SCSI;
 }
 
-/* A counted retry, if one is left. */
+/* Sends rq again at once and counts it.  False where no try is left. */
 static bool
 disk_retry(struct scsi_sdev *s, struct scsi_io *io, const struct scsi_verdict *v)
 {
@@ -70,7 +73,7 @@ disk_retry(struct scsi_sdev *s, struct scsi_io *io, const struct scsi_verdict *v
     return true;
 }
 
-/* The device wants to be left alone for a while. */
+/* The device is busy: its commands are held back for a while, and io is sent again, uncounted. */
 static void
 disk_back_off(struct scsi_sdev *s, struct scsi_io *io, const struct scsi_verdict *v, uint32_t ms)
 {
@@ -79,7 +82,7 @@ disk_back_off(struct scsi_sdev *s, struct scsi_io *io, const struct scsi_verdict
         return;
     }
     if (ms == 0 && s->inflight > 0)
-        ms = SCSI_BACKOFF_MIN_MS; /* others are being served: it will not be long */
+        ms = SCSI_BACKOFF_MIN_MS; /* others are being served, so it will not take long */
     else if (ms == 0)
         ms = scsi_backoff_ms(s->dev.target->loop, &s->backoff_ms);
     s->fast_done = false;
@@ -87,7 +90,8 @@ disk_back_off(struct scsi_sdev *s, struct scsi_io *io, const struct scsi_verdict
     disk_again(s, io, 0);
 }
 
-/* RFC 7144: the low 14 bits of the status qualifier, in 100 ms; capped at a minute (SC-412). */
+/* RFC 7144: the low 14 bits of the status qualifier, in 100 ms; a minute at most, as nobody
+ * should be able to stop us for longer. */
 static uint32_t
 disk_qualifier_ms(const struct scsi_cmd *sc)
 {
@@ -98,7 +102,8 @@ disk_qualifier_ms(const struct scsi_cmd *sc)
     return q > 600 ? 60000 : q * 100;
 }
 
-/* A feature the device does not have after all: off, and the request goes on some other way. */
+/* The device refuses what it had claimed to have: does without it from now on.  True when the
+ * request goes on in another form, or has ended. */
 static bool
 disk_feature_off(struct scsi_sdev *s, struct scsi_io *io, bool opcode)
 {
@@ -129,7 +134,7 @@ disk_feature_off(struct scsi_sdev *s, struct scsi_io *io, bool opcode)
         dropped = opcode;
         d->no_sync_10 |= opcode;
         break;
-    case FORM_SYNC_16: /* no flush at all: as write-through, but somebody must know (SC-131) */
+    case FORM_SYNC_16: /* no flush of any kind: taken as write-through, which is logged */
         if (!opcode)
             return false;
         d->no_flush = true;
@@ -151,11 +156,12 @@ disk_feature_off(struct scsi_sdev *s, struct scsi_io *io, bool opcode)
     else if (io->rq->op == BDEV_DISCARD)
         disk_finish(s, io, -EOPNOTSUPP);
     else
-        disk_again(s, io, 0); /* another form of it, or -EOPNOTSUPP when there is none */
+        disk_again(s, io, 0); /* disk_build finds another form, or -EOPNOTSUPP */
     return true;
 }
 
-/* Four in a row on one session: it and we disagree about data out (RFC 7143 11.4.7.2). */
+/* Several protocol service errors in a row: target and initiator disagree about the data that was
+ * sent (RFC 7143 11.4.7.2), and only a new session can mend that. */
 static void
 disk_drop_done(struct scsi_eh_wait *w, enum scsi_eh_result r)
 {
@@ -188,7 +194,7 @@ static void
 disk_unit_attention(struct scsi_sdev *s, struct scsi_io *io, const struct scsi_sense *sense)
 {
     scsi_unit_attention(s, sense->asc, sense->ascq);
-    if (io->rq->op == BDEV_SCSI) { /* nobody asked for it to be sent twice */
+    if (io->rq->op == BDEV_SCSI) { /* whoever sent it by itself repeats it by itself */
         disk_finish(s, io, 0);
     } else if ((s->dev.removable && sense->asc == 0x28) || ++io->unit_attentions > SCSI_UA_MAX ||
                disk_time_is_up(s, io->rq)) {
@@ -257,13 +263,13 @@ disk_act(struct scsi_sdev *s, struct scsi_io *io, const struct scsi_verdict *v,
             return;
         break;
     case ACT_FAIL:
-    case ACT_SENSE: /* no sense data came with CHECK CONDITION: once more */
+    case ACT_SENSE: /* CHECK CONDITION came without sense data: it is tried once more */
     default:
         if (v->action == ACT_SENSE && io->rq->retries == 0 && disk_retry(s, io, v))
             return;
         break;
     }
-    /* Pass-through: a status is an answer, whatever it says. */
+    /* For a pass-through any status is an answer, whatever it says. */
     disk_finish(s, io, io->rq->op == BDEV_SCSI && io->sc.host_result == DID_OK ? 0 : err);
 }
 
@@ -293,7 +299,8 @@ disk_act_on_sense(struct scsi_sdev *s, struct scsi_io *io)
         disk_act(s, io, &v, &sense);
 }
 
-/* Everything of a READ or WRITE, or so much of it, has moved. */
+/* A READ or WRITE went well, but part of its data has not moved, or part of the request did not fit
+ * one command: what is left is sent again. */
 static void
 disk_moved(struct scsi_sdev *s, struct scsi_io *io, uint32_t sent, uint32_t resid)
 {
@@ -362,7 +369,7 @@ disk_went_well(struct scsi_sdev *s, struct scsi_io *io, bool nothing_moved)
             disk_moved(s, io, sent, resid);
         return;
     }
-    if (resid > 0) { /* all or nothing (SC-425) */
+    if (resid > 0) { /* what has no data of the caller's cannot be done in part */
         s->dev.stats.residual_errors++;
         disk_finish(s, io, -EIO);
         return;

@@ -113,6 +113,6 @@ scsi_done_fast(struct scsi_cmd *sc)
         sc->out.len = 0;
         s->writes += s->fast.cached;
     }
-    sc->in.len = 0; /* as disk_io_clear */
+    sc->in.len = 0; /* which leaves the command as disk_io_clear does */
     s->up->complete_fast(io->rq);
 }

@@ -47,7 +47,7 @@ disk_take_capacity(struct scsi_disk *d, struct scsi_capacity c)
         disk_fail(d, -ENOTSUP, "protection type %u is unknown", c.protection);
         return;
     }
-    if (d->up && c.block_len != d->limits.block_size) { /* SC-113 */
+    if (d->up && c.block_len != d->limits.block_size) { /* no unit does that: it is another one */
         disk_replaced(d, "its block size changed");
         return;
     }
@@ -118,7 +118,7 @@ disk_start_capacity(struct scsi_disk *d)
         disk_send_rc10(d);
 }
 
-/* ---- VPD: a page that cannot be had is "not told" ---- */
+/* ---- VPD: a page that cannot be had says nothing, which is no error ---- */
 
 static bool
 disk_look_lost(struct scsi_disk *d)
@@ -209,7 +209,8 @@ disk_mode_header(const struct scsi_disk *d)
     return d->use_ms10 ? 8 : 4;
 }
 
-/* 5/20: the device has only the other size of MODE SENSE; once. */
+/* ILLEGAL REQUEST, INVALID OPCODE: the device has only the other size of MODE SENSE, which is tried
+ * once. */
 static bool
 disk_other_mode_sense(struct scsi_disk *d)
 {
@@ -239,7 +240,7 @@ disk_wp_done(struct scsi_disk *d)
         d->tries++;
     if (d->tries == 0)
         disk_start_write_protect(d);
-    else if (d->tries == 1) /* SC-121: page 0, then more bytes, then taken as writable */
+    else if (d->tries == 1) /* some know page 0 only, others want a longer buffer */
         disk_send_mode_sense(d, 0, disk_mode_header(d), disk_wp_done);
     else if (d->tries == 2)
         disk_send_mode_sense(d, MODE_PAGE_ALL, MODE_ALLOC_6, disk_wp_done);
@@ -300,7 +301,7 @@ disk_start_cache(struct scsi_disk *d)
     disk_send_mode_sense(d, MODE_PAGE_CACHING, disk_mode_header(d), disk_cache_header_done);
 }
 
-/* ---- WRITE SAME: only if the device says it has it (SC-225) ---- */
+/* ---- WRITE SAME: used only where the device says that it has it ---- */
 
 static bool
 disk_opcode_supported(const struct scsi_disk *d)

@@ -42,7 +42,7 @@ disk_start_unit_done(struct scsi_disk *d)
 static void
 disk_not_ready(struct scsi_disk *d, const struct scsi_sense *s)
 {
-    if (d->up) { /* I/O will tell */
+    if (d->up) { /* commands that fail will say so better */
         disk_step_done(d);
         return;
     }
@@ -86,7 +86,9 @@ disk_tur_done(struct scsi_disk *d)
         disk_fail_sense(d, -EIO, "TEST UNIT READY");
         return;
     }
-    if (!disk_sense(d, &s)) { /* GOOD; and a reservation conflict removes no disk (SC-413) */
+    if (!disk_sense(
+            d,
+            &s)) { /* GOOD; or a reservation conflict, which is no reason to do without the disk */
         if (d->x.result.scsi_status == SCSI_BUSY || d->x.result.scsi_status == SCSI_TASK_SET_FULL)
             disk_fail_sense(d, -EBUSY, "TEST UNIT READY");
         else

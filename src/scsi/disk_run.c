@@ -7,9 +7,10 @@
 
 #include "scsi/disk_up.h"
 
-#define RERUNS_MAX 3 /* SC-513 */
+#define RERUNS_MAX 3 /* times that what happens during a run starts another */
 
-/* The end of a run. */
+/* Ends a run: tells who brought the disk up, or lets I/O through again after a reconnect; and sets
+ * another going where more came into question meanwhile. */
 static void
 disk_run_end(struct scsi_disk *d, int err, const struct lunette_error *why)
 {
@@ -125,7 +126,7 @@ disk_replaced(struct scsi_disk *d, const char *what)
     struct scsi_sdev *s = d->sdev;
 
     sdev_log(s, LOG_LEVEL_ERROR, "another unit is there: %s; offline", what);
-    s->name_told = false; /* do not compare again */
+    s->name_told = false; /* the name is known to be another's now: it is compared no more */
     (void)sdev_set_state(s, SDEV_OFFLINE);
     sdev_raise(s, 1u << SCSI_EV_REPLACED);
     d->wanted = 0;
@@ -143,7 +144,8 @@ disk_step_done(struct scsi_disk *d)
         d->todo &= ~d->steps[i].step;
         d->second = false;
         d->tries = 0;
-        d->steps[i].start(d); /* may end here and come back by itself: at most ten levels deep */
+        d->steps[i].start(
+            d); /* a step without a command calls this again: at most ten levels deep */
         return;
     }
     disk_run_end(d, 0, NULL);

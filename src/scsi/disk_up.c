@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* scsi/disk_up.c - bringing a disk up, and looking at it again.
  *
- * A run is a set of steps (enum disk_step), done in order, each one or more
- * commands.  Bringing up takes all but the name; a reconnect, a unit attention
- * or a rescan takes what it calls into question.  Each disk has its own run:
- * one that spins up does not stop others.
+ * A run is a set of steps (enum disk_step), done in order, each one or more commands.  Bringing a
+ * disk up takes all steps but the comparison of its name; a reconnect, a unit attention or a rescan
+ * takes those whose result it calls into question.  Each disk has a run of its own, so one that
+ * spins up does not stop others.
  */
 #include <assert.h>
 #include <errno.h>

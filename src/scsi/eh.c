@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /* scsi/eh.c - the error handling ladder: what happens to commands whose abort failed.
  *
- * Per device: LU reset; then, one device at a time, target reset and session
- * reset; after each a TEST UNIT READY tells whether the unit lives.  When all
- * fails the device goes OFFLINE.  A command is finished when the host gives it
- * back and never before: its buffers may still be written to (SC-603).
+ * First the logical unit is reset; if that does not help, the target, then the session, for one
+ * device at a time.  After each reset TEST UNIT READY finds out whether the unit answers.  Where
+ * all fails the device goes OFFLINE.  A command ends when the host gives it back and never before,
+ * as its buffers may still be written to.
  */
 #include <assert.h>
 #include <errno.h>
 
 #include "scsi/internal.h"
 
-#define EH_BARREN_MAX 2 /* SC-602 */
+#define EH_BARREN_MAX                                                                              \
+    2 /* runs after which a unit that only answers TEST UNIT READY is given up                     \
+       */
 
 static void eh_climb(struct scsi_sdev *s);
 
@@ -51,7 +53,7 @@ eh_end(struct scsi_sdev *s, bool alive)
         }
     }
     sdev_gate_clear(s, GATE_EH);
-    sdev_restart(s); /* what waits goes on, or fails with the device */
+    sdev_restart(s); /* requests that wait go on, or fail where the device is offline now */
     eh_release(s);
     eh_free_if_doomed(s);
 }
@@ -62,12 +64,12 @@ eh_tur_done(struct scsi_exec *x)
     struct scsi_sdev *s = container_of(x, struct scsi_sdev, eh_tur);
 
     s->eh_tur_out = false;
-    if (!s->eh_tur_wanted) { /* came back after we had gone on */
+    if (!s->eh_tur_wanted) { /* it came back after the ladder had gone on without it */
         eh_free_if_doomed(s);
         return;
     }
     if (x->result.err == 0 && list_empty(&s->eh_cmds))
-        eh_end(s, true); /* it answers, and nothing is stuck any more */
+        eh_end(s, true); /* the unit answers, and the host has given everything back */
     else
         eh_climb(s);
 }
@@ -75,7 +77,7 @@ eh_tur_done(struct scsi_exec *x)
 static void
 eh_send_tur(struct scsi_sdev *s)
 {
-    if (s->eh_tur_out) { /* the last one is itself stuck */
+    if (s->eh_tur_out) { /* the one of the step before has not come back */
         eh_climb(s);
         return;
     }
@@ -87,7 +89,7 @@ eh_send_tur(struct scsi_sdev *s)
     s->eh_tur_out = s->eh_tur_wanted = true;
     if (scsi_execute_internal(s, &s->eh_tur) < 0) {
         s->eh_tur_out = false;
-        eh_end(s, true); /* no session: whoever waits is told so */
+        eh_end(s, true); /* there is no session: commands that wait fail with that */
     }
 }
 
@@ -128,14 +130,15 @@ eh_climb(struct scsi_sdev *s)
         return;
     case EH_LU_RESET:
         s->eh = EH_TARGET_WAIT;
-        if (t->eh_owner != NULL) { /* one at a time per session */
+        if (t->eh_owner != NULL) { /* another device's reset is under way */
             list_push_back(&t->eh_queue, &s->eh_node);
             return;
         }
         __attribute__((fallthrough));
     case EH_TARGET_WAIT:
         t->eh_owner = s;
-        if (list_empty(&s->eh_cmds) && !s->eh_tur_out) { /* another's reset freed them */
+        if (list_empty(&s->eh_cmds) &&
+            !s->eh_tur_out) { /* another device's reset has brought them back */
             s->eh = EH_TARGET_RESET;
             eh_send_tur(s);
             return;
@@ -161,7 +164,7 @@ eh_climb(struct scsi_sdev *s)
 void
 eh_start(struct scsi_sdev *s)
 {
-    /* Without a session the host gives everything back by itself (SC-606). */
+    /* Without a session there is nothing to reset: the host gives every command back by itself. */
     if (s->eh != EH_NONE || s->dev.target->host->state != SCSI_HOST_RUNNING)
         return;
     sdev_gate_set(s, GATE_EH);
@@ -173,9 +176,11 @@ eh_add(struct scsi_io *io)
 {
     struct scsi_sdev *s = sdev_of(io->dev);
 
+    assert(io->state == IO_ABORTING && !io->back);
     io->state = IO_EH;
     list_push_back(&s->eh_cmds, &io->node);
-    if (io == &s->eh_tur.io) { /* the ladder's own: up at once */
+    if (io ==
+        &s->eh_tur.io) { /* the ladder's own TEST UNIT READY is stuck: the next step, at once */
         list_del(&io->node);
         if (s->eh != EH_NONE)
             eh_climb(s);

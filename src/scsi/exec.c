@@ -6,7 +6,7 @@
 #include "scsi/internal.h"
 
 #define EXEC_TRIES_MAX  100 /* of a command that was not sent */
-#define EXEC_LINK_RETRY 3   /* of our own commands after a lost connection */
+#define EXEC_LINK_RETRY 3   /* of the midlayer's own commands, after a lost connection */
 
 static void exec_send(struct scsi_exec *x);
 
@@ -15,6 +15,7 @@ exec_finish(struct scsi_exec *x, int err)
 {
     const struct scsi_cmd *sc = &x->io.sc;
 
+    assert(x->io.state == IO_IDLE || x->io.dev->target->host == &x->io.dev->target->dead);
     list_del(&x->node);
     loop_timer_stop(x->io.dev->target->loop, &x->timer);
     x->result = (struct bdev_result){.err = err};
@@ -38,7 +39,7 @@ exec_timer(struct loop_timer *t)
     struct scsi_exec *x = container_of(t, struct scsi_exec, timer);
     struct loop *l = x->io.dev->target->loop;
 
-    if (x->io.state == IO_IDLE) { /* a delay is over */
+    if (x->io.state == IO_IDLE) { /* it was not with the host, but delayed */
         list_del(&x->node);
         exec_send(x);
     } else if (!scsi_io_timed_out(&x->io)) {
@@ -46,7 +47,7 @@ exec_timer(struct loop_timer *t)
     }
 }
 
-/* Held back: the session recovers, the device is blocked or in error handling. */
+/* True when x is not sent now: the session recovers, the device is blocked or in error handling. */
 static bool
 exec_must_wait(const struct scsi_sdev *s, const struct scsi_exec *x)
 {
@@ -113,7 +114,7 @@ exec_again_after(struct scsi_exec *x, uint32_t ms)
     loop_timer_start(t->loop, &x->timer, ms * LOOP_NS_PER_MS);
 }
 
-/* True when the command goes out once more for what the transport said. */
+/* True when the command is sent once more because of what became of the transport. */
 static bool
 exec_host_retry(struct scsi_exec *x, const struct scsi_verdict *v)
 {
@@ -176,6 +177,7 @@ exec_start(struct scsi_sdev *s, struct scsi_exec *x)
         return -EINVAL;
     if (t->host->state == SCSI_HOST_GONE)
         return -ENOTCONN;
+    assert(x->done != NULL);
     list_init(&x->node);
     loop_timer_init(&x->timer, exec_timer);
     if (x->timeout_ms == 0)
@@ -188,7 +190,7 @@ exec_start(struct scsi_sdev *s, struct scsi_exec *x)
     x->io.rq = NULL;
     x->io.not_fresh = 0;
     x->io.sc.host_result = DID_OK;
-    /* Through the waiting list: a failure must not be told from inside this call. */
+    /* It is sent later, from the waiting list: an end must not be told from inside this call. */
     list_push_back(&t->waiting, &x->node);
     loop_defer(t->loop, &t->commit_work);
     return 0;
@@ -238,7 +240,7 @@ scsi_exec_run_waiting(struct scsi_target *t)
 void
 scsi_exec_fail_all(struct scsi_target *t, int err)
 {
-    list_splice(&t->waiting, &t->sent); /* the host has let go of them */
+    list_splice(&t->waiting, &t->sent); /* the host has none of them any more */
     scsi_exec_fail_waiting(t, err);
 }
 

@@ -13,7 +13,7 @@
 #define SCSI_TIMEOUT_MS         30000u
 #define SCSI_INQUIRY_TIMEOUT_MS 20500u
 #define SCSI_EH_TIMEOUT_MS      10000u /* TEST UNIT READY after a reset */
-#define SCSI_UA_MAX             16u    /* unit attentions in a row per command (SC-510) */
+#define SCSI_UA_MAX             16u    /* unit attentions in a row per command */
 #define SCSI_UA_TRIES           8u     /* likewise for our own commands */
 #define SCSI_BACKOFF_MIN_MS     3u
 #define SCSI_BACKOFF_MAX_MS     1000u
@@ -61,7 +61,7 @@ struct disk_step_row;
 
 struct scsi_target {
     struct scsi_host *host;
-    struct scsi_host dead; /* takes its place when it is freed, and in scsi_detach */
+    struct scsi_host dead; /* takes the host's place once that is freed, and in scsi_detach */
     struct loop *loop;
     struct scsi_params params;
     const struct scsi_events *ev;
@@ -73,13 +73,13 @@ struct scsi_target {
     struct list delayed;                  /* scsi_exec: waiting for their own timer */
     struct list scans;                    /* scsi_scan_op: the first is running */
     void (*escalate)(struct scsi_io *io); /* what io.c calls when an abort did not help: eh_add */
-    struct loop_work commit_work;         /* commands of ours leave */
+    struct loop_work commit_work;         /* sends the scsi_exec that wait, and commits */
     struct loop_work scan_work;           /* the next scan starts */
-    struct list eh_queue;                 /* scsi_sdev: want a target or session reset */
-    struct scsi_sdev *eh_owner;           /* is having one */
+    struct list eh_queue;                 /* scsi_sdev that wait for a target or session reset */
+    struct scsi_sdev *eh_owner;           /* whose reset of target or session is under way */
     struct scsi_eh_wait drop_wait;
     bool dropping;     /* a session reset for protocol errors is under way */
-    bool luns_changed; /* 3F/0E seen and no REPORT LUNS since (SC-501) */
+    bool luns_changed; /* 3F/0E seen and no REPORT LUNS since: other units say the same */
     uint8_t link_errors;
 };
 
@@ -109,7 +109,7 @@ struct disk_fast {
 
 struct scsi_sdev {
     struct scsi_device dev;
-    uint8_t gate;      /* enum sdev_gate, any */
+    uint8_t gate;      /* enum sdev_gate, several at once: 0 lets disk commands through */
     bool refused;      /* block/ has been told -EBUSY */
     bool fast_done;    /* what comes back GOOD may end the fast way: scsi_fast_done_ok() */
     uint32_t inflight; /* commands with the host */
@@ -117,24 +117,25 @@ struct scsi_sdev {
     uint32_t fast_depth; /* commands with the host, below which the fast way down may be taken:
                             depth_now, or 0 where scsi_fast_ok() says no */
     struct disk_fast fast;
-    uint64_t writes, flushed; /* acknowledged into the cache; of those, known to be stable */
-    uint32_t full_skip; /* commands sent before the depth was cut: their FULL says nothing new */
-    uint32_t good;      /* completions since the depth rose */
+    uint64_t writes, flushed; /* writes acknowledged into the cache; how many of them are stable */
+    uint32_t full_skip;       /* commands that were out when the depth was cut: TASK SET FULL says
+                                  nothing new of them */
+    uint32_t good;            /* completions since the depth rose */
     uint32_t backoff_ms;
     struct loop_timer hold_timer;
     const struct blk_upcalls *up;
     struct bdev *bdev;
 
-    bool expecting_ua;                      /* after a reset of ours (SC-500) */
+    bool expecting_ua;                      /* after a reset of ours, which is no news */
     bool has_b0, has_b1, has_b2, name_told; /* VPD pages; name is from page 83h */
-    bool seen;                              /* by the scan under way */
-    bool doomed;                            /* freed when error handling lets go */
+    bool seen;                              /* the scan under way has found it */
+    bool doomed;                            /* its owner has freed it: eh.c does once it lets go */
     uint32_t events;                        /* pending, 1 << enum scsi_event */
     struct loop_work ev_work;
 
     enum eh_step eh;
-    bool eh_tur_out, eh_tur_wanted; /* under way; and the step under way waits for it */
-    uint8_t eh_barren;              /* runs without a completed command between (SC-602) */
+    bool eh_tur_out, eh_tur_wanted; /* TEST UNIT READY is with the host; the step waits for it */
+    uint8_t eh_barren;              /* runs without a completed command between */
     struct list eh_cmds;            /* scsi_io in IO_EH */
     struct list eh_node;
     struct scsi_eh_wait eh_wait;
@@ -160,8 +161,9 @@ struct scsi_disk {
     struct vpd_provisioning b2;
     bool b0_told, b2_told;
     bool write_protect, wce, dpofua;
-    bool ws10, ws16;                                     /* REPORT SUPPORTED OPCODES says so */
-    bool discard_broken, zero_unmap_broken, zero_broken; /* SC-226: until looked at again */
+    bool ws10, ws16; /* REPORT SUPPORTED OPCODES says so */
+    bool discard_broken, zero_unmap_broken,
+        zero_broken; /* refused: not used until looked at again */
     bool no_10, no_16, no_sync_10, no_flush;
     /* what follows from it */
     uint32_t shift;      /* log2 of the block size */
@@ -200,13 +202,13 @@ enum scsi_action {
     ACT_RETRY,         /* counted; not for failfast where the transport is to blame */
     ACT_RETRY_DELAY,   /* counted while retries last, then as ACT_DELAY */
     ACT_RETRY_LINK,    /* counted; several in a row end the session */
-    ACT_AGAIN,         /* not sent, or swept by us: uncounted, soon */
-    ACT_SWEPT,         /* likewise, but it may have been executed */
+    ACT_AGAIN,         /* it was not sent: again, uncounted, soon */
+    ACT_SWEPT,         /* a reset of ours ended it: likewise, but it may have been executed */
     ACT_DELAY,         /* uncounted, after back-off */
     ACT_ALUA,          /* uncounted, after a second */
     ACT_UA,
     ACT_OPCODE, /* the device does not know the command */
-    ACT_FIELD,  /* ... or something in it */
+    ACT_FIELD,  /* the device does not know something in the command */
     ACT_FAIL,
     ACT_FULL,  /* TASK SET FULL */
     ACT_SENSE, /* CHECK CONDITION: look further */
@@ -215,7 +217,7 @@ enum scsi_action {
 struct scsi_verdict {
     enum scsi_action action;
     int err;         /* when it is given up */
-    bool transport;  /* the transport is to blame */
+    bool transport;  /* the transport is to blame, not the device */
     bool maybe_done; /* may have been executed: not again unless that is harmless */
     uint32_t steps;  /* enum disk_step to do */
     uint32_t events; /* 1 << enum scsi_event */
@@ -229,21 +231,22 @@ struct scsi_verdict scsi_judge_sense(const struct scsi_sense *s);
 void scsi_ua_effects(uint8_t asc, uint8_t ascq, uint32_t *ret_steps, uint32_t *ret_events,
                      bool *ret_reset, bool *ret_power);
 
-/* io.c: commands between us and the host */
+/* io.c: commands between the midlayer and the host */
 int scsi_dispatch_cmd(struct scsi_sdev *s, struct scsi_io *io);
-/* Once: what is the same for all commands to dev. */
+/* Once for each io: what is the same for all commands to dev. */
 void scsi_io_init(struct scsi_io *io, struct scsi_device *dev, void (*done)(struct scsi_cmd *sc),
                   void (*complete)(struct scsi_io *io));
 /* scsi_cmd.done of a command that came back, whatever became of it. */
 void scsi_done(struct scsi_cmd *sc);
-/* Each time, but on the fast way, which finds it so (disk_io_clear). */
+/* Clears what the last use of io has left in the out fields; each time, but on the fast way, for
+ * which disk_io_clear has done it. */
 void scsi_io_prepare(struct scsi_io *io);
 /* Sets the fields that the fast way left unset, before anything happens to io but its coming back
  * GOOD. */
 void scsi_io_make_general(struct scsi_io *io);
 /* The deadline passed: true when error handling has the command now. */
 bool scsi_io_timed_out(struct scsi_io *io);
-/* After time-out and abort are taken into account. */
+/* The host's result, where a command that came back because it had timed out has timed out. */
 enum scsi_host_result scsi_io_host_result(const struct scsi_io *io);
 
 /* ua.c */
@@ -271,11 +274,11 @@ void sdev_gate_set(struct scsi_sdev *s, uint8_t gate);
 void sdev_gate_clear(struct scsi_sdev *s, uint8_t gate);
 /* Works out fast_depth, after anything that it depends on has changed. */
 void sdev_set_fast(struct scsi_sdev *s);
-/* Takes no disk commands for ms; longer holds win. */
+/* Holds the device's disk commands back for ms milliseconds, or as long as an earlier call says. */
 void sdev_hold(struct scsi_sdev *s, uint32_t ms);
 /* After TASK SET FULL: fewer commands from now on. */
 void sdev_depth_down(struct scsi_sdev *s);
-/* After a command that went well: what was shut or cut back for trouble opens again. */
+/* After a command that went well: ends back-off, and lets the queue depth grow back. */
 void sdev_good(struct scsi_sdev *s);
 void sdev_raise(struct scsi_sdev *s, uint32_t events);
 /* Milliseconds to wait before the next try: doubling, with jitter. */

@@ -4,10 +4,11 @@
 
 #include "scsi/internal.h"
 
-/* Ours again.  Whoever is told last may free the device. */
+/* The host has given io back for good: whoever sent it goes on with it, and may free the device. */
 static void
 scsi_io_back(struct scsi_sdev *s, struct scsi_io *io)
 {
+    assert(io->state != IO_IDLE && !io->back);
     io->state = IO_IDLE;
     if (s->refused && s->gate == 0)
         sdev_restart(s);
@@ -24,7 +25,6 @@ scsi_io_make_general(struct scsi_io *io)
     io->form = io->sc.cdb_len == 10 ? FORM_10 : FORM_16;
 }
 
-/* Any command that comes back. */
 void
 scsi_done(struct scsi_cmd *sc)
 {
@@ -35,7 +35,7 @@ scsi_done(struct scsi_cmd *sc)
     assert(io->state != IO_IDLE && s->inflight > 0);
     s->inflight--;
     scsi_io_make_general(io);
-    if (io->state == IO_ABORTING) { /* its memory is still the abort's */
+    if (io->state == IO_ABORTING) { /* the abort still refers to it: scsi_abort_done goes on */
         io->back = true;
         return;
     }
@@ -70,7 +70,8 @@ scsi_dispatch_cmd(struct scsi_sdev *s, struct scsi_io *io)
     int err;
 
     TRACE(h->loop, scsi_dispatch_cmd, scsi_cmd_cdb(&io->sc)[0], io->sc.cdb_len);
-    assert(io->state == IO_IDLE);
+    assert(io->state == IO_IDLE && io->sc.done != NULL && io->complete != NULL);
+    assert(io->sc.cdb_len > 0 && io->sc.not_good == 0);
     err = h->ops->queuecommand(h, &io->sc);
     if (err < 0)
         return err;
@@ -113,7 +114,7 @@ scsi_io_timed_out(struct scsi_io *io)
 
     scsi_io_make_general(io);
     if (io->state != IO_HOST)
-        return true; /* on its way already */
+        return true; /* it is being aborted already, or has been */
     if (h->ops->eh_timed_out(h, &io->sc) == SCSI_TIMEOUT_RESET_TIMER)
         return false;
     s->dev.stats.timeouts++;

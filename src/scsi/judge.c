@@ -121,7 +121,8 @@ static const struct sense_row sense_rows[] = {
 struct scsi_verdict
 scsi_judge_sense(const struct scsi_sense *s)
 {
-    if (s->deferred) /* an earlier command failed; this one was not executed (SC-431) */
+    if (s->deferred) /* an earlier command failed (SPC): this one is not to blame, and is sent again
+                      */
         return (struct scsi_verdict){
             .action = ACT_RETRY, .err = -EIO, .events = EV(DEFERRED_ERROR)};
     for (const struct sense_row *r = sense_rows;; r++) {

@@ -3,7 +3,7 @@
 #include "scsi/internal.h"
 
 #define TRANSFER_DEFAULT (1u << 20)
-#define TRANSFER_MAX     (16u << 20) /* SC-312 */
+#define TRANSFER_MAX     (16u << 20) /* bytes of one command, whatever the device takes */
 #define UNMAP_SANE       0x7fffffu   /* blocks */
 #define WS_SANE          0x7fffffu
 #define WS10_MAX         0xffffu
@@ -44,7 +44,7 @@ disk_transfer_limits(struct scsi_disk *d)
     d->max_blocks = (uint32_t)(l->max_transfer / bs);
 }
 
-/* SCSI.md section 7: the first mode that the device claims. */
+/* The first that the device claims: UNMAP says most exactly what is meant, WRITE SAME(10) least. */
 static enum disk_discard
 disk_discard_mode(const struct scsi_disk *d)
 {
@@ -66,7 +66,9 @@ disk_provisioning_limits(struct scsi_disk *d)
 {
     struct bdev_limits *l = &d->limits;
     uint64_t bs = l->block_size, ws = d->b0.max_write_same, blocks = 0;
-    uint64_t ws_max = ws == 0 ? WS10_MAX : disk_min(ws, WS_SANE); /* 0: not told (SC-223) */
+    uint64_t ws_max = ws == 0
+                          ? WS10_MAX
+                          : disk_min(ws, WS_SANE); /* 0: not told, so what WRITE SAME(10) can say */
 
     d->discard = disk_discard_mode(d);
     switch (d->discard) {
@@ -89,7 +91,8 @@ disk_provisioning_limits(struct scsi_disk *d)
     if (l->discard_granularity < l->physical_block)
         l->discard_granularity = l->physical_block;
 
-    /* Zeroes by unmap only where both sources say that unmapped blocks read as zeroes (SC-064). */
+    /* Zeroes are made by unmapping only where READ CAPACITY and VPD page B2h both say that unmapped
+     * blocks read as zeroes. */
     d->zero_unmap = d->capacity.lbpme && d->capacity.lbprz && d->b2_told &&
                     (d->b2.lbprz & 1) != 0 && (d->b2.lbpws || d->b2.lbpws10) &&
                     !d->zero_unmap_broken;

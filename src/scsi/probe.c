@@ -196,7 +196,7 @@ probe_long_inquiry_done(struct scsi_scan_op *op)
     }
     if (scan_good(op) && op->x.in_len >= INQUIRY_MIN &&
         inquiry_parse(op->buf, op->x.in_len, &q) == 0)
-        op->inq = q; /* else what the short one said stands (SC-020) */
+        op->inq = q; /* else the first 36 bytes stand, which every device has */
     probe_judge_inquiry(op);
 }
 
@@ -228,7 +228,7 @@ probe_inquiry_done(struct scsi_scan_op *op)
         if (++op->tries < INQUIRY_TRIES)
             probe_ask_inquiry(op);
         else
-            probe_absent(op); /* nothing ever moved */
+            probe_absent(op); /* GOOD without a byte, again and again: there is no unit */
         return;
     }
     if (op->x.in_len < INQUIRY_MIN)

@@ -32,7 +32,7 @@ scan_free(struct scsi_scan_op *op)
     free(op);
 }
 
-/* The end: dev for scan_lun, err otherwise. */
+/* Ends the scan and frees it: tells dev, or err where all LUNs were looked for. */
 static void
 scan_end(struct scsi_scan_op *op, struct scsi_device *dev, int err)
 {
@@ -66,7 +66,7 @@ scan_set_offline(struct scsi_sdev *s, enum scsi_event ev)
         s->up->event(s->bdev, BDEV_EV_GONE, NULL);
 }
 
-/* op->cur has been found: a new device, or one that we know. */
+/* op->cur has been found: it becomes a device, or is compared with the one that is known. */
 static struct scsi_device *
 scan_keep(struct scsi_scan_op *op)
 {
@@ -85,7 +85,9 @@ scan_keep(struct scsi_scan_op *op)
     }
     known = sdev_of(dev);
     known->seen = true;
-    if (!scan_same_unit(dev, &s->dev, known->name_told && s->name_told)) { /* SC-050 */
+    if (!scan_same_unit(dev, &s->dev,
+                        known->name_told &&
+                            s->name_told)) { /* going on would write to a stranger */
         sdev_log(known, LOG_LEVEL_ERROR, "another unit is there (%s %s); offline", s->dev.vendor,
                  s->dev.product);
         scan_set_offline(known, SCSI_EV_REPLACED);
@@ -130,7 +132,7 @@ scan_one_probed(struct scsi_scan_op *op, enum probe_result r)
 
 static void scan_check_unseen(struct scsi_scan_op *op);
 
-/* A walk ends with its path. */
+/* Goes on looking for devices that are gone, unless the connection is. */
 static void
 scan_check_unseen_unless_lost(struct scsi_scan_op *op, enum probe_result r)
 {
@@ -179,7 +181,8 @@ scan_check_unseen(struct scsi_scan_op *op)
 
 static void scan_next_sequential(struct scsi_scan_op *op);
 
-/* SC-041: a target that ignores the LUN shows the same unit everywhere. */
+/* True when a unit of the same name was found at another LUN: a target that ignores the LUN shows
+ * one unit everywhere. */
 static bool
 scan_seen_elsewhere(const struct scsi_scan_op *op)
 {
@@ -220,7 +223,8 @@ scan_next_sequential(struct scsi_scan_op *op)
         (void)scan_probe(op, lun_from_number(op->at++), scan_sequential_probed);
 }
 
-/* LUN 0 has been asked for all it knew: a device, if it is one. */
+/* LUN 0 has been asked for all that was wanted of the target: it becomes a device where it is one.
+ */
 static void
 scan_settle_lun0(struct scsi_scan_op *op, bool listed)
 {
@@ -256,7 +260,7 @@ scan_listed_probed(struct scsi_scan_op *op, enum probe_result r)
         op->cur = NULL;
     }
     if (r == PROBE_TRANSPORT)
-        scan_end(op, NULL, op->why.code); /* SC-026: the path is gone */
+        scan_end(op, NULL, op->why.code); /* there is no path to the others either */
     else
         scan_next_lun(op);
 }
@@ -288,12 +292,12 @@ scan_next_lun(struct scsi_scan_op *op)
 static void
 scan_take_list(struct scsi_scan_op *op, uint32_t count)
 {
-    bool lun0_listed = count == 0; /* an empty list: what INQUIRY said stands */
+    bool lun0_listed = count == 0; /* an empty list is no news: what INQUIRY said of LUN 0 holds */
 
     op->t->luns_changed = false;
     op->count = count < SCSI_LUNS_MAX ? count : SCSI_LUNS_MAX;
     op->at = 0;
-    op->list = op->buf; /* the probes get memory of their own */
+    op->list = op->buf; /* the list stays; commands of the scan get other memory */
     op->buf = malloc(SCSI_BUF_SIZE);
     op->buf_size = SCSI_BUF_SIZE;
     if (op->buf == NULL) {
@@ -338,7 +342,8 @@ scan_grow_list(struct scsi_scan_op *op, uint64_t total)
     return true;
 }
 
-/* SC-036: the well-known LUN that is made for REPORT LUNS. */
+/* LUN 0 does not know REPORT LUNS: asks the well-known LUN that is made for it (SPC), once.  False
+ * where that makes no sense. */
 static bool
 scan_ask_well_known(struct scsi_scan_op *op)
 {

@@ -61,7 +61,7 @@ enum scsi_device_state {
     SDEV_NSTATES,
 };
 
-/* Counters of one device; SCSI.md's every row can be seen in one of them. */
+/* Counters of one device: whatever the midlayer does about an answer can be seen in one of them. */
 struct scsi_device_stats {
     uint64_t commands;          /* handed to the host */
     uint64_t retries, requeues; /* counted and uncounted re-sends */

@@ -181,12 +181,13 @@ sdev_set_state(struct scsi_sdev *s, enum scsi_device_state to)
         sdev_gate_clear(s, GATE_STATE);
     } else {
         sdev_gate_set(s, GATE_STATE);
-        sdev_restart(s); /* what is held is held again, or fails now */
+        sdev_restart(s); /* what waits is refused again, or fails in the new state */
     }
     return true;
 }
 
-/* SC-701: halve at the first TASK SET FULL of a round. */
+/* The depth is halved once for all commands that were out when the target was full, and grows by
+ * one for each full round without, as a congestion window does. */
 void
 sdev_depth_down(struct scsi_sdev *s)
 {

@@ -46,7 +46,7 @@ target_device_follows(struct scsi_sdev *s, enum scsi_host_state state)
         } else if (now == SDEV_BLOCK || now == SDEV_TRANSPORT_OFFLINE) {
             (void)sdev_set_state(s, SDEV_BLOCK);
             if (s->dev.disk != NULL && s->dev.disk->up)
-                disk_reconnect(s->dev.disk); /* lets I/O through when it has looked */
+                disk_reconnect(s->dev.disk); /* sets it RUNNING once it is known to be the same */
             else
                 (void)sdev_set_state(s, SDEV_RUNNING);
         }
@@ -124,7 +124,7 @@ scsi_attach(struct scsi_host *h, const struct scsi_params *params, const struct 
 
     if (t == NULL)
         return -ENOMEM;
-    assert(h->max_transfer > 0 && h->max_sg > 0);
+    assert(h->ev == NULL && h->max_transfer > 0 && h->max_sg > 0);
     t->host = h;
     t->loop = h->loop;
     scsi_dead_host_init(&t->dead, h);

@@ -2,7 +2,8 @@
 /* scsi/ua.c - what unit attentions set going. */
 #include "scsi/internal.h"
 
-/* SC-132: writes acknowledged into a cache whose power went. */
+/* The unit has lost its power: writes that were acknowledged into its cache, and not flushed since,
+ * may be lost.  Its user is told, once. */
 static void
 scsi_check_lost_writes(struct scsi_sdev *s)
 {
@@ -10,7 +11,7 @@ scsi_check_lost_writes(struct scsi_sdev *s)
 
     if (d == NULL || !d->up || !d->limits.write_cache || s->writes == s->flushed)
         return;
-    s->flushed = s->writes; /* told once */
+    s->flushed = s->writes; /* so that it is told once */
     s->dev.stats.lost_writes++;
     sdev_log(s, LOG_LEVEL_ERROR, "the unit was reset with writes in its cache: data may be lost");
     sdev_raise(s, 1u << SCSI_EV_LOST_WRITES);
@@ -28,12 +29,12 @@ scsi_unit_attention(struct scsi_sdev *s, uint8_t asc, uint8_t ascq)
     sdev_log(s, LOG_LEVEL_INFO, "unit attention %02x/%02x%s%s", asc, ascq, text != NULL ? ": " : "",
              text != NULL ? text : "");
     scsi_ua_effects(asc, ascq, &steps, &events, &reset, &power);
-    if (s->expecting_ua && asc != 0x28) { /* SC-500 */
+    if (s->expecting_ua && asc != 0x28) { /* but a new medium is news */
         s->expecting_ua = false;
         if (reset)
             return;
     }
-    if ((events & (1u << SCSI_EV_LUNS_CHANGED)) != 0) { /* SC-501: once per target */
+    if ((events & (1u << SCSI_EV_LUNS_CHANGED)) != 0) { /* each unit says so, once is enough */
         if (t->luns_changed)
             events &= ~(1u << SCSI_EV_LUNS_CHANGED);
         t->luns_changed = true;

@@ -22,7 +22,7 @@
 struct loop;
 struct scsi_host;
 
-/* How the transport fared, before any SCSI status (Linux's host byte; SCSI.md 9.1). */
+/* How the transport fared, before any SCSI status (Linux's host byte). */
 enum scsi_host_result {
     DID_OK,         /* a response came: look at status */
     DID_NO_CONNECT, /* session gone or never there */
@@ -118,7 +118,7 @@ struct scsi_host_ops {
     void (*commit)(struct scsi_host *h);
     /* The timer of sc expired. */
     enum scsi_timeout_action (*eh_timed_out)(struct scsi_host *h, struct scsi_cmd *sc);
-    /* Until w->done, sc and its buffers stay the host's (SCSI.md SC-603). */
+    /* Until w->done, sc and its buffers stay the host's: the transport may still write to them. */
     void (*eh_abort)(struct scsi_host *h, struct scsi_cmd *sc, struct scsi_eh_wait *w);
     void (*eh_device_reset)(struct scsi_host *h, const uint8_t lun[8], struct scsi_eh_wait *w);
     void (*eh_target_reset)(struct scsi_host *h, struct scsi_eh_wait *w);
