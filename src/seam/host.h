@@ -88,7 +88,7 @@ scsi_cmd_cdb(const struct scsi_cmd *sc)
 
 /* How a task management function ended. */
 enum scsi_eh_result {
-    SCSI_EH_SUCCESS,   /* done; swept commands have been completed before this is called */
+    SCSI_EH_SUCCESS, /* done; the commands that it ended have been completed before this is told */
     SCSI_EH_NOT_FOUND, /* abort: the command completed by itself */
     SCSI_EH_FAILED,    /* refused, not supported, or no answer in time: go one step up */
 };
@@ -122,13 +122,16 @@ struct scsi_host_ops {
     void (*eh_abort)(struct scsi_host *h, struct scsi_cmd *sc, struct scsi_eh_wait *w);
     void (*eh_device_reset)(struct scsi_host *h, const uint8_t lun[8], struct scsi_eh_wait *w);
     void (*eh_target_reset)(struct scsi_host *h, struct scsi_eh_wait *w);
+    /* Ends all commands by dropping the session's connections.  SUCCESS: all of them are back, and
+     * the host is RUNNING again or GONE; where it is BLOCKED, that may take as long as it stays so.
+     */
     void (*eh_session_reset)(struct scsi_host *h, struct scsi_eh_wait *w);
 };
 
 enum scsi_host_state {
     SCSI_HOST_RUNNING,
-    SCSI_HOST_BLOCKED, /* recovering: hold commands, do not fail them */
-    SCSI_HOST_GONE,    /* fail everything */
+    SCSI_HOST_BLOCKED, /* the session waits for a login: commands are held, not failed */
+    SCSI_HOST_GONE, /* it has none and nobody waits for one: commands fail; may run again later */
 };
 
 /* What a host tells the midlayer; set by the midlayer before the first command. */

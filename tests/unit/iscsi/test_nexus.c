@@ -72,8 +72,8 @@ works(struct world *w)
     assert_int_equal(c.sc.host_result, DID_OK);
 }
 
-/* REIN-01: without patience the session fails at once; the same connection, bound once more, brings
- * it back. */
+/* ERL-02, REIN-02: without patience the session fails at once; the same connection, bound once
+ * more, brings it back. */
 static void
 failed_session_is_brought_back(void **state)
 {

@@ -107,7 +107,7 @@ statsn_any_order(void **state)
     }
 }
 
-/* SSN-05: seen is not good: a PDU whose data was broken is asked for by its bytes, not its number.
+/* Seen is not good: a PDU whose data was broken is asked for by its bytes, not its number.
  */
 static void
 datasn_seen_and_good(void **state)
