@@ -26,6 +26,15 @@ fi
 grep -q 'scsi may not include iscsi' "$tmp/out"
 sed -i '$d' "$tmp/src/scsi/scan.c"
 
+# A folder of a folder is its layer's, too.
+echo '#include "iscsi/iscsi.h"' >>"$tmp/src/transport/sw_tcp/sw_tcp.c"
+if check >"$tmp/out"; then
+    echo "transport/sw_tcp/ includes iscsi/, and the check says nothing"
+    exit 1
+fi
+grep -q 'sw_tcp.c:.*transport may not include iscsi' "$tmp/out"
+sed -i '$d' "$tmp/src/transport/sw_tcp/sw_tcp.c"
+
 # Two archives of two layers, one of which calls the other without any include.
 printf 'int iscsi_planted(void);\nint iscsi_planted(void) { return 0; }\n' >"$tmp/a.c"
 printf 'extern int iscsi_planted(void);\nint scsi_planted(void);\nint scsi_planted(void) { return iscsi_planted(); }\n' >"$tmp/b.c"
