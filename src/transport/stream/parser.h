@@ -21,8 +21,16 @@ void iscsi_tcp_pdu_end(struct iscsi_tcp_conn *tcp, const void *data);
 
 /* rx_fast.c */
 
-/* Takes the PDUs at p by the fast path, up to the first that needs the general one.  Returns the
- * bytes used; 0 where that is the first of them. */
+/* Whether the fast path may begin at the next byte: the parser expects a header, has nothing of it
+ * yet, and what follows need not wait for start_conn. */
+static inline bool
+iscsi_tcp_rx_fast_may(const struct iscsi_tcp_conn *tcp)
+{
+    return tcp->state == RX_HEADER && tcp->hdr_have == 0 && !tcp->hold;
+}
+
+/* Takes the PDUs at p by the fast path, which may begin, up to the first that needs the general
+ * one.  Returns the bytes used; 0 where that is the first of them. */
 size_t iscsi_tcp_rx_fast(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t len);
 
 #endif

@@ -172,6 +172,15 @@ rx_data(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t n)
     return want;
 }
 
+/* Whether n bytes at p, where a PDU begins, hold its header and data segment.  Mostly they do not
+ * where reads are large, and the fast path need not look at it then. */
+static inline bool
+rx_has_pdu(const uint8_t *p, size_t n)
+{
+    return n >= ISCSI_BHS_LEN &&
+           n - ISCSI_BHS_LEN >= get24(((const struct bhs *)(const void *)p)->dseg_len);
+}
+
 /* In RX_HEADER with n bytes at p: returns how many were used.  A header that has arrived completely
  * is parsed where it lies; one in pieces is put together in tcp->hdr. */
 static ALWAYS_INLINE size_t
@@ -219,7 +228,8 @@ iscsi_tcp_recv(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t len)
 
         switch (tcp->state) {
         case RX_HEADER:
-            used = iscsi_tcp_rx_fast(tcp, p, len);
+            if (iscsi_tcp_rx_fast_may(tcp) && rx_has_pdu(p, len))
+                used = iscsi_tcp_rx_fast(tcp, p, len);
             if (used == 0 && tcp->state == RX_HEADER)
                 used = rx_header(tcp, p, len);
             break;

@@ -21,14 +21,6 @@
 
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 
-/* Whether the fast path may begin at the next byte: the parser expects a header, has nothing of it
- * yet, and what follows need not wait for start_conn. */
-static inline bool
-rx_fast_may(const struct iscsi_tcp_conn *tcp)
-{
-    return tcp->state == RX_HEADER && tcp->hdr_have == 0 && !tcp->hold;
-}
-
 /* Takes one PDU at p.  Returns the bytes used; 0, and nothing has happened, where it is not one for
  * the fast path or not all of it has arrived. */
 static ALWAYS_INLINE size_t
@@ -98,9 +90,7 @@ iscsi_tcp_rx_fast(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t len)
 {
     const struct iscsi_conn *c = tcp->conn;
 
-    if (!rx_fast_may(tcp))
-        return 0;
-    assert(tcp->task == NULL); /* between two PDUs the parser holds no memory of a task */
+    assert(iscsi_tcp_rx_fast_may(tcp) && tcp->task == NULL);
     if (!c->hdrdgst_en && !c->datadgst_en)
         return rx_fast_run(tcp, p, len, 0);
     if (c->hdrdgst_en && c->datadgst_en)
