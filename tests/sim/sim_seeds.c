@@ -690,8 +690,13 @@ main(int argc, char **argv)
         return 2;
     if (argc > 1 && strcmp(argv[1], "--plant") == 0)
         plant(&r);
-    if (reopen)
-        return reopen_worlds(&r, first, count);
+    if (reopen) {
+        int failed = reopen_worlds(&r, first, count);
+
+        free(r.m);
+        free(r.io);
+        return failed;
+    }
     for (uint64_t seed = first; seed < first + count; seed++)
         run_world(&r, seed);
     (void)printf("%llu seeds from %llu: %u I/Os, %u of them failed by cuts, each completed once\n",
