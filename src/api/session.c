@@ -313,6 +313,10 @@ api_session_close_start(struct api_session *s, void (*closed)(struct api_session
         session_logout_config(s, &cfg);
         if (session_logout_task(s->ctx->ctl, &cfg, session_logged_out, s, &s->logout) == 0)
             return;
+        /* There is no memory for it: the session stays with the data plane, which ends it with the
+         * context. */
+        log_line(s->ctx->loop->log, LOG_LEVEL_WARN, "%s: no memory to log out", s->target_name);
+        s->logged_in = false;
     }
     loop_defer(s->ctx->loop, &s->close_work);
 }

@@ -7,7 +7,7 @@
 
 #include <errno.h>
 
-#include "tests/unit/discovery/fake_login.h"
+#include "tests/support/fake_login.h"
 #include "wire/bhs.h"
 
 static struct fake_loop fl;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "tests/unit/discovery/fake_login.h"
+#include "tests/support/fake_login.h"
 
 #include <string.h>
 
@@ -65,7 +65,8 @@ login_free(struct iscsi_login **l)
 void
 fake_login_done(const struct portal *portal, int32_t tpgt, const struct lunette_error *err)
 {
-    struct login_result res = {.sid = 5, .cid = 0, .ep = 0, .tpgt = tpgt};
+    struct login_result res = {
+        .sid = 5, .tpgt = tpgt, .auth_method = "None", .params = {.max_xmit_dseg = 8192}};
 
     assert_true(fake_login.login_there);
     if (err == NULL)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/unit/discovery/fake_login.h - the login layer as discovery sees it: a login and a logout
+/* tests/support/fake_login.h - the login layer as its owners see it: a login and a logout
  * that end when and how the test says. */
 #ifndef TESTS_FAKE_LOGIN_H
 #define TESTS_FAKE_LOGIN_H

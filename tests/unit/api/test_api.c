@@ -1,0 +1,487 @@
+/* SPDX-License-Identifier: MIT */
+/* The public API between two fakes: a program above, which is the test; below, logins that end when
+ * the test says, a control plane's ipc that only takes notes, and a host with a modelled target. */
+#include "tests/unit/scsi/fake_host.h"
+
+#include "api/internal.h"
+#include "tests/support/fake_login.h"
+
+#define URL  "iscsi://192.0.2.1/iqn.2026-11.example:fake/0"
+#define SID  5u /* of fake_login */
+#define FULL 4096
+
+static struct program {
+    struct fhost f;
+    struct loop_ops ops;
+    struct lunette_ctx *ctx;
+    struct ipc ipc;
+    struct iscsi_uevent asked; /* the last request */
+    uint8_t asked_data[FULL];
+    uint32_t asked_len;
+    unsigned requests;
+    bool no_host; /* the session is gone right after login */
+    bool dataplane_there;
+    int echo; /* of a ping: 0 as it was sent, 1 altered, 2 none */
+    struct lunette_open *op;
+    struct lunette_lun *lun;
+    struct lunette_error err;
+    int opened, closed; /* callbacks */
+} p;
+
+/* ---- the data plane, as the API sees it ----------------------------------------------------- */
+
+struct dataplane {
+    int nothing;
+};
+
+static struct dataplane the_dataplane;
+const struct ipc_server_ops dataplane_server_ops = {.serve = NULL};
+
+int
+dataplane_new(struct loop *l, const struct transport_registry *registry, struct dataplane **ret,
+              struct lunette_error *err)
+{
+    (void)l;
+    (void)registry;
+    (void)err;
+    p.dataplane_there = true;
+    *ret = &the_dataplane;
+    return 0;
+}
+
+void
+dataplane_free(struct dataplane *dp)
+{
+    if (dp != NULL)
+        p.dataplane_there = false;
+}
+
+unsigned
+dataplane_busy(const struct dataplane *dp)
+{
+    (void)dp;
+    return 0;
+}
+
+void
+dataplane_shutdown(struct dataplane *dp)
+{
+    assert_ptr_equal(dp, &the_dataplane);
+}
+
+uint64_t
+dataplane_set_client(struct dataplane *dp, const struct ipc_client *client)
+{
+    (void)client;
+    assert_ptr_equal(dp, &the_dataplane);
+    return 1;
+}
+
+struct scsi_host *
+dataplane_host(struct dataplane *dp, uint32_t sid)
+{
+    assert_ptr_equal(dp, &the_dataplane);
+    assert_int_equal(sid, SID);
+    return p.no_host ? NULL : &p.f.h;
+}
+
+/* ---- events and requests -------------------------------------------------------------------- */
+
+static int
+ask(struct ipc *ipc, struct iscsi_uevent *ev, const void *data, uint32_t len)
+{
+    static uint64_t seq;
+
+    assert_ptr_equal(ipc, &p.ipc);
+    assert_true(len <= sizeof(p.asked_data));
+    ev->seq = ++seq;
+    p.asked = *ev;
+    p.asked_len = len;
+    if (len > 0)
+        memcpy(p.asked_data, data, len);
+    p.requests++;
+    return 0;
+}
+
+static const struct ipc_ops ipc_ops = {.request = ask};
+
+static struct ipc *
+make_ipc(void *user, struct loop *loop, const struct ipc_server_ops *ops, void *server,
+         struct ipc_client *ret_client)
+{
+    (void)user;
+    (void)loop;
+    assert_ptr_equal(ops, &dataplane_server_ops);
+    assert_ptr_equal(server, &the_dataplane);
+    *ret_client = (struct ipc_client){0};
+    p.ipc.ops = &ipc_ops;
+    return &p.ipc;
+}
+
+static void
+pdu_comes(const struct bhs *h, const void *data, uint32_t len)
+{
+    struct iscsi_kevent ev = {.type = ISCSI_KEVENT_RECV_PDU, .sid = SID};
+
+    ev.u.recv_pdu.hdr = *h;
+    ev.u.recv_pdu.data_len = len;
+    p.ipc.ev->event(p.ipc.ev_user, &ev, data);
+}
+
+static void
+connection_lost(const char *why)
+{
+    struct iscsi_kevent ev = {.type = ISCSI_KEVENT_CONN_ERROR, .sid = SID};
+
+    ev.u.conn_error.err = ISCSI_ERR_CONN_CLOSED;
+    (void)lunette_fail(&ev.u.conn_error.why, -ENOTCONN, LUNETTE_DOM_CONNECT, 0, "%s", why);
+    p.ipc.ev->event(p.ipc.ev_user, &ev, NULL);
+}
+
+/* The answer to a ping that has been asked for. */
+static void
+answer_ping(void)
+{
+    const struct iscsi_uevent was = p.asked;
+    struct iscsi_reply rep = {.type = was.type, .seq = was.seq, .sid = SID};
+    struct bhs_nop_in h;
+
+    if (p.asked.type != ISCSI_UEVENT_SEND_PDU)
+        return;
+    p.asked.type = ISCSI_UEVENT_UNKNOWN;
+    assert_int_equal(was.u.send_pdu.hdr.opcode & ISCSI_OP_MASK, ISCSI_OP_NOP_OUT);
+    p.ipc.ev->reply(p.ipc.ev_user, &rep);
+    if (p.echo == 2)
+        return;
+    p.asked_data[0] ^= (uint8_t)p.echo;
+    bhs_init(&h, ISCSI_OP_NOP_IN, ISCSI_FLAG_FINAL);
+    pdu_comes((const void *)&h, p.asked_data, p.asked_len);
+}
+
+/* What the program waits for happens: time passes, and logouts are answered. */
+static int
+run_loop(struct loop *l, int64_t timeout_ns)
+{
+    (void)l;
+    (void)timeout_ns;
+    answer_ping();
+    fake_advance(&p.f.loop, MS(100));
+    if (fake_login.logout_there) { /* the session ends, and gives back what it had */
+        if (p.f.h.ev != NULL)
+            fh_state(&p.f, SCSI_HOST_GONE);
+        fh_sweep(&p.f, NULL, DID_NO_CONNECT);
+        fake_logout_done(NULL);
+    }
+    fake_turn(&p.f.loop);
+    return 1;
+}
+
+/* ---- the program ---------------------------------------------------------------------------- */
+
+static void
+on_opened(void *user, struct lunette_lun *lun, const struct lunette_error *err)
+{
+    assert_ptr_equal(user, &p);
+    assert_true((lun == NULL) == (err != NULL));
+    p.opened++;
+    p.lun = lun;
+    if (err != NULL)
+        p.err = *err;
+}
+
+static void
+on_closed(void *user)
+{
+    assert_ptr_equal(user, &p);
+    p.closed++;
+}
+
+static void
+program_start(void)
+{
+    struct api_hooks hooks = {.make_ipc = make_ipc};
+
+    memset(&p, 0, sizeof(p));
+    fake_login_reset();
+    fh_init(&p.f);
+    (void)fh_add(&p.f, 0, 0);
+    p.ops = fake_loop_ops;
+    p.ops.run = run_loop;
+    p.f.loop.l.ops = &p.ops;
+    hooks.loop = &p.f.loop.l;
+    assert_int_equal(api_ctx_new(NULL, &hooks, &p.ctx, &p.err), 0);
+}
+
+static void
+program_end(void)
+{
+    lunette_ctx_free(p.ctx);
+    assert_false(p.dataplane_there);
+    assert_false(fake_login.login_there);
+    assert_false(fake_login.logout_there);
+    assert_int_equal(p.f.nout, 0);
+}
+
+static void
+log_in(const struct lunette_error *err)
+{
+    struct portal at = {.host = "192.0.2.1", .port = 3260};
+
+    fake_login_done(&at, 1, err);
+    fake_advance(&p.f.loop, SEC(200));
+}
+
+static void
+open_begin(uint32_t flags)
+{
+    assert_int_equal(lunette_open_start(p.ctx, URL, flags, on_opened, &p, &p.op, &p.err), 0);
+    assert_int_equal(p.opened, 0);
+}
+
+static void
+open_lun(uint32_t flags)
+{
+    open_begin(flags);
+    log_in(NULL);
+    if (p.lun == NULL)
+        fail_msg("%s", p.err.msg);
+    assert_int_equal(p.opened, 1);
+}
+
+/* A failed opening is told when nothing is left, after the logout where one was due. */
+static void
+open_fails(enum lunette_domain domain, int code, unsigned logouts)
+{
+    for (int i = 0; i < 10 && p.opened == 0; i++)
+        (void)run_loop(NULL, 0);
+    assert_int_equal(p.opened, 1);
+    assert_null(p.lun);
+    assert_int_equal(p.err.domain, domain);
+    assert_int_equal(p.err.code, code);
+    assert_int_equal(fake_login.logouts, logouts);
+}
+
+/* ---- tests ---------------------------------------------------------------------------------- */
+
+static void
+test_a_unit_opens_and_closes(void **state)
+{
+    struct lunette_session_info si;
+    struct lunette_info info;
+    uint8_t buf[FULL];
+
+    (void)state;
+    program_start();
+    open_lun(0);
+    assert_string_equal(fake_login.cfg.target_name, "iqn.2026-11.example:fake");
+    lunette_get_info(p.lun, &info);
+    assert_int_equal(info.size, (uint64_t)512 << 20);
+    assert_int_equal(info.block_size, 512);
+    lunette_get_session_info(p.lun, &si);
+    assert_string_equal(si.portal, "192.0.2.1:3260");
+    assert_string_equal(si.auth_method, "None");
+    assert_int_equal(si.tpgt, 1);
+    assert_int_equal(lunette_pread(p.lun, buf, sizeof(buf), 0, &p.err), 0);
+    assert_int_equal(lunette_pwrite(p.lun, buf, sizeof(buf), 0, 0, &p.err), 0);
+    assert_int_equal(fh_count(&p.f, SCSI_SYNC_CACHE_10), 0);
+    lunette_close_start(p.lun, on_closed, &p);
+    assert_int_equal(fake_login.logouts, 0);
+    fake_advance(&p.f.loop, SEC(1));
+    assert_int_equal(fh_count(&p.f, SCSI_SYNC_CACHE_10), 1); /* then the logout, then the end */
+    assert_int_equal(fake_login.logouts, 1);
+    assert_int_equal(fake_login.logout_cfg.sid, SID);
+    assert_int_equal(p.closed, 0);
+    (void)run_loop(NULL, 0);
+    assert_int_equal(p.closed, 1);
+    program_end();
+}
+
+static void
+test_a_login_that_is_refused(void **state)
+{
+    struct lunette_error why;
+
+    (void)state;
+    program_start();
+    open_begin(0);
+    (void)lunette_fail(&why, -EACCES, LUNETTE_DOM_LOGIN, 0x0201, "the target says no");
+    log_in(&why);
+    open_fails(LUNETTE_DOM_LOGIN, -EACCES, 0);
+    assert_string_equal(p.err.msg, "the target says no");
+    program_end();
+}
+
+static void
+test_openings_that_fail_behind_the_login(void **state)
+{
+    (void)state;
+    program_start(); /* the session is gone before anybody has seen it */
+    p.no_host = true;
+    open_begin(0);
+    log_in(NULL);
+    open_fails(LUNETTE_DOM_CONNECT, -ENOTCONN, 1);
+    program_end();
+
+    program_start(); /* there is no such unit */
+    p.f.luns[0].there = false;
+    open_begin(0);
+    log_in(NULL);
+    open_fails(LUNETTE_DOM_NOTFOUND, -ENXIO, 1);
+    program_end();
+
+    program_start(); /* it is no disk */
+    p.f.luns[0].inq.type = 8;
+    open_begin(0);
+    log_in(NULL);
+    open_fails(LUNETTE_DOM_NOTFOUND, -EMEDIUMTYPE, 1);
+    program_end();
+}
+
+static void
+test_what_is_no_disk_takes_raw_commands(void **state)
+{
+    static const uint8_t test_unit_ready[6];
+    struct lunette_scsi cmd = {.cdb = test_unit_ready, .cdb_len = 6};
+    uint8_t buf[512];
+
+    (void)state;
+    program_start();
+    p.f.luns[0].inq.type = 8;
+    open_lun(LUNETTE_OPEN_RAW);
+    assert_int_equal(lunette_scsi(p.lun, &cmd, &p.err), 0);
+    assert_int_equal(cmd.status, 0);
+    assert_int_equal(lunette_pread(p.lun, buf, sizeof(buf), 0, &p.err), -EOPNOTSUPP);
+    lunette_close(p.lun);
+    program_end();
+}
+
+/* The caller is told why the connection was lost, and not only that the session is gone. */
+static void
+test_the_reason_behind_the_reason(void **state)
+{
+    uint8_t buf[512];
+
+    (void)state;
+    program_start();
+    open_lun(0);
+    fh_state(&p.f, SCSI_HOST_GONE);
+    connection_lost("the cable was pulled");
+    assert_int_equal(lunette_pread(p.lun, buf, sizeof(buf), 0, &p.err), -ENOTCONN);
+    assert_non_null(strstr(p.err.msg, "the cable was pulled"));
+    lunette_close(p.lun);
+    assert_true(fake_login.logout_cfg.skip_request); /* nobody would answer a Logout Request */
+    program_end();
+}
+
+static void
+test_the_target_asks_for_a_logout(void **state)
+{
+    struct bhs_async a;
+    uint64_t ns;
+
+    (void)state;
+    program_start();
+    open_lun(0);
+    bhs_init(&a, ISCSI_OP_ASYNC, ISCSI_FLAG_FINAL);
+    a.event = ISCSI_ASYNC_LOGOUT_REQUEST;
+    pdu_comes((const void *)&a, NULL, 0);
+    assert_int_equal(fake_login.logouts, 1);
+    fh_state(&p.f, SCSI_HOST_GONE);
+    (void)run_loop(NULL, 0);
+    assert_int_equal(lunette_ping(p.lun, 8, &ns, &p.err), -ENOTCONN);
+    assert_non_null(strstr(p.err.msg, "asked for a logout"));
+    lunette_close(p.lun);
+    assert_int_equal(fake_login.logouts, 1); /* one is enough */
+    program_end();
+}
+
+static void
+test_pings(void **state)
+{
+    uint64_t ns;
+
+    (void)state;
+    program_start();
+    open_lun(LUNETTE_OPEN_SESSION);
+    assert_int_equal(lunette_ping(p.lun, 64, &ns, &p.err), 0);
+    assert_int_equal(p.asked_len, 64);
+    p.echo = 1;
+    assert_int_equal(lunette_ping(p.lun, 64, &ns, &p.err), -EBADMSG);
+    p.echo = 2;
+    assert_int_equal(lunette_ping(p.lun, 64, &ns, &p.err), -ETIMEDOUT);
+    assert_int_equal(lunette_ping(p.lun, 1 << 20, &ns, &p.err), -EINVAL);
+    lunette_close(p.lun);
+    program_end();
+}
+
+/* At each stage: before the login, behind it, and while it is being closed after a failure. */
+static void
+test_an_opening_is_canceled(void **state)
+{
+    struct portal at = {.host = "192.0.2.1", .port = 3260};
+
+    (void)state;
+    for (int stage = 0; stage < 4; stage++) {
+        program_start();
+        p.f.luns[0].there = stage != 3;
+        p.f.hold = stage == 2; /* the scan waits for the target */
+        open_begin(0);
+        if (stage > 0)
+            fake_login_done(&at, 1, NULL);
+        if (stage > 1)
+            fake_turn(&p.f.loop);
+        assert_int_equal(p.opened, 0);
+        lunette_open_cancel(p.op);
+        p.f.hold = false;
+        for (int i = 0; i < 10; i++)
+            (void)run_loop(NULL, 0);
+        assert_int_equal(p.opened, 0);
+        assert_int_equal(fake_login.logouts, stage > 0 ? 1 : 0);
+        program_end();
+    }
+}
+
+static void
+test_a_logout_that_cannot_begin(void **state)
+{
+    (void)state;
+    program_start();
+    open_lun(0);
+    fake_login.logout_error = -ENOMEM;
+    lunette_close_start(p.lun, on_closed, &p);
+    fake_advance(&p.f.loop, SEC(1));
+    assert_int_equal(fake_login.logouts, 0);
+    assert_int_equal(p.closed, 1);
+    program_end();
+}
+
+static void
+test_a_login_that_cannot_begin(void **state)
+{
+    (void)state;
+    program_start();
+    fake_login.start_error = -EINVAL;
+    assert_int_equal(lunette_open_start(p.ctx, URL, 0, on_opened, &p, &p.op, &p.err), -EINVAL);
+    assert_string_equal(p.err.msg, "refused by the test");
+    assert_int_equal(p.opened, 0);
+    program_end();
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_unit_opens_and_closes),
+        cmocka_unit_test(test_a_login_that_is_refused),
+        cmocka_unit_test(test_openings_that_fail_behind_the_login),
+        cmocka_unit_test(test_what_is_no_disk_takes_raw_commands),
+        cmocka_unit_test(test_the_reason_behind_the_reason),
+        cmocka_unit_test(test_the_target_asks_for_a_logout),
+        cmocka_unit_test(test_pings),
+        cmocka_unit_test(test_an_opening_is_canceled),
+        cmocka_unit_test(test_a_logout_that_cannot_begin),
+        cmocka_unit_test(test_a_login_that_cannot_begin),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
