@@ -10,7 +10,7 @@
 
 struct fake_adapter fake_adapter;
 bool fake_gathers;
-unsigned fake_plain;
+unsigned fake_fast;
 
 struct fake_task {
     struct loop_timer timer;
@@ -107,7 +107,7 @@ take_gathered(struct iscsi_conn *c)
         s->task = iscsi_task_of(c, s->h.h.itt);
         s->data_len = 0;
         assert(pdu_opcode(&s->h.h) == ISCSI_OP_SCSI_CMD && s->task != NULL);
-        fake_plain++;
+        fake_fast++;
     }
     c->gather = (struct iscsi_gather){NULL, NULL};
 }

@@ -37,7 +37,7 @@ extern struct fake_adapter {
 /* The adapter gathers, so that plain commands take the short way (docs/design/fast.md); for a test
  * that runs all it has once more. */
 extern bool fake_gathers;
-extern unsigned fake_plain; /* commands that came that way, ever */
+extern unsigned fake_fast; /* commands that came that way, ever */
 
 void fake_adapter_reset(void);
 extern const struct iscsi_transport fake_transport;

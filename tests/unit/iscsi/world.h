@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/unit/iscsi/world.h - a data plane on the fake adapter, driven by uevents that are encoded,
- * delayed and decoded. */
+/* tests/unit/iscsi/world.h - the iSCSI layer between a fake adapter and a fake owner
+ * (fake_owner.c), which gets uevents that are encoded, delayed and decoded. */
 #ifndef TESTS_ISCSI_WORLD_H
 #define TESTS_ISCSI_WORLD_H
 
