@@ -87,11 +87,15 @@ blk_mq_try_issue_directly(struct blk_queue *q, struct bdev_req *r, uint64_t lba,
 static int __attribute__((noinline))
 blk_submit_other(struct blk_queue *q, struct bdev_req *r, uint64_t lba, uint64_t blocks)
 {
-    if (q->committed && blk_may_issue(q) &&
-        blk_req_is_fast(&blk_dev_of_queue(q)->fast, r, lba, blocks)) {
-        blk_note_issue(q, UINT64_MAX);
-        loop_defer(q->q.loop, &q->work);
-        return blk_mq_try_issue_directly(q, r, lba, blocks);
+    if (q->committed) {
+        q->committed = false; /* so that not_fast says what else there is */
+        if (q->not_fast == 0 && blk_any_tag(q) &&
+            blk_req_is_fast(&blk_dev_of_queue(q)->fast, r, lba, blocks)) {
+            blk_note_issue(q, UINT64_MAX);
+            loop_defer(q->q.loop, &q->work);
+            return blk_mq_try_issue_directly(q, r, lba, blocks);
+        }
+        q->committed = true;
     }
     return blk_submit_general(q, r);
 }

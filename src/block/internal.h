@@ -232,8 +232,6 @@ uint64_t blk_outstanding(const struct blk_queue *q);
 int blk_submit_general(struct blk_queue *q, struct bdev_req *r);
 void blk_mq_dispatch_rq_list(struct blk_queue *q);
 
-/* True when a request may go to the driver from inside bdev_submit: nothing waits before it. */
-bool blk_may_issue(const struct blk_queue *q);
 /* A piece is handed over whose deadline that is (UINT64_MAX: by the fast way).  Sees to it that the
  * timer fires by then, and by the deadlines of those that follow the fast way before the next
  * commit: they do not set it. */

@@ -88,7 +88,8 @@ blk_issue(struct blk_queue *q, struct blk_piece *p)
     return true;
 }
 
-bool
+/* True when a request may go to the driver from inside bdev_submit: nothing waits before it. */
+static bool
 blk_may_issue(const struct blk_queue *q)
 {
     return !q->busy && !q->delivering && !q->closing && !q->gone && !q->waits && blk_any_tag(q);
