@@ -167,6 +167,7 @@ lunette_queue_free(struct lunette_queue *q)
  * is one to take. */
 static bool __attribute__((noinline)) queue_end_hold(struct lunette_queue *q)
 {
+    assert(q->nheld <= q->depth);
     while (q->nheld > 0)
         *q->top++ = q->held[--q->nheld];
     return q->top != q->free;
@@ -448,7 +449,6 @@ queue_tell(struct api_req *r, struct lunette_completion *c)
 {
     struct lunette_queue *q = r->q;
 
-    assert(q->nheld < q->depth);
     c->err = r->req.result.err;
     c->status = r->req.result.scsi_status;
     c->sense_len = r->req.result.sense_len;
