@@ -102,7 +102,7 @@ iscsi_tcp_task_init(struct iscsi_task *t)
     if (sc == NULL)
         return t->data_len;
     if (sc->out.len > 0) {
-        tt->out.at = SG_CURSOR_NOWHERE; /* most commands go whole, with no walk */
+        tt->out.at = SG_CURSOR_NOWHERE; /* most commands have their data in one piece: no walk */
         tt->unsol.ttt = put32(ISCSI_TAG_RSVD);
         tt->unsol.offset = t->unsol.offset;
         tt->unsol.len = t->unsol.len;

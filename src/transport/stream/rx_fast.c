@@ -3,7 +3,7 @@
  *
  * Most of the stream consists of two kinds of PDU: a Data-In that carries all data of its command
  * and GOOD status (RFC 7143 11.7.3), and a SCSI Response that has no data and says GOOD (11.4).
- * One that lies whole in the received bytes is taken here, with one copy and one up-call and
+ * One that lies complete in the received bytes is taken here, with one copy and one up-call and
  * without the parser's states.  Whatever differs in any respect is left to the general path, which
  * reports what is wrong with it, too.
  */

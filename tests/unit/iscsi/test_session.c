@@ -315,6 +315,35 @@ abort_sent_and_answered(void **state)
     world_free(w);
 }
 
+/* A read whose header the transport got without being told may be half received when it is given
+ * up: the transport must let go of its memory. */
+static void
+a_read_given_up_leaves_the_transport(void **state)
+{
+    struct world *w = world_new(7);
+    struct waiter x = {.w.done = eh_done};
+    unsigned fast = fake_plain, cleanups;
+    struct cmd c[3];
+
+    (void)state;
+    world_up(w);
+    for (int i = 0; i < 2; i++) { /* the fast way opens behind the first */
+        one_command(w, &c[i], true);
+        assert_int_equal(fake_answer(fake_last(ISCSI_OP_SCSI_CMD), 0, NULL, 0, 0), 0);
+        assert_int_equal(c[i].done, 1);
+    }
+    one_command(w, &c[2], true);
+    assert_true(!fake_gathers || fake_plain > fast);
+    cleanups = fake_adapter.cleanups;
+    w->host->ops->eh_abort(w->host, &c[2].sc, &x.w);
+    fake_turn(&w->fl);
+    assert_int_equal(tmf_answer(0), 0);
+    fake_turn(&w->fl);
+    assert_int_equal(c[2].sc.host_result, DID_ABORT);
+    assert_int_equal(fake_adapter.cleanups, cleanups + 2); /* the read, and the abort itself */
+    world_free(w);
+}
+
 /* TMR-05: the command answered first; nothing is completed twice. */
 static void
 abort_that_comes_too_late(void **state)
@@ -790,6 +819,7 @@ main(int argc, char **argv)
         cmocka_unit_test(gap_in_statsn_is_a_loss_duplicate_is_dropped),
         cmocka_unit_test(peer_mistakes_end_the_connection),
         cmocka_unit_test(abort_sent_and_answered),
+        cmocka_unit_test(a_read_given_up_leaves_the_transport),
         cmocka_unit_test(abort_that_comes_too_late),
         cmocka_unit_test(abort_waits_for_the_memory),
         cmocka_unit_test(refused_abort_is_forgotten),
