@@ -150,14 +150,15 @@ lunette_queue_free(struct lunette_queue *q)
     if (q == NULL)
         return;
     (void)lunette_queue_submit(q);
+    assert(q->lun->queues > 0);
+    q->lun->queues--;
     while (queue_finished(q) < queue_inflight(q)) {
         if (loop_run(q->lun->s.ctx->loop, -1) < 0)
-            break;
+            return; /* the loop is broken and requests still point here: the memory is left to them
+                     */
     }
     if (q->q != NULL)
         bdev_queue_free(&q->q);
-    assert(q->lun->queues > 0);
-    q->lun->queues--;
     queue_release(q);
 }
 

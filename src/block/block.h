@@ -29,12 +29,14 @@ extern const struct blk_upcalls blk_upcalls;
 int blk_dev_new(const struct bdev_driver_ops *ops, void *drv, const struct bdev_limits *limits,
                 struct bdev **ret);
 
-/* Fails what is outstanding with -ENODEV, each once, from inside this call, frees *b and the queues
- * that are left, and sets *b NULL.  The driver must have let go of its pieces or never touch them
- * again.  NULL is harmless.  Not from a done callback. */
+/* Ends what is outstanding with -ENODEV, each request once, from inside this call, frees *b and the
+ * queues that are left, and sets *b NULL.  The caller has seen to it that the driver has let go of
+ * its pieces and will not touch them again.  A drain that still waits is forgotten: its callback is
+ * not called.  NULL is harmless.  Not to be called from a done callback. */
 void blk_dev_free(struct bdev **b);
 
-/* For tests: asserts that no queue of b is set to take the fast way where its state forbids it. */
+/* For tests: asserts that no queue of b is set to take the fast way where its state forbids it,
+ * that each of its tags is free or has one piece, and that no request has been submitted twice. */
 void blk_check_fast(const struct bdev *b);
 
 #endif

@@ -42,11 +42,10 @@ blk_fail_all(struct blk_queue *q, int err)
     }
 }
 
+/* Ends what is outstanding on q with an error, and frees q. */
 static void
-blk_queue_free(struct bdev_queue *bq)
+blk_queue_end(struct blk_queue *q)
 {
-    struct blk_queue *q = blk_queue_of(bq);
-
     assert(!q->delivering);
     q->closing = true;
     blk_fail_all(q, -ENODEV);
@@ -60,6 +59,15 @@ blk_queue_free(struct bdev_queue *bq)
     free(q->pieces);
     free(q->free);
     free(q);
+}
+
+static void
+blk_queue_free(struct bdev_queue *bq)
+{
+    struct blk_queue *q = blk_queue_of(bq);
+
+    assert(blk_outstanding(q) == 0); /* the driver may still write to their memory */
+    blk_queue_end(q);
 }
 
 static void
@@ -133,6 +141,8 @@ blk_queue_new(struct bdev *dev, struct loop *loop, uint32_t depth, struct bdev_q
 
     if (depth == 0 || depth > BLK_QUEUE_DEPTH_MAX)
         return -EINVAL;
+    if (!list_empty(&b->queues) && blk_queue_of_node(b->queues.next)->q.loop != loop)
+        return -ENOTSUP;
     q = calloc(1, sizeof(*q));
     if (q == NULL)
         return -ENOMEM;
@@ -253,7 +263,7 @@ blk_dev_free(struct bdev **pb)
         blk_queue_of_node(n)->closing = true;
     }
     while (!list_empty(&b->queues))
-        blk_queue_free(&blk_queue_of_node(b->queues.next)->q);
+        blk_queue_end(blk_queue_of_node(b->queues.next));
     bdev_fini(&b->b);
     free(b);
     *pb = NULL;

@@ -20,6 +20,29 @@ blk_fast_ok(const struct blk_queue *q)
            list_empty(&q->dispatch) && !list_empty(&q->work.node) && loop_timer_running(&q->tick);
 }
 
+/* Each tag is on the stack of free ones or has a piece of a request; no request has been submitted
+ * a second time while the device had it. */
+static void
+blk_check_tags(const struct blk_queue *q)
+{
+    uint32_t used = 0;
+
+    assert(q->top >= q->free && q->top <= q->free + q->q.depth);
+    for (struct blk_request **rq = q->free; rq != q->top; rq++)
+        assert((*rq)->state == PIECE_FREE);
+    for (uint32_t i = 0; i < q->q.depth; i++) {
+        const struct blk_request *rq = &piece_at(q, i)->rq;
+
+        used += rq->state != PIECE_FREE;
+        for (uint32_t k = 0; k < i && rq->state == PIECE_FAST; k++) {
+            const struct blk_request *other = &piece_at(q, k)->rq;
+
+            assert(other->state == PIECE_FREE || other->parent != rq->parent);
+        }
+    }
+    assert(used == q->q.depth - (uint32_t)(q->top - q->free));
+}
+
 void
 blk_check_fast(const struct bdev *dev)
 {
@@ -29,7 +52,7 @@ blk_check_fast(const struct bdev *dev)
         struct blk_queue *q = blk_queue_of_node(n);
 
         assert(q->not_fast != 0 || blk_fast_ok(q));
-        assert(q->top >= q->free && q->top <= q->free + q->q.depth);
+        blk_check_tags(q);
     }
     assert(b->fast.max <= b->limits.max_fast >> b->fast.shift);
 }
@@ -72,6 +95,7 @@ blk_mq_try_issue_directly(struct blk_queue *q, struct bdev_req *r, uint64_t lba,
     struct blk_dev *b = blk_dev_of_queue(q);
     struct blk_request *rq = *--q->top;
 
+    assert(rq->state == PIECE_FREE);
     r->result.not_ok = 0;
     rq->parent = r;
     rq->start_ns = q->q.loop->now_ns;

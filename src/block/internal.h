@@ -3,6 +3,8 @@
 #ifndef BLOCK_INTERNAL_H
 #define BLOCK_INTERNAL_H
 
+#include <assert.h>
+
 #include "block/block.h"
 
 #define BLK_ZERO_PAGE 4096u
@@ -166,6 +168,7 @@ blk_make_general(struct blk_piece *p)
 static inline void
 blk_add_done(struct blk_queue *q, struct bdev_req *r)
 {
+    assert(r->pieces == 0);
     *q->done_last = r;
     q->done_last = &r->next;
 }

@@ -12,14 +12,18 @@
 static inline struct blk_piece *
 blk_take_tag(struct blk_queue *q)
 {
+    struct blk_piece *p;
+
     assert(blk_any_tag(q));
-    return piece_of(*--q->top);
+    p = piece_of(*--q->top);
+    assert(p->rq.state == PIECE_FREE);
+    return p;
 }
 
 static void
 blk_put_tag(struct blk_queue *q, struct blk_piece *p)
 {
-    assert(p->rq.state != PIECE_FREE);
+    assert(p->rq.state != PIECE_FREE && q->top < q->free + q->q.depth);
     blk_piece_clear(p);
     *q->top++ = &p->rq;
 }
@@ -27,6 +31,7 @@ blk_put_tag(struct blk_queue *q, struct blk_piece *p)
 static void
 blk_dispatch_later(struct blk_queue *q, struct blk_piece *p)
 {
+    assert(p->rq.state != PIECE_FREE && list_empty(&p->node));
     p->rq.state = PIECE_WAITING;
     list_push_back(&q->dispatch, &p->node);
     q->waits = true;
@@ -49,7 +54,7 @@ blk_note_issue(struct blk_queue *q, uint64_t deadline_ns)
 
 bool __attribute__((noinline, cold)) blk_refused(struct blk_queue *q, struct blk_piece *p, int err)
 {
-    assert(piece_with_driver(p));
+    assert(piece_with_driver(p) && list_empty(&p->node));
     blk_make_general(p);
     if (err != -EBUSY) {
         p->rq.result = (struct bdev_result){.err = err};
@@ -71,6 +76,7 @@ blk_issue(struct blk_queue *q, struct blk_piece *p)
     uint64_t start = p->rq.start_ns;
     int err;
 
+    assert(p->rq.state == PIECE_FREE || p->rq.state == PIECE_WAITING); /* not the driver's */
     if (start == 0)
         p->rq.start_ns = q->q.loop->now_ns;
     p->rq.deadline_ns = q->q.loop->now_ns + blk_timeout_ns(b, &p->rq);
@@ -100,6 +106,7 @@ int __attribute__((noinline)) blk_submit_general(struct blk_queue *q, struct bde
     struct blk_dev *b = blk_dev_of_queue(q);
     int err;
 
+    assert(r->done != NULL);
     if (q->closing || q->gone)
         return -ENODEV;
     assert(r->done != NULL);
@@ -272,6 +279,7 @@ static void __attribute__((noinline)) blk_end_piece(struct blk_queue *q, struct 
     struct blk_request *rq = &p->rq;
     struct bdev_req *r = rq->parent;
 
+    assert(r->pieces > 0);
     if (rq->result.err != 0 || p->zero_end != 0) {
         if (blk_more_zeroes(q, p))
             return;
@@ -283,7 +291,6 @@ static void __attribute__((noinline)) blk_end_piece(struct blk_queue *q, struct 
         r->result = rq->result;
     }
     blk_put_tag(q, p);
-    assert(r->pieces > 0);
     if (--r->pieces == 0 && r->issued >= r->len)
         blk_finish(q, r);
     else if (!list_empty(&q->pending))
@@ -316,6 +323,7 @@ blk_requeue(struct blk_request *rq, uint64_t delay_ns)
         blk_dispatch_later(q, p);
         return;
     }
+    assert(list_empty(&p->node));
     rq->state = PIECE_DELAYED;
     p->due_ns = q->q.loop->now_ns + delay_ns;
     list_push_back(&q->delayed, &p->node);

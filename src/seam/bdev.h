@@ -200,8 +200,10 @@ bdev_queue_new(struct bdev *b, struct loop *loop, uint32_t depth, struct bdev_qu
     return b->ops->queue_new(b, loop, depth, ret);
 }
 
-/* What is outstanding fails with -ENODEV, each once, from inside this call; sets *q NULL.  NULL is
- * harmless.  Not from a done callback.  Whoever wants its requests to end well waits first. */
+/* Frees a queue on which nothing is outstanding (bdev_queue_outstanding), and sets *q NULL. Whoever
+ * wants to stop early waits all the same: until a request is done, the driver may still write to
+ * its memory.  Only the end of the device itself ends requests before their time.  NULL is
+ * harmless. Not to be called from a done callback. */
 static inline void
 bdev_queue_free(struct bdev_queue **q)
 {

@@ -25,7 +25,6 @@ struct filter_queue {
     struct filter_part *memory;
     struct loop_work work;
     uint32_t outstanding;
-    bool freeing;
 };
 
 struct bdev_filter {
@@ -93,7 +92,7 @@ part_done(struct bdev_req *lower)
         r->result = lower->result;
     }
     list_push_back(&q->parts, &p->node);
-    if (!list_empty(&q->waiting) && !q->freeing)
+    if (!list_empty(&q->waiting))
         loop_defer(q->q.loop, &q->work);
     if (--r->pieces == 0 && !waits)
         filter_finish(q, r);
@@ -229,20 +228,9 @@ static void
 filter_queue_free(struct bdev_queue *bq)
 {
     struct filter_queue *q = (struct filter_queue *)bq;
-    struct list *n;
 
-    q->freeing = true;
-    while ((n = list_pop_front(&q->waiting)) != NULL) {
-        struct bdev_req *r = container_of(n, struct bdev_req, node);
-
-        r->issued = r->len;
-        if (r->result.err == 0)
-            r->result.err = -ENODEV;
-        if (r->pieces == 0)
-            filter_finish(q, r);
-    }
-    bdev_queue_free(&q->lower); /* ends every part that is there */
     assert(q->outstanding == 0);
+    bdev_queue_free(&q->lower);
     loop_defer_cancel(&q->work);
     list_del(&q->node);
     free(q->memory);

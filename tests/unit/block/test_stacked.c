@@ -4,9 +4,13 @@
 #include "tests/unit/fake_loop.h"
 
 #include <errno.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
-#include "block/block.h"
+#include "block/internal.h"
 #include "tests/support/bdev_filter.h"
 #include "tests/support/ram_driver.h"
 
@@ -335,25 +339,146 @@ test_drain(void **state)
 }
 
 static void
-test_freeing_a_queue_ends_its_requests(void **state)
+test_freeing_a_device_ends_its_requests(void **state)
 {
     (void)state;
+    tower_up(0, 1);
+    t.ram.hold = true;
+    for (int i = 0; i < NREQ; i++) {
+        req_init(&reqs[i], BDEV_READ, 0, (uint64_t)(1 + i) * 1024);
+        assert_int_equal(req_submit(&reqs[i]), 0);
+    }
+    fake_advance(&t.loop, SEC(1));
+    loop_timer_stop(&t.loop.l, &t.ram.timer); /* it lets go of what it has */
+    blk_dev_free(&t.null);
+    for (int i = 0; i < NREQ; i++) {
+        assert_int_equal(reqs[i].done, 1);
+        assert_int_equal(reqs[i].r.result.err, -ENODEV);
+    }
+    fake_advance(&t.loop, SEC(100));
+}
+
+static void
+test_all_queues_are_on_one_loop(void **state)
+{
+    struct fake_loop other;
+    struct bdev_queue *q = NULL;
+
+    (void)state;
+    fake_loop_init(&other, 1);
     for (int filters = 0; filters <= 2; filters++) {
         tower_up(filters, 1);
-        t.ram.hold = true;
-        for (int i = 0; i < NREQ; i++) {
-            req_init(&reqs[i], BDEV_READ, 0, (uint64_t)(1 + i) * 1024);
-            assert_int_equal(req_submit(&reqs[i]), 0);
-        }
-        fake_advance(&t.loop, SEC(1));
-        loop_timer_stop(&t.loop.l, &t.ram.timer); /* it lets go of what it has */
-        bdev_queue_free(&t.q);
-        for (int i = 0; i < NREQ; i++) {
-            assert_int_equal(reqs[i].done, 1);
-            assert_int_equal(reqs[i].r.result.err, -ENODEV);
-        }
+        assert_int_equal(bdev_queue_new(t.top, &other.l, 4, &q), -ENOTSUP);
+        assert_null(q);
         tower_down();
     }
+}
+
+/* ---- faults of ours, which must die of an assertion ------------------------------------------ */
+
+/* True when fault dies of SIGABRT, in a process of its own. */
+static bool
+dies(void (*fault)(void))
+{
+    int status = 0;
+    pid_t pid = fork();
+
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        (void)freopen("/dev/null", "w", stderr);
+        fault();
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
+}
+
+static void
+hold_one(unsigned i, bool fast)
+{
+    req_init(&reqs[i], BDEV_READ, 0, 1024);
+    if (fast) {
+        reqs[i].iov[0].iov_len = 1024;
+        reqs[i].r.iovcnt = 1;
+        reqs[i].r.flags = BDEV_F_PROMPT;
+    }
+    assert_int_equal(req_submit(&reqs[i]), 0);
+}
+
+static void
+check_only(void)
+{
+    blk_check_fast(t.null);
+}
+
+static void
+free_queue_with_requests(void)
+{
+    bdev_queue_free(&t.q);
+}
+
+static void
+submit_twice(void)
+{
+    (void)bdev_submit(t.q, &reqs[0].r);
+    blk_check_fast(t.null);
+}
+
+static void
+forget_that_a_request_waits(void)
+{
+    blk_queue_of(t.q)->waits = false;
+    blk_check_fast(t.null);
+}
+
+static void
+forget_that_the_driver_was_busy(void)
+{
+    blk_queue_of(t.q)->not_fast = 0;
+    blk_check_fast(t.null);
+}
+
+static void
+lose_a_tag(void)
+{
+    blk_queue_of(t.q)->top--;
+    blk_check_fast(t.null);
+}
+
+static void
+complete_twice(void)
+{
+    struct ram_cmd *c = container_of(t.ram.taken.next, struct ram_cmd, node);
+
+    t.ram.up->complete(c->rq);
+    t.ram.up->complete(c->rq);
+}
+
+static void
+test_planted_faults_die(void **state)
+{
+    (void)state;
+    tower_up(0, 1);
+    t.ram.hold = true;
+    hold_one(0, true); /* by the fast way, which is open until the commit */
+    assert_false(dies(check_only));
+    assert_true(dies(free_queue_with_requests));
+    assert_true(dies(submit_twice));
+    assert_true(dies(complete_twice));
+    assert_true(dies(lose_a_tag));
+    for (unsigned i = 1; i < 6; i++) /* of depth 4: the last two wait */
+        hold_one(i, false);
+    assert_false(dies(check_only));
+    assert_true(dies(forget_that_a_request_waits));
+    t.ram.hold = false;
+    fake_advance(&t.loop, SEC(1));
+    t.ram.busy_every = 1;
+    hold_one(0, false);
+    assert_false(dies(check_only));
+    assert_true(dies(forget_that_the_driver_was_busy));
+    t.ram.busy_every = 0;
+    fake_advance(&t.loop, SEC(1));
+    tower_down();
 }
 
 int
@@ -364,7 +489,9 @@ main(void)
         cmocka_unit_test(test_limits_and_events_come_through),
         cmocka_unit_test(test_errors_come_through),
         cmocka_unit_test(test_drain),
-        cmocka_unit_test(test_freeing_a_queue_ends_its_requests),
+        cmocka_unit_test(test_freeing_a_device_ends_its_requests),
+        cmocka_unit_test(test_all_queues_are_on_one_loop),
+        cmocka_unit_test(test_planted_faults_die),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
