@@ -10,6 +10,7 @@
 static void
 stack_unit_free(struct stack_unit *u)
 {
+    assert(u->disk.dev->user == u && u->disk.bdev == NULL);
     list_del(&u->node);
     u->disk.dev->user = NULL;
     free(u);
@@ -23,7 +24,7 @@ stack_disk_unplug(struct stack_unit *u)
     void (*closed)(void *user) = u->closed;
     void *user = u->closed_user;
 
-    assert(closed != NULL);
+    assert(closed != NULL && u->state != DISK_UP && u->state != DISK_DRAINING);
     if (u->disk.bdev != NULL) {
         scsi_disk_plug(u->disk.dev, NULL, NULL);
         blk_dev_free(&u->disk.bdev);
@@ -38,6 +39,7 @@ stack_disk_removed(void *user, int err)
     struct stack_unit *u = user;
 
     (void)err; /* the midlayer logs a cache that could not be flushed */
+    assert(u->state == DISK_REMOVING);
     if (!u->disk.stack->detaching)
         stack_disk_unplug(u);
 }
@@ -81,7 +83,7 @@ stack_unit_end(struct stack_unit *u)
     void (*done)(void *, struct stack_disk *, const struct lunette_error *) = u->done;
     void *closed_user = u->closed_user, *done_user = u->done_user;
 
-    assert(u->disk.stack->detaching);
+    assert(u->disk.stack->detaching && (u->closed == NULL || u->done == NULL));
     loop_defer_cancel(&u->work);
     blk_dev_free(&u->disk.bdev);
     list_del(&u->node);
@@ -176,6 +178,8 @@ stack_disk_start(struct stack *s, struct scsi_device *dev,
     int r;
 
     assert(done != NULL && !s->detaching && dev->target == s->target);
+    if (dev->state == SDEV_CANCEL || dev->state == SDEV_DEL)
+        return -ENODEV;
     if (dev->user != NULL)
         return -EALREADY;
     u = calloc(1, sizeof(*u));

@@ -91,7 +91,7 @@ struct scsi_device *stack_next_device(struct scsi_device *dev);
  * until stack_disk_close or stack_detach; or NULL and why, and nothing is left of it (the device
  * is, and it may be tried again).  0: *ret, where ret is not NULL, is the disk that is on its way,
  * for stack_disk_close.  Else -errno and no done: -EMEDIUMTYPE the device is not a disk, -EALREADY
- * it has a disk, -ENOMEM. */
+ * it has a disk, -ENODEV it has been closed (scan again), -ENOMEM. */
 int stack_disk_start(struct stack *s, struct scsi_device *dev,
                      void (*done)(void *user, struct stack_disk *d,
                                   const struct lunette_error *why),

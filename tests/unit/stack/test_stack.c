@@ -172,6 +172,7 @@ test_up_io_down(void **state)
     close_disk();
     assert_int_equal(fh_count(&o.f, SCSI_SYNC_CACHE_10), 1);
     assert_int_equal(o.dev->state, SDEV_DEL);
+    assert_int_equal(stack_disk_start(o.s, o.dev, on_up, &o, NULL), -ENODEV);
     /* A new scan finds the unit afresh. */
     disk_up();
     submit(&a, BDEV_READ, 0);
