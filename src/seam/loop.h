@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-/* seam/loop.h - the only door to time, randomness, descriptors and other threads.
+/* seam/loop.h - the loop: the clock, randomness, byte streams, and work from other threads.
  *
- * One loop per thread; every object belongs to one loop for life, and every
- * function here is called on that loop's thread, but for loop_post().  A turn is:
- * wait, streams that are ready, timers that are due, posted work, deferred work.
+ * The rest of the tree reads no clock, draws no random number and makes no socket
+ * call by itself; it calls these functions, so that the whole stack runs in a
+ * simulator that implements them.  loop/ implements them with epoll or io_uring;
+ * tests/sim implements them on virtual time, where one random seed decides all that
+ * happens.
  *
- * No callback is ever made from inside a call of this header but loop_run(), and
- * nothing else blocks.  Errors are -errno.
+ * There is one loop per thread.  Every object belongs to one loop for life, and
+ * every function here is called on that loop's thread; only loop_post() may be
+ * called on any thread.  loop_run() makes turns.  In a turn the loop first waits
+ * until something is ready, then calls the owners of streams that are ready and of
+ * timers that are due, then runs posted work and, last, deferred work.
  *
- * Implemented by loop/ (epoll, io_uring) and by tests/sim (virtual time, one
- * seed).  Nobody else makes a socket call, so sw_tcp itself runs in the
- * simulator.
+ * Callbacks are made by loop_run() only, so that no caller is called back from
+ * inside its own call.  Only loop_run() blocks.  Functions that can fail return
+ * -errno.
  */
 #ifndef SEAM_LOOP_H
 #define SEAM_LOOP_H
@@ -35,53 +40,61 @@ struct resolve;
 
 #define LOOP_NS_PER_MS   1000000ull
 #define LOOP_NS_PER_S    1000000000ull
-#define LOOP_RESOLVE_MAX 8 /* addresses that one name lookup has at most */
+#define LOOP_RESOLVE_MAX 8 /* the most addresses that one name lookup returns */
 
-/* A timer, embedded in its owner, which stops it before the memory goes; fn is set once by
- * loop_timer_init. */
+/* A timer is embedded in its owner.  The owner stops it before it frees the memory.
+ * loop_timer_init sets fn, which does not change afterwards. */
 struct loop_timer {
     struct timerq_node node;
     void (*fn)(struct loop_timer *t);
 };
 
-/* Work to do later, embedded in its owner, which may go once fn has been called or the work is
- * canceled; queued at most once at a time. */
+/* Work that the loop does later, embedded in its owner.  A work is queued at most once at a time.
+ * While it is queued its memory must stay; the owner may free it from inside fn, or after
+ * loop_defer_cancel.  Posted work cannot be canceled. */
 struct loop_work {
     struct list node;
     void (*fn)(struct loop_work *w);
 };
 
-/* What a stream tells its owner.  The owner may close the stream in any of these. */
+/* What the loop calls to tell the owner of a stream.  The owner may close the stream inside any of
+ * them.  connected must be set for stream_connect, and accepted for stream_listen; readable and
+ * writable may be NULL, and are then not called. */
 struct stream_events {
-    /* Once for a stream made by stream_connect: err is 0 or -errno. */
+    /* The loop calls this once for a stream that stream_connect made.  err is 0 or -errno.  After
+     * an error the stream makes no further calls, and the owner still has to close it. */
     void (*connected)(void *user, int err);
-    /* There is something to read, or the end.  Comes again each turn until stream_recvv has
-     * returned -EAGAIN, 0, an error, or less than there was room for: a callback may stop reading
-     * for fairness and go on in the next turn. */
+    /* The loop calls this when bytes, the end of the stream or an error can be received.  It calls
+     * again in each turn until stream_recvv has returned -EAGAIN, 0, an error, or less than there
+     * was room for.  So an owner may stop before the stream is empty, to be fair to others, and is
+     * called again in the next turn. */
     void (*readable)(void *user);
-    /* There is room to send again: once after each stream_sendv that returned -EAGAIN or fewer
-     * bytes than it was given. */
+    /* The loop calls this once after each stream_sendv that returned -EAGAIN or fewer bytes than it
+     * was given, as soon as there is room to send again. */
     void (*writable)(void *user);
-    /* A listener only: s is the new connection, owned by the callee, which calls
-     * stream_set_events (or closes it) before it returns. */
+    /* The loop calls this on a listener for each new connection, s.  The callee owns s and calls
+     * stream_set_events on it, or closes it, before it returns.  peer is borrowed for the call. */
     void (*accepted)(void *user, struct stream *s, const struct sock_addr *peer);
 };
 
+/* Socket options.  Those of TCP and IP are set on IPv4 and IPv6 sockets only. */
 struct stream_opts {
     bool nodelay;             /* TCP_NODELAY */
     bool keepalive;           /* SO_KEEPALIVE */
     uint32_t sndbuf, rcvbuf;  /* SO_SNDBUF, SO_RCVBUF in bytes; 0: the system's choice */
     uint32_t user_timeout_ms; /* TCP_USER_TIMEOUT; 0: the system's choice */
-    uint8_t dscp;             /* 0..63 */
+    uint8_t dscp;             /* differentiated services code point, 0..63 */
 };
 
+/* Counts since the loop was made. */
 struct loop_stats {
     uint64_t turns, waits; /* turns made; how often the kernel was asked what is ready */
     uint64_t syscalls;     /* all system calls made through this loop */
     uint64_t sends, recvs, bytes_sent, bytes_received;
 };
 
-/* What an implementation provides; callers use the functions below. */
+/* What an implementation of the loop fills in.  Callers use the functions below, which say what
+ * each operation does. */
 struct loop_ops {
     const char *name; /* "epoll", "uring", "sim" */
     int (*run)(struct loop *l, int64_t timeout_ns);
@@ -131,37 +144,44 @@ struct stream {
     struct loop *loop;
 };
 
-/* Runs turns until one did something, timeout_ns passed (<0: no limit; 0: one turn without
- * waiting) or a signal handler ran.  Returns the number of callbacks made, or -errno.  Must not
- * be called from a callback. */
+/* Makes turns until a turn has made a callback, timeout_ns nanoseconds have passed, or a signal
+ * handler has run.  A negative timeout_ns means no limit; with 0 the loop makes one turn and does
+ * not wait.  Returns the number of callbacks made, which is 0 after a timeout or a signal, or
+ * -errno.  Must not be called from a callback. */
 static inline int
 loop_run(struct loop *l, int64_t timeout_ns)
 {
     return l->ops->run(l, timeout_ns);
 }
 
-/* A descriptor that polls readable when loop_run has something to do, timers included; at times it
- * does so in vain.  Owned by the loop.  Or -errno; -ENOTSUP in the simulator. */
+/* Returns a descriptor for programs that wait in a poll of their own.  It is readable whenever
+ * loop_run has something to do, due timers included; now and then it is readable and loop_run finds
+ * nothing.  The loop owns it and closes it.  On failure the function returns -errno; the simulator
+ * has no descriptor and returns -ENOTSUP. */
 static inline int
 loop_fd(struct loop *l)
 {
     return l->ops->fd(l);
 }
 
+/* Prepares a timer that has never been started, or that is stopped. */
 static inline void
 loop_timer_init(struct loop_timer *t, void (*fn)(struct loop_timer *t))
 {
     *t = (struct loop_timer){.fn = fn};
 }
 
-/* Starts t, or starts it anew; fn runs once, delay_ns after now_ns at the earliest. */
+/* Starts t; when t is running already, the new delay replaces the old one.  fn runs once, delay_ns
+ * after now_ns at the earliest.  Timers that are due at the same time run in the order in which
+ * they were started. */
 static inline void
 loop_timer_start(struct loop *l, struct loop_timer *t, uint64_t delay_ns)
 {
     l->ops->timer_start(l, t, delay_ns);
 }
 
-/* Harmless when t does not run. */
+/* Stops t, so that fn is not called, not even when t is due already.  Does nothing when t is not
+ * running. */
 static inline void
 loop_timer_stop(struct loop *l, struct loop_timer *t)
 {
@@ -174,6 +194,7 @@ loop_timer_running(const struct loop_timer *t)
     return t->node.queued;
 }
 
+/* Prepares work that is not queued. */
 static inline void
 loop_work_init(struct loop_work *w, void (*fn)(struct loop_work *w))
 {
@@ -181,9 +202,10 @@ loop_work_init(struct loop_work *w, void (*fn)(struct loop_work *w))
     w->fn = fn;
 }
 
-/* Runs w->fn at the end of this turn (or of the next, when called outside one): there what a turn's
- * callbacks have gathered can be sent at once.  Work that deferred work defers runs in the same
- * turn too, up to a bound.  Harmless when w is queued already. */
+/* Has w->fn run at the end of this turn, or of the next one when the call is made outside a turn.
+ * Callers use it to send in one system call what all callbacks of a turn have gathered.  Work that
+ * is deferred from deferred work runs in the same turn as well, but a loop bounds how often it does
+ * so; what is beyond the bound runs in the next turn.  Does nothing when w is queued already. */
 static inline void
 loop_defer(struct loop *l, struct loop_work *w)
 {
@@ -191,40 +213,49 @@ loop_defer(struct loop *l, struct loop_work *w)
         l->ops->defer(l, w);
 }
 
-/* Takes back deferred work that has not run; harmless otherwise. */
+/* Takes deferred work back, so that fn is not called.  Does nothing when w is not queued. */
 static inline void
 loop_defer_cancel(struct loop_work *w)
 {
     list_del(&w->node);
 }
 
-/* May be called on any thread while the loop exists: runs w->fn on the loop's thread, and wakes
- * that. w must not be queued. */
+/* Queues w for the loop's thread, which is woken and runs w->fn.  May be called on any thread while
+ * the loop exists; w must not be queued.  Works that one thread posts run in the order of their
+ * posting. */
 static inline void
 loop_post(struct loop *l, struct loop_work *w)
 {
     l->ops->post(l, w);
 }
 
-/* For jitter and identifiers, not for secrets.  Never fails. */
+/* Returns 64 random bits of the loop's own generator.  They are good enough for jitter and
+ * identifiers, but a peer could guess them, so they are not for secrets.  Never fails. */
 static inline uint64_t
 loop_random(struct loop *l)
 {
     return l->ops->random(l);
 }
 
-/* From the system's generator, for challenges.  0 or -errno. */
+/* Fills buf with len bytes from the system's generator, for challenges and secrets.  Returns 0 or
+ * -errno: -EAGAIN when the system has not gathered enough randomness yet, early in boot.  buf may
+ * have been written in part then. */
 static inline int
 loop_secure_random(struct loop *l, void *buf, size_t len)
 {
     return l->ops->secure_random(l, buf, len);
 }
 
-/* Looks host up (numeric IPv4, IPv6 with %scope, or a name) without blocking; done is called once,
- * later, with err 0 and 1..LOOP_RESOLVE_MAX addresses that live until it returns, or with -errno
- * and count 0: -ENOENT when there is no such name, -EAGAIN when no server answered.  *ret is valid
- * until then.  Returns 0 or -errno: -EINVAL for a name that is empty or too long, -EBUSY when too
- * many lookups are under way; done is then not called. */
+/* Looks host up, which is a numeric IPv4 address, a numeric IPv6 address with an optional %scope,
+ * or a name of HOST_MAX bytes at most.  host is borrowed for the call; port is in host byte order
+ * and is put into each address.
+ *
+ * done is called once, in a later callback: with err 0 and 1..LOOP_RESOLVE_MAX addresses, which
+ * live until it returns, or with err -errno and count 0 (-ENOENT: there is no such name; -EAGAIN:
+ * no name server answered).  *ret names the lookup for loop_resolve_cancel until done is called.
+ *
+ * Returns 0, or -errno, and then done is not called: -EINVAL for a name that is empty or too long,
+ * -EBUSY when too many lookups are under way. */
 static inline int
 loop_resolve(struct loop *l, const char *host, uint16_t port,
              void (*done)(void *user, int err, const struct sock_addr *addr, int count), void *user,
@@ -233,17 +264,18 @@ loop_resolve(struct loop *l, const char *host, uint16_t port,
     return l->ops->resolve(l, host, port, done, user, ret);
 }
 
-/* Before done was called; it is not called any more, and r is gone. */
+/* Cancels a lookup whose done has not been called yet.  done is not called any more, and r must not
+ * be used again. */
 static inline void
 loop_resolve_cancel(struct loop *l, struct resolve *r)
 {
     l->ops->resolve_cancel(l, r);
 }
 
-/* Starts a connection; ->connected tells how it went.  The call itself fails, with -errno, only
+/* Starts to connect; ->connected tells later how it went.  The call itself fails, with -errno, only
  * where descriptors or memory are short, an option is refused, or the address family is not
- * supported. opts may be NULL.  *ret is owned by the caller until stream_close or stream_release.
- */
+ * supported.  to and opts are borrowed for the call, ev as long as the stream has it; opts may be
+ * NULL.  The caller owns *ret until stream_close or stream_release. */
 static inline int
 stream_connect(struct loop *l, const struct sock_addr *to, const struct stream_opts *opts,
                const struct stream_events *ev, void *user, struct stream **ret)
@@ -251,8 +283,9 @@ stream_connect(struct loop *l, const struct sock_addr *to, const struct stream_o
     return l->ops->connect(l, to, opts, ev, user, ret);
 }
 
-/* Listens at an address (port 0: any free one); *ret_bound gets the one that was taken.  0 or
- * -errno; *ret is owned by the caller. */
+/* Listens at an address; with port 0 the system chooses a free port.  *ret_bound gets the address
+ * with the port that was taken; ret_bound may be NULL.  Returns 0 or -errno.  The caller owns *ret.
+ */
 static inline int
 stream_listen(struct loop *l, const struct sock_addr *at, const struct stream_events *ev,
               void *user, struct stream **ret, struct sock_addr *ret_bound)
@@ -260,8 +293,9 @@ stream_listen(struct loop *l, const struct sock_addr *at, const struct stream_ev
     return l->ops->listen(l, at, ev, user, ret, ret_bound);
 }
 
-/* Takes over a connected descriptor (the fd of another loop's stream_release, or of another
- * process); on failure fd stays the caller's. */
+/* Makes a stream of a connected descriptor, which comes from another loop's stream_release or from
+ * another process.  Returns 0, and the stream owns fd; or -errno, and fd stays the caller's
+ * (-EPROTOTYPE: fd is not a stream socket).  The caller owns *ret. */
 static inline int
 stream_adopt(struct loop *l, int fd, const struct stream_events *ev, void *user,
              struct stream **ret)
@@ -269,85 +303,95 @@ stream_adopt(struct loop *l, int fd, const struct stream_events *ev, void *user,
     return l->ops->adopt(l, fd, ev, user, ret);
 }
 
-/* Gives the descriptor up, so that another loop or process can adopt it; s is gone.  Returns the
- * descriptor, which the caller owns. */
+/* Frees s, but not its descriptor, which is returned and which the caller owns from then on;
+ * another loop or process can adopt it.  s must be connected, and stream_lend must not have been
+ * called on it.  Cannot fail. */
 static inline int
 stream_release(struct stream *s)
 {
     return s->loop->ops->release(s);
 }
 
-/* From now on s tells these events, with this user; ev is borrowed as long as s has it. */
+/* Replaces the callbacks of s, and the user that they are called with.  ev is borrowed as long as s
+ * has it.  Bytes that came before, and that the former callbacks have not received, are reported to
+ * the new ones. */
 static inline void
 stream_set_events(struct stream *s, const struct stream_events *ev, void *user)
 {
     s->loop->ops->set_events(s, ev, user);
 }
 
-/* Sends what fits; returns bytes taken, -EAGAIN, or -errno (the connection is then dead).  After
- * -EAGAIN or a short count, ->writable comes once.  n <= IOV_MAX; total is the sum of the lengths
- * of the n pieces, which the caller knows from gathering them. */
+/* Sends as much of n pieces as the system takes.  Returns the number of bytes taken, -EAGAIN when
+ * there is no room, or another -errno when the connection is dead.  After -EAGAIN or a short count
+ * ->writable is called once.  n is 0..IOV_MAX; total is the sum of the lengths of the pieces, which
+ * the caller knows from gathering them. */
 static inline ssize_t
 stream_sendv(struct stream *s, const struct iovec *iov, int n, size_t total)
 {
     return s->loop->ops->sendv(s, iov, n, total);
 }
 
-/* Receives what is there, into n pieces, 1..IOV_MAX.  Returns bytes, 0 at the end of the stream,
- * -EAGAIN, or -errno. */
+/* Receives what is there into n pieces; n is 1..IOV_MAX.  Returns the number of bytes, 0 at the end
+ * of the stream, -EAGAIN when nothing is there, or another -errno when the connection is dead. */
 static inline ssize_t
 stream_recvv(struct stream *s, const struct iovec *iov, int n)
 {
     return s->loop->ops->recvv(s, iov, n);
 }
 
-/* ->readable comes only when that many bytes are there, or the end, or an error; 1 is the default,
- * and what 0 is taken for.  0 or -errno. */
+/* From now on ->readable is called only when that many bytes can be received, or the end of the
+ * stream or an error.  A new stream has 1; 0 means 1, too.  Returns 0 or -errno. */
 static inline int
 stream_set_rcvlowat(struct stream *s, uint32_t bytes)
 {
     return s->loop->ops->set_rcvlowat(s, bytes);
 }
 
-/* 0 or -errno of the first option that the system refuses. */
+/* Sets all options of opts on a stream.  Returns 0, or -errno of the first option that the system
+ * refuses; those before it are then set, those after it are not. */
 static inline int
 stream_set_opts(struct stream *s, const struct stream_opts *opts)
 {
     return s->loop->ops->set_opts(s, opts);
 }
 
-/* From now on pieces of a stream_sendv that have at least min bytes may be lent, not copied: the
- * system refers to the caller's memory until the peer has acknowledged the bytes, and what is
- * written there before may be what the peer gets.  So memory whose bytes have been taken is the
- * caller's again when they are not among stream_unacked any more, or when the stream is closed;
- * bytes that have not been taken yet are offered again, first, from the same memory.  Which
- * pieces are lent is the implementation's to decide: it copies where it cannot lend.  Once, on a
- * stream that stays with its loop: it cannot be released any more.  0, or -errno: -ENOTSUP where
- * nothing is ever lent.  min is a power of two. */
+/* Allows the system, from now on, to send pieces of at least min bytes of a stream_sendv from the
+ * caller's memory instead of copying them ("lending").  min is a power of two.
+ *
+ * The system reads lent memory until the peer has acknowledged the bytes; if the caller changes it
+ * earlier, the peer may get the changed bytes.  So the caller must keep the memory of bytes that
+ * stream_sendv has taken until they are no longer among stream_unacked, or until the stream is
+ * closed.  The system may also refer to bytes that stream_sendv has not taken yet: the next
+ * stream_sendv must begin with the same bytes in the same memory.  The implementation decides which
+ * pieces are lent, and copies where it cannot lend.
+ *
+ * This may be called once on a connected stream, which cannot be released afterwards.  Returns 0 or
+ * -errno: -ENOTSUP where nothing is ever lent. */
 static inline int
 stream_lend(struct stream *s, uint32_t min)
 {
     return s->loop->ops->lend(s, min);
 }
 
-/* How many of the bytes that stream_sendv has taken the peer has not acknowledged: always the last
- * ones.  Or -errno. */
+/* Returns how many of the bytes that stream_sendv has taken the peer has not acknowledged yet, or
+ * -errno.  TCP acknowledges in order, so it is always the last so many bytes. */
 static inline int64_t
 stream_unacked(struct stream *s)
 {
     return s->loop->ops->unacked(s);
 }
 
-/* The addresses of both ends; either may be NULL.  0 or -errno, and then both are untouched. */
+/* Gets the addresses of both ends; either pointer may be NULL.  Returns 0, or -errno, and then
+ * writes neither. */
 static inline int
 stream_names(struct stream *s, struct sock_addr *ret_local, struct sock_addr *ret_peer)
 {
     return s->loop->ops->names(s, ret_local, ret_peer);
 }
 
-/* Closes; no event comes any more, s is gone.  The system goes on sending the bytes that it has
- * taken, except where lent bytes are not acknowledged: then it drops all of them, the peer sees a
- * reset, and nothing refers to lent memory afterwards. */
+/* Closes and frees s; none of its callbacks is called any more.  The system goes on sending the
+ * bytes that it has taken, except when lent bytes are not acknowledged yet: it then drops all
+ * unsent bytes and resets the connection, so that nothing refers to lent memory afterwards. */
 static inline void
 stream_close(struct stream *s)
 {
