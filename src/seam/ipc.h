@@ -1,26 +1,34 @@
 /* SPDX-License-Identifier: MIT */
-/* seam/ipc.h - the uevents between control plane and data plane.
+/* seam/ipc.h - the messages between control plane and data plane, which are named after the
+ * uevents of Linux's iscsi_if.h.
  *
- * The control plane (ctl/ for login/, discovery/ and later control/) calls;
- * dataplane/ serves.  Requests are asynchronous and carry ids and bytes, never
- * pointers into the other side.  Three bindings of ipc/ carry them: direct (one
- * loop), encoded (bytes through a carrier: a queue in the tests, a socket
- * between daemons, where a descriptor travels by SCM_RIGHTS), and encoded over
- * the posted carrier (two loops of two threads).
+ * The control plane sends requests, through ctl/ on behalf of login/ and discovery/.
+ * dataplane/ serves them.  Every request gets one reply, later and never from inside
+ * the call.  Messages carry ids and bytes, never pointers into the other side.
  *
- * Order: replies come in the order of their requests on one connection, but for
- * DESTROY_SESSION and EP_DISCONNECT, which are answered when the thing is gone;
- * events come in the order of their numbers; replies and events are not ordered
- * to each other but for one connection's.
+ * A binding carries the messages.  ipc/ has a direct one, for two sides on one loop,
+ * and an encoded one, which turns each message into bytes and hands them to a
+ * carrier: the posted carrier goes between the loops of two threads, the tests have
+ * one that delays each message, and a socket can serve two processes.
  *
- * Clients come and go; each attachment of one is a generation.  A client whose
- * binding says so (ipc_client.hello) begins with HELLO, which agrees on a
- * version.  Events wait from then until TAKE_EVENTS, so that the client can look
- * at what is there first: every answer that describes state names the event
- * number from which events go on.  What a client had made and not brought into
- * use when it went away (a session never started, a connection never started, an
- * endpoint without a connection) is kept for a time for its successor, which
- * adopts it with ADOPT or with any request that changes it; then it is undone.
+ * Order: the replies to requests that concern the same connection come in the order
+ * of the requests.  Two requests are excepted, DESTROY_SESSION and EP_DISCONNECT,
+ * which are answered when the session or the endpoint is gone.  Events come in the
+ * order of their numbers.  A reply and an event may overtake each other, since a
+ * carrier keeps only replies among themselves and events among themselves in order.
+ *
+ * The control plane that is attached is the client, and each attachment has a number,
+ * its generation.  A client whose binding says so (ipc_client.hello) begins with
+ * HELLO, in which both sides agree on a version.  From HELLO until TAKE_EVENTS the
+ * data plane holds all events back, so that the client can first ask for the state
+ * that it finds.  Every reply that describes state carries next_event: what has a
+ * lower number is in the reply already, and the client can have it dropped.
+ *
+ * A client may go away before it has brought into use what it had made: a session or
+ * a connection that was never started, an endpoint without a connection.  The data
+ * plane keeps such things for the next client for hello.grace_ms.  The next client takes
+ * them over with ADOPT, or with any request that changes them; what nobody has taken
+ * over by then is undone.
  */
 #ifndef SEAM_IPC_H
 #define SEAM_IPC_H
@@ -34,60 +42,70 @@
 
 struct ipc;
 
-/* Versions of the messages that this tree speaks.  Version 1 is the first.  HELLO, its reply and
- * the head of every message keep their form in all versions. */
+/* Versions of the messages that this tree speaks; 1 is the first that there was.  HELLO, its reply
+ * and the head of every message keep their form in all versions, so that any two can agree on one.
+ */
 #define IPC_VERSION_MIN 1
 #define IPC_VERSION_MAX 1
 
-/* Requests, named as in Linux's iscsi_if.h.  The numbers are what goes between processes of
- * different versions: they are never changed or used again, new ones are added before COUNT. */
+/* Requests.  Peers of other versions know them by number, so a number never changes its meaning and
+ * is never used again; new ones are added before COUNT.
+ *
+ * "-> x" says that a reply without an error has the member x of iscsi_reply.r (-> sid:
+ * iscsi_reply.sid); "data" is what follows the message.  Which fields a request has is said at
+ * struct iscsi_uevent. */
 enum iscsi_uevent_type {
     ISCSI_UEVENT_UNKNOWN = 0,
-    ISCSI_UEVENT_TRANSPORT_EP_CONNECT = 1,    /* -> ep; EP_EVENT follows */
-    ISCSI_UEVENT_TRANSPORT_EP_POLL = 2,       /* -> value: 1 up, 0 not yet */
-    ISCSI_UEVENT_TRANSPORT_EP_DISCONNECT = 3, /* first stops a connection that is bound to it */
-    ISCSI_UEVENT_CREATE_SESSION = 4,          /* -> sid */
+    ISCSI_UEVENT_TRANSPORT_EP_CONNECT = 1, /* -> ep; the event EP_EVENT tells whether it came up */
+    ISCSI_UEVENT_TRANSPORT_EP_POLL = 2,    /* -> value: 1 up, 0 not yet */
+    ISCSI_UEVENT_TRANSPORT_EP_DISCONNECT =
+        3,                           /* a connection that is bound to it is stopped first */
+    ISCSI_UEVENT_CREATE_SESSION = 4, /* -> sid */
     ISCSI_UEVENT_DESTROY_SESSION = 5,
-    ISCSI_UEVENT_CREATE_CONN = 6, /* -> (sid, cid) exists */
+    ISCSI_UEVENT_CREATE_CONN = 6, /* the client chooses the cid, which is free in the session */
     ISCSI_UEVENT_DESTROY_CONN = 7,
     ISCSI_UEVENT_BIND_CONN = 8,
     ISCSI_UEVENT_SET_PARAM = 9,
     ISCSI_UEVENT_START_CONN = 10,
     ISCSI_UEVENT_STOP_CONN = 11,
-    ISCSI_UEVENT_SEND_PDU = 12,       /* reply: queued, not yet sent */
+    ISCSI_UEVENT_SEND_PDU = 12,       /* answered when the PDU is queued, not when it is sent */
     ISCSI_UEVENT_GET_STATS = 13,      /* -> stats */
     ISCSI_UEVENT_GET_TRANSPORT = 14,  /* -> transport; -ENOENT: there is none of that name */
     ISCSI_UEVENT_HELLO = 15,          /* -> hello; -EPROTONOSUPPORT: no version in common */
-    ISCSI_UEVENT_TAKE_EVENTS = 16,    /* events flow from here on */
+    ISCSI_UEVENT_TAKE_EVENTS = 16,    /* from now on the data plane sends events */
     ISCSI_UEVENT_LIST_SESSIONS = 17,  /* -> sessions */
     ISCSI_UEVENT_LIST_ENDPOINTS = 18, /* -> endpoints */
     ISCSI_UEVENT_GET_SESSION = 19,    /* -> session; data: values_len bytes of values, the note */
     ISCSI_UEVENT_GET_CONN = 20,       /* -> conn; data: the connection's values */
     ISCSI_UEVENT_SET_NOTE = 21,       /* data: the session's note, IPC_NOTE_MAX bytes at most */
-    ISCSI_UEVENT_ADOPT = 22,          /* the session sid, or the endpoint ep where sid is 0 */
+    ISCSI_UEVENT_ADOPT = 22, /* takes over the session sid, or with sid 0 the endpoint ep */
     ISCSI_UEVENT_COUNT,
 };
 
-/* Events of the data plane; numbered as the requests. */
+/* Events of the data plane.  Their numbers keep their meaning as those of the requests do. */
 enum iscsi_kevent_type {
     ISCSI_KEVENT_UNKNOWN = 0,
-    ISCSI_KEVENT_RECV_PDU = 1,     /* login, text, logout responses, async messages, our rejects */
-    ISCSI_KEVENT_CONN_ERROR = 2,   /* once per connection and bind */
-    ISCSI_KEVENT_EP_EVENT = 3,     /* an endpoint came up or failed, once each; sid and cid are 0 */
-    ISCSI_KEVENT_LOST = 4,         /* events could not be kept: ask for the state; sid, cid are 0 */
+    /* A PDU for the control plane: a Login, Text or Logout Response, a NOP-In that answers its
+     * ping, an Asynchronous Message, or a Reject. */
+    ISCSI_KEVENT_RECV_PDU = 1,
+    ISCSI_KEVENT_CONN_ERROR = 2, /* the connection is lost: at most one event for each bind */
+    ISCSI_KEVENT_EP_EVENT = 3,   /* an endpoint came up or failed, once each; sid and cid are 0 */
+    /* The data plane had to drop events, so the client has to ask for the state again; sid and cid
+     * are 0. */
+    ISCSI_KEVENT_LOST = 4,
     ISCSI_KEVENT_SESSION_GONE = 5, /* nobody adopted the session in time; cid is 0 */
     ISCSI_KEVENT_COUNT,
 };
 
-#define IPC_NAME_MAX       32
-#define IPC_VALUE_MAX      256
+#define IPC_NAME_MAX       32    /* bytes of a transport's name, with the NUL */
+#define IPC_VALUE_MAX      256   /* bytes of a parameter's text, with the NUL */
 #define IPC_PDU_DATA_MAX   65536 /* bytes of a control PDU's data segment, either way */
 #define IPC_NOTE_MAX       1024  /* bytes of the control plane's note in a session */
 #define IPC_VALUES_MAX     2048  /* bytes of all values of a session or of a connection, packed */
 #define IPC_REPLY_DATA_MAX (IPC_VALUES_MAX + IPC_NOTE_MAX)
 #define IPC_CONNS_MAX      32 /* connections of a session */
 #define IPC_SESSIONS_PAGE  64 /* sessions that one LIST_SESSIONS names at most */
-#define IPC_ENDPOINTS_PAGE 16
+#define IPC_ENDPOINTS_PAGE 16 /* endpoints that one LIST_ENDPOINTS names at most */
 
 enum ipc_session_state {
     IPC_SESSION_NEW,     /* never started */
@@ -99,21 +117,21 @@ enum ipc_session_state {
 };
 
 enum ipc_conn_state {
-    IPC_CONN_NEW,     /* not bound yet, or not again since it was stopped */
+    IPC_CONN_NEW,     /* never bound */
     IPC_CONN_BOUND,   /* logging in */
     IPC_CONN_STARTED, /* full feature phase */
-    IPC_CONN_DOWN,    /* lost, or stopped */
+    IPC_CONN_DOWN,    /* lost or stopped, and not bound again since */
     IPC_CONN_STATES,
 };
 
-/* A request.  Fields not named for a type are 0. */
+/* A request.  A field that does not belong to its type is 0. */
 struct iscsi_uevent {
     enum iscsi_uevent_type type;
-    uint64_t seq; /* set by the binding, comes back in the reply */
-    uint32_t sid; /* all that concern a session or a connection, but CREATE_SESSION */
-    uint16_t cid; /* all that concern a connection */
-    uint64_t ep;  /* EP_POLL, EP_DISCONNECT, ADOPT, BIND_CONN of transports that connect by
-                     themselves */
+    uint64_t seq; /* the binding sets it, and the reply has the same */
+    uint32_t sid; /* in requests about a session or a connection, except CREATE_SESSION */
+    uint16_t cid; /* in requests about a connection */
+    uint64_t ep;  /* in EP_POLL, EP_DISCONNECT, ADOPT, and in BIND_CONN where the transport connects
+                     by itself */
     union {
         struct {
             char transport[IPC_NAME_MAX];
@@ -128,8 +146,10 @@ struct iscsi_uevent {
             uint32_t cmds_max; /* tasks; 0: default */
         } create_session;
         struct {
-            int fd; /* connected descriptor, owned by the data plane from the call on; -1: use ep */
-            uint8_t leading;
+            /* A connected descriptor, which the data plane owns once ipc_request has returned 0,
+             * even if it refuses the request; -1: the connection is bound to ep. */
+            int fd;
+            uint8_t leading; /* 1: the first connection of a new nexus; 0: a further one */
         } bind_conn;
         struct {
             enum iscsi_param param;
@@ -146,11 +166,11 @@ struct iscsi_uevent {
             uint32_t min, max; /* versions that the client speaks */
         } hello;
         struct {
-            uint64_t from; /* events with lower numbers are dropped; 0: none is */
+            uint64_t from; /* the first event to send: those before it are dropped; 0: send all */
         } take_events;
         struct {
-            uint64_t after; /* the page begins with the lowest id above this */
-        } list;
+            uint64_t after; /* the reply begins with the lowest id above this */
+        } list;             /* LIST_SESSIONS, LIST_ENDPOINTS */
         struct {
             uint32_t len; /* data follows the message; 0 takes the note away */
         } set_note;
@@ -159,12 +179,13 @@ struct iscsi_uevent {
 
 struct ipc_endpoint_info {
     uint64_t ep;
-    uint64_t owner; /* the generation that made or adopted it; 0: its connection */
-    uint32_t sid;   /* bound to (sid, cid); 0: to none */
+    uint64_t owner; /* generation of the client that made or adopted it; 0: a connection holds it */
+    uint32_t sid;   /* of the connection that it is bound to; 0: it is bound to none */
     uint16_t cid;
-    int32_t state; /* 1 up, 0 not yet, or -errno */
+    int32_t state; /* 1 up, 0 not yet, or -errno with which it failed */
 };
 
+/* The answer to a request.  It is borrowed, with its data, for the call that hands it over. */
 struct iscsi_reply {
     enum iscsi_uevent_type type; /* of the request */
     uint64_t seq;
@@ -178,18 +199,20 @@ struct iscsi_reply {
         struct iscsi_stats stats;
         struct {
             uint32_t caps;             /* enum iscsi_caps */
-            uint32_t max_recv_dlength; /* the largest worth declaring, bytes */
+            uint32_t max_recv_dlength; /* bytes: the largest MaxRecvDataSegmentLength that it is
+                                          worth to declare; 0: no limit */
         } transport;
         struct {
             uint32_t version;     /* to be spoken from here on */
             uint64_t generation;  /* of this attachment: 1, 2, ... */
-            uint64_t first_event; /* the lowest number that is kept for TAKE_EVENTS */
+            uint64_t first_event; /* the lowest number that the data plane still has to send */
             uint64_t next_event;  /* the number that the next event gets */
-            uint32_t grace_ms;    /* time to adopt what a predecessor left, from when it went */
+            uint32_t grace_ms;    /* how long the data plane keeps what a client has left half-made,
+                                     from the moment that the client went away */
         } hello;
         struct {
             uint64_t next_event;
-            bool more; /* ask again after the last id */
+            bool more; /* there are further ones: ask again, with list.after = the last id */
             uint32_t count;
             uint32_t sid[IPC_SESSIONS_PAGE]; /* ascending */
         } sessions;
@@ -201,7 +224,8 @@ struct iscsi_reply {
         } endpoints;
         struct {
             uint64_t next_event;
-            uint64_t owner; /* the generation that made or adopted it; 0: it has been started */
+            uint64_t owner; /* generation of the client that made or adopted it; 0: it has been
+                               started, and needs no owner any more */
             enum ipc_session_state state;
             char transport[IPC_NAME_MAX];
             uint32_t nconns;
@@ -210,18 +234,19 @@ struct iscsi_reply {
         } session;
         struct {
             uint64_t next_event;
-            uint64_t owner; /* as of a session */
+            uint64_t owner; /* as for a session */
             enum ipc_conn_state state;
             uint64_t ep;           /* 0: bound to none */
             struct sock_addr peer; /* where the endpoint was connected to; len 0: not known */
             uint32_t values_len;
         } conn;
     } r;
-    const void *data; /* ipc_reply_data_len bytes, borrowed for the call; the client's side never
-                         sees NULL here; not part of the encoding */
+    /* ipc_reply_data_len bytes.  The server may leave it NULL where that is 0; a binding hands the
+     * client a pointer that is never NULL. */
+    const void *data;
 };
 
-/* Bytes behind a reply. */
+/* Bytes of the data that follow a reply. */
 static inline uint32_t
 ipc_reply_data_len(const struct iscsi_reply *rep)
 {
@@ -232,9 +257,12 @@ ipc_reply_data_len(const struct iscsi_reply *rep)
     return rep->type == ISCSI_UEVENT_GET_CONN ? rep->r.conn.values_len : 0;
 }
 
+/* An event.  It is borrowed, with its data, for the call that hands it over. */
 struct iscsi_kevent {
     enum iscsi_kevent_type type;
-    uint64_t number; /* 1, 2, ... over all clients; a gap has been said by LOST */
+    /* 1, 2, ...  for the life of the data plane, whoever is attached.  Numbers go up by one, except
+     * that a LOST has the number after those that it stands for. */
+    uint64_t number;
     uint32_t sid;
     uint16_t cid;
     union {
@@ -248,32 +276,33 @@ struct iscsi_kevent {
         } conn_error;
         struct {
             uint64_t ep;
-            int err; /* 0: up; or -errno: failed, and still to be disconnected */
+            int err; /* 0: it is up; -errno: it failed, and the client has to disconnect it */
         } ep_event;
         struct {
-            uint64_t count; /* events that had the numbers before this one's */
+            uint64_t count; /* events that were dropped; their numbers end right before this one */
         } lost;
     } u;
 };
 
-/* Bytes behind an event. */
+/* Bytes of the data that follow an event. */
 static inline uint32_t
 ipc_kevent_data_len(const struct iscsi_kevent *ev)
 {
     return ev->type == ISCSI_KEVENT_RECV_PDU ? ev->u.recv_pdu.data_len : 0;
 }
 
-/* Values as GET_SESSION and GET_CONN pack them: for each, the parameter and the length of its text
- * (16 bits each, low byte first), then the text without a NUL.  Parameters that a reader does not
- * know are skipped by their length. */
+/* One of the values of GET_SESSION and GET_CONN.  Each is packed as the number of the parameter and
+ * the length of its text, both of 16 bits with the low byte first, and the text without a NUL.  A
+ * reader that does not know a parameter can skip it. */
 struct ipc_value {
-    uint32_t param; /* enum iscsi_param, perhaps one of a later version */
-    uint32_t len;
-    const char *text; /* in the caller's bytes, no NUL */
+    uint32_t param;   /* enum iscsi_param, perhaps one of a later version */
+    uint32_t len;     /* bytes of text */
+    const char *text; /* points into the packed bytes; no NUL ends it */
 };
-#define IPC_VALUE_HEAD 4
+#define IPC_VALUE_HEAD 4 /* bytes before the text of a packed value */
 
-/* Takes the value at *at, which moves on; false at `end` and where the bytes make no sense. */
+/* Unpacks the value at *at and moves *at behind it.  Returns false, and moves nothing, at `end` and
+ * where the rest is too short for a value. */
 static inline bool
 ipc_value_next(const uint8_t **at, const uint8_t *end, struct ipc_value *ret)
 {
@@ -291,46 +320,54 @@ ipc_value_next(const uint8_t **at, const uint8_t *end, struct ipc_value *ret)
     return true;
 }
 
-/* The control plane's side.  data is borrowed for the call. */
+/* What a binding calls on the control plane's side, on that side's loop. */
 struct ipc_events {
     void (*reply)(void *user, const struct iscsi_reply *rep);
+    /* data is ipc_kevent_data_len(ev) bytes. */
     void (*event)(void *user, const struct iscsi_kevent *ev, const void *data);
 };
 
+/* What a binding implements; see ipc_request. */
 struct ipc_ops {
     int (*request)(struct ipc *ipc, struct iscsi_uevent *ev, const void *data, uint32_t data_len);
 };
 
-/* The head of a binding. */
+/* The part of a binding that the control plane sees.  The binding embeds it. */
 struct ipc {
     const struct ipc_ops *ops;
-    const struct ipc_events *ev; /* set by the control plane before the first request */
+    const struct ipc_events *ev; /* borrowed; set by the control plane before the first request */
     void *ev_user;
 };
 
-/* Sends a request; ev->seq is set.  The reply comes later, never from inside this call; room for it
- * is taken here, so that it cannot fail for want of memory.  -errno only where the message itself
- * could not be sent (then no reply comes, and a descriptor in it stays the caller's): -ENOMEM;
- * -EMSGSIZE: more than IPC_PDU_DATA_MAX bytes of data; -EPIPE: the other side has gone. */
+/* Sends a request, and sets ev->seq so that the caller knows its reply.  Called on the control
+ * plane's loop; ev and data are borrowed for the call.  The reply comes later, never from inside
+ * this call.  The call takes the memory for the reply, so that no reply is lost for want of it.
+ * Returns 0; or -errno when the message could not be sent, and then no reply comes and a descriptor
+ * in it stays the caller's: -ENOMEM; -EMSGSIZE when data_len is above IPC_PDU_DATA_MAX; -EPIPE when
+ * the other side is gone for good. */
 static inline int
 ipc_request(struct ipc *ipc, struct iscsi_uevent *ev, const void *data, uint32_t data_len)
 {
     return ipc->ops->request(ipc, ev, data, data_len);
 }
 
-/* How the server talks back to one client: a binding fills this in. */
+/* How the server talks back to one client.  A binding fills this in; the server calls it on its own
+ * loop. */
 struct ipc_client {
-    /* The answer to the request with rep->seq, once; does not fail. */
+    /* Answers the request that has rep->seq.  The server calls it once for each request.  Cannot
+     * fail. */
     void (*reply)(void *binding, const struct iscsi_reply *rep);
-    /* 0, or -errno: not taken, for want of memory or room; the server keeps or counts it. */
+    /* Sends an event.  Returns 0; or -errno when there is no memory or no room for it, and then the
+     * server keeps the event and tries again later, or counts it for a LOST. */
     int (*event)(void *binding, const struct iscsi_kevent *ev, const void *data);
     void *binding;
     bool hello; /* the client is another program: it must begin with HELLO */
 };
 
-/* What serves the requests: dataplane/ fills this in, a binding of ipc/ calls it.  serve answers
- * at once or later through from->reply; data and *from are borrowed for the call.  A request of a
- * client that is not attached, or not any more, is refused with -ESTALE. */
+/* What serves the requests.  dataplane/ fills this in, and a binding of ipc/ calls it on the
+ * server's loop.  serve answers through from->reply, at once or later; ev, data and *from are
+ * borrowed for the call.  It answers a client that is not attached, or not any more, with -ESTALE.
+ */
 struct ipc_server_ops {
     void (*serve)(void *server, const struct ipc_client *from, const struct iscsi_uevent *ev,
                   const void *data, uint32_t data_len);
