@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* iscsi/complete.c - PDUs up: numbering, then each kind to where it belongs. */
+/* iscsi/complete.c - takes PDUs of the target in: first their numbers, then each kind by its rules.
+ */
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
@@ -65,7 +66,7 @@ check_statsn(struct conn *c, struct be32 statsn)
 
 /* ---- SCSI ----------------------------------------------------------------------------------- */
 
-/* Residual of one direction.  false: it cannot be true. */
+/* Takes the residual of one direction.  False when what the target says cannot be. */
 static bool
 take_residual(struct scsi_cmd *sc, bool over, bool under, uint32_t count, uint32_t len,
               uint32_t *ret_resid)
@@ -91,7 +92,7 @@ take_sense(struct conn *c, struct scsi_cmd *sc, const uint8_t *data, uint32_t le
     if (len < 2)
         return;
     sense_len = ld_be16(data);
-    if (sense_len > len - 2) { /* the two length bytes count */
+    if (sense_len > len - 2) { /* its two length bytes are part of the segment */
         log_line(c->pub.loop->log, LOG_LEVEL_WARN, "%s: sense of %u bytes in a segment of %u",
                  c->session->host.name, sense_len, len);
         sc->host_result = DID_BAD_TARGET;
@@ -157,7 +158,7 @@ data_in_lost(struct conn *c, const struct task *t, uint32_t exp_data_sn)
     return -EPROTO;
 }
 
-/* RFC 7143 11.4 */
+/* Takes a SCSI Response (RFC 7143 11.4). */
 static int
 iscsi_scsi_cmd_rsp(struct conn *c, struct task *t, const struct bhs_scsi_rsp *h, const void *data,
                    uint32_t len)
@@ -170,7 +171,8 @@ iscsi_scsi_cmd_rsp(struct conn *c, struct task *t, const struct bhs_scsi_rsp *h,
 
     c->pub.stats.scsirsp_pdus++;
     clear_result(sc);
-    if (h->response != ISCSI_RESPONSE_COMPLETED) { /* status, flags, residuals mean nothing */
+    if (h->response !=
+        ISCSI_RESPONSE_COMPLETED) { /* status, flags and residuals mean nothing then */
         iscsi_set_unfinished(sc, DID_ERROR);
         sc->response = h->response;
         iscsi_complete_task(t);
@@ -197,7 +199,7 @@ iscsi_scsi_cmd_rsp(struct conn *c, struct task *t, const struct bhs_scsi_rsp *h,
     return 0;
 }
 
-/* Status with the last data (RFC 7143 11.7.3): only statuses without sense may come that way. */
+/* Takes a status that comes with the last data (RFC 7143 11.7.3): only those without sense may. */
 static int
 iscsi_data_in_rsp(struct conn *c, struct task *t, const struct bhs_data_in *h)
 {
@@ -216,7 +218,8 @@ iscsi_data_in_rsp(struct conn *c, struct task *t, const struct bhs_data_in *h)
     return 0;
 }
 
-/* ---- the rest ------------------------------------------------------------------------------- */
+/* ---- all other PDUs
+ * ------------------------------------------------------------------------------- */
 
 static int
 iscsi_login_rsp(struct conn *c, struct task *t, const union bhs_any *h, const void *data,
@@ -233,7 +236,7 @@ iscsi_login_rsp(struct conn *c, struct task *t, const union bhs_any *h, const vo
     return r < 0 ? r : final ? ISCSI_RX_HOLD : 0;
 }
 
-/* RFC 7143 11.19 */
+/* Takes a NOP-In: an answer to one of our pings, a question, or neither (RFC 7143 11.19). */
 static int
 iscsi_nop_in(struct conn *c, const union bhs_any *h, const void *data, uint32_t len)
 {
@@ -262,7 +265,7 @@ iscsi_nop_in(struct conn *c, const union bhs_any *h, const void *data, uint32_t 
     return proto_error(c, "NOP-In answers a ping that nobody sent");
 }
 
-/* RFC 7143 11.17; 7.3.  The header of what was rejected is the data. */
+/* Takes a Reject, whose data is the header of what was rejected (RFC 7143 11.17, 7.3). */
 static int
 iscsi_handle_reject(struct conn *c, const union bhs_any *h, const void *data, uint32_t len)
 {
@@ -279,15 +282,16 @@ iscsi_handle_reject(struct conn *c, const union bhs_any *h, const void *data, ui
     if (t == NULL)
         return 0;
     switch (t->kind) {
-    case TASK_PING: /* alive, if unwilling */
+    case TASK_PING: /* the target is alive, which is what was asked */
         iscsi_complete_task(t);
         return 0;
     case TASK_USER:
         return iscsi_user_answer(c, t, h, data, len, true);
     case TASK_SCSI:
         if (pdu_opcode(bad) == ISCSI_OP_DATA_OUT)
-            return 0; /* a proper response follows: 7.3 */
-        /* The command's CmdSN counts as never received; at level 0 only a new session plugs it. */
+            return 0; /* the command gets a response of its own: 7.3 */
+        /* The command's CmdSN counts as never received; at level 0 only a new session closes the
+         * gap. */
         return proto_error(c, why);
     case TASK_TMF:
     case TASK_NOP_REPLY:
@@ -296,7 +300,7 @@ iscsi_handle_reject(struct conn *c, const union bhs_any *h, const void *data, ui
     return 0;
 }
 
-/* RFC 7143 11.9 */
+/* Takes an asynchronous message (RFC 7143 11.9). */
 static int
 iscsi_async(struct conn *c, const union bhs_any *h, const void *data, uint32_t len)
 {
@@ -333,7 +337,8 @@ iscsi_async(struct conn *c, const union bhs_any *h, const void *data, uint32_t l
     return iscsi_to_control_plane(c, &h->h, data, len);
 }
 
-/* A response to a task that is no SCSI command's: right kind of task, then its handler. */
+/* Takes a response to a task that is not a SCSI command, if the task is of the kind that it
+ * answers. */
 static int
 task_rsp(struct conn *c, struct task *t, const union bhs_any *h, const void *data, uint32_t len)
 {
@@ -354,19 +359,19 @@ task_rsp(struct conn *c, struct task *t, const union bhs_any *h, const void *dat
     }
     if (t == NULL && (op == ISCSI_OP_SCSI_RSP || op == ISCSI_OP_DATA_IN) &&
         iscsi_itt_ended(&c->pub, h->h.itt))
-        return 0; /* late, but not wrong: 4.2.3.3 */
+        return 0; /* the target answered before it took note of the abort: 4.2.3.3 */
     iscsi_conn_failure(&c->pub, ISCSI_ERR_BAD_ITT, "a response to a task that is not there");
     return -EPROTO;
 }
 
-/* Login is not over: only Login Responses may come (RFC 7143 4.2.4). */
+/* Until login is over only Login Responses may come, and afterwards none (RFC 7143 4.2.4). */
 static bool
 legal_now(const struct conn *c, uint8_t op)
 {
     return c->state == CONN_IN_LOGIN ? op == ISCSI_OP_LOGIN_RSP : op != ISCSI_OP_LOGIN_RSP;
 }
 
-/* All but the answers to SCSI commands in full feature phase. */
+/* Takes everything but answers to SCSI commands in full feature phase. */
 static int __attribute__((noinline))
 other_pdu(struct conn *c, const union bhs_any *h, const void *data, uint32_t len)
 {
@@ -378,9 +383,10 @@ other_pdu(struct conn *c, const union bhs_any *h, const void *data, uint32_t len
         return proto_error(c, c->state == CONN_IN_LOGIN ? "another PDU than Login Response in login"
                                                         : "Login Response after login");
     if (op == ISCSI_OP_LOGIN_RSP && h->login_rsp.status_class != 0) {
-        r = 1; /* a refusal's numbers mean nothing: 11.13.4 */
+        r = 1; /* the numbers in a refusal mean nothing: 11.13.4 */
     } else {
-        r = unnumbered ? 1 : check_statsn(c, h->nop_in.stat_sn); /* at 24 in every response */
+        r = unnumbered ? 1
+                       : check_statsn(c, h->nop_in.stat_sn); /* every response has StatSN at 24 */
         if (r > 0)
             iscsi_window_update(c->session, h->nop_in.exp_cmd_sn, h->nop_in.max_cmd_sn);
     }

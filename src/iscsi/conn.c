@@ -105,7 +105,7 @@ lead_may_change(const struct session *s, const struct conn *to)
            (s->leadconn == NULL || s->leadconn == to || s->leadconn->down || s->leadconn->stopping);
 }
 
-/* As nothing was agreed on yet. */
+/* Sets the connection back to what it is before anything has been agreed on. */
 static void
 conn_reset(struct conn *c)
 {
@@ -165,7 +165,8 @@ iscsi_conn_start(struct iscsi_conn *pub, struct lunette_error *err)
     if (c != s->leadconn && s->state != ISCSI_STATE_LOGGED_IN)
         return lunette_fail(err, -ENOTCONN, LUNETTE_DOM_CONNECT, 0,
                             "the session has no leading connection that is logged in");
-    /* RFC 7143 13.14: irrelevant, and perhaps never agreed, where nothing goes unasked */
+    /* RFC 7143 13.14: where nothing goes unsolicited, FirstBurstLength is irrelevant and perhaps
+     * was never agreed on. */
     if (s->pub.params.first_burst > s->pub.params.max_burst &&
         (!s->pub.params.initial_r2t || s->pub.params.imm_data))
         return lunette_fail(err, -EPROTO, LUNETTE_DOM_PROTO, 0x04,

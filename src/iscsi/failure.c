@@ -17,7 +17,8 @@ iscsi_err_name(enum iscsi_err e)
     return names[e];
 }
 
-/* First call wins.  Nothing is torn down here: the caller may be deep inside the parser. */
+/* Takes note that the connection has failed, and why; of several calls the first counts.  Nothing
+ * is torn down here, since the caller may be deep inside the parser: fail_work does that, later. */
 void
 iscsi_conn_failure(struct iscsi_conn *pub, enum iscsi_err err, const char *why)
 {

@@ -17,7 +17,8 @@ iscsi_commit(struct scsi_host *h)
     }
 }
 
-/* Still moving, or something else will end it: no abort yet (SCSI.md 14). */
+/* A command that has moved since the midlayer last asked is left alone, and so is one that is
+ * ending or whose session is not logged in: something else ends that. */
 static enum scsi_timeout_action
 iscsi_eh_cmd_timed_out(struct scsi_host *h, struct scsi_cmd *sc)
 {
@@ -26,7 +27,7 @@ iscsi_eh_cmd_timed_out(struct scsi_host *h, struct scsi_cmd *sc)
     bool moved;
 
     if (t == NULL || s->state != ISCSI_STATE_LOGGED_IN)
-        return SCSI_TIMEOUT_RESET_TIMER; /* completing, or being failed */
+        return SCSI_TIMEOUT_RESET_TIMER; /* it is ending */
     moved = t->pub.moved_ns > t->asked_ns;
     t->asked_ns = s->pub.loop->now_ns;
     return moved ? SCSI_TIMEOUT_RESET_TIMER : SCSI_TIMEOUT_ABORT;

@@ -52,12 +52,15 @@ void iscsi_session_teardown(struct iscsi_session *s);
 /* The session as the SCSI midlayer sees it; lives as long as s. */
 struct scsi_host *iscsi_session_host(struct iscsi_session *s);
 
-/* State FREE -> XPT_WAIT.  -EEXIST when the session has that cid. */
+/* Makes a connection, in state XPT_WAIT.  -EEXIST: the session has that cid; -ENOMEM. */
 int iscsi_conn_setup(struct iscsi_session *s, uint16_t cid, struct iscsi_conn **ret,
                      struct lunette_error *err);
 struct iscsi_conn *iscsi_conn_find(struct iscsi_session *s, uint16_t cid);
 
-/* Ties the connection to a descriptor or an endpoint; from here on it carries PDUs. */
+/* Ties the connection to a descriptor or an endpoint; from here on it carries PDUs.  One that has
+ * been stopped may be bound again.  leading: a new nexus of the session begins
+ * (docs/design/nexus.md), as it does where the session has no leading connection.  -EBUSY: it is
+ * bound, or another one leads. */
 int iscsi_conn_bind(struct iscsi_conn *c, int64_t eph, struct iscsi_endpoint *ep, bool leading,
                     struct lunette_error *err);
 
@@ -65,14 +68,18 @@ int iscsi_conn_bind(struct iscsi_conn *c, int64_t eph, struct iscsi_endpoint *ep
 int iscsi_set_param(struct iscsi_conn *c, enum iscsi_param p, const char *value,
                     struct lunette_error *err);
 
-/* Full feature phase: commands flow. */
+/* Full feature phase begins; on the leading connection commands flow from here on.  -ENOTCONN: the
+ * connection is not logging in, or the session has no leading connection that is logged in. */
 int iscsi_conn_start(struct iscsi_conn *c, struct lunette_error *err);
 
-/* Ends the connection: tasks complete with DID_TRANSPORT_DISRUPTED, no conn_error event.
- * Harmless on a connection that is down. */
+/* Ends the connection: tasks complete with DID_TRANSPORT_DISRUPTED, and no conn_error event comes.
+ * Of the leading one: with STOP_CONN_RECOVER the session waits for another as long as RECOVERY_TMO
+ * says, with STOP_CONN_TERM it fails.  Harmless on a connection that is down, but that
+ * STOP_CONN_TERM ends the waiting. */
 void iscsi_conn_stop(struct iscsi_conn *c, enum iscsi_stop how);
 
-/* Takes the connection out of the session and frees it, once its tasks are gone. */
+/* Takes the connection out of the session and frees it, once its tasks are gone.  Where it leads
+ * and another one is logged in, that one leads from here on. */
 void iscsi_conn_teardown(struct iscsi_conn *c);
 
 /* Sends a control PDU: ITT, CmdSN and ExpStatSN are filled in; a Login, or a Text Request with a
@@ -82,7 +89,7 @@ void iscsi_conn_teardown(struct iscsi_conn *c);
 int iscsi_conn_send_pdu(struct iscsi_conn *c, const struct bhs *hdr, const void *data, uint32_t len,
                         struct lunette_error *err);
 
-/* For tests: asserts that whatever says that the fast way may be taken is right. */
+/* For tests: asserts that the flags which let commands and answers go the fast way are right. */
 void iscsi_check_fast(const struct iscsi_session *s);
 
 const char *iscsi_err_name(enum iscsi_err e);

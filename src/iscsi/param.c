@@ -40,9 +40,9 @@ static const struct param_row {
     PARM(FIRST_BURST,      V_NUM, first_burst, 512, 0xffffff),
     PARM(MAX_BURST,        V_NUM, max_burst, 512, 0xffffff),
     PARM(MAX_R2T,          V_NUM, max_r2t, 1, 65535),
-    PARM(PDU_INORDER,      V_BOOL, pdu_inorder, 1, 1),     /* No is never offered */
+    PARM(PDU_INORDER,      V_BOOL, pdu_inorder, 1, 1),     /* "No" is never offered */
     PARM(DATASEQ_INORDER,  V_BOOL, dataseq_inorder, 1, 1),
-    PARM(ERL,              V_NUM, erl, 0, 0),              /* level 0 is what there is */
+    PARM(ERL,              V_NUM, erl, 0, 0),              /* only level 0 is implemented */
     PARM(MAX_CONNECTIONS,  V_NUM, max_connections, 1, 65535),
     PARM(DEF_TIME2WAIT,    V_NUM, time2wait_s, 0, 3600),
     PARM(DEF_TIME2RETAIN,  V_NUM, time2retain_s, 0, 3600),
@@ -54,8 +54,8 @@ static const struct param_row {
     SESS(TGT_RESET_TIMEOUT_MS, V_NUM, tgt_reset_timeout_ms, 1, 86400000),
     SESS(RECOVERY_TMO,     V_NUM, recovery_tmo_s, 0, ISCSI_RECOVERY_TMO_MAX),
     CONN(ZERO_COPY,        V_BOOL, pub.zero_copy, 0, 1),
-    NONE(TASK_REPORTING), /* see set_task_reporting */
-    NONE(EXP_STATSN),     /* kept here anyway: the data plane sees each response */
+    NONE(TASK_REPORTING), /* iscsi_set_param takes it by itself */
+    NONE(EXP_STATSN),     /* the session layer counts it, since it sees each response */
     NONE(TARGET_NAME), NONE(INITIATOR_NAME), NONE(TPGT), NONE(TSIH),
     NONE(ISID), NONE(PORTAL),
     /* clang-format on */

@@ -9,10 +9,10 @@
     64               /* wake-ups for pings in an interval, or in the time that an answer may take */
 #define PING_EARLY 8 /* a ping comes at most that part of the interval before its end */
 
-/* Timers of many connections end together: in slots that are the same for all with the same limits,
- * small against them.  Ten thousand idle connections cost a few wake-ups per second, and as each
- * pings a little early, by its own amount, not all of them fall into one slot even where all went
- * silent at once. */
+/* Lets the timers of many connections end together: in slots that are the same for all with the
+ * same limits, small against them.  Ten thousand idle connections cost a few wake-ups per second,
+ * and as each pings a little early, by its own amount, not all of them fall into one slot even
+ * where all went silent at once. */
 static void
 ping_timer_start(struct conn *c, uint64_t delay)
 {
@@ -65,7 +65,7 @@ iscsi_transport_timer(struct loop_timer *timer)
     }
     ping_timer_start(c, next);
 }
-/* A ping of ours (answer_to NULL), or the answer to the target's (RFC 7143 11.18). */
+/* Sends a ping of ours (answer_to NULL), or the answer to the target's (RFC 7143 11.18). */
 void
 iscsi_send_nopout(struct conn *c, const struct bhs_nop_in *answer_to)
 {
@@ -73,7 +73,7 @@ iscsi_send_nopout(struct conn *c, const struct bhs_nop_in *answer_to)
     struct task *t = iscsi_alloc_task(c->session, c, kind);
     struct bhs_nop_out *h;
 
-    if (t == NULL && answer_to != NULL) { /* a flood: what waits goes now, and frees its tasks */
+    if (t == NULL && answer_to != NULL) { /* a flood: sending what waits frees its tasks */
         iscsi_xmitworker(c);
         t = iscsi_alloc_task(c->session, c, kind);
         if (t == NULL)

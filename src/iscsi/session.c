@@ -81,7 +81,7 @@ free_work(struct loop_work *w)
     free(s);
 }
 
-/* A session with its table of tasks, without the transport's part. */
+/* Bytes of a session with its table of tasks, without the transport's part. */
 static size_t
 own_bytes(uint32_t chunks)
 {

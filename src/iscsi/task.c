@@ -12,7 +12,7 @@ task_round_up(size_t n)
     return (n + 63) & ~(size_t)63; /* a task starts on a cache line */
 }
 
-/* One more chunk onto the free list; sessions start small and grow to cmds_max. */
+/* Adds one more chunk to the free tasks: sessions start small and grow to cmds_max. */
 int
 iscsi_alloc_tasks(struct session *s)
 {
@@ -55,7 +55,7 @@ iscsi_free_tasks(struct session *s)
         free(s->chunk[i]);
 }
 
-/* RFC 7143 4.2.5.3: a tag of the peer is looked up, never trusted. */
+/* Looks a tag of the peer up, which is never trusted (RFC 7143 4.2.5.3). */
 struct iscsi_task *
 iscsi_itt_to_task(struct iscsi_conn *pub, struct be32 itt)
 {
@@ -64,7 +64,7 @@ iscsi_itt_to_task(struct iscsi_conn *pub, struct be32 itt)
     return t != NULL ? &t->pub : NULL;
 }
 
-/* Was the tag that of a task which task management has ended not long ago? */
+/* Tells whether task management has ended the task of that tag not long ago. */
 bool
 iscsi_itt_ended(struct iscsi_conn *pub, struct be32 itt)
 {

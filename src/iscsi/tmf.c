@@ -11,9 +11,9 @@
 #include "wire/sn.h"
 
 static void
-end_wait(struct session *s, struct scsi_eh_wait *w, enum scsi_eh_result r)
+tmf_end_wait(struct session *s, struct scsi_eh_wait *w, enum scsi_eh_result r)
 {
-    if (w->sc != NULL) /* the victim of an abort knows of it no more */
+    if (w->sc != NULL) /* nobody waits for the abort of that command any more */
         ((struct task *)w->sc->host_priv)->eh = NULL;
     w->sc = NULL;
     w->result = r;
@@ -47,7 +47,7 @@ send_tmf(struct session *s, struct conn *c, struct scsi_eh_wait *w)
     struct bhs_tmf_req *h;
 
     if (t == NULL) {
-        end_wait(s, w, SCSI_EH_FAILED);
+        tmf_end_wait(s, w, SCSI_EH_FAILED);
         return;
     }
     h = &t->ctl.tmf_req;
@@ -69,7 +69,8 @@ send_tmf(struct session *s, struct conn *c, struct scsi_eh_wait *w)
     iscsi_queue_mgmt(t, NULL, 0);
 }
 
-/* The victim of an abort has not been sent: nobody but us knows of it. */
+/* Ends a command that is to be aborted and has not been sent, so that the target does not know it.
+ */
 static void
 abort_pending(struct session *s, struct task *t)
 {
@@ -89,9 +90,9 @@ next_tmf(struct session *s)
         struct conn *c = iscsi_live_conn(s);
 
         if (c == NULL) {
-            end_wait(s, w, SCSI_EH_FAILED);
+            tmf_end_wait(s, w, SCSI_EH_FAILED);
         } else if (w->function == ISCSI_TMF_ABORT_TASK && w->sc == NULL) {
-            end_wait(s, w, SCSI_EH_NOT_FOUND);
+            tmf_end_wait(s, w, SCSI_EH_NOT_FOUND);
         } else if (w->function == ISCSI_TMF_ABORT_TASK &&
                    ((struct task *)w->sc->host_priv)->pub.state == ISCSI_TASK_PENDING) {
             struct task *t = w->sc->host_priv;
@@ -99,7 +100,7 @@ next_tmf(struct session *s)
             t->eh = NULL;
             w->sc = NULL;
             abort_pending(s, t);
-            end_wait(s, w, SCSI_EH_SUCCESS);
+            tmf_end_wait(s, w, SCSI_EH_SUCCESS);
         } else {
             send_tmf(s, c, w);
         }
@@ -118,7 +119,7 @@ queue_tmf(struct scsi_host *h, uint8_t function, const uint8_t *lun, struct scsi
     if (lun != NULL)
         memcpy(w->lun, lun, sizeof(w->lun));
     list_push_back(&s->eh_waiting, &w->node);
-    loop_defer(s->pub.loop, &s->eh_work); /* never answered from inside this call */
+    loop_defer(s->pub.loop, &s->eh_work); /* whoever waits is never told from inside this call */
 }
 
 void
@@ -174,8 +175,8 @@ iscsi_tmf_session_changed(struct session *s)
     if (s->reset_left > 0 || s->state == ISCSI_STATE_BLOCKED)
         return;
     while (!list_empty(&s->eh_resets))
-        end_wait(s, container_of(list_pop_front(&s->eh_resets), struct scsi_eh_wait, node),
-                 SCSI_EH_SUCCESS);
+        tmf_end_wait(s, container_of(list_pop_front(&s->eh_resets), struct scsi_eh_wait, node),
+                     SCSI_EH_SUCCESS);
 }
 
 static bool
@@ -185,12 +186,12 @@ concerns(const struct session *s, const struct scsi_eh_wait *w, const struct tas
         return false;
     if (w->function == ISCSI_TMF_ABORT_TASK)
         return w->sc == t->pub.sc;
-    if (!sn_lt(t->pub.cmd_sn, s->tmf_cmdsn)) /* sent after the request: 11.5.1 */
+    if (!sn_lt(t->pub.cmd_sn, s->tmf_cmdsn)) /* it was sent after the request: 11.5.1 */
         return false;
     return !lun_valid(w->function) || memcmp(t->pub.sc->lun, w->lun, 8) == 0;
 }
 
-/* The tasks that a successful function has ended (RFC 7143 4.2.3.2). */
+/* Ends the tasks that a successful function has ended at the target (RFC 7143 4.2.3.2). */
 static void
 sweep(struct session *s, const struct scsi_eh_wait *w)
 {
@@ -215,7 +216,7 @@ sweep(struct session *s, const struct scsi_eh_wait *w)
     }
 }
 
-/* Commands that are over, but whose memory the transport has not given back yet. */
+/* Marks and counts the commands that are over, but whose memory the transport still refers to. */
 static uint32_t
 detained(struct session *s, const struct scsi_eh_wait *w)
 {
@@ -232,14 +233,14 @@ detained(struct session *s, const struct scsi_eh_wait *w)
 }
 
 static void
-end_now(struct session *s, enum scsi_eh_result r)
+tmf_end_now(struct session *s, enum scsi_eh_result r)
 {
     struct scsi_eh_wait *w = s->eh_now;
 
     s->eh_now = NULL;
     s->eh_detained = 0;
     loop_timer_stop(s->pub.loop, &s->tmf_timer);
-    end_wait(s, w, r);
+    tmf_end_wait(s, w, r);
 }
 
 static void
@@ -247,7 +248,7 @@ tmf_task_back(struct session *s, struct task *t)
 {
     t->swept = false;
     if (s->eh_now != NULL && s->eh_detained > 0 && --s->eh_detained == 0)
-        end_now(s, SCSI_EH_SUCCESS);
+        tmf_end_now(s, SCSI_EH_SUCCESS);
 }
 
 /* A task that task management has a hand in is about to be free. */
@@ -280,19 +281,20 @@ iscsi_tmf_rsp(struct conn *c, struct task *t, const struct bhs_tmf_rsp *h)
     s->tmf_cmdsn = t->pub.cmd_sn;
     iscsi_complete_task(t);
     if (w->function == ISCSI_TMF_ABORT_TASK && w->sc == NULL) {
-        end_now(s, SCSI_EH_NOT_FOUND);
+        tmf_end_now(s, SCSI_EH_NOT_FOUND);
         return;
     }
     if (response != ISCSI_TMF_RSP_COMPLETE &&
         (response != ISCSI_TMF_RSP_NO_TASK || w->function != ISCSI_TMF_ABORT_TASK)) {
-        end_now(s, SCSI_EH_FAILED);
+        tmf_end_now(s, SCSI_EH_FAILED);
         return;
     }
-    /* "No such task" and no answer from it on this ordered stream: it is over (7.11). */
+    /* Where there is no such task, and no answer from it has come before on this ordered stream, it
+     * is over as well (7.11). */
     sweep(s, w);
     s->eh_detained = detained(s, w);
     if (s->eh_detained == 0)
-        end_now(s, SCSI_EH_SUCCESS);
+        tmf_end_now(s, SCSI_EH_SUCCESS);
     else
         loop_timer_start(s->pub.loop, &s->tmf_timer, limit_ms(s, w->function) * LOOP_NS_PER_MS);
 }
@@ -315,12 +317,12 @@ iscsi_tmf_fail_all(struct session *s)
 {
     s->tmf = NULL;
     if (s->eh_now != NULL)
-        end_now(s, SCSI_EH_FAILED);
+        tmf_end_now(s, SCSI_EH_FAILED);
     while (!list_empty(&s->eh_waiting)) {
         struct scsi_eh_wait *w =
             container_of(list_pop_front(&s->eh_waiting), struct scsi_eh_wait, node);
 
-        end_wait(s, w, SCSI_EH_FAILED);
+        tmf_end_wait(s, w, SCSI_EH_FAILED);
     }
 }
 
@@ -330,7 +332,7 @@ iscsi_tmf_lost(struct session *s, const struct task *t)
     if (s->tmf != t)
         return;
     s->tmf = NULL;
-    end_now(s, SCSI_EH_FAILED);
+    tmf_end_now(s, SCSI_EH_FAILED);
 }
 
 void

@@ -32,7 +32,8 @@ alloc_pdu(struct task *t, uint8_t opcode)
     return 0;
 }
 
-/* How much goes unasked, and whether with the command or behind it (RFC 7143 4.2.5.2). */
+/* Decides how much data goes without an R2T, and whether with the command or in Data-Out PDUs
+ * behind it (RFC 7143 4.2.5.2). */
 static void
 split_unsolicited(struct task *t)
 {
@@ -51,7 +52,8 @@ split_unsolicited(struct task *t)
     t->pub.imm_count = imm;
 }
 
-/* CDB bytes 16... and the read length of a bidirectional command (RFC 7143 11.2.2). */
+/* Adds header segments for the CDB bytes from 16 on and for the read length of a bidirectional
+ * command (RFC 7143 11.2.2). */
 static void
 put_ahs(struct task *t, const uint8_t *cdb)
 {
@@ -73,7 +75,8 @@ put_ahs(struct task *t, const uint8_t *cdb)
     t->pub.hdr_len = (uint16_t)(48 + len);
 }
 
-/* -EAGAIN: the transport is full, no CmdSN was used. */
+/* Gives a command its header and its CmdSN.  -EAGAIN: the transport is full, and no CmdSN was used.
+ */
 static int
 iscsi_prep_scsi_cmd_pdu(struct conn *c, struct task *t)
 {
@@ -114,7 +117,7 @@ iscsi_prep_scsi_cmd_pdu(struct conn *c, struct task *t)
     return 0;
 }
 
-/* A control PDU: t->ctl is complete but for what depends on now. */
+/* Completes the header of a control PDU, t->ctl, with the numbers of this moment. */
 static int
 iscsi_prep_mgmt_task(struct conn *c, struct task *t)
 {
@@ -128,7 +131,7 @@ iscsi_prep_mgmt_task(struct conn *c, struct task *t)
     if (r < 0)
         return r;
     t->ctl.nop_out.cmd_sn =
-        put32(s->win.cmdsn); /* at 24 and 28 in every request but Data-Out, SNACK */
+        put32(s->win.cmdsn); /* every request but Data-Out and SNACK has the two at 24 and 28 */
     t->ctl.nop_out.exp_stat_sn = put32(c->pub.exp_statsn);
     statsn_window_ack(&c->statsn, c->pub.exp_statsn);
     t->ctl.h.dseg_len = put24(t->pub.data_len);
@@ -147,7 +150,8 @@ iscsi_prep_mgmt_task(struct conn *c, struct task *t)
     return 0;
 }
 
-/* To the transport; what it does not take now goes on first in the next round. */
+/* Hands the task to the transport.  Where that stops in the middle, the task goes on first in the
+ * next round. */
 static inline int
 iscsi_xmit_task(struct conn *c, struct task *t)
 {
@@ -157,7 +161,7 @@ iscsi_xmit_task(struct conn *c, struct task *t)
     r = c->pub.tt->xmit_task(&t->pub);
     c->xmit_task = __builtin_expect(r == -EAGAIN, 0) ? t : NULL;
     if (r == 0 && __builtin_expect(t->kind == TASK_NOP_REPLY, 0))
-        iscsi_complete_task(t); /* nobody answers an answer */
+        iscsi_complete_task(t); /* no answer will end it */
     return r;
 }
 
@@ -179,8 +183,8 @@ next_mgmt(const struct conn *c)
     return NULL;
 }
 
-/* New commands, as many as window and transport take: nothing that goes before them can turn up
- * meanwhile.  -ENOENT: all that may. */
+/* Sends new commands, as many as the window and the transport take; meanwhile nothing can turn up
+ * that goes before them.  -ENOENT: none is left that may go. */
 static int
 xmit_commands(struct conn *c)
 {
@@ -202,7 +206,8 @@ xmit_commands(struct conn *c)
     return r < 0 ? r : -ENOENT;
 }
 
-/* The next thing to send, in the order of KERNEL-MAP 3; -ENOENT: nothing. */
+/* Sends the next thing, in the order of Linux's iscsi_data_xmit: what was stopped in the middle,
+ * control PDUs, data that R2Ts ask for, new commands.  -ENOENT: there is nothing. */
 static int
 xmit_one(struct conn *c)
 {
@@ -258,12 +263,12 @@ iscsi_xmitworker(struct conn *c)
 
 /* ---- commands in ---------------------------------------------------------------------------- */
 
-/* The window is closed, or all tasks are taken. */
-static int __attribute__((noinline, cold)) not_now(struct session *s)
+/* The window is closed, or all tasks are taken: the midlayer is told when to try again. */
+static int __attribute__((noinline, cold)) refuse_command(struct session *s)
 {
     s->want_restart = true;
     LIST_FOREACH (n, &s->conns)
-        iscsi_leave_fast(container_of(n, struct conn, node)); /* completions restart the midlayer */
+        iscsi_leave_fast(container_of(n, struct conn, node)); /* the general way restarts it */
     iscsi_window_wanted(s);
     return -EBUSY;
 }
@@ -280,27 +285,30 @@ iscsi_queue_general(struct session *s, struct scsi_cmd *sc)
         return 0;
     }
     assert(sc->cdb_len <= s->host.max_cdb_len && sc->out.iovcnt <= s->host.max_sg);
-    /* What is queued counts: a closed window pushes back instead of piling up. */
+    /* What is queued counts, so that a closed window pushes back instead of letting commands pile
+     * up. */
     if (__builtin_expect(cmdsn_window_full(&s->win), 0) ||
         (t = iscsi_alloc_task(s, c, TASK_SCSI)) == NULL)
-        return not_now(s);
+        return refuse_command(s);
+    assert(list_empty(&t->pub.node) && !t->cleaning);
     t->pub.sc = sc;
     sc->host_priv = t;
     TRACE(s->pub.loop, iscsi_queuecommand, scsi_cmd_cdb(sc)[0], t->pub.itt);
-    s->fast_conn = NULL; /* what comes now goes behind it */
+    s->fast_conn = NULL; /* commands that come now queue up behind it */
     list_push_back(&c->cmdqueue, &t->pub.node);
     s->win.queued++;
     return 0;
 }
 
-/* ---- asked from elsewhere ------------------------------------------------------------------- */
+/* ---- what others ask to be sent
+ * ------------------------------------------------------------------- */
 
 void
 iscsi_requeue_task(struct iscsi_task *pub)
 {
     struct conn *c = to_conn(pub->conn);
 
-    assert(pub->state == ISCSI_TASK_RUNNING);
+    assert(pub->state == ISCSI_TASK_RUNNING && pub->sc != NULL);
     c->session->fast_conn = NULL;
     list_del(&pub->node);
     list_push_back(&c->requeue, &pub->node);
@@ -312,6 +320,7 @@ iscsi_queue_mgmt(struct task *t, const void *data, uint32_t len)
 {
     struct conn *c = to_conn(t->pub.conn);
 
+    assert(t->kind != TASK_SCSI && list_empty(&t->pub.node) && !t->cleaning && !c->down);
     t->pub.data = data;
     t->pub.data_len = len;
     t->pub.state = ISCSI_TASK_PENDING;
