@@ -29,7 +29,7 @@ read_with_data_placed_by_the_transport(void **state)
     world_free(w);
 }
 
-/* SC-603: the buffer is the caller's again only when cleanup_task has ended. */
+/* The buffer is the caller's again only when cleanup_task has ended. */
 static void
 late_cleanup_holds_the_completion(void **state)
 {
@@ -322,7 +322,7 @@ a_read_given_up_leaves_the_transport(void **state)
 {
     struct world *w = world_new(7);
     struct waiter x = {.w.done = eh_done};
-    unsigned fast = fake_plain, cleanups;
+    unsigned fast = fake_fast, cleanups;
     struct cmd c[3];
 
     (void)state;
@@ -333,7 +333,7 @@ a_read_given_up_leaves_the_transport(void **state)
         assert_int_equal(c[i].done, 1);
     }
     one_command(w, &c[2], true);
-    assert_true(!fake_gathers || fake_plain > fast);
+    assert_true(!fake_gathers || fake_fast > fast);
     cleanups = fake_adapter.cleanups;
     w->host->ops->eh_abort(w->host, &c[2].sc, &x.w);
     fake_turn(&w->fl);

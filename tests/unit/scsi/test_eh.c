@@ -136,7 +136,7 @@ test_ladder_order(void **state)
             assert_int_equal(io.done, 1);
             assert_int_equal(io.r.result.err, 0); /* the second try */
         } else {
-            assert_int_equal(io.done, 0); /* its buffer is still the host's (SC-603) */
+            assert_int_equal(io.done, 0); /* its buffer is still the host's */
             assert_int_equal(d.f.events[SCSI_EV_OFFLINE], 1);
             io_submit(&d, &other, BDEV_READ, 0, 512, 0);
             fake_turn(&d.f.loop);
@@ -212,7 +212,7 @@ test_our_reset_is_not_news(void **state)
     io_submit(&d, &io, BDEV_READ, 0, 4096, 0);
     fake_advance(&d.f.loop, SEC(32));
     assert_int_equal(io.done, 1);
-    assert_int_equal(d.f.events[SCSI_EV_POWER_ON], 0); /* SC-500 */
+    assert_int_equal(d.f.events[SCSI_EV_POWER_ON], 0);
     fd_close(&d);
 }
 
@@ -220,7 +220,7 @@ static void
 test_alive_but_useless(void **state)
 {
     (void)state;
-    fd_open(&d); /* SC-602: TUR is fine, reads never come back */
+    fd_open(&d); /* TUR is fine, reads never come back */
     d.f.abort_result = SCSI_EH_FAILED;
     fh_script(&d.f, ANSWER(SCSI_READ_10, EVER, .never = true));
     (void)io_run(&d, BDEV_READ, 0, 4096, 0);
@@ -249,7 +249,7 @@ test_session_lost_and_back(void **state)
     d.f.hold = false;
     io_submit(&d, &b, BDEV_READ, 0, 4096, 0);
     assert_int_equal(d.dev->state, SDEV_BLOCK);
-    fake_advance(&d.f.loop, SEC(60)); /* SC-002: held, nothing expires */
+    fake_advance(&d.f.loop, SEC(60)); /* Held, nothing expires */
     assert_int_equal(a.done + b.done, 0);
     assert_int_equal(d.dev->stats.timeouts, 0);
     assert_int_equal(d.f.n, 1);
@@ -263,7 +263,7 @@ test_session_lost_and_back(void **state)
     assert_int_equal(a.r.result.err, 0);
     assert_int_equal(b.r.result.err, 0);
     assert_int_equal(bdev_get_limits(d.b)->size, 2048ull << 20);
-    for (unsigned i = 1; i < d.f.n; i++) { /* unit attentions were cleared before I/O (SC-502) */
+    for (unsigned i = 1; i < d.f.n; i++) { /* unit attentions were cleared before I/O */
         if (d.f.op[i] == SCSI_WRITE_10 || d.f.op[i] == SCSI_READ_10) {
             assert_true(i > 3);
             break;
@@ -331,7 +331,7 @@ test_session_dies_in_the_ladder(void **state)
     fh_script(&d.f, ANSWER(SCSI_READ_10, 1, .never = true));
     io_submit(&d, &a, BDEV_READ, 0, 4096, 0);
     fake_turn(&d.f.loop);
-    fh_state(&d.f, SCSI_HOST_BLOCKED); /* before the time-out: no TMFs without a session (SC-606) */
+    fh_state(&d.f, SCSI_HOST_BLOCKED); /* before the time-out: no TMFs without a session */
     fake_advance(&d.f.loop, SEC(35));
     assert_string_equal(d.f.order, "a");
     fh_sweep(&d.f, NULL, DID_TRANSPORT_DISRUPTED);

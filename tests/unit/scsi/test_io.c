@@ -121,7 +121,7 @@ test_every_row_of_the_sense_table(void **state)
         assert_int_equal(io.done, 1);
         assert_int_equal(io.r.result.err, sense_rows[i].err);
         sends = fh_count(&d.f, SCSI_WRITE_10);
-        if (sense_rows[i].sends == N_TIME) { /* SC-441 */
+        if (sense_rows[i].sends == N_TIME) {
             assert_true(sends > 10 && sends < 1000);
             assert_true(d.f.loop.l.now_ns - t0 >= SEC(180) && d.f.loop.l.now_ns - t0 <= SEC(190));
         } else {
@@ -190,7 +190,7 @@ test_statuses_and_host_results(void **state)
         {DID_BAD_TARGET, 0, BDEV_WRITE, 0, 1, -EPROTO},
         {DID_TRANSPORT_DISRUPTED, 0, BDEV_WRITE, 0, 6, -ENOLINK},
         {DID_TRANSPORT_DISRUPTED, 0, BDEV_WRITE, BDEV_F_FAILFAST, 1, -ENOLINK},
-        {DID_TRANSPORT_DISRUPTED, 0, BDEV_COMPARE_WRITE, 0, 1, -ENOLINK}, /* SC-400 */
+        {DID_TRANSPORT_DISRUPTED, 0, BDEV_COMPARE_WRITE, 0, 1, -ENOLINK},
         {DID_TRANSPORT_DISRUPTED, 0, BDEV_FLUSH, 0, 6, -ENOLINK},
         {DID_TRANSPORT_FAILFAST, 0, BDEV_WRITE, 0, 1, -ENOTCONN},
         {DID_IMM_RETRY, 0, BDEV_WRITE, BDEV_F_FAILFAST, N_TIME, -ENOTCONN},
@@ -299,7 +299,7 @@ static void
 test_unit_attentions_are_acted_on(void **state)
 {
     (void)state;
-    fd_open(&d); /* SC-512 */
+    fd_open(&d);
     d.f.luns[0].cap.blocks = 2 << 20;
     fh_script(&d.f, ANSWER(SCSI_READ_10, 1, SENSE(SENSE_UNIT_ATTENTION, 0x29, 0)));
     fh_script(&d.f, ANSWER(SCSI_READ_10, 1, SENSE(SENSE_UNIT_ATTENTION, 0x2a, 9)));
@@ -337,7 +337,7 @@ test_unit_attentions_are_acted_on(void **state)
     assert_int_equal(d.f.events[SCSI_EV_REPLACED], 1);
     fd_close(&d);
 
-    fd_open(&d); /* our own look is itself answered by unit attentions without end (SC-513) */
+    fd_open(&d); /* our own look is itself answered by unit attentions without end */
     fh_script(&d.f, ANSWER(SCSI_READ_10, 1, SENSE(SENSE_UNIT_ATTENTION, 0x2a, 9)));
     fh_script(&d.f, ANSWER(SCSI_SERVICE_ACTION_IN_16, EVER, SENSE(SENSE_UNIT_ATTENTION, 0x2a, 9)));
     assert_int_equal(io_run(&d, BDEV_READ, 0, 4096, 0), 0);
@@ -547,7 +547,7 @@ test_window_closed(void **state)
     for (int i = 0; i < 200; i++)
         assert_int_equal(io[i].done, 1);
     assert_true(d.f.max_out <= 5);
-    assert_int_equal(d.dev->stats.task_set_full, 0); /* SC-706 */
+    assert_int_equal(d.dev->stats.task_set_full, 0);
     fd_close(&d);
 }
 

@@ -133,7 +133,7 @@ test_sequential(void **state)
     assert_true(scsi_first_device(f.t)->name[0] != '\0');
     fh_close(&f);
 
-    fh_open(&f); /* a target that shows one unit at every LUN (SC-041) */
+    fh_open(&f); /* a target that shows one unit at every LUN */
     f.no_report_luns = true;
     for (int i = 0; i < 8; i++) {
         fh_add(&f, i, (uint64_t)i);

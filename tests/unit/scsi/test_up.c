@@ -226,7 +226,7 @@ test_write_protect_and_cache(void **state)
     l->wp = true;
     fd_up(&d);
     assert_true(lim()->read_only);
-    assert_false(lim()->write_cache); /* SC-123 */
+    assert_false(lim()->write_cache);
     fd_close(&d);
 
     l = start();

@@ -7,7 +7,6 @@
 
 #include "wire/lun.h"
 
-/* SC-010, SC-011 */
 static void
 test_rows(void **state)
 {

@@ -231,7 +231,6 @@ test_capacity(void **state)
     assert_int_equal(c.physical_exponent, 15);
 }
 
-/* SC-031 */
 static void
 test_report_luns(void **state)
 {
@@ -271,7 +270,6 @@ test_report_luns(void **state)
     assert_int_equal(report_luns_build(b, 0, luns, 3), 32);
 }
 
-/* SC-800, SC-807 */
 static void
 test_alua(void **state)
 {

@@ -166,7 +166,7 @@ test_descriptor(void **state)
     assert_int_equal(sense_code(&s), 0x2401);
 }
 
-/* SC-430, SC-433: every prefix; what is cut off is not made up */
+/* Every prefix; what is cut off is not made up */
 static void
 test_prefixes(void **state)
 {
@@ -302,7 +302,7 @@ test_build(void **state)
                     back.has_field == s.has_field && back.has_progress == s.has_progress &&
                     back.has_bit == s.has_bit && back.key == s.key &&
                     sense_code(&back) == sense_code(&s) && back.deferred == s.deferred);
-        /* fixed format has no room for more than 32 bits (SC-432) */
+        /* fixed format has no room for more than 32 bits */
         assert_true(parse(buf, (size_t)sense_build_fixed(buf, &s), &back));
         assert_int_equal(back.has_info, false);
     }
@@ -329,7 +329,7 @@ test_text(void **state)
         .valid = true, .key = 2, .asc = 4, .ascq = 4, .has_progress = true, .progress = 32768};
     assert_string_equal(sense_format(&s, text, sizeof(text)),
                         "NOT READY: format in progress (02/04/04), 50% done");
-    s = (struct scsi_sense){.valid = true, .key = 6, .asc = 0xee, .ascq = 0xff}; /* SC-511 */
+    s = (struct scsi_sense){.valid = true, .key = 6, .asc = 0xee, .ascq = 0xff};
     assert_string_equal(sense_format(&s, text, sizeof(text)), "UNIT ATTENTION (06/ee/ff)");
     s.valid = false;
     assert_string_equal(sense_format(&s, text, sizeof(text)), "no sense data");

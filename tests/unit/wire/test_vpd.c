@@ -28,7 +28,6 @@ disk(uint8_t *b)
     b[73] = 0x77;
 }
 
-/* SC-020..024 */
 static void
 test_inquiry(void **state)
 {
@@ -63,14 +62,14 @@ test_inquiry(void **state)
         assert_false(q.naca || q.hisup);
     }
     b[0] = 0x7f;
-    assert_int_equal(inquiry_parse(b, 1, &q), 0); /* SC-022 */
+    assert_int_equal(inquiry_parse(b, 1, &q), 0);
     assert_int_equal(q.qualifier, 3);
     assert_int_equal(q.type, SCSI_TYPE_NONE);
     assert_string_equal(q.vendor, "");
     assert_int_equal(inquiry_parse(b, 0, &q), -EINVAL);
 }
 
-/* SC-023: nothing that a terminal would act on */
+/* Nothing that a terminal would act on */
 static void
 test_inquiry_hostile(void **state)
 {
@@ -127,7 +126,7 @@ test_simple_pages(void **state)
     assert_string_equal(text, "AB");
     assert_int_equal(vpd_serial_build(b, sizeof(b), 5, "XY"), 6);
     assert_memory_equal(b, "\5\x80\0\2XY", 6);
-    /* SC-060, SC-062 */
+
     assert_int_equal(vpd_length(serial, sizeof(serial), VPD_SERIAL), 12);
     assert_int_equal(vpd_length(serial, 4, VPD_SERIAL), 12);
     assert_int_equal(vpd_length(serial, 3, VPD_SERIAL), -EINVAL);
@@ -170,7 +169,6 @@ page83(uint8_t *b, const char *designators, size_t len)
 #define GROUP   "\1\x15\0\4\0\0\1\3"
 #define NOTHING "\1\3\0\0"
 
-/* SC-065 */
 static void
 test_lu_name(void **state)
 {
@@ -290,7 +288,6 @@ static const uint8_t limits[64] = {0,    0xb0, 0, 60, 1, 2, 0, 3,  0, 0, 0, 4,  
                                    0x80, 0,    0, 10, 0, 0, 0, 0,  0, 0, 0, 11, 0, 0, 0, 12,
                                    0,    0,    0, 13, 0, 0, 0, 14, 0, 0, 0, 15, 0, 0, 0, 16};
 
-/* SC-300 */
 static void
 test_block_limits(void **state)
 {
@@ -403,7 +400,7 @@ test_block_pages(void **state)
     assert_false(p.lbpu);
 }
 
-/* SC-062: prefixes and mutations of all pages through all parsers */
+/* Prefixes and mutations of all pages through all parsers */
 static void
 test_mutations(void **state)
 {
