@@ -40,4 +40,9 @@ const struct iscsi_transport *transport_find(const struct transport_registry *r,
 /* Sockets: "tcp", as iscsiadm calls it. */
 extern const struct iscsi_transport sw_tcp_transport;
 
+/* For tests, on a connection of sw_tcp and between two of its operations: asserts that the room in
+ * conn->gather, which says that commands may take the fast path, is there for them, and the same of
+ * the parser. */
+void sw_tcp_check_fast(const struct iscsi_conn *c);
+
 #endif

@@ -9,6 +9,8 @@
 
 #include "dataplane/dataplane.h"
 #include "iscsi/iscsi.h"
+#include "iscsi/session.h"
+#include "transport/transport.h"
 
 #define SIDS_CHECKED 32 /* sessions of a world are numbered from 1 */
 
@@ -63,14 +65,29 @@ after_turn(void *user)
     world_check(user);
 }
 
+static void
+check_transport(const struct iscsi_session *pub)
+{
+    const struct session *s = (const void *)((const char *)pub - offsetof(struct session, pub));
+
+    LIST_FOREACH (n, &s->conns) {
+        const struct conn *c = container_of(n, struct conn, node);
+
+        assert(c->pub.tt->xmit_task == sw_tcp_transport.xmit_task);
+        sw_tcp_check_fast(&c->pub);
+    }
+}
+
 void
 world_check(struct world *w)
 {
     for (uint32_t sid = 1; w->ctx != NULL && sid <= SIDS_CHECKED; sid++) {
         const struct iscsi_session *s = dataplane_session(w->ctx->dp, sid);
 
-        if (s != NULL)
-            iscsi_check_fast(s);
+        if (s == NULL)
+            continue;
+        iscsi_check_fast(s);
+        check_transport(s);
     }
     if (w->lun == NULL)
         return;

@@ -83,6 +83,11 @@ void iscsi_tcp_conn_reset(struct iscsi_tcp_conn *tcp);
  * start_conn (tcp->hold is set then) or the connection failed. */
 size_t iscsi_tcp_recv(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t len);
 
+/* For tests, between two calls: asserts that where the fast path may begin the parser is in the
+ * middle of nothing, and that memory which it fills belongs to a running task of this connection.
+ */
+void iscsi_tcp_check_fast(const struct iscsi_tcp_conn *tcp);
+
 /* In the middle of a Data-In: fills iov with where the next bytes belong, so that they can be
  * received in place.  Returns iovecs (0: not in one), *ret_len bytes. */
 int iscsi_tcp_map_in(struct iscsi_tcp_conn *tcp, struct iovec *iov, int max, uint32_t *ret_len);

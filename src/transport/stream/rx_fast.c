@@ -21,6 +21,21 @@
 
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 
+void
+iscsi_tcp_check_fast(const struct iscsi_tcp_conn *tcp)
+{
+    const struct iscsi_task *t = tcp->task;
+
+    if (iscsi_tcp_rx_fast_may(tcp))
+        assert(t == NULL && !tcp->drop && tcp->ctl == NULL);
+    assert(tcp->hdr_have <= sizeof(tcp->hdr) && tcp->trailer_have <= sizeof(tcp->trailer));
+    if (t == NULL)
+        return;
+    assert(tcp->state == RX_DATA || tcp->state == RX_TRAILER);
+    assert(!tcp->drop && t->conn == tcp->conn && t->state == ISCSI_TASK_RUNNING);
+    assert(tcp->data_have <= tcp->data_len && tcp->data_len <= t->sc->in.len - t->in_done);
+}
+
 /* Takes one PDU at p.  Returns the bytes used; 0, and nothing has happened, where it is not one for
  * the fast path or not all of it has arrived. */
 static ALWAYS_INLINE size_t

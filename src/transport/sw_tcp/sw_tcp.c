@@ -102,9 +102,10 @@ sw_tcp_failed(struct sw_tcp_conn *sc, int err, const char *doing)
 static int
 take_staging(struct sw_tcp_conn *sc)
 {
-    struct sw_tcp_tx *tx = pool_get(&sc->tcp.conn->loop->tx, sizeof(*tx));
+    struct sw_tcp_tx *tx;
 
-    assert(sc->iov == NULL);
+    assert(sc->iov == NULL && sc->staging == NULL && sc->sent == sc->queued);
+    tx = pool_get(&sc->tcp.conn->loop->tx, sizeof(*tx));
     if (tx == NULL) {
         sw_tcp_failed(sc, -ENOMEM, "sending failed");
         return -ENOMEM;
@@ -468,6 +469,43 @@ sw_tcp_init_task(struct iscsi_task *t)
 
 /* ---- the fast path out ---------------------------------------------------------------------- */
 
+/* Whether the iSCSI layer may put headers at conn->gather, found from the state: there is a socket
+ * that takes bytes, staging to put them into, and iovecs for a header, its data and what is
+ * gathered behind that.  Room of ISCSI_GATHER_MIN bytes in conn->gather says the same in one
+ * comparison. */
+static bool
+sw_tcp_fast_ok(const struct sw_tcp_conn *sc)
+{
+    return sc->stream != NULL && !sc->blocked && sc->staging != NULL && !enough(sc, sc->tcp.conn) &&
+           sc->iov_n + 3 <= TX_IOV;
+}
+
+void
+sw_tcp_check_fast(const struct iscsi_conn *c)
+{
+    const struct sw_tcp_conn *sc = c->dd_data;
+    const struct iscsi_gather *g = &c->gather;
+    uint64_t unsent = 0;
+
+    assert(sc->tcp.conn == c && sc->sent <= sc->queued);
+    assert((sc->iov == NULL) == (sc->staging == NULL));
+    assert(g->end - g->next < ISCSI_GATHER_MIN || sw_tcp_fast_ok(sc));
+    if (sc->staging == NULL)
+        assert(g->end == NULL && g->next == NULL && sc->iov_n == 0 && !sc->blocked);
+    else
+        assert(sc->staging <= sc->gathered && sc->gathered <= g->next && g->next <= g->end &&
+               g->end <= sc->staging + TX_STAGING);
+    for (int i = sc->iov_at; i < sc->iov_n; i++)
+        unsent += sc->iov[i].iov_len;
+    assert(unsent == sc->queued - sc->sent);
+    LIST_FOREACH (n, &sc->cleanup) {
+        const struct sw_tcp_task *st = container_of(n, struct sw_tcp_task, node);
+
+        assert(st->task != NULL && st->task->conn == c && st->task->dd_data == st);
+    }
+    iscsi_tcp_check_fast(&sc->tcp);
+}
+
 /* The general form of xmit_fast: with digests, with padding, or with data in several pieces. */
 static int __attribute__((noinline)) xmit_fast_general(struct iscsi_task *t)
 {
@@ -556,6 +594,7 @@ sw_tcp_cleanup_task(struct iscsi_task *t)
         st->lent = 0;
         return 0;
     }
+    assert(st->last <= sc->queued && st->lent <= st->last);
     st->task = t;
     list_push_back(&sc->cleanup, &st->node);
     if (sc->lend_min != UINT32_MAX && !loop_timer_running(&sc->ack_timer))
@@ -616,6 +655,7 @@ start_work(struct loop_work *w)
     uint8_t *held = sc->held;
     uint32_t len = sc->held_len;
 
+    assert((held == NULL) == (len == 0) && len <= RX_HELD_MAX);
     sc->held = NULL;
     sc->held_len = 0;
     sc->tcp.hold = false;
@@ -784,11 +824,13 @@ sw_tcp_bind_conn(struct iscsi_conn *c, int64_t eph, struct iscsi_endpoint *ep, b
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_OS, EINVAL,
                             "bind_conn wants a connected socket, once");
     assert(sc->iov == NULL && sc->sent == sc->queued && list_empty(&sc->cleanup));
+    assert(sc->held == NULL && !loop_timer_running(&sc->ack_timer));
     iscsi_tcp_conn_reset(&sc->tcp);
     r = stream_adopt(c->loop, (int)eph, &sw_tcp_events, sc, &sc->stream);
     if (r < 0)
         return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "cannot take over the socket: %s",
                             errno_text(-r));
+    assert(sc->stream != NULL && sc->stream->loop == c->loop);
     c->last_recv_ns = c->loop->now_ns;
     return 0;
 }

@@ -147,6 +147,7 @@ arrives(struct side *e, const uint8_t *p, size_t len)
     e->stream.in_len = len;
     e->stream.ev->readable(e->stream.user);
     assert_int_equal(e->stream.in_len, 0);
+    sw_tcp_check_fast(e->conn);
 }
 
 static void
@@ -156,6 +157,7 @@ make_writable(struct side *e, size_t room)
     e->stream.want_write = false;
     e->stream.room = room;
     e->stream.ev->writable(e->stream.user);
+    sw_tcp_check_fast(e->conn);
 }
 
 /* ---- the layer above ------------------------------------------------------------------------ */
@@ -266,6 +268,7 @@ gather(struct side *e, const void *data, uint32_t len)
     struct iscsi_task *t = e->task;
     int err = tt->alloc_pdu(t, ISCSI_OP_NOP_OUT);
 
+    sw_tcp_check_fast(e->conn);
     if (err < 0)
         return err;
     bhs_init(&e->nop, ISCSI_OP_NOP_OUT | ISCSI_OP_IMMEDIATE, ISCSI_FLAG_FINAL);
@@ -319,6 +322,7 @@ write_task(struct side *e, struct iscsi_task *t, struct scsi_cmd *sc, uint32_t l
     assert_int_equal(tt->init_task(t), 0);
     assert_int_equal(tt->xmit_task(t), 0);
     tt->xmit_flush(e->conn);
+    sw_tcp_check_fast(e->conn);
 }
 
 static void
@@ -349,6 +353,7 @@ put_fast(struct side *e, struct iscsi_task *t, struct scsi_cmd *sc, uint32_t len
         assert_int_equal(tt->xmit_fast(t), 0);
     else
         e->conn->gather.next += ISCSI_BHS_LEN;
+    sw_tcp_check_fast(e->conn);
 }
 
 /* ---- tests ---------------------------------------------------------------------------------- */
