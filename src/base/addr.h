@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* base/addr.h - portals as people and TargetAddress keys write them, and names of nodes. */
+/* base/addr.h - portals as people and TargetAddress keys write them, and names of nodes.  Any
+ * thread. */
 #ifndef BASE_ADDR_H
 #define BASE_ADDR_H
 
@@ -11,7 +12,7 @@
 
 #define ISCSI_PORT     3260
 #define ISCSI_NAME_MAX 223 /* RFC 7143 4.2.7.1, bytes without the NUL */
-#define HOST_MAX       255
+#define HOST_MAX       255 /* bytes of a host's name or address, without the NUL */
 
 struct portal {
     char
@@ -20,24 +21,29 @@ struct portal {
     int32_t tpgt; /* TargetPortalGroupTag, -1 if not given */
 };
 
-/* "host", "host:port", "[v6%scope]:port", and ",tpgt" after each (RFC 7143 13.8).  An IPv6
- * address without brackets is taken whole, with the default port.  *ret untouched on failure. */
+/* Reads text[0..len), which is "host", "host:port" or "[v6%scope]:port", each with an optional
+ * ",tpgt" behind it (RFC 7143 13.8).  An IPv6 address may also stand without brackets, and then has
+ * no port.  Where no port is given, ISCSI_PORT is taken.  Returns 0, or -EINVAL with the reason,
+ * and then leaves *ret as it was. */
 int portal_parse(const char *text, size_t len, struct portal *ret, struct lunette_error *err);
 
-/* host:port, IPv6 in brackets; returns buf. */
+/* Writes "host:port" with the NUL, an IPv6 address in brackets, and cuts it where size is less than
+ * PORTAL_TEXT_MAX.  The portal group tag is left out.  Returns buf. */
 const char *portal_format(const struct portal *p, char *buf, size_t size);
-#define PORTAL_TEXT_MAX (HOST_MAX + 16)
+#define PORTAL_TEXT_MAX (HOST_MAX + 16) /* bytes of any portal's text, with the NUL */
 
-/* A resolved address. */
+/* An address that needs no lookup: IPv4, IPv6 with port, or AF_UNIX. */
 struct sock_addr {
     struct sockaddr_storage ss;
     socklen_t len;
 };
-/* Numeric host:port; returns buf. */
+/* Writes the numeric "host:port" of an IPv4 or IPv6 address, cut to size with the NUL.  Returns
+ * buf. */
 const char *sock_addr_format(const struct sock_addr *a, char *buf, size_t size);
 
-/* Checks an iSCSI name (RFC 7143 4.2.7: iqn. eui. naa., ASCII subset of RFC 3722) and writes it
- * folded to lower case into ret[ISCSI_NAME_MAX + 1].  -EINVAL with the reason, ret untouched. */
+/* Checks that name[0..len) is an iSCSI name (RFC 7143 4.2.7: iqn., eui.  or naa., in the ASCII
+ * subset of RFC 3722), and writes it in lower case and with a NUL into ret[ISCSI_NAME_MAX + 1].
+ * Returns 0, or -EINVAL with the reason, and then leaves ret as it was. */
 int iscsi_name_normalize(const char *name, size_t len, char *ret, struct lunette_error *err);
 
 #endif

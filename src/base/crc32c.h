@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* base/crc32c.h - CRC32C as RFC 7143 13.1 wants it, by ISA-L. */
+/* base/crc32c.h - CRC32C as RFC 7143 13.1 wants it, computed by the library ISA-L.  Any thread.  A
+ * digest is crc32c_final(crc32c_update(CRC32C_INIT, ...)). */
 #ifndef BASE_CRC32C_H
 #define BASE_CRC32C_H
 
@@ -9,8 +10,9 @@
 
 #define CRC32C_INIT 0xffffffffu
 
-/* ISA-L 2.30 returns with the upper halves of the vector registers in use.  Each SSE instruction is
- * slower then, and so is every switch of threads: several times what the CRC itself takes. */
+/* Clears the upper halves of the vector registers, which ISA-L 2.30 leaves in use.  Until they are
+ * clear, each SSE instruction and each switch of threads is slower, which costs several times as
+ * much as the CRC itself. */
 static inline void
 crc32c_leave(void)
 {
@@ -37,7 +39,7 @@ crc32c_update(uint32_t crc, const void *buf, size_t len)
     return crc;
 }
 
-/* Ends a CRC with the final complement.  On the wire the least significant byte stands first. */
+/* Ends a CRC with the final complement.  On the wire the least significant byte goes first. */
 static inline uint32_t
 crc32c_final(uint32_t crc)
 {

@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /* base/fsm.h - state machines that are written as tables.
  *
- * Each machine is one .def file, which its module includes once for each thing
- * that it makes of it, with the macros of that thing defined:
+ * The table of a machine is a .def file of these macros:
  *
  *   STATE(name, flags, text)        flags: the module's own bits, or 0; text: for a person
  *   EVENT(name)
  *   ROW(from, event, to, what)      what: one word: an action, or the row's name in an RFC
  *
- * A .def file gives the macros that are not defined an empty meaning, and
- * undefines all three at its end.  The order of states and events means
- * nothing.  A pair of state and event without a row is refused and counted;
- * two rows for one pair do not compile (-Woverride-init).
+ * The module includes the file several times, for the enum of states, the enum of
+ * events, and each of the three arrays of struct fsm; before each time it defines the
+ * one macro that it wants.  So the file defines the others as nothing, and undefines
+ * all three at its end.
+ *
+ * The order of states and events has no meaning.  An event that has no row for the
+ * present state is refused and counted; two rows for one pair of state and event do
+ * not compile (-Woverride-init).  Any thread.
  */
 #ifndef BASE_FSM_H
 #define BASE_FSM_H
@@ -30,7 +33,7 @@ struct fsm_row {
     unsigned to;
 };
 
-/* All of it is constant and lives as long as the program. */
+/* A machine's table.  All of it is constant and lives as long as the program. */
 struct fsm {
     const struct fsm_state *states;
     const char *const *events;
@@ -38,11 +41,13 @@ struct fsm {
     unsigned nstates, nevents;
 };
 
-/* What a module writes between the braces of the three arrays (FSM_ROW: after the two indices). */
+/* The initializers of one element of each array.  A module defines STATE as FSM_STATE, EVENT as
+ * FSM_EVENT, and ROW as "[state][event] =" with FSM_ROW behind it. */
 #define FSM_STATE(name, flags, text) {#name, text, flags},
 #define FSM_EVENT(name)              #name,
 #define FSM_ROW(to, what)            {#what, to},
 
+/* state and event are the module's enum values; others are a bug and asserted. */
 static inline const struct fsm_state *
 fsm_state(const struct fsm *f, unsigned state)
 {
@@ -68,7 +73,8 @@ fsm_find(const struct fsm *f, unsigned from, unsigned event)
     return row->what != NULL ? row : NULL;
 }
 
-/* fsm_find for an event that has happened: without a row, it is counted in *refused. */
+/* Does what fsm_find does for an event that has happened, and counts in *refused an event that has
+ * no row. */
 static inline const struct fsm_row *
 fsm_take(const struct fsm *f, unsigned from, unsigned event, uint32_t *refused)
 {

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* 0..15, or -1 if c is no digit.  Both cases are taken. */
+/* Returns the value of a digit, in upper or lower case: 0..15, or -1 if c is not a digit. */
 static inline int
 hex_digit(char c)
 {

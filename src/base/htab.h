@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* base/htab.h - intrusive hash table that grows: chains of nodes whose hashes have the same low
- * bits.
+/* base/htab.h - an intrusive hash table that grows.
  *
- * Entering
- * never fails: where there is no memory to grow, chains get longer.  Of several nodes with one hash
- * the one that was entered last is found first.
+ * Nodes whose hashes have the same low bits are in one chain.  Adding a node never
+ * fails: when there is no memory for more chains, the chains get longer.  Of several
+ * nodes with one hash the one that was added last is found first.
  */
 #ifndef BASE_HTAB_H
 #define BASE_HTAB_H
@@ -14,7 +13,7 @@
 
 #define HTAB_FIRST_SIZE 16 /* chains that a table has from the start */
 
-/* Embedded in what is entered. */
+/* A node is embedded in the object that is added. */
 struct hnode {
     struct hnode *next;
     uint64_t hash;
@@ -26,19 +25,22 @@ struct htab {
     struct hnode *first[HTAB_FIRST_SIZE];
 };
 
+/* t must not be moved after htab_init. */
 void htab_init(struct htab *t);
-/* Nodes that are still in t are not touched: they are their owners' to free. */
+/* Empties t and frees what it has allocated.  The nodes belong to their owners and are not touched.
+ */
 void htab_fini(struct htab *t);
 
 void htab_add(struct htab *t, struct hnode *n, uint64_t hash);
 /* n must be in t. */
 void htab_del(struct htab *t, struct hnode *n);
 
-/* Takes any node out; NULL when t is empty.  For the end of a table. */
+/* Removes some node and returns it, or NULL when t is empty.  Owners call it to empty a table
+ * before its end; it searches from the first chain each time. */
 struct hnode *htab_pop(struct htab *t);
 
-/* The first node that has this hash, and the next one; NULL: there are no more.  Different keys may
- * have one hash, so that the caller compares the keys. */
+/* Return the first node that has this hash, and the next one after n with the same hash, or NULL.
+ * Different keys may have the same hash, so the caller compares the keys. */
 struct hnode *htab_find(const struct htab *t, uint64_t hash);
 struct hnode *htab_next(const struct hnode *n);
 

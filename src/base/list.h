@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* base/list.h - intrusive circular doubly linked list. */
+/* base/list.h - an intrusive, circular, doubly linked list.
+ *
+ * A list is a struct list that is its head, and one struct list in each member.  Both
+ * are initialized with list_init before use.
+ */
 #ifndef BASE_LIST_H
 #define BASE_LIST_H
 
@@ -45,8 +49,8 @@ list_push_front(struct list *head, struct list *n)
     list_add_between(n, head, head->next);
 }
 
-/* Leaves n pointing to itself, so that removing twice is harmless and list_empty(n) says "not
- * queued". */
+/* Removes n and leaves it pointing to itself, so that removing it twice does no harm, and
+ * list_empty(n) tells whether n is in no list. */
 static inline void
 list_del(struct list *n)
 {
@@ -55,6 +59,7 @@ list_del(struct list *n)
     list_init(n);
 }
 
+/* Removes the first member and returns it, or NULL when the list is empty. */
 static inline struct list *
 list_pop_front(struct list *head)
 {
@@ -79,6 +84,8 @@ list_splice(struct list *to, struct list *from)
     list_init(from);
 }
 
+/* The body of LIST_FOREACH may not remove pos.  The body of LIST_FOREACH_SAFE may remove and free
+ * pos, but not the member after it. */
 #define LIST_FOREACH(pos, head)                                                                    \
     for (struct list *pos = (head)->next; pos != (head); pos = pos->next)
 #define LIST_FOREACH_SAFE(pos, head)                                                               \

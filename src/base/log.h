@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* base/log.h - the library never prints: lines go to a sink that the caller gave.
+/* base/log.h - log lines.
  *
- * A line is for the operator: what happened to which object, as a sentence.
- * Text that came from a peer is passed through log_clean first.
+ * The library never prints; it hands each line to a function that the application has
+ * set.  A line is for the operator, and says as a sentence what happened to which
+ * object.  Text that came from a peer is passed through log_clean first.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
@@ -13,16 +14,18 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBU
 
 struct log {
     enum log_level level; /* lines of a higher level than this are dropped */
+    /* Called on the thread that logs.  line has no newline, is cut to 511 bytes, and is borrowed
+     * for the call. */
     void (*sink)(void *user, enum log_level level, const char *line);
     void *user;
 };
 
-/* log may be NULL. */
+/* Formats a line and gives it to the sink.  Does nothing where log or its sink is NULL. */
 void log_line(const struct log *log, enum log_level level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Copies at most len bytes of peer text into buf[size], NUL-terminated, with every byte outside
- * 20h..7Eh replaced by '?'.  Returns buf. */
+/* Copies text[0..len), cut to size - 1 bytes, into buf and ends it with a NUL; each byte outside
+ * 20h..7Eh becomes '?'.  size > 0.  Returns buf. */
 const char *log_clean(char *buf, size_t size, const void *text, size_t len);
 
 #endif

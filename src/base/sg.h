@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* base/sg.h - a slice of a scatter-gather list: bytes [skip, skip + len) of an iovec array.
  *
- * A request that is split needs no new iovec array, only another slice; the
- * array stays the submitter's until the request completes.
+ * A request that is split into several needs no new iovec arrays: each part is another
+ * slice of the same array.  A slice borrows the array and the memory behind it, which
+ * the submitter of the request keeps until the request completes.
  */
 #ifndef BASE_SG_H
 #define BASE_SG_H
@@ -19,7 +20,8 @@ struct sg {
     uint64_t skip; /* bytes of iov before the slice */
 };
 
-/* The first len bytes of the slice, if its first iovec has them all; else NULL. */
+/* Returns the first len bytes of the slice if its first iovec has them all; else NULL.  The slice
+ * has at least one iovec. */
 static inline void *
 sg_start(const struct sg *s, uint32_t len)
 {
@@ -28,22 +30,25 @@ sg_start(const struct sg *s, uint32_t len)
                : NULL;
 }
 
-/* Where a walk along a slice stands.  Seeking forward goes on from there; seeking backward walks
- * from the start again. */
+/* A position in a slice.  To seek forward goes on from the position; to seek backward begins at the
+ * start of the slice again. */
 struct sg_cursor {
-    uint32_t idx;  /* the iovec */
-    uint32_t at;   /* offset within the slice that idx/in_iov stand for */
-    size_t in_iov; /* bytes into iov[idx] */
+    uint32_t idx;  /* index of the iovec */
+    uint32_t at;   /* the position in bytes from the start of the slice */
+    size_t in_iov; /* the position in bytes from the start of iov[idx] */
 };
 
+/* Makes the slice [skip, skip + len) of iov[iovcnt], which must have that many bytes. */
 struct sg sg_from_iov(const struct iovec *iov, uint32_t iovcnt, uint64_t skip, uint32_t len);
 
-/* The same as sg_cursor_init, where the slice starts behind the first iovec. */
+/* The part of sg_cursor_init for a slice that starts behind its first iovec; not for other callers.
+ */
 void sg_cursor_start(struct sg_cursor *c, const struct sg *s);
 
-#define SG_CURSOR_NOWHERE                                                                          \
-    UINT32_MAX /* a value of `at` that makes the next seek walk from the start */
+/* A value of `at` behind every position: the next seek begins at the start of the slice. */
+#define SG_CURSOR_NOWHERE UINT32_MAX
 
+/* Sets the position to the start of the slice. */
 static inline void
 sg_cursor_init(struct sg_cursor *c, const struct sg *s)
 {
@@ -55,8 +60,9 @@ sg_cursor_init(struct sg_cursor *c, const struct sg *s)
 /* Moves to `offset` (<= s->len) of the slice. */
 void sg_cursor_seek(struct sg_cursor *c, const struct sg *s, uint32_t offset);
 
-/* Fills up to max iovecs with the bytes [cursor, cursor + len) and moves past them; stops early
- * when `max` is reached.  *ret_len: bytes described.  Returns the number of iovecs. */
+/* Describes the next len bytes with iov[0..max) and moves past what it has described; it stops
+ * early when max iovecs are full.  *ret_len is the number of bytes described.  Returns the number
+ * of iovecs. */
 int sg_cursor_map(struct sg_cursor *c, const struct sg *s, uint32_t len, struct iovec *iov, int max,
                   uint32_t *ret_len);
 
@@ -80,7 +86,8 @@ sg_cursor_take(struct sg_cursor *c, const struct sg *s, uint32_t len)
     return p;
 }
 
-/* Copies between flat memory and the slice at the cursor; len must fit into what is left. */
+/* Copy len bytes between flat memory and the slice, at the cursor, and move it past them.  The
+ * slice must have len more bytes. */
 void sg_copy_to(struct sg_cursor *c, const struct sg *s, const void *src, uint32_t len);
 void sg_copy_from(struct sg_cursor *c, const struct sg *s, void *dst, uint32_t len);
 

@@ -6,15 +6,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* All of text[0..len):
+/* Reads a size, which must be all of text[0..len):
  *
  *   size   = number [ "." digits ] [ unit ]
  *   number = decimal digits, or 0x and hex digits
  *   unit   = "B", or k M G T P in either case with nothing, "B" or "iB" after it
  *
- * A fraction needs a unit that is not B, and goes with decimal digits only.  k is
- * 1024, M is 1024 k, and so on; what a fraction leaves below a byte is dropped.  Bytes in *ret;
- * -EINVAL (not of this form), or -ERANGE (2^64 or more).  *ret is untouched on failure. */
+ * A fraction is allowed only behind decimal digits and before a unit other than B.
+ * k is 1024, M is 1024 k, and so on.  The result is rounded down to whole bytes.
+ *
+ * Returns 0 and the bytes in *ret; -EINVAL for a text that is not of this form; -ERANGE for 2^64
+ * bytes or more.  On failure *ret stays as it was. */
 int size_parse(const char *text, size_t len, uint64_t *ret);
 
 #endif
