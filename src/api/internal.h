@@ -58,6 +58,8 @@ struct api_session {
     void (*opened)(struct api_session *s, const struct lunette_error *err);
     void (*closed)(struct api_session *s);
     struct loop_work close_work;
+    struct loop_timer logout_retry; /* closing, and there was no memory for the logout */
+    unsigned logout_tries;
 };
 
 struct lunette_lun {

@@ -11,6 +11,9 @@
 #include "api/ping.h"
 #include "wire/pdu.h"
 
+#define LOGOUT_RETRY_MS  50  /* until a logout that found no memory is tried again */
+#define LOGOUT_TRIES_MAX 100 /* then the session is left to the end of its context */
+
 /* A random number and a qualifier that counts (RFC 7143 11.12.5): of the sessions of one context
  * no two are the same port. */
 static void
@@ -298,27 +301,47 @@ session_logged_out(void *user, const struct lunette_error *err)
     loop_defer(s->ctx->loop, &s->close_work);
 }
 
-void
-api_session_close_start(struct api_session *s, void (*closed)(struct api_session *s))
+/* A session that cannot be logged out for want of memory stays logged in until there is some: what
+ * is under way on its host would outlive the stack otherwise. */
+static void
+session_log_out(struct api_session *s)
 {
     struct logout_config cfg;
 
+    assert(s->logged_in && s->logout == NULL);
+    session_logout_config(s, &cfg);
+    if (session_logout_task(s->ctx->ctl, &cfg, session_logged_out, s, &s->logout) == 0)
+        return;
+    if (++s->logout_tries < LOGOUT_TRIES_MAX) {
+        loop_timer_start(s->ctx->loop, &s->logout_retry, LOGOUT_RETRY_MS * LOOP_NS_PER_MS);
+        return;
+    }
+    log_line(s->ctx->loop->log, LOG_LEVEL_WARN,
+             "%s: no memory for a logout; the session ends with its context", s->target_name);
+    s->logged_in = false;
+    loop_defer(s->ctx->loop, &s->close_work);
+}
+
+static void
+session_on_logout_retry(struct loop_timer *t)
+{
+    session_log_out(container_of(t, struct api_session, logout_retry));
+}
+
+void
+api_session_close_start(struct api_session *s, void (*closed)(struct api_session *s))
+{
     assert(s->closed == NULL && closed != NULL);
     s->closed = closed;
     login_free(&s->login); /* a login that is given up closes its connection by itself */
     if (s->logout != NULL)
         return; /* the target has asked for a logout: session_asked_out goes on */
     ctl_watch_del(&s->watch);
-    if (s->logged_in) {
-        session_logout_config(s, &cfg);
-        if (session_logout_task(s->ctx->ctl, &cfg, session_logged_out, s, &s->logout) == 0)
-            return;
-        /* There is no memory for it: the session stays with the data plane, which ends it with the
-         * context. */
-        log_line(s->ctx->loop->log, LOG_LEVEL_WARN, "%s: no memory to log out", s->target_name);
-        s->logged_in = false;
-    }
-    loop_defer(s->ctx->loop, &s->close_work);
+    loop_timer_init(&s->logout_retry, session_on_logout_retry);
+    if (s->logged_in)
+        session_log_out(s);
+    else
+        loop_defer(s->ctx->loop, &s->close_work);
 }
 
 void
