@@ -9,9 +9,10 @@
  *  - self-placing (offload class pdu): takes a task in xmit_task, moves all its
  *    data by itself and hands over only the response (caps DATA_PATH_OFFLOAD).
  *
- * A transport never mentions a descriptor outside bind_conn.  No up-call but
- * the inline ones is made from inside an operation, except where said.
- * Everything runs on the connection's loop.
+ * A transport never mentions a descriptor outside bind_conn.  Everything runs
+ * on the thread of the connection's loop, and no operation blocks.  An up-call is
+ * made from events of the loop, never from inside an operation, with two
+ * exceptions: conn_failure at any time, and task_cleaned from inside stop_conn.
  *
  * This header is installed as lunette/transport.h, for transports in shared
  * objects.  Unlike lunette/lunette.h it makes no promise beyond its version: a
@@ -293,7 +294,10 @@ struct iscsi_endpoint {
     ((uint32_t)ISCSI_OP_DATA_IN << 24 | (ISCSI_FLAG_FINAL | ISCSI_DATA_IN_STATUS) << 16)
 #define ISCSI_FAST_DATA_IN_MASK 0xffff00ffu
 
-/* What a transport calls, on the loop of the connection or endpoint. */
+/* What a transport calls, on the thread of the connection's or endpoint's loop.  The table is the
+ * library's and lives as long as the connection or endpoint; headers and data that are passed are
+ * the transport's and borrowed for the call.  Connections have all up-calls but ep_event, endpoints
+ * only that one. */
 struct iscsi_upcalls {
     uint32_t version; /* ISCSI_TRANSPORT_VERSION */
     size_t size;      /* bytes of the table */
@@ -319,23 +323,28 @@ struct iscsi_upcalls {
     void (*conn_failure)(struct iscsi_conn *c, enum iscsi_err err, const char *why);
     /* The task has more to send (an R2T came): xmit_task will be called again. */
     void (*requeue_task)(struct iscsi_task *t);
-    /* There is room again after alloc_pdu, gather_room or xmit_task had returned -EAGAIN. */
+    /* There is room again after alloc_pdu, gather_room or xmit_task had returned -EAGAIN; once for
+     * any number of them.  The iSCSI layer sends later, not from inside. */
     void (*queue_xmit)(struct iscsi_conn *c);
     /* cleanup_task, which had returned -EINPROGRESS, has ended: task and memory are the iSCSI
      * layer's again, which may use the task for another command before this returns. */
     void (*task_cleaned)(struct iscsi_task *t);
-    /* stop_conn, which had returned -EINPROGRESS, has ended. */
+    /* stop_conn, which had returned -EINPROGRESS, has ended: the last up-call for c until it is
+     * bound again. */
     void (*conn_stopped)(struct iscsi_conn *c);
     /* An endpoint came up (0) or failed (-errno); once for each ep_connect that returned 0. */
     void (*ep_event)(struct iscsi_endpoint *ep, int err);
 };
 
 /* A transport.  The first four operations are required, the others may be NULL where that is said.
- * All return 0 or -errno unless they say otherwise. */
+ * Called are those of endpoints by the data plane, which serves the control plane's requests, and
+ * all others by the iSCSI layer.  All return 0 or -errno unless they say otherwise.  Those with an
+ * err describe a failure there for a person (lunette_fail); err may be NULL.  Strings and addresses
+ * that are passed are borrowed for the call. */
 struct iscsi_transport {
     uint32_t version;          /* ISCSI_TRANSPORT_VERSION */
     size_t size;               /* bytes of the table */
-    const char *name;          /* as in transport=NAME of a URL */
+    const char *name;          /* as in transport=NAME of a URL: 1..31 bytes */
     uint32_t caps;             /* of enum iscsi_caps */
     uint32_t max_recv_dlength; /* the largest MaxRecvDataSegmentLength worth declaring, bytes */
     /* Bytes of the transport's part of each, dd_data: zeroed, suited for any type, and alive as
@@ -353,9 +362,12 @@ struct iscsi_transport {
      * more is harmless.  0, or -EINPROGRESS and conn_stopped.  Tasks that were with the transport
      * get their cleanup_task afterwards. */
     int (*stop_conn)(struct iscsi_conn *c, enum iscsi_stop how);
-    /* Sends the PDU of the task, whose header is at t->hdr, and unsolicited data behind it, or the
-     * data that R2Ts ask for.  0: done for now; -EAGAIN: is to be called again after queue_xmit;
-     * else the connection has failed. */
+    /* Sends the PDU of the task, whose header is at t->hdr, and unsolicited data behind it; when it
+     * is called again, after requeue_task, the data that R2Ts ask for.  The task, its header and
+     * its data are the transport's to read until cleanup_task, or until it ends without one
+     * (struct iscsi_gather).  0: done for now; -EAGAIN: is to be
+     * called again after queue_xmit; else the connection has failed, and conn_failure was called.
+     */
     int (*xmit_task)(struct iscsi_task *t);
     /* The task is over or given up, in whatever state it is: the answer may not have come, its
      * Data-In may be half received, R2Ts may wait, its data may be half sent.  Called once for each
@@ -385,16 +397,21 @@ struct iscsi_transport {
     void (*destroy_conn)(struct iscsi_conn *c);
     /* Full feature phase begins: digests and lengths in *c are final.  May be NULL. */
     int (*start_conn)(struct iscsi_conn *c, struct lunette_error *err);
-    /* The iSCSI layer has checked and kept a value; refuses what the transport cannot do.  May be
-     * NULL. */
+    /* The iSCSI layer has checked and kept a value; refuses what the transport cannot do, and the
+     * control plane's request fails.  At any time between create_conn and destroy_conn, mostly
+     * between bind_conn and start_conn.  May be NULL. */
     int (*set_param)(struct iscsi_conn *c, enum iscsi_param p, const char *value,
                      struct lunette_error *err);
 
-    /* Header memory for a PDU of this task: sets t->hdr, t->hdr_max.  -EAGAIN: full, queue_xmit
-     * follows.  NULL: the iSCSI layer has memory of its own in the task. */
+    /* Header memory for a PDU of this task and opcode (enum iscsi_opcode): sets t->hdr and
+     * t->hdr_max, which is ISCSI_HDR_MAX less the digest or more.  The memory is the transport's;
+     * the iSCSI layer writes to it before init_task, which follows at once.  -EAGAIN: full,
+     * queue_xmit follows, and nothing has changed; else the connection has failed.  NULL: the iSCSI
+     * layer has memory of its own in the task. */
     int (*alloc_pdu)(struct iscsi_task *t, uint8_t opcode);
     /* The header at t->hdr is complete, and CmdSN is about to be used: prepares the PDU of the
-     * task.  May be NULL. */
+     * task, and xmit_task follows at once.  0; else the connection has failed: there is no -EAGAIN,
+     * since alloc_pdu has promised the room.  May be NULL. */
     int (*init_task)(struct iscsi_task *t);
     /* The xmitworker has nothing more: what was gathered leaves now, together.  May be NULL. */
     void (*xmit_flush)(struct iscsi_conn *c);
