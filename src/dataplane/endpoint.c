@@ -154,6 +154,7 @@ dp_transport(struct dataplane *dp, const char name[IPC_NAME_MAX],
 {
     const struct iscsi_transport *tt = NULL;
 
+    static_assert(IPC_NAME_MAX == TRANSPORT_NAME_MAX + 1, "every name can be asked for");
     if (memchr(name, '\0', IPC_NAME_MAX) != NULL)
         tt = transport_find(dp->registry, name);
     if (tt == NULL)

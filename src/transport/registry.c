@@ -44,6 +44,8 @@ transport_lacks(const struct iscsi_transport *t)
 {
     if (t->name == NULL || t->name[0] == '\0')
         return "has no name";
+    if (strnlen(t->name, TRANSPORT_NAME_MAX + 1) > TRANSPORT_NAME_MAX)
+        return "has a name that is too long to be asked for";
     if (t->bind_conn == NULL || t->xmit_task == NULL || t->cleanup_task == NULL ||
         t->stop_conn == NULL)
         return "lacks bind_conn, xmit_task, cleanup_task or stop_conn";

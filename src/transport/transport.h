@@ -5,7 +5,8 @@
 
 #include "seam/transport.h"
 
-#define TRANSPORT_MAX 16
+#define TRANSPORT_MAX      16
+#define TRANSPORT_NAME_MAX 31 /* bytes: as much as a request of the control plane holds */
 
 /* Transports by name; filled before the first session, read-only until the last one is gone.  All
  * zero: empty. */
@@ -17,8 +18,9 @@ struct transport_registry {
 };
 
 /* Adds a transport, whose table is copied; what the table points to must live as long as the
- * registry.  -EINVAL: made for another version, larger than known and not only with zeroes, or
- * without operations that its caps promise; -EEXIST: the name is taken; -ENOSPC. */
+ * registry.  -EINVAL: made for another version, larger than known and not only with zeroes, without
+ * operations that its caps promise, or with a name that is missing or too long; -EEXIST: the name
+ * is taken; -ENOSPC. */
 int transport_register(struct transport_registry *r, const struct iscsi_transport *t,
                        struct lunette_error *err);
 

@@ -156,6 +156,10 @@ operations_that_are_missing(void **state)
     (void)state;
     l.t.name = "";
     refused(&l, "no name");
+    l.t.name = "a-name-of-31-bytes-is-the-longer"; /* it has 32 */
+    refused(&l, "too long");
+    l.t.name++;
+    assert_int_equal(add(&l), 0);
     l = table();
     l.t.stop_conn = NULL;
     refused(&l, "lacks bind_conn, xmit_task, cleanup_task or stop_conn");
