@@ -63,7 +63,8 @@ test_options(void **state)
     assert_int_equal(url_parse("iscsi://h/" IQN "/1?header_digest=CRC32C_none&max_transfer=256k"
                                "&max_burst_length=0x10000&initial_r2t=TRUE&isid=80123456789a"
                                "&chap_algs=SHA256,md5&tpgt=7&target_user=bob"
-                               "&target_password=hunter2&zero_copy=1&timeout=1500",
+                               "&target_password=hunter2&zero_copy=1&timeout=1500"
+                               "&transport=iser",
                                &u, NULL),
                      0);
     assert_string_equal(u.cfg.header_digest, "CRC32C,None");
@@ -80,6 +81,7 @@ test_options(void **state)
     assert_string_equal(u.cfg.mutual.name, "bob");
     assert_int_equal(u.cfg.mutual.secret_len, 7);
     assert_true(u.cfg.zero_copy);
+    assert_string_equal(u.cfg.transport, "iser");
     assert_int_equal(u.timeout_ms, 1500);
     url_wipe(&u);
 }
@@ -127,6 +129,8 @@ test_refused(void **state)
     fails("iscsi://h/" IQN "?isid=12", "12 hex digits");
     fails("iscsi://h/" IQN "?data_digest=md5", "crc32c");
     fails("iscsi://h/" IQN "?chap_algs=md4", "sha3-256");
+    fails("iscsi://h/" IQN "?transport=", "want text of length 1..31");
+    fails("iscsi://h/" IQN "?transport=a-name-of-31-bytes-is-the-longer", "length 1..31");
 }
 
 /* Whatever is wrong beside a secret, the message must not show it. */
