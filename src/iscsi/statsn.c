@@ -14,11 +14,11 @@ statsn_window_reset(struct statsn_window *w)
 void
 statsn_window_good(struct statsn_window *w, uint32_t sn)
 {
-    uint32_t n = sn - w->good;
-
-    if (!w->known || n == 0)
+    if (!w->known || sn == w->good)
         return;
-    assert(sn_gt(sn, w->good) && w->ahead == 0); /* what came in order came behind no gap */
+    /* What came in order came behind no gap.  It may be so much that sn and good cannot be compared:
+     * nobody brings good up to date before something comes out of order. */
+    assert(w->ahead == 0);
     w->good = w->seen = sn;
 }
 

@@ -34,6 +34,30 @@ statsn_in_order(void **state)
     assert_int_equal(statsn_window_add(&w, 0x20), STATSN_IN_ORDER);
 }
 
+/* SSN-01: on a connection that has been up for long, more answers have gone by in order than numbers
+ * can be compared over. */
+static void
+statsn_after_many_answers(void **state)
+{
+    static const uint32_t many[] = {0x7fffffff, 0x80000000, 0x80000001, 0xffffffff};
+
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        struct statsn_window w;
+        uint32_t first;
+
+        statsn_window_reset(&w);
+        assert_int_equal(statsn_window_add(&w, 7), STATSN_IN_ORDER);
+        statsn_window_good(&w, 8 + many[i]);
+        assert_int_equal(w.good, 8 + many[i]);
+        assert_int_equal(w.seen, 8 + many[i]);
+        assert_int_equal(statsn_window_add(&w, 7 + many[i]), STATSN_DUPLICATE);
+        assert_int_equal(statsn_window_add(&w, 9 + many[i]), STATSN_GAP);
+        assert_int_equal(statsn_window_missing(&w, &first), 1);
+        assert_int_equal(first, 8 + many[i]);
+    }
+}
+
 /* SSN-06..08: gaps, what is behind them, and how they close. */
 static void
 statsn_gaps(void **state)
@@ -225,7 +249,8 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(statsn_in_order),   cmocka_unit_test(statsn_gaps),
+        cmocka_unit_test(statsn_in_order),
+        cmocka_unit_test(statsn_after_many_answers),   cmocka_unit_test(statsn_gaps),
         cmocka_unit_test(statsn_any_order),  cmocka_unit_test(datasn_seen_and_good),
         cmocka_unit_test(datasn_is_bounded), cmocka_unit_test(datasn_any_order),
         cmocka_unit_test(command_window),
