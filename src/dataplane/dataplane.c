@@ -54,8 +54,10 @@ serve_one(struct dataplane *dp, const struct iscsi_uevent *ev, const void *data,
 {
     int r = dp_refuse(dp, ev, rep);
 
-    if (r < 0)
+    if (r < 0) {
+        dp_close_descriptor(dp, ev);
         return r;
+    }
     if (ev->type == ISCSI_UEVENT_SEND_PDU)
         return dp_serve_send_pdu(dp, ev, data, data_len, rep);
     if (ev->type == ISCSI_UEVENT_SET_NOTE)

@@ -77,6 +77,22 @@ test_hello_comes_first(void **state)
     dpw_free(w);
 }
 
+/* A descriptor belongs to the data plane from the request on, also where that is refused. */
+static void
+test_a_descriptor_before_hello_is_closed(void **state)
+{
+    struct dpw *w = dpw_new_alone(NULL);
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_BIND_CONN, .sid = 1, .cid = 1};
+
+    (void)state;
+    w->client.hello = true;
+    assert_int_equal(dataplane_set_client(w->dp, &w->client), 1);
+    ev.u.bind_conn.fd = 5;
+    assert_int_equal(dpw_ask(w, &ev, NULL, 0), -EPROTO);
+    assert_int_equal(w->closed_fds, 1);
+    dpw_free(w);
+}
+
 static void
 test_events_wait_for_take_events(void **state)
 {
@@ -433,6 +449,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_hello_comes_first),
+        cmocka_unit_test(test_a_descriptor_before_hello_is_closed),
         cmocka_unit_test(test_events_wait_for_take_events),
         cmocka_unit_test(test_events_wait_for_the_next_client),
         cmocka_unit_test(test_lost_events_are_said),
