@@ -107,10 +107,11 @@ static void
 client_take(void *user, struct ipc_packet *p)
 {
     struct ipc_encoded_client *e = user;
+    struct loop *l = e->carrier->client_loop; /* whoever takes p may free e */
 
     if (!e->dead && !(p->lane == IPC_LANE_REPLIES ? take_reply(e, p) : take_event(e, p)))
         client_break(e);
-    free(p);
+    ipc_packet_drop(l, p); /* none to a client has a descriptor */
 }
 
 int
@@ -215,6 +216,7 @@ server_take(void *user, struct ipc_packet *p)
 
     if (e->dead || ipc_decode_uevent(p->bytes, p->len, &req) < 0 ||
         p->data_len != ipc_uevent_data_len(&req) ||
+        (p->fd >= 0 && req.type != ISCSI_UEVENT_BIND_CONN) ||
         p->room < IPC_MSG_MAX + ipc_reply_room(req.type)) {
         ipc_packet_drop(e->carrier->server_loop, p);
         if (!e->dead && e->broken != NULL)

@@ -335,7 +335,7 @@ static void
 test_a_client_at_fault(void **state)
 {
     (void)state;
-    for (int row = 0; row < 4; row++) {
+    for (int row = 0; row < 5; row++) {
         struct world *w = world_new(ENCODED);
         struct iscsi_uevent ev = {.type = ISCSI_UEVENT_GET_SESSION};
 
@@ -351,6 +351,8 @@ test_a_client_at_fault(void **state)
             send_raw(w, IPC_LANE_REQUESTS, &ev, 8, 2 * IPC_MSG_MAX + IPC_REPLY_DATA_MAX);
         } else if (row == 2) { /* no room for the answer */
             send_raw(w, IPC_LANE_REQUESTS, &ev, 0, IPC_MSG_MAX);
+        } else if (row == 3) { /* a descriptor that nobody asks for */
+            send_raw(w, IPC_LANE_REQUESTS, &ev, 0, 2 * IPC_MSG_MAX + IPC_REPLY_DATA_MAX);
         } else { /* data that is promised and not there */
             ev.type = ISCSI_UEVENT_SEND_PDU;
             ev.u.send_pdu.data_len = 0x7fffffff;
@@ -377,6 +379,7 @@ test_a_server_at_fault(void **state)
     send_raw(w, IPC_LANE_EVENTS, &ev, 0, IPC_MSG_MAX); /* a request is no event */
     assert_int_equal(w->nevents, 0);
     assert_int_equal(w->client_broken, -EPROTO);
+    assert_int_equal(w->closed_fds, 1);
     assert_int_equal(ipc_request(w->ipc, &ev, NULL, 0), -EPIPE);
     world_free(w);
 }
