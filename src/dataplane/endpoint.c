@@ -33,6 +33,12 @@ dp_ep_missing(const struct iscsi_uevent *ev, struct iscsi_reply *rep)
                         (unsigned long long)ev->ep);
 }
 
+bool
+dp_ep_is_up(struct dp_endpoint *e)
+{
+    return (e->state != 0 ? e->state : e->pub.tt->ep_poll(&e->pub)) > 0;
+}
+
 /* ---- references ----------------------------------------------------------------------------- */
 
 /* Runs apart from whoever gave the last reference back, who may be inside a call of the transport.

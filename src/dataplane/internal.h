@@ -141,6 +141,8 @@ void dp_endpoints_init(struct dataplane *dp);
 void dp_endpoints_fini(struct dataplane *dp);
 struct dp_endpoint *dp_ep_find(struct dataplane *dp, uint64_t id);
 int dp_ep_missing(const struct iscsi_uevent *ev, struct iscsi_reply *rep);
+/* It has been connected, though the event that says so may still come. */
+bool dp_ep_is_up(struct dp_endpoint *e);
 void dp_ep_bound(struct dp_endpoint *e, struct dp_conn *c);
 /* The transport has let go of c. */
 void dp_ep_unbound(struct dp_conn *c);

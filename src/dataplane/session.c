@@ -378,6 +378,13 @@ bind_conn(struct dp_conn *c, const struct iscsi_uevent *ev, struct dp_endpoint *
     if (c->bound || (e != NULL && e->conn != NULL))
         return lunette_fail(&rep->why, -EBUSY, LUNETTE_DOM_USAGE, 0,
                             "the connection or the endpoint is bound already");
+    if (e == NULL && !(c->session->tt->caps & CAP_BIND_DESCRIPTOR))
+        return lunette_fail(&rep->why, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                            "transport %s takes an endpoint, and no descriptor",
+                            c->session->tt->name);
+    if (e != NULL && !dp_ep_is_up(e))
+        return lunette_fail(&rep->why, -ENOTCONN, LUNETTE_DOM_USAGE, 0,
+                            "endpoint %llu is not connected", (unsigned long long)e->pub.id);
     r = c->session->ops->bind_conn(c->handle, eph, pub, ev->u.bind_conn.leading != 0, &rep->why);
     if (r < 0)
         return r;

@@ -224,6 +224,58 @@ test_binding_is_refused(void **state)
     dpw_free(w);
 }
 
+/* A transport is asked only for what its table says: it gets a descriptor where it takes one, and
+ * an endpoint that is up.  (The adapter would take both here.) */
+static int
+bind_anything(struct iscsi_conn *c, int64_t eph, struct iscsi_endpoint *ep, bool leading,
+              struct lunette_error *err)
+{
+    (void)c;
+    (void)eph;
+    (void)ep;
+    (void)leading;
+    (void)err;
+    return 0;
+}
+
+static void
+test_a_descriptor_is_not_for_every_transport(void **state)
+{
+    struct dpw *w = dpw_new();
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_BIND_CONN, .cid = 1};
+
+    (void)state;
+    w->registry.t[0].bind_conn = bind_anything;
+    ev.sid = dpw_session(w);
+    assert_int_equal(dpw_do(w, ISCSI_UEVENT_CREATE_CONN, ev.sid, 1, 0), 0);
+    ev.u.bind_conn.fd = 5;
+    assert_int_equal(dpw_ask(w, &ev, NULL, 0), -EINVAL);
+    assert_int_equal(w->closed_fds, 1);
+    dpw_free(w);
+}
+
+static void
+test_an_endpoint_is_up_before_it_is_bound(void **state)
+{
+    struct dpw *w = dpw_new();
+    uint64_t ep;
+    uint32_t sid = dpw_session(w);
+
+    (void)state;
+    w->registry.t[0].bind_conn = bind_anything;
+    assert_int_equal(dpw_do(w, ISCSI_UEVENT_CREATE_CONN, sid, 1, 0), 0);
+    assert_int_equal(dpw_do(w, ISCSI_UEVENT_TRANSPORT_EP_CONNECT, 0, 0, 0), 0);
+    ep = w->reply.r.ep;
+    assert_int_equal(dpw_do(w, ISCSI_UEVENT_BIND_CONN, sid, 1, ep), -ENOTCONN);
+    fake_advance(&w->fl, MS(40));
+    assert_int_equal(dpw_do(w, ISCSI_UEVENT_BIND_CONN, sid, 1, ep), 0);
+    assert_int_equal(dpw_do(w, ISCSI_UEVENT_CREATE_CONN, sid, 2, 0), 0);
+    fake_adapter.ep_result = -ECONNREFUSED;
+    ep = dpw_endpoint(w);
+    assert_int_equal(dpw_do(w, ISCSI_UEVENT_BIND_CONN, sid, 2, ep), -ENOTCONN);
+    dpw_free(w);
+}
+
 int
 main(void)
 {
@@ -236,6 +288,8 @@ main(void)
         cmocka_unit_test(test_a_lost_connection_lets_go),
         cmocka_unit_test(test_a_new_connection_of_the_same_number),
         cmocka_unit_test(test_binding_is_refused),
+        cmocka_unit_test(test_a_descriptor_is_not_for_every_transport),
+        cmocka_unit_test(test_an_endpoint_is_up_before_it_is_bound),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -220,6 +220,7 @@ test_a_connection_on_a_descriptor(void **state)
     uint32_t sid = ev.sid = dpw_session(w);
 
     (void)state;
+    w->registry.t[0].caps |= CAP_BIND_DESCRIPTOR;
     ev.u.bind_conn.fd = 5;
     ev.u.bind_conn.leading = 1;
     assert_int_equal(dpw_do(w, ISCSI_UEVENT_CREATE_CONN, sid, 1, 0), 0);
