@@ -245,7 +245,9 @@ dp_serve_ep_disconnect(struct dataplane *dp, const struct iscsi_uevent *ev, stru
         return dp_ep_missing(ev, rep);
     e->disconnect = dp_call_of(dp, ev);
     dp_ep_close(e);
-    if (e->conn != NULL) { /* it may let go at once, but e lives until release_endpoints */
+    /* One that is being destroyed lets go by itself.  Another may let go at once, but e lives until
+     * release_endpoints. */
+    if (e->conn != NULL && !e->conn->dying && !e->conn->session->dying) {
         e->conn->state = IPC_CONN_DOWN;
         e->conn->session->ops->stop_conn(e->conn->handle, STOP_CONN_RECOVER);
     }

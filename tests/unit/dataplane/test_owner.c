@@ -8,6 +8,7 @@
 struct fake_conn {
     uint16_t cid;
     bool there, bound, started;
+    bool destroyed; /* and not to be used any more */
 };
 
 static struct fake_owner {
@@ -15,6 +16,7 @@ static struct fake_owner {
     struct dp_session_config cfg;
     struct fake_conn conn[4];
     unsigned sessions, teardowns, pdus;
+    bool slow; /* destroy_conn leaves the connection bound, until the test says conn_down */
     char param[64];
 } owner;
 
@@ -56,6 +58,8 @@ owner_stop_conn(void *conn, enum iscsi_stop how)
     struct fake_conn *c = conn;
 
     (void)how;
+    assert_false(c->destroyed);
+    assert_int_equal(owner.teardowns, 0);
     if (c->bound)
         owner.cfg.ev->conn_down(owner.cfg.user, c);
     c->bound = c->started = false;
@@ -64,8 +68,10 @@ owner_stop_conn(void *conn, enum iscsi_stop how)
 static void
 owner_destroy_conn(void *conn)
 {
-    owner_stop_conn(conn, STOP_CONN_TERM);
+    if (!owner.slow)
+        owner_stop_conn(conn, STOP_CONN_TERM);
     ((struct fake_conn *)conn)->there = false;
+    ((struct fake_conn *)conn)->destroyed = true;
 }
 
 static int
@@ -237,6 +243,36 @@ test_a_connection_on_a_descriptor(void **state)
     dpw_free(w);
 }
 
+/* Once a connection is destroyed, or its session torn down, its owner is not asked to stop it: it
+ * lets go by itself, and only then is the endpoint disconnected. */
+static void
+test_an_endpoint_outlives_what_is_destroyed(void **state)
+{
+    (void)state;
+    for (int session = 0; session < 2; session++) {
+        struct dpw *w = owned_world();
+        struct iscsi_uevent end = {.cid = 1}, gone = {.type = ISCSI_UEVENT_TRANSPORT_EP_DISCONNECT};
+        uint64_t ep;
+
+        end.type = session ? ISCSI_UEVENT_DESTROY_SESSION : ISCSI_UEVENT_DESTROY_CONN;
+        end.sid = dpw_started(w, &ep);
+        owner.slow = true;
+        gone.ep = ep;
+        dpw_send(w, &end, NULL, 0);
+        dpw_send(w, &gone, NULL, 0);
+        fake_advance(&w->fl, MS(1));
+        assert_int_equal(dpw_adapter.nsteps, 0);
+        owner.cfg.ev->conn_down(owner.cfg.user, &owner.conn[1]);
+        fake_advance(&w->fl, MS(1));
+        assert_int_equal(dpw_adapter.nsteps, 1);
+        assert_int_equal(dpw_adapter.step[0], STEP_EP_DISCONNECT);
+        assert_int_equal(w->reply.type, ISCSI_UEVENT_TRANSPORT_EP_DISCONNECT);
+        dataplane_shutdown(w->dp);
+        owner.cfg.ev->freed(owner.cfg.user);
+        dpw_free(w);
+    }
+}
+
 /* After a loss even what would find room counts as lost, so that what waits has no gap. */
 static void
 test_no_event_passes_one_that_was_lost(void **state)
@@ -297,6 +333,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_session_of_another_owner),
         cmocka_unit_test(test_a_connection_on_a_descriptor),
+        cmocka_unit_test(test_an_endpoint_outlives_what_is_destroyed),
         cmocka_unit_test(test_no_event_passes_one_that_was_lost),
         cmocka_unit_test(test_owners_are_side_by_side),
     };
