@@ -203,7 +203,7 @@ dp_serve_ep_connect(struct dataplane *dp, const struct iscsi_uevent *ev, struct 
     e->to = ev->u.ep_connect.to;
     dp_half_adopt(dp, &e->half);
     e->pub = (struct iscsi_endpoint){
-        .tt = tt, .loop = dp->loop, .id = dp_ids_take_ep(dp->ids), .dd_data = e + 1};
+        .tt = tt, .loop = dp->loop, .id = dp_ids_take_ep(dp->ids), .dd_data = e->dd_data};
     TRACE(dp->loop, ep_connect, e->pub.id, 0);
     r = tt->ep_connect(&e->pub, &ev->u.ep_connect.to, &ep_upcalls, &rep->why);
     if (r < 0) {

@@ -9,6 +9,8 @@
 #ifndef DATAPLANE_INTERNAL_H
 #define DATAPLANE_INTERNAL_H
 
+#include <stddef.h>
+
 #include "base/htab.h"
 #include "dataplane/dataplane.h"
 #include "dataplane/values.h"
@@ -41,7 +43,8 @@ struct dp_endpoint {
     int state;    /* 1 up, 0 not yet, -errno */
     struct dp_call disconnect;
     struct sock_addr to;
-    struct iscsi_endpoint pub; /* dd_data follows */
+    struct iscsi_endpoint pub;
+    max_align_t dd_data[]; /* the transport's part, which may have any type */
 };
 
 struct dp_conn {

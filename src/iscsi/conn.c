@@ -57,7 +57,7 @@ conn_init(struct conn *c, struct session *s, uint16_t cid)
     c->pub.up = &upcalls;
     c->pub.loop = s->pub.loop;
     c->pub.cid = cid;
-    c->pub.dd_data = c + 1;
+    c->pub.dd_data = c->dd_data;
     c->down = c->suspended = true;
     c->ping_interval_ms = 5000;
     c->ping_timeout_ms = 5000;

@@ -4,6 +4,8 @@
 #ifndef ISCSI_CONN_H
 #define ISCSI_CONN_H
 
+#include <stddef.h>
+
 #include "iscsi/conn_fsm.h"
 #include "iscsi/statsn.h"
 #include "iscsi/task.h"
@@ -42,6 +44,7 @@ struct conn {
     struct task *user[USER_TASKS]; /* requests of the control plane; NULL: a free place */
     enum iscsi_err err;
     struct lunette_error why; /* of its failure; code 0: none */
+    max_align_t dd_data[];    /* the transport's part, which may have any type */
 };
 
 static inline struct conn *

@@ -38,6 +38,7 @@ struct dpw {
 static struct dpw_adapter {
     bool slow_stop; /* stop_conn returns -EINPROGRESS */
     struct iscsi_conn *stopping;
+    const void *ep_dd_data; /* of the last endpoint */
     enum dpw_step step[DPW_STEPS];
     unsigned nsteps;
 } dpw_adapter;
@@ -70,6 +71,14 @@ dpw_stopped(void)
     dpw_adapter.stopping = NULL;
     dpw_adapter.step[dpw_adapter.nsteps++] = STEP_STOP_CONN;
     c->up->conn_stopped(c);
+}
+
+static inline int
+dpw_ep_connect(struct iscsi_endpoint *ep, const struct sock_addr *to,
+               const struct iscsi_upcalls *up, struct lunette_error *err)
+{
+    dpw_adapter.ep_dd_data = ep->dd_data;
+    return fake_transport.ep_connect(ep, to, up, err);
 }
 
 static inline void
@@ -153,6 +162,7 @@ dpw_new_alone(const struct dataplane_limits *limits)
     dpw_now = w;
     dpw_transport = fake_transport;
     dpw_transport.stop_conn = dpw_stop_conn;
+    dpw_transport.ep_connect = dpw_ep_connect;
     dpw_transport.ep_disconnect = dpw_ep_disconnect;
     dpw_other_transport = fake_transport;
     dpw_other_transport.name = "other";

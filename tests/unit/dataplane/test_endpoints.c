@@ -238,6 +238,23 @@ bind_anything(struct iscsi_conn *c, int64_t eph, struct iscsi_endpoint *ep, bool
     return 0;
 }
 
+/* What the seam promises of the transport's part of each. */
+static void
+test_dd_data_suits_any_type(void **state)
+{
+    struct dpw *w = dpw_new();
+    const struct iscsi_conn *c;
+    uint64_t ep;
+
+    (void)state;
+    (void)dpw_bound(w, &ep);
+    c = fake_adapter.conn;
+    assert_int_equal((uintptr_t)c->dd_data % _Alignof(max_align_t), 0);
+    assert_int_equal((uintptr_t)c->session->dd_data % _Alignof(max_align_t), 0);
+    assert_int_equal((uintptr_t)dpw_adapter.ep_dd_data % _Alignof(max_align_t), 0);
+    dpw_free(w);
+}
+
 static void
 test_a_descriptor_is_not_for_every_transport(void **state)
 {
@@ -288,6 +305,7 @@ main(void)
         cmocka_unit_test(test_a_lost_connection_lets_go),
         cmocka_unit_test(test_a_new_connection_of_the_same_number),
         cmocka_unit_test(test_binding_is_refused),
+        cmocka_unit_test(test_dd_data_suits_any_type),
         cmocka_unit_test(test_a_descriptor_is_not_for_every_transport),
         cmocka_unit_test(test_an_endpoint_is_up_before_it_is_bound),
     };
