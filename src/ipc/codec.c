@@ -60,8 +60,10 @@ walk_string(struct walk *w, char *s, size_t size)
         return;
     }
     walk_bytes(w, s, len);
-    if (w->decode)
+    if (w->decode && !w->bad) {
         s[len] = '\0';
+        w->bad = strlen(s) != len;
+    }
 }
 
 /* An enumeration: refused from `count` on. */
@@ -92,6 +94,24 @@ walk_addr(struct walk *w, struct sock_addr *a)
         w->bad = true;
     else
         walk_bytes(w, &a->ss, a->len);
+}
+
+/* A length or a count that has a limit. */
+static void
+walk_count(struct walk *w, uint32_t *count, uint32_t max)
+{
+    U(w, *count, 4);
+    if (*count > max)
+        w->bad = true;
+}
+
+/* 0 or -errno. */
+static void
+walk_errno(struct walk *w, int *err)
+{
+    U(w, *err, 4);
+    if (*err > 0)
+        w->bad = true;
 }
 
 static void
@@ -142,7 +162,7 @@ walk_uevent(struct walk *w, struct iscsi_uevent *ev)
         break;
     case ISCSI_UEVENT_SEND_PDU:
         walk_bytes(w, &ev->u.send_pdu.hdr, sizeof(ev->u.send_pdu.hdr));
-        U(w, ev->u.send_pdu.data_len, 4);
+        walk_count(w, &ev->u.send_pdu.data_len, IPC_PDU_DATA_MAX);
         break;
     case ISCSI_UEVENT_HELLO:
         U(w, ev->u.hello.min, 4);
@@ -156,7 +176,7 @@ walk_uevent(struct walk *w, struct iscsi_uevent *ev)
         U(w, ev->u.list.after, 8);
         break;
     case ISCSI_UEVENT_SET_NOTE:
-        U(w, ev->u.set_note.len, 4);
+        walk_count(w, &ev->u.set_note.len, IPC_PDU_DATA_MAX); /* the server's limit is lower */
         break;
     case ISCSI_UEVENT_GET_SESSION:
     case ISCSI_UEVENT_GET_CONN:
@@ -172,15 +192,6 @@ walk_uevent(struct walk *w, struct iscsi_uevent *ev)
     case ISCSI_UEVENT_COUNT:
         break;
     }
-}
-
-/* A count of elements in an array of max. */
-static void
-walk_count(struct walk *w, uint32_t *count, uint32_t max)
-{
-    U(w, *count, 4);
-    if (*count > max)
-        w->bad = true;
 }
 
 static void
@@ -299,7 +310,7 @@ walk_reply(struct walk *w, struct iscsi_reply *rep)
     U(w, rep->seq, 8);
     U(w, rep->sid, 4);
     U(w, rep->cid, 2);
-    U(w, rep->err, 4);
+    walk_errno(w, &rep->err);
     if (w->bad)
         return;
     if (rep->err < 0)
@@ -320,13 +331,13 @@ walk_kevent(struct walk *w, struct iscsi_kevent *ev)
         return;
     if (ev->type == ISCSI_KEVENT_RECV_PDU) {
         walk_bytes(w, &ev->u.recv_pdu.hdr, sizeof(ev->u.recv_pdu.hdr));
-        U(w, ev->u.recv_pdu.data_len, 4);
+        walk_count(w, &ev->u.recv_pdu.data_len, IPC_PDU_DATA_MAX);
     } else if (ev->type == ISCSI_KEVENT_CONN_ERROR) {
         ENUM(w, ev->u.conn_error.err, ISCSI_ERR_COUNT);
         walk_error(w, &ev->u.conn_error.why);
     } else if (ev->type == ISCSI_KEVENT_EP_EVENT) {
         U(w, ev->u.ep_event.ep, 8);
-        U(w, ev->u.ep_event.err, 4);
+        walk_errno(w, &ev->u.ep_event.err);
     } else if (ev->type == ISCSI_KEVENT_LOST) {
         U(w, ev->u.lost.count, 8);
     }

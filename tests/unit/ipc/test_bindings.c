@@ -355,7 +355,7 @@ test_a_client_at_fault(void **state)
             send_raw(w, IPC_LANE_REQUESTS, &ev, 0, 2 * IPC_MSG_MAX + IPC_REPLY_DATA_MAX);
         } else { /* data that is promised and not there */
             ev.type = ISCSI_UEVENT_SEND_PDU;
-            ev.u.send_pdu.data_len = 0x7fffffff;
+            ev.u.send_pdu.data_len = IPC_PDU_DATA_MAX;
             send_raw(w, IPC_LANE_REQUESTS, &ev, 0, 2 * IPC_MSG_MAX);
         }
         assert_int_equal(w->nrequests, 0);

@@ -214,6 +214,41 @@ test_counts_are_bounded(void **state)
     assert_int_equal(ipc_decode_reply(buf, (size_t)n, &back), -EPROTO);
 }
 
+/* Results that are no errors and no success, texts with an end in their middle, and data that no
+ * packet holds. */
+static void
+test_what_no_encoder_writes(void **state)
+{
+    uint8_t buf[IPC_MSG_MAX];
+    struct iscsi_uevent ev = sample(ISCSI_UEVENT_GET_TRANSPORT), ev_back;
+    struct iscsi_kevent kev = {.type = ISCSI_KEVENT_EP_EVENT}, kev_back;
+    struct iscsi_reply rep, rep_back;
+    int n = ipc_encode_uevent(&ev, buf, sizeof(buf));
+
+    (void)state;
+    buf[n - 2] = '\0'; /* "t", NUL, "p" */
+    assert_int_equal(ipc_decode_uevent(buf, (size_t)n, &ev_back), -EPROTO);
+    reply_sample(ISCSI_UEVENT_STOP_CONN, &rep);
+    n = ipc_encode_reply(&rep, buf, sizeof(buf));
+    buf[n - 4] = 1; /* err */
+    assert_int_equal(ipc_decode_reply(buf, (size_t)n, &rep_back), -EPROTO);
+    n = ipc_encode_kevent(&kev, buf, sizeof(buf));
+    buf[n - 4] = 1; /* err */
+    assert_int_equal(ipc_decode_kevent(buf, (size_t)n, &kev_back), -EPROTO);
+    ev = sample(ISCSI_UEVENT_SEND_PDU);
+    n = ipc_encode_uevent(&ev, buf, sizeof(buf));
+    memset(buf + n - 4, 0x7f, 4); /* data_len */
+    assert_int_equal(ipc_decode_uevent(buf, (size_t)n, &ev_back), -EPROTO);
+    ev = sample(ISCSI_UEVENT_SET_NOTE);
+    n = ipc_encode_uevent(&ev, buf, sizeof(buf));
+    memset(buf + n - 4, 0x7f, 4); /* len */
+    assert_int_equal(ipc_decode_uevent(buf, (size_t)n, &ev_back), -EPROTO);
+    kev = (struct iscsi_kevent){.type = ISCSI_KEVENT_RECV_PDU};
+    n = ipc_encode_kevent(&kev, buf, sizeof(buf));
+    memset(buf + n - 4, 0x7f, 4); /* data_len */
+    assert_int_equal(ipc_decode_kevent(buf, (size_t)n, &kev_back), -EPROTO);
+}
+
 static void
 test_every_event_there_and_back(void **state)
 {
@@ -340,6 +375,7 @@ main(void)
         cmocka_unit_test(test_every_request_there_and_back),
         cmocka_unit_test(test_every_reply_there_and_back),
         cmocka_unit_test(test_counts_are_bounded),
+        cmocka_unit_test(test_what_no_encoder_writes),
         cmocka_unit_test(test_every_event_there_and_back),
         cmocka_unit_test(test_message_numbers_stay),
         cmocka_unit_test(test_garbage_is_refused_or_harmless),
