@@ -54,6 +54,7 @@ static void
 test_hello_comes_first(void **state)
 {
     struct dpw *w = dpw_new_alone(NULL);
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_BIND_CONN, .sid = 1, .cid = 1};
 
     (void)state;
     w->client.hello = true;
@@ -62,6 +63,9 @@ test_hello_comes_first(void **state)
         if (t != ISCSI_UEVENT_HELLO)
             assert_int_equal(dpw_do(w, (enum iscsi_uevent_type)t, 1, 1, 1), -EPROTO);
     }
+    ev.u.bind_conn.fd = 42; /* the data plane's from the call on, served or not */
+    assert_int_equal(dpw_ask(w, &ev, NULL, 0), -EPROTO);
+    assert_int_equal(w->closed_fds, 1);
     assert_int_equal(hello(w, 0, 0), -EPROTONOSUPPORT);
     assert_int_equal(hello(w, 2, 1), -EINVAL);
     assert_int_equal(hello(w, IPC_VERSION_MAX + 1, IPC_VERSION_MAX + 5), -EPROTONOSUPPORT);
