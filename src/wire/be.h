@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* wire/be.h - big-endian integers as bytes.
  *
- * struct beNN are the fields of wire structs: alignment 1, and no arithmetic
- * by accident.  getNN() reads one, putNN() makes one.  ld_beNN/st_beNN are the
- * same for raw buffers (CDBs, sense, VPD); the caller has checked the length.
- * Whole words through memcpy: one load or store and a byte swap each, which
- * compilers do not make of single bytes reliably.
- * Functions of any thread, no state.
+ * The fields of wire structs have the types struct beNN.  They have alignment 1, so
+ * that a struct may lie anywhere in a buffer, and they are structs, so that nobody can
+ * calculate with them without getNN(), which reads a field; putNN() makes one.
+ * ld_beNN() and st_beNN() do the same in raw buffers (CDBs, sense, VPD), whose length
+ * the caller has checked.
+ *
+ * The functions copy whole words with memcpy, because compilers turn that reliably into
+ * one load or store and a byte swap, and do not do so with single bytes.  They keep no
+ * state and may be called on any thread.
  */
 #ifndef WIRE_BE_H
 #define WIRE_BE_H
@@ -14,8 +17,8 @@
 #include <stdint.h>
 #include <string.h>
 
-/* <endian.h> has these in other words, but not for strict C17, which users of installed headers may
- * ask for. */
+/* <endian.h> has the same under other names, but not under strict C17, with which users of the
+ * installed headers may compile. */
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define BE16_SWAP(v) __builtin_bswap16(v)
 #define BE32_SWAP(v) __builtin_bswap32(v)
@@ -108,7 +111,7 @@ st_be64(void *p, uint64_t v)
     memcpy(p, &v, sizeof(v));
 }
 
-/* The other way round: the byte at p is the lowest one of v. */
+/* Stores little-endian: the byte at p is the lowest one of v. */
 static inline void
 st_le64(void *p, uint64_t v)
 {

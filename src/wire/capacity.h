@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* wire/capacity.h - READ CAPACITY, REPORT LUNS and REPORT TARGET PORT GROUPS data, both ways. */
+/* wire/capacity.h - parsers and builders for the data of READ CAPACITY (SBC), REPORT LUNS and
+ * REPORT TARGET PORT GROUPS (SPC).  Any thread. */
 #ifndef WIRE_CAPACITY_H
 #define WIRE_CAPACITY_H
 
@@ -13,10 +14,12 @@
 #define CAPACITY16_LEN 32
 
 struct scsi_capacity {
-    uint64_t blocks; /* last LBA + 1 */
-    uint32_t block_len;
-    bool more; /* READ CAPACITY(10) answered FFFFFFFFh: ask with (16); blocks is then 2^32 */
-    /* (16) only */
+    uint64_t blocks;    /* last LBA + 1 */
+    uint32_t block_len; /* bytes */
+    /* READ CAPACITY(10) returned FFFFFFFFh, the last LBA that it can tell, so that only READ
+     * CAPACITY(16) tells the size; blocks is 2^32. */
+    bool more;
+    /* The fields from here on are in READ CAPACITY(16) data only. */
     uint8_t rc_basis;
     uint8_t protection; /* 0 none, 1..8: P_TYPE + 1 with PROT_EN */
     uint8_t p_i_exponent, physical_exponent;
@@ -24,27 +27,31 @@ struct scsi_capacity {
     uint16_t lowest_aligned; /* LBA */
 };
 
-/* -EINVAL: fewer than 8 bytes (10), fewer than 12 (16; what is behind is 0 if cut), or a last LBA
- * that has no successor. */
+/* Parse READ CAPACITY(10) and READ CAPACITY(16) data.  Return 0, or -EINVAL when len is less than 8
+ * or 12, or when the last LBA is 2^64 - 1, so that the number of blocks has no 64-bit value.
+ * Fields of (16) that the data do not reach are 0. */
 int capacity10_parse(const uint8_t *buf, size_t len, struct scsi_capacity *ret);
 int capacity16_parse(const uint8_t *buf, size_t len, struct scsi_capacity *ret);
 
-/* Write READ CAPACITY data, for blocks > 0.  CAPACITY10_LEN or CAPACITY16_LEN, or -ENOBUFS. */
+/* Write READ CAPACITY data, for blocks > 0.  Return the length, CAPACITY10_LEN or CAPACITY16_LEN,
+ * or -ENOBUFS when size is less. */
 int capacity10_build(uint8_t *buf, size_t size, const struct scsi_capacity *c);
 int capacity16_build(uint8_t *buf, size_t size, const struct scsi_capacity *c);
 
 #define REPORT_LUNS_LEN(n) (8u + 8u * (size_t)(n))
 
-/* LUNs that are wholly within len, by min(LIST LENGTH + 8, len); -EINVAL: no header.
- * *ret_total (may be NULL): the bytes that a buffer for all of them needs. */
+/* Returns how many LUNs of REPORT LUNS data lie within both len and the LIST LENGTH, or -EINVAL
+ * when len is less than the 8 bytes of the header.  *ret_total (ret_total may be NULL) is the size
+ * of the buffer that a REPORT LUNS for all LUNs needs, in bytes. */
 int report_luns_count(const uint8_t *buf, size_t len, uint64_t *ret_total);
-/* i < report_luns_count() */
+/* Returns LUN i, which is less than what report_luns_count() returned. */
 struct lun report_luns_get(const uint8_t *buf, unsigned i);
-/* Bytes of the whole list; as many LUNs as fit into size are written, the header (if size >= 8)
- * tells of all. */
+/* Writes as much of the data as fits into size: the header, whose LIST LENGTH counts all n LUNs,
+ * where size is at least 8, and the LUNs that fit wholly.  Returns the bytes of the data for all n
+ * LUNs. */
 size_t report_luns_build(uint8_t *buf, size_t size, const struct lun *luns, unsigned n);
 
-/* Asymmetric access states */
+/* Asymmetric access states (SPC, REPORT TARGET PORT GROUPS). */
 enum alua_state {
     ALUA_OPTIMIZED = 0x0,
     ALUA_NON_OPTIMIZED = 0x1,
@@ -60,23 +67,27 @@ struct alua_group {
     uint8_t state;     /* enum alua_state */
     uint8_t supported; /* byte 1: T 80 O 40 LBD 10 U 08 S 04 AN 02 AO 01 */
     uint16_t group;
-    uint8_t status;
-    uint8_t ports_count;  /* wholly within the buffer */
+    uint8_t status;       /* STATUS CODE */
+    uint8_t ports_count;  /* ports whose descriptors are wholly within the buffer */
     const uint8_t *ports; /* 4 bytes each, see alua_port() */
 };
 
 struct alua_iter {
     const uint8_t *at;
     size_t left;
-    uint8_t transition_s; /* implicit transition time, 0: not told */
+    uint8_t transition_s; /* implicit transition time in seconds; 0: the target does not say */
 };
 
-/* RTPG data, with or without the extended header, which is recognised by its format.  -EINVAL: no
- * header. */
+/* Starts a walk over REPORT TARGET PORT GROUPS data, with or without the extended header, which its
+ * RETURN DATA FORMAT tells.  buf is borrowed for the walk.  *ret_total (ret_total may be NULL) is
+ * the size of all the data in bytes.  Returns 0, or -EINVAL when the header is not all there. */
 int alua_iter_init(struct alua_iter *it, const uint8_t *buf, size_t len, uint32_t *ret_total);
+/* Gets the next group; false at the end, and at a group whose head is not all there. */
 bool alua_next(struct alua_iter *it, struct alua_group *ret);
+/* Returns the relative target port identifier of port i < g->ports_count. */
 uint16_t alua_port(const struct alua_group *g, unsigned i);
-/* Header and one group with consecutive ports; the bytes, or -ENOBUFS. */
+/* Writes the header and one group, whose relative target port identifiers are ports[0..nports); it
+ * takes all but the ports from g.  Returns the bytes written, or -ENOBUFS. */
 int alua_build(uint8_t *buf, size_t size, bool extended, uint8_t transition_s,
                const struct alua_group *g, const uint16_t *ports, unsigned nports);
 const char *alua_state_name(uint8_t state);

@@ -2,11 +2,13 @@
 /* wire/inquiry.h - standard INQUIRY data and vital product data pages (SPC, SBC): parsers for the
  * initiator, builders for the target.
  *
- * Parsers take what was received and look at min(the length the data claim,
- * len) bytes; they accept every prefix and every garbage.  Fields beyond the
- * end are 0, "not told".  Text is cleaned: bytes outside 20h..7Eh become
- * spaces, a NUL ends it, trailing spaces go.  Builders write to buf[size] and return the
- * bytes the page has, or -ENOBUFS; cutting to ALLOCATION LENGTH is the caller's.
+ * A parser looks at the bytes that lie within both len, which was received, and the
+ * length that the data claim.  Any bytes may be given to it.  A field that is not
+ * wholly within them is 0, which the SCSI standards define as "not reported" where it
+ * matters.  Text is cleaned as by clean_text() (wire/clean.h).
+ *
+ * A builder writes a whole page to buf[size] and returns its bytes, or -ENOBUFS; the
+ * caller cuts it to the ALLOCATION LENGTH.  All functions may be called on any thread.
  */
 #ifndef WIRE_INQUIRY_H
 #define WIRE_INQUIRY_H
@@ -15,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define INQUIRY_MIN 36
+#define INQUIRY_MIN 36 /* bytes of standard INQUIRY data that every device has */
 
 enum scsi_device_type {
     SCSI_TYPE_DISK = 0x00,
@@ -32,8 +34,8 @@ enum scsi_device_type {
 };
 
 struct scsi_inquiry {
-    uint8_t qualifier; /* 0 there, 1 not connected, 3 no LU */
-    uint8_t type;
+    uint8_t qualifier; /* 0 a logical unit, 1 none connected at present, 3 none possible */
+    uint8_t type;      /* enum scsi_device_type */
     bool removable;
     uint8_t version;
     uint8_t scsi_level; /* version + 1 (SPC-3: 6); 2 also for version 1 with response format 1 */
@@ -52,10 +54,12 @@ struct scsi_inquiry {
 #define SCSI_LEVEL_SPC4  7
 #define SCSI_LEVEL_SPC5  8
 
-/* Less than 36 bytes are taken as 36, zero-filled.  -EINVAL only for len 0. */
+/* Parses standard INQUIRY data; less than 36 bytes are taken as 36 with zeroes behind.  Returns 0,
+ * or -EINVAL when len is 0. */
 int inquiry_parse(const uint8_t *buf, size_t len, struct scsi_inquiry *ret);
 
-/* 96 bytes from the fields of q (vendor, product, revision padded by spaces). */
+/* Builds 96 bytes of standard INQUIRY data from q; vendor, product and revision are padded with
+ * spaces. */
 int inquiry_build(uint8_t *buf, size_t size, const struct scsi_inquiry *q);
 
 const char *scsi_type_name(uint8_t type);
@@ -69,11 +73,12 @@ const char *scsi_type_name(uint8_t type);
 #define VPD_BLOCK_CHARACTERISTICS 0xb1
 #define VPD_PROVISIONING          0xb2
 
-/* Total length (4 + page length) that the head of a page claims; -EINVAL: fewer than 4 bytes, not
- * the page that was asked for, or empty - as good as absent. */
+/* Returns the total length (4 + PAGE LENGTH) that the head of a VPD page claims.  Returns -EINVAL
+ * when len is less than 4, when it is another page than the one asked for, or when the page is
+ * empty, which devices return for pages that they do not have. */
 int vpd_length(const uint8_t *buf, size_t len, uint8_t page);
 
-/* All parsers below: 0, or -EINVAL as vpd_length. */
+/* The parsers below return 0, or -EINVAL where vpd_length does. */
 
 struct vpd_supported {
     uint8_t pages[256];
@@ -82,7 +87,8 @@ struct vpd_supported {
 int vpd_supported_parse(const uint8_t *buf, size_t len, struct vpd_supported *ret);
 bool vpd_supported_has(const struct vpd_supported *s, uint8_t page);
 
-/* Cleaned, leading and trailing spaces removed, cut to size - 1. */
+/* Gets the serial number of page 80h as cleaned text, without leading and trailing spaces, cut to
+ * size - 1 bytes. */
 int vpd_serial_parse(const uint8_t *buf, size_t len, char *ret, size_t size);
 
 enum vpd_assoc {
@@ -104,7 +110,7 @@ enum vpd_id_type {
 };
 
 struct vpd_id {
-    uint8_t protocol; /* if piv */
+    uint8_t protocol; /* PROTOCOL IDENTIFIER, valid if piv */
     bool piv;
     uint8_t code_set; /* 1 binary, 2 ASCII, 3 UTF-8 */
     uint8_t assoc;    /* enum vpd_assoc */
@@ -118,25 +124,30 @@ struct vpd_id_iter {
     size_t left;
 };
 
-/* Designators of page 83h. */
+/* Starts a walk over the designators of page 83h; buf is borrowed for the walk and for what it
+ * finds. */
 int vpd_id_iter_init(struct vpd_id_iter *it, const uint8_t *buf, size_t len);
-/* False at the end, and at a designator that runs past it. */
+/* Gets the next designator; false at the end, and at a designator that runs past it. */
 bool vpd_id_next(struct vpd_id_iter *it, struct vpd_id *ret);
 
-#define VPD_LU_NAME_MAX 264
+#define VPD_LU_NAME_MAX 264 /* bytes of any name, with the NUL */
 
-/* The name by which a logical unit is known on all paths, from page 83h, best first: SCSI name
- * string, NAA 6, EUI-64 of 16 and 12 bytes, NAA 5, NAA 4, EUI-64 of 8, T10 vendor id or NAA 3.
- * Only designators of association 0; a longer one wins among equals.  "naa.6...", "eui.0...",
- * "t10.VENDOR..." or the SCSI name itself.  Length of the text, or -ENOENT. */
+/* Gets the name of a logical unit, which is the same on all paths to it, from page 83h.  Of the
+ * designators with association 0 it takes the best kind: a SCSI name string, then NAA 6, EUI-64 of
+ * 16 bytes, of 12 bytes, NAA 5, NAA 4 or 2, EUI-64 of 8 bytes, a T10 vendor identification, and
+ * last NAA 3; of several of one kind, the longest.  The text is the SCSI name itself, or
+ * "naa.6...", "eui.0...", "t10.VENDOR...", with '_' for spaces.  Returns its length, or -ENOENT
+ * when there is no such designator, or when it does not fit into size. */
 int vpd_lu_name(const uint8_t *buf, size_t len, char *ret, size_t size);
 
-/* What stands in when there is no such designator: "vps." and vendor, product and serial (80h) with
- * '_' for spaces; serial may be "". */
+/* Makes a name for a logical unit for which vpd_lu_name() finds none: "vps.", then vendor, product
+ * and serial number (page 80h; may be ""), with '_' for spaces.  Returns its length, or -ENOBUFS.
+ */
 int vpd_fallback_name(const struct scsi_inquiry *q, const char *serial, char *ret, size_t size);
 
-/* Relative target port and target port group of the port that answered (association 1);
- * *ret untouched and -ENOENT when the page has none. */
+/* Gets the relative target port identifier and the target port group of the port that answered
+ * (association 1).  Returns 0, or -ENOENT when the page does not have both, and then leaves both
+ * outputs as they were. */
 int vpd_port_ids(const uint8_t *buf, size_t len, uint16_t *ret_rel_port, uint16_t *ret_group);
 
 struct vpd_extended {
@@ -154,8 +165,8 @@ struct vpd_block_limits {
     bool wsnz;
     uint8_t max_caw; /* COMPARE AND WRITE blocks; 0: not supported */
     uint16_t opt_granularity;
-    uint32_t max_transfer, opt_transfer, max_prefetch; /* blocks, 0: not told */
-    bool has_unmap;                                    /* the page reaches the next two */
+    uint32_t max_transfer, opt_transfer, max_prefetch; /* blocks; 0: not reported */
+    bool has_unmap; /* the page is long enough to have the next two fields */
     uint32_t max_unmap_lba, max_unmap_desc;
     uint32_t opt_unmap_granularity;
     bool ugavalid;
@@ -167,7 +178,7 @@ struct vpd_block_limits {
 int vpd_block_limits_parse(const uint8_t *buf, size_t len, struct vpd_block_limits *ret);
 
 struct vpd_block_char {
-    uint16_t rotation; /* 0 not told, 1 does not rotate, else per minute */
+    uint16_t rotation; /* rotations per minute; 0 not reported, 1 does not rotate */
     uint8_t form_factor, zoned;
     bool fuab, vbuls;
 };
@@ -176,16 +187,18 @@ int vpd_block_char_parse(const uint8_t *buf, size_t len, struct vpd_block_char *
 struct vpd_provisioning {
     uint8_t threshold_exponent;
     bool lbpu, lbpws, lbpws10, anc_sup, dp;
-    uint8_t lbprz;   /* 3 bits: xx1 zeros, 010 the initialisation pattern, 000 vendor's */
-    uint8_t type;    /* 0 full or not told, 1 resource, 2 thin */
-    uint8_t percent; /* threshold */
+    uint8_t lbprz;   /* what unmapped blocks read as, 3 bits: xx1 zeroes, 010 the initialisation
+                        pattern, 000 vendor-specific */
+    uint8_t type;    /* 0 full or not reported, 1 resource, 2 thin */
+    uint8_t percent; /* THRESHOLD PERCENTAGE */
 };
 int vpd_provisioning_parse(const uint8_t *buf, size_t len, struct vpd_provisioning *ret);
 
-/* Builders.  `type` is byte 0: qualifier << 5 | device type. */
+/* The builders of VPD pages.  `type` is byte 0 of the page: qualifier << 5 | device type. */
 int vpd_supported_build(uint8_t *buf, size_t size, uint8_t type, const uint8_t *pages, unsigned n);
 int vpd_serial_build(uint8_t *buf, size_t size, uint8_t type, const char *serial);
-/* SCSI name strings are NUL-terminated and padded to 4 here (ids[].len without that). */
+/* This ends SCSI name strings with a NUL and pads them to a multiple of 4 bytes; ids[].len is
+ * without that. */
 int vpd_device_id_build(uint8_t *buf, size_t size, uint8_t type, const struct vpd_id *ids,
                         unsigned n);
 int vpd_extended_build(uint8_t *buf, size_t size, uint8_t type, const struct vpd_extended *e);

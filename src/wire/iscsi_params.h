@@ -21,14 +21,16 @@ enum iscsi_task_reporting {
     ISCSI_TASK_FAST_ABORT = 2,
 };
 
-/* Operational values of a session and one connection.  Lists hold the index of the chosen word. */
+/* Operational values of a session and one connection.  The value of a key that is a list of words
+ * is the index of the chosen word in the key's `values` (wire/keys.def), for which there are enums.
+ */
 struct iscsi_params {
     uint32_t header_digest, data_digest; /* enum iscsi_digest */
     uint32_t session_type, task_reporting;
     uint32_t max_connections;
-    uint32_t max_recv_dseg; /* MaxRecvDataSegmentLength that we declared: what we take */
-    uint32_t max_xmit_dseg; /* the peer's: what we may send in one PDU */
-    uint32_t max_burst, first_burst;
+    uint32_t max_recv_dseg; /* the MaxRecvDataSegmentLength that we declared, in bytes */
+    uint32_t max_xmit_dseg; /* the one that the peer declared, which bounds each PDU that we send */
+    uint32_t max_burst, first_burst; /* bytes */
     uint32_t time2wait, time2retain; /* seconds */
     uint32_t max_outstanding_r2t;
     uint32_t erl;

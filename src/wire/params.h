@@ -13,18 +13,20 @@
 /* Sets the defaults of the RFCs. */
 void params_init(struct iscsi_params *p);
 
-/* Takes over a result or the peer's declaration; nothing for keys without a field and for outcomes
- * other than KEY_AGREED and KEY_DECLARED.  A declared MaxRecvDataSegmentLength is the peer's, so it
- * goes to max_xmit_dseg. */
+/* Puts a negotiated result, or the peer's declaration, into p.  Does nothing for a key without a
+ * field and for outcomes other than KEY_AGREED and KEY_DECLARED.  A declared
+ * MaxRecvDataSegmentLength is the peer's and bounds what we send, so it goes to max_xmit_dseg. */
 void params_set(struct iscsi_params *p, const struct key *k, const struct key_value *v);
 
-/* The value of k in p as text (what to offer or to hold against an offer) into buf[size]; its
- * length, -ENOBUFS, or -ENOENT when k has no field. */
+/* Writes the value of k in p as text with a NUL into buf[size], as it is offered, or as
+ * key_answer() wants it as `ours`.  Returns the length of the text, -ENOBUFS, or -ENOENT when k has
+ * no field. */
 int params_format(const struct iscsi_params *p, const struct key *k, char *buf, size_t size);
 
-/* The rules that bind several keys, on the final set before it takes effect (6.2, 13.14, 13.19):
- * FirstBurstLength <= MaxBurstLength (unless irrelevant); ErrorRecoveryLevel > 0 with
- * DataSequenceInOrder needs MaxOutstandingR2T 1.  -EPROTO with the reason. */
+/* Checks the rules that concern several keys, on the final values before they take effect (RFC 7143
+ * 6.2, 13.14, 13.19): FirstBurstLength <= MaxBurstLength, unless FirstBurstLength is irrelevant;
+ * and MaxOutstandingR2T is 1 with ErrorRecoveryLevel > 0 and DataSequenceInOrder=Yes.  Returns 0,
+ * or -EPROTO with the reason. */
 int params_check_integrity(const struct iscsi_params *p, struct lunette_error *err);
 
 #endif
