@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* wire/bhs.h - the basic header segment of every PDU, RFC 7143 section 11 (and RFC 7144 for the
- * fields of protocol level 2), as bytes with asserted offsets.
+ * fields of protocol level 2), as structs whose offsets are asserted below.
  *
  * Every struct is 48 bytes with alignment 1 and may overlay any buffer that
  * holds 48 bytes.  Fields called rsvd* are sent as 0 and ignored on receipt
@@ -44,8 +44,8 @@ enum iscsi_opcode {
     ISCSI_OP_REJECT = 0x3f,
 };
 
-/* Byte 1.  Bit 0 of the RFC is 0x80. */
-#define ISCSI_FLAG_FINAL 0x80u /* F; always set where the RFC draws a 1 */
+/* The flags of byte 1.  Bit 0 of the RFC is 0x80. */
+#define ISCSI_FLAG_FINAL 0x80u /* F; also the bit that is always 1 where a PDU has no F */
 
 #define ISCSI_CMD_READ      0x40u /* SCSI Command: R */
 #define ISCSI_CMD_WRITE     0x20u /* SCSI Command: W */
@@ -327,7 +327,7 @@ struct bhs_r2t { /* 11.8 */
     uint8_t lun[8];
     struct be32 itt;
     struct be32 ttt;
-    struct be32 stat_sn; /* not advanced */
+    struct be32 stat_sn; /* the next one; an R2T does not advance it (11.8.2) */
     struct be32 exp_cmd_sn;
     struct be32 max_cmd_sn;
     struct be32 r2t_sn;
@@ -570,7 +570,7 @@ bhs_login_nsg(uint8_t flags)
     return flags & ISCSI_LOGIN_NSG_MASK;
 }
 
-/* Layout: the head that all share, then AT(type, field, byte) */
+/* Asserts the layout: BHS(type) the fields that all PDUs have, AT(type, field, byte) the others. */
 #define AT(t, f, o) static_assert(offsetof(struct t, f) == (o), #t "." #f)
 #define BHS(t)                                                                                     \
     static_assert(sizeof(struct t) == ISCSI_BHS_LEN && _Alignof(struct t) == 1, #t);               \

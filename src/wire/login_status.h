@@ -6,8 +6,8 @@
 
 #include <stdint.h>
 
-/* A sentence without full stop, never NULL.  A detail that the RFC does not name gets the sentence
- * of its class. */
+/* Returns a sentence without a full stop, never NULL.  For a detail that the RFC does not name it
+ * is the sentence of the class.  Any thread. */
 const char *login_status_text(uint8_t status_class, uint8_t detail);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* wire/names.h - protocol codes as short phrases for logs and errors; never NULL, unknown codes
- * yield "unknown ..." and the caller prints the number beside it. */
+/* wire/names.h - protocol codes as short phrases for logs and errors.  No function returns NULL: an
+ * unknown code yields "unknown ...", and the caller prints the number beside it.  Any thread. */
 #ifndef WIRE_NAMES_H
 #define WIRE_NAMES_H
 

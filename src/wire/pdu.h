@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* wire/pdu.h - framing, additional header segments and digests, RFC 7143 11.2 and 13.1.
  *
- * A PDU is BHS, AHS, [header digest], [data, padding, [data digest]].  Nothing
- * here does I/O or allocates; all functions may run on any thread.
- * Failures that are the peer's fault are -EPROTO in LUNETTE_DOM_PROTO with the
- * Reject reason that fits as detail.
+ * A PDU is BHS, AHS, [header digest], [data, padding, [data digest]].  No function here
+ * does I/O or allocates, and all may be called on any thread.  A fault of the peer is
+ * -EPROTO in LUNETTE_DOM_PROTO, with the fitting Reject reason as detail.  Lengths are
+ * in bytes.
  */
 #ifndef WIRE_PDU_H
 #define WIRE_PDU_H
@@ -76,19 +76,19 @@ pdu_trailer(const struct bhs *h, bool header_digest, bool data_digest)
     return pdu_header_trailer(h, header_digest) + pdu_data_trailer(h, data_digest);
 }
 
-/* Is this header one that `side` may send, before any other byte of the PDU is looked at?
- * Checked: the opcode belongs to that side (vendor opcodes are refused); AHS only on SCSI Command;
- * DataSegmentLength <= max_dseg (our MaxRecvDataSegmentLength; 8192 during login), 0 on task
- * management, Logout and R2T, and >= 48 on Reject.  0, or -EPROTO with the reason in *err.
- * Fields that need the state of the connection are the caller's business. */
+/* Checks a header that has just been received, before the rest of the PDU is: that the opcode is
+ * one that `side` sends (vendor opcodes are refused); that only a SCSI Command has AHS; that
+ * DataSegmentLength is at most max_dseg (our MaxRecvDataSegmentLength; 8192 during login), 0 on
+ * task management, Logout and R2T, and at least 48 on Reject.  Returns 0, or -EPROTO with the
+ * reason in *err.  The caller checks the fields that depend on the state of the connection. */
 int pdu_check_header(const struct bhs *h, enum pdu_side side, uint32_t max_dseg,
                      struct lunette_error *err) __attribute__((warn_unused_result));
 
-/* "SCSI Command"; "opcode 0x2a" style names do not exist: unknown ones yield "unknown opcode". */
+/* Returns the name of an opcode, such as "SCSI Command", or "unknown opcode". */
 const char *pdu_opcode_name(uint8_t opcode);
 
-/* Additional header segments, 11.2.2.  AHSLength counts what follows the type byte, without
- * padding: the reserved byte before the data is in it. */
+/* Additional header segments (11.2.2).  AHSLength is the number of bytes behind the type byte
+ * without the padding, so it counts the reserved byte that stands before the data. */
 enum ahs_type {
     AHS_EXT_CDB = 1,
     AHS_BIDI_READ_LEN = 2,
@@ -105,51 +105,58 @@ struct ahs_iter {
     uint32_t left;
 };
 
-/* Walks the len bytes of AHS at buf (len = pdu_ahs_len()). */
+/* Starts a walk over the len bytes of AHS at buf (len = pdu_ahs_len()), which is borrowed for it.
+ */
 void ahs_iter_init(struct ahs_iter *it, const void *buf, uint32_t len);
 
-/* 1 and *ret, 0 at the end, -EPROTO when a segment is empty or runs past the end. */
+/* Gets the next segment.  Returns 1 and *ret, 0 at the end, or -EPROTO when a segment is empty or
+ * runs past the end. */
 int ahs_next(struct ahs_iter *it, struct ahs *ret, struct lunette_error *err);
 
 /* What the AHS of a SCSI Command say. */
 struct cmd_ahs {
-    const uint8_t *ext_cdb; /* CDB bytes 16...; NULL if none; points into the buffer */
+    const uint8_t *ext_cdb; /* the CDB from byte 16 on, in the parsed buffer; NULL if it is no
+                               longer than 16 bytes */
     uint16_t ext_cdb_len;
     bool has_bidi;
     uint32_t bidi_read_len; /* Bidirectional Read Expected Data Transfer Length */
 };
 
-/* -EPROTO (Reject reason 9) for what ahs_next refuses, unknown or repeated types, wrong lengths. */
+/* Parses all AHS of a SCSI Command.  Returns 0, or -EPROTO (Reject reason 9) for what ahs_next
+ * refuses, for unknown and repeated types, and for wrong lengths. */
 int cmd_ahs_parse(const void *buf, uint32_t len, struct cmd_ahs *ret, struct lunette_error *err);
 
-/* The whole CDB, 16 bytes of the BHS and the extension, into cdb[size].  Returns its length, or
- * -ENOBUFS.  a may be NULL. */
+/* Writes the CDB, which is the 16 bytes of the BHS and the extension in a (a may be NULL), to
+ * cdb[size].  Returns its length, or -ENOBUFS. */
 int cmd_cdb_gather(const struct bhs_scsi_cmd *h, const struct cmd_ahs *a, uint8_t *cdb,
                    size_t size);
 
-/* Appends an Extended CDB AHS for bytes 16... of a CDB of cdb_len > 16 bytes (never for less,
- * 11.2.2.3).  Returns the bytes written, a multiple of 4, or -ENOBUFS.  The caller adds them to
- * ahs_words. */
+/* Writes to out[size] an Extended CDB AHS with the bytes from 16 on of a CDB of cdb_len > 16 bytes;
+ * a shorter CDB must not have one (11.2.2.3).  Returns the bytes written, a multiple of 4, or
+ * -ENOBUFS.  The caller counts them in ahs_words. */
 int ahs_put_ext_cdb(uint8_t *out, size_t size, const uint8_t *cdb, size_t cdb_len);
 
-/* Appends a Bidirectional Read Expected Data Transfer Length AHS; 8 or -ENOBUFS. */
+/* Writes a Bidirectional Read Expected Data Transfer Length AHS to out[size].  Returns 8 or
+ * -ENOBUFS. */
 int ahs_put_bidi(uint8_t *out, size_t size, uint32_t read_len);
 
-/* Digests.  A running CRC (crc32c_update from CRC32C_INIT) becomes the 4 bytes on the wire, least
- * significant first. */
+/* Make the 4 bytes on the wire, least significant first, of a running CRC (crc32c_update from
+ * CRC32C_INIT), and compare them with a digest that was received. */
 void pdu_digest_put(uint8_t out[PDU_DIGEST_LEN], uint32_t running);
 bool pdu_digest_ok(uint32_t running, const uint8_t digest[PDU_DIGEST_LEN]);
 
-/* Goes on over the zero padding after dseg_len bytes of data (sender). */
+/* Continues a running CRC over the zero bytes with which a sender pads dseg_len bytes of data. */
 uint32_t pdu_crc_zero_pad(uint32_t running, uint32_t dseg_len);
 
-/* BHS and all AHS, which lie together in hdr[len]. */
+/* Make and check the header digest of the BHS and all AHS, which lie together in hdr[len]. */
 void pdu_header_digest(const void *hdr, size_t len, uint8_t out[PDU_DIGEST_LEN]);
 bool pdu_header_digest_ok(const void *hdr, size_t len, const uint8_t digest[PDU_DIGEST_LEN]);
 
-/* Data in one piece, with zero padding that need not be in memory; dseg_len > 0. */
+/* Makes the data digest of data that lie together, and of the zero padding, which need not be in
+ * memory.  dseg_len > 0. */
 void pdu_data_digest(const void *data, uint32_t dseg_len, uint8_t out[PDU_DIGEST_LEN]);
-/* Data in one piece as received: the pad bytes, whatever they are, follow it in memory. */
+/* Checks the data digest of data that were received together; the pad bytes, whatever their value,
+ * follow the data in memory. */
 bool pdu_data_digest_ok(const void *data_and_pad, uint32_t dseg_len,
                         const uint8_t digest[PDU_DIGEST_LEN]);
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* wire/scsi.h - SCSI opcodes, statuses, and command descriptor blocks (SAM, SPC, SBC).
  *
- * The builders write to a buffer of CDB_MAX bytes, clear all of it first (a CDB
- * shorter than 16 is zero-filled in the BHS, RFC 7143 11.3.5) and return the
- * length of the CDB.  CONTROL stays 0: NACA is never set.  Values that do not
- * fit their field are the caller's bug and asserted.
+ * The builders (cdb_...) clear the buffer of CDB_MAX bytes, because a CDB shorter than
+ * 16 bytes is filled with zeroes in the BHS (RFC 7143 11.3.5), write the CDB and return
+ * its length.  CONTROL stays 0, so NACA is never set.  A value that does not fit its
+ * field is the caller's bug and asserted.  Lengths are in bytes; alloc is the ALLOCATION
+ * LENGTH.  Any thread.
  */
 #ifndef WIRE_SCSI_H
 #define WIRE_SCSI_H
@@ -15,8 +16,8 @@
 
 #include "wire/be.h"
 
-#define CDB_MAX     32  /* of what is built here */
-#define CDB_LONGEST 260 /* of any CDB: 8 + 252 */
+#define CDB_MAX     32  /* bytes of the longest CDB that is built here */
+#define CDB_LONGEST 260 /* bytes of the longest CDB there is: 8 + 252 */
 
 enum scsi_status {
     SCSI_GOOD = 0x00,
@@ -139,14 +140,13 @@ int cdb_mode_sense6(uint8_t cdb[CDB_MAX], bool dbd, unsigned page_control, uint8
                     uint8_t subpage, uint8_t alloc);
 int cdb_mode_sense10(uint8_t cdb[CDB_MAX], bool dbd, unsigned page_control, uint8_t page,
                      uint8_t subpage, uint16_t alloc);
-/* PF is set.  save: SP */
+/* The builders of MODE SELECT set PF.  save: SP. */
 int cdb_mode_select6(uint8_t cdb[CDB_MAX], bool save, uint8_t len);
 int cdb_mode_select10(uint8_t cdb[CDB_MAX], bool save, uint16_t len);
 
-/* READ(6) and WRITE(6): lba < 2^21, 1..256 blocks. */
-/* READ(10), WRITE(10), READ(16), WRITE(16) in two stores, for those who send little else and have
- * seen that lba and blocks fit: nothing is cut off here.  Only the 16 bytes that a BHS takes are
- * written. */
+/* Build READ(10) or WRITE(10), and READ(16) or WRITE(16), with two stores, for the I/O path.  They
+ * do not mask: the caller has checked that lba and blocks fit.  They write only the 16 bytes that a
+ * BHS takes. */
 static inline int
 cdb_rw10(uint8_t cdb[CDB_MAX], uint64_t opcode, uint64_t lba, uint64_t blocks)
 {
@@ -163,6 +163,7 @@ cdb_rw16(uint8_t cdb[CDB_MAX], uint64_t opcode, uint64_t lba, uint64_t blocks)
     return 16;
 }
 
+/* READ(6) and WRITE(6) take lba < 2^21 and 1..256 blocks. */
 int cdb_read6(uint8_t cdb[CDB_MAX], uint32_t lba, uint32_t blocks);
 int cdb_write6(uint8_t cdb[CDB_MAX], uint32_t lba, uint32_t blocks);
 int cdb_read10(uint8_t cdb[CDB_MAX], uint32_t lba, uint16_t blocks, uint8_t flags);
@@ -197,45 +198,47 @@ int cdb_start_stop(uint8_t cdb[CDB_MAX], bool immed, uint8_t power_condition, ui
 int cdb_rtpg(uint8_t cdb[CDB_MAX], bool extended_header, uint32_t alloc);
 int cdb_stpg(uint8_t cdb[CDB_MAX], uint32_t list_len);
 
-/* Length of the CDB at cdb[avail], avail >= 1, by the opcode's group code; for 7Fh by the
- * additional length in byte 7.  -EINVAL: vendor-specific or reserved group, or avail too small to
- * tell; the length may be larger than avail. */
+/* Returns the length of the CDB at cdb[avail], avail >= 1, which the group code of the opcode
+ * tells, and for 7Fh byte 7.  It may be larger than avail.  Returns -EINVAL for a vendor-specific
+ * or reserved group, and when avail is too small to tell. */
 int cdb_length(const uint8_t *cdb, size_t avail);
 
 struct scsi_extent {
     uint64_t lba;
     uint32_t blocks; /* 256 for a count of 0 in READ(6) and WRITE(6) */
-    uint8_t
-        flags; /* byte 1 (byte 10 of 32-byte CDBs) without the protect field; 0 in 6-byte CDBs */
-    uint8_t protect; /* RDPROTECT etc. */
+    /* Byte 1 (byte 10 of 32-byte CDBs) without the protect field; 0 in 6-byte CDBs. */
+    uint8_t flags;
+    uint8_t protect; /* RDPROTECT, WRPROTECT or VRPROTECT */
 };
 
-/* LBA and block count of READ, WRITE, WRITE AND VERIFY, VERIFY, PRE-FETCH, SYNCHRONIZE CACHE, WRITE
- * SAME, COMPARE AND WRITE, of all sizes; -ENOTSUP for other commands, -EINVAL if len is less than
- * the CDB's length. */
+/* Gets LBA and block count of a READ, WRITE, WRITE AND VERIFY, VERIFY, PRE-FETCH, SYNCHRONIZE
+ * CACHE, WRITE SAME or COMPARE AND WRITE of any size.  Returns 0, -ENOTSUP for other commands, or
+ * -EINVAL if len is less than the CDB's length. */
 int cdb_extent(const uint8_t *cdb, size_t len, struct scsi_extent *ret);
 
-/* The ALLOCATION LENGTH or PARAMETER LIST LENGTH; -ENOTSUP, -EINVAL likewise. */
+/* Gets the ALLOCATION LENGTH or PARAMETER LIST LENGTH.  Returns 0, -ENOTSUP for commands that have
+ * neither, or -EINVAL if len is less than the CDB's length. */
 int cdb_param_len(const uint8_t *cdb, size_t len, uint32_t *ret);
 
-/* Service action of a CDB that has one (7Fh 9Eh A3h A4h 5Eh 5Fh), else -1. */
+/* Returns the service action of a CDB that has one (7Fh 9Eh A3h A4h 5Eh 5Fh), else -1. */
 int cdb_service_action(const uint8_t *cdb, size_t len);
 
-/* UNMAP parameter list. */
+/* A block descriptor of the UNMAP parameter list. */
 struct unmap_range {
     uint64_t lba;
     uint32_t blocks;
 };
 #define UNMAP_LIST_LEN(n) (8u + 16u * (n))
 
-/* Bytes written, or -ENOBUFS. */
+/* Writes the parameter list of n ranges.  Returns the bytes written, or -ENOBUFS. */
 int unmap_list_build(uint8_t *buf, size_t size, const struct unmap_range *ranges, unsigned n);
-/* Number of ranges in the list (bounded by its lengths and by len); at most max of them are written
- * to ret.  -EINVAL: header cut, or data length smaller than the descriptors. */
+/* Returns the number of ranges in the list, bounded by its lengths and by len, and writes at most
+ * max of them to ret.  Returns -EINVAL when the header is not all there, and when the UNMAP DATA
+ * LENGTH is less than the descriptors need. */
 int unmap_list_parse(const uint8_t *buf, size_t len, struct unmap_range *ret, unsigned max);
 
-/* "READ(10)"; a service action's own name where it is known; "command 0xNN" does not exist: unknown
- * ones yield "unknown command". */
+/* Returns the name of the command, such as "READ(10)", or that of its service action where it has
+ * one that is known; "unknown command" for others. */
 const char *cdb_name(const uint8_t *cdb, size_t len);
 const char *scsi_status_name(uint8_t status);
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* wire/sn.h - serial numbers of RFC 1982 with 32 bits: CmdSN, StatSN, DataSN and friends wrap.
+/* wire/sn.h - compares serial numbers, such as CmdSN, StatSN and DataSN, which wrap at 2^32
+ * (RFC 1982).
  *
- * Two numbers exactly 2^31 apart have no order (RFC 1982 3.2).  Here neither
- * is then less, less-or-equal, greater or greater-or-equal than the other, so a
- * window or counter never moves on such a pair.
+ * Two numbers exactly 2^31 apart have no order (RFC 1982 3.2), so all four functions
+ * return false for them: a window or counter never moves on such a pair.
  */
 #ifndef WIRE_SN_H
 #define WIRE_SN_H
