@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* ctl/ctl.h - the control plane's end of one struct ipc.
  *
- * There is one per ipc.  It sends requests and brings each reply back to whoever
- * asked, and brings the events of a connection or of an endpoint to whoever
- * watches it.  All of it runs on the loop's thread; callbacks come from the ipc's turns, never from
- * inside a call of this header.
+ * There is one struct ctl for each struct ipc.  It sends requests and calls whoever
+ * asked when the reply comes, and it calls the watch of a connection or of an endpoint
+ * when an event comes.  All of it runs on the loop's thread.  Callbacks are made when
+ * the binding delivers a message, never from inside a call of this header; only
+ * ctl_dispatch calls a watch at once.
  */
 #ifndef CTL_CTL_H
 #define CTL_CTL_H
@@ -26,30 +27,33 @@ struct ctl_stats {
     uint64_t stray_events;  /* of a connection or an endpoint that nobody watches */
 };
 
-/* Becomes ipc's event handler: ipc->ev is taken over until ctl_free.  loop and ipc outlive it.
- * 0 or -ENOMEM. */
+/* Makes a ctl, which sets ipc->ev and handles what comes from ipc until ctl_free.  loop and ipc are
+ * borrowed and outlive it.  Returns 0 or -ENOMEM. */
 int ctl_new(struct loop *loop, struct ipc *ipc, struct ctl **ret);
 
-/* Ends what ctl still carries: requests that were never answered, and operations (ctl/op.h) whose
- * owners have let go of them while they still tidy up in the data plane.  Operations that have an
- * owner must be freed before.  The ipc must not call back any more after this.  *ctl may be NULL.
- */
+/* Frees ctl and sets *ctl to NULL; *ctl may be NULL.  Forgets the requests that were never
+ * answered, and destroys the operations (ctl/op.h) whose owners have let go of them while they
+ * still tidy up in the data plane.  Operations that have an owner must be freed before.  The
+ * binding must not deliver a message after this. */
 void ctl_free(struct ctl **ctl);
 
 struct loop *ctl_loop(const struct ctl *ctl);
 const struct ctl_stats *ctl_get_stats(const struct ctl *ctl);
 
-/* Nothing is outstanding, so that ctl_free leaves nothing behind in the data plane. */
+/* Tells that no reply and no orphaned operation is outstanding, so that ctl_free leaves nothing
+ * behind in the data plane. */
 bool ctl_idle(const struct ctl *ctl);
 
 /* Sends *ev with data_len bytes of data, which are borrowed for the call.  fn is called once, when
- * the reply comes.  0, or -errno: the message could not be sent, fn is not
- * called, and a descriptor in ev is still the caller's. */
+ * the reply comes; rep is borrowed for that call.  Returns 0; or -errno when the message could not
+ * be sent, and then fn is not called, and a descriptor in ev is still the caller's. */
 int ctl_request(struct ctl *ctl, struct iscsi_uevent *ev, const void *data, uint32_t data_len,
                 void (*fn)(void *user, const struct iscsi_reply *rep), void *user);
 
-/* Events of connection (sid, cid); embedded in its owner.  Of several watches of one connection
- * the one added last is called, so that it may be handed over without a gap. */
+/* A watch is called for the events of connection (sid, cid), and is embedded in its owner.  When a
+ * connection passes from one owner to another, such as from a login to the session, the new owner
+ * adds its watch before the old one removes its own, so that no event is missed: of several watches
+ * of one connection only the one that was added last is called. */
 struct ctl_watch {
     struct hnode node;
     struct ctl *ctl; /* NULL: it does not watch */
@@ -62,13 +66,13 @@ struct ctl_watch {
 void ctl_watch_init(struct ctl_watch *w,
                     void (*fn)(struct ctl_watch *w, const struct iscsi_kevent *ev,
                                const void *data));
-/* w must not watch already. */
+/* Starts to watch.  w must not watch already. */
 void ctl_watch_add(struct ctl *ctl, struct ctl_watch *w, uint32_t sid, uint16_t cid);
-/* Harmless when it does not watch. */
+/* Stops.  Does nothing when w does not watch. */
 void ctl_watch_del(struct ctl_watch *w);
 
-/* Events of endpoint ep (EP_EVENT); embedded in its owner.  An endpoint has one watch at most. err:
- * 0, the endpoint is up; or -errno. */
+/* A watch that is called for the EP_EVENT of endpoint ep, embedded in its owner.  An endpoint has
+ * at most one.  err is 0 when the endpoint is up, or -errno with which it failed. */
 struct ctl_ep_watch {
     struct hnode node;
     struct ctl *ctl; /* NULL: it does not watch */
@@ -77,31 +81,33 @@ struct ctl_ep_watch {
 };
 
 void ctl_ep_watch_init(struct ctl_ep_watch *w, void (*fn)(struct ctl_ep_watch *w, int err));
-/* w must not watch already. */
+/* Starts to watch.  w must not watch already. */
 void ctl_ep_watch_add(struct ctl *ctl, struct ctl_ep_watch *w, uint64_t ep);
-/* Harmless when it does not watch. */
+/* Stops.  Does nothing when w does not watch. */
 void ctl_ep_watch_del(struct ctl_ep_watch *w);
 
-/* Brings an event to the watch as if it had just come.  So an owner that kept an event hands it to
- * the next one. */
+/* Calls the watch for an event as if the event had just come.  An owner that has kept an event
+ * hands it to the next owner in this way. */
 void ctl_dispatch(struct ctl *ctl, const struct iscsi_kevent *ev, const void *data);
 
-/* CHAP challenges of ours that wait for their response, so that one that comes back to us as a
- * challenge of the target is seen (RFC 7143 9.2.1); embedded in their owner. */
-#define CTL_CHALLENGE_LEN 32
+/* A CHAP challenge that one of our logins has sent and that waits for its response; embedded in the
+ * login.  ctl lists them so that another login notices when its target sends the same challenge to
+ * us, which an impostor does to have us compute the response (RFC 7143 9.2.1). */
+#define CTL_CHALLENGE_LEN 32 /* bytes */
 struct ctl_challenge {
     struct list node;
     uint8_t bytes[CTL_CHALLENGE_LEN];
 };
 void ctl_challenge_add(struct ctl *ctl, struct ctl_challenge *c);
-/* Is this number one of ours?  Leading zeros do not count. */
+/* Tells whether bytes[0..len), read as a number, is one of our challenges; leading zero bytes are
+ * ignored, since a peer may leave them out or add some. */
 bool ctl_challenge_is_ours(const struct ctl *ctl, const uint8_t *bytes, size_t len);
 
-/* An object that its owner has let go of but that is not at its end, for ctl_free (see ctl/op.h).
- */
+/* An object without an owner that still has work to do in the data plane (ctl/op.h).  ctl lists it,
+ * so that ctl_free can destroy it. */
 struct ctl_orphan {
     struct list node;
-    void (*destroy)(struct ctl_orphan *o); /* frees it without another word to the data plane */
+    void (*destroy)(struct ctl_orphan *o); /* frees the object and sends no further request */
 };
 void ctl_adopt(struct ctl *ctl, struct ctl_orphan *o);
 

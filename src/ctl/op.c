@@ -10,7 +10,7 @@ ctl_op_destroy_if_over(struct ctl_op *op)
         op->ops->destroy(op);
 }
 
-/* ctl_free ends what is still there. */
+/* ctl_free destroys an orphan that has not ended. */
 static void
 ctl_op_on_ctl_free(struct ctl_orphan *o)
 {

@@ -3,20 +3,19 @@
  * discovery.
  *
  * An operation is one heap object with an owner.  The owner is told once how it
- * ended, may cancel it, and may let go of it at any time.  What the operation
- * has made in the data plane must be tidied up even when nobody waits any more:
- * then it lives on as an orphan of its ctl until it ends by itself, or until
- * ctl_free.
+ * ended, may cancel it, and may let go of it (ctl_op_free) at any time.  An operation
+ * whose owner has let go still has to undo what it has made in the data plane, so it
+ * lives on as an orphan of its ctl until it ends by itself, or until ctl_free.
  *
  *   RUNNING ---ctl_op_cancel--> CANCELED        the owner waits to be told
  *   RUNNING, CANCELED ---ctl_op_tell--> DONE    the owner has been told
  *   any ---ctl_op_free--> ORPHANED              there is no owner any more
  *
- * Beside the state, ctl_op_end marks that nothing is left to tidy up.  The
- * object is destroyed once it is both ended and orphaned, but never between
- * ctl_op_enter and ctl_op_leave.
+ * The operation calls ctl_op_end when it has nothing left to tidy up, which may happen
+ * in DONE or in ORPHANED.  The object is destroyed when it is both ended and orphaned,
+ * but never between ctl_op_enter and ctl_op_leave.
  *
- * All of it on the loop's thread.
+ * All functions are called on the loop's thread.
  */
 #ifndef CTL_OP_H
 #define CTL_OP_H
@@ -30,11 +29,11 @@ enum ctl_op_state { CTL_OP_RUNNING, CTL_OP_CANCELED, CTL_OP_DONE, CTL_OP_ORPHANE
 struct ctl_op;
 
 struct ctl_op_ops {
-    /* Makes haste: the owner has canceled (called once, from a turn of the loop) or let go of the
-     * operation (called inside ctl_op_free).  Not called once the operation has ended.  NULL: the
-     * operation goes on as it would. */
+    /* Ends the operation early.  Called from the loop after the owner has canceled, or inside
+     * ctl_op_free when the owner lets go; not called once the operation has ended.  NULL: the
+     * operation goes on as if nothing had happened. */
     void (*cancel)(struct ctl_op *op);
-    /* Calls ctl_op_fini and frees the object, without another word to the data plane. */
+    /* Calls ctl_op_fini and frees the object.  Sends no request. */
     void (*destroy)(struct ctl_op *op);
 };
 
@@ -46,37 +45,43 @@ struct ctl_op {
     struct loop_work cancel;
     enum ctl_op_state state;
     bool ended;
-    unsigned entered; /* ctl_op_enter without its ctl_op_leave */
+    unsigned entered; /* calls of ctl_op_enter that have no ctl_op_leave yet */
 };
 
 /* ctl outlives op; ops is constant. */
 void ctl_op_init(struct ctl_op *op, struct ctl *ctl, const struct ctl_op_ops *ops);
-/* Takes op out of its ctl; for ops->destroy. */
+/* Takes op out of its ctl.  Called by ops->destroy only. */
 void ctl_op_fini(struct ctl_op *op);
 
 /* ---- for the owner ------------------------------------------------------------------------- */
 
-/* ops->cancel is called in this turn of the loop, not from inside.  Harmless when the owner has
- * been told, and the second time.  Not for an orphan. */
+/* Cancels op: ops->cancel is called at the end of this turn of the loop, not from inside this
+ * call.  Does nothing when the owner has been told how op ended, or has canceled already.  op must
+ * have an owner. */
 void ctl_op_cancel(struct ctl_op *op);
 
-/* The owner lets go of op, which may be freed in here, and is never told from now on. */
+/* The owner lets go of op: it is not told any more how op ended, and must not use op again, which
+ * this call may free. */
 void ctl_op_free(struct ctl_op *op);
 
 /* ---- for the operation --------------------------------------------------------------------- */
 
-/* Has the owner canceled, without having been told since? */
+/* Tells whether the owner has canceled and not been told yet how op ended. */
 bool ctl_op_canceled(const struct ctl_op *op);
 
-/* True, once: the caller calls its owner's callback now.  False: the owner knows, or is gone. */
+/* Called when the operation knows how it ended.  Returns true the first time, if there is an owner;
+ * the caller then makes the owner's callback.  Returns false when the owner has been told already
+ * or has let go. */
 bool ctl_op_tell(struct ctl_op *op);
 
-/* Nothing of the operation is left in the data plane, and no reply is to come.  The owner has been
- * told (ctl_op_tell) or is gone.  May destroy op, unless it is entered. */
+/* Called once, when nothing of the operation is left in the data plane, no reply is outstanding,
+ * and the owner has been told (ctl_op_tell) or has let go.  May destroy op, unless it is entered.
+ */
 void ctl_op_end(struct ctl_op *op);
 
-/* Around code that goes on to use op after it may have ended or its owner may have let go of it,
- * such as a callback to the owner.  ctl_op_leave may destroy op.  May be nested. */
+/* Keep op alive between them, for code that uses op after something that may end it or in which its
+ * owner may let go of it, such as the owner's callback.  ctl_op_leave may destroy op.  Pairs may be
+ * nested. */
 void ctl_op_enter(struct ctl_op *op);
 void ctl_op_leave(struct ctl_op *op);
 

@@ -14,7 +14,8 @@ struct undo_conn {
     bool stop, destroy; /* STOP_CONN, DESTROY_CONN are to be sent */
 };
 
-/* The owner fills it in and keeps it until done is called. */
+/* The owner fills it in and keeps it until done is called.  There is no way to cancel it.  Loop's
+ * thread. */
 struct undo {
     struct ctl *ctl;
     uint32_t sid;
@@ -22,11 +23,12 @@ struct undo {
     uint32_t nconns;
     enum iscsi_stop how;
     bool destroy_session;
-    void (*done)(struct undo *u); /* once; also from inside undo_start */
+    void (*done)(struct undo *u); /* called once, possibly from inside undo_start */
     uint32_t at;                  /* the next request's number; undo.c sets it */
 };
 
-/* Starts.  A failure of the data plane is logged, and the rest is undone all the same. */
+/* Sends the first request, and each further one when the one before is answered.  A failure is
+ * logged, and the rest is undone all the same. */
 void undo_start(struct undo *u);
 
 #endif

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* wire/text.h - key=value text of Login and Text PDUs, RFC 7143 6.1.
  *
- * Values are looked at where they lie in the received text; nothing is copied
- * or allocated.  The pure parsers answer -EINVAL (not of the form) or -ERANGE
- * (of the form, but too large); what reads a peer's text answers -EPROTO with
- * a reason.  Outputs are untouched on failure.  Any thread.
+ * Nothing is copied or allocated: results point into the received text.  Functions with
+ * a struct lunette_error return -EPROTO with the reason for a fault of the peer.  The
+ * text_parse_...() functions have none; they return 0, or -EINVAL for a value that is
+ * not of their form, or -ERANGE for one that is too large.  Outputs stay as they were
+ * on failure.  Any thread.
  */
 #ifndef WIRE_TEXT_H
 #define WIRE_TEXT_H
@@ -18,21 +19,22 @@
 
 #define TEXT_KEY_MAX   63 /* bytes of a key name */
 #define TEXT_VALUE_MAX KEY_VALUE_MAX
-#define TEXT_SEQ_MIN   8192 /* text per negotiation sequence that all must take */
+#define TEXT_SEQ_MIN                                                                               \
+    8192 /* bytes of text that every side must accept in one negotiation sequence */
 
-/* Text in memory of the caller: received text being gathered from PDUs with the C bit, or text
+/* Text in memory of the caller: text that is gathered from several PDUs with the C bit, or that is
  * being built. */
 struct text_buf {
-    char *buf;
-    size_t len, size;
+    char *buf;        /* borrowed */
+    size_t len, size; /* bytes used; bytes of buf */
 };
 
 void text_buf_init(struct text_buf *b, char *mem, size_t size);
 
-/* Adds a received piece as it is; -EPROTO when it does not fit. */
+/* Adds a received piece as it is.  Returns 0, or -EPROTO when it does not fit. */
 int text_append(struct text_buf *b, const void *piece, size_t len, struct lunette_error *err);
 
-/* Add "key=value" and its NUL.  0, or -ENOBUFS and nothing added. */
+/* Add "key=value" and its NUL.  Return 0, or -ENOBUFS, and then add nothing. */
 int text_put(struct text_buf *b, const char *key, const char *value);
 int text_put_len(struct text_buf *b, const char *key, const char *value, size_t len);
 int text_put_num(struct text_buf *b, const char *key, uint64_t value);
@@ -54,13 +56,14 @@ struct text_iter {
 
 void text_iter_init(struct text_iter *it, const char *text, size_t len);
 
-/* 1 and *ret, 0 at the end, -EPROTO: no final NUL, empty or overlong or ill-formed key name, no
- * '=', a value longer than its key allows (key_value_max() of wire/key_table.h).  After a failure
- * the text is not to be used at all. */
+/* Gets the next pair.  Returns 1 and *ret; 0 at the end; or -EPROTO when the final NUL or a '=' is
+ * missing, when a key name is empty, too long or ill-formed, or when a value is longer than its key
+ * allows (key_value_max() of wire/key_table.h).  After a failure the caller uses no pair of the
+ * text. */
 int text_next(struct text_iter *it, struct text_pair *ret, struct lunette_error *err);
 
-/* Does key[0..len) consist of a capital letter and at most 62 of letters, digits, . - + @ _ #?  Or
- * is it a key of the table, two of which begin with a small letter? */
+/* Tells whether key[0..len) is a legal key name: a capital letter and at most 62 letters, digits
+ * and .  - + @ _ #, or a key of the table, two of which begin with a small letter. */
 bool text_key_ok(const char *key, size_t len);
 
 /* The words that RFC 7143 6.2 reserves. */
@@ -90,11 +93,12 @@ int text_parse_bool(const char *value, size_t len, bool *ret);
  * padding.  Returns the number of bytes, or -EINVAL, or -ERANGE (more than size). */
 int text_parse_bin(const char *value, size_t len, void *out, size_t size);
 
-/* Write "0x..." and "0b..." with a NUL into out[size]; the text's length, or -ENOBUFS. */
+/* Write "0x..." and "0b..." with a NUL into out[size].  Return the length of the text, or -ENOBUFS.
+ */
 int text_format_hex(char *out, size_t size, const void *data, size_t len);
 int text_format_base64(char *out, size_t size, const void *data, size_t len);
 
-/* Sizes, with prefix and NUL, for n bytes. */
+/* The bytes that the text of n bytes takes, with prefix and NUL. */
 #define TEXT_HEX_SIZE(n)    (2 + 2 * (size_t)(n) + 1)
 #define TEXT_BASE64_SIZE(n) (2 + ((size_t)(n) + 2) / 3 * 4 + 1)
 
@@ -105,11 +109,12 @@ struct text_list {
 };
 
 void text_list_init(struct text_list *l, const char *value, size_t len);
-/* False at the end.  An empty value is one empty item; the caller refuses empty items. */
+/* Gets the next item; false at the end.  An empty value has one item, which is empty, and the
+ * caller has to refuse empty items. */
 bool text_list_next(struct text_list *l, const char **ret_item, size_t *ret_len);
 bool text_list_has(const char *list, size_t list_len, const char *item, size_t item_len);
 
-/* Is value[0..len) this word, byte for byte? */
+/* Tells whether value[0..len) is this word, byte for byte. */
 static inline bool
 text_is(const char *value, size_t len, const char *word)
 {
