@@ -62,7 +62,8 @@ auth_proto_error(struct lunette_error *err, const char *what)
                         "CHAP: the target %s", what);
 }
 
-/* We refuse, not the target, so that there is no status: detail 0. */
+/* Fills in an error of a login that we end ourselves.  Its detail is 0, since the target has sent
+ * no status. */
 static int
 auth_refuse(struct lunette_error *err, const char *what)
 {
@@ -207,7 +208,8 @@ take_proof(struct auth *a, const struct auth_keys *k, bool transit, struct lunet
     n = text_parse_bin(k->chap_r.value, k->chap_r.value_len, got, sizeof(got));
     if (n < 0 || (size_t)n != want_len)
         return auth_proto_error(err, "sent a CHAP_R whose length is not that of the algorithm");
-    /* 9.2.1: our own answer to our own challenge would only prove that we are we. */
+    /* RFC 7143 9.2.1: a response that we would compute ourselves shows that an impostor had us
+     * compute it, with our own secret. */
     if (chap_response(a->alg, a->our_id, cfg->chap.secret, cfg->chap.secret_len, a->ours.bytes,
                       CTL_CHALLENGE_LEN, want) < 0 ||
         chap_equal(got, (size_t)n, want, want_len))

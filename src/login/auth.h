@@ -12,7 +12,7 @@
 #include "wire/chap.h"
 #include "wire/text.h"
 
-/* Where the exchange of CHAP stands (RFC 7143 12.1.3). */
+/* How far the exchange of CHAP is (RFC 7143 12.1.3). */
 enum auth_step {
     AUTH_START,      /* AuthMethod has not been sent */
     AUTH_OFFERED,    /* AuthMethod has been sent */
@@ -25,7 +25,7 @@ enum auth_step {
 
 /* The authentication keys of one logical text; values point into it. */
 struct auth_keys {
-    uint32_t have; /* bit: enum key_id - KEY_AUTH_METHOD */
+    uint32_t have; /* which of them are there: bit (key id - KEY_AUTH_METHOD) */
     struct text_pair method, chap_a, chap_i, chap_c, chap_n, chap_r;
 };
 
@@ -33,29 +33,30 @@ struct auth {
     const struct login_config *cfg;
     struct ctl *ctl;
     enum auth_step step;
-    bool chap; /* the method chosen */
-    unsigned alg;
-    uint8_t id; /* the target's challenge, and our answer to it */
-    uint8_t response[CHAP_RESPONSE_MAX];
-    uint8_t our_id;
-    struct ctl_challenge ours; /* mutual: outstanding while listed */
-    bool verified;
+    bool chap;                           /* the method chosen is CHAP, not None */
+    unsigned alg;                        /* enum chap_alg that the target chose */
+    uint8_t id;                          /* CHAP_I of the target's challenge */
+    uint8_t response[CHAP_RESPONSE_MAX]; /* our response to that challenge */
+    uint8_t our_id;                      /* CHAP_I of our challenge */
+    struct ctl_challenge ours; /* our challenge, in ctl's list until the target has responded */
+    bool verified;             /* the target has responded, and is who it claims to be */
 };
 
 void auth_init(struct auth *a, const struct login_config *cfg, struct ctl *ctl);
 void auth_fini(struct auth *a);
 
-/* "CHAP,None" and the like: what AuthMethod offers. */
+/* Returns the list that AuthMethod offers, such as "CHAP,None". */
 const char *auth_offer(const struct login_config *cfg);
 
-/* Takes the security keys of one response (with or without T).  0 or -errno with *err. */
+/* Takes the security keys of one logical response; transit is its T bit.  Returns 0, or -errno with
+ * *err. */
 int auth_receive(struct auth *a, const struct auth_keys *keys, bool transit,
                  struct lunette_error *err);
 
-/* Adds this step's keys to out (login/logical.h).  *ret_transit: the request may ask for the next
- * stage.  0 or -errno with *err. */
+/* Adds the keys of the present step to out (login/logical.h).  *ret_transit tells whether the
+ * request may ask for the next stage.  Returns 0, or -errno with *err. */
 int auth_send(struct auth *a, struct text_buf *out, bool *ret_transit, struct lunette_error *err);
-/* "None", "CHAP" or "CHAP mutual". */
+/* Returns "None", "CHAP" or "CHAP mutual". */
 const char *auth_method_name(const struct auth *a);
 
 #endif

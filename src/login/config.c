@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* login/config.c - defaults and lint of a login's configuration. */
+/* login/config.c - the defaults of a login's configuration, and the checks of it. */
 #include "login/config.h"
 
 #include <assert.h>
@@ -127,7 +127,7 @@ check_auth(const struct login_config *cfg, struct lunette_error *err)
     return 0;
 }
 
-/* A list to offer: words of the key, none twice. */
+/* Checks that a list that is to be offered has only words of the key, and none twice. */
 static int
 config_check_list(enum key_id id, const char *list, struct lunette_error *err)
 {
@@ -235,8 +235,8 @@ config_allows_none(const char *list)
     return text_list_has(list, strlen(list), TEXT_NONE, strlen(TEXT_NONE));
 }
 
-/* A list that holds CRC32C beside None is fine where the transport cannot do it; CRC32C alone is
- * not. */
+/* A transport without digests is refused only when cfg demands a digest: with CRC32C beside None
+ * the login offers None alone. */
 int
 login_config_check_caps(const struct login_config *cfg, uint32_t caps, struct lunette_error *err)
 {

@@ -42,42 +42,44 @@ struct login_config {
     uint16_t tsih; /* of the session, for LOGIN_ADD_CONN */
 
     char initiator_name[ISCSI_NAME_MAX + 1];
-    char target_name[ISCSI_NAME_MAX + 1]; /* may be "" for discovery */
+    char target_name[ISCSI_NAME_MAX + 1]; /* may be "" when discovery is set */
     char initiator_alias[LOGIN_ALIAS_MAX + 1];
     uint8_t isid[LOGIN_ISID_LEN];
     bool discovery;        /* SessionType is Discovery */
-    struct portal portal;  /* where to connect; its tpgt is not looked at */
+    struct portal portal;  /* where to connect; its tpgt is ignored */
     int32_t expected_tpgt; /* TargetPortalGroupTag that the target must name; -1: any */
 
-    /* The transport, as the data plane knows it.  What it can do is asked of the data plane, and
-     * what is offered is lowered to that. */
+    /* The name of the transport.  The login asks the data plane what that transport can do, and
+     * offers no more than that. */
     char transport[IPC_NAME_MAX];
     struct stream_opts sock; /* of the socket, where the transport takes a descriptor */
     bool zero_copy;          /* the transport may lend payload to the kernel */
 
     /* CHAP (RFC 7143 12.1.3, 9.2.1).  mutual makes the target prove who it is. */
     struct login_account chap, mutual;
-    bool auth_required;      /* do not offer AuthMethod None; implied by mutual */
-    bool allow_short_secret; /* secrets of fewer than 12 bytes: what RFC 7143 forbids without IPsec
-                              */
-    uint8_t chap_algs[4];    /* enum chap_alg in order of preference, 0 ends; 5 is always offered,
-                                but refused when chosen and not in here */
+    bool auth_required;      /* AuthMethod None is not offered; mutual implies it */
+    bool allow_short_secret; /* secrets of fewer than 12 bytes, which RFC 7143 9.2.1 forbids without
+                                IPsec, are accepted */
+    /* enum chap_alg in the order of preference; 0 ends the list.  5 (MD5) is always offered, as RFC
+     * 7143 12.1.3 demands; if it is not in this list, the login fails when the target chooses it.
+     */
+    uint8_t chap_algs[4];
 
-    /* What to offer: each field of struct iscsi_params that an initiator may offer; lists as text.
-     * max_xmit_dseg is not looked at. */
+    /* What to offer.  Lists of words are not in offer but in the texts below it.
+     * offer.max_xmit_dseg is ignored, since the target declares it. */
     struct iscsi_params offer;
     char header_digest[LOGIN_LIST_MAX + 1], data_digest[LOGIN_LIST_MAX + 1];
     char task_reporting[LOGIN_LIST_MAX + 1]; /* "": not offered */
     bool offer_protocol_level;               /* iSCSIProtocolLevel (RFC 7144) */
 
-    /* Limits.  login_timeout_ms holds for all of a login: connects, redirects, retries. */
+    /* Limits.  login_timeout_ms is for a login with all its connects, redirects and retries. */
     uint32_t connect_timeout_ms, login_timeout_ms;
     uint32_t teardown_timeout_ms; /* for the data plane to tidy up after a failure */
     uint32_t max_redirects;       /* <= LOGIN_REDIRECTS_MAX */
-    uint32_t max_retries;         /* when the target says "later" (class 3) */
+    uint32_t max_retries;         /* tries after a target that answers with Status-Class 3 */
     uint32_t retry_delay_ms;      /* before the first retry; it doubles with each */
 
-    /* For the data path.  0 leaves its default, but ping_interval_ms 0 means: no pings. */
+    /* For the data path: 0 leaves its default, except that ping_interval_ms 0 means no pings. */
     uint32_t cmds_max;
     uint32_t ping_interval_ms, ping_timeout_ms;
     uint32_t abort_timeout_ms, lu_reset_timeout_ms, tgt_reset_timeout_ms;
@@ -89,12 +91,12 @@ void login_config_init(struct login_config *cfg);
 /* Overwrites the secrets. */
 void login_config_wipe(struct login_config *cfg);
 
-/* Checks names, secrets, lists, ranges and the ISID's type.  0, or -EINVAL with what is wrong and
- * what to do.  Names are folded to lower case in place. */
+/* Checks names, secrets, lists, ranges and the ISID's type, and turns names to lower case in
+ * place.  Returns 0, or -EINVAL with what is wrong and what to do. */
 int login_config_check(struct login_config *cfg, struct lunette_error *err);
 
-/* Can a transport with these capabilities (enum iscsi_caps) do what cfg insists on?  0, or -EINVAL
- * with what is wrong. */
+/* Checks that a transport with these capabilities (enum iscsi_caps) can do what cfg insists on.
+ * Returns 0, or -EINVAL with what it cannot do. */
 int login_config_check_caps(const struct login_config *cfg, uint32_t caps,
                             struct lunette_error *err);
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* login/login.h - logs a session in: connect, negotiate, hand over to the data path.
  *
- * RFC 7143 sections 6, 12 and 13 from the initiator's side.  A login speaks to
- * the data path only through seam/ipc.h (by way of ctl/ctl.h) and to the network
- * only to connect the socket of transports with CAP_BIND_DESCRIPTOR.  All of it
- * runs on the loop's thread; done callbacks come later, never from inside a call.
+ * This is the initiator's side of RFC 7143 sections 6, 12 and 13.  A login acts on the
+ * data path only by the messages of seam/ipc.h (through ctl/ctl.h), and on the network
+ * only to connect the socket of a transport with CAP_BIND_DESCRIPTOR.  All of it runs on
+ * the loop's thread; done is called later, never from inside a call of this header.
  */
 #ifndef LOGIN_LOGIN_H
 #define LOGIN_LOGIN_H
@@ -18,19 +18,24 @@
 
 struct iscsi_login;
 
-/* Starts session_login_task.  cfg is copied.  0 and *ret, or -EINVAL and -ENOMEM with *err. */
+/* Starts a login.  ctl is borrowed and outlives it; cfg and cb are copied.  Returns 0 and *ret,
+ * which the caller frees with login_free; or with *err -EINVAL (login_config_check) or -ENOMEM, and
+ * then done is not called. */
 int login_start(struct ctl *ctl, const struct login_config *cfg, const struct login_callbacks *cb,
                 struct iscsi_login **ret, struct lunette_error *err);
 
-/* Ends the login: done comes with -ECANCELED once the data plane is tidy.  Harmless after done. */
+/* Ends the login early: done is called with -ECANCELED once the login has undone what it made in
+ * the data plane.  Does nothing after done. */
 void login_cancel(struct iscsi_login *l);
 
-/* At any time, also inside done; *l becomes NULL, and may be NULL.  Before done: done is never
- * called, and the login tidies up by itself (ctl_idle).  A session that is logged in stays. */
+/* Frees the login and sets *l to NULL; *l may be NULL.  May be called at any time, also inside
+ * done.  Before done it ends the login early without calling done, and the login goes on to undo
+ * what it made in the data plane (until then ctl_idle is false).  A session that is logged in
+ * stays. */
 void login_free(struct iscsi_login **l);
 
-/* Might the same login succeed later without anybody's doing?  True for time limits, a connection
- * that was refused or lost, and Status-Class 3. */
+/* Tells whether the same login may succeed later although nobody changes anything.  That is so for
+ * time limits, for a connection that was refused or lost, and for Status-Class 3. */
 bool login_error_retryable(const struct lunette_error *err);
 
 #endif

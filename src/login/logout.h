@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* login/logout.h - ends a session: asks the target, then takes it out of the data plane.
  *
- * All of it runs on the loop's thread; done comes later, never from inside a call.
+ * All of it runs on the loop's thread; done is called later, never from inside a call of
+ * this header.
  */
 #ifndef LOGIN_LOGOUT_H
 #define LOGIN_LOGOUT_H
@@ -23,21 +24,23 @@ struct logout_config {
     } conns[LOGOUT_CONNS_MAX]; /* all that the session has; the Logout Request goes on the first */
     uint32_t nconns;           /* >= 1 */
     uint32_t timeout_ms;       /* for the response; after it the session is ended anyway; 0: 5 s */
-    bool skip_request;         /* the connection is dead: nothing is asked, only tidied up */
+    bool skip_request;         /* the connection is dead, so no Logout Request is sent */
 };
 
 struct iscsi_logout;
 
-/* Sends a Logout Request with reason 0 (close the session), then stops and destroys all of it.
- * Takes over the events of these connections.  done comes once, err NULL: the target agreed; else
- * why not (time limit, connection lost, response code as detail): the session is gone nevertheless.
- * 0 or -ENOMEM. */
+/* Sends a Logout Request with reason 0 (close the session), then stops and destroys all connections
+ * and the session.  It watches the events of these connections until then.  done is called once:
+ * with err NULL when the target agreed; else err says why not (time limit, connection lost, or the
+ * response's code as detail).  In both cases the session is gone from the data plane, or is going
+ * while the data plane is slow.  cfg is copied, ctl is borrowed and outlives the logout.  Returns 0
+ * or -ENOMEM. */
 int session_logout_task(struct ctl *ctl, const struct logout_config *cfg,
                         void (*done)(void *user, const struct lunette_error *err), void *user,
                         struct iscsi_logout **ret);
 
-/* At any time, also inside done, which is not called any more; the session is ended all the same.
- * *l becomes NULL, and may be NULL. */
+/* Frees the logout and sets *l to NULL; *l may be NULL.  May be called at any time, also inside
+ * done; done is not called any more, but the session is ended all the same. */
 void logout_free(struct iscsi_logout **l);
 
 #endif

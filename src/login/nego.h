@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* login/nego.h - the text negotiation of one login, RFC 7143 6.2, 6.3, 12 and 13, without I/O.
  *
- * It makes the text and the flags of Login Requests and reads the responses: the
- * stages, the C bit both ways, offers and answers by the table of keys, CHAP.
- * Internal to login/.
+ * It makes the text and the flags of Login Requests and reads the responses.  It keeps
+ * the stage, joins and splits texts by the C bit, and makes offers and answers by the
+ * table of keys; auth.h does CHAP.  Internal to login/; loop's thread.
  */
 #ifndef LOGIN_NEGO_H
 #define LOGIN_NEGO_H
@@ -42,7 +42,7 @@ struct nego {
     uint64_t *unknown;            /* hashes of unknown keys seen */
     uint32_t nunknown;
     bool answer_due; /* the text being read holds a key of the table that needs an answer */
-    /* what the target has told */
+    /* What the target has told us. */
     uint16_t tsih;
     int32_t tpgt;
     uint32_t stat_sn; /* of the last response */
@@ -51,36 +51,38 @@ struct nego {
     uint32_t naddresses;
 };
 
-/* caps and max_recv_dlength (bytes, 0: no limit) are the transport's.  cfg is borrowed until
- * nego_fini.  0 or -ENOMEM. */
+/* Begins a negotiation.  caps and max_recv_dlength (bytes, 0: no limit) are the transport's.  cfg
+ * and ctl are borrowed until nego_fini.  Returns 0 or -ENOMEM. */
 int nego_init(struct nego *n, const struct login_config *cfg, uint32_t caps,
               uint32_t max_recv_dlength, struct ctl *ctl);
 void nego_fini(struct nego *n);
 
-/* For iscsi_login_req: makes the next PDU; *data lives until the next call.  0 or -errno with *err.
- */
+/* Makes the next Login Request for iscsi_login_req.  *data lives until the next call.  Returns 0,
+ * or -errno with *err. */
 int nego_request(struct nego *n, struct bhs_login_req *hdr, const void **data, uint32_t *len,
                  struct lunette_error *err);
 
 enum nego_verdict {
     NEGO_MORE,     /* call nego_request */
     NEGO_FINAL,    /* logged in; n->params hold */
-    NEGO_REDIRECT, /* to n->addresses; the status tells which kind */
-    NEGO_LATER,    /* Status-Class 3; *err says so */
-    NEGO_REFUSED,  /* Status-Class 2 or unknown; *err says so */
+    NEGO_REDIRECT, /* to n->addresses; the status tells whether for good */
+    NEGO_LATER,    /* Status-Class 3; *err has the reason */
+    NEGO_REFUSED,  /* Status-Class 2 or an unknown one; *err has the reason */
 };
 
-/* For iscsi_recv_login_rsp: reads a response.  A verdict and *ret_status, or -EPROTO and other
- * -errno with *err. */
+/* Reads a Login Response for iscsi_recv_login_rsp.  Returns an enum nego_verdict and *ret_status,
+ * or -errno with *err; -EPROTO is the target's fault. */
 int nego_response(struct nego *n, const struct bhs *hdr, const void *data, uint32_t len,
                   uint16_t *ret_status, struct lunette_error *err);
 
 /* ---- for response.c ------------------------------------------------------------------------ */
 
-/* Takes one pair of the target's text; a security key goes to *auth.  0 or -errno with *err. */
+/* Takes one pair of the target's text; a security key goes to *auth.  transit is the T bit of the
+ * response.  Returns 0, or -errno with *err. */
 int nego_take_pair(struct nego *n, const struct text_pair *p, bool transit, struct auth_keys *auth,
                    struct lunette_error *err);
-/* The last response has come: is all of it agreed?  0 or -EPROTO with *err. */
+/* Checks, after the last response, that the agreed values fit together, and fills in what follows
+ * from them.  Returns 0, or -EPROTO with *err. */
 int nego_conclude(struct nego *n, struct lunette_error *err);
 
 #endif

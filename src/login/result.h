@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* login/result.h - how a login ended, as its owner is told. */
+/* login/result.h - what a login tells its owner at its end. */
 #ifndef LOGIN_RESULT_H
 #define LOGIN_RESULT_H
 
@@ -16,24 +16,28 @@ struct login_result {
     uint16_t cid;
     uint64_t ep; /* endpoint of transports that connect by themselves, 0: none; logout needs it */
     uint16_t tsih;
-    int32_t tpgt;                           /* -1: not told */
-    struct iscsi_params params;             /* agreed; max_xmit_dseg is the target's */
-    char target_alias[LOGIN_ALIAS_MAX + 1]; /* as it came: peer text */
+    int32_t tpgt;                           /* -1: the target has not told it */
+    struct iscsi_params params;             /* the agreed values */
+    char target_alias[LOGIN_ALIAS_MAX + 1]; /* as the target sent it: not fit for printing */
     const char *auth_method;                /* "None", "CHAP", "CHAP mutual" */
-    struct portal portal;                   /* actually used, after redirects */
+    struct portal portal;                   /* the one that is used, after redirects */
     struct sock_addr peer;                  /* its address */
-    bool moved;                             /* a permanent redirect: */
-    struct portal moved_to;                 /* keep this instead of the configured portal */
-    uint32_t redirects, retries;            /* that it took */
+    bool moved;                             /* the target has moved permanently, to moved_to */
+    struct portal moved_to;                 /* to be used from now on, not the configured portal */
+    uint32_t redirects, retries;            /* how many it took */
 };
 
 struct login_callbacks {
-    /* Once.  err NULL: logged in, START_CONN was answered, *res lives until done returns.  The
-     * owner adds its own ctl_watch for (res->sid, res->cid) inside this call to miss no event.
-     * err not NULL: failed or canceled (-ECANCELED); res NULL; what had been made in the data plane
-     * is gone (of a reopened session: stopped for recovery again).  domain and detail: CONNECT
-     * (errno); LOGIN (Status-Class << 8 | Status-Detail, 0 if the refusal is ours); PROTO;
-     * TIMEOUT; USAGE; OS.  login_free may be called inside. */
+    /* Called once.  login_free may be called inside.
+     *
+     * With err NULL the session is logged in and START_CONN has been answered; *res lives until
+     * done returns.  The owner adds its own ctl_watch for (res->sid, res->cid) inside this call, so
+     * that it misses no event.
+     *
+     * With err not NULL the login has failed or was canceled (-ECANCELED), and res is NULL.  What
+     * the login had made in the data plane is gone; a session that was to be reopened is stopped
+     * for recovery again.  err has the domain CONNECT (detail: errno), LOGIN (detail: Status-Class
+     * << 8 | Status-Detail; 0 if we have refused the target), PROTO, TIMEOUT, USAGE or OS. */
     void (*done)(void *user, const struct login_result *res, const struct lunette_error *err);
     void *user;
 };

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* login/task.h - the login task: one object, one state machine (login/fsm.def).
  *
- * An action runs before the state changes, so the task's state is the one that
- * it leaves.  Actions never run each other: they post events, and login_post
- * handles one after the other.  Internal to login/; who calls whom:
+ * An action runs before the state changes: while it runs, l->state is still the old
+ * one.  Actions never run each other; they post events, and login_post handles one
+ * after the other.  Internal to login/; all on the loop's thread.  The files:
  *
  *   login.c     the table of the actions, the task's life
  *   end.c       how an attempt ends, and what comes after it
@@ -43,16 +43,18 @@ extern const struct fsm login_fsm;
 
 struct iscsi_login;
 
-/* What runs at a row of the table: a function of the task alone, or of the two states too. */
+/* The action of a row of the table.  One of the two is set: act takes the task as its argument,
+ * act_between the old and the new state as well. */
 struct login_action {
     void (*act)(struct iscsi_login *l);
     void (*act_between)(struct iscsi_login *l, enum login_state from, enum login_state to);
 };
 
-#define LOGIN_QUEUE_MAX 8
+#define LOGIN_QUEUE_MAX 8 /* events that wait for the action that runs */
 #define LOGIN_HELD_MAX  8 /* PDUs between the final Login Response and START_CONN's reply */
 
-/* What follows once the data plane is tidy. */
+/* What follows once the attempt is undone in the data plane: the end, another attempt at once, or
+ * another attempt after a delay. */
 enum login_after { LOGIN_AFTER_GIVE_UP, LOGIN_AFTER_AGAIN, LOGIN_AFTER_DELAY };
 
 /* A PDU kept for the session's owner. */
@@ -72,7 +74,7 @@ struct iscsi_login {
     enum login_state state;
     enum login_event queue[LOGIN_QUEUE_MAX];
     unsigned nqueue;
-    bool running;     /* login_post handles events */
+    bool running;     /* login_post is handling events */
     uint32_t refused; /* events without a row */
 
     struct loop_work begin;
@@ -83,9 +85,10 @@ struct iscsi_login {
     uint32_t max_recv_dlength; /* bytes, 0: no limit */
 
     /* step one: the connection */
-    struct portal portal; /* this attempt's */
-    struct portal
-        base; /* where a retry begins: as configured, or where the target moved for good */
+    struct portal portal; /* of this attempt */
+    /* The portal of the first attempt and of each retry: the configured one, or the one to which
+     * the target has moved for good. */
+    struct portal base;
     struct portal visited[LOGIN_REDIRECTS_MAX + 1];
     uint32_t nvisited, redirects, retries;
     uint16_t status; /* of the last Login Response */
@@ -98,8 +101,8 @@ struct iscsi_login {
     uint64_t ep;                  /* 0: none */
     int ep_state;                 /* 1: up, 0: not yet, or -errno */
     struct ctl_ep_watch ep_watch; /* while ep connects */
-    bool ep_asked;                /* EP_CONNECT or EP_POLL is to be answered */
-    bool attempt_over;            /* the address's time is over, but ep_asked */
+    bool ep_asked;                /* the reply to EP_CONNECT or EP_POLL has not come yet */
+    bool attempt_over;            /* the time for this address is over, but a reply is due */
 
     /* what has been made in the data plane */
     uint32_t sid;
@@ -120,23 +123,25 @@ struct iscsi_login {
 
 /* ---- task.c -------------------------------------------------------------------------------- */
 
-/* Handles ev, or, inside an action, has it handled after the action.  Outside, l may be gone
- * afterwards. */
+/* Handles ev; when an action calls it, ev is queued and handled after the action.  When anybody
+ * else calls it, l may be freed before it returns. */
 void login_post(struct iscsi_login *l, enum login_event ev);
 
-/* Does the state have this flag (LOGIN_IS_...)? */
+/* Tells whether the state has this flag (LOGIN_IS_...). */
 bool login_is(const struct iscsi_login *l, unsigned flag);
 
-/* Where an error is to be written; NULL unless it is the first of an attempt that goes on. */
+/* Returns where to write an error of this attempt, or NULL when the error does not count: the
+ * attempt has failed already, and its first error is the one to report. */
 struct lunette_error *login_err(struct iscsi_login *l);
 
-/* Sends a request; the reply comes to fn, which ends with login_replied.  A failure to send is
- * posted as FAIL, and false returned. */
+/* Sends a request.  Its reply goes to fn, which calls login_replied at its end.  When the request
+ * cannot be sent, this posts FAIL and returns false. */
 bool login_request(struct iscsi_login *l, struct iscsi_uevent *ev, const void *data, uint32_t len,
                    void (*fn)(void *user, const struct iscsi_reply *rep));
-/* Each reply handler ends with this: a failure becomes FAIL, the last reply REPLIED. */
+/* Called by each reply handler at its end: posts FAIL for an error, and REPLIED when no further
+ * reply is due.  l may be freed before it returns. */
 void login_replied(struct iscsi_login *l, const struct iscsi_reply *rep);
-/* A reply handler that does nothing else; user: struct iscsi_login. */
+/* A reply handler that only calls login_replied; user is the struct iscsi_login. */
 void login_on_reply(void *user, const struct iscsi_reply *rep);
 
 bool portal_same(const struct portal *a, const struct portal *b);
@@ -149,7 +154,7 @@ void login_resolve_expired(struct iscsi_login *l);
 void login_connect_next(struct iscsi_login *l);
 void login_connect_expired(struct iscsi_login *l);
 void login_connect_init(struct iscsi_login *l);
-/* Lets go of a lookup and of a socket that is not bound. */
+/* Cancels a lookup and closes a socket that is not bound to a connection, where there is one. */
 void login_connect_stop(struct iscsi_login *l);
 
 /* ---- setup.c, response.c ------------------------------------------------------------------- */
