@@ -3,13 +3,14 @@
  *
  * Upper half: struct bdev, a table of operations, with queues that take struct bdev_req.  Whoever
  * has a struct bdev uses it through the inline callers here and need not know who implements it:
- * block/ does for a driver, and a filter or multipath is a bdev on a bdev.
+ * block/ implements one for a driver; a filter or multipath would be a bdev on a bdev.
  *
  * Lower half: struct blk_request, a tagged piece of a bdev_req within the driver's limits, which
  * block/ hands to struct bdev_driver_ops.
  *
- * A queue lives on one loop and is used on its thread only, and so is what belongs to the device as
- * a whole (limits, drain, listeners), on the loop of its driver: no lock.
+ * A queue lives on one loop and is used on that loop's thread only.  What belongs to the device as
+ * a whole (limits, drain, listeners) is used on the loop of its driver.  So nothing here takes a
+ * lock.
  */
 #ifndef SEAM_BDEV_H
 #define SEAM_BDEV_H
@@ -32,8 +33,9 @@ enum bdev_op {
     BDEV_WRITE,
     BDEV_FLUSH,         /* everything completed before is on stable storage */
     BDEV_DISCARD,       /* a hint: contents become undefined (or zero) */
-    BDEV_WRITE_ZEROES,  /* not a hint */
-    BDEV_COMPARE_WRITE, /* data: compare part, then write part, offset/len of one part */
+    BDEV_WRITE_ZEROES,  /* the range reads as zeroes afterwards; unlike a discard this is no hint */
+    BDEV_COMPARE_WRITE, /* iov: data to compare, then data to write; len is of one
+                         */
     BDEV_SCSI,          /* pass-through of one CDB; bypasses limits and retries */
     BDEV_NOPS,
 };
@@ -65,8 +67,8 @@ struct bdev_result {
 /* One request.  The structure is the submitter's memory; from bdev_submit until done it belongs to
  * the device, and the submitter neither changes nor frees it, the iovecs and the data.
  *
- * What a read or write uses stands together, `node` to `result` in 80 bytes: with many requests
- * under way each cache line of one is a miss. */
+ * The members that a read or write uses, `node` to `result`, stand together in 80 bytes, since with
+ * many requests under way each cache line that is touched is a miss. */
 struct bdev_req {
     union { /* the device's, from bdev_submit until done */
         struct list node;
@@ -81,7 +83,7 @@ struct bdev_req {
     };
     uint64_t offset;         /* bytes, a multiple of the logical block */
     const struct iovec *iov; /* the data */
-    uint64_t len;            /* bytes; data requests: also the bytes in data */
+    uint64_t len; /* bytes; iov holds at least so many, twice so many for BDEV_COMPARE_WRITE */
     uint32_t iovcnt;
     uint32_t timeout_ms;              /* of one try; 0: the device's default */
     void (*done)(struct bdev_req *r); /* once, later, on the queue's loop */
@@ -95,11 +97,13 @@ struct bdev_req {
     struct sg out, in;
 
     /* the device's, from bdev_submit until done, for a request that is not one piece as it is */
-    uint64_t issued; /* bytes already cut into pieces; UINT64_MAX: and flushed behind */
+    uint64_t issued; /* bytes already cut into pieces; UINT64_MAX: all are, and the flush that
+                        follows them is under way */
     uint32_t pieces; /* pieces outstanding */
 };
 
-/* What bdev_req.op_flags is for op and flags: one store sets both, one comparison compares both. */
+/* The value of bdev_req.op_flags for an op with its flags, so that one store sets both and one
+ * comparison looks at both. */
 static inline uint64_t
 bdev_op_flags(enum bdev_op op, uint32_t flags)
 {
@@ -114,19 +118,20 @@ bdev_op_flags(enum bdev_op op, uint32_t flags)
     return u.op_flags;
 }
 
-/* What the device can do; in bytes, 0 where not told, unless said. */
+/* What the device can do.  Sizes are in bytes, and 0 where the device has not told them, unless the
+ * member's comment says otherwise. */
 struct bdev_limits {
     uint64_t size;           /* bytes */
     uint32_t block_size;     /* logical block, a power of two */
     uint32_t physical_block; /* >= block_size */
     uint64_t max_transfer;   /* read, write: one piece; never 0 */
-    uint64_t max_fast;       /* likewise, of queue_rq_fast; 0: it takes none */
-    uint64_t opt_transfer;   /* good size */
+    uint64_t max_fast;       /* the same of a piece that goes by queue_rq_fast; 0: none may */
+    uint64_t opt_transfer;   /* bytes: the size that the device prefers */
     uint32_t max_sg;         /* iovecs of one piece; never 0 */
     uint64_t max_discard;    /* 0: no discard */
     uint64_t discard_granularity;
     uint64_t max_write_zeroes;  /* 0: block/ writes zero pages instead */
-    uint32_t max_compare_write; /* 0: not there */
+    uint32_t max_compare_write; /* 0: the device has no compare and write */
     bool read_only;
     bool write_cache; /* flush does something */
     bool fua;         /* BDEV_F_FUA needs no flush behind it */
@@ -135,7 +140,8 @@ struct bdev_limits {
 
 enum bdev_event {
     BDEV_EV_RESIZED,
-    BDEV_EV_GONE, /* the driver is not called any more; it gives back what it has */
+    BDEV_EV_GONE, /* block/ calls the driver no more; the driver still completes the pieces that it
+                     has */
     BDEV_EV_LIMITS,
 };
 
@@ -144,7 +150,7 @@ struct bdev_stats {
     struct {
         uint64_t reqs, errors, bytes;
     } op[BDEV_NOPS];    /* requests completed */
-    uint64_t pieces;    /* handed to the driver, again ones not counted */
+    uint64_t pieces;    /* pieces handed to the driver; one that is handed over again counts once */
     uint64_t splits;    /* requests that took more than one piece */
     uint64_t requeues;  /* pieces taken back */
     uint64_t busy;      /* refusals by the driver */
@@ -174,9 +180,9 @@ struct bdev_queue_ops {
     void (*free)(struct bdev_queue *q);
 };
 
-/* A device; the first member of what its implementer keeps of it, who makes and frees it
- * (blk_dev_new of block/, or a filter's own).  Before it is freed its users have let go: no
- * listener is left that may be called, and no queue that may be used. */
+/* A device.  It is the first member of the structure in which its implementer keeps the device; the
+ * implementer makes and frees it (blk_dev_new and blk_dev_free of block/).  Before it is freed its
+ * users have freed their queues; listeners that are left are let go of without a call. */
 struct bdev {
     const struct bdev_ops *ops;
     struct list listeners; /* bdev_listener */
@@ -192,8 +198,9 @@ struct bdev_queue {
 
 /* Makes a queue that lives on loop.  depth: pieces that may be with the driver at once, from 1; any
  * number of requests may wait.  *ret is the caller's until bdev_queue_free, which is due before
- * the device is freed.  0, -EINVAL depth, -ENOMEM, or -ENOTSUP: the device cannot serve that loop
- * (block/ serves that of its driver, which the caller sees to). */
+ * the device is freed.  0, -EINVAL depth, -ENOMEM, or -ENOTSUP: the device cannot serve that loop.
+ * All queues of a device of block/ must live on the loop of its driver; block/ only notices a queue
+ * that is on another loop than the first one. */
 static inline int
 bdev_queue_new(struct bdev *b, struct loop *loop, uint32_t depth, struct bdev_queue **ret)
 {
@@ -245,21 +252,22 @@ bdev_drain(struct bdev *b, void (*drained)(void *user), void *user)
     return b->ops->drain(b, drained, user);
 }
 
-/* The device's, valid until its next event and its end. */
+/* The limits are the device's memory: they are valid until its next event, or until it is freed. */
 static inline const struct bdev_limits *
 bdev_get_limits(const struct bdev *b)
 {
     return b->ops->limits(b);
 }
 
-/* For requests that say timeout_ms 0; not 0.  Flush gets twice, write zeroes four times as much. */
+/* Sets the time limit of requests whose own timeout_ms is 0; the limit is not 0.  A flush gets
+ * twice as long, write zeroes four times as long. */
 static inline void
 bdev_set_timeout(struct bdev *b, uint32_t timeout_ms)
 {
     b->ops->set_timeout(b, timeout_ms);
 }
 
-/* Sum over all queues, also those freed. */
+/* *ret is the sum over all queues, also over those that have been freed. */
 static inline void
 bdev_get_stats(const struct bdev *b, struct bdev_stats *ret)
 {
@@ -274,15 +282,15 @@ bdev_listen(struct bdev *b, struct bdev_listener *l)
     list_push_back(&b->listeners, &l->node);
 }
 
-/* Harmless twice, and after the device's end. */
+/* May be called twice, and after the device has been freed. */
 static inline void
 bdev_unlisten(struct bdev_listener *l)
 {
     list_del(&l->node);
 }
 
-/* For implementers: a new device has no listeners, a device that ends lets go of those it has, and
- * each hears of an event. */
+/* The next three functions are for implementers: bdev_init for a new device, bdev_fini for one that
+ * is about to be freed, and bdev_tell to tell each listener of an event. */
 static inline void
 bdev_init(struct bdev *b, const struct bdev_ops *ops)
 {
@@ -310,9 +318,10 @@ bdev_tell(struct bdev *b, enum bdev_event ev)
 /* ---- the lower half: drivers ------------------------------------------------------------------
  */
 
-/* A piece of a bdev_req on its way through a driver.  The driver's own part follows it.
+/* A piece of a bdev_req on its way through a driver.  The driver's own part, cmd_size bytes,
+ * follows it.
  *
- * What one uses that came by queue_rq_fast is in the first cache line. */
+ * The members that are set for queue_rq_fast stand in the first cache line. */
 struct blk_request {
     struct bdev_req *parent; /* the request that it is a piece of */
     struct bdev_queue *queue;
@@ -321,7 +330,8 @@ struct blk_request {
     uint16_t retries;  /* the driver's count */
     uint8_t state;     /* block/'s: who has the piece */
 
-    /* From here on nothing is set for queue_rq_fast, until make_general. */
+    /* The members from here on are not set in a piece that goes by queue_rq_fast, until
+     * blk_upcalls.make_general sets them. */
     enum bdev_op op;
     uint32_t flags;
     uint64_t offset;      /* bytes */
@@ -329,7 +339,8 @@ struct blk_request {
     uint64_t deadline_ns; /* loop clock */
     struct sg data;
 
-    struct bdev_result result; /* all 0; where it is not, set by the driver before blk_complete */
+    struct bdev_result result; /* all 0 when the driver gets the piece; it sets what is not, before
+                                  blk_upcalls.complete */
 };
 
 enum blk_timeout { BLK_TIMEOUT_RESET_TIMER, BLK_TIMEOUT_DRIVER_HAS_IT };
@@ -337,43 +348,50 @@ enum blk_timeout { BLK_TIMEOUT_RESET_TIMER, BLK_TIMEOUT_DRIVER_HAS_IT };
 /* What a driver (the SCSI disk) implements; called by block/. */
 struct bdev_driver_ops {
     size_t cmd_size; /* bytes of driver memory behind each blk_request */
-    /* Once for each tag of a new queue, its driver memory being zero; may be NULL.  What is laid
-     * out here stays from one use of the tag to the next. */
+    /* Called once for each tag of a new queue, when the driver's part is all zero.  What it sets
+     * there stays from one use of the tag to the next.  May be NULL. */
     void (*init_rq)(void *drv, struct blk_request *rq);
-    /* 0: taken, blk_complete follows.  -EBUSY: not now; the driver calls blk_restart. */
+    /* Returns 0: the driver has taken rq and will call blk_upcalls.complete or requeue; or -EBUSY:
+     * not now, the driver calls blk_upcalls.restart when it can; any other -errno fails rq. */
     int (*queue_rq)(void *drv, struct blk_request *rq);
-    /* Likewise for a read or write that is the whole of r, of one iovec, within max_fast and
-     * without flags but BDEV_F_PROMPT, in logical blocks.  Of rq the result and what stands before
-     * `op` hold, until blk_upcalls.make_general.  Returns 0: refuses by blk_upcalls.refuse_fast, so
-     * that nobody above has to look.  May be NULL. */
+    /* Takes a read or write that is one piece: all of r, of one iovec, not above max_fast and with
+     * no flag but BDEV_F_PROMPT.  lba and blocks say where it is and how long, in logical blocks.
+     * Of rq only the result and the members before `op` are set, until blk_upcalls.make_general.
+     * Always returns 0: to refuse rq, the driver calls blk_upcalls.refuse_fast, so that no caller
+     * has to test what is returned.  May be NULL. */
     int (*queue_rq_fast)(void *drv, const struct bdev_req *r, struct blk_request *rq, uint64_t lba,
                          uint64_t blocks);
-    /* What queue_rq took since the last commit may leave. */
+    /* Lets what the driver has taken since the last commit leave together. */
     void (*commit)(void *drv);
-    /* rq's deadline has passed.  DRIVER_HAS_IT: the driver completes or requeues it some day. */
+    /* The deadline of rq has passed.  BLK_TIMEOUT_RESET_TIMER: block/ waits for one more timeout;
+     * BLK_TIMEOUT_DRIVER_HAS_IT: block/ watches rq no more, and the driver completes or requeues it
+     * when it can. */
     enum blk_timeout (*timeout)(void *drv, struct blk_request *rq);
 };
 
-/* How the driver calls back; given to it by block/ through whoever plugs both together. */
+/* What a driver calls.  block/ has the table, and whoever plugs a driver to block/ hands it to the
+ * driver. */
 struct blk_upcalls {
-    /* Finishes rq; the submitter's done comes later in the turn, in lists.  May be called from
-     * inside queue_rq, which then returns 0.  rq->result.err -EOPNOTSUPP: a discard is dropped,
-     * write zeroes become ordinary writes. */
+    /* Finishes rq; the submitter's done is called later in the turn.  May be called from inside
+     * queue_rq, which then returns 0.  Where rq->result.err is -EOPNOTSUPP, a discard counts as
+     * done, and write zeroes are made of ordinary writes. */
     void (*complete)(struct blk_request *rq);
-    /* The same, with done called at once, for what came by queue_rq_fast, has gone well and has
-     * been through none of the others.  Not from inside queue_rq_fast. */
+    /* The same, but done is called at once.  Only for a piece that came by queue_rq_fast, has gone
+     * well, and has been handed to none of the other calls; never from inside queue_rq_fast. */
     void (*complete_fast)(struct blk_request *rq);
-    /* Sets what queue_rq_fast had left unset, so that rq is as if it had come by queue_rq. Harmless
-     * where it did. */
+    /* Sets what queue_rq_fast had left unset, so that rq is as if it had come by queue_rq. A piece
+     * that did come by queue_rq stays as it is. */
     void (*make_general)(struct blk_request *rq);
-    /* From inside queue_rq_fast: rq is not taken, err is what queue_rq would return. */
+    /* Called from inside queue_rq_fast: the driver does not take rq, and err is what queue_rq would
+     * have returned. */
     void (*refuse_fast)(struct blk_request *rq, int err);
     /* Takes rq back to be issued again after delay_ns (0: this turn).  The driver may have moved
      * offset, len and data of rq past what is done already. */
     void (*requeue)(struct blk_request *rq, uint64_t delay_ns);
     /* Queues whose pieces were refused with -EBUSY may try again. */
     void (*restart)(struct bdev *b);
-    /* limits: the new ones, copied; NULL with BDEV_EV_GONE. */
+    /* Tells of an event of the driver's device.  limits: the new ones, which are copied; NULL with
+     * BDEV_EV_GONE. */
     void (*event)(struct bdev *b, enum bdev_event ev, const struct bdev_limits *limits);
 };
 
