@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* seam/host.h - what the SCSI midlayer asks of a host (one I_T nexus, as in Linux a session).
  *
- * Called by scsi/; implemented by iscsi/, later by session-class transports
- * which bring their own queuecommand, and by fakes in the tests.  All on the
- * host's loop; no completion is made from inside queuecommand or commit.
+ * scsi/ calls it; iscsi/ implements it, and so may a transport that runs its sessions by itself.
+ * Everything runs on the host's loop; no command is completed from inside queuecommand or commit.
  */
 #ifndef SEAM_HOST_H
 #define SEAM_HOST_H
@@ -22,7 +21,8 @@
 struct loop;
 struct scsi_host;
 
-/* How the transport fared, before any SCSI status (Linux's host byte). */
+/* What became of a command at the transport (Linux's host byte).  Only with DID_OK is there a SCSI
+ * status. */
 enum scsi_host_result {
     DID_OK,         /* a response came: look at status */
     DID_NO_CONNECT, /* session gone or never there */
@@ -33,16 +33,17 @@ enum scsi_host_result {
     DID_REQUEUE,             /* not sent: transmit suspended */
     DID_ERROR,               /* iSCSI response other than 0: target failure */
     DID_ABORT,               /* aborted by task management */
-    DID_RESET,               /* swept by a reset of ours */
+    DID_RESET,               /* ended by a reset that the midlayer asked for */
     DID_TIME_OUT,            /* gave up waiting */
 };
 
 /* One command.  Filled in by the midlayer, owned by the host from queuecommand until ->done.
  *
- * What each command uses is in the first two cache lines, and how it ended in two words, since with
- * many commands outstanding every line of one is a miss. */
+ * The members that every command uses stand in the first two cache lines, and its result in two
+ * words, since with many commands outstanding each line that is touched is a miss. */
 struct scsi_cmd {
-    /* out; all 0 when the host gets the command, which says GOOD and everything moved */
+    /* out: all 0 when the host gets the command, which means GOOD with all data moved; the host
+     * sets it where a command ends otherwise */
     union {
         struct {
             uint8_t host_result;       /* enum scsi_host_result */
@@ -93,10 +94,11 @@ enum scsi_eh_result {
     SCSI_EH_FAILED,    /* refused, not supported, or no answer in time: go one step up */
 };
 
-/* Waiting for the result of an eh_ call; embedded in its owner, the host's until done. */
+/* Somebody who waits for the end of an eh_ call.  The structure is part of the caller's memory, and
+ * the host uses it until done. */
 struct scsi_eh_wait {
     void (*done)(struct scsi_eh_wait *w, enum scsi_eh_result r); /* once, later */
-    /* the host's */
+    /* for the host's own use */
     struct list node;
     struct scsi_cmd *sc;
     enum scsi_eh_result result;
@@ -116,9 +118,11 @@ struct scsi_host_ops {
     int (*queuecommand)(struct scsi_host *h, struct scsi_cmd *sc);
     /* Everything queued since the last commit leaves together. */
     void (*commit)(struct scsi_host *h);
-    /* The timer of sc expired. */
+    /* The timer of sc has expired: the host says whether to wait on or to abort. */
     enum scsi_timeout_action (*eh_timed_out)(struct scsi_host *h, struct scsi_cmd *sc);
-    /* Until w->done, sc and its buffers stay the host's: the transport may still write to them. */
+    /* Each eh_ call asks for task management (RFC 7143 11.5.1), and its result comes by w->done.
+     * Until an abort is done, sc and its buffers stay the host's: the transport may still write to
+     * them. */
     void (*eh_abort)(struct scsi_host *h, struct scsi_cmd *sc, struct scsi_eh_wait *w);
     void (*eh_device_reset)(struct scsi_host *h, const uint8_t lun[8], struct scsi_eh_wait *w);
     void (*eh_target_reset)(struct scsi_host *h, struct scsi_eh_wait *w);
@@ -131,7 +135,8 @@ struct scsi_host_ops {
 enum scsi_host_state {
     SCSI_HOST_RUNNING,
     SCSI_HOST_BLOCKED, /* the session waits for a login: commands are held, not failed */
-    SCSI_HOST_GONE, /* it has none and nobody waits for one: commands fail; may run again later */
+    SCSI_HOST_GONE,    /* there is no session and nobody waits for one: commands fail; a late login
+                          makes it RUNNING */
 };
 
 /* What a host tells the midlayer; set by the midlayer before the first command. */
@@ -141,8 +146,8 @@ struct scsi_host_events {
     void (*state)(void *user, enum scsi_host_state s, const struct lunette_error *why);
     /* Sense data outside any command: async event 0 (RFC 7143 11.9.1). */
     void (*async_sense)(void *user, const uint8_t lun[8], const uint8_t *sense, uint16_t len);
-    /* The host goes out of memory: it has given everything back and is not to be touched after
-     * this call.  Not for a midlayer that has left, which set ev to NULL. */
+    /* The host is about to be freed: it has given every command back, and must not be touched after
+     * this call.  A midlayer that has left, and set ev to NULL, is not told. */
     void (*freed)(void *user);
 };
 

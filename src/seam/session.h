@@ -6,8 +6,8 @@
  * operations of its own and fits beside it.  dataplane/ calls; it alone knows
  * ids, clients and endpoints.
  *
- * Everything runs on the loop of the session.  A handle is the owner's, opaque
- * to the data plane.
+ * Everything runs on the loop of the session.  A handle (session, conn) points to memory of the
+ * owner and is opaque to the data plane.
  */
 #ifndef SEAM_SESSION_H
 #define SEAM_SESSION_H
@@ -18,7 +18,7 @@
 
 /* What a session tells the data plane; conn is the handle that create_conn returned. */
 struct dp_session_events {
-    /* A PDU for the control plane; data is borrowed. */
+    /* A PDU for the control plane has come; hdr and data are borrowed for the call. */
     void (*recv_pdu)(void *user, void *conn, const struct bhs *hdr, const void *data, uint32_t len);
     /* The connection is lost; once per bind, after conn_down. */
     void (*conn_error)(void *user, void *conn, enum iscsi_err err, const struct lunette_error *why);
@@ -39,29 +39,31 @@ struct dp_session_config {
     void *user;
 };
 
-/* 0 or -errno with a sentence in *err, where nothing else is said. */
+/* What an owner of sessions implements.  A function that returns int returns 0, or -errno with a
+ * sentence in *err, unless its comment says otherwise. */
 struct dp_session_ops {
     uint32_t size; /* of this table, bytes */
     int (*create)(const struct dp_session_config *cfg, void **ret_session,
                   struct scsi_host **ret_host, struct lunette_error *err);
-    /* Ends all connections, then the session; freed follows, later.  Once. */
+    /* Ends all connections, then the session; the event freed comes later.  Called once. */
     void (*teardown)(void *session);
     int (*create_conn)(void *session, uint16_t cid, void **ret_conn, struct lunette_error *err);
-    /* Ends the connection.  The handle is not used by the caller any more, but for conn_down where
-     * it is bound. */
+    /* Ends the connection.  The caller uses the handle no more; where the connection is bound, the
+     * owner still passes it to conn_down. */
     void (*destroy_conn)(void *conn);
     /* eph: a descriptor, which the owner takes on success, or ep's id. */
     int (*bind_conn)(void *conn, int64_t eph, struct iscsi_endpoint *ep, bool leading,
                      struct lunette_error *err);
     int (*start_conn)(void *conn, struct lunette_error *err);
-    /* Without a conn_error event.  Harmless on a connection that is down. */
+    /* Stops the connection; no conn_error event follows.  Harmless on a connection that is down. */
     void (*stop_conn)(void *conn, enum iscsi_stop how);
     int (*set_param)(void *conn, enum iscsi_param p, const char *value, struct lunette_error *err);
     int (*send_pdu)(void *conn, const struct bhs *hdr, const void *data, uint32_t len,
                     struct lunette_error *err);
     void (*get_stats)(void *conn, struct iscsi_stats *ret);
-    /* What the owner knows without having been told, as text of at most size - 1 bytes and a NUL:
-     * its length, or -ENOENT.  conn NULL: the session's.  NULL: it knows nothing. */
+    /* Writes a value that the owner knows without having been told to buf, as text of at most size
+     * - 1 bytes and a NUL.  Returns the length, or -ENOENT where it does not know the value. With
+     * conn NULL the value is the session's.  The operation may be NULL. */
     int (*get_param)(void *session, void *conn, enum iscsi_param p, char *buf, size_t size);
 };
 
