@@ -50,7 +50,8 @@
 
 #define ISCSI_TRANSPORT_VERSION 2
 
-/* Whether a table that another party has made has that member, set to something. */
+/* True when a table that somebody else has made is large enough to have that member, and the member
+ * is set. */
 #define ISCSI_HAS(table, member)                                                                   \
     ((table)->size >= offsetof(__typeof__(*(table)), member) + sizeof((table)->member) &&          \
      (table)->member != 0)
@@ -129,13 +130,13 @@ enum iscsi_err {
     ISCSI_ERR_DATA_DGST,
     ISCSI_ERR_NOP_TIMEDOUT,
     ISCSI_ERR_TMF_TIMEDOUT,
-    ISCSI_ERR_WINDOW, /* MaxCmdSN stays where nothing may be sent */
-    ISCSI_ERR_ASYNC,  /* the target asked for it or announced it */
+    ISCSI_ERR_WINDOW, /* the target keeps the command window closed */
+    ISCSI_ERR_ASYNC,  /* an Async Message asked for the end of the connection, or announced it */
     ISCSI_ERR_LOCAL,  /* we ended it */
     ISCSI_ERR_COUNT,
 };
 
-#define ISCSI_RECOVERY_TMO_MAX 31536000 /* a year of seconds: stands for "never" */
+#define ISCSI_RECOVERY_TMO_MAX 31536000 /* seconds: a year, since there is no "never" */
 
 enum iscsi_stop { STOP_CONN_TERM, STOP_CONN_RECOVER };
 
@@ -161,8 +162,8 @@ struct iscsi_session_params {
     bool fast_abort; /* TaskReporting=FastAbort */
 };
 
-/* The table of a session's tasks: struct iscsi_task, `bytes` apart, ISCSI_TASK_CHUNK of them in
- * each chunk.  The low ISCSI_SLOT_BITS of a tag are the slot. */
+/* The table of a session's tasks.  `made` of them exist; ISCSI_TASK_CHUNK of them lie in each
+ * chunk, `bytes` apart from one to the next.  The low ISCSI_SLOT_BITS of a tag are the slot. */
 #define ISCSI_TASK_CHUNK 8
 #define ISCSI_SLOT_BITS  12
 struct iscsi_tasks {
@@ -187,9 +188,10 @@ struct iscsi_session {
  * bytes at `next` and, where there is data, calls xmit_fast.  For a command that sends nothing but
  * its header it adds the header digest, if there is one, and moves `next` behind it by itself; the
  * transport has not set anything in that task's dd_data then.
- * end is NULL where everything has been sent.  A task that took the fast path and ends with its
- * own answer, complete_data_in or complete_scsi_rsp, does so without cleanup_task if it sent no
- * data or end is NULL.  A task that ends in any other way always gets cleanup_task. */
+ * `end` is NULL while everything that was gathered has been sent.  cleanup_task is left out for a
+ * task that took the fast path and is ended by its own answer (complete_data_in,
+ * complete_scsi_rsp), if it sent no data, or if its data has left, which `end` NULL says.  A task
+ * that ends in any other way always gets cleanup_task. */
 struct iscsi_gather {
     uint8_t *next, *end;
 };
@@ -204,12 +206,13 @@ struct iscsi_conn {
     uint16_t cid;
     bool hdrdgst_en, datadgst_en; /* effective: on only from full feature phase on */
     bool zero_copy;               /* payload may be lent to the system (ISCSI_PARAM_ZERO_COPY) */
-    bool failed;                  /* nothing that is received counts any more */
+    bool failed;                  /* what is received from now on is dropped */
     uint32_t max_recv_dlength;    /* bytes; 8192 until start_conn (RFC 7143 6.3) */
     uint32_t max_xmit_dlength;
-    uint32_t fast_write_limit; /* xmit_fast takes no more data: the transport may lower it in
-                             start_conn where it needs cleanup_task although all has left */
-    uint32_t exp_statsn;       /* next StatSN expected: goes into every PDU sent */
+    /* Bytes of data that xmit_fast takes at most.  A transport lowers it in start_conn where it
+     * needs cleanup_task even after all data has left. */
+    uint32_t fast_write_limit;
+    uint32_t exp_statsn; /* next StatSN expected: goes into every PDU sent */
     struct iscsi_gather gather;
     uint64_t last_recv_ns; /* loop clock; the transport stamps it as bytes arrive */
     struct iscsi_stats stats;
@@ -236,11 +239,12 @@ struct iscsi_task {
     struct scsi_cmd *sc; /* NULL: a control PDU */
     struct bhs *hdr;     /* header memory from alloc_pdu: BHS, then AHS */
     void *dd_data;       /* the transport's, task_size bytes */
-    uint32_t itt;        /* host order; how it looks on the wire */
+    uint32_t itt;        /* in host order; put32 of it goes on the wire */
     enum iscsi_task_state state;
     uint32_t exp_datasn; /* Data-In PDUs (bidirectional: and R2Ts) seen; the transport counts */
     uint32_t in_done;    /* bytes of in that the transport has placed, from 0 without a hole */
-    uint32_t out_done;   /* bytes of out that the transport has sent; not where it offloads */
+    uint32_t out_done;   /* bytes of out that the transport has sent; not counted with
+                            CAP_DATA_PATH_OFFLOAD */
     uint32_t imm_count;  /* immediate data: first bytes of out, bytes */
     struct iscsi_unsolicited unsol;
     uint64_t moved_ns; /* loop clock when it last made progress */
@@ -286,9 +290,9 @@ struct iscsi_endpoint {
 
 #define ISCSI_RX_HOLD 1
 
-/* The first four bytes of answers that say nothing but that all went well: SCSI Response, the final
- * bit alone, completed at target, GOOD; Data-In, final and status bits alone, GOOD (its third byte
- * is reserved). */
+/* The first four bytes of the two answers that only say that all went well.  A SCSI Response has
+ * the final bit alone, response 0 (completed at target) and status GOOD.  A Data-In has the final
+ * and status bits alone and status GOOD; its third byte is reserved and masked out. */
 #define ISCSI_FAST_RSP ((uint32_t)ISCSI_OP_SCSI_RSP << 24 | ISCSI_FLAG_FINAL << 16)
 #define ISCSI_FAST_DATA_IN                                                                         \
     ((uint32_t)ISCSI_OP_DATA_IN << 24 | (ISCSI_FLAG_FINAL | ISCSI_DATA_IN_STATUS) << 16)
@@ -301,19 +305,20 @@ struct iscsi_endpoint {
 struct iscsi_upcalls {
     uint32_t version; /* ISCSI_TRANSPORT_VERSION */
     size_t size;      /* bytes of the table */
-    /* The tag is that of a task which task management has ended: PDUs for it may still be under
-     * way and are dropped, data and all (RFC 7143 4.2.3.3). */
+    /* Tells whether task management has ended the task of that tag: PDUs for it may still be under
+     * way, and the transport drops them with their data (RFC 7143 4.2.3.3). */
     bool (*itt_ended)(struct iscsi_conn *c, struct be32 itt);
-    /* A whole PDU but for Data-In without status and R2T, which stream transports consume: header,
-     * then data_len bytes, borrowed for the call.  Data-In with status: after its data has been
-     * placed, data NULL.  Returns 0, or ISCSI_RX_HOLD: keep what follows unparsed until
-     * start_conn, since digests begin there (RFC 7143 13.1), or < 0 after a conn_failure. */
+    /* Hands up a PDU with its header and data_len bytes of data, both borrowed for the call.  A
+     * Data-In with status comes with data NULL, after its data has been placed.  A Data-In without
+     * status and an R2T do not come here, since stream transports consume them.  Returns 0; or
+     * ISCSI_RX_HOLD: the transport keeps what follows unparsed until start_conn, since digests
+     * begin there (RFC 7143 13.1); or < 0: the connection has failed. */
     int (*complete_pdu)(struct iscsi_conn *c, const struct bhs *hdr, const void *data,
                         uint32_t data_len);
-    /* The same for the two that most of the stream is: Data-In with ISCSI_FAST_DATA_IN, where t is
-     * the running SCSI task of its tag and all that it reads has been placed; and a SCSI Response
-     * without data with ISCSI_FAST_RSP.  What follows is not parsed when c->failed is set
-     * afterwards. */
+    /* These two do the same for the PDUs that most of the stream consists of: a Data-In that begins
+     * with ISCSI_FAST_DATA_IN, where t is the running SCSI task of its tag and all that it reads
+     * has been placed; and a SCSI Response without data that begins with ISCSI_FAST_RSP.  Where
+     * they set c->failed, the transport parses nothing that follows. */
     void (*complete_data_in)(struct iscsi_task *t, const struct bhs_data_in *h);
     void (*complete_scsi_rsp)(struct iscsi_conn *c, const struct bhs_scsi_rsp *h);
     /* Takes ExpCmdSN and MaxCmdSN of a PDU that does not go to complete_pdu (RFC 7143 4.2.2.1). */
@@ -353,14 +358,14 @@ struct iscsi_transport {
 
     /* The connection is to use eph: a descriptor, which is the transport's on success, or the id of
      * an endpoint that is up, then ep is that endpoint; else ep is NULL.  leading: the session's
-     * first connection.  Once between create_conn and stop_conn. */
+     * first connection.  A connection that has been stopped may be bound again. */
     int (*bind_conn)(struct iscsi_conn *c, int64_t eph, struct iscsi_endpoint *ep, bool leading,
                      struct lunette_error *err);
     /* Lets go of descriptor or endpoint and of all output that is queued: nothing is sent or
      * received any more, no up-call is made but task_cleaned and conn_stopped, and every
-     * cleanup_task under way ends (task_cleaned may be called from inside).  In any state, and once
-     * more is harmless.  0, or -EINPROGRESS and conn_stopped.  Tasks that were with the transport
-     * get their cleanup_task afterwards. */
+     * cleanup_task under way ends (task_cleaned may be called from inside).  It is called in any
+     * state, and a second call is harmless.  0, or -EINPROGRESS and conn_stopped.  Tasks that were
+     * with the transport get their cleanup_task afterwards. */
     int (*stop_conn)(struct iscsi_conn *c, enum iscsi_stop how);
     /* Sends the PDU of the task, whose header is at t->hdr, and unsolicited data behind it; when it
      * is called again, after requeue_task, the data that R2Ts ask for.  The task, its header and
@@ -418,8 +423,9 @@ struct iscsi_transport {
     /* Makes room in conn->gather, sending what is there if it must.  0, or -EAGAIN: full,
      * queue_xmit follows, or -errno.  NULL where conn->gather is never set. */
     int (*gather_room)(struct iscsi_conn *c);
-    /* A command whose data all goes with it, and whose header is at conn->gather.next: lays both
-     * out and moves next.  0; it does not fail.  NULL where conn->gather is never set. */
+    /* Lays out a command all of whose data goes with it, the header of which is at
+     * conn->gather.next, and moves next behind what it has put there.  Returns 0, always.  NULL
+     * where conn->gather is never set. */
     int (*xmit_fast)(struct iscsi_task *t);
     /* Recovery of the session was given up: its commands fail from now on, and what the transport
      * keeps for its return may go.  May be NULL. */
