@@ -2,9 +2,9 @@
 /* The text form of a LUN: kind:arguments,options. */
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "base/size.h"
 #include "lu/config.h"
 
 #define LUN_OPTION_MAX 128
@@ -15,32 +15,10 @@ lun_text_bad(struct lunette_error *err, const char *text, const char *why)
     return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "LUN \"%.100s\": %s", text, why);
 }
 
-/* A number with an optional K M G T P; all of text. */
 static bool
 lun_parse_size(const char *text, uint64_t *ret)
 {
-    static const char units[] = "KMGTP";
-    const char *u;
-    char *end;
-    unsigned long long n;
-    unsigned shift = 0;
-
-    if (text[0] < '0' || text[0] > '9')
-        return false;
-    errno = 0;
-    n = strtoull(text, &end, 10);
-    if (errno != 0)
-        return false;
-    if (*end != '\0') {
-        u = strchr(units, *end & ~0x20);
-        if (u == NULL || end[1] != '\0')
-            return false;
-        shift = 10 * (unsigned)(u - units + 1);
-    }
-    if (shift > 0 && n >> (64 - shift) != 0)
-        return false;
-    *ret = (uint64_t)n << shift;
-    return true;
+    return size_parse(text, strlen(text), ret) == 0;
 }
 
 static bool

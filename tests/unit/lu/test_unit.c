@@ -22,6 +22,9 @@ texts(void **state)
                                       "ram:",
                                       "ram:0",
                                       "ram:1X",
+                                      "ram:1.5",
+                                      "ram:1M,block=1k",
+                                      "ram:1M,max=1.5",
                                       "ram:-1",
                                       "ram:99999999999999P",
                                       "ram:1M,block=513",
@@ -49,6 +52,12 @@ texts(void **state)
     assert_int_equal(lu_config_parse("file:/tmp/a,b:c.img:64k,ro", &c, &err), 0);
     assert_string_equal(c.path, "/tmp/a,b:c.img");
     assert_true(c.create && c.size == 65536 && c.read_only);
+    /* All sizes have the one grammar of base/size.h. */
+    assert_int_equal(lu_config_parse("ram:1.5M,max=64KiB", &c, &err), 0);
+    assert_true(c.size == 3u << 19 && c.max_size == 65536);
+    assert_int_equal(lu_config_parse("file:/tmp/a:8MiB", &c, &err), 0);
+    assert_string_equal(c.path, "/tmp/a");
+    assert_true(c.create && c.size == 8u << 20);
     assert_int_equal(lu_config_parse("file:/tmp/a:b", &c, &err), 0);
     assert_string_equal(c.path, "/tmp/a:b");
     assert_false(c.create);
