@@ -75,7 +75,8 @@ struct lunette_ctx_options {
     uint32_t trace_events; /* keep that many trace points (a power of two); 0: none */
 };
 
-/* opts may be NULL. */
+/* opts may be NULL.  Loads the transports that LUNETTE_TRANSPORTS names, see liblunette(3), and
+ * fails where one cannot be loaded. */
 LUNETTE_API int lunette_ctx_new(const struct lunette_ctx_options *opts, struct lunette_ctx **ret,
                                 struct lunette_error *err);
 
@@ -94,7 +95,8 @@ LUNETTE_API int lunette_ctx_run(struct lunette_ctx *ctx, int timeout_ms);
 /* "epoll" or "uring". */
 LUNETTE_API const char *lunette_ctx_loop_name(const struct lunette_ctx *ctx);
 
-/* Writes the trace points kept so far as text.  -ENOENT without trace_events. */
+/* Writes the trace points that are kept, the newest trace_events of them, as text: a line for each,
+ * with the time in nanoseconds, a function's name and two values.  -ENOENT without trace_events. */
 LUNETTE_API int lunette_ctx_trace(const struct lunette_ctx *ctx, int fd);
 
 /* System calls, for whoever measures. */
