@@ -16,8 +16,8 @@ statsn_window_good(struct statsn_window *w, uint32_t sn)
 {
     if (!w->known || sn == w->good)
         return;
-    /* What came in order came behind no gap.  It may be so much that sn and good cannot be compared:
-     * nobody brings good up to date before something comes out of order. */
+    /* What came in order came behind no gap.  It may be so much that sn and good cannot be
+     * compared: nobody brings good up to date before something comes out of order. */
     assert(w->ahead == 0);
     w->good = w->seen = sn;
 }

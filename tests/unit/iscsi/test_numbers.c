@@ -34,8 +34,8 @@ statsn_in_order(void **state)
     assert_int_equal(statsn_window_add(&w, 0x20), STATSN_IN_ORDER);
 }
 
-/* SSN-01: on a connection that has been up for long, more answers have gone by in order than numbers
- * can be compared over. */
+/* SSN-01: on a connection that has been up for long, more answers have gone by in order than
+ * numbers can be compared over. */
 static void
 statsn_after_many_answers(void **state)
 {
@@ -249,11 +249,10 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(statsn_in_order),
-        cmocka_unit_test(statsn_after_many_answers),   cmocka_unit_test(statsn_gaps),
-        cmocka_unit_test(statsn_any_order),  cmocka_unit_test(datasn_seen_and_good),
-        cmocka_unit_test(datasn_is_bounded), cmocka_unit_test(datasn_any_order),
-        cmocka_unit_test(command_window),
+        cmocka_unit_test(statsn_in_order),      cmocka_unit_test(statsn_after_many_answers),
+        cmocka_unit_test(statsn_gaps),          cmocka_unit_test(statsn_any_order),
+        cmocka_unit_test(datasn_seen_and_good), cmocka_unit_test(datasn_is_bounded),
+        cmocka_unit_test(datasn_any_order),     cmocka_unit_test(command_window),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
