@@ -417,10 +417,13 @@ sockets_destroy_conn(struct iscsi_conn *c)
 #ifndef SOCKETS_VERSION
 #define SOCKETS_VERSION ISCSI_TRANSPORT_VERSION
 #endif
+#ifndef SOCKETS_SIZE
+#define SOCKETS_SIZE sizeof(struct iscsi_transport)
+#endif
 
 ISCSI_TRANSPORT_EXPORT const struct iscsi_transport lunette_transport = {
     .version = SOCKETS_VERSION,
-    .size = sizeof(struct iscsi_transport),
+    .size = SOCKETS_SIZE,
     .name = "sockets",
     .caps = CAP_RECOVERY_L0 | CAP_MULTI_R2T | CAP_HDRDGST | CAP_DATADGST | CAP_TEXT_NEGO,
     .max_recv_dlength = 65536,

@@ -2,10 +2,13 @@
 # SPDX-License-Identifier: MIT
 # transport.sh - a transport in a shared object, built from what is installed, carries I/O; and what
 # is said of one that cannot be loaded.
-# usage: transport.sh BUILD SOURCE.c LIBDIR INCLUDEDIR CC...
+# usage: transport.sh BUILD SANITIZERS SOURCE.c LIBDIR INCLUDEDIR CC...
 set -u
-build=$1 source=$2 libdir=$3 includedir=$4
-shift 4
+build=$1 sanitizers=$2 source=$3 libdir=$4 includedir=$5
+shift 5
+# The library installed by a build with sanitizers calls their runtime, which is in the programs.
+defs=-Wl,-z,defs
+[[ $sanitizers == none ]] || defs=-Wl,-z,undefs
 : "${LUNETTE_BIN:=$build/bin}"
 unset LUNETTE_CHAP LUNETTE_CHAP_FILE LUNETTE_INITIATOR_NAME LUNETTE_TRANSPORTS
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/lunette-installed.XXXXXX")
@@ -34,12 +37,15 @@ make_object() { # OUT OPTION...
     local out=$1
     shift
     # shellcheck disable=SC2086
-    "${compiler[@]}" -std=c17 -O1 -g -Wall -Wextra -Wpedantic -Werror -fPIC -shared -Wl,-z,defs $cflags \
+    "${compiler[@]}" -std=c17 -O1 -g -Wall -Wextra -Wpedantic -Werror -fPIC -shared "$defs" $cflags \
         "$@" "$source" -o "$out" -L"$lib" $libs || fail "$out cannot be built"
 }
 compiler=("$@")
 make_object sockets.so
 make_object other_version.so -DSOCKETS_VERSION=77
+make_object no_size.so -DSOCKETS_SIZE=0
+make_object too_small.so '-DSOCKETS_SIZE=offsetof(struct iscsi_transport, ep_connect)'
+echo 'no object' > text.so
 echo 'int nothing_here;' | "${compiler[@]}" -xc - -fPIC -shared -o empty.so
 
 "$LUNETTE_BIN/lunette-target" --listen 127.0.0.1:0 --target iqn.2026-11.example:disk \
@@ -93,6 +99,9 @@ says() { # TRANSPORTS MESSAGE
 says "$tmp/missing.so" "LUNETTE_TRANSPORTS: transport $tmp/missing.so cannot be loaded"
 says "$tmp/empty.so" "transport $tmp/empty.so: it has no transport"
 says "$tmp/other_version.so" "transport $tmp/other_version.so: the transport was made for another version"
+says "$tmp/no_size.so" "transport $tmp/no_size.so: the transport does not say its size"
+says "$tmp/too_small.so" "transport $tmp/too_small.so: transport \"sockets\" connects by itself but lacks ep_connect"
+says "$tmp/text.so" "transport $tmp/text.so cannot be loaded: "
 says "$tmp/sockets.so:$tmp/sockets.so" "is registered already"
 says "sockets.so" "transport sockets.so: the path needs a slash"
 unset LUNETTE_TRANSPORTS
