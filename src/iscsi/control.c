@@ -42,6 +42,20 @@ goes_on(const struct bhs *hdr)
            get32(h->text_req.ttt) != ISCSI_TAG_RSVD;
 }
 
+/* May the control plane send that now?  It may be another program: commands and task management are
+ * not its own, and the data plane sends no AHS for it. */
+static bool
+sendable(const struct conn *c, const struct bhs *hdr)
+{
+    uint8_t op = hdr->opcode & ISCSI_OP_MASK;
+
+    if (hdr->ahs_words != 0)
+        return false;
+    if (c->state == CONN_IN_LOGIN)
+        return op == ISCSI_OP_LOGIN_REQ;
+    return op == ISCSI_OP_NOP_OUT || op == ISCSI_OP_TEXT_REQ || op == ISCSI_OP_LOGOUT_REQ;
+}
+
 static int
 free_user_slot(const struct conn *c)
 {
@@ -107,6 +121,11 @@ iscsi_conn_send_pdu(struct iscsi_conn *pub, const struct bhs *hdr, const void *d
     if (c->suspended || c->failing)
         return lunette_fail(err, -ENOTCONN, LUNETTE_DOM_CONNECT, 0, "%s",
                             c->why.code != 0 ? c->why.msg : "the connection is down");
+    if (!sendable(c, hdr))
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                            "a PDU with opcode 0x%02x and %u words of AHS is none that the control "
+                            "plane may send now",
+                            hdr->opcode, hdr->ahs_words);
     if (len > pub->max_xmit_dlength)
         return lunette_fail(err, -EMSGSIZE, LUNETTE_DOM_USAGE, 0,
                             "%u bytes are more than the target takes in one PDU (%u)", len,

@@ -83,9 +83,11 @@ void iscsi_conn_stop(struct iscsi_conn *c, enum iscsi_stop how);
 void iscsi_conn_teardown(struct iscsi_conn *c);
 
 /* Sends a control PDU: ITT, CmdSN and ExpStatSN are filled in; a Login, or a Text Request with a
- * Target Transfer Tag, goes on with the tag of its exchange.  -EBUSY while a Login, Text or Logout
- * Request waits for the answer to one of its kind, or while as many requests wait as a connection
- * has places for (4); a NOP-Out without a tag has no answer and needs no place. */
+ * Target Transfer Tag, goes on with the tag of its exchange.  -EINVAL: it is not a Login Request
+ * during login, nor a NOP-Out, Text or Logout Request afterwards, or has an AHS.  -EBUSY while a
+ * Login, Text or Logout Request waits for the answer to one of its kind, or while as many requests
+ * wait as a connection has places for (4); a NOP-Out without a tag has no answer and needs no
+ * place. */
 int iscsi_conn_send_pdu(struct iscsi_conn *c, const struct bhs *hdr, const void *data, uint32_t len,
                         struct lunette_error *err);
 

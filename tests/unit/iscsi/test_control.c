@@ -135,6 +135,42 @@ answers_fit_their_requests(void **state)
     }
 }
 
+/* Whatever the control plane sends, only requests that are its own go out, in their phase, and
+ * whole: no SCSI command without a command, no header that announces segments which nobody sends.
+ */
+static void
+foreign_requests_are_refused(void **state)
+{
+    static const uint8_t foreign[] = {ISCSI_OP_SCSI_CMD,
+                                      ISCSI_OP_TMF_REQ,
+                                      ISCSI_OP_DATA_OUT,
+                                      ISCSI_OP_SNACK_REQ,
+                                      ISCSI_OP_NOP_IN,
+                                      ISCSI_OP_LOGIN_REQ,
+                                      0x1f};
+    struct world *w = world_new(7);
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_SEND_PDU};
+    unsigned before;
+
+    (void)state;
+    world_logged_in(w);
+    before = fake_adapter.nsent;
+    assert_int_equal(send_request(w, ISCSI_OP_TEXT_REQ, ISCSI_TAG_RSVD), -EINVAL); /* too early */
+    world_start(w);
+    for (size_t i = 0; i < sizeof(foreign); i++)
+        assert_int_equal(send_request(w, foreign[i], ISCSI_TAG_RSVD), -EINVAL);
+    ev.sid = w->sid;
+    ev.cid = w->cid;
+    bhs_init(&ev.u.send_pdu.hdr, ISCSI_OP_NOP_OUT | ISCSI_OP_IMMEDIATE, ISCSI_FLAG_FINAL);
+    ev.u.send_pdu.hdr.ahs_words = 3;
+    assert_int_equal(world_ask(w, &ev, NULL, 0), -EINVAL);
+    fake_advance(&w->fl, MS(1));
+    assert_int_equal(fake_adapter.nsent, before);
+    assert_int_equal(send_request(w, ISCSI_OP_NOP_OUT, ISCSI_TAG_RSVD), 0);
+    assert_int_equal(fake_adapter.nsent, before + 1);
+    world_free(w);
+}
+
 /* TMO-01: an interval that changes on a live connection is in force at once. */
 static void
 interval_of_pings_changes(void **state)
@@ -175,9 +211,12 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(requests_beside_each_other), cmocka_unit_test(text_keeps_its_tag),
-        cmocka_unit_test(logout_beside_a_ping),       cmocka_unit_test(answers_fit_their_requests),
+        cmocka_unit_test(requests_beside_each_other),
+        cmocka_unit_test(text_keeps_its_tag),
+        cmocka_unit_test(logout_beside_a_ping),
+        cmocka_unit_test(answers_fit_their_requests),
         cmocka_unit_test(interval_of_pings_changes),
+        cmocka_unit_test(foreign_requests_are_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
