@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hex.h"
 #include "lu/lu.h"
 #include "target/instance.h"
 #include "target/router.h"
@@ -36,10 +37,10 @@ tgt_node_find(struct target *t, const char *name)
 struct lu_nexus *
 tgt_node_join(struct tgt_node *node, const char *initiator, const uint8_t isid[6])
 {
-    char port[ISCSI_NAME_MAX + 32];
+    char port[ISCSI_NAME_MAX + 32], hex[2 * 6 + 1];
 
-    (void)snprintf(port, sizeof(port), "%s,i,0x%02x%02x%02x%02x%02x%02x", initiator, isid[0],
-                   isid[1], isid[2], isid[3], isid[4], isid[5]);
+    *hex_put(hex, isid, 6) = '\0';
+    (void)snprintf(port, sizeof(port), "%s,i,0x%s", initiator, hex);
     return lu_nexus_join(&node->dev, port);
 }
 
