@@ -64,7 +64,8 @@ struct iscsi_conn *iscsi_conn_find(struct iscsi_session *s, uint16_t cid);
 int iscsi_conn_bind(struct iscsi_conn *c, int64_t eph, struct iscsi_endpoint *ep, bool leading,
                     struct lunette_error *err);
 
-/* Values as text, before start; checked against RFC 7143 13.  -EINVAL, -ENOTSUP. */
+/* Values as text, checked against RFC 7143 13.  -EINVAL, -ENOTSUP; -EBUSY: it is agreed at a login
+ * that is over. */
 int iscsi_set_param(struct iscsi_conn *c, enum iscsi_param p, const char *value,
                     struct lunette_error *err);
 

@@ -13,7 +13,12 @@
 #include "wire/text.h"
 
 enum value_type { V_BOOL, V_NUM, V_DIGEST, V_IGNORED };
-enum owner { OF_CONN, OF_SESSION, OF_PARAMS };
+enum owner {
+    OF_CONN,
+    OF_LOGIN, /* of the connection, agreed at its login */
+    OF_SESSION,
+    OF_PARAMS, /* of the session, agreed at the login of its leading connection */
+};
 
 static const struct param_row {
     const char *name;
@@ -24,6 +29,8 @@ static const struct param_row {
 } rows[ISCSI_PARAM_COUNT] = {
 #define CONN(p, type, field, min, max)                                                             \
     [ISCSI_PARAM_##p] = {#p, type, OF_CONN, offsetof(struct conn, field), min, max}
+#define AGRD(p, type, field, min, max)                                                             \
+    [ISCSI_PARAM_##p] = {#p, type, OF_LOGIN, offsetof(struct conn, field), min, max}
 #define SESS(p, type, field, min, max)                                                             \
     [ISCSI_PARAM_##p] = {#p, type, OF_SESSION, offsetof(struct session, field), min, max}
 #define PARM(p, type, field, min, max)                                                             \
@@ -31,10 +38,10 @@ static const struct param_row {
         p] = {#p, type, OF_PARAMS, offsetof(struct iscsi_session_params, field), min, max}
 #define NONE(p) [ISCSI_PARAM_##p] = {#p, V_IGNORED, OF_CONN, 0, 0, 0}
     /* clang-format off */
-    CONN(HEADER_DIGEST,    V_DIGEST, want_hdrdgst, 0, 0),
-    CONN(DATA_DIGEST,      V_DIGEST, want_datadgst, 0, 0),
-    CONN(MAX_RECV_DLENGTH, V_NUM, declared_recv_dlength, 512, 0xffffff),
-    CONN(MAX_XMIT_DLENGTH, V_NUM, declared_xmit_dlength, 512, 0xffffff),
+    AGRD(HEADER_DIGEST,    V_DIGEST, want_hdrdgst, 0, 0),
+    AGRD(DATA_DIGEST,      V_DIGEST, want_datadgst, 0, 0),
+    AGRD(MAX_RECV_DLENGTH, V_NUM, declared_recv_dlength, 512, 0xffffff),
+    AGRD(MAX_XMIT_DLENGTH, V_NUM, declared_xmit_dlength, 512, 0xffffff),
     PARM(INITIAL_R2T,      V_BOOL, initial_r2t, 0, 1),
     PARM(IMM_DATA,         V_BOOL, imm_data, 0, 1),
     PARM(FIRST_BURST,      V_NUM, first_burst, 512, 0xffffff),
@@ -54,7 +61,7 @@ static const struct param_row {
     SESS(TGT_RESET_TIMEOUT_MS, V_NUM, tgt_reset_timeout_ms, 1, 86400000),
     SESS(RECOVERY_TMO,     V_NUM, recovery_tmo_s, 0, ISCSI_RECOVERY_TMO_MAX),
     CONN(ZERO_COPY,        V_BOOL, pub.zero_copy, 0, 1),
-    NONE(TASK_REPORTING), /* iscsi_set_param takes it by itself */
+    PARM(TASK_REPORTING,   V_IGNORED, fast_abort, 0, 0), /* iscsi_set_param takes it by itself */
     NONE(EXP_STATSN),     /* the session layer counts it, since it sees each response */
     NONE(TARGET_NAME), NONE(INITIATOR_NAME), NONE(TPGT), NONE(TSIH),
     NONE(ISID), NONE(PORTAL),
@@ -92,11 +99,29 @@ param_parse(const struct param_row *row, const char *value, uint32_t *ret)
 static void *
 param_place(struct conn *c, const struct param_row *row)
 {
-    char *base = row->owner == OF_CONN      ? (char *)c
+    char *base = row->owner == OF_PARAMS    ? (char *)&c->session->pub.params
                  : row->owner == OF_SESSION ? (char *)c->session
-                                            : (char *)&c->session->pub.params;
+                                            : (char *)c;
 
     return base + row->offset;
+}
+
+/* Is the login over that such a value is agreed at? */
+static bool
+param_too_late(const struct conn *c, const struct param_row *row)
+{
+    bool logged_in = !c->down && c->state != CONN_IN_LOGIN;
+
+    switch (row->owner) {
+    case OF_LOGIN:
+        return logged_in;
+    case OF_PARAMS:
+        return logged_in || c->session->state == ISCSI_STATE_LOGGED_IN;
+    case OF_CONN:
+    case OF_SESSION:
+        break;
+    }
+    return false;
 }
 
 int
@@ -113,7 +138,7 @@ iscsi_set_param(struct iscsi_conn *pub, enum iscsi_param p, const char *value,
     row = &rows[p];
     assert(row->name != NULL);
     TRACE(pub->loop, set_param, pub->cid, p);
-    if (c->state == CONN_LOGGED_IN && row->owner == OF_PARAMS)
+    if (param_too_late(c, row))
         return lunette_fail(err, -EBUSY, LUNETTE_DOM_USAGE, 0,
                             "parameter %s is agreed at login and stays", row->name);
     if (param_parse(row, value, &v) < 0)

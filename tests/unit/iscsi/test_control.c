@@ -171,6 +171,38 @@ foreign_requests_are_refused(void **state)
     world_free(w);
 }
 
+/* What was agreed on at login stays, whichever connection the control plane names, and what the
+ * data plane gives back is what is in force. */
+static void
+agreed_values_stay(void **state)
+{
+    struct world *w = world_new(8);
+    const struct iscsi_session *s;
+
+    (void)state;
+    world_logged_in(w);
+    assert_int_equal(world_param(w, ISCSI_PARAM_TASK_REPORTING, "RFC3720"), 0);
+    assert_int_equal(world_param(w, ISCSI_PARAM_MAX_RECV_DLENGTH, "16384"), 0);
+    world_start(w);
+    s = dataplane_session(w->dp, w->sid);
+    assert_int_equal(world_param(w, ISCSI_PARAM_MAX_RECV_DLENGTH, "512"), -EBUSY);
+    assert_int_equal(world_param(w, ISCSI_PARAM_HEADER_DIGEST, "None"), -EBUSY);
+    assert_int_equal(world_param(w, ISCSI_PARAM_TASK_REPORTING, "FastAbort"), -EBUSY);
+    assert_false(s->params.fast_abort);
+    w->cid = 2; /* it logs in beside the first */
+    w->follows = true;
+    world_connect(w);
+    assert_int_equal(world_do(w, ISCSI_UEVENT_CREATE_CONN), 0);
+    assert_int_equal(world_param(w, ISCSI_PARAM_MAX_BURST, "512"), -EBUSY);
+    assert_int_equal(world_do(w, ISCSI_UEVENT_BIND_CONN), 0);
+    assert_int_equal(world_param(w, ISCSI_PARAM_MAX_BURST, "512"), -EBUSY);
+    assert_int_equal(world_param(w, ISCSI_PARAM_IMM_DATA, "No"), -EBUSY);
+    assert_int_equal(s->params.max_burst, 65536);
+    assert_int_equal(world_param(w, ISCSI_PARAM_MAX_RECV_DLENGTH, "512"), 0); /* its own */
+    assert_int_equal(world_param(w, ISCSI_PARAM_PING_INTERVAL_MS, "0"), 0);
+    world_free(w);
+}
+
 /* TMO-01: an interval that changes on a live connection is in force at once. */
 static void
 interval_of_pings_changes(void **state)
@@ -217,6 +249,7 @@ main(void)
         cmocka_unit_test(answers_fit_their_requests),
         cmocka_unit_test(interval_of_pings_changes),
         cmocka_unit_test(foreign_requests_are_refused),
+        cmocka_unit_test(agreed_values_stay),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
