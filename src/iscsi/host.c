@@ -26,7 +26,7 @@ iscsi_eh_cmd_timed_out(struct scsi_host *h, struct scsi_cmd *sc)
     struct task *t = sc->host_priv;
     bool moved;
 
-    if (t == NULL || s->state != ISCSI_STATE_LOGGED_IN)
+    if (t == NULL || s->state != ISCSI_STATE_LOGGED_IN || iscsi_task_is_lost(t))
         return SCSI_TIMEOUT_RESET_TIMER; /* it is ending */
     moved = t->pub.moved_ns > t->asked_ns;
     t->asked_ns = s->pub.loop->now_ns;

@@ -99,6 +99,14 @@ iscsi_task_of_itt(const struct conn *c, struct be32 itt)
     return t != NULL ? to_task(t) : NULL;
 }
 
+/* The command was lost with its connection or its nexus, and ends by itself as soon as the
+ * transport has let go of it: the target that is there now knows nothing of it. */
+static inline bool
+iscsi_task_is_lost(const struct task *t)
+{
+    return t->old_nexus || t->pub.conn == NULL || to_conn(t->pub.conn)->suspended;
+}
+
 /* ---- window.c: the command window ---- */
 void iscsi_window_init(struct session *s, uint32_t initial_cmdsn);
 /* Takes ExpCmdSN and MaxCmdSN of a PDU that came from the target. */

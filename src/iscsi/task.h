@@ -35,7 +35,7 @@ struct task {
             bool started;   /* init_task was called: cleanup_task is due */
             bool marked;    /* swept, reset or eh are, or were, set */
             bool xmit_fast; /* xmit_fast took it: cleanup_task is due while its data leaves */
-            bool unused;
+            bool old_nexus; /* it was there before the nexus that works now */
         };
         uint16_t end_general; /* started, marked: not 0 sends the end of the task the general way */
         uint32_t flags;       /* all of them */

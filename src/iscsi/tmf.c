@@ -93,6 +93,8 @@ next_tmf(struct session *s)
             tmf_end_wait(s, w, SCSI_EH_FAILED);
         } else if (w->function == ISCSI_TMF_ABORT_TASK && w->sc == NULL) {
             tmf_end_wait(s, w, SCSI_EH_NOT_FOUND);
+        } else if (w->function == ISCSI_TMF_ABORT_TASK && iscsi_task_is_lost(w->sc->host_priv)) {
+            tmf_end_wait(s, w, SCSI_EH_FAILED);
         } else if (w->function == ISCSI_TMF_ABORT_TASK &&
                    ((struct task *)w->sc->host_priv)->pub.state == ISCSI_TASK_PENDING) {
             struct task *t = w->sc->host_priv;
@@ -201,7 +203,7 @@ sweep(struct session *s, const struct scsi_eh_wait *w)
     for (uint32_t slot = 0; slot < s->pub.tasks.made; slot++) {
         struct task *t = iscsi_task_at(s, slot);
 
-        if (t->pub.state != ISCSI_TASK_RUNNING || !concerns(s, w, t))
+        if (t->pub.state != ISCSI_TASK_RUNNING || !concerns(s, w, t) || iscsi_task_is_lost(t))
             continue;
         list_del(&t->pub.node); /* it may be due to send what an R2T asked for */
         list_push_back(&swept, &t->pub.node);
@@ -216,7 +218,8 @@ sweep(struct session *s, const struct scsi_eh_wait *w)
     }
 }
 
-/* Marks and counts the commands that are over, but whose memory the transport still refers to. */
+/* Commands that are over, but whose memory the transport has not given back yet; or that run on a
+ * connection which is being stopped. */
 static uint32_t
 detained(struct session *s, const struct scsi_eh_wait *w)
 {
@@ -225,7 +228,8 @@ detained(struct session *s, const struct scsi_eh_wait *w)
     for (uint32_t slot = 0; slot < s->pub.tasks.made; slot++) {
         struct task *t = iscsi_task_at(s, slot);
 
-        t->swept = t->pub.state == ISCSI_TASK_COMPLETED && concerns(s, w, t);
+        t->swept = (t->pub.state == ISCSI_TASK_COMPLETED || t->pub.state == ISCSI_TASK_RUNNING) &&
+                   concerns(s, w, t);
         t->marked |= t->swept;
         n += t->swept;
     }
@@ -341,6 +345,8 @@ iscsi_tmf_new_nexus(struct session *s)
     assert(s->tmf == NULL && s->eh_now == NULL && s->eh_detained == 0);
     s->nended = 0;
     s->tmf_cmdsn = s->win.cmdsn;
+    for (uint32_t slot = 0; slot < s->pub.tasks.made; slot++)
+        iscsi_task_at(s, slot)->old_nexus = true; /* until the slot is used again */
 }
 
 static void

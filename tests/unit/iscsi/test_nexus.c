@@ -410,6 +410,66 @@ task_management_begins_anew(void **state)
     world_free(w);
 }
 
+/* A transport that takes its time to stop: the connection that it has not let go of. */
+static struct iscsi_conn *stopping;
+
+static int
+slow_stop(struct iscsi_conn *c, enum iscsi_stop how)
+{
+    (void)fake_transport.stop_conn(c, how);
+    if (c->cid != 1)
+        return 0;
+    stopping = c;
+    return -EINPROGRESS;
+}
+
+/* A command is still with a connection that stops, while a new nexus works.  Nobody takes it from
+ * the transport before that has stopped, its tag means nothing to the new nexus, and whoever resets
+ * the logical unit waits for it. */
+static void
+command_of_a_stopping_connection(void **state)
+{
+    struct world *w = patient_world(16, "60");
+    struct waiter abort = {.w.done = eh_done}, reset = {.w.done = eh_done};
+    static const uint8_t lun[8];
+    struct cmd old;
+    unsigned cleanups;
+
+    (void)state;
+    w->registry.t[0].stop_conn = slow_stop;
+    one_command(w, &old, true);
+    fake_adapter.conn->up->conn_failure(fake_adapter.conn, ISCSI_ERR_CONN_CLOSED, "cut");
+    fake_advance(&w->fl, MS(60));
+    assert_non_null(stopping);
+    assert_int_equal(w->blocked, 1);
+    w->cid = 2;
+    assert_int_equal(world_do(w, ISCSI_UEVENT_CREATE_CONN), 0);
+    reopen(w, 4);
+    cleanups = fake_adapter.cleanups;
+    assert_int_equal(w->host->ops->eh_timed_out(w->host, &old.sc), SCSI_TIMEOUT_RESET_TIMER);
+    w->host->ops->eh_abort(w->host, &old.sc, &abort.w);
+    fake_turn(&w->fl);
+    assert_null(fake_last(ISCSI_OP_TMF_REQ));
+    assert_int_equal(abort.done, 1);
+    assert_int_equal(abort.r, SCSI_EH_FAILED);
+    w->host->ops->eh_device_reset(w->host, lun, &reset.w);
+    fake_turn(&w->fl);
+    assert_int_equal(tmf_answer(0), 0);
+    fake_turn(&w->fl);
+    assert_int_equal(fake_adapter.cleanups, cleanups + 1); /* of the request itself */
+    assert_int_equal(session_of(w)->nended, 0);
+    assert_int_equal(old.done, 0);
+    assert_int_equal(reset.done, 0);
+    stopping->up->conn_stopped(stopping);
+    fake_turn(&w->fl);
+    assert_int_equal(old.done, 1);
+    assert_int_equal(old.sc.host_result, DID_TRANSPORT_DISRUPTED);
+    assert_int_equal(reset.done, 1);
+    assert_int_equal(reset.r, SCSI_EH_SUCCESS);
+    works(w);
+    world_free(w);
+}
+
 static void
 bind_second(struct world *w)
 {
@@ -565,6 +625,7 @@ main(int argc, char **argv)
         cmocka_unit_test(session_reset_waits_for_the_commands),
         cmocka_unit_test(session_reset_waits_for_the_session),
         cmocka_unit_test(task_management_begins_anew),
+        cmocka_unit_test(command_of_a_stopping_connection),
         cmocka_unit_test(second_connection_is_lost),
         cmocka_unit_test(lead_passes_on),
         cmocka_unit_test(many_nexuses),
