@@ -154,7 +154,7 @@ iscsi_conn_stop(struct iscsi_conn *pub, enum iscsi_stop how)
     struct conn *c = to_conn(pub);
     struct session *s = c->session;
 
-    if (!c->down) {
+    if (!c->down && !c->stopping) {
         if (c->why.code == 0)
             (void)lunette_fail(&c->why, -ENOTCONN, LUNETTE_DOM_CONNECT, 0,
                                "the session was closed");

@@ -470,6 +470,24 @@ command_of_a_stopping_connection(void **state)
     world_free(w);
 }
 
+/* Nobody will log in again, says the control plane, while the connection is still being stopped. */
+static void
+patience_ends_while_stopping(void **state)
+{
+    struct world *w = patient_world(17, "60");
+
+    (void)state;
+    w->registry.t[0].stop_conn = slow_stop;
+    fake_adapter.conn->up->conn_failure(fake_adapter.conn, ISCSI_ERR_CONN_CLOSED, "cut");
+    fake_advance(&w->fl, MS(60));
+    assert_int_equal(w->host->state, SCSI_HOST_BLOCKED);
+    w->how = STOP_CONN_TERM;
+    assert_int_equal(world_do(w, ISCSI_UEVENT_STOP_CONN), 0);
+    assert_int_equal(w->host->state, SCSI_HOST_GONE);
+    stopping->up->conn_stopped(stopping);
+    world_free(w);
+}
+
 static void
 bind_second(struct world *w)
 {
@@ -626,6 +644,7 @@ main(int argc, char **argv)
         cmocka_unit_test(session_reset_waits_for_the_session),
         cmocka_unit_test(task_management_begins_anew),
         cmocka_unit_test(command_of_a_stopping_connection),
+        cmocka_unit_test(patience_ends_while_stopping),
         cmocka_unit_test(second_connection_is_lost),
         cmocka_unit_test(lead_passes_on),
         cmocka_unit_test(many_nexuses),
