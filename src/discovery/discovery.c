@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* discovery/discovery.c - logs in, asks, gathers the answer, logs out.
+/* discovery/discovery.c - logs in to a Discovery session, sends SendTargets, gathers the answer,
+ * which may take several Text Responses, and logs out.
  *
  * Ids such as DSC-05 are rows of docs/rfc-coverage.md.
  */
@@ -17,7 +18,7 @@
 #include "wire/bhs.h"
 
 #define TEXT_TIMEOUT_MS 30000u
-#define EMPTY_MAX       64u /* responses in a row that bring nothing */
+#define EMPTY_MAX       64u /* responses in a row without text; more are a protocol error */
 
 struct discovery {
     struct ctl_op op;
@@ -32,8 +33,8 @@ struct discovery {
     struct logout_config session;
     struct ctl_watch watch;
     struct loop_timer limit;
-    uint32_t pending; /* SEND_PDU without a reply */
-    uint32_t empty;   /* responses in a row that brought nothing */
+    uint32_t pending; /* requests SEND_PDU without a reply */
+    uint32_t empty;   /* responses in a row without text */
     struct targets targets;
     struct discovery_result res;
     struct lunette_error err; /* code 0: none */
@@ -68,7 +69,7 @@ disc_tell(struct discovery *d)
     }
 }
 
-/* The discovery ends when its session is gone and no reply is to come.  May free d. */
+/* Ends the discovery when its session is gone and no reply is due.  May free d. */
 static void
 disc_end_if_over(struct discovery *d)
 {
@@ -222,7 +223,7 @@ disc_on_pdu(struct discovery *d, const struct bhs *hdr, const void *data, uint32
         (void)lunette_fail(&d->err, -EPROTO, LUNETTE_DOM_PROTO, h->reject.reason,
                            "the target rejected SendTargets (reason 0x%02x)", h->reject.reason);
         disc_log_out(d);
-    } else if (opcode != ISCSI_OP_ASYNC) { /* that the target will close: CONN_ERROR follows */
+    } else if (opcode != ISCSI_OP_ASYNC) { /* that one announces a close, and CONN_ERROR follows */
         (void)disc_proto_error(d, "answers with something else than a Text Response");
         disc_log_out(d);
     }
@@ -296,7 +297,7 @@ disc_cancel(struct ctl_op *op)
 
 static const struct ctl_op_ops disc_op_ops = {.cancel = disc_cancel, .destroy = disc_destroy};
 
-/* Logs in with a copy of cfg that leaves out what belongs to Normal sessions. */
+/* Logs in with a copy of cfg from which what belongs to Normal sessions is removed. */
 static int
 disc_log_in(struct discovery *d, const struct login_config *cfg, struct lunette_error *err)
 {

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* discovery/discovery.h - SendTargets (RFC 7143 appendix C): a Discovery session that asks once.
+/* discovery/discovery.h - asks for targets: opens a Discovery session, sends one SendTargets (RFC
+ * 7143 appendix C), and ends the session.
  *
- * All of it runs on the loop's thread; done comes later, never from inside a call.
+ * All of it runs on the loop's thread; done is called later, never from inside a call of
+ * this header.
  */
 #ifndef DISCOVERY_DISCOVERY_H
 #define DISCOVERY_DISCOVERY_H
@@ -23,18 +25,21 @@ struct discovery_callbacks {
 
 struct discovery;
 
-/* Starts.  cfg is as for login_start, but kind, discovery, target_name and expected_tpgt, which are
- * set here; it is copied.  what: "All" or NULL, or the name of one target.  0 and *ret, or -errno
- * with *err as login_start. */
+/* Starts a discovery.  cfg and cb are copied, as is what: "All" (NULL means the same) or the name
+ * of one target.  cfg is as for login_start; this function sets kind, discovery, target_name and
+ * expected_tpgt itself.  ctl is borrowed and outlives the discovery.  Returns 0 and *ret, which the
+ * caller frees with discovery_free; or -errno with *err as login_start, and then done is not
+ * called. */
 int discovery_sendtargets(struct ctl *ctl, const struct login_config *cfg, const char *what,
                           const struct discovery_callbacks *cb, struct discovery **ret,
                           struct lunette_error *err);
 
-/* Ends it early: done comes with -ECANCELED.  Harmless after done. */
+/* Ends the discovery early: done is called with -ECANCELED.  Does nothing after done. */
 void discovery_cancel(struct discovery *d);
 
-/* At any time, also inside done.  Before done: it is never called, and the discovery tidies up by
- * itself.  *d becomes NULL, and may be NULL. */
+/* Frees the discovery and sets *d to NULL; *d may be NULL.  May be called at any time, also inside
+ * done.  Before done it ends the discovery early without calling done, and the discovery goes on to
+ * end its session. */
 void discovery_free(struct discovery **d);
 
 #endif

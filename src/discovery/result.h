@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* discovery/result.h - the targets that an answer to SendTargets names. */
+/* discovery/result.h - the targets that the answer to SendTargets names.  Any thread. */
 #ifndef DISCOVERY_RESULT_H
 #define DISCOVERY_RESULT_H
 
@@ -14,19 +14,19 @@
 
 struct discovered_target {
     char name[ISCSI_NAME_MAX + 1];
-    struct portal *portals; /* tpgt is -1 where it was not told */
+    struct portal *portals; /* owned by the result; tpgt is -1 where the target did not tell it */
     size_t nportals;        /* 0 where all its addresses were bad */
 };
 
 struct discovery_result {
     struct discovered_target *targets;
     size_t ntargets;
-    size_t bad_names;         /* records left out since their name is no iSCSI name */
-    size_t bad_addresses;     /* addresses left out likewise */
-    struct lunette_error bad; /* the first of them, if any */
+    size_t bad_names;         /* records that were left out because their name is no iSCSI name */
+    size_t bad_addresses;     /* addresses that were left out because they are not legal */
+    struct lunette_error bad; /* what is wrong with the first of both; code 0: there is none */
 };
 
-/* *r becomes empty. */
+/* Frees what r holds, but not r itself, which is empty afterwards. */
 void discovery_result_free(struct discovery_result *r);
 
 #endif

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* login/connect.c - step one of a login: a transport connection.
  *
- * Transports with CAP_BIND_DESCRIPTOR get a socket that is connected here; the
- * others connect by themselves (EP_CONNECT, EP_EVENT).  Which of the two it is,
- * the data plane says.
+ * A transport with CAP_BIND_DESCRIPTOR gets a socket that is connected here; the others
+ * connect by themselves (EP_CONNECT, EP_EVENT).  The data plane tells which of the two
+ * a transport is.
  */
 #include <assert.h>
 #include <errno.h>
@@ -23,7 +23,8 @@ connect_where(const struct iscsi_login *l, char buf[PORTAL_TEXT_MAX])
     return portal_format(&l->portal, buf, PORTAL_TEXT_MAX);
 }
 
-/* Of loop_resolve, -ENOENT and -EAGAIN speak of names, not of files. */
+/* Returns the text for an errno.  -ENOENT and -EAGAIN of loop_resolve have texts of their own here,
+ * since strerror would speak of files. */
 static const char *
 connect_reason(const struct iscsi_login *l, int errnum)
 {
@@ -34,7 +35,9 @@ connect_reason(const struct iscsi_login *l, int errnum)
     return errno_text(errnum);
 }
 
-/* Called in RESOLVE and CONNECT and on the way to them, where only this sets l->err. */
+/* Ends the attempt with an error.  It is called in the states RESOLVE and CONNECT and in actions
+ * that lead to them, where nothing else sets l->err, so an error that is there already is the
+ * first. */
 static void
 connect_failed(struct iscsi_login *l, int errnum, const char *what)
 {
@@ -145,7 +148,7 @@ on_connected(void *user, int err)
     login_post(l, LOGIN_EV_NEXT);
 }
 
-/* Nothing is read here: data, or the end of the stream, is for whoever adopts the descriptor. */
+/* Reads nothing, since what has come is for the transport that adopts the descriptor. */
 static void
 on_readiness(void *user)
 {
@@ -192,8 +195,8 @@ ep_failed(struct iscsi_login *l, int err)
         login_post(l, LOGIN_EV_NEXT);
 }
 
-/* A reply of EP_CONNECT or EP_POLL has come.  False: it is late, the attempt is over already, and
- * what the request made is undone with the rest. */
+/* Called for a reply of EP_CONNECT or EP_POLL.  Returns false when it is too late: the attempt is
+ * over, and what the request made is undone with the rest. */
 static bool
 ep_still_wanted(struct iscsi_login *l)
 {
@@ -207,8 +210,8 @@ ep_still_wanted(struct iscsi_login *l)
     return false;
 }
 
-/* Goes on from what is known of the endpoint.  While it is not up, an event is to come, or the
- * step's timer. */
+/* Goes on with what is known of the endpoint: up, failed, or not yet, and then the event or the
+ * timer of the step goes on. */
 static void
 session_conn_poll(struct iscsi_login *l)
 {
@@ -249,8 +252,8 @@ on_ep_poll(void *user, const struct iscsi_reply *rep)
     session_conn_poll(l);
 }
 
-/* Events are not ordered to replies, so that the endpoint's event may have come before the reply
- * that named the endpoint: it is asked once. */
+/* Asks once how the endpoint is.  Its event may have come before the reply that told us its id,
+ * since events and replies may overtake each other, and was then not recognized. */
 static void
 ep_poll(struct iscsi_login *l)
 {
@@ -290,7 +293,8 @@ connect_ep(struct iscsi_login *l)
 
 /* ---- sockets and endpoints ------------------------------------------------------------------ */
 
-/* Tries the next address; each of those that are left gets its share of the time that is left. */
+/* Tries the next address.  The time that is left is divided equally among the addresses that are
+ * left. */
 void
 login_connect_next(struct iscsi_login *l)
 {

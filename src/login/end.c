@@ -10,7 +10,8 @@
 
 /* ---- a working state ends ------------------------------------------------------------------ */
 
-/* The attempt is over: l->err says why, or l->after what comes next.  Replies may still come. */
+/* The attempt is over, with l->err as the reason or with another attempt to follow (l->after).
+ * Waits for the replies that are still due. */
 void
 login_drain(struct iscsi_login *l)
 {
@@ -56,7 +57,9 @@ login_was_there(const struct iscsi_login *l, const struct portal *p)
     return false;
 }
 
-/* The target moved, for now or for good (RFC 7143 11.13.5, class 1): no portal is tried twice. */
+/* The target has moved, for now or for good (RFC 7143 11.13.5, class 1).  Goes on with the first of
+ * its addresses that has not been tried in this login, so that targets that refer to each other do
+ * not send us in a circle. */
 void
 login_redirect(struct iscsi_login *l)
 {
@@ -88,7 +91,7 @@ login_redirect(struct iscsi_login *l)
     login_drain(l);
 }
 
-/* The target said why it cannot serve us now (Status-Class 3), and l->err says so. */
+/* The target cannot serve us now (Status-Class 3); l->err has its reason. */
 void
 login_retry(struct iscsi_login *l)
 {
@@ -101,7 +104,7 @@ login_retry(struct iscsi_login *l)
 
 /* ---- the data plane is tidied up ------------------------------------------------------------ */
 
-/* The login is canceled while an attempt is tidied up already. */
+/* The owner has canceled while an attempt is being undone already. */
 void
 login_canceled_late(struct iscsi_login *l)
 {
@@ -109,7 +112,8 @@ login_canceled_late(struct iscsi_login *l)
     (void)lunette_fail(&l->err, -ECANCELED, LUNETTE_DOM_USAGE, 0, "the login was canceled");
 }
 
-/* The time for all of the login is over: what was to follow this attempt does not. */
+/* The time for the login is over while an attempt is being undone, so no other attempt follows it.
+ */
 void
 login_no_more_tries(struct iscsi_login *l)
 {
@@ -140,7 +144,7 @@ login_undone(struct undo *u)
                                                   : LOGIN_EV_GIVE_UP);
 }
 
-/* All replies are there. */
+/* All replies are there, so it is known what the attempt has made; undoes it. */
 void
 login_teardown(struct iscsi_login *l)
 {
@@ -186,8 +190,8 @@ login_tell_failure(struct iscsi_login *l)
     l->cb.done(l->cb.user, NULL, &err);
 }
 
-/* The data plane does not answer in time: the owner need not wait for it, the tidying up goes on.
- */
+/* The data plane has not undone the attempt in time.  Tells the owner now, who need not wait for
+ * it; the undoing goes on. */
 void
 login_report_untidy(struct iscsi_login *l, enum login_state from, enum login_state to)
 {

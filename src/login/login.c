@@ -9,14 +9,15 @@
 
 #include "login/task.h"
 
-/* For events that change nothing in a state, such as a reply that is not the one waited for. */
+/* The action for events that change nothing in a state, such as a reply for which it does not wait.
+ */
 static void
 login_nothing(struct iscsi_login *l)
 {
     (void)l;
 }
 
-/* Keeps a PDU for the session's owner, who does not watch yet. */
+/* Keeps a PDU for the session's owner, whose watch is not there yet. */
 static void
 login_hold(struct iscsi_login *l)
 {
@@ -84,7 +85,8 @@ login_logged_in(struct iscsi_login *l)
 
 /* ---- the table ------------------------------------------------------------------------------ */
 
-/* An action takes the task alone, or the two states too: its type tells which. */
+/* A row names its action, and the type of that function tells which member of struct login_action
+ * it is for. */
 /* clang-format off */
 #define LOGIN_ACT(fn)         _Generic((fn), void (*)(struct iscsi_login *): (fn), default: NULL)
 #define LOGIN_ACT_BETWEEN(fn) _Generic((fn), void (*)(struct iscsi_login *): NULL, default: (fn))
@@ -156,7 +158,7 @@ login_on_begin(struct loop_work *w)
 {
     struct iscsi_login *l = container_of(w, struct iscsi_login, begin);
 
-    if (!ctl_op_canceled(&l->op)) /* else CANCEL comes in this turn */
+    if (!ctl_op_canceled(&l->op)) /* when canceled, CANCEL is posted in this turn, and suffices */
         login_post(l, LOGIN_EV_BEGIN);
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* login/logout.c - ends a session: Logout Request with reason 0 (RFC 7143 11.14), then ctl/undo.h.
  *
- * A logout asks the target, undoes the session, and is done: there are three
- * states and no way back, so it needs no table.
+ * A logout asks the target, then undoes the session, then is done.  It never goes back
+ * to an earlier state, so it needs no table of states.
  */
 #include "login/logout.h"
 
@@ -44,7 +44,7 @@ logout_destroy(struct ctl_op *op)
     free(l);
 }
 
-/* No cancel: whoever lets go of a logout still wants the session gone. */
+/* There is no cancel: an owner that lets go of a logout still wants the session gone. */
 static const struct ctl_op_ops logout_op_ops = {.destroy = logout_destroy};
 
 static void
@@ -55,7 +55,7 @@ logout_tell(struct iscsi_logout *l)
     l->done(l->user, err.code < 0 ? &err : NULL);
 }
 
-/* The logout ends when the data plane is tidy and no reply is to come.  May free l. */
+/* Ends the logout when the session is undone and no reply is due.  May free l. */
 static void
 logout_end_if_over(struct iscsi_logout *l)
 {
@@ -82,7 +82,8 @@ logout_undone(struct undo *u)
     logout_end_if_over(l);
 }
 
-/* Takes the session out of the data plane; l->err says how the asking went.  May free l. */
+/* Takes the session out of the data plane; l->err has the result of the Logout Request.  May free
+ * l. */
 static void
 logout_undo(struct iscsi_logout *l)
 {

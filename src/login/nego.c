@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What a login asks and how it reads the answers.  The rules of single keys are in wire/keys.h, the
- * framing of responses is in response.c.  Ids such as LGN-13 are rows of docs/rfc-coverage.md. */
+/* Makes what a login asks, and reads the answers.  The rules of single keys are in wire/keys.h;
+ * response.c reads the headers and joins the text.  Ids such as LGN-13 are rows of
+ * docs/rfc-coverage.md. */
 #include "login/nego.h"
 
 #include <assert.h>
@@ -21,7 +22,8 @@ offer_list(const struct nego *n, enum key_id id)
     return id == KEY_TASK_REPORTING ? n->cfg->task_reporting : NULL;
 }
 
-/* Our value of k as text: what is offered, or held against the target's proposal. */
+/* Writes our value of k as text, which is what we offer, and what our answer to an offer of the
+ * target is made from. */
 static void
 our_value(const struct nego *n, const struct key *k, char *buf, size_t size)
 {
@@ -46,7 +48,7 @@ is_iser_key(enum key_id id)
            id == KEY_ISER_HELLO_REQUIRED;
 }
 
-/* Is k among what we send in the operational stage? */
+/* Tells whether we send k in the operational stage. */
 static bool
 offers(const struct nego *n, const struct key *k)
 {
@@ -67,7 +69,7 @@ offers(const struct nego *n, const struct key *k)
                                     : !key_irrelevant(k, n->cfg->discovery, &n->offer);
 }
 
-/* What the transport cannot do is not offered. */
+/* Lowers the offer to what the transport can do. */
 static void
 lower_offer(struct nego *n, uint32_t limit)
 {

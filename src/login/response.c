@@ -19,7 +19,7 @@ response_fault(struct lunette_error *err, const char *what)
                         "login: the target %s", what);
 }
 
-/* What a person can do about a status. */
+/* Returns a text that says what a person can do about a status. */
 static const char *
 response_hint(const struct nego *n, uint16_t status)
 {

@@ -72,8 +72,8 @@ on_bound(void *user, const struct iscsi_reply *rep)
     login_replied(l, rep);
 }
 
-/* Closes a descriptor whose request could not be sent, so that we own it still.  A loop closes
- * streams only, so it becomes one first. */
+/* Closes a descriptor that we still own because its request could not be sent.  A loop closes
+ * streams only, so the descriptor becomes one first. */
 static void
 close_fd(struct iscsi_login *l, int fd)
 {
@@ -139,7 +139,7 @@ iscsi_login_req(struct iscsi_login *l)
 
 /* ---- full feature phase -------------------------------------------------------------------- */
 
-/* Sends SET_PARAMs until one cannot be sent. */
+/* Sends SET_PARAMs; after one that could not be sent it sends no more. */
 struct setter {
     struct iscsi_login *l;
     bool ok;
@@ -169,7 +169,7 @@ set_num(struct setter *s, enum iscsi_param p, uint32_t value)
     set_text(s, p, text);
 }
 
-/* A time in milliseconds; 0 leaves the data path its default. */
+/* Sends a time in milliseconds.  0 is not sent, so that the data path keeps its default. */
 static void
 set_limit(struct setter *s, enum iscsi_param p, uint32_t ms)
 {
@@ -231,8 +231,8 @@ set_session_params(struct setter *s)
     set_num(s, ISCSI_PARAM_PROTOCOL_LEVEL, p->protocol_level);
 }
 
-/* The data plane keeps it for a control plane that comes after this one: session reinstatement
- * needs the same ISID (RFC 7143 6.3.5). */
+/* Sends the ISID, which the data plane keeps for a control plane that comes after this one: session
+ * reinstatement needs the same ISID (RFC 7143 6.3.5). */
 static void
 set_isid(struct setter *s)
 {
