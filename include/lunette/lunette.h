@@ -96,7 +96,8 @@ LUNETTE_API int lunette_ctx_run(struct lunette_ctx *ctx, int timeout_ms);
 LUNETTE_API const char *lunette_ctx_loop_name(const struct lunette_ctx *ctx);
 
 /* Writes the trace points that are kept, the newest trace_events of them, as text: a line for each,
- * with the time in nanoseconds, a function's name and two values.  -ENOENT without trace_events. */
+ * with the time in nanoseconds, a function's name and what it tells.  -ENOENT without trace_events.
+ */
 LUNETTE_API int lunette_ctx_trace(const struct lunette_ctx *ctx, int fd);
 
 /* System calls, for whoever measures. */

@@ -44,6 +44,14 @@ trace_add(struct trace *t, uint64_t now_ns, enum trace_id id, uint64_t a, uint64
     t->ev[t->head++ & (t->size - 1)] = (struct trace_event){now_ns, a, b, id};
 }
 
+/* A value that has a name.  Results are -errno, so that all are printed as signed numbers. */
+static void
+trace_print(FILE *to, const char *name, uint64_t value)
+{
+    if (name[0] != '-')
+        (void)fprintf(to, " %s=%" PRId64, name, (int64_t)value);
+}
+
 void
 trace_dump(const struct trace *t, FILE *to)
 {
@@ -52,7 +60,9 @@ trace_dump(const struct trace *t, FILE *to)
     for (; i != t->head; i++) {
         const struct trace_event *e = &t->ev[i & (t->size - 1)];
 
-        (void)fprintf(to, "%12" PRIu64 " %s %s=%" PRIu64 " %s=%" PRIu64 "\n", e->now_ns,
-                      points[e->id].name, points[e->id].a, e->a, points[e->id].b, e->b);
+        (void)fprintf(to, "%12" PRIu64 " %s", e->now_ns, points[e->id].name);
+        trace_print(to, points[e->id].a, e->a);
+        trace_print(to, points[e->id].b, e->b);
+        (void)fputc('\n', to);
     }
 }

@@ -38,7 +38,8 @@ struct trace *trace_new(uint32_t size);
 void trace_free(struct trace *t);
 
 const char *trace_name(enum trace_id id);
-/* Prints the events, the oldest first, one a line: the time in nanoseconds, the name, a and b. */
+/* Prints the events, the oldest first, one a line: the time in nanoseconds, the name, and those of
+ * a and b that have a name. */
 void trace_dump(const struct trace *t, FILE *to);
 void trace_add(struct trace *t, uint64_t now_ns, enum trace_id id, uint64_t a, uint64_t b);
 

@@ -170,6 +170,10 @@ code 0 scsi $U/0 0x25,00,00,00,00,00,00,00,00,00 --raw; is 8 "$(stat -c %s out)"
 head -c 512 /dev/urandom > blk
 code 0 scsi $U/0 2a000000000000000100 --out blk; cmp -s -n 512 blk d0; is 0 $? "a raw WRITE"
 code 0 info $U/0 --trace trace; grep -q 'session_login_task' trace; is 0 $? "--trace"
+code 0 read $U/0 --length 4k --trace trace
+for point in blk_mq_try_issue_directly iscsi_queuecommand xmit_flush iscsi_tcp_recv iscsi_complete_task blk_mq_complete_request; do
+    grep -q " $point [^-]" trace; is 0 $? "--trace of a read, $point"
+done
 
 # a destination that lies is found out: the null LUN forgets what is written
 serve --target $iqn:null --lun null:16M
