@@ -35,7 +35,7 @@ int blk_dev_new(const struct bdev_driver_ops *ops, void *drv, const struct bdev_
  * not called.  NULL is harmless.  Not to be called from a done callback. */
 void blk_dev_free(struct bdev **b);
 
-/* For tests: asserts that no queue of b is set to take the fast way where its state forbids it,
+/* For tests: asserts that no queue of b is set to take the fast path where its state forbids it,
  * that each of its tags is free or has one piece, and that no request has been submitted twice. */
 void blk_check_fast(const struct bdev *b);
 

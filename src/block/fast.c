@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* block/fast.c - the fast way: a read or write that is one piece as it is, while nothing waits
+/* block/fast.c - the fast path: a read or write that is one piece as it is, while nothing waits
  * before it, and its completion without an error (docs/design/fast.md).
  *
  * Everything that does not fit goes to mq.c, before anything has been changed.
@@ -8,7 +8,7 @@
 
 #include "block/internal.h"
 
-/* May a request of q take the fast way?  Found from what is so; blk_queue.not_fast says it in one
+/* May a request of q take the fast path?  Found from what is so; blk_queue.not_fast says it in one
  * word.  The driver may be called; nothing waits that must be served before; and work and deadline
  * timer are set already, by who handed over the first request since the last commit. */
 static bool
@@ -76,7 +76,7 @@ blk_req_is_fast(const struct blk_fast *l, const struct bdev_req *r, uint64_t lba
 }
 
 /* The end of blk_mq_try_issue_directly where there is a trace ring.  Out of line, so that the fast
- * way itself calls nothing and keeps nothing. */
+ * path itself calls nothing and keeps nothing. */
 static int __attribute__((noinline, cold))
 blk_issue_fast_traced(struct blk_queue *q, struct bdev_req *r, struct blk_request *rq, uint64_t lba,
                       uint64_t blocks)
@@ -87,7 +87,7 @@ blk_issue_fast_traced(struct blk_queue *q, struct bdev_req *r, struct blk_reques
     return b->queue_rq_fast(b->drv, r, rq, lba, blocks);
 }
 
-/* Takes a tag for r and hands it to the driver: what blk_cut and blk_issue do on the general way.
+/* Takes a tag for r and hands it to the driver: what blk_cut and blk_issue do on the general path.
  * Reads nothing of block/'s after queue_rq_fast, so that the call is a jump. */
 static inline int
 blk_mq_try_issue_directly(struct blk_queue *q, struct bdev_req *r, uint64_t lba, uint64_t blocks)
@@ -106,8 +106,8 @@ blk_mq_try_issue_directly(struct blk_queue *q, struct bdev_req *r, uint64_t lba,
     return b->queue_rq_fast(b->drv, r, rq, lba, blocks);
 }
 
-/* What did not fit: the first request since the last commit goes the fast way all the same, where
- * nothing else was against it; all others go the general way. */
+/* What did not fit: the first request since the last commit takes the fast path all the same, where
+ * nothing else was against it; all others take the general path. */
 static int __attribute__((noinline))
 blk_submit_other(struct blk_queue *q, struct bdev_req *r, uint64_t lba, uint64_t blocks)
 {
@@ -148,7 +148,7 @@ blk_refuse_fast(struct blk_request *rq, int err)
         rq->start_ns = 0;
 }
 
-/* What blk_mq_complete_request, blk_end_piece and blk_deliver do on the general way. */
+/* What blk_mq_complete_request, blk_end_piece and blk_deliver do on the general path. */
 static inline void
 blk_end_fast(struct blk_queue *q, struct blk_request *rq)
 {

@@ -35,7 +35,7 @@ struct blk_piece {
 _Static_assert(offsetof(struct blk_piece, rq) == 64, "one line");
 #define BLK_PIECE_SIZE (offsetof(struct blk_piece, rq) + sizeof(struct blk_request))
 
-/* What the fast way compares a request with; follows from the limits. */
+/* What the fast path compares a request with; follows from the limits. */
 struct blk_fast {
     uint64_t blocks, max; /* logical blocks: of the device, of one piece */
     uint64_t write;       /* bdev_req.op_flags of a write, or of a read where it is read-only */
@@ -59,7 +59,7 @@ struct blk_queue {
                                 need not */
         };
         uint64_t not_fast; /* all of them read as one word: 0 says that no reason is left to take
-                              the general way, which blk_fast_ok() finds by looking */
+                              the general path, which blk_fast_ok() finds by looking */
     };
     uint64_t nfast, nother; /* requests taken: handed to queue_rq_fast, all others */
     uint64_t tick_at;       /* when the deadline timer fires; UINT64_MAX: it does not run */
@@ -143,7 +143,7 @@ blk_deadline_ns(const struct blk_dev *b, const struct blk_request *rq)
     return rq->state == PIECE_FAST ? rq->start_ns + b->timeout_ns[rq->parent->op] : rq->deadline_ns;
 }
 
-/* Sets the fields that the fast way left unset, before anything happens to p but its completion
+/* Sets the fields that the fast path left unset, before anything happens to p but its completion
  * without an error. */
 static inline void
 blk_make_general(struct blk_piece *p)
@@ -191,7 +191,7 @@ piece_at(const struct blk_queue *q, uint32_t tag)
     return (struct blk_piece *)(void *)(q->pieces + tag * q->stride);
 }
 
-/* What the fast way takes for granted of a tag that is not in use. */
+/* What the fast path takes for granted of a tag that is not in use. */
 static inline void
 blk_piece_clear(struct blk_piece *p)
 {
@@ -229,14 +229,14 @@ void blk_stats_add(struct bdev_stats *to, const struct blk_queue *q);
 /* Requests taken and not given back. */
 uint64_t blk_outstanding(const struct blk_queue *q);
 
-/* ---- mq.c: the general way ---- */
+/* ---- mq.c: the general path ---- */
 
 /* As bdev_submit: any request, at any time. */
 int blk_submit_general(struct blk_queue *q, struct bdev_req *r);
 void blk_mq_dispatch_rq_list(struct blk_queue *q);
 
-/* A piece is handed over whose deadline that is (UINT64_MAX: by the fast way).  Sees to it that the
- * timer fires by then, and by the deadlines of those that follow the fast way before the next
+/* A piece is handed over whose deadline that is (UINT64_MAX: by the fast path).  Sees to it that
+ * the timer fires by then, and by the deadlines of those that follow the fast path before the next
  * commit: they do not set it. */
 void blk_note_issue(struct blk_queue *q, uint64_t deadline_ns);
 
@@ -254,9 +254,9 @@ void blk_run_work(struct loop_work *w);
 void blk_tick(struct loop_timer *t);
 void blk_delay_expired(struct loop_timer *t);
 
-/* ---- fast.c: the fast way ---- */
+/* ---- fast.c: the fast path ---- */
 
-/* As bdev_submit, for everything: what is not for the fast way goes to blk_submit_general. */
+/* As bdev_submit, for everything: what is not for the fast path goes to blk_submit_general. */
 int blk_submit(struct bdev_queue *q, struct bdev_req *r);
 /* As blk_upcalls has them. */
 void blk_complete_fast(struct blk_request *rq);

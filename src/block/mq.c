@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* block/mq.c - the general way, for any request at any time: issue, dispatch, requeue, deadlines,
+/* block/mq.c - the general path, for any request at any time: issue, dispatch, requeue, deadlines,
  * completion.
  *
  * The names blk_mq_… are Linux's, for what is the same there.
@@ -385,7 +385,7 @@ blk_tick(struct loop_timer *t)
     if (next != UINT64_MAX)
         loop_timer_start(q->q.loop, &q->tick, next - now);
     else if (!q->committed)
-        blk_note_issue(q, UINT64_MAX); /* the fast way counts on it until the next commit */
+        blk_note_issue(q, UINT64_MAX); /* the fast path counts on it until the next commit */
 }
 
 void

@@ -21,7 +21,7 @@ struct conn {
     uint32_t refused_events;
     bool down;      /* not bound: the transport holds nothing of it, no task is left */
     bool suspended; /* transmits and receives nothing any more */
-    bool rx_fast;   /* answers may take the fast way: set where they were found to, cleared
+    bool rx_fast;   /* answers may take the fast path: set where they were found to, cleared
                        wherever that may change */
     bool failing;   /* iscsi_conn_failure was called, fail_work is on its way */
     bool report;    /* conn_error is due */

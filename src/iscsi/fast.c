@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* iscsi/fast.c - the fast way of commands down and of answers up (docs/design/fast.md).
+/* iscsi/fast.c - the fast path of commands down and of answers up (docs/design/fast.md).
  *
  * Nearly every command moves data one way, all of it with the command if it is sent, and nearly
  * every answer says nothing but that all went well.  These go here, and leave
- * everything as the general way (xmit.c, complete.c) would.  Whatever differs in any way is seen
+ * everything as the general path (xmit.c, complete.c) would.  Whatever differs in any way is seen
  * before anything is changed, and goes there.
  */
 #include <assert.h>
@@ -41,7 +41,7 @@ iscsi_fast_write_max(const struct conn *c)
 }
 
 /* The transport has no room for one more header: it makes some, which it has for the first command
- * of a batch, or the command takes the general way. */
+ * of a batch, or the command takes the general path. */
 static int __attribute__((noinline))
 queue_first(struct session *s, struct conn *c, struct scsi_cmd *sc)
 {
@@ -97,7 +97,8 @@ queue_fast(struct session *s, struct scsi_cmd *sc, bool traced)
     return c->pub.hdrdgst_en ? digest_header(c, h) : 0;
 }
 
-/* With a trace ring.  Apart, since a call in the middle of the fast way would cost all commands. */
+/* With a trace ring.  Apart, since a call in the middle of the fast path would cost all commands.
+ */
 static int __attribute__((noinline, cold)) queue_traced(struct session *s, struct scsi_cmd *sc)
 {
     return queue_fast(s, sc, true);

@@ -174,11 +174,11 @@ void iscsi_user_login_over(struct conn *c);
 /* ---- complete.c: PDUs up ---- */
 int iscsi_complete_pdu(struct iscsi_conn *c, const struct bhs *hdr, const void *data, uint32_t len);
 
-/* ---- fast.c: the fast way down and up ---- */
+/* ---- fast.c: the fast path down and up ---- */
 int iscsi_queuecommand(struct scsi_host *h, struct scsi_cmd *sc);
 void iscsi_complete_data_in(struct iscsi_task *t, const struct bhs_data_in *h);
 void iscsi_complete_scsi_rsp(struct iscsi_conn *c, const struct bhs_scsi_rsp *h);
-/* The largest write that goes the fast way: all of its data goes with its command. */
+/* The largest write that takes the fast path: all of its data goes with its command. */
 uint32_t iscsi_fast_write_max(const struct conn *c);
 
 /* ---- host.c: the session as the SCSI midlayer sees it ---- */

@@ -92,7 +92,7 @@ void iscsi_conn_teardown(struct iscsi_conn *c);
 int iscsi_conn_send_pdu(struct iscsi_conn *c, const struct bhs *hdr, const void *data, uint32_t len,
                         struct lunette_error *err);
 
-/* For tests: asserts that the flags which let commands and answers go the fast way are right. */
+/* For tests: asserts that the flags which let commands and answers take the fast path are right. */
 void iscsi_check_fast(const struct iscsi_session *s);
 
 const char *iscsi_err_name(enum iscsi_err e);

@@ -31,7 +31,7 @@ struct session {
     struct list conns; /* struct conn */
     struct conn *leadconn;
     struct conn *fast_conn; /* commands may go to its transport at once: nothing waits before them;
-                               NULL: they take the general way */
+                               NULL: they take the general path */
     struct cmdsn_window win;
     struct task *free_tasks; /* a stack: the last one used is the one in the cache */
     uint32_t outstanding;    /* SCSI commands */
@@ -77,7 +77,7 @@ iscsi_lost_state(const struct session *s)
     return s->recovery_tmo_s > 0 ? ISCSI_STATE_BLOCKED : ISCSI_STATE_FAILED;
 }
 
-/* Commands and answers take the general way until it has found that all is well again. */
+/* Commands and answers take the general path until it has found that all is well again. */
 static inline void
 iscsi_leave_fast(struct conn *c)
 {
@@ -125,9 +125,9 @@ iscsi_pick_conn(const struct session *s)
     return c != NULL && c->state == CONN_LOGGED_IN ? c : NULL;
 }
 
-/* May commands of the session go the fast way, to c?  Nothing waits to be sent before them, and c's
- * transport can take them so.  session->fast_conn is only ever set to a connection of which this is
- * true, and is cleared wherever it may become untrue. */
+/* May commands of the session take the fast path, to c?  Nothing waits to be sent before them, and
+ * c's transport can take them so.  session->fast_conn is only ever set to a connection of which
+ * this is true, and is cleared wherever it may become untrue. */
 static inline bool
 iscsi_tx_fast_ok(const struct session *s, const struct conn *c)
 {
@@ -136,7 +136,7 @@ iscsi_tx_fast_ok(const struct session *s, const struct conn *c)
            list_empty(&c->requeue) && list_empty(&c->cmdqueue) && s->win.queued == 0;
 }
 
-/* May answers take the fast way?  The connection works, and nobody waits for what the general way
+/* May answers take the fast path?  The connection works, and nobody waits for what the general path
  * does at the end of a command.  The same goes for conn->rx_fast. */
 static inline bool
 iscsi_rx_fast_ok(const struct conn *c)

@@ -147,9 +147,9 @@ set_over(struct task *t)
     leave_conn(t);
 }
 
-/* Asks the transport to let go of the task.  True when it has.  A command of the fast way that only
- * reads was sent without the transport's knowledge; where it ends otherwise than by its own answer,
- * Data-In for it may be half received. */
+/* Asks the transport to let go of the task.  True when it has.  A command of the fast path that
+ * only reads was sent without the transport's knowledge; where it ends otherwise than by its own
+ * answer, Data-In for it may be half received. */
 static bool
 clean_task(struct task *t, bool half_received)
 {

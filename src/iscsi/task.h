@@ -37,7 +37,8 @@ struct task {
             bool xmit_fast; /* xmit_fast took it: cleanup_task is due while its data leaves */
             bool old_nexus; /* it was there before the nexus that works now */
         };
-        uint16_t end_general; /* started, marked: not 0 sends the end of the task the general way */
+        uint16_t end_general; /* started and marked: where one is set, the task's end takes the
+                                 general path */
         uint32_t flags;       /* all of them */
     };
     bool swept;              /* the task management function under way waits for its end */

@@ -268,7 +268,7 @@ static int __attribute__((noinline, cold)) refuse_command(struct session *s)
 {
     s->want_restart = true;
     LIST_FOREACH (n, &s->conns)
-        iscsi_leave_fast(container_of(n, struct conn, node)); /* the general way restarts it */
+        iscsi_leave_fast(container_of(n, struct conn, node)); /* the general path restarts it */
     iscsi_window_wanted(s);
     return -EBUSY;
 }

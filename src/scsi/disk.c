@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* scsi/disk.c - the general way down: requests of a disk become CDBs.
+/* scsi/disk.c - the general path down: requests of a disk become CDBs.
  *
  * What comes back is judged in disk_done.c.  Nothing is allocated, and of a command's memory
  * nothing is cleared that is set anyway.

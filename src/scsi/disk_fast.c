@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* scsi/disk_fast.c - the fast way of a disk: READs and WRITEs that go out as they are and come back
- * GOOD (docs/design/fast.md).
+/* scsi/disk_fast.c - the fast path of a disk: READs and WRITEs that go out as they are and come
+ * back GOOD (docs/design/fast.md).
  *
  * Everything else goes to disk.c on the way down and io.c on the way up, before anything has been
  * changed.
@@ -23,7 +23,7 @@ scsi_check_fast(struct scsi_target *t)
     }
 }
 
-/* The device is full, or does not take commands the fast way now. */
+/* The device has as many commands as it takes, or its commands may not take the fast path now. */
 static int __attribute__((noinline, cold))
 scsi_queue_rq_other(struct scsi_sdev *s, struct blk_request *rq)
 {
@@ -57,7 +57,7 @@ _Static_assert(SCSI_WRITE_10 == SCSI_READ_10 + 2 * BDEV_WRITE &&
                    SCSI_WRITE_16 == SCSI_READ_16 + 2 * BDEV_WRITE && BDEV_READ == 0,
                "the opcode follows from the operation");
 
-/* What scsi_queue_rq and scsi_dispatch_cmd do on the general way.  block/ has checked lba and
+/* What scsi_queue_rq and scsi_dispatch_cmd do on the general path.  block/ has checked lba and
  * blocks. Reads nothing of scsi/'s after a queuecommand that took the command, so that nothing need
  * be kept across the call. */
 int
@@ -94,8 +94,8 @@ scsi_queue_rq_fast(void *drv, const struct bdev_req *r, struct blk_request *rq, 
     return err;
 }
 
-/* For a command that went out the fast way and came back GOOD with all its data, what scsi_done and
- * disk_complete do on the general way. */
+/* For a command that went out by the fast path and came back GOOD with all its data, what scsi_done
+ * and disk_complete do on the general path. */
 void
 scsi_done_fast(struct scsi_cmd *sc)
 {

@@ -24,7 +24,7 @@
 enum io_state {
     IO_IDLE,
     IO_HOST,
-    IO_FAST, /* with the host, too: by the fast way, and nothing has happened to it yet */
+    IO_FAST, /* with the host, too: by the fast path, and nothing has happened to it yet */
     IO_ABORTING,
     IO_EH,
 };
@@ -100,7 +100,7 @@ enum disk_form {
 
 enum disk_discard { DISCARD_OFF, DISCARD_UNMAP, DISCARD_WS16, DISCARD_WS10 };
 
-/* How READs and WRITEs go out that come the fast way: block/ sends none above max_fast of the
+/* How READs and WRITEs that come by the fast path go out.  block/ sends none above max_fast of the
  * limits. */
 struct disk_fast {
     uint8_t form; /* FORM_10 or FORM_16 */
@@ -111,10 +111,10 @@ struct scsi_sdev {
     struct scsi_device dev;
     uint8_t gate;      /* enum sdev_gate, several at once: 0 lets disk commands through */
     bool refused;      /* block/ has been told -EBUSY */
-    bool fast_done;    /* what comes back GOOD may end the fast way: scsi_fast_done_ok() */
+    bool fast_done;    /* what comes back GOOD may end the fast path: scsi_fast_done_ok() */
     uint32_t inflight; /* commands with the host */
     uint32_t depth_max, depth_now;
-    uint32_t fast_depth; /* commands with the host, below which the fast way down may be taken:
+    uint32_t fast_depth; /* commands with the host, below which the fast path down may be taken:
                             depth_now, or 0 where scsi_fast_ok() says no */
     struct disk_fast fast;
     uint64_t writes, flushed; /* writes acknowledged into the cache; how many of them are stable */
@@ -238,10 +238,10 @@ void scsi_io_init(struct scsi_io *io, struct scsi_device *dev, void (*done)(stru
                   void (*complete)(struct scsi_io *io));
 /* scsi_cmd.done of a command that came back, whatever became of it. */
 void scsi_done(struct scsi_cmd *sc);
-/* Clears what the last use of io has left in the out fields; each time, but on the fast way, for
+/* Clears what the last use of io has left in the out fields; each time, but on the fast path, for
  * which disk_io_clear has done it. */
 void scsi_io_prepare(struct scsi_io *io);
-/* Sets the fields that the fast way left unset, before anything happens to io but its coming back
+/* Sets the fields that the fast path left unset, before anything happens to io but its coming back
  * GOOD. */
 void scsi_io_make_general(struct scsi_io *io);
 /* The deadline passed: true when error handling has the command now. */

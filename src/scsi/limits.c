@@ -104,7 +104,7 @@ disk_provisioning_limits(struct scsi_disk *d)
     l->max_write_zeroes = blocks * bs;
 }
 
-/* How the fast way builds its CDBs: what disk_rw_form in disk.c would find for each that is not
+/* How the fast path builds its CDBs: what disk_rw_form in disk.c would find for each that is not
  * longer than max_fast. */
 static void
 disk_fast_form(struct scsi_disk *d)

@@ -161,15 +161,15 @@ int scsi_device_online(struct scsi_device *dev);
  * later; the device is freed by scsi_detach.  Drain its bdev first. */
 int scsi_device_remove(struct scsi_device *dev, void (*done)(void *user, int err), void *user);
 
-/* True when a READ or WRITE of dev may take the fast way down, found from what is so: the device is
- * a disk that is plugged to block/ and runs, and nothing holds its commands back. */
+/* True when a READ or WRITE of dev may take the fast path down, found from what is so: the device
+ * is a disk that is plugged to block/ and runs, and nothing holds its commands back. */
 bool scsi_fast_ok(const struct scsi_device *dev);
 
-/* True when a command that comes back GOOD may end the fast way: no refused command, queue depth,
+/* True when a command that comes back GOOD may end the fast path: no refused command, queue depth,
  * back-off or error handling waits to hear of it. */
 bool scsi_fast_done_ok(const struct scsi_device *dev);
 
-/* For tests: asserts for each device of t that it is not set to take the fast way, down or up,
+/* For tests: asserts for each device of t that it is not set to take the fast path, down or up,
  * where the two above say no. */
 void scsi_check_fast(struct scsi_target *t);
 

@@ -113,7 +113,7 @@ int stack_execute(struct scsi_device *dev, struct scsi_exec *x);
 
 const char *stack_event_name(enum scsi_event why);
 
-/* For tests: asserts that neither block/ nor scsi/ is set to take the fast way in vain. */
+/* For tests: asserts that neither block/ nor scsi/ is set to take the fast path in vain. */
 void stack_check_fast(struct stack *s);
 
 #endif
