@@ -149,7 +149,7 @@ run_init(struct run *r, unsigned options)
     r->in[1] = (struct iovec){r->memory + GUARD + 1000, 1};
     r->in[2] = (struct iovec){r->memory + GUARD + 1001, SIZE - 1001};
     r->out = r->in[0];
-    if (options & 0x80) /* a read that may come whole takes the fast way */
+    if (options & 0x80) /* a read that may come whole takes the fast path */
         r->in[0].iov_len = SIZE;
     r->cmds[0].in = sg_from_iov(r->in, options & 0x80 ? 1 : 3, 0, SIZE);
     r->cmds[1].out = (struct sg){.iov = &r->out, .iovcnt = 1, .len = SIZE};

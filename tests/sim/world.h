@@ -46,7 +46,7 @@ struct world {
 void world_new(struct world *w, uint64_t seed, const struct world_config *cfg);
 void world_free(struct world *w);
 
-/* What must hold after each turn: no layer is set to take the fast way where its state forbids it.
+/* What must hold after each turn: no layer is set to take the fast path where its state forbids it.
  * world_new sees to it that it is called. */
 void world_check(struct world *w);
 

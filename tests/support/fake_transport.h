@@ -34,10 +34,10 @@ extern struct fake_adapter {
     uint8_t room[64 * ISCSI_BHS_LEN + ISCSI_GATHER_MIN]; /* what conn->gather is */
 } fake_adapter;
 
-/* The adapter gathers, so that commands may take the fast way (docs/design/fast.md); for a test
+/* The adapter gathers, so that commands may take the fast path (docs/design/fast.md); for a test
  * that runs all it has once more. */
 extern bool fake_gathers;
-extern unsigned fake_fast; /* commands that came the fast way, ever */
+extern unsigned fake_fast; /* commands that came the fast path, ever */
 
 void fake_adapter_reset(void);
 extern const struct iscsi_transport fake_transport;

@@ -170,7 +170,7 @@ start_one(struct req *q)
     } else {
         memset(q->data, 0xee, len);
     }
-    if (rnd(3) == 0) { /* what may take the fast way of the device at the bottom */
+    if (rnd(3) == 0) { /* what may take the fast path of the device at the bottom */
         q->iov[0].iov_len = len;
         q->r.iovcnt = 1;
         q->r.flags |= BDEV_F_PROMPT;
@@ -460,7 +460,7 @@ test_planted_faults_die(void **state)
     (void)state;
     tower_up(0, 1);
     t.ram.hold = true;
-    hold_one(0, true); /* by the fast way, which is open until the commit */
+    hold_one(0, true); /* by the fast path, which is open until the commit */
     assert_false(dies(check_only));
     assert_true(dies(free_queue_with_requests));
     assert_true(dies(submit_twice));

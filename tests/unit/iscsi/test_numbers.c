@@ -28,7 +28,7 @@ statsn_in_order(void **state)
     assert_int_equal(w.acked, 0xfffffff0); /* nothing has been sent since */
     statsn_window_ack(&w, 0x10);
     assert_int_equal(w.acked, 0x10);
-    statsn_window_good(&w, 0x20); /* the fast way has counted on */
+    statsn_window_good(&w, 0x20); /* the fast path has counted on */
     assert_int_equal(w.seen, 0x20);
     assert_int_equal(statsn_window_add(&w, 0x1f), STATSN_DUPLICATE);
     assert_int_equal(statsn_window_add(&w, 0x20), STATSN_IN_ORDER);

@@ -327,7 +327,7 @@ a_read_given_up_leaves_the_transport(void **state)
 
     (void)state;
     world_up(w);
-    for (int i = 0; i < 2; i++) { /* the fast way opens behind the first */
+    for (int i = 0; i < 2; i++) { /* the fast path opens behind the first */
         one_command(w, &c[i], true);
         assert_int_equal(fake_answer(fake_last(ISCSI_OP_SCSI_CMD), 0, NULL, 0, 0), 0);
         assert_int_equal(c[i].done, 1);
