@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* loop/fd.c - the descriptor of loop_fd, for programs that wait in a loop of their own.
  *
- * It has to be readable whenever loop_run would find something to do.  The poller's own descriptor
- * shows what the kernel reports; a timerfd, the alarm, is added to the poller for timers, and the
- * bell for work that the loop has without the kernel's knowing.
+ * It has to be readable whenever loop_run would find something to do.  It is the poller's
+ * descriptor, which is readable when the kernel has an event.  For timers the loop adds a
+ * timerfd to the poller, the alarm.  Deferred and posted work makes no event in the
+ * kernel, so the loop writes to an eventfd that the poller watches, the bell.
  */
 #include <assert.h>
 #include <errno.h>
@@ -13,8 +14,9 @@
 
 #include "loop/real.h"
 
-/* Sets the timerfd when the earliest timer is earlier than it, or it has fired.  A deadline that
- * moves away, as the timeout of each I/O does, costs nothing: the alarm then goes off in vain. */
+/* Sets the alarm when it has fired, or when it is later than the earliest timer.  A timer that is
+ * stopped or moved to a later time, as the timeout of each I/O is, leaves the alarm as it is: to
+ * wake up in vain now and then is cheaper than a system call for each I/O. */
 static void
 set_alarm(struct real_loop *l)
 {

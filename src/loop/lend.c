@@ -3,10 +3,10 @@
  *
  * Large pieces go into a pipe by reference (vmsplice) and on into the socket by
  * reference (splice); small ones are copied (sendmsg), with MSG_MORE, so that
- * headers and payload share segments.  A byte counts as sent when it is in the
- * socket.  What the socket did not take stays in the pipe, the `residue`: the
- * first of the bytes that the caller offers again.  So the pipe can be thrown
- * away at any time and the rest be copied, and nothing is lost or doubled.
+ * headers and payload share segments.  A byte counts as sent when the socket has taken
+ * it.  Bytes that the socket did not take stay in the pipe, the `residue`.  The caller
+ * does not know of it and offers the same bytes again, first.  So the pipe can be closed
+ * at any time and these bytes be copied instead, and none is lost or sent twice.
  */
 #include <assert.h>
 #include <errno.h>
@@ -22,23 +22,26 @@
 
 #include "loop/real.h"
 
-#define PIPE_BYTES     (256 << 10) /* what a pipe is asked to hold */
-#define PIPE_BYTES_MIN (64 << 10)  /* a user with too many pipes gets less, which is of no use */
+#define PIPE_BYTES (256 << 10) /* the size that we ask for */
+#define PIPE_BYTES_MIN                                                                             \
+    (64 << 10) /* a pipe that is smaller, since the user has too many, is too                      \
+                  small to be worth it */
 
 struct lend {
-    int fd;             /* the socket */
-    int pipe[2];        /* both -1 until the first piece is lent */
-    uint32_t min;       /* pieces of at least that many bytes are lent; a power of two */
-    bool off;           /* lending does not work here: all is copied from now on */
-    size_t residue;     /* bytes in the pipe that the socket has not taken */
-    uint64_t sent, end; /* bytes that the socket has taken ever; those up to the last lent one */
+    int fd;         /* the socket */
+    int pipe[2];    /* both -1 until the first piece is lent */
+    uint32_t min;   /* pieces of at least that many bytes are lent; a power of two */
+    bool off;       /* lending does not work here: all is copied from now on */
+    size_t residue; /* bytes in the pipe that the socket has not taken */
+    /* Bytes that the socket has ever taken; the same when the last lent byte had been taken. */
+    uint64_t sent, end;
 };
 
 /* What is left of the pieces of one lend_sendv. */
 struct rest {
     const struct iovec *iov;
     int n;
-    size_t off, len; /* bytes of iov[0] that have been sent; bytes that are left in all */
+    size_t off, len; /* bytes of iov[0] that have been sent; bytes left in all pieces */
     bool copy;       /* iov[0] cannot be lent: the rest of it is copied */
     bool blocked;    /* the socket is full */
 };
@@ -108,8 +111,8 @@ lend_unacked(int fd, struct loop_stats *stats)
     return ioctl(fd, SIOCOUTQ, &n) < 0 ? -errno : n;
 }
 
-/* Drops the write queue at once and sends a reset, whoever else still refers to the socket.  After
- * a mere close the kernel would go on sending what lies in that queue. */
+/* Drops the write queue at once and sends a reset, even when another process has the socket, too.
+ * After close() alone the kernel would go on sending what is in that queue. */
 static void
 purge(int fd)
 {
@@ -137,12 +140,13 @@ lend_free(struct lend *d, struct loop_stats *stats)
     free(d);
 }
 
-/* splice into a connection that is gone raises SIGPIPE, for which it has no flag as sendmsg has.
- * The signal is blocked meanwhile, and taken away if it came, so that the program sees none. */
+/* splice into a connection that is gone raises SIGPIPE, and has no flag against it as sendmsg has.
+ * hush_begin blocks the signal, and hush_end removes one that our splice has raised, so that the
+ * program sees none. */
 struct hush {
     sigset_t before;
-    bool pending; /* the program had blocked it, and one was pending, which stays */
-    bool raised;  /* by a splice of ours */
+    bool pending; /* the program had blocked SIGPIPE and one was pending, which has to stay */
+    bool raised;  /* our splice has raised one */
 };
 
 static sigset_t
@@ -191,7 +195,7 @@ large(const struct lend *d, const struct iovec *v)
     return v->iov_len >= d->min;
 }
 
-/* Takes len bytes, which have been sent, off the front. */
+/* Removes len bytes, which have been sent, from the front. */
 static void
 lend_advance(struct rest *r, size_t len)
 {
@@ -303,8 +307,8 @@ lend_fill(struct lend *d, struct rest *r, struct loop_stats *stats)
     return true;
 }
 
-/* Whether a piece is large.  One comparison does for all, as min is a power of two: the OR of the
- * lengths reaches it if a length does. */
+/* Tells whether a piece is large enough to be lent.  min is a power of two, so the OR of all
+ * lengths is at least min exactly if one of the lengths is. */
 static bool
 any_large(const struct lend *d, const struct iovec *iov, int n)
 {

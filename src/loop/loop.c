@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* loop/loop.c - the turn, and what does not depend on how readiness is learnt:
- * timers, deferred and posted work, clock, randomness.
+/* loop/loop.c - the turn of the loop, and all that is the same for epoll and io_uring: timers,
+ * deferred and posted work, the clock, randomness.
  */
 #include "loop/real.h"
 
@@ -17,9 +17,9 @@
 
 #define SCRATCH_SIZE     ((size_t)512 * 1024)
 #define SCRATCH_ALIGN    4096
-#define SPIN_PROBE       32   /* after that many shorter polls one of full length is tried */
-#define SPIN_MIN_NS      1000 /* a poll that would be shorter is left out: it finds nothing */
-#define DEFER_ROUNDS_MAX 16   /* deferred work that defers work again is run that often a turn */
+#define SPIN_PROBE       32   /* after that many shortened polls one of full length is tried */
+#define SPIN_MIN_NS      1000 /* a poll that would be shorter is not worth it */
+#define DEFER_ROUNDS_MAX 16   /* how often a turn runs the work that deferred work has deferred */
 
 static uint64_t
 real_clock_ns(void)
@@ -46,8 +46,8 @@ wait_ready(struct real_loop *l, int64_t timeout_ns)
     return r;
 }
 
-/* How long the turn may sleep, in nanoseconds: 0 not at all, -1 without a limit.  now_ns has to be
- * fresh. */
+/* Returns how long the turn may sleep, in nanoseconds: 0 not at all, -1 without a limit.  now_ns
+ * must have just been read. */
 static int64_t
 sleep_ns(struct real_loop *l, uint64_t deadline_ns)
 {
@@ -65,10 +65,10 @@ sleep_ns(struct real_loop *l, uint64_t deadline_ns)
     return until - l->pub.now_ns > INT64_MAX ? INT64_MAX : (int64_t)(until - l->pub.now_ns);
 }
 
-/* How long to poll before sleeping.  A poll pays if an event comes within spin_ns, since to be put
- * to sleep and woken costs more than that.  After a poll in which nothing came the next one is half
- * as long, down to none, and only each SPIN_PROBE-th has the full length, to find out whether
- * events come in time again. */
+/* Returns how long to poll before sleeping.  To poll is worth it if an event comes within spin_ns,
+ * since to be put to sleep and woken costs more than that.  After a poll in which nothing came the
+ * next one is half as long, down to none, and only each SPIN_PROBE-th has the full length, to find
+ * out whether events come early enough again. */
 static uint64_t
 spin_budget(struct real_loop *l)
 {
@@ -241,7 +241,7 @@ real_post(struct loop *pub, struct loop_work *w)
 
     assert(w->fn != NULL);
     ok = mailbox_post(real_loop(pub)->mail, w);
-    assert(ok); /* who posts must know that the loop is still there */
+    assert(ok); /* the caller must know that the loop still exists */
     (void)ok;
 }
 
@@ -384,8 +384,8 @@ fail:
     return r;
 }
 
-/* Work that was posted and that nobody runs any more is dropped.  A lookup belongs to its work, so
- * it is freed. */
+/* Drops work that was posted and will not be run.  The work of a name lookup is part of the lookup,
+ * which is freed. */
 static void
 close_mailbox(struct mailbox *m)
 {

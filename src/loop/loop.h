@@ -14,14 +14,16 @@ enum loop_kind {
 struct loop_config {
     enum loop_kind kind;
     size_t scratch_size; /* 0: 512 KiB */
-    uint32_t spin_us;    /* busy polling before sleeping, at most; 0: none */
+    uint32_t spin_us;    /* the longest busy polling before a sleep, in microseconds; 0: none */
 };
 
-/* cfg may be NULL.  The loop belongs to the thread that first runs it or asks for its loop_fd. */
+/* Makes a loop, which the caller owns.  cfg may be NULL and is borrowed for the call.  The loop
+ * belongs to the thread that first runs it or asks for its loop_fd.  Returns 0, or -errno with
+ * *err. */
 int loop_new(const struct loop_config *cfg, struct loop **ret, struct lunette_error *err);
 
-/* All streams, timers and lookups of the loop must be gone; work that is still queued is dropped.
- * loop_free(NULL) is harmless. */
+/* Frees a loop; does nothing for NULL.  All its streams, timers and lookups must be gone, and no
+ * other thread may post any more; work that is still queued is dropped. */
 void loop_free(struct loop *l);
 
 #endif

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* loop/mailbox.h - where other threads leave work for a loop.
  *
- * A mailbox is counted, since a name lookup that was canceled may outlive its loop: each thread
- * that may post holds a reference.  All but mailbox_any, mailbox_take, mailbox_set_bell and
- * mailbox_close, which are the loop's, may be called on any thread.
+ * A mailbox has a reference count, since the thread of a canceled name lookup may outlive the
+ * loop: each lookup thread holds a reference.  mailbox_any, mailbox_take, mailbox_set_bell and
+ * mailbox_close are called on the loop's thread, the others on any.
  */
 #ifndef LOOP_MAILBOX_H
 #define LOOP_MAILBOX_H
@@ -25,15 +25,16 @@ struct mailbox {
     int bell_fd;        /* under lock: poller.bell_fd, once loop_fd was asked for; else -1 */
 };
 
-/* With one reference, the loop's.  wake_fd is an eventfd, which the mailbox owns from then on and
- * closes with the last reference.  NULL where memory is short: wake_fd is then still the caller's.
- */
+/* Makes a mailbox with one reference, which is the loop's.  wake_fd is an eventfd, which the
+ * mailbox owns and closes with its last reference.  Returns NULL where memory is short, and then
+ * wake_fd is still the caller's. */
 struct mailbox *mailbox_new(int wake_fd);
+/* Take and give back a reference; mailbox_unref frees the mailbox with the last one. */
 struct mailbox *mailbox_ref(struct mailbox *m);
 void mailbox_unref(struct mailbox *m);
 
-/* Queues w, which must not be queued, for the loop's thread and wakes that.  False when the loop is
- * gone: w is then still the caller's. */
+/* Queues w, which must not be queued, for the loop's thread, and wakes that thread.  Returns false
+ * when the loop is gone, and then w is still the caller's. */
 bool mailbox_post(struct mailbox *m, struct loop_work *w);
 
 /* Whether there is something to take. */
@@ -46,10 +47,11 @@ mailbox_any(struct mailbox *m)
 /* Moves all that was posted to the end of `to`. */
 void mailbox_take(struct mailbox *m, struct list *to);
 
-/* From now on a post rings that descriptor, too; it stays the poller's. */
+/* From now on each post writes to bell_fd, too, which stays the poller's. */
 void mailbox_set_bell(struct mailbox *m, int bell_fd);
 
-/* The loop is about to go: posts fail from now on and ring no bell.  `to` gets what was not run. */
+/* Called when the loop is about to be freed: from now on posts fail and write to no descriptor.
+ * `to` gets the work that was not run. */
 void mailbox_close(struct mailbox *m, struct list *to);
 
 /* Makes an eventfd readable. */

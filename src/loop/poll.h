@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* loop/poll.h - what a backend provides: which descriptors became ready.
  *
- * All readiness is edge-triggered and a descriptor is registered once, for
- * reading, writing and hang-up: no system call per I/O.
+ * Readiness is edge-triggered, and a descriptor is registered only once, for reading,
+ * writing and hang-up together, so that an I/O needs no system call for it.  All of it
+ * runs on the loop's thread.
  */
 #ifndef LOOP_POLL_H
 #define LOOP_POLL_H
@@ -15,39 +16,41 @@
 /* A registered descriptor, embedded in its owner. */
 struct pollee {
     int fd;
-    bool armed; /* the kernel may still report an event for it: it has to stay in memory */
-    bool gone;  /* it was deleted: an event that still comes is dropped */
-    /* events: EPOLL* bits.  Keeps them and makes no callback: the turn does that later. */
+    bool armed; /* the kernel may still report an event for it, so it must stay in memory */
+    bool gone;  /* it was deleted, and an event that still comes is dropped */
+    /* Called with EPOLL* bits.  It only notes them; the turn makes the callbacks later. */
     void (*ready)(struct pollee *e, uint32_t events);
 };
 
 struct poller {
     const struct poller_ops *ops;
     struct loop_stats *stats; /* borrowed: system calls are counted there */
-    /* An eventfd, owned, that makes fd() readable at once; -1: writing to any registered eventfd
-     * does. */
+    /* An eventfd, owned by the poller.  To write to it makes the descriptor of fd() readable at
+     * once.  -1: to write to any registered eventfd does so. */
     int bell_fd;
 };
 
 struct poller_ops {
     const char *name;
     void (*free)(struct poller *p);
-    /* A descriptor, owned by the poller, that polls readable when wait would find something; or
-     * -errno. */
+    /* Returns a descriptor, owned by the poller, that is readable when wait would find something;
+     * or -errno. */
     int (*fd)(struct poller *p);
-    /* Registers e->fd.  e is borrowed until it is deleted and not armed.  0 or -errno. */
+    /* Registers e->fd.  e is borrowed until it is deleted and not armed.  Returns 0 or -errno. */
     int (*add)(struct poller *p, struct pollee *e);
-    /* To be called before the descriptor is closed.  e may be freed once it is not armed. */
+    /* Called before the descriptor is closed.  e may be freed once it is not armed. */
     void (*del)(struct poller *p, struct pollee *e);
-    /* Waits, timeout_ns at most (<0: without a limit), and calls ->ready for each descriptor that
-     * has become ready.  0, also when nothing has; or -errno, -EINTR among it. */
+    /* Waits until a descriptor becomes ready or timeout_ns nanoseconds have passed (<0: no limit),
+     * and calls ->ready for each that is.  Returns 0, also after a timeout; -EINTR after a signal;
+     * or another -errno. */
     int (*wait)(struct poller *p, int64_t timeout_ns);
-    /* After this, fd() reports events of all that were added. */
+    /* Makes sure that the descriptor of fd() shows the events of all descriptors that were added.
+     */
     void (*flush)(struct poller *p);
 };
 
-/* stats is borrowed for the life of the poller.  0 or -errno; -ENOSYS or -EPERM where io_uring is
- * not to be had. */
+/* Make a poller.  stats is borrowed for its life.  Return 0 or -errno; -ENOSYS or -EPERM where the
+ * kernel, the build or a policy has no io_uring for us. */
 int poller_epoll_new(struct loop_stats *stats, struct poller **ret);
 int poller_uring_new(struct loop_stats *stats, struct poller **ret);
 

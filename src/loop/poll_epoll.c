@@ -9,7 +9,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#define EVENTS_MAX 256 /* taken from the kernel at once */
+#define EVENTS_MAX 256 /* events taken from the kernel in one call */
 
 struct poller_epoll {
     struct poller pub;
@@ -49,8 +49,8 @@ epoll_add(struct poller *p, struct pollee *e)
     return epoll_ctl(epoll_of(p)->fd, EPOLL_CTL_ADD, e->fd, &ev) < 0 ? -errno : 0;
 }
 
-/* To close the descriptor would not be enough: the registration lives as long as any copy of it, in
- * whatever process, and names e. */
+/* Deletes the registration.  To close the descriptor would not be enough: the registration, which
+ * refers to e, lives as long as any process has a copy of the descriptor. */
 static void
 epoll_del(struct poller *p, struct pollee *e)
 {

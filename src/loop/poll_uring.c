@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* loop/poll_uring.c - readiness by io_uring: one multishot poll per descriptor.
  *
- * The kernel names a pollee by its address until the last completion of its
- * poll, so `armed` keeps it in memory until then; the poll also holds the
- * socket open, so deleting is submitted at once.
+ * Completions carry the address of the pollee, so it must stay in memory until the last
+ * completion of its poll; `armed` is true until then.  A poll also holds the socket
+ * open, so that its deletion is submitted at once.
  */
 #include "loop/poll.h"
 
@@ -85,9 +85,11 @@ get_sqe(struct poller_uring *u)
     return sqe;
 }
 
-/* An eventfd that the kernel rings; the ring's own descriptor would not do, since work that is put
- * off until we enter the kernel does not wake those who poll that.  Where the event itself comes
- * from an eventfd, the kernel rings a grace period late: hence bell_fd. */
+/* Returns an eventfd to which the kernel writes when there are completions.  The ring's own
+ * descriptor would not do: completions that the kernel puts off until we enter it do not make that
+ * readable.  When what is polled is an eventfd itself, the kernel writes only after an RCU grace
+ * period, which is too late for posted work; so those who post write to this eventfd directly
+ * (bell_fd). */
 static int
 uring_fd(struct poller *p)
 {
@@ -202,8 +204,9 @@ sleep_for(struct poller_uring *u, int64_t timeout_ns)
     return r < 0 && r != -ETIME ? r : 0;
 }
 
-/* Reads the bell before the completions are taken, so that work that comes meanwhile rings it
- * again. Work that the kernel does only when it is entered is done here, and may ring it, too. */
+/* Reads the bell before the completions are taken, so that it is written again for what comes
+ * meanwhile.  Has the kernel do the work that it does only when it is entered, which may write to
+ * the bell as well. */
 static int
 drain_bell(struct poller_uring *u)
 {
@@ -239,7 +242,7 @@ uring_wait(struct poller *p, int64_t timeout_ns)
     uring_reap(p);
     return r == -EBUSY || r == -EAGAIN
                ? 0
-               : r; /* the completion queue was full, and uring_reap has made room */
+               : r; /* after 0: the completion queue was full, and uring_reap has made room */
 }
 
 static void

@@ -23,12 +23,14 @@ struct real_loop {
     struct pollee alarm;        /* timerfd, only when loop_fd was asked for */
     uint64_t alarm_ns;          /* when it goes off, on the clock of now_ns; 0: never set */
     uint64_t callbacks;         /* how many were ever made: loop_run returns the difference */
-    uint64_t spin_ns, spin_now; /* busy polling: the longest, and what the next one is to be */
-    uint32_t spin_skipped;
+    uint64_t spin_ns, spin_now; /* busy polling: the longest, and the length of the next */
+    uint32_t spin_skipped;      /* shortened polls since the last one of full length */
     uint64_t rng[4];
     struct list lookups; /* struct resolve that waits for a thread */
     uint32_t lookup_threads, lookups_pending;
     uint32_t streams;
+    /* Inside loop_run; loop_fd was called; its descriptor shows already that there is something to
+     * do. */
     bool running, fd_asked, kicked;
 };
 
@@ -47,13 +49,14 @@ real_busy(struct real_loop *l)
 
 /* fd.c */
 int real_fd(struct loop *l);
-/* Makes the descriptor that loop_fd gave out show what there is to do. */
+/* Makes the descriptor that loop_fd returned readable if there is something to do, and sets the
+ * alarm. */
 void real_fd_show(struct real_loop *l);
-/* The `ready` of a descriptor that is there to end a wait, and for nothing else. */
+/* The `ready` of a descriptor whose only purpose is to end a wait; does nothing. */
 void real_woken(struct pollee *e, uint32_t events);
 
-/* To be called after each change that may give the loop something to do: one that was made outside
- * loop_run has to show in the descriptor. */
+/* Called after each change that may give the loop something to do.  A change that is made outside
+ * loop_run has to make the descriptor of loop_fd readable. */
 static inline void
 real_changed(struct real_loop *l)
 {
@@ -66,7 +69,8 @@ int real_resolve(struct loop *l, const char *host, uint16_t port,
                  void (*done)(void *user, int err, const struct sock_addr *addr, int count),
                  void *user, struct resolve **ret);
 void real_resolve_cancel(struct loop *l, struct resolve *r);
-/* For work that was posted to a loop that is gone: frees the lookup that w belongs to, if any. */
+/* Frees the lookup that w is part of, if it is part of one.  Called for posted work that is not run
+ * because the loop ends. */
 void real_resolve_drop(struct loop_work *w);
 
 /* stream.c */
@@ -87,8 +91,8 @@ int64_t real_unacked(struct stream *s);
 int real_names(struct stream *s, struct sock_addr *ret_local, struct sock_addr *ret_peer);
 void real_close(struct stream *s);
 
-/* A message of n pieces.  struct msghdr serves both directions, so that its pieces are not const.
- */
+/* Returns a message of n pieces.  The pieces of a struct msghdr are not const, because recvmsg
+ * writes to them; sendmsg does not. */
 static inline struct msghdr
 real_message(const struct iovec *iov, int n)
 {
@@ -100,7 +104,8 @@ real_message(const struct iovec *iov, int n)
     return (struct msghdr){.msg_iov = u.out, .msg_iovlen = (size_t)n};
 }
 
-/* One sendmsg that neither blocks nor raises SIGPIPE.  Bytes sent, -EAGAIN or -errno. */
+/* Calls sendmsg so that it neither blocks nor raises SIGPIPE.  Returns the bytes sent, -EAGAIN or
+ * another -errno. */
 static inline ssize_t
 real_send(int fd, const struct iovec *iov, int n, int flags, struct loop_stats *stats)
 {
@@ -125,14 +130,14 @@ ssize_t lend_sendv(struct lend *d, const struct iovec *iov, int n, size_t total,
                    struct loop_stats *stats);
 /* Bytes in the socket that the peer has not acknowledged, or -errno. */
 int64_t lend_unacked(int fd, struct loop_stats *stats);
-/* To be called before the socket is closed: afterwards the kernel refers to none of the memory.  d
+/* Called before the socket is closed; afterwards the kernel refers to none of the lent memory.  d
  * may be NULL. */
 void lend_free(struct lend *d, struct loop_stats *stats);
 
 /* Makes the callbacks of all streams that are ready now. */
 void real_dispatch_streams(struct real_loop *l);
-/* Frees closed streams to which the kernel does not refer any more; with all, when the poller is
- * gone, every closed one. */
+/* Frees the closed streams to which the kernel does not refer any more.  all is true when the
+ * poller is gone, so that every closed stream can be freed. */
 void real_reap_streams(struct real_loop *l, bool all);
 
 #endif

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* loop/resolve.c - name lookup: getaddrinfo blocks, so it runs in a helper
- * thread that hands its result back through the mailbox.
+/* loop/resolve.c - name lookup.  getaddrinfo blocks, so it runs in a helper thread, which posts
+ * its result to the loop's mailbox.
  *
- * A lookup cannot be stopped once its thread runs: cancelling only forgets the
- * callback, and the loop may be gone when the thread ends.  Until then it takes
- * one of LOOKUP_THREADS_MAX places; further lookups wait for one.
+ * A lookup cannot be stopped while its thread runs: to cancel it means that the result
+ * is dropped, and the loop may be freed before the thread ends.  At most
+ * LOOKUP_THREADS_MAX threads run at a time, those of canceled lookups included; other
+ * lookups wait for one of them to end.
  */
 #include "loop/real.h"
 
@@ -180,7 +181,7 @@ real_resolve_drop(struct loop_work *w)
         free(container_of(w, struct resolve, work));
 }
 
-/* Starts r: an address in digits is known at once, a name needs a thread or waits for one. */
+/* Starts r.  A numeric address is known at once; a name needs a thread, or waits for one. */
 static int
 lookup_start(struct real_loop *l, struct resolve *r)
 {

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* loop/stream.c - byte streams on sockets; the only socket calls of the project.
  *
- * Readiness is edge-triggered: the kernel reports each change once, and the
- * stream keeps it in `readable` until a receive has shown that the socket is
- * drained, and in `out` for the other direction.  A stream that has an event for
- * its owner is in the loop's ready list.  A closed stream stays in memory until
- * the end of the turn, so that functions that are still working on it, below a
- * callback that closed it, can read `closed`.
+ * Readiness is edge-triggered: the kernel reports each change once.  So the stream keeps
+ * in `readable` that there may be something to receive, until a receive has emptied the
+ * socket, and in `out` that there is room to send.  A stream that has an event for its
+ * owner is in the loop's ready list.  A callback may close its stream; the closed stream
+ * stays in memory until the end of the turn, so that the function that has made the
+ * callback can look at `closed`.
  */
 #include "loop/real.h"
 
@@ -82,7 +82,7 @@ queue_if_news(struct sock *s)
         list_push_back(&loop_of(s)->ready, &s->ready);
 }
 
-/* Keeps what the poller reports; the owner is told by real_dispatch_streams. */
+/* Keeps what the poller reports.  real_dispatch_streams calls the owner later. */
 static void
 sock_ready(struct pollee *e, uint32_t events)
 {
@@ -192,7 +192,7 @@ real_release(struct stream *pub)
     int fd;
 
     assert(!s->closed && s->state == SOCK_OPEN && s->lend == NULL);
-    (void)real_set_rcvlowat(pub, 1); /* what the next owner takes for granted */
+    (void)real_set_rcvlowat(pub, 1); /* the next owner expects the default */
     fd = sock_drop(s);
     if (list_empty(&s->dead))
         free(s);
@@ -207,7 +207,7 @@ real_set_events(struct stream *pub, const struct stream_events *ev, void *user)
     assert(ev != NULL && !s->closed);
     s->ev = ev;
     s->user = user;
-    queue_if_news(s); /* bytes may be there of which the former events told nobody */
+    queue_if_news(s); /* there may be bytes for which the former events had no callback */
 }
 
 /* Options. */
@@ -545,10 +545,10 @@ real_recvv(struct stream *pub, const struct iovec *iov, int n)
     return r;
 }
 
-/* Telling the owners. */
+/* Calling the owners. */
 
-/* Hands one new connection to the owner of the listener.  False when the owner has closed the
- * listener meanwhile. */
+/* Hands one new connection to the owner of the listener.  Returns false when the owner has closed
+ * the listener in the callback. */
 static bool
 hand_over(struct sock *s, int fd, const struct sock_addr *peer)
 {
