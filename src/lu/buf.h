@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* lu/buf.h - zeroed memory that can be chained, so that who sends an answer can hang it, and more
- * of its kind, on whatever must leave first.
+/* lu/buf.h - zeroed buffers for parameter data, which can be chained.
  *
- * The chain costs its users no allocation: the room for it stands before each buffer.
+ * A transport frees a buffer only when the bytes that refer to it have been sent.  It can
+ * chain several buffers behind one, and then frees all with one call.  The chain needs no
+ * allocation: the link stands in memory before each buffer.
  */
 #ifndef LU_BUF_H
 #define LU_BUF_H
 
 #include <stdint.h>
 
-/* size zeroed bytes, owned by the caller; NULL without memory. */
+/* Returns size zeroed bytes, owned by the caller, or NULL when there is no memory. */
 void *lu_buf_alloc(uint32_t size);
 
-/* Frees buf and all that has been chained behind it; NULL is harmless. */
+/* Frees buf and all that has been chained behind it; does nothing for NULL. */
 void lu_buf_free(void *buf);
 
 /* Puts chain (may be NULL) behind buf, which must not have anything behind it, and returns buf:

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* lu/cmd.h - a SCSI command, and what it may be answered: a status, sense data, parameter data. */
+/* lu/cmd.h - a SCSI command, and the functions that set its answer: status, sense data, parameter
+ * data. */
 #ifndef LU_CMD_H
 #define LU_CMD_H
 
@@ -28,13 +29,13 @@ enum lu_data {
 };
 
 struct lu_cmd {
-    /* the router's, from lu_cmd_init on */
+    /* The router sets these after lu_cmd_init. */
     struct lu_nexus *nexus; /* who sent it */
     uint8_t lun[8];
     uint8_t cdb[16];
     uint32_t expect; /* bytes that the initiator expects to move */
 
-    /* the device server's; the router may read them */
+    /* The device server sets these, and the router may read them. */
     struct lu_device *dev;
     struct lu *lu; /* NULL: there is none at that LUN */
     const struct lu_op *op;
@@ -44,36 +45,39 @@ struct lu_cmd {
     uint32_t len; /* bytes that the CDB moves (SPDTL) */
     uint64_t lba;
     uint32_t blocks;
-    uint8_t *buf; /* parameter data, of lu_buf_alloc; the router's at the end */
+    uint8_t *buf; /* parameter data, of lu_buf_alloc; the router frees it after lu_cmd_end */
     uint32_t buf_size;
     uint8_t status;
     bool sync;     /* the store must be stable before the command completes */
-    bool flushing; /* job is with the flusher */
-    bool ended;    /* lu_cmd_end was called while flushing */
+    bool flushing; /* the flusher has job */
+    bool ended;    /* lu_cmd_end was called while the flusher had job */
     bool failed;   /* status and sense say why; no data moves */
     uint8_t sense_len;
     uint8_t sense[LU_SENSE_MAX];
-    uint64_t scan; /* of LU_DATA_STREAM: the offset of the first mismatch, + 1 */
+    uint64_t scan; /* with LU_DATA_STREAM: 1 + the offset of the first mismatch; 0: none yet */
     struct lu_flush_job job;
 };
 
-/* Ends the command with CHECK CONDITION; a later failure replaces an earlier one. */
+/* Fails the command with CHECK CONDITION; asc is ASC << 8 | ASCQ.  A later failure replaces an
+ * earlier one. */
 void lu_cmd_fail(struct lu_cmd *c, uint8_t key, uint16_t asc);
-/* ... with a pointer to a byte of the CDB, or of the parameter list. */
+/* Fails the command with ILLEGAL REQUEST and a field pointer to a byte of the CDB, or of the
+ * parameter list. */
 void lu_cmd_fail_field(struct lu_cmd *c, bool in_cdb, uint16_t byte);
 void lu_cmd_fail_sense(struct lu_cmd *c, struct scsi_sense *s);
-/* ... with MEDIUM ERROR, for a store that failed to read or write. */
+/* Fails the command with MEDIUM ERROR, because the store failed to read or write. */
 void lu_cmd_fail_medium(struct lu_cmd *c, bool write);
-/* With another status, and no sense data. */
+/* Fails the command with a status other than CHECK CONDITION, and no sense data. */
 void lu_cmd_fail_status(struct lu_cmd *c, uint8_t status);
 
-/* Gives c->buf, of `size` zeroed bytes, or fails the command.  False then. */
+/* Allocates c->buf with `size` zeroed bytes.  Without memory it fails the command and returns
+ * false. */
 bool lu_cmd_buf(struct lu_cmd *c, uint32_t size);
 
-/* len bytes of c->buf are the answer, of which the CDB takes alloc. */
+/* Makes the first len bytes of c->buf the answer, cut to alloc, the ALLOCATION LENGTH. */
 void lu_cmd_reply(struct lu_cmd *c, uint32_t len, uint32_t alloc);
 
-/* The command wants len bytes of data. */
+/* Says that the command moves len bytes of data, and where they are. */
 void lu_cmd_want(struct lu_cmd *c, enum lu_data data, uint32_t len);
 
 #endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* lu/config.h - what a logical unit is to be: on what it lives, how large it is, how it is named.
- */
+/* lu/config.h - the configuration of a logical unit: its store, its size, its name.  Any thread. */
 #ifndef LU_CONFIG_H
 #define LU_CONFIG_H
 
@@ -21,8 +20,8 @@ enum lu_kind { LU_RAM, LU_FILE, LU_NULL };
 
 struct lu_config {
     enum lu_kind kind;
-    struct lu_store *store; /* one of the caller's own in place of kind, size, path and create; the
-                               device server takes it, and closes it even if it fails */
+    struct lu_store *store; /* a store of the caller's in place of kind, size, path and create, or
+                               NULL; lu_device_open takes it, and closes it if it fails */
     uint64_t size;          /* bytes; a file: 0 takes the file's own size */
     uint64_t max_size;      /* bytes; RAM and null only: how far lu_resize may go; 0: size */
     uint32_t block;         /* bytes of a logical block, a power of 2, 512..4096; 0: 512 */
@@ -34,9 +33,9 @@ struct lu_config {
     char path[PATH_MAX];
 };
 
-/* "ram:SIZE", "null:SIZE", "file:PATH", "file:PATH:SIZE", with options after it:
- * block=N ro serial=TEXT lun=N wce=0|1 max=SIZE.  Sizes take K M G T P.  -EINVAL with a sentence
- * for a person in err; *ret is then untouched. */
+/* Reads "ram:SIZE", "null:SIZE", "file:PATH" or "file:PATH:SIZE", with options behind it, each
+ * after a comma: block=N ro serial=TEXT lun=N wce=0|1 max=SIZE.  Sizes take K M G T P.  Returns 0,
+ * or -EINVAL with a sentence for a person in err, and then leaves *ret as it was. */
 int lu_config_parse(const char *text, struct lu_config *ret, struct lunette_error *err);
 
 #endif

@@ -86,7 +86,8 @@ number_unit(struct lu_device *dev, const struct lu_device_config *cfg, uint32_t 
     return 0;
 }
 
-/* Stores of the caller's own are taken, whatever becomes of the units before them. */
+/* Closes the stores that the caller has brought for units that were not opened because one before
+ * them failed: lu_device_open takes all of them in any case. */
 static void
 close_stores(const struct lu_device_config *cfg, uint32_t from)
 {

@@ -2,8 +2,8 @@
 /* lu/device.h - a SCSI target device: its logical units, its one port, and the initiator ports that
  * it knows.
  *
- * A device is embedded in what its router has for it, and lives on one loop's
- * thread.  Its units do not change in number after lu_device_open.
+ * A device is embedded in a structure of its router, and all functions are called on the
+ * thread of one loop.  The number of units does not change after lu_device_open.
  */
 #ifndef LU_DEVICE_H
 #define LU_DEVICE_H
@@ -21,28 +21,30 @@ struct lu_device_config {
     uint16_t protocol_version; /* its VERSION DESCRIPTOR */
     const struct lu_config *luns;
     uint32_t luns_count;
-    const struct lu_router *router; /* whom commands come from; see lu.h */
-    struct lu_flusher *flusher;     /* for stores that must sync; outlived by the device */
-    const struct log *log;          /* may be NULL */
-    uint64_t hash_seed;             /* random: names of ports are their initiators' choice */
+    const struct lu_router *router; /* sends the commands; see lu.h */
+    struct lu_flusher *flusher; /* for stores that must sync; freed before the device is closed */
+    const struct log *log;      /* may be NULL */
+    uint64_t hash_seed;         /* random, since initiators choose the names that are hashed */
 };
 
-/* Opens the units.  *dev is zeroed.  -errno with a sentence in err; lu_device_close is due in any
- * case, also after an error, and harmless for a device that was never opened. */
+/* Opens the units.  *dev must be zeroed.  Returns 0, or -errno with a sentence in err.  The caller
+ * calls lu_device_close in both cases. */
 int lu_device_open(struct lu_device *dev, const struct lu_device_config *cfg,
                    struct lunette_error *err);
 
-/* No command is left in a task set, and no job with the flusher. */
+/* Closes the units.  The caller has ended all commands, and no job of theirs is with the flusher.
+ * Does nothing for a device that was never opened. */
 void lu_device_close(struct lu_device *dev);
 
-/* The unit at a LUN in its form of 8 bytes, or with a number; NULL: none. */
+/* Return the unit with a LUN of 8 bytes, or with a number, or NULL. */
 struct lu *lu_device_find(const struct lu_device *dev, const uint8_t lun[8]);
 struct lu *lu_device_number(const struct lu_device *dev, uint32_t number);
 
-/* Waits until what the units' stores hold is stable; blocks. */
+/* Blocks until all that was written to the units' stores is stable. */
 void lu_device_sync(struct lu_device *dev);
 
-/* Changes the size of a unit, up to its store's: UNIT ATTENTION 2A/09 for everyone. */
+/* Changes the size of a unit, at most to that of its store, and sets unit attention 2A/09 for all
+ * nexuses.  Returns 0, or -errno with a sentence in err. */
 int lu_resize(struct lu *lu, uint64_t bytes, struct lunette_error *err);
 
 #endif

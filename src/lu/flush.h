@@ -14,7 +14,8 @@
 
 struct lu_flusher;
 
-/* One sync.  Embedded in what waits for it; the flusher's from lu_flusher_sync until `done`. */
+/* One sync, embedded in what waits for it.  The flusher owns the job from lu_flusher_sync until
+ * `done`. */
 struct lu_flush_job {
     struct list link;
     struct lu_store *store; /* borrowed; must outlive the job */
@@ -22,16 +23,19 @@ struct lu_flush_job {
     void (*done)(struct lu_flush_job *job);
 };
 
-/* loop is borrowed.  No thread runs yet. */
+/* Makes a flusher without a thread, owned by the caller.  loop is borrowed.  Returns 0 or -errno.
+ */
 int lu_flusher_new(struct loop *loop, struct lu_flusher **ret);
 
-/* Starts the thread if it does not run: before the first job. */
+/* Starts the thread if it does not run.  To be called before the first job.  Returns 0 or -errno.
+ */
 int lu_flusher_start(struct lu_flusher *f);
 
+/* Has the thread sync job->store; job->done is called later, from the loop. */
 void lu_flusher_sync(struct lu_flusher *f, struct lu_flush_job *job);
 
-/* Waits until all jobs have run.  Those whose `done` has not been called yet are forgotten: whoever
- * owns them may free them from now on.  NULL is harmless. */
+/* Blocks until all jobs have run, and frees f; does nothing for NULL.  A `done` that has not been
+ * called yet is not called any more, and the owner may free the job from now on. */
 void lu_flusher_free(struct lu_flusher *f);
 
 #endif

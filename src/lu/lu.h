@@ -6,19 +6,19 @@
  *
  *   1. lu_cmd_init, then it fills in nexus, lun, cdb and expect.
  *   2. lu_cmd_start: afterwards c->failed, or c->dir and c->len say what moves.
- *   3. For c->dir LU_DIR_OUT it takes the data as it comes: lu_cmd_place names
- *      memory for it, or lu_cmd_take copies it.  It may take fewer than c->len
- *      bytes, which is less than the CDB moves.
- *   4. lu_cmd_finish.  router->complete is called, in that call or later: status
- *      and sense data are in c.  For LU_DIR_IN it sends c->len bytes (fewer, if
- *      it likes) from where lu_cmd_source says; the residual is its own to
- *      compute from c->len and c->expect.
+ *   3. For c->dir LU_DIR_OUT it hands over the data as they come: it receives them
+ *      into the memory that lu_cmd_place returns, or lu_cmd_take copies them.  It may
+ *      hand over fewer than c->len bytes, when the initiator sends fewer.
+ *   4. lu_cmd_finish.  The device server calls router->complete, in that call or
+ *      later; status and sense data are then in c.  For LU_DIR_IN the router sends
+ *      c->len bytes, or fewer, from the memory that lu_cmd_source returns; it computes
+ *      the residual from c->len and c->expect.
  *   5. lu_cmd_end.
  *
- * A command can end before its time: router->abort asks for that, and the
- * router calls lu_cmd_end whenever it wants to.  Between init and end the memory
- * of the command is the router's, and may not move.  Everything happens on the
- * thread of the device's loop.
+ * The router may end a command early by calling lu_cmd_end at any time, and the device
+ * server may ask for that with router->abort.  Between lu_cmd_init and lu_cmd_end the
+ * memory of the command belongs to the router, and may not move.  Everything happens on
+ * the thread of the device's loop.
  */
 #ifndef LU_LU_H
 #define LU_LU_H
@@ -30,43 +30,47 @@
 
 /* What the router does for the device server; one table for all devices of a router. */
 struct lu_router {
-    /* c has status and sense data, and perhaps data to send.  c is as it was in lu_cmd_finish, but
-     * for what the server writes.  It may call lu_cmd_end. */
+    /* c has its status and sense data, and perhaps data to send.  The router may call lu_cmd_end in
+     * here. */
     void (*complete)(struct lu_cmd *c);
 
-    /* lu_cmd_end has said that c was still in use; now it no longer is. */
+    /* Called once for a command for which lu_cmd_end has returned false: the device server does not
+     * use c any more. */
     void (*released)(struct lu_cmd *c);
 
-    /* End c without a response: call lu_cmd_end for it before returning true.  ctx is what the
-     * router gave to the function of tasks.h, NULL for PREEMPT AND ABORT.  False: c stays, as it
-     * was sent after the task management function that is carried out; not with ctx NULL. */
+    /* Asks the router to end c without a response.  The router calls lu_cmd_end for it and returns
+     * true; or it returns false and keeps c, because c was sent after the task management function
+     * that is being carried out.  ctx is what the router gave to the function of tasks.h; it is
+     * NULL for PREEMPT AND ABORT, and then the router must return true. */
     bool (*abort)(struct lu_cmd *c, void *ctx);
 };
 
-/* c is zeroed and empty; it is in no task set. */
+/* Clears c, which is in no task set. */
 void lu_cmd_init(struct lu_cmd *c);
 
-/* Finds the unit and enters its task set; unless c has failed already (the router may fail a
- * command itself, see cmd.h), finds the operation, checks, and begins it. */
+/* Finds the unit and puts c into its task set.  Then, unless c has failed already (the router may
+ * fail a command itself, see cmd.h), finds the operation in the table, checks c, and begins it. */
 void lu_cmd_start(struct lu_cmd *c);
 
-/* All data that will come has come, or there was none.  Once for each command. */
+/* Called once for each command, when all data that will come has come, or when there are none. */
 void lu_cmd_finish(struct lu_cmd *c);
 
-/* Where the bytes at offset off of a LU_DIR_OUT command belong: memory, and *len is lowered to how
- * much of it; NULL for what only lu_cmd_take understands, or what nobody wants.  off < c->len. */
+/* Returns the memory into which the bytes at offset off < c->len of a LU_DIR_OUT command are to be
+ * received, and lowers *len to the bytes that it has there.  Returns NULL when there is no such
+ * memory: the caller then gives the data to lu_cmd_take, which drops them if c has failed. */
 uint8_t *lu_cmd_place(struct lu_cmd *c, uint32_t off, uint32_t *len);
 
-/* Takes len bytes at offset off; off + len <= c->len.  Nothing happens if c has failed. */
+/* Takes len bytes of a LU_DIR_OUT command at offset off; off + len <= c->len.  Does nothing if c
+ * has failed. */
 void lu_cmd_take(struct lu_cmd *c, uint32_t off, const uint8_t *data, uint32_t len);
 
-/* Where the bytes at offset off of a LU_DIR_IN command are to be sent from; *len is lowered to how
- * many lie there.  The memory is the unit's, or c->buf.  off < c->len. */
+/* Returns the memory from which the bytes at offset off < c->len of a LU_DIR_IN command are to be
+ * sent, and lowers *len to the bytes that are there.  The memory is the unit's, or c->buf. */
 const uint8_t *lu_cmd_source(const struct lu_cmd *c, uint32_t off, uint32_t *len);
 
-/* Takes c out of its task set.  c->buf is the router's to free (lu_buf_free) when all of it has
- * been sent.  False: a sync for c is under way, and c must stay where it is until router->released.
- */
+/* Removes c from its task set.  The router owns c->buf from then on, and frees it (lu_buf_free)
+ * when all of it has been sent.  Returns false when a sync for c is under way: c must then stay in
+ * memory until router->released. */
 bool lu_cmd_end(struct lu_cmd *c);
 
 #endif

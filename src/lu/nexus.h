@@ -2,9 +2,10 @@
 /* lu/nexus.h - I_T nexuses: the initiator ports that a device knows (it has one port of its own),
  * and the unit attentions that wait for them.
  *
- * A port is known by its name, so its persistent reservations and unit
- * attentions outlive its sessions: a nexus joins when a session begins and
- * leaves when it ends, and is remembered until many others have left after it.
+ * A port is known by its name, so that its persistent reservations and unit attentions
+ * outlive its sessions.  The router calls lu_nexus_join when a session begins and
+ * lu_nexus_leave when it ends; the device then remembers the nexus until LU_NEXUSES_MAX
+ * others have left after it.
  */
 #ifndef LU_NEXUS_H
 #define LU_NEXUS_H
@@ -14,22 +15,25 @@
 
 #include "lu/types.h"
 
-/* What the device has, for device.c. */
+/* Called by device.c only. */
 void lu_nexus_init(struct lu_device *dev);
 void lu_nexus_fini(struct lu_device *dev);
 
-/* A session of that initiator port begins; it must have none.  The nexus is the device's and stays
- * until lu_nexus_leave.  NULL without memory, or if the name is too long. */
+/* Called when a session of an initiator port begins, which must have no other.  Returns the nexus,
+ * which the device owns and which stays until lu_nexus_leave, or NULL without memory or for a name
+ * that is too long. */
 struct lu_nexus *lu_nexus_join(struct lu_device *dev, const char *port);
 
-/* The session has ended, an I_T nexus loss (SAM-5 6.3.4): RESERVE(6) ends, a unit attention waits
- * for the next session.  Its commands have been ended. */
+/* Called when the session has ended and its commands have been ended, which is an I_T nexus loss
+ * (SAM-5 6.3.4): RESERVE(6) ends, and the next session finds a unit attention. */
 void lu_nexus_leave(struct lu_nexus *n);
 
-/* NULL: no such port is known (any more). */
+/* Returns the nexus of a port, with or without a session, or NULL when the device does not know it.
+ */
 struct lu_nexus *lu_nexus_find(struct lu_device *dev, const char *port);
 
-/* Sets a unit attention of one nexus, or of all that are known but one (NULL: of all). */
+/* Set a unit attention for one nexus, or for all that the device knows except one (NULL: for all).
+ */
 void lu_ua_set(struct lu_nexus *n, const struct lu *lu, enum lu_ua ua);
 void lu_ua_all(struct lu *lu, const struct lu_nexus *except, enum lu_ua ua);
 
@@ -39,7 +43,7 @@ lu_ua_pending(const struct lu_nexus *n, uint32_t lu_index)
     return n->ua[lu_index] != 0;
 }
 
-/* Takes the first pending one, which there must be: ASC << 8 | ASCQ. */
+/* Clears the first pending unit attention and returns it, ASC << 8 | ASCQ.  There must be one. */
 uint16_t lu_ua_take(struct lu_nexus *n, const struct lu *lu);
 
 #endif

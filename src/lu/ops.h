@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* lu/ops.h - the commands of the device server as one table.
  *
- * It dispatches, it says which reservations stop a command, and it is what
- * REPORT SUPPORTED OPERATION CODES shows.
+ * The table has the handlers of each command and the reservations that stop it, and
+ * REPORT SUPPORTED OPERATION CODES returns it.
  */
 #ifndef LU_OPS_H
 #define LU_OPS_H
@@ -13,7 +13,7 @@
 extern const struct lu_op lu_ops[];
 extern const unsigned lu_ops_count;
 
-/* The table's entry for c->cdb; NULL, and the command has failed. */
+/* Returns the table's entry for c->cdb; or NULL, after failing the command. */
 const struct lu_op *lu_op_find(struct lu_cmd *c);
 
 #endif

@@ -17,10 +17,11 @@ struct lu_cmd;
 
 void lu_pr_fini(struct lu_pr *pr);
 
-/* May the nexus not run a command of that class? */
+/* Tells whether a reservation of another nexus forbids n to run a command of that class. */
 bool lu_pr_conflict(const struct lu_pr *pr, const struct lu_nexus *n, enum lu_pr_class cls);
 
-/* PERSISTENT RESERVE IN, and OUT before and after its parameter list. */
+/* The handlers of PERSISTENT RESERVE IN, and of PERSISTENT RESERVE OUT before and after its
+ * parameter list has come. */
 void lu_pr_in(struct lu_cmd *c);
 void lu_pr_out(struct lu_cmd *c);
 void lu_pr_out_finish(struct lu_cmd *c);

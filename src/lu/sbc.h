@@ -8,7 +8,7 @@
 
 struct lu_cmd;
 
-/* In bytes, so that they do not depend on the block. */
+/* Limits in bytes, so that they do not depend on the length of a block. */
 #define LU_TRANSFER_MAX   (32u << 20)
 #define LU_CAW_MAX        (64u << 10)
 #define LU_WRITE_SAME_MAX (64u << 20)
