@@ -138,7 +138,7 @@ lu_nexus_leave(struct lu_nexus *n)
     if (++dev->away_count <= LU_NEXUSES_MAX)
         return;
     dev->away_count--;
-    nexus_free(container_of(dev->away.prev, struct lu_nexus, link)); /* it left before the others */
+    nexus_free(container_of(dev->away.prev, struct lu_nexus, link)); /* the one that left first */
 }
 
 void

@@ -100,7 +100,8 @@ pr_tell_others(struct lu *lu, const struct lu_nexus *me, enum lu_ua ua)
     }
 }
 
-/* The reservation is gone; with the registrants types the others hear of it. */
+/* Removes the reservation.  With the registrants types the other registered nexuses get a unit
+ * attention. */
 static void
 pr_release(struct lu *lu, const struct lu_nexus *me)
 {

@@ -28,7 +28,8 @@ sbc_extent_len(struct lu_cmd *c, uint32_t max, uint32_t *ret)
     return true;
 }
 
-/* Commands whose data is not what it seems if its length is wrong. */
+/* Fails a command whose Expected Data Transfer Length is not len.  For commands that compare or
+ * interpret their data, fewer or more bytes would mean something else. */
 static bool
 sbc_length_is(struct lu_cmd *c, uint32_t len)
 {

@@ -131,7 +131,7 @@ lu_cmd_start(struct lu_cmd *c)
     op->start(c);
 }
 
-/* What is left to be done when all data is there. */
+/* Does what is left to do when all data are there. */
 static void
 finish_op(struct lu_cmd *c)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Primary commands (SPC-4): what a device and its units say of themselves. */
+/* Primary commands (SPC-4), which describe the device and its units. */
 #include "lu/spc.h"
 
 #include <assert.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* lu/types.h - what the files of the device server share: units, what hangs on them, nexuses,
- * devices.
+/* lu/types.h - the structures that the files of the device server share: units with their modes and
+ * reservations, nexuses, devices.
  *
  * Each has a header with its functions: unit.h, mode.h, pr.h, nexus.h, device.h.
  * A router reads these structures, and changes none of them.
@@ -43,7 +43,7 @@ enum lu_ua {
 
 struct lu_nexus {
     struct hnode hnode; /* dev->nexus_by_port */
-    struct list link;   /* dev->nexuses, or dev->away: who left last is first */
+    struct list link;   /* dev->nexuses, or dev->away, where the one that left last is first */
     struct lu_device *dev;
     char port[LU_PORT_MAX + 1]; /* the name that stands in a TransportID */
     bool live;                  /* it has joined */
@@ -79,7 +79,7 @@ enum lu_pr_class {
 struct lu_pr_reg {
     char port[LU_PORT_MAX + 1];
     uint64_t key;
-    bool holder; /* of the reservation; nobody's with the all-registrants types */
+    bool holder; /* it holds the reservation; false for all with the all-registrants types */
 };
 
 struct lu_pr {
@@ -89,16 +89,19 @@ struct lu_pr {
     enum lu_pr_type type; /* LU_PR_NONE: no reservation */
 };
 
-#define LU_GRANULE 4096 /* bytes; what transfers and unmaps are best aligned to: a page */
+#define LU_GRANULE 4096 /* bytes of a page, the best alignment of transfers and unmaps */
 
 struct lu {
     struct lu_device *dev;
     uint32_t index;  /* in the device's table */
     uint32_t number; /* the LUN */
     struct lu_store *store;
-    uint8_t *mem; /* the store's, which every I/O looks at */
-    int (*prepare)(struct lu_store *s, uint64_t off, uint64_t len, bool write); /* as well */
-    uint64_t *written; /* a bit for each block that holds data; NULL: all do, or none without mem */
+    /* Copies of the store's mem and ops->prepare, since every I/O needs them. */
+    uint8_t *mem;
+    int (*prepare)(struct lu_store *s, uint64_t off, uint64_t len, bool write);
+    /* A bit for each block that says whether it holds data.  NULL: all blocks do, or without mem
+     * none. */
+    uint64_t *written;
     uint64_t written_size;
     uint64_t blocks, blocks_max;
     uint32_t block; /* bytes */
@@ -115,8 +118,8 @@ struct lu {
 
 #define LU_NAME_MAX   223        /* bytes of a device's name */
 #define LU_UNITS_MAX  1024       /* of one device */
-#define LU_ZEROS_SIZE (1u << 20) /* bytes that units without memory are read from */
-#define LU_OP_ABSENT  0xffu      /* in op_first */
+#define LU_ZEROS_SIZE (1u << 20) /* bytes of lu_device.zeros */
+#define LU_OP_ABSENT  0xffu      /* in op_first: the table has no such opcode */
 
 struct lu_device {
     char name[LU_NAME_MAX + 1];
@@ -131,7 +134,7 @@ struct lu_device {
     uint32_t away_count;
     struct htab nexus_by_port; /* of both lists */
     uint64_t hash_seed;
-    uint8_t *zeros;
+    uint8_t *zeros;        /* from here units without memory are read */
     uint8_t op_first[256]; /* by opcode: its first entry of lu_ops, or LU_OP_ABSENT */
 };
 

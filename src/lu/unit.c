@@ -9,8 +9,8 @@
 
 #include "lu/pr.h"
 
-/* A store that begins empty is watched for what has been written, so that UNMAP and GET LBA STATUS
- * mean something. */
+/* Makes the bitmap of written blocks for a store that begins empty, so that GET LBA STATUS can tell
+ * what was written and unmapped. */
 static int
 map_written(struct lu *lu, struct lunette_error *err)
 {
@@ -98,7 +98,8 @@ lu_mark(struct lu *lu, uint64_t lba, uint64_t n)
         set_written_bits(lu->written, lba, n, true);
 }
 
-/* Whole pages are given back where the store can; what is left at both ends is overwritten. */
+/* Zeroes a range: discards its whole pages where the store can, and overwrites the rest at both
+ * ends. */
 static int
 zero_bytes(struct lu *lu, uint64_t from, uint64_t to)
 {

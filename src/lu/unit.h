@@ -9,7 +9,8 @@
 #include "lu/store.h"
 #include "lu/types.h"
 
-/* Makes *lu, which is zeroed, of cfg; takes cfg->store.  After an error lu_close is called, too. */
+/* Opens a unit as cfg says, and takes cfg->store.  *lu must be zeroed.  Returns 0, or -errno with
+ * err; the caller calls lu_close in both cases. */
 int lu_open(struct lu *lu, const struct lu_config *cfg, const struct log *log,
             struct lunette_error *err);
 
@@ -22,14 +23,16 @@ lu_read_only(const struct lu *lu)
     return lu->read_only || lu->mode.swp;
 }
 
-/* The memory of block lba; NULL: there is none, and its blocks are zeros. */
+/* Returns the memory of block lba, or NULL when the unit has no memory and its blocks are zeroes.
+ */
 static inline uint8_t *
 lu_medium(const struct lu *lu, uint64_t lba)
 {
     return lu->mem == NULL ? NULL : lu->mem + (lba << lu->block_shift);
 }
 
-/* Asks the store for blocks [lba, lba + n): 0, or -errno, which is a MEDIUM ERROR. */
+/* Has the store make blocks [lba, lba + n) ready to be read, or written.  Returns 0, or -errno,
+ * which is a MEDIUM ERROR. */
 static inline int
 lu_prepare(const struct lu *lu, uint64_t lba, uint64_t n, bool write)
 {
@@ -38,14 +41,15 @@ lu_prepare(const struct lu *lu, uint64_t lba, uint64_t n, bool write)
     return lu->prepare(lu->store, lba << lu->block_shift, n << lu->block_shift, write);
 }
 
-/* Blocks [lba, lba + n) hold data from now on. */
+/* Notes that blocks [lba, lba + n) hold data from now on. */
 void lu_mark(struct lu *lu, uint64_t lba, uint64_t n);
 
-/* Blocks [lba, lba + n) read as zeros from now on; unmap also takes them for unwritten.  -errno:
- * the store failed, and any of them may or may not be zeros. */
+/* Makes blocks [lba, lba + n) read as zeroes; with unmap they also count as not written.  Returns
+ * 0, or -errno when the store has failed, and then any of them may or may not be zeroes. */
 int lu_zero(struct lu *lu, uint64_t lba, uint64_t n, bool unmap);
 
-/* Whether lba holds data; *ret_run: how many blocks from it on are alike, at least 1. */
+/* Tells whether block lba holds data.  *ret_run is how many blocks from lba on are the same in
+ * that, at least 1. */
 bool lu_written(const struct lu *lu, uint64_t lba, uint64_t *ret_run);
 
 #endif
