@@ -395,16 +395,11 @@ bind_conn(struct dp_conn *c, const struct iscsi_uevent *ev, struct dp_endpoint *
     return 0;
 }
 
-/* Only the loop knows how to close a descriptor. */
 void
 dp_close_descriptor(struct dataplane *dp, const struct iscsi_uevent *ev)
 {
-    static const struct stream_events none = {.readable = NULL};
-    int fd = ev->type == ISCSI_UEVENT_BIND_CONN ? ev->u.bind_conn.fd : -1;
-    struct stream *s;
-
-    if (fd >= 0 && stream_adopt(dp->loop, fd, &none, NULL, &s) == 0)
-        stream_close(s);
+    if (ev->type == ISCSI_UEVENT_BIND_CONN)
+        loop_close_fd(dp->loop, ev->u.bind_conn.fd);
 }
 
 int

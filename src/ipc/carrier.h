@@ -36,9 +36,6 @@ struct ipc_packet *ipc_packet_new(uint32_t room);
 /* Frees a packet that never arrives, and closes a descriptor in it through the loop. */
 void ipc_packet_drop(struct loop *l, struct ipc_packet *p);
 
-/* Closes a descriptor that came by message and has no taker; -1 is harmless. */
-void ipc_close_descriptor(struct loop *l, int fd);
-
 /* Where the packets for an end go; take owns p.  take NULL: the end is not there, drop them. */
 struct ipc_receiver {
     void (*take)(void *user, struct ipc_packet *p);

@@ -188,7 +188,7 @@ ipc_direct_free(struct ipc_direct *d)
         struct msg *m = container_of(list_pop_front(&d->queue), struct msg, node);
 
         if (m->kind == MSG_REQUEST && m->request.type == ISCSI_UEVENT_BIND_CONN)
-            ipc_close_descriptor(d->loop, m->request.u.bind_conn.fd);
+            loop_close_fd(d->loop, m->request.u.bind_conn.fd);
         free(m);
     }
     while (!list_empty(&d->waiting))

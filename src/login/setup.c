@@ -72,18 +72,6 @@ on_bound(void *user, const struct iscsi_reply *rep)
     login_replied(l, rep);
 }
 
-/* Closes a descriptor that we still own because its request could not be sent.  A loop closes
- * streams only, so the descriptor becomes one first. */
-static void
-close_fd(struct iscsi_login *l, int fd)
-{
-    static const struct stream_events none = {.readable = NULL};
-    struct stream *s;
-
-    if (fd >= 0 && stream_adopt(l->loop, fd, &none, NULL, &s) == 0)
-        stream_close(s);
-}
-
 void
 login_bind_conn(struct iscsi_login *l)
 {
@@ -105,7 +93,7 @@ login_bind_conn(struct iscsi_login *l)
     ev.u.bind_conn.fd = fd;
     ev.u.bind_conn.leading = l->cfg.kind != LOGIN_ADD_CONN;
     if (!login_request(l, &ev, NULL, 0, on_bound))
-        close_fd(l, fd);
+        loop_close_fd(l->loop, fd); /* the request could not be sent, so that it is ours still */
 }
 
 /* ---- login PDUs ---------------------------------------------------------------------------- */

@@ -90,6 +90,7 @@ int real_lend(struct stream *s, uint32_t min);
 int64_t real_unacked(struct stream *s);
 int real_names(struct stream *s, struct sock_addr *ret_local, struct sock_addr *ret_peer);
 void real_close(struct stream *s);
+void real_close_fd(struct loop *l, int fd);
 
 /* Returns a message of n pieces.  The pieces of a struct msghdr are not const, because recvmsg
  * writes to them; sendmsg does not. */

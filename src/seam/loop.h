@@ -125,6 +125,7 @@ struct loop_ops {
     int64_t (*unacked)(struct stream *s);
     int (*names)(struct stream *s, struct sock_addr *ret_local, struct sock_addr *ret_peer);
     void (*close)(struct stream *s);
+    void (*close_fd)(struct loop *l, int fd);
 };
 
 /* The public head of every loop. */
@@ -310,6 +311,15 @@ static inline int
 stream_release(struct stream *s)
 {
     return s->loop->ops->release(s);
+}
+
+/* Closes a descriptor that nobody adopts; it may be of any kind, since it can come from another
+ * process.  -1 is harmless. */
+static inline void
+loop_close_fd(struct loop *l, int fd)
+{
+    if (fd >= 0)
+        l->ops->close_fd(l, fd);
 }
 
 /* Replaces the callbacks of s, and the user that they are called with.  ev is borrowed as long as s

@@ -562,6 +562,12 @@ sim_new(uint64_t seed, const struct sim_config *cfg)
     return sim;
 }
 
+static void
+sim_loop_close_fd(struct loop *l, int fd)
+{
+    sim_close_fd(sim_loop_of(l)->sim, fd);
+}
+
 static const struct loop_ops sim_ops = {
     .name = "sim",
     .run = sim_run,
@@ -587,6 +593,7 @@ static const struct loop_ops sim_ops = {
     .unacked = sim_unacked,
     .names = sim_names,
     .close = sim_close,
+    .close_fd = sim_loop_close_fd,
 };
 
 struct loop *

@@ -105,9 +105,10 @@ dpw_adopt_fd(struct loop *l, int fd, const struct stream_events *ev, void *user,
 }
 
 static inline void
-dpw_close_fd(struct stream *s)
+dpw_close_fd(struct loop *l, int fd)
 {
-    (void)s;
+    (void)l;
+    assert_true(fd >= 0);
     dpw_now->closed_fds++;
 }
 
@@ -157,7 +158,7 @@ dpw_new_alone(const struct dataplane_limits *limits)
     fake_loop_init(&w->fl, 1);
     dpw_loop_ops = fake_loop_ops;
     dpw_loop_ops.adopt = dpw_adopt_fd;
-    dpw_loop_ops.close = dpw_close_fd;
+    dpw_loop_ops.close_fd = dpw_close_fd;
     w->fl.l.ops = &dpw_loop_ops;
     dpw_now = w;
     dpw_transport = fake_transport;

@@ -40,23 +40,11 @@ struct world {
 static struct world *now;
 static struct loop_ops loop_ops;
 
-static int
-adopt_fd(struct loop *l, int fd, const struct stream_events *ev, void *user, struct stream **ret)
-{
-    static struct stream s;
-
-    (void)fd;
-    (void)ev;
-    (void)user;
-    s.loop = l;
-    *ret = &s;
-    return 0;
-}
-
 static void
-close_fd(struct stream *s)
+close_fd(struct loop *l, int fd)
 {
-    (void)s;
+    (void)l;
+    assert_true(fd >= 0);
     now->closed_fds++;
 }
 
@@ -144,8 +132,7 @@ world_new(enum kind kind)
     now = w;
     fake_loop_init(&w->fl, 1);
     loop_ops = fake_loop_ops;
-    loop_ops.adopt = adopt_fd;
-    loop_ops.close = close_fd;
+    loop_ops.close_fd = close_fd;
     w->fl.l.ops = &loop_ops;
     if (kind == DIRECT) {
         assert_int_equal(ipc_direct_new(&w->fl.l, &server_ops, w, &w->direct, &w->client), 0);

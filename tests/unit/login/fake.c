@@ -219,6 +219,13 @@ adopt(struct loop *l, int fd, const struct stream_events *ev, void *user, struct
     return 0;
 }
 
+static void
+close_fd(struct loop *l, int fd)
+{
+    assert_true(fd >= 1000);
+    W(l)->open_fds--;
+}
+
 static const struct loop_ops loop_ops = {
     .name = "fake",
     .timer_start = timer_start,
@@ -232,6 +239,7 @@ static const struct loop_ops loop_ops = {
     .adopt = adopt,
     .release = release,
     .close = close_,
+    .close_fd = close_fd,
 };
 
 bool

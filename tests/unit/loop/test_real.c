@@ -725,12 +725,32 @@ test_misuse_aborts(void **state)
     }
 }
 
+/* What another process hands over may be anything: it is closed all the same. */
+static void
+test_any_descriptor_is_closed(void **state)
+{
+    struct loop *l = make_loop(0);
+    struct end e = {0};
+    int p[2];
+    char c;
+
+    (void)state;
+    assert_int_equal(pipe(p), 0);
+    assert_true(stream_adopt(l, p[1], &events, &e, &e.s) < 0); /* it stays ours */
+    loop_close_fd(l, p[1]);
+    assert_int_equal(read(p[0], &c, 1), 0); /* nobody can write any more */
+    loop_close_fd(l, p[0]);
+    loop_close_fd(l, -1);
+    loop_free(l);
+}
+
 int
 main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fd_shows_work_and_timers),
         cmocka_unit_test(test_fd_shows_streams),
+        cmocka_unit_test(test_any_descriptor_is_closed),
         cmocka_unit_test(test_post_from_threads),
         cmocka_unit_test(test_loop_belongs_to_who_runs_it),
         cmocka_unit_test(test_free_while_cancelled_lookups_run),
