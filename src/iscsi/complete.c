@@ -270,11 +270,13 @@ static int
 iscsi_handle_reject(struct conn *c, const union bhs_any *h, const void *data, uint32_t len)
 {
     const struct bhs *bad = data;
-    struct iscsi_task *pub = iscsi_itt_to_task(&c->pub, bad->itt);
-    struct task *t = pub != NULL ? to_task(pub) : NULL;
+    struct task *t;
     char why[160];
 
     c->pub.stats.reject_pdus++;
+    if (len < ISCSI_BHS_LEN)
+        return proto_error(c, "a Reject without the header that it rejects");
+    t = iscsi_task_of_itt(c, bad->itt);
     (void)snprintf(why, sizeof(why), "the target rejected our %s: %s",
                    pdu_opcode_name(bad->opcode & ISCSI_OP_MASK),
                    iscsi_reject_name(h->reject.reason));

@@ -470,11 +470,37 @@ reset_spares_what_was_sent_after_it(void **state)
     world_free(w);
 }
 
+/* REJ-01: whatever transport hands it over, a Reject without the header that it rejects is an error
+ * of the target. */
+static void
+reject_of_nothing(void **state)
+{
+    static const uint32_t lens[] = {0, 47};
+    static const uint8_t part[47];
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct world *w = world_new(90);
+        union bhs_any h;
+
+        world_up(w);
+        bhs_init(&h, ISCSI_OP_REJECT, ISCSI_FLAG_FINAL);
+        h.h.itt = put32(ISCSI_TAG_RSVD);
+        h.reject.reason = 4;
+        assert_true(fake_pdu(&h, lens[i] > 0 ? part : NULL, lens[i], true) < 0);
+        fake_advance(&w->fl, SEC(1));
+        assert_int_equal(w->nerrors, 1);
+        assert_int_equal(w->error, ISCSI_ERR_PROTO);
+        world_free(w);
+    }
+}
+
 /* "gathers": the adapter gathers, so that the fast path is taken. */
 int
 main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(reject_of_nothing),
         cmocka_unit_test(generations_go_around),
         cmocka_unit_test(tags_change_with_each_use),
         cmocka_unit_test(immediate_requests_take_no_number),
