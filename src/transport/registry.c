@@ -52,6 +52,9 @@ transport_lacks(const struct iscsi_transport *t)
     if (!(t->caps & CAP_BIND_DESCRIPTOR) &&
         (t->ep_connect == NULL || t->ep_poll == NULL || t->ep_disconnect == NULL))
         return "connects by itself but lacks ep_connect, ep_poll or ep_disconnect";
+    if ((t->caps & CAP_BIND_DESCRIPTOR) &&
+        (t->ep_connect != NULL || t->ep_poll != NULL || t->ep_disconnect != NULL))
+        return "takes descriptors but has ep_connect, ep_poll or ep_disconnect";
     if ((t->gather_room == NULL) != (t->xmit_fast == NULL))
         return "has only one of gather_room and xmit_fast";
     return NULL;

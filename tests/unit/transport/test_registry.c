@@ -44,6 +44,17 @@ of_conn(struct iscsi_conn *c)
     return 0;
 }
 
+static int
+ep_connect(struct iscsi_endpoint *ep, const struct sock_addr *to, const struct iscsi_upcalls *up,
+           struct lunette_error *e)
+{
+    (void)ep;
+    (void)to;
+    (void)up;
+    (void)e;
+    return 0;
+}
+
 /* A table as a newer library might know it. */
 struct larger {
     struct iscsi_transport t;
@@ -168,6 +179,8 @@ operations_that_are_missing(void **state)
     refused(&l, "only one of gather_room and xmit_fast");
     l.t.xmit_fast = of_task;
     assert_int_equal(add(&l), 0);
+    l.t.ep_connect = ep_connect; /* and nothing that ends what it begins */
+    refused(&l, "takes descriptors but has ep_connect");
 }
 
 static void
