@@ -402,9 +402,9 @@ struct iscsi_transport {
     void (*destroy_conn)(struct iscsi_conn *c);
     /* Full feature phase begins: digests and lengths in *c are final.  May be NULL. */
     int (*start_conn)(struct iscsi_conn *c, struct lunette_error *err);
-    /* The iSCSI layer has checked and kept a value; refuses what the transport cannot do, and the
-     * control plane's request fails.  At any time between create_conn and destroy_conn, mostly
-     * between bind_conn and start_conn.  May be NULL. */
+    /* Tells of a value that the iSCSI layer has checked and kept.  The transport may refuse one
+     * that it cannot work with, and the control plane's request fails.  At any time between
+     * create_conn and destroy_conn, mostly between bind_conn and start_conn.  May be NULL. */
     int (*set_param)(struct iscsi_conn *c, enum iscsi_param p, const char *value,
                      struct lunette_error *err);
 
