@@ -21,8 +21,8 @@ struct conn {
     uint32_t refused_events;
     bool down;      /* not bound: the transport holds nothing of it, no task is left */
     bool suspended; /* transmits and receives nothing any more */
-    bool rx_fast;   /* answers may take the fast path: set where they were found to, cleared
-                       wherever that may change */
+    bool rx_fast;   /* answers may take the fast path: the general path sets it where
+                       iscsi_rx_fast_ok() says so, and whatever may change that clears it */
     bool failing;   /* iscsi_conn_failure was called, fail_work is on its way */
     bool report;    /* conn_error is due */
     bool dying;     /* it is freed once its tasks are gone */
@@ -34,13 +34,14 @@ struct conn {
     struct list cmdqueue;        /* commands without a CmdSN yet */
     struct task *xmit_task;      /* the transport stopped in the middle of it with -EAGAIN */
     uint32_t fast_write_max;     /* bytes: the largest write whose data goes with the command */
-    struct statsn_window statsn; /* behind pub.exp_statsn while all is in order */
+    struct statsn_window statsn; /* lags behind pub.exp_statsn while answers come in order */
     struct loop_work xmit_work, fail_work;
     struct loop_timer transport_timer; /* ping.c */
     uint32_t ping_interval_ms, ping_timeout_ms;
-    uint64_t ping_early_ns;        /* that much before the interval is over: connections differ */
-    struct task *ping;             /* waits for its answer */
-    uint64_t ping_ns;              /* loop clock when it was sent */
+    uint64_t ping_early_ns; /* a ping goes out so long before the interval is over; each connection
+                               has a number of its own */
+    struct task *ping;      /* waits for its answer */
+    uint64_t ping_ns;       /* loop clock when it was sent */
     struct task *user[USER_TASKS]; /* requests of the control plane; NULL: a free place */
     enum iscsi_err err;
     struct lunette_error why; /* of its failure; code 0: none */

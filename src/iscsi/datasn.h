@@ -31,14 +31,16 @@ struct datasn_runs {
     struct datasn_set good; /* bytes of the buffer */
 };
 
-/* As a task at level 0 has it: sn PDUs seen, bytes placed, from 0 without a hole. */
+/* Sets *r to what a task at level 0 knows: sn PDUs seen and `bytes` bytes placed, both from 0
+ * without a hole. */
 void datasn_runs_init(struct datasn_runs *r, uint32_t sn, uint32_t bytes);
 
 /* A Data-In with that DataSN was seen; len of its bytes from offset are good (0: they were not).
  * False when it was forgotten, or had been seen and brings no byte that is new. */
 bool datasn_runs_add(struct datasn_runs *r, uint32_t sn, uint32_t offset, uint32_t len);
 
-/* The first run below limit that is not in the set: its length, 0 when none is missing. */
+/* Finds the first run of numbers below limit that is not in the set.  Returns its length, 0 when
+ * none is missing, and in *ret_first where it begins. */
 uint32_t datasn_set_missing(const struct datasn_set *s, uint32_t limit, uint32_t *ret_first);
 
 #endif

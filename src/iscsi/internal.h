@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* iscsi/internal.h - the functions of the iSCSI layer, file by file, from the lowest up: each file
- * calls those above its own line, and is told by callbacks what comes from below. */
+/* iscsi/internal.h - the functions of the iSCSI layer, file by file.  Each file calls only those
+ * whose section stands above its own here; those call it back by work, timers and tables of
+ * functions. */
 #ifndef ISCSI_INTERNAL_H
 #define ISCSI_INTERNAL_H
 
@@ -10,7 +11,7 @@
 
 #include "iscsi/session.h"
 
-/* statsn.h and datasn.h have nothing above them. */
+/* statsn.h and datasn.h stand above all of these: they need none of them. */
 
 /* ---- conn_fsm.c: the state of a connection ---- */
 void iscsi_conn_event(struct conn *c, enum conn_event ev);
@@ -23,11 +24,12 @@ int iscsi_alloc_tasks(struct session *s);
 void iscsi_free_tasks(struct session *s);
 /* The task is over: asks the transport to let go of it, and finishes it when it has. */
 void iscsi_complete_task(struct task *t);
-/* The same for a task that the transport was asked to let go of, and needs time for. */
+/* The same for a task whose cleanup_task has been called already and has returned -EINPROGRESS. */
 void iscsi_complete_cleaning(struct task *t);
-/* The connection of a running command has ended: it has none any more, and waits for a verdict. */
+/* The connection of a running command has ended: the command is UNASSIGNED from now on, until
+ * recovery.c decides how it ends. */
 void iscsi_unassign_task(struct task *t);
-/* The verdict: it is over. */
+/* Ends an unassigned command with the result that its scsi_cmd has. */
 void iscsi_complete_unassigned(struct task *t);
 struct iscsi_task *iscsi_itt_to_task(struct iscsi_conn *c, struct be32 itt);
 bool iscsi_itt_ended(struct iscsi_conn *c, struct be32 itt);
@@ -54,8 +56,8 @@ iscsi_next_itt(const struct task *t)
     return itt < ITT_GEN_LIMIT ? itt : t->slot;
 }
 
-/* Takes the free task on top; there is one.  The end of a task leaves these as they are here, so
- * that they are not set again: data, user_data, unsol, eh and swept. */
+/* Takes the free task on top of the stack, which is not empty.  data, user_data, unsol, eh and
+ * swept are not set here, since the end of a task leaves them as a new one needs them. */
 static inline struct task *
 iscsi_take_task(struct session *s, struct conn *c, enum task_kind kind)
 {
@@ -111,7 +113,8 @@ iscsi_task_is_lost(const struct task *t)
 void iscsi_window_init(struct session *s, uint32_t initial_cmdsn);
 /* Takes ExpCmdSN and MaxCmdSN of a PDU that came from the target. */
 void iscsi_window_update(struct session *s, struct be32 exp_cmdsn, struct be32 max_cmdsn);
-/* A command was refused for want of room in the window, or of a task. */
+/* Remembers that something waits for room in the window or for a task, and sees to it that a target
+ * which never opens the window is given up. */
 void iscsi_window_wanted(struct session *s);
 void iscsi_update_cmdsn(struct iscsi_conn *c, struct be32 exp_cmdsn, struct be32 max_cmdsn);
 
@@ -121,11 +124,11 @@ void iscsi_flush(struct conn *c);
 void iscsi_requeue_task(struct iscsi_task *t);
 /* Queues a control task whose header is in t->ctl. */
 void iscsi_queue_mgmt(struct task *t, const void *data, uint32_t len);
-/* queuecommand, for any command at any time. */
+/* The general path of queuecommand: takes any command at any time. */
 int iscsi_queue_general(struct session *s, struct scsi_cmd *sc);
 
-/* Lays out a SCSI Command (RFC 7143 11.3) at h, 48 bytes.  flags: but for the attribute; cdb: 16
- * bytes. */
+/* Lays out a SCSI Command (RFC 7143 11.3) at h, 48 bytes.  flags: those of byte 1 without the task
+ * attribute, which sc has; cdb: 16 bytes. */
 static inline void
 iscsi_put_scsi_cmd(uint8_t *h, const struct scsi_cmd *sc, const uint8_t *cdb, uint32_t flags,
                    uint32_t imm_count, uint32_t itt, uint32_t edtl, uint32_t cmdsn,
@@ -147,17 +150,17 @@ void iscsi_eh_device_reset(struct scsi_host *h, const uint8_t lun[8], struct scs
 void iscsi_eh_target_reset(struct scsi_host *h, struct scsi_eh_wait *w);
 void iscsi_eh_session_reset(struct scsi_host *h, struct scsi_eh_wait *w);
 void iscsi_tmf_rsp(struct conn *c, struct task *t, const struct bhs_tmf_rsp *h);
-/* All requests that wait or are out fail, but for session resets: the session is down. */
+/* The session is down: fails all requests that wait or are out, except session resets. */
 void iscsi_tmf_fail_all(struct session *s);
 /* The request t is over without an answer: its connection has ended. */
 void iscsi_tmf_lost(struct session *s, const struct task *t);
 /* The state of the session has changed: a session reset may be over. */
 void iscsi_tmf_session_changed(struct session *s);
-/* Forgets what was of the nexus before. */
+/* Forgets the ended tags and the CmdSN of the nexus before. */
 void iscsi_tmf_new_nexus(struct session *s);
 
 /* ---- ping.c: pings of ours and answers to the target's ---- */
-/* Begins to watch for silence, by the limits that are set; also where they have changed. */
+/* Starts the timer that looks for silence, or starts it anew after a change of the limits. */
 void iscsi_ping_start(struct conn *c);
 void iscsi_send_nopout(struct conn *c, const struct bhs_nop_in *answer_to);
 void iscsi_transport_timer(struct loop_timer *timer);
@@ -165,10 +168,11 @@ void iscsi_transport_timer(struct loop_timer *timer);
 /* ---- control.c: PDUs of the control plane ---- */
 /* Hands a PDU to the control plane. */
 int iscsi_to_control_plane(struct conn *c, const struct bhs *h, const void *data, uint32_t len);
-/* An answer to the control plane's request t.  final: the exchange is over, the tag is free. */
+/* Hands an answer to the control plane's request t up.  final: the exchange is over and the tag
+ * free. */
 int iscsi_user_answer(struct conn *c, struct task *t, const union bhs_any *h, const void *data,
                       uint32_t len, bool final);
-/* The login exchange is over, whatever the target thinks. */
+/* Ends the task of the login exchange if there is one: full feature phase begins. */
 void iscsi_user_login_over(struct conn *c);
 
 /* ---- complete.c: PDUs up ---- */
@@ -193,7 +197,7 @@ void iscsi_session_up(struct session *s);
 /* The leading connection is lost: the session waits for another, or fails.  why: for the midlayer.
  */
 void iscsi_session_lost(struct session *s, const struct lunette_error *why);
-/* The session fails, whatever it was. */
+/* The session fails, whatever its state was. */
 void iscsi_session_fail(struct session *s, const struct lunette_error *why);
 
 /* ---- recovery.c: the end of a connection ---- */

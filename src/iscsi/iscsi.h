@@ -14,8 +14,8 @@
 #define ISCSI_CMDS_MAX_LIMIT   2048
 #define ISCSI_HOST_MAX_SG      256 /* iovecs of one command at most */
 
-/* What a session tells whoever made it.  Called from the loop, never from inside a call here but
- * for conn_down. */
+/* What a session tells whoever made it.  All come from the loop; only conn_down may come from
+ * inside one of the functions below. */
 struct iscsi_session_events {
     /* A PDU for the control plane: login, text and logout responses, answers to its NOP-Out,
      * async messages, rejects.  data is borrowed. */
@@ -40,7 +40,8 @@ struct iscsi_session_config {
     void *user;
 };
 
-/* -EINVAL: cmds_max above its limit; -ENOMEM. */
+/* Makes a session without connections, which lives until iscsi_session_teardown has ended. -EINVAL:
+ * cmds_max above its limit; -ENOMEM. */
 int iscsi_session_setup(struct loop *l, const struct iscsi_transport *tt,
                         const struct iscsi_session_config *cfg, struct iscsi_session **ret,
                         struct lunette_error *err);
@@ -64,8 +65,8 @@ struct iscsi_conn *iscsi_conn_find(struct iscsi_session *s, uint16_t cid);
 int iscsi_conn_bind(struct iscsi_conn *c, int64_t eph, struct iscsi_endpoint *ep, bool leading,
                     struct lunette_error *err);
 
-/* Values as text, checked against RFC 7143 13.  -EINVAL, -ENOTSUP; -EBUSY: it is agreed at a login
- * that is over. */
+/* Sets a value, which is given as text and checked against RFC 7143 13.  -EINVAL, -ENOTSUP; -EBUSY:
+ * it is agreed on at login, which is over. */
 int iscsi_set_param(struct iscsi_conn *c, enum iscsi_param p, const char *value,
                     struct lunette_error *err);
 
@@ -74,9 +75,9 @@ int iscsi_set_param(struct iscsi_conn *c, enum iscsi_param p, const char *value,
 int iscsi_conn_start(struct iscsi_conn *c, struct lunette_error *err);
 
 /* Ends the connection: tasks complete with DID_TRANSPORT_DISRUPTED, and no conn_error event comes.
- * Of the leading one: with STOP_CONN_RECOVER the session waits for another as long as RECOVERY_TMO
- * says, with STOP_CONN_TERM it fails.  Harmless on a connection that is down, but that
- * STOP_CONN_TERM ends the waiting. */
+ * Where it is the leading one, STOP_CONN_RECOVER lets the session wait for another as long as
+ * RECOVERY_TMO says, and STOP_CONN_TERM makes it fail.  On a connection that is down nothing
+ * happens, except that STOP_CONN_TERM ends that waiting. */
 void iscsi_conn_stop(struct iscsi_conn *c, enum iscsi_stop how);
 
 /* Takes the connection out of the session and frees it, once its tasks are gone.  Where it leads

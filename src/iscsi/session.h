@@ -15,7 +15,7 @@ enum session_state { /* Linux's ISCSI_STATE_, but for BLOCKED, which it calls IN
                      ISCSI_STATE_FREE,      /* never logged in */
                      ISCSI_STATE_LOGGED_IN, /* commands flow on the leading connection */
                      ISCSI_STATE_BLOCKED,   /* the leading connection is lost: the midlayer holds
-                                               commands back until   another one has logged in, or
+                                               commands back until another has logged in, or
                                                recovery_timer has run out */
                      ISCSI_STATE_FAILED,    /* nobody waits for a login any more; one brings the
                                                session back */
@@ -44,18 +44,22 @@ struct session {
     struct list done;                /* struct scsi_cmd that end without having been sent */
     struct list eh_waiting, eh_done; /* struct scsi_eh_wait */
     struct list eh_resets;           /* struct scsi_eh_wait: of session resets */
-    uint32_t reset_left;         /* commands that were outstanding then and have not come back */
+    uint32_t reset_left; /* commands that were outstanding when a session reset was asked for and
+                            have not come back */
     struct scsi_eh_wait *eh_now; /* whose task management request is out */
-    uint32_t eh_detained;        /* it was answered; that many commands have not come back */
+    uint32_t eh_detained; /* commands that eh_now has ended at the target and that the transport
+                             still has */
     struct task *tmf;
-    uint32_t tmf_cmdsn; /* of the request answered last: what came later is not covered */
-    uint32_t ended[ENDED_TAGS], nended; /* a ring; nended counts on */
+    uint32_t tmf_cmdsn; /* of the request that was answered last: it does not cover commands from
+                           this number on */
+    uint32_t ended[ENDED_TAGS], nended; /* a ring of tags; nended only grows */
     /* A marked task is about to be free: task management, which has marked it, is told. */
     void (*marked_ended)(struct session *s, struct task *t);
     struct loop_timer tmf_timer;
     uint32_t abort_timeout_ms, lu_reset_timeout_ms, tgt_reset_timeout_ms;
-    uint32_t chunks; /* that cmds_max may need */
-    void *chunk[];   /* pub.tasks: NULL from made on; the transport's part follows */
+    uint32_t chunks; /* chunks that cmds_max commands need at most */
+    void *chunk[];   /* what pub.tasks.chunk points to: NULL where no chunk is made yet; the
+                        transport's part follows */
 };
 
 static inline struct session *
@@ -70,7 +74,7 @@ iscsi_task_at(const struct session *s, uint32_t slot)
     return to_task(iscsi_task_in(&s->pub.tasks, slot));
 }
 
-/* What a session that was logged in is when its leading connection is lost. */
+/* The state into which a session that was logged in goes when its leading connection is lost. */
 static inline enum session_state
 iscsi_lost_state(const struct session *s)
 {
@@ -137,7 +141,7 @@ iscsi_tx_fast_ok(const struct session *s, const struct conn *c)
 }
 
 /* May answers take the fast path?  The connection works, and nobody waits for what the general path
- * does at the end of a command.  The same goes for conn->rx_fast. */
+ * does at the end of a command.  conn->rx_fast is only ever set while this is true. */
 static inline bool
 iscsi_rx_fast_ok(const struct conn *c)
 {

@@ -46,7 +46,8 @@ statsn_window_ack(struct statsn_window *w, uint32_t sn)
     w->acked = sn;
 }
 
-/* The first run of numbers that is missing: *ret_first and so many after it, 0 when none is. */
+/* Finds the first run of numbers that is missing.  Returns its length, 0 when none is missing, and
+ * in *ret_first where it begins. */
 uint32_t statsn_window_missing(const struct statsn_window *w, uint32_t *ret_first);
 
 #endif

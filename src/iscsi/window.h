@@ -41,7 +41,8 @@ cmdsn_window_full(const struct cmdsn_window *w)
     return !sn_lte(w->cmdsn + w->queued, w->max_cmdsn);
 }
 
-/* May a target send that pair?  One that it may not changes nothing. */
+/* True when a target may send that pair; a pair that it may not send is ignored (RFC 7143 4.2.2.1).
+ */
 static inline bool
 cmdsn_window_possible(uint32_t exp_cmdsn, uint32_t max_cmdsn)
 {
