@@ -102,7 +102,8 @@ take_sense(struct conn *c, struct scsi_cmd *sc, const uint8_t *data, uint32_t le
     memcpy(sc->sense, data + 2, sc->sense_len);
 }
 
-/* GOOD says that everything expected has come, or the residual says why not. */
+/* True unless the target says GOOD although less data has come than was expected, and the residual
+ * does not account for it. */
 static bool
 data_complete(const struct task *t)
 {

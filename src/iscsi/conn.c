@@ -190,6 +190,7 @@ iscsi_conn_start(struct iscsi_conn *pub, struct lunette_error *err)
     iscsi_ping_start(c);
     return 0;
 }
+
 void
 iscsi_conn_free(struct conn *c)
 {

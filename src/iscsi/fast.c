@@ -40,8 +40,8 @@ iscsi_fast_write_max(const struct conn *c)
     return max < c->pub.fast_write_limit ? max : c->pub.fast_write_limit;
 }
 
-/* The transport has no room for one more header: it makes some, which it has for the first command
- * of a batch, or the command takes the general path. */
+/* The transport has no room for one more header, as before the first command of a batch.  It makes
+ * room, or the command takes the general path. */
 static int __attribute__((noinline))
 queue_first(struct session *s, struct conn *c, struct scsi_cmd *sc)
 {
@@ -97,7 +97,8 @@ queue_fast(struct session *s, struct scsi_cmd *sc, bool traced)
     return c->pub.hdrdgst_en ? digest_header(c, h) : 0;
 }
 
-/* With a trace ring.  Apart, since a call in the middle of the fast path would cost all commands.
+/* queue_fast with a trace ring.  It is a function of its own, since a call in the middle of the
+ * fast path would make all commands slower.
  */
 static int __attribute__((noinline, cold)) queue_traced(struct session *s, struct scsi_cmd *sc)
 {
@@ -116,7 +117,7 @@ iscsi_queuecommand(struct scsi_host *host, struct scsi_cmd *sc)
 
 /* ---- up ---- */
 
-/* The end of a command with a trace ring: apart, as above. */
+/* The end of a command with a trace ring, a function of its own for the same reason. */
 static void __attribute__((noinline, cold))
 done_traced(struct session *s, const struct task *t, struct scsi_cmd *sc)
 {

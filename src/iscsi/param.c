@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* iscsi/param.c - the values that the control plane hands over, as text.
  *
- * They come from our own negotiation, but out of another process in the
- * daemons: each is checked against RFC 7143 13 before it is kept.
+ * They come from our own negotiation, but perhaps out of another process, so each is checked
+ * against RFC 7143 13 before it is kept.
  */
 #include <assert.h>
 #include <errno.h>

@@ -7,12 +7,12 @@
 
 #define PING_SLOTS                                                                                 \
     64               /* wake-ups for pings in an interval, or in the time that an answer may take */
-#define PING_EARLY 8 /* a ping comes at most that part of the interval before its end */
+#define PING_EARLY 8 /* a ping goes out at most an eighth of the interval before its end */
 
-/* Lets the timers of many connections end together: in slots that are the same for all with the
- * same limits, small against them.  Ten thousand idle connections cost a few wake-ups per second,
- * and as each pings a little early, by its own amount, not all of them fall into one slot even
- * where all went silent at once. */
+/* Lets the timers of many connections end together, in slots of time that are small against the
+ * limits and the same for all connections that have the same limits.  Ten thousand idle connections
+ * cost a few wake-ups per second, and as each pings a little early, by its own amount, not all of
+ * them fall into one slot even where all went silent at once. */
 static void
 ping_timer_start(struct conn *c, uint64_t delay)
 {
@@ -27,8 +27,9 @@ ping_timer_start(struct conn *c, uint64_t delay)
 }
 
 /* One coarse timer per connection (RFC 7143 7.14): silence for an interval brings a ping, silence
- * for a timeout after it ends the connection.  Traffic of any kind is life.  The limit counts from
- * the ping, not from the last traffic: nobody may have run the loop for a while. */
+ * for a timeout after it ends the connection.  Traffic of any kind shows that the target lives. The
+ * time for the answer counts from the ping and not from the last traffic, since the program may not
+ * have run the loop for a while. */
 void
 iscsi_transport_timer(struct loop_timer *timer)
 {
@@ -65,6 +66,7 @@ iscsi_transport_timer(struct loop_timer *timer)
     }
     ping_timer_start(c, next);
 }
+
 /* Sends a ping of ours (answer_to NULL), or the answer to the target's (RFC 7143 11.18). */
 void
 iscsi_send_nopout(struct conn *c, const struct bhs_nop_in *answer_to)

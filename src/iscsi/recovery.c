@@ -20,7 +20,8 @@ end_control(struct conn *c, struct task *t)
     iscsi_complete_task(t);
 }
 
-/* What is with the transport, to be sent on or waiting for its answer. */
+/* Ends the tasks that are with the transport, whether they are still being sent or wait for an
+ * answer. */
 static void
 end_running(struct conn *c)
 {
@@ -38,7 +39,7 @@ end_running(struct conn *c)
     }
 }
 
-/* Commands that no target has seen. */
+/* Ends the tasks that wait to be sent: no target has seen them. */
 static void
 end_pending(struct conn *c)
 {
@@ -57,7 +58,7 @@ end_pending(struct conn *c)
     }
 }
 
-/* The verdict of level 0 on all commands without a connection. */
+/* Ends all commands without a connection, which is the verdict of level 0 on them. */
 static void
 end_unassigned(struct session *s)
 {

@@ -148,8 +148,9 @@ iscsi_eh_target_reset(struct scsi_host *h, struct scsi_eh_wait *w)
     queue_tmf(h, ISCSI_TMF_TARGET_WARM_RESET, NULL, NULL, w);
 }
 
-/* There is no function on the wire for that: the session's connections are dropped.  It is over
- * when every command that was outstanding is back, and the session is up again or has failed. */
+/* Task management has no function that resets a session, so its connections are dropped.  The reset
+ * is over when every command that was outstanding is back, and the session is up again or has
+ * failed. */
 void
 iscsi_eh_session_reset(struct scsi_host *h, struct scsi_eh_wait *w)
 {
@@ -293,8 +294,8 @@ iscsi_tmf_rsp(struct conn *c, struct task *t, const struct bhs_tmf_rsp *h)
         tmf_end_now(s, SCSI_EH_FAILED);
         return;
     }
-    /* Where there is no such task, and no answer from it has come before on this ordered stream, it
-     * is over as well (7.11). */
+    /* "Task does not exist" also says that the command is over: had the target answered it, the
+     * answer would have come before on this ordered stream (7.11). */
     sweep(s, w);
     s->eh_detained = detained(s, w);
     if (s->eh_detained == 0)
