@@ -8,9 +8,10 @@
 
 #include "block/internal.h"
 
-/* May a request of q take the fast path?  Found from what is so; blk_queue.not_fast says it in one
- * word.  The driver may be called; nothing waits that must be served before; and work and deadline
- * timer are set already, by who handed over the first request since the last commit. */
+/* True when a request of q may take the fast path, found from the state itself; blk_queue.not_fast
+ * keeps the answer in one word.  It may where the driver may be called, nothing waits that must be
+ * served before, and the work and the deadline timer have been set for an earlier request since the
+ * last commit. */
 static bool
 blk_fast_ok(const struct blk_queue *q)
 {
@@ -75,8 +76,8 @@ blk_req_is_fast(const struct blk_fast *l, const struct bdev_req *r, uint64_t lba
            r->timeout_ms == 0 && r->iov->iov_len >= r->len;
 }
 
-/* The end of blk_mq_try_issue_directly where there is a trace ring.  Out of line, so that the fast
- * path itself calls nothing and keeps nothing. */
+/* The end of blk_mq_try_issue_directly where there is a trace ring.  It is out of line, so that the
+ * fast path itself makes no call and saves no registers. */
 static int __attribute__((noinline, cold))
 blk_issue_fast_traced(struct blk_queue *q, struct bdev_req *r, struct blk_request *rq, uint64_t lba,
                       uint64_t blocks)
@@ -106,8 +107,9 @@ blk_mq_try_issue_directly(struct blk_queue *q, struct bdev_req *r, uint64_t lba,
     return b->queue_rq_fast(b->drv, r, rq, lba, blocks);
 }
 
-/* What did not fit: the first request since the last commit takes the fast path all the same, where
- * nothing else was against it; all others take the general path. */
+/* Takes a request that blk_submit did not send by the fast path.  Where the only reason is that it
+ * is the first since the last commit, it takes the fast path after the work and the timer have been
+ * set; any other takes the general path. */
 static int __attribute__((noinline))
 blk_submit_other(struct blk_queue *q, struct bdev_req *r, uint64_t lba, uint64_t blocks)
 {

@@ -19,17 +19,18 @@ enum piece_state {
     PIECE_WAITING, /* on the dispatch list */
     PIECE_DELAYED, /* on the delayed list */
     PIECE_DRIVER,  /* handed over, deadline running */
-    PIECE_FAST, /* likewise, by queue_rq_fast: what that leaves unset of the piece is unset, and so
-                   is its deadline, and `issued` and `pieces` of its request */
+    PIECE_FAST, /* handed over by queue_rq_fast: not set are the members that it leaves unset, the
+                   deadline, and `issued` and `pieces` of the request */
     PIECE_KEPT, /* handed over, deadline passed: the driver deals with it */
 };
 
-/* A tag's memory: what block/ rarely uses in a cache line of its own, then the contract's part,
- * then the driver's, so that both begin at the same place of a line for each tag. */
+/* The memory of a tag.  What block/ rarely uses has a cache line of its own.  Then come the part of
+ * seam/bdev.h and the driver's, so that both begin at the same place of a line for each tag. */
 struct blk_piece {
     _Alignas(64) struct list node; /* dispatch or delayed */
     uint64_t due_ns;               /* PIECE_DELAYED: issue again then */
-    uint64_t zero_end; /* write zeroes that became writes, chunk by chunk: end; else 0 */
+    uint64_t zero_end; /* write zeroes that became writes, chunk by chunk: where the last one ends;
+                          else 0 */
     _Alignas(64) struct blk_request rq; /* last, but for padding */
 };
 _Static_assert(offsetof(struct blk_piece, rq) == 64, "one line");
@@ -63,10 +64,10 @@ struct blk_queue {
     };
     uint64_t nfast, nother; /* requests taken: handed to queue_rq_fast, all others */
     uint64_t tick_at;       /* when the deadline timer fires; UINT64_MAX: it does not run */
-    struct bdev_req *done, **done_last; /* finished, done not called: in order; the last is not
-                                           terminated */
+    struct bdev_req *done, **done_last; /* requests that are finished and whose done has not been
+                                           called, in order; `next` of the last one is not set */
     struct loop_work work;
-    struct bdev_stats stats; /* pieces: but for nfast; see blk_stats_add */
+    struct bdev_stats stats; /* `pieces` does not count nfast, which blk_stats_add adds */
     struct list node;        /* of the device */
     struct list pending;     /* bdev_req: not, or not all of it, cut into pieces */
     struct list dispatch;    /* blk_piece: refused or taken back, to be issued first */
@@ -235,13 +236,13 @@ uint64_t blk_outstanding(const struct blk_queue *q);
 int blk_submit_general(struct blk_queue *q, struct bdev_req *r);
 void blk_mq_dispatch_rq_list(struct blk_queue *q);
 
-/* A piece is handed over whose deadline that is (UINT64_MAX: by the fast path).  Sees to it that
- * the timer fires by then, and by the deadlines of those that follow the fast path before the next
- * commit: they do not set it. */
+/* Called when a piece with that deadline is handed over (UINT64_MAX: by the fast path, with the
+ * default time limit).  Sets the timer so that it fires by then, and by the deadlines of all pieces
+ * that take the fast path before the next commit, since those do not set it. */
 void blk_note_issue(struct blk_queue *q, uint64_t deadline_ns);
 
-/* What queue_rq or queue_rq_fast did not take: false when it is to be tried again, true when it has
- * ended. */
+/* Deals with a piece that queue_rq or queue_rq_fast has refused with err.  False: it will be tried
+ * again; true: it has ended. */
 bool blk_refused(struct blk_queue *q, struct blk_piece *p, int err);
 /* As blk_upcalls has them. */
 void blk_mq_complete_request(struct blk_request *rq);

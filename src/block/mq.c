@@ -138,7 +138,8 @@ int __attribute__((noinline)) blk_submit_general(struct blk_queue *q, struct bde
     return 0;
 }
 
-/* All pieces of r have ended: onto the done list, but for the flush that FUA may need. */
+/* All pieces of r have ended: puts r on the done list, or first sees to the flush that a FUA
+ * request needs where the device has no FUA. */
 static void
 blk_finish(struct blk_queue *q, struct bdev_req *r)
 {
@@ -284,7 +285,8 @@ static void __attribute__((noinline)) blk_end_piece(struct blk_queue *q, struct 
         if (blk_more_zeroes(q, p))
             return;
         if (rq->result.err == -EOPNOTSUPP && rq->op == BDEV_DISCARD)
-            rq->result = (struct bdev_result){0}; /* a discard is a hint: its failure is nobody's */
+            rq->result = (struct bdev_result){
+                0}; /* a discard is a hint, so that its failure is not reported */
         if (rq->result.err != 0)
             blk_keep_error(r, rq);
     } else if (r->op == BDEV_SCSI) {

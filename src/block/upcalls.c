@@ -42,8 +42,9 @@ blk_event(struct bdev *dev, enum bdev_event ev, const struct bdev_limits *limits
     if (ev == BDEV_EV_GONE) {
         blk_gone(b);
     } else if (limits != NULL && blk_set_limits(b, limits) < 0) {
-        b->fast.max =
-            0; /* the driver has limits now that cannot be taken: it must see each request */
+        /* The new limits of the driver make no sense and were not taken: it must see each request
+         * by queue_rq. */
+        b->fast.max = 0;
         return;
     }
     bdev_tell(dev, ev);

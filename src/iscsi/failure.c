@@ -43,7 +43,6 @@ iscsi_conn_failure(struct iscsi_conn *pub, enum iscsi_err err, const char *why)
     log_line(pub->loop->log, LOG_LEVEL_WARN, "%s: connection %u lost (%s): %s", s->host.name,
              pub->cid, iscsi_err_name(err), why);
     if (c == s->leadconn && s->state == ISCSI_STATE_LOGGED_IN)
-        s->state =
-            iscsi_lost_state(s); /* so that no command goes out before recovery.c does the rest */
+        s->state = iscsi_lost_state(s); /* no command goes out before recovery.c does the rest */
     loop_defer(pub->loop, &c->fail_work);
 }
