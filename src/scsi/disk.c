@@ -196,12 +196,14 @@ disk_fail_now(struct scsi_sdev *s, struct blk_request *rq, int err)
     return 0;
 }
 
-/* A gate is shut or the device has enough commands: rq waits, or fails with what the device is in.
+/* A gate is shut or the device has enough commands: rq waits, or fails with the error of the
+ * device's state.
  */
 static int __attribute__((noinline, cold)) disk_not_now(struct scsi_sdev *s, struct blk_request *rq)
 {
     switch (s->dev.state) {
-    case SDEV_OFFLINE: /* a retried one is of those whose time-outs took it offline */
+    case SDEV_OFFLINE: /* a request that was retried is one of those whose time-outs took the device
+                          offline */
         return disk_fail_now(s, rq, rq->retries > 0 ? -ETIMEDOUT : -ENODEV);
     case SDEV_CANCEL:
     case SDEV_DEL:
@@ -221,7 +223,7 @@ static int __attribute__((noinline, cold)) disk_not_now(struct scsi_sdev *s, str
     }
 }
 
-/* Any request at any time. */
+/* The general path down: takes any request at any time. */
 int
 scsi_queue_rq(void *drv, struct blk_request *rq)
 {

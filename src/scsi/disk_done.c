@@ -194,7 +194,7 @@ static void
 disk_unit_attention(struct scsi_sdev *s, struct scsi_io *io, const struct scsi_sense *sense)
 {
     scsi_unit_attention(s, sense->asc, sense->ascq);
-    if (io->rq->op == BDEV_SCSI) { /* whoever sent it by itself repeats it by itself */
+    if (io->rq->op == BDEV_SCSI) { /* the sender of a pass-through command may repeat it */
         disk_finish(s, io, 0);
     } else if ((s->dev.removable && sense->asc == 0x28) || ++io->unit_attentions > SCSI_UA_MAX ||
                disk_time_is_up(s, io->rq)) {

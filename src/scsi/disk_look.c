@@ -47,7 +47,7 @@ disk_take_capacity(struct scsi_disk *d, struct scsi_capacity c)
         disk_fail(d, -ENOTSUP, "protection type %u is unknown", c.protection);
         return;
     }
-    if (d->up && c.block_len != d->limits.block_size) { /* no unit does that: it is another one */
+    if (d->up && c.block_len != d->limits.block_size) { /* so it must be another unit */
         disk_replaced(d, "its block size changed");
         return;
     }

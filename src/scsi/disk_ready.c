@@ -42,7 +42,7 @@ disk_start_unit_done(struct scsi_disk *d)
 static void
 disk_not_ready(struct scsi_disk *d, const struct scsi_sense *s)
 {
-    if (d->up) { /* commands that fail will say so better */
+    if (d->up) { /* the disk is in use, and a command that fails tells more */
         disk_step_done(d);
         return;
     }

@@ -5,7 +5,8 @@
 
 #include "scsi/internal.h"
 
-/* A step, one of enum disk_step, and what begins it: that ends with disk_step_done or a failure. */
+/* A step, one of enum disk_step, and the function that begins it, which has disk_step_done or
+ * disk_fail called in the end. */
 struct disk_step_row {
     uint32_t step;
     void (*start)(struct scsi_disk *d);
@@ -18,7 +19,8 @@ void disk_run_work(struct loop_work *w);
 void disk_send(struct scsi_disk *d, int cdb_len, uint32_t in_len,
                void (*next)(struct scsi_disk *d));
 
-/* The answer: good means GOOD, or CHECK CONDITION with RECOVERED ERROR. */
+/* disk_good: the answer was GOOD, or CHECK CONDITION with RECOVERED ERROR.  disk_sense: it came
+ * with sense data, which *ret has then. */
 bool disk_good(const struct scsi_disk *d);
 bool disk_sense(const struct scsi_disk *d, struct scsi_sense *ret);
 

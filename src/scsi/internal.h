@@ -126,7 +126,7 @@ struct scsi_sdev {
     const struct blk_upcalls *up;
     struct bdev *bdev;
 
-    bool expecting_ua;                      /* after a reset of ours, which is no news */
+    bool expecting_ua; /* a unit attention that follows a reset of ours is due: it is no news */
     bool has_b0, has_b1, has_b2, name_told; /* VPD pages; name is from page 83h */
     bool seen;                              /* the scan under way has found it */
     bool doomed;                            /* its owner has freed it: eh.c does once it lets go */
@@ -135,8 +135,8 @@ struct scsi_sdev {
 
     enum eh_step eh;
     bool eh_tur_out, eh_tur_wanted; /* TEST UNIT READY is with the host; the step waits for it */
-    uint8_t eh_barren;              /* runs without a completed command between */
-    struct list eh_cmds;            /* scsi_io in IO_EH */
+    uint8_t eh_barren;   /* runs of the ladder in a row between which no command was completed */
+    struct list eh_cmds; /* scsi_io in IO_EH */
     struct list eh_node;
     struct scsi_eh_wait eh_wait;
     struct scsi_exec eh_tur;
@@ -203,9 +203,9 @@ enum scsi_action {
     ACT_RETRY_DELAY,   /* counted while retries last, then as ACT_DELAY */
     ACT_RETRY_LINK,    /* counted; several in a row end the session */
     ACT_AGAIN,         /* it was not sent: again, uncounted, soon */
-    ACT_SWEPT,         /* a reset of ours ended it: likewise, but it may have been executed */
-    ACT_DELAY,         /* uncounted, after back-off */
-    ACT_ALUA,          /* uncounted, after a second */
+    ACT_SWEPT, /* a reset of ours ended it: as ACT_AGAIN, but only where it may be executed twice */
+    ACT_DELAY, /* uncounted, after back-off */
+    ACT_ALUA,  /* uncounted, after a second */
     ACT_UA,
     ACT_OPCODE, /* the device does not know the command */
     ACT_FIELD,  /* the device does not know something in the command */
@@ -226,14 +226,14 @@ struct scsi_verdict {
 struct scsi_verdict scsi_judge_host(enum scsi_host_result r);
 struct scsi_verdict scsi_judge_status(uint8_t status);
 struct scsi_verdict scsi_judge_sense(const struct scsi_sense *s);
-/* Steps and events of a unit attention; *ret_reset: the device was reset, cached writes are lost
- * if it also lost power. */
+/* Tells which steps and events a unit attention calls for.  *ret_reset: the device was reset;
+ * *ret_power: it may also have lost power, and with it cached writes. */
 void scsi_ua_effects(uint8_t asc, uint8_t ascq, uint32_t *ret_steps, uint32_t *ret_events,
                      bool *ret_reset, bool *ret_power);
 
 /* io.c: commands between the midlayer and the host */
 int scsi_dispatch_cmd(struct scsi_sdev *s, struct scsi_io *io);
-/* Once for each io: what is the same for all commands to dev. */
+/* Called once for each io: sets what is the same for all commands to dev. */
 void scsi_io_init(struct scsi_io *io, struct scsi_device *dev, void (*done)(struct scsi_cmd *sc),
                   void (*complete)(struct scsi_io *io));
 /* scsi_cmd.done of a command that came back, whatever became of it. */
@@ -246,7 +246,8 @@ void scsi_io_prepare(struct scsi_io *io);
 void scsi_io_make_general(struct scsi_io *io);
 /* The deadline passed: true when error handling has the command now. */
 bool scsi_io_timed_out(struct scsi_io *io);
-/* The host's result, where a command that came back because it had timed out has timed out. */
+/* The host's result of a command, but DID_TIME_OUT for one that was aborted because its time had
+ * run out. */
 enum scsi_host_result scsi_io_host_result(const struct scsi_io *io);
 
 /* ua.c */

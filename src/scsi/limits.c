@@ -44,7 +44,8 @@ disk_transfer_limits(struct scsi_disk *d)
     d->max_blocks = (uint32_t)(l->max_transfer / bs);
 }
 
-/* The first that the device claims: UNMAP says most exactly what is meant, WRITE SAME(10) least. */
+/* Chooses the first of three commands that the device claims to have: UNMAP says most exactly what
+ * is meant, WRITE SAME(10) least. */
 static enum disk_discard
 disk_discard_mode(const struct scsi_disk *d)
 {

@@ -111,7 +111,8 @@ enum scsi_event {
 };
 
 struct scsi_events {
-    /* Each at most once pending per device.  dev: never NULL. */
+    /* Tells of an event of dev, which is never NULL.  An event that waits to be told already is not
+     * told a second time. */
     void (*event)(void *user, struct scsi_device *dev, enum scsi_event ev);
 };
 
@@ -161,8 +162,8 @@ int scsi_device_online(struct scsi_device *dev);
  * later; the device is freed by scsi_detach.  Drain its bdev first. */
 int scsi_device_remove(struct scsi_device *dev, void (*done)(void *user, int err), void *user);
 
-/* True when a READ or WRITE of dev may take the fast path down, found from what is so: the device
- * is a disk that is plugged to block/ and runs, and nothing holds its commands back. */
+/* True when a READ or WRITE of dev may take the fast path down, found from the state itself: the
+ * device is a disk that is plugged to block/ and runs, and nothing holds its commands back. */
 bool scsi_fast_ok(const struct scsi_device *dev);
 
 /* True when a command that comes back GOOD may end the fast path: no refused command, queue depth,
@@ -175,8 +176,9 @@ void scsi_check_fast(struct scsi_target *t);
 
 /* ---- commands -------------------------------------------------------------------------------- */
 
-/* A command in the hands of scsi/: behind a blk_request or in a scsi_exec.  Behind a blk_request
- * the pointers and what sc has of the device are set once, and sc begins at a cache line. */
+/* A command of scsi/.  It is the driver's part of a blk_request, or a member of a scsi_exec. Behind
+ * a blk_request its pointers and those members of sc that depend on nothing but the device are set
+ * once, and sc begins at a cache line. */
 struct scsi_io {
     struct scsi_device *dev;
     struct blk_request *rq; /* a disk's, else NULL */
@@ -202,8 +204,8 @@ struct scsi_io {
 };
 
 /* One raw CDB to a device of any type, embedded in its owner, who keeps it and its buffers until
- * done.  Sent once: only what was not sent is repeated, and unit attentions as often as asked
- * for. */
+ * done.  The command is sent once: it is only repeated where it was not sent, or after a unit
+ * attention, as often as ua_retries says. */
 struct scsi_exec {
     /* in */
     const uint8_t *cdb; /* copied if it fits, else the owner's */
@@ -247,7 +249,8 @@ bool scsi_disk_thin(const struct scsi_device *dev);
 /* The disk as a driver; drv is the struct scsi_device *. */
 extern const struct bdev_driver_ops scsi_disk_ops;
 
-/* up and b NULL: unplugs; nothing may be outstanding. */
+/* Plugs the disk to the block device b, whose up-calls are up; both NULL unplug it, and nothing may
+ * be outstanding then. */
 void scsi_disk_plug(struct scsi_device *dev, const struct blk_upcalls *up, struct bdev *b);
 
 #endif

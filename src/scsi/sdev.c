@@ -187,7 +187,7 @@ sdev_set_state(struct scsi_sdev *s, enum scsi_device_state to)
 }
 
 /* The depth is halved once for all commands that were out when the target was full, and grows by
- * one for each full round without, as a congestion window does. */
+ * one for each full round of commands without TASK SET FULL, as a congestion window does. */
 void
 sdev_depth_down(struct scsi_sdev *s)
 {
@@ -242,7 +242,7 @@ sdev_deliver_events(struct loop_work *w)
 void
 sdev_raise(struct scsi_sdev *s, uint32_t events)
 {
-    if (events == 0 || list_empty(&s->dev.node)) /* a scan's own has nobody who listens */
+    if (events == 0 || list_empty(&s->dev.node)) /* no scan has added it: nobody listens */
         return;
     s->events |= events;
     loop_defer(s->dev.target->loop, &s->ev_work);

@@ -48,8 +48,9 @@ stack_scsi_event(void *user, struct scsi_device *dev, enum scsi_event ev)
 
 static const struct scsi_events stack_scsi_events = {.event = stack_scsi_event};
 
-/* Patience with a disk that becomes ready: the midlayer's own where nobody asks for quicker
- * answers, else no more than they ask for, but long enough for a disk that spins up. */
+/* How long to wait for a disk that is becoming ready: as long as the midlayer thinks best where
+ * nobody asks for quicker answers, else as long as a command may take, but long enough for a disk
+ * that spins up. */
 static uint32_t
 stack_spinup_s(uint32_t timeout_ms)
 {

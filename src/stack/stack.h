@@ -6,8 +6,8 @@
  * this:
  *
  *     stack_attach(host, &params, &events, user, &stack);
- *     stack_scan_lun(stack, lun, found, user);            // or stack_scan(), then
- * stack_first_device() stack_disk_start(stack, device, disk_is_up, user, NULL);
+ *     stack_scan_lun(stack, lun, found, user);            // or stack_scan()
+ *     stack_disk_start(stack, device, disk_is_up, user, NULL);
  *     bdev_queue_new(disk->bdev, loop, depth, &queue);    // seam/bdev.h: I/O from here on
  *     ...
  *     stack_disk_close(disk, closed, user);               // before the session is logged out
