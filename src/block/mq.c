@@ -285,8 +285,7 @@ static void __attribute__((noinline)) blk_end_piece(struct blk_queue *q, struct 
         if (blk_more_zeroes(q, p))
             return;
         if (rq->result.err == -EOPNOTSUPP && rq->op == BDEV_DISCARD)
-            rq->result = (struct bdev_result){
-                0}; /* a discard is a hint, so that its failure is not reported */
+            rq->result = (struct bdev_result){0}; /* a discard is a hint: it may fail untold */
         if (rq->result.err != 0)
             blk_keep_error(r, rq);
     } else if (r->op == BDEV_SCSI) {

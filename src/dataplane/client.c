@@ -212,7 +212,8 @@ dp_half_leave(struct dataplane *dp, struct dp_half *half)
 
     half->owner = dp->generations;
     half->undo_at_ns = dp->loop->now_ns + grace;
-    if (!loop_timer_running(&dp->undo)) /* what was left before comes before: the grace is one */
+    if (!loop_timer_running(&dp->undo)) /* the grace is the same for all, so what was left earlier
+                                           is due earlier, and the timer runs for that */
         loop_timer_start(dp->loop, &dp->undo, grace);
 }
 

@@ -93,8 +93,8 @@ dp_ep_bound(struct dp_endpoint *e, struct dp_conn *c)
     e->half = (struct dp_half){0, 0}; /* the connection's from now on */
 }
 
-/* The endpoint falls to the client that is there; where none is, the next one has the usual time
- * for it. */
+/* The endpoint belongs to the client that is attached; where none is, the next one has grace_ms to
+ * adopt it. */
 void
 dp_ep_unbound(struct dp_conn *c)
 {

@@ -18,9 +18,9 @@
 
 #define DP_OWNERS_MAX 16 /* transports that own their sessions */
 
-/* Whose something is that has not been brought into use.  owner: the generation of the client,
- * which may have gone; 0: it is in use and belongs to nobody, or to what it is bound to.
- * undo_at_ns: when it is undone, as its owner has gone; 0: never. */
+/* Who owns something that is half-made.  owner: the generation of the client, which may have gone;
+ * 0: the thing is in use and belongs to nobody, or to what it is bound to.  undo_at_ns: when it is
+ * to be undone because its owner has gone; 0: never. */
 struct dp_half {
     uint64_t owner, undo_at_ns;
 };
@@ -97,12 +97,12 @@ struct dataplane {
     /* client.c */
     struct ipc_client client;
     uint64_t generation;  /* of the client that is attached; 0: none is */
-    uint64_t generations; /* that there have been */
+    uint64_t generations; /* how many generations there have been */
     bool greeted;         /* HELLO has been answered, or is not asked for */
     bool flowing;         /* events go to the client at once */
-    struct list events;   /* that wait, without a gap */
+    struct list events;   /* events that wait, without a gap between their numbers */
     uint32_t nevents, event_bytes;
-    uint64_t lost; /* events after those that wait; told by LOST */
+    uint64_t lost; /* how many events after those that wait are lost; LOST tells it */
     uint64_t last_event;
     struct loop_timer retry;
 

@@ -79,8 +79,8 @@ session_state(const struct dp_session *ds)
     return ds->started ? of_host[ds->host->state] : IPC_SESSION_NEW;
 }
 
-/* Puts what was told into buf, and behind it what the owner knows by itself and was not told, as
- * far as there is room.  Returns the bytes. */
+/* Puts the values that the control plane has told into buf, and behind them those that the owner
+ * knows by itself and was not told, as far as there is room.  Returns the bytes. */
 static uint32_t
 put_values(const struct dp_session *ds, const struct dp_conn *c, uint8_t *buf)
 {

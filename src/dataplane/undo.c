@@ -24,7 +24,7 @@ half_next(const struct dp_half *half, uint64_t *next)
 }
 
 /* A connection that has been started before, and was to be reopened, is stopped and stays.  The
- * endpoint falls with its connection, once that has been let go of. */
+ * endpoint ends with its connection, once the transport has let go of that. */
 static void
 undo_conn(struct dp_conn *c)
 {

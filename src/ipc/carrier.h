@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* ipc/carrier.h - what moves encoded messages between the two ends of ipc/encoded.h.
+/* ipc/carrier.h - what moves messages between the two ends of the encoded binding (ipc/ipc.h).
  *
  * A carrier knows nothing of the messages: it takes packets and hands them to
  * the other end, each lane in order, never from inside the sender's call.  One

@@ -80,7 +80,8 @@ direct_request(struct ipc *ipc, struct iscsi_uevent *ev, const void *data, uint3
 
 static const struct ipc_ops direct_ops = {.request = direct_request};
 
-/* Most answers come at once, so that the request is the last. */
+/* Finds the request of an answer, from the end of the list: most requests are answered at once and
+ * are still the last. */
 static struct msg *
 direct_waiting(struct ipc_direct *d, uint64_t seq)
 {

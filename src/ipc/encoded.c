@@ -149,7 +149,8 @@ ipc_encoded_client_ipc(struct ipc_encoded_client *e)
 
 /* ---- the server's end ----------------------------------------------------------------------- */
 
-/* Most answers come at once, so that the request is the last. */
+/* Finds the request of an answer, from the end of the list: most requests are answered at once and
+ * are still the last. */
 static struct ipc_packet *
 encoded_waiting(struct ipc_encoded_server *e, uint64_t seq)
 {
@@ -260,7 +261,7 @@ ipc_encoded_server_free(struct ipc_encoded_server *e)
     if (e == NULL)
         return;
     e->carrier->server = (struct ipc_receiver){NULL, NULL};
-    while (!list_empty(&e->waiting)) /* the server has the descriptors of those */
+    while (!list_empty(&e->waiting)) /* the server owns the descriptors that came with them */
         free(container_of(list_pop_front(&e->waiting), struct ipc_packet, node));
     free(e);
 }

@@ -104,8 +104,7 @@ static const struct sense_row sense_rows[] = {
     {SENSE_UNIT_ATTENTION, ANY, ANY, ACT_UA, -EIO, 0, 0},
     {SENSE_DATA_PROTECT, 0x27, 0x07, ACT_FAIL, -ENOSPC, 0, 0},
     {SENSE_DATA_PROTECT, 0x27, ANY, ACT_FAIL, -EROFS, STEPS_MODE, 0},
-    {SENSE_DATA_PROTECT, ANY, ANY, ACT_FAIL, -EREMOTEIO, 0,
-     0}, /* also for insufficient zone resources */
+    {SENSE_DATA_PROTECT, ANY, ANY, ACT_FAIL, -EREMOTEIO, 0, 0}, /* or no zone resources */
     {SENSE_BLANK_CHECK, ANY, ANY, ACT_FAIL, -EREMOTEIO, 0, 0},
     {SENSE_COPY_ABORTED, ANY, ANY, ACT_FAIL, -EREMOTEIO, 0, 0},
     {SENSE_ABORTED_COMMAND, 0x10, ANY, ACT_FAIL, -EBADMSG, 0, 0},
