@@ -73,7 +73,7 @@ struct iscsi_tcp_task {
     struct iscsi_r2t r2t[ISCSI_TCP_R2T_MAX];
 };
 
-/* create_conn.  ops is borrowed and outlives tcp. */
+/* For a transport's create_conn.  ops is borrowed and outlives tcp. */
 void iscsi_tcp_conn_init(struct iscsi_tcp_conn *tcp, struct iscsi_conn *c,
                          const struct iscsi_tcp_ops *ops);
 /* Forgets a half received PDU; the state is then as after init. */
@@ -94,7 +94,8 @@ int iscsi_tcp_map_in(struct iscsi_tcp_conn *tcp, struct iovec *iov, int max, uin
 /* len bytes arrived where iscsi_tcp_map_in said. */
 void iscsi_tcp_placed(struct iscsi_tcp_conn *tcp, const struct iovec *iov, uint32_t len);
 
-/* init_task: what a transport's own does before it lays out the first PDU, of ret bytes of data. */
+/* For a transport's init_task, before it lays out the first PDU.  Returns the bytes of data that go
+ * with that. */
 static inline uint32_t
 iscsi_tcp_task_init(struct iscsi_task *t)
 {
@@ -118,8 +119,8 @@ iscsi_tcp_task_init(struct iscsi_task *t)
     return t->imm_count;
 }
 
-/* xmit_task: the PDU of the task itself, which the transport has put on its way, counts as sent.
- * True where Data-Out PDUs are to follow: iscsi_tcp_xmit_data. */
+/* For a transport's xmit_task: counts the PDU of the task itself, which the transport has put on
+ * its way, as sent.  True where Data-Out PDUs are to follow: iscsi_tcp_xmit_data. */
 static inline bool
 iscsi_tcp_task_sent(struct iscsi_task *t)
 {
@@ -131,13 +132,15 @@ iscsi_tcp_task_sent(struct iscsi_task *t)
     return tt->unsol.len > 0 || tt->r2t_count > 0;
 }
 
-/* xmit_task: the Data-Out PDUs that are due.  0: all of them; -EAGAIN: alloc_pdu has no room, call
- * again after queue_xmit; else the connection has failed. */
+/* For a transport's xmit_task: sends the Data-Out PDUs that are due.  0: all have been sent;
+ * -EAGAIN: alloc_pdu has no room, to be called again after queue_xmit; else the connection has
+ * failed. */
 int iscsi_tcp_xmit_data(struct iscsi_task *t);
 
-/* cleanup_task: nothing more is sent for the task, and the parser does not refer to it any more.
- * Where its Data-In is under way, the rest of that is received, its digest checked, and kept
- * nowhere.  What the transport has laid out already is the transport's to wait for. */
+/* For a transport's cleanup_task: sees to it that nothing more is sent for the task, and that the
+ * parser does not refer to it any more.  Where its Data-In is under way, the rest of that is
+ * received, its digest checked, and kept nowhere.  What the transport has laid out already is the
+ * transport's to wait for. */
 static inline void
 iscsi_tcp_cleanup_task(struct iscsi_task *t)
 {

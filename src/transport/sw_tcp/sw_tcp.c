@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* transport/sw_tcp/sw_tcp.c - iSCSI over a socket (Linux: iscsi_tcp).
  *
- * Out: nothing is sent before xmit_flush, which sends all in one system call.
- * Headers, padding and digests of all PDUs stand one behind the other in staging
- * memory, among them the headers that the iSCSI layer puts at conn->gather; payload
- * is sent from the caller's memory, and an iovec ends only where payload comes
- * between.  What the socket does not take waits for ->writable, and alloc_pdu and
- * gather_room return -EAGAIN meanwhile.  A connection takes staging from the loop's
- * pool for the first PDU and puts it back when the last byte has been sent: one that
- * is idle holds none.
+ * Out: PDUs are gathered, and xmit_flush sends all of them in one system call; some are sent before
+ * only where the room for them runs out, or digested data is about to leave the cache.  Headers,
+ * padding and digests of all PDUs stand one behind the other in staging memory, among them the
+ * headers that the iSCSI layer puts at conn->gather; payload is sent from the caller's memory, and
+ * an iovec ends only where payload comes between. What the socket does not take waits for
+ * ->writable, and alloc_pdu and gather_room return -EAGAIN meanwhile.  A connection takes staging
+ * from the loop's pool for the first PDU and puts it back when the last byte has been sent: one
+ * that is idle holds none.
  *
  * With zero_copy the stream may lend large payload to the kernel instead of
  * copying it.  The memory of a task whose last byte has been sent is then still not
@@ -193,7 +193,7 @@ finish_cleanups(struct sw_tcp_conn *sc)
         list_del(&st->node);
         st->task = NULL;
         st->lent = 0;
-        sc->tcp.conn->up->task_cleaned(t); /* the slot may be used again in it */
+        sc->tcp.conn->up->task_cleaned(t); /* the up-call may use the slot again */
     }
     if (!list_empty(&sc->cleanup) && sc->lend_min != UINT32_MAX)
         loop_timer_start(sc->tcp.conn->loop, &sc->ack_timer, TX_ACK_MS * LOOP_NS_PER_MS);
@@ -233,7 +233,7 @@ sw_tcp_consume(struct sw_tcp_conn *sc, size_t n)
     }
     if (sc->iov_at == sc->iov_n)
         put_staging(sc);
-    if (!list_empty(&sc->cleanup)) /* never an up-call from inside an operation */
+    if (!list_empty(&sc->cleanup)) /* no up-call may be made from inside an operation */
         loop_defer(sc->tcp.conn->loop, &sc->sent_work);
 }
 
@@ -311,7 +311,8 @@ sw_tcp_alloc_pdu(struct iscsi_task *t, uint8_t opcode)
 
     (void)opcode;
     assert(pieces <= MAX_SG);
-    if (__builtin_expect(!room(sc, (int)pieces + 2), 0)) /* gathered, payload, gathered */
+    /* Besides those of the payload, one iovec before it and one behind it may be needed. */
+    if (__builtin_expect(!room(sc, (int)pieces + 2), 0))
         return make_room(t);
     t->hdr = (void *)t->conn->gather.next;
     t->hdr_max = ISCSI_HDR_MAX - 4;
@@ -616,8 +617,8 @@ writable(void *user)
 
 /* ---- in ------------------------------------------------------------------------------------- */
 
-/* Keeps bytes that came behind the final Login Response until start_conn: only then is it known
- * whether they have digests. */
+/* Keeps bytes that came behind the final Login Response until start_conn, since before it is not
+ * known whether they have digests. */
 static void
 keep_held(struct sw_tcp_conn *sc, const void *p, size_t len)
 {
