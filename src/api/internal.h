@@ -33,7 +33,7 @@ struct lunette_ctx {
 };
 
 /* A session with the stack on its host: what a LUN, or a list of LUNs, stands on.  There may be
- * thousands: what only the way up needs is freed there. */
+ * thousands, so what is only needed until it is up is freed by then. */
 struct api_session {
     struct lunette_ctx *ctx;
     struct api_url *url; /* until the login has ended, well or not */

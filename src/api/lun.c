@@ -9,7 +9,7 @@
 #include "api/internal.h"
 #include "wire/lun.h"
 
-struct step { /* of what is done one after the other: its end, waited for */
+struct step { /* one of several steps, whose end a synchronous call waits for */
     bool done;
     int err;
     struct lunette_error why;
@@ -100,7 +100,7 @@ list_count(struct stack *s)
     return n;
 }
 
-struct list_disk { /* a disk that comes up, waited for */
+struct list_disk { /* a disk that a synchronous call brings up and waits for */
     struct step st;
     struct stack_disk *disk;
 };

@@ -145,8 +145,8 @@ lun_resized(struct bdev_listener *l, struct bdev *b, enum bdev_event ev)
     lun->info.error = error;
 }
 
-/* There is a device that is no disk, or whose disk does not come up: enough for who wants to send
- * raw commands. */
+/* The device is no disk, or its disk does not come up; that is enough for a caller who only wants
+ * to send raw commands. */
 static void
 open_no_disk(struct lunette_lun *lun, const struct lunette_error *err)
 {

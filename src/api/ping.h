@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* api/ping.h - NOP-Out there and back, asked for by a person. */
+/* api/ping.h - lunette_ping: a NOP-Out that the caller asked for, and its answer. */
 #ifndef API_PING_H
 #define API_PING_H
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* api/queue.c - queues driven by the caller's thread.
  *
- * Requests come from a pool of `depth`.  The end of one is only noted, so that it may be told at
- * any time (BDEV_F_PROMPT), and kept until the caller polls.
+ * Requests come from a pool of `depth`.  When one ends, that is only noted and kept until the
+ * caller polls, so that done may be called at any time (BDEV_F_PROMPT).
  */
 #include <assert.h>
 #include <errno.h>
@@ -38,8 +38,8 @@ struct lunette_queue {
     struct api_req **free, **top; /* a stack and where it ends: the request used last, which is the
                                      one in the cache, is taken next */
     struct api_req **no_read,
-        **no_write; /* where top must be above for a read or write to take
-                       one: free, or where the call is refused the stack's end */
+        **no_write; /* a read or write may take a request while top is above this: `free`, or the
+                       stack's end where such calls are refused */
     struct api_req **finished, **begin,
         **end;             /* room for 2 * depth; [begin, end) are not polled yet */
     struct api_req **held; /* the caller has their sense, until its next call */
@@ -243,8 +243,8 @@ queue_iov_len(const struct iovec *iov, int iovcnt, size_t *ret)
     return 0;
 }
 
-/* The quick test found none to take.  0: one is free after all; -EOPNOTSUPP: there is no disk;
- * -EAGAIN: all are in use. */
+/* Called when the quick test has found no request to take.  0: one is free after all; -EOPNOTSUPP:
+ * there is no disk; -EAGAIN: all are in use. */
 static int __attribute__((noinline, cold)) queue_make_free(struct lunette_queue *q)
 {
     if (q->q == NULL)
@@ -443,8 +443,8 @@ lunette_queue_submit(struct lunette_queue *q)
 
 /* ---- polling -------------------------------------------------------------------------------- */
 
-/* Tells how r ended that did not just go well.  True: the caller has its sense now, and r is held
- * until the next call. */
+/* Fills in *c for a request that did not simply go well.  True: the caller has its sense now, and r
+ * is held until the next call. */
 static bool __attribute__((noinline, cold))
 queue_tell(struct api_req *r, struct lunette_completion *c)
 {

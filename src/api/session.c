@@ -14,8 +14,8 @@
 #define LOGOUT_RETRY_MS  50  /* until a logout that found no memory is tried again */
 #define LOGOUT_TRIES_MAX 100 /* then the session is left to the end of its context */
 
-/* A random number and a qualifier that counts (RFC 7143 11.12.5): of the sessions of one context
- * no two are the same port. */
+/* A random number and a qualifier that counts (RFC 7143 11.12.5), so that no two sessions of one
+ * context are the same SCSI initiator port. */
 static void
 session_next_isid(struct lunette_ctx *ctx, uint8_t isid[LOGIN_ISID_LEN])
 {
