@@ -9,7 +9,7 @@
 
 #include "api/internal.h"
 
-#define CLOSE_LIMIT_NS (10 * LOOP_NS_PER_S) /* what logins that were given up get to end */
+#define CLOSE_LIMIT_NS (10 * LOOP_NS_PER_S) /* given-up logins may take so long to end */
 
 static void
 ctx_log_sink(void *user, enum log_level level, const char *line)

@@ -120,9 +120,9 @@ struct scsi_host_ops {
     void (*commit)(struct scsi_host *h);
     /* The timer of sc has expired: the host says whether to wait on or to abort. */
     enum scsi_timeout_action (*eh_timed_out)(struct scsi_host *h, struct scsi_cmd *sc);
-    /* Each eh_ call asks for task management (RFC 7143 11.5.1), and its result comes by w->done.
-     * Until an abort is done, sc and its buffers stay the host's: the transport may still write to
-     * them. */
+    /* The eh_ calls end commands, the first three by task management (RFC 7143 11.5.1); the result
+     * comes by w->done.  Until an abort is done, sc and its buffers stay the host's: the transport
+     * may still write to them. */
     void (*eh_abort)(struct scsi_host *h, struct scsi_cmd *sc, struct scsi_eh_wait *w);
     void (*eh_device_reset)(struct scsi_host *h, const uint8_t lun[8], struct scsi_eh_wait *w);
     void (*eh_target_reset)(struct scsi_host *h, struct scsi_eh_wait *w);
