@@ -137,23 +137,11 @@ one_stopped(struct world *w)
     c->up->conn_stopped(c);
 }
 
-static int
-adopt_fd(struct loop *l, int fd, const struct stream_events *ev, void *user, struct stream **ret)
-{
-    static struct stream s;
-
-    (void)fd;
-    (void)ev;
-    (void)user;
-    s.loop = l;
-    *ret = &s;
-    return 0;
-}
-
 static void
-close_fd(struct stream *s)
+close_fd(struct loop *l, int fd)
 {
-    (void)s;
+    (void)l;
+    assert_true(fd >= 0);
     assert_true(now->fds > 0);
     now->fds--;
 }
@@ -717,8 +705,7 @@ world_new(struct world *w, uint64_t seed)
     w->one_conn = fake_gathers; /* the fake adapter has one room for headers */
     fake_loop_init(&w->fl, seed);
     loop_ops = fake_loop_ops;
-    loop_ops.adopt = adopt_fd;
-    loop_ops.close = close_fd;
+    loop_ops.close_fd = close_fd;
     w->fl.l.ops = &loop_ops;
     adapter = fake_transport;
     adapter.bind_conn = adapter_bind;
