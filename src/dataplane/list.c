@@ -10,13 +10,44 @@
 
 #include "dataplane/internal.h"
 
+static struct dp_session *
+session_even_dying(struct dataplane *dp, uint32_t sid)
+{
+    for (struct hnode *n = htab_find(&dp->by_sid, hash_u64(0, sid)); n != NULL; n = htab_next(n)) {
+        struct dp_session *ds = container_of(n, struct dp_session, hnode);
+
+        if (ds->sid == sid)
+            return ds;
+    }
+    return NULL;
+}
+
+/* Where a page after that id begins to look: behind the session itself, which the client was told
+ * of last, since to go through thousands for each page would take long; at the first where it has
+ * gone. */
+static struct list *
+sessions_after(struct dataplane *dp, uint64_t id)
+{
+    struct dp_session *ds = id <= UINT32_MAX ? session_even_dying(dp, (uint32_t)id) : NULL;
+
+    return ds != NULL ? ds->node.next : dp->sessions.next;
+}
+
+static struct list *
+endpoints_after(struct dataplane *dp, uint64_t id)
+{
+    struct dp_endpoint *e = dp_ep_find(dp, id);
+
+    return e != NULL ? e->node.next : dp->endpoints.next;
+}
+
 int
 dp_serve_list_sessions(struct dataplane *dp, const struct iscsi_uevent *ev, struct iscsi_reply *rep)
 {
     uint32_t n = 0;
 
     rep->r.sessions.next_event = dp->last_event + 1;
-    LIST_FOREACH (l, &dp->sessions) {
+    for (struct list *l = sessions_after(dp, ev->u.list.after); l != &dp->sessions; l = l->next) {
         const struct dp_session *ds = container_of(l, struct dp_session, node);
 
         if (ds->sid <= ev->u.list.after)
@@ -50,7 +81,7 @@ dp_serve_list_endpoints(struct dataplane *dp, const struct iscsi_uevent *ev,
     uint32_t n = 0;
 
     rep->r.endpoints.next_event = dp->last_event + 1;
-    LIST_FOREACH (l, &dp->endpoints) {
+    for (struct list *l = endpoints_after(dp, ev->u.list.after); l != &dp->endpoints; l = l->next) {
         const struct dp_endpoint *e = container_of(l, struct dp_endpoint, node);
 
         if (e->closing || e->pub.id <= ev->u.list.after)
@@ -102,18 +133,6 @@ put_values(const struct dp_session *ds, const struct dp_conn *c, uint8_t *buf)
             dp_values_set(&all, p, text, (uint32_t)len);
     }
     return all.len;
-}
-
-static struct dp_session *
-session_even_dying(struct dataplane *dp, uint32_t sid)
-{
-    for (struct hnode *n = htab_find(&dp->by_sid, hash_u64(0, sid)); n != NULL; n = htab_next(n)) {
-        struct dp_session *ds = container_of(n, struct dp_session, hnode);
-
-        if (ds->sid == sid)
-            return ds;
-    }
-    return NULL;
 }
 
 int
