@@ -19,6 +19,7 @@ struct dataplane;
 #define DATAPLANE_GRACE_MS        60000
 #define DATAPLANE_EVENTS_MAX      4096
 #define DATAPLANE_EVENT_BYTES_MAX (1u << 20)
+#define DATAPLANE_ENDPOINTS_MAX   65536 /* at a time: EP_CONNECT is refused with -EAGAIN */
 
 struct dataplane_limits {
     uint32_t grace_ms;        /* for a client to adopt what its predecessor left half-made */

@@ -195,6 +195,9 @@ dp_serve_ep_connect(struct dataplane *dp, const struct iscsi_uevent *ev, struct 
     if (tt->ep_connect == NULL)
         return lunette_fail(&rep->why, -ENOTSUP, LUNETTE_DOM_USAGE, 0,
                             "transport %s takes a connected descriptor", tt->name);
+    if (dp->nendpoints >= DATAPLANE_ENDPOINTS_MAX)
+        return lunette_fail(&rep->why, -EAGAIN, LUNETTE_DOM_OS, EAGAIN,
+                            "there are %d endpoints already", DATAPLANE_ENDPOINTS_MAX);
     e = calloc(1, sizeof(*e) + tt->ep_size);
     if (e == NULL)
         return lunette_fail(&rep->why, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory");

@@ -293,6 +293,22 @@ test_an_endpoint_is_up_before_it_is_bound(void **state)
     dpw_free(w);
 }
 
+/* A client that never disconnects any finds an end. */
+static void
+test_endpoints_are_bounded(void **state)
+{
+    struct dpw *w = dpw_new();
+
+    (void)state;
+    w->registry.t[0].ep_disconnect = fake_transport.ep_disconnect; /* nobody counts them */
+    for (unsigned i = 0; i < DATAPLANE_ENDPOINTS_MAX; i++)
+        assert_int_equal(dpw_do(w, ISCSI_UEVENT_TRANSPORT_EP_CONNECT, 0, 0, 0), 0);
+    assert_int_equal(dpw_do(w, ISCSI_UEVENT_TRANSPORT_EP_CONNECT, 0, 0, 0), -EAGAIN);
+    assert_int_equal(dpw_do(w, ISCSI_UEVENT_TRANSPORT_EP_DISCONNECT, 0, 0, 1), 0);
+    assert_int_equal(dpw_do(w, ISCSI_UEVENT_TRANSPORT_EP_CONNECT, 0, 0, 0), 0);
+    dpw_free(w);
+}
+
 int
 main(void)
 {
@@ -308,6 +324,7 @@ main(void)
         cmocka_unit_test(test_dd_data_suits_any_type),
         cmocka_unit_test(test_a_descriptor_is_not_for_every_transport),
         cmocka_unit_test(test_an_endpoint_is_up_before_it_is_bound),
+        cmocka_unit_test(test_endpoints_are_bounded),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
