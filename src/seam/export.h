@@ -2,8 +2,8 @@
 /* seam/export.h - the contract for exports, which would make a block device reachable for other
  * processes: NBD, FUSE, vhost-user, ublk.
  *
- * Nobody calls or implements it yet.  All functions are called on the loop that start was given,
- * and all callbacks come on it.
+ * Only a unit test calls and implements it so far.  All functions are called on the loop that start
+ * was given, and all callbacks come on it.
  *
  * Who owns what: the export borrows the device from start until stop has ended.  The queues are the
  * export's own: it makes as many as it likes with bdev_queue_new and submits requests that stand in
