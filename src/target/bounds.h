@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* target/bounds.h - what an initiator cannot exceed, and what it is offered. */
+/* target/bounds.h - the limits of the target, and defaults of what it offers to initiators. */
 #ifndef TARGET_BOUNDS_H
 #define TARGET_BOUNDS_H
 

@@ -25,8 +25,8 @@ struct target_node_config {
     const char *alias; /* TargetAlias, may be NULL */
     const struct lu_config *luns;
     uint32_t luns_count;
-    const char *chap_user, *chap_secret; /* what initiators must know; NULL: no authentication */
-    const char *mutual_user, *mutual_secret; /* what this target proves; NULL: nothing */
+    const char *chap_user, *chap_secret;     /* of initiators; NULL: no authentication */
+    const char *mutual_user, *mutual_secret; /* of this target; NULL: it does not authenticate */
     const struct target_key_value *set;      /* keys of RFC 7143 and QueueDepth, NopInterval */
     uint32_t set_count;
     const char *redirect; /* "host:port" that every login is sent to, NULL: none */
@@ -39,8 +39,9 @@ struct target_config {
     uint32_t sessions_max, conns_max;   /* 0: the defaults above */
     uint32_t login_timeout_ms;          /* 0: 15 s */
     uint32_t stop_timeout_ms;           /* how long target_stop waits for logouts; 0: 1 s */
-    uint32_t pace_us;                   /* how long a connection may go unread whose initiator has
-                                           many responses still to read; 0: not at all */
+    uint32_t pace_us;                   /* the longest wait before a connection is read again, while
+                                           its initiator still has many responses to read, in
+                                           microseconds; 0: no wait */
     const struct target_faults *faults; /* may be NULL */
 };
 

@@ -8,12 +8,15 @@
 struct bhs;
 struct tgt_conn;
 
-/* Rejects the request whose header of hdr_len bytes (with AHS) is h.  Kills c without memory. */
+/* Sends a Reject of the request whose header of hdr_len bytes (AHS included) is h.  Closes c when
+ * there is no memory for it. */
 void tgt_reject(struct tgt_conn *c, const struct bhs *h, uint32_t hdr_len, uint8_t reason);
-/* ... and ends the connection when the Reject has left. */
+
+/* Does the same, and closes the connection when the Reject has been sent. */
 void tgt_reject_and_close(struct tgt_conn *c, const struct bhs *h, uint8_t reason);
 
-/* NOP-In that asks for an answer; that only tells the numbers. */
+/* Send a NOP-In: tgt_nop_ping one that asks for an answer, tgt_nop_tell one that only reports
+ * ExpCmdSN and MaxCmdSN. */
 void tgt_nop_ping(struct tgt_conn *c);
 void tgt_nop_tell(struct tgt_conn *c);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* target/faults.h - misbehaviour on order, for tests.  All zero: none. */
+/* target/faults.h - faults that tests can have the target make.  All zero: none. */
 #ifndef TARGET_FAULTS_H
 #define TARGET_FAULTS_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* target/ffp.h - full feature phase: what each request does once it is complete (RFC 7143 11). */
+/* target/ffp.h - carries out the requests of the full feature phase (RFC 7143 11). */
 #ifndef TARGET_FFP_H
 #define TARGET_FFP_H
 
@@ -7,7 +7,8 @@
 
 struct tgt_conn;
 
-/* A PDU whose header is in c->h, other than Data-Out, complete and in good order. */
+/* Handles a PDU other than Data-Out that is complete and whose header, in c->h, has been checked.
+ */
 void tgt_ffp_pdu(struct tgt_conn *c, const uint8_t *data, uint32_t len);
 
 #endif

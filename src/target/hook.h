@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* target/hook.h - the one place where faults reach into the target.
+/* target/hook.h - where the target's code asks whether to make a fault, for tests.
  *
- * The normal path asks a hook at the points below and does as it says.  No hook
- * is set unless faults are ordered, so each point costs the test of one pointer.
- * faults.c is what stands behind it.
+ * The normal path calls a hook at the points below and does what the hook returns.  No
+ * hook is set unless faults are configured, so each point costs the test of one pointer.
+ * faults.c implements the hook.
  */
 #ifndef TARGET_HOOK_H
 #define TARGET_HOOK_H
@@ -32,7 +32,7 @@ struct tgt_hook {
     uint32_t (*strike)(struct tgt_hook *h, enum tgt_hook_point at, void *arg);
 };
 
-/* What is to be done at a point; 0: what is right. */
+/* Returns what to do at a point, as the enum says; 0: behave correctly. */
 static inline uint32_t
 tgt_hook(struct tgt_hook *h, enum tgt_hook_point at, void *arg)
 {
@@ -46,8 +46,8 @@ struct tgt_faults {
     uint64_t commands, data_in, pdus; /* counted while an order needs it */
 };
 
-/* Takes new orders (copied; NULL: none) and returns the hook that carries them out, NULL without
- * orders.  Counts go on from where they were. */
+/* Copies new faults (NULL: none) and returns the hook that makes them, or NULL when there are
+ * none.  The counters go on from where they were. */
 struct tgt_hook *tgt_faults_set(struct tgt_faults *f, const struct target_faults *orders);
 
 #endif

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* target/leave.h - what ends when a connection leaves its session (RFC 7143 11.14, 6.3.5). */
+/* target/leave.h - ends what has to end when a connection leaves its session (RFC
+ * 7143 11.14, 6.3.5).
+ */
 #ifndef TARGET_LEAVE_H
 #define TARGET_LEAVE_H
 
 struct tgt_conn;
 struct tgt_session;
 
-/* Ends the commands and functions of one connection, or all of the session (only NULL), without
- * responses: a logout. */
+/* Ends the commands and task management functions of the connection `only`, or with NULL of the
+ * whole session, without responses, as a logout demands. */
 void tgt_end_commands(struct tgt_session *s, const struct tgt_conn *only);
 
-/* c is dead: its commands and functions end, with unit attentions (47/7F) if the session lives on,
- * and the session ends with its last connection. */
+/* Called when c is dead.  Ends its commands and task management functions, with unit attention
+ * 47/7F if the session goes on; ends the session if c was its last connection. */
 void tgt_leave_session(struct tgt_conn *c);
 
 #endif

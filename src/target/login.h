@@ -9,12 +9,12 @@
 struct tgt_conn;
 struct tgt_login;
 
-/* For conn->login, which tgt_login_free takes; NULL without memory. */
+/* Makes the state of a login, for conn->login; NULL without memory.  tgt_login_free does nothing
+ * for NULL. */
 struct tgt_login *tgt_login_new(void);
-/* NULL is harmless. */
 void tgt_login_free(struct tgt_login *l);
 
-/* A PDU, whose header is in c->h, of a connection that has not logged in yet. */
+/* Handles a PDU of a connection that has not logged in yet; its header is in c->h. */
 void tgt_login_pdu(struct tgt_conn *c, const uint8_t *data, uint32_t len);
 
 #endif

@@ -21,8 +21,8 @@ struct tgt_conn;
 
 enum tgt_auth {
     AUTH_START,  /* no method yet */
-    AUTH_CHAP_A, /* CHAP it is; the algorithms are to come */
-    AUTH_CHAP_R, /* our challenge is out */
+    AUTH_CHAP_A, /* CHAP is chosen; the initiator's CHAP_A is due */
+    AUTH_CHAP_R, /* our challenge is sent; the initiator's CHAP_R is due */
     AUTH_DONE,
 };
 
@@ -53,7 +53,7 @@ struct tgt_login {
     char user[256];
 };
 
-/* What follows returns Status-Class << 8 | Status-Detail; ISCSI_LOGIN_OK to go on. */
+/* The functions below return Status-Class << 8 | Status-Detail; ISCSI_LOGIN_OK to go on. */
 
 /* The keys of a complete request, in the stage that l->stage says. */
 uint16_t tgt_login_keys(struct tgt_conn *c);
@@ -63,7 +63,7 @@ struct tgt_auth_keys {
     struct text_pair method, a, i, c, n, r; /* key NULL: not there */
 };
 uint16_t tgt_login_auth(struct tgt_conn *c, const struct tgt_auth_keys *k);
-/* May the login leave the security stage? */
+/* Tells whether the login may leave the security stage. */
 bool tgt_login_auth_ok(const struct tgt_login *l);
 
 #endif

@@ -7,8 +7,8 @@
 #include "base/err.h"
 #include "target/state/node.h"
 
-/* Makes *node, which is zeroed and stands in target->nodes, of cfg.  tgt_node_fini is due after an
- * error, too. */
+/* Makes *node, which is zeroed and an element of target->nodes, from cfg.  Returns 0, or -errno
+ * with err; the caller calls tgt_node_fini in both cases. */
 int tgt_node_init(struct tgt_node *node, const struct target_node_config *cfg,
                   struct lunette_error *err);
 void tgt_node_fini(struct tgt_node *node);
@@ -16,7 +16,8 @@ void tgt_node_fini(struct tgt_node *node);
 /* name is normalized; NULL: there is no such target. */
 struct tgt_node *tgt_node_find(struct target *t, const char *name);
 
-/* The nexus of a new session, which gives it back by lu_nexus_leave; NULL without memory. */
+/* Returns the nexus for a new session, which gives it back by lu_nexus_leave; NULL without memory.
+ */
 struct lu_nexus *tgt_node_join(struct tgt_node *node, const char *initiator, const uint8_t isid[6]);
 
 #endif

@@ -16,10 +16,11 @@ struct tgt_session;
 
 enum tgt_order { TGT_ORDER_NOW, TGT_ORDER_LATER, TGT_ORDER_DROP };
 
-/* What becomes of a request with that CmdSN. */
+/* Tells whether a request with that CmdSN runs now, waits for those before it, or is dropped
+ * because it is outside the window. */
 enum tgt_order tgt_order_check(const struct tgt_session *s, uint32_t cmd_sn);
 
-/* The request with number exp_cmd_sn has been taken. */
+/* Called when the request with CmdSN == ExpCmdSN has been taken: advances ExpCmdSN. */
 void tgt_order_advance(struct tgt_session *s);
 
 /* Keeps c, whose turn is later, in s->held. */

@@ -5,15 +5,15 @@
 
 #include "target/state/pace.h"
 
-/* Both are about c->pace. */
+/* Make c->pace, and stop its timer. */
 void tgt_pace_init(struct tgt_conn *c);
 void tgt_pace_stop(struct tgt_conn *c);
 
-/* A SCSI command has come. */
+/* Counts a SCSI command that has come. */
 void tgt_pace_command(struct tgt_conn *c, uint32_t exp_stat_sn);
 
-/* All that was there has been read.  Returns the bytes to wait for; when there are more than 1, a
- * timer is set that ends the wait by c->ops->readable. */
+/* Called when all that was there has been read.  Returns how many bytes to wait for before the next
+ * read; for more than 1 it sets a timer, which ends the wait by calling c->ops->readable. */
 uint32_t tgt_pace_turn(struct tgt_conn *c);
 
 #endif

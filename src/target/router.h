@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* target/router.h - what the device server asks of the target: lu/lu.h. */
+/* target/router.h - what the device server calls in the target (lu/lu.h). */
 #ifndef TARGET_ROUTER_H
 #define TARGET_ROUTER_H
 

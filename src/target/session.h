@@ -19,17 +19,18 @@ struct tgt_session *tgt_session_find(struct target *t, const struct tgt_node *no
 struct tgt_session *tgt_session_new(struct target *t, struct tgt_node *node, const char *initiator,
                                     const uint8_t isid[6]);
 
-/* Its connections die, and with the last one it ends. */
+/* Closes all connections of s, and so ends s.  why is for the log. */
 void tgt_session_kill(struct tgt_session *s, const char *why);
 
-/* Nothing is left in it: it is found no more.  Its memory stays until the end of the turn. */
+/* Removes a session in which nothing is left from the target.  Its memory stays until the end of
+ * the turn. */
 void tgt_session_end(struct tgt_session *s);
 
 void tgt_session_add_conn(struct tgt_session *s, struct tgt_conn *c);
-/* By its CID; NULL: none. */
+/* Returns the connection with that CID, or NULL. */
 struct tgt_conn *tgt_session_conn(struct tgt_session *s, uint16_t cid);
 
-/* A Target Transfer Tag that is not the reserved one. */
+/* Returns a new Target Transfer Tag, which is not the reserved one. */
 uint32_t tgt_session_ttt(struct tgt_session *s);
 
 #endif

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* target/target.h - an iSCSI target on RAM, files or nothing.
  *
- * Everything runs on the loop that it was given: real sockets for the program
- * lunette-target and the demo, virtual time in the simulator.  Only a flush of
- * a file runs on a helper thread of the target's own, which never starts when
- * no LUN is a file.  All functions are called on the loop's thread.
+ * Everything runs on the loop that it was given: a real one in the program
+ * lunette-target and the demo, one with virtual time in the simulator.  Only the flush of
+ * a file runs on a helper thread of the target, which is started only if a LUN is a file.
+ * All functions are called on the loop's thread.
  */
 #ifndef TARGET_TARGET_H
 #define TARGET_TARGET_H
@@ -23,26 +23,29 @@ struct target;
 int target_new(struct loop *loop, const struct target_config *cfg, struct target **ret,
                struct lunette_error *err);
 
-/* Adds a listener; *ret_bound gets the address taken (port 0 asks for any). */
+/* Adds a listener; with port 0 the system chooses a port.  *ret_bound gets the address with the
+ * port.  Returns 0, or -errno with err. */
 int target_listen(struct target *t, const struct sock_addr *at, struct sock_addr *ret_bound,
                   struct lunette_error *err);
 
 /* Serves a connection that the caller accepted; takes s. */
 void target_accept(struct target *t, struct stream *s, const struct sock_addr *peer);
 
-/* Stops listening, asks initiators to log out, closes what is left after stop_timeout_ms, flushes
- * files, then calls done once, from the loop.  After it only target_free may follow. */
+/* Stops listening, asks initiators to log out, closes the connections that are left after
+ * stop_timeout_ms, flushes files, then calls done once, from the loop.  After target_stop only
+ * target_free may be called. */
 void target_stop(struct target *t, void (*done)(void *user), void *user);
 
-/* Closes everything at once, without asking, and frees it.  target_free(NULL) is harmless.  Not
- * from a callback of the target itself, but for target_stop's done. */
+/* Closes everything at once, without asking, and frees the target; does nothing for NULL.  It must
+ * not be called from a callback of the target, except from the done of target_stop. */
 void target_free(struct target *t);
 
-/* Changes the size of a RAM or null LUN up to its max_size: UNIT ATTENTION 2A/09 for everyone. */
+/* Changes the size of a RAM or null LUN, at most to its max_size (bytes), and sets unit attention
+ * 2A/09 for all initiators.  Returns 0, or -errno with err. */
 int target_resize(struct target *t, const char *node, uint32_t lun, uint64_t size,
                   struct lunette_error *err);
 
-/* faults is copied; NULL: behave. */
+/* Sets the faults that the target makes; faults is copied, NULL: none. */
 void target_set_faults(struct target *t, const struct target_faults *faults);
 
 /* Closes every connection, as a crash would; sessions are lost, LUNs and reservations stay. */

@@ -6,7 +6,7 @@
 
 #include "target/state/text.h"
 
-/* A Text Request that is complete and has its turn. */
+/* Carries out a Text Request that is complete and whose CmdSN has come up. */
 void tgt_text_pdu(struct tgt_conn *c, const struct bhs_text_req *h, const uint8_t *data,
                   uint32_t len);
 

@@ -6,14 +6,14 @@
 
 #include "target/state/tmf.h"
 
-/* A request that has its turn (or is immediate). */
+/* Carries out a request whose CmdSN has come up, or that is immediate. */
 void tgt_tmf_pdu(struct tgt_conn *c, const struct bhs_tmf_req *h);
 
-/* ExpCmdSN has advanced: functions that waited for it run. */
+/* Called when ExpCmdSN has advanced: runs the functions that waited for it. */
 void tgt_tmf_run_waiting(struct tgt_session *s);
 
-/* The device server carries out t and has come to c: ends it and returns true, or false if c was
- * sent after t. */
+/* Called for each command c that the device server has to end for t.  Ends c and returns true; or
+ * returns false if c was sent after t. */
 bool tgt_tmf_abort(struct tgt_tmf *t, struct tgt_cmd *c);
 
 /* Frees a command in state DRAIN whose data has come, or will not come. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* target/tx.h - what a turn has produced leaves in one gathered send; tx.c says how. */
+/* target/tx.h - sends all PDUs of a turn with one gathered send; tx.c says how. */
 #ifndef TARGET_TX_H
 #define TARGET_TX_H
 

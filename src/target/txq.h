@@ -9,7 +9,7 @@
 
 #include "target/state/txq.h"
 
-/* buf (of lu_buf_alloc) becomes the slot's. */
+/* Gives buf (of lu_buf_alloc) to the slot, which frees it when its PDU has been sent. */
 void tgt_slot_own(struct tgt_slot *slot, void *buf);
 
 /* Queues tx, which is in no queue, and lets it leave at the end of the turn. */
@@ -20,17 +20,17 @@ void tgt_tx_release(struct tgt_conn *c, void *buf);
 
 /* A control PDU for the caller to fill in and send; NULL without memory. */
 struct tgt_ctl *tgt_ctl_new(uint8_t opcode, uint32_t itt);
-/* Takes ctl. */
+/* Queues ctl, and owns it from then on. */
 void tgt_ctl_send(struct tgt_conn *c, struct tgt_ctl *ctl);
-/* It is made, or will never be. */
+/* Frees ctl, whose PDU has been made or will not be made. */
 void tgt_ctl_free(struct tgt_conn *c, struct tgt_ctl *ctl);
 
-/* Forgets what is queued and what is in the ring. */
+/* Drops all PDUs that are queued or in the ring. */
 void tgt_tx_drop(struct tgt_conn *c);
 
 /* A ring that is in no list; NULL without memory. */
 struct tgt_ring *tgt_ring_new(void);
-/* For the end of the target. */
+/* Frees the rings that are not in use, at the end of the target. */
 void tgt_rings_free(struct target *t);
 
 #endif

@@ -20,7 +20,7 @@ struct tgt_tmf;
 
 enum tgt_cmd_state {
     TGT_CMD_FREE,
-    TGT_CMD_HELD,   /* its CmdSN has not come up yet */
+    TGT_CMD_HELD,   /* it waits for requests with lower CmdSNs */
     TGT_CMD_DATA,   /* waits for Data-Out */
     TGT_CMD_SERVER, /* with the device server, which may wait for a sync */
     TGT_CMD_DELAY,  /* a fault makes it wait */
@@ -57,7 +57,7 @@ struct tgt_cmd {
     uint32_t r2t_sn, r2t_done;
     uint32_t r2t_want; /* R2Ts to be sent */
     uint32_t data_sn;
-    bool unsolicited; /* the burst that nobody asked for is under way */
+    bool unsolicited; /* its unsolicited data are not complete */
     uint32_t ttt[TGT_R2T_MAX];
     /* read side */
     uint32_t tx_off, tx_len, tx_sn, burst_left;

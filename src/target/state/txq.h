@@ -21,19 +21,20 @@ struct tgt_tx {
     bool is_cmd;      /* a struct tgt_cmd, else a struct tgt_ctl */
 };
 
-/* A PDU that is not about data. */
+/* A PDU that belongs to no struct tgt_cmd: anything but R2T, Data-In and SCSI Response. */
 struct tgt_ctl {
     struct tgt_tx tx;
     uint8_t hdr[ISCSI_BHS_LEN];
     uint8_t *data; /* of lu_buf_alloc, owned; may be NULL */
     uint32_t len;
-    bool numbered;                    /* takes a StatSN */
-    bool close_after;                 /* the connection ends when it is sent */
-    void (*made)(struct tgt_conn *c); /* called when the PDU is made: what is made behind it goes by
-                                         what it says; may be NULL */
+    bool numbered;    /* takes a StatSN */
+    bool close_after; /* the connection ends when it is sent */
+    /* Called when the PDU is made, to change the state for all PDUs that are made after it, such as
+     * the digests after the last Login Response; may be NULL. */
+    void (*made)(struct tgt_conn *c);
 };
 
-/* A PDU that is made. */
+/* A PDU that is ready to be sent. */
 struct tgt_slot {
     uint8_t hdr[ISCSI_BHS_LEN + PDU_DIGEST_LEN];
     uint8_t tail[4 + PDU_DIGEST_LEN]; /* padding, data digest */
