@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* cmd/lunette/cli.h - what the subcommands of lunette share.
  *
- * A subcommand is one struct command: its options are a table, from which come
- * the parser, the help and (through tools/check-man) the man page's check.
- * The tool uses the public API only.
+ * A subcommand is one struct command with a table of its options.  The parser and the help
+ * use the table, and tools/check-man compares the man page with the help.  The tool uses
+ * the public API only.
  */
 #ifndef CMD_LUNETTE_CLI_H
 #define CMD_LUNETTE_CLI_H
@@ -90,16 +90,19 @@ struct cli {
     int nctx;
 };
 
-/* Parses argv[1..]; *ret_args are what is no option.  0 or -EINVAL, with the reason printed. */
+/* Parses argv[1..] and moves what is no option behind the options; *ret_args is the index of the
+ * first of them.  Returns 0, or -EINVAL after printing the reason. */
 int opt_parse(const struct command *cmd, int argc, char **argv, struct common *common, void *opts,
               int *ret_args);
 void opt_help(const struct command *cmd);
 
 /* ---- the run (main.c) ---------------------------------------------------------------------- */
 
-/* A context with the common options applied: cli->ctx.  0, or an exit code (printed). */
+/* Makes cli->ctx, a new context with the common options.  Returns 0, or an exit code after printing
+ * the reason. */
 int cli_ctx(struct cli *cli);
-/* lunette_open in cli->ctx, made if there is none. */
+/* Calls lunette_open in cli->ctx, which it makes if there is none.  Returns 0, or an exit code
+ * after printing the reason. */
 int cli_open(struct cli *cli, const char *url, uint32_t flags, struct lunette_lun **ret);
 
 /* ---- errors (fail.c) ----------------------------------------------------------------------- */
@@ -114,13 +117,13 @@ int exit_code_of(const struct lunette_error *err);
 /* Fills err from what a request on a queue came back with. */
 void error_of_completion(struct lunette_error *err, const struct lunette_queue *q,
                          const struct lunette_completion *c, const char *verb, uint64_t offset);
-/* Fills err from a call that says -errno and nothing else. */
+/* Fills err from a call that returns -errno without a reason. */
 void error_of_code(struct lunette_error *err, int code, const char *what);
 
 /* ---- Ctrl-C (interrupt.c) ------------------------------------------------------------------ */
 
-/* From here on SIGINT, SIGTERM and SIGHUP are noted, and SIGPIPE if pipes is set; a second one ends
- * the program at once. */
+/* From now on SIGINT, SIGTERM and SIGHUP, and SIGPIPE if pipes is set, are only noted; a second
+ * signal ends the program at once. */
 void interrupt_catch(bool pipes);
 /* The signal that came, or 0. */
 int interrupted(void);
@@ -129,7 +132,7 @@ int interrupted(void);
 
 #define TEXT_SIZE 32
 
-/* Decimal, 0x and octal.  0 or -EINVAL or -ERANGE. */
+/* Reads a decimal, hexadecimal (0x) or octal number.  Returns 0, -EINVAL or -ERANGE. */
 int parse_uint(const char *text, uint64_t *ret);
 /* Reads seconds, such as "0.5" or "20ms", as nanoseconds. */
 int parse_seconds(const char *text, uint64_t *ret);
@@ -146,8 +149,8 @@ const char *device_type_name(uint8_t type);
 /* Prints sixteen bytes a line, with their offset and as characters. */
 void hexdump(FILE *to, const void *data, size_t len, uint64_t offset);
 
-/* Takes hex digits from text, with spaces, commas, colons or 0x between the bytes.  The number of
- * bytes, or -EINVAL, or -E2BIG. */
+/* Reads bytes in hex digits, with spaces, commas, colons or 0x between them.  Returns the number of
+ * bytes, -EINVAL, or -E2BIG when they are more than size. */
 int parse_hex(const char *text, uint8_t *buf, size_t size);
 
 uint64_t now_ns(void);
@@ -163,7 +166,8 @@ bool url_is_iscsi(const char *text);
 bool url_has_target(const char *url);
 /* The URL without its secrets, for messages.  The caller frees it. */
 char *url_public(const char *url);
-/* The URL of target at portal (host:port) with what else `base` says: user, query.  To be freed. */
+/* Returns the URL of target at portal (host:port), with the user and the query of base.  The caller
+ * frees it. */
 char *url_with_target(const char *base, const char *portal, const char *target);
 /* The text, with iscsi:// before it where it has no scheme.  The caller frees it. */
 char *url_of_portal(const char *text);
@@ -172,7 +176,7 @@ char *url_portal(const char *text);
 
 /* ---- JSON (json.c) ------------------------------------------------------------------------- */
 
-/* Takes j, prints it on stdout and frees it.  EXIT_DONE or EXIT_OTHER. */
+/* Prints j on stdout and frees it.  Returns EXIT_DONE or EXIT_OTHER. */
 int json_print(json_t *j);
 json_t *json_of_info(const struct lunette_info *info);
 json_t *json_of_session(const struct lunette_session_info *s);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* cmd/lunette/end.h - one end of a transfer: a LUN, a file or block device, or a stream.
  *
- * LUNs work on a queue: calls return at once and the io is done later, in
- * end_reap.  Files and block devices do the work in the call.  Streams (pipes,
- * terminals) only know the next bytes; end_stream_* never block where the
- * system lets us not to.
+ * A LUN has a queue: calls return at once, and end_reap completes the io later.  For a file
+ * or block device the call does the work.  A stream (a pipe or terminal) has only its next
+ * bytes; end_stream_* do not block, except on descriptors that cannot be made
+ * non-blocking.
  */
 #ifndef CMD_LUNETTE_END_H
 #define CMD_LUNETTE_END_H
@@ -25,7 +25,7 @@ struct end {
     char *name; /* for messages: no secrets */
     int fd;
     bool own_fd;
-    bool fresh; /* a file that we have emptied, so that what is not written reads as zeroes */
+    bool fresh; /* a file that we have emptied: what we do not write reads as zeroes */
     bool regular;
     uint64_t base;           /* of a file: where offset 0 is */
     uint64_t size;           /* bytes; UINT64_MAX: not known */
@@ -37,37 +37,40 @@ struct end {
     struct lunette_error err; /* the first failure; code 0: none */
 };
 
-/* text: a URL, a path, or "-".  0, or an exit code (printed).  end_close takes half-open ones. */
+/* Opens a source: text is a URL, a path, or "-".  Returns 0, or an exit code after printing the
+ * reason; the caller calls end_close in both cases. */
 int end_open_source(struct cli *cli, const char *text, uint32_t depth, struct end *ret);
-/* A file is created, and emptied by end_prepare. */
+/* Opens a destination in the same way.  A file is created if there is none. */
 int end_open_dest(struct cli *cli, const char *text, uint32_t depth, struct end *ret);
-/* Empties a file that is written.  Call it once everything has been checked. */
+/* Empties a destination that is a file.  Called after everything has been checked. */
 int end_prepare(struct end *e);
 void end_close(struct end *e);
-/* Are both the same device or file? */
+/* Tells whether both are the same device or file. */
 bool end_same(const struct end *a, const struct end *b);
 
-/* 0: under way (or done: io->pending did not grow); -EAGAIN: queue full, later; else e->err is set.
- */
+/* Start an io.  Return 0 when it is under way, and then io->pending is one more, or when it is done
+ * already; -EAGAIN when the queue is full, so that the caller tries again after end_reap; or
+ * another -errno with e->err set. */
 int end_read(struct end *e, void *buf, size_t len, uint64_t offset, struct io *io);
 int end_write(struct end *e, const void *buf, size_t len, uint64_t offset, struct io *io);
 int end_zero(struct end *e, uint64_t len, uint64_t offset, struct io *io);
-/* Sends what is queued and takes completions without waiting.  Their number, or -errno with
+/* Sends what is queued and takes completions without waiting.  Returns how many, or -errno with
  * e->err set. */
 int end_reap(struct end *e);
 
-/* Bytes moved, 0 at the end of the input, -EAGAIN, or -errno with e->err set. */
+/* Return the bytes moved, 0 at the end of the input, -EAGAIN, or another -errno with e->err set. */
 ssize_t end_stream_read(struct end *e, void *buf, size_t len);
 ssize_t end_stream_write(struct end *e, const void *buf, size_t len);
 
 /* Finds a file's next stretch from offset: its length, and whether it is a hole. */
 uint64_t end_extent(const struct end *e, uint64_t offset, bool *ret_hole);
 
-/* Waits until either side has something to do, or a stream whose events are asked for, or 200 ms
- * passed: then Ctrl-C may be looked at.  0 or -errno. */
+/* Waits until one end has a completion, or a stream is ready for which a_readable or b_writable
+ * asks, but 200 ms at most, so that the caller can look for Ctrl-C.  Returns 0 or -errno. */
 int end_wait(struct end *a, struct end *b, bool a_readable, bool b_writable);
 
-/* Everything written is on stable storage; a fresh file gets its size.  0 or -errno with e->err. */
+/* Waits until everything written is on stable storage, and sets the size of a fresh file.  Returns
+ * 0, or -errno with e->err set. */
 int end_flush(struct end *e, uint64_t size);
 
 #endif

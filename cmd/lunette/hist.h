@@ -28,7 +28,7 @@ hist_cell(uint64_t ns)
     return (shift + 1) * HIST_STEPS + (uint32_t)(ns >> shift) - HIST_STEPS;
 }
 
-/* n times the same. */
+/* Adds the same value n times. */
 static inline void
 hist_add_n(struct hist *h, uint64_t ns, uint64_t n)
 {

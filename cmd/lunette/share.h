@@ -11,8 +11,8 @@
  * of one CPU.  0 where wall_ns is 0. */
 double cpu_share(const struct rusage *before, const struct rusage *after, uint64_t wall_ns);
 
-/* Whether such a share says that a program of one thread did all that its CPU could: it hardly ever
- * waited for the LUN.  Nothing is said of runs that are too short to tell. */
+/* Tells whether a program of one thread was limited by its CPU, so that it hardly ever waited for
+ * the LUN.  False for runs that are too short to tell. */
 bool cpu_is_limit(double share, uint64_t wall_ns);
 
 #endif

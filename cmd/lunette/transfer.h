@@ -27,14 +27,15 @@ struct transfer {
     uint32_t padded; /* bytes added to the last block */
 };
 
-/* 0, or an exit code (printed; 128 + signal when interrupted). */
+/* Runs the transfer.  Returns 0, or an exit code after printing the reason; 128 + signal when it
+ * was interrupted. */
 int transfer_run(struct transfer *t);
 
 /* Writes len bytes within one block of a LUN, keeping the rest of the block.  Exit code. */
 int transfer_patch_block(struct end *dst, const void *data, size_t len, uint64_t offset);
 
-/* Reads length bytes of both ends and compares.  0, EXIT_VERIFY with *ret_offset, or another exit
- * code (printed). */
+/* Reads length bytes of both ends and compares them.  Returns 0, EXIT_VERIFY with the offset of the
+ * first difference in *ret_offset, or another exit code after printing the reason. */
 int transfer_compare(struct transfer *t, uint64_t *ret_offset);
 
 #endif
