@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/size.h"
 #include "lu/config.h"
@@ -111,8 +112,10 @@ static const char *
 lun_set_file(struct lu_config *c, char *arg)
 {
     char *colon = strrchr(arg, ':');
+    /* Paths of devices have colons, too, and may end in a hexadecimal name such as :0x5000c500. */
+    bool hex = colon != NULL && strncasecmp(colon + 1, "0x", 2) == 0;
 
-    if (colon != NULL && lun_parse_size(colon + 1, &c->size)) {
+    if (colon != NULL && !hex && lun_parse_size(colon + 1, &c->size)) {
         *colon = '\0';
         c->create = true;
     }

@@ -58,6 +58,9 @@ texts(void **state)
     assert_int_equal(lu_config_parse("file:/tmp/a:8MiB", &c, &err), 0);
     assert_string_equal(c.path, "/tmp/a");
     assert_true(c.create && c.size == 8u << 20);
+    assert_int_equal(lu_config_parse("file:/dev/by-path/wwn:0x5000c500", &c, &err), 0);
+    assert_string_equal(c.path, "/dev/by-path/wwn:0x5000c500");
+    assert_false(c.create);
     assert_int_equal(lu_config_parse("file:/tmp/a:b", &c, &err), 0);
     assert_string_equal(c.path, "/tmp/a:b");
     assert_false(c.create);
