@@ -2,8 +2,8 @@
 /* scsi/disk_fast.c - the fast path of a disk: READs and WRITEs that go out as they are and come
  * back GOOD (docs/design/fast.md).
  *
- * Everything else goes to disk.c on the way down and io.c on the way up, before anything has been
- * changed.
+ * Everything else goes to disk.c on the way down and to io.c on the way up.  That is decided before
+ * anything has been changed, so that nothing has to be undone.
  */
 #include <assert.h>
 #include <errno.h>
@@ -42,6 +42,7 @@ static int __attribute__((noinline, cold)) scsi_fast_refused(struct scsi_cmd *sc
     struct scsi_io *io = container_of(sc, struct scsi_io, sc);
     struct scsi_sdev *s = sdev_of(io->dev);
 
+    assert(io->state == IO_FAST && s->inflight > 0 && err < 0);
     disk_io_clear(io);
     s->inflight--;
     s->dev.stats.commands--;
@@ -84,6 +85,7 @@ scsi_queue_rq_fast(void *drv, const struct bdev_req *r, struct blk_request *rq, 
         sc->cdb_len = (uint16_t)cdb_rw10(sc->cdb, SCSI_READ_10 + 2 * op, lba, blocks);
     else
         sc->cdb_len = (uint16_t)cdb_rw16(sc->cdb, SCSI_READ_16 + 2 * op, lba, blocks);
+    assert(io->state == IO_IDLE);
     io->state = IO_FAST;
     s->inflight++;
     s->dev.stats.commands++;
@@ -102,8 +104,8 @@ scsi_done_fast(struct scsi_cmd *sc)
     struct scsi_io *io = container_of(sc, struct scsi_io, sc);
     struct scsi_sdev *s = sdev_of(io->dev);
 
-    if (__builtin_expect(io->state != IO_FAST || (sc->not_good | sc->resids) != 0 || !s->fast_done,
-                         0)) {
+    if (__builtin_expect(
+            io->state != IO_FAST || (sc->not_good | sc->not_moved) != 0 || !s->fast_done, 0)) {
         scsi_done(sc);
         return;
     }

@@ -38,7 +38,7 @@ enum sdev_gate {
 
 enum eh_step { EH_NONE, EH_LU_RESET, EH_TARGET_WAIT, EH_TARGET_RESET, EH_SESSION_RESET };
 
-/* What to look at again on a disk, in this order. */
+/* What is asked of a disk, in this order, when it comes up or is looked at again. */
 enum disk_step {
     STEP_TUR = 1 << 0,
     STEP_NAME = 1 << 1, /* is it still the same unit? */
@@ -68,7 +68,7 @@ struct scsi_target {
     void *user;
     struct list devices;
     struct list waiting;                  /* scsi_exec: held, or refused by the host */
-    struct list doomed;                   /* scsi_sdev freed while error handling had them */
+    struct list doomed;                   /* scsi_sdev to be freed when error handling ends */
     struct list sent;                     /* scsi_exec: with the host */
     struct list delayed;                  /* scsi_exec: waiting for their own timer */
     struct list scans;                    /* scsi_scan_op: the first is running */
@@ -104,7 +104,7 @@ enum disk_discard { DISCARD_OFF, DISCARD_UNMAP, DISCARD_WS16, DISCARD_WS10 };
  * limits. */
 struct disk_fast {
     uint8_t form; /* FORM_10 or FORM_16 */
-    bool cached;  /* a write that is done is in a cache */
+    bool cached;  /* the disk has a write cache, in which a write that is done may still be */
 };
 
 struct scsi_sdev {
@@ -199,7 +199,7 @@ sdev_of(struct scsi_device *dev)
 enum scsi_action {
     ACT_DONE,
     ACT_NOTHING_MOVED, /* success that moved no data: re-issue */
-    ACT_RETRY,         /* counted; not for failfast where the transport is to blame */
+    ACT_RETRY,         /* counted; not with BDEV_F_FAILFAST where the transport is to blame */
     ACT_RETRY_DELAY,   /* counted while retries last, then as ACT_DELAY */
     ACT_RETRY_LINK,    /* counted; several in a row end the session */
     ACT_AGAIN,         /* it was not sent: again, uncounted, soon */
@@ -273,7 +273,7 @@ bool sdev_set_state(struct scsi_sdev *s, enum scsi_device_state to);
 void sdev_restart(struct scsi_sdev *s);
 void sdev_gate_set(struct scsi_sdev *s, uint8_t gate);
 void sdev_gate_clear(struct scsi_sdev *s, uint8_t gate);
-/* Works out fast_depth, after anything that it depends on has changed. */
+/* Sets fast_depth anew; called after anything that it depends on has changed. */
 void sdev_set_fast(struct scsi_sdev *s);
 /* Holds the device's disk commands back for ms milliseconds, or as long as an earlier call says. */
 void sdev_hold(struct scsi_sdev *s, uint32_t ms);
@@ -282,7 +282,8 @@ void sdev_depth_down(struct scsi_sdev *s);
 /* After a command that went well: ends back-off, and lets the queue depth grow back. */
 void sdev_good(struct scsi_sdev *s);
 void sdev_raise(struct scsi_sdev *s, uint32_t events);
-/* Milliseconds to wait before the next try: doubling, with jitter. */
+/* Returns how many milliseconds to wait before the next try: twice as long each time, with jitter.
+ */
 uint32_t scsi_backoff_ms(struct loop *l, uint32_t *state);
 /* The disk is looked at again, with these steps (enum disk_step), later in this turn. */
 void disk_want(struct scsi_disk *d, uint32_t steps);
@@ -297,22 +298,22 @@ void scsi_scan_fail_all(struct scsi_target *t, int err);
 /* dead_host.c: *dead becomes what stands in for h */
 void scsi_dead_host_init(struct scsi_host *dead, const struct scsi_host *h);
 
-/* disk.c, disk_fast.c: as bdev_driver_ops has them */
+/* disk.c, disk_fast.c: queue_rq and queue_rq_fast of bdev_driver_ops */
 int scsi_queue_rq(void *drv, struct blk_request *rq);
 int scsi_queue_rq_fast(void *drv, const struct bdev_req *r, struct blk_request *rq, uint64_t lba,
                        uint64_t blocks);
-/* scsi_cmd.done of a disk's command. */
+/* scsi_cmd.done of each command of a disk. */
 void scsi_done_fast(struct scsi_cmd *sc);
 
 /* disk_done.c */
 void disk_complete(struct scsi_io *io);
 
-/* What scsi_queue_rq_fast takes for granted of a tag that is not in use. */
+/* Sets the fields of a free tag that scsi_queue_rq_fast relies on and does not set itself. */
 static inline void
 disk_io_clear(struct scsi_io *io)
 {
     io->not_fresh = 0;
-    io->sc.not_good = io->sc.resids = 0;
+    io->sc.not_good = io->sc.not_moved = 0;
     io->sc.in = io->sc.out = (struct sg){.iovcnt = 1};
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* scsi/io.c - commands between the midlayer and the host: out, back, and aborted. */
+/* scsi/io.c - commands between the midlayer and the host: sent, taken back, and aborted. */
 #include <assert.h>
 
 #include "scsi/internal.h"
@@ -32,7 +32,7 @@ scsi_done(struct scsi_cmd *sc)
     struct scsi_sdev *s = sdev_of(io->dev);
 
     TRACE(s->dev.target->loop, scsi_done, scsi_cmd_cdb(&io->sc)[0], io->sc.status);
-    assert(io->state != IO_IDLE && s->inflight > 0);
+    assert(io->state != IO_IDLE && !io->back && s->inflight > 0);
     s->inflight--;
     scsi_io_make_general(io);
     if (io->state == IO_ABORTING) { /* the abort still refers to it: scsi_abort_done goes on */
@@ -59,7 +59,7 @@ void
 scsi_io_prepare(struct scsi_io *io)
 {
     io->sc.not_good = 0;
-    io->sc.resids = 0;
+    io->sc.not_moved = 0;
     io->back = io->timed_out = false;
 }
 
@@ -112,6 +112,7 @@ scsi_io_timed_out(struct scsi_io *io)
     struct scsi_sdev *s = sdev_of(io->dev);
     struct scsi_host *h = s->dev.target->host;
 
+    assert(io->state != IO_IDLE);
     scsi_io_make_general(io);
     if (io->state != IO_HOST)
         return true; /* it is being aborted already, or has been */

@@ -45,11 +45,11 @@ enum bdev_op {
 #define BDEV_F_FAILFAST                                                                            \
     (1u << 2) /* transport errors are not retried: a multipath has other paths */
 #define BDEV_F_PROMPT                                                                              \
-    (1u << 3) /* done may be called at once, from inside the driver's work,                        \
-                 because it only takes note: it submits nothing, frees nothing                     \
-                 and calls nobody */
+    (1u << 3) /* done may be called while the driver is at work, since it                          \
+                 only stores that the request has ended: it submits nothing,                       \
+                 frees nothing and calls nobody */
 
-/* How a request ended, kept as the device told it. */
+/* How a request ended, as the device told it. */
 struct bdev_result {
     union {
         struct {
@@ -133,8 +133,8 @@ struct bdev_limits {
     uint64_t max_write_zeroes;  /* 0: block/ writes zero pages instead */
     uint32_t max_compare_write; /* 0: the device has no compare and write */
     bool read_only;
-    bool write_cache; /* flush does something */
-    bool fua;         /* BDEV_F_FUA needs no flush behind it */
+    bool write_cache; /* what is written may be lost with the power until it is flushed */
+    bool fua;         /* a write with BDEV_F_FUA needs no flush behind it */
     bool rotational;
 };
 
@@ -152,19 +152,20 @@ struct bdev_stats {
     } op[BDEV_NOPS];    /* requests completed */
     uint64_t pieces;    /* pieces handed to the driver; one that is handed over again counts once */
     uint64_t splits;    /* requests that took more than one piece */
-    uint64_t requeues;  /* pieces taken back */
+    uint64_t requeues;  /* pieces that the driver gave back to be issued again */
     uint64_t busy;      /* refusals by the driver */
     uint64_t timeouts;  /* pieces whose deadline passed */
     uint64_t driver_ns; /* sum over pieces: first handed to the driver until complete */
 };
 
-/* Who wants to know of events; embedded in its owner, whose it stays. */
+/* A subscription to the events of a device; embedded in its owner's memory. */
 struct bdev_listener {
     struct list node;
     void (*event)(struct bdev_listener *l, struct bdev *b, enum bdev_event ev);
 };
 
-/* What implements a device.  Called through the functions below, which say what each does. */
+/* What an implementer provides.  The functions below, through which these are called, say what each
+ * of them does. */
 struct bdev_ops {
     int (*queue_new)(struct bdev *b, struct loop *loop, uint32_t depth, struct bdev_queue **ret);
     const struct bdev_limits *(*limits)(const struct bdev *b);
@@ -188,7 +189,7 @@ struct bdev {
     struct list listeners; /* bdev_listener */
 };
 
-/* A queue of a device; the first member of what the device's implementer keeps of it. */
+/* A queue of a device; the first member of the implementer's own structure. */
 struct bdev_queue {
     const struct bdev_queue_ops *ops;
     struct loop *loop; /* where it lives, and done is called */
@@ -219,10 +220,11 @@ bdev_queue_free(struct bdev_queue **q)
     *q = NULL;
 }
 
-/* Takes r until r->done, which comes later, once, never from inside this call.  -errno, and no
- * done, only for a request that makes no sense: -EINVAL misaligned, past the end or with less
- * memory than len, -EROFS, -EOPNOTSUPP (compare and write not there), -ENODEV (device gone or
- * draining).  Length 0 is done without the device. */
+/* Takes r until r->done, which is called once, later, never from inside this call.  A request that
+ * cannot be tried at all is refused with -errno, and its done is not called: -EINVAL (misaligned,
+ * past the end, or with less memory than len), -EROFS, -EOPNOTSUPP (the device has no compare and
+ * write), -ENODEV (the device is gone or draining).  A request of length 0 ends well without the
+ * device. */
 static inline int
 bdev_submit(struct bdev_queue *q, struct bdev_req *r)
 {
@@ -243,9 +245,10 @@ bdev_queue_outstanding(const struct bdev_queue *q)
     return q->ops->outstanding(q);
 }
 
-/* Takes no new requests (-ENODEV), on no queue, from now on.  0: none is outstanding on any queue.
- * -EINPROGRESS: drained is called once, later, when that is so, on the loop of the device's
- * driver; the device may be freed from it.  One drain at a time. */
+/* From now on the device refuses new requests on all of its queues with -ENODEV.  Returns 0 when
+ * nothing is outstanding on any queue.  Otherwise returns -EINPROGRESS and calls drained once,
+ * later, on the loop of the device's driver, when that is so; the device may be freed from inside
+ * drained. Not to be called again before drained has been. */
 static inline int
 bdev_drain(struct bdev *b, void (*drained)(void *user), void *user)
 {
@@ -274,8 +277,9 @@ bdev_get_stats(const struct bdev *b, struct bdev_stats *ret)
     b->ops->stats(b, ret);
 }
 
-/* l is called, on the loop of the device's driver, until bdev_unlisten; it may unlisten itself from
- * inside, but no other.  New limits can be had from bdev_get_limits then. */
+/* l is called for each event, on the loop of the device's driver, until bdev_unlisten.  By then
+ * bdev_get_limits has the new limits.  From inside the callback a listener may unlisten itself, but
+ * no other. */
 static inline void
 bdev_listen(struct bdev *b, struct bdev_listener *l)
 {
@@ -328,7 +332,7 @@ struct blk_request {
     uint64_t start_ns; /* loop clock when first handed to the driver */
     uint32_t tag;      /* 0 .. depth - 1, free again after complete */
     uint16_t retries;  /* the driver's count */
-    uint8_t state;     /* block/'s: who has the piece */
+    uint8_t state;     /* enum piece_state of block/: who has the piece */
 
     /* The members from here on are not set in a piece that goes by queue_rq_fast, until
      * blk_upcalls.make_general sets them. */
@@ -388,14 +392,15 @@ struct blk_upcalls {
     /* Takes rq back to be issued again after delay_ns (0: this turn).  The driver may have moved
      * offset, len and data of rq past what is done already. */
     void (*requeue)(struct blk_request *rq, uint64_t delay_ns);
-    /* Queues whose pieces were refused with -EBUSY may try again. */
+    /* The driver can take pieces again that it refused with -EBUSY. */
     void (*restart)(struct bdev *b);
     /* Tells of an event of the driver's device.  limits: the new ones, which are copied; NULL with
      * BDEV_EV_GONE. */
     void (*event)(struct bdev *b, enum bdev_event ev, const struct bdev_limits *limits);
 };
 
-/* Where sense data of rq belongs: NULL if nobody wants it, or another piece's is there already. */
+/* Where the sense data of rq is to be stored: NULL if nobody wants it, or if another piece of the
+ * request has failed before, whose sense data is kept. */
 static inline uint8_t *
 blk_request_sense(const struct blk_request *rq)
 {

@@ -53,13 +53,13 @@ struct scsi_cmd {
             uint16_t status_qualifier; /* RFC 7144, else 0 */
             uint16_t sense_len;        /* 0: none */
         };
-        uint64_t not_good; /* 0: all of these are 0 */
+        uint64_t not_good; /* all of these read as one word: 0 says that all of them are 0 */
     };
     union {
         struct {
             uint32_t resid_out, resid_in; /* bytes of out / in that were not moved */
         };
-        uint64_t resids;
+        uint64_t not_moved; /* both read as one word: 0 says that all data has moved */
     };
 
     /* in */
@@ -70,7 +70,7 @@ struct scsi_cmd {
         const uint8_t *cdb_long;      /* where cdb_len > SCSI_CDB_INLINE */
     };
     struct sg in;  /* data from the target; len is exactly what is expected to move */
-    struct sg out; /* data to the target; both: bidirectional */
+    struct sg out; /* data to the target; a bidirectional command has both */
     uint16_t cdb_len;
     uint8_t attr; /* task attribute: RFC 7143 11.3.1 (1 simple) */
 
@@ -107,16 +107,16 @@ struct scsi_eh_wait {
 };
 
 enum scsi_timeout_action {
-    SCSI_TIMEOUT_RESET_TIMER, /* the transport is busy with it, or with recovering: wait on */
-    SCSI_TIMEOUT_ABORT,
+    SCSI_TIMEOUT_RESET_TIMER, /* wait as long again: data of it moves, or the session recovers */
+    SCSI_TIMEOUT_ABORT,       /* call eh_abort */
 };
 
 struct scsi_host_ops {
-    /* Takes the command (0), or refuses it: -EBUSY when the command window is closed or no task
-     * is free; ->restart of the events tells when to try again.  A session that is down takes it
-     * and completes it with the host result that says so. */
+    /* Takes the command and returns 0; or refuses it with -EBUSY when the command window is closed
+     * or no task is free, and calls restart of the events when it is worth another try.  A session
+     * that is down takes the command, and completes it later with the host result that says so. */
     int (*queuecommand)(struct scsi_host *h, struct scsi_cmd *sc);
-    /* Everything queued since the last commit leaves together. */
+    /* Sends everything that was queued since the last commit. */
     void (*commit)(struct scsi_host *h);
     /* The timer of sc has expired: the host says whether to wait on or to abort. */
     enum scsi_timeout_action (*eh_timed_out)(struct scsi_host *h, struct scsi_cmd *sc);
@@ -139,12 +139,14 @@ enum scsi_host_state {
                           makes it RUNNING */
 };
 
-/* What a host tells the midlayer; set by the midlayer before the first command. */
+/* What a host calls when something happens to it.  The midlayer sets it before the first command.
+ */
 struct scsi_host_events {
-    void (*restart)(void *user); /* the window is open again, or a task came free */
-    /* why: valid while the call lasts; NULL when running */
+    /* The command window has opened again, or a task has become free. */
+    void (*restart)(void *user);
+    /* The host is in another state.  why is valid while the call lasts; NULL when it runs again. */
     void (*state)(void *user, enum scsi_host_state s, const struct lunette_error *why);
-    /* Sense data outside any command: async event 0 (RFC 7143 11.9.1). */
+    /* Sense data that belongs to no command came: async event 0 (RFC 7143 11.9.1). */
     void (*async_sense)(void *user, const uint8_t lun[8], const uint8_t *sense, uint16_t len);
     /* The host is about to be freed: it has given every command back, and must not be touched after
      * this call.  A midlayer that has left, and set ev to NULL, is not told. */

@@ -98,7 +98,7 @@ stack_unit_end(struct stack_unit *u)
 
 /* ---- up ------------------------------------------------------------------------------------- */
 
-/* The disk did not come up. */
+/* Ends the start of a disk that did not come up. */
 static void
 stack_disk_failed(struct stack_unit *u, const struct lunette_error *why)
 {
@@ -136,7 +136,7 @@ stack_disk_started(void *user, int err, const struct lunette_error *why)
     int r;
 
     if (u->disk.stack->detaching)
-        return; /* stack_unit_end tells */
+        return; /* stack_unit_end makes the callback */
     assert(u->state == DISK_STARTING);
     if (err < 0) {
         stack_disk_failed(u, why);
@@ -188,7 +188,7 @@ stack_disk_start(struct stack *s, struct scsi_device *dev,
     *u = (struct stack_unit){.disk = {.stack = s, .dev = dev}, .done = done, .done_user = user};
     loop_work_init(&u->work, stack_disk_work);
     r = scsi_disk_start(dev, stack_disk_started, u);
-    if (r == -EALREADY) { /* it has come up before, and was given up then */
+    if (r == -EALREADY) { /* the midlayer has it up: it was closed while it came up */
         loop_defer(s->loop, &u->work);
         r = 0;
     }

@@ -13,7 +13,7 @@ struct stack {
     const struct stack_events *ev;
     void *user;
     struct list disks;
-    bool detaching; /* callbacks of the midlayer are not listened to any more */
+    bool detaching; /* in stack_detach: callbacks of the midlayer are ignored */
 };
 
 enum stack_disk_state {
@@ -27,7 +27,7 @@ struct stack_unit {
     struct stack_disk disk; /* first: a struct stack_disk * points here */
     struct list node;       /* of the stack */
     enum stack_disk_state state;
-    struct loop_work work; /* goes on where the midlayer had nothing to do */
+    struct loop_work work; /* takes the next step where the midlayer had nothing to wait for */
     void (*done)(void *user, struct stack_disk *d, const struct lunette_error *why);
     void *done_user;
     void (*closed)(void *user); /* NULL: nobody has asked for the end */

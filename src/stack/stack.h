@@ -14,13 +14,14 @@
  *     (log out, or lose the session: the host gives every command back)
  *     stack_detach(&stack);
  *
- * A session that is lost and comes back needs nothing of its owner here: the host says so to the
- * midlayer, which holds I/O meanwhile and looks at the disks again.  One that is gone for good ends
- * with stack_detach, whatever is under way.
+ * The owner need not do anything here when a session is lost and comes back: the host tells the
+ * midlayer, which holds I/O meanwhile and then looks at the disks again.  When a session is gone
+ * for good, the owner calls stack_detach, whatever is still going on.
  *
- * Everything is called on the host's loop.  Callbacks come later, on that loop, never from inside
- * the call that asked for them; but stack_detach, after which none comes, makes those that are due.
- * A callback may call anything here but stack_detach.
+ * Everything is called on the host's loop.  Callbacks come later, on that loop, and never from
+ * inside the call that asked for them.  The exception is stack_detach: it makes the callbacks that
+ * are still due from inside, and none comes after it.  A callback may call anything here but
+ * stack_detach; one that stack_detach makes (its error is -ENODEV) may call nothing here.
  */
 #ifndef STACK_STACK_H
 #define STACK_STACK_H
@@ -29,55 +30,57 @@
 
 struct stack;
 
-/* All may be 0: what the midlayer thinks best (scsi/scsi.h). */
+/* Where a field is 0, the midlayer's default is taken (scsi/scsi.h). */
 struct stack_params {
-    uint32_t timeout_ms;   /* of each command to a disk; it bounds patience with spin-up, too */
+    uint32_t timeout_ms;   /* of each command to a disk; also bounds the wait for a disk that spins
+                              up, which gets 30 s at least */
     uint32_t queue_depth;  /* commands outstanding per device */
     uint64_t max_transfer; /* bytes of a disk command */
-    uint32_t max_scan_lun; /* of a target that has no list of its units */
+    uint32_t max_scan_lun; /* how many LUNs are tried where a target has no list of its units */
 };
 
 enum stack_event {
     STACK_EV_CAME,         /* a scan has found the device */
     STACK_EV_CHANGED,      /* its size, write protection or cache; bdev listeners have been told */
     STACK_EV_GONE,         /* offline: error handling gave up, or another unit is in its place */
-    STACK_EV_LUNS_CHANGED, /* the target says that its list of units is another: scan again */
-    STACK_EV_ATTENTION,    /* anything else: why tells */
+    STACK_EV_LUNS_CHANGED, /* the target's list of units has changed: scan again */
+    STACK_EV_ATTENTION,    /* anything else: see why */
 };
 
 struct stack_events {
-    /* dev: never NULL; for LUNS_CHANGED the one that brought the news.  why: what the midlayer
-     * calls it.  Each is told at most once while it waits to be told. */
+    /* dev is never NULL; for LUNS_CHANGED it is the device that reported the change.  why is the
+     * midlayer's name of the event.  The same event of a device that happens again before it has
+     * been delivered is delivered once. */
     void (*event)(void *user, enum stack_event ev, struct scsi_device *dev, enum scsi_event why);
 };
 
-/* A disk that has come up.  Read only for its owner. */
+/* A disk.  Its owner only reads it. */
 struct stack_disk {
     struct stack *stack;
     struct scsi_device *dev;
     struct bdev *bdev; /* NULL until it is up */
 };
 
-/* Attaches the midlayer to h, which is borrowed until it goes or stack_detach.  params are copied;
- * ev and user are borrowed until stack_detach; both params and ev may be NULL.  *ret is the
- * caller's. 0 or -ENOMEM. */
+/* Attaches the midlayer to h, which is borrowed until stack_detach, or until it says that it is
+ * freed. params are copied; ev and user are borrowed until stack_detach; params and ev may be NULL.
+ * *ret is the caller's.  Returns 0 or -ENOMEM. */
 int stack_attach(struct scsi_host *h, const struct stack_params *params,
                  const struct stack_events *ev, void *user, struct stack **ret);
 
 /* Frees the stack with its devices and disks, their block devices and the queues on them.  The host
- * must have given every command back, or have gone out of memory; it is not touched.  What is under
- * way ends from inside this call: requests and callbacks that are due, with -ENODEV.  Sets *s NULL.
- * NULL is harmless. */
+ * must have given every command back, or have been freed; it is not touched.  Requests that are
+ * still outstanding end with -ENODEV, and callbacks that are still due are called with -ENODEV,
+ * from inside this call.  Sets *s NULL.  NULL is harmless. */
 void stack_detach(struct stack **s);
 
-/* Finds all logical units.  done: err 0 even if single units failed; else -errno and why.  0 or
- * -ENOMEM.  Scans of one stack are made one after the other. */
+/* Finds all logical units.  done gets err 0 even if single units failed; otherwise -errno and why.
+ * Returns 0 or -ENOMEM.  Several scans of one stack are made one after the other. */
 int stack_scan(struct stack *s, void (*done)(void *user, int err, const struct lunette_error *why),
                void *user);
 
-/* Looks at one LUN (as on the wire) without looking for others.  done: dev, which lives until
- * stack_detach, or NULL and why (LUNETTE_DOM_NOTFOUND with -ENXIO: there is no such LUN).  0 or
- * -ENOMEM. */
+/* Looks at one LUN (as on the wire) and at no other.  done gets dev, which is valid until
+ * stack_detach, or NULL and why (LUNETTE_DOM_NOTFOUND with -ENXIO where there is no such LUN).
+ * Returns 0 or -ENOMEM. */
 int stack_scan_lun(struct stack *s, const uint8_t lun[8],
                    void (*done)(void *user, struct scsi_device *dev,
                                 const struct lunette_error *why),
@@ -87,24 +90,27 @@ int stack_scan_lun(struct stack *s, const uint8_t lun[8],
 struct scsi_device *stack_first_device(struct stack *s);
 struct scsi_device *stack_next_device(struct scsi_device *dev);
 
-/* Brings dev up as a disk, with a block device on it.  done, once: the disk, which is the caller's
- * until stack_disk_close or stack_detach; or NULL and why, and nothing is left of it (the device
- * is, and it may be tried again).  0: *ret, where ret is not NULL, is the disk that is on its way,
- * for stack_disk_close.  Else -errno and no done: -EMEDIUMTYPE the device is not a disk, -EALREADY
- * it has a disk, -ENODEV it has been closed (scan again), -ENOMEM. */
+/* Brings dev up as a disk with a block device on it.  done is called once: with the disk, which is
+ * the caller's until stack_disk_close or stack_detach; or with NULL and why, and then nothing of
+ * the disk is left, and dev may be tried again.  Returns 0, and in *ret, where ret is not NULL, the
+ * disk that is coming up, which may be given to stack_disk_close.  Otherwise returns -errno, and
+ * done is not called: -EMEDIUMTYPE (dev is not a disk), -EALREADY (dev has a disk), -ENODEV (its
+ * disk has been closed: scan again), -ENOMEM. */
 int stack_disk_start(struct stack *s, struct scsi_device *dev,
                      void (*done)(void *user, struct stack_disk *d,
                                   const struct lunette_error *why),
                      void *user, struct stack_disk **ret);
 
-/* Takes no new requests, waits for those that are outstanding, flushes the disk's cache where it
- * has one, frees the block device with the queues that are left on it (the owner forgets them), and
- * calls closed once, later; the disk is gone then.  The device refuses everything from then on; a
- * new scan of its LUN finds it afresh.  A disk that is still on its way is let come up or fail
- * first; its done is not called any more, and its device stays as it is. */
+/* Closes a disk: refuses new requests, waits for those that are outstanding, flushes the disk's
+ * cache where it has one, frees the block device with the queues that are left on it, and calls
+ * closed once, later, when all of it is gone.  The owner must not touch those queues any more
+ * when closed is called.  The device refuses everything from then on; a new scan of its LUN makes
+ * another device of it.  If the disk is still coming up, that is let end first; the done of
+ * stack_disk_start is not called any more, and the device stays as it is. */
 void stack_disk_close(struct stack_disk *d, void (*closed)(void *user), void *user);
 
-/* Thin provisioned, as far as the device told; meaningful once a disk has come up. */
+/* True when the device has said that it is thin provisioned.  Only valid once its disk has come up.
+ */
 bool stack_disk_thin(const struct scsi_device *dev);
 
 /* One raw CDB to a device of any type: scsi_execute of scsi/scsi.h, where struct scsi_exec says

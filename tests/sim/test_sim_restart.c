@@ -138,7 +138,7 @@ io_done(struct scsi_cmd *sc)
         w->attentions++; /* the unit attention of a new nexus */
     } else {
         assert_int_equal(sc->not_good, 0);
-        assert_int_equal(sc->resids, 0);
+        assert_int_equal(sc->not_moved, 0);
         for (uint32_t i = 0; io->reading && i < IO_BYTES; i++)
             assert_int_equal(io->buf[i], (uint8_t)(io->lba + io->round + i));
         io->round += io->reading;
