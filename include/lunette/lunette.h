@@ -9,11 +9,12 @@
  *     lunette_close(lun);
  *     lunette_ctx_free(ctx);
  *
- * Threads: a context and all that is opened in it belong to one thread at a
- * time; several threads use several contexts.  No call locks.
+ * Threads: a context and everything that is opened in it may be used by one thread at a time.
+ * Several threads use several contexts.  No call takes a lock.
  *
- * Failure: -errno, and where a struct lunette_error * is taken, a sentence that
- * says what is wrong (NULL: not interested).  Errors of the data path:
+ * Errors: a call that fails returns -errno, and fills in its struct lunette_error, where it has
+ * one, with a sentence that says what is wrong (NULL: the caller does not want it).  Errors of the
+ * data path:
  *   -EREMOTEIO  the device refused or failed the command; see status and sense
  *   -ENODATA    unrecovered medium error     -EBADMSG protection information did not match
  *   -ENOSPC     a thin pool is full          -EROFS   write protected
@@ -80,8 +81,9 @@ struct lunette_ctx_options {
 LUNETTE_API int lunette_ctx_new(const struct lunette_ctx_options *opts, struct lunette_ctx **ret,
                                 struct lunette_error *err);
 
-/* Everything opened in ctx must be closed and every opening ended or canceled; what
- * lunette_close_start and lunette_open_cancel have left to do is waited for.  NULL is harmless. */
+/* Frees a context.  Before, everything that was opened in ctx must have been closed, and every
+ * opening must have ended or been canceled.  It waits for what lunette_close_start and
+ * lunette_open_cancel have not ended yet.  NULL is harmless. */
 LUNETTE_API void lunette_ctx_free(struct lunette_ctx *ctx);
 
 /* A descriptor that polls readable when lunette_ctx_run has something to do (timers, NOPs,
@@ -100,7 +102,7 @@ LUNETTE_API const char *lunette_ctx_loop_name(const struct lunette_ctx *ctx);
  */
 LUNETTE_API int lunette_ctx_trace(const struct lunette_ctx *ctx, int fd);
 
-/* System calls, for whoever measures. */
+/* Counters of turns of the loop and of system calls, for measuring. */
 struct lunette_ctx_stats {
     uint64_t turns, waits, syscalls, sends, recvs, bytes_sent, bytes_received;
 };
@@ -145,7 +147,7 @@ struct lunette_info {
     int error; /* 0, or why a disk could not be brought up (-errno) */
 };
 
-/* What was agreed at login (RFC 7143 13). */
+/* What was agreed at login (RFC 7143 13).  Sizes are in bytes, times in seconds. */
 struct lunette_session_info {
     char target_name[224], target_alias[256], initiator_name[224];
     char portal[288];
@@ -176,7 +178,8 @@ struct lunette_session_info {
 LUNETTE_API int lunette_open(struct lunette_ctx *ctx, const char *url, uint32_t flags,
                              struct lunette_lun **ret, struct lunette_error *err);
 
-/* Fails what is outstanding, logs out and frees; queues must be freed before.  NULL is harmless. */
+/* Flushes the disk's cache, logs out and frees lun.  Its queues must have been freed before.  NULL
+ * is harmless. */
 LUNETTE_API void lunette_close(struct lunette_lun *lun);
 
 /* ---- many at once ---------------------------------------------------------------------------
@@ -223,12 +226,13 @@ LUNETTE_API int lunette_list_luns(struct lunette_ctx *ctx, const char *url,
 LUNETTE_API int lunette_ping(struct lunette_lun *lun, size_t len, uint64_t *ret_ns,
                              struct lunette_error *err);
 
-/* ---- synchronous calls: one thing at a time ------------------------------------------------- */
+/* ---- synchronous calls: one request, waited for ---------------------------------------------- */
 
 #define LUNETTE_FUA      1u /* on stable storage when done */
 #define LUNETTE_NO_UNMAP 2u /* write zeroes: keep the space allocated */
 
-/* offset and len in bytes, multiples of the block size.  0 when all of it was done. */
+/* offset and len are in bytes, and multiples of the block size.  0 means that all of it was done.
+ */
 LUNETTE_API int lunette_pread(struct lunette_lun *lun, void *buf, size_t len, uint64_t offset,
                               struct lunette_error *err);
 LUNETTE_API int lunette_pwrite(struct lunette_lun *lun, const void *buf, size_t len,
@@ -239,7 +243,7 @@ LUNETTE_API int lunette_discard(struct lunette_lun *lun, uint64_t len, uint64_t 
 LUNETTE_API int lunette_write_zeroes(struct lunette_lun *lun, uint64_t len, uint64_t offset,
                                      uint32_t flags, struct lunette_error *err);
 
-/* A raw CDB.  Sent as it is: no retries, no splitting. */
+/* A raw CDB.  It is sent as it is, never split, and executed once at most. */
 struct lunette_scsi {
     /* in */
     const uint8_t *cdb;
@@ -258,7 +262,7 @@ struct lunette_scsi {
     uint8_t sense[LUNETTE_SENSE_MAX];
 };
 
-/* 0 when a status came back, whatever it is; -errno when none did. */
+/* Returns 0 when a status came back, whatever it is, and -errno when none did. */
 LUNETTE_API int lunette_scsi(struct lunette_lun *lun, struct lunette_scsi *cmd,
                              struct lunette_error *err);
 
@@ -267,7 +271,7 @@ LUNETTE_API const char *lunette_sense_text(const uint8_t *sense, size_t len, cha
                                            size_t size);
 LUNETTE_API const char *lunette_status_text(uint8_t status);
 
-/* ---- queues: many things at a time, driven by the caller's thread --------------------------- */
+/* ---- queues: many requests at a time, driven by the caller's thread -------------------------- */
 
 struct lunette_completion {
     void *user_data; /* as submitted */
@@ -281,12 +285,14 @@ struct lunette_completion {
 LUNETTE_API int lunette_queue_new(struct lunette_lun *lun, uint32_t depth,
                                   struct lunette_queue **ret, struct lunette_error *err);
 
-/* Waits for what is outstanding and drops its completions.  NULL is harmless. */
+/* Waits for the requests that are outstanding, drops their completions and frees q.  NULL is
+ * harmless. */
 LUNETTE_API void lunette_queue_free(struct lunette_queue *q);
 
-/* Queue one request each; nothing is sent before lunette_queue_submit or lunette_queue_poll.
- * Memory and iovec arrays stay untouched by the caller until the completion.
- * 0, -EAGAIN when depth requests are outstanding, or -EINVAL. */
+/* Each of these queues one request.  It may not be sent before lunette_queue_submit or
+ * lunette_queue_poll.  The caller does not touch the memory and the iovec array until the
+ * completion. Returns 0; -EAGAIN when depth requests are outstanding; or another -errno where the
+ * request cannot be tried at all. */
 LUNETTE_API int lunette_queue_read(struct lunette_queue *q, void *buf, size_t len, uint64_t offset,
                                    void *user_data);
 LUNETTE_API int lunette_queue_write(struct lunette_queue *q, const void *buf, size_t len,
@@ -300,11 +306,11 @@ LUNETTE_API int lunette_queue_discard(struct lunette_queue *q, uint64_t len, uin
                                       void *user_data);
 LUNETTE_API int lunette_queue_write_zeroes(struct lunette_queue *q, uint64_t len, uint64_t offset,
                                            uint32_t flags, void *user_data);
-/* cmd stays the caller's and is filled in before its completion is polled. */
+/* cmd is borrowed until its completion is polled, and has been filled in by then. */
 LUNETTE_API int lunette_queue_scsi(struct lunette_queue *q, struct lunette_scsi *cmd,
                                    void *user_data);
 
-/* Sends everything queued, in as few system calls as possible.  0 or -errno. */
+/* Sends everything that is queued, in as few system calls as possible.  Returns 0 or -errno. */
 LUNETTE_API int lunette_queue_submit(struct lunette_queue *q);
 
 /* Submits, then collects up to max completions, waiting for at least min of them for at most
@@ -323,7 +329,7 @@ LUNETTE_API int lunette_queue_explain(const struct lunette_queue *q,
  */
 LUNETTE_API int lunette_queue_fd(struct lunette_queue *q);
 
-/* Requests outstanding. */
+/* Returns how many requests are outstanding: submitted and not yet polled. */
 LUNETTE_API uint32_t lunette_queue_inflight(const struct lunette_queue *q);
 
 LUNETTE_API const char *lunette_version(void);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* block/count.c - what the counters of a queue say. */
+/* block/count.c - sums of the counters of a queue. */
 #include "block/internal.h"
 
 uint64_t

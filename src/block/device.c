@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* block/device.c - devices and queues: how they come and go, and the tables behind seam/bdev.h. */
+/* block/device.c - makes and frees devices and queues, and has the tables behind seam/bdev.h. */
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -77,7 +77,7 @@ blk_commit(struct bdev_queue *bq)
     struct blk_dev *b = blk_dev_of_queue(q);
 
     if (q->committed && !q->waits && !q->gone)
-        return; /* the usual case of a caller that polls */
+        return; /* as in most calls of a caller that polls */
     if ((q->waits || q->gone) && !q->delivering)
         blk_mq_dispatch_rq_list(q);
     if (!q->committed) {
@@ -85,7 +85,7 @@ blk_commit(struct bdev_queue *bq)
         b->ops->commit(b->drv);
     }
     if (!blk_any_done(q) && b->drained == NULL)
-        loop_defer_cancel(&q->work); /* it has nothing left to do */
+        loop_defer_cancel(&q->work); /* the work would find nothing to do */
 }
 
 static uint32_t

@@ -2,7 +2,8 @@
 /* block/fast.c - the fast path: a read or write that is one piece as it is, while nothing waits
  * before it, and its completion without an error (docs/design/fast.md).
  *
- * Everything that does not fit goes to mq.c, before anything has been changed.
+ * Everything else goes to mq.c.  That is decided before anything has been changed, so that nothing
+ * has to be undone.
  */
 #include <assert.h>
 
@@ -58,16 +59,19 @@ blk_check_fast(const struct bdev *dev)
     assert(b->fast.max <= b->limits.max_fast >> b->fast.shift);
 }
 
-/* Bytes in logical blocks.  The low bits of bytes, which are 0 where it is a multiple of the block,
- * become the high bits of the result: what is not aligned is larger than any device. */
+/* Converts bytes to logical blocks.  The bits below a block, which are 0 in a multiple of it,
+ * become the highest bits of the result.  So an offset or length that is not aligned turns into a
+ * number that exceeds every limit, and the comparison with the limit is the only test that is
+ * needed. */
 static inline uint64_t
 blk_in_blocks(uint64_t bytes, uint32_t shift)
 {
     return bytes >> shift | bytes << (-shift & 63);
 }
 
-/* A read or write in range that is one piece of one iovec and asks for nothing else, as most do.
- * lba and blocks are its offset and length by blk_in_blocks. */
+/* True for what nearly every request is: a read or write in range that is one piece of one iovec,
+ * with the default timeout and no flag but BDEV_F_PROMPT.  lba and blocks are its offset and length
+ * as blk_in_blocks gives them. */
 static inline bool
 blk_req_is_fast(const struct blk_fast *l, const struct bdev_req *r, uint64_t lba, uint64_t blocks)
 {

@@ -45,19 +45,18 @@ struct blk_fast {
 
 struct blk_queue {
     struct bdev_queue q;              /* first: a struct bdev_queue * points here */
-    struct blk_request **free, **top; /* a stack of tags and where it ends: the tag used last, which
-                                         is the one in the cache, is taken next */
+    struct blk_request **free, **top; /* a stack of free tags, and its end.  The tag that was freed
+                                         last is taken next, since its memory is in the cache */
     union {
         struct {
             bool busy;       /* the driver refused; blk_restart follows */
             bool delivering; /* done callbacks are being called */
             bool closing;    /* takes no new requests */
             bool gone;       /* the driver is not called any more */
-            bool waits;      /* something is on pending or dispatch, or was when they were looked at
-                                last; or somebody waits for the end of all requests */
-            bool committed;  /* nothing has been handed over since the last commit: who hands over
-                                next queues work and sets the deadline timer, and whoever follows
-                                need not */
+            bool waits;      /* pending or dispatch may hold something, or a drain waits */
+            bool committed;  /* nothing has been handed over since the last commit.  Whoever hands
+                                over next queues the work and sets the deadline timer; those who
+                                follow until the next commit need not */
         };
         uint64_t not_fast; /* all of them read as one word: 0 says that no reason is left to take
                               the general path, which blk_fast_ok() finds by looking */
@@ -69,8 +68,8 @@ struct blk_queue {
     struct loop_work work;
     struct bdev_stats stats; /* `pieces` does not count nfast, which blk_stats_add adds */
     struct list node;        /* of the device */
-    struct list pending;     /* bdev_req: not, or not all of it, cut into pieces */
-    struct list dispatch;    /* blk_piece: refused or taken back, to be issued first */
+    struct list pending;     /* bdev_req of which some is still to be cut into pieces */
+    struct list dispatch;    /* blk_piece that the driver refused or gave back: issued first */
     struct list delayed;     /* blk_piece */
     uint8_t *pieces;
     size_t stride; /* bytes from one blk_piece to the next */
@@ -91,7 +90,7 @@ struct blk_dev {
     void (*drained)(void *user); /* NULL: nobody waits */
     void *drained_user;
     struct bdev_stats old_stats;          /* of queues freed */
-    struct iovec zero_iov[BLK_ZERO_IOVS]; /* the same page again and again */
+    struct iovec zero_iov[BLK_ZERO_IOVS]; /* all of them point to the same page of zeroes */
 };
 
 static inline struct blk_queue *
@@ -165,7 +164,7 @@ blk_make_general(struct blk_piece *p)
     list_init(&r->node);
 }
 
-/* Onto the done list; the work that delivers is the caller's to queue. */
+/* Puts r on the done list.  The caller queues the work that delivers it. */
 static inline void
 blk_add_done(struct blk_queue *q, struct bdev_req *r)
 {
@@ -204,35 +203,37 @@ blk_piece_clear(struct blk_piece *p)
 
 /* ---- split.c ---- */
 
-/* Checks r against the limits: 0, -errno as bdev_submit, or 1: done without the device. */
+/* Checks r against the limits.  Returns 0, -errno as bdev_submit does, or 1 where r is done without
+ * the device. */
 int blk_check(const struct blk_dev *b, const struct bdev_req *r);
 
-/* Lays the next piece of r out in p and moves r->issued.  0, or -EINVAL when the memory of r is
- * in too small pieces for the driver. */
+/* Makes p the next piece of r and moves r->issued on.  Returns 0, or -EINVAL when max_sg iovecs of
+ * r hold less than a logical block, so that the driver cannot take it. */
 int blk_cut(struct blk_queue *q, struct bdev_req *r, struct blk_piece *p);
 
-/* True when one piece takes all of r. */
+/* True when all of r fits into one piece. */
 bool blk_fits(const struct blk_dev *b, const struct bdev_req *r);
 
-/* Lays the next chunk of zeroes from p->rq.offset to p->zero_end out as an ordinary write. */
+/* Makes p an ordinary write of zeroes that begins at p->rq.offset and ends at p->zero_end at most.
+ */
 void blk_cut_zeroes(struct blk_queue *q, struct blk_piece *p);
 
 /* ---- limits.c ---- */
 
-/* Takes checked limits; -EINVAL when they make no sense, nothing changed. */
+/* Checks the limits and takes them over, or returns -EINVAL and changes nothing. */
 int blk_set_limits(struct blk_dev *b, const struct bdev_limits *limits);
 
 /* ---- count.c ---- */
 
-/* Adds what q has counted. */
+/* Adds the counters of q to those in `to`. */
 void blk_stats_add(struct bdev_stats *to, const struct blk_queue *q);
 
-/* Requests taken and not given back. */
+/* The number of requests that q has taken and not given back. */
 uint64_t blk_outstanding(const struct blk_queue *q);
 
 /* ---- mq.c: the general path ---- */
 
-/* As bdev_submit: any request, at any time. */
+/* As bdev_submit, for any request in any state of the queue. */
 int blk_submit_general(struct blk_queue *q, struct bdev_req *r);
 void blk_mq_dispatch_rq_list(struct blk_queue *q);
 
@@ -244,7 +245,7 @@ void blk_note_issue(struct blk_queue *q, uint64_t deadline_ns);
 /* Deals with a piece that queue_rq or queue_rq_fast has refused with err.  False: it will be tried
  * again; true: it has ended. */
 bool blk_refused(struct blk_queue *q, struct blk_piece *p, int err);
-/* As blk_upcalls has them. */
+/* The up-calls complete and requeue. */
 void blk_mq_complete_request(struct blk_request *rq);
 void blk_requeue(struct blk_request *rq, uint64_t delay_ns);
 
@@ -259,7 +260,7 @@ void blk_delay_expired(struct loop_timer *t);
 
 /* As bdev_submit, for everything: what is not for the fast path goes to blk_submit_general. */
 int blk_submit(struct bdev_queue *q, struct bdev_req *r);
-/* As blk_upcalls has them. */
+/* The up-calls complete_fast and refuse_fast. */
 void blk_complete_fast(struct blk_request *rq);
 void blk_refuse_fast(struct blk_request *rq, int err);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* block/limits.c - what a driver says that its device can do, made into limits to cut by. */
+/* block/limits.c - checks the limits that a driver gives, and derives from them what requests are
+ * compared with. */
 #include <errno.h>
 
 #include "block/internal.h"

@@ -68,7 +68,7 @@ bool __attribute__((noinline, cold)) blk_refused(struct blk_queue *q, struct blk
     return false;
 }
 
-/* Hands a piece to the driver; false when it was refused. */
+/* Hands a piece to the driver.  Returns false when the driver refused it for now. */
 static bool
 blk_issue(struct blk_queue *q, struct blk_piece *p)
 {
@@ -159,7 +159,8 @@ blk_finish(struct blk_queue *q, struct bdev_req *r)
     loop_defer(q->q.loop, &q->work);
 }
 
-/* Cuts one piece off the first pending request and issues it; false when the driver refused. */
+/* Cuts one piece off the first pending request and issues it.  Returns false when the driver
+ * refused it for now. */
 static bool
 blk_issue_pending(struct blk_queue *q)
 {
@@ -239,7 +240,8 @@ blk_mq_dispatch_rq_list(struct blk_queue *q)
         TRACE(q->q.loop, blk_mq_dispatch_rq_list, n, 0);
 }
 
-/* The first error of a request's pieces is its result; nothing more of it is issued. */
+/* Makes the error of rq the result of its request, unless another piece has failed before, and
+ * issues nothing more of the request. */
 static void
 blk_keep_error(struct bdev_req *r, const struct blk_request *rq)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* block/split.c - what requests make sense, and how they are cut into pieces within the limits.
+/* block/split.c - checks requests, and cuts them into pieces within the limits.
  *
- * Nothing is copied or allocated: a piece is a slice of the request's iovecs.
+ * No data is copied and nothing is allocated: the data of a piece is a slice of the request's
+ * iovecs.
  */
 #include <errno.h>
 
@@ -94,8 +95,9 @@ blk_fits(const struct blk_dev *b, const struct bdev_req *r)
     return true;
 }
 
-/* Bytes to cut at offset: at most max, all of `left` if that fits, else ending on the best
- * boundary there is: opt, physical, else the logical block. */
+/* How many bytes the next piece has, which begins at offset: all of `left` if that is max at most.
+ * Otherwise the piece ends on a multiple of opt, or else of the physical block, or else of the
+ * logical block. */
 static uint64_t
 blk_aligned_len(const struct bdev_limits *l, uint64_t offset, uint64_t left, uint64_t max,
                 uint64_t opt)

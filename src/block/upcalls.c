@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* block/upcalls.c - what a driver calls: the table, and what it says of the device as a whole. */
+/* block/upcalls.c - the table of functions that a driver calls, and those of them that concern the
+ * device as a whole. */
 #include "block/internal.h"
 
 static void
