@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* api/internal.h - what stands behind the handles of <lunette/lunette.h>. */
+/* api/internal.h - the structures behind the handles of <lunette/lunette.h>. */
 #ifndef API_INTERNAL_H
 #define API_INTERNAL_H
 
@@ -97,7 +97,8 @@ int api_wait(struct lunette_ctx *ctx, const bool *flag, struct lunette_error *er
 int api_session_open_start(struct lunette_ctx *ctx, const char *url, struct api_session *s,
                            void (*opened)(struct api_session *s, const struct lunette_error *err),
                            struct lunette_error *err);
-/* From any state; opened is called no more.  closed: once, later; nothing of s is left then. */
+/* Ends a session in any state.  opened is not called any more.  closed is called once, later, when
+ * everything that s had has been freed. */
 void api_session_close_start(struct api_session *s, void (*closed)(struct api_session *s));
 void api_session_info(const struct api_session *s, struct lunette_session_info *ret);
 

@@ -56,6 +56,7 @@ lun_disk_closed(void *user)
 {
     struct lunette_lun *lun = user;
 
+    assert(lun->disk != NULL && lun->op == NULL);
     lun->disk = NULL;
     lun->q = NULL; /* the block device took it along */
     api_session_close_start(&lun->s, lun_closed);
@@ -116,7 +117,7 @@ open_give_up(struct loop_timer *t)
 static void
 open_fail(struct lunette_lun *lun, const struct lunette_error *err)
 {
-    assert(lun->op != NULL && err->code < 0);
+    assert(lun->op != NULL && err->code < 0 && lun->s.closed == NULL);
     lun->op->err = *err;
     loop_timer_start(lun->s.ctx->loop, &lun->op->later, 0);
 }
@@ -126,6 +127,7 @@ open_finish(struct lunette_lun *lun, int disk_err)
 {
     struct lunette_open *op = lun->op;
 
+    assert(op != NULL && lun->s.closed == NULL);
     lun->op = NULL;
     if (lun->dev != NULL)
         api_device_info(lun->dev, lun->disk != NULL ? bdev_get_limits(lun->disk->bdev) : NULL,

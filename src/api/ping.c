@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/ping.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include <time.h>
@@ -108,6 +109,7 @@ lunette_ping(struct lunette_lun *lun, size_t len, uint64_t *ret_ns, struct lunet
     ev.u.send_pdu.data_len = (uint32_t)len;
     loop_timer_init(&p.timer, too_late);
     loop_timer_start(s->ctx->loop, &p.timer, PING_LIMIT_NS);
+    assert(s->ping == NULL);
     s->ping = &p;
     start = ping_clock_ns();
     r = ctl_request(s->ctx->ctl, &ev, data, (uint32_t)len, sent, s);

@@ -20,7 +20,7 @@ struct api_req {
     struct lunette_queue *q;
     uint8_t *sense; /* SCSI_SENSE_MAX bytes in the queue's pool */
     struct api_raw *raw;
-    struct bdev_req req; /* what a read or write uses of it ends with the second cache line */
+    struct bdev_req req; /* the fields that a read or write needs end with the second cache line */
 };
 _Static_assert(offsetof(struct api_req, req.result) + sizeof(struct bdev_result) == 128,
                "two cache lines for a read or write");

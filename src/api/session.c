@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* api/session.c - from a URL to a session with a stack on its host, and back; nothing here waits.
- */
+/* api/session.c - makes a session with a stack on its host from a URL, and ends it.  Nothing here
+ * waits. */
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
@@ -73,6 +73,7 @@ session_asked_out(void *user, const struct lunette_error *err)
     struct lunette_error why;
 
     (void)err;
+    assert(s->logout != NULL);
     logout_free(&s->logout);
     (void)lunette_fail(&why, -ENOTCONN, LUNETTE_DOM_CONNECT, 0,
                        "the target asked for a logout; the session was closed in order");
@@ -127,7 +128,7 @@ session_conn_event(struct ctl_watch *w, const struct iscsi_kevent *ev, const voi
 
 /* ---- up ------------------------------------------------------------------------------------- */
 
-/* The midlayer has log lines of its own; this says to which target they belong. */
+/* Logs the event with the target's name, which the midlayer does not know. */
 static void
 api_stack_event(void *user, enum stack_event ev, struct scsi_device *dev, enum scsi_event why)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* scsi/dead_host.c - what stands in for a host that is gone: it takes nothing and has nothing. */
+/* scsi/dead_host.c - a host that refuses every command; it stands in for one that has been freed.
+ */
 #include <errno.h>
 
 #include "scsi/internal.h"

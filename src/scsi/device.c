@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* scsi/device.c - how devices come, are found, and go. */
+/* scsi/device.c - makes, finds, removes and frees devices. */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -55,6 +56,7 @@ sdev_free(struct scsi_sdev *s)
         list_push_back(&s->dev.target->doomed, &s->dev.node);
         return;
     }
+    assert(s->inflight == 0 && list_empty(&s->eh_cmds));
     if (s->up != NULL) /* block/ must not call this driver any more */
         s->up->event(s->bdev, BDEV_EV_GONE, NULL);
     list_del(&s->eh_node);

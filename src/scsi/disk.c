@@ -232,6 +232,7 @@ scsi_queue_rq(void *drv, struct blk_request *rq)
     int len, err;
 
     TRACE(s->dev.target->loop, scsi_queue_rq, rq->op, rq->tag);
+    assert(io->state == IO_IDLE && io->rq == rq && s->up != NULL);
     if (s->gate != 0 || s->inflight >= s->depth_now)
         return disk_not_now(s, rq);
     scsi_io_prepare(io);

@@ -386,6 +386,7 @@ disk_complete(struct scsi_io *io)
     const struct scsi_cmd *sc = &io->sc;
     struct scsi_verdict v;
 
+    assert(io->state == IO_IDLE && io->rq != NULL && s->up != NULL);
     if (s->full_skip > 0)
         s->full_skip--;
     if (sc->host_result == DID_OK && sc->status == SCSI_GOOD) {

@@ -47,7 +47,8 @@ scsi_disk_plug(struct scsi_device *dev, const struct blk_upcalls *up, struct bde
 {
     struct scsi_sdev *s = sdev_of(dev);
 
-    assert(up == NULL || (dev->disk != NULL && dev->disk->up));
+    assert((up == NULL) == (b == NULL));
+    assert(up == NULL || (s->up == NULL && dev->disk != NULL && dev->disk->up));
     s->up = up;
     s->bdev = b;
     s->refused = false;

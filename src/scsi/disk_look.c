@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* scsi/disk_look.c - what a disk is asked: capacity, VPD pages, mode pages, opcodes. */
+/* scsi/disk_look.c - asks a disk for its capacity, VPD pages, mode pages and opcodes. */
 #include <errno.h>
 
 #include "scsi/disk_up.h"

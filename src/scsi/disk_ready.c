@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* scsi/disk_ready.c - is a disk ready, and is it still the one that it was? */
+/* scsi/disk_ready.c - finds out whether a disk is ready, and whether it is still the same. */
 #include <errno.h>
 
 #include "scsi/disk_up.h"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* scsi/disk_run.c - a run of looks at a disk, step after step, each one or more commands. */
+/* scsi/disk_run.c - runs the steps by which a disk is looked at, each of which is one or more
+ * commands. */
 #include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
@@ -17,6 +18,7 @@ disk_run_end(struct scsi_disk *d, int err, const struct lunette_error *why)
     struct scsi_sdev *s = d->sdev;
     void (*done)(void *user, int e, const struct lunette_error *w) = d->done;
 
+    assert(d->running);
     d->running = false;
     d->todo = 0;
     if (d->reconnect && (d->wanted & STEP_NAME) == 0 &&
@@ -103,6 +105,7 @@ disk_send(struct scsi_disk *d, int cdb_len, uint32_t in_len, void (*next)(struct
 {
     int err;
 
+    assert(d->running && list_empty(&d->x.node));
     assert(cdb_len > 0 && in_len <= sizeof(d->buf));
     d->next = next;
     d->iov = (struct iovec){d->buf, in_len};
@@ -111,6 +114,7 @@ disk_send(struct scsi_disk *d, int cdb_len, uint32_t in_len, void (*next)(struct
                               .ua_retries = SCSI_UA_TRIES,
                               .timeout_ms = d->sdev->dev.target->params.timeout_ms,
                               .done = disk_command_done};
+    list_init(&d->x.node); /* it is on no list, even where it cannot be sent */
     if (in_len > 0)
         d->x.in = sg_from_iov(&d->iov, 1, 0, in_len);
     err = scsi_execute_internal(d->sdev, &d->x);

@@ -63,6 +63,7 @@ eh_tur_done(struct scsi_exec *x)
 {
     struct scsi_sdev *s = container_of(x, struct scsi_sdev, eh_tur);
 
+    assert(s->eh_tur_out);
     s->eh_tur_out = false;
     if (!s->eh_tur_wanted) { /* it came back after the ladder had gone on without it */
         eh_free_if_doomed(s);
@@ -112,7 +113,7 @@ eh_reset_done(struct scsi_eh_wait *w, enum scsi_eh_result r)
     eh_send_tur(s);
 }
 
-/* The next step up; called when the present one did not help. */
+/* Takes the next step of the ladder; called when the present one did not help. */
 static void
 eh_climb(struct scsi_sdev *s)
 {
@@ -136,6 +137,7 @@ eh_climb(struct scsi_sdev *s)
         }
         __attribute__((fallthrough));
     case EH_TARGET_WAIT:
+        assert(t->eh_owner == NULL && list_empty(&s->eh_node));
         t->eh_owner = s;
         if (list_empty(&s->eh_cmds) &&
             !s->eh_tur_out) { /* another device's reset has brought them back */

@@ -66,6 +66,7 @@ exec_send(struct scsi_exec *x)
     struct scsi_io *io = &x->io;
     int err;
 
+    assert(io->state == IO_IDLE && list_empty(&x->node));
     if (t->host->state == SCSI_HOST_GONE) {
         exec_finish(x, -ENOTCONN);
         return;
@@ -110,6 +111,7 @@ exec_again_after(struct scsi_exec *x, uint32_t ms)
 {
     struct scsi_target *t = x->io.dev->target;
 
+    assert(x->io.state == IO_IDLE && list_empty(&x->node));
     list_push_back(&t->delayed, &x->node);
     loop_timer_start(t->loop, &x->timer, ms * LOOP_NS_PER_MS);
 }
@@ -139,6 +141,7 @@ scsi_exec_complete(struct scsi_io *io)
     enum scsi_host_result r = scsi_io_host_result(io);
     struct scsi_sense sense;
 
+    assert(io->state == IO_IDLE && io->rq == NULL);
     list_del(&x->node);
     loop_timer_stop(l, &x->timer);
     if (r != DID_OK) {
@@ -173,6 +176,7 @@ exec_start(struct scsi_sdev *s, struct scsi_exec *x)
 {
     struct scsi_target *t = s->dev.target;
 
+    assert(x->done != NULL);
     if (x->cdb_len < 6 || x->cdb_len > t->host->max_cdb_len || x->cdb_len > SCSI_CDB_MAX)
         return -EINVAL;
     if (t->host->state == SCSI_HOST_GONE)

@@ -38,6 +38,7 @@ scan_end(struct scsi_scan_op *op, struct scsi_device *dev, int err)
 {
     struct scsi_target *t = op->t;
 
+    assert(!list_empty(&op->node) && list_empty(&op->x.node));
     list_del(&op->node);
     if (!list_empty(&t->scans))
         loop_defer(t->loop, &t->scan_work);
@@ -78,6 +79,7 @@ scan_keep(struct scsi_scan_op *op)
         op->lun0 = NULL;
     if (dev == NULL) {
         s->seen = true;
+        assert(list_empty(&s->dev.node));
         list_push_back(&op->t->devices, &s->dev.node);
         (void)sdev_set_state(s, SDEV_RUNNING);
         sdev_raise(s, 1u << SCSI_EV_FOUND);
@@ -98,11 +100,12 @@ scan_keep(struct scsi_scan_op *op)
     return dev;
 }
 
-/* Looks at a LUN; false without memory, and then the scan has ended. */
+/* Looks at a LUN.  Returns false without memory, and then the scan has ended. */
 static bool
 scan_probe(struct scsi_scan_op *op, struct lun lun,
            void (*probed)(struct scsi_scan_op *op, enum probe_result r))
 {
+    assert(op->cur == NULL);
     if (sdev_new(op->t, lun.b, &op->cur) < 0) {
         (void)lunette_fail(&op->why, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "out of memory");
         scan_end(op, NULL, -ENOMEM);
@@ -321,7 +324,7 @@ scan_ask_list(struct scsi_scan_op *op)
               op->buf_size, SCSI_TIMEOUT_MS, scan_list_done);
 }
 
-/* True when the list is asked for again with more room. */
+/* Asks for the list again with more room where it was cut; else returns false. */
 static bool
 scan_grow_list(struct scsi_scan_op *op, uint64_t total)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* scsi/scan.h - between the walk over LUNs (scan.c) and the look at one of them (probe.c). */
+/* scsi/scan.h - what scan.c, which goes over the LUNs, and probe.c, which looks at one, share. */
 #ifndef SCSI_SCAN_H
 #define SCSI_SCAN_H
 

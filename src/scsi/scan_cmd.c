@@ -35,7 +35,7 @@ scan_send(struct scsi_scan_op *op, struct scsi_sdev *s, int cdb_len, uint32_t in
 {
     int err;
 
-    assert(in_len <= op->buf_size);
+    assert(in_len <= op->buf_size && list_empty(&op->x.node));
     memset(op->buf, 0, in_len);
     if (timeout_ms > op->t->params.timeout_ms)
         timeout_ms = op->t->params.timeout_ms; /* who asks for quicker answers means these too */
@@ -47,6 +47,7 @@ scan_send(struct scsi_scan_op *op, struct scsi_sdev *s, int cdb_len, uint32_t in
                                .timeout_ms = timeout_ms,
                                .in = sg_from_iov(&op->iov, 1, 0, in_len),
                                .done = scan_command_done};
+    list_init(&op->x.node); /* it is on no list, even where it cannot be sent */
     err = scsi_execute_internal(s, &op->x);
     if (err < 0) {
         op->x.result = (struct bdev_result){.err = err};

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* scsi/scsi.h - the SCSI midlayer: logical units of a host, commands, errors, and the disk driver.
  *
- * A host (seam/host.h) is one I_T nexus with one target behind it.  Everything
- * runs on the host's loop, is driven by callbacks, and calls nobody back from
- * inside a call.  Plugging a disk to block/ takes five steps:
+ * A host (seam/host.h) is one I_T nexus with one target behind it.  Everything runs on the host's
+ * loop.  No callback is made from inside the call that asked for it.  Plugging a disk to block/
+ * takes five steps:
  *
  *     scsi_attach(host, NULL, &events, user, &target);
  *     scsi_scan_lun(target, lun, got_device, user);       // or scsi_scan()
@@ -121,17 +121,18 @@ struct scsi_params {
     uint32_t queue_depth;  /* commands outstanding per device; 0: the host's can_queue */
     uint64_t max_transfer; /* bytes of a disk command; 0: 1 MiB */
     uint32_t max_scan_lun; /* sequential scan; 0: 256 */
-    uint32_t spinup_s;     /* patience with a disk that becomes ready; 0: 100 */
+    uint32_t spinup_s;     /* how long a disk may take to become ready, seconds; 0: 100 */
 };
 
 /* Attaches the midlayer: sets h->ev and h->ev_user.  params and ev may be NULL.  0 or -ENOMEM. */
 int scsi_attach(struct scsi_host *h, const struct scsi_params *params, const struct scsi_events *ev,
                 void *user, struct scsi_target **ret);
 
-/* Frees the target and its devices.  The host must have given back every command (its session is
- * gone); it calls ev no more, and is not touched: it may have been freed.  What still waits here
- * is failed with -ENODEV from inside this call.  Bdevs on its disks get BDEV_EV_GONE and may be
- * freed before or after.  NULL is harmless. */
+/* Frees the target and its devices.  The host must have given back every command, since its session
+ * is gone; it is not touched any more, except that its ev is set to NULL unless it has said that it
+ * is freed.  Commands and scans that still wait here end with -ENODEV from inside this call.  Block
+ * devices that are plugged to its disks get BDEV_EV_GONE, and are to be freed afterwards.  NULL is
+ * harmless. */
 void scsi_detach(struct scsi_target **t);
 
 /* Finds all logical units: new ones are added, known ones are asked again, those that are gone
@@ -158,8 +159,9 @@ const char *scsi_event_name(enum scsi_event ev);
 /* Sets a device RUNNING again that had gone OFFLINE.  0, or -EINVAL from any other state. */
 int scsi_device_online(struct scsi_device *dev);
 
-/* Flushes the cache of a disk that has one, then refuses everything (CANCEL, DEL).  done once,
- * later; the device is freed by scsi_detach.  Drain its bdev first. */
+/* Flushes the cache of a disk that has one, and then refuses everything (states CANCEL, DEL).  done
+ * is called once, later.  scsi_detach frees the device.  The caller drains its block device first.
+ */
 int scsi_device_remove(struct scsi_device *dev, void (*done)(void *user, int err), void *user);
 
 /* True when a READ or WRITE of dev may take the fast path down, found from the state itself: the
@@ -190,8 +192,8 @@ struct scsi_io {
             bool back : 1;           /* the host gave it back while an abort was under way */
             bool timed_out : 1;
         };
-        uint32_t not_fresh; /* all of them read as one word: 0 says idle, and that nothing of note
-                               has happened to it */
+        uint32_t not_fresh; /* all of them read as one word: 0 says that io is idle, and that none
+                               of what the others record has happened to it */
     };
     uint8_t form; /* how the CDB was built: enum disk_form */
     struct scsi_cmd sc;
@@ -226,7 +228,8 @@ struct scsi_exec {
     uint64_t deadline_ns;
     uint32_t backoff_ms;
     uint8_t tries, ua_left;
-    bool internal; /* our own: also BUSY and lost connections are repeated */
+    bool internal; /* a command of the midlayer itself, which is also repeated after BUSY and after
+                      a lost connection */
 };
 
 /* 0, or -errno and no done: -EINVAL CDB longer than the host takes, -ENODEV device being removed

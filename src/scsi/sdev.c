@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* scsi/sdev.c - what holds for one device: its state, the gates that hold its disk commands back,
- * its queue depth, the events that it has to tell of. */
+/* scsi/sdev.c - the state of one device, the gates that hold its disk commands back, its queue
+ * depth, and the delivery of its events. */
 #include <stdarg.h>
 #include <stdio.h>
 

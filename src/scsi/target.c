@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* scsi/target.c - targets: attaching to a host and letting go of it, and the host's events. */
+/* scsi/target.c - targets: attaches to a host, detaches from it, and acts on its events. */
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -173,6 +173,8 @@ scsi_detach(struct scsi_target **pt)
         sdev_free(sdev_of(container_of(t->devices.next, struct scsi_device, node)));
     while (!list_empty(&t->doomed))
         sdev_free(sdev_of(container_of(t->doomed.next, struct scsi_device, node)));
+    assert(list_empty(&t->waiting) && list_empty(&t->sent) && list_empty(&t->delayed));
+    assert(list_empty(&t->scans) && list_empty(&t->eh_queue));
     loop_defer_cancel(&t->commit_work);
     loop_defer_cancel(&t->scan_work);
     free(t);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* scsi/ua.c - what unit attentions set going. */
+/* scsi/ua.c - acts on unit attentions: events, and looks at the disk again. */
 #include "scsi/internal.h"
 
 /* The unit has lost its power: writes that were acknowledged into its cache, and not flushed since,
