@@ -34,6 +34,22 @@ static const struct iscsi_upcalls upcalls = {
     .conn_stopped = iscsi_conn_stopped,
 };
 
+/* As iscsi_host_ops_traced: a trace ring costs nothing where there is none. */
+static const struct iscsi_upcalls upcalls_traced = {
+    .version = ISCSI_TRANSPORT_VERSION,
+    .size = sizeof(struct iscsi_upcalls),
+    .itt_ended = iscsi_itt_ended,
+    .complete_pdu = iscsi_complete_pdu,
+    .complete_data_in = iscsi_complete_data_in_traced,
+    .complete_scsi_rsp = iscsi_complete_scsi_rsp_traced,
+    .update_cmdsn = iscsi_update_cmdsn,
+    .conn_failure = iscsi_conn_failure,
+    .requeue_task = iscsi_requeue_task,
+    .queue_xmit = up_queue_xmit,
+    .task_cleaned = iscsi_task_cleaned,
+    .conn_stopped = iscsi_conn_stopped,
+};
+
 struct iscsi_conn *
 iscsi_conn_find(struct iscsi_session *pub, uint16_t cid)
 {
@@ -54,7 +70,7 @@ conn_init(struct conn *c, struct session *s, uint16_t cid)
     c->session = s;
     c->pub.session = &s->pub;
     c->pub.tt = s->pub.tt;
-    c->pub.up = &upcalls;
+    c->pub.up = s->pub.loop->trace != NULL ? &upcalls_traced : &upcalls;
     c->pub.loop = s->pub.loop;
     c->pub.cid = cid;
     c->pub.dd_data = c->dd_data;

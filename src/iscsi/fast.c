@@ -43,10 +43,11 @@ iscsi_fast_write_max(const struct conn *c)
 /* The transport has no room for one more header, as before the first command of a batch.  It makes
  * room, or the command takes the general path. */
 static int __attribute__((noinline))
-queue_first(struct session *s, struct conn *c, struct scsi_cmd *sc)
+queue_first(struct session *s, struct conn *c, struct scsi_cmd *sc, bool traced)
 {
-    return c->pub.tt->gather_room(&c->pub) == 0 ? iscsi_queuecommand(&s->host, sc)
-                                                : iscsi_queue_general(s, sc);
+    if (c->pub.tt->gather_room(&c->pub) != 0)
+        return iscsi_queue_general(s, sc);
+    return traced ? iscsi_queuecommand_traced(&s->host, sc) : iscsi_queuecommand(&s->host, sc);
 }
 
 static int __attribute__((noinline)) digest_header(struct conn *c, uint8_t *h)
@@ -70,7 +71,7 @@ queue_fast(struct session *s, struct scsi_cmd *sc, bool traced)
                          0))
         return iscsi_queue_general(s, sc);
     if (__builtin_expect(c->pub.gather.end - c->pub.gather.next < ISCSI_GATHER_MIN, 0))
-        return queue_first(s, c, sc);
+        return queue_first(s, c, sc, traced);
     t = iscsi_take_task(s, c, TASK_SCSI);
     if (traced)
         TRACE(s->pub.loop, iscsi_queuecommand, sc->cdb[0], t->pub.itt);
@@ -97,38 +98,24 @@ queue_fast(struct session *s, struct scsi_cmd *sc, bool traced)
     return c->pub.hdrdgst_en ? digest_header(c, h) : 0;
 }
 
-/* queue_fast with a trace ring.  It is a function of its own, since a call in the middle of the
- * fast path would make all commands slower.
- */
-static int __attribute__((noinline, cold)) queue_traced(struct session *s, struct scsi_cmd *sc)
-{
-    return queue_fast(s, sc, true);
-}
-
 int
 iscsi_queuecommand(struct scsi_host *host, struct scsi_cmd *sc)
 {
-    struct session *s = container_of(host, struct session, host);
+    return queue_fast(container_of(host, struct session, host), sc, false);
+}
 
-    if (__builtin_expect(s->pub.loop->trace != NULL, 0))
-        return queue_traced(s, sc);
-    return queue_fast(s, sc, false);
+int
+iscsi_queuecommand_traced(struct scsi_host *host, struct scsi_cmd *sc)
+{
+    return queue_fast(container_of(host, struct session, host), sc, true);
 }
 
 /* ---- up ---- */
 
-/* The end of a command with a trace ring, a function of its own for the same reason. */
-static void __attribute__((noinline, cold))
-done_traced(struct session *s, const struct task *t, struct scsi_cmd *sc)
-{
-    TRACE(s->pub.loop, iscsi_complete_task, t->pub.itt, 0);
-    sc->done(sc);
-}
-
 /* The end of a SCSI command that was sent and has been answered: what iscsi_complete_task does
  * where the transport knows nothing of the task any more and nobody else waits for it. */
 static ALWAYS_INLINE void
-complete_task_fast(struct session *s, struct conn *c, struct task *t)
+complete_task_fast(struct session *s, struct conn *c, struct task *t, bool traced)
 {
     struct scsi_cmd *sc = t->pub.sc;
 
@@ -142,10 +129,9 @@ complete_task_fast(struct session *s, struct conn *c, struct task *t)
     t->next_free = s->free_tasks;
     s->free_tasks = t;
     sc->host_priv = NULL;
-    if (__builtin_expect(s->pub.loop->trace != NULL, 0))
-        done_traced(s, t, sc);
-    else
-        sc->done(sc);
+    if (traced)
+        TRACE(s->pub.loop, iscsi_complete_task, t->pub.itt, 0);
+    sc->done(sc);
 }
 
 /* StatSN is the next (11.4.8), the window makes sense (4.2.2.1) and nobody waits for it. */
@@ -157,11 +143,12 @@ fast_numbers(const struct conn *c, const struct session *s, const struct bhs_scs
 }
 
 static ALWAYS_INLINE void
-fast_end(struct session *s, struct conn *c, struct task *t, const struct bhs_scsi_rsp *h)
+fast_end(struct session *s, struct conn *c, struct task *t, const struct bhs_scsi_rsp *h,
+         bool traced)
 {
     c->pub.exp_statsn++;
     (void)cmdsn_window_grow(&s->win, get32(h->max_cmd_sn)); /* nobody waits for it */
-    complete_task_fast(s, c, t); /* its result is as the midlayer left it: all good */
+    complete_task_fast(s, c, t, traced); /* its result is as the midlayer left it: all good */
 }
 
 static void __attribute__((noinline)) general_answer(struct conn *c, const struct bhs_scsi_rsp *h)
@@ -176,8 +163,8 @@ all_sent(const struct task *t)
     return t->pub.sc != NULL && t->pub.sc->in.len == 0 && t->pub.out_done == t->pub.sc->out.len;
 }
 
-void
-iscsi_complete_scsi_rsp(struct iscsi_conn *pub, const struct bhs_scsi_rsp *h)
+static ALWAYS_INLINE void
+scsi_rsp_fast(struct iscsi_conn *pub, const struct bhs_scsi_rsp *h, bool traced)
 {
     struct conn *c = to_conn(pub);
     struct session *s = c->session;
@@ -191,11 +178,23 @@ iscsi_complete_scsi_rsp(struct iscsi_conn *pub, const struct bhs_scsi_rsp *h)
         return;
     }
     c->pub.stats.scsirsp_pdus++;
-    fast_end(s, c, t, h);
+    fast_end(s, c, t, h, traced);
 }
 
 void
-iscsi_complete_data_in(struct iscsi_task *t, const struct bhs_data_in *hdr)
+iscsi_complete_scsi_rsp(struct iscsi_conn *pub, const struct bhs_scsi_rsp *h)
+{
+    scsi_rsp_fast(pub, h, false);
+}
+
+void
+iscsi_complete_scsi_rsp_traced(struct iscsi_conn *pub, const struct bhs_scsi_rsp *h)
+{
+    scsi_rsp_fast(pub, h, true);
+}
+
+static ALWAYS_INLINE void
+data_in_fast(struct iscsi_task *t, const struct bhs_data_in *hdr, bool traced)
 {
     const struct bhs_scsi_rsp *h = (const void *)hdr; /* the numbers are at the same place */
     struct conn *c = to_conn(t->conn);
@@ -205,5 +204,17 @@ iscsi_complete_data_in(struct iscsi_task *t, const struct bhs_data_in *hdr)
         general_answer(c, h);
         return;
     }
-    fast_end(s, c, to_task(t), h);
+    fast_end(s, c, to_task(t), h, traced);
+}
+
+void
+iscsi_complete_data_in(struct iscsi_task *t, const struct bhs_data_in *h)
+{
+    data_in_fast(t, h, false);
+}
+
+void
+iscsi_complete_data_in_traced(struct iscsi_task *t, const struct bhs_data_in *h)
+{
+    data_in_fast(t, h, true);
 }

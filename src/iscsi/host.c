@@ -42,3 +42,14 @@ const struct scsi_host_ops iscsi_host_ops = {
     .eh_target_reset = iscsi_eh_target_reset,
     .eh_session_reset = iscsi_eh_session_reset,
 };
+
+/* Of a session whose loop has a trace ring, which it has from its beginning or not at all. */
+const struct scsi_host_ops iscsi_host_ops_traced = {
+    .queuecommand = iscsi_queuecommand_traced,
+    .commit = iscsi_commit,
+    .eh_timed_out = iscsi_eh_cmd_timed_out,
+    .eh_abort = iscsi_eh_abort,
+    .eh_device_reset = iscsi_eh_device_reset,
+    .eh_target_reset = iscsi_eh_target_reset,
+    .eh_session_reset = iscsi_eh_session_reset,
+};

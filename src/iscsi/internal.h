@@ -180,13 +180,16 @@ int iscsi_complete_pdu(struct iscsi_conn *c, const struct bhs *hdr, const void *
 
 /* ---- fast.c: the fast path down and up ---- */
 int iscsi_queuecommand(struct scsi_host *h, struct scsi_cmd *sc);
+int iscsi_queuecommand_traced(struct scsi_host *h, struct scsi_cmd *sc);
 void iscsi_complete_data_in(struct iscsi_task *t, const struct bhs_data_in *h);
+void iscsi_complete_data_in_traced(struct iscsi_task *t, const struct bhs_data_in *h);
 void iscsi_complete_scsi_rsp(struct iscsi_conn *c, const struct bhs_scsi_rsp *h);
+void iscsi_complete_scsi_rsp_traced(struct iscsi_conn *c, const struct bhs_scsi_rsp *h);
 /* The largest write that takes the fast path: all of its data goes with its command. */
 uint32_t iscsi_fast_write_max(const struct conn *c);
 
 /* ---- host.c: the session as the SCSI midlayer sees it ---- */
-extern const struct scsi_host_ops iscsi_host_ops;
+extern const struct scsi_host_ops iscsi_host_ops, iscsi_host_ops_traced;
 
 /* ---- nexus.c: the states of a session ---- */
 void iscsi_nexus_init(struct session *s);

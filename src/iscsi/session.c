@@ -107,7 +107,7 @@ session_init(struct session *s, struct loop *l, const struct iscsi_transport *tt
     iscsi_tmf_init(s);
     iscsi_nexus_init(s);
     s->host = (struct scsi_host){
-        .ops = &iscsi_host_ops,
+        .ops = l->trace != NULL ? &iscsi_host_ops_traced : &iscsi_host_ops,
         .loop = l,
         .can_queue = s->pub.cmds_max,
         .max_cdb_len = SCSI_CDB_MAX,

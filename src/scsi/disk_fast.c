@@ -85,7 +85,6 @@ scsi_queue_rq_fast(void *drv, const struct bdev_req *r, struct blk_request *rq, 
         sc->cdb_len = (uint16_t)cdb_rw10(sc->cdb, SCSI_READ_10 + 2 * op, lba, blocks);
     else
         sc->cdb_len = (uint16_t)cdb_rw16(sc->cdb, SCSI_READ_16 + 2 * op, lba, blocks);
-    assert(io->state == IO_IDLE);
     io->state = IO_FAST;
     s->inflight++;
     s->dev.stats.commands++;
