@@ -19,36 +19,21 @@ up_queue_xmit(struct iscsi_conn *pub)
     iscsi_conn_queue_xmit(to_conn(pub));
 }
 
-static const struct iscsi_upcalls upcalls = {
-    .version = ISCSI_TRANSPORT_VERSION,
-    .size = sizeof(struct iscsi_upcalls),
-    .itt_ended = iscsi_itt_ended,
-    .complete_pdu = iscsi_complete_pdu,
-    .complete_data_in = iscsi_complete_data_in,
-    .complete_scsi_rsp = iscsi_complete_scsi_rsp,
-    .update_cmdsn = iscsi_update_cmdsn,
-    .conn_failure = iscsi_conn_failure,
-    .requeue_task = iscsi_requeue_task,
-    .queue_xmit = up_queue_xmit,
-    .task_cleaned = iscsi_task_cleaned,
-    .conn_stopped = iscsi_conn_stopped,
-};
-
-/* As iscsi_host_ops_traced: a trace ring costs nothing where there is none. */
-static const struct iscsi_upcalls upcalls_traced = {
-    .version = ISCSI_TRANSPORT_VERSION,
-    .size = sizeof(struct iscsi_upcalls),
-    .itt_ended = iscsi_itt_ended,
-    .complete_pdu = iscsi_complete_pdu,
-    .complete_data_in = iscsi_complete_data_in_traced,
-    .complete_scsi_rsp = iscsi_complete_scsi_rsp_traced,
-    .update_cmdsn = iscsi_update_cmdsn,
-    .conn_failure = iscsi_conn_failure,
-    .requeue_task = iscsi_requeue_task,
-    .queue_xmit = up_queue_xmit,
-    .task_cleaned = iscsi_task_cleaned,
-    .conn_stopped = iscsi_conn_stopped,
-};
+/* What a transport may call; the two answers of the fast path are the only ones that differ where
+ * the loop has a trace ring (see HOST_OPS in host.c). */
+#define UPCALLS(data_in, scsi_rsp)                                                                 \
+    {                                                                                              \
+        .version = ISCSI_TRANSPORT_VERSION, .size = sizeof(struct iscsi_upcalls),                  \
+        .itt_ended = iscsi_itt_ended, .complete_pdu = iscsi_complete_pdu,                          \
+        .complete_data_in = (data_in), .complete_scsi_rsp = (scsi_rsp),                            \
+        .update_cmdsn = iscsi_update_cmdsn, .conn_failure = iscsi_conn_failure,                    \
+        .requeue_task = iscsi_requeue_task, .queue_xmit = up_queue_xmit,                           \
+        .task_cleaned = iscsi_task_cleaned, .conn_stopped = iscsi_conn_stopped,                    \
+    }
+static const struct iscsi_upcalls upcalls =
+    UPCALLS(iscsi_complete_data_in, iscsi_complete_scsi_rsp);
+static const struct iscsi_upcalls upcalls_traced =
+    UPCALLS(iscsi_complete_data_in_traced, iscsi_complete_scsi_rsp_traced);
 
 struct iscsi_conn *
 iscsi_conn_find(struct iscsi_session *pub, uint16_t cid)

@@ -33,23 +33,13 @@ iscsi_eh_cmd_timed_out(struct scsi_host *h, struct scsi_cmd *sc)
     return moved ? SCSI_TIMEOUT_RESET_TIMER : SCSI_TIMEOUT_ABORT;
 }
 
-const struct scsi_host_ops iscsi_host_ops = {
-    .queuecommand = iscsi_queuecommand,
-    .commit = iscsi_commit,
-    .eh_timed_out = iscsi_eh_cmd_timed_out,
-    .eh_abort = iscsi_eh_abort,
-    .eh_device_reset = iscsi_eh_device_reset,
-    .eh_target_reset = iscsi_eh_target_reset,
-    .eh_session_reset = iscsi_eh_session_reset,
-};
-
-/* Of a session whose loop has a trace ring, which it has from its beginning or not at all. */
-const struct scsi_host_ops iscsi_host_ops_traced = {
-    .queuecommand = iscsi_queuecommand_traced,
-    .commit = iscsi_commit,
-    .eh_timed_out = iscsi_eh_cmd_timed_out,
-    .eh_abort = iscsi_eh_abort,
-    .eh_device_reset = iscsi_eh_device_reset,
-    .eh_target_reset = iscsi_eh_target_reset,
-    .eh_session_reset = iscsi_eh_session_reset,
-};
+/* The operations of a session.  One whose loop has a trace ring, which it has from its beginning or
+ * not at all, gets a queuecommand that records, so that the fast path need not ask for the ring. */
+#define HOST_OPS(queue)                                                                            \
+    {                                                                                              \
+        .queuecommand = (queue), .commit = iscsi_commit, .eh_timed_out = iscsi_eh_cmd_timed_out,   \
+        .eh_abort = iscsi_eh_abort, .eh_device_reset = iscsi_eh_device_reset,                      \
+        .eh_target_reset = iscsi_eh_target_reset, .eh_session_reset = iscsi_eh_session_reset,      \
+    }
+const struct scsi_host_ops iscsi_host_ops = HOST_OPS(iscsi_queuecommand);
+const struct scsi_host_ops iscsi_host_ops_traced = HOST_OPS(iscsi_queuecommand_traced);
