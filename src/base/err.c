@@ -55,6 +55,19 @@ lunette_fail_prefix(struct lunette_error *err, int code, const char *fmt, ...)
     return code;
 }
 
+int
+lunette_fail_as(struct lunette_error *err, const struct lunette_error *why)
+{
+    assert(why->code < 0);
+    if (err != NULL) {
+        err->code = why->code;
+        err->domain = why->domain;
+        err->detail = why->detail;
+        memcpy(err->msg, why->msg, sizeof(err->msg));
+    }
+    return why->code;
+}
+
 const char *
 errno_text(int errnum)
 {

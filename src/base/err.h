@@ -16,6 +16,10 @@ int lunette_fail(struct lunette_error *err, int code, enum lunette_domain dom, u
 int lunette_fail_prefix(struct lunette_error *err, int code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Fills *err (if not NULL) in as *why, a failure.  struct_size of *err stays as it is, since it
+ * says what its owner has allocated: so a public error is never assigned to.  Returns why->code. */
+int lunette_fail_as(struct lunette_error *err, const struct lunette_error *why);
+
 /* Says what an errno means; errnum may have either sign.  The string is never freed. */
 const char *errno_text(int errnum);
 

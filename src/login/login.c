@@ -145,8 +145,8 @@ login_on_event(struct ctl_watch *w, const struct iscsi_kevent *ev, const void *d
     }
     if (ev->type != ISCSI_KEVENT_CONN_ERROR)
         return;
-    if (err != NULL && ev->u.conn_error.why.code < 0)
-        *err = ev->u.conn_error.why;
+    if (ev->u.conn_error.why.code < 0)
+        (void)lunette_fail_as(err, &ev->u.conn_error.why);
     else
         (void)lunette_fail(err, -ECONNRESET, LUNETTE_DOM_CONNECT, ECONNRESET,
                            "the connection was lost during login");
