@@ -9,9 +9,12 @@ main(int argc, char **argv)
 {
     static const uint8_t cdb[6] = {0x12, 0, 0, 0, 96, 0}; /* INQUIRY, 96 bytes */
     uint8_t data[96] = {0};
-    struct lunette_scsi cmd = {
-        .cdb = cdb, .cdb_len = sizeof(cdb), .in = data, .in_len = sizeof(data)};
-    struct lunette_error err = {0};
+    struct lunette_scsi cmd = {.struct_size = sizeof(cmd),
+                               .cdb = cdb,
+                               .cdb_len = sizeof(cdb),
+                               .in = data,
+                               .in_len = sizeof(data)};
+    struct lunette_error err = LUNETTE_INIT(err);
     struct lunette_ctx *ctx = NULL;
     struct lunette_lun *lun = NULL;
     char sense[160];

@@ -35,7 +35,7 @@ opened(void *user, struct lunette_lun *lun, const struct lunette_error *err)
 static void
 open_some(struct app *a)
 {
-    struct lunette_error err;
+    struct lunette_error err = LUNETTE_INIT(err);
 
     while (a->started < a->wanted && a->started - a->ended < IN_FLIGHT && a->failed == 0) {
         a->started++;
@@ -51,7 +51,7 @@ int
 main(int argc, char **argv)
 {
     struct app a = {0};
-    struct lunette_error err;
+    struct lunette_error err = LUNETTE_INIT(err);
 
     if (argc != 3 || (a.wanted = (unsigned)strtoul(argv[2], NULL, 10)) == 0) {
         fprintf(stderr, "usage: many_sessions URL COUNT\n");

@@ -66,11 +66,11 @@ main(int argc, char **argv)
     long ms = argc > 2 ? strtol(argv[2], NULL, 10) : 1000;
     struct itimerspec its = {.it_value = {ms / 1000, ms % 1000 * 1000000}};
     int timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
-    struct lunette_error err = {0};
+    struct lunette_error err = LUNETTE_INIT(err);
     struct lunette_ctx *ctx = NULL;
     struct lunette_lun *lun = NULL;
     struct lunette_queue *q = NULL;
-    struct lunette_info info = {0};
+    struct lunette_info info = LUNETTE_INIT(info);
     uint64_t count = 0;
 
     if (argc < 2 || ms <= 0 || timer < 0) {
@@ -85,7 +85,7 @@ main(int argc, char **argv)
     if (r < 0)
         fprintf(stderr, "poll_loop: %s\n", err.msg);
     if (r == 0) {
-        lunette_get_info(lun, &info);
+        (void)lunette_get_info(lun, &info);
         timerfd_settime(timer, 0, &its, NULL);
         r = run(q, info.size / PIECE, timer, &count);
         if (r < 0)

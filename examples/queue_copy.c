@@ -59,11 +59,11 @@ copy(struct lunette_queue *q, uint64_t size, int fd)
 int
 main(int argc, char **argv)
 {
-    struct lunette_error err = {0};
+    struct lunette_error err = LUNETTE_INIT(err);
     struct lunette_ctx *ctx = NULL;
     struct lunette_lun *lun = NULL;
     struct lunette_queue *q = NULL;
-    struct lunette_info info;
+    struct lunette_info info = LUNETTE_INIT(info);
     int r, fd = -1;
 
     if (argc != 3) {
@@ -79,7 +79,7 @@ main(int argc, char **argv)
         fprintf(stderr, "queue_copy: %s\n", err.msg);
     if (r == 0) {
         fd = open(argv[2], O_WRONLY | O_CREAT | O_TRUNC, 0666);
-        lunette_get_info(lun, &info);
+        (void)lunette_get_info(lun, &info);
         r = fd < 0 ? -1 : copy(q, info.size, fd);
         if (r < 0)
             fprintf(stderr, "queue_copy: the copy failed: %s\n", r == -1 ? argv[2] : strerror(-r));

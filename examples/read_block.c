@@ -9,10 +9,10 @@
 int
 main(int argc, char **argv)
 {
-    struct lunette_error err = {0};
+    struct lunette_error err = LUNETTE_INIT(err);
     struct lunette_ctx *ctx = NULL;
     struct lunette_lun *lun = NULL;
-    struct lunette_info info = {0};
+    struct lunette_info info = LUNETTE_INIT(info);
     uint8_t *block = NULL;
     int r;
 
@@ -24,7 +24,7 @@ main(int argc, char **argv)
     if (r == 0)
         r = lunette_open(ctx, argv[1], LUNETTE_OPEN_RDONLY, &lun, &err);
     if (r == 0) {
-        lunette_get_info(lun, &info);
+        (void)lunette_get_info(lun, &info);
         block = malloc(info.block_size);
         if (block != NULL)
             r = lunette_pread(lun, block, info.block_size,

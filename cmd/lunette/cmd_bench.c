@@ -334,11 +334,11 @@ measure(struct cli *cli, struct bench *b)
         }
     }
     interrupt_catch(false);
-    lunette_ctx_get_stats(cli->ctx, &b->stats_before);
+    (void)lunette_ctx_get_stats(cli->ctx, &b->stats_before);
     getrusage(RUSAGE_SELF, &b->before);
     int r = bench_loop(b);
     getrusage(RUSAGE_SELF, &b->after);
-    lunette_ctx_get_stats(cli->ctx, &b->stats_after);
+    (void)lunette_ctx_get_stats(cli->ctx, &b->stats_after);
     if (r < 0 && b->err.code == 0)
         error_of_code(&b->err, r, "the queue");
     return r;
@@ -348,14 +348,14 @@ static int
 bench_lun(struct cli *cli, const struct bench_opts *o, struct lunette_lun *lun, const char *url)
 {
     struct bench *b = xmalloc(sizeof(*b));
-    struct lunette_error err = {0};
+    struct lunette_error err = LUNETTE_INIT(err);
     int code = 0;
 
     b->o = o;
     set_workload(b);
     b->random = now_ns() | 1;
-    struct lunette_info info;
-    lunette_get_info(lun, &info);
+    struct lunette_info info = LUNETTE_INIT(info);
+    (void)lunette_get_info(lun, &info);
     uint64_t room = o->offset < info.size ? info.size - o->offset : 0;
     b->blocks = (o->size != 0 && o->size < room ? o->size : room) / o->bs;
     if (info.block_size == 0 || o->bs % info.block_size != 0 || o->offset % info.block_size != 0)

@@ -102,16 +102,16 @@ static int
 run_info(struct cli *cli, const void *opts, int argc, char **argv)
 {
     struct lunette_lun *lun = NULL;
-    struct lunette_info info;
-    struct lunette_session_info session;
+    struct lunette_info info = LUNETTE_INIT(info);
+    struct lunette_session_info session = LUNETTE_INIT(session);
 
     (void)opts;
     (void)argc;
     int code = cli_open(cli, argv[0], LUNETTE_OPEN_RDONLY | LUNETTE_OPEN_RAW, &lun);
     if (code != 0)
         return code;
-    lunette_get_info(lun, &info);
-    lunette_get_session_info(lun, &session);
+    (void)lunette_get_info(lun, &info);
+    (void)lunette_get_session_info(lun, &session);
     if (cli->common.json) {
         json_t *j = json_of_info(&info);
         json_object_set_new(j, "session", json_of_session(&session));

@@ -17,39 +17,46 @@ struct listing {
 };
 
 static void
-print_luns(const char *url, const struct lunette_info *luns, size_t count)
+print_lun(const struct lunette_info *l)
 {
+    bool disk = l->type == 0 && l->error == 0;
     char size[TEXT_SIZE];
 
+    printf("  %5" PRIu64 "  %-10s %9s ", l->lun, device_type_name(l->type),
+           disk ? format_size(size, l->size) : "-");
+    if (disk)
+        printf("%5" PRIu32, l->block_size);
+    else
+        printf("%5s", "-");
+    printf("  %-8s %-16s %s", l->vendor, l->product, l->serial);
+    if (l->error != 0)
+        printf("%s(%s)", l->serial[0] != '\0' ? " " : "", strerror(-l->error));
+    putchar('\n');
+}
+
+static void
+print_luns(const char *url, const struct lunette_luns *luns)
+{
+    struct lunette_info info = LUNETTE_INIT(info);
+
     printf("%s\n", url);
-    if (count == 0)
+    if (lunette_luns_count(luns) == 0)
         printf("  no LUNs for this initiator\n");
     else
         printf("  %5s  %-10s %9s %5s  %-8s %-16s %s\n", "LUN", "TYPE", "SIZE", "BLOCK", "VENDOR",
                "PRODUCT", "SERIAL");
-    for (size_t i = 0; i < count; i++) {
-        const struct lunette_info *l = &luns[i];
-        bool disk = l->type == 0 && l->error == 0;
-        printf("  %5" PRIu64 "  %-10s %9s ", l->lun, device_type_name(l->type),
-               disk ? format_size(size, l->size) : "-");
-        if (disk)
-            printf("%5" PRIu32, l->block_size);
-        else
-            printf("%5s", "-");
-        printf("  %-8s %-16s %s", l->vendor, l->product, l->serial);
-        if (l->error != 0)
-            printf("%s(%s)", l->serial[0] != '\0' ? " " : "", strerror(-l->error));
-        putchar('\n');
-    }
+    for (size_t i = 0; lunette_luns_get(luns, i, &info) == 0; i++)
+        print_lun(&info);
 }
 
 static json_t *
-json_of_luns(const char *url, const char *name, const struct lunette_info *luns, size_t count)
+json_of_luns(const char *url, const char *name, const struct lunette_luns *luns)
 {
+    struct lunette_info info = LUNETTE_INIT(info);
     json_t *list = json_array();
 
-    for (size_t i = 0; i < count; i++)
-        json_array_append_new(list, json_of_info(&luns[i]));
+    for (size_t i = 0; lunette_luns_get(luns, i, &info) == 0; i++)
+        json_array_append_new(list, json_of_info(&info));
     return json_pack("{s:s, s:s, s:o}", "url", url, "name", name, "luns", list);
 }
 
@@ -74,64 +81,73 @@ ls_refused(struct listing *l, const char *public, const char *name, const struct
 static void
 list_target(struct listing *l, const char *url, const char *name)
 {
-    struct lunette_info *luns = NULL;
-    struct lunette_session_info session;
-    struct lunette_error err = {0};
-    size_t count = 0;
+    struct lunette_luns *luns = NULL;
+    struct lunette_session_info session = LUNETTE_INIT(session);
+    struct lunette_error err = LUNETTE_INIT(err);
     char *public = url_public(url);
 
-    int r = lunette_list_luns(l->cli->ctx, url, &luns, &count, &session, &err);
+    int r = lunette_list_luns(l->cli->ctx, url, &luns, &session, &err);
     if (r < 0)
         ls_refused(l, public, name, &err);
     else if (l->json != NULL)
-        json_array_append_new(l->json, json_of_luns(public, session.target_name, luns, count));
+        json_array_append_new(l->json, json_of_luns(public, session.target_name, luns));
     else
-        print_luns(public, luns, count);
-    free(luns);
+        print_luns(public, luns);
+    lunette_luns_free(luns);
     free(public);
 }
 
-/* The address by which we reach the target: the one that was asked, if it is among them. */
+/* The address by which we reach the i-th target: the one that was asked, if it is among them. */
 static const char *
-choose_portal(const struct lunette_target *t, const char *asked)
+choose_portal(const struct lunette_targets *targets, size_t i, const char *asked,
+              struct lunette_portal *p)
 {
     size_t len = strlen(asked);
 
-    for (size_t i = 0; i < t->nportals; i++) {
-        const char *a = t->portals[i].address;
+    for (size_t k = 0; lunette_targets_get_portal(targets, i, k, p) == 0; k++) {
+        const char *a = p->address;
         if (strncmp(a, asked, len) == 0 && (a[len] == '\0' || strcmp(a + len, ":3260") == 0))
             return a;
     }
-    return t->nportals > 0 ? t->portals[0].address : asked;
+    return lunette_targets_get_portal(targets, i, 0, p) == 0 ? p->address : asked;
+}
+
+static void
+list_targets(struct listing *l, const char *url, const struct lunette_targets *targets)
+{
+    struct lunette_target t = LUNETTE_INIT(t);
+    struct lunette_portal p = LUNETTE_INIT(p);
+    char *asked = url_portal(url);
+
+    for (size_t i = 0; lunette_targets_get(targets, i, &t) == 0; i++) {
+        char *u = url_with_target(url, choose_portal(targets, i, asked, &p), t.name);
+        list_target(l, u, t.name);
+        free(u);
+    }
+    free(asked);
 }
 
 static int
 list_portal(struct listing *l, const char *url)
 {
-    struct lunette_target *targets = NULL;
-    struct lunette_error err = {0};
-    size_t count = 0;
+    struct lunette_targets *targets = NULL;
+    struct lunette_error err = LUNETTE_INIT(err);
 
-    if (lunette_discover(l->cli->ctx, url, &targets, &count, &err) < 0) {
+    if (lunette_discover(l->cli->ctx, url, &targets, &err) < 0) {
         char *public = url_public(url);
         int code = fail_with(&err, public);
         free(public);
         return code;
     }
-    char *asked = url_portal(url);
-    for (size_t i = 0; i < count; i++) {
-        char *u = url_with_target(url, choose_portal(&targets[i], asked), targets[i].name);
-        list_target(l, u, targets[i].name);
-        free(u);
-    }
-    if (count == 0)
+    list_targets(l, url, targets);
+    if (lunette_targets_count(targets) == 0)
         fputs("lunette: ls: the portal answered, but has no target for this initiator\n", stderr);
     if (l->refused > 0) {
         fflush(stdout);
-        fprintf(stderr, "lunette: ls: %zu of %zu targets could not be listed\n", l->refused, count);
+        fprintf(stderr, "lunette: ls: %zu of %zu targets could not be listed\n", l->refused,
+                lunette_targets_count(targets));
     }
-    free(asked);
-    lunette_targets_free(targets, count);
+    lunette_targets_free(targets);
     return 0;
 }
 

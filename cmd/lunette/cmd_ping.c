@@ -80,7 +80,7 @@ pings(struct cli *cli, const struct ping_opts *o, struct lunette_lun *lun, const
       struct tally *t)
 {
     uint64_t count = o->count != 0 ? o->count : cli->common.json ? JSON_COUNT : UINT64_MAX;
-    struct lunette_error err = {0};
+    struct lunette_error err = LUNETTE_INIT(err);
     char time[TEXT_SIZE];
 
     while (t->sent < count && interrupted() == 0) {
@@ -129,14 +129,14 @@ static int
 run_ping(struct cli *cli, const void *opts, int argc, char **argv)
 {
     struct lunette_lun *lun = NULL;
-    struct lunette_session_info s;
+    struct lunette_session_info s = LUNETTE_INIT(s);
     struct tally t = {0};
 
     (void)argc;
     int code = cli_open(cli, argv[0], LUNETTE_OPEN_RDONLY | LUNETTE_OPEN_RAW, &lun);
     if (code != 0)
         return code;
-    lunette_get_session_info(lun, &s);
+    (void)lunette_get_session_info(lun, &s);
     interrupt_catch(false);
     code = pings(cli, opts, lun, s.portal, &t);
     if (cli->common.json) {

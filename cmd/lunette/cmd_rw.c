@@ -74,7 +74,7 @@ rw_check_range(const char *cmd, const struct end *lun, const struct rw_opts *o, 
 static int
 read_hex(const struct end *lun, uint64_t offset, uint64_t length)
 {
-    struct lunette_error err = {0};
+    struct lunette_error err = LUNETTE_INIT(err);
     char *buf = xbuffer(HEX_STEP + 2 * (size_t)BLOCK_MAX);
     int code = 0;
 

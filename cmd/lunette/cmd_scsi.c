@@ -215,10 +215,10 @@ scsi_report(const struct cli *cli, const struct scsi_opts *o, const struct lunet
 static int
 execute(struct cli *cli, const struct scsi_opts *o, struct lunette_lun *lun, struct lunette_scsi *s)
 {
-    struct lunette_error err = {0};
-    struct lunette_info info;
+    struct lunette_error err = LUNETTE_INIT(err);
+    struct lunette_info info = LUNETTE_INIT(info);
 
-    lunette_get_info(lun, &info);
+    (void)lunette_get_info(lun, &info);
     uint64_t in = o->in;
     if (in == UINT64_MAX)
         in = o->out != NULL
@@ -246,7 +246,7 @@ run_scsi(struct cli *cli, const void *opts, int argc, char **argv)
 
     if (len < 0)
         return EXIT_USAGE;
-    struct lunette_scsi s = {.cdb = cdb, .cdb_len = (size_t)len};
+    struct lunette_scsi s = {.struct_size = sizeof(s), .cdb = cdb, .cdb_len = (size_t)len};
     if (o->out != NULL)
         code = read_file(o->out, &out, &s.out_len);
     s.out = out;

@@ -27,7 +27,7 @@ end_failed(struct end *e, int code, const char *what)
 static int
 open_lun(struct cli *cli, const char *url, uint32_t flags, uint32_t depth, struct end *ret)
 {
-    struct lunette_error err = {0};
+    struct lunette_error err = LUNETTE_INIT(err);
 
     *ret = (struct end){.kind = END_LUN, .fd = -1, .name = url_public(url)};
     cli->ctx = NULL;
@@ -35,7 +35,7 @@ open_lun(struct cli *cli, const char *url, uint32_t flags, uint32_t depth, struc
     if (r != 0)
         return r;
     ret->ctx = cli->ctx;
-    lunette_get_info(ret->lun, &ret->info);
+    (void)lunette_get_info(ret->lun, &ret->info);
     ret->size = ret->info.size;
     ret->block = ret->info.block_size != 0 ? ret->info.block_size : 512;
     if (lunette_queue_new(ret->lun, depth, &ret->queue, &err) < 0)
@@ -146,9 +146,9 @@ end_same(const struct end *a, const struct end *b)
     struct stat sa, sb;
 
     if (a->kind == END_LUN && b->kind == END_LUN) {
-        struct lunette_session_info na, nb;
-        lunette_get_session_info(a->lun, &na);
-        lunette_get_session_info(b->lun, &nb);
+        struct lunette_session_info na = LUNETTE_INIT(na), nb = LUNETTE_INIT(nb);
+        (void)lunette_get_session_info(a->lun, &na);
+        (void)lunette_get_session_info(b->lun, &nb);
         return strcmp(na.target_name, nb.target_name) == 0 && strcmp(na.portal, nb.portal) == 0 &&
                memcmp(a->info.lun_wire, b->info.lun_wire, sizeof(a->info.lun_wire)) == 0;
     }
@@ -331,7 +331,7 @@ end_extent(const struct end *e, uint64_t offset, bool *ret_hole)
 int
 end_flush(struct end *e, uint64_t size)
 {
-    struct lunette_error err = {0};
+    struct lunette_error err = LUNETTE_INIT(err);
 
     switch (e->kind) {
     case END_LUN:

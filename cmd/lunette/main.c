@@ -60,7 +60,7 @@ cli_ctx(struct cli *cli)
 {
     const struct common *c = &cli->common;
     struct lunette_ctx_options o = {
-        .size = sizeof(o),
+        .struct_size = sizeof(o),
         .initiator_name = c->initiator_name,
         .loop = (enum lunette_loop)c->loop,
         .spin_us = (uint32_t)c->spin_us,
@@ -68,7 +68,7 @@ cli_ctx(struct cli *cli)
         .log = c->verbose > 0 ? log_to_stderr : NULL,
         .trace_events = c->trace != NULL ? TRACE_EVENTS : 0,
     };
-    struct lunette_error err = {0};
+    struct lunette_error err = LUNETTE_INIT(err);
 
     if (c->chap_file != NULL) {
         int r = use_chap_file(c->chap_file);
@@ -85,7 +85,7 @@ cli_ctx(struct cli *cli)
 int
 cli_open(struct cli *cli, const char *url, uint32_t flags, struct lunette_lun **ret)
 {
-    struct lunette_error err = {0};
+    struct lunette_error err = LUNETTE_INIT(err);
 
     if (!url_is_iscsi(url))
         return fail_usage("%s: '%s' is no URL: want iscsi://host[:port]/target-iqn[/lun]",

@@ -309,7 +309,7 @@ wait_more(struct run *r)
 int
 transfer_patch_block(struct end *dst, const void *data, size_t len, uint64_t offset)
 {
-    struct lunette_error err = {0};
+    struct lunette_error err = LUNETTE_INIT(err);
     uint64_t from = offset / dst->block * dst->block;
     char *block = xbuffer(dst->block);
     int e = lunette_pread(dst->lun, block, dst->block, from, &err);
@@ -325,7 +325,7 @@ transfer_patch_block(struct end *dst, const void *data, size_t len, uint64_t off
 static int
 transfer_report(struct transfer *t, int code)
 {
-    struct lunette_error err;
+    struct lunette_error err = LUNETTE_INIT(err);
 
     if (t->src->err.code != 0)
         return fail_with(&t->src->err, t->src->name);

@@ -4,14 +4,39 @@
  * A function that can fail returns int: 0 (or a count) on success, -errno on
  * failure.  Where a person may have to read the reason, its last parameter is
  * a struct lunette_error that it fills in; NULL means "not interested".
+ *
+ * This structure, and each that is declared in lunette/lunette.h and allocated by its caller,
+ * begins with struct_size: the bytes that the caller has allocated, which is how structures may
+ * grow without an end to the programs that know the old ones.  LUNETTE_INIT sets it and zeroes the
+ * rest:
+ *
+ *     struct lunette_error err = LUNETTE_INIT(err);
+ *
+ * 0, as in a structure that was zeroed, stands for its first version.  Of a structure that is
+ * larger than the library's, what the library does not know must be zero, else the call fails with
+ * -E2BIG; if the library fills the structure in, it zeroes that part.  Any other size is -EINVAL:
+ * the structure was not initialized.
  */
 #ifndef LUNETTE_ERROR_H
 #define LUNETTE_ERROR_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
 extern "C" {
+#endif
+
+#ifdef __cplusplus
+#define LUNETTE_INIT(what)                                                                         \
+    {                                                                                              \
+        sizeof(what)                                                                               \
+    }
+#else
+#define LUNETTE_INIT(what)                                                                         \
+    {                                                                                              \
+        .struct_size = sizeof(what)                                                                \
+    }
 #endif
 
 /* Who refused, and what `detail` then holds. */
@@ -27,10 +52,11 @@ enum lunette_domain {
 };
 
 struct lunette_error {
-    int code; /* the -errno that was returned */
+    size_t struct_size; /* see LUNETTE_INIT */
+    int code;           /* the -errno that was returned */
     enum lunette_domain domain;
     uint32_t detail;
-    char msg[256]; /* one sentence for a person, no newline; never holds a secret */
+    char msg[260]; /* one sentence for a person, no newline; never holds a secret */
 };
 
 #ifdef __cplusplus

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* lunette/lunette.h - open an iSCSI logical unit by URL, and read and write it.
  *
- *     struct lunette_ctx *ctx;
- *     struct lunette_lun *lun;
- *     lunette_ctx_new(NULL, &ctx, &err);
- *     lunette_open(ctx, "iscsi://127.0.0.1:3260/iqn.2026-11.example:disk/0", 0, &lun, &err);
- *     lunette_pread(lun, buf, 4096, 0, &err);
- *     lunette_close(lun);
- *     lunette_ctx_free(ctx);
+ *     struct lunette_error err = LUNETTE_INIT(err);
+ *     struct lunette_ctx *ctx = NULL;
+ *     struct lunette_lun *lun = NULL;
+ *     int r = lunette_ctx_new(NULL, &ctx, &err);
+ *     if (r == 0)
+ *         r = lunette_open(ctx, "iscsi://127.0.0.1:3260/iqn.2026-11.example:disk/0", 0, &lun,
+ * &err); if (r == 0) r = lunette_pread(lun, buf, 4096, 0, &err); if (r < 0) fprintf(stderr, "%s\n",
+ * err.msg); lunette_close(lun); lunette_ctx_free(ctx);
  *
  * Threads: a context and everything that is opened in it may be used by one thread at a time.
  * Several threads use several contexts.  No call takes a lock.
@@ -26,6 +27,10 @@
  *   -ENOTCONN   the session is gone          -EPROTO  an answer that makes no sense
  *   -ENOLINK    the connection was lost with the command under way: it may have been executed
  *   -EIO        any other failure
+ *
+ * Structures that the caller allocates begin with struct_size, so that they may grow (see
+ * lunette/error.h): initialize them with LUNETTE_INIT, or with zeroes.  Flags that a call does not
+ * know are -EINVAL.
  *
  * URLs: iscsi://[user[%secret]@]host[:port]/target-iqn[/lun][?key=value&...]
  * See lunette-url(7) for the keys.  Where the URL has no credentials, those of
@@ -49,10 +54,21 @@ extern "C" {
 
 #define LUNETTE_API __attribute__((visibility("default")))
 
+/* The version of this header.  lunette_version_number tells that of the library at run time, in the
+ * form of LUNETTE_VERSION_NUMBER. */
+#define LUNETTE_VERSION_MAJOR  0
+#define LUNETTE_VERSION_MINOR  1
+#define LUNETTE_VERSION_PATCH  0
+#define LUNETTE_VERSION_STRING "0.1.0"
+#define LUNETTE_VERSION_NUMBER                                                                     \
+    (LUNETTE_VERSION_MAJOR << 16 | LUNETTE_VERSION_MINOR << 8 | LUNETTE_VERSION_PATCH)
+
 struct lunette_ctx;
 struct lunette_lun;
 struct lunette_open;
 struct lunette_queue;
+struct lunette_targets;
+struct lunette_luns;
 
 #define LUNETTE_SENSE_MAX 252 /* bytes of sense data that are kept */
 
@@ -65,15 +81,15 @@ enum lunette_loop {
 };
 
 struct lunette_ctx_options {
-    size_t size;                /* sizeof(struct lunette_ctx_options): lets it grow */
+    size_t struct_size;         /* see LUNETTE_INIT */
     const char *initiator_name; /* NULL: LUNETTE_INITIATOR_NAME, or one made from the host's name */
     enum lunette_loop loop;
     uint32_t spin_us; /* busy polling before sleeping, microseconds at most; 0: none.  Where answers
                          take longer, it polls less and less, so that little is wasted */
     int log_level;    /* 0 errors, 1 warnings, 2 information, 3 debugging */
+    uint32_t trace_events; /* keep that many trace points (a power of two); 0: none */
     void (*log)(void *user, int level, const char *line); /* NULL: silence */
     void *log_user;
-    uint32_t trace_events; /* keep that many trace points (a power of two); 0: none */
 };
 
 /* opts may be NULL.  Loads the transports that LUNETTE_TRANSPORTS names, see liblunette(3), and
@@ -104,34 +120,48 @@ LUNETTE_API int lunette_ctx_trace(const struct lunette_ctx *ctx, int fd);
 
 /* Counters of turns of the loop and of system calls, for measuring. */
 struct lunette_ctx_stats {
+    size_t struct_size; /* see LUNETTE_INIT */
     uint64_t turns, waits, syscalls, sends, recvs, bytes_sent, bytes_received;
 };
-LUNETTE_API void lunette_ctx_get_stats(const struct lunette_ctx *ctx,
-                                       struct lunette_ctx_stats *ret);
+/* 0, or -EINVAL where ret->struct_size is neither 0 nor the size of any version. */
+LUNETTE_API int lunette_ctx_get_stats(const struct lunette_ctx *ctx, struct lunette_ctx_stats *ret);
 
 /* ---- discovery ----------------------------------------------------------------------------- */
 
 struct lunette_portal {
-    char address[288]; /* host:port, IPv6 in brackets */
-    int tpgt;          /* target portal group tag, -1 if not told */
+    size_t struct_size; /* see LUNETTE_INIT */
+    char address[292];  /* host:port, IPv6 in brackets */
+    int tpgt;           /* target portal group tag, -1 if not told */
 };
 
 struct lunette_target {
+    size_t struct_size; /* see LUNETTE_INIT */
     char name[224];
-    struct lunette_portal *portals;
     size_t nportals;
 };
 
 /* SendTargets at "host[:port]" or an iscsi:// URL without a target.  *ret is the caller's, to be
  * freed by lunette_targets_free. */
 LUNETTE_API int lunette_discover(struct lunette_ctx *ctx, const char *where,
-                                 struct lunette_target **ret, size_t *ret_count,
-                                 struct lunette_error *err);
-LUNETTE_API void lunette_targets_free(struct lunette_target *targets, size_t count);
+                                 struct lunette_targets **ret, struct lunette_error *err);
+
+/* How many targets there are. */
+LUNETTE_API size_t lunette_targets_count(const struct lunette_targets *targets);
+
+/* Fills in *ret with the i-th target, or with the k-th portal of the i-th target.  0; -ENOENT where
+ * there is none; -EINVAL where ret->struct_size is neither 0 nor the size of any version. */
+LUNETTE_API int lunette_targets_get(const struct lunette_targets *targets, size_t i,
+                                    struct lunette_target *ret);
+LUNETTE_API int lunette_targets_get_portal(const struct lunette_targets *targets, size_t i,
+                                           size_t k, struct lunette_portal *ret);
+
+/* NULL is harmless. */
+LUNETTE_API void lunette_targets_free(struct lunette_targets *targets);
 
 /* ---- logical units ------------------------------------------------------------------------- */
 
 struct lunette_info {
+    size_t struct_size;  /* see LUNETTE_INIT */
     uint64_t lun;        /* as a number (peripheral and flat space addressing) */
     uint8_t lun_wire[8]; /* as on the wire */
     uint8_t type;        /* peripheral device type; 0: disk */
@@ -149,6 +179,7 @@ struct lunette_info {
 
 /* What was agreed at login (RFC 7143 13).  Sizes are in bytes, times in seconds. */
 struct lunette_session_info {
+    size_t struct_size; /* see LUNETTE_INIT */
     char target_name[224], target_alias[256], initiator_name[224];
     char portal[288];
     uint16_t tsih, tpgt;
@@ -157,7 +188,7 @@ struct lunette_session_info {
     uint32_t max_recv_data_segment_length, max_xmit_data_segment_length;
     uint32_t max_burst_length, first_burst_length, max_outstanding_r2t, max_connections;
     uint32_t error_recovery_level, time2wait, time2retain;
-    char auth_method[16]; /* "None", "CHAP", "CHAP mutual" */
+    char auth_method[20]; /* "None", "CHAP", "CHAP mutual" */
 };
 
 #define LUNETTE_OPEN_RDONLY 1u /* writes are refused locally */
@@ -211,15 +242,29 @@ LUNETTE_API void lunette_open_cancel(struct lunette_open *op);
  * its session has ended.  Thousands may be under way. */
 LUNETTE_API void lunette_close_start(struct lunette_lun *lun, void (*done)(void *user), void *user);
 
-LUNETTE_API void lunette_get_info(const struct lunette_lun *lun, struct lunette_info *ret);
-LUNETTE_API void lunette_get_session_info(const struct lunette_lun *lun,
-                                          struct lunette_session_info *ret);
+/* Each fills in *ret.  0, or -EINVAL where ret->struct_size is neither 0 nor the size of any
+ * version. */
+LUNETTE_API int lunette_get_info(const struct lunette_lun *lun, struct lunette_info *ret);
+LUNETTE_API int lunette_get_session_info(const struct lunette_lun *lun,
+                                         struct lunette_session_info *ret);
 
-/* All LUNs of the URL's target: logs in, scans, logs out.  *ret: to be freed with free(). */
+/* All LUNs of the URL's target: logs in, scans, logs out.  *ret is the caller's, to be freed by
+ * lunette_luns_free.  ret_session may be NULL. */
 LUNETTE_API int lunette_list_luns(struct lunette_ctx *ctx, const char *url,
-                                  struct lunette_info **ret, size_t *ret_count,
+                                  struct lunette_luns **ret,
                                   struct lunette_session_info *ret_session,
                                   struct lunette_error *err);
+
+/* How many LUNs there are. */
+LUNETTE_API size_t lunette_luns_count(const struct lunette_luns *luns);
+
+/* Fills in *ret with the i-th LUN.  0; -ENOENT where there is none; -EINVAL where ret->struct_size
+ * is neither 0 nor the size of any version. */
+LUNETTE_API int lunette_luns_get(const struct lunette_luns *luns, size_t i,
+                                 struct lunette_info *ret);
+
+/* NULL is harmless. */
+LUNETTE_API void lunette_luns_free(struct lunette_luns *luns);
 
 /* One NOP-Out there and back with len bytes of data (0..4096), which are compared.  Returns 0 and
  * the time it took. */
@@ -235,6 +280,7 @@ LUNETTE_API int lunette_ping(struct lunette_lun *lun, size_t len, uint64_t *ret_
  */
 LUNETTE_API int lunette_pread(struct lunette_lun *lun, void *buf, size_t len, uint64_t offset,
                               struct lunette_error *err);
+/* flags: 0 or LUNETTE_FUA. */
 LUNETTE_API int lunette_pwrite(struct lunette_lun *lun, const void *buf, size_t len,
                                uint64_t offset, uint32_t flags, struct lunette_error *err);
 LUNETTE_API int lunette_flush(struct lunette_lun *lun, struct lunette_error *err);
@@ -245,6 +291,7 @@ LUNETTE_API int lunette_write_zeroes(struct lunette_lun *lun, uint64_t len, uint
 
 /* A raw CDB.  It is sent as it is, never split, and executed once at most. */
 struct lunette_scsi {
+    size_t struct_size; /* see LUNETTE_INIT */
     /* in */
     const uint8_t *cdb;
     size_t cdb_len; /* 6..260 */
@@ -255,10 +302,10 @@ struct lunette_scsi {
     uint32_t timeout_ms; /* 0: 30 s */
     /* out */
     uint8_t status;  /* SAM status */
+    bool overflow;   /* the target had more to move than in_len or out_len */
     size_t in_done;  /* bytes received */
     size_t out_done; /* bytes the target took */
-    bool overflow;   /* the target had more to move than in_len or out_len */
-    size_t sense_len;
+    uint32_t sense_len;
     uint8_t sense[LUNETTE_SENSE_MAX];
 };
 
@@ -273,6 +320,8 @@ LUNETTE_API const char *lunette_status_text(uint8_t status);
 
 /* ---- queues: many requests at a time, driven by the caller's thread -------------------------- */
 
+/* The size of this one goes with the call that fills it in, lunette_queue_poll: an array of them
+ * need not be initialized. */
 struct lunette_completion {
     void *user_data; /* as submitted */
     int err;         /* 0 or -errno */
@@ -313,11 +362,20 @@ LUNETTE_API int lunette_queue_scsi(struct lunette_queue *q, struct lunette_scsi 
 /* Sends everything that is queued, in as few system calls as possible.  Returns 0 or -errno. */
 LUNETTE_API int lunette_queue_submit(struct lunette_queue *q);
 
+/* As lunette_queue_poll, for completions of `size` bytes each.  -EINVAL where that is the size of
+ * no version. */
+LUNETTE_API int lunette_queue_poll_sized(struct lunette_queue *q, struct lunette_completion *c,
+                                         size_t size, int max, int min, int timeout_ms);
+
 /* Submits, then collects up to max completions, waiting for at least min of them for at most
  * timeout_ms (<0: no limit; min 0 or timeout 0: without waiting).  Returns their number (fewer
  * than min after the timeout, or when fewer are outstanding), or -errno. */
-LUNETTE_API int lunette_queue_poll(struct lunette_queue *q, struct lunette_completion *c, int max,
-                                   int min, int timeout_ms);
+static inline int
+lunette_queue_poll(struct lunette_queue *q, struct lunette_completion *c, int max, int min,
+                   int timeout_ms)
+{
+    return lunette_queue_poll_sized(q, c, sizeof(*c), max, min, timeout_ms);
+}
 
 /* Why c, which the last poll gave, failed: a sentence that starts with `what`, with its domain.
  * Returns c->err. */
@@ -332,7 +390,10 @@ LUNETTE_API int lunette_queue_fd(struct lunette_queue *q);
 /* Returns how many requests are outstanding: submitted and not yet polled. */
 LUNETTE_API uint32_t lunette_queue_inflight(const struct lunette_queue *q);
 
+/* The version of the library that runs, which may be newer or older than this header: as text, and
+ * as LUNETTE_VERSION_NUMBER. */
 LUNETTE_API const char *lunette_version(void);
+LUNETTE_API unsigned lunette_version_number(void);
 
 #ifdef __cplusplus
 }

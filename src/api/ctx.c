@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "api/internal.h"
+#include "api/sized.h"
 
 #define CLOSE_LIMIT_NS (10 * LOOP_NS_PER_S) /* given-up logins may take so long to end */
 
@@ -125,15 +126,21 @@ api_ctx_new(const struct lunette_ctx_options *opts, const struct api_hooks *hook
 {
     struct lunette_ctx_options o = {0};
     struct lunette_ctx *ctx;
-    int r;
+    int r = api_error_check(err);
 
-    if (opts != NULL) {
-        if (opts->size == 0 || opts->size > sizeof(o))
-            return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
-                                "lunette_ctx_options.size: the program was built for another "
-                                "version of the library");
-        memcpy(&o, opts, opts->size);
-    }
+    if (r < 0)
+        return r;
+    if (opts != NULL)
+        r = api_sized_in(&o, sizeof(o), opts, API_FIRST_OPTIONS);
+    if (r == -E2BIG)
+        return lunette_fail(err, r, LUNETTE_DOM_USAGE, 0,
+                            "lunette_ctx_options: an option is set that this library (%s) does not "
+                            "know; a newer one is needed",
+                            lunette_version());
+    if (r < 0)
+        return lunette_fail(err, r, LUNETTE_DOM_USAGE, 0,
+                            "lunette_ctx_options.struct_size is no size of a version: initialize "
+                            "the structure with LUNETTE_INIT");
     ctx = calloc(1, sizeof(*ctx));
     if (ctx == NULL)
         return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory");
@@ -234,18 +241,20 @@ lunette_ctx_trace(const struct lunette_ctx *ctx, int fd)
     return fclose(f) != 0 ? -errno : 0;
 }
 
-void
+int
 lunette_ctx_get_stats(const struct lunette_ctx *ctx, struct lunette_ctx_stats *ret)
 {
     const struct loop_stats *s = &ctx->loop->stats;
 
-    *ret = (struct lunette_ctx_stats){.turns = s->turns,
-                                      .waits = s->waits,
-                                      .syscalls = s->syscalls,
-                                      .sends = s->sends,
-                                      .recvs = s->recvs,
-                                      .bytes_sent = s->bytes_sent,
-                                      .bytes_received = s->bytes_received};
+    const struct lunette_ctx_stats st = {.turns = s->turns,
+                                         .waits = s->waits,
+                                         .syscalls = s->syscalls,
+                                         .sends = s->sends,
+                                         .recvs = s->recvs,
+                                         .bytes_sent = s->bytes_sent,
+                                         .bytes_received = s->bytes_received};
+
+    return api_sized_out(ret, API_FIRST_STATS, &st, sizeof(st));
 }
 
 int
@@ -264,5 +273,11 @@ api_wait(struct lunette_ctx *ctx, const bool *flag, struct lunette_error *err)
 const char *
 lunette_version(void)
 {
-    return LUNETTE_VERSION;
+    return LUNETTE_VERSION_STRING;
+}
+
+unsigned
+lunette_version_number(void)
+{
+    return LUNETTE_VERSION_NUMBER;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "api/internal.h"
+#include "api/sized.h"
 #include "discovery/discovery.h"
 
 struct wait {
@@ -27,32 +28,48 @@ discover_done(void *user, struct discovery_result *res, const struct lunette_err
     }
 }
 
+struct api_target {
+    struct lunette_target t;
+    struct lunette_portal *portals;
+};
+
+struct lunette_targets {
+    size_t n;
+    struct api_target target[];
+};
+
+static int
+convert_target(const struct discovered_target *from, struct api_target *to)
+{
+    (void)snprintf(to->t.name, sizeof(to->t.name), "%s", from->name);
+    to->portals = calloc(from->nportals + 1, sizeof(*to->portals));
+    if (to->portals == NULL)
+        return -ENOMEM;
+    to->t.nportals = from->nportals;
+    for (size_t k = 0; k < from->nportals; k++) {
+        (void)portal_format(&from->portals[k], to->portals[k].address,
+                            sizeof(to->portals[k].address));
+        to->portals[k].tpgt = from->portals[k].tpgt;
+    }
+    return 0;
+}
+
 /* Copies the targets into the form that the public header has. */
 static int
-convert(const struct discovery_result *res, struct lunette_target **ret, size_t *ret_count)
+convert(const struct discovery_result *res, struct lunette_targets **ret)
 {
-    struct lunette_target *t = calloc(res->ntargets + 1, sizeof(*t));
+    struct lunette_targets *list =
+        calloc(1, sizeof(*list) + res->ntargets * sizeof(list->target[0]));
 
-    if (t == NULL)
+    if (list == NULL)
         return -ENOMEM;
-    for (size_t i = 0; i < res->ntargets; i++) {
-        const struct discovered_target *d = &res->targets[i];
-
-        (void)snprintf(t[i].name, sizeof(t[i].name), "%s", d->name);
-        t[i].portals = calloc(d->nportals + 1, sizeof(*t[i].portals));
-        if (t[i].portals == NULL) {
-            lunette_targets_free(t, i);
+    for (; list->n < res->ntargets; list->n++) {
+        if (convert_target(&res->targets[list->n], &list->target[list->n]) < 0) {
+            lunette_targets_free(list);
             return -ENOMEM;
         }
-        t[i].nportals = d->nportals;
-        for (size_t k = 0; k < d->nportals; k++) {
-            (void)portal_format(&d->portals[k], t[i].portals[k].address,
-                                sizeof(t[i].portals[k].address));
-            t[i].portals[k].tpgt = d->portals[k].tpgt;
-        }
     }
-    *ret = t;
-    *ret_count = res->ntargets;
+    *ret = list;
     return 0;
 }
 
@@ -67,22 +84,21 @@ ask(struct lunette_ctx *ctx, const struct api_url *u, struct wait *w, struct lun
     if (r == 0)
         r = api_wait(ctx, &w->done, err);
     discovery_free(&d);
-    if (r == 0 && w->err.code != 0) {
-        r = w->err.code;
-        if (err != NULL)
-            *err = w->err;
-    }
+    if (r == 0 && w->err.code != 0)
+        r = lunette_fail_as(err, &w->err);
     return r;
 }
 
 int
-lunette_discover(struct lunette_ctx *ctx, const char *where, struct lunette_target **ret,
-                 size_t *ret_count, struct lunette_error *err)
+lunette_discover(struct lunette_ctx *ctx, const char *where, struct lunette_targets **ret,
+                 struct lunette_error *err)
 {
     struct api_url u;
     struct wait w = {0};
-    int r = api_url_of(ctx, where, &u, err);
+    int r = api_error_check(err);
 
+    if (r == 0)
+        r = api_url_of(ctx, where, &u, err);
     if (r < 0)
         return r;
     /* Most portals answer discovery without authentication, even those whose targets want CHAP; the
@@ -97,19 +113,42 @@ lunette_discover(struct lunette_ctx *ctx, const char *where, struct lunette_targ
         log_line(ctx->loop->log, LOG_LEVEL_WARN,
                  "discovery: %zu names and %zu addresses left out: %s", w.res.bad_names,
                  w.res.bad_addresses, w.res.bad.msg);
-    r = convert(&w.res, ret, ret_count);
+    r = convert(&w.res, ret);
     discovery_result_free(&w.res);
     if (r < 0)
         return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "no memory");
     return 0;
 }
 
+size_t
+lunette_targets_count(const struct lunette_targets *targets)
+{
+    return targets->n;
+}
+
+int
+lunette_targets_get(const struct lunette_targets *targets, size_t i, struct lunette_target *ret)
+{
+    if (i >= targets->n)
+        return -ENOENT;
+    return api_sized_out(ret, API_FIRST_TARGET, &targets->target[i].t, sizeof(*ret));
+}
+
+int
+lunette_targets_get_portal(const struct lunette_targets *targets, size_t i, size_t k,
+                           struct lunette_portal *ret)
+{
+    if (i >= targets->n || k >= targets->target[i].t.nportals)
+        return -ENOENT;
+    return api_sized_out(ret, API_FIRST_PORTAL, &targets->target[i].portals[k], sizeof(*ret));
+}
+
 void
-lunette_targets_free(struct lunette_target *targets, size_t count)
+lunette_targets_free(struct lunette_targets *targets)
 {
     if (targets == NULL)
         return;
-    for (size_t i = 0; i < count; i++)
-        free(targets[i].portals);
+    for (size_t i = 0; i < targets->n; i++)
+        free(targets->target[i].portals);
     free(targets);
 }

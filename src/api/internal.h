@@ -15,6 +15,9 @@
 #include "stack/stack.h"
 #include "transport/transport.h"
 
+#define API_WRITE_FLAGS LUNETTE_FUA /* those that writes know; others are -EINVAL */
+#define API_ZERO_FLAGS  (LUNETTE_FUA | LUNETTE_NO_UNMAP)
+
 struct lunette_ctx {
     struct loop *loop;
     bool own_loop;

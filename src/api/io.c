@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "api/exec.h"
+#include "api/sized.h"
 #include "wire/scsi.h"
 #include "wire/sense.h"
 
@@ -163,8 +164,10 @@ api_no_unit(const char *what, struct lunette_error *err)
 static int
 io_run(struct lunette_lun *lun, struct sync *s, const char *what, struct lunette_error *err)
 {
-    int r;
+    int r = api_error_check(err);
 
+    if (r < 0)
+        return r;
     if (lun->dev == NULL)
         return api_no_unit(what, err);
     if (lun->disk == NULL)
@@ -197,9 +200,18 @@ lunette_pread(struct lunette_lun *lun, void *buf, size_t len, uint64_t offset,
     return io_run(lun, &s, "read", err);
 }
 
+/* For a call that changes the unit: -EROFS, or -EINVAL for flags that it does not know. */
 static int
-io_refuse_write(const struct lunette_lun *lun, const char *what, struct lunette_error *err)
+io_refuse_write(const struct lunette_lun *lun, uint32_t unknown_flags, const char *what,
+                struct lunette_error *err)
 {
+    int r = api_error_check(err);
+
+    if (r < 0)
+        return r;
+    if (unknown_flags != 0)
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "%s: unknown flags 0x%x", what,
+                            unknown_flags);
     return lun->flags & LUNETTE_OPEN_RDONLY
                ? lunette_fail(err, -EROFS, LUNETTE_DOM_USAGE, 0, "%s: opened read-only", what)
                : 0;
@@ -216,7 +228,7 @@ lunette_pwrite(struct lunette_lun *lun, const void *buf, size_t len, uint64_t of
                              .len = len,
                              .iov = &iov,
                              .iovcnt = 1}};
-    int r = io_refuse_write(lun, "write", err);
+    int r = io_refuse_write(lun, flags & ~API_WRITE_FLAGS, "write", err);
 
     return r < 0 ? r : io_run(lun, &s, "write", err);
 }
@@ -233,7 +245,7 @@ int
 lunette_discard(struct lunette_lun *lun, uint64_t len, uint64_t offset, struct lunette_error *err)
 {
     struct sync s = {.req = {.op = BDEV_DISCARD, .offset = offset, .len = len}};
-    int r = io_refuse_write(lun, "discard", err);
+    int r = io_refuse_write(lun, 0, "discard", err);
 
     return r < 0 ? r : io_run(lun, &s, "discard", err);
 }
@@ -247,12 +259,29 @@ lunette_write_zeroes(struct lunette_lun *lun, uint64_t len, uint64_t offset, uin
                                       (flags & LUNETTE_NO_UNMAP ? BDEV_F_NO_UNMAP : 0),
                              .offset = offset,
                              .len = len}};
-    int r = io_refuse_write(lun, "write zeroes", err);
+    int r = io_refuse_write(lun, flags & ~API_ZERO_FLAGS, "write zeroes", err);
 
     return r < 0 ? r : io_run(lun, &s, "write zeroes", err);
 }
 
 /* ---- raw CDBs ------------------------------------------------------------------------------- */
+
+int
+api_scsi_check(const struct lunette_scsi *cmd, struct lunette_error *err)
+{
+    if (!api_size_possible(cmd->struct_size, API_FIRST_SCSI))
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                            "lunette_scsi.struct_size is no size of a version: initialize the "
+                            "structure with LUNETTE_INIT");
+    for (size_t i = sizeof(*cmd); i < cmd->struct_size; i++) {
+        if (((const char *)cmd)[i] != 0)
+            return lunette_fail(err, -E2BIG, LUNETTE_DOM_USAGE, 0,
+                                "lunette_scsi: something is set that this library (%s) does not "
+                                "know; a newer one is needed",
+                                lunette_version());
+    }
+    return 0;
+}
 
 int
 api_exec_prepare(const struct lunette_lun *lun, const struct lunette_scsi *cmd, struct iovec iov[2],
@@ -285,7 +314,7 @@ api_exec_result(const struct scsi_exec *x, struct lunette_scsi *cmd)
     cmd->out_done = 0;
     if (x->result.err == 0 && x->io.sc.resid_out < cmd->out_len)
         cmd->out_done = cmd->out_len - x->io.sc.resid_out;
-    cmd->sense_len = x->result.sense_len;
+    cmd->sense_len = (uint32_t)x->result.sense_len;
     memcpy(cmd->sense, x->io.sc.sense, cmd->sense_len);
 }
 
@@ -301,8 +330,13 @@ lunette_scsi(struct lunette_lun *lun, struct lunette_scsi *cmd, struct lunette_e
     struct scsi_exec x = {0};
     struct iovec iov[2];
     bool done = false;
-    int r = api_exec_prepare(lun, cmd, iov, &x);
+    int r = api_error_check(err);
 
+    if (r == 0)
+        r = api_scsi_check(cmd, err);
+    if (r < 0)
+        return r;
+    r = api_exec_prepare(lun, cmd, iov, &x);
     cmd->status = 0;
     cmd->in_done = cmd->out_done = cmd->sense_len = 0;
     cmd->overflow = false;
@@ -311,7 +345,7 @@ lunette_scsi(struct lunette_lun *lun, struct lunette_scsi *cmd, struct lunette_e
     if (r == -EINVAL)
         return lunette_fail(err, r, LUNETTE_DOM_USAGE, 0, "a CDB has 6..%d bytes", SCSI_CDB_MAX);
     if (r < 0)
-        return io_refuse_write(lun, "CDB with data to the target", err);
+        return io_refuse_write(lun, 0, "CDB with data to the target", err);
     x.done = io_exec_done;
     x.user = &done;
     r = stack_execute(lun->dev, &x);

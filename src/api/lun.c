@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "api/internal.h"
+#include "api/sized.h"
 #include "wire/lun.h"
 
 struct step { /* one of several steps, whose end a synchronous call waits for */
@@ -35,11 +36,10 @@ list_wait(struct lunette_ctx *ctx, struct step *st, int started, struct lunette_
         r = api_wait(ctx, &st->done, err);
     else
         return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "%s", errno_text(-r));
-    if (r == 0 && st->err < 0) {
-        r = st->err;
-        if (err != NULL)
-            *err = st->why;
-    }
+    if (r == 0 && st->err < 0)
+        r = st->why.code < 0 ? lunette_fail_as(err, &st->why)
+                             : lunette_fail(err, st->err, LUNETTE_DOM_OS, (uint32_t)-st->err, "%s",
+                                            errno_text(-st->err));
     return r;
 }
 
@@ -76,16 +76,19 @@ api_device_info(const struct scsi_device *dev, const struct bdev_limits *l,
     ret->thin = stack_disk_thin(dev);
 }
 
-void
+int
 lunette_get_info(const struct lunette_lun *lun, struct lunette_info *ret)
 {
-    *ret = lun->info;
+    return api_sized_out(ret, API_FIRST_INFO, &lun->info, sizeof(lun->info));
 }
 
-void
+int
 lunette_get_session_info(const struct lunette_lun *lun, struct lunette_session_info *ret)
 {
-    api_session_info(&lun->s, ret);
+    struct lunette_session_info info;
+
+    api_session_info(&lun->s, &info);
+    return api_sized_out(ret, API_FIRST_SESSION, &info, sizeof(info));
 }
 
 /* ---- listing -------------------------------------------------------------------------------- */
@@ -114,19 +117,22 @@ list_disk_up(void *user, struct stack_disk *d, const struct lunette_error *why)
     list_step_done(&up->st, why != NULL ? why->code : 0, why);
 }
 
+struct lunette_luns {
+    size_t n;
+    struct lunette_info info[];
+};
+
 static int
-list_devices(struct api_session *s, struct lunette_info **ret, size_t *ret_count,
-             struct lunette_error *err)
+list_devices(struct api_session *s, struct lunette_luns **ret, struct lunette_error *err)
 {
     struct step st = {0};
-    struct lunette_info *info;
-    size_t n = 0;
+    struct lunette_luns *luns;
     int r = list_wait(s->ctx, &st, stack_scan(s->stack, list_step_done, &st), err);
 
     if (r < 0)
         return r;
-    info = calloc(list_count(s->stack) + 1, sizeof(*info));
-    if (info == NULL)
+    luns = calloc(1, sizeof(*luns) + list_count(s->stack) * sizeof(luns->info[0]));
+    if (luns == NULL)
         return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory");
     for (struct scsi_device *d = stack_first_device(s->stack); d != NULL;
          d = stack_next_device(d)) {
@@ -135,11 +141,10 @@ list_devices(struct api_session *s, struct lunette_info **ret, size_t *ret_count
         r = stack_disk_start(s->stack, d, list_disk_up, &up, NULL);
         if (r == 0)
             r = list_wait(s->ctx, &up.st, 0, NULL);
-        api_device_info(d, r == 0 ? bdev_get_limits(up.disk->bdev) : NULL, &info[n]);
-        info[n++].error = r == -EMEDIUMTYPE ? 0 : r;
+        api_device_info(d, r == 0 ? bdev_get_limits(up.disk->bdev) : NULL, &luns->info[luns->n]);
+        luns->info[luns->n++].error = r == -EMEDIUMTYPE ? 0 : r;
     }
-    *ret = info;
-    *ret_count = n;
+    *ret = luns;
     return 0;
 }
 
@@ -170,14 +175,31 @@ list_close(struct list_session *l)
     (void)api_wait(l->s.ctx, &l->st.done, NULL);
 }
 
-int
-lunette_list_luns(struct lunette_ctx *ctx, const char *url, struct lunette_info **ret,
-                  size_t *ret_count, struct lunette_session_info *ret_session,
-                  struct lunette_error *err)
+/* What lunette_list_luns was given to fill in. */
+static int
+list_check(const struct lunette_session_info *ret_session, struct lunette_error *err)
 {
-    struct list_session *l = calloc(1, sizeof(*l));
-    int r;
+    int r = api_error_check(err);
 
+    if (r == 0 && ret_session != NULL &&
+        !api_size_possible(ret_session->struct_size, API_FIRST_SESSION))
+        r = lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                         "lunette_session_info.struct_size is no size of a version: initialize the "
+                         "structure with LUNETTE_INIT");
+    return r;
+}
+
+int
+lunette_list_luns(struct lunette_ctx *ctx, const char *url, struct lunette_luns **ret,
+                  struct lunette_session_info *ret_session, struct lunette_error *err)
+{
+    struct lunette_session_info info;
+    struct list_session *l;
+    int r = list_check(ret_session, err);
+
+    if (r < 0)
+        return r;
+    l = calloc(1, sizeof(*l));
     if (l == NULL)
         return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory");
     r = api_session_open_start(ctx, url, &l->s, list_opened, err);
@@ -187,13 +209,34 @@ lunette_list_luns(struct lunette_ctx *ctx, const char *url, struct lunette_info 
     }
     r = list_wait(ctx, &l->st, 0, err);
     if (r == 0) {
-        r = list_devices(&l->s, ret, ret_count, err);
-        if (r < 0 && l->s.dead && err != NULL)
-            *err = l->s.why;
+        r = list_devices(&l->s, ret, err);
+        if (r < 0 && l->s.dead)
+            (void)lunette_fail_as(err, &l->s.why);
+        api_session_info(&l->s, &info);
         if (ret_session != NULL)
-            api_session_info(&l->s, ret_session);
+            (void)api_sized_out(ret_session, API_FIRST_SESSION, &info, sizeof(info));
     }
     list_close(l);
     free(l);
     return r;
+}
+
+size_t
+lunette_luns_count(const struct lunette_luns *luns)
+{
+    return luns->n;
+}
+
+int
+lunette_luns_get(const struct lunette_luns *luns, size_t i, struct lunette_info *ret)
+{
+    if (i >= luns->n)
+        return -ENOENT;
+    return api_sized_out(ret, API_FIRST_INFO, &luns->info[i], sizeof(luns->info[i]));
+}
+
+void
+lunette_luns_free(struct lunette_luns *luns)
+{
+    free(luns);
 }

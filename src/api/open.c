@@ -11,6 +11,10 @@
 #include <string.h>
 
 #include "api/internal.h"
+#include "api/sized.h"
+
+#define OPEN_FLAGS                                                                                 \
+    (LUNETTE_OPEN_RDONLY | LUNETTE_OPEN_RAW | LUNETTE_OPEN_SESSION | LUNETTE_OPEN_ZERO_COPY)
 
 struct lunette_open {
     struct lunette_lun *lun;
@@ -107,7 +111,8 @@ open_give_up(struct loop_timer *t)
     struct lunette_lun *lun = op->lun;
 
     if (lun->s.dead && lun->s.why.code != 0)
-        op->err = lun->s.why; /* what ended the session explains what failed on it */
+        (void)lunette_fail_as(&op->err,
+                              &lun->s.why); /* what ended the session explains what failed on it */
     api_session_close_start(&lun->s, lun_closed);
 }
 
@@ -118,7 +123,7 @@ static void
 open_fail(struct lunette_lun *lun, const struct lunette_error *err)
 {
     assert(lun->op != NULL && err->code < 0 && lun->s.closed == NULL);
-    lun->op->err = *err;
+    (void)lunette_fail_as(&lun->op->err, err);
     loop_timer_start(lun->s.ctx->loop, &lun->op->later, 0);
 }
 
@@ -230,13 +235,21 @@ lunette_open_start(struct lunette_ctx *ctx, const char *url, uint32_t flags,
 {
     struct lunette_lun *lun = calloc(1, sizeof(*lun));
     struct lunette_open *op = calloc(1, sizeof(*op));
-    int r;
+    int r = api_error_check(err);
 
+    if (r < 0)
+        goto fail;
+    if (flags & ~OPEN_FLAGS) {
+        r = lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "open: unknown flags 0x%x",
+                         flags & ~OPEN_FLAGS);
+        goto fail;
+    }
     if (lun == NULL || op == NULL) {
         r = lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory");
         goto fail;
     }
     *op = (struct lunette_open){.lun = lun, .done = done, .user = user};
+    op->err.struct_size = err != NULL ? err->struct_size : 0;
     loop_timer_init(&op->later, open_give_up);
     lun->op = op;
     lun->flags = flags;
@@ -306,11 +319,8 @@ lunette_open(struct lunette_ctx *ctx, const char *url, uint32_t flags, struct lu
         lunette_open_cancel(op);
         return r;
     }
-    if (w.lun == NULL) {
-        if (err != NULL)
-            *err = w.err;
-        return w.err.code;
-    }
+    if (w.lun == NULL)
+        return lunette_fail_as(err, &w.err);
     *ret = w.lun;
     return 0;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/ping.h"
+#include "api/sized.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -95,8 +96,10 @@ lunette_ping(struct lunette_lun *lun, size_t len, uint64_t *ret_ns, struct lunet
     struct api_ping p = {.s = s, .len = len};
     uint8_t data[PING_MAX];
     uint64_t start;
-    int r;
+    int r = api_error_check(err);
 
+    if (r < 0)
+        return r;
     if (len > sizeof(data) || (s->logged_in && len > s->params.max_xmit_dseg))
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "ping: at most %d bytes", PING_MAX);
     if (s->dead || !s->logged_in)

@@ -11,6 +11,7 @@
 
 #include "api/exec.h"
 #include "api/internal.h"
+#include "api/sized.h"
 
 #define DEPTH_MAX 4096
 
@@ -118,8 +119,10 @@ lunette_queue_new(struct lunette_lun *lun, uint32_t depth, struct lunette_queue 
                   struct lunette_error *err)
 {
     struct lunette_queue *q;
-    int r;
+    int r = api_error_check(err);
 
+    if (r < 0)
+        return r;
     if (lun->dev == NULL)
         return api_no_unit("queue", err);
     if (depth == 0 || depth > DEPTH_MAX)
@@ -289,13 +292,15 @@ static int __attribute__((noinline))
 queue_write_other(struct lunette_queue *q, const void *buf, size_t len, uint64_t offset,
                   uint32_t flags, void *user_data)
 {
-    int e = q->read_only ? -EROFS : queue_make_free(q);
+    int e;
 
+    if ((flags & ~API_WRITE_FLAGS) != 0)
+        return -EINVAL;
+    e = q->read_only ? -EROFS : queue_make_free(q);
     if (e < 0)
         return e;
-    return queue_buffer_req(
-        q, bdev_op_flags(BDEV_WRITE, queue_bdev_flags(flags & LUNETTE_FUA) | BDEV_F_PROMPT),
-        (struct iovec){(void *)(uintptr_t)buf, len}, offset, user_data);
+    return queue_buffer_req(q, bdev_op_flags(BDEV_WRITE, queue_bdev_flags(flags) | BDEV_F_PROMPT),
+                            (struct iovec){(void *)(uintptr_t)buf, len}, offset, user_data);
 }
 
 int
@@ -318,12 +323,14 @@ queue_vector_req(struct lunette_queue *q, enum bdev_op op, const struct iovec *i
 
     if (e < 0)
         return e;
+    if ((flags & ~API_WRITE_FLAGS) != 0)
+        return -EINVAL;
     if (op == BDEV_WRITE && q->read_only)
         return -EROFS;
     if (!queue_any_free(q))
         return -EAGAIN;
     r = queue_take(q);
-    r->req.op_flags = bdev_op_flags(op, queue_bdev_flags(flags & LUNETTE_FUA) | BDEV_F_PROMPT);
+    r->req.op_flags = bdev_op_flags(op, queue_bdev_flags(flags) | BDEV_F_PROMPT);
     r->req.offset = offset;
     r->req.iov = iov;
     r->req.len = len;
@@ -351,6 +358,8 @@ queue_range_req(struct lunette_queue *q, enum bdev_op op, uint64_t len, uint64_t
 {
     struct api_req *r;
 
+    if ((flags & ~API_ZERO_FLAGS) != 0)
+        return -EINVAL;
     if (op != BDEV_FLUSH && q->read_only)
         return -EROFS;
     if (!queue_any_free(q))
@@ -409,7 +418,9 @@ lunette_queue_scsi(struct lunette_queue *q, struct lunette_scsi *cmd, void *user
 
     if (raw == NULL)
         return -ENOMEM;
-    e = api_exec_prepare(q->lun, cmd, raw->iov, &raw->x);
+    e = api_scsi_check(cmd, NULL);
+    if (e == 0)
+        e = api_exec_prepare(q->lun, cmd, raw->iov, &raw->x);
     if (e == 0 && !queue_any_free(q))
         e = -EAGAIN;
     if (e == 0) {
@@ -474,8 +485,20 @@ queue_make_room(struct lunette_queue *q)
     q->end = q->finished + n;
 }
 
+/* A completion for r, `size` bytes from one to the next.  True: as queue_tell. */
+static inline bool
+queue_fill(struct api_req *r, void *to, size_t size)
+{
+    struct lunette_completion *c = to;
+
+    *c = (struct lunette_completion){.user_data = r->user_data};
+    if (__builtin_expect(size > sizeof(*c), 0))
+        memset(c + 1, 0, size - sizeof(*c));
+    return __builtin_expect(r->req.result.not_ok != 0, 0) && queue_tell(r, c);
+}
+
 static int
-queue_collect(struct lunette_queue *q, struct lunette_completion *c, int max)
+queue_collect(struct lunette_queue *q, char *c, size_t size, int max)
 {
     struct api_req **from = q->begin, **end = q->end, **to = q->top;
     ptrdiff_t n = end - from;
@@ -484,12 +507,11 @@ queue_collect(struct lunette_queue *q, struct lunette_completion *c, int max)
         n = max;
         end = from + n;
     }
-    for (; from != end; c++) {
+    for (; from != end; c += size) {
         struct api_req *r = *from++;
 
-        *c = (struct lunette_completion){.user_data = r->user_data};
         *to = r;
-        if (__builtin_expect(r->req.result.not_ok == 0, 1) || !queue_tell(r, c))
+        if (!queue_fill(r, c, size))
             to++;
     }
     q->top = to;
@@ -499,14 +521,15 @@ queue_collect(struct lunette_queue *q, struct lunette_completion *c, int max)
 }
 
 int
-lunette_queue_poll(struct lunette_queue *q, struct lunette_completion *c, int max, int min,
-                   int timeout_ms)
+lunette_queue_poll_sized(struct lunette_queue *q, struct lunette_completion *done, size_t size,
+                         int max, int min, int timeout_ms)
 {
     struct loop *l = q->lun->s.ctx->loop;
+    char *c = (char *)done;
     uint64_t end;
     int r;
 
-    if (max <= 0)
+    if (max <= 0 || size < API_FIRST_COMPLETION || size > API_SIZED_MAX)
         return -EINVAL;
     if (q->nheld > 0)
         queue_end_hold(q);
@@ -516,7 +539,7 @@ lunette_queue_poll(struct lunette_queue *q, struct lunette_completion *c, int ma
     if (min < 0)
         min = 0;
     if (queue_finished(q) >= (uint32_t)min && queue_finished(q) > 0 && timeout_ms == 0)
-        return queue_collect(q, c, max);
+        return queue_collect(q, c, size, max);
     /* One turn of the loop without waiting.  It is left out where one that waits follows at once,
      * unless that needs the present time for its deadline. */
     if (queue_finished(q) < (uint32_t)(min > 0 ? min : 1) &&
@@ -532,7 +555,7 @@ lunette_queue_poll(struct lunette_queue *q, struct lunette_completion *c, int ma
         if (r < 0)
             return r;
     }
-    return queue_collect(q, c, max);
+    return queue_collect(q, c, size, max);
 }
 
 int
@@ -540,8 +563,9 @@ lunette_queue_explain(const struct lunette_queue *q, const struct lunette_comple
                       const char *what, struct lunette_error *err)
 {
     struct bdev_result r = {.err = c->err, .scsi_status = c->status, .sense_len = c->sense_len};
+    int e = api_error_check(err);
 
-    return api_result(&q->lun->s, &r, c->sense, what, err);
+    return e < 0 ? e : api_result(&q->lun->s, &r, c->sense, what, err);
 }
 
 int

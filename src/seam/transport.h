@@ -48,7 +48,7 @@
 #include "seam/loop.h"
 #include "wire/bhs.h"
 
-#define ISCSI_TRANSPORT_VERSION 2
+#define ISCSI_TRANSPORT_VERSION 3
 
 /* True when a table that somebody else has made is large enough to have that member, and the member
  * is set. */

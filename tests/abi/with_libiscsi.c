@@ -16,7 +16,7 @@
 static int
 write_by_us(const char *portal, const char *target, int lun, unsigned char *data, size_t len)
 {
-    struct lunette_error err = {0};
+    struct lunette_error err = LUNETTE_INIT(err);
     struct lunette_ctx *ctx = NULL;
     struct lunette_lun *l = NULL;
     char url[512];

@@ -27,10 +27,10 @@ static struct session sessions[LOAD_SESSIONS_MAX];
 static uint64_t
 syscalls_so_far(void *user)
 {
-    struct lunette_ctx_stats s;
+    struct lunette_ctx_stats s = LUNETTE_INIT(s);
 
     (void)user;
-    lunette_ctx_get_stats(ctx, &s);
+    (void)lunette_ctx_get_stats(ctx, &s);
     return s.syscalls;
 }
 
@@ -42,7 +42,7 @@ static void __attribute__((noinline, cold)) refused(int r)
 static void __attribute__((noinline, cold))
 failed(const struct load *l, struct lunette_queue *q, const struct lunette_completion *c)
 {
-    struct lunette_error err = {0};
+    struct lunette_error err = LUNETTE_INIT(err);
 
     (void)lunette_queue_explain(q, c, l->write ? "writing" : "reading", &err);
     load_die("%s", err.msg);
@@ -174,7 +174,7 @@ loop(struct load *l)
 static void
 open_session(struct load *l, struct session *s)
 {
-    struct lunette_error err = {0};
+    struct lunette_error err = LUNETTE_INIT(err);
     bool reads = !l->write && l->verify != LOAD_VERIFY_WRITE;
     uint32_t flags = reads ? LUNETTE_OPEN_RDONLY : 0;
 
@@ -202,9 +202,9 @@ which_loop(const char *engine)
 int
 main(int argc, char **argv)
 {
-    struct lunette_ctx_options opts = {.size = sizeof(opts)};
-    struct lunette_error err = {0};
-    struct lunette_info info;
+    struct lunette_ctx_options opts = {.struct_size = sizeof(opts)};
+    struct lunette_error err = LUNETTE_INIT(err);
+    struct lunette_info info = LUNETTE_INIT(info);
     struct load l;
 
     load_options(&l, "lunette", argc, argv);
@@ -218,7 +218,7 @@ main(int argc, char **argv)
     l.syscalls = syscalls_so_far;
     for (uint32_t i = 0; i < l.sessions; i++)
         open_session(&l, &sessions[i]);
-    lunette_get_info(sessions[0].lun, &info);
+    (void)lunette_get_info(sessions[0].lun, &info);
     load_target_size(&l, info.size, info.block_size);
     load_run(&l, loop);
     load_print(&l);

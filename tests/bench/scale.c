@@ -204,7 +204,7 @@ opened(void *user, struct lunette_lun *lun, const struct lunette_error *err)
 static void
 start_some(struct run *r)
 {
-    struct lunette_error err;
+    struct lunette_error err = LUNETTE_INIT(err);
 
     while (r->started < r->opt->sessions && r->in_flight < r->opt->in_flight) {
         r->started++;
@@ -251,15 +251,15 @@ open_all(struct run *r, pid_t target, struct result *res)
 static void
 idle(struct run *r, struct result *res)
 {
-    struct lunette_ctx_stats before, after;
+    struct lunette_ctx_stats before = LUNETTE_INIT(before), after = LUNETTE_INIT(after);
     double cpu = cpu_s(), start = now_s(), left;
 
     if (r->opt->idle_seconds == 0)
         return;
-    lunette_ctx_get_stats(r->ctx, &before);
+    (void)lunette_ctx_get_stats(r->ctx, &before);
     while ((left = start + r->opt->idle_seconds - now_s()) > 0)
         drive(r, (int)(left * 1000) + 1);
-    lunette_ctx_get_stats(r->ctx, &after);
+    (void)lunette_ctx_get_stats(r->ctx, &after);
     res->nops = after.sends - before.sends;
     res->idle_cpu_percent = (cpu_s() - cpu) / (now_s() - start) * 100;
 }
@@ -269,13 +269,13 @@ static void
 look_at_all(struct run *r, struct result *res)
 {
     for (unsigned i = 0; i < r->opened; i++) {
-        struct lunette_error err;
+        struct lunette_error err = LUNETTE_INIT(err);
         char buf[4096];
-        struct lunette_info info;
+        struct lunette_info info = LUNETTE_INIT(info);
         uint64_t ns;
         int e;
 
-        lunette_get_info(r->lun[i], &info);
+        (void)lunette_get_info(r->lun[i], &info);
         e = r->flags & LUNETTE_OPEN_SESSION
                 ? lunette_ping(r->lun[i], 32, &ns, &err)
                 : lunette_pread(r->lun[i], buf, info.block_size, 0, &err);
@@ -300,10 +300,10 @@ close_all(struct run *r, struct result *res)
 static void
 work(struct run *r, pid_t target, struct result *res)
 {
-    struct lunette_ctx_options o = {.size = sizeof(o),
+    struct lunette_ctx_options o = {.struct_size = sizeof(o),
                                     .initiator_name = "iqn.2026-11.example:scale-initiator",
                                     .loop = r->opt->loop};
-    struct lunette_error err;
+    struct lunette_error err = LUNETTE_INIT(err);
 
     r->lun = calloc(r->opt->sessions, sizeof(struct lunette_lun *));
     if (r->lun == NULL)

@@ -243,20 +243,20 @@ warm_up(struct run *r)
 static void
 phase(struct run *r, const char *name, uint32_t rounds)
 {
-    struct lunette_ctx_stats a, b;
+    struct lunette_ctx_stats a = LUNETTE_INIT(a), b = LUNETTE_INIT(b);
     unsigned blocked = peer_blocked(r->peer);
     char label[64];
 
     (void)snprintf(label, sizeof(label), "lockstep:%s:%s", r->c->name, name);
     mark(r, label);
-    lunette_ctx_get_stats(r->ctx, &a);
+    (void)lunette_ctx_get_stats(r->ctx, &a);
     CALLGRIND_ZERO_STATS;
     r->counted = true;
     for (uint32_t i = 0; i < rounds; i++)
         one_round(r);
     r->counted = false;
     CALLGRIND_DUMP_STATS_AT(label);
-    lunette_ctx_get_stats(r->ctx, &b);
+    (void)lunette_ctx_get_stats(r->ctx, &b);
     (void)printf("%s %s ios=%" PRIu32 " syscalls=%" PRIu64 " sends=%" PRIu64 " recvs=%" PRIu64
                  " waits=%" PRIu64 " blocked=%u\n",
                  r->c->name, name, rounds * r->c->depth, b.syscalls - a.syscalls, b.sends - a.sends,
@@ -267,10 +267,10 @@ phase(struct run *r, const char *name, uint32_t rounds)
 static void
 begin(struct run *r)
 {
-    struct lunette_ctx_options co = {.size = sizeof(co),
+    struct lunette_ctx_options co = {.struct_size = sizeof(co),
                                      .initiator_name = "iqn.2026-11.example:lockstep-initiator",
                                      .loop = r->o->loop};
-    struct lunette_error err = {0};
+    struct lunette_error err = LUNETTE_INIT(err);
     char url[256];
     int n;
 
@@ -328,8 +328,8 @@ run_case(const struct options *o, const struct test_case *c)
 static int
 loop_allowed(enum lunette_loop loop)
 {
-    struct lunette_ctx_options co = {.size = sizeof(co), .loop = loop};
-    struct lunette_error err = {0};
+    struct lunette_ctx_options co = {.struct_size = sizeof(co), .loop = loop};
+    struct lunette_error err = LUNETTE_INIT(err);
     struct lunette_ctx *ctx = NULL;
     int r = lunette_ctx_new(&co, &ctx, &err);
 

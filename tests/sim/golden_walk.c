@@ -69,7 +69,7 @@ walk(FILE *to)
                                .options = "?first_burst_length=8192&max_outstanding_r2t=1",
                                .trace_events = 4096};
     static uint8_t buf[WRITE_LEN];
-    struct lunette_error err = {0};
+    struct lunette_error err = LUNETTE_INIT(err);
     struct lunette_queue *q;
     struct lunette_lun *lun;
     struct world w;

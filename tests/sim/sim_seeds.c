@@ -320,7 +320,7 @@ check_disk(struct run *r)
 static bool
 open_lun(struct run *r)
 {
-    struct lunette_error err = {0};
+    struct lunette_error err = LUNETTE_INIT(err);
     int e = lunette_open(r->w.ctx, r->w.url, 0, &r->lun, &err);
 
     for (int k = 0; k < 2 && e == 0; k++)
@@ -520,7 +520,7 @@ static void
 log_in_again(struct run *r)
 {
     struct login_callbacks cb = {logged_in_again, r};
-    struct lunette_error err;
+    struct lunette_error err = LUNETTE_INIT(err);
 
     if (login_start(r->w.ctx->ctl, &r->url.cfg, &cb, &r->login, &err) < 0)
         fail(r, err.msg);
@@ -567,7 +567,7 @@ watch_session(struct run *r)
 {
     const struct api_session *s = &r->lun->s;
     struct iscsi_uevent ev = {.type = ISCSI_UEVENT_SET_PARAM, .sid = s->sid, .cid = s->cid};
-    struct lunette_error err;
+    struct lunette_error err = LUNETTE_INIT(err);
 
     if (api_url_of(r->w.ctx, r->w.url, &r->url, &err) < 0)
         fail(r, err.msg);

@@ -13,7 +13,7 @@
 static struct lunette_lun *
 open_lun(struct world *w)
 {
-    struct lunette_error err = {0};
+    struct lunette_error err = LUNETTE_INIT(err);
     struct lunette_lun *lun = NULL;
 
     if (lunette_open(w->ctx, w->url, 0, &lun, &err) < 0)
@@ -41,7 +41,7 @@ calls_after_the_target_has_had_its_logout(void **state)
 {
     struct lunette_scsi tur = {.cdb = (const uint8_t[6]){0}, .cdb_len = 6};
     struct lunette_completion done;
-    struct lunette_error err = {0};
+    struct lunette_error err = LUNETTE_INIT(err);
     struct lunette_queue *q = NULL;
     struct lunette_lun *lun;
     uint8_t buf[BLOCK];
@@ -77,7 +77,7 @@ lent_sense_takes_no_slot(void **state)
     uint8_t bad[6] = {0x0b}, *in = NULL; /* an opcode that nobody knows */
     struct lunette_scsi cmd = {.cdb = bad, .cdb_len = 6, .in = in};
     struct lunette_completion done;
-    struct lunette_error err = {0};
+    struct lunette_error err = LUNETTE_INIT(err);
     struct lunette_queue *q = NULL;
     struct lunette_lun *lun;
     uint8_t buf[BLOCK];
@@ -112,7 +112,7 @@ poll_waits_as_told(void **state)
 {
     struct target_faults mute = {.mute = true, .mute_opcode = 0x28};
     struct lunette_completion done;
-    struct lunette_error err = {0};
+    struct lunette_error err = LUNETTE_INIT(err);
     struct lunette_queue *q = NULL;
     struct lunette_lun *lun;
     uint8_t buf[BLOCK];
@@ -150,7 +150,7 @@ raw_command_without_a_session(void **state)
         .cdb = cdb, .cdb_len = 10, .out = data, .out_len = BLOCK, .timeout_ms = 1000};
     struct target_faults mute = {.mute = true, .mute_opcode = 0x2a};
     struct lunette_completion done;
-    struct lunette_error err = {0};
+    struct lunette_error err = LUNETTE_INIT(err);
     struct lunette_queue *q = NULL;
     struct lunette_lun *lun;
     struct world w;
@@ -205,16 +205,15 @@ secrets_stay_out_of_messages(void **state)
     (void)state;
     start(&w, "");
     for (size_t i = 0; i < sizeof(urls) / sizeof(urls[0]); i++) {
-        struct lunette_target *found = NULL;
+        struct lunette_targets *found = NULL;
         struct lunette_lun *lun = NULL;
-        struct lunette_error err = {0};
-        size_t n = 0;
+        struct lunette_error err = LUNETTE_INIT(err);
 
         assert_true(lunette_open(w.ctx, urls[i], 0, &lun, &err) < 0);
         if (strstr(err.msg, "hush") != NULL)
             fail_msg("%s: %s", urls[i], err.msg);
-        if (lunette_discover(w.ctx, urls[i], &found, &n, &err) == 0)
-            lunette_targets_free(found, n);
+        if (lunette_discover(w.ctx, urls[i], &found, &err) == 0)
+            lunette_targets_free(found);
         else if (strstr(err.msg, "hush") != NULL)
             fail_msg("discover %s: %s", urls[i], err.msg);
     }
@@ -224,7 +223,7 @@ secrets_stay_out_of_messages(void **state)
 static void
 try_to_open(struct world *w, const struct target_faults *f, unsigned *opened)
 {
-    struct lunette_error err = {0};
+    struct lunette_error err = LUNETTE_INIT(err);
     struct lunette_lun *lun = NULL;
     uint64_t before = sim_now_ns(w->sim);
     uint8_t buf[BLOCK];
@@ -276,7 +275,7 @@ raw_commands_tell_what_moved(void **state)
 {
     uint8_t inquiry[6] = {0x12, [4] = 36}, w10[10] = {0x2a, [8] = 1}, in[255], out[2 * BLOCK];
     struct lunette_scsi cmd = {.cdb = inquiry, .cdb_len = 6, .in = in, .in_len = 20};
-    struct lunette_error err = {0};
+    struct lunette_error err = LUNETTE_INIT(err);
     struct lunette_lun *lun;
     struct world w;
 

@@ -103,8 +103,8 @@ static void
 opens_and_closes(void **state)
 {
     uint8_t buf[BLOCK], want[BLOCK];
-    struct lunette_error err = {0};
-    struct lunette_info info;
+    struct lunette_error err = LUNETTE_INIT(err);
+    struct lunette_info info = LUNETTE_INIT(info);
     struct opening o;
     unsigned gone = 0;
     struct world w;
@@ -114,7 +114,7 @@ opens_and_closes(void **state)
     open_start(&w, w.url, 0, &o);
     wait_for(&w, &o);
     assert_non_null(o.lun);
-    lunette_get_info(o.lun, &info);
+    (void)lunette_get_info(o.lun, &info);
     assert_int_equal(info.size, WORLD_LUN_SIZE);
     memset(want, 0x5a, sizeof(want));
     memcpy(w.disk + 7 * BLOCK, want, sizeof(want));
@@ -135,7 +135,7 @@ synchronous_calls_of_any_length(void **state)
     static const size_t lens[] = {BLOCK, WORLD_LUN_SIZE, BLOCK, WORLD_LUN_SIZE / 2};
     struct world_config cfg = {.block = BLOCK, .options = "?max_transfer=4096"};
     uint8_t *buf = malloc(WORLD_LUN_SIZE);
-    struct lunette_error err = {0};
+    struct lunette_error err = LUNETTE_INIT(err);
     struct lunette_lun *lun = NULL;
     struct world w;
 
@@ -171,7 +171,7 @@ fails_with_a_sentence(void **state)
         {WORLD_NODE "/5", -ENXIO, "LUN"},
     };
     struct lunette_open *op = NULL;
-    struct lunette_error err = {0};
+    struct lunette_error err = LUNETTE_INIT(err);
     char url[256], portal[64];
     struct opening o;
     struct world w;
@@ -210,10 +210,10 @@ static void
 session_without_a_unit(void **state)
 {
     struct lunette_scsi tur = {.cdb = (const uint8_t[6]){0}, .cdb_len = 6};
-    struct lunette_session_info si;
+    struct lunette_session_info si = LUNETTE_INIT(si);
     struct lunette_queue *q = NULL;
-    struct lunette_error err = {0};
-    struct lunette_info info;
+    struct lunette_error err = LUNETTE_INIT(err);
+    struct lunette_info info = LUNETTE_INIT(info);
     struct target_stats st;
     uint8_t buf[BLOCK];
     struct opening o;
@@ -228,9 +228,9 @@ session_without_a_unit(void **state)
     target_stats(w.target, &st);
     assert_int_equal(st.commands, 0); /* nobody asked for a LUN */
     assert_int_equal(lunette_ping(o.lun, 100, &ns, &err), 0);
-    lunette_get_session_info(o.lun, &si);
+    (void)lunette_get_session_info(o.lun, &si);
     assert_string_equal(si.target_name, WORLD_NODE);
-    lunette_get_info(o.lun, &info);
+    (void)lunette_get_info(o.lun, &info);
     assert_int_equal(info.size, 0);
     assert_int_equal(lunette_pread(o.lun, buf, BLOCK, 0, &err), -ENXIO);
     assert_non_null(strstr(err.msg, "session"));
@@ -283,7 +283,7 @@ cut_off_at_every_step(void **state)
 
     (void)state;
     for (uint64_t at = 0; at < 2600; at += 26) {
-        struct lunette_error err = {0};
+        struct lunette_error err = LUNETTE_INIT(err);
         uint8_t buf[BLOCK];
         struct opening o;
         struct world w;
@@ -339,7 +339,7 @@ many_opened(void *user, struct lunette_lun *lun, const struct lunette_error *err
 static void
 many_next(struct many *m)
 {
-    struct lunette_error err = {0};
+    struct lunette_error err = LUNETTE_INIT(err);
 
     while (m->started < MANY && m->in_flight < IN_FLIGHT) {
         m->started++;
@@ -387,8 +387,8 @@ hundreds_one_starting_the_next(void **state)
 {
     struct many *m = calloc(1, sizeof(*m));
     static uint8_t isid[MANY][6];
-    struct lunette_session_info si;
-    struct lunette_error err = {0};
+    struct lunette_session_info si = LUNETTE_INIT(si);
+    struct lunette_error err = LUNETTE_INIT(err);
     uint8_t buf[BLOCK];
     uint64_t ns;
 
@@ -402,7 +402,7 @@ hundreds_one_starting_the_next(void **state)
     pings_share_and_spread(m);
     assert_int_equal(sessions_at_target(&m->w), MANY);
     for (int i = 0; i < MANY; i++) {
-        lunette_get_session_info(m->o[i].lun, &si);
+        (void)lunette_get_session_info(m->o[i].lun, &si);
         memcpy(isid[i], si.isid, 6);
         assert_int_equal(lunette_pread(m->o[i].lun, buf, BLOCK, 0, &err), 0);
     }
@@ -435,7 +435,7 @@ static void
 seed_step(struct seed_run *r)
 {
     struct opening *o = &r->o[sim_below(r->w.sim, SEED_SLOTS)];
-    struct lunette_error err = {0};
+    struct lunette_error err = LUNETTE_INIT(err);
     uint8_t buf[BLOCK];
 
     if (o->op == NULL && o->lun == NULL) {

@@ -10,7 +10,7 @@ static struct lunette_lun *
 start(struct world *w)
 {
     struct world_config cfg = {.block = 512, .options = ""};
-    struct lunette_error err = {0};
+    struct lunette_error err = LUNETTE_INIT(err);
     struct lunette_lun *lun = NULL;
 
     world_new(w, 1, &cfg);

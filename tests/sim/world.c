@@ -39,7 +39,7 @@ start_target(struct world *w, const struct world_config *cfg)
     struct sockaddr_in in = {.sin_family = AF_INET};
     uint64_t size = 0;
     struct sock_addr at = {.len = sizeof(in)};
-    struct lunette_error err = {0};
+    struct lunette_error err = LUNETTE_INIT(err);
 
     if (cfg->chap) {
         node.chap_user = "initiator";
@@ -98,11 +98,11 @@ world_check(struct world *w)
 void
 world_new(struct world *w, uint64_t seed, const struct world_config *cfg)
 {
-    struct lunette_ctx_options opts = {.size = sizeof(opts),
+    struct lunette_ctx_options opts = {.struct_size = sizeof(opts),
                                        .initiator_name = "iqn.2026-11.example:initiator",
                                        .trace_events = cfg->trace_events};
     struct api_hooks hooks = {.make_ipc = make_ipc, .user = w};
-    struct lunette_error err = {0};
+    struct lunette_error err = LUNETTE_INIT(err);
     char portal[64];
 
     memset(w, 0, sizeof(*w));

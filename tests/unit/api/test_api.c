@@ -266,18 +266,18 @@ open_fails(enum lunette_domain domain, int code, unsigned logouts)
 static void
 test_a_unit_opens_and_closes(void **state)
 {
-    struct lunette_session_info si;
-    struct lunette_info info;
+    struct lunette_session_info si = LUNETTE_INIT(si);
+    struct lunette_info info = LUNETTE_INIT(info);
     uint8_t buf[FULL];
 
     (void)state;
     program_start();
     open_lun(0);
     assert_string_equal(fake_login.cfg.target_name, "iqn.2026-11.example:fake");
-    lunette_get_info(p.lun, &info);
+    (void)lunette_get_info(p.lun, &info);
     assert_int_equal(info.size, (uint64_t)512 << 20);
     assert_int_equal(info.block_size, 512);
-    lunette_get_session_info(p.lun, &si);
+    (void)lunette_get_session_info(p.lun, &si);
     assert_string_equal(si.portal, "192.0.2.1:3260");
     assert_string_equal(si.auth_method, "None");
     assert_int_equal(si.tpgt, 1);
@@ -472,6 +472,203 @@ test_a_login_that_cannot_begin(void **state)
     program_end();
 }
 
+static void
+test_flags_that_nobody_knows(void **state)
+{
+    static const uint32_t unknown[] = {16, 1u << 31, LUNETTE_OPEN_RDONLY | 32};
+    struct iovec iov = {.iov_base = (uint8_t[512]){0}, .iov_len = 512};
+    struct lunette_queue *q = NULL;
+    uint8_t buf[512] = {0};
+
+    (void)state;
+    program_start();
+    for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++) {
+        assert_int_equal(lunette_open_start(p.ctx, URL, unknown[i], on_opened, &p, &p.op, &p.err),
+                         -EINVAL);
+        assert_non_null(strstr(p.err.msg, "unknown flags"));
+        assert_int_equal(lunette_open(p.ctx, URL, unknown[i], &p.lun, &p.err), -EINVAL);
+    }
+    open_lun(0);
+    assert_int_equal(lunette_queue_new(p.lun, 4, &q, &p.err), 0);
+    for (uint32_t f = LUNETTE_NO_UNMAP; f != 0; f <<= 1) { /* a write knows only FUA */
+        assert_int_equal(lunette_pwrite(p.lun, buf, 512, 0, f, &p.err), -EINVAL);
+        assert_non_null(strstr(p.err.msg, "unknown flags"));
+        assert_int_equal(lunette_queue_write(q, buf, 512, 0, f, NULL), -EINVAL);
+        assert_int_equal(lunette_queue_writev(q, &iov, 1, 0, f | LUNETTE_FUA, NULL), -EINVAL);
+        if (f == LUNETTE_NO_UNMAP)
+            continue;
+        assert_int_equal(lunette_write_zeroes(p.lun, 512, 0, f, &p.err), -EINVAL);
+        assert_int_equal(lunette_queue_write_zeroes(q, 512, 0, f, NULL), -EINVAL);
+    }
+    assert_int_equal(lunette_queue_inflight(q), 0);
+    assert_int_equal(lunette_pwrite(p.lun, buf, 512, 0, LUNETTE_FUA, &p.err), 0);
+    assert_int_equal(lunette_write_zeroes(p.lun, 512, 0, LUNETTE_FUA | LUNETTE_NO_UNMAP, &p.err),
+                     0);
+    lunette_queue_free(q);
+    lunette_close(p.lun);
+    program_end();
+}
+
+/* A program that knows a later version of each structure, and one that has initialized none. */
+static void
+test_structures_of_other_sizes(void **state)
+{
+    static const uint8_t test_unit_ready[6];
+    struct {
+        struct lunette_info s;
+        uint64_t more;
+    } info = {.s = {.struct_size = sizeof(info)}, .more = 1};
+    struct {
+        struct lunette_session_info s;
+        uint64_t more;
+    } si = {.s = {.struct_size = sizeof(si)}, .more = 1};
+    struct {
+        struct lunette_ctx_stats s;
+        uint64_t more;
+    } stats = {.s = {.struct_size = sizeof(stats)}, .more = 1};
+    struct {
+        struct lunette_scsi s;
+        uint64_t more;
+    } cmd = {.s = {.struct_size = sizeof(cmd), .cdb = test_unit_ready, .cdb_len = 6}};
+    struct lunette_queue *q = NULL;
+    struct lunette_completion c;
+
+    (void)state;
+    program_start();
+    open_lun(0);
+    assert_int_equal(lunette_get_info(p.lun, &info.s), 0);
+    assert_true(info.s.struct_size == sizeof(info) && info.s.block_size == 512 && info.more == 0);
+    assert_int_equal(lunette_get_session_info(p.lun, &si.s), 0);
+    assert_true(si.s.struct_size == sizeof(si) && si.s.tpgt == 1 && si.more == 0);
+    assert_int_equal(lunette_ctx_get_stats(p.ctx, &stats.s), 0);
+    assert_true(stats.s.struct_size == sizeof(stats) && stats.more == 0);
+    info.s.struct_size = si.s.struct_size = stats.s.struct_size = 3;
+    assert_int_equal(lunette_get_info(p.lun, &info.s), -EINVAL);
+    assert_int_equal(lunette_get_session_info(p.lun, &si.s), -EINVAL);
+    assert_int_equal(lunette_ctx_get_stats(p.ctx, &stats.s), -EINVAL);
+
+    assert_int_equal(lunette_queue_new(p.lun, 4, &q, &p.err), 0);
+    assert_int_equal(lunette_scsi(p.lun, &cmd.s, &p.err), 0);
+    assert_int_equal(lunette_queue_scsi(q, &cmd.s, NULL), 0);
+    assert_int_equal(lunette_queue_poll(q, &c, 1, 1, -1), 1);
+    cmd.more = 1;
+    assert_int_equal(lunette_scsi(p.lun, &cmd.s, &p.err), -E2BIG);
+    assert_non_null(strstr(p.err.msg, "newer"));
+    assert_int_equal(lunette_queue_scsi(q, &cmd.s, NULL), -E2BIG);
+    cmd.s.struct_size = sizeof(cmd.s) - 8;
+    assert_int_equal(lunette_scsi(p.lun, &cmd.s, &p.err), -EINVAL);
+    assert_int_equal(lunette_queue_scsi(q, &cmd.s, NULL), -EINVAL);
+    lunette_queue_free(q);
+    lunette_close(p.lun);
+    program_end();
+}
+
+/* Those of a later version are filled in one after the other, and end with zeroes. */
+static void
+test_completions_of_other_sizes(void **state)
+{
+    struct {
+        struct lunette_completion c;
+        uint64_t more;
+    } done[2] = {{.more = 1}, {.more = 2}};
+    struct lunette_queue *q = NULL;
+    uint8_t buf[1024];
+
+    (void)state;
+    program_start();
+    open_lun(0);
+    assert_int_equal(lunette_queue_new(p.lun, 4, &q, &p.err), 0);
+    assert_int_equal(lunette_queue_read(q, buf, 512, 0, buf), 0);
+    assert_int_equal(lunette_queue_read(q, buf + 512, 512, 0, buf + 512), 0);
+    assert_int_equal(lunette_queue_poll_sized(q, &done[0].c, 8, 2, 2, -1), -EINVAL);
+    assert_int_equal(lunette_queue_poll_sized(q, &done[0].c, 1 << 20, 2, 2, -1), -EINVAL);
+    assert_int_equal(lunette_queue_poll_sized(q, &done[0].c, sizeof(done[0]), 2, 2, -1), 2);
+    for (int i = 0; i < 2; i++) {
+        void *which = done[i].c.user_data;
+
+        assert_true(which == buf || which == buf + 512);
+        assert_int_equal(done[i].c.err, 0);
+        assert_int_equal(done[i].more, 0);
+    }
+    assert_true(done[0].c.user_data != done[1].c.user_data);
+    lunette_queue_free(q);
+    lunette_close(p.lun);
+    program_end();
+}
+
+/* The caller's error keeps its size, and one that was not initialized is told by each call. */
+static void
+test_errors_of_other_sizes(void **state)
+{
+    struct {
+        struct lunette_error s;
+        uint64_t more;
+    } e = {.s = {.struct_size = sizeof(e)}, .more = 1};
+    struct lunette_targets *targets = NULL;
+    struct lunette_ctx *ctx = NULL;
+    struct lunette_luns *luns = NULL;
+    struct lunette_queue *q = NULL;
+    struct lunette_completion c = {0};
+    struct lunette_scsi cmd = {0};
+    uint8_t buf[512];
+    uint64_t ns;
+
+    (void)state;
+    program_start();
+    open_lun(0);
+    assert_int_equal(lunette_pread(p.lun, buf, 3, 0, &e.s), -EINVAL);
+    assert_true(e.s.struct_size == sizeof(e) && e.s.code == -EINVAL && e.more == 0);
+    e.s.struct_size = 12345678;
+    assert_int_equal(lunette_pread(p.lun, buf, 512, 0, &e.s), -EINVAL);
+    assert_non_null(strstr(e.s.msg, "LUNETTE_INIT"));
+    assert_int_equal(lunette_pwrite(p.lun, buf, 512, 0, 0, &e.s), -EINVAL);
+    assert_int_equal(lunette_flush(p.lun, &e.s), -EINVAL);
+    assert_int_equal(lunette_discard(p.lun, 512, 0, &e.s), -EINVAL);
+    assert_int_equal(lunette_write_zeroes(p.lun, 512, 0, 0, &e.s), -EINVAL);
+    assert_int_equal(lunette_scsi(p.lun, &cmd, &e.s), -EINVAL);
+    assert_int_equal(lunette_ping(p.lun, 0, &ns, &e.s), -EINVAL);
+    assert_int_equal(lunette_queue_new(p.lun, 1, &q, &e.s), -EINVAL);
+    assert_int_equal(lunette_ctx_new(NULL, &ctx, &e.s), -EINVAL);
+    assert_int_equal(lunette_open(p.ctx, URL, 0, &p.lun, &e.s), -EINVAL);
+    assert_int_equal(lunette_open_start(p.ctx, URL, 0, on_opened, &p, NULL, &e.s), -EINVAL);
+    assert_int_equal(lunette_discover(p.ctx, "192.0.2.1", &targets, &e.s), -EINVAL);
+    assert_int_equal(lunette_list_luns(p.ctx, URL, &luns, NULL, &e.s), -EINVAL);
+    assert_int_equal(lunette_queue_new(p.lun, 1, &q, NULL), 0);
+    assert_int_equal(lunette_queue_explain(q, &c, "x", &e.s), -EINVAL);
+    assert_int_equal(e.s.struct_size, 12345678);
+    lunette_queue_free(q);
+    lunette_close(p.lun);
+    program_end();
+}
+
+static void
+test_options_of_other_sizes(void **state)
+{
+    struct {
+        struct lunette_ctx_options s;
+        uint64_t more;
+    } o = {.s = {.struct_size = sizeof(o), .trace_events = 3}};
+    struct lunette_error err = LUNETTE_INIT(err);
+    struct lunette_ctx *ctx = NULL;
+
+    (void)state;
+    /* It is read as far as it is known. */
+    assert_int_equal(lunette_ctx_new(&o.s, &ctx, &err), -EINVAL);
+    assert_string_equal(err.msg, "trace_events must be a power of two");
+    o.s.struct_size = 0;
+    assert_int_equal(lunette_ctx_new(&o.s, &ctx, &err), -EINVAL);
+    assert_string_equal(err.msg, "trace_events must be a power of two");
+    o.s.struct_size = sizeof(o);
+    o.more = 1;
+    assert_int_equal(lunette_ctx_new(&o.s, &ctx, &err), -E2BIG);
+    assert_non_null(strstr(err.msg, "newer"));
+    o.s.struct_size = sizeof(o.s) - 8;
+    assert_int_equal(lunette_ctx_new(&o.s, &ctx, &err), -EINVAL);
+    assert_non_null(strstr(err.msg, "struct_size"));
+    assert_string_equal(lunette_version(), LUNETTE_VERSION_STRING);
+    assert_int_equal(lunette_version_number(), LUNETTE_VERSION_NUMBER);
+}
+
 int
 main(void)
 {
@@ -486,6 +683,11 @@ main(void)
         cmocka_unit_test(test_an_opening_is_canceled),
         cmocka_unit_test(test_a_logout_that_cannot_begin),
         cmocka_unit_test(test_a_login_that_cannot_begin),
+        cmocka_unit_test(test_flags_that_nobody_knows),
+        cmocka_unit_test(test_structures_of_other_sizes),
+        cmocka_unit_test(test_completions_of_other_sizes),
+        cmocka_unit_test(test_errors_of_other_sizes),
+        cmocka_unit_test(test_options_of_other_sizes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
