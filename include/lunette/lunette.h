@@ -4,11 +4,17 @@
  *     struct lunette_error err = LUNETTE_INIT(err);
  *     struct lunette_ctx *ctx = NULL;
  *     struct lunette_lun *lun = NULL;
+ *     const char *url = "iscsi://127.0.0.1:3260/iqn.2026-11.example:disk/0";
+ *
  *     int r = lunette_ctx_new(NULL, &ctx, &err);
  *     if (r == 0)
- *         r = lunette_open(ctx, "iscsi://127.0.0.1:3260/iqn.2026-11.example:disk/0", 0, &lun,
- * &err); if (r == 0) r = lunette_pread(lun, buf, 4096, 0, &err); if (r < 0) fprintf(stderr, "%s\n",
- * err.msg); lunette_close(lun); lunette_ctx_free(ctx);
+ *         r = lunette_open(ctx, url, 0, &lun, &err);
+ *     if (r == 0)
+ *         r = lunette_pread(lun, buf, 4096, 0, &err);
+ *     if (r < 0)
+ *         fprintf(stderr, "%s\n", err.msg);
+ *     lunette_close(lun);
+ *     lunette_ctx_free(ctx);
  *
  * Threads: a context and everything that is opened in it may be used by one thread at a time.
  * Several threads use several contexts.  No call takes a lock.
