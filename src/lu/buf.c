@@ -23,6 +23,17 @@ lu_buf_alloc(uint32_t size)
     return h == NULL ? NULL : h + 1;
 }
 
+void *
+lu_buf_alloc_unset(uint32_t size)
+{
+    struct buf_head *h = malloc(sizeof(*h) + size);
+
+    if (h == NULL)
+        return NULL;
+    h->next = NULL;
+    return h + 1;
+}
+
 void
 lu_buf_free(void *buf)
 {

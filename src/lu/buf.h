@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* lu/buf.h - zeroed buffers for parameter data, which can be chained.
+/* lu/buf.h - buffers for parameter data and for what was read, which can be chained.
  *
  * A transport frees a buffer only when the bytes that refer to it have been sent.  It can
  * chain several buffers behind one, and then frees all with one call.  The chain needs no
@@ -12,6 +12,9 @@
 
 /* Returns size zeroed bytes, owned by the caller, or NULL when there is no memory. */
 void *lu_buf_alloc(uint32_t size);
+
+/* Does the same, but leaves the bytes as they are: the caller fills all of them. */
+void *lu_buf_alloc_unset(uint32_t size);
 
 /* Frees buf and all that has been chained behind it; does nothing for NULL. */
 void lu_buf_free(void *buf);

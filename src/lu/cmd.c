@@ -2,16 +2,19 @@
 #include "lu/cmd.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <string.h>
 
 #include "lu/buf.h"
 #include "lu/types.h"
 
-#define ASC_CDB_FIELD   SENSE_ASC(0x24, 0x00)
-#define ASC_PARAM_FIELD SENSE_ASC(0x26, 0x00)
-#define ASC_RESOURCES   SENSE_ASC(0x55, 0x03)
-#define ASC_WRITE_ERROR SENSE_ASC(0x0c, 0x00)
-#define ASC_READ_ERROR  SENSE_ASC(0x11, 0x00)
+#define ASC_CDB_FIELD     SENSE_ASC(0x24, 0x00)
+#define ASC_PARAM_FIELD   SENSE_ASC(0x26, 0x00)
+#define ASC_RESOURCES     SENSE_ASC(0x55, 0x03)
+#define ASC_WRITE_ERROR   SENSE_ASC(0x0c, 0x00)
+#define ASC_READ_ERROR    SENSE_ASC(0x11, 0x00)
+#define ASC_WRITE_PROTECT SENSE_ASC(0x27, 0x00)
+#define ASC_NO_SPACE      SENSE_ASC(0x27, 0x07)
 
 void
 lu_cmd_fail_status(struct lu_cmd *c, uint8_t status)
@@ -59,9 +62,15 @@ lu_cmd_fail_field(struct lu_cmd *c, bool in_cdb, uint16_t byte)
 }
 
 void
-lu_cmd_fail_medium(struct lu_cmd *c, bool write)
+lu_cmd_fail_store(struct lu_cmd *c, int r, bool write)
 {
-    lu_cmd_fail(c, SENSE_MEDIUM_ERROR, write ? ASC_WRITE_ERROR : ASC_READ_ERROR);
+    assert(r < 0);
+    if (write && (r == -ENOSPC || r == -EDQUOT || r == -EFBIG))
+        lu_cmd_fail(c, SENSE_DATA_PROTECT, ASC_NO_SPACE);
+    else if (write && (r == -EROFS || r == -EPERM))
+        lu_cmd_fail(c, SENSE_DATA_PROTECT, ASC_WRITE_PROTECT);
+    else
+        lu_cmd_fail(c, SENSE_MEDIUM_ERROR, write ? ASC_WRITE_ERROR : ASC_READ_ERROR);
 }
 
 bool

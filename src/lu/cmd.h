@@ -24,7 +24,7 @@ enum lu_dir { LU_DIR_NONE, LU_DIR_IN, LU_DIR_OUT };
 enum lu_data {
     LU_DATA_NONE,
     LU_DATA_BUF,    /* c->buf */
-    LU_DATA_MEDIA,  /* the unit's memory from c->lba on */
+    LU_DATA_MEDIA,  /* the unit's blocks from c->lba on */
     LU_DATA_STREAM, /* handed to op->chunk as it comes */
 };
 
@@ -45,8 +45,10 @@ struct lu_cmd {
     uint32_t len; /* bytes that the CDB moves (SPDTL) */
     uint64_t lba;
     uint32_t blocks;
-    uint8_t *buf; /* parameter data, of lu_buf_alloc; the router frees it after lu_cmd_end */
+    uint8_t *buf; /* parameter data, or what was read from a store without memory, of lu_buf_alloc;
+                     the router frees it after lu_cmd_end */
     uint32_t buf_size;
+    uint32_t buf_off; /* of what was read: where among the command's data buf begins */
     uint8_t status;
     bool sync;     /* the store must be stable before the command completes */
     bool flushing; /* the flusher has job */
@@ -65,8 +67,9 @@ void lu_cmd_fail(struct lu_cmd *c, uint8_t key, uint16_t asc);
  * parameter list. */
 void lu_cmd_fail_field(struct lu_cmd *c, bool in_cdb, uint16_t byte);
 void lu_cmd_fail_sense(struct lu_cmd *c, struct scsi_sense *s);
-/* Fails the command with MEDIUM ERROR, because the store failed to read or write. */
-void lu_cmd_fail_medium(struct lu_cmd *c, bool write);
+/* Fails the command because the store failed to read or write, with -errno r: with MEDIUM ERROR,
+ * or with DATA PROTECT where there is no space to write to, or no permission any more. */
+void lu_cmd_fail_store(struct lu_cmd *c, int r, bool write);
 /* Fails the command with a status other than CHECK CONDITION, and no sense data. */
 void lu_cmd_fail_status(struct lu_cmd *c, uint8_t status);
 

@@ -64,9 +64,15 @@ uint8_t *lu_cmd_place(struct lu_cmd *c, uint32_t off, uint32_t *len);
  * has failed. */
 void lu_cmd_take(struct lu_cmd *c, uint32_t off, const uint8_t *data, uint32_t len);
 
+#define LU_PART_MAX (256u << 10) /* bytes that are read from a store without memory at a time */
+
 /* Returns the memory from which the bytes at offset off < c->len of a LU_DIR_IN command are to be
- * sent, and lowers *len to the bytes that are there.  The memory is the unit's, or c->buf. */
-const uint8_t *lu_cmd_source(const struct lu_cmd *c, uint32_t off, uint32_t *len);
+ * sent, and lowers *len to the bytes that are there.  The memory is the unit's, or c->buf.  For a
+ * store without memory, c->buf has one part of the data after the other; the router asks for the
+ * bytes in their order, and those that end a part come with *ret_owned, a buffer that the router
+ * frees (lu_buf_free) when it has sent them and all before them.  Otherwise *ret_owned stays as it
+ * was.  Returns NULL when the store has failed, and then c has failed. */
+const uint8_t *lu_cmd_source(struct lu_cmd *c, uint32_t off, uint32_t *len, void **ret_owned);
 
 /* Removes c from its task set.  The router owns c->buf from then on, and frees it (lu_buf_free)
  * when all of it has been sent.  Returns false when a sync for c is under way: c must then stay in

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lu/cmd.h"
+#include "lu/medium.h"
 #include "lu/op.h"
 #include "lu/pr.h"
 #include "lu/unit.h"
@@ -43,10 +44,11 @@ sbc_length_is(struct lu_cmd *c, uint32_t len)
 static bool
 store_ready(struct lu_cmd *c, bool write)
 {
-    if (lu_prepare(c->lu, c->lba, c->blocks, write) == 0)
-        return true;
-    lu_cmd_fail_medium(c, write);
-    return false;
+    int r = lu_prepare(c->lu, c->lba, c->blocks, write);
+
+    if (r < 0)
+        lu_cmd_fail_store(c, r, write);
+    return r == 0;
 }
 
 void
@@ -90,6 +92,16 @@ lu_sbc_write_verify(struct lu_cmd *c)
         lu_sbc_write(c); /* what was written is what is read: nothing lies between */
 }
 
+/* VERIFY without data: the blocks can be read. */
+static void
+check_medium(struct lu_cmd *c, uint32_t len)
+{
+    int r = lu_medium_check(c->lu, lu_address(c->lu, c->lba), len);
+
+    if (r < 0)
+        lu_cmd_fail_store(c, r, false);
+}
+
 void
 lu_sbc_verify(struct lu_cmd *c)
 {
@@ -98,32 +110,33 @@ lu_sbc_verify(struct lu_cmd *c)
 
     if (!sbc_extent_len(c, LU_TRANSFER_MAX, &len) || len == 0 || !store_ready(c, false))
         return;
-    if (check == SCSI_BYTCHK)
+    if (check == 0)
+        check_medium(c, len);
+    else if (check == SCSI_BYTCHK)
         lu_cmd_want(c, LU_DATA_STREAM, len);
     else if (check == SCSI_BYTCHK_ONE && lu_cmd_buf(c, c->lu->block))
         lu_cmd_want(c, LU_DATA_BUF, c->lu->block);
-    else if (check != 0 && !c->failed)
+    else if (!c->failed)
         lu_cmd_fail_field(c, true, 1);
 }
 
-/* Offset of the first byte that differs, len if none; memory NULL stands for zeros. */
+/* Compares data with what is at offset off from the command's first block.  Returns the offset of
+ * the first byte that differs, len if none does or the command has failed. */
 static uint32_t
-differs(const uint8_t *mem, const uint8_t *data, uint32_t len)
+differs(struct lu_cmd *c, uint64_t off, const uint8_t *data, uint32_t len)
 {
-    uint32_t i = 0;
+    uint32_t at = len;
+    int r = lu_medium_compare(c->lu, lu_address(c->lu, c->lba) + off, data, len, &at);
 
-    if (mem != NULL && memcmp(mem, data, len) == 0)
-        return len;
-    while (i < len && data[i] == (mem != NULL ? mem[i] : 0))
-        i++;
-    return i;
+    if (r < 0)
+        lu_cmd_fail_store(c, r, false);
+    return r < 0 ? len : at;
 }
 
 void
 lu_sbc_verify_chunk(struct lu_cmd *c, uint32_t off, const uint8_t *data, uint32_t len)
 {
-    const uint8_t *mem = lu_medium(c->lu, c->lba);
-    uint32_t at = differs(mem == NULL ? NULL : mem + off, data, len);
+    uint32_t at = differs(c, off, data, len);
 
     if (at < len && c->scan == 0)
         c->scan = (uint64_t)off + at + 1;
@@ -135,12 +148,12 @@ lu_sbc_verify_finish(struct lu_cmd *c)
     uint32_t block = c->lu->block;
 
     if (c->data == LU_DATA_BUF) {
-        for (uint32_t i = 0; i < c->blocks && c->scan == 0; i++) {
-            if (differs(lu_medium(c->lu, c->lba + i), c->buf, block) < block)
+        for (uint32_t i = 0; i < c->blocks && c->scan == 0 && !c->failed; i++) {
+            if (differs(c, (uint64_t)i * block, c->buf, block) < block)
                 c->scan = 1;
         }
     }
-    if (c->scan != 0)
+    if (c->scan != 0 && !c->failed)
         lu_cmd_fail(c, SENSE_MISCOMPARE, ASC_MISCOMPARE);
 }
 
@@ -160,12 +173,12 @@ lu_sbc_caw(struct lu_cmd *c)
 void
 lu_sbc_caw_finish(struct lu_cmd *c)
 {
-    uint8_t *mem = lu_medium(c->lu, c->lba);
     uint32_t half = c->len / 2, at;
+    int r;
 
     if (c->buf == NULL || !store_ready(c, true))
         return; /* there are no blocks to compare, or none that can be written */
-    at = differs(mem, c->buf, half);
+    at = differs(c, 0, c->buf, half);
     if (at < half) {
         struct scsi_sense s = {
             .key = SENSE_MISCOMPARE, .asc = ASC_MISCOMPARE >> 8, .has_info = true, .info = at};
@@ -173,19 +186,24 @@ lu_sbc_caw_finish(struct lu_cmd *c)
         lu_cmd_fail_sense(c, &s);
         return;
     }
-    if (mem != NULL)
-        memcpy(mem, c->buf + half, half);
+    if (c->failed)
+        return;
     lu_mark(c->lu, c->lba, c->blocks);
-    lu_sbc_write_finish(c);
+    r = lu_medium_write(c->lu, lu_address(c->lu, c->lba), c->buf + half, half);
+    if (r < 0)
+        lu_cmd_fail_store(c, r, true);
+    else
+        lu_sbc_write_finish(c);
 }
 
 static void
 write_zeros(struct lu_cmd *c)
 {
     bool unmap = c->cdb[1] & SCSI_WS_UNMAP;
+    int r = lu_zero(c->lu, c->lba, c->blocks, unmap);
 
-    if (lu_zero(c->lu, c->lba, c->blocks, unmap) < 0)
-        lu_cmd_fail_medium(c, true);
+    if (r < 0)
+        lu_cmd_fail_store(c, r, true);
     c->sync = !c->lu->mode.wce;
 }
 
@@ -212,28 +230,22 @@ lu_sbc_write_same(struct lu_cmd *c)
 void
 lu_sbc_write_same_finish(struct lu_cmd *c)
 {
+    static const uint8_t zeroes[LU_BLOCK_MAX];
     struct lu *lu = c->lu;
-    uint8_t *mem = lu_medium(lu, c->lba);
-    uint32_t len = c->blocks << lu->block_shift, done = lu->block;
+    int r;
 
     if (c->buf == NULL)
         return; /* NDOB: done already */
-    if (differs(NULL, c->buf, lu->block) == lu->block) {
+    if (memcmp(zeroes, c->buf, lu->block) == 0) {
         write_zeros(c);
         return;
     }
     if (!store_ready(c, true))
         return;
-    if (mem != NULL) {
-        memcpy(mem, c->buf, lu->block);
-        while (done < len) {
-            uint32_t n = done < len - done ? done : len - done;
-
-            memcpy(mem + done, mem, n);
-            done += n;
-        }
-    }
     lu_mark(lu, c->lba, c->blocks);
+    r = lu_medium_fill(lu, lu_address(lu, c->lba), lu_address(lu, c->blocks), c->buf, lu->block);
+    if (r < 0)
+        lu_cmd_fail_store(c, r, true);
     c->sync = !lu->mode.wce;
 }
 
@@ -274,8 +286,10 @@ lu_sbc_unmap_finish(struct lu_cmd *c)
         return;
     }
     for (int i = 0; i < n && !c->failed; i++) {
-        if (lu_zero(lu, ranges[i].lba, ranges[i].blocks, true) < 0)
-            lu_cmd_fail_medium(c, true);
+        int r = lu_zero(lu, ranges[i].lba, ranges[i].blocks, true);
+
+        if (r < 0)
+            lu_cmd_fail_store(c, r, true);
     }
     c->sync = !lu->mode.wce;
 }

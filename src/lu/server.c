@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* The way of a command through the device server. */
 #include <assert.h>
+#include <errno.h>
 #include <string.h>
 
+#include "lu/buf.h"
 #include "lu/lu.h"
+#include "lu/medium.h"
 #include "lu/ops.h"
 #include "lu/pr.h"
 #include "lu/unit.h"
@@ -28,7 +31,7 @@ cmd_synced(struct lu_flush_job *job)
     }
     if (job->result < 0) {
         c->lu->dirty = true;
-        lu_cmd_fail_medium(c, true);
+        lu_cmd_fail_store(c, job->result, true);
     }
     c->dev->router->complete(c);
 }
@@ -178,8 +181,18 @@ lu_cmd_place(struct lu_cmd *c, uint32_t off, uint32_t *len)
     if (c->data == LU_DATA_BUF)
         return c->buf + off;
     if (c->data == LU_DATA_MEDIA && c->lu->mem != NULL)
-        return lu_medium(c->lu, c->lba) + off;
+        return lu_block_memory(c->lu, c->lba) + off;
     return NULL;
+}
+
+/* Takes data for a unit without memory. */
+static void
+write_medium(struct lu_cmd *c, uint32_t off, const uint8_t *data, uint32_t len)
+{
+    int r = lu_medium_write(c->lu, lu_address(c->lu, c->lba) + off, data, len);
+
+    if (r < 0)
+        lu_cmd_fail_store(c, r, true);
 }
 
 void
@@ -193,14 +206,55 @@ lu_cmd_take(struct lu_cmd *c, uint32_t off, const uint8_t *data, uint32_t len)
             memcpy(p, data, n);
         else if (c->data == LU_DATA_STREAM)
             c->op->chunk(c, off, data, n);
+        else
+            write_medium(c, off, data, n);
         off += n;
         data += n;
         len -= n;
     }
 }
 
+/* Reads the next part of the command's data into c->buf. */
+static bool
+read_part(struct lu_cmd *c, uint32_t off)
+{
+    uint32_t size = c->len - off < LU_PART_MAX ? c->len - off : LU_PART_MAX;
+    int r = -ENOMEM;
+
+    c->buf = lu_buf_alloc_unset(size);
+    c->buf_size = size;
+    c->buf_off = off;
+    if (c->buf != NULL)
+        r = lu_medium_read(c->lu, lu_address(c->lu, c->lba) + off, c->buf, size);
+    if (r == 0)
+        return true;
+    lu_buf_free(c->buf);
+    c->buf = NULL;
+    lu_cmd_fail_store(c, r, false);
+    return false;
+}
+
+/* As lu_cmd_source, for a unit whose store has calls. */
+static const uint8_t *
+source_by_calls(struct lu_cmd *c, uint32_t off, uint32_t *len, void **ret_owned)
+{
+    const uint8_t *p;
+
+    if (c->buf == NULL && !read_part(c, off))
+        return NULL;
+    assert(off >= c->buf_off && off - c->buf_off < c->buf_size);
+    off -= c->buf_off;
+    p = c->buf + off;
+    if (*len >= c->buf_size - off) {
+        *len = c->buf_size - off;
+        *ret_owned = c->buf;
+        c->buf = NULL;
+    }
+    return p;
+}
+
 const uint8_t *
-lu_cmd_source(const struct lu_cmd *c, uint32_t off, uint32_t *len)
+lu_cmd_source(struct lu_cmd *c, uint32_t off, uint32_t *len, void **ret_owned)
 {
     assert(off < c->len);
     if (*len > c->len - off)
@@ -209,7 +263,9 @@ lu_cmd_source(const struct lu_cmd *c, uint32_t off, uint32_t *len)
         return c->buf + off;
     assert(c->data == LU_DATA_MEDIA);
     if (c->lu->mem != NULL)
-        return lu_medium(c->lu, c->lba) + off;
+        return lu_block_memory(c->lu, c->lba) + off;
+    if (!lu_is_null(c->lu))
+        return source_by_calls(c, off, len, ret_owned);
     if (*len > LU_ZEROS_SIZE)
         *len = LU_ZEROS_SIZE;
     return c->dev->zeros;

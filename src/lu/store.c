@@ -12,60 +12,129 @@
 
 #define FILE_MODE 0600
 
-/* A store that is a mapping of a file, or of nothing. */
-struct mapped {
+/* Memory, a file, or neither. */
+struct backing {
     struct lu_store store;
-    int fd; /* -1: memory */
+    int fd;       /* -1: no file */
+    bool regular; /* it is a file, not a block device */
 };
 
-static struct mapped *
-mapped_of(struct lu_store *s)
+static struct backing *
+backing_of(struct lu_store *s)
 {
-    return container_of(s, struct mapped, store);
+    return container_of(s, struct backing, store);
 }
 
 static int
 ram_discard(struct lu_store *s, uint64_t off, uint64_t len)
 {
-    return madvise(s->mem + off, len, MADV_DONTNEED) == 0 ? 0 : -EOPNOTSUPP;
+    return madvise(s->mem + off, (size_t)len, MADV_DONTNEED) == 0 ? 0 : -EOPNOTSUPP;
+}
+
+/* Whether [0, end) is still there.  A write behind the end of a file would make it longer again,
+ * and what somebody has cut off would read as zeroes: those blocks are lost, and must not look
+ * whole. */
+static int
+still_there(const struct backing *b, uint64_t end)
+{
+    struct stat st;
+
+    if (fstat(b->fd, &st) < 0)
+        return -errno;
+    if (!b->regular)
+        st.st_size = lseek(b->fd, 0, SEEK_END);
+    return st.st_size >= 0 && (uint64_t)st.st_size >= end ? 0 : -EIO;
 }
 
 /* Not every file system punches holes; an error of the medium is one nevertheless. */
 static int
 file_discard(struct lu_store *s, uint64_t off, uint64_t len)
 {
-    if (fallocate(mapped_of(s)->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)off,
-                  (off_t)len) == 0)
+    const struct backing *b = backing_of(s);
+    int r = b->regular ? still_there(b, off + len) : 0;
+
+    if (r < 0)
+        return r;
+    if (fallocate(b->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)off, (off_t)len) == 0)
         return 0;
     return errno == EIO ? -EIO : -EOPNOTSUPP;
 }
 
 static int
+file_read(struct lu_store *s, uint64_t off, void *buf, uint32_t len)
+{
+    uint8_t *p = buf;
+
+    while (len > 0) {
+        ssize_t n = pread(backing_of(s)->fd, p, len, (off_t)off);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? -errno : -EIO; /* somebody has shortened it */
+        p += n;
+        off += (uint64_t)n;
+        len -= (uint32_t)n;
+    }
+    return 0;
+}
+
+static int
+file_write(struct lu_store *s, uint64_t off, const void *buf, uint32_t len)
+{
+    const struct backing *b = backing_of(s);
+    const uint8_t *p = buf;
+    int r = b->regular ? still_there(b, off + len) : 0;
+
+    while (r == 0 && len > 0) {
+        ssize_t n = pwrite(b->fd, p, len, (off_t)off);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            r = -errno;
+        else if (n == 0)
+            r = -EIO;
+        /* A device says "no space" behind its end, too, and not only when its pool is full. */
+        if (r == -ENOSPC && !b->regular && still_there(b, off + len) < 0)
+            r = -EIO;
+        if (r < 0)
+            break;
+        p += n;
+        off += (uint64_t)n;
+        len -= (uint32_t)n;
+    }
+    return r;
+}
+
+static int
 file_sync(struct lu_store *s)
 {
-    return fdatasync(mapped_of(s)->fd) < 0 ? -errno : 0;
+    return fdatasync(backing_of(s)->fd) < 0 ? -errno : 0;
 }
 
 static void
-mapped_close(struct lu_store *s)
+backing_close(struct lu_store *s)
 {
-    struct mapped *m = mapped_of(s);
+    struct backing *m = backing_of(s);
 
     if (s->mem != NULL)
-        (void)munmap(s->mem, s->size);
+        (void)munmap(s->mem, (size_t)s->size);
     if (m->fd >= 0)
         (void)close(m->fd);
     free(m);
 }
 
 static const struct lu_store_ops ram_ops = {
-    .product = "RAM disk", .discard = ram_discard, .close = mapped_close};
+    .product = "RAM disk", .discard = ram_discard, .close = backing_close};
 static const struct lu_store_ops file_ops = {.product = "file disk",
                                              .remembers = true,
+                                             .read = file_read,
+                                             .write = file_write,
                                              .discard = file_discard,
                                              .sync = file_sync,
-                                             .close = mapped_close};
-static const struct lu_store_ops null_ops = {.product = "null disk", .close = mapped_close};
+                                             .close = backing_close};
+static const struct lu_store_ops null_ops = {.product = "null disk", .close = backing_close};
 
 static int
 store_os_error(struct lunette_error *err, const char *path, const char *what)
@@ -78,7 +147,7 @@ store_os_error(struct lunette_error *err, const char *path, const char *what)
 
 /* Opens or makes the file; *size gets its length. */
 static int
-open_backing_file(struct mapped *m, const struct lu_config *cfg, uint64_t *size,
+open_backing_file(struct backing *m, const struct lu_config *cfg, uint64_t *size,
                   struct lunette_error *err)
 {
     int flags = (cfg->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC;
@@ -100,6 +169,7 @@ open_backing_file(struct mapped *m, const struct lu_config *cfg, uint64_t *size,
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
                             "%s is neither a file nor a block device", cfg->path);
     }
+    m->regular = S_ISREG(st.st_mode);
     if (cfg->create && (uint64_t)st.st_size < cfg->size) {
         if (ftruncate(m->fd, (off_t)cfg->size) < 0)
             return store_os_error(err, cfg->path, "cannot extend");
@@ -110,17 +180,15 @@ open_backing_file(struct mapped *m, const struct lu_config *cfg, uint64_t *size,
 }
 
 static int
-map_store(struct mapped *m, bool read_only, struct lunette_error *err)
+map_memory(struct backing *m, struct lunette_error *err)
 {
-    int prot = PROT_READ | (read_only && m->fd >= 0 ? 0 : PROT_WRITE);
-    int flags = m->fd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-
     if (m->store.size == 0)
         return 0; /* the unit says that it needs a block */
     if (m->store.size > SIZE_MAX / 2)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
                             "the LUN is too large for this machine's address space");
-    m->store.mem = mmap(NULL, m->store.size, prot, flags, m->fd, 0);
+    m->store.mem = mmap(NULL, (size_t)m->store.size, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (m->store.mem == MAP_FAILED) {
         m->store.mem = NULL;
         return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "cannot map %llu bytes: %s",
@@ -130,8 +198,8 @@ map_store(struct mapped *m, bool read_only, struct lunette_error *err)
 }
 
 static int
-open_mapped(struct mapped *m, const struct lu_config *cfg, const struct log *log, uint64_t *size,
-            struct lunette_error *err)
+open_backing(struct backing *m, const struct lu_config *cfg, const struct log *log, uint64_t *size,
+             struct lunette_error *err)
 {
     uint32_t block = cfg->block != 0 ? cfg->block : LU_BLOCK_MIN;
     int r;
@@ -153,22 +221,22 @@ open_mapped(struct mapped *m, const struct lu_config *cfg, const struct log *log
     m->store.size = *size;
     if (cfg->kind != LU_FILE && cfg->max_size > *size)
         m->store.size = cfg->max_size / block * block;
-    return cfg->kind == LU_NULL ? 0 : map_store(m, cfg->read_only, err);
+    return cfg->kind == LU_RAM ? map_memory(m, err) : 0;
 }
 
 int
 lu_store_open(const struct lu_config *cfg, const struct log *log, struct lu_store **ret,
               uint64_t *ret_bytes, struct lunette_error *err)
 {
-    struct mapped *m = calloc(1, sizeof(*m));
+    struct backing *m = calloc(1, sizeof(*m));
     uint64_t size = 0;
     int r;
 
     if (m == NULL)
         return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "out of memory");
-    r = open_mapped(m, cfg, log, &size, err);
+    r = open_backing(m, cfg, log, &size, err);
     if (r < 0) {
-        mapped_close(&m->store);
+        backing_close(&m->store);
         return r;
     }
     *ret = &m->store;

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* lu/store.h - the backing store of a logical unit: memory that the data path reads from and writes
- * into.
+ * into, or calls that read and write.
  *
- * The data of a RAM or file store are one memory mapping, so that data are received into
- * it and sent from it without a copy.  A null store has no memory: it reads as zeroes and
- * drops what is written.  A caller may bring a store of its own, with its own operations
- * (lu_config.store).  All operations but `sync` are called on the loop's thread.
+ * The data of a RAM store are memory, so that data are received into it and sent from it
+ * without a copy.  A file store is read and written by calls.  A mapping would save a copy,
+ * but a page of it that cannot be read or written (the disk is full or fails, or somebody
+ * has shortened the file) raises SIGBUS instead of returning an error.  A null store has
+ * neither memory nor calls: it reads as zeroes and drops what is written.  A caller may
+ * bring a store of its own, with its own operations (lu_config.store).  All operations but
+ * `sync` are called on the loop's thread.
  */
 #ifndef LU_STORE_H
 #define LU_STORE_H
@@ -20,12 +23,20 @@ struct lu_store_ops {
     bool remembers;
 
     /* Makes sure that the bytes [off, off + len) of the memory can be read, or written.  Returns 0,
-     * or -errno, which ends the command with MEDIUM ERROR.  NULL: the memory never fails. */
+     * or -errno, which ends the command as lu_cmd_fail_store says.  NULL: the memory never fails.
+     */
     int (*prepare)(struct lu_store *s, uint64_t off, uint64_t len, bool write);
+
+    /* Reads or writes the bytes [off, off + len), all of them, and may block.  Returns 0, or
+     * -errno, and then any of them may or may not have been read or written.  For a store without
+     * memory; NULL: it has memory, or is a null store. */
+    int (*read)(struct lu_store *s, uint64_t off, void *buf, uint32_t len);
+    int (*write)(struct lu_store *s, uint64_t off, const void *buf, uint32_t len);
 
     /* Makes the bytes [off, off + len), which are whole pages, read as zeroes, and frees their
      * memory or disk space.  Returns 0; -EOPNOTSUPP, and then the caller writes zeroes; or another
-     * -errno, which ends the command with MEDIUM ERROR.  NULL: the caller always writes zeroes. */
+     * -errno, which ends the command as lu_cmd_fail_store says.  NULL: the caller always writes
+     * zeroes. */
     int (*discard)(struct lu_store *s, uint64_t off, uint64_t len);
 
     /* Waits until all that was written is stable.  Returns 0 or -errno.  It may block, because it
@@ -39,7 +50,7 @@ struct lu_store_ops {
 
 struct lu_store {
     const struct lu_store_ops *ops;
-    uint8_t *mem;  /* `size` bytes; NULL: reads are zeroes, writes are dropped */
+    uint8_t *mem;  /* `size` bytes; NULL: ops->read and ops->write, or a null store */
     uint64_t size; /* the most bytes that the unit may ever have */
 };
 

@@ -99,8 +99,8 @@ struct lu {
     /* Copies of the store's mem and ops->prepare, since every I/O needs them. */
     uint8_t *mem;
     int (*prepare)(struct lu_store *s, uint64_t off, uint64_t len, bool write);
-    /* A bit for each block that says whether it holds data.  NULL: all blocks do, or without mem
-     * none. */
+    /* A bit for each block that says whether it holds data.  NULL: all blocks do, or with a
+     * null store none. */
     uint64_t *written;
     uint64_t written_size;
     uint64_t blocks, blocks_max;

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "lu/medium.h"
 #include "lu/pr.h"
 
 /* Makes the bitmap of written blocks for a store that begins empty, so that GET LBA STATUS can tell
@@ -14,7 +15,7 @@
 static int
 map_written(struct lu *lu, struct lunette_error *err)
 {
-    if (lu->mem == NULL || lu->store->ops->remembers)
+    if (lu_is_null(lu) || lu->store->ops->remembers)
         return 0;
     lu->written_size = (lu->blocks_max + 63) / 64 * 8;
     lu->written = mmap(NULL, lu->written_size, PROT_READ | PROT_WRITE,
@@ -109,14 +110,12 @@ zero_bytes(struct lu *lu, uint64_t from, uint64_t to)
 
     if (first < last && lu->store->ops->discard != NULL)
         r = lu->store->ops->discard(lu->store, first, last - first);
-    if (r == -EOPNOTSUPP) {
-        memset(lu->mem + from, 0, to - from);
-        return 0;
-    }
-    if (r == 0) {
-        memset(lu->mem + from, 0, first - from);
-        memset(lu->mem + last, 0, to - last);
-    }
+    if (r == -EOPNOTSUPP)
+        return lu_medium_fill(lu, from, to - from, NULL, lu->block);
+    if (r == 0)
+        r = lu_medium_fill(lu, from, first - from, NULL, lu->block);
+    if (r == 0)
+        r = lu_medium_fill(lu, last, to - last, NULL, lu->block);
     return r;
 }
 
@@ -127,7 +126,7 @@ lu_zero(struct lu *lu, uint64_t lba, uint64_t n, bool unmap)
 
     assert(lba + n <= lu->blocks_max);
     lu->dirty = true;
-    if (lu->mem == NULL || n == 0)
+    if (lu_is_null(lu) || n == 0)
         return 0;
     r = lu_prepare(lu, lba, n, true);
     if (r == 0)
@@ -154,7 +153,7 @@ lu_written(const struct lu *lu, uint64_t lba, uint64_t *ret_run)
     assert(lba < lu->blocks);
     if (lu->written == NULL) {
         *ret_run = lu->blocks - lba;
-        return lu->mem != NULL;
+        return !lu_is_null(lu);
     }
     is = written_bit(lu, lba);
     while (at < end) {

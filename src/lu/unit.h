@@ -23,16 +23,29 @@ lu_read_only(const struct lu *lu)
     return lu->read_only || lu->mode.swp;
 }
 
-/* Returns the memory of block lba, or NULL when the unit has no memory and its blocks are zeroes.
- */
+/* Whether the blocks are zeroes and stay so. */
+static inline bool
+lu_is_null(const struct lu *lu)
+{
+    return lu->mem == NULL && lu->store->ops->read == NULL;
+}
+
+/* Returns the address of block lba in bytes. */
+static inline uint64_t
+lu_address(const struct lu *lu, uint64_t lba)
+{
+    return lba << lu->block_shift;
+}
+
+/* Returns the memory of block lba, or NULL when the unit has no memory. */
 static inline uint8_t *
-lu_medium(const struct lu *lu, uint64_t lba)
+lu_block_memory(const struct lu *lu, uint64_t lba)
 {
     return lu->mem == NULL ? NULL : lu->mem + (lba << lu->block_shift);
 }
 
-/* Has the store make blocks [lba, lba + n) ready to be read, or written.  Returns 0, or -errno,
- * which is a MEDIUM ERROR. */
+/* Has the store make blocks [lba, lba + n) ready to be read, or written.  Returns 0, or -errno for
+ * lu_cmd_fail_store. */
 static inline int
 lu_prepare(const struct lu *lu, uint64_t lba, uint64_t n, bool write)
 {

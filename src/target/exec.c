@@ -52,6 +52,8 @@ tgt_exec_take(struct tgt_cmd *c, uint32_t off, const uint8_t *data, uint32_t len
     if (c->s.failed || off >= c->need)
         return;
     lu_cmd_take(&c->s, off, data, len < c->need - off ? len : c->need - off);
+    if (c->s.failed)
+        c->r2t_want = 0; /* the store has failed: no more data is of use */
 }
 
 /* Its data is complete, or it has failed. */

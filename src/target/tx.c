@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* PDUs are made at the last moment, from commands and control PDUs in txq, into
  * the slots of a ring that the connection borrows while it has something to
- * send.  Read data is sent from the LUN's memory.  A data digest is computed
+ * send.  Read data is sent from the LUN's memory, where it has one.  A data digest is computed
  * in the same call as the send, and a PDU that leaves only in part is copied,
  * so that a write to the same blocks in between cannot make the digest wrong.
  */
@@ -21,7 +21,8 @@
 #include "target/txq.h"
 #include "wire/pdu.h"
 
-#define RING_BYTES (1u << 20) /* data gathered for one send */
+#define RING_BYTES (1u << 20)   /* data gathered for one send */
+#define COPIES     (256u << 10) /* ... of it that is not memory of a LUN: a slow peer holds it */
 #define ROUNDS_MAX 16u
 #define IOV_LEN    (3 * TGT_RING)
 
@@ -88,18 +89,25 @@ make_one(struct tgt_conn *c, struct tgt_slot *slot)
 }
 
 static void
+count_data(const struct tgt_slot *slot, uint32_t *bytes, uint32_t *copies)
+{
+    *bytes += slot->data_len;
+    *copies += slot->copied ? slot->data_len : 0;
+}
+
+static void
 tx_fill(struct tgt_conn *c)
 {
     struct tgt_ring *r = c->ring;
-    uint32_t bytes = 0;
+    uint32_t bytes = 0, copies = 0;
 
     for (uint32_t i = 0; i < r->count; i++)
-        bytes += tgt_slot_at(r, i)->data_len;
-    while (r->count < TGT_RING && bytes < RING_BYTES && !list_empty(&c->txq)) {
+        count_data(tgt_slot_at(r, i), &bytes, &copies);
+    while (r->count < TGT_RING && bytes < RING_BYTES && copies < COPIES && !list_empty(&c->txq)) {
         struct tgt_slot *slot = tgt_slot_at(r, r->count);
 
         if (make_one(c, slot)) {
-            bytes += slot->data_len;
+            count_data(slot, &bytes, &copies);
             r->count++;
         }
     }

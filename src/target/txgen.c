@@ -10,7 +10,7 @@
 #include "target/order.h"
 #include "target/session.h"
 #include "target/state/conn.h"
-#include "target/state/txq.h"
+#include "target/txq.h"
 #include "wire/be.h"
 
 static uint32_t
@@ -67,46 +67,10 @@ static void
 done(struct tgt_cmd *c, struct tgt_slot *slot)
 {
     list_del(&c->tx.link);
-    assert(slot->owned == NULL);
-    slot->owned = c->s.buf;
+    if (c->s.buf != NULL)
+        tgt_slot_own(slot, c->s.buf);
     c->s.buf = NULL;
     tgt_cmd_free(c);
-}
-
-static bool
-next_data_in(struct tgt_cmd *c, struct tgt_slot *slot)
-{
-    struct bhs_data_in *h = (struct bhs_data_in *)(void *)slot->hdr;
-    uint32_t left = c->tx_len - c->tx_off, xmit = min_u32(c->conn->xmit_max, TGT_DATA_IN_MAX) & ~3u;
-    uint32_t len = min_u32(min_u32(left, xmit), c->burst_left);
-    bool last;
-
-    bhs_init(h, ISCSI_OP_DATA_IN, 0);
-    slot->data = lu_cmd_source(&c->s, c->tx_off, &len);
-    slot->data_len = len;
-    h->itt = put32(c->itt);
-    h->ttt = put32(ISCSI_TAG_RSVD);
-    h->data_sn = put32(c->tx_sn++);
-    h->offset = put32(c->tx_off);
-    c->tx_off += len;
-    c->burst_left -= len;
-    last = c->tx_off == c->tx_len;
-    if (last || c->burst_left == 0) {
-        h->flags = ISCSI_FLAG_FINAL;
-        c->burst_left = c->sess->params.max_burst;
-    }
-    c->sess->target->stats.bytes_read += len;
-    if (!last) {
-        tgt_order_stamp(c->conn, slot->hdr, false);
-        h->stat_sn = put32(0);
-        return true;
-    }
-    h->flags |= (uint8_t)(ISCSI_DATA_IN_STATUS | residual(c, &h->residual));
-    h->status = c->s.status;
-    tgt_cmd_close_window(c);
-    tgt_order_stamp(c->conn, slot->hdr, true);
-    done(c, slot);
-    return true;
 }
 
 static bool
@@ -125,6 +89,54 @@ next_response(struct tgt_cmd *c, struct tgt_slot *slot)
         slot->data = slot->small;
         slot->data_len = 2u + c->s.sense_len;
     }
+    tgt_cmd_close_window(c);
+    tgt_order_stamp(c->conn, slot->hdr, true);
+    done(c, slot);
+    return true;
+}
+
+/* The store has failed to read: what was sent so far counts, and the response says why it ends. */
+static bool
+read_failed(struct tgt_cmd *c, struct tgt_slot *slot)
+{
+    c->s.len = c->tx_len = c->tx_off;
+    return next_response(c, slot);
+}
+
+static bool
+next_data_in(struct tgt_cmd *c, struct tgt_slot *slot)
+{
+    struct bhs_data_in *h = (struct bhs_data_in *)(void *)slot->hdr;
+    uint32_t left = c->tx_len - c->tx_off, xmit = min_u32(c->conn->xmit_max, TGT_DATA_IN_MAX) & ~3u;
+    uint32_t len = min_u32(min_u32(left, xmit), c->burst_left);
+    bool last;
+
+    slot->data = lu_cmd_source(&c->s, c->tx_off, &len, &slot->owned);
+    if (slot->data == NULL)
+        return read_failed(c, slot);
+    bhs_init(h, ISCSI_OP_DATA_IN, 0);
+    slot->data_len = len;
+    slot->copied = slot->owned != NULL || c->s.buf != NULL;
+    h->itt = put32(c->itt);
+    h->ttt = put32(ISCSI_TAG_RSVD);
+    h->data_sn = put32(c->tx_sn++);
+    h->offset = put32(c->tx_off);
+    c->tx_off += len;
+    c->burst_left -= len;
+    last = c->tx_off == c->tx_len;
+    /* A part ends a sequence, since the store may fail to read the next one. */
+    if (last || c->burst_left == 0 || slot->owned != NULL) {
+        h->flags = ISCSI_FLAG_FINAL;
+        c->burst_left = c->sess->params.max_burst;
+    }
+    c->sess->target->stats.bytes_read += len;
+    if (!last) {
+        tgt_order_stamp(c->conn, slot->hdr, false);
+        h->stat_sn = put32(0);
+        return true;
+    }
+    h->flags |= (uint8_t)(ISCSI_DATA_IN_STATUS | residual(c, &h->residual));
+    h->status = c->s.status;
     tgt_cmd_close_window(c);
     tgt_order_stamp(c->conn, slot->hdr, true);
     done(c, slot);

@@ -43,6 +43,7 @@ struct tgt_slot {
     void *owned; /* chain of lu_buf_alloc memory, freed when it is sent */
     uint32_t data_len;
     uint8_t hdr_len, tail_len;
+    bool copied;  /* data is not the memory of a LUN */
     bool digest;  /* the data digest is computed just before it leaves */
     bool corrupt; /* a fault spoils the digest */
     bool close_after;

@@ -199,11 +199,15 @@ req_read(struct req *r, void *buf, uint32_t size)
         return 0;
     while (at < r->c.len) {
         uint32_t n = r->c.len - at;
-        const uint8_t *p = lu_cmd_source(&r->c, at, &n);
+        void *owned = NULL;
+        const uint8_t *p = lu_cmd_source(&r->c, at, &n, &owned);
 
+        if (p == NULL)
+            return at;
         assert_true(n > 0 && at + n <= r->c.len);
         if (at < size)
             memcpy((uint8_t *)buf + at, p, n < size - at ? n : size - at);
+        lu_buf_free(owned);
         at += n;
     }
     return r->c.len;

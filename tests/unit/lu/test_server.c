@@ -125,6 +125,7 @@ null_unit(void **state)
     uint8_t cdb[CDB_MAX];
     struct req r;
     uint32_t n = sizeof(in);
+    void *owned = NULL;
 
     assert_int_equal(w->dev.lus_count, 2);
     (void)cdb_test_unit_ready(cdb);
@@ -136,8 +137,9 @@ null_unit(void **state)
     (void)cdb_read16(cdb, (1ull << 28) - 1024, 1024, 0);
     req_begin(&r, w, w->a, 5, cdb, sizeof(in));
     req_finish(&r, NULL, 0);
-    (void)lu_cmd_source(&r.c, 0, &n);
+    (void)lu_cmd_source(&r.c, 0, &n, &owned);
     assert_int_equal(n, LU_ZEROS_SIZE);
+    assert_null(owned);
     assert_int_equal(req_read(&r, in, sizeof(in)), sizeof(in));
     req_end(&r);
     for (size_t i = 0; i < sizeof(in); i++)

@@ -10,6 +10,7 @@
 
 #define READ_ERROR  0x031100
 #define WRITE_ERROR 0x030c00
+#define NO_SPACE    0x072707
 
 /* Each way to read. */
 static void
@@ -104,7 +105,30 @@ syncing(void **state)
     assert_int_equal(do_code(w, w->a, cdb, data, BLOCK), 0);
     assert_int_equal(w->disk.syncs, 4);
     w->disk.fail_sync = -ENOSPC;
-    assert_int_equal(do_code(w, w->a, cdb, data, BLOCK), WRITE_ERROR);
+    assert_int_equal(do_code(w, w->a, cdb, data, BLOCK), NO_SPACE);
+}
+
+/* What a failure means to the initiator: only "no space" and "read only" are not the medium's. */
+static void
+codes(void **state)
+{
+    static const struct {
+        int error;
+        uint32_t code;
+    } rows[] = {
+        {-EIO, WRITE_ERROR}, {-ENOSPC, NO_SPACE}, {-EDQUOT, NO_SPACE},    {-EFBIG, NO_SPACE},
+        {-EROFS, 0x072700},  {-EPERM, 0x072700},  {-ENOMEM, WRITE_ERROR},
+    };
+    struct world *w = *state;
+    uint8_t cdb[CDB_MAX];
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        w->disk.fail_write = w->disk.fail_read = rows[i].error;
+        (void)cdb_write10(cdb, 0, 1, 0);
+        assert_int_equal(do_code(w, w->a, cdb, NULL, 0), rows[i].code);
+        (void)cdb_read10(cdb, 0, 1, 0);
+        assert_int_equal(do_code(w, w->a, cdb, NULL, 0), READ_ERROR);
+    }
 }
 
 /* A command that ends while its sync runs stays in place until it is released, and never completes.
@@ -156,6 +180,7 @@ main(void)
         cmocka_unit_test_setup_teardown(writing, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(discarding, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(syncing, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(codes, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(ended_while_syncing, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(ends_with_a_sync_under_way, world_setup, world_teardown),
     };
