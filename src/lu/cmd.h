@@ -57,6 +57,7 @@ struct lu_cmd {
     uint8_t sense_len;
     uint8_t sense[LU_SENSE_MAX];
     uint64_t scan; /* with LU_DATA_STREAM: 1 + the offset of the first mismatch; 0: none yet */
+    uint32_t sync_failures; /* of the unit: those before do not matter to the command */
     struct lu_flush_job job;
 };
 

@@ -80,6 +80,7 @@ nexus_free(struct lu_nexus *n)
     htab_del(&n->dev->nexus_by_port, &n->hnode);
     list_del(&n->link);
     free(n->ua);
+    free(n->sync);
     free(n);
 }
 
@@ -88,17 +89,23 @@ nexus_new(struct lu_device *dev, const char *port)
 {
     struct lu_nexus *n = strlen(port) > LU_PORT_MAX ? NULL : calloc(1, sizeof(*n));
 
-    if (n != NULL)
-        n->ua = calloc(dev->lus_count + 1, sizeof(*n->ua));
-    if (n == NULL || n->ua == NULL) {
+    if (n == NULL)
+        return NULL;
+    n->ua = calloc(dev->lus_count + 1, sizeof(*n->ua));
+    n->sync = calloc(dev->lus_count + 1, sizeof(*n->sync));
+    if (n->ua == NULL || n->sync == NULL) {
+        free(n->ua);
+        free(n->sync);
         free(n);
         return NULL;
     }
     n->dev = dev;
     (void)strcpy(n->port, port);
     htab_add(&dev->nexus_by_port, &n->hnode, port_hash(dev, port));
-    for (uint32_t i = 0; i < dev->lus_count; i++)
+    for (uint32_t i = 0; i < dev->lus_count; i++) {
+        n->sync[i].told = n->sync[i].done_with = dev->lus[i].sync_failures;
         lu_ua_set(n, &dev->lus[i], LU_UA_POWER_ON);
+    }
     return n;
 }
 
@@ -113,6 +120,8 @@ lu_nexus_join(struct lu_device *dev, const char *port)
             return NULL;
     } else {
         assert(!n->live); /* the router has ended an older session of the port */
+        for (uint32_t i = 0; i < dev->lus_count; i++)
+            n->sync[i].done_with = n->sync[i].told;
         list_del(&n->link);
         dev->away_count--;
     }

@@ -17,21 +17,41 @@
 #define ASC_LUN           SENSE_ASC(0x25, 0x00)
 #define ASC_WRITE_PROTECT SENSE_ASC(0x27, 0x00)
 
-/* The store has been synced for a command, or has failed to. */
+/* The number of failed syncs that do not matter to c.  What a write puts into the store is stable
+ * when no sync fails from its start to its own sync.  SYNCHRONIZE CACHE is about earlier writes,
+ * and some of its nexus may be lost. */
+static uint32_t
+failures_known(const struct lu_cmd *c)
+{
+    if (c->op->flags & LU_OP_WRITES)
+        return c->lu->sync_failures;
+    return c->nexus->sync[c->lu->index].done_with;
+}
+
+/* The store has been synced for a command, or has failed to.  The system reports a failure to one
+ * sync only, and forgets what it could not write.  So all commands that wait for a sync fail, and
+ * the next SYNCHRONIZE CACHE of each nexus.  That goes on failing, since initiators take MEDIUM
+ * ERROR as a reason to try again, and would take GOOD as the end of it. */
 static void
 cmd_synced(struct lu_flush_job *job)
 {
     struct lu_cmd *c = container_of(job, struct lu_cmd, job);
+    struct lu *lu = c->lu;
 
     assert(c->flushing);
     c->flushing = false;
+    if (job->result < 0) {
+        lu->dirty = true;
+        lu->sync_failures++;
+        lu->sync_error = job->result;
+    }
     if (c->ended) {
         c->dev->router->released(c);
         return;
     }
-    if (job->result < 0) {
-        c->lu->dirty = true;
-        lu_cmd_fail_store(c, job->result, true);
+    if (c->sync_failures != lu->sync_failures) {
+        lu_cmd_fail_store(c, lu->sync_error, true);
+        c->nexus->sync[lu->index].told = lu->sync_failures;
     }
     c->dev->router->complete(c);
 }
@@ -129,6 +149,8 @@ lu_cmd_start(struct lu_cmd *c)
     if (op == NULL)
         return;
     c->op = op;
+    if (c->lu != NULL)
+        c->sync_failures = failures_known(c);
     if (c->lu != NULL && !check_op(c, op))
         return;
     op->start(c);

@@ -41,6 +41,12 @@ enum lu_ua {
     LU_UA_COUNT,
 };
 
+/* Counts of lu.sync_failures, for the nexus that may have lost what it had written. */
+struct lu_sync_news {
+    uint32_t told;      /* the last that a command of it ended with */
+    uint32_t done_with; /* the last that does not matter to it any more */
+};
+
 struct lu_nexus {
     struct hnode hnode; /* dev->nexus_by_port */
     struct list link;   /* dev->nexuses, or dev->away, where the one that left last is first */
@@ -48,6 +54,7 @@ struct lu_nexus {
     char port[LU_PORT_MAX + 1]; /* the name that stands in a TransportID */
     bool live;                  /* it has joined */
     uint32_t *ua;               /* for each unit by index, a bit for each enum lu_ua */
+    struct lu_sync_news *sync;  /* for each unit by index */
 };
 
 /* What MODE SELECT can change, and LOGICAL UNIT RESET restores. */
@@ -107,7 +114,9 @@ struct lu {
     uint32_t block; /* bytes */
     uint32_t block_shift;
     bool read_only;
-    bool dirty; /* something was written since the last sync */
+    bool dirty;             /* something was written since the last sync */
+    uint32_t sync_failures; /* how often the store has failed to sync; may wrap */
+    int sync_error;         /* -errno of the last one */
     struct lu_mode mode, mode_default;
     char serial[LU_SERIAL_MAX + 1];
     uint8_t naa[16];

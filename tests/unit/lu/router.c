@@ -89,10 +89,14 @@ fake_sync(struct lu_store *s)
 {
     struct fake_store *f = fake_of_store(s);
 
+    int r;
+
     (void)pthread_mutex_lock(&f->gate);
     f->syncs++;
+    r = f->fail_next_sync != 0 ? f->fail_next_sync : f->fail_sync;
+    f->fail_next_sync = 0;
     (void)pthread_mutex_unlock(&f->gate);
-    return f->fail_sync;
+    return r;
 }
 
 static void

@@ -25,6 +25,7 @@
 struct fake_store {
     struct lu_store store;
     int fail_read, fail_write, fail_discard, fail_sync; /* -errno, 0: works */
+    int fail_next_sync;                                 /* as fail_sync, once */
     bool no_discard;                                    /* holes cannot be punched */
     unsigned reads, writes, discards, syncs, closes;
     pthread_mutex_t gate; /* held by a test: syncs wait */

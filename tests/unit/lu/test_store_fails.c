@@ -4,6 +4,7 @@
 #include "tests/unit/lu/router.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "lu/buf.h"
@@ -99,7 +100,7 @@ syncing(void **state)
     assert_int_equal(do_code(w, w->a, cdb, NULL, 0), WRITE_ERROR);
     assert_true(w->lu->dirty); /* it is tried again at the end */
     w->disk.fail_sync = 0;
-    assert_int_equal(do_code(w, w->a, cdb, NULL, 0), 0);
+    assert_int_equal(do_code(w, w->a, cdb, NULL, 0), WRITE_ERROR); /* what is lost stays lost */
     w->lu->mode.wce = false;
     (void)cdb_write10(cdb, 0, 1, 0);
     assert_int_equal(do_code(w, w->a, cdb, data, BLOCK), 0);
@@ -129,6 +130,59 @@ codes(void **state)
         (void)cdb_read10(cdb, 0, 1, 0);
         assert_int_equal(do_code(w, w->a, cdb, NULL, 0), READ_ERROR);
     }
+}
+
+/* A new session of the same port; the code of its first command but for the unit attentions. */
+static uint32_t
+rejoin(struct world *w, struct lu_nexus **n, const uint8_t *cdb)
+{
+    char port[LU_PORT_MAX + 1];
+
+    (void)snprintf(port, sizeof(port), "%s", (*n)->port);
+    lu_nexus_leave(*n);
+    *n = lu_nexus_join(&w->dev, port);
+    assert_non_null(*n);
+    assert_int_equal(next_ua(w, *n), 0x2907);
+    return do_code(w, *n, cdb, NULL, 0);
+}
+
+/* The system tells a failed sync once and drops what it could not write; all who may have lost
+ * something are told, those that wait at that time and each nexus at its next sync.  Initiators try
+ * again after MEDIUM ERROR: that must not succeed, until a nexus that was told has joined anew. */
+static void
+sync_failure_is_told_to_all(void **state)
+{
+    struct world *w = *state;
+    static struct req r[3];
+    uint8_t cdb[CDB_MAX], data[BLOCK] = {1};
+    struct scsi_sense s;
+
+    (void)cdb_write10(cdb, 0, 1, 0);
+    assert_int_equal(do_code(w, w->c, cdb, data, BLOCK), 0); /* into the cache */
+    w->disk.fail_next_sync = -EIO;
+    (void)pthread_mutex_lock(&w->disk.gate);
+    (void)cdb_sync_cache10(cdb, 0, 0, 0);
+    for (int i = 0; i < 3; i++) {
+        req_begin(&r[i], w, i < 2 ? w->a : w->b, 0, cdb, 0);
+        lu_cmd_finish(&r[i].c);
+    }
+    (void)pthread_mutex_unlock(&w->disk.gate);
+    while (w->completed < 3 + 4) /* 4: those of world_setup, and the write */
+        (void)world_turn(w);
+    for (int i = 0; i < 3; i++) {
+        assert_true(sense_parse(r[i].c.sense, r[i].c.sense_len, &s));
+        assert_int_equal(s.key << 16 | sense_code(&s), WRITE_ERROR);
+        req_end(&r[i]);
+    }
+    assert_int_equal(do_code(w, w->a, cdb, NULL, 0), WRITE_ERROR);
+    assert_int_equal(do_code(w, w->b, cdb, NULL, 0), WRITE_ERROR);
+    assert_int_equal(rejoin(w, &w->c, cdb), WRITE_ERROR); /* it was not told before */
+    assert_int_equal(rejoin(w, &w->c, cdb), 0);
+    assert_int_equal(rejoin(w, &w->a, cdb), 0);
+    assert_int_equal(do_code(w, w->b, cdb, NULL, 0), WRITE_ERROR);
+    w->lu->mode.wce = false;
+    (void)cdb_write10(cdb, 0, 1, 0); /* which brings its own data to the disk */
+    assert_int_equal(do_code(w, w->b, cdb, data, BLOCK), 0);
 }
 
 /* A command that ends while its sync runs stays in place until it is released, and never completes.
@@ -181,6 +235,7 @@ main(void)
         cmocka_unit_test_setup_teardown(discarding, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(syncing, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(codes, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(sync_failure_is_told_to_all, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(ended_while_syncing, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(ends_with_a_sync_under_way, world_setup, world_teardown),
     };
