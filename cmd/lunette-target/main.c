@@ -67,6 +67,8 @@ watch_signals(void *arg)
     return NULL;
 }
 
+/* A file that may not grow, or not be written so far (ulimit -f), is an error of a write and not a
+ * reason to die: SIGXFSZ stays blocked. */
 static int
 start_watching(struct app *app)
 {
@@ -77,6 +79,7 @@ start_watching(struct app *app)
     (void)sigemptyset(&set);
     (void)sigaddset(&set, SIGTERM);
     (void)sigaddset(&set, SIGINT);
+    (void)sigaddset(&set, SIGXFSZ);
     r = pthread_sigmask(SIG_BLOCK, &set, NULL);
     if (r == 0)
         r = pthread_create(&thread, NULL, watch_signals, app);
@@ -169,6 +172,7 @@ serve_target(struct app *app)
                                 .nodes_count = app->args.nodes_count,
                                 .pace_us = app->args.pace_us};
     struct lunette_error err = {0};
+    struct target_stats stats;
     int r = loop_new(&app->args.loop, &app->loop, &err);
 
     if (r < 0)
@@ -187,8 +191,9 @@ serve_target(struct app *app)
         goto fail;
     while (r >= 0 && !app->done)
         r = loop_run(app->loop, -1);
+    target_stats(app->target, &stats);
     if (r >= 0)
-        return 0;
+        return stats.sync_errors == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
     (void)snprintf(err.msg, sizeof(err.msg), "the event loop failed: %s", strerror(-r));
 fail:
     (void)fprintf(stderr, "lunette-target: %s\n", err.msg);

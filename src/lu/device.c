@@ -204,11 +204,21 @@ lu_device_find(const struct lu_device *dev, const uint8_t lun[8])
     return lu_device_number(dev, (uint32_t)number);
 }
 
-void
-lu_device_sync(struct lu_device *dev)
+uint32_t
+lu_device_sync(struct lu_device *dev, const struct log *log)
 {
-    for (uint32_t i = 0; i < dev->lus_count; i++)
-        (void)lu_store_sync(dev->lus[i].store);
+    uint32_t failed = 0;
+
+    for (uint32_t i = 0; i < dev->lus_count; i++) {
+        int r = lu_store_sync(dev->lus[i].store);
+
+        if (r == 0)
+            continue;
+        failed++;
+        log_line(log, LOG_LEVEL_ERROR, "%s: LUN %u: what was written last may be lost: %s",
+                 dev->name, dev->lus[i].number, errno_text(-r));
+    }
+    return failed;
 }
 
 int

@@ -40,8 +40,11 @@ void lu_device_close(struct lu_device *dev);
 struct lu *lu_device_find(const struct lu_device *dev, const uint8_t lun[8]);
 struct lu *lu_device_number(const struct lu_device *dev, uint32_t number);
 
-/* Blocks until all that was written to the units' stores is stable. */
-void lu_device_sync(struct lu_device *dev);
+/* Blocks until all that was written to the units' stores is stable.  Returns the number of units of
+ * which the store has failed, and may have lost something; each is a line in log, which may be
+ * NULL.
+ */
+uint32_t lu_device_sync(struct lu_device *dev, const struct log *log);
 
 /* Changes the size of a unit, at most to that of its store, and sets unit attention 2A/09 for all
  * nexuses.  Returns 0, or -errno with a sentence in err. */

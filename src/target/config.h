@@ -50,6 +50,7 @@ struct target_stats {
     uint64_t logins, logins_failed;
     uint64_t commands, bytes_read, bytes_written;
     uint64_t rejects, digest_errors;
+    uint64_t sync_errors; /* LUNs that could not be synced when the target stopped */
 };
 
 #endif

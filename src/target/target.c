@@ -47,7 +47,7 @@ stop_done(struct loop_work *w)
     struct target *t = container_of(w, struct target, stop_done);
 
     for (uint32_t i = 0; i < t->nodes_count; i++)
-        lu_device_sync(&t->nodes[i].dev);
+        t->stats.sync_errors += lu_device_sync(&t->nodes[i].dev, t->loop->log);
     if (t->stop_cb != NULL)
         t->stop_cb(t->stop_user);
 }
