@@ -13,9 +13,11 @@
 #define TGT_R2T_MAX           16 /* outstanding R2Ts of one command */
 #define TGT_CONNS_PER_SESSION 8  /* MaxConnections, default */
 #define TGT_TSIHS             65536
-#define TGT_RING              256  /* PDUs on their way into the socket */
-#define TGT_HASH              64   /* chains of a session's table of commands */
-#define TGT_CTL_MAX           64   /* control PDUs waiting in one connection */
+#define TGT_RING              256          /* PDUs on their way into the socket */
+#define TGT_HASH              64           /* chains of a session's table of commands */
+#define TGT_CTL_MAX           64           /* control PDUs waiting in one connection that is read */
+#define TGT_CTL_BYTES         (512u << 10) /* bytes of data in them */
+#define TGT_RX_PDUS           1024 /* PDUs of one connection that are dealt with in one turn */
 #define TGT_DRAIN_MS          2000 /* how long a reset waits for Data-Out that is under way */
 
 #endif

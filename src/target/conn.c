@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "target/flow.h"
 #include "target/instance.h"
 #include "target/pace.h"
 #include "target/state/session.h"
@@ -38,6 +39,7 @@ tgt_conn_kill(struct tgt_conn *c, const char *why)
     loop_defer_cancel(&c->flush);
     loop_timer_stop(t->loop, &c->timer);
     tgt_pace_stop(c);
+    tgt_flow_stop(c);
     stream_close(c->stream);
     c->stream = NULL;
     c->ops->gone(c);

@@ -307,10 +307,6 @@ ffp_other_pdu(struct tgt_conn *c, const struct request *r, const uint8_t *data, 
         ffp_reject(c, ISCSI_REJECT_PROTOCOL_ERROR);
         return;
     }
-    if (immediate && c->ctl_count >= TGT_CTL_MAX) {
-        ffp_reject(c, ISCSI_REJECT_TOO_MANY_IMMEDIATE);
-        return;
-    }
     if (!immediate)
         order = tgt_order_check(s, get32(h->cmd_sn));
     if (order == TGT_ORDER_DROP)

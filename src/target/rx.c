@@ -13,6 +13,7 @@
 #include "target/ctl.h"
 #include "target/dataout.h"
 #include "target/ffp.h"
+#include "target/flow.h"
 #include "target/instance.h"
 #include "target/login.h"
 #include "target/pace.h"
@@ -35,6 +36,7 @@ has_digest(const struct tgt_conn *c)
 static void
 begin_header(struct tgt_conn *c)
 {
+    c->turn_pdus++;
     c->rx = TGT_RX_HEADER;
     c->h_have = 0;
     c->h_need = ISCSI_BHS_LEN;
@@ -200,21 +202,57 @@ take_tail(struct tgt_conn *c, const uint8_t *p, size_t n)
     return k;
 }
 
-static void
+static bool
+rx_wanted(const struct tgt_conn *c)
+{
+    return (c->state == TGT_CONN_LOGIN || c->state == TGT_CONN_FFP) && tgt_flow_open(c);
+}
+
+/* Returns the bytes taken. */
+static size_t
 rx_take(struct tgt_conn *c, const uint8_t *p, size_t n)
 {
-    while (n > 0 && (c->state == TGT_CONN_LOGIN || c->state == TGT_CONN_FFP)) {
+    size_t left = n;
+
+    while (left > 0 && rx_wanted(c)) {
         size_t k;
 
         if (c->rx == TGT_RX_HEADER)
-            k = take_header(c, p, n);
+            k = take_header(c, p, left);
         else if (c->rx == TGT_RX_DATA)
-            k = take_data(c, p, n);
+            k = take_data(c, p, left);
         else
-            k = take_tail(c, p, n);
+            k = take_tail(c, p, left);
         p += k;
-        n -= k;
+        left -= k;
     }
+    return n - left;
+}
+
+/* Keeps what has been received and may not be dealt with now. */
+static void
+keep_rest(struct tgt_conn *c, const uint8_t *p, size_t n)
+{
+    if (c->state != TGT_CONN_LOGIN && c->state != TGT_CONN_FFP)
+        return; /* it is not wanted any more */
+    c->rest = malloc(n);
+    if (c->rest == NULL) {
+        tgt_conn_kill(c, "out of memory");
+        return;
+    }
+    memcpy(c->rest, p, n);
+    c->rest_off = 0;
+    c->rest_len = (uint32_t)n;
+}
+
+static void
+take_rest(struct tgt_conn *c)
+{
+    c->rest_off += (uint32_t)rx_take(c, c->rest + c->rest_off, c->rest_len - c->rest_off);
+    if (c->rest_off < c->rest_len)
+        return;
+    free(c->rest);
+    c->rest = NULL;
 }
 
 /* Memory of the LUN for what is left of a Data-Out, if it is worth it. */
@@ -256,7 +294,7 @@ rx_receive(struct tgt_conn *c)
     struct iovec iov[2];
     uint32_t direct_len;
     uint8_t *place = direct(c, &direct_len);
-    size_t in_place;
+    size_t in_place, staged, taken;
     ssize_t r;
     int n = 0;
 
@@ -283,7 +321,10 @@ rx_receive(struct tgt_conn *c)
         if (c->data_off == c->data_len)
             data_done(c);
     }
-    rx_take(c, l->scratch, (size_t)r - in_place);
+    staged = (size_t)r - in_place;
+    taken = rx_take(c, l->scratch, staged);
+    if (taken < staged)
+        keep_rest(c, (const uint8_t *)l->scratch + taken, staged - taken);
     return (size_t)r == direct_len + scratch;
 }
 
@@ -305,13 +346,18 @@ tgt_rx_readable(void *user)
 {
     struct tgt_conn *c = user;
 
-    for (unsigned i = 0; i < ROUNDS_MAX; i++) {
-        if (c->state != TGT_CONN_LOGIN && c->state != TGT_CONN_FFP)
-            break;
+    if (c->paused)
+        return;
+    c->turn_pdus = 0;
+    if (c->rest != NULL)
+        take_rest(c);
+    for (unsigned i = 0; i < ROUNDS_MAX && rx_wanted(c); i++) {
         if (!rx_receive(c))
             break;
     }
-    if (c->state == TGT_CONN_FFP)
+    if ((c->state == TGT_CONN_LOGIN || c->state == TGT_CONN_FFP) && !tgt_flow_open(c))
+        tgt_flow_pause(c);
+    else if (c->state == TGT_CONN_FFP)
         set_lowat(c);
     else if (c->state == TGT_CONN_CLOSING)
         rx_drain(c);

@@ -7,6 +7,7 @@
 
 #include "target/conn.h"
 #include "target/ctl.h"
+#include "target/flow.h"
 #include "target/instance.h"
 #include "target/leave.h"
 #include "target/login.h"
@@ -57,13 +58,18 @@ serve_gone(struct tgt_conn *c)
     c->login = NULL;
 }
 
-static const struct tgt_conn_ops serve_ops = {.readable = tgt_rx_readable, .gone = serve_gone};
+static const struct stream_events serve_events = {.readable = tgt_rx_readable,
+                                                  .writable = tgt_tx_writable};
+static const struct stream_events serve_deaf_events = {.writable = tgt_tx_writable};
+
+static const struct tgt_conn_ops serve_ops = {.readable = tgt_rx_readable,
+                                              .events = &serve_events,
+                                              .deaf_events = &serve_deaf_events,
+                                              .gone = serve_gone};
 
 void
 tgt_serve(struct target *t, struct stream *s, const struct sock_addr *peer)
 {
-    static const struct stream_events events = {.readable = tgt_rx_readable,
-                                                .writable = tgt_tx_writable};
     static const struct stream_opts opts = {.nodelay = true, .keepalive = true};
     struct tgt_conn *c = NULL;
 
@@ -97,10 +103,11 @@ tgt_serve(struct target *t, struct stream *s, const struct sock_addr *peer)
     loop_work_init(&c->flush, tgt_tx_flush);
     loop_timer_init(&c->timer, serve_timer);
     tgt_pace_init(c);
+    tgt_flow_init(c);
     c->lowat = 1;
     loop_timer_start(t->loop, &c->timer, t->login_timeout_ms * LOOP_NS_PER_MS);
     list_push_back(&t->conns, &c->link);
     t->conns_count++;
     t->stats.conns++;
-    stream_set_events(s, &events, c);
+    stream_set_events(s, &serve_events, c);
 }

@@ -30,6 +30,7 @@ target_reap(struct loop_work *w)
         struct tgt_conn *c = container_of(l, struct tgt_conn, link);
 
         free(c->buf);
+        free(c->rest);
         free(c);
     }
     while ((l = list_pop_front(&t->dead_sessions)) != NULL)

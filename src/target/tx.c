@@ -14,6 +14,7 @@
 
 #include "lu/buf.h"
 #include "target/conn.h"
+#include "target/flow.h"
 #include "target/instance.h"
 #include "target/order.h"
 #include "target/state/command.h"
@@ -278,8 +279,11 @@ tgt_tx_flush(struct loop_work *w)
             break;
         }
     }
-    if (c->state != TGT_CONN_DEAD && c->ring->count == 0)
+    if (c->state == TGT_CONN_DEAD)
+        return;
+    if (c->ring->count == 0)
         return_ring(c);
+    tgt_flow_sent(c);
 }
 
 void

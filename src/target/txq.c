@@ -53,14 +53,16 @@ tgt_ctl_send(struct tgt_conn *c, struct tgt_ctl *ctl)
 {
     assert(!ctl->tx.is_cmd && (ctl->len == 0 || ctl->data != NULL));
     c->ctl_count++;
+    c->ctl_bytes += ctl->len;
     tgt_tx_queue(c, &ctl->tx);
 }
 
 void
 tgt_ctl_free(struct tgt_conn *c, struct tgt_ctl *ctl)
 {
-    assert(c->ctl_count > 0 && list_empty(&ctl->tx.link));
+    assert(c->ctl_count > 0 && c->ctl_bytes >= ctl->len && list_empty(&ctl->tx.link));
     c->ctl_count--;
+    c->ctl_bytes -= ctl->len;
     lu_buf_free(ctl->data);
     free(ctl);
 }

@@ -7,6 +7,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "seam/loop.h"
+#include "target/bounds.h"
 #include "target/state/pace.h"
 #include "target/state/text.h"
 #include "wire/bhs.h"
@@ -31,7 +32,8 @@ enum tgt_conn_state {
 enum tgt_rx_state { TGT_RX_HEADER, TGT_RX_DATA, TGT_RX_TAIL };
 
 struct tgt_conn_ops {
-    void (*readable)(void *conn);     /* also when a wait of pace.c is over */
+    void (*readable)(void *conn); /* also when a wait of pace.c or flow.c is over */
+    const struct stream_events *events, *deaf_events; /* deaf: without readable */
     void (*gone)(struct tgt_conn *c); /* its stream is closed; c is in state DEAD, and still a
                                          member of its session */
 };
@@ -69,11 +71,16 @@ struct tgt_conn {
     struct tgt_cmd *rx_cmd; /* Data-Out for it; NULL: discarded */
     uint32_t rx_base;       /* Buffer Offset of that PDU */
     uint32_t lowat;         /* bytes that ->readable waits for */
+    uint8_t *rest;          /* rest_len bytes that were received and wait for their turn; owned */
+    uint32_t rest_off, rest_len;
+    uint32_t turn_pdus;      /* that were dealt with in this turn */
+    struct loop_timer again; /* flow.c: reads on in the next turn */
+    bool paused;             /* flow.c: nothing is received */
     struct tgt_pace pace;
     /* sending: txq.c, tx.c */
-    struct list txq; /* struct tgt_tx */
-    uint32_t ctl_count;
-    struct tgt_ring *ring; /* NULL: nothing is made */
+    struct list txq;               /* struct tgt_tx */
+    uint32_t ctl_count, ctl_bytes; /* control PDUs in it, and their data */
+    struct tgt_ring *ring;         /* NULL: nothing is made */
     struct loop_work flush;
     bool blocked;            /* the socket takes nothing more until ->writable */
     struct loop_timer timer; /* login time limit, then idle ping */
