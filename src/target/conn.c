@@ -27,6 +27,29 @@ tgt_conn_log(const struct tgt_conn *c, enum log_level level, const char *fmt, ..
 }
 
 void
+tgt_conn_logs_in(struct tgt_conn *c)
+{
+    list_push_back(&c->target->logins, &c->login_link);
+    c->target->logins_count++;
+}
+
+static void
+leave_logins(struct tgt_conn *c)
+{
+    if (list_empty(&c->login_link))
+        return;
+    list_del(&c->login_link);
+    c->target->logins_count--;
+}
+
+void
+tgt_conn_logged_in(struct tgt_conn *c)
+{
+    leave_logins(c);
+    c->target->stats.logins++;
+}
+
+void
 tgt_conn_kill(struct tgt_conn *c, const char *why)
 {
     struct target *t = c->target;
@@ -44,6 +67,7 @@ tgt_conn_kill(struct tgt_conn *c, const char *why)
     c->stream = NULL;
     c->ops->gone(c);
     assert(c->sess == NULL);
+    leave_logins(c);
     list_del(&c->link);
     list_push_back(&t->dead, &c->link);
     t->conns_count--;

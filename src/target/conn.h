@@ -15,6 +15,10 @@
  * turn.  why is for the log and may be NULL.  A second call does nothing. */
 void tgt_conn_kill(struct tgt_conn *c, const char *why);
 
+/* Count c, which has been accepted, among those that are not logged in, and end that. */
+void tgt_conn_logs_in(struct tgt_conn *c);
+void tgt_conn_logged_in(struct tgt_conn *c);
+
 void tgt_conn_log(const struct tgt_conn *c, enum log_level level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 

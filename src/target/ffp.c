@@ -312,7 +312,7 @@ ffp_other_pdu(struct tgt_conn *c, const struct request *r, const uint8_t *data, 
     if (order == TGT_ORDER_DROP)
         return;
     if (order == TGT_ORDER_LATER) {
-        ffp_hold(c, data, len, false);
+        ffp_hold(c, data, len < TGT_HELD_MAX ? len : TGT_HELD_MAX, false);
         return;
     }
     if (!immediate)

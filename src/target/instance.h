@@ -22,6 +22,8 @@ struct target {
     struct sock_addr bound[TARGET_LISTENERS_MAX];
     uint32_t listeners_count;
     struct list conns, dead; /* struct tgt_conn; dead: freed at the end of the turn */
+    struct list logins;      /* those that are not logged in, the oldest first, by login_link */
+    uint32_t logins_count;
     struct list sessions, dead_sessions;
     uint32_t conns_count, sessions_count, sessions_max, conns_max;
     uint32_t login_timeout_ms, stop_timeout_ms;

@@ -16,15 +16,45 @@
 #include "wire/login_status.h"
 #include "wire/params.h"
 
-struct tgt_login *
-tgt_login_new(void)
+#define TEXT_SIZE_MIN 512u
+
+static void
+forget_text(struct text_buf *b)
+{
+    if (b->buf != NULL)
+        chap_wipe(b->buf, b->size);
+    free(b->buf);
+    *b = (struct text_buf){.buf = NULL};
+}
+
+/* Makes b large enough for `more` bytes.  False: there is no memory. */
+static bool
+make_room(struct text_buf *b, size_t more)
+{
+    size_t size = b->size > 0 ? b->size : TEXT_SIZE_MIN, len = b->len;
+    char *mem;
+
+    if (b->size - len >= more)
+        return true;
+    while (size - len < more)
+        size *= 2;
+    mem = malloc(size);
+    if (mem == NULL)
+        return false;
+    if (len > 0)
+        memcpy(mem, b->buf, len);
+    forget_text(b);
+    *b = (struct text_buf){.buf = mem, .len = len, .size = size};
+    return true;
+}
+
+static struct tgt_login *
+login_new(void)
 {
     struct tgt_login *l = calloc(1, sizeof(*l));
 
     if (l == NULL)
         return NULL;
-    text_buf_init(&l->request, l->request_mem, sizeof(l->request_mem));
-    text_buf_init(&l->answer, l->answer_mem, sizeof(l->answer_mem));
     params_init(&l->params);
     return l;
 }
@@ -34,6 +64,8 @@ tgt_login_free(struct tgt_login *l)
 {
     if (l == NULL)
         return;
+    forget_text(&l->request);
+    forget_text(&l->answer);
     chap_wipe(l, sizeof(*l)); /* challenges and responses */
     free(l);
 }
@@ -150,7 +182,7 @@ login_over(struct tgt_conn *c)
     c->state = TGT_CONN_FFP;
     tgt_login_free(c->login);
     c->login = NULL;
-    c->target->stats.logins++;
+    tgt_conn_logged_in(c);
     loop_timer_stop(c->target->loop, &c->timer);
     if (node != NULL && node->nop_interval_s != 0)
         loop_timer_start(c->target->loop, &c->timer, node->nop_interval_s * LOOP_NS_PER_S);
@@ -184,8 +216,10 @@ login_respond(struct tgt_conn *c, uint8_t flags, bool last_login_pdu)
     ctl->len = (uint32_t)len;
     ctl->made = last_login_pdu ? login_over : NULL;
     l->answer_sent += len;
-    if (l->answer_sent == l->answer.len)
-        l->answer.len = l->answer_sent = 0;
+    if (l->answer_sent == l->answer.len) {
+        forget_text(&l->answer);
+        l->answer_sent = 0;
+    }
     tgt_ctl_send(c, ctl);
 }
 
@@ -258,6 +292,26 @@ join_session(struct tgt_conn *c)
     return ISCSI_LOGIN_OK;
 }
 
+/* Whether the digests that the target insists on, since it does not offer None, were agreed on. */
+static bool
+digests_suffice(const struct tgt_conn *c)
+{
+    const struct tgt_login *l = c->login;
+    const struct tgt_node *n = l->node;
+    const char *missing = NULL;
+
+    if (n == NULL || l->discovery)
+        return true;
+    if (l->params.header_digest == ISCSI_DIGEST_NONE && strstr(n->header_digests, "None") == NULL)
+        missing = "HeaderDigest";
+    else if (l->params.data_digest == ISCSI_DIGEST_NONE && strstr(n->data_digests, "None") == NULL)
+        missing = "DataDigest";
+    if (missing != NULL)
+        tgt_conn_log(c, LOG_LEVEL_WARN, "%s=CRC32C is required here, and was not agreed on",
+                     missing);
+    return missing == NULL;
+}
+
 /* The session that the login makes or joins. */
 static uint16_t
 make_or_join(struct tgt_conn *c)
@@ -267,7 +321,7 @@ make_or_join(struct tgt_conn *c)
 
     if (l->params.first_burst > l->params.max_burst)
         l->params.first_burst = l->params.max_burst;
-    if (params_check_integrity(&l->params, NULL) < 0)
+    if (params_check_integrity(&l->params, NULL) < 0 || !digests_suffice(c))
         return ISCSI_LOGIN_BAD_REQUEST;
     (void)snprintf(c->auth_user, sizeof(c->auth_user), "%s", l->user);
     status = l->tsih == 0 ? new_session(c) : join_session(c);
@@ -313,9 +367,11 @@ static uint16_t
 login_take(struct tgt_conn *c, const uint8_t *data, uint32_t len)
 {
     struct tgt_login *l = c->login;
+    bool piece = len > 0 && (login_header(c)->flags & ISCSI_LOGIN_CONTINUE); /* bounded by bytes */
     uint16_t status;
 
-    if (++l->exchanges > LOGIN_EXCHANGES_MAX)
+    l->exchanges += !piece;
+    if (l->exchanges > LOGIN_EXCHANGES_MAX)
         return ISCSI_LOGIN_BAD_REQUEST;
     status = login_check_header(c);
     if (status != ISCSI_LOGIN_OK)
@@ -324,21 +380,56 @@ login_take(struct tgt_conn *c, const uint8_t *data, uint32_t len)
         login_begin(c);
     if (l->answer.len > 0 && (len > 0 || (login_header(c)->flags & ISCSI_LOGIN_CONTINUE)))
         return ISCSI_LOGIN_BAD_REQUEST; /* our answer is not at its end */
+    if (len > LOGIN_TEXT_MAX - l->request.len)
+        return ISCSI_LOGIN_BAD_REQUEST;
+    if (len > 0 && !make_room(&l->request, len))
+        return ISCSI_LOGIN_OUT_OF_RESOURCES;
     if (len > 0 && text_append(&l->request, data, len, NULL) < 0)
         return ISCSI_LOGIN_BAD_REQUEST;
     return ISCSI_LOGIN_OK;
 }
 
+/* Answers the keys of a complete request. */
+static uint16_t
+answer_keys(struct tgt_conn *c)
+{
+    struct tgt_login *l = c->login;
+    uint16_t status = ISCSI_LOGIN_OUT_OF_RESOURCES;
+
+    if (make_room(&l->answer, LOGIN_ANSWER_MAX))
+        status = tgt_login_keys(c);
+    forget_text(&l->request);
+    if (l->answer.len == 0)
+        forget_text(&l->answer);
+    return status;
+}
+
+/* The first PDU of a connection; false: the connection is dead. */
+static bool
+login_first_pdu(struct tgt_conn *c)
+{
+    if (pdu_opcode(&c->h.bhs) != ISCSI_OP_LOGIN_REQ) {
+        tgt_conn_kill(c, "the first PDU is not a Login Request");
+        return false;
+    }
+    c->login = login_new();
+    if (c->login == NULL)
+        tgt_conn_kill(c, "out of memory");
+    return c->login != NULL;
+}
+
 void
 tgt_login_pdu(struct tgt_conn *c, const uint8_t *data, uint32_t len)
 {
-    struct tgt_login *l = c->login;
     uint8_t csg_bits = login_header(c)->flags & ISCSI_LOGIN_CSG_MASK;
+    struct tgt_login *l;
     uint16_t status;
 
-    if (l->finished || (!l->started && pdu_opcode(&c->h.bhs) != ISCSI_OP_LOGIN_REQ)) {
-        tgt_conn_kill(c, l->finished ? "a PDU before the last Login Response"
-                                     : "the first PDU is not a Login Request");
+    if (c->login == NULL && !login_first_pdu(c))
+        return;
+    l = c->login;
+    if (l->finished) {
+        tgt_conn_kill(c, "a PDU before the last Login Response");
         return;
     }
     if (tgt_hook(c->target->hook, TGT_HOOK_LOGIN, NULL))
@@ -360,8 +451,7 @@ tgt_login_pdu(struct tgt_conn *c, const uint8_t *data, uint32_t len)
         login_conclude(c); /* it asked for the rest of our answer */
         return;
     }
-    status = tgt_login_keys(c);
-    l->request.len = 0;
+    status = answer_keys(c);
     if (status != ISCSI_LOGIN_OK)
         login_refuse(c, status);
     else

@@ -9,9 +9,7 @@
 struct tgt_conn;
 struct tgt_login;
 
-/* Makes the state of a login, for conn->login; NULL without memory.  tgt_login_free does nothing
- * for NULL. */
-struct tgt_login *tgt_login_new(void);
+/* Frees what conn->login is, which the first PDU has made; does nothing for NULL. */
 void tgt_login_free(struct tgt_login *l);
 
 /* Handles a PDU of a connection that has not logged in yet; its header is in c->h. */

@@ -112,9 +112,21 @@ ours(const struct tgt_login *l, const struct key *k, char *buf, size_t size)
         return l->node != NULL ? l->node->data_digests : "None";
     if (k->id == KEY_TASK_REPORTING)
         return "RFC3720";
+    if (k->id == KEY_MAX_CONNECTIONS && l->discovery)
+        p.max_connections = 1;
     if (k->id == KEY_FIRST_BURST && p.first_burst > l->params.max_burst)
         p.first_burst = l->params.max_burst;
     return params_format(&p, k, buf, size) < 0 ? NULL : buf;
+}
+
+/* Whether the answer is Irrelevant.  MaxConnections would be for discovery (13.2), but there are
+ * initiators that take this answer for a refusal, and 1 harms nobody. */
+static bool
+irrelevant(const struct tgt_login *l, const struct key *k)
+{
+    if (k->id == KEY_MAX_CONNECTIONS && l->discovery)
+        return false;
+    return key_irrelevant(k, l->discovery, &l->params) && k->result != KEY_RESULT_REJECT;
 }
 
 static uint16_t
@@ -127,7 +139,7 @@ negotiate(struct tgt_login *l, const struct key *k, const struct text_pair *p)
     if (mine == NULL && k->result != KEY_RESULT_REJECT && k->result != KEY_RESULT_DECLARE)
         return text_put(&l->answer, k->name, TEXT_REJECT) < 0 ? ISCSI_LOGIN_BAD_REQUEST
                                                               : ISCSI_LOGIN_OK;
-    if (key_irrelevant(k, l->discovery, &l->params) && k->result != KEY_RESULT_REJECT)
+    if (irrelevant(l, k))
         return text_put(&l->answer, k->name, TEXT_IRRELEVANT) < 0 ? ISCSI_LOGIN_BAD_REQUEST
                                                                   : ISCSI_LOGIN_OK;
     if (key_answer(k, p->value, p->value_len, mine != NULL ? mine : "", answer, &v, NULL) < 0)

@@ -17,7 +17,7 @@ struct tgt_conn;
 
 #define LOGIN_TEXT_MAX      16384u /* text of one request, over all its PDUs */
 #define LOGIN_ANSWER_MAX    16384u
-#define LOGIN_EXCHANGES_MAX 64u /* requests of one login */
+#define LOGIN_EXCHANGES_MAX 64u /* requests of one login, not counting pieces of their text */
 
 enum tgt_auth {
     AUTH_START,  /* no method yet */
@@ -40,10 +40,8 @@ struct tgt_login {
     struct tgt_node *node; /* NULL: unnamed discovery */
     struct key_set seen;
     struct iscsi_params params;
-    /* texts */
-    struct text_buf request, answer;
+    struct text_buf request, answer; /* have memory, owned, while there is something in them */
     size_t answer_sent;
-    char request_mem[LOGIN_TEXT_MAX], answer_mem[LOGIN_ANSWER_MAX];
     /* authentication */
     enum tgt_auth auth;
     unsigned chap_alg;

@@ -73,13 +73,13 @@ tgt_serve(struct target *t, struct stream *s, const struct sock_addr *peer)
     static const struct stream_opts opts = {.nodelay = true, .keepalive = true};
     struct tgt_conn *c = NULL;
 
+    if (t->logins_count >= TGT_LOGINS_MAX)
+        tgt_conn_kill(container_of(t->logins.next, struct tgt_conn, login_link),
+                      "of too many connections that do not log in it is the oldest");
     if (!t->stopping && t->conns_count < t->conns_max)
         c = calloc(1, sizeof(*c));
-    if (c != NULL)
-        c->login = tgt_login_new();
-    if (c == NULL || c->login == NULL) {
+    if (c == NULL) {
         log_line(t->loop->log, LOG_LEVEL_WARN, "a connection was refused: too many, or stopping");
-        free(c);
         stream_close(s);
         return;
     }
@@ -99,6 +99,7 @@ tgt_serve(struct target *t, struct stream *s, const struct sock_addr *peer)
     (void)stream_names(s, &c->local, NULL);
     (void)stream_set_opts(s, &opts);
     list_init(&c->sess_link);
+    list_init(&c->login_link);
     list_init(&c->txq);
     loop_work_init(&c->flush, tgt_tx_flush);
     loop_timer_init(&c->timer, serve_timer);
@@ -109,5 +110,6 @@ tgt_serve(struct target *t, struct stream *s, const struct sock_addr *peer)
     list_push_back(&t->conns, &c->link);
     t->conns_count++;
     t->stats.conns++;
+    tgt_conn_logs_in(c);
     stream_set_events(s, &serve_events, c);
 }

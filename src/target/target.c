@@ -72,6 +72,7 @@ target_init(struct target *t, struct loop *loop, const struct target_config *cfg
     t->loop = loop;
     list_init(&t->conns);
     list_init(&t->dead);
+    list_init(&t->logins);
     list_init(&t->sessions);
     htab_init(&t->session_by_port);
     t->hash_seed = loop_random(loop);

@@ -15,7 +15,6 @@
 #include "target/txq.h"
 #include "wire/keys.h"
 
-#define REQUEST_MAX  8192u
 #define RECORD_MAX   (ISCSI_NAME_MAX + 16 + TARGET_LISTENERS_MAX * (PORTAL_TEXT_MAX + 24))
 #define ANSWER_EXTRA 4096u /* for other keys than SendTargets */
 
@@ -199,13 +198,13 @@ tgt_text_pdu(struct tgt_conn *c, const struct bhs_text_req *h, const uint8_t *da
     if (more && (h->flags & ISCSI_FLAG_FINAL))
         reason = ISCSI_REJECT_PROTOCOL_ERROR;
     if (reason == 0 && c->text.request.buf == NULL) {
-        char *mem = malloc(REQUEST_MAX);
+        char *mem = malloc(TGT_TEXT_MAX);
 
         if (mem == NULL) {
             tgt_conn_kill(c, "out of memory");
             return;
         }
-        text_buf_init(&c->text.request, mem, REQUEST_MAX);
+        text_buf_init(&c->text.request, mem, TGT_TEXT_MAX);
     }
     if (reason == 0 && len > 0 &&
         (c->text.answer.buf != NULL || text_append(&c->text.request, data, len, NULL) < 0))

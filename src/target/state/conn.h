@@ -39,8 +39,9 @@ struct tgt_conn_ops {
 };
 
 struct tgt_conn {
-    struct list link;      /* target->conns, target->dead */
-    struct list sess_link; /* session->conns */
+    struct list link;       /* target->conns, target->dead */
+    struct list sess_link;  /* session->conns */
+    struct list login_link; /* target->logins, until it is logged in */
     const struct tgt_conn_ops *ops;
     struct target *target;
     struct stream *stream;

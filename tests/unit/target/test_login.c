@@ -165,6 +165,69 @@ continued(void **state)
     }
 }
 
+/* The text of a login is bounded by its bytes and not by the number of its pieces; pieces with
+ * nothing in them are bounded by number. */
+static void
+small_pieces(void **state)
+{
+    static const char text[] = NAMES "\0MaxBurstLength=4096";
+    static char more[8000];
+    struct puppet *p = puppet_new(*state, 1);
+
+    assert_true(sizeof(text) > 80);
+    for (size_t i = 0; i + 1 < sizeof(text); i++) {
+        puppet_login_send(p, bhs_login_flags(1, 0, ISCSI_LOGIN_CONTINUE), text + i, 1);
+        assert_int_equal(puppet_login_status(p), 0);
+    }
+    puppet_login_send(p, OPER_FFP, text + sizeof(text) - 1, 1);
+    assert_int_equal(puppet_login_status(p), 0);
+    assert_true(puppet_text_has(&p->rx, "MaxBurstLength=4096"));
+    puppet_free(p);
+
+    memset(more, 'x', sizeof(more));
+    p = puppet_new(*state, 1);
+    for (unsigned i = 0; i < 2; i++) {
+        puppet_login_send(p, bhs_login_flags(1, 0, ISCSI_LOGIN_CONTINUE), more, sizeof(more));
+        assert_int_equal(puppet_login_status(p), 0);
+    }
+    puppet_login_send(p, bhs_login_flags(1, 0, ISCSI_LOGIN_CONTINUE), more, sizeof(more));
+    assert_int_equal(puppet_login_status(p), 0x0200);
+    puppet_expect_close(p);
+    puppet_free(p);
+
+    p = puppet_new(*state, 1);
+    for (unsigned i = 0; i < 64; i++) {
+        puppet_login_send(p, bhs_login_flags(1, 0, ISCSI_LOGIN_CONTINUE), NULL, 0);
+        assert_int_equal(puppet_login_status(p), 0);
+    }
+    puppet_login_send(p, bhs_login_flags(1, 0, ISCSI_LOGIN_CONTINUE), NULL, 0);
+    assert_int_equal(puppet_login_status(p), 0x0200);
+    puppet_expect_close(p);
+    puppet_free(p);
+}
+
+/* A discovery session has one connection; the answer says so, and is not Irrelevant. */
+static void
+discovery_keys(void **state)
+{
+    static const char named[] =
+        "InitiatorName=" INITIATOR "\0SessionType=Discovery\0TargetName=" IQN
+        "\0MaxConnections=4\0MaxBurstLength=4096";
+    static const char unnamed[] = "InitiatorName=" INITIATOR "\0SessionType=Discovery\0"
+                                  "MaxConnections=4\0InitialR2T=Yes";
+    const char *const texts[] = {named, unnamed};
+    const size_t lens[] = {sizeof(named), sizeof(unnamed)};
+
+    for (unsigned i = 0; i < 2; i++) {
+        struct puppet *p = puppet_new(*state, 1);
+
+        puppet_login_send(p, OPER_FFP, texts[i], lens[i]);
+        assert_int_equal(puppet_login_status(p), 0);
+        assert_true(puppet_text_has(&p->rx, "MaxConnections=1"));
+        puppet_free(p);
+    }
+}
+
 /* RFC7143-6.3.1: which session a login means. */
 static void
 decision_table(void **state)
@@ -218,6 +281,44 @@ decision_table(void **state)
 }
 
 static const struct lu_config lun = {.kind = LU_RAM, .size = 1 << 20, .lun = -1, .wce = -1};
+
+/* A target that does not offer None for a digest takes nobody without it. */
+static void
+required_digests(void **state)
+{
+    const struct target_key_value set[] = {{"HeaderDigest", "CRC32C"}, {"DataDigest", "CRC32C"}};
+    struct target_node_config n = {
+        .name = IQN, .luns = &lun, .luns_count = 1, .set = set, .set_count = 2};
+    static const struct {
+        const char *keys;
+        size_t len;
+        uint16_t status;
+        unsigned set_count;
+    } rows[] = {
+        {KEYS(""), 0x0200, 2},
+        {KEYS("HeaderDigest=None\0DataDigest=None"), 0x0200, 2},
+        {KEYS("HeaderDigest=CRC32C"), 0x0200, 2},
+        {KEYS("DataDigest=CRC32C"), 0x0200, 2},
+        {KEYS("HeaderDigest=CRC32C,None\0DataDigest=None,CRC32C"), 0, 2},
+        {KEYS("HeaderDigest=None,CRC32C"), 0, 1},
+        {KEYS("DataDigest=CRC32C"), 0x0200, 1},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct world w;
+        struct puppet *p;
+
+        n.set_count = rows[i].set_count;
+        world_new(&w, &n, 1);
+        p = puppet_new(&w, 1);
+        assert_int_equal(puppet_login(p, rows[i].keys, rows[i].len), rows[i].status);
+        if (rows[i].status != 0)
+            puppet_expect_close(p);
+        puppet_free(p);
+        world_free(&w);
+    }
+}
 
 static void
 redirected(void **state)
@@ -359,6 +460,9 @@ main(void)
         cmocka_unit_test_setup_teardown(not_a_login, setup, teardown),
         cmocka_unit_test_setup_teardown(usual, setup, teardown),
         cmocka_unit_test_setup_teardown(continued, setup, teardown),
+        cmocka_unit_test_setup_teardown(small_pieces, setup, teardown),
+        cmocka_unit_test_setup_teardown(discovery_keys, setup, teardown),
+        cmocka_unit_test(required_digests),
         cmocka_unit_test_setup_teardown(decision_table, setup, teardown),
         cmocka_unit_test(redirected),
         cmocka_unit_test(chap_logins),
