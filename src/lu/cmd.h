@@ -9,6 +9,7 @@
 
 #include "base/list.h"
 #include "lu/flush.h"
+#include "lu/work.h"
 #include "wire/scsi.h"
 #include "wire/sense.h"
 
@@ -58,6 +59,8 @@ struct lu_cmd {
     uint8_t sense[LU_SENSE_MAX];
     uint64_t scan; /* with LU_DATA_STREAM: 1 + the offset of the first mismatch; 0: none yet */
     uint32_t sync_failures; /* of the unit: those before do not matter to the command */
+    uint64_t at;            /* blocks that op->slice is done with */
+    struct lu_work work;
     struct lu_flush_job job;
 };
 

@@ -140,10 +140,12 @@ index_ops(struct lu_device *dev)
 int
 lu_device_open(struct lu_device *dev, const struct lu_device_config *cfg, struct lunette_error *err)
 {
-    assert(dev->router == NULL && cfg->router != NULL && cfg->flusher != NULL);
+    assert(dev->router == NULL && cfg->router != NULL && cfg->flusher != NULL &&
+           cfg->worker != NULL);
     assert(strlen(cfg->name) <= LU_NAME_MAX && strlen(cfg->port) <= LU_PORT_MAX);
     dev->router = cfg->router;
     dev->flusher = cfg->flusher;
+    dev->worker = cfg->worker;
     dev->hash_seed = cfg->hash_seed;
     dev->protocol = cfg->protocol;
     dev->protocol_version = cfg->protocol_version;

@@ -13,7 +13,7 @@
 #include "lu/types.h"
 #include "seam/loop.h"
 
-/* All pointers but router and flusher are borrowed until lu_device_open returns. */
+/* All pointers but router, flusher and worker are borrowed until lu_device_open returns. */
 struct lu_device_config {
     const char *name; /* SCSI name of the target device, UTF-8: for iSCSI the target's name */
     const char *port; /* SCSI name of its port: for iSCSI "NAME,t,0xTPGT" */
@@ -23,6 +23,7 @@ struct lu_device_config {
     uint32_t luns_count;
     const struct lu_router *router; /* sends the commands; see lu.h */
     struct lu_flusher *flusher; /* for stores that must sync; freed before the device is closed */
+    struct lu_worker *worker;   /* for long commands; outlives the device */
     const struct log *log;      /* may be NULL */
     uint64_t hash_seed;         /* random, since initiators choose the names that are hashed */
 };

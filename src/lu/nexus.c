@@ -126,6 +126,7 @@ lu_nexus_join(struct lu_device *dev, const char *port)
         dev->away_count--;
     }
     n->live = true;
+    lu_work_owner_init(&n->work);
     list_push_front(&dev->nexuses, &n->link);
     return n;
 }

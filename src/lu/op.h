@@ -25,6 +25,9 @@ struct lu_op {
     void (*start)(struct lu_cmd *c);
     void (*finish)(struct lu_cmd *c); /* all data is there; NULL: nothing to do */
     void (*chunk)(struct lu_cmd *c, uint32_t off, const uint8_t *data, uint32_t len);
+    /* After finish: does up to LU_SLICE bytes of what the command does at length, and advances
+     * c->at.  Returns the bytes; 0: nothing is left.  NULL: finish does all. */
+    uint32_t (*slice)(struct lu_cmd *c);
 };
 
 #endif

@@ -94,9 +94,9 @@ lu_sbc_write_verify(struct lu_cmd *c)
 
 /* VERIFY without data: the blocks can be read. */
 static void
-check_medium(struct lu_cmd *c, uint32_t len)
+check_medium(struct lu_cmd *c, uint64_t off, uint32_t len)
 {
-    int r = lu_medium_check(c->lu, lu_address(c->lu, c->lba), len);
+    int r = lu_medium_check(c->lu, lu_address(c->lu, c->lba) + off, len);
 
     if (r < 0)
         lu_cmd_fail_store(c, r, false);
@@ -110,13 +110,11 @@ lu_sbc_verify(struct lu_cmd *c)
 
     if (!sbc_extent_len(c, LU_TRANSFER_MAX, &len) || len == 0 || !store_ready(c, false))
         return;
-    if (check == 0)
-        check_medium(c, len);
-    else if (check == SCSI_BYTCHK)
+    if (check == SCSI_BYTCHK)
         lu_cmd_want(c, LU_DATA_STREAM, len);
     else if (check == SCSI_BYTCHK_ONE && lu_cmd_buf(c, c->lu->block))
         lu_cmd_want(c, LU_DATA_BUF, c->lu->block);
-    else if (!c->failed)
+    else if (check != 0 && !c->failed)
         lu_cmd_fail_field(c, true, 1);
 }
 
@@ -145,16 +143,37 @@ lu_sbc_verify_chunk(struct lu_cmd *c, uint32_t off, const uint8_t *data, uint32_
 void
 lu_sbc_verify_finish(struct lu_cmd *c)
 {
-    uint32_t block = c->lu->block;
-
-    if (c->data == LU_DATA_BUF) {
-        for (uint32_t i = 0; i < c->blocks && c->scan == 0 && !c->failed; i++) {
-            if (differs(c, (uint64_t)i * block, c->buf, block) < block)
-                c->scan = 1;
-        }
-    }
     if (c->scan != 0 && !c->failed)
         lu_cmd_fail(c, SENSE_MISCOMPARE, ASC_MISCOMPARE);
+}
+
+/* How many of the `left` blocks from lba on the next slice deals with.  Slices end at multiples of
+ * LU_SLICE, so that what is freed is whole pages. */
+static uint32_t
+slice_blocks(const struct lu *lu, uint64_t lba, uint64_t left)
+{
+    uint64_t per_slice = LU_SLICE >> lu->block_shift, room = per_slice - lba % per_slice;
+
+    return (uint32_t)(left < room ? left : room);
+}
+
+/* Compares some blocks with the one that was sent; without one, finds out whether they can be read.
+ */
+uint32_t
+lu_sbc_verify_slice(struct lu_cmd *c)
+{
+    uint32_t block = c->lu->block, n = slice_blocks(c->lu, c->lba + c->at, c->blocks - c->at);
+
+    if (c->data == LU_DATA_STREAM)
+        return 0; /* compared as it came */
+    if (c->data == LU_DATA_NONE && n > 0)
+        check_medium(c, c->at * block, n * block);
+    for (uint32_t i = 0; c->data == LU_DATA_BUF && i < n && !c->failed; i++) {
+        if (differs(c, (c->at + i) * block, c->buf, block) < block)
+            lu_cmd_fail(c, SENSE_MISCOMPARE, ASC_MISCOMPARE);
+    }
+    c->at += n;
+    return n * block;
 }
 
 void
@@ -196,17 +215,6 @@ lu_sbc_caw_finish(struct lu_cmd *c)
         lu_sbc_write_finish(c);
 }
 
-static void
-write_zeros(struct lu_cmd *c)
-{
-    bool unmap = c->cdb[1] & SCSI_WS_UNMAP;
-    int r = lu_zero(c->lu, c->lba, c->blocks, unmap);
-
-    if (r < 0)
-        lu_cmd_fail_store(c, r, true);
-    c->sync = !c->lu->mode.wce;
-}
-
 void
 lu_sbc_write_same(struct lu_cmd *c)
 {
@@ -220,9 +228,7 @@ lu_sbc_write_same(struct lu_cmd *c)
     } else if (c->blocks == 0) {
         lu_cmd_fail_field(c, true, ten ? 7 : 10); /* WSNZ */
     } else if (sbc_extent_len(c, LU_WRITE_SAME_MAX, &len)) {
-        if (ndob)
-            write_zeros(c);
-        else if (sbc_length_is(c, c->lu->block) && lu_cmd_buf(c, c->lu->block))
+        if (!ndob && sbc_length_is(c, c->lu->block) && lu_cmd_buf(c, c->lu->block))
             lu_cmd_want(c, LU_DATA_BUF, c->lu->block);
     }
 }
@@ -230,23 +236,42 @@ lu_sbc_write_same(struct lu_cmd *c)
 void
 lu_sbc_write_same_finish(struct lu_cmd *c)
 {
+    c->sync = !c->lu->mode.wce;
+}
+
+/* Writes the block that was sent to n blocks from lba on. */
+static int
+fill_blocks(struct lu_cmd *c, uint64_t lba, uint32_t n)
+{
+    struct lu *lu = c->lu;
+    int r = lu_prepare(lu, lba, n, true);
+
+    if (r < 0)
+        return r;
+    lu_mark(lu, lba, n);
+    return lu_medium_fill(lu, lu_address(lu, lba), lu_address(lu, n), c->buf, lu->block);
+}
+
+/* Without a block (NDOB), zeroes are written. */
+uint32_t
+lu_sbc_write_same_slice(struct lu_cmd *c)
+{
     static const uint8_t zeroes[LU_BLOCK_MAX];
     struct lu *lu = c->lu;
+    uint64_t lba = c->lba + c->at;
+    uint32_t n = slice_blocks(lu, lba, c->blocks - c->at);
     int r;
 
-    if (c->buf == NULL)
-        return; /* NDOB: done already */
-    if (memcmp(zeroes, c->buf, lu->block) == 0) {
-        write_zeros(c);
-        return;
-    }
-    if (!store_ready(c, true))
-        return;
-    lu_mark(lu, c->lba, c->blocks);
-    r = lu_medium_fill(lu, lu_address(lu, c->lba), lu_address(lu, c->blocks), c->buf, lu->block);
+    if (n == 0)
+        return 0;
+    if (c->buf == NULL || memcmp(zeroes, c->buf, lu->block) == 0)
+        r = lu_zero(lu, lba, n, c->cdb[1] & SCSI_WS_UNMAP);
+    else
+        r = fill_blocks(c, lba, n);
     if (r < 0)
         lu_cmd_fail_store(c, r, true);
-    c->sync = !lu->mode.wce;
+    c->at += n;
+    return n << lu->block_shift;
 }
 
 void
@@ -285,13 +310,34 @@ lu_sbc_unmap_finish(struct lu_cmd *c)
         lu_cmd_fail_field(c, false, 8);
         return;
     }
-    for (int i = 0; i < n && !c->failed; i++) {
-        int r = lu_zero(lu, ranges[i].lba, ranges[i].blocks, true);
+    c->sync = !lu->mode.wce;
+}
 
+uint32_t
+lu_sbc_unmap_slice(struct lu_cmd *c)
+{
+    struct unmap_range ranges[LU_UNMAP_DESC_MAX];
+    int n = c->buf == NULL ? 0 : unmap_list_parse(c->buf, c->len, ranges, LU_UNMAP_DESC_MAX);
+    uint64_t skip = c->at;
+
+    assert(n >= 0 && n <= (int)LU_UNMAP_DESC_MAX); /* lu_sbc_unmap_finish has looked */
+    for (int i = 0; i < n; i++) {
+        uint64_t lba = ranges[i].lba + skip;
+        uint32_t some;
+        int r;
+
+        if (skip >= ranges[i].blocks) {
+            skip -= ranges[i].blocks;
+            continue;
+        }
+        some = slice_blocks(c->lu, lba, ranges[i].blocks - skip);
+        r = lu_zero(c->lu, lba, some, true);
         if (r < 0)
             lu_cmd_fail_store(c, r, true);
+        c->at += some;
+        return some << c->lu->block_shift;
     }
-    c->sync = !lu->mode.wce;
+    return 0;
 }
 
 void
@@ -349,7 +395,7 @@ void
 lu_sbc_lba_status(struct lu_cmd *c)
 {
     const struct lu *lu = c->lu;
-    uint64_t lba = ld_be64(&c->cdb[2]), run;
+    uint64_t lba = ld_be64(&c->cdb[2]), end = lba + LU_WRITTEN_MAX, run;
     uint32_t alloc = ld_be32(&c->cdb[10]), n = 0;
 
     if (lba >= lu->blocks) {
@@ -358,7 +404,7 @@ lu_sbc_lba_status(struct lu_cmd *c)
     }
     if (!lu_cmd_buf(c, 8 + 16 * LBA_STATUS_MAX))
         return;
-    while (n < LBA_STATUS_MAX && lba < lu->blocks && (n == 0 || 8 + 16 * n < alloc)) {
+    while (n < LBA_STATUS_MAX && lba < lu->blocks && lba < end && (n == 0 || 8 + 16 * n < alloc)) {
         uint8_t *d = c->buf + 8 + 16 * n++;
         bool written = lu_written(lu, lba, &run);
 

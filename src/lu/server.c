@@ -28,6 +28,36 @@ failures_known(const struct lu_cmd *c)
     return c->nexus->sync[c->lu->index].done_with;
 }
 
+/* A part of what takes long. */
+static uint32_t
+cmd_slice(struct lu_work *w)
+{
+    struct lu_cmd *c = container_of(w, struct lu_cmd, work);
+
+    return c->failed ? 0 : c->op->slice(c);
+}
+
+/* All that a command does is done, or it has failed. */
+static void
+cmd_settle(struct lu_cmd *c)
+{
+    struct lu *lu = c->lu;
+
+    if (c->failed || !c->sync || lu == NULL || lu->store->ops->sync == NULL) {
+        c->dev->router->complete(c);
+        return;
+    }
+    c->flushing = true;
+    c->job.store = lu->store;
+    lu_flusher_sync(c->dev->flusher, &c->job);
+}
+
+static void
+cmd_worked(struct lu_work *w)
+{
+    cmd_settle(container_of(w, struct lu_cmd, work));
+}
+
 /* The store has been synced for a command, or has failed to.  The system reports a failure to one
  * sync only, and forgets what it could not write.  So all commands that wait for a sync fail, and
  * the next SYNCHRONIZE CACHE of each nexus.  That goes on failing, since initiators take MEDIUM
@@ -61,6 +91,7 @@ lu_cmd_init(struct lu_cmd *c)
 {
     list_init(&c->link);
     list_init(&c->job.link);
+    lu_work_init(&c->work);
     c->job.done = cmd_synced;
 }
 
@@ -171,18 +202,16 @@ finish_op(struct lu_cmd *c)
 void
 lu_cmd_finish(struct lu_cmd *c)
 {
-    struct lu *lu = c->lu;
-
     assert(!c->flushing && !c->ended);
     if (!c->failed)
         finish_op(c);
-    if (c->failed || !c->sync || lu == NULL || lu->store->ops->sync == NULL) {
-        c->dev->router->complete(c);
+    if (c->failed || c->op->slice == NULL) {
+        cmd_settle(c);
         return;
     }
-    c->flushing = true;
-    c->job.store = lu->store;
-    lu_flusher_sync(c->dev->flusher, &c->job);
+    c->work.slice = cmd_slice;
+    c->work.done = cmd_worked;
+    lu_work_start(c->dev->worker, &c->nexus->work, &c->work);
 }
 
 bool
@@ -190,6 +219,7 @@ lu_cmd_end(struct lu_cmd *c)
 {
     assert(!c->ended);
     list_del(&c->link);
+    lu_work_cancel(&c->work);
     c->ended = c->flushing;
     return !c->flushing;
 }

@@ -14,6 +14,7 @@
 #include "base/htab.h"
 #include "base/list.h"
 #include "lu/config.h"
+#include "lu/work.h"
 
 struct lu;
 struct lu_device;
@@ -55,6 +56,7 @@ struct lu_nexus {
     bool live;                  /* it has joined */
     uint32_t *ua;               /* for each unit by index, a bit for each enum lu_ua */
     struct lu_sync_news *sync;  /* for each unit by index */
+    struct lu_work_owner work;  /* of its commands */
 };
 
 /* What MODE SELECT can change, and LOGICAL UNIT RESET restores. */
@@ -139,6 +141,7 @@ struct lu_device {
     uint32_t lus_count;
     const struct lu_router *router;
     struct lu_flusher *flusher;
+    struct lu_worker *worker;
     struct list nexuses, away; /* with a session, and without */
     uint32_t away_count;
     struct htab nexus_by_port; /* of both lists */

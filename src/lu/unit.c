@@ -142,12 +142,11 @@ written_bit(const struct lu *lu, uint64_t lba)
     return (lu->written[lba / 64] >> (lba % 64)) & 1;
 }
 
-#define RUN_MAX (1u << 24) /* blocks looked at for one answer: bounds the time it takes */
-
 bool
 lu_written(const struct lu *lu, uint64_t lba, uint64_t *ret_run)
 {
-    uint64_t end = lu->blocks - lba > RUN_MAX ? lba + RUN_MAX : lu->blocks, at = lba + 1;
+    uint64_t end = lu->blocks - lba > LU_WRITTEN_MAX ? lba + LU_WRITTEN_MAX : lu->blocks,
+             at = lba + 1;
     bool is;
 
     assert(lba < lu->blocks);

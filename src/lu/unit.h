@@ -61,6 +61,8 @@ void lu_mark(struct lu *lu, uint64_t lba, uint64_t n);
  * 0, or -errno when the store has failed, and then any of them may or may not be zeroes. */
 int lu_zero(struct lu *lu, uint64_t lba, uint64_t n, bool unmap);
 
+#define LU_WRITTEN_MAX (1u << 22) /* blocks looked at for one answer: bounds the time it takes */
+
 /* Tells whether block lba holds data.  *ret_run is how many blocks from lba on are the same in
  * that, at least 1. */
 bool lu_written(const struct lu *lu, uint64_t lba, uint64_t *ret_run);

@@ -6,6 +6,7 @@
 #include "base/addr.h"
 #include "base/htab.h"
 #include "base/list.h"
+#include "lu/work.h"
 #include "seam/loop.h"
 #include "target/bounds.h"
 #include "target/config.h"
@@ -37,6 +38,7 @@ struct target {
     struct list free_cmds, free_rings;
     struct list chunks; /* memory of the commands */
     struct lu_flusher *flusher;
+    struct lu_worker worker;
     struct loop_work reap; /* frees dead connections and sessions */
     struct loop_timer stop_timer;
     struct loop_work stop_done;

@@ -67,6 +67,7 @@ open_device(struct tgt_node *node, const struct target_node_config *cfg, struct 
         .luns_count = cfg->luns_count,
         .router = &tgt_router,
         .flusher = node->target->flusher,
+        .worker = &node->target->worker,
         .log = node->target->loop->log,
         .hash_seed = node->target->hash_seed,
     };

@@ -127,6 +127,7 @@ target_new(struct loop *loop, const struct target_config *cfg, struct target **r
     if (err != NULL)
         err->code = 0;
     target_init(t, loop, cfg);
+    lu_worker_init(&t->worker, loop);
     r = lu_flusher_new(loop, &t->flusher);
     if (r == 0)
         r = open_nodes(t, cfg, err);
@@ -214,6 +215,7 @@ target_free(struct target *t)
     loop_defer_cancel(&t->reap);
     loop_defer_cancel(&t->stop_done);
     loop_timer_stop(t->loop, &t->stop_timer);
+    lu_worker_fini(&t->worker);
     lu_flusher_free(t->flusher);
     tgt_rings_free(t);
     for (uint32_t i = 0; i < t->nodes_count; i++)

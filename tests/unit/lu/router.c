@@ -29,13 +29,40 @@ fake_post(struct loop *l, struct loop_work *w)
     (void)pthread_mutex_unlock(&world->lock);
 }
 
-static const struct loop_ops loop_ops = {.name = "fake", .post = fake_post};
+/* The only timers are those of the worker, for the next turn. */
+static void
+fake_timer_start(struct loop *l, struct loop_timer *t, uint64_t delay_ns)
+{
+    struct world *w = world_of_loop(l);
+
+    assert_true(delay_ns == 0 && w->timer == NULL);
+    t->node.queued = true;
+    w->timer = t;
+}
+
+static void
+fake_timer_stop(struct loop *l, struct loop_timer *t)
+{
+    if (t->node.queued)
+        world_of_loop(l)->timer = NULL;
+    t->node.queued = false;
+}
+
+static const struct loop_ops loop_ops = {.name = "fake",
+                                         .post = fake_post,
+                                         .timer_start = fake_timer_start,
+                                         .timer_stop = fake_timer_stop};
 
 unsigned
 world_turn(struct world *w)
 {
-    unsigned n = 0;
+    struct loop_timer *t = w->timer;
+    unsigned n = t != NULL;
 
+    if (t != NULL) {
+        fake_timer_stop(&w->loop, t);
+        t->fn(t);
+    }
     for (;;) {
         struct list *l;
 
@@ -294,6 +321,8 @@ world_setup(void **state)
     luns[0].store = &w->disk.store;
     assert_int_equal(lu_flusher_new(&w->loop, &w->flusher), 0);
     cfg.flusher = w->flusher;
+    lu_worker_init(&w->worker, &w->loop);
+    cfg.worker = &w->worker;
     assert_int_equal(lu_device_open(&w->dev, &cfg, NULL), 0);
     w->lu = lu_device_number(&w->dev, 0);
     w->a = lu_nexus_join(&w->dev, PORT_A);
@@ -311,6 +340,7 @@ world_teardown(void **state)
 {
     struct world *w = *state;
 
+    lu_worker_fini(&w->worker);
     lu_flusher_free(w->flusher);
     lu_device_close(&w->dev);
     (void)world_turn(w);

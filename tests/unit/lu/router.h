@@ -37,7 +37,9 @@ struct world {
     struct loop loop;
     pthread_mutex_t lock; /* of posted */
     struct list posted;
+    struct loop_timer *timer; /* that runs in the next turn; NULL: none */
     struct lu_flusher *flusher;
+    struct lu_worker worker;
     struct lu_device dev;
     struct fake_store disk;
     struct lu *lu; /* LUN 0 */
@@ -56,7 +58,7 @@ struct req {
 
 int world_setup(void **state);
 int world_teardown(void **state);
-/* Runs what was posted to the loop; returns how many works ran. */
+/* Runs the timer and what was posted to the loop; returns how many there were. */
 unsigned world_turn(struct world *w);
 
 /* Begins a command for LUN `lun`; expect: the bytes that the initiator expects. */
