@@ -52,6 +52,7 @@ const struct lu_op lu_ops[] = {
     {0x16, 6, -1, ALLOWED, 0, "\x00\x00\x00\x00\x04", lu_spc_reserve6, NULL, NULL, NULL},
     {0x17, 6, -1, ALLOWED, R6, "\x00\x00\x00\x00\x04", lu_spc_release6, NULL, NULL, NULL},
     {0x1b, 6, -1, ALLOWED, 0, "\x01\x00\x0f\xf7\x04", lu_sbc_start_stop, NULL, NULL, NULL},
+    {0x1d, 6, -1, WRITES, 0, "\x07\x00\x00\x00\x04", lu_spc_send_diagnostic, NULL, NULL, NULL},
     {0x1e, 6, -1, ALLOWED, 0, "\x00\x00\x00\x03\x04", lu_sbc_prevent_allow, NULL, NULL, NULL},
     {0x25, 10, -1, ALLOWED, R6, "\x00\xff\xff\xff\xff\x00\x00\x01\x04", lu_sbc_capacity10, NULL, NULL, NULL},
     {0x2e, 10, -1, WRITES, E | P | W, "\x16\xff\xff\xff\xff\x1f\xff\xff\x04", lu_sbc_write_verify, lu_sbc_write_finish, NULL, NULL},

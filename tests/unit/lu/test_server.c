@@ -349,6 +349,27 @@ describes_itself(void **state)
     assert_int_equal(one[1] & 7, 1);
 }
 
+/* SPC-4 6.42: the default self test passes, others are not there. */
+static void
+diagnostic(void **state)
+{
+    struct world *w = *state;
+    uint8_t cdb[CDB_MAX] = {0x1d, 0x04};
+
+    assert_int_equal(do_code(w, w->a, cdb, NULL, 0), 0);
+    cdb[1] = 0x07; /* it may disturb other units */
+    assert_int_equal(do_code(w, w->a, cdb, NULL, 0), 0);
+    cdb[1] = 0;
+    assert_int_equal(do_code(w, w->a, cdb, NULL, 0), 0);
+    cdb[1] = 0x24;
+    assert_int_equal(bad_byte(w, cdb), 1);
+    cdb[1] = 0x14;
+    assert_int_equal(bad_byte(w, cdb), 1);
+    cdb[1] = 0x04;
+    cdb[4] = 8;
+    assert_int_equal(bad_byte(w, cdb), 3);
+}
+
 /* A chain of buffers is freed as one. */
 static void
 buffers(void **state)
@@ -369,6 +390,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(ranges, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(diagnostic, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(reads_what_was_written, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(short_data, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(null_unit, world_setup, world_teardown),
