@@ -38,6 +38,8 @@ struct target_config {
     uint32_t nodes_count;
     uint32_t sessions_max, conns_max;   /* 0: the defaults above */
     uint32_t login_timeout_ms;          /* 0: 15 s */
+    uint32_t ping_timeout_ms;           /* how long an answer to a ping may take at least, however
+                                           short NopInterval is; 0: 5 s */
     uint32_t stop_timeout_ms;           /* how long target_stop waits for logouts; 0: 1 s */
     uint32_t pace_us;                   /* the longest wait before a connection is read again, while
                                            its initiator still has many responses to read, in

@@ -58,6 +58,7 @@ void
 tgt_nop_ping(struct tgt_conn *c)
 {
     c->ping_sent = true;
+    c->ping_ns = c->target->loop->now_ns;
     nop_in(c, tgt_session_ttt(c->sess));
 }
 

@@ -312,7 +312,7 @@ rx_receive(struct tgt_conn *c)
         tgt_conn_kill(c, r == 0 ? "closed by the initiator" : errno_text((int)-r));
         return false;
     }
-    c->last_rx_ns = l->now_ns;
+    c->alive_ns = l->now_ns;
     in_place = (size_t)r < direct_len ? (size_t)r : direct_len;
     if (in_place > 0) {
         if (has_digest(c))

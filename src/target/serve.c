@@ -19,31 +19,39 @@
 #include "target/tx.h"
 #include "target/txq.h"
 
+/* Pings an initiator that has been silent for the interval, and ends the connection of one from
+ * which nothing at all has come since the ping.  It may be busy, so it has some time for that. */
+static void
+watch(struct tgt_conn *c, uint64_t interval)
+{
+    struct loop *l = c->target->loop;
+    uint64_t patience = c->target->ping_timeout_ms * LOOP_NS_PER_MS;
+
+    if (l->now_ns - c->alive_ns >= interval)
+        tgt_rx_readable(c); /* what is less than the low-water mark is life, too */
+    if (c->state != TGT_CONN_FFP)
+        return;
+    if (l->now_ns - c->alive_ns < interval) {
+        c->ping_sent = false;
+        loop_timer_start(l, &c->timer, c->alive_ns + interval - l->now_ns);
+    } else if (c->ping_sent && c->alive_ns < c->ping_ns) {
+        tgt_conn_kill(c, "no answer to a ping");
+    } else {
+        tgt_nop_ping(c);
+        loop_timer_start(l, &c->timer, interval > patience ? interval : patience);
+    }
+}
+
 static void
 serve_timer(struct loop_timer *timer)
 {
     struct tgt_conn *c = container_of(timer, struct tgt_conn, timer);
-    struct loop *l = c->target->loop;
-    uint64_t interval;
 
-    if (c->state == TGT_CONN_LOGIN) {
+    if (c->state == TGT_CONN_LOGIN || c->login != NULL) /* refused, and that cannot be sent */
         tgt_conn_kill(c, "login took too long");
-        return;
-    }
-    if (c->state != TGT_CONN_FFP || c->sess->node == NULL || c->sess->node->nop_interval_s == 0)
-        return;
-    interval = c->sess->node->nop_interval_s * LOOP_NS_PER_S;
-    if (l->now_ns - c->last_rx_ns < interval) {
-        c->ping_sent = false;
-        loop_timer_start(l, timer, c->last_rx_ns + interval - l->now_ns);
-        return;
-    }
-    if (c->ping_sent) {
-        tgt_conn_kill(c, "no answer to a ping");
-        return;
-    }
-    tgt_nop_ping(c);
-    loop_timer_start(l, timer, interval);
+    else if (c->state == TGT_CONN_FFP && c->sess->node != NULL &&
+             c->sess->node->nop_interval_s != 0)
+        watch(c, c->sess->node->nop_interval_s * LOOP_NS_PER_S);
 }
 
 /* Everything that is of the connection ends with it; whoever ended it may still be in its code. */
@@ -93,7 +101,7 @@ tgt_serve(struct target *t, struct stream *s, const struct sock_addr *peer)
     /* Any number would do, but some initiators (libiscsi 1.19) take the first one only if it comes
      * after 0 in serial arithmetic, and else acknowledge nothing for ever. */
     c->stat_sn = (uint32_t)loop_random(t->loop) & INT32_MAX;
-    c->last_rx_ns = t->loop->now_ns;
+    c->alive_ns = t->loop->now_ns;
     if (peer != NULL)
         c->peer = *peer;
     (void)stream_names(s, &c->local, NULL);

@@ -292,5 +292,6 @@ tgt_tx_writable(void *user)
     struct tgt_conn *c = user;
 
     c->blocked = false;
+    c->alive_ns = c->target->loop->now_ns;
     loop_defer(c->target->loop, &c->flush);
 }

@@ -56,7 +56,7 @@ struct tgt_conn {
     struct iscsi_params params;  /* agreed on in login */
     char auth_user[256];         /* as whom it logged in */
     uint64_t hook_count;         /* for the hook */
-    uint64_t last_rx_ns;
+    uint64_t alive_ns;           /* when the initiator last sent, or made room for what we send */
     /* receiving: rx.c */
     enum tgt_rx_state rx;
     union {
@@ -86,6 +86,7 @@ struct tgt_conn {
     bool blocked;            /* the socket takes nothing more until ->writable */
     struct loop_timer timer; /* login time limit, then idle ping */
     bool ping_sent;
+    uint64_t ping_ns; /* when */
     struct tgt_text text;
 };
 

@@ -17,6 +17,8 @@
 #define INITIATOR "iqn.2026-11.example:puppet"
 #define DATA_MAX  (1u << 20)
 
+#define PING_TIMEOUT_MS 1500
+
 struct world {
     struct loop *loop;
     struct target *target;
