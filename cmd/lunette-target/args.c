@@ -7,8 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/secret_file.h"
+
 #define SECRET_MIN 12 /* bytes that RFC 7143 9.2.1 wants at least */
 #define LINE_MAX_  600
+#define US_MAX     10000000u /* of --spin-us and --pace-us: 10 s */
 
 static const char usage_text[] =
     "usage: lunette-target --target IQN --lun SPEC [options]\n"
@@ -24,7 +27,7 @@ static const char usage_text[] =
     "  --chap USER:SECRET   initiators must know it\n"
     "  --mutual-chap USER:SECRET  what the target proves when it is asked to\n"
     "  --chap-file FILE     USER:SECRET in its first line, the mutual one in its second;\n"
-    "                       other users of the machine do not see it in a file of mode 600\n"
+    "                       the file must have mode 600, so that only its owner reads it\n"
     "  --set KEY=VALUE      a key of RFC 7143, or QueueDepth, NopInterval (seconds)\n"
     "  --redirect HOST:PORT logins are sent there; --redirect-permanent for ever\n"
     "\n"
@@ -125,17 +128,34 @@ set_chap(struct args_node *n, const char *text, bool mutual)
     return 0;
 }
 
+/* NULL: it cannot be read, or others can; stderr says why. */
+static FILE *
+open_chap_file(const char *path)
+{
+    FILE *f = fopen(path, "re");
+    struct stat st;
+
+    if (f == NULL || fstat(fileno(f), &st) < 0) {
+        (void)args_complain(strerror(errno), path);
+    } else if (!secret_file_is_private(&st)) {
+        (void)args_complain("the CHAP file can be read or changed by others; chmod 600 it", path);
+    } else {
+        return f;
+    }
+    if (f != NULL)
+        (void)fclose(f);
+    return NULL;
+}
+
 static int
 read_chap_file(struct args_node *n, const char *path)
 {
     char line[LINE_MAX_];
-    FILE *f = fopen(path, "re");
+    FILE *f = open_chap_file(path);
     int r = 0, count = 0;
 
-    if (f == NULL) {
-        (void)fprintf(stderr, "lunette-target: %s: %s\n", path, strerror(errno));
+    if (f == NULL)
         return -EINVAL;
-    }
     while (r == 0 && fgets(line, sizeof(line), f) != NULL) {
         line[strcspn(line, "\r\n")] = '\0';
         if (line[0] == '\0' || line[0] == '#')
@@ -153,20 +173,30 @@ read_chap_file(struct args_node *n, const char *path)
     return r;
 }
 
+/* Makes room for one more item behind the first `count` of an array that grows by doubling.  What
+ * is in it may move. */
+static int
+grow(void **array, uint32_t count, size_t item)
+{
+    void *p = *array;
+
+    if ((count & (count - 1)) != 0)
+        return 0; /* count is no power of 2: there is room up to the next one */
+    p = realloc(p, item * (count == 0 ? 1 : 2 * (size_t)count));
+    if (p == NULL)
+        return -ENOMEM;
+    *array = p;
+    return 0;
+}
+
 static int
 add_node(struct args *a, const char *name)
 {
-    struct args_node *n;
-
-    if (a->nodes_count == ARGS_NODES_MAX)
+    if (a->nodes_count == TARGET_NODES_MAX)
         return args_complain("too many targets", NULL);
-    n = &a->nodes[a->nodes_count++];
-    n->luns = calloc(ARGS_LUNS_MAX, sizeof(*n->luns));
-    if (n->luns == NULL)
+    if (grow((void **)&a->nodes, a->nodes_count, sizeof(*a->nodes)) < 0)
         return args_complain("out of memory", NULL);
-    n->cfg.name = name;
-    n->cfg.luns = n->luns;
-    n->cfg.set = n->set;
+    a->nodes[a->nodes_count++] = (struct args_node){.cfg = {.name = name}};
     return 0;
 }
 
@@ -177,6 +207,9 @@ add_lun(struct args_node *n, const char *text)
 
     if (n->cfg.luns_count == ARGS_LUNS_MAX)
         return args_complain("too many LUNs", NULL);
+    if (grow((void **)&n->luns, n->cfg.luns_count, sizeof(*n->luns)) < 0)
+        return args_complain("out of memory", NULL);
+    n->luns[n->cfg.luns_count] = (struct lu_config){.kind = LU_RAM};
     if (lu_config_parse(text, &n->luns[n->cfg.luns_count], &err) < 0)
         return args_complain(err.msg, NULL);
     n->cfg.luns_count++;
@@ -239,11 +272,28 @@ loop_option(struct args *a, const char *arg)
     return args_complain("--loop is epoll, uring or auto, not", arg);
 }
 
+/* Microseconds, in digits only. */
+static int
+take_us(const char *option, const char *arg, uint32_t *ret)
+{
+    unsigned long long n = 0;
+    char *end = NULL;
+
+    errno = 0;
+    if (arg[0] >= '0' && arg[0] <= '9')
+        n = strtoull(arg, &end, 10);
+    if (end == NULL || *end != '\0' || errno != 0 || n > US_MAX) {
+        (void)fprintf(stderr, "lunette-target: %s wants microseconds, 0 to %u, not: %s\n", option,
+                      US_MAX, arg);
+        return -EINVAL;
+    }
+    *ret = (uint32_t)n;
+    return 0;
+}
+
 static int
 one_option(struct args *a, int opt, char *arg)
 {
-    char *end;
-
     switch (opt) {
     case OPT_LISTEN:
         if (a->listen_count == ARGS_LISTEN_MAX)
@@ -255,11 +305,9 @@ one_option(struct args *a, int opt, char *arg)
     case OPT_LOOP:
         return loop_option(a, arg);
     case OPT_SPIN:
-        a->loop.spin_us = (uint32_t)strtoul(arg, &end, 10);
-        return *end == '\0' && end != arg ? 0 : args_complain("--spin-us wants a number, not", arg);
+        return take_us("--spin-us", arg, &a->loop.spin_us);
     case OPT_PACE:
-        a->pace_us = (uint32_t)strtoul(arg, &end, 10);
-        return *end == '\0' && end != arg ? 0 : args_complain("--pace-us wants a number, not", arg);
+        return take_us("--pace-us", arg, &a->pace_us);
     case 'v':
         a->verbose++;
         return 0;
@@ -287,9 +335,14 @@ complete(struct args *a)
         return args_complain("no --target; for a first try: lunette-target --target "
                              "iqn.2026-11.example:disk --lun ram:256M",
                              NULL);
+    a->cfgs = calloc(a->nodes_count, sizeof(*a->cfgs));
+    if (a->cfgs == NULL)
+        return args_complain("out of memory", NULL);
     for (uint32_t i = 0; i < a->nodes_count; i++) {
         struct args_node *n = &a->nodes[i];
 
+        n->cfg.luns = n->luns;
+        n->cfg.set = n->set;
         if (n->cfg.luns_count == 0 && n->cfg.redirect == NULL)
             return args_complain("no --lun for target", n->cfg.name);
         if (chap != NULL && n->chap == NULL && set_chap(n, chap, false) < 0)
@@ -325,4 +378,6 @@ args_free(struct args *a)
         free(a->nodes[i].chap);
         free(a->nodes[i].mutual);
     }
+    free(a->nodes);
+    free(a->cfgs);
 }

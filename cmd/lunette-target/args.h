@@ -8,13 +8,12 @@
 #include "target/target.h"
 
 #define ARGS_LISTEN_MAX TARGET_LISTENERS_MAX
-#define ARGS_NODES_MAX  64
 #define ARGS_LUNS_MAX   256 /* of one target */
 #define ARGS_SET_MAX    32  /* of one target */
 
 struct args_node {
     struct target_node_config cfg;
-    struct lu_config *luns; /* ARGS_LUNS_MAX, owned */
+    struct lu_config *luns; /* owned */
     struct target_key_value set[ARGS_SET_MAX];
     char *chap, *mutual; /* user, NUL, secret; owned */
 };
@@ -22,8 +21,8 @@ struct args_node {
 struct args {
     const char *listen[ARGS_LISTEN_MAX];
     uint32_t listen_count;
-    struct args_node nodes[ARGS_NODES_MAX];
-    struct target_node_config cfgs[ARGS_NODES_MAX];
+    struct args_node *nodes;         /* owned */
+    struct target_node_config *cfgs; /* of them, owned */
     uint32_t nodes_count;
     struct loop_config loop;
     uint32_t pace_us;

@@ -135,6 +135,11 @@ listen_at(struct app *app, const char *text, struct lunette_error *err)
         r = loop_run(app->loop, -1);
     if (r >= 0)
         r = app->resolve_err;
+    if (r == -ENOENT || r == -EAGAIN)
+        return lunette_fail(err, r, LUNETTE_DOM_USAGE, 0,
+                            "--listen %s: no address of that name is known; write an address, such "
+                            "as 127.0.0.1:3260 or [::1]:3260",
+                            p.host);
     if (r < 0)
         return lunette_fail(err, r, LUNETTE_DOM_CONNECT, (uint32_t)-r, "%s: %s", p.host,
                             strerror(-r));

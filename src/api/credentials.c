@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "api/url.h"
+#include "base/secret_file.h"
 
 #define FILE_MAX 2048
 
@@ -71,7 +72,7 @@ take_file(struct api_url *u, const char *path, struct lunette_error *err)
             (void)close(fd);
         return r;
     }
-    if (S_ISREG(st.st_mode) && (st.st_mode & (S_IRWXG | S_IRWXO)) != 0)
+    if (!secret_file_is_private(&st))
         r = lunette_fail(err, -EACCES, LUNETTE_DOM_USAGE, 0,
                          "CHAP file %s can be read or changed by others: chmod 600 %s", path, path);
     n = r == 0 ? read(fd, buf, sizeof(buf)) : 0;

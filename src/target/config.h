@@ -9,7 +9,7 @@
 #include "lu/config.h"
 #include "target/faults.h"
 
-#define TARGET_NODES_MAX     1024 /* targets that one process offers */
+#define TARGET_NODES_MAX     16384 /* targets that one process offers */
 #define TARGET_LISTENERS_MAX 16
 #define TARGET_SESSIONS_MAX  32768 /* default limit, all targets together */
 #define TARGET_CONNS_MAX     40960 /* default limit, all sessions and logins together */

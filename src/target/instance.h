@@ -19,6 +19,7 @@ struct target {
     struct loop *loop;
     struct tgt_node *nodes;
     uint32_t nodes_count;
+    struct htab node_by_name;
     struct stream *listeners[TARGET_LISTENERS_MAX];
     struct sock_addr bound[TARGET_LISTENERS_MAX];
     uint32_t listeners_count;

@@ -23,12 +23,22 @@
 #define PROTOCOL_ISCSI 5      /* SPC-4 7.6.1 */
 #define VERSION_ISCSI  0x0961 /* iSCSI as RFC 7143 has it (RFC 7144: 0960h + level) */
 
+static uint64_t
+name_hash(const struct target *t, const char *name)
+{
+    return hash_bytes(t->hash_seed, name, strlen(name));
+}
+
 struct tgt_node *
 tgt_node_find(struct target *t, const char *name)
 {
-    for (uint32_t i = 0; i < t->nodes_count; i++) {
-        if (strcmp(t->nodes[i].name, name) == 0)
-            return &t->nodes[i];
+    struct hnode *h = htab_find(&t->node_by_name, name_hash(t, name));
+
+    for (; h != NULL; h = htab_next(h)) {
+        struct tgt_node *node = container_of(h, struct tgt_node, hnode);
+
+        if (strcmp(node->name, name) == 0)
+            return node;
     }
     return NULL;
 }
@@ -143,6 +153,7 @@ set_key(struct tgt_node *node, const struct target_node_config *cfg,
         const struct target_key_value *kv, struct lunette_error *err)
 {
     const struct key *k = key_find(kv->key, strlen(kv->key));
+    struct lunette_error why;
     struct key_value v;
 
     if (strcmp(kv->key, "QueueDepth") == 0) {
@@ -164,8 +175,8 @@ set_key(struct tgt_node *node, const struct target_node_config *cfg,
     }
     if (k == NULL || !may_set(k))
         return node_bad(err, cfg, "%s cannot be set", kv->key);
-    if (key_check_offer(k, kv->value, strlen(kv->value), &v, err) < 0)
-        return lunette_fail_prefix(err, -EINVAL, "target %.100s", cfg->name);
+    if (key_check_offer(k, kv->value, strlen(kv->value), &v, &why) < 0)
+        return node_bad(err, cfg, "%s; RFC 7143 section 13 tells what the key takes", why.msg);
     v.outcome = KEY_AGREED;
     if (k->id == KEY_MAX_RECV_DSEG)
         node->params.max_recv_dseg = (uint32_t)v.num;
@@ -197,8 +208,9 @@ tgt_node_init(struct tgt_node *node, const struct target_node_config *cfg,
 
     if (r < 0)
         return r;
-    if (tgt_node_find(node->target, node->name) != node)
+    if (tgt_node_find(node->target, node->name) != NULL)
         return node_bad(err, cfg, "there are two targets of that name%s", "");
+    htab_add(&node->target->node_by_name, &node->hnode, name_hash(node->target, node->name));
     defaults(node);
     for (uint32_t i = 0; i < cfg->set_count && r == 0; i++)
         r = set_key(node, cfg, &cfg->set[i], err);

@@ -76,6 +76,7 @@ target_init(struct target *t, struct loop *loop, const struct target_config *cfg
     list_init(&t->logins);
     list_init(&t->sessions);
     htab_init(&t->session_by_port);
+    htab_init(&t->node_by_name);
     t->hash_seed = loop_random(loop);
     list_init(&t->dead_sessions);
     list_init(&t->free_cmds);
@@ -224,6 +225,7 @@ target_free(struct target *t)
         tgt_node_fini(&t->nodes[i]);
     free(t->nodes);
     htab_fini(&t->session_by_port);
+    htab_fini(&t->node_by_name);
     tgt_cmd_pool_fini(t);
     free(t);
 }

@@ -15,8 +15,8 @@
 #include "target/txq.h"
 #include "wire/keys.h"
 
-#define RECORD_MAX   (ISCSI_NAME_MAX + 16 + TARGET_LISTENERS_MAX * (PORTAL_TEXT_MAX + 24))
-#define ANSWER_EXTRA 4096u /* for other keys than SendTargets */
+#define ANSWER_EXTRA  4096u /* for other keys than SendTargets */
+#define ADDRESSES_MAX (TARGET_LISTENERS_MAX * (sizeof("TargetAddress=") + PORTAL_TEXT_MAX + 8))
 
 void
 tgt_text_fini(struct tgt_conn *c)
@@ -58,20 +58,49 @@ portal_of(const struct tgt_conn *c, uint32_t i)
     return local;
 }
 
-/* False: the initiator's other keys have left no room for it. */
-static bool
-put_record(struct tgt_conn *c, const struct tgt_node *node)
+/* TargetAddress of every listener, which are the same for all targets. */
+static void
+put_addresses(const struct tgt_conn *c, struct text_buf *b)
 {
-    struct text_buf *b = &c->text.answer;
-    int r = text_put(b, "TargetName", node->name);
-
-    for (uint32_t i = 0; i < c->target->listeners_count && r == 0; i++) {
+    for (uint32_t i = 0; i < c->target->listeners_count; i++) {
         char addr[PORTAL_TEXT_MAX], value[PORTAL_TEXT_MAX + 8];
         struct sock_addr a = portal_of(c, i);
 
         (void)snprintf(value, sizeof(value), "%s,%d", sock_addr_format(&a, addr, sizeof(addr)),
                        TGT_TPGT);
-        r = text_put(b, "TargetAddress", value);
+        (void)text_put(b, "TargetAddress", value); /* ADDRESSES_MAX is room for all */
+    }
+}
+
+static size_t
+record_size(const struct tgt_node *node, const struct text_buf *addresses)
+{
+    return sizeof("TargetName=") + strlen(node->name) + addresses->len;
+}
+
+/* The answer grows by what the records need, and keeps the room for other keys.  False: there is no
+ * memory, or the initiator's other keys have left no room. */
+static bool
+put_records(struct tgt_conn *c, const struct tgt_node *nodes, uint32_t count)
+{
+    struct text_buf *b = &c->text.answer, addresses;
+    char mem[ADDRESSES_MAX], *p;
+    size_t size = b->size;
+    int r = 0;
+
+    text_buf_init(&addresses, mem, sizeof(mem));
+    put_addresses(c, &addresses);
+    for (uint32_t i = 0; i < count; i++)
+        size += record_size(&nodes[i], &addresses);
+    p = realloc(b->buf, size);
+    if (p == NULL)
+        return false;
+    b->buf = p;
+    b->size = size;
+    for (uint32_t i = 0; i < count && r == 0; i++) {
+        r = text_put(b, "TargetName", nodes[i].name);
+        if (r == 0 && addresses.len > 0)
+            r = text_append(b, addresses.buf, addresses.len, NULL);
     }
     return r == 0;
 }
@@ -85,14 +114,11 @@ send_targets(struct tgt_conn *c, const struct text_pair *p)
     if (text_is(p->value, p->value_len, "All")) {
         if (!c->sess->discovery)
             return false;
-        for (uint32_t i = 0; i < t->nodes_count; i++) {
-            if (!put_record(c, &t->nodes[i]))
-                return false;
-        }
+        return put_records(c, t->nodes, t->nodes_count);
     } else if (p->value_len == 0) {
         if (c->sess->discovery)
             return false;
-        return put_record(c, c->sess->node);
+        return put_records(c, c->sess->node, 1);
     } else {
         char name[ISCSI_NAME_MAX + 1];
         struct tgt_node *node;
@@ -101,7 +127,7 @@ send_targets(struct tgt_conn *c, const struct text_pair *p)
             return true; /* no such target: nothing to tell */
         node = tgt_node_find(t, name);
         if (node != NULL && (c->sess->discovery || node == c->sess->node))
-            return put_record(c, node);
+            return put_records(c, node, 1);
     }
     return true;
 }
@@ -131,16 +157,15 @@ text_one_key(struct tgt_conn *c, const struct text_pair *p, struct key_set *seen
 static bool
 text_answer(struct tgt_conn *c)
 {
-    size_t size = ANSWER_EXTRA + (size_t)c->target->nodes_count * RECORD_MAX;
     struct text_iter it;
     struct text_pair p;
     struct key_set seen = {0};
-    char *mem = malloc(size);
+    char *mem = malloc(ANSWER_EXTRA);
     int r;
 
     if (mem == NULL)
         return false;
-    text_buf_init(&c->text.answer, mem, size);
+    text_buf_init(&c->text.answer, mem, ANSWER_EXTRA);
     text_iter_init(&it, c->text.request.buf, c->text.request.len);
     while ((r = text_next(&it, &p, NULL)) == 1) {
         if (!text_one_key(c, &p, &seen))

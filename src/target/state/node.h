@@ -3,6 +3,7 @@
 #ifndef TARGET_STATE_NODE_H
 #define TARGET_STATE_NODE_H
 
+#include "base/htab.h"
 #include "lu/device.h"
 #include "target/config.h"
 #include "wire/keys.h"
@@ -15,6 +16,7 @@ struct tgt_chap_secret {
 
 struct tgt_node {
     struct target *target;
+    struct hnode hnode; /* target->node_by_name */
     char name[ISCSI_NAME_MAX + 1];
     char alias[256];
     struct lu_device dev;

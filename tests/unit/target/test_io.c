@@ -499,25 +499,27 @@ digest_errors(void **state)
     puppet_free(p);
 }
 
+#define TARGETS 3000
+
 /* RFC7143-7.4.3, appendix C */
 static void
 discovery(void **state)
 {
-    struct target_node_config *n = calloc(200, sizeof(*n));
-    char(*names)[64] = calloc(200, sizeof(*names));
+    struct target_node_config *n = calloc(TARGETS, sizeof(*n));
+    char(*names)[64] = calloc(TARGETS, sizeof(*names));
     const struct lu_config lun = {.kind = LU_NULL, .size = 1 << 20, .lun = -1, .wce = -1};
     struct bhs_text_req h;
     struct world w;
     struct puppet *p;
-    static char all[200 * 128];
+    static char all[TARGETS * 128];
     size_t len = 0, found = 0;
 
     (void)state;
-    for (int i = 0; i < 200; i++) {
-        (void)snprintf(names[i], 64, "iqn.2026-11.example:disk-%d", i);
+    for (unsigned i = 0; i < TARGETS; i++) {
+        (void)snprintf(names[i], 64, "iqn.2026-11.example:disk-%u", i);
         n[i] = (struct target_node_config){.name = names[i], .luns = &lun, .luns_count = 1};
     }
-    world_new(&w, n, 200);
+    world_new(&w, n, TARGETS);
     p = puppet_new(&w, 1);
     puppet_login_send(
         p, bhs_login_flags(1, 3, ISCSI_LOGIN_TRANSIT),
@@ -545,7 +547,7 @@ discovery(void **state)
     }
     for (size_t at = 0; at < len; at += strlen(all + at) + 1)
         found += strncmp(all + at, "TargetName=", 11) == 0;
-    assert_int_equal(found, 200);
+    assert_int_equal(found, TARGETS);
     puppet_free(p);
     world_free(&w);
     free(n);

@@ -1,0 +1,83 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# target_args.sh - the command line of lunette-target: what it refuses, with which exit code and why,
+# and how many targets it takes.
+set -u
+: "${LUNETTE_BIN:=$(dirname "$0")/../../build/bin}"
+LUNETTE_BIN=$(realpath "$LUNETTE_BIN")
+target=$LUNETTE_BIN/lunette-target
+[[ -x $target ]] || { echo "SKIP: lunette-target is not built"; exit 77; }
+unset LUNETTE_TARGET_CHAP
+
+tmp=$(mktemp -d "${TMPDIR:-/tmp}/lunette-args.XXXXXX")
+cd "$tmp" || exit 1
+pid=
+trap 'kill $pid 2> /dev/null; wait; rm -rf "$tmp"' EXIT
+failed=0
+disk=(--listen 127.0.0.1:0 --target iqn.2026-11.example:disk --lun ram:1M)
+
+fail() {
+    echo "FAIL (line ${BASH_LINENO[1]}): $*"
+    sed 's/^/    /' err
+    failed=1
+}
+
+# refused SENTENCE ARGUMENT...: exit code 2, and stderr has the sentence.
+refused() {
+    local want=$1
+    shift
+    timeout 10 "$target" "$@" > out 2> err
+    local status=$?
+    [[ $status == 2 ]] || fail "$*: ended with $status"
+    grep -q -- "$want" err || fail "$*: does not say '$want'"
+}
+
+for us in -1 '' 1x ' 1' +1 99999999999999999999 4294967296; do
+    refused "--pace-us wants microseconds" "${disk[@]}" --pace-us="$us"
+    refused "--spin-us wants microseconds" "${disk[@]}" --spin-us="$us"
+done
+refused "no address of that name" --listen foo.invalid "${disk[@]:2}"
+refused "the port must be" --listen foo:bar "${disk[@]:2}"
+for set in MaxBurstLength=5 MaxBurstLength=foo InitialR2T=maybe FirstBurstLength=99999999999 \
+    MaxRecvDataSegmentLength=1 MaxConnections=0 DefaultTime2Wait=-1 MaxOutstandingR2T=; do
+    refused "${set%%=*}" "${disk[@]}" --set $set
+done
+refused "Foo cannot be set" "${disk[@]}" --set Foo=1
+refused "HeaderDigest takes" "${disk[@]}" --set HeaderDigest=x
+
+# A file of secrets that others can read, or change, is refused, as the initiator does.
+echo "user:a secret of the file" > secrets
+for mode in 644 640 602 660; do
+    chmod $mode secrets
+    refused "chmod 600" "${disk[@]}" --chap-file secrets
+done
+refused "No such file" "${disk[@]}" --chap-file missing
+chmod 600 secrets
+"$target" "${disk[@]}" --chap-file secrets > out 2> err &
+pid=$!
+for _ in $(seq 100); do
+    grep -qs "^listening on " out && break
+    sleep 0.05
+done
+grep -q "^listening on " out || fail "a file of mode 600 is refused"
+kill $pid
+wait $pid
+
+# More targets than one would think.
+many=()
+for i in $(seq 500); do
+    many+=(--target "iqn.2026-11.example:disk-$i" --lun null:1M)
+done
+"$target" --listen 127.0.0.1:0 "${many[@]}" > out 2> err &
+pid=$!
+for _ in $(seq 200); do
+    grep -qs "^listening on " out && break
+    sleep 0.05
+done
+portal=$(sed -n 's/^listening on //p' out)
+timeout 60 "$LUNETTE_BIN/lunette" discover "$portal" > list 2> err || fail "discover ended with $?"
+listed=$(grep -o 'iqn\.2026-11\.example:disk-[0-9]*' list | sort -u | wc -l)
+[[ $listed == 500 ]] || fail "$listed targets of 500 are listed"
+kill $pid
+wait $pid
+exit $failed
