@@ -58,7 +58,7 @@ fits(const struct tgt_cmd *c, const struct bhs_data_out *h)
         return false; /* another kind of request that waits for its turn */
     if (c->state != TGT_CMD_DATA && c->state != TGT_CMD_DRAIN && c->state != TGT_CMD_HELD)
         return false;
-    if (c->state == TGT_CMD_HELD || c->unsolicited)
+    if (c->unsolicited)
         return ttt == ISCSI_TAG_RSVD;
     return c->r2t_sn != c->r2t_done && ttt == c->ttt[c->r2t_done % TGT_R2T_MAX] &&
            memcmp(h->lun, c->s.lun, sizeof(h->lun)) == 0;
@@ -75,25 +75,23 @@ tgt_data_out_begin(struct tgt_conn *conn)
     conn->rx_base = off;
     if (c == NULL || c->conn != conn || !fits(c, h))
         return; /* its task is gone: read and dropped (10.7) */
-    if (c->state == TGT_CMD_HELD) {
-        if (c->early_len != off || conn->data_len > c->edtl - dataout_min(off, c->edtl))
-            data_error(c, ASC_WRONG_AMOUNT);
-    } else if (get32(h->data_sn) != c->data_sn) {
+    if (get32(h->data_sn) != c->data_sn)
         data_error(c, ASC_CRC); /* a PDU is missing, and nothing can be resent */
-    } else if (off != c->rx_off || conn->data_len > burst_end(c) - c->rx_off) {
+    else if (off != c->rx_off || conn->data_len > burst_end(c) - c->rx_off)
         data_error(c, ASC_WRONG_AMOUNT);
-    }
     conn->rx_cmd = c;
 }
 
-/* Data for a command that still waits for its turn. */
+/* Data for a command that still waits for its turn.  What goes beyond the burst has failed the
+ * command in tgt_data_out_begin, so there is room for all that comes here. */
 static void
 keep_early(struct tgt_cmd *c, uint32_t off, const uint8_t *data, uint32_t len)
 {
-    uint32_t room = dataout_min(c->edtl, c->sess->params.first_burst);
+    uint32_t room = burst_end(c);
 
-    if (c->s.failed || off > room || len > room - off)
+    if (c->s.failed)
         return;
+    assert(off <= room && len <= room - off);
     if (c->early == NULL)
         c->early = lu_buf_alloc(room);
     if (c->early == NULL)
@@ -128,11 +126,10 @@ burst_done(struct tgt_cmd *c, bool whole)
         c->r2t_done++;
     }
     c->data_sn = 0;
-    if (c->state == TGT_CMD_DATA) {
+    if (c->state == TGT_CMD_DATA)
         tgt_exec_want_data(c);
-    } else if (c->r2t_done == c->r2t_sn) { /* DRAIN */
+    else if (c->state == TGT_CMD_DRAIN && c->r2t_done == c->r2t_sn)
         tgt_tmf_drained(c);
-    }
 }
 
 void
@@ -150,19 +147,14 @@ tgt_data_out_end(struct tgt_conn *conn, bool digest_ok)
     }
     if (c == NULL)
         return;
-    if (c->state == TGT_CMD_HELD) {
-        c->early_len += conn->data_len;
-        c->data_sn++;
-        c->early_final = final;
-        return;
-    }
     end = burst_end(c);
     c->data_sn++;
     if (!c->s.failed)
         c->rx_off += conn->data_len;
     else
         c->rx_off = dataout_min(c->rx_off + conn->data_len, end); /* only counted */
-    conn->target->stats.bytes_written += conn->data_len;
+    if (c->state != TGT_CMD_HELD)                                 /* else counted when it runs */
+        conn->target->stats.bytes_written += conn->data_len;
     if (final)
         burst_done(c, c->rx_off == end);
     else if (c->rx_off == end && !c->s.failed)

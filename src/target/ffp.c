@@ -165,7 +165,7 @@ run_held(struct tgt_cmd *c)
     c->early = NULL;
     if (r != NULL) {
         union bhs_any h;
-        uint32_t len = c->early_len;
+        uint32_t len = c->rx_off;
 
         memcpy(&h, &c->h, sizeof(h));
         c->state = TGT_CMD_DATA;
@@ -174,9 +174,12 @@ run_held(struct tgt_cmd *c)
     } else {
         c->opened = true;
         c->sess->open++;
-        if (c->early_final)
-            c->h.cmd.flags |= ISCSI_FLAG_FINAL;
-        tgt_exec_run(c, early, c->early_len);
+        if (!c->unsolicited)
+            c->h.cmd.flags |= ISCSI_FLAG_FINAL; /* all of its unsolicited data is there */
+        tgt_exec_run(c, early, c->rx_off);
+        /* Its turn may have come on another connection, in the middle of a Data-Out on its own. */
+        if (conn->rx_cmd == c && !c->s.failed && early != NULL)
+            tgt_exec_take(c, conn->rx_base, early + conn->rx_base, conn->data_off);
     }
     lu_buf_free(early);
 }
@@ -208,9 +211,9 @@ ffp_hold(struct tgt_conn *c, const uint8_t *data, uint32_t len, bool scsi)
         uint32_t burst = c->sess->params.first_burst;
 
         tgt_exec_check_unsolicited(cmd, len);
-        cmd->early_final = cmd->h.cmd.flags & ISCSI_FLAG_FINAL;
-        if (!cmd->early_final || len > 0)
-            room = cmd->edtl < burst ? cmd->edtl : burst;
+        cmd->unsolicited = !(cmd->h.cmd.flags & ISCSI_FLAG_FINAL);
+        if (cmd->unsolicited && len > 0)
+            room = cmd->edtl < burst ? cmd->edtl : burst; /* for what is to come, too */
         if (cmd->s.failed)
             room = len = 0;
     }
@@ -220,7 +223,7 @@ ffp_hold(struct tgt_conn *c, const uint8_t *data, uint32_t len, bool scsi)
     }
     if (len > 0)
         memcpy(cmd->early, data, len);
-    cmd->early_len = len;
+    cmd->rx_off = len;
     tgt_order_hold(c->sess, cmd);
 }
 

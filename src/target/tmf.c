@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lu/buf.h"
 #include "lu/lu.h"
 #include "target/command.h"
 #include "target/conn.h"
@@ -110,6 +111,19 @@ tmf_plug(struct tgt_session *s, struct tgt_conn *conn, uint32_t cmd_sn)
     return true;
 }
 
+/* A held command is aborted: nothing is left of it but its number, which still counts. */
+static void
+tmf_empty_held(struct tgt_cmd *c)
+{
+    c->h.raw[0] = ISCSI_OP_NOP_OUT;
+    c->h.bhs.itt = put32(ISCSI_TAG_RSVD);
+    if (c->conn->rx_cmd == c)
+        c->conn->rx_cmd = NULL;
+    lu_buf_free(c->early);
+    c->early = NULL;
+    c->rx_off = 0;
+}
+
 static uint8_t
 abort_task(struct tgt_tmf *t)
 {
@@ -122,8 +136,7 @@ abort_task(struct tgt_tmf *t)
     if (c != NULL && memcmp(c->h.cmd.lun, t->req.lun, sizeof(t->req.lun)) != 0)
         return ISCSI_TMF_RSP_NO_TASK;
     if (c != NULL && c->state == TGT_CMD_HELD) {
-        c->h.raw[0] = ISCSI_OP_NOP_OUT; /* its number still counts */
-        c->h.bhs.itt = put32(ISCSI_TAG_RSVD);
+        tmf_empty_held(c);
         return ISCSI_TMF_RSP_COMPLETE;
     }
     if (c != NULL) {

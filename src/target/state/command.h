@@ -45,9 +45,7 @@ struct tgt_cmd {
         uint8_t raw[ISCSI_BHS_LEN];
     } h;
     uint32_t itt, edtl;
-    uint8_t *early; /* data that came for a held command, owned (lu_buf_alloc) */
-    uint32_t early_len;
-    bool early_final; /* no more of it is to come */
+    uint8_t *early; /* data that came for a held request, rx_off bytes, owned (lu_buf_alloc) */
     struct lu_cmd s;
     /* write side */
     uint32_t need;     /* bytes that will be taken */
