@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "lu/buf.h"
 #include "target/conn.h"
 #include "target/instance.h"
 #include "target/session.h"
@@ -12,17 +11,15 @@
 static void
 send_reject(struct tgt_conn *c, const struct bhs *h, uint32_t hdr_len, uint8_t reason, bool close)
 {
-    struct tgt_ctl *ctl = tgt_ctl_new(ISCSI_OP_REJECT, ISCSI_TAG_RSVD);
+    struct tgt_ctl *ctl = tgt_ctl_new_with(ISCSI_OP_REJECT, ISCSI_TAG_RSVD, h, hdr_len);
 
     c->target->stats.rejects++;
     tgt_conn_log(c, LOG_LEVEL_INFO, "rejects %s, reason %u", pdu_opcode_name(pdu_opcode(h)),
                  reason);
-    if (ctl == NULL || (ctl->data = lu_buf_alloc(hdr_len)) == NULL) {
+    if (ctl == NULL) {
         tgt_conn_kill(c, "out of memory");
         return;
     }
-    memcpy(ctl->data, h, hdr_len);
-    ctl->len = hdr_len;
     ((struct bhs_reject *)(void *)ctl->hdr)->reason = reason;
     ctl->close_after = close;
     tgt_ctl_send(c, ctl);

@@ -36,18 +36,14 @@ do_nop(struct tgt_conn *c, const struct bhs *bhs, const uint8_t *data, uint32_t 
         return; /* an answer to ours, or a mere acknowledgment */
     if (tgt_hook(c->target->hook, TGT_HOOK_NOP, NULL))
         return;
-    ctl = tgt_ctl_new(ISCSI_OP_NOP_IN, get32(h->itt));
-    if (len > c->xmit_max)
-        len = c->xmit_max;
-    if (ctl == NULL || (len > 0 && (ctl->data = lu_buf_alloc(len)) == NULL)) {
+    ctl = tgt_ctl_new_with(ISCSI_OP_NOP_IN, get32(h->itt), data,
+                           len < c->xmit_max ? len : c->xmit_max);
+    if (ctl == NULL) {
         tgt_conn_kill(c, "out of memory");
         return;
     }
     memcpy(((struct bhs_nop_in *)(void *)ctl->hdr)->lun, h->lun, sizeof(h->lun));
     ((struct bhs_nop_in *)(void *)ctl->hdr)->ttt = put32(ISCSI_TAG_RSVD);
-    if (len > 0)
-        memcpy(ctl->data, data, len);
-    ctl->len = len;
     tgt_ctl_send(c, ctl);
 }
 

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lu/buf.h"
 #include "target/conn.h"
 #include "target/instance.h"
 #include "target/login_state.h"
@@ -77,10 +76,11 @@ login_header(const struct tgt_conn *c)
 }
 
 static struct tgt_ctl *
-login_response(struct tgt_conn *c, uint8_t flags)
+login_response(struct tgt_conn *c, uint8_t flags, const void *text, size_t len)
 {
     const struct bhs_login_req *req = login_header(c);
-    struct tgt_ctl *ctl = tgt_ctl_new(ISCSI_OP_LOGIN_RSP, get32(req->itt));
+    struct tgt_ctl *ctl =
+        tgt_ctl_new_with(ISCSI_OP_LOGIN_RSP, get32(req->itt), text, (uint32_t)len);
     struct bhs_login_rsp *h;
 
     if (ctl == NULL) {
@@ -102,7 +102,8 @@ login_refuse(struct tgt_conn *c, uint16_t status)
 {
     struct tgt_login *l = c->login;
     uint8_t csg = login_header(c)->flags & ISCSI_LOGIN_CSG_MASK;
-    struct tgt_ctl *ctl = login_response(c, csg);
+    bool redirect = status >> 8 == ISCSI_LOGIN_REDIRECT;
+    struct tgt_ctl *ctl = login_response(c, csg, l->answer.buf, redirect ? l->answer.len : 0);
     struct bhs_login_rsp *h;
     char who[ISCSI_NAME_MAX + 1];
 
@@ -111,13 +112,6 @@ login_refuse(struct tgt_conn *c, uint16_t status)
     h = (struct bhs_login_rsp *)(void *)ctl->hdr;
     h->status_class = (uint8_t)(status >> 8);
     h->status_detail = (uint8_t)status;
-    if (h->status_class == ISCSI_LOGIN_REDIRECT && l->answer.len > 0) {
-        ctl->data = lu_buf_alloc((uint32_t)l->answer.len);
-        if (ctl->data != NULL) {
-            memcpy(ctl->data, l->answer.buf, l->answer.len);
-            ctl->len = (uint32_t)l->answer.len;
-        }
-    }
     ctl->close_after = true;
     tgt_conn_log(c, LOG_LEVEL_WARN, "login of %s refused: %s",
                  log_clean(who, sizeof(who), l->initiator, strlen(l->initiator)),
@@ -202,18 +196,9 @@ login_respond(struct tgt_conn *c, uint8_t flags, bool last_login_pdu)
     assert(!last_login_pdu || len == left);
     if (len < left)
         flags = (uint8_t)((flags & ISCSI_LOGIN_CSG_MASK) | ISCSI_LOGIN_CONTINUE);
-    ctl = login_response(c, flags);
+    ctl = login_response(c, flags, len > 0 ? l->answer.buf + l->answer_sent : NULL, len);
     if (ctl == NULL)
         return;
-    if (len > 0) {
-        ctl->data = lu_buf_alloc((uint32_t)len);
-        if (ctl->data == NULL) {
-            tgt_conn_kill(c, "out of memory");
-            return;
-        }
-        memcpy(ctl->data, l->answer.buf + l->answer_sent, len);
-    }
-    ctl->len = (uint32_t)len;
     ctl->made = last_login_pdu ? login_over : NULL;
     l->answer_sent += len;
     if (l->answer_sent == l->answer.len) {
@@ -260,11 +245,14 @@ new_session(struct tgt_conn *c)
     s->params = l->params;
     s->exp_cmd_sn = l->cmd_sn;
     s->max_cmd_sn = s->told_max = l->cmd_sn + s->depth - 1;
-    if (l->node != NULL && !l->discovery)
+    if (!l->discovery) {
         s->nexus = tgt_node_join(l->node, l->initiator, l->isid);
+        if (s->nexus == NULL) { /* nobody may join a session that cannot run a command */
+            tgt_session_end(s);
+            return ISCSI_LOGIN_OUT_OF_RESOURCES;
+        }
+    }
     tgt_session_add_conn(s, c);
-    if (s->nexus == NULL && !l->discovery)
-        return ISCSI_LOGIN_OUT_OF_RESOURCES;
     return ISCSI_LOGIN_OK;
 }
 

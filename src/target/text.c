@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lu/buf.h"
 #include "target/conn.h"
 #include "target/ctl.h"
 #include "target/instance.h"
@@ -178,21 +177,20 @@ text_answer(struct tgt_conn *c)
 static void
 text_respond(struct tgt_conn *c, const struct bhs_text_req *req)
 {
-    struct tgt_ctl *ctl = tgt_ctl_new(ISCSI_OP_TEXT_RSP, get32(req->itt));
     struct tgt_text *t = &c->text;
     size_t left = t->answer.len - t->answer_sent;
     size_t len = left < c->xmit_max ? left : c->xmit_max;
     bool more = req->flags & ISCSI_TEXT_CONTINUE;
     struct bhs_text_rsp *h;
+    struct tgt_ctl *ctl;
 
-    if (ctl == NULL || (len > 0 && (ctl->data = lu_buf_alloc((uint32_t)len)) == NULL)) {
+    ctl = tgt_ctl_new_with(ISCSI_OP_TEXT_RSP, get32(req->itt),
+                           len > 0 ? t->answer.buf + t->answer_sent : NULL, (uint32_t)len);
+    if (ctl == NULL) {
         tgt_conn_kill(c, "out of memory");
         return;
     }
     h = (struct bhs_text_rsp *)(void *)ctl->hdr;
-    if (len > 0)
-        memcpy(ctl->data, t->answer.buf + t->answer_sent, len);
-    ctl->len = (uint32_t)len;
     t->answer_sent += len;
     if (++t->ttt == ISCSI_TAG_RSVD)
         t->ttt = 0;

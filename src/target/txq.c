@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "lu/buf.h"
 #include "target/instance.h"
@@ -45,6 +46,23 @@ tgt_ctl_new(uint8_t opcode, uint32_t itt)
     ctl->numbered = true;
     bhs_init(ctl->hdr, opcode, ISCSI_FLAG_FINAL);
     ((struct bhs *)(void *)ctl->hdr)->itt = put32(itt);
+    return ctl;
+}
+
+struct tgt_ctl *
+tgt_ctl_new_with(uint8_t opcode, uint32_t itt, const void *data, uint32_t len)
+{
+    struct tgt_ctl *ctl = tgt_ctl_new(opcode, itt);
+
+    if (ctl == NULL || len == 0)
+        return ctl;
+    ctl->data = lu_buf_alloc(len);
+    if (ctl->data == NULL) {
+        free(ctl);
+        return NULL;
+    }
+    memcpy(ctl->data, data, len);
+    ctl->len = len;
     return ctl;
 }
 

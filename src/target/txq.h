@@ -20,6 +20,8 @@ void tgt_tx_release(struct tgt_conn *c, void *buf);
 
 /* A control PDU for the caller to fill in and send; NULL without memory. */
 struct tgt_ctl *tgt_ctl_new(uint8_t opcode, uint32_t itt);
+/* The same with a copy of len bytes of data; data may be NULL if len is 0. */
+struct tgt_ctl *tgt_ctl_new_with(uint8_t opcode, uint32_t itt, const void *data, uint32_t len);
 /* Queues ctl, and owns it from then on. */
 void tgt_ctl_send(struct tgt_conn *c, struct tgt_ctl *ctl);
 /* Frees ctl, whose PDU has been made or will not be made. */
