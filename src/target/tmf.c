@@ -20,11 +20,19 @@
 #include "wire/sn.h"
 
 static void
+tmf_free(struct tgt_tmf *t)
+{
+    free(t->rsp);
+    free(t);
+}
+
+/* Sends the response and forgets the function.  It must not fail: those who call it walk through
+ * lists that the end of a connection would change. */
+static void
 tmf_finish(struct tgt_tmf *t, uint8_t response)
 {
     struct tgt_session *s = t->sess;
     struct tgt_conn *conn = t->conn;
-    struct tgt_ctl *ctl;
     bool cold = (t->req.flags & ISCSI_TMF_FUNC_MASK) == ISCSI_TMF_TARGET_COLD_RESET &&
                 response == ISCSI_TMF_RSP_COMPLETE;
 
@@ -32,18 +40,14 @@ tmf_finish(struct tgt_tmf *t, uint8_t response)
     list_del(&t->link);
     s->tmfs_count--;
     if (!tgt_hook(s->target->hook, TGT_HOOK_TMF, NULL)) {
-        ctl = tgt_ctl_new(ISCSI_OP_TMF_RSP, get32(t->req.itt));
-        if (ctl == NULL) {
-            tgt_conn_kill(conn, "out of memory");
-        } else {
-            ((struct bhs_tmf_rsp *)(void *)ctl->hdr)->response = response;
-            ctl->close_after = cold;
-            tgt_ctl_send(conn, ctl);
-        }
+        ((struct bhs_tmf_rsp *)(void *)t->rsp->hdr)->response = response;
+        t->rsp->close_after = cold;
+        tgt_ctl_send(conn, t->rsp);
+        t->rsp = NULL;
     }
     if (cold && conn->state == TGT_CONN_FFP)
         conn->state = TGT_CONN_CLOSING;
-    free(t);
+    tmf_free(t);
 }
 
 static void
@@ -88,7 +92,7 @@ tgt_tmf_drop(struct tgt_session *s, const struct tgt_conn *conn)
         loop_timer_stop(s->target->loop, &t->timer);
         list_del(&t->link);
         s->tmfs_count--;
-        free(t);
+        tmf_free(t);
     }
 }
 
@@ -277,7 +281,10 @@ tgt_tmf_pdu(struct tgt_conn *c, const struct bhs_tmf_req *h)
         return;
     }
     t = calloc(1, sizeof(*t));
-    if (t == NULL) {
+    if (t != NULL)
+        t->rsp = tgt_ctl_new(ISCSI_OP_TMF_RSP, get32(h->itt));
+    if (t == NULL || t->rsp == NULL) {
+        free(t);
         tgt_conn_kill(c, "out of memory");
         return;
     }

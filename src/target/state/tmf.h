@@ -12,6 +12,7 @@
 
 struct tgt_cmd;
 struct tgt_conn;
+struct tgt_ctl;
 struct tgt_session;
 
 /* A function that waits for its turn, or for data of what it aborted. */
@@ -20,8 +21,9 @@ struct tgt_tmf {
     struct tgt_session *sess;
     struct tgt_conn *conn;
     struct bhs_tmf_req req;
-    bool started, done; /* done: only `draining` is waited for */
-    uint32_t draining;  /* commands in state DRAIN for it */
+    struct tgt_ctl *rsp; /* made with the function, so that its end cannot fail; owned */
+    bool started, done;  /* done: only `draining` is waited for */
+    uint32_t draining;   /* commands in state DRAIN for it */
     struct loop_timer timer;
 };
 
