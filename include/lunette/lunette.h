@@ -16,8 +16,22 @@
  *     lunette_close(lun);
  *     lunette_ctx_free(ctx);
  *
- * Threads: a context and everything that is opened in it may be used by one thread at a time.
- * Several threads use several contexts.  No call takes a lock.
+ * Threads: a context and everything that is opened in it belong to one thread: the first that uses
+ * the context after lunette_ctx_new, which another may have called.  io_uring refuses any other
+ * thread (-EEXIST).  Several threads use several contexts.  No call takes a lock, and callbacks
+ * come on that thread, from inside calls that drive the context.  What has no context (versions,
+ * texts, lists that were returned) may be used by any thread.  A child after fork() uses nothing
+ * that its parent has made, and frees nothing of it.
+ *
+ * Memory: buffers, iovec arrays and the pieces that iovecs name may lie at any address and have any
+ * length, also 0; NULL will do for no bytes.  No block may be spread over more than
+ * LUNETTE_IOV_PER_BLOCK_MAX iovecs.  Beyond that their number, and the length of a request, have no
+ * limit: what does not fit into one command becomes several, which may be executed in any order and
+ * of which some may have been when the request fails.
+ *
+ * Offsets and lengths are bytes, and multiples of the block size (struct lunette_info), or else
+ * -EINVAL.  With a length of 0 nothing is sent: a request succeeds where its offset would do, which
+ * the end of the unit does, too.
  *
  * Errors: a call that fails returns -errno, and fills in its struct lunette_error, where it has
  * one, with a sentence that says what is wrong (NULL: the caller does not want it).  Errors of the
@@ -76,7 +90,8 @@ struct lunette_queue;
 struct lunette_targets;
 struct lunette_luns;
 
-#define LUNETTE_SENSE_MAX 252 /* bytes of sense data that are kept */
+#define LUNETTE_SENSE_MAX         252 /* bytes of sense data that are kept */
+#define LUNETTE_IOV_PER_BLOCK_MAX 256
 
 /* ---- contexts ------------------------------------------------------------------------------ */
 
@@ -282,8 +297,7 @@ LUNETTE_API int lunette_ping(struct lunette_lun *lun, size_t len, uint64_t *ret_
 #define LUNETTE_FUA      1u /* on stable storage when done */
 #define LUNETTE_NO_UNMAP 2u /* write zeroes: keep the space allocated */
 
-/* offset and len are in bytes, and multiples of the block size.  0 means that all of it was done.
- */
+/* 0 means that all of it was done. */
 LUNETTE_API int lunette_pread(struct lunette_lun *lun, void *buf, size_t len, uint64_t offset,
                               struct lunette_error *err);
 /* flags: 0 or LUNETTE_FUA. */
@@ -346,8 +360,8 @@ LUNETTE_API void lunette_queue_free(struct lunette_queue *q);
 
 /* Each of these queues one request.  It may not be sent before lunette_queue_submit or
  * lunette_queue_poll.  The caller does not touch the memory and the iovec array until the
- * completion. Returns 0; -EAGAIN when depth requests are outstanding; or another -errno where the
- * request cannot be tried at all. */
+ * completion; iovcnt may be 0.  Returns 0; -EAGAIN when depth requests are outstanding; or another
+ * -errno where the request cannot be tried at all. */
 LUNETTE_API int lunette_queue_read(struct lunette_queue *q, void *buf, size_t len, uint64_t offset,
                                    void *user_data);
 LUNETTE_API int lunette_queue_write(struct lunette_queue *q, const void *buf, size_t len,

@@ -263,6 +263,9 @@ api_wait(struct lunette_ctx *ctx, const bool *flag, struct lunette_error *err)
     while (!*flag) {
         int r = loop_run(ctx->loop, -1);
 
+        if (r == -EEXIST) /* io_uring: the ring is another thread's */
+            return lunette_fail(err, r, LUNETTE_DOM_USAGE, 0,
+                                "the context belongs to another thread, the first that used it");
         if (r < 0)
             return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "waiting failed: %s",
                                 errno_text(-r));
