@@ -24,8 +24,6 @@ transport_complete(const struct iscsi_transport *from, struct iscsi_transport *t
     const struct table_head *head = (const void *)from;
     size_t size = head->size;
 
-    if (head->version != ISCSI_TRANSPORT_VERSION)
-        return "was made for another version of the interface";
     if (size < sizeof(*head) || size % sizeof(void *) != 0)
         return "does not say its size";
     for (size_t i = sizeof(*to); i < size; i++) {
@@ -64,9 +62,16 @@ int
 transport_register(struct transport_registry *r, const struct iscsi_transport *table,
                    struct lunette_error *err)
 {
+    const struct table_head *head = (const void *)table;
     struct iscsi_transport t;
-    const char *why = transport_complete(table, &t);
+    const char *why;
 
+    if (head->version != ISCSI_TRANSPORT_VERSION)
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                            "the transport was made for version %u of the interface, this library "
+                            "has version %u: build it again with the library's headers",
+                            head->version, ISCSI_TRANSPORT_VERSION);
+    why = transport_complete(table, &t);
     if (why != NULL) /* its other members may be anywhere */
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "the transport %s", why);
     why = transport_lacks(&t);

@@ -98,7 +98,7 @@ says() { # TRANSPORTS MESSAGE
 }
 says "$tmp/missing.so" "LUNETTE_TRANSPORTS: transport $tmp/missing.so cannot be loaded"
 says "$tmp/empty.so" "transport $tmp/empty.so: it has no transport"
-says "$tmp/other_version.so" "transport $tmp/other_version.so: the transport was made for another version"
+says "$tmp/other_version.so" "transport $tmp/other_version.so: the transport was made for version"
 says "$tmp/no_size.so" "transport $tmp/no_size.so: the transport does not say its size"
 says "$tmp/too_small.so" "transport $tmp/too_small.so: transport \"sockets\" connects by itself but lacks ep_connect"
 says "$tmp/text.so" "transport $tmp/text.so cannot be loaded: "

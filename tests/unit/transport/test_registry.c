@@ -155,7 +155,7 @@ versions(void **state)
     for (uint32_t v = 0; v < 100; v++) {
         l.t.version = v;
         if (v != ISCSI_TRANSPORT_VERSION)
-            refused(&l, "another version");
+            refused(&l, "build it again");
     }
 }
 
