@@ -161,38 +161,88 @@ iqn_fault(const char *s, size_t n)
     return NULL;
 }
 
-int
-iscsi_name_normalize(const char *name, size_t len, char *ret, struct lunette_error *err)
+/* Says what keeps a name of lower case letters out of the grammar, or NULL. */
+static const char *
+grammar_fault(const char *s, size_t n)
 {
-    char out[ISCSI_NAME_MAX + 1];
-    const char *why = NULL;
+    for (size_t i = 0; i < n; i++) {
+        if (!((s[i] >= 'a' && s[i] <= 'z') || (s[i] >= '0' && s[i] <= '9') || s[i] == '-' ||
+              s[i] == '.' || s[i] == ':'))
+            return "only a-z 0-9 - . : stand in an iSCSI name";
+    }
+    if (strncmp(s, "iqn.", 4) == 0)
+        return iqn_fault(s + 4, n - 4);
+    if (strncmp(s, "eui.", 4) == 0)
+        return n == 20 && all_hex(s + 4, 16) ? NULL : "an eui name is eui. and 16 hex digits";
+    if (strncmp(s, "naa.", 4) == 0)
+        return (n == 20 || n == 36) && all_hex(s + 4, n - 4)
+                   ? NULL
+                   : "a naa name is naa. and 16 or 32 hex digits";
+    return "an iSCSI name starts with iqn., eui. or naa.";
+}
 
+/* Copies with capitals in lower case (RFC 3722, table B.2), and tells whether there were any. */
+static bool
+name_fold(char *ret, const char *name)
+{
+    bool capitals = false;
+    size_t i;
+
+    for (i = 0; name[i] != '\0'; i++) {
+        bool capital = name[i] >= 'A' && name[i] <= 'Z';
+
+        ret[i] = (char)(capital ? name[i] - 'A' + 'a' : name[i]);
+        capitals |= capital;
+    }
+    ret[i] = '\0';
+    return capitals;
+}
+
+int
+iscsi_name_take(const char *name, size_t len, char *ret, struct lunette_error *err)
+{
     if (len == 0 || len > ISCSI_NAME_MAX)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
                             "an iSCSI name has 1..%d bytes, this one has %zu", ISCSI_NAME_MAX, len);
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)name[i];
 
-        if (c >= 'A' && c <= 'Z')
-            c = (unsigned char)(c - 'A' + 'a'); /* RFC 3722, table B.2 */
-        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == ':'))
+        if (c <= 0x20 || c == 0x7f)
             return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
-                                "iSCSI name: byte %02x at position %zu is not allowed "
-                                "(a-z 0-9 - . : only)",
+                                "an iSCSI name cannot hold blanks and control characters: there is "
+                                "byte %02x at position %zu",
                                 c, i);
-        out[i] = (char)c;
     }
-    out[len] = '\0';
-    if (strncmp(out, "iqn.", 4) == 0)
-        why = iqn_fault(out + 4, len - 4);
-    else if (strncmp(out, "eui.", 4) == 0)
-        why = len == 20 && all_hex(out + 4, 16) ? NULL : "an eui name is eui. and 16 hex digits";
-    else if (strncmp(out, "naa.", 4) == 0)
-        why = (len == 20 || len == 36) && all_hex(out + 4, len - 4)
-                  ? NULL
-                  : "a naa name is naa. and 16 or 32 hex digits";
-    else
-        why = "an iSCSI name starts with iqn., eui. or naa.";
+    memmove(ret, name, len);
+    ret[len] = '\0';
+    return 0;
+}
+
+const char *
+iscsi_name_oddity(const char *name)
+{
+    char folded[ISCSI_NAME_MAX + 1];
+    const char *why;
+    bool capitals;
+
+    if (strnlen(name, sizeof(folded)) == sizeof(folded))
+        return "an iSCSI name has at most 223 bytes";
+    capitals = name_fold(folded, name);
+    why = grammar_fault(folded, strlen(folded));
+    return why == NULL && capitals ? "an iSCSI name has no capitals" : why;
+}
+
+int
+iscsi_name_normalize(const char *name, size_t len, char *ret, struct lunette_error *err)
+{
+    char taken[ISCSI_NAME_MAX + 1], out[ISCSI_NAME_MAX + 1];
+    const char *why;
+    int r = iscsi_name_take(name, len, taken, err);
+
+    if (r < 0)
+        return r;
+    (void)name_fold(out, taken);
+    why = grammar_fault(out, len);
     if (why != NULL)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "iSCSI name \"%s\": %s", out, why);
     memcpy(ret, out, len + 1);

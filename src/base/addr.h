@@ -41,6 +41,16 @@ struct sock_addr {
  * buf. */
 const char *sock_addr_format(const struct sock_addr *a, char *buf, size_t size);
 
+/* Copies name[0..len) with a NUL into ret[ISCSI_NAME_MAX + 1], byte for byte: a name as a peer told
+ * it or a person typed it.  Refused is only what cannot be sent: no byte at all, more than
+ * ISCSI_NAME_MAX, NUL, control characters and blanks of ASCII.  Returns 0, or -EINVAL with the
+ * reason, and then leaves ret as it was.  ret may be name itself. */
+int iscsi_name_take(const char *name, size_t len, char *ret, struct lunette_error *err);
+
+/* Says in a few words what of a name is outside the grammar of RFC 7143 4.2.7, or NULL where
+ * nothing is.  Targets with such names exist, so that they are used all the same, and marked. */
+const char *iscsi_name_oddity(const char *name);
+
 /* Checks that name[0..len) is an iSCSI name (RFC 7143 4.2.7: iqn., eui.  or naa., in the ASCII
  * subset of RFC 3722), and writes it in lower case and with a NUL into ret[ISCSI_NAME_MAX + 1].
  * Returns 0, or -EINVAL with the reason, and then leaves ret as it was. */

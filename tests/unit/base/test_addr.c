@@ -89,11 +89,51 @@ test_names(void **state)
     assert_int_equal(iscsi_name_normalize(longest, 224, out, NULL), -EINVAL);
 }
 
+/* Peers have names that no grammar allows: they are taken byte for byte, and something is said of
+ * each.  What cannot be sent is refused. */
+static void
+test_names_as_they_are(void **state)
+{
+    static const struct {
+        const char *name, *oddity;
+    } rows[] = {
+        {"iqn.2001-04.com.example:x", NULL},       {"eui.02004567a425678d", NULL},
+        {"eui.02004567A425678D", "capitals"},      {"iqn.2001-04.com.example:Disk", "capitals"},
+        {"IQN.2001-04.COM.EXAMPLE:X", "capitals"}, {"iqn.2001-04.com.example:my_lun", "only a-z"},
+        {"iqn.com.example-10", "iqn.YYYY-MM"},     {"iqn.2026-1.example:vg0", "iqn.YYYY-MM"},
+        {"iqn.2026-13.example", "month"},          {"disk", "starts with"},
+        {"iqn.2001-04.com.\xc3\xa9", "only a-z"},  {"iqn.2001-04.com.example:%41/?#", "only a-z"},
+    };
+    static const struct {
+        const char *name;
+        size_t len;
+    } bad[] = {{"", 0}, {"a b", 3}, {"a\tb", 3}, {"a\0b", 3}, {"a\x1b[2J", 5}, {"a\x7f", 2}};
+    char out[ISCSI_NAME_MAX + 1] = "before", longest[ISCSI_NAME_MAX + 2];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        assert_int_equal(iscsi_name_take(bad[i].name, bad[i].len, out, NULL), -EINVAL);
+    assert_string_equal(out, "before");
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const char *odd = iscsi_name_oddity(rows[i].name);
+
+        assert_int_equal(iscsi_name_take(rows[i].name, strlen(rows[i].name), out, NULL), 0);
+        assert_string_equal(out, rows[i].name);
+        if (rows[i].oddity == NULL)
+            assert_null(odd);
+        else
+            assert_true(odd != NULL && strstr(odd, rows[i].oddity) != NULL);
+    }
+    memset(longest, 'a', sizeof(longest));
+    assert_int_equal(iscsi_name_take(longest, 223, out, NULL), 0);
+    assert_int_equal(iscsi_name_take(longest, 224, out, NULL), -EINVAL);
+}
+
 int
 main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_portals),
-                                       cmocka_unit_test(test_names)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_portals), cmocka_unit_test(test_names),
+                                       cmocka_unit_test(test_names_as_they_are)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
