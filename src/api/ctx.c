@@ -29,7 +29,7 @@ ctx_default_name(char name[ISCSI_NAME_MAX + 1], struct lunette_error *err)
     size_t n = 0;
 
     if (env != NULL && env[0] != '\0')
-        return iscsi_name_normalize(env, strlen(env), name, err);
+        return iscsi_name_take(env, strlen(env), name, err);
     (void)gethostname(host, sizeof(host) - 1);
     for (size_t i = 0; host[i] != '\0'; i++) {
         if (isalnum((unsigned char)host[i]) || host[i] == '-' || host[i] == '.')
@@ -96,8 +96,7 @@ ctx_init(struct lunette_ctx *ctx, const struct lunette_ctx_options *o,
         ctx->log = (struct log){(enum log_level)o->log_level, ctx_log_sink, ctx};
     }
     if (o->initiator_name != NULL)
-        r = iscsi_name_normalize(o->initiator_name, strlen(o->initiator_name), ctx->initiator_name,
-                                 err);
+        r = iscsi_name_take(o->initiator_name, strlen(o->initiator_name), ctx->initiator_name, err);
     else
         r = ctx_default_name(ctx->initiator_name, err);
     if (r < 0)

@@ -38,18 +38,24 @@ struct lunette_targets {
     struct api_target target[];
 };
 
+/* An address that was not understood stands behind the others, as it came. */
 static int
 convert_target(const struct discovered_target *from, struct api_target *to)
 {
-    (void)snprintf(to->t.name, sizeof(to->t.name), "%s", from->name);
-    to->portals = calloc(from->nportals + 1, sizeof(*to->portals));
-    if (to->portals == NULL)
+    struct lunette_portal *p = calloc(from->nportals + from->nunclear + 1, sizeof(*p));
+
+    if (p == NULL)
         return -ENOMEM;
-    to->t.nportals = from->nportals;
-    for (size_t k = 0; k < from->nportals; k++) {
-        (void)portal_format(&from->portals[k], to->portals[k].address,
-                            sizeof(to->portals[k].address));
-        to->portals[k].tpgt = from->portals[k].tpgt;
+    (void)snprintf(to->t.name, sizeof(to->t.name), "%s", from->name);
+    to->t.nportals = from->nportals + from->nunclear;
+    to->portals = p;
+    for (size_t k = 0; k < from->nportals; k++, p++) {
+        (void)portal_format(&from->portals[k], p->address, sizeof(p->address));
+        p->tpgt = from->portals[k].tpgt;
+    }
+    for (size_t k = 0; k < from->nunclear; k++, p++) {
+        (void)snprintf(p->address, sizeof(p->address), "%s", from->unclear[k]);
+        p->tpgt = -1;
     }
     return 0;
 }
@@ -111,8 +117,8 @@ lunette_discover(struct lunette_ctx *ctx, const char *where, struct lunette_targ
         return r;
     if (w.res.bad_names + w.res.bad_addresses > 0)
         log_line(ctx->loop->log, LOG_LEVEL_WARN,
-                 "discovery: %zu names and %zu addresses left out: %s", w.res.bad_names,
-                 w.res.bad_addresses, w.res.bad.msg);
+                 "discovery: %zu targets left out, %zu addresses not understood; the first: %s",
+                 w.res.bad_names, w.res.bad_addresses, w.res.bad.msg);
     r = convert(&w.res, ret);
     discovery_result_free(&w.res);
     if (r < 0)

@@ -28,6 +28,17 @@ session_next_isid(struct lunette_ctx *ctx, uint8_t isid[LOGIN_ISID_LEN])
     memcpy(isid, ctx->isid, sizeof(ctx->isid));
 }
 
+/* A name is sent as it was typed or told, since there are targets that know it only so. */
+static void
+session_warn_of_name(const struct lunette_ctx *ctx, const char *whose, const char *name)
+{
+    const char *odd = iscsi_name_oddity(name);
+
+    if (odd != NULL)
+        log_line(ctx->loop->log, LOG_LEVEL_WARN, "the %s's name %s is sent as it is, though %s",
+                 whose, name, odd);
+}
+
 int
 api_url_of(struct lunette_ctx *ctx, const char *where, struct api_url *u, struct lunette_error *err)
 {
@@ -51,9 +62,14 @@ api_url_of(struct lunette_ctx *ctx, const char *where, struct api_url *u, struct
     if (!u->has_isid)
         session_next_isid(ctx, u->cfg.isid);
     r = url_credentials(u, err);
-    if (r < 0)
+    if (r < 0) {
         url_wipe(u);
-    return r;
+        return r;
+    }
+    session_warn_of_name(ctx, "initiator", u->cfg.initiator_name);
+    if (u->has_target)
+        session_warn_of_name(ctx, "target", u->cfg.target_name);
+    return 0;
 }
 
 /* ---- what happens to a session -------------------------------------------------------------- */

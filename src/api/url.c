@@ -312,7 +312,7 @@ parse_path(struct api_url *u, char *path, struct lunette_error *err)
         }
     }
     u->has_target = true;
-    return iscsi_name_normalize(path, strlen(path), u->cfg.target_name, err);
+    return iscsi_name_take(path, strlen(path), u->cfg.target_name, err);
 }
 
 static int

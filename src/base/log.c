@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 void
 log_line(const struct log *log, enum log_level level, const char *fmt, ...)
@@ -16,6 +17,7 @@ log_line(const struct log *log, enum log_level level, const char *fmt, ...)
     va_start(ap, fmt);
     (void)vsnprintf(line, sizeof(line), fmt, ap);
     va_end(ap);
+    (void)log_clean(line, sizeof(line), line, strlen(line));
     log->sink(log->user, level, line);
 }
 

@@ -3,7 +3,7 @@
  *
  * The library never prints; it hands each line to a function that the application has
  * set.  A line is for the operator, and says as a sentence what happened to which
- * object.  Text that came from a peer is passed through log_clean first.
+ * object.  It may quote a peer: log_line makes every line fit for a terminal.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
@@ -25,7 +25,7 @@ void log_line(const struct log *log, enum log_level level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* Copies text[0..len), cut to size - 1 bytes, into buf and ends it with a NUL; each byte outside
- * 20h..7Eh becomes '?'.  size > 0.  Returns buf. */
+ * 20h..7Eh becomes '?'.  size > 0; text may be buf.  Returns buf. */
 const char *log_clean(char *buf, size_t size, const void *text, size_t len);
 
 #endif

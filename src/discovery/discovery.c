@@ -312,6 +312,9 @@ disc_log_in(struct discovery *d, const struct login_config *cfg, struct lunette_
     copy->discovery = true;
     copy->target_name[0] = '\0';
     copy->expected_tpgt = -1;
+    /* A Text Response reaches this side of the ipc as one message: no larger one is asked for. */
+    if (copy->offer.max_recv_dseg > IPC_PDU_DATA_MAX)
+        copy->offer.max_recv_dseg = IPC_PDU_DATA_MAX;
     r = login_start(d->ctl, copy, &cb, &d->login, err);
     login_config_wipe(copy);
     free(copy);
@@ -322,7 +325,7 @@ static int
 disc_set_what(struct discovery *d, const char *what, struct lunette_error *err)
 {
     if (what != NULL && strcmp(what, "All") != 0)
-        return iscsi_name_normalize(what, strlen(what), d->what, err);
+        return iscsi_name_take(what, strlen(what), d->what, err);
     memcpy(d->what, "All", sizeof("All"));
     return 0;
 }

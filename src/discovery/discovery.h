@@ -26,10 +26,10 @@ struct discovery_callbacks {
 struct discovery;
 
 /* Starts a discovery.  cfg and cb are copied, as is what: "All" (NULL means the same) or the name
- * of one target.  cfg is as for login_start; this function sets kind, discovery, target_name and
- * expected_tpgt itself.  ctl is borrowed and outlives the discovery.  Returns 0 and *ret, which the
- * caller frees with discovery_free; or -errno with *err as login_start, and then done is not
- * called. */
+ * of one target, which is sent as it is.  cfg is as for login_start; this function sets kind,
+ * discovery, target_name and expected_tpgt itself.  ctl is borrowed and outlives the discovery.
+ * Returns 0 and *ret, which the caller frees with discovery_free; or -errno with *err as
+ * login_start, and then done is not called. */
 int discovery_sendtargets(struct ctl *ctl, const struct login_config *cfg, const char *what,
                           const struct discovery_callbacks *cb, struct discovery **ret,
                           struct lunette_error *err);

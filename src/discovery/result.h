@@ -13,16 +13,18 @@
 #define DISCOVERY_PORTALS_MAX 262144u /* of all targets together */
 
 struct discovered_target {
-    char name[ISCSI_NAME_MAX + 1];
+    char name[ISCSI_NAME_MAX + 1]; /* as it was told, byte for byte: see iscsi_name_take */
     struct portal *portals; /* owned by the result; tpgt is -1 where the target did not tell it */
-    size_t nportals;        /* 0 where all its addresses were bad */
+    size_t nportals;        /* 0 where none of its addresses was understood */
+    char **unclear;         /* the addresses that were not, as they came; owned by the result */
+    size_t nunclear;
 };
 
 struct discovery_result {
     struct discovered_target *targets;
     size_t ntargets;
-    size_t bad_names;         /* records that were left out because their name is no iSCSI name */
-    size_t bad_addresses;     /* addresses that were left out because they are not legal */
+    size_t bad_names;         /* records that were left out because their name cannot be sent */
+    size_t bad_addresses;     /* addresses that were not understood */
     struct lunette_error bad; /* what is wrong with the first of both; code 0: there is none */
 };
 

@@ -24,8 +24,14 @@ targets_fini(struct targets *t)
 void
 discovery_result_free(struct discovery_result *r)
 {
-    for (size_t i = 0; i < r->ntargets; i++)
-        free(r->targets[i].portals);
+    for (size_t i = 0; i < r->ntargets; i++) {
+        struct discovered_target *dt = &r->targets[i];
+
+        while (dt->nunclear > 0)
+            free(dt->unclear[--dt->nunclear]);
+        free(dt->unclear);
+        free(dt->portals);
+    }
     free(r->targets);
     *r = (struct discovery_result){.targets = NULL};
 }
@@ -49,25 +55,64 @@ current(struct targets *t)
     return t->res.ntargets > 0 ? &t->res.targets[t->res.ntargets - 1] : NULL;
 }
 
-/* The list's room doubles: it is reallocated when its length is a power of two. */
+/* The list's room doubles: it is reallocated when its length is a power of two.  Returns the list,
+ * which has room for one more; or NULL with the old one untouched. */
+static void *
+list_grown(void *list, size_t len, size_t each)
+{
+    if ((len & (len - 1)) != 0)
+        return list;
+    return realloc(list, (len == 0 ? 1 : 2 * len) * each);
+}
+
+static int
+targets_count_address(struct targets *t, struct lunette_error *err)
+{
+    if (t->nportals == DISCOVERY_PORTALS_MAX)
+        return lunette_fail(err, -EPROTO, LUNETTE_DOM_PROTO, PROTOCOL_ERROR,
+                            "SendTargets: the target names more than %u addresses, which is the "
+                            "most that this initiator keeps",
+                            DISCOVERY_PORTALS_MAX);
+    t->nportals++;
+    return 0;
+}
+
 static int
 add_portal(struct targets *t, const struct portal *p, struct lunette_error *err)
 {
     struct discovered_target *dt = current(t);
+    struct portal *q;
+    int r = targets_count_address(t, err);
 
     assert(dt != NULL);
-    if (t->nportals == DISCOVERY_PORTALS_MAX)
-        return targets_fault(err, "names more addresses than this initiator keeps");
-    if ((dt->nportals & (dt->nportals - 1)) == 0) {
-        size_t room = dt->nportals == 0 ? 1 : 2 * dt->nportals;
-        struct portal *q = realloc(dt->portals, room * sizeof(*q));
+    if (r < 0)
+        return r;
+    q = list_grown(dt->portals, dt->nportals, sizeof(*q));
+    if (q == NULL)
+        return no_memory(err);
+    dt->portals = q;
+    q[dt->nportals++] = *p;
+    return 0;
+}
 
-        if (q == NULL)
-            return no_memory(err);
-        dt->portals = q;
-    }
-    dt->portals[dt->nportals++] = *p;
-    t->nportals++;
+/* Keeps an address that cannot be understood as it came, so that it can be shown. */
+static int
+add_unclear(struct targets *t, const struct text_pair *p, struct lunette_error *err)
+{
+    struct discovered_target *dt = current(t);
+    char **q, *copy;
+    int r = targets_count_address(t, err);
+
+    if (r < 0)
+        return r;
+    q = list_grown(dt->unclear, dt->nunclear, sizeof(*q));
+    if (q == NULL)
+        return no_memory(err);
+    dt->unclear = q;
+    copy = strndup(p->value, p->value_len);
+    if (copy == NULL)
+        return no_memory(err);
+    q[dt->nunclear++] = copy;
     return 0;
 }
 
@@ -99,16 +144,19 @@ take_name(struct targets *t, const struct text_pair *p, struct lunette_error *er
     if (r < 0)
         return r;
     t->has_address = false;
-    r = iscsi_name_normalize(p->value, p->value_len, dt.name, &why);
+    r = iscsi_name_take(p->value, p->value_len, dt.name, &why);
     t->skip = r < 0;
     if (t->skip) {
-        (void)lunette_fail_prefix(&why, r, "a target that was discovered has a bad name");
+        (void)lunette_fail_prefix(&why, r, "a target has a name that cannot be sent");
         remember_bad(t, &why);
         t->res.bad_names++;
         return 0;
     }
     if (t->res.ntargets == DISCOVERY_TARGETS_MAX)
-        return targets_fault(err, "names more targets than this initiator keeps");
+        return lunette_fail(err, -EPROTO, LUNETTE_DOM_PROTO, PROTOCOL_ERROR,
+                            "SendTargets: there are more than %u targets, which is the most that "
+                            "this initiator keeps",
+                            DISCOVERY_TARGETS_MAX);
     if (t->res.ntargets == t->room) {
         size_t room = t->room == 0 ? 4 : 2 * t->room;
         struct discovered_target *q = realloc(t->res.targets, room * sizeof(*q));
@@ -134,10 +182,11 @@ take_address(struct targets *t, const struct text_pair *p, struct lunette_error 
         return targets_fault(err, "names an address before any target");
     t->has_address = true;
     if (portal_parse(p->value, p->value_len, &portal, &why) < 0) {
-        (void)lunette_fail_prefix(&why, why.code, "%s has a bad address", current(t)->name);
+        (void)lunette_fail_prefix(&why, why.code, "%s has an address that cannot be understood",
+                                  current(t)->name);
         remember_bad(t, &why);
         t->res.bad_addresses++;
-        return 0;
+        return add_unclear(t, p, err);
     }
     return add_portal(t, &portal, err);
 }
@@ -174,19 +223,29 @@ targets_feed(struct targets *t, const void *text, size_t len, struct lunette_err
     end = at + len;
     t->text_len += len;
     if (t->text_len > DISCOVERY_TEXT_MAX)
-        return targets_fault(err, "sends more than 64 MiB of text");
+        return lunette_fail(err, -EPROTO, LUNETTE_DOM_PROTO, PROTOCOL_ERROR,
+                            "SendTargets: the target sends more than %u bytes of text, which is "
+                            "the most that this initiator takes",
+                            DISCOVERY_TEXT_MAX);
     while (at < end) {
         const char *nul = memchr(at, '\0', (size_t)(end - at));
         size_t n = nul != NULL ? (size_t)(nul + 1 - at) : (size_t)(end - at);
         int r;
 
         if (n > sizeof(t->part) - t->part_len)
-            return targets_fault(err, "sends a pair that is too long");
+            return lunette_fail(err, -EPROTO, LUNETTE_DOM_PROTO, PROTOCOL_ERROR,
+                                "SendTargets: the target sends a pair that is too long, of more "
+                                "than the %zu bytes that a key and its value may have",
+                                sizeof(t->part) - 1);
         memcpy(t->part + t->part_len, at, n);
         t->part_len += n;
         at += n;
         if (nul == NULL)
             break;
+        if (t->part_len == 1) { /* a NUL too many, as padding: it says nothing */
+            t->part_len = 0;
+            continue;
+        }
         r = targets_take_pair(t, err);
         if (r < 0)
             return r;

@@ -21,7 +21,7 @@ struct targets {
     bool skip;            /* the record's name was bad, so its addresses are left out */
     bool has_address;     /* the record has an address, good or bad */
     size_t room;          /* targets allocated */
-    size_t nportals;
+    size_t nportals;      /* addresses of all targets together, the unclear ones included */
     struct discovery_result res;
 };
 

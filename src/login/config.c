@@ -57,16 +57,14 @@ config_fault(struct lunette_error *err, const char *what)
     return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "%s", what);
 }
 
+/* Names are sent as they are, even those that no grammar allows: peers have them. */
 static int
-check_name(char name[ISCSI_NAME_MAX + 1], const char *whose, struct lunette_error *err)
+check_name(const char name[ISCSI_NAME_MAX + 1], const char *whose, struct lunette_error *err)
 {
-    char folded[ISCSI_NAME_MAX + 1];
-    int r = iscsi_name_normalize(name, strnlen(name, ISCSI_NAME_MAX + 1), folded, err);
+    char taken[ISCSI_NAME_MAX + 1];
+    int r = iscsi_name_take(name, strnlen(name, ISCSI_NAME_MAX + 1), taken, err);
 
-    if (r < 0)
-        return lunette_fail_prefix(err, r, "%s name", whose);
-    memcpy(name, folded, sizeof(folded));
-    return 0;
+    return r < 0 ? lunette_fail_prefix(err, r, "%s name", whose) : 0;
 }
 
 static int
@@ -199,7 +197,7 @@ check_lists(const struct login_config *cfg, struct lunette_error *err)
 }
 
 int
-login_config_check(struct login_config *cfg, struct lunette_error *err)
+login_config_check(const struct login_config *cfg, struct lunette_error *err)
 {
     int r = check_name(cfg->initiator_name, "initiator", err);
 

@@ -91,9 +91,9 @@ void login_config_init(struct login_config *cfg);
 /* Overwrites the secrets. */
 void login_config_wipe(struct login_config *cfg);
 
-/* Checks names, secrets, lists, ranges and the ISID's type, and turns names to lower case in
- * place.  Returns 0, or -EINVAL with what is wrong and what to do. */
-int login_config_check(struct login_config *cfg, struct lunette_error *err);
+/* Checks names, secrets, lists, ranges and the ISID's type.  Of names only what cannot be sent is
+ * refused; they go out byte for byte.  Returns 0, or -EINVAL with what is wrong and what to do. */
+int login_config_check(const struct login_config *cfg, struct lunette_error *err);
 
 /* Checks that a transport with these capabilities (enum iscsi_caps) can do what cfg insists on.
  * Returns 0, or -EINVAL with what it cannot do. */

@@ -41,7 +41,7 @@ test_parts(void **state)
     assert_memory_equal(u.cfg.chap.secret, "hunter2@hunter2-secret", u.cfg.chap.secret_len);
     assert_string_equal(u.cfg.portal.host, "host");
     assert_int_equal(u.cfg.portal.port, 3261);
-    assert_string_equal(u.cfg.target_name, IQN);
+    assert_string_equal(u.cfg.target_name, "IQN.2026-11.Example:Disk"); /* as typed */
     assert_true(u.has_target && u.has_lun && u.has_secret && !u.has_isid);
     assert_int_equal(u.lun[0], 0x41);
     url_wipe(&u);
@@ -118,7 +118,7 @@ test_refused(void **state)
 {
     (void)state;
     fails("http://h/", "want iscsi://");
-    fails("iscsi://h/disk", "iSCSI name");
+    fails("iscsi://h/iqn.2026-11.example:a b", "iSCSI name");
     fails("iscsi://h/" IQN "/x", "the LUN is a number");
     fails("iscsi://h:0/" IQN, "URL");
     fails("iscsi://@h/" IQN, "user name");

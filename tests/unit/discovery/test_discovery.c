@@ -145,6 +145,8 @@ test_asks_and_tells(void **state)
 {
     (void)state;
     ask(NULL);
+    /* one response is one message of the ipc, and none may be cut */
+    assert_int_equal(fake_login.cfg.offer.max_recv_dseg, IPC_PDU_DATA_MAX);
     assert_int_equal(fake_login.cfg.kind, LOGIN_NEW);
     assert_true(fake_login.cfg.discovery);
     assert_string_equal(fake_login.cfg.target_name, "");
@@ -170,10 +172,10 @@ test_one_target_by_name(void **state)
     struct lunette_error err;
 
     (void)state;
-    assert_int_equal(try("nonsense", &err), -EINVAL);
+    assert_int_equal(try("iqn.2001-04.org.example:a b", &err), -EINVAL);
     assert_int_equal(fake_login.logins, 0);
-    ask("IQN.2001-04.org.example:One");
-    assert_string_equal(fi.data[0], "SendTargets=iqn.2001-04.org.example:one");
+    ask("iqn.2001-04.org.example:My_One");
+    assert_string_equal(fi.data[0], "SendTargets=iqn.2001-04.org.example:My_One");
     fake_ipc_answer(&fi, 0, 0);
 }
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "discovery/targets.h"
 #include "tests/test.h"
 #include "tests/unit/login/fake.h"
 
@@ -103,7 +104,7 @@ check_three(const struct found *f)
     assert_int_equal(t[0].portals[1].port, 3261);
     assert_string_equal(t[0].portals[2].host, "host.example");
     assert_int_equal(t[0].portals[2].tpgt, -1);
-    assert_string_equal(t[1].name, "iqn.2001-04.org.example:two"); /* NAME-04 */
+    assert_string_equal(t[1].name, "IQN.2001-04.org.example:Two"); /* as it was told */
     assert_int_equal(t[1].nportals, 1);                            /* DSC-04: the one in use */
     assert_string_equal(t[1].portals[0].host, "10.0.0.1");
     assert_int_equal(t[1].portals[0].tpgt, 7);
@@ -142,13 +143,14 @@ nothing(void **state)
     end(&f);
 }
 
-/* DSC-05: 10,000 targets in PDUs of 512 bytes. */
+/* DSC-05: 10,000 targets in responses of every kind of size: records, keys and values are split
+ * anywhere, and none is lost. */
 static void
 ten_thousand(void **state)
 {
+    static const size_t pieces[] = {13, 512, 1000, 8192, 65535, IPC_PDU_DATA_MAX};
     size_t size = 10000 * 120, n = 0;
-    char *text = malloc(size);
-    struct found f;
+    char *text = malloc(size), name[64];
 
     (void)state;
     for (int i = 0; i < 10000; i++)
@@ -156,17 +158,57 @@ ten_thousand(void **state)
                               "TargetName=iqn.2001-04.org.example:disk.%d|"
                               "TargetAddress=10.0.0.1:3260,1|TargetAddress=10.0.0.2:3260,1|",
                               i);
-    begin(&f, 0, text, 512);
-    f.w->text_c_bit = true;
-    go(&f);
-    assert_int_equal(f.res.ntargets, 10000);
-    assert_string_equal(f.res.targets[9999].name, "iqn.2001-04.org.example:disk.9999");
-    assert_int_equal(f.res.targets[9999].nportals, 2);
-    end(&f);
+    for (size_t k = 0; k < sizeof(pieces) / sizeof(pieces[0]); k++) {
+        struct found f;
+
+        begin(&f, k, text, pieces[k]);
+        f.w->text_c_bit = k % 2 == 0;
+        go(&f);
+        assert_int_equal(f.err.code, 0);
+        assert_int_equal(f.res.ntargets, 10000);
+        for (size_t i = 0; i < 10000; i++) {
+            (void)snprintf(name, sizeof(name), "iqn.2001-04.org.example:disk.%zu", i);
+            assert_string_equal(f.res.targets[i].name, name);
+            assert_int_equal(f.res.targets[i].nportals, 2);
+        }
+        end(&f);
+    }
     free(text);
 }
 
-/* Bad names and addresses are reported and left out. */
+/* A limit that is reached is an error that names it, and no list that is cut. */
+static void
+limits(void **state)
+{
+    static const char one[] = "TargetName=iqn.2001-04.org.example:x\0";
+    static const char address[] = "TargetAddress=10.0.0.1\0";
+    static const struct portal in_use = {.host = "10.0.0.1", .port = 3260, .tpgt = 1};
+    struct targets *t = malloc(sizeof(*t));
+    struct lunette_error err = {.code = 0};
+    size_t i;
+    int r = 0;
+
+    (void)state;
+    targets_init(t, &in_use);
+    for (i = 0; i <= DISCOVERY_TARGETS_MAX && r == 0; i++)
+        r = targets_feed(t, one, sizeof(one) - 1, &err);
+    assert_int_equal(r, -EPROTO);
+    assert_int_equal(i, DISCOVERY_TARGETS_MAX + 1);
+    assert_non_null(strstr(err.msg, "65536 targets"));
+    targets_fini(t);
+    targets_init(t, &in_use);
+    r = targets_feed(t, one, sizeof(one) - 1, &err);
+    for (i = 0; i <= DISCOVERY_PORTALS_MAX && r == 0; i++)
+        r = targets_feed(t, address, sizeof(address) - 1, &err);
+    assert_int_equal(r, -EPROTO);
+    assert_int_equal(i, DISCOVERY_PORTALS_MAX + 1);
+    assert_non_null(strstr(err.msg, "262144 addresses"));
+    targets_fini(t);
+    free(t);
+}
+
+/* What cannot be sent as a name is reported and left out, an address that cannot be understood is
+ * reported and kept as it came. */
 static void
 bad_entries(void **state)
 {
@@ -174,7 +216,7 @@ bad_entries(void **state)
 
     (void)state;
     begin(&f, 1,
-          "TargetName=../../etc/passwd|TargetAddress=10.0.0.5,1|"
+          "TargetName=a name with blanks|TargetAddress=10.0.0.5,1|"
           "TargetName=iqn.2001-04.org.example:one|TargetAddress=10.0.0.1:99999,1|"
           "TargetAddress=10.0.0.2,1|TargetName=iqn.2001-04.org.example:two|TargetAddress=,|",
           0);
@@ -183,11 +225,64 @@ bad_entries(void **state)
     assert_int_equal(f.res.ntargets, 2);
     assert_int_equal(f.res.targets[0].nportals, 1);
     assert_string_equal(f.res.targets[0].portals[0].host, "10.0.0.2");
+    assert_int_equal(f.res.targets[0].nunclear, 1);
+    assert_string_equal(f.res.targets[0].unclear[0], "10.0.0.1:99999,1");
     assert_int_equal(f.res.targets[1].nportals, 0);
+    assert_int_equal(f.res.targets[1].nunclear, 1);
+    assert_string_equal(f.res.targets[1].unclear[0], ",");
     assert_int_equal(f.res.bad_names, 1);
     assert_int_equal(f.res.bad_addresses, 2);
-    assert_non_null(strstr(f.res.bad.msg, "bad name"));
+    assert_non_null(strstr(f.res.bad.msg, "cannot be sent"));
     end(&f);
+}
+
+/* Names that the grammar does not allow are listed as they were told. */
+static void
+odd_names(void **state)
+{
+    static const char *const names[] = {
+        "iqn.2026-11.example:ts-410:iscsi.my_lun.c4",
+        "iqn.com.example-10",
+        "iqn.2026-1.example:raid.vg0",
+        "../../etc/passwd",
+        "iqn.2026-11.example:\xc3\xa9",
+    };
+    const size_t count = sizeof(names) / sizeof(names[0]);
+    char text[1000];
+    size_t n = 0;
+    struct found f;
+
+    (void)state;
+    for (size_t i = 0; i < count; i++)
+        n += (size_t)snprintf(text + n, sizeof(text) - n, "TargetName=%s|", names[i]);
+    begin(&f, 1, text, 3);
+    go(&f);
+    assert_int_equal(f.err.code, 0);
+    assert_int_equal(f.res.ntargets, count);
+    for (size_t i = 0; i < count; i++)
+        assert_string_equal(f.res.targets[i].name, names[i]);
+    assert_int_equal(f.res.bad_names, 0);
+    end(&f);
+}
+
+/* NULs too many between pairs, and at the end, are padding. */
+static void
+padding(void **state)
+{
+    static const char text[] = "TargetName=iqn.2001-04.org.example:one|||TargetAddress=10.0.0.9|"
+                               "|TargetName=iqn.2001-04.org.example:two||||";
+
+    (void)state;
+    for (size_t piece = 0; piece < sizeof(text); piece++) {
+        struct found f;
+
+        begin(&f, piece, text, piece);
+        go(&f);
+        assert_int_equal(f.err.code, 0);
+        assert_int_equal(f.res.ntargets, 2);
+        assert_string_equal(f.res.targets[0].portals[0].host, "10.0.0.9");
+        end(&f);
+    }
 }
 
 static void
@@ -222,7 +317,7 @@ faults(void **state)
 
         begin(&f, 3, longish, piece);
         go(&f);
-        assert_non_null(strstr(f.err.msg, "too long"));
+        assert_non_null(strstr(f.err.msg, "319 bytes"));
         end(&f);
     }
 }
@@ -303,7 +398,7 @@ by_name(void **state)
     (void)state;
     begin(&f, 1, three, 0);
     world_config(f.w, &cfg);
-    assert_int_equal(discovery_sendtargets(f.w->ctl, &cfg, "nonsense",
+    assert_int_equal(discovery_sendtargets(f.w->ctl, &cfg, "non sense",
                                            &(struct discovery_callbacks){on_done, &f, 0}, &d, &err),
                      -EINVAL);
     cfg.portal.port = 0;
@@ -399,7 +494,8 @@ main(void)
         cmocka_unit_test(faults),       cmocka_unit_test(target_fails),
         cmocka_unit_test(text_headers), cmocka_unit_test(by_name),
         cmocka_unit_test(login_fails),  cmocka_unit_test(cancel_each_step),
-        cmocka_unit_test(mutations),
+        cmocka_unit_test(mutations),    cmocka_unit_test(odd_names),
+        cmocka_unit_test(padding),      cmocka_unit_test(limits),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

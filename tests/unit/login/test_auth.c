@@ -406,8 +406,9 @@ lint_other(void **state)
     } while (0)
     BAD(cfg.isid[0] = 0xc0, "ISID"); /* ID-02 */
     BAD(cfg.target_name[0] = '\0', "target's name");
-    BAD((void)strcpy(cfg.target_name, "disk"), "target name");
-    BAD((void)strcpy(cfg.initiator_name, "iqn.2001-13.x"), "initiator name");
+    BAD((void)strcpy(cfg.target_name, "iqn.2026-11.org.example:a b"), "target name");
+    BAD((void)strcpy(cfg.initiator_name, "iqn.2026-11.org.example:\x1b[m"), "initiator name");
+    BAD(memset(cfg.initiator_name, 'i', sizeof(cfg.initiator_name)), "initiator name");
     BAD(cfg.portal.port = 0, "portal");
     BAD(cfg.transport[0] = '\0', "transport");
     BAD((void)strcpy(cfg.header_digest, "CRC32C,MD5"), "HeaderDigest");
@@ -425,9 +426,9 @@ lint_other(void **state)
     BAD(cfg.kind = LOGIN_ADD_CONN, "TSIH");
     BAD(cfg.auth_required = true, "authentication is required");
     cfg = ok;
-    (void)strcpy(cfg.target_name, "IQN.2026-11.Org.Example:Disk"); /* NAME-04 */
+    (void)strcpy(cfg.target_name, "IQN.2026-11.Org.Example:My_Disk"); /* sent as it is */
     assert_int_equal(login_config_check(&cfg, &err), 0);
-    assert_string_equal(cfg.target_name, "iqn.2026-11.org.example:disk");
+    assert_string_equal(cfg.target_name, "IQN.2026-11.Org.Example:My_Disk");
     world_free(w);
 }
 
