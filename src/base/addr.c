@@ -12,13 +12,6 @@
 
 #include "base/hex.h"
 
-static int
-bad_portal(struct lunette_error *err, const char *text, size_t len, const char *why)
-{
-    return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "portal \"%.*s\": %s",
-                        len > 100 ? 100 : (int)len, text, why);
-}
-
 /* Reads a decimal number in [min, max], which must fill text[0..len). */
 static bool
 parse_decimal(const char *text, size_t len, uint32_t max, uint32_t *ret)
@@ -44,61 +37,136 @@ host_char_ok(char c)
     return isalnum((unsigned char)c) || strchr("-._:%", c) != NULL;
 }
 
-int
-portal_parse(const char *text, size_t len, struct portal *ret, struct lunette_error *err)
+/* Is host[0..len) an IPv6 address, with the %scope that it may have? */
+static bool
+is_ipv6(const char *host, size_t len)
 {
-    const char *host = text, *comma, *port = NULL;
-    size_t host_len, port_len = 0, addr_len = len;
+    const char *percent = memchr(host, '%', len);
+    size_t n = percent != NULL ? (size_t)(percent - host) : len;
+    char text[INET6_ADDRSTRLEN];
+    struct in6_addr a;
+
+    if (n >= sizeof(text) || (percent != NULL && n + 1 == len))
+        return false;
+    memcpy(text, host, n);
+    text[n] = '\0';
+    return inet_pton(AF_INET6, text, &a) == 1;
+}
+
+/* Says what is wrong with host[0..len), or NULL. */
+static const char *
+host_fault(const char *host, size_t len)
+{
+    if (len == 0)
+        return "the host is missing";
+    if (len > HOST_MAX)
+        return "the host is longer than 255 bytes";
+    for (size_t i = 0; i < len; i++) {
+        if (!host_char_ok(host[i]))
+            return "the host holds a character that no host has";
+    }
+    if ((memchr(host, ':', len) != NULL || memchr(host, '%', len) != NULL) && !is_ipv6(host, len))
+        return "that is neither a host nor an IPv6 address";
+    return NULL;
+}
+
+/* Copies a host.  A URI spells the % before a scope as %25 (RFC 6874). */
+static void
+host_copy(char ret[HOST_MAX + 1], const char *host, size_t len)
+{
+    const char *percent = memchr(host, '%', len);
+    size_t n = percent != NULL ? (size_t)(percent - host) + 1 : len;
+    size_t skip = percent != NULL && len - n > 2 && memcmp(percent, "%25", 3) == 0 ? 2 : 0;
+
+    memcpy(ret, host, n);
+    memcpy(ret + n, host + n + skip, len - n - skip);
+    ret[len - skip] = '\0';
+}
+
+/* Splits text[0..len) into host and port, ret_port NULL where there is none.  Returns what is
+ * wrong, or NULL. */
+static const char *
+portal_split(const char *text, size_t len, size_t *ret_host_len, const char **ret_host,
+             const char **ret_port)
+{
+    const char *colon = memchr(text, ':', len);
+
+    *ret_host = text;
+    *ret_host_len = len;
+    *ret_port = NULL;
+    if (len > 0 && text[0] == '[') {
+        const char *end = memchr(text, ']', len);
+
+        if (end == NULL)
+            return "']' is missing";
+        *ret_host = text + 1;
+        *ret_host_len = (size_t)(end - text - 1);
+        if (end + 1 == text + len)
+            return NULL;
+        if (end[1] != ':')
+            return "expected ':' after ']'";
+        *ret_port = end + 2;
+    } else if (colon != NULL && memchr(colon + 1, ':', len - (size_t)(colon + 1 - text)) == NULL) {
+        *ret_host_len = (size_t)(colon - text);
+        *ret_port = colon + 1;
+    }
+    return NULL;
+}
+
+const char *
+portal_read(const char *text, size_t len, struct portal *ret)
+{
+    const char *comma = memchr(text, ',', len), *host, *port, *why;
+    size_t addr_len = comma != NULL ? (size_t)(comma - text) : len, host_len;
     uint32_t tpgt = 0, port_no = ISCSI_PORT;
     struct portal p = {.tpgt = -1};
 
-    comma = memchr(text, ',', len);
     if (comma != NULL) {
-        addr_len = (size_t)(comma - text);
         if (!parse_decimal(comma + 1, len - addr_len - 1, 65535, &tpgt))
-            return bad_portal(err, text, len, "the portal group tag after ',' must be 0..65535");
+            return "the portal group tag after ',' must be 0..65535";
         p.tpgt = (int32_t)tpgt;
     }
-    host_len = addr_len;
-    if (addr_len > 0 && text[0] == '[') {
-        const char *end = memchr(text, ']', addr_len);
-        size_t rest;
-
-        if (end == NULL)
-            return bad_portal(err, text, len, "']' is missing");
-        host = text + 1;
-        host_len = (size_t)(end - host);
-        rest = addr_len - host_len - 2;
-        if (rest > 0) {
-            if (end[1] != ':')
-                return bad_portal(err, text, len, "expected ':' after ']'");
-            port = end + 2;
-            port_len = rest - 1;
-        }
-    } else {
-        const char *colon = memchr(text, ':', addr_len);
-
-        if (colon != NULL &&
-            memchr(colon + 1, ':', addr_len - (size_t)(colon - text) - 1) == NULL) {
-            host_len = (size_t)(colon - text);
-            port = colon + 1;
-            port_len = addr_len - host_len - 1;
-        }
-    }
-    if (port != NULL && (!parse_decimal(port, port_len, 65535, &port_no) || port_no == 0))
-        return bad_portal(err, text, len, "the port must be 1..65535");
-    if (host_len == 0)
-        return bad_portal(err, text, len, "the host is missing");
-    if (host_len > HOST_MAX)
-        return bad_portal(err, text, len, "the host is longer than 255 bytes");
-    for (size_t i = 0; i < host_len; i++) {
-        if (!host_char_ok(host[i]))
-            return bad_portal(err, text, len, "the host holds a character that no host has");
-    }
-    memcpy(p.host, host, host_len);
+    why = portal_split(text, addr_len, &host_len, &host, &port);
+    if (why != NULL)
+        return why;
+    if (port != NULL &&
+        (!parse_decimal(port, (size_t)(text + addr_len - port), 65535, &port_no) || port_no == 0))
+        return "the port must be 1..65535";
+    why = host_fault(host, host_len);
+    if (why != NULL)
+        return why;
+    host_copy(p.host, host, host_len);
     p.port = (uint16_t)port_no;
     *ret = p;
-    return 0;
+    return NULL;
+}
+
+int
+portal_parse(const char *text, size_t len, struct portal *ret, struct lunette_error *err)
+{
+    const char *why = portal_read(text, len, ret);
+
+    return why == NULL ? 0
+                       : lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "portal \"%.*s\": %s",
+                                      len > 100 ? 100 : (int)len, text, why);
+}
+
+bool
+portal_lacks_scope(const struct portal *p)
+{
+    struct in6_addr a;
+
+    return inet_pton(AF_INET6, p->host, &a) == 1 && IN6_IS_ADDR_LINKLOCAL(&a);
+}
+
+void
+portal_take_scope(struct portal *p, const struct portal *via)
+{
+    const char *scope = strchr(via->host, '%');
+    size_t len = strlen(p->host), more = scope != NULL ? strlen(scope) : 0;
+
+    if (more > 0 && portal_lacks_scope(p) && len + more < sizeof(p->host))
+        memcpy(p->host + len, scope, more + 1);
 }
 
 const char *

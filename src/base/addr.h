@@ -4,6 +4,7 @@
 #ifndef BASE_ADDR_H
 #define BASE_ADDR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -23,9 +24,20 @@ struct portal {
 
 /* Reads text[0..len), which is "host", "host:port" or "[v6%scope]:port", each with an optional
  * ",tpgt" behind it (RFC 7143 13.8).  An IPv6 address may also stand without brackets, and then has
- * no port.  Where no port is given, ISCSI_PORT is taken.  Returns 0, or -EINVAL with the reason,
- * and then leaves *ret as it was. */
+ * no port.  The % of a scope may be spelled %25, as in URIs (RFC 6874).  Where no port is given,
+ * ISCSI_PORT is taken.  Returns 0, or -EINVAL with the reason, and then leaves *ret as it was. */
 int portal_parse(const char *text, size_t len, struct portal *ret, struct lunette_error *err);
+
+/* The same, but returns NULL, or what is wrong as words that quote nothing: what stands in the
+ * place of a host may be a secret. */
+const char *portal_read(const char *text, size_t len, struct portal *ret);
+
+/* Is the host a link-local IPv6 address without the interface (RFC 4007: the zone) behind it?  Such
+ * an address exists once on every link, and the system cannot tell which is meant. */
+bool portal_lacks_scope(const struct portal *p);
+
+/* Gives p, where it lacks it, the scope of the portal that told of p. */
+void portal_take_scope(struct portal *p, const struct portal *via);
 
 /* Writes "host:port" with the NUL, an IPv6 address in brackets, and cuts it where size is less than
  * PORTAL_TEXT_MAX.  The portal group tag is left out.  Returns buf. */

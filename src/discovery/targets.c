@@ -188,6 +188,7 @@ take_address(struct targets *t, const struct text_pair *p, struct lunette_error 
         t->res.bad_addresses++;
         return add_unclear(t, p, err);
     }
+    portal_take_scope(&portal, &t->in_use);
     return add_portal(t, &portal, err);
 }
 

@@ -28,6 +28,10 @@ connect_where(const struct iscsi_login *l, char buf[PORTAL_TEXT_MAX])
 static const char *
 connect_reason(const struct iscsi_login *l, int errnum)
 {
+    if (errnum == EINVAL && portal_lacks_scope(&l->portal))
+        return "a link-local address needs the interface behind it, as in [fe80::1%eth0]";
+    if (l->naddrs == 0 && errnum == ENOENT && strchr(l->portal.host, '%') != NULL)
+        return "this host has no interface of the name behind the %";
     if (l->naddrs == 0 && errnum == ENOENT)
         return "there is no host of that name";
     if (l->naddrs == 0 && errnum == EAGAIN)

@@ -19,6 +19,15 @@ test_portals(void **state)
         {"[fe80::1%eth0]:3261,0", "fe80::1%eth0", 3261, 0, 0},
         {"[::1]", "::1", 3260, -1, 0},
         {"::1", "::1", 3260, -1, 0},
+        {"fe80::1%eth0", "fe80::1%eth0", 3260, -1, 0},
+        {"[fe80::1%25eth0]:9", "fe80::1%eth0", 9, -1, 0},
+        {"fe80::1%25eth0.7", "fe80::1%eth0.7", 3260, -1, 0},
+        {"[fe80::1%25]", "fe80::1%25", 3260, -1, 0},
+        {"[fe80::1%2]", "fe80::1%2", 3260, -1, 0},
+        {"[fe80::1%]", "", 0, 0, -EINVAL},
+        {"user%secret", "", 0, 0, -EINVAL},
+        {"1::2::3", "", 0, 0, -EINVAL},
+        {"[host]", "host", 3260, -1, 0},
         {"", "", 0, 0, -EINVAL},
         {":3260", "", 0, 0, -EINVAL},
         {"a:0", "", 0, 0, -EINVAL},
@@ -48,6 +57,32 @@ test_portals(void **state)
         portal_format(&p, buf, sizeof(buf));
         assert_int_equal(portal_parse(buf, strlen(buf), &p, NULL), 0);
         assert_string_equal(p.host, rows[i].host);
+    }
+}
+
+static void
+test_scopes(void **state)
+{
+    static const struct portal via = {.host = "fe80::1%eth0"}, wide = {.host = "2001:db8::1"};
+    static const struct {
+        const char *host, *with;
+        bool lacks;
+    } rows[] = {
+        {"fe80::2", "fe80::2%eth0", true},       {"febf::2", "febf::2%eth0", true},
+        {"fe80::2%eth1", "fe80::2%eth1", false}, {"2001:db8::2", "2001:db8::2", false},
+        {"10.0.0.1", "10.0.0.1", false},         {"fe80", "fe80", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct portal p = {.port = 1};
+
+        (void)strcpy(p.host, rows[i].host);
+        assert_int_equal(portal_lacks_scope(&p), rows[i].lacks);
+        portal_take_scope(&p, &wide);
+        assert_string_equal(p.host, rows[i].host);
+        portal_take_scope(&p, &via);
+        assert_string_equal(p.host, rows[i].with);
     }
 }
 
@@ -132,7 +167,8 @@ test_names_as_they_are(void **state)
 int
 main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_portals), cmocka_unit_test(test_names),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_portals),
+                                       cmocka_unit_test(test_scopes), cmocka_unit_test(test_names),
                                        cmocka_unit_test(test_names_as_they_are)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -176,6 +176,29 @@ ten_thousand(void **state)
     free(text);
 }
 
+/* A link-local address was told over the link on which it is. */
+static void
+link_local(void **state)
+{
+    static const char text[] = "TargetName=iqn.2001-04.org.example:x\0TargetAddress=[fe80::7]:1,1\0"
+                               "TargetAddress=[fe80::8%lan]:1,1\0TargetAddress=[2001:db8::1],1";
+    static const struct portal in_use = {.host = "fe80::1%eth0", .port = 3260, .tpgt = 1};
+    struct targets *t = malloc(sizeof(*t));
+    struct discovery_result res;
+
+    (void)state;
+    targets_init(t, &in_use);
+    assert_int_equal(targets_feed(t, text, sizeof(text), NULL), 0);
+    assert_int_equal(targets_end(t, &res, NULL), 0);
+    assert_int_equal(res.targets[0].nportals, 3);
+    assert_string_equal(res.targets[0].portals[0].host, "fe80::7%eth0");
+    assert_string_equal(res.targets[0].portals[1].host, "fe80::8%lan");
+    assert_string_equal(res.targets[0].portals[2].host, "2001:db8::1");
+    discovery_result_free(&res);
+    targets_fini(t);
+    free(t);
+}
+
 /* A limit that is reached is an error that names it, and no list that is cut. */
 static void
 limits(void **state)
@@ -496,6 +519,7 @@ main(void)
         cmocka_unit_test(login_fails),  cmocka_unit_test(cancel_each_step),
         cmocka_unit_test(mutations),    cmocka_unit_test(odd_names),
         cmocka_unit_test(padding),      cmocka_unit_test(limits),
+        cmocka_unit_test(link_local),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

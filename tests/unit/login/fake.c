@@ -85,7 +85,8 @@ address(const char *ip, uint16_t port)
     return a;
 }
 
-/* 10.0.0.N: N >= 200 is silent, N >= 100 refuses; "multi" has one of each. */
+/* There is no interface and no link: addresses of IPv6 fail as those of a link do.
+ * 10.0.0.N: N >= 200 is silent, N >= 100 refuses; "multi" has one of each. */
 static void
 on_resolve(struct loop_timer *t)
 {
@@ -102,8 +103,10 @@ on_resolve(struct loop_timer *t)
         a[0] = address(r->host, r->port);
     }
     r->w->resolving--;
-    if (strcmp(r->host, "nohost") == 0)
+    if (strcmp(r->host, "nohost") == 0 || strchr(r->host, '%') != NULL)
         r->done(r->user, -ENOENT, NULL, 0);
+    else if (strchr(r->host, ':') != NULL)
+        r->done(r->user, -EINVAL, NULL, 0);
     else
         r->done(r->user, 0, a, n);
     free(r);

@@ -155,6 +155,8 @@ no_connection(void **state)
         const char *text;
     } t[] = {
         {"nohost", ENOENT, "nohost"},
+        {"fe80::1%nope", ENOENT, "no interface of the name"},
+        {"fe80::1", EINVAL, "needs the interface behind it"},
         {"slow", ETIMEDOUT, "slow"},
         {"10.0.0.100", ECONNREFUSED, "refused"},
         {"10.0.0.200", ETIMEDOUT, "no answer in time"},
