@@ -225,6 +225,11 @@ struct lunette_session_info {
           A target on the same host that answers before it has read it may see what the            \
           caller writes to that memory after the completion; see lunette-url(7) */
 
+/* Writes url, or what was meant as one, without any secret into buf, cut to size - 1 bytes, for a
+ * message.  What cannot be understood and might be a secret is left out, too; bytes outside
+ * 20h..7Eh are written as %XX.  Returns buf. */
+LUNETTE_API const char *lunette_url_mask(const char *url, char *buf, size_t size);
+
 /* Connects, logs in and brings the LUN of the URL (default 0) up.  Waits for all of it, within
  * the login timeout.  *ret is the caller's. */
 LUNETTE_API int lunette_open(struct lunette_ctx *ctx, const char *url, uint32_t flags,

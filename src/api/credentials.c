@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* api/credentials.c - secrets that need not stand in a process list. */
+#include <lunette/lunette.h>
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -26,8 +28,7 @@ credentials_take_pair(struct login_account *a, const char *text, size_t len, con
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "%s: want user:secret", from);
     if (a->name[0] != '\0' && (strlen(a->name) != name_len || memcmp(a->name, text, name_len) != 0))
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
-                            "%s has credentials of another user than the URL's \"%.60s\"", from,
-                            a->name);
+                            "%s has credentials of another user than the URL's", from);
     memcpy(a->name, text, name_len);
     a->name[name_len] = '\0';
     memcpy(a->secret, colon + 1, secret_len);
@@ -58,12 +59,16 @@ take_lines(struct api_url *u, const char *text, size_t len, const char *from,
 }
 
 static int
-take_file(struct api_url *u, const char *path, struct lunette_error *err)
+take_file(struct api_url *u, const char *file, struct lunette_error *err)
 {
-    char buf[FILE_MAX];
+    char buf[FILE_MAX], path[256];
     struct stat st;
     ssize_t n;
-    int r = 0, fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    int r = 0, fd;
+
+    /* for messages: somebody may have put the secret in the place of its file */
+    (void)lunette_url_mask(file, path, sizeof(path));
+    fd = open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 
     if (fd < 0 || fstat(fd, &st) < 0) {
         r = lunette_fail(err, -errno, LUNETTE_DOM_OS, (uint32_t)errno, "CHAP file %s: %s", path,

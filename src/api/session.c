@@ -9,6 +9,7 @@
 
 #include "api/internal.h"
 #include "api/ping.h"
+#include "api/url_text.h"
 #include "wire/pdu.h"
 
 #define LOGOUT_RETRY_MS  50  /* until a logout that found no memory is tried again */
@@ -35,8 +36,8 @@ session_warn_of_name(const struct lunette_ctx *ctx, const char *whose, const cha
     const char *odd = iscsi_name_oddity(name);
 
     if (odd != NULL)
-        log_line(ctx->loop->log, LOG_LEVEL_WARN, "the %s's name %s is sent as it is, though %s",
-                 whose, name, odd);
+        log_line(ctx->loop->log, LOG_LEVEL_WARN,
+                 "name: the %s's name %s is sent as it is, though %s", whose, name, odd);
 }
 
 int
@@ -45,8 +46,8 @@ api_url_of(struct lunette_ctx *ctx, const char *where, struct api_url *u, struct
     char text[512];
     int r;
 
-    if (strncmp(where, "iscsi://", 8) != 0) {
-        if (snprintf(text, sizeof(text), "iscsi://%s/", where) >= (int)sizeof(text))
+    if (!url_has_scheme(where)) {
+        if (snprintf(text, sizeof(text), URL_SCHEME "%s", where) >= (int)sizeof(text))
             return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "the address is too long");
         where = text;
     }

@@ -9,19 +9,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/url_text.h"
 #include "base/size.h"
 #include "wire/lun.h"
 #include "wire/text.h"
 
-#define SCHEME "iscsi://"
-
-/* The caller sees to it that text is not part of a secret. */
+/* Nothing of the URL stands in a message: whatever is wrong with it may have put a secret in the
+ * place of something else.  lunette_url_mask shows a URL. */
 static int
-url_fault(struct lunette_error *err, const char *what, const char *text, size_t len)
+url_fault(struct lunette_error *err, const char *what)
 {
-    return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "URL: %s: \"%.*s\"", what,
-                        len > 120 ? 120 : (int)len, text);
+    return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "URL: %s", what);
 }
+
+#define KEY_BYTES "abcdefghijklmnopqrstuvwxyz0123456789_" /* that keys of options are made of */
 
 /* ---- options -------------------------------------------------------------------------------- */
 
@@ -216,87 +217,152 @@ url_set_secret(struct login_account *a, const char *secret, size_t len, struct l
     return 0;
 }
 
-/* What stands behind a secret may be the rest of a secret that has a & in it, so that it is not
- * shown. */
-static int
-unclear(const struct api_url *u, const char *what, const char *key, struct lunette_error *err)
+static const struct opt *
+opt_of(const char *key)
 {
-    if (u->cfg.mutual.secret_len == 0)
-        return url_fault(err, what, key, strlen(key));
+    for (size_t i = 0; i < sizeof(opts) / sizeof(opts[0]); i++) {
+        if (strcmp(opts[i].key, key) == 0)
+            return &opts[i];
+    }
+    return NULL;
+}
+
+static bool
+is_password(const char *key)
+{
+    return strcmp(key, "target_password") == 0;
+}
+
+enum url_option_kind
+url_option_kind(const char *text, size_t len)
+{
+    char key[64];
+
+    if (len >= sizeof(key))
+        return URL_OPTION_UNKNOWN;
+    memcpy(key, text, len);
+    key[len] = '\0';
+    if (is_password(key))
+        return URL_OPTION_SECRET;
+    return opt_of(key) != NULL ? URL_OPTION_PLAIN : URL_OPTION_UNKNOWN;
+}
+
+/* An option that is unknown.  Behind a secret it may be the rest of one that has a & in it, and
+ * without a value it may be anything, so that only its place is told. */
+static int
+url_unknown_option(const struct api_url *u, const char *key, const char *value, unsigned place,
+                   struct lunette_error *err)
+{
+    if (u->cfg.mutual.secret_len > 0)
+        return url_fault(err, "an unknown option stands behind target_password; a & in a secret is "
+                              "written %26, or the secret goes into a file (?chap_file=)");
+    if (u->has_secret || value == NULL || key[strspn(key, KEY_BYTES)] != '\0')
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                            "URL: the %u%s option is none that there is (see lunette-url(7))",
+                            place,
+                            place == 1   ? "st"
+                            : place == 2 ? "nd"
+                            : place == 3 ? "rd"
+                                         : "th");
     return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
-                        "URL: %s behind target_password; a secret with & in it goes into a file "
-                        "(?chap_file=)",
-                        what);
+                        "URL: unknown option %.60s (see lunette-url(7))", key);
 }
 
 static int
-parse_option(struct api_url *u, char *key, struct lunette_error *err)
+opt_fault(const struct opt *o, struct lunette_error *err)
+{
+    if (o->max > 0)
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "URL: option %s: want %s%llu..%llu",
+                            o->key, o->type == O_TEXT ? "text of length " : "",
+                            (unsigned long long)o->min, (unsigned long long)o->max);
+    return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "URL: option %s: want %s", o->key,
+                        o->type == O_DIGEST ? "crc32c, none, or both with a comma between"
+                        : o->type == O_ISID ? "12 hex digits"
+                        : o->type == O_ALGS ? "a list of sha3-256, sha256, sha1, md5"
+                                            : "yes or no");
+}
+
+static int
+parse_option(struct api_url *u, char *key, unsigned place, struct lunette_error *err)
 {
     char *v = strchr(key, '=');
+    const struct opt *o;
+    int len;
 
-    if (v == NULL)
-        return unclear(u, "an option needs a value", key, err);
-    *v++ = '\0';
-    if (strcmp(key, "target_password") == 0) {
+    if (v != NULL)
+        *v++ = '\0';
+    o = opt_of(key);
+    if (v == NULL && (o != NULL || is_password(key)))
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "URL: option %s needs a value",
+                            key);
+    len = v != NULL ? url_decode(v, strlen(v)) : 0;
+    if (len < 0)
+        return url_fault(err, "an option cannot hold a NUL (%00)");
+    if (v != NULL && is_password(key)) {
         u->has_secret = true;
-        return url_set_secret(&u->cfg.mutual, v, strlen(v), err);
+        return url_set_secret(&u->cfg.mutual, v, (size_t)len, err);
     }
-    for (size_t i = 0; i < sizeof(opts) / sizeof(opts[0]); i++) {
-        if (strcmp(opts[i].key, key) != 0)
-            continue;
-        if (set_option(u, &opts[i], v) == 0)
-            return 0;
-        if (opts[i].max > 0)
-            return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
-                                "URL: option %s=%.60s: want %s%llu..%llu", key, v,
-                                opts[i].type == O_TEXT ? "text of length " : "",
-                                (unsigned long long)opts[i].min, (unsigned long long)opts[i].max);
-        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "URL: option %s=%.60s: want %s",
-                            key, v,
-                            opts[i].type == O_DIGEST ? "crc32c, none, or both with a comma between"
-                            : opts[i].type == O_ISID ? "12 hex digits"
-                            : opts[i].type == O_ALGS ? "a list of sha3-256, sha256, sha1, md5"
-                                                     : "yes or no");
-    }
-    return unclear(u, "unknown option (see lunette-url(7))", key, err);
+    if (o == NULL)
+        return url_unknown_option(u, key, v, place, err);
+    return set_option(u, o, v) == 0 ? 0 : opt_fault(o, err);
 }
 
 /* ---- the parts before them ------------------------------------------------------------------ */
 
-/* [user[%secret]@]; *at moves behind it. */
+/* user[%secret] of len bytes. */
 static int
-parse_user(struct api_url *u, char **at, char *end, struct lunette_error *err)
+parse_user(struct api_url *u, char *user, size_t len, struct lunette_error *err)
 {
-    char *sign = memrchr(*at, '@', (size_t)(end - *at));
-    char *percent;
-    size_t len;
+    const char *sign = url_secret_sign(user, len);
+    size_t user_len = sign != NULL ? (size_t)(sign - user) : len;
+    char *secret = user + user_len + 1;
+    int n = url_decode(user, user_len), secret_len = 0;
 
-    if (sign == NULL && **at != '[' && memchr(*at, '%', (size_t)(end - *at)) != NULL)
-        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
-                            "URL: no host stands behind user%%secret@; a secret with / or ? in it "
-                            "goes into LUNETTE_CHAP or a file (?chap_file=)");
-    if (sign == NULL)
-        return 0;
-    percent = memchr(*at, '%', (size_t)(sign - *at));
-    len = (size_t)((percent != NULL ? percent : sign) - *at);
-    if (len == 0 || len > CHAP_NAME_MAX)
+    if (sign != NULL)
+        secret_len = url_decode(secret, len - user_len - 1);
+    if (n < 0 || secret_len < 0)
+        return url_fault(err, "neither user nor secret can hold a NUL (%00)");
+    if (n == 0 || n > CHAP_NAME_MAX)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
                             "URL: the user name has 1..%d bytes", CHAP_NAME_MAX);
-    memcpy(u->cfg.chap.name, *at, len);
-    u->cfg.chap.name[len] = '\0';
-    *at = sign + 1;
-    if (percent == NULL)
+    memcpy(u->cfg.chap.name, user, (size_t)n);
+    u->cfg.chap.name[n] = '\0';
+    if (sign == NULL)
         return 0;
     u->has_secret = true;
-    return url_set_secret(&u->cfg.chap, percent + 1, (size_t)(sign - percent - 1), err);
+    return url_set_secret(&u->cfg.chap, secret, (size_t)secret_len, err);
 }
 
-/* Takes /target[/lun], from which the options have been cut already. */
+/* [user[%secret]@]host[:port] of len bytes. */
+static int
+parse_authority(struct api_url *u, char *at, size_t len, struct lunette_error *err)
+{
+    char *sign = memrchr(at, '@', len), *host = sign != NULL ? sign + 1 : at;
+    size_t host_len = len - (size_t)(host - at);
+    const char *why = portal_read(host, host_len, &u->cfg.portal);
+
+    if (why != NULL && sign == NULL && memchr(at, '%', len) != NULL)
+        return url_fault(err, "no host stands behind user%secret@; in a secret, / is written %2F "
+                              "and ? is written %3F, or it goes into LUNETTE_CHAP or a file "
+                              "(?chap_file=)");
+    if (why != NULL)
+        return url_fault(err, why);
+    u->cfg.portal.tpgt = -1;
+    if (portal_lacks_scope(&u->cfg.portal))
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                            "URL: %s is a link-local address, which there may be on every link: "
+                            "add the interface that leads to it (its scope), as in [%s%%eth0]",
+                            u->cfg.portal.host, u->cfg.portal.host);
+    return sign != NULL ? parse_user(u, at, (size_t)(sign - at), err) : 0;
+}
+
+/* Takes target[/lun], from which the options have been cut already. */
 static int
 parse_path(struct api_url *u, char *path, struct lunette_error *err)
 {
     char *slash;
     struct lun lun;
+    int len;
 
     if (*path == '\0')
         return 0;
@@ -305,44 +371,41 @@ parse_path(struct api_url *u, char *path, struct lunette_error *err)
         *slash++ = '\0';
         if (*slash != '\0') {
             if (lun_parse(slash, strlen(slash), &lun) < 0)
-                return url_fault(err, "the LUN is a number, or 0x and 16 hex digits", slash,
-                                 strlen(slash));
+                return url_fault(err, "the LUN is a number, or 0x and 16 hex digits");
             lun_store(u->lun, lun);
             u->has_lun = true;
         }
     }
     u->has_target = true;
-    return iscsi_name_take(path, strlen(path), u->cfg.target_name, err);
+    len = url_decode(path, strlen(path));
+    if (len < 0)
+        return url_fault(err, "an iSCSI name cannot hold a NUL (%00)");
+    return iscsi_name_take(path, (size_t)len, u->cfg.target_name, err);
 }
 
 static int
-url_parse_parts(char *text, struct api_url *u, struct lunette_error *err)
+url_parse_parts(char *at, struct api_url *u, struct lunette_error *err)
 {
-    char *at = text + strlen(SCHEME), *end, *options, *path;
+    size_t len = strcspn(at, "/?");
+    const char *user_end = url_user_end(at);
+    char *options = strchr(at, '?'), *path = at + len;
     int r;
 
-    options = strchr(at, '?');
+    if (user_end != NULL && user_end > at + len)
+        return url_fault(err, "there is a @ behind the host; in a user or secret, / is written "
+                              "%2F, ? is written %3F and @ is written %40, or the secret goes into "
+                              "LUNETTE_CHAP or a file (?chap_file=)");
     if (options != NULL)
         *options++ = '\0';
-    path = strchr(at, '/');
-    end = path != NULL ? path : at + strlen(at);
-    if (path != NULL)
-        *path++ = '\0';
-    r = parse_user(u, &at, end, err);
-    if (r < 0)
-        return r;
-    r = portal_parse(at, strlen(at), &u->cfg.portal, err);
-    if (r < 0)
-        return lunette_fail_prefix(err, r, "URL");
-    u->cfg.portal.tpgt = -1;
-    if (path != NULL)
-        r = parse_path(u, path, err);
-    while (r == 0 && options != NULL && *options != '\0') {
+    r = parse_authority(u, at, len, err);
+    if (r == 0 && *path == '/')
+        r = parse_path(u, path + 1, err);
+    for (unsigned place = 1; r == 0 && options != NULL && *options != '\0'; place++) {
         char *next = strchr(options, '&');
 
         if (next != NULL)
             *next++ = '\0';
-        r = parse_option(u, options, err);
+        r = parse_option(u, options, place, err);
         options = next;
     }
     return r;
@@ -356,9 +419,10 @@ url_parse(const char *url, struct api_url *ret, struct lunette_error *err)
     int r;
 
     memset(ret, 0, sizeof(*ret));
-    if (strncmp(url, SCHEME, strlen(SCHEME)) != 0)
-        return url_fault(err, "want iscsi://host[:port]/target[/lun]", url,
-                         strchr(url, '@') == NULL ? len : 0);
+    if (!url_has_scheme(url))
+        return url_fault(err, strncasecmp(url, "iser://", 7) == 0
+                                  ? "for iSER, write iscsi:// and ?transport="
+                                  : "want iscsi://host[:port]/target[/lun]");
     if (len > 4096)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "URL: longer than 4096 bytes");
     login_config_init(&ret->cfg);
@@ -367,7 +431,7 @@ url_parse(const char *url, struct api_url *ret, struct lunette_error *err)
     text = strdup(url);
     if (text == NULL)
         return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory");
-    r = url_parse_parts(text, ret, err);
+    r = url_parse_parts(text + strlen(URL_SCHEME), ret, err);
     chap_wipe(text, len);
     free(text);
     if (r == 0 && ret->cfg.offer.first_burst > ret->cfg.offer.max_burst)

@@ -15,9 +15,17 @@ struct api_url {
     char chap_file[256];   /* "": none given */
 };
 
+/* What the value of an option may be shown as. */
+enum url_option_kind {
+    URL_OPTION_UNKNOWN, /* there is no such option */
+    URL_OPTION_PLAIN,   /* it is no secret */
+    URL_OPTION_SECRET,
+};
+enum url_option_kind url_option_kind(const char *text, size_t len);
+
 /* Parses "iscsi://..." into *ret; cfg.transport is "" where the URL names none, and what the
  * transport can do is the caller's to fill in.  -EINVAL with
- * what is wrong (never the secret); *ret is then wiped. */
+ * what is wrong, which quotes nothing of the URL but the key of an option; *ret is then wiped. */
 int url_parse(const char *url, struct api_url *ret, struct lunette_error *err);
 
 /* Takes credentials from the file named in the URL, LUNETTE_CHAP, or LUNETTE_CHAP_FILE where the

@@ -39,7 +39,7 @@ disk_take_capacity(struct scsi_disk *d, struct scsi_capacity c)
         return;
     }
     if (c.blocks > INT64_MAX / c.block_len) {
-        disk_fail(d, -EFBIG, "%llu blocks of %u bytes are more than fit 63 bits",
+        disk_fail(d, -EFBIG, "it has %llu blocks of %u bytes; 2^63 bytes and more are not served",
                   (unsigned long long)c.blocks, c.block_len);
         return;
     }

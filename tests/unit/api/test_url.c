@@ -54,6 +54,97 @@ test_parts(void **state)
     assert_false(u.has_target || u.has_lun || u.has_secret);
 }
 
+/* Users, secrets and names may be percent-encoded; the % of libiscsi's user%secret is one that no
+ * two hex digits follow, or that stands for a byte that nobody encodes. */
+static void
+test_encoded(void **state)
+{
+    static const struct {
+        const char *user, *name, *secret; /* secret NULL: none */
+    } rows[] = {
+        {"alice", "alice", NULL},
+        {"alice%hunter2", "alice", "hunter2"},
+        {"alice%", NULL, NULL},
+        {"al%40corp%hunter2", "al@corp", "hunter2"},
+        {"al%40corp", "al@corp", NULL},
+        {"al%3acorp%3Aus%p%40ss%2fword", "al:corp:us", "p@ss/word"},
+        {"alice%p%zz%4", "alice", "p%zz%4"},
+        {"alice%deadbeefcafe", "alice", "deadbeefcafe"},
+        {"al%40corp%deadbeef%40", "al@corp", "deadbeef@"},
+        {"alice%%64eadbeef", "alice", "deadbeef"},
+        {"j%C3%B6rg", "j\xc3\xb6rg", NULL},
+        {"j%C3%B6rg%hunter2", "j\xc3\xb6rg", "hunter2"},
+        {"al%00ice%hunter2", NULL, NULL},
+        {"alice%hunter%002", NULL, NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct lunette_error err = {.code = 0};
+        char url[100];
+        struct api_url u;
+
+        (void)snprintf(url, sizeof(url), "iscsi://%s@h/" IQN, rows[i].user);
+        if (rows[i].name == NULL) {
+            assert_int_equal(url_parse(url, &u, &err), -EINVAL);
+            assert_null(strstr(err.msg, "hunter"));
+            continue;
+        }
+        assert_int_equal(url_parse(url, &u, NULL), 0);
+        assert_string_equal(u.cfg.chap.name, rows[i].name);
+        assert_int_equal(u.has_secret, rows[i].secret != NULL);
+        if (rows[i].secret != NULL) {
+            assert_int_equal(u.cfg.chap.secret_len, strlen(rows[i].secret));
+            assert_memory_equal(u.cfg.chap.secret, rows[i].secret, u.cfg.chap.secret_len);
+        }
+        url_wipe(&u);
+    }
+}
+
+static void
+test_encoded_elsewhere(void **state)
+{
+    struct api_url u;
+
+    (void)state;
+    assert_int_equal(url_parse("iSCSI://h/iqn.2026-11.example%3Adisk%2F%7E%4/1"
+                               "?target_user=a%26b&target_password=hunter%262&timeout=%37",
+                               &u, NULL),
+                     0);
+    assert_string_equal(u.cfg.target_name, "iqn.2026-11.example:disk/~%4");
+    assert_int_equal(u.lun[1], 1);
+    assert_string_equal(u.cfg.mutual.name, "a&b");
+    assert_int_equal(u.cfg.mutual.secret_len, 8);
+    assert_memory_equal(u.cfg.mutual.secret, "hunter&2", 8);
+    assert_int_equal(u.timeout_ms, 7);
+    url_wipe(&u);
+    fails("iscsi://h/iqn.2026-11.example%00", "NUL");
+    fails("iscsi://h/iqn.2026-11.example%20x", "blanks");
+    fails("iscsi://h/" IQN "?target_user=%00", "NUL");
+}
+
+static void
+test_hosts(void **state)
+{
+    static const char *const scoped[] = {"[fe80::1%eth0]", "[fe80::1%25eth0]", "fe80::1%eth0",
+                                         "fe80::1%25eth0", "a%hunter2@fe80::1%eth0"};
+    struct api_url u;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(scoped) / sizeof(scoped[0]); i++) {
+        char url[100];
+
+        (void)snprintf(url, sizeof(url), "iscsi://%s/" IQN, scoped[i]);
+        assert_int_equal(url_parse(url, &u, NULL), 0);
+        assert_string_equal(u.cfg.portal.host, "fe80::1%eth0");
+        url_wipe(&u);
+    }
+    fails("iscsi://[fe80::1]/" IQN, "add the interface that leads to it (its scope)");
+    fails("iscsi://fe80::1/" IQN, "add the interface that leads to it (its scope)");
+    fails("iscsi://[fe80::g]/" IQN, "IPv6 address");
+    fails("iser://h/" IQN, "?transport=");
+}
+
 static void
 test_options(void **state)
 {
@@ -142,6 +233,14 @@ test_secrets_stay_secret(void **state)
     fails("iscsi://alice%hunter2/" IQN, "no host stands behind");
     fails("iscsi://alice%hunter2@h:99999/" IQN, "URL");
     fails("iscsi://alice%@h/" IQN, "1..255 bytes");
+    fails("iscsi://alice%hunter2/x@h/" IQN, "behind the host");
+    fails("iscsi://alice%hunter2?x@h/" IQN, "behind the host");
+    fails("iscsi://alice%a@b/hunter2@h/" IQN, "behind the host");
+    fails("iscsi://alice%hunter2@h/" IQN "?nonsense=1", "the 1st option");
+    fails("iscsi://h/" IQN "?timeout=1&hunter2", "the 2nd option");
+    fails("iscsi://h/" IQN "?chap_secret=hunter2", "unknown option chap_secret");
+    fails("iscsi://h/" IQN "?target_password=a&timeout=hunter2", "option timeout: want");
+    fails("iscsi://h/" IQN "/hunter2", "the LUN is a number");
     fails("iscsi://h/" IQN "?target_user=bob&target_password=a&hunter2", "behind target_password");
     fails("iscsi://h/" IQN "?target_password=a&hunter2=x", "behind target_password");
 }
@@ -171,6 +270,16 @@ test_credentials(void **state)
     assert_memory_equal(u.cfg.chap.secret, "mine", 4);
     url_wipe(&u);
 
+    assert_int_equal(url_parse("iscsi://carol:hunter2@h/" IQN, &u, NULL), 0); /* no form of ours */
+    assert_int_equal(url_credentials(&u, &err), -EINVAL);
+    assert_null(strstr(err.msg, "hunter2"));
+    url_wipe(&u);
+
+    assert_int_equal(url_parse("iscsi://h/" IQN "?chap_file=alice:hunter2", &u, NULL), 0);
+    assert_int_equal(url_credentials(&u, &err), -ENOENT);
+    assert_null(strstr(err.msg, "hunter2"));
+    url_wipe(&u);
+
     (void)unsetenv("LUNETTE_CHAP");
     assert_int_equal(url_parse("iscsi://carol@h/" IQN, &u, NULL), 0);
     assert_int_equal(url_credentials(&u, &err), -EINVAL);
@@ -185,6 +294,8 @@ main(void)
         cmocka_unit_test(test_parts),       cmocka_unit_test(test_options),
         cmocka_unit_test(test_sizes),       cmocka_unit_test(test_refused),
         cmocka_unit_test(test_credentials), cmocka_unit_test(test_secrets_stay_secret),
+        cmocka_unit_test(test_encoded),     cmocka_unit_test(test_encoded_elsewhere),
+        cmocka_unit_test(test_hosts),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

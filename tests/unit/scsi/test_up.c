@@ -180,6 +180,7 @@ test_capacity_ways(void **state)
     l->cap.blocks = UINT64_MAX / 512;
     fd_up(&d);
     assert_int_equal(d.up.err, -EFBIG);
+    assert_non_null(strstr(d.up.why.msg, "2^63"));
     fh_close(&d.f);
 }
 
