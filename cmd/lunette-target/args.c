@@ -86,6 +86,27 @@ args_complain(const char *what, const char *arg)
     return -EINVAL;
 }
 
+/* As args_complain, about a word that may be a USER:SECRET in the wrong place: what stands behind
+ * its colon is not shown. */
+static int
+complain_of_word(const char *what, const char *word)
+{
+    size_t n = strcspn(word, ":");
+
+    (void)fprintf(stderr, "lunette-target: %s: %.*s%s\n", what, (int)n, word,
+                  word[n] != '\0' ? ":..." : "");
+    return -EINVAL;
+}
+
+/* Takes the secret of USER:SECRET out of a word of the command line, where ps(1) shows it. */
+static void
+hide_secret(char *word)
+{
+    char *secret = word + strcspn(word, ":");
+
+    memset(secret, '\0', strlen(secret));
+}
+
 /* Splits a copy of USER:SECRET in two; NULL when it is not of that form. */
 static char *
 split_secret(const char *text)
@@ -234,6 +255,7 @@ static int
 node_option(struct args *a, int opt, char *arg)
 {
     struct args_node *n;
+    int r;
 
     if (a->nodes_count == 0)
         return args_complain("--target must come before what is about it", NULL);
@@ -246,7 +268,9 @@ node_option(struct args *a, int opt, char *arg)
         return 0;
     case OPT_CHAP:
     case OPT_MUTUAL:
-        return set_chap(n, arg, opt == OPT_MUTUAL);
+        r = set_chap(n, arg, opt == OPT_MUTUAL);
+        hide_secret(arg);
+        return r;
     case OPT_CHAP_FILE:
         return read_chap_file(n, arg);
     case OPT_SET:
@@ -292,7 +316,7 @@ take_us(const char *option, const char *arg, uint32_t *ret)
 }
 
 static int
-one_option(struct args *a, int opt, char *arg)
+one_option(struct args *a, int opt, char *arg, const char *word)
 {
     switch (opt) {
     case OPT_LISTEN:
@@ -318,6 +342,8 @@ one_option(struct args *a, int opt, char *arg)
         (void)puts("lunette-target " LUNETTE_VERSION);
         return 1;
     case '?':
+    case ':':
+        (void)complain_of_word(opt == '?' ? "unknown option" : "a value must follow", word);
         (void)fputs("lunette-target --help tells the options\n", stderr);
         return -EINVAL;
     default:
@@ -360,13 +386,14 @@ args_parse(struct args *a, int argc, char **argv)
     int opt, r;
 
     *a = (struct args){.loop = {.kind = LOOP_AUTO}, .pace_us = TARGET_PACE_US};
-    while ((opt = getopt_long(argc, argv, "vhV", options, NULL)) != -1) {
-        r = one_option(a, opt, optarg);
+    opterr = 0; /* getopt's own messages would show what follows a = */
+    while ((opt = getopt_long(argc, argv, ":vhV", options, NULL)) != -1) {
+        r = one_option(a, opt, optarg, argv[optind - 1]);
         if (r != 0)
             return r;
     }
     if (optind < argc)
-        return args_complain("what is this", argv[optind]);
+        return complain_of_word("what is this", argv[optind]);
     return complete(a);
 }
 

@@ -111,6 +111,8 @@ int cli_open(struct cli *cli, const char *url, uint32_t flags, struct lunette_lu
 int fail_with(const struct lunette_error *err, const char *what);
 /* The same for input that is wrong; returns EXIT_USAGE. */
 int fail_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* Says that word is no URL of an iSCSI target; returns EXIT_USAGE. */
+int fail_no_url(const char *command, const char *word);
 /* The same for a system call; returns EXIT_OTHER. */
 int fail_errno(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 int exit_code_of(const struct lunette_error *err);
@@ -145,6 +147,8 @@ const char *format_rate(char *buf, double bytes_per_second);
 /* "1.2 ms" */
 const char *format_ns(char *buf, double ns);
 const char *device_type_name(uint8_t type);
+/* Why a disk could not be brought up: err is the -errno of struct lunette_info. */
+const char *unit_error_text(int err);
 
 /* Prints sixteen bytes a line, with their offset and as characters. */
 void hexdump(FILE *to, const void *data, size_t len, uint64_t offset);
@@ -164,15 +168,34 @@ bool all_zero(const void *data, size_t len);
 bool url_is_iscsi(const char *text);
 /* Does the URL name a target? */
 bool url_has_target(const char *url);
-/* The URL without its secrets, for messages.  The caller frees it. */
+/* A URL, or a word in its place, without its secrets, for messages: see lunette_url_mask.  The
+ * caller frees it. */
 char *url_public(const char *url);
-/* Returns the URL of target at portal (host:port), with the user and the query of base.  The caller
- * frees it. */
+/* The same for the path of a file, which is shown as it is unless it looks like a URL. */
+char *path_public(const char *path);
+/* Takes the secrets out of a word of the command line, in place, where ps(1) shows it. */
+void url_hide_secrets(char *word);
+/* Returns the URL of target at portal (host:port), with the user and the query of base, and what
+ * cannot stand in a URL as %XX.  The caller frees it. */
 char *url_with_target(const char *base, const char *portal, const char *target);
 /* The text, with iscsi:// before it where it has no scheme.  The caller frees it. */
 char *url_of_portal(const char *text);
 /* host[:port] of a URL or of a bare portal.  The caller frees it. */
 char *url_portal(const char *text);
+
+/* ---- names of targets (names.c) -------------------------------------------------------------- */
+
+/* The name as the target of a URL: what cannot stand there, or what a terminal might obey, as %XX.
+ * The caller frees it. */
+char *name_encoded(const char *name);
+/* NULL, or why an address that a target told cannot be understood. */
+const char *address_fault(const char *address);
+/* The name as it is, or encoded where it is no UTF-8. */
+json_t *json_of_name(const char *name);
+/* Adds "note" to j, unless note is NULL. */
+void json_add_note(json_t *j, const char *note);
+/* Prints the note, unless it is NULL, that belongs to a ! in a list. */
+void name_print_note(const char *name, const char *note);
 
 /* ---- JSON (json.c) ------------------------------------------------------------------------- */
 

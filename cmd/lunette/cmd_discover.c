@@ -2,8 +2,19 @@
 /* cmd/lunette/cmd_discover.c - lunette discover: the targets that a portal tells of. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/addr.h"
 #include "cmd/lunette/cli.h"
+
+static json_t *
+json_of_portal(const struct lunette_portal *p)
+{
+    json_t *j = json_pack("{s:o, s:i}", "address", json_of_name(p->address), "tpgt", p->tpgt);
+
+    json_add_note(j, address_fault(p->address));
+    return j;
+}
 
 static json_t *
 json_of_target(const struct lunette_targets *targets, size_t i)
@@ -14,9 +25,10 @@ json_of_target(const struct lunette_targets *targets, size_t i)
 
     (void)lunette_targets_get(targets, i, &t);
     for (size_t k = 0; lunette_targets_get_portal(targets, i, k, &p) == 0; k++)
-        json_array_append_new(portals,
-                              json_pack("{s:s, s:i}", "address", p.address, "tpgt", p.tpgt));
-    return json_pack("{s:s, s:o}", "name", t.name, "portals", portals);
+        json_array_append_new(portals, json_of_portal(&p));
+    json_t *j = json_pack("{s:o, s:o}", "name", json_of_name(t.name), "portals", portals);
+    json_add_note(j, iscsi_name_oddity(t.name));
+    return j;
 }
 
 static int
@@ -29,6 +41,23 @@ discover_print_json(const struct lunette_targets *targets)
     return json_print(json_pack("{s:o}", "targets", list));
 }
 
+/* One line; the ! behind it marks what is not as RFC 7143 wants it. */
+static void
+discover_print_line(const struct lunette_portal *p, const char *name)
+{
+    bool unclear = address_fault(p->address) != NULL;
+    const char *mark = unclear || iscsi_name_oddity(name) != NULL ? " !" : "";
+    char *where = unclear ? name_encoded(p->address) : strdup(p->address);
+    char *who = name_encoded(name);
+
+    if (p->tpgt >= 0)
+        printf("%s,%d %s%s\n", where, p->tpgt, who, mark);
+    else
+        printf("%s %s%s\n", where, who, mark);
+    free(where);
+    free(who);
+}
+
 static void
 discover_print(const struct lunette_targets *targets, size_t i)
 {
@@ -36,14 +65,11 @@ discover_print(const struct lunette_targets *targets, size_t i)
     struct lunette_portal p = LUNETTE_INIT(p);
 
     (void)lunette_targets_get(targets, i, &t);
-    for (size_t k = 0; lunette_targets_get_portal(targets, i, k, &p) == 0; k++) {
-        if (p.tpgt >= 0)
-            printf("%s,%d %s\n", p.address, p.tpgt, t.name);
-        else
-            printf("%s %s\n", p.address, t.name);
-    }
-    if (t.nportals == 0)
-        printf("- %s\n", t.name);
+    for (size_t k = 0; lunette_targets_get_portal(targets, i, k, &p) == 0; k++)
+        discover_print_line(&p, t.name);
+    for (size_t k = 0; lunette_targets_get_portal(targets, i, k, &p) == 0; k++)
+        name_print_note(p.address, address_fault(p.address));
+    name_print_note(t.name, iscsi_name_oddity(t.name));
 }
 
 static int
@@ -80,8 +106,10 @@ const struct command cmd_discover = {
     .name = "discover",
     .args = "HOST[:PORT] [OPTION...]",
     .summary = "list the targets of a portal (SendTargets)",
-    .about = "Asks the portal for its targets and prints one line for each of their addresses:\n"
-             "address,portal-group target-name.  HOST may also be an iscsi:// URL with options.",
+    .about =
+        "Asks the portal for its targets and prints one line for each of their addresses:\n"
+        "address,portal-group target-name.  HOST may also be an iscsi:// URL with options.  A !\n"
+        "marks a name or an address that is not as RFC 7143 wants it: it is used as it is.",
     .example = "discover 192.0.2.1\n"
                "discover '[2001:db8::1]:3260' --json",
     .json = true,

@@ -2,8 +2,10 @@
 /* cmd/lunette/cmd_info.c - lunette info: a LUN, and what was agreed at login. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/addr.h"
 #include "base/hex.h"
 #include "cmd/lunette/cli.h"
 
@@ -57,9 +59,18 @@ print_device(const struct lunette_info *i)
     if (i->name[0] != '\0')
         printf("  %-25s %s\n", "name", i->name);
     if (i->error != 0)
-        printf("  %-25s %s\n", "not ready", strerror(-i->error));
+        printf("  %-25s %s\n", "not ready", unit_error_text(i->error));
     else if (i->type == 0)
         print_disk(i);
+}
+
+static void
+print_name(const char *what, const char *name)
+{
+    char *encoded = name_encoded(name);
+
+    printf("  %-25s %s%s\n", what, encoded, iscsi_name_oddity(name) != NULL ? " !" : "");
+    free(encoded);
 }
 
 static void
@@ -68,11 +79,11 @@ print_session(const struct lunette_session_info *s)
     char isid[2 * sizeof(s->isid) + 1];
 
     printf("session\n");
-    printf("  %-25s %s\n", "target", s->target_name);
+    print_name("target", s->target_name);
     if (s->target_alias[0] != '\0')
         printf("  %-25s %s\n", "alias", s->target_alias);
     printf("  %-25s %s (portal group %u)\n", "portal", s->portal, s->tpgt);
-    printf("  %-25s %s\n", "initiator", s->initiator_name);
+    print_name("initiator", s->initiator_name);
     *hex_put(isid, s->isid, sizeof(s->isid)) = '\0';
     printf("  %-25s ISID %s, TSIH %u\n", "identifiers", isid, s->tsih);
     printf("  %-25s %s\n", "authentication", s->auth_method);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/addr.h"
 #include "cmd/lunette/cli.h"
 
 struct listing {
@@ -30,16 +31,16 @@ print_lun(const struct lunette_info *l)
         printf("%5s", "-");
     printf("  %-8s %-16s %s", l->vendor, l->product, l->serial);
     if (l->error != 0)
-        printf("%s(%s)", l->serial[0] != '\0' ? " " : "", strerror(-l->error));
+        printf("%s(%s)", l->serial[0] != '\0' ? " " : "", unit_error_text(l->error));
     putchar('\n');
 }
 
 static void
-print_luns(const char *url, const struct lunette_luns *luns)
+print_luns(const char *url, const char *name, const struct lunette_luns *luns)
 {
     struct lunette_info info = LUNETTE_INIT(info);
 
-    printf("%s\n", url);
+    printf("%s%s\n", url, iscsi_name_oddity(name) != NULL ? " !" : "");
     if (lunette_luns_count(luns) == 0)
         printf("  no LUNs for this initiator\n");
     else
@@ -57,7 +58,9 @@ json_of_luns(const char *url, const char *name, const struct lunette_luns *luns)
 
     for (size_t i = 0; lunette_luns_get(luns, i, &info) == 0; i++)
         json_array_append_new(list, json_of_info(&info));
-    return json_pack("{s:s, s:s, s:o}", "url", url, "name", name, "luns", list);
+    json_t *j = json_pack("{s:s, s:o, s:o}", "url", url, "name", json_of_name(name), "luns", list);
+    json_add_note(j, iscsi_name_oddity(name));
+    return j;
 }
 
 /* A target that refuses does not keep the others from being listed. */
@@ -70,8 +73,9 @@ ls_refused(struct listing *l, const char *public, const char *name, const struct
     if (l->code == EXIT_DONE)
         l->code = code;
     if (l->json != NULL)
-        json_array_append_new(l->json, json_pack("{s:s, s:s, s:s, s:i}", "url", public, "name",
-                                                 name, "error", err->msg, "exit_code", code));
+        json_array_append_new(l->json,
+                              json_pack("{s:s, s:o, s:s, s:i}", "url", public, "name",
+                                        json_of_name(name), "error", err->msg, "exit_code", code));
     else if (l->alone)
         fail_with(err, public);
     else
@@ -92,7 +96,7 @@ list_target(struct listing *l, const char *url, const char *name)
     else if (l->json != NULL)
         json_array_append_new(l->json, json_of_luns(public, session.target_name, luns));
     else
-        print_luns(public, luns);
+        print_luns(public, session.target_name, luns);
     lunette_luns_free(luns);
     free(public);
 }
@@ -109,7 +113,11 @@ choose_portal(const struct lunette_targets *targets, size_t i, const char *asked
         if (strncmp(a, asked, len) == 0 && (a[len] == '\0' || strcmp(a + len, ":3260") == 0))
             return a;
     }
-    return lunette_targets_get_portal(targets, i, 0, p) == 0 ? p->address : asked;
+    for (size_t k = 0; lunette_targets_get_portal(targets, i, k, p) == 0; k++) {
+        if (address_fault(p->address) == NULL)
+            return p->address;
+    }
+    return asked;
 }
 
 static void

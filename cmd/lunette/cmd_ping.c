@@ -106,10 +106,10 @@ pings(struct cli *cli, const struct ping_opts *o, struct lunette_lun *lun, const
 static int
 ping_print_json(const struct tally *t, const char *target, const char *portal)
 {
-    return json_print(json_pack("{s:s, s:s, s:I, s:I, s:{s:f, s:f, s:f, s:f}}", "target", target,
-                                "portal", portal, "sent", (json_int_t)t->sent, "answered",
-                                (json_int_t)t->answered, "rtt_us", "min", t->min / 1e3, "mean",
-                                mean(t) / 1e3, "max", t->max / 1e3, "stddev", deviation(t) / 1e3));
+    return json_print(json_pack(
+        "{s:o, s:s, s:I, s:I, s:{s:f, s:f, s:f, s:f}}", "target", json_of_name(target), "portal",
+        portal, "sent", (json_int_t)t->sent, "answered", (json_int_t)t->answered, "rtt_us", "min",
+        t->min / 1e3, "mean", mean(t) / 1e3, "max", t->max / 1e3, "stddev", deviation(t) / 1e3));
 }
 
 static void
@@ -145,7 +145,9 @@ run_ping(struct cli *cli, const void *opts, int argc, char **argv)
     } else {
         if (interrupted() != 0)
             putchar('\n');
-        ping_print(&t, s.target_name);
+        char *encoded = name_encoded(s.target_name);
+        ping_print(&t, encoded);
+        free(encoded);
     }
     lunette_close(lun);
     return code;

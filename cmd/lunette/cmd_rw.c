@@ -125,7 +125,7 @@ run_read(struct cli *cli, const void *opts, int argc, char **argv)
         return EXIT_USAGE;
     }
     if (!url_is_iscsi(argv[0]))
-        return fail_usage("read: '%s' is no iscsi:// URL", argv[0]);
+        return fail_no_url("read", argv[0]);
     int code = end_open_source(cli, argv[0], (uint32_t)o->depth, &src);
     if (code == 0)
         code = end_open_dest(cli, "-", 0, &dst);
@@ -230,7 +230,7 @@ run_write(struct cli *cli, const void *opts, int argc, char **argv)
 
     (void)argc;
     if (!url_is_iscsi(argv[0]))
-        return fail_usage("write: '%s' is no iscsi:// URL", argv[0]);
+        return fail_no_url("write", argv[0]);
     int code = end_open_source(cli, "-", 0, &src);
     if (code == 0)
         code = end_open_dest(cli, argv[0], (uint32_t)o->depth, &dst);

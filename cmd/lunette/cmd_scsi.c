@@ -95,7 +95,9 @@ collect_cdb(char **words, int count, uint8_t *cdb)
             return -EINVAL;
         }
         if (n < 0) {
-            fail_usage("scsi: '%s' is not hexadecimal", words[i]);
+            char *public = url_public(words[i]);
+            fail_usage("scsi: '%s' is not hexadecimal", public);
+            free(public);
             return -EINVAL;
         }
         len += (size_t)n;
@@ -121,12 +123,12 @@ read_file(const char *path, void **ret, size_t *ret_len)
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            code = fail_errno(-errno, "--out=%s", path);
+            code = fail_errno(-errno, "--out");
         if (n <= 0)
             break;
         len += (size_t)n;
         if (len > DATA_MAX) {
-            code = fail_usage("--out=%s: more than %u bytes", path, DATA_MAX);
+            code = fail_usage("--out: more than %u bytes", DATA_MAX);
             break;
         }
         if (len == size) {
@@ -138,7 +140,7 @@ read_file(const char *path, void **ret, size_t *ret_len)
         }
     }
     if (fd < 0) {
-        fail_errno(-errno, "--out=%s", path);
+        fail_errno(-errno, "--out");
         code = EXIT_USAGE;
     }
     if (fd > STDIN_FILENO)

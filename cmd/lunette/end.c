@@ -74,11 +74,11 @@ end_open_source(struct cli *cli, const char *text, uint32_t depth, struct end *r
     if (url_is_iscsi(text))
         return open_lun(cli, text, LUNETTE_OPEN_RDONLY, depth, ret);
     bool std = strcmp(text, "-") == 0;
-    *ret = (struct end){.name = strdup(std ? "standard input" : text), .block = 1};
+    *ret = (struct end){.name = std ? strdup("standard input") : path_public(text), .block = 1};
     ret->own_fd = !std;
     ret->fd = std ? STDIN_FILENO : open(text, O_RDONLY | O_CLOEXEC);
     if (ret->fd < 0) {
-        fail_errno(-errno, "%s", text);
+        fail_errno(-errno, "%s", ret->name);
         return EXIT_USAGE;
     }
     return classify(ret);
@@ -109,10 +109,10 @@ end_open_dest(struct cli *cli, const char *text, uint32_t depth, struct end *ret
         }
         return 0;
     }
-    *ret = (struct end){.name = strdup(text), .block = 1, .own_fd = true};
+    *ret = (struct end){.name = path_public(text), .block = 1, .own_fd = true};
     ret->fd = open(text, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (ret->fd < 0) {
-        fail_errno(-errno, "%s", text);
+        fail_errno(-errno, "%s", ret->name);
         return EXIT_USAGE;
     }
     return classify(ret);

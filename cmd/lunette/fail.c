@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define LOGIN_AUTH      0x0201 /* RFC 7143 11.13.5 */
@@ -113,6 +114,16 @@ fail_usage(const char *fmt, ...)
     fail_complain(fmt, ap);
     va_end(ap);
     fputc('\n', stderr);
+    return EXIT_USAGE;
+}
+
+int
+fail_no_url(const char *command, const char *word)
+{
+    char *public = url_public(word);
+
+    fail_usage("%s: '%s' is no URL: want iscsi://host[:port]/target-iqn[/lun]", command, public);
+    free(public);
     return EXIT_USAGE;
 }
 

@@ -16,7 +16,7 @@ json_print(json_t *j)
         fputs("lunette: out of memory\n", stderr);
         return EXIT_OTHER;
     }
-    int r = json_dumpf(j, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+    int r = json_dumpf(j, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(9));
     json_decref(j);
     if (r == 0 && putchar('\n') == '\n' && fflush(stdout) == 0)
         return EXIT_DONE;
@@ -45,7 +45,7 @@ json_of_info(const struct lunette_info *i)
                           text(i->revision), "serial", text(i->serial), "name", text(i->name));
 
     if (i->error != 0)
-        json_object_set_new(j, "error", json_string(strerror(-i->error)));
+        json_object_set_new(j, "error", json_string(unit_error_text(i->error)));
     if (i->type != 0)
         return j;
     json_t *disk = json_pack(
@@ -68,10 +68,10 @@ json_of_session(const struct lunette_session_info *s)
 
     *hex_put(isid, s->isid, sizeof(s->isid)) = '\0';
     json_t *j =
-        json_pack("{s:o, s:o, s:o, s:o, s:s, s:i, s:i, s:s}", "target_name", text(s->target_name),
-                  "target_alias", text(s->target_alias), "initiator_name", text(s->initiator_name),
-                  "portal", text(s->portal), "isid", isid, "tsih", s->tsih, "tpgt", s->tpgt,
-                  "auth_method", s->auth_method);
+        json_pack("{s:o, s:o, s:o, s:o, s:s, s:i, s:i, s:s}", "target_name",
+                  json_of_name(s->target_name), "target_alias", text(s->target_alias),
+                  "initiator_name", json_of_name(s->initiator_name), "portal", text(s->portal),
+                  "isid", isid, "tsih", s->tsih, "tpgt", s->tpgt, "auth_method", s->auth_method);
     json_t *keys = json_pack(
         "{s:s, s:s, s:b, s:b, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "header_digest",
         s->header_digest ? "CRC32C" : "None", "data_digest", s->data_digest ? "CRC32C" : "None",

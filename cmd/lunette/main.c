@@ -43,13 +43,26 @@ log_to_stderr(void *user, int level, const char *line)
     fprintf(stderr, "lunette: %s: %s\n", names[level < 0 || level > 3 ? 3 : level], line);
 }
 
+/* Without -v: of the warnings only those that no exit code and no error tells. */
+static void
+warn_on_stderr(void *user, int level, const char *line)
+{
+    if (strncmp(line, "name: ", 6) == 0 || strncmp(line, "discovery: ", 11) == 0)
+        log_to_stderr(user, level, line);
+}
+
 /* The library takes credentials from the environment.  The file that the command line names is put
  * there and replaces any others. */
 static int
 use_chap_file(const char *path)
 {
-    if (access(path, R_OK) < 0)
-        return fail_usage("--chap-file=%s: %s", path, strerror(errno));
+    if (access(path, R_OK) < 0) {
+        int e = errno;
+        char *public = url_public(path); /* somebody may have put the secret in its place */
+        fail_usage("--chap-file=%s: %s", public, strerror(e));
+        free(public);
+        return EXIT_USAGE;
+    }
     if (setenv("LUNETTE_CHAP_FILE", path, 1) < 0 || unsetenv("LUNETTE_CHAP") < 0)
         return fail_errno(-errno, "--chap-file");
     return 0;
@@ -64,8 +77,10 @@ cli_ctx(struct cli *cli)
         .initiator_name = c->initiator_name,
         .loop = (enum lunette_loop)c->loop,
         .spin_us = (uint32_t)c->spin_us,
-        .log_level = c->verbose >= 2 ? 3 : 2,
-        .log = c->verbose > 0 ? log_to_stderr : NULL,
+        .log_level = c->verbose >= 2   ? 3
+                     : c->verbose == 1 ? 2
+                                       : 1,
+        .log = c->verbose > 0 ? log_to_stderr : warn_on_stderr,
         .trace_events = c->trace != NULL ? TRACE_EVENTS : 0,
     };
     struct lunette_error err = LUNETTE_INIT(err);
@@ -88,8 +103,7 @@ cli_open(struct cli *cli, const char *url, uint32_t flags, struct lunette_lun **
     struct lunette_error err = LUNETTE_INIT(err);
 
     if (!url_is_iscsi(url))
-        return fail_usage("%s: '%s' is no URL: want iscsi://host[:port]/target-iqn[/lun]",
-                          cli->cmd->name, url);
+        return fail_no_url(cli->cmd->name, url);
     if (!url_has_target(url)) {
         char *public = url_public(url);
         fail_usage("%s: %s names no target", cli->cmd->name, public);
@@ -114,15 +128,18 @@ static int
 write_trace(const struct cli *cli)
 {
     int fd = open(cli->common.trace, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    int r = fd < 0 ? -errno : 0;
 
-    if (fd < 0)
-        return fail_errno(-errno, "--trace=%s", cli->common.trace);
-    int r = 0;
     for (int i = 0; i < cli->nctx && r == 0; i++)
         r = lunette_ctx_trace(cli->all[i], fd);
-    if (close(fd) < 0 && r == 0)
+    if (fd >= 0 && close(fd) < 0 && r == 0)
         r = -errno;
-    return r < 0 ? fail_errno(r, "--trace=%s", cli->common.trace) : 0;
+    if (r == 0)
+        return 0;
+    char *public = path_public(cli->common.trace);
+    int code = fail_errno(r, "--trace=%s", public);
+    free(public);
+    return code;
 }
 
 static int
@@ -153,9 +170,28 @@ main_run(const struct command *cmd, int argc, char **argv)
     return code;
 }
 
+/* Returns a copy of the words, after which ps(1) shows them without secrets. */
+static char **
+take_words(int argc, char **argv)
+{
+    static char **words; /* static: they live as long as the program does */
+
+    words = xmalloc(((size_t)argc + 1) * sizeof(*words));
+    for (int i = 0; i < argc; i++) {
+        words[i] = strdup(argv[i]);
+        if (words[i] == NULL)
+            abort();
+        if (i > 0)
+            url_hide_secrets(argv[i]);
+    }
+    words[argc] = NULL;
+    return words;
+}
+
 int
 main(int argc, char **argv)
 {
+    argv = take_words(argc, argv);
     if (argc < 2) {
         help(stderr);
         return EXIT_USAGE;
@@ -180,7 +216,9 @@ main(int argc, char **argv)
         }
         return main_run(commands[i], argc - 1, argv + 1);
     }
-    fail_usage("no command '%s'", name);
+    char *public = url_public(name);
+    fail_usage("no command '%s'", public);
+    free(public);
     fputs("  `lunette --help` lists what there is\n", stderr);
     return EXIT_USAGE;
 }

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/size.h"
@@ -147,12 +148,14 @@ set(const struct command *cmd, const struct opt *o, char *base, const char *text
     }
     if (r == 0)
         return 0;
-    fail_usage("%s: --%s=%s: %s%s", cmd->name, o->name, text,
+    char *public = url_public(text);
+    fail_usage("%s: --%s=%s: %s%s", cmd->name, o->name, public,
                r == -ERANGE            ? "out of range"
                : o->kind == OPT_CHOICE ? "want one of "
                : o->kind == OPT_SIZE   ? "want a size, such as 4096, 64k or 1.5G"
                                        : "want a number",
                o->kind == OPT_CHOICE ? o->arg : "");
+    free(public);
     if (r == -ERANGE && o->kind != OPT_SECONDS)
         fprintf(stderr, "  from %llu to %llu\n", (unsigned long long)o->min,
                 (unsigned long long)(o->max != 0 ? o->max : UINT64_MAX));
@@ -162,7 +165,9 @@ set(const struct command *cmd, const struct opt *o, char *base, const char *text
 static int
 unknown(const struct command *cmd, const char *word, const char *what)
 {
-    fail_usage("%s: %s %s", cmd->name, what, word);
+    char *public = url_public(word);
+    fail_usage("%s: %s %s", cmd->name, what, public);
+    free(public);
     fprintf(stderr, "  `lunette %s --help` lists what there is\n", cmd->name);
     return -EINVAL;
 }

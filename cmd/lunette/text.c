@@ -111,6 +111,21 @@ format_ns(char *buf, double ns)
 }
 
 const char *
+unit_error_text(int err)
+{
+    switch (-err) {
+    case EFBIG:
+        return "it has 2^63 bytes or more, which is more than this initiator serves";
+    case ENOTSUP:
+        return "its blocks or its protection are of a kind that this initiator does not serve";
+    case EREMOTEIO:
+        return "it has 2^32 blocks or more, but refuses READ CAPACITY(16)";
+    default:
+        return strerror(-err);
+    }
+}
+
+const char *
 device_type_name(uint8_t type)
 {
     static const char *const names[] = {"disk",    "tape",      "printer", "processor", "worm",

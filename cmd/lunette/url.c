@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* cmd/lunette/url.c - the little that the tool itself needs to know about URLs.
  *
- * The library parses them; here they are only taken apart to print them
- * without secrets, and put together for a target that was discovered.
+ * The library parses them and hides their secrets; here they are only taken apart
+ * to be put together for a target that was discovered.
  */
 #include "cmd/lunette/cli.h"
 
@@ -81,49 +81,40 @@ char *
 url_with_target(const char *base, const char *portal, const char *target)
 {
     struct parts p = split(base);
-    size_t size = strlen(base) + strlen(portal) + strlen(target) + sizeof(scheme) + 2;
+    char *encoded = name_encoded(target);
+    size_t size = strlen(base) + strlen(portal) + strlen(encoded) + sizeof(scheme) + 2;
     char *ret = xmalloc(size);
 
-    snprintf(ret, size, "%s%.*s%s/%s%s", scheme, (int)p.user_len, p.user, portal, target, p.query);
+    snprintf(ret, size, "%s%.*s%s/%s%s", scheme, (int)p.user_len, p.user, portal, encoded, p.query);
+    free(encoded);
     return ret;
-}
-
-/* Appends the query without the values of keys that hold secrets. */
-static void
-append_query(char *to, size_t size, const char *query)
-{
-    size_t at = strlen(to);
-
-    while (*query != '\0' && at + 1 < size) {
-        size_t n = strcspn(query + 1, "&") + 1; /* with its ? or & */
-        size_t key = strcspn(query + 1, "=&");
-        bool secret = memmem(query + 1, key, "password", 8) != NULL;
-        int len = snprintf(to + at, size - at, "%.*s%s", (int)(secret ? key + 1 : n), query,
-                           secret ? "=***" : "");
-        if (len < 0 || (size_t)len >= size - at)
-            return;
-        at += (size_t)len;
-        query += n;
-    }
 }
 
 char *
 url_public(const char *url)
 {
-    if (!url_is_iscsi(url))
-        return strdup(url);
-    struct parts p = split(url);
-    size_t secret = strcspn(p.user, "%:@"); /* the user without the secret */
-    size_t size = strlen(url) * 2 + 64;
+    size_t size = 3 * strlen(url) + 16; /* %XX is the longest that a byte becomes */
     char *ret = xmalloc(size);
-    const char *rest = p.host + p.host_len;
 
-    if (p.user_len > 0 && secret < p.user_len)
-        snprintf(ret, size, "%s%.*s@", scheme, (int)secret, p.user);
-    else
-        snprintf(ret, size, "%s", scheme);
-    size_t at = strlen(ret);
-    snprintf(ret + at, size - at, "%.*s%.*s", (int)p.host_len, p.host, (int)(p.query - rest), rest);
-    append_query(ret, size, p.query);
+    (void)lunette_url_mask(url, ret, size);
     return ret;
+}
+
+char *
+path_public(const char *path)
+{
+    bool plain = strchr(path, '@') == NULL && strstr(path, "://") == NULL;
+
+    return plain ? strdup(path) : url_public(path);
+}
+
+void
+url_hide_secrets(char *word)
+{
+    size_t len = strlen(word);
+    char *public = url_public(word);
+
+    if (strcmp(public, word) != 0)
+        strncpy(word, public, len); /* NOLINT: the NUL behind it is there */
+    free(public);
 }

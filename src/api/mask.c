@@ -45,6 +45,13 @@ mask_hide(struct mask *m)
     mask_add(m, HIDDEN, strlen(HIDDEN));
 }
 
+/* Is there a colon in the name of a file of secrets?  Somebody may have put user:secret there. */
+static bool
+is_secret_for_file(const char *option, size_t key, size_t len)
+{
+    return key > 5 && memcmp(option + key - 5, "_file", 5) == 0 && memchr(option, ':', len) != NULL;
+}
+
 /* The options, up to the first that holds a secret or is none that is known. */
 static void
 mask_query(struct mask *m, const char *query)
@@ -53,7 +60,8 @@ mask_query(struct mask *m, const char *query)
         size_t n = strcspn(query + 1, "&") + 1, key = strcspn(query + 1, "=&") + 1;
         enum url_option_kind kind = url_option_kind(query + 1, key - 1);
 
-        if (kind == URL_OPTION_PLAIN && memchr(query, '@', n) == NULL) {
+        if (kind == URL_OPTION_PLAIN && memchr(query, '@', n) == NULL &&
+            !is_secret_for_file(query, key, n)) {
             mask_add(m, query, n);
             query += n;
             continue;

@@ -667,6 +667,20 @@ _records("records_bad_tag", "portal group tag 65536", "DSC-04",
          _GOOD[:1] + [("TargetAddress", "127.0.0.1:3260,65536")], ANY)
 _records("records_empty_name", "an empty name", "NAME-06", [("TargetName", "")], ANY)
 _records("records_twice", "the same target twice", "DSC-04", _GOOD * 2, ANY)
+_ODD = ["iqn.2026-11.example:my_lun", "iqn.com.example-10", "iqn.2026-1.example:vg0",
+        "IQN.2026-11.example:Disk", "iqn.2026-11.example:\u00e9\u009b31m", "a/b?c%41"]
+_records("records_odd_names", "names outside of the grammar are listed as told", "DSC-04",
+         [("TargetName", n) for n in _ODD] + _GOOD, OK, text="! IQN.2026-11.example:Disk: .* no capitals",
+         output=r"iqn.2026-11.example:my_lun !\n.*iqn.com.example-10 !\n.*iqn.2026-1.example:vg0 !\n"
+                r".*IQN.2026-11.example:Disk !\n.*iqn.2026-11.example:%E9%9B31m !\n"
+                r".*a%2Fb%3Fc%2541 !\n127.0.0.1:3260,1 iqn.2026-11.example:a\n")
+_records("records_blank_name", "a name that cannot be sent is left out, which is said", "DSC-04",
+         [("TargetName", "a b")] + _GOOD, OK, text="discovery: 1 targets left out",
+         output=r"^127.0.0.1:3260,1 iqn.2026-11.example:a\n$")
+_records("records_odd_address", "an address that cannot be understood is shown as it came", "DSC-04",
+         _GOOD[:1] + [("TargetAddress", "\x1b[2J host:x,1"), ("TargetAddress", "127.0.0.1:70000,1")], OK,
+         text="the port must be 1..65535",
+         output=r"%1B\[2J%20host:x,1 iqn.2026-11.example:a !\n127.0.0.1:70000,1 iqn.2026-11.example:a !\n")
 _records("records_binary", "random bytes", "FMT-03", [pattern(4000)])
 
 
@@ -694,7 +708,8 @@ class _Long(Target):
     def send_targets(self, conn, req):
         data = b"".join(b"TargetName=iqn.2026-11.example:target-%05d\0"
                         b"TargetAddress=10.0.0.1:3260,1\0" % i for i in range(self.count))
-        pieces = [data[i:i + self.size] for i in range(0, len(data), self.size)]
+        size = min(self.size, conn.max_send)
+        pieces = [data[i:i + size] for i in range(0, len(data), size)]
         for i, piece in enumerate(pieces):
             last = i == len(pieces) - 1
             self.text_reply(conn, req, piece, 0x80 if last else 0x40 if self.c_bit else 0,
@@ -711,6 +726,13 @@ variant(_Long, "targets_without_c", "2000 targets by F=0", "discovery", "DSC-05"
         {"run": "discover", "seconds": 30, "output": "target-01999"}, c_bit=False)
 variant(_Long, "targets_split_anywhere", "pieces of 11 bytes", "discovery", "DSC-05", OK,
         {"run": "discover", "seconds": 30, "output": "target-00019"}, size=11, count=20)
+
+
+for _name, _size, _c in [("declared", 1 << 24, True), ("odd", 997, False)]:
+    variant(_Long, "targets_10000_" + _name, "10,000 targets in responses of the %s size" % _name,
+            "discovery", "DSC-05", OK,
+            {"run": "discover", "seconds": 30, "output": r"^(\S+ iqn\S+:target-\d{5}\n){10000}$"},
+            size=_size, c_bit=_c, count=10000)
 
 
 @case("discovery", "TNG-04 DSC-05", FAILS, run="discover", seconds=30)

@@ -27,6 +27,7 @@ shown(void **state)
         {"iscsi://[fe80::1%eth0]:1/", "iscsi://[fe80::1%eth0]:1/"},
         {"iscsi://fe80::1%25eth0/iqn%3ax", "iscsi://fe80::1%25eth0/iqn%3ax"},
         {"iscsi://u%hunter2@[fe80::1%eth0]/", "iscsi://u@[fe80::1%eth0]/"},
+        {"iscsi://h?chap_file=/a/b&timeout=1", "iscsi://h?chap_file=/a/b&timeout=1"},
         {"192.0.2.1:3260", "192.0.2.1:3260"},
         {"/a/file.img", "/a/file.img"},
         {"a file", "a file"},
@@ -77,6 +78,7 @@ hidden(void **state)
         "iscsi://h/" IQN "/0?target%5Fpassword=hunter2",
         "iscsi://h/" IQN "/0?TARGET_PASSWORD=hunter2",
         "iscsi://h/" IQN "/0?hunter2",
+        "iscsi://h/" IQN "/0?chap_file=user:hunter2",
         "--chap-file=user:hunter2",
     };
 

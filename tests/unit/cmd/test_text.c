@@ -92,7 +92,7 @@ public_urls(void **state)
         {"iscsi://u%s3cret@h:1/iqn.x/0", "iscsi://u@h:1/iqn.x/0"},
         {"iscsi://u%s3@cret@h/iqn.x", "iscsi://u@h/iqn.x"},
         {"iscsi://u@h/iqn.x/0?target_user=t&target_password=s3cret&a=b",
-         "iscsi://u@h/iqn.x/0?target_user=t&target_password=***&a=b"},
+         "iscsi://u@h/iqn.x/0?target_user=t&target_password=***"},
         {"iscsi://u%s3cret@h?target_password=s3cret", "iscsi://u@h?target_password=***"},
         {"file", "file"},
         {"iscsi://", "iscsi://"},
@@ -114,11 +114,57 @@ target_urls(void **state)
     (void)state;
     assert_string_equal(got, "iscsi://u%s@[::1]:3260/iqn.x?a=b");
     free(got);
+    got = url_with_target("iscsi://old", "h", "iqn.x:a/b?c@%41\x1b_D\xc3");
+    assert_string_equal(got, "iscsi://h/iqn.x:a%2Fb%3Fc%40%2541%1B_D%C3");
+    free(got);
     assert_false(url_has_target("iscsi://h/"));
     assert_false(url_has_target("iscsi://h?a=b/c"));
     assert_true(url_has_target("iscsi://h/iqn.x"));
     assert_true(url_is_iscsi("ISCSI://h/"));
     assert_false(url_is_iscsi("iscsi:/h"));
+}
+
+/* What ps(1) would show of a word of the command line. */
+static void
+hidden_words(void **state)
+{
+    static const char *const rows[][2] = {
+        {"iscsi://u%secret-12345@h/iqn.x/0", "iscsi://u@h/iqn.x/0"},
+        {"iscsi://u%s@h/iqn.x", "iscsi://u@h/iqn.x"},
+        {"u:s", "u**"}, /* never longer than the word */
+        {"--offset=1M", "--offset=1M"},
+        {"disk.img", "disk.img"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char word[64], rest[sizeof(word)] = {0};
+        size_t len = strlen(rows[i][0]), n = strlen(rows[i][1]);
+
+        memset(word, 'x', sizeof(word));
+        memcpy(word, rows[i][0], len + 1);
+        url_hide_secrets(word);
+        assert_string_equal(word, rows[i][1]);
+        assert_memory_equal(word + n, rest, len + 1 - n); /* nothing stays behind it */
+        assert_int_equal(word[len + 1], 'x');
+    }
+}
+
+static void
+odd_names(void **state)
+{
+    static const char bad[] = "iqn.x:\xff";
+    json_t *j = json_of_name(bad);
+
+    (void)state;
+    assert_string_equal(json_string_value(j), "iqn.x:%FF"); /* JSON holds nothing but UTF-8 */
+    json_decref(j);
+    j = json_of_name("iqn.x:\xc3\xa9_%41");
+    assert_string_equal(json_string_value(j), "iqn.x:\xc3\xa9_%41");
+    json_decref(j);
+    assert_null(address_fault("[fe80::1%eth0]:3260,1"));
+    assert_non_null(address_fault("host:99999"));
+    assert_non_null(address_fault("\x1b[2J"));
 }
 
 /* Each percentile is at most 1.6 % above the true one, and never above the maximum. */
@@ -198,9 +244,12 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(times),     cmocka_unit_test(formats),     cmocka_unit_test(hex),
-        cmocka_unit_test(zeroes),    cmocka_unit_test(public_urls), cmocka_unit_test(target_urls),
-        cmocka_unit_test(histogram), cmocka_unit_test(exit_codes),  cmocka_unit_test(cpu_shares),
+        cmocka_unit_test(times),        cmocka_unit_test(formats),
+        cmocka_unit_test(hex),          cmocka_unit_test(zeroes),
+        cmocka_unit_test(public_urls),  cmocka_unit_test(target_urls),
+        cmocka_unit_test(hidden_words), cmocka_unit_test(odd_names),
+        cmocka_unit_test(histogram),    cmocka_unit_test(exit_codes),
+        cmocka_unit_test(cpu_shares),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

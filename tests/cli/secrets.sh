@@ -1,0 +1,82 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# secrets.sh - whatever is wrong with a command line, no secret of it is printed, and ps(1) shows none.
+set -u
+: "${LUNETTE_BIN:=$(dirname "$0")/../../build/bin}"
+LUNETTE_BIN=$(realpath "$LUNETTE_BIN")
+unset LUNETTE_CHAP LUNETTE_CHAP_FILE LUNETTE_INITIATOR_NAME
+tmp=$(mktemp -d "${TMPDIR:-/tmp}/lunette-secrets.XXXXXX")
+cd "$tmp" || exit 1
+pids=()
+trap 'kill "${pids[@]}" 2> /dev/null; wait; rm -rf "$tmp"' EXIT
+failed=0 checks=0
+iqn=iqn.2026-11.example:d
+at=@127.0.0.1:1
+
+# The secret is S3CRet, with whatever stands beside it.
+hides() { # PROGRAM WORD...
+    checks=$((checks + 1))
+    timeout 60 "$LUNETTE_BIN/$1" "${@:2}" > out 2> err < /dev/null
+    local code=$?
+    ((code > 0 && code < 124)) || { echo "FAIL: $*: exit $code"; failed=1; }
+    [[ -s err || -s out ]] || { echo "FAIL: $*: fails without a word"; failed=1; }
+    ! grep -i -H s3cr out err || { echo "FAIL: $*: prints the secret"; failed=1; }
+}
+
+for secret in S3CRet-of-12-and-more S3CRet/with/slash S3CRet?with-mark 'S3CRet?a=b' S3CRet@at S3CRet; do
+    for scheme in iscsi:// ISCSI:// iscsi:/ iser:// ''; do
+        for sign in % :; do
+            url=$scheme'user'$sign$secret$at
+            hides lunette info "$url/$iqn/0"
+            hides lunette ls "$url/"
+            hides lunette discover "$url"
+            hides lunette copy "$url/$iqn/0" "$tmp/no/such/file"
+            hides lunette copy "$tmp/no/such/file" "$url/$iqn/0"
+            hides lunette "$url/$iqn/0"
+        done
+    done
+    hides lunette info "iscsi://h/$iqn?target_user=t&target_password=$secret&nonsense=1"
+    hides lunette info "iscsi://h/$iqn?chap_secret=$secret"
+    hides lunette info "iscsi://127.0.0.1:1/$iqn" --chap-file "user:$secret"
+    hides lunette info "iscsi://127.0.0.1:1/$iqn?chap_file=user:$secret"
+    hides lunette info "iscsi://127.0.0.1:1/$iqn" --chap="user:$secret"
+    hides lunette ls "iscsi://user%$secret$at" --json
+    hides lunette scsi "iscsi://h/$iqn" "user:$secret"
+    hides lunette read --offset "user%$secret$at"
+    hides lunette-target --chapp "user:$secret"
+    hides lunette-target --chapp="user:$secret"
+    hides lunette-target --target $iqn "user:$secret"
+    hides lunette-target --target $iqn --chap-file "user:$secret"
+done
+
+# What ps(1) shows, once the command line has been parsed.
+shows_none() { # PID
+    checks=$((checks + 1))
+    for _ in {1..100}; do
+        grep -q -a alice "/proc/$1/cmdline" && ! grep -q -a S3CR "/proc/$1/cmdline" && return
+        sleep 0.05
+    done
+    echo "FAIL: ps shows: $(tr '\0' ' ' < "/proc/$1/cmdline")"
+    failed=1
+}
+"$LUNETTE_BIN/lunette-target" --listen 127.0.0.1:0 --target $iqn --lun ram:1M \
+    --chap alice:S3CRet-of-12-and-more --mutual-chap target:S3CRet-the-other-one > target.out 2> target.err &
+pids+=($!)
+target=$!
+for _ in {1..100}; do
+    portal=$(sed -n 's/^listening on //p' target.out)
+    [[ -n $portal ]] && break
+    sleep 0.05
+done
+shows_none $target
+url="iscsi://alice%S3CRet-of-12-and-more@$portal/$iqn/0?target_user=target&target_password=S3CRet-the-other-one"
+mkfifo stall
+exec 9<> stall
+"$LUNETTE_BIN/lunette" copy - "$url" < stall > out 2> err & # the copies of the words still log in
+pids+=($!)
+shows_none $!
+"$LUNETTE_BIN/lunette" info "$url" > out 2> err || { echo "FAIL: no login"; cat err; failed=1; }
+grep -q 'CHAP mutual' out || { echo "FAIL: no mutual CHAP"; failed=1; }
+
+echo "$checks checks"
+exit $failed
