@@ -96,10 +96,15 @@ mask_rest(struct mask *m, const char *text)
     size_t n;
 
     if (at != NULL) {
+        bool unclear =
+            at > text + strcspn(text, "/?"); /* then even what is behind it may be secret */
+
         n = strcspn(text, "%:/?@");
         mask_add(m, text, n);
-        if (text[n] != '%' && text[n] != '@')
+        if (unclear || (text[n] != '%' && text[n] != '@'))
             mask_hide(m);
+        if (unclear)
+            return;
         mask_add(m, "@", 1);
         text = at + 1;
     }
