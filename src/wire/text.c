@@ -32,6 +32,14 @@ text_append(struct text_buf *b, const void *piece, size_t len, struct lunette_er
     return 0;
 }
 
+size_t
+text_without_padding(const char *text, size_t len)
+{
+    while (len > 0 && text[len - 1] == '\0' && (len == 1 || text[len - 2] == '\0'))
+        len--;
+    return len;
+}
+
 int
 text_put_len(struct text_buf *b, const char *key, const char *value, size_t len)
 {

@@ -42,6 +42,11 @@ int text_put_bool(struct text_buf *b, const char *key, bool value);
 int text_put_hex(struct text_buf *b, const char *key, const void *data, size_t len);
 int text_put_base64(struct text_buf *b, const char *key, const void *data, size_t len);
 
+/* Returns the length of text[0..len) without NULs at its end that end no pair: all but the first of
+ * them, or all where nothing stands before them.  Some targets count the padding of a PDU as text.
+ */
+size_t text_without_padding(const char *text, size_t len);
+
 struct text_pair {
     const char *key; /* not NUL-terminated: '=' follows */
     size_t key_len;

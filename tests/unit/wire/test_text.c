@@ -410,6 +410,22 @@ test_fuzz(void **state)
     }
 }
 
+static void
+test_padding(void **state)
+{
+    static const struct {
+        const char *text;
+        size_t len, want;
+    } rows[] = {
+        {"", 0, 0},         {"a=1", 3, 3}, {"a=1\0", 4, 4},  {"a=1\0\0", 5, 4},
+        {"a=\0\0\0", 5, 3}, {"\0", 1, 0},  {"\0\0\0", 3, 0}, {"a=1\0\0b=2\0", 9, 9},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        assert_int_equal(text_without_padding(rows[i].text, rows[i].len), rows[i].want);
+}
+
 int
 main(void)
 {
@@ -419,7 +435,8 @@ main(void)
         cmocka_unit_test(test_lists),     cmocka_unit_test(test_words),
         cmocka_unit_test(test_key_names), cmocka_unit_test(test_pairs),
         cmocka_unit_test(test_split),     cmocka_unit_test(test_value_lengths),
-        cmocka_unit_test(test_builder),   cmocka_unit_test(test_fuzz),
+        cmocka_unit_test(test_padding),   cmocka_unit_test(test_builder),
+        cmocka_unit_test(test_fuzz),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
