@@ -18,8 +18,8 @@ mutual(const struct login_config *cfg)
     return cfg->mutual.name[0] != '\0';
 }
 
-static bool
-has_account(const struct login_config *cfg)
+bool
+auth_has_account(const struct login_config *cfg)
 {
     return cfg->chap.name[0] != '\0';
 }
@@ -42,7 +42,7 @@ auth_fini(struct auth *a)
 const char *
 auth_offer(const struct login_config *cfg)
 {
-    if (!has_account(cfg))
+    if (!auth_has_account(cfg))
         return "None";
     return cfg->auth_required || mutual(cfg) ? "CHAP" : "CHAP,None";
 }
@@ -106,6 +106,35 @@ algs_text(const struct login_config *cfg, struct text_buf *b)
         add_alg(b, CHAP_MD5);
 }
 
+bool
+auth_list_is_out(const struct auth *a)
+{
+    char mem[16];
+    struct text_buf algs;
+
+    if (a->step != AUTH_ALGS_SENT)
+        return false;
+    text_buf_init(&algs, mem, sizeof(mem));
+    algs_text(a->cfg, &algs);
+    return algs.len > 1;
+}
+
+const char *
+auth_failure_hint(const struct auth *a)
+{
+    if (!auth_has_account(a->cfg))
+        return "the target wants CHAP: set a CHAP user and secret";
+    if (a->step == AUTH_ALGS_SENT)
+        return "CHAP was agreed on, but none of the algorithms offered suits the target";
+    if (a->step != AUTH_RESPONDED)
+        return "no secret was asked for: the target wants another method, or a user for this name";
+    if (mutual(a->cfg))
+        return "the target does not accept us (CHAP, initiator to target): check the CHAP user and "
+               "secret, and whether it does mutual CHAP";
+    return "the target does not accept us (CHAP, initiator to target): check the CHAP user and "
+           "secret";
+}
+
 static int
 take_method(struct auth *a, const struct auth_keys *k, bool transit, struct lunette_error *err)
 {
@@ -123,8 +152,8 @@ take_method(struct auth *a, const struct auth_keys *k, bool transit, struct lune
     }
     /* A target that names CHAP although only None was offered wants credentials, whatever the
      * rules of lists say. */
-    if (!has_account(a->cfg) && (text_is(k->method.value, k->method.value_len, "CHAP") ||
-                                 text_is(k->method.value, k->method.value_len, TEXT_REJECT)))
+    if (!auth_has_account(a->cfg) && (text_is(k->method.value, k->method.value_len, "CHAP") ||
+                                      text_is(k->method.value, k->method.value_len, TEXT_REJECT)))
         return auth_refuse(err,
                            "the target wants authentication, and there are no credentials: set a "
                            "CHAP user and secret");
@@ -200,9 +229,9 @@ take_proof(struct auth *a, const struct auth_keys *k, bool transit, struct lunet
     if (k->have == 0 && !transit)
         return 0;
     if (k->have == 0)
-        return auth_refuse(err,
-                           "the target did not prove its identity: mutual CHAP is configured here, "
-                           "but not at the target");
+        return auth_refuse(
+            err, "the target accepted us, but did not prove its own identity (CHAP, target to "
+                 "initiator): mutual CHAP is configured here, but not at the target");
     if (k->have != (HAVE(CHAP_N) | HAVE(CHAP_R)))
         return auth_proto_error(err, "must prove itself with CHAP_N and CHAP_R and nothing else");
     n = text_parse_bin(k->chap_r.value, k->chap_r.value_len, got, sizeof(got));
@@ -220,9 +249,10 @@ take_proof(struct auth *a, const struct auth_keys *k, bool transit, struct lunet
         !chap_equal(got, (size_t)n, want, want_len) ||
         !chap_equal(k->chap_n.value, k->chap_n.value_len, cfg->mutual.name,
                     strlen(cfg->mutual.name))) /* SEC-17 */
-        return auth_refuse(err,
-                           "the target failed to prove its identity: check the target's CHAP user "
-                           "and secret configured here (mutual CHAP)");
+        return auth_refuse(
+            err, "the target accepted us, but failed to prove its identity (CHAP, target to "
+                 "initiator): check the target's CHAP user and secret configured here "
+                 "(mutual CHAP)");
     a->verified = true;
     return 0;
 }

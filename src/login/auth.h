@@ -42,8 +42,16 @@ struct auth {
     bool verified;             /* the target has responded, and is who it claims to be */
 };
 
+/* Tells whether there are credentials of ours to offer. */
+bool auth_has_account(const struct login_config *cfg);
+
 void auth_init(struct auth *a, const struct login_config *cfg, struct ctl *ctl);
 void auth_fini(struct auth *a);
+
+/* Tells whether CHAP_A has been sent, with more than MD5 in it, and no answer has come. */
+bool auth_list_is_out(const struct auth *a);
+/* Says of a login that was refused with "authentication failure" what has failed. */
+const char *auth_failure_hint(const struct auth *a);
 
 /* Returns the list that AuthMethod offers, such as "CHAP,None". */
 const char *auth_offer(const struct login_config *cfg);

@@ -64,6 +64,10 @@ struct login_config {
      * 7143 12.1.3 demands; if it is not in this list, the login fails when the target chooses it.
      */
     uint8_t chap_algs[4];
+    bool chap_algs_fixed; /* a target that refuses the list is not asked again with MD5 alone */
+    /* A login without credentials begins with the operational stage, and tries the security stage
+     * when that is refused.  With this it begins with the security stage at once. */
+    bool security_first;
 
     /* What to offer.  Lists of words are not in offer but in the texts below it.
      * offer.max_xmit_dseg is ignored, since the target declares it. */

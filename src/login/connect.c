@@ -113,6 +113,7 @@ iscsi_conn_connect(struct iscsi_login *l)
     TRACE(l->loop, iscsi_conn_connect, l->sid, l->portal.port);
     l->err = (struct lunette_error){.code = 0};
     l->after = LOGIN_AFTER_GIVE_UP;
+    l->status = 0;
     l->naddrs = 0;
     assert(l->nvisited <= LOGIN_REDIRECTS_MAX);
     l->visited[l->nvisited++] = l->portal;

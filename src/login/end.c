@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "login/task.h"
 #include "wire/bhs.h"
 
@@ -98,6 +99,24 @@ login_retry(struct iscsi_login *l)
     if (l->retries < l->cfg.max_retries) {
         l->retries++;
         l->after = LOGIN_AFTER_DELAY;
+    }
+    login_drain(l);
+}
+
+/* The target has refused the login, or has closed the connection while it owed a response.  Where
+ * another way to log in may suit it, the same portal is tried once more. */
+void
+login_refused(struct iscsi_login *l)
+{
+    enum wire_bend bend = nego_other_way(&l->nego, l->status, &l->cfg);
+
+    if (bend != BEND_COUNT) {
+        assert(l->err.code < 0 && l->nvisited > 0);
+        log_line(l->loop->log, LOG_LEVEL_INFO, "login: %s; trying another way, as if it %s",
+                 l->err.msg, bend_text(bend));
+        l->bends |= UINT32_C(1) << bend;
+        l->nvisited--;
+        l->after = LOGIN_AFTER_AGAIN;
     }
     login_drain(l);
 }

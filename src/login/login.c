@@ -62,6 +62,7 @@ login_logged_in(struct iscsi_login *l)
         .moved_to = l->base,
         .redirects = l->redirects,
         .retries = l->retries,
+        .bends = l->bends | l->nego.bends,
     };
     bool tell = ctl_op_tell(&l->op);
 
@@ -150,7 +151,9 @@ login_on_event(struct ctl_watch *w, const struct iscsi_kevent *ev, const void *d
     else
         (void)lunette_fail(err, -ECONNRESET, LUNETTE_DOM_CONNECT, ECONNRESET,
                            "the connection was lost during login");
-    login_post(l, LOGIN_EV_FAIL);
+    login_post(l, ev->u.conn_error.err == ISCSI_ERR_CONN_CLOSED && l->state == LOGIN_LOGIN
+                      ? LOGIN_EV_REFUSED
+                      : LOGIN_EV_FAIL);
 }
 
 static void

@@ -8,7 +8,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
+#include "base/log.h"
 #include "login/logical.h"
 #include "wire/params.h"
 
@@ -104,13 +106,60 @@ nego_init(struct nego *n, const struct login_config *cfg, uint32_t caps, uint32_
     params_init(&n->params);
     n->params.session_type = cfg->discovery ? ISCSI_SESSION_DISCOVERY : ISCSI_SESSION_NORMAL;
     lower_offer(n, max_recv_dlength);
-    n->csg = ISCSI_STAGE_SECURITY;
+    n->csg = auth_has_account(cfg) || cfg->security_first ? ISCSI_STAGE_SECURITY
+                                                          : ISCSI_STAGE_OPERATIONAL;
+    n->began = n->csg;
     n->unknown = malloc(NEGO_UNKNOWN_MAX * sizeof(n->unknown[0]));
     if (logical_init(&n->in) < 0 || logical_init(&n->out) < 0 || n->unknown == NULL) {
         nego_fini(n);
         return -ENOMEM;
     }
     return 0;
+}
+
+void
+nego_bend(struct nego *n, enum wire_bend bend)
+{
+    if (n->bends & UINT32_C(1) << bend)
+        return;
+    n->bends |= UINT32_C(1) << bend;
+    log_line(n->loop->log, LOG_LEVEL_INFO, "login: this target bends: %s", bend_text(bend));
+}
+
+/* Could a target mean by this status that it does not take the first stage?  Those that name a
+ * reason of another kind are left out. */
+static bool
+may_mean_stage(uint16_t status)
+{
+    switch (status) {
+    case ISCSI_LOGIN_NOT_FOUND:
+    case ISCSI_LOGIN_TARGET_REMOVED:
+    case ISCSI_LOGIN_BAD_VERSION:
+    case ISCSI_LOGIN_TOO_MANY_CONNECTIONS:
+    case ISCSI_LOGIN_CANNOT_INCLUDE:
+    case ISCSI_LOGIN_SESSION_TYPE:
+    case ISCSI_LOGIN_NO_SESSION:
+        return false;
+    default:
+        return status == 0 || status >> 8 == ISCSI_LOGIN_INITIATOR_ERROR;
+    }
+}
+
+enum wire_bend
+nego_other_way(const struct nego *n, uint16_t status, struct login_config *cfg)
+{
+    if (n->began == ISCSI_STAGE_OPERATIONAL && n->exchanges == 1 && may_mean_stage(status)) {
+        cfg->security_first = true;
+        return BEND_STAGE;
+    }
+    if (auth_list_is_out(&n->auth) && !n->cfg->chap_algs_fixed &&
+        (status == 0 || status == ISCSI_LOGIN_BAD_REQUEST || status == ISCSI_LOGIN_AUTH_FAILED)) {
+        memset(cfg->chap_algs, 0, sizeof(cfg->chap_algs));
+        cfg->chap_algs[0] = CHAP_MD5;
+        cfg->chap_algs_fixed = true;
+        return BEND_CHAP_LIST;
+    }
+    return BEND_COUNT;
 }
 
 void
@@ -252,29 +301,77 @@ nego_key_error(struct lunette_error *err, const struct text_pair *p, const char 
                         "login: the target's key %.*s %s", (int)p->key_len, p->key, what);
 }
 
+static uint64_t
+nego_hash(const char *text, size_t len)
+{
+    uint64_t hash = 14695981039346656037u;
+
+    for (size_t i = 0; i < len; i++)
+        hash = (hash ^ (uint8_t)text[i]) * 1099511628211u;
+    return hash;
+}
+
+/* Takes a key that has come before.  A value that is declared twice is harmless where it is the
+ * same; what is negotiated, and what authenticates, comes once (RFC 7143 6.3). */
+static int
+take_twice(struct nego *n, const struct text_pair *p, bool declared, uint64_t before,
+           struct lunette_error *err)
+{
+    if (!declared || nego_hash(p->value, p->value_len) != before)
+        return nego_key_error(err, p, "came twice");
+    nego_bend(n, BEND_KEY_TWICE);
+    return 0;
+}
+
 /* Answers NotUnderstood to an unknown key, but not where the target has ended the stage, and so
  * cannot expect an answer. */
 static int
 take_unknown(struct nego *n, const struct text_pair *p, bool transit, struct lunette_error *err)
 {
-    uint64_t hash = 14695981039346656037u;
+    uint64_t hash = nego_hash(p->key, p->key_len);
     char name[TEXT_KEY_MAX + 1];
 
-    for (size_t i = 0; i < p->key_len; i++)
-        hash = (hash ^ (uint8_t)p->key[i]) * 1099511628211u;
     for (uint32_t i = 0; i < n->nunknown; i++) {
-        if (n->unknown[i] == hash)
-            return nego_key_error(err, p, "came twice");
+        if (n->unknown[i].key == hash)
+            return take_twice(n, p, true, n->unknown[i].value, err);
     }
     if (n->nunknown == NEGO_UNKNOWN_MAX)
         return nego_key_error(err, p, "is one unknown key too many");
-    n->unknown[n->nunknown++] = hash;
+    n->unknown[n->nunknown++] =
+        (struct nego_unknown){.key = hash, .value = nego_hash(p->value, p->value_len)};
     if (transit || text_word(p->value, p->value_len) != TEXT_WORD_OTHER)
         return 0;
     assert(p->key_len <= TEXT_KEY_MAX);
     memcpy(name, p->key, p->key_len);
     name[p->key_len] = '\0';
     return logical_put(&n->out, name, TEXT_NOT_UNDERSTOOD, strlen(TEXT_NOT_UNDERSTOOD), err);
+}
+
+/* Tells whether only an initiator declares k during login. */
+static bool
+only_we_declare(const struct key *k)
+{
+    return k->result == KEY_RESULT_DECLARE && (k->use_initiator & KEY_USE_LOGIN) &&
+           !(k->use_target & KEY_USE_LOGIN);
+}
+
+/* Takes a key that only we may declare.  A target that repeats it says nothing new; one that names
+ * somebody else has taken us for somebody else. */
+static int
+take_ours(struct nego *n, const struct key *k, const struct text_pair *p, struct lunette_error *err)
+{
+    const struct login_config *c = n->cfg;
+    const char *ours = k->id == KEY_TARGET_NAME      ? c->target_name
+                       : k->id == KEY_INITIATOR_NAME ? c->initiator_name
+                       : k->id != KEY_SESSION_TYPE   ? ""
+                       : c->discovery                ? "Discovery"
+                                                     : "Normal";
+
+    if (ours[0] != '\0' &&
+        (strlen(ours) != p->value_len || strncasecmp(ours, p->value, p->value_len) != 0))
+        return nego_key_error(err, p, "is ours to declare, and has another value than we gave it");
+    nego_bend(n, BEND_KEYS_OF_OURS);
+    return 0;
 }
 
 static int
@@ -366,11 +463,15 @@ nego_take_pair(struct nego *n, const struct text_pair *p, bool transit, struct a
 
     if (k == NULL)
         return take_unknown(n, p, transit, err);
+    if (only_we_declare(k))
+        return take_ours(n, k, p, err);
     r = key_check_context(k, &ctx, err); /* LGN-11, LGN-13 */
     if (r < 0)
         return r;
     if (!key_set_add(&n->seen, k)) /* TNG-13 */
-        return nego_key_error(err, p, "came twice");
+        return take_twice(n, p, k->result == KEY_RESULT_DECLARE && !is_auth_key(k->id),
+                          n->said[k->id], err);
+    n->said[k->id] = nego_hash(p->value, p->value_len);
     if (is_auth_key(k->id)) {
         keep_auth_key(auth, k->id, p);
         return 0;

@@ -13,6 +13,7 @@
 
 #include "login/auth.h"
 #include "login/config.h"
+#include "wire/bend.h"
 #include "wire/bhs.h"
 #include "wire/keys.h"
 #include "wire/text.h"
@@ -22,6 +23,11 @@
 #define NEGO_UNKNOWN_MAX   256u  /* keys of one login that we do not know */
 #define NEGO_ADDRESSES_MAX 8u    /* TargetAddress keys of a redirection that are kept */
 
+/* A key that we do not know and that the target has sent: hashes of its name and its value. */
+struct nego_unknown {
+    uint64_t key, value;
+};
+
 struct nego {
     const struct login_config *cfg;
     struct loop *loop;
@@ -30,6 +36,7 @@ struct nego {
     struct iscsi_params params; /* agreed so far */
     struct auth auth;
     unsigned csg;      /* the stage that we are in; ISCSI_STAGE_FFP: done */
+    unsigned began;    /* the stage that we began with */
     bool want_transit; /* T of the last PDU of the logical request */
     bool transit;      /* T of the request that is out, or being sent */
     bool continuing;   /* the request that is out had C=1: an empty response is due */
@@ -39,8 +46,10 @@ struct nego {
     size_t out_sent;         /* bytes of out that are in PDUs already */
     uint32_t exchanges, pdus;
     struct key_set offered, seen; /* by us; by the target */
-    uint64_t *unknown;            /* hashes of unknown keys seen */
+    uint64_t said[KEY_COUNT];     /* hashes of the values of the keys in `seen` */
+    struct nego_unknown *unknown; /* nunknown keys */
     uint32_t nunknown;
+    uint32_t bends;  /* bits of enum wire_bend */
     bool answer_due; /* the text being read holds a key of the table that needs an answer */
     /* What the target has told us. */
     uint16_t tsih;
@@ -67,13 +76,22 @@ enum nego_verdict {
     NEGO_FINAL,    /* logged in; n->params hold */
     NEGO_REDIRECT, /* to n->addresses; the status tells whether for good */
     NEGO_LATER,    /* Status-Class 3; *err has the reason */
-    NEGO_REFUSED,  /* Status-Class 2 or an unknown one; *err has the reason */
+    NEGO_REFUSED,  /* Status-Class 2 or an unknown one, or a Reject; *err has the reason */
 };
 
 /* Reads a Login Response for iscsi_recv_login_rsp.  Returns an enum nego_verdict and *ret_status,
  * or -errno with *err; -EPROTO is the target's fault. */
 int nego_response(struct nego *n, const struct bhs *hdr, const void *data, uint32_t len,
                   uint16_t *ret_status, struct lunette_error *err);
+
+/* Tells whether a login that the target has refused with this status, or by closing the connection
+ * (status 0), may be accepted when it is made in another way, and sets cfg, of which n->cfg is the
+ * same or a copy, to that way.  Each way is tried once.  Returns the bend that the target shows
+ * then, or BEND_COUNT. */
+enum wire_bend nego_other_way(const struct nego *n, uint16_t status, struct login_config *cfg);
+
+/* Takes note that the target bends a rule, and says so once. */
+void nego_bend(struct nego *n, enum wire_bend bend);
 
 /* ---- for response.c ------------------------------------------------------------------------ */
 

@@ -25,8 +25,7 @@ response_hint(const struct nego *n, uint16_t status)
 {
     switch (status) {
     case ISCSI_LOGIN_AUTH_FAILED:
-        return n->cfg->chap.name[0] == '\0' ? "the target wants CHAP: set a CHAP user and secret"
-                                            : "check the CHAP user and secret";
+        return auth_failure_hint(&n->auth);
     case ISCSI_LOGIN_FORBIDDEN:
         return "the target's access list must name this initiator";
     case ISCSI_LOGIN_NOT_FOUND:
@@ -66,7 +65,7 @@ response_redirected(struct nego *n, uint16_t status, const void *data, uint32_t 
     int r;
 
     n->naddresses = 0;
-    text_iter_init(&it, data, len);
+    text_iter_init(&it, data, text_without_padding(data, len));
     while ((r = text_next(&it, &p, err)) == 1) {
         if (!text_is(p.key, p.key_len, "TargetAddress") || n->naddresses == NEGO_ADDRESSES_MAX)
             continue;
@@ -103,14 +102,30 @@ response_check_flags(const struct nego *n, uint8_t flags, struct lunette_error *
     return 0;
 }
 
+/* Tells whether isid is ours as some targets give it back: as zeroes, or with bytes that have
+ * become FFh because one behind them was taken for a negative number. */
+static bool
+is_our_isid(const uint8_t isid[LOGIN_ISID_LEN], const uint8_t ours[LOGIN_ISID_LEN])
+{
+    bool zero = true, extended = true;
+
+    for (size_t i = 0; i < LOGIN_ISID_LEN; i++) {
+        zero = zero && isid[i] == 0;
+        extended = extended && (isid[i] == ours[i] || isid[i] == 0xff);
+    }
+    return zero || extended;
+}
+
 static int
-response_check_header(const struct nego *n, const struct bhs_login_rsp *h,
-                      struct lunette_error *err)
+response_check_header(struct nego *n, const struct bhs_login_rsp *h, struct lunette_error *err)
 {
     if (h->version_active != 0) /* LGR-04 */
         return response_fault(err, "uses a protocol version that was not offered");
-    if (memcmp(h->isid, n->cfg->isid, sizeof(h->isid)) != 0) /* ID-07 */
-        return response_fault(err, "answers with another ISID");
+    if (memcmp(h->isid, n->cfg->isid, sizeof(h->isid)) != 0) { /* ID-07 */
+        if (!is_our_isid(h->isid, n->cfg->isid))
+            return response_fault(err, "answers with another ISID");
+        nego_bend(n, BEND_ISID);
+    }
     return response_check_flags(n, h->flags, err);
 }
 
@@ -124,7 +139,15 @@ response_gather(struct nego *n, const void *data, uint32_t len, struct lunette_e
     if (need > LOGICAL_TEXT_MAX)
         return response_fault(err, "sends more than 64 KiB of text at once");
     r = logical_reserve(&n->in, need, err);
-    return r < 0 || len == 0 ? r : text_append(&n->in, data, len, err);
+    if (r < 0 || len == 0)
+        return r;
+    r = text_append(&n->in, data, len, err);
+    need = text_without_padding(n->in.buf, n->in.len);
+    if (r == 0 && need < n->in.len) {
+        n->in.len = need;
+        nego_bend(n, BEND_NULS);
+    }
+    return r;
 }
 
 /* Reads a logical response, all of which is in n->in. */
@@ -162,7 +185,7 @@ response_finish(struct nego *n, const struct bhs_login_rsp *h, struct lunette_er
     n->tsih = get16(h->tsih);
     n->stat_sn = get32(h->stat_sn);
     if (n->tsih == 0) /* ID-06 */
-        return response_fault(err, "ended the login without a session handle (TSIH 0)");
+        nego_bend(n, BEND_TSIH_ZERO);
     if (cfg->kind == LOGIN_ADD_CONN && n->tsih != cfg->tsih)
         return response_fault(err, "put the connection into another session (TSIH)");
     if (cfg->expected_tpgt >= 0 && n->tpgt >= 0 && n->tpgt != cfg->expected_tpgt)
@@ -171,6 +194,8 @@ response_finish(struct nego *n, const struct bhs_login_rsp *h, struct lunette_er
                             "again",
                             n->tpgt, cfg->expected_tpgt);
     r = nego_conclude(n, err);
+    if (n->tsih == 0) /* nothing names the session to which a connection could be added */
+        n->params.max_connections = 1;
     return r < 0 ? r : NEGO_FINAL;
 }
 
@@ -180,10 +205,12 @@ response_wrong_opcode(const struct bhs *hdr, struct lunette_error *err)
 {
     const union bhs_any *h = (const void *)hdr;
 
-    if (pdu_opcode(hdr) == ISCSI_OP_REJECT)
-        return lunette_fail(err, -EPROTO, LUNETTE_DOM_PROTO, h->reject.reason,
-                            "the target rejected a Login Request as malformed (reason 0x%02x)",
-                            h->reject.reason);
+    if (pdu_opcode(hdr) == ISCSI_OP_REJECT) {
+        (void)lunette_fail(err, -EPROTO, LUNETTE_DOM_PROTO, h->reject.reason,
+                           "the target rejected a Login Request as malformed (reason 0x%02x)",
+                           h->reject.reason);
+        return NEGO_REFUSED;
+    }
     return lunette_fail(err, -EPROTO, LUNETTE_DOM_PROTO, ISCSI_REJECT_PROTOCOL_ERROR,
                         "login: the target sent a PDU of type \"%s\" during login",
                         pdu_opcode_name(pdu_opcode(hdr)));
@@ -233,7 +260,7 @@ iscsi_recv_login_rsp(struct iscsi_login *l)
     static const enum login_event verdicts[] = {
         [NEGO_MORE] = LOGIN_EV_MORE,         [NEGO_FINAL] = LOGIN_EV_FINAL,
         [NEGO_REDIRECT] = LOGIN_EV_REDIRECT, [NEGO_LATER] = LOGIN_EV_LATER,
-        [NEGO_REFUSED] = LOGIN_EV_FAIL,
+        [NEGO_REFUSED] = LOGIN_EV_REFUSED,
     };
     const struct iscsi_kevent *ev = l->pdu;
     int r;

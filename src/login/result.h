@@ -25,6 +25,7 @@ struct login_result {
     bool moved;                             /* the target has moved permanently, to moved_to */
     struct portal moved_to;                 /* to be used from now on, not the configured portal */
     uint32_t redirects, retries;            /* how many it took */
+    uint32_t bends; /* bits of enum wire_bend (wire/bend.h) that the target has shown */
 };
 
 struct login_callbacks {

@@ -91,7 +91,8 @@ struct iscsi_login {
     struct portal base;
     struct portal visited[LOGIN_REDIRECTS_MAX + 1];
     uint32_t nvisited, redirects, retries;
-    uint16_t status; /* of the last Login Response */
+    uint16_t status; /* of the attempt's last Login Response; 0 before the first */
+    uint32_t bends;  /* bits of enum wire_bend that earlier attempts have shown */
     struct resolve *resolving;
     struct sock_addr addrs[LOOP_RESOLVE_MAX];
     int connect_errno; /* of the last address tried, positive */
@@ -175,6 +176,7 @@ void login_canceled(struct iscsi_login *l);
 void login_canceled_late(struct iscsi_login *l);
 void login_redirect(struct iscsi_login *l);
 void login_retry(struct iscsi_login *l);
+void login_refused(struct iscsi_login *l);
 void login_no_more_tries(struct iscsi_login *l);
 void login_teardown(struct iscsi_login *l);
 void login_wait_for_retry(struct iscsi_login *l);

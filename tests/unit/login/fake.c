@@ -699,6 +699,7 @@ world_config(struct world *w, struct login_config *cfg)
     (void)strcpy(cfg->portal.host, "10.0.0.1");
     (void)strcpy(cfg->transport, "tcp");
     login_isid_random(&w->l, cfg->isid);
+    cfg->security_first = true; /* as most scripts are written */
 }
 
 void

@@ -22,6 +22,7 @@ struct say {
     struct bhs_login_rsp rsp;
     bool transit, silent, twice, async, cut, nonul, fixed_len;
     int pad;
+    size_t nuls;
 };
 
 /* The value of a key in the request, or NULL. */
@@ -159,6 +160,12 @@ directive(struct say *s, const char *d)
         s->rsp.tsih = put16((uint16_t)n);
     } else if (strncmp(d, "@ver=", 5) == 0) {
         s->rsp.version_active = (uint8_t)n;
+    } else if (strcmp(d, "@isid=zero") == 0) {
+        memset(s->rsp.isid, 0, sizeof(s->rsp.isid));
+    } else if (strcmp(d, "@isid=extended") == 0) {
+        memset(s->rsp.isid, 0xff, 3);
+    } else if (strncmp(d, "@nuls=", 6) == 0) {
+        s->nuls = (size_t)n;
     } else if (strcmp(d, "@isid") == 0) {
         s->rsp.isid[5] ^= 1;
     } else if (strncmp(d, "@status=", 8) == 0) {
@@ -289,6 +296,8 @@ send_answer(struct say *s)
     s->rsp.flags |= s->transit ? ISCSI_LOGIN_TRANSIT : 0;
     if (!(s->rsp.flags & ISCSI_LOGIN_TRANSIT))
         s->rsp.flags &= (uint8_t)~ISCSI_LOGIN_NSG_MASK;
+    memset(s->out + len, 0, s->nuls);
+    len += s->nuls;
     if (w->mutate != 0)
         mutate(w, &s->rsp, s->out, &len);
     if (s->silent && s->cut)
