@@ -136,7 +136,7 @@ bool vpd_id_next(struct vpd_id_iter *it, struct vpd_id *ret);
  * designators with association 0 it takes the best kind: a SCSI name string, then NAA 6, EUI-64 of
  * 16 bytes, of 12 bytes, NAA 5, NAA 4 or 2, EUI-64 of 8 bytes, a T10 vendor identification, and
  * last NAA 3; of several of one kind, the longest.  The text is the SCSI name itself, or
- * "naa.6...", "eui.0...", "t10.VENDOR...", with '_' for spaces.  Returns its length, or -ENOENT
+ * "naa.6...", "eui.0...", "t10.VENDOR  ...", as it came.  Returns its length, or -ENOENT
  * when there is no such designator, or when it does not fit into size. */
 int vpd_lu_name(const uint8_t *buf, size_t len, char *ret, size_t size);
 

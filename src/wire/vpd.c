@@ -142,15 +142,6 @@ name_rank(const struct vpd_id *d)
     }
 }
 
-/* Names stand in paths and on command lines, where spaces would be in the way. */
-static void
-no_spaces(char *text)
-{
-    for (; *text != '\0'; text++)
-        if (*text == ' ')
-            *text = '_';
-}
-
 static int
 name_of(const struct vpd_id *d, char *ret, size_t size)
 {
@@ -161,7 +152,6 @@ name_of(const struct vpd_id *d, char *ret, size_t size)
     case VPD_ID_SCSI_NAME:
     case VPD_ID_T10:
         clean_text(d->data, d->len, text, sizeof(text));
-        no_spaces(text);
         n = snprintf(ret, size, "%s%s", d->type == VPD_ID_T10 ? "t10." : "", text);
         return n > 0 && (size_t)n < size ? n : -ENOENT;
     default:
@@ -193,6 +183,16 @@ vpd_lu_name(const uint8_t *buf, size_t len, char *ret, size_t size)
         }
     }
     return best_rank > 0 ? name_of(&best, ret, size) : -ENOENT;
+}
+
+/* The name that is made here stands in paths and on command lines, where spaces would be in the
+ * way. */
+static void
+no_spaces(char *text)
+{
+    for (; *text != '\0'; text++)
+        if (*text == ' ')
+            *text = '_';
 }
 
 int

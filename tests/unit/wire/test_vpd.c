@@ -178,9 +178,9 @@ test_lu_name(void **state)
         const char *name; /* NULL: none */
     } rows[] = {
 #define ROW(p, n) {p, sizeof(p) - 1, n}
-        ROW(T10, "t10.VENDOR__ab"),
+        ROW(T10, "t10.VENDOR  ab"),
         ROW(NAA3, "naa.3000000000000001"),
-        ROW(T10 NAA3, "t10.VENDOR__ab"),
+        ROW(T10 NAA3, "t10.VENDOR  ab"),
         ROW(T10 EUI8, "eui.0102030405060708"),
         ROW(NAA5 NAA5B, "naa.5000000000000005"), /* the first of equals */
         ROW(EUI8 NAA2, "naa.2000000000000002"),
