@@ -24,20 +24,55 @@ proto_error(struct conn *c, const char *why)
 
 /* ---- numbers -------------------------------------------------------------------------------- */
 
+/* Has the request that h answers no answer yet?  Then h is no response that came before, whatever
+ * its StatSN says. */
+static bool
+is_first_answer(const struct conn *c, const union bhs_any *h, const void *data, uint32_t len)
+{
+    const struct bhs *bad = data;
+    struct be32 itt = h->h.itt;
+    const struct task *t;
+
+    if (pdu_opcode(&h->h) == ISCSI_OP_REJECT && len >= ISCSI_BHS_LEN)
+        itt = bad->itt;
+    t = iscsi_task_of_itt(c, itt);
+    return t != NULL && !(t->kind == TASK_USER && t->answered);
+}
+
+/* A response with an old StatSN.  It is dropped where it is a repetition (RFC 7143 7.9).  Where a
+ * request still waits for it, dropping it would leave the request to its time limit. */
+static int
+old_statsn(struct conn *c, uint32_t sn, const union bhs_any *h, const void *data, uint32_t len)
+{
+    char why[160];
+
+    if (!is_first_answer(c, h, data, len))
+        return 0;
+    (void)snprintf(why, sizeof(why),
+                   "the target gives several answers one StatSN (%u, in a PDU of type \"%s\"): "
+                   "answers cannot be told from repetitions",
+                   sn, pdu_opcode_name(pdu_opcode(&h->h)));
+    iscsi_conn_failure(&c->pub, ISCSI_ERR_STATSN, why);
+    return -EPROTO;
+}
+
 /* A response that is not simply the next one; returns as check_statsn. */
-static int __attribute__((noinline, cold)) odd_statsn(struct conn *c, uint32_t sn)
+static int __attribute__((noinline, cold))
+odd_statsn(struct conn *c, uint32_t sn, const union bhs_any *h, const void *data, uint32_t len)
 {
     struct statsn_window *w = &c->statsn;
     uint32_t first, n;
     char why[160];
 
+    if (w->known && w->ahead == 0 && iscsi_bend_explains(c, sn))
+        c->pub.exp_statsn = sn;
     statsn_window_good(w, c->pub.exp_statsn);
     switch (statsn_window_add(w, sn)) {
     case STATSN_IN_ORDER:
         c->pub.exp_statsn = w->good;
         return 1;
     case STATSN_DUPLICATE:
-        return 0;
+        return old_statsn(c, sn, h, data, len);
     case STATSN_GAP:
     case STATSN_TOO_FAR:
         break;
@@ -54,12 +89,12 @@ static int __attribute__((noinline, cold)) odd_statsn(struct conn *c, uint32_t s
 /* 1: the next response in order; 0: a duplicate, to be dropped; < 0: a gap, responses were lost,
  * which nothing can mend at error recovery level 0 (RFC 7143 7.9). */
 static inline int
-check_statsn(struct conn *c, struct be32 statsn)
+check_statsn(struct conn *c, const union bhs_any *h, const void *data, uint32_t len)
 {
-    uint32_t sn = get32(statsn);
+    uint32_t sn = get32(h->nop_in.stat_sn); /* every response has it at 24 */
 
     if (__builtin_expect(sn != c->pub.exp_statsn || !c->statsn.known, 0))
-        return odd_statsn(c, sn);
+        return odd_statsn(c, sn, h, data, len);
     c->pub.exp_statsn = sn + 1;
     return 1;
 }
@@ -249,11 +284,14 @@ iscsi_nop_in(struct conn *c, const union bhs_any *h, const void *data, uint32_t 
     if (get32(h->nop_in.itt) == ISCSI_TAG_RSVD) {
         if (len > 0)
             return proto_error(c, "a NOP-In that answers nothing carries data");
+        iscsi_bend_pinged(c);
         if (for_us)
             iscsi_send_nopout(c, &h->nop_in);
         return 0;
     }
-    if (for_us)
+    if (get32(h->nop_in.ttt) == 0)
+        iscsi_bend(c, BEND_NOP_TTT_ZERO);
+    else if (for_us)
         return proto_error(c, "NOP-In that is an answer and a question at once");
     pub = iscsi_itt_to_task(&c->pub, h->nop_in.itt);
     t = pub != NULL ? to_task(pub) : NULL;
@@ -388,8 +426,7 @@ other_pdu(struct conn *c, const union bhs_any *h, const void *data, uint32_t len
     if (op == ISCSI_OP_LOGIN_RSP && h->login_rsp.status_class != 0) {
         r = 1; /* the numbers in a refusal mean nothing: 11.13.4 */
     } else {
-        r = unnumbered ? 1
-                       : check_statsn(c, h->nop_in.stat_sn); /* every response has StatSN at 24 */
+        r = unnumbered ? 1 : check_statsn(c, h, data, len);
         if (r > 0)
             iscsi_window_update(c->session, h->nop_in.exp_cmd_sn, h->nop_in.max_cmd_sn);
     }
@@ -417,7 +454,7 @@ any_pdu(struct conn *c, const union bhs_any *h, const void *data, uint32_t len)
         return -ENOTCONN;
     if ((op != ISCSI_OP_DATA_IN && op != ISCSI_OP_SCSI_RSP) || c->state == CONN_IN_LOGIN)
         return other_pdu(c, h, data, len);
-    r = check_statsn(c, h->scsi_rsp.stat_sn);
+    r = check_statsn(c, h, data, len);
     if (r <= 0)
         return r;
     iscsi_window_update(s, h->scsi_rsp.exp_cmd_sn, h->scsi_rsp.max_cmd_sn);

@@ -117,6 +117,7 @@ conn_reset(struct conn *c)
     c->declared_recv_dlength = c->declared_xmit_dlength = 8192; /* RFC 7143 13.12: defaults */
     statsn_window_reset(&c->statsn);
     c->ping_ns = 0;
+    c->pings_in_a_row = 0;
 }
 
 int

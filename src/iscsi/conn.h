@@ -35,6 +35,9 @@ struct conn {
     struct task *xmit_task;      /* the transport stopped in the middle of it with -EAGAIN */
     uint32_t fast_write_max;     /* bytes: the largest write whose data goes with the command */
     struct statsn_window statsn; /* lags behind pub.exp_statsn while answers come in order */
+    /* The target's own pings that came while nothing else was numbered (bends.c): how many, and
+     * what ExpStatSN was then. */
+    uint32_t pings_in_a_row, pings_statsn;
     struct loop_work xmit_work, fail_work;
     struct loop_timer transport_timer; /* ping.c */
     uint32_t ping_interval_ms, ping_timeout_ms;

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "iscsi/session.h"
+#include "wire/bend.h"
 
 /* statsn.h and datasn.h stand above all of these: they need none of them. */
 
@@ -18,6 +19,14 @@ void iscsi_conn_event(struct conn *c, enum conn_event ev);
 
 /* ---- failure.c: a connection fails ---- */
 void iscsi_conn_failure(struct iscsi_conn *c, enum iscsi_err err, const char *why);
+
+/* ---- bends.c: a target that bends a rule, where that harms nothing ---- */
+/* Takes note of a bend, and says so once for each session. */
+void iscsi_bend(struct conn *c, enum wire_bend bend);
+/* A NOP-In has come that the target sent of its own accord, and that takes no StatSN. */
+void iscsi_bend_pinged(struct conn *c);
+/* Does a target that gives its own pings numbers explain that the next response has number sn? */
+bool iscsi_bend_explains(struct conn *c, uint32_t sn);
 
 /* ---- task.c: the table of tasks, their tags, and their end ---- */
 int iscsi_alloc_tasks(struct session *s);

@@ -180,6 +180,8 @@ struct iscsi_session {
     uint32_t cmds_max; /* tasks that may be outstanding */
     struct iscsi_tasks tasks;
     void *dd_data; /* the transport's */
+    uint32_t
+        bends; /* bits of enum wire_bend (wire/bend.h): what the target has shown after login */
 };
 
 /* Room for headers in what a transport gathers for its next flush; empty for one that does not

@@ -225,7 +225,7 @@ gap_in_statsn_is_a_loss_duplicate_is_dropped(void **state)
     assert_int_equal(fake_answer(&fake_adapter.sent[1], 0, NULL, 0, 0), 0);
     assert_int_equal(c.done, 1);
     fake_adapter.stat_sn--; /* once more */
-    assert_int_equal(fake_answer(&fake_adapter.sent[2], 0, NULL, 0, 0), 0);
+    assert_int_equal(fake_answer(&fake_adapter.sent[1], 0, NULL, 0, 0), 0);
     assert_int_equal(d.done, 0);
     fake_adapter.stat_sn++;
     assert_true(fake_answer(&fake_adapter.sent[2], 0, NULL, 0, 0) < 0);
