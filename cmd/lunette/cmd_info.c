@@ -109,6 +109,17 @@ print_session(const struct lunette_session_info *s)
         printf("  %-25s %" PRIu32 "\n", keys[i].key, keys[i].value);
 }
 
+static void
+print_bends(uint32_t bends)
+{
+    const char *text;
+
+    for (unsigned i = 0; (text = lunette_bend_text(i)) != NULL; i++) {
+        if (bends >> i & 1)
+            printf("  this target bends: it %s\n", text);
+    }
+}
+
 static int
 run_info(struct cli *cli, const void *opts, int argc, char **argv)
 {
@@ -130,6 +141,7 @@ run_info(struct cli *cli, const void *opts, int argc, char **argv)
     } else {
         print_device(&info);
         print_session(&session);
+        print_bends(session.bends);
     }
     lunette_close(lun);
     return code;

@@ -61,6 +61,19 @@ json_of_info(const struct lunette_info *i)
     return j;
 }
 
+static json_t *
+json_of_bends(uint32_t bends)
+{
+    json_t *list = json_array();
+    const char *words;
+
+    for (unsigned i = 0; (words = lunette_bend_text(i)) != NULL; i++) {
+        if (bends >> i & 1)
+            json_array_append_new(list, json_string(words));
+    }
+    return list;
+}
+
 json_t *
 json_of_session(const struct lunette_session_info *s)
 {
@@ -87,5 +100,6 @@ json_of_session(const struct lunette_session_info *s)
         return NULL;
     json_object_update_missing(j, keys);
     json_decref(keys);
+    json_object_set_new(j, "bends", json_of_bends(s->bends));
     return j;
 }

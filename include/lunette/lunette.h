@@ -209,7 +209,9 @@ struct lunette_session_info {
     uint32_t max_recv_data_segment_length, max_xmit_data_segment_length;
     uint32_t max_burst_length, first_burst_length, max_outstanding_r2t, max_connections;
     uint32_t error_recovery_level, time2wait, time2retain;
-    char auth_method[20]; /* "None", "CHAP", "CHAP mutual" */
+    char auth_method[16]; /* "None", "CHAP", "CHAP mutual" */
+    uint32_t bends;       /* bit n: the target departs from RFC 7143 as lunette_bend_text(n) says,
+                             which harms nothing */
 };
 
 #define LUNETTE_OPEN_RDONLY 1u /* writes are refused locally */
@@ -273,6 +275,10 @@ LUNETTE_API void lunette_close_start(struct lunette_lun *lun, void (*done)(void 
 LUNETTE_API int lunette_get_info(const struct lunette_lun *lun, struct lunette_info *ret);
 LUNETTE_API int lunette_get_session_info(const struct lunette_lun *lun,
                                          struct lunette_session_info *ret);
+
+/* Says what a target does that shows bit n of lunette_session_info.bends, such as "answers with
+ * another ISID than it was asked with".  NULL: there is no such bit, nor one above it. */
+LUNETTE_API const char *lunette_bend_text(unsigned n);
 
 /* All LUNs of the URL's target: logs in, scans, logs out.  *ret is the caller's, to be freed by
  * lunette_luns_free.  ret_session may be NULL. */

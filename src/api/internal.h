@@ -49,6 +49,7 @@ struct api_session {
     int32_t tpgt; /* -1: not told */
     uint64_t ep;  /* endpoint of a transport that connects by itself, 0: none */
     const char *auth_method;
+    uint32_t bends; /* bits of enum wire_bend that the login has shown */
     struct iscsi_params params; /* as agreed */
     struct iscsi_login *login;
     struct stack *stack; /* NULL before login and after the end */

@@ -10,6 +10,7 @@
 #include "api/internal.h"
 #include "api/ping.h"
 #include "api/url_text.h"
+#include "wire/bend.h"
 #include "wire/pdu.h"
 
 #define LOGOUT_RETRY_MS  50  /* until a logout that found no memory is tried again */
@@ -203,6 +204,7 @@ session_keep_result(struct api_session *s, const struct login_result *res,
     s->tpgt = res->tpgt;
     s->params = res->params;
     s->auth_method = res->auth_method;
+    s->bends = res->bends;
     s->portal = strdup(portal_format(&res->portal, portal, sizeof(portal)));
     if (res->target_alias[0] != '\0')
         s->target_alias = strdup(res->target_alias);
@@ -362,12 +364,20 @@ api_session_close_start(struct api_session *s, void (*closed)(struct api_session
         loop_defer(s->ctx->loop, &s->close_work);
 }
 
+const char *
+lunette_bend_text(unsigned n)
+{
+    return bend_text(n);
+}
+
 void
 api_session_info(const struct api_session *s, struct lunette_session_info *ret)
 {
     const struct iscsi_params *p = &s->params;
+    const struct iscsi_session *dp = dataplane_session(s->ctx->dp, s->sid);
 
     memset(ret, 0, sizeof(*ret));
+    ret->bends = s->bends | (dp != NULL ? dp->bends : 0);
     (void)snprintf(ret->target_name, sizeof(ret->target_name), "%s", s->target_name);
     (void)snprintf(ret->initiator_name, sizeof(ret->initiator_name), "%s", s->initiator_name);
     if (s->target_alias != NULL)

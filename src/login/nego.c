@@ -123,7 +123,7 @@ nego_bend(struct nego *n, enum wire_bend bend)
     if (n->bends & UINT32_C(1) << bend)
         return;
     n->bends |= UINT32_C(1) << bend;
-    log_line(n->loop->log, LOG_LEVEL_INFO, "login: this target bends: %s", bend_text(bend));
+    log_line(n->loop->log, LOG_LEVEL_INFO, "login: this target bends: it %s", bend_text(bend));
 }
 
 /* Could a target mean by this status that it does not take the first stage?  Those that name a

@@ -65,8 +65,11 @@ login_free(struct iscsi_login **l)
 void
 fake_login_done(const struct portal *portal, int32_t tpgt, const struct lunette_error *err)
 {
-    struct login_result res = {
-        .sid = 5, .tpgt = tpgt, .auth_method = "None", .params = {.max_xmit_dseg = 8192}};
+    struct login_result res = {.sid = 5,
+                               .tpgt = tpgt,
+                               .auth_method = "None",
+                               .params = {.max_xmit_dseg = 8192},
+                               .bends = fake_login.bends};
 
     assert_true(fake_login.login_there);
     if (err == NULL)

@@ -12,6 +12,7 @@ extern struct fake_login {
     int logout_error;        /* -errno of the next session_logout_task */
     struct login_config cfg; /* what was asked for last, without its secrets */
     bool had_secret;
+    uint32_t bends; /* of the next login that succeeds */
     struct logout_config logout_cfg;
     unsigned logins, logouts; /* started */
     unsigned cancels;

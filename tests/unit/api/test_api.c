@@ -5,6 +5,7 @@
 
 #include "api/internal.h"
 #include "tests/support/fake_login.h"
+#include "wire/bend.h"
 
 #define URL  "iscsi://192.0.2.1/iqn.2026-11.example:fake/0"
 #define SID  5u /* of fake_login */
@@ -21,7 +22,8 @@ static struct program {
     unsigned requests;
     bool no_host; /* the session is gone right after login */
     bool dataplane_there;
-    int echo; /* of a ping: 0 as it was sent, 1 altered, 2 none */
+    const struct iscsi_session *session; /* as the data plane has it; NULL: not iscsi/'s */
+    int echo;                            /* of a ping: 0 as it was sent, 1 altered, 2 none */
     struct lunette_open *op;
     struct lunette_lun *lun;
     struct lunette_error err;
@@ -83,6 +85,14 @@ dataplane_host(struct dataplane *dp, uint32_t sid)
     assert_ptr_equal(dp, &the_dataplane);
     assert_int_equal(sid, SID);
     return p.no_host ? NULL : &p.f.h;
+}
+
+const struct iscsi_session *
+dataplane_session(struct dataplane *dp, uint32_t sid)
+{
+    assert_ptr_equal(dp, &the_dataplane);
+    assert_int_equal(sid, SID);
+    return p.session;
 }
 
 /* ---- events and requests -------------------------------------------------------------------- */
@@ -293,6 +303,33 @@ test_a_unit_opens_and_closes(void **state)
     assert_int_equal(p.closed, 0);
     (void)run_loop(NULL, 0);
     assert_int_equal(p.closed, 1);
+    program_end();
+}
+
+/* What the target has bent at login and afterwards, in one. */
+static void
+test_a_target_that_bends(void **state)
+{
+    const struct iscsi_session after_login = {.bends = BEND_BIT(PING_STATSN)};
+    struct lunette_session_info si = LUNETTE_INIT(struct lunette_session_info);
+    unsigned known = 0;
+
+    (void)state;
+    program_start();
+    fake_login.bends = BEND_BIT(ISID) | BEND_BIT(TSIH_ZERO);
+    open_lun(0);
+    lunette_get_session_info(p.lun, &si);
+    assert_int_equal(si.bends, BEND_BIT(ISID) | BEND_BIT(TSIH_ZERO));
+    p.session = &after_login;
+    lunette_get_session_info(p.lun, &si);
+    assert_int_equal(si.bends, BEND_BIT(ISID) | BEND_BIT(TSIH_ZERO) | BEND_BIT(PING_STATSN));
+    for (unsigned i = 0; lunette_bend_text(i) != NULL; i++)
+        known |= 1u << i;
+    assert_int_equal(si.bends & ~known, 0);
+    p.session = NULL;
+    lunette_close_start(p.lun, on_closed, &p);
+    fake_advance(&p.f.loop, SEC(1));
+    (void)run_loop(NULL, 0);
     program_end();
 }
 
@@ -674,6 +711,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_unit_opens_and_closes),
+        cmocka_unit_test(test_a_target_that_bends),
         cmocka_unit_test(test_a_login_that_is_refused),
         cmocka_unit_test(test_openings_that_fail_behind_the_login),
         cmocka_unit_test(test_what_is_no_disk_takes_raw_commands),
