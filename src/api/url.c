@@ -198,6 +198,7 @@ set_option(struct api_url *u, const struct opt *o, const char *v)
         strcpy(at, v); /* NOLINT: o->max is the array's size less the NUL */
         return 0;
     case O_ALGS:
+        u->cfg.chap_algs_fixed = true;
         return chap_algs(v, (uint8_t *)at);
     case O_ISID:
         u->has_isid = true;

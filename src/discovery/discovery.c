@@ -11,10 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "ctl/op.h"
 #include "discovery/targets.h"
 #include "login/login.h"
 #include "login/logout.h"
+#include "wire/bend.h"
 #include "wire/bhs.h"
 
 #define TEXT_TIMEOUT_MS 30000u
@@ -35,6 +37,7 @@ struct discovery {
     struct loop_timer limit;
     uint32_t pending; /* requests SEND_PDU without a reply */
     uint32_t empty;   /* responses in a row without text */
+    bool padded;      /* NULs came behind a text */
     struct targets targets;
     struct discovery_result res;
     struct lunette_error err; /* code 0: none */
@@ -187,6 +190,19 @@ disc_proto_error(struct discovery *d, const char *what)
                         "SendTargets: the target %s", what);
 }
 
+/* Returns the length of a text without the NULs that a target may count as part of it. */
+static uint32_t
+disc_trim(struct discovery *d, const void *data, uint32_t len)
+{
+    size_t text = text_without_padding(data, len);
+
+    if (text < len && !d->padded)
+        log_line(d->loop->log, LOG_LEVEL_INFO, "discovery: this target bends: it %s",
+                 bend_text(BEND_NULS));
+    d->padded |= text < len;
+    return text == 0 && len > 0 ? 1 : (uint32_t)text; /* one NUL may end a pair that came before */
+}
+
 /* TXR-01, TXR-03, DSC-05.  1: more is to come; 0: that was all; or -errno with d->err. */
 static int
 disc_take_response(struct discovery *d, const struct bhs_text_rsp *h, const void *data,
@@ -202,7 +218,7 @@ disc_take_response(struct discovery *d, const struct bhs_text_rsp *h, const void
     d->empty = len == 0 ? d->empty + 1 : 0;
     if (!final && d->empty > EMPTY_MAX)
         return disc_proto_error(d, "goes on without saying anything");
-    r = targets_feed(&d->targets, data, len, &d->err);
+    r = targets_feed(&d->targets, data, disc_trim(d, data, len), &d->err);
     if (r < 0 || !final)
         return r < 0 ? r : 1;
     return targets_end(&d->targets, &d->res, &d->err);

@@ -112,7 +112,7 @@ login_refused(struct iscsi_login *l)
 
     if (bend != BEND_COUNT) {
         assert(l->err.code < 0 && l->nvisited > 0);
-        log_line(l->loop->log, LOG_LEVEL_INFO, "login: %s; trying another way, as if it %s",
+        log_line(l->loop->log, LOG_LEVEL_INFO, "login: %s; trying once more, in case the target %s",
                  l->err.msg, bend_text(bend));
         l->bends |= UINT32_C(1) << bend;
         l->nvisited--;

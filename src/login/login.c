@@ -45,6 +45,18 @@ login_hold(struct iscsi_login *l)
     l->nheld++;
 }
 
+/* All that the target has bent.  What an attempt before this one has shown is sure only now, as the
+ * other way to log in has worked. */
+static uint32_t
+login_bends(struct iscsi_login *l)
+{
+    for (unsigned i = 0; i < BEND_COUNT; i++) {
+        if (l->bends >> i & 1)
+            nego_bend(&l->nego, (enum wire_bend)i);
+    }
+    return l->nego.bends;
+}
+
 static void
 login_logged_in(struct iscsi_login *l)
 {
@@ -62,7 +74,7 @@ login_logged_in(struct iscsi_login *l)
         .moved_to = l->base,
         .redirects = l->redirects,
         .retries = l->retries,
-        .bends = l->bends | l->nego.bends,
+        .bends = login_bends(l),
     };
     bool tell = ctl_op_tell(&l->op);
 

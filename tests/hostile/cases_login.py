@@ -160,8 +160,6 @@ def _byte(at, value):
     return change
 
 
-_changed("tsih_zero", "TSIH 0 in the final response", "ID-06",
-         lambda out: out.h.__setitem__(slice(14, 16), b"\0\0"), last_only=True)
 _changed("c_and_t", "C and T", "LGR-01", _flags(0, 0xc0))
 _changed("version_active_1", "Version-active 1", "LGR-04", _byte(3, 1))
 _changed("wrong_itt", "another ITT", "ID-07", lambda out: out.put(16, 0x12345678))
@@ -294,7 +292,7 @@ _adds("unknown_keys", "keys that nobody knows, with T", "TNG-10 LGN-08", [("X-co
 _adds("duplicate_key", "a key twice", "TNG-13",
       [("MaxRecvDataSegmentLength", "8192"), ("MaxRecvDataSegmentLength", "8192")])
 _adds("operational_key_in_security", "MaxBurstLength in the security stage", "LGN-11",
-      [("MaxBurstLength", "65536")], stage=0)
+      [("MaxBurstLength", "65536")], stage=0, user="user%secret0secret0")
 _adds("chap_key_in_operational", "CHAP_A in the operational stage", "LGN-11", [("CHAP_A", "5")])
 _adds("no_equals", "a key without =", "TNG-01", [b"MaxBurstLength\0"])
 _adds("empty_key", "an empty key", "TNG-01", [b"=5\0"])

@@ -26,6 +26,7 @@ import time
 import zlib
 
 import registry
+import cases_bend    # noqa: F401
 import cases_io      # noqa: F401 (these fill the registry)
 import cases_login   # noqa: F401
 import cases_scsi    # noqa: F401
@@ -71,11 +72,12 @@ class Client:
             "write": ["write", url] + where,
             "write-large": ["write", url, "--depth", "2"],
             "info": ["info", url],
+            "info-json": ["info", url, "--json"],
             "tur": ["scsi", url] + ["00"] * 6,
             "ls": ["ls", portal],
             "discover": ["discover", portal],
             "ping": ["ping", url, "-c", "2", "-i", "0.1"],
-        }[case.run] + loop
+        }[case.run.removesuffix("-v")] + loop + (["-v"] if case.run.endswith("-v") else [])
 
 
 class OtherClient(Client):
@@ -206,7 +208,7 @@ def judge(case, target, done, truth, lunette):
 
 def judge_data(case, target, done, truth):
     want = bytes(truth[OFFSET:OFFSET + LENGTH])
-    if case.run == "read":
+    if case.run in ("read", "read-v"):
         if not want.startswith(done.out):
             return ["WRONG DATA read"]
         if done.status == 0 and done.out != want:
