@@ -8,10 +8,11 @@
 #include <string.h>
 
 #include "base/secret_file.h"
+#include "wire/credentials.h"
 
-#define SECRET_MIN 12 /* bytes that RFC 7143 9.2.1 wants at least */
-#define LINE_MAX_  600
-#define US_MAX     10000000u /* of --spin-us and --pace-us: 10 s */
+#define SECRET_MIN    12        /* bytes that RFC 7143 9.2.1 wants at least */
+#define CHAP_FILE_MAX 2048      /* bytes */
+#define US_MAX        10000000u /* of --spin-us and --pace-us: 10 s */
 
 static const char usage_text[] =
     "usage: lunette-target --target IQN --lun SPEC [options]\n"
@@ -26,7 +27,8 @@ static const char usage_text[] =
     "  --alias TEXT         TargetAlias\n"
     "  --chap USER:SECRET   initiators must know it\n"
     "  --mutual-chap USER:SECRET  what the target proves when it is asked to\n"
-    "  --chap-file FILE     USER:SECRET in its first line, the mutual one in its second;\n"
+    "  --chap-file FILE     USER:SECRET in its first line, the mutual one in its second, or\n"
+    "                       name = and secret =, mutual_name = and mutual_secret = lines;\n"
     "                       the file must have mode 600, so that only its owner reads it\n"
     "  --set KEY=VALUE      a key of RFC 7143, or QueueDepth, NopInterval (seconds)\n"
     "  --redirect HOST:PORT logins are sent there; --redirect-permanent for ever\n"
@@ -107,45 +109,28 @@ hide_secret(char *word)
     memset(secret, '\0', strlen(secret));
 }
 
-/* Splits a copy of USER:SECRET in two; NULL when it is not of that form. */
-static char *
-split_secret(const char *text)
-{
-    const char *colon = strchr(text, ':');
-    char *copy;
-
-    if (colon == NULL || colon == text || colon[1] == '\0')
-        return NULL;
-    copy = strdup(text);
-    if (copy != NULL)
-        copy[colon - text] = '\0';
-    return copy;
-}
-
+/* Takes one direction's name and secret: a copy of them, with NULs, becomes *slot. */
 static int
-set_chap(struct args_node *n, const char *text, bool mutual)
+set_account(char **slot, const struct credentials_text *name, const struct credentials_text *secret)
 {
-    char **slot = mutual ? &n->mutual : &n->chap;
-    const char *secret;
-
+    if (name->text == NULL && secret->text == NULL)
+        return 0;
+    if (name->text == NULL || secret->text == NULL)
+        return args_complain("a CHAP name goes with a secret, and a secret with a name", NULL);
     if (*slot != NULL)
         return args_complain("a target has one CHAP secret for each direction", NULL);
-    *slot = split_secret(text);
+    *slot = malloc(name->len + secret->len + 2);
     if (*slot == NULL)
-        return args_complain("a CHAP secret is given as USER:SECRET", NULL);
-    secret = *slot + strlen(*slot) + 1;
-    if (strlen(secret) < SECRET_MIN)
+        return args_complain("out of memory", NULL);
+    memcpy(*slot, name->text, name->len);
+    (*slot)[name->len] = '\0';
+    memcpy(*slot + name->len + 1, secret->text, secret->len);
+    (*slot)[name->len + 1 + secret->len] = '\0';
+    if (secret->len < SECRET_MIN)
         (void)fprintf(stderr,
                       "lunette-target: warning: a CHAP secret of %zu bytes is easily guessed; RFC "
                       "7143 wants %d or more, and some initiators refuse less\n",
-                      strlen(secret), SECRET_MIN);
-    if (mutual) {
-        n->cfg.mutual_user = *slot;
-        n->cfg.mutual_secret = secret;
-    } else {
-        n->cfg.chap_user = *slot;
-        n->cfg.chap_secret = secret;
-    }
+                      secret->len, SECRET_MIN);
     return 0;
 }
 
@@ -169,28 +154,66 @@ open_chap_file(const char *path)
 }
 
 static int
+set_credentials(struct args_node *n, const struct credentials *c)
+{
+    const struct credentials_text *f = c->field;
+    int r = set_account(&n->chap, &f[CREDENTIALS_NAME], &f[CREDENTIALS_SECRET]);
+
+    if (r == 0)
+        r = set_account(&n->mutual, &f[CREDENTIALS_MUTUAL_NAME], &f[CREDENTIALS_MUTUAL_SECRET]);
+    if (r == 0 && n->chap != NULL) {
+        n->cfg.chap_user = n->chap;
+        n->cfg.chap_secret = n->chap + strlen(n->chap) + 1;
+    }
+    if (r == 0 && n->mutual != NULL) {
+        n->cfg.mutual_user = n->mutual;
+        n->cfg.mutual_secret = n->mutual + strlen(n->mutual) + 1;
+    }
+    return r;
+}
+
+/* Takes USER:SECRET of an option or of the environment. */
+static int
+set_chap(struct args_node *n, const char *text, const char *from, bool mutual)
+{
+    struct credentials c = {.field = {{NULL, 0}}};
+    struct lunette_error err;
+
+    if (credentials_read(&c, text, strlen(text), from, &err) < 0)
+        return args_complain(err.msg, NULL);
+    if (mutual) {
+        c.field[CREDENTIALS_MUTUAL_NAME] = c.field[CREDENTIALS_NAME];
+        c.field[CREDENTIALS_MUTUAL_SECRET] = c.field[CREDENTIALS_SECRET];
+        c.field[CREDENTIALS_NAME] = c.field[CREDENTIALS_SECRET] =
+            (struct credentials_text){NULL, 0};
+    }
+    return set_credentials(n, &c);
+}
+
+static int
 read_chap_file(struct args_node *n, const char *path)
 {
-    char line[LINE_MAX_];
+    struct credentials c = {.field = {{NULL, 0}}};
+    char text[CHAP_FILE_MAX];
+    struct lunette_error err;
     FILE *f = open_chap_file(path);
-    int r = 0, count = 0;
+    size_t len;
+    int r;
 
     if (f == NULL)
         return -EINVAL;
-    while (r == 0 && fgets(line, sizeof(line), f) != NULL) {
-        line[strcspn(line, "\r\n")] = '\0';
-        if (line[0] == '\0' || line[0] == '#')
-            continue;
-        if (count < 2)
-            r = set_chap(n, line, count == 1);
-        else
-            r = args_complain("a CHAP file has at most two lines", path);
-        count++;
-    }
-    memset(line, 0, sizeof(line));
+    len = fread(text, 1, sizeof(text), f);
     (void)fclose(f);
-    if (r == 0 && count == 0)
+    if (len == sizeof(text))
+        r = args_complain("the CHAP file is too long", path);
+    else if (credentials_read(&c, text, len, path, &err) < 0)
+        r = args_complain(err.msg, NULL);
+    else if (c.field[CREDENTIALS_SECRET].text == NULL &&
+             c.field[CREDENTIALS_MUTUAL_SECRET].text == NULL)
         r = args_complain("the CHAP file holds no USER:SECRET", path);
+    else
+        r = set_credentials(n, &c);
+    memset(text, 0, sizeof(text));
     return r;
 }
 
@@ -268,7 +291,7 @@ node_option(struct args *a, int opt, char *arg)
         return 0;
     case OPT_CHAP:
     case OPT_MUTUAL:
-        r = set_chap(n, arg, opt == OPT_MUTUAL);
+        r = set_chap(n, arg, opt == OPT_MUTUAL ? "--mutual-chap" : "--chap", opt == OPT_MUTUAL);
         hide_secret(arg);
         return r;
     case OPT_CHAP_FILE:
@@ -371,7 +394,7 @@ complete(struct args *a)
         n->cfg.set = n->set;
         if (n->cfg.luns_count == 0 && n->cfg.redirect == NULL)
             return args_complain("no --lun for target", n->cfg.name);
-        if (chap != NULL && n->chap == NULL && set_chap(n, chap, false) < 0)
+        if (chap != NULL && n->chap == NULL && set_chap(n, chap, "LUNETTE_TARGET_CHAP", false) < 0)
             return -EINVAL;
         a->cfgs[i] = n->cfg;
     }
