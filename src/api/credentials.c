@@ -11,51 +11,45 @@
 
 #include "api/url.h"
 #include "base/secret_file.h"
+#include "wire/credentials.h"
 
 #define FILE_MAX 2048
 
-/* Takes "user:secret".  Where the URL names a user, only that user's secret is taken. */
-static int
-credentials_take_pair(struct login_account *a, const char *text, size_t len, const char *from,
-                      struct lunette_error *err)
+/* Stores what was read.  A field that was not given stays as it was. */
+static void
+store_account(struct login_account *a, const struct credentials_text *name,
+              const struct credentials_text *secret)
 {
-    const char *colon = memchr(text, ':', len);
-    size_t name_len = colon != NULL ? (size_t)(colon - text) : 0;
-    size_t secret_len = colon != NULL ? len - name_len - 1 : 0;
-
-    if (name_len == 0 || name_len > CHAP_NAME_MAX || secret_len == 0 ||
-        secret_len > CHAP_SECRET_MAX)
-        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "%s: want user:secret", from);
-    if (a->name[0] != '\0' && (strlen(a->name) != name_len || memcmp(a->name, text, name_len) != 0))
-        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
-                            "%s has credentials of another user than the URL's", from);
-    memcpy(a->name, text, name_len);
-    a->name[name_len] = '\0';
-    memcpy(a->secret, colon + 1, secret_len);
-    a->secret_len = (uint16_t)secret_len;
-    return 0;
+    if (name->text != NULL && name->text != a->name) {
+        memcpy(a->name, name->text, name->len);
+        a->name[name->len] = '\0';
+    }
+    if (secret->text != NULL) {
+        memcpy(a->secret, secret->text, secret->len);
+        a->secret_len = (uint16_t)secret->len;
+    }
 }
 
-/* The first line is for us, the second for the target. */
+/* Takes a text as wire/credentials.h has it.  Names that the URL has are known. */
 static int
-take_lines(struct api_url *u, const char *text, size_t len, const char *from,
-           struct lunette_error *err)
+take_text(struct api_url *u, const char *text, size_t len, const char *from,
+          struct lunette_error *err)
 {
-    struct login_account *who[] = {&u->cfg.chap, &u->cfg.mutual};
-    int r = 0;
+    struct login_account *ours = &u->cfg.chap, *theirs = &u->cfg.mutual;
+    struct credentials c = {.field = {{NULL, 0}}};
+    int r;
 
-    for (size_t i = 0; i < 2 && len > 0 && r == 0; i++) {
-        const char *nl = memchr(text, '\n', len);
-        size_t n = nl != NULL ? (size_t)(nl - text) : len, cut = n;
-
-        if (cut > 0 && text[cut - 1] == '\r')
-            cut--;
-        if (cut > 0)
-            r = credentials_take_pair(who[i], text, cut, from, err);
-        text += nl != NULL ? n + 1 : n;
-        len -= nl != NULL ? n + 1 : n;
-    }
-    return r;
+    if (ours->name[0] != '\0')
+        c.field[CREDENTIALS_NAME] = (struct credentials_text){ours->name, strlen(ours->name)};
+    if (theirs->name[0] != '\0')
+        c.field[CREDENTIALS_MUTUAL_NAME] =
+            (struct credentials_text){theirs->name, strlen(theirs->name)};
+    r = credentials_read(&c, text, len, from, err);
+    if (r < 0)
+        return r;
+    store_account(ours, &c.field[CREDENTIALS_NAME], &c.field[CREDENTIALS_SECRET]);
+    store_account(theirs, &c.field[CREDENTIALS_MUTUAL_NAME], &c.field[CREDENTIALS_MUTUAL_SECRET]);
+    return 0;
 }
 
 static int
@@ -85,8 +79,11 @@ take_file(struct api_url *u, const char *file, struct lunette_error *err)
     if (n < 0)
         r = lunette_fail(err, -errno, LUNETTE_DOM_OS, (uint32_t)errno, "CHAP file %s: %s", path,
                          errno_text(errno));
+    if (r == 0 && n == (ssize_t)sizeof(buf))
+        r = lunette_fail(err, -EFBIG, LUNETTE_DOM_USAGE, 0, "CHAP file %s: more than %d bytes",
+                         path, FILE_MAX - 1);
     if (r == 0)
-        r = take_lines(u, buf, (size_t)n, path, err);
+        r = take_text(u, buf, (size_t)n, path, err);
     chap_wipe(buf, sizeof(buf));
     return r;
 }
@@ -102,7 +99,7 @@ url_credentials(struct api_url *u, struct lunette_error *err)
         return 0;
     env = getenv("LUNETTE_CHAP");
     if (env != NULL && env[0] != '\0')
-        return take_lines(u, env, strlen(env), "LUNETTE_CHAP", err);
+        return take_text(u, env, strlen(env), "LUNETTE_CHAP", err);
     env = getenv("LUNETTE_CHAP_FILE");
     if (env != NULL && env[0] != '\0')
         return take_file(u, env, err);
@@ -111,4 +108,21 @@ url_credentials(struct api_url *u, struct lunette_error *err)
                             "the URL names a CHAP user but no secret: give it as user%%secret@, in "
                             "LUNETTE_CHAP or in a file (?chap_file=)");
     return 0;
+}
+
+/* A discovery may have an account of its own, and the user of the URL is not meant then. */
+int
+url_discovery_credentials(struct api_url *u, struct lunette_error *err)
+{
+    if (u->discovery_auth == URL_DISCOVERY_NONE || u->discovery_chap_file[0] != '\0') {
+        login_config_wipe(&u->cfg);
+        u->cfg.chap.name[0] = u->cfg.mutual.name[0] = '\0';
+    }
+    if (u->discovery_auth == URL_DISCOVERY_NONE) {
+        u->cfg.auth_required = false;
+        return 0;
+    }
+    u->cfg.auth_required |= u->discovery_auth == URL_DISCOVERY_CHAP;
+    return u->discovery_chap_file[0] != '\0' ? take_file(u, u->discovery_chap_file, err)
+                                             : url_credentials(u, err);
 }

@@ -90,9 +90,37 @@ ask(struct lunette_ctx *ctx, const struct api_url *u, struct wait *w, struct lun
     if (r == 0)
         r = api_wait(ctx, &w->done, err);
     discovery_free(&d);
-    if (r == 0 && w->err.code != 0)
-        r = lunette_fail_as(err, &w->err);
-    return r;
+    return r < 0 ? r : w->err.code;
+}
+
+/* Tells whether the portal has refused the credentials that it was offered, and may be asked
+ * without: they are the session's, and nobody has said that they are needed. */
+static bool
+may_go_without(const struct api_url *u, const struct lunette_error *why)
+{
+    if (u->cfg.chap.name[0] == '\0' || u->cfg.auth_required ||
+        u->discovery_auth != URL_DISCOVERY_USUAL || u->discovery_chap_file[0] != '\0' ||
+        why->domain != LUNETTE_DOM_LOGIN)
+        return false;
+    return why->detail == ISCSI_LOGIN_AUTH_FAILED || why->detail == ISCSI_LOGIN_BAD_REQUEST ||
+           why->code == -EOPNOTSUPP;
+}
+
+/* Asks for the targets, with credentials where there are any. */
+static int
+ask_as_told(struct lunette_ctx *ctx, struct api_url *u, struct wait *w, struct lunette_error *err)
+{
+    int r = ask(ctx, u, w, err);
+
+    if (r == w->err.code && may_go_without(u, &w->err)) {
+        log_line(ctx->loop->log, LOG_LEVEL_INFO, "discovery: %s; asking without credentials",
+                 w->err.msg);
+        login_config_wipe(&u->cfg);
+        u->cfg.chap.name[0] = u->cfg.mutual.name[0] = '\0';
+        *w = (struct wait){.done = false};
+        r = ask(ctx, u, w, err);
+    }
+    return r < 0 && r == w->err.code ? lunette_fail_as(err, &w->err) : r;
 }
 
 int
@@ -104,14 +132,14 @@ lunette_discover(struct lunette_ctx *ctx, const char *where, struct lunette_targ
     int r = api_error_check(err);
 
     if (r == 0)
-        r = api_url_of(ctx, where, &u, err);
+        r = api_url_of(ctx, where, true, &u, err);
     if (r < 0)
         return r;
     /* Most portals answer discovery without authentication, even those whose targets want CHAP; the
      * target itself still has to prove who it is at its login. */
-    if (!u.cfg.auth_required)
+    if (!u.cfg.auth_required && u.discovery_chap_file[0] == '\0')
         memset(&u.cfg.mutual, 0, sizeof(u.cfg.mutual));
-    r = ask(ctx, &u, &w, err);
+    r = ask_as_told(ctx, &u, &w, err);
     url_wipe(&u);
     if (r < 0)
         return r;

@@ -49,7 +49,7 @@ struct api_session {
     int32_t tpgt; /* -1: not told */
     uint64_t ep;  /* endpoint of a transport that connects by itself, 0: none */
     const char *auth_method;
-    uint32_t bends; /* bits of enum wire_bend that the login has shown */
+    uint32_t bends;             /* bits of enum wire_bend that the login has shown */
     struct iscsi_params params; /* as agreed */
     struct iscsi_login *login;
     struct stack *stack; /* NULL before login and after the end */
@@ -116,8 +116,8 @@ int api_result(const struct api_session *s, const struct bdev_result *r, const u
 /* The error of a call that wants a unit where there is only a session. */
 int api_no_unit(const char *what, struct lunette_error *err);
 
-/* A whole URL or "host[:port]" into u, with credentials. */
-int api_url_of(struct lunette_ctx *ctx, const char *where, struct api_url *u,
+/* A whole URL or "host[:port]" into u, with credentials: a session's, or a discovery's. */
+int api_url_of(struct lunette_ctx *ctx, const char *where, bool discovery, struct api_url *u,
                struct lunette_error *err);
 
 #endif

@@ -42,7 +42,8 @@ session_warn_of_name(const struct lunette_ctx *ctx, const char *whose, const cha
 }
 
 int
-api_url_of(struct lunette_ctx *ctx, const char *where, struct api_url *u, struct lunette_error *err)
+api_url_of(struct lunette_ctx *ctx, const char *where, bool discovery, struct api_url *u,
+           struct lunette_error *err)
 {
     char text[512];
     int r;
@@ -63,7 +64,7 @@ api_url_of(struct lunette_ctx *ctx, const char *where, struct api_url *u, struct
         memcpy(u->cfg.initiator_name, ctx->initiator_name, sizeof(ctx->initiator_name));
     if (!u->has_isid)
         session_next_isid(ctx, u->cfg.isid);
-    r = url_credentials(u, err);
+    r = discovery ? url_discovery_credentials(u, err) : url_credentials(u, err);
     if (r < 0) {
         url_wipe(u);
         return r;
@@ -251,7 +252,7 @@ session_start_login(struct api_session *s, const char *url, struct lunette_error
     s->url = calloc(1, sizeof(*s->url));
     if (s->url == NULL)
         return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory");
-    r = api_url_of(s->ctx, url, s->url, err);
+    r = api_url_of(s->ctx, url, false, s->url, err);
     if (r < 0)
         return r;
     if (!s->url->has_target)

@@ -26,7 +26,7 @@ url_fault(struct lunette_error *err, const char *what)
 
 /* ---- options -------------------------------------------------------------------------------- */
 
-enum opt_type { O_BOOL, O_U32, O_SIZE, O_DIGEST, O_TEXT, O_ISID, O_TPGT, O_ALGS };
+enum opt_type { O_BOOL, O_U32, O_SIZE, O_DIGEST, O_TEXT, O_ISID, O_TPGT, O_ALGS, O_DISCOVERY };
 
 static const struct opt {
     const char *key;
@@ -59,6 +59,8 @@ static const struct opt {
     /* options of this library's own */
     {"chap_file", O_TEXT, AT(chap_file), 1, 255},
     {"chap_algs", O_ALGS, AT(cfg.chap_algs), 0, 0},
+    {"discovery_auth", O_DISCOVERY, AT(discovery_auth), 0, 0},
+    {"discovery_chap_file", O_TEXT, AT(discovery_chap_file), 1, 255},
     {"auth_required", O_BOOL, AT(cfg.auth_required), 0, 0},
     {"allow_short_secret", O_BOOL, AT(cfg.allow_short_secret), 0, 0},
     {"connect_timeout", O_U32, AT(cfg.connect_timeout_ms), 1, 3600000},
@@ -162,6 +164,18 @@ chap_algs(const char *v, uint8_t out[4])
 }
 
 static int
+discovery_auth(const char *v, enum url_discovery *ret)
+{
+    if (strcasecmp(v, "none") == 0)
+        *ret = URL_DISCOVERY_NONE;
+    else if (strcasecmp(v, "chap") == 0)
+        *ret = URL_DISCOVERY_CHAP;
+    else
+        return -EINVAL;
+    return 0;
+}
+
+static int
 set_option(struct api_url *u, const struct opt *o, const char *v)
 {
     char *at = (char *)u + o->offset;
@@ -200,6 +214,8 @@ set_option(struct api_url *u, const struct opt *o, const char *v)
     case O_ALGS:
         u->cfg.chap_algs_fixed = true;
         return chap_algs(v, (uint8_t *)at);
+    case O_DISCOVERY:
+        return discovery_auth(v, &u->discovery_auth);
     case O_ISID:
         u->has_isid = true;
         return isid(v, (uint8_t *)at);
@@ -277,10 +293,11 @@ opt_fault(const struct opt *o, struct lunette_error *err)
                             o->key, o->type == O_TEXT ? "text of length " : "",
                             (unsigned long long)o->min, (unsigned long long)o->max);
     return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "URL: option %s: want %s", o->key,
-                        o->type == O_DIGEST ? "crc32c, none, or both with a comma between"
-                        : o->type == O_ISID ? "12 hex digits"
-                        : o->type == O_ALGS ? "a list of sha3-256, sha256, sha1, md5"
-                                            : "yes or no");
+                        o->type == O_DIGEST      ? "crc32c, none, or both with a comma between"
+                        : o->type == O_ISID      ? "12 hex digits"
+                        : o->type == O_ALGS      ? "a list of sha3-256, sha256, sha1, md5"
+                        : o->type == O_DISCOVERY ? "none or chap"
+                                                 : "yes or no");
 }
 
 static int

@@ -5,6 +5,14 @@
 
 #include "login/config.h"
 
+/* What a discovery offers: discovery_auth= of the URL. */
+enum url_discovery {
+    URL_DISCOVERY_USUAL, /* not given: credentials where there are any, and none when those are
+                            refused and are not a discovery's own */
+    URL_DISCOVERY_NONE,  /* none */
+    URL_DISCOVERY_CHAP,  /* credentials, and the target has to take them */
+};
+
 struct api_url {
     struct login_config cfg; /* it holds secrets: see url_wipe */
     bool has_target, has_lun, has_isid, has_secret;
@@ -13,6 +21,8 @@ struct api_url {
     uint32_t queue_depth;  /* 0: the host's */
     uint64_t max_transfer; /* bytes, 0: default */
     char chap_file[256];   /* "": none given */
+    enum url_discovery discovery_auth;
+    char discovery_chap_file[256]; /* "": a discovery has no credentials of its own */
 };
 
 /* What the value of an option may be shown as. */
@@ -29,9 +39,13 @@ enum url_option_kind url_option_kind(const char *text, size_t len);
 int url_parse(const char *url, struct api_url *ret, struct lunette_error *err);
 
 /* Takes credentials from the file named in the URL, LUNETTE_CHAP, or LUNETTE_CHAP_FILE where the
- * URL has none.  A file holds "user:secret" in its first line and perhaps "user:secret" of the
- * target (mutual) in its second; others must not be able to read it. */
+ * URL has none.  wire/credentials.h says what such a text holds; others must not be able to read
+ * the file. */
 int url_credentials(struct api_url *u, struct lunette_error *err);
+
+/* The same for a discovery: those of discovery_chap_file where it is given, none where
+ * discovery_auth is none, and else the same as for a session. */
+int url_discovery_credentials(struct api_url *u, struct lunette_error *err);
 
 void url_wipe(struct api_url *u);
 

@@ -162,9 +162,9 @@ take_method(struct auth *a, const struct auth_keys *k, bool transit, struct lune
     if (r < 0)
         return r;
     if (v.outcome != KEY_AGREED)
-        return auth_refuse(err,
-                           "the target rejects every authentication method offered: it does not "
-                           "know CHAP, or wants what is not supported");
+        return lunette_fail(err, -EOPNOTSUPP, LUNETTE_DOM_LOGIN, 0,
+                            "the target rejects every authentication method offered: it does not "
+                            "know CHAP, or wants what is not supported");
     a->chap = text_is(v.text, v.len, "CHAP");
     if (a->chap && transit)
         return auth_proto_error(err, "leaves the security stage before CHAP was done");

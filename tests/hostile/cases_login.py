@@ -625,6 +625,46 @@ class mutual_skipped(_Mutual):
 
 # ---- discovery ---------------------------------------------------------------------------------
 
+class _DiscoveryChap(_Chap):
+    """What a discovery offers is refused; or only what is its own is taken."""
+    taken = None  # (user, secret) of discoveries; None: nothing but None
+
+    def security(self, conn, req, keys):
+        self.seen.add(keys.get("AuthMethod", ""))
+        if self.taken is None and keys.get("AuthMethod", "None") != "None":
+            self.how(conn, req)
+        if "AuthMethod" in keys and self.taken is None:
+            conn.keys["authenticated"] = True
+            return [("AuthMethod", "None")]
+        return super().security(conn, req, keys)
+
+    def answers(self, conn, req, pairs):
+        if self.taken is None:
+            conn.keys["authenticated"] = True  # a login that begins without the security stage
+        return super().answers(conn, req, pairs)
+
+    def how(self, conn, req):
+        self.refuse(conn, req, 2, 1)
+
+
+def _discovers(name, about, want, url="", **attributes):
+    variant(_DiscoveryChap, name, about, "discovery", "SEC-02", want,
+            {"run": "discover-url", "user": "%s%%%s" % (USER, SECRET), "url": url, "seconds": 20,
+             "output": "TargetName|hostile" if want == OK else None}, **attributes)
+
+
+_discovers("discovery_without", "refuses the session's credentials in discovery", OK)
+_discovers("discovery_method_rejected", "rejects the list of methods in discovery", OK,
+           how=lambda self, conn, req: (self.login_reply(
+               conn, req, [("AuthMethod", "Reject")], False, 0), conn.stall()))
+_discovers("discovery_insists", "refuses them, and the user insists", LOGIN, "discovery_auth=chap")
+_discovers("discovery_requires", "refuses them, and authentication is required", LOGIN,
+           "auth_required=yes")
+_discovers("discovery_never_offers", "the user offers none", OK, "discovery_auth=none",
+           how=lambda self, conn, req: self.errors.append("was offered credentials"))
+_discovers("discovery_takes", "takes the session's", OK, "discovery_auth=chap",
+           taken=(USER, SECRET))
+
 class _Records(Target):
     lines = []
 

@@ -76,6 +76,7 @@ class Client:
             "tur": ["scsi", url] + ["00"] * 6,
             "ls": ["ls", portal],
             "discover": ["discover", portal],
+            "discover-url": ["discover", portal + "&" + case.url],
             "ping": ["ping", url, "-c", "2", "-i", "0.1"],
         }[case.run.removesuffix("-v")] + loop + (["-v"] if case.run.endswith("-v") else [])
 

@@ -569,7 +569,7 @@ watch_session(struct run *r)
     struct iscsi_uevent ev = {.type = ISCSI_UEVENT_SET_PARAM, .sid = s->sid, .cid = s->cid};
     struct lunette_error err = LUNETTE_INIT(err);
 
-    if (api_url_of(r->w.ctx, r->w.url, &r->url, &err) < 0)
+    if (api_url_of(r->w.ctx, r->w.url, false, &r->url, &err) < 0)
         fail(r, err.msg);
     memcpy(r->url.cfg.isid, s->isid, sizeof(s->isid)); /* reinstatement: RFC 7143 6.3.5 */
     r->url.cfg.kind = LOGIN_REOPEN;

@@ -311,7 +311,7 @@ static void
 test_a_target_that_bends(void **state)
 {
     const struct iscsi_session after_login = {.bends = BEND_BIT(PING_STATSN)};
-    struct lunette_session_info si = LUNETTE_INIT(struct lunette_session_info);
+    struct lunette_session_info si = LUNETTE_INIT(si);
     unsigned known = 0;
 
     (void)state;

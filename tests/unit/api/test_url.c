@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define IQN "iqn.2026-11.example:disk"
 
@@ -287,14 +288,101 @@ test_credentials(void **state)
     url_wipe(&u);
 }
 
+/* A file of 600 with that text; the caller unlinks it. */
+static void
+chap_file(char path[32], const char *text)
+{
+    int fd;
+
+    (void)strcpy(path, "/tmp/test_url.XXXXXX");
+    fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    assert_int_equal(close(fd), 0);
+}
+
+/* Names with colons, fields, and a file that is too long to be read whole. */
+static void
+test_credential_files(void **state)
+{
+    char path[32], url[128], big[3000];
+    struct lunette_error err;
+    struct api_url u;
+
+    (void)state;
+    chap_file(path, "name = iqn.2026-11.a:b\nsecret = hunter2\n");
+    (void)snprintf(url, sizeof(url), "iscsi://h/" IQN "?chap_file=%s", path);
+    assert_int_equal(url_parse(url, &u, NULL), 0);
+    assert_int_equal(url_credentials(&u, &err), 0);
+    assert_string_equal(u.cfg.chap.name, "iqn.2026-11.a:b");
+    assert_int_equal(u.cfg.chap.secret_len, 7);
+    url_wipe(&u);
+    (void)unlink(path);
+
+    memset(big, '\n', sizeof(big) - 1);
+    big[sizeof(big) - 1] = '\0';
+    chap_file(path, big);
+    (void)snprintf(url, sizeof(url), "iscsi://h/" IQN "?chap_file=%s", path);
+    assert_int_equal(url_parse(url, &u, NULL), 0);
+    assert_int_equal(url_credentials(&u, &err), -EFBIG);
+    url_wipe(&u);
+    (void)unlink(path);
+}
+
+/* A discovery has credentials of its own, or the session's, or none. */
+static void
+test_discovery_credentials(void **state)
+{
+    char path[32], url[160];
+    struct lunette_error err;
+    struct api_url u;
+
+    (void)state;
+    assert_int_equal(url_parse("iscsi://carol%mine@h/", &u, NULL), 0);
+    assert_int_equal(url_discovery_credentials(&u, &err), 0);
+    assert_string_equal(u.cfg.chap.name, "carol");
+    assert_false(u.cfg.auth_required);
+
+    assert_int_equal(url_parse("iscsi://carol%mine@h/?discovery_auth=chap", &u, NULL), 0);
+    assert_int_equal(url_discovery_credentials(&u, &err), 0);
+    assert_string_equal(u.cfg.chap.name, "carol");
+    assert_true(u.cfg.auth_required);
+
+    /* no secret is needed that is not used */
+    assert_int_equal(url_parse("iscsi://carol@h/?discovery_auth=none&auth_required=yes", &u, NULL),
+                     0);
+    assert_int_equal(url_discovery_credentials(&u, &err), 0);
+    assert_string_equal(u.cfg.chap.name, "");
+    assert_false(u.cfg.auth_required);
+
+    chap_file(path, "dave:hunter2\n");
+    (void)snprintf(url, sizeof(url), "iscsi://carol%%mine@h/?discovery_chap_file=%s", path);
+    assert_int_equal(url_parse(url, &u, NULL), 0);
+    assert_int_equal(url_discovery_credentials(&u, &err), 0);
+    assert_string_equal(u.cfg.chap.name, "dave");
+    assert_memory_equal(u.cfg.chap.secret, "hunter2", 7);
+    assert_int_equal(url_parse(url, &u, NULL), 0); /* the session has its own still */
+    assert_int_equal(url_credentials(&u, &err), 0);
+    assert_string_equal(u.cfg.chap.name, "carol");
+    url_wipe(&u);
+    (void)unlink(path);
+    fails("iscsi://h/?discovery_auth=yes", "none or chap");
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parts),       cmocka_unit_test(test_options),
-        cmocka_unit_test(test_sizes),       cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_credentials), cmocka_unit_test(test_secrets_stay_secret),
-        cmocka_unit_test(test_encoded),     cmocka_unit_test(test_encoded_elsewhere),
+        cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_options),
+        cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_credentials),
+        cmocka_unit_test(test_credential_files),
+        cmocka_unit_test(test_discovery_credentials),
+        cmocka_unit_test(test_secrets_stay_secret),
+        cmocka_unit_test(test_encoded),
+        cmocka_unit_test(test_encoded_elsewhere),
         cmocka_unit_test(test_hosts),
     };
 
