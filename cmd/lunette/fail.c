@@ -59,6 +59,23 @@ login_hint(uint32_t detail)
     }
 }
 
+/* What to look at where there is no connection, or none any more. */
+static const char *
+connect_hint(int code)
+{
+    switch (-code) {
+    case ECONNREFUSED:
+        return "nothing listens there: is the target running, is the port right (3260 is usual)?";
+    case ENOTCONN:
+    case ENOLINK:
+    case ECONNRESET:
+    case EPIPE:
+        return "the target's log may say why the connection ended";
+    default:
+        return "check host, port and route";
+    }
+}
+
 static const char *
 fail_hint(const struct lunette_error *err)
 {
@@ -66,10 +83,7 @@ fail_hint(const struct lunette_error *err)
     case LUNETTE_DOM_USAGE:
         return NULL;
     case LUNETTE_DOM_CONNECT:
-        if (err->code == -ECONNREFUSED)
-            return "nothing listens there: is the target running, is the port right (3260 is "
-                   "usual)?";
-        return "check host, port and route";
+        return connect_hint(err->code);
     case LUNETTE_DOM_LOGIN:
         return login_hint(err->detail);
     case LUNETTE_DOM_PROTO:

@@ -12,6 +12,7 @@
 
 #include "api/internal.h"
 #include "api/sized.h"
+#include "wire/lun.h"
 
 #define OPEN_FLAGS                                                                                 \
     (LUNETTE_OPEN_RDONLY | LUNETTE_OPEN_RAW | LUNETTE_OPEN_SESSION | LUNETTE_OPEN_ZERO_COPY)
@@ -180,6 +181,34 @@ open_disk_up(void *user, struct stack_disk *disk, const struct lunette_error *wh
     open_finish(lun, 0);
 }
 
+/* Says what dev is, where it is no disk.  LUN 0 of some targets (tgt) is a controller, and their
+ * disks begin at LUN 1. */
+static void
+open_not_a_disk(const struct scsi_device *dev, struct lunette_error *err)
+{
+    static const struct {
+        uint8_t type;
+        const char *name;
+    } known[] = {{0x01, "tape"},       {0x05, "CD or DVD"}, {0x08, "changer"},
+                 {0x0c, "controller"}, {0x0d, "enclosure"}, {0x1f, "no device"}};
+    struct lun lun = lun_load(dev->lun);
+    const char *name = "another device";
+    uint64_t number = 0;
+    bool first;
+
+    if (lun_to_number(lun, &number) < 0)
+        number = lun_to_view(lun);
+    first = number == 0 && dev->type == 0x0c;
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        if (known[i].type == dev->type)
+            name = known[i].name;
+    }
+    (void)lunette_fail(err, -EMEDIUMTYPE, LUNETTE_DOM_NOTFOUND, 0,
+                       "LUN %llu is not a disk: %s%s (device type 0x%02x, only raw commands reach "
+                       "it)",
+                       (unsigned long long)number, name, first ? "; try /1" : "", dev->type);
+}
+
 static void
 open_lun_found(void *user, struct scsi_device *dev, const struct lunette_error *why)
 {
@@ -198,10 +227,7 @@ open_lun_found(void *user, struct scsi_device *dev, const struct lunette_error *
     if (r == 0)
         return;
     if (r == -EMEDIUMTYPE)
-        (void)lunette_fail(&e, r, LUNETTE_DOM_NOTFOUND, 0,
-                           "the logical unit is not a disk (device type 0x%02x): only raw commands "
-                           "reach it",
-                           dev->type);
+        open_not_a_disk(dev, &e);
     else
         (void)lunette_fail(&e, r, LUNETTE_DOM_OS, (uint32_t)-r, "%s", errno_text(-r));
     open_no_disk(lun, &e);

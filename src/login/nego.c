@@ -394,6 +394,28 @@ take_declaration(struct nego *n, const struct key *k, const struct text_pair *p,
     return 0;
 }
 
+/* Checks the answer to an offer of one digest alone, which insists on it.  The target may know
+ * another one, or none: that breaks no rule, and the login ends with what to offer instead. */
+static int
+check_digest(const struct key *k, const char *offer, const struct text_pair *p,
+             struct lunette_error *err)
+{
+    const char *option = k->id == KEY_HEADER_DIGEST ? "header_digest" : "data_digest";
+    enum text_word w = text_word(p->value, p->value_len);
+
+    if (strcmp(offer, TEXT_NONE) == 0 && text_is(p->value, p->value_len, "CRC32C"))
+        return lunette_fail(err, -EACCES, LUNETTE_DOM_LOGIN, 0,
+                            "the target requires %s=CRC32C, and only None is offered: "
+                            "%s=crc32c,none takes either",
+                            k->name, option);
+    if (strcmp(offer, "CRC32C") == 0 && w != TEXT_WORD_OTHER && w != TEXT_WORD_NOT_UNDERSTOOD)
+        return lunette_fail(err, -EACCES, LUNETTE_DOM_LOGIN, 0,
+                            "%s=CRC32C is required here, and the target does not do it (it answers "
+                            "%.*s): %s=crc32c,none goes on without it",
+                            k->name, (int)p->value_len, p->value, option);
+    return 0;
+}
+
 static int
 take_answer(struct nego *n, const struct key *k, const struct text_pair *p,
             struct lunette_error *err)
@@ -403,6 +425,11 @@ take_answer(struct nego *n, const struct key *k, const struct text_pair *p,
     int r;
 
     our_value(n, k, offer, sizeof(offer));
+    if (k->id == KEY_HEADER_DIGEST || k->id == KEY_DATA_DIGEST) {
+        r = check_digest(k, offer, p, err);
+        if (r < 0)
+            return r;
+    }
     r = key_check_answer(k, offer, p->value, p->value_len, &v, err);
     if (r < 0)
         return r;

@@ -3,7 +3,7 @@
 import cases_stream  # noqa: F401 (its cases come again below)
 from cases_io import data_in
 from pdu import GOOD, Out
-from registry import CASES, LOST, OK, TIMEOUT, case, variant
+from registry import CASES, LOGIN, LOST, NOT_FOUND, OK, TIMEOUT, case, variant
 from target import Target
 
 
@@ -107,3 +107,33 @@ for _name, _text in (
     variant(_base.target, "reason_" + _name, "says why: " + _base.about, "reason", _base.ids,
             _base.want, {"run": _base.run, "url": _base.url, "seconds": _base.seconds,
                          "text": _text, "quiet": _base.quiet})
+
+
+def _says(name, about, ids, want, text, options=None, **attributes):
+    variant(Target, "reason_" + name, about, "reason", ids, want,
+            dict({"seconds": 20, "text": text}, **(options or {})), **attributes)
+
+
+_says("lost_after_open", "closes while it owes an answer: no advice to look at the route", "SSN-06",
+      LOST, r"(?s)\A(?!.*check host).*target's log may say why",
+      read=lambda self, conn, cmd, data: conn.close())
+_says("controller", "LUN 0 is a controller: the disks begin at 1", "", NOT_FOUND,
+      "LUN 0 is not a disk: controller; try /1",
+      inquiry=lambda self: bytes([0x0c]) + Target.inquiry(self)[1:])
+_says("tape", "LUN 0 is a tape: there may be no LUN 1", "", NOT_FOUND,
+      r"LUN 0 is not a disk: tape \(device type 0x01, only raw",
+      inquiry=lambda self: bytes([0x01]) + Target.inquiry(self)[1:])
+_says("digest_required", "does no digests, and one is required", "TNG-08", LOGIN,
+      "header_digest=crc32c,none", {"url": "header_digest=crc32c"},
+      header_digest=False, params={"HeaderDigest": "None"})
+_says("digest_rejected", "rejects the digest that is required", "TNG-12", LOGIN,
+      "data_digest=crc32c,none", {"url": "data_digest=crc32c"}, params={"DataDigest": "Reject"})
+_says("digest_not_offered", "requires a digest, and none is offered", "TNG-08", LOGIN,
+      "header_digest=crc32c,none", params={"HeaderDigest": "CRC32C"})
+_says("chap_ours", "does not take the initiator's secret", "SEC-15", LOGIN,
+      r"CHAP, initiator to target", {"user": "user%othersecret12"},
+      chap=("user", "secret0secret0"))
+_says("chap_its_own", "has another secret of its own", "SEC-16", LOGIN,
+      r"CHAP, target to initiator",
+      {"user": "user%secret0secret0", "url": "target_user=target&target_password=1secret1secret"},
+      chap=("user", "secret0secret0"), mutual=("target", "anothersecret"))

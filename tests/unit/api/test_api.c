@@ -371,6 +371,7 @@ test_openings_that_fail_behind_the_login(void **state)
     open_begin(0);
     log_in(NULL);
     open_fails(LUNETTE_DOM_NOTFOUND, -EMEDIUMTYPE, 1);
+    assert_non_null(strstr(p.err.msg, "LUN 0 is not a disk: changer"));
     program_end();
 }
 

@@ -180,7 +180,10 @@ static const struct fault faults[] = {
     {"TNG-13 TPGT", {SEC, {"", "@answer TargetPortalGroupTag=2"}}, LUNETTE_DOM_PROTO, "twice"},
     {"TNG-13 CHAP", {{"", "AuthMethod=None AuthMethod=None"}}, LUNETTE_DOM_PROTO, "twice"},
     {"TNG-08 above", {SEC, {"", "MaxBurstLength=16777215"}}, LUNETTE_DOM_PROTO, "MaxBurstLength"},
-    {"TNG-08 list", {SEC, {"", "HeaderDigest=CRC32C"}}, LUNETTE_DOM_PROTO, "HeaderDigest"},
+    {"TNG-08 list",
+     {SEC, {"", "HeaderDigest=CRC32C"}},
+     LUNETTE_DOM_LOGIN,
+     "header_digest=crc32c,none"},
     {"TNG-08 AND", {SEC, {"", "DataPDUInOrder=No"}}, LUNETTE_DOM_PROTO, "DataPDUInOrder"},
     {"KEY-02 max", {SEC, {"", "DefaultTime2Wait=1"}}, LUNETTE_DOM_PROTO, "DefaultTime2Wait"},
     {"TNG-10", {SEC, {"", "MaxBurstLength=NotUnderstood"}}, LUNETTE_DOM_PROTO, "MaxBurstLength"},
@@ -575,6 +578,37 @@ rich_offer(void **state)
 }
 
 static void
+tweak_digests(struct world *w, struct login_config *cfg)
+{
+    (void)w;
+    (void)strcpy(cfg->header_digest, "CRC32C");
+    (void)strcpy(cfg->data_digest, "CRC32C");
+}
+
+/* A digest that is offered alone is required: the message says what to offer instead.  Reject and
+ * Irrelevant would leave None in force (RFC 7143 6.2). */
+static void
+required_digest(void **state)
+{
+    static const char *const says[] = {"HeaderDigest=None", "HeaderDigest=Reject",
+                                       "HeaderDigest=Irrelevant",
+                                       "HeaderDigest=CRC32C DataDigest=None"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(says) / sizeof(says[0]); i++) {
+        const struct step script[] = {SEC, {"HeaderDigest=CRC32C", says[i]}, END};
+
+        end_failed(run(i, script, tweak_digests), LUNETTE_DOM_LOGIN, 0,
+                   i < 3 ? "header_digest=crc32c,none" : "data_digest=crc32c,none");
+    }
+    {
+        const struct step script[] = {SEC, {"HeaderDigest=CRC32C", "HeaderDigest=SHA1"}, END};
+
+        end_failed(run(9, script, tweak_digests), LUNETTE_DOM_PROTO, 0xffffffff, "HeaderDigest");
+    }
+}
+
+static void
 tweak_discovery(struct world *w, struct login_config *cfg)
 {
     (void)w;
@@ -706,14 +740,23 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(plain_login),     cmocka_unit_test(each_fault),
-        cmocka_unit_test(each_status),     cmocka_unit_test(retry_works),
-        cmocka_unit_test(retry_too_late),  cmocka_unit_test(each_fine),
-        cmocka_unit_test(nothing_is_lost), cmocka_unit_test(split_everywhere),
-        cmocka_unit_test(long_answer),     cmocka_unit_test(too_many_unknown),
-        cmocka_unit_test(endless),         cmocka_unit_test(rich_offer),
-        cmocka_unit_test(discovery_keys),  cmocka_unit_test(reopen),
-        cmocka_unit_test(add_conn),        cmocka_unit_test(tpgt),
+        cmocka_unit_test(plain_login),
+        cmocka_unit_test(each_fault),
+        cmocka_unit_test(each_status),
+        cmocka_unit_test(retry_works),
+        cmocka_unit_test(retry_too_late),
+        cmocka_unit_test(each_fine),
+        cmocka_unit_test(nothing_is_lost),
+        cmocka_unit_test(split_everywhere),
+        cmocka_unit_test(long_answer),
+        cmocka_unit_test(too_many_unknown),
+        cmocka_unit_test(endless),
+        cmocka_unit_test(rich_offer),
+        cmocka_unit_test(required_digest),
+        cmocka_unit_test(discovery_keys),
+        cmocka_unit_test(reopen),
+        cmocka_unit_test(add_conn),
+        cmocka_unit_test(tpgt),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
