@@ -219,6 +219,9 @@ main(int argc, char **argv)
         want_exact_timers();
         r = serve_target(&app);
         target_free(app.target);
+        /* A flush that was just done has its end in the loop still. */
+        while (app.loop != NULL && loop_run(app.loop, 0) > 0)
+            ;
         loop_free(app.loop);
     } else {
         r = r > 0 ? EXIT_SUCCESS : EXIT_USAGE;

@@ -37,7 +37,8 @@ void target_accept(struct target *t, struct stream *s, const struct sock_addr *p
 void target_stop(struct target *t, void (*done)(void *user), void *user);
 
 /* Closes everything at once, without asking, and frees the target; does nothing for NULL.  It must
- * not be called from a callback of the target, except from the done of target_stop. */
+ * not be called from a callback of the target, except from the done of target_stop.  What the
+ * helper thread has posted to the loop is freed in the loop's next turn. */
 void target_free(struct target *t);
 
 /* Changes the size of a RAM or null LUN, at most to its max_size (bytes), and sets unit attention
