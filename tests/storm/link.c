@@ -290,6 +290,8 @@ link_receive(struct storm_link *l)
     if (k < 0 && (errno == EAGAIN || errno == EINTR || errno == ENOTCONN))
         return false;
     if (k <= 0) {
+        if (l->party->honest && l->state == LINK_FFP)
+            l->party->storm->complaint = "an honest connection was ended";
         link_close(l, false);
         return true;
     }

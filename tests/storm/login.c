@@ -228,13 +228,15 @@ storm_login_start(struct storm_link *l)
     struct party *p = l->party;
     uint32_t at = rng_below(&p->rng, 100);
 
-    l->tsih = rng_chance(&p->rng, 30) ? 0 : p->tsih;
-    if (rng_chance(&p->rng, 5))
+    l->tsih = !p->honest && rng_chance(&p->rng, 30) ? 0 : p->tsih;
+    if (party_harms(p, 5))
         l->tsih = (uint16_t)rng_next(&p->rng);
     for (l->plan = 0; l->plan + 1 < PLANS && at >= chances[l->plan]; l->plan++)
         at -= chances[l->plan];
     if (strcmp(p->target, STORM_PREFIX "chap") == 0 && rng_chance(&p->rng, 900))
         l->plan = PLAN_CHAP;
+    if (p->honest)
+        l->plan = rng_below(&p->rng, PLAN_CHAP);
     l->step = 0;
     l->stat_sn = 0;
     login_step(l, "", 0);

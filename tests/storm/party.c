@@ -11,15 +11,19 @@
 #define IDLE_LEAVE 3000 /* ... after which the session is given up */
 #define LIFE_MAX   4000 /* PDUs of a connection, then it has a good chance to go */
 
+enum nature { WILD, TAME, HONEST };
+
 static const struct {
     const char *target;
     uint32_t luns;
-    bool discovery, tame;
+    bool discovery;
+    enum nature nature;
 } roles[STORM_PARTIES] = {
-    {STORM_PREFIX "open", 5, false, false}, {STORM_PREFIX "open", 5, false, true},
-    {STORM_PREFIX "small", 2, false, true}, {STORM_PREFIX "small", 2, false, false},
-    {STORM_PREFIX "chap", 1, false, false}, {STORM_PREFIX "open", 5, true, false},
-    {STORM_PREFIX "open", 5, false, true},  {STORM_PREFIX "moved", 1, false, false},
+    {STORM_PREFIX "open", 5, false, WILD},     {STORM_PREFIX "open", 5, false, TAME},
+    {STORM_PREFIX "small", 2, false, TAME},    {STORM_PREFIX "small", 2, false, WILD},
+    {STORM_PREFIX "chap", 1, false, WILD},     {STORM_PREFIX "open", 5, true, WILD},
+    {STORM_PREFIX "open", 5, false, TAME},     {STORM_PREFIX "moved", 1, false, WILD},
+    {STORM_PREFIX "honest", 1, false, HONEST},
 };
 
 void
@@ -30,7 +34,8 @@ party_init(struct party *p, struct storm *s, unsigned index)
     p->target = roles[index].target;
     p->luns = roles[index].luns;
     p->discovery = roles[index].discovery;
-    p->tame = roles[index].tame;
+    p->tame = roles[index].nature == TAME;
+    p->honest = roles[index].nature == HONEST;
     p->isid[0] = 0x80;
     p->isid[5] = (uint8_t)(index + 1);
     p->cmd_sn = (uint32_t)rng_next(&p->rng);
@@ -49,7 +54,7 @@ party_fini(struct party *p)
 bool
 party_harms(struct party *p, uint32_t permille)
 {
-    return rng_chance(&p->rng, permille) && (!p->tame || rng_chance(&p->rng, 100));
+    return !p->honest && rng_chance(&p->rng, permille) && (!p->tame || rng_chance(&p->rng, 100));
 }
 
 static bool
@@ -62,6 +67,13 @@ has_link(const struct party *p)
     return false;
 }
 
+static void
+close_all(struct party *p)
+{
+    for (unsigned i = 0; i < STORM_LINKS; i++)
+        link_close(&p->links[i], rng_chance(&p->rng, 500));
+}
+
 void
 party_lost(struct storm_link *l)
 {
@@ -71,17 +83,28 @@ party_lost(struct storm_link *l)
         if (p->tasks[i].link == l)
             p->tasks[i].used = false;
     }
+    if (p->honest) { /* what was under way is not to be found out: all begins anew */
+        p->honest = false;
+        close_all(p);
+        p->honest = true;
+        honest_lost(p);
+    }
     if (has_link(p))
         return;
     p->tsih = 0;
     p->gaps_count = 0;
     p->idle = 0;
+    if (!p->honest &&
+        rng_chance(&p->rng, 300)) { /* another port: the target remembers some of them only */
+        p->isid[3] = (uint8_t)rng_next(&p->rng);
+        p->isid[4] = (uint8_t)rng_next(&p->rng);
+    }
 }
 
 uint32_t
 party_itt(struct party *p)
 {
-    if (rng_chance(&p->rng, 5)) /* one that is in use, perhaps */
+    if (party_harms(p, 5)) /* one that is in use, perhaps */
         return p->tasks[rng_below(&p->rng, STORM_TASKS)].itt;
     return p->itt++;
 }
@@ -93,22 +116,15 @@ party_cmd_sn(struct party *p, bool immediate)
 
     if (immediate)
         return p->cmd_sn;
-    if (rng_chance(r, 5))
+    if (party_harms(p, 5))
         return p->cmd_sn + rng_odd(r) - 8; /* old, far ahead, or already sent */
     if (p->gaps_count > 0 && rng_chance(r, 250))
         return p->gaps[--p->gaps_count];
-    if (p->gaps_count < STORM_GAPS && rng_chance(r, 40)) {
+    if (p->gaps_count < STORM_GAPS && sn_lt(p->cmd_sn, p->max_cmd_sn) && rng_chance(r, 40)) {
         p->gaps[p->gaps_count++] = p->cmd_sn++;
         p->storm->n.held++;
     }
     return p->cmd_sn++;
-}
-
-static void
-close_all(struct party *p)
-{
-    for (unsigned i = 0; i < STORM_LINKS; i++)
-        link_close(&p->links[i], rng_chance(&p->rng, 500));
 }
 
 /* The window is shut, or all waits for a command that never came. */
@@ -118,6 +134,8 @@ party_idles(struct storm_link *l)
     struct party *p = l->party;
 
     p->idle++;
+    if (p->honest)
+        return false; /* its commands are on their way: it can wait */
     if (p->idle == IDLE_LEAVE) {
         close_all(p);
         return true;
@@ -163,7 +181,8 @@ party_talks(struct storm_link *l)
 
     if (l->out_len > STORM_FULL || (p->discovery && rng_chance(r, 800)))
         return false;
-    if (party_harms(p, l->life > LIFE_MAX ? 20 : 2)) {
+    if (party_harms(p, l->life > LIFE_MAX ? 20 : 2) ||
+        (p->honest && l->life > LIFE_MAX / 4 && rng_chance(r, 2))) {
         link_close(l, rng_chance(r, 500));
         return true;
     }
@@ -177,10 +196,15 @@ party_talks(struct storm_link *l)
         send_gap(l, p->gaps[--p->gaps_count]);
         return true;
     }
-    if (sn_gt(p->cmd_sn, p->max_cmd_sn) && !rng_chance(r, 3))
+    if (sn_gt(p->cmd_sn, p->max_cmd_sn) && !party_harms(p, 3))
         return party_idles(l);
     p->idle = 0;
-    party_sends(l);
+    if (!p->honest)
+        party_sends(l);
+    else if (rng_chance(r, 850))
+        honest_command(l);
+    else
+        honest_nop(l);
     return true;
 }
 
@@ -196,13 +220,15 @@ party_turn(struct party *p)
     case LINK_DOWN:
         if (!alone && (p->tsih == 0 || p->discovery || !rng_chance(r, 20)))
             return false;
-        if (p->luns == 1 && !rng_chance(r, 20)) /* most of its logins are refused */
+        if (p->luns == 1 && !p->honest && !rng_chance(r, 20)) /* most of its logins are refused */
             return false;
         if (!link_connect(l))
             return false;
         storm_login_start(l);
         return true;
     case LINK_LOGIN:
+        if (p->honest)
+            return false;
         if (rng_chance(r, 1) && rng_chance(r, 100))
             send_nonsense(l);
         else if (rng_chance(r, 1) && rng_chance(r, 200))
@@ -272,6 +298,8 @@ party_got(struct storm_link *l, const union bhs_any *h, const uint8_t *data, uin
     struct party *p = l->party;
 
     take_numbers(l, h);
+    if (p->honest)
+        honest_got(l, h, data, len);
     switch (pdu_opcode(&h->h)) {
     case ISCSI_OP_R2T:
         take_r2t(p, &h->r2t);

@@ -79,7 +79,7 @@ task_find(struct party *p, uint32_t itt)
     return NULL;
 }
 
-static struct storm_task *
+struct storm_task *
 task_new(struct party *p)
 {
     struct storm_task *t = &p->tasks[0];
@@ -175,8 +175,7 @@ make_cdb(struct party *p, const struct cdb_kind *k, uint8_t cdb[16])
     return k->blocks ? n * 512 : n;
 }
 
-/* How much of a write leaves with the command, and how much follows unasked. */
-static uint32_t
+uint32_t
 plan_write(struct storm_link *l, struct storm_task *t, bool *ret_final)
 {
     struct party *p = l->party;
@@ -189,16 +188,16 @@ plan_write(struct storm_link *l, struct storm_task *t, bool *ret_final)
         immediate = rng_below(r, burst);
     if (immediate > p->seg)
         immediate = p->seg;
-    if (rng_chance(r, 15))
+    if (party_harms(p, 15))
         immediate = rng_below(r, p->seg); /* more than it may be, perhaps */
     if (immediate > t->edtl && rng_chance(r, 900))
         immediate = t->edtl;
     more = !p->initial_r2t && immediate < burst && rng_chance(r, 500);
-    if (rng_chance(r, 10))
+    if (party_harms(p, 10))
         more = !more;
     t->unsolicited = more;
-    t->off = immediate;
-    t->end = burst;
+    t->off = more ? immediate : 0;
+    t->end = more ? burst : 0;
     *ret_final = !more;
     return immediate;
 }
@@ -347,7 +346,8 @@ send_data_out(struct storm_link *l)
     t->off += len;
     if (party_harms(p, 20))
         distort(r, &h, &len);
-    link_pdu(l, &h, NULL, 0, random_data(r, len), len);
+    link_pdu(l, &h, NULL, 0, t->data != NULL ? t->data + get32(h.offset) : random_data(r, len),
+             len);
     if (last)
         next_burst(t);
     return true;

@@ -6,9 +6,9 @@
  * allowed but odd, what is wrong, and what is spoiled on the way out.  Each party has random
  * numbers of its own, so that what it decides does not depend on the turns of the others.
  *
- * storm.c runs the target and the parties, link.c moves bytes, login.c logs in, party.c decides
- * what comes next, send.c makes single PDUs, scsi.c makes commands, watch.c is a well-behaved
- * initiator beside them.
+ * One party is honest: what it writes must be what it reads.  storm.c runs the target and the
+ * parties, link.c moves bytes, login.c logs in, party.c decides what comes next, send.c makes
+ * single PDUs, scsi.c makes commands, watch.c is a well-behaved initiator beside them.
  */
 #ifndef TESTS_STORM_H
 #define TESTS_STORM_H
@@ -20,11 +20,13 @@
 #include "wire/bhs.h"
 #include "wire/text.h"
 
-#define STORM_PARTIES 8
+#define STORM_PARTIES 9
 #define STORM_LINKS   3
 #define STORM_TASKS   48
 #define STORM_GAPS    4
-#define STORM_R2TS    4
+#define STORM_R2TS    16
+#define STORM_SLOTS   24
+#define STORM_SLOT    16384u /* bytes */
 
 #define STORM_OUT     (512u << 10) /* bytes that may wait for the socket */
 #define STORM_FULL    (96u << 10)  /* no new PDU with so much waiting */
@@ -86,9 +88,18 @@ struct storm_task {
     uint8_t lun[8];
     uint32_t itt, edtl, cmd_sn;
     uint32_t off, end, sn; /* of the burst under way */
+    const uint8_t *data;   /* all of its data; NULL: any */
     struct storm_r2t r2t[STORM_R2TS];
     unsigned r2ts;
     struct storm_link *link;
+};
+
+/* A part of an honest party's LUN. */
+struct honest_slot {
+    bool busy, unknown; /* unknown: a write was lost with its connection */
+    uint32_t itt, len, got;
+    const uint8_t *data; /* of a write; NULL: a read */
+    uint8_t want[STORM_SLOT];
 };
 
 struct party {
@@ -97,6 +108,7 @@ struct party {
     unsigned index;
     uint8_t isid[6];
     bool discovery;
+    bool honest;
     bool tame; /* a tenth of what spoils: its sessions grow old */
     const char *target;
     uint32_t luns;
@@ -108,12 +120,13 @@ struct party {
     uint32_t first_burst, max_burst, seg; /* seg: bytes of a data segment that we send */
     struct storm_task tasks[STORM_TASKS];
     struct storm_link links[STORM_LINKS];
+    struct honest_slot slots[STORM_SLOTS];
     unsigned idle; /* turns in which it could do nothing */
 };
 
 struct storm_counts {
     uint64_t sent[ISCSI_OP_MASK + 1], got[ISCSI_OP_MASK + 1];
-    uint64_t pdus, spoiled, logins, refused, joined, closed, held, statuses[256];
+    uint64_t honest, pdus, spoiled, logins, refused, joined, closed, held, statuses[256];
 };
 
 struct storm {
@@ -175,10 +188,21 @@ void send_command(struct storm_link *l);
 /* Data-Out for one of the commands of l; false: none waits for any. */
 bool send_data_out(struct storm_link *l);
 void random_lun(struct party *p, uint8_t lun[8]);
+/* A task that was free, or if need be one that was not. */
+struct storm_task *task_new(struct party *p);
+/* How much of a write leaves with the command, and how much follows unasked. */
+uint32_t plan_write(struct storm_link *l, struct storm_task *t, bool *ret_final);
 /* The task of an ITT, or NULL. */
 struct storm_task *task_find(struct party *p, uint32_t itt);
 /* len bytes of random data, at most STORM_SEG_MAX. */
 const uint8_t *random_data(struct rng *r, uint32_t len);
+
+/* honest.c */
+void honest_command(struct storm_link *l);
+void honest_nop(struct storm_link *l);
+void honest_got(struct storm_link *l, const union bhs_any *h, const uint8_t *data, uint32_t len);
+/* Called when the session has gone. */
+void honest_lost(struct party *p);
 
 /* watch.c */
 struct watch;
