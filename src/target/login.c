@@ -28,7 +28,7 @@ forget_text(struct text_buf *b)
 
 /* Makes b large enough for `more` bytes.  False: there is no memory. */
 static bool
-make_room(struct text_buf *b, size_t more)
+login_text_room(struct text_buf *b, size_t more)
 {
     size_t size = b->size > 0 ? b->size : TEXT_SIZE_MIN, len = b->len;
     char *mem;
@@ -370,7 +370,7 @@ login_take(struct tgt_conn *c, const uint8_t *data, uint32_t len)
         return ISCSI_LOGIN_BAD_REQUEST; /* our answer is not at its end */
     if (len > LOGIN_TEXT_MAX - l->request.len)
         return ISCSI_LOGIN_BAD_REQUEST;
-    if (len > 0 && !make_room(&l->request, len))
+    if (len > 0 && !login_text_room(&l->request, len))
         return ISCSI_LOGIN_OUT_OF_RESOURCES;
     if (len > 0 && text_append(&l->request, data, len, NULL) < 0)
         return ISCSI_LOGIN_BAD_REQUEST;
@@ -384,7 +384,7 @@ answer_keys(struct tgt_conn *c)
     struct tgt_login *l = c->login;
     uint16_t status = ISCSI_LOGIN_OUT_OF_RESOURCES;
 
-    if (make_room(&l->answer, LOGIN_ANSWER_MAX))
+    if (login_text_room(&l->answer, LOGIN_ANSWER_MAX))
         status = tgt_login_keys(c);
     forget_text(&l->request);
     if (l->answer.len == 0)
