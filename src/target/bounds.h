@@ -20,10 +20,13 @@
 #define TGT_RX_PDUS           1024  /* PDUs of one connection that are dealt with in one turn */
 #define TGT_TEXT_MAX          8192u /* bytes of a text request */
 #define TGT_HELD_MAX                                                                               \
-    (TGT_TEXT_MAX + 1)      /* bytes of data kept with a request that is not a                     \
-                             * SCSI command and waits for its turn: a text that                    \
-                             * is too long stays so, and pings may come back                       \
-                             * shorter than they went (11.19) */
+    (TGT_TEXT_MAX + 1) /* bytes of data kept with a request that is not a                          \
+                        * SCSI command and waits for its turn: a text that                         \
+                        * is too long stays so, and pings may come back                            \
+                        * shorter than they went (11.19) */
+#define TGT_HELD_BYTES                                                                             \
+    (16u << 20)             /* data of a session's SCSI commands that wait for their               \
+                             * turn; what would be more ends with BUSY */
 #define TGT_LOGINS_MAX 1024 /* connections that are not logged in; the oldest makes room */
 #define TGT_DRAIN_MS   2000 /* how long a reset waits for Data-Out that is under way */
 

@@ -197,6 +197,35 @@ run_in_order(struct tgt_session *s)
     tgt_tmf_run_waiting(s);
 }
 
+/* The memory that a held command has, or may still need, for data that comes before its turn; len:
+ * immediate data. */
+static uint32_t
+held_room(const struct tgt_cmd *c, uint32_t len)
+{
+    uint32_t burst = c->sess->params.first_burst;
+
+    if (c->s.failed)
+        return 0;
+    if (!c->unsolicited)
+        return len;
+    return c->edtl < burst ? c->edtl : burst;
+}
+
+/* ... of all held commands of a session. */
+static uint64_t
+held_bytes(const struct tgt_session *s)
+{
+    uint64_t sum = 0;
+
+    LIST_FOREACH (i, &s->held) {
+        const struct tgt_cmd *c = container_of(i, struct tgt_cmd, link);
+
+        if (pdu_opcode(&c->h.bhs) == ISCSI_OP_SCSI_CMD)
+            sum += held_room(c, c->rx_off);
+    }
+    return sum;
+}
+
 static void
 ffp_hold(struct tgt_conn *c, const uint8_t *data, uint32_t len, bool scsi)
 {
@@ -210,6 +239,8 @@ ffp_hold(struct tgt_conn *c, const uint8_t *data, uint32_t len, bool scsi)
         cmd->unsolicited = !(cmd->h.cmd.flags & ISCSI_FLAG_FINAL);
         if (cmd->unsolicited && len > 0)
             room = cmd->edtl < burst ? cmd->edtl : burst; /* for what is to come, too */
+        if (!cmd->s.failed && held_bytes(c->sess) + held_room(cmd, len) > TGT_HELD_BYTES)
+            lu_cmd_fail_status(&cmd->s, SCSI_BUSY);
         if (cmd->s.failed)
             room = len = 0;
     }

@@ -21,7 +21,7 @@ import tempfile
 import threading
 import time
 
-from pdu import (DATA_OUT, GOOD, LOGIN_REQ, NOP_OUT, Out, RESERVED, SCSI_CMD, SNACK, TEXT_REQ,
+from pdu import (BUSY, DATA_OUT, GOOD, LOGIN_REQ, NOP_OUT, Out, RESERVED, SCSI_CMD, SNACK, TEXT_REQ,
                  TMF_REQ, text)
 
 IQN = "iqn.2026-11.example:disk"
@@ -261,21 +261,31 @@ def silence(target):
 
 @flood
 def held(target):
-    """NOP-Outs and writes with 256 KiB of data that wait for a CmdSN that never comes"""
+    """NOP-Outs and writes with 256 KiB of data that wait for a CmdSN that does not come; then it does"""
     s = Initiator(target, 1, keys=[("FirstBurstLength", "262144"), ("InitialR2T", "No")])
     s.socket.settimeout(STALL_SECONDS)
     s.cmd_sn += 1
     try:
-        for i in range(126):
+        for i in range(800):
             if i % 2:
-                p = s.pdu(NOP_OUT, itt=0x1000 + i, data=bytes([i]) * 262144)
+                p = s.pdu(NOP_OUT, itt=0x1000 + i, data=bytes([i % 256]) * 262144)
                 s.cmd_sn += 1
             else:
-                p = s.command(b"\x8a\0" + struct.pack(">QI", 0, 512), flags=0xa0, edtl=262144,
-                              data=bytes([i]) * 262144)
+                p = s.command(b"\x8a\0" + struct.pack(">QI", 1024, 512), flags=0xa0, edtl=262144,
+                              data=bytes([i % 256]) * 262144)
             s.socket.sendall(p)
     except (TimeoutError, ConnectionError):
-        pass
+        return s
+    s.cmd_sn, last = 1, s.cmd_sn
+    s.socket.sendall(s.command(bytes(6)))
+    statuses = []
+    while len(statuses) < 401:
+        header, _ = s.receive()
+        if ends(header):
+            statuses.append(header[3])
+    assert statuses.count(GOOD) > 30, "only %d held writes were done" % statuses.count(GOOD)
+    assert set(statuses[1:]) <= {GOOD, BUSY}, "a held write ended otherwise"
+    s.cmd_sn = last
     return s
 
 
@@ -362,9 +372,12 @@ def unread_data(target):
                                            edtl=32 << 20, lun=1) for _ in range(127)))
 
 
+OPTIONS = {"held": ("--set", "QueueDepth=1024")}
+
+
 def run(name):
     global READER
-    target = Target()
+    target = Target(*OPTIONS.get(name, ()))
     READER = Reader(target)
     READER.start()
     before = READER.count
