@@ -158,9 +158,10 @@ void hexdump(FILE *to, const void *data, size_t len, uint64_t offset);
 int parse_hex(const char *text, uint8_t *buf, size_t size);
 
 uint64_t now_ns(void);
-void *xmalloc(size_t len);
-/* Memory that is aligned for data.  Without memory the program exits. */
-void *xbuffer(size_t len);
+/* Zeroed memory, and memory that is aligned for data, too.  Without memory, or address space, the
+ * program exits. */
+void *xmalloc(uint64_t len);
+void *xbuffer(uint64_t len);
 bool all_zero(const void *data, size_t len);
 
 /* ---- URLs (url.c) -------------------------------------------------------------------------- */

@@ -51,7 +51,21 @@ static const struct opt bench_options[] = {
     {0},
 };
 
-__extension__ typedef unsigned __int128 uint128;
+/* The upper half of the product. */
+static inline uint64_t
+multiply_high(uint64_t a, uint64_t b)
+{
+#ifdef __SIZEOF_INT128__
+    __extension__ typedef unsigned __int128 uint128;
+
+    return (uint64_t)((uint128)a * b >> 64);
+#else
+    uint64_t al = (uint32_t)a, ah = a >> 32, bl = (uint32_t)b, bh = b >> 32;
+    uint64_t middle = ah * bl + (al * bl >> 32);
+
+    return ah * bh + (middle >> 32) + ((al * bh + (uint32_t)middle) >> 32);
+#endif
+}
 
 struct slot {
     char *buf;
@@ -111,7 +125,7 @@ next_offset(struct bench *b)
     uint64_t n;
 
     if (b->at_random) { /* a multiplication spreads as well as a division, and costs less */
-        n = (uint64_t)((uint128)next_random(b) * b->blocks >> 64);
+        n = multiply_high(next_random(b), b->blocks);
     } else {
         n = b->next++;
         if (b->next == b->blocks)
@@ -126,8 +140,8 @@ bench_begin(struct bench *b, struct slot *s, uint64_t now)
     s->write = is_write(b);
     s->offset = next_offset(b);
     s->start_ns = now;
-    return s->write ? lunette_queue_write(b->q, s->buf, b->o->bs, s->offset, 0, s)
-                    : lunette_queue_read(b->q, s->buf, b->o->bs, s->offset, s);
+    return s->write ? lunette_queue_write(b->q, s->buf, (size_t)b->o->bs, s->offset, 0, s)
+                    : lunette_queue_read(b->q, s->buf, (size_t)b->o->bs, s->offset, s);
 }
 
 static void __attribute__((noinline, cold))

@@ -213,7 +213,7 @@ write_image(const struct demo *d)
             buf[i] = x;
         }
         uint64_t n = d->o->size - at < sizeof(buf) ? d->o->size - at : sizeof(buf);
-        if (pwrite(fd, buf, n, (off_t)at) < 0)
+        if (pwrite(fd, buf, (size_t)n, (off_t)at) < 0)
             e = -errno;
     }
     if (fd >= 0)

@@ -23,5 +23,5 @@ cpu_share(const struct rusage *before, const struct rusage *after, uint64_t wall
 bool
 cpu_is_limit(double share, uint64_t wall_ns)
 {
-    return wall_ns >= WALL_MIN_NS && share >= LIMIT_SHARE;
+    return wall_ns >= WALL_MIN_NS && share >= (double)LIMIT_SHARE; /* not as x87 has it */
 }

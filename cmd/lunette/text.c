@@ -198,9 +198,9 @@ now_ns(void)
 }
 
 void *
-xmalloc(size_t len)
+xmalloc(uint64_t len)
 {
-    void *p = calloc(1, len);
+    void *p = len <= SIZE_MAX ? calloc(1, (size_t)len) : NULL;
 
     if (p == NULL) {
         fputs("lunette: out of memory\n", stderr);
@@ -210,17 +210,17 @@ xmalloc(size_t len)
 }
 
 void *
-xbuffer(size_t len)
+xbuffer(uint64_t len)
 {
     void *p = NULL;
 
     if (len == 0)
         len = 1;
-    if (posix_memalign(&p, 4096, len) != 0) {
+    if (len > SIZE_MAX || posix_memalign(&p, 4096, (size_t)len) != 0) {
         fputs("lunette: out of memory\n", stderr);
         exit(EXIT_OTHER);
     }
-    memset(p, 0, len);
+    memset(p, 0, (size_t)len);
     return p;
 }
 

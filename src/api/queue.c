@@ -23,7 +23,8 @@ struct api_req {
     struct api_raw *raw;
     struct bdev_req req; /* the fields that a read or write needs end with the second cache line */
 };
-_Static_assert(offsetof(struct api_req, req.result) + sizeof(struct bdev_result) == 128,
+_Static_assert(sizeof(void *) != 8 ||
+                   offsetof(struct api_req, req.result) + sizeof(struct bdev_result) == 128,
                "two cache lines for a read or write");
 
 struct api_raw { /* a raw CDB under way; allocated, since these are rare */

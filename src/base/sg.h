@@ -52,7 +52,7 @@ void sg_cursor_start(struct sg_cursor *c, const struct sg *s);
 static inline void
 sg_cursor_init(struct sg_cursor *c, const struct sg *s)
 {
-    *c = (struct sg_cursor){.in_iov = s->skip};
+    *c = (struct sg_cursor){.in_iov = (size_t)s->skip};
     if (__builtin_expect(s->iovcnt == 0 || s->skip >= s->iov->iov_len, 0))
         sg_cursor_start(c, s);
 }

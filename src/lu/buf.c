@@ -2,11 +2,11 @@
 #include "lu/buf.h"
 
 #include <assert.h>
+#include <stddef.h>
 #include <stdlib.h>
 
 struct buf_head {
-    void *next;
-    uint64_t align; /* what follows is aligned to 16 bytes as malloc's memory is */
+    _Alignas(max_align_t) void *next; /* what follows is aligned as malloc's memory is */
 };
 
 static struct buf_head *

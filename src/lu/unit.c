@@ -18,7 +18,10 @@ map_written(struct lu *lu, struct lunette_error *err)
     if (lu_is_null(lu) || lu->store->ops->remembers)
         return 0;
     lu->written_size = (lu->blocks_max + 63) / 64 * 8;
-    lu->written = mmap(NULL, lu->written_size, PROT_READ | PROT_WRITE,
+    if (lu->written_size > SIZE_MAX / 2)
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                            "the LUN is too large for this machine's address space");
+    lu->written = mmap(NULL, (size_t)lu->written_size, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (lu->written == MAP_FAILED) {
         lu->written = NULL;
@@ -66,7 +69,7 @@ lu_close(struct lu *lu)
 {
     assert(list_empty(&lu->tasks));
     if (lu->written != NULL)
-        (void)munmap(lu->written, lu->written_size);
+        (void)munmap(lu->written, (size_t)lu->written_size);
     if (lu->store != NULL && lu->dirty)
         (void)lu_store_sync(lu->store);
     lu_store_close(lu->store);

@@ -4,7 +4,8 @@
 
 #include "scsi/internal.h"
 
-_Static_assert((offsetof(struct scsi_io, sc) + sizeof(struct blk_request)) % 64 == 0,
+_Static_assert(sizeof(void *) != 8 ||
+                   (offsetof(struct scsi_io, sc) + sizeof(struct blk_request)) % 64 == 0,
                "block/ starts requests at a cache line: so do commands");
 
 static void

@@ -335,7 +335,7 @@ scan_grow_list(struct scsi_scan_op *op, uint64_t total)
         total = max;
     if (total <= op->buf_size || op->grows >= GROWS_MAX)
         return false;
-    buf = realloc(op->buf, total);
+    buf = realloc(op->buf, (size_t)total);
     if (buf == NULL)
         return false;
     op->grows++;

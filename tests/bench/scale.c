@@ -260,7 +260,7 @@ idle(struct run *r, struct result *res)
     while ((left = start + r->opt->idle_seconds - now_s()) > 0)
         drive(r, (int)(left * 1000) + 1);
     (void)lunette_ctx_get_stats(r->ctx, &after);
-    res->nops = after.sends - before.sends;
+    res->nops = (unsigned long)(after.sends - before.sends);
     res->idle_cpu_percent = (cpu_s() - cpu) / (now_s() - start) * 100;
 }
 

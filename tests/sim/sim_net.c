@@ -379,7 +379,7 @@ arrive_data(struct end *to, size_t len)
     if (to->cut_left != NEVER) {
         cut = take >= to->cut_left;
         if (cut)
-            take = to->cut_left;
+            take = (size_t)to->cut_left;
         to->cut_left -= take;
     }
     to->unread += take;
@@ -978,7 +978,7 @@ launch(struct end *to, size_t len)
         }
     }
     while (len > 0) {
-        size_t n = sim_chance(sim, sim->cfg.split_percent) ? 1 + sim_below(sim, len) : len;
+        size_t n = sim_chance(sim, sim->cfg.split_percent) ? 1 + (size_t)sim_below(sim, len) : len;
 
         push_seg(to, SEG_DATA, n);
         len -= n;
@@ -1019,7 +1019,7 @@ send_some(struct end *e, const struct iovec *iov, size_t len)
     ring_open(to);
     take = room_for(to) < len ? room_for(to) : len;
     if (take > 1 && sim_chance(sim, sim->cfg.short_send_percent))
-        take = 1 + sim_below(sim, take);
+        take = 1 + (size_t)sim_below(sim, take);
     if (take == 0)
         return -EAGAIN;
     ring_copy(to, to->head + to->unread + to->flying, iov, take, true);
@@ -1062,7 +1062,7 @@ recv_some(struct end *e, const struct iovec *iov, size_t len)
     size_t take = e->unread < len ? e->unread : len;
 
     if (take > 1 && sim_chance(sim, sim->cfg.short_recv_percent))
-        take = 1 + sim_below(sim, take);
+        take = 1 + (size_t)sim_below(sim, take);
     if (take > 0) {
         ring_copy(e, e->head, iov, take, false);
         e->head = (e->head + take) % e->cap;

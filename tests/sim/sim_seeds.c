@@ -143,7 +143,7 @@ cut_buffer(struct run *r, struct io *io)
     if (at > 0)
         io->iov[io->iovcnt++] = (struct iovec){io->data, io->len};
     while (at < io->len && io->iovcnt < 4) {
-        size_t n = 1 + below(r, io->len - at);
+        size_t n = 1 + (size_t)below(r, io->len - at);
 
         io->iov[io->iovcnt++] = (struct iovec){io->data + at, n};
         at += n;
@@ -201,9 +201,9 @@ start_one(struct run *r)
     if (r->failed > 0) /* no second lost write on top of a first: the model has room for one */
         io->kind = OP_READ;
     io->offset = below(r, blocks) * r->block;
-    io->len = (1 + below(r, below(r, 3) == 0 ? IO_MAX / r->block : 8)) * r->block;
+    io->len = (1 + (size_t)below(r, below(r, 3) == 0 ? IO_MAX / r->block : 8)) * r->block;
     if (io->offset + io->len > WORLD_LUN_SIZE)
-        io->len = WORLD_LUN_SIZE - io->offset;
+        io->len = (size_t)(WORLD_LUN_SIZE - io->offset);
     if (overlaps_busy(r, io->offset, io->len))
         return false;
     for (size_t i = 0; i < io->len; i += 8) {

@@ -50,7 +50,7 @@ ram_move(struct ram_driver *d, enum bdev_op op, uint64_t offset, uint64_t len,
     else if (op == BDEV_WRITE)
         sg_copy_from(&c, data, d->memory + offset, (uint32_t)len);
     else if (op == BDEV_WRITE_ZEROES)
-        memset(d->memory + offset, 0, len);
+        memset(d->memory + offset, 0, (size_t)len);
 }
 
 static inline int

@@ -67,8 +67,8 @@ ssize_t __real_splice(int in, off_t *inp, int out, off_t *outp, size_t len, unsi
 ssize_t __wrap_splice(int in, off_t *inp, int out, off_t *outp, size_t len, unsigned flags);
 int __real_pipe2(int fds[2], int flags);
 int __wrap_pipe2(int fds[2], int flags);
-int __real_fcntl64(int fd, int op, long arg); /* as glibc calls it with 64-bit offsets */
-int __wrap_fcntl64(int fd, int op, long arg);
+int REAL_FCNTL(int fd, int op, long arg); /* as glibc calls it with 64-bit offsets and times */
+int WRAP_FCNTL(int fd, int op, long arg);
 
 ssize_t
 __wrap_vmsplice(int fd, const struct iovec *iov, size_t n, unsigned flags)
@@ -101,13 +101,13 @@ __wrap_pipe2(int fds[2], int flags)
 }
 
 int
-__wrap_fcntl64(int fd, int op, long arg)
+WRAP_FCNTL(int fd, int op, long arg)
 {
     if (op == F_SETPIPE_SZ && fails(SETPIPE))
         return -1;
     if (op == F_GETPIPE_SZ && script.getpipe > 0)
         return script.getpipe;
-    return __real_fcntl64(fd, op, arg);
+    return REAL_FCNTL(fd, op, arg);
 }
 
 /* ---- a connection ---------------------------------------------------------------------------- */

@@ -379,7 +379,7 @@ buffers(void **state)
     (void)state;
     for (int i = 0; i < 100; i++)
         assert_int_equal(a[i], 0);
-    assert_int_equal((uintptr_t)a % 16, 0);
+    assert_int_equal((uintptr_t)a % _Alignof(max_align_t), 0);
     assert_ptr_equal(lu_buf_chain(b, a), b);
     lu_buf_free(b);
     lu_buf_free(NULL);
