@@ -359,6 +359,7 @@ loop_new(const struct loop_config *cfg, struct loop **ret, struct lunette_error 
         return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory for a loop");
     list_init(&l->deferred);
     list_init(&l->ready);
+    list_init(&l->now);
     list_init(&l->dead);
     list_init(&l->lookups);
     l->spin_ns = l->spin_now = cfg->spin_us * 1000ull;

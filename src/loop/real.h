@@ -17,6 +17,7 @@ struct real_loop {
     struct timerq timers;
     struct list deferred; /* struct loop_work, borrowed */
     struct list ready;    /* struct sock that has an event for its owner */
+    struct list now;      /* ... and is being dispatched in this turn */
     struct list dead;     /* struct sock that is closed, and freed by real_reap_streams */
     struct mailbox *mail;
     struct pollee wake;

@@ -264,20 +264,23 @@ real_set_opts(struct stream *pub, const struct stream_opts *o)
     return r;
 }
 
+static int __attribute__((noinline)) change_rcvlowat(struct sock *s, uint32_t bytes)
+{
+    int r = set_int(s, SOL_SOCKET, SO_RCVLOWAT, clamp_int(bytes));
+
+    if (r == 0)
+        s->lowat = bytes;
+    return r;
+}
+
 int
 real_set_rcvlowat(struct stream *pub, uint32_t bytes)
 {
     struct sock *s = sock_of(pub);
-    int r;
 
     if (bytes == 0)
         bytes = 1;
-    if (bytes == s->lowat)
-        return 0;
-    r = set_int(s, SOL_SOCKET, SO_RCVLOWAT, clamp_int(bytes));
-    if (r == 0)
-        s->lowat = bytes;
-    return r;
+    return bytes == s->lowat ? 0 : change_rcvlowat(s, bytes); /* mostly it stays as it is */
 }
 
 int
@@ -605,8 +608,8 @@ accept_failed(struct sock *s, int err)
     }
 }
 
-static void
-accept_some(struct sock *s)
+/* By itself, as tell_connected is, so that the usual way pays for no address on the stack. */
+static void __attribute__((noinline)) accept_some(struct sock *s)
 {
     for (int i = 0; i < ACCEPT_MAX; i++) {
         struct sock_addr peer = {.len = sizeof(peer.ss)};
@@ -619,8 +622,7 @@ accept_some(struct sock *s)
     }
 }
 
-static void
-tell_connected(struct sock *s)
+static void __attribute__((noinline)) tell_connected(struct sock *s)
 {
     int err = s->connect_err;
     socklen_t len = sizeof(err);
@@ -661,11 +663,11 @@ dispatch(struct sock *s)
 void
 real_dispatch_streams(struct real_loop *l)
 {
-    struct list now, *n;
+    struct list *n;
 
-    list_init(&now);
-    list_splice(&now, &l->ready);
-    while ((n = list_pop_front(&now)) != NULL) {
+    assert(list_empty(&l->now));
+    list_splice(&l->now, &l->ready);
+    while ((n = list_pop_front(&l->now)) != NULL) {
         struct sock *s = container_of(n, struct sock, ready);
 
         dispatch(s);

@@ -37,6 +37,19 @@ header_fits(const struct bhs *h, uint32_t max)
     return (op == ISCSI_OP_DATA_IN || op == ISCSI_OP_SCSI_RSP) && ld_be32(&h->ahs_words) <= max;
 }
 
+/* A header that is not of the usual kind: true, and the connection has failed, or it is fine.  By
+ * itself, so that the usual way pays for no array on the stack. */
+static bool __attribute__((noinline, cold))
+refused_header(struct iscsi_tcp_conn *tcp, const struct bhs *h)
+{
+    struct lunette_error why;
+
+    if (pdu_check_header(h, PDU_FROM_TARGET, tcp->conn->max_recv_dlength, &why) == 0)
+        return false;
+    iscsi_tcp_rx_fail(tcp, ISCSI_ERR_PROTO, why.msg);
+    return true;
+}
+
 /* The complete header at tcp->bhs, with its digest, is checked, and the parser told what follows.
  */
 static ALWAYS_INLINE void
@@ -44,7 +57,6 @@ rx_header_done(struct iscsi_tcp_conn *tcp)
 {
     struct iscsi_conn *c = tcp->conn;
     const struct bhs *h = tcp->bhs;
-    struct lunette_error why;
 
     if (c->hdrdgst_en &&
         !pdu_digest_ok(crc32c_update(CRC32C_INIT, h, sizeof(*h)), (const uint8_t *)h + 48)) {
@@ -52,11 +64,8 @@ rx_header_done(struct iscsi_tcp_conn *tcp)
         iscsi_tcp_rx_fail(tcp, ISCSI_ERR_HDR_DGST, "header digest of a PDU is wrong");
         return;
     }
-    if (__builtin_expect(!header_fits(h, c->max_recv_dlength), 0) &&
-        pdu_check_header(h, PDU_FROM_TARGET, c->max_recv_dlength, &why) < 0) {
-        iscsi_tcp_rx_fail(tcp, ISCSI_ERR_PROTO, why.msg);
+    if (__builtin_expect(!header_fits(h, c->max_recv_dlength), 0) && refused_header(tcp, h))
         return;
-    }
     tcp->data_len = get24(h->dseg_len);
     if ((h->opcode & ISCSI_OP_MASK) == ISCSI_OP_DATA_IN) {
         iscsi_tcp_data_in_begin(tcp);
