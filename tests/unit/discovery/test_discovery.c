@@ -75,6 +75,7 @@ try(const char *what, struct lunette_error *err)
     cfg.portal = portal;
     cfg.kind = LOGIN_REOPEN;
     cfg.expected_tpgt = 4;
+    cfg.offer.max_recv_dseg = 0xffffff;
     (void)strcpy(cfg.target_name, "iqn.2026-11.org.example:disk");
     (void)strcpy(cfg.chap.name, "alice");
     cfg.chap.secret_len = 12;
