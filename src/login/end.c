@@ -68,6 +68,7 @@ login_redirect(struct iscsi_login *l)
     char buf[PORTAL_TEXT_MAX];
 
     for (uint32_t i = 0; to == NULL && i < l->nego.naddresses; i++) {
+        portal_take_scope(&l->nego.addresses[i], &l->portal); /* it is on the link of this portal */
         if (!login_was_there(l, &l->nego.addresses[i]))
             to = &l->nego.addresses[i];
     }

@@ -138,6 +138,14 @@ code 4 ls $portal; is 4 "$(grep -c 'disk .*512\|disk .*4096' out)" "LUNs listed"
 code 4 ls iscsi://$portal/ --json; json '[.targets[] | .error // empty] | length == 1'
 code 0 ls $U --json; json '.targets[0].luns | length == 4'
 
+# forms of URLs
+code 0 discover $portal/; code 0 discover ISCSI://$portal/
+code 0 info ISCSI://$portal/$iqn%3Adisk/0
+code 5 info iscsi://$portal/$iqn:Disk_; says 'sent as it is'; says 'warning: name: the target'
+code 2 info "iscsi://$portal/$iqn:a%20b"; says 'blanks'
+code 2 discover '[fe80::1]'; says 'add the interface that leads to it'
+code 3 discover '[fe80::1%nosuchif0]'; says 'no interface of the name'
+
 # JSON that scripts rely on
 code 0 discover $portal --json; json '.targets | length == 2 and .[0].portals[0].address == "'$portal'"'
 code 0 info "$U/2?header_digest=crc32c&data_digest=crc32c" --json

@@ -95,6 +95,11 @@ _capacity("block_520", "blocks of 520 bytes", 2047, 520)
 _capacity("block_2g", "blocks of 2 GiB", 2047, 0x80000000)
 _capacity("overflow", "2^64 blocks", (1 << 64) - 1, 512)
 _capacity("overflow_bytes", "2^56 blocks of 512 bytes: more than 2^64 bytes", 1 << 56, 512)
+for _name, _last, _want in [("2p63", (1 << 54) - 1, "it has 2\\^63 bytes or more"),
+                            ("below_2p63", (1 << 54) - 2, "9223372036854775296 bytes")]:
+    variant(_Capacity, "capacity_" + _name, "READ CAPACITY: 2^63 bytes, or a block less", "scsi", "FMT-03",
+            OK, {"run": "info", "seconds": 30, "output": _want},
+            ten=struct.pack(">II", 0xffffffff, 512), sixteen=struct.pack(">QI", _last, 512) + bytes(20))
 _capacity("one_block", "a single block: the read is past the end", 0, 512, USAGE)
 variant(_Capacity, "capacity_short", "READ CAPACITY: 4 bytes", "scsi", "FMT-03", FAILS,
         {"seconds": 30}, ten=b"\0\0\7\xff", sixteen=b"\0\0\7\xff")

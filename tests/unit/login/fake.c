@@ -85,7 +85,8 @@ address(const char *ip, uint16_t port)
     return a;
 }
 
-/* There is no interface and no link: addresses of IPv6 fail as those of a link do.
+/* There is one link, lan, on which all is 10.0.0.1; other addresses of IPv6 fail as those of a link
+ * do.
  * 10.0.0.N: N >= 200 is silent, N >= 100 refuses; "multi" has one of each. */
 static void
 on_resolve(struct loop_timer *t)
@@ -100,10 +101,12 @@ on_resolve(struct loop_timer *t)
         a[2] = address("10.0.0.1", r->port);
         n = 3;
     } else {
-        a[0] = address(r->host, r->port);
+        a[0] = address(strstr(r->host, "%lan") != NULL ? "10.0.0.1" : r->host, r->port);
     }
     r->w->resolving--;
-    if (strcmp(r->host, "nohost") == 0 || strchr(r->host, '%') != NULL)
+    if (strstr(r->host, "%lan") != NULL)
+        r->done(r->user, 0, a, n);
+    else if (strcmp(r->host, "nohost") == 0 || strchr(r->host, '%') != NULL)
         r->done(r->user, -ENOENT, NULL, 0);
     else if (strchr(r->host, ':') != NULL)
         r->done(r->user, -EINVAL, NULL, 0);

@@ -161,19 +161,20 @@ no_connection(void **state)
         {"10.0.0.100", ECONNREFUSED, "refused"},
         {"10.0.0.200", ETIMEDOUT, "no answer in time"},
     };
+    const size_t count = sizeof(t) / sizeof(t[0]);
 
     (void)state;
-    for (size_t i = 0; i < 8; i++) {
+    for (size_t i = 0; i < 2 * count; i++) {
         struct login_config cfg;
         struct world *w = new_plain(i, &cfg);
 
-        if (i >= 4)
+        if (i >= count)
             own_endpoints(&cfg);
-        (void)strcpy(cfg.portal.host, t[i % 4].host);
+        (void)strcpy(cfg.portal.host, t[i % count].host);
         world_login(w, &cfg);
         assert_true(login_error_retryable(&w->err));
         assert_true(w->l.now_ns <= 16 * LOOP_NS_PER_S);
-        end_failed(w, LUNETTE_DOM_CONNECT, t[i % 4].detail, t[i % 4].text);
+        end_failed(w, LUNETTE_DOM_CONNECT, t[i % count].detail, t[i % count].text);
     }
 }
 
@@ -230,6 +231,28 @@ redirects(void **state)
     CASE(d, 5, 3260, false, 1);
     CASE(e, 4, 3260, false, 1);
     CASE(f, 3, 3260, false, 2); /* what a temporary address says for good is not for us */
+}
+
+/* A link-local address is on the link over which it was told. */
+static void
+redirects_on_a_link(void **state)
+{
+    static const struct step to2[] = {{"", "@status=0101 TargetAddress=[fe80::2]:3261"}, END};
+    struct login_config cfg;
+    struct world *w = world_new(1);
+
+    (void)state;
+    world_config(w, &cfg);
+    (void)strcpy(cfg.portal.host, "fe80::1%lan");
+    w->scripts[0] = to2;
+    w->scripts[1] = plain;
+    w->nscripts = 2;
+    world_login(w, &cfg);
+    assert_int_equal(w->err.code, 0);
+    assert_string_equal(w->res.portal.host, "fe80::2%lan");
+    world_logout(w);
+    check_tidy(w);
+    world_free(w);
 }
 
 static void
@@ -701,6 +724,7 @@ main(void)
         cmocka_unit_test(transport_asked_first),
         cmocka_unit_test(no_connection),
         cmocka_unit_test(redirects),
+        cmocka_unit_test(redirects_on_a_link),
         cmocka_unit_test(bad_redirects),
         cmocka_unit_test(endless_redirects),
         cmocka_unit_test(stall_each_request),
