@@ -630,23 +630,35 @@ mutations(void **state)
                                         {"", ""},
                                         {"", ""},
                                         END};
-    static const struct step *const all[] = {chap, redirect, open_};
+    /* In one exchange, or refused and tried in another way, by a target that bends. */
+    static const struct step straight[] = {
+        {"", "@answer TargetPortalGroupTag=1 TargetPortalGroupTag=1 @isid=zero @TSIH=0 @nuls=3"},
+        {"", "@status=0200"},
+        {"", "@answer"},
+        {"", ""},
+        {"", ""},
+        {"", ""},
+        {"", ""},
+        {"", ""},
+        END};
+    static const struct step *const all[] = {chap, redirect, open_, straight};
     uint32_t good = 0;
 
     (void)state;
-    for (uint64_t seed = 1; seed <= 3000; seed++) {
+    for (uint64_t seed = 1; seed <= 4000; seed++) {
         struct world *w = world_new(seed);
         struct login_config cfg;
 
         world_config(w, &cfg);
-        if (seed % 3 == 0) {
+        cfg.security_first = (seed & 4) != 0;
+        if (seed % 4 == 0) {
             (void)strcpy(cfg.chap.name, "alice");
             memcpy(cfg.chap.secret, "initiator-secret", 16);
             cfg.chap.secret_len = 16;
         }
         w->strict = false;
         w->mutate = seed << 8;
-        w->scripts[0] = all[seed % 3];
+        w->scripts[0] = all[seed % 4];
         w->nscripts = 1;
         world_login(w, &cfg);
         if (w->err.code == 0) {
