@@ -20,6 +20,9 @@ tgt_lun 3 1 "$tmp/lun-mutual" 32M
 tgt_account user secret0secret0
 tgt_account them 1secret1secret
 tgt bind account --tid 2 --user user
+host_iqn=iqn.1991-05.com.example:host1 # as names of accounts often are
+tgt_account $host_iqn secret0secret0
+tgt bind account --tid 2 --user $host_iqn
 tgt bind account --tid 3 --user user
 tgt bind account --tid 3 --user them --outgoing
 
@@ -83,6 +86,9 @@ LUNETTE_CHAP=user:secret0secret0 ok lunette info "iscsi://$portal4/$tgt_iqn:chap
 echo user:secret0secret0 > "$tmp/secret"
 chmod 600 "$tmp/secret"
 LUNETTE_CHAP_FILE=$tmp/secret ok lunette info "iscsi://$portal4/$tgt_iqn:chap/1"
+printf 'name = %s\nsecret = secret0secret0\n' "$host_iqn" > "$tmp/secret"
+ok lunette info "iscsi://$portal4/$tgt_iqn:chap/1?chap_file=$tmp/secret"
+LUNETTE_CHAP=$host_iqn:secret0secret0 ok lunette info "iscsi://$portal4/$tgt_iqn:chap/1"
 expect $EX_LOGIN lunette info "iscsi://user%secret0secret1@$portal4/$tgt_iqn:chap/1"
 expect $EX_LOGIN lunette info "iscsi://nobody%secret0secret0@$portal4/$tgt_iqn:chap/1"
 expect $EX_LOGIN lunette info "iscsi://$portal4/$tgt_iqn:chap/1"
@@ -92,6 +98,7 @@ mutual="iscsi://user%secret0secret0@$portal4/$tgt_iqn:mutual/1"
 ok lunette info "$mutual?target_user=them&target_password=1secret1secret"
 ok lunette copy "$tmp/image" "$mutual?target_user=them&target_password=1secret1secret&header_digest=crc32c&data_digest=crc32c" --verify
 expect $EX_LOGIN lunette info "$mutual?target_user=them&target_password=1secret1secreT"
+grep -q 'CHAP, target to initiator' "$tmp/err" || fail "does not say which direction of CHAP failed"
 for secret in secret0secret0 1secret1secret; do
     ! grep -q "$secret" "$tmp/err" || fail "a secret on stderr"
 done
@@ -99,6 +106,8 @@ done
 say "what is not there"
 expect $EX_NOT_FOUND lunette info "iscsi://$portal4/$tgt_iqn:nothing/1"
 expect $EX_NOT_FOUND lunette info "$url/77"
+expect $EX_NOT_FOUND lunette read "$url/0" --offset 0 --length 512
+grep -q 'LUN 0 is not a disk: controller; try /1' "$tmp/err" || fail "does not say what LUN 0 is"
 expect $EX_NOT_FOUND lunette read "$url/16000" --offset 0 --length 512
 expect $EX_CONNECT lunette info "iscsi://127.0.0.1:1/$tgt_iqn:disks/1"
 expect $EX_USAGE lunette info "iscsi://$portal4/$tgt_iqn:disks/1?no_such_option=1"
