@@ -3,7 +3,7 @@
 
 BUILD = build
 
-.PHONY: all deps setup demo check bench install clean format
+.PHONY: all deps setup demo check check-packages bench install clean format
 
 all: setup
 	ninja -C $(BUILD)
@@ -24,6 +24,11 @@ demo: setup
 check:
 	@tools/setup-deps check
 	@tools/check
+
+# Debian packages and RPMs of what is committed, built apart, with lintian and rpmlint.
+check-packages:
+	@tools/setup-deps packages
+	@tools/check-packages
 
 # What an I/O costs, beside libiscsi and bare sockets; as root.  BENCH=quick|full, BENCH_ONLY=REGEX,
 # BENCH_ARGS: see docs/performance.md.
