@@ -385,7 +385,8 @@ dies(void (*fault)(void))
 
     assert_true(pid >= 0);
     if (pid == 0) {
-        (void)freopen("/dev/null", "w", stderr);
+        if (freopen("/dev/null", "w", stderr) == NULL)
+            _exit(1);
         fault();
         _exit(0);
     }

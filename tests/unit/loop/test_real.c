@@ -692,7 +692,8 @@ run_from_a_callback(void)
 {
     struct loop_work w;
 
-    (void)freopen("/dev/null", "w", stderr);
+    if (freopen("/dev/null", "w", stderr) == NULL)
+        return;
     inner = make_loop(0);
     loop_work_init(&w, run_inside);
     loop_defer(inner, &w);
@@ -705,7 +706,8 @@ free_with_a_stream(void)
     struct end e = {0};
     int sv[2];
 
-    (void)freopen("/dev/null", "w", stderr);
+    if (freopen("/dev/null", "w", stderr) == NULL)
+        return;
     inner = make_loop(0);
     if (socketpair(AF_UNIX, SOCK_STREAM, 0, sv) == 0 &&
         stream_adopt(inner, sv[0], &events, &e, &e.s) == 0)
