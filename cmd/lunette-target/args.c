@@ -142,9 +142,10 @@ open_chap_file(const char *path)
     struct stat st;
 
     if (f == NULL || fstat(fileno(f), &st) < 0) {
-        (void)args_complain(strerror(errno), path);
+        (void)complain_of_word(strerror(errno), path);
     } else if (!secret_file_is_private(&st)) {
-        (void)args_complain("the CHAP file can be read or changed by others; chmod 600 it", path);
+        (void)complain_of_word("the CHAP file can be read or changed by others; chmod 600 it",
+                               path);
     } else {
         return f;
     }
