@@ -151,13 +151,15 @@ LUNETTE_API int lunette_ctx_get_stats(const struct lunette_ctx *ctx, struct lune
 
 struct lunette_portal {
     size_t struct_size; /* see LUNETTE_INIT */
-    char address[292];  /* host:port, IPv6 in brackets */
+    char address[292];  /* host:port, IPv6 in brackets; or what the target told, as it came,
+                           where that cannot be understood */
     int tpgt;           /* target portal group tag, -1 if not told */
 };
 
 struct lunette_target {
     size_t struct_size; /* see LUNETTE_INIT */
-    char name[224];
+    char name[224]; /* as the target told it: not every target keeps to RFC 7143 4.2.7, but there
+                       are neither control characters nor blanks of ASCII in it */
     size_t nportals;
 };
 
