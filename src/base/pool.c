@@ -2,6 +2,7 @@
 #include "base/pool.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,6 +37,20 @@ pool_put(struct pool *p, void *buf)
     memcpy(buf, &p->free, sizeof(p->free));
     p->free = buf;
     p->kept++;
+}
+
+int
+pool_reserve(struct pool *p, size_t size)
+{
+    void *buf;
+
+    if (p->kept + p->taken > 0) /* and pool_put keeps the last one */
+        return 0;
+    buf = pool_get(p, size);
+    if (buf == NULL)
+        return -ENOMEM;
+    pool_put(p, buf);
+    return 0;
 }
 
 void

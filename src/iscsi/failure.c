@@ -10,7 +10,7 @@ iscsi_err_name(enum iscsi_err e)
     static const char *const names[ISCSI_ERR_COUNT] = {
         "OK",           "CONN_CLOSED",  "BAD_OPCODE", "PROTO", "BAD_ITT",  "DATASN",
         "DATA_OFFSET",  "STATSN",       "DATALEN",    "R2TSN", "HDR_DGST", "DATA_DGST",
-        "NOP_TIMEDOUT", "TMF_TIMEDOUT", "WINDOW",     "ASYNC", "LOCAL",
+        "NOP_TIMEDOUT", "TMF_TIMEDOUT", "WINDOW",     "ASYNC", "LOCAL",    "MEMORY",
     };
 
     assert(e < ISCSI_ERR_COUNT);
@@ -33,8 +33,9 @@ iscsi_conn_failure(struct iscsi_conn *pub, enum iscsi_err err, const char *why)
     iscsi_leave_fast(c);
     c->err = err;
     (void)lunette_fail(
-        &c->why, -ENOTCONN,
-        err == ISCSI_ERR_NOP_TIMEDOUT || err == ISCSI_ERR_TMF_TIMEDOUT || err == ISCSI_ERR_WINDOW
+        &c->why, err == ISCSI_ERR_MEMORY ? -ENOMEM : -ENOTCONN,
+        err == ISCSI_ERR_MEMORY ? LUNETTE_DOM_OS
+        : err == ISCSI_ERR_NOP_TIMEDOUT || err == ISCSI_ERR_TMF_TIMEDOUT || err == ISCSI_ERR_WINDOW
             ? LUNETTE_DOM_TIMEOUT
         : err == ISCSI_ERR_CONN_CLOSED || err == ISCSI_ERR_ASYNC || err == ISCSI_ERR_LOCAL
             ? LUNETTE_DOM_CONNECT

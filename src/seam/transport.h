@@ -133,6 +133,7 @@ enum iscsi_err {
     ISCSI_ERR_WINDOW, /* the target keeps the command window closed */
     ISCSI_ERR_ASYNC,  /* an Async Message asked for the end of the connection, or announced it */
     ISCSI_ERR_LOCAL,  /* we ended it */
+    ISCSI_ERR_MEMORY, /* there was no memory to go on */
     ISCSI_ERR_COUNT,
 };
 

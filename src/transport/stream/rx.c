@@ -165,7 +165,7 @@ rx_data(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t n)
     if (tcp->task == NULL && tcp->ctl == NULL && !tcp->drop) {
         tcp->ctl = malloc(tcp->data_len); /* control PDUs only; at most max_recv_dlength */
         if (tcp->ctl == NULL) {
-            iscsi_tcp_rx_fail(tcp, ISCSI_ERR_LOCAL, "out of memory for a control PDU");
+            iscsi_tcp_rx_fail(tcp, ISCSI_ERR_MEMORY, "no memory for a control PDU");
             return n;
         }
     }

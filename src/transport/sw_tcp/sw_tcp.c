@@ -34,6 +34,7 @@
 #define TX_IOV                  1024    /* iovecs of one send at most */
 #define TX_WARM                 262144u /* bytes that were digested and may still be in a cache */
 #define TX_LEND_MIN             131072u /* from here on, to lend payload is faster than to copy it */
+#define TX_ROOM_MS              10      /* until staging that could not be had is asked for again */
 #define TX_ACK_MS               10     /* how often to ask what of the lent bytes is acknowledged */
 #define RX_IN_PLACE_MIN         16384u /* below, to copy out of scratch is cheaper than another iovec */
 #define RX_IN_PLACE_IOV         16
@@ -48,8 +49,9 @@
 struct sw_tcp_conn {
     struct iscsi_tcp_conn tcp; /* first: stream/ takes dd_data for this */
     struct stream *stream;
-    bool blocked;     /* the socket was full; ->writable will come */
-    bool want_xmit;   /* alloc_pdu refused since */
+    bool blocked;                 /* the socket was full; ->writable will come */
+    bool want_xmit;               /* alloc_pdu refused since */
+    struct loop_timer room_timer; /* there was no memory for staging */
     uint8_t *staging; /* TX_STAGING bytes, taken from the pool; NULL: nothing is to be sent */
     struct iovec *iov;
     uint8_t *gathered;     /* staging from here up to conn->gather.next is not in iov yet */
@@ -106,9 +108,10 @@ take_staging(struct sw_tcp_conn *sc)
 
     assert(sc->iov == NULL && sc->staging == NULL && sc->sent == sc->queued);
     tx = pool_get(&sc->tcp.conn->loop->tx, sizeof(*tx));
-    if (tx == NULL) {
-        sw_tcp_failed(sc, -ENOMEM, "sending failed");
-        return -ENOMEM;
+    if (tx == NULL) { /* others have all there is: they put it back when they have sent */
+        sc->want_xmit = true;
+        loop_timer_start(sc->tcp.conn->loop, &sc->room_timer, TX_ROOM_MS * LOOP_NS_PER_MS);
+        return -EAGAIN;
     }
     sc->iov = tx->iov;
     sc->staging = tx->staging;
@@ -615,6 +618,15 @@ writable(void *user)
     }
 }
 
+static void
+room_timer(struct loop_timer *t)
+{
+    struct sw_tcp_conn *sc = container_of(t, struct sw_tcp_conn, room_timer);
+
+    if (!sc->blocked)
+        writable(sc);
+}
+
 /* ---- in ------------------------------------------------------------------------------------- */
 
 /* Keeps bytes that came behind the final Login Response until start_conn, since before it is not
@@ -624,7 +636,13 @@ keep_held(struct sw_tcp_conn *sc, const void *p, size_t len)
 {
     if (len > 0 && sc->held == NULL)
         sc->held = malloc(RX_HELD_MAX);
-    if (len > RX_HELD_MAX - sc->held_len || (len > 0 && sc->held == NULL)) {
+    if (len > 0 && sc->held == NULL) {
+        sc->tcp.conn->up->conn_failure(sc->tcp.conn, ISCSI_ERR_MEMORY,
+                                       "no memory for what the target sends before full feature "
+                                       "phase");
+        return;
+    }
+    if (len > RX_HELD_MAX - sc->held_len) {
         sc->tcp.conn->up->conn_failure(sc->tcp.conn, ISCSI_ERR_PROTO,
                                        "the target sends more than expected before full feature "
                                        "phase");
@@ -766,6 +784,7 @@ sw_tcp_create_conn(struct iscsi_conn *c, struct lunette_error *err)
     loop_work_init(&sc->sent_work, sent_work);
     loop_work_init(&sc->start_work, start_work);
     loop_timer_init(&sc->ack_timer, ack_timer);
+    loop_timer_init(&sc->room_timer, room_timer);
     sc->lend_min = UINT32_MAX;
     return 0;
 }
@@ -779,6 +798,7 @@ drop_output(struct sw_tcp_conn *sc)
     finish_cleanups(sc);
     loop_defer_cancel(&sc->sent_work);
     loop_timer_stop(sc->tcp.conn->loop, &sc->ack_timer);
+    loop_timer_stop(sc->tcp.conn->loop, &sc->room_timer);
     sc->acked = sc->sent;
     sc->lend_min = UINT32_MAX;
 }
@@ -826,6 +846,8 @@ sw_tcp_bind_conn(struct iscsi_conn *c, int64_t eph, struct iscsi_endpoint *ep, b
                             "bind_conn wants a connected socket, once");
     assert(sc->iov == NULL && sc->sent == sc->queued && list_empty(&sc->cleanup));
     assert(sc->held == NULL && !loop_timer_running(&sc->ack_timer));
+    if (pool_reserve(&c->loop->tx, sizeof(struct sw_tcp_tx)) < 0)
+        return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory to send from");
     iscsi_tcp_conn_reset(&sc->tcp);
     r = stream_adopt(c->loop, (int)eph, &sw_tcp_events, sc, &sc->stream);
     if (r < 0)

@@ -20,7 +20,7 @@ test_the_last_one_given_back_is_the_first_one_taken(void **state)
     assert_int_equal(p.taken, 2);
     pool_put(&p, a);
     pool_put(&p, b);
-    if (POOL_KEPT_MAX > 0) {
+    if (POOL_KEPT_MAX > 1) {
         assert_ptr_equal(pool_get(&p, SIZE), b);
         assert_ptr_equal(pool_get(&p, SIZE), a);
         pool_put(&p, a);
@@ -59,10 +59,32 @@ test_few_are_kept_however_many_were_taken(void **state)
     assert_int_equal(p.kept, 0);
 }
 
+/* What is reserved is kept for good, and is the next one to be had. */
+static void
+a_reserved_buffer_is_there(void **state)
+{
+    struct pool p = {0};
+    void *a, *b;
+
+    (void)state;
+    assert_int_equal(pool_reserve(&p, SIZE), 0);
+    assert_int_equal(pool_reserve(&p, SIZE), 0); /* one is enough */
+    assert_int_equal(p.kept, 1);
+    a = pool_get(&p, SIZE);
+    assert_int_equal(p.kept, 0);
+    pool_put(&p, a);
+    assert_int_equal(p.kept, 1);
+    b = pool_get(&p, SIZE);
+    assert_ptr_equal(a, b);
+    pool_put(&p, b);
+    pool_fini(&p);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_reserved_buffer_is_there),
         cmocka_unit_test(test_the_last_one_given_back_is_the_first_one_taken),
         cmocka_unit_test(test_few_are_kept_however_many_were_taken),
     };
