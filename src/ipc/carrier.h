@@ -33,6 +33,8 @@ struct ipc_packet {
 
 /* NULL: no memory. */
 struct ipc_packet *ipc_packet_new(uint32_t room);
+/* Makes p, which is in no list, as it was when it was new. */
+void ipc_packet_reset(struct ipc_packet *p);
 /* Frees a packet that never arrives, and closes a descriptor in it through the loop. */
 void ipc_packet_drop(struct loop *l, struct ipc_packet *p);
 

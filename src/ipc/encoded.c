@@ -13,6 +13,8 @@ struct ipc_encoded_client {
     ipc_broken_fn *broken;
     void *user;
     uint64_t seq;
+    struct list spare; /* packets for requests that tidy up */
+    unsigned reserved, nspare;
     bool dead;
 };
 
@@ -23,7 +25,8 @@ struct ipc_encoded_server {
     void *server;
     ipc_broken_fn *broken;
     void *user;
-    struct list waiting; /* packets of requests that have no answer yet, in their order */
+    struct list waiting;     /* packets of requests that have no answer yet, in their order */
+    struct ipc_packet *lost; /* for an event LOST; NULL: it is used up, and there was no other */
     bool dead;
 };
 
@@ -33,6 +36,32 @@ static uint32_t
 larger(uint32_t a, uint32_t b)
 {
     return a > b ? a : b;
+}
+
+/* A packet that the client's end does not need any more fills up what is reserved, or is freed. */
+static void
+client_done(struct ipc_encoded_client *e, struct ipc_packet *p)
+{
+    if (e->nspare == e->reserved || p->room < IPC_MSG_MAX) {
+        free(p);
+        return;
+    }
+    list_push_back(&e->spare, &p->node);
+    e->nspare++;
+}
+
+static struct ipc_packet *
+client_spare(struct ipc_encoded_client *e, enum iscsi_uevent_type type)
+{
+    struct ipc_packet *p;
+
+    if (!ipc_tidies_up(type) || list_empty(&e->spare))
+        return NULL;
+    assert(e->nspare > 0);
+    e->nspare--;
+    p = container_of(list_pop_front(&e->spare), struct ipc_packet, node);
+    ipc_packet_reset(p);
+    return p;
 }
 
 static int
@@ -49,6 +78,8 @@ encoded_request(struct ipc *ipc, struct iscsi_uevent *ev, const void *data, uint
     assert(data_len == ipc_uevent_data_len(ev));
     p = ipc_packet_new(IPC_MSG_MAX + larger(data_len, ipc_reply_room(ev->type)));
     if (p == NULL)
+        p = client_spare(e, ev->type);
+    if (p == NULL)
         return -ENOMEM;
     ev->seq = e->seq + 1;
     len = ipc_encode_uevent(ev, p->bytes, IPC_MSG_MAX);
@@ -62,13 +93,40 @@ encoded_request(struct ipc *ipc, struct iscsi_uevent *ev, const void *data, uint
         p->fd = ev->u.bind_conn.fd;
     r = e->carrier->ops->send(e->carrier, p);
     if (r < 0)
-        free(p); /* its descriptor stays the caller's */
+        client_done(e, p); /* its descriptor stays the caller's */
     else
         e->seq++;
     return r;
 }
 
-static const struct ipc_ops encoded_ops = {.request = encoded_request};
+static int
+encoded_reserve(struct ipc *ipc)
+{
+    struct ipc_encoded_client *e = container_of(ipc, struct ipc_encoded_client, ipc);
+    struct ipc_packet *p = ipc_packet_new(IPC_MSG_MAX);
+
+    if (p == NULL)
+        return -ENOMEM;
+    e->reserved++;
+    client_done(e, p);
+    return 0;
+}
+
+static void
+encoded_unreserve(struct ipc *ipc)
+{
+    struct ipc_encoded_client *e = container_of(ipc, struct ipc_encoded_client, ipc);
+
+    assert(e->reserved > 0);
+    e->reserved--;
+    if (e->nspare <= e->reserved)
+        return;
+    e->nspare--;
+    free(container_of(list_pop_front(&e->spare), struct ipc_packet, node));
+}
+
+static const struct ipc_ops encoded_ops = {
+    .request = encoded_request, .reserve = encoded_reserve, .unreserve = encoded_unreserve};
 
 static void
 client_break(struct ipc_encoded_client *e)
@@ -78,40 +136,52 @@ client_break(struct ipc_encoded_client *e)
         e->broken(e->user, -EPROTO);
 }
 
+/* Hands a reply over.  The packet of one without data is free before, since the client may send the
+ * next request at once, for which it is kept. */
 static bool
-take_reply(struct ipc_encoded_client *e, const struct ipc_packet *p)
+take_reply(struct ipc_encoded_client *e, struct ipc_packet *p)
 {
     struct iscsi_reply rep;
 
-    if (ipc_decode_reply(p->bytes, p->len, &rep) < 0 || p->data_len != ipc_reply_data_len(&rep))
+    if (ipc_decode_reply(p->bytes, p->len, &rep) < 0 || p->data_len != ipc_reply_data_len(&rep)) {
+        client_done(e, p);
         return false;
-    rep.data = p->bytes + p->len;
+    }
+    rep.data = p->data_len > 0 ? (const void *)(p->bytes + p->len) : "";
+    if (p->data_len == 0) {
+        client_done(e, p);
+        p = NULL;
+    }
     if (e->ipc.ev != NULL)
-        e->ipc.ev->reply(e->ipc.ev_user, &rep);
+        e->ipc.ev->reply(e->ipc.ev_user, &rep); /* may free e */
+    free(p);
     return true;
 }
 
 static bool
-take_event(struct ipc_encoded_client *e, const struct ipc_packet *p)
+take_event(struct ipc_encoded_client *e, struct ipc_packet *p)
 {
     struct iscsi_kevent ev;
+    bool ok =
+        ipc_decode_kevent(p->bytes, p->len, &ev) == 0 && p->data_len == ipc_kevent_data_len(&ev);
 
-    if (ipc_decode_kevent(p->bytes, p->len, &ev) < 0 || p->data_len != ipc_kevent_data_len(&ev))
-        return false;
-    if (e->ipc.ev != NULL)
-        e->ipc.ev->event(e->ipc.ev_user, &ev, p->bytes + p->len);
-    return true;
+    if (ok && e->ipc.ev != NULL)
+        e->ipc.ev->event(e->ipc.ev_user, &ev, p->bytes + p->len); /* may free e */
+    free(p);
+    return ok;
 }
 
 static void
 client_take(void *user, struct ipc_packet *p)
 {
     struct ipc_encoded_client *e = user;
-    struct loop *l = e->carrier->client_loop; /* whoever takes p may free e */
 
-    if (!e->dead && !(p->lane == IPC_LANE_REPLIES ? take_reply(e, p) : take_event(e, p)))
+    loop_close_fd(e->carrier->client_loop, p->fd); /* none to a client has a descriptor */
+    p->fd = -1;
+    if (e->dead)
+        client_done(e, p);
+    else if (!(p->lane == IPC_LANE_REPLIES ? take_reply(e, p) : take_event(e, p)))
         client_break(e);
-    ipc_packet_drop(l, p); /* none to a client has a descriptor */
 }
 
 int
@@ -127,6 +197,7 @@ ipc_encoded_client_new(struct ipc_carrier *c, ipc_broken_fn *broken, void *user,
     e->carrier = c;
     e->broken = broken;
     e->user = user;
+    list_init(&e->spare);
     c->client = (struct ipc_receiver){client_take, e};
     *ret = e;
     return 0;
@@ -138,6 +209,8 @@ ipc_encoded_client_free(struct ipc_encoded_client *e)
     if (e == NULL)
         return;
     e->carrier->client = (struct ipc_receiver){NULL, NULL};
+    while (!list_empty(&e->spare))
+        free(container_of(list_pop_front(&e->spare), struct ipc_packet, node));
     free(e);
 }
 
@@ -194,8 +267,14 @@ encoded_event(void *binding, const struct iscsi_kevent *ev, const void *data)
     struct ipc_packet *p = ipc_packet_new(IPC_MSG_MAX + data_len);
     int len, r;
 
+    if (p == NULL && ev->type == ISCSI_KEVENT_LOST) {
+        p = e->lost;
+        e->lost = NULL;
+    }
     if (p == NULL)
         return -ENOMEM;
+    if (e->lost == NULL)
+        e->lost = ipc_packet_new(IPC_MSG_MAX);
     len = ipc_encode_kevent(ev, p->bytes, IPC_MSG_MAX);
     assert(len > 0);
     p->lane = IPC_LANE_EVENTS;
@@ -239,8 +318,12 @@ ipc_encoded_server_new(struct ipc_carrier *c, const struct ipc_server_ops *ops, 
 {
     struct ipc_encoded_server *e = calloc(1, sizeof(*e));
 
-    if (e == NULL)
+    if (e != NULL)
+        e->lost = ipc_packet_new(IPC_MSG_MAX);
+    if (e == NULL || e->lost == NULL) {
+        free(e);
         return -ENOMEM;
+    }
     assert(c->server.take == NULL);
     e->client = (struct ipc_client){.reply = encoded_reply, .event = encoded_event, .binding = e};
     e->carrier = c;
@@ -263,5 +346,6 @@ ipc_encoded_server_free(struct ipc_encoded_server *e)
     e->carrier->server = (struct ipc_receiver){NULL, NULL};
     while (!list_empty(&e->waiting)) /* the server owns the descriptors that came with them */
         free(container_of(list_pop_front(&e->waiting), struct ipc_packet, node));
+    free(e->lost);
     free(e);
 }

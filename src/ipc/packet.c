@@ -10,9 +10,16 @@ ipc_packet_new(uint32_t room)
 
     if (p == NULL)
         return NULL;
-    *p = (struct ipc_packet){.fd = -1, .room = room};
-    list_init(&p->node);
+    p->room = room;
+    ipc_packet_reset(p);
     return p;
+}
+
+void
+ipc_packet_reset(struct ipc_packet *p)
+{
+    *p = (struct ipc_packet){.fd = -1, .room = p->room};
+    list_init(&p->node);
 }
 
 void

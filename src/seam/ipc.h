@@ -327,10 +327,21 @@ struct ipc_events {
     void (*event)(void *user, const struct iscsi_kevent *ev, const void *data);
 };
 
-/* What a binding implements; see ipc_request. */
+/* What a binding implements; see ipc_request and ipc_reserve. */
 struct ipc_ops {
     int (*request)(struct ipc *ipc, struct iscsi_uevent *ev, const void *data, uint32_t data_len);
+    /* Both NULL: no request is ever refused for want of memory. */
+    int (*reserve)(struct ipc *ipc);
+    void (*unreserve)(struct ipc *ipc);
 };
+
+/* The requests that take something out of the data plane, for which memory can be reserved. */
+static inline bool
+ipc_tidies_up(enum iscsi_uevent_type type)
+{
+    return type == ISCSI_UEVENT_STOP_CONN || type == ISCSI_UEVENT_DESTROY_CONN ||
+           type == ISCSI_UEVENT_DESTROY_SESSION || type == ISCSI_UEVENT_TRANSPORT_EP_DISCONNECT;
+}
 
 /* The part of a binding that the control plane sees.  The binding embeds it. */
 struct ipc {
@@ -351,6 +362,22 @@ ipc_request(struct ipc *ipc, struct iscsi_uevent *ev, const void *data, uint32_t
     return ipc->ops->request(ipc, ev, data, data_len);
 }
 
+/* Takes memory so that one more of the requests of ipc_tidies_up may be under way at a time, from
+ * being sent to its reply, and is not refused with -ENOMEM.  Returns 0 or -ENOMEM.  Each is given
+ * back with ipc_unreserve, when no such request is under way on it. */
+static inline int
+ipc_reserve(struct ipc *ipc)
+{
+    return ipc->ops->reserve != NULL ? ipc->ops->reserve(ipc) : 0;
+}
+
+static inline void
+ipc_unreserve(struct ipc *ipc)
+{
+    if (ipc->ops->unreserve != NULL)
+        ipc->ops->unreserve(ipc);
+}
+
 /* How the server talks back to one client.  A binding fills this in; the server calls it on its own
  * loop. */
 struct ipc_client {
@@ -358,7 +385,8 @@ struct ipc_client {
      * fail. */
     void (*reply)(void *binding, const struct iscsi_reply *rep);
     /* Sends an event.  Returns 0; or -errno when there is no memory or no room for it, and then the
-     * server keeps the event and tries again later, or counts it for a LOST. */
+     * server keeps the event and tries again later, or counts it for a LOST.  A binding keeps
+     * memory for one LOST, so that the client hears of it even when there is none. */
     int (*event)(void *binding, const struct iscsi_kevent *ev, const void *data);
     void *binding;
     bool hello; /* the client is another program: it must begin with HELLO */
