@@ -63,7 +63,6 @@ struct api_session {
     void (*closed)(struct api_session *s);
     struct loop_work close_work;
     struct loop_timer logout_retry; /* closing, and there was no memory for the logout */
-    unsigned logout_tries;
 };
 
 struct lunette_lun {

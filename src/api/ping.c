@@ -15,7 +15,7 @@ struct api_ping {
     const uint8_t *data;
     size_t len;
     bool done;
-    int err; /* 0; -EBADMSG: the echo was altered; -ENOTCONN; -ETIMEDOUT */
+    int err; /* 0; -EBADMSG: the echo was altered; -ENOTCONN; -ENOMEM; -ETIMEDOUT */
     struct loop_timer timer;
 };
 
@@ -41,9 +41,9 @@ api_ping_answered(struct api_session *s, const void *data, uint32_t len)
 }
 
 void
-api_ping_failed(struct api_session *s)
+api_ping_failed(struct api_session *s, int err)
 {
-    ping_finish(s, -ENOTCONN);
+    ping_finish(s, err);
 }
 
 static void
@@ -81,6 +81,8 @@ ping_tell(struct api_session *s, int r, struct lunette_error *err)
     case -ETIMEDOUT:
         return lunette_fail(err, r, LUNETTE_DOM_TIMEOUT, PING_LIMIT_NS / LOOP_NS_PER_MS,
                             "ping: no answer in %llu s", PING_LIMIT_NS / LOOP_NS_PER_S);
+    case -ENOMEM:
+        return lunette_fail(err, r, LUNETTE_DOM_OS, ENOMEM, "ping: no memory");
     default:
         return lunette_fail(err, r, LUNETTE_DOM_CONNECT, (uint32_t)-r, "ping: %s",
                             s->dead ? s->why.msg : errno_text(-r));

@@ -13,9 +13,6 @@
 #include "wire/bend.h"
 #include "wire/pdu.h"
 
-#define LOGOUT_RETRY_MS  50  /* until a logout that found no memory is tried again */
-#define LOGOUT_TRIES_MAX 100 /* then the session is left to the end of its context */
-
 /* A random number and a qualifier that counts (RFC 7143 11.12.5), so that no two sessions of one
  * context are the same SCSI initiator port. */
 static void
@@ -82,7 +79,7 @@ session_died(struct api_session *s, const struct lunette_error *why)
 {
     s->dead = true;
     s->why = *why;
-    api_ping_failed(s);
+    api_ping_failed(s, -ENOTCONN);
 }
 
 static void
@@ -127,6 +124,24 @@ session_recv_async(struct api_session *s, const struct bhs_async *a)
         ctl_watch_add(s->ctx->ctl, &s->watch, s->sid, s->cid);
 }
 
+/* Events were dropped for want of memory; one may have told that the connection was lost, or have
+ * been the answer to a ping. */
+static void
+session_lost_events(struct api_session *s)
+{
+    struct lunette_error why;
+
+    log_line(s->ctx->loop->log, LOG_LEVEL_WARN, "%s: events were lost for want of memory",
+             s->target_name);
+    if (!dataplane_conn_is_down(s->ctx->dp, s->sid, s->cid)) {
+        api_ping_failed(s, -ENOMEM);
+        return;
+    }
+    (void)lunette_fail(&why, -ENOTCONN, LUNETTE_DOM_CONNECT, 0,
+                       "the connection was lost; there was no memory to tell why");
+    session_died(s, &why);
+}
+
 static void
 session_conn_event(struct ctl_watch *w, const struct iscsi_kevent *ev, const void *data)
 {
@@ -135,6 +150,10 @@ session_conn_event(struct ctl_watch *w, const struct iscsi_kevent *ev, const voi
 
     if (ev->type == ISCSI_KEVENT_CONN_ERROR) {
         session_died(s, &ev->u.conn_error.why);
+        return;
+    }
+    if (ev->type == ISCSI_KEVENT_LOST) {
+        session_lost_events(s);
         return;
     }
     if (ev->type != ISCSI_KEVENT_RECV_PDU || s->logout != NULL)
@@ -322,8 +341,9 @@ session_logged_out(void *user, const struct lunette_error *err)
     loop_defer(s->ctx->loop, &s->close_work);
 }
 
-/* A session that cannot be logged out for want of memory stays logged in until there is some: what
- * is under way on its host would outlive the stack otherwise. */
+/* A session that cannot be logged out for want of memory stays logged in until there is some, or
+ * until it is its turn to use that which is kept for logouts: what is under way on its host would
+ * outlive the stack otherwise. */
 static void
 session_log_out(struct api_session *s)
 {
@@ -331,16 +351,8 @@ session_log_out(struct api_session *s)
 
     assert(s->logged_in && s->logout == NULL);
     session_logout_config(s, &cfg);
-    if (session_logout_task(s->ctx->ctl, &cfg, session_logged_out, s, &s->logout) == 0)
-        return;
-    if (++s->logout_tries < LOGOUT_TRIES_MAX) {
+    if (session_logout_task(s->ctx->ctl, &cfg, session_logged_out, s, &s->logout) < 0)
         loop_timer_start(s->ctx->loop, &s->logout_retry, LOGOUT_RETRY_MS * LOOP_NS_PER_MS);
-        return;
-    }
-    log_line(s->ctx->loop->log, LOG_LEVEL_WARN,
-             "%s: no memory for a logout; the session ends with its context", s->target_name);
-    s->logged_in = false;
-    loop_defer(s->ctx->loop, &s->close_work);
 }
 
 static void

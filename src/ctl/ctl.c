@@ -16,19 +16,49 @@ struct call {
 struct ctl {
     struct loop *loop;
     struct ipc *ipc;
-    struct list calls;      /* in the order sent, so that the call of a reply is near the front */
-    struct htab watches;    /* by (sid, cid), last added first */
-    struct htab ep_watches; /* by endpoint */
+    struct list calls;       /* in the order sent, so that the call of a reply is near the front */
+    struct htab watches;     /* by (sid, cid), last added first */
+    struct htab ep_watches;  /* by endpoint */
+    struct list all, all_ep; /* the same watches, for what concerns each of them */
     struct list orphans;
     struct list challenges;
+    struct list spare_calls; /* for requests that tidy up */
+    unsigned reserved, nspare;
+    void *spare; /* CTL_SPARE_SIZE bytes */
+    bool spare_taken;
     bool closing; /* ctl_free runs: requests fail */
     struct ctl_stats stats;
 };
+
+/* The call is over: its memory fills up what is reserved, or is freed. */
+static void
+call_done(struct ctl *ctl, struct call *c)
+{
+    if (ctl->nspare == ctl->reserved) {
+        free(c);
+        return;
+    }
+    list_push_back(&ctl->spare_calls, &c->node);
+    ctl->nspare++;
+}
+
+static struct call *
+call_new(struct ctl *ctl, enum iscsi_uevent_type type)
+{
+    struct call *c = malloc(sizeof(*c));
+
+    if (c != NULL || !ipc_tidies_up(type) || list_empty(&ctl->spare_calls))
+        return c;
+    assert(ctl->nspare > 0);
+    ctl->nspare--;
+    return container_of(list_pop_front(&ctl->spare_calls), struct call, node);
+}
 
 static void
 ctl_on_reply(void *user, const struct iscsi_reply *rep)
 {
     struct ctl *ctl = user;
+    struct call over;
 
     LIST_FOREACH (n, &ctl->calls) {
         struct call *c = container_of(n, struct call, node);
@@ -37,11 +67,26 @@ ctl_on_reply(void *user, const struct iscsi_reply *rep)
             continue;
         ctl->stats.replies++;
         list_del(&c->node);
-        c->fn(c->user, rep);
-        free(c);
+        over = *c;
+        call_done(ctl, c); /* first: fn may send the next request, for which this is kept */
+        over.fn(over.user, rep);
         return;
     }
     ctl->stats.stray_replies++;
+}
+
+static void
+ctl_watch_forgotten(struct ctl_watch *w)
+{
+    w->ctl = NULL;
+    list_del(&w->all);
+}
+
+static void
+ctl_ep_watch_forgotten(struct ctl_ep_watch *w)
+{
+    w->ctl = NULL;
+    list_del(&w->all);
 }
 
 static void
@@ -62,21 +107,93 @@ ctl_new(struct loop *loop, struct ipc *ipc, struct ctl **ret)
     ctl->loop = loop;
     ctl->ipc = ipc;
     list_init(&ctl->calls);
+    list_init(&ctl->spare_calls);
+    list_init(&ctl->all);
+    list_init(&ctl->all_ep);
     htab_init(&ctl->watches);
     htab_init(&ctl->ep_watches);
     list_init(&ctl->orphans);
     list_init(&ctl->challenges);
+    ctl->spare = calloc(1, CTL_SPARE_SIZE);
+    if (ctl->spare == NULL || ctl_reserve(ctl) < 0) {
+        free(ctl->spare);
+        free(ctl);
+        return -ENOMEM;
+    }
     ipc->ev = &ctl_events;
     ipc->ev_user = ctl;
     *ret = ctl;
     return 0;
 }
 
+int
+ctl_reserve(struct ctl *ctl)
+{
+    struct call *c = malloc(sizeof(*c));
+
+    if (c == NULL)
+        return -ENOMEM;
+    if (ipc_reserve(ctl->ipc) < 0) {
+        free(c);
+        return -ENOMEM;
+    }
+    ctl->reserved++;
+    call_done(ctl, c);
+    return 0;
+}
+
+void
+ctl_unreserve(struct ctl *ctl)
+{
+    assert(ctl->reserved > 0);
+    ipc_unreserve(ctl->ipc);
+    ctl->reserved--;
+    if (ctl->nspare <= ctl->reserved)
+        return;
+    ctl->nspare--;
+    free(container_of(list_pop_front(&ctl->spare_calls), struct call, node));
+}
+
+void *
+ctl_spare_take(struct ctl *ctl)
+{
+    if (ctl->spare_taken)
+        return NULL;
+    ctl->spare_taken = true;
+    memset(ctl->spare, 0, CTL_SPARE_SIZE);
+    return ctl->spare;
+}
+
+bool
+ctl_spare_is(const struct ctl *ctl, const void *mem)
+{
+    return mem == ctl->spare;
+}
+
+void
+ctl_spare_put(struct ctl *ctl, void *mem)
+{
+    assert(ctl->spare_taken && ctl_spare_is(ctl, mem));
+    ctl->spare_taken = false;
+}
+
+static void
+ctl_forget_watches(struct ctl *ctl)
+{
+    struct hnode *h;
+
+    while ((h = htab_pop(&ctl->watches)) != NULL)
+        ctl_watch_forgotten(container_of(h, struct ctl_watch, node));
+    while ((h = htab_pop(&ctl->ep_watches)) != NULL)
+        ctl_ep_watch_forgotten(container_of(h, struct ctl_ep_watch, node));
+    htab_fini(&ctl->watches);
+    htab_fini(&ctl->ep_watches);
+}
+
 void
 ctl_free(struct ctl **pctl)
 {
     struct ctl *ctl = *pctl;
-    struct hnode *h;
     struct list *n;
 
     if (ctl == NULL)
@@ -90,12 +207,11 @@ ctl_free(struct ctl **pctl)
     }
     while ((n = list_pop_front(&ctl->calls)) != NULL)
         free(container_of(n, struct call, node));
-    while ((h = htab_pop(&ctl->watches)) != NULL)
-        container_of(h, struct ctl_watch, node)->ctl = NULL;
-    while ((h = htab_pop(&ctl->ep_watches)) != NULL)
-        container_of(h, struct ctl_ep_watch, node)->ctl = NULL;
-    htab_fini(&ctl->watches);
-    htab_fini(&ctl->ep_watches);
+    ctl_forget_watches(ctl);
+    assert(!ctl->spare_taken);
+    while (ctl->reserved > 0)
+        ctl_unreserve(ctl);
+    free(ctl->spare);
     ctl->ipc->ev = NULL;
     ctl->ipc->ev_user = NULL;
     free(ctl);
@@ -131,12 +247,12 @@ ctl_request(struct ctl *ctl, struct iscsi_uevent *ev, const void *data, uint32_t
     assert(data_len <= IPC_PDU_DATA_MAX);
     if (ctl->closing)
         return -EPIPE;
-    c = malloc(sizeof(*c));
+    c = call_new(ctl, ev->type);
     if (c == NULL)
         return -ENOMEM;
     r = ipc_request(ctl->ipc, ev, data, data_len);
     if (r < 0) {
-        free(c);
+        call_done(ctl, c);
         return r;
     }
     ctl->stats.requests++;
@@ -167,14 +283,16 @@ ctl_watch_add(struct ctl *ctl, struct ctl_watch *w, uint32_t sid, uint16_t cid)
     w->sid = sid;
     w->cid = cid;
     htab_add(&ctl->watches, &w->node, hash_of(sid, cid));
+    list_push_back(&ctl->all, &w->all);
 }
 
 void
 ctl_watch_del(struct ctl_watch *w)
 {
-    if (w->ctl != NULL)
-        htab_del(&w->ctl->watches, &w->node);
-    w->ctl = NULL;
+    if (w->ctl == NULL)
+        return;
+    htab_del(&w->ctl->watches, &w->node);
+    ctl_watch_forgotten(w);
 }
 
 void
@@ -206,14 +324,16 @@ ctl_ep_watch_add(struct ctl *ctl, struct ctl_ep_watch *w, uint64_t ep)
     w->ctl = ctl;
     w->ep = ep;
     htab_add(&ctl->ep_watches, &w->node, hash_u64(0, ep));
+    list_push_back(&ctl->all_ep, &w->all);
 }
 
 void
 ctl_ep_watch_del(struct ctl_ep_watch *w)
 {
-    if (w->ctl != NULL)
-        htab_del(&w->ctl->ep_watches, &w->node);
-    w->ctl = NULL;
+    if (w->ctl == NULL)
+        return;
+    htab_del(&w->ctl->ep_watches, &w->node);
+    ctl_ep_watch_forgotten(w);
 }
 
 static void
@@ -229,6 +349,33 @@ ctl_dispatch_ep(struct ctl *ctl, uint64_t ep, int err)
     w->fn(w, err);
 }
 
+/* The data plane has dropped events: each watch may have missed one.  A watch may go, and others
+ * may come, in each call. */
+static void
+ctl_dispatch_lost(struct ctl *ctl, const struct iscsi_kevent *ev)
+{
+    struct list due, due_ep;
+    struct list *n;
+
+    ctl->stats.events++;
+    list_init(&due);
+    list_init(&due_ep);
+    list_splice(&due, &ctl->all);
+    list_splice(&due_ep, &ctl->all_ep);
+    while ((n = list_pop_front(&due)) != NULL) {
+        struct ctl_watch *w = container_of(n, struct ctl_watch, all);
+
+        list_push_back(&ctl->all, n);
+        w->fn(w, ev, NULL);
+    }
+    while ((n = list_pop_front(&due_ep)) != NULL) {
+        struct ctl_ep_watch *w = container_of(n, struct ctl_ep_watch, all);
+
+        list_push_back(&ctl->all_ep, n);
+        w->fn(w, -ENOBUFS);
+    }
+}
+
 void
 ctl_dispatch(struct ctl *ctl, const struct iscsi_kevent *ev, const void *data)
 {
@@ -236,6 +383,10 @@ ctl_dispatch(struct ctl *ctl, const struct iscsi_kevent *ev, const void *data)
 
     if (ev->type == ISCSI_KEVENT_EP_EVENT) {
         ctl_dispatch_ep(ctl, ev->u.ep_event.ep, ev->u.ep_event.err);
+        return;
+    }
+    if (ev->type == ISCSI_KEVENT_LOST) {
+        ctl_dispatch_lost(ctl, ev);
         return;
     }
     n = htab_find(&ctl->watches, hash_of(ev->sid, ev->cid));

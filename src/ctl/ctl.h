@@ -37,6 +37,24 @@ int ctl_new(struct loop *loop, struct ipc *ipc, struct ctl **ret);
  * binding must not deliver a message after this. */
 void ctl_free(struct ctl **ctl);
 
+/* Takes memory so that one more of the requests of ipc_tidies_up (seam/ipc.h) may be under way at a
+ * time and is not refused for want of memory.  Whoever makes something in the data plane that it
+ * must undo takes this first, and gives it back with ctl_unreserve when nothing is left to undo.
+ * Returns 0 or -ENOMEM. */
+int ctl_reserve(struct ctl *ctl);
+void ctl_unreserve(struct ctl *ctl);
+
+#define CTL_SPARE_SIZE 6144 /* bytes */
+
+/* The memory of one operation that ends what is there, with a reservation of its own, for when
+ * there is none.  Returns CTL_SPARE_SIZE bytes of zeroes, aligned for any type, or NULL while
+ * another operation has it. */
+void *ctl_spare_take(struct ctl *ctl);
+/* Gives it back, when nothing is left to undo. */
+void ctl_spare_put(struct ctl *ctl, void *mem);
+/* Tells whether mem is that memory. */
+bool ctl_spare_is(const struct ctl *ctl, const void *mem);
+
 struct loop *ctl_loop(const struct ctl *ctl);
 const struct ctl_stats *ctl_get_stats(const struct ctl *ctl);
 
@@ -50,12 +68,14 @@ bool ctl_idle(const struct ctl *ctl);
 int ctl_request(struct ctl *ctl, struct iscsi_uevent *ev, const void *data, uint32_t data_len,
                 void (*fn)(void *user, const struct iscsi_reply *rep), void *user);
 
-/* A watch is called for the events of connection (sid, cid), and is embedded in its owner.  When a
- * connection passes from one owner to another, such as from a login to the session, the new owner
- * adds its watch before the old one removes its own, so that no event is missed: of several watches
- * of one connection only the one that was added last is called. */
+/* A watch is called for the events of connection (sid, cid), and for each event LOST, since what
+ * was lost may have been its own.  It is embedded in its owner.  When a connection passes from one
+ * owner to another, such as from a login to the session, the new owner adds its watch before the
+ * old one removes its own, so that no event is missed: of several watches of one connection only
+ * the one that was added last is called. */
 struct ctl_watch {
     struct hnode node;
+    struct list all; /* of ctl's watches */
     struct ctl *ctl; /* NULL: it does not watch */
     uint32_t sid;
     uint16_t cid;
@@ -72,9 +92,11 @@ void ctl_watch_add(struct ctl *ctl, struct ctl_watch *w, uint32_t sid, uint16_t 
 void ctl_watch_del(struct ctl_watch *w);
 
 /* A watch that is called for the EP_EVENT of endpoint ep, embedded in its owner.  An endpoint has
- * at most one.  err is 0 when the endpoint is up, or -errno with which it failed. */
+ * at most one.  err is 0 when the endpoint is up, or -errno with which it failed: -ENOBUFS when the
+ * event may have been lost. */
 struct ctl_ep_watch {
     struct hnode node;
+    struct list all; /* of ctl's watches of endpoints */
     struct ctl *ctl; /* NULL: it does not watch */
     uint64_t ep;
     void (*fn)(struct ctl_ep_watch *w, int err);

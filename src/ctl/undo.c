@@ -48,10 +48,14 @@ undo_go_on(struct undo *u)
     struct iscsi_uevent ev;
 
     while (u->at <= 3 * u->nconns) {
-        uint32_t i = u->at++;
+        int r;
 
-        if (undo_request(u, i, &ev) && ctl_request(u->ctl, &ev, NULL, 0, undo_on_reply, u) == 0)
-            return; /* undo_on_reply goes on */
+        if (!undo_request(u, u->at++, &ev))
+            continue;
+        r = ctl_request(u->ctl, &ev, NULL, 0, undo_on_reply, u);
+        if (r == 0)
+            return;           /* undo_on_reply goes on */
+        assert(r != -ENOMEM); /* else the data plane is out of reach, and so is the rest */
     }
     u->done(u);
 }

@@ -28,7 +28,8 @@ struct undo {
 };
 
 /* Sends the first request, and each further one when the one before is answered.  A failure is
- * logged, and the rest is undone all the same. */
+ * logged, and the rest is undone all the same.  The owner has a reservation of ctl (ctl_reserve),
+ * so that no request is left out for want of memory. */
 void undo_start(struct undo *u);
 
 #endif

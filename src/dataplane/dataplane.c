@@ -219,3 +219,12 @@ dataplane_session(struct dataplane *dp, uint32_t sid)
 
     return ds != NULL && ds->ops == &dp_iscsi_session_ops ? dp_iscsi_session(ds->s) : NULL;
 }
+
+bool
+dataplane_conn_is_down(struct dataplane *dp, uint32_t sid, uint16_t cid)
+{
+    struct dp_session *ds = dp_session_find(dp, sid);
+    const struct dp_conn *c = ds != NULL ? dp_conn_find(ds, cid) : NULL;
+
+    return c == NULL || c->state == IPC_CONN_DOWN;
+}

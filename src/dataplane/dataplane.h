@@ -68,6 +68,9 @@ void dataplane_detach(struct dataplane *dp, uint64_t generation);
 /* The session for the SCSI midlayer, or NULL.  Lives until the session is destroyed. */
 struct scsi_host *dataplane_host(struct dataplane *dp, uint32_t sid);
 
+/* Tells whether connection cid of session sid is not there, or has been lost or stopped. */
+bool dataplane_conn_is_down(struct dataplane *dp, uint32_t sid, uint16_t cid);
+
 /* The session, for whoever shows its values, or NULL: there is none, or it is not iscsi/'s. */
 const struct iscsi_session *dataplane_session(struct dataplane *dp, uint32_t sid);
 

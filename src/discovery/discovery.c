@@ -114,17 +114,15 @@ disc_log_out(struct discovery *d)
 {
     int r;
 
-    assert(d->state == DISC_ASKING);
+    assert(d->state == DISC_ASKING || d->state == DISC_LOGOUT);
     assert(d->logout == NULL);
     d->state = DISC_LOGOUT;
     ctl_watch_del(&d->watch);
     loop_timer_stop(d->loop, &d->limit);
     d->session.skip_request = d->err.code < 0 && d->err.code != -ECANCELED;
     r = session_logout_task(d->ctl, &d->session, disc_on_logged_out, d, &d->logout);
-    if (r == 0)
-        return;
-    (void)lunette_fail(&d->err, r, LUNETTE_DOM_OS, (uint32_t)-r, "out of memory");
-    disc_finish(d);
+    if (r < 0) /* disc_on_limit tries again */
+        loop_timer_start(d->loop, &d->limit, LOGOUT_RETRY_MS * LOOP_NS_PER_MS);
 }
 
 static void
@@ -260,6 +258,10 @@ disc_on_event(struct ctl_watch *w, const struct iscsi_kevent *ev, const void *da
             (void)lunette_fail(&d->err, -ECONNRESET, LUNETTE_DOM_CONNECT, ECONNRESET,
                                "the connection was lost during discovery");
         disc_log_out(d);
+    } else if (ev->type == ISCSI_KEVENT_LOST) {
+        (void)lunette_fail(&d->err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM,
+                           "no memory for an answer to SendTargets");
+        disc_log_out(d);
     }
 }
 
@@ -268,6 +270,10 @@ disc_on_limit(struct loop_timer *t)
 {
     struct discovery *d = container_of(t, struct discovery, limit);
 
+    if (d->state == DISC_LOGOUT) {
+        disc_log_out(d);
+        return;
+    }
     (void)lunette_fail(&d->err, -ETIMEDOUT, LUNETTE_DOM_TIMEOUT, d->text_timeout_ms,
                        "the target did not answer SendTargets within %u ms", d->text_timeout_ms);
     disc_log_out(d);

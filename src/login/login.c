@@ -34,8 +34,12 @@ login_hold(struct iscsi_login *l)
     if (h != NULL)
         h->data = malloc(len > 0 ? len : 1);
     if (h == NULL || h->data == NULL) {
-        (void)lunette_fail(login_err(l), -ENOBUFS, LUNETTE_DOM_PROTO, 0,
-                           "login: too much came before the session was started");
+        if (h == NULL)
+            (void)lunette_fail(login_err(l), -ENOBUFS, LUNETTE_DOM_PROTO, 0,
+                               "login: too much came before the session was started");
+        else
+            (void)lunette_fail(login_err(l), -ENOMEM, LUNETTE_DOM_OS, ENOMEM,
+                               "login: no memory for what came before the session was started");
         login_post(l, LOGIN_EV_FAIL);
         return;
     }
@@ -128,6 +132,7 @@ login_destroy(struct ctl_op *op)
         free(l->held[i].data);
     login_config_wipe(&l->cfg);
     ctl_op_fini(&l->op);
+    ctl_unreserve(l->ctl);
     free(l);
 }
 
@@ -154,6 +159,14 @@ login_on_event(struct ctl_watch *w, const struct iscsi_kevent *ev, const void *d
         l->pdu = NULL; /* the event is borrowed for this call only */
         l->pdu_data = NULL;
         ctl_op_leave(&l->op);
+        return;
+    }
+    if (ev->type == ISCSI_KEVENT_LOST) {
+        if (!login_is(l, LOGIN_IS_WORKING))
+            return;
+        (void)lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM,
+                           "no memory for a message of the login");
+        login_post(l, LOGIN_EV_FAIL);
         return;
     }
     if (ev->type != ISCSI_KEVENT_CONN_ERROR)
@@ -209,8 +222,10 @@ login_start(struct ctl *ctl, const struct login_config *cfg, const struct login_
     int r;
 
     assert(cb->done != NULL);
-    if (l == NULL)
-        return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "out of memory");
+    if (l == NULL || ctl_reserve(ctl) < 0) {
+        free(l);
+        return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory for a login");
+    }
     l->ctl = ctl;
     l->loop = ctl_loop(ctl);
     l->cfg = *cfg;

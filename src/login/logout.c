@@ -31,6 +31,30 @@ struct iscsi_logout {
     struct lunette_error err; /* code 0: the target agreed */
 };
 
+/* A session must be ended even when there is no memory for it: ctl's spare serves one at a time. */
+static struct iscsi_logout *
+logout_mem(struct ctl *ctl)
+{
+    struct iscsi_logout *l = calloc(1, sizeof(*l));
+
+    static_assert(sizeof(*l) <= CTL_SPARE_SIZE, "ctl.h");
+    if (l != NULL && ctl_reserve(ctl) == 0)
+        return l;
+    free(l);
+    return ctl_spare_take(ctl);
+}
+
+static void
+logout_mem_put(struct ctl *ctl, struct iscsi_logout *l)
+{
+    if (ctl_spare_is(ctl, l)) {
+        ctl_spare_put(ctl, l);
+        return;
+    }
+    ctl_unreserve(ctl);
+    free(l);
+}
+
 static void
 logout_destroy(struct ctl_op *op)
 {
@@ -41,7 +65,7 @@ logout_destroy(struct ctl_op *op)
     for (uint32_t i = 0; i < l->cfg.nconns; i++)
         ctl_watch_del(&l->watches[i]);
     ctl_op_fini(&l->op);
-    free(l);
+    logout_mem_put(l->ctl, l);
 }
 
 /* There is no cancel: an owner that lets go of a logout still wants the session gone. */
@@ -149,6 +173,10 @@ logout_on_event(struct ctl_watch *w, const struct iscsi_kevent *ev, const void *
         (void)lunette_fail(&l->err, -ECONNRESET, LUNETTE_DOM_CONNECT, ECONNRESET,
                            "the connection was lost before the target answered the logout");
         logout_undo(l);
+    } else if (ev->type == ISCSI_KEVENT_LOST) {
+        (void)lunette_fail(&l->err, -ENOBUFS, LUNETTE_DOM_OS, ENOBUFS,
+                           "the answer to the logout may have been lost for want of memory");
+        logout_undo(l);
     }
 }
 
@@ -206,7 +234,7 @@ session_logout_task(struct ctl *ctl, const struct logout_config *cfg,
     assert(done != NULL);
     assert(cfg->nconns >= 1 && cfg->nconns <= LOGOUT_CONNS_MAX);
     static_assert(LOGOUT_CONNS_MAX <= UNDO_CONNS_MAX, "undo.h");
-    l = calloc(1, sizeof(*l));
+    l = logout_mem(ctl);
     if (l == NULL)
         return -ENOMEM;
     l->ctl = ctl;

@@ -15,6 +15,7 @@
 
 #define LOGOUT_CONNS_MAX  32
 #define LOGOUT_TIMEOUT_MS 5000
+#define LOGOUT_RETRY_MS   50 /* until a logout that was refused with -ENOMEM is tried again */
 
 struct logout_config {
     uint32_t sid;
@@ -33,8 +34,9 @@ struct iscsi_logout;
  * and the session.  It watches the events of these connections until then.  done is called once:
  * with err NULL when the target agreed; else err says why not (time limit, connection lost, or the
  * response's code as detail).  In both cases the session is gone from the data plane, or is going
- * while the data plane is slow.  cfg is copied, ctl is borrowed and outlives the logout.  Returns 0
- * or -ENOMEM. */
+ * while the data plane is slow.  cfg is copied, ctl is borrowed and outlives the logout.  Returns
+ * 0; or -ENOMEM when there is no memory and another logout uses that which is kept for this case:
+ * the caller tries again later. */
 int session_logout_task(struct ctl *ctl, const struct logout_config *cfg,
                         void (*done)(void *user, const struct lunette_error *err), void *user,
                         struct iscsi_logout **ret);

@@ -95,6 +95,14 @@ dataplane_session(struct dataplane *dp, uint32_t sid)
     return p.session;
 }
 
+bool
+dataplane_conn_is_down(struct dataplane *dp, uint32_t sid, uint16_t cid)
+{
+    assert_ptr_equal(dp, &the_dataplane);
+    assert_int_equal(sid, SID);
+    return cid == 0;
+}
+
 /* ---- events and requests -------------------------------------------------------------------- */
 
 static int

@@ -167,6 +167,48 @@ test_endpoint_watch(void **state)
     assert_null(b.w.ctl);
 }
 
+/* Goes, and takes the next one along. */
+static void
+watcher_goes(struct ctl_watch *w, const struct iscsi_kevent *ev, const void *data)
+{
+    struct watcher *self = container_of(w, struct watcher, w);
+
+    (void)data;
+    assert_int_equal(ev->type, ISCSI_KEVENT_LOST);
+    self->events++;
+    ctl_watch_del(&self[0].w);
+    ctl_watch_del(&self[1].w);
+}
+
+/* What was lost may have been for any of them, so all are told; that is no stray. */
+static void
+test_lost_is_told_to_all(void **state)
+{
+    static const struct iscsi_kevent ev = {.type = ISCSI_KEVENT_LOST, .u.lost.count = 2};
+    struct watcher w[4] = {{.events = 0}};
+    struct ep_watcher ep = {.events = 0};
+
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        ctl_watch_init(&w[i].w, i == 1 ? watcher_goes : watcher_event);
+        ctl_watch_add(ctl, &w[i].w, (uint32_t)i + 1, 1);
+    }
+    ctl_ep_watch_init(&ep.w, ep_watcher_event);
+    ctl_ep_watch_add(ctl, &ep.w, 7);
+    fake_ipc_event(&fi, &ev, NULL);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(w[i].events, i == 2 ? 0 : 1);
+    assert_int_equal(ep.events, 1);
+    assert_int_equal(ep.err, -ENOBUFS);
+    assert_int_equal(ctl_get_stats(ctl)->stray_events, 0);
+    fake_ipc_event(&fi, &ev, NULL);
+    assert_int_equal(w[0].events, 2);
+    assert_int_equal(w[1].events, 1);
+    ctl_watch_del(&w[0].w);
+    ctl_watch_del(&w[3].w);
+    ctl_ep_watch_del(&ep.w);
+}
+
 static void
 test_our_challenge_comes_back(void **state)
 {
@@ -195,8 +237,8 @@ on_undone(struct undo *u)
     undone++;
 }
 
-/* Each step is asked once the one before is answered, well or not; a request that cannot be sent
- * is left out. */
+/* Each step is asked once the one before is answered, well or not; a request that finds the data
+ * plane gone is left out. */
 static void
 test_undo_goes_on(void **state)
 {
@@ -222,7 +264,7 @@ test_undo_goes_on(void **state)
         assert_int_equal(fi.got[i].type, want[i]);
         assert_int_equal(undone, 0);
         if (i == 0)
-            fi.fail = -ENOMEM; /* DESTROY_CONN of the first connection */
+            fi.fail = -EPIPE; /* DESTROY_CONN of the first connection */
         fake_ipc_answer(&fi, i, i == 2 ? -EIO : 0);
     }
     assert_int_equal(undone, 1);
@@ -237,6 +279,7 @@ main(void)
         T(test_each_reply_to_its_caller),  T(test_request_not_sent),
         T(test_last_watch_gets_the_event), T(test_endpoint_watch),
         T(test_our_challenge_comes_back),  T(test_undo_goes_on),
+        T(test_lost_is_told_to_all),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

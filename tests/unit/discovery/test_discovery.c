@@ -295,6 +295,7 @@ test_cannot_send(void **state)
     assert_int_equal(owner.err.code, -EPIPE);
 }
 
+/* A logout that finds no memory is tried again. */
 static void
 test_cannot_log_out(void **state)
 {
@@ -303,6 +304,25 @@ test_cannot_log_out(void **state)
     fake_ipc_answer(&fi, 0, 0);
     fake_login.logout_error = -ENOMEM;
     respond(ISCSI_FLAG_FINAL, ISCSI_TAG_RSVD, two, sizeof(two));
+    assert_int_equal(owner.told, 0);
+    fake_advance(&fl, MS(LOGOUT_RETRY_MS));
+    assert_int_equal(fake_login.logouts, 1);
+    fake_logout_done(NULL);
+    assert_int_equal(owner.told, 1);
+    assert_int_equal(owner.err.code, 0);
+}
+
+/* An answer was lost for want of memory. */
+static void
+test_answer_lost(void **state)
+{
+    static const struct iscsi_kevent lost = {.type = ISCSI_KEVENT_LOST, .u.lost.count = 1};
+
+    (void)state;
+    ask(NULL);
+    fake_ipc_answer(&fi, 0, 0);
+    fake_ipc_event(&fi, &lost, NULL);
+    fake_logout_done(NULL);
     assert_int_equal(owner.told, 1);
     assert_int_equal(owner.err.code, -ENOMEM);
 }
@@ -440,6 +460,7 @@ main(void)
         cmocka_unit_test_setup_teardown(test_async_and_silence, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cannot_send, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cannot_log_out, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_answer_lost, setup, teardown),
         cmocka_unit_test_setup_teardown(test_logout_fails, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cancel, setup, teardown),
         cmocka_unit_test_setup_teardown(test_let_go, setup, teardown),
