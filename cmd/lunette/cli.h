@@ -162,6 +162,7 @@ uint64_t now_ns(void);
  * program exits. */
 void *xmalloc(uint64_t len);
 void *xbuffer(uint64_t len);
+char *xstrdup(const char *s);
 bool all_zero(const void *data, size_t len);
 
 /* ---- URLs (url.c) -------------------------------------------------------------------------- */

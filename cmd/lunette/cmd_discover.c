@@ -47,7 +47,7 @@ discover_print_line(const struct lunette_portal *p, const char *name)
 {
     bool unclear = address_fault(p->address) != NULL;
     const char *mark = unclear || iscsi_name_oddity(name) != NULL ? " !" : "";
-    char *where = unclear ? name_encoded(p->address) : strdup(p->address);
+    char *where = unclear ? name_encoded(p->address) : xstrdup(p->address);
     char *who = name_encoded(name);
 
     if (p->tpgt >= 0)

@@ -74,7 +74,7 @@ end_open_source(struct cli *cli, const char *text, uint32_t depth, struct end *r
     if (url_is_iscsi(text))
         return open_lun(cli, text, LUNETTE_OPEN_RDONLY, depth, ret);
     bool std = strcmp(text, "-") == 0;
-    *ret = (struct end){.name = std ? strdup("standard input") : path_public(text), .block = 1};
+    *ret = (struct end){.name = std ? xstrdup("standard input") : path_public(text), .block = 1};
     ret->own_fd = !std;
     ret->fd = std ? STDIN_FILENO : open(text, O_RDONLY | O_CLOEXEC);
     if (ret->fd < 0) {
@@ -95,7 +95,7 @@ end_open_dest(struct cli *cli, const char *text, uint32_t depth, struct end *ret
         return EXIT_SCSI;
     }
     if (strcmp(text, "-") == 0) {
-        *ret = (struct end){.name = strdup("standard output"), .block = 1, .fd = STDOUT_FILENO};
+        *ret = (struct end){.name = xstrdup("standard output"), .block = 1, .fd = STDOUT_FILENO};
         ret->kind = END_STREAM; /* even if it is a file, since others may append to it */
         ret->size = UINT64_MAX;
         struct stat st;

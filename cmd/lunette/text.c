@@ -209,6 +209,14 @@ xmalloc(uint64_t len)
     return p;
 }
 
+char *
+xstrdup(const char *s)
+{
+    size_t size = strlen(s) + 1;
+
+    return memcpy(xmalloc(size), s, size);
+}
+
 void *
 xbuffer(uint64_t len)
 {

@@ -105,7 +105,7 @@ path_public(const char *path)
 {
     bool plain = strchr(path, '@') == NULL && strstr(path, "://") == NULL;
 
-    return plain ? strdup(path) : url_public(path);
+    return plain ? xstrdup(path) : url_public(path);
 }
 
 void
