@@ -62,7 +62,7 @@ struct api_session {
     void (*opened)(struct api_session *s, const struct lunette_error *err);
     void (*closed)(struct api_session *s);
     struct loop_work close_work;
-    struct loop_timer logout_retry; /* closing, and there was no memory for the logout */
+    struct loop_timer logout_retry; /* there was no memory for a logout */
 };
 
 struct lunette_lun {

@@ -82,17 +82,22 @@ session_died(struct api_session *s, const struct lunette_error *why)
     api_ping_failed(s, -ENOTCONN);
 }
 
+static void session_on_logout_retry(struct loop_timer *t);
+
 static void
 session_asked_out(void *user, const struct lunette_error *err)
 {
     struct api_session *s = user;
     struct lunette_error why;
 
-    (void)err;
+    if (err == NULL)
+        (void)lunette_fail(&why, -ENOTCONN, LUNETTE_DOM_CONNECT, 0,
+                           "the target asked for a logout; the session was closed in order");
+    else
+        (void)lunette_fail(&why, -ENOTCONN, LUNETTE_DOM_CONNECT, 0,
+                           "the target asked for a logout; the session was dropped: %s", err->msg);
     assert(s->logout != NULL);
     logout_free(&s->logout);
-    (void)lunette_fail(&why, -ENOTCONN, LUNETTE_DOM_CONNECT, 0,
-                       "the target asked for a logout; the session was closed in order");
     s->logged_in = false;
     session_died(s, &why);
     if (s->closed != NULL)
@@ -111,17 +116,25 @@ session_logout_config(const struct api_session *s, struct logout_config *cfg)
 /* RFC 7143 11.9.1: a logout request, and a request to negotiate which we do not grant, end the
  * session in order. */
 static void
-session_recv_async(struct api_session *s, const struct bhs_async *a)
+session_answer_async(struct api_session *s)
 {
     struct logout_config cfg;
 
+    session_logout_config(s, &cfg);
+    ctl_watch_del(&s->watch);
+    if (session_logout_task(s->ctx->ctl, &cfg, session_asked_out, s, &s->logout) == 0)
+        return;
+    ctl_watch_add(s->ctx->ctl, &s->watch, s->sid, s->cid);
+    loop_timer_start(s->ctx->loop, &s->logout_retry, LOGOUT_RETRY_MS * LOOP_NS_PER_MS);
+}
+
+static void
+session_recv_async(struct api_session *s, const struct bhs_async *a)
+{
     if (a->event != ISCSI_ASYNC_LOGOUT_REQUEST && a->event != ISCSI_ASYNC_NEGOTIATE)
         return;
     log_line(s->ctx->loop->log, LOG_LEVEL_WARN, "%s asks for a logout", s->target_name);
-    session_logout_config(s, &cfg);
-    ctl_watch_del(&s->watch);
-    if (session_logout_task(s->ctx->ctl, &cfg, session_asked_out, s, &s->logout) < 0)
-        ctl_watch_add(s->ctx->ctl, &s->watch, s->sid, s->cid);
+    session_answer_async(s);
 }
 
 /* Events were dropped for want of memory; one may have told that the connection was lost, or have
@@ -322,6 +335,7 @@ api_session_open_start(struct lunette_ctx *ctx, const char *url, struct api_sess
     s->opened = opened;
     ctl_watch_init(&s->watch, session_conn_event);
     loop_work_init(&s->close_work, session_close_work);
+    loop_timer_init(&s->logout_retry, session_on_logout_retry);
     r = session_start_login(s, url, err);
     if (r < 0)
         session_release(s);
@@ -358,7 +372,12 @@ session_log_out(struct api_session *s)
 static void
 session_on_logout_retry(struct loop_timer *t)
 {
-    session_log_out(container_of(t, struct api_session, logout_retry));
+    struct api_session *s = container_of(t, struct api_session, logout_retry);
+
+    if (s->closed != NULL)
+        session_log_out(s);
+    else if (!s->dead)
+        session_answer_async(s);
 }
 
 void
@@ -370,7 +389,7 @@ api_session_close_start(struct api_session *s, void (*closed)(struct api_session
     if (s->logout != NULL)
         return; /* the target has asked for a logout: session_asked_out goes on */
     ctl_watch_del(&s->watch);
-    loop_timer_init(&s->logout_retry, session_on_logout_retry);
+    loop_timer_stop(s->ctx->loop, &s->logout_retry);
     if (s->logged_in)
         session_log_out(s);
     else

@@ -10,7 +10,9 @@
 #include "iscsi/statsn.h"
 #include "iscsi/task.h"
 
-#define USER_TASKS 4 /* requests of the control plane that a connection has at most */
+#define USER_TASKS                                                                                 \
+    5 /* requests of the control plane that a connection has at most; one of these                 \
+         places is kept for a Logout, which nothing else may keep out */
 
 struct conn {
     struct iscsi_conn pub;

@@ -57,9 +57,11 @@ sendable(const struct conn *c, const struct bhs *hdr)
 }
 
 static int
-free_user_slot(const struct conn *c)
+free_user_slot(const struct conn *c, uint8_t opcode)
 {
-    for (int i = 0; i < USER_TASKS; i++) {
+    int places = opcode == ISCSI_OP_LOGOUT_REQ ? USER_TASKS : USER_TASKS - 1;
+
+    for (int i = 0; i < places; i++) {
         if (c->user[i] == NULL)
             return i;
     }
@@ -70,12 +72,13 @@ free_user_slot(const struct conn *c)
 static struct task *
 new_user_task(struct conn *c, const struct bhs *hdr, struct lunette_error *err)
 {
-    int slot = wants_answer(hdr) ? free_user_slot(c) : 0;
+    int slot = wants_answer(hdr) ? free_user_slot(c, hdr->opcode & ISCSI_OP_MASK) : 0;
     struct task *t;
 
     if (slot < 0) {
         (void)lunette_fail(err, -EBUSY, LUNETTE_DOM_USAGE, 0,
-                           "%d requests of the control plane wait for their answers", USER_TASKS);
+                           "%d requests of the control plane wait for their answers",
+                           USER_TASKS - 1);
         return NULL;
     }
     t = iscsi_alloc_task(c->session, c, wants_answer(hdr) ? TASK_USER : TASK_NOP_REPLY);

@@ -487,6 +487,35 @@ test_an_opening_is_canceled(void **state)
     }
 }
 
+/* The target does not let the session go in order, or there was no memory for the request at first:
+ * the reason tells how the session ended. */
+static void
+test_the_logout_it_asked_for_fails(void **state)
+{
+    struct lunette_error why = {.code = -ETIMEDOUT, .msg = "no answer, says the test"};
+    struct bhs_async a;
+    uint64_t ns;
+
+    (void)state;
+    program_start();
+    open_lun(0);
+    bhs_init(&a, ISCSI_OP_ASYNC, ISCSI_FLAG_FINAL);
+    a.event = ISCSI_ASYNC_LOGOUT_REQUEST;
+    fake_login.logout_error = -ENOMEM;
+    pdu_comes((const void *)&a, NULL, 0);
+    assert_int_equal(fake_login.logouts, 0);
+    fake_advance(&p.f.loop, MS(LOGOUT_RETRY_MS));
+    assert_int_equal(fake_login.logouts, 1);
+    fh_state(&p.f, SCSI_HOST_GONE);
+    fake_logout_done(&why);
+    assert_int_equal(lunette_ping(p.lun, 8, &ns, &p.err), -ENOTCONN);
+    assert_non_null(strstr(p.err.msg, "asked for a logout"));
+    assert_non_null(strstr(p.err.msg, "no answer, says the test"));
+    assert_null(strstr(p.err.msg, "in order"));
+    lunette_close(p.lun);
+    program_end();
+}
+
 /* There was no memory for it: it is tried again, and the session is not left behind. */
 static void
 test_a_logout_that_cannot_begin(void **state)
@@ -729,6 +758,7 @@ main(void)
         cmocka_unit_test(test_pings),
         cmocka_unit_test(test_an_opening_is_canceled),
         cmocka_unit_test(test_a_logout_that_cannot_begin),
+        cmocka_unit_test(test_the_logout_it_asked_for_fails),
         cmocka_unit_test(test_a_login_that_cannot_begin),
         cmocka_unit_test(test_flags_that_nobody_knows),
         cmocka_unit_test(test_structures_of_other_sizes),

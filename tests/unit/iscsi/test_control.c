@@ -94,15 +94,16 @@ text_keeps_its_tag(void **state)
     world_free(w);
 }
 
-/* LOUT-01: a ping without an answer keeps nobody from logging out. */
+/* LOUT-01: pings without an answer keep nobody from logging out. */
 static void
-logout_beside_a_ping(void **state)
+logout_beside_pings(void **state)
 {
     struct world *w = world_new(3);
 
     (void)state;
     world_up(w);
-    assert_int_equal(send_request(w, ISCSI_OP_NOP_OUT, ISCSI_TAG_RSVD), 0);
+    while (send_request(w, ISCSI_OP_NOP_OUT, ISCSI_TAG_RSVD) == 0) {
+    }
     assert_int_equal(send_request(w, ISCSI_OP_LOGOUT_REQ, 0), 0);
     assert_non_null(fake_last(ISCSI_OP_LOGOUT_REQ));
     assert_int_equal(send_request(w, ISCSI_OP_LOGOUT_REQ, 0), -EBUSY);
@@ -245,7 +246,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(requests_beside_each_other),
         cmocka_unit_test(text_keeps_its_tag),
-        cmocka_unit_test(logout_beside_a_ping),
+        cmocka_unit_test(logout_beside_pings),
         cmocka_unit_test(answers_fit_their_requests),
         cmocka_unit_test(interval_of_pings_changes),
         cmocka_unit_test(foreign_requests_are_refused),
