@@ -47,6 +47,7 @@ struct conn {
                                has a number of its own */
     struct task *ping;      /* waits for its answer */
     uint64_t ping_ns;       /* loop clock when it was sent */
+    struct iscsi_moved moved;      /* when the timer last asked */
     struct task *user[USER_TASKS]; /* requests of the control plane; NULL: a free place */
     enum iscsi_err err;
     struct lunette_error why; /* of its failure; code 0: none */

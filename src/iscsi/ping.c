@@ -26,6 +26,22 @@ ping_timer_start(struct conn *c, uint64_t delay)
     loop_timer_start(c->pub.loop, &c->transport_timer, delay);
 }
 
+/* Have bytes moved since the timer last asked, other than by receiving them?  Of a large PDU on a
+ * slow link only the first bytes may have been received, since the transport waits for many
+ * (SO_RCVLOWAT).  And where more of ours was under way than has been acknowledged, a ping waits
+ * behind it: each byte that goes over to the target is a sign of life until it has all of them. */
+static bool
+bytes_have_moved(struct conn *c)
+{
+    struct iscsi_moved was = c->moved;
+
+    if (c->pub.tt->get_moved == NULL)
+        return false;
+    c->pub.tt->get_moved(&c->pub, &c->moved);
+    return (c->moved.unread > 0 && c->moved.unread != was.unread) ||
+           (was.unacked > 0 && c->moved.acked != was.acked);
+}
+
 /* One coarse timer per connection (RFC 7143 7.14): silence for an interval brings a ping, silence
  * for a timeout after it ends the connection.  Traffic of any kind shows that the target lives. The
  * time for the answer counts from the ping and not from the last traffic, since the program may not
@@ -35,14 +51,16 @@ iscsi_transport_timer(struct loop_timer *timer)
 {
     struct conn *c = container_of(timer, struct conn, transport_timer);
     uint64_t now = c->pub.loop->now_ns;
-    uint64_t idle = now - c->pub.last_recv_ns;
     uint64_t interval = c->ping_interval_ms * LOOP_NS_PER_MS - c->ping_early_ns;
     uint64_t limit = c->ping_timeout_ms * LOOP_NS_PER_MS;
-    uint64_t dead_at = c->pub.last_recv_ns + interval + limit;
-    uint64_t next = interval;
+    uint64_t idle, dead_at, next;
 
     if (c->suspended || c->state != CONN_LOGGED_IN)
         return;
+    if (now - c->pub.last_recv_ns >= interval && bytes_have_moved(c))
+        c->pub.last_recv_ns = now;
+    idle = now - c->pub.last_recv_ns;
+    dead_at = c->pub.last_recv_ns + interval + limit;
     if (dead_at < c->ping_ns + limit)
         dead_at = c->ping_ns + limit;
     if (c->ping != NULL && now >= dead_at) {

@@ -433,7 +433,8 @@ loop_free(struct loop *pub)
         .adopt = real_adopt, .release = real_release, .set_events = real_set_events,               \
         .sendv = real_sendv, .recvv = real_recvv, .set_rcvlowat = real_set_rcvlowat,               \
         .set_opts = real_set_opts, .lend = real_lend, .unacked = real_unacked,                     \
-        .names = real_names, .close = real_close, .close_fd = real_close_fd,                       \
+        .unread = real_unread, .names = real_names, .close = real_close,                           \
+        .close_fd = real_close_fd,                                                                 \
     }
 
 static const struct loop_ops real_ops_epoll = REAL_OPS("epoll");

@@ -89,6 +89,7 @@ int real_set_rcvlowat(struct stream *s, uint32_t bytes);
 int real_set_opts(struct stream *s, const struct stream_opts *opts);
 int real_lend(struct stream *s, uint32_t min);
 int64_t real_unacked(struct stream *s);
+int64_t real_unread(struct stream *s);
 int real_names(struct stream *s, struct sock_addr *ret_local, struct sock_addr *ret_peer);
 void real_close(struct stream *s);
 void real_close_fd(struct loop *l, int fd);

@@ -14,12 +14,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/ip.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define BACKLOG         1024
@@ -504,6 +506,15 @@ int64_t
 real_unacked(struct stream *pub)
 {
     return lend_unacked(sock_of(pub)->poll.fd, &pub->loop->stats);
+}
+
+int64_t
+real_unread(struct stream *pub)
+{
+    int n;
+
+    pub->loop->stats.syscalls++;
+    return ioctl(sock_of(pub)->poll.fd, SIOCINQ, &n) < 0 ? -errno : n;
 }
 
 static size_t

@@ -123,6 +123,7 @@ struct loop_ops {
     int (*set_opts)(struct stream *s, const struct stream_opts *opts);
     int (*lend)(struct stream *s, uint32_t min);
     int64_t (*unacked)(struct stream *s);
+    int64_t (*unread)(struct stream *s);
     int (*names)(struct stream *s, struct sock_addr *ret_local, struct sock_addr *ret_peer);
     void (*close)(struct stream *s);
     void (*close_fd)(struct loop *l, int fd);
@@ -381,6 +382,13 @@ static inline int
 stream_lend(struct stream *s, uint32_t min)
 {
     return s->loop->ops->lend(s, min);
+}
+
+/* Returns how many bytes have arrived that stream_recvv has not given yet, or -errno. */
+static inline int64_t
+stream_unread(struct stream *s)
+{
+    return s->loop->ops->unread(s);
 }
 
 /* Returns how many of the bytes that stream_sendv has taken the peer has not acknowledged yet, or

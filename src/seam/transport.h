@@ -137,6 +137,13 @@ enum iscsi_err {
     ISCSI_ERR_COUNT,
 };
 
+/* Bytes on their way.  Over a slow link a PDU takes longer than a ping may. */
+struct iscsi_moved {
+    uint64_t unread;  /* that have arrived and not been received: many at a time are received */
+    uint64_t acked;   /* of ours that the target has, since bind */
+    uint64_t unacked; /* of ours that it does not have yet, perhaps among them our ping */
+};
+
 #define ISCSI_RECOVERY_TMO_MAX 31536000 /* seconds: a year, since there is no "never" */
 
 enum iscsi_stop { STOP_CONN_TERM, STOP_CONN_RECOVER };
@@ -435,6 +442,9 @@ struct iscsi_transport {
     void (*session_recovery_timedout)(struct iscsi_session *s);
     /* Adds what the transport counts by itself.  May be NULL. */
     void (*get_stats)(struct iscsi_conn *c, struct iscsi_stats *stats);
+    /* Tells what moves below the PDUs that conn->last_recv_ns shows, when the iSCSI layer is about
+     * to doubt that the target lives.  NULL: nothing does. */
+    void (*get_moved)(struct iscsi_conn *c, struct iscsi_moved *ret);
 };
 
 /* What a shared object exports, once:

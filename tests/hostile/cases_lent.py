@@ -79,3 +79,18 @@ _early("lent_good_closed", "GOOD at once, then the connection is reset", LOST, G
        lambda self, conn, cmd, size: conn.close(reset=True))
 _early("lent_good_ended", "GOOD at once, then the connection is closed", LOST, GOOD,
        lambda self, conn, cmd, size: conn.close())
+
+
+@case("tmf", "TMO-01", OK, run="write-large", seconds=40,
+      url="max_transfer=%d&ping_interval=300&ping_timeout=300&timeout=30000" % SIZE)
+class slow_link_out(_Lent):
+    """Takes 26 KB every 0.1 s of each write: our pings wait behind the data, and it is alive."""
+    def lent(self, conn, cmd, size):
+        offset, _ = self.extent(cmd, self.luns[0])
+        data = b""
+        while len(data) < size:
+            data += conn.read_bytes(min(26000, size - len(data)))
+            self.wait(0.1)
+        if data != WRITTEN[offset:offset + size]:
+            self.errors.append("wrong data")
+        self.status(conn, cmd, GOOD)

@@ -89,6 +89,20 @@ class slow_but_moving(Target):
                     flags=0x81 if at + 2048 >= len(data) else 0)
 
 
+@case("tmf", "TMO-01", OK, run="read-large", seconds=30,
+      url="ping_interval=300&ping_timeout=300&timeout=30000")
+class slow_link(Target):
+    """One large PDU, 10 KB every 0.1 s: longer than any timeout, and no ping gets through."""
+    chunk = 1 << 20
+
+    def write_bytes(self, conn, data):
+        if len(data) < 60000:
+            return conn.sock.sendall(data)
+        for at in range(0, len(data), 10240):
+            conn.sock.sendall(data[at:at + 10240])
+            self.wait(0.1)
+
+
 for _code in (1, 2, 3, 77):
     variant(Target, "logout_code_%d" % _code, "answers the logout with code %d" % _code, "tmf",
             "LOR-01 LOUT-05", OK, {"seconds": 30},

@@ -37,6 +37,7 @@ from target import IQN, pattern
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 OFFSET, LENGTH = 8192, 65536
+LARGE = 4 * LENGTH
 WRITTEN = pattern(LENGTH, 99)
 # Short timers: a stall is to show within seconds.
 TIMERS = "connect_timeout=1000&login_timeout=2000&ping_timeout=1000&" \
@@ -69,6 +70,7 @@ class Client:
         return [self.path] + {
             "read": ["read", url] + where + ["--length", str(LENGTH)],
             "read-lun-7": ["read", self.url(case, target, "7")] + where + ["--length", str(LENGTH)],
+            "read-large": ["read", url] + where + ["--length", str(LARGE)],
             "write": ["write", url] + where,
             "write-large": ["write", url, "--depth", "2"],
             "info": ["info", url],
@@ -208,8 +210,8 @@ def judge(case, target, done, truth, lunette):
 
 
 def judge_data(case, target, done, truth):
-    want = bytes(truth[OFFSET:OFFSET + LENGTH])
-    if case.run in ("read", "read-v"):
+    want = bytes(truth[OFFSET:OFFSET + (LARGE if case.run == "read-large" else LENGTH)])
+    if case.run in ("read", "read-v", "read-large"):
         if not want.startswith(done.out):
             return ["WRONG DATA read"]
         if done.status == 0 and done.out != want:

@@ -591,6 +591,7 @@ static const struct loop_ops sim_ops = {
     .set_opts = sim_set_opts,
     .lend = sim_lend,
     .unacked = sim_unacked,
+    .unread = sim_unread,
     .names = sim_names,
     .close = sim_close,
     .close_fd = sim_loop_close_fd,

@@ -808,6 +808,15 @@ sim_unacked(struct stream *pub)
     return (int64_t)(peer_of(s->end)->launched - s->end->acked);
 }
 
+int64_t
+sim_unread(struct stream *pub)
+{
+    const struct sim_stream *s = stream_of(pub);
+
+    loop_of(s)->pub.stats.syscalls++;
+    return (int64_t)s->end->unread;
+}
+
 int
 sim_connect(struct loop *pub, const struct sock_addr *to, const struct stream_opts *opts,
             const struct stream_events *ev, void *user, struct stream **ret)

@@ -89,6 +89,7 @@ int sim_set_rcvlowat(struct stream *s, uint32_t bytes);
 int sim_set_opts(struct stream *s, const struct stream_opts *opts);
 int sim_lend(struct stream *s, uint32_t min);
 int64_t sim_unacked(struct stream *s);
+int64_t sim_unread(struct stream *s);
 int sim_names(struct stream *s, struct sock_addr *ret_local, struct sock_addr *ret_peer);
 void sim_close(struct stream *s);
 void sim_dispatch_streams(struct sim_loop *l);

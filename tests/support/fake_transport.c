@@ -196,6 +196,13 @@ fake_cleanup(struct iscsi_task *t)
     return -EINPROGRESS;
 }
 
+static void
+fake_get_moved(struct iscsi_conn *c, struct iscsi_moved *ret)
+{
+    (void)c;
+    *ret = fake_adapter.moved;
+}
+
 const struct iscsi_transport fake_transport = {
     .version = ISCSI_TRANSPORT_VERSION,
     .size = sizeof(struct iscsi_transport),
@@ -214,6 +221,7 @@ const struct iscsi_transport fake_transport = {
     .xmit_task = fake_xmit_task,
     .xmit_flush = fake_flush,
     .cleanup_task = fake_cleanup,
+    .get_moved = fake_get_moved,
 };
 
 void

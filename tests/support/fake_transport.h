@@ -30,6 +30,7 @@ extern struct fake_adapter {
     struct fake_sent sent[FAKE_SENT_MAX];
     unsigned nsent, cleanups, late_cleanups, flushes, touched_after;
     uint32_t stat_sn, exp_cmdsn, max_cmdsn;
+    struct iscsi_moved moved;
     struct iscsi_conn *conn;                             /* bound */
     uint8_t room[64 * ISCSI_BHS_LEN + ISCSI_GATHER_MIN]; /* what conn->gather is */
 } fake_adapter;

@@ -766,6 +766,25 @@ readable(void *user)
         finish_cleanups(sc);
 }
 
+static void
+sw_tcp_get_moved(struct iscsi_conn *c, struct iscsi_moved *ret)
+{
+    struct sw_tcp_conn *sc = c->dd_data;
+    int64_t unread, unacked;
+
+    *ret = (struct iscsi_moved){0, 0, 0};
+    if (sc->stream == NULL)
+        return;
+    unread = stream_unread(sc->stream);
+    unacked = stream_unacked(sc->stream);
+    if (unread > 0)
+        ret->unread = (uint64_t)unread;
+    if (unacked < 0)
+        return;
+    ret->acked = sc->sent - (uint64_t)unacked;
+    ret->unacked = sc->queued - ret->acked;
+}
+
 /* ---- life ----------------------------------------------------------------------------------- */
 
 static const struct iscsi_tcp_ops sw_tcp_pdus = {.init_pdu = sw_tcp_init_pdu,
@@ -879,4 +898,5 @@ const struct iscsi_transport sw_tcp_transport = {
     .xmit_fast = sw_tcp_xmit_fast,
     .xmit_flush = sw_tcp_xmit_flush,
     .cleanup_task = sw_tcp_cleanup_task,
+    .get_moved = sw_tcp_get_moved,
 };

@@ -240,6 +240,54 @@ interval_of_pings_changes(void **state)
     world_free(w);
 }
 
+/* TMO-01: bytes that move, either way, show that the target lives; bytes that do not, do not. */
+static void
+bytes_on_their_way_are_life(void **state)
+{
+    struct world *w = world_new(7);
+
+    (void)state;
+    world_up(w); /* an interval of 5 s, and 5 s for the answer */
+    for (int i = 0; i < 40; i++) {
+        fake_adapter.moved.unread += 1000;
+        fake_advance(&w->fl, SEC(1));
+    }
+    assert_int_equal(w->nerrors, 0);
+    fake_adapter.moved = (struct iscsi_moved){.unacked = 100000, .acked = 1};
+    for (int i = 0; i < 40; i++) {
+        fake_adapter.moved.unacked -= 1000;
+        fake_adapter.moved.acked += 1000;
+        fake_advance(&w->fl, SEC(1));
+    }
+    assert_int_equal(w->nerrors, 0);
+    for (int i = 0; i < 21; i++) /* some is left, and does not move */
+        fake_advance(&w->fl, SEC(1));
+    assert_int_equal(w->nerrors, 1);
+    assert_int_equal(w->error, ISCSI_ERR_NOP_TIMEDOUT);
+    world_free(w);
+}
+
+/* TMO-01: that our ping has been acknowledged is the target's kernel's doing, and no answer; and
+ * what was read in the past and lies there still is no life either. */
+static void
+acknowledgements_are_no_answers(void **state)
+{
+    struct world *w = world_new(8);
+
+    (void)state;
+    world_up(w);
+    fake_adapter.moved.unread = 7000;
+    fake_advance(&w->fl, SEC(6)); /* these have come since */
+    for (int i = 0; i < 11; i++) {
+        fake_advance(&w->fl, SEC(1));
+        fake_adapter.moved.acked = fake_last(ISCSI_OP_NOP_OUT) != NULL ? 48 : 0;
+    }
+    assert_non_null(fake_last(ISCSI_OP_NOP_OUT));
+    assert_int_equal(w->nerrors, 1);
+    assert_int_equal(w->error, ISCSI_ERR_NOP_TIMEDOUT);
+    world_free(w);
+}
+
 int
 main(void)
 {
@@ -249,6 +297,8 @@ main(void)
         cmocka_unit_test(logout_beside_pings),
         cmocka_unit_test(answers_fit_their_requests),
         cmocka_unit_test(interval_of_pings_changes),
+        cmocka_unit_test(bytes_on_their_way_are_life),
+        cmocka_unit_test(acknowledgements_are_no_answers),
         cmocka_unit_test(foreign_requests_are_refused),
         cmocka_unit_test(agreed_values_stay),
     };

@@ -764,6 +764,8 @@ test_writable_comes_once(void **state)
     p.s.ignore = INT32_MAX;
     end_send(&p.c);
     linger(w, 20 * MS);
+    assert_int_equal(stream_unread(p.c.s), 0);
+    assert_true(stream_unread(p.s.s) > 0 && (size_t)stream_unread(p.s.s) <= p.c.sent);
     sent = p.c.sent; /* both buffers are full */
     p.c.to_send = sent;
     p.c.writables = 0;

@@ -106,6 +106,12 @@ unacked(struct stream *s)
     return (int64_t)f->unacked;
 }
 
+static int64_t
+unread(struct stream *s)
+{
+    return (int64_t)container_of(s, struct fake_stream, s)->in_len;
+}
+
 static void
 close_stream(struct stream *s)
 {
@@ -217,6 +223,7 @@ setup(int n)
     r.ops.close = close_stream;
     r.ops.lend = lend;
     r.ops.unacked = unacked;
+    r.ops.unread = unread;
     r.ops.recvv = recvv;
     r.ops.set_rcvlowat = set_rcvlowat;
     r.fl.l.scratch = scratch;
@@ -487,6 +494,31 @@ an_answer_after_the_acknowledgement(void **state)
     assert_int_equal(tt->cleanup_task(e->task), 0);
     assert_int_equal(tt->cleanup_task(e->second), -EINPROGRESS);
     assert_int_equal(e->cleaned, 0);
+    teardown();
+}
+
+/* What lies in the two sockets, and what is not in ours yet. */
+static void
+bytes_on_their_way_are_told(void **state)
+{
+    static const uint8_t data[64] = {1, 2, 3};
+    struct side *e = &r.side[0];
+    struct iscsi_moved m;
+
+    (void)state;
+    setup(1);
+    tt->get_moved(e->conn, &m);
+    assert_int_equal(m.unread + m.acked + m.unacked, 0);
+    e->stream.room = 50;
+    assert_int_equal(gather(e, data, sizeof(data)), 0);
+    tt->xmit_flush(e->conn);
+    e->stream.unacked = 20;
+    e->stream.in_len = 1234;
+    tt->get_moved(e->conn, &m);
+    assert_int_equal(m.unread, 1234);
+    assert_int_equal(m.acked, 30);
+    assert_int_equal(m.unacked, 48 + 64 - 30);
+    e->stream.in_len = 0;
     teardown();
 }
 
@@ -767,6 +799,7 @@ main(void)
         cmocka_unit_test(one_is_enough_however_much_is_gathered),
         cmocka_unit_test(blocked_connections_keep_their_own),
         cmocka_unit_test(a_connection_that_dies_gives_back),
+        cmocka_unit_test(bytes_on_their_way_are_told),
         cmocka_unit_test(an_answer_after_the_acknowledgement),
         cmocka_unit_test(an_early_answer_keeps_the_memory),
         cmocka_unit_test(the_next_receive_asks),
