@@ -378,6 +378,16 @@ iscsi_async(struct conn *c, const union bhs_any *h, const void *data, uint32_t l
     return iscsi_to_control_plane(c, &h->h, data, len);
 }
 
+/* Does this Logout Request end the tasks of the connection, other than to recover them? */
+static bool
+closes_what_it_has(const struct conn *c, const struct bhs_logout_req *h)
+{
+    uint8_t reason = h->flags & ISCSI_LOGOUT_REASON_MASK;
+
+    return reason == ISCSI_LOGOUT_CLOSE_SESSION ||
+           (reason == ISCSI_LOGOUT_CLOSE_CONNECTION && get16(h->cid) == c->pub.cid);
+}
+
 /* Takes a response to a task that is not a SCSI command, if the task is of the kind that it
  * answers. */
 static int
@@ -395,6 +405,8 @@ task_rsp(struct conn *c, struct task *t, const union bhs_any *h, const void *dat
     if (user && op == ISCSI_OP_TEXT_RSP && asked == ISCSI_OP_TEXT_REQ)
         return iscsi_user_answer(c, t, h, data, len, (h->h.flags & ISCSI_FLAG_FINAL) != 0);
     if (user && op == ISCSI_OP_LOGOUT_RSP && asked == ISCSI_OP_LOGOUT_REQ) {
+        c->logged_out = closes_what_it_has(c, &t->ctl.logout_req) &&
+                        h->logout_rsp.response == ISCSI_LOGOUT_RSP_OK;
         iscsi_conn_event(c, EV_LOGOUT_OK);
         return iscsi_user_answer(c, t, h, data, len, true);
     }

@@ -118,6 +118,8 @@ conn_reset(struct conn *c)
     statsn_window_reset(&c->statsn);
     c->ping_ns = 0;
     c->pings_in_a_row = 0;
+    c->moved = (struct iscsi_moved){0, 0, 0};
+    c->logged_out = false;
 }
 
 int
@@ -188,6 +190,7 @@ iscsi_conn_start(struct iscsi_conn *pub, struct lunette_error *err)
     iscsi_conn_event(c, EV_STARTED);
     if (c == s->leadconn)
         iscsi_session_up(s);
+    iscsi_conn_is_back(c);
     pub->last_recv_ns = pub->loop->now_ns;
     iscsi_ping_start(c);
     return 0;

@@ -21,14 +21,15 @@ struct conn {
     enum conn_state state;
     const char *last_row;
     uint32_t refused_events;
-    bool down;      /* not bound: the transport holds nothing of it, no task is left */
-    bool suspended; /* transmits and receives nothing any more */
-    bool rx_fast;   /* answers may take the fast path: the general path sets it where
-                       iscsi_rx_fast_ok() says so, and whatever may change that clears it */
-    bool failing;   /* iscsi_conn_failure was called, fail_work is on its way */
-    bool report;    /* conn_error is due */
-    bool dying;     /* it is freed once its tasks are gone */
-    bool stopping;  /* stop_conn has not ended yet */
+    bool down;       /* not bound: the transport holds nothing of it, no task is left */
+    bool suspended;  /* transmits and receives nothing any more */
+    bool rx_fast;    /* answers may take the fast path: the general path sets it where
+                        iscsi_rx_fast_ok() says so, and whatever may change that clears it */
+    bool failing;    /* iscsi_conn_failure was called, fail_work is on its way */
+    bool report;     /* conn_error is due */
+    bool dying;      /* it is freed once its tasks are gone */
+    bool stopping;   /* stop_conn has not ended yet */
+    bool logged_out; /* the target has closed it, or the session, as our Logout asked */
     uint32_t declared_recv_dlength, declared_xmit_dlength; /* bytes; in force from start on */
     bool want_hdrdgst, want_datadgst;                      /* in force from start on */
     struct list mgmtqueue;       /* struct iscsi_task.node: control PDUs to be sent */

@@ -213,6 +213,9 @@ void iscsi_session_lost(struct session *s, const struct lunette_error *why);
 void iscsi_session_fail(struct session *s, const struct lunette_error *why);
 
 /* ---- recovery.c: the end of a connection ---- */
+void iscsi_recovery_init(struct session *s);
+/* The connection has logged in: commands that a connection of this number had are over. */
+void iscsi_conn_is_back(const struct conn *c);
 void iscsi_conn_stopped(struct iscsi_conn *c);
 void iscsi_fail_work(struct loop_work *w);
 

@@ -91,6 +91,5 @@ void
 iscsi_nexus_init(struct session *s)
 {
     s->state = ISCSI_STATE_FREE;
-    list_init(&s->unassigned);
     loop_timer_init(&s->recovery_timer, recovery_timer);
 }

@@ -3,10 +3,13 @@
  *
  * Here is the one place where tasks end that no answer ends.  A connection stops; the transport
  * lets go of each of its commands, which then have no connection (UNASSIGNED) and wait for a
- * verdict.  At error recovery level 0 that comes at once: each may have been executed, and ends.
+ * verdict.  At error recovery level 0 each may have been executed, and ends: as soon as nothing can
+ * be sent before the target has ended it (iscsi/fate.h).  Where the session was lost with its
+ * connection that is at once, since the session sends nothing before its next nexus.
  */
 #include <errno.h>
 
+#include "iscsi/fate.h"
 #include "iscsi/internal.h"
 
 /* Control PDUs belong to their connection and end with it. */
@@ -58,16 +61,81 @@ end_pending(struct conn *c)
     }
 }
 
-/* Ends all commands without a connection, which is the verdict of level 0 on them. */
+static struct fate_facts
+fate_facts_of(const struct session *s, const struct task *t)
+{
+    bool up = s->state == ISCSI_STATE_LOGGED_IN;
+
+    return (struct fate_facts){
+        .nexus_serves = up,
+        .reinstated = up && t->old_nexus,
+        .conn_reinstated = t->conn_is_back,
+        .logged_out = t->conn_logged_out,
+        .erl = (uint8_t)s->pub.params.erl,
+        .lost_ns = s->pub.loop->now_ns - t->lost_ns,
+        .time2wait_s = s->pub.params.time2wait_s,
+        .time2retain_s = s->pub.params.time2retain_s,
+    };
+}
+
+/* The first command without a connection that may end now; NULL: there is none, and the timer runs
+ * for the next. */
+static struct task *
+next_to_end(struct session *s)
+{
+    uint64_t next = UINT64_MAX;
+
+    LIST_FOREACH (n, &s->unassigned) {
+        struct task *t = to_task(container_of(n, struct iscsi_task, node));
+        struct fate_facts f = fate_facts_of(s, t);
+
+        if (iscsi_fate(&f) != FATE_MAY_RUN)
+            return t;
+        if (iscsi_fate_limit_ns(&f) - f.lost_ns < next)
+            next = iscsi_fate_limit_ns(&f) - f.lost_ns;
+    }
+    if (next != UINT64_MAX)
+        loop_timer_start(s->pub.loop, &s->fate_timer, next);
+    return NULL;
+}
+
+/* Ends the commands without a connection, which is the verdict of level 0 on them, as far as they
+ * may end. */
 static void
 end_unassigned(struct session *s)
 {
-    while (!list_empty(&s->unassigned)) {
-        struct task *t = to_task(container_of(s->unassigned.next, struct iscsi_task, node));
+    struct task *t;
 
+    while ((t = next_to_end(s)) != NULL) { /* whoever is told may do anything */
         iscsi_set_unfinished(t->pub.sc, DID_TRANSPORT_DISRUPTED);
         iscsi_complete_unassigned(t);
     }
+}
+
+static void
+fate_timer(struct loop_timer *t)
+{
+    end_unassigned(container_of(t, struct session, fate_timer));
+}
+
+void
+iscsi_recovery_init(struct session *s)
+{
+    list_init(&s->unassigned);
+    loop_timer_init(&s->fate_timer, fate_timer);
+}
+
+void
+iscsi_conn_is_back(const struct conn *c)
+{
+    struct session *s = c->session;
+
+    LIST_FOREACH (n, &s->unassigned) {
+        struct task *t = to_task(container_of(n, struct iscsi_task, node));
+
+        t->conn_is_back |= t->lost_cid == c->pub.cid;
+    }
+    end_unassigned(s);
 }
 
 static void
@@ -105,6 +173,7 @@ lead_lost(struct session *s, struct conn *lead, bool recover)
         iscsi_session_lost(s, &lead->why);
     else
         iscsi_session_fail(s, &lead->why);
+    end_unassigned(s); /* those of connections that ended before */
     iscsi_tmf_fail_all(s);
     LIST_FOREACH (n, &s->conns) {
         struct conn *c = container_of(n, struct conn, node);

@@ -72,6 +72,7 @@ free_work(struct loop_work *w)
         s->pub.tt->destroy_session(&s->pub);
     loop_timer_stop(s->pub.loop, &s->tmf_timer);
     loop_timer_stop(s->pub.loop, &s->recovery_timer);
+    loop_timer_stop(s->pub.loop, &s->fate_timer);
     loop_timer_stop(s->pub.loop, &s->win.shut_timer);
     loop_defer_cancel(&s->restart_work);
     loop_defer_cancel(&s->done_work);
@@ -106,6 +107,7 @@ session_init(struct session *s, struct loop *l, const struct iscsi_transport *tt
     iscsi_window_init(s, cfg->initial_cmdsn);
     iscsi_tmf_init(s);
     iscsi_nexus_init(s);
+    iscsi_recovery_init(s);
     s->host = (struct scsi_host){
         .ops = l->trace != NULL ? &iscsi_host_ops_traced : &iscsi_host_ops,
         .loop = l,

@@ -38,7 +38,8 @@ struct session {
     bool want_restart;       /* a command was refused */
     bool dying;
     struct loop_work restart_work, done_work, free_work, eh_work;
-    struct list unassigned; /* struct iscsi_task.node: commands whose connection has ended */
+    struct list unassigned;       /* struct iscsi_task.node: commands whose connection has ended */
+    struct loop_timer fate_timer; /* the first of those may be known to be over */
     struct loop_timer recovery_timer;
     uint32_t recovery_tmo_s;         /* how long the session may be BLOCKED; 0: it fails at once */
     struct list done;                /* struct scsi_cmd that end without having been sent */

@@ -187,6 +187,10 @@ iscsi_unassign_task(struct task *t)
     assert(t->pub.state == ISCSI_TASK_RUNNING && t->kind == TASK_SCSI);
     leave_conn(t);
     t->pub.state = ISCSI_TASK_UNASSIGNED;
+    t->lost_ns = s->pub.loop->now_ns;
+    t->lost_cid = t->pub.conn->cid;
+    t->conn_logged_out = to_conn(t->pub.conn)->logged_out;
+    t->conn_is_back = false;
     list_push_back(&s->unassigned, &t->pub.node);
     if (clean_task(t, true))
         t->pub.conn = NULL;

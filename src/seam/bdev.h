@@ -43,7 +43,9 @@ enum bdev_op {
 #define BDEV_F_FUA      (1u << 0) /* on stable storage when it is done */
 #define BDEV_F_NO_UNMAP (1u << 1) /* write zeroes: the blocks stay allocated */
 #define BDEV_F_FAILFAST                                                                            \
-    (1u << 2) /* transport errors are not retried: a multipath has other paths */
+    (1u << 2) /* transport errors are not retried: a multipath has other paths, on which it        \
+                 sends again what may have been executed only when the host of this one knows      \
+                 that it is over there (docs/design/nexus.md) */
 #define BDEV_F_PROMPT                                                                              \
     (1u << 3) /* done may be called while the driver is at work, since it                          \
                  only stores that the request has ended: it submits nothing,                       \

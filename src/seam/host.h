@@ -27,7 +27,9 @@ enum scsi_host_result {
     DID_OK,         /* a response came: look at status */
     DID_NO_CONNECT, /* session gone or never there */
     DID_BAD_TARGET, /* the answer made no sense: residual above the length, bad sense length */
-    DID_TRANSPORT_DISRUPTED, /* connection lost with the command outstanding: maybe executed */
+    DID_TRANSPORT_DISRUPTED, /* connection lost with the command outstanding: maybe executed, and
+                                perhaps yet to be: it may be sent again on this host, which ends it
+                                first, and on no other (docs/design/nexus.md) */
     DID_TRANSPORT_FAILFAST,  /* recovery given up */
     DID_IMM_RETRY,           /* not sent: session in recovery */
     DID_REQUEUE,             /* not sent: transmit suspended */

@@ -547,6 +547,70 @@ second_connection_is_lost(void **state)
     }
 }
 
+/* Leads on with the second connection, while c, sent on the first one, has no answer. */
+static struct iscsi_conn *
+pass_lead_on(struct world *w, struct cmd *c)
+{
+    struct iscsi_conn *second = second_conn(w);
+
+    assert_int_equal(iscsi_conn_start(second, NULL), 0);
+    one_command(w, c, true);
+    assert_int_equal(world_do(w, ISCSI_UEVENT_DESTROY_CONN), 0);
+    assert_int_equal(w->gone, 0);
+    assert_ptr_equal(session_of(w)->leadconn, to_conn(second));
+    fake_adapter.conn = second;
+    fake_adapter.stat_sn = 77; /* each connection has its own */
+    return second;
+}
+
+/* ERL-18: another connection of the nexus works, so the midlayer would send a command again
+ * at once: it does not get it back before the old one is certain to be over at the target. */
+static void
+command_may_still_run(void **state)
+{
+    enum { TIME, SESSION_LOST, CLOSED, CID_AGAIN, WAYS };
+
+    (void)state;
+    for (int way = 0; way < WAYS; way++) {
+        struct world *w = world_new(16);
+        struct iscsi_conn *second, *again;
+        struct cmd c;
+
+        world_up(w);
+        second = pass_lead_on(w, &c);
+        works(w);
+        fake_advance(&w->fl, MS(500));
+        assert_int_equal(c.done, 0);
+        if (way == TIME) {
+            for (int i = 0; i < 2 + 20 - 1; i++) { /* Time2Wait and Time2Retain */
+                fake_advance(&w->fl, SEC(1));
+                assert_int_equal(c.done, 0);
+                works(w);
+            }
+            fake_advance(&w->fl, SEC(1));
+        } else if (way == SESSION_LOST) {
+            second->up->conn_failure(second, ISCSI_ERR_CONN_CLOSED, "cut");
+            fake_advance(&w->fl, MS(1));
+        } else if (way == CLOSED) {
+            assert_int_equal(world_do(w, ISCSI_UEVENT_DESTROY_SESSION), 0);
+            fake_advance(&w->fl, MS(1));
+        } else {
+            w->cid = 1;
+            assert_int_equal(world_do(w, ISCSI_UEVENT_CREATE_CONN), 0);
+            w->follows = true;
+            world_connect(w);
+            assert_int_equal(world_do(w, ISCSI_UEVENT_BIND_CONN), 0);
+            fake_adapter.conn = second;
+            again = iscsi_conn_find(&session_of(w)->pub, 1);
+            assert_int_equal(c.done, 0);
+            assert_int_equal(iscsi_conn_start(again, NULL), 0);
+        }
+        assert_int_equal(c.done, 1);
+        assert_int_equal(c.sc.host_result, DID_TRANSPORT_DISRUPTED);
+        world_free(w);
+    }
+}
+
 /* The leading connection is destroyed in order: another one leads.  When it is lost, so is the
  * session, and the others with it. */
 static void
@@ -558,16 +622,7 @@ lead_passes_on(void **state)
 
     (void)state;
     world_up(w);
-    second = second_conn(w);
-    assert_int_equal(iscsi_conn_start(second, NULL), 0);
-    one_command(w, &c, true);
-    assert_int_equal(world_do(w, ISCSI_UEVENT_DESTROY_CONN), 0);
-    assert_int_equal(c.done, 1);
-    assert_int_equal(c.sc.host_result, DID_TRANSPORT_DISRUPTED);
-    assert_int_equal(w->gone, 0);
-    assert_ptr_equal(session_of(w)->leadconn, to_conn(second));
-    fake_adapter.conn = second;
-    fake_adapter.stat_sn = 77; /* each connection has its own */
+    second = pass_lead_on(w, &c);
     works(w);
     w->cid = 2;
     assert_int_equal(world_do(w, ISCSI_UEVENT_DESTROY_CONN), 0);
@@ -646,6 +701,7 @@ main(int argc, char **argv)
         cmocka_unit_test(command_of_a_stopping_connection),
         cmocka_unit_test(patience_ends_while_stopping),
         cmocka_unit_test(second_connection_is_lost),
+        cmocka_unit_test(command_may_still_run),
         cmocka_unit_test(lead_passes_on),
         cmocka_unit_test(many_nexuses),
     };
