@@ -462,7 +462,8 @@ any_pdu(struct conn *c, const union bhs_any *h, const void *data, uint32_t len)
     int r;
 
     TRACE(c->pub.loop, iscsi_complete_pdu, op, get32(h->h.itt));
-    if (c->suspended)
+    if (c->suspended || c->pub.failed) /* one that was refused leaves the numbers in a state that
+                                          nothing follows */
         return -ENOTCONN;
     if ((op != ISCSI_OP_DATA_IN && op != ISCSI_OP_SCSI_RSP) || c->state == CONN_IN_LOGIN)
         return other_pdu(c, h, data, len);

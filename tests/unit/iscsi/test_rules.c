@@ -496,11 +496,48 @@ reject_of_nothing(void **state)
 }
 
 /* "gathers": the adapter gathers, so that the fast path is taken. */
+/* A PDU that was refused is the last one: whatever else a transport brings is not looked at, in any
+ * state of the connection. */
+static void
+nothing_after_a_refused_pdu(void **state)
+{
+    for (int logged_out = 0; logged_out < 2; logged_out++) {
+        struct world *w = world_new(31);
+        union bhs_any h;
+        uint32_t next;
+
+        (void)state;
+        world_up(w);
+        if (logged_out) {
+            struct iscsi_uevent ev = {.type = ISCSI_UEVENT_SEND_PDU, .sid = w->sid, .cid = w->cid};
+
+            bhs_init(&ev.u.send_pdu.hdr, ISCSI_OP_LOGOUT_REQ | ISCSI_OP_IMMEDIATE,
+                     ISCSI_FLAG_FINAL);
+            assert_int_equal(world_ask(w, &ev, NULL, 0), 0);
+            fake_advance(&w->fl, MS(1));
+            bhs_init(&h, ISCSI_OP_LOGOUT_RSP, ISCSI_FLAG_FINAL);
+            h.h.itt = fake_last(ISCSI_OP_LOGOUT_REQ)->h.h.itt;
+            assert_int_equal(fake_pdu(&h, NULL, 0, true), 0);
+        }
+        next = fake_adapter.stat_sn;
+        for (int i = 0; i < 3; i++) { /* a gap, what was missing, another gap */
+            static const uint32_t ahead[] = {3, 0, 5};
+
+            fake_adapter.stat_sn = next + ahead[i];
+            bhs_init(&h, ISCSI_OP_ASYNC, ISCSI_FLAG_FINAL);
+            h.async.event = 200;
+            assert_true(fake_pdu(&h, NULL, 0, true) < 0);
+        }
+        world_free(w);
+    }
+}
+
 int
 main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reject_of_nothing),
+        cmocka_unit_test(nothing_after_a_refused_pdu),
         cmocka_unit_test(generations_go_around),
         cmocka_unit_test(tags_change_with_each_use),
         cmocka_unit_test(immediate_requests_take_no_number),
