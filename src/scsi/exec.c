@@ -17,6 +17,7 @@ exec_finish(struct scsi_exec *x, int err)
 
     assert(x->io.state == IO_IDLE || x->io.dev->target->host == &x->io.dev->target->dead);
     list_del(&x->node);
+    x->waits = false;
     loop_timer_stop(x->io.dev->target->loop, &x->timer);
     x->result = (struct bdev_result){.err = err};
     x->in_len = 0;
@@ -33,12 +34,31 @@ exec_finish(struct scsi_exec *x, int err)
     x->done(x);
 }
 
+/* Puts x on the waiting list.  Somebody waits for the answer to a pass-through command, and for how
+ * long is told: it is given up where nothing sends it in that time. */
+static void
+exec_wait(struct scsi_exec *x)
+{
+    struct scsi_target *t = x->io.dev->target;
+    uint64_t now = t->loop->now_ns;
+
+    assert(x->io.state == IO_IDLE && list_empty(&x->node));
+    x->waits = true;
+    list_push_back(&t->waiting, &x->node);
+    if (!x->internal)
+        loop_timer_start(t->loop, &x->timer, x->wait_until_ns > now ? x->wait_until_ns - now : 0);
+}
+
 static void
 exec_timer(struct loop_timer *t)
 {
     struct scsi_exec *x = container_of(t, struct scsi_exec, timer);
     struct loop *l = x->io.dev->target->loop;
 
+    if (x->waits) {
+        exec_finish(x, -ETIMEDOUT);
+        return;
+    }
     if (x->io.state == IO_IDLE) { /* it was not with the host, but delayed */
         list_del(&x->node);
         exec_send(x);
@@ -67,6 +87,8 @@ exec_send(struct scsi_exec *x)
     int err;
 
     assert(io->state == IO_IDLE && list_empty(&x->node));
+    x->waits = false;
+    loop_timer_stop(t->loop, &x->timer);
     if (t->host->state == SCSI_HOST_GONE) {
         exec_finish(x, -ENOTCONN);
         return;
@@ -77,7 +99,7 @@ exec_send(struct scsi_exec *x)
         return;
     }
     if (exec_must_wait(s, x)) {
-        list_push_back(&t->waiting, &x->node);
+        exec_wait(x);
         return;
     }
     scsi_io_prepare(io);
@@ -92,7 +114,7 @@ exec_send(struct scsi_exec *x)
     io->sc.in = x->in;
     err = scsi_dispatch_cmd(s, io);
     if (err == -EBUSY) {
-        list_push_back(&t->waiting, &x->node);
+        exec_wait(x);
         return;
     }
     if (err < 0) {
@@ -190,12 +212,13 @@ exec_start(struct scsi_sdev *s, struct scsi_exec *x)
     x->tries = 0;
     x->backoff_ms = 0;
     x->deadline_ns = 0;
+    x->wait_until_ns = t->loop->now_ns + x->timeout_ms * LOOP_NS_PER_MS;
     scsi_io_init(&x->io, &s->dev, scsi_done, scsi_exec_complete);
     x->io.rq = NULL;
     x->io.not_fresh = 0;
     x->io.sc.host_result = DID_OK;
     /* It is sent later, from the waiting list: an end must not be told from inside this call. */
-    list_push_back(&t->waiting, &x->node);
+    exec_wait(x);
     loop_defer(t->loop, &t->commit_work);
     return 0;
 }

@@ -213,7 +213,8 @@ struct scsi_exec {
     const uint8_t *cdb; /* copied if it fits, else the owner's */
     uint16_t cdb_len;
     uint8_t ua_retries;  /* unit attentions swallowed; each is acted on */
-    uint32_t timeout_ms; /* 0: 30 s */
+    uint32_t timeout_ms; /* 0: 30 s; also for the wait before it is sent, as while the session is
+                            being recovered */
     struct sg out, in;
     void (*done)(struct scsi_exec *x); /* once, later */
     void *user;
@@ -226,10 +227,12 @@ struct scsi_exec {
     struct loop_timer timer;
     struct list node;
     uint64_t deadline_ns;
+    uint64_t wait_until_ns; /* it is given up where it still waits to be sent */
     uint32_t backoff_ms;
     uint8_t tries, ua_left;
     bool internal; /* a command of the midlayer itself, which is also repeated after BUSY and after
-                      a lost connection */
+                      a lost connection, and which waits as long as it takes */
+    bool waits;    /* it is on the target's waiting list */
 };
 
 /* 0, or -errno and no done: -EINVAL CDB longer than the host takes, -ENODEV device being removed

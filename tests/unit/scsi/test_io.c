@@ -2,6 +2,8 @@
 /* Disk commands: their CDBs, and what becomes of each way in which they can end. */
 #include "tests/unit/scsi/fake_host.h"
 
+#include <limits.h>
+
 #include "scsi/internal.h"
 
 static struct fdisk d;
@@ -617,6 +619,49 @@ test_execute_on_any_type(void **state)
     fh_close(&d.f);
 }
 
+/* A pass-through command that cannot be sent, since the session is being recovered or the host
+ * takes nothing more, is given up when its time is over; one of the midlayer's own waits. */
+static void
+test_execute_that_waits(void **state)
+{
+    static const uint8_t tur[6] = {0};
+
+    (void)state;
+    for (int blocked = 0; blocked < 2; blocked++) {
+        struct scsi_exec x = {
+            .cdb = tur, .cdb_len = 6, .timeout_ms = 500, .ua_retries = 0, .done = exec_done};
+        struct scsi_exec own = x;
+
+        fd_open(&d);
+        exec_calls = 0;
+        if (blocked)
+            fh_state(&d.f, SCSI_HOST_BLOCKED);
+        else
+            d.f.refuse = UINT_MAX;
+        assert_int_equal(scsi_execute(d.dev, &x), 0);
+        assert_int_equal(scsi_execute_internal(sdev_of(d.dev), &own), 0);
+        fake_advance(&d.f.loop, MS(499));
+        assert_int_equal(exec_calls, 0);
+        fake_advance(&d.f.loop, MS(2));
+        assert_int_equal(exec_calls, 1);
+        assert_int_equal(x.result.err, -ETIMEDOUT);
+        fake_advance(&d.f.loop, SEC(60));
+        assert_int_equal(exec_calls, 1);
+        assert_int_equal(scsi_execute(d.dev, &x), 0); /* in time, this once */
+        fake_advance(&d.f.loop, MS(400));
+        d.f.refuse = 0;
+        if (blocked)
+            fh_state(&d.f, SCSI_HOST_RUNNING);
+        else
+            d.f.h.ev->restart(d.f.h.ev_user);
+        fake_advance(&d.f.loop, MS(1));
+        assert_int_equal(exec_calls, 3);
+        assert_int_equal(x.result.err, 0);
+        assert_int_equal(own.result.err, 0);
+        fd_close(&d);
+    }
+}
+
 static void
 removed(void *user, int err)
 {
@@ -733,6 +778,7 @@ main(void)
         cmocka_unit_test(test_task_set_full_settles),
         cmocka_unit_test(test_window_closed),
         cmocka_unit_test(test_execute_on_any_type),
+        cmocka_unit_test(test_execute_that_waits),
         cmocka_unit_test(test_states_and_removal),
         cmocka_unit_test(test_state_matrix),
         cmocka_unit_test(test_exec_at_detach),
