@@ -125,7 +125,8 @@ on_recv_pdu(void *user, void *conn, const struct bhs *hdr, const void *data, uin
         return;
     ev.cid = c->cid;
     ev.u.recv_pdu.hdr = *hdr;
-    ev.u.recv_pdu.data_len = len < IPC_PDU_DATA_MAX ? len : IPC_PDU_DATA_MAX;
+    assert(len <= IPC_RECV_DATA_MAX); /* DataSegmentLength has 24 bits */
+    ev.u.recv_pdu.data_len = len;
     dp_event(ds->dp, &ev, data);
 }
 

@@ -331,7 +331,7 @@ walk_kevent(struct walk *w, struct iscsi_kevent *ev)
         return;
     if (ev->type == ISCSI_KEVENT_RECV_PDU) {
         walk_bytes(w, &ev->u.recv_pdu.hdr, sizeof(ev->u.recv_pdu.hdr));
-        walk_count(w, &ev->u.recv_pdu.data_len, IPC_PDU_DATA_MAX);
+        walk_count(w, &ev->u.recv_pdu.data_len, IPC_RECV_DATA_MAX);
     } else if (ev->type == ISCSI_KEVENT_CONN_ERROR) {
         ENUM(w, ev->u.conn_error.err, ISCSI_ERR_COUNT);
         walk_error(w, &ev->u.conn_error.why);

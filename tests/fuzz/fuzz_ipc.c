@@ -139,7 +139,7 @@ on_event(void *user, const struct iscsi_kevent *ev, const void *data)
     void *copy = fuzz_copy(data, len);
 
     (void)user;
-    CHECK(len <= IPC_PDU_DATA_MAX);
+    CHECK(len <= IPC_RECV_DATA_MAX);
     free(copy);
 }
 

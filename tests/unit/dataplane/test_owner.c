@@ -169,6 +169,7 @@ test_a_session_of_another_owner(void **state)
     struct dpw *w = owned_world();
     struct iscsi_uevent ev = {.type = ISCSI_UEVENT_CREATE_SESSION};
     struct lunette_error why = {.code = -EPIPE, .msg = "gone"};
+    static const uint8_t large[3 * IPC_PDU_DATA_MAX];
     struct bhs hdr = {.opcode = 0x3f};
     uint64_t ep;
     uint32_t sid;
@@ -199,6 +200,8 @@ test_a_session_of_another_owner(void **state)
     assert_string_equal(dpw_value(w, ISCSI_PARAM_PORTAL), "192.0.2.1:3260");
     owner.cfg.ev->recv_pdu(owner.cfg.user, &owner.conn[1], &hdr, "abcd", 4);
     assert_int_equal(dpw_last_event(w, ISCSI_KEVENT_RECV_PDU)->u.recv_pdu.data_len, 4);
+    owner.cfg.ev->recv_pdu(owner.cfg.user, &owner.conn[1], &hdr, large, sizeof(large));
+    assert_int_equal(dpw_last_event(w, ISCSI_KEVENT_RECV_PDU)->u.recv_pdu.data_len, sizeof(large));
     owner.cfg.ev->conn_down(owner.cfg.user, &owner.conn[1]);
     owner.conn[1].bound = false;
     owner.cfg.ev->conn_error(owner.cfg.user, &owner.conn[1], ISCSI_ERR_CONN_CLOSED, &why);

@@ -31,7 +31,7 @@ struct world {
     /* the client's */
     struct iscsi_reply reply[KEPT];
     struct iscsi_kevent event[KEPT];
-    uint8_t data[IPC_PDU_DATA_MAX];
+    uint8_t data[3 * IPC_PDU_DATA_MAX];
     unsigned nreplies, nevents;
     int client_broken, server_broken;
     unsigned closed_fds;
@@ -167,6 +167,7 @@ world_free(struct world *w)
 static void
 test_requests_replies_events(void **state)
 {
+    static uint8_t large[3 * IPC_PDU_DATA_MAX];
     static const uint8_t pdu[5] = {1, 2, 3, 4, 5};
 
     (void)state;
@@ -198,6 +199,12 @@ test_requests_replies_events(void **state)
         assert_int_equal(w->nevents, 1);
         assert_int_equal(w->event[0].number, 9);
         assert_memory_equal(w->data, pdu, sizeof(pdu));
+        memset(large, 0x5a, sizeof(large));
+        up.u.recv_pdu.data_len = sizeof(large); /* what comes is not limited as what is sent is */
+        assert_int_equal(w->client.event(w->client.binding, &up, large), 0);
+        fake_turn(&w->fl);
+        assert_int_equal(w->nevents, 2);
+        assert_memory_equal(w->data, large, sizeof(large));
         world_free(w);
     }
 }
