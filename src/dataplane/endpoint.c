@@ -163,9 +163,13 @@ dp_transport(struct dataplane *dp, const char name[IPC_NAME_MAX],
     static_assert(IPC_NAME_MAX == TRANSPORT_NAME_MAX + 1, "every name can be asked for");
     if (memchr(name, '\0', IPC_NAME_MAX) != NULL)
         tt = transport_find(dp->registry, name);
-    if (tt == NULL)
-        return lunette_fail(err, -ENOENT, LUNETTE_DOM_USAGE, 0, "there is no transport \"%.31s\"",
-                            name);
+    if (tt == NULL) {
+        char there[128];
+
+        return lunette_fail(err, -ENOENT, LUNETTE_DOM_USAGE, 0,
+                            "there is no transport \"%.31s\", only %s", name,
+                            transport_names(dp->registry, there, sizeof(there)));
+    }
     *ret = tt;
     return 0;
 }

@@ -5,8 +5,10 @@
 #include <assert.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* Every version of the table begins so. */
 struct table_head {
@@ -109,12 +111,16 @@ transport_of_object(struct transport_registry *r, void *object, struct lunette_e
 int
 transport_load(struct transport_registry *r, const char *path, struct lunette_error *err)
 {
+    struct stat st;
     void *object;
     int e;
 
     if (strchr(path, '/') == NULL) /* dlopen would look for it where libraries are */
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
                             "transport %s: the path needs a slash", path);
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) /* to open a FIFO would wait for a writer */
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "transport %s: it is no file",
+                            path);
     object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (object == NULL) {
         const char *why = dlerror(); /* mostly begins with the path */
@@ -164,4 +170,16 @@ transport_find(const struct transport_registry *r, const char *name)
             return &r->t[i];
     }
     return NULL;
+}
+
+const char *
+transport_names(const struct transport_registry *r, char *buf, size_t size)
+{
+    size_t n = 0;
+
+    assert(size > 0);
+    buf[0] = '\0';
+    for (size_t i = 0; i < r->count && n < size; i++)
+        n += (size_t)snprintf(buf + n, size - n, "%s%s", i > 0 ? ", " : "", r->t[i].name);
+    return buf;
 }

@@ -25,8 +25,8 @@ int transport_register(struct transport_registry *r, const struct iscsi_transpor
                        struct lunette_error *err);
 
 /* Loads the shared object at path, which contains a slash, and adds its transport.  -ELIBACC: it
- * cannot be loaded; -EINVAL: the path has no slash, or the object has no transport; or as
- * transport_register.  The error names the file. */
+ * cannot be loaded; -EINVAL: the path has no slash or is not of a regular file, or the object has
+ * no transport; or as transport_register.  The error names the file. */
 int transport_load(struct transport_registry *r, const char *path, struct lunette_error *err);
 
 /* Loads what LUNETTE_TRANSPORTS names, "path[:path...]", if it is set; not in a set-uid program,
@@ -38,6 +38,9 @@ void transport_registry_fini(struct transport_registry *r);
 
 /* The transport of that name, which lives as long as the registry; NULL if there is none. */
 const struct iscsi_transport *transport_find(const struct transport_registry *r, const char *name);
+
+/* The names of all, with commas between them, cut where there is no room.  Returns buf. */
+const char *transport_names(const struct transport_registry *r, char *buf, size_t size);
 
 /* Sockets: "tcp", as iscsiadm calls it. */
 extern const struct iscsi_transport sw_tcp_transport;

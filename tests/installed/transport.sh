@@ -106,7 +106,7 @@ says "$tmp/sockets.so:$tmp/sockets.so" "is registered already"
 says "sockets.so" "transport sockets.so: the path needs a slash"
 unset LUNETTE_TRANSPORTS
 L ls "$U/0?transport=sockets" > out && fail "a transport that is not there was taken"
-grep -q 'no transport "sockets"' err || fail "the message does not name it"
+grep -q 'no transport "sockets", only tcp' err || fail "the message does not name it, and those that are there"
 
 # Not in a set-uid program, whose environment is somebody else's.
 if [[ $(id -u) == 0 ]] && command -v setpriv > /dev/null && cp "$LUNETTE_BIN/lunette" suid && chmod 4755 suid && chmod 755 "$tmp" &&

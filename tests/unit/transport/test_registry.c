@@ -3,7 +3,11 @@
 #include "tests/test.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "transport/transport.h"
 
@@ -187,6 +191,7 @@ static void
 too_many(void **state)
 {
     static char names[TRANSPORT_MAX + 1][8];
+    char there[12];
     struct larger l = table();
 
     (void)state;
@@ -197,6 +202,8 @@ too_many(void **state)
         assert_int_equal(transport_register(&r, &l.t, &err), i < TRANSPORT_MAX ? 0 : -ENOSPC);
     }
     assert_string_equal(transport_find(&r, "t7")->name, "t7");
+    assert_ptr_equal(transport_names(&r, there, sizeof(there)), there);
+    assert_string_equal(there, "t0, t1, t2,"); /* cut */
     transport_registry_fini(&r);
     assert_null(transport_find(&r, "t7"));
 }
@@ -205,6 +212,8 @@ too_many(void **state)
 static void
 objects_that_are_none(void **state)
 {
+    char dir[] = "/tmp/transport.XXXXXX", fifo[64];
+
     (void)state;
     memset(&r, 0, sizeof(r));
     assert_int_equal(transport_load(&r, "libm.so.6", &err), -EINVAL);
@@ -212,6 +221,15 @@ objects_that_are_none(void **state)
     assert_int_equal(transport_load(&r, "/nowhere/t.so", &err), -ELIBACC);
     assert_non_null(strstr(err.msg, "transport /nowhere/t.so cannot be loaded: "));
     assert_int_equal(transport_load(&r, "/proc/self/exe", &err), -ELIBACC);
+    assert_non_null(mkdtemp(dir));
+    (void)snprintf(fifo, sizeof(fifo), "%s/fifo", dir);
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    (void)alarm(20); /* whoever opens it waits for ever */
+    assert_int_equal(transport_load(&r, fifo, &err), -EINVAL);
+    assert_non_null(strstr(err.msg, "/fifo: it is no file"));
+    assert_int_equal(transport_load(&r, dir, &err), -EINVAL);
+    (void)alarm(0);
+    assert_int_equal(unlink(fifo) + rmdir(dir), 0);
     assert_int_equal(setenv("LUNETTE_TRANSPORTS", ":/nowhere/t.so", 1), 0);
     assert_int_equal(transport_load_env(&r, &err), -ELIBACC);
     assert_ptr_equal(strstr(err.msg, "LUNETTE_TRANSPORTS: transport /nowhere/t.so"), err.msg);
