@@ -9,6 +9,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
+#include "cmd/common/stdfds.h"
 #include "cmd/lunette-target/args.h"
 
 #define EXIT_USAGE 2
@@ -49,6 +50,21 @@ stop_target(struct loop_work *w)
     app->stopping = true;
 }
 
+/* The signals that end us in order: not one that whoever started us had ignored, which stays so.
+ * sigwait would see it all the same. */
+static void
+fill_watched(sigset_t *set)
+{
+    static const int ends[] = {SIGTERM, SIGINT};
+    struct sigaction old;
+
+    (void)sigemptyset(set);
+    for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+        if (sigaction(ends[i], NULL, &old) < 0 || old.sa_handler != SIG_IGN)
+            (void)sigaddset(set, ends[i]);
+    }
+}
+
 /* Waits for the first SIGTERM or SIGINT; a second one ends the process as it always does. */
 static void *
 watch_signals(void *arg)
@@ -57,9 +73,7 @@ watch_signals(void *arg)
     sigset_t set;
     int sig;
 
-    (void)sigemptyset(&set);
-    (void)sigaddset(&set, SIGTERM);
-    (void)sigaddset(&set, SIGINT);
+    fill_watched(&set);
     if (sigwait(&set, &sig) == 0) {
         (void)pthread_sigmask(SIG_UNBLOCK, &set, NULL);
         loop_post(app->loop, &app->stop);
@@ -76,9 +90,7 @@ start_watching(struct app *app)
     sigset_t set;
     int r;
 
-    (void)sigemptyset(&set);
-    (void)sigaddset(&set, SIGTERM);
-    (void)sigaddset(&set, SIGINT);
+    fill_watched(&set);
     (void)sigaddset(&set, SIGXFSZ);
     r = pthread_sigmask(SIG_BLOCK, &set, NULL);
     if (r == 0)
@@ -209,8 +221,16 @@ int
 main(int argc, char **argv)
 {
     static struct app app;
-    int r = args_parse(&app.args, argc, argv);
+    int r = stdfds_open();
 
+    if (r < 0) {
+        (void)fprintf(stderr,
+                      "lunette-target: /dev/null, in place of a standard descriptor that is "
+                      "closed: %s\n",
+                      strerror(-r));
+        return EXIT_FAILURE;
+    }
+    r = args_parse(&app.args, argc, argv);
     if (r == 0) {
         app.log = (struct log){.level = LOG_LEVEL_WARN, .sink = print_line};
         if (app.args.verbose > 0)

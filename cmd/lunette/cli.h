@@ -125,7 +125,7 @@ void error_of_code(struct lunette_error *err, int code, const char *what);
 /* ---- Ctrl-C (interrupt.c) ------------------------------------------------------------------ */
 
 /* From now on SIGINT, SIGTERM and SIGHUP, and SIGPIPE if pipes is set, are only noted; a second
- * signal ends the program at once. */
+ * signal ends the program at once.  One that was ignored when the program began stays ignored. */
 void interrupt_catch(bool pipes);
 /* The signal that came, or 0. */
 int interrupted(void);

@@ -9,24 +9,39 @@
 
 static volatile sig_atomic_t caught;
 
+/* The second signal, be it the same or another, ends the program as if nobody had caught it. */
 static void
 on_signal(int sig)
 {
+    if (caught != 0) {
+        signal(sig, SIG_DFL);
+        raise(sig); /* comes when this handler returns, as sig is blocked until then */
+    }
     caught = sig;
+}
+
+/* A signal that whoever started us had ignored stays ignored: nohup(1), or a shell without job
+ * control that started us in the background. */
+static void
+catch_signal(int sig)
+{
+    /* no SA_RESTART: a blocked read must return */
+    struct sigaction sa = {.sa_handler = on_signal}, old;
+
+    sigemptyset(&sa.sa_mask);
+    if (sigaction(sig, NULL, &old) == 0 && old.sa_handler == SIG_IGN)
+        return;
+    sigaction(sig, &sa, NULL);
 }
 
 void
 interrupt_catch(bool pipes)
 {
-    /* no SA_RESTART: a blocked read must return */
-    struct sigaction sa = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
-
-    sigemptyset(&sa.sa_mask);
-    sigaction(SIGINT, &sa, NULL);
-    sigaction(SIGTERM, &sa, NULL);
-    sigaction(SIGHUP, &sa, NULL);
+    catch_signal(SIGINT);
+    catch_signal(SIGTERM);
+    catch_signal(SIGHUP);
     if (pipes)
-        sigaction(SIGPIPE, &sa, NULL);
+        catch_signal(SIGPIPE);
 }
 
 int

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cmd/common/stdfds.h"
+
 #define TRACE_EVENTS (1u << 16)
 
 static const struct command *const commands[] = {
@@ -191,6 +193,10 @@ take_words(int argc, char **argv)
 int
 main(int argc, char **argv)
 {
+    int r = stdfds_open();
+
+    if (r < 0)
+        return fail_errno(r, "/dev/null, in place of a standard descriptor that is closed");
     argv = take_words(argc, argv);
     if (argc < 2) {
         help(stderr);

@@ -1,56 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # cli.sh - the command against lunette-target: what it copies, what it refuses, its exit codes, its JSON.
-set -u
-: "${LUNETTE_BIN:=$(dirname "$0")/../../build/bin}"
-LUNETTE_BIN=$(realpath "$LUNETTE_BIN")
-[[ -x $LUNETTE_BIN/lunette-target ]] || { echo "SKIP: lunette-target is not built"; exit 77; }
-unset LUNETTE_CHAP LUNETTE_CHAP_FILE LUNETTE_INITIATOR_NAME
+. "$(dirname "$0")/lib.sh"
 
-tmp=$(mktemp -d "${TMPDIR:-/tmp}/lunette-cli.XXXXXX")
-cd "$tmp" || exit 1
-pids=()
-trap 'kill "${pids[@]}" 2> /dev/null; wait; rm -rf "$tmp"' EXIT
-failed=0 checks=0
-
-L() { timeout 60 "$LUNETTE_BIN/lunette" "$@"; }
-
-# is WANT GOT WHAT
-is() {
-    checks=$((checks + 1))
-    [[ $1 == "$2" ]] && return
-    echo "FAIL (line ${BASH_LINENO[0]}): $3: want $1, got $2"
-    [[ ! -s err ]] || sed 's/^/    /' err
-    failed=1
-}
-
-# code WANT ARGUMENT...: the exit code; output in out and err, input from in
-: > in
-code() {
-    local want=$1
-    shift
-    L "$@" < in > out 2> err
-    is "$want" $? "lunette $*"
-}
-
-same() { cmp -s "$1" "$2"; is 0 $? "$1 and $2 are equal"; }
-says() { grep -q -- "$1" err; is 0 $? "stderr says '$1'"; }
-json() { jq -e "$1" out > jq.out 2>&1; is 0 $? "JSON: $1"; }
-
-serve() { # OPTION...: sets $portal
-    : > target.out
-    "$LUNETTE_BIN/lunette-target" --listen 127.0.0.1:0 "$@" > target.out 2> target.err &
-    pids+=($!)
-    for _ in {1..100}; do
-        portal=$(sed -n 's/^listening on //p' target.out)
-        [[ -n $portal ]] && return
-        sleep 0.05
-    done
-    echo "FAIL: the target does not start"; cat target.err
-    exit 1
-}
-
-iqn=iqn.2026-11.example
 truncate -s 32M d0
 truncate -s 16M d1
 truncate -s 8M d2
@@ -191,7 +143,8 @@ json '.verified == false and .differs_at == 0'
 # Ctrl-C while the input stalls
 mkfifo stall
 exec 9<> stall
-"$LUNETTE_BIN/lunette" copy - iscsi://$portal/$iqn:null/0 < stall 2> err &
+# a shell without job control ignores SIGINT for what it starts in the background
+env --default-signal=INT "$LUNETTE_BIN/lunette" copy - iscsi://$portal/$iqn:null/0 < stall 2> err &
 p=$!
 sleep 0.5
 kill -INT $p
@@ -199,5 +152,4 @@ wait $p
 is 130 $? "Ctrl-C"
 says 'interrupted'
 
-echo "$checks checks"
-exit $failed
+finish

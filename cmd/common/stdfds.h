@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: MIT */
+/* cmd/common/stdfds.h - what each program of this tree does before anything else. */
+#ifndef CMD_COMMON_STDFDS_H
+#define CMD_COMMON_STDFDS_H
+
+/* Opens /dev/null in place of each of the descriptors 0 to 2 that is closed, so that no socket and
+ * no file takes their number and gets what is meant for standard output or error.  Reading such a
+ * standard input and writing such a standard output fail with EBADF, as they would have without
+ * this; what is written to such a standard error is lost.  Returns 0 or -errno. */
+int stdfds_open(void);
+
+#endif
