@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <jansson.h>
 #include <lunette/lunette.h>
@@ -115,6 +116,10 @@ int fail_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 int fail_no_url(const char *command, const char *word);
 /* The same for a system call; returns EXIT_OTHER. */
 int fail_errno(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Prints "lunette: ..." on standard error, for what is no failure; on a terminal it is wrapped. */
+void note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* Prints what to do next, as the line below a failure. */
+void hint(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 int exit_code_of(const struct lunette_error *err);
 /* Fills err from what a request on a queue came back with. */
 void error_of_completion(struct lunette_error *err, const struct lunette_queue *q,
@@ -129,6 +134,8 @@ void error_of_code(struct lunette_error *err, int code, const char *what);
 void interrupt_catch(bool pipes);
 /* The signal that came, or 0. */
 int interrupted(void);
+/* Says that the requests that are under way are waited for. */
+void interrupt_tell(const char *cmd, uint32_t requests);
 
 /* ---- text (text.c) ------------------------------------------------------------------------- */
 
@@ -149,6 +156,12 @@ const char *format_ns(char *buf, double ns);
 const char *device_type_name(uint8_t type);
 /* Why a disk could not be brought up: err is the -errno of struct lunette_info. */
 const char *unit_error_text(int err);
+
+/* Columns of the terminal that standard error is, or 80. */
+int terminal_columns(void);
+/* Prints text and a line feed, broken at blanks so that no line is longer than `columns`: its first
+ * line begins in `column`, the others behind `indent` blanks. */
+void text_wrap(FILE *to, const char *text, int columns, int column, int indent);
 
 /* Prints sixteen bytes a line, with their offset and as characters. */
 void hexdump(FILE *to, const void *data, size_t len, uint64_t offset);

@@ -3,10 +3,12 @@
 #include "cmd/lunette/cli.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define LOGIN_AUTH      0x0201 /* RFC 7143 11.13.5 */
 #define LOGIN_FORBIDDEN 0x0202
@@ -99,24 +101,37 @@ fail_hint(const struct lunette_error *err)
     return NULL;
 }
 
+/* On a terminal, lines are broken at words; what reads them from a file or pipe wants them whole.
+ */
+static void
+fail_print(const char *prefix, const char *text)
+{
+    fflush(stdout);
+    fputs(prefix, stderr);
+    text_wrap(stderr, text, isatty(STDERR_FILENO) == 1 ? terminal_columns() - 1 : INT_MAX,
+              (int)strlen(prefix), 4);
+}
+
+static void __attribute__((format(printf, 2, 0)))
+fail_format(const char *prefix, const char *fmt, va_list ap)
+{
+    char *text = NULL;
+
+    if (vasprintf(&text, fmt, ap) < 0)
+        return;
+    fail_print(prefix, text);
+    free(text);
+}
+
 int
 fail_with(const struct lunette_error *err, const char *what)
 {
     const char *next = fail_hint(err);
 
-    fflush(stdout);
-    fprintf(stderr, "lunette: %s: %s\n", what,
-            err->msg[0] != '\0' ? err->msg : strerror(-err->code));
+    (void)fail_usage("%s: %s", what, err->msg[0] != '\0' ? err->msg : strerror(-err->code));
     if (next != NULL)
-        fprintf(stderr, "  %s\n", next);
+        fail_print("  ", next);
     return exit_code_of(err);
-}
-
-static void __attribute__((format(printf, 1, 0))) fail_complain(const char *fmt, va_list ap)
-{
-    fflush(stdout);
-    fputs("lunette: ", stderr);
-    vfprintf(stderr, fmt, ap);
 }
 
 int
@@ -125,10 +140,29 @@ fail_usage(const char *fmt, ...)
     va_list ap;
 
     va_start(ap, fmt);
-    fail_complain(fmt, ap);
+    fail_format("lunette: ", fmt, ap);
     va_end(ap);
-    fputc('\n', stderr);
     return EXIT_USAGE;
+}
+
+void
+note(const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    fail_format("lunette: ", fmt, ap);
+    va_end(ap);
+}
+
+void
+hint(const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    fail_format("  ", fmt, ap);
+    va_end(ap);
 }
 
 int
@@ -144,12 +178,14 @@ fail_no_url(const char *command, const char *word)
 int
 fail_errno(int code, const char *fmt, ...)
 {
+    char *text = NULL;
     va_list ap;
 
     va_start(ap, fmt);
-    fail_complain(fmt, ap);
+    if (vasprintf(&text, fmt, ap) >= 0)
+        (void)fail_usage("%s: %s", text, strerror(-code));
     va_end(ap);
-    fprintf(stderr, ": %s\n", strerror(-code));
+    free(text);
     return EXIT_OTHER;
 }
 

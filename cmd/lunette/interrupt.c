@@ -49,3 +49,10 @@ interrupted(void)
 {
     return caught;
 }
+
+void
+interrupt_tell(const char *cmd, uint32_t requests)
+{
+    note("%s: stopping: waiting for %u request%s; again ends at once", cmd, (unsigned)requests,
+         requests == 1 ? "" : "s");
+}

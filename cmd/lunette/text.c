@@ -9,7 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/hex.h"
 
@@ -186,6 +188,38 @@ parse_hex(const char *text, uint8_t *buf, size_t size)
         text++;
     }
     return (int)n;
+}
+
+int
+terminal_columns(void)
+{
+    struct winsize ws;
+
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &ws) == 0 && ws.ws_col > 0)
+        return ws.ws_col;
+    return 80;
+}
+
+void
+text_wrap(FILE *to, const char *text, int columns, int column, int indent)
+{
+    bool fresh = true; /* nothing stands on this line but its indent */
+
+    while (*text != '\0') {
+        int gap = fresh ? 0 : (int)strspn(text, " ");
+        text += strspn(text, " ");
+        int word = (int)strcspn(text, " ");
+        if (!fresh && column + gap + word > columns) {
+            fprintf(to, "\n%*s", indent, "");
+            column = indent;
+            gap = 0;
+        }
+        fprintf(to, "%*s%.*s", gap, "", word, text);
+        column += gap + word;
+        fresh = false;
+        text += word;
+    }
+    fputc('\n', to);
 }
 
 uint64_t
