@@ -41,7 +41,10 @@ enum opt_kind {
     OPT_SIZE,    /* uint64_t bytes with suffix, between min and max */
     OPT_SECONDS, /* uint64_t nanoseconds, given in seconds with decimals */
     OPT_CHOICE,  /* uint64_t, the index into arg "a|b|c" */
-    OPT_SPIN,    /* uint64_t microseconds, with a default where no value follows */
+    /* What follows these is optional, after a = only. */
+    OPT_SPIN,         /* uint64_t microseconds, with a default where no value follows */
+    OPT_MAYBE_SIZE,   /* as OPT_SIZE; UINT64_MAX where no value follows */
+    OPT_MAYBE_CHOICE, /* as OPT_CHOICE, but counted from 1; 1 where no value follows */
 };
 
 struct opt {
@@ -68,9 +71,10 @@ struct cli;
 
 struct command {
     const char *name;
-    const char *args;       /* what follows the name in the synopsis */
+    const char *operands;   /* what follows the options, a word each; the last may end with "..." */
+    const char *synopsis;   /* the options that the synopsis shows */
     const char *summary;    /* one line */
-    const char *about;      /* what --help says beyond the summary */
+    const char *about;      /* what --help says beyond the summary; a line feed ends a paragraph */
     const char *example;    /* command lines, each with what follows "lunette " */
     const struct opt *opts; /* ends with an entry without a name; NULL: none of its own */
     const void *defaults;   /* of opts_size bytes */
@@ -85,6 +89,7 @@ struct command {
 
 struct cli {
     const struct command *cmd;
+    int trace_fd; /* -1: none */
     struct common common;
     struct lunette_ctx *ctx; /* the newest, made by cli_ctx; NULL: none */
     struct lunette_ctx *all[CTX_MAX];
@@ -96,6 +101,8 @@ struct cli {
 int opt_parse(const struct command *cmd, int argc, char **argv, struct common *common, void *opts,
               int *ret_args);
 void opt_help(const struct command *cmd);
+/* The command and its options as JSON, for generators of completions and the like. */
+json_t *opt_dump(const struct command *cmd);
 
 /* ---- the run (main.c) ---------------------------------------------------------------------- */
 

@@ -325,11 +325,11 @@ print_result(const struct bench *b, const struct cli *cli)
         code = bench_print_json(b, cli);
     else
         print_table(b, cli);
-    if (limited_by_cpu(b, cli))
-        fprintf(stderr,
-                "lunette: bench: this process used %.0f %% of a CPU, which is the limit here: "
-                "the LUN may be faster\n",
-                100 * share_used(b));
+    if (limited_by_cpu(b, cli)) {
+        note("bench: this process used %.0f %% of a CPU, which is the limit here",
+             100 * share_used(b));
+        hint("the LUN may be faster");
+    }
     return code;
 }
 
@@ -417,9 +417,10 @@ run_bench(struct cli *cli, const void *opts, int argc, char **argv)
 
 const struct command cmd_bench = {
     .name = "bench",
-    .args = "URL [--rw=" WORKLOADS "] [OPTION...]",
+    .operands = "URL",
+    .synopsis = "[--rw=WORKLOAD] [--bs=SIZE] [--depth=N] [--time=SECONDS] [OPTION...]",
     .summary = "requests per second, bandwidth, latency and CPU of a LUN",
-    .about = "Keeps --depth requests under way for --time seconds and measures.  Workloads that\n"
+    .about = "Keeps --depth requests under way for --time seconds and measures.  Workloads that "
              "write destroy what is on the LUN; the default, randread, does not write.",
     .example = "bench iscsi://192.0.2.1/iqn.2026-11.example:disk/0\n"
                "bench iscsi://192.0.2.1/iqn.2026-11.example:disk/0 --rw write --bs 1M --depth 8 "

@@ -210,12 +210,13 @@ run_copy(struct cli *cli, const void *opts, int argc, char **argv)
 
 const struct command cmd_copy = {
     .name = "copy",
-    .args = "[OPTION...] SRC DST",
+    .operands = "SRC DST",
+    .synopsis = "[OPTION...]",
     .summary = "copy a LUN or a file to a LUN or a file",
     .about =
-        "Copies SRC to DST.  Each is the URL of a LUN, a file, a block device, or - for standard\n"
-        "input or output.  Holes and runs of zeroes are not sent as data: a LUN is told to write\n"
-        "zeroes, a file gets holes.  A destination that is too small is refused before anything\n"
+        "Copies SRC to DST.  Each is the URL of a LUN, a file, a block device, or - for standard "
+        "input or output.  Holes and runs of zeroes are not sent as data: a LUN is told to write "
+        "zeroes, a file gets holes.  A destination that is too small is refused before anything "
         "is written.  Everything is on stable storage when the command ends.",
     .example = "copy disk.img iscsi://192.0.2.1/iqn.2026-11.example:disk/0 --verify\n"
                "copy iscsi://192.0.2.1/iqn.2026-11.example:disk/0 backup.img\n"

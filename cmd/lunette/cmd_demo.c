@@ -490,10 +490,11 @@ run_demo(struct cli *cli, const void *opts, int argc, char **argv)
 
 const struct command cmd_demo = {
     .name = "demo",
-    .args = "[--size=SIZE] [--keep] [OPTION...]",
+    .operands = "",
+    .synopsis = "[--size=SIZE] [--keep] [OPTION...]",
     .summary = "see it all at work, against a target that it brings along",
-    .about = "Starts lunette-target on a free port of the loopback interface and shows discovery,\n"
-             "login with mutual CHAP and digests, LUNs, a verified copy and a benchmark.  Every\n"
+    .about = "Starts lunette-target on a free port of the loopback interface and shows discovery, "
+             "login with mutual CHAP and digests, LUNs, a verified copy and a benchmark.  Every "
              "command is printed before it runs.  Nothing stays behind.",
     .example = "demo\n"
                "demo --keep",

@@ -104,11 +104,12 @@ run_discover(struct cli *cli, const void *opts, int argc, char **argv)
 
 const struct command cmd_discover = {
     .name = "discover",
-    .args = "HOST[:PORT] [OPTION...]",
+    .operands = "HOST[:PORT]",
+    .synopsis = "[OPTION...]",
     .summary = "list the targets of a portal (SendTargets)",
     .about =
-        "Asks the portal for its targets and prints one line for each of their addresses:\n"
-        "address,portal-group target-name.  HOST may also be an iscsi:// URL with options.  A !\n"
+        "Asks the portal for its targets and prints one line for each of their addresses: "
+        "address,portal-group target-name.  HOST may also be an iscsi:// URL with options.  A ! "
         "marks a name or an address that is not as RFC 7143 wants it: it is used as it is.",
     .example = "discover 192.0.2.1\n"
                "discover '[2001:db8::1]:3260' --json",

@@ -149,9 +149,10 @@ run_info(struct cli *cli, const void *opts, int argc, char **argv)
 
 const struct command cmd_info = {
     .name = "info",
-    .args = "URL [OPTION...]",
+    .operands = "URL",
+    .synopsis = "[OPTION...]",
     .summary = "what a LUN is and can do, and what was agreed at login",
-    .about = "Prints identity, size, block size and limits of the LUN, and the session's\n"
+    .about = "Prints identity, size, block size and limits of the LUN, and the session's "
              "parameters (RFC 7143 section 13).",
     .example = "info iscsi://192.0.2.1/iqn.2026-11.example:disk/0\n"
                "info 'iscsi://192.0.2.1/iqn.2026-11.example:disk/0?header_digest=crc32c' --json",

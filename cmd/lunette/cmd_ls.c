@@ -198,11 +198,12 @@ run_ls(struct cli *cli, const void *opts, int argc, char **argv)
 
 const struct command cmd_ls = {
     .name = "ls",
-    .args = "URL [OPTION...]",
+    .operands = "URL",
+    .synopsis = "[OPTION...]",
     .summary = "list targets and their LUNs",
     .about =
-        "With the URL of a target: its LUNs.  With the URL of a portal: all targets that it tells\n"
-        "of, each with its LUNs; a target that refuses us is listed with the reason, and the exit\n"
+        "With the URL of a target: its LUNs.  With the URL of a portal: all targets that it tells "
+        "of, each with its LUNs; a target that refuses us is listed with the reason, and the exit "
         "code says so.  HOST[:PORT] alone is taken for the URL of a portal.",
     .example = "ls iscsi://192.0.2.1/\n"
                "ls iscsi://192.0.2.1/iqn.2026-11.example:disk --json",

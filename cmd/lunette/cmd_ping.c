@@ -155,11 +155,11 @@ run_ping(struct cli *cli, const void *opts, int argc, char **argv)
 
 const struct command cmd_ping = {
     .name = "ping",
-    .args = "URL [-c N] [-i SECONDS] [OPTION...]",
+    .operands = "URL",
+    .synopsis = "[-c N] [-i SECONDS] [OPTION...]",
     .summary = "NOP-Out there and back: is the target alive, how far is it",
-    .about =
-        "Logs in and sends a NOP-Out every interval; the target sends its data back, which is\n"
-        "compared.  Ends after --count or at Ctrl-C, with statistics.",
+    .about = "Logs in and sends a NOP-Out every interval; the target sends its data back, which is "
+             "compared.  Ends after --count or at Ctrl-C, with statistics.",
     .example = "ping iscsi://192.0.2.1/iqn.2026-11.example:disk -c 5\n"
                "ping iscsi://192.0.2.1/iqn.2026-11.example:disk -c 1000 -i 0 --json",
     .opts = ping_options,

@@ -243,9 +243,10 @@ run_write(struct cli *cli, const void *opts, int argc, char **argv)
 
 const struct command cmd_read = {
     .name = "read",
-    .args = "URL [--offset=N] [--length=N] [OPTION...]",
+    .operands = "URL",
+    .synopsis = "[--offset=N] [--length=N] [OPTION...]",
     .summary = "bytes of a LUN to standard output",
-    .about = "Writes bytes of the LUN to standard output.  Offset and length may be any number of\n"
+    .about = "Writes bytes of the LUN to standard output.  Offset and length may be any number of "
              "bytes; sizes take k, M, G, T.",
     .example =
         "read iscsi://192.0.2.1/iqn.2026-11.example:disk/0 --length 512 --hex\n"
@@ -260,11 +261,12 @@ const struct command cmd_read = {
 
 const struct command cmd_write = {
     .name = "write",
-    .args = "URL [--offset=N] [--length=N] [OPTION...]",
+    .operands = "URL",
+    .synopsis = "[--offset=N] [--length=N] [OPTION...]",
     .summary = "standard input to a LUN",
     .about =
-        "Writes standard input to the LUN.  Where the first or the last byte lies inside a block,\n"
-        "that block is read first and its other bytes are kept (not atomically: nobody else may\n"
+        "Writes standard input to the LUN.  Where the first or the last byte lies inside a block, "
+        "that block is read first and its other bytes are kept (not atomically: nobody else may "
         "write to that block meanwhile).  Everything is on stable storage when the command ends.",
     .example = "write iscsi://192.0.2.1/iqn.2026-11.example:disk/0 --offset 1M <part.bin",
     .opts = write_options,

@@ -264,10 +264,11 @@ run_scsi(struct cli *cli, const void *opts, int argc, char **argv)
 
 const struct command cmd_scsi = {
     .name = "scsi",
-    .args = "URL HEX... [--in=N] [--out=FILE] [OPTION...]",
+    .operands = "URL HEX...",
+    .synopsis = "[--in=N] [--out=FILE] [OPTION...]",
     .summary = "send a CDB, print data, status and sense",
-    .about = "Sends the CDB as it is, without retries, and prints the data received as a hex dump\n"
-             "and the sense data decoded.  The bytes may stand alone or together, with or without\n"
+    .about = "Sends the CDB as it is, without retries, and prints the data received as a hex dump "
+             "and the sense data decoded.  The bytes may stand alone or together, with or without "
              "0x.  A status other than GOOD makes the exit code 6.",
     .example = "scsi iscsi://192.0.2.1/iqn.2026-11.example:disk/0 12 00 00 00 60 00\n"
                "scsi iscsi://192.0.2.1/iqn.2026-11.example:disk/0 120183006000 --raw | xxd",

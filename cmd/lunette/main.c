@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/suggest.h"
 #include "cmd/common/stdfds.h"
 
 #define TRACE_EVENTS (1u << 16)
@@ -31,8 +32,8 @@ help(FILE *to)
                 "  -h, --help     print this and leave; after a command: all about it\n"
                 "  -V, --version  print the version and leave\n"
                 "\n"
-                "URLs: iscsi://[user@]host[:port]/target-iqn[/lun][?key=value&...], see "
-                "lunette-url(7)\n"
+                "URLs: iscsi://[user@]host[:port]/target-iqn[/lun][?key=value&...]\n"
+                "      see lunette-url(7)\n"
                 "start here: lunette demo\n");
 }
 
@@ -70,6 +71,24 @@ use_chap_file(const char *path)
     return 0;
 }
 
+/* Opened before anything is done, so that nothing is done in vain. */
+static int
+open_trace(struct cli *cli)
+{
+    const char *path = cli->common.trace;
+
+    if (path == NULL || cli->trace_fd >= 0)
+        return 0;
+    cli->trace_fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (cli->trace_fd >= 0)
+        return 0;
+    int e = errno;
+    char *public = path_public(path);
+    fail_errno(-e, "--trace=%s", public);
+    free(public);
+    return EXIT_USAGE;
+}
+
 int
 cli_ctx(struct cli *cli)
 {
@@ -92,6 +111,9 @@ cli_ctx(struct cli *cli)
         if (r != 0)
             return r;
     }
+    int traced = open_trace(cli);
+    if (traced != 0)
+        return traced;
     if (lunette_ctx_new(&o, &cli->ctx, &err) < 0)
         return fail_with(&err, cli->cmd->name);
     assert(cli->nctx < CTX_MAX);
@@ -109,7 +131,7 @@ cli_open(struct cli *cli, const char *url, uint32_t flags, struct lunette_lun **
     if (!url_has_target(url)) {
         char *public = url_public(url);
         fail_usage("%s: %s names no target", cli->cmd->name, public);
-        fprintf(stderr, "  `lunette ls %s` lists the targets that are there\n", public);
+        hint("`lunette ls %s` lists the targets that are there", public);
         free(public);
         return EXIT_USAGE;
     }
@@ -129,12 +151,11 @@ cli_open(struct cli *cli, const char *url, uint32_t flags, struct lunette_lun **
 static int
 write_trace(const struct cli *cli)
 {
-    int fd = open(cli->common.trace, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    int r = fd < 0 ? -errno : 0;
+    int r = 0;
 
     for (int i = 0; i < cli->nctx && r == 0; i++)
-        r = lunette_ctx_trace(cli->all[i], fd);
-    if (fd >= 0 && close(fd) < 0 && r == 0)
+        r = lunette_ctx_trace(cli->all[i], cli->trace_fd);
+    if (close(cli->trace_fd) < 0 && r == 0)
         r = -errno;
     if (r == 0)
         return 0;
@@ -147,7 +168,7 @@ write_trace(const struct cli *cli)
 static int
 main_run(const struct command *cmd, int argc, char **argv)
 {
-    struct cli cli = {.cmd = cmd};
+    struct cli cli = {.cmd = cmd, .trace_fd = -1};
     _Alignas(max_align_t) char opts[OPTS_MAX] = {0};
     int first = 0;
 
@@ -160,7 +181,7 @@ main_run(const struct command *cmd, int argc, char **argv)
         return EXIT_DONE;
     }
     int code = cmd->run(&cli, opts, argc - first, argv + first);
-    if (cli.nctx > 0 && cli.common.trace != NULL) {
+    if (cli.trace_fd >= 0) {
         int r = write_trace(&cli);
         if (code == EXIT_DONE)
             code = r;
@@ -170,6 +191,33 @@ main_run(const struct command *cmd, int argc, char **argv)
     if (fflush(stdout) != 0 && code == EXIT_DONE)
         code = fail_errno(-errno, "writing the output");
     return code;
+}
+
+static int
+no_command(const char *name)
+{
+    struct suggest s = {.typed = name};
+
+    for (size_t i = 0; i < NCOMMANDS; i++)
+        suggest_try(&s, commands[i]->name);
+    char *public = url_public(name);
+    fail_usage("no command '%s'", public);
+    free(public);
+    if (s.best != NULL)
+        hint("did you mean `lunette %s`?", s.best);
+    hint("`lunette --help` lists what there is");
+    return EXIT_USAGE;
+}
+
+/* For generators of completions: not in --help, as nobody types it. */
+static int
+print_options(void)
+{
+    json_t *all = json_array();
+
+    for (size_t i = 0; i < NCOMMANDS; i++)
+        json_array_append_new(all, opt_dump(commands[i]));
+    return json_print(json_pack("{s:s, s:o}", "program", "lunette", "commands", all));
 }
 
 /* Returns a copy of the words, after which ps(1) shows them without secrets. */
@@ -211,6 +259,8 @@ main(int argc, char **argv)
         printf("lunette %s\n", lunette_version());
         return EXIT_DONE;
     }
+    if (strcmp(argv[1], "--print-options") == 0)
+        return print_options();
     bool help_of = strcmp(argv[1], "help") == 0;
     const char *name = help_of ? argv[2] : argv[1];
     for (size_t i = 0; i < NCOMMANDS; i++) {
@@ -222,9 +272,5 @@ main(int argc, char **argv)
         }
         return main_run(commands[i], argc - 1, argv + 1);
     }
-    char *public = url_public(name);
-    fail_usage("no command '%s'", public);
-    free(public);
-    fputs("  `lunette --help` lists what there is\n", stderr);
-    return EXIT_USAGE;
+    return no_command(name);
 }

@@ -9,11 +9,12 @@
 #include <string.h>
 
 #include "base/size.h"
+#include "base/suggest.h"
 
 #define OPTIONS_MAX     32 /* of one subcommand, the common ones included */
 #define SPIN_DEFAULT_US 100
-#define HELP_INDENT     30
-#define HELP_COLUMNS    90
+#define HELP_INDENT     26
+#define HELP_COLUMNS    80
 
 static const struct opt common_opts[] = {
     {"loop", 0, OPT_CHOICE, offsetof(struct common, loop), "auto|epoll|uring",
@@ -54,6 +55,12 @@ has_value(const struct opt *o)
     return o->kind != OPT_FLAG && o->kind != OPT_COUNT;
 }
 
+static bool
+maybe_value(const struct opt *o)
+{
+    return o->kind == OPT_SPIN || o->kind == OPT_MAYBE_SIZE || o->kind == OPT_MAYBE_CHOICE;
+}
+
 static void
 opt_add(struct parser *p, const struct opt *o, void *base)
 {
@@ -63,9 +70,9 @@ opt_add(struct parser *p, const struct opt *o, void *base)
     p->opts[n] = o;
     p->base[n] = base;
     p->longs[n] = (struct option){o->name,
-                                  o->kind == OPT_SPIN ? optional_argument
-                                  : has_value(o)      ? required_argument
-                                                      : no_argument,
+                                  maybe_value(o) ? optional_argument
+                                  : has_value(o) ? required_argument
+                                                 : no_argument,
                                   NULL, LONG_BASE + n};
     if (o->letter != 0) {
         p->letters[at] = o->letter;
@@ -105,15 +112,60 @@ static int
 parse_number(const struct opt *o, const char *text, uint64_t *ret)
 {
     uint64_t v = 0;
-    int r = o->kind == OPT_SIZE      ? size_parse(text, strlen(text), &v)
-            : o->kind == OPT_SECONDS ? parse_seconds(text, &v)
-                                     : parse_uint(text, &v);
+    int r = o->kind == OPT_SIZE || o->kind == OPT_MAYBE_SIZE ? size_parse(text, strlen(text), &v)
+            : o->kind == OPT_SECONDS                         ? parse_seconds(text, &v)
+                                                             : parse_uint(text, &v);
 
     if (r == 0 && (v < o->min || (o->max != 0 && v > o->max)))
         r = -ERANGE;
     if (r == 0)
         *ret = v;
     return r;
+}
+
+/* Writes a bound as one would type it. */
+static const char *
+bound(char buf[TEXT_SIZE], const struct opt *o, uint64_t v)
+{
+    if (o->kind == OPT_SECONDS)
+        snprintf(buf, TEXT_SIZE, "%g", (double)v / 1e9);
+    else if (o->kind == OPT_SIZE || o->kind == OPT_MAYBE_SIZE)
+        return format_size_short(buf, v);
+    else
+        snprintf(buf, TEXT_SIZE, "%llu", (unsigned long long)v);
+    return buf;
+}
+
+/* Says what an option takes. */
+static int
+refuse_value(const struct command *cmd, const struct opt *o, const char *text)
+{
+    char low[TEXT_SIZE], high[TEXT_SIZE], range[3 * TEXT_SIZE] = "", *public = url_public(text);
+    const char *want = o->kind == OPT_SECONDS ? "seconds, such as 2, 1.5, 500ms or 2m"
+                       : o->kind == OPT_SIZE || o->kind == OPT_MAYBE_SIZE
+                           ? "a size, such as 4096, 64k or 1.5G"
+                           : "a number";
+
+    if (o->kind == OPT_CHOICE || o->kind == OPT_MAYBE_CHOICE) {
+        struct suggest s = {.typed = text};
+        char copy[128], *at = copy, *word;
+        snprintf(copy, sizeof(copy), "%s", o->arg);
+        while ((word = strsep(&at, "|")) != NULL)
+            suggest_try(&s, word);
+        fail_usage("%s: --%s=%s: want one of %s", cmd->name, o->name, public, o->arg);
+        free(public);
+        if (s.best != NULL)
+            hint("did you mean %s?", s.best);
+        return -EINVAL;
+    }
+    if (o->max != 0)
+        snprintf(range, sizeof(range), ", from %s to %s", bound(low, o, o->min),
+                 bound(high, o, o->max));
+    else if (o->min != 0)
+        snprintf(range, sizeof(range), ", at least %s", bound(low, o, o->min));
+    fail_usage("%s: --%s=%s: want %s%s", cmd->name, o->name, public, want, range);
+    free(public);
+    return -EINVAL;
 }
 
 static int
@@ -133,7 +185,8 @@ set(const struct command *cmd, const struct opt *o, char *base, const char *text
         *(const char **)at = text;
         break;
     case OPT_SPIN:
-        *(uint64_t *)at = SPIN_DEFAULT_US;
+    case OPT_MAYBE_SIZE:
+        *(uint64_t *)at = o->kind == OPT_SPIN ? SPIN_DEFAULT_US : UINT64_MAX;
         if (text != NULL)
             r = parse_number(o, text, at);
         break;
@@ -145,30 +198,70 @@ set(const struct command *cmd, const struct opt *o, char *base, const char *text
     case OPT_CHOICE:
         r = parse_choice(o->arg, text, at);
         break;
+    case OPT_MAYBE_CHOICE:
+        *(uint64_t *)at = 0;
+        if (text != NULL)
+            r = parse_choice(o->arg, text, at);
+        ++*(uint64_t *)at;
+        break;
     }
-    if (r == 0)
-        return 0;
-    char *public = url_public(text);
-    fail_usage("%s: --%s=%s: %s%s", cmd->name, o->name, public,
-               r == -ERANGE            ? "out of range"
-               : o->kind == OPT_CHOICE ? "want one of "
-               : o->kind == OPT_SIZE   ? "want a size, such as 4096, 64k or 1.5G"
-                                       : "want a number",
-               o->kind == OPT_CHOICE ? o->arg : "");
+    return r == 0 ? 0 : refuse_value(cmd, o, text);
+}
+
+static int
+unknown(const struct parser *p, const struct command *cmd, const char *word)
+{
+    struct suggest s = {.typed = word + strspn(word, "-")};
+    char copy[64];
+
+    if (strchr(s.typed, '=') != NULL) { /* --option=value */
+        snprintf(copy, sizeof(copy), "%.*s", (int)strcspn(s.typed, "="), s.typed);
+        s.typed = copy;
+    }
+    for (int i = 0; i < p->count; i++)
+        suggest_try(&s, p->opts[i]->name);
+    char *public = url_public(word);
+    fail_usage("%s: unknown option %.*s", cmd->name, (int)strcspn(public, "="), public);
     free(public);
-    if (r == -ERANGE && o->kind != OPT_SECONDS)
-        fprintf(stderr, "  from %llu to %llu\n", (unsigned long long)o->min,
-                (unsigned long long)(o->max != 0 ? o->max : UINT64_MAX));
+    if (s.best != NULL)
+        hint("did you mean --%s?", s.best);
+    hint("`lunette %s --help` lists what there is", cmd->name);
     return -EINVAL;
 }
 
 static int
-unknown(const struct command *cmd, const char *word, const char *what)
+no_value(const struct command *cmd, const struct opt *o, const char *word)
 {
-    char *public = url_public(word);
-    fail_usage("%s: %s %s", cmd->name, what, public);
-    free(public);
-    fprintf(stderr, "  `lunette %s --help` lists what there is\n", cmd->name);
+    if (o == NULL) {
+        char *public = url_public(word);
+        fail_usage("%s: %s: a value must follow", cmd->name, public);
+        free(public);
+    } else {
+        fail_usage("%s: --%s: %s is missing: --%s=%s", cmd->name, o->name,
+                   o->kind == OPT_CHOICE ? "a choice" : o->arg, o->name, o->arg);
+    }
+    return -EINVAL;
+}
+
+/* Checks the number of operands, and names the first that is missing or too many. */
+static int
+check_operands(const struct command *cmd, int n, char **words)
+{
+    const char *at = cmd->operands;
+
+    if (n >= cmd->min_args && (cmd->max_args < 0 || n <= cmd->max_args))
+        return 0;
+    if (n < cmd->min_args) {
+        for (int i = 0; i < n; i++)
+            at += strcspn(at, " ") + 1;
+        fail_usage("%s: %.*s is missing", cmd->name, (int)strcspn(at, " ."), at);
+    } else {
+        char *word = url_public(words[cmd->max_args]);
+        fail_usage("%s: one argument too many: '%s'", cmd->name, word);
+        free(word);
+    }
+    hint("usage: lunette %s%s%s%s%s", cmd->name, cmd->operands[0] != '\0' ? " " : "", cmd->operands,
+         cmd->synopsis[0] != '\0' ? " " : "", cmd->synopsis);
     return -EINVAL;
 }
 
@@ -199,76 +292,143 @@ opt_parse(const struct command *cmd, int argc, char **argv, struct common *commo
     while ((c = getopt_long(argc, argv, p.letters, p.longs, NULL)) != -1) {
         const struct opt *o = opt_find(&p, c == ':' ? optopt : c, &base);
         if (c == ':')
-            return unknown(cmd, argv[optind - 1], "a value must follow");
+            return no_value(cmd, o, argv[optind - 1]);
         if (o == NULL)
-            return unknown(cmd, argv[optind - 1], "unknown option");
+            return unknown(&p, cmd, argv[optind - 1]);
         if (set(cmd, o, base, optarg) < 0)
             return -EINVAL;
         if (common->help)
             return 0;
     }
     *ret_args = optind;
-    int n = argc - optind;
-    if (n < cmd->min_args || (cmd->max_args >= 0 && n > cmd->max_args)) {
-        fail_usage("%s: %s", cmd->name,
-                   n < cmd->min_args ? "something is missing" : "too many arguments");
-        fprintf(stderr, "  usage: lunette %s %s\n", cmd->name, cmd->args);
-        return -EINVAL;
-    }
-    return 0;
-}
-
-/* Prints text from column `indent` on, wrapped. */
-static void
-print_wrapped(const char *text, int indent)
-{
-    int column = indent;
-
-    while (*text != '\0') {
-        int word = (int)strcspn(text, " ");
-        if (column > indent && column + 1 + word > HELP_COLUMNS) {
-            printf("\n%*s", indent, "");
-            column = indent;
-        }
-        column += printf("%s%.*s", column > indent ? " " : "", word, text);
-        text += word;
-        text += strspn(text, " ");
-    }
-    putchar('\n');
+    return check_operands(cmd, argc - optind, argv + optind);
 }
 
 static void
 print_option(const struct opt *o)
 {
     char left[80], letter[8] = "    ";
-    const char *sep = o->kind == OPT_SPIN ? "[=" : "=";
 
     if (o->letter != 0)
         snprintf(letter, sizeof(letter), "-%c, ", o->letter);
-    snprintf(left, sizeof(left), "  %s--%s%s%s%s", letter, o->name, has_value(o) ? sep : "",
-             has_value(o) ? o->arg : "", o->kind == OPT_SPIN ? "]" : "");
+    snprintf(left, sizeof(left), "  %s--%s%s%s%s", letter, o->name,
+             !has_value(o)    ? ""
+             : maybe_value(o) ? "[="
+                              : "=",
+             has_value(o) ? o->arg : "", maybe_value(o) ? "]" : "");
     if (strlen(left) >= HELP_INDENT)
         printf("%s\n%*s", left, HELP_INDENT, "");
     else
         printf("%-*s", HELP_INDENT, left);
-    print_wrapped(o->help, HELP_INDENT);
+    text_wrap(stdout, o->help, HELP_COLUMNS, HELP_INDENT, HELP_INDENT);
+}
+
+/* Prints a command line, continued behind a backslash where it is long. */
+static void
+print_example(const char *line, size_t n)
+{
+    bool bare = line[0] == '|'; /* not one of lunette alone */
+    int column = printf("  %s", bare ? "" : "lunette ");
+    size_t at = bare ? 1 : 0;
+
+    while (at < n) {
+        size_t gap = line[at] == ' ', word = gap;
+        while (at + word < n && line[at + word] != ' ')
+            word++;
+        if (gap && column + (int)word + 2 > HELP_COLUMNS) {
+            column = printf(" \\\n     ") - 3;
+        }
+        column += printf("%.*s", (int)word, line + at);
+        at += word;
+    }
+    putchar('\n');
+}
+
+/* Calls `each` with every option of the command. */
+static void
+each_option(const struct command *cmd, void (*each)(const struct opt *o, void *user), void *user)
+{
+    for (const struct opt *o = cmd->opts; o != NULL && o->name != NULL; o++)
+        each(o, user);
+    if (cmd->json)
+        each(&json_opt, user);
+    for (const struct opt *o = common_opts; o->name != NULL; o++)
+        each(o, user);
+}
+
+static void
+help_option(const struct opt *o, void *user)
+{
+    (void)user;
+    print_option(o);
 }
 
 void
 opt_help(const struct command *cmd)
 {
-    printf("usage: lunette %s %s\n\n%s\n\noptions:\n", cmd->name, cmd->args, cmd->about);
-    for (const struct opt *o = cmd->opts; o != NULL && o->name != NULL; o++)
-        print_option(o);
-    if (cmd->json)
-        print_option(&json_opt);
-    for (const struct opt *o = common_opts; o->name != NULL; o++)
-        print_option(o);
+    char usage[256], paragraph[512];
+
+    snprintf(usage, sizeof(usage), "%s%s%s%s%s", cmd->name, cmd->operands[0] != '\0' ? " " : "",
+             cmd->operands, cmd->synopsis[0] != '\0' ? " " : "", cmd->synopsis);
+    printf("usage: lunette ");
+    text_wrap(stdout, usage, HELP_COLUMNS, 15, 17);
+    putchar('\n');
+    for (const char *line = cmd->about; *line != '\0';) {
+        size_t n = strcspn(line, "\n");
+        snprintf(paragraph, sizeof(paragraph), "%.*s", (int)n, line);
+        text_wrap(stdout, paragraph, HELP_COLUMNS, 0, 0);
+        line += line[n] == '\n' ? n + 1 : n;
+    }
+    printf("\noptions:\n");
+    each_option(cmd, help_option, NULL);
     printf("\nfor example:\n");
     for (const char *line = cmd->example; *line != '\0';) {
         size_t n = strcspn(line, "\n");
-        printf("  %s%.*s\n", line[0] == '|' ? "" : "lunette ", (int)(n - (line[0] == '|')),
-               line + (line[0] == '|'));
+        print_example(line, n);
         line += line[n] == '\n' ? n + 1 : n;
     }
+}
+
+static void
+dump_option(const struct opt *o, void *user)
+{
+    static const char *const kinds[] = {
+        [OPT_FLAG] = "flag",          [OPT_COUNT] = "count", [OPT_STR] = "text",
+        [OPT_UINT] = "number",        [OPT_SIZE] = "size",   [OPT_SECONDS] = "seconds",
+        [OPT_CHOICE] = "choice",      [OPT_SPIN] = "number", [OPT_MAYBE_SIZE] = "size",
+        [OPT_MAYBE_CHOICE] = "choice"};
+    const char *value = !has_value(o) ? "no" : maybe_value(o) ? "optional" : "required";
+    char letter[2] = {o->letter, '\0'};
+    json_t *j = json_pack("{s:s, s:s, s:s, s:s}", "name", o->name, "kind", kinds[o->kind], "value",
+                          value, "help", o->help);
+
+    if (o->letter != 0)
+        json_object_set_new(j, "letter", json_string(letter));
+    if (o->kind == OPT_CHOICE || o->kind == OPT_MAYBE_CHOICE) {
+        json_t *choices = json_array();
+        char copy[128], *at = copy, *word;
+        snprintf(copy, sizeof(copy), "%s", o->arg);
+        while ((word = strsep(&at, "|")) != NULL)
+            json_array_append_new(choices, json_string(word));
+        json_object_set_new(j, "choices", choices);
+    } else if (o->arg != NULL) {
+        json_object_set_new(j, "argument", json_string(o->arg));
+    }
+    json_array_append_new(user, j);
+}
+
+json_t *
+opt_dump(const struct command *cmd)
+{
+    json_t *options = json_array(), *operands = json_array();
+    char copy[64], *at = copy, *word;
+
+    snprintf(copy, sizeof(copy), "%s", cmd->operands);
+    while ((word = strsep(&at, " ")) != NULL) {
+        if (*word != '\0')
+            json_array_append_new(operands, json_string(word));
+    }
+    each_option(cmd, dump_option, options);
+    return json_pack("{s:s, s:s, s:o, s:o}", "name", cmd->name, "summary", cmd->summary, "operands",
+                     operands, "options", options);
 }
