@@ -11,8 +11,8 @@
 #define HEX_STEP 65536u
 
 struct rw_opts {
-    uint64_t offset, length, bs, depth;
-    bool hex;
+    uint64_t offset, length, bs, depth, progress;
+    bool hex, quiet;
 };
 
 static const struct rw_opts rw_defaults = {.length = UINT64_MAX, .bs = 1 << 20, .depth = 8};
@@ -49,6 +49,11 @@ static const struct opt write_options[] = {
      "write that many bytes at most (up to the end of the input)", 0, 0},
     OPT_BS,
     OPT_DEPTH,
+    {"progress", 0, OPT_MAYBE_CHOICE, offsetof(struct rw_opts, progress), PROGRESS_CHOICES,
+     "show the progress where stderr is no terminal, too; json: an object a line, each second", 0,
+     0},
+    {"quiet", 'q', OPT_FLAG, offsetof(struct rw_opts, quiet), NULL, "no progress and no summary", 0,
+     0},
     {0},
 };
 
@@ -128,7 +133,7 @@ run_read(struct cli *cli, const void *opts, int argc, char **argv)
         return fail_no_url("read", argv[0]);
     int code = end_open_source(cli, argv[0], (uint32_t)o->depth, &src);
     if (code == 0)
-        code = end_open_dest(cli, "-", 0, &dst);
+        code = end_open_dest(cli, "-", 0, false, &dst);
     if (code == 0)
         code = read_lun(cli, o, &src, &dst);
     end_close(&src);
@@ -189,11 +194,61 @@ rw_check_end(const struct end *src, const struct rw_opts *o, uint64_t done, uint
                       (unsigned long long)done);
 }
 
+static void
+write_stopped(struct transfer *t, int code)
+{
+    note("write: %s after %llu bytes", code > EXIT_SIGNAL ? "interrupted" : "stopped",
+         (unsigned long long)(t->before + t->done));
+}
+
+static int
+write_summary(const struct cli *cli, const struct rw_opts *o, uint64_t done, uint64_t start)
+{
+    double secs = (double)(now_ns() - start + 1) / 1e9;
+    char size[TEXT_SIZE], rate[TEXT_SIZE];
+
+    if (cli->common.json)
+        return json_print(json_pack("{s:I, s:I, s:f, s:f}", "bytes", (json_int_t)done, "offset",
+                                    (json_int_t)o->offset, "seconds", secs, "bytes_per_second",
+                                    (double)done / secs));
+    if (!o->quiet)
+        fprintf(stderr, "wrote %s at offset %llu in %.2f s (%s)\n", format_size(size, done),
+                (unsigned long long)o->offset, secs, format_rate(rate, (double)done / secs));
+    return 0;
+}
+
+/* Writes `length` bytes at most; *ret_done: bytes written, also on failure. */
+static int
+write_bytes(struct transfer *t, const struct rw_opts *o, uint64_t length, uint64_t *ret_done)
+{
+    struct end *src = t->src, *dst = t->dst;
+    uint64_t head = 0;
+    bool known = src->kind == END_FILE || o->length != UINT64_MAX;
+
+    progress_start(t->progress, o->quiet ? PROGRESS_NEVER : (enum progress_mode)o->progress,
+                   "writing", known ? length : UINT64_MAX, 0);
+    int code = write_head(src, dst, o->offset, length, &head);
+    if (code != 0)
+        return code;
+    t->src_offset = src->kind == END_FILE ? head : 0;
+    t->dst_offset = o->offset + head;
+    t->length = length - head;
+    t->before = head;
+    t->stopped = write_stopped;
+    bool short_head = head > 0 && t->dst_offset % dst->block != 0; /* that was all of the input */
+    if (short_head)
+        t->length = 0;
+    code = transfer_run(t);
+    *ret_done = head + t->done;
+    return code;
+}
+
 static int
 write_lun(struct cli *cli, const struct rw_opts *o, struct end *src, struct end *dst)
 {
     struct progress progress = {0};
-    uint64_t length = o->length < src->size ? o->length : src->size, head = 0;
+    struct transfer t = {.cli = cli, .src = src, .dst = dst, .bs = o->bs, .depth = o->depth};
+    uint64_t length = o->length < src->size ? o->length : src->size, done = 0, start = now_ns();
     int code = rw_check_range("write", dst, o, length);
 
     if (code != 0)
@@ -201,25 +256,15 @@ write_lun(struct cli *cli, const struct rw_opts *o, struct end *src, struct end 
     uint64_t room = dst->size - o->offset;
     if (length > room)
         length = room;
+    t.progress = &progress;
     interrupt_catch(false);
-    code = write_head(src, dst, o->offset, length, &head);
+    code = write_bytes(&t, o, length, &done);
     if (code != 0)
         return code;
-    struct transfer t = {.cli = cli, .src = src, .dst = dst, .bs = o->bs, .depth = o->depth};
-    t.src_offset = src->kind == END_FILE ? head : 0;
-    t.dst_offset = o->offset + head;
-    t.length = length - head;
-    t.progress = &progress;
-    bool short_head = head > 0 && t.dst_offset % dst->block != 0; /* that was all of the input */
-    if (short_head)
-        t.length = 0;
-    code = transfer_run(&t);
-    uint64_t done = head + t.done;
-    if (code > EXIT_SIGNAL)
-        fprintf(stderr, "lunette: write: interrupted after %llu bytes\n", (unsigned long long)done);
-    if (code == 0 && src->kind == END_FILE) /* the file's offset, as if it had been read */
+    if (src->kind == END_FILE) /* the file's offset, as if it had been read */
         (void)lseek(src->fd, (off_t)(src->base + done), SEEK_SET);
-    return code != 0 ? code : rw_check_end(src, o, done, room);
+    code = rw_check_end(src, o, done, room);
+    return code != 0 ? code : write_summary(cli, o, done, start);
 }
 
 static int
@@ -231,9 +276,11 @@ run_write(struct cli *cli, const void *opts, int argc, char **argv)
     (void)argc;
     if (!url_is_iscsi(argv[0]))
         return fail_no_url("write", argv[0]);
+    if (isatty(STDIN_FILENO))
+        note("write: reading from the terminal; Ctrl-D ends the input");
     int code = end_open_source(cli, "-", 0, &src);
     if (code == 0)
-        code = end_open_dest(cli, argv[0], (uint32_t)o->depth, &dst);
+        code = end_open_dest(cli, argv[0], (uint32_t)o->depth, false, &dst);
     if (code == 0)
         code = write_lun(cli, o, &src, &dst);
     end_close(&src);
@@ -272,6 +319,7 @@ const struct command cmd_write = {
     .opts = write_options,
     .defaults = &rw_defaults,
     .opts_size = sizeof(struct rw_opts),
+    .json = true,
     .min_args = 1,
     .max_args = 1,
     .run = run_write,

@@ -120,6 +120,7 @@ compare_loop(struct compare *c)
         int r = compare_step(c);
         if (r == 0)
             r = end_wait(t->src, t->dst, false, false);
+        progress_update(t->progress, c->done);
         if (r >= 0 || r == -EINTR)
             continue;
         if (t->src->err.code != 0)
@@ -144,6 +145,7 @@ transfer_compare(struct transfer *t, uint64_t *ret_offset)
     int code = compare_loop(&c);
     progress_end(t->progress, c.done);
     if (code != 0) {
+        end_drain(t->src, t->dst, t->cli->cmd->name);
         lunette_queue_free(t->src->queue);
         lunette_queue_free(t->dst->queue);
         t->src->queue = t->dst->queue = NULL;

@@ -13,6 +13,7 @@
 
 #define REAP_MAX 64
 #define WAIT_MS  200
+#define TELL_NS  200000000u
 
 static int
 end_failed(struct end *e, int code, const char *what)
@@ -84,33 +85,40 @@ end_open_source(struct cli *cli, const char *text, uint32_t depth, struct end *r
     return classify(ret);
 }
 
-int
-end_open_dest(struct cli *cli, const char *text, uint32_t depth, struct end *ret)
+static int
+open_stdout(struct end *ret)
 {
-    if (url_is_iscsi(text)) {
-        int r = open_lun(cli, text, 0, depth, ret);
-        if (r != 0 || !ret->info.read_only)
-            return r;
-        fail_usage("%s: the device is write protected", ret->name);
-        return EXIT_SCSI;
+    struct stat st;
+
+    *ret = (struct end){.name = xstrdup("standard output"), .block = 1, .fd = STDOUT_FILENO};
+    ret->kind = END_STREAM; /* even if it is a file, since others may append to it */
+    ret->size = UINT64_MAX;
+    /* Opens the file once more, so that O_NONBLOCK concerns nobody else who has it open. */
+    int fd = fstat(ret->fd, &st) == 0 && S_ISFIFO(st.st_mode)
+                 ? open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_CLOEXEC)
+                 : -1;
+    if (fd >= 0) {
+        ret->fd = fd;
+        ret->own_fd = true;
     }
-    if (strcmp(text, "-") == 0) {
-        *ret = (struct end){.name = xstrdup("standard output"), .block = 1, .fd = STDOUT_FILENO};
-        ret->kind = END_STREAM; /* even if it is a file, since others may append to it */
-        ret->size = UINT64_MAX;
-        struct stat st;
-        /* Opens the file once more, so that O_NONBLOCK concerns nobody else who has it open. */
-        int fd = fstat(ret->fd, &st) == 0 && S_ISFIFO(st.st_mode)
-                     ? open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_CLOEXEC)
-                     : -1;
-        if (fd >= 0) {
-            ret->fd = fd;
-            ret->own_fd = true;
-        }
-        return 0;
+    return 0;
+}
+
+static int
+open_path(const char *text, bool in_place, struct end *ret)
+{
+    struct stat st;
+    bool missing = stat(text, &st) < 0 && errno == ENOENT;
+
+    *ret = (struct end){.name = path_public(text), .block = 1, .fd = -1, .in_place = in_place};
+    if (missing || (S_ISREG(st.st_mode) && !in_place)) {
+        ret->kind = END_FILE;
+        ret->regular = true;
+        ret->out = xmalloc(sizeof(*ret->out));
+        return outfile_check(text, ret->out);
     }
-    *ret = (struct end){.name = path_public(text), .block = 1, .own_fd = true};
-    ret->fd = open(text, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    ret->own_fd = true;
+    ret->fd = open(text, O_RDWR | O_CLOEXEC);
     if (ret->fd < 0) {
         fail_errno(-errno, "%s", ret->name);
         return EXIT_USAGE;
@@ -119,14 +127,65 @@ end_open_dest(struct cli *cli, const char *text, uint32_t depth, struct end *ret
 }
 
 int
-end_prepare(struct end *e)
+end_open_dest(struct cli *cli, const char *text, uint32_t depth, bool in_place, struct end *ret)
 {
-    if (e->kind != END_FILE || !e->regular)
-        return 0;
-    if (ftruncate(e->fd, 0) < 0)
+    if (!url_is_iscsi(text))
+        return strcmp(text, "-") == 0 ? open_stdout(ret) : open_path(text, in_place, ret);
+    int r = open_lun(cli, text, 0, depth, ret);
+    if (r != 0 || !ret->info.read_only)
+        return r;
+    fail_usage("%s: the device is write protected", ret->name);
+    return EXIT_SCSI;
+}
+
+/* A file that is written in place: it is made where there is none, and what is not kept goes. */
+static int
+prepare_in_place(struct end *e, const struct end_plan *plan)
+{
+    if (e->out != NULL) {
+        e->fd = open(e->out->path, O_RDWR | (plan->done == 0 ? O_CREAT : 0) | O_CLOEXEC, 0666);
+        e->own_fd = true;
+        outfile_close(e->out);
+        free(e->out);
+        e->out = NULL;
+        if (e->fd < 0) {
+            fail_errno(-errno, "%s", e->name);
+            return EXIT_USAGE;
+        }
+    }
+    struct stat st;
+    if (plan->done > 0 && (fstat(e->fd, &st) < 0 || (uint64_t)st.st_size < plan->done))
+        return fail_usage("%s: ends before --resume=%llu: that is not where a copy to it ended",
+                          e->name, (unsigned long long)plan->done);
+    if (ftruncate(e->fd, (off_t)plan->done) < 0)
         return fail_errno(-errno, "%s", e->name);
     e->fresh = true;
     return 0;
+}
+
+int
+end_prepare(struct end *e, struct end_plan *plan)
+{
+    int code = 0;
+
+    if (e->kind != END_FILE || !e->regular)
+        return 0;
+    if (plan->length != UINT64_MAX && !plan->no_space_check)
+        code = outfile_room(e->out, e->fd, e->name, plan->length - plan->done);
+    if (code != 0)
+        return code;
+    if (e->in_place)
+        return prepare_in_place(e, plan);
+    code = outfile_open(e->out, plan->source, plan->length, plan->resume, &plan->done);
+    e->fd = e->out->fd;
+    e->fresh = true;
+    return code;
+}
+
+int
+end_commit(struct end *e)
+{
+    return e->out != NULL ? outfile_commit(e->out) : 0;
 }
 
 void
@@ -136,6 +195,8 @@ end_close(struct end *e)
     lunette_close(e->lun);
     if (e->own_fd && e->fd >= 0)
         close(e->fd);
+    outfile_close(e->out);
+    free(e->out);
     free(e->name);
     *e = (struct end){.fd = -1};
 }
@@ -304,6 +365,32 @@ end_wait(struct end *a, struct end *b, bool a_readable, bool b_writable)
     return 0;
 }
 
+static uint32_t
+end_inflight(const struct end *e)
+{
+    return e->queue != NULL ? lunette_queue_inflight(e->queue) : 0;
+}
+
+void
+end_drain(struct end *a, struct end *b, const char *cmd)
+{
+    uint64_t start = now_ns();
+    bool told = false;
+
+    for (;;) {
+        uint32_t n = end_inflight(a) + end_inflight(b);
+        if (n == 0)
+            return;
+        if (!told && now_ns() - start >= TELL_NS) {
+            interrupt_tell(cmd, n);
+            told = true;
+        }
+        if (end_reap(a) < 0 || end_reap(b) < 0)
+            return; /* that queue is gone, and its requests with it */
+        (void)end_wait(a, b, false, false);
+    }
+}
+
 uint64_t
 end_extent(const struct end *e, uint64_t offset, bool *ret_hole)
 {
@@ -341,7 +428,7 @@ end_flush(struct end *e, uint64_t size)
         }
         return 0;
     case END_FILE:
-        if (e->fresh && ftruncate(e->fd, (off_t)size) < 0)
+        if (e->fresh && e->out == NULL && ftruncate(e->fd, (off_t)size) < 0)
             return end_failed(e, -errno, "setting the size");
         return fsync(e->fd) < 0 ? end_failed(e, -errno, "fsync") : 0;
     case END_STREAM:

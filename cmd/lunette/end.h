@@ -10,6 +10,7 @@
 #define CMD_LUNETTE_END_H
 
 #include "cmd/lunette/cli.h"
+#include "cmd/lunette/outfile.h"
 
 enum end_kind { END_LUN, END_FILE, END_STREAM };
 
@@ -27,9 +28,11 @@ struct end {
     bool own_fd;
     bool fresh; /* a file that we have emptied: what we do not write reads as zeroes */
     bool regular;
-    uint64_t base;           /* of a file: where offset 0 is */
-    uint64_t size;           /* bytes; UINT64_MAX: not known */
-    uint32_t block;          /* offsets and lengths are multiples of it */
+    bool in_place;       /* a file that we write to as it is */
+    struct outfile *out; /* a file that has its name when it is complete; NULL: not such a file */
+    uint64_t base;       /* of a file: where offset 0 is */
+    uint64_t size;       /* bytes; UINT64_MAX: not known */
+    uint32_t block;      /* offsets and lengths are multiples of it */
     struct lunette_ctx *ctx; /* each end has its own, so that both can be waited for */
     struct lunette_lun *lun;
     struct lunette_queue *queue;
@@ -40,10 +43,25 @@ struct end {
 /* Opens a source: text is a URL, a path, or "-".  Returns 0, or an exit code after printing the
  * reason; the caller calls end_close in both cases. */
 int end_open_source(struct cli *cli, const char *text, uint32_t depth, struct end *ret);
-/* Opens a destination in the same way.  A file is created if there is none. */
-int end_open_dest(struct cli *cli, const char *text, uint32_t depth, struct end *ret);
-/* Empties a destination that is a file.  Called after everything has been checked. */
-int end_prepare(struct end *e);
+/* Opens a destination in the same way.  A file is only looked at, so that a copy that cannot begin
+ * leaves it alone; in_place: it is not to be replaced, but written to. */
+int end_open_dest(struct cli *cli, const char *text, uint32_t depth, bool in_place,
+                  struct end *ret);
+
+/* What end_prepare has to know. */
+struct end_plan {
+    const char *source; /* lines that tell the source from others */
+    uint64_t length;    /* bytes from the destination's begin; UINT64_MAX: not known */
+    bool resume, no_space_check;
+    uint64_t done; /* in: bytes that are there already, of a file that is written in place; out: of
+                      any that is resumed */
+};
+
+/* Makes or empties a destination that is a file, and makes sure that there is room for it.  Called
+ * after everything else has been checked.  Returns 0, or an exit code after printing the reason. */
+int end_prepare(struct end *e, struct end_plan *plan);
+/* Gives a destination that is a file its name: all has been written and flushed.  Exit code. */
+int end_commit(struct end *e);
 void end_close(struct end *e);
 /* Tells whether both are the same device or file. */
 bool end_same(const struct end *a, const struct end *b);
@@ -68,6 +86,10 @@ uint64_t end_extent(const struct end *e, uint64_t offset, bool *ret_hole);
 /* Waits until one end has a completion, or a stream is ready for which a_readable or b_writable
  * asks, but 200 ms at most, so that the caller can look for Ctrl-C.  Returns 0 or -errno. */
 int end_wait(struct end *a, struct end *b, bool a_readable, bool b_writable);
+
+/* Takes completions until nothing is under way.  Where that takes a while it says so, with the name
+ * of the command. */
+void end_drain(struct end *a, struct end *b, const char *cmd);
 
 /* Waits until everything written is on stable storage, and sets the size of a fresh file.  Returns
  * 0, or -errno with e->err set. */

@@ -4,33 +4,29 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "cmd/lunette/cli.h"
 
 #define INTERVAL_NS 100000000ull
+#define JSON_NS     1000000000ull
+#define STALL_NS    3000000000ull
 #define BAR_MAX     40
+#define BAR_MIN     10
 
 void
-progress_start(struct progress *p, enum progress_mode mode, const char *what, uint64_t total)
+progress_start(struct progress *p, enum progress_mode mode, const char *what, uint64_t total,
+               uint64_t before)
 {
     uint64_t now = now_ns();
 
-    *p = (struct progress){.what = what, .total = total, .start_ns = now, .rate_ns = now};
-    p->terminal = isatty(STDERR_FILENO) == 1;
-    p->on = mode == PROGRESS_FORCE || (mode == PROGRESS_AUTO && p->terminal);
-    p->next_ns = now + INTERVAL_NS;
-}
-
-static int
-columns(void)
-{
-    struct winsize ws;
-
-    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &ws) == 0 && ws.ws_col >= 40)
-        return ws.ws_col;
-    return 80;
+    *p = (struct progress){.what = what, .total = total, .before = before};
+    p->start_ns = p->rate_ns = p->moved_ns = now;
+    p->rate_done = p->moved_done = before;
+    p->json = mode == PROGRESS_JSON;
+    p->terminal = isatty(STDERR_FILENO) == 1 && !p->json;
+    p->on = p->json || mode == PROGRESS_FORCE || (mode == PROGRESS_AUTO && p->terminal);
+    p->next_ns = now + (p->json ? JSON_NS : INTERVAL_NS);
 }
 
 static void
@@ -40,29 +36,103 @@ bar(char *buf, size_t size, double share, int width)
     static const char empty[] = "........................................";
     int filled = (int)(share * width + 0.5);
 
-    snprintf(buf, size, "[%.*s%.*s]", filled, full, width - filled, empty);
+    snprintf(buf, size, "[%.*s%.*s] ", filled, full, width - filled, empty);
+}
+
+/* "4:05", "1:04:05", "3 d 1 h" */
+static void
+format_left(char *buf, size_t size, uint64_t secs)
+{
+    unsigned long long d = secs / 86400, h = secs / 3600 % 24, m = secs / 60 % 60, s = secs % 60;
+
+    if (d > 0)
+        snprintf(buf, size, "%llu d %llu h left", d, h);
+    else if (h > 0)
+        snprintf(buf, size, "%llu:%02llu:%02llu left", h, m, s);
+    else
+        snprintf(buf, size, "%llu:%02llu left", m, s);
+}
+
+static uint64_t
+seconds_left(uint64_t done, uint64_t total, double rate)
+{
+    double left = (double)(total - done) / rate;
+
+    return left < 1e9 ? (uint64_t)left : 1000000000;
+}
+
+static double
+share_done(uint64_t done, uint64_t total)
+{
+    return total == 0 ? 1 : (double)done / (double)total;
+}
+
+void
+progress_format(char buf[PROGRESS_LINE_MAX], int columns, const struct progress_view *v)
+{
+    char size[TEXT_SIZE], speed[TEXT_SIZE], numbers[PROGRESS_LINE_MAX], picture[BAR_MAX + 4] = "";
+    char left[TEXT_SIZE] = "", percent[16] = "", what[16];
+    bool known = v->total != UINT64_MAX;
+
+    format_size(size, v->done);
+    format_rate(speed, v->rate);
+    snprintf(what, sizeof(what), "%-9.14s ", v->what);
+    if (known)
+        snprintf(percent, sizeof(percent), "%3.0f %%  ", share_done(v->done, v->total) * 100);
+    if (v->stalled_sec > 0)
+        snprintf(left, sizeof(left), "stalled for %llu s", (unsigned long long)v->stalled_sec);
+    else if (known && !v->last && v->rate > 0)
+        format_left(left, sizeof(left), seconds_left(v->done, v->total, v->rate));
+    snprintf(numbers, sizeof(numbers), "%s%10s  %12s  %s", percent, size, speed, left);
+    /* room is kept for the longest time left, so that the bar does not jump */
+    int room = columns - (int)strlen(what) - (int)strlen(percent) - 26 - 18 - 3;
+    if (known && room >= BAR_MIN)
+        bar(picture, sizeof(picture), share_done(v->done, v->total),
+            room > BAR_MAX ? BAR_MAX : room);
+    if (picture[0] == '\0' && (int)(strlen(what) + strlen(numbers)) > columns) {
+        what[0] = '\0';
+        snprintf(numbers, sizeof(numbers), "%s%s  %s  %s", percent, size, speed, left);
+    }
+    snprintf(buf, PROGRESS_LINE_MAX, "%s%s%s", what, picture, numbers);
+    if (columns >= 0 && columns < PROGRESS_LINE_MAX)
+        buf[columns] = '\0';
+    for (size_t n = strlen(buf); n > 0 && buf[n - 1] == ' '; n--)
+        buf[n - 1] = '\0';
+}
+
+/* One object a line, for programs. */
+static void
+progress_json(const struct progress *p, uint64_t done, double rate, bool last)
+{
+    fprintf(stderr, "{\"phase\": \"%s\", \"bytes\": %llu, \"total\": ", p->what,
+            (unsigned long long)done);
+    if (p->total != UINT64_MAX)
+        fprintf(stderr, "%llu", (unsigned long long)p->total);
+    else
+        fputs("null", stderr);
+    fprintf(stderr, ", \"bytes_per_second\": %.0f, \"seconds_left\": ", rate);
+    if (p->total != UINT64_MAX && rate > 0)
+        fprintf(stderr, "%llu", (unsigned long long)seconds_left(done, p->total, rate));
+    else
+        fputs("null", stderr);
+    fprintf(stderr, ", \"last\": %s}\n", last ? "true" : "false");
 }
 
 static void
 draw(struct progress *p, uint64_t done, double rate, bool last)
 {
-    char size[TEXT_SIZE], speed[TEXT_SIZE], line[160], picture[BAR_MAX + 3], left[32] = "";
-    double share = p->total == 0 ? 1 : (double)done / (double)p->total;
+    struct progress_view v = {p->what, done, p->total, rate, .last = last};
+    char line[PROGRESS_LINE_MAX];
+    uint64_t idle = now_ns() - p->moved_ns;
 
-    format_size(size, done);
-    format_rate(speed, rate);
-    if (p->total == UINT64_MAX) {
-        snprintf(line, sizeof(line), "%-9s %10s  %12s", p->what, size, speed);
-    } else {
-        int width = p->terminal ? columns() - 56 : BAR_MAX;
-        bar(picture, sizeof(picture), share, width < 10 ? 10 : width > BAR_MAX ? BAR_MAX : width);
-        uint64_t secs = rate > 0 ? (uint64_t)((double)(p->total - done) / rate) : 0;
-        if (!last && rate > 0)
-            snprintf(left, sizeof(left), "%llu:%02llu left", (unsigned long long)(secs / 60),
-                     (unsigned long long)(secs % 60));
-        snprintf(line, sizeof(line), "%-9s %s %3.0f %%  %10s  %12s %s", p->what, picture,
-                 share * 100, size, speed, left);
+    if (!last && idle >= STALL_NS)
+        v.stalled_sec = idle / 1000000000u;
+    if (p->json) {
+        progress_json(p, done, rate, last);
+        return;
     }
+    /* the last column stays free: some terminals begin a new line when it is filled */
+    progress_format(line, p->terminal ? terminal_columns() - 1 : PROGRESS_LINE_MAX - 1, &v);
     if (p->terminal)
         fprintf(stderr, "\r%s\033[K%s", line, last ? "\n" : "");
     else
@@ -76,11 +146,15 @@ progress_update(struct progress *p, uint64_t done)
     if (!p->on)
         return;
     uint64_t now = now_ns();
+    if (done != p->moved_done) {
+        p->moved_ns = now;
+        p->moved_done = done;
+    }
     if (now < p->next_ns)
         return;
-    p->next_ns = now + INTERVAL_NS;
-    if (!p->terminal) { /* not a terminal: a line at each quarter */
-        unsigned quarter = p->total == UINT64_MAX ? 0 : (unsigned)(done * 4 / (p->total + 1));
+    p->next_ns = now + (p->json ? JSON_NS : INTERVAL_NS);
+    if (!p->terminal && !p->json) { /* a line at each quarter */
+        unsigned quarter = p->total == UINT64_MAX ? 0 : (unsigned)(done / (p->total / 4 + 1));
         if (quarter <= p->quarter)
             return;
         p->quarter = quarter;
@@ -88,7 +162,7 @@ progress_update(struct progress *p, uint64_t done)
     /* the rate is that of the last seconds, smoothed */
     double secs = (double)(now - p->rate_ns) / 1e9;
     double recent = (double)(done - p->rate_done) / (secs > 0 ? secs : 1);
-    p->rate = p->rate_done == 0 ? recent : p->rate * 0.8 + recent * 0.2;
+    p->rate = p->rate_done == p->before ? recent : p->rate * 0.8 + recent * 0.2;
     p->rate_ns = now;
     p->rate_done = done;
     draw(p, done, p->rate, false);
@@ -100,6 +174,6 @@ progress_end(struct progress *p, uint64_t done)
     if (!p->on)
         return;
     double secs = (double)(now_ns() - p->start_ns) / 1e9;
-    draw(p, done, secs > 0 ? (double)done / secs : 0, true);
+    draw(p, done, secs > 0 ? (double)(done - p->before) / secs : 0, true);
     p->on = false;
 }

@@ -1,24 +1,44 @@
 /* SPDX-License-Identifier: MIT */
-/* cmd/lunette/progress.h - a bar on a terminal; a few lines elsewhere, if forced. */
+/* cmd/lunette/progress.h - a bar on a terminal; a few lines elsewhere, if forced; or JSON. */
 #ifndef CMD_LUNETTE_PROGRESS_H
 #define CMD_LUNETTE_PROGRESS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
-enum progress_mode { PROGRESS_AUTO, PROGRESS_FORCE, PROGRESS_NEVER };
+#define PROGRESS_CHOICES "text|json" /* of the option: what follows PROGRESS_AUTO */
+enum progress_mode { PROGRESS_AUTO, PROGRESS_FORCE, PROGRESS_JSON, PROGRESS_NEVER };
 
 struct progress {
     const char *what;
-    uint64_t total; /* UINT64_MAX: not known */
+    uint64_t total;  /* UINT64_MAX: not known */
+    uint64_t before; /* done already when it began: by an earlier run */
     uint64_t start_ns, next_ns;
-    uint64_t rate_ns, rate_done; /* where the rate of the last moments is counted from */
+    uint64_t rate_ns, rate_done;   /* where the rate of the last moments is counted from */
+    uint64_t moved_ns, moved_done; /* when something was done for the last time */
     double rate;
     unsigned quarter; /* lines printed so far where there is no terminal */
-    bool terminal, on;
+    bool terminal, json, on;
 };
 
-void progress_start(struct progress *p, enum progress_mode mode, const char *what, uint64_t total);
+/* What a line shows. */
+struct progress_view {
+    const char *what;
+    uint64_t done, total;
+    double rate;          /* bytes per second */
+    uint64_t stalled_sec; /* 0: it moves */
+    bool last;
+};
+
+#define PROGRESS_LINE_MAX 160
+
+/* Writes the line of at most `columns` columns to buf.  The bar goes first where room is short,
+ * then the words, then the numbers from the right. */
+void progress_format(char buf[PROGRESS_LINE_MAX], int columns, const struct progress_view *v);
+
+void progress_start(struct progress *p, enum progress_mode mode, const char *what, uint64_t total,
+                    uint64_t before);
 /* May be called often: it prints ten times a second at most. */
 void progress_update(struct progress *p, uint64_t done);
 /* Draws the last state and ends the line. */

@@ -256,7 +256,7 @@ write_chunk(struct run *r, struct chunk *c)
     t->done += c->len;
     c->state = CHUNK_FREE;
     r->busy--;
-    progress_update(t->progress, t->done);
+    progress_update(t->progress, t->before + t->done);
     return 1;
 }
 
@@ -335,9 +335,24 @@ transfer_report(struct transfer *t, int code)
     return fail_with(&err, t->cli->cmd->name);
 }
 
+/* Bytes from the transfer's begin that are all written. */
+static uint64_t
+low_mark(const struct run *r)
+{
+    uint64_t mark = r->tail_len > 0 ? r->tail_offset - r->t->dst_offset : r->next;
+
+    for (uint64_t i = 0; i < r->t->depth; i++) {
+        if (r->chunks[i].state != CHUNK_FREE && r->chunks[i].offset < mark)
+            mark = r->chunks[i].offset;
+    }
+    return mark;
+}
+
 static int
 pump(struct run *r)
 {
+    struct transfer *t = r->t;
+
     while (!(r->eof && r->busy == 0)) {
         if (interrupted() != 0)
             return EXIT_SIGNAL + interrupted();
@@ -345,7 +360,10 @@ pump(struct run *r)
         if (moved == 0)
             moved = wait_more(r);
         if (moved < 0 && moved != -EINTR)
-            return transfer_report(r->t, moved);
+            return transfer_report(t, moved);
+        progress_update(t->progress, t->before + t->done);
+        if (t->dst->out != NULL)
+            outfile_mark(t->dst->out, t->before + low_mark(r));
     }
     return 0;
 }
@@ -360,12 +378,16 @@ transfer_run(struct transfer *t)
     for (uint64_t i = 0; i < t->depth; i++)
         r->chunks[i].buf = xbuffer(t->bs + 2 * (size_t)BLOCK_MAX);
     int code = pump(r);
-    progress_end(t->progress, t->done);
+    progress_end(t->progress, t->before + t->done);
+    t->mark = low_mark(r);
     if (code == 0 && r->tail_len > 0)
         code = transfer_patch_block(t->dst, r->tail, r->tail_len, r->tail_offset);
-    if (code == 0 && end_flush(t->dst, t->done) < 0)
+    if (code == 0 && end_flush(t->dst, t->before + t->done) < 0)
         code = fail_with(&t->dst->err, t->dst->name);
     if (code != 0) { /* the queues use the buffers until they are gone */
+        if (t->stopped != NULL)
+            t->stopped(t, code);
+        end_drain(t->src, t->dst, t->cli->cmd->name);
         lunette_queue_free(t->src->queue);
         lunette_queue_free(t->dst->queue);
         t->src->queue = t->dst->queue = NULL;

@@ -20,9 +20,14 @@ struct transfer {
     bool pad;    /* a short last block is filled up with zeroes; otherwise the rest of the block is
                     kept */
     struct progress *progress;
+    uint64_t before; /* bytes that an earlier run has copied: for the progress and the record */
+    /* Called before the requests that are under way are waited for, when the transfer does not get
+     * to its end; NULL: not interested. */
+    void (*stopped)(struct transfer *t, int code);
 
     /* results */
     uint64_t done;   /* bytes of the source that have been moved or skipped */
+    uint64_t mark;   /* all before that is written; less than done where some are still under way */
     uint64_t zeroes; /* of them, not written as data */
     uint32_t padded; /* bytes added to the last block */
 };
