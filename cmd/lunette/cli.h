@@ -125,6 +125,8 @@ int fail_no_url(const char *command, const char *word);
 int fail_errno(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Prints "lunette: ..." on standard error, for what is no failure; on a terminal it is wrapped. */
 void note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* The same without "lunette: ", for summaries. */
+void tell(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Prints what to do next, as the line below a failure. */
 void hint(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 int exit_code_of(const struct lunette_error *err);

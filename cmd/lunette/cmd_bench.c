@@ -201,6 +201,7 @@ bench_loop(struct bench *b)
 {
     struct lunette_completion c[BATCH];
     uint64_t now = now_ns();
+    bool told = false;
     int r = 0;
 
     b->start_ns = now;
@@ -214,6 +215,10 @@ bench_loop(struct bench *b)
         int n = lunette_queue_poll(b->q, c, BATCH, 1, POLL_MS);
         if (n < 0 && n != -EINTR)
             return n;
+        if (__builtin_expect(n == 0 && !told && interrupted() != 0, 0)) {
+            interrupt_tell("bench", lunette_queue_inflight(b->q));
+            told = true;
+        }
         now = now_ns();
         r = turn(b, c, n, now);
     }

@@ -173,22 +173,19 @@ summary(const struct transfer *t, const struct outcome *out)
     if (t->zeroes > 0)
         snprintf(zeroes, sizeof(zeroes), ", of which %s zeroes not sent as data",
                  format_size(z, t->zeroes));
-    fprintf(stderr, "copied %s in %.2f s (%s)%s\n", format_size(size, t->done), out->seconds,
-            format_rate(rate, (double)t->done / out->seconds), zeroes);
+    tell("copied %s in %.2f s (%s)%s", format_size(size, t->done), out->seconds,
+         format_rate(rate, (double)t->done / out->seconds), zeroes);
     if (t->before > 0)
-        fprintf(stderr, "the %s before were there from an earlier copy\n",
-                format_size(size, t->before));
+        tell("the %s before were there from an earlier copy", format_size(size, t->before));
     if (t->padded > 0)
-        fprintf(stderr, "the source is no multiple of %u bytes: %u zero bytes added at its end\n",
-                t->dst->block, t->padded);
+        tell("the source is no multiple of %u bytes: %u zero bytes added at its end", t->dst->block,
+             t->padded);
     if (out->kept > 0)
-        fprintf(stderr,
-                "the source is smaller: the last %s of %s,\nfrom byte %llu on, keep their "
-                "old data\n",
-                format_size(size, out->kept), t->dst->name,
-                (unsigned long long)(t->dst->size - out->kept));
+        tell("the source is smaller: the last %s of the %s, from byte %llu on, keep their old data",
+             format_size(size, out->kept), t->dst->kind == END_LUN ? "LUN" : "device",
+             (unsigned long long)(t->dst->size - out->kept));
     if (out->verified)
-        fprintf(stderr, "verified in %.2f s: both sides are equal\n", out->verify_seconds);
+        tell("verified in %.2f s: both sides are equal", out->verify_seconds);
 }
 
 static int

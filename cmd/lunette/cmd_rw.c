@@ -212,8 +212,8 @@ write_summary(const struct cli *cli, const struct rw_opts *o, uint64_t done, uin
                                     (json_int_t)o->offset, "seconds", secs, "bytes_per_second",
                                     (double)done / secs));
     if (!o->quiet)
-        fprintf(stderr, "wrote %s at offset %llu in %.2f s (%s)\n", format_size(size, done),
-                (unsigned long long)o->offset, secs, format_rate(rate, (double)done / secs));
+        tell("wrote %s at offset %llu in %.2f s (%s)", format_size(size, done),
+             (unsigned long long)o->offset, secs, format_rate(rate, (double)done / secs));
     return 0;
 }
 

@@ -156,6 +156,16 @@ note(const char *fmt, ...)
 }
 
 void
+tell(const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    fail_format("", fmt, ap);
+    va_end(ap);
+}
+
+void
 hint(const char *fmt, ...)
 {
     va_list ap;
