@@ -253,7 +253,7 @@ run_scsi(struct cli *cli, const void *opts, int argc, char **argv)
         code = read_file(o->out, &out, &s.out_len);
     s.out = out;
     if (code == 0)
-        code = cli_open(cli, argv[0], LUNETTE_OPEN_RAW, &lun);
+        code = cli_open(cli, argv[0], LUNETTE_OPEN_RAW | LUNETTE_OPEN_ANY_LUN, &lun);
     if (code == 0)
         code = execute(cli, o, lun, &s);
     lunette_close(lun);

@@ -229,6 +229,10 @@ struct lunette_session_info {
           A target on the same host that answers before it has read it may see what the            \
           caller writes to that memory after the completion; see lunette-url(7) */
 
+#define LUNETTE_OPEN_ANY_LUN                                                                       \
+    16u /* with LUNETTE_OPEN_RAW: also a LUN where the target has no unit, or none that answers    \
+           INQUIRY; lunette_get_info then has type 0x1f */
+
 /* Writes url, or what was meant as one, without any secret into buf, cut to size - 1 bytes, for a
  * message.  What cannot be understood and might be a secret is left out, too; bytes outside
  * 20h..7Eh are written as %XX.  Returns buf. */

@@ -15,7 +15,8 @@
 #include "wire/lun.h"
 
 #define OPEN_FLAGS                                                                                 \
-    (LUNETTE_OPEN_RDONLY | LUNETTE_OPEN_RAW | LUNETTE_OPEN_SESSION | LUNETTE_OPEN_ZERO_COPY)
+    (LUNETTE_OPEN_RDONLY | LUNETTE_OPEN_RAW | LUNETTE_OPEN_SESSION | LUNETTE_OPEN_ZERO_COPY |      \
+     LUNETTE_OPEN_ANY_LUN)
 
 struct lunette_open {
     struct lunette_lun *lun;
@@ -245,7 +246,9 @@ open_session_up(struct api_session *s, const struct lunette_error *err)
     } else if (lun->flags & LUNETTE_OPEN_SESSION) {
         open_finish(lun, 0);
     } else {
-        r = stack_scan_lun(s->stack, lun->lun_wire, open_lun_found, lun);
+        r = lun->flags & LUNETTE_OPEN_ANY_LUN
+                ? stack_add_lun(s->stack, lun->lun_wire, open_lun_found, lun)
+                : stack_scan_lun(s->stack, lun->lun_wire, open_lun_found, lun);
         if (r < 0) {
             (void)lunette_fail(&e, r, LUNETTE_DOM_OS, (uint32_t)-r, "%s", errno_text(-r));
             open_fail(lun, &e);

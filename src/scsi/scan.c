@@ -120,6 +120,10 @@ scan_one_probed(struct scsi_scan_op *op, enum probe_result r)
 {
     struct scsi_device *dev = NULL;
 
+    if (op->anyway && (r == PROBE_ABSENT || r == PROBE_FAILED)) {
+        op->cur->dev.type = SCSI_TYPE_NONE; /* no driver takes it */
+        r = PROBE_FOUND;
+    }
     if (r == PROBE_FOUND) {
         dev = scan_keep(op);
         if (dev->state == SDEV_OFFLINE) {
@@ -476,17 +480,34 @@ scsi_scan(struct scsi_target *t, void (*done)(void *user, int err, const struct 
     return 0;
 }
 
-int
-scsi_scan_lun(struct scsi_target *t, const uint8_t lun[8],
-              void (*done)(void *user, struct scsi_device *dev, const struct lunette_error *why),
-              void *user)
+static int
+scan_one_lun(struct scsi_target *t, const uint8_t lun[8], bool anyway,
+             void (*done)(void *user, struct scsi_device *dev, const struct lunette_error *why),
+             void *user)
 {
     struct scsi_scan_op *op = scan_new(t, user);
 
     if (op == NULL)
         return -ENOMEM;
     op->one = true;
+    op->anyway = anyway;
     op->lun = lun_load(lun);
     op->done_one = done;
     return 0;
+}
+
+int
+scsi_scan_lun(struct scsi_target *t, const uint8_t lun[8],
+              void (*done)(void *user, struct scsi_device *dev, const struct lunette_error *why),
+              void *user)
+{
+    return scan_one_lun(t, lun, false, done, user);
+}
+
+int
+scsi_add_lun(struct scsi_target *t, const uint8_t lun[8],
+             void (*done)(void *user, struct scsi_device *dev, const struct lunette_error *why),
+             void *user)
+{
+    return scan_one_lun(t, lun, true, done, user);
 }

@@ -15,7 +15,8 @@ enum probe_result {
 struct scsi_scan_op {
     struct list node; /* of the target */
     struct scsi_target *t;
-    bool one; /* scan_lun */
+    bool one;    /* scan_lun */
+    bool anyway; /* its device is made even if no unit answers */
     bool running;
     struct lun lun;
     void (*done_all)(void *user, int err, const struct lunette_error *why);

@@ -148,6 +148,12 @@ int scsi_scan_lun(struct scsi_target *t, const uint8_t lun[8],
                                const struct lunette_error *why),
                   void *user);
 
+/* The same, for raw commands: where the target has no such unit, or INQUIRY fails, dev is a device
+ * of type SCSI_TYPE_NONE, and only where no answer comes there is none. */
+int scsi_add_lun(struct scsi_target *t, const uint8_t lun[8],
+                 void (*done)(void *user, struct scsi_device *dev, const struct lunette_error *why),
+                 void *user);
+
 /* All devices, in the order in which they were found; NULL at the end. */
 struct scsi_device *scsi_first_device(struct scsi_target *t);
 struct scsi_device *scsi_next_device(struct scsi_device *dev);

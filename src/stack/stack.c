@@ -123,6 +123,15 @@ stack_scan_lun(struct stack *s, const uint8_t lun[8],
     return scsi_scan_lun(s->target, lun, done, user);
 }
 
+int
+stack_add_lun(struct stack *s, const uint8_t lun[8],
+              void (*done)(void *user, struct scsi_device *dev, const struct lunette_error *why),
+              void *user)
+{
+    assert(done != NULL && !s->detaching);
+    return scsi_add_lun(s->target, lun, done, user);
+}
+
 struct scsi_device *
 stack_first_device(struct stack *s)
 {

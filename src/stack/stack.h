@@ -86,6 +86,13 @@ int stack_scan_lun(struct stack *s, const uint8_t lun[8],
                                 const struct lunette_error *why),
                    void *user);
 
+/* The same, for raw commands: where there is no such LUN, or INQUIRY fails, dev is a device that no
+ * driver takes; only where no answer comes there is none. */
+int stack_add_lun(struct stack *s, const uint8_t lun[8],
+                  void (*done)(void *user, struct scsi_device *dev,
+                               const struct lunette_error *why),
+                  void *user);
+
 /* All devices, in the order in which they were found; NULL at the end. */
 struct scsi_device *stack_first_device(struct stack *s);
 struct scsi_device *stack_next_device(struct scsi_device *dev);

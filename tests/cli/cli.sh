@@ -42,7 +42,7 @@ for spec in "0 512" "100 10" "511 2" "1 1500000" "16777215 1" "700 0"; do
     head -c "$len" /dev/urandom > in
     dd if=in of=want bs=64k seek="$at" oflag=seek_bytes conv=notrunc status=none
     code 0 write $U/1 --offset "$at"; same d1 want
-    L write $U/1 --offset "$at" < <(cat in); is 0 $? "write at $at from a pipe"; same d1 want
+    L write $U/1 --offset "$at" -q < <(cat in); is 0 $? "write at $at from a pipe"; same d1 want
     code 0 read $U/1 --offset "$at" --length "$len"; same out in
 done
 : > in
@@ -74,6 +74,9 @@ chmod 644 chap; code 2 info iscsi://$portal/$iqn:chap --chap-file chap; chmod 60
 code 4 info iscsi://alice%secretsecretsecret@$portal/$iqn:chap
 grep -q secretsecret err; is 1 $? "a secret in a message"
 code 5 info iscsi://$portal/$iqn:none; code 5 info $U/9
+code 6 scsi $U/9 000000000000; grep -q 'logical unit not supported' out; is 0 $? "a command to a LUN that is not there"
+code 0 scsi $U/9 120000006000 --json; json '.in[0:2] == "7f"'
+code 0 scsi $U/0xc101000000000000 a00000000000000001000000 --json; json '.in | length >= 80' # well known: REPORT LUNS
 code 6 scsi $U/0 ff0000000000; grep -q 'ILLEGAL REQUEST' out; is 0 $? "sense in words"
 python3 -c 'import socket, time
 s = socket.create_server(("127.0.0.1", 0))

@@ -550,7 +550,7 @@ test_a_login_that_cannot_begin(void **state)
 static void
 test_flags_that_nobody_knows(void **state)
 {
-    static const uint32_t unknown[] = {16, 1u << 31, LUNETTE_OPEN_RDONLY | 32};
+    static const uint32_t unknown[] = {32, 1u << 31, LUNETTE_OPEN_RDONLY | 64};
     struct iovec iov = {.iov_base = (uint8_t[512]){0}, .iov_len = 512};
     struct lunette_queue *q = NULL;
     uint8_t buf[512] = {0};

@@ -44,6 +44,36 @@ test_one_lun(void **state)
     fh_close(&f);
 }
 
+/* For raw commands there is a device wherever an answer comes, which no driver takes. */
+static void
+test_add_lun(void **state)
+{
+    struct scanned s[4] = {0};
+
+    (void)state;
+    fh_open(&f);
+    fh_add(&f, 0, 0);
+    assert_int_equal(scsi_add_lun(f.t, lun_from_number(5).b, scan_lun_done, &s[0]), 0);
+    assert_int_equal(scsi_add_lun(f.t, lun_well_known(1).b, scan_lun_done, &s[1]), 0);
+    assert_int_equal(scsi_add_lun(f.t, lun_from_number(0).b, scan_lun_done, &s[2]), 0);
+    fake_advance(&f.loop, SEC(1));
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(s[i].done, 1);
+        assert_non_null(s[i].dev);
+        assert_int_equal(s[i].dev->state, SDEV_RUNNING);
+        assert_int_equal(s[i].dev->type, i == 2 ? 0 : SCSI_TYPE_NONE);
+    }
+    fh_script(&f, ANSWER(SCSI_INQUIRY, 2, SENSE(SENSE_HARDWARE_ERROR, 0x44, 0)));
+    fh_script(&f, ANSWER(SCSI_INQUIRY, 2, SENSE(SENSE_HARDWARE_ERROR, 0x44, 0)));
+    fh_script(&f, ANSWER(SCSI_INQUIRY, 2, SENSE(SENSE_HARDWARE_ERROR, 0x44, 0)));
+    assert_int_equal(scsi_add_lun(f.t, lun_from_number(6).b, scan_lun_done, &s[3]), 0);
+    fake_advance(&f.loop, SEC(100));
+    assert_int_equal(s[3].done, 1);
+    assert_non_null(s[3].dev);
+    assert_int_equal(s[3].dev->type, SCSI_TYPE_NONE);
+    fh_close(&f);
+}
+
 static void
 test_report_luns(void **state)
 {
@@ -410,6 +440,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_lun),
+        cmocka_unit_test(test_add_lun),
         cmocka_unit_test(test_report_luns),
         cmocka_unit_test(test_lun0_absent),
         cmocka_unit_test(test_well_known_lun),
