@@ -202,6 +202,9 @@ void url_hide_secrets(char *word);
 /* Returns the URL of target at portal (host:port), with the user and the query of base, and what
  * cannot stand in a URL as %XX.  The caller frees it. */
 char *url_with_target(const char *base, const char *portal, const char *target);
+/* The target's name, and the URL without it and the LUN.  The caller frees both. */
+char *url_target(const char *url);
+char *url_without_target(const char *url);
 /* The text, with iscsi:// before it where it has no scheme.  The caller frees it. */
 char *url_of_portal(const char *text);
 /* host[:port] of a URL or of a bare portal.  The caller frees it. */

@@ -349,20 +349,35 @@ bench(const struct demo *d)
 
 /* ---- the story ----------------------------------------------------------------------------- */
 
+/* Opens a file of the demo, to be read. */
+static FILE *
+open_image(const struct demo *d, const char *name)
+{
+    char path[PATH_MAX];
+
+    snprintf(path, sizeof(path), "%s/%s", d->dir, name);
+    return fopen(path, "re");
+}
+
 static int
 compare(const struct demo *d)
 {
-    static const char *const argv[] = {"cmp", "disk.img", "back.img", NULL};
-    pid_t pid;
+    static char a[65536], b[65536];
+    FILE *image = open_image(d, "disk.img"), *back = open_image(d, "back.img");
+    bool same = image != NULL && back != NULL;
+    size_t n = 1;
 
-    show(d, "cmp", argv + 1);
-    int r = child_start(argv, d->dir, &pid, NULL);
-    if (r == 0)
-        r = child_wait(pid);
-    if (r < 0)
-        return fail_errno(r, "cmp");
-    puts(r == 0 ? "no difference" : "they differ");
-    return r == 0 ? 0 : EXIT_VERIFY;
+    while (same && n > 0) {
+        n = fread(a, 1, sizeof(a), image);
+        same = fread(b, 1, sizeof(b), back) == n && memcmp(a, b, n) == 0;
+    }
+    same = same && !ferror(image) && !ferror(back);
+    if (image != NULL)
+        fclose(image);
+    if (back != NULL)
+        fclose(back);
+    puts(same ? "disk.img and back.img: no difference" : "disk.img and back.img differ");
+    return same ? 0 : EXIT_VERIFY;
 }
 
 #define RUN(...) lunette(d, (const char *const[]){__VA_ARGS__, NULL})

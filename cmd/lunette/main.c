@@ -121,6 +121,34 @@ cli_ctx(struct cli *cli)
     return 0;
 }
 
+/* The target does not know the name: which one that it tells of may have been meant? */
+static void
+suggest_target(struct cli *cli, const char *url)
+{
+    struct lunette_target t = LUNETTE_INIT(t);
+    struct lunette_targets *targets = NULL;
+    char *portal = url_without_target(url), *name = url_target(url);
+    char best[sizeof(t.name)];
+    struct suggest s = {.typed = name};
+
+    if (lunette_discover(cli->ctx, portal, &targets, NULL) == 0) {
+        for (size_t i = 0; lunette_targets_get(targets, i, &t) == 0; i++) {
+            suggest_try(&s, t.name);
+            if (s.best == t.name) { /* the next target takes its place */
+                memcpy(best, t.name, sizeof(best));
+                s.best = best;
+            }
+        }
+        if (s.best != NULL)
+            hint("did you mean %s?", s.best);
+        else if (lunette_targets_count(targets) == 1)
+            hint("its only target is %s", t.name);
+    }
+    lunette_targets_free(targets);
+    free(portal);
+    free(name);
+}
+
 int
 cli_open(struct cli *cli, const char *url, uint32_t flags, struct lunette_lun **ret)
 {
@@ -145,6 +173,8 @@ cli_open(struct cli *cli, const char *url, uint32_t flags, struct lunette_lun **
     char *public = url_public(url);
     int code = fail_with(&err, public);
     free(public);
+    if (err.domain == LUNETTE_DOM_LOGIN && code == EXIT_NOT_FOUND)
+        suggest_target(cli, url);
     return code;
 }
 

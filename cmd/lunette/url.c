@@ -58,6 +58,27 @@ url_has_target(const char *url)
 }
 
 char *
+url_target(const char *url)
+{
+    struct parts p = split(url);
+    char *ret = xmalloc(p.target_len + 1);
+
+    memcpy(ret, p.target, p.target_len);
+    return ret;
+}
+
+char *
+url_without_target(const char *url)
+{
+    struct parts p = split(url);
+    size_t size = strlen(url) + sizeof(scheme) + 1;
+    char *ret = xmalloc(size);
+
+    snprintf(ret, size, "%s%.*s/%s", scheme, (int)(p.user_len + p.host_len), p.user, p.query);
+    return ret;
+}
+
+char *
 url_of_portal(const char *text)
 {
     size_t size = strlen(text) + sizeof(scheme);

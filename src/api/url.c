@@ -11,6 +11,7 @@
 
 #include "api/url_text.h"
 #include "base/size.h"
+#include "base/suggest.h"
 #include "wire/lun.h"
 #include "wire/text.h"
 
@@ -264,6 +265,18 @@ url_option_kind(const char *text, size_t len)
     return opt_of(key) != NULL ? URL_OPTION_PLAIN : URL_OPTION_UNKNOWN;
 }
 
+/* The key that may have been meant, or NULL. */
+static const char *
+opt_near(const char *key)
+{
+    struct suggest s = {.typed = key};
+
+    for (size_t i = 0; i < sizeof(opts) / sizeof(opts[0]); i++)
+        suggest_try(&s, opts[i].key);
+    suggest_try(&s, "target_password");
+    return s.best;
+}
+
 /* An option that is unknown.  Behind a secret it may be the rest of one that has a & in it, and
  * without a value it may be anything, so that only its place is told. */
 static int
@@ -281,8 +294,11 @@ url_unknown_option(const struct api_url *u, const char *key, const char *value, 
                             : place == 2 ? "nd"
                             : place == 3 ? "rd"
                                          : "th");
+    const char *near = opt_near(key);
     return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
-                        "URL: unknown option %.60s (see lunette-url(7))", key);
+                        "URL: unknown option %.60s (%s%s%ssee lunette-url(7))", key,
+                        near != NULL ? "did you mean " : "", near != NULL ? near : "",
+                        near != NULL ? "? " : "");
 }
 
 static int

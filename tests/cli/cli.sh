@@ -74,6 +74,38 @@ chmod 644 chap; code 2 info iscsi://$portal/$iqn:chap --chap-file chap; chmod 60
 code 4 info iscsi://alice%secretsecretsecret@$portal/$iqn:chap
 grep -q secretsecret err; is 1 $? "a secret in a message"
 code 5 info iscsi://$portal/$iqn:none; code 5 info $U/9
+# what is near to what was typed
+code 2 cpoy; says 'did you mean `lunette copy`'
+code 2 nonsense; grep -q 'did you mean' err; is 1 $? "a suggestion for nonsense"
+code 2 info --jsn $U/0; says 'did you mean --json'
+code 2 bench $U/0 --rw=randomread; says 'want one of randread'
+code 2 info "$U/0?header_digst=crc32c"; says 'did you mean header_digest'
+code 5 info iscsi://$portal/$iqn:dsik; says "did you mean $iqn:disk"
+# what is missing, or too much
+code 2 copy a; says 'DST is missing'
+code 2 copy; says 'SRC is missing'
+code 2 copy a b c; says "too many: 'c'"
+code 2 info; says 'URL is missing'
+code 2 scsi $U/0; says 'HEX is missing'
+code 2 copy --bs; says 'SIZE is missing'
+# what is out of range
+code 2 bench $U/0 --depth 0; says 'from 1 to 4096'
+code 2 bench $U/0 --bs 1; says 'from 512 to 16M'
+code 2 bench $U/0 --time 0; says 'at least 0.001'
+code 2 ping $U/0 -s 5000; says 'from 0 to 4k'
+code 2 info $U/0 --trace /nonexistent/t; says '/nonexistent/t'; is 0 "$(stat -c %s out)" "output before a trace that cannot be"
+# for generators
+code 0 --print-options; json '.commands | length == 10 and all(.options | length > 5)'
+json '[.commands[] | select(.name == "bench").options[] | select(.name == "rw").choices[]] | length == 6'
+# write says what it did
+head -c 1000 /dev/urandom > in
+code 0 write $U/1; says 'wrote 1000 B at offset 0'
+code 0 write $U/1 -q; is 0 "$(stat -c %s err)" "write --quiet"
+code 0 write $U/1 --offset 512 --json; json '.bytes == 1000 and .offset == 512 and .seconds > 0'; is 0 "$(stat -c %s err)" "write --json"
+: > in
+code 0 copy src $U/0 --progress=json --no-sparse --bs 4k --depth 1; grep '^{' err | jq -es 'length > 0 and (last | .phase == "copying" and .last and .bytes == .total)' > jq.out; is 0 $? "--progress=json"
+code 2 copy src $U/0 --progress=x; says 'text|json'
+
 code 6 scsi $U/9 000000000000; grep -q 'logical unit not supported' out; is 0 $? "a command to a LUN that is not there"
 code 0 scsi $U/9 120000006000 --json; json '.in[0:2] == "7f"'
 code 0 scsi $U/0xc101000000000000 a00000000000000001000000 --json; json '.in | length >= 80' # well known: REPORT LUNS

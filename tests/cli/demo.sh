@@ -7,7 +7,8 @@ set -u
 out=$(mktemp) || exit 1
 trap 'rm -f "$out"' EXIT
 
-timeout 110 "$LUNETTE_BIN/lunette" demo --size 8M < /dev/null > "$out" 2>&1
+# no program is needed but the two: there is nothing else in PATH
+timeout 110 env PATH=/nonexistent "$LUNETTE_BIN/lunette" demo --size 8M < /dev/null > "$out" 2>&1
 r=$?
 bad=0
 check() { grep -q -- "$1" "$out" || { echo "FAIL: '$1' is missing"; bad=1; }; }
