@@ -143,6 +143,8 @@ void error_of_code(struct lunette_error *err, int code, const char *what);
 void interrupt_catch(bool pipes);
 /* The signal that came, or 0. */
 int interrupted(void);
+/* Around a call of the library that waits: Ctrl-C cannot end it, and so is answered at once. */
+void interrupt_in_call(bool waits);
 /* Says that the requests that are under way are waited for. */
 void interrupt_tell(const char *cmd, uint32_t requests);
 

@@ -86,7 +86,10 @@ pings(struct cli *cli, const struct ping_opts *o, struct lunette_lun *lun, const
     while (t->sent < count && interrupted() == 0) {
         uint64_t ns = 0, start = now_ns();
         t->sent++;
-        if (lunette_ping(lun, (size_t)o->size, &ns, &err) < 0)
+        interrupt_in_call(true);
+        int e = lunette_ping(lun, (size_t)o->size, &ns, &err);
+        interrupt_in_call(false);
+        if (e < 0)
             return interrupted() != 0 ? 0 : fail_with(&err, portal);
         ping_add(t, ns);
         if (!cli->common.json) {

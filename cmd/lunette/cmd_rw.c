@@ -87,7 +87,10 @@ read_hex(const struct end *lun, uint64_t offset, uint64_t length)
         uint64_t n = length < HEX_STEP ? length : HEX_STEP;
         uint64_t from = offset / lun->block * lun->block;
         uint64_t to = (offset + n + lun->block - 1) / lun->block * lun->block;
-        if (lunette_pread(lun->lun, buf, (size_t)(to - from), from, &err) < 0) {
+        interrupt_in_call(true);
+        int e = lunette_pread(lun->lun, buf, (size_t)(to - from), from, &err);
+        interrupt_in_call(false);
+        if (e < 0) {
             code = fail_with(&err, lun->name);
             break;
         }

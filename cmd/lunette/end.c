@@ -191,8 +191,10 @@ end_commit(struct end *e)
 void
 end_close(struct end *e)
 {
+    interrupt_in_call(true);
     lunette_queue_free(e->queue);
     lunette_close(e->lun);
+    interrupt_in_call(false);
     if (e->own_fd && e->fd >= 0)
         close(e->fd);
     outfile_close(e->out);
@@ -422,11 +424,12 @@ end_flush(struct end *e, uint64_t size)
 
     switch (e->kind) {
     case END_LUN:
-        if (lunette_flush(e->lun, &err) < 0) {
+        interrupt_in_call(true);
+        int r = lunette_flush(e->lun, &err);
+        interrupt_in_call(false);
+        if (r < 0)
             e->err = err;
-            return err.code;
-        }
-        return 0;
+        return r;
     case END_FILE:
         if (e->fresh && e->out == NULL && ftruncate(e->fd, (off_t)size) < 0)
             return end_failed(e, -errno, "setting the size");

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* cmd/lunette/interrupt.c - Ctrl-C asks for a clean stop, twice for any stop.
  *
- * The handler's one variable is the only mutable global of the program.
+ * The handler's two variables are the only mutable globals of the program.
  */
 #include "cmd/lunette/cli.h"
 
+#include <errno.h>
 #include <signal.h>
+#include <unistd.h>
 
 static volatile sig_atomic_t caught;
+static volatile sig_atomic_t in_call; /* a call that waits for one request is under way */
 
 /* The second signal, be it the same or another, ends the program as if nobody had caught it. */
 static void
@@ -18,6 +21,14 @@ on_signal(int sig)
         raise(sig); /* comes when this handler returns, as sig is blocked until then */
     }
     caught = sig;
+    if (in_call != 0) {
+        static const char text[] = "lunette: stopping: waiting for 1 request; again ends at once\n";
+        int e = errno;
+        if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0) {
+            /* there is nobody to tell */
+        }
+        errno = e;
+    }
 }
 
 /* A signal that whoever started us had ignored stays ignored: nohup(1), or a shell without job
@@ -48,6 +59,12 @@ int
 interrupted(void)
 {
     return caught;
+}
+
+void
+interrupt_in_call(bool waits)
+{
+    in_call = waits;
 }
 
 void

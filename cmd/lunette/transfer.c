@@ -312,12 +312,14 @@ transfer_patch_block(struct end *dst, const void *data, size_t len, uint64_t off
     struct lunette_error err = LUNETTE_INIT(err);
     uint64_t from = offset / dst->block * dst->block;
     char *block = xbuffer(dst->block);
+    interrupt_in_call(true);
     int e = lunette_pread(dst->lun, block, dst->block, from, &err);
 
     if (e == 0) {
         memcpy(block + (offset - from), data, len);
         e = lunette_pwrite(dst->lun, block, dst->block, from, 0, &err);
     }
+    interrupt_in_call(false);
     free(block);
     return e < 0 ? fail_with(&err, dst->name) : 0;
 }

@@ -155,15 +155,18 @@ def stalls(url, way):
     way.send_signal(signal.SIGCONT)
 
 
-def bench_stalls(url, way):
-    t = Terminal(["bench", url, "--time", "20"], 80)
-    t.run(1)
-    way.send_signal(signal.SIGSTOP)
-    t.run(0.3)
-    os.kill(t.process.pid, signal.SIGINT)
-    check("bench: Ctrl-C tells what is waited for", t.run(5, until="again ends at once"), t.screen.text())
-    way.send_signal(signal.SIGCONT)
-    check("bench: interrupted", t.end() == 130, t.screen.text())
+def others_stall(url, way):
+    for argv in (["bench", url, "--time", "20"], ["ping", url, "-i", "0"], ["read", url, "--hex"]):
+        t = Terminal(argv, 80)
+        t.run(1)
+        way.send_signal(signal.SIGSTOP)
+        t.run(0.5)
+        os.kill(t.process.pid, signal.SIGINT)
+        check(f"{argv[0]}: Ctrl-C tells what is waited for", t.run(5, until="again ends at once"),
+              t.screen.text()[-500:])
+        way.send_signal(signal.SIGCONT)
+        code = t.end()
+        check(f"{argv[0]}: interrupted", code == (0 if argv[0] == "ping" else 130), f"{code} {t.screen.text()[-500:]}")
 
 
 def messages(url):
@@ -234,7 +237,7 @@ def main():
         resized(slow + "?max_transfer=64k")
         recorded(slow)
         stalls(slow, way)
-        bench_stalls(slow, way)
+        others_stall(slow, way)
     finally:
         way.kill()
         target.kill()
