@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/secret_file.h"
+#include "base/suggest.h"
 #include "wire/credentials.h"
 
 #define SECRET_MIN    12        /* bytes that RFC 7143 9.2.1 wants at least */
@@ -346,6 +347,23 @@ take_us(const char *option, const char *arg, uint32_t *ret)
     return 0;
 }
 
+/* Says which option may have been meant. */
+static int
+offer_option(const char *word)
+{
+    char typed[32];
+    struct suggest s = {.typed = typed};
+
+    (void)snprintf(typed, sizeof(typed), "%.*s", (int)strcspn(word, "="), word);
+    s.typed += strspn(typed, "-");
+    for (const struct option *o = options; o->name != NULL; o++)
+        suggest_try(&s, o->name);
+    if (s.best != NULL && strcmp(s.best, s.typed) != 0)
+        (void)fprintf(stderr, "  did you mean --%s?\n", s.best);
+    (void)fputs("  lunette-target --help tells the options\n", stderr);
+    return -EINVAL;
+}
+
 static int
 one_option(struct args *a, int opt, char *arg, const char *word)
 {
@@ -375,8 +393,7 @@ one_option(struct args *a, int opt, char *arg, const char *word)
     case '?':
     case ':':
         (void)complain_of_word(opt == '?' ? "unknown option" : "a value must follow", word);
-        (void)fputs("lunette-target --help tells the options\n", stderr);
-        return -EINVAL;
+        return offer_option(word);
     default:
         return node_option(a, opt, arg);
     }

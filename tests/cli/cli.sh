@@ -81,6 +81,7 @@ code 2 info --jsn $U/0; says 'did you mean --json'
 code 2 bench $U/0 --rw=randomread; says 'want one of randread'
 code 2 info "$U/0?header_digst=crc32c"; says 'did you mean header_digest'
 code 5 info iscsi://$portal/$iqn:dsik; says "did you mean $iqn:disk"
+"$LUNETTE_BIN/lunette-target" --listn x 2> err; is 2 $? "lunette-target --listn"; says 'did you mean --listen'
 # what is missing, or too much
 code 2 copy a; says 'DST is missing'
 code 2 copy; says 'SRC is missing'
