@@ -222,7 +222,8 @@ open_partial(struct outfile *f)
     f->fd = open(f->partial, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (f->fd < 0 || fstat(f->fd, &st) < 0)
         return fail_errno(-errno, "%s", f->partial_name);
-    if (!S_ISREG(st.st_mode))
+    /* not into a file that somebody else has put there to read along */
+    if (!S_ISREG(st.st_mode) || st.st_uid != geteuid())
         return fail_usage("copy: %s is in the way: the copy is kept there until it is complete",
                           f->partial_name);
     if (flock(f->fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)

@@ -87,6 +87,7 @@ code 2 copy a; says 'DST is missing'
 code 2 copy; says 'SRC is missing'
 code 2 copy a b c; says "too many: 'c'"
 code 2 info; says 'URL is missing'
+code 2 info $U/0 iscsi://alice%secretsecret@host/$iqn:x; says 'too many'; grep -q secretsecret err; is 1 $? "a secret in a message"
 code 2 scsi $U/0; says 'HEX is missing'
 code 2 copy --bs; says 'SIZE is missing'
 # what is out of range

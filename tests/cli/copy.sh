@@ -85,7 +85,13 @@ if command -v setpriv > /dev/null && [[ $(id -u) == 0 ]]; then
     setpriv --reuid 65534 --regid 65534 --clear-groups "$LUNETTE_BIN/lunette" copy $U/0 dir/g 2> err
     is 2 $? "a folder that may not be written"; says 'nothing can be made in its folder'
 fi
+if [[ $(id -u) == 0 ]]; then
+    : > z.partial; chown 65534 z.partial; chmod 666 z.partial
+    code 2 copy $U/0 z; says 'in the way'; is 0 "$(stat -c %s z.partial)" "nothing goes into a file of somebody else"
+fi
 (ulimit -f 1024; L copy $U/0 limited 2> err); is 1 $? "a limit on the size of files"; says 'ulimit'
+(ulimit -f 32768; L copy $U/0 limited 2> err); is 1 $? "a limit that leaves no room for the record"; says 'File too large'
+gone limited; gone limited.partial
 
 # interrupted, lost, killed: the same command with --resume goes on
 throttle() { # sets $way, $S
