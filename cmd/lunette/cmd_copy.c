@@ -386,7 +386,6 @@ run_copy(struct cli *cli, const void *opts, int argc, char **argv)
     bool to_lun = url_is_iscsi(argv[1]);
 
     (void)argc;
-    signal(SIGXFSZ, SIG_IGN); /* then a file that may not grow is an error that is told */
     int code = check_words(cli, o, argv);
     if (code == 0 && !to_lun) /* what is wrong with a file is known without a login */
         code = end_open_dest(cli, argv[1], (uint32_t)o->depth, o->in_place, &dst);

@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -258,9 +259,7 @@ take_words(int argc, char **argv)
 
     words = xmalloc(((size_t)argc + 1) * sizeof(*words));
     for (int i = 0; i < argc; i++) {
-        words[i] = strdup(argv[i]);
-        if (words[i] == NULL)
-            abort();
+        words[i] = xstrdup(argv[i]);
         if (i > 0)
             url_hide_secrets(argv[i]);
     }
@@ -271,10 +270,12 @@ take_words(int argc, char **argv)
 int
 main(int argc, char **argv)
 {
+    const struct sigaction ignore = {.sa_handler = SIG_IGN};
     int r = stdfds_open();
 
     if (r < 0)
         return fail_errno(r, "/dev/null, in place of a standard descriptor that is closed");
+    sigaction(SIGXFSZ, &ignore, NULL); /* a file that may not grow is an error of a write */
     argv = take_words(argc, argv);
     if (argc < 2) {
         help(stderr);

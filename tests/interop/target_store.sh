@@ -86,6 +86,10 @@ wait_until 10 grep -q '^listening on ' "$tmp/limited.log" || fail "the target do
 portal=$(sed -n 's/^listening on //p' "$tmp/limited.log" | head -n 1)
 refused "space allocation failed\|no space" lunette write "iscsi://$portal/$iqn/0" < "$tmp/image"
 kill -0 "$server" || fail "SIGXFSZ ended the target"
+status=0
+(ulimit -f 64; exec "$LUNETTE_BIN/lunette" copy "iscsi://$portal/$iqn/1" "$tmp/copy") > /dev/null 2> "$tmp/err" || status=$?
+((status > 0 && status < 128)) || fail "lunette ended with $status: $(cat "$tmp/err")"
+grep -qi "file too large" "$tmp/err" || fail "lunette says: $(cat "$tmp/err")"
 ended 0
 
 say "a file that somebody has shortened"
