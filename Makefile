@@ -1,9 +1,15 @@
 # SPDX-License-Identifier: MIT
 # A thin front for meson.  `make` leaves the programs in build/bin/.
+#
+# PREFIX=/usr and MESON_ARGS="-Dhardening=false -Db_pie=false" are given to meson, also to a build
+# that is there already; DESTDIR is heeded by `make install`.
 
 BUILD = build
+PREFIX =
+MESON_ARGS =
+OPTIONS = $(if $(PREFIX),--prefix=$(PREFIX)) $(MESON_ARGS)
 
-.PHONY: all deps setup demo check check-packages bench install clean format
+.PHONY: all deps setup demo check check-portable check-packages bench install clean format
 
 all: setup
 	ninja -C $(BUILD)
@@ -12,8 +18,9 @@ deps:
 	@tools/setup-deps build
 
 setup: deps
-	@test -f $(BUILD)/build.ninja || { echo "meson setup $(BUILD)"; \
-		out=$$(meson setup $(BUILD) 2>&1) || { echo "$$out"; exit 1; }; }
+	@again=; test ! -f $(BUILD)/build.ninja || again=--reconfigure; \
+	test -n "$$again" -a -z "$(strip $(OPTIONS))" || { echo "meson setup $(BUILD) $(strip $(OPTIONS))"; \
+		out=$$(meson setup $$again $(BUILD) $(OPTIONS) 2>&1) || { echo "$$out"; exit 1; }; }
 
 # A target, a login, a verified copy and some numbers, on this machine.
 demo: setup
@@ -24,6 +31,11 @@ demo: setup
 check:
 	@tools/setup-deps check
 	@tools/check
+
+# Most tests on a 32-bit machine (gcc -m32), and with link-time optimization.
+check-portable:
+	@tools/setup-deps portable
+	@CHECK_RUNS="32bit lto" tools/check
 
 # Debian packages and RPMs of what is committed, built apart, with lintian and rpmlint.
 check-packages:
@@ -41,7 +53,7 @@ install: all
 	meson install -C $(BUILD) --no-rebuild
 
 clean:
-	rm -rf $(BUILD) $(BUILD)-asan build-gate
+	rm -rf $(BUILD) build-asan build-gate build-32 build-32-root build-lto
 
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h')
