@@ -123,11 +123,11 @@ run_timers(struct real_loop *l)
 }
 
 static void
-run_works(struct real_loop *l, struct list *works)
+run_works(struct real_loop *l)
 {
     struct list *n;
 
-    while ((n = list_pop_front(works)) != NULL) {
+    while ((n = list_pop_front(&l->works)) != NULL) {
         struct loop_work *w = container_of(n, struct loop_work, node);
 
         l->callbacks++;
@@ -138,24 +138,18 @@ run_works(struct real_loop *l, struct list *works)
 static void
 run_posted(struct real_loop *l)
 {
-    struct list works;
-
     if (!mailbox_any(l->mail))
         return;
-    list_init(&works);
-    mailbox_take(l->mail, &works);
-    run_works(l, &works);
+    mailbox_take(l->mail, &l->works);
+    run_works(l);
 }
 
 static void
 run_deferred(struct real_loop *l)
 {
     for (int i = 0; i < DEFER_ROUNDS_MAX && !list_empty(&l->deferred); i++) {
-        struct list works;
-
-        list_init(&works);
-        list_splice(&works, &l->deferred);
-        run_works(l, &works);
+        list_splice(&l->works, &l->deferred);
+        run_works(l);
     }
 }
 
@@ -358,6 +352,7 @@ loop_new(const struct loop_config *cfg, struct loop **ret, struct lunette_error 
     if (l == NULL)
         return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory for a loop");
     list_init(&l->deferred);
+    list_init(&l->works);
     list_init(&l->ready);
     list_init(&l->now);
     list_init(&l->dead);

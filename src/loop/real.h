@@ -16,6 +16,7 @@ struct real_loop {
     struct poller *poller;
     struct timerq timers;
     struct list deferred; /* struct loop_work, borrowed */
+    struct list works;    /* struct loop_work: those that this turn runs */
     struct list ready;    /* struct sock that has an event for its owner */
     struct list now;      /* ... and is being dispatched in this turn */
     struct list dead;     /* struct sock that is closed, and freed by real_reap_streams */
