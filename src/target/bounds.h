@@ -24,10 +24,10 @@
                         * SCSI command and waits for its turn: a text that                         \
                         * is too long stays so, and pings may come back                            \
                         * shorter than they went (11.19) */
-#define TGT_HELD_BYTES                                                                             \
-    (16u << 20)             /* data of a session's SCSI commands that wait for their               \
-                             * turn; what would be more ends with BUSY */
-#define TGT_LOGINS_MAX 1024 /* connections that are not logged in; the oldest makes room */
-#define TGT_DRAIN_MS   2000 /* how long a reset waits for Data-Out that is under way */
+/* Data of SCSI commands that wait for their turn; what would be more ends with BUSY. */
+#define TGT_HELD_BYTES (16u << 20) /* of one session */
+#define TGT_HELD_ALL   (32u << 20) /* of all sessions together */
+#define TGT_LOGINS_MAX 1024        /* connections that are not logged in; the oldest makes room */
+#define TGT_DRAIN_MS   2000        /* how long a reset waits for Data-Out that is under way */
 
 #endif

@@ -109,6 +109,38 @@ tgt_cmd_close_window(struct tgt_cmd *c)
     c->opened = false;
 }
 
+bool
+tgt_cmd_reserve_early(struct tgt_cmd *c, uint32_t room)
+{
+    struct tgt_session *s = c->sess;
+
+    assert(c->early_room == 0);
+    if (room > TGT_HELD_BYTES - s->held_bytes || room > TGT_HELD_ALL - s->target->held_bytes)
+        return false;
+    c->early_room = room;
+    s->held_bytes += room;
+    s->target->held_bytes += room;
+    return true;
+}
+
+uint8_t *
+tgt_cmd_take_early(struct tgt_cmd *c)
+{
+    uint8_t *early = c->early;
+
+    c->sess->held_bytes -= c->early_room;
+    c->sess->target->held_bytes -= c->early_room;
+    c->early_room = 0;
+    c->early = NULL;
+    return early;
+}
+
+void
+tgt_cmd_drop_early(struct tgt_cmd *c)
+{
+    lu_buf_free(tgt_cmd_take_early(c));
+}
+
 /* Out of all lists of its session, connection and LU. */
 static void
 detach_cmd(struct tgt_cmd *c)
@@ -127,8 +159,8 @@ detach_cmd(struct tgt_cmd *c)
     list_del(&c->tx.link);
     list_del(&c->sess_link);
     tgt_tx_release(c->conn, c->s.buf);
-    lu_buf_free(c->early);
-    c->s.buf = c->early = NULL;
+    tgt_cmd_drop_early(c);
+    c->s.buf = NULL;
 }
 
 void

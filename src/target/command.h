@@ -31,6 +31,15 @@ void tgt_cmd_close_window(struct tgt_cmd *c);
  * for, the command stays in state DRAIN until that has come; tmf may be NULL. */
 void tgt_cmd_abort(struct tgt_cmd *c, struct tgt_tmf *tmf);
 
+/* Reserves memory for the data of a command that waits for its turn.  Returns false when its
+ * session, or all of them together, would have more than their bound. */
+bool tgt_cmd_reserve_early(struct tgt_cmd *c, uint32_t room);
+
+/* Ends the reservation.  Returns c->early, which the caller then owns; may be NULL. */
+uint8_t *tgt_cmd_take_early(struct tgt_cmd *c);
+/* The same, but frees it. */
+void tgt_cmd_drop_early(struct tgt_cmd *c);
+
 /* Queues a command that has something to send, and sets its state to SEND. */
 void tgt_cmd_queue(struct tgt_cmd *c);
 

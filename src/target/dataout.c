@@ -35,6 +35,7 @@ data_error(struct tgt_cmd *c, uint16_t asc)
     if (!c->s.failed)
         lu_cmd_fail(&c->s, SENSE_ABORTED_COMMAND, asc);
     c->r2t_want = 0;
+    tgt_cmd_drop_early(c);
 }
 
 /* Where the burst under way ends. */

@@ -156,9 +156,8 @@ run_held(struct tgt_cmd *c)
 {
     const struct request *r = find_request(pdu_opcode(&c->h.bhs));
     struct tgt_conn *conn = c->conn;
-    uint8_t *early = c->early;
+    uint8_t *early = tgt_cmd_take_early(c);
 
-    c->early = NULL;
     if (r != NULL) {
         union bhs_any h;
         uint32_t len = c->rx_off;
@@ -197,33 +196,15 @@ run_in_order(struct tgt_session *s)
     tgt_tmf_run_waiting(s);
 }
 
-/* The memory that a held command has, or may still need, for data that comes before its turn; len:
- * immediate data. */
+/* The memory that a held command may need for data that comes before its turn. */
 static uint32_t
-held_room(const struct tgt_cmd *c, uint32_t len)
+held_room(const struct tgt_cmd *c, uint32_t immediate)
 {
     uint32_t burst = c->sess->params.first_burst;
 
-    if (c->s.failed)
-        return 0;
     if (!c->unsolicited)
-        return len;
+        return immediate;
     return c->edtl < burst ? c->edtl : burst;
-}
-
-/* ... of all held commands of a session. */
-static uint64_t
-held_bytes(const struct tgt_session *s)
-{
-    uint64_t sum = 0;
-
-    LIST_FOREACH (i, &s->held) {
-        const struct tgt_cmd *c = container_of(i, struct tgt_cmd, link);
-
-        if (pdu_opcode(&c->h.bhs) == ISCSI_OP_SCSI_CMD)
-            sum += held_room(c, c->rx_off);
-    }
-    return sum;
 }
 
 static void
@@ -233,16 +214,15 @@ ffp_hold(struct tgt_conn *c, const uint8_t *data, uint32_t len, bool scsi)
     uint32_t room = len;
 
     if (cmd != NULL && scsi) {
-        uint32_t burst = c->sess->params.first_burst;
-
         tgt_exec_check_unsolicited(cmd, len);
         cmd->unsolicited = !(cmd->h.cmd.flags & ISCSI_FLAG_FINAL);
-        if (cmd->unsolicited && len > 0)
-            room = cmd->edtl < burst ? cmd->edtl : burst; /* for what is to come, too */
-        if (!cmd->s.failed && held_bytes(c->sess) + held_room(cmd, len) > TGT_HELD_BYTES)
+        room = held_room(cmd, len);
+        if (!cmd->s.failed && !tgt_cmd_reserve_early(cmd, room))
             lu_cmd_fail_status(&cmd->s, SCSI_BUSY);
         if (cmd->s.failed)
-            room = len = 0;
+            len = 0;
+        if (len == 0)
+            room = 0; /* allocated when data comes */
     }
     if (cmd == NULL || (room > 0 && (cmd->early = lu_buf_alloc(room)) == NULL)) {
         tgt_conn_kill(c, "out of memory");

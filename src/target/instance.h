@@ -37,7 +37,8 @@ struct target {
     struct tgt_hook *hook;               /* &faults.hook; NULL: behave */
     struct tgt_faults faults;
     struct list free_cmds, free_rings;
-    struct list chunks; /* memory of the commands */
+    struct list chunks;  /* memory of the commands */
+    uint32_t held_bytes; /* of all sessions */
     struct lu_flusher *flusher;
     struct lu_worker worker;
     struct loop_work reap; /* frees dead connections and sessions */

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lu/buf.h"
 #include "lu/lu.h"
 #include "target/command.h"
 #include "target/conn.h"
@@ -123,8 +122,7 @@ tmf_empty_held(struct tgt_cmd *c)
     c->h.bhs.itt = put32(ISCSI_TAG_RSVD);
     if (c->conn->rx_cmd == c)
         c->conn->rx_cmd = NULL;
-    lu_buf_free(c->early);
-    c->early = NULL;
+    tgt_cmd_drop_early(c);
     c->rx_off = 0;
 }
 

@@ -45,7 +45,8 @@ struct tgt_cmd {
         uint8_t raw[ISCSI_BHS_LEN];
     } h;
     uint32_t itt, edtl;
-    uint8_t *early; /* data that came for a held request, rx_off bytes, owned (lu_buf_alloc) */
+    uint8_t *early;      /* data that came for a held request, rx_off bytes, owned (lu_buf_alloc) */
+    uint32_t early_room; /* bytes that it has or may still need, counted against the bounds */
     struct lu_cmd s;
     /* write side */
     uint32_t need;     /* bytes that will be taken */

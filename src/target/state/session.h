@@ -34,10 +34,11 @@ struct tgt_session {
     uint32_t exp_cmd_sn, max_cmd_sn;
     uint32_t told_max; /* MaxCmdSN that was sent last */
     uint32_t depth;
-    uint32_t open;      /* non-immediate commands that count against the window */
-    uint32_t immediate; /* immediate commands there are */
-    struct list held;   /* struct tgt_cmd by link, in the order of CmdSN */
-    struct list cmds;   /* all, by sess_link */
+    uint32_t open;       /* non-immediate commands that count against the window */
+    uint32_t immediate;  /* immediate commands there are */
+    struct list held;    /* struct tgt_cmd by link, in the order of CmdSN */
+    uint32_t held_bytes; /* early_room of them */
+    struct list cmds;    /* all, by sess_link */
     struct list tmfs;
     uint32_t tmfs_count;
     uint32_t next_ttt;

@@ -3,7 +3,10 @@
  * meanwhile (RFC 7143 4.2.2.1, 4.2.5.2, 11.7). */
 #include "tests/unit/target/puppet.h"
 
+#include <malloc.h>
 #include <string.h>
+
+#include "target/bounds.h"
 
 #define BURST 65536u
 
@@ -309,6 +312,104 @@ aborted_in_mid_pdu(void **state)
     puppet_free(b);
 }
 
+/* A write that waits for the same CmdSN as the one before it. */
+static uint32_t
+held_next(struct puppet *p, uint32_t edtl)
+{
+    uint8_t cdb[CDB_MAX];
+
+    (void)cdb_write10(cdb, 0, (uint16_t)(edtl / 512), 0);
+    return puppet_cmd(p, 0, ISCSI_CMD_WRITE, cdb, edtl, NULL, 0);
+}
+
+static size_t
+memory_in_use(void)
+{
+    struct mallinfo2 m = mallinfo2();
+
+    return m.uordblks + m.hblkhd;
+}
+
+#define LARGE 262144u /* FirstBurstLength that the target offers */
+
+static struct puppet *
+held_login_large(struct world *w, uint8_t isid)
+{
+    struct puppet *p = puppet_new(w, isid);
+
+    assert_int_equal(puppet_login(p, KEYS("InitialR2T=No\0FirstBurstLength=262144")), 0);
+    puppet_clear_ua(p);
+    p->cmd_sn++;
+    return p;
+}
+
+/* What has failed keeps no data: else the bound of a session would not be one. */
+static void
+failed_keeps_nothing(void **state)
+{
+    struct puppet *p = held_login_large(*state, 1);
+    size_t before = memory_in_use();
+
+    for (unsigned i = 0; i < 100; i++) {
+        uint32_t itt = held_next(p, LARGE);
+
+        unsolicited(p, itt, 0, 0, LARGE - 512, false);
+        unsolicited(p, itt, 7, LARGE - 512, 512, true); /* another DataSN was due */
+    }
+    let_it_come(*state);
+    assert_true(memory_in_use() < before + TGT_HELD_BYTES / 2);
+    held_release(p, p->cmd_sn - 101);
+    for (unsigned i = 0; i < 100; i++)
+        expect_refused(p, 0x0b4705);
+    puppet_free(p);
+}
+
+/* Sends the data of the last `count` writes, and what they wait for; returns how many were BUSY. */
+static unsigned
+held_busy(struct puppet *p, unsigned count)
+{
+    unsigned busy = 0;
+
+    for (uint32_t itt = p->itt - count + 1, i = 0; i < count; i++)
+        unsolicited(p, itt + i, 0, 0, LARGE, true);
+    held_release(p, p->cmd_sn - count - 1);
+    for (unsigned i = 0; i < count; i++) {
+        uint8_t status = puppet_status(p, NULL, NULL, NULL);
+
+        assert_true(status == SCSI_GOOD || status == SCSI_BUSY);
+        busy += status == SCSI_BUSY;
+    }
+    return busy;
+}
+
+/* All sessions share a bound, too; what a session has taken of it is there for others later. */
+static void
+sessions_share(void **state)
+{
+    enum { MANY = 4, EACH = 50 };
+    struct puppet *p[MANY];
+
+    for (unsigned i = 0; i < MANY; i++)
+        p[i] = held_login_large(*state, (uint8_t)(i + 1));
+    for (unsigned i = 0; i < MANY; i++) {
+        for (unsigned k = 0; k < EACH; k++)
+            (void)held_next(p[i], LARGE);
+        let_it_come(*state);
+    }
+    assert_int_equal(held_busy(p[MANY - 1], EACH), EACH);
+    assert_int_equal(held_busy(p[0], EACH), 0);
+    puppet_free(p[1]); /* its session ends */
+    let_it_come(*state);
+    p[0]->cmd_sn++;
+    for (unsigned k = 0; k < EACH; k++)
+        (void)held_next(p[0], LARGE);
+    assert_int_equal(held_busy(p[0], EACH), 0);
+    for (unsigned i = 0; i < MANY; i++) {
+        if (i != 1)
+            puppet_free(p[i]);
+    }
+}
+
 int
 main(void)
 {
@@ -319,6 +420,8 @@ main(void)
         cmocka_unit_test_setup_teardown(initial_r2t, held_setup, held_teardown),
         cmocka_unit_test_setup_teardown(turn_on_other_connection, held_setup, held_teardown),
         cmocka_unit_test_setup_teardown(aborted_in_mid_pdu, held_setup, held_teardown),
+        cmocka_unit_test_setup_teardown(failed_keeps_nothing, held_setup, held_teardown),
+        cmocka_unit_test_setup_teardown(sessions_share, held_setup, held_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
