@@ -114,16 +114,14 @@ tmf_plug(struct tgt_session *s, struct tgt_conn *conn, uint32_t cmd_sn)
     return true;
 }
 
-/* A held command is aborted: nothing is left of it but its number, which still counts. */
+/* A held command is aborted.  Its number still counts, but its tag is free. */
 static void
-tmf_empty_held(struct tgt_cmd *c)
+abort_held(struct tgt_tmf *t, struct tgt_cmd *c)
 {
-    c->h.raw[0] = ISCSI_OP_NOP_OUT;
-    c->h.bhs.itt = put32(ISCSI_TAG_RSVD);
-    if (c->conn->rx_cmd == c)
-        c->conn->rx_cmd = NULL;
-    tgt_cmd_drop_early(c);
-    c->rx_off = 0;
+    uint32_t cmd_sn = get32(c->h.cmd.cmd_sn);
+
+    tgt_cmd_free(c);
+    (void)tmf_plug(t->sess, t->conn, cmd_sn); /* it takes the memory of c */
 }
 
 static uint8_t
@@ -138,7 +136,7 @@ abort_task(struct tgt_tmf *t)
     if (c != NULL && memcmp(c->h.cmd.lun, t->req.lun, sizeof(t->req.lun)) != 0)
         return ISCSI_TMF_RSP_NO_TASK;
     if (c != NULL && c->state == TGT_CMD_HELD) {
-        tmf_empty_held(c);
+        abort_held(t, c);
         return ISCSI_TMF_RSP_COMPLETE;
     }
     if (c != NULL) {

@@ -60,6 +60,16 @@ held_write(struct puppet *p, uint8_t flags, uint32_t edtl, uint32_t immediate)
     return puppet_cmd(p, 0, flags, cdb, edtl, fill, immediate);
 }
 
+/* A write that waits for the same CmdSN as the one before it. */
+static uint32_t
+held_next(struct puppet *p, uint32_t edtl)
+{
+    uint8_t cdb[CDB_MAX];
+
+    (void)cdb_write10(cdb, 0, (uint16_t)(edtl / 512), 0);
+    return puppet_cmd(p, 0, ISCSI_CMD_WRITE, cdb, edtl, NULL, 0);
+}
+
 static void
 held_release(struct puppet *p, uint32_t cmd_sn)
 {
@@ -312,14 +322,30 @@ aborted_in_mid_pdu(void **state)
     puppet_free(b);
 }
 
-/* A write that waits for the same CmdSN as the one before it. */
-static uint32_t
-held_next(struct puppet *p, uint32_t edtl)
+/* RFC7143-11.2.1.8: a tag is free again when its task has been aborted. */
+static void
+aborted_tag_is_free(void **state)
 {
-    uint8_t cdb[CDB_MAX];
+    struct puppet *p = held_login(*state, KEYS("InitialR2T=No"));
+    uint32_t itt = held_write(p, WR, 512, 512), missing = p->cmd_sn - 2;
+    struct bhs_tmf_req t;
 
-    (void)cdb_write10(cdb, 0, (uint16_t)(edtl / 512), 0);
-    return puppet_cmd(p, 0, ISCSI_CMD_WRITE, cdb, edtl, NULL, 0);
+    bhs_init(&t, ISCSI_OP_TMF_REQ | ISCSI_OP_IMMEDIATE, ISCSI_FLAG_FINAL | ISCSI_TMF_ABORT_TASK);
+    t.itt = put32(itt + 1);
+    t.ref_tag = put32(itt);
+    t.ref_cmd_sn = put32(missing + 1);
+    t.cmd_sn = put32(p->cmd_sn);
+    puppet_send(p, &t, NULL, 0);
+    assert_int_equal(puppet_expect(p, ISCSI_OP_TMF_RSP)->h.tmf_rsp.response, 0);
+    p->itt = itt - 1;
+    assert_int_equal(held_next(p, 512), itt);
+    unsolicited(p, itt, 0, 0, 512, true);
+    p->itt += 10;
+    held_release(p, missing);
+    p->itt = itt;
+    assert_int_equal(puppet_status(p, NULL, NULL, NULL), SCSI_GOOD);
+    assert_memory_equal(lun_bytes(*state), fill, 512);
+    puppet_free(p);
 }
 
 static size_t
@@ -420,6 +446,7 @@ main(void)
         cmocka_unit_test_setup_teardown(initial_r2t, held_setup, held_teardown),
         cmocka_unit_test_setup_teardown(turn_on_other_connection, held_setup, held_teardown),
         cmocka_unit_test_setup_teardown(aborted_in_mid_pdu, held_setup, held_teardown),
+        cmocka_unit_test_setup_teardown(aborted_tag_is_free, held_setup, held_teardown),
         cmocka_unit_test_setup_teardown(failed_keeps_nothing, held_setup, held_teardown),
         cmocka_unit_test_setup_teardown(sessions_share, held_setup, held_teardown),
     };
