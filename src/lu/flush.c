@@ -31,6 +31,7 @@ flusher_thread(void *arg)
         if (l != NULL) {
             struct lu_flush_job *job = container_of(l, struct lu_flush_job, link);
 
+            job->queued = false;
             (void)pthread_mutex_unlock(&f->lock);
             job->result = lu_store_sync(job->store);
             (void)pthread_mutex_lock(&f->lock);
@@ -113,8 +114,23 @@ lu_flusher_sync(struct lu_flusher *f, struct lu_flush_job *job)
     assert(f->running && job->store != NULL && job->done != NULL);
     (void)pthread_mutex_lock(&f->lock);
     list_push_back(&f->queue, &job->link);
+    job->queued = true;
     (void)pthread_cond_signal(&f->wake);
     (void)pthread_mutex_unlock(&f->lock);
+}
+
+bool
+lu_flusher_cancel(struct lu_flusher *f, struct lu_flush_job *job)
+{
+    bool queued;
+
+    (void)pthread_mutex_lock(&f->lock);
+    queued = job->queued;
+    job->queued = false;
+    if (queued)
+        list_del(&job->link);
+    (void)pthread_mutex_unlock(&f->lock);
+    return queued;
 }
 
 void

@@ -8,6 +8,8 @@
 #ifndef LU_FLUSH_H
 #define LU_FLUSH_H
 
+#include <stdbool.h>
+
 #include "base/list.h"
 #include "lu/store.h"
 #include "seam/loop.h"
@@ -20,6 +22,7 @@ struct lu_flush_job {
     struct list link;
     struct lu_store *store; /* borrowed; must outlive the job */
     int result;             /* 0 or -errno */
+    bool queued;            /* the flusher's: the thread has not taken it yet */
     void (*done)(struct lu_flush_job *job);
 };
 
@@ -33,6 +36,10 @@ int lu_flusher_start(struct lu_flusher *f);
 
 /* Has the thread sync job->store; job->done is called later, from the loop. */
 void lu_flusher_sync(struct lu_flusher *f, struct lu_flush_job *job);
+
+/* Takes back a job that the thread has not begun: returns true, and job->done is not called.
+ * Returns false when it is too late for that. */
+bool lu_flusher_cancel(struct lu_flusher *f, struct lu_flush_job *job);
 
 /* Blocks until all jobs have run, and frees f; does nothing for NULL.  A `done` that has not been
  * called yet is not called any more, and the owner may free the job from now on. */

@@ -220,6 +220,9 @@ lu_cmd_end(struct lu_cmd *c)
     assert(!c->ended);
     list_del(&c->link);
     lu_work_cancel(&c->work);
+    /* Else an initiator could pile up syncs: those of tasks that it has aborted. */
+    if (c->flushing && lu_flusher_cancel(c->dev->flusher, &c->job))
+        c->flushing = false;
     c->ended = c->flushing;
     return !c->flushing;
 }

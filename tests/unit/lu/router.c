@@ -118,6 +118,7 @@ fake_sync(struct lu_store *s)
 
     int r;
 
+    f->arrived++;
     (void)pthread_mutex_lock(&f->gate);
     f->syncs++;
     r = f->fail_next_sync != 0 ? f->fail_next_sync : f->fail_sync;

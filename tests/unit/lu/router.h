@@ -7,6 +7,7 @@
 #include "tests/test.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "lu/lu.h"
 #include "wire/be.h"
@@ -29,6 +30,7 @@ struct fake_store {
     bool no_discard;                                    /* holes cannot be punched */
     unsigned reads, writes, discards, syncs, closes;
     pthread_mutex_t gate; /* held by a test: syncs wait */
+    atomic_uint arrived;  /* syncs that have come to it */
 };
 
 /* A device of two units: LUN 0 on a fake store, LUN 5 a null disk of 1 TiB with 4096-byte blocks;

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "lu/buf.h"
 
@@ -185,6 +186,16 @@ sync_failure_is_told_to_all(void **state)
     assert_int_equal(do_code(w, w->b, cdb, data, BLOCK), 0);
 }
 
+static void
+wait_for_sync(struct world *w)
+{
+    const struct timespec moment = {.tv_nsec = 1000000};
+
+    for (int i = 0; i < 5000 && w->disk.arrived == 0; i++)
+        (void)nanosleep(&moment, NULL);
+    assert_true(w->disk.arrived > 0);
+}
+
 /* A command that ends while its sync runs stays in place until it is released, and never completes.
  */
 static void
@@ -198,6 +209,7 @@ ended_while_syncing(void **state)
     (void)cdb_sync_cache10(cdb, 0, 0, 0);
     req_begin(&r, w, w->a, 0, cdb, 0);
     lu_cmd_finish(&r.c);
+    wait_for_sync(w);
     (void)world_turn(w);
     assert_false(r.completed);
     lu_abort_task_set(w->lu, w->a, w);
@@ -209,6 +221,38 @@ ended_while_syncing(void **state)
     while (!r.released)
         (void)world_turn(w);
     assert_false(r.completed);
+}
+
+/* Whose sync has not begun is gone with it: an initiator that aborts its syncs again and again
+ * piles up nothing. */
+static void
+ended_before_its_sync(void **state)
+{
+    struct world *w = *state;
+    static struct req first, r[3];
+    uint8_t cdb[CDB_MAX];
+
+    (void)pthread_mutex_lock(&w->disk.gate);
+    (void)cdb_sync_cache10(cdb, 0, 0, 0);
+    req_begin(&first, w, w->b, 0, cdb, 0);
+    lu_cmd_finish(&first.c);
+    wait_for_sync(w);
+    for (int i = 0; i < 3; i++) {
+        req_begin(&r[i], w, w->a, 0, cdb, 0);
+        lu_cmd_finish(&r[i].c);
+    }
+    assert_true(lu_cmd_end(&r[1].c));
+    memset(&r[1], 0xff, sizeof(r[1])); /* nobody looks at it any more */
+    lu_abort_task_set(w->lu, w->a, w);
+    assert_true(r[0].aborted && r[2].aborted);
+    (void)pthread_mutex_unlock(&w->disk.gate);
+    while (!first.completed)
+        (void)world_turn(w);
+    req_end(&first);
+    (void)cdb_sync_cache10(cdb, 0, 0, 0);
+    assert_int_equal(do_code(w, w->b, cdb, NULL, 0), 0);
+    assert_int_equal(w->disk.syncs, 2);
+    assert_int_equal(w->released, 0);
 }
 
 /* The flusher may end with jobs that have not come back. */
@@ -237,6 +281,7 @@ main(void)
         cmocka_unit_test_setup_teardown(codes, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(sync_failure_is_told_to_all, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(ended_while_syncing, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(ended_before_its_sync, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(ends_with_a_sync_under_way, world_setup, world_teardown),
     };
 
