@@ -127,6 +127,9 @@ lu_mode_select(struct lu_cmd *c)
 
     if (c->cdb[1] & 0x01 || !(c->cdb[1] & 0x10)) {
         lu_cmd_fail_field(c, true, 1); /* nothing is saved; pages have the standard form */
+    } else if (len > MODE_SIZE + 8) {
+        lu_cmd_fail(c, SENSE_ILLEGAL_REQUEST,
+                    ASC_LIST_LEN); /* more than all pages that there are */
     } else if (len > 0 && lu_cmd_buf(c, len)) {
         lu_cmd_want(c, LU_DATA_BUF, len);
     }

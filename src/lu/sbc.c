@@ -283,6 +283,8 @@ lu_sbc_unmap(struct lu_cmd *c)
         lu_cmd_fail_field(c, true, 1);
     else if (len > 0 && len < 8)
         lu_cmd_fail(c, SENSE_ILLEGAL_REQUEST, ASC_LIST_LEN);
+    else if (len > UNMAP_LIST_LEN(LU_UNMAP_DESC_MAX))
+        lu_cmd_fail_field(c, false, 2); /* before there is memory for it */
     else if (len > 0 && lu_cmd_buf(c, len))
         lu_cmd_want(c, LU_DATA_BUF, len);
 }
@@ -295,10 +297,11 @@ lu_sbc_unmap_finish(struct lu_cmd *c)
     uint64_t sum = 0;
     int n = unmap_list_parse(c->buf, c->len, ranges, LU_UNMAP_DESC_MAX);
 
-    if (n < 0 || n > (int)LU_UNMAP_DESC_MAX) {
-        lu_cmd_fail_field(c, false, n < 0 ? 0 : 2);
+    if (n < 0) {
+        lu_cmd_fail_field(c, false, 0);
         return;
     }
+    assert(n <= (int)LU_UNMAP_DESC_MAX); /* lu_sbc_unmap takes no longer list */
     for (int i = 0; i < n; i++) {
         sum += ranges[i].blocks;
         if (ranges[i].lba > lu->blocks || ranges[i].blocks > lu->blocks - ranges[i].lba) {

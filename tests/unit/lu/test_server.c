@@ -385,6 +385,31 @@ buffers(void **state)
     lu_buf_free(NULL);
 }
 
+/* A list that is longer than any with a meaning is refused before there is memory for it. */
+static void
+long_lists(void **state)
+{
+    static uint8_t list[UNMAP_LIST_LEN(LU_UNMAP_DESC_MAX)];
+    struct world *w = *state;
+    uint8_t cdb[CDB_MAX];
+    struct req r;
+
+    st_be16(list, sizeof(list) - 2);
+    st_be16(list + 2, sizeof(list) - 8); /* descriptors of no blocks */
+    (void)cdb_unmap(cdb, sizeof(list), 0);
+    assert_int_equal(do_code(w, w->a, cdb, list, sizeof(list)), 0);
+    (void)cdb_unmap(cdb, sizeof(list) + 16, 0);
+    req_begin(&r, w, w->a, 0, cdb, sizeof(list) + 16);
+    assert_true(r.c.failed && r.c.buf == NULL);
+    req_end(&r);
+    assert_int_equal(do_code(w, w->a, cdb, NULL, 0), 0x052600);
+    (void)cdb_mode_select10(cdb, false, 65535);
+    req_begin(&r, w, w->a, 0, cdb, 65535);
+    assert_true(r.c.failed && r.c.buf == NULL);
+    req_end(&r);
+    assert_int_equal(do_code(w, w->a, cdb, NULL, 0), 0x051a00);
+}
+
 int
 main(void)
 {
@@ -397,6 +422,7 @@ main(void)
         cmocka_unit_test_setup_teardown(refusals, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(too_long, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(compares, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(long_lists, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(zeroes, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(describes_itself, world_setup, world_teardown),
         cmocka_unit_test(buffers),
