@@ -35,6 +35,7 @@ struct lu_cmd {
     uint8_t lun[8];
     uint8_t cdb[16];
     uint32_t expect; /* bytes that the initiator expects to move */
+    bool ordered;    /* its task attribute is ORDERED */
 
     /* The device server sets these, and the router may read them. */
     struct lu_device *dev;

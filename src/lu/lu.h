@@ -4,7 +4,7 @@
  * The router has a struct lu_device for each target device that it offers, and
  * a nexus (nexus.h) for each session.  It hands over a command in five steps:
  *
- *   1. lu_cmd_init, then it fills in nexus, lun, cdb and expect.
+ *   1. lu_cmd_init, then it fills in nexus, lun, cdb, expect and ordered.
  *   2. lu_cmd_start: afterwards c->failed, or c->dir and c->len say what moves.
  *   3. For c->dir LU_DIR_OUT it hands over the data as they come: it receives them
  *      into the memory that lu_cmd_place returns, or lu_cmd_take copies them.  It may

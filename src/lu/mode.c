@@ -34,7 +34,8 @@ build_caching(uint8_t *b, size_t size, const struct lu_mode *m, bool mask)
 static int
 build_control(uint8_t *b, size_t size, const struct lu_mode *m, bool mask)
 {
-    const struct mode_control c = {.d_sense = m->d_sense, .swp = m->swp};
+    /* Long commands, and writes whose data is asked for, are overtaken by others. */
+    const struct mode_control c = {.d_sense = m->d_sense, .swp = m->swp, .reorders = true};
     int n = mode_control_build(b, size, &c);
 
     if (mask && n > 4) {

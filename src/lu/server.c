@@ -53,9 +53,20 @@ cmd_settle(struct lu_cmd *c)
 }
 
 static void
+count_work(struct lu_cmd *c, uint32_t n)
+{
+    c->lu->works += n;
+    if (c->ordered)
+        c->lu->ordered_works += n;
+}
+
+static void
 cmd_worked(struct lu_work *w)
 {
-    cmd_settle(container_of(w, struct lu_cmd, work));
+    struct lu_cmd *c = container_of(w, struct lu_cmd, work);
+
+    count_work(c, -1u);
+    cmd_settle(c);
 }
 
 /* The store has been synced for a command, or has failed to.  The system reports a failure to one
@@ -115,6 +126,14 @@ reserved_elsewhere(const struct lu_cmd *c, const struct lu_op *op)
     return lu->pr.type != LU_PR_NONE && lu_pr_conflict(&lu->pr, c->nexus, op->pr);
 }
 
+/* Whether c would overtake a command that is done in slices, or be overtaken by it, although one of
+ * them is ORDERED (SAM-5 8.6.3).  That is as rare as it is short: the initiator tries again. */
+static bool
+out_of_order(const struct lu_cmd *c)
+{
+    return c->lu->works > 0 && (c->ordered || c->lu->ordered_works > 0);
+}
+
 /* LBA and count; they must be on the medium. */
 static bool
 check_extent(struct lu_cmd *c)
@@ -138,6 +157,10 @@ check_extent(struct lu_cmd *c)
 static bool
 check_op(struct lu_cmd *c, const struct lu_op *op)
 {
+    if (!(op->flags & LU_OP_NO_UA) && out_of_order(c)) {
+        lu_cmd_fail_status(c, SCSI_BUSY);
+        return false;
+    }
     if (!(op->flags & LU_OP_NO_UA) && unit_attention(c))
         return false;
     if (reserved_elsewhere(c, op)) {
@@ -211,6 +234,7 @@ lu_cmd_finish(struct lu_cmd *c)
     }
     c->work.slice = cmd_slice;
     c->work.done = cmd_worked;
+    count_work(c, 1);
     lu_work_start(c->dev->worker, &c->nexus->work, &c->work);
 }
 
@@ -219,7 +243,8 @@ lu_cmd_end(struct lu_cmd *c)
 {
     assert(!c->ended);
     list_del(&c->link);
-    lu_work_cancel(&c->work);
+    if (lu_work_cancel(&c->work))
+        count_work(c, -1u);
     /* Else an initiator could pile up syncs: those of tasks that it has aborted. */
     if (c->flushing && lu_flusher_cancel(c->dev->flusher, &c->job))
         c->flushing = false;

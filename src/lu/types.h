@@ -115,6 +115,7 @@ struct lu {
     uint64_t blocks, blocks_max;
     uint32_t block; /* bytes */
     uint32_t block_shift;
+    uint32_t works, ordered_works; /* commands done in slices; of them those that are ORDERED */
     bool read_only;
     bool dirty;             /* something was written since the last sync */
     uint32_t sync_failures; /* how often the store has failed to sync; may wrap */

@@ -89,9 +89,11 @@ lu_work_start(struct lu_worker *k, struct lu_work_owner *o, struct lu_work *w)
     do_some(k);
 }
 
-void
+bool
 lu_work_cancel(struct lu_work *w)
 {
-    if (!list_empty(&w->link))
-        leave_owner(w);
+    if (list_empty(&w->link))
+        return false;
+    leave_owner(w);
+    return true;
 }

@@ -59,7 +59,7 @@ lu_work_init(struct lu_work *w)
  * much to do, or later. */
 void lu_work_start(struct lu_worker *k, struct lu_work_owner *o, struct lu_work *w);
 
-/* Ends w without calling w->done; does nothing when it is not under way. */
-void lu_work_cancel(struct lu_work *w);
+/* Ends w without calling w->done; does nothing and returns false when it is not under way. */
+bool lu_work_cancel(struct lu_work *w);
 
 #endif

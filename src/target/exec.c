@@ -125,6 +125,7 @@ tgt_exec_run(struct tgt_cmd *c, const uint8_t *data, uint32_t len)
     memcpy(c->s.lun, c->h.cmd.lun, sizeof(c->s.lun));
     c->s.nexus = c->sess->nexus;
     c->s.expect = c->edtl;
+    c->s.ordered = (c->h.cmd.flags & ISCSI_CMD_ATTR_MASK) == ISCSI_ATTR_ORDERED;
     c->state = TGT_CMD_DATA;
     status = c->s.failed ? 0 : tgt_hook(c->sess->target->hook, TGT_HOOK_COMMAND, NULL);
     if (status != 0)

@@ -106,6 +106,7 @@ mode_control_parse(const struct mode_page *p, struct mode_control *ret)
     if (p->code != MODE_PAGE_CONTROL || p->subpage != 0 || p->header_len != 2 || p->len < 10)
         return false;
     *ret = (struct mode_control){.d_sense = (p->data[2] & 0x04) != 0,
+                                 .reorders = p->data[3] >> 4 == 1,
                                  .qerr = p->data[3] >> 1 & 3,
                                  .ua_intlck = p->data[4] >> 4 & 3,
                                  .swp = (p->data[4] & 0x08) != 0,
@@ -179,7 +180,7 @@ mode_control_build(uint8_t *buf, size_t size, const struct mode_control *c)
     if (!mode_start(buf, size, MODE_PAGE_CONTROL, 12))
         return -ENOBUFS;
     buf[2] = c->d_sense ? 0x04 : 0;
-    buf[3] = (uint8_t)(c->qerr << 1);
+    buf[3] = (uint8_t)((c->reorders ? 0x10 : 0) | c->qerr << 1);
     buf[4] = (uint8_t)(c->ua_intlck << 4 | (c->swp ? 0x08 : 0));
     buf[5] = c->tas ? 0x40 : 0;
     st_be16(buf + 8, c->busy_timeout_100ms);

@@ -65,6 +65,7 @@ bool mode_caching_parse(const struct mode_page *p, struct mode_caching *ret);
 
 struct mode_control {
     bool d_sense, swp, tas;
+    bool reorders; /* QUEUE ALGORITHM MODIFIER 1: SIMPLE commands in any order */
     uint8_t qerr, ua_intlck;
     uint16_t busy_timeout_100ms;
 };

@@ -8,6 +8,7 @@
 #include "lu/buf.h"
 #include "lu/sbc.h"
 #include "lu/unit.h"
+#include "wire/mode.h"
 
 #define SLICE_BLOCKS (LU_SLICE / BLOCK)
 
@@ -116,6 +117,62 @@ aborted_in_the_middle(void **state)
     req_end(&s);
 }
 
+static uint8_t
+begin_read(struct req *r, struct world *w, struct lu_nexus *n, bool ordered)
+{
+    uint8_t cdb[CDB_MAX];
+
+    memset(r, 0, sizeof(*r));
+    (void)cdb_read10(cdb, BLOCKS - 1, 1, 0);
+    r->w = w;
+    lu_cmd_init(&r->c);
+    r->c.nexus = n;
+    r->c.expect = BLOCK;
+    r->c.ordered = ordered;
+    memcpy(r->c.cdb, cdb, sizeof(r->c.cdb));
+    lu_cmd_start(&r->c);
+    lu_cmd_finish(&r->c);
+    assert_true(r->completed);
+    return r->c.status;
+}
+
+/* An ORDERED command neither overtakes nor is overtaken.  What is SIMPLE may be, and the control
+ * mode page says so. */
+static void
+task_attributes(void **state)
+{
+    struct world *w = *state;
+    uint8_t cdb[CDB_MAX], page[4 + 8 + 12];
+    struct req r, o;
+
+    spend_turn(w, 0);
+    begin_write_same(&r, w, w->a, 0, BLOCKS, 0x11);
+    assert_int_equal(begin_read(&o, w, w->a, false), SCSI_GOOD);
+    req_end(&o);
+    assert_int_equal(begin_read(&o, w, w->b, true), SCSI_BUSY);
+    req_end(&o);
+    req_end(&r); /* aborted */
+    assert_int_equal(begin_read(&o, w, w->b, true), SCSI_GOOD);
+    req_end(&o);
+
+    spend_turn(w, 0);
+    (void)cdb_write_same16(cdb, 0, BLOCKS, SCSI_WS_NDOB);
+    req_begin(&r, w, w->a, 0, cdb, 0);
+    r.c.ordered = true;
+    lu_cmd_finish(&r.c);
+    assert_int_equal(begin_read(&o, w, w->b, false), SCSI_BUSY);
+    req_end(&o);
+    while (world_turn(w) > 0)
+        ;
+    assert_true(r.completed);
+    assert_int_equal(begin_read(&o, w, w->b, false), SCSI_GOOD);
+    req_end(&o);
+    req_end(&r);
+    (void)cdb_mode_sense6(cdb, true, 0, MODE_PAGE_CONTROL, 0, sizeof(page));
+    assert_int_equal(do_cmd(w, w->a, cdb, NULL, 0, page, sizeof(page), NULL, NULL), SCSI_GOOD);
+    assert_int_equal(page[4 + 3] >> 4, 1); /* QUEUE ALGORITHM MODIFIER */
+}
+
 /* A store that fails in the middle fails the command. */
 static void
 fails_in_the_middle(void **state)
@@ -167,6 +224,7 @@ main(void)
         cmocka_unit_test_setup_teardown(slices, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(turns, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(aborted_in_the_middle, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(task_attributes, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(fails_in_the_middle, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(other_commands, world_setup, world_teardown),
     };

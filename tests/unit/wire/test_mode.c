@@ -23,6 +23,7 @@ static const struct mode_caching caching = {.wce = true, .rcd = false};
 static const struct mode_control control = {.d_sense = true,
                                             .swp = true,
                                             .tas = true,
+                                            .reorders = true,
                                             .qerr = 3,
                                             .ua_intlck = 2,
                                             .busy_timeout_100ms = 0x1234};
@@ -57,7 +58,7 @@ test_mode_bytes(void **state)
     static const uint8_t want6[56] = {
         55,   0,  0x90, 8,    0,    0,    0x03, 0xe8, 0,    0,    2, 0, 0x08, 18, 0x04, 0,
         0,    0,  0,    0,    0,    0,    0,    0,    0,    0,    0, 0, 0,    0,  0,    0,
-        0x0a, 10, 0x04, 0x06, 0x28, 0x40, 0,    0,    0x12, 0x34, 0, 0, 0x1c, 10};
+        0x0a, 10, 0x04, 0x16, 0x28, 0x40, 0,    0,    0x12, 0x34, 0, 0, 0x1c, 10};
     static const uint8_t head10[8] = {0, 58, 0, 0x90, 0, 0, 0, 8};
     uint8_t b[100];
 
@@ -109,8 +110,8 @@ test_mode_parse(void **state)
             if (n >= head + 40) {
                 assert_false(mode_caching_parse(&p, &ca));
                 assert_true(mode_control_parse(&p, &co));
-                assert_true(co.d_sense && co.swp && co.tas && co.qerr == 3 && co.ua_intlck == 2 &&
-                            co.busy_timeout_100ms == 0x1234);
+                assert_true(co.d_sense && co.swp && co.tas && co.reorders && co.qerr == 3 &&
+                            co.ua_intlck == 2 && co.busy_timeout_100ms == 0x1234);
             }
             assert_int_equal(mode_page_find(&d, MODE_PAGE_INFO_EXCEPTIONS, 0, &p), n >= len);
             assert_false(mode_page_find(&d, MODE_PAGE_CONTROL, 1, &p));
