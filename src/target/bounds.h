@@ -18,6 +18,7 @@
 #define TGT_CTL_MAX           64           /* control PDUs waiting in one connection that is read */
 #define TGT_CTL_BYTES         (512u << 10) /* bytes of data in them */
 #define TGT_RX_PDUS           1024  /* PDUs of one connection that are dealt with in one turn */
+#define TGT_RX_TEXT           512u  /* bytes of a text that are as much work as a PDU */
 #define TGT_TEXT_MAX          8192u /* bytes of a text request */
 #define TGT_HELD_MAX                                                                               \
     (TGT_TEXT_MAX + 1) /* bytes of data kept with a request that is not a                          \

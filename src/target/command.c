@@ -159,7 +159,8 @@ detach_cmd(struct tgt_cmd *c)
     list_del(&c->tx.link);
     list_del(&c->sess_link);
     tgt_tx_release(c->conn, c->s.buf);
-    tgt_cmd_drop_early(c);
+    if (c->early != NULL || c->early_room > 0)
+        tgt_cmd_drop_early(c);
     c->s.buf = NULL;
 }
 

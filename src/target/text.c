@@ -170,6 +170,7 @@ text_answer(struct tgt_conn *c)
         if (!text_one_key(c, &p, &seen))
             return false;
     }
+    c->turn_pdus += (uint32_t)(c->text.answer.len / TGT_RX_TEXT);
     return r == 0;
 }
 

@@ -74,7 +74,7 @@ struct tgt_conn {
     uint32_t lowat;         /* bytes that ->readable waits for */
     uint8_t *rest;          /* rest_len bytes that were received and wait for their turn; owned */
     uint32_t rest_off, rest_len;
-    uint32_t turn_pdus;      /* that were dealt with in this turn */
+    uint32_t turn_pdus;      /* that were dealt with in this turn, and what is as much work */
     struct loop_timer again; /* flow.c: reads on in the next turn */
     bool paused;             /* flow.c: nothing is received */
     struct tgt_pace pace;

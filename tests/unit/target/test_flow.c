@@ -2,6 +2,7 @@
 /* When a connection is not read, and when it counts as dead. */
 #include "tests/unit/target/puppet.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -152,6 +153,63 @@ many_in_a_turn(void **state)
     puppet_free(p);
 }
 
+#define TARGETS  2000u
+#define REQUESTS 40u
+
+/* Bytes that have come for p. */
+static size_t
+take_bytes(struct puppet *p)
+{
+    static uint8_t drop[65536];
+    size_t sum = 0;
+    ssize_t r;
+
+    while ((r = recv(p->fd, drop, sizeof(drop), MSG_DONTWAIT)) > 0)
+        sum += (size_t)r;
+    return sum;
+}
+
+/* A list of many targets is much work: one of them at a time, the others in between. */
+static void
+long_lists(void **state)
+{
+    static struct target_node_config nodes[TARGETS];
+    static char names[TARGETS][64];
+    static const struct lu_config null = {.kind = LU_NULL, .size = 1 << 20, .lun = -1, .wce = -1};
+    static const char all[] = "SendTargets=All";
+    size_t sum = 0, piece = ISCSI_BHS_LEN + 8192;
+    uint8_t one[ISCSI_BHS_LEN + sizeof(all)], many[REQUESTS * sizeof(one)];
+    struct bhs_text_req h;
+    struct puppet *p;
+    struct world w;
+
+    (void)state;
+    for (unsigned i = 0; i < TARGETS; i++) {
+        (void)snprintf(names[i], sizeof(names[i]), "iqn.2026-11.example:a.target.of.many.%u", i);
+        nodes[i] = (struct target_node_config){.name = names[i], .luns = &null, .luns_count = 1};
+    }
+    world_new(&w, nodes, TARGETS);
+    p = puppet_new(&w, 1);
+    puppet_login_send(p, bhs_login_flags(1, 3, ISCSI_LOGIN_TRANSIT),
+                      KEYS("InitiatorName=" INITIATOR "\0SessionType=Discovery"));
+    assert_int_equal(puppet_login_status(p), 0);
+    bhs_init(&h, ISCSI_OP_TEXT_REQ | ISCSI_OP_IMMEDIATE, ISCSI_FLAG_FINAL);
+    h.ttt = put32(ISCSI_TAG_RSVD);
+    h.dseg_len = put24(sizeof(all));
+    memcpy(one, &h, ISCSI_BHS_LEN);
+    memcpy(one + ISCSI_BHS_LEN, all, sizeof(all));
+    for (unsigned i = 0; i < REQUESTS; i++)
+        memcpy(many + i * sizeof(one), one, sizeof(one));
+    puppet_send_raw(p, many, sizeof(many));
+    for (unsigned turns = 1; sum < REQUESTS * piece; turns++) {
+        sum += take_bytes(p);
+        assert_true(turns < 5000 && sum <= 5 * (turns + 3) * piece);
+        world_turn(&w);
+    }
+    puppet_free(p);
+    world_free(&w);
+}
+
 static const struct lu_config lun = {.kind = LU_RAM, .size = 1 << 20, .lun = -1, .wce = -1};
 static const struct target_key_value every_second = {"NopInterval", "1"};
 static const struct target_node_config watchful = {
@@ -213,6 +271,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(answers_unread, setup, teardown),
         cmocka_unit_test_setup_teardown(many_in_a_turn, setup, teardown),
+        cmocka_unit_test(long_lists),
         cmocka_unit_test(busy_initiator),
         cmocka_unit_test(slow_link),
     };
