@@ -2,7 +2,8 @@
 /* target/login_state.h - what a connection knows while it logs in.
  *
  * Private to login.c (PDUs and stages), login_keys.c (keys) and login_chap.c
- * (authentication), each of which calls only the next.
+ * (authentication), each of which calls only the next, and login_session.c, which
+ * login.c calls at the end.
  */
 #ifndef TARGET_LOGIN_STATE_H
 #define TARGET_LOGIN_STATE_H
@@ -55,6 +56,9 @@ struct tgt_login {
 
 /* The keys of a complete request, in the stage that l->stage says. */
 uint16_t tgt_login_keys(struct tgt_conn *c);
+
+/* Makes the session, or adds the connection to the one that it names. */
+uint16_t tgt_login_session(struct tgt_conn *c);
 
 /* The keys of the security stage that are about authentication. */
 struct tgt_auth_keys {

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/* The end of a login: it makes a session or joins one (RFC 7143 6.3). */
+#include <stdio.h>
+#include <string.h>
+
+#include "target/conn.h"
+#include "target/instance.h"
+#include "target/login_state.h"
+#include "target/node.h"
+#include "target/session.h"
+#include "wire/login_status.h"
+#include "wire/params.h"
+
+/* Unnamed discovery sessions through different portals live side by side (7.4.2.1). */
+static bool
+same_portal(const struct tgt_session *s, const struct tgt_conn *c)
+{
+    const struct tgt_conn *o = container_of(s->conns.next, struct tgt_conn, sess_link);
+
+    return o->local.len == c->local.len && memcmp(&o->local.ss, &c->local.ss, c->local.len) == 0;
+}
+
+/* Makes a session of its own, after ending an older one of the same initiator port. */
+static uint16_t
+new_session(struct tgt_conn *c)
+{
+    struct tgt_login *l = c->login;
+    struct target *t = c->target;
+    struct tgt_session *old = tgt_session_find(t, l->node, l->initiator, l->isid), *s;
+
+    if (old != NULL && (l->node != NULL || same_portal(old, c)))
+        tgt_session_kill(old, "the initiator logged in again");
+    if (t->sessions_count >= t->sessions_max)
+        return ISCSI_LOGIN_OUT_OF_RESOURCES;
+    s = tgt_session_new(t, l->node, l->initiator, l->isid);
+    if (s == NULL)
+        return ISCSI_LOGIN_OUT_OF_RESOURCES;
+    s->discovery = l->discovery;
+    s->params = l->params;
+    s->exp_cmd_sn = l->cmd_sn;
+    s->max_cmd_sn = s->told_max = l->cmd_sn + s->depth - 1;
+    if (!l->discovery) {
+        s->nexus = tgt_node_join(l->node, l->initiator, l->isid);
+        if (s->nexus == NULL) { /* nobody may join a session that cannot run a command */
+            tgt_session_end(s);
+            return ISCSI_LOGIN_OUT_OF_RESOURCES;
+        }
+    }
+    tgt_session_add_conn(s, c);
+    return ISCSI_LOGIN_OK;
+}
+
+/* Adds the connection to the session that it names, in place of an old one with its CID. */
+static uint16_t
+join_session(struct tgt_conn *c)
+{
+    struct tgt_login *l = c->login;
+    struct tgt_session *s = tgt_session_find(c->target, l->node, l->initiator, l->isid);
+    struct tgt_conn *old, *first;
+
+    if (s == NULL || s->tsih != l->tsih)
+        return ISCSI_LOGIN_NO_SESSION;
+    if (s->discovery || l->discovery)
+        return ISCSI_LOGIN_CANNOT_INCLUDE;
+    first = container_of(s->conns.next, struct tgt_conn, sess_link);
+    if (strcmp(first->auth_user, l->user) != 0)
+        return ISCSI_LOGIN_AUTH_FAILED; /* all connections are of one identity */
+    old = tgt_session_conn(s, l->cid);
+    if (old == NULL && s->conns_count >= s->params.max_connections)
+        return ISCSI_LOGIN_TOO_MANY_CONNECTIONS;
+    tgt_session_add_conn(s, c);
+    if (old != NULL)
+        tgt_conn_kill(old, "the initiator reinstates the connection");
+    return ISCSI_LOGIN_OK;
+}
+
+/* Whether the digests that the target insists on, since it does not offer None, were agreed on. */
+static bool
+digests_suffice(const struct tgt_conn *c)
+{
+    const struct tgt_login *l = c->login;
+    const struct tgt_node *n = l->node;
+    const char *missing = NULL;
+
+    if (n == NULL || l->discovery)
+        return true;
+    if (l->params.header_digest == ISCSI_DIGEST_NONE && strstr(n->header_digests, "None") == NULL)
+        missing = "HeaderDigest";
+    else if (l->params.data_digest == ISCSI_DIGEST_NONE && strstr(n->data_digests, "None") == NULL)
+        missing = "DataDigest";
+    if (missing != NULL)
+        tgt_conn_log(c, LOG_LEVEL_WARN, "%s=CRC32C is required here, and was not agreed on",
+                     missing);
+    return missing == NULL;
+}
+
+uint16_t
+tgt_login_session(struct tgt_conn *c)
+{
+    struct tgt_login *l = c->login;
+    uint16_t status;
+
+    if (l->params.first_burst > l->params.max_burst)
+        l->params.first_burst = l->params.max_burst;
+    if (params_check_integrity(&l->params, NULL) < 0 || !digests_suffice(c))
+        return ISCSI_LOGIN_BAD_REQUEST;
+    (void)snprintf(c->auth_user, sizeof(c->auth_user), "%s", l->user);
+    status = l->tsih == 0 ? new_session(c) : join_session(c);
+    c->params = l->params;
+    c->params.max_recv_dseg =
+        l->node != NULL ? l->node->params.max_recv_dseg : ISCSI_LOGIN_DSEG_MAX;
+    return status;
+}
