@@ -143,6 +143,8 @@ tgt_data_out_end(struct tgt_conn *conn, bool digest_ok)
     conn->rx_cmd = NULL;
     if (!digest_ok) {
         tgt_reject(conn, &conn->h.bhs, ISCSI_BHS_LEN, ISCSI_REJECT_DATA_DIGEST);
+        if (conn->state == TGT_CONN_DEAD)
+            return; /* no memory for the Reject: c is gone */
         if (c != NULL)
             data_error(c, ASC_CRC);
     }
