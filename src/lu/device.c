@@ -212,8 +212,9 @@ lu_device_sync(struct lu_device *dev, const struct log *log)
     uint32_t failed = 0;
 
     for (uint32_t i = 0; i < dev->lus_count; i++) {
-        int r = lu_store_sync(dev->lus[i].store);
+        int r = dev->lus[i].dirty ? lu_store_sync(dev->lus[i].store) : 0;
 
+        dev->lus[i].dirty = r < 0;
         if (r == 0)
             continue;
         failed++;

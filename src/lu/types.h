@@ -117,7 +117,7 @@ struct lu {
     uint32_t block_shift;
     uint32_t works, ordered_works; /* commands done in slices; of them those that are ORDERED */
     bool read_only;
-    bool dirty;             /* something was written since the last sync */
+    bool dirty;             /* something was written, perhaps after the last sync */
     uint32_t sync_failures; /* how often the store has failed to sync; may wrap */
     int sync_error;         /* -errno of the last one */
     struct lu_mode mode, mode_default;

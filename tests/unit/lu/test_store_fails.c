@@ -255,6 +255,25 @@ ended_before_its_sync(void **state)
     assert_int_equal(w->released, 0);
 }
 
+/* At the end the store is synced once, if anything was written; a failure is counted. */
+static void
+synced_at_the_end(void **state)
+{
+    struct world *w = *state;
+    uint8_t cdb[CDB_MAX], data[BLOCK] = {1};
+
+    assert_int_equal(lu_device_sync(&w->dev, NULL), 0);
+    assert_int_equal(w->disk.syncs, 0);
+    (void)cdb_write10(cdb, 0, 1, 0);
+    assert_int_equal(do_code(w, w->a, cdb, data, BLOCK), 0);
+    w->disk.fail_sync = -EIO;
+    assert_int_equal(lu_device_sync(&w->dev, NULL), 1);
+    w->disk.fail_sync = 0;
+    assert_int_equal(lu_device_sync(&w->dev, NULL), 0);
+    assert_int_equal(lu_device_sync(&w->dev, NULL), 0);
+    assert_int_equal(w->disk.syncs, 2);
+}
+
 /* The flusher may end with jobs that have not come back. */
 static void
 ends_with_a_sync_under_way(void **state)
@@ -282,6 +301,7 @@ main(void)
         cmocka_unit_test_setup_teardown(sync_failure_is_told_to_all, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(ended_while_syncing, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(ended_before_its_sync, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(synced_at_the_end, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(ends_with_a_sync_under_way, world_setup, world_teardown),
     };
 
