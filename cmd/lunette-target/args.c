@@ -9,6 +9,7 @@
 
 #include "base/secret_file.h"
 #include "base/suggest.h"
+#include "wire/chap.h"
 #include "wire/credentials.h"
 
 #define SECRET_MIN    12        /* bytes that RFC 7143 9.2.1 wants at least */
@@ -211,6 +212,7 @@ read_chap_file(struct args_node *n, const char *path)
 
     if (f == NULL)
         return -EINVAL;
+    (void)setvbuf(f, NULL, _IONBF, 0); /* no copy of the secret in between */
     len = fread(text, 1, sizeof(text), f);
     (void)fclose(f);
     if (len == sizeof(text))
@@ -222,7 +224,7 @@ read_chap_file(struct args_node *n, const char *path)
         r = args_complain("the CHAP file holds no USER:SECRET", path);
     else
         r = set_credentials(n, &c);
-    memset(text, 0, sizeof(text));
+    chap_wipe(text, sizeof(text));
     return r;
 }
 
