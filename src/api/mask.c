@@ -45,11 +45,16 @@ mask_hide(struct mask *m)
     mask_add(m, HIDDEN, strlen(HIDDEN));
 }
 
-/* Is there a colon in the name of a file of secrets?  Somebody may have put user:secret there. */
+/* May name:secret or name%secret stand in the value, where only a name belongs, or the path of a
+ * file of secrets?  len bytes, of which the key with its ? or & has the first ones. */
 static bool
-is_secret_for_file(const char *option, size_t key, size_t len)
+may_be_pair(const char *option, size_t key, size_t len)
 {
-    return key > 5 && memcmp(option + key - 5, "_file", 5) == 0 && memchr(option, ':', len) != NULL;
+    bool file = key > 5 && memcmp(option + key - 5, "_file", 5) == 0;
+    bool user = key > 5 && memcmp(option + key - 5, "_user", 5) == 0;
+
+    return (file || user) &&
+           (memchr(option, ':', len) != NULL || url_secret_sign(option + key, len - key) != NULL);
 }
 
 /* The options, up to the first that holds a secret or is none that is known. */
@@ -61,7 +66,7 @@ mask_query(struct mask *m, const char *query)
         enum url_option_kind kind = url_option_kind(query + 1, key - 1);
 
         if (kind == URL_OPTION_PLAIN && memchr(query, '@', n) == NULL &&
-            !is_secret_for_file(query, key, n)) {
+            !may_be_pair(query, key, n)) {
             mask_add(m, query, n);
             query += n;
             continue;
@@ -73,19 +78,6 @@ mask_query(struct mask *m, const char *query)
         mask_hide(m);
         return;
     }
-}
-
-/* A name in the place of a URL has a colon, too, but no secret. */
-static bool
-is_name(const char *text)
-{
-    static const char *const types[] = {"iqn.", "eui.", "naa."};
-
-    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
-        if (strncasecmp(text, types[i], strlen(types[i])) == 0)
-            return strchr(text, '%') == NULL;
-    }
-    return false;
 }
 
 /* What stands behind the scheme. */
@@ -109,7 +101,7 @@ mask_rest(struct mask *m, const char *text)
         text = at + 1;
     }
     n = strcspn(text, "/?");
-    if (!url_is_portal(text, n) && !is_name(text)) {
+    if (!url_is_portal(text, n)) { /* nor is the name of a target shown, which might be a user's */
         size_t shown = strcspn(text, "%:/?");
 
         if (text[shown] == '%' || text[shown] == ':') {

@@ -43,6 +43,14 @@ for secret in S3CRet-of-12-and-more S3CRet/with/slash S3CRet?with-mark 'S3CRet?a
     hides lunette ls "iscsi://user%$secret$at" --json
     hides lunette scsi "iscsi://h/$iqn" "user:$secret"
     hides lunette read --offset "user%$secret$at"
+    for user in $iqn iqn.2026-11.example; do # as many users are called
+        hides lunette "$user:$secret"
+        hides lunette info "$user:$secret"
+        hides lunette info "iscsi://127.0.0.1:1/$iqn" --chap-file "$user:$secret"
+        hides lunette info "iscsi://127.0.0.1:1/$iqn?chap_file=$user:$secret"
+        hides lunette info "iscsi://127.0.0.1:1/$iqn?target_user=$user:$secret"
+        LUNETTE_CHAP_FILE="$user:$secret" hides lunette info "iscsi://127.0.0.1:1/$iqn"
+    done
     hides lunette-target --chapp "user:$secret"
     hides lunette-target --chapp="user:$secret"
     hides lunette-target --target $iqn "user:$secret"

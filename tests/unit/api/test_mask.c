@@ -34,7 +34,8 @@ shown(void **state)
         {"-", "-"},
         {"", ""},
         {"iscsi://", "iscsi://"},
-        {IQN, IQN},
+        {"iscsi://h?target_user=t&timeout=1", "iscsi://h?target_user=t&timeout=1"},
+        {IQN, "iqn.2026-11.example***"},
         {"iscsi://h/a\x1b[31m\xc3\xa9", "iscsi://h/a%1B[31m%C3%A9"},
     };
 
@@ -80,6 +81,13 @@ hidden(void **state)
         "iscsi://h/" IQN "/0?hunter2",
         "iscsi://h/" IQN "/0?chap_file=user:hunter2",
         "--chap-file=user:hunter2",
+        "iqn.2026-11.example:hunter2",
+        IQN ":hunter2",
+        "iscsi://" IQN ":hunter2",
+        "iscsi://h/" IQN "/0?chap_file=" IQN ":hunter2",
+        "iscsi://h/" IQN "/0?chap_file=user%hunter2",
+        "iscsi://h/" IQN "/0?target_user=" IQN ":hunter2",
+        "iscsi://h/" IQN "/0?target_user=user%hunter2",
     };
 
     (void)state;
