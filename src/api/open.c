@@ -23,15 +23,35 @@ struct lunette_open {
     void (*done)(void *user, struct lunette_lun *lun, const struct lunette_error *err);
     void *user;
     struct lunette_error err; /* why it failed, while it is being closed again */
+    size_t err_size;          /* that the caller's has */
     struct loop_timer later;
 };
+
+/* Tells that the opening has failed.  A program that knows a larger structure copies all of it, so
+ * it gets one: zero behind what this library knows. */
+static void
+open_tell_failure(const struct lunette_open *op)
+{
+    union {
+        struct lunette_error err;
+        char room[API_SIZED_MAX];
+    } told;
+
+    memset(&told, 0, sizeof(told));
+    told.err.struct_size = op->err_size;
+    (void)lunette_fail_as(&told.err, &op->err);
+    op->done(op->user, NULL, &told.err);
+}
 
 /* The opening is over: lun is the caller's, or NULL, and op->err says why. */
 static void
 open_tell(struct lunette_open *op, struct lunette_lun *lun)
 {
     assert(lun == NULL || lun->op == NULL);
-    op->done(op->user, lun, lun == NULL ? &op->err : NULL);
+    if (lun != NULL)
+        op->done(op->user, lun, NULL);
+    else
+        open_tell_failure(op);
     free(op);
 }
 
@@ -278,7 +298,7 @@ lunette_open_start(struct lunette_ctx *ctx, const char *url, uint32_t flags,
         goto fail;
     }
     *op = (struct lunette_open){.lun = lun, .done = done, .user = user};
-    op->err.struct_size = err != NULL ? err->struct_size : 0;
+    op->err_size = err != NULL ? err->struct_size : 0;
     loop_timer_init(&op->later, open_give_up);
     lun->op = op;
     lun->flags = flags;

@@ -716,6 +716,42 @@ test_errors_of_other_sizes(void **state)
     program_end();
 }
 
+struct later_error { /* of a later version */
+    struct lunette_error s;
+    uint64_t more[32];
+};
+
+static void
+copy_later_error(void *user, struct lunette_lun *lun, const struct lunette_error *err)
+{
+    assert_null(lun);
+    memcpy(user, err, sizeof(struct later_error));
+    p.opened++;
+}
+
+/* A program copies the error of a callback as it knows errors: what this library does not know of
+ * it is zero, and there. */
+static void
+test_a_copied_error(void **state)
+{
+    struct later_error e = {.s = {.struct_size = sizeof(e)}}, got;
+    const struct lunette_error why = {.code = -EACCES, .domain = LUNETTE_DOM_LOGIN, .msg = "no"};
+
+    (void)state;
+    memset(&got, 0xee, sizeof(got));
+    program_start();
+    assert_int_equal(lunette_open_start(p.ctx, URL, 0, copy_later_error, &got, NULL, &e.s), 0);
+    log_in(&why);
+    for (int i = 0; i < 10 && p.opened == 0; i++)
+        (void)run_loop(NULL, 0);
+    assert_int_equal(p.opened, 1);
+    assert_true(got.s.struct_size == sizeof(got) && got.s.code == -EACCES);
+    assert_string_equal(got.s.msg, "no");
+    for (size_t i = 0; i < sizeof(got.more) / sizeof(got.more[0]); i++)
+        assert_int_equal(got.more[i], 0);
+    program_end();
+}
+
 static void
 test_options_of_other_sizes(void **state)
 {
@@ -764,6 +800,7 @@ main(void)
         cmocka_unit_test(test_structures_of_other_sizes),
         cmocka_unit_test(test_completions_of_other_sizes),
         cmocka_unit_test(test_errors_of_other_sizes),
+        cmocka_unit_test(test_a_copied_error),
         cmocka_unit_test(test_options_of_other_sizes),
     };
 
