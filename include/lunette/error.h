@@ -24,14 +24,22 @@
 #include <stdint.h>
 
 #ifdef __cplusplus
-extern "C" {
-#endif
+/* Becomes a structure of whatever type is asked for.  An initializer with one value in braces would
+ * do as well, but -Wextra warns of the members that it leaves out. */
+struct lunette_init {
+    size_t struct_size;
 
-#ifdef __cplusplus
-#define LUNETTE_INIT(what)                                                                         \
-    {                                                                                              \
-        sizeof(what)                                                                               \
+    template <typename T> operator T() const
+    {
+        T s = T();
+
+        s.struct_size = struct_size;
+        return s;
     }
+};
+#define LUNETTE_INIT(what) (lunette_init{sizeof(what)})
+
+extern "C" {
 #else
 #define LUNETTE_INIT(what)                                                                         \
     {                                                                                              \

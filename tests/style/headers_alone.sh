@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Every header compiles alone; the public ones as C99 and as C++11 too.
+# Every header compiles alone; the public ones as C99 and as C++11 too.  What C++ programs initialize with
+# LUNETTE_INIT is as it should be, and no warning comes of it.
 # usage: headers_alone.sh SOURCE-ROOT
 set -u
 cd "$1" || exit 1
@@ -29,5 +30,11 @@ for file in $(find src include -name '*.h' | sort); do
         ;;
     esac
 done
+if command -v "${CXX:-c++}" >/dev/null; then
+    program=$(mktemp)
+    trap 'rm -f "$errors" "$program"' EXIT
+    "${CXX:-c++}" -std=c++11 -Wall -Wextra -Wpedantic -Werror -Iinclude -o "$program" tests/style/public_headers.cc &&
+        "$program" || { echo "public_headers.cc does not compile, or exits with another code than 0"; failed=1; }
+fi
 echo "$n headers"
 exit $failed
