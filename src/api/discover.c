@@ -113,12 +113,18 @@ ask_as_told(struct lunette_ctx *ctx, struct api_url *u, struct wait *w, struct l
     int r = ask(ctx, u, w, err);
 
     if (r == w->err.code && may_go_without(u, &w->err)) {
+        const struct lunette_error refused = w->err;
+
         log_line(ctx->loop->log, LOG_LEVEL_INFO, "discovery: %s; asking without credentials",
                  w->err.msg);
         login_config_wipe(&u->cfg);
         u->cfg.chap.name[0] = u->cfg.mutual.name[0] = '\0';
         *w = (struct wait){.done = false};
         r = ask(ctx, u, w, err);
+        if (w->err.code < 0 && w->err.domain == LUNETTE_DOM_LOGIN) { /* it wants credentials */
+            w->err = refused;
+            r = refused.code;
+        }
     }
     return r < 0 && r == w->err.code ? lunette_fail_as(err, &w->err) : r;
 }

@@ -666,6 +666,17 @@ _discovers("discovery_never_offers", "the user offers none", OK, "discovery_auth
 _discovers("discovery_takes", "takes the session's", OK, "discovery_auth=chap",
            taken=(USER, SECRET))
 
+
+class _DiscoveryOtherSecret(_DiscoveryChap):
+    chap = taken = (USER, "other" + SECRET)
+
+
+variant(_DiscoveryOtherSecret, "discovery_other_secret",
+        "has another secret, and takes no discovery without: what is wrong is the secret", "discovery",
+        "SEC-15", LOGIN, {"run": "discover-url", "user": "%s%%%s" % (USER, SECRET), "seconds": 20,
+                          "text": "check the CHAP user and secret"})
+
+
 class _Records(Target):
     lines = []
 
