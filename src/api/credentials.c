@@ -52,6 +52,24 @@ take_text(struct api_url *u, const char *text, size_t len, const char *from,
     return 0;
 }
 
+/* Reads until the end or until buf is full: what comes through a pipe may come in pieces.  Returns
+ * the length or -errno. */
+static ssize_t
+read_all(int fd, char buf[FILE_MAX])
+{
+    size_t len = 0;
+    ssize_t n = 1;
+
+    while (n > 0 && len < FILE_MAX) {
+        n = read(fd, buf + len, FILE_MAX - len);
+        if (n < 0 && errno == EINTR)
+            n = 1;
+        else if (n > 0)
+            len += (size_t)n;
+    }
+    return n < 0 ? -errno : (ssize_t)len;
+}
+
 static int
 take_file(struct api_url *u, const char *file, struct lunette_error *err)
 {
@@ -74,11 +92,11 @@ take_file(struct api_url *u, const char *file, struct lunette_error *err)
     if (!secret_file_is_private(&st))
         r = lunette_fail(err, -EACCES, LUNETTE_DOM_USAGE, 0,
                          "CHAP file %s can be read or changed by others: chmod 600 %s", path, path);
-    n = r == 0 ? read(fd, buf, sizeof(buf)) : 0;
+    n = r == 0 ? read_all(fd, buf) : 0;
     (void)close(fd);
     if (n < 0)
-        r = lunette_fail(err, -errno, LUNETTE_DOM_OS, (uint32_t)errno, "CHAP file %s: %s", path,
-                         errno_text(errno));
+        r = lunette_fail(err, (int)n, LUNETTE_DOM_OS, (uint32_t)-n, "CHAP file %s: %s", path,
+                         errno_text((int)-n));
     if (r == 0 && n == (ssize_t)sizeof(buf))
         r = lunette_fail(err, -EFBIG, LUNETTE_DOM_USAGE, 0, "CHAP file %s: more than %d bytes",
                          path, FILE_MAX - 1);

@@ -42,17 +42,16 @@ int
 api_url_of(struct lunette_ctx *ctx, const char *where, bool discovery, struct api_url *u,
            struct lunette_error *err)
 {
-    char text[512];
+    char text[512] = "";
     int r;
 
-    if (!url_has_scheme(where)) {
-        if (snprintf(text, sizeof(text), URL_SCHEME "%s", where) >= (int)sizeof(text))
-            return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "the address is too long");
-        where = text;
-    }
-    r = url_parse(where, u, err);
-    if (where == text)
-        chap_wipe(text, sizeof(text));
+    if (url_has_scheme(where))
+        r = url_parse(where, u, err);
+    else if (snprintf(text, sizeof(text), URL_SCHEME "%s", where) < (int)sizeof(text))
+        r = url_parse(text, u, err);
+    else
+        r = lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "the address is too long");
+    chap_wipe(text, sizeof(text)); /* it may hold a secret, also where it was cut */
     if (r < 0)
         return r;
     if (u->cfg.transport[0] == '\0')

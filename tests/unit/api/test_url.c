@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define IQN "iqn.2026-11.example:disk"
@@ -329,6 +330,48 @@ test_credential_files(void **state)
     (void)unlink(path);
 }
 
+/* What a password manager writes into a pipe comes in pieces. */
+static void
+test_credential_pipe(void **state)
+{
+    static const char *const pieces[] = {"name = alice\nsecr", "et = hunter2\n",
+                                         "mutual_name = t\n", "mutual_secret = other"};
+    struct lunette_error err = {.code = 0};
+    char url[128];
+    struct api_url u;
+    int fds[2];
+    pid_t pid;
+
+    (void)state;
+    assert_int_equal(pipe(fds), 0);
+    pid = fork();
+    if (pid == 0) {
+        (void)close(fds[0]);
+        for (size_t i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++) {
+            (void)!write(fds[1], pieces[i], strlen(pieces[i]));
+            (void)usleep(20000);
+        }
+        _exit(0);
+    }
+    assert_true(pid > 0);
+    (void)close(fds[1]);
+    (void)snprintf(url, sizeof(url), "iscsi://h/" IQN "?chap_file=/dev/fd/%d", fds[0]);
+    assert_int_equal(url_parse(url, &u, NULL), 0);
+    if (url_credentials(&u, &err) < 0)
+        fail_msg("%s", err.msg);
+    assert_string_equal(u.cfg.chap.name, "alice");
+    assert_string_equal(u.cfg.mutual.name, "t");
+    assert_int_equal(u.cfg.mutual.secret_len, 5);
+    url_wipe(&u);
+    (void)close(fds[0]);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+
+    /* what fails is told as it is */
+    assert_int_equal(url_parse("iscsi://h/" IQN "?chap_file=/", &u, NULL), 0);
+    assert_int_equal(url_credentials(&u, &err), -EISDIR);
+    url_wipe(&u);
+}
+
 /* A discovery has credentials of its own, or the session's, or none. */
 static void
 test_discovery_credentials(void **state)
@@ -379,6 +422,7 @@ main(void)
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_credentials),
         cmocka_unit_test(test_credential_files),
+        cmocka_unit_test(test_credential_pipe),
         cmocka_unit_test(test_discovery_credentials),
         cmocka_unit_test(test_secrets_stay_secret),
         cmocka_unit_test(test_encoded),
