@@ -103,15 +103,17 @@ response_check_flags(const struct nego *n, uint8_t flags, struct lunette_error *
 }
 
 /* Tells whether isid is ours as some targets give it back: as zeroes, or with bytes that have
- * become FFh because one behind them was taken for a negative number. */
+ * become FFh because the one behind them was taken for a negative number. */
 static bool
 is_our_isid(const uint8_t isid[LOGIN_ISID_LEN], const uint8_t ours[LOGIN_ISID_LEN])
 {
     bool zero = true, extended = true;
 
     for (size_t i = 0; i < LOGIN_ISID_LEN; i++) {
+        bool negative = i + 1 < LOGIN_ISID_LEN && isid[i + 1] >= 0x80;
+
         zero = zero && isid[i] == 0;
-        extended = extended && (isid[i] == ours[i] || isid[i] == 0xff);
+        extended = extended && (isid[i] == ours[i] || (isid[i] == 0xff && negative));
     }
     return zero || extended;
 }

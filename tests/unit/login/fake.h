@@ -34,7 +34,8 @@
  *   @reflect   CHAP_N and CHAP_R made with the initiator's own secret
  *   @echo      CHAP_C (with CHAP_A, CHAP_I) that another connection of ours sent
  *   @T @noT @C @CSG=n @NSG=n @TSIH=n @ver=n @isid @status=xxxx @op=xx
- *   @isid=zero, @isid=extended   the ISID as zeroes, or with bytes that became FFh
+ *   @isid=zero, @isid=extended, @isid=all   the ISID as zeroes, or with bytes that became FFh, some
+ *         or all
  *   @nuls=n    n NULs behind the text
  *   @silent    no response
  *   @twice     the same response twice

@@ -166,6 +166,8 @@ directive(struct say *s, const char *d)
         memset(s->rsp.isid, 0xff, 3);
     } else if (strncmp(d, "@nuls=", 6) == 0) {
         s->nuls = (size_t)n;
+    } else if (strcmp(d, "@isid=all") == 0) {
+        memset(s->rsp.isid, 0xff, sizeof(s->rsp.isid));
     } else if (strcmp(d, "@isid") == 0) {
         s->rsp.isid[5] ^= 1;
     } else if (strncmp(d, "@status=", 8) == 0) {

@@ -160,6 +160,7 @@ static const struct fault faults[] = {
     {"LGN-01", {{"", "@op=32"}}, LUNETTE_DOM_PROTO, "during login"},
     {"LGR-04", {{"", "AuthMethod=None @ver=1"}}, LUNETTE_DOM_PROTO, "version"},
     {"ID-07", {{"", "AuthMethod=None @isid"}}, LUNETTE_DOM_PROTO, "ISID"},
+    {"ID-07", {{"", "AuthMethod=None @isid=all"}}, LUNETTE_DOM_PROTO, "ISID"}, /* nobody's */
     {"LGR-01 CSG", {{"", "AuthMethod=None @CSG=1"}}, LUNETTE_DOM_PROTO, "CSG"},
     {"LGR-01 NSG too far", {{"", "AuthMethod=None @NSG=3"}}, LUNETTE_DOM_PROTO, "NSG"},
     {"LGN-05 NSG same", {{"", "AuthMethod=None @NSG=0"}}, LUNETTE_DOM_PROTO, "NSG"},
