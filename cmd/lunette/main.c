@@ -140,10 +140,12 @@ suggest_target(struct cli *cli, const char *url)
                 s.best = best;
             }
         }
+        char *encoded = name_encoded(s.best != NULL ? s.best : t.name);
         if (s.best != NULL)
-            hint("did you mean %s?", s.best);
+            hint("did you mean %s?", encoded);
         else if (lunette_targets_count(targets) == 1)
-            hint("its only target is %s", t.name);
+            hint("its only target is %s", encoded);
+        free(encoded);
     }
     lunette_targets_free(targets);
     free(portal);

@@ -731,6 +731,19 @@ _records("records_odd_address", "an address that cannot be understood is shown a
          _GOOD[:1] + [("TargetAddress", "\x1b[2J host:x,1"), ("TargetAddress", "127.0.0.1:70000,1")], OK,
          text="the port must be 1..65535",
          output=r"%1B\[2J%20host:x,1 iqn.2026-11.example:a !\n127.0.0.1:70000,1 iqn.2026-11.example:a !\n")
+
+
+@case("discovery", "NAME-03", NOT_FOUND, seconds=20, text="only target is iqn[^ ]*%E9%9B31m")
+class odd_name_is_offered(_Records):
+    """Does not know the target; the one that it tells of may steer a terminal."""
+    lines = [("TargetName", _ODD[4])]
+
+    def answers(self, conn, req, pairs):
+        if "TargetName" in dict(pairs):
+            self.refuse(conn, req, 2, 3)
+        return super().answers(conn, req, pairs)
+
+
 _records("records_binary", "random bytes", "FMT-03", [pattern(4000)])
 
 
