@@ -20,7 +20,7 @@
 #include "wire/bhs.h"
 
 #define TEXT_TIMEOUT_MS 30000u
-#define EMPTY_MAX       64u /* responses in a row without text; more are a protocol error */
+#define EMPTY_MAX       64u /* responses in a row with nothing but NULs; more are a protocol error */
 
 struct discovery {
     struct ctl_op op;
@@ -36,7 +36,7 @@ struct discovery {
     struct ctl_watch watch;
     struct loop_timer limit;
     uint32_t pending; /* requests SEND_PDU without a reply */
-    uint32_t empty;   /* responses in a row without text */
+    uint32_t empty;   /* responses in a row with nothing but NULs, if that */
     bool padded;      /* NULs came behind a text */
     struct targets targets;
     struct discovery_result res;
@@ -213,7 +213,7 @@ disc_take_response(struct discovery *d, const struct bhs_text_rsp *h, const void
         return disc_proto_error(d, "set both F and C");
     if (!final && get32(h->ttt) == ISCSI_TAG_RSVD)
         return disc_proto_error(d, "has more to say but gives no tag to ask with (TTT)");
-    d->empty = len == 0 ? d->empty + 1 : 0;
+    d->empty = text_without_padding(data, len) == 0 ? d->empty + 1 : 0;
     if (!final && d->empty > EMPTY_MAX)
         return disc_proto_error(d, "goes on without saying anything");
     r = targets_feed(&d->targets, data, disc_trim(d, data, len), &d->err);

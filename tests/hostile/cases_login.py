@@ -813,10 +813,16 @@ class targets_without_end(Target):
 @case("discovery", "TNG-16", FAILS, run="discover", seconds=30)
 class empty_continuation_without_end(Target):
     """Continues for ever without a byte."""
+    nothing = b""
+
     def send_targets(self, conn, req):
         while True:
-            self.text_reply(conn, req, b"", 0, 0x77)
+            self.text_reply(conn, req, self.nothing, 0, 0x77)
             req = conn.recv()
+
+
+variant(empty_continuation_without_end, "nuls_without_end", "Continues for ever with NULs", "discovery",
+        "TNG-16", FAILS, {"run": "discover", "seconds": 30}, nothing=b"\0\0")
 
 
 @case("discovery", "ID-14", FAILS, run="discover", seconds=20)
