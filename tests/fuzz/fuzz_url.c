@@ -25,6 +25,12 @@ static const char *const forms[][2] = {
     {"iscsi://h/iqn.2026-11.x:y/0?target_password=a", "&" SECRET},
     {"iscsi://h/iqn.2026-11.x:y/0?secret=" SECRET, ""},
     {"iscsi://h/iqn.2026-11.x:y/0?chap_file=user:" SECRET, ""},
+    {"iscsi://h/iqn.2026-11.x:y/0?chap_file=iqn.2026-11.x:y:" SECRET, ""},
+    {"iscsi://h/iqn.2026-11.x:y/0?discovery_chap_file=user%" SECRET, ""},
+    {"iscsi://h/iqn.2026-11.x:y/0?target_user=t:" SECRET, ""},
+    {"iscsi://h/iqn.2026-11.x:y/0?target_user=t%" SECRET, ""},
+    {"iqn.2026-11.x:y:" SECRET, ""},
+    {"iscsi://iqn.2026-11.x:" SECRET, ""},
     {"iscsi://", "%" SECRET "@h/iqn.2026-11.x:y"},
     {"iscsi://user%a", SECRET "@h/iqn.2026-11.x:y"},
     {"iscsi://user%", "@" SECRET "@h"},
@@ -37,12 +43,15 @@ check_shown(const char *text, size_t size, bool secret)
     CHECK(!secret || strstr(text, SECRET) == NULL);
 }
 
-/* What a login would say of a URL that was understood. */
+/* What would be said of a URL that was understood, by a login and where its files are not there. */
 static void
 check_login(struct api_url *u, bool secret)
 {
     struct lunette_error err = {.code = 0};
+    char path[sizeof(u->chap_file)];
 
+    check_shown(lunette_url_mask(u->chap_file, path, sizeof(path)), sizeof(path), secret);
+    check_shown(lunette_url_mask(u->discovery_chap_file, path, sizeof(path)), sizeof(path), secret);
     if (u->cfg.initiator_name[0] == '\0')
         (void)strcpy(u->cfg.initiator_name, "iqn.2026-11.x:y");
     if (login_config_check(&u->cfg, &err) < 0)
