@@ -86,5 +86,37 @@ shows_none $!
 "$LUNETTE_BIN/lunette" info "$url" > out 2> err || { echo "FAIL: no login"; cat err; failed=1; }
 grep -q 'CHAP mutual' out || { echo "FAIL: no mutual CHAP"; failed=1; }
 
+# Once a login is over, its secret is nowhere in the memory of the process.
+cat > keeps.py <<'END'
+import re, sys
+pid, secret, found = sys.argv[1], sys.argv[2].encode(), 0
+with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as mem:
+    for line in maps:
+        start, end, how = re.match(r"(\w+)-(\w+) (\S+)", line).groups()
+        if not how.startswith("rw"):
+            continue
+        try:
+            mem.seek(int(start, 16))
+            found += mem.read(int(end, 16) - int(start, 16)).count(secret)
+        except (OSError, ValueError, OverflowError):
+            pass  # of the kernel, or a shadow without end
+print(found)
+END
+printf 'alice:S3CRet-of-12-and-more\ntarget:S3CRet-the-other-one\n' > chap
+chmod 600 chap
+"$LUNETTE_BIN/lunette" copy - "iscsi://$portal/$iqn/0" --chap-file chap < stall > out 2> err -v &
+pids+=($!)
+for _ in {1..200}; do
+    grep -q 'unit attention' err && break # the first answer of the unit
+    sleep 0.05
+done
+checks=$((checks + 1))
+if ! grep -q 'unit attention' err; then
+    echo "FAIL: no login"; cat err; failed=1
+elif [[ -r /proc/$!/mem ]] && python3 -c '' 2> err; then
+    found=$(python3 keeps.py $! S3CRet-)
+    [[ $found == 0 ]] || { echo "FAIL: the secret is in memory $found times"; failed=1; }
+fi
+
 echo "$checks checks"
 exit $failed
