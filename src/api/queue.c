@@ -486,6 +486,9 @@ queue_make_room(struct lunette_queue *q)
     q->end = q->finished + n;
 }
 
+_Static_assert(sizeof(struct lunette_completion) == API_FIRST_COMPLETION,
+               "queue_fill writes all of it: an older program's elements are smaller");
+
 /* A completion for r, `size` bytes from one to the next.  True: as queue_tell. */
 static inline bool
 queue_fill(struct api_req *r, void *to, size_t size)

@@ -38,19 +38,19 @@ lunette_fail(struct lunette_error *err, int code, enum lunette_domain dom, uint3
 int
 lunette_fail_prefix(struct lunette_error *err, int code, const char *fmt, ...)
 {
-    struct lunette_error old;
+    char old[sizeof(err->msg)];
     va_list ap;
     int n;
 
     assert(code < 0);
     if (err == NULL)
         return code;
-    old = *err;
+    memcpy(old, err->msg, sizeof(old));
     va_start(ap, fmt);
     n = vsnprintf(err->msg, sizeof(err->msg), fmt, ap);
     va_end(ap);
     if (n >= 0 && (size_t)n < sizeof(err->msg))
-        (void)snprintf(err->msg + n, sizeof(err->msg) - (size_t)n, ": %s", old.msg);
+        (void)snprintf(err->msg + n, sizeof(err->msg) - (size_t)n, ": %s", old);
     clean(err->msg);
     return code;
 }
