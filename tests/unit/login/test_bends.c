@@ -293,6 +293,51 @@ md5_alone_is_tried_once(void **state)
     }
 }
 
+/* What somebody in the middle might say on the second connection, so that a login goes on without
+ * what the user demands. */
+static const char *const ways_around[] = {
+    "AuthMethod=None",   "AuthMethod=None @T @NSG=1", "@T @NSG=1", "@T @NSG=3", "@CSG=1",
+    "AuthMethod=Reject", "AuthMethod=CHAP @T @NSG=1",
+};
+
+/* Who demands CHAP, or a proof of the target, gets no session without it, whatever was refused
+ * before. */
+static void
+demands_outlive_a_refusal(void **state)
+{
+    static const struct step list[] = {
+        {"AuthMethod=CHAP !T", "AuthMethod=CHAP @noT"}, {"CHAP_A", "@silent @cut"}, END};
+    static const struct step no_proof[] = {{"AuthMethod=CHAP !T", "AuthMethod=CHAP @noT"},
+                                           {"CHAP_A=5", "@chap=5"},
+                                           {"CHAP_R CHAP_I CHAP_C", "@T"},
+                                           END};
+    size_t n = sizeof(ways_around) / sizeof(ways_around[0]);
+
+    (void)state;
+    for (size_t i = 0; i < 2 * n + 1; i++) {
+        const struct step around[] = {{"AuthMethod=CHAP CSG0 !T", ways_around[i % n]}, END};
+        struct login_config cfg;
+        struct world *w = bends_world(i + 1, &cfg);
+
+        credentials(&cfg);
+        cfg.auth_required = true;
+        if (i >= n) {
+            (void)strcpy(cfg.mutual.name, "target");
+            memcpy(cfg.mutual.secret, "secret-of-target", 16);
+            cfg.mutual.secret_len = 16;
+            cfg.auth_required = false; /* it follows */
+        }
+        w->scripts[0] = list;
+        w->scripts[1] = i == 2 * n ? no_proof : around;
+        w->nscripts = 2;
+        world_login(w, &cfg);
+        assert_int_equal(w->nbound, 2);
+        assert_true(w->err.code < 0);
+        assert_int_equal(w->sessions_made, w->sessions_gone);
+        world_free(w);
+    }
+}
+
 /* MD5 alone is refused, too: that is the end.  So is a wrong secret, which comes after the list. */
 static void
 md5_is_refused_too(void **state)
@@ -353,6 +398,7 @@ main(void)
         cmocka_unit_test(the_other_stage_is_tried_once),
         cmocka_unit_test(refused_in_both_stages),
         cmocka_unit_test(md5_alone_is_tried_once),
+        cmocka_unit_test(demands_outlive_a_refusal),
         cmocka_unit_test(md5_is_refused_too),
         cmocka_unit_test(redirected_then_another_way),
     };
