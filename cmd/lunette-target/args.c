@@ -9,85 +9,13 @@
 
 #include "base/secret_file.h"
 #include "base/suggest.h"
+#include "cmd/lunette-target/options.h"
 #include "wire/chap.h"
 #include "wire/credentials.h"
 
 #define SECRET_MIN    12        /* bytes that RFC 7143 9.2.1 wants at least */
 #define CHAP_FILE_MAX 2048      /* bytes */
 #define US_MAX        10000000u /* of --spin-us and --pace-us: 10 s */
-
-static const char usage_text[] =
-    "usage: lunette-target --target IQN --lun SPEC [options]\n"
-    "\n"
-    "An iSCSI target on RAM, files or nothing.\n"
-    "\n"
-    "  --listen ADDR:PORT   where to listen, several times if wanted\n"
-    "                       (127.0.0.1:3260); port 0 takes a free one, IPv6 is\n"
-    "                       written [::1]:3260\n"
-    "  --target NAME        begins a target; what follows is about it\n"
-    "  --lun SPEC           ram:SIZE, file:PATH, file:PATH:SIZE (made if missing),\n"
-    "                       null:SIZE, then ,block=N ,ro ,serial=TEXT ,lun=N\n"
-    "                       ,wce=0|1 ,max=SIZE\n"
-    "  --alias TEXT         TargetAlias\n"
-    "  --chap USER:SECRET   initiators must know it\n"
-    "  --mutual-chap USER:SECRET\n"
-    "                       what the target proves when it is asked to\n"
-    "  --chap-file FILE     USER:SECRET in its first line, the mutual one in its\n"
-    "                       second, or name = and secret =, mutual_name = and\n"
-    "                       mutual_secret = lines; the file must have mode 600, so\n"
-    "                       that only its owner reads it\n"
-    "  --set KEY=VALUE      a key of RFC 7143, or QueueDepth, NopInterval (seconds)\n"
-    "  --redirect HOST:PORT logins are sent there; --redirect-permanent for ever\n"
-    "\n"
-    "  --loop epoll|uring|auto\n"
-    "                       how to wait (auto)\n"
-    "  --spin-us N          poll busily that long before sleeping (0)\n"
-    "  --pace-us N          let a connection wait that long at most, to read more at\n"
-    "                       once, while its initiator has many responses still to\n"
-    "                       read (70); 0: never\n"
-    "  -v, --verbose        say what happens on stderr; twice for more\n"
-    "  -h, --help           this text\n"
-    "  -V, --version        the version\n"
-    "\n"
-    "LUNETTE_TARGET_CHAP=USER:SECRET in the environment is for targets without\n"
-    "--chap.  Prints \"listening on ADDR:PORT\" when it is ready.  SIGTERM and SIGINT\n"
-    "end it.\n";
-
-enum option_id {
-    OPT_LISTEN = 256,
-    OPT_TARGET,
-    OPT_LUN,
-    OPT_ALIAS,
-    OPT_CHAP,
-    OPT_MUTUAL,
-    OPT_CHAP_FILE,
-    OPT_SET,
-    OPT_REDIRECT,
-    OPT_REDIRECT_PERMANENT,
-    OPT_LOOP,
-    OPT_SPIN,
-    OPT_PACE,
-};
-
-static const struct option options[] = {
-    {"listen", required_argument, NULL, OPT_LISTEN},
-    {"target", required_argument, NULL, OPT_TARGET},
-    {"lun", required_argument, NULL, OPT_LUN},
-    {"alias", required_argument, NULL, OPT_ALIAS},
-    {"chap", required_argument, NULL, OPT_CHAP},
-    {"mutual-chap", required_argument, NULL, OPT_MUTUAL},
-    {"chap-file", required_argument, NULL, OPT_CHAP_FILE},
-    {"set", required_argument, NULL, OPT_SET},
-    {"redirect", required_argument, NULL, OPT_REDIRECT},
-    {"redirect-permanent", required_argument, NULL, OPT_REDIRECT_PERMANENT},
-    {"loop", required_argument, NULL, OPT_LOOP},
-    {"spin-us", required_argument, NULL, OPT_SPIN},
-    {"pace-us", required_argument, NULL, OPT_PACE},
-    {"verbose", no_argument, NULL, 'v'},
-    {"help", no_argument, NULL, 'h'},
-    {"version", no_argument, NULL, 'V'},
-    {NULL, 0, NULL, 0},
-};
 
 static int
 args_complain(const char *what, const char *arg)
@@ -358,7 +286,7 @@ offer_option(const char *word)
 
     (void)snprintf(typed, sizeof(typed), "%.*s", (int)strcspn(word, "="), word);
     s.typed += strspn(typed, "-");
-    for (const struct option *o = options; o->name != NULL; o++)
+    for (const struct option *o = options_table; o->name != NULL; o++)
         suggest_try(&s, o->name);
     if (s.best != NULL && strcmp(s.best, s.typed) != 0)
         (void)fprintf(stderr, "  did you mean --%s?\n", s.best);
@@ -387,7 +315,7 @@ one_option(struct args *a, int opt, char *arg, const char *word)
         a->verbose++;
         return 0;
     case 'h':
-        (void)fputs(usage_text, stdout);
+        (void)fputs(options_usage, stdout);
         return 1;
     case 'V':
         (void)puts("lunette-target " LUNETTE_VERSION);
@@ -436,8 +364,12 @@ args_parse(struct args *a, int argc, char **argv)
     int opt, r;
 
     *a = (struct args){.loop = {.kind = LOOP_AUTO}, .pace_us = TARGET_PACE_US};
+    if (argc == 2 && strcmp(argv[1], "--print-options") == 0) {
+        options_print(stdout); /* for generators of completions: not in --help */
+        return 1;
+    }
     opterr = 0; /* getopt's own messages would show what follows a = */
-    while ((opt = getopt_long(argc, argv, ":vhV", options, NULL)) != -1) {
+    while ((opt = getopt_long(argc, argv, ":vhV", options_table, NULL)) != -1) {
         r = one_option(a, opt, optarg, argv[optind - 1]);
         if (r != 0)
             return r;

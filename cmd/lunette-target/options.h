@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* The options of lunette-target, for getopt_long, for people, and for generators of completions. */
+#ifndef CMD_LUNETTE_TARGET_OPTIONS_H
+#define CMD_LUNETTE_TARGET_OPTIONS_H
+
+#include <getopt.h>
+#include <stdio.h>
+
+/* What getopt_long answers for options that have no letter. */
+enum option_id {
+    OPT_LISTEN = 256,
+    OPT_TARGET,
+    OPT_LUN,
+    OPT_ALIAS,
+    OPT_CHAP,
+    OPT_MUTUAL,
+    OPT_CHAP_FILE,
+    OPT_SET,
+    OPT_REDIRECT,
+    OPT_REDIRECT_PERMANENT,
+    OPT_LOOP,
+    OPT_SPIN,
+    OPT_PACE,
+};
+
+extern const struct option options_table[];
+extern const char options_usage[];
+
+/* Prints the options as JSON, in the form of `lunette --print-options`. */
+void options_print(FILE *to);
+
+#endif
