@@ -111,6 +111,8 @@ options_print(FILE *to)
                       option_texts[i].help);
         if (o->val < OPT_LISTEN)
             (void)fprintf(to, ", \"letter\": \"%c\"", o->val);
+        if (o->val < OPT_LOOP) /* about a target each, or -v */
+            (void)fputs(", \"repeats\": true", to);
         if (argument != NULL && strchr(argument, '|') != NULL)
             print_choices(to, argument);
         else if (argument != NULL)

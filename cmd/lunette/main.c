@@ -250,7 +250,11 @@ print_options(void)
 
     for (size_t i = 0; i < NCOMMANDS; i++)
         json_array_append_new(all, opt_dump(commands[i]));
-    return json_print(json_pack("{s:s, s:o}", "program", "lunette", "commands", all));
+    return json_print(json_pack("{s:s, s:[{s:s, s:s, s:s, s:s}, {s:s, s:s, s:s, s:s}], s:o}",
+                                "program", "lunette", "options", "name", "help", "letter", "h",
+                                "value", "no", "help", "print this and leave", "name", "version",
+                                "letter", "V", "value", "no", "help", "print the version and leave",
+                                "commands", all));
 }
 
 /* Returns a copy of the words, after which ps(1) shows them without secrets. */
