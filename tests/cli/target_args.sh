@@ -53,6 +53,7 @@ for mode in 644 640 602 660; do
 done
 refused "No such file" "${disk[@]}" --chap-file missing
 chmod 600 secrets
+rm out # else what stands in it from before may be taken for this target's word
 "$target" "${disk[@]}" --chap-file secrets > out 2> err &
 pid=$!
 for _ in $(seq 100); do
@@ -68,6 +69,7 @@ many=()
 for i in $(seq 500); do
     many+=(--target "iqn.2026-11.example:disk-$i" --lun null:1M)
 done
+rm out
 "$target" --listen 127.0.0.1:0 "${many[@]}" > out 2> err &
 pid=$!
 for _ in $(seq 200); do
