@@ -64,6 +64,7 @@ done
 
 # the target: what is ignored stays ignored, what is not ends it
 for sig in INT TERM; do
+    : > s.out # what stands there is of the one before, until the next has begun
     env --ignore-signal=$sig "$LUNETTE_BIN/lunette-target" --listen 127.0.0.1:0 --target $iqn:s --lun ram:1M > s.out &
     p=$!
     wait_for '^listening' s.out
@@ -72,6 +73,7 @@ for sig in INT TERM; do
     kill -0 $p 2> /dev/null; is 0 $? "lunette-target lives on after a SIG$sig that was ignored before"
     kill -KILL $p
     wait $p 2> /dev/null
+    : > s.out # what stands there is of the one before, until the next has begun
     env --default-signal=$sig "$LUNETTE_BIN/lunette-target" --listen 127.0.0.1:0 --target $iqn:s --lun ram:1M > s.out &
     p=$!
     wait_for '^listening' s.out

@@ -7,7 +7,9 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-static long alloc_left = -1; /* allocations that still succeed before one fails; < 0: all do */
+/* Allocations that still succeed before one fails; < 0: all do.  Volatile, as a compiler that sees
+ * all of the program (LTO) may take it that malloc changes no variable of ours. */
+static volatile long alloc_left = -1;
 
 static inline bool
 alloc_fails(void)

@@ -27,9 +27,11 @@
 #define PIECE    ((size_t)16 * 1024)
 #define LIMIT_NS 3000000000ull /* of one way through: well below any time limit */
 
-static unsigned long allocations, fail_at; /* counted from 1; 0: none fails */
-static bool fail_all;
-static long live; /* allocations that have not been freed */
+/* Volatile, as a compiler that sees all of the program (LTO) may take it that malloc changes no
+ * variable of ours. */
+static volatile unsigned long allocations, fail_at; /* counted from 1; 0: none fails */
+static volatile bool fail_all;
+static volatile long live; /* allocations that have not been freed */
 
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t n, size_t size);

@@ -13,8 +13,10 @@
 #include "tests/support/ipc_queue.h"
 #include "transport/transport.h"
 
-static unsigned allocations, fail_at; /* counted from 1; 0: none fails */
-static bool fail_all;
+/* Volatile, as a compiler that sees all of the program (LTO) may take it that malloc changes no
+ * variable of ours. */
+static volatile unsigned allocations, fail_at; /* counted from 1; 0: none fails */
+static volatile bool fail_all;
 
 static bool
 fails(void)
