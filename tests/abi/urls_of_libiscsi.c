@@ -15,8 +15,8 @@ static const char *const urls[] = {
     "iscsi://alice%secret-of-12-bytes@h/iqn.2026-11.example:d/0",
     "iscsi://alice%deadbeef0123@h/iqn.2026-11.example:d/0", /* hex digits behind the % */
     "iscsi://alice%61secret@h/iqn.2026-11.example:d/0",
-    "iscsi://alice%secret-of-alice@h/iqn.2026-11.example:d/"
-    "0?target_user=bob&target_password=secret-of-bob",
+    ("iscsi://alice%secret-of-alice@h/iqn.2026-11.example:d/"
+     "0?target_user=bob&target_password=secret-of-bob"), /* one, on two lines */
     "iscsi://h/iqn.2026-11.example:My_Disk/0",
     "iscsi://h/iqn.2026-11.example:d/0?header_digest=crc32c",
 };
