@@ -107,7 +107,7 @@ open_stdout(struct end *ret)
 static int
 open_path(const char *text, bool in_place, struct end *ret)
 {
-    struct stat st;
+    struct stat st = {0};
     bool missing = stat(text, &st) < 0 && errno == ENOENT;
 
     *ret = (struct end){.name = path_public(text), .block = 1, .fd = -1, .in_place = in_place};
@@ -393,6 +393,16 @@ end_drain(struct end *a, struct end *b, const char *cmd)
     }
 }
 
+/* The bytes of a hole that reaches to the end of the file, which may have become shorter since it
+ * was opened: what is gone is no hole, and reading there says so. */
+static uint64_t
+last_hole(const struct end *e, off_t at)
+{
+    struct stat st;
+
+    return fstat(e->fd, &st) == 0 && st.st_size > at ? (uint64_t)(st.st_size - at) : 0;
+}
+
 uint64_t
 end_extent(const struct end *e, uint64_t offset, bool *ret_hole)
 {
@@ -403,9 +413,10 @@ end_extent(const struct end *e, uint64_t offset, bool *ret_hole)
         return rest;
     off_t at = (off_t)(e->base + offset);
     off_t data = lseek(e->fd, at, SEEK_DATA);
-    if (data < 0 && errno == ENXIO) { /* there is only a hole up to the end */
-        *ret_hole = true;
-        return rest;
+    if (data < 0 && errno == ENXIO) { /* there is no data up to the end */
+        uint64_t hole = last_hole(e, at);
+        *ret_hole = hole > 0;
+        return hole > 0 && hole < rest ? hole : rest;
     }
     if (data < 0)
         return rest;

@@ -148,12 +148,32 @@ outfile_record(struct outfile *f, uint64_t done, bool stable)
     return n == (ssize_t)sizeof(record) ? 0 : n < 0 ? -errno : -ENOSPC;
 }
 
+/* Whether the open file is the one that has the name: others may remove or replace it. */
+static bool
+has_its_name(const struct outfile *f)
+{
+    struct stat is, named;
+
+    return fstat(f->fd, &is) == 0 && lstat(f->partial, &named) == 0 && is.st_dev == named.st_dev &&
+           is.st_ino == named.st_ino;
+}
+
+/* Whether nobody has cut it off: the record is the last that is in it from the beginning, and what
+ * is written before the record does not bring that back. */
+static bool
+has_its_record(const struct outfile *f)
+{
+    struct stat st;
+
+    return fstat(f->fd, &st) == 0 && (uint64_t)st.st_size == f->length + RECORD_SIZE;
+}
+
 void
 outfile_mark(struct outfile *f, uint64_t done)
 {
     uint64_t now = now_ns();
 
-    if (now < f->next_ns)
+    if (now < f->next_ns || !has_its_record(f)) /* else outfile_commit would not see it */
         return;
     f->next_ns = now + MARK_NS;
     (void)outfile_record(f, done, false); /* the copy is complete without it, too */
@@ -162,6 +182,8 @@ outfile_mark(struct outfile *f, uint64_t done)
 int
 outfile_mark_stable(struct outfile *f, uint64_t done)
 {
+    if (!has_its_name(f) || !has_its_record(f))
+        return -ESTALE;
     /* the data first: the record must not be there before it */
     if (fdatasync(f->fd) < 0)
         return -errno;
@@ -228,6 +250,8 @@ open_partial(struct outfile *f)
                           f->partial_name);
     if (flock(f->fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)
         return fail_usage("copy: another copy is writing %s", f->partial_name);
+    if (!has_its_name(f)) /* it ended between our open and our lock */
+        return fail_usage("copy: another copy was writing %s: try again", f->partial_name);
     return 0;
 }
 
@@ -290,6 +314,12 @@ sync_folder(const char *path)
 int
 outfile_commit(struct outfile *f)
 {
+    if (!has_its_name(f) || !has_its_record(f)) {
+        fail_usage("copy: %s was cut off, removed or replaced by somebody else meanwhile: %s is %s",
+                   f->partial_name, f->name, f->exists ? "as it was" : "not made");
+        outfile_drop(f);
+        return EXIT_OTHER;
+    }
     if (f->exists && fchown(f->fd, f->uid, f->gid) < 0 && fchown(f->fd, (uid_t)-1, f->gid) < 0)
         note("copy: %s: another owner may not be given to the file that takes its place", f->name);
     if (fchmod(f->fd, f->mode) < 0 || ftruncate(f->fd, (off_t)f->length) < 0 || fsync(f->fd) < 0 ||
@@ -306,7 +336,8 @@ outfile_drop(struct outfile *f)
 {
     if (f->fd < 0)
         return;
-    (void)unlink(f->partial);
+    if (has_its_name(f))
+        (void)unlink(f->partial);
     close(f->fd);
     f->fd = -1;
 }

@@ -46,10 +46,10 @@ void outfile_mark(struct outfile *f, uint64_t done);
 int outfile_mark_stable(struct outfile *f, uint64_t done);
 
 /* Cuts the record off and gives the file its name.  Returns 0, or an exit code after printing the
- * reason. */
+ * reason, which may be that somebody else removed, replaced or shortened it. */
 int outfile_commit(struct outfile *f);
 
-/* Removes the partial file. */
+/* Removes the partial file, if it is still the one that has the name. */
 void outfile_drop(struct outfile *f);
 
 /* Closes and frees; what is there of the partial file stays.  NULL and zeroes are harmless. */

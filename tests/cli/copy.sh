@@ -162,6 +162,27 @@ under_way f.partial
 kill -STOP $p
 code 2 copy $U/0 f; says 'another copy'
 kill -CONT $p; wait $p; is 0 $? "the first of two copies"; same f d0
+# the partial file is cut off, or another one put in its place, by somebody else: that is no copy
+printf old > f
+for what in cut replaced; do
+    slow $S/0 f
+    under_way f.partial
+    kill -STOP $way
+    if [[ $what == cut ]]; then truncate -s 4M f.partial; else rm f.partial; printf mine > f.partial; fi
+    kill -CONT $way
+    wait $p; is 1 $? "the partial file is $what"; says 'by somebody else'
+    is 3 "$(stat -c %s f)" "the file is as it was, the partial one $what"
+    [[ $what == cut ]] || { grep -q mine f.partial; is 0 $? "what took the place is left alone"; rm -f f.partial; }
+    gone f.partial
+done
+
+# to a LUN: what has gone from the source is no hole
+cp d0 shorter
+fallocate -p -o 0 -l 32M d1
+slow shorter $S/1
+for _ in {1..600}; do [[ $(stat -c %b d1) -gt 12000 ]] && break; sleep 0.01; done
+kill -STOP $way; truncate -s 1M shorter; kill -CONT $way
+wait $p; is 1 $? "a source that becomes shorter"; says 'ended early'
 
 # to a LUN: the number is in the message
 fallocate -p -o 0 -l 32M d1
