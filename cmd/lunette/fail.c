@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define FAIL_MAX 1024 /* of a message where there is no memory for a longer one */
+
 #define LOGIN_AUTH      0x0201 /* RFC 7143 11.13.5 */
 #define LOGIN_FORBIDDEN 0x0202
 #define LOGIN_NOT_FOUND 0x0203
@@ -112,14 +114,30 @@ fail_print(const char *prefix, const char *text)
               (int)strlen(prefix), 4);
 }
 
+/* Formats into memory of its own, which the caller frees, or, where there is none, into buf: what
+ * went wrong is said without memory, too, since that may be what is missing. */
+static char *__attribute__((format(printf, 1, 0)))
+fail_text(const char *fmt, va_list ap, char buf[FAIL_MAX])
+{
+    char *text = NULL;
+    va_list again;
+
+    va_copy(again, ap);
+    if (vasprintf(&text, fmt, ap) < 0) {
+        (void)vsnprintf(buf, FAIL_MAX, fmt, again);
+        text = NULL;
+    }
+    va_end(again);
+    return text;
+}
+
 static void __attribute__((format(printf, 2, 0)))
 fail_format(const char *prefix, const char *fmt, va_list ap)
 {
-    char *text = NULL;
+    char buf[FAIL_MAX];
+    char *text = fail_text(fmt, ap, buf);
 
-    if (vasprintf(&text, fmt, ap) < 0)
-        return;
-    fail_print(prefix, text);
+    fail_print(prefix, text != NULL ? text : buf);
     free(text);
 }
 
@@ -188,13 +206,13 @@ fail_no_url(const char *command, const char *word)
 int
 fail_errno(int code, const char *fmt, ...)
 {
-    char *text = NULL;
+    char buf[FAIL_MAX];
     va_list ap;
 
     va_start(ap, fmt);
-    if (vasprintf(&text, fmt, ap) >= 0)
-        (void)fail_usage("%s: %s", text, strerror(-code));
+    char *text = fail_text(fmt, ap, buf);
     va_end(ap);
+    (void)fail_usage("%s: %s", text != NULL ? text : buf, strerror(-code));
     free(text);
     return EXIT_OTHER;
 }

@@ -273,6 +273,14 @@ take_words(int argc, char **argv)
     return words;
 }
 
+/* The JSON library leaves out what it has no memory for, and a list that lacks something must not
+ * look like a complete one. */
+static void *
+json_memory(size_t size)
+{
+    return xmalloc(size);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -282,6 +290,7 @@ main(int argc, char **argv)
     if (r < 0)
         return fail_errno(r, "/dev/null, in place of a standard descriptor that is closed");
     sigaction(SIGXFSZ, &ignore, NULL); /* a file that may not grow is an error of a write */
+    json_set_alloc_funcs(json_memory, free);
     argv = take_words(argc, argv);
     if (argc < 2) {
         help(stderr);
