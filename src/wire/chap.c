@@ -3,7 +3,9 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdatomic.h>
 
+#include <openssl/conf.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 
@@ -20,14 +22,58 @@ static const struct {
 
 #define ALGS (sizeof(algs) / sizeof(algs[0]))
 
-static EVP_MD *
-fetch(unsigned alg)
+/* A context of OpenSSL with the system's configuration, or NULL without memory.  A trial shows that
+ * it was made whole: there is no policy without SHA-256. */
+static OSSL_LIB_CTX *
+new_context(void)
 {
+    OSSL_LIB_CTX *ctx = OSSL_LIB_CTX_new();
+
+    if (ctx == NULL)
+        return NULL;
+    (void)CONF_modules_load_file_ex(ctx, NULL, NULL,
+                                    CONF_MFLAGS_DEFAULT_SECTION | CONF_MFLAGS_IGNORE_RETURN_CODES |
+                                        CONF_MFLAGS_IGNORE_MISSING_FILE);
+    EVP_MD *trial = EVP_MD_fetch(ctx, "SHA2-256", NULL);
+    if (trial == NULL) {
+        OSSL_LIB_CTX_free(ctx);
+        ctx = NULL;
+    }
+    EVP_MD_free(trial);
+    return ctx;
+}
+
+/* One context for the process, kept until it ends.  Not OpenSSL's default one: where memory fails
+ * while that is made, OpenSSL goes on with locks that are not there, and the process dies. */
+static OSSL_LIB_CTX *
+context(void)
+{
+    static _Atomic(OSSL_LIB_CTX *) shared;
+    OSSL_LIB_CTX *there = atomic_load(&shared);
+
+    if (there != NULL)
+        return there;
+    OSSL_LIB_CTX *made = new_context();
+    if (made == NULL || atomic_compare_exchange_strong(&shared, &there, made))
+        return made;
+    OSSL_LIB_CTX_free(made); /* another thread was faster */
+    return there;
+}
+
+/* Finds an algorithm; the caller frees it.  Returns 0, -ENOTSUP or -ENOMEM. */
+static int
+fetch(unsigned alg, EVP_MD **ret)
+{
+    OSSL_LIB_CTX *ctx = context();
+
+    *ret = NULL;
+    if (ctx == NULL)
+        return -ENOMEM;
     for (size_t i = 0; i < ALGS; i++) {
         if (algs[i].alg == alg)
-            return EVP_MD_fetch(NULL, algs[i].name, NULL);
+            *ret = EVP_MD_fetch(ctx, algs[i].name, NULL);
     }
-    return NULL;
+    return *ret != NULL ? 0 : -ENOTSUP;
 }
 
 size_t
@@ -44,13 +90,14 @@ int
 chap_response(unsigned alg, uint8_t id, const void *secret, size_t secret_len,
               const void *challenge, size_t challenge_len, uint8_t *ret)
 {
-    EVP_MD *md = fetch(alg);
+    EVP_MD *md;
     EVP_MD_CTX *ctx;
     unsigned len = 0;
-    int r = -ENOTSUP;
+    int r = fetch(alg, &md);
 
-    if (md == NULL)
-        return -ENOTSUP;
+    if (r < 0)
+        return r;
+    r = -ENOTSUP;
     assert((size_t)EVP_MD_get_size(md) == chap_response_len(alg));
     ctx = EVP_MD_CTX_new();
     if (ctx == NULL) {
@@ -69,10 +116,11 @@ chap_response(unsigned alg, uint8_t id, const void *secret, size_t secret_len,
 bool
 chap_alg_usable(unsigned alg)
 {
-    EVP_MD *md = fetch(alg);
+    EVP_MD *md;
+    int r = fetch(alg, &md);
 
     EVP_MD_free(md);
-    return md != NULL;
+    return r == 0;
 }
 
 bool

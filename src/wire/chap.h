@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* wire/chap.h - the arithmetic of CHAP (RFC 7143 12.1.3, RFC 1994 4.1), for both sides.
  *
- * The functions keep no state and may be called on any thread.  The caller draws
+ * The functions may be called on any thread; what the process keeps between them is a
+ * context of the crypto library.  The caller draws
  * challenges with loop_secure_random, and codes keys and values with wire/text.h.
  */
 #ifndef WIRE_CHAP_H
@@ -32,13 +33,13 @@ enum chap_alg {
 /* Returns the bytes of a response with alg, or 0 when alg is none of enum chap_alg. */
 size_t chap_response_len(unsigned alg);
 
-/* Computes H(id, secret, challenge) into ret[chap_response_len(alg)].  Returns 0, or -ENOTSUP for
- * an algorithm that is unknown or barred by the crypto library's policy (MD5 under FIPS), and then
- * leaves ret as it was. */
+/* Computes H(id, secret, challenge) into ret[chap_response_len(alg)].  Returns 0, -ENOMEM, or
+ * -ENOTSUP for an algorithm that is unknown or barred by the crypto library's policy (MD5 under
+ * FIPS), and without success leaves ret as it was. */
 int chap_response(unsigned alg, uint8_t id, const void *secret, size_t secret_len,
                   const void *challenge, size_t challenge_len, uint8_t *ret);
 
-/* Tells whether the system's crypto library computes alg. */
+/* Tells whether the system's crypto library computes alg.  Without memory it does not. */
 bool chap_alg_usable(unsigned alg);
 
 /* Compares in a time that depends on the lengths only, so that a peer learns nothing from it. */
