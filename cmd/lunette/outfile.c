@@ -217,7 +217,7 @@ take_over(struct outfile *f, const char *record, uint64_t *ret_done)
     unsigned long long done;
     char was[BOOT_MAX], boot[BOOT_MAX];
 
-    if (strncmp(record, f->head, head) != 0 ||
+    if (strncmp(record, f->head, head) != 0 || !has_its_record(f) ||
         sscanf(record + head, "done=%llu\nboot=%63s", &done, was) != 2 || done > f->length) {
         fail_usage("copy: %s is of another source, or of another part of it:", f->partial_name);
         fprintf(stderr, "%s", record + sizeof(MAGIC) - 1);
@@ -255,6 +255,21 @@ open_partial(struct outfile *f)
     return 0;
 }
 
+/* What an earlier copy wrote behind `done`, out of order, becomes a hole again.  The record stays
+ * meanwhile where the file system can do that: what is there is worth nothing without it. */
+static int
+clear_behind(const struct outfile *f, uint64_t done)
+{
+    if (done == f->length && done > 0)
+        return 0;
+    if (done > 0 && fallocate(f->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)done,
+                              (off_t)(f->length - done)) == 0)
+        return 0;
+    if (ftruncate(f->fd, (off_t)done) < 0 || ftruncate(f->fd, (off_t)f->length) < 0)
+        return -errno;
+    return 0;
+}
+
 int
 outfile_open(struct outfile *f, const char *source, uint64_t length, bool resume,
              uint64_t *ret_done)
@@ -284,12 +299,12 @@ outfile_open(struct outfile *f, const char *source, uint64_t length, bool resume
         f->fd = -1;
         return code;
     }
-    /* What an earlier copy wrote behind `done`, out of order, becomes a hole again. */
-    if (ftruncate(f->fd, (off_t)*ret_done) < 0 || ftruncate(f->fd, (off_t)length) < 0)
-        code = fail_errno(-errno, "%s: making it %llu bytes long", f->partial_name,
+    int r = clear_behind(f, *ret_done);
+    if (r < 0)
+        code = fail_errno(r, "%s: making it %llu bytes long", f->partial_name,
                           (unsigned long long)length);
     if (code == 0) {
-        int r = outfile_record(f, *ret_done, *ret_done == 0);
+        r = outfile_record(f, *ret_done, *ret_done == 0);
         code = r < 0 ? fail_errno(r, "%s", f->partial_name) : 0;
     }
     if (code != 0 && *ret_done == 0)

@@ -144,6 +144,14 @@ under_way f.partial
 kill -INT $p
 wait $p; is 130 $? "Ctrl-C"
 code 0 copy $U/0 f; says 'is overwritten'; same f d0
+# a --resume that cannot write its record leaves what there is to the next one
+printf old > f
+slow $S/0 f
+under_way f.partial
+kill -INT $p
+wait $p; is 130 $? "Ctrl-C"
+(ulimit -f 32768; L copy $U/0 f --resume 2> err); is 1 $? "a limit that leaves no room for the record"; says 'File too large'
+code 0 copy $U/0 f --resume --json --verify; json '.verified and .resumed_at > 0'; same f d0
 # another boot: what was not on stable storage is not relied on
 slow $S/0 f
 under_way f.partial
