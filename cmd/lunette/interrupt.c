@@ -19,6 +19,7 @@ on_signal(int sig)
     if (caught != 0) {
         signal(sig, SIG_DFL);
         raise(sig); /* comes when this handler returns, as sig is blocked until then */
+        return;
     }
     caught = sig;
     if (in_call != 0) {

@@ -169,6 +169,19 @@ def others_stall(url, way):
         check(f"{argv[0]}: interrupted", code == (0 if argv[0] == "ping" else 130), f"{code} {t.screen.text()[-500:]}")
 
 
+def twice_on_one_request(url, way):
+    t = Terminal(["ping", url, "-i", "0"], 80)
+    t.run(1)
+    way.send_signal(signal.SIGSTOP)
+    t.run(0.5)
+    os.kill(t.process.pid, signal.SIGINT)
+    t.run(5, until="again ends at once")
+    os.kill(t.process.pid, signal.SIGINT)
+    check("ping: twice ends it", t.end() == -signal.SIGINT, t.screen.text()[-500:])
+    check("it says so once", t.screen.text().count("again ends at once") == 1, t.screen.text()[-500:])
+    way.send_signal(signal.SIGCONT)
+
+
 def messages(url):
     for argv in (["copy", "--nonsense=1", "a", "b"], ["bench", "iscsi://h/" + IQN + "?data_digst=x"], ["info", url[:-1] + "77"],
                  ["copy", "big", url], ["read", url], ["info", "iscsi://127.0.0.1:1/" + IQN]):
@@ -238,6 +251,7 @@ def main():
         recorded(slow)
         stalls(slow, way)
         others_stall(slow, way)
+        twice_on_one_request(slow, way)
     finally:
         way.kill()
         target.kill()
