@@ -231,9 +231,17 @@ no_command(const char *name)
 {
     struct suggest s = {.typed = name};
 
+    char *public = url_public(name);
+    if (name[0] == '-') {
+        fail_usage("%.*s: there must be a command before its options", (int)strcspn(public, "="),
+                   public);
+        free(public);
+        hint("usage: lunette COMMAND [OPTION...] [ARGUMENT...]");
+        hint("`lunette --help` lists what there is");
+        return EXIT_USAGE;
+    }
     for (size_t i = 0; i < NCOMMANDS; i++)
         suggest_try(&s, commands[i]->name);
-    char *public = url_public(name);
     fail_usage("no command '%s'", public);
     free(public);
     if (s.best != NULL)

@@ -42,12 +42,16 @@ static const struct opt json_opt = {"json",       0, OPT_FLAG, offsetof(struct c
 struct parser {
     const struct opt *opts[OPTIONS_MAX];
     char *base[OPTIONS_MAX];
-    struct option longs[OPTIONS_MAX + 1];
+    struct option longs[OPTIONS_MAX + 2];
     char letters[2 * OPTIONS_MAX + 2];
     int count;
+    /* an option that may have a value, had none, and stood before `behind` */
+    const struct opt *bare;
+    const char *behind;
 };
 
 #define LONG_BASE 256 /* getopt_long's value of opts[0]: behind all letters */
+#define LONG_CHAP (LONG_BASE + OPTIONS_MAX)
 
 static bool
 has_value(const struct opt *o)
@@ -90,6 +94,8 @@ opt_collect(struct parser *p, const struct command *cmd, struct common *common, 
         opt_add(p, &json_opt, common);
     for (const struct opt *o = common_opts; o->name != NULL; o++)
         opt_add(p, o, common);
+    /* As an abbreviation of --chap-file, a secret behind it would be shown as a file's name. */
+    p->longs[p->count] = (struct option){"chap", optional_argument, NULL, LONG_CHAP};
 }
 
 static int
@@ -208,6 +214,16 @@ set(const struct command *cmd, const struct opt *o, char *base, const char *text
     return r == 0 ? 0 : refuse_value(cmd, o, text);
 }
 
+/* --chap is an option of lunette-target.  What follows is not shown. */
+static int
+refuse_chap(const struct command *cmd)
+{
+    fail_usage("%s: there is no --chap: a secret is not for the command line, where others see it",
+               cmd->name);
+    hint("put user:secret into a file of mode 600 and add --chap-file=FILE");
+    return -EINVAL;
+}
+
 static int
 unknown(const struct parser *p, const struct command *cmd, const char *word)
 {
@@ -243,9 +259,29 @@ no_value(const struct command *cmd, const struct opt *o, const char *word)
     return -EINVAL;
 }
 
+static int
+takes_none(const struct command *cmd, const struct opt *o)
+{
+    fail_usage("%s: --%s takes no value", cmd->name, o->name);
+    return -EINVAL;
+}
+
+/* Where a value that may be left out stands apart from its option, it is taken for an operand. */
+static void
+hint_apart(const struct parser *p)
+{
+    uint64_t v;
+
+    if (p->bare == NULL || p->behind == NULL)
+        return;
+    if ((p->bare->kind == OPT_MAYBE_CHOICE ? parse_choice(p->bare->arg, p->behind, &v)
+                                           : parse_number(p->bare, p->behind, &v)) == 0)
+        hint("a value of --%s stands behind a =: --%s=%s", p->bare->name, p->bare->name, p->behind);
+}
+
 /* Checks the number of operands, and names the first that is missing or too many. */
 static int
-check_operands(const struct command *cmd, int n, char **words)
+check_operands(const struct parser *p, const struct command *cmd, int n, char **words)
 {
     const char *at = cmd->operands;
 
@@ -259,6 +295,7 @@ check_operands(const struct command *cmd, int n, char **words)
         char *word = url_public(words[cmd->max_args]);
         fail_usage("%s: one argument too many: '%s'", cmd->name, word);
         free(word);
+        hint_apart(p);
     }
     hint("usage: lunette %s%s%s%s%s", cmd->name, cmd->operands[0] != '\0' ? " " : "", cmd->operands,
          cmd->synopsis[0] != '\0' ? " " : "", cmd->synopsis);
@@ -290,18 +327,26 @@ opt_parse(const struct command *cmd, int argc, char **argv, struct common *commo
     optind = 0; /* this makes glibc's getopt start afresh */
     opterr = 0;
     while ((c = getopt_long(argc, argv, p.letters, p.longs, NULL)) != -1) {
-        const struct opt *o = opt_find(&p, c == ':' ? optopt : c, &base);
+        const struct opt *o = opt_find(&p, c == ':' || c == '?' ? optopt : c, &base);
+        if (c == LONG_CHAP)
+            return refuse_chap(cmd);
         if (c == ':')
             return no_value(cmd, o, argv[optind - 1]);
+        if (c == '?' && o != NULL)
+            return takes_none(cmd, o);
         if (o == NULL)
             return unknown(&p, cmd, argv[optind - 1]);
         if (set(cmd, o, base, optarg) < 0)
             return -EINVAL;
+        if (maybe_value(o) && optarg == NULL) {
+            p.bare = o;
+            p.behind = argv[optind];
+        }
         if (common->help)
             return 0;
     }
     *ret_args = optind;
-    return check_operands(cmd, argc - optind, argv + optind);
+    return check_operands(&p, cmd, argc - optind, argv + optind);
 }
 
 static void
@@ -335,6 +380,12 @@ print_example(const char *line, size_t n)
         size_t gap = line[at] == ' ', word = gap;
         while (at + word < n && line[at + word] != ' ')
             word++;
+        if (strncmp(line + at, " --", 3) == 0 && at + word + 1 < n && line[at + word + 1] != '-' &&
+            line[at + word + 1] != '|') { /* an option stays with its value */
+            word++;
+            while (at + word < n && line[at + word] != ' ')
+                word++;
+        }
         if (gap && column + (int)word + 2 > HELP_COLUMNS) {
             column = printf(" \\\n     ") - 3;
         }

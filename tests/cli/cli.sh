@@ -90,6 +90,13 @@ code 2 info; says 'URL is missing'
 code 2 info $U/0 iscsi://alice%secretsecret@host/$iqn:x; says 'too many'; grep -q secretsecret err; is 1 $? "a secret in a message"
 code 2 scsi $U/0; says 'HEX is missing'
 code 2 copy --bs; says 'SIZE is missing'
+# a value where none belongs, or apart from its option; options before the command
+code 2 copy --verify=yes src $U/0; says '--verify takes no value'
+code 2 copy src $U/0 --resume 64k; says 'behind a =: --resume=64k'
+code 2 copy src $U/0 --progress json; says 'behind a =: --progress=json'
+code 2 info --busy-poll 100 $U/0; says 'behind a =: --busy-poll=100'
+code 2 copy src $U/0 --resume other; grep -q 'behind a =' err; is 1 $? "a value that is none"
+code 2 --json info $U/0; says 'a command before its options'
 # what is out of range
 code 2 bench $U/0 --depth 0; says 'from 1 to 4096'
 code 2 bench $U/0 --bs 1; says 'from 512 to 16M'

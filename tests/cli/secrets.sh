@@ -40,6 +40,8 @@ for secret in S3CRet-of-12-and-more S3CRet/with/slash S3CRet?with-mark 'S3CRet?a
     hides lunette info "iscsi://127.0.0.1:1/$iqn" --chap-file "user:$secret"
     hides lunette info "iscsi://127.0.0.1:1/$iqn?chap_file=user:$secret"
     hides lunette info "iscsi://127.0.0.1:1/$iqn" --chap="user:$secret"
+    hides lunette info "iscsi://127.0.0.1:1/$iqn" --chap="$secret"
+    hides lunette info "iscsi://127.0.0.1:1/$iqn" --chap "$secret"
     hides lunette ls "iscsi://user%$secret$at" --json
     hides lunette scsi "iscsi://h/$iqn" "user:$secret"
     hides lunette read --offset "user%$secret$at"
