@@ -127,6 +127,8 @@ int fail_errno(int code, const char *fmt, ...) __attribute__((format(printf, 2, 
 void note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* The same without "lunette: ", for summaries. */
 void tell(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* Prints a line below an item of a list on standard output; on a terminal it is wrapped. */
+void list_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Prints what to do next, as the line below a failure. */
 void hint(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 int exit_code_of(const struct lunette_error *err);

@@ -308,13 +308,15 @@ print_table(const struct bench *b, const struct cli *cli)
                100.0 * (double)b->reads / (double)b->ios);
     printf("  per second %14.0f  %s\n", (double)b->ios / seconds(b),
            format_rate(t[0], (double)b->bytes / seconds(b)));
-    printf("  latency    %14s  mean   (50 %%: %s, 99 %%: %s, 99.9 %%: %s, max: %s)\n",
-           format_ns(t[0], mean), format_ns(t[1], (double)hist_percentile(h, 0.5)),
+    printf("  latency    %14s  mean\n", format_ns(t[0], mean));
+    printf("             50 %%: %s, 99 %%: %s, 99.9 %%: %s, max: %s\n",
+           format_ns(t[1], (double)hist_percentile(h, 0.5)),
            format_ns(t[2], (double)hist_percentile(h, 0.99)),
            format_ns(t[3], (double)hist_percentile(h, 0.999)), format_ns(t[4], (double)h->max));
     double user = us_per_io(b->before.ru_utime, b->after.ru_utime, b->ios);
     double sys = us_per_io(b->before.ru_stime, b->after.ru_stime, b->ios);
-    printf("  CPU        %11.2f us  per request (user %.2f, system %.2f; %.2f system calls)\n",
+    printf("  CPU        %11.2f us  per request\n"
+           "             user %.2f us, system %.2f us, %.2f system calls\n",
            user + sys, user, sys,
            per_io(b->stats_before.syscalls, b->stats_after.syscalls, b->ios));
     if (b->errors > 0)
@@ -376,10 +378,15 @@ bench_lun(struct cli *cli, const struct bench_opts *o, struct lunette_lun *lun, 
     struct lunette_info info = LUNETTE_INIT(info);
     (void)lunette_get_info(lun, &info);
     uint64_t room = o->offset < info.size ? info.size - o->offset : 0;
-    b->blocks = (o->size != 0 && o->size < room ? o->size : room) / o->bs;
+    b->blocks = (o->size != 0 ? o->size : room) / o->bs;
     if (info.block_size == 0 || o->bs % info.block_size != 0 || o->offset % info.block_size != 0)
         code = fail_usage("bench: --bs and --offset must be multiples of the block size, %u",
                           info.block_size);
+    else if (o->offset >= info.size || o->size > room)
+        code = fail_usage("bench: --%s=%llu reaches past the end: the LUN has %llu bytes",
+                          o->offset >= info.size ? "offset" : "size",
+                          (unsigned long long)(o->offset >= info.size ? o->offset : o->size),
+                          (unsigned long long)info.size);
     else if (b->blocks == 0)
         code = fail_usage("bench: no request of %llu bytes fits into that part of the LUN",
                           (unsigned long long)o->bs);

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "cmd/lunette/transfer.h"
@@ -54,14 +55,25 @@ struct outcome {
     bool verified;
 };
 
+/* Whether a word that is no URL was rather meant as one than as the name of a file. */
+static bool
+looks_like_url(const char *word)
+{
+    return strstr(word, "://") != NULL || strncasecmp(word, "iscsi:", 6) == 0 ||
+           strstr(word, "/iqn.") != NULL;
+}
+
 static int
 check_words(const struct cli *cli, const struct copy_opts *o, char **argv)
 {
     bool in = strcmp(argv[0], "-") == 0, out = strcmp(argv[1], "-") == 0;
     bool to_lun = url_is_iscsi(argv[1]);
 
-    if (!url_is_iscsi(argv[0]) && !url_is_iscsi(argv[1]))
-        return fail_usage("copy: neither side is an iscsi:// URL: that is a job for cp(1)");
+    if (!url_is_iscsi(argv[0]) && !url_is_iscsi(argv[1])) {
+        if (!looks_like_url(argv[0]) && !looks_like_url(argv[1]))
+            return fail_usage("copy: neither side is an iscsi:// URL: that is a job for cp(1)");
+        return fail_no_url("copy", looks_like_url(argv[0]) ? argv[0] : argv[1]);
+    }
     if (o->verify && (in || out))
         return fail_usage("copy: --verify cannot read %s a second time",
                           in ? "standard input" : "standard output");
@@ -116,11 +128,14 @@ find_length(struct transfer *t, const struct copy_opts *o)
     t->length = o->length;
     if (src->size == UINT64_MAX)
         return 0;
-    if (at > src->size || (o->length != UINT64_MAX && o->length > src->size - at))
-        return fail_usage("copy: %s has %llu bytes: the range from %llu on with %llu bytes is not "
-                          "inside",
-                          src->name, (unsigned long long)src->size, (unsigned long long)at,
-                          (unsigned long long)(o->length != UINT64_MAX ? o->length : 0));
+    if (at > src->size)
+        return fail_usage("copy: --offset=%llu is past the end: %s has %llu bytes",
+                          (unsigned long long)at, src->name, (unsigned long long)src->size);
+    if (o->length != UINT64_MAX && o->length > src->size - at)
+        return fail_usage("copy: --length=%llu at offset %llu reaches past the end: %s has %llu "
+                          "bytes",
+                          (unsigned long long)o->length, (unsigned long long)at, src->name,
+                          (unsigned long long)src->size);
     if (o->length == UINT64_MAX)
         t->length = src->size - at;
     return 0;

@@ -293,7 +293,7 @@ print_row(const char *rw, const char *bs, const char *depth, const json_t *j)
 {
     char rate[TEXT_SIZE], mean[TEXT_SIZE], p99[TEXT_SIZE];
 
-    printf("  %-10s %4s %5s  %9.0f  %12s  %9s  %9s  %8.2f us\n", rw, bs, depth,
+    printf("  %-9s %3s %5s %8.0f  %11s  %9s  %9s  %8.2f us\n", rw, bs, depth,
            demo_number(j, NULL, "iops"),
            format_rate(rate, demo_number(j, NULL, "bytes_per_second")),
            format_ns(mean, demo_number(j, "latency_us", "mean") * 1e3),
@@ -340,7 +340,7 @@ bench(const struct demo *d)
     int code = 0;
 
     show_line(d, "for each row: lunette bench \"$URL\" --rw RW --bs BS --depth DEPTH --time 1");
-    printf("  %-10s %4s %5s  %9s  %12s  %9s  %9s  %11s\n", "rw", "bs", "depth", "IOPS", "bandwidth",
+    printf("  %-9s %3s %5s %8s  %11s  %9s  %9s  %11s\n", "rw", "bs", "depth", "IOPS", "bandwidth",
            "mean", "99 %", "CPU/request");
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]) && code == 0; i++)
         code = bench_row(d, rows[i][0], rows[i][1], rows[i][2]);
@@ -434,7 +434,8 @@ farewell(const struct demo *d)
          "  lunette ls iscsi://HOST/\n"
          "  lunette info iscsi://HOST/TARGET-IQN/LUN\n"
          "  lunette copy iscsi://HOST/TARGET-IQN/LUN backup.img --verify\n"
-         "With CHAP: put user:secret into a file and add --chap-file FILE.  More: lunette --help");
+         "With CHAP: put user:secret into a file and add --chap-file FILE.\n"
+         "More: lunette --help");
 }
 
 static void

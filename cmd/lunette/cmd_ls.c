@@ -78,8 +78,10 @@ ls_refused(struct listing *l, const char *public, const char *name, const struct
                                         json_of_name(name), "error", err->msg, "exit_code", code));
     else if (l->alone)
         fail_with(err, public);
-    else
-        printf("%s\n  not listed: %s\n", public, err->msg);
+    else {
+        puts(public);
+        list_note("not listed: %s", err->msg);
+    }
 }
 
 static void

@@ -115,7 +115,8 @@ read_file(const char *path, void **ret, size_t *ret_len)
 {
     int fd = strcmp(path, "-") == 0 ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
     size_t len = 0, size = 65536;
-    char *buf = xmalloc(size);
+    int open_errno = errno;
+    char *buf = xmalloc(size), *public = path_public(path);
     int code = 0;
 
     while (fd >= 0) {
@@ -123,12 +124,12 @@ read_file(const char *path, void **ret, size_t *ret_len)
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            code = fail_errno(-errno, "--out");
+            code = fail_errno(-errno, "--out=%s", public);
         if (n <= 0)
             break;
         len += (size_t)n;
         if (len > DATA_MAX) {
-            code = fail_usage("--out: more than %u bytes", DATA_MAX);
+            code = fail_usage("--out=%s: more than %u bytes", public, DATA_MAX);
             break;
         }
         if (len == size) {
@@ -140,11 +141,12 @@ read_file(const char *path, void **ret, size_t *ret_len)
         }
     }
     if (fd < 0) {
-        fail_errno(-errno, "--out");
+        fail_errno(-open_errno, "--out=%s", public);
         code = EXIT_USAGE;
     }
     if (fd > STDIN_FILENO)
         close(fd);
+    free(public);
     *ret = buf;
     *ret_len = len;
     return code;
@@ -184,7 +186,10 @@ scsi_print(const struct lunette_scsi *s, const char *sense)
         printf(", %zu of %zu bytes received", s->in_done, s->in_len);
     if (s->out_len > 0)
         printf(", %zu of %zu bytes sent", s->out_done, s->out_len);
-    printf("%s\n", s->overflow ? ", the target had more" : "");
+    printf("%s\n", !s->overflow     ? ""
+                   : s->in_len > 0  ? ", the target had more"
+                   : s->out_len > 0 ? ", the target wanted more"
+                                    : ", the target had more to move: see --in and --out");
     hexdump(stdout, s->in, s->in_done, 0);
     if (s->sense_len > 0) {
         printf("sense: %s\n", sense);

@@ -184,6 +184,22 @@ tell(const char *fmt, ...)
 }
 
 void
+list_note(const char *fmt, ...)
+{
+    char *text = NULL;
+    va_list ap;
+
+    va_start(ap, fmt);
+    if (vasprintf(&text, fmt, ap) >= 0) {
+        fputs("  ", stdout);
+        text_wrap(stdout, text, isatty(STDOUT_FILENO) == 1 ? terminal_columns() - 1 : INT_MAX, 2,
+                  4);
+    }
+    va_end(ap);
+    free(text);
+}
+
+void
 hint(const char *fmt, ...)
 {
     va_list ap;

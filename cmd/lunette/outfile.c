@@ -44,7 +44,7 @@ check_folder(const struct outfile *f)
     if (faccessat(AT_FDCWD, dir, W_OK | X_OK, AT_EACCESS) < 0) {
         int e = errno;
         fail_errno(-e, "%s: nothing can be made in its folder", f->name);
-        if (e != ENOENT)
+        if (e == EACCES || e == EPERM)
             hint("--in-place writes into a file that is there, without another beside it");
         return EXIT_USAGE;
     }
@@ -209,6 +209,33 @@ get_record(int fd, char record[RECORD_SIZE])
 
 /* ---- the partial file ------------------------------------------------------------------------ */
 
+/* Says which line of a record is not of this copy. */
+static int
+refuse_record(const struct outfile *f, const char *record)
+{
+    const char *was = record + sizeof(MAGIC) - 1, *is = f->head + sizeof(MAGIC) - 1;
+    size_t n = strcspn(was, "\n"), m = strcspn(is, "\n");
+    char line[RECORD_SIZE];
+
+    while (n > 0 && n == m && memcmp(was, is, n) == 0 && was[n] == '\n' && is[n] == '\n') {
+        was += n + 1;
+        is += n + 1;
+        n = strcspn(was, "\n");
+        m = strcspn(is, "\n");
+    }
+    for (size_t i = 0; i < n; i++) /* the file may be anybody's */
+        line[i] = was[i] >= ' ' && was[i] <= '~' ? was[i] : '?';
+    line[n] = '\0';
+    if (m == 0)
+        fail_usage("copy: %s says where it ended in a way that is not understood", f->partial_name);
+    else
+        fail_usage("copy: %s is of another source, or of another part of it: it has %s, and this "
+                   "copy %.*s",
+                   f->partial_name, line, (int)m, is);
+    hint("remove it, or copy without --resume");
+    return EXIT_USAGE;
+}
+
 /* How far the partial file that is there got.  Exit code. */
 static int
 take_over(struct outfile *f, const char *record, uint64_t *ret_done)
@@ -219,10 +246,7 @@ take_over(struct outfile *f, const char *record, uint64_t *ret_done)
 
     if (strncmp(record, f->head, head) != 0 || !has_its_record(f) ||
         sscanf(record + head, "done=%llu\nboot=%63s", &done, was) != 2 || done > f->length) {
-        fail_usage("copy: %s is of another source, or of another part of it:", f->partial_name);
-        fprintf(stderr, "%s", record + sizeof(MAGIC) - 1);
-        hint("remove it, or copy without --resume");
-        return EXIT_USAGE;
+        return refuse_record(f, record);
     }
     boot_id(boot);
     if (strcmp(was, "any") != 0 && (boot[0] == '\0' || strcmp(was, boot) != 0)) {

@@ -195,8 +195,10 @@ terminal_columns(void)
 {
     struct winsize ws;
 
-    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &ws) == 0 && ws.ws_col > 0)
-        return ws.ws_col;
+    for (int fd = STDERR_FILENO; fd >= STDOUT_FILENO; fd--) {
+        if (ioctl(fd, TIOCGWINSZ, &ws) == 0 && ws.ws_col > 0)
+            return ws.ws_col;
+    }
     return 80;
 }
 

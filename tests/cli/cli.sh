@@ -97,7 +97,15 @@ code 2 copy src $U/0 --progress json; says 'behind a =: --progress=json'
 code 2 info --busy-poll 100 $U/0; says 'behind a =: --busy-poll=100'
 code 2 copy src $U/0 --resume other; grep -q 'behind a =' err; is 1 $? "a value that is none"
 code 2 --json info $U/0; says 'a command before its options'
+# what was meant as a URL is no job for cp(1)
+code 2 copy src iscsi:/$portal/$iqn:disk/0; says 'is no URL'
+code 2 copy http://$portal/ back; says 'is no URL'
+code 2 copy $portal/$iqn:disk/0 back; says 'is no URL'
 # what is out of range
+code 2 copy $U/0 back --offset 33M; says '--offset=34603008 is past the end'
+code 2 copy $U/0 back --offset 16M --length 32M; says '--length=33554432 at offset 16777216 reaches past'
+code 2 bench $U/0 --size 64M; says '--size=67108864 reaches past the end'
+code 2 bench $U/0 --offset 32M; says '--offset=33554432 reaches past the end'
 code 2 bench $U/0 --depth 0; says 'from 1 to 4096'
 code 2 bench $U/0 --bs 1; says 'from 512 to 16M'
 code 2 bench $U/0 --time 0; says 'at least 0.001'
@@ -115,6 +123,8 @@ code 0 write $U/1 --offset 512 --json; json '.bytes == 1000 and .offset == 512 a
 code 0 copy src $U/0 --progress=json --no-sparse --bs 4k --depth 1; grep '^{' err | jq -es 'length > 0 and (last | .phase == "copying" and .last and .bytes == .total)' > jq.out; is 0 $? "--progress=json"
 code 2 copy src $U/0 --progress=x; says 'text|json'
 
+code 2 scsi $U/0 2a000000000000000100 --out none; says '--out=none: No such file'
+code 0 scsi $U/1 2a000000000000000100 --out chap; grep -q 'bytes sent, the target wanted more' out; is 0 $? "a WRITE with too little data"
 code 6 scsi $U/9 000000000000; grep -q 'logical unit not supported' out; is 0 $? "a command to a LUN that is not there"
 code 0 scsi $U/9 120000006000 --json; json '.in[0:2] == "7f"'
 code 0 scsi $U/0xc101000000000000 a00000000000000001000000 --json; json '.in | length >= 80' # well known: REPORT LUNS

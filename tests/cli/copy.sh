@@ -56,7 +56,7 @@ dd if=small of=want bs=1M seek=9 conv=notrunc status=none
 code 0 copy small $U/1 --offset 9M -q --verify; same d1 want # what lies behind it in the block is kept
 code 2 copy small $U/1 --offset 100; says 'multiple of the block size'
 code 2 copy $U/0 part --offset 33M; says '33554432 bytes'
-code 2 copy $U/0 part --offset 31M --length 2M; says 'not inside'
+code 2 copy $U/0 part --offset 31M --length 2M; says 'past the end'
 code 2 copy d0 $U/1 --offset 1M; says 'does not fit'
 cat d0 > in; code 0 copy - $U/1 --length 2M -q --offset 1M; : > in
 dd if=d0 of=want bs=1M seek=1 count=2 conv=notrunc status=none; same d1 want
@@ -133,7 +133,7 @@ for how in INT KILL; do
     wait $p 2> /dev/null
     is old "$(cat f)" "a file is as it was after SIG$how"
     there f.partial; mode 600 f.partial
-    code 2 copy $U/1 f --resume; says 'of another source'
+    code 2 copy $U/1 f --resume; says 'of another source'; says 'it has lun=0*, and this copy lun=0001'
     code 0 copy $U/0 f --resume --json --verify; json '.verified and .resumed_at > 0 and .resumed_at + .bytes == 33554432'
     same f d0; gone f.partial
     printf old > f

@@ -7,6 +7,7 @@ The terminal is a pty of our own, whose output is replayed on a screen that wrap
 import fcntl
 import os
 import pty
+import re
 import select
 import shutil
 import signal
@@ -195,6 +196,22 @@ def messages(url):
           t.screen.text())
 
 
+def tables(url, portal):
+    """Lines that do not fit are only those of commands that one may copy, and what lists LUNs on 60 columns."""
+    for argv, columns in ((["bench", url, "--time", "0.2", "--rw", "randrw"], 80), (["ls", portal], 80),
+                          (["demo", "--size", "2M"], 80)):
+        t = Terminal(argv, columns)
+        code = t.end()
+        check(f"{argv[0]}: exit code", code == (4 if argv[0] == "ls" else 0), t.screen.text())
+        lines = [re.sub("\x1b\\[[0-9]*m", "", line).split("\r")[-1] for line in t.raw.replace("\r\n", "\n").split("\n")]
+        wide = [line for line in lines if len(line) > columns and "$ " not in line and "\x1b[K" not in line]
+        check(f"{argv[0]} fits {columns} columns", not wide, "\n".join(wide))
+    t = Terminal(["ls", portal], 60)
+    t.end()
+    check("ls: why a target is not listed breaks at words", all(
+        len(r) < 60 for r in t.screen.rows[t.screen.rows.index(rows_with(t.screen, "not listed")[0]):]), t.screen.text())
+
+
 def recorded(url):
     """As script(1) records it."""
     if not shutil.which("script"):
@@ -239,12 +256,14 @@ def main():
         f.write(os.urandom(60 << 20))
     with open("big", "wb") as f:
         f.truncate(1 << 30)
-    target, portal = start(BIN + "/lunette-target", "--listen", "127.0.0.1:0", "--target", IQN, "--lun", "ram:64M")
+    target, portal = start(BIN + "/lunette-target", "--listen", "127.0.0.1:0", "--target", IQN, "--lun", "ram:64M",
+                           "--target", IQN + "2", "--lun", "ram:1M", "--chap", "alice:a-secret-of-16")
     way, port = start(HERE + "/throttle.py", portal, "14e6")
     direct, slow = f"iscsi://{portal}/{IQN}/0", f"iscsi://127.0.0.1:{port}/{IQN}/0"
     try:
         help_fits()
         messages(direct)
+        tables(direct, portal)
         for columns in (60, 100, 45, 20, 1):
             one_line(slow, columns)
         resized(slow + "?max_transfer=64k")
