@@ -14,7 +14,7 @@ serve --target $iqn:disk --lun file:d0 --lun file:d1 --lun file:d2,block=4096 --
 U=iscsi://$portal/$iqn:disk
 
 # an image with a hole and a tail that fills no block
-head -c 5000001 /dev/urandom > src
+{ printf 1; head -c 5000000 /dev/urandom; } > src # its first byte is no zero: a LUN of zeroes differs there
 truncate -s 8000001 src
 head -c 1000 /dev/urandom >> src
 size=$(stat -c %s src)
