@@ -48,7 +48,7 @@ login_hint(uint32_t detail)
 {
     switch (detail) {
     case LOGIN_AUTH:
-        return "give name and secret with --chap-file FILE or LUNETTE_CHAP=user:secret, see "
+        return "name and secret come from --chap-file FILE or LUNETTE_CHAP=user:secret, see "
                "lunette-url(7)";
     case LOGIN_FORBIDDEN:
         return "the target lets only certain initiators in: try --initiator-name with the one it "

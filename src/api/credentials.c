@@ -70,6 +70,17 @@ read_all(int fd, char buf[FILE_MAX])
     return n < 0 ? -errno : (ssize_t)len;
 }
 
+/* A file that is not there, or not for us, is a wrong input; what else fails is not. */
+static int
+file_error(const char *path, int errnum, struct lunette_error *err)
+{
+    bool input = errnum == ENOENT || errnum == ENOTDIR || errnum == EISDIR || errnum == EACCES ||
+                 errnum == EPERM || errnum == ELOOP || errnum == ENAMETOOLONG;
+
+    return lunette_fail(err, -errnum, input ? LUNETTE_DOM_USAGE : LUNETTE_DOM_OS,
+                        input ? 0 : (uint32_t)errnum, "CHAP file %s: %s", path, errno_text(errnum));
+}
+
 static int
 take_file(struct api_url *u, const char *file, struct lunette_error *err)
 {
@@ -83,8 +94,7 @@ take_file(struct api_url *u, const char *file, struct lunette_error *err)
     fd = open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 
     if (fd < 0 || fstat(fd, &st) < 0) {
-        r = lunette_fail(err, -errno, LUNETTE_DOM_OS, (uint32_t)errno, "CHAP file %s: %s", path,
-                         errno_text(errno));
+        r = file_error(path, errno, err);
         if (fd >= 0)
             (void)close(fd);
         return r;
@@ -95,8 +105,7 @@ take_file(struct api_url *u, const char *file, struct lunette_error *err)
     n = r == 0 ? read_all(fd, buf) : 0;
     (void)close(fd);
     if (n < 0)
-        r = lunette_fail(err, (int)n, LUNETTE_DOM_OS, (uint32_t)-n, "CHAP file %s: %s", path,
-                         errno_text((int)-n));
+        r = file_error(path, (int)-n, err);
     if (r == 0 && n == (ssize_t)sizeof(buf))
         r = lunette_fail(err, -EFBIG, LUNETTE_DOM_USAGE, 0, "CHAP file %s: more than %d bytes",
                          path, FILE_MAX - 1);

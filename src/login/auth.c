@@ -126,6 +126,9 @@ auth_failure_hint(const struct auth *a)
         return "the target wants CHAP: set a CHAP user and secret";
     if (a->step == AUTH_ALGS_SENT)
         return "CHAP was agreed on, but none of the algorithms offered suits the target";
+    if (a->step != AUTH_RESPONDED && mutual(a->cfg))
+        return "CHAP alone was offered, as the target must prove itself (mutual CHAP): it may know "
+               "none, or no such user";
     if (a->step != AUTH_RESPONDED)
         return "no secret was asked for: the target wants another method, or a user for this name";
     if (mutual(a->cfg))

@@ -80,15 +80,15 @@ check_account(const struct login_account *a, bool allow_short, const char *whose
         return 0;
     if (name_len == 0)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
-                            "there is a %s CHAP secret but no name: give both", whose);
+                            "the %s CHAP secret has no name beside it: give both", whose);
     if (a->secret_len == 0)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
-                            "there is a %s CHAP name but no secret: give both", whose);
+                            "the %s CHAP name has no secret beside it: give both", whose);
     /* RFC 7143 9.2.1 */
     if (a->secret_len < CHAP_SECRET_MIN && !allow_short)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
                             "the %s CHAP secret has fewer than %d bytes, which RFC 7143 forbids: "
-                            "use a longer one, or allow short secrets explicitly",
+                            "use a longer one, or say allow_short_secret=yes in the URL",
                             whose, CHAP_SECRET_MIN);
     return 0;
 }

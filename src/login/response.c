@@ -38,6 +38,13 @@ response_hint(const struct nego *n, uint16_t status)
         return n->cfg->discovery ? "this portal does no discovery" : "check the portal";
     case ISCSI_LOGIN_NO_SESSION:
         return "the session is gone there: log in anew";
+    case ISCSI_LOGIN_BAD_REQUEST:
+        if (!n->cfg->discovery &&
+            (text_is(n->cfg->header_digest, strlen(n->cfg->header_digest), TEXT_NONE) ||
+             text_is(n->cfg->data_digest, strlen(n->cfg->data_digest), TEXT_NONE)))
+            return "see the target's log; one that requires digests wants header_digest=crc32c and "
+                   "data_digest=crc32c in the URL";
+        return "see the target's log";
     default:
         return status >> 8 == ISCSI_LOGIN_TARGET_ERROR ? "try again later" : "see the target's log";
     }

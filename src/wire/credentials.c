@@ -21,13 +21,18 @@ struct reading {
     struct credentials *c;
     struct credentials_text known[CREDENTIALS_FIELDS]; /* what the caller has put in */
     const char *from;
+    unsigned line;  /* the number of the line that is read; 0: there is but one */
     unsigned pairs; /* lines NAME:SECRET so far */
+    bool some;      /* a line said something */
     struct lunette_error *err;
 };
 
 static int
 credentials_fault(const struct reading *r, const char *what)
 {
+    if (r->line > 0)
+        return lunette_fail(r->err, -EINVAL, LUNETTE_DOM_USAGE, 0, "%s: line %u: %s", r->from,
+                            r->line, what);
     return lunette_fail(r->err, -EINVAL, LUNETTE_DOM_USAGE, 0, "%s: %s", r->from, what);
 }
 
@@ -140,6 +145,7 @@ take_line(struct reading *r, struct credentials_text line)
         line.len--;
     if (line.len == 0 || line.text[0] == '#')
         return 0;
+    r->some = true;
     ret = take_field(r, line);
     return ret <= 0 ? ret : take_pair(r, line);
 }
@@ -152,8 +158,9 @@ credentials_read(struct credentials *c, const char *text, size_t len, const char
     int ret = 0;
 
     memcpy(r.known, c->field, sizeof(r.known));
+    r.line = memchr(text, '\n', len) != NULL ? 1 : 0;
     if (memchr(text, '\0', len) != NULL)
-        return credentials_fault(&r, "it holds a NUL byte");
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "%s: it holds a NUL byte", from);
     while (ret == 0 && len > 0) {
         const char *nl = memchr(text, '\n', len);
         size_t n = nl != NULL ? (size_t)(nl - text) : len;
@@ -162,6 +169,10 @@ credentials_read(struct credentials *c, const char *text, size_t len, const char
         n += nl != NULL;
         text += n;
         len -= n;
+        r.line += r.line > 0;
     }
+    r.line = 0;
+    if (ret == 0 && !r.some)
+        return credentials_fault(&r, "it is empty: want name:secret, or name = and secret =");
     return ret;
 }

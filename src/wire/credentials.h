@@ -10,7 +10,7 @@
  *
  * The first line of the last form is about the initiator, the second about the target, which proves
  * itself with it (mutual CHAP).  Empty lines, and lines that begin with '#', say nothing.  Blanks
- * around a TEXT are no part of it.  Any thread.
+ * around a TEXT are no part of it.  Some line has to say something.  Any thread.
  */
 #ifndef WIRE_CREDENTIALS_H
 #define WIRE_CREDENTIALS_H
@@ -38,7 +38,8 @@ struct credentials {
 /* Reads text[0..len) into *c.  A name that is in *c already is known: the text must be about the
  * same, and NAME:SECRET is cut behind it, so that it may hold colons.  An iSCSI name (iqn...) that
  * is not known is cut at the last colon, any other name at the first.  Returns 0; or -EINVAL with
- * *err, which names `from` and never shows a secret, and *c is not to be used. */
+ * *err, which names `from`, and the line where there are several, and never shows a secret, and *c
+ * is not to be used. */
 int credentials_read(struct credentials *c, const char *text, size_t len, const char *from,
                      struct lunette_error *err);
 

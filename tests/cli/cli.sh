@@ -70,6 +70,12 @@ code 4 info iscsi://$portal/$iqn:chap --chap-file wrong
 code 0 info iscsi://$portal/$iqn:chap --chap-file chap --json; json '.session.auth_method == "CHAP mutual"'
 LUNETTE_CHAP=alice:alice-secret-1 code 0 info iscsi://$portal/$iqn:chap
 LUNETTE_CHAP_FILE=chap code 0 discover $portal
+code 2 info "iscsi://$portal/$iqn:chap?chap_file=none"; says 'CHAP file none: No such file'
+LUNETTE_CHAP_FILE=/ code 2 info iscsi://$portal/$iqn:chap; says 'Is a directory'
+: > wrong2; chmod 600 wrong2; code 2 info iscsi://$portal/$iqn:chap --chap-file wrong2; says 'wrong2: it is empty'
+printf 'name = alice\nsecert = alice-secret-1\n' > wrong2
+code 2 info iscsi://$portal/$iqn:chap --chap-file wrong2; says 'wrong2: line 2: want name:secret'
+code 4 info $U/0 --chap-file chap; says 'must prove itself (mutual CHAP)'
 chmod 644 chap; code 2 info iscsi://$portal/$iqn:chap --chap-file chap; chmod 600 chap
 code 4 info iscsi://alice%secretsecretsecret@$portal/$iqn:chap
 grep -q secretsecret err; is 1 $? "a secret in a message"

@@ -195,6 +195,11 @@ static const struct bad bads[] = {
      {O1, {"", "@chap=7"}, {"", "@status=0201"}},
      LUNETTE_DOM_LOGIN,
      "check the CHAP user and secret"},
+    {"SEC-15 mutual, and the target knows no CHAP",
+     true,
+     {{"!T", "@status=0201"}},
+     LUNETTE_DOM_LOGIN,
+     "must prove itself (mutual CHAP)"},
     {"SEC-16 none",
      true,
      {M1, {"", "@chap=7"}, {"T", "@verify"}},
@@ -355,7 +360,7 @@ lint(void **state)
     static const struct {
         const char *user, *secret, *muser, *msecret, *text;
     } t[] = {
-        {"alice", "elevenbytes", "", "", "fewer than 12"},
+        {"alice", "elevenbytes", "", "", "say allow_short_secret=yes"},
         {"alice", "", "", "", "no secret"},
         {"", "initiator-secret", "", "", "no name"},
         {"", "", "bob", "target-secret-12", "initiator's own"},

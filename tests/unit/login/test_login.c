@@ -257,7 +257,7 @@ each_status(void **state)
         uint16_t status;
         const char *text;
     } all[] = {
-        {0x0200, "0x0200"},          {0x0201, "set a CHAP user and secret"},
+        {0x0200, "header_digest="},  {0x0201, "set a CHAP user and secret"},
         {0x0202, "access list"},     {0x0203, "check the target's name"},
         {0x0204, "0x0204"},          {0x0205, "0x0205"},
         {0x0206, "0x0206"},          {0x0207, "0x0207"},

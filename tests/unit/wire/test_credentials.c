@@ -13,7 +13,6 @@ static const struct {
     const char *known_name, *known_mutual, *text;
     const char *want[CREDENTIALS_FIELDS];
 } good[] = {
-    {"", "", "", {"", "", "", ""}},
     {"", "", "alice:secret0secret0", {"alice", "secret0secret0", "", ""}},
     {"", "", "alice:a:b:c\n", {"alice", "a:b:c", "", ""}},
     {"", "", "alice:one\r\nbob:two\r\n", {"alice", "one", "bob", "two"}},
@@ -51,7 +50,10 @@ static const struct {
     {"", "secret = \nname = n", "secret has 0 bytes"},
     {"", "secret = secret0secret0\nsecret = secret0secret1", "secret is given twice"},
     {"", "alice:secret0secret0\nsecret = secret0secret0", "secret is given twice"},
-    {"", "a:secret0secret0\nb:secret0secret0\nc:secret0secret0", "more than two lines"},
+    {"", "a:secret0secret0\nb:secret0secret0\nc:secret0secret0", "line 3: more than two lines"},
+    {"", "# mine\nname = alice\nsecrt = secret0secret0\n", "line 3: want name:secret"},
+    {"", "", "it is empty"},
+    {"", "# nothing\n\r\n", "it is empty"},
 };
 
 static struct credentials
