@@ -335,10 +335,13 @@ complete(struct args *a)
 {
     const char *chap = getenv("LUNETTE_TARGET_CHAP");
 
-    if (a->nodes_count == 0)
-        return args_complain("no --target; for a first try: lunette-target --target "
-                             "iqn.2026-11.example:disk --lun ram:256M",
-                             NULL);
+    if (a->nodes_count == 0) {
+        (void)args_complain("there is no --target", NULL);
+        (void)fputs(
+            "  for example: lunette-target --target iqn.2026-11.example:disk --lun ram:1G\n",
+            stderr);
+        return -EINVAL;
+    }
     a->cfgs = calloc(a->nodes_count, sizeof(*a->cfgs));
     if (a->cfgs == NULL)
         return args_complain("out of memory", NULL);

@@ -93,12 +93,14 @@ lun_set_options(struct lu_config *c, const char *text)
 }
 
 /* Where the options begin: at the first comma that is followed by one of them, so that a path may
- * hold commas. */
+ * hold commas; a size does not. */
 static const char *
 lun_find_options(const char *text)
 {
     static const char *const names[] = {"block=", "ro", "serial=", "lun=", "wce=", "max="};
 
+    if (strncmp(text, "file:", 5) != 0)
+        return text + strcspn(text, ",");
     for (const char *p = strchr(text, ','); p != NULL; p = strchr(p + 1, ',')) {
         for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
             if (strncmp(p + 1, names[i], strlen(names[i])) == 0)

@@ -79,8 +79,8 @@ number_unit(struct lu_device *dev, const struct lu_device_config *cfg, uint32_t 
     lu->number = (uint32_t)(cfg->luns[i].lun < 0 ? (*next)++ : cfg->luns[i].lun);
     for (uint32_t k = 0; k < i; k++) {
         if (dev->lus[k].number == lu->number)
-            return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
-                                "two LUNs have the same number");
+            return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "two LUNs have the number %u",
+                                (unsigned)lu->number);
     }
     name_unit(lu, cfg->luns[i].serial);
     return 0;

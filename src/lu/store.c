@@ -154,6 +154,9 @@ open_backing_file(struct backing *m, const struct lu_config *cfg, uint64_t *size
     struct stat st;
 
     m->fd = open(cfg->path, cfg->create ? flags | O_CREAT : flags, FILE_MODE);
+    if (m->fd < 0 && errno == ENOENT && cfg->create)
+        return lunette_fail(err, -ENOENT, LUNETTE_DOM_USAGE, 0,
+                            "%s cannot be made: there is no such folder", cfg->path);
     if (m->fd < 0 && errno == ENOENT)
         return lunette_fail(err, -ENOENT, LUNETTE_DOM_USAGE, 0,
                             "%s does not exist; file:%s:SIZE makes it", cfg->path, cfg->path);

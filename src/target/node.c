@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/hex.h"
+#include "base/suggest.h"
 #include "lu/lu.h"
 #include "target/instance.h"
 #include "target/router.h"
@@ -148,6 +149,32 @@ may_set(const struct key *k)
     return false;
 }
 
+static bool
+is_digest(const struct key *k)
+{
+    return k->id == KEY_HEADER_DIGEST || k->id == KEY_DATA_DIGEST;
+}
+
+static int
+not_settable(struct lunette_error *err, const struct target_node_config *cfg, const char *name)
+{
+    struct suggest s = {.typed = name};
+    char text[100];
+
+    suggest_try(&s, "QueueDepth");
+    suggest_try(&s, "NopInterval");
+    for (unsigned id = 0; id < KEY_COUNT; id++) {
+        const struct key *k = key_get((enum key_id)id);
+
+        if (may_set(k) || is_digest(k))
+            suggest_try(&s, k->name);
+    }
+    (void)snprintf(text, sizeof(text), "%.40s cannot be set%s%.40s%s", name,
+                   s.best != NULL ? " (did you mean " : "", s.best != NULL ? s.best : "",
+                   s.best != NULL ? "?)" : "");
+    return node_bad(err, cfg, "%s", text);
+}
+
 static int
 set_key(struct tgt_node *node, const struct target_node_config *cfg,
         const struct target_key_value *kv, struct lunette_error *err)
@@ -166,7 +193,7 @@ set_key(struct tgt_node *node, const struct target_node_config *cfg,
             return node_bad(err, cfg, "NopInterval must be 0..3600 seconds%s", "");
         return 0;
     }
-    if (k != NULL && (k->id == KEY_HEADER_DIGEST || k->id == KEY_DATA_DIGEST)) {
+    if (k != NULL && is_digest(k)) {
         if (!digests_ok(kv->value))
             return node_bad(err, cfg, "%s takes CRC32C, None, or both with a comma", kv->key);
         (void)snprintf(k->id == KEY_HEADER_DIGEST ? node->header_digests : node->data_digests,
@@ -174,9 +201,9 @@ set_key(struct tgt_node *node, const struct target_node_config *cfg,
         return 0;
     }
     if (k == NULL || !may_set(k))
-        return node_bad(err, cfg, "%s cannot be set", kv->key);
+        return not_settable(err, cfg, kv->key);
     if (key_check_offer(k, kv->value, strlen(kv->value), &v, &why) < 0)
-        return node_bad(err, cfg, "%s; RFC 7143 section 13 tells what the key takes", why.msg);
+        return node_bad(err, cfg, "%s", why.msg);
     v.outcome = KEY_AGREED;
     if (k->id == KEY_MAX_RECV_DSEG)
         node->params.max_recv_dseg = (uint32_t)v.num;
@@ -228,6 +255,8 @@ tgt_node_init(struct tgt_node *node, const struct target_node_config *cfg,
                    node->mutual.secret_len) &&
         node->chap.secret_len > 0)
         r = node_bad(err, cfg, "the CHAP secrets of both directions must differ%s", "");
+    if (r == 0 && cfg->alias != NULL && strlen(cfg->alias) >= sizeof(node->alias))
+        r = node_bad(err, cfg, "an alias has at most 255 bytes%s", "");
     if (r == 0 && cfg->alias != NULL)
         (void)snprintf(node->alias, sizeof(node->alias), "%s", cfg->alias);
     if (r == 0 && cfg->redirect != NULL) {

@@ -150,6 +150,7 @@ key_check_offer(const struct key *k, const char *value, size_t len, struct key_v
     struct key_value v = {KEY_DECLARED, KEY_NO_NUM, value, len};
     enum text_word w = text_word(value, len);
     bool none_ok = k->type == KEY_TYPE_LIST || k->type == KEY_TYPE_TEXT;
+    char range[64];
     int r = -EPROTO;
 
     if (w == TEXT_WORD_OTHER || (w == TEXT_WORD_NONE && none_ok))
@@ -161,7 +162,11 @@ key_check_offer(const struct key *k, const char *value, size_t len, struct key_v
     case -EPROTO:
         return key_fail(err, r, k, value, len, "a reserved word must not be proposed");
     case -ERANGE:
-        return key_fail(err, r, k, value, len, "out of range");
+        (void)snprintf(range, sizeof(range), "out of range: want %s%u..%u%s",
+                       (k->flags & KEY_FLAG_ZERO) != 0 && k->min > 0 ? "0 or " : "",
+                       (unsigned)k->min, (unsigned)k->max,
+                       k->type == KEY_TYPE_NUM || k->type == KEY_TYPE_RANGE ? "" : " bytes");
+        return key_fail(err, r, k, value, len, range);
     default:
         return key_fail(err, r, k, value, len, "not a value of this key");
     }

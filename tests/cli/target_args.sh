@@ -43,6 +43,16 @@ for set in MaxBurstLength=5 MaxBurstLength=foo InitialR2T=maybe FirstBurstLength
     refused "${set%%=*}" "${disk[@]}" --set $set
 done
 refused "Foo cannot be set" "${disk[@]}" --set Foo=1
+refused "HeaderDigst cannot be set (did you mean HeaderDigest?)" "${disk[@]}" --set HeaderDigst=CRC32C
+refused "MaxBurstLength=5: out of range: want 512..16777215" "${disk[@]}" --set MaxBurstLength=5
+refused "options are block=N" "${disk[@]}" --lun ram:1M,bolck=512
+refused "options are block=N" "${disk[@]}" --lun null:1M,lun
+refused "there is no such folder" "${disk[@]}" --lun file:/no/such/folder:1M
+refused "file:missing:SIZE makes it" "${disk[@]}" --lun file:missing
+refused "two LUNs have the number 7" "${disk[@]}" --lun ram:1M,lun=7 --lun ram:1M,lun=7
+refused "at most 255 bytes" "${disk[@]}" --alias "$(printf '%256s' '' | tr ' ' a)"
+refused "byte 20h behind 3 others" --target "foo bar" --lun ram:1M
+refused "for example: lunette-target --target"
 refused "HeaderDigest takes" "${disk[@]}" --set HeaderDigest=x
 
 # A file of secrets that others can read, or change, is refused, as the initiator does.
