@@ -24,6 +24,7 @@
 #include <stdint.h>
 
 #ifdef __cplusplus
+extern "C++" { /* programs may include this inside extern "C" */
 /* Becomes a structure of whatever type is asked for.  An initializer with one value in braces would
  * do as well, but -Wextra warns of the members that it leaves out. */
 struct lunette_init {
@@ -37,6 +38,7 @@ struct lunette_init {
         return s;
     }
 };
+}
 #define LUNETTE_INIT(what) (lunette_init{sizeof(what)})
 
 extern "C" {

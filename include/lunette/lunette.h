@@ -235,7 +235,7 @@ struct lunette_session_info {
 
 /* Writes url, or what was meant as one, without any secret into buf, cut to size - 1 bytes, for a
  * message.  What cannot be understood and might be a secret is left out, too; bytes outside
- * 20h..7Eh are written as %XX.  Returns buf. */
+ * 20h..7Eh are written as %XX.  NULL as url gives "".  Returns buf. */
 LUNETTE_API const char *lunette_url_mask(const char *url, char *buf, size_t size);
 
 /* Connects, logs in and brings the LUN of the URL (default 0) up.  Waits for all of it, within
@@ -305,7 +305,7 @@ LUNETTE_API int lunette_luns_get(const struct lunette_luns *luns, size_t i,
 LUNETTE_API void lunette_luns_free(struct lunette_luns *luns);
 
 /* One NOP-Out there and back with len bytes of data (0..4096), which are compared.  Returns 0 and
- * the time it took. */
+ * the time it took, if ret_ns is not NULL. */
 LUNETTE_API int lunette_ping(struct lunette_lun *lun, size_t len, uint64_t *ret_ns,
                              struct lunette_error *err);
 

@@ -160,6 +160,25 @@ api_no_unit(const char *what, struct lunette_error *err)
                         "%s: only a session was opened, without a logical unit", what);
 }
 
+/* Says why a request cannot be tried. */
+static int
+io_bad_range(const struct lunette_lun *lun, const struct bdev_req *req, const char *what,
+             struct lunette_error *err)
+{
+    uint32_t block = lun->info.block_size;
+
+    if (block != 0 && (req->offset % block != 0 || req->len % block != 0))
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                            "%s: %llu bytes at offset %llu are misaligned: the block size is %u",
+                            what, (unsigned long long)req->len, (unsigned long long)req->offset,
+                            block);
+    return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                        "%s: %llu bytes at offset %llu reach past the end: the logical unit has "
+                        "%llu bytes",
+                        what, (unsigned long long)req->len, (unsigned long long)req->offset,
+                        (unsigned long long)lun->info.size);
+}
+
 /* Submits s->req and waits for its end. */
 static int
 io_run(struct lunette_lun *lun, struct sync *s, const char *what, struct lunette_error *err)
@@ -178,6 +197,8 @@ io_run(struct lunette_lun *lun, struct sync *s, const char *what, struct lunette
     s->req.done = io_sync_done;
     s->req.sense = s->sense;
     r = bdev_submit(lun->q, &s->req);
+    if (r == -EINVAL)
+        return io_bad_range(lun, &s->req, what, err);
     if (r < 0) {
         s->req.result = (struct bdev_result){.err = r};
         return api_result(&lun->s, &s->req.result, NULL, what, err);

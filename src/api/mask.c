@@ -135,11 +135,14 @@ const char *
 lunette_url_mask(const char *url, char *buf, size_t size)
 {
     struct mask m = {.buf = buf, .size = size};
-    size_t scheme = scheme_len(url);
+    size_t scheme;
 
     if (size == 0)
         return buf;
     buf[0] = '\0';
+    if (url == NULL)
+        return buf;
+    scheme = scheme_len(url);
     mask_add(&m, url, scheme);
     mask_rest(&m, url + scheme);
     return buf;

@@ -124,6 +124,7 @@ lunette_ping(struct lunette_lun *lun, size_t len, uint64_t *ret_ns, struct lunet
     s->ping = NULL;
     if (r < 0)
         return ping_tell(s, r, err);
-    *ret_ns = ping_clock_ns() - start;
+    if (ret_ns != NULL)
+        *ret_ns = ping_clock_ns() - start;
     return ping_tell(s, p.err, err);
 }

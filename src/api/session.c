@@ -45,6 +45,8 @@ api_url_of(struct lunette_ctx *ctx, const char *where, bool discovery, struct ap
     char text[512] = "";
     int r;
 
+    if (where == NULL) /* as getenv(3) has it */
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "URL: there is none (NULL)");
     if (url_has_scheme(where))
         r = url_parse(where, u, err);
     else if (snprintf(text, sizeof(text), URL_SCHEME "%s", where) < (int)sizeof(text))

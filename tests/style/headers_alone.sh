@@ -31,6 +31,10 @@ for file in $(find src include -name '*.h' | sort); do
     esac
 done
 if command -v "${CXX:-c++}" >/dev/null; then
+    echo 'extern "C" {
+#include <lunette/lunette.h>
+}
+lunette_error err = LUNETTE_INIT(err);' | "${CXX:-c++}" -std=c++11 -Wall -Wextra -Werror -Iinclude -fsyntax-only -xc++ - || failed=1
     program=$(mktemp)
     trap 'rm -f "$errors" "$program"' EXIT
     "${CXX:-c++}" -std=c++11 -Wall -Wextra -Wpedantic -Werror -Iinclude -o "$program" tests/style/public_headers.cc &&

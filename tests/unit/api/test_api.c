@@ -451,6 +451,7 @@ test_pings(void **state)
     open_lun(LUNETTE_OPEN_SESSION);
     assert_int_equal(lunette_ping(p.lun, 64, &ns, &p.err), 0);
     assert_int_equal(p.asked_len, 64);
+    assert_int_equal(lunette_ping(p.lun, 64, NULL, &p.err), 0);
     p.echo = 1;
     assert_int_equal(lunette_ping(p.lun, 64, &ns, &p.err), -EBADMSG);
     p.echo = 2;
@@ -671,6 +672,25 @@ test_completions_of_other_sizes(void **state)
     program_end();
 }
 
+/* A URL that getenv(3) did not find is an error, not a crash. */
+static void
+test_no_url(void **state)
+{
+    struct lunette_targets *targets = NULL;
+    struct lunette_luns *luns = NULL;
+    struct lunette_lun *lun = NULL;
+    char buf[4] = "abc";
+
+    (void)state;
+    program_start();
+    assert_int_equal(lunette_open(p.ctx, NULL, 0, &lun, &p.err), -EINVAL);
+    assert_non_null(strstr(p.err.msg, "there is none"));
+    assert_int_equal(lunette_discover(p.ctx, NULL, &targets, &p.err), -EINVAL);
+    assert_int_equal(lunette_list_luns(p.ctx, NULL, &luns, NULL, &p.err), -EINVAL);
+    assert_string_equal(lunette_url_mask(NULL, buf, sizeof(buf)), "");
+    program_end();
+}
+
 /* The caller's error keeps its size, and one that was not initialized is told by each call. */
 static void
 test_errors_of_other_sizes(void **state)
@@ -691,6 +711,10 @@ test_errors_of_other_sizes(void **state)
     (void)state;
     program_start();
     open_lun(0);
+    assert_int_equal(lunette_pread(p.lun, buf, 512, 1, &e.s), -EINVAL);
+    assert_non_null(strstr(e.s.msg, "read: 512 bytes at offset 1 are misaligned"));
+    assert_int_equal(lunette_pwrite(p.lun, buf, 512, UINT64_C(1) << 60, 0, &e.s), -EINVAL);
+    assert_non_null(strstr(e.s.msg, "reach past the end: the logical unit has "));
     assert_int_equal(lunette_pread(p.lun, buf, 3, 0, &e.s), -EINVAL);
     assert_true(e.s.struct_size == sizeof(e) && e.s.code == -EINVAL && e.more == 0);
     e.s.struct_size = 12345678;
@@ -799,6 +823,7 @@ main(void)
         cmocka_unit_test(test_flags_that_nobody_knows),
         cmocka_unit_test(test_structures_of_other_sizes),
         cmocka_unit_test(test_completions_of_other_sizes),
+        cmocka_unit_test(test_no_url),
         cmocka_unit_test(test_errors_of_other_sizes),
         cmocka_unit_test(test_a_copied_error),
         cmocka_unit_test(test_options_of_other_sizes),
