@@ -198,6 +198,13 @@ write_trace(const struct cli *cli)
     return code;
 }
 
+/* What was printed has to arrive.  0 or an exit code. */
+static int
+output_done(void)
+{
+    return fflush(stdout) == 0 ? EXIT_DONE : fail_errno(-errno, "writing the output");
+}
+
 static int
 main_run(const struct command *cmd, int argc, char **argv)
 {
@@ -211,7 +218,7 @@ main_run(const struct command *cmd, int argc, char **argv)
         return EXIT_USAGE;
     if (cli.common.help) {
         opt_help(cmd);
-        return EXIT_DONE;
+        return output_done();
     }
     int code = cmd->run(&cli, opts, argc - first, argv + first);
     if (cli.trace_fd >= 0) {
@@ -221,9 +228,7 @@ main_run(const struct command *cmd, int argc, char **argv)
     }
     for (int i = 0; i < cli.nctx; i++)
         lunette_ctx_free(cli.all[i]);
-    if (fflush(stdout) != 0 && code == EXIT_DONE)
-        code = fail_errno(-errno, "writing the output");
-    return code;
+    return code == EXIT_DONE ? output_done() : code;
 }
 
 static int
@@ -307,11 +312,11 @@ main(int argc, char **argv)
     if (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0 ||
         (strcmp(argv[1], "help") == 0 && argc == 2)) {
         help(stdout);
-        return EXIT_DONE;
+        return output_done();
     }
     if (strcmp(argv[1], "-V") == 0 || strcmp(argv[1], "--version") == 0) {
         printf("lunette %s\n", lunette_version());
-        return EXIT_DONE;
+        return output_done();
     }
     if (strcmp(argv[1], "--print-options") == 0)
         return print_options();
@@ -322,7 +327,7 @@ main(int argc, char **argv)
             continue;
         if (help_of) {
             opt_help(commands[i]);
-            return EXIT_DONE;
+            return output_done();
         }
         return main_run(commands[i], argc - 1, argv + 1);
     }

@@ -277,6 +277,27 @@ opt_near(const char *key)
     return s.best;
 }
 
+/* The key that RFC 7143 or somebody else writes so: it differs only in capitals and hyphens. */
+static const char *
+opt_spelled(const char *key)
+{
+    for (size_t i = 0; i < sizeof(opts) / sizeof(opts[0]); i++) {
+        const char *a = opts[i].key, *b = key;
+
+        while (*a != '\0') {
+            a += *a == '_';
+            b += *b == '_' || *b == '-';
+            if (*a == '\0' || *b == '\0' || strncasecmp(a, b, 1) != 0)
+                break;
+            a++;
+            b++;
+        }
+        if (*a == '\0' && *b == '\0')
+            return opts[i].key;
+    }
+    return NULL;
+}
+
 /* An option that is unknown.  Behind a secret it may be the rest of one that has a & in it, and
  * without a value it may be anything, so that only its place is told. */
 static int
@@ -286,15 +307,18 @@ url_unknown_option(const struct api_url *u, const char *key, const char *value, 
     if (u->cfg.mutual.secret_len > 0)
         return url_fault(err, "an unknown option stands behind target_password; a & in a secret is "
                               "written %26, or the secret goes into a file (?chap_file=)");
+    const char *near = opt_spelled(key);
     if (u->has_secret || value == NULL || key[strspn(key, KEY_BYTES)] != '\0')
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
-                            "URL: the %u%s option is none that there is (see lunette-url(7))",
+                            "URL: the %u%s option is none that there is (%s%s%ssee lunette-url(7))",
                             place,
                             place == 1   ? "st"
                             : place == 2 ? "nd"
                             : place == 3 ? "rd"
-                                         : "th");
-    const char *near = opt_near(key);
+                                         : "th",
+                            near != NULL ? "did you mean " : "", near != NULL ? near : "",
+                            near != NULL ? "? " : "");
+    near = opt_near(key);
     return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
                         "URL: unknown option %.60s (%s%s%ssee lunette-url(7))", key,
                         near != NULL ? "did you mean " : "", near != NULL ? near : "",
@@ -304,6 +328,11 @@ url_unknown_option(const struct api_url *u, const char *key, const char *value, 
 static int
 opt_fault(const struct opt *o, struct lunette_error *err)
 {
+    if (o->offset == offsetof(struct api_url, cfg.task_reporting))
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                            "URL: option %s: want RFC3720,ResponseFence (FastAbort is not "
+                            "supported)",
+                            o->key);
     if (o->max > 0)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "URL: option %s: want %s%llu..%llu",
                             o->key, o->type == O_TEXT ? "text of length " : "",

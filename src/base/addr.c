@@ -278,7 +278,7 @@ iscsi_name_take(const char *name, size_t len, char *ret, struct lunette_error *e
         if (c <= 0x20 || c == 0x7f)
             return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
                                 "an iSCSI name cannot hold blanks and control characters: there is "
-                                "byte %02xh behind %zu others",
+                                "byte %02xh at offset %zu",
                                 c, i);
     }
     memmove(ret, name, len);

@@ -117,6 +117,10 @@ code 2 bench $U/0 --bs 1; says 'from 512 to 16M'
 code 2 bench $U/0 --time 0; says 'at least 0.001'
 code 2 ping $U/0 -s 5000; says 'from 0 to 4k'
 code 2 info $U/0 --trace /nonexistent/t; says '/nonexistent/t'; is 0 "$(stat -c %s out)" "output before a trace that cannot be"
+# what does not arrive is an error
+for words in --help --version "help copy" "copy --help" "info $U/0" "ping $U/0 -c 1"; do
+    L $words > /dev/full 2> err; is 1 $? "lunette $words on a full disk"; says 'No space left'
+done
 # for generators
 code 0 --print-options; json '.commands | length == 10 and all(.options | length > 5)'
 json '[.commands[] | select(.name == "bench").options[] | select(.name == "rw").choices[]] | length == 6'

@@ -51,7 +51,7 @@ refused "there is no such folder" "${disk[@]}" --lun file:/no/such/folder:1M
 refused "file:missing:SIZE makes it" "${disk[@]}" --lun file:missing
 refused "two LUNs have the number 7" "${disk[@]}" --lun ram:1M,lun=7 --lun ram:1M,lun=7
 refused "at most 255 bytes" "${disk[@]}" --alias "$(printf '%256s' '' | tr ' ' a)"
-refused "byte 20h behind 3 others" --target "foo bar" --lun ram:1M
+refused "byte 20h at offset 3" --target "foo bar" --lun ram:1M
 refused "for example: lunette-target --target"
 refused "HeaderDigest takes" "${disk[@]}" --set HeaderDigest=x
 

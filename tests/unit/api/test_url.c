@@ -216,6 +216,11 @@ test_refused(void **state)
     fails("iscsi://h:0/" IQN, "URL");
     fails("iscsi://@h/" IQN, "user name");
     fails("iscsi://h/" IQN "?colour=red", "unknown option");
+    fails("iscsi://h/" IQN "?HeaderDigest=CRC32C",
+          "1st option is none that there is (did you mean header_digest?");
+    fails("iscsi://h/" IQN "?timeout=5&Login-Timeout=5",
+          "2nd option is none that there is (did you mean login_timeout?");
+    fails("iscsi://h/" IQN "?task_reporting=FastAbort", "want RFC3720,ResponseFence");
     fails("iscsi://h/" IQN "?timeout", "needs a value");
     fails("iscsi://h/" IQN "?timeout=0", "want 1..86400000");
     fails("iscsi://h/" IQN "?initial_r2t=maybe", "yes or no");
