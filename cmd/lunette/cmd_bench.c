@@ -365,32 +365,51 @@ measure(struct cli *cli, struct bench *b)
     return r;
 }
 
+static bool
+only_reads(const struct bench_opts *o)
+{
+    return o->rw == RANDREAD || o->rw == READ;
+}
+
+/* Finds how many requests fit into the part that was asked for.  0 or an exit code. */
+static int
+bench_region(const struct bench_opts *o, const struct lunette_info *info, const char *url,
+             uint64_t *ret_blocks)
+{
+    uint64_t room = o->offset < info->size ? info->size - o->offset : 0;
+
+    if (info->read_only && !only_reads(o)) {
+        fail_usage("%s: the device is write protected", url);
+        return EXIT_SCSI;
+    }
+    if (info->block_size == 0 || o->bs % info->block_size != 0 || o->offset % info->block_size != 0)
+        return fail_usage("bench: --bs and --offset must be multiples of the block size, %u",
+                          info->block_size);
+    if (room == 0 || o->size > room)
+        return fail_usage("bench: --%s=%llu reaches past the end: the LUN has %llu bytes",
+                          room == 0 ? "offset" : "size",
+                          (unsigned long long)(room == 0 ? o->offset : o->size),
+                          (unsigned long long)info->size);
+    *ret_blocks = (o->size != 0 ? o->size : room) / o->bs;
+    return *ret_blocks > 0 ? 0
+                           : fail_usage("bench: no request of %llu bytes fits into that part of "
+                                        "the LUN",
+                                        (unsigned long long)o->bs);
+}
+
 static int
 bench_lun(struct cli *cli, const struct bench_opts *o, struct lunette_lun *lun, const char *url)
 {
     struct bench *b = xmalloc(sizeof(*b));
     struct lunette_error err = LUNETTE_INIT(err);
-    int code = 0;
 
     b->o = o;
     set_workload(b);
     b->random = now_ns() | 1;
     struct lunette_info info = LUNETTE_INIT(info);
     (void)lunette_get_info(lun, &info);
-    uint64_t room = o->offset < info.size ? info.size - o->offset : 0;
-    b->blocks = (o->size != 0 ? o->size : room) / o->bs;
-    if (info.block_size == 0 || o->bs % info.block_size != 0 || o->offset % info.block_size != 0)
-        code = fail_usage("bench: --bs and --offset must be multiples of the block size, %u",
-                          info.block_size);
-    else if (o->offset >= info.size || o->size > room)
-        code = fail_usage("bench: --%s=%llu reaches past the end: the LUN has %llu bytes",
-                          o->offset >= info.size ? "offset" : "size",
-                          (unsigned long long)(o->offset >= info.size ? o->offset : o->size),
-                          (unsigned long long)info.size);
-    else if (b->blocks == 0)
-        code = fail_usage("bench: no request of %llu bytes fits into that part of the LUN",
-                          (unsigned long long)o->bs);
-    else if (lunette_queue_new(lun, (uint32_t)o->depth, &b->q, &err) < 0)
+    int code = bench_region(o, &info, url, &b->blocks);
+    if (code == 0 && lunette_queue_new(lun, (uint32_t)o->depth, &b->q, &err) < 0)
         code = fail_with(&err, url);
     if (code == 0) {
         int r = measure(cli, b);
@@ -416,8 +435,7 @@ run_bench(struct cli *cli, const void *opts, int argc, char **argv)
     struct lunette_lun *lun = NULL;
 
     (void)argc;
-    bool read_only = o->rw == RANDREAD || o->rw == READ;
-    int code = cli_open(cli, argv[0], read_only ? LUNETTE_OPEN_RDONLY : 0, &lun);
+    int code = cli_open(cli, argv[0], only_reads(o) ? LUNETTE_OPEN_RDONLY : 0, &lun);
     if (code != 0)
         return code;
     char *public = url_public(argv[0]);

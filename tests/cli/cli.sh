@@ -110,6 +110,7 @@ code 2 copy $portal/$iqn:disk/0 back; says 'is no URL'
 # what is out of range
 code 2 copy $U/0 back --offset 33M; says '--offset=34603008 is past the end'
 code 2 copy $U/0 back --offset 16M --length 32M; says '--length=33554432 at offset 16777216 reaches past'
+code 6 bench $U/3 --rw write; says '/3: the device is write protected'
 code 2 bench $U/0 --size 64M; says '--size=67108864 reaches past the end'
 code 2 bench $U/0 --offset 32M; says '--offset=33554432 reaches past the end'
 code 2 bench $U/0 --depth 0; says 'from 1 to 4096'
