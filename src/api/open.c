@@ -293,6 +293,11 @@ lunette_open_start(struct lunette_ctx *ctx, const char *url, uint32_t flags,
                          flags & ~OPEN_FLAGS);
         goto fail;
     }
+    if ((flags & LUNETTE_OPEN_ANY_LUN) && !(flags & LUNETTE_OPEN_RAW)) {
+        r = lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                         "open: LUNETTE_OPEN_ANY_LUN goes with LUNETTE_OPEN_RAW");
+        goto fail;
+    }
     if (lun == NULL || op == NULL) {
         r = lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory");
         goto fail;

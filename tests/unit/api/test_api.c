@@ -564,6 +564,8 @@ test_flags_that_nobody_knows(void **state)
         assert_non_null(strstr(p.err.msg, "unknown flags"));
         assert_int_equal(lunette_open(p.ctx, URL, unknown[i], &p.lun, &p.err), -EINVAL);
     }
+    assert_int_equal(lunette_open(p.ctx, URL, LUNETTE_OPEN_ANY_LUN, &p.lun, &p.err), -EINVAL);
+    assert_non_null(strstr(p.err.msg, "goes with LUNETTE_OPEN_RAW"));
     open_lun(0);
     assert_int_equal(lunette_queue_new(p.lun, 4, &q, &p.err), 0);
     for (uint32_t f = LUNETTE_NO_UNMAP; f != 0; f <<= 1) { /* a write knows only FUA */
