@@ -95,13 +95,14 @@ pid, secret, found = sys.argv[1], sys.argv[2].encode(), 0
 with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as mem:
     for line in maps:
         start, end, how = re.match(r"(\w+)-(\w+) (\S+)", line).groups()
-        if not how.startswith("rw"):
-            continue
+        at, size = int(start, 16), int(end, 16) - int(start, 16)
+        if not how.startswith("rw") or size > 1 << 30:
+            continue  # a larger one is the shadow of a sanitizer
         try:
-            mem.seek(int(start, 16))
-            found += mem.read(int(end, 16) - int(start, 16)).count(secret)
+            mem.seek(at)
+            found += mem.read(size).count(secret)
         except (OSError, ValueError, OverflowError):
-            pass  # of the kernel, or a shadow without end
+            pass  # of the kernel
 print(found)
 END
 printf 'alice:S3CRet-of-12-and-more\ntarget:S3CRet-the-other-one\n' > chap
