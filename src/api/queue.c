@@ -489,16 +489,23 @@ queue_make_room(struct lunette_queue *q)
 _Static_assert(sizeof(struct lunette_completion) == API_FIRST_COMPLETION,
                "queue_fill writes all of it: an older program's elements are smaller");
 
-/* A completion for r, `size` bytes from one to the next.  True: as queue_tell. */
+/* A completion for r.  True: as queue_tell. */
 static inline bool
-queue_fill(struct api_req *r, void *to, size_t size)
+queue_fill(struct api_req *r, void *to)
 {
     struct lunette_completion *c = to;
 
     *c = (struct lunette_completion){.user_data = r->user_data};
-    if (__builtin_expect(size > sizeof(*c), 0))
-        memset(c + 1, 0, size - sizeof(*c));
     return __builtin_expect(r->req.result.not_ok != 0, 0) && queue_tell(r, c);
+}
+
+/* Of n completions of a newer program, `size` bytes from one to the next, zeroes what is not known
+ * here. */
+static void
+queue_zero_tails(char *c, size_t size, ptrdiff_t n)
+{
+    for (; n > 0; n--, c += size)
+        memset(c + sizeof(struct lunette_completion), 0, size - sizeof(struct lunette_completion));
 }
 
 static int
@@ -511,11 +518,13 @@ queue_collect(struct lunette_queue *q, char *c, size_t size, int max)
         n = max;
         end = from + n;
     }
+    if (__builtin_expect(size > sizeof(struct lunette_completion), 0))
+        queue_zero_tails(c, size, n);
     for (; from != end; c += size) {
         struct api_req *r = *from++;
 
         *to = r;
-        if (!queue_fill(r, c, size))
+        if (!queue_fill(r, c))
             to++;
     }
     q->top = to;
