@@ -57,14 +57,20 @@ url_has_target(const char *url)
     return split(url).target_len > 0;
 }
 
+static char *
+copy_part(const char *at, size_t len)
+{
+    char *ret = xmalloc(len + 1); /* which zeroes it */
+
+    return memcpy(ret, at, len);
+}
+
 char *
 url_target(const char *url)
 {
     struct parts p = split(url);
-    char *ret = xmalloc(p.target_len + 1);
 
-    memcpy(ret, p.target, p.target_len);
-    return ret;
+    return copy_part(p.target, p.target_len);
 }
 
 char *
@@ -92,10 +98,8 @@ char *
 url_portal(const char *text)
 {
     struct parts p = split(text);
-    char *ret = xmalloc(p.host_len + 1);
 
-    memcpy(ret, p.host, p.host_len);
-    return ret;
+    return copy_part(p.host, p.host_len);
 }
 
 char *
