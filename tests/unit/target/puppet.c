@@ -50,6 +50,31 @@ world_free(struct world *w)
     loop_free(w->loop);
 }
 
+int
+world_setup(void **state)
+{
+    static struct world w;
+
+    world_new(&w, NULL, 0);
+    *state = &w;
+    return 0;
+}
+
+int
+world_teardown(void **state)
+{
+    world_free(*state);
+    return 0;
+}
+
+const uint8_t *
+world_memory(const struct world *w)
+{
+    uint64_t size;
+
+    return target_lun_memory(w->target, IQN, 0, &size);
+}
+
 void
 world_turn(struct world *w)
 {
@@ -325,4 +350,14 @@ puppet_clear_ua(struct puppet *p)
             (void)puppet_cmd(p, lun, ISCSI_FLAG_FINAL, cdb, 0, NULL, 0);
         } while (puppet_status(p, NULL, NULL, NULL) != SCSI_GOOD);
     }
+}
+
+struct puppet *
+puppet_session(struct world *w, const char *keys, size_t len)
+{
+    struct puppet *p = puppet_new(w, 1);
+
+    assert_int_equal(puppet_login(p, keys, len), 0);
+    puppet_clear_ua(p);
+    return p;
 }

@@ -48,6 +48,11 @@ enum got { GOT_PDU, GOT_CLOSE, GOT_NOTHING };
 /* node may be NULL: one RAM LUN of 1 MiB, one of 1 MiB with 4096-byte blocks. */
 void world_new(struct world *w, const struct target_node_config *node, uint32_t nodes);
 void world_free(struct world *w);
+/* For cmocka: *state is such a world of one test. */
+int world_setup(void **state);
+int world_teardown(void **state);
+/* The memory of LUN 0. */
+const uint8_t *world_memory(const struct world *w);
 void world_turn(struct world *w);
 
 struct puppet *puppet_new(struct world *w, uint8_t isid_last);
@@ -83,6 +88,8 @@ uint8_t puppet_do(struct puppet *p, const uint8_t *cdb, uint8_t flags, uint32_t 
                   uint32_t buf_len, struct scsi_sense *ret_sense);
 /* Takes the unit attentions of LUN 0 and 1. */
 void puppet_clear_ua(struct puppet *p);
+/* A new connection that is logged in as the first of a session, unit attentions taken. */
+struct puppet *puppet_session(struct world *w, const char *keys, size_t len);
 
 #define RD (ISCSI_FLAG_FINAL | ISCSI_CMD_READ)
 #define WR (ISCSI_FLAG_FINAL | ISCSI_CMD_WRITE)

@@ -9,23 +9,6 @@
 
 #include "target/bounds.h"
 
-static int
-setup(void **state)
-{
-    static struct world w;
-
-    world_new(&w, NULL, 0);
-    *state = &w;
-    return 0;
-}
-
-static int
-teardown(void **state)
-{
-    world_free(*state);
-    return 0;
-}
-
 static struct puppet *
 login(struct world *w, uint8_t isid, const char *keys, size_t len)
 {
@@ -269,8 +252,8 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(answers_unread, setup, teardown),
-        cmocka_unit_test_setup_teardown(many_in_a_turn, setup, teardown),
+        cmocka_unit_test_setup_teardown(answers_unread, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(many_in_a_turn, world_setup, world_teardown),
         cmocka_unit_test(long_lists),
         cmocka_unit_test(busy_initiator),
         cmocka_unit_test(slow_link),

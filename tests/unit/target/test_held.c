@@ -15,38 +15,9 @@ static uint8_t fill[DATA_MAX];
 static int
 held_setup(void **state)
 {
-    static struct world w;
-
     for (size_t i = 0; i < sizeof(fill); i++)
         fill[i] = (uint8_t)(i * 11 + i / 512 + 1);
-    world_new(&w, NULL, 0);
-    *state = &w;
-    return 0;
-}
-
-static int
-held_teardown(void **state)
-{
-    world_free(*state);
-    return 0;
-}
-
-static struct puppet *
-held_login(struct world *w, const char *keys, size_t len)
-{
-    struct puppet *p = puppet_new(w, 1);
-
-    assert_int_equal(puppet_login(p, keys, len), 0);
-    puppet_clear_ua(p);
-    return p;
-}
-
-static const uint8_t *
-lun_bytes(struct world *w)
-{
-    uint64_t size;
-
-    return target_lun_memory(w->target, IQN, 0, &size);
+    return world_setup(state);
 }
 
 /* The CmdSN that is missing: puppet_cmd leaves it out, held_release sends it. */
@@ -113,14 +84,14 @@ expect_refused(struct puppet *p, uint32_t code)
 
     assert_int_equal(puppet_status(p, NULL, NULL, &s), SCSI_CHECK_CONDITION);
     assert_int_equal(s.key << 16 | sense_code(&s), code);
-    assert_memory_equal(lun_bytes(p->w), zeros, sizeof(zeros));
+    assert_memory_equal(world_memory(p->w), zeros, sizeof(zeros));
 }
 
 /* RFC7143-13.14: more than FirstBurstLength, in one PDU, in the next, or as immediate data. */
 static void
 more_than_first_burst(void **state)
 {
-    struct puppet *p = held_login(*state, KEYS("InitialR2T=No\0FirstBurstLength=4096"));
+    struct puppet *p = puppet_session(*state, KEYS("InitialR2T=No\0FirstBurstLength=4096"));
     static const struct {
         uint32_t immediate, len[3];
     } rows[] = {
@@ -147,7 +118,7 @@ more_than_first_burst(void **state)
 static void
 bad_sequence(void **state)
 {
-    struct puppet *p = held_login(*state, KEYS("InitialR2T=No\0FirstBurstLength=4096"));
+    struct puppet *p = puppet_session(*state, KEYS("InitialR2T=No\0FirstBurstLength=4096"));
     static const struct {
         uint32_t sn, off, len, code;
     } rows[] = {
@@ -179,29 +150,29 @@ solicited(struct puppet *p, uint32_t itt, uint32_t off, uint32_t len)
     assert_int_equal(get32(r->desired_len), len);
     puppet_send(p, &h, fill + 65536 + off, len);
     assert_int_equal(puppet_status(p, NULL, NULL, NULL), SCSI_GOOD);
-    assert_memory_equal(lun_bytes(p->w) + off, fill + 65536 + off, len);
+    assert_memory_equal(world_memory(p->w) + off, fill + 65536 + off, len);
 }
 
 /* RFC7143-4.2.5.2: a command with F takes no unsolicited data, nor does any with InitialR2T=Yes. */
 static void
 nobody_asked(void **state)
 {
-    struct puppet *p = held_login(*state, KEYS("InitialR2T=No\0FirstBurstLength=4096"));
+    struct puppet *p = puppet_session(*state, KEYS("InitialR2T=No\0FirstBurstLength=4096"));
     uint32_t itt = held_write(p, WR, 4096, 512);
 
     unsolicited(p, itt, 0, 512, 3584, true); /* the command was final */
     held_release(p, p->cmd_sn - 2);
     solicited(p, itt, 512, 3584);
-    assert_memory_equal(lun_bytes(*state), fill, 512);
+    assert_memory_equal(world_memory(*state), fill, 512);
     itt = held_write(p, ISCSI_CMD_WRITE, 8192, 0);
     unsolicited(p, itt, 0, 0, 4096, true);
     unsolicited(p, itt, 0, 4096, 4096, true); /* its data was final */
     held_release(p, p->cmd_sn - 2);
     solicited(p, itt, 4096, 4096);
-    assert_memory_equal(lun_bytes(*state), fill, 4096);
+    assert_memory_equal(world_memory(*state), fill, 4096);
     puppet_free(p);
 
-    p = held_login(*state, KEYS("InitialR2T=Yes\0ImmediateData=No"));
+    p = puppet_session(*state, KEYS("InitialR2T=Yes\0ImmediateData=No"));
     itt = held_write(p, WR, 4096, 0);
     unsolicited(p, itt, 0, 0, 4096, true);
     held_release(p, p->cmd_sn - 2);
@@ -212,7 +183,7 @@ nobody_asked(void **state)
 static void
 initial_r2t(void **state)
 {
-    struct puppet *p = held_login(*state, KEYS("InitialR2T=Yes\0ImmediateData=No"));
+    struct puppet *p = puppet_session(*state, KEYS("InitialR2T=Yes\0ImmediateData=No"));
     uint32_t itt = held_write(p, ISCSI_CMD_WRITE, 4096, 0);
 
     unsolicited(p, itt, 0, 0, 4096, true);
@@ -249,7 +220,7 @@ let_it_come(struct world *w)
 static void
 turn_in_mid_pdu(struct world *w, const char *keys, size_t keys_len, uint32_t immediate)
 {
-    struct puppet *a = held_login(w, keys, keys_len), *b = held_join(a);
+    struct puppet *a = puppet_session(w, keys, keys_len), *b = held_join(a);
     uint32_t head = ISCSI_BHS_LEN + (a->header_digest ? PDU_DIGEST_LEN : 0);
     uint32_t len = BURST - immediate, whole = head + len + (a->data_digest ? PDU_DIGEST_LEN : 0);
     const uint32_t cuts[] = {1, head - 1, head, head + 1, head + 20000, head + len - 1, whole - 1};
@@ -273,7 +244,7 @@ turn_in_mid_pdu(struct world *w, const char *keys, size_t keys_len, uint32_t imm
         held_release(b, missing);
         puppet_send_raw(a, out + cuts[i], whole - cuts[i]);
         assert_int_equal(puppet_status(a, NULL, NULL, NULL), SCSI_GOOD);
-        assert_memory_equal(lun_bytes(w) + immediate, fill + immediate, len);
+        assert_memory_equal(world_memory(w) + immediate, fill + immediate, len);
     }
     puppet_free(a);
     puppet_free(b);
@@ -294,7 +265,7 @@ turn_on_other_connection(void **state)
 static void
 aborted_in_mid_pdu(void **state)
 {
-    struct puppet *a = held_login(*state, KEYS(MCS)), *b = held_join(a);
+    struct puppet *a = puppet_session(*state, KEYS(MCS)), *b = held_join(a);
     uint32_t itt = held_write(a, ISCSI_CMD_WRITE, BURST, 0), missing = a->cmd_sn - 2;
     struct bhs_data_out h = out_header(itt, ISCSI_TAG_RSVD, 0, 0, true);
     static const uint8_t zeros[BURST];
@@ -315,7 +286,7 @@ aborted_in_mid_pdu(void **state)
     puppet_send_raw(a, fill + 1000, BURST - 1000);
     held_release(b, missing);
     puppet_expect_nothing(a);
-    assert_memory_equal(lun_bytes(*state), zeros, sizeof(zeros));
+    assert_memory_equal(world_memory(*state), zeros, sizeof(zeros));
     (void)cdb_test_unit_ready(cdb);
     assert_int_equal(puppet_do(a, cdb, ISCSI_FLAG_FINAL, 0, NULL, 0, NULL), SCSI_GOOD);
     puppet_free(a);
@@ -326,7 +297,7 @@ aborted_in_mid_pdu(void **state)
 static void
 aborted_tag_is_free(void **state)
 {
-    struct puppet *p = held_login(*state, KEYS("InitialR2T=No"));
+    struct puppet *p = puppet_session(*state, KEYS("InitialR2T=No"));
     uint32_t itt = held_write(p, WR, 512, 512), missing = p->cmd_sn - 2;
     struct bhs_tmf_req t;
 
@@ -344,7 +315,7 @@ aborted_tag_is_free(void **state)
     held_release(p, missing);
     p->itt = itt;
     assert_int_equal(puppet_status(p, NULL, NULL, NULL), SCSI_GOOD);
-    assert_memory_equal(lun_bytes(*state), fill, 512);
+    assert_memory_equal(world_memory(*state), fill, 512);
     puppet_free(p);
 }
 
@@ -440,15 +411,15 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(more_than_first_burst, held_setup, held_teardown),
-        cmocka_unit_test_setup_teardown(bad_sequence, held_setup, held_teardown),
-        cmocka_unit_test_setup_teardown(nobody_asked, held_setup, held_teardown),
-        cmocka_unit_test_setup_teardown(initial_r2t, held_setup, held_teardown),
-        cmocka_unit_test_setup_teardown(turn_on_other_connection, held_setup, held_teardown),
-        cmocka_unit_test_setup_teardown(aborted_in_mid_pdu, held_setup, held_teardown),
-        cmocka_unit_test_setup_teardown(aborted_tag_is_free, held_setup, held_teardown),
-        cmocka_unit_test_setup_teardown(failed_keeps_nothing, held_setup, held_teardown),
-        cmocka_unit_test_setup_teardown(sessions_share, held_setup, held_teardown),
+        cmocka_unit_test_setup_teardown(more_than_first_burst, held_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(bad_sequence, held_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(nobody_asked, held_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(initial_r2t, held_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(turn_on_other_connection, held_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(aborted_in_mid_pdu, held_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(aborted_tag_is_free, held_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(failed_keeps_nothing, held_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(sessions_share, held_setup, world_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

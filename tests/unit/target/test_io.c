@@ -15,38 +15,9 @@ static uint8_t pattern[DATA_MAX];
 static int
 setup(void **state)
 {
-    static struct world w;
-
     for (size_t i = 0; i < sizeof(pattern); i++)
         pattern[i] = (uint8_t)(i * 7 + i / 512);
-    world_new(&w, NULL, 0);
-    *state = &w;
-    return 0;
-}
-
-static int
-teardown(void **state)
-{
-    world_free(*state);
-    return 0;
-}
-
-static struct puppet *
-login(struct world *w, const char *keys, size_t len)
-{
-    struct puppet *p = puppet_new(w, 1);
-
-    assert_int_equal(puppet_login(p, keys, len), 0);
-    puppet_clear_ua(p);
-    return p;
-}
-
-static const uint8_t *
-memory(struct world *w)
-{
-    uint64_t size;
-
-    return target_lun_memory(w->target, IQN, 0, &size);
+    return world_setup(state);
 }
 
 /* A Data-Out PDU. */
@@ -68,7 +39,7 @@ data_out(struct puppet *p, uint32_t itt, uint32_t ttt, uint32_t sn, uint32_t off
 static void
 residuals(void **state)
 {
-    struct puppet *p = login(*state, KEYS(""));
+    struct puppet *p = puppet_session(*state, KEYS(""));
     static const struct {
         uint16_t blocks;
         uint32_t edtl, got;
@@ -141,7 +112,7 @@ one_write(struct puppet *p, uint32_t len, uint32_t immediate, uint32_t first, ui
     }
     assert_int_equal(puppet_status(p, NULL, NULL, NULL), SCSI_GOOD);
     assert_int_equal(p->rx.h.h.flags & 0x06, 0);
-    assert_memory_equal(memory(p->w), pattern, len);
+    assert_memory_equal(world_memory(p->w), pattern, len);
 }
 
 /* RFC7143-13.11: the four regimes of InitialR2T and ImmediateData. */
@@ -162,7 +133,7 @@ write_regimes(void **state)
         assert_int_equal(text_put_num(&b, "MaxBurstLength", 8192), 0);
         assert_int_equal(text_put_num(&b, "FirstBurstLength", 4096), 0);
         assert_int_equal(text_put_num(&b, "MaxOutstandingR2T", 3), 0);
-        p = login(*state, b.buf, b.len);
+        p = puppet_session(*state, b.buf, b.len);
         for (uint32_t len = 512; len <= 65536; len = len * 3 / 512 * 512) {
             uint32_t first = len < 4096 ? len : 4096;
 
@@ -179,7 +150,7 @@ write_regimes(void **state)
 static void
 bad_unsolicited(void **state)
 {
-    struct puppet *p = login(*state, KEYS("InitialR2T=Yes\0ImmediateData=No"));
+    struct puppet *p = puppet_session(*state, KEYS("InitialR2T=Yes\0ImmediateData=No"));
     struct scsi_sense s = {0};
     uint8_t cdb[CDB_MAX];
     uint32_t itt;
@@ -195,7 +166,7 @@ bad_unsolicited(void **state)
     assert_int_equal(s.key << 16 | sense_code(&s), 0x0b0c0c);
     puppet_free(p);
 
-    p = login(*state, KEYS("InitialR2T=No\0FirstBurstLength=4096"));
+    p = puppet_session(*state, KEYS("InitialR2T=No\0FirstBurstLength=4096"));
     (void)cdb_write10(cdb, 0, 16, 0);
     itt = puppet_cmd(p, 0, ISCSI_CMD_WRITE, cdb, 8192, NULL, 0);
     data_out(p, itt, ISCSI_TAG_RSVD, 0, 0, 1024, true); /* less than the first burst */
@@ -216,7 +187,7 @@ bad_unsolicited(void **state)
 static void
 error_with_data_under_way(void **state)
 {
-    struct puppet *p = login(*state, KEYS("InitialR2T=No\0FirstBurstLength=4096"));
+    struct puppet *p = puppet_session(*state, KEYS("InitialR2T=No\0FirstBurstLength=4096"));
     struct scsi_sense s = {0};
     uint8_t cdb[CDB_MAX];
     uint32_t itt;
@@ -247,7 +218,7 @@ send_nop(struct puppet *p, uint32_t cmd_sn, bool immediate, const void *data, ui
 static void
 ordering(void **state)
 {
-    struct puppet *a = login(*state, KEYS("MaxConnections=2")), *b = puppet_new(*state, 1);
+    struct puppet *a = puppet_session(*state, KEYS("MaxConnections=2")), *b = puppet_new(*state, 1);
     uint32_t sn, max;
 
     b->tsih = a->tsih;
@@ -281,7 +252,8 @@ ordering(void **state)
 static void
 lost_with_a_connection(void **state)
 {
-    struct puppet *a = login(*state, KEYS("MaxConnections=2\0InitialR2T=Yes\0ImmediateData=No"));
+    struct puppet *a =
+        puppet_session(*state, KEYS("MaxConnections=2\0InitialR2T=Yes\0ImmediateData=No"));
     struct puppet *b = puppet_new(*state, 1);
     struct scsi_sense s;
     uint8_t cdb[CDB_MAX];
@@ -308,7 +280,7 @@ lost_with_a_connection(void **state)
 static void
 data_for_held_request(void **state)
 {
-    struct puppet *p = login(*state, KEYS("InitialR2T=No"));
+    struct puppet *p = puppet_session(*state, KEYS("InitialR2T=No"));
     uint8_t cdb[CDB_MAX];
     uint32_t itt;
 
@@ -328,7 +300,7 @@ data_for_held_request(void **state)
     (void)puppet_expect(p, ISCSI_OP_NOP_IN);
     data_out(p, itt, ISCSI_TAG_RSVD, 1, 1024, 1024, true);
     assert_int_equal(puppet_status(p, NULL, NULL, NULL), SCSI_GOOD);
-    assert_memory_equal(memory(p->w), pattern, 2048);
+    assert_memory_equal(world_memory(p->w), pattern, 2048);
     puppet_free(p);
 }
 
@@ -388,7 +360,7 @@ tmf(struct puppet *p, uint8_t function, uint32_t ref_tag, uint32_t ref_sn)
 static void
 task_management(void **state)
 {
-    struct puppet *p = login(*state, KEYS("InitialR2T=Yes\0ImmediateData=No"));
+    struct puppet *p = puppet_session(*state, KEYS("InitialR2T=Yes\0ImmediateData=No"));
     struct scsi_sense s = {0};
     uint8_t cdb[CDB_MAX];
     uint32_t itt, ttt;
@@ -431,7 +403,7 @@ task_management(void **state)
 static void
 rejects(void **state)
 {
-    struct puppet *p = login(*state, KEYS(""));
+    struct puppet *p = puppet_session(*state, KEYS(""));
     union bhs_any h;
     uint8_t cdb[CDB_MAX];
 
@@ -474,7 +446,8 @@ rejects(void **state)
 static void
 digest_errors(void **state)
 {
-    struct puppet *p = login(*state, KEYS("DataDigest=CRC32C\0HeaderDigest=CRC32C\0InitialR2T=No"));
+    struct puppet *p =
+        puppet_session(*state, KEYS("DataDigest=CRC32C\0HeaderDigest=CRC32C\0InitialR2T=No"));
     uint8_t cdb[CDB_MAX], bad[ISCSI_BHS_LEN + 4 + 4 + 4] = {0};
     struct bhs_data_out *d = (struct bhs_data_out *)(void *)bad;
     struct scsi_sense s = {0};
@@ -599,7 +572,7 @@ static void
 target_shutdown(void **state)
 {
     struct world *w = *state;
-    struct puppet *a = login(w, KEYS("")), *b = puppet_new(w, 2);
+    struct puppet *a = puppet_session(w, KEYS("")), *b = puppet_new(w, 2);
     struct bhs_logout_req h;
     bool done = false;
 
@@ -650,21 +623,21 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(residuals, setup, teardown),
-        cmocka_unit_test_setup_teardown(write_regimes, setup, teardown),
-        cmocka_unit_test_setup_teardown(bad_unsolicited, setup, teardown),
-        cmocka_unit_test_setup_teardown(error_with_data_under_way, setup, teardown),
-        cmocka_unit_test_setup_teardown(ordering, setup, teardown),
-        cmocka_unit_test_setup_teardown(lost_with_a_connection, setup, teardown),
-        cmocka_unit_test_setup_teardown(data_for_held_request, setup, teardown),
+        cmocka_unit_test_setup_teardown(residuals, setup, world_teardown),
+        cmocka_unit_test_setup_teardown(write_regimes, setup, world_teardown),
+        cmocka_unit_test_setup_teardown(bad_unsolicited, setup, world_teardown),
+        cmocka_unit_test_setup_teardown(error_with_data_under_way, setup, world_teardown),
+        cmocka_unit_test_setup_teardown(ordering, setup, world_teardown),
+        cmocka_unit_test_setup_teardown(lost_with_a_connection, setup, world_teardown),
+        cmocka_unit_test_setup_teardown(data_for_held_request, setup, world_teardown),
         cmocka_unit_test(window),
-        cmocka_unit_test_setup_teardown(task_management, setup, teardown),
-        cmocka_unit_test_setup_teardown(rejects, setup, teardown),
-        cmocka_unit_test_setup_teardown(digest_errors, setup, teardown),
+        cmocka_unit_test_setup_teardown(task_management, setup, world_teardown),
+        cmocka_unit_test_setup_teardown(rejects, setup, world_teardown),
+        cmocka_unit_test_setup_teardown(digest_errors, setup, world_teardown),
         cmocka_unit_test(discovery),
-        cmocka_unit_test_setup_teardown(text_without_room, setup, teardown),
-        cmocka_unit_test_setup_teardown(target_shutdown, setup, teardown),
-        cmocka_unit_test_setup_teardown(attentions, setup, teardown),
+        cmocka_unit_test_setup_teardown(text_without_room, setup, world_teardown),
+        cmocka_unit_test_setup_teardown(target_shutdown, setup, world_teardown),
+        cmocka_unit_test_setup_teardown(attentions, setup, world_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,23 +12,6 @@
 #define SEC_OPER bhs_login_flags(0, 1, ISCSI_LOGIN_TRANSIT)
 #define NAMES    "InitiatorName=" INITIATOR "\0TargetName=" IQN
 
-static int
-setup(void **state)
-{
-    static struct world w;
-
-    world_new(&w, NULL, 0);
-    *state = &w;
-    return 0;
-}
-
-static int
-teardown(void **state)
-{
-    world_free(*state);
-    return 0;
-}
-
 /* One request from a fresh connection must be refused with that status, and the connection ends. */
 static void
 refused(struct world *w, uint8_t flags, const char *text, size_t len, uint16_t status)
@@ -455,15 +438,15 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(refusals, setup, teardown),
-        cmocka_unit_test_setup_teardown(bad_version, setup, teardown),
-        cmocka_unit_test_setup_teardown(not_a_login, setup, teardown),
-        cmocka_unit_test_setup_teardown(usual, setup, teardown),
-        cmocka_unit_test_setup_teardown(continued, setup, teardown),
-        cmocka_unit_test_setup_teardown(small_pieces, setup, teardown),
-        cmocka_unit_test_setup_teardown(discovery_keys, setup, teardown),
+        cmocka_unit_test_setup_teardown(refusals, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(bad_version, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(not_a_login, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(usual, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(continued, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(small_pieces, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(discovery_keys, world_setup, world_teardown),
         cmocka_unit_test(required_digests),
-        cmocka_unit_test_setup_teardown(decision_table, setup, teardown),
+        cmocka_unit_test_setup_teardown(decision_table, world_setup, world_teardown),
         cmocka_unit_test(redirected),
         cmocka_unit_test(chap_logins),
     };
