@@ -269,13 +269,13 @@ ctl_watch_init(struct ctl_watch *w,
 }
 
 static uint64_t
-hash_of(uint32_t sid, uint16_t cid)
+hash_of(uint32_t sid, uint32_t cid)
 {
-    return hash_u64(0, (uint64_t)sid << 16 | cid);
+    return hash_u64(0, (uint64_t)sid << 17 | cid);
 }
 
-void
-ctl_watch_add(struct ctl *ctl, struct ctl_watch *w, uint32_t sid, uint16_t cid)
+static void
+ctl_watch_enter(struct ctl *ctl, struct ctl_watch *w, uint32_t sid, uint32_t cid)
 {
     assert(w->fn != NULL);
     assert(w->ctl == NULL);
@@ -284,6 +284,18 @@ ctl_watch_add(struct ctl *ctl, struct ctl_watch *w, uint32_t sid, uint16_t cid)
     w->cid = cid;
     htab_add(&ctl->watches, &w->node, hash_of(sid, cid));
     list_push_back(&ctl->all, &w->all);
+}
+
+void
+ctl_watch_add(struct ctl *ctl, struct ctl_watch *w, uint32_t sid, uint16_t cid)
+{
+    ctl_watch_enter(ctl, w, sid, cid);
+}
+
+void
+ctl_watch_add_session(struct ctl *ctl, struct ctl_watch *w, uint32_t sid)
+{
+    ctl_watch_enter(ctl, w, sid, CTL_NO_CID);
 }
 
 void
@@ -379,6 +391,7 @@ ctl_dispatch_lost(struct ctl *ctl, const struct iscsi_kevent *ev)
 void
 ctl_dispatch(struct ctl *ctl, const struct iscsi_kevent *ev, const void *data)
 {
+    uint32_t cid = ev->cid;
     struct hnode *n;
 
     if (ev->type == ISCSI_KEVENT_EP_EVENT) {
@@ -389,11 +402,13 @@ ctl_dispatch(struct ctl *ctl, const struct iscsi_kevent *ev, const void *data)
         ctl_dispatch_lost(ctl, ev);
         return;
     }
-    n = htab_find(&ctl->watches, hash_of(ev->sid, ev->cid));
+    if (ev->type == ISCSI_KEVENT_SESSION_STATE)
+        cid = CTL_NO_CID;
+    n = htab_find(&ctl->watches, hash_of(ev->sid, cid));
     for (; n != NULL; n = htab_next(n)) {
         struct ctl_watch *w = container_of(n, struct ctl_watch, node);
 
-        if (w->sid == ev->sid && w->cid == ev->cid) {
+        if (w->sid == ev->sid && w->cid == cid) {
             ctl->stats.events++;
             w->fn(w, ev, data);
             return;

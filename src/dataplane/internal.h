@@ -168,6 +168,8 @@ struct dp_session *dp_session_find(struct dataplane *dp, uint32_t sid);
 struct dp_conn *dp_conn_find(struct dp_session *ds, uint16_t cid);
 int dp_session_missing(const struct iscsi_uevent *ev, struct iscsi_reply *rep);
 int dp_conn_missing(const struct iscsi_uevent *ev, struct iscsi_reply *rep);
+/* The state of a session that has been started and whose host is in that state. */
+enum ipc_session_state dp_state_of_host(enum scsi_host_state state);
 /* The client that is attached takes the session or the connection over, unless it is in use. */
 void dp_session_adopt(struct dp_session *ds);
 void dp_conn_adopt(struct dp_conn *c);

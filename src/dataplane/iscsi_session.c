@@ -22,11 +22,19 @@ up_recv_pdu(void *user, struct iscsi_conn *c, const struct bhs *hdr, const void 
 }
 
 static void
-up_conn_error(void *user, struct iscsi_conn *c, enum iscsi_err err, const struct lunette_error *why)
+up_conn_error(void *user, struct iscsi_conn *c, const struct dp_conn_loss *loss)
 {
     const struct owned *o = user;
 
-    o->ev->conn_error(o->user, c, err, why);
+    o->ev->conn_error(o->user, c, loss);
+}
+
+static void
+up_state(void *user, enum scsi_host_state state, const struct lunette_error *why)
+{
+    const struct owned *o = user;
+
+    o->ev->state(o->user, state, why);
 }
 
 static void
@@ -51,6 +59,7 @@ static const struct iscsi_session_events up_events = {
     .recv_pdu = up_recv_pdu,
     .conn_error = up_conn_error,
     .conn_down = up_conn_down,
+    .state = up_state,
     .freed = up_freed,
 };
 

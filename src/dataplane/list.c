@@ -99,15 +99,9 @@ dp_serve_list_endpoints(struct dataplane *dp, const struct iscsi_uevent *ev,
 static enum ipc_session_state
 session_state(const struct dp_session *ds)
 {
-    static const enum ipc_session_state of_host[] = {
-        [SCSI_HOST_RUNNING] = IPC_SESSION_RUNNING,
-        [SCSI_HOST_BLOCKED] = IPC_SESSION_BLOCKED,
-        [SCSI_HOST_GONE] = IPC_SESSION_FAILED,
-    };
-
     if (ds->dying)
         return IPC_SESSION_ENDING;
-    return ds->started ? of_host[ds->host->state] : IPC_SESSION_NEW;
+    return ds->started ? dp_state_of_host(ds->host->state) : IPC_SESSION_NEW;
 }
 
 /* Puts the values that the control plane has told into buf, and behind them those that the owner

@@ -89,6 +89,18 @@ conn_to_change(struct dataplane *dp, const struct iscsi_uevent *ev)
     return c;
 }
 
+enum ipc_session_state
+dp_state_of_host(enum scsi_host_state state)
+{
+    static const enum ipc_session_state of_host[] = {
+        [SCSI_HOST_RUNNING] = IPC_SESSION_RUNNING,
+        [SCSI_HOST_BLOCKED] = IPC_SESSION_BLOCKED,
+        [SCSI_HOST_GONE] = IPC_SESSION_FAILED,
+    };
+
+    return of_host[state];
+}
+
 /* ---- what the owners tell ------------------------------------------------------------------- */
 
 /* NULL where the connection was destroyed and has been let go of. */
@@ -131,7 +143,7 @@ on_recv_pdu(void *user, void *conn, const struct bhs *hdr, const void *data, uin
 }
 
 static void
-on_conn_error(void *user, void *conn, enum iscsi_err err, const struct lunette_error *why)
+on_conn_error(void *user, void *conn, const struct dp_conn_loss *loss)
 {
     struct dp_session *ds = user;
     struct dp_conn *c = conn_by_handle(ds, conn);
@@ -141,8 +153,26 @@ on_conn_error(void *user, void *conn, enum iscsi_err err, const struct lunette_e
         return;
     c->state = IPC_CONN_DOWN;
     ev.cid = c->cid;
-    ev.u.conn_error.err = err;
-    ev.u.conn_error.why = *why;
+    ev.u.conn_error.err = loss->err;
+    ev.u.conn_error.time2wait_s = loss->time2wait_s;
+    ev.u.conn_error.time2retain_s = loss->time2retain_s;
+    ev.u.conn_error.why = loss->why;
+    dp_event(ds->dp, &ev, NULL);
+}
+
+/* A session that was never started is NEW, whatever its host says, until START_CONN has gone well:
+ * that the host runs is told from inside START_CONN. */
+static void
+on_state(void *user, enum scsi_host_state state, const struct lunette_error *why)
+{
+    struct dp_session *ds = user;
+    struct iscsi_kevent ev = {.type = ISCSI_KEVENT_SESSION_STATE, .sid = ds->sid};
+
+    if (ds->dying || (!ds->started && state != SCSI_HOST_RUNNING))
+        return;
+    ev.u.session_state.state = dp_state_of_host(state);
+    if (why != NULL)
+        ev.u.session_state.why = *why;
     dp_event(ds->dp, &ev, NULL);
 }
 
@@ -185,6 +215,7 @@ static const struct dp_session_events session_events = {
     .recv_pdu = on_recv_pdu,
     .conn_error = on_conn_error,
     .conn_down = on_conn_down,
+    .state = on_state,
     .freed = on_freed,
 };
 

@@ -334,12 +334,17 @@ walk_kevent(struct walk *w, struct iscsi_kevent *ev)
         walk_count(w, &ev->u.recv_pdu.data_len, IPC_RECV_DATA_MAX);
     } else if (ev->type == ISCSI_KEVENT_CONN_ERROR) {
         ENUM(w, ev->u.conn_error.err, ISCSI_ERR_COUNT);
+        U(w, ev->u.conn_error.time2wait_s, 4);
+        U(w, ev->u.conn_error.time2retain_s, 4);
         walk_error(w, &ev->u.conn_error.why);
     } else if (ev->type == ISCSI_KEVENT_EP_EVENT) {
         U(w, ev->u.ep_event.ep, 8);
         walk_errno(w, &ev->u.ep_event.err);
     } else if (ev->type == ISCSI_KEVENT_LOST) {
         U(w, ev->u.lost.count, 8);
+    } else if (ev->type == ISCSI_KEVENT_SESSION_STATE) {
+        ENUM(w, ev->u.session_state.state, IPC_SESSION_STATES);
+        walk_error(w, &ev->u.session_state.why);
     }
 }
 

@@ -8,7 +8,7 @@
 #ifndef ISCSI_H
 #define ISCSI_H
 
-#include "seam/transport.h"
+#include "seam/session.h"
 
 #define ISCSI_CMDS_MAX_DEFAULT 128
 #define ISCSI_CMDS_MAX_LIMIT   2048
@@ -22,12 +22,13 @@ struct iscsi_session_events {
     void (*recv_pdu)(void *user, struct iscsi_conn *c, const struct bhs *hdr, const void *data,
                      uint32_t len);
     /* The connection is lost, all its tasks have been completed; once per bind. */
-    void (*conn_error)(void *user, struct iscsi_conn *c, enum iscsi_err err,
-                       const struct lunette_error *why);
+    void (*conn_error)(void *user, struct iscsi_conn *c, const struct dp_conn_loss *loss);
     /* The transport has let go of the connection (stop_conn has ended): its endpoint may be
      * disconnected.  Once per bind, before conn_error; may come from inside iscsi_conn_stop,
      * iscsi_conn_teardown and iscsi_session_teardown. */
     void (*conn_down)(void *user, struct iscsi_conn *c);
+    /* The host of the session is in another state; why is NULL when it runs. */
+    void (*state)(void *user, enum scsi_host_state state, const struct lunette_error *why);
     /* iscsi_session_teardown has ended: s is gone. */
     void (*freed)(void *user, uint32_t sid);
 };

@@ -14,6 +14,7 @@ tell_host(struct session *s, enum scsi_host_state state, const struct lunette_er
     if (s->host.state == state)
         return;
     s->host.state = state;
+    s->ev->state(s->ev_user, state, why);
     if (s->host.ev != NULL)
         s->host.ev->state(s->host.ev_user, state, why);
 }

@@ -152,8 +152,13 @@ conn_stopped(struct conn *c)
     iscsi_conn_event(c, EV_CLEANED);
     s->ev->conn_down(s->ev_user, &c->pub);
     if (c->report) {
+        struct dp_conn_loss loss = {.err = c->err,
+                                    .time2wait_s = s->pub.params.time2wait_s,
+                                    .time2retain_s = s->pub.params.time2retain_s,
+                                    .why = c->why};
+
         c->report = false;
-        s->ev->conn_error(s->ev_user, &c->pub, c->err, &c->why);
+        s->ev->conn_error(s->ev_user, &c->pub, &loss);
     }
     if (c->dying || s->dying)
         iscsi_session_maybe_free(s);

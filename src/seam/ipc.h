@@ -94,6 +94,9 @@ enum iscsi_kevent_type {
      * are 0. */
     ISCSI_KEVENT_LOST = 4,
     ISCSI_KEVENT_SESSION_GONE = 5, /* nobody adopted the session in time; cid is 0 */
+    /* The session, which has been started, is in another state: RUNNING, BLOCKED or FAILED.  cid is
+     * 0.  Where the cause is a lost connection, its CONN_ERROR comes later. */
+    ISCSI_KEVENT_SESSION_STATE = 6,
     ISCSI_KEVENT_COUNT,
 };
 
@@ -273,8 +276,15 @@ struct iscsi_kevent {
         } recv_pdu;
         struct {
             enum iscsi_err err;
+            /* In force for this loss: what the target has said in an Asynchronous Message, else
+             * what was agreed on (RFC 7143 11.9.1, 13.15, 13.16). */
+            uint32_t time2wait_s, time2retain_s;
             struct lunette_error why;
         } conn_error;
+        struct {
+            enum ipc_session_state state;
+            struct lunette_error why; /* code 0 with RUNNING */
+        } session_state;
         struct {
             uint64_t ep;
             int err; /* 0: it is up; -errno: it failed, and the client has to disconnect it */

@@ -16,15 +16,25 @@
 #include "seam/host.h"
 #include "seam/transport.h"
 
+/* How a connection was lost. */
+struct dp_conn_loss {
+    enum iscsi_err err;
+    uint32_t time2wait_s, time2retain_s; /* in force for this loss */
+    struct lunette_error why;
+};
+
 /* What a session tells the data plane; conn is the handle that create_conn returned. */
 struct dp_session_events {
     /* A PDU for the control plane has come; hdr and data are borrowed for the call. */
     void (*recv_pdu)(void *user, void *conn, const struct bhs *hdr, const void *data, uint32_t len);
     /* The connection is lost; once per bind, after conn_down. */
-    void (*conn_error)(void *user, void *conn, enum iscsi_err err, const struct lunette_error *why);
+    void (*conn_error)(void *user, void *conn, const struct dp_conn_loss *loss);
     /* The transport has let go of the connection (stop_conn has ended), so that its endpoint may be
      * disconnected.  Once per bind; may come from inside stop_conn, destroy_conn and teardown. */
     void (*conn_down)(void *user, void *conn);
+    /* The host of the session is in another state; why is NULL when it runs.  May come from inside
+     * start_conn, stop_conn, destroy_conn and teardown. */
+    void (*state)(void *user, enum scsi_host_state state, const struct lunette_error *why);
     /* teardown has ended: the session and all its connections are gone. */
     void (*freed)(void *user);
 };

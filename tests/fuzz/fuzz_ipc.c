@@ -61,6 +61,7 @@ check_kevent(const uint8_t *p, size_t len)
     CHECK(len <= sizeof(again) && ipc_encode_kevent(&ev, again, sizeof(again)) == (int)len);
     CHECK(memcmp(p, again, len) == 0);
     CHECK(ev.type != ISCSI_KEVENT_EP_EVENT || ev.u.ep_event.err <= 0);
+    CHECK(ev.type != ISCSI_KEVENT_SESSION_STATE || ev.u.session_state.state < IPC_SESSION_STATES);
     (void)ipc_kevent_data_len(&ev);
 }
 

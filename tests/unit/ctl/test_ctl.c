@@ -167,6 +167,35 @@ test_endpoint_watch(void **state)
     assert_null(b.w.ctl);
 }
 
+/* What concerns the session is not its connection's, whatever the number of that. */
+static void
+test_session_watch(void **state)
+{
+    struct iscsi_kevent ev = {.type = ISCSI_KEVENT_SESSION_STATE, .sid = 4};
+    struct watcher session = {.events = 0}, conn = {.events = 0};
+
+    (void)state;
+    ctl_watch_init(&session.w, watcher_event);
+    ctl_watch_init(&conn.w, watcher_event);
+    ctl_watch_add_session(ctl, &session.w, 4);
+    ctl_watch_add(ctl, &conn.w, 4, 0);
+    fake_ipc_event(&fi, &ev, NULL);
+    assert_int_equal(session.events, 1);
+    assert_int_equal(conn.events, 0);
+    ev.type = ISCSI_KEVENT_CONN_ERROR;
+    fake_ipc_event(&fi, &ev, NULL);
+    assert_int_equal(session.events, 1);
+    assert_int_equal(conn.events, 1);
+    ev.type = ISCSI_KEVENT_LOST;
+    fake_ipc_event(&fi, &ev, NULL);
+    assert_int_equal(session.events, 2);
+    ev = (struct iscsi_kevent){.type = ISCSI_KEVENT_SESSION_STATE, .sid = 5};
+    fake_ipc_event(&fi, &ev, NULL);
+    assert_int_equal(ctl_get_stats(ctl)->stray_events, 1);
+    ctl_watch_del(&session.w);
+    ctl_watch_del(&conn.w);
+}
+
 /* Goes, and takes the next one along. */
 static void
 watcher_goes(struct ctl_watch *w, const struct iscsi_kevent *ev, const void *data)
@@ -276,9 +305,13 @@ main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_each_reply_to_its_caller),  T(test_request_not_sent),
-        T(test_last_watch_gets_the_event), T(test_endpoint_watch),
-        T(test_our_challenge_comes_back),  T(test_undo_goes_on),
+        T(test_each_reply_to_its_caller),
+        T(test_request_not_sent),
+        T(test_last_watch_gets_the_event),
+        T(test_endpoint_watch),
+        T(test_session_watch),
+        T(test_our_challenge_comes_back),
+        T(test_undo_goes_on),
         T(test_lost_is_told_to_all),
     };
 

@@ -129,6 +129,8 @@ test_events_wait_for_the_next_client(void **state)
     attach(w);
     assert_int_equal(take_events(w, 0), 0);
     (void)dpw_started(w, &ep);
+    assert_int_equal(dpw_last_event(w, ISCSI_KEVENT_SESSION_STATE)->u.session_state.state,
+                     IPC_SESSION_RUNNING);
     detach(w, 1);
     c = fake_adapter.conn;
     c->up->conn_failure(c, ISCSI_ERR_CONN_CLOSED, "cut by the test");
@@ -136,12 +138,15 @@ test_events_wait_for_the_next_client(void **state)
     assert_int_equal(w->nevents, 0);
     attach(w);
     assert_int_equal(w->reply.r.hello.generation, 2);
-    assert_int_equal(w->reply.r.hello.first_event, 2);
-    assert_int_equal(w->reply.r.hello.next_event, 3);
+    assert_int_equal(w->reply.r.hello.first_event, 3);
+    assert_int_equal(w->reply.r.hello.next_event, 5);
     assert_int_equal(take_events(w, w->reply.r.hello.first_event), 0);
-    assert_int_equal(w->nevents, 1);
-    assert_int_equal(dpw_last_event(w, ISCSI_KEVENT_CONN_ERROR)->number, 2);
-    assert_string_equal(w->event[0].u.conn_error.why.msg, "cut by the test");
+    assert_int_equal(w->nevents, 2);
+    assert_int_equal(w->event[0].type, ISCSI_KEVENT_SESSION_STATE);
+    assert_int_equal(w->event[0].u.session_state.state, IPC_SESSION_FAILED);
+    assert_string_equal(w->event[0].u.session_state.why.msg, "cut by the test");
+    assert_int_equal(dpw_last_event(w, ISCSI_KEVENT_CONN_ERROR)->number, 4);
+    assert_string_equal(w->event[1].u.conn_error.why.msg, "cut by the test");
     dpw_free(w);
 }
 

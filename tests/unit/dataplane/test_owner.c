@@ -168,7 +168,11 @@ test_a_session_of_another_owner(void **state)
 {
     struct dpw *w = owned_world();
     struct iscsi_uevent ev = {.type = ISCSI_UEVENT_CREATE_SESSION};
-    struct lunette_error why = {.code = -EPIPE, .msg = "gone"};
+    struct dp_conn_loss loss = {.err = ISCSI_ERR_CONN_CLOSED,
+                                .time2wait_s = 3,
+                                .time2retain_s = 7,
+                                .why = {.code = -EPIPE, .msg = "gone"}};
+    const struct iscsi_kevent *told;
     static const uint8_t large[3 * IPC_PDU_DATA_MAX];
     struct bhs hdr = {.opcode = 0x3f};
     uint64_t ep;
@@ -204,9 +208,18 @@ test_a_session_of_another_owner(void **state)
     assert_int_equal(dpw_last_event(w, ISCSI_KEVENT_RECV_PDU)->u.recv_pdu.data_len, sizeof(large));
     owner.cfg.ev->conn_down(owner.cfg.user, &owner.conn[1]);
     owner.conn[1].bound = false;
-    owner.cfg.ev->conn_error(owner.cfg.user, &owner.conn[1], ISCSI_ERR_CONN_CLOSED, &why);
-    assert_string_equal(dpw_last_event(w, ISCSI_KEVENT_CONN_ERROR)->u.conn_error.why.msg, "gone");
+    owner.cfg.ev->conn_error(owner.cfg.user, &owner.conn[1], &loss);
+    told = dpw_last_event(w, ISCSI_KEVENT_CONN_ERROR);
+    assert_string_equal(told->u.conn_error.why.msg, "gone");
+    assert_int_equal(told->u.conn_error.time2wait_s, 3);
+    assert_int_equal(told->u.conn_error.time2retain_s, 7);
     owner.host.state = SCSI_HOST_GONE;
+    owner.cfg.ev->state(owner.cfg.user, SCSI_HOST_GONE, &loss.why);
+    told = dpw_last_event(w, ISCSI_KEVENT_SESSION_STATE);
+    assert_int_equal(told->sid, sid);
+    assert_int_equal(told->cid, 0);
+    assert_int_equal(told->u.session_state.state, IPC_SESSION_FAILED);
+    assert_string_equal(told->u.session_state.why.msg, "gone");
     assert_int_equal(dpw_do(w, ISCSI_UEVENT_GET_SESSION, sid, 0, 0), 0);
     assert_int_equal(w->reply.r.session.state, IPC_SESSION_FAILED);
     ev = (struct iscsi_uevent){.type = ISCSI_UEVENT_DESTROY_SESSION, .sid = sid};

@@ -247,6 +247,13 @@ test_what_no_encoder_writes(void **state)
     n = ipc_encode_kevent(&kev, buf, sizeof(buf));
     memset(buf + n - 4, 0x7f, 4); /* data_len */
     assert_int_equal(ipc_decode_kevent(buf, (size_t)n, &kev_back), -EPROTO);
+    kev = (struct iscsi_kevent){.type = ISCSI_KEVENT_SESSION_STATE};
+    kev.u.session_state.state = IPC_SESSION_STATES;
+    assert_int_equal(ipc_encode_kevent(&kev, buf, sizeof(buf)), -ENOBUFS);
+    kev.u.session_state.state = IPC_SESSION_ENDING;
+    n = ipc_encode_kevent(&kev, buf, sizeof(buf));
+    buf[n - 14 - 4] = IPC_SESSION_STATES; /* the error of 14 bytes follows */
+    assert_int_equal(ipc_decode_kevent(buf, (size_t)n, &kev_back), -EPROTO);
 }
 
 static void
@@ -269,12 +276,18 @@ test_every_event_there_and_back(void **state)
             ev.u.recv_pdu.data_len = 65536;
         } else if (t == ISCSI_KEVENT_CONN_ERROR) {
             ev.u.conn_error.err = ISCSI_ERR_STATSN;
+            ev.u.conn_error.time2wait_s = 0x01020304;
+            ev.u.conn_error.time2retain_s = 0x05060708;
             ev.u.conn_error.why.code = -EPROTO;
         } else if (t == ISCSI_KEVENT_EP_EVENT) {
             ev.u.ep_event.ep = 0x1122334455667788;
             ev.u.ep_event.err = -ECONNREFUSED;
         } else if (t == ISCSI_KEVENT_LOST) {
             ev.u.lost.count = UINT64_MAX;
+        } else if (t == ISCSI_KEVENT_SESSION_STATE) {
+            ev.u.session_state.state = IPC_SESSION_BLOCKED;
+            ev.u.session_state.why.code = -ENOTCONN;
+            strcpy(ev.u.session_state.why.msg, "cut");
         }
         n = ipc_encode_kevent(&ev, buf, sizeof(buf));
         assert_true(n > 0);
@@ -316,8 +329,9 @@ test_message_numbers_stay(void **state)
         {ISCSI_UEVENT_ADOPT, 22},
     };
     static const int events[][2] = {
-        {ISCSI_KEVENT_UNKNOWN, 0},  {ISCSI_KEVENT_RECV_PDU, 1}, {ISCSI_KEVENT_CONN_ERROR, 2},
-        {ISCSI_KEVENT_EP_EVENT, 3}, {ISCSI_KEVENT_LOST, 4},     {ISCSI_KEVENT_SESSION_GONE, 5},
+        {ISCSI_KEVENT_UNKNOWN, 0},       {ISCSI_KEVENT_RECV_PDU, 1}, {ISCSI_KEVENT_CONN_ERROR, 2},
+        {ISCSI_KEVENT_EP_EVENT, 3},      {ISCSI_KEVENT_LOST, 4},     {ISCSI_KEVENT_SESSION_GONE, 5},
+        {ISCSI_KEVENT_SESSION_STATE, 6},
     };
 
     /* The values of parameters cross as well; these stand for those between them. */

@@ -27,7 +27,8 @@ struct dataplane {
     struct iscsi_session *s;
     uint64_t destroy_seq;
     bool dying;
-    struct owner_endpoint *ep[8]; /* by id; ids begin at 1 */
+    unsigned states[SCSI_HOST_GONE + 1]; /* how often each was told */
+    struct owner_endpoint *ep[8];        /* by id; ids begin at 1 */
     uint64_t neps;
 };
 
@@ -66,16 +67,28 @@ owner_recv_pdu(void *user, struct iscsi_conn *c, const struct bhs *hdr, const vo
 }
 
 static void
-owner_conn_error(void *user, struct iscsi_conn *c, enum iscsi_err err,
-                 const struct lunette_error *why)
+owner_conn_error(void *user, struct iscsi_conn *c, const struct dp_conn_loss *loss)
 {
     struct iscsi_kevent ev = {
         .type = ISCSI_KEVENT_CONN_ERROR, .sid = c->session->sid, .cid = c->cid};
 
-    assert_true(why->code < 0 && why->msg[0] != '\0');
-    ev.u.conn_error.err = err;
-    ev.u.conn_error.why = *why;
+    assert_true(loss->why.code < 0 && loss->why.msg[0] != '\0');
+    ev.u.conn_error.err = loss->err;
+    ev.u.conn_error.time2wait_s = loss->time2wait_s;
+    ev.u.conn_error.time2retain_s = loss->time2retain_s;
+    ev.u.conn_error.why = loss->why;
     owner_event(user, &ev, NULL);
+}
+
+/* The host has told it already: what was told must agree. */
+static void
+owner_state(void *user, enum scsi_host_state state, const struct lunette_error *why)
+{
+    struct dataplane *dp = user;
+
+    assert_int_equal(iscsi_session_host(dp->s)->state, state);
+    assert_true((state == SCSI_HOST_RUNNING) == (why == NULL));
+    dp->states[state]++;
 }
 
 static void
@@ -107,6 +120,7 @@ static const struct iscsi_session_events owner_events = {
     .recv_pdu = owner_recv_pdu,
     .conn_error = owner_conn_error,
     .conn_down = owner_conn_down,
+    .state = owner_state,
     .freed = owner_freed,
 };
 

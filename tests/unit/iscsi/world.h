@@ -62,7 +62,7 @@ world_event(void *user, const struct iscsi_kevent *ev, const void *data)
     if (ev->type == ISCSI_KEVENT_CONN_ERROR) {
         w->nerrors++;
         w->error = ev->u.conn_error.err;
-    } else if (ev->u.recv_pdu.data_len > 0) {
+    } else if (ipc_kevent_data_len(ev) > 0) {
         memcpy(w->event_data, data, ev->u.recv_pdu.data_len);
     }
 }
