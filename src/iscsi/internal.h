@@ -209,6 +209,8 @@ void iscsi_session_up(struct session *s);
 /* The leading connection is lost: the session waits for another, or fails.  why: for the midlayer.
  */
 void iscsi_session_lost(struct session *s, const struct lunette_error *why);
+/* RECOVERY_TMO has changed: a session that waits does so until then, from the loss on. */
+void iscsi_recovery_tmo_changed(struct session *s);
 /* The session fails, whatever its state was. */
 void iscsi_session_fail(struct session *s, const struct lunette_error *why);
 

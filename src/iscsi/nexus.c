@@ -64,13 +64,29 @@ iscsi_session_lost(struct session *s, const struct lunette_error *why)
 {
     if (s->state == ISCSI_STATE_LOGGED_IN)
         s->state = iscsi_lost_state(s);
-    if (s->state != ISCSI_STATE_BLOCKED || s->recovery_tmo_s == 0) {
+    if (s->state != ISCSI_STATE_BLOCKED) {
         iscsi_session_fail(s, why);
         return;
     }
-    if (!loop_timer_running(&s->recovery_timer))
-        loop_timer_start(s->pub.loop, &s->recovery_timer, s->recovery_tmo_s * LOOP_NS_PER_S);
+    if (s->host.state == SCSI_HOST_BLOCKED)
+        return; /* a login has failed: the time counts from the loss before it */
+    s->blocked_ns = s->pub.loop->now_ns;
     tell_host(s, SCSI_HOST_BLOCKED, why);
+    iscsi_recovery_tmo_changed(s);
+}
+
+void
+iscsi_recovery_tmo_changed(struct session *s)
+{
+    uint64_t waited = s->pub.loop->now_ns - s->blocked_ns, limit;
+
+    if (s->state != ISCSI_STATE_BLOCKED || s->host.state != SCSI_HOST_BLOCKED)
+        return;
+    loop_timer_stop(s->pub.loop, &s->recovery_timer);
+    if (s->recovery_tmo_s == ISCSI_RECOVERY_TMO_NEVER)
+        return;
+    limit = (uint64_t)s->recovery_tmo_s * LOOP_NS_PER_S;
+    loop_timer_start(s->pub.loop, &s->recovery_timer, limit > waited ? limit - waited : 0);
 }
 
 /* Nobody has logged in again in time. */
@@ -81,8 +97,8 @@ recovery_timer(struct loop_timer *t)
     struct lunette_error why;
 
     assert(s->state == ISCSI_STATE_BLOCKED);
-    (void)lunette_fail(&why, -ENOTCONN, LUNETTE_DOM_TIMEOUT, s->recovery_tmo_s,
-                       "the session was not recovered within %u s", s->recovery_tmo_s);
+    (void)lunette_fail(&why, -ENOTCONN, LUNETTE_DOM_TIMEOUT, (uint32_t)s->recovery_tmo_s,
+                       "the session was not recovered within %d s", s->recovery_tmo_s);
     if (s->pub.tt->session_recovery_timedout != NULL)
         s->pub.tt->session_recovery_timedout(&s->pub);
     iscsi_session_fail(s, &why);

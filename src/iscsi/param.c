@@ -12,7 +12,7 @@
 #include "iscsi/internal.h"
 #include "wire/text.h"
 
-enum value_type { V_BOOL, V_NUM, V_DIGEST, V_IGNORED };
+enum value_type { V_BOOL, V_NUM, V_NUM_OR_NEVER, V_DIGEST, V_IGNORED };
 enum owner {
     OF_CONN,
     OF_LOGIN, /* of the connection, agreed at its login */
@@ -59,7 +59,7 @@ static const struct param_row {
     SESS(ABORT_TIMEOUT_MS,     V_NUM, abort_timeout_ms, 1, 86400000),
     SESS(LU_RESET_TIMEOUT_MS,  V_NUM, lu_reset_timeout_ms, 1, 86400000),
     SESS(TGT_RESET_TIMEOUT_MS, V_NUM, tgt_reset_timeout_ms, 1, 86400000),
-    SESS(RECOVERY_TMO,     V_NUM, recovery_tmo_s, 0, ISCSI_RECOVERY_TMO_MAX),
+    SESS(RECOVERY_TMO,     V_NUM_OR_NEVER, recovery_tmo_s, 0, ISCSI_RECOVERY_TMO_MAX),
     CONN(ZERO_COPY,        V_BOOL, pub.zero_copy, 0, 1),
     PARM(TASK_REPORTING,   V_IGNORED, fast_abort, 0, 0), /* iscsi_set_param takes it by itself */
     NONE(EXP_STATSN),     /* the session layer counts it, since it sees each response */
@@ -85,6 +85,12 @@ param_parse(const struct param_row *row, const char *value, uint32_t *ret)
             return -EINVAL;
         *ret = value[0] == 'C';
         return 0;
+    case V_NUM_OR_NEVER:
+        if (strcmp(value, "-1") == 0) {
+            *ret = (uint32_t)ISCSI_RECOVERY_TMO_NEVER;
+            return 0;
+        }
+        /* fall through */
     case V_NUM:
         if (text_parse_num(value, strlen(value), &n) < 0 || n > UINT32_MAX)
             return -EINVAL;
@@ -150,10 +156,12 @@ iscsi_set_param(struct iscsi_conn *pub, enum iscsi_param p, const char *value,
                             pub->tt->name);
     if (p == ISCSI_PARAM_TASK_REPORTING)
         c->session->pub.params.fast_abort = strcmp(value, "FastAbort") == 0;
-    else if (row->type == V_NUM)
+    else if (row->type == V_NUM || row->type == V_NUM_OR_NEVER)
         *(uint32_t *)param_place(c, row) = v;
     else if (row->type != V_IGNORED)
         *(bool *)param_place(c, row) = v != 0;
+    if (p == ISCSI_PARAM_RECOVERY_TMO)
+        iscsi_recovery_tmo_changed(c->session);
     if ((p == ISCSI_PARAM_PING_INTERVAL_MS || p == ISCSI_PARAM_PING_TIMEOUT_MS) &&
         c->state == CONN_LOGGED_IN && !c->suspended)
         iscsi_ping_start(c);

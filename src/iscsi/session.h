@@ -41,7 +41,9 @@ struct session {
     struct list unassigned;       /* struct iscsi_task.node: commands whose connection has ended */
     struct loop_timer fate_timer; /* the first of those may be known to be over */
     struct loop_timer recovery_timer;
-    uint32_t recovery_tmo_s;         /* how long the session may be BLOCKED; 0: it fails at once */
+    uint64_t blocked_ns;             /* loop clock when the session became BLOCKED */
+    int32_t recovery_tmo_s;          /* how long the session may be BLOCKED; 0: it fails at once, or
+                                        ISCSI_RECOVERY_TMO_NEVER */
     struct list done;                /* struct scsi_cmd that end without having been sent */
     struct list eh_waiting, eh_done; /* struct scsi_eh_wait */
     struct list eh_resets;           /* struct scsi_eh_wait: of session resets */
@@ -79,7 +81,7 @@ iscsi_task_at(const struct session *s, uint32_t slot)
 static inline enum session_state
 iscsi_lost_state(const struct session *s)
 {
-    return s->recovery_tmo_s > 0 ? ISCSI_STATE_BLOCKED : ISCSI_STATE_FAILED;
+    return s->recovery_tmo_s != 0 ? ISCSI_STATE_BLOCKED : ISCSI_STATE_FAILED;
 }
 
 /* Commands and answers take the general path until it has found that all is well again. */

@@ -110,7 +110,9 @@ enum iscsi_param {                            /* set_param: values travel as tex
                    ISCSI_PARAM_ISID,      /* 12 hexadecimal digits */
                    ISCSI_PARAM_PORTAL,    /* of the connection: host:port, as it was reached */
                    ISCSI_PARAM_RECOVERY_TMO, /* seconds that a session which has lost its leading
-                                                connection waits for another; 0: it fails at once */
+                                                connection waits for another; 0: it fails at once,
+                                                -1: it waits for ever.  A change concerns a session
+                                                that waits, too, from the loss on */
                    ISCSI_PARAM_COUNT,        /* the numbers stay: new ones come before this */
 };
 
@@ -144,7 +146,8 @@ struct iscsi_moved {
     uint64_t unacked; /* of ours that it does not have yet, perhaps among them our ping */
 };
 
-#define ISCSI_RECOVERY_TMO_MAX 31536000 /* seconds: a year, since there is no "never" */
+#define ISCSI_RECOVERY_TMO_MAX   31536000 /* seconds: a year */
+#define ISCSI_RECOVERY_TMO_NEVER (-1)
 
 enum iscsi_stop { STOP_CONN_TERM, STOP_CONN_RECOVER };
 

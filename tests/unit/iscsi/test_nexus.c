@@ -261,8 +261,96 @@ recovery_time_has_bounds(void **state)
     (void)state;
     world_logged_in(w);
     assert_int_equal(world_param(w, ISCSI_PARAM_RECOVERY_TMO, "31536001"), -EINVAL);
-    assert_int_equal(world_param(w, ISCSI_PARAM_RECOVERY_TMO, "-1"), -EINVAL);
+    assert_int_equal(world_param(w, ISCSI_PARAM_RECOVERY_TMO, "-2"), -EINVAL);
+    assert_int_equal(world_param(w, ISCSI_PARAM_RECOVERY_TMO, "4294967295"), -EINVAL);
+    assert_int_equal(world_param(w, ISCSI_PARAM_RECOVERY_TMO, "-1"), 0);
     assert_int_equal(world_param(w, ISCSI_PARAM_RECOVERY_TMO, "31536000"), 0);
+    world_free(w);
+}
+
+static void
+wait_seconds(struct world *w, int n)
+{
+    for (int i = 0; i < n; i++)
+        fake_advance(&w->fl, SEC(1));
+}
+
+/* ERL-02: -1 waits for ever. */
+static void
+patience_without_end(void **state)
+{
+    struct world *w = patient_world(17, "-1");
+
+    (void)state;
+    works(w);
+    lose(w);
+    for (int day = 0; day < 800; day++)
+        fake_advance(&w->fl, SEC(86400));
+    assert_int_equal(w->blocked, 1);
+    assert_int_equal(w->gone, 0);
+    reopen(w, 4);
+    works(w);
+    world_free(w);
+}
+
+/* A change concerns the loss that there is: the time counts from there, not from the change. */
+static void
+patience_changes_while_waiting(void **state)
+{
+    struct world *w = patient_world(18, "-1");
+
+    (void)state;
+    lose(w);
+    wait_seconds(w, 10);
+    assert_int_equal(world_param(w, ISCSI_PARAM_RECOVERY_TMO, "30"), 0);
+    wait_seconds(w, 18);
+    assert_int_equal(w->gone, 0);
+    assert_int_equal(world_param(w, ISCSI_PARAM_RECOVERY_TMO, "60"), 0);
+    wait_seconds(w, 28);
+    assert_int_equal(w->gone, 0);
+    wait_seconds(w, 5);
+    assert_int_equal(w->gone, 1);
+    assert_int_equal(world_param(w, ISCSI_PARAM_RECOVERY_TMO, "-1"), 0);
+    assert_int_equal(session_of(w)->state, ISCSI_STATE_FAILED); /* what is given up stays so */
+    reopen(w, 4);
+    lose(w);
+    wait_seconds(w, 10);
+    assert_int_equal(w->gone, 1);
+    assert_int_equal(world_param(w, ISCSI_PARAM_RECOVERY_TMO, "9"), 0); /* over already */
+    fake_advance(&w->fl, MS(1));
+    assert_int_equal(w->gone, 2);
+    reopen(w, 4);
+    assert_int_equal(world_param(w, ISCSI_PARAM_RECOVERY_TMO, "0"), 0); /* while it runs */
+    works(w);
+    lose(w);
+    assert_int_equal(w->gone, 3);
+    assert_int_equal(w->blocked, 2);
+    world_free(w);
+}
+
+/* Logins that fail do not begin the time anew; a connection that was started does, however short it
+ * lived. */
+static void
+patience_counts_from_the_loss(void **state)
+{
+    struct world *w = patient_world(19, "30");
+
+    (void)state;
+    lose(w);
+    for (int i = 0; i < 5; i++) {
+        world_connect(w);
+        assert_int_equal(world_do(w, ISCSI_UEVENT_BIND_CONN), 0);
+        lose(w);
+        wait_seconds(w, 2);
+    }
+    assert_int_equal(w->blocked, 1);
+    reopen(w, 4);
+    lose(w);
+    assert_int_equal(w->blocked, 2);
+    wait_seconds(w, 28);
+    assert_int_equal(w->gone, 0);
+    wait_seconds(w, 3);
+    assert_int_equal(w->gone, 1);
     world_free(w);
 }
 
@@ -693,6 +781,9 @@ main(int argc, char **argv)
         cmocka_unit_test(another_cid_leads_on),
         cmocka_unit_test(patience_ends),
         cmocka_unit_test(recovery_time_has_bounds),
+        cmocka_unit_test(patience_without_end),
+        cmocka_unit_test(patience_changes_while_waiting),
+        cmocka_unit_test(patience_counts_from_the_loss),
         cmocka_unit_test(one_leads_at_a_time),
         cmocka_unit_test(memory_of_the_old_nexus),
         cmocka_unit_test(session_reset_waits_for_the_commands),
