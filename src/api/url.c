@@ -490,6 +490,7 @@ url_parse(const char *url, struct api_url *ret, struct lunette_error *err)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "URL: longer than 4096 bytes");
     login_config_init(&ret->cfg);
     ret->cfg.offer.max_outstanding_r2t = 8;
+    ret->cfg.replacement_timeout_s = 0; /* nobody logs in again, so that waiting is in vain */
     lun_store(ret->lun, lun_from_number(0));
     text = strdup(url);
     if (text == NULL)

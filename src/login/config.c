@@ -33,6 +33,7 @@ login_config_init(struct login_config *cfg)
         .abort_timeout_ms = 15000,
         .lu_reset_timeout_ms = 30000,
         .tgt_reset_timeout_ms = 30000,
+        .replacement_timeout_s = 120,
     };
     params_init(&cfg->offer);
     cfg->offer.initial_r2t = false;
@@ -219,6 +220,9 @@ login_config_check(const struct login_config *cfg, struct lunette_error *err)
         return config_fault(err, "adding a connection needs the session's TSIH");
     if (cfg->connect_timeout_ms == 0 || cfg->login_timeout_ms == 0 || cfg->teardown_timeout_ms == 0)
         return config_fault(err, "time limits of a login must not be 0");
+    if (cfg->replacement_timeout_s < ISCSI_RECOVERY_TMO_NEVER ||
+        cfg->replacement_timeout_s > ISCSI_RECOVERY_TMO_MAX)
+        return config_fault(err, "the replacement timeout is neither -1 nor 0 to 31536000 s");
     if (cfg->max_redirects > LOGIN_REDIRECTS_MAX)
         return config_fault(err, "more than 16 redirections are not followed");
     r = check_auth(cfg, err);

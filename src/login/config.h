@@ -87,6 +87,9 @@ struct login_config {
     uint32_t cmds_max;
     uint32_t ping_interval_ms, ping_timeout_ms;
     uint32_t abort_timeout_ms, lu_reset_timeout_ms, tgt_reset_timeout_ms;
+    /* How long commands wait for another login when the session has lost its connection, before
+     * they fail: seconds; 0: not at all; -1: for ever. */
+    int32_t replacement_timeout_s;
 };
 
 /* Sets defaults for everything but names, portal, ISID and transport. */

@@ -236,6 +236,7 @@ static void
 set_identity(struct setter *s)
 {
     const struct login_config *c = &s->l->cfg;
+    char text[16];
 
     set_text(s, ISCSI_PARAM_INITIATOR_NAME, c->initiator_name);
     if (c->target_name[0] != '\0')
@@ -247,6 +248,8 @@ set_identity(struct setter *s)
     set_limit(s, ISCSI_PARAM_ABORT_TIMEOUT_MS, c->abort_timeout_ms);
     set_limit(s, ISCSI_PARAM_LU_RESET_TIMEOUT_MS, c->lu_reset_timeout_ms);
     set_limit(s, ISCSI_PARAM_TGT_RESET_TIMEOUT_MS, c->tgt_reset_timeout_ms);
+    (void)snprintf(text, sizeof(text), "%d", c->replacement_timeout_s);
+    set_text(s, ISCSI_PARAM_RECOVERY_TMO, text);
 }
 
 void

@@ -573,6 +573,7 @@ watch_session(struct run *r)
         fail(r, err.msg);
     memcpy(r->url.cfg.isid, s->isid, sizeof(s->isid)); /* reinstatement: RFC 7143 6.3.5 */
     r->url.cfg.kind = LOGIN_REOPEN;
+    r->url.cfg.replacement_timeout_s = 120;
     r->url.cfg.sid = s->sid;
     r->url.cfg.cid = s->cid;
     ctl_watch_init(&r->watch, connection_event);

@@ -428,6 +428,8 @@ lint_other(void **state)
     BAD(cfg.offer.data_pdu_in_order = false, "DataPDUInOrder"); /* KEY-14 */
     BAD(cfg.login_timeout_ms = 0, "time limits");
     BAD(cfg.max_redirects = 17, "16");
+    BAD(cfg.replacement_timeout_s = -2, "replacement timeout");
+    BAD(cfg.replacement_timeout_s = ISCSI_RECOVERY_TMO_MAX + 1, "replacement timeout");
     BAD(cfg.kind = LOGIN_ADD_CONN, "TSIH");
     BAD(cfg.auth_required = true, "authentication is required");
     cfg = ok;

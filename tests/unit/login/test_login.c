@@ -125,6 +125,7 @@ plain_login(void **state)
         {ISCSI_PARAM_TSIH, "4660"},
         {ISCSI_PARAM_PING_INTERVAL_MS, "5000"},
         {ISCSI_PARAM_ABORT_TIMEOUT_MS, "15000"},
+        {ISCSI_PARAM_RECOVERY_TMO, "120"},
         {ISCSI_PARAM_PORTAL, "10.0.0.1:3260"},
         {ISCSI_PARAM_ISID, "80a1b2c3000f"},
     };
