@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+/* login/reopen.h - keeps one session: when its connection is lost, logs in again until it is back.
+ *
+ * This is the control plane's half of recovery at error recovery level 0 (RFC 7143 7.5).  The data
+ * plane blocks the session's commands and lets them fail when replacement_timeout is over; this
+ * piece notices the loss, waits, and logs in again, for as long as the session has an owner.  It
+ * acts on the data plane by messages only, so that a library and a daemon in another process use
+ * the same piece.  docs/design/reopen.md says what it does when, and why.
+ *
+ *   UP        logged in: it watches the connection
+ *   LEAVING   the target has asked us to log out (async event 1 or 4), or is going to drop the
+ *             connection (2 or 3): the Logout, or the end of the connection, is awaited
+ *   STOPPING  what is left of the connection is taken out of the data plane
+ *   WAITING   for Time2Wait to be over, or for the next try
+ *   QUEUED    at the gate (login/gate.h)
+ *   LOGIN     a login is under way
+ *   ENDING    no login will do: the data plane is told that nobody will log in again
+ *   GAVE_UP   over; the session's commands fail
+ *
+ * All of it runs on the loop's thread.  Callbacks are made later, never from inside a call of this
+ * header, and reopen_free may be called inside each of them.
+ */
+#ifndef LOGIN_REOPEN_H
+#define LOGIN_REOPEN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "ctl/ctl.h"
+#include "login/config.h"
+#include "login/gate.h"
+#include "login/logout.h"
+#include "login/result.h"
+
+/* Refusals for good before it gives up, unless the user says otherwise. */
+#define REOPEN_MAX_DEFAULT 8
+
+struct iscsi_reopen;
+
+enum reopen_state {
+    REOPEN_NEW, /* made, but not told of a session yet */
+    REOPEN_UP,
+    REOPEN_LEAVING,
+    REOPEN_STOPPING,
+    REOPEN_WAITING,
+    REOPEN_QUEUED,
+    REOPEN_LOGIN,
+    REOPEN_ENDING,
+    REOPEN_GAVE_UP,
+};
+
+struct reopen_config {
+    /* How the session was logged in to.  It is copied, and the copy's secrets are overwritten when
+     * the reopen ends, by reopen_free or by giving up.  kind, sid and cid are ignored, and
+     * max_retries is: a target that asks to be tried later is tried when it is its turn. */
+    const struct login_config *login;
+    /* It gives up at this many logins that the target has refused for good (authentication, no
+     * such target, no such version, removed), or that we have refused (it cannot prove who it is);
+     * 0: never.  They count from the loss on, and at most once a second, since a target that is
+     * being started may say "not found" or "removed" for a moment.  What may pass (no connection,
+     * no answer in time, Status-Class 3, no memory, a stream that makes no sense) never counts. */
+    uint32_t reopen_max;
+};
+
+struct reopen_callbacks {
+    /* The connection is lost, or has been closed in order; why says how that came.  The session is
+     * blocked, and down_ns of reopen_get_info begins to count.  May be NULL. */
+    void (*lost)(void *user, const struct lunette_error *why);
+    /* Try number `attempt` (1, 2, ... since the loss) follows in delay_ms, or later where the gate
+     * has too many.  why is the loss, or how the try before it has failed.  May be NULL. */
+    void (*waiting)(void *user, uint32_t attempt, uint32_t delay_ms,
+                    const struct lunette_error *why);
+    /* The session is logged in again, down_ns after it was lost; *res as for login_callbacks.done.
+     * Where res->moved, the target has moved for good to res->moved_to; it is tried there from now
+     * on.  May be NULL. */
+    void (*back)(void *user, const struct login_result *res, uint64_t down_ns);
+    /* The session will not come back: it was refused reopen_max times, with *why the last time, or
+     * is gone from the data plane.  The session's commands fail.  No other callback follows. */
+    void (*gave_up)(void *user, const struct lunette_error *why);
+    /* An event of the session or its connection that is not the reopen's own: PDUs other than the
+     * Async Messages 1 to 4 (answers to pings among them), SESSION_STATE, and LOST, after which an
+     * answer may be missing.  Borrowed.  May be NULL. */
+    void (*event)(void *user, const struct iscsi_kevent *ev, const void *data);
+    void *user;
+};
+
+/* Makes a reopen for a session.  ctl and gate are borrowed and outlive it.  May be called before
+ * the session's first login, so that nothing has to be made afterwards.  Returns 0 and *ret, which
+ * the caller frees with reopen_free; or -ENOMEM with *err. */
+int reopen_new(struct ctl *ctl, struct login_gate *gate, const struct reopen_config *cfg,
+               const struct reopen_callbacks *cb, struct iscsi_reopen **ret,
+               struct lunette_error *err);
+
+/* The session is logged in, as *res says.  Called once, inside login_callbacks.done, so that no
+ * event is missed.  A control plane that has taken over a session from another fills in a result
+ * with sid, cid, ep, tpgt and params.time2wait and time2retain, which are what is used. */
+void reopen_attach(struct iscsi_reopen *r, const struct login_result *res);
+
+/* Tells of a loss that the data plane has not reported to us, such as one that a control plane
+ * finds when it takes the session over.  The first try follows time2wait_s seconds later; -1: as
+ * agreed.  Does nothing unless the state is UP or LEAVING. */
+void reopen_lost(struct iscsi_reopen *r, const struct lunette_error *why, int32_t time2wait_s);
+
+/* Skips the wait for the next try, though not Time2Wait, and begins the back-off anew: somebody
+ * knows that the target may be back.  Does nothing unless the state is WAITING. */
+void reopen_now(struct iscsi_reopen *r);
+
+struct reopen_info {
+    enum reopen_state state;
+    uint32_t attempt;         /* the try that is under way or follows; 0 while UP */
+    uint32_t reopens;         /* how often the session has come back */
+    uint64_t down_ns;         /* since the loss; 0 while UP */
+    uint64_t next_try_ns;     /* until the next try; 0 unless WAITING */
+    struct lunette_error why; /* the loss, or how the last try failed; code 0: there was none */
+};
+
+void reopen_get_info(const struct iscsi_reopen *r, struct reopen_info *ret);
+
+/* The portal that the session is known by: that of the configuration, or the one to which the
+ * target has moved for good. */
+const struct portal *reopen_portal(const struct iscsi_reopen *r);
+
+/* Fills in *cfg with what ends this session: its ids and connection, and skip_request where there
+ * is nothing to ask on.  To close a session in any state: reopen_logout_config, reopen_free,
+ * session_logout_task.  The state is not NEW. */
+void reopen_logout_config(const struct iscsi_reopen *r, struct logout_config *cfg);
+
+/* Frees the reopen and sets *r to NULL; *r may be NULL.  May be called in any state, also inside a
+ * callback, and calls nothing back.  A login, or a Logout that the target has asked for, is given
+ * up, and what it has made in the data plane is undone later (until then ctl_idle is false).  The
+ * session stays. */
+void reopen_free(struct iscsi_reopen **r);
+
+#endif
