@@ -86,6 +86,9 @@ struct blk_dev {
     struct bdev_limits limits;
     uint64_t timeout_ns[BDEV_NOPS]; /* for requests that do not say */
     bool closing, gone;             /* as in its queues */
+    bool still;                     /* its clock stands still, since still_ns */
+    int gone_err;                   /* what is refused because it is gone */
+    uint64_t still_ns;
     struct list queues;
     void (*drained)(void *user); /* NULL: nobody waits */
     void *drained_user;
@@ -230,6 +233,11 @@ void blk_stats_add(struct bdev_stats *to, const struct blk_queue *q);
 
 /* The number of requests that q has taken and not given back. */
 uint64_t blk_outstanding(const struct blk_queue *q);
+
+/* ---- clock.c ---- */
+
+/* The up-call clock. */
+void blk_clock(struct bdev *dev, bool runs);
 
 /* ---- mq.c: the general path ---- */
 

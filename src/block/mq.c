@@ -68,6 +68,16 @@ bool __attribute__((noinline, cold)) blk_refused(struct blk_queue *q, struct blk
     return false;
 }
 
+/* False where the piece reaches beyond the end of the device, which has become smaller since the
+ * request was taken. */
+static bool
+blk_piece_in_device(const struct blk_dev *b, const struct blk_request *rq)
+{
+    if (rq->op == BDEV_FLUSH || rq->op == BDEV_SCSI)
+        return true;
+    return rq->len <= b->limits.size && rq->offset <= b->limits.size - rq->len;
+}
+
 /* Hands a piece to the driver.  Returns false when the driver refused it for now. */
 static bool
 blk_issue(struct blk_queue *q, struct blk_piece *p)
@@ -82,7 +92,7 @@ blk_issue(struct blk_queue *q, struct blk_piece *p)
     p->rq.deadline_ns = q->q.loop->now_ns + blk_timeout_ns(b, &p->rq);
     assert(!piece_with_driver(p) && p->rq.parent != NULL);
     p->rq.state = PIECE_DRIVER;
-    err = b->ops->queue_rq(b->drv, &p->rq);
+    err = blk_piece_in_device(b, &p->rq) ? b->ops->queue_rq(b->drv, &p->rq) : -EINVAL;
     if (__builtin_expect(err != 0, 0)) {
         if (blk_refused(q, p, err))
             return true;
@@ -108,8 +118,7 @@ int __attribute__((noinline)) blk_submit_general(struct blk_queue *q, struct bde
 
     assert(r->done != NULL);
     if (q->closing || q->gone)
-        return -ENODEV;
-    assert(r->done != NULL);
+        return q->gone ? b->gone_err : -ENODEV;
     err = blk_check(b, r);
     if (err < 0)
         return err;
@@ -194,13 +203,14 @@ static void blk_end_piece(struct blk_queue *q, struct blk_piece *p);
 static void
 blk_fail_waiting(struct blk_queue *q)
 {
+    int err = blk_dev_of_queue(q)->gone_err;
     struct list *n;
 
     list_splice(&q->dispatch, &q->delayed);
     while ((n = list_pop_front(&q->dispatch)) != NULL) {
         struct blk_piece *p = container_of(n, struct blk_piece, node);
 
-        p->rq.result = (struct bdev_result){.err = -ENODEV};
+        p->rq.result = (struct bdev_result){.err = err};
         blk_end_piece(q, p);
     }
     while ((n = list_pop_front(&q->pending)) != NULL) {
@@ -208,7 +218,7 @@ blk_fail_waiting(struct blk_queue *q)
 
         r->issued = r->len;
         if (r->result.err == 0)
-            r->result.err = -ENODEV;
+            r->result.err = err;
         if (r->pieces == 0)
             blk_finish(q, r);
     }
@@ -365,6 +375,12 @@ blk_tick(struct loop_timer *t)
     struct blk_dev *b = blk_dev_of_queue(q);
     uint64_t now = q->q.loop->now_ns, next = UINT64_MAX;
 
+    if (b->still &&
+        !b->gone) { /* no deadline passes; blk_clock sets the timer by those that are left */
+        q->tick_at = now + b->timeout_ns[BDEV_READ];
+        loop_timer_start(q->q.loop, &q->tick, b->timeout_ns[BDEV_READ]);
+        return;
+    }
     for (uint32_t i = 0; i < q->q.depth && !b->gone; i++) {
         struct blk_piece *p = piece_at(q, i);
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* block/upcalls.c - the table of functions that a driver calls, and those of them that concern the
  * device as a whole. */
+#include <errno.h>
+
 #include "block/internal.h"
 
 static void
@@ -23,8 +25,10 @@ blk_restart(struct bdev *dev)
 }
 
 static void
-blk_gone(struct blk_dev *b)
+blk_gone(struct blk_dev *b, int err)
 {
+    if (!b->gone)
+        b->gone_err = err;
     b->gone = true;
     LIST_FOREACH (n, &b->queues) {
         struct blk_queue *q = blk_queue_of_node(n);
@@ -41,7 +45,7 @@ blk_event(struct bdev *dev, enum bdev_event ev, const struct bdev_limits *limits
     struct blk_dev *b = blk_dev_of(dev);
 
     if (ev == BDEV_EV_GONE) {
-        blk_gone(b);
+        blk_gone(b, -ENODEV);
     } else if (limits != NULL && blk_set_limits(b, limits) < 0) {
         /* The new limits of the driver make no sense and were not taken: it must see each request
          * by queue_rq. */
@@ -49,6 +53,13 @@ blk_event(struct bdev *dev, enum bdev_event ev, const struct bdev_limits *limits
         return;
     }
     bdev_tell(dev, ev);
+}
+
+static void
+blk_up_gone(struct bdev *dev, int err)
+{
+    blk_gone(blk_dev_of(dev), err);
+    bdev_tell(dev, BDEV_EV_GONE);
 }
 
 const struct blk_upcalls blk_upcalls = {
@@ -59,4 +70,6 @@ const struct blk_upcalls blk_upcalls = {
     .requeue = blk_requeue,
     .restart = blk_restart,
     .event = blk_event,
+    .gone = blk_up_gone,
+    .clock = blk_clock,
 };

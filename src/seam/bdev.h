@@ -157,7 +157,8 @@ struct bdev_stats {
     uint64_t requeues;  /* pieces that the driver gave back to be issued again */
     uint64_t busy;      /* refusals by the driver */
     uint64_t timeouts;  /* pieces whose deadline passed */
-    uint64_t driver_ns; /* sum over pieces: first handed to the driver until complete */
+    uint64_t driver_ns; /* sum over pieces: first handed to the driver until complete, without the
+                           time in which the clock of the device stood still */
 };
 
 /* A subscription to the events of a device; embedded in its owner's memory. */
@@ -331,7 +332,8 @@ bdev_tell(struct bdev *b, enum bdev_event ev)
 struct blk_request {
     struct bdev_req *parent; /* the request that it is a piece of */
     struct bdev_queue *queue;
-    uint64_t start_ns; /* loop clock when first handed to the driver */
+    uint64_t start_ns; /* loop clock when first handed to the driver, moved on by the time in which
+                          the clock of the device stood still */
     uint32_t tag;      /* 0 .. depth - 1, free again after complete */
     uint16_t retries;  /* the driver's count */
     uint8_t state;     /* enum piece_state of block/: who has the piece */
@@ -399,6 +401,14 @@ struct blk_upcalls {
     /* Tells of an event of the driver's device.  limits: the new ones, which are copied; NULL with
      * BDEV_EV_GONE. */
     void (*event)(struct bdev *b, enum bdev_event ev, const struct bdev_limits *limits);
+    /* Tells of BDEV_EV_GONE.  What fails and is refused because of it has err; by event it has
+     * -ENODEV. */
+    void (*gone)(struct bdev *b, int err);
+    /* The clock of the device stands still while the way to it is being recovered, and then runs
+     * on: start_ns and deadline_ns of every piece are moved by the time between.  So no piece
+     * passes its deadline meanwhile, and none has less time left for it.  May be told again what
+     * is so already. */
+    void (*clock)(struct bdev *b, bool runs);
 };
 
 /* Where the sense data of rq is to be stored: NULL if nobody wants it, or if another piece of the

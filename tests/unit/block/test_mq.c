@@ -605,6 +605,155 @@ test_gone_driver_is_left_alone(void **state)
     drv_close(&d);
 }
 
+static void
+test_gone_with_its_own_error(void **state)
+{
+    struct req a[3];
+
+    (void)state;
+    drv_open(&d, &drv_limits, 1);
+    for (unsigned i = 0; i < 2; i++) {
+        req_init(&a[i], &d, BDEV_WRITE, i * 512ull, 512);
+        assert_int_equal(bdev_submit(d.q, &a[i].r), 0);
+    }
+    blk_upcalls.requeue(d.rq[0], 0);
+    blk_upcalls.gone(d.b, -ENXIO);
+    blk_upcalls.event(d.b, BDEV_EV_GONE, NULL); /* the first reason stays */
+    fake_turn(&d.loop);
+    assert_int_equal(d.n, 1);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(a[i].done, 1);
+        assert_int_equal(a[i].r.result.err, -ENXIO);
+    }
+    req_init(&a[2], &d, BDEV_READ, 0, 512);
+    assert_int_equal(bdev_submit(d.q, &a[2].r), -ENXIO);
+    drv_close(&d);
+}
+
+/* ---- the clock of the device ---------------------------------------------------------------- */
+
+/* The general path and the fast one: what was left of 30 s when the clock stopped is left when it
+ * runs on, whatever has passed between. */
+static void
+test_clock_stands_still(void **state)
+{
+    struct req a[2];
+
+    (void)state;
+    for (int general = 0; general < 2; general++) {
+        drv_open(&d, &drv_limits, 4);
+        d.general = general != 0;
+        d.on_timeout = BLK_TIMEOUT_DRIVER_HAS_IT;
+        req_init(&a[0], &d, BDEV_READ, 0, 512);
+        a[0].r.flags = BDEV_F_PROMPT;
+        assert_int_equal(bdev_submit(d.q, &a[0].r), 0);
+        fake_advance(&d.loop, SEC(20));
+        req_init(&a[1], &d, BDEV_FLUSH, 0, 0);
+        assert_int_equal(bdev_submit(d.q, &a[1].r), 0);
+        fake_advance(&d.loop, SEC(5));
+        for (int i = 0; i < 3; i++) { /* again and again */
+            blk_upcalls.clock(d.b, false);
+            blk_upcalls.clock(d.b, false);
+            blk_check_fast(d.b);
+            fake_advance(&d.loop, SEC(1000));
+            blk_upcalls.clock(d.b, true);
+            blk_upcalls.clock(d.b, true);
+            blk_check_fast(d.b);
+        }
+        assert_int_equal(d.timeouts, 0);
+        fake_advance(&d.loop, SEC(4));
+        assert_int_equal(d.timeouts, 0);
+        fake_advance(&d.loop, MS(1001));
+        assert_int_equal(d.timeouts, 1); /* the read: 30 s */
+        fake_advance(&d.loop, SEC(48));
+        assert_int_equal(d.timeouts, 1);
+        fake_advance(&d.loop, SEC(2));
+        assert_int_equal(d.timeouts, 2); /* the flush: 60 s */
+        drv_end_all(&d);
+        fake_turn(&d.loop);
+        assert_int_equal(a[0].done, 1);
+        assert_int_equal(a[1].done, 1);
+        drv_close(&d);
+    }
+}
+
+/* What waits, or came back to be issued again, grows no older either, and a queue that is made in
+ * the meantime has nothing to move. */
+static void
+test_clock_of_what_waits(void **state)
+{
+    struct bdev_queue *q2;
+    struct req a[2];
+    uint64_t start;
+
+    (void)state;
+    drv_open(&d, &drv_limits, 4);
+    for (unsigned i = 0; i < 2; i++) {
+        req_init(&a[i], &d, BDEV_WRITE, i * 512ull, 512);
+        assert_int_equal(bdev_submit(d.q, &a[i].r), 0);
+    }
+    fake_advance(&d.loop, SEC(1));
+    start = d.rq[0]->start_ns;
+    d.refuse = UINT32_MAX;
+    blk_upcalls.requeue(d.rq[0], 0);
+    blk_upcalls.requeue(d.rq[1], SEC(2));
+    blk_upcalls.clock(d.b, false);
+    assert_int_equal(bdev_queue_new(d.b, &d.loop.l, 4, &q2), 0);
+    fake_advance(&d.loop, SEC(500));
+    blk_upcalls.clock(d.b, true);
+    d.refuse = 0;
+    blk_upcalls.restart(d.b);
+    fake_turn(&d.loop);
+    assert_int_equal(d.n, 4);
+    assert_int_equal(d.rq[2]->start_ns, start + SEC(500));
+    assert_int_equal(d.rq[3]->start_ns, start + SEC(500));
+    d.rq[0] = d.rq[1] = NULL;
+    d.held -= 2;
+    drv_end_all(&d);
+    fake_turn(&d.loop);
+    bdev_queue_free(&q2);
+    drv_close(&d);
+}
+
+/* A device that has become smaller: what was taken before, and reaches beyond the end now, fails
+ * without the driver; what is left goes on. */
+static void
+test_shrunk_under_requests(void **state)
+{
+    static const enum bdev_op ops[] = {BDEV_READ, BDEV_WRITE, BDEV_DISCARD, BDEV_WRITE_ZEROES,
+                                       BDEV_COMPARE_WRITE};
+    struct bdev_limits l = drv_limits;
+    struct req a[8];
+    unsigned n = sizeof(ops) / sizeof(ops[0]);
+
+    (void)state;
+    drv_open(&d, &drv_limits, 8);
+    d.refuse = 1;
+    for (unsigned i = 0; i < n; i++) {
+        req_init(&a[i], &d, ops[i], 8192, 4096);
+        assert_int_equal(bdev_submit(d.q, &a[i].r), 0);
+    }
+    req_init(&a[n], &d, BDEV_FLUSH, 0, 0);
+    assert_int_equal(bdev_submit(d.q, &a[n].r), 0);
+    req_init(&a[n + 1], &d, BDEV_WRITE, 0, 2 * 65536); /* two pieces, of which one fits */
+    assert_int_equal(bdev_submit(d.q, &a[n + 1].r), 0);
+    l.size = 8192 + 2048;
+    blk_upcalls.event(d.b, BDEV_EV_RESIZED, &l);
+    blk_upcalls.restart(d.b);
+    fake_turn(&d.loop);
+    for (unsigned i = 0; i < n; i++) {
+        assert_int_equal(a[i].done, 1);
+        assert_int_equal(a[i].r.result.err, -EINVAL);
+    }
+    assert_int_equal(a[n + 1].r.result.err, -EINVAL);
+    assert_int_equal(d.n, 1); /* the flush */
+    assert_int_equal(d.log[0].op, BDEV_FLUSH);
+    drv_end_all(&d);
+    fake_turn(&d.loop);
+    assert_int_equal(a[n].r.result.err, 0);
+    drv_close(&d);
+}
+
 /* ---- fast requests ------------------------------------------------------------------------- */
 
 static void
@@ -833,6 +982,10 @@ main(void)
         cmocka_unit_test(test_drain),
         cmocka_unit_test(test_events_carry_limits),
         cmocka_unit_test(test_gone_driver_is_left_alone),
+        cmocka_unit_test(test_gone_with_its_own_error),
+        cmocka_unit_test(test_clock_stands_still),
+        cmocka_unit_test(test_clock_of_what_waits),
+        cmocka_unit_test(test_shrunk_under_requests),
         cmocka_unit_test(test_prompt_is_done_at_once),
         cmocka_unit_test(test_what_is_not_fast),
         cmocka_unit_test(test_prompt_lets_the_next_one_in),
