@@ -331,6 +331,12 @@ iscsi_handle_reject(struct conn *c, const union bhs_any *h, const void *data, ui
     case TASK_SCSI:
         if (pdu_opcode(bad) == ISCSI_OP_DATA_OUT)
             return 0; /* the command gets a response of its own: 7.3 */
+        if (h->reject.reason == ISCSI_REJECT_WAITING_FOR_LOGOUT && c->state != CONN_LOGGED_IN) {
+            /* It crossed the target's wish for a logout (11.9.1), and was not executed. */
+            iscsi_set_unfinished(t->pub.sc, DID_REQUEUE);
+            iscsi_complete_task(t);
+            return 0;
+        }
         /* The command's CmdSN counts as never received; at level 0 only a new session closes the
          * gap. */
         return proto_error(c, why);
@@ -341,13 +347,46 @@ iscsi_handle_reject(struct conn *c, const union bhs_any *h, const void *data, ui
     return 0;
 }
 
-/* Takes an asynchronous message (RFC 7143 11.9). */
+static struct conn *
+conn_of_cid(const struct session *s, uint16_t cid)
+{
+    LIST_FOREACH (n, &s->conns) {
+        struct conn *c = container_of(n, struct conn, node);
+
+        if (c->pub.cid == cid && !c->dying)
+            return c;
+    }
+    return NULL;
+}
+
+/* The target drops a connection, or all of them with dropped NULL: that is their loss, with the
+ * times that the target gives. */
+static int
+async_drop(struct conn *c, struct conn *dropped, const struct bhs_async *a)
+{
+    struct session *s = c->session;
+    char why[160];
+
+    (void)snprintf(why, sizeof(why), "the target announced: %s", iscsi_async_name(a->event));
+    LIST_FOREACH (n, &s->conns) {
+        struct conn *d = container_of(n, struct conn, node);
+
+        if (dropped != NULL && d != dropped)
+            continue;
+        iscsi_conn_set_times(d, get16(a->param2), get16(a->param3));
+        iscsi_conn_failure(&d->pub, ISCSI_ERR_ASYNC, why);
+    }
+    return c->suspended ? -EPROTO : 0;
+}
+
+/* Takes an asynchronous message (RFC 7143 11.9).  A request to negotiate is one for a logout, since
+ * that is how we answer it. */
 static int
 iscsi_async(struct conn *c, const union bhs_any *h, const void *data, uint32_t len)
 {
     struct session *s = c->session;
     const struct bhs_async *a = &h->async;
-    char why[160];
+    struct conn *dropped;
 
     c->pub.stats.async_pdus++;
     switch (a->event) {
@@ -357,17 +396,16 @@ iscsi_async(struct conn *c, const union bhs_any *h, const void *data, uint32_t l
                                     ld_be16(data));
         return 0;
     case ISCSI_ASYNC_LOGOUT_REQUEST:
-        iscsi_conn_event(c, EV_ASYNC_LOGOUT);
+    case ISCSI_ASYNC_NEGOTIATE:
+        iscsi_leave_asked(c, get16(a->param3));
         break;
     case ISCSI_ASYNC_DROP_CONNECTION:
-        if (get16(a->param1) != c->pub.cid)
-            break;
-        /* fall through */
-    case ISCSI_ASYNC_DROP_SESSION:
-        (void)snprintf(why, sizeof(why), "the target announced: %s", iscsi_async_name(a->event));
         (void)iscsi_to_control_plane(c, &h->h, data, len);
-        iscsi_conn_failure(&c->pub, ISCSI_ERR_ASYNC, why);
-        return -EPROTO;
+        dropped = conn_of_cid(s, get16(a->param1));
+        return dropped != NULL ? async_drop(c, dropped, a) : 0;
+    case ISCSI_ASYNC_DROP_SESSION:
+        (void)iscsi_to_control_plane(c, &h->h, data, len);
+        return async_drop(c, NULL, a);
     case ISCSI_ASYNC_FAST_ABORT:
         if (!s->pub.params.fast_abort)
             return proto_error(c, "async event 5 without TaskReporting=FastAbort");
@@ -378,14 +416,20 @@ iscsi_async(struct conn *c, const union bhs_any *h, const void *data, uint32_t l
     return iscsi_to_control_plane(c, &h->h, data, len);
 }
 
-/* Does this Logout Request end the tasks of the connection, other than to recover them? */
-static bool
-closes_what_it_has(const struct conn *c, const struct bhs_logout_req *h)
+/* Takes the answer to a Logout Request (RFC 7143 11.15).  One that is no success ends the
+ * connection all the same (8.1.2 T17). */
+static int
+iscsi_logout_rsp(struct conn *c, struct task *t, const union bhs_any *h, const void *data,
+                 uint32_t len)
 {
-    uint8_t reason = h->flags & ISCSI_LOGOUT_REASON_MASK;
+    const struct bhs_logout_req asked = t->ctl.logout_req;
+    bool ok = iscsi_leave_answered(c, &asked, &h->logout_rsp);
+    int r = iscsi_user_answer(c, t, h, data, len, true);
 
-    return reason == ISCSI_LOGOUT_CLOSE_SESSION ||
-           (reason == ISCSI_LOGOUT_CLOSE_CONNECTION && get16(h->cid) == c->pub.cid);
+    if (r < 0 || ok)
+        return r;
+    iscsi_conn_failure(&c->pub, ISCSI_ERR_ASYNC, "the target has not logged the connection out");
+    return -EPROTO;
 }
 
 /* Takes a response to a task that is not a SCSI command, if the task is of the kind that it
@@ -404,12 +448,8 @@ task_rsp(struct conn *c, struct task *t, const union bhs_any *h, const void *dat
         return iscsi_login_rsp(c, t, h, data, len);
     if (user && op == ISCSI_OP_TEXT_RSP && asked == ISCSI_OP_TEXT_REQ)
         return iscsi_user_answer(c, t, h, data, len, (h->h.flags & ISCSI_FLAG_FINAL) != 0);
-    if (user && op == ISCSI_OP_LOGOUT_RSP && asked == ISCSI_OP_LOGOUT_REQ) {
-        c->logged_out = closes_what_it_has(c, &t->ctl.logout_req) &&
-                        h->logout_rsp.response == ISCSI_LOGOUT_RSP_OK;
-        iscsi_conn_event(c, EV_LOGOUT_OK);
-        return iscsi_user_answer(c, t, h, data, len, true);
-    }
+    if (user && op == ISCSI_OP_LOGOUT_RSP && asked == ISCSI_OP_LOGOUT_REQ)
+        return iscsi_logout_rsp(c, t, h, data, len);
     if (t == NULL && (op == ISCSI_OP_SCSI_RSP || op == ISCSI_OP_DATA_IN) &&
         iscsi_itt_ended(&c->pub, h->h.itt))
         return 0; /* the target answered before it took note of the abort: 4.2.3.3 */

@@ -68,6 +68,7 @@ conn_init(struct conn *c, struct session *s, uint16_t cid)
     loop_work_init(&c->xmit_work, xmit_work);
     loop_work_init(&c->fail_work, iscsi_fail_work);
     loop_timer_init(&c->transport_timer, iscsi_transport_timer);
+    loop_timer_init(&c->leave_timer, iscsi_leave_timer);
 }
 
 int
@@ -119,7 +120,7 @@ conn_reset(struct conn *c)
     c->ping_ns = 0;
     c->pings_in_a_row = 0;
     c->moved = (struct iscsi_moved){0, 0, 0};
-    c->logged_out = false;
+    c->logged_out = c->leave_hold = c->times_told = false;
 }
 
 int
@@ -210,6 +211,7 @@ iscsi_conn_free(struct conn *c)
     loop_defer_cancel(&c->xmit_work);
     loop_defer_cancel(&c->fail_work);
     loop_timer_stop(c->pub.loop, &c->transport_timer);
+    loop_timer_stop(c->pub.loop, &c->leave_timer);
     list_del(&c->node);
     free(c);
 }
@@ -223,6 +225,8 @@ replace_lead(struct session *s)
 
         if (c->state == CONN_LOGGED_IN && !c->suspended && !c->dying) {
             s->leadconn = c;
+            if (s->want_restart) /* commands that the connection which is left did not take */
+                iscsi_want_restart(s);
             return;
         }
     }

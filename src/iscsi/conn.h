@@ -30,6 +30,9 @@ struct conn {
     bool dying;      /* it is freed once its tasks are gone */
     bool stopping;   /* stop_conn has not ended yet */
     bool logged_out; /* the target has closed it, or the session, as our Logout asked */
+    bool leave_hold; /* the target has asked for a logout, which waits for what is under way */
+    bool times_told; /* by the target: */
+    uint32_t told_time2wait_s, told_time2retain_s;
     uint32_t declared_recv_dlength, declared_xmit_dlength; /* bytes; in force from start on */
     bool want_hdrdgst, want_datadgst;                      /* in force from start on */
     struct list mgmtqueue;       /* struct iscsi_task.node: control PDUs to be sent */
@@ -42,6 +45,8 @@ struct conn {
      * what ExpStatSN was then. */
     uint32_t pings_in_a_row, pings_statsn;
     struct loop_work xmit_work, fail_work;
+    struct loop_timer leave_timer;     /* leave.c */
+    uint32_t leave_given_s;            /* within which the target wants a Logout Request */
     struct loop_timer transport_timer; /* ping.c */
     uint32_t ping_interval_ms, ping_timeout_ms;
     uint64_t ping_early_ns; /* a ping goes out so long before the interval is over; each connection
@@ -66,6 +71,15 @@ static inline bool
 iscsi_conn_leaving(const struct conn *c)
 {
     return c->state == CONN_IN_LOGOUT || c->state == CONN_FREE;
+}
+
+/* What holds for the loss of this connection instead of what was agreed on (RFC 7143 7.5). */
+static inline void
+iscsi_conn_set_times(struct conn *c, uint32_t time2wait_s, uint32_t time2retain_s)
+{
+    c->times_told = true;
+    c->told_time2wait_s = time2wait_s;
+    c->told_time2retain_s = time2retain_s;
 }
 
 #endif

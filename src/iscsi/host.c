@@ -18,7 +18,7 @@ iscsi_commit(struct scsi_host *h)
 }
 
 /* A command that has moved since the midlayer last asked is left alone, and so is one that is
- * ending or whose session is not logged in: something else ends that. */
+ * ending, or whose session is not logged in or is being logged out: something else ends that. */
 static enum scsi_timeout_action
 iscsi_eh_cmd_timed_out(struct scsi_host *h, struct scsi_cmd *sc)
 {
@@ -26,7 +26,8 @@ iscsi_eh_cmd_timed_out(struct scsi_host *h, struct scsi_cmd *sc)
     struct task *t = sc->host_priv;
     bool moved;
 
-    if (t == NULL || s->state != ISCSI_STATE_LOGGED_IN || iscsi_task_is_lost(t))
+    if (t == NULL || s->state != ISCSI_STATE_LOGGED_IN || iscsi_task_is_lost(t) ||
+        iscsi_conn_leaving(to_conn(t->pub.conn)))
         return SCSI_TIMEOUT_RESET_TIMER; /* it is ending */
     moved = t->pub.moved_ns > t->asked_ns;
     t->asked_ns = s->pub.loop->now_ns;

@@ -127,6 +127,20 @@ void iscsi_window_update(struct session *s, struct be32 exp_cmdsn, struct be32 m
 void iscsi_window_wanted(struct session *s);
 void iscsi_update_cmdsn(struct iscsi_conn *c, struct be32 exp_cmdsn, struct be32 max_cmdsn);
 
+/* ---- leave.c: a connection is left in order ---- */
+/* The target asks for a Logout Request within so many seconds. */
+void iscsi_leave_asked(struct conn *c, uint32_t seconds);
+/* The control PDU waits until the commands that are under way have ended. */
+bool iscsi_leave_holds(const struct conn *c, const struct task *t);
+/* A marked command of the session has ended. */
+void iscsi_leave_command_ended(struct session *s);
+/* A Logout Request goes out on the connection, and has been answered; false: the target has not
+ * done as it was asked, so that the connection has failed. */
+void iscsi_leave_sent(struct conn *c, const struct bhs_logout_req *h);
+bool iscsi_leave_answered(struct conn *c, const struct bhs_logout_req *asked,
+                          const struct bhs_logout_rsp *h);
+void iscsi_leave_timer(struct loop_timer *timer);
+
 /* ---- xmit.c: PDUs down ---- */
 void iscsi_xmitworker(struct conn *c);
 void iscsi_flush(struct conn *c);

@@ -85,7 +85,11 @@ void iscsi_conn_stop(struct iscsi_conn *c, enum iscsi_stop how);
  * and another one is logged in, that one leads from here on. */
 void iscsi_conn_teardown(struct iscsi_conn *c);
 
-/* Sends a control PDU: ITT, CmdSN and ExpStatSN are filled in; a Login, or a Text Request with a
+/* A target that asks for a logout (async events 1 and 4) gets no new command: they are refused with
+ * -EBUSY until the session has been logged in again, or another connection leads.  A Logout Request
+ * waits until the commands under way have ended, or half of the time is over that the target gave.
+ *
+ * Sends a control PDU: ITT, CmdSN and ExpStatSN are filled in; a Login, or a Text Request with a
  * Target Transfer Tag, goes on with the tag of its exchange.  -EINVAL: it is not a Login Request
  * during login, nor a NOP-Out, Text or Logout Request afterwards, or has an AHS.  -EBUSY while a
  * Login, Text or Logout Request waits for the answer to one of its kind, or while as many requests

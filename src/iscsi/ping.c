@@ -55,7 +55,7 @@ iscsi_transport_timer(struct loop_timer *timer)
     uint64_t limit = c->ping_timeout_ms * LOOP_NS_PER_MS;
     uint64_t idle, dead_at, next;
 
-    if (c->suspended || c->state != CONN_LOGGED_IN)
+    if (c->suspended || (c->state != CONN_LOGGED_IN && c->state != CONN_LOGOUT_REQUESTED))
         return;
     if (now - c->pub.last_recv_ns >= interval && bytes_have_moved(c))
         c->pub.last_recv_ns = now;

@@ -73,8 +73,8 @@ fate_facts_of(const struct session *s, const struct task *t)
         .logged_out = t->conn_logged_out,
         .erl = (uint8_t)s->pub.params.erl,
         .lost_ns = s->pub.loop->now_ns - t->lost_ns,
-        .time2wait_s = s->pub.params.time2wait_s,
-        .time2retain_s = s->pub.params.time2retain_s,
+        .time2wait_s = t->time2wait_s,
+        .time2retain_s = t->time2retain_s,
     };
 }
 
@@ -153,8 +153,8 @@ conn_stopped(struct conn *c)
     s->ev->conn_down(s->ev_user, &c->pub);
     if (c->report) {
         struct dp_conn_loss loss = {.err = c->err,
-                                    .time2wait_s = s->pub.params.time2wait_s,
-                                    .time2retain_s = s->pub.params.time2retain_s,
+                                    .time2wait_s = iscsi_time2wait(c),
+                                    .time2retain_s = iscsi_time2retain(c),
                                     .why = c->why};
 
         c->report = false;
@@ -203,6 +203,8 @@ take_down(struct conn *c, enum iscsi_stop how)
     loop_defer_cancel(&c->fail_work);
     loop_defer_cancel(&c->xmit_work);
     loop_timer_stop(c->pub.loop, &c->transport_timer);
+    loop_timer_stop(c->pub.loop, &c->leave_timer);
+    c->leave_hold = false;
     if (c->state != CONN_FREE) /* FREE: logged out in order, but tasks may be left */
         iscsi_conn_event(c, EV_FAILED);
     c->stopping = true;
@@ -214,12 +216,23 @@ take_down(struct conn *c, enum iscsi_stop how)
         conn_stopped(c);
 }
 
+/* Why the connection ends, where it has not failed. */
+static void
+set_why(struct conn *c)
+{
+    if (c->why.code != 0)
+        return;
+    (void)lunette_fail(&c->why, -ENOTCONN, LUNETTE_DOM_CONNECT, 0,
+                       c->logged_out ? "the session was logged out" : "the session was closed");
+}
+
 void
 iscsi_fail_work(struct loop_work *w)
 {
     struct conn *c = container_of(w, struct conn, fail_work);
 
-    c->report = true;
+    c->report = c->state != CONN_FREE; /* FREE: logged out in order */
+    set_why(c);
     take_down(c, STOP_CONN_RECOVER);
 }
 
@@ -230,9 +243,7 @@ iscsi_conn_stop(struct iscsi_conn *pub, enum iscsi_stop how)
     struct session *s = c->session;
 
     if (!c->down && !c->stopping) {
-        if (c->why.code == 0)
-            (void)lunette_fail(&c->why, -ENOTCONN, LUNETTE_DOM_CONNECT, 0,
-                               "the session was closed");
+        set_why(c);
         take_down(c, how);
     } else if (how == STOP_CONN_TERM && c == s->leadconn && !c->dying &&
                s->state == ISCSI_STATE_BLOCKED) {

@@ -84,6 +84,19 @@ iscsi_lost_state(const struct session *s)
     return s->recovery_tmo_s != 0 ? ISCSI_STATE_BLOCKED : ISCSI_STATE_FAILED;
 }
 
+/* Time2Wait and Time2Retain that are in force for the loss of the connection. */
+static inline uint32_t
+iscsi_time2wait(const struct conn *c)
+{
+    return c->times_told ? c->told_time2wait_s : c->session->pub.params.time2wait_s;
+}
+
+static inline uint32_t
+iscsi_time2retain(const struct conn *c)
+{
+    return c->times_told ? c->told_time2retain_s : c->session->pub.params.time2retain_s;
+}
+
 /* Commands and answers take the general path until it has found that all is well again. */
 static inline void
 iscsi_leave_fast(struct conn *c)

@@ -189,6 +189,8 @@ iscsi_unassign_task(struct task *t)
     t->pub.state = ISCSI_TASK_UNASSIGNED;
     t->lost_ns = s->pub.loop->now_ns;
     t->lost_cid = t->pub.conn->cid;
+    t->time2wait_s = (uint16_t)iscsi_time2wait(to_conn(t->pub.conn));
+    t->time2retain_s = (uint16_t)iscsi_time2retain(to_conn(t->pub.conn));
     t->conn_logged_out = to_conn(t->pub.conn)->logged_out;
     t->conn_is_back = false;
     list_push_back(&s->unassigned, &t->pub.node);

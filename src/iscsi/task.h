@@ -48,8 +48,9 @@ struct task {
     struct scsi_eh_wait *eh; /* who waits for its abort; NULL: nobody */
     uint64_t lost_ns;        /* UNASSIGNED: loop clock when its connection had ended, */
     uint16_t lost_cid;       /* which connection that was, */
-    bool conn_logged_out;    /* whether it had been logged out, */
-    bool conn_is_back;       /* and whether its CID has logged in again: iscsi/fate.h */
+    uint16_t time2wait_s, time2retain_s; /* what was in force for it, */
+    bool conn_logged_out;                /* whether it had been logged out, */
+    bool conn_is_back;                   /* and whether its CID has logged in again: iscsi/fate.h */
     bool answered; /* TASK_USER: the exchange goes on, with this tag, when the control plane asks */
     struct session *session;
     struct task *next_free;

@@ -264,6 +264,7 @@ tmf_marked_ended(struct session *s, struct task *t)
         tmf_task_back(s, t);
     if (t->eh != NULL)
         t->eh->sc = NULL; /* the command ended by itself */
+    iscsi_leave_command_ended(s);
     if (t->reset) {
         assert(s->reset_left > 0);
         s->reset_left--;

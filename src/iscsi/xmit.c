@@ -146,7 +146,7 @@ iscsi_prep_mgmt_task(struct conn *c, struct task *t)
         s->win.cmdsn++;
     t->pub.state = ISCSI_TASK_RUNNING;
     if (opcode == ISCSI_OP_LOGOUT_REQ)
-        iscsi_conn_event(c, EV_LOGOUT_SENT);
+        iscsi_leave_sent(c, &t->ctl.logout_req);
     return 0;
 }
 
@@ -177,6 +177,8 @@ next_mgmt(const struct conn *c)
 
         if (iscsi_conn_leaving(c) && t->kind != TASK_NOP_REPLY)
             continue;
+        if (iscsi_leave_holds(c, t))
+            continue;
         if (!closed || (t->ctl.h.opcode & ISCSI_OP_IMMEDIATE) != 0)
             return t;
     }
@@ -184,14 +186,15 @@ next_mgmt(const struct conn *c)
 }
 
 /* Sends new commands, as many as the window and the transport take; meanwhile nothing can turn up
- * that goes before them.  -ENOENT: none is left that may go. */
+ * that goes before them.  None goes on a connection that is being left, and has been since before
+ * its Logout Request where the target asked for one.  -ENOENT: none is left that may go. */
 static int
 xmit_commands(struct conn *c)
 {
     struct session *s = c->session;
     int r = 0;
 
-    if (s->state != ISCSI_STATE_LOGGED_IN || iscsi_conn_leaving(c))
+    if (s->state != ISCSI_STATE_LOGGED_IN || c->state != CONN_LOGGED_IN)
         return -ENOENT;
     while (r == 0 && !list_empty(&c->cmdqueue) && !cmdsn_window_closed(&s->win) && !c->suspended) {
         struct task *t = to_task(container_of(c->cmdqueue.next, struct iscsi_task, node));
@@ -263,14 +266,32 @@ iscsi_xmitworker(struct conn *c)
 
 /* ---- commands in ---------------------------------------------------------------------------- */
 
-/* The window is closed, or all tasks are taken: the midlayer is told when to try again. */
-static int __attribute__((noinline, cold)) refuse_command(struct session *s)
+/* The midlayer is told when to try again. */
+static int
+refuse_command(struct session *s)
 {
     s->want_restart = true;
     LIST_FOREACH (n, &s->conns)
         iscsi_leave_fast(container_of(n, struct conn, node)); /* the general path restarts it */
-    iscsi_window_wanted(s);
     return -EBUSY;
+}
+
+/* The window is closed, or all tasks are taken. */
+static int __attribute__((noinline, cold)) no_room(struct session *s)
+{
+    iscsi_window_wanted(s);
+    return refuse_command(s);
+}
+
+/* No connection takes commands.  While the leading one is being left in order the session goes on,
+ * and so may the command, later: when another connection leads, or the host runs again. */
+static int __attribute__((noinline, cold)) no_conn(struct session *s, struct scsi_cmd *sc)
+{
+    if (s->state == ISCSI_STATE_LOGGED_IN)
+        return refuse_command(s);
+    TRACE(s->pub.loop, iscsi_queuecommand, scsi_cmd_cdb(sc)[0], ISCSI_TAG_RSVD);
+    done_later(s, sc, s->state == ISCSI_STATE_BLOCKED ? DID_IMM_RETRY : DID_NO_CONNECT);
+    return 0;
 }
 
 int
@@ -279,17 +300,14 @@ iscsi_queue_general(struct session *s, struct scsi_cmd *sc)
     struct conn *c = iscsi_pick_conn(s);
     struct task *t;
 
-    if (__builtin_expect(c == NULL, 0)) {
-        TRACE(s->pub.loop, iscsi_queuecommand, scsi_cmd_cdb(sc)[0], ISCSI_TAG_RSVD);
-        done_later(s, sc, s->state == ISCSI_STATE_BLOCKED ? DID_IMM_RETRY : DID_NO_CONNECT);
-        return 0;
-    }
+    if (__builtin_expect(c == NULL, 0))
+        return no_conn(s, sc);
     assert(sc->cdb_len <= s->host.max_cdb_len && sc->out.iovcnt <= s->host.max_sg);
     /* What is queued counts, so that a closed window pushes back instead of letting commands pile
      * up. */
     if (__builtin_expect(cmdsn_window_full(&s->win), 0) ||
         (t = iscsi_alloc_task(s, c, TASK_SCSI)) == NULL)
-        return refuse_command(s);
+        return no_room(s);
     assert(list_empty(&t->pub.node) && !t->cleaning);
     t->pub.sc = sc;
     sc->host_priv = t;

@@ -68,7 +68,12 @@ enum iscsi_uevent_type {
     ISCSI_UEVENT_SET_PARAM = 9,
     ISCSI_UEVENT_START_CONN = 10,
     ISCSI_UEVENT_STOP_CONN = 11,
-    ISCSI_UEVENT_SEND_PDU = 12,       /* answered when the PDU is queued, not when it is sent */
+    /* Answered when the PDU is queued, not when it is sent.  After an Asynchronous Message that
+     * asks for a logout (RFC 7143 11.9.1, events 1 and 4) a Logout Request waits for the commands
+     * that are under way, for half of the time that the target gave at most, and new commands wait
+     * until another login.  Where nobody logs out in time, or nobody stops the connection when the
+     * target has answered, the data plane gives the connection up by itself. */
+    ISCSI_UEVENT_SEND_PDU = 12,
     ISCSI_UEVENT_GET_STATS = 13,      /* -> stats */
     ISCSI_UEVENT_GET_TRANSPORT = 14,  /* -> transport; -ENOENT: there is none of that name */
     ISCSI_UEVENT_HELLO = 15,          /* -> hello; -EPROTONOSUPPORT: no version in common */
