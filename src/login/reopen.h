@@ -117,9 +117,11 @@ struct reopen_info {
 
 void reopen_get_info(const struct iscsi_reopen *r, struct reopen_info *ret);
 
-/* The portal that the session is known by: that of the configuration, or the one to which the
- * target has moved for good. */
-const struct portal *reopen_portal(const struct iscsi_reopen *r);
+/* The configuration of the next login.  Its portal is the one that the session is known by: the
+ * configured one, or the one to which the target has moved for good.  The owner may change its
+ * limits (login_timeout_ms, ping_interval_ms, replacement_timeout_s, ...) at any time; a login that
+ * is under way keeps those that it has. */
+struct login_config *reopen_login_config(struct iscsi_reopen *r);
 
 /* Fills in *cfg with what ends this session: its ids and connection, and skip_request where there
  * is nothing to ask on.  To close a session in any state: reopen_logout_config, reopen_free,
