@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* login/logout.c - ends a session: Logout Request with reason 0 (RFC 7143 11.14), then ctl/undo.h.
+/* login/logout.c - ends a session, or stops it for another login: Logout Request with reason 0 (RFC
+ * 7143 11.14), then ctl/undo.h.
  *
  * A logout asks the target, then undoes the session, then is done.  It never goes back
  * to an earlier state, so it needs no table of states.
@@ -28,6 +29,7 @@ struct iscsi_logout {
     struct ctl_watch watches[LOGOUT_CONNS_MAX];
     uint32_t pending; /* SEND_PDU without a reply */
     struct undo undo;
+    int32_t time2wait;        /* of the response; -1: not told */
     struct lunette_error err; /* code 0: the target agreed */
 };
 
@@ -67,9 +69,6 @@ logout_destroy(struct ctl_op *op)
     ctl_op_fini(&l->op);
     logout_mem_put(l->ctl, l);
 }
-
-/* There is no cancel: an owner that lets go of a logout still wants the session gone. */
-static const struct ctl_op_ops logout_op_ops = {.destroy = logout_destroy};
 
 static void
 logout_tell(struct iscsi_logout *l)
@@ -117,13 +116,15 @@ logout_undo(struct iscsi_logout *l)
         .ctl = l->ctl,
         .sid = l->cfg.sid,
         .nconns = l->cfg.nconns,
-        .how = STOP_CONN_TERM,
-        .destroy_session = true,
+        .how = l->cfg.keep_session ? STOP_CONN_RECOVER : STOP_CONN_TERM,
+        .destroy_session = !l->cfg.keep_session,
         .done = logout_undone,
     };
     for (uint32_t i = 0; i < l->cfg.nconns; i++)
-        l->undo.conns[i] = (struct undo_conn){
-            .cid = l->cfg.conns[i].cid, .ep = l->cfg.conns[i].ep, .stop = true, .destroy = true};
+        l->undo.conns[i] = (struct undo_conn){.cid = l->cfg.conns[i].cid,
+                                              .ep = l->cfg.conns[i].ep,
+                                              .stop = true,
+                                              .destroy = !l->cfg.keep_session};
     loop_timer_start(l->loop, &l->limit, l->cfg.timeout_ms * LOOP_NS_PER_MS);
     undo_start(&l->undo);
 }
@@ -151,6 +152,8 @@ logout_on_sent(void *user, const struct iscsi_reply *rep)
 static void
 logout_on_rsp(struct iscsi_logout *l, const struct bhs_logout_rsp *h)
 {
+    if (h->response != ISCSI_LOGOUT_RSP_CID_NOT_FOUND) /* RFC 7143 11.15.3 */
+        l->time2wait = get16(h->time2wait);
     if (h->response != ISCSI_LOGOUT_RSP_OK) /* RFC 7143 11.15.1 */
         (void)lunette_fail(&l->err, -EPROTO, LUNETTE_DOM_PROTO, h->response,
                            "the target did not log the session out cleanly (response %u)",
@@ -172,6 +175,7 @@ logout_on_event(struct ctl_watch *w, const struct iscsi_kevent *ev, const void *
     } else if (ev->type == ISCSI_KEVENT_CONN_ERROR && w->index == 0) {
         (void)lunette_fail(&l->err, -ECONNRESET, LUNETTE_DOM_CONNECT, ECONNRESET,
                            "the connection was lost before the target answered the logout");
+        l->time2wait = (int32_t)ev->u.conn_error.time2wait_s;
         logout_undo(l);
     } else if (ev->type == ISCSI_KEVENT_LOST) {
         (void)lunette_fail(&l->err, -ENOBUFS, LUNETTE_DOM_OS, ENOBUFS,
@@ -206,6 +210,22 @@ logout_on_begin(struct loop_work *w)
                        "logout: the data path cannot be reached: %s", errno_text(-r));
     logout_undo(l);
 }
+
+/* An owner that lets go of a logout still wants the session gone, in order.  But one that was to
+ * keep the session has somebody else end it now, and does not wait for the target. */
+static void
+logout_on_cancel(struct ctl_op *op)
+{
+    struct iscsi_logout *l = container_of(op, struct iscsi_logout, op);
+
+    if (!l->cfg.keep_session || l->state != LOGOUT_ASKING)
+        return;
+    loop_defer_cancel(&l->begin);
+    logout_undo(l);
+}
+
+static const struct ctl_op_ops logout_op_ops = {.cancel = logout_on_cancel,
+                                                .destroy = logout_destroy};
 
 static void
 logout_on_limit(struct loop_timer *t)
@@ -242,6 +262,7 @@ session_logout_task(struct ctl *ctl, const struct logout_config *cfg,
     l->cfg = *cfg;
     if (l->cfg.timeout_ms == 0)
         l->cfg.timeout_ms = LOGOUT_TIMEOUT_MS;
+    l->time2wait = -1;
     l->done = done;
     l->user = user;
     ctl_op_init(&l->op, ctl, &logout_op_ops);
@@ -255,6 +276,18 @@ session_logout_task(struct ctl *ctl, const struct logout_config *cfg,
     loop_defer(l->loop, &l->begin);
     *ret = l;
     return 0;
+}
+
+int32_t
+logout_time2wait(const struct iscsi_logout *l)
+{
+    return l->time2wait;
+}
+
+bool
+logout_is_over(const struct iscsi_logout *l)
+{
+    return l->op.ended;
 }
 
 void

@@ -26,6 +26,7 @@ struct logout_config {
     uint32_t nconns;           /* >= 1 */
     uint32_t timeout_ms;       /* for the response; after it the session is ended anyway; 0: 5 s */
     bool skip_request;         /* the connection is dead, so no Logout Request is sent */
+    bool keep_session;         /* for another login: see session_logout_task */
 };
 
 struct iscsi_logout;
@@ -34,15 +35,24 @@ struct iscsi_logout;
  * and the session.  It watches the events of these connections until then.  done is called once:
  * with err NULL when the target agreed; else err says why not (time limit, connection lost, or the
  * response's code as detail).  In both cases the session is gone from the data plane, or is going
- * while the data plane is slow.  cfg is copied, ctl is borrowed and outlives the logout.  Returns
- * 0; or -ENOMEM when there is no memory and another logout uses that which is kept for this case:
- * the caller tries again later. */
+ * while the data plane is slow.  With keep_session the connections are only stopped, for recovery,
+ * and the session stays in the data plane, where LOGIN_REOPEN finds it.  cfg is copied, ctl is
+ * borrowed and outlives the logout.  Returns 0; or -ENOMEM when there is no memory and another
+ * logout uses that which is kept for this case: the caller tries again later. */
 int session_logout_task(struct ctl *ctl, const struct logout_config *cfg,
                         void (*done)(void *user, const struct lunette_error *err), void *user,
                         struct iscsi_logout **ret);
 
+/* Returns the Time2Wait in seconds that the Logout Response has told, or that is in force where the
+ * connection was lost before it; -1: neither. */
+int32_t logout_time2wait(const struct iscsi_logout *l);
+
+/* Tells whether nothing is left to be undone.  That is so when done is called, unless the data
+ * plane has not answered in time. */
+bool logout_is_over(const struct iscsi_logout *l);
+
 /* Frees the logout and sets *l to NULL; *l may be NULL.  May be called at any time, also inside
- * done; done is not called any more, but the session is ended all the same. */
+ * done; done is not called any more, but all else is done all the same. */
 void logout_free(struct iscsi_logout **l);
 
 #endif
