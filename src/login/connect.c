@@ -39,6 +39,15 @@ connect_reason(const struct iscsi_login *l, int errnum)
     return errno_text(errnum);
 }
 
+/* The time that all addresses have had. */
+static uint32_t
+connect_allowed_ms(const struct iscsi_login *l)
+{
+    uint64_t ms = (uint64_t)l->cfg.connect_try_ms * (uint32_t)l->naddrs;
+
+    return ms > 0 && ms < l->cfg.connect_timeout_ms ? (uint32_t)ms : l->cfg.connect_timeout_ms;
+}
+
 /* Ends the attempt with an error.  It is called in the states RESOLVE and CONNECT and in actions
  * that lead to them, where nothing else sets l->err, so an error that is there already is the
  * first. */
@@ -51,7 +60,7 @@ connect_failed(struct iscsi_login *l, int errnum, const char *what)
     if (errnum == ETIMEDOUT)
         (void)lunette_fail(err, -ETIMEDOUT, LUNETTE_DOM_CONNECT, ETIMEDOUT,
                            "%s %s: no answer in time (%u ms for %d addresses)", what,
-                           connect_where(l, buf), l->cfg.connect_timeout_ms, l->naddrs);
+                           connect_where(l, buf), connect_allowed_ms(l), l->naddrs);
     else
         (void)lunette_fail(err, -errnum, LUNETTE_DOM_CONNECT, (uint32_t)errnum, "%s %s: %s", what,
                            connect_where(l, buf), connect_reason(l, errnum));
@@ -299,7 +308,7 @@ connect_ep(struct iscsi_login *l)
 /* ---- sockets and endpoints ------------------------------------------------------------------ */
 
 /* Tries the next address.  The time that is left is divided equally among the addresses that are
- * left. */
+ * left, and no address has more than connect_try_ms. */
 void
 login_connect_next(struct iscsi_login *l)
 {
@@ -312,6 +321,9 @@ login_connect_next(struct iscsi_login *l)
         return;
     }
     left = (l->connect_until_ns - now) / (uint64_t)(l->naddrs - l->iaddr);
+    if (l->cfg.connect_try_ms > 0 && left > l->cfg.connect_try_ms * LOOP_NS_PER_MS)
+        left = l->cfg.connect_try_ms * LOOP_NS_PER_MS;
+    l->connect_began_ns = now;
     loop_timer_start(l->loop, &l->step, left);
     l->attempt_over = false;
     if (!by_socket(l)) {

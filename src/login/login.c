@@ -74,6 +74,7 @@ login_logged_in(struct iscsi_login *l)
         .auth_method = auth_method_name(&l->nego.auth),
         .portal = l->portal,
         .peer = l->addrs[l->iaddr],
+        .connect_ns = l->connect_ns,
         .moved = !portal_same(&l->base, &l->cfg.portal),
         .moved_to = l->base,
         .redirects = l->redirects,
@@ -266,6 +267,12 @@ login_free(struct iscsi_login **pl)
         return;
     *pl = NULL;
     ctl_op_free(&l->op);
+}
+
+bool
+login_is_over(const struct iscsi_login *l)
+{
+    return l->op.ended;
 }
 
 bool

@@ -34,6 +34,10 @@ void login_cancel(struct iscsi_login *l);
  * stays. */
 void login_free(struct iscsi_login **l);
 
+/* Tells whether nothing of the login is left to be undone.  That is so when done is called, unless
+ * the data plane has not answered in time; another login of the same connection waits for it. */
+bool login_is_over(const struct iscsi_login *l);
+
 /* Tells whether the same login may succeed later although nobody changes anything.  That is so for
  * time limits, for a connection that was refused or lost, and for Status-Class 3. */
 bool login_error_retryable(const struct lunette_error *err);

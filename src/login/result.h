@@ -22,6 +22,7 @@ struct login_result {
     const char *auth_method;                /* "None", "CHAP", "CHAP mutual" */
     struct portal portal;                   /* the one that is used, after redirects */
     struct sock_addr peer;                  /* its address */
+    uint64_t connect_ns;                    /* how long it took to connect to it */
     bool moved;                             /* the target has moved permanently, to moved_to */
     struct portal moved_to;                 /* to be used from now on, not the configured portal */
     uint32_t redirects, retries;            /* how many it took */

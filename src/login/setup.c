@@ -28,6 +28,7 @@ session_ipc_create(struct iscsi_login *l)
     struct iscsi_uevent ev = {.type = ISCSI_UEVENT_CREATE_SESSION};
 
     loop_timer_stop(l->loop, &l->step);
+    l->connect_ns = l->loop->now_ns - l->connect_began_ns;
     TRACE(l->loop, session_ipc_create, l->sid, l->cfg.cid);
     if (l->have_session) {
         if (l->pending == 0)

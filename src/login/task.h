@@ -98,6 +98,7 @@ struct iscsi_login {
     int connect_errno; /* of the last address tried, positive */
     int naddrs, iaddr; /* iaddr: the address that is being tried */
     uint64_t connect_until_ns;
+    uint64_t connect_began_ns, connect_ns; /* to the address that is being tried */
     struct stream *stream;
     uint64_t ep;                  /* 0: none */
     int ep_state;                 /* 1: up, 0: not yet, or -errno */
