@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+#include "login/backoff.h"
+
+#include "wire/bhs.h"
+
+void
+backoff_reset(struct login_backoff *b, uint64_t now_ns)
+{
+    *b = (struct login_backoff){.since_ns = now_ns};
+}
+
+/* Were we refused for who we are?  Detail 0 is ours: the target could not prove who it is. */
+static bool
+backoff_is_auth(const struct lunette_error *why)
+{
+    return why->domain == LUNETTE_DOM_LOGIN &&
+           (why->detail == 0 || why->detail == ISCSI_LOGIN_AUTH_FAILED ||
+            why->detail == ISCSI_LOGIN_FORBIDDEN);
+}
+
+uint64_t
+backoff_next(struct login_backoff *b, struct loop *loop, uint64_t began_ns,
+             const struct lunette_error *why)
+{
+    bool young = loop->now_ns - b->since_ns < BACKOFF_YOUNG_S * LOOP_NS_PER_S;
+    uint32_t most = young ? BACKOFF_QUICK_MS : BACKOFF_SLOW_MS;
+    uint64_t step, wait, took = loop->now_ns - began_ns;
+
+    if (why->domain == LUNETTE_DOM_TIMEOUT && b->timeouts < 16)
+        b->timeouts++;
+    b->step_ms = b->step_ms == 0 ? BACKOFF_FIRST_MS : 2 * b->step_ms;
+    if (b->step_ms > most)
+        b->step_ms = most;
+    step = b->step_ms;
+    if (backoff_is_auth(why) && step < BACKOFF_AUTH_MS)
+        step = BACKOFF_AUTH_MS;
+    step *= LOOP_NS_PER_MS;
+    wait = step / 2 + loop_random(loop) % (step / 2 + 1);
+    if (wait < took + BACKOFF_GAP_MS * LOOP_NS_PER_MS)
+        return BACKOFF_GAP_MS * LOOP_NS_PER_MS;
+    return wait - took;
+}
+
+/* Four times what the last connection took, which leaves room for one that is lost and sent again.
+ */
+static uint64_t
+backoff_usual_ms(uint64_t connect_ns)
+{
+    return 4 * (connect_ns / LOOP_NS_PER_MS);
+}
+
+uint32_t
+backoff_connect_ms(const struct login_backoff *b, const struct login_config *cfg,
+                   uint64_t connect_ns)
+{
+    uint64_t ms = backoff_usual_ms(connect_ns);
+
+    if (ms < BACKOFF_QUICK_MS)
+        ms = BACKOFF_QUICK_MS;
+    if (ms < b->step_ms)
+        ms = b->step_ms;
+    return ms < cfg->connect_timeout_ms ? (uint32_t)ms : cfg->connect_timeout_ms;
+}
+
+uint32_t
+backoff_login_ms(const struct login_backoff *b, const struct login_config *cfg, uint64_t connect_ns)
+{
+    uint64_t ms = (uint64_t)BACKOFF_LOGIN_MS << b->timeouts;
+    uint64_t connect = 2 * (uint64_t)backoff_connect_ms(b, cfg, connect_ns);
+
+    if (ms < connect)
+        ms = connect;
+    return ms < cfg->login_timeout_ms ? (uint32_t)ms : cfg->login_timeout_ms;
+}

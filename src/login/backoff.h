@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/* login/backoff.h - how long to wait between tries to log in again.
+ *
+ * Plain arithmetic, without timers, so that all of it can be tested.  docs/design/reopen.md has
+ * the reasons for the numbers.  Internal to login/; loop's thread.
+ */
+#ifndef LOGIN_BACKOFF_H
+#define LOGIN_BACKOFF_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "login/config.h"
+#include "seam/loop.h"
+
+#define BACKOFF_FIRST_MS  20    /* the first step; each further one is twice as long */
+#define BACKOFF_QUICK_MS  400   /* the longest step while the trouble is young, */
+#define BACKOFF_YOUNG_S   30    /* which it is for so long, */
+#define BACKOFF_SLOW_MS   10000 /* and the longest step afterwards */
+#define BACKOFF_GAP_MS    10    /* at least, between the end of a try and the next */
+#define BACKOFF_AUTH_MS   1000 /* the shortest step after a login that was refused for who we are */
+#define BACKOFF_STEADY_MS 100  /* a session that was up for so long begins anew */
+#define BACKOFF_LOGIN_MS                                                                           \
+    2000 /* for the first try to log in; each one that runs out of time gets                       \
+            the next twice as much */
+
+struct login_backoff {
+    uint64_t since_ns; /* when the trouble began */
+    uint32_t step_ms;  /* the last step; 0: none yet */
+    uint32_t timeouts; /* tries that ran out of time after they had connected */
+};
+
+/* Begins anew: the next wait is the first step. */
+void backoff_reset(struct login_backoff *b, uint64_t now_ns);
+
+/* A try that began at began_ns has failed with *why.  Returns how long to wait, in nanoseconds: a
+ * random part of the next step, between half and all of it, less what the try itself took. */
+uint64_t backoff_next(struct login_backoff *b, struct loop *loop, uint64_t began_ns,
+                      const struct lunette_error *why);
+
+/* How long the next try may take to connect to one address, and in all, where the last connection
+ * that succeeded took connect_ns.  Neither is more than what *cfg allows. */
+uint32_t backoff_connect_ms(const struct login_backoff *b, const struct login_config *cfg,
+                            uint64_t connect_ns);
+uint32_t backoff_login_ms(const struct login_backoff *b, const struct login_config *cfg,
+                          uint64_t connect_ns);
+
+#endif
