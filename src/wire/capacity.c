@@ -189,6 +189,40 @@ alua_build(uint8_t *buf, size_t size, bool extended, uint8_t transition_s,
     return (int)len;
 }
 
+static bool
+alua_group_has_port(const struct alua_group *g, int32_t rel_port)
+{
+    for (unsigned i = 0; i < g->ports_count; i++) {
+        if (alua_port(g, i) == rel_port)
+            return true;
+    }
+    return false;
+}
+
+bool
+alua_find(const uint8_t *buf, size_t len, int32_t group, int32_t rel_port, struct alua_group *ret,
+          uint8_t *ret_transition_s)
+{
+    struct alua_iter it;
+    struct alua_group g, found = {0};
+    unsigned groups = 0, matches = 0;
+
+    if (alua_iter_init(&it, buf, len, NULL) < 0)
+        return false;
+    while (alua_next(&it, &g)) {
+        groups++;
+        if (group >= 0 ? g.group == group : rel_port < 0 || alua_group_has_port(&g, rel_port)) {
+            found = g;
+            matches++;
+        }
+    }
+    if (matches == 0 || (group < 0 && rel_port < 0 && groups > 1))
+        return false;
+    *ret = found;
+    *ret_transition_s = it.transition_s;
+    return true;
+}
+
 const char *
 alua_state_name(uint8_t state)
 {

@@ -90,6 +90,14 @@ uint16_t alua_port(const struct alua_group *g, unsigned i);
  * takes all but the ports from g.  Returns the bytes written, or -ENOBUFS. */
 int alua_build(uint8_t *buf, size_t size, bool extended, uint8_t transition_s,
                const struct alua_group *g, const uint16_t *ports, unsigned nports);
+
+/* Finds the group of one port in REPORT TARGET PORT GROUPS data: the one that has the number group;
+ * where that is -1 (nobody has told it), the one that lists the relative target port identifier
+ * rel_port; where that is -1 too, the only group that there is.  Of several that match the last
+ * counts.  False where there is none, and then *ret and *ret_transition_s, which is as
+ * alua_iter.transition_s, stay as they were. */
+bool alua_find(const uint8_t *buf, size_t len, int32_t group, int32_t rel_port,
+               struct alua_group *ret, uint8_t *ret_transition_s);
 const char *alua_state_name(uint8_t state);
 
 #endif

@@ -146,9 +146,8 @@ int vpd_lu_name(const uint8_t *buf, size_t len, char *ret, size_t size);
 int vpd_fallback_name(const struct scsi_inquiry *q, const char *serial, char *ret, size_t size);
 
 /* Gets the relative target port identifier and the target port group of the port that answered
- * (association 1).  Returns 0, or -ENOENT when the page does not have both, and then leaves both
- * outputs as they were. */
-int vpd_port_ids(const uint8_t *buf, size_t len, uint16_t *ret_rel_port, uint16_t *ret_group);
+ * (association 1), each -1 where the page does not tell it; of several the first. */
+void vpd_port_ids(const uint8_t *buf, size_t len, int32_t *ret_rel_port, int32_t *ret_group);
 
 struct vpd_extended {
     uint8_t activate_microcode, spt;

@@ -206,32 +206,23 @@ vpd_fallback_name(const struct scsi_inquiry *q, const char *serial, char *ret, s
     return n;
 }
 
-int
-vpd_port_ids(const uint8_t *buf, size_t len, uint16_t *ret_rel_port, uint16_t *ret_group)
+void
+vpd_port_ids(const uint8_t *buf, size_t len, int32_t *ret_rel_port, int32_t *ret_group)
 {
-    bool has_port = false, has_group = false;
-    uint16_t port = 0, group = 0;
     struct vpd_id_iter it;
     struct vpd_id d;
 
+    *ret_rel_port = *ret_group = -1;
     if (vpd_id_iter_init(&it, buf, len) < 0)
-        return -ENOENT;
+        return;
     while (vpd_id_next(&it, &d)) {
         if (d.assoc != VPD_ASSOC_PORT || d.len != 4)
             continue;
-        if (d.type == VPD_ID_REL_PORT && !has_port) {
-            port = ld_be16(d.data + 2);
-            has_port = true;
-        } else if (d.type == VPD_ID_PORT_GROUP && !has_group) {
-            group = ld_be16(d.data + 2);
-            has_group = true;
-        }
+        if (d.type == VPD_ID_REL_PORT && *ret_rel_port < 0)
+            *ret_rel_port = ld_be16(d.data + 2);
+        else if (d.type == VPD_ID_PORT_GROUP && *ret_group < 0)
+            *ret_group = ld_be16(d.data + 2);
     }
-    if (!has_port || !has_group)
-        return -ENOENT;
-    *ret_rel_port = port;
-    *ret_group = group;
-    return 0;
 }
 
 int

@@ -58,7 +58,7 @@ one_device_id(const uint8_t *p, size_t n)
     struct vpd_id_iter it;
     struct vpd_id id;
     char name[VPD_LU_NAME_MAX], small[9];
-    uint16_t port, group;
+    int32_t port, group;
     unsigned sum = 0;
     int r;
 
@@ -76,7 +76,8 @@ one_device_id(const uint8_t *p, size_t n)
     }
     if (vpd_lu_name(p, n, small, sizeof(small)) >= 0)
         fuzz_check_text(small, sizeof(small));
-    (void)vpd_port_ids(p, n, &port, &group);
+    vpd_port_ids(p, n, &port, &group);
+    CHECK(port >= -1 && port <= 65535 && group >= -1 && group <= 65535);
     CHECK(sum < UINT32_MAX);
 }
 
@@ -165,7 +166,10 @@ one_alua(const uint8_t *p, size_t n)
     struct alua_group g;
     uint32_t total;
     unsigned sum = 0;
+    uint8_t secs;
 
+    if (alua_find(p, n, n > 0 ? p[0] : -1, n > 1 ? p[1] : -1, &g, &secs))
+        CHECK(g.ports == NULL || g.ports + 4u * g.ports_count <= p + n);
     if (alua_iter_init(&it, p, n, &total) < 0)
         return;
     while (alua_next(&it, &g)) {

@@ -325,6 +325,51 @@ test_alua(void **state)
     assert_string_equal(alua_state_name(5), "unknown state");
 }
 
+static void
+test_alua_find(void **state)
+{
+    /* groups 1 (ports 1, 2), 2 (port 3), 2 again, and 3, which is cut within its ports */
+    static const uint8_t b[] = "\0\0\0\x3c\x10\x07\0\0" /* the header */
+                               "\0\x8f\0\1\0\0\0\2\0\0\0\1\0\0\0\2"
+                               "\2\x8f\0\2\0\0\0\1\0\0\0\3"
+                               "\x83\x8f\0\2\0\0\0\1\0\0\0\4"
+                               "\xf\x8f\0\3\0\0\0\xff\0\0\0\5";
+    static const struct {
+        int32_t group, port;
+        size_t len;
+        int found; /* the state, or -1 */
+    } rows[] = {
+        {1, -1, 60, ALUA_OPTIMIZED},
+        {1, 99, 60, ALUA_OPTIMIZED},   /* the group decides */
+        {2, -1, 60, ALUA_UNAVAILABLE}, /* the last of two */
+        {2, -1, 36, ALUA_STANDBY},
+        {3, -1, 60, ALUA_TRANSITIONING},
+        {4, -1, 60, -1},
+        {4, 1, 60, -1},
+        {-1, 2, 60, ALUA_OPTIMIZED},
+        {-1, 3, 60, ALUA_STANDBY},
+        {-1, 5, 60, ALUA_TRANSITIONING},
+        {-1, 6, 60, -1},
+        {-1, 5, 58, -1},
+        {-1, -1, 60, -1}, /* one of several */
+        {-1, -1, 24, ALUA_OPTIMIZED},
+        {1, 1, 8, -1},
+        {1, 1, 3, -1},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        uint8_t *cut = exact(b, rows[i].len), secs = 99;
+        struct alua_group g = {.state = 9};
+        bool found = alua_find(cut, rows[i].len, rows[i].group, rows[i].port, &g, &secs);
+
+        assert_int_equal(found, rows[i].found >= 0);
+        assert_int_equal(g.state, found ? rows[i].found : 9);
+        assert_int_equal(secs, found ? 7 : 99);
+        free(cut);
+    }
+}
+
 int
 main(void)
 {
@@ -332,6 +377,7 @@ main(void)
         cmocka_unit_test(test_mode_bytes),  cmocka_unit_test(test_mode_parse),
         cmocka_unit_test(test_mode_odd),    cmocka_unit_test(test_capacity),
         cmocka_unit_test(test_report_luns), cmocka_unit_test(test_alua),
+        cmocka_unit_test(test_alua_find),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -227,7 +227,7 @@ static void
 test_designators(void **state)
 {
     static const char page[] = PNAME PORT GROUP NAA6;
-    uint16_t port = 9, group = 9;
+    int32_t port, group;
     struct vpd_id_iter it;
     struct vpd_id ids[5];
     uint8_t b[256], again[256];
@@ -243,12 +243,14 @@ test_designators(void **state)
     assert_int_equal(ids[0].assoc, VPD_ASSOC_PORT);
     assert_int_equal(ids[0].type, VPD_ID_SCSI_NAME);
     assert_int_equal(ids[0].len, 12);
-    assert_int_equal(vpd_port_ids(b, len, &port, &group), 0);
+    vpd_port_ids(b, len, &port, &group);
     assert_int_equal(port, 2);
     assert_int_equal(group, 0x103);
-    port = 9;
-    assert_int_equal(vpd_port_ids(b, len - 20 - 8, &port, &group), -ENOENT);
-    assert_int_equal(port, 9);
+    vpd_port_ids(b, len - 20 - 8, &port, &group); /* each is told by itself */
+    assert_int_equal(port, 2);
+    assert_int_equal(group, -1);
+    vpd_port_ids(b, 3, &port, &group);
+    assert_int_equal(port, -1);
     ids[0].len = 10; /* without its NULs, which the builder adds */
     assert_int_equal(vpd_device_id_build(again, sizeof(again), 0, ids, 4), len);
     assert_memory_equal(again, b, len);
@@ -418,7 +420,7 @@ test_mutations(void **state)
         struct vpd_extended e;
         struct scsi_inquiry q;
         struct vpd_id_iter it;
-        uint16_t port, group;
+        int32_t port, group;
         struct vpd_id d;
         size_t len = page83(b, ids, sizeof(ids) - 1);
 
@@ -430,7 +432,7 @@ test_mutations(void **state)
         (void)vpd_supported_parse(page, len, &s);
         (void)vpd_serial_parse(page, len, text, sizeof(text));
         (void)vpd_lu_name(page, len, text, sizeof(text));
-        (void)vpd_port_ids(page, len, &port, &group);
+        vpd_port_ids(page, len, &port, &group);
         (void)vpd_extended_parse(page, len, &e);
         (void)vpd_block_limits_parse(page, len, &l);
         (void)vpd_block_char_parse(page, len, &c);
