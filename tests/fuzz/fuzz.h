@@ -30,7 +30,7 @@ void fuzz_one(const uint8_t *data, size_t len);
 static inline void *
 fuzz_copy(const void *data, size_t len)
 {
-    void *copy = malloc(len > 0 ? len : 1);
+    void *copy = calloc(1, len > 0 ? len : 1);
 
     CHECK(copy != NULL);
     if (len > 0)
