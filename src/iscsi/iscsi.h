@@ -100,6 +100,9 @@ int iscsi_conn_send_pdu(struct iscsi_conn *c, const struct bhs *hdr, const void 
 
 /* For tests: asserts that the flags which let commands and answers take the fast path are right. */
 void iscsi_check_fast(const struct iscsi_session *s);
+/* For tests: asserts these, and all else that is true of a session between two turns of its loop,
+ * in any state, with and without connections. */
+void iscsi_session_check(const struct iscsi_session *s);
 
 const char *iscsi_err_name(enum iscsi_err e);
 

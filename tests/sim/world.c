@@ -86,7 +86,7 @@ world_check(struct world *w)
 
         if (s == NULL)
             continue;
-        iscsi_check_fast(s);
+        iscsi_session_check(s);
         check_transport(s);
     }
     if (w->lun == NULL)

@@ -630,7 +630,7 @@ check(struct world *w)
         const struct iscsi_session *s = dataplane_session(w->dp, sid);
 
         if (s != NULL)
-            iscsi_check_fast(s);
+            iscsi_session_check(s);
     }
     if (fake_adapter.nsent > FAKE_SENT_MAX / 2)
         fake_adapter.nsent = 0;

@@ -289,11 +289,11 @@ world_queue(struct world *w, struct cmd *c)
 static inline void
 world_commit(struct world *w)
 {
-    iscsi_check_fast(dataplane_session(w->dp, w->sid));
+    iscsi_session_check(dataplane_session(w->dp, w->sid));
     w->host->ops->commit(w->host);
-    iscsi_check_fast(dataplane_session(w->dp, w->sid));
+    iscsi_session_check(dataplane_session(w->dp, w->sid));
     fake_turn(&w->fl);
-    iscsi_check_fast(dataplane_session(w->dp, w->sid));
+    iscsi_session_check(dataplane_session(w->dp, w->sid));
 }
 
 /* A read or write of 512 bytes, sent. */
