@@ -305,6 +305,21 @@ iscsi_tmf_rsp(struct conn *c, struct task *t, const struct bhs_tmf_rsp *h)
         loop_timer_start(s->pub.loop, &s->tmf_timer, limit_ms(s, w->function) * LOOP_NS_PER_MS);
 }
 
+/* The connection that works still has one of the commands that eh_now waits for, so that to end it
+ * brings them back.  What a connection has that was lost before is not its matter. */
+static bool
+lead_detains(const struct session *s)
+{
+    for (uint32_t slot = 0; slot < s->pub.tasks.made; slot++) {
+        const struct task *t = iscsi_task_at(s, slot);
+
+        if (t->pub.state != ISCSI_TASK_FREE && t->swept && !iscsi_task_is_lost(t) &&
+            t->pub.conn == &s->leadconn->pub)
+            return true;
+    }
+    return false;
+}
+
 static void
 tmf_timed_out(struct loop_timer *t)
 {
@@ -313,9 +328,11 @@ tmf_timed_out(struct loop_timer *t)
     if (s->tmf != NULL)
         iscsi_conn_failure(s->tmf->pub.conn, ISCSI_ERR_TMF_TIMEDOUT,
                            "the target does not answer task management");
-    else if (s->eh_now != NULL && s->leadconn != NULL)
+    else if (s->eh_now != NULL && s->leadconn != NULL && lead_detains(s))
         iscsi_conn_failure(&s->leadconn->pub, ISCSI_ERR_TMF_TIMEDOUT,
                            "what task management has ended cannot be taken off the transport");
+    else if (s->eh_now != NULL)
+        tmf_end_now(s, SCSI_EH_FAILED);
 }
 
 void

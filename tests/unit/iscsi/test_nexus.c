@@ -558,6 +558,53 @@ command_of_a_stopping_connection(void **state)
     world_free(w);
 }
 
+/* What a connection of the old nexus does not let go of is not the new one's fault: whoever resets
+ * the logical unit fails at the time limit, and the new connection works on.  What it detains by
+ * itself is given up with it. */
+static void
+reset_waits_in_vain(void **state)
+{
+    static const uint8_t lun[8];
+
+    (void)state;
+    for (int own = 0; own < 2; own++) {
+        struct world *w = patient_world(20, "60");
+        struct waiter reset = {.w.done = eh_done};
+        struct cmd old, c;
+
+        w->registry.t[0].stop_conn = slow_stop;
+        one_command(w, &old, true);
+        fake_adapter.conn->up->conn_failure(fake_adapter.conn, ISCSI_ERR_CONN_CLOSED, "cut");
+        fake_advance(&w->fl, MS(60));
+        w->cid = 2;
+        assert_int_equal(world_do(w, ISCSI_UEVENT_CREATE_CONN), 0);
+        reopen(w, 4);
+        if (own) {
+            fake_adapter.cleanup_delay_ns = SEC(500);
+            one_command(w, &c, true);
+        }
+        w->host->ops->eh_device_reset(w->host, lun, &reset.w);
+        fake_turn(&w->fl);
+        assert_int_equal(tmf_answer(0), 0);
+        for (int i = 0; i < 31; i++) {
+            if (fake_adapter.conn != NULL)
+                fake_adapter.conn->last_recv_ns = w->fl.l.now_ns;
+            fake_advance(&w->fl, SEC(1));
+        }
+        assert_int_equal(reset.done, 1);
+        assert_int_equal(reset.r, SCSI_EH_FAILED);
+        assert_int_equal(w->nerrors, own); /* the old one is told when it has stopped */
+        fake_adapter.cleanup_delay_ns = 0;
+        if (!own)
+            works(w);
+        assert_int_equal(old.done, 0);
+        stopping->up->conn_stopped(stopping);
+        fake_advance(&w->fl, own ? SEC(500) : MS(1));
+        assert_int_equal(old.done, 1);
+        world_free(w);
+    }
+}
+
 /* Nobody will log in again, says the control plane, while the connection is still being stopped. */
 static void
 patience_ends_while_stopping(void **state)
@@ -790,6 +837,7 @@ main(int argc, char **argv)
         cmocka_unit_test(session_reset_waits_for_the_session),
         cmocka_unit_test(task_management_begins_anew),
         cmocka_unit_test(command_of_a_stopping_connection),
+        cmocka_unit_test(reset_waits_in_vain),
         cmocka_unit_test(patience_ends_while_stopping),
         cmocka_unit_test(second_connection_is_lost),
         cmocka_unit_test(command_may_still_run),
