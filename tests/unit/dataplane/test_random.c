@@ -19,7 +19,7 @@
 
 #include "dataplane/dataplane.h"
 #include "ipc/ipc.h"
-#include "iscsi/iscsi.h"
+#include "iscsi/internal.h"
 #include "seam/host.h"
 #include "tests/support/fake_transport.h"
 #include "tests/support/ipc_queue.h"
@@ -202,6 +202,7 @@ target_answers(struct world *w)
         break;
     case ISCSI_OP_LOGOUT_REQ:
         bhs_init(&h, ISCSI_OP_LOGOUT_RSP, ISCSI_FLAG_FINAL);
+        h.logout_rsp.response = (uint8_t)(below(w, 3) == 0 ? below(w, 5) : 0);
         break;
     default:
         bhs_init(&h, (uint8_t)(0x20 + below(w, 0x20)), (uint8_t)below(w, 256));
@@ -224,7 +225,13 @@ target_speaks(struct world *w)
     if (below(w, 4) != 0) {
         bhs_init(&h, below(w, 2) == 0 ? ISCSI_OP_NOP_IN : ISCSI_OP_ASYNC, ISCSI_FLAG_FINAL);
         h.h.itt = put32(ISCSI_TAG_RSVD);
-        h.nop_in.ttt = put32(below(w, 2) == 0 ? 5 : ISCSI_TAG_RSVD);
+        if (pdu_opcode(&h.h) == ISCSI_OP_ASYNC) {
+            h.async.event = (uint8_t)below(w, 7);
+            h.async.param1 = put16((uint16_t)below(w, 3));
+            h.async.param3 = put16((uint16_t)below(w, 40));
+        } else {
+            h.nop_in.ttt = put32(below(w, 2) == 0 ? 5 : ISCSI_TAG_RSVD);
+        }
     } else {
         h.h.opcode = (uint8_t)(0x20 + below(w, 0x20));
         if (pdu_opcode(&h.h) == ISCSI_OP_DATA_IN || pdu_opcode(&h.h) == ISCSI_OP_R2T)
@@ -493,7 +500,7 @@ ask_one(struct world *w, enum iscsi_uevent_type type, uint32_t sid, uint16_t cid
     }
     if (type == ISCSI_UEVENT_SET_PARAM) {
         ev.u.set_param.param = ISCSI_PARAM_RECOVERY_TMO;
-        strcpy(ev.u.set_param.value, below(w, 2) == 0 ? "0" : "10");
+        strcpy(ev.u.set_param.value, below(w, 3) == 0 ? "-1" : below(w, 2) == 0 ? "0" : "10");
     }
     ask(w, &ev, NULL);
 }
@@ -742,6 +749,36 @@ world_free(struct world *w)
     dataplane_free(w->dp);
 }
 
+/* Nobody comes any more, neither a client nor a target, and the adapter lets go of all it stops:
+ * no session stays half-way, and no command that its session does not have hangs. */
+static void
+abandoned(struct world *w)
+{
+    client_goes(w);
+    w->refuse = false;
+    fake_adapter.full = false;
+    for (int i = 0; i < 200; i++) {
+        fake_advance(&w->fl, SEC(1));
+        one_stopped(w);
+        check(w);
+    }
+    fake_advance(&w->fl, SEC(ISCSI_RECOVERY_TMO_MAX));
+    for (uint32_t sid = 1; sid <= w->sid_max; sid++) {
+        const struct iscsi_session *pub = dataplane_session(w->dp, sid);
+        const struct session *s;
+
+        if (pub == NULL)
+            continue;
+        s = (const void *)((const char *)pub - offsetof(struct session, pub));
+        if (s->state == ISCSI_STATE_BLOCKED)
+            assert_int_equal(s->recovery_tmo_s, ISCSI_RECOVERY_TMO_NEVER);
+        if (s->state == ISCSI_STATE_LOGGED_IN)
+            assert_int_equal(s->leadconn->state, CONN_LOGGED_IN);
+        else
+            assert_int_equal(s->outstanding, 0);
+    }
+}
+
 static void
 life(uint64_t seed)
 {
@@ -754,6 +791,8 @@ life(uint64_t seed)
         step(w);
         check(w);
     }
+    if (seed % 4 == 0)
+        abandoned(w);
     world_free(w);
     free(w);
 }
