@@ -123,6 +123,9 @@ void reopen_get_info(const struct iscsi_reopen *r, struct reopen_info *ret);
  * is under way keeps those that it has. */
 struct login_config *reopen_login_config(struct iscsi_reopen *r);
 
+/* Changes reopen_max, also while the session is lost: the next refusal is measured by it. */
+void reopen_set_max(struct iscsi_reopen *r, uint32_t reopen_max);
+
 /* Fills in *cfg with what ends this session: its ids and connection, and skip_request where there
  * is nothing to ask on.  To close a session in any state: reopen_logout_config, reopen_free,
  * session_logout_task.  The state is not NEW. */
