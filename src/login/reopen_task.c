@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/* login/reopen_task.c - what all parts of a reopen need. */
+#include "login/reopen_task.h"
+
+#include "base/log.h"
+
+void
+reopen_retry_later(struct iscsi_reopen *r)
+{
+    loop_timer_start(r->loop, &r->timer, REOPEN_RETRY_MS * LOOP_NS_PER_MS);
+}
+
+void
+reopen_unwatch(struct iscsi_reopen *r)
+{
+    ctl_watch_del(&r->watch);
+    ctl_watch_del(&r->session_watch);
+}
+
+void
+reopen_end_if_over(struct iscsi_reopen *r)
+{
+    if (r->freed && !r->undoing && !r->asking)
+        ctl_op_end(&r->op);
+}
+
+void
+reopen_give_up(struct iscsi_reopen *r)
+{
+    struct lunette_error why = r->why;
+
+    r->state = REOPEN_GAVE_UP;
+    loop_timer_stop(r->loop, &r->timer);
+    reopen_unwatch(r);
+    login_config_wipe(&r->cfg);
+    log_line(r->loop->log, LOG_LEVEL_ERROR, "%s: the session is given up: %s", r->cfg.target_name,
+             why.msg);
+    r->cb.gave_up(r->cb.user, &why);
+}
+
+void
+reopen_wait(struct iscsi_reopen *r)
+{
+    uint64_t now = r->loop->now_ns, delay;
+    struct lunette_error why = r->why;
+
+    if (r->due_ns < r->ready_ns)
+        r->due_ns = r->ready_ns;
+    delay = r->due_ns > now ? r->due_ns - now : 0;
+    r->state = REOPEN_WAITING;
+    r->attempt++;
+    loop_timer_start(r->loop, &r->timer, delay);
+    if (r->cb.waiting != NULL)
+        r->cb.waiting(r->cb.user, r->attempt,
+                      (uint32_t)((delay + LOOP_NS_PER_MS - 1) / LOOP_NS_PER_MS), &why);
+}

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/* login/reopen_task.h - the inside of a reopen.
+ *
+ *   UP       --asked to leave---------> LEAVING
+ *   UP       --lost-------------------> STOPPING, or WAITING where nothing is to be stopped
+ *   LEAVING  --logged out, or lost----> likewise
+ *   STOPPING --stopped----------------> WAITING
+ *   WAITING  --due--------------------> QUEUED --passed--> LOGIN
+ *   LOGIN    --logged in--------------> UP
+ *   LOGIN    --failed-----------------> WAITING
+ *   LOGIN    --refused for good-------> ENDING --stopped--> GAVE_UP
+ *
+ * One timer serves all states (reopen_on_timer).  What needs memory and finds none is tried again
+ * after REOPEN_RETRY_MS.  Functions that call the owner back may free r.  Internal to login/; all
+ * on the loop's thread.  The files:
+ *
+ *   reopen_life.c  its life, what the owner asks, and where events go
+ *   reopen_try.c   how another connection is made
+ *   reopen_lost.c  how a connection ends
+ *   reopen_task.c  what these three need
+ */
+#ifndef LOGIN_REOPEN_TASK_H
+#define LOGIN_REOPEN_TASK_H
+
+#include "ctl/op.h"
+#include "ctl/undo.h"
+#include "login/backoff.h"
+#include "login/login.h"
+#include "login/reopen.h"
+#include "wire/bhs.h"
+
+#define REOPEN_RETRY_MS 50 /* until what found no memory is tried again */
+
+struct iscsi_reopen {
+    struct ctl_op op;
+    struct ctl *ctl;
+    struct loop *loop;
+    struct reopen_callbacks cb;
+    struct login_config cfg; /* of the next login; kind, sid and cid are the session's */
+    uint32_t reopen_max;
+    enum reopen_state state;
+    bool freed; /* the owner has let go: only what is on its way is waited for */
+
+    struct loop_timer timer;
+    struct loop_work told_work; /* reopen_lost has been called */
+    struct ctl_watch watch, session_watch;
+    struct login_gate *gate;
+    struct login_turn turn;
+    struct iscsi_login *login;   /* while WAITING: one that still tidies up */
+    struct iscsi_logout *logout; /* likewise */
+    struct undo undo;
+    bool undoing; /* undo works, on a reservation of ctl */
+    bool asking;  /* GET_CONN has no reply yet */
+
+    /* of the connection, or of the last one */
+    uint64_t ep; /* 0: none, or somebody undoes it already */
+    uint64_t up_ns, connect_ns;
+    int32_t tpgt;                        /* of the nexus; -1: not told */
+    uint32_t time2wait_s, time2retain_s; /* as agreed, or as told since */
+    uint32_t leave_ms; /* LEAVING: for the Logout; 0: the target ends the connection itself */
+
+    /* of the loss */
+    uint64_t lost_ns;
+    uint64_t ready_ns;  /* Time2Wait is over */
+    uint64_t linger_ns; /* Time2Retain is over, too: nothing of the old nexus runs any more */
+    uint64_t due_ns;    /* of the next try */
+    uint64_t began_ns;  /* of the last try */
+    uint32_t attempt, reopens;
+    uint32_t refusals;   /* that have counted */
+    uint64_t refused_ns; /* when the last of them came */
+    bool pinned;         /* this try insists on the nexus' portal group */
+    struct login_backoff backoff;
+    struct lunette_error why;
+};
+
+/* Is a connection there, as far as we know? */
+static inline bool
+reopen_has_conn(const struct iscsi_reopen *r)
+{
+    return r->state == REOPEN_UP || r->state == REOPEN_LEAVING;
+}
+
+/* ---- reopen_task.c -------------------------------------------------------------------------- */
+
+void reopen_retry_later(struct iscsi_reopen *r);
+void reopen_unwatch(struct iscsi_reopen *r);
+/* Frees r when the owner has let go, and nothing is on its way any more. */
+void reopen_end_if_over(struct iscsi_reopen *r);
+/* No login will bring the session back; r->why says why. */
+void reopen_give_up(struct iscsi_reopen *r);
+/* Waits for due_ns, and in any case for Time2Wait. */
+void reopen_wait(struct iscsi_reopen *r);
+
+/* ---- reopen_lost.c -------------------------------------------------------------------------- */
+
+/* Takes what is left of the connection out of the data plane.  While ENDING, the data plane is also
+ * told that nobody will log in again. */
+void reopen_stop(struct iscsi_reopen *r);
+void reopen_conn_error(struct iscsi_reopen *r, const struct iscsi_kevent *ev);
+void reopen_on_told(struct loop_work *w);
+/* Asks whether the connection is there. */
+void reopen_ask(struct iscsi_reopen *r);
+/* Takes an Asynchronous Message (RFC 7143 11.9.1).  Returns false when it is not about the end of
+ * our connection. */
+bool reopen_async(struct iscsi_reopen *r, const struct bhs_async *a);
+void reopen_log_out(struct iscsi_reopen *r);
+/* The target has announced the end of the connection, and has not ended it. */
+void reopen_not_dropped(struct iscsi_reopen *r);
+
+/* ---- reopen_try.c --------------------------------------------------------------------------- */
+
+void reopen_keep_result(struct iscsi_reopen *r, const struct login_result *res);
+/* It is time for the next try. */
+void reopen_due(struct iscsi_reopen *r);
+void reopen_passed(struct login_turn *t);
+
+#endif
