@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT */
+/* login/reopen_try.c - how another connection is made: when it is tried, and what a failure means.
+ */
+#include <assert.h>
+#include <errno.h>
+
+#include "base/log.h"
+#include "login/reopen_task.h"
+
+#define REOPEN_REFUSED_MS 1000 /* refusals count once in so long */
+
+void
+reopen_keep_result(struct iscsi_reopen *r, const struct login_result *res)
+{
+    r->state = REOPEN_UP;
+    r->attempt = 0;
+    r->ep = res->ep;
+    r->up_ns = r->loop->now_ns;
+    r->connect_ns = res->connect_ns;
+    r->tpgt = res->tpgt;
+    r->time2wait_s = res->params.time2wait;
+    r->time2retain_s = res->params.time2retain;
+    if (res->moved)
+        r->cfg.portal = res->moved_to;
+}
+
+/* May free r. */
+static void
+reopen_came_back(struct iscsi_reopen *r, const struct login_result *res)
+{
+    uint64_t down_ns = r->loop->now_ns - r->lost_ns;
+
+    reopen_keep_result(r, res);
+    r->reopens++;
+    r->why = (struct lunette_error){.code = 0};
+    log_line(r->loop->log, LOG_LEVEL_INFO, "%s: logged in again after %llu ms", r->cfg.target_name,
+             (unsigned long long)(down_ns / LOOP_NS_PER_MS));
+    if (r->cb.back != NULL)
+        r->cb.back(r->cb.user, res, down_ns);
+}
+
+/* The session, or the data plane, is not there any more. */
+static bool
+reopen_is_gone(const struct lunette_error *err)
+{
+    return (err->domain == LUNETTE_DOM_USAGE && err->code == -ENOENT) ||
+           (err->domain == LUNETTE_DOM_OS && err->code == -EPIPE);
+}
+
+/* The target will not have it, or we will not, or it cannot be done as it is configured.  All else
+ * passes: a lack of memory, a stream that makes no sense and may have been damaged, a data plane
+ * that is busy with the old connection. */
+static bool
+reopen_is_refusal(const struct lunette_error *err)
+{
+    return (err->domain == LUNETTE_DOM_LOGIN && !login_error_retryable(err)) ||
+           (err->domain == LUNETTE_DOM_USAGE && err->code == -EINVAL);
+}
+
+/* Counts a refusal; true: it was the last that is allowed. */
+static bool
+reopen_was_last(struct iscsi_reopen *r)
+{
+    uint64_t now = r->loop->now_ns;
+
+    if (r->pinned) /* Another portal group may serve us when the old nexus is over. */
+        return false;
+    if (r->refusals > 0 && now - r->refused_ns < REOPEN_REFUSED_MS * LOOP_NS_PER_MS)
+        return false;
+    r->refusals++;
+    r->refused_ns = now;
+    return r->reopen_max > 0 && r->refusals >= r->reopen_max;
+}
+
+/* May free r. */
+static void
+reopen_failed(struct iscsi_reopen *r, const struct lunette_error *err)
+{
+    (void)lunette_fail_as(&r->why, err);
+    if (reopen_is_gone(err)) {
+        reopen_give_up(r);
+    } else if (reopen_is_refusal(err) && reopen_was_last(r)) {
+        r->state = REOPEN_ENDING;
+        reopen_stop(r);
+    } else {
+        r->due_ns = r->loop->now_ns + backoff_next(&r->backoff, r->loop, r->began_ns, err);
+        reopen_wait(r);
+    }
+}
+
+static void
+reopen_login_done(void *user, const struct login_result *res, const struct lunette_error *err)
+{
+    struct iscsi_reopen *r = user;
+    struct lunette_error why = {.code = 0};
+
+    login_gate_leave(&r->turn);
+    if (err != NULL)
+        why = *err;
+    if (login_is_over(r->login))
+        login_free(&r->login);
+    if (res != NULL)
+        reopen_came_back(r, res);
+    else
+        reopen_failed(r, &why);
+}
+
+/* Logs in.  A login in another portal group would not end the old nexus (RFC 7143 6.3.5), whose
+ * commands could overtake what is sent then; so the group has to be the same until Time2Wait and
+ * Time2Retain are over. */
+static void
+reopen_try(struct iscsi_reopen *r)
+{
+    struct login_callbacks cb = {.done = reopen_login_done, .user = r};
+    struct login_config *cfg = &r->cfg;
+    uint32_t login_ms = cfg->login_timeout_ms;
+    int32_t tpgt = cfg->expected_tpgt;
+    struct lunette_error err;
+    int e;
+
+    r->state = REOPEN_LOGIN;
+    r->began_ns = r->loop->now_ns;
+    r->pinned = tpgt < 0 && r->tpgt >= 0 && r->began_ns < r->linger_ns;
+    if (r->pinned)
+        cfg->expected_tpgt = r->tpgt;
+    cfg->connect_try_ms = backoff_connect_ms(&r->backoff, cfg, r->connect_ns);
+    cfg->login_timeout_ms = backoff_login_ms(&r->backoff, cfg, r->connect_ns);
+    e = login_start(r->ctl, cfg, &cb, &r->login, &err);
+    cfg->expected_tpgt = tpgt; /* the owner's values */
+    cfg->login_timeout_ms = login_ms;
+    if (e == 0)
+        return;
+    login_gate_leave(&r->turn);
+    reopen_failed(r, &err);
+}
+
+void
+reopen_passed(struct login_turn *t)
+{
+    reopen_try(container_of(t, struct iscsi_reopen, turn));
+}
+
+/* It is time for the next try, unless what was before it is not undone yet. */
+void
+reopen_due(struct iscsi_reopen *r)
+{
+    if ((r->login != NULL && !login_is_over(r->login)) ||
+        (r->logout != NULL && !logout_is_over(r->logout))) {
+        reopen_retry_later(r);
+        return;
+    }
+    login_free(&r->login);
+    logout_free(&r->logout);
+    r->state = REOPEN_QUEUED;
+    if (login_gate_enter(r->gate, &r->turn))
+        reopen_try(r);
+}
+
+void
+reopen_now(struct iscsi_reopen *r)
+{
+    uint64_t now = r->loop->now_ns;
+
+    if (r->state != REOPEN_WAITING)
+        return;
+    backoff_reset(&r->backoff, now);
+    r->due_ns = r->ready_ns > now ? r->ready_ns : now;
+    loop_timer_start(r->loop, &r->timer, r->due_ns - now);
+}
