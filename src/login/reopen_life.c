@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT */
+/* login/reopen_life.c - a session that has lost its connection is logged in to again (RFC
+ * 7143 7.5): the life of a reopen, and where events go. */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "login/reopen_task.h"
+#include "wire/pdu.h"
+
+/* ---- events --------------------------------------------------------------------------------- */
+
+static void
+reopen_on_timer(struct loop_timer *t)
+{
+    struct iscsi_reopen *r = container_of(t, struct iscsi_reopen, timer);
+
+    switch (r->state) {
+    case REOPEN_UP:
+        reopen_ask(r);
+        break;
+    case REOPEN_LEAVING:
+        if (r->leave_ms > 0)
+            reopen_log_out(r);
+        else
+            reopen_not_dropped(r);
+        break;
+    case REOPEN_STOPPING:
+    case REOPEN_ENDING:
+        reopen_stop(r);
+        break;
+    case REOPEN_WAITING:
+        reopen_due(r);
+        break;
+    case REOPEN_NEW:
+    case REOPEN_QUEUED:
+    case REOPEN_LOGIN:
+    case REOPEN_GAVE_UP:
+        assert(false); /* the timer does not run */
+        break;
+    }
+}
+
+/* Hands an event to the owner.  May free r. */
+static void
+reopen_pass_on(struct iscsi_reopen *r, const struct iscsi_kevent *ev, const void *data)
+{
+    if (r->cb.event != NULL)
+        r->cb.event(r->cb.user, ev, data);
+}
+
+static void
+reopen_on_event(struct ctl_watch *w, const struct iscsi_kevent *ev, const void *data)
+{
+    struct iscsi_reopen *r = container_of(w, struct iscsi_reopen, watch);
+    const struct bhs *h = &ev->u.recv_pdu.hdr;
+
+    if (ev->type == ISCSI_KEVENT_CONN_ERROR) {
+        reopen_conn_error(r, ev);
+        return;
+    }
+    if (ev->type == ISCSI_KEVENT_RECV_PDU) {
+        if (!reopen_has_conn(r) ||
+            (pdu_opcode(h) == ISCSI_OP_ASYNC && reopen_async(r, (const void *)h)))
+            return;
+    } else if (ev->type == ISCSI_KEVENT_LOST && r->state == REOPEN_UP) {
+        reopen_ask(r);
+    }
+    reopen_pass_on(r, ev, data);
+}
+
+/* SESSION_STATE, or LOST, which reopen_on_event has as well. */
+static void
+reopen_on_session_event(struct ctl_watch *w, const struct iscsi_kevent *ev, const void *data)
+{
+    struct iscsi_reopen *r = container_of(w, struct iscsi_reopen, session_watch);
+
+    if (ev->type != ISCSI_KEVENT_SESSION_STATE)
+        return;
+    if (r->state == REOPEN_UP && ev->u.session_state.state != IPC_SESSION_RUNNING)
+        reopen_ask(r); /* its CONN_ERROR should come, but may be one that was lost */
+    reopen_pass_on(r, ev, data);
+}
+
+/* ---- life ----------------------------------------------------------------------------------- */
+
+static void
+reopen_destroy(struct ctl_op *op)
+{
+    struct iscsi_reopen *r = container_of(op, struct iscsi_reopen, op);
+
+    assert(r->freed && r->login == NULL && r->logout == NULL);
+    if (r->undoing)
+        ctl_unreserve(r->ctl);
+    ctl_op_fini(&r->op);
+    free(r);
+}
+
+/* The owner lets go. */
+static void
+reopen_on_cancel(struct ctl_op *op)
+{
+    struct iscsi_reopen *r = container_of(op, struct iscsi_reopen, op);
+
+    r->freed = true;
+    loop_timer_stop(r->loop, &r->timer);
+    loop_defer_cancel(&r->told_work);
+    reopen_unwatch(r);
+    login_gate_leave(&r->turn);
+    login_free(&r->login);
+    logout_free(&r->logout);
+    login_config_wipe(&r->cfg);
+    reopen_end_if_over(r);
+}
+
+static const struct ctl_op_ops reopen_op_ops = {.cancel = reopen_on_cancel,
+                                                .destroy = reopen_destroy};
+
+int
+reopen_new(struct ctl *ctl, struct login_gate *gate, const struct reopen_config *cfg,
+           const struct reopen_callbacks *cb, struct iscsi_reopen **ret, struct lunette_error *err)
+{
+    struct iscsi_reopen *r = calloc(1, sizeof(*r));
+
+    assert(cb->gave_up != NULL);
+    if (r == NULL)
+        return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory for a session");
+    r->ctl = ctl;
+    r->loop = ctl_loop(ctl);
+    r->gate = gate;
+    r->cb = *cb;
+    r->cfg = *cfg->login;
+    r->cfg.kind = LOGIN_REOPEN;
+    r->cfg.max_retries = 0;
+    r->reopen_max = cfg->reopen_max;
+    ctl_op_init(&r->op, ctl, &reopen_op_ops);
+    loop_timer_init(&r->timer, reopen_on_timer);
+    loop_work_init(&r->told_work, reopen_on_told);
+    login_turn_init(&r->turn, reopen_passed);
+    ctl_watch_init(&r->watch, reopen_on_event);
+    ctl_watch_init(&r->session_watch, reopen_on_session_event);
+    *ret = r;
+    return 0;
+}
+
+void
+reopen_attach(struct iscsi_reopen *r, const struct login_result *res)
+{
+    assert(r->state == REOPEN_NEW);
+    r->cfg.sid = res->sid;
+    r->cfg.cid = res->cid;
+    reopen_keep_result(r, res);
+    backoff_reset(&r->backoff, r->loop->now_ns);
+    ctl_watch_add(r->ctl, &r->watch, res->sid, res->cid);
+    ctl_watch_add_session(r->ctl, &r->session_watch, res->sid);
+}
+
+void
+reopen_free(struct iscsi_reopen **pr)
+{
+    struct iscsi_reopen *r = *pr;
+
+    if (r == NULL)
+        return;
+    *pr = NULL;
+    ctl_op_free(&r->op);
+}
+
+/* ---- what the owner may ask ----------------------------------------------------------------- */
+
+void
+reopen_get_info(const struct iscsi_reopen *r, struct reopen_info *ret)
+{
+    uint64_t now = r->loop->now_ns;
+    bool down = r->state > REOPEN_LEAVING;
+
+    *ret = (struct reopen_info){
+        .state = r->state,
+        .attempt = r->attempt,
+        .reopens = r->reopens,
+        .down_ns = down ? now - r->lost_ns : 0,
+        .next_try_ns = r->state == REOPEN_WAITING && r->due_ns > now ? r->due_ns - now : 0,
+        .why = r->why,
+    };
+}
+
+struct login_config *
+reopen_login_config(struct iscsi_reopen *r)
+{
+    return &r->cfg;
+}
+
+void
+reopen_set_max(struct iscsi_reopen *r, uint32_t reopen_max)
+{
+    r->reopen_max = reopen_max;
+}
+
+void
+reopen_logout_config(const struct iscsi_reopen *r, struct logout_config *cfg)
+{
+    assert(r->state != REOPEN_NEW);
+    *cfg = (struct logout_config){
+        .sid = r->cfg.sid, .nconns = 1, .skip_request = r->state != REOPEN_UP};
+    cfg->conns[0].cid = r->cfg.cid;
+    cfg->conns[0].ep = r->ep;
+}
