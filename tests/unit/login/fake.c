@@ -65,6 +65,15 @@ secure_random(struct loop *l, void *buf, size_t len)
     return 0;
 }
 
+/* A test that fails an allocation means one of the initiator's: ours are tried again. */
+void *
+fake_alloc(size_t size)
+{
+    void *p = calloc(1, size);
+
+    return p != NULL ? p : calloc(1, size);
+}
+
 struct resolve {
     struct loop_timer t;
     struct world *w;
@@ -120,7 +129,7 @@ resolve(struct loop *l, const char *host, uint16_t port,
         void (*done)(void *user, int err, const struct sock_addr *addr, int count), void *user,
         struct resolve **ret)
 {
-    struct resolve *r = calloc(1, sizeof(*r));
+    struct resolve *r = fake_alloc(sizeof(*r));
 
     (void)snprintf(r->host, sizeof(r->host), "%s", host);
     r->w = W(l);
@@ -159,6 +168,21 @@ octet(const struct sock_addr *a)
     return (uint8_t)ntohl(in->sin_addr.s_addr);
 }
 
+static bool
+outage(const struct world *w)
+{
+    return w->l.now_ns < w->outage_until_ns;
+}
+
+static void
+note_connect(struct world *w, uint8_t to)
+{
+    if (w->nconnects == FAKE_LOGINS)
+        return;
+    w->connected_ns[w->nconnects] = w->l.now_ns;
+    w->connected_to[w->nconnects++] = to;
+}
+
 static void
 on_stream(struct loop_timer *t)
 {
@@ -171,19 +195,18 @@ static int
 connect_(struct loop *l, const struct sock_addr *to, const struct stream_opts *opts,
          const struct stream_events *ev, void *user, struct stream **ret)
 {
-    struct fake_stream *s = calloc(1, sizeof(*s));
+    struct fake_stream *s = fake_alloc(sizeof(*s));
     uint8_t n = octet(to);
 
     assert_true(opts->nodelay);
     s->s.loop = l;
     s->ev = ev;
     s->user = user;
-    s->err = n >= 100 ? -ECONNREFUSED : 0;
+    s->err = n >= 100 || outage(W(l)) ? -ECONNREFUSED : 0;
     loop_timer_init(&s->t, on_stream);
-    if (n < 200)
+    if (n < 200 && !(outage(W(l)) && W(l)->black_hole))
         timer_start(l, &s->t, delay(W(l)));
-    if (W(l)->nconnects < FAKE_LOGINS)
-        W(l)->connected_to[W(l)->nconnects++] = n;
+    note_connect(W(l), n);
     W(l)->open_streams++;
     *ret = &s->s;
     return 0;
@@ -212,7 +235,7 @@ release(struct stream *s)
 static int
 adopt(struct loop *l, int fd, const struct stream_events *ev, void *user, struct stream **ret)
 {
-    struct fake_stream *s = calloc(1, sizeof(*s));
+    struct fake_stream *s = fake_alloc(sizeof(*s));
 
     assert_true(fd >= 1000);
     s->s.loop = l;
@@ -334,7 +357,7 @@ on_message(struct loop_timer *t)
 static struct message *
 message(struct world *w, const void *data, uint32_t len)
 {
-    struct message *m = calloc(1, sizeof(*m) + len);
+    struct message *m = fake_alloc(sizeof(*m) + len);
 
     m->w = w;
     m->len = len;
@@ -376,6 +399,8 @@ request(struct ipc *ipc, struct iscsi_uevent *ev, const void *data, uint32_t dat
     w->nrequests++;
     if (w->send_fails_at == w->nrequests)
         return -EPIPE;
+    if (w->no_memory && !ipc_tidies_up(ev->type))
+        return -ENOMEM;
     m = message(w, data, data_len);
     ev->seq = ++w->seq;
     m->kind = MSG_REQUEST;
@@ -402,7 +427,9 @@ reply(struct world *w, const struct message *to, int err, uint32_t sid, uint64_t
     else if (to->req.type == ISCSI_UEVENT_GET_TRANSPORT && err == 0) {
         m->rep.r.transport.caps = (uint32_t)value;
         m->rep.r.transport.max_recv_dlength = w->max_recv_dlength;
-    } else
+    } else if (to->req.type == ISCSI_UEVENT_GET_CONN)
+        m->rep.r.conn.state = (enum ipc_conn_state)value;
+    else
         m->rep.r.ep = value;
     deliver(w, m, order(w, to->req.sid, to->req.cid, true));
     if (w->stall_at == to->number && w->stall != STALL_NEVER) {
@@ -431,6 +458,76 @@ fake_send_pdu(struct world *w, struct fake_conn *c, const struct bhs *hdr, const
     m->ev.u.recv_pdu.hdr = *hdr;
     m->ev.u.recv_pdu.data_len = len;
     deliver(w, m, &c->to_client_ns);
+}
+
+void
+fake_conn_down(struct world *w, struct fake_conn *c)
+{
+    if (c->fd >= 1000)
+        w->open_fds--;
+    c->fd = -1;
+    c->bound = c->started = false;
+    memset(c->names, 0, sizeof(c->names));
+    free(c->rest);
+    free(c->text);
+    c->rest = c->text = NULL;
+    c->rest_len = c->text_len = 0;
+}
+
+void
+fake_lose(struct world *w, struct fake_conn *c, uint32_t time2wait_s, uint32_t time2retain_s)
+{
+    struct message *m = message(w, NULL, 0);
+
+    fake_conn_down(w, c);
+    m->kind = MSG_EVENT;
+    m->ev.type = ISCSI_KEVENT_CONN_ERROR;
+    m->ev.sid = c->sid;
+    m->ev.cid = c->cid;
+    m->ev.u.conn_error.err = ISCSI_ERR_CONN_CLOSED;
+    m->ev.u.conn_error.time2wait_s = time2wait_s;
+    m->ev.u.conn_error.time2retain_s = time2retain_s;
+    (void)lunette_fail(&m->ev.u.conn_error.why, -ECONNRESET, LUNETTE_DOM_CONNECT, ECONNRESET,
+                       "the connection was cut");
+    deliver(w, m, &c->to_client_ns);
+}
+
+void
+fake_lose_events(struct world *w)
+{
+    struct message *m = message(w, NULL, 0);
+
+    m->kind = MSG_EVENT;
+    m->ev.type = ISCSI_KEVENT_LOST;
+    m->ev.u.lost.count = 1;
+    timer_start(&w->l, &m->t, delay(w));
+}
+
+void
+fake_session_state(struct world *w, uint32_t sid, enum ipc_session_state state)
+{
+    struct message *m = message(w, NULL, 0);
+
+    m->kind = MSG_EVENT;
+    m->ev.type = ISCSI_KEVENT_SESSION_STATE;
+    m->ev.sid = sid;
+    m->ev.u.session_state.state = state;
+    timer_start(&w->l, &m->t, delay(w));
+}
+
+void
+fake_async(struct world *w, struct fake_conn *c, uint8_t event, uint16_t param1, uint16_t param2,
+           uint16_t param3)
+{
+    struct bhs_async a;
+
+    bhs_init(&a, ISCSI_OP_ASYNC, ISCSI_FLAG_FINAL);
+    a.itt = put32(ISCSI_TAG_RSVD);
+    a.event = event;
+    a.param1 = put16(param1);
+    a.param2 = put16(param2);
+    a.param3 = put16(param3);
+    fake_send_pdu(w, c, (const void *)&a, NULL, 0);
 }
 
 void
@@ -471,6 +568,14 @@ serve_create_conn(struct world *w, const struct message *m)
 static void
 serve_conn(struct world *w, const struct message *m, struct fake_conn *c)
 {
+    bool needs_bound = m->req.type == ISCSI_UEVENT_SET_PARAM ||
+                       m->req.type == ISCSI_UEVENT_START_CONN ||
+                       m->req.type == ISCSI_UEVENT_SEND_PDU;
+
+    if (needs_bound && !c->bound && w->gone_is_ok) {
+        reply(w, m, -ENOTCONN, m->req.sid, 0);
+        return;
+    }
     switch ((int)m->req.type) {
     case ISCSI_UEVENT_BIND_CONN:
         assert_false(c->bound);
@@ -499,16 +604,15 @@ serve_conn(struct world *w, const struct message *m, struct fake_conn *c)
         break;
     case ISCSI_UEVENT_STOP_CONN:
         c->stops++;
-        if (c->fd >= 1000)
-            w->open_fds--;
-        c->fd = -1;
-        c->bound = c->started = false;
-        memset(c->names, 0, sizeof(c->names));
-        free(c->rest);
-        free(c->text);
-        c->rest = c->text = NULL;
-        c->rest_len = c->text_len = 0;
+        c->stopped_how = m->req.u.stop_conn.how;
+        fake_conn_down(w, c);
         reply(w, m, 0, m->req.sid, 0);
+        break;
+    case ISCSI_UEVENT_GET_CONN:
+        reply(w, m, 0, m->req.sid,
+              c->started ? IPC_CONN_STARTED
+              : c->bound ? IPC_CONN_BOUND
+                         : IPC_CONN_DOWN);
         break;
     case ISCSI_UEVENT_SEND_PDU:
         assert_true(c->bound);
@@ -545,12 +649,11 @@ serve_ep_connect(struct world *w, const struct message *m)
     struct message *ev;
 
     assert_true(w->neps < 4 * FAKE_LOGINS);
-    if (w->nconnects < FAKE_LOGINS)
-        w->connected_to[w->nconnects++] = n;
+    note_connect(w, n);
     *e = (struct fake_ep){.id = 7000u + (unsigned)w->neps++,
                           .settled_ns = w->l.now_ns + (world_random(w) % 2 == 0 ? 0 : delay(w)),
-                          .silent = n >= 200,
-                          .err = n >= 100 ? -ECONNREFUSED : 0};
+                          .silent = n >= 200 || (outage(w) && w->black_hole),
+                          .err = n >= 100 || outage(w) ? -ECONNREFUSED : 0};
     w->open_eps++;
     reply(w, m, 0, 0, e->id);
     if (e->silent || w->no_ep_events)
@@ -587,6 +690,8 @@ serve_destroy(struct world *w, const struct message *m)
         struct fake_conn *c = fake_conn(w, m->req.sid, m->req.cid);
 
         assert_non_null(c); /* exactly once */
+        if (w->gone_is_ok)
+            fake_conn_down(w, c); /* a login that was given up had bound it */
         assert_false(c->bound);
         reply(w, m, 0, m->req.sid, 0);
         c->there = false;
@@ -642,6 +747,12 @@ serve(struct world *w, struct message *m)
         break;
     }
     c = fake_conn(w, m->req.sid, m->req.cid);
+    if (c == NULL && w->gone_is_ok) {
+        if (m->req.type == ISCSI_UEVENT_BIND_CONN && m->req.u.bind_conn.fd >= 1000)
+            w->open_fds--;
+        reply(w, m, -ENOENT, m->req.sid, 0);
+        return;
+    }
     assert_non_null(c);
     serve_conn(w, m, c);
 }

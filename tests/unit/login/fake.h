@@ -67,6 +67,7 @@ struct fake_conn {
     char names[ISCSI_PARAM_COUNT][IPC_VALUE_MAX]; /* SET_PARAM */
     uint32_t nparams;
     uint32_t starts, stops;
+    enum iscsi_stop stopped_how; /* the last time */
 };
 
 struct world {
@@ -91,9 +92,10 @@ struct world {
     uint32_t sessions_made, sessions_gone;
     bool session[FAKE_LOGINS + 1];
     struct fake_conn conn[FAKE_LOGINS];
-    int nconn;                         /* ever created */
-    int nbound;                        /* ever bound: script number */
-    uint8_t connected_to[FAKE_LOGINS]; /* last octet */
+    int nconn;                          /* ever created */
+    int nbound;                         /* ever bound: script number */
+    uint8_t connected_to[FAKE_LOGINS];  /* last octet */
+    uint64_t connected_ns[FAKE_LOGINS]; /* when */
     int nconnects;
     uint64_t seq;
     uint64_t other_ns[2];
@@ -110,11 +112,18 @@ struct world {
     uint64_t mutate;        /* seed of mutation of responses, 0: none */
     bool strict;            /* script violations fail the test */
     const char *chap_user, *chap_secret, *target_user, *target_secret;
+    /* Until then a connection that is begun is refused, or, in a black hole, never comes up. */
+    uint64_t outage_until_ns;
+    bool black_hole;
+    bool no_memory;  /* for requests but those that tidy up */
+    bool gone_is_ok; /* requests may be about what is gone or lost already: -ENOENT, -ENOTCONN */
     uint32_t pdus;
     char last_challenge[200]; /* CHAP_C that the initiator sent last */
     /* logout */
     bool silent_logout;
     uint8_t logout_response;
+    uint16_t logout_time2wait;
+    uint32_t logouts;
     /* discovery */
     const char *targets; /* text with '|' for NUL */
     size_t targets_len, targets_at, targets_piece;
@@ -156,9 +165,19 @@ const char *fake_param(struct world *w, enum iscsi_param p);
 /* puppet.c: a PDU of the initiator. */
 void puppet_receive(struct world *w, struct fake_conn *c, const struct bhs *hdr, const void *data,
                     uint32_t len);
+/* fake.c: zeroed memory, also where a test has the next allocation fail. */
+void *fake_alloc(size_t size);
 /* fake.c: to the initiator. */
 void fake_send_pdu(struct world *w, struct fake_conn *c, const struct bhs *hdr, const void *data,
                    uint32_t len);
 void fake_cut(struct world *w, struct fake_conn *c);
+/* The data plane has lost the connection, and has stopped it. */
+void fake_lose(struct world *w, struct fake_conn *c, uint32_t time2wait_s, uint32_t time2retain_s);
+/* The same, but without an event. */
+void fake_conn_down(struct world *w, struct fake_conn *c);
+void fake_lose_events(struct world *w);
+void fake_session_state(struct world *w, uint32_t sid, enum ipc_session_state state);
+void fake_async(struct world *w, struct fake_conn *c, uint8_t event, uint16_t param1,
+                uint16_t param2, uint16_t param3);
 
 #endif

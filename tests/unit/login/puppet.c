@@ -307,7 +307,7 @@ send_answer(struct say *s)
     if (s->silent)
         return;
     if (w->split >= 0 && (size_t)w->split < len) {
-        s->c->rest = malloc(len);
+        s->c->rest = fake_alloc(len);
         s->c->transit_later = s->transit;
         s->c->rest_len = len - (size_t)w->split;
         memcpy(s->c->rest, s->out + w->split, s->c->rest_len);
@@ -370,7 +370,7 @@ login_request(struct say *s)
         return;
     }
     each_word(s, step->want, check_word);
-    s->out = malloc(FAKE_TEXT);
+    s->out = fake_alloc(FAKE_TEXT);
     text_buf_init(&s->b, s->out, FAKE_TEXT);
     each_word(s, step->say, say_word);
     if (s->pad > 0)
@@ -474,7 +474,7 @@ text_pdu(struct world *w, struct fake_conn *c, const struct bhs_text_req *req, c
         rsp.lun[1] = 9;
         rsp.flags = w->text_flags;
     }
-    piece = malloc(n + 1);
+    piece = fake_alloc(n + 1);
     for (size_t i = 0; i < n; i++) {
         char ch = w->targets[w->targets_at + i];
 
@@ -492,10 +492,12 @@ logout_pdu(struct world *w, struct fake_conn *c, const struct bhs_logout_req *re
 
     assert_int_equal(req->flags, 0x80); /* reason 0 */
     assert_int_equal(get24(req->dseg_len), 0);
+    w->logouts++;
     if (w->silent_logout)
         return;
     bhs_init(&rsp, ISCSI_OP_LOGOUT_RSP, ISCSI_FLAG_FINAL);
     rsp.response = w->logout_response;
+    rsp.time2wait = put16(w->logout_time2wait);
     fake_send_pdu(w, c, (const void *)&rsp, NULL, 0);
     fake_cut(w, c); /* LOUT-02: the target's FIN */
 }
