@@ -1,0 +1,653 @@
+/* SPDX-License-Identifier: MIT */
+/* When a session that is lost is logged in to again, where, and when no more; and the gate. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "login/backoff.h"
+#include "tests/test.h"
+#include "tests/unit/login/tale.h"
+
+/* ---- when it tries -------------------------------------------------------------------------- */
+
+/* The first try is made when Time2Wait is over, and not later. */
+static void
+first_try(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        for (uint32_t wait = 0; wait < 3; wait++) {
+            struct tale t;
+            struct reopen_info info;
+
+            tale_begin(&t, seed, 0, NULL);
+            tale_lose(&t, wait);
+            tale_run_until_back(&t);
+            assert_int_equal(t.losts, 1);
+            assert_string_equal(t.why.msg, "the connection was cut");
+            assert_int_equal(t.waits, 1);
+            assert_int_equal(t.attempt[0], 1);
+            assert_int_equal(t.delay_ms[0], wait * 1000);
+            assert_in_range(t.w->connected_ns[0], t.lost_ns + wait * SEC,
+                            t.lost_ns + wait * SEC + 10 * MS);
+            assert_int_equal(t.down_ns, t.back_ns - t.lost_ns);
+            assert_int_equal(t.w->sessions_made, 1);
+            reopen_get_info(t.r, &info);
+            assert_int_equal(info.state, REOPEN_UP);
+            assert_int_equal(info.reopens, 1);
+            assert_int_equal(info.why.code, 0);
+            tale_end(&t);
+        }
+    }
+}
+
+/* A Time2Wait beyond what the RFC allows is not waited for. */
+static void
+longest_wait(void **state)
+{
+    struct tale t;
+
+    (void)state;
+    tale_begin(&t, 3, 0, NULL);
+    tale_lose(&t, 65535);
+    tale_run_until_back(&t);
+    assert_in_range(t.down_ns, 3600 * SEC, 3601 * SEC);
+    tale_end(&t);
+}
+
+static void
+outage(struct tale *t, uint64_t ns, bool black_hole)
+{
+    tale_pass(t, SEC);
+    t->w->nconnects = 0;
+    t->waits = 0;
+    t->w->outage_until_ns = t->w->l.now_ns + ns;
+    t->w->black_hole = black_hole;
+    fake_lose(t->w, t->c, 0, 0);
+    tale_run_until_back(t);
+}
+
+/* However long an outage of up to half a minute is, it is found to be over within half a second,
+ * both where connections are refused and where nobody answers. */
+static void
+found_soon(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        struct tale t;
+        uint64_t ns = seed * 450 * MS;
+
+        tale_begin(&t, seed, 0, NULL);
+        outage(&t, ns, seed % 2 == 0);
+        assert_in_range(t.down_ns, ns - 3 * MS, ns + 500 * MS);
+        assert_int_equal(t.attempt[0], 1);
+        assert_int_equal(t.delay_ms[0], 0);
+        for (unsigned i = 1; i < t.waits; i++) {
+            uint32_t step = i < 6 ? 20u << (i - 1) : 400; /* 20, 40, ... 320, 400 */
+
+            assert_int_equal(t.attempt[i], i + 1);
+            assert_in_range(t.delay_ms[i], 10, step);
+            if (seed % 2 == 1) /* where a try takes no time, half of the step passes at least */
+                assert_true(t.delay_ms[i] + 30 >= step / 2);
+        }
+        assert_true(t.waits <= ns / (190 * MS) + 8);
+        tale_end(&t);
+    }
+}
+
+/* After half a minute the steps grow to ten seconds. */
+static void
+slow_later(void **state)
+{
+    struct tale t;
+
+    (void)state;
+    for (int black = 0; black < 2; black++) {
+        tale_begin(&t, 7, 0, NULL);
+        outage(&t, 3600 * SEC, black);
+        assert_in_range(t.down_ns, 3600 * SEC, 3611 * SEC);
+        assert_in_range(t.waits, 360, black ? 500 : 720);
+        tale_end(&t);
+    }
+}
+
+/* Sessions that are lost together do not come together, except for the first try. */
+static void
+jitter(void **state)
+{
+    struct tale a, b;
+    unsigned same = 0;
+
+    (void)state;
+    tale_begin(&a, 11, 0, NULL);
+    tale_begin(&b, 12, 0, NULL);
+    outage(&a, 20 * SEC, false);
+    outage(&b, 20 * SEC, false);
+    for (unsigned i = 10; i < 40; i++)
+        same += a.delay_ms[i] == b.delay_ms[i];
+    assert_true(same < 5);
+    tale_end(&a);
+    tale_end(&b);
+}
+
+/* A connection whose round trip takes longer than a try may take at first is given its time. */
+static void
+long_way(void **state)
+{
+    struct tale t;
+
+    (void)state;
+    tale_begin(&t, 5, 0, NULL);
+    t.w->delay_max_ns = 900 * MS;
+    tale_lose(&t, 0);
+    tale_run_until_back(&t); /* by chance, or as the steps grow */
+    t.w->nconnects = 0;
+    tale_lose(&t, 0);
+    tale_run_until_back(&t);
+    tale_end(&t);
+}
+
+/* A session that is lost as soon as it is up is not logged in to without a pause. */
+static void
+flapping(void **state)
+{
+    struct tale t;
+    uint64_t began;
+
+    (void)state;
+    tale_begin(&t, 9, 0, NULL);
+    tale_pass(&t, SEC);
+    began = t.w->l.now_ns;
+    for (int i = 0; i < 20; i++) {
+        fake_lose(t.w, t.c, 0, 0);
+        tale_run_until_back(&t);
+    }
+    assert_true(t.w->l.now_ns - began > 14 * 200 * MS);
+    assert_true(t.down_ns >= 200 * MS);
+    tale_lose(&t, 0); /* after it was up for a second */
+    tale_run_until_back(&t);
+    assert_true(t.down_ns < 50 * MS);
+    tale_end(&t);
+}
+
+static void
+now(void **state)
+{
+    struct reopen_info info;
+    struct tale t;
+    uint64_t asked;
+
+    (void)state;
+    tale_begin(&t, 10, 0, NULL);
+    reopen_now(t.r); /* nothing is lost */
+    tale_pass(&t, SEC);
+    t.w->outage_until_ns = t.w->l.now_ns + 600 * SEC;
+    fake_lose(t.w, t.c, 2, 0);
+    tale_pass(&t, SEC);
+    reopen_now(t.r); /* Time2Wait is not skipped */
+    reopen_get_info(t.r, &info);
+    assert_int_equal(info.state, REOPEN_WAITING);
+    assert_in_range(info.next_try_ns, SEC - 10 * MS, SEC + 10 * MS);
+    tale_pass(&t, 300 * SEC);
+    t.w->outage_until_ns = 0;
+    do /* somewhere in one of the long waits */
+        tale_pass(&t, 100 * MS);
+    while (reopen_get_info(t.r, &info), t.backs == 0 && info.next_try_ns < 2 * SEC);
+    if (t.backs == 0) {
+        asked = t.w->l.now_ns;
+        reopen_now(t.r);
+        tale_run_until_back(&t);
+        assert_true(t.back_ns - asked < 50 * MS);
+    }
+    tale_end(&t);
+}
+
+/* A target that takes the connection and says nothing is given more time with each try. */
+static void
+silent_target(void **state)
+{
+    struct tale t;
+
+    (void)state;
+    tale_begin(&t, 4, 1, NULL);
+    t.w->scripts[1] = t.w->scripts[2] = t.w->scripts[3] = say_silent;
+    t.w->scripts[4] = say_good;
+    t.w->nscripts = 5;
+    tale_lose(&t, 0);
+    tale_run_until_back(&t);
+    assert_in_range(t.down_ns, (2 + 4 + 8) * SEC, (2 + 4 + 8 + 2) * SEC);
+    tale_end(&t);
+}
+
+/* The steps, to the nanosecond: half of each at least, all of it at most, less what the try took.
+ */
+static void
+steps(void **state)
+{
+    static const struct lunette_error no_conn = {.domain = LUNETTE_DOM_CONNECT},
+                                      no_answer = {.domain = LUNETTE_DOM_TIMEOUT},
+                                      who = {.domain = LUNETTE_DOM_LOGIN, .detail = 0x0201},
+                                      prove = {.domain = LUNETTE_DOM_LOGIN, .detail = 0};
+    struct world *w = world_new(90);
+    struct login_config cfg;
+    struct login_backoff b;
+    uint64_t least = UINT64_MAX, most = 0;
+
+    (void)state;
+    world_config(w, &cfg);
+    backoff_reset(&b, w->l.now_ns);
+    for (uint64_t step = 20; step < 2000; step *= 2) {
+        uint64_t want = (step > 400 ? 400 : step) * MS;
+
+        assert_in_range(backoff_next(&b, &w->l, w->l.now_ns, &no_conn), want / 2, want);
+    }
+    for (int i = 0; i < 2000; i++) {
+        uint64_t ns = backoff_next(&b, &w->l, w->l.now_ns, &no_conn);
+
+        assert_in_range(ns, 200 * MS, 400 * MS);
+        least = ns < least ? ns : least;
+        most = ns > most ? ns : most;
+    }
+    assert_true(least < 202 * MS && most > 398 * MS);
+    for (int i = 0; i < 100; i++) {
+        assert_in_range(backoff_next(&b, &w->l, w->l.now_ns, &who), 500 * MS, 1000 * MS);
+        assert_in_range(backoff_next(&b, &w->l, w->l.now_ns, &prove), 500 * MS, 1000 * MS);
+    }
+    assert_int_equal(backoff_connect_ms(&b, &cfg, 0), 400);
+    assert_int_equal(backoff_connect_ms(&b, &cfg, 300 * MS), 1200);
+    assert_int_equal(backoff_connect_ms(&b, &cfg, 9 * SEC), cfg.connect_timeout_ms);
+    assert_int_equal(backoff_login_ms(&b, &cfg, 0), 2000);
+    assert_int_equal(backoff_login_ms(&b, &cfg, 2 * SEC), 16000);
+    w->l.now_ns += 10 * SEC;
+    assert_int_equal(backoff_next(&b, &w->l, w->l.now_ns - 400 * MS, &no_conn), 10 * MS);
+    w->l.now_ns += 30 * SEC;
+    for (uint64_t step = 800; step < 40000; step *= 2) {
+        uint64_t want = (step > 10000 ? 10000 : step) * MS;
+
+        assert_in_range(backoff_next(&b, &w->l, w->l.now_ns, &no_conn), want / 2, want);
+    }
+    assert_int_equal(backoff_connect_ms(&b, &cfg, 0), 10000);
+    for (int i = 0; i < 100; i++)
+        (void)backoff_next(&b, &w->l, w->l.now_ns, &no_answer);
+    assert_int_equal(backoff_login_ms(&b, &cfg, 0), cfg.login_timeout_ms);
+    backoff_reset(&b, w->l.now_ns);
+    assert_in_range(backoff_next(&b, &w->l, w->l.now_ns, &no_conn), 10 * MS, 20 * MS);
+    world_free(w);
+}
+
+/* ---- where it goes -------------------------------------------------------------------------- */
+
+/* A temporary move is forgotten, a permanent one is not. */
+static void
+redirects(void **state)
+{
+    static const struct step *const scripts[] = {say_good,       say_moved_now, say_good, say_good,
+                                                 say_moved_ever, say_good,      say_good};
+    static const uint8_t to[][3] = {{1, 2, 0}, {1, 0, 0}, {1, 3, 0}, {3, 0, 0}};
+    struct tale t;
+
+    (void)state;
+    tale_begin(&t, 21, 0, NULL);
+    memcpy(t.w->scripts, scripts, sizeof(scripts));
+    t.w->nscripts = 7;
+    for (unsigned i = 0; i < 4; i++) {
+        tale_lose(&t, 0);
+        tale_run_until_back(&t);
+        assert_int_equal(t.w->connected_to[0], to[i][0]);
+        if (to[i][1] != 0)
+            assert_int_equal(t.w->connected_to[1], to[i][1]);
+        assert_int_equal(t.w->nconnects, to[i][1] != 0 ? 2 : 1);
+        assert_int_equal(t.res.moved, i == 2);
+    }
+    assert_string_equal(reopen_login_config(t.r)->portal.host, "10.0.0.3");
+    tale_end(&t);
+}
+
+/* A login that the target has sent elsewhere and that fails there is tried where the session is
+ * known. */
+static void
+redirect_fails(void **state)
+{
+    struct tale t;
+
+    (void)state;
+    tale_begin(&t, 22, 0, NULL);
+    t.w->scripts[1] = say_moved_ever;
+    t.w->scripts[2] = say_cut;
+    t.w->scripts[3] = say_good;
+    t.w->nscripts = 4;
+    tale_lose(&t, 0);
+    tale_run_until_back(&t);
+    assert_int_equal(t.w->nconnects, 3);
+    assert_int_equal(t.w->connected_to[2], 1);
+    tale_end(&t);
+}
+
+/* Until Time2Retain is over, another portal group is not taken: it would not end the old nexus. */
+static void
+other_group(void **state)
+{
+    struct tale t;
+
+    (void)state;
+    tale_begin(&t, 23, 1, NULL);
+    t.w->scripts[1] = say_group2;
+    t.w->nscripts = 2;
+    tale_pass(&t, SEC);
+    fake_lose(t.w, t.c, 1, 4);
+    tale_run_until_back(&t);
+    assert_in_range(t.down_ns, 5 * SEC, 6200 * MS);
+    assert_int_equal(t.res.tpgt, 2);
+    tale_end(&t);
+}
+
+static void
+same_settings(struct login_config *cfg)
+{
+    (void)strcpy(cfg->chap.name, "alice");
+    (void)strcpy((char *)cfg->chap.secret, "initiator-secret");
+    cfg->chap.secret_len = 16;
+    cfg->auth_required = true;
+    (void)strcpy(cfg->header_digest, "CRC32C");
+    (void)strcpy(cfg->initiator_alias, "host 1");
+}
+
+static const struct step chap[] = {
+    {"InitiatorName TargetName InitiatorAlias SessionType=Normal AuthMethod=CHAP CSG0 !T",
+     "AuthMethod=CHAP TargetPortalGroupTag=1 @noT"},
+    {"CHAP_A", "@chap=5 @noT"},
+    {"CHAP_N CHAP_R T", "@verify"},
+    {"CSG1 T HeaderDigest=CRC32C", "@answer"},
+    END};
+
+/* Each login proves the same name, offers the same and has the same ISID. */
+static void
+settings_stay(void **state)
+{
+    char isid[IPC_VALUE_MAX];
+    struct tale t;
+
+    (void)state;
+    tale_begin_as(&t, 24, 1, same_settings, chap);
+    memcpy(isid, t.c->names[ISCSI_PARAM_ISID], sizeof(isid));
+    for (int i = 0; i < 3; i++) {
+        tale_lose(&t, 0);
+        reopen_login_config(t.r)->replacement_timeout_s = 7 + i;
+        tale_run_until_back(&t);
+        assert_string_equal(t.c->names[ISCSI_PARAM_ISID], isid);
+        assert_string_equal(t.c->names[ISCSI_PARAM_HEADER_DIGEST], "CRC32C");
+        assert_int_equal(atoi(t.c->names[ISCSI_PARAM_RECOVERY_TMO]), 7 + i);
+        assert_string_equal(t.res.auth_method, "CHAP");
+    }
+    tale_end(&t);
+}
+
+/* ---- refused -------------------------------------------------------------------------------- */
+
+/* Refusals for good count once a second; the last that is allowed ends the session. */
+static void
+refusals(void **state)
+{
+    static const struct step *const no[] = {say_not_found, say_refused};
+
+    (void)state;
+    for (uint32_t max = 1; max <= 4; max++) {
+        for (int how = 0; how < 2; how++) {
+            struct reopen_info info;
+            struct tale t;
+
+            tale_begin_as(&t, 30 + max, max, same_settings, chap);
+            t.w->scripts[1] = no[how];
+            t.w->nscripts = 2;
+            tale_lose(&t, 0);
+            world_run(t.w, &t.over);
+            assert_int_equal(t.gave_ups, 1);
+            assert_int_equal(t.backs, 0);
+            assert_int_equal(t.why.domain, LUNETTE_DOM_LOGIN);
+            assert_int_equal(t.why.detail, how == 0 ? 0x0203 : 0x0201);
+            assert_in_range(t.w->l.now_ns - t.lost_ns, (max - 1) * SEC,
+                            (max - 1) * (how == 0 ? 1450 : 2050) * MS + 50 * MS);
+            assert_int_equal(t.c->stopped_how, STOP_CONN_TERM); /* so that commands fail */
+            if (how == 1) /* a password is not tried again and again */
+                assert_true((unsigned)t.w->nconnects <= 2 * max);
+            reopen_get_info(t.r, &info);
+            assert_int_equal(info.state, REOPEN_GAVE_UP);
+            reopen_now(t.r);
+            world_drain(t.w);
+            assert_int_equal(t.gave_ups, 1);
+            tale_end(&t);
+        }
+    }
+}
+
+/* What may pass does not count, and a target that says "not found" while it starts is waited for.
+ */
+static void
+what_passes(void **state)
+{
+    static const struct step *const passing[] = {say_busy, say_garbage, say_cut};
+    struct tale t;
+
+    (void)state;
+    tale_begin(&t, 40, 1, NULL);
+    for (int i = 1; i < 30; i++)
+        t.w->scripts[i] = passing[i % 3];
+    t.w->scripts[30] = say_good;
+    t.w->nscripts = 31;
+    tale_lose(&t, 0);
+    tale_run_until_back(&t);
+    assert_int_equal(t.waits, 30);
+    tale_end(&t);
+
+    for (uint32_t max = 0; max <= REOPEN_MAX_DEFAULT; max += REOPEN_MAX_DEFAULT) {
+        tale_begin(&t, 41, max, NULL);
+        for (int i = 1; i < 24; i++)
+            t.w->scripts[i] = say_not_found;
+        t.w->scripts[24] = say_good;
+        t.w->nscripts = 25;
+        tale_lose(&t, 0);
+        tale_run_until_back(&t);
+        assert_int_equal(t.gave_ups, 0);
+        assert_true(t.down_ns > 4 * SEC);
+        tale_end(&t);
+    }
+}
+
+/* Refusals of one outage do not count in the next. */
+static void
+refusals_are_forgotten(void **state)
+{
+    struct tale t;
+
+    (void)state;
+    tale_begin(&t, 42, 2, NULL);
+    for (int i = 1; i < 20; i++)
+        t.w->scripts[i] = i % 2 == 1 ? say_not_found : say_good;
+    t.w->nscripts = 20;
+    for (int i = 0; i < 9; i++) {
+        tale_lose(&t, 0);
+        tale_run_until_back(&t);
+    }
+    tale_end(&t);
+}
+
+/* A session that is gone from the data plane cannot come back. */
+static void
+session_is_gone(void **state)
+{
+    struct tale t;
+
+    (void)state;
+    tale_begin(&t, 43, 0, NULL);
+    tale_pass(&t, SEC);
+    t.w->gone_is_ok = true;
+    fake_conn_down(t.w, t.c);
+    t.c->there = false;
+    fake_lose_events(t.w);
+    world_run(t.w, &t.over);
+    assert_int_equal(t.gave_ups, 1);
+    assert_int_equal(t.why.code, -ENOENT);
+    assert_int_equal(t.lost_events, 1);
+    reopen_free(&t.r);
+    world_drain(t.w);
+    assert_true(ctl_idle(t.w->ctl));
+    login_gate_fini(&t.gate);
+    world_free(t.w);
+}
+
+/* ---- the gate ------------------------------------------------------------------------------- */
+
+struct guest {
+    struct login_turn turn;
+    unsigned *order;
+    unsigned passed_at;
+};
+
+static void
+guest_passed(struct login_turn *t)
+{
+    struct guest *g = container_of(t, struct guest, turn);
+
+    g->passed_at = ++*g->order;
+}
+
+static void
+gate_order(void **state)
+{
+    struct world *w = world_new(1);
+    struct login_gate gate;
+    struct guest g[10];
+    unsigned order = 0;
+
+    (void)state;
+    login_gate_init(&gate, &w->l, 3);
+    for (int i = 0; i < 10; i++) {
+        g[i] = (struct guest){.order = &order};
+        login_turn_init(&g[i].turn, guest_passed);
+        assert_int_equal(login_gate_enter(&gate, &g[i].turn), i < 3);
+    }
+    world_drain(w);
+    assert_int_equal(order, 0);
+    login_gate_leave(&g[4].turn); /* gives up waiting */
+    login_gate_leave(&g[1].turn);
+    login_gate_leave(&g[1].turn);
+    assert_false(login_gate_enter(&gate, &g[1].turn)); /* behind all others, though there is room */
+    assert_int_equal(order, 0);                        /* never from inside a call */
+    world_drain(w);
+    assert_int_equal(g[3].passed_at, 1);
+    assert_int_equal(order, 1);
+    login_gate_set_max(&gate, 5);
+    world_drain(w);
+    assert_int_equal(g[5].passed_at, 2);
+    assert_int_equal(g[6].passed_at, 3);
+    assert_int_equal(order, 3);
+    login_gate_set_max(&gate, 1);
+    login_gate_leave(&g[0].turn);
+    world_drain(w);
+    assert_int_equal(order, 3);
+    login_gate_set_max(&gate, 0);
+    world_drain(w);
+    assert_int_equal(g[7].passed_at, 4);
+    assert_int_equal(g[9].passed_at, 6);
+    assert_int_equal(g[1].passed_at, 7);
+    for (int i = 0; i < 10; i++)
+        login_gate_leave(&g[i].turn);
+    login_gate_fini(&gate);
+    world_free(w);
+}
+
+/* Many sessions of one gate are lost together: no more than its limit log in at a time, and all
+ * come back. */
+static void
+gate_cap(void **state)
+{
+    enum { MANY = 20, CAP = 3 };
+    static struct tale t[MANY];
+    struct world *w;
+    struct login_gate gate;
+    unsigned most = 0, back = 0;
+
+    (void)state;
+    w = world_new(80);
+    login_gate_init(&gate, &w->l, CAP);
+    w->scripts[0] = say_good;
+    w->nscripts = 1;
+    for (int i = 0; i < MANY; i++) {
+        struct reopen_callbacks cb = {
+            .lost = tale_on_lost, .back = tale_on_back, .gave_up = tale_on_gave_up, .user = &t[i]};
+        struct reopen_config rc = {.login = &t[i].cfg};
+        struct login_callbacks first = {tale_on_first_login, &t[i]};
+        struct iscsi_login *l;
+
+        t[i] = (struct tale){.w = w};
+        world_config(w, &t[i].cfg);
+        assert_int_equal(reopen_new(w->ctl, &gate, &rc, &cb, &t[i].r, NULL), 0);
+        assert_int_equal(login_start(w->ctl, &t[i].cfg, &first, &l, NULL), 0);
+        world_run(w, &t[i].back);
+        login_free(&l);
+        t[i].c = fake_conn(w, t[i].res.sid, t[i].res.cid);
+    }
+    tale_pass(&t[0], SEC);
+    for (int i = 0; i < MANY; i++)
+        fake_lose(w, t[i].c, 0, 0);
+    while (back < MANY) {
+        unsigned logins = 0;
+
+        assert_true(world_step(w));
+        back = 0;
+        for (int i = 0; i < MANY; i++) {
+            struct reopen_info info;
+
+            reopen_get_info(t[i].r, &info);
+            logins += info.state == REOPEN_LOGIN;
+            back += t[i].backs;
+        }
+        most = logins > most ? logins : most;
+    }
+    assert_int_equal(most, CAP);
+    for (int i = 0; i < MANY; i++) {
+        struct logout_config lc;
+        struct iscsi_logout *lo;
+
+        reopen_logout_config(t[i].r, &lc);
+        assert_false(lc.skip_request);
+        reopen_free(&t[i].r);
+        w->done = false;
+        assert_int_equal(session_logout_task(w->ctl, &lc, world_logout_done, w, &lo), 0);
+        world_run(w, &w->done);
+        logout_free(&lo);
+    }
+    world_drain(w);
+    login_gate_fini(&gate);
+    world_free(w);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(first_try),
+        cmocka_unit_test(longest_wait),
+        cmocka_unit_test(found_soon),
+        cmocka_unit_test(slow_later),
+        cmocka_unit_test(jitter),
+        cmocka_unit_test(long_way),
+        cmocka_unit_test(flapping),
+        cmocka_unit_test(now),
+        cmocka_unit_test(silent_target),
+        cmocka_unit_test(steps),
+        cmocka_unit_test(redirects),
+        cmocka_unit_test(redirect_fails),
+        cmocka_unit_test(other_group),
+        cmocka_unit_test(settings_stay),
+        cmocka_unit_test(refusals),
+        cmocka_unit_test(what_passes),
+        cmocka_unit_test(refusals_are_forgotten),
+        cmocka_unit_test(session_is_gone),
+        cmocka_unit_test(gate_order),
+        cmocka_unit_test(gate_cap),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
