@@ -150,6 +150,56 @@ test_events_wait_for_the_next_client(void **state)
     dpw_free(w);
 }
 
+/* A session that has lost its connection while no client is there fails on time all the same, the
+ * reopen that a client has left in the middle changes nothing of it, and the next client is told
+ * and can bring the session back. */
+static void
+test_a_session_fails_on_time_without_a_client(void **state)
+{
+    static const struct dataplane_limits limits = {
+        .grace_ms = GRACE_MS, .events_max = 64, .event_bytes_max = 1u << 20};
+
+    (void)state;
+    for (int reopening = 0; reopening < 2; reopening++) {
+        struct dpw *w = dpw_new_alone(&limits);
+        const struct iscsi_kevent *told;
+        struct scsi_host *h;
+        uint64_t ep;
+        uint32_t sid;
+
+        attach(w);
+        assert_int_equal(take_events(w, 0), 0);
+        sid = dpw_started(w, &ep);
+        assert_int_equal(dpw_param(w, sid, 1, ISCSI_PARAM_RECOVERY_TMO, "60"), 0);
+        h = dataplane_host(w->dp, sid);
+        fake_adapter.conn->up->conn_failure(fake_adapter.conn, ISCSI_ERR_CONN_CLOSED, "cut");
+        fake_advance(&w->fl, MS(1));
+        assert_int_equal(h->state, SCSI_HOST_BLOCKED);
+        if (reopening) {
+            ep = dpw_endpoint(w);
+            assert_int_equal(dpw_do(w, ISCSI_UEVENT_BIND_CONN, sid, 1, ep), 0);
+        }
+        detach(w, 1);
+        fake_advance(&w->fl, SEC(59));
+        assert_int_equal(h->state, SCSI_HOST_BLOCKED);
+        fake_advance(&w->fl, SEC(1));
+        assert_int_equal(h->state, SCSI_HOST_GONE);
+        attach(w);
+        assert_int_equal(take_events(w, 0), 0);
+        told = dpw_last_event(w, ISCSI_KEVENT_SESSION_STATE);
+        assert_int_equal(told->u.session_state.state, IPC_SESSION_FAILED);
+        assert_non_null(strstr(told->u.session_state.why.msg, "not recovered within 60 s"));
+        ep = dpw_endpoint(w);
+        assert_int_equal(dpw_do(w, ISCSI_UEVENT_BIND_CONN, sid, 1, ep), 0);
+        assert_int_equal(dpw_do(w, ISCSI_UEVENT_START_CONN, sid, 1, 0), 0);
+        assert_int_equal(h->state, SCSI_HOST_RUNNING);
+        told = dpw_last_event(w, ISCSI_KEVENT_SESSION_STATE);
+        assert_int_equal(told->u.session_state.state, IPC_SESSION_RUNNING);
+        assert_int_equal(told->u.session_state.why.code, 0);
+        dpw_free(w);
+    }
+}
+
 /* Four fit; the fifth and all after it count as lost until that has been said. */
 static void
 test_lost_events_are_said(void **state)
@@ -461,6 +511,7 @@ main(void)
         cmocka_unit_test(test_a_descriptor_before_hello_is_closed),
         cmocka_unit_test(test_events_wait_for_take_events),
         cmocka_unit_test(test_events_wait_for_the_next_client),
+        cmocka_unit_test(test_a_session_fails_on_time_without_a_client),
         cmocka_unit_test(test_lost_events_are_said),
         cmocka_unit_test(test_a_loss_before_the_list_is_none),
         cmocka_unit_test(test_bytes_are_bounded_too),

@@ -253,6 +253,38 @@ patience_ends(void **state)
     world_free(w);
 }
 
+/* It ends between the login's first and last step: commands fail from then on, and flow again when
+ * the login is through; or the login fails, and nothing is told twice. */
+static void
+patience_ends_during_a_login(void **state)
+{
+    (void)state;
+    for (int good = 0; good < 2; good++) {
+        struct world *w = patient_world(21, "5");
+        struct cmd c;
+
+        lose(w);
+        world_connect(w);
+        assert_int_equal(world_do(w, ISCSI_UEVENT_BIND_CONN), 0);
+        world_login(w, session_of(w)->win.cmdsn, 4);
+        fake_advance(&w->fl, SEC(5));
+        assert_int_equal(w->gone, 1);
+        one_command(w, &c, true);
+        assert_int_equal(c.sc.host_result, DID_NO_CONNECT);
+        if (!good) {
+            lose(w);
+            assert_int_equal(w->gone, 1);
+            world_connect(w);
+            assert_int_equal(world_do(w, ISCSI_UEVENT_BIND_CONN), 0);
+            world_login(w, session_of(w)->win.cmdsn, 4);
+        }
+        assert_int_equal(world_do(w, ISCSI_UEVENT_START_CONN), 0);
+        assert_int_equal(w->running, 1);
+        works(w);
+        world_free(w);
+    }
+}
+
 static void
 recovery_time_has_bounds(void **state)
 {
@@ -827,6 +859,7 @@ main(int argc, char **argv)
         cmocka_unit_test(lost_session_waits),
         cmocka_unit_test(another_cid_leads_on),
         cmocka_unit_test(patience_ends),
+        cmocka_unit_test(patience_ends_during_a_login),
         cmocka_unit_test(recovery_time_has_bounds),
         cmocka_unit_test(patience_without_end),
         cmocka_unit_test(patience_changes_while_waiting),
