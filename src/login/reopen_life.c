@@ -91,8 +91,9 @@ reopen_destroy(struct ctl_op *op)
     struct iscsi_reopen *r = container_of(op, struct iscsi_reopen, op);
 
     assert(r->freed && r->login == NULL && r->logout == NULL);
-    if (r->undoing)
+    if (r->undo != NULL)
         ctl_unreserve(r->ctl);
+    free(r->undo);
     ctl_op_fini(&r->op);
     free(r);
 }

@@ -2,6 +2,7 @@
 /* login/reopen_lost.c - how a connection ends: it is lost, or the target wants us to leave. */
 #include <assert.h>
 #include <errno.h>
+#include <stdlib.h>
 
 #include "base/log.h"
 #include "login/reopen_task.h"
@@ -21,9 +22,10 @@ struct reopen_loss {
 static void
 reopen_stopped(struct undo *u)
 {
-    struct iscsi_reopen *r = container_of(u, struct iscsi_reopen, undo);
+    struct iscsi_reopen *r = container_of(u, struct reopen_undo, undo)->reopen;
 
-    r->undoing = false;
+    free(r->undo);
+    r->undo = NULL;
     ctl_unreserve(r->ctl);
     if (r->freed)
         reopen_end_if_over(r);
@@ -38,12 +40,16 @@ reopen_stopped(struct undo *u)
 void
 reopen_stop(struct iscsi_reopen *r)
 {
+    struct reopen_undo *u = malloc(sizeof(*u));
+
     assert(r->state == REOPEN_STOPPING || r->state == REOPEN_ENDING);
-    if (ctl_reserve(r->ctl) < 0) {
+    if (u == NULL || ctl_reserve(r->ctl) < 0) {
+        free(u);
         reopen_retry_later(r);
         return;
     }
-    r->undo = (struct undo){
+    u->reopen = r;
+    u->undo = (struct undo){
         .ctl = r->ctl,
         .sid = r->cfg.sid,
         .conns = {{.cid = r->cfg.cid, .ep = r->ep, .stop = true}},
@@ -52,8 +58,8 @@ reopen_stop(struct iscsi_reopen *r)
         .done = reopen_stopped,
     };
     r->ep = 0;
-    r->undoing = true;
-    undo_start(&r->undo);
+    r->undo = u;
+    undo_start(&u->undo);
 }
 
 /* ---- lost ----------------------------------------------------------------------------------- */

@@ -20,7 +20,7 @@ reopen_unwatch(struct iscsi_reopen *r)
 void
 reopen_end_if_over(struct iscsi_reopen *r)
 {
-    if (r->freed && !r->undoing && !r->asking)
+    if (r->freed && r->undo == NULL && !r->asking)
         ctl_op_end(&r->op);
 }
 

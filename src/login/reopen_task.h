@@ -31,6 +31,13 @@
 
 #define REOPEN_RETRY_MS 50 /* until what found no memory is tried again */
 
+/* What takes a connection out of the data plane.  It is large and seldom needed, so it is made at
+ * its time, with a reservation of ctl. */
+struct reopen_undo {
+    struct undo undo;
+    struct iscsi_reopen *reopen;
+};
+
 struct iscsi_reopen {
     struct ctl_op op;
     struct ctl *ctl;
@@ -48,9 +55,8 @@ struct iscsi_reopen {
     struct login_turn turn;
     struct iscsi_login *login;   /* while WAITING: one that still tidies up */
     struct iscsi_logout *logout; /* likewise */
-    struct undo undo;
-    bool undoing; /* undo works, on a reservation of ctl */
-    bool asking;  /* GET_CONN has no reply yet */
+    struct reopen_undo *undo;    /* NULL: it does not work */
+    bool asking;                 /* GET_CONN has no reply yet */
 
     /* of the connection, or of the last one */
     uint64_t ep; /* 0: none, or somebody undoes it already */
