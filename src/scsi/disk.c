@@ -202,18 +202,24 @@ disk_fail_now(struct scsi_sdev *s, struct blk_request *rq, int err)
 static int __attribute__((noinline, cold)) disk_not_now(struct scsi_sdev *s, struct blk_request *rq)
 {
     switch (s->dev.state) {
-    case SDEV_OFFLINE: /* a request that was retried is one of those whose time-outs took the device
+    case SDEV_OFFLINE:
+        if (s->replaced)
+            return disk_fail_now(s, rq, -ENXIO);
+        /* a request that was retried is one of those whose time-outs took the device
                           offline */
         return disk_fail_now(s, rq, rq->retries > 0 ? -ETIMEDOUT : -ENODEV);
     case SDEV_CANCEL:
     case SDEV_DEL:
         return disk_fail_now(s, rq, -ENODEV);
     case SDEV_TRANSPORT_OFFLINE:
-        return disk_fail_now(s, rq, -ENOTCONN);
+        return disk_fail_now(s, rq, sdev_error(s));
+    case SDEV_BLOCK:
+        if (s->leaving)
+            return disk_fail_now(s, rq, -ENOTCONN);
+        __attribute__((fallthrough));
     case SDEV_CREATED:
     case SDEV_RUNNING:
     case SDEV_QUIESCE:
-    case SDEV_BLOCK:
     case SDEV_CREATED_BLOCK:
     case SDEV_NSTATES:
     default:

@@ -57,6 +57,7 @@ enum disk_step {
 #define STEPS_ALL      0x3ff
 
 struct scsi_scan_op;
+struct scsi_sdev;
 struct disk_step_row;
 
 struct scsi_target {
@@ -78,8 +79,10 @@ struct scsi_target {
     struct list eh_queue;                 /* scsi_sdev that wait for a target or session reset */
     struct scsi_sdev *eh_owner;           /* whose reset of target or session is under way */
     struct scsi_eh_wait drop_wait;
-    bool dropping;     /* a session reset for protocol errors is under way */
-    bool luns_changed; /* 3F/0E seen and no REPORT LUNS since: other units say the same */
+    uint64_t nexus;            /* grows by one whenever the host runs again */
+    struct lunette_error gone; /* why the host is GONE; code 0 where it is not */
+    bool dropping;             /* a session reset for protocol errors is under way */
+    bool luns_changed;         /* 3F/0E seen and no REPORT LUNS since: other units say the same */
     uint8_t link_errors;
 };
 
@@ -107,6 +110,27 @@ struct disk_fast {
     bool cached;  /* the disk has a write cache, in which a write that is done may still be */
 };
 
+/* Looking at a device anew in a new nexus, before anything else is sent to it: reconnect.c. */
+enum reconnect_step {
+    RECONNECT_NONE,
+    RECONNECT_WAIT,  /* until the next try */
+    RECONNECT_READY, /* TEST UNIT READY, which also takes the unit attentions of the new nexus */
+    RECONNECT_IDENT, /* is it the same unit? */
+    RECONNECT_DISK,  /* capacity and cache */
+};
+
+struct sdev_reconnect {
+    enum reconnect_step step;
+    bool start_sent;   /* START STOP UNIT */
+    uint64_t began;    /* the nexus that the look under way began in */
+    uint64_t since_ns; /* when the nexus began */
+    uint32_t backoff_ms;
+    struct loop_timer again; /* RECONNECT_WAIT */
+    struct loop_timer limit; /* requests do not wait any longer; the tries go on */
+    struct scsi_exec x;
+    uint8_t cdb[CDB_MAX];
+};
+
 struct scsi_sdev {
     struct scsi_device dev;
     uint8_t gate;      /* enum sdev_gate, several at once: 0 lets disk commands through */
@@ -128,9 +152,16 @@ struct scsi_sdev {
 
     bool expecting_ua; /* a unit attention that follows a reset of ours is due: it is no news */
     bool has_b0, has_b1, has_b2, name_told; /* VPD pages; name is from page 83h */
-    bool seen;                              /* the scan under way has found it */
-    bool doomed;                            /* its owner has freed it: eh.c does once it lets go */
-    uint32_t events;                        /* pending, 1 << enum scsi_event */
+    bool known;                             /* INQUIRY has told what it is */
+    bool vague;               /* a page could not be had: its name or serial number is not known */
+    bool replaced;            /* another unit has been found in its place */
+    bool leaving;             /* its user has decided to close it: nothing waits for a session */
+    uint64_t nexus;           /* that it was last found to be itself in */
+    struct lunette_error why; /* why commands fail, where code is not 0 */
+    struct sdev_reconnect rc;
+    bool seen;       /* the scan under way has found it */
+    bool doomed;     /* its owner has freed it: eh.c does once it lets go */
+    uint32_t events; /* pending, 1 << enum scsi_event */
     struct loop_work ev_work;
 
     enum eh_step eh;
@@ -270,6 +301,15 @@ void sdev_free(struct scsi_sdev *s);
 /* sdev.c */
 void sdev_init(struct scsi_sdev *s);
 bool sdev_set_state(struct scsi_sdev *s, enum scsi_device_state to);
+/* No look at s goes on, but for a command that is under way. */
+void sdev_reconnect_stop(struct scsi_sdev *s);
+/* What commands fail with in the state of s. */
+int sdev_error(const struct scsi_sdev *s);
+/* Another unit, which differs as text says, is in the place of s, for good. */
+void sdev_replaced(struct scsi_sdev *s, const char *text);
+/* Sets s OFFLINE or TRANSPORT_OFFLINE, because of why. */
+void sdev_set_failed(struct scsi_sdev *s, enum scsi_device_state to,
+                     const struct lunette_error *why);
 void sdev_restart(struct scsi_sdev *s);
 void sdev_gate_set(struct scsi_sdev *s, uint8_t gate);
 void sdev_gate_clear(struct scsi_sdev *s, uint8_t gate);

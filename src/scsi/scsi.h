@@ -13,9 +13,11 @@
  *
  * How a request of the disk ends (bdev_result.err; status and sense beside it):
  *
- *     -ENOLINK     path   connection lost, or the target failed the task: may have been executed
- *     -ENOTCONN    path   no session
- *     -ENXIO       path   no such logical unit any more
+ *     -ENOLINK     path   connection lost, or the target failed the task: it may have been
+ *                         executed, and is not safe to send again
+ *     -ENOTCONN    path   no session: it was not recovered in time, or the disk is being closed;
+ *                         what was under way when it was lost may have been executed
+ *     -ENXIO       path   no such logical unit any more, or another one is in its place
  *     -ETIMEDOUT   path   no answer in time; aborted
  *     -ECANCELED   path   swept by a reset, and not safe to send again
  *     -EIO         path   any other failure
@@ -32,7 +34,12 @@
  *     -ENOMEDIUM          no medium
  *     -EOPNOTSUPP         the device cannot do it
  *
- * "path": another path may fare better; "later": so may this one.
+ * "path": another path may fare better; "later": so may this one.  scsi_device_why has a sentence
+ * where it is the device that fails them all.
+ *
+ * While the host is BLOCKED, and until a device has been found to be the same again after that,
+ * requests wait, raw commands too, and no time of theirs passes.  How long a host stays BLOCKED is
+ * the host's to say: GONE ends the wait.
  */
 #ifndef SCSI_SCSI_H
 #define SCSI_SCSI_H
@@ -164,6 +171,14 @@ const char *scsi_event_name(enum scsi_event ev);
 
 /* Sets a device RUNNING again that had gone OFFLINE.  0, or -EINVAL from any other state. */
 int scsi_device_online(struct scsi_device *dev);
+
+/* Why all commands of dev fail, as a sentence; NULL where they do not, or nobody has said.  Valid
+ * until the loop's next turn. */
+const struct lunette_error *scsi_device_why(const struct scsi_device *dev);
+
+/* The user of dev has decided to close it: from now on commands do not wait for a session or for
+ * the unit to be looked at, but fail with -ENOTCONN, those that wait now as well. */
+void scsi_device_leave(struct scsi_device *dev);
 
 /* Flushes the cache of a disk that has one, and then refuses everything (states CANCEL, DEL).  done
  * is called once, later.  scsi_detach frees the device.  The caller drains its block device first.

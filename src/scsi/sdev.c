@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* scsi/sdev.c - the state of one device, the gates that hold its disk commands back, its queue
  * depth, and the delivery of its events. */
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -161,6 +162,70 @@ scsi_backoff_ms(struct loop *l, uint32_t *state)
     return ms - ms / 4 + (uint32_t)(loop_random(l) % (ms / 2 + 1));
 }
 
+int
+sdev_error(const struct scsi_sdev *s)
+{
+    if (s->why.code != 0)
+        return s->why.code;
+    return s->dev.state == SDEV_TRANSPORT_OFFLINE ? -ENOTCONN : -ENODEV;
+}
+
+const struct lunette_error *
+scsi_device_why(const struct scsi_device *dev)
+{
+    const struct scsi_sdev *s = (const struct scsi_sdev *)dev;
+    bool fails = dev->state == SDEV_OFFLINE || dev->state == SDEV_TRANSPORT_OFFLINE;
+
+    return fails && s->why.code != 0 ? &s->why : NULL;
+}
+
+void
+sdev_set_failed(struct scsi_sdev *s, enum scsi_device_state to, const struct lunette_error *why)
+{
+    if (sdev_set_state(s, to))
+        (void)lunette_fail_as(&s->why, why);
+}
+
+void
+sdev_reconnect_stop(struct scsi_sdev *s)
+{
+    struct loop *l = s->dev.target->loop;
+
+    loop_timer_stop(l, &s->rc.limit);
+    loop_timer_stop(l, &s->rc.again);
+    if (s->rc.step == RECONNECT_WAIT || s->rc.step == RECONNECT_DISK)
+        s->rc.step = RECONNECT_NONE;
+}
+
+void
+sdev_replaced(struct scsi_sdev *s, const char *text)
+{
+    struct lunette_error why;
+    char lun[LUN_TEXT_MAX];
+
+    if (s->replaced || s->dev.state == SDEV_CANCEL || s->dev.state == SDEV_DEL)
+        return;
+    s->replaced = true;
+    (void)lunette_fail(&why, -ENXIO, LUNETTE_DOM_NOTFOUND, 0,
+                       "another unit is in the place of LUN %s: %s",
+                       lun_format(lun_load(s->dev.lun), lun), text);
+    sdev_log(s, LOG_LEVEL_ERROR, "%s", why.msg);
+    sdev_reconnect_stop(s);
+    sdev_set_failed(s, SDEV_OFFLINE, &why);
+    sdev_raise(s, 1u << SCSI_EV_REPLACED);
+    if (s->up != NULL)
+        s->up->gone(s->bdev, -ENXIO);
+}
+
+/* While s waits for its session, and until it has been looked at then, the clock of its requests
+ * stands still. */
+static void
+sdev_set_clock(struct scsi_sdev *s)
+{
+    if (s->up != NULL)
+        s->up->clock(s->bdev, s->dev.state != SDEV_BLOCK);
+}
+
 bool
 sdev_set_state(struct scsi_sdev *s, enum scsi_device_state to)
 {
@@ -177,11 +242,16 @@ sdev_set_state(struct scsi_sdev *s, enum scsi_device_state to)
     sdev_log(s, LOG_LEVEL_DEBUG, "%s, was %s (%s)", scsi_state_name(to), scsi_state_name(from),
              row->what);
     s->dev.state = to;
+    sdev_set_clock(s);
+    if (to == SDEV_RUNNING || to == SDEV_BLOCK)
+        s->why.code = 0;
     if (to == SDEV_RUNNING) {
         sdev_gate_clear(s, GATE_STATE);
     } else {
         sdev_gate_set(s, GATE_STATE);
         sdev_restart(s); /* what waits is refused again, or fails in the new state */
+        if (!list_empty(&s->dev.target->waiting))
+            loop_defer(s->dev.target->loop, &s->dev.target->commit_work);
     }
     return true;
 }

@@ -707,8 +707,8 @@ test_state_matrix(void **state)
         ".x=......", /* QUIESCE */
         ".x.=.xxx.", /* BLOCK */
         "x...=x..x", /* CREATED_BLOCK */
-        ".x.x.=.x.", /* TRANSPORT_OFFLINE */
-        ".x....=x.", /* OFFLINE */
+        ".x.x.=xx.", /* TRANSPORT_OFFLINE */
+        ".x.x..=x.", /* OFFLINE */
         ".......=x", /* CANCEL */
         "........=", /* DEL */
     };
