@@ -2,7 +2,8 @@
 /* scsi/disk_done.c - commands of a disk coming back: done, once more, later, or failed.
  *
  * Transport result, then status, then sense data are judged, each by a table, then the residual.
- * Whatever happens, a request ends within (retries + 1) timeouts.
+ * Whatever happens, a request ends within (retries + 1) timeouts, not counting the time in which
+ * its session is being recovered and its device looked at.
  */
 #include <assert.h>
 #include <errno.h>
@@ -70,6 +71,20 @@ disk_retry(struct scsi_sdev *s, struct scsi_io *io, const struct scsi_verdict *v
     rq->retries++;
     s->dev.stats.retries++;
     s->up->requeue(rq, 0);
+    return true;
+}
+
+/* io was lost with its connection.  It goes again in the next nexus, which begins by ending what is
+ * left of the old one; the connection's loss is not its fault, and is not counted. */
+static bool
+disk_replay(struct scsi_sdev *s, struct scsi_io *io)
+{
+    const struct blk_request *rq = io->rq;
+    bool held = s->dev.target->host->state != SCSI_HOST_RUNNING;
+
+    if ((rq->flags & BDEV_F_FAILFAST) != 0 || !disk_may_repeat(rq) || disk_time_is_up(s, rq))
+        return false;
+    disk_again(s, io, held ? 0 : SCSI_NOT_SENT_MS); /* it waits at the gate, or a little here */
     return true;
 }
 
@@ -226,6 +241,10 @@ disk_act(struct scsi_sdev *s, struct scsi_io *io, const struct scsi_verdict *v,
         break;
     case ACT_RETRY:
         if (disk_retry(s, io, v))
+            return;
+        break;
+    case ACT_REPLAY:
+        if (disk_replay(s, io))
             return;
         break;
     case ACT_RETRY_DELAY:

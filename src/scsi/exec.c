@@ -34,6 +34,14 @@ exec_finish(struct scsi_exec *x, int err)
     x->done(x);
 }
 
+/* True while nothing is sent to the device since its session recovers, or since it has not been
+ * looked at then: the time of a command does not pass. */
+static bool
+exec_stands_still(const struct scsi_sdev *s)
+{
+    return s->dev.target->host->state == SCSI_HOST_BLOCKED || s->dev.state == SDEV_BLOCK;
+}
+
 /* Puts x on the waiting list.  Somebody waits for the answer to a pass-through command, and for how
  * long is told: it is given up where nothing sends it in that time. */
 static void
@@ -45,7 +53,9 @@ exec_wait(struct scsi_exec *x)
     assert(x->io.state == IO_IDLE && list_empty(&x->node));
     x->waits = true;
     list_push_back(&t->waiting, &x->node);
-    if (!x->internal)
+    if (exec_stands_still(sdev_of(x->io.dev)))
+        x->still_ns = now;
+    else if (!x->internal)
         loop_timer_start(t->loop, &x->timer, x->wait_until_ns > now ? x->wait_until_ns - now : 0);
 }
 
@@ -78,6 +88,38 @@ exec_must_wait(const struct scsi_sdev *s, const struct scsi_exec *x)
     return !x->internal && (s->dev.state == SDEV_QUIESCE || s->dev.state == SDEV_BLOCK);
 }
 
+/* Its clock runs on. */
+static void
+exec_move(struct scsi_exec *x)
+{
+    uint64_t by = x->still_ns == 0 ? 0 : x->io.dev->target->loop->now_ns - x->still_ns;
+
+    x->still_ns = 0;
+    x->wait_until_ns += by;
+    if (x->deadline_ns != 0)
+        x->deadline_ns += by;
+}
+
+/* What x ends with since it cannot be sent in the state that its device and the session are in; 0
+ * where it can, or waits. */
+static int
+exec_refused(const struct scsi_sdev *s, const struct scsi_exec *x)
+{
+    const struct scsi_target *t = s->dev.target;
+
+    if (t->host->state == SCSI_HOST_GONE)
+        return -ENOTCONN;
+    if (x == &s->rm) /* it is of the writes of one session, which another has not seen */
+        return s->nexus != t->nexus || t->host->state != SCSI_HOST_RUNNING ? -ENOTCONN : 0;
+    if (x->internal)
+        return 0;
+    if (s->leaving && exec_stands_still(s))
+        return -ENOTCONN;
+    if (s->dev.state == SDEV_OFFLINE || s->dev.state == SDEV_TRANSPORT_OFFLINE)
+        return sdev_error(s);
+    return s->dev.state == SDEV_CANCEL || s->dev.state == SDEV_DEL ? -ENODEV : 0;
+}
+
 static void
 exec_send(struct scsi_exec *x)
 {
@@ -89,13 +131,10 @@ exec_send(struct scsi_exec *x)
     assert(io->state == IO_IDLE && list_empty(&x->node));
     x->waits = false;
     loop_timer_stop(t->loop, &x->timer);
-    if (t->host->state == SCSI_HOST_GONE) {
-        exec_finish(x, -ENOTCONN);
-        return;
-    }
-    if (!x->internal &&
-        (s->dev.state == SDEV_OFFLINE || s->dev.state == SDEV_CANCEL || s->dev.state == SDEV_DEL)) {
-        exec_finish(x, -ENODEV);
+    exec_move(x);
+    err = exec_refused(s, x);
+    if (err < 0) {
+        exec_finish(x, err);
         return;
     }
     if (exec_must_wait(s, x)) {
@@ -142,16 +181,16 @@ exec_again_after(struct scsi_exec *x, uint32_t ms)
 static bool
 exec_host_retry(struct scsi_exec *x, const struct scsi_verdict *v)
 {
-    if (v->action == ACT_AGAIN && x->tries++ < EXEC_TRIES_MAX) {
-        exec_again_after(x, SCSI_NOT_SENT_MS);
-        return true;
-    }
-    if (x->internal && x != &sdev_of(x->io.dev)->eh_tur && v->maybe_done && v->err != -ETIMEDOUT &&
-        x->tries++ < EXEC_LINK_RETRY) {
-        exec_again_after(x, SCSI_NOT_SENT_MS);
-        return true;
-    }
-    return false;
+    const struct scsi_sdev *s = sdev_of(x->io.dev);
+    bool held = s->dev.target->host->state == SCSI_HOST_BLOCKED && x != &s->eh_tur;
+    bool ours = x->internal && x != &s->eh_tur && v->maybe_done && v->err != -ETIMEDOUT;
+
+    if (v->action != ACT_AGAIN && !ours)
+        return false;
+    if (!held && x->tries++ >= (v->action == ACT_AGAIN ? EXEC_TRIES_MAX : EXEC_LINK_RETRY))
+        return false; /* while it is held, losses of the session are not counted */
+    exec_again_after(x, SCSI_NOT_SENT_MS);
+    return true;
 }
 
 static void
@@ -211,7 +250,7 @@ exec_start(struct scsi_sdev *s, struct scsi_exec *x)
     x->ua_left = x->ua_retries;
     x->tries = 0;
     x->backoff_ms = 0;
-    x->deadline_ns = 0;
+    x->deadline_ns = x->still_ns = 0;
     x->wait_until_ns = t->loop->now_ns + x->timeout_ms * LOOP_NS_PER_MS;
     scsi_io_init(&x->io, &s->dev, scsi_done, scsi_exec_complete);
     x->io.rq = NULL;
@@ -232,10 +271,10 @@ scsi_execute(struct scsi_device *dev, struct scsi_exec *x)
     case SDEV_BLOCK:
         break;
     case SDEV_TRANSPORT_OFFLINE:
-        return -ENOTCONN;
+    case SDEV_OFFLINE:
+        return sdev_error(sdev_of(dev));
     case SDEV_CREATED:
     case SDEV_CREATED_BLOCK:
-    case SDEV_OFFLINE:
     case SDEV_CANCEL:
     case SDEV_DEL:
     case SDEV_NSTATES:

@@ -231,6 +231,8 @@ enum scsi_action {
     ACT_DONE,
     ACT_NOTHING_MOVED, /* success that moved no data: re-issue */
     ACT_RETRY,         /* counted; not with BDEV_F_FAILFAST where the transport is to blame */
+    ACT_REPLAY,        /* lost with its connection: again, uncounted, when the host runs; but only
+                          where it may be executed twice, and not with BDEV_F_FAILFAST */
     ACT_RETRY_DELAY,   /* counted while retries last, then as ACT_DELAY */
     ACT_RETRY_LINK,    /* counted; several in a row end the session */
     ACT_AGAIN,         /* it was not sent: again, uncounted, soon */

@@ -116,6 +116,9 @@ scsi_io_timed_out(struct scsi_io *io)
     scsi_io_make_general(io);
     if (io->state != IO_HOST)
         return true; /* it is being aborted already, or has been */
+    if (h->state != SCSI_HOST_RUNNING)
+        return false; /* its connection is gone: the host gives it back, and there is nothing to
+                         abort */
     if (h->ops->eh_timed_out(h, &io->sc) == SCSI_TIMEOUT_RESET_TIMER)
         return false;
     s->dev.stats.timeouts++;

@@ -14,7 +14,7 @@ static const struct scsi_verdict host_rows[] = {
     [DID_OK] = {.action = ACT_DONE},
     [DID_NO_CONNECT] = {ACT_FAIL, -ENOTCONN, true, false, 0, 0},
     [DID_BAD_TARGET] = {ACT_FAIL, -EPROTO, false, false, 0, 0},
-    [DID_TRANSPORT_DISRUPTED] = {ACT_RETRY, -ENOLINK, true, true, 0, 0},
+    [DID_TRANSPORT_DISRUPTED] = {ACT_REPLAY, -ENOLINK, true, true, 0, 0},
     [DID_TRANSPORT_FAILFAST] = {ACT_FAIL, -ENOTCONN, true, false, 0, 0},
     [DID_IMM_RETRY] = {ACT_AGAIN, -ENOTCONN, false, false, 0, 0},
     [DID_REQUEUE] = {ACT_AGAIN, -ENOTCONN, false, false, 0, 0},

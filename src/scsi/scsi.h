@@ -234,8 +234,10 @@ struct scsi_exec {
     const uint8_t *cdb; /* copied if it fits, else the owner's */
     uint16_t cdb_len;
     uint8_t ua_retries;  /* unit attentions swallowed; each is acted on */
-    uint32_t timeout_ms; /* 0: 30 s; also for the wait before it is sent, as while the session is
-                            being recovered */
+    uint32_t timeout_ms; /* 0: 30 s; also for the wait before it is sent, but not for that until the
+                            session has been recovered and the unit been looked at: the time that
+                            it takes to get a session back is not the device's, and has a bound of
+                            its own */
     struct sg out, in;
     void (*done)(struct scsi_exec *x); /* once, later */
     void *user;
@@ -249,6 +251,7 @@ struct scsi_exec {
     struct list node;
     uint64_t deadline_ns;
     uint64_t wait_until_ns; /* it is given up where it still waits to be sent */
+    uint64_t still_ns;      /* since when its clock stands still; 0: it runs */
     uint32_t backoff_ms;
     uint8_t tries, ua_left;
     bool internal; /* a command of the midlayer itself, which is also repeated after BUSY and after
@@ -257,7 +260,7 @@ struct scsi_exec {
 };
 
 /* 0, or -errno and no done: -EINVAL CDB longer than the host takes, -ENODEV device being removed
- * or offline, -ENOTCONN no session. */
+ * or offline, -ENOTCONN no session, -ENXIO another unit is in its place. */
 int scsi_execute(struct scsi_device *dev, struct scsi_exec *x);
 
 /* ---- disks ------------------------------------------------------------------------------------
