@@ -296,6 +296,28 @@ void scsi_exec_fail_waiting(struct scsi_target *t, int err);
 void eh_add(struct scsi_io *io);
 void eh_start(struct scsi_sdev *s);
 
+/* ident.c: whether the unit that answers at the LUN of s is s */
+enum ident_result {
+    IDENT_SAME,
+    IDENT_OTHER,
+    IDENT_ABSENT,  /* there is none */
+    IDENT_UNKNOWN, /* no answer that would tell */
+};
+/* True where both say the same of themselves; else text is what differs, for a sentence. */
+bool ident_same(const struct scsi_sdev *was, const struct scsi_sdev *is, char *text, size_t size);
+/* Asks the unit.  done is called once, perhaps from inside this call, with why where it is not
+ * IDENT_SAME. */
+void ident_start(struct scsi_sdev *s,
+                 void (*done)(void *user, enum ident_result r, const struct lunette_error *why),
+                 void *user);
+
+/* reconnect.c: s follows the state of its host.  When that runs again, s is looked at, and RUNs
+ * when it is known to be the same. */
+void sdev_follow_host(struct scsi_sdev *s, enum scsi_host_state state);
+/* The unit has said that it, or what is behind its LUN, may have changed: as in a new session,
+ * nothing is sent to it before it has been looked at. */
+void sdev_doubt(struct scsi_sdev *s);
+
 /* device.c */
 int sdev_new(struct scsi_target *t, const uint8_t lun[8], struct scsi_sdev **ret);
 void sdev_free(struct scsi_sdev *s);

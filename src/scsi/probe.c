@@ -12,10 +12,15 @@
 #define INQUIRY_LONG  255
 #define VPD_FIRST     252 /* fits the one-byte length of old devices */
 
+/* The answers of one nexus say what unit is there: where the session was lost and came back
+ * meanwhile, they may be those of two. */
 static void
 probe_end(struct scsi_scan_op *op, enum probe_result r)
 {
-    op->probed(op, r);
+    if (op->cur->nexus != op->t->nexus && r != PROBE_TRANSPORT)
+        probe_start(op, op->probed);
+    else
+        op->probed(op, r);
 }
 
 static void
@@ -64,6 +69,7 @@ probe_name(struct scsi_scan_op *op)
         (void)vpd_fallback_name(&op->inq, s->dev.serial, name, sizeof(name));
         memcpy(s->dev.name, name, sizeof(s->dev.name) - 1);
     }
+    s->known = true;
     probe_end(op, PROBE_FOUND);
 }
 
@@ -74,6 +80,8 @@ static void probe_vpd_done(struct scsi_scan_op *op);
 static void
 probe_ask_vpd(struct scsi_scan_op *op, uint8_t page, uint32_t alloc)
 {
+    if (op->page != page)
+        op->tries = 0;
     op->page = page;
     scan_send(op, op->cur, cdb_inquiry_vpd(op->cdb, page, (uint16_t)alloc), alloc, SCSI_TIMEOUT_MS,
               probe_vpd_done);
@@ -115,14 +123,41 @@ probe_take_pages(struct scsi_scan_op *op)
         probe_name(op);
 }
 
+/* True where the answer says neither what is in the page nor that there is none (the unit is busy,
+ * say): it is asked for again.  In the end the unit has to do without it, but then it is not known
+ * what it would have said. */
+static bool
+probe_ask_again(struct scsi_scan_op *op)
+{
+    struct scsi_sense s;
+
+    if (scan_good(op) && op->x.in_len >= 4)
+        return false;
+    if (scan_sense(op, &s) && s.key == SENSE_ILLEGAL_REQUEST && !s.deferred)
+        return false;
+    if (++op->tries < INQUIRY_TRIES) {
+        probe_ask_vpd(op, op->page, (uint32_t)op->iov.iov_len);
+        return true;
+    }
+    op->cur->vague = true;
+    return false;
+}
+
 static void
 probe_vpd_done(struct scsi_scan_op *op)
 {
     struct scsi_device *dev = &op->cur->dev;
     char name[VPD_LU_NAME_MAX];
+    struct scsi_sense s;
 
     if (op->x.result.err != 0) {
         probe_failed(op, "INQUIRY");
+        return;
+    }
+    if (probe_ask_again(op))
+        return;
+    if (scan_sense(op, &s) && s.key == SENSE_ILLEGAL_REQUEST && s.asc == 0x25) {
+        probe_absent(op); /* not any more */
         return;
     }
     if (scan_good(op) && probe_ask_longer(op))
@@ -248,7 +283,12 @@ probe_inquiry_done(struct scsi_scan_op *op)
 void
 probe_start(struct scsi_scan_op *op, void (*probed)(struct scsi_scan_op *op, enum probe_result r))
 {
+    struct scsi_sdev *s = op->cur;
+
     op->probed = probed;
+    s->nexus = op->t->nexus;
     op->tries = 0;
+    s->known = s->vague = s->name_told = s->has_b0 = s->has_b1 = s->has_b2 = false;
+    s->dev.serial[0] = s->dev.name[0] = '\0';
     probe_ask_inquiry(op);
 }
