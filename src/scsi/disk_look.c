@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* scsi/disk_look.c - asks a disk for its capacity, VPD pages, mode pages and opcodes. */
 #include <errno.h>
+#include <stdio.h>
 
 #include "scsi/disk_up.h"
 #include "wire/mode.h"
@@ -8,6 +9,14 @@
 #define VPD_ALLOC      252
 #define MODE_ALLOC_6   252
 #define CAPACITY_TRIES 3
+
+/* True for a disk in use whose answer is withheld since somebody else has reserved it: what it told
+ * before stands.  Above all, a cache that is there must go on being flushed. */
+static bool
+disk_keeps(const struct scsi_disk *d)
+{
+    return d->up && d->x.result.err == 0 && d->x.result.scsi_status == SCSI_RESERVATION_CONFLICT;
+}
 
 /* ---- capacity ---- */
 
@@ -48,7 +57,11 @@ disk_take_capacity(struct scsi_disk *d, struct scsi_capacity c)
         return;
     }
     if (d->up && c.block_len != d->limits.block_size) { /* so it must be another unit */
-        disk_replaced(d, "its block size changed");
+        char text[80];
+
+        (void)snprintf(text, sizeof(text), "its block size was %u, and is %u", d->limits.block_size,
+                       c.block_len);
+        disk_replaced(d, text);
         return;
     }
     if (d->up && c.blocks < d->capacity.blocks)
@@ -62,6 +75,10 @@ disk_rc10_done(struct scsi_disk *d)
 {
     struct scsi_capacity c;
 
+    if (disk_keeps(d)) {
+        disk_step_done(d);
+        return;
+    }
     if (!disk_good(d)) {
         if (d->x.result.err == 0 && ++d->tries < CAPACITY_TRIES)
             disk_send_rc10(d);
@@ -90,6 +107,10 @@ disk_rc16_done(struct scsi_disk *d)
     struct scsi_capacity c;
     struct scsi_sense s;
 
+    if (disk_keeps(d)) {
+        disk_step_done(d);
+        return;
+    }
     if (disk_good(d)) {
         if (capacity16_parse(d->buf, d->x.in_len, &c) < 0)
             disk_fail(d, -EPROTO, "READ CAPACITY(16) answered %u bytes that make no sense",
@@ -231,6 +252,10 @@ disk_wp_done(struct scsi_disk *d)
 
     if (disk_look_lost(d))
         return;
+    if (disk_keeps(d)) {
+        disk_step_done(d);
+        return;
+    }
     if (disk_good(d) && mode_parse(d->buf, d->x.in_len, d->use_ms10 ? MODE_10 : MODE_6, &m) == 0) {
         d->write_protect = (m.dev_specific & MODE_DEV_WP) != 0;
         disk_step_done(d);
@@ -244,14 +269,15 @@ disk_wp_done(struct scsi_disk *d)
         disk_send_mode_sense(d, 0, disk_mode_header(d), disk_wp_done);
     else if (d->tries == 2)
         disk_send_mode_sense(d, MODE_PAGE_ALL, MODE_ALLOC_6, disk_wp_done);
-    else
+    else {
+        d->write_protect = false;
         disk_step_done(d);
+    }
 }
 
 void
 disk_start_write_protect(struct scsi_disk *d)
 {
-    d->write_protect = false;
     disk_send_mode_sense(d, MODE_PAGE_ALL, disk_mode_header(d), disk_wp_done);
 }
 
@@ -264,6 +290,10 @@ disk_cache_done(struct scsi_disk *d)
 
     if (disk_look_lost(d))
         return;
+    if (disk_keeps(d)) {
+        disk_step_done(d);
+        return;
+    }
     d->wce = d->dpofua = false;
     if (disk_good(d) && mode_parse(d->buf, d->x.in_len, d->use_ms10 ? MODE_10 : MODE_6, &m) == 0 &&
         mode_page_find(&m, MODE_PAGE_CACHING, 0, &page) && mode_caching_parse(&page, &c)) {
@@ -281,6 +311,10 @@ disk_cache_header_done(struct scsi_disk *d)
 
     if (disk_look_lost(d))
         return;
+    if (disk_keeps(d)) {
+        disk_step_done(d);
+        return;
+    }
     if (!disk_good(d) || mode_parse(d->buf, d->x.in_len, d->use_ms10 ? MODE_10 : MODE_6, &m) < 0) {
         if (disk_other_mode_sense(d)) {
             disk_start_cache(d);
