@@ -72,15 +72,15 @@ sdev_free(struct scsi_sdev *s)
     free(s);
 }
 
-int
-scsi_device_online(struct scsi_device *dev)
+void
+scsi_device_leave(struct scsi_device *dev)
 {
     struct scsi_sdev *s = sdev_of(dev);
 
-    if (dev->state != SDEV_OFFLINE)
-        return -EINVAL;
-    s->eh_barren = 0;
-    return sdev_set_state(s, SDEV_RUNNING) ? 0 : -EINVAL;
+    s->leaving = true;
+    sdev_restart(s);
+    if (!list_empty(&dev->target->waiting))
+        loop_defer(dev->target->loop, &dev->target->commit_work);
 }
 
 static void

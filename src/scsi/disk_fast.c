@@ -10,6 +10,21 @@
 
 #include "scsi/internal.h"
 
+/* The gate is shut in every state but RUNNING, and then no way is fast; and a device RUNs only in
+ * the nexus in which it was found to be itself. */
+static void
+sdev_check_gate(const struct scsi_sdev *s)
+{
+    const struct scsi_target *t = s->dev.target;
+    bool runs = s->dev.state == SDEV_RUNNING;
+
+    assert(s->gate == 0 || s->fast_depth == 0);
+    assert(((s->gate & GATE_STATE) == 0) == runs);
+    assert(!runs || (s->nexus == t->nexus && t->host->state == SCSI_HOST_RUNNING && !s->replaced));
+    assert(s->dev.state != SDEV_BLOCK || t->host->state == SCSI_HOST_BLOCKED ||
+           s->rc.step != RECONNECT_NONE); /* somebody opens it again */
+}
+
 void
 scsi_check_fast(struct scsi_target *t)
 {
@@ -17,6 +32,7 @@ scsi_check_fast(struct scsi_target *t)
         const struct scsi_device *dev = container_of(n, struct scsi_device, node);
         const struct scsi_sdev *s = (const struct scsi_sdev *)dev;
 
+        sdev_check_gate(s);
         assert(s->fast_depth == 0 || (scsi_fast_ok(dev) && s->fast_depth == s->depth_now));
         assert(!s->fast_done || scsi_fast_done_ok(dev));
         assert(s->depth_now > 0 && s->depth_now <= s->depth_max);

@@ -110,23 +110,19 @@ disk_tur_done(struct scsi_disk *d)
 /* ---- is it the same? ---- */
 
 static void
-disk_name_done(struct scsi_disk *d)
+disk_identified(void *user, enum ident_result r, const struct lunette_error *why)
 {
-    char name[VPD_LU_NAME_MAX];
+    struct scsi_disk *d = user;
 
-    if (disk_good(d) && vpd_lu_name(d->buf, d->x.in_len, name, sizeof(name)) > 0 &&
-        strncmp(name, d->sdev->dev.name, sizeof(d->sdev->dev.name) - 1) != 0)
-        disk_replaced(d, "its name changed");
+    if (r == IDENT_OTHER)
+        disk_replaced(d, why->msg);
     else
-        disk_step_done(d);
+        disk_step_done(
+            d); /* no answer says nothing; a unit that is gone shows at the next command */
 }
 
 void
 disk_start_name(struct scsi_disk *d)
 {
-    if (d->sdev->name_told)
-        disk_send(d, cdb_inquiry_vpd(d->cdb, VPD_DEVICE_ID, sizeof(d->buf)), sizeof(d->buf),
-                  disk_name_done);
-    else
-        disk_step_done(d);
+    ident_start(d->sdev, disk_identified, d);
 }

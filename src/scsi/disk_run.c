@@ -5,37 +5,40 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "scsi/disk_up.h"
 
 #define RERUNS_MAX 3 /* times that what happens during a run starts another */
 
-/* Ends a run: tells who brought the disk up, or lets I/O through again after a reconnect; and sets
- * another going where more came into question meanwhile. */
+/* Ends a run: tells who brought the disk up, or the reconnect that waits for it; and sets another
+ * going where more came into question meanwhile. */
 static void
 disk_run_end(struct scsi_disk *d, int err, const struct lunette_error *why)
 {
     struct scsi_sdev *s = d->sdev;
     void (*done)(void *user, int e, const struct lunette_error *w) = d->done;
+    void (*looked)(struct scsi_sdev * t, int e, const struct lunette_error *w) = d->looked;
 
     assert(d->running);
     d->running = false;
     d->todo = 0;
-    if (d->reconnect && (d->wanted & STEP_NAME) == 0 &&
-        s->dev.target->host->state == SCSI_HOST_RUNNING) {
-        d->reconnect = false;
-        if (s->dev.state == SDEV_BLOCK)
-            (void)sdev_set_state(s, SDEV_RUNNING);
-    }
     if (!d->up && err == 0)
         d->up = true;
     if (err != 0 && d->up && why != NULL)
         sdev_log(s, LOG_LEVEL_WARN, "%s", why->msg);
-    if (d->wanted != 0 && d->up && d->reruns++ < RERUNS_MAX) {
+    if (looked != NULL && err != 0) {
+        /* it begins anew, with what is wanted besides */
+    } else if (d->wanted != 0 && d->up && d->reruns++ < RERUNS_MAX) {
         loop_defer(s->dev.target->loop, &d->work);
+        looked = NULL;
     } else {
         d->wanted = 0;
         d->reruns = 0;
+    }
+    if (looked != NULL) {
+        d->looked = NULL;
+        looked(s, err, why);
     }
     d->done = NULL;
     if (done != NULL)
@@ -125,18 +128,11 @@ disk_send(struct scsi_disk *d, int cdb_len, uint32_t in_len, void (*next)(struct
 }
 
 void
-disk_replaced(struct scsi_disk *d, const char *what)
+disk_replaced(struct scsi_disk *d, const char *text)
 {
-    struct scsi_sdev *s = d->sdev;
-
-    sdev_log(s, LOG_LEVEL_ERROR, "another unit is there: %s; offline", what);
-    s->name_told = false; /* the name is known to be another's now: it is compared no more */
-    (void)sdev_set_state(s, SDEV_OFFLINE);
-    sdev_raise(s, 1u << SCSI_EV_REPLACED);
+    sdev_replaced(d->sdev, text);
     d->wanted = 0;
-    if (s->up != NULL)
-        s->up->event(s->bdev, BDEV_EV_GONE, NULL);
-    disk_fail(d, -ENXIO, "another unit is there: %s", what);
+    disk_fail(d, -ENXIO, "another unit is in its place: %s", text);
 }
 
 void
@@ -171,4 +167,24 @@ disk_run_work(struct loop_work *w)
     if ((d->todo & STEP_OPCODES) != 0)
         d->discard_broken = d->zero_broken = d->zero_unmap_broken = false;
     disk_step_done(d);
+}
+
+void
+disk_detach(struct scsi_sdev *s)
+{
+    struct scsi_disk *d = s->dev.disk;
+    struct loop *l = s->dev.target->loop;
+    struct lunette_error why;
+
+    if (d == NULL)
+        return;
+    if (d->done != NULL) {
+        (void)lunette_fail(&why, -ENODEV, LUNETTE_DOM_SCSI, 0, "the target is being closed");
+        d->done(d->done_user, -ENODEV, &why);
+    }
+    loop_defer_cancel(&d->work);
+    loop_timer_stop(l, &d->poll);
+    loop_timer_stop(l, &d->x.timer);
+    free(d);
+    s->dev.disk = NULL;
 }

@@ -62,11 +62,20 @@ static const struct disk_step_row disk_steps[] = {
 };
 
 void
-disk_reconnect(struct scsi_disk *d)
+disk_reconnect(struct scsi_disk *d,
+               void (*looked)(struct scsi_sdev *s, int err, const struct lunette_error *why))
 {
-    d->reconnect = true;
+    if (!d->up) { /* it is coming up, and what it told so far was told to another nexus */
+        if (d->running)
+            d->todo |= STEPS_START;
+        return;
+    }
+    d->looked = looked;
     d->reruns = 0;
-    disk_want(d, STEP_TUR | STEP_NAME | STEPS_CAPACITY | STEPS_MODE);
+    if (d->running)
+        d->todo |= STEPS_RECONNECT;
+    else
+        disk_want(d, STEPS_RECONNECT);
 }
 
 int
@@ -79,7 +88,7 @@ scsi_disk_start(struct scsi_device *dev,
     if (dev->qualifier != 0 || (dev->type != SCSI_TYPE_DISK && dev->type != SCSI_TYPE_OPTICAL &&
                                 dev->type != SCSI_TYPE_RBC))
         return -EMEDIUMTYPE;
-    if (d != NULL && (d->up || d->running || d->wanted != 0))
+    if (d != NULL && (d->up || d->done != NULL))
         return -EALREADY;
     if (d == NULL) {
         d = calloc(1, sizeof(*d));
@@ -95,28 +104,16 @@ scsi_disk_start(struct scsi_device *dev,
     }
     d->done = done;
     d->done_user = user;
-    disk_want(d, STEPS_START);
+    if (!d->running) /* else somebody has abandoned it */
+        disk_want(d, STEPS_START);
     return 0;
 }
 
 void
-disk_detach(struct scsi_sdev *s)
+scsi_disk_abandon(struct scsi_device *dev)
 {
-    struct scsi_disk *d = s->dev.disk;
-    struct loop *l = s->dev.target->loop;
-    struct lunette_error why;
-
-    if (d == NULL)
-        return;
-    if (d->done != NULL) {
-        (void)lunette_fail(&why, -ENODEV, LUNETTE_DOM_SCSI, 0, "the target is being closed");
-        d->done(d->done_user, -ENODEV, &why);
-    }
-    loop_defer_cancel(&d->work);
-    loop_timer_stop(l, &d->poll);
-    loop_timer_stop(l, &d->x.timer);
-    free(d);
-    s->dev.disk = NULL;
+    if (dev->disk != NULL)
+        dev->disk->done = NULL;
 }
 
 const struct bdev_limits *

@@ -30,7 +30,8 @@ void disk_step_done(struct scsi_disk *d);
 void disk_fail(struct scsi_disk *d, int err, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 void disk_fail_sense(struct scsi_disk *d, int err, const char *what);
-void disk_replaced(struct scsi_disk *d, const char *what);
+/* The unit differs as text says. */
+void disk_replaced(struct scsi_disk *d, const char *text);
 
 /* disk_ready.c */
 void disk_start_ready(struct scsi_disk *d);

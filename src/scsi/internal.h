@@ -53,8 +53,10 @@ enum disk_step {
 };
 #define STEPS_CAPACITY (STEP_CAPACITY | STEP_PROVISIONING | STEP_BLOCK_LIMITS | STEP_LIMITS)
 #define STEPS_MODE     (STEP_WRITE_PROTECT | STEP_CACHE | STEP_LIMITS)
-#define STEPS_START    0x3fd /* all but the name */
-#define STEPS_ALL      0x3ff
+/* After a reconnect, when it has been found to be the same. */
+#define STEPS_RECONNECT (STEPS_CAPACITY | STEPS_MODE)
+#define STEPS_START     0x3fd /* all but the name */
+#define STEPS_ALL       0x3ff
 
 struct scsi_scan_op;
 struct scsi_sdev;
@@ -74,6 +76,7 @@ struct scsi_target {
     struct list delayed;                  /* scsi_exec: waiting for their own timer */
     struct list scans;                    /* scsi_scan_op: the first is running */
     void (*escalate)(struct scsi_io *io); /* what io.c calls when an abort did not help: eh_add */
+    void (*doubt)(struct scsi_sdev *s);   /* what ua.c calls: sdev_doubt */
     struct loop_work commit_work;         /* sends the scsi_exec that wait, and commits */
     struct loop_work scan_work;           /* the next scan starts */
     struct list eh_queue;                 /* scsi_sdev that wait for a target or session reset */
@@ -205,7 +208,9 @@ struct scsi_disk {
     const struct disk_step_row *steps;
     size_t nsteps;
     uint32_t todo, wanted; /* enum disk_step: of this run, of the next */
-    bool running, reconnect;
+    bool running;
+    void (*looked)(struct scsi_sdev *s, int err, const struct lunette_error *why); /* of
+                                                        disk_reconnect, until it is called */
     struct loop_work work;
     struct loop_timer poll;
     uint64_t ready_by_ns;
@@ -381,8 +386,11 @@ disk_io_clear(struct scsi_io *io)
     io->sc.in = io->sc.out = (struct sg){.iovcnt = 1};
 }
 
-/* disk_up.c */
-void disk_reconnect(struct scsi_disk *d);
+/* disk_up.c: looks again at what depends on the nexus, and calls looked in the end; of a disk that
+ * is still coming up, all is looked at again, and looked is not called. */
+void disk_reconnect(struct scsi_disk *d,
+                    void (*looked)(struct scsi_sdev *s, int err, const struct lunette_error *why));
+/* disk_run.c */
 void disk_detach(struct scsi_sdev *s);
 
 /* limits.c */

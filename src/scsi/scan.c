@@ -49,22 +49,38 @@ scan_end(struct scsi_scan_op *op, struct scsi_device *dev, int err)
     scan_free(op);
 }
 
-static bool
-scan_same_unit(const struct scsi_device *a, const struct scsi_device *b, bool names)
-{
-    return a->type == b->type && strcmp(a->vendor, b->vendor) == 0 &&
-           strcmp(a->product, b->product) == 0 && (!names || strcmp(a->name, b->name) == 0);
-}
-
+/* The unit of s is gone. */
 static void
-scan_set_offline(struct scsi_sdev *s, enum scsi_event ev)
+scan_set_offline(struct scsi_sdev *s)
 {
+    struct lunette_error why;
+    char lun[LUN_TEXT_MAX];
+
     if (s->dev.state != SDEV_RUNNING && s->dev.state != SDEV_BLOCK)
         return;
-    (void)sdev_set_state(s, SDEV_OFFLINE);
-    sdev_raise(s, 1u << ev);
+    sdev_log(s, LOG_LEVEL_WARN, "the unit is gone; offline");
+    (void)lunette_fail(&why, -ENXIO, LUNETTE_DOM_NOTFOUND, 0, "the target has no LUN %s any more",
+                       lun_format(lun_load(s->dev.lun), lun));
+    sdev_set_failed(s, SDEV_OFFLINE, &why);
+    sdev_raise(s, 1u << SCSI_EV_OFFLINE);
     if (s->up != NULL)
-        s->up->event(s->bdev, BDEV_EV_GONE, NULL);
+        s->up->gone(s->bdev, -ENXIO);
+}
+
+/* s becomes a device.  Where it was probed in another nexus than there is now, it is looked at
+ * again before it RUNs. */
+static void
+scan_add(struct scsi_scan_op *op, struct scsi_sdev *s)
+{
+    assert(list_empty(&s->dev.node));
+    s->seen = true;
+    list_push_back(&op->t->devices, &s->dev.node);
+    if (s->dev.state == SDEV_CREATED_BLOCK)
+        (void)sdev_set_state(s, SDEV_CREATED);
+    (void)sdev_set_state(s, SDEV_RUNNING);
+    if (op->t->host->state != SCSI_HOST_RUNNING || s->nexus != op->t->nexus)
+        sdev_follow_host(s, op->t->host->state);
+    sdev_raise(s, 1u << SCSI_EV_FOUND);
 }
 
 /* op->cur has been found: it becomes a device, or is compared with the one that is known. */
@@ -73,29 +89,21 @@ scan_keep(struct scsi_scan_op *op)
 {
     struct scsi_sdev *s = op->cur, *known;
     struct scsi_device *dev = scsi_find_device(op->t, s->dev.lun);
+    char text[220];
 
     op->cur = NULL;
     if (op->lun0 == s)
         op->lun0 = NULL;
     if (dev == NULL) {
-        s->seen = true;
-        assert(list_empty(&s->dev.node));
-        list_push_back(&op->t->devices, &s->dev.node);
-        (void)sdev_set_state(s, SDEV_RUNNING);
-        sdev_raise(s, 1u << SCSI_EV_FOUND);
+        scan_add(op, s);
         return &s->dev;
     }
     known = sdev_of(dev);
     known->seen = true;
-    if (!scan_same_unit(dev, &s->dev,
-                        known->name_told &&
-                            s->name_told)) { /* going on would write to a stranger */
-        sdev_log(known, LOG_LEVEL_ERROR, "another unit is there (%s %s); offline", s->dev.vendor,
-                 s->dev.product);
-        scan_set_offline(known, SCSI_EV_REPLACED);
-    } else if (dev->disk != NULL && dev->disk->up && dev->state == SDEV_RUNNING) {
+    if (known->known && s->known && !ident_same(known, s, text, sizeof(text)))
+        sdev_replaced(known, text);
+    else if (dev->disk != NULL && dev->disk->up && dev->state == SDEV_RUNNING)
         disk_want(dev->disk, STEPS_ALL);
-    }
     sdev_free(s);
     return dev;
 }
@@ -159,10 +167,8 @@ scan_unseen_probed(struct scsi_scan_op *op, enum probe_result r)
     } else {
         if (dev != NULL) {
             sdev_of(dev)->seen = true;
-            if (r == PROBE_ABSENT) {
-                sdev_log(sdev_of(dev), LOG_LEVEL_WARN, "the unit is gone; offline");
-                scan_set_offline(sdev_of(dev), SCSI_EV_OFFLINE);
-            }
+            if (r == PROBE_ABSENT)
+                scan_set_offline(sdev_of(dev));
         }
         sdev_free(op->cur);
         op->cur = NULL;
@@ -193,12 +199,14 @@ static void scan_next_sequential(struct scsi_scan_op *op);
 static bool
 scan_seen_elsewhere(const struct scsi_scan_op *op)
 {
+    char text[220];
+
     LIST_FOREACH (n, &op->t->devices) {
         struct scsi_sdev *s = sdev_of(container_of(n, struct scsi_device, node));
 
         if (s->seen && s->name_told && op->cur->name_told &&
             memcmp(s->dev.lun, op->cur->dev.lun, 8) != 0 &&
-            scan_same_unit(&s->dev, &op->cur->dev, true))
+            ident_same(s, op->cur, text, sizeof(text)))
             return true;
     }
     return false;

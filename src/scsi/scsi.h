@@ -33,6 +33,7 @@
  *     -EILSEQ             miscompare
  *     -ENOMEDIUM          no medium
  *     -EOPNOTSUPP         the device cannot do it
+ *     -EINVAL             it reaches beyond the end of the device, which has become smaller
  *
  * "path": another path may fare better; "later": so may this one.  scsi_device_why has a sentence
  * where it is the device that fails them all.
@@ -112,8 +113,9 @@ enum scsi_event {
     SCSI_EV_RESERVATIONS,   /* 2A/03..05: preempted or released */
     SCSI_EV_ALUA,           /* 2A/06, 2A/07 */
     SCSI_EV_SOFT_THRESHOLD, /* 38/07 */
-    SCSI_EV_REPLACED,       /* another unit answers at this LUN: the device is offline */
-    SCSI_EV_OFFLINE,        /* error handling gave up */
+    SCSI_EV_REPLACED,       /* another unit answers at this LUN: the device is offline, for good */
+    SCSI_EV_OFFLINE, /* error handling gave up; or after a new login the unit was not there or not
+                        ready for too long, and then it may come back by itself */
     SCSI_NEVENTS,
 };
 
@@ -169,7 +171,9 @@ struct scsi_device *scsi_find_device(struct scsi_target *t, const uint8_t lun[8]
 const char *scsi_state_name(enum scsi_device_state s);
 const char *scsi_event_name(enum scsi_event ev);
 
-/* Sets a device RUNNING again that had gone OFFLINE.  0, or -EINVAL from any other state. */
+/* Sets a device RUNNING again that had gone OFFLINE; where the session is another one than it went
+ * offline in, it is looked at first.  0, or -EINVAL from any other state, and where another unit is
+ * in its place. */
 int scsi_device_online(struct scsi_device *dev);
 
 /* Why all commands of dev fail, as a sentence; NULL where they do not, or nobody has said.  Valid
@@ -194,7 +198,8 @@ bool scsi_fast_ok(const struct scsi_device *dev);
 bool scsi_fast_done_ok(const struct scsi_device *dev);
 
 /* For tests: asserts for each device of t that it is not set to take the fast path, down or up,
- * where the two above say no. */
+ * where the two above say no; that its gate is shut unless it RUNs, which it does only in a session
+ * in which it has been looked at; and that somebody looks at it where it waits for that. */
 void scsi_check_fast(struct scsi_target *t);
 
 /* ---- commands -------------------------------------------------------------------------------- */
@@ -271,6 +276,10 @@ int scsi_execute(struct scsi_device *dev, struct scsi_exec *x);
  * -EMEDIUMTYPE and no done when the device is not a disk; -EALREADY. */
 int scsi_disk_start(struct scsi_device *dev,
                     void (*done)(void *user, int err, const struct lunette_error *why), void *user);
+
+/* Whoever called scsi_disk_start does not want to know any more: done is not called.  What is under
+ * way goes on by itself, and another scsi_disk_start takes it over. */
+void scsi_disk_abandon(struct scsi_device *dev);
 
 /* Valid once the disk has come up. */
 const struct bdev_limits *scsi_disk_limits(const struct scsi_device *dev);

@@ -25,40 +25,18 @@ target_restart(void *user)
     }
 }
 
+/* Why the host is in its state, for those whose commands fail because of it. */
 static void
-target_device_follows(struct scsi_sdev *s, enum scsi_host_state state)
+target_keep_why(struct scsi_target *t, enum scsi_host_state state, const struct lunette_error *why)
 {
-    enum scsi_device_state now = s->dev.state;
-
-    switch (state) {
-    case SCSI_HOST_BLOCKED:
-        if (now == SDEV_RUNNING || now == SDEV_TRANSPORT_OFFLINE || now == SDEV_QUIESCE) {
-            if (now == SDEV_QUIESCE)
-                (void)sdev_set_state(s, SDEV_RUNNING);
-            (void)sdev_set_state(s, SDEV_BLOCK);
-        } else if (now == SDEV_CREATED) {
-            (void)sdev_set_state(s, SDEV_CREATED_BLOCK);
-        }
-        break;
-    case SCSI_HOST_RUNNING:
-        if (now == SDEV_CREATED_BLOCK) {
-            (void)sdev_set_state(s, SDEV_CREATED);
-        } else if (now == SDEV_BLOCK || now == SDEV_TRANSPORT_OFFLINE) {
-            (void)sdev_set_state(s, SDEV_BLOCK);
-            if (s->dev.disk != NULL && s->dev.disk->up)
-                disk_reconnect(s->dev.disk); /* sets it RUNNING once it is known to be the same */
-            else
-                (void)sdev_set_state(s, SDEV_RUNNING);
-        }
-        if (!list_empty(&s->eh_cmds))
-            eh_start(s);
-        break;
-    case SCSI_HOST_GONE:
-    default:
-        if (now == SDEV_RUNNING || now == SDEV_BLOCK || now == SDEV_CREATED_BLOCK)
-            (void)sdev_set_state(s, SDEV_TRANSPORT_OFFLINE);
-        break;
-    }
+    t->gone.code = 0;
+    if (state != SCSI_HOST_GONE)
+        return;
+    if (why != NULL)
+        (void)lunette_fail_as(&t->gone, why);
+    else
+        (void)lunette_fail(&t->gone, -ENOTCONN, LUNETTE_DOM_CONNECT, 0, "there is no session");
+    t->gone.code = -ENOTCONN;
 }
 
 static void
@@ -68,11 +46,14 @@ target_host_state(void *user, enum scsi_host_state state, const struct lunette_e
 
     if (why != NULL)
         log_line(t->loop->log, LOG_LEVEL_INFO, "%.15s: %s", t->host->name, why->msg);
-    LIST_FOREACH_SAFE (n, &t->devices) {
-        target_device_follows(sdev_of(container_of(n, struct scsi_device, node)), state);
-    }
-    if (state == SCSI_HOST_RUNNING)
+    target_keep_why(t, state, why);
+    if (state == SCSI_HOST_RUNNING) {
+        t->nexus++;
         t->link_errors = 0;
+    }
+    LIST_FOREACH_SAFE (n, &t->devices) {
+        sdev_follow_host(sdev_of(container_of(n, struct scsi_device, node)), state);
+    }
     if (state == SCSI_HOST_GONE)
         scsi_exec_fail_waiting(t, -ENOTCONN);
     else
@@ -129,6 +110,7 @@ scsi_attach(struct scsi_host *h, const struct scsi_params *params, const struct 
     t->loop = h->loop;
     scsi_dead_host_init(&t->dead, h);
     t->escalate = eh_add;
+    t->doubt = sdev_doubt;
     if (params != NULL)
         t->params = *params;
     if (t->params.timeout_ms == 0)

@@ -29,6 +29,10 @@ scsi_unit_attention(struct scsi_sdev *s, uint8_t asc, uint8_t ascq)
     sdev_log(s, LOG_LEVEL_INFO, "unit attention %02x/%02x%s%s", asc, ascq, text != NULL ? ": " : "",
              text != NULL ? text : "");
     scsi_ua_effects(asc, ascq, &steps, &events, &reset, &power);
+    if (s->rc.step == RECONNECT_READY) { /* of the new nexus: what follows reads all anew */
+        events &= ~(1u << SCSI_EV_POWER_ON);
+        steps &= ~(STEP_TUR | STEP_NAME | STEPS_RECONNECT);
+    }
     if (s->expecting_ua && asc != 0x28) { /* but a new medium is news */
         s->expecting_ua = false;
         if (reset)
@@ -42,6 +46,8 @@ scsi_unit_attention(struct scsi_sdev *s, uint8_t asc, uint8_t ascq)
     if (power)
         scsi_check_lost_writes(s);
     sdev_raise(s, events);
+    if ((steps & STEP_NAME) != 0 || (asc == 0x3f && ascq == 0x0e)) /* it may be another unit */
+        t->doubt(s);
     if (steps != 0 && s->dev.disk != NULL && s->dev.disk->up)
         disk_want(s->dev.disk, steps);
 }

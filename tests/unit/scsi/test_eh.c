@@ -311,7 +311,7 @@ test_another_disk_after_reconnect(void **state)
     fh_state(&d.f, SCSI_HOST_RUNNING);
     fake_advance(&d.f.loop, SEC(1));
     assert_int_equal(a.done, 1);
-    assert_int_equal(a.r.result.err, -ENODEV); /* never written to the wrong disk */
+    assert_int_equal(a.r.result.err, -ENXIO); /* never written to the wrong disk */
     assert_int_equal(fh_count(&d.f, SCSI_WRITE_10), 0);
     assert_int_equal(d.f.events[SCSI_EV_REPLACED], 1);
     fd_close(&d);
