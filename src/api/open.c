@@ -78,10 +78,11 @@ lun_closed(struct api_session *s)
 }
 
 static void
-lun_disk_closed(void *user)
+lun_disk_closed(void *user, int err)
 {
     struct lunette_lun *lun = user;
 
+    (void)err; /* the midlayer logs what may not be on stable storage */
     assert(lun->disk != NULL && lun->op == NULL);
     lun->disk = NULL;
     lun->q = NULL; /* the block device took it along */

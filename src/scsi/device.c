@@ -91,7 +91,23 @@ sdev_last_flush_done(struct scsi_exec *x)
     s->rm_err = x->result.err;
     if (s->rm_err == 0 && x->result.scsi_status != SCSI_GOOD)
         s->rm_err = -EIO;
+    if (s->rm_err != 0)
+        sdev_log(s, LOG_LEVEL_WARN,
+                 "the last flush failed: what was written may not be on stable storage");
     sdev_removed(&s->rm_work);
+}
+
+/* What a disk that is closed without a flush leaves behind. */
+static int
+sdev_unflushed(const struct scsi_sdev *s)
+{
+    const struct scsi_disk *d = s->dev.disk;
+
+    if (d == NULL || !d->up || !d->limits.write_cache || s->writes == s->flushed)
+        return 0;
+    sdev_log(s, LOG_LEVEL_WARN,
+             "closed without a flush: what was written last may not be on stable storage");
+    return s->dev.state == SDEV_BLOCK ? -ENOTCONN : sdev_error(s);
 }
 
 int
@@ -105,23 +121,25 @@ scsi_device_remove(struct scsi_device *dev, void (*done)(void *user, int err), v
         return -EALREADY;
     if (dev->state == SDEV_QUIESCE)
         (void)sdev_set_state(s, SDEV_RUNNING);
+    assert(done != NULL);
+    s->rm_err = flush ? 0 : sdev_unflushed(s);
     if (dev->state == SDEV_CREATED || dev->state == SDEV_CREATED_BLOCK) {
         s->dev.state = SDEV_CREATED; /* nobody ever used it: it may be deleted at once */
         flush = false;
     } else if (!sdev_set_state(s, SDEV_CANCEL)) {
         return -EINVAL;
     }
-    assert(done != NULL);
+    sdev_reconnect_stop(s);
     s->rm_done = done;
     s->rm_user = user;
-    s->rm_err = 0;
     if (flush) {
         s->rm = (struct scsi_exec){.cdb = s->rm_cdb,
                                    .timeout_ms = 2 * dev->target->params.timeout_ms,
                                    .ua_retries = SCSI_UA_TRIES,
                                    .done = sdev_last_flush_done};
         s->rm.cdb_len = (uint16_t)cdb_sync_cache10(s->rm_cdb, 0, 0, 0);
-        if (scsi_execute_internal(s, &s->rm) == 0)
+        s->rm_err = scsi_execute_internal(s, &s->rm);
+        if (s->rm_err == 0)
             return 0;
     }
     loop_defer(dev->target->loop, &s->rm_work);

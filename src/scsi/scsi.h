@@ -186,7 +186,8 @@ void scsi_device_leave(struct scsi_device *dev);
 
 /* Flushes the cache of a disk that has one, and then refuses everything (states CANCEL, DEL).  done
  * is called once, later.  scsi_detach frees the device.  The caller drains its block device first.
- */
+ * The flush is tried in the session that there is, and no other is waited for: err says why writes
+ * that were acknowledged may not be on stable storage (-ENOTCONN: no session), or is 0. */
 int scsi_device_remove(struct scsi_device *dev, void (*done)(void *user, int err), void *user);
 
 /* True when a READ or WRITE of dev may take the fast path down, found from the state itself: the

@@ -21,8 +21,9 @@ stack_unit_free(struct stack_unit *u)
 static void
 stack_disk_unplug(struct stack_unit *u)
 {
-    void (*closed)(void *user) = u->closed;
+    void (*closed)(void *user, int err) = u->closed;
     void *user = u->closed_user;
+    int err = u->close_err;
 
     assert(closed != NULL && u->state != DISK_UP && u->state != DISK_DRAINING);
     if (u->disk.bdev != NULL) {
@@ -30,7 +31,7 @@ stack_disk_unplug(struct stack_unit *u)
         blk_dev_free(&u->disk.bdev);
     }
     stack_unit_free(u);
-    closed(user);
+    closed(user, err);
 }
 
 static void
@@ -38,8 +39,8 @@ stack_disk_removed(void *user, int err)
 {
     struct stack_unit *u = user;
 
-    (void)err; /* the midlayer logs a cache that could not be flushed */
     assert(u->state == DISK_REMOVING);
+    u->close_err = err;
     if (!u->disk.stack->detaching)
         stack_disk_unplug(u);
 }
@@ -56,7 +57,7 @@ stack_disk_drained(void *user)
 }
 
 void
-stack_disk_close(struct stack_disk *d, void (*closed)(void *user), void *user)
+stack_disk_close(struct stack_disk *d, void (*closed)(void *user, int err), void *user)
 {
     struct stack_unit *u = stack_unit_of(d);
 
@@ -64,9 +65,14 @@ stack_disk_close(struct stack_disk *d, void (*closed)(void *user), void *user)
     u->closed = closed;
     u->closed_user = user;
     u->done = NULL;
-    if (u->state == DISK_STARTING)
-        return; /* stack_disk_started goes on */
+    if (u->state == DISK_STARTING) { /* nothing has been written: there is nothing to flush */
+        scsi_disk_abandon(d->dev);
+        u->state = DISK_REMOVING;
+        loop_defer(d->stack->loop, &u->work);
+        return;
+    }
     assert(u->state == DISK_UP);
+    scsi_device_leave(d->dev);
     u->state = DISK_DRAINING;
     if (bdev_drain(d->bdev, stack_disk_drained, u) == -EINPROGRESS)
         return;
@@ -79,9 +85,10 @@ void
 stack_unit_end(struct stack_unit *u)
 {
     struct lunette_error why;
-    void (*closed)(void *user) = u->closed;
+    void (*closed)(void *user, int err) = u->closed;
     void (*done)(void *, struct stack_disk *, const struct lunette_error *) = u->done;
     void *closed_user = u->closed_user, *done_user = u->done_user;
+    int err = u->state == DISK_REMOVING ? u->close_err : -ENODEV;
 
     assert(u->disk.stack->detaching && (u->closed == NULL || u->done == NULL));
     loop_defer_cancel(&u->work);
@@ -89,7 +96,7 @@ stack_unit_end(struct stack_unit *u)
     list_del(&u->node);
     free(u);
     if (closed != NULL) {
-        closed(closed_user);
+        closed(closed_user, err);
     } else if (done != NULL) {
         (void)lunette_fail(&why, -ENODEV, LUNETTE_DOM_SCSI, 0, "the target is being closed");
         done(done_user, NULL, &why);
@@ -105,10 +112,6 @@ stack_disk_failed(struct stack_unit *u, const struct lunette_error *why)
     void (*done)(void *, struct stack_disk *, const struct lunette_error *) = u->done;
     void *user = u->done_user;
 
-    if (u->closed != NULL) {
-        stack_disk_unplug(u);
-        return;
-    }
     stack_unit_free(u);
     done(user, NULL, why);
 }
@@ -137,13 +140,9 @@ stack_disk_started(void *user, int err, const struct lunette_error *why)
 
     if (u->disk.stack->detaching)
         return; /* stack_unit_end makes the callback */
-    assert(u->state == DISK_STARTING);
+    assert(u->state == DISK_STARTING && u->closed == NULL);
     if (err < 0) {
         stack_disk_failed(u, why);
-        return;
-    }
-    if (u->closed != NULL) { /* nothing has been written: there is nothing to flush */
-        stack_disk_unplug(u);
         return;
     }
     r = stack_disk_plug(u);

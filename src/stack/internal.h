@@ -30,8 +30,9 @@ struct stack_unit {
     struct loop_work work; /* takes the next step where the midlayer had nothing to wait for */
     void (*done)(void *user, struct stack_disk *d, const struct lunette_error *why);
     void *done_user;
-    void (*closed)(void *user); /* NULL: nobody has asked for the end */
+    void (*closed)(void *user, int err); /* NULL: nobody has asked for the end */
     void *closed_user;
+    int close_err;
 };
 
 static inline struct stack_unit *

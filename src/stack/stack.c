@@ -156,6 +156,12 @@ stack_execute(struct scsi_device *dev, struct scsi_exec *x)
     return scsi_execute(dev, x);
 }
 
+const struct lunette_error *
+stack_device_why(const struct scsi_device *dev)
+{
+    return scsi_device_why(dev);
+}
+
 const char *
 stack_event_name(enum scsi_event why)
 {

@@ -15,8 +15,8 @@
  *     stack_detach(&stack);
  *
  * The owner need not do anything here when a session is lost and comes back: the host tells the
- * midlayer, which holds I/O meanwhile and then looks at the disks again.  When a session is gone
- * for good, the owner calls stack_detach, whatever is still going on.
+ * midlayer, which holds I/O meanwhile and then looks at the disks again (docs/design/replay.md).
+ * When a session is gone for good, the owner calls stack_detach, whatever is still going on.
  *
  * Everything is called on the host's loop.  Callbacks come later, on that loop, and never from
  * inside the call that asked for them.  The exception is stack_detach: it makes the callbacks that
@@ -42,7 +42,9 @@ struct stack_params {
 enum stack_event {
     STACK_EV_CAME,         /* a scan has found the device */
     STACK_EV_CHANGED,      /* its size, write protection or cache; bdev listeners have been told */
-    STACK_EV_GONE,         /* offline: error handling gave up, or another unit is in its place */
+    STACK_EV_GONE,         /* offline: error handling gave up, or another unit is in its place; or
+                              after a new login the unit was not there or not ready for too long,
+                              and then it may come back by itself: see why */
     STACK_EV_LUNS_CHANGED, /* the target's list of units has changed: scan again */
     STACK_EV_ATTENTION,    /* anything else: see why */
 };
@@ -112,9 +114,16 @@ int stack_disk_start(struct stack *s, struct scsi_device *dev,
  * cache where it has one, frees the block device with the queues that are left on it, and calls
  * closed once, later, when all of it is gone.  The owner must not touch those queues any more
  * when closed is called.  The device refuses everything from then on; a new scan of its LUN makes
- * another device of it.  If the disk is still coming up, that is let end first; the done of
- * stack_disk_start is not called any more, and the device stays as it is. */
-void stack_disk_close(struct stack_disk *d, void (*closed)(void *user), void *user);
+ * another device of it.
+ *
+ * No session is waited for: requests that wait for one fail with -ENOTCONN, and the flush is tried
+ * where there is one.  err is 0, or says why what was written last may not be on stable storage. If
+ * the disk is still coming up, it is given up at once; the done of stack_disk_start is not called
+ * any more, and the device stays as it is. */
+void stack_disk_close(struct stack_disk *d, void (*closed)(void *user, int err), void *user);
+
+/* Why all commands of dev fail, as a sentence: scsi_device_why of scsi/scsi.h. */
+const struct lunette_error *stack_device_why(const struct scsi_device *dev);
 
 /* True when the device has said that it is thin provisioned.  Only valid once its disk has come up.
  */

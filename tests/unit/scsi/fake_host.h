@@ -47,7 +47,8 @@ struct flun {
     uint8_t lun[8];
     struct scsi_inquiry inq;
     struct scsi_capacity cap;
-    const char *name; /* NAA bytes as text of 16 */
+    const char *name;   /* NAA bytes as text of 16; NULL: no page 83h */
+    const char *serial; /* NULL: no page 80h */
     struct vpd_block_limits b0;
     struct vpd_provisioning b2;
     bool no_vpd, no_rc16, wp, wce, fua, ws16, ws10, ms6_refused;
@@ -67,7 +68,8 @@ struct fhost {
     uint8_t op[FH_MAX], lun[FH_MAX], byte1[FH_MAX], byte2[FH_MAX];
     uint64_t at[FH_MAX];
     unsigned n, commits, refuse, window;
-    bool hold; /* answer nothing */
+    bool hold;          /* answer nothing */
+    unsigned hold_from; /* nothing from the n-th command on; 0: never */
     bool no_report_luns;
     bool one_more; /* REPORT LUNS always tells of one LUN more than was asked for */
     /* task management */
@@ -122,18 +124,27 @@ fh_data(struct scsi_cmd *sc, const void *data, uint32_t len)
 static inline uint32_t
 fh_vpd(struct flun *l, uint8_t page, uint8_t *buf, size_t size)
 {
-    static const uint8_t pages[] = {0, 0x80, 0x83, 0xb0, 0xb1, 0xb2};
+    uint8_t pages[6] = {0};
+    unsigned npages = 1;
     struct vpd_block_char b1 = {.rotation = 7200};
     struct vpd_id id = {.code_set = 1, .type = VPD_ID_NAA, .len = 16};
     int n = -1;
 
+    if (l->serial != NULL)
+        pages[npages++] = 0x80;
+    if (l->name != NULL)
+        pages[npages++] = 0x83;
+    for (uint8_t p = 0xb0; p <= 0xb2; p++)
+        pages[npages++] = p;
+    if (memchr(pages, page, npages) == NULL)
+        return 0;
     id.data = (const uint8_t *)l->name;
     switch (page) {
     case 0:
-        n = vpd_supported_build(buf, size, l->inq.type, pages, sizeof(pages));
+        n = vpd_supported_build(buf, size, l->inq.type, pages, npages);
         break;
     case 0x80:
-        n = vpd_serial_build(buf, size, l->inq.type, "SERIAL1");
+        n = vpd_serial_build(buf, size, l->inq.type, l->serial);
         break;
     case 0x83:
         n = vpd_device_id_build(buf, size, l->inq.type, &id, 1);
@@ -339,7 +350,7 @@ fh_work(struct loop_work *w)
 
     if (f->t != NULL)
         scsi_check_fast(f->t);
-    for (unsigned i = 0; i < f->nout && !f->hold;) {
+    for (unsigned i = 0; i < f->nout && !f->hold && (f->hold_from == 0 || f->n < f->hold_from);) {
         struct answer *a = f->stuck[i] ? NULL : fh_match(f, f->out[i]);
 
         if (f->stuck[i] || (a != NULL && a->never)) {
@@ -535,6 +546,7 @@ fh_add(struct fhost *f, int slot, uint64_t lun)
     memcpy(l->inq.revision, "1", 2);
     l->cap = (struct scsi_capacity){.blocks = 1 << 20, .block_len = 512, .physical_exponent = 3};
     l->name = names[slot];
+    l->serial = "SERIAL1";
     l->b0 = (struct vpd_block_limits){.has_unmap = true, .max_caw = 8};
     l->wce = l->fua = true;
     return l;
@@ -586,12 +598,26 @@ fh_count(const struct fhost *f, uint8_t op)
     return c;
 }
 
-/* The state of the session changes. */
+/* The state of the session changes, because of why. */
+static inline void
+fh_state_why(struct fhost *f, enum scsi_host_state s, const struct lunette_error *why)
+{
+    f->h.state = s;
+    f->h.ev->state(f->h.ev_user, s, why);
+}
+
 static inline void
 fh_state(struct fhost *f, enum scsi_host_state s)
 {
-    f->h.state = s;
-    f->h.ev->state(f->h.ev_user, s, NULL);
+    fh_state_why(f, s, NULL);
+}
+
+/* The connection is lost: commands that are with the host may have been executed. */
+static inline void
+fh_lose(struct fhost *f)
+{
+    fh_state(f, SCSI_HOST_BLOCKED);
+    fh_sweep(f, NULL, DID_TRANSPORT_DISRUPTED);
 }
 
 /* Ends the session as a transport does. */

@@ -15,6 +15,7 @@ struct owner {
     struct bdev_queue *q;
     struct lunette_error why;
     int found, up, closed, scanned; /* callbacks */
+    int close_err;
     int scan_err;
     unsigned ev[STACK_EV_ATTENTION + 1];
     enum scsi_event last;
@@ -56,10 +57,11 @@ on_up(void *user, struct stack_disk *d, const struct lunette_error *why)
 }
 
 static void
-on_closed(void *user)
+on_closed(void *user, int err)
 {
     assert_ptr_equal(user, &o);
     o.closed++;
+    o.close_err = err;
     o.disk = NULL;
 }
 
@@ -346,7 +348,9 @@ test_close_while_it_comes_up(void **state)
     struct stack_disk *d = NULL;
 
     (void)state;
-    for (int fails = 0; fails < 2; fails++) {
+    for (int i = 0; i < 4; i++) {
+        bool fails = i % 2 != 0, wait = i / 2 != 0;
+
         owner_up();
         scan_lun(0);
         fh_script(&o.f, ANSWER(SCSI_TEST_UNIT_READY, 3, SENSE(SENSE_NOT_READY, 4, 1)));
@@ -356,8 +360,10 @@ test_close_while_it_comes_up(void **state)
         fake_advance(&o.f.loop, SEC(1));
         stack_disk_close(d, on_closed, &o);
         assert_int_equal(o.closed, 0);
-        fake_advance(&o.f.loop, SEC(20));
-        assert_int_equal(o.closed, 1);
+        fake_turn(&o.f.loop);
+        assert_int_equal(o.closed, 1); /* at once */
+        if (wait || fails)             /* else the next start takes over what is under way */
+            fake_advance(&o.f.loop, SEC(20));
         assert_int_equal(o.up, 0);
         disk_up(); /* the device is as it was */
         assert_int_equal(o.up, 1);
@@ -388,6 +394,156 @@ test_close_waits_for_requests(void **state)
         assert_int_equal(a[i].done, 1);
         assert_int_equal(a[i].r.result.err, 0);
     }
+    owner_down();
+}
+
+/* ---- closed while there is no session ------------------------------------------------------- */
+
+/* Whoever closes has decided: nothing waits for the session, neither what has been given back nor
+ * what was never sent, and the flush is not made. */
+static void
+test_close_while_blocked(void **state)
+{
+    struct io a, b, before;
+
+    (void)state;
+    for (int dirty = 0; dirty < 2; dirty++) {
+        owner_up();
+        disk_up();
+        submit(&before, dirty ? BDEV_WRITE : BDEV_READ, 0);
+        fake_advance(&o.f.loop, SEC(1));
+        assert_int_equal(before.r.result.err, 0);
+        o.f.hold = true;
+        submit(&a, BDEV_WRITE, 0);
+        fake_turn(&o.f.loop);
+        o.f.n = 0;
+        fh_state(&o.f, SCSI_HOST_BLOCKED);
+        submit(&b, BDEV_WRITE, 4096);
+        fake_advance(&o.f.loop, SEC(1));
+        stack_disk_close(o.disk, on_closed, &o);
+        fake_turn(&o.f.loop);
+        fake_turn(&o.f.loop);
+        assert_int_equal(b.done, 1);
+        assert_int_equal(b.r.result.err, -ENOTCONN);
+        assert_int_equal(o.closed, 0); /* a is still the host's: its memory may be read */
+        fh_sweep(&o.f, NULL, DID_TRANSPORT_DISRUPTED);
+        for (int i = 0; i < 4; i++)
+            fake_turn(&o.f.loop);
+        assert_int_equal(a.done, 1);
+        assert_int_equal(a.r.result.err, -ENOTCONN);
+        assert_int_equal(o.closed, 1);
+        assert_int_equal(o.close_err, dirty ? -ENOTCONN : 0);
+        assert_int_equal(o.f.n, 0);
+        owner_down();
+    }
+}
+
+/* The connection goes when the last flush is under way, or requests are being waited for. */
+static void
+test_connection_lost_while_closing(void **state)
+{
+    struct io a;
+
+    (void)state;
+    for (int flush = 0; flush < 2; flush++) {
+        owner_up();
+        disk_up();
+        submit(&a, BDEV_WRITE, 0);
+        if (flush)
+            fake_advance(&o.f.loop, SEC(1));
+        o.f.hold = true;
+        o.f.n = 0;
+        fake_turn(&o.f.loop);
+        stack_disk_close(o.disk, on_closed, &o);
+        fake_advance(&o.f.loop, SEC(1));
+        assert_int_equal(fh_count(&o.f, SCSI_SYNC_CACHE_10), flush);
+        fh_lose(&o.f);
+        fake_advance(&o.f.loop, MS(20));
+        assert_int_equal(a.r.result.err, flush ? 0 : -ENOTCONN);
+        assert_int_equal(o.closed, 1);
+        assert_int_equal(o.close_err, flush ? -ENOTCONN : 0); /* nothing was acknowledged */
+        owner_down();
+    }
+}
+
+/* A flush that was lost is not sent in another session, which would be no proof for what was
+ * written in this one. */
+static void
+test_last_flush_is_of_one_session(void **state)
+{
+    struct io a;
+
+    (void)state;
+    owner_up();
+    disk_up();
+    submit(&a, BDEV_WRITE, 0);
+    fake_advance(&o.f.loop, SEC(1));
+    o.f.hold = true;
+    stack_disk_close(o.disk, on_closed, &o);
+    fake_turn(&o.f.loop);
+    o.f.n = 0;
+    fh_lose(&o.f);
+    fh_state(&o.f, SCSI_HOST_RUNNING); /* before it is sent again */
+    o.f.hold = false;
+    fake_advance(&o.f.loop, SEC(1));
+    assert_int_equal(fh_count(&o.f, SCSI_SYNC_CACHE_10), 0);
+    assert_int_equal(o.closed, 1);
+    assert_int_equal(o.close_err, -ENOTCONN);
+    owner_down();
+}
+
+static void
+test_close_while_it_comes_up_blocked(void **state)
+{
+    struct stack_disk *on_its_way = NULL;
+
+    (void)state;
+    owner_up();
+    scan_lun(0);
+    fh_state(&o.f, SCSI_HOST_BLOCKED);
+    assert_int_equal(stack_disk_start(o.s, o.dev, on_up, &o, &on_its_way), 0);
+    fake_advance(&o.f.loop, SEC(50));
+    stack_disk_close(on_its_way, on_closed, &o);
+    fake_turn(&o.f.loop);
+    assert_int_equal(o.closed, 1);
+    assert_int_equal(o.close_err, 0);
+    fh_state(&o.f, SCSI_HOST_RUNNING);
+    disk_up(); /* takes over what is under way */
+    close_disk();
+    owner_down();
+}
+
+/* Why nothing works is told by the device. */
+static void
+test_why(void **state)
+{
+    struct lunette_error why = LUNETTE_INIT(why);
+    struct io a;
+
+    (void)state;
+    owner_up();
+    disk_up();
+    assert_null(stack_device_why(o.dev));
+    (void)lunette_fail(&why, -ETIMEDOUT, LUNETTE_DOM_TIMEOUT, 30,
+                       "the session was not recovered within 30 s");
+    fh_state(&o.f, SCSI_HOST_BLOCKED);
+    submit(&a, BDEV_WRITE, 0);
+    fake_advance(&o.f.loop, SEC(30));
+    assert_null(stack_device_why(o.dev)); /* it waits */
+    fh_state_why(&o.f, SCSI_HOST_GONE, &why);
+    fake_turn(&o.f.loop);
+    assert_int_equal(a.done, 1);
+    assert_int_equal(a.r.result.err, -ENOTCONN);
+    assert_non_null(stack_device_why(o.dev));
+    assert_int_equal(stack_device_why(o.dev)->code, -ENOTCONN);
+    assert_string_equal(stack_device_why(o.dev)->msg, why.msg);
+    fh_state(&o.f, SCSI_HOST_RUNNING); /* a late login */
+    fake_advance(&o.f.loop, SEC(1));
+    assert_null(stack_device_why(o.dev));
+    submit(&a, BDEV_WRITE, 0);
+    fake_advance(&o.f.loop, SEC(1));
+    assert_int_equal(a.r.result.err, 0);
+    stack_check_fast(o.s);
     owner_down();
 }
 
@@ -553,6 +709,11 @@ main(void)
         cmocka_unit_test(test_events),
         cmocka_unit_test(test_close_while_it_comes_up),
         cmocka_unit_test(test_close_waits_for_requests),
+        cmocka_unit_test(test_close_while_blocked),
+        cmocka_unit_test(test_connection_lost_while_closing),
+        cmocka_unit_test(test_last_flush_is_of_one_session),
+        cmocka_unit_test(test_close_while_it_comes_up_blocked),
+        cmocka_unit_test(test_why),
         cmocka_unit_test(test_detach_at_each_step),
         cmocka_unit_test(test_allocations_fail),
         cmocka_unit_test(test_host_goes_out_of_memory_first),
