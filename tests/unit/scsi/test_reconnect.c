@@ -507,6 +507,586 @@ test_swapped_while_probed(void **state)
     }
 }
 
+/* ---- what else may be different ------------------------------------------------------------- */
+
+static void
+test_smaller_and_larger(void **state)
+{
+    struct io in, out, both;
+
+    (void)state;
+    open_with(NULL);
+    fh_lose(&d.f);
+    io_submit(&d, &in, BDEV_WRITE, 0, 4096, 0);
+    io_submit(&d, &out, BDEV_WRITE, 512ull << 19, 4096, 0);
+    io_submit(&d, &both, BDEV_READ, (512ull << 19) - (2 << 20), 4 << 20, 0);
+    d.f.luns[0].cap.blocks = 1 << 19;
+    fh_state(&d.f, SCSI_HOST_RUNNING);
+    fake_advance(&d.f.loop, SEC(1));
+    assert_int_equal(d.f.events[SCSI_EV_CAPACITY], 1);
+    assert_int_equal(in.r.result.err, 0);
+    assert_int_equal(out.r.result.err, -EINVAL);
+    assert_int_equal(both.done, 1);
+    assert_int_equal(both.r.result.err, -EINVAL);
+    assert_int_equal(fh_count(&d.f, SCSI_WRITE_10), 1);
+    assert_int_equal(bdev_submit(d.q, &out.r), -EINVAL);
+    d.f.luns[0].cap.blocks = 1 << 21;
+    lose_and_return();
+    fake_advance(&d.f.loop, SEC(1));
+    assert_int_equal(d.f.events[SCSI_EV_CAPACITY], 2);
+    assert_int_equal(io_run(&d, BDEV_WRITE, 512ull << 20, 4096, 0), 0);
+    fd_close(&d);
+}
+
+/* A unit that is not there when the target is back is waited for a little; then commands fail, and
+ * it works again when it is there. */
+static void
+test_absent_for_a_while(void **state)
+{
+    struct io a, b;
+
+    (void)state;
+    open_with(NULL);
+    d.f.luns[0].there = false;
+    fh_lose(&d.f);
+    io_submit(&d, &a, BDEV_WRITE, 0, 4096, 0);
+    fh_state(&d.f, SCSI_HOST_RUNNING);
+    fake_advance(&d.f.loop, SEC(3));
+    assert_int_equal(a.done, 0);
+    d.f.luns[0].there = true;
+    fake_advance(&d.f.loop, SEC(3));
+    assert_int_equal(a.done, 1);
+    assert_int_equal(a.r.result.err, 0);
+
+    d.f.luns[0].there = false;
+    fh_lose(&d.f);
+    io_submit(&d, &a, BDEV_WRITE, 0, 4096, 0);
+    fh_state(&d.f, SCSI_HOST_RUNNING);
+    fake_advance(&d.f.loop, SEC(10));
+    assert_int_equal(a.done, 1);
+    assert_int_equal(a.r.result.err, -ENXIO);
+    assert_true(why_says(d.dev, "no such unit"));
+    assert_int_equal(d.f.events[SCSI_EV_OFFLINE], 1);
+    io_submit(&d, &b, BDEV_WRITE, 0, 4096, 0);
+    fake_turn(&d.f.loop);
+    assert_int_equal(b.r.result.err, -ENXIO);
+    fake_advance(&d.f.loop, SEC(500));
+    d.f.luns[0].there = true;
+    fake_advance(&d.f.loop, SEC(3));
+    assert_int_equal(d.dev->state, SDEV_RUNNING);
+    assert_int_equal(io_run(&d, BDEV_WRITE, 0, 4096, 0), 0);
+    fd_close(&d);
+}
+
+static void
+test_not_ready_for_a_while(void **state)
+{
+    static const struct {
+        uint8_t asc, ascq;
+        unsigned times;
+        uint64_t s; /* how long a request may wait */
+        int err;
+    } rows[] = {
+        {0x04, 0x01, 8, 20, 0},
+        {0x04, 0x02, 4, 10, 0},
+        {0x04, 0x0a, 8, 20, 0},
+        {0x04, 0x01, EVER, 102, -EIO},
+        {0x04, 0x0c, EVER, 1, -EIO},
+        {0x04, 0x03, EVER, 1, -EIO},
+        {0x3a, 0x00, EVER, 1, -ENOMEDIUM},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct io a;
+
+        open_with(NULL);
+        fh_script(&d.f, ANSWER(SCSI_TEST_UNIT_READY, rows[i].times,
+                               SENSE(SENSE_NOT_READY, rows[i].asc, rows[i].ascq)));
+        fh_lose(&d.f);
+        io_submit(&d, &a, BDEV_WRITE, 0, 4096, 0);
+        fh_state(&d.f, SCSI_HOST_RUNNING);
+        fake_advance(&d.f.loop, SEC(rows[i].s));
+        assert_int_equal(a.done, 1);
+        assert_int_equal(a.r.result.err, rows[i].err);
+        assert_int_equal(fh_count(&d.f, SCSI_START_STOP_UNIT), rows[i].ascq == 0x02);
+        if (rows[i].err != 0) {
+            assert_int_equal(d.f.n, fh_count(&d.f, SCSI_TEST_UNIT_READY));
+            assert_true(why_says(d.dev, "TEST UNIT READY: "));
+            d.f.nscript = 0;
+            fake_advance(&d.f.loop, SEC(3));
+        }
+        assert_int_equal(d.dev->state, SDEV_RUNNING);
+        assert_int_equal(io_run(&d, BDEV_WRITE, 0, 4096, 0), 0);
+        fd_close(&d);
+    }
+}
+
+/* A unit that does not answer, or answers nonsense, is asked again; and requests do not wait for
+ * that for ever. */
+static void
+test_look_that_fails(void **state)
+{
+    const struct answer rows[] = {
+        ANSWER(SCSI_TEST_UNIT_READY, EVER, .status = SCSI_BUSY),
+        ANSWER(SCSI_TEST_UNIT_READY, EVER, SENSE(SENSE_UNIT_ATTENTION, 0x29, 0)),
+        ANSWER(SCSI_TEST_UNIT_READY, EVER, .host = DID_ERROR),
+        ANSWER(SCSI_INQUIRY, EVER, .status = SCSI_BUSY),
+        ANSWER(SCSI_INQUIRY, EVER, .status = SCSI_RESERVATION_CONFLICT),
+        ANSWER(SCSI_INQUIRY, EVER, .host = DID_TRANSPORT_DISRUPTED),
+        PAGE(0x00, EVER, .status = SCSI_BUSY),
+        PAGE(0x80, EVER, SENSE(SENSE_ABORTED_COMMAND, 0, 0)),
+        PAGE(0x83, EVER, SENSE(SENSE_ABORTED_COMMAND, 0, 0)),
+        PAGE(0x83, EVER, .status = SCSI_RESERVATION_CONFLICT),
+        PAGE(0x83, EVER, .data = "", .len = 0),
+        ANSWER(SCSI_SERVICE_ACTION_IN_16, EVER, SENSE(SENSE_HARDWARE_ERROR, 0x44, 0)),
+        ANSWER(SCSI_SERVICE_ACTION_IN_16, EVER, .never = true),
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct io a;
+
+        open_with(NULL);
+        d.f.abort_result = SCSI_EH_SUCCESS;
+        fh_script(&d.f, rows[i]);
+        fh_lose(&d.f);
+        io_submit(&d, &a, BDEV_WRITE, 0, 4096, 0);
+        fh_state(&d.f, SCSI_HOST_RUNNING);
+        fake_advance(&d.f.loop, SEC(99));
+        assert_int_equal(a.done, 0);
+        fake_advance(&d.f.loop, SEC(2));
+        assert_int_equal(a.done, 1);
+        assert_true(a.r.result.err < 0 && a.r.result.err != -ENXIO);
+        assert_non_null(scsi_device_why(d.dev));
+        assert_int_equal(fh_count(&d.f, SCSI_WRITE_10), 0);
+        d.f.nscript = 0;
+        fake_advance(&d.f.loop, SEC(100));
+        assert_int_equal(d.dev->state, SDEV_RUNNING);
+        assert_int_equal(io_run(&d, BDEV_WRITE, 0, 4096, 0), 0);
+        fd_close(&d);
+    }
+}
+
+/* A page that cannot be had once, or a unit that goes away while it is asked, makes no other unit
+ * of it; nor does a page that could not be had when the unit was found. */
+static void
+test_pages_that_come_and_go(void **state)
+{
+    const struct answer rows[] = {
+        PAGE(0x83, 2, SENSE(SENSE_ABORTED_COMMAND, 0, 0)),
+        PAGE(0x83, 5, .status = SCSI_TASK_SET_FULL),
+        PAGE(0x83, 1, SENSE(SENSE_ILLEGAL_REQUEST, 0x25, 0)),
+        PAGE(0x00, 1, SENSE(SENSE_ILLEGAL_REQUEST, 0x25, 0)),
+        PAGE(0x80, 9, SENSE(SENSE_NOT_READY, 0x04, 0x01)),
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        open_with(NULL);
+        fh_script(&d.f, rows[i]);
+        lose_and_return();
+        fake_advance(&d.f.loop, SEC(10));
+        assert_int_equal(d.dev->state, SDEV_RUNNING);
+        fd_close(&d);
+    }
+    for (int how = -1; how < 6; how++) {
+        memset(&d, 0, sizeof(d));
+        fh_open(&d.f);
+        (void)fh_add(&d.f, 0, 0);
+        fh_script(&d.f, PAGE(how % 2 == 0 ? 0x83 : 0x00, EVER, SENSE(SENSE_ABORTED_COMMAND, 0, 0)));
+        fd_up(&d);
+        assert_true(strncmp(d.dev->name, "vps.", 4) == 0);
+        if (how >= 0)
+            change(&d.f.luns[0], how);
+        lose_and_return();
+        fake_advance(&d.f.loop, SEC(10));
+        assert_int_equal(d.dev->state, how < 4 ? SDEV_RUNNING : SDEV_OFFLINE);
+        fd_close(&d);
+    }
+}
+
+/* A reservation of somebody else keeps no disk away, and what could not be asked for because of it
+ * is as it was: above all that there is a cache to flush. */
+static void
+test_reserved_by_somebody(void **state)
+{
+    (void)state;
+    open_with(NULL);
+    fh_script(&d.f, ANSWER(SCSI_TEST_UNIT_READY, EVER, .status = SCSI_RESERVATION_CONFLICT));
+    fh_script(&d.f, ANSWER(SCSI_MODE_SENSE_6, EVER, .status = SCSI_RESERVATION_CONFLICT));
+    fh_script(&d.f, ANSWER(SCSI_MODE_SENSE_10, EVER, .status = SCSI_RESERVATION_CONFLICT));
+    fh_script(&d.f, ANSWER(SCSI_SERVICE_ACTION_IN_16, EVER, .status = SCSI_RESERVATION_CONFLICT));
+    fh_script(&d.f, ANSWER(SCSI_READ_CAPACITY_10, EVER, .status = SCSI_RESERVATION_CONFLICT));
+    fh_script(&d.f, ANSWER(SCSI_WRITE_10, 1, .status = SCSI_RESERVATION_CONFLICT));
+    lose_and_return();
+    fake_advance(&d.f.loop, SEC(2));
+    assert_int_equal(d.dev->state, SDEV_RUNNING);
+    assert_int_equal(d.f.events[SCSI_EV_CAPACITY] + d.f.events[SCSI_EV_MODE], 0);
+    assert_int_equal(bdev_get_limits(d.b)->size, 512ull << 20);
+    assert_true(bdev_get_limits(d.b)->write_cache && bdev_get_limits(d.b)->fua);
+    assert_int_equal(io_run(&d, BDEV_WRITE, 0, 512, 0), -EBADE);
+    assert_int_equal(io_run(&d, BDEV_FLUSH, 0, 0, 0), 0);
+    assert_int_equal(fh_count(&d.f, SCSI_SYNC_CACHE_10), 1);
+    fd_close(&d);
+}
+
+/* Without memory the look is repeated. */
+static void
+test_without_memory(void **state)
+{
+    struct io a;
+
+    (void)state;
+    for (long n = 1; n <= 3; n++) { /* what a look allocates */
+        open_with(NULL);
+        fh_lose(&d.f);
+        io_submit(&d, &a, BDEV_WRITE, 0, 4096, 0);
+        fh_state(&d.f, SCSI_HOST_RUNNING);
+        alloc_left = n - 1;
+        while (alloc_left >= 0)
+            fake_turn(&d.f.loop);
+        assert_int_equal(d.dev->state, SDEV_BLOCK);
+        assert_int_equal(a.done, 0);
+        fake_advance(&d.f.loop, SEC(1));
+        assert_int_equal(a.done, 1);
+        assert_int_equal(a.r.result.err, 0);
+        fd_close(&d);
+    }
+}
+
+/* ---- losses while it is looked at ----------------------------------------------------------- */
+
+/* The connection is lost at each command of the look, again and again, and the unit is another one
+ * in the end, or is not. */
+static void
+test_lost_again_and_again(void **state)
+{
+    (void)state;
+    for (int other = 0; other < 2; other++) {
+        for (unsigned n = 0; n < 14; n++) {
+            struct io a;
+
+            open_with(NULL);
+            io_submit(&d, &a, BDEV_WRITE, 0, 4096, 0);
+            hold();
+            d.f.n = 0;
+            for (int k = 0; k < 40; k++) {
+                fh_lose(&d.f);
+                let_go();
+                if (k % 3 != 0)
+                    fake_advance(&d.f.loop, MS(50));
+                scsi_check_fast(d.f.t);
+                fh_state(&d.f, SCSI_HOST_RUNNING);
+                scsi_check_fast(d.f.t);
+                d.f.hold_from = d.f.n + n + 1;
+                fake_turn(&d.f.loop);
+            }
+            fh_lose(&d.f);
+            if (a.done == 0 && other)
+                change(&d.f.luns[0], 0);
+            d.f.n = d.f.hold_from = 0;
+            fh_state(&d.f, SCSI_HOST_RUNNING);
+            fake_advance(&d.f.loop, SEC(2));
+            assert_int_equal(a.done, 1);
+            assert_true(a.r.result.err == 0 || (other && a.r.result.err == -ENXIO));
+            if (a.r.result.err == -ENXIO)
+                assert_int_equal(fh_count(&d.f, SCSI_WRITE_10), 0);
+            fd_close(&d);
+        }
+    }
+}
+
+/* A disk that was being looked at for another reason, and has told its size already, tells it again
+ * in the new session. */
+static void
+test_lost_while_it_is_looked_at(void **state)
+{
+    (void)state;
+    for (unsigned n = 1; n < 20; n++) {
+        open_with(NULL);
+        disk_want(d.dev->disk, STEPS_ALL);
+        d.f.hold_from = n;
+        fake_turn(&d.f.loop);
+        d.f.hold_from = 0;
+        fh_lose(&d.f);
+        d.f.luns[0].cap.blocks = 1 << 19;
+        fake_advance(&d.f.loop, SEC(1));
+        fh_state(&d.f, SCSI_HOST_RUNNING);
+        while (d.dev->state != SDEV_RUNNING)
+            fake_advance(&d.f.loop, MS(1));
+        assert_int_equal(bdev_get_limits(d.b)->size, 512ull << 19);
+        fd_close(&d);
+    }
+}
+
+/* A disk that comes up while the session is lost tells what it is in the new one. */
+static void
+test_lost_while_it_comes_up(void **state)
+{
+    (void)state;
+    for (unsigned n = 1; n < 12; n++) {
+        memset(&d, 0, sizeof(d));
+        fh_open(&d.f);
+        (void)fh_add(&d.f, 0, 0);
+        d.dev = fh_scan_lun(&d.f, 0);
+        d.f.n = 0;
+        assert_int_equal(scsi_disk_start(d.dev, scan_done, &d.up), 0);
+        d.f.hold_from = n;
+        fake_turn(&d.f.loop);
+        d.f.hold_from = 0;
+        if (d.up.done > 0) { /* it takes less */
+            assert_true(n > 5);
+            fh_close(&d.f);
+            break;
+        }
+        for (int k = 0; k < 10; k++) { /* more often than any command is tried */
+            d.f.hold_from = d.f.n + 1;
+            fh_lose(&d.f);
+            fake_advance(&d.f.loop, SEC(1));
+            fh_state(&d.f, SCSI_HOST_RUNNING);
+            fake_advance(&d.f.loop, MS(20));
+        }
+        d.f.hold_from = 0;
+        fh_lose(&d.f);
+        d.f.luns[0].cap.blocks = 1 << 19;
+        d.f.luns[0].wce = false;
+        fake_advance(&d.f.loop, SEC(100));
+        assert_int_equal(d.up.done, 0);
+        fh_state(&d.f, SCSI_HOST_RUNNING);
+        fake_advance(&d.f.loop, SEC(1));
+        assert_int_equal(d.up.done, 1);
+        assert_int_equal(d.up.err, 0);
+        assert_int_equal(scsi_disk_limits(d.dev)->size, 512ull << 19);
+        assert_false(scsi_disk_limits(d.dev)->write_cache);
+        fh_close(&d.f);
+    }
+}
+
+/* ---- what the new nexus has to say ---------------------------------------------------------- */
+
+static void
+test_attentions_of_the_new_nexus(void **state)
+{
+    static const struct {
+        uint8_t asc, ascq;
+        bool dirty;
+        int event; /* -1: none */
+    } rows[] = {
+        {0x29, 0x07, true, -1},
+        {0x29, 0x00, false, -1},
+        {0x29, 0x00, true, SCSI_EV_LOST_WRITES},
+        {0x29, 0x01, true, SCSI_EV_LOST_WRITES},
+        {0x29, 0x04, true, SCSI_EV_LOST_WRITES},
+        {0x29, 0x03, true, -1},
+        {0x2f, 0x00, false, -1},
+        {0x47, 0x7f, false, -1},
+        {0x2a, 0x05, false, SCSI_EV_RESERVATIONS},
+        {0x3f, 0x0e, false, SCSI_EV_LUNS_CHANGED},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        unsigned all = 0;
+
+        open_with(NULL);
+        if (rows[i].dirty)
+            assert_int_equal(io_run(&d, BDEV_WRITE, 0, 4096, 0), 0);
+        memset(d.f.events, 0, sizeof(d.f.events));
+        fh_script(&d.f, ANSWER(SCSI_TEST_UNIT_READY, 2,
+                               SENSE(SENSE_UNIT_ATTENTION, rows[i].asc, rows[i].ascq)));
+        lose_and_return();
+        fake_advance(&d.f.loop, SEC(1));
+        assert_int_equal(d.dev->state, SDEV_RUNNING);
+        for (int e = 0; e < SCSI_NEVENTS; e++)
+            all += d.f.events[e];
+        assert_int_equal(all, rows[i].event >= 0);
+        if (rows[i].event >= 0)
+            assert_int_equal(d.f.events[rows[i].event], 1);
+        fd_close(&d);
+    }
+}
+
+/* A unit that is replaced with the session up says so by a unit attention, on the first command
+ * that reaches the new one, which is not sent again before it has been looked at. */
+static void
+test_replaced_with_the_session_up(void **state)
+{
+    static const uint8_t codes[][2] = {{0x3f, 0x0e}, {0x3f, 0x05}, {0x3f, 0x03}, {0x3f, 0x01}};
+
+    (void)state;
+    for (size_t i = 0; i < 2 * sizeof(codes) / sizeof(codes[0]); i++) {
+        bool other = i % 2 != 0;
+        struct io a;
+
+        open_with(NULL);
+        fh_script(&d.f, ANSWER(SCSI_WRITE_10, 1,
+                               SENSE(SENSE_UNIT_ATTENTION, codes[i / 2][0], codes[i / 2][1])));
+        if (other)
+            change(&d.f.luns[0], (int)i % CHANGES);
+        io_submit(&d, &a, BDEV_WRITE, 0, 4096, BDEV_F_PROMPT);
+        fake_advance(&d.f.loop, SEC(1));
+        assert_int_equal(a.done, 1);
+        assert_int_equal(a.r.result.err, other ? -ENXIO : 0);
+        assert_int_equal(d.f.events[SCSI_EV_REPLACED], other);
+        assert_int_equal(fh_count(&d.f, SCSI_WRITE_10), other ? 1 : 2);
+        fd_close(&d);
+    }
+}
+
+/* ---- given up, offline, leaving ------------------------------------------------------------- */
+
+/* A device that went offline in another session is looked at before it goes on. */
+static void
+test_set_online_in_another_session(void **state)
+{
+    (void)state;
+    for (int other = 0; other < 2; other++) {
+        open_with(NULL);
+        assert_true(sdev_set_state(sdev_of(d.dev), SDEV_OFFLINE));
+        lose_and_return();
+        fake_advance(&d.f.loop, SEC(1));
+        assert_int_equal(d.dev->state, SDEV_OFFLINE);
+        if (other)
+            change(&d.f.luns[0], 0);
+        assert_int_equal(scsi_device_online(d.dev), 0);
+        assert_int_equal(d.dev->state, SDEV_BLOCK);
+        fake_advance(&d.f.loop, SEC(1));
+        assert_int_equal(d.dev->state, other ? SDEV_OFFLINE : SDEV_RUNNING);
+        fd_close(&d);
+    }
+}
+
+static void
+test_leaving_waits_for_nothing(void **state)
+{
+    static const uint8_t cdb[6] = {SCSI_REQUEST_SENSE};
+    struct scsi_exec x = {.cdb = cdb, .cdb_len = 6, .timeout_ms = 1000, .done = exec_done};
+    struct scsi_exec y = x;
+    struct io a, b;
+
+    (void)state;
+    open_with(NULL);
+    exec_calls = 0;
+    io_submit(&d, &a, BDEV_WRITE, 0, 4096, 0);
+    hold();
+    fh_lose(&d.f);
+    assert_int_equal(scsi_execute(d.dev, &x), 0);
+    fake_advance(&d.f.loop, SEC(1));
+    assert_int_equal(a.done + exec_calls, 0);
+    scsi_device_leave(d.dev);
+    fake_turn(&d.f.loop);
+    assert_int_equal(a.done, 1);
+    assert_int_equal(a.r.result.err, -ENOTCONN);
+    assert_int_equal(exec_calls, 1);
+    assert_int_equal(x.result.err, -ENOTCONN);
+    io_submit(&d, &b, BDEV_WRITE, 0, 4096, 0);
+    assert_int_equal(scsi_execute(d.dev, &y), 0);
+    fake_turn(&d.f.loop);
+    assert_int_equal(b.r.result.err, -ENOTCONN);
+    assert_int_equal(y.result.err, -ENOTCONN);
+    fd_close(&d);
+}
+
+/* ---- anything at any time ------------------------------------------------------------------- */
+
+#define NIO 12
+
+static void
+one_world(uint64_t seed)
+{
+    static const uint8_t ops[] = {SCSI_TEST_UNIT_READY, SCSI_INQUIRY, SCSI_SERVICE_ACTION_IN_16,
+                                  SCSI_MODE_SENSE_6,    SCSI_READ_10, SCSI_WRITE_10};
+    struct io ios[NIO];
+    struct fake_loop r;
+    bool up = true, strange = false;
+    unsigned seen = 0;
+
+    fake_loop_init(&r, seed);
+#define RND(n) (fake_random(&r.l) % (n))
+    open_with(NULL);
+    d.f.abort_result = SCSI_EH_SUCCESS;
+    for (int i = 0; i < NIO; i++)
+        io_submit(&d, &ios[i],
+                  i % 3 == 2   ? BDEV_FLUSH
+                  : i % 3 == 1 ? BDEV_WRITE
+                               : BDEV_READ,
+                  4096 * (uint64_t)i, i % 3 == 2 ? 0 : 4096, RND(2) ? BDEV_F_PROMPT : 0);
+    for (int step = 0; step < 150; step++) {
+        switch (RND(12)) {
+        case 0:
+        case 1:
+            if (up) {
+                fh_state(&d.f, SCSI_HOST_BLOCKED);
+                if (RND(2) == 0)
+                    fake_advance(&d.f.loop, MS(RND(100000)));
+                fh_sweep(&d.f, NULL, DID_TRANSPORT_DISRUPTED);
+                up = false;
+                if (RND(8) == 0) { /* only now: behind a session's back no unit is swapped */
+                    change(&d.f.luns[0], (int)RND(CHANGES));
+                    strange = true;
+                    seen = d.f.n;
+                } else if (RND(4) == 0) {
+                    d.f.luns[0].there = !d.f.luns[0].there;
+                }
+            }
+            break;
+        case 2:
+            if (!up && RND(4) == 0)
+                fh_state(&d.f, SCSI_HOST_GONE);
+            break;
+        case 3:
+        case 4:
+        case 5:
+            if (!up) {
+                fh_state(&d.f, SCSI_HOST_RUNNING);
+                up = true;
+            }
+            break;
+        case 6:
+            d.f.nscript = 0;
+            fh_script(&d.f, ANSWER(ops[RND(6)], (unsigned)RND(3), .status = RND(2) ? SCSI_BUSY : 0,
+                                   .host = RND(3) ? DID_OK : DID_TRANSPORT_DISRUPTED));
+            break;
+        default:
+            break;
+        }
+        for (uint64_t n = RND(6); n > 0; n--)
+            fake_turn(&d.f.loop);
+        if (RND(3) == 0)
+            fake_advance(&d.f.loop, MS(RND(3000)));
+        scsi_check_fast(d.f.t);
+        blk_check_fast(d.b);
+        for (; seen < d.f.n; seen++)
+            assert_false(strange && d.f.op[seen] == SCSI_WRITE_10);
+        for (int i = 0; i < NIO; i++) {
+            assert_true(ios[i].done <= 1);
+            if (ios[i].done == 1 && RND(2) == 0 && bdev_submit(d.q, &ios[i].r) == 0)
+                ios[i].done = 0;
+        }
+    }
+    d.f.nscript = 0;
+    d.f.luns[0].there = true;
+    if (!up)
+        fh_state(&d.f, SCSI_HOST_RUNNING);
+    fake_advance(&d.f.loop, SEC(400));
+    for (int i = 0; i < NIO; i++)
+        assert_int_equal(ios[i].done, 1);
+    assert_int_equal(d.dev->state, strange ? SDEV_OFFLINE : SDEV_RUNNING);
+    for (; seen < d.f.n; seen++)
+        assert_false(strange && d.f.op[seen] == SCSI_WRITE_10);
+    fd_close(&d);
+#undef RND
+}
+
+static void
+test_at_random(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 400; seed++)
+        one_world(seed);
+}
+
 int
 main(void)
 {
@@ -522,6 +1102,21 @@ main(void)
         cmocka_unit_test(test_raw_command_and_another_unit),
         cmocka_unit_test(test_raw_device_without_a_unit),
         cmocka_unit_test(test_swapped_while_probed),
+        cmocka_unit_test(test_smaller_and_larger),
+        cmocka_unit_test(test_absent_for_a_while),
+        cmocka_unit_test(test_not_ready_for_a_while),
+        cmocka_unit_test(test_look_that_fails),
+        cmocka_unit_test(test_pages_that_come_and_go),
+        cmocka_unit_test(test_reserved_by_somebody),
+        cmocka_unit_test(test_without_memory),
+        cmocka_unit_test(test_lost_again_and_again),
+        cmocka_unit_test(test_lost_while_it_is_looked_at),
+        cmocka_unit_test(test_lost_while_it_comes_up),
+        cmocka_unit_test(test_attentions_of_the_new_nexus),
+        cmocka_unit_test(test_replaced_with_the_session_up),
+        cmocka_unit_test(test_set_online_in_another_session),
+        cmocka_unit_test(test_leaving_waits_for_nothing),
+        cmocka_unit_test(test_at_random),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
