@@ -59,12 +59,22 @@ iscsi_session_fail(struct session *s, const struct lunette_error *why)
     tell_host(s, SCSI_HOST_GONE, why);
 }
 
+/* Nobody waits for another login. */
+static void
+tell_transport(struct session *s)
+{
+    if (s->pub.tt->session_recovery_timedout != NULL)
+        s->pub.tt->session_recovery_timedout(&s->pub);
+}
+
 void
 iscsi_session_lost(struct session *s, const struct lunette_error *why)
 {
     if (s->state == ISCSI_STATE_LOGGED_IN)
         s->state = iscsi_lost_state(s);
     if (s->state != ISCSI_STATE_BLOCKED) {
+        if (s->host.state == SCSI_HOST_RUNNING)
+            tell_transport(s); /* it is not waited for at all */
         iscsi_session_fail(s, why);
         return;
     }
@@ -99,8 +109,7 @@ recovery_timer(struct loop_timer *t)
     assert(s->state == ISCSI_STATE_BLOCKED);
     (void)lunette_fail(&why, -ENOTCONN, LUNETTE_DOM_TIMEOUT, (uint32_t)s->recovery_tmo_s,
                        "the session was not recovered within %d s", s->recovery_tmo_s);
-    if (s->pub.tt->session_recovery_timedout != NULL)
-        s->pub.tt->session_recovery_timedout(&s->pub);
+    tell_transport(s);
     iscsi_session_fail(s, &why);
 }
 

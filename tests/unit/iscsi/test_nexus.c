@@ -332,6 +332,7 @@ patience_changes_while_waiting(void **state)
     struct world *w = patient_world(18, "-1");
 
     (void)state;
+    timeouts_told = 0;
     lose(w);
     wait_seconds(w, 10);
     assert_int_equal(world_param(w, ISCSI_PARAM_RECOVERY_TMO, "30"), 0);
@@ -357,6 +358,7 @@ patience_changes_while_waiting(void **state)
     lose(w);
     assert_int_equal(w->gone, 3);
     assert_int_equal(w->blocked, 2);
+    assert_int_equal(timeouts_told, 3); /* the transport hears of each */
     world_free(w);
 }
 
