@@ -84,7 +84,13 @@ reopen_failed(struct iscsi_reopen *r, const struct lunette_error *err)
         reopen_stop(r);
     } else {
         r->due_ns = r->loop->now_ns + backoff_next(&r->backoff, r->loop, r->began_ns, err);
-        reopen_wait(r);
+        if (err->code != -EBUSY) {
+            reopen_wait(r);
+            return;
+        }
+        r->state =
+            REOPEN_STOPPING; /* The data plane knows of a connection that we take for lost. */
+        reopen_stop(r);
     }
 }
 

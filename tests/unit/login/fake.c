@@ -578,6 +578,11 @@ serve_conn(struct world *w, const struct message *m, struct fake_conn *c)
     }
     switch ((int)m->req.type) {
     case ISCSI_UEVENT_BIND_CONN:
+        if (c->bound && w->gone_is_ok) {
+            w->open_fds -= m->req.u.bind_conn.fd >= 1000;
+            reply(w, m, -EBUSY, m->req.sid, 0);
+            break;
+        }
         assert_false(c->bound);
         assert_true((m->req.u.bind_conn.fd >= 1000) == (m->req.ep == 0));
         c->fd = m->req.u.bind_conn.fd;

@@ -94,6 +94,24 @@ told_of_loss(void **state)
     }
 }
 
+/* The loss that is told is not one, as when it was that of a connection before this one: what is
+ * there is stopped, and the session comes back. */
+static void
+not_lost(void **state)
+{
+    struct tale t;
+
+    (void)state;
+    tale_begin(&t, 52, 1, NULL);
+    t.w->gone_is_ok = true;
+    tale_pass(&t, SEC);
+    fake_cut(t.w, t.c);
+    tale_run_until_back(&t);
+    assert_int_equal(t.c->stops, 1);
+    assert_int_equal(t.c->stopped_how, STOP_CONN_RECOVER);
+    tale_end(&t);
+}
+
 /* A request to log out, or to negotiate: out in order within the time given, and in again after the
  * Time2Wait of the response. */
 static void
@@ -464,21 +482,14 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(events_lost),
-        cmocka_unit_test(session_state_tells),
-        cmocka_unit_test(told_of_loss),
-        cmocka_unit_test(asked_to_leave),
-        cmocka_unit_test(leaving_goes_wrong),
-        cmocka_unit_test(dropped),
-        cmocka_unit_test(not_ours),
-        cmocka_unit_test(message_in_login),
-        cmocka_unit_test(cut_anywhere),
-        cmocka_unit_test(close_anywhere),
-        cmocka_unit_test(close_in_callback),
-        cmocka_unit_test(free_early),
-        cmocka_unit_test(secrets),
-        cmocka_unit_test(no_memory_at_n),
-        cmocka_unit_test(no_memory_for_long),
+        cmocka_unit_test(events_lost),      cmocka_unit_test(session_state_tells),
+        cmocka_unit_test(told_of_loss),     cmocka_unit_test(not_lost),
+        cmocka_unit_test(asked_to_leave),   cmocka_unit_test(leaving_goes_wrong),
+        cmocka_unit_test(dropped),          cmocka_unit_test(not_ours),
+        cmocka_unit_test(message_in_login), cmocka_unit_test(cut_anywhere),
+        cmocka_unit_test(close_anywhere),   cmocka_unit_test(close_in_callback),
+        cmocka_unit_test(free_early),       cmocka_unit_test(secrets),
+        cmocka_unit_test(no_memory_at_n),   cmocka_unit_test(no_memory_for_long),
         cmocka_unit_test(untidy),
     };
 
