@@ -4,7 +4,8 @@
  * logout before it does.  I/O goes on all the while, and each command ends once.
  *
  * One seed: one network, one Time2Wait, one replacement timeout, a row of troubles, and a close in
- * the middle of the last.
+ * the middle of the last.  In the second test the control plane dies in the middle of each trouble,
+ * and another takes the session over.
  */
 #include "tests/test.h"
 
@@ -207,15 +208,22 @@ login_config(struct world *w, uint64_t seed)
 }
 
 static void
-session_open(struct world *w)
+keep_session(struct world *w)
 {
     struct reopen_config rc = {.login = &w->cfg, .reopen_max = REOPEN_MAX_DEFAULT};
     struct reopen_callbacks cb = {
         .lost = on_lost, .back = on_back, .gave_up = on_gave_up, .event = on_event, .user = w};
+
+    assert_int_equal(reopen_new(w->ctl, &w->gate, &rc, &cb, &w->reopen, NULL), 0);
+}
+
+static void
+session_open(struct world *w)
+{
     struct login_callbacks first = {on_login, w};
     struct iscsi_login *l;
 
-    assert_int_equal(reopen_new(w->ctl, &w->gate, &rc, &cb, &w->reopen, NULL), 0);
+    keep_session(w);
     assert_int_equal(login_start(w->ctl, &w->cfg, &first, &l, NULL), 0);
     assert_true(sim_run_until(w->sim, is_done, w, LIMIT_NS));
     login_free(&l);
@@ -232,6 +240,61 @@ on_logout(void *user, const struct lunette_error *err)
 {
     (void)err;
     ((struct world *)user)->done = true;
+}
+
+/* ---- a control plane after another ----------------------------------------------------------- */
+
+static void
+plane_start(struct world *w, uint64_t delay_ns)
+{
+    struct ipc_client client;
+
+    assert_int_equal(
+        ipc_delayed_new(w->loop, delay_ns, &dataplane_server_ops, w->dp, &w->binding, &client), 0);
+    w->generation = dataplane_set_client(w->dp, &client);
+    assert_int_equal(ctl_new(w->loop, ipc_delayed_ipc(w->binding), &w->ctl), 0);
+    login_gate_init(&w->gate, w->loop, 1);
+}
+
+/* As a process that is killed. */
+static void
+plane_die(struct world *w)
+{
+    ipc_delayed_cut(w->binding);
+    reopen_free(&w->reopen);
+    ctl_free(&w->ctl);
+    login_gate_fini(&w->gate);
+    dataplane_detach(w->dp, w->generation);
+    ipc_delayed_free(w->binding);
+}
+
+/* The connection as the data plane knows it: what has happened since is told by events. */
+static void
+on_found(void *user, const struct iscsi_reply *rep)
+{
+    struct world *w = user;
+    struct lunette_error why;
+
+    assert_int_equal(rep->err, 0);
+    reopen_attach(w->reopen, &w->res);
+    if (rep->r.conn.state != IPC_CONN_STARTED) {
+        (void)lunette_fail(&why, -ENOTCONN, LUNETTE_DOM_CONNECT, 0, "it was found lost");
+        reopen_lost(w->reopen, &why, -1);
+    }
+    w->done = true;
+}
+
+/* Another control plane takes the session over, in whatever state it is. */
+static void
+plane_take_over(struct world *w, uint64_t delay_ns)
+{
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_GET_CONN, .sid = w->res.sid, .cid = w->res.cid};
+
+    plane_start(w, delay_ns);
+    keep_session(w);
+    w->done = false;
+    assert_int_equal(ctl_request(w->ctl, &ev, NULL, 0, on_found, w), 0);
+    assert_true(sim_run_until(w->sim, is_done, w, LIMIT_NS));
 }
 
 /* ---- the target ----------------------------------------------------------------------------- */
@@ -347,7 +410,6 @@ static struct world *
 world_new(uint64_t seed)
 {
     struct world *w = calloc(1, sizeof(*w));
-    struct ipc_client client;
 
     w->sim = sim_new(seed, seed % 3 == 0 ? &sim_rough : NULL);
     w->loop = sim_loop(w->sim);
@@ -355,12 +417,7 @@ world_new(uint64_t seed)
     target_up(w);
     assert_int_equal(transport_register(&w->registry, &sw_tcp_transport, NULL), 0);
     assert_int_equal(dataplane_new(w->loop, &w->registry, &w->dp, NULL), 0);
-    assert_int_equal(ipc_delayed_new(w->loop, seed % 5 == 0 ? MS : 0, &dataplane_server_ops, w->dp,
-                                     &w->binding, &client),
-                     0);
-    w->generation = dataplane_set_client(w->dp, &client);
-    assert_int_equal(ctl_new(w->loop, ipc_delayed_ipc(w->binding), &w->ctl), 0);
-    login_gate_init(&w->gate, w->loop, 1);
+    plane_start(w, seed % 5 == 0 ? MS : 0);
     login_config(w, seed);
     session_open(w);
     return w;
@@ -453,10 +510,49 @@ test_troubles(void **state)
         assert_true(seen[i] > SEEDS / 4);
 }
 
+static bool
+runs_again(void *user)
+{
+    struct world *w = user;
+    struct reopen_info info;
+
+    reopen_get_info(w->reopen, &info);
+    return w->well_ns != 0 && info.state == REOPEN_UP && w->host->state == SCSI_HOST_RUNNING &&
+           w->good > 0;
+}
+
+/* The control plane dies anywhere in a trouble, also when that is nearly over; the next one brings
+ * the session back, or finds that it is. */
+static void
+test_takeovers(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= SEEDS / 2; seed++) {
+        struct world *w = world_new(seed);
+
+        for (int i = 0; i < TROUBLES; i++) {
+            enum trouble what = (enum trouble)sim_below(w->sim, TROUBLES_COUNT);
+
+            (void)sim_run_until(w->sim, never, w, SEC);
+            make_trouble(w, what, sim_below(w->sim, 4 * SEC));
+            (void)sim_run_until(w->sim, never, w,
+                                sim_below(w->sim, sim_below(w->sim, 2) == 0 ? 20 * MS : 5 * SEC));
+            plane_die(w);
+            (void)sim_run_until(w->sim, never, w, sim_below(w->sim, 100 * MS));
+            plane_take_over(w, seed % 5 == 0 ? MS : 0);
+            w->good = 0;
+            if (!sim_run_until(w->sim, runs_again, w, LIMIT_NS))
+                fail_msg("seed %u trouble %d: the session is not back", (unsigned)seed, what);
+        }
+        world_free(w);
+    }
+}
+
 int
 main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_troubles)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_troubles),
+                                       cmocka_unit_test(test_takeovers)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
