@@ -97,6 +97,7 @@ blk_queue_outstanding(const struct bdev_queue *bq)
 static const struct bdev_queue_ops blk_queue_ops = {
     .submit = blk_submit,
     .commit = blk_commit,
+    .cancel = blk_cancel,
     .outstanding = blk_queue_outstanding,
     .free = blk_queue_free,
 };
@@ -122,8 +123,7 @@ blk_queue_init(struct blk_queue *q, struct blk_dev *b, struct loop *loop, uint32
         p->rq.queue = &q->q;
         list_init(&p->node);
         blk_piece_clear(p);
-        if (b->ops->init_rq != NULL)
-            b->ops->init_rq(b->drv, &p->rq);
+        blk_init_cmd(q, p);
         q->free[depth - 1 - i] = &p->rq;
     }
     q->closing = q->waits = b->closing;

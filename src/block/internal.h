@@ -164,6 +164,7 @@ blk_make_general(struct blk_piece *p)
     p->rq.data = sg_from_iov(r->iov, 1, 0, (uint32_t)r->len);
     r->issued = r->len;
     r->pieces = 1;
+    r->canceled = 0;
     list_init(&r->node);
 }
 
@@ -202,6 +203,16 @@ blk_piece_clear(struct blk_piece *p)
     p->rq.retries = 0;
     p->rq.result = (struct bdev_result){0};
     p->zero_end = 0;
+}
+
+/* Makes the driver's part of a tag, which is all zero, ready for use. */
+static inline void
+blk_init_cmd(struct blk_queue *q, struct blk_piece *p)
+{
+    struct blk_dev *b = blk_dev_of_queue(q);
+
+    if (b->ops->init_rq != NULL)
+        b->ops->init_rq(b->drv, &p->rq);
 }
 
 /* ---- split.c ---- */
@@ -257,12 +268,25 @@ bool blk_refused(struct blk_queue *q, struct blk_piece *p, int err);
 void blk_mq_complete_request(struct blk_request *rq);
 void blk_requeue(struct blk_request *rq, uint64_t delay_ns);
 
+/* A piece has its result: takes it over into the request, and frees the tag. */
+void blk_end_piece(struct blk_queue *q, struct blk_piece *p);
+/* Ends a piece that the driver has given back, or has never had, with err. */
+void blk_drop_piece(struct blk_queue *q, struct blk_piece *p, int err);
+/* All pieces of r have ended: puts r on the done list, or first sees to the flush that a FUA
+ * request needs where the device has no FUA. */
+void blk_finish(struct blk_queue *q, struct bdev_req *r);
+
 /* Calls done of everything on the done list. */
 void blk_deliver(struct blk_queue *q);
 
 void blk_run_work(struct loop_work *w);
 void blk_tick(struct loop_timer *t);
 void blk_delay_expired(struct loop_timer *t);
+
+/* ---- cancel.c ---- */
+
+/* As bdev_cancel. */
+void blk_cancel(struct bdev_queue *q, struct bdev_req *r, int err);
 
 /* ---- fast.c: the fast path ---- */
 

@@ -6,6 +6,7 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <string.h>
 
 #include "block/internal.h"
 
@@ -127,6 +128,7 @@ int __attribute__((noinline)) blk_submit_general(struct blk_queue *q, struct bde
     list_init(&r->node);
     r->issued = 0;
     r->pieces = 0;
+    r->canceled = 0;
     if (err > 0) {
         blk_add_done(q, r);
     } else if (blk_may_issue(q) && blk_fits(b, r)) {
@@ -147,18 +149,21 @@ int __attribute__((noinline)) blk_submit_general(struct blk_queue *q, struct bde
     return 0;
 }
 
-/* All pieces of r have ended: puts r on the done list, or first sees to the flush that a FUA
- * request needs where the device has no FUA. */
-static void
+void
 blk_finish(struct blk_queue *q, struct bdev_req *r)
 {
     const struct bdev_limits *l = &blk_dev_of_queue(q)->limits;
     bool by_itself =
         r->op == BDEV_WRITE && l->fua; /* the device does FUA; WRITE SAME has no such bit */
-
-    if ((r->flags & BDEV_F_FUA) != 0 && l->write_cache && !by_itself && r->result.err == 0 &&
+    bool flush =
+        (r->flags & BDEV_F_FUA) != 0 && l->write_cache && !by_itself && r->result.err == 0 &&
         (r->op == BDEV_WRITE || r->op == BDEV_WRITE_ZEROES || r->op == BDEV_COMPARE_WRITE) &&
-        r->issued != BLK_ISSUED_FLUSH && r->len > 0) {
+        r->issued != BLK_ISSUED_FLUSH && r->len > 0;
+
+    if (flush && r->canceled != 0) { /* it is written, but not on stable storage */
+        r->result.err = r->canceled;
+        blk_add_done(q, r);
+    } else if (flush) {
         r->issued = BLK_ISSUED_FLUSH;
         list_push_front(&q->pending, &r->node);
         q->waits = true;
@@ -195,8 +200,6 @@ blk_issue_pending(struct blk_queue *q)
         q->stats.splits++;
     return blk_issue(q, p);
 }
-
-static void blk_end_piece(struct blk_queue *q, struct blk_piece *p);
 
 /* The driver is gone: pieces and requests that it does not have fail here, since nobody else will
  * end them. */
@@ -250,7 +253,8 @@ blk_mq_dispatch_rq_list(struct blk_queue *q)
         TRACE(q->q.loop, blk_mq_dispatch_rq_list, n, 0);
 }
 
-/* Makes the error of rq the result of its request, unless another piece has failed before, and
+/* Makes the error of rq the result of its request, or that of bdev_cancel where the device did not
+ * tell how rq has ended; unless another piece has failed before, and
  * issues nothing more of the request. */
 static void
 blk_keep_error(struct bdev_req *r, const struct blk_request *rq)
@@ -258,6 +262,8 @@ blk_keep_error(struct bdev_req *r, const struct blk_request *rq)
     if (r->result.err != 0)
         return;
     r->result = rq->result;
+    if (r->canceled != 0 && (rq->result.host_result != DID_OK || rq->result.err == -ECANCELED))
+        r->result.err = r->canceled;
     if (r->issued < r->len) {
         list_del(&r->node);
         r->issued = r->len;
@@ -278,6 +284,10 @@ blk_more_zeroes(struct blk_queue *q, struct blk_piece *p)
     } else {
         return false;
     }
+    if (rq->parent->canceled != 0) {
+        rq->result = (struct bdev_result){.err = rq->parent->canceled};
+        return false;
+    }
     rq->result = (struct bdev_result){0};
     rq->start_ns = 0;
     rq->retries = 0;
@@ -286,8 +296,7 @@ blk_more_zeroes(struct blk_queue *q, struct blk_piece *p)
     return true;
 }
 
-/* A piece has its result: takes it over into the request, and frees the tag. */
-static void __attribute__((noinline)) blk_end_piece(struct blk_queue *q, struct blk_piece *p)
+void __attribute__((noinline)) blk_end_piece(struct blk_queue *q, struct blk_piece *p)
 {
     struct blk_request *rq = &p->rq;
     struct bdev_req *r = rq->parent;
@@ -308,6 +317,16 @@ static void __attribute__((noinline)) blk_end_piece(struct blk_queue *q, struct 
         blk_finish(q, r);
     else if (!list_empty(&q->pending))
         loop_defer(q->q.loop, &q->work);
+}
+
+void
+blk_drop_piece(struct blk_queue *q, struct blk_piece *p, int err)
+{
+    /* What the driver has stored there was meant for the next time that it sees the piece. */
+    memset(blk_request_cmd(&p->rq), 0, blk_dev_of_queue(q)->ops->cmd_size);
+    blk_init_cmd(q, p);
+    p->rq.result = (struct bdev_result){.err = err};
+    blk_end_piece(q, p);
 }
 
 void
@@ -332,6 +351,11 @@ blk_requeue(struct blk_request *rq, uint64_t delay_ns)
     assert(piece_with_driver(p) || rq->state == PIECE_KEPT);
     blk_make_general(p);
     q->stats.requeues++;
+    if (rq->parent->canceled != 0) {
+        q->stats.driver_ns += q->q.loop->now_ns - rq->start_ns;
+        blk_drop_piece(q, p, rq->parent->canceled);
+        return;
+    }
     if (delay_ns == 0) {
         blk_dispatch_later(q, p);
         return;

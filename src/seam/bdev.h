@@ -49,7 +49,7 @@ enum bdev_op {
 #define BDEV_F_PROMPT                                                                              \
     (1u << 3) /* done may be called while the driver is at work, since it                          \
                  only stores that the request has ended: it submits nothing,                       \
-                 frees nothing and calls nobody */
+                 frees nothing and calls nobody, but to stop a timer of its own */
 
 /* How a request ended, as the device told it. */
 struct bdev_result {
@@ -87,7 +87,8 @@ struct bdev_req {
     const struct iovec *iov; /* the data */
     uint64_t len; /* bytes; iov holds at least so many, twice so many for BDEV_COMPARE_WRITE */
     uint32_t iovcnt;
-    uint32_t timeout_ms;              /* of one try; 0: the device's default */
+    uint32_t timeout_ms;              /* of one try; 0: the device's default.  Who wants a limit for
+                                         the whole request sets a timer and calls bdev_cancel */
     void (*done)(struct bdev_req *r); /* once, later, on the queue's loop */
     struct bdev_result result;        /* out */
 
@@ -102,6 +103,7 @@ struct bdev_req {
     uint64_t issued; /* bytes already cut into pieces; UINT64_MAX: all are, and the flush that
                         follows them is under way */
     uint32_t pieces; /* pieces outstanding */
+    int canceled;    /* 0, or the err of the first bdev_cancel */
 };
 
 /* The value of bdev_req.op_flags for an op with its flags, so that one store sets both and one
@@ -180,6 +182,7 @@ struct bdev_ops {
 struct bdev_queue_ops {
     int (*submit)(struct bdev_queue *q, struct bdev_req *r);
     void (*commit)(struct bdev_queue *q);
+    void (*cancel)(struct bdev_queue *q, struct bdev_req *r, int err);
     uint32_t (*outstanding)(const struct bdev_queue *q);
     void (*free)(struct bdev_queue *q);
 };
@@ -212,9 +215,9 @@ bdev_queue_new(struct bdev *b, struct loop *loop, uint32_t depth, struct bdev_qu
 }
 
 /* Frees a queue on which nothing is outstanding (bdev_queue_outstanding), and sets *q NULL. Whoever
- * wants to stop early waits all the same: until a request is done, the driver may still write to
- * its memory.  Only the end of the device itself ends requests before their time.  NULL is
- * harmless. Not to be called from a done callback. */
+ * wants to stop early cancels what is outstanding, and waits all the same: until a request is done,
+ * the driver may still write to its memory.  NULL is harmless.  Not to be called from a done
+ * callback. */
 static inline void
 bdev_queue_free(struct bdev_queue **q)
 {
@@ -239,6 +242,26 @@ static inline void
 bdev_commit(struct bdev_queue *q)
 {
     q->ops->commit(q);
+}
+
+/* Has r, which has been submitted and whose done has not been called, end as soon as the device has
+ * let go of it.  done is called once, as ever, and not from inside this call.  err is -ECANCELED,
+ * or -ETIMEDOUT where the time is up that r had as a whole, however often it was tried.
+ *
+ * What the device does not have at that moment, since it waits to be sent or to be sent again, ends
+ * at once.  What it has is aborted.  Where that does not help, the end of the command is waited
+ * for; with -ETIMEDOUT it is brought about by all means that the device has, as that of a command
+ * that is not answered.
+ *
+ * r ends with err, unless it has gone well, or has failed in a way that the device told, before the
+ * abort took effect.  Of what the device had, any part may have been done, and may yet be while
+ * there is no session: then it ends before anything else is sent.  A request that has ended already
+ * stays as it is.  May be called again, as with -ETIMEDOUT after -ECANCELED; the first err counts.
+ */
+static inline void
+bdev_cancel(struct bdev_queue *q, struct bdev_req *r, int err)
+{
+    q->ops->cancel(q, r, err);
 }
 
 /* Requests submitted and not yet given back. */
@@ -356,8 +379,9 @@ enum blk_timeout { BLK_TIMEOUT_RESET_TIMER, BLK_TIMEOUT_DRIVER_HAS_IT };
 /* What a driver (the SCSI disk) implements; called by block/. */
 struct bdev_driver_ops {
     size_t cmd_size; /* bytes of driver memory behind each blk_request */
-    /* Called once for each tag of a new queue, when the driver's part is all zero.  What it sets
-     * there stays from one use of the tag to the next.  May be NULL. */
+    /* Called for each tag of a new queue, and again for one whose piece the driver has given back
+     * by requeue and will not see any more, when the driver's part is all zero.  What it sets there
+     * stays from one use of the tag to the next.  May be NULL. */
     void (*init_rq)(void *drv, struct blk_request *rq);
     /* Returns 0: the driver has taken rq and will call blk_upcalls.complete or requeue; or -EBUSY:
      * not now, the driver calls blk_upcalls.restart when it can; any other -errno fails rq. */
@@ -375,6 +399,11 @@ struct bdev_driver_ops {
      * BLK_TIMEOUT_DRIVER_HAS_IT: block/ watches rq no more, and the driver completes or requeues it
      * when it can. */
     enum blk_timeout (*timeout)(void *drv, struct blk_request *rq);
+    /* rq is not wanted any more: the driver gives it back as soon as it can, by complete, with
+     * result.host_result other than DID_OK where the device has told nothing; or by requeue, and
+     * block/ issues it no more.  It may do so from inside.  err is that of bdev_cancel.  May be
+     * called more than once.  NULL: rq is waited for. */
+    void (*cancel)(void *drv, struct blk_request *rq, int err);
 };
 
 /* What a driver calls.  block/ has the table, and whoever plugs a driver to block/ hands it to the

@@ -91,6 +91,7 @@ part_done(struct bdev_req *lower)
     } else if (r->result.err == 0 && r->op == BDEV_SCSI) {
         r->result = lower->result;
     }
+    p->parent = NULL;
     list_push_back(&q->parts, &p->node);
     if (!list_empty(&q->waiting))
         loop_defer(q->q.loop, &q->work);
@@ -134,13 +135,20 @@ static int
 hand_on(struct filter_queue *q)
 {
     struct bdev_req *r = container_of(q->waiting.next, struct bdev_req, node);
-    struct filter_part *p = container_of(list_pop_front(&q->parts), struct filter_part, node);
+    struct filter_part *p;
     int err;
 
+    if (r->canceled != 0) {
+        list_del(&r->node);
+        r->issued = r->len;
+        return r->canceled;
+    }
+    p = container_of(list_pop_front(&q->parts), struct filter_part, node);
     p->parent = r;
     part_fill(p, r);
     err = bdev_submit(q->lower, &p->req);
     if (err < 0) {
+        p->parent = NULL;
         list_push_back(&q->parts, &p->node);
         list_del(&r->node);
         r->issued = r->len;
@@ -154,13 +162,22 @@ hand_on(struct filter_queue *q)
     return 0;
 }
 
+/* True when something can be done about the first that waits. */
+static bool
+may_go_on(const struct filter_queue *q)
+{
+    return !list_empty(&q->waiting) &&
+           (!list_empty(&q->parts) ||
+            container_of(q->waiting.next, struct bdev_req, node)->canceled != 0);
+}
+
 static void
 filter_work(struct loop_work *w)
 {
     struct filter_queue *q = container_of(w, struct filter_queue, work);
     struct bdev_filter *f = q->f;
 
-    while (!list_empty(&q->waiting) && !list_empty(&q->parts)) {
+    while (may_go_on(q)) {
         struct bdev_req *r = container_of(q->waiting.next, struct bdev_req, node);
         int err = hand_on(q);
 
@@ -198,6 +215,7 @@ filter_submit(struct bdev_queue *bq, struct bdev_req *r)
     r->result = (struct bdev_result){0};
     r->issued = 0;
     r->pieces = 0;
+    r->canceled = 0;
     list_init(&r->node);
     list_push_back(&q->waiting, &r->node);
     if (first) {
@@ -237,9 +255,29 @@ filter_queue_free(struct bdev_queue *bq)
     free(q);
 }
 
+static void
+filter_cancel(struct bdev_queue *bq, struct bdev_req *r, int err)
+{
+    struct filter_queue *q = (struct filter_queue *)bq;
+
+    LIST_FOREACH_SAFE (n, &q->waiting) {
+        if (n != &r->node)
+            continue;
+        r->canceled = err;
+        list_del(n);
+        list_push_front(&q->waiting, n); /* so that it waits for no part */
+        loop_defer(q->q.loop, &q->work);
+    }
+    for (uint32_t i = 0; i < q->q.depth; i++) {
+        if (q->memory[i].parent == r)
+            bdev_cancel(q->lower, &q->memory[i].req, err);
+    }
+}
+
 static const struct bdev_queue_ops filter_queue_ops = {
     .submit = filter_submit,
     .commit = filter_commit,
+    .cancel = filter_cancel,
     .outstanding = filter_outstanding,
     .free = filter_queue_free,
 };

@@ -19,6 +19,9 @@ struct drv {
     struct blk_request *rq[DRV_MAX]; /* all ever taken, NULL once given back */
     unsigned n, given_back, commits, refuse, timeouts, held;
     enum blk_timeout on_timeout;
+    unsigned cancels;
+    int cancel_err;
+    int on_cancel;   /* 0: give nothing back; 1: complete from inside; 2: requeue from inside */
     int fail_inside; /* complete from inside queue_rq with that */
     bool now;        /* complete from inside queue_rq with 0 */
     bool general;    /* take fast ones as all others */
@@ -120,12 +123,36 @@ drv_timeout(void *p, struct blk_request *rq)
     return d->on_timeout;
 }
 
+static void
+drv_cancel(void *p, struct blk_request *rq, int err)
+{
+    struct drv *d = p;
+
+    d->cancels++;
+    d->cancel_err = err;
+    if (d->on_cancel == 0)
+        return;
+    for (unsigned i = 0; i < d->n; i++) {
+        if (d->rq[i] == rq)
+            d->rq[i] = NULL;
+    }
+    d->held--;
+    d->given_back++;
+    if (d->on_cancel == 2) {
+        blk_upcalls.requeue(rq, 0);
+        return;
+    }
+    rq->result = (struct bdev_result){.err = -ENOLINK, .host_result = DID_ABORT};
+    blk_upcalls.complete(rq);
+}
+
 static const struct bdev_driver_ops drv_ops = {
     .cmd_size = sizeof(struct drv_cmd),
     .queue_rq = drv_queue_rq,
     .queue_rq_fast = drv_queue_fast,
     .commit = drv_commit,
     .timeout = drv_timeout,
+    .cancel = drv_cancel,
 };
 
 static const struct bdev_limits drv_limits = {
@@ -193,7 +220,8 @@ struct req {
     struct bdev_req r;
     struct drv *d;
     struct iovec iov;
-    int done, want; /* times */
+    int done, want;     /* times */
+    bool out, canceled; /* for tests that keep count */
     unsigned order;
     void (*then)(struct req *q);
 };

@@ -148,27 +148,47 @@ test_pieces_cover_exactly_once(void **state)
         one_split(seed);
 }
 
-static unsigned live, fast;
+static unsigned live, fast, canceled;
 static struct bdev_queue *top; /* where the requests go: the driver's, or a filter's above it */
 
 static void
-again_or_not(struct req *q)
+submit_one(struct req *q)
 {
-    live--;
-    if (rnd(3) != 0 && q->done < 30) {
-        int done = q->done;
-
-        if (bdev_submit(top, &q->r) == 0)
-            live++;
-        q->done = done;
+    if (bdev_submit(top, &q->r) == 0) {
+        live++;
+        q->out = true;
     }
 }
 
 static void
 only_note(struct req *q)
 {
-    (void)q;
+    assert_true(q->out);
+    assert_true(q->r.result.err != -ECANCELED || q->canceled);
+    canceled += q->r.result.err == -ECANCELED;
+    q->out = q->canceled = false;
     live--;
+}
+
+static void
+again_or_not(struct req *q)
+{
+    only_note(q);
+    if (rnd(3) != 0 && q->done < 30)
+        submit_one(q);
+}
+
+/* Some request that is under way is wanted no more. */
+static void
+cancel_one(struct req *q)
+{
+    int done = q->done;
+
+    if (!q->out)
+        return;
+    q->canceled = true;
+    bdev_cancel(top, &q->r, -ECANCELED);
+    assert_int_equal(q->done, done);
 }
 
 /* The driver takes, refuses, requeues, fails and times out at random. */
@@ -200,8 +220,8 @@ one_chaos(uint64_t seed, bool filtered)
         q[i].r.flags = rnd(3) == 0 ? BDEV_F_FUA : rnd(2) == 0 ? BDEV_F_PROMPT : 0;
         q[i].then = q[i].r.flags == BDEV_F_PROMPT ? only_note : again_or_not;
         q[i].want = 1;
-        assert_int_equal(bdev_submit(top, &q[i].r), 0);
-        live++;
+        submit_one(&q[i]);
+        assert_true(q[i].out);
         blk_check_fast(d.b);
     }
     for (int step = 0; step < 4000 && live > 0; step++) {
@@ -211,6 +231,7 @@ one_chaos(uint64_t seed, bool filtered)
         assert_int_equal(bdev_queue_outstanding(top), live);
         if (rnd(20) == 0)
             d.refuse = 1;
+        d.on_cancel = (int)rnd(3);
         d.on_timeout = rnd(2) == 0 ? BLK_TIMEOUT_RESET_TIMER : BLK_TIMEOUT_DRIVER_HAS_IT;
         for (unsigned k = 0; k < d.n && d.rq[i] == NULL; k++)
             i = (i + 1) % d.n;
@@ -230,9 +251,11 @@ one_chaos(uint64_t seed, bool filtered)
         assert_true(q[i].done <= q[i].want || q[i].then == again_or_not);
         if (q[i].then == only_note && q[i].done == q[i].want && q[i].done < 30) {
             q[i].want++;
-            assert_int_equal(bdev_submit(top, &q[i].r), 0);
-            live++;
+            submit_one(&q[i]);
+            assert_true(q[i].out);
         }
+        if (rnd(4) == 0)
+            cancel_one(&q[rnd(NREQ)]);
         d.general = rnd(4) == 0;
         if (rnd(2) == 0)
             blk_upcalls.restart(d.b);
@@ -262,17 +285,17 @@ test_each_completes_once_under_chaos(void **state)
     (void)state;
     for (uint64_t seed = 1; seed <= 300; seed++)
         one_chaos(seed, false);
-    assert_true(fast > 300);
+    assert_true(fast > 300 && canceled > 300);
 }
 
 static void
 test_each_completes_once_through_a_filter(void **state)
 {
     (void)state;
-    fast = 0;
+    fast = canceled = 0;
     for (uint64_t seed = 1; seed <= 300; seed++)
         one_chaos(seed, true);
-    assert_true(fast > 300);
+    assert_true(fast > 300 && canceled > 300);
 }
 
 int
