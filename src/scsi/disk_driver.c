@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* scsi/disk_driver.c - the disk as a driver of block/: the table, and plugging both together. */
 #include <assert.h>
+#include <errno.h>
 
 #include "scsi/internal.h"
 
@@ -34,6 +35,13 @@ disk_timeout(void *drv, struct blk_request *rq)
                                                   : BLK_TIMEOUT_RESET_TIMER;
 }
 
+static void
+disk_cancel(void *drv, struct blk_request *rq, int err)
+{
+    (void)drv;
+    scsi_io_cancel(blk_request_cmd(rq), err == -ETIMEDOUT);
+}
+
 const struct bdev_driver_ops scsi_disk_ops = {
     .cmd_size = sizeof(struct scsi_io),
     .init_rq = disk_init_rq,
@@ -41,6 +49,7 @@ const struct bdev_driver_ops scsi_disk_ops = {
     .queue_rq_fast = scsi_queue_rq_fast,
     .commit = disk_commit,
     .timeout = disk_timeout,
+    .cancel = disk_cancel,
 };
 
 void

@@ -65,11 +65,9 @@ exec_timer(struct loop_timer *t)
     struct scsi_exec *x = container_of(t, struct scsi_exec, timer);
     struct loop *l = x->io.dev->target->loop;
 
-    if (x->waits) {
-        exec_finish(x, -ETIMEDOUT);
-        return;
-    }
-    if (x->io.state == IO_IDLE) { /* it was not with the host, but delayed */
+    if (x->io.state == IO_IDLE && (x->waits || x->canceled != 0)) {
+        exec_finish(x, x->canceled != 0 ? x->canceled : -ETIMEDOUT);
+    } else if (x->io.state == IO_IDLE) { /* it was not with the host, but delayed */
         list_del(&x->node);
         exec_send(x);
     } else if (!scsi_io_timed_out(&x->io)) {
@@ -107,6 +105,8 @@ exec_refused(const struct scsi_sdev *s, const struct scsi_exec *x)
 {
     const struct scsi_target *t = s->dev.target;
 
+    if (x->canceled != 0)
+        return x->canceled;
     if (t->host->state == SCSI_HOST_GONE)
         return -ENOTCONN;
     if (x == &s->rm) /* it is of the writes of one session, which another has not seen */
@@ -208,7 +208,9 @@ scsi_exec_complete(struct scsi_io *io)
     if (r != DID_OK) {
         struct scsi_verdict v = scsi_judge_host(r);
 
-        if (!exec_host_retry(x, &v))
+        if (x->canceled != 0)
+            exec_finish(x, x->canceled);
+        else if (!exec_host_retry(x, &v))
             exec_finish(x, v.err);
         return;
     }
@@ -249,6 +251,7 @@ exec_start(struct scsi_sdev *s, struct scsi_exec *x)
         x->timeout_ms = SCSI_TIMEOUT_MS;
     x->ua_left = x->ua_retries;
     x->tries = 0;
+    x->canceled = 0;
     x->backoff_ms = 0;
     x->deadline_ns = x->still_ns = 0;
     x->wait_until_ns = t->loop->now_ns + x->timeout_ms * LOOP_NS_PER_MS;
@@ -290,6 +293,18 @@ scsi_execute_internal(struct scsi_sdev *s, struct scsi_exec *x)
 {
     x->internal = true;
     return exec_start(s, x);
+}
+
+void
+scsi_exec_cancel(struct scsi_exec *x, int err)
+{
+    assert(!x->internal && (err == -ECANCELED || err == -ETIMEDOUT));
+    if (x->canceled == 0)
+        x->canceled = err;
+    if (x->io.state == IO_IDLE) /* it waits; nobody is told from inside this call */
+        loop_timer_start(x->io.dev->target->loop, &x->timer, 0);
+    else
+        scsi_io_cancel(&x->io, err == -ETIMEDOUT);
 }
 
 void

@@ -284,6 +284,9 @@ void scsi_io_prepare(struct scsi_io *io);
 void scsi_io_make_general(struct scsi_io *io);
 /* The deadline passed: true when error handling has the command now. */
 bool scsi_io_timed_out(struct scsi_io *io);
+/* Has the host abort a command.  by_force: its time is up, so where that does not help, the ladder
+ * of error handling follows.  Otherwise it is let run, and watched as before. */
+void scsi_io_cancel(struct scsi_io *io, bool by_force);
 /* The host's result of a command, but DID_TIME_OUT for one that was aborted because its time had
  * run out. */
 enum scsi_host_result scsi_io_host_result(const struct scsi_io *io);

@@ -96,6 +96,10 @@ scsi_abort_done(struct scsi_eh_wait *w, enum scsi_eh_result r)
     struct scsi_sdev *s = sdev_of(io->dev);
 
     assert(io->state == IO_ABORTING);
+    if (!io->back && !io->timed_out) { /* a wish that was not granted: its deadline still runs */
+        io->state = IO_HOST;
+        return;
+    }
     if (!io->back) {
         if (r != SCSI_EH_FAILED)
             sdev_log(s, LOG_LEVEL_WARN, "abort ended but the command did not come back");
@@ -106,6 +110,29 @@ scsi_abort_done(struct scsi_eh_wait *w, enum scsi_eh_result r)
     scsi_io_back(s, io);
 }
 
+static void
+scsi_io_abort(struct scsi_io *io)
+{
+    struct scsi_host *h = sdev_of(io->dev)->dev.target->host;
+
+    assert(io->state == IO_HOST);
+    sdev_of(io->dev)->dev.stats.aborts++;
+    io->back = false;
+    io->state = IO_ABORTING;
+    io->wait.done = scsi_abort_done;
+    h->ops->eh_abort(h, &io->sc, &io->wait);
+}
+
+void
+scsi_io_cancel(struct scsi_io *io, bool by_force)
+{
+    assert(io->state != IO_IDLE);
+    scsi_io_make_general(io);
+    io->timed_out |= by_force;
+    if (io->state == IO_HOST && sdev_of(io->dev)->dev.target->host->state == SCSI_HOST_RUNNING)
+        scsi_io_abort(io); /* without a session the host gives it back by itself */
+}
+
 bool
 scsi_io_timed_out(struct scsi_io *io)
 {
@@ -114,21 +141,19 @@ scsi_io_timed_out(struct scsi_io *io)
 
     assert(io->state != IO_IDLE);
     scsi_io_make_general(io);
-    if (io->state != IO_HOST)
-        return true; /* it is being aborted already, or has been */
+    if (io->state != IO_HOST) {
+        io->timed_out = true; /* it is being aborted already, or has been */
+        return true;
+    }
     if (h->state != SCSI_HOST_RUNNING)
         return false; /* its connection is gone: the host gives it back, and there is nothing to
                          abort */
     if (h->ops->eh_timed_out(h, &io->sc) == SCSI_TIMEOUT_RESET_TIMER)
         return false;
     s->dev.stats.timeouts++;
-    s->dev.stats.aborts++;
     sdev_log(s, LOG_LEVEL_WARN, "%s timed out, aborting it",
              cdb_name(scsi_cmd_cdb(&io->sc), io->sc.cdb_len));
     io->timed_out = true;
-    io->back = false;
-    io->state = IO_ABORTING;
-    io->wait.done = scsi_abort_done;
-    h->ops->eh_abort(h, &io->sc, &io->wait);
+    scsi_io_abort(io);
     return true;
 }

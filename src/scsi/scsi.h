@@ -19,7 +19,7 @@
  *                         what was under way when it was lost may have been executed
  *     -ENXIO       path   no such logical unit any more, or another one is in its place
  *     -ETIMEDOUT   path   no answer in time; aborted
- *     -ECANCELED   path   swept by a reset, and not safe to send again
+ *     -ECANCELED   path   swept by a reset, and not safe to send again; or bdev_cancel has ended it
  *     -EIO         path   any other failure
  *     -ENODEV      path   the device is offline or being removed
  *     -EBUSY       later  BUSY or TASK SET FULL until the time was up
@@ -259,6 +259,7 @@ struct scsi_exec {
     uint64_t wait_until_ns; /* it is given up where it still waits to be sent */
     uint64_t still_ns;      /* since when its clock stands still; 0: it runs */
     uint32_t backoff_ms;
+    int canceled; /* 0, or the err of the first scsi_exec_cancel */
     uint8_t tries, ua_left;
     bool internal; /* a command of the midlayer itself, which is also repeated after BUSY and after
                       a lost connection, and which waits as long as it takes */
@@ -268,6 +269,10 @@ struct scsi_exec {
 /* 0, or -errno and no done: -EINVAL CDB longer than the host takes, -ENODEV device being removed
  * or offline, -ENOTCONN no session, -ENXIO another unit is in its place. */
 int scsi_execute(struct scsi_device *dev, struct scsi_exec *x);
+
+/* Has x, which has been started and whose done has not been called, end as soon as the host has let
+ * go of it: as bdev_cancel of seam/bdev.h does, with the same err.  done is called once, later. */
+void scsi_exec_cancel(struct scsi_exec *x, int err);
 
 /* ---- disks ------------------------------------------------------------------------------------
  */

@@ -162,6 +162,12 @@ stack_device_why(const struct scsi_device *dev)
     return scsi_device_why(dev);
 }
 
+void
+stack_cancel(struct scsi_exec *x, int err)
+{
+    scsi_exec_cancel(x, err);
+}
+
 const char *
 stack_event_name(enum scsi_event why)
 {

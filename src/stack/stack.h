@@ -133,6 +133,9 @@ bool stack_disk_thin(const struct scsi_device *dev);
  * what is whose.  0, or -errno and no done: -EINVAL, -ENODEV, -ENOTCONN. */
 int stack_execute(struct scsi_device *dev, struct scsi_exec *x);
 
+/* Has x end as soon as it can: scsi_exec_cancel of scsi/scsi.h. */
+void stack_cancel(struct scsi_exec *x, int err);
+
 const char *stack_event_name(enum scsi_event why);
 
 /* For tests: asserts that neither block/ nor scsi/ is set to take the fast path in vain. */
