@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* fuzz_scsi.c - what a logical unit says of itself: sense, INQUIRY, VPD, capacity, LUNs, modes.
+/* fuzz_scsi.c - what a logical unit says of itself: sense, INQUIRY, VPD, capacity, LUNs, modes,
+ * reservations.
  *
  * The first byte chooses the parser, the rest is the answer.  Whatever comes,
  * no parser reads past it, and text that people will see is clean.
@@ -10,6 +11,7 @@
 #include "wire/capacity.h"
 #include "wire/inquiry.h"
 #include "wire/mode.h"
+#include "wire/pr.h"
 #include "wire/sense.h"
 
 static void
@@ -180,6 +182,31 @@ one_alua(const uint8_t *p, size_t n)
     CHECK(sum < UINT32_MAX);
 }
 
+static void
+one_reservation(const uint8_t *p, size_t n)
+{
+    struct pr_reservation held;
+    struct pr_registrant r;
+    struct pr_head h;
+    uint64_t sum = 0;
+    int keys = pr_keys_count(p, n, &h);
+
+    for (int i = 0; i < keys; i++)
+        sum ^= pr_keys_get(p, (unsigned)i);
+    CHECK(keys < 0 || (size_t)keys <= n / 8);
+    if (pr_reservation_parse(p, n, &held) == 0)
+        (void)pr_type_known(held.type);
+    for (size_t at = 8, before = 0; pr_status_next(p, n, &at, &r); before = at) {
+        CHECK(at > before && at <= n);
+        CHECK(r.holder || r.type == 0);
+        CHECK(strlen(r.port) < PR_PORT_MAX);
+        for (const char *c = r.port; *c != '\0'; c++)
+            CHECK(*c >= 0x20 && *c < 0x7f);
+        sum ^= r.key;
+    }
+    (void)sum;
+}
+
 void
 fuzz_one(const uint8_t *data, size_t len)
 {
@@ -190,7 +217,7 @@ fuzz_one(const uint8_t *data, size_t len)
         return;
     n = len - 1;
     p = fuzz_copy(data + 1, n);
-    switch (data[0] % 9) {
+    switch (data[0] % 10) {
     case 0:
         one_sense(p, n);
         break;
@@ -215,8 +242,11 @@ fuzz_one(const uint8_t *data, size_t len)
     case 7:
         one_mode(p, n, MODE_10);
         break;
-    default:
+    case 8:
         one_alua(p, n);
+        break;
+    default:
+        one_reservation(p, n);
         break;
     }
     free(p);
