@@ -42,7 +42,7 @@
  *   -EBADE      reservation conflict         -EILSEQ  miscompare
  *   -EBUSY      BUSY until the time was up   -ENOMEDIUM no medium
  *   -EOPNOTSUPP the device cannot do it      -EINVAL  misaligned or past the end
- *   -ETIMEDOUT  no answer in time, aborted   -ECANCELED swept by a reset
+ *   -ETIMEDOUT  not done in time, aborted    -ECANCELED canceled, or swept by a reset
  *   -ENXIO      no such logical unit any more  -ENODEV the device is offline
  *   -ENOTCONN   the session is gone          -EPROTO  an answer that makes no sense
  *   -ENOLINK    the connection was lost with the command under way: it may have been executed
@@ -326,6 +326,26 @@ LUNETTE_API int lunette_discard(struct lunette_lun *lun, uint64_t len, uint64_t 
 LUNETTE_API int lunette_write_zeroes(struct lunette_lun *lun, uint64_t len, uint64_t offset,
                                      uint32_t flags, struct lunette_error *err);
 
+/* Where the `len` bytes at offset are those of `expected`, overwrites them with those of data; else
+ * -EILSEQ, and *ret_differs (ret_differs may be NULL) is the offset in `expected` of the first byte
+ * that is another, or UINT64_MAX where the device did not tell.  Nobody else's command comes
+ * between the comparison and the write.  len is up to lunette_info.max_compare_write, which is 0
+ * where the device cannot do it.  flags: 0 or LUNETTE_FUA.
+ *
+ * It is sent once, for a second one might fail on what the first has written.  -ENOLINK,
+ * -ETIMEDOUT, -ECANCELED: it may have been executed; read to find out. */
+LUNETTE_API int lunette_compare_and_write(struct lunette_lun *lun, const void *expected,
+                                          const void *data, size_t len, uint64_t offset,
+                                          uint32_t flags, uint64_t *ret_differs,
+                                          struct lunette_error *err);
+
+/* The time that each synchronous call on lun may take from now on, raw CDBs and reservations
+ * included, as a whole: also while the session is being recovered, and however often something has
+ * to be sent.  Then it ends with -ETIMEDOUT: at once where the target has nothing of it, else as
+ * soon as what it has was aborted, or the connection given up for it.  0, as at first: no such
+ * limit.  Returns 0. */
+LUNETTE_API int lunette_set_timeout(struct lunette_lun *lun, uint32_t timeout_ms);
+
 /* A raw CDB.  It is sent as it is, never split, and executed once at most. */
 struct lunette_scsi {
     size_t struct_size; /* see LUNETTE_INIT */
@@ -354,6 +374,10 @@ LUNETTE_API int lunette_scsi(struct lunette_lun *lun, struct lunette_scsi *cmd,
 LUNETTE_API const char *lunette_sense_text(const uint8_t *sense, size_t len, char *buf,
                                            size_t size);
 LUNETTE_API const char *lunette_status_text(uint8_t status);
+
+/* The INFORMATION of sense data: for a miscompare the offset of the first byte that differs, for a
+ * medium error the LBA.  0, or -ENOENT where there is none. */
+LUNETTE_API int lunette_sense_information(const uint8_t *sense, size_t len, uint64_t *ret);
 
 /* ---- queues: many requests at a time, driven by the caller's thread -------------------------- */
 
@@ -392,9 +416,29 @@ LUNETTE_API int lunette_queue_discard(struct lunette_queue *q, uint64_t len, uin
                                       void *user_data);
 LUNETTE_API int lunette_queue_write_zeroes(struct lunette_queue *q, uint64_t len, uint64_t offset,
                                            uint32_t flags, void *user_data);
+/* As lunette_compare_and_write.  For -EILSEQ, lunette_sense_information tells from the completion's
+ * sense data where the first difference is. */
+LUNETTE_API int lunette_queue_compare_and_write(struct lunette_queue *q, const void *expected,
+                                                const void *data, size_t len, uint64_t offset,
+                                                uint32_t flags, void *user_data);
 /* cmd is borrowed until its completion is polled, and has been filled in by then. */
 LUNETTE_API int lunette_queue_scsi(struct lunette_queue *q, struct lunette_scsi *cmd,
                                    void *user_data);
+
+/* The time that each request may take that is queued from now on, raw CDBs included, as a whole:
+ * from this call to its end, also while the session is being recovered, and however often something
+ * has to be sent.  Then it ends with -ETIMEDOUT: at once where the target has nothing of it, else
+ * as soon as what it has was aborted, or the connection given up for it.  0, as at first: no such
+ * limit.  Returns 0. */
+LUNETTE_API int lunette_queue_set_timeout(struct lunette_queue *q, uint32_t timeout_ms);
+
+/* Has all requests with that user_data end that are outstanding and have not ended.  Each still
+ * gets its one completion, and its memory is not the caller's before: at the next poll where the
+ * target has nothing of it, else as soon as what it has was aborted; where the target does not
+ * abort it, when it ends by itself.  Its error is -ECANCELED, and any part of it may have been
+ * done, unless it went well or was refused before the abort.  Returns how many there are, or
+ * -ENOENT. */
+LUNETTE_API int lunette_queue_cancel(struct lunette_queue *q, const void *user_data);
 
 /* Sends everything that is queued, in as few system calls as possible.  Returns 0 or -errno. */
 LUNETTE_API int lunette_queue_submit(struct lunette_queue *q);

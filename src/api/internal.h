@@ -74,6 +74,7 @@ struct lunette_lun {
     uint8_t lun_wire[8];
     struct lunette_info info;
     uint32_t flags;
+    uint32_t timeout_ms; /* of each synchronous call; 0: none */
     unsigned queues;
     struct bdev_listener listener;
     void (*closed)(void *user); /* may be NULL */

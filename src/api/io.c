@@ -40,7 +40,7 @@ io_err_text(int err)
     case -ENXIO:
         return "the logical unit is gone";
     case -ETIMEDOUT:
-        return "no answer in time; the command was aborted";
+        return "not done in time; what the target had of it was aborted";
     case -ENOSPC:
         return "the target is out of space";
     case -EROFS:
@@ -61,7 +61,7 @@ io_err_text(int err)
     case -EBUSY:
         return "the device was busy until the time was up";
     case -ECANCELED:
-        return "swept by a reset";
+        return "canceled, or swept by a reset";
     default:
         return errno_text(-err);
     }
@@ -113,6 +113,8 @@ api_result(const struct api_session *s, const struct bdev_result *r, const uint8
 
 struct sync {
     struct bdev_req req;
+    struct lunette_lun *lun;
+    struct loop_timer limit; /* runs where the call has a time limit */
     bool done;
     uint8_t sense[SCSI_SENSE_MAX];
 };
@@ -120,7 +122,18 @@ struct sync {
 static void
 io_sync_done(struct bdev_req *r)
 {
-    container_of(r, struct sync, req)->done = true;
+    struct sync *s = container_of(r, struct sync, req);
+
+    loop_timer_stop(s->lun->s.ctx->loop, &s->limit);
+    s->done = true;
+}
+
+static void
+io_time_is_up(struct loop_timer *t)
+{
+    struct sync *s = container_of(t, struct sync, limit);
+
+    bdev_cancel(s->lun->q, &s->req, -ETIMEDOUT);
 }
 
 /* Makes the queue that the synchronous calls share, for the first of them, and a deeper one for a
@@ -166,7 +179,12 @@ io_bad_range(const struct lunette_lun *lun, const struct bdev_req *req, const ch
              struct lunette_error *err)
 {
     uint32_t block = lun->info.block_size;
+    uint32_t max_compare = bdev_get_limits(lun->disk->bdev)->max_compare_write;
 
+    if (req->op == BDEV_COMPARE_WRITE && req->len > max_compare)
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                            "%s: %llu bytes are too many: the device does it with %u at most", what,
+                            (unsigned long long)req->len, max_compare);
     if (block != 0 && (req->offset % block != 0 || req->len % block != 0))
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
                             "%s: %llu bytes at offset %llu are misaligned: the block size is %u",
@@ -196,6 +214,8 @@ io_run(struct lunette_lun *lun, struct sync *s, const char *what, struct lunette
         return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "%s: %s", what, errno_text(-r));
     s->req.done = io_sync_done;
     s->req.sense = s->sense;
+    s->lun = lun;
+    loop_timer_init(&s->limit, io_time_is_up);
     r = bdev_submit(lun->q, &s->req);
     if (r == -EINVAL)
         return io_bad_range(lun, &s->req, what, err);
@@ -203,6 +223,8 @@ io_run(struct lunette_lun *lun, struct sync *s, const char *what, struct lunette
         s->req.result = (struct bdev_result){.err = r};
         return api_result(&lun->s, &s->req.result, NULL, what, err);
     }
+    if (lun->timeout_ms != 0)
+        loop_timer_start(lun->s.ctx->loop, &s->limit, lun->timeout_ms * LOOP_NS_PER_MS);
     bdev_commit(lun->q);
     r = api_wait(lun->s.ctx, &s->done, err);
     if (r < 0)
@@ -221,10 +243,16 @@ lunette_pread(struct lunette_lun *lun, void *buf, size_t len, uint64_t offset,
     return io_run(lun, &s, "read", err);
 }
 
-/* For a call that changes the unit: -EROFS, or -EINVAL for flags that it does not know. */
-static int
-io_refuse_write(const struct lunette_lun *lun, uint32_t unknown_flags, const char *what,
-                struct lunette_error *err)
+int
+lunette_set_timeout(struct lunette_lun *lun, uint32_t timeout_ms)
+{
+    lun->timeout_ms = timeout_ms;
+    return 0;
+}
+
+int
+api_refuse_write(const struct lunette_lun *lun, uint32_t unknown_flags, const char *what,
+                 struct lunette_error *err)
 {
     int r = api_error_check(err);
 
@@ -249,7 +277,7 @@ lunette_pwrite(struct lunette_lun *lun, const void *buf, size_t len, uint64_t of
                              .len = len,
                              .iov = &iov,
                              .iovcnt = 1}};
-    int r = io_refuse_write(lun, flags & ~API_WRITE_FLAGS, "write", err);
+    int r = api_refuse_write(lun, flags & ~API_WRITE_FLAGS, "write", err);
 
     return r < 0 ? r : io_run(lun, &s, "write", err);
 }
@@ -266,7 +294,7 @@ int
 lunette_discard(struct lunette_lun *lun, uint64_t len, uint64_t offset, struct lunette_error *err)
 {
     struct sync s = {.req = {.op = BDEV_DISCARD, .offset = offset, .len = len}};
-    int r = io_refuse_write(lun, 0, "discard", err);
+    int r = api_refuse_write(lun, 0, "discard", err);
 
     return r < 0 ? r : io_run(lun, &s, "discard", err);
 }
@@ -280,9 +308,44 @@ lunette_write_zeroes(struct lunette_lun *lun, uint64_t len, uint64_t offset, uin
                                       (flags & LUNETTE_NO_UNMAP ? BDEV_F_NO_UNMAP : 0),
                              .offset = offset,
                              .len = len}};
-    int r = io_refuse_write(lun, flags & ~API_ZERO_FLAGS, "write zeroes", err);
+    int r = api_refuse_write(lun, flags & ~API_ZERO_FLAGS, "write zeroes", err);
 
     return r < 0 ? r : io_run(lun, &s, "write zeroes", err);
+}
+
+int
+lunette_sense_information(const uint8_t *sense, size_t len, uint64_t *ret)
+{
+    struct scsi_sense s;
+
+    if (sense == NULL || !sense_parse(sense, len, &s) || !s.has_info)
+        return -ENOENT;
+    *ret = s.info;
+    return 0;
+}
+
+int
+lunette_compare_and_write(struct lunette_lun *lun, const void *expected, const void *data,
+                          size_t len, uint64_t offset, uint32_t flags, uint64_t *ret_differs,
+                          struct lunette_error *err)
+{
+    struct iovec iov[2] = {{(void *)(uintptr_t)expected, len}, {(void *)(uintptr_t)data, len}};
+    struct sync s = {.req = {.op = BDEV_COMPARE_WRITE,
+                             .flags = flags & LUNETTE_FUA ? BDEV_F_FUA : 0,
+                             .offset = offset,
+                             .len = len,
+                             .iov = iov,
+                             .iovcnt = 2}};
+    int r = api_refuse_write(lun, flags & ~API_WRITE_FLAGS, "compare and write", err);
+
+    if (r == 0)
+        r = io_run(lun, &s, "compare and write", err);
+    if (ret_differs != NULL &&
+        (r != -EILSEQ ||
+         lunette_sense_information(s.sense, s.req.result.sense_len, ret_differs) < 0 ||
+         *ret_differs >= len))
+        *ret_differs = UINT64_MAX;
+    return r;
 }
 
 /* ---- raw CDBs ------------------------------------------------------------------------------- */
@@ -339,10 +402,43 @@ api_exec_result(const struct scsi_exec *x, struct lunette_scsi *cmd)
     memcpy(cmd->sense, x->io.sc.sense, cmd->sense_len);
 }
 
+struct sync_exec {
+    struct scsi_exec *x;
+    struct loop *loop;
+    struct loop_timer limit; /* runs where the call has a time limit */
+    bool done;
+};
+
 static void
 io_exec_done(struct scsi_exec *x)
 {
-    *(bool *)x->user = true;
+    struct sync_exec *s = x->user;
+
+    loop_timer_stop(s->loop, &s->limit);
+    s->done = true;
+}
+
+static void
+io_exec_time_is_up(struct loop_timer *t)
+{
+    stack_cancel(container_of(t, struct sync_exec, limit)->x, -ETIMEDOUT);
+}
+
+int
+api_exec_run(struct lunette_lun *lun, struct scsi_exec *x, struct lunette_error *err)
+{
+    struct sync_exec s = {.x = x, .loop = lun->s.ctx->loop};
+    int r;
+
+    loop_timer_init(&s.limit, io_exec_time_is_up);
+    x->done = io_exec_done;
+    x->user = &s;
+    r = stack_execute(lun->dev, x);
+    if (r < 0)
+        return r;
+    if (lun->timeout_ms != 0)
+        loop_timer_start(s.loop, &s.limit, lun->timeout_ms * LOOP_NS_PER_MS);
+    return api_wait(lun->s.ctx, &s.done, err);
 }
 
 int
@@ -350,7 +446,6 @@ lunette_scsi(struct lunette_lun *lun, struct lunette_scsi *cmd, struct lunette_e
 {
     struct scsi_exec x = {0};
     struct iovec iov[2];
-    bool done = false;
     int r = api_error_check(err);
 
     if (r == 0)
@@ -366,12 +461,8 @@ lunette_scsi(struct lunette_lun *lun, struct lunette_scsi *cmd, struct lunette_e
     if (r == -EINVAL)
         return lunette_fail(err, r, LUNETTE_DOM_USAGE, 0, "a CDB has 6..%d bytes", SCSI_CDB_MAX);
     if (r < 0)
-        return io_refuse_write(lun, 0, "CDB with data to the target", err);
-    x.done = io_exec_done;
-    x.user = &done;
-    r = stack_execute(lun->dev, &x);
-    if (r == 0)
-        r = api_wait(lun->s.ctx, &done, err);
+        return api_refuse_write(lun, 0, "CDB with data to the target", err);
+    r = api_exec_run(lun, &x, err);
     if (r < 0) {
         x.result.err = r;
         return api_result(&lun->s, &x.result, NULL, "raw command", err);

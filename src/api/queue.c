@@ -21,7 +21,10 @@ struct api_req {
     struct lunette_queue *q;
     uint8_t *sense; /* SCSI_SENSE_MAX bytes in the queue's pool */
     struct api_raw *raw;
-    struct bdev_req req; /* the fields that a read or write needs end with the second cache line */
+    struct bdev_req req;  /* the fields that a read or write needs end with the second cache line */
+    struct iovec pair[2]; /* of a compare-and-write: what is expected, and what is written */
+    struct loop_timer limit; /* runs while the request is under way, where it has a time limit */
+    bool idle;               /* lunette_queue_cancel's, which finds out each time */
 };
 _Static_assert(sizeof(void *) != 8 ||
                    offsetof(struct api_req, req.result) + sizeof(struct bdev_result) == 128,
@@ -40,12 +43,13 @@ struct lunette_queue {
     struct api_req **free, **top; /* a stack and where it ends: the request used last, which is the
                                      one in the cache, is taken next */
     struct api_req **no_read,
-        **no_write; /* a read or write may take a request while top is above this: `free`, or the
-                       stack's end where such calls are refused */
+        **no_write; /* a read or write may take a request at once while top is above this: `free`,
+                       or the stack's end where more has to be looked at */
     struct api_req **finished, **begin,
         **end;             /* room for 2 * depth; [begin, end) are not polled yet */
     struct api_req **held; /* the caller has their sense, until its next call */
     uint32_t nheld, depth;
+    uint32_t timeout_ms; /* of requests as a whole; 0: none */
     bool read_only;
     struct api_req *reqs;
     uint8_t *sense;
@@ -73,6 +77,48 @@ static void
 queue_req_done(struct bdev_req *b)
 {
     queue_add_finished(container_of(b, struct api_req, req));
+}
+
+/* The end of a request with a time limit: that of all others does not look for one. */
+static void
+queue_timed_done(struct bdev_req *b)
+{
+    struct api_req *r = container_of(b, struct api_req, req);
+
+    b->done = queue_req_done;
+    loop_timer_stop(r->q->lun->s.ctx->loop, &r->limit);
+    queue_add_finished(r);
+}
+
+static void
+queue_end(struct api_req *r, int err)
+{
+    if (r->raw != NULL)
+        stack_cancel(&r->raw->x, err);
+    else
+        bdev_cancel(r->q->q, &r->req, err);
+}
+
+static void
+queue_time_is_up(struct loop_timer *t)
+{
+    queue_end(container_of(t, struct api_req, limit), -ETIMEDOUT);
+}
+
+static void
+queue_start_limit(struct api_req *r)
+{
+    loop_timer_start(r->q->lun->s.ctx->loop, &r->limit, r->q->timeout_ms * LOOP_NS_PER_MS);
+}
+
+static void
+queue_set_fast(struct lunette_queue *q)
+{
+    struct api_req **none = q->free + q->depth;
+    bool fast = q->q != NULL && q->timeout_ms == 0;
+
+    q->no_read = fast ? q->free : none;
+    q->no_write = fast && !q->read_only ? q->free : none;
 }
 
 static void
@@ -109,6 +155,7 @@ queue_alloc(uint32_t depth, struct lunette_queue **ret)
         r->sense = q->sense + (size_t)i * SCSI_SENSE_MAX;
         r->req.sense = r->sense;
         r->req.done = queue_req_done;
+        loop_timer_init(&r->limit, queue_time_is_up);
         q->free[depth - 1 - i] = r;
     }
     *ret = q;
@@ -139,10 +186,7 @@ lunette_queue_new(struct lunette_lun *lun, uint32_t depth, struct lunette_queue 
         return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "no memory for a queue");
     q->lun = lun;
     q->read_only = (lun->flags & LUNETTE_OPEN_RDONLY) != 0;
-    if (q->q != NULL) {
-        q->no_read = q->free;
-        q->no_write = q->read_only ? q->no_write : q->free;
-    }
+    queue_set_fast(q);
     lun->queues++;
     *ret = q;
     return 0;
@@ -218,10 +262,21 @@ queue_submit_req(struct bdev_queue *q, struct api_req *r)
 static int
 queue_submit_as(struct lunette_queue *q, struct api_req *r, void *user_data)
 {
+    int e;
+
     r->user_data = user_data;
     if (q->q == NULL)
         return queue_not_taken(r, -EOPNOTSUPP);
-    return queue_submit_req(q->q, r);
+    if (q->timeout_ms == 0)
+        return queue_submit_req(q->q, r);
+    r->req.done = queue_timed_done;
+    e = bdev_submit(q->q, &r->req);
+    if (e < 0) {
+        r->req.done = queue_req_done;
+        return queue_not_taken(r, e);
+    }
+    queue_start_limit(r);
+    return 0;
 }
 
 static inline uint32_t
@@ -256,7 +311,7 @@ static int __attribute__((noinline, cold)) queue_make_free(struct lunette_queue 
     return queue_any_free(q) ? 0 : -EAGAIN;
 }
 
-static inline int
+static inline struct api_req *
 queue_buffer_req(struct lunette_queue *q, uint64_t what, const struct iovec iov, uint64_t offset,
                  void *user_data)
 {
@@ -269,7 +324,7 @@ queue_buffer_req(struct lunette_queue *q, uint64_t what, const struct iovec iov,
     r->req.iov = &r->iov;
     r->req.len = iov.iov_len;
     r->req.iovcnt = 1;
-    return queue_submit_req(q->q, r);
+    return r;
 }
 
 static int __attribute__((noinline, cold))
@@ -277,7 +332,12 @@ queue_read_other(struct lunette_queue *q, void *buf, size_t len, uint64_t offset
 {
     int e = queue_make_free(q);
 
-    return e < 0 ? e : lunette_queue_read(q, buf, len, offset, user_data);
+    if (e < 0)
+        return e;
+    return queue_submit_as(q,
+                           queue_buffer_req(q, bdev_op_flags(BDEV_READ, BDEV_F_PROMPT),
+                                            (struct iovec){buf, len}, offset, user_data),
+                           user_data);
 }
 
 int
@@ -285,8 +345,8 @@ lunette_queue_read(struct lunette_queue *q, void *buf, size_t len, uint64_t offs
 {
     if (__builtin_expect(q->top <= q->no_read, 0))
         return queue_read_other(q, buf, len, offset, user_data);
-    return queue_buffer_req(q, bdev_op_flags(BDEV_READ, BDEV_F_PROMPT), (struct iovec){buf, len},
-                            offset, user_data);
+    return queue_submit_req(q->q, queue_buffer_req(q, bdev_op_flags(BDEV_READ, BDEV_F_PROMPT),
+                                                   (struct iovec){buf, len}, offset, user_data));
 }
 
 static int __attribute__((noinline))
@@ -300,8 +360,11 @@ queue_write_other(struct lunette_queue *q, const void *buf, size_t len, uint64_t
     e = q->read_only ? -EROFS : queue_make_free(q);
     if (e < 0)
         return e;
-    return queue_buffer_req(q, bdev_op_flags(BDEV_WRITE, queue_bdev_flags(flags) | BDEV_F_PROMPT),
-                            (struct iovec){(void *)(uintptr_t)buf, len}, offset, user_data);
+    return queue_submit_as(
+        q,
+        queue_buffer_req(q, bdev_op_flags(BDEV_WRITE, queue_bdev_flags(flags) | BDEV_F_PROMPT),
+                         (struct iovec){(void *)(uintptr_t)buf, len}, offset, user_data),
+        user_data);
 }
 
 int
@@ -310,8 +373,9 @@ lunette_queue_write(struct lunette_queue *q, const void *buf, size_t len, uint64
 {
     if (__builtin_expect(q->top <= q->no_write || flags != 0, 0))
         return queue_write_other(q, buf, len, offset, flags, user_data);
-    return queue_buffer_req(q, bdev_op_flags(BDEV_WRITE, BDEV_F_PROMPT),
-                            (struct iovec){(void *)(uintptr_t)buf, len}, offset, user_data);
+    return queue_submit_req(q->q, queue_buffer_req(q, bdev_op_flags(BDEV_WRITE, BDEV_F_PROMPT),
+                                                   (struct iovec){(void *)(uintptr_t)buf, len},
+                                                   offset, user_data));
 }
 
 static int
@@ -393,6 +457,29 @@ lunette_queue_write_zeroes(struct lunette_queue *q, uint64_t len, uint64_t offse
     return queue_range_req(q, BDEV_WRITE_ZEROES, len, offset, flags, user_data);
 }
 
+int
+lunette_queue_compare_and_write(struct lunette_queue *q, const void *expected, const void *data,
+                                size_t len, uint64_t offset, uint32_t flags, void *user_data)
+{
+    struct api_req *r;
+
+    if ((flags & ~API_WRITE_FLAGS) != 0)
+        return -EINVAL;
+    if (q->read_only)
+        return -EROFS;
+    if (!queue_any_free(q))
+        return -EAGAIN;
+    r = queue_take(q);
+    r->pair[0] = (struct iovec){(void *)(uintptr_t)expected, len};
+    r->pair[1] = (struct iovec){(void *)(uintptr_t)data, len};
+    r->req.op_flags = bdev_op_flags(BDEV_COMPARE_WRITE, queue_bdev_flags(flags) | BDEV_F_PROMPT);
+    r->req.offset = offset;
+    r->req.iov = r->pair;
+    r->req.len = len;
+    r->req.iovcnt = 2;
+    return queue_submit_as(q, r, user_data);
+}
+
 static void
 queue_raw_done(struct scsi_exec *x)
 {
@@ -407,6 +494,7 @@ queue_raw_done(struct scsi_exec *x)
     memcpy(r->sense, x->io.sc.sense, x->result.sense_len);
     r->raw = NULL;
     free(raw);
+    loop_timer_stop(r->q->lun->s.ctx->loop, &r->limit);
     queue_add_finished(r);
 }
 
@@ -442,7 +530,39 @@ lunette_queue_scsi(struct lunette_queue *q, struct lunette_scsi *cmd, void *user
         return e;
     }
     r->user_data = user_data;
+    if (q->timeout_ms != 0)
+        queue_start_limit(r);
     return 0;
+}
+
+int
+lunette_queue_set_timeout(struct lunette_queue *q, uint32_t timeout_ms)
+{
+    q->timeout_ms = timeout_ms;
+    queue_set_fast(q);
+    return 0;
+}
+
+int
+lunette_queue_cancel(struct lunette_queue *q, const void *user_data)
+{
+    int n = 0;
+
+    for (uint32_t i = 0; i < q->depth; i++)
+        q->reqs[i].idle = false;
+    for (struct api_req **r = q->free; r != q->top; r++)
+        (*r)->idle = true;
+    for (struct api_req **r = q->begin; r != q->end; r++)
+        (*r)->idle = true;
+    for (uint32_t i = 0; i < q->nheld; i++)
+        q->held[i]->idle = true;
+    for (uint32_t i = 0; i < q->depth; i++) {
+        if (q->reqs[i].idle || q->reqs[i].user_data != user_data)
+            continue;
+        queue_end(&q->reqs[i], -ECANCELED);
+        n++;
+    }
+    return n > 0 ? n : -ENOENT;
 }
 
 int
