@@ -89,6 +89,7 @@ struct lunette_open;
 struct lunette_queue;
 struct lunette_targets;
 struct lunette_luns;
+struct lunette_pr_registrants;
 
 #define LUNETTE_SENSE_MAX         252 /* bytes of sense data that are kept */
 #define LUNETTE_IOV_PER_BLOCK_MAX 256
@@ -378,6 +379,100 @@ LUNETTE_API const char *lunette_status_text(uint8_t status);
 /* The INFORMATION of sense data: for a miscompare the offset of the first byte that differs, for a
  * medium error the LBA.  0, or -ENOENT where there is none. */
 LUNETTE_API int lunette_sense_information(const uint8_t *sense, size_t len, uint64_t *ret);
+
+/* ---- persistent reservations (SPC-4 5.13) ----------------------------------------------------
+ *
+ * Who wants to reserve a logical unit for itself first registers a key.  Registrations and the
+ * reservation belong to the initiator port, which is the initiator's name and the ISID: they
+ * outlive the connection and the session.  With another ISID, which each opening has unless the URL
+ * sets isid=, the target sees a stranger.  They end by these calls, and at a restart of the target
+ * unless LUNETTE_PR_APTPL was set.
+ *
+ * Each call sends one command and waits for it.  -EBADE: the device refuses it for the sake of a
+ * registration or reservation, or since the key is not the one that is registered.  -EOPNOTSUPP:
+ * the device has no persistent reservations.  -ENOLINK, -ETIMEDOUT: a command that changes
+ * something may have been executed, and is not repeated; lunette_pr_read_full_status or
+ * lunette_pr_read_keys tell.  A unit opened with LUNETTE_OPEN_RDONLY can only be asked (-EROFS).
+ */
+
+enum lunette_pr_type {
+    LUNETTE_PR_NONE = 0,                             /* there is no reservation */
+    LUNETTE_PR_WRITE_EXCLUSIVE = 1,                  /* only the holder writes */
+    LUNETTE_PR_EXCLUSIVE_ACCESS = 3,                 /* only the holder reads and writes */
+    LUNETTE_PR_WRITE_EXCLUSIVE_REGISTRANTS_ONLY = 5, /* whoever has registered does */
+    LUNETTE_PR_EXCLUSIVE_ACCESS_REGISTRANTS_ONLY = 6,
+    LUNETTE_PR_WRITE_EXCLUSIVE_ALL_REGISTRANTS = 7, /* and all of them hold the reservation */
+    LUNETTE_PR_EXCLUSIVE_ACCESS_ALL_REGISTRANTS = 8,
+};
+
+#define LUNETTE_PR_APTPL      1u /* registrations and reservation survive a loss of power */
+#define LUNETTE_PR_IGNORE_KEY 2u /* whatever key is registered, it is replaced */
+#define LUNETTE_PR_ABORT      4u /* the commands of those who are preempted are aborted */
+
+/* Registers new_key, or with 0 ends the registration.  key: the one that is registered, 0 without
+ * one.  flags: LUNETTE_PR_APTPL, which holds for all registrations from now on, as its absence
+ * does; LUNETTE_PR_IGNORE_KEY. */
+LUNETTE_API int lunette_pr_register(struct lunette_lun *lun, uint64_t key, uint64_t new_key,
+                                    uint32_t flags, struct lunette_error *err);
+
+/* Take the reservation and give it up.  key: the one that is registered. */
+LUNETTE_API int lunette_pr_reserve(struct lunette_lun *lun, uint64_t key, enum lunette_pr_type type,
+                                   struct lunette_error *err);
+LUNETTE_API int lunette_pr_release(struct lunette_lun *lun, uint64_t key, enum lunette_pr_type type,
+                                   struct lunette_error *err);
+
+/* Ends the reservation and all registrations. */
+LUNETTE_API int lunette_pr_clear(struct lunette_lun *lun, uint64_t key, struct lunette_error *err);
+
+/* Ends the registrations of those who have registered the key `victim`, and takes the reservation,
+ * with that type, where it was theirs.  flags: 0 or LUNETTE_PR_ABORT. */
+LUNETTE_API int lunette_pr_preempt(struct lunette_lun *lun, uint64_t key, uint64_t victim,
+                                   enum lunette_pr_type type, uint32_t flags,
+                                   struct lunette_error *err);
+
+struct lunette_pr_reservation {
+    size_t struct_size;        /* see LUNETTE_INIT */
+    uint64_t key;              /* of the holder; 0 without one, and with all registrants */
+    uint32_t generation;       /* rises with each change of registrations */
+    enum lunette_pr_type type; /* as the device tells it */
+};
+
+/* Fills in *ret with the reservation; type LUNETTE_PR_NONE: there is none. */
+LUNETTE_API int lunette_pr_read_reservation(struct lunette_lun *lun,
+                                            struct lunette_pr_reservation *ret,
+                                            struct lunette_error *err);
+
+struct lunette_pr_registrant {
+    size_t struct_size; /* see LUNETTE_INIT */
+    uint64_t key;
+    /* Only lunette_pr_read_full_status tells these; lunette_pr_read_keys: 0. */
+    enum lunette_pr_type type; /* where it holds the reservation */
+    uint16_t target_port;      /* relative port identifier */
+    bool holder;
+    bool all_target_ports; /* registered at all of them: target_port has no meaning */
+    char port[256];        /* the initiator's name and, where told, its ISID; "": not iSCSI */
+};
+
+/* All registrations: their keys, or all that is known of them, which not every device tells
+ * (-EOPNOTSUPP, -EREMOTEIO).  -EOVERFLOW: there are more than a command can tell.  *ret is the
+ * caller's, to be freed by lunette_pr_registrants_free. */
+LUNETTE_API int lunette_pr_read_keys(struct lunette_lun *lun, struct lunette_pr_registrants **ret,
+                                     struct lunette_error *err);
+LUNETTE_API int lunette_pr_read_full_status(struct lunette_lun *lun,
+                                            struct lunette_pr_registrants **ret,
+                                            struct lunette_error *err);
+
+/* How many there are, and the generation as in lunette_pr_reservation. */
+LUNETTE_API size_t lunette_pr_registrants_count(const struct lunette_pr_registrants *regs);
+LUNETTE_API uint32_t lunette_pr_registrants_generation(const struct lunette_pr_registrants *regs);
+
+/* Fills in *ret with the i-th registration.  0; -ENOENT where there is none; -EINVAL where
+ * ret->struct_size is neither 0 nor the size of any version. */
+LUNETTE_API int lunette_pr_registrants_get(const struct lunette_pr_registrants *regs, size_t i,
+                                           struct lunette_pr_registrant *ret);
+
+/* NULL is harmless. */
+LUNETTE_API void lunette_pr_registrants_free(struct lunette_pr_registrants *regs);
 
 /* ---- queues: many requests at a time, driven by the caller's thread -------------------------- */
 

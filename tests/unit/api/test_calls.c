@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Calls that want more than data moved: time limits, cancel, compare-and-write; on a
+/* Calls that want more than data moved: time limits, cancel, compare-and-write, reservations; on a
  * unit whose host and target are the test's. */
 #include "tests/unit/scsi/fake_host.h"
 
 #include "api/internal.h"
+#include "wire/pr.h"
+
+#define KEY 0x1122334455667788ull
 
 static struct fdisk d;
 static struct loop_ops ops;
@@ -272,6 +275,7 @@ test_synchronous_calls_with_a_time_limit(void **state)
 {
     const uint8_t tur[6] = {0};
     struct lunette_scsi cmd = {.cdb = tur, .cdb_len = 6};
+    struct lunette_pr_reservation held = LUNETTE_INIT(held);
     uint64_t t0;
 
     (void)state;
@@ -283,7 +287,9 @@ test_synchronous_calls_with_a_time_limit(void **state)
     assert_int_equal(err.domain, LUNETTE_DOM_TIMEOUT);
     assert_int_equal(lunette_flush(&lun, &err), -ETIMEDOUT);
     assert_int_equal(lunette_scsi(&lun, &cmd, &err), -ETIMEDOUT);
-    assert_true(d.f.loop.l.now_ns - t0 >= SEC(9) && d.f.loop.l.now_ns - t0 < SEC(10));
+    assert_int_equal(lunette_pr_read_reservation(&lun, &held, &err), -ETIMEDOUT);
+    assert_int_equal(lunette_pr_clear(&lun, KEY, &err), -ETIMEDOUT);
+    assert_true(d.f.loop.l.now_ns - t0 >= SEC(15) && d.f.loop.l.now_ns - t0 < SEC(16));
     d.f.nscript = 0;
     assert_int_equal(lunette_pread(&lun, buf, 512, 0, &err), 0);
     finish();
@@ -376,6 +382,210 @@ test_where_it_differs(void **state)
     finish();
 }
 
+/* ---- persistent reservations ---------------------------------------------------------------- */
+
+static void
+test_what_is_sent(void **state)
+{
+    struct pr_list l;
+
+    (void)state;
+    begin(0);
+#define SENT(call, sa, type_, key_, sa_key, flags_)                                                \
+    do {                                                                                           \
+        assert_int_equal(call, 0);                                                                 \
+        assert_int_equal(d.f.op[d.f.n - 1], SCSI_PERSISTENT_RESERVE_OUT);                          \
+        assert_int_equal(d.f.byte1[d.f.n - 1], sa);                                                \
+        assert_int_equal(d.f.byte2[d.f.n - 1], type_);                                             \
+        assert_int_equal(d.f.last_out_len, PR_LIST_LEN);                                           \
+        pr_list_parse(d.f.last_out, &l);                                                           \
+        assert_true(l.key == (key_) && l.service_key == (sa_key) && l.flags == (flags_));          \
+    } while (0)
+    SENT(lunette_pr_register(&lun, 0, KEY, LUNETTE_PR_APTPL, &err), 0, 0, 0, KEY, PR_APTPL);
+    SENT(lunette_pr_register(&lun, KEY, 5, 0, &err), 0, 0, KEY, 5, 0);
+    SENT(lunette_pr_register(&lun, KEY, 6, LUNETTE_PR_IGNORE_KEY, &err), 6, 0, 0, 6, 0);
+    SENT(lunette_pr_reserve(&lun, 6, LUNETTE_PR_WRITE_EXCLUSIVE_REGISTRANTS_ONLY, &err), 1, 5, 6, 0,
+         0);
+    SENT(lunette_pr_release(&lun, 6, LUNETTE_PR_EXCLUSIVE_ACCESS, &err), 2, 3, 6, 0, 0);
+    SENT(lunette_pr_clear(&lun, 6, &err), 3, 0, 6, 0, 0);
+    SENT(lunette_pr_preempt(&lun, 6, 9, LUNETTE_PR_WRITE_EXCLUSIVE, 0, &err), 4, 1, 6, 9, 0);
+    SENT(lunette_pr_preempt(&lun, 6, 9, LUNETTE_PR_EXCLUSIVE_ACCESS_ALL_REGISTRANTS,
+                            LUNETTE_PR_ABORT, &err),
+         5, 8, 6, 9, 0);
+    finish();
+}
+
+static void
+test_what_is_not_sent(void **state)
+{
+    unsigned n;
+
+    (void)state;
+    begin(0);
+    n = d.f.n;
+    assert_int_equal(lunette_pr_register(&lun, 0, KEY, LUNETTE_PR_ABORT, &err), -EINVAL);
+    assert_int_equal(lunette_pr_preempt(&lun, 1, 2, LUNETTE_PR_WRITE_EXCLUSIVE, 1, &err), -EINVAL);
+    assert_int_equal(lunette_pr_reserve(&lun, 1, (enum lunette_pr_type)2, &err), -EINVAL);
+    assert_non_null(strstr(err.msg, "type 2"));
+    assert_int_equal(lunette_pr_release(&lun, 1, LUNETTE_PR_NONE, &err), -EINVAL);
+    assert_int_equal(lunette_pr_preempt(&lun, 1, 2, LUNETTE_PR_NONE, 0, &err), -EINVAL);
+    lun.flags = LUNETTE_OPEN_RDONLY;
+    assert_int_equal(lunette_pr_register(&lun, 0, KEY, 0, &err), -EROFS);
+    lun.flags = 0;
+    lun.dev = NULL;
+    assert_int_equal(lunette_pr_clear(&lun, KEY, &err), -ENXIO);
+    assert_int_equal(lunette_pr_read_keys(&lun, &(struct lunette_pr_registrants *){NULL}, &err),
+                     -ENXIO);
+    lun.dev = d.dev;
+    assert_int_equal(d.f.n, n);
+    finish();
+}
+
+static void
+test_how_they_end(void **state)
+{
+    static const struct {
+        struct answer a;
+        int err;
+        unsigned sent;
+    } rows[] = {
+        {{.status = SCSI_RESERVATION_CONFLICT}, -EBADE, 1},
+        {{.status = SCSI_BUSY}, -EBUSY, 1},
+        {{.status = SCSI_TASK_ABORTED}, -ECANCELED, 1},
+        {{SENSE(SENSE_ILLEGAL_REQUEST, 0x20, 0)}, -EOPNOTSUPP, 1},
+        {{SENSE(SENSE_ILLEGAL_REQUEST, 0x26, 0x04)}, -EREMOTEIO, 1},
+        {{SENSE(SENSE_ILLEGAL_REQUEST, 0x25, 0)}, -ENXIO, 1},
+        {{SENSE(SENSE_RECOVERED, 0, 0)}, 0, 1},
+        {{SENSE(SENSE_NOT_READY, 4, 1)}, -EIO, 1},
+        {{SENSE(0xff, 0, 0)}, -EIO, 1},
+        {{SENSE(SENSE_UNIT_ATTENTION, 0x2a, 0x03)}, -EIO, 9},
+        {{.host = DID_TRANSPORT_DISRUPTED}, -ENOLINK, 1},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct answer a = rows[i].a;
+
+        begin(0);
+        a.op = SCSI_PERSISTENT_RESERVE_OUT;
+        a.sub = a.lun = ANY_OP;
+        a.times = EVER;
+        fh_script(&d.f, a);
+        assert_int_equal(
+            lunette_pr_reserve(&lun, KEY, LUNETTE_PR_WRITE_EXCLUSIVE_REGISTRANTS_ONLY, &err),
+            rows[i].err);
+        assert_int_equal(fh_count(&d.f, SCSI_PERSISTENT_RESERVE_OUT), rows[i].sent);
+        if (rows[i].err != 0)
+            assert_int_equal(strncmp(err.msg, "reserve: ", 9), 0);
+        finish();
+    }
+    begin(0); /* what tells of something else does not count */
+    fh_script(&d.f, ANSWER(SCSI_PERSISTENT_RESERVE_OUT, 2, SENSE(SENSE_UNIT_ATTENTION, 0x2a, 3)));
+    assert_int_equal(lunette_pr_clear(&lun, KEY, &err), 0);
+    assert_int_equal(fh_count(&d.f, SCSI_PERSISTENT_RESERVE_OUT), 3);
+    finish();
+}
+
+static void
+answers(const void *data, size_t len)
+{
+    d.f.nscript = 0;
+    fh_script(&d.f, ANSWER(SCSI_PERSISTENT_RESERVE_IN, 1, .data = data, .len = (uint32_t)len));
+}
+
+static void
+test_asking_for_the_reservation(void **state)
+{
+    static const uint8_t wero[] = "\0\0\0\x02\0\0\0\x10"
+                                  "\0\0\0\0\0\0\0\x07\0\0\0\0\0\x05\0\0";
+    struct lunette_pr_reservation held = LUNETTE_INIT(held);
+
+    (void)state;
+    begin(0);
+    answers(wero, 24);
+    assert_int_equal(lunette_pr_read_reservation(&lun, &held, &err), 0);
+    assert_int_equal(held.type, LUNETTE_PR_WRITE_EXCLUSIVE_REGISTRANTS_ONLY);
+    assert_int_equal(held.key, 7);
+    assert_int_equal(held.generation, 2);
+    answers("\0\0\0\x03\0\0\0\0", 8);
+    assert_int_equal(lunette_pr_read_reservation(&lun, &held, &err), 0);
+    assert_int_equal(held.type, LUNETTE_PR_NONE);
+    assert_int_equal(held.generation, 3);
+    answers(wero, 20);
+    assert_int_equal(lunette_pr_read_reservation(&lun, &held, &err), -EPROTO);
+    answers(wero, 24);
+    held.struct_size = 3;
+    assert_int_equal(lunette_pr_read_reservation(&lun, &held, &err), -EINVAL);
+    finish();
+}
+
+static void
+test_asking_for_all(void **state)
+{
+    struct lunette_pr_registrant one = LUNETTE_INIT(one);
+    struct lunette_pr_registrants *regs = NULL;
+    struct pr_registrant r = {.key = 9,
+                              .holder = true,
+                              .type = 5,
+                              .target_port = 1,
+                              .protocol = PR_PROTOCOL_ISCSI,
+                              .port = "iqn.2026-11.example:a,i,0x00023d000001"};
+    uint8_t data[8192] = {[3] = 4};
+    int n;
+
+    (void)state;
+    begin(0);
+    for (uint64_t i = 0; i < 1000; i++)
+        st_be64(data + 8 + 8 * i, i + 1);
+    st_be32(data + 4, 8 * 1000);
+    answers(data, 8 + 8 * 1000); /* more than is asked for at first */
+    d.f.script[0].times = 2;
+    assert_int_equal(lunette_pr_read_keys(&lun, &regs, &err), 0);
+    assert_int_equal(fh_count(&d.f, SCSI_PERSISTENT_RESERVE_IN), 2);
+    assert_int_equal(lunette_pr_registrants_count(regs), 1000);
+    assert_int_equal(lunette_pr_registrants_generation(regs), 4);
+    assert_int_equal(lunette_pr_registrants_get(regs, 999, &one), 0);
+    assert_int_equal(one.key, 1000);
+    assert_string_equal(one.port, "");
+    assert_int_equal(lunette_pr_registrants_get(regs, 1000, &one), -ENOENT);
+    one.struct_size = 1;
+    assert_int_equal(lunette_pr_registrants_get(regs, 0, &one), -EINVAL);
+    one.struct_size = sizeof(one);
+    lunette_pr_registrants_free(regs);
+    n = pr_status_build(data + 8, sizeof(data) - 8, &r);
+    st_be32(data + 4, (uint32_t)n);
+    answers(data, 8 + (size_t)n);
+    assert_int_equal(lunette_pr_read_full_status(&lun, &regs, &err), 0);
+    assert_int_equal(lunette_pr_registrants_count(regs), 1);
+    assert_int_equal(lunette_pr_registrants_get(regs, 0, &one), 0);
+    assert_true(one.holder && !one.all_target_ports && one.key == 9 && one.target_port == 1);
+    assert_int_equal(one.type, LUNETTE_PR_WRITE_EXCLUSIVE_REGISTRANTS_ONLY);
+    assert_string_equal(one.port, r.port);
+    lunette_pr_registrants_free(regs);
+    lunette_pr_registrants_free(NULL);
+    finish();
+}
+
+static void
+test_answers_that_do_not_add_up(void **state)
+{
+    struct lunette_pr_registrants *regs = NULL;
+    uint8_t data[8192] = {0};
+
+    (void)state;
+    begin(0);
+    answers(data, 7);
+    assert_int_equal(lunette_pr_read_keys(&lun, &regs, &err), -EPROTO);
+    st_be32(data + 4, 800);
+    answers(data, 400); /* shorter than it says, though there was room */
+    assert_int_equal(lunette_pr_read_keys(&lun, &regs, &err), -EPROTO);
+    st_be32(data + 4, 70000);
+    answers(data, sizeof(data));
+    assert_int_equal(lunette_pr_read_keys(&lun, &regs, &err), -EOVERFLOW);
+    assert_null(regs);
+    finish();
+}
+
 int
 main(void)
 {
@@ -390,6 +600,12 @@ main(void)
         cmocka_unit_test(test_compare_and_write),
         cmocka_unit_test(test_compare_and_write_is_sent_once),
         cmocka_unit_test(test_where_it_differs),
+        cmocka_unit_test(test_what_is_sent),
+        cmocka_unit_test(test_what_is_not_sent),
+        cmocka_unit_test(test_how_they_end),
+        cmocka_unit_test(test_asking_for_the_reservation),
+        cmocka_unit_test(test_asking_for_all),
+        cmocka_unit_test(test_answers_that_do_not_add_up),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

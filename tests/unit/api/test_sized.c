@@ -117,6 +117,8 @@ ENDS_WITH(struct lunette_info, error);
 ENDS_WITH(struct lunette_session_info, bends);
 ENDS_WITH(struct lunette_scsi, sense);
 ENDS_WITH(struct lunette_completion, sense);
+ENDS_WITH(struct lunette_pr_reservation, type);
+ENDS_WITH(struct lunette_pr_registrant, port);
 ENDS_WITH(struct lunette_error, msg);
 
 int
