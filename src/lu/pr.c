@@ -7,12 +7,14 @@
 
 #include "lu/cmd.h"
 #include "lu/nexus.h"
+#include "lu/pr_keep.h"
 #include "lu/tasks.h"
 #include "wire/be.h"
 
 #define PARAM_LEN    24u
 #define ASC_RELEASE  0x2604 /* invalid release of persistent reservation */
 #define ASC_RESOURCE 0x5504 /* insufficient registration resources */
+#define ASC_INTERNAL 0x4400 /* internal target failure */
 
 #define FLAG_APTPL     0x01u /* parameter list byte 20 */
 #define FLAG_ALL_TG_PT 0x04u
@@ -172,8 +174,9 @@ do_register(struct lu_cmd *c, uint64_t key, uint64_t new_key, bool ignore)
 {
     struct lu *lu = c->lu;
     struct lu_pr_reg *r = pr_find(&lu->pr, c->nexus);
+    uint8_t refused = FLAG_ALL_TG_PT | FLAG_SPEC_I_PT | (lu_pr_can_keep(lu) ? 0 : FLAG_APTPL);
 
-    if (c->buf[20] & (FLAG_APTPL | FLAG_ALL_TG_PT | FLAG_SPEC_I_PT)) {
+    if (c->buf[20] & refused) {
         lu_cmd_fail_field(c, false, 20);
     } else if (!ignore && key != (r != NULL ? r->key : 0)) {
         lu_cmd_fail_status(c, SCSI_RESERVATION_CONFLICT);
@@ -189,6 +192,8 @@ do_register(struct lu_cmd *c, uint64_t key, uint64_t new_key, bool ignore)
         else
             lu->pr.generation++;
     }
+    if (!c->failed)
+        lu->pr.aptpl = (c->buf[20] & FLAG_APTPL) != 0;
 }
 
 static void
@@ -304,8 +309,8 @@ lu_pr_out(struct lu_cmd *c)
     }
 }
 
-void
-lu_pr_out_finish(struct lu_cmd *c)
+static void
+pr_out_do(struct lu_cmd *c)
 {
     struct lu_pr *pr = &c->lu->pr;
     uint64_t key = ld_be64(c->buf), sa_key = ld_be64(c->buf + 8);
@@ -328,6 +333,43 @@ lu_pr_out_finish(struct lu_cmd *c)
         do_clear(c);
     else
         do_preempt(c, sa_key, type, sa == SCSI_PROUT_PREEMPT_AND_ABORT);
+}
+
+static bool
+pr_copy(const struct lu_pr *pr, struct lu_pr *ret)
+{
+    *ret = *pr;
+    ret->room = pr->count;
+    ret->regs = malloc(pr->count > 0 ? pr->count * sizeof(*pr->regs) : 1);
+    if (ret->regs == NULL)
+        return false;
+    if (pr->count > 0)
+        memcpy(ret->regs, pr->regs, pr->count * sizeof(*pr->regs));
+    return true;
+}
+
+void
+lu_pr_out_finish(struct lu_cmd *c)
+{
+    struct lu_pr *pr = &c->lu->pr, before;
+
+    if (!pr->aptpl && (c->buf[20] & FLAG_APTPL) == 0) {
+        pr_out_do(c);
+        return;
+    }
+    if (!pr_copy(pr, &before)) {
+        lu_cmd_fail(c, SENSE_ILLEGAL_REQUEST, ASC_RESOURCE);
+        return;
+    }
+    pr_out_do(c);
+    if (!c->failed && lu_pr_can_keep(c->lu) && lu_pr_keep(c->lu) < 0) {
+        /* What cannot be kept has not happened. */
+        lu_pr_fini(pr);
+        *pr = before;
+        lu_cmd_fail(c, SENSE_HARDWARE_ERROR, ASC_INTERNAL);
+        return;
+    }
+    lu_pr_fini(&before);
 }
 
 static uint32_t
@@ -356,12 +398,13 @@ read_reservation(const struct lu_pr *pr, uint8_t *b)
 }
 
 static uint32_t
-report_capabilities(uint8_t *b)
+report_capabilities(const struct lu *lu, uint8_t *b)
 {
     st_be16(b, 8);
-    b[3] = 0x80; /* TMV: the type mask is valid */
-    b[4] = 0xea; /* WE_AR, EA_RO, WE_RO, EA, WE */
-    b[5] = 0x01; /* EA_AR */
+    b[2] = lu_pr_can_keep(lu) ? 0x01 : 0;       /* PTPL_C */
+    b[3] = 0x80 | (lu->pr.aptpl ? 0x01 : 0x00); /* TMV: the type mask is valid; PTPL_A */
+    b[4] = 0xea;                                /* WE_AR, EA_RO, WE_RO, EA, WE */
+    b[5] = 0x01;                                /* EA_AR */
     return 8;
 }
 
@@ -417,7 +460,7 @@ lu_pr_in(struct lu_cmd *c)
     else if (sa == SCSI_PRIN_READ_RESERVATION)
         len = read_reservation(pr, c->buf);
     else if (sa == SCSI_PRIN_REPORT_CAPABILITIES)
-        len = report_capabilities(c->buf);
+        len = report_capabilities(c->lu, c->buf);
     else
         len = read_full_status(c->lu, c->buf);
     lu_cmd_reply(c, len, alloc);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* lu/pr.h - persistent reservations of one logical unit (SPC-4 5.13).
  *
- * A registration belongs to an I_T nexus, which is known by the name of the
- * initiator port, so it outlives sessions.  It does not outlive the process:
- * APTPL is refused.
+ * A registration belongs to an I_T nexus, which is known by the name of the initiator port, so it
+ * outlives connections and sessions.  It outlives the process where the initiator has set APTPL and
+ * the store can keep it (pr_keep.h); else APTPL is refused.
  */
 #ifndef LU_PR_H
 #define LU_PR_H

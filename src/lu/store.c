@@ -3,7 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -17,6 +20,7 @@ struct backing {
     struct lu_store store;
     int fd;       /* -1: no file */
     bool regular; /* it is a file, not a block device */
+    char *path;   /* of a file; else NULL */
 };
 
 static struct backing *
@@ -113,6 +117,115 @@ file_sync(struct lu_store *s)
     return fdatasync(backing_of(s)->fd) < 0 ? -errno : 0;
 }
 
+/* ---- what is kept beside a file ---- */
+
+#define KEEP_SUFFIX     ".pr"
+#define KEEP_NEW_SUFFIX ".pr.new"
+#define KEEP_PATH_MAX   (PATH_MAX + sizeof(KEEP_NEW_SUFFIX))
+
+static void
+keep_path(const struct backing *b, const char *suffix, char path[KEEP_PATH_MAX])
+{
+    (void)snprintf(path, KEEP_PATH_MAX, "%s%s", b->path, suffix);
+}
+
+/* Makes a change of the folder's entries stable. */
+static int
+keep_sync_folder(const char *path)
+{
+    char folder[KEEP_PATH_MAX];
+    char *slash;
+    int fd, r;
+
+    (void)snprintf(folder, sizeof(folder), "%s", path);
+    slash = strrchr(folder, '/');
+    if (slash == NULL)
+        (void)strcpy(folder, ".");
+    else
+        slash[slash == folder] = '\0';
+    fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    r = fsync(fd) < 0 ? -errno : 0;
+    (void)close(fd);
+    return r;
+}
+
+static int
+keep_write_new(const char *path, const char *data, size_t len)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, FILE_MODE), r = 0;
+
+    if (fd < 0)
+        return -errno;
+    while (r == 0 && len > 0) {
+        ssize_t n = write(fd, data, len);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            r = n < 0 ? -errno : -EIO;
+            break;
+        }
+        data += n;
+        len -= (size_t)n;
+    }
+    if (r == 0 && fsync(fd) < 0)
+        r = -errno;
+    if (close(fd) < 0 && r == 0)
+        r = -errno;
+    return r;
+}
+
+static int
+file_keep(struct lu_store *s, const void *data, size_t len)
+{
+    char path[KEEP_PATH_MAX], fresh[KEEP_PATH_MAX];
+    int r;
+
+    keep_path(backing_of(s), KEEP_SUFFIX, path);
+    if (len == 0) {
+        if (unlink(path) < 0)
+            return errno == ENOENT ? 0 : -errno;
+        return keep_sync_folder(path);
+    }
+    keep_path(backing_of(s), KEEP_NEW_SUFFIX, fresh);
+    r = keep_write_new(fresh, data, len);
+    if (r == 0 && rename(fresh, path) < 0)
+        r = -errno;
+    if (r < 0) {
+        (void)unlink(fresh);
+        return r;
+    }
+    return keep_sync_folder(path);
+}
+
+static int
+file_kept(struct lu_store *s, void *buf, size_t size)
+{
+    char path[KEEP_PATH_MAX], *to = buf, more;
+    size_t len = 0;
+    ssize_t n = 1;
+    int fd;
+
+    keep_path(backing_of(s), KEEP_SUFFIX, path);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT ? 0 : -errno;
+    while (n > 0) {
+        n = len < size ? read(fd, to + len, size - len) : read(fd, &more, 1);
+        if (n < 0 && errno == EINTR)
+            n = 1;
+        else if (n > 0 && len == size)
+            n = -(errno = EFBIG);
+        else if (n > 0)
+            len += (size_t)n;
+    }
+    n = n < 0 ? -errno : (ssize_t)len;
+    (void)close(fd);
+    return (int)n;
+}
+
 static void
 backing_close(struct lu_store *s)
 {
@@ -122,6 +235,7 @@ backing_close(struct lu_store *s)
         (void)munmap(s->mem, (size_t)s->size);
     if (m->fd >= 0)
         (void)close(m->fd);
+    free(m->path);
     free(m);
 }
 
@@ -133,7 +247,17 @@ static const struct lu_store_ops file_ops = {.product = "file disk",
                                              .write = file_write,
                                              .discard = file_discard,
                                              .sync = file_sync,
+                                             .keep = file_keep,
+                                             .kept = file_kept,
                                              .close = backing_close};
+/* A block device: there is no place beside it that is its own. */
+static const struct lu_store_ops device_ops = {.product = "file disk",
+                                               .remembers = true,
+                                               .read = file_read,
+                                               .write = file_write,
+                                               .discard = file_discard,
+                                               .sync = file_sync,
+                                               .close = backing_close};
 static const struct lu_store_ops null_ops = {.product = "null disk", .close = backing_close};
 
 static int
@@ -173,6 +297,10 @@ open_backing_file(struct backing *m, const struct lu_config *cfg, uint64_t *size
                             "%s is neither a file nor a block device", cfg->path);
     }
     m->regular = S_ISREG(st.st_mode);
+    m->store.ops = m->regular ? &file_ops : &device_ops;
+    m->path = strdup(cfg->path);
+    if (m->path == NULL)
+        return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "out of memory");
     if (cfg->create && (uint64_t)st.st_size < cfg->size) {
         if (ftruncate(m->fd, (off_t)cfg->size) < 0)
             return store_os_error(err, cfg->path, "cannot extend");

@@ -44,6 +44,14 @@ struct lu_store_ops {
      * called at most once at a time for a store.  NULL: what is written is always stable. */
     int (*sync)(struct lu_store *s);
 
+    /* Keeps len bytes beside the data, in place of those that it kept before, or with len 0 none
+     * any more, so that they outlive the process.  May block.  Returns 0 when that is stable; or
+     * -errno, and then what was kept before still is, or what should have been.  `kept` gets them:
+     * their number, 0 for none, or -errno (-EFBIG: more than size).  NULL, both: the store cannot.
+     */
+    int (*keep)(struct lu_store *s, const void *data, size_t len);
+    int (*kept)(struct lu_store *s, void *buf, size_t size);
+
     /* Frees s.  No other operation runs any more. */
     void (*close)(struct lu_store *s);
 };

@@ -96,6 +96,7 @@ struct lu_pr {
     uint32_t count, room;
     uint32_t generation;
     enum lu_pr_type type; /* LU_PR_NONE: no reservation */
+    bool aptpl;           /* the store keeps all this (pr_keep.h) */
 };
 
 #define LU_GRANULE 4096 /* bytes of a page, the best alignment of transfers and unmaps */

@@ -9,6 +9,7 @@
 
 #include "lu/medium.h"
 #include "lu/pr.h"
+#include "lu/pr_keep.h"
 
 /* Makes the bitmap of written blocks for a store that begins empty, so that GET LBA STATUS can tell
  * what was written and unmapped. */
@@ -61,7 +62,8 @@ lu_open(struct lu *lu, const struct lu_config *cfg, const struct log *log,
     lu->blocks_max = lu->store->size >> lu->block_shift;
     if (lu->blocks == 0)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "a LUN needs at least one block");
-    return map_written(lu, err);
+    r = map_written(lu, err);
+    return r < 0 ? r : lu_pr_resume(lu, err);
 }
 
 void
