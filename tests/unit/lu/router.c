@@ -127,6 +127,33 @@ fake_sync(struct lu_store *s)
     return r;
 }
 
+static int
+fake_keep(struct lu_store *s, const void *data, size_t len)
+{
+    struct fake_store *f = fake_of_store(s);
+
+    assert_true(len <= sizeof(f->kept));
+    if (f->fail_keep != 0)
+        return f->fail_keep;
+    if (len > 0)
+        memcpy(f->kept, data, len);
+    f->kept_len = len;
+    return 0;
+}
+
+static int
+fake_kept(struct lu_store *s, void *buf, size_t size)
+{
+    struct fake_store *f = fake_of_store(s);
+
+    if (f->fail_keep != 0)
+        return f->fail_keep;
+    if (f->kept_len > size)
+        return -EFBIG;
+    memcpy(buf, f->kept, f->kept_len);
+    return (int)f->kept_len;
+}
+
 static void
 fake_close(struct lu_store *s)
 {
@@ -139,6 +166,8 @@ static const struct lu_store_ops store_ops = {.product = "fake disk",
                                               .prepare = fake_prepare,
                                               .discard = fake_discard,
                                               .sync = fake_sync,
+                                              .keep = fake_keep,
+                                              .kept = fake_kept,
                                               .close = fake_close};
 
 /* The router. */

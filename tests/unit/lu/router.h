@@ -27,7 +27,10 @@ struct fake_store {
     struct lu_store store;
     int fail_read, fail_write, fail_discard, fail_sync; /* -errno, 0: works */
     int fail_next_sync;                                 /* as fail_sync, once */
-    bool no_discard;                                    /* holes cannot be punched */
+    int fail_keep;
+    char kept[4096];
+    size_t kept_len;
+    bool no_discard; /* holes cannot be punched */
     unsigned reads, writes, discards, syncs, closes;
     pthread_mutex_t gate; /* held by a test: syncs wait */
     atomic_uint arrived;  /* syncs that have come to it */

@@ -3,7 +3,13 @@
  */
 #include "tests/unit/lu/router.h"
 
+#include <errno.h>
 #include <string.h>
+
+#include "lu/pr.h"
+#include "lu/pr_keep.h"
+
+#define HEAD "lunette persistent reservations 1\n"
 
 #define KEY_A 0xaaaaaaaa11111111ull
 #define KEY_B 0xbbbbbbbb22222222ull
@@ -162,6 +168,156 @@ preemption(void **state)
     assert_int_equal(run(w, w->b, 'r'), SCSI_GOOD);
 }
 
+/* ---- APTPL ---- */
+
+static uint8_t
+aptpl(struct world *w, struct lu_nexus *n, uint64_t key, uint64_t sa_key, bool on,
+      struct scsi_sense *s)
+{
+    uint8_t cdb[CDB_MAX], list[24] = {0};
+
+    (void)cdb_pr_out(cdb, SCSI_PROUT_REGISTER, 0, sizeof(list));
+    st_be64(list, key);
+    st_be64(list + 8, sa_key);
+    list[20] = on;
+    return do_cmd(w, n, cdb, list, sizeof(list), NULL, 0, NULL, s);
+}
+
+/* What would be after a restart of the target with what is kept now. */
+static int
+resume(struct world *w, struct lu_pr *ret)
+{
+    struct lu lu = {.store = &w->disk.store};
+    struct lunette_error err = {0};
+    int r = lu_pr_resume(&lu, &err);
+
+    assert_true((r < 0) == (err.msg[0] != '\0'));
+    *ret = lu.pr;
+    return r;
+}
+
+static void
+kept(void **state)
+{
+    struct world *w = *state;
+    struct lu_pr pr;
+    uint8_t buf[4096];
+
+    assert_int_equal(aptpl(w, w->a, 0, KEY_A, false, NULL), SCSI_GOOD);
+    assert_int_equal(w->disk.kept_len, 0); /* nobody has asked for it */
+    (void)pr_in(w, w->a, SCSI_PRIN_REPORT_CAPABILITIES, buf);
+    assert_int_equal(buf[2] & 1, 1);
+    assert_int_equal(buf[3] & 1, 0);
+    assert_int_equal(aptpl(w, w->b, 0, KEY_B, true, NULL), SCSI_GOOD);
+    (void)pr_in(w, w->a, SCSI_PRIN_REPORT_CAPABILITIES, buf);
+    assert_int_equal(buf[3] & 1, 1);
+    assert_int_equal(pr_out(w, w->b, SCSI_PROUT_RESERVE, 5, KEY_B, 0, NULL), SCSI_GOOD);
+    assert_int_equal(resume(w, &pr), 0);
+    assert_int_equal(pr.count, 2); /* all of them, also who did not ask */
+    assert_true(pr.aptpl && pr.type == LU_PR_WE_RO);
+    assert_string_equal(pr.regs[0].port, PORT_A);
+    assert_true(pr.regs[0].key == KEY_A && !pr.regs[0].holder);
+    assert_string_equal(pr.regs[1].port, PORT_B);
+    assert_true(pr.regs[1].key == KEY_B && pr.regs[1].holder);
+    lu_pr_fini(&pr);
+    assert_int_equal(pr_out(w, w->b, SCSI_PROUT_RELEASE, 5, KEY_B, 0, NULL), SCSI_GOOD);
+    assert_int_equal(resume(w, &pr), 0);
+    assert_int_equal(pr.type, LU_PR_NONE);
+    lu_pr_fini(&pr);
+    assert_int_equal(next_ua(w, w->a), 0x2a04);
+    assert_int_equal(aptpl(w, w->a, KEY_A, KEY_C, false, NULL), SCSI_GOOD); /* the latest counts */
+    assert_int_equal(w->disk.kept_len, 0);
+    assert_int_equal(aptpl(w, w->a, KEY_C, KEY_C, true, NULL), SCSI_GOOD);
+    assert_true(w->disk.kept_len > 0);
+    assert_int_equal(pr_out(w, w->a, SCSI_PROUT_CLEAR, 0, KEY_C, 0, NULL), SCSI_GOOD);
+    assert_int_equal(w->disk.kept_len, 0);
+}
+
+static void
+what_cannot_be_kept_does_not_happen(void **state)
+{
+    struct world *w = *state;
+    struct scsi_sense s = {0};
+    uint8_t cdb[CDB_MAX], list[24] = {0};
+
+    w->disk.fail_keep = -EIO;
+    assert_int_equal(aptpl(w, w->a, 0, KEY_A, true, &s), SCSI_CHECK_CONDITION);
+    assert_int_equal(s.key << 16 | sense_code(&s), 0x044400);
+    assert_int_equal(w->lu->pr.count, 0);
+    assert_false(w->lu->pr.aptpl);
+    w->disk.fail_keep = 0;
+    assert_int_equal(aptpl(w, w->a, 0, KEY_A, true, NULL), SCSI_GOOD);
+    w->disk.fail_keep = -ENOSPC;
+    assert_int_equal(pr_out(w, w->a, SCSI_PROUT_RESERVE, 1, KEY_A, 0, &s), SCSI_CHECK_CONDITION);
+    assert_int_equal(w->lu->pr.type, LU_PR_NONE);
+    assert_int_equal(run(w, w->b, 'w'), SCSI_GOOD);
+    assert_int_equal(pr_out(w, w->a, SCSI_PROUT_CLEAR, 0, KEY_A, 0, &s), SCSI_CHECK_CONDITION);
+    assert_int_equal(w->lu->pr.count, 1);
+    w->disk.fail_keep = 0;
+    assert_int_equal(pr_out(w, w->a, SCSI_PROUT_RESERVE, 1, KEY_A, 0, NULL), SCSI_GOOD);
+    (void)cdb_pr_out(cdb, SCSI_PROUT_REGISTER, 0, sizeof(list)); /* a null disk keeps nothing */
+    st_be64(list + 8, KEY_A);
+    list[20] = 1;
+    {
+        struct req r;
+
+        req_begin(&r, w, w->a, 5, cdb, sizeof(list));
+        req_finish(&r, list, sizeof(list));
+        assert_int_equal(r.c.status, SCSI_CHECK_CONDITION); /* its unit attention */
+        req_end(&r);
+        req_begin(&r, w, w->a, 5, cdb, sizeof(list));
+        req_finish(&r, list, sizeof(list));
+        assert_true(sense_parse(r.c.sense, r.c.sense_len, &s));
+        assert_int_equal(s.key << 16 | sense_code(&s), 0x052600);
+        req_end(&r);
+    }
+}
+
+static void
+kept_nonsense(void **state)
+{
+    static const char *const texts[] = {
+        "",
+        "x",
+        "lunette persistent reservations 2\n",
+        HEAD,
+        HEAD "type 5\n",
+        HEAD "type 5\nend\n",
+        HEAD "type 5\nregistered 0000000000000001 a\nend\n",
+        HEAD "type 0\nholder 0000000000000001 a\nend\n",
+        HEAD "type 2\nholder 0000000000000001 a\nend\n",
+        HEAD "type 7\nholder 0000000000000001 a\nend\n",
+        HEAD "type 1\nholder 0000000000000001 a\nholder 0000000000000001 b\nend\n",
+        HEAD "type 0\nregistered 0000000000000001 a\nregistered 0000000000000002 a\nend\n",
+        HEAD "type 0\nregistered 0000000000000000 a\nend\n",
+        HEAD "type 0\nregistered 000000000000001 a\nend\n",
+        HEAD "type 0\nregistered 0000000000000001 \nend\n",
+        HEAD "type 0\nregistered 0000000000000001\nend\n",
+        HEAD "type 0\nregistered\nend\n",
+        HEAD "type 0\nregistered 0000000000000001 a\nend",
+        HEAD "type 0\nregistered 0000000000000001 a\nend\nmore",
+        HEAD "type -1\nregistered 0000000000000001 a\nend\n",
+        HEAD "type 99999999999999999999999\nregistered 0000000000000001 a\nend\n",
+    };
+    struct world *w = *state;
+    struct lu_pr pr;
+
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        w->disk.kept_len = strlen(texts[i]);
+        memcpy(w->disk.kept, texts[i], w->disk.kept_len);
+        if (resume(w, &pr) != (i == 0 ? 0 : -EINVAL))
+            fail_msg("\"%s\" is taken", texts[i]);
+        lu_pr_fini(&pr);
+    }
+    w->disk.kept_len = sizeof(w->disk.kept);
+    memset(w->disk.kept, 0, w->disk.kept_len);
+    assert_int_equal(resume(w, &pr), -EINVAL);
+    lu_pr_fini(&pr);
+    w->disk.fail_keep = -EACCES;
+    assert_int_equal(resume(w, &pr), -EACCES);
+    lu_pr_fini(&pr);
+}
+
 int
 main(void)
 {
@@ -169,6 +325,10 @@ main(void)
         cmocka_unit_test_setup_teardown(matrix, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(registrations, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(preemption, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(kept, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(what_cannot_be_kept_does_not_happen, world_setup,
+                                        world_teardown),
+        cmocka_unit_test_setup_teardown(kept_nonsense, world_setup, world_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
