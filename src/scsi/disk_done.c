@@ -154,9 +154,12 @@ disk_feature_off(struct scsi_sdev *s, struct scsi_io *io, bool opcode)
             return false;
         d->no_flush = true;
         break;
+    case FORM_CAW:
+        dropped = opcode;
+        d->caw_broken |= opcode;
+        break;
     case FORM_RAW:
     case FORM_6:
-    case FORM_CAW:
     default:
         return false;
     }
@@ -168,7 +171,7 @@ disk_feature_off(struct scsi_sdev *s, struct scsi_io *io, bool opcode)
     s->up->event(s->bdev, BDEV_EV_LIMITS, &d->limits);
     if (d->no_flush && io->rq->op == BDEV_FLUSH)
         disk_finish(s, io, 0);
-    else if (io->rq->op == BDEV_DISCARD)
+    else if (io->rq->op == BDEV_DISCARD || io->rq->op == BDEV_COMPARE_WRITE)
         disk_finish(s, io, -EOPNOTSUPP);
     else
         disk_again(s, io, 0); /* disk_build finds another form, or -EOPNOTSUPP */

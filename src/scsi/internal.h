@@ -196,8 +196,8 @@ struct scsi_disk {
     bool b0_told, b2_told;
     bool write_protect, wce, dpofua;
     bool ws10, ws16; /* REPORT SUPPORTED OPCODES says so */
-    bool discard_broken, zero_unmap_broken,
-        zero_broken; /* refused: not used until looked at again */
+    bool discard_broken, zero_unmap_broken, zero_broken,
+        caw_broken; /* refused: not used until looked at again */
     bool no_10, no_16, no_sync_10, no_flush;
     /* what follows from it */
     uint32_t shift;      /* log2 of the block size */

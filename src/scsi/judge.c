@@ -128,8 +128,13 @@ scsi_judge_sense(const struct scsi_sense *s)
     for (const struct sense_row *r = sense_rows;; r++) {
         if ((r->key == ANY || r->key == s->key) && (r->asc == ANY || r->asc == s->asc) &&
             (r->ascq == ANY || r->ascq == s->ascq))
-            return (struct scsi_verdict){
-                .action = r->action, .err = r->err, .steps = r->steps, .events = r->events};
+            return (struct scsi_verdict){.action = r->action,
+                                         .err = r->err,
+                                         /* It may have written before it failed. */
+                                         .maybe_done = s->key == SENSE_MEDIUM_ERROR ||
+                                                       s->key == SENSE_ABORTED_COMMAND,
+                                         .steps = r->steps,
+                                         .events = r->events};
     }
 }
 

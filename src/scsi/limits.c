@@ -135,11 +135,8 @@ disk_make_limits(struct scsi_disk *d)
     l->physical_block = bs << d->capacity.physical_exponent;
     disk_transfer_limits(d);
     disk_provisioning_limits(d);
-    l->max_compare_write =
-        disk_min(2ull * d->b0.max_caw * bs, d->sdev->dev.target->host->max_transfer) ==
-                2ull * d->b0.max_caw * bs
-            ? d->b0.max_caw * bs
-            : 0;
+    if (!d->caw_broken && 2ull * d->b0.max_caw * bs <= d->sdev->dev.target->host->max_transfer)
+        l->max_compare_write = d->b0.max_caw * bs;
     l->read_only = d->write_protect;
     l->write_cache = d->wce && !d->write_protect && !d->no_flush;
     l->fua = d->dpofua && l->write_cache && !d->no_10;

@@ -332,27 +332,48 @@ static void
 test_compare_and_write_is_sent_once(void **state)
 {
     static const struct {
-        enum scsi_host_result host;
-        uint8_t status;
+        struct answer a;
         int err;
     } rows[] = {
-        {DID_TRANSPORT_DISRUPTED, 0, -ENOLINK},
-        {DID_ERROR, 0, -ENOLINK},
-        {DID_RESET, 0, -ECANCELED},
-        {DID_OK, SCSI_TASK_ABORTED, -ECANCELED},
-        {DID_OK, SCSI_RESERVATION_CONFLICT, -EBADE},
+        {{.host = DID_TRANSPORT_DISRUPTED}, -ENOLINK},
+        {{.host = DID_ERROR}, -ENOLINK},
+        {{.host = DID_RESET}, -ECANCELED},
+        {{.status = SCSI_TASK_ABORTED}, -ECANCELED},
+        {{.status = SCSI_RESERVATION_CONFLICT}, -EBADE},
+        {{SENSE(SENSE_ABORTED_COMMAND, 0, 0)}, -EIO},
+        {{SENSE(SENSE_ABORTED_COMMAND, 0x47, 5)}, -EIO},
+        {{SENSE(SENSE_MEDIUM_ERROR, 0x0c, 0)}, -EIO},
     };
 
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct answer a = rows[i].a;
+
         begin(0);
-        fh_script(&d.f, ANSWER(SCSI_COMPARE_AND_WRITE, EVER, .host = rows[i].host,
-                               .status = rows[i].status));
+        a.op = SCSI_COMPARE_AND_WRITE;
+        a.sub = a.lun = ANY_OP;
+        a.times = EVER;
+        fh_script(&d.f, a);
         assert_int_equal(lunette_compare_and_write(&lun, buf, buf, 512, 0, 0, NULL, &err),
                          rows[i].err);
         assert_int_equal(fh_count(&d.f, SCSI_COMPARE_AND_WRITE), 1);
         finish();
     }
+}
+
+/* A device that claims to have it, and has it not. */
+static void
+test_compare_and_write_is_refused(void **state)
+{
+    (void)state;
+    begin(0);
+    assert_int_equal(bdev_get_limits(d.b)->max_compare_write, 4096);
+    fh_script(&d.f, ANSWER(SCSI_COMPARE_AND_WRITE, EVER, SENSE(SENSE_ILLEGAL_REQUEST, 0x20, 0)));
+    assert_int_equal(lunette_compare_and_write(&lun, buf, buf, 512, 0, 0, NULL, &err), -EOPNOTSUPP);
+    assert_int_equal(bdev_get_limits(d.b)->max_compare_write, 0);
+    assert_int_equal(lunette_compare_and_write(&lun, buf, buf, 512, 0, 0, NULL, &err), -EOPNOTSUPP);
+    assert_int_equal(fh_count(&d.f, SCSI_COMPARE_AND_WRITE), 1);
+    finish();
 }
 
 static void
@@ -599,6 +620,7 @@ main(void)
         cmocka_unit_test(test_synchronous_calls_with_a_time_limit),
         cmocka_unit_test(test_compare_and_write),
         cmocka_unit_test(test_compare_and_write_is_sent_once),
+        cmocka_unit_test(test_compare_and_write_is_refused),
         cmocka_unit_test(test_where_it_differs),
         cmocka_unit_test(test_what_is_sent),
         cmocka_unit_test(test_what_is_not_sent),
