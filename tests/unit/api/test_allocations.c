@@ -227,6 +227,41 @@ read_and_write(struct world *w, struct lunette_ctx *ctx, struct lunette_error *e
     return r;
 }
 
+/* Compare-and-write, and a registration, which is cleared even where something has failed. */
+static int
+compare_and_register(struct world *w, struct lunette_ctx *ctx, struct lunette_error *err)
+{
+    struct lunette_pr_registrants *regs = NULL;
+    struct lunette_pr_reservation held = LUNETTE_INIT(held);
+    struct lunette_lun *lun = NULL;
+    int r = lunette_open(ctx, w->url, 0, &lun, err);
+
+    if (r < 0)
+        return r;
+    r = lunette_pread(lun, w->back, 512, 0, err);
+    if (r == 0)
+        r = lunette_compare_and_write(lun, w->back, w->data, 512, 0, 0, NULL, err);
+    if (r == 0)
+        r = lunette_pr_register(lun, 0, 5, 0, err);
+    if (r == 0)
+        r = lunette_pr_read_keys(lun, &regs, err);
+    if (r == 0) {
+        assert_true(lunette_pr_registrants_count(regs) >= 1);
+        lunette_pr_registrants_free(regs);
+        r = lunette_pr_read_full_status(lun, &regs, err);
+    }
+    if (r == 0) {
+        lunette_pr_registrants_free(regs);
+        r = lunette_pr_read_reservation(lun, &held, err);
+    }
+    if (r == 0)
+        r = lunette_pr_clear(lun, 5, err);
+    else
+        (void)lunette_pr_clear(lun, 5, NULL);
+    lunette_close(lun);
+    return r;
+}
+
 /* Copies a piece: from the first unit to memory, and from there to the second. */
 static int
 poll_one(struct lunette_queue *q, const char *what, struct lunette_error *err)
@@ -431,6 +466,7 @@ each_allocation_fails(struct world *w)
 {
     static const struct way ways[] = {
         {"read and write", read_and_write},
+        {"compare and register", compare_and_register},
         {"copy", copy},
         {"list", list},
     };
