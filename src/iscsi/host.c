@@ -40,7 +40,8 @@ iscsi_eh_cmd_timed_out(struct scsi_host *h, struct scsi_cmd *sc)
     {                                                                                              \
         .queuecommand = (queue), .commit = iscsi_commit, .eh_timed_out = iscsi_eh_cmd_timed_out,   \
         .eh_abort = iscsi_eh_abort, .eh_device_reset = iscsi_eh_device_reset,                      \
-        .eh_target_reset = iscsi_eh_target_reset, .eh_session_reset = iscsi_eh_session_reset,      \
+        .eh_clear_aca = iscsi_eh_clear_aca, .eh_target_reset = iscsi_eh_target_reset,              \
+        .eh_session_reset = iscsi_eh_session_reset,                                                \
     }
 const struct scsi_host_ops iscsi_host_ops = HOST_OPS(iscsi_queuecommand);
 const struct scsi_host_ops iscsi_host_ops_traced = HOST_OPS(iscsi_queuecommand_traced);

@@ -169,6 +169,7 @@ iscsi_put_scsi_cmd(uint8_t *h, const struct scsi_cmd *sc, const uint8_t *cdb, ui
 /* ---- tmf.c: task management ---- */
 void iscsi_tmf_init(struct session *s);
 void iscsi_eh_abort(struct scsi_host *h, struct scsi_cmd *sc, struct scsi_eh_wait *w);
+void iscsi_eh_clear_aca(struct scsi_host *h, const uint8_t lun[8], struct scsi_eh_wait *w);
 void iscsi_eh_device_reset(struct scsi_host *h, const uint8_t lun[8], struct scsi_eh_wait *w);
 void iscsi_eh_target_reset(struct scsi_host *h, struct scsi_eh_wait *w);
 void iscsi_eh_session_reset(struct scsi_host *h, struct scsi_eh_wait *w);

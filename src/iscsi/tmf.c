@@ -34,6 +34,7 @@ limit_ms(const struct session *s, uint8_t function)
     case ISCSI_TMF_ABORT_TASK:
         return s->abort_timeout_ms;
     case ISCSI_TMF_LU_RESET:
+    case ISCSI_TMF_CLEAR_ACA:
         return s->lu_reset_timeout_ms;
     default:
         return s->tgt_reset_timeout_ms;
@@ -140,6 +141,12 @@ void
 iscsi_eh_device_reset(struct scsi_host *h, const uint8_t lun[8], struct scsi_eh_wait *w)
 {
     queue_tmf(h, ISCSI_TMF_LU_RESET, lun, NULL, w);
+}
+
+void
+iscsi_eh_clear_aca(struct scsi_host *h, const uint8_t lun[8], struct scsi_eh_wait *w)
+{
+    queue_tmf(h, ISCSI_TMF_CLEAR_ACA, lun, NULL, w);
 }
 
 void
@@ -293,6 +300,10 @@ iscsi_tmf_rsp(struct conn *c, struct task *t, const struct bhs_tmf_rsp *h)
     if (response != ISCSI_TMF_RSP_COMPLETE &&
         (response != ISCSI_TMF_RSP_NO_TASK || w->function != ISCSI_TMF_ABORT_TASK)) {
         tmf_end_now(s, SCSI_EH_FAILED);
+        return;
+    }
+    if (w->function == ISCSI_TMF_CLEAR_ACA) { /* which ends no task of ours */
+        tmf_end_now(s, SCSI_EH_SUCCESS);
         return;
     }
     /* "Task does not exist" also says that the command is over: had the target answered it, the

@@ -56,6 +56,7 @@ static const struct scsi_host_ops dead_ops = {
     .eh_timed_out = dead_timed_out,
     .eh_abort = dead_abort,
     .eh_device_reset = dead_device_reset,
+    .eh_clear_aca = dead_device_reset,
     .eh_target_reset = dead_reset,
     .eh_session_reset = dead_reset,
 };

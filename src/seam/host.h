@@ -128,6 +128,9 @@ struct scsi_host_ops {
     void (*eh_abort)(struct scsi_host *h, struct scsi_cmd *sc, struct scsi_eh_wait *w);
     void (*eh_device_reset)(struct scsi_host *h, const uint8_t lun[8], struct scsi_eh_wait *w);
     void (*eh_target_reset)(struct scsi_host *h, struct scsi_eh_wait *w);
+    /* Ends the ACA condition of the logical unit for this nexus (SAM), and no command.  May be
+     * NULL: the transport has no such function. */
+    void (*eh_clear_aca)(struct scsi_host *h, const uint8_t lun[8], struct scsi_eh_wait *w);
     /* Ends all commands by dropping the session's connections.  SUCCESS: all of them are back, and
      * the host is RUNNING again or GONE; where it is BLOCKED, that may take as long as it stays so.
      */

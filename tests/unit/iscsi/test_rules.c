@@ -193,6 +193,36 @@ abort_of_a_task_that_is_not_there(void **state)
     world_free(w);
 }
 
+/* CLEAR ACA ends no command, whatever the answer (SAM). */
+static void
+clear_aca_ends_no_command(void **state)
+{
+    static const uint8_t lun[8], answers[] = {ISCSI_TMF_RSP_COMPLETE, ISCSI_TMF_RSP_UNSUPPORTED};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(answers); i++) {
+        struct world *w = world_new(26);
+        struct waiter x = {.w.done = eh_done};
+        struct cmd a;
+
+        world_up(w);
+        one_command(w, &a, false);
+        w->host->ops->eh_clear_aca(w->host, lun, &x.w);
+        fake_turn(&w->fl);
+        assert_int_equal(fake_last(ISCSI_OP_TMF_REQ)->h.tmf_req.flags,
+                         ISCSI_FLAG_FINAL | ISCSI_TMF_CLEAR_ACA);
+        assert_int_equal(tmf_answer(answers[i]), 0);
+        fake_turn(&w->fl);
+        assert_int_equal(x.done, 1);
+        assert_int_equal(x.r, i == 0 ? SCSI_EH_SUCCESS : SCSI_EH_FAILED);
+        assert_int_equal(a.done, 0);
+        assert_int_equal(fake_answer(&fake_adapter.sent[1], 0, NULL, 0, 0), 0);
+        assert_int_equal(a.done, 1);
+        assert_int_equal(a.sc.host_result, DID_OK);
+        world_free(w);
+    }
+}
+
 /* TM-02, TM-04: until the answer to a reset comes, its tasks send what is asked for and may end. */
 static void
 tasks_of_a_reset_go_on_until_its_answer(void **state)
@@ -544,6 +574,7 @@ main(int argc, char **argv)
         cmocka_unit_test(every_kind_of_pdu_opens_the_window),
         cmocka_unit_test(one_function_at_a_time),
         cmocka_unit_test(abort_of_a_task_that_is_not_there),
+        cmocka_unit_test(clear_aca_ends_no_command),
         cmocka_unit_test(tasks_of_a_reset_go_on_until_its_answer),
         cmocka_unit_test(status_comes_with_the_last_data),
         cmocka_unit_test(level_two_says_more),
