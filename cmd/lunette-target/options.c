@@ -15,7 +15,7 @@ const char options_usage[] =
     "  --target NAME        begins a target; what follows is about it\n"
     "  --lun SPEC           ram:SIZE, file:PATH, file:PATH:SIZE (made if missing),\n"
     "                       null:SIZE, then ,block=N ,ro ,serial=TEXT ,lun=N\n"
-    "                       ,wce=0|1 ,max=SIZE\n"
+    "                       ,wce=0|1 ,max=SIZE ,alua=STATE\n"
     "  --alias TEXT         TargetAlias\n"
     "  --chap USER:SECRET   initiators must know it\n"
     "  --mutual-chap USER:SECRET\n"

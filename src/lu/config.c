@@ -7,8 +7,10 @@
 
 #include "base/size.h"
 #include "lu/config.h"
+#include "wire/capacity.h"
 
 #define LUN_OPTION_MAX 128
+#define LUN_OPTIONS    "options are block=N, ro, serial=TEXT, lun=N, wce=0|1, max=SIZE and alua=STATE"
 
 static int
 lun_text_bad(struct lunette_error *err, const char *text, const char *why)
@@ -29,6 +31,25 @@ lun_parse_number(const char *text, uint64_t max, uint64_t *ret)
 }
 
 static const char *
+lun_set_alua(struct lu_config *c, const char *value)
+{
+    static const struct {
+        const char *name;
+        uint8_t state;
+    } states[] = {{"optimized", ALUA_OPTIMIZED}, {"non-optimized", ALUA_NON_OPTIMIZED},
+                  {"standby", ALUA_STANDBY},     {"unavailable", ALUA_UNAVAILABLE},
+                  {"offline", ALUA_OFFLINE},     {"transitioning", ALUA_TRANSITIONING}};
+
+    for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
+        if (strcmp(value, states[i].name) == 0) {
+            c->alua = states[i].state;
+            return NULL;
+        }
+    }
+    return "alua= must be optimized, non-optimized, standby, unavailable, offline or transitioning";
+}
+
+static const char *
 lun_set_option(struct lu_config *c, const char *key, const char *value)
 {
     uint64_t n = 0;
@@ -36,7 +57,7 @@ lun_set_option(struct lu_config *c, const char *key, const char *value)
     if (strcmp(key, "ro") == 0 && value == NULL) {
         c->read_only = true;
     } else if (value == NULL) {
-        return "options are block=N, ro, serial=TEXT, lun=N, wce=0|1 and max=SIZE";
+        return LUN_OPTIONS;
     } else if (strcmp(key, "block") == 0) {
         if (!lun_parse_number(value, 4096, &n) || n < 512 || (n & (n - 1)) != 0)
             return "block= must be 512, 1024, 2048 or 4096";
@@ -49,6 +70,8 @@ lun_set_option(struct lu_config *c, const char *key, const char *value)
         if (!lun_parse_number(value, 1, &n))
             return "wce= must be 0 or 1";
         c->wce = (int)n;
+    } else if (strcmp(key, "alua") == 0) {
+        return lun_set_alua(c, value);
     } else if (strcmp(key, "max") == 0) {
         if (!lun_parse_size(value, &c->max_size))
             return "max= wants a size such as 512M";
@@ -63,7 +86,7 @@ lun_set_option(struct lu_config *c, const char *key, const char *value)
         }
         memcpy(c->serial, value, len + 1);
     } else {
-        return "options are block=N, ro, serial=TEXT, lun=N, wce=0|1 and max=SIZE";
+        return LUN_OPTIONS;
     }
     return NULL;
 }
@@ -97,7 +120,7 @@ lun_set_options(struct lu_config *c, const char *text)
 static const char *
 lun_find_options(const char *text)
 {
-    static const char *const names[] = {"block=", "ro", "serial=", "lun=", "wce=", "max="};
+    static const char *const names[] = {"block=", "ro", "serial=", "lun=", "wce=", "max=", "alua="};
 
     if (strncmp(text, "file:", 5) != 0)
         return text + strcspn(text, ",");

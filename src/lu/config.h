@@ -27,6 +27,7 @@ struct lu_config {
     uint32_t block;         /* bytes of a logical block, a power of 2, 512..4096; 0: 512 */
     int32_t lun;            /* the LUN, 0..LU_NUMBER_MAX; -1: the next free one */
     bool read_only;
+    uint8_t alua;                   /* its ALUA state: enum alua_state (wire/capacity.h) */
     bool create;                    /* makes the file, `size` bytes, if it is not there */
     int wce;                        /* write cache: 0 or 1; -1: on for files, off else */
     char serial[LU_SERIAL_MAX + 1]; /* "": derived from the names of device and LUN */
@@ -34,7 +35,8 @@ struct lu_config {
 };
 
 /* Reads "ram:SIZE", "null:SIZE", "file:PATH" or "file:PATH:SIZE", with options behind it, each
- * after a comma: block=N ro serial=TEXT lun=N wce=0|1 max=SIZE.  Sizes take K M G T P.  Returns 0,
+ * after a comma: block=N ro serial=TEXT lun=N wce=0|1 max=SIZE
+ * alua=STATE.  Sizes take K M G T P.  Returns 0,
  * or -EINVAL with a sentence for a person in err, and then leaves *ret as it was. */
 int lu_config_parse(const char *text, struct lu_config *ret, struct lunette_error *err);
 

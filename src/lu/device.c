@@ -244,3 +244,12 @@ lu_resize(struct lu *lu, uint64_t bytes, struct lunette_error *err)
     lu->blocks = blocks;
     return 0;
 }
+
+void
+lu_set_alua(struct lu *lu, struct lu_alua alua)
+{
+    assert(alua.state <= 0x0f);
+    if (alua.state != lu->alua.state)
+        lu_ua_all(lu, NULL, LU_UA_ALUA);
+    lu->alua = alua;
+}

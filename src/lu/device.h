@@ -51,4 +51,9 @@ uint32_t lu_device_sync(struct lu_device *dev, const struct log *log);
  * nexuses.  Returns 0, or -errno with a sentence in err. */
 int lu_resize(struct lu *lu, uint64_t bytes, struct lunette_error *err);
 
+/* Sets how initiators reach a unit (SPC, ALUA), as a storage system with several controllers would
+ * by itself, and sets unit attention 2A/06 for all nexuses where the state is another than before.
+ * In a state without access most commands fail; those that have been started go on. */
+void lu_set_alua(struct lu *lu, struct lu_alua alua);
+
 #endif

@@ -6,10 +6,13 @@
 #include <string.h>
 
 static const uint16_t ua_codes[LU_UA_COUNT] = {
-    [LU_UA_POWER_ON] = 0x2900,     [LU_UA_COLD_RESET] = 0x2901,  [LU_UA_TARGET_RESET] = 0x2902,
-    [LU_UA_LU_RESET] = 0x2903,     [LU_UA_NEXUS_LOSS] = 0x2907,  [LU_UA_MODE_CHANGED] = 0x2a01,
-    [LU_UA_PR_PREEMPTED] = 0x2a03, [LU_UA_PR_RELEASED] = 0x2a04, [LU_UA_REG_PREEMPTED] = 0x2a05,
-    [LU_UA_CAPACITY] = 0x2a09,     [LU_UA_CLEARED] = 0x2f00,     [LU_UA_PROTOCOL_CLEARED] = 0x477f,
+    [LU_UA_POWER_ON] = 0x2900,         [LU_UA_COLD_RESET] = 0x2901,
+    [LU_UA_TARGET_RESET] = 0x2902,     [LU_UA_LU_RESET] = 0x2903,
+    [LU_UA_NEXUS_LOSS] = 0x2907,       [LU_UA_MODE_CHANGED] = 0x2a01,
+    [LU_UA_PR_PREEMPTED] = 0x2a03,     [LU_UA_PR_RELEASED] = 0x2a04,
+    [LU_UA_REG_PREEMPTED] = 0x2a05,    [LU_UA_ALUA] = 0x2a06,
+    [LU_UA_CAPACITY] = 0x2a09,         [LU_UA_CLEARED] = 0x2f00,
+    [LU_UA_PROTOCOL_CLEARED] = 0x477f,
 };
 
 void

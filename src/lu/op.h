@@ -7,13 +7,15 @@
 
 struct lu_cmd;
 
-#define LU_OP_NO_UA   1u  /* runs although a unit attention is pending */
-#define LU_OP_NO_LU   2u  /* runs on a LUN that is not there */
-#define LU_OP_EXTENT  4u  /* has LBA and count, which are checked */
-#define LU_OP_WRITES  8u  /* changes the medium */
-#define LU_OP_PROTECT 16u /* the upper 3 bits of byte 1 ask for protection information */
-#define LU_OP_RSV6    32u /* allowed although somebody else did RESERVE(6) */
-#define LU_OP_FUA     64u /* byte 1 has FUA at 08h */
+#define LU_OP_NO_UA   1u   /* runs although a unit attention is pending */
+#define LU_OP_NO_LU   2u   /* runs on a LUN that is not there */
+#define LU_OP_EXTENT  4u   /* has LBA and count, which are checked */
+#define LU_OP_WRITES  8u   /* changes the medium */
+#define LU_OP_PROTECT 16u  /* the upper 3 bits of byte 1 ask for protection information */
+#define LU_OP_RSV6    32u  /* allowed although somebody else did RESERVE(6) */
+#define LU_OP_FUA     64u  /* byte 1 has FUA at 08h */
+#define LU_OP_STANDBY 128u /* runs in ALUA state standby, too */
+#define LU_OP_ALUA    256u /* runs in every ALUA state; so do those with LU_OP_NO_UA */
 
 struct lu_op {
     uint8_t opcode;

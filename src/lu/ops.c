@@ -25,6 +25,8 @@ static void report_opcodes(struct lu_cmd *c);
 #define P  LU_OP_PROTECT
 #define F  LU_OP_FUA
 #define R6 LU_OP_RSV6
+#define SB LU_OP_STANDBY
+#define AL LU_OP_ALUA
 
 #define ALLOWED LU_PR_ALLOWED
 #define READS   LU_PR_READS
@@ -45,14 +47,14 @@ const struct lu_op lu_ops[] = {
     {0x03, 6, -1, ALLOWED, LU_OP_NO_UA | LU_OP_NO_LU | R6, "\x01\x00\x00\xff\x04", lu_spc_request_sense, NULL, NULL, NULL},
     {0x12, 6, -1, ALLOWED, LU_OP_NO_UA | LU_OP_NO_LU | R6, "\x01\xff\xff\xff\x04", lu_spc_inquiry, NULL, NULL, NULL},
     {0xa0, 12, -1, ALLOWED, LU_OP_NO_UA | LU_OP_NO_LU | R6, "\x00\xff\x00\x00\x00\xff\xff\xff\xff\x00\x04", lu_spc_report_luns, NULL, NULL, NULL},
-    {0x15, 6, -1, WRITES, 0, "\x11\x00\x00\xff\x04", lu_mode_select, lu_mode_select_finish, NULL, NULL},
-    {0x55, 10, -1, WRITES, 0, "\x11\x00\x00\x00\x00\x00\xff\xff\x04", lu_mode_select, lu_mode_select_finish, NULL, NULL},
-    {0x1a, 6, -1, READS, 0, "\x08\xff\xff\xff\x04", lu_mode_sense, NULL, NULL, NULL},
-    {0x5a, 10, -1, READS, 0, "\x18\xff\xff\x00\x00\x00\xff\xff\x04", lu_mode_sense, NULL, NULL, NULL},
+    {0x15, 6, -1, WRITES, SB, "\x11\x00\x00\xff\x04", lu_mode_select, lu_mode_select_finish, NULL, NULL},
+    {0x55, 10, -1, WRITES, SB, "\x11\x00\x00\x00\x00\x00\xff\xff\x04", lu_mode_select, lu_mode_select_finish, NULL, NULL},
+    {0x1a, 6, -1, READS, SB, "\x08\xff\xff\xff\x04", lu_mode_sense, NULL, NULL, NULL},
+    {0x5a, 10, -1, READS, SB, "\x18\xff\xff\x00\x00\x00\xff\xff\x04", lu_mode_sense, NULL, NULL, NULL},
     {0x16, 6, -1, ALLOWED, 0, "\x00\x00\x00\x00\x04", lu_spc_reserve6, NULL, NULL, NULL},
     {0x17, 6, -1, ALLOWED, R6, "\x00\x00\x00\x00\x04", lu_spc_release6, NULL, NULL, NULL},
     {0x1b, 6, -1, ALLOWED, 0, "\x01\x00\x0f\xf7\x04", lu_sbc_start_stop, NULL, NULL, NULL},
-    {0x1d, 6, -1, WRITES, 0, "\x07\x00\x00\x00\x04", lu_spc_send_diagnostic, NULL, NULL, NULL},
+    {0x1d, 6, -1, WRITES, SB, "\x07\x00\x00\x00\x04", lu_spc_send_diagnostic, NULL, NULL, NULL},
     {0x1e, 6, -1, ALLOWED, 0, "\x00\x00\x00\x03\x04", lu_sbc_prevent_allow, NULL, NULL, NULL},
     {0x25, 10, -1, ALLOWED, R6, "\x00\xff\xff\xff\xff\x00\x00\x01\x04", lu_sbc_capacity10, NULL, NULL, NULL},
     {0x2e, 10, -1, WRITES, E | P | W, "\x16\xff\xff\xff\xff\x1f\xff\xff\x04", lu_sbc_write_verify, lu_sbc_write_finish, NULL, NULL},
@@ -71,20 +73,20 @@ const struct lu_op lu_ops[] = {
     {0x93, 16, -1, WRITES, E | P | W, "\x1b\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x1f\x04", lu_sbc_write_same, lu_sbc_write_same_finish, NULL, lu_sbc_write_same_slice},
     {0x42, 10, -1, WRITES, W, "\x01\x00\x00\x00\x00\x1f\xff\xff\x04", lu_sbc_unmap, lu_sbc_unmap_finish, NULL, lu_sbc_unmap_slice},
     {0x89, 16, -1, WRITES, E | P | W | F, "\x1a\xff\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\xff\x1f\x04", lu_sbc_caw, lu_sbc_caw_finish, NULL, NULL},
-    {0x5e, 10, 0, ALLOWED, 0, "\x00\x00\x00\x00\x00\x00\xff\xff\x04", lu_pr_in, NULL, NULL, NULL},
-    {0x5e, 10, 1, ALLOWED, 0, "\x01\x00\x00\x00\x00\x00\xff\xff\x04", lu_pr_in, NULL, NULL, NULL},
-    {0x5e, 10, 2, ALLOWED, 0, "\x02\x00\x00\x00\x00\x00\xff\xff\x04", lu_pr_in, NULL, NULL, NULL},
-    {0x5e, 10, 3, ALLOWED, 0, "\x03\x00\x00\x00\x00\x00\xff\xff\x04", lu_pr_in, NULL, NULL, NULL},
-    {0x5f, 10, 0, ALLOWED, 0, "\x00\x00\x00\x00\xff\xff\xff\xff\x04", lu_pr_out, lu_pr_out_finish, NULL, NULL},
-    {0x5f, 10, 1, ALLOWED, 0, "\x01\xff\x00\x00\xff\xff\xff\xff\x04", lu_pr_out, lu_pr_out_finish, NULL, NULL},
-    {0x5f, 10, 2, ALLOWED, 0, "\x02\xff\x00\x00\xff\xff\xff\xff\x04", lu_pr_out, lu_pr_out_finish, NULL, NULL},
-    {0x5f, 10, 3, ALLOWED, 0, "\x03\x00\x00\x00\xff\xff\xff\xff\x04", lu_pr_out, lu_pr_out_finish, NULL, NULL},
-    {0x5f, 10, 4, ALLOWED, 0, "\x04\xff\x00\x00\xff\xff\xff\xff\x04", lu_pr_out, lu_pr_out_finish, NULL, NULL},
-    {0x5f, 10, 5, ALLOWED, 0, "\x05\xff\x00\x00\xff\xff\xff\xff\x04", lu_pr_out, lu_pr_out_finish, NULL, NULL},
-    {0x5f, 10, 6, ALLOWED, 0, "\x06\x00\x00\x00\xff\xff\xff\xff\x04", lu_pr_out, lu_pr_out_finish, NULL, NULL},
+    {0x5e, 10, 0, ALLOWED, SB, "\x00\x00\x00\x00\x00\x00\xff\xff\x04", lu_pr_in, NULL, NULL, NULL},
+    {0x5e, 10, 1, ALLOWED, SB, "\x01\x00\x00\x00\x00\x00\xff\xff\x04", lu_pr_in, NULL, NULL, NULL},
+    {0x5e, 10, 2, ALLOWED, SB, "\x02\x00\x00\x00\x00\x00\xff\xff\x04", lu_pr_in, NULL, NULL, NULL},
+    {0x5e, 10, 3, ALLOWED, SB, "\x03\x00\x00\x00\x00\x00\xff\xff\x04", lu_pr_in, NULL, NULL, NULL},
+    {0x5f, 10, 0, ALLOWED, SB, "\x00\x00\x00\x00\xff\xff\xff\xff\x04", lu_pr_out, lu_pr_out_finish, NULL, NULL},
+    {0x5f, 10, 1, ALLOWED, SB, "\x01\xff\x00\x00\xff\xff\xff\xff\x04", lu_pr_out, lu_pr_out_finish, NULL, NULL},
+    {0x5f, 10, 2, ALLOWED, SB, "\x02\xff\x00\x00\xff\xff\xff\xff\x04", lu_pr_out, lu_pr_out_finish, NULL, NULL},
+    {0x5f, 10, 3, ALLOWED, SB, "\x03\x00\x00\x00\xff\xff\xff\xff\x04", lu_pr_out, lu_pr_out_finish, NULL, NULL},
+    {0x5f, 10, 4, ALLOWED, SB, "\x04\xff\x00\x00\xff\xff\xff\xff\x04", lu_pr_out, lu_pr_out_finish, NULL, NULL},
+    {0x5f, 10, 5, ALLOWED, SB, "\x05\xff\x00\x00\xff\xff\xff\xff\x04", lu_pr_out, lu_pr_out_finish, NULL, NULL},
+    {0x5f, 10, 6, ALLOWED, SB, "\x06\x00\x00\x00\xff\xff\xff\xff\x04", lu_pr_out, lu_pr_out_finish, NULL, NULL},
     {0x9e, 16, 0x10, ALLOWED, R6, "\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x04", lu_sbc_capacity16, NULL, NULL, NULL},
     {0x9e, 16, 0x12, READS, 0, "\x12\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x00\x04", lu_sbc_lba_status, NULL, NULL, NULL},
-    {0xa3, 12, 0x0a, ALLOWED, R6, "\xea\x00\x00\x00\x00\xff\xff\xff\xff\x00\x04", lu_spc_rtpg, NULL, NULL, NULL},
+    {0xa3, 12, 0x0a, ALLOWED, R6 | AL, "\xea\x00\x00\x00\x00\xff\xff\xff\xff\x00\x04", lu_spc_rtpg, NULL, NULL, NULL},
     {0xa3, 12, 0x0c, READS, 0, "\x0c\x87\xff\xff\xff\xff\xff\xff\xff\x00\x04", report_opcodes, NULL, NULL, NULL},
     {0xa3, 12, 0x0d, READS, 0, "\x0d\x80\x00\x00\x00\xff\xff\xff\xff\x00\x04", lu_spc_report_tmfs, NULL, NULL, NULL},
 };

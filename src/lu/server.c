@@ -10,9 +10,14 @@
 #include "lu/ops.h"
 #include "lu/pr.h"
 #include "lu/unit.h"
+#include "wire/capacity.h"
 
 #define CONTROL_NACA 0x04u
 
+#define ASC_IN_TRANSITION SENSE_ASC(0x04, 0x0a)
+#define ASC_STANDBY       SENSE_ASC(0x04, 0x0b)
+#define ASC_UNAVAILABLE   SENSE_ASC(0x04, 0x0c)
+#define ASC_OFFLINE       SENSE_ASC(0x04, 0x12)
 #define ASC_LBA_RANGE     SENSE_ASC(0x21, 0x00)
 #define ASC_LUN           SENSE_ASC(0x25, 0x00)
 #define ASC_WRITE_PROTECT SENSE_ASC(0x27, 0x00)
@@ -116,6 +121,31 @@ unit_attention(struct lu_cmd *c)
     return true;
 }
 
+/* The ALUA state does not allow op (SPC-4 5.15.2): the command fails. */
+static bool
+no_access(struct lu_cmd *c, const struct lu_op *op)
+{
+    if (c->lu->alua.state == ALUA_NON_OPTIMIZED || c->lu->alua.state == ALUA_LBA_DEPENDENT ||
+        (op->flags & (LU_OP_NO_UA | LU_OP_ALUA)) != 0 ||
+        (c->lu->alua.state == ALUA_STANDBY && (op->flags & LU_OP_STANDBY) != 0))
+        return false;
+    switch (c->lu->alua.state) {
+    case ALUA_STANDBY:
+        lu_cmd_fail(c, SENSE_NOT_READY, ASC_STANDBY);
+        break;
+    case ALUA_UNAVAILABLE:
+        lu_cmd_fail(c, SENSE_NOT_READY, ASC_UNAVAILABLE);
+        break;
+    case ALUA_TRANSITIONING:
+        lu_cmd_fail(c, SENSE_NOT_READY, ASC_IN_TRANSITION);
+        break;
+    default:
+        lu_cmd_fail(c, SENSE_NOT_READY, ASC_OFFLINE);
+        break;
+    }
+    return true;
+}
+
 static bool
 reserved_elsewhere(const struct lu_cmd *c, const struct lu_op *op)
 {
@@ -162,6 +192,8 @@ check_op(struct lu_cmd *c, const struct lu_op *op)
         return false;
     }
     if (!(op->flags & LU_OP_NO_UA) && unit_attention(c))
+        return false;
+    if (__builtin_expect(c->lu->alua.state != ALUA_OPTIMIZED, 0) && no_access(c, op))
         return false;
     if (reserved_elsewhere(c, op)) {
         lu_cmd_fail_status(c, SCSI_RESERVATION_CONFLICT);

@@ -19,7 +19,10 @@
 #define VENDOR   "LUNETTE"
 #define REVISION "0001"
 
-#define PORT_ID    1 /* relative target port, target port group: there is one of each */
+#define PORT_ID              1 /* relative target port, target port group: there is one of each */
+#define ALUA_SUPPORTED       0xcf /* all states but LBA dependent, which needs a map of the LBAs */
+#define ALUA_STATUS_IMPLICIT 2    /* the state was not set by SET TARGET PORT GROUPS */
+
 #define CODE_BIN   1
 #define CODE_ASCII 2
 #define CODE_UTF8  3
@@ -291,8 +294,12 @@ lu_spc_release6(struct lu_cmd *c)
 void
 lu_spc_rtpg(struct lu_cmd *c)
 {
-    const struct alua_group g = {
-        .state = ALUA_OPTIMIZED, .supported = 0x01, .group = PORT_ID, .status = 2};
+    const struct lu_alua *a = &c->lu->alua;
+    const struct alua_group g = {.preferred = a->preferred,
+                                 .state = a->state,
+                                 .supported = ALUA_SUPPORTED,
+                                 .group = PORT_ID,
+                                 .status = ALUA_STATUS_IMPLICIT};
     const uint16_t port = PORT_ID;
     unsigned format = c->cdb[1] >> 5;
     int n;
@@ -300,7 +307,7 @@ lu_spc_rtpg(struct lu_cmd *c)
     if (format > 1) {
         lu_cmd_fail_field(c, true, 1);
     } else if (lu_cmd_buf(c, 64)) {
-        n = alua_build(c->buf, 64, format == 1, 0, &g, &port, 1);
+        n = alua_build(c->buf, 64, format == 1, a->transition_s, &g, &port, 1);
         assert(n > 0);
         lu_cmd_reply(c, (uint32_t)n, ld_be32(&c->cdb[6]));
     }

@@ -36,6 +36,7 @@ enum lu_ua {
     LU_UA_PR_PREEMPTED,     /* 2A/03 */
     LU_UA_PR_RELEASED,      /* 2A/04 */
     LU_UA_REG_PREEMPTED,    /* 2A/05 */
+    LU_UA_ALUA,             /* 2A/06 */
     LU_UA_CAPACITY,         /* 2A/09 */
     LU_UA_CLEARED,          /* 2F/00: by another initiator */
     LU_UA_PROTOCOL_CLEARED, /* 47/7F: by an event of the transport, here iSCSI */
@@ -99,6 +100,13 @@ struct lu_pr {
     bool aptpl;           /* the store keeps all this (pr_keep.h) */
 };
 
+/* The asymmetric access of a unit by the one port that there is. */
+struct lu_alua {
+    uint8_t state; /* enum alua_state (wire/capacity.h) */
+    bool preferred;
+    uint8_t transition_s; /* IMPLICIT TRANSITION TIME that is told; 0: none */
+};
+
 #define LU_GRANULE 4096 /* bytes of a page, the best alignment of transfers and unmaps */
 
 struct lu {
@@ -126,7 +134,8 @@ struct lu {
     uint8_t naa[16];
     struct lu_pr pr;
     struct lu_nexus *reserved; /* who holds RESERVE(6) */
-    struct list tasks;         /* the task set: struct lu_cmd by link, from start to lu_cmd_end */
+    struct lu_alua alua;
+    struct list tasks; /* the task set: struct lu_cmd by link, from start to lu_cmd_end */
 };
 
 #define LU_NAME_MAX   223        /* bytes of a device's name */

@@ -58,6 +58,7 @@ lu_open(struct lu *lu, const struct lu_config *cfg, const struct log *log,
     lu->prepare = lu->store->ops->prepare;
     lu->mode_default.wce = cfg->wce < 0 ? lu->store->ops->remembers : cfg->wce != 0;
     lu->mode = lu->mode_default;
+    lu->alua.state = cfg->alua;
     lu->blocks = bytes >> lu->block_shift;
     lu->blocks_max = lu->store->size >> lu->block_shift;
     if (lu->blocks == 0)

@@ -249,6 +249,20 @@ target_resize(struct target *t, const char *node, uint32_t lun, uint64_t size,
     return lu_resize(lu, size, err);
 }
 
+int
+target_set_alua(struct target *t, const char *node, uint32_t lun, uint8_t state,
+                uint8_t transition_s, struct lunette_error *err)
+{
+    struct lu *lu = find_lu(t, node, lun);
+
+    if (lu == NULL)
+        return lunette_fail(err, -ENOENT, LUNETTE_DOM_NOTFOUND, 0, "%s has no LUN %u", node, lun);
+    if (state > 0x0f)
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "there is no ALUA state %u", state);
+    lu_set_alua(lu, (struct lu_alua){.state = state, .transition_s = transition_s});
+    return 0;
+}
+
 void
 target_set_faults(struct target *t, const struct target_faults *faults)
 {

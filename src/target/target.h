@@ -46,6 +46,12 @@ void target_free(struct target *t);
 int target_resize(struct target *t, const char *node, uint32_t lun, uint64_t size,
                   struct lunette_error *err);
 
+/* Sets the ALUA state of a LUN (enum alua_state of wire/capacity.h), and how many seconds a
+ * transition is said to take at most (0: not said); unit attention 2A/06 tells all initiators of a
+ * new state. Returns 0, or -errno with err. */
+int target_set_alua(struct target *t, const char *node, uint32_t lun, uint8_t state,
+                    uint8_t transition_s, struct lunette_error *err);
+
 /* Sets the faults that the target makes; faults is copied, NULL: none. */
 void target_set_faults(struct target *t, const struct target_faults *faults);
 

@@ -47,6 +47,7 @@ refused "HeaderDigst cannot be set (did you mean HeaderDigest?)" "${disk[@]}" --
 refused "MaxBurstLength=5: out of range: want 512..16777215" "${disk[@]}" --set MaxBurstLength=5
 refused "options are block=N" "${disk[@]}" --lun ram:1M,bolck=512
 refused "options are block=N" "${disk[@]}" --lun null:1M,lun
+refused "alua= must be optimized, non-optimized" "${disk[@]}" --lun ram:1M,alua=active
 refused "there is no such folder" "${disk[@]}" --lun file:/no/such/folder:1M
 refused "file:missing:SIZE makes it" "${disk[@]}" --lun file:missing
 refused "two LUNs have the number 7" "${disk[@]}" --lun ram:1M,lun=7 --lun ram:1M,lun=7
