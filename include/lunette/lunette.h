@@ -45,6 +45,7 @@
  *   -ETIMEDOUT  not done in time, aborted    -ECANCELED canceled, or swept by a reset
  *   -ENXIO      no such logical unit any more  -ENODEV the device is offline
  *   -ENOTCONN   the session is gone          -EPROTO  an answer that makes no sense
+ *   -EHOSTUNREACH the path is in an ALUA state in which it takes no I/O (standby, unavailable ...)
  *   -ENOLINK    the connection was lost with the command under way: it may have been executed
  *   -EIO        any other failure
  *

@@ -39,6 +39,8 @@ io_err_text(int err)
         return "the session is gone";
     case -ENXIO:
         return "the logical unit is gone";
+    case -EHOSTUNREACH:
+        return "the path is in an ALUA state in which it takes no I/O";
     case -ETIMEDOUT:
         return "not done in time; what the target had of it was aborted";
     case -ENOSPC:

@@ -25,12 +25,13 @@ sdev_new(struct scsi_target *t, const uint8_t lun[8], struct scsi_sdev **ret)
         return -ENOMEM;
     s->dev.target = t;
     memcpy(s->dev.lun, lun, sizeof(s->dev.lun));
+    s->dev.rel_port = s->dev.port_group = -1;
     s->dev.state = SDEV_CREATED;
     if (t->host->state == SCSI_HOST_BLOCKED)
         s->dev.state = SDEV_CREATED_BLOCK;
     s->gate = GATE_STATE;
     s->depth_max = t->params.queue_depth;
-    s->depth_now = s->depth_max;
+    s->depth_now = s->depth_cap = s->depth_max;
     list_init(&s->dev.node);
     list_init(&s->eh_cmds);
     list_init(&s->eh_node);
@@ -48,11 +49,9 @@ sdev_free(struct scsi_sdev *s)
 {
     struct loop *l = s->dev.target->loop;
 
-    assert(s->inflight == 0 || s->dev.target->host == &s->dev.target->dead || s->eh != EH_NONE ||
-           s->eh_tur_out);
+    assert(s->inflight == 0 || s->dev.target->host == &s->dev.target->dead || sdev_in_eh(s));
     list_del(&s->dev.node);
-    if ((s->eh != EH_NONE || s->eh_tur_out) &&
-        !s->doomed) { /* eh_free_if_doomed does, when error handling lets go */
+    if (sdev_in_eh(s) && !s->doomed) { /* eh_free_if_doomed does, when error handling lets go */
         s->doomed = true;
         list_push_back(&s->dev.target->doomed, &s->dev.node);
         return;

@@ -201,6 +201,9 @@ disk_fail_now(struct scsi_sdev *s, struct blk_request *rq, int err)
  */
 static int __attribute__((noinline, cold)) disk_not_now(struct scsi_sdev *s, struct blk_request *rq)
 {
+    if (s->access == ACCESS_FAIL && s->dev.target->host->state == SCSI_HOST_RUNNING &&
+        (s->dev.state == SDEV_RUNNING || s->dev.state == SDEV_BLOCK))
+        return disk_fail_now(s, rq, -EHOSTUNREACH);
     switch (s->dev.state) {
     case SDEV_OFFLINE:
         if (s->replaced)
@@ -239,7 +242,8 @@ scsi_queue_rq(void *drv, struct blk_request *rq)
 
     TRACE(s->dev.target->loop, scsi_queue_rq, rq->op, rq->tag);
     assert(io->state == IO_IDLE && io->rq == rq && s->up != NULL);
-    if (s->gate != 0 || s->inflight >= s->depth_now)
+    if ((s->gate != 0 && !(s->gate == GATE_ALUA && rq->op == BDEV_SCSI)) ||
+        s->inflight >= s->depth_now) /* a raw command may be one that works in any ALUA state */
         return disk_not_now(s, rq);
     scsi_io_prepare(io);
     len = disk_build(s, rq, io);

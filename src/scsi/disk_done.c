@@ -309,7 +309,8 @@ disk_act_on_sense(struct scsi_sdev *s, struct scsi_io *io)
         } else if (sense.key == SENSE_RECOVERED) {
             s->dev.stats.recovered++;
         }
-        sdev_raise(s, v.events);
+        sdev_raise(s, v.events, 0);
+        alua_look_at_sense(s, &sense);
         if (v.steps != 0)
             disk_want(s->dev.disk, v.steps);
         if (v.action != ACT_RETRY_LINK)

@@ -35,7 +35,7 @@ scsi_check_fast(struct scsi_target *t)
         sdev_check_gate(s);
         assert(s->fast_depth == 0 || (scsi_fast_ok(dev) && s->fast_depth == s->depth_now));
         assert(!s->fast_done || scsi_fast_done_ok(dev));
-        assert(s->depth_now > 0 && s->depth_now <= s->depth_max);
+        assert(s->depth_now > 0 && s->depth_now <= s->depth_cap && s->depth_cap <= s->depth_max);
     }
 }
 

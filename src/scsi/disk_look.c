@@ -281,6 +281,21 @@ disk_start_write_protect(struct scsi_disk *d)
     disk_send_mode_sense(d, MODE_PAGE_ALL, disk_mode_header(d), disk_wp_done);
 }
 
+/* Somebody else has reserved the unit, and so it does not tell its mode pages (SPC).  It is taken
+ * to have a cache, since a flush in vain does no harm, until it tells (unit attentions 2A/03 to
+ * 05). */
+static bool
+disk_mode_reserved(struct scsi_disk *d)
+{
+    if (d->x.result.err != 0 || d->x.result.scsi_status != SCSI_RESERVATION_CONFLICT)
+        return false;
+    if (!d->up) {
+        d->wce = true;
+        d->dpofua = false;
+    }
+    return true;
+}
+
 static void
 disk_cache_done(struct scsi_disk *d)
 {
@@ -290,7 +305,7 @@ disk_cache_done(struct scsi_disk *d)
 
     if (disk_look_lost(d))
         return;
-    if (disk_keeps(d)) {
+    if (disk_mode_reserved(d)) {
         disk_step_done(d);
         return;
     }
@@ -320,7 +335,8 @@ disk_cache_header_done(struct scsi_disk *d)
             disk_start_cache(d);
             return;
         }
-        d->wce = d->dpofua = false;
+        if (!disk_mode_reserved(d))
+            d->wce = d->dpofua = false;
         disk_step_done(d);
         return;
     }

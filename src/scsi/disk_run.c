@@ -185,6 +185,7 @@ disk_detach(struct scsi_sdev *s)
     loop_defer_cancel(&d->work);
     loop_timer_stop(l, &d->poll);
     loop_timer_stop(l, &d->x.timer);
+    alua_free(d);
     free(d);
     s->dev.disk = NULL;
 }

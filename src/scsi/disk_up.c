@@ -37,18 +37,19 @@ disk_new_limits(struct scsi_disk *d)
                  (unsigned long long)d->limits.size, (unsigned long long)old.size);
         if (s->up != NULL)
             s->up->event(s->bdev, BDEV_EV_RESIZED, &d->limits);
-        sdev_raise(s, 1u << SCSI_EV_CAPACITY);
+        sdev_raise(s, 1u << SCSI_EV_CAPACITY, 0);
     }
     if (d->up && !disk_same_limits(&old, &d->limits)) {
         if (s->up != NULL)
             s->up->event(s->bdev, BDEV_EV_LIMITS, &d->limits);
         if (old.read_only != d->limits.read_only || old.write_cache != d->limits.write_cache)
-            sdev_raise(s, 1u << SCSI_EV_MODE);
+            sdev_raise(s, 1u << SCSI_EV_MODE, 0);
     }
     disk_step_done(d);
 }
 
 static const struct disk_step_row disk_steps[] = {
+    {STEP_ALUA, disk_start_alua},
     {STEP_TUR, disk_start_ready},
     {STEP_NAME, disk_start_name},
     {STEP_CAPACITY, disk_start_capacity},
@@ -72,6 +73,7 @@ disk_reconnect(struct scsi_disk *d,
     }
     d->looked = looked;
     d->reruns = 0;
+    alua_new_nexus(d->sdev);
     if (d->running)
         d->todo |= STEPS_RECONNECT;
     else
@@ -102,6 +104,8 @@ scsi_disk_start(struct scsi_device *dev,
         loop_timer_init(&d->poll, disk_poll_expired);
         dev->disk = d;
     }
+    if (alua_new(d) < 0)
+        return -ENOMEM; /* d stays, and is started the next time */
     d->done = done;
     d->done_user = user;
     if (!d->running) /* else somebody has abandoned it */

@@ -38,6 +38,9 @@ void disk_start_ready(struct scsi_disk *d);
 void disk_poll_expired(struct loop_timer *t);
 void disk_start_name(struct scsi_disk *d);
 
+/* alua.c */
+void disk_start_alua(struct scsi_disk *d);
+
 /* disk_look.c */
 void disk_start_capacity(struct scsi_disk *d);
 void disk_start_provisioning(struct scsi_disk *d);

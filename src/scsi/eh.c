@@ -49,7 +49,7 @@ eh_end(struct scsi_sdev *s, bool alive)
         sdev_log(s, LOG_LEVEL_ERROR, "error handling gave up, the device is offline");
         if (s->dev.state == SDEV_RUNNING || s->dev.state == SDEV_BLOCK) {
             (void)sdev_set_state(s, SDEV_OFFLINE);
-            sdev_raise(s, 1u << SCSI_EV_OFFLINE);
+            sdev_raise(s, 1u << SCSI_EV_OFFLINE, 0);
         }
     }
     sdev_gate_clear(s, GATE_EH);

@@ -34,6 +34,15 @@ enum sdev_gate {
     GATE_STATE = 1, /* not RUNNING */
     GATE_EH = 2,    /* error handling */
     GATE_HOLD = 4,  /* backing off */
+    GATE_ALUA = 8,  /* access is not ACCESS_OK */
+    GATE_ACA = 16,  /* CLEAR ACA is under way */
+};
+
+/* What the ALUA state of its path lets a disk do. */
+enum sdev_access {
+    ACCESS_OK,
+    ACCESS_WAIT, /* in transition: commands wait */
+    ACCESS_FAIL, /* commands fail with -EHOSTUNREACH */
 };
 
 enum eh_step { EH_NONE, EH_LU_RESET, EH_TARGET_WAIT, EH_TARGET_RESET, EH_SESSION_RESET };
@@ -50,17 +59,19 @@ enum disk_step {
     STEP_CACHE = 1 << 7,
     STEP_OPCODES = 1 << 8,
     STEP_LIMITS = 1 << 9,
+    STEP_ALUA = 1 << 10, /* which comes first */
 };
 #define STEPS_CAPACITY (STEP_CAPACITY | STEP_PROVISIONING | STEP_BLOCK_LIMITS | STEP_LIMITS)
 #define STEPS_MODE     (STEP_WRITE_PROTECT | STEP_CACHE | STEP_LIMITS)
 /* After a reconnect, when it has been found to be the same. */
-#define STEPS_RECONNECT (STEPS_CAPACITY | STEPS_MODE)
-#define STEPS_START     0x3fd /* all but the name */
-#define STEPS_ALL       0x3ff
+#define STEPS_RECONNECT (STEP_ALUA | STEPS_CAPACITY | STEPS_MODE)
+#define STEPS_START     0x7fd /* all but the name */
+#define STEPS_ALL       0x7ff
 
 struct scsi_scan_op;
 struct scsi_sdev;
 struct disk_step_row;
+struct disk_alua;
 
 struct scsi_target {
     struct scsi_host *host;
@@ -148,26 +159,35 @@ struct scsi_sdev {
     uint32_t full_skip;       /* commands that were out when the depth was cut: TASK SET FULL says
                                   nothing new of them */
     uint32_t good;            /* completions since the depth rose */
+    uint32_t depth_cap;       /* depth_now grows to that; at most depth_max */
+    uint32_t full_depth, full_times; /* where TASK SET FULL came last, and how often in a row */
+    uint64_t cap_since_ns;           /* of the last TASK SET FULL, or rise of the cap */
     uint32_t backoff_ms;
     struct loop_timer hold_timer;
     const struct blk_upcalls *up;
     struct bdev *bdev;
 
     bool expecting_ua; /* a unit attention that follows a reset of ours is due: it is no news */
-    bool has_b0, has_b1, has_b2, name_told; /* VPD pages; name is from page 83h */
-    bool known;                             /* INQUIRY has told what it is */
+    bool has_83, has_b0, has_b1, has_b2, name_told; /* VPD pages; name is from page 83h */
+    bool known;                                     /* INQUIRY has told what it is */
     bool vague;               /* a page could not be had: its name or serial number is not known */
     bool replaced;            /* another unit has been found in its place */
     bool leaving;             /* its user has decided to close it: nothing waits for a session */
+    enum sdev_access access;  /* alua_state.c */
     uint64_t nexus;           /* that it was last found to be itself in */
     struct lunette_error why; /* why commands fail, where code is not 0 */
     struct sdev_reconnect rc;
-    bool seen;       /* the scan under way has found it */
-    bool doomed;     /* its owner has freed it: eh.c does once it lets go */
-    uint32_t events; /* pending, 1 << enum scsi_event */
+    bool seen;                      /* the scan under way has found it */
+    bool doomed;                    /* its owner has freed it: eh.c does once it lets go */
+    uint32_t events;                /* pending, 1 << enum scsi_event */
+    uint16_t ev_code[SCSI_NEVENTS]; /* scsi_event_code() */
     struct loop_work ev_work;
 
     enum eh_step eh;
+    uint64_t eh_nexus; /* that the ladder stands in */
+    bool given_up;     /* it has set the device OFFLINE */
+    bool aca_out;      /* CLEAR ACA is with the host */
+    struct scsi_eh_wait aca_wait;
     bool eh_tur_out, eh_tur_wanted; /* TEST UNIT READY is with the host; the step waits for it */
     uint8_t eh_barren;   /* runs of the ladder in a row between which no command was completed */
     struct list eh_cmds; /* scsi_io in IO_EH */
@@ -186,6 +206,7 @@ struct scsi_sdev {
 
 struct scsi_disk {
     struct scsi_sdev *sdev;
+    struct disk_alua *alua; /* NULL: the unit knows no asymmetric access */
     struct bdev_limits limits;
     bool up;
     /* what the device told */
@@ -264,10 +285,19 @@ struct scsi_verdict {
 struct scsi_verdict scsi_judge_host(enum scsi_host_result r);
 struct scsi_verdict scsi_judge_status(uint8_t status);
 struct scsi_verdict scsi_judge_sense(const struct scsi_sense *s);
-/* Tells which steps and events a unit attention calls for.  *ret_reset: the device was reset;
- * *ret_power: it may also have lost power, and with it cached writes. */
-void scsi_ua_effects(uint8_t asc, uint8_t ascq, uint32_t *ret_steps, uint32_t *ret_events,
-                     bool *ret_reset, bool *ret_power);
+/* What a unit attention calls for. */
+enum ua_effect {
+    UA_RESET = 1, /* the device was reset: no news where we did it */
+    UA_POWER = 2, /* it may have lost power, and with it cached writes */
+    UA_UNIT = 4,  /* another unit may be there: no I/O before it is known to be the same */
+    UA_ALUA = 8,  /* the ALUA state is asked for */
+    UA_LOOK = 16, /* the events are those of the look at the disk, where there is one */
+};
+struct ua_effects {
+    uint32_t steps, events; /* enum disk_step; 1 << enum scsi_event */
+    uint8_t what;           /* enum ua_effect */
+};
+struct ua_effects scsi_ua_effects(uint8_t asc, uint8_t ascq);
 
 /* io.c: commands between the midlayer and the host */
 int scsi_dispatch_cmd(struct scsi_sdev *s, struct scsi_io *io);
@@ -294,6 +324,18 @@ enum scsi_host_result scsi_io_host_result(const struct scsi_io *io);
 /* ua.c */
 void scsi_unit_attention(struct scsi_sdev *s, uint8_t asc, uint8_t ascq);
 
+/* alua.c: does nothing where the unit knows no asymmetric access.  0 or -ENOMEM. */
+int alua_new(struct scsi_disk *d);
+
+/* alua_state.c, likewise. */
+void alua_free(struct scsi_disk *d);
+/* The session logged in anew: perhaps to another port. */
+void alua_new_nexus(struct scsi_sdev *s);
+/* Asks for the state, later in this turn.  True where the unit knows asymmetric access. */
+bool alua_ask(struct scsi_sdev *s);
+/* Sense data of an I/O may tell the state. */
+void alua_look_at_sense(struct scsi_sdev *s, const struct scsi_sense *sense);
+
 /* exec.c */
 int scsi_execute_internal(struct scsi_sdev *s, struct scsi_exec *x);
 void scsi_exec_run_waiting(struct scsi_target *t);
@@ -303,6 +345,14 @@ void scsi_exec_fail_waiting(struct scsi_target *t, int err);
 /* eh.c */
 void eh_add(struct scsi_io *io);
 void eh_start(struct scsi_sdev *s);
+/* Ends the ACA condition of the unit, and holds its commands back meanwhile. */
+void eh_clear_aca(struct scsi_sdev *s);
+/* The host or a command of error handling still refers to s. */
+static inline bool
+sdev_in_eh(const struct scsi_sdev *s)
+{
+    return s->eh != EH_NONE || s->eh_tur_out || s->aca_out;
+}
 
 /* ident.c: whether the unit that answers at the LUN of s is s */
 enum ident_result {
@@ -353,7 +403,8 @@ void sdev_hold(struct scsi_sdev *s, uint32_t ms);
 void sdev_depth_down(struct scsi_sdev *s);
 /* After a command that went well: ends back-off, and lets the queue depth grow back. */
 void sdev_good(struct scsi_sdev *s);
-void sdev_raise(struct scsi_sdev *s, uint32_t events);
+/* code: ASC << 8 | ASCQ of the unit attention that tells of it, or 0. */
+void sdev_raise(struct scsi_sdev *s, uint32_t events, uint16_t code);
 /* Returns how many milliseconds to wait before the next try: twice as long each time, with jitter.
  */
 uint32_t scsi_backoff_ms(struct loop *l, uint32_t *state);

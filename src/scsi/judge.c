@@ -70,20 +70,20 @@ static const struct sense_row sense_rows[] = {
     {SENSE_NO_SENSE, ANY, ANY, ACT_NOTHING_MOVED, -EIO, 0, 0},
     {SENSE_RECOVERED, ANY, ANY, ACT_DONE, 0, 0, 0},
     {SENSE_NOT_READY, 0x04, 0x01, ACT_RETRY_DELAY, -EIO, 0, 0},
-    {SENSE_NOT_READY, 0x04, 0x04, ACT_DELAY, -EIO, 0, 0}, /* format in progress */
-    {SENSE_NOT_READY, 0x04, 0x05, ACT_DELAY, -EIO, 0, 0}, /* rebuild */
-    {SENSE_NOT_READY, 0x04, 0x06, ACT_DELAY, -EIO, 0, 0}, /* recalculation */
-    {SENSE_NOT_READY, 0x04, 0x07, ACT_DELAY, -EIO, 0, 0}, /* operation */
-    {SENSE_NOT_READY, 0x04, 0x08, ACT_DELAY, -EIO, 0, 0}, /* long write */
-    {SENSE_NOT_READY, 0x04, 0x09, ACT_DELAY, -EIO, 0, 0}, /* self-test */
-    {SENSE_NOT_READY, 0x04, 0x0a, ACT_ALUA, -EIO, 0, EV(ALUA)},
-    {SENSE_NOT_READY, 0x04, 0x0b, ACT_FAIL, -EIO, 0, EV(ALUA)}, /* standby */
-    {SENSE_NOT_READY, 0x04, 0x0c, ACT_FAIL, -EIO, 0, EV(ALUA)}, /* unavailable */
-    {SENSE_NOT_READY, 0x04, 0x11, ACT_DELAY, -EIO, 0, 0},       /* notify needed */
-    {SENSE_NOT_READY, 0x04, 0x14, ACT_DELAY, -EIO, 0, 0},       /* space allocation */
-    {SENSE_NOT_READY, 0x04, 0x1a, ACT_DELAY, -EIO, 0, 0},       /* start/stop */
-    {SENSE_NOT_READY, 0x04, 0x1b, ACT_DELAY, -EIO, 0, 0},       /* sanitize */
-    {SENSE_NOT_READY, 0x04, 0x1d, ACT_DELAY, -EIO, 0, 0},       /* configuration */
+    {SENSE_NOT_READY, 0x04, 0x04, ACT_DELAY, -EIO, 0, 0},         /* format in progress */
+    {SENSE_NOT_READY, 0x04, 0x05, ACT_DELAY, -EIO, 0, 0},         /* rebuild */
+    {SENSE_NOT_READY, 0x04, 0x06, ACT_DELAY, -EIO, 0, 0},         /* recalculation */
+    {SENSE_NOT_READY, 0x04, 0x07, ACT_DELAY, -EIO, 0, 0},         /* operation */
+    {SENSE_NOT_READY, 0x04, 0x08, ACT_DELAY, -EIO, 0, 0},         /* long write */
+    {SENSE_NOT_READY, 0x04, 0x09, ACT_DELAY, -EIO, 0, 0},         /* self-test */
+    {SENSE_NOT_READY, 0x04, 0x0a, ACT_ALUA, -EHOSTUNREACH, 0, 0}, /* in transition: see alua.c */
+    {SENSE_NOT_READY, 0x04, 0x0b, ACT_FAIL, -EHOSTUNREACH, 0, 0}, /* standby */
+    {SENSE_NOT_READY, 0x04, 0x0c, ACT_FAIL, -EHOSTUNREACH, 0, 0}, /* unavailable */
+    {SENSE_NOT_READY, 0x04, 0x11, ACT_DELAY, -EIO, 0, 0},         /* notify needed */
+    {SENSE_NOT_READY, 0x04, 0x14, ACT_DELAY, -EIO, 0, 0},         /* space allocation */
+    {SENSE_NOT_READY, 0x04, 0x1a, ACT_DELAY, -EIO, 0, 0},         /* start/stop */
+    {SENSE_NOT_READY, 0x04, 0x1b, ACT_DELAY, -EIO, 0, 0},         /* sanitize */
+    {SENSE_NOT_READY, 0x04, 0x1d, ACT_DELAY, -EIO, 0, 0},         /* configuration */
     {SENSE_NOT_READY, 0x3a, ANY, ACT_FAIL, -ENOMEDIUM, STEPS_CAPACITY, 0},
     {SENSE_NOT_READY, ANY, ANY, ACT_FAIL, -EIO, 0, 0},
     {SENSE_MEDIUM_ERROR, 0x11, ANY, ACT_FAIL, -ENODATA, 0, 0},
@@ -99,7 +99,7 @@ static const struct sense_row sense_rows[] = {
     {SENSE_ILLEGAL_REQUEST, 0x25, ANY, ACT_FAIL, -ENXIO, 0, EV(LUNS_CHANGED)},
     {SENSE_ILLEGAL_REQUEST, 0x10, ANY, ACT_FAIL, -EBADMSG, 0, 0},
     {SENSE_ILLEGAL_REQUEST, 0x27, ANY, ACT_FAIL, -EROFS, STEPS_MODE, 0},
-    {SENSE_ILLEGAL_REQUEST, 0x67, 0x0a, ACT_FAIL, -EREMOTEIO, 0, EV(ALUA)},
+    {SENSE_ILLEGAL_REQUEST, 0x67, 0x0a, ACT_FAIL, -EREMOTEIO, 0, 0},
     {SENSE_ILLEGAL_REQUEST, ANY, ANY, ACT_FAIL, -EIO, 0, 0},
     {SENSE_UNIT_ATTENTION, ANY, ANY, ACT_UA, -EIO, 0, 0},
     {SENSE_DATA_PROTECT, 0x27, 0x07, ACT_FAIL, -ENOSPC, 0, 0},
@@ -140,55 +140,54 @@ scsi_judge_sense(const struct scsi_sense *s)
 
 struct ua_row {
     int16_t asc, first, last; /* ASCQ from .. to */
-    bool reset, power;
+    uint8_t what;
     uint32_t steps, events;
 };
 
+#define RESET (UA_RESET | UA_UNIT | UA_ALUA)
+
 static const struct ua_row ua_rows[] = {
-    {0x28, 0x00, 0x00, false, false, STEPS_CAPACITY, 0},
-    {0x29, 0x00, 0x01, true, true, STEPS_CAPACITY | STEPS_MODE, EV(POWER_ON)},
-    {0x29, 0x02, 0x03, true, false, STEPS_CAPACITY | STEPS_MODE, EV(POWER_ON)},
-    {0x29, 0x04, 0x04, true, true, STEPS_CAPACITY | STEPS_MODE, EV(POWER_ON)},
-    {0x29, 0x05, 0x06, false, false, 0, 0},
-    {0x29, 0x07, 0x07, true, false, STEPS_CAPACITY | STEPS_MODE, EV(POWER_ON)},
-    {0x2a, 0x00, 0x01, false, false, STEPS_MODE, EV(MODE)},
-    {0x2a, 0x02, 0x02, false, false, 0, 0},
-    {0x2a, 0x03, 0x05, false, false, 0, EV(RESERVATIONS)},
-    {0x2a, 0x06, 0x07, false, false, 0, EV(ALUA)},
-    {0x2a, 0x09, 0x09, false, false, STEPS_CAPACITY, 0},
-    {0x2a, 0x00, 0xff, false, false, 0, 0},
-    {0x2f, 0x00, 0x03, false, false, 0, 0},
-    {0x38, 0x07, 0x07, false, false, 0, EV(SOFT_THRESHOLD)},
-    {0x3f, 0x00, 0x00, false, false, STEPS_ALL, 0},
-    {0x3f, 0x01, 0x01, false, false, STEPS_ALL, EV(INQUIRY_CHANGED)},
-    {0x3f, 0x02, 0x02, false, false, STEPS_ALL, 0},
-    {0x3f, 0x03, 0x03, false, false, STEPS_ALL, EV(INQUIRY_CHANGED)},
-    {0x3f, 0x04, 0x04, false, false, 0, 0},
-    {0x3f, 0x05, 0x05, false, false, STEPS_ALL, EV(INQUIRY_CHANGED)},
-    {0x3f, 0x06, 0x0b, false, false, 0, 0},
-    {0x3f, 0x0c, 0x0e, false, false, 0, EV(LUNS_CHANGED)},
-    {0x3f, 0x0f, 0x15, false, false, 0, 0},
-    {0x3f, 0x16, 0x16, false, false, STEPS_ALL, EV(INQUIRY_CHANGED)},
-    {0x3f, 0x17, 0x1a, false, false, 0, 0},
-    {0x47, 0x7f, 0x7f, false, false, 0, 0}, /* RFC 7143 11.14.5 */
-    {0x5a, 0x00, 0xff, false, false, 0, 0},
-    {0x5b, 0x00, 0xff, false, false, 0, 0},
-    {0x5c, 0x00, 0xff, false, false, 0, 0},
-    {0x5d, 0x00, 0xff, false, false, 0, 0},
-    {0x5e, 0x00, 0xff, false, false, 0, 0},
-    {ANY, 0x00, 0xff, false, false, STEPS_ALL, 0},
+    {0x28, 0x00, 0x00, 0, STEPS_CAPACITY, 0},
+    {0x29, 0x00, 0x01, RESET | UA_POWER, STEPS_CAPACITY | STEPS_MODE, EV(POWER_ON)},
+    {0x29, 0x02, 0x03, RESET, STEPS_CAPACITY | STEPS_MODE, EV(POWER_ON)},
+    {0x29, 0x04, 0x04, RESET | UA_POWER, STEPS_CAPACITY | STEPS_MODE, EV(POWER_ON)},
+    {0x29, 0x05, 0x06, 0, 0, 0},
+    {0x29, 0x07, 0x07, RESET, STEPS_CAPACITY | STEPS_MODE, EV(POWER_ON)},
+    {0x2a, 0x00, 0x01, UA_LOOK, STEPS_MODE, EV(MODE)},
+    {0x2a, 0x02, 0x02, 0, 0, 0},
+    /* What was not told because of somebody's reservation may be told now. */
+    {0x2a, 0x03, 0x05, 0, STEPS_MODE, EV(RESERVATIONS)},
+    {0x2a, 0x06, 0x07, UA_ALUA | UA_LOOK, 0, EV(ALUA)},
+    {0x2a, 0x09, 0x09, UA_LOOK, STEPS_CAPACITY, EV(CAPACITY)},
+    {0x2a, 0x00, 0xff, 0, 0, 0},
+    {0x2f, 0x00, 0x03, 0, 0, 0},
+    {0x38, 0x07, 0x07, 0, 0, EV(SOFT_THRESHOLD)},
+    {0x3f, 0x00, 0x00, 0, STEPS_ALL, 0},
+    {0x3f, 0x01, 0x01, 0, STEPS_ALL, EV(INQUIRY_CHANGED)},
+    {0x3f, 0x02, 0x02, 0, STEPS_ALL, 0},
+    {0x3f, 0x03, 0x03, UA_UNIT, STEPS_ALL, EV(INQUIRY_CHANGED)},
+    {0x3f, 0x04, 0x04, 0, 0, 0},
+    {0x3f, 0x05, 0x05, UA_UNIT, STEPS_ALL, EV(INQUIRY_CHANGED)},
+    {0x3f, 0x06, 0x0b, 0, 0, 0},
+    {0x3f, 0x0c, 0x0e, UA_UNIT, 0, EV(LUNS_CHANGED)},
+    {0x3f, 0x0f, 0x15, 0, 0, 0},
+    {0x3f, 0x16, 0x16, 0, STEPS_ALL, EV(INQUIRY_CHANGED)},
+    {0x3f, 0x17, 0x1a, 0, 0, 0},
+    {0x47, 0x7f, 0x7f, 0, 0, 0}, /* RFC 7143 11.14.5 */
+    {0x5a, 0x00, 0xff, 0, 0, 0},
+    {0x5b, 0x00, 0xff, 0, 0, 0},
+    {0x5c, 0x00, 0xff, 0, 0, 0},
+    {0x5d, 0x00, 0xff, 0, 0, 0},
+    {0x5e, 0x00, 0xff, 0, 0, 0},
+    {ANY, 0x00, 0xff, 0, STEPS_ALL, 0},
 };
 
-void
-scsi_ua_effects(uint8_t asc, uint8_t ascq, uint32_t *ret_steps, uint32_t *ret_events,
-                bool *ret_reset, bool *ret_power)
+struct ua_effects
+scsi_ua_effects(uint8_t asc, uint8_t ascq)
 {
     const struct ua_row *r = ua_rows;
 
     while (!((r->asc == ANY || r->asc == asc) && ascq >= r->first && ascq <= r->last))
         r++;
-    *ret_steps = r->steps;
-    *ret_events = r->events;
-    *ret_reset = r->reset;
-    *ret_power = r->power;
+    return (struct ua_effects){.steps = r->steps, .events = r->events, .what = r->what};
 }

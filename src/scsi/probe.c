@@ -113,7 +113,7 @@ probe_take_pages(struct scsi_scan_op *op)
     s->has_b0 = vpd_supported_has(&pages, VPD_BLOCK_LIMITS);
     s->has_b1 = vpd_supported_has(&pages, VPD_BLOCK_CHARACTERISTICS);
     s->has_b2 = vpd_supported_has(&pages, VPD_PROVISIONING);
-    s->name_told = vpd_supported_has(&pages, VPD_DEVICE_ID);
+    s->has_83 = s->name_told = vpd_supported_has(&pages, VPD_DEVICE_ID);
     op->second = false;
     if (vpd_supported_has(&pages, VPD_SERIAL))
         probe_ask_vpd(op, VPD_SERIAL, VPD_FIRST);
@@ -177,6 +177,8 @@ probe_vpd_done(struct scsi_scan_op *op)
             probe_name(op);
         return;
     default:
+        if (scan_good(op))
+            vpd_port_ids(op->buf, op->x.in_len, &dev->rel_port, &dev->port_group);
         op->cur->name_told =
             scan_good(op) && vpd_lu_name(op->buf, op->x.in_len, name, sizeof(name)) > 0;
         if (op->cur->name_told)
@@ -206,7 +208,7 @@ probe_judge_inquiry(struct scsi_scan_op *op)
     memcpy(dev->product, q->product, sizeof(dev->product));
     memcpy(dev->revision, q->revision, sizeof(dev->revision));
     if (!q->cmdque)
-        op->cur->depth_max = op->cur->depth_now = 1;
+        op->cur->depth_max = op->cur->depth_now = op->cur->depth_cap = 1;
     sdev_set_fast(op->cur);
     if (q->qualifier == 3 || (q->qualifier == 1 && q->type == SCSI_TYPE_NONE &&
                               !lun_is_well_known(lun_load(dev->lun)))) {

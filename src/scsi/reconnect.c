@@ -57,7 +57,7 @@ reconnect_give_up(struct scsi_sdev *s)
         (void)lunette_fail(&s->why, -EIO, LUNETTE_DOM_SCSI, 0,
                            "the unit does not answer in the new session");
     (void)sdev_set_state(s, SDEV_TRANSPORT_OFFLINE);
-    sdev_raise(s, 1u << SCSI_EV_OFFLINE);
+    sdev_raise(s, 1u << SCSI_EV_OFFLINE, 0);
 }
 
 static void

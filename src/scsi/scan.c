@@ -62,7 +62,7 @@ scan_set_offline(struct scsi_sdev *s)
     (void)lunette_fail(&why, -ENXIO, LUNETTE_DOM_NOTFOUND, 0, "the target has no LUN %s any more",
                        lun_format(lun_load(s->dev.lun), lun));
     sdev_set_failed(s, SDEV_OFFLINE, &why);
-    sdev_raise(s, 1u << SCSI_EV_OFFLINE);
+    sdev_raise(s, 1u << SCSI_EV_OFFLINE, 0);
     if (s->up != NULL)
         s->up->gone(s->bdev, -ENXIO);
 }
@@ -80,7 +80,7 @@ scan_add(struct scsi_scan_op *op, struct scsi_sdev *s)
     (void)sdev_set_state(s, SDEV_RUNNING);
     if (op->t->host->state != SCSI_HOST_RUNNING || s->nexus != op->t->nexus)
         sdev_follow_host(s, op->t->host->state);
-    sdev_raise(s, 1u << SCSI_EV_FOUND);
+    sdev_raise(s, 1u << SCSI_EV_FOUND, 0);
 }
 
 /* op->cur has been found: it becomes a device, or is compared with the one that is known. */

@@ -21,6 +21,7 @@
  *     -ETIMEDOUT   path   no answer in time; aborted
  *     -ECANCELED   path   swept by a reset, and not safe to send again; or bdev_cancel has ended it
  *     -EIO         path   any other failure
+ *     -EHOSTUNREACH path the path is in an ALUA state without access; scsi_path_trouble says which
  *     -ENODEV      path   the device is offline or being removed
  *     -EBUSY       later  BUSY or TASK SET FULL until the time was up
  *     -EPROTO             an answer that makes no sense
@@ -90,6 +91,9 @@ struct scsi_device {
     uint8_t version;         /* INQUIRY byte 2 */
     uint8_t level; /* 0 not told, 1 SCSI-1, 3 SCSI-2, 4 SCSI-3/SPC, 5 SPC-2, 6 SPC-3 ... */
     uint8_t tpgs;  /* ALUA: 0 none, 1 implicit, 2 explicit, 3 both */
+    bool alua_told, alua_preferred; /* told: alua_state is what a disk has said of this path */
+    uint8_t alua_state;             /* enum alua_state (wire/capacity.h) */
+    int32_t rel_port, port_group;   /* of the target port that answers; -1: not told */
     bool removable, cmdque, protect;
     char vendor[9], product[17], revision[5]; /* printable */
     char serial[SCSI_SERIAL_MAX];             /* printable; "" if not told */
@@ -111,11 +115,12 @@ enum scsi_event {
     SCSI_EV_LOST_WRITES, /* a cache with acknowledged writes lost its power: possible data loss */
     SCSI_EV_DEFERRED_ERROR, /* an earlier, acknowledged write failed */
     SCSI_EV_RESERVATIONS,   /* 2A/03..05: preempted or released */
-    SCSI_EV_ALUA,           /* 2A/06, 2A/07 */
+    SCSI_EV_ALUA, /* the ALUA state of the path is another now, and stands in the device */
     SCSI_EV_SOFT_THRESHOLD, /* 38/07 */
     SCSI_EV_REPLACED,       /* another unit answers at this LUN: the device is offline, for good */
     SCSI_EV_OFFLINE, /* error handling gave up; or after a new login the unit was not there or not
                         ready for too long, and then it may come back by itself */
+    SCSI_EV_ONLINE,  /* a device that error handling had given up is tried again */
     SCSI_NEVENTS,
 };
 
@@ -131,6 +136,8 @@ struct scsi_params {
     uint64_t max_transfer; /* bytes of a disk command; 0: 1 MiB */
     uint32_t max_scan_lun; /* sequential scan; 0: 256 */
     uint32_t spinup_s;     /* how long a disk may take to become ready, seconds; 0: 100 */
+    uint32_t eh_tur_ms;    /* TEST UNIT READY after a reset; 0: 10 s.  How long the host waits for
+                              an abort or a reset is a parameter of its session. */
 };
 
 /* Attaches the midlayer: sets h->ev and h->ev_user.  params and ev may be NULL.  0 or -ENOMEM. */
@@ -171,9 +178,18 @@ struct scsi_device *scsi_find_device(struct scsi_target *t, const uint8_t lun[8]
 const char *scsi_state_name(enum scsi_device_state s);
 const char *scsi_event_name(enum scsi_event ev);
 
+/* The unit attention that raised the last event ev of dev, ASC << 8 | ASCQ, so that its text
+ * (sense_code_text) can be told with the event; 0: something else raised it. */
+uint16_t scsi_event_code(const struct scsi_device *dev, enum scsi_event ev);
+
+/* NULL where the path to dev takes I/O, as far as is known, or else a sentence that says why it
+ * does not, as "the path is in ALUA standby state".  It goes with -EHOSTUNREACH. */
+const char *scsi_path_trouble(const struct scsi_device *dev);
+
 /* Sets a device RUNNING again that had gone OFFLINE; where the session is another one than it went
  * offline in, it is looked at first.  0, or -EINVAL from any other state, and where another unit is
- * in its place. */
+ * in its place.  Where error handling had given it up, a scan that finds the same unit does so, and
+ * so does a new session. */
 int scsi_device_online(struct scsi_device *dev);
 
 /* Why all commands of dev fail, as a sentence; NULL where they do not, or nobody has said.  Valid

@@ -53,6 +53,7 @@ scsi_event_name(enum scsi_event ev)
         [SCSI_EV_SOFT_THRESHOLD] = "soft-threshold",
         [SCSI_EV_REPLACED] = "replaced",
         [SCSI_EV_OFFLINE] = "offline",
+        [SCSI_EV_ONLINE] = "online",
     };
 
     return (size_t)ev < SCSI_NEVENTS ? names[ev] : "unknown";
@@ -97,7 +98,8 @@ scsi_fast_ok(const struct scsi_device *dev)
     const struct scsi_sdev *s = (const struct scsi_sdev *)dev;
 
     return s->up != NULL && dev->disk != NULL && dev->disk->up && dev->state == SDEV_RUNNING &&
-           s->eh == EH_NONE && !loop_timer_running(&s->hold_timer);
+           s->eh == EH_NONE && !s->aca_out && s->access == ACCESS_OK &&
+           !loop_timer_running(&s->hold_timer);
 }
 
 bool
@@ -174,7 +176,8 @@ const struct lunette_error *
 scsi_device_why(const struct scsi_device *dev)
 {
     const struct scsi_sdev *s = (const struct scsi_sdev *)dev;
-    bool fails = dev->state == SDEV_OFFLINE || dev->state == SDEV_TRANSPORT_OFFLINE;
+    bool fails = dev->state == SDEV_OFFLINE || dev->state == SDEV_TRANSPORT_OFFLINE ||
+                 s->access == ACCESS_FAIL;
 
     return fails && s->why.code != 0 ? &s->why : NULL;
 }
@@ -212,7 +215,7 @@ sdev_replaced(struct scsi_sdev *s, const char *text)
     sdev_log(s, LOG_LEVEL_ERROR, "%s", why.msg);
     sdev_reconnect_stop(s);
     sdev_set_failed(s, SDEV_OFFLINE, &why);
-    sdev_raise(s, 1u << SCSI_EV_REPLACED);
+    sdev_raise(s, 1u << SCSI_EV_REPLACED, 0);
     if (s->up != NULL)
         s->up->gone(s->bdev, -ENXIO);
 }
@@ -224,6 +227,16 @@ sdev_set_clock(struct scsi_sdev *s)
 {
     if (s->up != NULL)
         s->up->clock(s->bdev, s->dev.state != SDEV_BLOCK);
+}
+
+/* A device that error handling had given up is RUNNING again. */
+static void
+sdev_back_online(struct scsi_sdev *s)
+{
+    s->given_up = false;
+    s->eh_barren = 0;
+    sdev_log(s, LOG_LEVEL_WARN, "online again");
+    sdev_raise(s, 1u << SCSI_EV_ONLINE, 0);
 }
 
 bool
@@ -245,7 +258,11 @@ sdev_set_state(struct scsi_sdev *s, enum scsi_device_state to)
     sdev_set_clock(s);
     if (to == SDEV_RUNNING || to == SDEV_BLOCK)
         s->why.code = 0;
+    if (to == SDEV_OFFLINE)
+        s->given_up = false; /* eh.c says so where it is why */
     if (to == SDEV_RUNNING) {
+        if (s->given_up)
+            sdev_back_online(s);
         sdev_gate_clear(s, GATE_STATE);
     } else {
         sdev_gate_set(s, GATE_STATE);
@@ -309,11 +326,21 @@ sdev_deliver_events(struct loop_work *w)
     }
 }
 
+uint16_t
+scsi_event_code(const struct scsi_device *dev, enum scsi_event ev)
+{
+    return ((const struct scsi_sdev *)dev)->ev_code[ev];
+}
+
 void
-sdev_raise(struct scsi_sdev *s, uint32_t events)
+sdev_raise(struct scsi_sdev *s, uint32_t events, uint16_t code)
 {
     if (events == 0 || list_empty(&s->dev.node)) /* no scan has added it: nobody listens */
         return;
+    for (int i = 0; i < SCSI_NEVENTS; i++) {
+        if ((events & (1u << i)) != 0)
+            s->ev_code[i] = code;
+    }
     s->events |= events;
     loop_defer(s->dev.target->loop, &s->ev_work);
 }

@@ -14,28 +14,32 @@ scsi_check_lost_writes(struct scsi_sdev *s)
     s->flushed = s->writes; /* so that it is told once */
     s->dev.stats.lost_writes++;
     sdev_log(s, LOG_LEVEL_ERROR, "the unit was reset with writes in its cache: data may be lost");
-    sdev_raise(s, 1u << SCSI_EV_LOST_WRITES);
+    sdev_raise(s, 1u << SCSI_EV_LOST_WRITES, 0);
 }
 
 void
 scsi_unit_attention(struct scsi_sdev *s, uint8_t asc, uint8_t ascq)
 {
     struct scsi_target *t = s->dev.target;
+    bool up = s->dev.disk != NULL && s->dev.disk->up;
     const char *text = sense_code_text(asc, ascq);
-    bool reset, power;
-    uint32_t steps, events;
+    struct ua_effects e = scsi_ua_effects(asc, ascq);
+    /* It is told when it is known what has changed, if anything has. */
+    bool later = (e.what & UA_LOOK) != 0 && up && (e.steps != 0 || s->dev.disk->alua != NULL);
+    bool doubt =
+        ((e.what & UA_UNIT) != 0 && (up || (e.what & UA_RESET) == 0)) || (e.steps & STEP_NAME) != 0;
+    uint32_t events = later ? 0 : e.events;
 
+    if (s->rc.step == RECONNECT_READY) { /* of the new nexus: what follows reads all anew */
+        events &= ~(1u << SCSI_EV_POWER_ON);
+        e.steps &= ~(STEP_TUR | STEP_NAME | STEPS_RECONNECT);
+    }
     s->dev.stats.unit_attentions++;
     sdev_log(s, LOG_LEVEL_INFO, "unit attention %02x/%02x%s%s", asc, ascq, text != NULL ? ": " : "",
              text != NULL ? text : "");
-    scsi_ua_effects(asc, ascq, &steps, &events, &reset, &power);
-    if (s->rc.step == RECONNECT_READY) { /* of the new nexus: what follows reads all anew */
-        events &= ~(1u << SCSI_EV_POWER_ON);
-        steps &= ~(STEP_TUR | STEP_NAME | STEPS_RECONNECT);
-    }
     if (s->expecting_ua && asc != 0x28) { /* but a new medium is news */
         s->expecting_ua = false;
-        if (reset)
+        if ((e.what & UA_RESET) != 0)
             return;
     }
     if ((events & (1u << SCSI_EV_LUNS_CHANGED)) != 0) { /* each unit says so, once is enough */
@@ -43,11 +47,13 @@ scsi_unit_attention(struct scsi_sdev *s, uint8_t asc, uint8_t ascq)
             events &= ~(1u << SCSI_EV_LUNS_CHANGED);
         t->luns_changed = true;
     }
-    if (power)
+    if ((e.what & UA_POWER) != 0)
         scsi_check_lost_writes(s);
-    sdev_raise(s, events);
-    if ((steps & STEP_NAME) != 0 || (asc == 0x3f && ascq == 0x0e)) /* it may be another unit */
+    sdev_raise(s, events, SENSE_ASC(asc, ascq));
+    if ((e.what & UA_ALUA) != 0)
+        (void)alua_ask(s);
+    if (doubt) /* it may be another unit */
         t->doubt(s);
-    if (steps != 0 && s->dev.disk != NULL && s->dev.disk->up)
-        disk_want(s->dev.disk, steps);
+    if (e.steps != 0 && up)
+        disk_want(s->dev.disk, e.steps);
 }

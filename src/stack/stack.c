@@ -31,6 +31,7 @@ stack_event_of(enum scsi_event ev)
     case SCSI_EV_RESERVATIONS:
     case SCSI_EV_ALUA:
     case SCSI_EV_SOFT_THRESHOLD:
+    case SCSI_EV_ONLINE:
     case SCSI_NEVENTS:
     default:
         return STACK_EV_ATTENTION;

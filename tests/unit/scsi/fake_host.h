@@ -52,6 +52,11 @@ struct flun {
     struct vpd_block_limits b0;
     struct vpd_provisioning b2;
     bool no_vpd, no_rc16, wp, wce, fua, ws16, ws10, ms6_refused;
+    /* ALUA: inq.tpgs says whether there is any */
+    uint8_t alua, alua_s; /* state; implicit transition time */
+    uint16_t group;       /* target port group, relative port too; 0: page 83h does not tell it */
+    bool rtpg_no_ext;     /* the extended header is refused */
+    unsigned rtpgs;
 };
 
 struct fhost {
@@ -74,13 +79,16 @@ struct fhost {
     bool one_more; /* REPORT LUNS always tells of one LUN more than was asked for */
     /* task management */
     enum scsi_eh_result abort_result, lu_result, target_result, session_result;
-    unsigned aborts, lu_resets, target_resets, session_resets;
+    enum scsi_eh_result aca_result;
+    unsigned aborts, lu_resets, target_resets, session_resets, acas;
+    bool aca; /* each command but task management is answered with ACA ACTIVE */
     char order[64];
     bool more_time;
     struct scsi_eh_wait *waits[16];
     enum scsi_eh_result wait_results[16];
     unsigned nwaits;
     bool hold_waits;
+    char hold_at; /* no wait ends while this is the last letter of order */
     struct loop_work wait_work;
     /* what the midlayer told */
     unsigned events[SCSI_NEVENTS];
@@ -127,7 +135,12 @@ fh_vpd(struct flun *l, uint8_t page, uint8_t *buf, size_t size)
     uint8_t pages[6] = {0};
     unsigned npages = 1;
     struct vpd_block_char b1 = {.rotation = 7200};
-    struct vpd_id id = {.code_set = 1, .type = VPD_ID_NAA, .len = 16};
+    uint8_t port[4] = {0, 0, (uint8_t)(l->group >> 8), (uint8_t)l->group};
+    struct vpd_id ids[] = {
+        {.code_set = 1, .type = VPD_ID_NAA, .len = 16, .data = (const uint8_t *)l->name},
+        {.code_set = 1, .assoc = VPD_ASSOC_PORT, .type = VPD_ID_PORT_GROUP, .len = 4, .data = port},
+        {.code_set = 1, .assoc = VPD_ASSOC_PORT, .type = VPD_ID_REL_PORT, .len = 4, .data = port},
+    };
     int n = -1;
 
     if (l->serial != NULL)
@@ -138,7 +151,6 @@ fh_vpd(struct flun *l, uint8_t page, uint8_t *buf, size_t size)
         pages[npages++] = p;
     if (memchr(pages, page, npages) == NULL)
         return 0;
-    id.data = (const uint8_t *)l->name;
     switch (page) {
     case 0:
         n = vpd_supported_build(buf, size, l->inq.type, pages, npages);
@@ -147,7 +159,7 @@ fh_vpd(struct flun *l, uint8_t page, uint8_t *buf, size_t size)
         n = vpd_serial_build(buf, size, l->inq.type, l->serial);
         break;
     case 0x83:
-        n = vpd_device_id_build(buf, size, l->inq.type, &id, 1);
+        n = vpd_device_id_build(buf, size, l->inq.type, ids, l->group != 0 ? 3 : 1);
         break;
     case 0xb0:
         n = vpd_block_limits_build(buf, size, l->inq.type, &l->b0);
@@ -251,6 +263,33 @@ fh_opcodes(struct flun *l, struct scsi_cmd *sc)
 }
 
 static inline void
+fh_rtpg(struct flun *l, struct scsi_cmd *sc)
+{
+    struct alua_group g = {.state = l->alua, .supported = 0xdf, .group = l->group};
+    bool ext = (sc->cdb[1] & 0xe0) != 0;
+    uint8_t buf[64];
+    uint16_t port = l->group;
+
+    l->rtpgs++;
+    if (l->inq.tpgs == 0 || (ext && l->rtpg_no_ext))
+        fh_check(sc, SENSE_ILLEGAL_REQUEST, 0x24, 0);
+    else
+        fh_data(sc, buf, (uint32_t)alua_build(buf, sizeof(buf), ext, l->alua_s, &g, &port, 1));
+}
+
+/* Refuses what the ALUA state does not allow, as SPC has it. */
+static inline bool
+fh_no_access(const struct flun *l, const struct scsi_cmd *sc)
+{
+    const uint8_t *cdb = scsi_cmd_cdb(sc);
+
+    if (l->alua == ALUA_OPTIMIZED || l->alua == ALUA_NON_OPTIMIZED ||
+        l->alua == ALUA_LBA_DEPENDENT || (cdb[0] == SCSI_MAINTENANCE_IN && (cdb[1] & 0x1f) == 0x0a))
+        return false;
+    return l->alua != ALUA_STANDBY || (cdb[0] != SCSI_MODE_SENSE_6 && cdb[0] != SCSI_MODE_SENSE_10);
+}
+
+static inline void
 fh_model(struct fhost *f, struct scsi_cmd *sc)
 {
     struct flun *l = fh_find(f, sc->lun);
@@ -264,6 +303,14 @@ fh_model(struct fhost *f, struct scsi_cmd *sc)
         fh_report_luns(f, sc);
     } else if (l == NULL) {
         fh_check(sc, SENSE_ILLEGAL_REQUEST, 0x25, 0);
+    } else if (fh_no_access(l, sc)) {
+        fh_check(sc, SENSE_NOT_READY, 0x04,
+                 l->alua == ALUA_STANDBY       ? 0x0b
+                 : l->alua == ALUA_UNAVAILABLE ? 0x0c
+                 : l->alua == ALUA_OFFLINE     ? 0x12
+                                               : 0x0a);
+    } else if (op == SCSI_MAINTENANCE_IN && (scsi_cmd_cdb(sc)[1] & 0x1f) == 0x0a) {
+        fh_rtpg(l, sc);
     } else if (op == SCSI_READ_CAPACITY_10 || op == SCSI_SERVICE_ACTION_IN_16) {
         fh_capacity(l, sc);
     } else if (op == SCSI_MODE_SENSE_6 || op == SCSI_MODE_SENSE_10) {
@@ -358,6 +405,10 @@ fh_work(struct loop_work *w)
             continue;
         }
         fh_answer(f, f->out[i], a);
+        if (f->aca && f->h.state == SCSI_HOST_RUNNING) {
+            f->out[i]->status = SCSI_ACA_ACTIVE;
+            f->out[i]->sense_len = 0;
+        }
         fh_give_back(f, i);
     }
     if (f->window > 0 && f->nout < f->window && f->h.ev != NULL)
@@ -406,12 +457,21 @@ fh_timed_out(struct scsi_host *h, struct scsi_cmd *sc)
                                                        : SCSI_TIMEOUT_ABORT;
 }
 
+/* The last step of the ladder, or '-'. */
+static inline char
+fh_last(const struct fhost *f)
+{
+    size_t n = strlen(f->order);
+
+    return n > 0 ? f->order[n - 1] : '-';
+}
+
 static inline void
 fh_wait_work(struct loop_work *w)
 {
     struct fhost *f = container_of(w, struct fhost, wait_work);
 
-    while (f->nwaits > 0 && !f->hold_waits) {
+    while (f->nwaits > 0 && !f->hold_waits && fh_last(f) != f->hold_at) {
         struct scsi_eh_wait *wait = f->waits[0];
         enum scsi_eh_result r = f->wait_results[0];
 
@@ -485,6 +545,17 @@ fh_device_reset(struct scsi_host *h, const uint8_t lun[8], struct scsi_eh_wait *
 }
 
 static inline void
+fh_clear_aca(struct scsi_host *h, const uint8_t lun[8], struct scsi_eh_wait *w)
+{
+    struct fhost *f = container_of(h, struct fhost, h);
+
+    assert_non_null(fh_find(f, lun));
+    f->acas++;
+    f->aca &= f->aca_result != SCSI_EH_SUCCESS;
+    fh_later(f, w, f->aca_result);
+}
+
+static inline void
 fh_target_reset(struct scsi_host *h, struct scsi_eh_wait *w)
 {
     struct fhost *f = container_of(h, struct fhost, h);
@@ -514,6 +585,7 @@ static const struct scsi_host_ops fh_ops = {
     .eh_timed_out = fh_timed_out,
     .eh_abort = fh_abort,
     .eh_device_reset = fh_device_reset,
+    .eh_clear_aca = fh_clear_aca,
     .eh_target_reset = fh_target_reset,
     .eh_session_reset = fh_session_reset,
 };
@@ -596,6 +668,17 @@ fh_count(const struct fhost *f, uint8_t op)
     for (unsigned i = 0; i < f->n; i++)
         c += f->op[i] == op;
     return c;
+}
+
+/* Lets the waits end that were held. */
+static inline void
+fh_release_waits(struct fhost *f)
+{
+    f->hold_waits = false;
+    f->hold_at = '\0';
+    if (f->nwaits > 0)
+        loop_defer(&f->loop.l, &f->wait_work);
+    fake_turn(&f->loop);
 }
 
 /* The state of the session changes, because of why. */

@@ -62,9 +62,9 @@ static const struct {
     {SENSE_NOT_READY, 0x04, 0x07, N_TIME, -EIO},
     {SENSE_NOT_READY, 0x04, 0x08, N_TIME, -EIO},
     {SENSE_NOT_READY, 0x04, 0x09, N_TIME, -EIO},
-    {SENSE_NOT_READY, 0x04, 0x0a, N_TIME, -EIO},
-    {SENSE_NOT_READY, 0x04, 0x0b, 1, -EIO},
-    {SENSE_NOT_READY, 0x04, 0x0c, 1, -EIO},
+    {SENSE_NOT_READY, 0x04, 0x0a, N_TIME, -EHOSTUNREACH},
+    {SENSE_NOT_READY, 0x04, 0x0b, 1, -EHOSTUNREACH},
+    {SENSE_NOT_READY, 0x04, 0x0c, 1, -EHOSTUNREACH},
     {SENSE_NOT_READY, 0x04, 0x11, N_TIME, -EIO},
     {SENSE_NOT_READY, 0x04, 0x12, 1, -EIO},
     {SENSE_NOT_READY, 0x04, 0x14, N_TIME, -EIO},
@@ -309,7 +309,7 @@ test_unit_attentions_are_acted_on(void **state)
     assert_int_equal(io_run(&d, BDEV_READ, 0, 4096, 0), 0);
     fake_advance(&d.f.loop, SEC(1));
     assert_int_equal(fh_count(&d.f, SCSI_READ_10), 4);
-    assert_true(fh_count(&d.f, SCSI_SERVICE_ACTION_IN_16) <= 3);
+    assert_true(fh_count(&d.f, SCSI_SERVICE_ACTION_IN_16) <= 4);
     assert_int_equal(bdev_get_limits(d.b)->size, 1024ull << 20); /* published */
     assert_int_equal(d.f.events[SCSI_EV_CAPACITY], 1);
     assert_int_equal(d.f.events[SCSI_EV_POWER_ON], 1);
