@@ -8,6 +8,9 @@
 #include "base/fsm.h"
 #include "scsi/internal.h"
 
+#define DEPTH_FULL_TIMES 11   /* times in a row that one depth was too many, before it is avoided */
+#define DEPTH_RISE_S     120u /* then it is tried again that often */
+
 static const struct fsm_state sdev_states[SDEV_NSTATES] = {
 #define STATE FSM_STATE
 #include "scsi/state.def"
@@ -273,8 +276,25 @@ sdev_set_state(struct scsi_sdev *s, enum scsi_device_state to)
     return true;
 }
 
+/* TASK SET FULL came.  Where that happens again and again at one depth, that is one too many for
+ * the unit, for as long as it stays so. */
+static void
+sdev_note_full(struct scsi_sdev *s)
+{
+    if (s->full_depth != s->depth_now)
+        s->full_times = 0;
+    s->full_depth = s->depth_now;
+    s->cap_since_ns = s->dev.target->loop->now_ns;
+    if (++s->full_times < DEPTH_FULL_TIMES)
+        return;
+    s->full_times = 0;
+    s->depth_cap = s->full_depth > 1 ? s->full_depth - 1 : 1;
+    sdev_log(s, LOG_LEVEL_INFO, "it takes %u commands at once, no more are sent", s->depth_cap);
+}
+
 /* The depth is halved once for all commands that were out when the target was full, and grows by
- * one for each full round of commands without TASK SET FULL, as a congestion window does. */
+ * one for each full round of commands without TASK SET FULL, as a congestion window does: up to the
+ * cap, which is set above, and rises by one in two minutes. */
 void
 sdev_depth_down(struct scsi_sdev *s)
 {
@@ -283,6 +303,7 @@ sdev_depth_down(struct scsi_sdev *s)
     s->good = 0;
     if (s->full_skip > 0)
         return;
+    sdev_note_full(s);
     s->full_skip = s->inflight + 1; /* it is counted down before it is looked at */
     s->depth_now = s->depth_now / 2 > s->inflight ? s->inflight : s->depth_now / 2;
     if (s->depth_now == 0)
@@ -293,9 +314,18 @@ sdev_depth_down(struct scsi_sdev *s)
 static void
 sdev_depth_up(struct scsi_sdev *s)
 {
+    uint64_t now = s->dev.target->loop->now_ns;
+
     if (++s->good < s->depth_now)
         return;
     s->good = 0;
+    if (s->depth_now >= s->depth_cap) {
+        if (now < s->cap_since_ns + DEPTH_RISE_S * LOOP_NS_PER_S)
+            return;
+        s->cap_since_ns = now;
+        s->depth_cap = s->full_depth = s->depth_now + 1;
+        s->full_times = DEPTH_FULL_TIMES - 1; /* once is enough to go back */
+    }
     s->depth_now++;
     sdev_set_fast(s);
 }
