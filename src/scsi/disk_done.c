@@ -276,6 +276,16 @@ disk_act(struct scsi_sdev *s, struct scsi_io *io, const struct scsi_verdict *v,
     case ACT_ALUA:
         disk_back_off(s, io, v, 1000);
         return;
+    case ACT_ACA:
+        /* It answers commands of the nexus that has the condition; those of others are answered
+         * with BUSY (SAM).  So it is ours: a raw command had NACA set, since nothing else sets it.
+         * Its sender cannot send a command with the ACA attribute, and the condition would last. */
+        if (io->rq->op == BDEV_SCSI)
+            break;
+        eh_clear_aca(s);
+        if (disk_retry(s, io, v))
+            return;
+        break;
     case ACT_UA:
         disk_unit_attention(s, io, sense);
         return;

@@ -3,8 +3,14 @@
  *
  * First the logical unit is reset; if that does not help, the target, then the session, for one
  * device at a time.  After each reset TEST UNIT READY finds out whether the unit answers.  Where
- * all fails the device goes OFFLINE.  A command ends when the host gives it back and never before,
- * as its buffers may still be written to.
+ * all fails the device goes OFFLINE, until somebody scans, or a new session begins.  A command ends
+ * when the host gives it back and never before, as its buffers may still be written to.
+ *
+ * A session that is lost meanwhile ends the ladder: all commands come back by that, there is
+ * nothing left to reset, and of the unit it says nothing.  The last step loses the session itself;
+ * it is over when the session is back, or has been given up.  So each step ends: the first three by
+ * time limits of the host, the fourth by that of the session's recovery, TEST UNIT READY by its
+ * own.
  */
 #include <assert.h>
 #include <errno.h>
@@ -35,23 +41,46 @@ eh_release(struct scsi_sdev *s)
 static void
 eh_free_if_doomed(struct scsi_sdev *s)
 {
-    if (s->doomed && s->eh == EH_NONE && !s->eh_tur_out)
+    if (s->doomed && !sdev_in_eh(s))
         sdev_free(s);
 }
 
+enum eh_verdict {
+    EH_ALIVE, /* the unit answers */
+    EH_DEAD,
+    EH_LOST, /* the session was lost, not by us: nothing is known of the unit */
+};
+
+/* The ladder stands in a nexus that is over. */
+static bool
+eh_is_lost(const struct scsi_sdev *s)
+{
+    const struct scsi_target *t = s->dev.target;
+
+    return t->host->state != SCSI_HOST_RUNNING || s->eh_nexus != t->nexus;
+}
+
 static void
-eh_end(struct scsi_sdev *s, bool alive)
+eh_give_up(struct scsi_sdev *s)
+{
+    sdev_log(s, LOG_LEVEL_ERROR, "error handling gave up, the device is offline");
+    if (s->dev.state != SDEV_RUNNING && s->dev.state != SDEV_BLOCK)
+        return;
+    (void)sdev_set_state(s, SDEV_OFFLINE);
+    s->given_up = true;
+    sdev_raise(s, 1u << SCSI_EV_OFFLINE, 0);
+}
+
+static void
+eh_end(struct scsi_sdev *s, enum eh_verdict v)
 {
     s->eh = EH_NONE;
     s->eh_tur_wanted = false;
     s->fast_done = false;
-    if (!alive || ++s->eh_barren >= EH_BARREN_MAX) {
-        sdev_log(s, LOG_LEVEL_ERROR, "error handling gave up, the device is offline");
-        if (s->dev.state == SDEV_RUNNING || s->dev.state == SDEV_BLOCK) {
-            (void)sdev_set_state(s, SDEV_OFFLINE);
-            sdev_raise(s, 1u << SCSI_EV_OFFLINE, 0);
-        }
-    }
+    if (v == EH_LOST)
+        sdev_log(s, LOG_LEVEL_INFO, "the session was lost: error handling ends with it");
+    else if (v == EH_DEAD || ++s->eh_barren >= EH_BARREN_MAX)
+        eh_give_up(s);
     sdev_gate_clear(s, GATE_EH);
     sdev_restart(s); /* requests that wait go on, or fail where the device is offline now */
     eh_release(s);
@@ -69,8 +98,8 @@ eh_tur_done(struct scsi_exec *x)
         eh_free_if_doomed(s);
         return;
     }
-    if (x->result.err == 0 && list_empty(&s->eh_cmds))
-        eh_end(s, true); /* the unit answers, and the host has given everything back */
+    if (x->result.err == 0 && list_empty(&s->eh_cmds) && !eh_is_lost(s))
+        eh_end(s, EH_ALIVE); /* the unit answers, and the host has given everything back */
     else
         eh_climb(s);
 }
@@ -83,14 +112,14 @@ eh_send_tur(struct scsi_sdev *s)
         return;
     }
     s->eh_tur = (struct scsi_exec){.cdb = s->eh_cdb,
-                                   .timeout_ms = SCSI_EH_TIMEOUT_MS,
+                                   .timeout_ms = s->dev.target->params.eh_tur_ms,
                                    .ua_retries = SCSI_UA_TRIES,
                                    .done = eh_tur_done};
     s->eh_tur.cdb_len = (uint16_t)cdb_test_unit_ready(s->eh_cdb);
     s->eh_tur_out = s->eh_tur_wanted = true;
     if (scsi_execute_internal(s, &s->eh_tur) < 0) {
         s->eh_tur_out = false;
-        eh_end(s, true); /* there is no session: commands that wait fail with that */
+        eh_end(s, EH_LOST);
     }
 }
 
@@ -99,7 +128,9 @@ eh_reset_done(struct scsi_eh_wait *w, enum scsi_eh_result r)
 {
     struct scsi_sdev *s = container_of(w, struct scsi_sdev, eh_wait);
 
-    if (r != SCSI_EH_SUCCESS) {
+    if (s->eh == EH_SESSION_RESET && r == SCSI_EH_SUCCESS)
+        s->eh_nexus = s->dev.target->nexus; /* this loss was ours */
+    if (r != SCSI_EH_SUCCESS || eh_is_lost(s)) {
         eh_climb(s);
         return;
     }
@@ -120,6 +151,10 @@ eh_climb(struct scsi_sdev *s)
     struct scsi_target *t = s->dev.target;
     struct scsi_host *h = t->host;
 
+    if (eh_is_lost(s)) {
+        eh_end(s, EH_LOST);
+        return;
+    }
     s->eh_wait.done = eh_reset_done;
     s->eh_tur_wanted = false;
     switch (s->eh) {
@@ -158,7 +193,7 @@ eh_climb(struct scsi_sdev *s)
         return;
     case EH_SESSION_RESET:
     default:
-        eh_end(s, false);
+        eh_end(s, EH_DEAD);
         return;
     }
 }
@@ -169,6 +204,7 @@ eh_start(struct scsi_sdev *s)
     /* Without a session there is nothing to reset: the host gives every command back by itself. */
     if (s->eh != EH_NONE || s->dev.target->host->state != SCSI_HOST_RUNNING)
         return;
+    s->eh_nexus = s->dev.target->nexus;
     sdev_gate_set(s, GATE_EH);
     eh_climb(s);
 }
@@ -189,4 +225,29 @@ eh_add(struct scsi_io *io)
         return;
     }
     eh_start(s);
+}
+
+static void
+eh_aca_cleared(struct scsi_eh_wait *w, enum scsi_eh_result r)
+{
+    struct scsi_sdev *s = container_of(w, struct scsi_sdev, aca_wait);
+
+    sdev_log(s, LOG_LEVEL_WARN, "auto contingent allegiance %s",
+             r == SCSI_EH_SUCCESS ? "cleared" : "could not be cleared");
+    s->aca_out = false;
+    sdev_gate_clear(s, GATE_ACA);
+    eh_free_if_doomed(s);
+}
+
+void
+eh_clear_aca(struct scsi_sdev *s)
+{
+    struct scsi_host *h = s->dev.target->host;
+
+    if (s->aca_out || h->ops->eh_clear_aca == NULL)
+        return;
+    s->aca_out = true;
+    s->aca_wait.done = eh_aca_cleared;
+    sdev_gate_set(s, GATE_ACA);
+    h->ops->eh_clear_aca(h, s->dev.lun, &s->aca_wait);
 }

@@ -266,6 +266,7 @@ enum scsi_action {
     ACT_DELAY, /* uncounted, after back-off */
     ACT_ALUA,  /* uncounted, after a second */
     ACT_UA,
+    ACT_ACA,    /* counted, after the ACA condition has been cleared */
     ACT_OPCODE, /* the device does not know the command */
     ACT_FIELD,  /* the device does not know something in the command */
     ACT_FAIL,

@@ -86,7 +86,11 @@ scsi_io_host_result(const struct scsi_io *io)
 {
     enum scsi_host_result r = io->sc.host_result;
 
-    return io->timed_out && (r == DID_ABORT || r == DID_RESET) ? DID_TIME_OUT : r;
+    /* Where nothing else helped, the session was dropped to end it: that loss was the command's
+     * doing, and counts as its time-out, or else it would be sent again for ever. */
+    return io->timed_out && (r == DID_ABORT || r == DID_RESET || r == DID_TRANSPORT_DISRUPTED)
+               ? DID_TIME_OUT
+               : r;
 }
 
 static void

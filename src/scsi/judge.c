@@ -49,8 +49,9 @@ scsi_judge_status(uint8_t status)
         return (struct scsi_verdict){.action = ACT_FAIL, .err = -EBADE};
     case SCSI_TASK_ABORTED:
         return (struct scsi_verdict){.action = ACT_RETRY, .err = -ECANCELED, .maybe_done = true};
-    case SCSI_COMMAND_TERMINATED:
     case SCSI_ACA_ACTIVE:
+        return (struct scsi_verdict){.action = ACT_ACA, .err = -EIO};
+    case SCSI_COMMAND_TERMINATED:
         return (struct scsi_verdict){.action = ACT_FAIL, .err = -EIO};
     case SCSI_INTERMEDIATE:
     case SCSI_INTERMEDIATE_CONDITION_MET:

@@ -316,7 +316,8 @@ sdev_follow_host(struct scsi_sdev *s, enum scsi_host_state state)
             (void)sdev_set_state(s, SDEV_BLOCK);
         break;
     case SCSI_HOST_RUNNING:
-        if (s->dev.state == SDEV_RUNNING || s->dev.state == SDEV_TRANSPORT_OFFLINE)
+        if (s->dev.state == SDEV_RUNNING || s->dev.state == SDEV_TRANSPORT_OFFLINE ||
+            s->given_up) /* what error handling gave it up in is over */
             (void)sdev_set_state(s, SDEV_BLOCK);
         if (s->dev.state == SDEV_BLOCK)
             sdev_reconnect(s); /* sets it RUNNING once it is known to be the same */

@@ -100,10 +100,14 @@ scan_keep(struct scsi_scan_op *op)
     }
     known = sdev_of(dev);
     known->seen = true;
-    if (known->known && s->known && !ident_same(known, s, text, sizeof(text)))
+    if (known->known && s->known && !ident_same(known, s, text, sizeof(text))) {
         sdev_replaced(known, text);
-    else if (dev->disk != NULL && dev->disk->up && dev->state == SDEV_RUNNING)
-        disk_want(dev->disk, STEPS_ALL);
+    } else {
+        if (known->given_up)
+            (void)scsi_device_online(dev);
+        if (dev->disk != NULL && dev->disk->up && dev->state == SDEV_RUNNING)
+            disk_want(dev->disk, STEPS_ALL);
+    }
     sdev_free(s);
     return dev;
 }

@@ -121,6 +121,8 @@ scsi_attach(struct scsi_host *h, const struct scsi_params *params, const struct 
         t->params.max_scan_lun = 256;
     if (t->params.spinup_s == 0)
         t->params.spinup_s = 100;
+    if (t->params.eh_tur_ms == 0)
+        t->params.eh_tur_ms = SCSI_EH_TIMEOUT_MS;
     t->ev = ev;
     t->user = user;
     list_init(&t->devices);

@@ -343,6 +343,268 @@ test_session_dies_in_the_ladder(void **state)
     fd_close(&d);
 }
 
+/* Makes a READ hang until the ladder has come to a step: 'a' abort, 'l', 't' resets, 's' session
+ * reset, or TEST UNIT READY behind that of the unit ('u'), which is stuck then. */
+static void
+ladder_to(struct io *io, char step)
+{
+    fd_open(&d);
+    d.f.abort_result = d.f.target_result = SCSI_EH_FAILED;
+    d.f.lu_result = step == 'u' ? SCSI_EH_SUCCESS : SCSI_EH_FAILED;
+    d.f.hold_at = step;
+    if (step == 'u') /* its READ is not given back, as if the unit had forgotten it */
+        fh_script(&d.f, ANSWER(SCSI_TEST_UNIT_READY, 1, .never = true));
+    fh_script(&d.f, ANSWER(SCSI_READ_10, 1, .never = true));
+    io_submit(&d, io, BDEV_READ, 0, 4096, 0);
+    fake_advance(&d.f.loop, SEC(31));
+    assert_int_equal(fh_last(&d.f), step == 'u' ? 'l' : step);
+}
+
+static void
+session_comes_back(struct io *io)
+{
+    fh_state(&d.f, SCSI_HOST_RUNNING);
+    fake_advance(&d.f.loop, SEC(2));
+    if (io->r.result.err == -ENOTCONN) /* it ended with the session */
+        assert_int_equal(bdev_submit(d.q, &io->r), 0);
+    fake_advance(&d.f.loop, SEC(2));
+    assert_true(io->done >= 1);
+    assert_int_equal(io->r.result.err, 0);
+    assert_int_equal(d.dev->state, SDEV_RUNNING);
+    assert_int_equal(d.f.events[SCSI_EV_OFFLINE], 0);
+    assert_int_equal(io_run(&d, BDEV_WRITE, 0, 4096, 0), 0);
+}
+
+/* A session that is lost in any step ends the ladder, and says nothing of the unit. */
+static void
+test_session_lost_in_each_step(void **state)
+{
+    static const char steps[] = {'a', 'l', 't', 'u'};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(steps); i++) {
+        for (int how = 0; how < 4; how++) {
+            struct io io;
+            char order[sizeof(d.f.order)];
+            bool gone = how == 2, at_once = how == 3;
+
+            ladder_to(&io, steps[i]);
+            memcpy(order, d.f.order, sizeof(order));
+            fh_state(&d.f, gone ? SCSI_HOST_GONE : SCSI_HOST_BLOCKED);
+            fh_sweep(&d.f, NULL, gone ? DID_NO_CONNECT : DID_TRANSPORT_DISRUPTED);
+            if (at_once) /* it is back before the host has told what became of the step */
+                fh_state(&d.f, SCSI_HOST_RUNNING);
+            if (how != 1) /* 1: it tells that only when the session is back */
+                fh_release_waits(&d.f);
+            if (!at_once)
+                fake_advance(&d.f.loop, SEC(60));
+            if (how == 1) {
+                fh_state(&d.f, SCSI_HOST_RUNNING);
+                fh_release_waits(&d.f);
+            }
+            session_comes_back(&io);
+            assert_string_equal(d.f.order, order); /* no further step */
+            fd_close(&d);
+        }
+    }
+}
+
+/* However often that happens without a command that goes well in between. */
+static void
+test_sessions_lost_again_and_again(void **state)
+{
+    struct io io;
+
+    (void)state;
+    fd_open(&d);
+    d.f.abort_result = d.f.lu_result = SCSI_EH_FAILED;
+    d.f.hold_at = 'l';
+    fh_script(&d.f, ANSWER(SCSI_READ_10, EVER, .never = true));
+    io_submit(&d, &io, BDEV_READ, 0, 4096, 0);
+    for (int i = 0; i < 8 && io.done == 0; i++) {
+        fake_advance(&d.f.loop, SEC(31));
+        fh_state(&d.f, SCSI_HOST_BLOCKED);
+        fh_sweep(&d.f, NULL, DID_TRANSPORT_DISRUPTED);
+        d.f.order[0] = '\0'; /* which lets the wait go */
+        loop_defer(&d.f.loop.l, &d.f.wait_work);
+        fake_advance(&d.f.loop, SEC(1));
+        memset(d.f.order, 0, sizeof(d.f.order));
+        fh_state(&d.f, SCSI_HOST_RUNNING);
+        fake_advance(&d.f.loop, SEC(1));
+    }
+    assert_int_equal(io.done, 1); /* it was not sent for ever: each time-out of its own counts */
+    assert_int_equal(io.r.result.err, -ETIMEDOUT);
+    assert_int_equal(fh_count(&d.f, SCSI_READ_10), 6);
+    assert_int_equal(d.f.events[SCSI_EV_OFFLINE], 0);
+    d.f.nscript = 0;
+    assert_int_equal(io_run(&d, BDEV_READ, 0, 4096, 0), 0);
+    fd_close(&d);
+}
+
+/* The session that error handling drops: it waits until that is back, or given up. */
+static void
+test_session_drop_waits_for_the_login(void **state)
+{
+    (void)state;
+    for (int gone = 0; gone < 2; gone++) {
+        struct io io;
+
+        ladder_to(&io, 's');
+        fh_state(&d.f, SCSI_HOST_BLOCKED);
+        assert_int_equal(d.dev->state, SDEV_BLOCK);
+        fake_advance(&d.f.loop, SEC(100));
+        assert_int_equal(io.done, 0);
+        fh_state(&d.f, gone ? SCSI_HOST_GONE : SCSI_HOST_RUNNING);
+        fh_release_waits(&d.f);
+        fake_advance(&d.f.loop, SEC(2));
+        assert_int_equal(io.done, 1);
+        assert_int_equal(io.r.result.err, gone ? -ENOTCONN : 0);
+        assert_int_equal(d.dev->state, gone ? SDEV_TRANSPORT_OFFLINE : SDEV_RUNNING);
+        session_comes_back(&io);
+        fd_close(&d);
+    }
+}
+
+static void
+ladder_to_offline(void)
+{
+    fd_open(&d);
+    d.f.abort_result = d.f.lu_result = d.f.target_result = SCSI_EH_FAILED;
+    fh_script(&d.f, ANSWER(SCSI_READ_10, 1, .never = true));
+    fh_script(&d.f, ANSWER(SCSI_TEST_UNIT_READY, EVER, .never = true));
+    (void)io_run(&d, BDEV_READ, 0, 4096, 0);
+    assert_string_equal(d.f.order, "altsa"); /* the last is of TEST UNIT READY */
+    assert_int_equal(d.dev->state, SDEV_OFFLINE);
+    assert_int_equal(d.f.events[SCSI_EV_OFFLINE], 1);
+    d.f.nscript = 0;
+    fh_sweep(&d.f, NULL, DID_ABORT); /* TEST UNIT READY, at last */
+    fake_turn(&d.f.loop);
+}
+
+static void
+test_offline_and_back(void **state)
+{
+    struct scanned s;
+
+    (void)state;
+    for (int how = 0; how < 4; how++) {
+        ladder_to_offline();
+        fake_advance(&d.f.loop, SEC(1000));
+        assert_int_equal(d.dev->state, SDEV_OFFLINE); /* not by itself */
+        memset(&s, 0, sizeof(s));
+        switch (how) {
+        case 0:
+            assert_int_equal(scsi_device_online(d.dev), 0);
+            break;
+        case 1:
+            assert_ptr_equal(fh_scan_lun(&d.f, 0), d.dev);
+            break;
+        case 2:
+            assert_int_equal(scsi_scan(d.f.t, scan_done, &s), 0);
+            break;
+        default:
+            fh_state(&d.f, SCSI_HOST_BLOCKED);
+            fh_state(&d.f, SCSI_HOST_RUNNING);
+            break;
+        }
+        fake_advance(&d.f.loop, SEC(2));
+        assert_int_equal(d.dev->state, SDEV_RUNNING);
+        assert_int_equal(d.f.events[SCSI_EV_ONLINE], 1);
+        assert_int_equal(io_run(&d, BDEV_WRITE, 0, 4096, 0), 0);
+        fd_close(&d);
+    }
+    ladder_to_offline(); /* but not as another unit */
+    d.f.luns[0].name = "\x60zzzzzzzzzzzzzzz";
+    fh_state(&d.f, SCSI_HOST_BLOCKED);
+    fh_state(&d.f, SCSI_HOST_RUNNING);
+    fake_advance(&d.f.loop, SEC(2));
+    assert_int_equal(d.dev->state, SDEV_OFFLINE);
+    assert_int_equal(d.f.events[SCSI_EV_REPLACED], 1);
+    fh_state(&d.f, SCSI_HOST_BLOCKED);
+    fh_state(&d.f, SCSI_HOST_RUNNING);
+    fake_advance(&d.f.loop, SEC(2));
+    assert_int_equal(d.dev->state, SDEV_OFFLINE);
+    assert_int_equal(d.f.events[SCSI_EV_ONLINE], 0);
+    fd_close(&d);
+}
+
+/* TEST UNIT READY of the ladder has a time limit of its own. */
+static void
+test_eh_time_limit(void **state)
+{
+    struct scsi_params p = {.eh_tur_ms = 2000};
+    struct io io;
+
+    (void)state;
+    memset(&d, 0, sizeof(d));
+    fh_init(&d.f);
+    assert_int_equal(scsi_attach(&d.f.h, &p, &fh_events, &d.f, &d.f.t), 0);
+    fh_add(&d.f, 0, 0);
+    fd_up(&d);
+    d.f.abort_result = SCSI_EH_FAILED;
+    fh_script(&d.f, ANSWER(SCSI_READ_10, 1, .never = true));
+    fh_script(&d.f, ANSWER(SCSI_TEST_UNIT_READY, 1, .never = true));
+    io_submit(&d, &io, BDEV_READ, 0, 4096, 0);
+    fake_advance(&d.f.loop, SEC(30) + MS(1900));
+    assert_string_equal(d.f.order, "al");
+    fake_advance(&d.f.loop, MS(200));
+    assert_string_equal(d.f.order, "alat");
+    fake_advance(&d.f.loop, SEC(1));
+    assert_int_equal(io.done, 1);
+    fd_close(&d);
+}
+
+/* ---- ACA: a raw command with NACA had it set up ---- */
+
+static void
+test_aca_is_cleared(void **state)
+{
+    struct io a, b;
+
+    (void)state;
+    fd_open(&d);
+    d.f.aca = d.f.hold_waits = true;
+    io_submit(&d, &a, BDEV_WRITE, 0, 4096, 0);
+    io_submit(&d, &b, BDEV_READ, 0, 4096, 0);
+    fake_advance(&d.f.loop, SEC(1));
+    assert_int_equal(d.f.acas, 1);
+    assert_int_equal(d.f.n, 2); /* nothing is sent meanwhile */
+    fh_release_waits(&d.f);
+    fake_advance(&d.f.loop, MS(1));
+    assert_int_equal(a.done + b.done, 2);
+    assert_int_equal(a.r.result.err | b.r.result.err, 0);
+    assert_int_equal(d.f.acas, 1);
+    fd_close(&d);
+
+    fd_open(&d); /* it cannot be cleared */
+    d.f.aca = true;
+    d.f.aca_result = SCSI_EH_FAILED;
+    assert_int_equal(io_run(&d, BDEV_WRITE, 0, 4096, 0), -EIO);
+    assert_true(d.f.acas >= 5 && d.f.acas <= 6);
+    fd_close(&d);
+
+    fd_open(&d); /* the session is lost meanwhile */
+    d.f.aca = d.f.hold_waits = true;
+    d.f.aca_result = SCSI_EH_FAILED;
+    io_submit(&d, &a, BDEV_WRITE, 0, 4096, 0);
+    fake_advance(&d.f.loop, MS(1));
+    fh_state(&d.f, SCSI_HOST_BLOCKED);
+    d.f.aca = false; /* a new nexus has none */
+    fh_release_waits(&d.f);
+    fh_state(&d.f, SCSI_HOST_RUNNING);
+    fake_advance(&d.f.loop, SEC(1));
+    assert_int_equal(a.done, 1);
+    assert_int_equal(a.r.result.err, 0);
+    fd_close(&d);
+
+    fd_open(&d); /* the end comes first */
+    d.f.aca = d.f.hold_waits = true;
+    io_submit(&d, &a, BDEV_WRITE, 0, 4096, 0);
+    fake_advance(&d.f.loop, MS(1));
+    fd_close(&d);
+    assert_int_equal(a.done, 1);
+}
+
 static void
 test_protocol_errors_end_the_session(void **state)
 {
@@ -521,6 +783,12 @@ main(void)
         cmocka_unit_test(test_session_given_up_and_back),
         cmocka_unit_test(test_another_disk_after_reconnect),
         cmocka_unit_test(test_session_dies_in_the_ladder),
+        cmocka_unit_test(test_session_lost_in_each_step),
+        cmocka_unit_test(test_sessions_lost_again_and_again),
+        cmocka_unit_test(test_session_drop_waits_for_the_login),
+        cmocka_unit_test(test_offline_and_back),
+        cmocka_unit_test(test_eh_time_limit),
+        cmocka_unit_test(test_aca_is_cleared),
         cmocka_unit_test(test_protocol_errors_end_the_session),
         cmocka_unit_test(test_two_units_take_turns),
         cmocka_unit_test(test_probe_stuck_in_the_ladder),
