@@ -111,7 +111,7 @@ open_units(struct lu_device *dev, const struct lu_device_config *cfg, struct lun
         lu->dev = dev;
         dev->lus_count++;
         r = lu_open(lu, &cfg->luns[i], cfg->log, err);
-        if (r == 0 && lu->store->ops->sync != NULL)
+        if (r == 0 && lu->store->ops->sync != NULL && !lu->store->ops->sync_on_loop)
             r = lu_flusher_start(dev->flusher);
         if (r == 0)
             r = number_unit(dev, cfg, i, &next, err);

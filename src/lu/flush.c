@@ -15,8 +15,10 @@ struct lu_flusher {
     pthread_cond_t wake;
     struct list queue, done; /* struct lu_flush_job by link, under lock */
     struct loop_work back;   /* takes `done` to the loop's thread */
-    bool posted, stop;       /* under lock */
-    bool dead;               /* lu_flusher_free was called while `back` was under way */
+    struct list here;        /* struct lu_flush_job by link: to be done on the loop */
+    struct loop_work here_work;
+    bool posted, stop; /* under lock */
+    bool dead;         /* lu_flusher_free was called while `back` was under way */
 };
 
 static void *
@@ -57,6 +59,30 @@ flusher_destroy(struct lu_flusher *f)
     free(f);
 }
 
+static struct lu_flush_job *
+next_here(struct lu_flusher *f)
+{
+    struct lu_flush_job *job = container_of(list_pop_front(&f->here), struct lu_flush_job, link);
+
+    job->queued = false;
+    job->result = lu_store_sync(job->store);
+    return job;
+}
+
+static void
+sync_here(struct loop_work *w)
+{
+    struct lu_flusher *f = container_of(w, struct lu_flusher, here_work);
+    struct lu_flush_job *job;
+
+    if (list_empty(&f->here))
+        return; /* it was taken back */
+    job = next_here(f);
+    if (!list_empty(&f->here))
+        loop_defer(f->loop, &f->here_work);
+    job->done(job);
+}
+
 static void
 jobs_come_back(struct loop_work *w)
 {
@@ -89,7 +115,9 @@ lu_flusher_new(struct loop *loop, struct lu_flusher **ret)
     f->loop = loop;
     list_init(&f->queue);
     list_init(&f->done);
+    list_init(&f->here);
     loop_work_init(&f->back, jobs_come_back);
+    loop_work_init(&f->here_work, sync_here);
     (void)pthread_mutex_init(&f->lock, NULL);
     (void)pthread_cond_init(&f->wake, NULL);
     *ret = f;
@@ -111,7 +139,14 @@ lu_flusher_start(struct lu_flusher *f)
 void
 lu_flusher_sync(struct lu_flusher *f, struct lu_flush_job *job)
 {
-    assert(f->running && job->store != NULL && job->done != NULL);
+    assert(job->store != NULL && job->done != NULL);
+    if (job->store->ops->sync_on_loop) {
+        list_push_back(&f->here, &job->link);
+        job->queued = true;
+        loop_defer(f->loop, &f->here_work);
+        return;
+    }
+    assert(f->running);
     (void)pthread_mutex_lock(&f->lock);
     list_push_back(&f->queue, &job->link);
     job->queued = true;
@@ -138,6 +173,9 @@ lu_flusher_free(struct lu_flusher *f)
 {
     if (f == NULL)
         return;
+    loop_defer_cancel(&f->here_work);
+    while (!list_empty(&f->here))
+        (void)next_here(f);
     if (f->running) {
         (void)pthread_mutex_lock(&f->lock);
         f->stop = true;

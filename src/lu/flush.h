@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* lu/flush.h - syncs of stores on a helper thread, because they may take long.
+/* lu/flush.h - syncs of stores on a helper thread, because they may take long; those of a store
+ * that says sync_on_loop run on the loop, a little later.
  *
  * One flusher may serve the devices of a whole process.  All functions are
  * called on the loop's thread, and so is a job's `done`; only the store's own
@@ -30,7 +31,8 @@ struct lu_flush_job {
  */
 int lu_flusher_new(struct loop *loop, struct lu_flusher **ret);
 
-/* Starts the thread if it does not run.  To be called before the first job.  Returns 0 or -errno.
+/* Starts the thread if it does not run.  To be called before the first job that needs it.  Returns
+ * 0 or -errno.
  */
 int lu_flusher_start(struct lu_flusher *f);
 

@@ -8,7 +8,7 @@
  * has shortened the file) raises SIGBUS instead of returning an error.  A null store has
  * neither memory nor calls: it reads as zeroes and drops what is written.  A caller may
  * bring a store of its own, with its own operations (lu_config.store).  All operations but
- * `sync` are called on the loop's thread.
+ * `sync` are called on the loop's thread, and that, too, where the store says so.
  */
 #ifndef LU_STORE_H
 #define LU_STORE_H
@@ -43,6 +43,8 @@ struct lu_store_ops {
      * is called on a helper thread, while the loop's thread may call the other operations; it is
      * called at most once at a time for a store.  NULL: what is written is always stable. */
     int (*sync)(struct lu_store *s);
+    bool sync_on_loop; /* sync does not block, and is called on the loop's thread as the others are
+                        */
 
     /* Keeps len bytes beside the data, in place of those that it kept before, or with len 0 none
      * any more, so that they outlive the process.  May block.  Returns 0 when that is stable; or

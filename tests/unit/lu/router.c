@@ -48,10 +48,12 @@ fake_timer_stop(struct loop *l, struct loop_timer *t)
     t->node.queued = false;
 }
 
-static const struct loop_ops loop_ops = {.name = "fake",
-                                         .post = fake_post,
-                                         .timer_start = fake_timer_start,
-                                         .timer_stop = fake_timer_stop};
+static const struct loop_ops loop_ops = {
+    .name = "fake",
+    .post = fake_post,
+    .defer = fake_post, /* at the end of this turn, or in the next */
+    .timer_start = fake_timer_start,
+    .timer_stop = fake_timer_stop};
 
 unsigned
 world_turn(struct world *w)

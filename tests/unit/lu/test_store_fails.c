@@ -289,6 +289,49 @@ ends_with_a_sync_under_way(void **state)
     assert_true(r.aborted); /* world_teardown does the rest */
 }
 
+/* A store that does not block is synced on the loop: in the order of the commands, but for those
+ * that have ended before. */
+static void
+syncs_on_the_loop(void **state)
+{
+    struct world *w = *state;
+    const struct lu_store_ops *honest = w->disk.store.ops;
+    struct lu_store_ops ops = *honest;
+    static struct req r[3];
+    uint8_t cdb[CDB_MAX], data[BLOCK] = {1};
+
+    ops.sync_on_loop = true;
+    w->disk.store.ops = &ops;
+    (void)cdb_sync_cache10(cdb, 0, 0, 0);
+    for (int i = 0; i < 3; i++) {
+        req_begin(&r[i], w, i == 0 ? w->a : w->b, 0, cdb, 0);
+        lu_cmd_finish(&r[i].c);
+    }
+    assert_int_equal(w->disk.syncs, 0); /* later, never from inside the call */
+    lu_abort_task_set(w->lu, w->a, w);
+    assert_true(r[0].aborted);
+    while (!r[2].completed)
+        (void)world_turn(w);
+    assert_true(r[1].completed && !r[0].completed);
+    assert_int_equal(w->disk.syncs, 2);
+    req_end(&r[1]);
+    req_end(&r[2]);
+    req_begin(&r[0], w, w->a, 0, cdb, 0); /* the only one there is, and it is taken back */
+    lu_cmd_finish(&r[0].c);
+    lu_abort_task_set(w->lu, w->a, w);
+    (void)cdb_write10(cdb, 0, 1, SCSI_FUA);
+    w->disk.fail_sync = -EIO;
+    assert_int_equal(do_code(w, w->a, cdb, data, BLOCK), WRITE_ERROR);
+    assert_int_equal(w->disk.syncs, 3);
+    w->disk.fail_sync = 0;
+    (void)cdb_sync_cache10(cdb, 0, 0, 0);
+    req_begin(&r[1], w, w->b, 0, cdb, 0); /* under way when all ends */
+    lu_cmd_finish(&r[1].c);
+    lu_abort_task_set(w->lu, w->b, NULL);
+    (void)world_turn(w);
+    w->disk.store.ops = honest;
+}
+
 int
 main(void)
 {
@@ -298,6 +341,7 @@ main(void)
         cmocka_unit_test_setup_teardown(discarding, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(syncing, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(codes, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(syncs_on_the_loop, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(sync_failure_is_told_to_all, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(ended_while_syncing, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(ended_before_its_sync, world_setup, world_teardown),
