@@ -66,7 +66,7 @@ tgt_nop_tell(struct tgt_conn *c)
 }
 
 void
-tgt_ask_logout(struct tgt_conn *c, uint32_t seconds)
+tgt_tell_async(struct tgt_conn *c, uint8_t event, const uint16_t param[3], bool close)
 {
     struct tgt_ctl *ctl = tgt_ctl_new(ISCSI_OP_ASYNC, ISCSI_TAG_RSVD);
     struct bhs_async *h;
@@ -74,7 +74,20 @@ tgt_ask_logout(struct tgt_conn *c, uint32_t seconds)
     if (ctl == NULL)
         return;
     h = (struct bhs_async *)(void *)ctl->hdr;
-    h->event = ISCSI_ASYNC_LOGOUT_REQUEST;
-    h->param3 = put16((uint16_t)seconds);
+    h->event = event;
+    h->param1 = put16(param[0]);
+    h->param2 = put16(param[1]);
+    h->param3 = put16(param[2]);
+    ctl->close_after = close;
     tgt_ctl_send(c, ctl);
+    if (close && c->state == TGT_CONN_FFP)
+        c->state = TGT_CONN_CLOSING;
+}
+
+void
+tgt_ask_logout(struct tgt_conn *c, uint32_t seconds)
+{
+    const uint16_t param[3] = {0, 0, (uint16_t)seconds};
+
+    tgt_tell_async(c, ISCSI_ASYNC_LOGOUT_REQUEST, param, false);
 }

@@ -3,6 +3,7 @@
 #ifndef TARGET_CTL_H
 #define TARGET_CTL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct bhs;
@@ -19,6 +20,10 @@ void tgt_reject_and_close(struct tgt_conn *c, const struct bhs *h, uint8_t reaso
  * ExpCmdSN and MaxCmdSN. */
 void tgt_nop_ping(struct tgt_conn *c);
 void tgt_nop_tell(struct tgt_conn *c);
+
+/* Sends an Asynchronous Message (RFC 7143 11.9.1) with Parameter1 to Parameter3, and closes the
+ * connection behind it where `close` is set. */
+void tgt_tell_async(struct tgt_conn *c, uint8_t event, const uint16_t param[3], bool close);
 
 /* Asks the initiator to log out within that time (RFC 7143 11.9.1, event 1). */
 void tgt_ask_logout(struct tgt_conn *c, uint32_t seconds);

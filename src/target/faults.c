@@ -40,7 +40,7 @@ strike(struct tgt_hook *h, enum tgt_hook_point at, void *arg)
     case TGT_HOOK_RECEIVED:
         return o->drop_after_pdus != 0 && ++*pdus >= o->drop_after_pdus;
     case TGT_HOOK_LOGIN:
-        return o->mute_login;
+        return o->mute_login ? TGT_HOOK_NEVER : o->refuse_login;
     case TGT_HOOK_NOP:
         return o->mute_nop;
     case TGT_HOOK_TMF:
@@ -53,6 +53,8 @@ strike(struct tgt_hook *h, enum tgt_hook_point at, void *arg)
         return nth(&f->pdus, o->corrupt_header_every);
     case TGT_HOOK_DATA_IN:
         return nth(&f->data_in, o->corrupt_data_in_every);
+    case TGT_HOOK_WINDOW:
+        return o->shut_window;
     }
     return 0;
 }

@@ -15,9 +15,11 @@ struct target_faults {
     uint32_t corrupt_header_every;  /* every n-th PDU sent in FFP carries a wrong header digest */
     bool mute;                      /* never answer SCSI commands whose opcode is mute_opcode */
     uint8_t mute_opcode;
-    bool mute_tmf;   /* never answer task management */
-    bool mute_nop;   /* never answer pings */
-    bool mute_login; /* accept connections, never answer logins */
+    bool mute_tmf;         /* never answer task management */
+    bool mute_nop;         /* never answer pings */
+    bool mute_login;       /* accept connections, never answer logins */
+    uint16_t refuse_login; /* Status-Class << 8 | Status-Detail with which logins are refused */
+    bool shut_window;      /* MaxCmdSN does not grow */
 };
 
 #endif

@@ -16,7 +16,8 @@
 enum tgt_hook_point {
     TGT_HOOK_RECEIVED, /* a header in full feature phase has come; arg: uint64_t *, a count of its
                           connection for the hook; not 0: close the connection */
-    TGT_HOOK_LOGIN,    /* a Login Request has come; not 0: do not answer */
+    TGT_HOOK_LOGIN,    /* a Login Request has come; not 0: refuse it with that Status-Class << 8 |
+                          Status-Detail, or TGT_HOOK_NEVER: do not answer */
     TGT_HOOK_NOP,      /* a ping has come; not 0: do not answer */
     TGT_HOOK_TMF,      /* a function has been carried out; not 0: do not answer */
     TGT_HOOK_COMMAND,  /* a SCSI command has its turn; not 0: the status that it ends with */
@@ -24,6 +25,7 @@ enum tgt_hook_point {
                           that its response waits, or TGT_HOOK_NEVER */
     TGT_HOOK_HEADER,   /* a header digest is made; not 0: spoil it */
     TGT_HOOK_DATA_IN,  /* a Data-In PDU is made; not 0: spoil its data digest */
+    TGT_HOOK_WINDOW,   /* MaxCmdSN could grow; not 0: it does not */
 };
 
 #define TGT_HOOK_NEVER UINT32_MAX

@@ -308,6 +308,7 @@ tgt_login_pdu(struct tgt_conn *c, const uint8_t *data, uint32_t len)
 {
     uint8_t csg_bits = login_header(c)->flags & ISCSI_LOGIN_CSG_MASK;
     struct tgt_login *l;
+    uint32_t fault;
     uint16_t status;
 
     if (c->login == NULL && !login_first_pdu(c))
@@ -317,8 +318,12 @@ tgt_login_pdu(struct tgt_conn *c, const uint8_t *data, uint32_t len)
         tgt_conn_kill(c, "a PDU before the last Login Response");
         return;
     }
-    if (tgt_hook(c->target->hook, TGT_HOOK_LOGIN, NULL))
+    fault = tgt_hook(c->target->hook, TGT_HOOK_LOGIN, NULL);
+    if (fault != 0) {
+        if (fault != TGT_HOOK_NEVER)
+            login_refuse(c, (uint16_t)fault);
         return;
+    }
     if (pdu_opcode(&c->h.bhs) != ISCSI_OP_LOGIN_REQ) {
         login_refuse(c, ISCSI_LOGIN_INVALID_DURING_LOGIN);
         return;

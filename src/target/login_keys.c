@@ -40,6 +40,17 @@ redirect(struct tgt_login *l)
                                        : ISCSI_LOGIN_MOVED_TEMPORARILY;
 }
 
+/* Whoever is at the right portal already stays there. */
+static bool
+is_sent_away(const struct tgt_conn *c)
+{
+    const struct tgt_login *l = c->login;
+    char here[PORTAL_TEXT_MAX];
+
+    return l->node->redirect[0] != '\0' && !l->discovery &&
+           strcmp(l->node->redirect, sock_addr_format(&c->local, here, sizeof(here))) != 0;
+}
+
 static uint16_t
 find_target(struct tgt_conn *c)
 {
@@ -54,7 +65,7 @@ find_target(struct tgt_conn *c)
     l->node = tgt_node_find(c->target, name);
     if (l->node == NULL)
         return ISCSI_LOGIN_NOT_FOUND;
-    return l->node->redirect[0] != '\0' && !l->discovery ? redirect(l) : ISCSI_LOGIN_OK;
+    return is_sent_away(c) ? redirect(l) : ISCSI_LOGIN_OK;
 }
 
 /* Who it is, from the first complete request. */

@@ -228,6 +228,21 @@ defaults(struct tgt_node *node)
 }
 
 int
+tgt_node_redirect(struct tgt_node *node, const char *to, bool permanent, struct lunette_error *err)
+{
+    struct portal p;
+    int r = to != NULL ? portal_parse(to, strlen(to), &p, err) : 0;
+
+    if (r < 0)
+        return r;
+    node->redirect[0] = '\0';
+    if (to != NULL)
+        (void)portal_format(&p, node->redirect, sizeof(node->redirect));
+    node->redirect_permanent = permanent;
+    return 0;
+}
+
+int
 tgt_node_init(struct tgt_node *node, const struct target_node_config *cfg,
               struct lunette_error *err)
 {
@@ -259,14 +274,8 @@ tgt_node_init(struct tgt_node *node, const struct target_node_config *cfg,
         r = node_bad(err, cfg, "an alias has at most 255 bytes%s", "");
     if (r == 0 && cfg->alias != NULL)
         (void)snprintf(node->alias, sizeof(node->alias), "%s", cfg->alias);
-    if (r == 0 && cfg->redirect != NULL) {
-        struct portal p;
-
-        r = portal_parse(cfg->redirect, strlen(cfg->redirect), &p, err);
-        if (r == 0)
-            (void)portal_format(&p, node->redirect, sizeof(node->redirect));
-        node->redirect_permanent = cfg->redirect_permanent;
-    }
+    if (r == 0 && cfg->redirect != NULL)
+        r = tgt_node_redirect(node, cfg->redirect, cfg->redirect_permanent, err);
     return r < 0 ? r : open_device(node, cfg, err);
 }
 

@@ -11,6 +11,9 @@
  * with err; the caller calls tgt_node_fini in both cases. */
 int tgt_node_init(struct tgt_node *node, const struct target_node_config *cfg,
                   struct lunette_error *err);
+/* Sends every login to another portal from now on; to NULL: none.  0 or -EINVAL with err. */
+int tgt_node_redirect(struct tgt_node *node, const char *to, bool permanent,
+                      struct lunette_error *err);
 void tgt_node_fini(struct tgt_node *node);
 
 /* name is normalized; NULL: there is no such target. */

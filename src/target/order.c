@@ -3,6 +3,7 @@
 
 #include <assert.h>
 
+#include "target/instance.h"
 #include "target/state/command.h"
 #include "target/state/conn.h"
 #include "target/state/session.h"
@@ -51,7 +52,7 @@ order_window(struct tgt_session *s)
     uint32_t room = s->open < s->depth ? s->depth - s->open : 0;
     uint32_t max = s->exp_cmd_sn + room - 1;
 
-    if (sn_gt(max, s->max_cmd_sn))
+    if (sn_gt(max, s->max_cmd_sn) && !tgt_hook(s->target->hook, TGT_HOOK_WINDOW, NULL))
         s->max_cmd_sn = max;
     return s->max_cmd_sn;
 }

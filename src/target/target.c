@@ -269,6 +269,32 @@ target_set_faults(struct target *t, const struct target_faults *faults)
     t->hook = tgt_faults_set(&t->faults, faults);
 }
 
+int
+target_redirect(struct target *t, const char *node, const char *to, bool permanent,
+                struct lunette_error *err)
+{
+    struct tgt_node *n = tgt_node_find(t, node);
+
+    if (n == NULL)
+        return lunette_fail(err, -ENOENT, LUNETTE_DOM_NOTFOUND, 0, "there is no target %s", node);
+    return tgt_node_redirect(n, to, permanent, err);
+}
+
+void
+target_tell_async(struct target *t, uint8_t event, uint16_t param2, uint16_t param3)
+{
+    bool drops = event == ISCSI_ASYNC_DROP_CONNECTION || event == ISCSI_ASYNC_DROP_SESSION;
+
+    LIST_FOREACH_SAFE (i, &t->conns) {
+        struct tgt_conn *c = container_of(i, struct tgt_conn, link);
+        const uint16_t param[3] = {event == ISCSI_ASYNC_DROP_CONNECTION ? c->cid : 0, param2,
+                                   param3};
+
+        if (c->state == TGT_CONN_FFP && !c->sess->discovery)
+            tgt_tell_async(c, event, param, drops);
+    }
+}
+
 void
 target_drop_connections(struct target *t)
 {

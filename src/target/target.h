@@ -55,6 +55,16 @@ int target_set_alua(struct target *t, const char *node, uint32_t lun, uint8_t st
 /* Sets the faults that the target makes; faults is copied, NULL: none. */
 void target_set_faults(struct target *t, const struct target_faults *faults);
 
+/* Sends logins of a target that come to another portal than `to` ("host:port") there from now on;
+ * NULL: none.  Returns 0, or -errno with err. */
+int target_redirect(struct target *t, const char *node, const char *to, bool permanent,
+                    struct lunette_error *err);
+
+/* Sends an Asynchronous Message (RFC 7143 11.9.1) on every connection in full feature phase, with
+ * the connection's CID as Parameter1 where the event is about one.  Events that announce that the
+ * connection is dropped drop it. */
+void target_tell_async(struct target *t, uint8_t event, uint16_t param2, uint16_t param3);
+
 /* Closes every connection, as a crash would; sessions are lost, LUNs and reservations stay. */
 void target_drop_connections(struct target *t);
 
