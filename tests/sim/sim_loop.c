@@ -11,10 +11,12 @@
 #include <string.h>
 
 #include "tests/sim/sim_priv.h"
+#include "tests/support/steady_alloc.h"
 
 #define DEFER_ROUNDS_MAX 16
 #define START_NS         (1000 * LOOP_NS_PER_S) /* a clock that started at 0 would hide mistakes */
 #define SCRATCH_SIZE     ((size_t)512 * 1024)
+#define SCRATCH_ALIGN    ((size_t)4096)
 
 const struct sim_config sim_rough = {
     .delay_min_us = 5,
@@ -160,15 +162,27 @@ at_due(struct sim_event *e)
 
     list_del(&a->node);
     a->fn(a->user);
-    free(a);
+    steady_free(a);
+}
+
+void
+sim_jump(struct sim *sim, uint64_t ns)
+{
+    sim->now_ns += ns;
+}
+
+void
+sim_tap(struct sim *sim, uint32_t (*fn)(void *user, const struct sim_bytes *b), void *user)
+{
+    sim->tap = fn;
+    sim->tap_user = user;
 }
 
 void
 sim_at(struct sim *sim, uint64_t delay_ns, void (*fn)(void *user), void *user)
 {
-    struct at *a = calloc(1, sizeof(*a));
+    struct at *a = steady_calloc(1, sizeof(*a));
 
-    assert(a != NULL);
     a->event.fn = at_due;
     a->sim = sim;
     a->fn = fn;
@@ -326,7 +340,9 @@ sim_run_until(struct sim *sim, bool (*done)(void *user), void *user, uint64_t ma
             next = earlier(next, &container_of(p, struct sim_loop, node)->timers);
         if (next == UINT64_MAX)
             return false;
-        sim->now_ns = next < end ? next : end;
+        next = next < end ? next : end;
+        if (next > sim->now_ns) /* the clock may have jumped beyond it */
+            sim->now_ns = next;
     }
     return true;
 }
@@ -436,8 +452,7 @@ sim_host(struct sim *sim, const char *name, int err, const char *const *numeric,
     assert(strlen(name) <= HOST_MAX && count >= 0 && count <= LOOP_RESOLVE_MAX);
     assert(err < 0 ? count == 0 : count > 0);
     if (h == NULL) {
-        h = calloc(1, sizeof(*h));
-        assert(h != NULL);
+        h = steady_calloc(1, sizeof(*h));
         memcpy(h->name, name, strlen(name) + 1);
         list_push_back(&sim->hosts, &h->node);
     }
@@ -459,7 +474,7 @@ resolve_finish(struct loop_work *w)
     r->loop->lookups--;
     sim_note(r->loop->sim, NOTE_RESOLVED, (uint64_t)r->err, (uint64_t)r->count);
     r->done(r->user, r->err, r->count > 0 ? r->addr : NULL, r->count);
-    free(r);
+    steady_free(r);
 }
 
 static void
@@ -482,9 +497,7 @@ sim_resolve(struct loop *pub, const char *host, uint16_t port,
     assert(done != NULL);
     if (host[0] == '\0' || strlen(host) > HOST_MAX)
         return -EINVAL;
-    r = calloc(1, sizeof(*r));
-    if (r == NULL)
-        return -ENOMEM;
+    r = steady_calloc(1, sizeof(*r));
     r->event.fn = resolve_due;
     r->loop = l;
     r->done = done;
@@ -516,7 +529,7 @@ sim_resolve_cancel(struct loop *pub, struct resolve *r)
     l->lookups--;
     sim_event_del(l->sim, &r->event);
     list_del(&r->work.node);
-    free(r);
+    steady_free(r);
 }
 
 /* Making and freeing. */
@@ -544,9 +557,8 @@ struct sim *
 sim_new(uint64_t seed, const struct sim_config *cfg)
 {
     static const char *const local[] = {"127.0.0.1", "::1"};
-    struct sim *sim = calloc(1, sizeof(*sim));
+    struct sim *sim = steady_calloc(1, sizeof(*sim));
 
-    assert(sim != NULL);
     sim->rng = seed;
     sim->hash = 0xcbf29ce484222325ull;
     sim->now_ns = START_NS;
@@ -600,14 +612,14 @@ static const struct loop_ops sim_ops = {
 struct loop *
 sim_loop(struct sim *sim)
 {
-    struct sim_loop *l = calloc(1, sizeof(*l));
+    struct sim_loop *l = steady_calloc(1, sizeof(*l));
 
-    assert(l != NULL);
     l->pub.ops = &sim_ops;
     l->pub.now_ns = sim->now_ns;
     l->pub.scratch_size = SCRATCH_SIZE;
-    l->pub.scratch = aligned_alloc(4096, SCRATCH_SIZE);
-    assert(l->pub.scratch != NULL);
+    l->scratch = steady_calloc(1, SCRATCH_SIZE + SCRATCH_ALIGN);
+    l->pub.scratch =
+        l->scratch + (SCRATCH_ALIGN - (uintptr_t)l->scratch % SCRATCH_ALIGN) % SCRATCH_ALIGN;
     l->sim = sim;
     l->id = sim->nloops++;
     list_init(&l->deferred);
@@ -628,8 +640,8 @@ sim_loop_free(struct sim_loop *l)
     sim_reap_streams(l);
     list_del(&l->node);
     pool_fini(&l->pub.tx);
-    free(l->pub.scratch);
-    free(l);
+    steady_free(l->scratch);
+    steady_free(l);
 }
 
 void
@@ -643,13 +655,13 @@ sim_free(struct sim *sim)
         sim_loop_free(container_of(sim->loops.next, struct sim_loop, node));
     sim_net_free(sim);
     while ((n = list_pop_front(&sim->hosts)) != NULL)
-        free(container_of(n, struct host, node));
+        steady_free(container_of(n, struct host, node));
     while ((n = list_pop_front(&sim->ats)) != NULL) {
         struct at *a = container_of(n, struct at, node);
 
         sim_event_del(sim, &a->event);
-        free(a);
+        steady_free(a);
     }
     assert(timerq_first(&sim->events) == NULL);
-    free(sim);
+    steady_free(sim);
 }

@@ -57,6 +57,21 @@ void sim_after_turn(struct sim *sim, void (*fn)(void *user), void *user);
 /* Calls fn(user) between two turns, delay_ns from now. */
 void sim_at(struct sim *sim, uint64_t delay_ns, void (*fn)(void *user), void *user);
 
+/* The clock jumps forward, as that of a machine that was suspended. */
+void sim_jump(struct sim *sim, uint64_t ns);
+
+/* Bytes of a connection, for whoever reads along: those to the server when they are sent, those to
+ * the client when they have arrived.  p NULL: the client has closed the connection. */
+struct sim_bytes {
+    uint32_t conn;
+    bool to_server;
+    const uint8_t *p;
+    size_t len;
+};
+/* fn is called for all connections, in the order of each direction's bytes.  It returns 0; or which
+ * of the bytes, counted from 1, is to be another one when it is received. */
+void sim_tap(struct sim *sim, uint32_t (*fn)(void *user, const struct sim_bytes *b), void *user);
+
 /* What a name resolves to; addresses without port, numeric.  err <0: how its lookup fails.
  * "localhost" is known. */
 void sim_host(struct sim *sim, const char *name, int err, const char *const *numeric, int count);
@@ -82,6 +97,10 @@ void sim_refuse(struct sim *sim, const struct sock_addr *server, bool on);
 /* Nothing arrives while on: a network that lost its way.  Senders with data under way give up
  * after their user_timeout_ms (or 15 minutes). */
 void sim_stall(struct sim *sim, const struct sock_addr *server, bool on);
+
+/* The same for the connections that there are now: those that are made meanwhile work.  Off: what
+ * was on its way arrives after all. */
+void sim_hold(struct sim *sim, bool on);
 
 /* Closes a descriptor of stream_release that nobody has adopted. */
 void sim_close_fd(struct sim *sim, int fd);

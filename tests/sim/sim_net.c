@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "tests/sim/sim_priv.h"
+#include "tests/support/steady_alloc.h"
 
 #define ACCEPT_MAX 16
 #define BACKLOG    1024
@@ -62,6 +63,7 @@ struct end {
     struct list segs;
     struct list loans;
     uint64_t launched, arrived; /* bytes ever sent to this end, and those that were there */
+    uint64_t spoil_at;          /* which of them is spoiled when it arrives */
     uint64_t last_ns;           /* nothing arrives before what was sent before */
     struct sim_event arrive;
     uint64_t cut_left; /* bytes that may still arrive */
@@ -88,6 +90,7 @@ struct conn {
     bool held;    /* setup waits for the network */
     bool lost;    /* for ever */
     bool stalled; /* for now */
+    bool kept;    /* by sim_hold */
     bool severed;
     enum sim_cut how;
     uint32_t id;
@@ -268,9 +271,9 @@ drop_flying(struct end *to)
     struct list *n;
 
     while ((n = list_pop_front(&to->segs)) != NULL)
-        free(container_of(n, struct seg, node));
+        steady_free(container_of(n, struct seg, node));
     while ((n = list_pop_front(&to->loans)) != NULL)
-        free(container_of(n, struct loan, node));
+        steady_free(container_of(n, struct loan, node));
     to->flying = 0;
     schedule_arrival(to);
 }
@@ -306,10 +309,9 @@ static void
 push_seg(struct end *to, enum seg_kind kind, size_t len)
 {
     struct sim *sim = to->conn->sim;
-    struct seg *s = calloc(1, sizeof(*s));
+    struct seg *s = steady_calloc(1, sizeof(*s));
     uint64_t at = sim->now_ns + sim_delay_ns(sim);
 
-    assert(s != NULL);
     s->at_ns = at > to->last_ns ? at : to->last_ns;
     s->kind = kind;
     s->len = len;
@@ -338,6 +340,55 @@ conn_cut(struct conn *c, enum sim_cut how)
     }
 }
 
+/* Shows bytes to whoever reads along.  Which of them is spoiled, counted from 1; 0: none. */
+static uint32_t
+tap(struct conn *c, bool to_server, const uint8_t *p, size_t len)
+{
+    struct sim_bytes b = {.conn = c->id, .to_server = to_server, .p = p, .len = len};
+
+    return c->sim->tap != NULL && (len > 0 || p == NULL) ? c->sim->tap(c->sim->tap_user, &b) : 0;
+}
+
+/* What the client sends is shown as it is sent. */
+static void
+tap_sent(struct end *to, const struct iovec *iov, size_t len)
+{
+    for (size_t done = 0; done < len; iov++) {
+        size_t n = iov->iov_len < len - done ? iov->iov_len : len - done;
+        uint32_t bad = tap(to->conn, true, iov->iov_base, n);
+
+        if (bad != 0)
+            to->spoil_at = to->launched + done + bad - 1;
+        done += n;
+    }
+}
+
+/* What comes to the client is shown as it arrives: the last len unread bytes. */
+static void
+tap_arrived(struct end *to, size_t len)
+{
+    size_t pos = to->head + to->unread - len;
+
+    while (len > 0) {
+        size_t at = pos % to->cap, n = to->cap - at < len ? to->cap - at : len;
+        uint32_t bad = tap(to->conn, false, to->ring + at, n);
+
+        if (bad != 0)
+            to->ring[at + bad - 1] ^= 0x10;
+        pos += n;
+        len -= n;
+    }
+}
+
+static void
+spoil(struct end *to, uint64_t first, size_t len)
+{
+    if (to->spoil_at < first || to->spoil_at - first >= len)
+        return;
+    to->ring[(to->head + to->unread + (to->spoil_at - first)) % to->cap] ^= 0x10;
+    to->spoil_at = NEVER;
+}
+
 /* The next len bytes arrive: those that were lent are read now. */
 static void
 take_loans(struct end *to, size_t len)
@@ -358,7 +409,7 @@ take_loans(struct end *to, size_t len)
         if (l->len > 0)
             break;
         list_del(n);
-        free(l);
+        steady_free(l);
     }
     to->arrived = end;
 }
@@ -371,6 +422,8 @@ arrive_data(struct end *to, size_t len)
 
     to->flying -= len;
     take_loans(to, len);
+    if (to->ring != NULL)
+        spoil(to, to->arrived - len, len);
     if (to->state == END_CLOSED) { /* nobody is there */
         if (peer_of(to)->state != END_CLOSED)
             push_seg(peer_of(to), SEG_RST, 0);
@@ -383,6 +436,8 @@ arrive_data(struct end *to, size_t len)
         to->cut_left -= take;
     }
     to->unread += take;
+    if (to == &to->conn->end[0])
+        tap_arrived(to, take);
     send_ack(peer_of(to));
     if (cut) /* which drops the rest, too */
         conn_cut(to->conn, to->conn->how);
@@ -428,7 +483,7 @@ arrive_due(struct sim_event *ev)
             break;
         list_del(&s->node);
         arrive_seg(to, s);
-        free(s);
+        steady_free(s);
     }
     schedule_arrival(to);
 }
@@ -471,12 +526,12 @@ conn_free(struct conn *c)
         sim_event_del(c->sim, &e->room);
         sim_event_del(c->sim, &e->give_up);
         sim_event_del(c->sim, &e->ack);
-        free(e->ring);
+        steady_free(e->ring);
     }
     sim_event_del(c->sim, &c->setup);
     sim_event_del(c->sim, &c->timeout);
     list_del(&c->node);
-    free(c);
+    steady_free(c);
 }
 
 static void
@@ -488,6 +543,8 @@ end_close(struct end *e)
 
     e->state = END_CLOSED;
     e->s = NULL;
+    if (e == &c->end[0])
+        (void)tap(c, true, NULL, 0);
     sim_event_del(c->sim, &e->ack);
     if (lent)
         drop_flying(to);
@@ -610,9 +667,8 @@ timeout_due(struct sim_event *ev)
 static struct conn *
 conn_new(struct sim *sim, const struct sock_addr *to)
 {
-    struct conn *c = calloc(1, sizeof(*c));
+    struct conn *c = steady_calloc(1, sizeof(*c));
 
-    assert(c != NULL);
     c->sim = sim;
     c->server = *to;
     c->id = sim->next_id++;
@@ -624,7 +680,7 @@ conn_new(struct sim *sim, const struct sock_addr *to)
 
         e->conn = c;
         e->addr = *to;
-        e->cut_left = NEVER;
+        e->cut_left = e->spoil_at = NEVER;
         e->arrive.fn = arrive_due;
         e->room.fn = room_due;
         e->give_up.fn = give_up_due;
@@ -648,9 +704,8 @@ conn_new(struct sim *sim, const struct sock_addr *to)
 static struct sim_stream *
 stream_new(struct sim_loop *l, struct end *e, const struct stream_events *ev, void *user)
 {
-    struct sim_stream *s = calloc(1, sizeof(*s));
+    struct sim_stream *s = steady_calloc(1, sizeof(*s));
 
-    assert(s != NULL);
     s->pub.loop = &l->pub;
     list_init(&s->ready);
     list_init(&s->dead);
@@ -690,7 +745,7 @@ sim_reap_streams(struct sim_loop *l)
     struct list *n;
 
     while ((n = list_pop_front(&l->dead)) != NULL)
-        free(container_of(n, struct sim_stream, dead));
+        steady_free(container_of(n, struct sim_stream, dead));
 }
 
 void
@@ -919,8 +974,7 @@ ring_open(struct end *to)
               : to->rcvbuf > 0 || from->sndbuf > 0
                   ? (size_t)to->rcvbuf + from->sndbuf + to->conn->sim->cfg.buffer / 2
                   : to->conn->sim->cfg.buffer;
-    to->ring = malloc(to->cap);
-    assert(to->ring != NULL);
+    to->ring = steady_calloc(1, to->cap);
 }
 
 /* Copies len bytes between iov and the ring, at ring position pos. */
@@ -959,8 +1013,7 @@ lend(struct end *e, const struct iovec *iov, size_t len)
         struct loan *l;
 
         if (iov->iov_len >= e->lend_min) {
-            l = calloc(1, sizeof(*l));
-            assert(l != NULL);
+            l = steady_calloc(1, sizeof(*l));
             *l = (struct loan){.at = to->launched + done, .len = n, .from = iov->iov_base};
             list_push_back(&to->loans, &l->node);
             for (size_t i = 0; i < n; i++)
@@ -1032,6 +1085,8 @@ send_some(struct end *e, const struct iovec *iov, size_t len)
     if (take == 0)
         return -EAGAIN;
     ring_copy(to, to->head + to->unread + to->flying, iov, take, true);
+    if (e == &e->conn->end[0])
+        tap_sent(to, iov, take);
     lend(e, iov, take);
     launch(to, take);
     return (ssize_t)take;
@@ -1196,8 +1251,7 @@ rule_for(struct sim *sim, const struct sock_addr *server)
         if (server == NULL ? r->any : !r->any && same_addr(&r->server, server, false))
             return r;
     }
-    r = calloc(1, sizeof(*r));
-    assert(r != NULL);
+    r = steady_calloc(1, sizeof(*r));
     r->any = server == NULL;
     if (server != NULL)
         r->server = *server;
@@ -1288,11 +1342,25 @@ sim_stall(struct sim *sim, const struct sock_addr *server, bool on)
 }
 
 void
+sim_hold(struct sim *sim, bool on)
+{
+    LIST_FOREACH (p, &sim->conns) {
+        struct conn *c = container_of(p, struct conn, node);
+
+        if (on ? c->stalled : !c->kept)
+            continue;
+        c->kept = c->stalled = on;
+        if (!on)
+            conn_heal(c);
+    }
+}
+
+void
 sim_net_free(struct sim *sim)
 {
     struct list *n;
 
     assert(list_empty(&sim->conns)); /* a descriptor was released and is nobody's */
     while ((n = list_pop_front(&sim->rules)) != NULL)
-        free(container_of(n, struct rule, node));
+        steady_free(container_of(n, struct rule, node));
 }

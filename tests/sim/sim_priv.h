@@ -15,6 +15,8 @@ struct sim {
     uint64_t now_ns, hash, rng;
     void (*after_turn)(void *user);
     void *after_turn_user;
+    uint32_t (*tap)(void *user, const struct sim_bytes *b);
+    void *tap_user;
     struct sim_config cfg;
     struct timerq events;
     struct list loops; /* struct sim_loop */
@@ -35,6 +37,7 @@ struct sim_loop {
     struct timerq timers;
     struct list deferred, posted;
     struct list ready, dead; /* struct sim_stream */
+    unsigned char *scratch;  /* where pub.scratch lies in */
     uint64_t callbacks;
     uint32_t id, streams, lookups;
     bool running;

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "tests/support/steady_alloc.h"
+
 struct ipc_delayed {
     struct ipc_carrier carrier;
     struct ipc_encoded_client *client;
@@ -13,7 +15,7 @@ struct ipc_delayed {
     uint64_t last_ns[IPC_LANES]; /* a lane keeps its order */
     struct list msgs;
     unsigned requests;
-    bool cut;
+    bool cut, refuse_events;
 };
 
 struct msg {
@@ -32,7 +34,7 @@ msg_open(struct msg *m)
     list_del(&m->node);
     if (p->lane == IPC_LANE_REQUESTS)
         m->d->requests--;
-    free(m);
+    steady_free(m);
     return p;
 }
 
@@ -61,8 +63,9 @@ delayed_send(struct ipc_carrier *c, struct ipc_packet *p)
 
     if (d->cut && p->lane == IPC_LANE_REQUESTS)
         return -EPIPE;
-    m = calloc(1, sizeof(*m));
-    assert(m != NULL);
+    if (d->refuse_events && p->lane == IPC_LANE_EVENTS)
+        return -EAGAIN;
+    m = steady_calloc(1, sizeof(*m));
     when = l->now_ns + loop_random(l) % (d->max_delay_ns + 1);
     if (when <= d->last_ns[p->lane])
         when = d->last_ns[p->lane] + 1;
@@ -91,10 +94,8 @@ int
 ipc_delayed_new(struct loop *l, uint64_t max_delay_ns, const struct ipc_server_ops *ops,
                 void *server, struct ipc_delayed **ret, struct ipc_client *ret_client)
 {
-    struct ipc_delayed *d = calloc(1, sizeof(*d));
+    struct ipc_delayed *d = steady_calloc(1, sizeof(*d));
 
-    if (d == NULL)
-        return -ENOMEM;
     d->carrier.ops = &delayed_ops;
     d->carrier.client_loop = d->carrier.server_loop = l;
     d->max_delay_ns = max_delay_ns;
@@ -103,11 +104,17 @@ ipc_delayed_new(struct loop *l, uint64_t max_delay_ns, const struct ipc_server_o
         ipc_encoded_server_new(&d->carrier, ops, server, broken, NULL, &d->server, ret_client) <
             0) {
         ipc_encoded_client_free(d->client);
-        free(d);
+        steady_free(d);
         return -ENOMEM;
     }
     *ret = d;
     return 0;
+}
+
+void
+ipc_delayed_refuse_events(struct ipc_delayed *d, bool on)
+{
+    d->refuse_events = on;
 }
 
 void
@@ -126,7 +133,7 @@ ipc_delayed_free(struct ipc_delayed *d)
                         msg_open(container_of(d->msgs.next, struct msg, node)));
     ipc_encoded_client_free(d->client);
     ipc_encoded_server_free(d->server);
-    free(d);
+    steady_free(d);
 }
 
 struct ipc *

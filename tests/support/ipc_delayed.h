@@ -23,6 +23,9 @@ struct ipc *ipc_delayed_ipc(struct ipc_delayed *d);
  * it; what it has sent still arrives, as from a socket. */
 void ipc_delayed_cut(struct ipc_delayed *d);
 
+/* While on, the client takes no events: the data plane keeps them, or drops them and says so. */
+void ipc_delayed_refuse_events(struct ipc_delayed *d, bool on);
+
 /* Requests that are under way. */
 unsigned ipc_delayed_requests(const struct ipc_delayed *d);
 
