@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/sim/lunette_sim.h - the simulator: one seed is one world, with the whole initiator behind
+ * its public header, lunette-target, the network between them, and everything that goes wrong.
+ *
+ *   plan    what a seed means: sizes, keys, what is asked for, and which faults come when
+ *   world   makes the target, the context and the handles, and ends them
+ *   fault   makes the faults of the plan happen
+ *   disk    the medium, which outlives the target's process, with and without a volatile cache
+ *   model   what each block may hold, and whether a read may return what it returned
+ *   io      requests and the memory they use
+ *   judge   what may become of them, and when
+ *   wire    reads along on the connections: sequence numbers, tags, data that was asked for
+ *   memory  counts allocations, and has one of them fail
+ *   check   what must hold after each turn
+ *   main    many seeds on many processors, or one with a trace
+ *
+ * Whoever finds something wrong calls ls_fail, which ends the process.
+ */
+#ifndef TESTS_SIM_LUNETTE_SIM_H
+#define TESTS_SIM_LUNETTE_SIM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "api/internal.h"
+#include "lu/store.h"
+#include "target/target.h"
+#include "tests/sim/sim_loop.h"
+#include "tests/support/ipc_delayed.h"
+
+#define LS_NODE       "iqn.2026-11.example:sim"
+#define LS_LUNS_MAX   3
+#define LS_QUEUES_MAX 2 /* of a LUN */
+#define LS_SLOTS      24
+#define LS_IO_MAX     (64u << 10)
+#define LS_UNIT       512u /* the model's grain, bytes */
+#define LS_FAULTS_MAX 10
+
+/* ---- plan ----------------------------------------------------------------------------------- */
+
+/* NAME, what the log calls it, and what it may do: E requests may fail, S answers may stay away so
+ * long that error handling begins, L the connection may be lost. */
+#define LS_FAULT_LIST(X)                                                                           \
+    X(CUT, "cut", L)                                                                               \
+    X(CUT_BYTES, "cut-at-byte", L)                                                                 \
+    X(BLACK_HOLE, "black-hole", L | S)                                                             \
+    X(OLD_PATH, "old-path-held", L | S)                                                            \
+    X(REFUSE, "connections-refused", 0)                                                            \
+    X(BUSY, "busy", 0)                                                                             \
+    X(FULL, "task-set-full", 0)                                                                    \
+    X(SLOW, "slow-disk", S)                                                                        \
+    X(MUTE, "mute", S | E)                                                                         \
+    X(MUTE_TMF, "mute-tmf", S | E | L)                                                             \
+    X(RESTART, "restart", L)                                                                       \
+    X(SPOIL, "spoiled-bytes", L | S)                                                               \
+    X(WINDOW, "window-shut", S)                                                                    \
+    X(ASYNC_LOGOUT, "asked-to-log-out", L)                                                         \
+    X(ASYNC_DROP, "connection-dropped", L)                                                         \
+    X(ASYNC_DROP_ALL, "session-dropped", L)                                                        \
+    X(ASYNC_NEGOTIATE, "asked-to-negotiate", L)                                                    \
+    X(LOGIN_BUSY, "logins-refused-for-now", 0)                                                     \
+    X(LOGIN_REFUSED, "logins-refused", 0)                                                          \
+    X(REDIRECT, "redirected", L)                                                                   \
+    X(MOVED, "moved-for-good", L)                                                                  \
+    X(CRASH, "crash-that-loses-cache", L)                                                          \
+    X(SHRINK, "shrunk", 0)                                                                         \
+    X(SWAP, "swapped", L | E)                                                                      \
+    X(EVENTS, "events-held", 0)                                                                    \
+    X(CLOCK, "clock-jump", S | L | E)                                                              \
+    X(NOMEM, "no-memory", S | L | E)
+
+enum ls_fault_kind {
+#define X(name, text, flags) FAULT_##name,
+    LS_FAULT_LIST(X)
+#undef X
+        FAULT_KINDS,
+};
+
+enum { LS_MAY_FAIL = 1, LS_MAY_BE_SILENT = 2, LS_MAY_LOSE = 4 };
+
+struct ls_fault {
+    enum ls_fault_kind kind;
+    uint32_t at_ms, for_ms;
+    uint64_t arg;
+};
+
+struct ls_plan {
+    uint64_t seed;
+    uint32_t luns, queues, depth;
+    bool spoils; /* bytes are spoiled: there are digests more often */
+    bool cache;  /* a crash takes what was not flushed */
+    uint32_t block[LS_LUNS_MAX], blocks[LS_LUNS_MAX];
+    bool medium_calls; /* the medium is read and written by calls, not memory */
+    bool wce;
+    bool two_loops; /* initiator and target are two processes */
+    bool chap, zero_copy, rough, overlap;
+    bool cancel;       /* requests are canceled now and then */
+    uint32_t limit_ms; /* that each request may take; 0: no limit */
+    bool leave;        /* the queues go with requests outstanding */
+    uint64_t ipc_delay_ns;
+    uint32_t ops, span_ms; /* requests, and the time in which they are made */
+    uint32_t timeout_ms;   /* of commands */
+    int32_t replacement_s;
+    struct target_key_value set[8];
+    uint32_t set_count;
+    char options[512]; /* of the URL */
+    struct ls_fault fault[LS_FAULTS_MAX];
+    uint32_t nfaults, faults_ms; /* faults_ms: when the last of them is over */
+    unsigned may;                /* LS_MAY_..., of all faults */
+};
+
+void ls_plan_make(uint64_t seed, struct ls_plan *p);
+void ls_plan_print(const struct ls_plan *p);
+const char *ls_fault_name(enum ls_fault_kind k);
+unsigned ls_fault_may(enum ls_fault_kind k);
+
+/* ---- statistics, shared by all processes ---------------------------------------------------- */
+
+struct ls_stats {
+    uint64_t seeds, violations;
+    uint64_t ios, failed, canceled, losses, reopens, opens, turns, virtual_ms;
+    uint64_t wire_pdus, wire_connections, spoiled;
+    uint64_t hash; /* of the last world */
+    uint64_t faults[FAULT_KINDS];
+};
+extern struct ls_stats *ls_stats;
+#define LS_COUNT(what, n) (void)__atomic_add_fetch(&ls_stats->what, (n), __ATOMIC_RELAXED)
+
+/* ---- disk ----------------------------------------------------------------------------------- */
+
+struct ls_world;
+
+struct ls_disk {
+    struct lu_store store; /* given to each target anew */
+    struct ls_world *w;
+    uint8_t *bytes, *stable; /* stable: what a crash cannot take; NULL: it can take nothing */
+    uint64_t size;
+    bool foreign; /* nobody has opened it: it must not be written */
+    bool crashed; /* the power is off: nothing becomes stable any more */
+};
+
+void ls_disk_init(struct ls_disk *d, struct ls_world *w, uint64_t size, bool calls, bool cache);
+/* The power goes: what is not stable is there or not. */
+void ls_disk_crash(struct ls_disk *d);
+void ls_disk_fini(struct ls_disk *d);
+
+/* ---- model ---------------------------------------------------------------------------------- */
+
+enum ls_what { LS_PATTERN, LS_ZEROES, LS_BYTES };
+enum ls_outcome {
+    LS_DONE,     /* it was executed */
+    LS_NOT_DONE, /* it was not */
+    LS_MAYBE,    /* it may have been, in part too, and is not any more */
+    LS_LOOSE,    /* it may be yet */
+    LS_STABLE,   /* it was executed, and the power may go */
+    LS_WEAK,     /* it was executed, which may have changed nothing: a discard */
+};
+
+struct ls_model;
+
+struct ls_model *ls_model_new(struct ls_world *w, uint32_t lun, uint64_t size, bool cache);
+void ls_model_free(struct ls_model *m);
+/* What the write `id` has in the bytes [at, at + len) of the LUN. */
+void ls_pattern(uint32_t id, uint64_t at, uint8_t *to, size_t len);
+/* Both return the moment, for the end of the same. */
+uint64_t ls_model_write(struct ls_model *m, uint32_t id, enum ls_what what, uint64_t at,
+                        uint64_t len);
+uint64_t ls_model_read(struct ls_model *m);
+void ls_model_wrote(struct ls_model *m, uint32_t id, uint64_t at, uint64_t len,
+                    enum ls_outcome how);
+void ls_model_check(struct ls_model *m, uint64_t since, uint64_t at, const uint8_t *got,
+                    uint64_t len, const char *what);
+void ls_model_read_over(struct ls_model *m, uint64_t since);
+/* The one value that the bytes can have now; false: there are several. */
+bool ls_model_known(struct ls_model *m, uint64_t at, uint8_t *ret, uint64_t len);
+/* A flush that began at that moment has ended: what had ended before is stable. */
+void ls_model_flushed(struct ls_model *m, uint64_t since);
+/* What is not stable may be gone. */
+void ls_model_crash(struct ls_model *m);
+/* Nothing is under way any more, anywhere. */
+void ls_model_settled(struct ls_model *m);
+/* Any bytes may be where writes are under way: they were spoiled. */
+void ls_model_spoiled(struct ls_model *m);
+
+/* ---- io ------------------------------------------------------------------------------------- */
+
+enum ls_op {
+    LS_READ,
+    LS_WRITE,
+    LS_WRITE_ZEROES,
+    LS_DISCARD,
+    LS_FLUSH,
+    LS_CAW,       /* COMPARE AND WRITE */
+    LS_RAW_READ,  /* READ(12), which the library itself never sends */
+    LS_RAW_WRITE, /* WRITE(12) */
+    LS_OPS,
+};
+
+extern const char *const ls_op_names[LS_OPS];
+
+static inline bool
+ls_writes(enum ls_op op)
+{
+    return op == LS_WRITE || op == LS_WRITE_ZEROES || op == LS_DISCARD || op == LS_CAW ||
+           op == LS_RAW_WRITE;
+}
+
+static inline bool
+ls_reads(enum ls_op op)
+{
+    return op == LS_READ || op == LS_RAW_READ;
+}
+
+/* It is sent once at most. */
+static inline bool
+ls_is_raw(enum ls_op op)
+{
+    return op == LS_CAW || op == LS_RAW_READ || op == LS_RAW_WRITE;
+}
+
+struct ls_handle;
+
+struct ls_io {
+    enum ls_op op;
+    bool busy;
+    bool fua;
+    bool public_caw; /* LS_CAW by the call for it, not as a raw CDB */
+    bool canceled;
+    struct lunette_queue *q;
+    uint32_t crashes; /* before it began */
+    bool match;       /* of LS_CAW: the bytes compared are those on the disk */
+    struct ls_handle *h;
+    uint64_t at, len; /* bytes on the LUN */
+    size_t mem;       /* bytes of memory that it uses */
+    uint32_t id;
+    uint64_t since; /* the model's moment */
+    uint64_t start_ns, jumped_ns;
+    struct iovec iov[6];
+    int iovcnt;
+    uint8_t cdb[16];
+    struct lunette_scsi scsi;
+    uint8_t *buf; /* LS_IO_MAX */
+    uint64_t poison;
+};
+
+/* ---- world ---------------------------------------------------------------------------------- */
+
+/* A LUN that is open, or that is to be. */
+struct ls_handle {
+    struct ls_world *w;
+    uint32_t index;
+    char url[768];
+    struct lunette_open *op;
+    struct lunette_lun *lun;
+    struct lunette_queue *q[LS_QUEUES_MAX];
+    bool closing;
+    bool gone; /* its unit is not there any more: to be closed, and opened again */
+    unsigned tries;
+    uint64_t again_ns;    /* not to be touched before */
+    struct ls_hand *hand; /* logs in again by hand */
+};
+
+struct ls_world {
+    struct ls_plan plan;
+    struct sim *sim;
+    struct loop *loop, *tloop;
+    struct target *target;      /* NULL while it is down */
+    struct sock_addr portal[2]; /* of one target */
+    struct ipc_delayed *binding;
+    struct lunette_ctx *ctx;
+    struct ls_disk disk[LS_LUNS_MAX],
+        other[LS_LUNS_MAX]; /* other: in its place, of somebody else */
+    struct ls_model *model[LS_LUNS_MAX];
+    struct ls_handle handle[LS_LUNS_MAX];
+    struct ls_io io[LS_SLOTS];
+    struct ls_wire *wire;
+    struct target_faults orders; /* of the target, also of the next one */
+    uint32_t next_id;
+    uint32_t submitted, completed, failed;
+    uint64_t start_ns;             /* on the clock of the world */
+    uint64_t jumped_ns;            /* by which the clock has jumped */
+    uint32_t held[FAULT_KINDS];    /* faults of each kind that hold now */
+    uint32_t stalls, downs, swaps; /* and what several kinds hold */
+    uint32_t crashes;
+    unsigned held_moves; /* logins are sent away: 1 for now, 2 for good */
+    uint64_t login_arg;
+    uint64_t turns;
+    uint32_t turns_left; /* of this step */
+    uint32_t trace_seen;
+    bool leaving;
+    bool lossy; /* memory was short: anything may have failed */
+};
+
+void ls_world_run(const struct ls_plan *p);
+
+/* The time that has passed in the world. */
+uint64_t ls_now_ms(const struct ls_world *w);
+/* Some turns, and what completes in them. */
+void ls_world_step(struct ls_world *w, uint64_t max_ns);
+/* Runs until done(w), at most that long. */
+bool ls_world_until(struct ls_world *w, bool (*done)(struct ls_world *w), uint64_t max_ms);
+void ls_target_start(struct ls_world *w);
+void ls_target_kill(struct ls_world *w);
+void ls_target_orders(struct ls_world *w);
+/* Data on their way to the medium were spoiled. */
+void ls_world_spoiled(struct ls_world *w);
+uint64_t ls_random(struct ls_world *w, uint64_t below);
+
+/* ---- handle.c ------------------------------------------------------------------------------- */
+
+void ls_handles_init(struct ls_world *w);
+/* Opens and closes what is due. */
+void ls_handles_look(struct ls_world *w);
+bool ls_handles_up(struct ls_world *w);
+void ls_handles_close(struct ls_world *w);
+void ls_handles_free_queues(struct ls_world *w);
+/* Gives up what is being opened. */
+void ls_handles_cancel(struct ls_world *w);
+
+/* ---- io.c ----------------------------------------------------------------------------------- */
+
+void ls_io_init(struct ls_world *w);
+void ls_io_fini(struct ls_world *w);
+/* Makes one request; false: not now. */
+bool ls_io_start(struct ls_world *w);
+void ls_io_poll(struct ls_world *w);
+/* Now and then one is canceled. */
+void ls_io_cancel_some(struct ls_world *w);
+uint32_t ls_io_outstanding(const struct ls_world *w);
+/* Frees queues that have reads outstanding: nothing is written to their memory afterwards. */
+void ls_io_leave(struct ls_world *w);
+/* Of a command that only we send, and that may be executed once at most. */
+bool ls_io_is_raw_opcode(uint8_t opcode);
+/* Whether that command is outstanding. */
+bool ls_io_has(const struct ls_world *w, uint8_t lun, const uint8_t *cdb);
+
+/* ---- judge.c -------------------------------------------------------------------------------- */
+
+/* What became of a request that ended so; does not return where it may not end so. */
+enum ls_outcome ls_judge(struct ls_world *w, const struct ls_io *io, int err);
+bool ls_judge_may_fail(const struct ls_world *w, const struct ls_io *io, int err);
+/* What it is about is not there for a while, and reads as zeroes when it is back. */
+bool ls_judge_cut_off(const struct ls_world *w, const struct ls_io *io);
+void ls_judge_deadlines(struct ls_world *w);
+
+/* ---- fault.c -------------------------------------------------------------------------------- */
+
+void ls_faults_plan(struct ls_world *w);
+/* A target has been started: what faults have set in the one before is set in it. */
+void ls_faults_of_target(struct ls_world *w);
+
+/* ---- hand.c: a session is logged in again by the simulator ----------------------------------- */
+
+void ls_hand_watch(struct ls_handle *h);
+void ls_hand_drop(struct ls_handle *h);
+bool ls_hand_busy(const struct ls_handle *h);
+/* Whether what comes after a loss is the simulator's doing. */
+bool ls_hand_ready(const struct ls_handle *h);
+
+/* ---- check.c -------------------------------------------------------------------------------- */
+
+void ls_check_turn(struct ls_world *w);
+
+/* ---- memory.c ------------------------------------------------------------------------------- */
+
+/* The n-th allocation from now on fails, n >= 1; 0: none does. */
+void ls_memory_fail_nth(uint64_t n);
+/* Tells whether it has failed since. */
+bool ls_memory_failed(void);
+/* Memory that was taken since the beginning and not given back: says what, and returns how much. */
+size_t ls_memory_left(void);
+/* None fails while on. */
+void ls_memory_pause(bool on);
+
+/* ---- wire.c --------------------------------------------------------------------------------- */
+
+struct ls_wire *ls_wire_new(struct ls_world *w);
+void ls_wire_free(struct ls_wire *wi);
+uint32_t ls_wire_tap(void *user, const struct sim_bytes *b);
+
+/* Bytes that are to be spoiled: so many, of headers or of data, in one direction. */
+struct ls_spoil {
+    bool to_server, data;
+    uint32_t count, skip, every; /* places are left out before the first, and between two */
+    uint32_t at;                 /* which byte of a header */
+};
+void ls_wire_spoil(struct ls_wire *wi, const struct ls_spoil *s);
+/* The command is its owner's again. */
+void ls_wire_given_back(struct ls_wire *wi, uint8_t lun, const uint8_t *cdb);
+
+/* ---- trace ---------------------------------------------------------------------------------- */
+
+extern bool ls_tracing;
+/* A line of the trace, with the time. */
+void ls_say(const struct ls_world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+_Noreturn void ls_fail(const struct ls_world *w, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+/* The trace points that have come since the last call. */
+void ls_trace_new(struct ls_world *w);
+
+#endif
