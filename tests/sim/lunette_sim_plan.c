@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/sim/lunette_sim_plan.c - what a seed means. */
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/sim/lunette_sim.h"
+
+enum { L = LS_MAY_LOSE, S = LS_MAY_BE_SILENT, E = LS_MAY_FAIL };
+
+static const struct {
+    const char *name;
+    unsigned may;
+} faults[FAULT_KINDS] = {
+#define X(kind, text, flags) [FAULT_##kind] = {text, flags},
+    LS_FAULT_LIST(X)
+#undef X
+};
+
+const char *
+ls_fault_name(enum ls_fault_kind k)
+{
+    return faults[k].name;
+}
+
+unsigned
+ls_fault_may(enum ls_fault_kind k)
+{
+    return faults[k].may;
+}
+
+/* A plan has random numbers of its own, so that it does not depend on what the world draws. */
+static uint64_t
+draw(uint64_t *state, uint64_t below)
+{
+    uint64_t z = *state += 0x9e3779b97f4a7c15ull;
+
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+    return (z ^ z >> 31) % below;
+}
+
+static void
+plan_size(struct ls_plan *p, uint64_t *x)
+{
+    p->luns = draw(x, 3) == 0 ? 1 + (uint32_t)draw(x, LS_LUNS_MAX) : 1;
+    p->queues = 1 + (uint32_t)draw(x, LS_QUEUES_MAX);
+    p->depth = 1 + (uint32_t)draw(x, 20);
+    for (uint32_t i = 0; i < p->luns; i++) {
+        p->block[i] = draw(x, 3) == 0 ? 4096 : 512;
+        p->blocks[i] = (uint32_t)((64 + draw(x, 192)) * 1024 / p->block[i]);
+    }
+    p->medium_calls = draw(x, 3) == 0;
+    p->wce = draw(x, 3) != 0;
+    p->two_loops = draw(x, 2) == 0;
+    p->chap = draw(x, 4) == 0;
+    p->zero_copy = draw(x, 4) == 0;
+    p->rough = draw(x, 3) != 0;
+    p->overlap = draw(x, 2) == 0;
+    p->cancel = draw(x, 5) == 0;
+    p->limit_ms = draw(x, 8) == 0 ? 300 + (uint32_t)draw(x, 8000) : 0;
+    p->leave = !p->two_loops && draw(x, 3) == 0;
+    p->ipc_delay_ns = draw(x, 2) == 0 ? draw(x, 8) * LOOP_NS_PER_MS : 0;
+    p->ops = 40 + (uint32_t)draw(x, 80);
+    p->span_ms = draw(x, 3) == 0 ? 200 : 1000 + (uint32_t)draw(x, 8000);
+    p->timeout_ms = 2000 + (uint32_t)draw(x, 4000);
+    p->replacement_s = draw(x, 4) == 0 ? -1 : 20 + (int32_t)draw(x, 100);
+}
+
+static void
+plan_keys(struct ls_plan *p, uint64_t *x)
+{
+    static const char *const yes_no[] = {"Yes", "No"};
+    static const char *const mrdsl[] = {"512", "4096", "8192", "262144"};
+    static const char *const burst[] = {"4096", "16384", "65536", "262144"};
+    static const char *const digest[] = {"none", "crc32c", "crc32c,none"};
+    static const char *const r2ts[] = {"1", "8"};
+    static const char *const depth[] = {"1", "2", "4", "64"};
+    static const char *const pings[] = {"5", "20"};
+    uint64_t digests = p->spoils && draw(x, 2) == 0 ? 1 : draw(x, 3);
+    uint64_t whole = p->zero_copy && draw(x, 2) == 0 ? 3 : draw(x, 4), most = draw(x, 4);
+
+    p->set[0] = (struct target_key_value){"InitialR2T", yes_no[draw(x, 2)]};
+    p->set[1] = (struct target_key_value){"ImmediateData", yes_no[draw(x, 2)]};
+    p->set[2] = (struct target_key_value){"MaxRecvDataSegmentLength", mrdsl[whole]};
+    p->set[3] = (struct target_key_value){"MaxBurstLength", burst[most]};
+    p->set[4] = (struct target_key_value){"FirstBurstLength", burst[draw(x, most + 1)]};
+    p->set[5] = (struct target_key_value){"MaxOutstandingR2T", r2ts[draw(x, 2)]};
+    p->set[6] = (struct target_key_value){"QueueDepth", depth[draw(x, 4)]};
+    p->set[7] = (struct target_key_value){"NopInterval", pings[draw(x, 2)]};
+    p->set_count = 8;
+    (void)snprintf(p->options, sizeof(p->options),
+                   "?header_digest=%s&data_digest=%s&initial_r2t=%s&"
+                   "max_recv_data_segment_length=%s&timeout=%u&zero_copy=%s"
+                   "&abort_timeout=%u&lu_reset_timeout=%u&target_reset_timeout=%u"
+                   "&ping_interval=%u&ping_timeout=%u&tcp_user_timeout=%u&default_time2wait=%u",
+                   digest[digests], digest[p->spoils ? 1 : draw(x, 3)],
+                   draw(x, 2) == 0 ? "yes" : "no", mrdsl[draw(x, 4)], p->timeout_ms,
+                   p->zero_copy ? "yes" : "no", 1000 + (unsigned)draw(x, 2000),
+                   1000 + (unsigned)draw(x, 2000), 1000 + (unsigned)draw(x, 2000),
+                   1000 + (unsigned)draw(x, 3000), 1000 + (unsigned)draw(x, 3000),
+                   draw(x, 2) == 0 ? 0 : 5000, (unsigned)draw(x, 3));
+}
+
+/* How long a fault lasts: often moments, now and then longer than everybody's patience. */
+static uint32_t
+plan_length(uint64_t *x)
+{
+    return draw(x, 4) == 0 ? 5000 + (uint32_t)draw(x, 10000) : 50 + (uint32_t)draw(x, 2000);
+}
+
+/* A quarter of the worlds has no fault, a half has some of one kind or another, and a quarter has
+ * many. */
+static void
+plan_faults(struct ls_plan *p, uint64_t *x)
+{
+    uint64_t how = draw(x, 4);
+
+    p->nfaults = how == 0  ? 0
+                 : how < 3 ? 1 + (uint32_t)draw(x, 3)
+                           : 1 + (uint32_t)draw(x, LS_FAULTS_MAX);
+    for (uint32_t i = 0; i < p->nfaults; i++) {
+        struct ls_fault *f = &p->fault[i];
+
+        f->kind = (enum ls_fault_kind)draw(x, FAULT_KINDS);
+        p->spoils |= f->kind == FAULT_SPOIL;
+        p->cache |= f->kind == FAULT_CRASH;
+        f->at_ms = (uint32_t)draw(x, p->span_ms + p->span_ms / 4);
+        f->for_ms = plan_length(x);
+        f->arg = draw(x, UINT32_MAX);
+        p->may |= ls_fault_may(f->kind);
+        if (f->at_ms + f->for_ms > p->faults_ms)
+            p->faults_ms = f->at_ms + f->for_ms;
+    }
+}
+
+/* An old path that is held for long, while a new one works: what is on the old one arrives when the
+ * session has been somewhere else for a while.  Everybody writes to few places. */
+static void
+plan_old_path(struct ls_plan *p, uint64_t *x)
+{
+    p->luns = 1;
+    p->blocks[0] = 40960 / p->block[0];
+    p->span_ms = 15000 + (uint32_t)draw(x, 10000);
+    p->nfaults = 1 + (uint32_t)draw(x, 2);
+    p->may = p->faults_ms = 0;
+    for (uint32_t i = 0; i < p->nfaults; i++) {
+        struct ls_fault *f = &p->fault[i];
+
+        f->kind = FAULT_OLD_PATH;
+        f->at_ms = 200 + (uint32_t)draw(x, p->span_ms / 2);
+        f->for_ms = 5000 + (uint32_t)draw(x, 9000);
+        p->may |= ls_fault_may(f->kind);
+        if (f->at_ms + f->for_ms > p->faults_ms)
+            p->faults_ms = f->at_ms + f->for_ms;
+    }
+}
+
+void
+ls_plan_make(uint64_t seed, struct ls_plan *p)
+{
+    uint64_t x = seed * 0xd1342543de82ef95ull + 0x2545f4914f6cdd1dull;
+
+    memset(p, 0, sizeof(*p));
+    p->seed = seed;
+    plan_size(p, &x);
+    plan_faults(p, &x);
+    if (draw(&x, 16) == 0)
+        plan_old_path(p, &x);
+    plan_keys(p, &x);
+}
+
+void
+ls_plan_print(const struct ls_plan *p)
+{
+    (void)printf("seed %llu: %u LUN%s, %u queue%s of %u, %u requests in %u ms; %s%s%s%s%s%s%s\n",
+                 (unsigned long long)p->seed, p->luns, p->luns == 1 ? "" : "s", p->queues,
+                 p->queues == 1 ? "" : "s", p->depth, p->ops, p->span_ms,
+                 p->two_loops ? "two processes" : "one process", p->rough ? ", rough network" : "",
+                 p->overlap ? ", ranges overlap" : "", p->zero_copy ? ", zero copy" : "",
+                 p->chap ? ", CHAP" : "", p->wce ? ", write cache" : "",
+                 p->medium_calls ? ", medium by calls" : "");
+    if (p->cancel || p->limit_ms > 0)
+        (void)printf("  requests may take %u ms (0: no limit)%s\n", p->limit_ms,
+                     p->cancel ? ", and are canceled now and then" : "");
+    for (uint32_t i = 0; i < p->luns; i++)
+        (void)printf("  LUN %u: %u blocks of %u\n", i, p->blocks[i], p->block[i]);
+    (void)printf("  URL %s\n  the control plane's messages wait up to %llu ms, "
+                 "replacement_timeout %d s\n ",
+                 p->options, (unsigned long long)(p->ipc_delay_ns / LOOP_NS_PER_MS),
+                 p->replacement_s);
+    for (uint32_t i = 0; i < p->set_count; i++)
+        (void)printf(" %s=%s", p->set[i].key, p->set[i].value);
+    (void)printf("\n");
+    for (uint32_t i = 0; i < p->nfaults; i++)
+        (void)printf("  at %6u ms for %5u ms: %s (%llu)\n", p->fault[i].at_ms, p->fault[i].for_ms,
+                     ls_fault_name(p->fault[i].kind), (unsigned long long)p->fault[i].arg);
+}
