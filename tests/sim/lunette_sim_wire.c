@@ -1,0 +1,479 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/sim/lunette_sim_wire.c - reads along on every connection, at the initiator's end: what it
+ * sends, and what has come to it.
+ *
+ * CmdSN goes up by one from the Login Request on and stays inside the window that the target has
+ * told (RFC 7143 4.2.2.1).  No tag names two tasks at a time (11.2.1.8).  Each R2T is answered by
+ * data that are all of it, in order (11.7, 11.8).  A command that may be executed once at most is
+ * not sent again when its connection was lost.  Where a header was spoiled on the way, nothing is
+ * known of that connection any more.
+ */
+#include <string.h>
+
+#include "tests/sim/lunette_sim.h"
+#include "tests/support/steady_alloc.h"
+#include "wire/be.h"
+#include "wire/bhs.h"
+#include "wire/pdu.h"
+#include "wire/sn.h"
+
+#define LOGIN_MAX 8192
+#define LOST_MAX  256
+
+struct r2t {
+    uint32_t ttt, offset, len, sent, data_sn;
+};
+
+struct task {
+    uint32_t itt, ref; /* ref: of task management */
+    uint8_t opcode, function, lun, cdb[16];
+    struct r2t r2t[16];
+    uint32_t r2ts;
+};
+
+/* One direction of a connection. */
+struct lane {
+    uint8_t hdr[ISCSI_BHS_LEN];
+    uint32_t have;
+    uint32_t hdr_rest, data_rest, tail_rest; /* what is still to come of this PDU */
+};
+
+struct wire_conn {
+    struct list node;
+    uint32_t id;
+    struct lane lane[2]; /* to the client, to the server */
+    bool ffp, header_digest, data_digest, spoiled;
+    uint32_t cmd_sn, max_cmd_sn; /* the next; the last that may be sent */
+    struct task *task;
+    uint32_t tasks, room;
+    char login[LOGIN_MAX + 1]; /* text of the target's answers */
+    uint32_t login_len;
+};
+
+struct once {
+    uint8_t lun, cdb[16];
+};
+
+struct ls_wire {
+    struct ls_world *w;
+    struct list conns;
+    struct once lost[LOST_MAX]; /* commands that may have been executed, and were not given back */
+    uint32_t losts;
+    struct ls_spoil spoil;
+};
+
+struct ls_wire *
+ls_wire_new(struct ls_world *w)
+{
+    struct ls_wire *wi = steady_calloc(1, sizeof(*wi));
+
+    wi->w = w;
+    list_init(&wi->conns);
+    return wi;
+}
+
+static void
+conn_gone(struct wire_conn *c)
+{
+    list_del(&c->node);
+    steady_free(c->task);
+    steady_free(c);
+}
+
+void
+ls_wire_free(struct ls_wire *wi)
+{
+    if (wi == NULL)
+        return;
+    while (!list_empty(&wi->conns))
+        conn_gone(container_of(wi->conns.next, struct wire_conn, node));
+    steady_free(wi);
+}
+
+void
+ls_wire_spoil(struct ls_wire *wi, const struct ls_spoil *s)
+{
+    wi->spoil = *s;
+}
+
+static struct wire_conn *
+conn_of(struct ls_wire *wi, uint32_t id)
+{
+    struct wire_conn *c;
+
+    LIST_FOREACH (n, &wi->conns) {
+        c = container_of(n, struct wire_conn, node);
+        if (c->id == id)
+            return c;
+    }
+    c = steady_calloc(1, sizeof(*c));
+    c->id = id;
+    list_push_back(&wi->conns, &c->node);
+    LS_COUNT(wire_connections, 1);
+    return c;
+}
+
+/* ---- tasks ---------------------------------------------------------------------------------- */
+
+static struct task *
+task_of(struct wire_conn *c, uint32_t itt)
+{
+    for (uint32_t i = 0; i < c->tasks; i++) {
+        if (c->task[i].itt == itt)
+            return &c->task[i];
+    }
+    return NULL;
+}
+
+static void
+task_begin(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h, uint8_t opcode)
+{
+    uint32_t itt = ld_be32(h + 16);
+    struct task *t = task_of(c, itt);
+
+    if (itt == ISCSI_TAG_RSVD)
+        return;
+    if (t != NULL && t->opcode == opcode &&
+        (opcode == ISCSI_OP_LOGIN_REQ || opcode == ISCSI_OP_TEXT_REQ))
+        return; /* the exchange goes on */
+    if (t != NULL)
+        ls_fail(wi->w, "%s has the tag %x of a task that has not ended", pdu_opcode_name(opcode),
+                itt);
+    if (c->tasks == c->room) {
+        c->room = c->room == 0 ? 32 : 2 * c->room;
+        c->task = steady_realloc(c->task, c->room * sizeof(*c->task));
+    }
+    t = &c->task[c->tasks++];
+    memset(t, 0, sizeof(*t));
+    t->itt = itt;
+    t->opcode = opcode;
+    t->lun = h[9];
+    if (opcode == ISCSI_OP_SCSI_CMD)
+        memcpy(t->cdb, h + 32, sizeof(t->cdb));
+    if (opcode == ISCSI_OP_TMF_REQ) {
+        t->function = h[1] & ISCSI_TMF_FUNC_MASK;
+        t->ref = ld_be32(h + 20);
+    }
+}
+
+static void
+task_end(struct wire_conn *c, uint32_t itt)
+{
+    struct task *t = task_of(c, itt);
+
+    if (t != NULL)
+        *t = c->task[--c->tasks];
+}
+
+/* Functions that were carried out have ended tasks. */
+static void
+function_done(struct wire_conn *c, uint32_t itt, uint8_t response)
+{
+    const struct task *f = task_of(c, itt);
+    uint8_t function, lun;
+    uint32_t ref;
+
+    if (f == NULL)
+        return;
+    function = f->function;
+    lun = f->lun;
+    ref = f->ref;
+    task_end(c, itt);
+    if (response != ISCSI_TMF_RSP_COMPLETE && response != ISCSI_TMF_RSP_NO_TASK)
+        return;
+    if (function == ISCSI_TMF_ABORT_TASK)
+        task_end(c, ref);
+    if (function == ISCSI_TMF_ABORT_TASK || function == ISCSI_TMF_TASK_REASSIGN)
+        return;
+    for (uint32_t i = c->tasks; i-- > 0;) {
+        if (c->task[i].opcode == ISCSI_OP_SCSI_CMD &&
+            (c->task[i].lun == lun || function == ISCSI_TMF_TARGET_WARM_RESET ||
+             function == ISCSI_TMF_TARGET_COLD_RESET))
+            c->task[i] = c->task[--c->tasks];
+    }
+}
+
+/* ---- once at most --------------------------------------------------------------------------- */
+
+static bool
+is_once(const struct once *o, uint8_t lun, const uint8_t *cdb)
+{
+    return o->lun == lun && memcmp(o->cdb, cdb, 14) == 0;
+}
+
+static void
+check_once(struct ls_wire *wi, const uint8_t *h)
+{
+    for (uint32_t i = 0; i < wi->losts; i++) {
+        if (is_once(&wi->lost[i], h[9], h + 32))
+            ls_fail(wi->w, "a command %02x that may have been executed was sent once more", h[32]);
+    }
+}
+
+void
+ls_wire_given_back(struct ls_wire *wi, uint8_t lun, const uint8_t *cdb)
+{
+    for (uint32_t i = wi->losts; i-- > 0;) {
+        if (is_once(&wi->lost[i], lun, cdb))
+            wi->lost[i] = wi->lost[--wi->losts];
+    }
+}
+
+static void
+conn_over(struct ls_wire *wi, struct wire_conn *c)
+{
+    for (uint32_t i = 0; i < c->tasks; i++) {
+        const struct task *t = &c->task[i];
+
+        if (t->opcode != ISCSI_OP_SCSI_CMD || !ls_io_is_raw_opcode(t->cdb[0]))
+            continue;
+        if (!ls_io_has(wi->w, t->lun, t->cdb) || wi->losts == LOST_MAX)
+            continue; /* given back before */
+        wi->lost[wi->losts].lun = t->lun;
+        memcpy(wi->lost[wi->losts++].cdb, t->cdb, sizeof(t->cdb));
+    }
+    conn_gone(c);
+}
+
+/* ---- what the initiator sends -----------------------------------------------------------------
+ */
+
+static void
+check_cmd_sn(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h, uint8_t opcode)
+{
+    uint32_t sn = ld_be32(h + 24);
+
+    if (opcode == ISCSI_OP_DATA_OUT || opcode == ISCSI_OP_SNACK_REQ)
+        return;
+    if (opcode == ISCSI_OP_LOGIN_REQ) {
+        c->cmd_sn = sn;
+        return;
+    }
+    if (sn != c->cmd_sn)
+        ls_fail(wi->w, "%s has CmdSN %u, and %u is the next", pdu_opcode_name(opcode), sn,
+                c->cmd_sn);
+    if (h[0] & ISCSI_OP_IMMEDIATE)
+        return;
+    if (!sn_lte(sn, c->max_cmd_sn))
+        ls_fail(wi->w, "%s has CmdSN %u, and MaxCmdSN is %u", pdu_opcode_name(opcode), sn,
+                c->max_cmd_sn);
+    c->cmd_sn++;
+}
+
+static void
+check_data_out(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h, uint32_t len)
+{
+    struct task *t = task_of(c, ld_be32(h + 16));
+    uint32_t ttt = ld_be32(h + 20), i = 0;
+    struct r2t *r;
+
+    if (t == NULL || ttt == ISCSI_TAG_RSVD)
+        return; /* the task has ended meanwhile */
+    while (i < t->r2ts && t->r2t[i].ttt != ttt)
+        i++;
+    if (i == t->r2ts)
+        ls_fail(wi->w, "Data-Out with the tag %x, which no R2T has", ttt);
+    r = &t->r2t[i];
+    if (ld_be32(h + 36) != r->data_sn || ld_be32(h + 40) != r->offset + r->sent)
+        ls_fail(wi->w, "Data-Out has DataSN %u and offset %u where %u and %u are due",
+                ld_be32(h + 36), ld_be32(h + 40), r->data_sn, r->offset + r->sent);
+    r->data_sn++;
+    r->sent += len;
+    if (r->sent > r->len || ((h[1] & ISCSI_FLAG_FINAL) != 0) != (r->sent == r->len))
+        ls_fail(wi->w, "Data-Out: %u bytes of the %u that an R2T asks for, %sthe last ones",
+                r->sent, r->len, h[1] & ISCSI_FLAG_FINAL ? "" : "not ");
+    if (r->sent == r->len)
+        *r = t->r2t[--t->r2ts];
+}
+
+static void
+sent(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h, uint32_t len)
+{
+    uint8_t opcode = h[0] & ISCSI_OP_MASK;
+
+    ls_say(wi->w, "        wire %u > %s, tag %x, CmdSN %u, %u bytes", c->id,
+           pdu_opcode_name(opcode), ld_be32(h + 16), ld_be32(h + 24), len);
+    if (c->spoiled)
+        return;
+    check_cmd_sn(wi, c, h, opcode);
+    if (opcode == ISCSI_OP_DATA_OUT)
+        check_data_out(wi, c, h, len);
+    else if (opcode != ISCSI_OP_SNACK_REQ)
+        task_begin(wi, c, h, opcode);
+    if (opcode == ISCSI_OP_SCSI_CMD && ls_io_is_raw_opcode(h[32]))
+        check_once(wi, h);
+    if (opcode == ISCSI_OP_TMF_REQ && wi->w->plan.nfaults == 0 && !wi->w->plan.cancel &&
+        wi->w->plan.limit_ms == 0)
+        ls_fail(wi->w, "task management (function %u) though nothing is wrong",
+                h[1] & ISCSI_TMF_FUNC_MASK);
+}
+
+/* ---- what comes to it -------------------------------------------------------------------------
+ */
+
+static void
+take_r2t(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h)
+{
+    struct task *t = task_of(c, ld_be32(h + 16));
+
+    if (t == NULL)
+        return;
+    if (t->r2ts == sizeof(t->r2t) / sizeof(t->r2t[0]))
+        ls_fail(wi->w, "too many R2Ts are not answered");
+    t->r2t[t->r2ts++] =
+        (struct r2t){.ttt = ld_be32(h + 20), .offset = ld_be32(h + 40), .len = ld_be32(h + 44)};
+}
+
+static void
+came(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h, uint32_t len)
+{
+    uint8_t opcode = h[0] & ISCSI_OP_MASK;
+    uint32_t itt = ld_be32(h + 16), max = ld_be32(h + 32);
+
+    ls_say(wi->w, "        wire %u < %s, tag %x, ExpCmdSN %u, MaxCmdSN %u, %u bytes", c->id,
+           pdu_opcode_name(opcode), itt, ld_be32(h + 28), max, len);
+    if (c->spoiled)
+        return;
+    if (opcode == ISCSI_OP_LOGIN_RSP || sn_gt(max, c->max_cmd_sn))
+        c->max_cmd_sn = max;
+    if (opcode == ISCSI_OP_R2T)
+        take_r2t(wi, c, h);
+    else if (opcode == ISCSI_OP_TMF_RSP)
+        function_done(c, itt, h[2]);
+    else if (opcode == ISCSI_OP_DATA_IN ? h[1] & ISCSI_DATA_IN_STATUS
+                                        : opcode != ISCSI_OP_LOGIN_RSP && opcode != ISCSI_OP_ASYNC)
+        task_end(c, itt);
+}
+
+/* A key in the text of the target's answers, which has NULs between its pairs. */
+static bool
+chosen(const struct wire_conn *c, const char *pair)
+{
+    for (uint32_t i = 0; i < c->login_len; i += (uint32_t)strlen(c->login + i) + 1) {
+        if (strcmp(c->login + i, pair) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The last Login Response has come: full feature phase begins, with digests where they were agreed.
+ */
+static void
+login_pdu_over(struct wire_conn *c, const uint8_t *h)
+{
+    bool last = (h[1] & ISCSI_LOGIN_TRANSIT) && (h[1] & ISCSI_LOGIN_NSG_MASK) == 3;
+
+    if (!last || h[36] != 0)
+        return;
+    c->ffp = true;
+    c->header_digest = chosen(c, "HeaderDigest=CRC32C");
+    c->data_digest = chosen(c, "DataDigest=CRC32C");
+    task_end(c, ld_be32(h + 16));
+}
+
+/* ---- bytes ---------------------------------------------------------------------------------- */
+
+static void
+header_is_there(struct ls_wire *wi, struct wire_conn *c, bool to_server)
+{
+    struct lane *l = &c->lane[to_server];
+    uint32_t len = (uint32_t)l->hdr[5] << 16 | (uint32_t)l->hdr[6] << 8 | l->hdr[7];
+
+    l->hdr_rest = l->hdr[4] * 4u + (c->ffp && c->header_digest ? 4 : 0);
+    l->data_rest = len;
+    l->tail_rest = -len % 4 + (c->ffp && c->data_digest && len > 0 ? 4 : 0);
+    LS_COUNT(wire_pdus, 1);
+    if (to_server)
+        sent(wi, c, l->hdr, len);
+    else
+        came(wi, c, l->hdr, len);
+}
+
+static void
+keep_login(struct wire_conn *c, const uint8_t *p, size_t n)
+{
+    if (n > LOGIN_MAX - c->login_len)
+        n = LOGIN_MAX - c->login_len;
+    memcpy(c->login + c->login_len, p, n);
+    c->login_len += (uint32_t)n;
+}
+
+/* Whether the byte that comes next is to be spoiled.  Without a header digest only the opcode of a
+ * Data-In is, as an initiator cannot tell of other fields that they are wrong; without a data
+ * digest no data are. */
+static bool
+strikes(struct ls_wire *wi, struct wire_conn *c, bool to_server)
+{
+    const struct lane *l = &c->lane[to_server];
+    struct ls_spoil *s = &wi->spoil;
+    bool in_header = l->have < ISCSI_BHS_LEN, in_data = !in_header && l->hdr_rest == 0;
+    bool fits;
+
+    if (s->count == 0 || !c->ffp || s->to_server != to_server)
+        return false;
+    if (s->data)
+        fits = c->data_digest && in_data && l->data_rest > 0;
+    else if (c->header_digest)
+        fits = in_header && l->have == s->at % ISCSI_BHS_LEN;
+    else
+        fits = false;
+    if (!fits || s->skip-- > 0)
+        return false;
+    s->skip = s->every;
+    s->count--;
+    ls_say(wi->w, "fault: a byte of a %s %s is spoiled", s->data ? "data segment" : "header",
+           to_server ? "to the target" : "to the initiator");
+    LS_COUNT(spoiled, 1);
+    c->spoiled = true;
+    if (s->data && to_server)
+        ls_world_spoiled(wi->w);
+    return true;
+}
+
+/* Takes some bytes of a PDU; returns how many. */
+static size_t
+take(struct ls_wire *wi, struct wire_conn *c, bool to_server, const uint8_t *p, size_t n)
+{
+    struct lane *l = &c->lane[to_server];
+    uint32_t *rest = l->hdr_rest > 0    ? &l->hdr_rest
+                     : l->data_rest > 0 ? &l->data_rest
+                                        : &l->tail_rest;
+
+    if (l->have < ISCSI_BHS_LEN) {
+        l->hdr[l->have++] = *p;
+        if (l->have == ISCSI_BHS_LEN)
+            header_is_there(wi, c, to_server);
+        n = 1;
+    } else {
+        if (n > *rest)
+            n = *rest;
+        if (rest == &l->data_rest && !to_server && !c->ffp)
+            keep_login(c, p, n);
+        *rest -= (uint32_t)n;
+    }
+    if (l->have == ISCSI_BHS_LEN && l->hdr_rest + l->data_rest + l->tail_rest == 0) {
+        if (!to_server && (l->hdr[0] & ISCSI_OP_MASK) == ISCSI_OP_LOGIN_RSP)
+            login_pdu_over(c, l->hdr);
+        l->have = 0;
+    }
+    return n;
+}
+
+uint32_t
+ls_wire_tap(void *user, const struct sim_bytes *b)
+{
+    struct ls_wire *wi = user;
+    struct wire_conn *c = conn_of(wi, b->conn);
+    uint32_t spoiled = 0;
+
+    if (b->p == NULL) {
+        conn_over(wi, c);
+        return 0;
+    }
+    for (size_t at = 0; at < b->len;) {
+        if (spoiled == 0 && strikes(wi, c, b->to_server))
+            spoiled = (uint32_t)at + 1;
+        at += take(wi, c, b->to_server, b->p + at, b->len - at);
+    }
+    return spoiled;
+}
