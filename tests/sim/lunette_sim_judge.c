@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/sim/lunette_sim_judge.c - whether a request may end as it did, and when it must have ended.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "tests/sim/lunette_sim.h"
+#include "wire/scsi.h"
+#include "wire/sense.h"
+
+#define CALM_MS        20000u /* where nothing goes wrong */
+#define SLACK_MS       30000u /* beyond what the timeouts add up to */
+#define LIMIT_SLACK_MS 25000u /* to abort what the target has, at the worst by giving it up */
+#define EH_STEPS       6u     /* tries of a request, each with its timeout and error handling */
+
+static bool
+has_fault(const struct ls_world *w, enum ls_fault_kind k)
+{
+    for (uint32_t i = 0; i < w->plan.nfaults; i++) {
+        if (w->plan.fault[i].kind == k)
+            return true;
+    }
+    return false;
+}
+
+/* What it is about is not there for a while, and reads as zeroes when it is back. */
+bool
+ls_judge_cut_off(const struct ls_world *w, const struct ls_io *io)
+{
+    return has_fault(w, FAULT_SHRINK) && io->at + io->len > w->disk[io->h->index].size / 2;
+}
+
+/* Its connection was lost before somebody watched it, who would have logged in again. */
+static bool
+h_is_dead(const struct ls_handle *h)
+{
+    return h->lun == NULL || h->lun->s.dead || !ls_hand_ready(h);
+}
+
+/* Whether a request may end like that in this world. */
+bool
+ls_judge_may_fail(const struct ls_world *w, const struct ls_io *io, int err)
+{
+    unsigned may = w->plan.may;
+
+    if ((io->canceled && err == -ECANCELED) || (w->plan.limit_ms > 0 && err == -ETIMEDOUT))
+        return true;
+    if (w->lossy || (may & LS_MAY_FAIL))
+        return true;
+    if (ls_judge_cut_off(w, io))
+        return true;
+    if (ls_is_raw(io->op) && (err == -ENOLINK || err == -ETIMEDOUT || err == -ECANCELED))
+        return may & (LS_MAY_LOSE | LS_MAY_BE_SILENT);
+    return (may & LS_MAY_LOSE) && h_is_dead(io->h);
+}
+
+static enum ls_outcome
+judge_miscompare(struct ls_world *w, const struct ls_io *io)
+{
+    if (io->match && !ls_judge_cut_off(w, io))
+        ls_fail(w,
+                "compare-and-write %u found other bytes than those on the disk: was it executed "
+                "twice?",
+                io->id);
+    return LS_NOT_DONE;
+}
+
+/* A request that runs out of its time has had it. */
+static void
+check_limit(struct ls_world *w, const struct ls_io *io)
+{
+    uint64_t ms = (sim_now_ns(w->sim) - io->start_ns) / LOOP_NS_PER_MS;
+
+    if (ms + 1 < w->plan.limit_ms && !(w->plan.may & LS_MAY_BE_SILENT))
+        ls_fail(w, "%s %u timed out after %llu ms, and may take %u", ls_op_names[io->op], io->id,
+                (unsigned long long)ms, w->plan.limit_ms);
+}
+
+/* What sense data and status of a raw command say of it. */
+static enum ls_outcome
+judge_status(struct ls_world *w, const struct ls_io *io)
+{
+    const struct lunette_scsi *s = &io->scsi;
+    struct scsi_sense sense = {0};
+    unsigned may = w->plan.may;
+
+    if (s->status == 0)
+        return LS_DONE;
+    if (s->status != SCSI_CHECK_CONDITION)
+        return s->status == SCSI_TASK_ABORTED ? LS_MAYBE : LS_NOT_DONE;
+    if (!sense_parse(s->sense, s->sense_len, &sense) || !sense.valid)
+        ls_fail(w, "%s %u: sense data that make no sense", ls_op_names[io->op], io->id);
+    if (sense.key == SENSE_MISCOMPARE) {
+        if (io->op != LS_CAW)
+            ls_fail(w, "%s %u ended with MISCOMPARE", ls_op_names[io->op], io->id);
+        return judge_miscompare(w, io);
+    }
+    if (sense.key == SENSE_UNIT_ATTENTION ||
+        (sense.asc == 0x21 && ls_judge_may_fail(w, io, -EINVAL))) /* LBA out of range */
+        return LS_NOT_DONE;
+    if (sense.key == SENSE_ABORTED_COMMAND || (may & LS_MAY_FAIL) || w->lossy)
+        return LS_MAYBE;
+    ls_fail(w, "%s %u failed: key %x, code %02x/%02x", ls_op_names[io->op], io->id, sense.key,
+            sense.asc, sense.ascq);
+}
+
+enum ls_outcome
+ls_judge(struct ls_world *w, const struct ls_io *io, int err)
+{
+    if (err == 0 && ls_is_raw(io->op) && !io->public_caw)
+        return judge_status(w, io);
+    if (err == -EILSEQ && io->public_caw)
+        return judge_miscompare(w, io);
+    if (err == -ETIMEDOUT && w->plan.limit_ms > 0)
+        check_limit(w, io);
+    if (err == 0)
+        return io->op == LS_DISCARD ? LS_WEAK : LS_DONE;
+    w->failed++;
+    if (!ls_judge_may_fail(w, io, err))
+        ls_fail(w, "%s %u failed: %s, in a world where it may not", ls_op_names[io->op], io->id,
+                strerror(-err));
+    return LS_MAYBE;
+}
+
+/* How long a request may take at most: all its tries with their error handling, and as long as the
+ * session may be waited for. */
+static uint64_t
+limit_ms(const struct ls_world *w)
+{
+    const struct ls_plan *p = &w->plan;
+    uint64_t ms = (uint64_t)EH_STEPS * 2 * p->timeout_ms + SLACK_MS;
+
+    if (p->limit_ms > 0)
+        return p->limit_ms + LIMIT_SLACK_MS;
+
+    if (p->replacement_s > 0)
+        ms += (uint64_t)p->replacement_s * 1000;
+    for (uint32_t i = 0; i < p->nfaults; i++)
+        ms += p->fault[i].for_ms;
+    return ms;
+}
+
+void
+ls_judge_deadlines(struct ls_world *w)
+{
+    uint64_t limit = (w->plan.nfaults == 0 ? CALM_MS : limit_ms(w)) * LOOP_NS_PER_MS;
+
+    for (int i = 0; i < LS_SLOTS; i++) {
+        const struct ls_io *io = &w->io[i];
+        uint64_t jumped = w->jumped_ns - io->jumped_ns;
+
+        if (io->busy && sim_now_ns(w->sim) - io->start_ns - jumped > limit)
+            ls_fail(w, "%s %u has not ended within %llu s", ls_op_names[io->op], io->id,
+                    (unsigned long long)(limit / LOOP_NS_PER_S));
+    }
+}
