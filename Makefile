@@ -9,7 +9,7 @@ PREFIX =
 MESON_ARGS =
 OPTIONS = $(if $(PREFIX),--prefix=$(PREFIX)) $(MESON_ARGS)
 
-.PHONY: all deps setup demo check check-portable check-packages bench install clean format
+.PHONY: all deps setup demo check check-portable check-packages sim bench install clean format
 
 all: setup
 	ninja -C $(BUILD)
@@ -41,6 +41,14 @@ check-portable:
 check-packages:
 	@tools/setup-deps packages
 	@tools/check-packages
+
+# Whole worlds, each from a seed: initiator, target, network, and what goes wrong between them.
+# SEEDS=2000 says how many, FIRST=1 where they begin.  A seed that fails says how to replay it.
+SEEDS = 2000
+FIRST = 1
+sim: setup
+	@ninja -C $(BUILD) --quiet bin/lunette-sim
+	@$(BUILD)/bin/lunette-sim --seeds $(SEEDS) --first $(FIRST)
 
 # What an I/O costs, beside libiscsi and bare sockets; as root.  BENCH=quick|full, BENCH_ONLY=REGEX,
 # BENCH_ARGS: see docs/performance.md.

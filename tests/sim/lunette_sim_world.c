@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/sim/lunette_sim_world.c - the target, the context and the handles of a world, and the story
+ * that every world tells: open, ask, suffer, compare, close. */
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/sim/lunette_sim.h"
+
+#define TURNS_MAX     3000000u /* nothing may go on for ever */
+#define STEP_NS       (20 * LOOP_NS_PER_MS)
+#define QUIET_MS      60000 /* for everything to come back once nothing is wrong any more */
+#define OPEN_AGAIN_MS 300
+
+uint64_t
+ls_random(struct ls_world *w, uint64_t below)
+{
+    return sim_below(w->sim, below);
+}
+
+uint64_t
+ls_now_ms(const struct ls_world *w)
+{
+    return (sim_now_ns(w->sim) - w->start_ns) / LOOP_NS_PER_MS;
+}
+
+/* ---- the target ----------------------------------------------------------------------------- */
+
+static void
+set_addresses(struct ls_world *w)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(3260)};
+
+    for (uint32_t i = 0; i < 2; i++) {
+        in.sin_addr.s_addr = htonl(0x0a000001 + i);
+        w->portal[i] = (struct sock_addr){.len = sizeof(in)};
+        memcpy(&w->portal[i].ss, &in, sizeof(in));
+    }
+}
+
+void
+ls_target_orders(struct ls_world *w)
+{
+    static const struct target_faults none;
+
+    if (w->target != NULL)
+        target_set_faults(w->target,
+                          memcmp(&none, &w->orders, sizeof(none)) == 0 ? NULL : &w->orders);
+}
+
+void
+ls_target_start(struct ls_world *w)
+{
+    struct lu_config lun[LS_LUNS_MAX];
+    struct target_node_config node = {.name = LS_NODE,
+                                      .luns = lun,
+                                      .luns_count = w->plan.luns,
+                                      .set = w->plan.set,
+                                      .set_count = w->plan.set_count};
+    struct target_config tc = {.nodes = &node, .nodes_count = 1};
+    struct lunette_error err = LUNETTE_INIT(err);
+
+    for (uint32_t i = 0; i < w->plan.luns; i++) {
+        struct ls_disk *d = w->swaps > 0 ? &w->other[i] : &w->disk[i];
+
+        d->crashed = false;
+        lun[i] = (struct lu_config){
+            .store = &d->store, .block = w->plan.block[i], .lun = (int32_t)i, .wce = w->plan.wce};
+        (void)snprintf(lun[i].serial, sizeof(lun[i].serial), "%s-%u", d->foreign ? "other" : "disk",
+                       i);
+    }
+    if (w->plan.chap) {
+        node.chap_user = "initiator";
+        node.chap_secret = "a-secret-of-ours";
+        node.mutual_user = "target";
+        node.mutual_secret = "another-secret-1";
+    }
+    ls_memory_pause(true);
+    if (target_new(w->tloop, &tc, &w->target, &err) < 0 ||
+        target_listen(w->target, &w->portal[0], NULL, &err) < 0 ||
+        target_listen(w->target, &w->portal[1], NULL, &err) < 0)
+        ls_fail(w, "the target does not start: %s", err.msg);
+    ls_memory_pause(false);
+    ls_target_orders(w);
+    ls_faults_of_target(w);
+}
+
+void
+ls_target_kill(struct ls_world *w)
+{
+    target_free(w->target);
+    w->target = NULL;
+}
+
+void
+ls_world_spoiled(struct ls_world *w)
+{
+    for (uint32_t i = 0; i < w->plan.luns; i++)
+        ls_model_spoiled(w->model[i]);
+}
+
+/* ---- time ----------------------------------------------------------------------------------- */
+
+static bool
+some_turns(void *user)
+{
+    struct ls_world *w = user;
+
+    return w->turns_left-- == 0;
+}
+
+void
+ls_world_step(struct ls_world *w, uint64_t max_ns)
+{
+    uint64_t end = sim_now_ns(w->sim) + max_ns;
+
+    w->turns_left = 1 + (uint32_t)ls_random(w, 12);
+    if (!sim_run_until(w->sim, some_turns, w, max_ns) && sim_now_ns(w->sim) < end)
+        sim_jump(w->sim, end - sim_now_ns(w->sim)); /* nobody waits for anything */
+    ls_io_cancel_some(w);
+    ls_io_poll(w);
+    ls_judge_deadlines(w);
+    ls_handles_look(w);
+    if (w->turns > TURNS_MAX)
+        ls_fail(w, "goes on for ever");
+}
+
+bool
+ls_world_until(struct ls_world *w, bool (*done)(struct ls_world *w), uint64_t max_ms)
+{
+    uint64_t end = ls_now_ms(w) + max_ms;
+
+    while (!done(w)) {
+        if (ls_now_ms(w) >= end)
+            return false;
+        ls_world_step(w, STEP_NS);
+    }
+    return true;
+}
+
+static void
+after_turn(void *user)
+{
+    struct ls_world *w = user;
+
+    w->turns++;
+    ls_check_turn(w);
+    if (ls_tracing)
+        ls_trace_new(w);
+}
+
+/* ---- beginning and end ---------------------------------------------------------------------- */
+
+static struct ipc *
+make_ipc(void *user, struct loop *loop, const struct ipc_server_ops *ops, void *server,
+         struct ipc_client *ret_client)
+{
+    struct ls_world *w = user;
+
+    if (ipc_delayed_new(loop, w->plan.ipc_delay_ns, ops, server, &w->binding, ret_client) < 0)
+        return NULL;
+    return ipc_delayed_ipc(w->binding);
+}
+
+static void
+make_context(struct ls_world *w)
+{
+    struct lunette_ctx_options opts = {.struct_size = sizeof(opts),
+                                       .initiator_name = "iqn.2026-11.example:initiator",
+                                       .trace_events = ls_tracing ? 65536 : 0};
+    struct api_hooks hooks = {.loop = w->loop, .make_ipc = make_ipc, .user = w};
+    struct lunette_error err = LUNETTE_INIT(err);
+
+    if (api_ctx_new(&opts, &hooks, &w->ctx, &err) < 0)
+        ls_fail(w, "no context: %s", err.msg);
+}
+
+static void
+world_begin(struct ls_world *w)
+{
+    const struct ls_plan *p = &w->plan;
+
+    w->sim = sim_new(p->seed, p->rough ? &sim_rough : NULL);
+    w->start_ns = sim_now_ns(w->sim);
+    w->loop = sim_loop(w->sim);
+    w->tloop = p->two_loops ? sim_loop(w->sim) : w->loop;
+    sim_after_turn(w->sim, after_turn, w);
+    w->wire = ls_wire_new(w);
+    sim_tap(w->sim, ls_wire_tap, w->wire);
+    set_addresses(w);
+    for (uint32_t i = 0; i < p->luns; i++) {
+        uint64_t size = (uint64_t)p->blocks[i] * p->block[i];
+
+        ls_disk_init(&w->disk[i], w, size, p->medium_calls, p->cache);
+        ls_disk_init(&w->other[i], w, size, p->medium_calls, false);
+        w->other[i].foreign = true;
+        ls_pattern(UINT32_MAX, 0, w->other[i].bytes, size);
+        w->model[i] = ls_model_new(w, i, size, p->cache);
+    }
+    ls_io_init(w);
+    ls_target_start(w);
+    make_context(w);
+    ls_handles_init(w);
+}
+
+static bool
+all_over(struct ls_world *w)
+{
+    struct target_stats st;
+
+    target_stats(w->target, &st);
+    return dataplane_busy(w->ctx->dp) == 0 && st.conns == 0;
+}
+
+static void
+world_end(struct ls_world *w)
+{
+    if (!ls_world_until(w, all_over, QUIET_MS))
+        ls_fail(w, "something of a session has stayed, in the data plane or at the target");
+    lunette_ctx_free(w->ctx);
+    w->ctx = NULL;
+    ipc_delayed_free(w->binding);
+    ls_target_kill(w);
+    ls_io_fini(w);
+    (void)sim_run_until(w->sim, NULL, NULL, LOOP_NS_PER_S);
+    for (uint32_t i = 0; i < w->plan.luns; i++) {
+        ls_disk_fini(&w->disk[i]);
+        ls_disk_fini(&w->other[i]);
+        ls_model_free(w->model[i]);
+    }
+    LS_COUNT(turns, w->turns);
+    LS_COUNT(virtual_ms, ls_now_ms(w));
+    LS_COUNT(ios, w->completed);
+    LS_COUNT(failed, w->failed);
+    ls_stats->hash = sim_hash(w->sim);
+    sim_free(w->sim);
+    w->sim = NULL;
+    ls_wire_free(w->wire);
+    if (ls_memory_left() > 0)
+        ls_fail(w, "memory was not given back");
+}
+
+/* ---- the story ------------------------------------------------------------------------------ */
+
+/* Requests, spread over the time that the plan gives them. */
+static void
+ask(struct ls_world *w)
+{
+    const struct ls_plan *p = &w->plan;
+
+    while (w->submitted < p->ops) {
+        uint32_t due = p->span_ms == 0 ? p->ops : (uint32_t)(ls_now_ms(w) * p->ops / p->span_ms);
+
+        if (w->submitted <= due && ls_random(w, 3) != 0 && ls_io_start(w))
+            continue;
+        ls_world_step(w, STEP_NS);
+        if (ls_now_ms(w) > p->span_ms + p->faults_ms + 10 * QUIET_MS)
+            ls_fail(w, "requests cannot be made any more");
+    }
+}
+
+static bool
+nothing_outstanding(struct ls_world *w)
+{
+    return ls_io_outstanding(w) == 0;
+}
+
+static bool
+never(struct ls_world *w)
+{
+    (void)w;
+    return false;
+}
+
+/* All that the initiator finds, and all that the medium has, is what the model allows. */
+static void
+compare(struct ls_world *w)
+{
+    for (uint32_t i = 0; i < w->plan.luns; i++) {
+        uint64_t size = w->disk[i].size;
+
+        ls_model_settled(w->model[i]);
+        ls_model_check(w->model[i], ls_model_read(w->model[i]), 0, w->disk[i].bytes, size,
+                       "the medium");
+    }
+}
+
+void
+ls_world_run(const struct ls_plan *p)
+{
+    static struct ls_world world;
+    struct ls_world *w = &world;
+
+    memset(w, 0, sizeof(*w));
+    w->plan = *p;
+    world_begin(w);
+    ls_faults_plan(w);
+    ask(w);
+    if (ls_now_ms(w) < p->faults_ms)
+        (void)ls_world_until(w, never, p->faults_ms - ls_now_ms(w) + 1);
+    if (!ls_world_until(w, nothing_outstanding, 10 * QUIET_MS))
+        ls_fail(w, "%u requests never end", ls_io_outstanding(w));
+    if (!ls_world_until(w, ls_handles_up, QUIET_MS))
+        ls_fail(w, "nothing is wrong any more, and a LUN does not come back");
+    for (uint32_t n = w->plan.ops + 20; w->submitted < n;) { /* it works as before */
+        if (!ls_io_start(w))
+            ls_world_step(w, STEP_NS);
+    }
+    if (!ls_world_until(w, nothing_outstanding, 10 * QUIET_MS))
+        ls_fail(w, "%u requests never end", ls_io_outstanding(w));
+    if (!ls_world_until(w, ls_handles_up, QUIET_MS)) /* a request may have found somebody else's */
+        ls_fail(w, "a LUN is not there at the end");
+    compare(w);
+    w->leaving = true;
+    if (p->leave)
+        ls_io_leave(w);
+    ls_handles_close(w);
+    world_end(w);
+    LS_COUNT(seeds, 1);
+}
