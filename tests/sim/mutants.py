@@ -1,0 +1,147 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Plants faults in the code, one at a time, and demands that the simulator finds each of them.
+
+A mutant is one source file with a few lines changed, compiled as the build compiles it, and linked in
+front of the archives that hold the honest one.  Nothing of the source tree is touched.  A mutant that
+lunette-sim does not find within 1,000 seeds is a hole in the simulator; one whose lines are not in
+the source any more has to follow the source.
+
+usage: mutants.py BUILD-DIR [NAME...]
+"""
+import json
+import os
+import pathlib
+import shlex
+import subprocess
+import sys
+import tempfile
+
+SEEDS = 1000
+PROGRAM = "bin/lunette-sim"
+
+# name: file, then pairs of what stands there and what is planted
+MUTANTS = {
+    "complete-twice": ("src/api/queue.c", [(
+        "queue_add_finished(container_of(b, struct api_req, req));\n",
+        """static unsigned n;
+
+    queue_add_finished(container_of(b, struct api_req, req));
+    if (++n % 40 == 0)
+        queue_add_finished(container_of(b, struct api_req, req));
+""")]),
+    "replay-compare-and-write": ("src/scsi/disk_done.c", [(
+        "return rq->op != BDEV_COMPARE_WRITE && rq->op != BDEV_SCSI;\n", "return rq->op != BDEV_SCSI;\n")]),
+    "replay-a-raw-command": ("src/scsi/exec.c", [(
+        "bool ours = x->internal && x != &s->eh_tur", "bool ours = x != &s->eh_tur")]),
+    "stale-write-overtakes": ("src/login/login.c", [(
+        # another port than before: the target does not end what the old session still does
+        "    l->cfg = *cfg;\n",
+        """    l->cfg = *cfg;
+    if (cfg->kind == LOGIN_REOPEN)
+        l->cfg.isid[5] ^= (uint8_t)loop_random(ctl_loop(ctl));
+""")]),
+    "skip-a-cmdsn": ("src/iscsi/xmit.c", [(
+        "        return r;\n    s->win.cmdsn++;\n",
+        """        return r;
+    static unsigned n;
+    s->win.cmdsn += ++n % 50 == 0 ? 2 : 1;
+""")]),
+    "use-a-buffer-after-completion": ("src/api/queue.c", [(
+        "queue_add_finished(container_of(b, struct api_req, req));\n",
+        """static uint8_t *last;
+    static unsigned n;
+
+    if (last != NULL && ++n % 40 == 0)
+        *last ^= 1;
+    last = b->iovcnt > 0 ? b->iov[0].iov_base : NULL;
+    queue_add_finished(container_of(b, struct api_req, req));
+""")]),
+    "lose-a-data-out-after-r2t": ("src/transport/stream/rx_pdu.c", [(
+        """    tt->r2t[(tt->r2t_head + tt->r2t_count++) % ISCSI_TCP_R2T_MAX] =
+        (struct iscsi_r2t){.ttt = h->ttt, .offset = offset, .len = len};
+""",
+        """    static unsigned lost;
+    tt->r2t[(tt->r2t_head + tt->r2t_count) % ISCSI_TCP_R2T_MAX] =
+        (struct iscsi_r2t){.ttt = h->ttt, .offset = offset, .len = len};
+    tt->r2t_count += ++lost % 30 != 0;
+""")]),
+    "forget-the-identity-check": ("src/scsi/ident.c", [(
+        "        if (strcmp(a, b) == 0)\n", "        if (strcmp(a, b) == 0 || a != NULL)\n")]),
+    "unblock-while-the-timer-runs": ("src/iscsi/nexus.c", [(
+        """    s->state = ISCSI_STATE_LOGGED_IN;
+    loop_timer_stop(s->pub.loop, &s->recovery_timer);
+""",
+        "    s->state = ISCSI_STATE_LOGGED_IN;\n")]),
+}
+
+
+def fail(text):
+    print(text)
+    sys.exit(1)
+
+
+def mutate(root, name):
+    path, changes = MUTANTS[name]
+    text = (root / path).read_text(encoding="utf-8")
+    for old, new in changes:
+        if text.count(old) != 1:
+            fail(f"{name}: {path} does not have these lines once: {old!r}")
+        text = text.replace(old, new)
+    return path, text
+
+
+def compile_command(commands, root, path):
+    """The one of the layer's archive; a program may compile the same file once more."""
+    for entry in commands:
+        source = pathlib.Path(entry["directory"], entry["file"]).resolve()
+        if source == (root / path).resolve() and ".a.p/" in entry["output"]:
+            return shlex.split(entry["command"])
+    fail(f"{path} is not in compile_commands.json")
+
+
+def build(build_dir, root, name, tmp):
+    path, text = mutate(root, name)
+    source, obj = tmp / (name + ".c"), tmp / (name + ".o")
+    program = tmp / name
+    source.write_text(text, encoding="utf-8")
+    commands = json.loads((build_dir / "compile_commands.json").read_text(encoding="utf-8"))
+    cc = compile_command(commands, root, path)
+    out, at = cc.index("-o"), cc.index("-c")
+    cc[out + 1], cc[at + 1] = str(obj), str(source)
+    cc = [a for i, a in enumerate(cc) if a not in ("-MD",) and not (a in ("-MQ", "-MF") or
+                                                                  (i > 0 and cc[i - 1] in ("-MQ", "-MF")))]
+    # A file beside its own headers finds them there.
+    subprocess.run(cc + ["-w", "-iquote", str((root / path).parent)], cwd=build_dir, check=True)
+    link = subprocess.run(["ninja", "-t", "commands", "-s", PROGRAM], cwd=build_dir, check=True,
+                          capture_output=True, text=True).stdout
+    link = shlex.split(link.strip().splitlines()[-1])
+    out = link.index("-o")
+    link[out + 1] = str(program)
+    link.insert(out + 2, str(obj))
+    subprocess.run(link, cwd=build_dir, check=True)
+    return program
+
+
+def main():
+    build_dir = pathlib.Path(sys.argv[1]).resolve()
+    root = pathlib.Path(__file__).resolve().parent.parent.parent
+    missed = []
+    with tempfile.TemporaryDirectory() as tmp:
+        for name in sys.argv[2:] or MUTANTS:
+            program = build(build_dir, root, name, pathlib.Path(tmp))
+            run = subprocess.run([program, "--seeds", str(SEEDS), "--stop"], capture_output=True, text=True,
+                                 env=os.environ | {"ASAN_OPTIONS": "detect_leaks=0"}, errors="replace")
+            found = [l for l in run.stderr.splitlines() if l.startswith("seed ") or "Assertion" in l]
+            if run.returncode == 0 or not found:
+                missed.append(name)
+                print(f"{name}: NOT FOUND in {SEEDS} seeds")
+            else:
+                print(f"{name}: {found[0]}")
+            sys.stdout.flush()
+    if missed:
+        fail(f"the simulator does not find {', '.join(missed)}")
+    print("each planted fault was found")
+
+
+main()
