@@ -4,6 +4,7 @@
 #define BLOCK_INTERNAL_H
 
 #include <assert.h>
+#include <string.h>
 
 #include "block/block.h"
 
@@ -213,6 +214,15 @@ blk_init_cmd(struct blk_queue *q, struct blk_piece *p)
 
     if (b->ops->init_rq != NULL)
         b->ops->init_rq(b->drv, &p->rq);
+}
+
+/* The driver does not see the piece any more: what it has stored in its part, when it refused the
+ * piece or gave it back, was meant for the next time, and the tag is used again. */
+static inline void
+blk_forget_cmd(struct blk_queue *q, struct blk_piece *p)
+{
+    memset(blk_request_cmd(&p->rq), 0, blk_dev_of_queue(q)->ops->cmd_size);
+    blk_init_cmd(q, p);
 }
 
 /* ---- split.c ---- */

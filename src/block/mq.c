@@ -58,6 +58,7 @@ bool __attribute__((noinline, cold)) blk_refused(struct blk_queue *q, struct blk
     assert(piece_with_driver(p) && list_empty(&p->node));
     blk_make_general(p);
     if (err != -EBUSY) {
+        blk_forget_cmd(q, p);
         p->rq.result = (struct bdev_result){.err = err};
         blk_mq_complete_request(&p->rq);
         return true;
@@ -322,9 +323,7 @@ void __attribute__((noinline)) blk_end_piece(struct blk_queue *q, struct blk_pie
 void
 blk_drop_piece(struct blk_queue *q, struct blk_piece *p, int err)
 {
-    /* What the driver has stored there was meant for the next time that it sees the piece. */
-    memset(blk_request_cmd(&p->rq), 0, blk_dev_of_queue(q)->ops->cmd_size);
-    blk_init_cmd(q, p);
+    blk_forget_cmd(q, p);
     p->rq.result = (struct bdev_result){.err = err};
     blk_end_piece(q, p);
 }

@@ -379,9 +379,9 @@ enum blk_timeout { BLK_TIMEOUT_RESET_TIMER, BLK_TIMEOUT_DRIVER_HAS_IT };
 /* What a driver (the SCSI disk) implements; called by block/. */
 struct bdev_driver_ops {
     size_t cmd_size; /* bytes of driver memory behind each blk_request */
-    /* Called for each tag of a new queue, and again for one whose piece the driver has given back
-     * by requeue and will not see any more, when the driver's part is all zero.  What it sets there
-     * stays from one use of the tag to the next.  May be NULL. */
+    /* Called for each tag of a new queue, and again for one whose piece the driver has refused, or
+     * given back by requeue, and will not see any more, when the driver's part is all zero.  What
+     * it sets there stays from one use of the tag to the next.  May be NULL. */
     void (*init_rq)(void *drv, struct blk_request *rq);
     /* Returns 0: the driver has taken rq and will call blk_upcalls.complete or requeue; or -EBUSY:
      * not now, the driver calls blk_upcalls.restart when it can; any other -errno fails rq. */

@@ -36,6 +36,7 @@ struct drv {
 struct drv_cmd {
     uint64_t magic;
     bool fast;
+    bool refused; /* it keeps that for the next time that it sees the piece */
 };
 
 static int
@@ -45,8 +46,10 @@ drv_queue_rq(void *p, struct blk_request *rq)
 
     if (d->refuse > 0) {
         d->refuse--;
+        ((struct drv_cmd *)blk_request_cmd(rq))->refused = true;
         return -EBUSY;
     }
+    ((struct drv_cmd *)blk_request_cmd(rq))->refused = false;
     assert_true(d->n < DRV_MAX);
     d->log[d->n].op = rq->op;
     d->log[d->n].offset = rq->offset;
@@ -92,6 +95,7 @@ drv_queue_fast(void *p, const struct bdev_req *r, struct blk_request *rq, uint64
             blk_upcalls.refuse_fast(rq, err);
         return 0;
     }
+    assert_false(((struct drv_cmd *)blk_request_cmd(rq))->refused); /* else it is another's */
     assert_true(d->n < DRV_MAX);
     d->log[d->n].op = r->op;
     d->log[d->n].offset = r->offset;

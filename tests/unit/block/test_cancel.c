@@ -210,6 +210,34 @@ test_one_that_has_ended(void **state)
     drv_close(&d);
 }
 
+/* A request that the driver has refused, and that does not fit any more when it is its turn again:
+ * the next one with its tag has nothing of it, by whatever path it goes. */
+static void
+test_refused_and_then_too_far(void **state)
+{
+    struct bdev_limits small = drv_limits;
+    struct req refused, next;
+
+    (void)state;
+    drv_open(&d, &drv_limits, 1);
+    d.refuse = 1;
+    req_init(&refused, &d, BDEV_WRITE, drv_limits.size - 512, 512);
+    bdev_submit(d.q, &refused.r);
+    fake_turn(&d.loop);
+    assert_int_equal(refused.done, 0);
+    small.size = drv_limits.size / 2;
+    blk_upcalls.event(d.b, BDEV_EV_RESIZED, &small);
+    blk_upcalls.restart(d.b);
+    ends(&refused, -EINVAL);
+    assert_int_equal(d.n, 0);
+    start(&next, BDEV_READ, 512, BDEV_F_PROMPT); /* drv_queue_fast looks at its part */
+    fake_turn(&d.loop);
+    assert_int_equal(d.fast, 1);
+    drv_end(&d, 0, 0);
+    ends(&next, 0);
+    drv_close(&d);
+}
+
 int
 main(void)
 {
@@ -221,6 +249,7 @@ main(void)
         cmocka_unit_test(test_flush_behind_it),
         cmocka_unit_test(test_zeroes_by_writes),
         cmocka_unit_test(test_one_that_has_ended),
+        cmocka_unit_test(test_refused_and_then_too_far),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
