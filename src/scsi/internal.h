@@ -135,8 +135,9 @@ enum reconnect_step {
 
 struct sdev_reconnect {
     enum reconnect_step step;
-    bool start_sent;   /* START STOP UNIT */
-    uint64_t began;    /* the nexus that the look under way began in */
+    bool start_sent; /* START STOP UNIT */
+    bool doubted;    /* since it was asked who it is, the unit has said that it may have changed */
+    uint64_t began;  /* the nexus that the look under way began in */
     uint64_t since_ns; /* when the nexus began */
     uint32_t backoff_ms;
     struct loop_timer again; /* RECONNECT_WAIT */
@@ -144,6 +145,8 @@ struct sdev_reconnect {
     struct scsi_exec x;
     uint8_t cdb[CDB_MAX];
 };
+
+#define SDEV_NO_NEXUS UINT64_MAX
 
 struct scsi_sdev {
     struct scsi_device dev;
@@ -174,7 +177,7 @@ struct scsi_sdev {
     bool replaced;            /* another unit has been found in its place */
     bool leaving;             /* its user has decided to close it: nothing waits for a session */
     enum sdev_access access;  /* alua_state.c */
-    uint64_t nexus;           /* that it was last found to be itself in */
+    uint64_t nexus;           /* that it was last found to be itself in, or SDEV_NO_NEXUS */
     struct lunette_error why; /* why commands fail, where code is not 0 */
     struct sdev_reconnect rc;
     bool seen;                      /* the scan under way has found it */
@@ -374,7 +377,7 @@ void ident_start(struct scsi_sdev *s,
  * when it is known to be the same. */
 void sdev_follow_host(struct scsi_sdev *s, enum scsi_host_state state);
 /* The unit has said that it, or what is behind its LUN, may have changed: as in a new session,
- * nothing is sent to it before it has been looked at. */
+ * nothing is sent to it before it has been looked at.  A look under way begins anew. */
 void sdev_doubt(struct scsi_sdev *s);
 
 /* device.c */

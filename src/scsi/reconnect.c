@@ -100,12 +100,19 @@ reconnect_absent(struct scsi_sdev *s)
     reconnect_failed(s, now < s->rc.since_ns + ABSENT_S * LOOP_NS_PER_S);
 }
 
-/* It is the same unit, and all that depends on the nexus has been read. */
+/* It is the same unit, and all that depends on the nexus has been read: unless it is another one
+ * since. */
 static void
 reconnect_done(struct scsi_sdev *s)
 {
     struct sdev_reconnect *rc = &s->rc;
 
+    if (rc->doubted) {
+        (void)lunette_fail(&s->why, -EIO, LUNETTE_DOM_SCSI, 0,
+                           "the unit says again and again that it may have changed");
+        reconnect_failed(s, true);
+        return;
+    }
     rc->step = RECONNECT_NONE;
     loop_timer_stop(s->dev.target->loop, &rc->limit);
     s->nexus = rc->began;
@@ -168,6 +175,7 @@ static void
 reconnect_identify(struct scsi_sdev *s)
 {
     s->rc.step = RECONNECT_IDENT;
+    s->rc.doubted = false;
     ident_start(s, reconnect_identified, s);
 }
 
@@ -337,7 +345,12 @@ sdev_follow_host(struct scsi_sdev *s, enum scsi_host_state state)
 void
 sdev_doubt(struct scsi_sdev *s)
 {
-    if (s->dev.state == SDEV_RUNNING && s->dev.target->host->state == SCSI_HOST_RUNNING)
+    if (s->dev.state == SDEV_CREATED || s->dev.state == SDEV_CREATED_BLOCK ||
+        s->dev.state == SDEV_CANCEL || s->dev.state == SDEV_DEL)
+        return; /* it is being found, or closed with a flush, which writes nothing new */
+    s->nexus = SDEV_NO_NEXUS;
+    s->rc.doubted = true;
+    if (s->dev.state == SDEV_RUNNING)
         sdev_follow_host(s, SCSI_HOST_RUNNING);
 }
 

@@ -934,6 +934,69 @@ test_replaced_with_the_session_up(void **state)
     }
 }
 
+/* The list of units changes while a unit is being looked at: what it has told of itself so far may
+ * be of the unit before. */
+static void
+test_replaced_while_it_is_looked_at(void **state)
+{
+    unsigned n, looked = 0;
+
+    (void)state;
+    for (n = 1; looked == 0; n++) {
+        struct io a;
+        uint8_t op;
+
+        open_with(NULL);
+        io_submit(&d, &a, BDEV_WRITE, 0, 4096, 0);
+        hold();
+        d.f.n = 0;
+        lose_and_return();
+        d.f.hold_from = n;
+        fake_turn(&d.f.loop);
+        op = d.f.op[d.f.n - 1]; /* the target has it, and has not answered */
+        if (op == SCSI_WRITE_10) {
+            looked = n;
+        } else {
+            change(&d.f.luns[0], (int)n % CHANGES);
+            fh_script(&d.f, ANSWER(op != SCSI_INQUIRY ? op : SCSI_MODE_SENSE_6, 1,
+                                   SENSE(SENSE_UNIT_ATTENTION, 0x3f, 0x0e)));
+        }
+        d.f.hold_from = 0;
+        let_go();
+        fake_advance(&d.f.loop, SEC(1));
+        assert_int_equal(a.done, 1);
+        assert_int_equal(a.r.result.err, looked != 0 ? 0 : -ENXIO);
+        assert_int_equal(fh_count(&d.f, SCSI_WRITE_10), looked != 0);
+        assert_int_equal(d.dev->state, looked != 0 ? SDEV_RUNNING : SDEV_OFFLINE);
+        fd_close(&d);
+    }
+    assert_true(looked > 5);
+}
+
+/* A unit that says without end that it may have changed is not asked without end. */
+static void
+test_doubt_without_end(void **state)
+{
+    struct io a;
+
+    (void)state;
+    open_with(NULL);
+    fh_lose(&d.f);
+    io_submit(&d, &a, BDEV_WRITE, 0, 4096, 0);
+    fh_script(&d.f,
+              ANSWER(SCSI_SERVICE_ACTION_IN_16, EVER, SENSE(SENSE_UNIT_ATTENTION, 0x3f, 0x0e)));
+    d.f.n = 0;
+    fh_state(&d.f, SCSI_HOST_RUNNING);
+    fake_advance(&d.f.loop, SEC(10));
+    assert_in_range(d.f.n, 20, 1000);
+    assert_int_equal(a.done, 0);
+    d.f.nscript = 0;
+    fake_advance(&d.f.loop, SEC(3));
+    assert_int_equal(a.done, 1);
+    assert_int_equal(a.r.result.err, 0);
+    fd_close(&d);
+}
+
 /* ---- given up, offline, leaving ------------------------------------------------------------- */
 
 /* A device that went offline in another session is looked at before it goes on. */
@@ -945,6 +1008,28 @@ test_set_online_in_another_session(void **state)
         open_with(NULL);
         assert_true(sdev_set_state(sdev_of(d.dev), SDEV_OFFLINE));
         lose_and_return();
+        fake_advance(&d.f.loop, SEC(1));
+        assert_int_equal(d.dev->state, SDEV_OFFLINE);
+        if (other)
+            change(&d.f.luns[0], 0);
+        assert_int_equal(scsi_device_online(d.dev), 0);
+        assert_int_equal(d.dev->state, SDEV_BLOCK);
+        fake_advance(&d.f.loop, SEC(1));
+        assert_int_equal(d.dev->state, other ? SDEV_OFFLINE : SDEV_RUNNING);
+        fd_close(&d);
+    }
+}
+
+/* A unit that was in doubt when it went offline is looked at before it goes on. */
+static void
+test_set_online_in_doubt(void **state)
+{
+    (void)state;
+    for (int other = 0; other < 2; other++) {
+        open_with(NULL);
+        sdev_doubt(sdev_of(d.dev));
+        assert_int_equal(d.dev->state, SDEV_BLOCK);
+        assert_true(sdev_set_state(sdev_of(d.dev), SDEV_OFFLINE));
         fake_advance(&d.f.loop, SEC(1));
         assert_int_equal(d.dev->state, SDEV_OFFLINE);
         if (other)
@@ -1114,7 +1199,10 @@ main(void)
         cmocka_unit_test(test_lost_while_it_comes_up),
         cmocka_unit_test(test_attentions_of_the_new_nexus),
         cmocka_unit_test(test_replaced_with_the_session_up),
+        cmocka_unit_test(test_replaced_while_it_is_looked_at),
+        cmocka_unit_test(test_doubt_without_end),
         cmocka_unit_test(test_set_online_in_another_session),
+        cmocka_unit_test(test_set_online_in_doubt),
         cmocka_unit_test(test_leaving_waits_for_nothing),
         cmocka_unit_test(test_at_random),
     };
