@@ -23,6 +23,10 @@ disk_run_end(struct scsi_disk *d, int err, const struct lunette_error *why)
     assert(d->running);
     d->running = false;
     d->todo = 0;
+    if (!d->up && err == 0 && s->replaced) { /* while it came up */
+        err = -ENXIO;
+        why = &s->why;
+    }
     if (!d->up && err == 0)
         d->up = true;
     if (err != 0 && d->up && why != NULL)

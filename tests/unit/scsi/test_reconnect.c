@@ -863,6 +863,37 @@ test_lost_while_it_comes_up(void **state)
     }
 }
 
+/* A unit that is swapped while its disk comes up is not one that came up. */
+static void
+test_replaced_while_it_comes_up(void **state)
+{
+    (void)state;
+    for (unsigned n = 1; n < 12; n++) {
+        memset(&d, 0, sizeof(d));
+        fh_open(&d.f);
+        (void)fh_add(&d.f, 0, 0);
+        d.dev = fh_scan_lun(&d.f, 0);
+        d.f.n = 0;
+        assert_int_equal(scsi_disk_start(d.dev, scan_done, &d.up), 0);
+        d.f.hold_from = n;
+        fake_turn(&d.f.loop);
+        d.f.hold_from = 0;
+        if (d.up.done > 0) { /* it takes less */
+            assert_true(n > 5);
+            fh_close(&d.f);
+            break;
+        }
+        fh_lose(&d.f);
+        change(&d.f.luns[0], 0);
+        fh_state(&d.f, SCSI_HOST_RUNNING);
+        fake_advance(&d.f.loop, SEC(1));
+        assert_int_equal(d.dev->state, SDEV_OFFLINE);
+        assert_int_equal(d.up.done, 1);
+        assert_int_equal(d.up.err, -ENXIO);
+        fh_close(&d.f);
+    }
+}
+
 /* ---- what the new nexus has to say ---------------------------------------------------------- */
 
 static void
@@ -1197,6 +1228,7 @@ main(void)
         cmocka_unit_test(test_lost_again_and_again),
         cmocka_unit_test(test_lost_while_it_is_looked_at),
         cmocka_unit_test(test_lost_while_it_comes_up),
+        cmocka_unit_test(test_replaced_while_it_comes_up),
         cmocka_unit_test(test_attentions_of_the_new_nexus),
         cmocka_unit_test(test_replaced_with_the_session_up),
         cmocka_unit_test(test_replaced_while_it_is_looked_at),
