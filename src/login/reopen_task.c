@@ -29,8 +29,11 @@ reopen_give_up(struct iscsi_reopen *r)
 {
     struct lunette_error why = r->why;
 
+    if (reopen_has_conn(r)) /* else it has been down for longer */
+        r->lost_ns = r->loop->now_ns;
     r->state = REOPEN_GAVE_UP;
     loop_timer_stop(r->loop, &r->timer);
+    loop_defer_cancel(&r->told_work);
     reopen_unwatch(r);
     login_config_wipe(&r->cfg);
     log_line(r->loop->log, LOG_LEVEL_ERROR, "%s: the session is given up: %s", r->cfg.target_name,

@@ -472,10 +472,21 @@ refusals_are_forgotten(void **state)
     tale_end(&t);
 }
 
+static void
+gone_end(struct tale *t)
+{
+    reopen_free(&t->r);
+    world_drain(t->w);
+    assert_true(ctl_idle(t->w->ctl));
+    login_gate_fini(&t->gate);
+    world_free(t->w);
+}
+
 /* A session that is gone from the data plane cannot come back. */
 static void
 session_is_gone(void **state)
 {
+    struct reopen_info info;
     struct tale t;
 
     (void)state;
@@ -489,11 +500,39 @@ session_is_gone(void **state)
     assert_int_equal(t.gave_ups, 1);
     assert_int_equal(t.why.code, -ENOENT);
     assert_int_equal(t.lost_events, 1);
-    reopen_free(&t.r);
+    reopen_get_info(t.r, &info);
+    assert_int_equal(info.state, REOPEN_GAVE_UP);
+    assert_int_equal(info.down_ns, 0); /* it was not lost before */
+    gone_end(&t);
+}
+
+/* And it is found to be gone just when the owner has told of a loss. */
+static void
+session_is_gone_and_lost(void **state)
+{
+    struct lunette_error why;
+    struct tale t;
+
+    (void)state;
+    (void)lunette_fail(&why, -ENOTCONN, LUNETTE_DOM_CONNECT, 0, "found so");
+    tale_begin(&t, 43, 0, NULL);
+    tale_pass(&t, SEC);
+    t.w->gone_is_ok = true;
+    fake_conn_down(t.w, t.c);
+    t.c->there = false;
+    fake_lose_events(t.w);
+    while (t.gave_ups == 0) {
+        struct timerq_node *first = timerq_first(&t.w->timers);
+        struct loop_timer *timer = container_of(first, struct loop_timer, node);
+
+        reopen_lost(t.r, &why, 0);
+        timerq_del(&t.w->timers, first); /* before the loop comes to what that has deferred */
+        t.w->l.now_ns = first->when_ns;
+        timer->fn(timer);
+    }
     world_drain(t.w);
-    assert_true(ctl_idle(t.w->ctl));
-    login_gate_fini(&t.gate);
-    world_free(t.w);
+    assert_int_equal(t.losts, 0);
+    gone_end(&t);
 }
 
 /* ---- the gate ------------------------------------------------------------------------------- */
@@ -645,6 +684,7 @@ main(void)
         cmocka_unit_test(what_passes),
         cmocka_unit_test(refusals_are_forgotten),
         cmocka_unit_test(session_is_gone),
+        cmocka_unit_test(session_is_gone_and_lost),
         cmocka_unit_test(gate_order),
         cmocka_unit_test(gate_cap),
     };
