@@ -112,6 +112,8 @@ logout_undo(struct iscsi_logout *l)
 {
     assert(l->state == LOGOUT_ASKING);
     l->state = LOGOUT_UNDOING;
+    if (l->cfg.timeout_ms > LOGOUT_TIMEOUT_MS) /* that was for the target */
+        l->cfg.timeout_ms = LOGOUT_TIMEOUT_MS;
     l->undo = (struct undo){
         .ctl = l->ctl,
         .sid = l->cfg.sid,

@@ -24,9 +24,10 @@ struct logout_config {
         uint64_t ep;           /* 0: none */
     } conns[LOGOUT_CONNS_MAX]; /* all that the session has; the Logout Request goes on the first */
     uint32_t nconns;           /* >= 1 */
-    uint32_t timeout_ms;       /* for the response; after it the session is ended anyway; 0: 5 s */
-    bool skip_request;         /* the connection is dead, so no Logout Request is sent */
-    bool keep_session;         /* for another login: see session_logout_task */
+    uint32_t timeout_ms; /* for the response, and then, where it is less than 5 s, for the data
+                            plane to tidy up; 0: 5 s for each */
+    bool skip_request;   /* the connection is dead, so no Logout Request is sent */
+    bool keep_session;   /* for another login: see session_logout_task */
 };
 
 struct iscsi_logout;

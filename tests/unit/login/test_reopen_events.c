@@ -186,6 +186,30 @@ leaving_goes_wrong(void **state)
     }
 }
 
+/* However much time the target gives, a data plane that does not tidy up is not waited for so long.
+ */
+static void
+leaving_is_not_undone(void **state)
+{
+    struct tale t;
+    uint64_t began;
+
+    (void)state;
+    tale_begin(&t, 63, 0, NULL);
+    tale_pass(&t, SEC);
+    /* SEND_PDU, then STOP_CONN, which is answered after 100 s */
+    t.w->stall = STALL_LATE;
+    t.w->stall_at = t.w->nrequests + 2;
+    began = t.w->l.now_ns;
+    fake_async(t.w, t.c, ISCSI_ASYNC_LOGOUT_REQUEST, 0, 0, 65535);
+    while (t.losts == 0)
+        assert_true(world_step(t.w));
+    assert_in_range(t.lost_ns - began, LOGOUT_TIMEOUT_MS * MS, (LOGOUT_TIMEOUT_MS + 100) * MS);
+    tale_run_until_back(&t);
+    assert_true(t.back_ns - began > 100 * SEC); /* when it has tidied up */
+    tale_end(&t);
+}
+
 /* The target is going to drop the connection: the Time2Wait of the message, and if it does not drop
  * it, we do. */
 static void
@@ -482,14 +506,23 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(events_lost),      cmocka_unit_test(session_state_tells),
-        cmocka_unit_test(told_of_loss),     cmocka_unit_test(not_lost),
-        cmocka_unit_test(asked_to_leave),   cmocka_unit_test(leaving_goes_wrong),
-        cmocka_unit_test(dropped),          cmocka_unit_test(not_ours),
-        cmocka_unit_test(message_in_login), cmocka_unit_test(cut_anywhere),
-        cmocka_unit_test(close_anywhere),   cmocka_unit_test(close_in_callback),
-        cmocka_unit_test(free_early),       cmocka_unit_test(secrets),
-        cmocka_unit_test(no_memory_at_n),   cmocka_unit_test(no_memory_for_long),
+        cmocka_unit_test(events_lost),
+        cmocka_unit_test(session_state_tells),
+        cmocka_unit_test(told_of_loss),
+        cmocka_unit_test(not_lost),
+        cmocka_unit_test(asked_to_leave),
+        cmocka_unit_test(leaving_goes_wrong),
+        cmocka_unit_test(leaving_is_not_undone),
+        cmocka_unit_test(dropped),
+        cmocka_unit_test(not_ours),
+        cmocka_unit_test(message_in_login),
+        cmocka_unit_test(cut_anywhere),
+        cmocka_unit_test(close_anywhere),
+        cmocka_unit_test(close_in_callback),
+        cmocka_unit_test(free_early),
+        cmocka_unit_test(secrets),
+        cmocka_unit_test(no_memory_at_n),
+        cmocka_unit_test(no_memory_for_long),
         cmocka_unit_test(untidy),
     };
 
