@@ -1108,8 +1108,10 @@ test_leaving_waits_for_nothing(void **state)
 
 #define NIO 12
 
+/* rough: commands that are not answered, error handling that does not help, requests that are
+ * canceled, units that say that they may have changed. */
 static void
-one_world(uint64_t seed)
+one_world(uint64_t seed, bool rough)
 {
     static const uint8_t ops[] = {SCSI_TEST_UNIT_READY, SCSI_INQUIRY, SCSI_SERVICE_ACTION_IN_16,
                                   SCSI_MODE_SENSE_6,    SCSI_READ_10, SCSI_WRITE_10};
@@ -1121,7 +1123,7 @@ one_world(uint64_t seed)
     fake_loop_init(&r, seed);
 #define RND(n) (fake_random(&r.l) % (n))
     open_with(NULL);
-    d.f.abort_result = SCSI_EH_SUCCESS;
+    d.f.abort_result = d.f.session_result = SCSI_EH_SUCCESS; /* a session can be dropped always */
     for (int i = 0; i < NIO; i++)
         io_submit(&d, &ios[i],
                   i % 3 == 2   ? BDEV_FLUSH
@@ -1129,7 +1131,29 @@ one_world(uint64_t seed)
                                : BDEV_READ,
                   4096 * (uint64_t)i, i % 3 == 2 ? 0 : 4096, RND(2) ? BDEV_F_PROMPT : 0);
     for (int step = 0; step < 150; step++) {
-        switch (RND(12)) {
+        switch (RND(rough ? 16 : 12)) {
+        case 12:
+            d.f.abort_result = RND(2) ? SCSI_EH_SUCCESS : SCSI_EH_FAILED;
+            d.f.lu_result = RND(2) ? SCSI_EH_SUCCESS : SCSI_EH_FAILED;
+            d.f.target_result = RND(2) ? SCSI_EH_SUCCESS : SCSI_EH_FAILED;
+            break;
+        case 13: {
+            struct io *io = &ios[RND(NIO)];
+
+            if (io->done == 0)
+                bdev_cancel(d.q, &io->r, RND(2) ? -ECANCELED : -ETIMEDOUT);
+            break;
+        }
+        case 14:
+            d.f.nscript = 0;
+            fh_script(&d.f, ANSWER(ops[RND(6)], (unsigned)RND(4), .never = true));
+            break;
+        case 15:
+            d.f.nscript = 0;
+            fh_script(&d.f, ANSWER(ops[RND(6)], (unsigned)RND(4),
+                                   SENSE(SENSE_UNIT_ATTENTION, RND(2) ? 0x3f : 0x29,
+                                         RND(2) ? 0x0e : 0x03)));
+            break;
         case 0:
         case 1:
             if (up) {
@@ -1170,7 +1194,7 @@ one_world(uint64_t seed)
         for (uint64_t n = RND(6); n > 0; n--)
             fake_turn(&d.f.loop);
         if (RND(3) == 0)
-            fake_advance(&d.f.loop, MS(RND(3000)));
+            fake_advance(&d.f.loop, MS(RND(rough && RND(8) == 0 ? 60000 : 3000)));
         scsi_check_fast(d.f.t);
         blk_check_fast(d.b);
         for (; seen < d.f.n; seen++)
@@ -1183,11 +1207,15 @@ one_world(uint64_t seed)
     }
     d.f.nscript = 0;
     d.f.luns[0].there = true;
+    d.f.abort_result = d.f.lu_result = d.f.target_result = SCSI_EH_SUCCESS;
     if (!up)
         fh_state(&d.f, SCSI_HOST_RUNNING);
     fake_advance(&d.f.loop, SEC(400));
     for (int i = 0; i < NIO; i++)
         assert_int_equal(ios[i].done, 1);
+    if (d.dev->state == SDEV_OFFLINE && rough)
+        (void)scsi_device_online(d.dev);
+    fake_advance(&d.f.loop, SEC(400));
     assert_int_equal(d.dev->state, strange ? SDEV_OFFLINE : SDEV_RUNNING);
     for (; seen < d.f.n; seen++)
         assert_false(strange && d.f.op[seen] == SCSI_WRITE_10);
@@ -1200,7 +1228,15 @@ test_at_random(void **state)
 {
     (void)state;
     for (uint64_t seed = 1; seed <= 400; seed++)
-        one_world(seed);
+        one_world(seed, false);
+}
+
+static void
+test_at_random_and_rough(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 400; seed++)
+        one_world(seed, true);
 }
 
 int
@@ -1237,6 +1273,7 @@ main(void)
         cmocka_unit_test(test_set_online_in_doubt),
         cmocka_unit_test(test_leaving_waits_for_nothing),
         cmocka_unit_test(test_at_random),
+        cmocka_unit_test(test_at_random_and_rough),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
