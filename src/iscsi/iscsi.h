@@ -21,7 +21,9 @@ struct iscsi_session_events {
      * async messages, rejects.  data is borrowed. */
     void (*recv_pdu)(void *user, struct iscsi_conn *c, const struct bhs *hdr, const void *data,
                      uint32_t len);
-    /* The connection is lost, all its tasks have been completed; once per bind. */
+    /* The connection is lost, and its transport has none of its tasks any more; once per bind at
+     * most.  Not told of one that was logged out in order, or that the control plane has stopped.
+     */
     void (*conn_error)(void *user, struct iscsi_conn *c, const struct dp_conn_loss *loss);
     /* The transport has let go of the connection (stop_conn has ended): its endpoint may be
      * disconnected.  Once per bind, before conn_error; may come from inside iscsi_conn_stop,

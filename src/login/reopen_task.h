@@ -7,7 +7,8 @@
  *   STOPPING --stopped----------------> WAITING
  *   WAITING  --due--------------------> QUEUED --passed--> LOGIN
  *   LOGIN    --logged in--------------> UP
- *   LOGIN    --failed-----------------> WAITING
+ *   LOGIN    --failed-----------------> WAITING, or STOPPING where the data plane still has another
+ *                                       connection, which we took for lost
  *   LOGIN    --refused for good-------> ENDING --stopped--> GAVE_UP
  *
  * One timer serves all states (reopen_on_timer).  What needs memory and finds none is tried again

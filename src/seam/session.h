@@ -27,7 +27,8 @@ struct dp_conn_loss {
 struct dp_session_events {
     /* A PDU for the control plane has come; hdr and data are borrowed for the call. */
     void (*recv_pdu)(void *user, void *conn, const struct bhs *hdr, const void *data, uint32_t len);
-    /* The connection is lost; once per bind, after conn_down. */
+    /* The connection is lost; once per bind at most, after conn_down.  Not told of one that was
+     * logged out in order, or that stop_conn or destroy_conn has ended. */
     void (*conn_error)(void *user, void *conn, const struct dp_conn_loss *loss);
     /* The transport has let go of the connection (stop_conn has ended), so that its endpoint may be
      * disconnected.  Once per bind; may come from inside stop_conn, destroy_conn and teardown. */
