@@ -117,11 +117,20 @@ struct reopen_info {
 
 void reopen_get_info(const struct iscsi_reopen *r, struct reopen_info *ret);
 
-/* The configuration of the next login.  Its portal is the one that the session is known by: the
- * configured one, or the one to which the target has moved for good.  The owner may change its
- * limits (login_timeout_ms, ping_interval_ms, replacement_timeout_s, ...) at any time; a login that
- * is under way keeps those that it has. */
-struct login_config *reopen_login_config(struct iscsi_reopen *r);
+/* Fills in *ret with the configuration of the next login.  Its portal is the one that the session
+ * is known by: the configured one, or the one to which the target has moved for good.  It holds
+ * secrets, unless the session was given up: the caller ends it with login_config_wipe. */
+void reopen_get_config(const struct iscsi_reopen *r, struct login_config *ret);
+
+/* Those fields of the configuration that the owner may change at any time; a login that is under
+ * way keeps what it has. */
+struct reopen_limits {
+    uint32_t login_timeout_ms;
+    uint32_t ping_interval_ms, ping_timeout_ms;
+    int32_t replacement_timeout_s;
+};
+
+struct reopen_limits *reopen_limits(struct iscsi_reopen *r);
 
 /* Changes reopen_max, also while the session is lost: the next refusal is measured by it. */
 void reopen_set_max(struct iscsi_reopen *r, uint32_t reopen_max);

@@ -94,6 +94,8 @@ reopen_destroy(struct ctl_op *op)
     if (r->undo != NULL)
         ctl_unreserve(r->ctl);
     free(r->undo);
+    free(r->target_name);
+    free(r->moved_to);
     ctl_op_fini(&r->op);
     free(r);
 }
@@ -111,12 +113,31 @@ reopen_on_cancel(struct ctl_op *op)
     login_gate_leave(&r->turn);
     login_free(&r->login);
     logout_free(&r->logout);
-    login_config_wipe(&r->cfg);
+    login_packed_free(&r->packed);
     reopen_end_if_over(r);
 }
 
 static const struct ctl_op_ops reopen_op_ops = {.cancel = reopen_on_cancel,
                                                 .destroy = reopen_destroy};
+
+/* Keeps of the configuration what is asked for often, and packs all of it. */
+static int
+reopen_take_config(struct iscsi_reopen *r, const struct login_config *cfg)
+{
+    int e = login_pack(cfg, &r->packed);
+
+    r->target_name = strdup(cfg->target_name);
+    if (e < 0 || r->target_name == NULL) {
+        login_packed_free(&r->packed);
+        free(r->target_name);
+        return -ENOMEM;
+    }
+    r->limits = (struct reopen_limits){.login_timeout_ms = cfg->login_timeout_ms,
+                                       .ping_interval_ms = cfg->ping_interval_ms,
+                                       .ping_timeout_ms = cfg->ping_timeout_ms,
+                                       .replacement_timeout_s = cfg->replacement_timeout_s};
+    return 0;
+}
 
 int
 reopen_new(struct ctl *ctl, struct login_gate *gate, const struct reopen_config *cfg,
@@ -125,15 +146,14 @@ reopen_new(struct ctl *ctl, struct login_gate *gate, const struct reopen_config 
     struct iscsi_reopen *r = calloc(1, sizeof(*r));
 
     assert(cb->gave_up != NULL);
-    if (r == NULL)
+    if (r == NULL || reopen_take_config(r, cfg->login) < 0) {
+        free(r);
         return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory for a session");
+    }
     r->ctl = ctl;
     r->loop = ctl_loop(ctl);
     r->gate = gate;
     r->cb = *cb;
-    r->cfg = *cfg->login;
-    r->cfg.kind = LOGIN_REOPEN;
-    r->cfg.max_retries = 0;
     r->reopen_max = cfg->reopen_max;
     ctl_op_init(&r->op, ctl, &reopen_op_ops);
     loop_timer_init(&r->timer, reopen_on_timer);
@@ -149,8 +169,8 @@ void
 reopen_attach(struct iscsi_reopen *r, const struct login_result *res)
 {
     assert(r->state == REOPEN_NEW);
-    r->cfg.sid = res->sid;
-    r->cfg.cid = res->cid;
+    r->sid = res->sid;
+    r->cid = res->cid;
     reopen_keep_result(r, res);
     backoff_reset(&r->backoff, r->loop->now_ns);
     ctl_watch_add(r->ctl, &r->watch, res->sid, res->cid);
@@ -186,10 +206,10 @@ reopen_get_info(const struct iscsi_reopen *r, struct reopen_info *ret)
     };
 }
 
-struct login_config *
-reopen_login_config(struct iscsi_reopen *r)
+struct reopen_limits *
+reopen_limits(struct iscsi_reopen *r)
 {
-    return &r->cfg;
+    return &r->limits;
 }
 
 void
@@ -202,8 +222,8 @@ void
 reopen_logout_config(const struct iscsi_reopen *r, struct logout_config *cfg)
 {
     assert(r->state != REOPEN_NEW);
-    *cfg = (struct logout_config){
-        .sid = r->cfg.sid, .nconns = 1, .skip_request = r->state != REOPEN_UP};
-    cfg->conns[0].cid = r->cfg.cid;
+    *cfg =
+        (struct logout_config){.sid = r->sid, .nconns = 1, .skip_request = r->state != REOPEN_UP};
+    cfg->conns[0].cid = r->cid;
     cfg->conns[0].ep = r->ep;
 }

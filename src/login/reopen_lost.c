@@ -51,8 +51,8 @@ reopen_stop(struct iscsi_reopen *r)
     u->reopen = r;
     u->undo = (struct undo){
         .ctl = r->ctl,
-        .sid = r->cfg.sid,
-        .conns = {{.cid = r->cfg.cid, .ep = r->ep, .stop = true}},
+        .sid = r->sid,
+        .conns = {{.cid = r->cid, .ep = r->ep, .stop = true}},
         .nconns = 1,
         .how = r->state == REOPEN_ENDING ? STOP_CONN_TERM : STOP_CONN_RECOVER,
         .done = reopen_stopped,
@@ -90,7 +90,7 @@ reopen_begin(struct iscsi_reopen *r, const struct reopen_loss *loss)
     else
         r->due_ns += backoff_next(&r->backoff, r->loop, now, &loss->why);
     r->state = REOPEN_STOPPING;
-    log_line(r->loop->log, LOG_LEVEL_WARN, "%s: %s", r->cfg.target_name, loss->why.msg);
+    log_line(r->loop->log, LOG_LEVEL_WARN, "%s: %s", r->target_name, loss->why.msg);
     ctl_op_enter(&r->op);
     if (r->cb.lost != NULL)
         r->cb.lost(r->cb.user, &loss->why);
@@ -178,7 +178,7 @@ reopen_on_conn(void *user, const struct iscsi_reply *rep)
 void
 reopen_ask(struct iscsi_reopen *r)
 {
-    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_GET_CONN, .sid = r->cfg.sid, .cid = r->cfg.cid};
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_GET_CONN, .sid = r->sid, .cid = r->cid};
     int e;
 
     assert(r->state == REOPEN_UP);
@@ -217,9 +217,9 @@ void
 reopen_log_out(struct iscsi_reopen *r)
 {
     struct logout_config cfg = {
-        .sid = r->cfg.sid, .nconns = 1, .timeout_ms = r->leave_ms, .keep_session = true};
+        .sid = r->sid, .nconns = 1, .timeout_ms = r->leave_ms, .keep_session = true};
 
-    cfg.conns[0].cid = r->cfg.cid;
+    cfg.conns[0].cid = r->cid;
     cfg.conns[0].ep = r->ep;
     if (session_logout_task(r->ctl, &cfg, reopen_logged_out, r, &r->logout) < 0)
         reopen_retry_later(r);
@@ -245,7 +245,7 @@ reopen_async(struct iscsi_reopen *r, const struct bhs_async *a)
 {
     bool asks = a->event == ISCSI_ASYNC_LOGOUT_REQUEST || a->event == ISCSI_ASYNC_NEGOTIATE;
     bool drops = a->event == ISCSI_ASYNC_DROP_SESSION ||
-                 (a->event == ISCSI_ASYNC_DROP_CONNECTION && get16(a->param1) == r->cfg.cid);
+                 (a->event == ISCSI_ASYNC_DROP_CONNECTION && get16(a->param1) == r->cid);
 
     if (!asks && !drops)
         return false;
@@ -260,7 +260,7 @@ reopen_async(struct iscsi_reopen *r, const struct bhs_async *a)
         return true;
     }
     /* To a request to negotiate a Logout Request is the other answer that the RFC allows. */
-    log_line(r->loop->log, LOG_LEVEL_WARN, "%s asks for a logout", r->cfg.target_name);
+    log_line(r->loop->log, LOG_LEVEL_WARN, "%s asks for a logout", r->target_name);
     loop_timer_stop(r->loop, &r->timer);
     r->leave_ms = reopen_leave_ms(get16(a->param3));
     reopen_log_out(r);

@@ -2,6 +2,8 @@
 /* login/reopen_task.c - what all parts of a reopen need. */
 #include "login/reopen_task.h"
 
+#include <string.h>
+
 #include "base/log.h"
 
 void
@@ -35,8 +37,8 @@ reopen_give_up(struct iscsi_reopen *r)
     loop_timer_stop(r->loop, &r->timer);
     loop_defer_cancel(&r->told_work);
     reopen_unwatch(r);
-    login_config_wipe(&r->cfg);
-    log_line(r->loop->log, LOG_LEVEL_ERROR, "%s: the session is given up: %s", r->cfg.target_name,
+    login_packed_free(&r->packed);
+    log_line(r->loop->log, LOG_LEVEL_ERROR, "%s: the session is given up: %s", r->target_name,
              why.msg);
     r->cb.gave_up(r->cb.user, &why);
 }
@@ -56,4 +58,22 @@ reopen_wait(struct iscsi_reopen *r)
     if (r->cb.waiting != NULL)
         r->cb.waiting(r->cb.user, r->attempt,
                       (uint32_t)((delay + LOOP_NS_PER_MS - 1) / LOOP_NS_PER_MS), &why);
+}
+
+void
+reopen_get_config(const struct iscsi_reopen *r, struct login_config *ret)
+{
+    memset(ret, 0, sizeof(*ret));
+    if (r->packed != NULL)
+        login_unpack(r->packed, ret);
+    if (r->moved_to != NULL)
+        ret->portal = *r->moved_to;
+    ret->kind = LOGIN_REOPEN;
+    ret->sid = r->sid;
+    ret->cid = r->cid;
+    ret->max_retries = 0;
+    ret->login_timeout_ms = r->limits.login_timeout_ms;
+    ret->ping_interval_ms = r->limits.ping_interval_ms;
+    ret->ping_timeout_ms = r->limits.ping_timeout_ms;
+    ret->replacement_timeout_s = r->limits.replacement_timeout_s;
 }

@@ -27,6 +27,7 @@
 #include "ctl/undo.h"
 #include "login/backoff.h"
 #include "login/login.h"
+#include "login/packed.h"
 #include "login/reopen.h"
 #include "wire/bhs.h"
 
@@ -44,7 +45,13 @@ struct iscsi_reopen {
     struct ctl *ctl;
     struct loop *loop;
     struct reopen_callbacks cb;
-    struct login_config cfg; /* of the next login; kind, sid and cid are the session's */
+    struct login_packed
+        *packed; /* the configuration as it was given; NULL once it has been wiped */
+    struct reopen_limits limits;
+    char *target_name;
+    struct portal *moved_to; /* where the target has moved for good; NULL: nowhere */
+    uint32_t sid;
+    uint16_t cid;
     uint32_t reopen_max;
     enum reopen_state state;
     bool freed; /* the owner has let go: only what is on its way is waited for */

@@ -3,11 +3,22 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <stdlib.h>
 
 #include "base/log.h"
 #include "login/reopen_task.h"
 
 #define REOPEN_REFUSED_MS 1000 /* refusals count once in so long */
+
+/* Without memory for it the target has to send us on again. */
+static void
+reopen_move(struct iscsi_reopen *r, const struct portal *to)
+{
+    if (r->moved_to == NULL)
+        r->moved_to = malloc(sizeof(*r->moved_to));
+    if (r->moved_to != NULL)
+        *r->moved_to = *to;
+}
 
 void
 reopen_keep_result(struct iscsi_reopen *r, const struct login_result *res)
@@ -21,7 +32,7 @@ reopen_keep_result(struct iscsi_reopen *r, const struct login_result *res)
     r->time2wait_s = res->params.time2wait;
     r->time2retain_s = res->params.time2retain;
     if (res->moved)
-        r->cfg.portal = res->moved_to;
+        reopen_move(r, &res->moved_to);
 }
 
 /* May free r. */
@@ -33,7 +44,7 @@ reopen_came_back(struct iscsi_reopen *r, const struct login_result *res)
     reopen_keep_result(r, res);
     r->reopens++;
     r->why = (struct lunette_error){.code = 0};
-    log_line(r->loop->log, LOG_LEVEL_INFO, "%s: logged in again after %llu ms", r->cfg.target_name,
+    log_line(r->loop->log, LOG_LEVEL_INFO, "%s: logged in again after %llu ms", r->target_name,
              (unsigned long long)(down_ns / LOOP_NS_PER_MS));
     if (r->cb.back != NULL)
         r->cb.back(r->cb.user, res, down_ns);
@@ -118,22 +129,20 @@ static void
 reopen_try(struct iscsi_reopen *r)
 {
     struct login_callbacks cb = {.done = reopen_login_done, .user = r};
-    struct login_config *cfg = &r->cfg;
-    uint32_t login_ms = cfg->login_timeout_ms;
-    int32_t tpgt = cfg->expected_tpgt;
+    struct login_config cfg;
     struct lunette_error err;
     int e;
 
     r->state = REOPEN_LOGIN;
     r->began_ns = r->loop->now_ns;
-    r->pinned = tpgt < 0 && r->tpgt >= 0 && r->began_ns < r->linger_ns;
+    reopen_get_config(r, &cfg);
+    r->pinned = cfg.expected_tpgt < 0 && r->tpgt >= 0 && r->began_ns < r->linger_ns;
     if (r->pinned)
-        cfg->expected_tpgt = r->tpgt;
-    cfg->connect_try_ms = backoff_connect_ms(&r->backoff, cfg, r->connect_ns);
-    cfg->login_timeout_ms = backoff_login_ms(&r->backoff, cfg, r->connect_ns);
-    e = login_start(r->ctl, cfg, &cb, &r->login, &err);
-    cfg->expected_tpgt = tpgt; /* the owner's values */
-    cfg->login_timeout_ms = login_ms;
+        cfg.expected_tpgt = r->tpgt;
+    cfg.connect_try_ms = backoff_connect_ms(&r->backoff, &cfg, r->connect_ns);
+    cfg.login_timeout_ms = backoff_login_ms(&r->backoff, &cfg, r->connect_ns);
+    e = login_start(r->ctl, &cfg, &cb, &r->login, &err);
+    login_config_wipe(&cfg);
     if (e == 0)
         return;
     login_gate_leave(&r->turn);

@@ -285,6 +285,7 @@ redirects(void **state)
     static const struct step *const scripts[] = {say_good,       say_moved_now, say_good, say_good,
                                                  say_moved_ever, say_good,      say_good};
     static const uint8_t to[][3] = {{1, 2, 0}, {1, 0, 0}, {1, 3, 0}, {3, 0, 0}};
+    struct login_config cfg;
     struct tale t;
 
     (void)state;
@@ -300,7 +301,8 @@ redirects(void **state)
         assert_int_equal(t.w->nconnects, to[i][1] != 0 ? 2 : 1);
         assert_int_equal(t.res.moved, i == 2);
     }
-    assert_string_equal(reopen_login_config(t.r)->portal.host, "10.0.0.3");
+    reopen_get_config(t.r, &cfg);
+    assert_string_equal(cfg.portal.host, "10.0.0.3");
     tale_end(&t);
 }
 
@@ -373,7 +375,7 @@ settings_stay(void **state)
     memcpy(isid, t.c->names[ISCSI_PARAM_ISID], sizeof(isid));
     for (int i = 0; i < 3; i++) {
         tale_lose(&t, 0);
-        reopen_login_config(t.r)->replacement_timeout_s = 7 + i;
+        reopen_limits(t.r)->replacement_timeout_s = 7 + i;
         tale_run_until_back(&t);
         assert_string_equal(t.c->names[ISCSI_PARAM_ISID], isid);
         assert_string_equal(t.c->names[ISCSI_PARAM_HEADER_DIGEST], "CRC32C");
