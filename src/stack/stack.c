@@ -145,6 +145,19 @@ stack_next_device(struct scsi_device *dev)
     return scsi_next_device(dev);
 }
 
+void
+stack_set_timeout(struct stack *s, uint32_t timeout_ms)
+{
+    assert(timeout_ms > 0);
+    s->timeout_ms = timeout_ms;
+    LIST_FOREACH (n, &s->disks) {
+        const struct stack_unit *u = container_of(n, struct stack_unit, node);
+
+        if (u->disk.bdev != NULL)
+            bdev_set_timeout(u->disk.bdev, timeout_ms);
+    }
+}
+
 bool
 stack_disk_thin(const struct scsi_device *dev)
 {

@@ -125,6 +125,12 @@ void stack_disk_close(struct stack_disk *d, void (*closed)(void *user, int err),
 /* Why all commands of dev fail, as a sentence: scsi_device_why of scsi/scsi.h. */
 const struct lunette_error *stack_device_why(const struct scsi_device *dev);
 
+#define STACK_TIMEOUT_MS 30000 /* of disk commands, where nobody has said otherwise */
+
+/* Changes the time limit of commands to disks, of those that are up and of those to come; commands
+ * under way keep theirs.  It is not 0. */
+void stack_set_timeout(struct stack *s, uint32_t timeout_ms);
+
 /* True when the device has said that it is thin provisioned.  Only valid once its disk has come up.
  */
 bool stack_disk_thin(const struct scsi_device *dev);
