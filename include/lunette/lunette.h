@@ -85,6 +85,7 @@ extern "C" {
     (LUNETTE_VERSION_MAJOR << 16 | LUNETTE_VERSION_MINOR << 8 | LUNETTE_VERSION_PATCH)
 
 struct lunette_ctx;
+struct lunette_session;
 struct lunette_lun;
 struct lunette_open;
 struct lunette_queue;
@@ -148,6 +149,76 @@ struct lunette_ctx_stats {
 };
 /* 0, or -EINVAL where ret->struct_size is neither 0 nor the size of any version. */
 LUNETTE_API int lunette_ctx_get_stats(const struct lunette_ctx *ctx, struct lunette_ctx_stats *ret);
+
+/* ---- events ---------------------------------------------------------------------------------
+ *
+ * What happens to sessions and logical units apart from any request.  They are told by a callback,
+ * or kept for lunette_ctx_next_event.  A program that asks for none loses nothing: requests wait
+ * and end as their errors say. */
+
+enum lunette_event_type {
+    LUNETTE_EVENT_NONE,
+    /* Of a session. */
+    LUNETTE_EVENT_CONN_LOST, /* why; requests wait from now on, until give_up_ms are over */
+    LUNETTE_EVENT_REOPENING, /* login number `attempt` since then begins in next_try_ms; why: what
+                                ended the one before, or the connection */
+    LUNETTE_EVENT_RECOVERED, /* logged in again after down_ms: requests go on */
+    LUNETTE_EVENT_TIMED_OUT, /* the replacement timeout is over: requests fail with -ENOTCONN until
+                                RECOVERED; the attempts go on */
+    LUNETTE_EVENT_GONE,      /* for good: why; there are no more attempts */
+    /* Of a logical unit. */
+    LUNETTE_EVENT_CAPACITY,     /* its size is another: lunette_get_info */
+    LUNETTE_EVENT_LUNS_CHANGED, /* the target's list of units is another */
+    LUNETTE_EVENT_RESERVATIONS, /* reservations were preempted or released */
+    LUNETTE_EVENT_MODE,         /* write protection or cache: lunette_get_info */
+    LUNETTE_EVENT_REPLACED,     /* another unit answers in its place: its requests fail for good */
+    LUNETTE_EVENT_OFFLINE,      /* error handling gave up on it: its requests fail */
+    LUNETTE_EVENT_LOST_WRITES,  /* writes that were acknowledged may be lost: the cache that held
+                                   them lost its power, or failed to write them */
+    LUNETTE_EVENT_ALUA,         /* the state of its path is another */
+    LUNETTE_EVENT_ONLINE,       /* it was offline, and is tried again */
+    /* Of the context. */
+    LUNETTE_EVENT_DROPPED, /* events were dropped, `attempt` of them: nobody took them in time */
+};
+
+struct lunette_event {
+    size_t struct_size; /* see LUNETTE_INIT */
+    enum lunette_event_type type;
+    uint32_t attempt;                /* REOPENING; DROPPED: how many */
+    struct lunette_session *session; /* DROPPED: NULL */
+    struct lunette_lun *lun;         /* NULL: the event is the session's, or of a unit that is not
+                                        open */
+    int64_t down_ms;     /* since the connection was lost; 0 for events of logical units */
+    int64_t next_try_ms; /* REOPENING: until the attempt begins */
+    int64_t give_up_ms;  /* until TIMED_OUT: -1 never, 0 it has come */
+    int err;             /* 0, or the -errno of why */
+    char why[260];       /* a sentence, or "" */
+};
+
+/* Events come by fn from now on: from inside calls that drive ctx, as the callbacks of
+ * lunette_open_start do, with the same rights; they may close a session or a LUN by the calls that
+ * do not wait.  ev is valid while fn runs.  NULL: they are kept for lunette_ctx_next_event. */
+LUNETTE_API int lunette_ctx_set_events(struct lunette_ctx *ctx,
+                                       void (*fn)(void *user, const struct lunette_event *ev),
+                                       void *user);
+
+/* Takes the oldest event that is kept.  0; -EAGAIN: there is none; -EINVAL where ret->struct_size
+ * is neither 0 nor the size of any version.  Events are kept, the latest 1024 of them, from the
+ * first call of this, of lunette_ctx_events_fd, or of lunette_ctx_set_events without fn on.  Those
+ * of a session or a LUN that is closed are taken away. */
+LUNETTE_API int lunette_ctx_next_event(struct lunette_ctx *ctx, struct lunette_event *ret);
+
+/* A descriptor that polls readable while there are events to take; or -errno.  Events only come up
+ * in calls that drive ctx: a program waits for this one and for lunette_ctx_fd, or looks after each
+ * such call.  Owned by ctx. */
+LUNETTE_API int lunette_ctx_events_fd(struct lunette_ctx *ctx);
+
+/* One sentence for a person, such as "connection lost (...); requests wait for 120 s"; returns
+ * buf. */
+LUNETTE_API const char *lunette_event_text(const struct lunette_event *ev, char *buf, size_t size);
+
+/* The type in lower case for a program, such as "conn_lost"; NULL: there is no such type. */
+LUNETTE_API const char *lunette_event_name(enum lunette_event_type type);
 
 /* ---- discovery ----------------------------------------------------------------------------- */
 

@@ -107,6 +107,7 @@ ctx_init(struct lunette_ctx *ctx, const struct lunette_ctx_options *o,
         r = ctx_make_loop(ctx, o, err);
     if (r < 0)
         return r;
+    api_events_init(&ctx->events, ctx->loop);
     ctx->loop->log = o->log != NULL ? &ctx->log : NULL;
     if (o->trace_events > 0) {
         if ((o->trace_events & (o->trace_events - 1)) != 0)
@@ -185,6 +186,7 @@ lunette_ctx_free(struct lunette_ctx *ctx)
     assert(ctx->handles == 0);
     if (ctx->loop != NULL) {
         ctx_settle(ctx);
+        api_events_fini(&ctx->events);
         ctl_free(&ctx->ctl);
         ipc_direct_free(ctx->direct);
         dataplane_free(ctx->dp);

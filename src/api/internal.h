@@ -5,6 +5,7 @@
 
 #include <lunette/lunette.h>
 
+#include "api/event.h"
 #include "api/url.h"
 #include "dataplane/dataplane.h"
 #include "ipc/ipc.h"
@@ -33,6 +34,7 @@ struct lunette_ctx {
     uint16_t isids;   /* sessions that share its random number: its last two bytes count */
     unsigned handles; /* LUNs open, or being opened */
     unsigned closing; /* LUNs on their way out that nobody holds any more */
+    struct api_events events;
 };
 
 /* A session with the stack on its host: what a LUN, or a list of LUNs, stands on.  There may be
