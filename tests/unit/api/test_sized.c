@@ -115,6 +115,7 @@ ENDS_WITH(struct lunette_portal, tpgt);
 ENDS_WITH(struct lunette_target, nportals);
 ENDS_WITH(struct lunette_info, error);
 ENDS_WITH(struct lunette_session_info, bends);
+ENDS_WITH(struct lunette_event, why);
 ENDS_WITH(struct lunette_scsi, sense);
 ENDS_WITH(struct lunette_completion, sense);
 ENDS_WITH(struct lunette_pr_reservation, type);
