@@ -12,6 +12,7 @@
 #include "api/url_text.h"
 #include "base/size.h"
 #include "base/suggest.h"
+#include "login/reopen.h"
 #include "wire/lun.h"
 #include "wire/text.h"
 
@@ -27,20 +28,33 @@ url_fault(struct lunette_error *err, const char *what)
 
 /* ---- options -------------------------------------------------------------------------------- */
 
-enum opt_type { O_BOOL, O_U32, O_SIZE, O_DIGEST, O_TEXT, O_ISID, O_TPGT, O_ALGS, O_DISCOVERY };
+enum opt_type {
+    O_BOOL,
+    O_U32,
+    O_MS, /* a time that is kept in milliseconds; written without a unit, it is in milliseconds, */
+    O_S,  /* or in seconds */
+    O_LIMIT, /* a time that is kept in seconds, or -1: never */
+    O_SIZE,
+    O_DIGEST,
+    O_TEXT,
+    O_ISID,
+    O_TPGT,
+    O_ALGS,
+    O_DISCOVERY,
+};
 
 static const struct opt {
     const char *key;
     enum opt_type type;
     size_t offset;
-    uint64_t min, max;
+    uint64_t min, max; /* of a time: in the unit that it is kept in */
 } opts[] = {
 #define AT(f) offsetof(struct api_url, f)
     /* as libiscsi spells them */
     {"header_digest", O_DIGEST, AT(cfg.header_digest), 0, 0},
     {"data_digest", O_DIGEST, AT(cfg.data_digest), 0, 0},
     {"target_user", O_TEXT, AT(cfg.mutual.name), 1, CHAP_NAME_MAX},
-    {"tcp_user_timeout", O_U32, AT(cfg.sock.user_timeout_ms), 0, 3600000},
+    {"tcp_user_timeout", O_MS, AT(cfg.sock.user_timeout_ms), 0, 3600000},
     /* keys of RFC 7143 13 */
     {"initiator_name", O_TEXT, AT(cfg.initiator_name), 1, ISCSI_NAME_MAX},
     {"initiator_alias", O_TEXT, AT(cfg.initiator_alias), 1, LOGIN_ALIAS_MAX},
@@ -64,16 +78,20 @@ static const struct opt {
     {"discovery_chap_file", O_TEXT, AT(discovery_chap_file), 1, 255},
     {"auth_required", O_BOOL, AT(cfg.auth_required), 0, 0},
     {"allow_short_secret", O_BOOL, AT(cfg.allow_short_secret), 0, 0},
-    {"connect_timeout", O_U32, AT(cfg.connect_timeout_ms), 1, 3600000},
-    {"login_timeout", O_U32, AT(cfg.login_timeout_ms), 1, 3600000},
+    {"connect_timeout", O_MS, AT(cfg.connect_timeout_ms), 1, 3600000},
+    {"login_timeout", O_MS, AT(cfg.login_timeout_ms), 1, 3600000},
     {"login_retries", O_U32, AT(cfg.max_retries), 0, 100},
     {"max_redirects", O_U32, AT(cfg.max_redirects), 0, LOGIN_REDIRECTS_MAX},
-    {"ping_interval", O_U32, AT(cfg.ping_interval_ms), 0, 86400000},
-    {"ping_timeout", O_U32, AT(cfg.ping_timeout_ms), 1, 86400000},
-    {"abort_timeout", O_U32, AT(cfg.abort_timeout_ms), 1, 86400000},
-    {"lu_reset_timeout", O_U32, AT(cfg.lu_reset_timeout_ms), 1, 86400000},
-    {"target_reset_timeout", O_U32, AT(cfg.tgt_reset_timeout_ms), 1, 86400000},
-    {"timeout", O_U32, AT(timeout_ms), 1, 86400000},
+    {"ping_interval", O_MS, AT(cfg.ping_interval_ms), 0, 86400000},
+    {"ping_timeout", O_MS, AT(cfg.ping_timeout_ms), 1, 86400000},
+    {"noop_interval", O_S, AT(cfg.ping_interval_ms), 0, 86400000}, /* as open-iscsi has them */
+    {"noop_timeout", O_S, AT(cfg.ping_timeout_ms), 1, 86400000},
+    {"replacement_timeout", O_LIMIT, AT(cfg.replacement_timeout_s), 0, ISCSI_RECOVERY_TMO_MAX},
+    {"reopen_max", O_U32, AT(reopen_max), 0, 1000000},
+    {"abort_timeout", O_MS, AT(cfg.abort_timeout_ms), 1, 86400000},
+    {"lu_reset_timeout", O_MS, AT(cfg.lu_reset_timeout_ms), 1, 86400000},
+    {"target_reset_timeout", O_MS, AT(cfg.tgt_reset_timeout_ms), 1, 86400000},
+    {"timeout", O_MS, AT(timeout_ms), 1, 86400000},
     {"cmds_max", O_U32, AT(cfg.cmds_max), 1, 2048},
     {"queue_depth", O_U32, AT(queue_depth), 1, 2048},
     {"max_transfer", O_SIZE, AT(max_transfer), 512, 16u << 20},
@@ -110,6 +128,44 @@ static int
 url_number(const char *v, uint64_t min, uint64_t max, uint64_t *ret)
 {
     return text_parse_num(v, strlen(v), ret) < 0 || *ret < min || *ret > max ? -EINVAL : 0;
+}
+
+/* A time as a number, and perhaps its unit: "s" or "ms".  The number alone is of `unit`
+ * milliseconds, and what is returned is of `kept` milliseconds: it must come out even. */
+static int
+url_time(const char *v, uint64_t unit, uint64_t kept, uint64_t *ret)
+{
+    size_t len = strlen(v);
+
+    if (len > 0 && v[len - 1] == 's') {
+        unit = 1000;
+        len--;
+        if (len > 0 && v[len - 1] == 'm') {
+            unit = 1;
+            len--;
+        }
+    }
+    if (text_parse_num(v, len, ret) < 0 || *ret > UINT32_MAX || *ret * unit % kept != 0)
+        return -EINVAL;
+    *ret = *ret * unit / kept;
+    return 0;
+}
+
+static int
+url_set_time(const struct opt *o, const char *v, void *at)
+{
+    uint64_t n = 0;
+    int r = url_time(v, o->type == O_MS ? 1 : 1000, o->type == O_LIMIT ? 1000 : 1, &n);
+
+    if (o->type == O_LIMIT && strcmp(v, "-1") == 0)
+        *(int32_t *)at = -1;
+    else if (r < 0 || n < o->min || n > o->max)
+        return -EINVAL;
+    else if (o->type == O_LIMIT)
+        *(int32_t *)at = (int32_t)n;
+    else
+        *(uint32_t *)at = (uint32_t)n;
+    return 0;
 }
 
 static int
@@ -191,6 +247,10 @@ set_option(struct api_url *u, const struct opt *o, const char *v)
         if (r == 0)
             *(uint32_t *)(void *)at = (uint32_t)n;
         return r;
+    case O_MS:
+    case O_S:
+    case O_LIMIT:
+        return url_set_time(o, v, at);
     case O_SIZE:
         r = size_parse(v, strlen(v), &n);
         if (r == 0 && (n < o->min || n > o->max))
@@ -326,6 +386,20 @@ url_unknown_option(const struct api_url *u, const char *key, const char *value, 
 }
 
 static int
+opt_time_fault(const struct opt *o, struct lunette_error *err)
+{
+    uint64_t unit = o->type == O_S ? 1000 : 1, min = o->min;
+
+    if (min > 0)
+        min = min < unit ? 1 : min / unit;
+    return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "URL: option %s: want %llu..%llu %s",
+                        o->key, (unsigned long long)min, (unsigned long long)(o->max / unit),
+                        o->type == O_MS  ? "milliseconds, or a time with its unit, as 30s"
+                        : o->type == O_S ? "seconds, or a time with its unit, as 500ms"
+                                         : "seconds, or -1 for no limit");
+}
+
+static int
 opt_fault(const struct opt *o, struct lunette_error *err)
 {
     if (o->offset == offsetof(struct api_url, cfg.task_reporting))
@@ -333,6 +407,8 @@ opt_fault(const struct opt *o, struct lunette_error *err)
                             "URL: option %s: want RFC3720,ResponseFence (FastAbort is not "
                             "supported)",
                             o->key);
+    if (o->type == O_MS || o->type == O_S || o->type == O_LIMIT)
+        return opt_time_fault(o, err);
     if (o->max > 0)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "URL: option %s: want %s%llu..%llu",
                             o->key, o->type == O_TEXT ? "text of length " : "",
@@ -490,6 +566,7 @@ url_parse(const char *url, struct api_url *ret, struct lunette_error *err)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "URL: longer than 4096 bytes");
     login_config_init(&ret->cfg);
     ret->cfg.offer.max_outstanding_r2t = 8;
+    ret->reopen_max = REOPEN_MAX_DEFAULT;
     ret->cfg.replacement_timeout_s = 0; /* nobody logs in again, so that waiting is in vain */
     lun_store(ret->lun, lun_from_number(0));
     text = strdup(url);

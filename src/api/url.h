@@ -17,6 +17,7 @@ struct api_url {
     struct login_config cfg; /* it holds secrets: see url_wipe */
     bool has_target, has_lun, has_isid, has_secret;
     uint8_t lun[8];        /* as on the wire */
+    uint32_t reopen_max;   /* 0: no limit */
     uint32_t timeout_ms;   /* for each command, 0: the default */
     uint32_t queue_depth;  /* 0: the host's */
     uint64_t max_transfer; /* bytes, 0: default */

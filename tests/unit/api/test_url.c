@@ -223,6 +223,17 @@ test_refused(void **state)
     fails("iscsi://h/" IQN "?task_reporting=FastAbort", "want RFC3720,ResponseFence");
     fails("iscsi://h/" IQN "?timeout", "needs a value");
     fails("iscsi://h/" IQN "?timeout=0", "want 1..86400000");
+    fails("iscsi://h/" IQN "?timeout=", "want 1..86400000 milliseconds");
+    fails("iscsi://h/" IQN "?timeout=s", "want 1..86400000 milliseconds");
+    fails("iscsi://h/" IQN "?timeout=ms", "want 1..86400000 milliseconds");
+    fails("iscsi://h/" IQN "?timeout=3m", "want 1..86400000 milliseconds");
+    fails("iscsi://h/" IQN "?timeout=86401s", "want 1..86400000 milliseconds");
+    fails("iscsi://h/" IQN "?timeout=18446744073709551615s", "want 1..86400000 milliseconds");
+    fails("iscsi://h/" IQN "?noop_timeout=0", "want 1..86400 seconds");
+    fails("iscsi://h/" IQN "?replacement_timeout=-2", "or -1 for no limit");
+    fails("iscsi://h/" IQN "?replacement_timeout=500ms", "want 0..31536000 seconds");
+    fails("iscsi://h/" IQN "?replacement_timeout=31536001", "want 0..31536000 seconds");
+    fails("iscsi://h/" IQN "?reopen_max=-1", "want 0..1000000");
     fails("iscsi://h/" IQN "?initial_r2t=maybe", "yes or no");
     fails("iscsi://h/" IQN "?isid=12", "12 hex digits");
     fails("iscsi://h/" IQN "?data_digest=md5", "crc32c");
@@ -417,6 +428,40 @@ test_discovery_credentials(void **state)
     fails("iscsi://h/?discovery_auth=yes", "none or chap");
 }
 
+/* Times: each key has its own unit, which a value may name. */
+static void
+test_times(void **state)
+{
+    struct api_url u;
+
+    (void)state;
+    assert_int_equal(url_parse("iscsi://h/" IQN, &u, NULL), 0);
+    assert_int_equal(u.reopen_max, 8);
+    assert_int_equal(url_parse("iscsi://h/" IQN "?replacement_timeout=-1&login_timeout=1500&"
+                               "noop_interval=2&noop_timeout=300ms&reopen_max=0&timeout=30s&"
+                               "connect_timeout=0x10",
+                               &u, NULL),
+                     0);
+    assert_int_equal(u.cfg.replacement_timeout_s, -1);
+    assert_int_equal(u.cfg.login_timeout_ms, 1500);
+    assert_int_equal(u.cfg.ping_interval_ms, 2000);
+    assert_int_equal(u.cfg.ping_timeout_ms, 300);
+    assert_int_equal(u.reopen_max, 0);
+    assert_int_equal(u.timeout_ms, 30000);
+    assert_int_equal(u.cfg.connect_timeout_ms, 16);
+    assert_int_equal(url_parse("iscsi://h/" IQN "?replacement_timeout=0&ping_interval=5s&"
+                               "ping_timeout=7&noop_interval=0",
+                               &u, NULL),
+                     0);
+    assert_int_equal(u.cfg.replacement_timeout_s, 0);
+    assert_int_equal(u.cfg.ping_interval_ms, 0); /* of two names for one thing the last counts */
+    assert_int_equal(u.cfg.ping_timeout_ms, 7);
+    assert_int_equal(url_parse("iscsi://h/" IQN "?replacement_timeout=30s", &u, NULL), 0);
+    assert_int_equal(u.cfg.replacement_timeout_s, 30);
+    assert_int_equal(url_parse("iscsi://h/" IQN "?replacement_timeout=3000ms", &u, NULL), 0);
+    assert_int_equal(u.cfg.replacement_timeout_s, 3);
+}
+
 int
 main(void)
 {
@@ -433,6 +478,7 @@ main(void)
         cmocka_unit_test(test_encoded),
         cmocka_unit_test(test_encoded_elsewhere),
         cmocka_unit_test(test_hosts),
+        cmocka_unit_test(test_times),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
