@@ -355,6 +355,63 @@ LUNETTE_API int lunette_get_info(const struct lunette_lun *lun, struct lunette_i
 LUNETTE_API int lunette_get_session_info(const struct lunette_lun *lun,
                                          struct lunette_session_info *ret);
 
+/* ---- sessions -------------------------------------------------------------------------------
+ *
+ * A session is one login to a target.
+ *
+ * lunette_open makes a session for its one LUN.  Several LUNs of a target may share one:
+ *
+ *     r = lunette_session_open(ctx, url, 0, &session, &err);
+ *     if (r == 0)
+ *         r = lunette_session_lun(session, 1, 0, &lun, &err);
+ *     ...
+ *     lunette_close(lun);
+ *     lunette_session_close(session);
+ */
+
+/* Connects and logs in; no LUN is looked for, whatever the URL has.  flags: 0 or
+ * LUNETTE_OPEN_ZERO_COPY.  *ret is the caller's. */
+LUNETTE_API int lunette_session_open(struct lunette_ctx *ctx, const char *url, uint32_t flags,
+                                     struct lunette_session **ret, struct lunette_error *err);
+
+/* Brings a LUN of the session up: its number, or, where it has none, its eight bytes on the wire as
+ * one integer whose highest byte comes first; as in a URL.  flags: 0, LUNETTE_OPEN_RDONLY,
+ * LUNETTE_OPEN_RAW, LUNETTE_OPEN_ANY_LUN.  -EBUSY: it is open in this session.  *ret is the
+ * caller's, and is closed by lunette_close, which leaves the session. */
+LUNETTE_API int lunette_session_lun(struct lunette_session *session, uint64_t lun, uint32_t flags,
+                                    struct lunette_lun **ret, struct lunette_error *err);
+
+/* Logs out and frees session, in whatever state it is; what lunette_session_open has returned, that
+ * is.  Its LUNs must have been closed before, or their closing started.  NULL is harmless. */
+LUNETTE_API void lunette_session_close(struct lunette_session *session);
+
+/* The same without waiting: see lunette_open_start and lunette_close_start.  lunette_open_cancel
+ * gives the openings up. */
+LUNETTE_API int lunette_session_open_start(struct lunette_ctx *ctx, const char *url, uint32_t flags,
+                                           void (*done)(void *user, struct lunette_session *session,
+                                                        const struct lunette_error *err),
+                                           void *user, struct lunette_open **ret,
+                                           struct lunette_error *err);
+LUNETTE_API int lunette_session_lun_start(
+    struct lunette_session *session, uint64_t lun, uint32_t flags,
+    void (*done)(void *user, struct lunette_lun *lun, const struct lunette_error *err), void *user,
+    struct lunette_open **ret, struct lunette_error *err);
+LUNETTE_API void lunette_session_close_start(struct lunette_session *session,
+                                             void (*done)(void *user), void *user);
+
+/* The session of a LUN.  That which lunette_open has made ends with this LUN, and is not to be
+ * given to lunette_session_close; others that were brought up in it must have been closed before.
+ */
+LUNETTE_API struct lunette_session *lunette_lun_session(const struct lunette_lun *lun);
+
+/* As lunette_get_session_info. */
+LUNETTE_API int lunette_session_get_info(const struct lunette_session *session,
+                                         struct lunette_session_info *ret);
+
+/* lunette_ping of a session. */
+LUNETTE_API int lunette_session_ping(struct lunette_session *session, size_t len, uint64_t *ret_ns,
+                                     struct lunette_error *err);
+
 /* Says what a target does that shows bit n of lunette_session_info.bends, such as "answers with
  * another ISID than it was asked with".  NULL: there is no such bit, nor one above it. */
 LUNETTE_API const char *lunette_bend_text(unsigned n);

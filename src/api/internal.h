@@ -37,10 +37,11 @@ struct lunette_ctx {
     struct api_events events;
 };
 
-/* A session with the stack on its host: what a LUN, or a list of LUNs, stands on.  There may be
+/* A session with the stack on its host: what LUNs, or a list of LUNs, stand on.  There may be
  * thousands, so what is only needed until it is up is freed by then. */
-struct api_session {
+struct lunette_session {
     struct lunette_ctx *ctx;
+    struct list luns;    /* struct lunette_lun.node: until nothing is left of them in the stack */
     struct api_url *url; /* until the login has ended, well or not */
     char *target_name, *initiator_name;
     char *target_alias; /* the peer's text as it came, not to be shown as it is; NULL: none */
@@ -58,17 +59,23 @@ struct api_session {
     struct ctl_watch watch;
     bool zero_copy; /* asked for by a flag, not by the URL */
     bool logged_in, dead;
+    bool want_close;             /* as soon as its LUNs are closed */
     struct iscsi_logout *logout; /* under way: asked for by its owner, or by the target */
     struct lunette_error why;    /* why it is dead */
     struct api_ping *ping;
-    void (*opened)(struct api_session *s, const struct lunette_error *err);
-    void (*closed)(struct api_session *s);
+    void *owner; /* of the two callbacks */
+    void (*opened)(struct lunette_session *s, const struct lunette_error *err);
+    void (*closed)(struct lunette_session *s);
+    void (*told)(void *user); /* the program's callback of the closing; may be NULL */
+    void *told_user;
     struct loop_work close_work;
     struct loop_timer logout_retry; /* there was no memory for a logout */
 };
 
 struct lunette_lun {
-    struct api_session s;
+    struct list node; /* of the session */
+    struct lunette_session *s;
+    bool own_session;        /* made with this LUN, and ends with it */
     struct lunette_open *op; /* the opening; NULL once it has ended or was canceled */
     struct scsi_device *dev; /* NULL: only a session */
     struct stack_disk *disk; /* NULL: not a disk that came up */
@@ -79,8 +86,15 @@ struct lunette_lun {
     uint32_t timeout_ms; /* of each synchronous call; 0: none */
     unsigned queues;
     struct bdev_listener listener;
-    void (*closed)(void *user); /* may be NULL */
+    void (*closed)(void *user); /* the program's callback of the closing; may be NULL */
     void *closed_user;
+    /* unit.c's */
+    struct stack_disk *rising; /* the disk that is coming up */
+    bool waits;                /* the stack is due to call back */
+    bool ending;
+    void (*up)(struct lunette_lun *lun, const struct lunette_error *err);
+    void (*ended)(struct lunette_lun *lun); /* NULL: not due, or told already */
+    struct loop_work work;
 };
 
 /* For tests: a context on a loop and with a binding (seam/ipc.h) of the test's own.  make_ipc is
@@ -97,22 +111,48 @@ int api_ctx_new(const struct lunette_ctx_options *opts, const struct api_hooks *
 /* Runs the loop until *flag.  -errno and *err where it cannot run. */
 int api_wait(struct lunette_ctx *ctx, const bool *flag, struct lunette_error *err);
 
-/* session.c: connects, logs in, attaches the stack; and back.  s is zeroed memory, but for
- * zero_copy.  opened is called once, later: err NULL, or why not (api_session_close_start is due
- * all the same).  -errno and *err: nothing was started. */
-int api_session_open_start(struct lunette_ctx *ctx, const char *url, struct api_session *s,
-                           void (*opened)(struct api_session *s, const struct lunette_error *err),
+/* session.c: connects, logs in, attaches the stack; and back.  s is zeroed memory, but for owner
+ * and zero_copy.  opened is called once, later: err NULL, or why not (api_session_close_start is
+ * due all the same).  -errno and *err: nothing was started. */
+int api_session_open_start(struct lunette_ctx *ctx, const char *url, struct lunette_session *s,
+                           void (*opened)(struct lunette_session *s,
+                                          const struct lunette_error *err),
                            struct lunette_error *err);
-/* Ends a session in any state.  opened is not called any more.  closed is called once, later, when
- * everything that s had has been freed. */
-void api_session_close_start(struct api_session *s, void (*closed)(struct api_session *s));
-void api_session_info(const struct api_session *s, struct lunette_session_info *ret);
+/* Ends a session in any state.  opened is not called any more, and its LUNs are not their owners'
+ * any more (api_unit_end).  closed is called once, later, when everything that s had has been
+ * freed. */
+void api_session_close_start(struct lunette_session *s, void (*closed)(struct lunette_session *s));
+/* Tells whether commands flow on s. */
+bool api_session_is_up(const struct lunette_session *s);
+void api_session_info(const struct lunette_session *s, struct lunette_session_info *ret);
+
+/* unit.c: a LUN of a session.  Makes lun, which is zeroed memory, one of s; s, whose stack may
+ * come later, outlives it. */
+void api_unit_init(struct lunette_lun *lun, struct lunette_session *s, const uint8_t lun_wire[8],
+                   uint32_t flags);
+/* Looks for the LUN and brings its disk up; s is logged in.  up is called once, later: err NULL, or
+ * why not (api_unit_end is due all the same).  -errno and *err: nothing was started. */
+int api_unit_start(struct lunette_lun *lun,
+                   void (*up)(struct lunette_lun *lun, const struct lunette_error *err),
+                   struct lunette_error *err);
+/* Ends a LUN in any state.  up is not called any more.  ended is called once, later: when its disk
+ * has been drained and flushed, or, where the session has no connection, as it is.  lun is freed
+ * behind it, in its own time.  NULL: not interested. */
+void api_unit_end(struct lunette_lun *lun, void (*ended)(struct lunette_lun *lun));
+/* The session has lost its connection: endings are told as they are. */
+void api_units_lost(struct lunette_session *s);
+/* The stack is gone, and so is what its callbacks have not freed. */
+void api_units_free(struct lunette_session *s);
+/* Some LUN of s, whose ending has not been told, is left. */
+bool api_units_busy(const struct lunette_session *s);
+/* open.c: a LUN has been freed: goes on with the closing of the session that has waited for it. */
+void api_session_unit_gone(struct lunette_session *s);
 
 void api_device_info(const struct scsi_device *dev, const struct bdev_limits *limits,
                      struct lunette_info *ret);
 
 /* The caller's error from how a request on s ended; returns r->err. */
-int api_result(const struct api_session *s, const struct bdev_result *r, const uint8_t *sense,
+int api_result(const struct lunette_session *s, const struct bdev_result *r, const uint8_t *sense,
                const char *what, struct lunette_error *err);
 
 /* The error of a call that wants a unit where there is only a session. */

@@ -90,7 +90,7 @@ io_err_domain(const struct bdev_result *r)
 }
 
 int
-api_result(const struct api_session *s, const struct bdev_result *r, const uint8_t *sense,
+api_result(const struct lunette_session *s, const struct bdev_result *r, const uint8_t *sense,
            const char *what, struct lunette_error *err)
 {
     char text[160];
@@ -126,7 +126,7 @@ io_sync_done(struct bdev_req *r)
 {
     struct sync *s = container_of(r, struct sync, req);
 
-    loop_timer_stop(s->lun->s.ctx->loop, &s->limit);
+    loop_timer_stop(s->lun->s->ctx->loop, &s->limit);
     s->done = true;
 }
 
@@ -152,7 +152,7 @@ io_sync_queue(struct lunette_lun *lun, uint64_t len)
         depth *= 2;
     if (lun->q != NULL && depth <= lun->q->depth)
         return 0;
-    r = bdev_queue_new(lun->disk->bdev, lun->s.ctx->loop, (uint32_t)depth, &q);
+    r = bdev_queue_new(lun->disk->bdev, lun->s->ctx->loop, (uint32_t)depth, &q);
     if (r < 0)
         return lun->q != NULL ? 0 : r;
     bdev_queue_free(&lun->q);
@@ -223,15 +223,15 @@ io_run(struct lunette_lun *lun, struct sync *s, const char *what, struct lunette
         return io_bad_range(lun, &s->req, what, err);
     if (r < 0) {
         s->req.result = (struct bdev_result){.err = r};
-        return api_result(&lun->s, &s->req.result, NULL, what, err);
+        return api_result(lun->s, &s->req.result, NULL, what, err);
     }
     if (lun->timeout_ms != 0)
-        loop_timer_start(lun->s.ctx->loop, &s->limit, lun->timeout_ms * LOOP_NS_PER_MS);
+        loop_timer_start(lun->s->ctx->loop, &s->limit, lun->timeout_ms * LOOP_NS_PER_MS);
     bdev_commit(lun->q);
-    r = api_wait(lun->s.ctx, &s->done, err);
+    r = api_wait(lun->s->ctx, &s->done, err);
     if (r < 0)
         return r;
-    return api_result(&lun->s, &s->req.result, s->sense, what, err);
+    return api_result(lun->s, &s->req.result, s->sense, what, err);
 }
 
 int
@@ -429,7 +429,7 @@ io_exec_time_is_up(struct loop_timer *t)
 int
 api_exec_run(struct lunette_lun *lun, struct scsi_exec *x, struct lunette_error *err)
 {
-    struct sync_exec s = {.x = x, .loop = lun->s.ctx->loop};
+    struct sync_exec s = {.x = x, .loop = lun->s->ctx->loop};
     int r;
 
     loop_timer_init(&s.limit, io_exec_time_is_up);
@@ -440,7 +440,7 @@ api_exec_run(struct lunette_lun *lun, struct scsi_exec *x, struct lunette_error 
         return r;
     if (lun->timeout_ms != 0)
         loop_timer_start(s.loop, &s.limit, lun->timeout_ms * LOOP_NS_PER_MS);
-    return api_wait(lun->s.ctx, &s.done, err);
+    return api_wait(lun->s->ctx, &s.done, err);
 }
 
 int
@@ -467,10 +467,10 @@ lunette_scsi(struct lunette_lun *lun, struct lunette_scsi *cmd, struct lunette_e
     r = api_exec_run(lun, &x, err);
     if (r < 0) {
         x.result.err = r;
-        return api_result(&lun->s, &x.result, NULL, "raw command", err);
+        return api_result(lun->s, &x.result, NULL, "raw command", err);
     }
     api_exec_result(&x, cmd);
     if (x.result.err < 0 && x.result.scsi_status == 0)
-        return api_result(&lun->s, &x.result, x.io.sc.sense, "raw command", err);
+        return api_result(lun->s, &x.result, x.io.sc.sense, "raw command", err);
     return 0;
 }

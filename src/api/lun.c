@@ -85,9 +85,15 @@ lunette_get_info(const struct lunette_lun *lun, struct lunette_info *ret)
 int
 lunette_get_session_info(const struct lunette_lun *lun, struct lunette_session_info *ret)
 {
+    return lunette_session_get_info(lun->s, ret);
+}
+
+int
+lunette_session_get_info(const struct lunette_session *s, struct lunette_session_info *ret)
+{
     struct lunette_session_info info;
 
-    api_session_info(&lun->s, &info);
+    api_session_info(s, &info);
     return api_sized_out(ret, API_FIRST_SESSION, &info, sizeof(info));
 }
 
@@ -123,7 +129,7 @@ struct lunette_luns {
 };
 
 static int
-list_devices(struct api_session *s, struct lunette_luns **ret, struct lunette_error *err)
+list_devices(struct lunette_session *s, struct lunette_luns **ret, struct lunette_error *err)
 {
     struct step st = {0};
     struct lunette_luns *luns;
@@ -148,31 +154,26 @@ list_devices(struct api_session *s, struct lunette_luns **ret, struct lunette_er
     return 0;
 }
 
-struct list_session {
-    struct api_session s;
-    struct step st;
-};
-
 static void
-list_opened(struct api_session *s, const struct lunette_error *err)
+list_opened(struct lunette_session *s, const struct lunette_error *err)
 {
-    struct list_session *l = container_of(s, struct list_session, s);
-
-    list_step_done(&l->st, err != NULL ? err->code : 0, err);
+    list_step_done(s->owner, err != NULL ? err->code : 0, err);
 }
 
 static void
-list_closed(struct api_session *s)
+list_closed(struct lunette_session *s)
 {
-    container_of(s, struct list_session, s)->st.done = true;
+    list_step_done(s->owner, 0, NULL);
 }
 
 static void
-list_close(struct list_session *l)
+list_close(struct lunette_session *s)
 {
-    l->st = (struct step){0};
-    api_session_close_start(&l->s, list_closed);
-    (void)api_wait(l->s.ctx, &l->st.done, NULL);
+    struct step st = {0};
+
+    s->owner = &st;
+    api_session_close_start(s, list_closed);
+    (void)api_wait(s->ctx, &st.done, NULL);
 }
 
 /* What lunette_list_luns was given to fill in. */
@@ -194,30 +195,32 @@ lunette_list_luns(struct lunette_ctx *ctx, const char *url, struct lunette_luns 
                   struct lunette_session_info *ret_session, struct lunette_error *err)
 {
     struct lunette_session_info info;
-    struct list_session *l;
+    struct lunette_session *s;
+    struct step st = {0};
     int r = list_check(ret_session, err);
 
     if (r < 0)
         return r;
-    l = calloc(1, sizeof(*l));
-    if (l == NULL)
+    s = calloc(1, sizeof(*s));
+    if (s == NULL)
         return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory");
-    r = api_session_open_start(ctx, url, &l->s, list_opened, err);
+    s->owner = &st;
+    r = api_session_open_start(ctx, url, s, list_opened, err);
     if (r < 0) {
-        free(l);
+        free(s);
         return r;
     }
-    r = list_wait(ctx, &l->st, 0, err);
+    r = list_wait(ctx, &st, 0, err);
     if (r == 0) {
-        r = list_devices(&l->s, ret, err);
-        if (r < 0 && l->s.dead)
-            (void)lunette_fail_as(err, &l->s.why);
-        api_session_info(&l->s, &info);
+        r = list_devices(s, ret, err);
+        if (r < 0 && s->dead)
+            (void)lunette_fail_as(err, &s->why);
+        api_session_info(s, &info);
         if (ret_session != NULL)
             (void)api_sized_out(ret_session, API_FIRST_SESSION, &info, sizeof(info));
     }
-    list_close(l);
-    free(l);
+    list_close(s);
+    free(s);
     return r;
 }
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* api/open.c - a logical unit's way up and its way down, step by step from the loop.
+/* api/open.c - openings and closings: of a session, of a LUN in one, and of a LUN with a session of
+ * its own.
  *
- * The way up is session, scan of the LUN, disk.  When a step fails, what there is is closed again,
- * and the caller hears of the failure when nothing is left.  The calls that wait for the end are
- * made of those that do not.
+ * The way up is session, then LUN.  When a step fails, what there is is closed again, and the
+ * caller hears of the failure when nothing is left.  The calls that wait for the end are made of
+ * those that do not.
  */
 #include <assert.h>
 #include <errno.h>
@@ -12,20 +13,37 @@
 
 #include "api/internal.h"
 #include "api/sized.h"
+#include "wire/be.h"
 #include "wire/lun.h"
 
-#define OPEN_FLAGS                                                                                 \
-    (LUNETTE_OPEN_RDONLY | LUNETTE_OPEN_RAW | LUNETTE_OPEN_SESSION | LUNETTE_OPEN_ZERO_COPY |      \
-     LUNETTE_OPEN_ANY_LUN)
+#define OPEN_LUN_FLAGS (LUNETTE_OPEN_RDONLY | LUNETTE_OPEN_RAW | LUNETTE_OPEN_ANY_LUN)
+#define OPEN_FLAGS     (OPEN_LUN_FLAGS | LUNETTE_OPEN_SESSION | LUNETTE_OPEN_ZERO_COPY)
+
+typedef void lun_done(void *user, struct lunette_lun *lun, const struct lunette_error *err);
+typedef void session_done(void *user, struct lunette_session *s, const struct lunette_error *err);
 
 struct lunette_open {
-    struct lunette_lun *lun;
-    void (*done)(void *user, struct lunette_lun *lun, const struct lunette_error *err);
+    struct lunette_ctx *ctx;
+    struct lunette_session *s; /* that is being opened; NULL: it was there before */
+    struct lunette_lun *lun;   /* NULL: none is wanted, or it has failed and is being closed */
+    lun_done *lun_done;        /* one of these is NULL */
+    session_done *session_done;
     void *user;
+    bool canceled;            /* done is not called any more */
     struct lunette_error err; /* why it failed, while it is being closed again */
     size_t err_size;          /* that the caller's has */
     struct loop_timer later;
 };
+
+static void
+open_done(const struct lunette_open *op, struct lunette_session *s, struct lunette_lun *lun,
+          const struct lunette_error *err)
+{
+    if (op->lun_done != NULL)
+        op->lun_done(op->user, lun, err);
+    else
+        op->session_done(op->user, s, err);
+}
 
 /* Tells that the opening has failed.  A program that knows a larger structure copies all of it, so
  * it gets one: zero behind what this library knows. */
@@ -40,74 +58,94 @@ open_tell_failure(const struct lunette_open *op)
     memset(&told, 0, sizeof(told));
     told.err.struct_size = op->err_size;
     (void)lunette_fail_as(&told.err, &op->err);
-    op->done(op->user, NULL, &told.err);
+    open_done(op, NULL, NULL, &told.err);
 }
 
-/* The opening is over: lun is the caller's, or NULL, and op->err says why. */
+/* Nothing is left of an opening that has failed or was canceled. */
 static void
-open_tell(struct lunette_open *op, struct lunette_lun *lun)
+open_undone(struct lunette_open *op)
 {
-    assert(lun == NULL || lun->op == NULL);
-    if (lun != NULL)
-        op->done(op->user, lun, NULL);
-    else
+    if (op->canceled) {
+        op->ctx->closing--;
+    } else {
+        op->ctx->handles--;
         open_tell_failure(op);
+    }
     free(op);
 }
 
 /* ---- down ----------------------------------------------------------------------------------- */
 
 static void
-lun_closed(struct api_session *s)
+session_is_closed(struct lunette_session *s)
 {
-    struct lunette_lun *lun = container_of(s, struct lunette_lun, s);
-    void (*closed)(void *user) = lun->closed;
-    struct lunette_open *op = lun->op;
-    void *user = lun->closed_user;
+    void (*told)(void *user) = s->told;
+    void *user = s->told_user;
 
-    assert(lun->disk == NULL);
-    if (op != NULL)
-        s->ctx->handles--;
-    else
-        s->ctx->closing--;
-    free(lun);
-    if (op != NULL)
-        open_tell(op, NULL);
-    else if (closed != NULL)
-        closed(user);
+    s->ctx->closing--;
+    free(s);
+    if (told != NULL)
+        told(user);
+}
+
+/* The session of a LUN that has its own ends with it. */
+static void
+lun_ended_with_session(struct lunette_lun *lun)
+{
+    struct lunette_session *s = lun->s;
+
+    s->told = lun->closed;
+    s->told_user = lun->closed_user;
+    api_session_close_start(s, session_is_closed);
 }
 
 static void
-lun_disk_closed(void *user, int err)
+lun_ended(struct lunette_lun *lun)
 {
-    struct lunette_lun *lun = user;
-
-    (void)err; /* the midlayer logs what may not be on stable storage */
-    assert(lun->disk != NULL && lun->op == NULL);
-    lun->disk = NULL;
-    lun->q = NULL; /* the block device took it along */
-    api_session_close_start(&lun->s, lun_closed);
+    lun->s->ctx->closing--;
+    if (lun->closed != NULL)
+        lun->closed(lun->closed_user);
 }
 
 void
 lunette_close_start(struct lunette_lun *lun, void (*done)(void *user), void *user)
 {
-    assert(lun->queues == 0 && lun->op == NULL);
-    assert(lun->closed == NULL && lun->s.closed == NULL && lun->s.ctx->handles > 0);
+    struct lunette_ctx *ctx = lun->s->ctx;
+
+    assert(lun->queues == 0 && lun->op == NULL && !lun->ending && ctx->handles > 0);
     lun->closed = done;
     lun->closed_user = user;
-    lun->s.ctx->handles--;
-    lun->s.ctx->closing++;
-    if (lun->disk == NULL) {
-        api_session_close_start(&lun->s, lun_closed);
-        return;
-    }
-    bdev_unlisten(&lun->listener);
-    stack_disk_close(lun->disk, lun_disk_closed, lun);
+    ctx->handles--;
+    ctx->closing++;
+    if (lun->own_session)
+        api_events_forget(&ctx->events, lun->s, NULL);
+    else
+        api_events_forget(&ctx->events, lun->s, lun);
+    api_unit_end(lun, lun->own_session ? lun_ended_with_session : lun_ended);
+}
+
+void
+api_session_unit_gone(struct lunette_session *s)
+{
+    if (s->want_close && s->closed == NULL && !api_units_busy(s))
+        api_session_close_start(s, session_is_closed);
+}
+
+void
+lunette_session_close_start(struct lunette_session *s, void (*done)(void *user), void *user)
+{
+    assert(!s->want_close && s->closed == NULL && s->ctx->handles > 0);
+    s->told = done;
+    s->told_user = user;
+    s->ctx->handles--;
+    s->ctx->closing++;
+    api_events_forget(&s->ctx->events, s, NULL);
+    s->want_close = true;
+    api_session_unit_gone(s);
 }
 
 static void
-lun_closed_flag(void *user)
+close_flag(void *user)
 {
     *(bool *)user = true;
 }
@@ -120,243 +158,366 @@ lunette_close(struct lunette_lun *lun)
 
     if (lun == NULL)
         return;
-    ctx = lun->s.ctx;
-    lunette_close_start(lun, lun_closed_flag, &done);
+    ctx = lun->s->ctx;
+    lunette_close_start(lun, close_flag, &done);
     (void)api_wait(ctx, &done, NULL);
 }
 
-/* ---- up ------------------------------------------------------------------------------------- */
+void
+lunette_session_close(struct lunette_session *s)
+{
+    struct lunette_ctx *ctx;
+    bool done = false;
+
+    if (s == NULL)
+        return;
+    ctx = s->ctx;
+    lunette_session_close_start(s, close_flag, &done);
+    (void)api_wait(ctx, &done, NULL);
+}
+
+/* ---- what has failed, or was given up ------------------------------------------------------- */
+
+static void
+open_session_closed(struct lunette_session *s)
+{
+    struct lunette_open *op = s->owner;
+
+    free(s);
+    open_undone(op);
+}
+
+static void
+open_lun_ended(struct lunette_lun *lun)
+{
+    open_undone(lun->op);
+}
+
+/* Closes what there is of the opening. */
+static void
+open_undo(struct lunette_open *op)
+{
+    struct lunette_lun *lun = op->lun;
+
+    op->lun = NULL;
+    if (op->s == NULL) {
+        api_unit_end(lun, open_lun_ended);
+        return;
+    }
+    if (lun != NULL)
+        api_unit_end(lun, NULL); /* it ends with its session, which waits for nothing */
+    api_session_close_start(op->s, open_session_closed);
+}
+
+static bool
+open_being_undone(const struct lunette_open *op)
+{
+    return op->s != NULL ? op->s->closed != NULL : op->lun == NULL;
+}
 
 static void
 open_give_up(struct loop_timer *t)
 {
     struct lunette_open *op = container_of(t, struct lunette_open, later);
-    struct lunette_lun *lun = op->lun;
+    const struct lunette_session *s = op->s != NULL ? op->s : op->lun->s;
 
-    if (lun->s.dead && lun->s.why.code != 0)
+    if (s->dead && s->why.code != 0)
         (void)lunette_fail_as(&op->err,
-                              &lun->s.why); /* what ended the session explains what failed on it */
-    api_session_close_start(&lun->s, lun_closed);
+                              &s->why); /* what ended the session explains what failed on it */
+    open_undo(op);
 }
 
-/* The opening has failed: lun is closed again, from the next turn on.  A command that fails with
- * its connection comes back before it is told that the connection failed, which is the better
- * reason. */
+/* The opening has failed: it is undone, from the next turn on.  A command that fails with its
+ * connection comes back before it is told that the connection failed, which is the better reason.
+ */
 static void
-open_fail(struct lunette_lun *lun, const struct lunette_error *err)
+open_fail(struct lunette_open *op, const struct lunette_error *err)
 {
-    assert(lun->op != NULL && err->code < 0 && lun->s.closed == NULL);
-    (void)lunette_fail_as(&lun->op->err, err);
-    loop_timer_start(lun->s.ctx->loop, &lun->op->later, 0);
-}
-
-static void
-open_finish(struct lunette_lun *lun, int disk_err)
-{
-    struct lunette_open *op = lun->op;
-
-    assert(op != NULL && lun->s.closed == NULL);
-    lun->op = NULL;
-    if (lun->dev != NULL)
-        api_device_info(lun->dev, lun->disk != NULL ? bdev_get_limits(lun->disk->bdev) : NULL,
-                        &lun->info);
-    lun->info.error = disk_err;
-    open_tell(op, lun);
-}
-
-static void
-lun_resized(struct bdev_listener *l, struct bdev *b, enum bdev_event ev)
-{
-    struct lunette_lun *lun = container_of(l, struct lunette_lun, listener);
-    int error = lun->info.error;
-
-    (void)ev;
-    api_device_info(lun->dev, bdev_get_limits(b), &lun->info);
-    lun->info.error = error;
-}
-
-/* The device is no disk, or its disk does not come up; that is enough for a caller who only wants
- * to send raw commands. */
-static void
-open_no_disk(struct lunette_lun *lun, const struct lunette_error *err)
-{
-    if (lun->flags & LUNETTE_OPEN_RAW)
-        open_finish(lun, err->code);
-    else
-        open_fail(lun, err);
-}
-
-static void
-open_disk_up(void *user, struct stack_disk *disk, const struct lunette_error *why)
-{
-    struct lunette_lun *lun = user;
-
-    if (lun->op == NULL)
-        return; /* the opening was canceled; the disk ends with its session */
-    if (disk == NULL) {
-        open_no_disk(lun, why);
-        return;
-    }
-    lun->disk = disk;
-    lun->listener.event = lun_resized;
-    bdev_listen(disk->bdev, &lun->listener);
-    open_finish(lun, 0);
-}
-
-/* Says what dev is, where it is no disk.  LUN 0 of some targets (tgt) is a controller, and their
- * disks begin at LUN 1. */
-static void
-open_not_a_disk(const struct scsi_device *dev, struct lunette_error *err)
-{
-    static const struct {
-        uint8_t type;
-        const char *name;
-    } known[] = {{0x01, "tape"},       {0x05, "CD or DVD"}, {0x08, "changer"},
-                 {0x0c, "controller"}, {0x0d, "enclosure"}, {0x1f, "no device"}};
-    struct lun lun = lun_load(dev->lun);
-    const char *name = "another device";
-    uint64_t number = 0;
-    bool first;
-
-    if (lun_to_number(lun, &number) < 0)
-        number = lun_to_view(lun);
-    first = number == 0 && dev->type == 0x0c;
-    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-        if (known[i].type == dev->type)
-            name = known[i].name;
-    }
-    (void)lunette_fail(err, -EMEDIUMTYPE, LUNETTE_DOM_NOTFOUND, 0,
-                       "LUN %llu is not a disk: %s%s (device type 0x%02x, only raw commands reach "
-                       "it)",
-                       (unsigned long long)number, name, first ? "; try /1" : "", dev->type);
-}
-
-static void
-open_lun_found(void *user, struct scsi_device *dev, const struct lunette_error *why)
-{
-    struct lunette_lun *lun = user;
-    struct lunette_error e;
-    int r;
-
-    if (lun->op == NULL)
-        return;
-    if (dev == NULL) {
-        open_fail(lun, why);
-        return;
-    }
-    lun->dev = dev;
-    r = stack_disk_start(lun->s.stack, dev, open_disk_up, lun, NULL);
-    if (r == 0)
-        return;
-    if (r == -EMEDIUMTYPE)
-        open_not_a_disk(dev, &e);
-    else
-        (void)lunette_fail(&e, r, LUNETTE_DOM_OS, (uint32_t)-r, "%s", errno_text(-r));
-    open_no_disk(lun, &e);
-}
-
-static void
-open_session_up(struct api_session *s, const struct lunette_error *err)
-{
-    struct lunette_lun *lun = container_of(s, struct lunette_lun, s);
-    struct lunette_error e;
-    int r;
-
-    if (err != NULL) {
-        open_fail(lun, err);
-    } else if (lun->flags & LUNETTE_OPEN_SESSION) {
-        open_finish(lun, 0);
-    } else {
-        r = lun->flags & LUNETTE_OPEN_ANY_LUN
-                ? stack_add_lun(s->stack, lun->lun_wire, open_lun_found, lun)
-                : stack_scan_lun(s->stack, lun->lun_wire, open_lun_found, lun);
-        if (r < 0) {
-            (void)lunette_fail(&e, r, LUNETTE_DOM_OS, (uint32_t)-r, "%s", errno_text(-r));
-            open_fail(lun, &e);
-        }
-    }
-}
-
-int
-lunette_open_start(struct lunette_ctx *ctx, const char *url, uint32_t flags,
-                   void (*done)(void *user, struct lunette_lun *lun,
-                                const struct lunette_error *err),
-                   void *user, struct lunette_open **ret, struct lunette_error *err)
-{
-    struct lunette_lun *lun = calloc(1, sizeof(*lun));
-    struct lunette_open *op = calloc(1, sizeof(*op));
-    int r = api_error_check(err);
-
-    if (r < 0)
-        goto fail;
-    if (flags & ~OPEN_FLAGS) {
-        r = lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "open: unknown flags 0x%x",
-                         flags & ~OPEN_FLAGS);
-        goto fail;
-    }
-    if ((flags & LUNETTE_OPEN_ANY_LUN) && !(flags & LUNETTE_OPEN_RAW)) {
-        r = lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
-                         "open: LUNETTE_OPEN_ANY_LUN goes with LUNETTE_OPEN_RAW");
-        goto fail;
-    }
-    if (lun == NULL || op == NULL) {
-        r = lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory");
-        goto fail;
-    }
-    *op = (struct lunette_open){.lun = lun, .done = done, .user = user};
-    op->err_size = err != NULL ? err->struct_size : 0;
-    loop_timer_init(&op->later, open_give_up);
-    lun->op = op;
-    lun->flags = flags;
-    lun->s.zero_copy = (flags & LUNETTE_OPEN_ZERO_COPY) != 0;
-    r = api_session_open_start(ctx, url, &lun->s, open_session_up, err);
-    if (r < 0)
-        goto fail;
-    memcpy(lun->lun_wire, lun->s.url->lun, sizeof(lun->lun_wire));
-    ctx->handles++;
-    if (ret != NULL)
-        *ret = op;
-    return 0;
-
-fail:
-    free(lun);
-    free(op);
-    return r;
+    assert(err->code < 0);
+    (void)lunette_fail_as(&op->err, err);
+    loop_timer_start(op->ctx->loop, &op->later, 0);
 }
 
 void
 lunette_open_cancel(struct lunette_open *op)
 {
-    struct lunette_lun *lun;
-
     if (op == NULL)
         return;
-    lun = op->lun;
-    assert(lun->op == op && lun->s.ctx->handles > 0);
-    lun->op = NULL;
-    lun->s.ctx->handles--;
-    lun->s.ctx->closing++;
-    loop_timer_stop(lun->s.ctx->loop, &op->later);
-    if (lun->s.closed == NULL) /* else it has failed, and is being closed already */
-        api_session_close_start(&lun->s, lun_closed);
+    assert(!op->canceled && op->ctx->handles > 0);
+    op->canceled = true;
+    op->ctx->handles--;
+    op->ctx->closing++;
+    loop_timer_stop(op->ctx->loop, &op->later);
+    if (!open_being_undone(op))
+        open_undo(op);
+}
+
+/* ---- up ------------------------------------------------------------------------------------- */
+
+static void
+open_finish(struct lunette_open *op)
+{
+    if (op->lun != NULL)
+        op->lun->op = NULL;
+    if (op->s != NULL)
+        op->s->owner = NULL;
+    open_done(op, op->s, op->lun, NULL);
     free(op);
 }
+
+static void
+open_lun_up(struct lunette_lun *lun, const struct lunette_error *err)
+{
+    if (err != NULL)
+        open_fail(lun->op, err);
+    else
+        open_finish(lun->op);
+}
+
+static void
+open_session_up(struct lunette_session *s, const struct lunette_error *err)
+{
+    struct lunette_open *op = s->owner;
+    struct lunette_error e;
+
+    if (err != NULL)
+        open_fail(op, err);
+    else if (op->lun == NULL || (op->lun->flags & LUNETTE_OPEN_SESSION))
+        open_finish(op);
+    else if (api_unit_start(op->lun, open_lun_up, &e) < 0)
+        open_fail(op, &e);
+}
+
+static int
+open_check_flags(uint32_t flags, uint32_t known, struct lunette_error *err)
+{
+    if (flags & ~known)
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "open: unknown flags 0x%x",
+                            flags & ~known);
+    if ((flags & LUNETTE_OPEN_ANY_LUN) && !(flags & LUNETTE_OPEN_RAW))
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                            "open: LUNETTE_OPEN_ANY_LUN goes with LUNETTE_OPEN_RAW");
+    return 0;
+}
+
+static struct lunette_open *
+open_new(struct lunette_ctx *ctx, void *user, const struct lunette_error *err)
+{
+    struct lunette_open *op = calloc(1, sizeof(*op));
+
+    if (op == NULL)
+        return NULL;
+    op->ctx = ctx;
+    op->user = user;
+    op->err_size = err != NULL ? err->struct_size : 0;
+    loop_timer_init(&op->later, open_give_up);
+    return op;
+}
+
+/* Makes the session of op and begins to log in. */
+static int
+open_start_session(struct lunette_open *op, const char *url, uint32_t flags,
+                   struct lunette_error *err)
+{
+    struct lunette_session *s = calloc(1, sizeof(*s));
+    int r;
+
+    if (s == NULL)
+        return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory");
+    s->owner = op;
+    s->zero_copy = (flags & LUNETTE_OPEN_ZERO_COPY) != 0;
+    r = api_session_open_start(op->ctx, url, s, open_session_up, err);
+    if (r < 0)
+        free(s);
+    else
+        op->s = s;
+    return r;
+}
+
+int
+lunette_open_start(struct lunette_ctx *ctx, const char *url, uint32_t flags, lun_done *done,
+                   void *user, struct lunette_open **ret, struct lunette_error *err)
+{
+    struct lunette_open *op = NULL;
+    struct lunette_lun *lun = NULL;
+    int r = api_error_check(err);
+
+    if (r == 0)
+        r = open_check_flags(flags, OPEN_FLAGS, err);
+    if (r < 0)
+        return r;
+    op = open_new(ctx, user, err);
+    lun = calloc(1, sizeof(*lun));
+    if (op == NULL || lun == NULL)
+        r = lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory");
+    else
+        r = open_start_session(op, url, flags, err);
+    if (r < 0) {
+        free(lun);
+        free(op);
+        return r;
+    }
+    op->lun_done = done;
+    op->lun = lun;
+    lun->op = op;
+    lun->own_session = true;
+    api_unit_init(lun, op->s, op->s->url->lun, flags);
+    ctx->handles++;
+    if (ret != NULL)
+        *ret = op;
+    return 0;
+}
+
+int
+lunette_session_open_start(struct lunette_ctx *ctx, const char *url, uint32_t flags,
+                           session_done *done, void *user, struct lunette_open **ret,
+                           struct lunette_error *err)
+{
+    struct lunette_open *op;
+    int r = api_error_check(err);
+
+    if (r == 0)
+        r = open_check_flags(flags, LUNETTE_OPEN_ZERO_COPY, err);
+    if (r < 0)
+        return r;
+    op = open_new(ctx, user, err);
+    if (op == NULL)
+        return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory");
+    op->session_done = done;
+    r = open_start_session(op, url, flags, err);
+    if (r < 0) {
+        free(op);
+        return r;
+    }
+    ctx->handles++;
+    if (ret != NULL)
+        *ret = op;
+    return 0;
+}
+
+/* A number as in a URL: what is too large for one is the eight bytes of the LUN. */
+static void
+open_lun_of(uint64_t number, uint8_t wire[8])
+{
+    if (number <= LUN_NUMBER_MAX)
+        lun_store(wire, lun_from_number(number));
+    else
+        st_be64(wire, number);
+}
+
+static bool
+open_lun_taken(const struct lunette_session *s, const uint8_t wire[8])
+{
+    LIST_FOREACH (n, &s->luns) {
+        const struct lunette_lun *lun = container_of(n, struct lunette_lun, node);
+
+        if (memcmp(lun->lun_wire, wire, sizeof(lun->lun_wire)) == 0 &&
+            !(lun->flags & LUNETTE_OPEN_SESSION))
+            return true;
+    }
+    return false;
+}
+
+static int
+open_check_lun(const struct lunette_session *s, const uint8_t wire[8], struct lunette_error *err)
+{
+    if (s->want_close || s->closed != NULL || s->stack == NULL)
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "the session is being closed");
+    if (s->dead)
+        return lunette_fail_as(err, &s->why);
+    if (open_lun_taken(s, wire))
+        return lunette_fail(err, -EBUSY, LUNETTE_DOM_USAGE, 0,
+                            "this LUN of the session is open already, or is being closed");
+    return 0;
+}
+
+int
+lunette_session_lun_start(struct lunette_session *s, uint64_t number, uint32_t flags,
+                          lun_done *done, void *user, struct lunette_open **ret,
+                          struct lunette_error *err)
+{
+    struct lunette_open *op = NULL;
+    struct lunette_lun *lun = NULL;
+    uint8_t wire[8];
+    int r = api_error_check(err);
+
+    open_lun_of(number, wire);
+    if (r == 0)
+        r = open_check_flags(flags, OPEN_LUN_FLAGS, err);
+    if (r == 0)
+        r = open_check_lun(s, wire, err);
+    if (r < 0)
+        return r;
+    op = open_new(s->ctx, user, err);
+    lun = calloc(1, sizeof(*lun));
+    if (op == NULL || lun == NULL) {
+        free(lun);
+        free(op);
+        return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory");
+    }
+    op->lun_done = done;
+    op->lun = lun;
+    lun->op = op;
+    api_unit_init(lun, s, wire, flags);
+    r = api_unit_start(lun, open_lun_up, err);
+    if (r < 0) {
+        list_del(&lun->node);
+        free(lun);
+        free(op);
+        return r;
+    }
+    s->ctx->handles++;
+    if (ret != NULL)
+        *ret = op;
+    return 0;
+}
+
+/* ---- the calls that wait -------------------------------------------------------------------- */
 
 struct open_wait {
     bool done;
     struct lunette_lun *lun;
+    struct lunette_session *s;
     struct lunette_error err;
 };
 
 static void
-open_wait_done(void *user, struct lunette_lun *lun, const struct lunette_error *err)
+open_wait_done(struct open_wait *w, const struct lunette_error *err)
+{
+    w->done = true;
+    if (err != NULL)
+        w->err = *err;
+}
+
+static void
+open_wait_lun(void *user, struct lunette_lun *lun, const struct lunette_error *err)
 {
     struct open_wait *w = user;
 
-    w->done = true;
     w->lun = lun;
-    if (err != NULL)
-        w->err = *err;
+    open_wait_done(w, err);
+}
+
+static void
+open_wait_session(void *user, struct lunette_session *s, const struct lunette_error *err)
+{
+    struct open_wait *w = user;
+
+    w->s = s;
+    open_wait_done(w, err);
+}
+
+static int
+open_wait(struct lunette_ctx *ctx, struct lunette_open *op, struct open_wait *w,
+          struct lunette_error *err)
+{
+    int r = api_wait(ctx, &w->done, err);
+
+    if (r < 0) {
+        lunette_open_cancel(op);
+        return r;
+    }
+    return w->lun == NULL && w->s == NULL ? lunette_fail_as(err, &w->err) : 0;
 }
 
 int
@@ -365,17 +526,47 @@ lunette_open(struct lunette_ctx *ctx, const char *url, uint32_t flags, struct lu
 {
     struct lunette_open *op = NULL;
     struct open_wait w = {0};
-    int r = lunette_open_start(ctx, url, flags, open_wait_done, &w, &op, err);
+    int r = lunette_open_start(ctx, url, flags, open_wait_lun, &w, &op, err);
 
-    if (r < 0)
-        return r;
-    r = api_wait(ctx, &w.done, err);
-    if (r < 0) {
-        lunette_open_cancel(op);
-        return r;
-    }
-    if (w.lun == NULL)
-        return lunette_fail_as(err, &w.err);
-    *ret = w.lun;
-    return 0;
+    if (r == 0)
+        r = open_wait(ctx, op, &w, err);
+    if (r == 0)
+        *ret = w.lun;
+    return r;
+}
+
+int
+lunette_session_open(struct lunette_ctx *ctx, const char *url, uint32_t flags,
+                     struct lunette_session **ret, struct lunette_error *err)
+{
+    struct lunette_open *op = NULL;
+    struct open_wait w = {0};
+    int r = lunette_session_open_start(ctx, url, flags, open_wait_session, &w, &op, err);
+
+    if (r == 0)
+        r = open_wait(ctx, op, &w, err);
+    if (r == 0)
+        *ret = w.s;
+    return r;
+}
+
+int
+lunette_session_lun(struct lunette_session *s, uint64_t number, uint32_t flags,
+                    struct lunette_lun **ret, struct lunette_error *err)
+{
+    struct lunette_open *op = NULL;
+    struct open_wait w = {0};
+    int r = lunette_session_lun_start(s, number, flags, open_wait_lun, &w, &op, err);
+
+    if (r == 0)
+        r = open_wait(s->ctx, op, &w, err);
+    if (r == 0)
+        *ret = w.lun;
+    return r;
+}
+
+struct lunette_session *
+lunette_lun_session(const struct lunette_lun *lun)
+{
+    return lun->s;
 }

@@ -11,7 +11,7 @@
 #define PING_LIMIT_NS (15 * LOOP_NS_PER_S)
 
 struct api_ping {
-    struct api_session *s;
+    struct lunette_session *s;
     const uint8_t *data;
     size_t len;
     bool done;
@@ -20,7 +20,7 @@ struct api_ping {
 };
 
 static void
-ping_finish(struct api_session *s, int err)
+ping_finish(struct lunette_session *s, int err)
 {
     struct api_ping *p = s->ping;
 
@@ -32,7 +32,7 @@ ping_finish(struct api_session *s, int err)
 }
 
 void
-api_ping_answered(struct api_session *s, const void *data, uint32_t len)
+api_ping_answered(struct lunette_session *s, const void *data, uint32_t len)
 {
     struct api_ping *p = s->ping;
 
@@ -41,7 +41,7 @@ api_ping_answered(struct api_session *s, const void *data, uint32_t len)
 }
 
 void
-api_ping_failed(struct api_session *s, int err)
+api_ping_failed(struct lunette_session *s, int err)
 {
     ping_finish(s, err);
 }
@@ -69,7 +69,7 @@ ping_clock_ns(void)
 }
 
 static int
-ping_tell(struct api_session *s, int r, struct lunette_error *err)
+ping_tell(struct lunette_session *s, int r, struct lunette_error *err)
 {
     switch (r) {
     case 0:
@@ -92,7 +92,13 @@ ping_tell(struct api_session *s, int r, struct lunette_error *err)
 int
 lunette_ping(struct lunette_lun *lun, size_t len, uint64_t *ret_ns, struct lunette_error *err)
 {
-    struct api_session *s = &lun->s;
+    return lunette_session_ping(lun->s, len, ret_ns, err);
+}
+
+int
+lunette_session_ping(struct lunette_session *s, size_t len, uint64_t *ret_ns,
+                     struct lunette_error *err)
+{
     struct iscsi_uevent ev = {.type = ISCSI_UEVENT_SEND_PDU, .sid = s->sid, .cid = s->cid};
     struct bhs_nop_out *h = (void *)&ev.u.send_pdu.hdr;
     struct api_ping p = {.s = s, .len = len};

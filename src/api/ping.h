@@ -6,7 +6,7 @@
 #include "api/internal.h"
 
 /* The events of a session that a ping under way waits for; harmless without one. */
-void api_ping_answered(struct api_session *s, const void *data, uint32_t len);
-void api_ping_failed(struct api_session *s, int err);
+void api_ping_answered(struct lunette_session *s, const void *data, uint32_t len);
+void api_ping_failed(struct lunette_session *s, int err);
 
 #endif

@@ -86,7 +86,7 @@ queue_timed_done(struct bdev_req *b)
     struct api_req *r = container_of(b, struct api_req, req);
 
     b->done = queue_req_done;
-    loop_timer_stop(r->q->lun->s.ctx->loop, &r->limit);
+    loop_timer_stop(r->q->lun->s->ctx->loop, &r->limit);
     queue_add_finished(r);
 }
 
@@ -108,7 +108,7 @@ queue_time_is_up(struct loop_timer *t)
 static void
 queue_start_limit(struct api_req *r)
 {
-    loop_timer_start(r->q->lun->s.ctx->loop, &r->limit, r->q->timeout_ms * LOOP_NS_PER_MS);
+    loop_timer_start(r->q->lun->s->ctx->loop, &r->limit, r->q->timeout_ms * LOOP_NS_PER_MS);
 }
 
 static void
@@ -178,7 +178,7 @@ lunette_queue_new(struct lunette_lun *lun, uint32_t depth, struct lunette_queue 
                             DEPTH_MAX);
     r = queue_alloc(depth, &q);
     if (r == 0 && lun->disk != NULL) {
-        r = bdev_queue_new(lun->disk->bdev, lun->s.ctx->loop, depth, &q->q);
+        r = bdev_queue_new(lun->disk->bdev, lun->s->ctx->loop, depth, &q->q);
         if (r < 0)
             queue_release(q);
     }
@@ -201,7 +201,7 @@ lunette_queue_free(struct lunette_queue *q)
     assert(q->lun->queues > 0);
     q->lun->queues--;
     while (queue_finished(q) < queue_inflight(q)) {
-        if (loop_run(q->lun->s.ctx->loop, -1) < 0)
+        if (loop_run(q->lun->s->ctx->loop, -1) < 0)
             return; /* the loop is broken and requests still point here: the memory is left to them
                      */
     }
@@ -494,7 +494,7 @@ queue_raw_done(struct scsi_exec *x)
     memcpy(r->sense, x->io.sc.sense, x->result.sense_len);
     r->raw = NULL;
     free(raw);
-    loop_timer_stop(r->q->lun->s.ctx->loop, &r->limit);
+    loop_timer_stop(r->q->lun->s->ctx->loop, &r->limit);
     queue_add_finished(r);
 }
 
@@ -657,7 +657,7 @@ int
 lunette_queue_poll_sized(struct lunette_queue *q, struct lunette_completion *done, size_t size,
                          int max, int min, int timeout_ms)
 {
-    struct loop *l = q->lun->s.ctx->loop;
+    struct loop *l = q->lun->s->ctx->loop;
     char *c = (char *)done;
     uint64_t end;
     int r;
@@ -698,13 +698,13 @@ lunette_queue_explain(const struct lunette_queue *q, const struct lunette_comple
     struct bdev_result r = {.err = c->err, .scsi_status = c->status, .sense_len = c->sense_len};
     int e = api_error_check(err);
 
-    return e < 0 ? e : api_result(&q->lun->s, &r, c->sense, what, err);
+    return e < 0 ? e : api_result(q->lun->s, &r, c->sense, what, err);
 }
 
 int
 lunette_queue_fd(struct lunette_queue *q)
 {
-    return loop_fd(q->lun->s.ctx->loop);
+    return loop_fd(q->lun->s->ctx->loop);
 }
 
 uint32_t

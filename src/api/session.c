@@ -73,14 +73,21 @@ api_url_of(struct lunette_ctx *ctx, const char *where, bool discovery, struct ap
     return 0;
 }
 
+bool
+api_session_is_up(const struct lunette_session *s)
+{
+    return s->logged_in && !s->dead && s->logout == NULL;
+}
+
 /* ---- what happens to a session -------------------------------------------------------------- */
 
 static void
-session_died(struct api_session *s, const struct lunette_error *why)
+session_died(struct lunette_session *s, const struct lunette_error *why)
 {
     s->dead = true;
     s->why = *why;
     api_ping_failed(s, -ENOTCONN);
+    api_units_lost(s);
 }
 
 static void session_on_logout_retry(struct loop_timer *t);
@@ -88,7 +95,7 @@ static void session_on_logout_retry(struct loop_timer *t);
 static void
 session_asked_out(void *user, const struct lunette_error *err)
 {
-    struct api_session *s = user;
+    struct lunette_session *s = user;
     struct lunette_error why;
 
     if (err == NULL)
@@ -106,7 +113,7 @@ session_asked_out(void *user, const struct lunette_error *err)
 }
 
 static void
-session_logout_config(const struct api_session *s, struct logout_config *cfg)
+session_logout_config(const struct lunette_session *s, struct logout_config *cfg)
 {
     *cfg = (struct logout_config){
         .sid = s->sid, .nconns = 1, .timeout_ms = 5000, .skip_request = s->dead};
@@ -117,7 +124,7 @@ session_logout_config(const struct api_session *s, struct logout_config *cfg)
 /* RFC 7143 11.9.1: a logout request, and a request to negotiate which we do not grant, end the
  * session in order. */
 static void
-session_answer_async(struct api_session *s)
+session_answer_async(struct lunette_session *s)
 {
     struct logout_config cfg;
 
@@ -130,7 +137,7 @@ session_answer_async(struct api_session *s)
 }
 
 static void
-session_recv_async(struct api_session *s, const struct bhs_async *a)
+session_recv_async(struct lunette_session *s, const struct bhs_async *a)
 {
     if (a->event != ISCSI_ASYNC_LOGOUT_REQUEST && a->event != ISCSI_ASYNC_NEGOTIATE)
         return;
@@ -141,7 +148,7 @@ session_recv_async(struct api_session *s, const struct bhs_async *a)
 /* Events were dropped for want of memory; one may have told that the connection was lost, or have
  * been the answer to a ping. */
 static void
-session_lost_events(struct api_session *s)
+session_lost_events(struct lunette_session *s)
 {
     struct lunette_error why;
 
@@ -159,7 +166,7 @@ session_lost_events(struct api_session *s)
 static void
 session_conn_event(struct ctl_watch *w, const struct iscsi_kevent *ev, const void *data)
 {
-    struct api_session *s = container_of(w, struct api_session, watch);
+    struct lunette_session *s = container_of(w, struct lunette_session, watch);
     const struct bhs *h = &ev->u.recv_pdu.hdr;
 
     if (ev->type == ISCSI_KEVENT_CONN_ERROR) {
@@ -184,7 +191,7 @@ session_conn_event(struct ctl_watch *w, const struct iscsi_kevent *ev, const voi
 static void
 api_stack_event(void *user, enum stack_event ev, struct scsi_device *dev, enum scsi_event why)
 {
-    struct api_session *s = user;
+    struct lunette_session *s = user;
 
     (void)dev;
     if (ev != STACK_EV_CAME)
@@ -195,7 +202,7 @@ api_stack_event(void *user, enum stack_event ev, struct scsi_device *dev, enum s
 static const struct stack_events api_stack_events = {.event = api_stack_event};
 
 static int
-api_attach(struct api_session *s, struct lunette_error *err)
+api_attach(struct lunette_session *s, struct lunette_error *err)
 {
     struct scsi_host *h = dataplane_host(s->ctx->dp, s->sid);
     struct stack_params p = {.timeout_ms = s->url->timeout_ms,
@@ -214,7 +221,7 @@ api_attach(struct api_session *s, struct lunette_error *err)
 }
 
 static void
-session_came_up(struct api_session *s, const struct lunette_error *err)
+session_came_up(struct lunette_session *s, const struct lunette_error *err)
 {
     assert(s->url != NULL && s->opened != NULL && s->login == NULL);
     url_wipe(s->url);
@@ -226,7 +233,7 @@ session_came_up(struct api_session *s, const struct lunette_error *err)
 /* Keeps of the login's result what is asked for later, and no more: it is large, and sessions are
  * many. */
 static int
-session_keep_result(struct api_session *s, const struct login_result *res,
+session_keep_result(struct lunette_session *s, const struct login_result *res,
                     struct lunette_error *err)
 {
     char portal[PORTAL_TEXT_MAX];
@@ -250,7 +257,7 @@ session_keep_result(struct api_session *s, const struct login_result *res,
 static void
 session_login_done(void *user, const struct login_result *res, const struct lunette_error *err)
 {
-    struct api_session *s = user;
+    struct lunette_session *s = user;
     struct lunette_error why;
 
     login_free(&s->login);
@@ -266,7 +273,7 @@ session_login_done(void *user, const struct login_result *res, const struct lune
 }
 
 static int
-session_take_names(struct api_session *s, struct lunette_error *err)
+session_take_names(struct lunette_session *s, struct lunette_error *err)
 {
     s->target_name = strdup(s->url->cfg.target_name);
     s->initiator_name = strdup(s->url->cfg.initiator_name);
@@ -277,7 +284,7 @@ session_take_names(struct api_session *s, struct lunette_error *err)
 }
 
 static int
-session_start_login(struct api_session *s, const char *url, struct lunette_error *err)
+session_start_login(struct lunette_session *s, const char *url, struct lunette_error *err)
 {
     struct login_callbacks cb = {session_login_done, s};
     int r;
@@ -299,10 +306,11 @@ session_start_login(struct api_session *s, const char *url, struct lunette_error
 
 /* Frees what is left when the session is gone; s itself is its owner's. */
 static void
-session_release(struct api_session *s)
+session_release(struct lunette_session *s)
 {
     ctl_watch_del(&s->watch);
     stack_detach(&s->stack);
+    api_units_free(s);
     if (s->url != NULL)
         url_wipe(s->url);
     free(s->url);
@@ -317,7 +325,7 @@ session_release(struct api_session *s)
 static void
 session_close_work(struct loop_work *w)
 {
-    struct api_session *s = container_of(w, struct api_session, close_work);
+    struct lunette_session *s = container_of(w, struct lunette_session, close_work);
 
     assert(!s->logged_in && s->login == NULL && s->logout == NULL);
     session_release(s);
@@ -325,8 +333,8 @@ session_close_work(struct loop_work *w)
 }
 
 int
-api_session_open_start(struct lunette_ctx *ctx, const char *url, struct api_session *s,
-                       void (*opened)(struct api_session *s, const struct lunette_error *err),
+api_session_open_start(struct lunette_ctx *ctx, const char *url, struct lunette_session *s,
+                       void (*opened)(struct lunette_session *s, const struct lunette_error *err),
                        struct lunette_error *err)
 {
     int r;
@@ -334,6 +342,7 @@ api_session_open_start(struct lunette_ctx *ctx, const char *url, struct api_sess
     assert(s->ctx == NULL && opened != NULL);
     s->ctx = ctx;
     s->opened = opened;
+    list_init(&s->luns);
     ctl_watch_init(&s->watch, session_conn_event);
     loop_work_init(&s->close_work, session_close_work);
     loop_timer_init(&s->logout_retry, session_on_logout_retry);
@@ -348,7 +357,7 @@ api_session_open_start(struct lunette_ctx *ctx, const char *url, struct api_sess
 static void
 session_logged_out(void *user, const struct lunette_error *err)
 {
-    struct api_session *s = user;
+    struct lunette_session *s = user;
 
     (void)err; /* the session is gone in any case */
     logout_free(&s->logout);
@@ -360,7 +369,7 @@ session_logged_out(void *user, const struct lunette_error *err)
  * until it is its turn to use that which is kept for logouts: what is under way on its host would
  * outlive the stack otherwise. */
 static void
-session_log_out(struct api_session *s)
+session_log_out(struct lunette_session *s)
 {
     struct logout_config cfg;
 
@@ -373,7 +382,7 @@ session_log_out(struct api_session *s)
 static void
 session_on_logout_retry(struct loop_timer *t)
 {
-    struct api_session *s = container_of(t, struct api_session, logout_retry);
+    struct lunette_session *s = container_of(t, struct lunette_session, logout_retry);
 
     if (s->closed != NULL)
         session_log_out(s);
@@ -382,7 +391,7 @@ session_on_logout_retry(struct loop_timer *t)
 }
 
 void
-api_session_close_start(struct api_session *s, void (*closed)(struct api_session *s))
+api_session_close_start(struct lunette_session *s, void (*closed)(struct lunette_session *s))
 {
     assert(s->closed == NULL && closed != NULL);
     s->closed = closed;
@@ -404,7 +413,7 @@ lunette_bend_text(unsigned n)
 }
 
 void
-api_session_info(const struct api_session *s, struct lunette_session_info *ret)
+api_session_info(const struct lunette_session *s, struct lunette_session_info *ret)
 {
     const struct iscsi_params *p = &s->params;
     const struct iscsi_session *dp = dataplane_session(s->ctx->dp, s->sid);

@@ -29,10 +29,10 @@ ls_check_turn(struct ls_world *w)
 
         if (lun == NULL)
             continue;
-        s = dataplane_session(w->ctx->dp, lun->s.sid);
+        s = dataplane_session(w->ctx->dp, lun->s->sid);
         if (s != NULL)
             check_session(w, s);
-        if (lun->s.stack != NULL)
-            stack_check_fast(lun->s.stack);
+        if (lun->s->stack != NULL)
+            stack_check_fast(lun->s->stack);
     }
 }

@@ -78,7 +78,7 @@ static void
 on_event(struct ctl_watch *watch, const struct iscsi_kevent *ev, const void *data)
 {
     struct ls_hand *hand = container_of(watch, struct ls_hand, watch);
-    const struct api_session *s = &hand->h->lun->s;
+    const struct lunette_session *s = hand->h->lun->s;
 
     (void)data;
     if (ev->type == ISCSI_KEVENT_CONN_ERROR)
@@ -101,7 +101,7 @@ void
 ls_hand_watch(struct ls_handle *h)
 {
     struct ls_world *w = h->w;
-    struct api_session *s = &h->lun->s;
+    struct lunette_session *s = h->lun->s;
     struct iscsi_uevent ev = {.type = ISCSI_UEVENT_SET_PARAM, .sid = s->sid, .cid = s->cid};
     struct ls_hand *hand = steady_calloc(1, sizeof(*hand));
     struct lunette_error err = LUNETTE_INIT(err);
@@ -147,7 +147,7 @@ ls_hand_drop(struct ls_handle *h)
 bool
 ls_hand_ready(const struct ls_handle *h)
 {
-    const struct scsi_host *host = dataplane_host(h->w->ctx->dp, h->lun->s.sid);
+    const struct scsi_host *host = dataplane_host(h->w->ctx->dp, h->lun->s->sid);
 
     if (host == NULL || host->state == SCSI_HOST_GONE)
         return false; /* it was lost before it was told to wait */

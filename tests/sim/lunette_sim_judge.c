@@ -34,7 +34,7 @@ ls_judge_cut_off(const struct ls_world *w, const struct ls_io *io)
 static bool
 h_is_dead(const struct ls_handle *h)
 {
-    return h->lun == NULL || h->lun->s.dead || !ls_hand_ready(h);
+    return h->lun == NULL || h->lun->s->dead || !ls_hand_ready(h);
 }
 
 /* Whether a request may end like that in this world. */

@@ -170,7 +170,7 @@ raw_command_without_a_session(void **state)
     assert_int_equal(lunette_queue_poll(q, &done, 1, 1, -1), 1);
     assert_true(done.err < 0);
     assert_int_equal(cmd.out_done, 0);
-    while (!lun->s.dead)
+    while (!lun->s->dead)
         assert_int_equal(lunette_ctx_run(w.ctx, 10), 0);
     cmd.out_done = BLOCK;
     assert_int_equal(lunette_scsi(lun, &cmd, &err), -ENOTCONN);

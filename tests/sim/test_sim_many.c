@@ -356,7 +356,7 @@ pings_share_and_spread(struct many *m)
     unsigned slots = 0, most = 0;
 
     for (int i = 0; i < MANY; i++) {
-        struct scsi_host *h = dataplane_host(m->w.ctx->dp, m->o[i].lun->s.sid);
+        struct scsi_host *h = dataplane_host(m->w.ctx->dp, m->o[i].lun->s->sid);
         const struct conn *c = container_of(h, struct session, host)->leadconn;
 
         assert_true(loop_timer_running(&c->transport_timer));

@@ -92,7 +92,7 @@ world_check(struct world *w)
     if (w->lun == NULL)
         return;
     w->checks++;
-    stack_check_fast(w->lun->s.stack);
+    stack_check_fast(w->lun->s->stack);
 }
 
 void

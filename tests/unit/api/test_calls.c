@@ -12,6 +12,7 @@ static struct fdisk d;
 static struct loop_ops ops;
 static struct lunette_ctx ctx;
 static struct stack_disk disk;
+static struct lunette_session session;
 static struct lunette_lun lun;
 static struct lunette_queue *q;
 static struct lunette_error err;
@@ -36,7 +37,8 @@ begin(uint32_t depth)
     d.f.loop.l.ops = &ops;
     ctx = (struct lunette_ctx){.loop = &d.f.loop.l};
     disk = (struct stack_disk){.dev = d.dev, .bdev = d.b};
-    lun = (struct lunette_lun){.s.ctx = &ctx, .dev = d.dev, .disk = &disk};
+    session = (struct lunette_session){.ctx = &ctx};
+    lun = (struct lunette_lun){.s = &session, .dev = d.dev, .disk = &disk};
     lun.info.block_size = 512;
     lun.info.size = bdev_get_limits(d.b)->size;
     err = (struct lunette_error)LUNETTE_INIT(err);
