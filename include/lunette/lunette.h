@@ -43,11 +43,14 @@
  *   -EBUSY      BUSY until the time was up   -ENOMEDIUM no medium
  *   -EOPNOTSUPP the device cannot do it      -EINVAL  misaligned or past the end
  *   -ETIMEDOUT  not done in time, aborted    -ECANCELED canceled, or swept by a reset
- *   -ENXIO      no such logical unit any more  -ENODEV the device is offline
- *   -ENOTCONN   the session is gone          -EPROTO  an answer that makes no sense
+ *   -ENXIO      no such logical unit any more, or another one is in its place
+ *   -ENODEV     the device is offline        -EPROTO  an answer that makes no sense
  *   -EHOSTUNREACH the path is in an ALUA state in which it takes no I/O (standby, unavailable ...)
+ *   -ENOTCONN   the session was not recovered in time, or is gone for good
  *   -ENOLINK    the connection was lost with the command under way: it may have been executed
  *   -EIO        any other failure
+ *
+ * A lost connection is none of them by itself: see "sessions" below.
  *
  * Structures that the caller allocates begin with struct_size, so that they may grow (see
  * lunette/error.h): initialize them with LUNETTE_INIT, or with zeroes.  Flags that a call does not
@@ -273,7 +276,16 @@ struct lunette_info {
     int error; /* 0, or why a disk could not be brought up (-errno) */
 };
 
-/* What was agreed at login (RFC 7143 13).  Sizes are in bytes, times in seconds. */
+enum lunette_session_state {
+    LUNETTE_SESSION_LOGGED_IN,
+    LUNETTE_SESSION_BLOCKED, /* the connection is lost: requests wait until another has logged in */
+    LUNETTE_SESSION_FAILED,  /* that took longer than the replacement timeout: requests fail with
+                                -ENOTCONN, until another has logged in */
+    LUNETTE_SESSION_GONE,    /* for good: requests fail, and nothing is tried any more */
+};
+
+/* What was agreed at login (RFC 7143 13), the latest one, and how the session is.  Sizes
+ * are in bytes, times in seconds unless they end in _ms. */
 struct lunette_session_info {
     size_t struct_size; /* see LUNETTE_INIT */
     char target_name[224], target_alias[256], initiator_name[224];
@@ -287,6 +299,17 @@ struct lunette_session_info {
     char auth_method[16]; /* "None", "CHAP", "CHAP mutual" */
     uint32_t bends;       /* bit n: the target departs from RFC 7143 as lunette_bend_text(n) says,
                              which harms nothing */
+    enum lunette_session_state state;
+    uint32_t reopens;      /* how often the session was recovered */
+    uint32_t nconnections; /* see lunette_session_get_conn */
+    uint32_t attempt;      /* logins tried since the connection was lost; 0 where there is one */
+    int64_t down_ms;       /* since when there is none; 0 where there is one */
+    int64_t next_try_ms;   /* until the next attempt; 0: it is under way, or none is due */
+    int64_t give_up_ms;    /* until requests fail; -1 never, 0 where they do already, or where none
+                              waits */
+    int error;             /* why the session lost its connection last, or the last attempt failed:
+                              -errno; 0: it never has */
+    char error_text[260];  /* and a sentence */
 };
 
 #define LUNETTE_OPEN_RDONLY 1u /* writes are refused locally */
@@ -357,7 +380,13 @@ LUNETTE_API int lunette_get_session_info(const struct lunette_lun *lun,
 
 /* ---- sessions -------------------------------------------------------------------------------
  *
- * A session is one login to a target.
+ * A session is one login to a target, and outlives its connection: when that is lost, the session
+ * logs in again by itself, as often as it takes, and its requests wait meanwhile, with their time
+ * limits standing still.  Then requests go on that were not sent yet, and those that may be done
+ * twice without harm: reads, writes, flushes, discards, zeroes.  Others that were under way fail
+ * with -ENOLINK: they may have been executed.  When replacement_timeout is over, requests fail with
+ * -ENOTCONN, and work again once the session is back.  Only a target that refuses the login for
+ * good, as for a wrong secret, ends the session.
  *
  * lunette_open makes a session for its one LUN.  Several LUNs of a target may share one:
  *
@@ -407,6 +436,26 @@ LUNETTE_API struct lunette_session *lunette_lun_session(const struct lunette_lun
 /* As lunette_get_session_info. */
 LUNETTE_API int lunette_session_get_info(const struct lunette_session *session,
                                          struct lunette_session_info *ret);
+
+enum lunette_conn_state {
+    LUNETTE_CONN_LOGGED_IN,
+    LUNETTE_CONN_LOST,    /* lost, or logged out: it waits for the next attempt */
+    LUNETTE_CONN_LOGIN,   /* an attempt is under way */
+    LUNETTE_CONN_LEAVING, /* the target has asked for a logout, which is under way */
+};
+
+struct lunette_conn_info {
+    size_t struct_size; /* see LUNETTE_INIT */
+    uint32_t cid;
+    enum lunette_conn_state state;
+    char portal[288]; /* where it is, or was last, logged in */
+};
+
+/* Fills in *ret with the i-th connection, of those that lunette_session_info.nconnections counts.
+ * 0; -ENOENT where there is none; -EINVAL where ret->struct_size is neither 0 nor the size of any
+ * version. */
+LUNETTE_API int lunette_session_get_conn(const struct lunette_session *session, size_t i,
+                                         struct lunette_conn_info *ret);
 
 /* lunette_ping of a session. */
 LUNETTE_API int lunette_session_ping(struct lunette_session *session, size_t len, uint64_t *ret_ns,

@@ -108,6 +108,7 @@ ctx_init(struct lunette_ctx *ctx, const struct lunette_ctx_options *o,
     if (r < 0)
         return r;
     api_events_init(&ctx->events, ctx->loop);
+    login_gate_init(&ctx->gate, ctx->loop, LOGIN_GATE_MAX);
     ctx->loop->log = o->log != NULL ? &ctx->log : NULL;
     if (o->trace_events > 0) {
         if ((o->trace_events & (o->trace_events - 1)) != 0)
@@ -187,6 +188,7 @@ lunette_ctx_free(struct lunette_ctx *ctx)
     if (ctx->loop != NULL) {
         ctx_settle(ctx);
         api_events_fini(&ctx->events);
+        login_gate_fini(&ctx->gate);
         ctl_free(&ctx->ctl);
         ipc_direct_free(ctx->direct);
         dataplane_free(ctx->dp);

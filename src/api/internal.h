@@ -11,6 +11,7 @@
 #include "ipc/ipc.h"
 #include "login/login.h"
 #include "login/logout.h"
+#include "login/reopen.h"
 #include "loop/loop.h"
 #include "seam/bdev.h"
 #include "stack/stack.h"
@@ -29,6 +30,7 @@ struct lunette_ctx {
     struct dataplane *dp;
     struct ipc_direct *direct; /* NULL where a test brought a binding of its own */
     struct ctl *ctl;
+    struct login_gate gate; /* of all logins of sessions */
     char initiator_name[ISCSI_NAME_MAX + 1];
     uint8_t isid[LOGIN_ISID_LEN]; /* that of the session opened last */
     uint16_t isids;   /* sessions that share its random number: its last two bytes count */
@@ -45,27 +47,38 @@ struct lunette_session {
     struct api_url *url; /* until the login has ended, well or not */
     char *target_name, *initiator_name;
     char *target_alias; /* the peer's text as it came, not to be shown as it is; NULL: none */
-    char *portal;       /* where it is logged in, as text; NULL before */
+    char *portal;       /* where it is logged in, or was last, as text; NULL before */
     uint8_t isid[LOGIN_ISID_LEN];
     uint16_t cid, tsih;
     uint32_t sid;
     int32_t tpgt; /* -1: not told */
-    uint64_t ep;  /* endpoint of a transport that connects by itself, 0: none */
     const char *auth_method;
-    uint32_t bends;             /* bits of enum wire_bend that the login has shown */
-    struct iscsi_params params; /* as agreed */
-    struct iscsi_login *login;
-    struct stack *stack; /* NULL before login and after the end */
-    struct ctl_watch watch;
-    bool zero_copy; /* asked for by a flag, not by the URL */
-    bool logged_in, dead;
-    bool want_close;             /* as soon as its LUNs are closed */
-    struct iscsi_logout *logout; /* under way: asked for by its owner, or by the target */
-    struct lunette_error why;    /* why it is dead */
+    uint32_t bends;              /* bits of enum wire_bend that its logins have shown */
+    struct iscsi_params params;  /* as agreed */
+    struct login_turn turn;      /* of the first login */
+    struct iscsi_login *login;   /* the first */
+    struct iscsi_reopen *reopen; /* logs in again; NULL once it is being closed */
+    struct stack *stack;         /* NULL before login and after the end */
+    char *last_text;             /* why it was lost last; NULL: it never was */
+    int last_error;
+    uint32_t reopen_max;
+    uint32_t timeout_ms;         /* of commands to its disks; 0: the default */
+    bool zero_copy;              /* asked for by a flag, not by the URL */
+    bool logged_in;              /* it is in the data plane: from its first login to its logout */
+    bool held;                   /* the program has a handle of it, and hears of its events */
+    bool lost;                   /* it has no connection, from its loss until it is back */
+    bool timed_out;              /* lost for too long: the data plane has said so */
+    bool gone;                   /* for good */
+    bool want_close;             /* the program has closed it */
+    bool no_request;             /* there is no connection for a Logout Request */
+    uint64_t ep;                 /* of the connection that is to be closed, 0: none */
+    struct iscsi_logout *logout; /* under way */
     struct api_ping *ping;
-    void *owner; /* of the two callbacks */
+    void *owner; /* of the three callbacks */
     void (*opened)(struct lunette_session *s, const struct lunette_error *err);
     void (*closed)(struct lunette_session *s);
+    void (*moved)(struct lunette_session *s);     /* lost, or back; may be NULL */
+    void (*unit_gone)(struct lunette_session *s); /* a LUN has been freed; may be NULL */
     void (*told)(void *user); /* the program's callback of the closing; may be NULL */
     void *told_user;
     struct loop_work close_work;
@@ -81,13 +94,14 @@ struct lunette_lun {
     struct stack_disk *disk; /* NULL: not a disk that came up */
     struct bdev_queue *q;    /* of the synchronous calls; NULL before the first */
     uint8_t lun_wire[8];
-    struct lunette_info info;
+    int disk_err; /* why the disk did not come up, where it was opened all the same; 0 */
     uint32_t flags;
     uint32_t timeout_ms; /* of each synchronous call; 0: none */
     unsigned queues;
-    struct bdev_listener listener;
     void (*closed)(void *user); /* the program's callback of the closing; may be NULL */
     void *closed_user;
+    void (*moved)(struct lunette_lun *lun); /* while it is being opened: its session is lost, or
+                                               back; may be NULL */
     /* unit.c's */
     struct stack_disk *rising; /* the disk that is coming up */
     bool waits;                /* the stack is due to call back */
@@ -122,8 +136,14 @@ int api_session_open_start(struct lunette_ctx *ctx, const char *url, struct lune
  * any more (api_unit_end).  closed is called once, later, when everything that s had has been
  * freed. */
 void api_session_close_start(struct lunette_session *s, void (*closed)(struct lunette_session *s));
-/* Tells whether commands flow on s. */
+/* status.c: tells whether commands flow on s, and if not, how it is. */
 bool api_session_is_up(const struct lunette_session *s);
+enum lunette_session_state api_session_state(const struct lunette_session *s);
+/* Why s has no connection, or had none last; code 0: it always had one. */
+void api_session_why(const struct lunette_session *s, struct lunette_error *ret);
+/* How long it will wait before requests fail: -1 for ever, 0 it does not. */
+int64_t api_session_give_up_ms(const struct lunette_session *s, uint64_t down_ns);
+/* info.c: all that is known of s. */
 void api_session_info(const struct lunette_session *s, struct lunette_session_info *ret);
 
 /* unit.c: a LUN of a session.  Makes lun, which is zeroed memory, one of s; s, whose stack may
@@ -139,20 +159,19 @@ int api_unit_start(struct lunette_lun *lun,
  * has been drained and flushed, or, where the session has no connection, as it is.  lun is freed
  * behind it, in its own time.  NULL: not interested. */
 void api_unit_end(struct lunette_lun *lun, void (*ended)(struct lunette_lun *lun));
-/* The session has lost its connection: endings are told as they are. */
-void api_units_lost(struct lunette_session *s);
+/* The session has lost its connection, or has one again.  Endings are told as they are, openings
+ * have a time limit while there is none. */
+void api_units_moved(struct lunette_session *s);
 /* The stack is gone, and so is what its callbacks have not freed. */
 void api_units_free(struct lunette_session *s);
 /* Some LUN of s, whose ending has not been told, is left. */
 bool api_units_busy(const struct lunette_session *s);
-/* open.c: a LUN has been freed: goes on with the closing of the session that has waited for it. */
-void api_session_unit_gone(struct lunette_session *s);
-
+/* What is known of dev, and of its disk where limits is not NULL. */
 void api_device_info(const struct scsi_device *dev, const struct bdev_limits *limits,
                      struct lunette_info *ret);
 
-/* The caller's error from how a request on s ended; returns r->err. */
-int api_result(const struct lunette_session *s, const struct bdev_result *r, const uint8_t *sense,
+/* The caller's error from how a request on lun ended; returns r->err. */
+int api_result(const struct lunette_lun *lun, const struct bdev_result *r, const uint8_t *sense,
                const char *what, struct lunette_error *err);
 
 /* The error of a call that wants a unit where there is only a session. */

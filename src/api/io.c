@@ -89,19 +89,49 @@ io_err_domain(const struct bdev_result *r)
     }
 }
 
+/* What ended the connection, or the session, says more than the error. */
+static int
+io_no_connection(const struct lunette_session *s, int code, const char *what,
+                 struct lunette_error *err)
+{
+    struct lunette_error why;
+    int32_t limit;
+
+    api_session_why(s, &why);
+    if (why.code == 0)
+        return lunette_fail(err, code, LUNETTE_DOM_CONNECT, (uint32_t)-code, "%s: %s", what,
+                            io_err_text(code));
+    if (code == -ENOLINK)
+        return lunette_fail(err, code, why.domain, why.detail,
+                            "%s: the connection was lost with the command under way, which may "
+                            "have been executed: %s",
+                            what, why.msg);
+    if (s->gone)
+        return lunette_fail(err, code, why.domain, why.detail, "%s: the session is gone: %s", what,
+                            why.msg);
+    limit = reopen_limits(s->reopen)->replacement_timeout_s;
+    if (limit <= 0)
+        return lunette_fail(err, code, why.domain, why.detail, "%s: the connection is lost: %s",
+                            what, why.msg);
+    return lunette_fail(err, code, why.domain, why.detail,
+                        "%s: the session was not recovered within %d s: %s", what, limit, why.msg);
+}
+
 int
-api_result(const struct lunette_session *s, const struct bdev_result *r, const uint8_t *sense,
+api_result(const struct lunette_lun *lun, const struct bdev_result *r, const uint8_t *sense,
            const char *what, struct lunette_error *err)
 {
+    const struct lunette_error *why = lun->dev != NULL ? stack_device_why(lun->dev) : NULL;
     char text[160];
     struct scsi_sense se;
     uint32_t detail = (uint32_t)r->scsi_status << 24;
 
     if (r->err == 0)
         return 0;
-    if ((r->err == -ENOLINK || r->err == -ENOTCONN) &&
-        s->dead) /* what ended the session says more */
-        return lunette_fail(err, r->err, s->why.domain, s->why.detail, "%s: %s", what, s->why.msg);
+    if (r->err == -ENOLINK || r->err == -ENOTCONN)
+        return io_no_connection(lun->s, r->err, what, err);
+    if (why != NULL && why->code == r->err) /* all requests fail so */
+        return lunette_fail(err, r->err, why->domain, why->detail, "%s: %s", what, why->msg);
     if (r->sense_len > 0 && sense_parse(sense, r->sense_len, &se)) {
         detail |= (uint32_t)se.key << 16 | (uint32_t)se.asc << 8 | se.ascq;
         (void)sense_format(&se, text, sizeof(text));
@@ -165,7 +195,7 @@ io_no_disk(const struct lunette_lun *lun, const char *what, struct lunette_error
 {
     return lunette_fail(err, -EOPNOTSUPP, LUNETTE_DOM_USAGE, 0,
                         "%s: the logical unit is not a disk that came up (type 0x%02x)", what,
-                        lun->info.type);
+                        lun->dev->type);
 }
 
 int
@@ -180,8 +210,8 @@ static int
 io_bad_range(const struct lunette_lun *lun, const struct bdev_req *req, const char *what,
              struct lunette_error *err)
 {
-    uint32_t block = lun->info.block_size;
-    uint32_t max_compare = bdev_get_limits(lun->disk->bdev)->max_compare_write;
+    const struct bdev_limits *l = bdev_get_limits(lun->disk->bdev);
+    uint32_t block = l->block_size, max_compare = l->max_compare_write;
 
     if (req->op == BDEV_COMPARE_WRITE && req->len > max_compare)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
@@ -196,7 +226,7 @@ io_bad_range(const struct lunette_lun *lun, const struct bdev_req *req, const ch
                         "%s: %llu bytes at offset %llu reach past the end: the logical unit has "
                         "%llu bytes",
                         what, (unsigned long long)req->len, (unsigned long long)req->offset,
-                        (unsigned long long)lun->info.size);
+                        (unsigned long long)l->size);
 }
 
 /* Submits s->req and waits for its end. */
@@ -223,7 +253,7 @@ io_run(struct lunette_lun *lun, struct sync *s, const char *what, struct lunette
         return io_bad_range(lun, &s->req, what, err);
     if (r < 0) {
         s->req.result = (struct bdev_result){.err = r};
-        return api_result(lun->s, &s->req.result, NULL, what, err);
+        return api_result(lun, &s->req.result, NULL, what, err);
     }
     if (lun->timeout_ms != 0)
         loop_timer_start(lun->s->ctx->loop, &s->limit, lun->timeout_ms * LOOP_NS_PER_MS);
@@ -231,7 +261,7 @@ io_run(struct lunette_lun *lun, struct sync *s, const char *what, struct lunette
     r = api_wait(lun->s->ctx, &s->done, err);
     if (r < 0)
         return r;
-    return api_result(lun->s, &s->req.result, s->sense, what, err);
+    return api_result(lun, &s->req.result, s->sense, what, err);
 }
 
 int
@@ -467,10 +497,10 @@ lunette_scsi(struct lunette_lun *lun, struct lunette_scsi *cmd, struct lunette_e
     r = api_exec_run(lun, &x, err);
     if (r < 0) {
         x.result.err = r;
-        return api_result(lun->s, &x.result, NULL, "raw command", err);
+        return api_result(lun, &x.result, NULL, "raw command", err);
     }
     api_exec_result(&x, cmd);
     if (x.result.err < 0 && x.result.scsi_status == 0)
-        return api_result(lun->s, &x.result, x.io.sc.sense, "raw command", err);
+        return api_result(lun, &x.result, x.io.sc.sense, "raw command", err);
     return 0;
 }

@@ -1,103 +1,93 @@
 /* SPDX-License-Identifier: MIT */
 /* api/lun.c - what is known of a logical unit, and listing those of a target. */
-#include <assert.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "api/internal.h"
 #include "api/sized.h"
-#include "wire/lun.h"
 
-struct step { /* one of several steps, whose end a synchronous call waits for */
+int
+lunette_get_info(const struct lunette_lun *lun, struct lunette_info *ret)
+{
+    struct lunette_info info = {0};
+
+    if (lun->dev != NULL)
+        api_device_info(lun->dev, lun->disk != NULL ? bdev_get_limits(lun->disk->bdev) : NULL,
+                        &info);
+    info.error = lun->disk_err;
+    return api_sized_out(ret, API_FIRST_INFO, &info, sizeof(info));
+}
+
+/* ---- listing -------------------------------------------------------------------------------- */
+
+struct list_step { /* one of several, whose end the listing waits for */
     bool done;
     int err;
     struct lunette_error why;
 };
 
+struct list_call {
+    struct lunette_session *s;
+    struct list_step step;
+    struct stack_disk *disk; /* of the step that brings one up */
+    /* While the session has no connection, the listing has a time limit: until_ns. */
+    struct loop_timer limit;
+    uint64_t until_ns;
+    bool over;
+};
+
 static void
 list_step_done(void *user, int err, const struct lunette_error *why)
 {
-    struct step *st = user;
+    struct list_call *l = user;
 
-    st->done = true;
-    st->err = err;
+    if (l->step.done)
+        return; /* it was given up, and ends with the session */
+    l->step.done = true;
+    l->step.err = err;
     if (err < 0 && why != NULL)
-        st->why = *why;
+        l->step.why = *why;
 }
 
+static void
+list_too_late(struct loop_timer *t)
+{
+    struct list_call *l = container_of(t, struct list_call, limit);
+    struct lunette_error why;
+
+    api_session_why(l->s, &why);
+    list_step_done(l, -ENOTCONN, &why);
+    l->over = true;
+}
+
+static void
+list_moved(struct lunette_session *s)
+{
+    struct list_call *l = s->owner;
+    uint64_t now = s->ctx->loop->now_ns;
+
+    if (s->lost && !l->over)
+        loop_timer_start(s->ctx->loop, &l->limit, l->until_ns > now ? l->until_ns - now : 0);
+    else
+        loop_timer_stop(s->ctx->loop, &l->limit);
+}
+
+/* Waits for the end of a step; started is what its start returned. */
 static int
-list_wait(struct lunette_ctx *ctx, struct step *st, int started, struct lunette_error *err)
+list_wait(struct list_call *l, int started, struct lunette_error *err)
 {
     int r = started;
 
-    if (r == 0)
-        r = api_wait(ctx, &st->done, err);
-    else
+    if (r < 0)
         return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "%s", errno_text(-r));
-    if (r == 0 && st->err < 0)
-        r = st->why.code < 0 ? lunette_fail_as(err, &st->why)
-                             : lunette_fail(err, st->err, LUNETTE_DOM_OS, (uint32_t)-st->err, "%s",
-                                            errno_text(-st->err));
-    return r;
+    r = api_wait(l->s->ctx, &l->step.done, err);
+    if (r < 0 || l->step.err == 0)
+        return r;
+    if (l->step.why.code < 0)
+        return lunette_fail_as(err, &l->step.why);
+    return lunette_fail(err, l->step.err, LUNETTE_DOM_OS, (uint32_t)-l->step.err, "%s",
+                        errno_text(-l->step.err));
 }
-
-void
-api_device_info(const struct scsi_device *dev, const struct bdev_limits *l,
-                struct lunette_info *ret)
-{
-    struct lun lun = lun_load(dev->lun);
-
-    memset(ret, 0, sizeof(*ret));
-    memcpy(ret->lun_wire, dev->lun, sizeof(ret->lun_wire));
-    if (lun_to_number(lun, &ret->lun) < 0)
-        ret->lun = lun_to_view(lun);
-    ret->type = dev->type;
-    (void)snprintf(ret->vendor, sizeof(ret->vendor), "%s", dev->vendor);
-    (void)snprintf(ret->product, sizeof(ret->product), "%s", dev->product);
-    (void)snprintf(ret->revision, sizeof(ret->revision), "%s", dev->revision);
-    (void)snprintf(ret->serial, sizeof(ret->serial), "%s", dev->serial);
-    (void)snprintf(ret->name, sizeof(ret->name), "%s", dev->name);
-    if (l == NULL)
-        return;
-    ret->size = l->size;
-    ret->block_size = l->block_size;
-    ret->physical_block_size = l->physical_block;
-    ret->max_transfer = l->max_transfer;
-    ret->optimal_transfer = l->opt_transfer;
-    ret->max_discard = l->max_discard;
-    ret->max_write_zeroes = l->max_write_zeroes;
-    ret->max_compare_write = l->max_compare_write;
-    ret->read_only = l->read_only;
-    ret->write_cache = l->write_cache;
-    ret->fua = l->fua;
-    ret->rotational = l->rotational;
-    ret->thin = stack_disk_thin(dev);
-}
-
-int
-lunette_get_info(const struct lunette_lun *lun, struct lunette_info *ret)
-{
-    return api_sized_out(ret, API_FIRST_INFO, &lun->info, sizeof(lun->info));
-}
-
-int
-lunette_get_session_info(const struct lunette_lun *lun, struct lunette_session_info *ret)
-{
-    return lunette_session_get_info(lun->s, ret);
-}
-
-int
-lunette_session_get_info(const struct lunette_session *s, struct lunette_session_info *ret)
-{
-    struct lunette_session_info info;
-
-    api_session_info(s, &info);
-    return api_sized_out(ret, API_FIRST_SESSION, &info, sizeof(info));
-}
-
-/* ---- listing -------------------------------------------------------------------------------- */
 
 static size_t
 list_count(struct stack *s)
@@ -109,18 +99,13 @@ list_count(struct stack *s)
     return n;
 }
 
-struct list_disk { /* a disk that a synchronous call brings up and waits for */
-    struct step st;
-    struct stack_disk *disk;
-};
-
 static void
 list_disk_up(void *user, struct stack_disk *d, const struct lunette_error *why)
 {
-    struct list_disk *up = user;
+    struct list_call *l = user;
 
-    up->disk = d;
-    list_step_done(&up->st, why != NULL ? why->code : 0, why);
+    l->disk = d;
+    list_step_done(l, why != NULL ? why->code : 0, why);
 }
 
 struct lunette_luns {
@@ -128,27 +113,39 @@ struct lunette_luns {
     struct lunette_info info[];
 };
 
-static int
-list_devices(struct lunette_session *s, struct lunette_luns **ret, struct lunette_error *err)
+/* Brings dev up, and keeps what there is to know of it. */
+static void
+list_device(struct list_call *l, struct scsi_device *dev, struct lunette_info *ret)
 {
-    struct step st = {0};
-    struct lunette_luns *luns;
-    int r = list_wait(s->ctx, &st, stack_scan(s->stack, list_step_done, &st), err);
+    int r;
 
+    l->step = (struct list_step){0};
+    l->disk = NULL;
+    r = list_wait(l, stack_disk_start(l->s->stack, dev, list_disk_up, l, NULL), NULL);
+    api_device_info(dev, r == 0 ? bdev_get_limits(l->disk->bdev) : NULL, ret);
+    ret->error = r == -EMEDIUMTYPE ? 0 : r;
+}
+
+static int
+list_devices(struct list_call *l, struct lunette_luns **ret, struct lunette_error *err)
+{
+    struct stack *stack = l->s->stack;
+    struct lunette_luns *luns;
+    int r;
+
+    l->step = (struct list_step){0};
+    r = list_wait(l, stack_scan(stack, list_step_done, l), err);
     if (r < 0)
         return r;
-    luns = calloc(1, sizeof(*luns) + list_count(s->stack) * sizeof(luns->info[0]));
+    luns = calloc(1, sizeof(*luns) + list_count(stack) * sizeof(luns->info[0]));
     if (luns == NULL)
         return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory");
-    for (struct scsi_device *d = stack_first_device(s->stack); d != NULL;
-         d = stack_next_device(d)) {
-        struct list_disk up = {0};
-
-        r = stack_disk_start(s->stack, d, list_disk_up, &up, NULL);
-        if (r == 0)
-            r = list_wait(s->ctx, &up.st, 0, NULL);
-        api_device_info(d, r == 0 ? bdev_get_limits(up.disk->bdev) : NULL, &luns->info[luns->n]);
-        luns->info[luns->n++].error = r == -EMEDIUMTYPE ? 0 : r;
+    for (struct scsi_device *d = stack_first_device(stack); d != NULL && !l->over;
+         d = stack_next_device(d))
+        list_device(l, d, &luns->info[luns->n++]);
+    if (l->over) { /* the list would say that units fail, which do not */
+        free(luns);
+        return lunette_fail_as(err, &l->step.why);
     }
     *ret = luns;
     return 0;
@@ -163,17 +160,20 @@ list_opened(struct lunette_session *s, const struct lunette_error *err)
 static void
 list_closed(struct lunette_session *s)
 {
-    list_step_done(s->owner, 0, NULL);
+    *(bool *)s->owner = true;
 }
 
 static void
-list_close(struct lunette_session *s)
+list_close(struct list_call *l)
 {
-    struct step st = {0};
+    bool closed = false;
 
-    s->owner = &st;
-    api_session_close_start(s, list_closed);
-    (void)api_wait(s->ctx, &st.done, NULL);
+    loop_timer_stop(l->s->ctx->loop, &l->limit);
+    l->step.done = true;
+    l->s->moved = NULL;
+    l->s->owner = &closed;
+    api_session_close_start(l->s, list_closed);
+    (void)api_wait(l->s->ctx, &closed, NULL);
 }
 
 /* What lunette_list_luns was given to fill in. */
@@ -190,13 +190,34 @@ list_check(const struct lunette_session_info *ret_session, struct lunette_error 
     return r;
 }
 
+/* With the session that l has: waits for its login, then looks for the units. */
+static int
+list_run(struct list_call *l, struct lunette_luns **ret, struct lunette_session_info *ret_session,
+         struct lunette_error *err)
+{
+    struct lunette_session_info info;
+    struct lunette_error why;
+    int r = list_wait(l, 0, err);
+
+    if (r < 0)
+        return r;
+    r = list_devices(l, ret, err);
+    if (r < 0 && l->s->lost) {
+        api_session_why(l->s, &why);
+        (void)lunette_fail_as(err, &why);
+    }
+    api_session_info(l->s, &info);
+    if (ret_session != NULL)
+        (void)api_sized_out(ret_session, API_FIRST_SESSION, &info, sizeof(info));
+    return r;
+}
+
 int
 lunette_list_luns(struct lunette_ctx *ctx, const char *url, struct lunette_luns **ret,
                   struct lunette_session_info *ret_session, struct lunette_error *err)
 {
-    struct lunette_session_info info;
+    struct list_call l = {.step = {.done = false}};
     struct lunette_session *s;
-    struct step st = {0};
     int r = list_check(ret_session, err);
 
     if (r < 0)
@@ -204,22 +225,16 @@ lunette_list_luns(struct lunette_ctx *ctx, const char *url, struct lunette_luns 
     s = calloc(1, sizeof(*s));
     if (s == NULL)
         return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory");
-    s->owner = &st;
+    l.s = s;
+    s->owner = &l;
+    s->moved = list_moved;
+    loop_timer_init(&l.limit, list_too_late);
     r = api_session_open_start(ctx, url, s, list_opened, err);
-    if (r < 0) {
-        free(s);
-        return r;
-    }
-    r = list_wait(ctx, &st, 0, err);
     if (r == 0) {
-        r = list_devices(s, ret, err);
-        if (r < 0 && s->dead)
-            (void)lunette_fail_as(err, &s->why);
-        api_session_info(s, &info);
-        if (ret_session != NULL)
-            (void)api_sized_out(ret_session, API_FIRST_SESSION, &info, sizeof(info));
+        l.until_ns = ctx->loop->now_ns + s->url->cfg.login_timeout_ms * LOOP_NS_PER_MS;
+        r = list_run(&l, ret, ret_session, err);
+        list_close(&l);
     }
-    list_close(s);
     free(s);
     return r;
 }

@@ -33,6 +33,8 @@ struct lunette_open {
     struct lunette_error err; /* why it failed, while it is being closed again */
     size_t err_size;          /* that the caller's has */
     struct loop_timer later;
+    struct loop_timer limit; /* while the session has no connection */
+    uint64_t until_ns;       /* that is its end */
 };
 
 static void
@@ -118,16 +120,16 @@ lunette_close_start(struct lunette_lun *lun, void (*done)(void *user), void *use
     ctx->handles--;
     ctx->closing++;
     if (lun->own_session)
-        api_events_forget(&ctx->events, lun->s, NULL);
-    else
-        api_events_forget(&ctx->events, lun->s, lun);
+        lun->s->held = false;
+    api_events_forget(&ctx->events, lun->s, lun->own_session ? NULL : lun);
     api_unit_end(lun, lun->own_session ? lun_ended_with_session : lun_ended);
 }
 
-void
-api_session_unit_gone(struct lunette_session *s)
+/* The session is closed as soon as its LUNs are. */
+static void
+session_close_if_free(struct lunette_session *s)
 {
-    if (s->want_close && s->closed == NULL && !api_units_busy(s))
+    if (s->closed == NULL && !api_units_busy(s))
         api_session_close_start(s, session_is_closed);
 }
 
@@ -139,9 +141,11 @@ lunette_session_close_start(struct lunette_session *s, void (*done)(void *user),
     s->told_user = user;
     s->ctx->handles--;
     s->ctx->closing++;
+    s->held = false;
     api_events_forget(&s->ctx->events, s, NULL);
     s->want_close = true;
-    api_session_unit_gone(s);
+    s->unit_gone = session_close_if_free;
+    session_close_if_free(s);
 }
 
 static void
@@ -190,7 +194,10 @@ open_session_closed(struct lunette_session *s)
 static void
 open_lun_ended(struct lunette_lun *lun)
 {
-    open_undone(lun->op);
+    struct lunette_open *op = lun->op;
+
+    lun->op = NULL; /* it may stay longer than op */
+    open_undone(op);
 }
 
 /* Closes what there is of the opening. */
@@ -199,6 +206,8 @@ open_undo(struct lunette_open *op)
 {
     struct lunette_lun *lun = op->lun;
 
+    loop_timer_stop(op->ctx->loop, &op->later);
+    loop_timer_stop(op->ctx->loop, &op->limit);
     op->lun = NULL;
     if (op->s == NULL) {
         api_unit_end(lun, open_lun_ended);
@@ -220,11 +229,33 @@ open_give_up(struct loop_timer *t)
 {
     struct lunette_open *op = container_of(t, struct lunette_open, later);
     const struct lunette_session *s = op->s != NULL ? op->s : op->lun->s;
+    struct lunette_error why;
 
-    if (s->dead && s->why.code != 0)
-        (void)lunette_fail_as(&op->err,
-                              &s->why); /* what ended the session explains what failed on it */
+    if (s->lost) { /* what has ended the connection explains what failed on it */
+        api_session_why(s, &why);
+        (void)lunette_fail_as(&op->err, &why);
+    }
     open_undo(op);
+}
+
+/* A target that loses the connection whenever it is asked for something would have an opening go on
+ * for ever, and a user who has just typed a name wants to hear of it. */
+static void
+open_too_late(struct loop_timer *t)
+{
+    open_give_up(&container_of(t, struct lunette_open, limit)->later);
+}
+
+static void
+open_moved(struct lunette_lun *lun)
+{
+    struct lunette_open *op = lun->op;
+    uint64_t now = op->ctx->loop->now_ns;
+
+    if (lun->s->lost)
+        loop_timer_start(op->ctx->loop, &op->limit, op->until_ns > now ? op->until_ns - now : 0);
+    else
+        loop_timer_stop(op->ctx->loop, &op->limit);
 }
 
 /* The opening has failed: it is undone, from the next turn on.  A command that fails with its
@@ -247,7 +278,6 @@ lunette_open_cancel(struct lunette_open *op)
     op->canceled = true;
     op->ctx->handles--;
     op->ctx->closing++;
-    loop_timer_stop(op->ctx->loop, &op->later);
     if (!open_being_undone(op))
         open_undo(op);
 }
@@ -257,10 +287,15 @@ lunette_open_cancel(struct lunette_open *op)
 static void
 open_finish(struct lunette_open *op)
 {
-    if (op->lun != NULL)
+    if (op->lun != NULL) {
         op->lun->op = NULL;
-    if (op->s != NULL)
+        op->lun->moved = NULL;
+    }
+    if (op->s != NULL) {
         op->s->owner = NULL;
+        op->s->held = true;
+    }
+    loop_timer_stop(op->ctx->loop, &op->limit);
     open_done(op, op->s, op->lun, NULL);
     free(op);
 }
@@ -311,7 +346,14 @@ open_new(struct lunette_ctx *ctx, void *user, const struct lunette_error *err)
     op->user = user;
     op->err_size = err != NULL ? err->struct_size : 0;
     loop_timer_init(&op->later, open_give_up);
+    loop_timer_init(&op->limit, open_too_late);
     return op;
+}
+
+static void
+open_set_limit(struct lunette_open *op, uint32_t login_timeout_ms)
+{
+    op->until_ns = op->ctx->loop->now_ns + login_timeout_ms * LOOP_NS_PER_MS;
 }
 
 /* Makes the session of op and begins to log in. */
@@ -327,11 +369,13 @@ open_start_session(struct lunette_open *op, const char *url, uint32_t flags,
     s->owner = op;
     s->zero_copy = (flags & LUNETTE_OPEN_ZERO_COPY) != 0;
     r = api_session_open_start(op->ctx, url, s, open_session_up, err);
-    if (r < 0)
+    if (r < 0) {
         free(s);
-    else
-        op->s = s;
-    return r;
+        return r;
+    }
+    op->s = s;
+    open_set_limit(op, s->url->cfg.login_timeout_ms);
+    return 0;
 }
 
 int
@@ -360,6 +404,7 @@ lunette_open_start(struct lunette_ctx *ctx, const char *url, uint32_t flags, lun
     op->lun_done = done;
     op->lun = lun;
     lun->op = op;
+    lun->moved = open_moved;
     lun->own_session = true;
     api_unit_init(lun, op->s, op->s->url->lun, flags);
     ctx->handles++;
@@ -421,10 +466,14 @@ open_lun_taken(const struct lunette_session *s, const uint8_t wire[8])
 static int
 open_check_lun(const struct lunette_session *s, const uint8_t wire[8], struct lunette_error *err)
 {
+    struct lunette_error why;
+
     if (s->want_close || s->closed != NULL || s->stack == NULL)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "the session is being closed");
-    if (s->dead)
-        return lunette_fail_as(err, &s->why);
+    if (s->gone) {
+        api_session_why(s, &why);
+        return lunette_fail_as(err, &why);
+    }
     if (open_lun_taken(s, wire))
         return lunette_fail(err, -EBUSY, LUNETTE_DOM_USAGE, 0,
                             "this LUN of the session is open already, or is being closed");
@@ -458,6 +507,7 @@ lunette_session_lun_start(struct lunette_session *s, uint64_t number, uint32_t f
     op->lun_done = done;
     op->lun = lun;
     lun->op = op;
+    lun->moved = open_moved;
     api_unit_init(lun, s, wire, flags);
     r = api_unit_start(lun, open_lun_up, err);
     if (r < 0) {
@@ -466,6 +516,8 @@ lunette_session_lun_start(struct lunette_session *s, uint64_t number, uint32_t f
         free(op);
         return r;
     }
+    open_set_limit(op, reopen_limits(s->reopen)->login_timeout_ms);
+    open_moved(lun);
     s->ctx->handles++;
     if (ret != NULL)
         *ret = op;

@@ -71,6 +71,8 @@ ping_clock_ns(void)
 static int
 ping_tell(struct lunette_session *s, int r, struct lunette_error *err)
 {
+    struct lunette_error why;
+
     switch (r) {
     case 0:
         return 0;
@@ -83,9 +85,13 @@ ping_tell(struct lunette_session *s, int r, struct lunette_error *err)
                             "ping: no answer in %llu s", PING_LIMIT_NS / LOOP_NS_PER_S);
     case -ENOMEM:
         return lunette_fail(err, r, LUNETTE_DOM_OS, ENOMEM, "ping: no memory");
+    case -ENOTCONN:
+        api_session_why(s, &why);
+        return lunette_fail(err, r, LUNETTE_DOM_CONNECT, ENOTCONN, "ping: %s%s",
+                            why.code < 0 ? why.msg : errno_text(ENOTCONN),
+                            s->gone ? "" : "; trying again");
     default:
-        return lunette_fail(err, r, LUNETTE_DOM_CONNECT, (uint32_t)-r, "ping: %s",
-                            s->dead ? s->why.msg : errno_text(-r));
+        return lunette_fail(err, r, LUNETTE_DOM_CONNECT, (uint32_t)-r, "ping: %s", errno_text(-r));
     }
 }
 
@@ -110,7 +116,7 @@ lunette_session_ping(struct lunette_session *s, size_t len, uint64_t *ret_ns,
         return r;
     if (len > sizeof(data) || (s->logged_in && len > s->params.max_xmit_dseg))
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "ping: at most %d bytes", PING_MAX);
-    if (s->dead || !s->logged_in)
+    if (!api_session_is_up(s)) /* that is the answer: whoever pings wants it now */
         return ping_tell(s, -ENOTCONN, err);
     for (size_t i = 0; i < len; i++)
         data[i] = (uint8_t)loop_random(s->ctx->loop);

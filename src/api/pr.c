@@ -74,7 +74,7 @@ pr_run(struct lunette_lun *lun, struct scsi_exec *x, const char *what, struct lu
         x->result = (struct bdev_result){.err = r};
     else
         x->result.err = pr_errno(x);
-    return api_result(lun->s, &x->result, x->io.sc.sense, what, err);
+    return api_result(lun, &x->result, x->io.sc.sense, what, err);
 }
 
 static int

@@ -698,7 +698,7 @@ lunette_queue_explain(const struct lunette_queue *q, const struct lunette_comple
     struct bdev_result r = {.err = c->err, .scsi_status = c->status, .sense_len = c->sense_len};
     int e = api_error_check(err);
 
-    return e < 0 ? e : api_result(q->lun->s, &r, c->sense, what, err);
+    return e < 0 ? e : api_result(q->lun, &r, c->sense, what, err);
 }
 
 int

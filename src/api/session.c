@@ -10,7 +10,6 @@
 #include "api/internal.h"
 #include "api/ping.h"
 #include "api/url_text.h"
-#include "wire/bend.h"
 #include "wire/pdu.h"
 
 /* A random number and a qualifier that counts (RFC 7143 11.12.5), so that no two sessions of one
@@ -73,115 +72,158 @@ api_url_of(struct lunette_ctx *ctx, const char *where, bool discovery, struct ap
     return 0;
 }
 
-bool
-api_session_is_up(const struct lunette_session *s)
+/* Keeps of a login's result what is asked for later, and no more: it is large, and sessions are
+ * many.  Texts for which there is no memory stay as they were. */
+static int
+session_take_result(struct lunette_session *s, const struct login_result *res)
 {
-    return s->logged_in && !s->dead && s->logout == NULL;
+    char text[PORTAL_TEXT_MAX];
+    char *portal = strdup(portal_format(&res->portal, text, sizeof(text)));
+    char *alias = res->target_alias[0] != '\0' ? strdup(res->target_alias) : NULL;
+    bool short_of = portal == NULL || (res->target_alias[0] != '\0' && alias == NULL);
+
+    s->sid = res->sid;
+    s->cid = res->cid;
+    s->tsih = res->tsih;
+    s->tpgt = res->tpgt;
+    s->params = res->params;
+    s->auth_method = res->auth_method;
+    s->bends |= res->bends;
+    if (portal != NULL) {
+        free(s->portal);
+        s->portal = portal;
+    }
+    if (alias != NULL || res->target_alias[0] == '\0') {
+        free(s->target_alias);
+        s->target_alias = alias;
+    }
+    return short_of ? -ENOMEM : 0;
 }
 
-/* ---- what happens to a session -------------------------------------------------------------- */
+/* ---- what happens to it --------------------------------------------------------------------- */
 
+/* Tells the program; the log has it from others. */
 static void
-session_died(struct lunette_session *s, const struct lunette_error *why)
+session_report(struct lunette_session *s, enum lunette_event_type type, uint32_t attempt,
+               uint64_t next_try_ms, uint64_t down_ns, const struct lunette_error *why)
 {
-    s->dead = true;
-    s->why = *why;
-    api_ping_failed(s, -ENOTCONN);
-    api_units_lost(s);
+    struct lunette_event ev = {.struct_size = sizeof(ev),
+                               .type = type,
+                               .attempt = attempt,
+                               .session = s,
+                               .down_ms =
+                                   (int64_t)((down_ns + LOOP_NS_PER_MS / 2) / LOOP_NS_PER_MS),
+                               .next_try_ms = (int64_t)next_try_ms,
+                               .give_up_ms = api_session_give_up_ms(s, down_ns)};
+
+    if (why != NULL) {
+        ev.err = why->code;
+        (void)snprintf(ev.why, sizeof(ev.why), "%s", why->msg);
+    }
+    if (s->held)
+        api_events_add(&s->ctx->events, &ev);
 }
 
-static void session_on_logout_retry(struct loop_timer *t);
+static uint64_t
+session_down_ns(const struct lunette_session *s)
+{
+    struct reopen_info info;
+
+    reopen_get_info(s->reopen, &info);
+    return info.down_ns;
+}
 
 static void
-session_asked_out(void *user, const struct lunette_error *err)
+session_moved(struct lunette_session *s)
+{
+    api_units_moved(s);
+    if (s->moved != NULL)
+        s->moved(s);
+}
+
+static void
+session_timed_out(struct lunette_session *s)
+{
+    struct lunette_error why;
+
+    api_session_why(s, &why);
+    log_line(s->ctx->loop->log, LOG_LEVEL_WARN, "%s: requests fail until the session is back: %s",
+             s->target_name, why.msg);
+    session_report(s, LUNETTE_EVENT_TIMED_OUT, 0, 0, session_down_ns(s), &why);
+}
+
+static void
+session_lost(void *user, const struct lunette_error *why)
 {
     struct lunette_session *s = user;
-    struct lunette_error why;
 
-    if (err == NULL)
-        (void)lunette_fail(&why, -ENOTCONN, LUNETTE_DOM_CONNECT, 0,
-                           "the target asked for a logout; the session was closed in order");
-    else
-        (void)lunette_fail(&why, -ENOTCONN, LUNETTE_DOM_CONNECT, 0,
-                           "the target asked for a logout; the session was dropped: %s", err->msg);
-    assert(s->logout != NULL);
-    logout_free(&s->logout);
-    s->logged_in = false;
-    session_died(s, &why);
-    if (s->closed != NULL)
-        loop_defer(s->ctx->loop, &s->close_work);
+    s->lost = true;
+    s->last_error = why->code;
+    free(s->last_text);
+    s->last_text = strdup(why->msg);
+    api_ping_failed(s, -ENOTCONN);
+    session_report(s, LUNETTE_EVENT_CONN_LOST, 0, 0, 0, why);
+    if (s->timed_out) /* there is nothing to wait for, and that was told before */
+        session_timed_out(s);
+    session_moved(s);
 }
 
 static void
-session_logout_config(const struct lunette_session *s, struct logout_config *cfg)
+session_waiting(void *user, uint32_t attempt, uint32_t delay_ms, const struct lunette_error *why)
 {
-    *cfg = (struct logout_config){
-        .sid = s->sid, .nconns = 1, .timeout_ms = 5000, .skip_request = s->dead};
-    cfg->conns[0].cid = s->cid;
-    cfg->conns[0].ep = s->ep;
+    struct lunette_session *s = user;
+
+    session_report(s, LUNETTE_EVENT_REOPENING, attempt, delay_ms, session_down_ns(s), why);
 }
 
-/* RFC 7143 11.9.1: a logout request, and a request to negotiate which we do not grant, end the
- * session in order. */
 static void
-session_answer_async(struct lunette_session *s)
+session_back(void *user, const struct login_result *res, uint64_t down_ns)
 {
-    struct logout_config cfg;
+    struct lunette_session *s = user;
 
-    session_logout_config(s, &cfg);
-    ctl_watch_del(&s->watch);
-    if (session_logout_task(s->ctx->ctl, &cfg, session_asked_out, s, &s->logout) == 0)
+    session_take_result(s, res);
+    s->lost = s->timed_out = false;
+    session_report(s, LUNETTE_EVENT_RECOVERED, 0, 0, down_ns, NULL);
+    session_moved(s);
+}
+
+static void
+session_gave_up(void *user, const struct lunette_error *why)
+{
+    struct lunette_session *s = user;
+
+    s->lost = s->gone = true;
+    api_ping_failed(s, -ENOTCONN);
+    session_report(s, LUNETTE_EVENT_GONE, 0, 0, session_down_ns(s), why);
+    session_moved(s);
+}
+
+/* The data plane lets requests fail, or holds them no more. */
+static void
+session_state_event(struct lunette_session *s, enum ipc_session_state state)
+{
+    struct reopen_info info;
+    bool was = s->timed_out;
+
+    reopen_get_info(s->reopen, &info);
+    if (state != IPC_SESSION_FAILED || info.state == REOPEN_ENDING || info.state == REOPEN_GAVE_UP)
         return;
-    ctl_watch_add(s->ctx->ctl, &s->watch, s->sid, s->cid);
-    loop_timer_start(s->ctx->loop, &s->logout_retry, LOGOUT_RETRY_MS * LOOP_NS_PER_MS);
+    s->timed_out = true;
+    if (s->lost && !was)
+        session_timed_out(s);
 }
 
 static void
-session_recv_async(struct lunette_session *s, const struct bhs_async *a)
+session_event(void *user, const struct iscsi_kevent *ev, const void *data)
 {
-    if (a->event != ISCSI_ASYNC_LOGOUT_REQUEST && a->event != ISCSI_ASYNC_NEGOTIATE)
-        return;
-    log_line(s->ctx->loop->log, LOG_LEVEL_WARN, "%s asks for a logout", s->target_name);
-    session_answer_async(s);
-}
+    struct lunette_session *s = user;
 
-/* Events were dropped for want of memory; one may have told that the connection was lost, or have
- * been the answer to a ping. */
-static void
-session_lost_events(struct lunette_session *s)
-{
-    struct lunette_error why;
-
-    log_line(s->ctx->loop->log, LOG_LEVEL_WARN, "%s: events were lost for want of memory",
-             s->target_name);
-    if (!dataplane_conn_is_down(s->ctx->dp, s->sid, s->cid)) {
+    if (ev->type == ISCSI_KEVENT_SESSION_STATE)
+        session_state_event(s, ev->u.session_state.state);
+    else if (ev->type == ISCSI_KEVENT_LOST) /* one may have been the answer to a ping */
         api_ping_failed(s, -ENOMEM);
-        return;
-    }
-    (void)lunette_fail(&why, -ENOTCONN, LUNETTE_DOM_CONNECT, 0,
-                       "the connection was lost; there was no memory to tell why");
-    session_died(s, &why);
-}
-
-static void
-session_conn_event(struct ctl_watch *w, const struct iscsi_kevent *ev, const void *data)
-{
-    struct lunette_session *s = container_of(w, struct lunette_session, watch);
-    const struct bhs *h = &ev->u.recv_pdu.hdr;
-
-    if (ev->type == ISCSI_KEVENT_CONN_ERROR) {
-        session_died(s, &ev->u.conn_error.why);
-        return;
-    }
-    if (ev->type == ISCSI_KEVENT_LOST) {
-        session_lost_events(s);
-        return;
-    }
-    if (ev->type != ISCSI_KEVENT_RECV_PDU || s->logout != NULL)
-        return;
-    if (pdu_opcode(h) == ISCSI_OP_ASYNC)
-        session_recv_async(s, (const void *)h);
-    else if (pdu_opcode(h) == ISCSI_OP_NOP_IN)
+    else if (ev->type == ISCSI_KEVENT_RECV_PDU &&
+             pdu_opcode(&ev->u.recv_pdu.hdr) == ISCSI_OP_NOP_IN)
         api_ping_answered(s, data, ev->u.recv_pdu.data_len);
 }
 
@@ -205,7 +247,7 @@ static int
 api_attach(struct lunette_session *s, struct lunette_error *err)
 {
     struct scsi_host *h = dataplane_host(s->ctx->dp, s->sid);
-    struct stack_params p = {.timeout_ms = s->url->timeout_ms,
+    struct stack_params p = {.timeout_ms = s->timeout_ms,
                              .queue_depth = s->url->queue_depth,
                              .max_transfer = s->url->max_transfer};
     int r;
@@ -230,46 +272,49 @@ session_came_up(struct lunette_session *s, const struct lunette_error *err)
     s->opened(s, err);
 }
 
-/* Keeps of the login's result what is asked for later, and no more: it is large, and sessions are
- * many. */
-static int
-session_keep_result(struct lunette_session *s, const struct login_result *res,
-                    struct lunette_error *err)
-{
-    char portal[PORTAL_TEXT_MAX];
-
-    s->sid = res->sid;
-    s->cid = res->cid;
-    s->ep = res->ep;
-    s->tsih = res->tsih;
-    s->tpgt = res->tpgt;
-    s->params = res->params;
-    s->auth_method = res->auth_method;
-    s->bends = res->bends;
-    s->portal = strdup(portal_format(&res->portal, portal, sizeof(portal)));
-    if (res->target_alias[0] != '\0')
-        s->target_alias = strdup(res->target_alias);
-    if (s->portal == NULL || (res->target_alias[0] != '\0' && s->target_alias == NULL))
-        return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory");
-    return 0;
-}
-
 static void
 session_login_done(void *user, const struct login_result *res, const struct lunette_error *err)
 {
     struct lunette_session *s = user;
     struct lunette_error why;
+    int r;
 
     login_free(&s->login);
+    login_gate_leave(&s->turn);
     if (res == NULL) {
         why = *err;
         session_came_up(s, &why);
         return;
     }
     s->logged_in = true;
-    ctl_watch_add(s->ctx->ctl, &s->watch, res->sid, res->cid);
-    session_came_up(s,
-                    session_keep_result(s, res, &why) < 0 || api_attach(s, &why) < 0 ? &why : NULL);
+    reopen_attach(s->reopen, res);
+    r = session_take_result(s, res);
+    if (r < 0)
+        (void)lunette_fail(&why, r, LUNETTE_DOM_OS, (uint32_t)-r, "no memory");
+    else
+        r = api_attach(s, &why);
+    session_came_up(s, r < 0 ? &why : NULL);
+}
+
+static int
+session_log_in(struct lunette_session *s, struct lunette_error *err)
+{
+    struct login_callbacks cb = {session_login_done, s};
+
+    return login_start(s->ctx->ctl, &s->url->cfg, &cb, &s->login, err);
+}
+
+/* It is this session's turn to log in. */
+static void
+session_passed_gate(struct login_turn *t)
+{
+    struct lunette_session *s = container_of(t, struct lunette_session, turn);
+    struct lunette_error err;
+
+    if (session_log_in(s, &err) == 0)
+        return;
+    login_gate_leave(t);
+    session_came_up(s, &err);
 }
 
 static int
@@ -284,15 +329,10 @@ session_take_names(struct lunette_session *s, struct lunette_error *err)
 }
 
 static int
-session_start_login(struct lunette_session *s, const char *url, struct lunette_error *err)
+session_read_url(struct lunette_session *s, const char *url, struct lunette_error *err)
 {
-    struct login_callbacks cb = {session_login_done, s};
-    int r;
+    int r = api_url_of(s->ctx, url, false, s->url, err);
 
-    s->url = calloc(1, sizeof(*s->url));
-    if (s->url == NULL)
-        return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory");
-    r = api_url_of(s->ctx, url, false, s->url, err);
     if (r < 0)
         return r;
     if (!s->url->has_target)
@@ -300,15 +340,47 @@ session_start_login(struct lunette_session *s, const char *url, struct lunette_e
                             "URL: the target's name is missing: iscsi://host[:port]/target[/lun]; "
                             "`lunette discover` lists them");
     s->url->cfg.zero_copy |= s->zero_copy;
-    r = session_take_names(s, err);
-    return r < 0 ? r : login_start(s->ctx->ctl, &s->url->cfg, &cb, &s->login, err);
+    s->timeout_ms = s->url->timeout_ms;
+    s->reopen_max = s->url->reopen_max;
+    return login_config_check(&s->url->cfg, err);
+}
+
+static int
+session_start(struct lunette_session *s, const char *url, struct lunette_error *err)
+{
+    static const struct reopen_callbacks calls = {.lost = session_lost,
+                                                  .waiting = session_waiting,
+                                                  .back = session_back,
+                                                  .gave_up = session_gave_up,
+                                                  .event = session_event};
+    struct reopen_callbacks cb = calls;
+    struct reopen_config rc;
+    int r;
+
+    s->url = calloc(1, sizeof(*s->url));
+    if (s->url == NULL)
+        return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory");
+    r = session_read_url(s, url, err);
+    if (r == 0)
+        r = session_take_names(s, err);
+    if (r < 0)
+        return r;
+    cb.user = s;
+    rc = (struct reopen_config){.login = &s->url->cfg, .reopen_max = s->reopen_max};
+    r = reopen_new(s->ctx->ctl, &s->ctx->gate, &rc, &cb, &s->reopen, err);
+    if (r < 0 || !login_gate_enter(&s->ctx->gate, &s->turn))
+        return r;
+    r = session_log_in(s, err);
+    if (r < 0)
+        login_gate_leave(&s->turn);
+    return r;
 }
 
 /* Frees what is left when the session is gone; s itself is its owner's. */
 static void
 session_release(struct lunette_session *s)
 {
-    ctl_watch_del(&s->watch);
+    reopen_free(&s->reopen);
     stack_detach(&s->stack);
     api_units_free(s);
     if (s->url != NULL)
@@ -318,8 +390,9 @@ session_release(struct lunette_session *s)
     free(s->initiator_name);
     free(s->target_alias);
     free(s->portal);
+    free(s->last_text);
     s->url = NULL;
-    s->target_name = s->initiator_name = s->target_alias = s->portal = NULL;
+    s->target_name = s->initiator_name = s->target_alias = s->portal = s->last_text = NULL;
 }
 
 static void
@@ -332,6 +405,8 @@ session_close_work(struct loop_work *w)
     s->closed(s);
 }
 
+static void session_on_logout_retry(struct loop_timer *t);
+
 int
 api_session_open_start(struct lunette_ctx *ctx, const char *url, struct lunette_session *s,
                        void (*opened)(struct lunette_session *s, const struct lunette_error *err),
@@ -343,10 +418,10 @@ api_session_open_start(struct lunette_ctx *ctx, const char *url, struct lunette_
     s->ctx = ctx;
     s->opened = opened;
     list_init(&s->luns);
-    ctl_watch_init(&s->watch, session_conn_event);
+    login_turn_init(&s->turn, session_passed_gate);
     loop_work_init(&s->close_work, session_close_work);
     loop_timer_init(&s->logout_retry, session_on_logout_retry);
-    r = session_start_login(s, url, err);
+    r = session_start(s, url, err);
     if (r < 0)
         session_release(s);
     return r;
@@ -371,10 +446,11 @@ session_logged_out(void *user, const struct lunette_error *err)
 static void
 session_log_out(struct lunette_session *s)
 {
-    struct logout_config cfg;
+    struct logout_config cfg = {.sid = s->sid, .nconns = 1, .skip_request = s->no_request};
 
     assert(s->logged_in && s->logout == NULL);
-    session_logout_config(s, &cfg);
+    cfg.conns[0].cid = s->cid;
+    cfg.conns[0].ep = s->ep;
     if (session_logout_task(s->ctx->ctl, &cfg, session_logged_out, s, &s->logout) < 0)
         loop_timer_start(s->ctx->loop, &s->logout_retry, LOGOUT_RETRY_MS * LOOP_NS_PER_MS);
 }
@@ -382,12 +458,22 @@ session_log_out(struct lunette_session *s)
 static void
 session_on_logout_retry(struct loop_timer *t)
 {
-    struct lunette_session *s = container_of(t, struct lunette_session, logout_retry);
+    session_log_out(container_of(t, struct lunette_session, logout_retry));
+}
 
-    if (s->closed != NULL)
-        session_log_out(s);
-    else if (!s->dead)
-        session_answer_async(s);
+/* Ends the attempts to log in again, and keeps of them what the logout needs. */
+static void
+session_end_reopen(struct lunette_session *s)
+{
+    struct logout_config cfg;
+
+    reopen_logout_config(s->reopen, &cfg);
+    assert(cfg.nconns == 1);
+    s->sid = cfg.sid;
+    s->cid = cfg.conns[0].cid;
+    s->ep = cfg.conns[0].ep;
+    s->no_request = cfg.skip_request;
+    reopen_free(&s->reopen);
 }
 
 void
@@ -395,54 +481,13 @@ api_session_close_start(struct lunette_session *s, void (*closed)(struct lunette
 {
     assert(s->closed == NULL && closed != NULL);
     s->closed = closed;
+    login_gate_leave(&s->turn);
     login_free(&s->login); /* a login that is given up closes its connection by itself */
-    if (s->logout != NULL)
-        return; /* the target has asked for a logout: session_asked_out goes on */
-    ctl_watch_del(&s->watch);
-    loop_timer_stop(s->ctx->loop, &s->logout_retry);
-    if (s->logged_in)
-        session_log_out(s);
-    else
+    api_ping_failed(s, -ENOTCONN);
+    if (!s->logged_in) {
         loop_defer(s->ctx->loop, &s->close_work);
-}
-
-const char *
-lunette_bend_text(unsigned n)
-{
-    return bend_text(n);
-}
-
-void
-api_session_info(const struct lunette_session *s, struct lunette_session_info *ret)
-{
-    const struct iscsi_params *p = &s->params;
-    const struct iscsi_session *dp = dataplane_session(s->ctx->dp, s->sid);
-
-    memset(ret, 0, sizeof(*ret));
-    ret->bends = s->bends | (dp != NULL ? dp->bends : 0);
-    (void)snprintf(ret->target_name, sizeof(ret->target_name), "%s", s->target_name);
-    (void)snprintf(ret->initiator_name, sizeof(ret->initiator_name), "%s", s->initiator_name);
-    if (s->target_alias != NULL)
-        (void)log_clean(ret->target_alias, sizeof(ret->target_alias), s->target_alias,
-                        strlen(s->target_alias));
-    if (s->portal != NULL) { /* it has logged in */
-        (void)snprintf(ret->portal, sizeof(ret->portal), "%s", s->portal);
-        (void)snprintf(ret->auth_method, sizeof(ret->auth_method), "%s", s->auth_method);
+        return;
     }
-    memcpy(ret->isid, s->isid, sizeof(ret->isid));
-    ret->tsih = s->tsih;
-    ret->tpgt = (uint16_t)(s->tpgt < 0 ? 0 : s->tpgt);
-    ret->header_digest = p->header_digest == ISCSI_DIGEST_CRC32C;
-    ret->data_digest = p->data_digest == ISCSI_DIGEST_CRC32C;
-    ret->initial_r2t = p->initial_r2t;
-    ret->immediate_data = p->immediate_data;
-    ret->max_recv_data_segment_length = p->max_recv_dseg;
-    ret->max_xmit_data_segment_length = p->max_xmit_dseg;
-    ret->max_burst_length = p->max_burst;
-    ret->first_burst_length = p->first_burst;
-    ret->max_outstanding_r2t = p->max_outstanding_r2t;
-    ret->max_connections = p->max_connections;
-    ret->error_recovery_level = p->erl;
-    ret->time2wait = p->time2wait;
-    ret->time2retain = p->time2retain;
+    session_end_reopen(s);
+    session_log_out(s);
 }

@@ -7,6 +7,7 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,7 +37,8 @@ unit_gone(struct lunette_lun *lun)
     list_del(&lun->node); /* the program may open it anew when it is told */
     unit_tell(lun);
     free(lun);
-    api_session_unit_gone(s);
+    if (s->unit_gone != NULL)
+        s->unit_gone(s);
 }
 
 static void
@@ -72,8 +74,6 @@ api_unit_end(struct lunette_lun *lun, void (*ended)(struct lunette_lun *lun))
     lun->ending = true;
     lun->ended = ended;
     lun->up = NULL;
-    if (lun->disk != NULL)
-        bdev_unlisten(&lun->listener);
     if (disk != NULL) {
         lun->waits = true;
         stack_disk_close(disk, unit_disk_closed, lun);
@@ -83,13 +83,15 @@ api_unit_end(struct lunette_lun *lun, void (*ended)(struct lunette_lun *lun))
 }
 
 void
-api_units_lost(struct lunette_session *s)
+api_units_moved(struct lunette_session *s)
 {
     LIST_FOREACH (n, &s->luns) {
         struct lunette_lun *lun = container_of(n, struct lunette_lun, node);
 
-        if (lun->ending)
+        if (lun->ending && s->lost)
             loop_defer(s->ctx->loop, &lun->work);
+        else if (lun->moved != NULL && !lun->ending)
+            lun->moved(lun);
     }
 }
 
@@ -114,6 +116,41 @@ api_units_busy(const struct lunette_session *s)
             return true;
     }
     return false;
+}
+
+/* ---- what it is ---------------------------------------------------------------------------- */
+
+void
+api_device_info(const struct scsi_device *dev, const struct bdev_limits *l,
+                struct lunette_info *ret)
+{
+    struct lun lun = lun_load(dev->lun);
+
+    memset(ret, 0, sizeof(*ret));
+    memcpy(ret->lun_wire, dev->lun, sizeof(ret->lun_wire));
+    if (lun_to_number(lun, &ret->lun) < 0)
+        ret->lun = lun_to_view(lun);
+    ret->type = dev->type;
+    (void)snprintf(ret->vendor, sizeof(ret->vendor), "%s", dev->vendor);
+    (void)snprintf(ret->product, sizeof(ret->product), "%s", dev->product);
+    (void)snprintf(ret->revision, sizeof(ret->revision), "%s", dev->revision);
+    (void)snprintf(ret->serial, sizeof(ret->serial), "%s", dev->serial);
+    (void)snprintf(ret->name, sizeof(ret->name), "%s", dev->name);
+    if (l == NULL)
+        return;
+    ret->size = l->size;
+    ret->block_size = l->block_size;
+    ret->physical_block_size = l->physical_block;
+    ret->max_transfer = l->max_transfer;
+    ret->optimal_transfer = l->opt_transfer;
+    ret->max_discard = l->max_discard;
+    ret->max_write_zeroes = l->max_write_zeroes;
+    ret->max_compare_write = l->max_compare_write;
+    ret->read_only = l->read_only;
+    ret->write_cache = l->write_cache;
+    ret->fua = l->fua;
+    ret->rotational = l->rotational;
+    ret->thin = stack_disk_thin(dev);
 }
 
 /* ---- up ------------------------------------------------------------------------------------- */
@@ -145,9 +182,7 @@ unit_is_up(struct lunette_lun *lun, int disk_err)
 {
     void (*up)(struct lunette_lun * lun, const struct lunette_error *err) = lun->up;
 
-    api_device_info(lun->dev, lun->disk != NULL ? bdev_get_limits(lun->disk->bdev) : NULL,
-                    &lun->info);
-    lun->info.error = disk_err;
+    lun->disk_err = disk_err;
     lun->up = NULL;
     up(lun, NULL);
 }
@@ -159,17 +194,6 @@ unit_failed(struct lunette_lun *lun, const struct lunette_error *err)
 
     lun->up = NULL;
     up(lun, err);
-}
-
-static void
-unit_resized(struct bdev_listener *l, struct bdev *b, enum bdev_event ev)
-{
-    struct lunette_lun *lun = container_of(l, struct lunette_lun, listener);
-    int error = lun->info.error;
-
-    (void)ev;
-    api_device_info(lun->dev, bdev_get_limits(b), &lun->info);
-    lun->info.error = error;
 }
 
 /* The device is no disk, or its disk does not come up; that is enough for a caller who only wants
@@ -196,8 +220,6 @@ unit_disk_up(void *user, struct stack_disk *disk, const struct lunette_error *wh
         return;
     }
     lun->disk = disk;
-    lun->listener.event = unit_resized;
-    bdev_listen(disk->bdev, &lun->listener);
     unit_is_up(lun, 0);
 }
 

@@ -567,7 +567,6 @@ url_parse(const char *url, struct api_url *ret, struct lunette_error *err)
     login_config_init(&ret->cfg);
     ret->cfg.offer.max_outstanding_r2t = 8;
     ret->reopen_max = REOPEN_MAX_DEFAULT;
-    ret->cfg.replacement_timeout_s = 0; /* nobody logs in again, so that waiting is in vain */
     lun_store(ret->lun, lun_from_number(0));
     text = strdup(url);
     if (text == NULL)

@@ -214,9 +214,9 @@ wait $p; is 130 $? "Ctrl-C"
 at=$(sed -n 's/.*--resume=\([0-9]*\) goes on.*/\1/p' err)
 code 0 copy $U/0 g --in-place --resume="${at:-1}" -q --verify; same g d0
 
-# a connection that is lost
+# a connection that is lost, and stays so for longer than it is waited for
 cp f want
-slow $S/0 f
+slow "$S/0?replacement_timeout=1" f
 under_way f.partial
 kill -KILL $way
 wait $p; is 3 $? "a lost connection"

@@ -256,8 +256,8 @@ struct ls_handle {
     bool closing;
     bool gone; /* its unit is not there any more: to be closed, and opened again */
     unsigned tries;
-    uint64_t again_ns;    /* not to be touched before */
-    struct ls_hand *hand; /* logs in again by hand */
+    uint64_t again_ns; /* not to be touched before */
+    bool timed_out;    /* its session was away for too long */
 };
 
 struct ls_world {
@@ -349,10 +349,10 @@ void ls_faults_plan(struct ls_world *w);
 /* A target has been started: what faults have set in the one before is set in it. */
 void ls_faults_of_target(struct ls_world *w);
 
-/* ---- hand.c: a session is logged in again by the simulator ----------------------------------- */
+/* ---- hand.c: how the library keeps a session ---------------------------------------------------
+ */
 
-void ls_hand_watch(struct ls_handle *h);
-void ls_hand_drop(struct ls_handle *h);
+void ls_hand_listen(struct ls_world *w);
 bool ls_hand_busy(const struct ls_handle *h);
 /* Whether what comes after a loss is the simulator's doing. */
 bool ls_hand_ready(const struct ls_handle *h);

@@ -89,7 +89,6 @@ make_queues(struct ls_world *w, struct ls_handle *h)
         free_queues(h);
         return;
     }
-    ls_hand_watch(h);
 }
 
 void
@@ -124,7 +123,6 @@ start_close(struct ls_handle *h)
 {
     struct lunette_lun *lun = h->lun;
 
-    ls_hand_drop(h);
     free_queues(h);
     h->closing = true;
     h->lun = NULL;
@@ -145,7 +143,7 @@ look_at(struct ls_world *w, struct ls_handle *h)
         return;
     else if (h->q[0] == NULL)
         make_queues(w, h);
-    else if ((h->lun->s->dead || h->gone) && !ls_hand_busy(h) && is_idle(h))
+    else if ((h->lun->s->gone || h->gone) && !ls_hand_busy(h) && is_idle(h))
         start_close(h);
 }
 
@@ -162,7 +160,7 @@ ls_handles_up(struct ls_world *w)
     for (uint32_t i = 0; i < w->plan.luns; i++) {
         const struct ls_handle *h = &w->handle[i];
 
-        if (h->lun == NULL || h->closing || h->q[0] == NULL || h->lun->s->dead || h->gone ||
+        if (h->lun == NULL || h->closing || h->q[0] == NULL || h->lun->s->gone || h->gone ||
             ls_hand_busy(h))
             return false;
     }

@@ -30,11 +30,11 @@ ls_judge_cut_off(const struct ls_world *w, const struct ls_io *io)
     return has_fault(w, FAULT_SHRINK) && io->at + io->len > w->disk[io->h->index].size / 2;
 }
 
-/* Its connection was lost before somebody watched it, who would have logged in again. */
+/* Its session is not waited for any more. */
 static bool
 h_is_dead(const struct ls_handle *h)
 {
-    return h->lun == NULL || h->lun->s->dead || !ls_hand_ready(h);
+    return h->lun == NULL || !ls_hand_ready(h);
 }
 
 /* Whether a request may end like that in this world. */

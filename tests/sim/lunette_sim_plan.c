@@ -92,7 +92,8 @@ plan_keys(struct ls_plan *p, uint64_t *x)
                    "?header_digest=%s&data_digest=%s&initial_r2t=%s&"
                    "max_recv_data_segment_length=%s&timeout=%u&zero_copy=%s"
                    "&abort_timeout=%u&lu_reset_timeout=%u&target_reset_timeout=%u"
-                   "&ping_interval=%u&ping_timeout=%u&tcp_user_timeout=%u&default_time2wait=%u",
+                   "&ping_interval=%u&ping_timeout=%u&tcp_user_timeout=%u&default_time2wait=%u"
+                   "&replacement_timeout=200",
                    digest[digests], digest[p->spoils ? 1 : draw(x, 3)],
                    draw(x, 2) == 0 ? "yes" : "no", mrdsl[draw(x, 4)], p->timeout_ms,
                    p->zero_copy ? "yes" : "no", 1000 + (unsigned)draw(x, 2000),

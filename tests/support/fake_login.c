@@ -52,6 +52,20 @@ login_cancel(struct iscsi_login *l)
     fake_login.cancels++;
 }
 
+bool
+login_is_over(const struct iscsi_login *l)
+{
+    assert_ptr_equal(l, &the_login);
+    return true;
+}
+
+bool
+login_error_retryable(const struct lunette_error *err)
+{
+    return err->domain == LUNETTE_DOM_TIMEOUT || err->domain == LUNETTE_DOM_CONNECT ||
+           (err->domain == LUNETTE_DOM_LOGIN && err->detail >> 8 == 3);
+}
+
 void
 login_free(struct iscsi_login **l)
 {
@@ -95,6 +109,20 @@ session_logout_task(struct ctl *ctl, const struct logout_config *cfg,
     the_logout = (struct iscsi_logout){.done = done, .user = user};
     *ret = &the_logout;
     return 0;
+}
+
+bool
+logout_is_over(const struct iscsi_logout *l)
+{
+    assert_ptr_equal(l, &the_logout);
+    return true;
+}
+
+int32_t
+logout_time2wait(const struct iscsi_logout *l)
+{
+    assert_ptr_equal(l, &the_logout);
+    return -1;
 }
 
 void

@@ -437,7 +437,8 @@ test_the_target_asks_for_a_logout(void **state)
     assert_int_equal(lunette_ping(p.lun, 8, &ns, &p.err), -ENOTCONN);
     assert_non_null(strstr(p.err.msg, "asked for a logout"));
     lunette_close(p.lun);
-    assert_int_equal(fake_login.logouts, 1); /* one is enough */
+    assert_int_equal(fake_login.logouts, 2); /* one asks, and one takes away what is left */
+    assert_true(fake_login.logout_cfg.skip_request);
     program_end();
 }
 

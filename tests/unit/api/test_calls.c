@@ -39,8 +39,6 @@ begin(uint32_t depth)
     disk = (struct stack_disk){.dev = d.dev, .bdev = d.b};
     session = (struct lunette_session){.ctx = &ctx};
     lun = (struct lunette_lun){.s = &session, .dev = d.dev, .disk = &disk};
-    lun.info.block_size = 512;
-    lun.info.size = bdev_get_limits(d.b)->size;
     err = (struct lunette_error)LUNETTE_INIT(err);
     q = NULL;
     if (depth > 0)

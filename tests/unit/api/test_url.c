@@ -436,6 +436,7 @@ test_times(void **state)
 
     (void)state;
     assert_int_equal(url_parse("iscsi://h/" IQN, &u, NULL), 0);
+    assert_int_equal(u.cfg.replacement_timeout_s, 120);
     assert_int_equal(u.reopen_max, 8);
     assert_int_equal(url_parse("iscsi://h/" IQN "?replacement_timeout=-1&login_timeout=1500&"
                                "noop_interval=2&noop_timeout=300ms&reopen_max=0&timeout=30s&"
