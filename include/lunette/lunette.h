@@ -461,6 +461,32 @@ LUNETTE_API int lunette_session_get_conn(const struct lunette_session *session, 
 LUNETTE_API int lunette_session_ping(struct lunette_session *session, size_t len, uint64_t *ret_ns,
                                      struct lunette_error *err);
 
+struct lunette_timeouts {
+    size_t struct_size;        /* see LUNETTE_INIT */
+    int32_t replacement_s;     /* replacement_timeout: -1 never, 0 at once */
+    uint32_t login_ms;         /* of each attempt to log in again */
+    uint32_t noop_interval_ms; /* 0: no pings */
+    uint32_t noop_timeout_ms;
+    uint32_t command_ms; /* of requests to disks that do not bring their own */
+    uint32_t reopen_max; /* logins refused for good until the session is; 0: no limit */
+};
+
+/* 0, or -EINVAL where ret->struct_size is neither 0 nor the size of any version. */
+LUNETTE_API int lunette_session_get_timeouts(const struct lunette_session *session,
+                                             struct lunette_timeouts *ret);
+
+/* Sets all of them, in whatever state the session is: what a program does not want to change, it
+ * has got before.  Where the session waits for a login, the replacement timeout counts from the
+ * loss of the connection.  0; -EINVAL: out of the range that lunette-url(7) has; -E2BIG;
+ * -ENOTCONN: the session is gone; -ENOMEM. */
+LUNETTE_API int lunette_session_set_timeouts(struct lunette_session *session,
+                                             const struct lunette_timeouts *timeouts,
+                                             struct lunette_error *err);
+
+/* Tries to log in again now, where the session waits for its next attempt.  0; -EALREADY: it is
+ * logged in, or an attempt is under way; -ENOTCONN: it is gone. */
+LUNETTE_API int lunette_session_reopen_now(struct lunette_session *session);
+
 /* Says what a target does that shows bit n of lunette_session_info.bends, such as "answers with
  * another ISID than it was asked with".  NULL: there is no such bit, nor one above it. */
 LUNETTE_API const char *lunette_bend_text(unsigned n);

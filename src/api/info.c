@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* api/info.c - what is known of a session, and its time limits. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "api/internal.h"
 #include "api/sized.h"
 #include "wire/bend.h"
+
+#define INFO_TIME_MAX_MS 86400000u /* of any time limit: a day, as in a URL */
 
 const char *
 lunette_bend_text(unsigned n)
@@ -122,4 +125,136 @@ lunette_session_get_conn(const struct lunette_session *s, size_t i, struct lunet
     if (s->portal != NULL)
         (void)snprintf(conn.portal, sizeof(conn.portal), "%s", s->portal);
     return api_sized_out(ret, API_FIRST_CONN, &conn, sizeof(conn));
+}
+
+/* ---- time limits ---------------------------------------------------------------------------- */
+
+int
+lunette_session_get_timeouts(const struct lunette_session *s, struct lunette_timeouts *ret)
+{
+    const struct reopen_limits *limits = reopen_limits(s->reopen);
+    const struct lunette_timeouts t = {
+        .replacement_s = limits->replacement_timeout_s,
+        .login_ms = limits->login_timeout_ms,
+        .noop_interval_ms = limits->ping_interval_ms,
+        .noop_timeout_ms = limits->ping_timeout_ms,
+        .command_ms = s->timeout_ms > 0 ? s->timeout_ms : STACK_TIMEOUT_MS,
+        .reopen_max = s->reopen_max,
+    };
+
+    return api_sized_out(ret, API_FIRST_TIMEOUTS, &t, sizeof(t));
+}
+
+static int
+timeouts_check(const struct lunette_timeouts *t, struct lunette_error *err)
+{
+    const struct {
+        const char *name;
+        uint32_t value, min;
+    } times[] = {{"login_ms", t->login_ms, 1},
+                 {"noop_interval_ms", t->noop_interval_ms, 0},
+                 {"noop_timeout_ms", t->noop_timeout_ms, 1},
+                 {"command_ms", t->command_ms, 1}};
+
+    if (t->replacement_s < -1 || t->replacement_s > ISCSI_RECOVERY_TMO_MAX)
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                            "timeouts: replacement_s: want 0..%d seconds, or -1 for no limit",
+                            ISCSI_RECOVERY_TMO_MAX);
+    for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
+        if (times[i].value < times[i].min || times[i].value > INFO_TIME_MAX_MS)
+            return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                                "timeouts: %s: want %u..%u milliseconds", times[i].name,
+                                times[i].min, INFO_TIME_MAX_MS);
+    }
+    return 0;
+}
+
+static void
+timeouts_answered(void *user, const struct iscsi_reply *rep)
+{
+    struct loop *loop = user;
+
+    if (rep->err < 0)
+        log_line(loop->log, LOG_LEVEL_WARN, "session %u: a time limit was not taken: %s", rep->sid,
+                 rep->why.msg);
+}
+
+/* Tells the data plane of one that has changed.  What it is told later by another login is in the
+ * configuration. */
+static int
+timeouts_tell(struct lunette_session *s, enum iscsi_param param, int64_t was, int64_t is)
+{
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_SET_PARAM, .sid = s->sid, .cid = s->cid};
+
+    if (was == is)
+        return 0;
+    ev.u.set_param.param = param;
+    (void)snprintf(ev.u.set_param.value, sizeof(ev.u.set_param.value), "%" PRId64, is);
+    return ctl_request(s->ctx->ctl, &ev, NULL, 0, timeouts_answered, s->ctx->loop);
+}
+
+static int
+timeouts_apply(struct lunette_session *s, const struct lunette_timeouts *t)
+{
+    struct reopen_limits *limits = reopen_limits(s->reopen);
+    int r =
+        timeouts_tell(s, ISCSI_PARAM_RECOVERY_TMO, limits->replacement_timeout_s, t->replacement_s);
+
+    if (r < 0)
+        return r;
+    limits->replacement_timeout_s = t->replacement_s;
+    r = timeouts_tell(s, ISCSI_PARAM_PING_INTERVAL_MS, limits->ping_interval_ms,
+                      t->noop_interval_ms);
+    if (r < 0)
+        return r;
+    limits->ping_interval_ms = t->noop_interval_ms;
+    r = timeouts_tell(s, ISCSI_PARAM_PING_TIMEOUT_MS, limits->ping_timeout_ms, t->noop_timeout_ms);
+    if (r < 0)
+        return r;
+    limits->ping_timeout_ms = t->noop_timeout_ms;
+    limits->login_timeout_ms = t->login_ms;
+    s->reopen_max = t->reopen_max;
+    reopen_set_max(s->reopen, t->reopen_max);
+    s->timeout_ms = t->command_ms;
+    stack_set_timeout(s->stack, t->command_ms);
+    return 0;
+}
+
+int
+lunette_session_set_timeouts(struct lunette_session *s, const struct lunette_timeouts *timeouts,
+                             struct lunette_error *err)
+{
+    struct lunette_timeouts t;
+    int r = api_error_check(err);
+
+    if (r < 0)
+        return r;
+    r = api_sized_in(&t, sizeof(t), timeouts, API_FIRST_TIMEOUTS);
+    if (r < 0)
+        return lunette_fail(err, r, LUNETTE_DOM_USAGE, 0,
+                            r == -E2BIG ? "lunette_timeouts: one is set that this library does not "
+                                          "know; a newer one is needed"
+                                        : "lunette_timeouts.struct_size is no size of a version: "
+                                          "initialize the structure with LUNETTE_INIT");
+    r = timeouts_check(&t, err);
+    if (r < 0)
+        return r;
+    if (s->gone || !s->logged_in)
+        return lunette_fail(err, -ENOTCONN, LUNETTE_DOM_CONNECT, 0, "the session is gone");
+    r = timeouts_apply(s, &t);
+    return r < 0 ? lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "%s", errno_text(-r)) : 0;
+}
+
+int
+lunette_session_reopen_now(struct lunette_session *s)
+{
+    struct reopen_info info;
+
+    if (s->gone || !s->logged_in)
+        return -ENOTCONN;
+    reopen_get_info(s->reopen, &info);
+    if (info.state != REOPEN_WAITING)
+        return -EALREADY;
+    reopen_now(s->reopen);
+    return 0;
 }

@@ -21,6 +21,7 @@
 #define API_FIRST_SESSION    API_FIRST(struct lunette_session_info, bends)
 #define API_FIRST_EVENT      API_FIRST(struct lunette_event, why)
 #define API_FIRST_CONN       API_FIRST(struct lunette_conn_info, portal)
+#define API_FIRST_TIMEOUTS   API_FIRST(struct lunette_timeouts, reopen_max)
 #define API_FIRST_SCSI       API_FIRST(struct lunette_scsi, sense)
 #define API_FIRST_COMPLETION API_FIRST(struct lunette_completion, sense)
 #define API_FIRST_PR_HELD    API_FIRST(struct lunette_pr_reservation, type)
