@@ -162,6 +162,8 @@ void api_unit_end(struct lunette_lun *lun, void (*ended)(struct lunette_lun *lun
 /* The session has lost its connection, or has one again.  Endings are told as they are, openings
  * have a time limit while there is none. */
 void api_units_moved(struct lunette_session *s);
+/* The midlayer has told of dev: logs it, and tells the program where it wants to hear of it. */
+void api_unit_event(struct lunette_session *s, const struct scsi_device *dev, enum scsi_event why);
 /* The stack is gone, and so is what its callbacks have not freed. */
 void api_units_free(struct lunette_session *s);
 /* Some LUN of s, whose ending has not been told, is left. */

@@ -229,16 +229,11 @@ session_event(void *user, const struct iscsi_kevent *ev, const void *data)
 
 /* ---- up ------------------------------------------------------------------------------------- */
 
-/* Logs the event with the target's name, which the midlayer does not know. */
 static void
 api_stack_event(void *user, enum stack_event ev, struct scsi_device *dev, enum scsi_event why)
 {
-    struct lunette_session *s = user;
-
-    (void)dev;
-    if (ev != STACK_EV_CAME)
-        log_line(s->ctx->loop->log, LOG_LEVEL_INFO, "%s: %s", s->target_name,
-                 stack_event_name(why));
+    (void)ev;
+    api_unit_event(user, dev, why);
 }
 
 static const struct stack_events api_stack_events = {.event = api_stack_event};

@@ -223,6 +223,65 @@ unit_disk_up(void *user, struct stack_disk *disk, const struct lunette_error *wh
     unit_is_up(lun, 0);
 }
 
+/* What the midlayer tells of a unit, for the program; the others are for the log alone. */
+static const struct unit_event {
+    enum lunette_event_type type;
+    int err;
+    const char *text;
+} unit_events[SCSI_NEVENTS] = {
+    [SCSI_EV_CAPACITY] = {LUNETTE_EVENT_CAPACITY, 0, "its size is another"},
+    [SCSI_EV_LUNS_CHANGED] = {LUNETTE_EVENT_LUNS_CHANGED, 0,
+                              "the target's list of units has changed"},
+    [SCSI_EV_RESERVATIONS] = {LUNETTE_EVENT_RESERVATIONS, 0,
+                              "reservations were preempted or released"},
+    [SCSI_EV_MODE] = {LUNETTE_EVENT_MODE, 0, "its write protection or its cache is another"},
+    [SCSI_EV_REPLACED] = {LUNETTE_EVENT_REPLACED, -ENXIO,
+                          "another unit is in its place: requests fail for good"},
+    [SCSI_EV_OFFLINE] = {LUNETTE_EVENT_OFFLINE, -ENODEV,
+                         "error handling gave up on it: requests fail"},
+    [SCSI_EV_LOST_WRITES] = {LUNETTE_EVENT_LOST_WRITES, -EIO,
+                             "its cache may have lost writes that were acknowledged"},
+    [SCSI_EV_DEFERRED_ERROR] = {LUNETTE_EVENT_LOST_WRITES, -EIO,
+                                "it failed to write what it had acknowledged"},
+    [SCSI_EV_ONLINE] = {LUNETTE_EVENT_ONLINE, 0, "it was offline, and is tried again"},
+    [SCSI_EV_ALUA] = {LUNETTE_EVENT_ALUA, 0, "the state of its path (ALUA) is another"},
+};
+
+static struct lunette_lun *
+unit_of(const struct lunette_session *s, const struct scsi_device *dev)
+{
+    LIST_FOREACH (n, &s->luns) {
+        struct lunette_lun *lun = container_of(n, struct lunette_lun, node);
+
+        if (lun->dev == dev)
+            return lun;
+    }
+    return NULL;
+}
+
+void
+api_unit_event(struct lunette_session *s, const struct scsi_device *dev, enum scsi_event why)
+{
+    const struct unit_event *e = &unit_events[why];
+    struct lunette_lun *lun = unit_of(s, dev);
+    struct lunette_event ev = {
+        .struct_size = sizeof(ev), .type = e->type, .session = s, .lun = lun, .err = e->err};
+    char number[LUN_TEXT_MAX];
+
+    if (why != SCSI_EV_FOUND)
+        log_line(s->ctx->loop->log, LOG_LEVEL_INFO, "%s: LUN %s: %s", s->target_name,
+                 lun_format(lun_load(dev->lun), number), stack_event_name(why));
+    if (e->type == LUNETTE_EVENT_NONE || !s->held ||
+        (lun != NULL && (lun->op != NULL || lun->ending)))
+        return;
+    (void)snprintf(ev.why, sizeof(ev.why), "LUN %s: %s", lun_format(lun_load(dev->lun), number),
+                   e->text);
+    if (why == SCSI_EV_CAPACITY && lun != NULL && lun->disk != NULL)
+        (void)snprintf(ev.why, sizeof(ev.why), "LUN %s has %llu bytes now", number,
+                       (unsigned long long)bdev_get_limits(lun->disk->bdev)->size);
+    api_events_add(&s->ctx->events, &ev);
+}
+
 /* Says what dev is, where it is no disk.  LUN 0 of some targets (tgt) is a controller, and their
  * disks begin at LUN 1. */
 static void
