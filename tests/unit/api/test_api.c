@@ -807,6 +807,336 @@ test_options_of_other_sizes(void **state)
     assert_int_equal(lunette_version_number(), LUNETTE_VERSION_NUMBER);
 }
 
+/* ---- sessions, their events and time limits -------------------------------------------------- */
+
+static struct heard { /* events, in their order */
+    struct lunette_event ev[16];
+    unsigned n;
+} heard;
+
+static void
+on_event(void *user, const struct lunette_event *ev)
+{
+    struct heard *h = user;
+
+    assert_true(h->n < sizeof(h->ev) / sizeof(h->ev[0]));
+    h->ev[h->n++] = *ev;
+}
+
+static void
+hear(void)
+{
+    memset(&heard, 0, sizeof(heard));
+    assert_int_equal(lunette_ctx_set_events(p.ctx, on_event, &heard), 0);
+}
+
+static void
+session_state(enum ipc_session_state state)
+{
+    struct iscsi_kevent ev = {.type = ISCSI_KEVENT_SESSION_STATE, .sid = SID};
+
+    ev.u.session_state.state = state;
+    if (state != IPC_SESSION_RUNNING)
+        (void)lunette_fail(&ev.u.session_state.why, -ENOTCONN, LUNETTE_DOM_CONNECT, 0, "gone");
+    p.ipc.ev->event(p.ipc.ev_user, &ev, NULL);
+}
+
+/* Requests to take what is left of a connection out of the data plane are answered. */
+static void
+answer_requests(void)
+{
+    while (p.requests > 0) {
+        struct iscsi_reply rep = {.type = p.asked.type, .seq = p.asked.seq, .sid = SID};
+
+        p.requests = 0;
+        p.ipc.ev->reply(p.ipc.ev_user, &rep);
+    }
+}
+
+/* One after the other, with what the login layer does in between; then the session is closed. */
+static void
+test_events_of_a_session(void **state)
+{
+    struct lunette_session_info si = LUNETTE_INIT(si);
+    const struct portal there = {.host = "192.0.2.2", .port = 3261};
+    struct lunette_conn_info conn = LUNETTE_INIT(conn);
+    struct lunette_session *session;
+    struct lunette_error why;
+
+    (void)state;
+    program_start();
+    hear();
+    open_lun(0);
+    session = lunette_lun_session(p.lun);
+    p.requests = 0;
+    session_state(IPC_SESSION_BLOCKED);
+    connection_lost("the cable was pulled");
+    answer_requests();
+    fake_turn(&p.f.loop);
+    assert_int_equal(heard.n, 2);
+    assert_int_equal(heard.ev[0].type, LUNETTE_EVENT_CONN_LOST);
+    assert_int_equal(heard.ev[0].give_up_ms, 120000);
+    assert_string_equal(heard.ev[0].why, "the cable was pulled");
+    assert_ptr_equal(heard.ev[0].session, session);
+    assert_int_equal(heard.ev[1].type, LUNETTE_EVENT_REOPENING);
+    assert_int_equal(lunette_session_get_conn(session, 0, &conn), 0);
+    assert_int_equal(conn.state, LUNETTE_CONN_LOST);
+    (void)lunette_session_get_info(session, &si);
+    assert_int_equal(si.state, LUNETTE_SESSION_BLOCKED);
+    assert_int_equal(si.error, -ENOTCONN);
+    assert_string_equal(si.error_text, "the cable was pulled");
+
+    fake_advance(&p.f.loop, SEC(10));
+    assert_int_equal(fake_login.logins, 2);
+    assert_int_equal(fake_login.cfg.kind, LOGIN_REOPEN);
+    assert_int_equal(fake_login.cfg.replacement_timeout_s, 120);
+    (void)lunette_session_get_conn(session, 0, &conn);
+    assert_int_equal(conn.state, LUNETTE_CONN_LOGIN);
+    (void)lunette_fail(&why, -ECONNREFUSED, LUNETTE_DOM_CONNECT, ECONNREFUSED, "nobody there");
+    fake_login_done(NULL, 0, &why);
+    session_state(IPC_SESSION_FAILED);
+    session_state(IPC_SESSION_FAILED); /* told once */
+    fake_turn(&p.f.loop);
+    assert_int_equal(heard.n, 4);
+    assert_int_equal(heard.ev[2].type, LUNETTE_EVENT_REOPENING);
+    assert_int_equal(heard.ev[2].attempt, 2);
+    assert_int_equal(heard.ev[2].err, -ECONNREFUSED);
+    assert_int_equal(heard.ev[3].type, LUNETTE_EVENT_TIMED_OUT);
+    assert_int_equal(heard.ev[3].give_up_ms, 0);
+    (void)lunette_session_get_info(session, &si);
+    assert_int_equal(si.state, LUNETTE_SESSION_FAILED);
+    assert_true(si.attempt == 2 && si.next_try_ms > 0 && si.give_up_ms == 0);
+
+    assert_int_equal(lunette_session_reopen_now(session), 0);
+    fake_advance(&p.f.loop, SEC(10));
+    assert_int_equal(lunette_session_reopen_now(session), -EALREADY);
+    fake_login_done(&there, 1, NULL);
+    fake_turn(&p.f.loop);
+    assert_int_equal(heard.n, 5);
+    assert_int_equal(heard.ev[4].type, LUNETTE_EVENT_RECOVERED);
+    assert_true(heard.ev[4].down_ms >= 10000);
+    (void)lunette_session_get_info(session, &si);
+    assert_int_equal(si.state, LUNETTE_SESSION_LOGGED_IN);
+    assert_int_equal(si.reopens, 1);
+    assert_string_equal(si.portal, "192.0.2.2:3261");
+    assert_string_equal(si.error_text, "the cable was pulled");
+    assert_true(si.down_ms == 0 && si.attempt == 0);
+    lunette_close(p.lun);
+    program_end();
+}
+
+/* A target that refuses for good ends the session after as many tries as the user wants. */
+static void
+test_gone_for_good(void **state)
+{
+    struct lunette_timeouts t = LUNETTE_INIT(t);
+    struct lunette_session_info si = LUNETTE_INIT(si);
+    struct lunette_session *session;
+    struct lunette_lun *other = NULL;
+    struct lunette_error why;
+    uint8_t buf[512];
+
+    (void)state;
+    program_start();
+    hear();
+    open_lun(0);
+    session = lunette_lun_session(p.lun);
+    assert_int_equal(lunette_session_get_timeouts(session, &t), 0);
+    t.reopen_max = 2;
+    assert_int_equal(lunette_session_set_timeouts(session, &t, &p.err), 0);
+    p.requests = 0;
+    connection_lost("the cable was pulled");
+    answer_requests();
+    (void)lunette_fail(&why, -EACCES, LUNETTE_DOM_LOGIN, 0x0201, "who are you");
+    for (int i = 0; i < 2; i++) {
+        fake_advance(&p.f.loop, SEC(20));
+        assert_true(fake_login.login_there);
+        fake_login_done(NULL, 0, &why);
+    }
+    session_state(IPC_SESSION_FAILED); /* is no time that is over */
+    fh_state(&p.f, SCSI_HOST_GONE);
+    answer_requests();
+    fake_turn(&p.f.loop);
+    assert_int_equal(heard.ev[heard.n - 1].type, LUNETTE_EVENT_GONE);
+    assert_string_equal(heard.ev[heard.n - 1].why, "who are you");
+    for (unsigned i = 0; i < heard.n; i++)
+        assert_int_not_equal(heard.ev[i].type, LUNETTE_EVENT_TIMED_OUT);
+    (void)lunette_session_get_info(session, &si);
+    assert_int_equal(si.state, LUNETTE_SESSION_GONE);
+    assert_int_equal(lunette_pread(p.lun, buf, sizeof(buf), 0, &p.err), -ENOTCONN);
+    assert_string_equal(p.err.msg, "read: the session is gone: who are you");
+    assert_int_equal(lunette_session_reopen_now(session), -ENOTCONN);
+    assert_int_equal(lunette_session_set_timeouts(session, &t, &p.err), -ENOTCONN);
+    assert_int_equal(lunette_session_lun(session, 1, 0, &other, &p.err), -EACCES);
+    lunette_close(p.lun);
+    assert_true(fake_login.logout_cfg.skip_request);
+    program_end();
+}
+
+/* The data plane is told of what changes, and of nothing else; what comes later has it, too. */
+static void
+test_time_limits(void **state)
+{
+    struct {
+        struct lunette_timeouts s;
+        uint64_t more;
+    } t = {.s = {.struct_size = sizeof(t)}};
+    struct lunette_session *session;
+
+    (void)state;
+    program_start();
+    open_lun(0);
+    session = lunette_lun_session(p.lun);
+    assert_int_equal(lunette_session_get_timeouts(session, &t.s), 0);
+    assert_int_equal(t.s.replacement_s, 120);
+    assert_int_equal(t.s.command_ms, 30000);
+    assert_int_equal(t.more, 0);
+    p.requests = 0;
+    assert_int_equal(lunette_session_set_timeouts(session, &t.s, &p.err), 0);
+    assert_int_equal(p.requests, 0);
+    t.s.replacement_s = -1;
+    assert_int_equal(lunette_session_set_timeouts(session, &t.s, &p.err), 0);
+    assert_int_equal(p.requests, 1);
+    assert_int_equal(p.asked.type, ISCSI_UEVENT_SET_PARAM);
+    assert_int_equal(p.asked.u.set_param.param, ISCSI_PARAM_RECOVERY_TMO);
+    assert_string_equal(p.asked.u.set_param.value, "-1");
+    answer_requests();
+    t.s.noop_timeout_ms = 1234;
+    assert_int_equal(lunette_session_set_timeouts(session, &t.s, &p.err), 0);
+    assert_int_equal(p.asked.u.set_param.param, ISCSI_PARAM_PING_TIMEOUT_MS);
+    assert_string_equal(p.asked.u.set_param.value, "1234");
+    answer_requests();
+    t.more = 1;
+    assert_int_equal(lunette_session_set_timeouts(session, &t.s, &p.err), -E2BIG);
+    t.s.struct_size = 3;
+    assert_int_equal(lunette_session_set_timeouts(session, &t.s, &p.err), -EINVAL);
+    assert_int_equal(lunette_session_get_timeouts(session, &t.s), -EINVAL);
+    lunette_close(p.lun);
+    program_end();
+}
+
+/* What the midlayer tells of a unit comes with its handle, once the program has it. */
+static void
+test_events_of_a_unit(void **state)
+{
+    struct lunette_info info = LUNETTE_INIT(info);
+    uint8_t buf[512];
+
+    (void)state;
+    program_start();
+    hear();
+    open_lun(0);
+    assert_int_equal(heard.n, 0);
+    p.f.luns[0].cap.blocks += 8;
+    fh_script(&p.f, (struct answer){.op = ANY_OP,
+                                    .sub = ANY_OP,
+                                    .lun = ANY_OP,
+                                    .times = 1,
+                                    .status = SCSI_CHECK_CONDITION,
+                                    .key = SENSE_UNIT_ATTENTION,
+                                    .asc = 0x2a,
+                                    .ascq = 0x09});
+    assert_int_equal(lunette_pread(p.lun, buf, sizeof(buf), 0, &p.err), 0);
+    fake_advance(&p.f.loop, SEC(1));
+    assert_int_equal(heard.n, 1);
+    assert_int_equal(heard.ev[0].type, LUNETTE_EVENT_CAPACITY);
+    assert_ptr_equal(heard.ev[0].lun, p.lun);
+    assert_ptr_equal(heard.ev[0].session, lunette_lun_session(p.lun));
+    assert_string_equal(heard.ev[0].why, "LUN 0 has 536875008 bytes now");
+    (void)lunette_get_info(p.lun, &info);
+    assert_int_equal(info.size, 536875008);
+    lunette_close(p.lun);
+    program_end();
+}
+
+static void
+on_session(void *user, struct lunette_session *s, const struct lunette_error *err)
+{
+    struct lunette_session **ret = user;
+
+    assert_true((s == NULL) == (err != NULL));
+    *ret = s;
+    p.opened++;
+}
+
+/* Two units of one session: one login, one logout, and each has its own end. */
+static void
+test_two_units_of_a_session(void **state)
+{
+    struct lunette_session *session = NULL;
+    struct lunette_lun *one, *two;
+
+    (void)state;
+    program_start();
+    (void)fh_add(&p.f, 1, 1);
+    assert_int_equal(lunette_session_open_start(p.ctx, URL, 0, on_session, &session, &p.op, &p.err),
+                     0);
+    log_in(NULL);
+    assert_int_equal(p.opened, 1);
+    assert_int_equal(lunette_session_lun_start(session, 0, 0, on_opened, &p, NULL, &p.err), 0);
+    assert_int_equal(lunette_session_lun_start(session, 0, 0, on_opened, &p, NULL, &p.err), -EBUSY);
+    fake_advance(&p.f.loop, SEC(200));
+    one = p.lun;
+    assert_int_equal(
+        lunette_session_lun_start(session, 1, LUNETTE_OPEN_RDONLY, on_opened, &p, NULL, &p.err), 0);
+    fake_advance(&p.f.loop, SEC(200));
+    two = p.lun;
+    assert_true(one != NULL && two != NULL && one != two);
+    assert_ptr_equal(lunette_lun_session(one), session);
+    assert_ptr_equal(lunette_lun_session(two), session);
+    lunette_close(one);
+    assert_int_equal(fake_login.logouts, 0);
+    /* an opening that is given up leaves the session alone */
+    assert_int_equal(lunette_session_lun_start(session, 0, 0, on_opened, &p, &p.op, &p.err), 0);
+    p.opened = 0;
+    lunette_open_cancel(p.op);
+    fake_advance(&p.f.loop, SEC(10));
+    assert_int_equal(p.opened, 0);
+    assert_int_equal(fake_login.logouts, 0);
+    lunette_close_start(two, on_closed, &p);
+    lunette_session_close_start(session, on_closed, &p);
+    assert_int_equal(fake_login.logouts, 0); /* not before the unit has been flushed */
+    for (int i = 0; i < 10 && p.closed < 2; i++)
+        (void)run_loop(NULL, 0);
+    assert_int_equal(p.closed, 2);
+    assert_int_equal(fake_login.logins, 1);
+    assert_int_equal(fake_login.logouts, 1);
+    program_end();
+}
+
+/* More openings than the gate lets in: the rest wait for their turn, and may be given up there. */
+static void
+test_the_gate(void **state)
+{
+    struct lunette_session *session = NULL;
+    struct lunette_open *op = NULL;
+    struct lunette_error why;
+
+    (void)state;
+    program_start();
+    login_gate_set_max(&p.ctx->gate, 1);
+    open_begin(0);
+    assert_int_equal(fake_login.logins, 1);
+    assert_int_equal(lunette_session_open_start(p.ctx, URL, 0, on_session, &session, &op, &p.err),
+                     0);
+    lunette_open_cancel(op);
+    assert_int_equal(lunette_session_open_start(p.ctx, URL, 0, on_session, &session, &op, &p.err),
+                     0);
+    assert_int_equal(
+        lunette_session_open_start(p.ctx, URL "?isid=0", 0, on_session, &session, NULL, &p.err),
+        -EINVAL); /* told at once, all the same */
+    fake_turn(&p.f.loop);
+    assert_int_equal(fake_login.logins, 1);
+    (void)lunette_fail(&why, -EACCES, LUNETTE_DOM_LOGIN, 0x0201, "the target says no");
+    log_in(&why);
+    assert_int_equal(fake_login.logins, 2);
+    log_in(NULL);
+    assert_non_null(session);
+    assert_int_equal(p.opened, 2);
+    lunette_session_close(session);
+    program_end();
+}
+
 int
 main(void)
 {
@@ -830,6 +1160,12 @@ main(void)
         cmocka_unit_test(test_errors_of_other_sizes),
         cmocka_unit_test(test_a_copied_error),
         cmocka_unit_test(test_options_of_other_sizes),
+        cmocka_unit_test(test_events_of_a_session),
+        cmocka_unit_test(test_gone_for_good),
+        cmocka_unit_test(test_time_limits),
+        cmocka_unit_test(test_events_of_a_unit),
+        cmocka_unit_test(test_two_units_of_a_session),
+        cmocka_unit_test(test_the_gate),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
