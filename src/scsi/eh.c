@@ -33,8 +33,8 @@ eh_release(struct scsi_sdev *s)
     if (t->eh_owner != s)
         return;
     t->eh_owner = NULL;
-    n = list_pop_front(&t->eh_queue);
-    if (n != NULL)
+    /* Each that waits takes the turn or, where its nexus is over, ends its ladder without. */
+    while (t->eh_owner == NULL && (n = list_pop_front(&t->eh_queue)) != NULL)
         eh_climb(container_of(n, struct scsi_sdev, eh_node));
 }
 

@@ -660,6 +660,68 @@ test_two_units_take_turns(void **state)
     blk_dev_free(&d.b);
 }
 
+/* Ends the first n waits and no others. */
+static void
+end_waits(struct fhost *f, unsigned n)
+{
+    for (; n > 0; n--) {
+        struct scsi_eh_wait *w = f->waits[0];
+        enum scsi_eh_result r = f->wait_results[0];
+
+        f->nwaits--;
+        memmove(f->waits, f->waits + 1, f->nwaits * sizeof(f->waits[0]));
+        memmove(f->wait_results, f->wait_results + 1, f->nwaits * sizeof(f->wait_results[0]));
+        w->done(w, r);
+    }
+}
+
+/* The session is lost while the target is reset for one unit, and others wait for their turn: the
+ * ladder of each of them ends, and none is left behind. */
+static void
+test_session_lost_while_units_wait_for_their_turn(void **state)
+{
+    enum { UNITS = 4 };
+    static struct fdisk others[UNITS];
+    struct io ios[UNITS];
+
+    (void)state;
+    memset(&d, 0, sizeof(d));
+    memset(others, 0, sizeof(others));
+    fh_open(&d.f);
+    for (int i = 0; i < UNITS; i++) {
+        fh_add(&d.f, i, (uint64_t)i);
+        others[i].dev = fh_scan_lun(&d.f, (uint64_t)i);
+        assert_int_equal(scsi_disk_start(others[i].dev, scan_done, &others[i].up), 0);
+        fake_advance(&d.f.loop, SEC(1));
+        assert_int_equal(blk_dev_new(&scsi_disk_ops, others[i].dev, scsi_disk_limits(others[i].dev),
+                                     &others[i].b),
+                         0);
+        assert_int_equal(bdev_queue_new(others[i].b, &d.f.loop.l, 8, &others[i].q), 0);
+        scsi_disk_plug(others[i].dev, &blk_upcalls, others[i].b);
+    }
+    d.f.abort_result = d.f.lu_result = d.f.target_result = SCSI_EH_FAILED;
+    d.f.hold_waits = true;
+    fh_script(&d.f, ANSWER(SCSI_READ_10, UNITS, .never = true));
+    for (int i = 0; i < UNITS; i++)
+        io_submit(&others[i], &ios[i], BDEV_READ, 0, 4096, 0);
+    fake_advance(&d.f.loop, SEC(31));
+    end_waits(&d.f, 2 * UNITS);
+    assert_string_equal(d.f.order, "aaaallllt");
+    fh_lose(&d.f);
+    fh_release_waits(&d.f);
+    fake_advance(&d.f.loop, SEC(1));
+    fh_state(&d.f, SCSI_HOST_RUNNING);
+    fake_advance(&d.f.loop, SEC(1));
+    for (int i = 0; i < UNITS; i++) {
+        assert_int_equal(ios[i].done, 1);
+        assert_int_equal(ios[i].r.result.err, 0);
+    }
+    assert_string_equal(d.f.order, "aaaallllt");
+    fh_close(&d.f);
+    for (int i = 0; i < UNITS; i++)
+        blk_dev_free(&others[i].b);
+}
+
 static void
 test_probe_stuck_in_the_ladder(void **state)
 {
@@ -791,6 +853,7 @@ main(void)
         cmocka_unit_test(test_aca_is_cleared),
         cmocka_unit_test(test_protocol_errors_end_the_session),
         cmocka_unit_test(test_two_units_take_turns),
+        cmocka_unit_test(test_session_lost_while_units_wait_for_their_turn),
         cmocka_unit_test(test_probe_stuck_in_the_ladder),
         cmocka_unit_test(test_exactly_once_at_random),
     };
