@@ -6,8 +6,6 @@
 
 #include "block/internal.h"
 
-static const uint8_t blk_zero_page[BLK_ZERO_PAGE];
-
 /* ---- queues --------------------------------------------------------------------------------- */
 
 /* Moves every request that is not finished to the done list, failed. */
@@ -243,8 +241,6 @@ blk_dev_new(const struct bdev_driver_ops *ops, void *drv, const struct bdev_limi
     }
     blk_set_timeout(&b->b, BLK_TIMEOUT_DEFAULT_MS);
     list_init(&b->queues);
-    for (uint32_t i = 0; i < BLK_ZERO_IOVS; i++)
-        b->zero_iov[i] = (struct iovec){(void *)(uintptr_t)blk_zero_page, BLK_ZERO_PAGE};
     *ret = &b->b;
     return 0;
 }

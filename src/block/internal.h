@@ -93,8 +93,7 @@ struct blk_dev {
     struct list queues;
     void (*drained)(void *user); /* NULL: nobody waits */
     void *drained_user;
-    struct bdev_stats old_stats;          /* of queues freed */
-    struct iovec zero_iov[BLK_ZERO_IOVS]; /* all of them point to the same page of zeroes */
+    struct bdev_stats old_stats; /* of queues freed */
 };
 
 static inline struct blk_queue *

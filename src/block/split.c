@@ -8,6 +8,19 @@
 
 #include "block/internal.h"
 
+/* All of them point to the same page of zeroes. */
+#define ZERO_IOV                                                                                   \
+    {                                                                                              \
+        (void *)(uintptr_t)blk_zero_page, BLK_ZERO_PAGE                                            \
+    }
+#define ZERO_IOV_8 ZERO_IOV, ZERO_IOV, ZERO_IOV, ZERO_IOV, ZERO_IOV, ZERO_IOV, ZERO_IOV, ZERO_IOV
+#define ZERO_IOV_64                                                                                \
+    ZERO_IOV_8, ZERO_IOV_8, ZERO_IOV_8, ZERO_IOV_8, ZERO_IOV_8, ZERO_IOV_8, ZERO_IOV_8, ZERO_IOV_8
+
+static const uint8_t blk_zero_page[BLK_ZERO_PAGE];
+static const struct iovec blk_zero_iov[] = {ZERO_IOV_64};
+_Static_assert(sizeof(blk_zero_iov) / sizeof(blk_zero_iov[0]) == BLK_ZERO_IOVS, "one each");
+
 static uint64_t
 blk_min(uint64_t a, uint64_t b)
 {
@@ -162,9 +175,9 @@ blk_cut_zeroes(struct blk_queue *q, struct blk_piece *p)
     max = blk_min(max, l->max_transfer);
     p->rq.op = BDEV_WRITE;
     p->rq.len = blk_aligned_len(l, p->rq.offset, p->zero_end - p->rq.offset, max, 0);
-    p->rq.data = sg_from_iov(blk_dev_of_queue(q)->zero_iov,
-                             (uint32_t)((p->rq.len + BLK_ZERO_PAGE - 1) / BLK_ZERO_PAGE), 0,
-                             (uint32_t)p->rq.len);
+    p->rq.data =
+        sg_from_iov(blk_zero_iov, (uint32_t)((p->rq.len + BLK_ZERO_PAGE - 1) / BLK_ZERO_PAGE), 0,
+                    (uint32_t)p->rq.len);
 }
 
 int
