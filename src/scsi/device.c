@@ -37,7 +37,6 @@ sdev_new(struct scsi_target *t, const uint8_t lun[8], struct scsi_sdev **ret)
     list_init(&s->eh_node);
     list_init(&s->rm.node);
     list_init(&s->eh_tur.node);
-    list_init(&s->rc.x.node);
     sdev_init(s);
     loop_work_init(&s->rm_work, sdev_removed);
     *ret = s;
@@ -63,7 +62,6 @@ sdev_free(struct scsi_sdev *s)
     loop_timer_stop(l, &s->hold_timer);
     loop_timer_stop(l, &s->eh_tur.timer);
     loop_timer_stop(l, &s->rm.timer);
-    loop_timer_stop(l, &s->rc.x.timer);
     sdev_reconnect_stop(s);
     loop_defer_cancel(&s->ev_work);
     loop_defer_cancel(&s->rm_work);

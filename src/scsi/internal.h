@@ -142,8 +142,6 @@ struct sdev_reconnect {
     uint32_t backoff_ms;
     struct loop_timer again; /* RECONNECT_WAIT */
     struct loop_timer limit; /* requests do not wait any longer; the tries go on */
-    struct scsi_exec x;
-    uint8_t cdb[CDB_MAX];
 };
 
 #define SDEV_NO_NEXUS UINT64_MAX

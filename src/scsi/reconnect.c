@@ -9,14 +9,21 @@
  */
 #include <assert.h>
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
+#include <stdlib.h>
 
 #include "scsi/internal.h"
 
 #define ABSENT_S     5   /* a target that has just started may find its units a little later */
 #define AGAIN_MIN_MS 50u /* between two looks that failed: doubles */
 #define AGAIN_MAX_MS 2000u
+
+/* A command of the look.  It is there only as long as it is under way, since of thousands of units
+ * none is looked at most of the time. */
+struct reconnect_cmd {
+    struct scsi_sdev *s;
+    struct scsi_exec x;
+    uint8_t cdb[CDB_MAX];
+};
 
 static void reconnect_look(struct scsi_sdev *s);
 
@@ -69,7 +76,12 @@ reconnect_limit(struct loop_timer *t)
 static void
 reconnect_again(struct loop_timer *t)
 {
-    reconnect_look(container_of(t, struct scsi_sdev, rc.again));
+    struct scsi_sdev *s = container_of(t, struct scsi_sdev, rc.again);
+
+    if (reconnect_wanted(s))
+        reconnect_look(s);
+    else
+        s->rc.step = RECONNECT_NONE; /* it has gone OFFLINE meanwhile */
 }
 
 /* The look has failed, with s->why saying how: it is repeated.  wait: requests wait for that. */
@@ -181,7 +193,7 @@ reconnect_identify(struct scsi_sdev *s)
 
 /* ---- is it ready? ---- */
 
-static void reconnect_send(struct scsi_sdev *s, int cdb_len, void (*done)(struct scsi_exec *x));
+static void reconnect_start_unit(struct scsi_sdev *s);
 
 /* What TEST UNIT READY failed with becomes the reason. */
 static void
@@ -200,8 +212,10 @@ reconnect_not_ready(struct scsi_sdev *s, int err, const struct scsi_sense *sense
 static void
 reconnect_started_unit(struct scsi_exec *x)
 {
-    struct scsi_sdev *s = container_of(x, struct scsi_sdev, rc.x);
+    struct reconnect_cmd *c = container_of(x, struct reconnect_cmd, x);
+    struct scsi_sdev *s = c->s;
 
+    free(c);
     if (!reconnect_goes_on(s))
         return;
     (void)lunette_fail(&s->why, -EIO, LUNETTE_DOM_SCSI, 0, "the unit is being started");
@@ -227,8 +241,7 @@ reconnect_sense(struct scsi_sdev *s, const struct scsi_sense *sense)
     } else if (sense->asc == 0x3a) {
         reconnect_not_ready(s, -ENOMEDIUM, sense, false);
     } else if (sense->asc == 0x04 && sense->ascq == 0x02 && !s->rc.start_sent) {
-        s->rc.start_sent = true;
-        reconnect_send(s, cdb_start_stop(s->rc.cdb, true, 0, SCSI_START), reconnect_started_unit);
+        reconnect_start_unit(s);
     } else {
         bool manual = sense->asc == 0x04 && (sense->ascq == 0x03 || sense->ascq == 0x0b ||
                                              sense->ascq == 0x0c || sense->ascq == 0x1b);
@@ -240,53 +253,83 @@ reconnect_sense(struct scsi_sdev *s, const struct scsi_sense *sense)
 static void
 reconnect_ready(struct scsi_exec *x)
 {
-    struct scsi_sdev *s = container_of(x, struct scsi_sdev, rc.x);
-    struct scsi_sense sense;
+    struct reconnect_cmd *c = container_of(x, struct reconnect_cmd, x);
+    struct scsi_sdev *s = c->s;
+    uint8_t status = x->result.scsi_status;
     int err = x->result.err;
+    struct scsi_sense sense;
+    bool told = err == 0 && status == SCSI_CHECK_CONDITION &&
+                sense_parse(x->io.sc.sense, x->result.sense_len, &sense) && !sense.deferred;
 
+    free(c);
     assert(s->rc.step == RECONNECT_READY);
     if (!reconnect_goes_on(s))
         return;
-    if (err == 0 &&
-        (x->result.scsi_status == SCSI_BUSY || x->result.scsi_status == SCSI_TASK_SET_FULL))
+    if (err == 0 && (status == SCSI_BUSY || status == SCSI_TASK_SET_FULL))
         err = -EBUSY;
     if (err != 0) {
-        (void)lunette_fail(&s->why, err, LUNETTE_DOM_SCSI, (uint32_t)x->result.scsi_status << 24,
+        (void)lunette_fail(&s->why, err, LUNETTE_DOM_SCSI, (uint32_t)status << 24,
                            "TEST UNIT READY: %s", err == -EBUSY ? "the unit is busy" : "no answer");
         reconnect_failed(s, true);
-    } else if (x->result.scsi_status == SCSI_CHECK_CONDITION &&
-               sense_parse(x->io.sc.sense, x->result.sense_len, &sense) && !sense.deferred) {
+    } else if (told) {
         reconnect_sense(s, &sense);
     } else { /* or a reservation conflict, say, which is no reason to do without the disk */
         reconnect_identify(s);
     }
 }
 
-static void
-reconnect_send(struct scsi_sdev *s, int cdb_len, void (*done)(struct scsi_exec *x))
+/* NULL, and the look has failed: there is no memory. */
+static struct reconnect_cmd *
+reconnect_cmd_new(struct scsi_sdev *s)
 {
-    struct sdev_reconnect *rc = &s->rc;
-    uint32_t ms = s->dev.target->params.timeout_ms;
+    struct reconnect_cmd *c = calloc(1, sizeof(*c));
+
+    s->rc.step = RECONNECT_READY;
+    if (c == NULL) {
+        (void)lunette_fail(&s->why, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "out of memory");
+        reconnect_failed(s, true);
+        return NULL;
+    }
+    c->s = s;
+    return c;
+}
+
+static void
+reconnect_send(struct reconnect_cmd *c, int cdb_len, void (*done)(struct scsi_exec *x))
+{
+    uint32_t ms = c->s->dev.target->params.timeout_ms;
     int err;
 
-    assert(list_empty(&rc->x.node));
-    rc->step = RECONNECT_READY;
-    rc->x = (struct scsi_exec){.cdb = rc->cdb,
-                               .cdb_len = (uint16_t)cdb_len,
-                               .timeout_ms = ms < SCSI_EH_TIMEOUT_MS ? ms : SCSI_EH_TIMEOUT_MS,
-                               .ua_retries = SCSI_UA_TRIES,
-                               .done = done};
-    list_init(&rc->x.node);
-    err = scsi_execute_internal(s, &rc->x);
+    c->x = (struct scsi_exec){.cdb = c->cdb,
+                              .cdb_len = (uint16_t)cdb_len,
+                              .timeout_ms = ms < SCSI_EH_TIMEOUT_MS ? ms : SCSI_EH_TIMEOUT_MS,
+                              .ua_retries = SCSI_UA_TRIES,
+                              .done = done};
+    err = scsi_execute_internal(c->s, &c->x);
     assert(err == 0); /* the host runs, and takes six bytes */
     (void)err;
 }
 
 static void
+reconnect_start_unit(struct scsi_sdev *s)
+{
+    struct reconnect_cmd *c = reconnect_cmd_new(s);
+
+    if (c == NULL)
+        return;
+    s->rc.start_sent = true;
+    reconnect_send(c, cdb_start_stop(c->cdb, true, 0, SCSI_START), reconnect_started_unit);
+}
+
+static void
 reconnect_look(struct scsi_sdev *s)
 {
+    struct reconnect_cmd *c;
+
     s->rc.began = s->dev.target->nexus;
-    reconnect_send(s, cdb_test_unit_ready(s->rc.cdb), reconnect_ready);
+    c = reconnect_cmd_new(s);
+    if (c != NULL)
+        reconnect_send(c, cdb_test_unit_ready(c->cdb), reconnect_ready);
 }
 
 /* ---- begin and end ---- */
