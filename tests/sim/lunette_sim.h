@@ -49,11 +49,11 @@
     X(BUSY, "busy", 0)                                                                             \
     X(FULL, "task-set-full", 0)                                                                    \
     X(SLOW, "slow-disk", S)                                                                        \
-    X(MUTE, "mute", S | E)                                                                         \
+    X(MUTE, "mute", L | S | E)                                                                     \
     X(MUTE_TMF, "mute-tmf", S | E | L)                                                             \
     X(RESTART, "restart", L)                                                                       \
     X(SPOIL, "spoiled-bytes", L | S)                                                               \
-    X(WINDOW, "window-shut", S)                                                                    \
+    X(WINDOW, "window-shut", L | S)                                                                \
     X(ASYNC_LOGOUT, "asked-to-log-out", L)                                                         \
     X(ASYNC_DROP, "connection-dropped", L)                                                         \
     X(ASYNC_DROP_ALL, "session-dropped", L)                                                        \
@@ -118,7 +118,7 @@ unsigned ls_fault_may(enum ls_fault_kind k);
 
 struct ls_stats {
     uint64_t seeds, violations;
-    uint64_t ios, failed, canceled, losses, reopens, opens, turns, virtual_ms;
+    uint64_t ios, failed, canceled, timeouts, losses, reopens, opens, turns, virtual_ms;
     uint64_t wire_pdus, wire_connections, spoiled;
     uint64_t hash; /* of the last world */
     uint64_t faults[FAULT_KINDS];
@@ -257,7 +257,9 @@ struct ls_handle {
     bool gone; /* its unit is not there any more: to be closed, and opened again */
     unsigned tries;
     uint64_t again_ns; /* not to be touched before */
-    bool timed_out;    /* its session was away for too long */
+    uint64_t lost_ns;  /* when that was */
+    bool lost;         /* it has no connection, as the library says */
+    uint32_t failures; /* how often its session has given up, for now or for good */
 };
 
 struct ls_world {
@@ -290,6 +292,8 @@ struct ls_world {
     bool leaving;
     bool lossy; /* memory was short: anything may have failed */
 };
+
+bool ls_has_fault(const struct ls_world *w, enum ls_fault_kind k);
 
 void ls_world_run(const struct ls_plan *p);
 
@@ -349,13 +353,9 @@ void ls_faults_plan(struct ls_world *w);
 /* A target has been started: what faults have set in the one before is set in it. */
 void ls_faults_of_target(struct ls_world *w);
 
-/* ---- hand.c: how the library keeps a session ---------------------------------------------------
- */
+/* ---- event.c -------------------------------------------------------------------------------- */
 
-void ls_hand_listen(struct ls_world *w);
-bool ls_hand_busy(const struct ls_handle *h);
-/* Whether what comes after a loss is the simulator's doing. */
-bool ls_hand_ready(const struct ls_handle *h);
+void ls_events_init(struct ls_world *w);
 
 /* ---- check.c -------------------------------------------------------------------------------- */
 

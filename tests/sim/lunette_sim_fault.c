@@ -116,7 +116,7 @@ send_away(struct ls_world *w, bool on, bool permanent)
     w->held_moves = on ? permanent ? 2 : 1 : 0;
     ls_faults_of_target(w);
     (void)sim_cut(w->sim, NULL, SIM_RESET);
-    sim_refuse(w->sim, &w->portal[1], !on && !permanent);
+    sim_refuse(w->sim, &w->portal[1], !on && !permanent && !ls_has_fault(w, FAULT_MOVED));
 }
 
 static void

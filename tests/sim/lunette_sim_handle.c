@@ -113,7 +113,8 @@ closed(void *user)
 {
     struct ls_handle *h = user;
 
-    h->closing = h->gone = false;
+    h->closing = h->gone = h->lost = false;
+    h->failures = 0;
     h->lun = NULL;
     ls_say(h->w, "LUN %u is closed", h->index);
 }
@@ -143,7 +144,7 @@ look_at(struct ls_world *w, struct ls_handle *h)
         return;
     else if (h->q[0] == NULL)
         make_queues(w, h);
-    else if ((h->lun->s->gone || h->gone) && !ls_hand_busy(h) && is_idle(h))
+    else if (h->gone && is_idle(h))
         start_close(h);
 }
 
@@ -160,8 +161,7 @@ ls_handles_up(struct ls_world *w)
     for (uint32_t i = 0; i < w->plan.luns; i++) {
         const struct ls_handle *h = &w->handle[i];
 
-        if (h->lun == NULL || h->closing || h->q[0] == NULL || h->lun->s->gone || h->gone ||
-            ls_hand_busy(h))
+        if (h->lun == NULL || h->closing || h->q[0] == NULL || h->gone || h->lost)
             return false;
     }
     return true;

@@ -8,33 +8,36 @@
 #include "wire/scsi.h"
 #include "wire/sense.h"
 
-#define CALM_MS        20000u /* where nothing goes wrong */
-#define SLACK_MS       30000u /* beyond what the timeouts add up to */
+#define EVENT_NS       (50 * LOOP_NS_PER_MS) /* that an event is under way */
+#define CALM_MS        20000u                /* where nothing goes wrong */
+#define SLACK_MS       30000u                /* beyond what the timeouts add up to */
 #define LIMIT_SLACK_MS 25000u /* to abort what the target has, at the worst by giving it up */
 #define EH_STEPS       6u     /* tries of a request, each with its timeout and error handling */
-
-static bool
-has_fault(const struct ls_world *w, enum ls_fault_kind k)
-{
-    for (uint32_t i = 0; i < w->plan.nfaults; i++) {
-        if (w->plan.fault[i].kind == k)
-            return true;
-    }
-    return false;
-}
 
 /* What it is about is not there for a while, and reads as zeroes when it is back. */
 bool
 ls_judge_cut_off(const struct ls_world *w, const struct ls_io *io)
 {
-    return has_fault(w, FAULT_SHRINK) && io->at + io->len > w->disk[io->h->index].size / 2;
+    if (io->crashes != w->crashes) /* the crash has taken something, perhaps there */
+        return true;
+    return ls_has_fault(w, FAULT_SHRINK) && io->at + io->len > w->disk[io->h->index].size / 2;
 }
 
-/* Its session is not waited for any more. */
+/* Its session waits no more, now or at a time since it was opened.  The event of it may be still
+ * under way. */
 static bool
-h_is_dead(const struct ls_handle *h)
+given_up(const struct ls_world *w, const struct ls_handle *h)
 {
-    return h->lun == NULL || !ls_hand_ready(h);
+    const struct scsi_host *host;
+
+    if (h->lun == NULL || h->failures > 0)
+        return true;
+    if (h->lost && w->plan.replacement_s >= 0 &&
+        sim_now_ns(w->sim) + EVENT_NS >=
+            h->lost_ns + (uint64_t)w->plan.replacement_s * LOOP_NS_PER_S)
+        return true;
+    host = dataplane_host(w->ctx->dp, h->lun->s->sid);
+    return host == NULL || host->state == SCSI_HOST_GONE;
 }
 
 /* Whether a request may end like that in this world. */
@@ -49,9 +52,11 @@ ls_judge_may_fail(const struct ls_world *w, const struct ls_io *io, int err)
         return true;
     if (ls_judge_cut_off(w, io))
         return true;
+    if (io->op == LS_CAW && err == -EIO && w->plan.spoils)
+        return true; /* its data came in spoiled, and it is not sent again */
     if (ls_is_raw(io->op) && (err == -ENOLINK || err == -ETIMEDOUT || err == -ECANCELED))
         return may & (LS_MAY_LOSE | LS_MAY_BE_SILENT);
-    return (may & LS_MAY_LOSE) && h_is_dead(io->h);
+    return (may & LS_MAY_LOSE) && err == -ENOTCONN && given_up(w, io->h);
 }
 
 static enum ls_outcome

@@ -185,12 +185,13 @@ summary(void)
 {
     const struct ls_stats *s = ls_stats;
 
-    (void)printf(
-        "%llu requests (%llu failed, %llu canceled), %llu connections lost, %llu logins again, "
-        "%llu s of virtual time\n",
-        (unsigned long long)s->ios, (unsigned long long)s->failed, (unsigned long long)s->canceled,
-        (unsigned long long)s->losses, (unsigned long long)s->reopens,
-        (unsigned long long)s->virtual_ms / 1000);
+    (void)printf("%llu requests (%llu failed, %llu canceled), %llu connections lost, %llu logins "
+                 "again, %llu given up, "
+                 "%llu s of virtual time\n",
+                 (unsigned long long)s->ios, (unsigned long long)s->failed,
+                 (unsigned long long)s->canceled, (unsigned long long)s->losses,
+                 (unsigned long long)s->reopens, (unsigned long long)s->timeouts,
+                 (unsigned long long)s->virtual_ms / 1000);
     (void)printf("%llu connections, %llu PDUs and %llu spoiled bytes on the wire\n",
                  (unsigned long long)s->wire_connections, (unsigned long long)s->wire_pdus,
                  (unsigned long long)s->spoiled);

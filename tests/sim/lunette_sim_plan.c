@@ -28,6 +28,16 @@ ls_fault_may(enum ls_fault_kind k)
     return faults[k].may;
 }
 
+bool
+ls_has_fault(const struct ls_world *w, enum ls_fault_kind k)
+{
+    for (uint32_t i = 0; i < w->plan.nfaults; i++) {
+        if (w->plan.fault[i].kind == k)
+            return true;
+    }
+    return false;
+}
+
 /* A plan has random numbers of its own, so that it does not depend on what the world draws. */
 static uint64_t
 draw(uint64_t *state, uint64_t below)
@@ -63,7 +73,9 @@ plan_size(struct ls_plan *p, uint64_t *x)
     p->ops = 40 + (uint32_t)draw(x, 80);
     p->span_ms = draw(x, 3) == 0 ? 200 : 1000 + (uint32_t)draw(x, 8000);
     p->timeout_ms = 2000 + (uint32_t)draw(x, 4000);
-    p->replacement_s = draw(x, 4) == 0 ? -1 : 20 + (int32_t)draw(x, 100);
+    p->replacement_s = draw(x, 4) == 0   ? -1
+                       : draw(x, 4) == 0 ? (int32_t)draw(x, 8)
+                                         : 20 + (int32_t)draw(x, 100);
 }
 
 static void
@@ -92,14 +104,14 @@ plan_keys(struct ls_plan *p, uint64_t *x)
                    "?header_digest=%s&data_digest=%s&initial_r2t=%s&"
                    "max_recv_data_segment_length=%s&timeout=%u&zero_copy=%s"
                    "&abort_timeout=%u&lu_reset_timeout=%u&target_reset_timeout=%u"
-                   "&ping_interval=%u&ping_timeout=%u&tcp_user_timeout=%u&default_time2wait=%u"
-                   "&replacement_timeout=200",
+                   "&ping_interval=%u&ping_timeout=%u&tcp_user_timeout=%u&default_time2wait=%u&"
+                   "replacement_timeout=%d",
                    digest[digests], digest[p->spoils ? 1 : draw(x, 3)],
                    draw(x, 2) == 0 ? "yes" : "no", mrdsl[draw(x, 4)], p->timeout_ms,
                    p->zero_copy ? "yes" : "no", 1000 + (unsigned)draw(x, 2000),
                    1000 + (unsigned)draw(x, 2000), 1000 + (unsigned)draw(x, 2000),
                    1000 + (unsigned)draw(x, 3000), 1000 + (unsigned)draw(x, 3000),
-                   draw(x, 2) == 0 ? 0 : 5000, (unsigned)draw(x, 3));
+                   draw(x, 2) == 0 ? 0 : 5000, (unsigned)draw(x, 3), p->replacement_s);
 }
 
 /* How long a fault lasts: often moments, now and then longer than everybody's patience. */

@@ -293,6 +293,10 @@ sent(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h, uint32_t len)
 
     ls_say(wi->w, "        wire %u > %s, tag %x, CmdSN %u, %u bytes", c->id,
            pdu_opcode_name(opcode), ld_be32(h + 16), ld_be32(h + 24), len);
+    if (opcode == ISCSI_OP_SCSI_CMD)
+        ls_say(wi->w, "        wire %u   flags %02x, EDTL %u, CDB %016llx %016llx", c->id, h[1],
+               ld_be32(h + 20), (unsigned long long)ld_be64(h + 32),
+               (unsigned long long)ld_be64(h + 40));
     if (c->spoiled)
         return;
     check_cmd_sn(wi, c, h, opcode);
@@ -332,6 +336,9 @@ came(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h, uint32_t len)
 
     ls_say(wi->w, "        wire %u < %s, tag %x, ExpCmdSN %u, MaxCmdSN %u, %u bytes", c->id,
            pdu_opcode_name(opcode), itt, ld_be32(h + 28), max, len);
+    if (opcode == ISCSI_OP_SCSI_RSP)
+        ls_say(wi->w, "        wire %u   flags %02x, response %u, status %02x, residual %u", c->id,
+               h[1], h[2], h[3], ld_be32(h + 44));
     if (c->spoiled)
         return;
     if (opcode == ISCSI_OP_LOGIN_RSP || sn_gt(max, c->max_cmd_sn))

@@ -173,7 +173,7 @@ make_context(struct ls_world *w)
 
     if (api_ctx_new(&opts, &hooks, &w->ctx, &err) < 0)
         ls_fail(w, "no context: %s", err.msg);
-    ls_hand_listen(w);
+    ls_events_init(w);
 }
 
 static void
