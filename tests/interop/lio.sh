@@ -14,6 +14,7 @@ vm_skip() {
 
 [[ ${LUNETTE_VM-} != off ]] || skip "LUNETTE_VM=off"
 requires lunette
+: "${RECOVERY_BIN:=$here/../../build/tests/recovery}"
 [[ $(id -u) == 0 ]] || vm_skip "needs root to make the virtual machine's image"
 command -v apt-get > /dev/null || vm_skip "the virtual machine is made of Debian packages"
 isolated=''
@@ -94,3 +95,17 @@ say "mutual CHAP"
 mutual="iscsi://user%secret0secret0@$portal/$base:mutual/0?target_user=them&target_password"
 ok lunette copy "$tmp/one" "$mutual=1secret1secret&header_digest=crc32c&data_digest=crc32c" --verify
 expect $EX_LOGIN lunette info "$mutual=1secret1secreT"
+
+say "a persistent reservation, and data, over connections that are cut"
+control=$tmp/relay.control
+start relay "$RECOVERY_BIN/relay" --listen 127.0.0.1:0 --target "$portal" --control "$control"
+wait_until 10 grep -q '^listening' "$tmp/relay.log" || fail "the relay does not start"
+relay=$(sed -n 's/^listening on //p' "$tmp/relay.log")
+# a time that LIO has agreed to; in its answer to a login it says 2 by itself
+url="iscsi://$relay/$base:plain/2"
+ok "$RECOVERY_BIN/reserve" "$url" "iscsi://$portal/$base:plain/2?initiator_name=iqn.2026-11.example:other" 3 \
+    "'$RECOVERY_BIN/relay' --tell '$control' cut rst"
+cat "$tmp/out"
+ok "$RECOVERY_BIN/verify" --url "$url" --final-url "iscsi://$portal/$base:plain/2" --relay "$control" --cuts 5 \
+    --down "relay cut rst" --down "relay cut fin" --down "relay cut rst initiator"
+cat "$tmp/out"
