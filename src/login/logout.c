@@ -112,6 +112,7 @@ logout_undo(struct iscsi_logout *l)
 {
     assert(l->state == LOGOUT_ASKING);
     l->state = LOGOUT_UNDOING;
+    loop_defer_cancel(&l->begin); /* an event may have come before the request was sent */
     if (l->cfg.timeout_ms > LOGOUT_TIMEOUT_MS) /* that was for the target */
         l->cfg.timeout_ms = LOGOUT_TIMEOUT_MS;
     l->undo = (struct undo){
@@ -222,7 +223,6 @@ logout_on_cancel(struct ctl_op *op)
 
     if (!l->cfg.keep_session || l->state != LOGOUT_ASKING)
         return;
-    loop_defer_cancel(&l->begin);
     logout_undo(l);
 }
 

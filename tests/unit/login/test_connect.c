@@ -727,6 +727,36 @@ logout_stalls(void **state)
     }
 }
 
+/* The connection is lost, or events are, before the logout has sent anything. */
+static void
+logout_overtaken(void **state)
+{
+    static const enum iscsi_kevent_type events[] = {ISCSI_KEVENT_CONN_ERROR, ISCSI_KEVENT_LOST};
+
+    (void)state;
+    for (unsigned i = 0; i < 6; i++) {
+        struct login_config cfg;
+        struct world *w = new_plain(i, &cfg);
+        struct logout_config lc = {.nconns = 1, .skip_request = i / 2 == 1};
+        struct iscsi_kevent ev = {.type = events[i % 2]};
+        struct iscsi_logout *l;
+
+        world_login(w, &cfg);
+        ev.sid = lc.sid = w->res.sid;
+        w->done = false;
+        assert_int_equal(session_logout_task(w->ctl, &lc, world_logout_done, w, &l), 0);
+        ctl_dispatch(w->ctl, &ev, NULL);
+        if (i / 2 == 2)
+            logout_free(&l);
+        else
+            world_run(w, &w->done);
+        logout_free(&l);
+        world_drain(w);
+        check_tidy(w);
+        world_free(w);
+    }
+}
+
 int
 main(void)
 {
@@ -750,6 +780,7 @@ main(void)
         cmocka_unit_test(mutations),
         cmocka_unit_test(logouts),
         cmocka_unit_test(logout_stalls),
+        cmocka_unit_test(logout_overtaken),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
