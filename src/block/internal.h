@@ -165,6 +165,7 @@ blk_make_general(struct blk_piece *p)
     r->issued = r->len;
     r->pieces = 1;
     r->canceled = 0;
+    r->begun = false;
     list_init(&r->node);
 }
 

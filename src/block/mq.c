@@ -130,6 +130,7 @@ int __attribute__((noinline)) blk_submit_general(struct blk_queue *q, struct bde
     r->issued = 0;
     r->pieces = 0;
     r->canceled = 0;
+    r->begun = false;
     if (err > 0) {
         blk_add_done(q, r);
     } else if (blk_may_issue(q) && blk_fits(b, r)) {
@@ -150,6 +151,18 @@ int __attribute__((noinline)) blk_submit_general(struct blk_queue *q, struct bde
     return 0;
 }
 
+/* That there is no session any more is not all that is to be said where some of r may have been
+ * done: it says that nothing was. */
+static void
+blk_tell_truth(struct bdev_req *r)
+{
+    bool changes = r->op == BDEV_WRITE || r->op == BDEV_DISCARD || r->op == BDEV_WRITE_ZEROES ||
+                   r->op == BDEV_COMPARE_WRITE;
+
+    if (r->result.err == -ENOTCONN && r->begun && changes)
+        r->result.err = -ENOLINK;
+}
+
 void
 blk_finish(struct blk_queue *q, struct bdev_req *r)
 {
@@ -161,6 +174,7 @@ blk_finish(struct blk_queue *q, struct bdev_req *r)
         (r->op == BDEV_WRITE || r->op == BDEV_WRITE_ZEROES || r->op == BDEV_COMPARE_WRITE) &&
         r->issued != BLK_ISSUED_FLUSH && r->len > 0;
 
+    blk_tell_truth(r);
     if (flush && r->canceled != 0) { /* it is written, but not on stable storage */
         r->result.err = r->canceled;
         blk_add_done(q, r);
@@ -255,8 +269,8 @@ blk_mq_dispatch_rq_list(struct blk_queue *q)
 }
 
 /* Makes the error of rq the result of its request, or that of bdev_cancel where the device did not
- * tell how rq has ended; unless another piece has failed before, and
- * issues nothing more of the request. */
+ * tell how rq has ended; unless another piece has failed before.  Nothing more of the request is
+ * issued. */
 static void
 blk_keep_error(struct bdev_req *r, const struct blk_request *rq)
 {
@@ -303,6 +317,7 @@ void __attribute__((noinline)) blk_end_piece(struct blk_queue *q, struct blk_pie
     struct bdev_req *r = rq->parent;
 
     assert(r->pieces > 0);
+    r->begun |= rq->result.err != -ENOTCONN && rq->result.err != -EOPNOTSUPP;
     if (rq->result.err != 0 || p->zero_end != 0) {
         if (blk_more_zeroes(q, p))
             return;

@@ -190,7 +190,7 @@ disk_fail_now(struct scsi_sdev *s, struct blk_request *rq, int err)
 {
     struct scsi_io *io = blk_request_cmd(rq);
 
-    rq->result = (struct bdev_result){.err = err};
+    rq->result = (struct bdev_result){.err = disk_true_error(io, err)};
     disk_io_clear(io);
     s->up->complete(rq);
     return 0;
@@ -251,6 +251,8 @@ scsi_queue_rq(void *drv, struct blk_request *rq)
         return disk_fail_now(s, rq, len);
     io->sc.cdb_len = (uint16_t)len;
     err = scsi_dispatch_cmd(s, io);
+    if (err < 0 && err != -EBUSY)
+        return disk_fail_now(s, rq, err);
     if (err == -EBUSY) {
         s->refused = true;
         s->fast_done = false;

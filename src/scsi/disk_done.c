@@ -18,7 +18,7 @@ static void __attribute__((noinline)) disk_finish(struct scsi_sdev *s, struct sc
     const struct scsi_cmd *sc = &io->sc;
 
     assert(io->state == IO_IDLE && s->up != NULL);
-    rq->result.err = err;
+    rq->result.err = disk_true_error(io, err);
     if (__builtin_expect(err != 0 || io->form == FORM_RAW, 0)) {
         rq->result.host_result = (uint8_t)sc->host_result;
         rq->result.scsi_status = sc->host_result == DID_OK ? sc->status : 0;
@@ -47,6 +47,12 @@ disk_time_is_up(const struct scsi_sdev *s, const struct blk_request *rq)
     uint64_t ms = rq->parent->timeout_ms > 0 ? rq->parent->timeout_ms : t->params.timeout_ms;
 
     return t->loop->now_ns >= rq->start_ns + (SCSI_DISK_RETRIES + 1) * ms * LOOP_NS_PER_MS;
+}
+
+static bool
+disk_changes(const struct blk_request *rq)
+{
+    return rq->op != BDEV_READ && rq->op != BDEV_FLUSH && rq->op != BDEV_SCSI;
 }
 
 /* True when rq may be sent again although it may have been executed: doing it twice is as doing it
@@ -230,6 +236,8 @@ disk_act(struct scsi_sdev *s, struct scsi_io *io, const struct scsi_verdict *v,
 {
     int err = v->err;
 
+    if (v->maybe_done && disk_changes(io->rq))
+        io->maybe_done = true;
     switch (v->action) {
     case ACT_DONE:
         disk_went_well(s, io, false);
@@ -351,6 +359,7 @@ disk_moved(struct scsi_sdev *s, struct scsi_io *io, uint32_t sent, uint32_t resi
         }
     } else {
         io->stalls = 0;
+        io->maybe_done = rq->op == BDEV_WRITE;
         rq->offset += n;
         rq->len -= n;
         rq->data.skip += n;

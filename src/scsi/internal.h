@@ -3,6 +3,8 @@
 #ifndef SCSI_INTERNAL_H
 #define SCSI_INTERNAL_H
 
+#include <errno.h>
+
 #include "scsi/scsi.h"
 #include "wire/capacity.h"
 #include "wire/inquiry.h"
@@ -432,6 +434,13 @@ void scsi_done_fast(struct scsi_cmd *sc);
 
 /* disk_done.c */
 void disk_complete(struct scsi_io *io);
+/* What a request ends with that fails with err: not -ENOTCONN, which says that it was not executed,
+ * where it may have been, however its later tries have ended. */
+static inline int
+disk_true_error(const struct scsi_io *io, int err)
+{
+    return err == -ENOTCONN && io->maybe_done ? -ENOLINK : err;
+}
 
 /* Sets the fields of a free tag that scsi_queue_rq_fast relies on and does not set itself. */
 static inline void

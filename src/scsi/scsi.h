@@ -14,9 +14,10 @@
  * How a request of the disk ends (bdev_result.err; status and sense beside it):
  *
  *     -ENOLINK     path   connection lost, or the target failed the task: it may have been
- *                         executed, and is not safe to send again
+ *                         executed, in part or as a whole, and is not safe to send again, or there
+ *                         was no session any more on which to do so
  *     -ENOTCONN    path   no session: it was not recovered in time, or the disk is being closed;
- *                         what was under way when it was lost may have been executed
+ *                         what changes the disk has not been executed
  *     -ENXIO       path   no such logical unit any more, or another one is in its place
  *     -ETIMEDOUT   path   no answer in time; aborted
  *     -ECANCELED   path   swept by a reset, and not safe to send again; or bdev_cancel has ended it
@@ -234,6 +235,7 @@ struct scsi_io {
             uint8_t unit_attentions; /* in a row */
             bool back : 1;           /* the host gave it back while an abort was under way */
             bool timed_out : 1;
+            bool maybe_done : 1; /* it may have been executed, by whichever of its tries */
         };
         uint32_t not_fresh; /* all of them read as one word: 0 says that io is idle, and that none
                                of what the others record has happened to it */

@@ -51,7 +51,8 @@ enum bdev_op {
                  only stores that the request has ended: it submits nothing,                       \
                  frees nothing and calls nobody, but to stop a timer of its own */
 
-/* How a request ended, as the device told it. */
+/* How a request ended, as the device told it.  Of a request that changes the device, -ENOTCONN says
+ * that nothing was done; it is -ENOLINK where some of it may have been. */
 struct bdev_result {
     union {
         struct {
@@ -104,6 +105,7 @@ struct bdev_req {
                         follows them is under way */
     uint32_t pieces; /* pieces outstanding */
     int canceled;    /* 0, or the err of the first bdev_cancel */
+    bool begun;      /* the device may have done some of it */
 };
 
 /* The value of bdev_req.op_flags for an op with its flags, so that one store sets both and one

@@ -56,7 +56,8 @@ ls_judge_may_fail(const struct ls_world *w, const struct ls_io *io, int err)
         return true; /* its data came in spoiled, and it is not sent again */
     if (ls_is_raw(io->op) && (err == -ENOLINK || err == -ETIMEDOUT || err == -ECANCELED))
         return may & (LS_MAY_LOSE | LS_MAY_BE_SILENT);
-    return (may & LS_MAY_LOSE) && err == -ENOTCONN && given_up(w, io->h);
+    /* -ENOLINK: it was under way when the connection was lost, and nobody could send it again */
+    return (may & LS_MAY_LOSE) && (err == -ENOTCONN || err == -ENOLINK) && given_up(w, io->h);
 }
 
 static enum ls_outcome
@@ -126,7 +127,7 @@ ls_judge(struct ls_world *w, const struct ls_io *io, int err)
     if (!ls_judge_may_fail(w, io, err))
         ls_fail(w, "%s %u failed: %s, in a world where it may not", ls_op_names[io->op], io->id,
                 strerror(-err));
-    return LS_MAYBE;
+    return err == -ENOTCONN ? LS_NOT_DONE : LS_MAYBE; /* for that is what it says */
 }
 
 /* How long a request may take at most: all its tries with their error handling, and as long as the

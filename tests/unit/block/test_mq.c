@@ -959,6 +959,68 @@ test_limits_that_are_refused_end_the_fast_way(void **state)
     drv_close(&d);
 }
 
+/* "No session" says that nothing was done: so it is not said of a request of which some was. */
+static void
+test_session_ends_in_the_middle(void **state)
+{
+    static const enum bdev_op ops[] = {BDEV_READ, BDEV_WRITE, BDEV_DISCARD, BDEV_WRITE_ZEROES};
+    struct bdev_limits l = drv_limits;
+    struct req a;
+
+    (void)state;
+    l.max_discard = l.max_write_zeroes = 65536;
+    for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
+        int maybe = ops[i] == BDEV_READ ? -ENOTCONN : -ENOLINK;
+
+        for (unsigned done = 0; done < 4; done++) { /* 3: none */
+            drv_open(&d, &l, 3);
+            req_init(&a, &d, ops[i], 0, 3 * 65536);
+            assert_int_equal(bdev_submit(d.q, &a.r), 0);
+            fake_turn(&d.loop);
+            assert_int_equal(d.n, 3);
+            for (unsigned k = 0; k < 3; k++)
+                drv_end(&d, k, k == done ? 0 : -ENOTCONN);
+            fake_turn(&d.loop);
+            assert_int_equal(a.done, 1);
+            assert_int_equal(a.r.result.err, done < 3 ? maybe : -ENOTCONN);
+            drv_close(&d);
+        }
+    }
+}
+
+/* The same of a write whose flush finds no session, and of zeroes that are written by and by. */
+static void
+test_session_ends_behind_it(void **state)
+{
+    struct bdev_limits l = drv_limits;
+    struct req a;
+
+    (void)state;
+    l.fua = false;
+    l.max_write_zeroes = 0;
+    drv_open(&d, &l, 2);
+    req_init(&a, &d, BDEV_WRITE, 0, 512);
+    a.r.flags = BDEV_F_FUA;
+    assert_int_equal(bdev_submit(d.q, &a.r), 0);
+    drv_end(&d, 0, 0);
+    fake_turn(&d.loop);
+    assert_int_equal(d.log[1].op, BDEV_FLUSH);
+    drv_end(&d, 1, -ENOTCONN);
+    fake_turn(&d.loop);
+    assert_int_equal(a.done, 1);
+    assert_int_equal(a.r.result.err, -ENOLINK);
+    req_init(&a, &d, BDEV_WRITE_ZEROES, 0, 1 << 20);
+    assert_int_equal(bdev_submit(d.q, &a.r), 0);
+    fake_turn(&d.loop);
+    for (unsigned k = 2; k < d.n; k++) {
+        drv_end(&d, k, k == 2 ? 0 : -ENOTCONN);
+        fake_turn(&d.loop);
+    }
+    assert_int_equal(a.done, 1);
+    assert_int_equal(a.r.result.err, -ENOLINK);
+    drv_close(&d);
+}
+
 int
 main(void)
 {
@@ -992,6 +1054,8 @@ main(void)
         cmocka_unit_test(test_prompt_and_drain),
         cmocka_unit_test(test_fast_goes_the_general_way),
         cmocka_unit_test(test_limits_that_are_refused_end_the_fast_way),
+        cmocka_unit_test(test_session_ends_in_the_middle),
+        cmocka_unit_test(test_session_ends_behind_it),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

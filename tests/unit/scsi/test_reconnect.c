@@ -126,6 +126,76 @@ test_what_goes_again(void **state)
     }
 }
 
+/* A session that does not come back: what changes the disk and has been under way may have been
+ * executed, and of nothing else is that said. */
+static void
+test_what_may_have_been_executed(void **state)
+{
+    static const struct {
+        enum bdev_op op;
+        uint32_t flags;
+        int err;
+    } rows[] = {
+        {BDEV_READ, 0, -ENOTCONN},
+        {BDEV_READ, BDEV_F_PROMPT, -ENOTCONN},
+        {BDEV_FLUSH, 0, -ENOTCONN},
+        {BDEV_WRITE, 0, -ENOLINK},
+        {BDEV_WRITE, BDEV_F_PROMPT, -ENOLINK},
+        {BDEV_WRITE, BDEV_F_FUA, -ENOLINK},
+        {BDEV_DISCARD, 0, -ENOLINK},
+        {BDEV_WRITE_ZEROES, 0, -ENOLINK},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        /* 0: it is lost for good at once; 1: after it was sent again and refused; 2: it has never
+         * been sent */
+        for (int how = 0; how < 3; how++) {
+            struct flun *l;
+            struct io io;
+
+            memset(&d, 0, sizeof(d));
+            fh_open(&d.f);
+            l = fh_add(&d.f, 0, 0);
+            l->cap.lbpme = l->ws16 = true;
+            l->b0.max_unmap_lba = l->b0.max_unmap_desc = 100;
+            l->b2.lbpu = true;
+            fd_up(&d);
+            if (how == 2)
+                fh_lose(&d.f);
+            io_submit(&d, &io, rows[i].op, 4096, rows[i].op == BDEV_FLUSH ? 0 : 512, rows[i].flags);
+            hold();
+            fh_lose(&d.f);
+            let_go();
+            if (how == 1) {
+                fh_script(&d.f, ANSWER(SCSI_READ_10, EVER, .status = SCSI_BUSY));
+                fh_script(&d.f, ANSWER(SCSI_WRITE_10, EVER, .status = SCSI_BUSY));
+                fh_script(&d.f, ANSWER(SCSI_SYNC_CACHE_10, EVER, .status = SCSI_BUSY));
+                fh_script(&d.f, ANSWER(SCSI_UNMAP, EVER, .status = SCSI_BUSY));
+                fh_script(&d.f, ANSWER(SCSI_WRITE_SAME_16, EVER, .status = SCSI_BUSY));
+                fh_state(&d.f, SCSI_HOST_RUNNING);
+                fake_advance(&d.f.loop, SEC(2));
+                assert_true(d.dev->stats.busy > 1);
+                fh_lose(&d.f);
+            }
+            fake_advance(&d.f.loop, SEC(1));
+            assert_int_equal(io.done, 0);
+            fh_state(&d.f, SCSI_HOST_GONE);
+            fake_turn(&d.f.loop);
+            assert_int_equal(io.done, 1);
+            assert_int_equal(io.r.result.err, how == 2 ? -ENOTCONN : rows[i].err);
+            fh_state(&d.f, SCSI_HOST_RUNNING); /* and nothing of that stays with the tag */
+            d.f.nscript = 0;
+            fake_advance(&d.f.loop, SEC(2));
+            assert_int_equal(io_run(&d, rows[i].op, 4096, rows[i].op == BDEV_FLUSH ? 0 : 512, 0),
+                             0);
+            fh_state(&d.f, SCSI_HOST_GONE);
+            assert_int_equal(io_run(&d, BDEV_WRITE, 0, 512, 0), -ENOTCONN);
+            fd_close(&d);
+        }
+    }
+}
+
 /* A raw command: one that was under way may have been executed, one that was not goes. */
 static void
 test_raw_commands(void **state)
@@ -348,7 +418,7 @@ test_another_unit(void **state)
         if (how >= CHANGES) {
             fh_state(&d.f, SCSI_HOST_GONE);
             fake_advance(&d.f.loop, SEC(1));
-            assert_int_equal(a.r.result.err, -ENOTCONN);
+            assert_int_equal(a.r.result.err, -ENOLINK); /* it may have been executed */
         }
         change(&d.f.luns[0], how % CHANGES);
         let_go();
@@ -1093,7 +1163,7 @@ test_leaving_waits_for_nothing(void **state)
     scsi_device_leave(d.dev);
     fake_turn(&d.f.loop);
     assert_int_equal(a.done, 1);
-    assert_int_equal(a.r.result.err, -ENOTCONN);
+    assert_int_equal(a.r.result.err, -ENOLINK); /* it was under way */
     assert_int_equal(exec_calls, 1);
     assert_int_equal(x.result.err, -ENOTCONN);
     io_submit(&d, &b, BDEV_WRITE, 0, 4096, 0);
@@ -1244,6 +1314,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_goes_again),
+        cmocka_unit_test(test_what_may_have_been_executed),
         cmocka_unit_test(test_raw_commands),
         cmocka_unit_test(test_partly_done_write),
         cmocka_unit_test(test_flush_after_a_loss),

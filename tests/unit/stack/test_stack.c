@@ -430,7 +430,7 @@ test_close_while_blocked(void **state)
         for (int i = 0; i < 4; i++)
             fake_turn(&o.f.loop);
         assert_int_equal(a.done, 1);
-        assert_int_equal(a.r.result.err, -ENOTCONN);
+        assert_int_equal(a.r.result.err, -ENOLINK); /* it may have been executed */
         assert_int_equal(o.closed, 1);
         assert_int_equal(o.close_err, dirty ? -ENOTCONN : 0);
         assert_int_equal(o.f.n, 0);
@@ -459,7 +459,7 @@ test_connection_lost_while_closing(void **state)
         assert_int_equal(fh_count(&o.f, SCSI_SYNC_CACHE_10), flush);
         fh_lose(&o.f);
         fake_advance(&o.f.loop, MS(20));
-        assert_int_equal(a.r.result.err, flush ? 0 : -ENOTCONN);
+        assert_int_equal(a.r.result.err, flush ? 0 : -ENOLINK);
         assert_int_equal(o.closed, 1);
         assert_int_equal(o.close_err, flush ? -ENOTCONN : 0); /* nothing was acknowledged */
         owner_down();
