@@ -65,11 +65,11 @@ alua_keep_why(struct scsi_sdev *s)
 {
     char label[SDEV_LABEL_MAX];
 
-    if (s->access == ACCESS_FAIL && (s->why.code == 0 || s->why.code == -EHOSTUNREACH))
-        (void)lunette_fail(&s->why, -EHOSTUNREACH, LUNETTE_DOM_SCSI, 0, "%s: %s",
-                           sdev_label(s, label, sizeof(label)), scsi_path_trouble(&s->dev));
-    else if (s->access != ACCESS_FAIL && s->why.code == -EHOSTUNREACH)
-        s->why.code = 0;
+    if (s->access == ACCESS_FAIL && (s->why_code == 0 || s->why_code == -EHOSTUNREACH))
+        sdev_why(s, -EHOSTUNREACH, LUNETTE_DOM_SCSI, 0, "%s: %s",
+                 sdev_label(s, label, sizeof(label)), scsi_path_trouble(&s->dev));
+    else if (s->access != ACCESS_FAIL && s->why_code == -EHOSTUNREACH)
+        sdev_why_clear(s);
 }
 
 static void

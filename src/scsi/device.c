@@ -66,6 +66,7 @@ sdev_free(struct scsi_sdev *s)
     loop_defer_cancel(&s->ev_work);
     loop_defer_cancel(&s->rm_work);
     disk_detach(s);
+    sdev_why_clear(s);
     free(s);
 }
 

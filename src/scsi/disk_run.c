@@ -19,13 +19,16 @@ disk_run_end(struct scsi_disk *d, int err, const struct lunette_error *why)
     struct scsi_sdev *s = d->sdev;
     void (*done)(void *user, int e, const struct lunette_error *w) = d->done;
     void (*looked)(struct scsi_sdev * t, int e, const struct lunette_error *w) = d->looked;
+    struct lunette_error other;
 
     assert(d->running);
     d->running = false;
     d->todo = 0;
     if (!d->up && err == 0 && s->replaced) { /* while it came up */
         err = -ENXIO;
-        why = &s->why;
+        (void)lunette_fail(&other, err, LUNETTE_DOM_NOTFOUND, 0, "%s",
+                           s->why != NULL ? s->why->msg : "another unit is in its place");
+        why = &other;
     }
     if (!d->up && err == 0)
         d->up = true;

@@ -173,12 +173,13 @@ struct scsi_sdev {
     bool expecting_ua; /* a unit attention that follows a reset of ours is due: it is no news */
     bool has_83, has_b0, has_b1, has_b2, name_told; /* VPD pages; name is from page 83h */
     bool known;                                     /* INQUIRY has told what it is */
-    bool vague;               /* a page could not be had: its name or serial number is not known */
-    bool replaced;            /* another unit has been found in its place */
-    bool leaving;             /* its user has decided to close it: nothing waits for a session */
-    enum sdev_access access;  /* alua_state.c */
-    uint64_t nexus;           /* that it was last found to be itself in, or SDEV_NO_NEXUS */
-    struct lunette_error why; /* why commands fail, where code is not 0 */
+    bool vague;              /* a page could not be had: its name or serial number is not known */
+    bool replaced;           /* another unit has been found in its place */
+    bool leaving;            /* its user has decided to close it: nothing waits for a session */
+    enum sdev_access access; /* alua_state.c */
+    uint64_t nexus;          /* that it was last found to be itself in, or SDEV_NO_NEXUS */
+    int why_code;            /* what commands fail with where they do, and the state does not say */
+    struct lunette_error *why; /* and a sentence, where there was memory for it; sdev_why() */
     struct sdev_reconnect rc;
     bool seen;                      /* the scan under way has found it */
     bool doomed;                    /* its owner has freed it: eh.c does once it lets go */
@@ -391,6 +392,12 @@ bool sdev_set_state(struct scsi_sdev *s, enum scsi_device_state to);
 void sdev_reconnect_stop(struct scsi_sdev *s);
 /* What commands fail with in the state of s. */
 int sdev_error(const struct scsi_sdev *s);
+/* What commands of s fail with from now on, or would if they did not wait, and why.  The sentence
+ * is kept while there is one: of thousands of units few fail. */
+void sdev_why(struct scsi_sdev *s, int err, enum lunette_domain domain, uint32_t detail,
+              const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+void sdev_why_as(struct scsi_sdev *s, const struct lunette_error *why);
+void sdev_why_clear(struct scsi_sdev *s);
 /* Another unit, which differs as text says, is in the place of s, for good. */
 void sdev_replaced(struct scsi_sdev *s, const char *text);
 /* Sets s OFFLINE or TRANSPORT_OFFLINE, because of why. */

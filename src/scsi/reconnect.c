@@ -59,10 +59,9 @@ reconnect_give_up(struct scsi_sdev *s)
     if (s->dev.state != SDEV_BLOCK)
         return;
     sdev_log(s, LOG_LEVEL_WARN, "the session is back, but %s; commands fail, and it is tried on",
-             s->why.code != 0 ? s->why.msg : "the unit does not answer");
-    if (s->why.code == 0)
-        (void)lunette_fail(&s->why, -EIO, LUNETTE_DOM_SCSI, 0,
-                           "the unit does not answer in the new session");
+             s->why != NULL ? s->why->msg : "the unit does not answer");
+    if (s->why_code == 0)
+        sdev_why(s, -EIO, LUNETTE_DOM_SCSI, 0, "the unit does not answer in the new session");
     (void)sdev_set_state(s, SDEV_TRANSPORT_OFFLINE);
     sdev_raise(s, 1u << SCSI_EV_OFFLINE, 0);
 }
@@ -107,8 +106,8 @@ reconnect_absent(struct scsi_sdev *s)
     char label[SDEV_LABEL_MAX];
     uint64_t now = s->dev.target->loop->now_ns;
 
-    (void)lunette_fail(&s->why, -ENXIO, LUNETTE_DOM_NOTFOUND, 0,
-                       "%s: the target has no such unit now", sdev_label(s, label, sizeof(label)));
+    sdev_why(s, -ENXIO, LUNETTE_DOM_NOTFOUND, 0, "%s: the target has no such unit now",
+             sdev_label(s, label, sizeof(label)));
     reconnect_failed(s, now < s->rc.since_ns + ABSENT_S * LOOP_NS_PER_S);
 }
 
@@ -120,8 +119,8 @@ reconnect_done(struct scsi_sdev *s)
     struct sdev_reconnect *rc = &s->rc;
 
     if (rc->doubted) {
-        (void)lunette_fail(&s->why, -EIO, LUNETTE_DOM_SCSI, 0,
-                           "the unit says again and again that it may have changed");
+        sdev_why(s, -EIO, LUNETTE_DOM_SCSI, 0,
+                 "the unit says again and again that it may have changed");
         reconnect_failed(s, true);
         return;
     }
@@ -142,7 +141,7 @@ reconnect_looked(struct scsi_sdev *s, int err, const struct lunette_error *why)
         reconnect_done(s);
         return;
     }
-    (void)lunette_fail_as(&s->why, why);
+    sdev_why_as(s, why);
     reconnect_failed(s, true);
 }
 
@@ -177,7 +176,7 @@ reconnect_identified(void *user, enum ident_result r, const struct lunette_error
         return;
     case IDENT_UNKNOWN:
     default:
-        (void)lunette_fail_as(&s->why, why);
+        sdev_why_as(s, why);
         reconnect_failed(s, true);
         return;
     }
@@ -201,11 +200,10 @@ reconnect_not_ready(struct scsi_sdev *s, int err, const struct scsi_sense *sense
 {
     char text[SENSE_TEXT_MAX], label[SDEV_LABEL_MAX];
 
-    (void)lunette_fail(&s->why, err, LUNETTE_DOM_SCSI,
-                       (uint32_t)SCSI_CHECK_CONDITION << 24 | (uint32_t)sense->key << 16 |
-                           sense_code(sense),
-                       "%s: TEST UNIT READY: %s", sdev_label(s, label, sizeof(label)),
-                       sense_format(sense, text, sizeof(text)));
+    sdev_why(s, err, LUNETTE_DOM_SCSI,
+             (uint32_t)SCSI_CHECK_CONDITION << 24 | (uint32_t)sense->key << 16 | sense_code(sense),
+             "%s: TEST UNIT READY: %s", sdev_label(s, label, sizeof(label)),
+             sense_format(sense, text, sizeof(text)));
     reconnect_failed(s, wait);
 }
 
@@ -218,7 +216,7 @@ reconnect_started_unit(struct scsi_exec *x)
     free(c);
     if (!reconnect_goes_on(s))
         return;
-    (void)lunette_fail(&s->why, -EIO, LUNETTE_DOM_SCSI, 0, "the unit is being started");
+    sdev_why(s, -EIO, LUNETTE_DOM_SCSI, 0, "the unit is being started");
     reconnect_failed(s, true);
 }
 
@@ -268,8 +266,8 @@ reconnect_ready(struct scsi_exec *x)
     if (err == 0 && (status == SCSI_BUSY || status == SCSI_TASK_SET_FULL))
         err = -EBUSY;
     if (err != 0) {
-        (void)lunette_fail(&s->why, err, LUNETTE_DOM_SCSI, (uint32_t)status << 24,
-                           "TEST UNIT READY: %s", err == -EBUSY ? "the unit is busy" : "no answer");
+        sdev_why(s, err, LUNETTE_DOM_SCSI, (uint32_t)status << 24, "TEST UNIT READY: %s",
+                 err == -EBUSY ? "the unit is busy" : "no answer");
         reconnect_failed(s, true);
     } else if (told) {
         reconnect_sense(s, &sense);
@@ -286,7 +284,7 @@ reconnect_cmd_new(struct scsi_sdev *s)
 
     s->rc.step = RECONNECT_READY;
     if (c == NULL) {
-        (void)lunette_fail(&s->why, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "out of memory");
+        sdev_why(s, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "out of memory");
         reconnect_failed(s, true);
         return NULL;
     }

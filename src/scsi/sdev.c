@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/fsm.h"
 #include "scsi/internal.h"
@@ -170,8 +171,8 @@ scsi_backoff_ms(struct loop *l, uint32_t *state)
 int
 sdev_error(const struct scsi_sdev *s)
 {
-    if (s->why.code != 0)
-        return s->why.code;
+    if (s->why_code != 0)
+        return s->why_code;
     return s->dev.state == SDEV_TRANSPORT_OFFLINE ? -ENOTCONN : -ENODEV;
 }
 
@@ -182,14 +183,47 @@ scsi_device_why(const struct scsi_device *dev)
     bool fails = dev->state == SDEV_OFFLINE || dev->state == SDEV_TRANSPORT_OFFLINE ||
                  s->access == ACCESS_FAIL;
 
-    return fails && s->why.code != 0 ? &s->why : NULL;
+    return fails && s->why_code != 0 ? s->why : NULL;
+}
+
+void
+sdev_why_clear(struct scsi_sdev *s)
+{
+    s->why_code = 0;
+    free(s->why);
+    s->why = NULL;
+}
+
+void
+sdev_why_as(struct scsi_sdev *s, const struct lunette_error *why)
+{
+    s->why_code = why->code;
+    if (s->why == NULL)
+        s->why = calloc(1, sizeof(*s->why));
+    if (s->why != NULL)
+        (void)lunette_fail_as(s->why, why);
+}
+
+void
+sdev_why(struct scsi_sdev *s, int err, enum lunette_domain domain, uint32_t detail, const char *fmt,
+         ...)
+{
+    struct lunette_error why;
+    char text[sizeof(why.msg)];
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    (void)lunette_fail(&why, err, domain, detail, "%s", text);
+    sdev_why_as(s, &why);
 }
 
 void
 sdev_set_failed(struct scsi_sdev *s, enum scsi_device_state to, const struct lunette_error *why)
 {
     if (sdev_set_state(s, to))
-        (void)lunette_fail_as(&s->why, why);
+        sdev_why_as(s, why);
 }
 
 void
@@ -260,7 +294,7 @@ sdev_set_state(struct scsi_sdev *s, enum scsi_device_state to)
     s->dev.state = to;
     sdev_set_clock(s);
     if (to == SDEV_RUNNING || to == SDEV_BLOCK)
-        s->why.code = 0;
+        sdev_why_clear(s);
     if (to == SDEV_OFFLINE)
         s->given_up = false; /* eh.c says so where it is why */
     if (to == SDEV_RUNNING) {
