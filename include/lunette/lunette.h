@@ -175,11 +175,12 @@ enum lunette_event_type {
     LUNETTE_EVENT_RESERVATIONS, /* reservations were preempted or released */
     LUNETTE_EVENT_MODE,         /* write protection or cache: lunette_get_info */
     LUNETTE_EVENT_REPLACED,     /* another unit answers in its place: its requests fail for good */
-    LUNETTE_EVENT_OFFLINE,      /* error handling gave up on it: its requests fail */
-    LUNETTE_EVENT_LOST_WRITES,  /* writes that were acknowledged may be lost: the cache that held
-                                   them lost its power, or failed to write them */
-    LUNETTE_EVENT_ALUA,         /* the state of its path is another */
-    LUNETTE_EVENT_ONLINE,       /* it was offline, and is tried again */
+    LUNETTE_EVENT_OFFLINE, /* its requests fail until ONLINE: error handling gave up on it, or it
+                              was not there, or not ready, when the session was back */
+    LUNETTE_EVENT_LOST_WRITES, /* writes that were acknowledged may be lost: the cache that held
+                                  them lost its power, or failed to write them */
+    LUNETTE_EVENT_ALUA,        /* the state of its path is another */
+    LUNETTE_EVENT_ONLINE,      /* it was offline, and its requests go on */
     /* Of the context. */
     LUNETTE_EVENT_DROPPED, /* events were dropped, `attempt` of them: nobody took them in time */
 };

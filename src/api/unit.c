@@ -238,12 +238,12 @@ static const struct unit_event {
     [SCSI_EV_REPLACED] = {LUNETTE_EVENT_REPLACED, -ENXIO,
                           "another unit is in its place: requests fail for good"},
     [SCSI_EV_OFFLINE] = {LUNETTE_EVENT_OFFLINE, -ENODEV,
-                         "error handling gave up on it: requests fail"},
+                         "error handling gave up on it: requests fail until it is tried again"},
     [SCSI_EV_LOST_WRITES] = {LUNETTE_EVENT_LOST_WRITES, -EIO,
                              "its cache may have lost writes that were acknowledged"},
     [SCSI_EV_DEFERRED_ERROR] = {LUNETTE_EVENT_LOST_WRITES, -EIO,
                                 "it failed to write what it had acknowledged"},
-    [SCSI_EV_ONLINE] = {LUNETTE_EVENT_ONLINE, 0, "it was offline, and is tried again"},
+    [SCSI_EV_ONLINE] = {LUNETTE_EVENT_ONLINE, 0, "requests go on after it was offline"},
     [SCSI_EV_ALUA] = {LUNETTE_EVENT_ALUA, 0, "the state of its path (ALUA) is another"},
 };
 
@@ -266,6 +266,7 @@ api_unit_event(struct lunette_session *s, const struct scsi_device *dev, enum sc
     struct lunette_lun *lun = unit_of(s, dev);
     struct lunette_event ev = {
         .struct_size = sizeof(ev), .type = e->type, .session = s, .lun = lun, .err = e->err};
+    const struct lunette_error *fails = stack_device_why(dev);
     char number[LUN_TEXT_MAX];
 
     if (why != SCSI_EV_FOUND)
@@ -279,6 +280,10 @@ api_unit_event(struct lunette_session *s, const struct scsi_device *dev, enum sc
     if (why == SCSI_EV_CAPACITY && lun != NULL && lun->disk != NULL)
         (void)snprintf(ev.why, sizeof(ev.why), "LUN %s has %llu bytes now", number,
                        (unsigned long long)bdev_get_limits(lun->disk->bdev)->size);
+    if (e->err != 0 && e->type != LUNETTE_EVENT_LOST_WRITES && fails != NULL) {
+        ev.err = fails->code;
+        (void)snprintf(ev.why, sizeof(ev.why), "%s", fails->msg);
+    }
     api_events_add(&s->ctx->events, &ev);
 }
 

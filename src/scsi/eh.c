@@ -68,7 +68,7 @@ eh_give_up(struct scsi_sdev *s)
         return;
     (void)sdev_set_state(s, SDEV_OFFLINE);
     s->given_up = true;
-    sdev_raise(s, 1u << SCSI_EV_OFFLINE, 0);
+    sdev_tell_offline(s);
 }
 
 static void

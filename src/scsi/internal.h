@@ -190,6 +190,7 @@ struct scsi_sdev {
     enum eh_step eh;
     uint64_t eh_nexus; /* that the ladder stands in */
     bool given_up;     /* it has set the device OFFLINE */
+    bool told_offline; /* SCSI_EV_OFFLINE: when it RUNs again, that is told, too */
     bool aca_out;      /* CLEAR ACA is with the host */
     struct scsi_eh_wait aca_wait;
     bool eh_tur_out, eh_tur_wanted; /* TEST UNIT READY is with the host; the step waits for it */
@@ -398,6 +399,8 @@ void sdev_why(struct scsi_sdev *s, int err, enum lunette_domain domain, uint32_t
               const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 void sdev_why_as(struct scsi_sdev *s, const struct lunette_error *why);
 void sdev_why_clear(struct scsi_sdev *s);
+/* Tells that requests fail, though the device may come back. */
+void sdev_tell_offline(struct scsi_sdev *s);
 /* Another unit, which differs as text says, is in the place of s, for good. */
 void sdev_replaced(struct scsi_sdev *s, const char *text);
 /* Sets s OFFLINE or TRANSPORT_OFFLINE, because of why. */

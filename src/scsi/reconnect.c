@@ -63,7 +63,7 @@ reconnect_give_up(struct scsi_sdev *s)
     if (s->why_code == 0)
         sdev_why(s, -EIO, LUNETTE_DOM_SCSI, 0, "the unit does not answer in the new session");
     (void)sdev_set_state(s, SDEV_TRANSPORT_OFFLINE);
-    sdev_raise(s, 1u << SCSI_EV_OFFLINE, 0);
+    sdev_tell_offline(s);
 }
 
 static void

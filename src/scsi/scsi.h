@@ -121,7 +121,7 @@ enum scsi_event {
     SCSI_EV_REPLACED,       /* another unit answers at this LUN: the device is offline, for good */
     SCSI_EV_OFFLINE, /* error handling gave up; or after a new login the unit was not there or not
                         ready for too long, and then it may come back by itself */
-    SCSI_EV_ONLINE,  /* a device that error handling had given up is tried again */
+    SCSI_EV_ONLINE,  /* a device that was told to be offline is tried again, or is back */
     SCSI_NEVENTS,
 };
 
@@ -144,6 +144,10 @@ struct scsi_params {
 /* Attaches the midlayer: sets h->ev and h->ev_user.  params and ev may be NULL.  0 or -ENOMEM. */
 int scsi_attach(struct scsi_host *h, const struct scsi_params *params, const struct scsi_events *ev,
                 void *user, struct scsi_target **ret);
+
+/* Changes the time limit of disk commands, which is not 0: with (SCSI_DISK_RETRIES + 1) times that
+ * a request is given up.  The time limits of block devices are set beside it (bdev_set_timeout). */
+void scsi_set_timeout(struct scsi_target *t, uint32_t timeout_ms);
 
 /* Frees the target and its devices.  The host must have given back every command, since its session
  * is gone; it is not touched any more, except that its ev is set to NULL unless it has said that it

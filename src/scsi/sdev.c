@@ -266,11 +266,18 @@ sdev_set_clock(struct scsi_sdev *s)
         s->up->clock(s->bdev, s->dev.state != SDEV_BLOCK);
 }
 
-/* A device that error handling had given up is RUNNING again. */
+void
+sdev_tell_offline(struct scsi_sdev *s)
+{
+    s->told_offline = true;
+    sdev_raise(s, 1u << SCSI_EV_OFFLINE, 0);
+}
+
+/* A device that was said to be offline is RUNNING again. */
 static void
 sdev_back_online(struct scsi_sdev *s)
 {
-    s->given_up = false;
+    s->given_up = s->told_offline = false;
     s->eh_barren = 0;
     sdev_log(s, LOG_LEVEL_WARN, "online again");
     sdev_raise(s, 1u << SCSI_EV_ONLINE, 0);
@@ -298,7 +305,7 @@ sdev_set_state(struct scsi_sdev *s, enum scsi_device_state to)
     if (to == SDEV_OFFLINE)
         s->given_up = false; /* eh.c says so where it is why */
     if (to == SDEV_RUNNING) {
-        if (s->given_up)
+        if (s->told_offline)
             sdev_back_online(s);
         sdev_gate_clear(s, GATE_STATE);
     } else {

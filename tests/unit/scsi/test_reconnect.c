@@ -644,7 +644,12 @@ test_absent_for_a_while(void **state)
     d.f.luns[0].there = true;
     fake_advance(&d.f.loop, SEC(3));
     assert_int_equal(d.dev->state, SDEV_RUNNING);
+    assert_int_equal(d.f.events[SCSI_EV_OFFLINE], 1);
+    assert_int_equal(d.f.events[SCSI_EV_ONLINE], 1);
     assert_int_equal(io_run(&d, BDEV_WRITE, 0, 4096, 0), 0);
+    lose_and_return(); /* which is no news of that kind */
+    fake_advance(&d.f.loop, SEC(3));
+    assert_int_equal(d.f.events[SCSI_EV_ONLINE], 1);
     fd_close(&d);
 }
 
