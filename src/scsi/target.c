@@ -141,6 +141,13 @@ scsi_attach(struct scsi_host *h, const struct scsi_params *params, const struct 
 }
 
 void
+scsi_set_timeout(struct scsi_target *t, uint32_t timeout_ms)
+{
+    assert(timeout_ms > 0);
+    t->params.timeout_ms = timeout_ms;
+}
+
+void
 scsi_detach(struct scsi_target **pt)
 {
     struct scsi_target *t = *pt;

@@ -150,6 +150,7 @@ stack_set_timeout(struct stack *s, uint32_t timeout_ms)
 {
     assert(timeout_ms > 0);
     s->timeout_ms = timeout_ms;
+    scsi_set_timeout(s->target, timeout_ms);
     LIST_FOREACH (n, &s->disks) {
         const struct stack_unit *u = container_of(n, struct stack_unit, node);
 

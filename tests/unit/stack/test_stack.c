@@ -697,6 +697,31 @@ test_host_goes_out_of_memory_first(void **state)
     fake_advance(&o.f.loop, SEC(100));
 }
 
+/* A time limit that is changed holds for each try, and for all of them together. */
+static void
+test_timeout_changes(void **state)
+{
+    struct io a;
+    uint64_t t0;
+
+    (void)state;
+    owner_up();
+    disk_up();
+    stack_set_timeout(o.s, 60000);
+    o.f.abort_result = SCSI_EH_SUCCESS;
+    fh_script(&o.f, ANSWER(SCSI_READ_10, EVER, .never = true));
+    o.f.n = 0;
+    t0 = o.f.loop.l.now_ns;
+    submit(&a, BDEV_READ, 0);
+    while (a.done == 0 && o.f.loop.l.now_ns < t0 + SEC(1000))
+        fake_advance(&o.f.loop, SEC(1));
+    assert_int_equal(a.done, 1);
+    assert_int_equal(a.r.result.err, -ETIMEDOUT);
+    assert_int_equal(fh_count(&o.f, SCSI_READ_10), 6);
+    assert_true(o.f.loop.l.now_ns - t0 >= SEC(360) && o.f.loop.l.now_ns - t0 <= SEC(362));
+    owner_down();
+}
+
 int
 main(void)
 {
@@ -717,6 +742,7 @@ main(void)
         cmocka_unit_test(test_detach_at_each_step),
         cmocka_unit_test(test_allocations_fail),
         cmocka_unit_test(test_host_goes_out_of_memory_first),
+        cmocka_unit_test(test_timeout_changes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
