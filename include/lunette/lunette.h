@@ -46,8 +46,10 @@
  *   -ENXIO      no such logical unit any more, or another one is in its place
  *   -ENODEV     the device is offline        -EPROTO  an answer that makes no sense
  *   -EHOSTUNREACH the path is in an ALUA state in which it takes no I/O (standby, unavailable ...)
- *   -ENOTCONN   the session was not recovered in time, or is gone for good
- *   -ENOLINK    the connection was lost with the command under way: it may have been executed
+ *   -ENOTCONN   the session was not recovered in time, or is gone for good: nothing that would have
+ *               changed the unit has been executed
+ *   -ENOLINK    the connection was lost with the request under way: it may have been executed, in
+ *               part or as a whole
  *   -EIO        any other failure
  *
  * A lost connection is none of them by itself: see "sessions" below.
@@ -201,7 +203,8 @@ struct lunette_event {
 
 /* Events come by fn from now on: from inside calls that drive ctx, as the callbacks of
  * lunette_open_start do, with the same rights; they may close a session or a LUN by the calls that
- * do not wait.  ev is valid while fn runs.  NULL: they are kept for lunette_ctx_next_event. */
+ * do not wait, but not one that the call which drives ctx is about.  ev is valid while fn runs.
+ * NULL: they are kept for lunette_ctx_next_event. */
 LUNETTE_API int lunette_ctx_set_events(struct lunette_ctx *ctx,
                                        void (*fn)(void *user, const struct lunette_event *ev),
                                        void *user);
@@ -382,12 +385,13 @@ LUNETTE_API int lunette_get_session_info(const struct lunette_lun *lun,
 /* ---- sessions -------------------------------------------------------------------------------
  *
  * A session is one login to a target, and outlives its connection: when that is lost, the session
- * logs in again by itself, as often as it takes, and its requests wait meanwhile, with their time
- * limits standing still.  Then requests go on that were not sent yet, and those that may be done
+ * logs in again by itself, as often as it takes, and its requests wait meanwhile; the time limits
+ * of commands stand still, those of lunette_set_timeout and lunette_queue_set_timeout do not.  Then
+ * requests go on that were not sent yet, and those that may be done
  * twice without harm: reads, writes, flushes, discards, zeroes.  Others that were under way fail
  * with -ENOLINK: they may have been executed.  When replacement_timeout is over, requests fail with
- * -ENOTCONN, and work again once the session is back.  Only a target that refuses the login for
- * good, as for a wrong secret, ends the session.
+ * -ENOTCONN, or -ENOLINK where they have been under way, and work again once the session is back.
+ * Only a target that refuses the login for good, as for a wrong secret, ends the session.
  *
  * lunette_open makes a session for its one LUN.  Several LUNs of a target may share one:
  *
@@ -695,8 +699,9 @@ struct lunette_completion {
 LUNETTE_API int lunette_queue_new(struct lunette_lun *lun, uint32_t depth,
                                   struct lunette_queue **ret, struct lunette_error *err);
 
-/* Waits for the requests that are outstanding, drops their completions and frees q.  NULL is
- * harmless. */
+/* Waits for the requests that are outstanding, drops their completions and frees q.  While the
+ * session is lost they end when that does, or its replacement timeout: who cannot wait so long
+ * calls lunette_queue_cancel before.  NULL is harmless. */
 LUNETTE_API void lunette_queue_free(struct lunette_queue *q);
 
 /* Each of these queues one request.  It may not be sent before lunette_queue_submit or

@@ -272,13 +272,16 @@ event_session_text(const struct lunette_event *ev, char *buf, size_t size)
 const char *
 lunette_event_text(const struct lunette_event *event, char *buf, size_t size)
 {
-    struct lunette_event ev;
+    size_t told = event->struct_size > 0 ? event->struct_size : API_FIRST_EVENT;
+    struct lunette_event ev = {0};
 
     if (size == 0)
         return buf;
     buf[0] = '\0';
-    if (api_sized_in(&ev, sizeof(ev), event, API_FIRST_EVENT) == -EINVAL)
+    if (!api_size_possible(told, API_FIRST_EVENT))
         return buf;
+    memcpy(&ev, event,
+           told < sizeof(ev) ? told : sizeof(ev)); /* what is not known here is left out */
     ev.why[sizeof(ev.why) - 1] = '\0';
     if (ev.type >= LUNETTE_EVENT_CONN_LOST && ev.type <= LUNETTE_EVENT_GONE)
         event_session_text(&ev, buf, size);

@@ -89,11 +89,13 @@ io_err_domain(const struct bdev_result *r)
     }
 }
 
-/* What ended the connection, or the session, says more than the error. */
+/* What ended the connection, or the session, says more than the error.  fails: why all requests
+ * fail now, or NULL. */
 static int
-io_no_connection(const struct lunette_session *s, int code, const char *what,
-                 struct lunette_error *err)
+io_no_connection(const struct lunette_session *s, const struct lunette_error *fails, int code,
+                 const char *what, struct lunette_error *err)
 {
+    bool given_up = fails != NULL && fails->code == -ENOTCONN;
     struct lunette_error why;
     int32_t limit;
 
@@ -101,6 +103,12 @@ io_no_connection(const struct lunette_session *s, int code, const char *what,
     if (why.code == 0)
         return lunette_fail(err, code, LUNETTE_DOM_CONNECT, (uint32_t)-code, "%s: %s", what,
                             io_err_text(code));
+    limit = s->reopen != NULL ? reopen_limits(s->reopen)->replacement_timeout_s : 0;
+    if (code == -ENOLINK && given_up && limit > 0)
+        return lunette_fail(err, code, why.domain, why.detail,
+                            "%s: the session was not recovered within %d s, and what was under way "
+                            "may have been executed: %s",
+                            what, limit, why.msg);
     if (code == -ENOLINK)
         return lunette_fail(err, code, why.domain, why.detail,
                             "%s: the connection was lost with the command under way, which may "
@@ -109,7 +117,6 @@ io_no_connection(const struct lunette_session *s, int code, const char *what,
     if (s->gone)
         return lunette_fail(err, code, why.domain, why.detail, "%s: the session is gone: %s", what,
                             why.msg);
-    limit = reopen_limits(s->reopen)->replacement_timeout_s;
     if (limit <= 0)
         return lunette_fail(err, code, why.domain, why.detail, "%s: the connection is lost: %s",
                             what, why.msg);
@@ -129,7 +136,7 @@ api_result(const struct lunette_lun *lun, const struct bdev_result *r, const uin
     if (r->err == 0)
         return 0;
     if (r->err == -ENOLINK || r->err == -ENOTCONN)
-        return io_no_connection(lun->s, r->err, what, err);
+        return io_no_connection(lun->s, why, r->err, what, err);
     if (why != NULL && why->code == r->err) /* all requests fail so */
         return lunette_fail(err, r->err, why->domain, why->detail, "%s: %s", what, why->msg);
     if (r->sense_len > 0 && sense_parse(sense, r->sense_len, &se)) {

@@ -244,6 +244,44 @@ events_come_in_order_and_in_time(void **state)
     world_free(&w);
 }
 
+/* Of requests that end since nobody logs in again, those are told apart that may have been
+ * executed.
+ */
+static void
+what_may_have_been_executed(void **state)
+{
+    static uint8_t buf[3][BLOCK];
+    struct lunette_error err = LUNETTE_INIT(err);
+    struct lunette_completion c[3];
+    struct lunette_queue *q = NULL;
+    struct lunette_lun *lun;
+    struct world w;
+
+    (void)state;
+    start(&w, "?replacement_timeout=30");
+    lun = open_lun(&w);
+    assert_int_equal(lunette_queue_new(lun, 4, &q, &err), 0);
+    assert_int_equal(lunette_queue_write(q, buf[0], BLOCK, 0, 0, buf[0]), 0);
+    assert_int_equal(lunette_queue_read(q, buf[1], BLOCK, BLOCK, buf[1]), 0);
+    assert_int_equal(lunette_queue_submit(q), 0);
+    sim_refuse(w.sim, NULL, true);
+    (void)sim_cut(w.sim, NULL, SIM_RESET);
+    wait_for_state(&w, lunette_lun_session(lun), LUNETTE_SESSION_BLOCKED);
+    assert_int_equal(lunette_queue_write(q, buf[2], BLOCK, 2 * BLOCK, 0, buf[2]), 0);
+    assert_int_equal(lunette_queue_poll(q, c, 3, 3, -1), 3);
+    for (int i = 0; i < 3; i++) {
+        bool maybe = c[i].user_data == buf[0];
+
+        assert_int_equal(c[i].err, maybe ? -ENOLINK : -ENOTCONN);
+        assert_int_equal(lunette_queue_explain(q, &c[i], "it", &err), c[i].err);
+        assert_non_null(strstr(err.msg, "it: the session was not recovered within 30 s"));
+        assert_true((strstr(err.msg, "may have been executed") != NULL) == maybe);
+    }
+    lunette_queue_free(q);
+    lunette_close(lun);
+    world_free(&w);
+}
+
 /* replacement_timeout=0: nobody waits, and it comes back all the same. */
 static void
 at_once(void **state)
@@ -632,6 +670,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_error_over_many_cuts),
         cmocka_unit_test(events_come_in_order_and_in_time),
+        cmocka_unit_test(what_may_have_been_executed),
         cmocka_unit_test(at_once),
         cmocka_unit_test(for_ever),
         cmocka_unit_test(changed_while_it_waits),

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "api/internal.h"
+#include "api/sized.h"
 
 static struct fake_loop loop;
 static struct lunette_ctx ctx;
@@ -255,10 +256,20 @@ test_words(void **state)
 {
     struct lunette_event ev = {
         .type = LUNETTE_EVENT_CONN_LOST, .give_up_ms = 120000, .why = "reset by peer"};
+    struct {
+        struct lunette_event ev;
+        uint64_t more;
+    } newer;
     char small[8];
 
     (void)state;
     says(&ev, "connection lost (reset by peer); requests wait for 120 s");
+    newer.ev = ev; /* a program that knows more, and has set it: the rest is as it is */
+    newer.ev.struct_size = sizeof(newer);
+    newer.more = 1;
+    says(&newer.ev, "connection lost (reset by peer); requests wait for 120 s");
+    newer.ev.struct_size = API_FIRST_EVENT - 1;
+    says(&newer.ev, "");
     assert_string_equal(lunette_event_text(&ev, small, sizeof(small)), "connect");
     ev.type = LUNETTE_EVENT_REOPENING;
     ev.attempt = 2;
