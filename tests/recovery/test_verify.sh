@@ -27,5 +27,11 @@ harm "stale ones" "head -c 4M $tmp/lun > $tmp/old; sleep 0.3; dd if=$tmp/old of=
 harm "of another place" "dd if=$tmp/lun of=$tmp/lun bs=1M count=2 seek=8 conv=notrunc status=none" "got unit"
 
 say "requests that fail"
-expect 1 "$RECOVERY_BIN/verify" --url "$url" --no-final --patience 2 --cuts 1 --down "$tmp/down"
-is '.errors > 0 and .unfinished == 0'
+expect 1 "$RECOVERY_BIN/verify" --url "$url?replacement_timeout=0" --no-final --cuts 1 --down "$tmp/down"
+is '.errors > 0 and .unfinished == 0 and (.by_errno | keys) == ["ENOTCONN"]'
+
+say "requests that never end"
+target_up
+expect 1 "$RECOVERY_BIN/verify" --url "$url?replacement_timeout=-1" --no-final --patience 1 --cuts 1 --down "$tmp/down"
+is '.unfinished == 32 and .errors == 1'
+has "no I/O for" "$tmp/err"

@@ -215,7 +215,7 @@ turn(struct verify *v)
     verify_cuts_io(&v->cuts, now_ns, good, n - good, &v->seed);
     if (v->fill == v->model.nunits && !v->stopping)
         verify_cuts_run(&v->cuts, now_ns, &v->seed);
-    if (now_ns - v->good_ns > v->patience_s * 1000000000ull) {
+    if (!v->stopping && now_ns - v->good_ns > v->patience_s * 1000000000ull) {
         fprintf(stderr, "verify: no I/O for %u s\n", v->patience_s);
         v->errors_allowed = false;
         v->errors++;
