@@ -39,8 +39,9 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 OFFSET, LENGTH = 8192, 65536
 LARGE = 4 * LENGTH
 WRITTEN = pattern(LENGTH, 99)
-# Short timers: a stall is to show within seconds.
-TIMERS = "connect_timeout=1000&login_timeout=2000&ping_timeout=1000&" \
+# Short timers: a stall is to show within seconds.  Each case is about one connection, and nobody
+# waits for another.
+TIMERS = "replacement_timeout=0&connect_timeout=1000&login_timeout=2000&ping_timeout=1000&" \
          "abort_timeout=700&lu_reset_timeout=700&target_reset_timeout=700&timeout="
 # Where a breach of the protocol is the whole case, a timeout must not pass for its discovery.
 STALL_MS, PROMPT_MS = 1500, 5000
