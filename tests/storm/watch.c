@@ -121,7 +121,8 @@ watch_start(uint16_t port, const char *target, uint64_t seed)
     w->rng.state = seed;
     w->want = calloc(1, SIZE);
     w->have = calloc(1, SIZE);
-    (void)snprintf(w->url, sizeof(w->url), "iscsi://127.0.0.1:%u/%s/0", port, target);
+    (void)snprintf(w->url, sizeof(w->url), "iscsi://127.0.0.1:%u/%s/0?replacement_timeout=0", port,
+                   target);
     if (w->want == NULL || w->have == NULL || pthread_create(&w->thread, NULL, watch_run, w) != 0) {
         watch_free(w);
         return NULL;
