@@ -89,13 +89,15 @@ void
 iscsi_recovery_tmo_changed(struct session *s)
 {
     uint64_t waited = s->pub.loop->now_ns - s->blocked_ns, limit;
+    bool never = s->recovery_tmo_s == ISCSI_RECOVERY_TMO_NEVER;
 
+    s->host.patience_ns = never ? 0 : (uint64_t)s->recovery_tmo_s * LOOP_NS_PER_S;
     if (s->state != ISCSI_STATE_BLOCKED || s->host.state != SCSI_HOST_BLOCKED)
         return;
     loop_timer_stop(s->pub.loop, &s->recovery_timer);
-    if (s->recovery_tmo_s == ISCSI_RECOVERY_TMO_NEVER)
+    if (never)
         return;
-    limit = (uint64_t)s->recovery_tmo_s * LOOP_NS_PER_S;
+    limit = s->host.patience_ns;
     loop_timer_start(s->pub.loop, &s->recovery_timer, limit > waited ? limit - waited : 0);
 }
 

@@ -80,6 +80,20 @@ disk_retry(struct scsi_sdev *s, struct scsi_io *io, const struct scsi_verdict *v
     return true;
 }
 
+/* True where io is lost with each connection that it goes on, and has been for as long as a session
+ * is waited for.  It may be io itself that ends them. */
+static bool
+disk_is_lost_for_good(const struct scsi_sdev *s, struct scsi_io *io)
+{
+    const struct scsi_host *h = s->dev.target->host;
+    uint64_t now = s->dev.target->loop->now_ns;
+
+    if (!io->lost)
+        io->lost_ns = now;
+    io->lost = true;
+    return h->patience_ns > 0 && now - io->lost_ns >= h->patience_ns;
+}
+
 /* io was lost with its connection.  It goes again in the next nexus, which begins by ending what is
  * left of the old one; the connection's loss is not its fault, and is not counted. */
 static bool
@@ -88,7 +102,8 @@ disk_replay(struct scsi_sdev *s, struct scsi_io *io)
     const struct blk_request *rq = io->rq;
     bool held = s->dev.target->host->state != SCSI_HOST_RUNNING;
 
-    if ((rq->flags & BDEV_F_FAILFAST) != 0 || !disk_may_repeat(rq) || disk_time_is_up(s, rq))
+    if ((rq->flags & BDEV_F_FAILFAST) != 0 || !disk_may_repeat(rq) || disk_time_is_up(s, rq) ||
+        disk_is_lost_for_good(s, io))
         return false;
     disk_again(s, io, held ? 0 : SCSI_NOT_SENT_MS); /* it waits at the gate, or a little here */
     return true;

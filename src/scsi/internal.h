@@ -141,6 +141,8 @@ struct sdev_reconnect {
     bool doubted;    /* since it was asked who it is, the unit has said that it may have changed */
     uint64_t began;  /* the nexus that the look under way began in */
     uint64_t since_ns; /* when the nexus began */
+    bool lost;         /* since lost_ns it has not been found to be itself in any nexus */
+    uint64_t lost_ns;
     uint32_t backoff_ms;
     struct loop_timer again; /* RECONNECT_WAIT */
     struct loop_timer limit; /* requests do not wait any longer; the tries go on */

@@ -125,6 +125,7 @@ reconnect_done(struct scsi_sdev *s)
         return;
     }
     rc->step = RECONNECT_NONE;
+    rc->lost = false;
     loop_timer_stop(s->dev.target->loop, &rc->limit);
     s->nexus = rc->began;
     (void)sdev_set_state(s, SDEV_RUNNING);
@@ -351,6 +352,30 @@ sdev_reconnect(struct scsi_sdev *s)
         reconnect_look(s); /* else the end of the look of an earlier nexus begins it */
 }
 
+/* The session is lost.  One that comes back again and again, and is lost before the device has been
+ * looked at, is not waited for any longer than one that does not come back. */
+static void
+reconnect_lost(struct scsi_sdev *s)
+{
+    const struct scsi_target *t = s->dev.target;
+    struct sdev_reconnect *rc = &s->rc;
+
+    sdev_reconnect_stop(s);
+    if (!rc->lost)
+        rc->lost_ns = t->loop->now_ns;
+    rc->lost = true;
+    if (t->host->patience_ns == 0 || t->loop->now_ns - rc->lost_ns < t->host->patience_ns) {
+        if (s->dev.state == SDEV_RUNNING || s->dev.state == SDEV_TRANSPORT_OFFLINE)
+            (void)sdev_set_state(s, SDEV_BLOCK);
+        return;
+    }
+    if (s->dev.state != SDEV_BLOCK && s->dev.state != SDEV_TRANSPORT_OFFLINE)
+        return;
+    sdev_why(s, -ENOTCONN, LUNETTE_DOM_CONNECT, 0,
+             "the session is lost again and again before the unit has answered");
+    reconnect_give_up(s);
+}
+
 void
 sdev_follow_host(struct scsi_sdev *s, enum scsi_host_state state)
 {
@@ -360,9 +385,7 @@ sdev_follow_host(struct scsi_sdev *s, enum scsi_host_state state)
         (void)sdev_set_state(s, SDEV_RUNNING);
     switch (state) {
     case SCSI_HOST_BLOCKED:
-        sdev_reconnect_stop(s);
-        if (s->dev.state == SDEV_RUNNING || s->dev.state == SDEV_TRANSPORT_OFFLINE)
-            (void)sdev_set_state(s, SDEV_BLOCK);
+        reconnect_lost(s);
         break;
     case SCSI_HOST_RUNNING:
         if (s->dev.state == SDEV_RUNNING || s->dev.state == SDEV_TRANSPORT_OFFLINE ||

@@ -240,14 +240,16 @@ struct scsi_io {
             bool back : 1;           /* the host gave it back while an abort was under way */
             bool timed_out : 1;
             bool maybe_done : 1; /* it may have been executed, by whichever of its tries */
+            bool lost : 1;       /* with a connection, first at lost_ns */
         };
         uint32_t not_fresh; /* all of them read as one word: 0 says that io is idle, and that none
                                of what the others record has happened to it */
     };
     uint8_t form; /* how the CDB was built: enum disk_form */
     struct scsi_cmd sc;
-    struct list node;   /* of dev: in error handling */
-    uint64_t seen;      /* flush: writes done when it was sent */
+    struct list node; /* of dev: in error handling */
+    uint64_t seen;    /* flush: writes done when it was sent */
+    uint64_t lost_ns;
     struct iovec small; /* data that is not the caller's */
     uint8_t param[24];
     struct scsi_eh_wait wait;

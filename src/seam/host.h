@@ -168,6 +168,8 @@ struct scsi_host {
     uint32_t max_cdb_len;  /* bytes */
     uint32_t max_sg;       /* iovecs of one command at most */
     uint64_t max_transfer; /* bytes of one command at most */
+    uint64_t
+        patience_ns; /* how long it stays BLOCKED by one loss; 0: it does not say, or for ever */
     enum scsi_host_state state;
 };
 
