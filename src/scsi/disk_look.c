@@ -42,6 +42,14 @@ disk_take_capacity(struct scsi_disk *d, struct scsi_capacity c)
         sdev_log(d->sdev, LOG_LEVEL_WARN, "tells no block size, taking 512 bytes");
         c.block_len = 512;
     }
+    if (d->up && c.block_len != d->limits.block_size) { /* so it must be another unit */
+        char text[80];
+
+        (void)snprintf(text, sizeof(text), "its block size was %u, and is %u", d->limits.block_size,
+                       c.block_len);
+        disk_replaced(d, text);
+        return;
+    }
     if (c.block_len != 512 && c.block_len != 1024 && c.block_len != 2048 && c.block_len != 4096) {
         disk_fail(d, -ENOTSUP, "blocks of %u bytes are not supported (512, 1024, 2048, 4096 are)",
                   c.block_len);
@@ -54,14 +62,6 @@ disk_take_capacity(struct scsi_disk *d, struct scsi_capacity c)
     }
     if (c.protection > 3) {
         disk_fail(d, -ENOTSUP, "protection type %u is unknown", c.protection);
-        return;
-    }
-    if (d->up && c.block_len != d->limits.block_size) { /* so it must be another unit */
-        char text[80];
-
-        (void)snprintf(text, sizeof(text), "its block size was %u, and is %u", d->limits.block_size,
-                       c.block_len);
-        disk_replaced(d, text);
         return;
     }
     if (d->up && c.blocks < d->capacity.blocks)

@@ -33,6 +33,7 @@ import cases_scsi    # noqa: F401
 import cases_stream  # noqa: F401
 import cases_task    # noqa: F401
 import cases_lent    # noqa: F401
+import cases_reopen  # noqa: F401
 from target import IQN, pattern
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
