@@ -236,6 +236,18 @@ io_bad_range(const struct lunette_lun *lun, const struct bdev_req *req, const ch
                         (unsigned long long)l->size);
 }
 
+/* Waits for a request.  lun is in use meanwhile: no callback may close it. */
+static int
+io_wait(struct lunette_lun *lun, const bool *done, struct lunette_error *err)
+{
+    int r;
+
+    lun->queues++;
+    r = api_wait(lun->s->ctx, done, err);
+    lun->queues--;
+    return r;
+}
+
 /* Submits s->req and waits for its end. */
 static int
 io_run(struct lunette_lun *lun, struct sync *s, const char *what, struct lunette_error *err)
@@ -265,7 +277,7 @@ io_run(struct lunette_lun *lun, struct sync *s, const char *what, struct lunette
     if (lun->timeout_ms != 0)
         loop_timer_start(lun->s->ctx->loop, &s->limit, lun->timeout_ms * LOOP_NS_PER_MS);
     bdev_commit(lun->q);
-    r = api_wait(lun->s->ctx, &s->done, err);
+    r = io_wait(lun, &s->done, err);
     if (r < 0)
         return r;
     return api_result(lun, &s->req.result, s->sense, what, err);
@@ -477,7 +489,7 @@ api_exec_run(struct lunette_lun *lun, struct scsi_exec *x, struct lunette_error 
         return r;
     if (lun->timeout_ms != 0)
         loop_timer_start(s.loop, &s.limit, lun->timeout_ms * LOOP_NS_PER_MS);
-    return api_wait(lun->s->ctx, &s.done, err);
+    return io_wait(lun, &s.done, err);
 }
 
 int

@@ -115,6 +115,7 @@ lunette_close_start(struct lunette_lun *lun, void (*done)(void *user), void *use
     struct lunette_ctx *ctx = lun->s->ctx;
 
     assert(lun->queues == 0 && lun->op == NULL && !lun->ending && ctx->handles > 0);
+    assert(!lun->own_session || lun->s->ping == NULL);
     lun->closed = done;
     lun->closed_user = user;
     ctx->handles--;
@@ -136,7 +137,7 @@ session_close_if_free(struct lunette_session *s)
 void
 lunette_session_close_start(struct lunette_session *s, void (*done)(void *user), void *user)
 {
-    assert(!s->want_close && s->closed == NULL && s->ctx->handles > 0);
+    assert(!s->want_close && s->closed == NULL && s->ping == NULL && s->ctx->handles > 0);
     s->told = done;
     s->told_user = user;
     s->ctx->handles--;

@@ -195,16 +195,17 @@ lunette_queue_new(struct lunette_lun *lun, uint32_t depth, struct lunette_queue 
 void
 lunette_queue_free(struct lunette_queue *q)
 {
+    int r = 0;
+
     if (q == NULL)
         return;
     (void)lunette_queue_submit(q);
     assert(q->lun->queues > 0);
-    q->lun->queues--;
-    while (queue_finished(q) < queue_inflight(q)) {
-        if (loop_run(q->lun->s->ctx->loop, -1) < 0)
-            return; /* the loop is broken and requests still point here: the memory is left to them
-                     */
-    }
+    while (r >= 0 && queue_finished(q) < queue_inflight(q))
+        r = loop_run(q->lun->s->ctx->loop, -1);
+    q->lun->queues--; /* which no callback may close before */
+    if (r < 0)
+        return; /* the loop is broken and requests still point here: the memory is left to them */
     if (q->q != NULL)
         bdev_queue_free(&q->q);
     queue_release(q);
