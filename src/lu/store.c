@@ -151,11 +151,16 @@ keep_sync_folder(const char *path)
     return r;
 }
 
+/* Makes the file, whatever somebody, or an earlier end of this process, has left in its place: that
+ * may be another name of a file that is not ours. */
 static int
 keep_write_new(const char *path, const char *data, size_t len)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, FILE_MODE), r = 0;
+    int fd, r = 0;
 
+    if (unlink(path) < 0 && errno != ENOENT)
+        return -errno;
+    fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
     if (fd < 0)
         return -errno;
     while (r == 0 && len > 0) {
@@ -206,12 +211,17 @@ file_kept(struct lu_store *s, void *buf, size_t size)
     char path[KEEP_PATH_MAX], *to = buf, more;
     size_t len = 0;
     ssize_t n = 1;
+    struct stat st;
     int fd;
 
     keep_path(backing_of(s), KEEP_SUFFIX, path);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
+    fd = open(path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return errno == ENOENT ? 0 : -errno;
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) { /* file_keep does not make such a thing */
+        (void)close(fd);
+        return -EINVAL;
+    }
     while (n > 0) {
         n = len < size ? read(fd, to + len, size - len) : read(fd, &more, 1);
         if (n < 0 && errno == EINTR)

@@ -49,7 +49,8 @@ struct lu_store_ops {
     /* Keeps len bytes beside the data, in place of those that it kept before, or with len 0 none
      * any more, so that they outlive the process.  May block.  Returns 0 when that is stable; or
      * -errno, and then what was kept before still is, or what should have been.  `kept` gets them:
-     * their number, 0 for none, or -errno (-EFBIG: more than size).  NULL, both: the store cannot.
+     * their number, 0 for none, or -errno (-EFBIG: more than size; -EINVAL: `keep` has not made
+     * it).  NULL, both: the store cannot.
      */
     int (*keep)(struct lu_store *s, const void *data, size_t len);
     int (*kept)(struct lu_store *s, void *buf, size_t size);

@@ -3,11 +3,14 @@
  * session is reinstated, and with APTPL when the target is started again. */
 #include "tests/unit/target/puppet.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "lu/store.h"
 #include "wire/pr.h"
 
 #define KEY  0xaaaaaaaa11111111ull
@@ -191,6 +194,43 @@ test_restart_without(void **state)
     puppet_free(p);
 }
 
+/* Somebody has put other things in the place of what is kept: nothing is written to them, nor is
+ * one waited for. */
+static void
+test_other_things_in_its_place(void **state)
+{
+    struct lu_config cfg = {.kind = LU_FILE, .wce = -1};
+    char fresh[sizeof(kept) + 4], text[64];
+    struct lu_store *store = NULL;
+    struct stat st;
+    uint64_t bytes;
+
+    (void)state;
+    (void)snprintf(cfg.path, sizeof(cfg.path), "%s", path);
+    (void)snprintf(fresh, sizeof(fresh), "%s.new", kept);
+    assert_int_equal(lu_store_open(&cfg, NULL, &store, &bytes, NULL), 0);
+    for (int how = 0; how < 3; how++) {
+        if (how == 0)
+            assert_int_equal(link(path, fresh), 0);
+        else if (how == 1)
+            assert_int_equal(symlink(path, fresh), 0);
+        else
+            assert_int_equal(mkfifo(fresh, 0600), 0);
+        assert_int_equal(store->ops->keep(store, "text", 4), 0);
+        assert_int_equal(store->ops->kept(store, text, sizeof(text)), 4);
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(st.st_size, 1 << 20);
+        assert_int_equal(access(fresh, F_OK), -1);
+    }
+    assert_int_equal(unlink(kept), 0);
+    assert_int_equal(mkfifo(kept, 0600), 0);
+    assert_int_equal(store->ops->kept(store, text, sizeof(text)), -EINVAL);
+    assert_int_equal(unlink(kept), 0);
+    assert_int_equal(symlink(path, kept), 0);
+    assert_true(store->ops->kept(store, text, sizeof(text)) < 0);
+    lu_store_close(store);
+}
+
 int
 main(void)
 {
@@ -199,6 +239,7 @@ main(void)
         cmocka_unit_test_setup_teardown(test_reinstatement, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_restart_with_aptpl, setup, teardown),
         cmocka_unit_test_setup_teardown(test_restart_without, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_other_things_in_its_place, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
