@@ -264,7 +264,7 @@ event_session_text(const struct lunette_event *ev, char *buf, size_t size)
                        (long long)(ev->down_ms / 1000), (long long)(ev->down_ms % 1000 / 100));
     else if (ev->type == LUNETTE_EVENT_TIMED_OUT)
         (void)snprintf(buf, size, "not recovered in %lld s (%s): requests fail until it is back",
-                       (long long)(ev->down_ms / 1000), ev->why);
+                       (long long)(ev->down_ms + 500) / 1000, ev->why);
     else
         (void)snprintf(buf, size, "the session is gone for good: %s", ev->why);
 }

@@ -34,6 +34,8 @@ MUTANTS = {
         "return rq->op != BDEV_COMPARE_WRITE && rq->op != BDEV_SCSI;\n", "return rq->op != BDEV_SCSI;\n")]),
     "replay-a-raw-command": ("src/scsi/exec.c", [(
         "bool ours = x->internal && x != &s->eh_tur", "bool ours = x != &s->eh_tur")]),
+    "say-that-nothing-was-done": ("src/scsi/disk_done.c", [(
+        "    if (v->maybe_done && disk_changes(io->rq))\n        io->maybe_done = true;\n", "")]),
     "stale-write-overtakes": ("src/login/login.c", [(
         # another port than before: the target does not end what the old session still does
         "    l->cfg = *cfg;\n",
