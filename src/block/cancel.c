@@ -51,7 +51,7 @@ blk_cancel_piece(struct blk_queue *q, struct blk_piece *p, int err)
     if (p->rq.state == PIECE_WAITING || p->rq.state == PIECE_DELAYED) {
         list_del(&p->node);
         blk_drop_piece(q, p, p->rq.parent->canceled);
-    } else if (b->ops->cancel != NULL && !b->gone) {
+    } else if (b->ops->cancel != NULL && !b->mute) {
         b->ops->cancel(b->drv, &p->rq, err);
     }
 }

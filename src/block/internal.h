@@ -53,7 +53,7 @@ struct blk_queue {
             bool busy;       /* the driver refused; blk_restart follows */
             bool delivering; /* done callbacks are being called */
             bool closing;    /* takes no new requests */
-            bool gone;       /* the driver is not called any more */
+            bool gone;       /* the driver gets no more pieces */
             bool waits;      /* pending or dispatch may hold something, or a drain waits */
             bool committed;  /* nothing has been handed over since the last commit.  Whoever hands
                                 over next queues the work and sets the deadline timer; those who
@@ -87,6 +87,7 @@ struct blk_dev {
     struct bdev_limits limits;
     uint64_t timeout_ns[BDEV_NOPS]; /* for requests that do not say */
     bool closing, gone;             /* as in its queues */
+    bool mute;                      /* the driver is not called any more, for nothing */
     bool still;                     /* its clock stands still, since still_ns */
     int gone_err;                   /* what is refused because it is gone */
     uint64_t still_ns;

@@ -414,12 +414,12 @@ blk_tick(struct loop_timer *t)
     uint64_t now = q->q.loop->now_ns, next = UINT64_MAX;
 
     if (b->still &&
-        !b->gone) { /* no deadline passes; blk_clock sets the timer by those that are left */
+        !b->mute) { /* no deadline passes; blk_clock sets the timer by those that are left */
         q->tick_at = now + b->timeout_ns[BDEV_READ];
         loop_timer_start(q->q.loop, &q->tick, b->timeout_ns[BDEV_READ]);
         return;
     }
-    for (uint32_t i = 0; i < q->q.depth && !b->gone; i++) {
+    for (uint32_t i = 0; i < q->q.depth && !b->mute; i++) {
         struct blk_piece *p = piece_at(q, i);
 
         if (piece_with_driver(p) && blk_deadline_ns(b, &p->rq) <= now) {

@@ -45,6 +45,7 @@ blk_event(struct bdev *dev, enum bdev_event ev, const struct bdev_limits *limits
     struct blk_dev *b = blk_dev_of(dev);
 
     if (ev == BDEV_EV_GONE) {
+        b->mute = true;
         blk_gone(b, -ENODEV);
     } else if (limits != NULL && blk_set_limits(b, limits) < 0) {
         /* The new limits of the driver make no sense and were not taken: it must see each request

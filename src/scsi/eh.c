@@ -157,6 +157,9 @@ eh_climb(struct scsi_sdev *s)
     }
     s->eh_wait.done = eh_reset_done;
     s->eh_tur_wanted = false;
+    if (s->eh == EH_NONE &&
+        s->replaced) /* what is there is not ours to reset, but for the session */
+        s->eh = EH_TARGET_RESET;
     switch (s->eh) {
     case EH_NONE:
         s->eh = EH_LU_RESET;

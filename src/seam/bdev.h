@@ -146,8 +146,7 @@ struct bdev_limits {
 
 enum bdev_event {
     BDEV_EV_RESIZED,
-    BDEV_EV_GONE, /* block/ calls the driver no more; the driver still completes the pieces that it
-                     has */
+    BDEV_EV_GONE, /* the driver gets no more pieces, but still completes those that it has */
     BDEV_EV_LIMITS,
 };
 
@@ -430,9 +429,10 @@ struct blk_upcalls {
     /* The driver can take pieces again that it refused with -EBUSY. */
     void (*restart)(struct bdev *b);
     /* Tells of an event of the driver's device.  limits: the new ones, which are copied; NULL with
-     * BDEV_EV_GONE. */
+     * BDEV_EV_GONE, after which block/ does not call the driver any more. */
     void (*event)(struct bdev *b, enum bdev_event ev, const struct bdev_limits *limits);
-    /* Tells of BDEV_EV_GONE.  What fails and is refused because of it has err; by event it has
+    /* Tells of BDEV_EV_GONE where the driver lives on: block/ still calls timeout and cancel for
+     * the pieces that it has.  What fails and is refused because of it has err; by event it has
      * -ENODEV. */
     void (*gone)(struct bdev *b, int err);
     /* The clock of the device stands still while the way to it is being recovered, and then runs

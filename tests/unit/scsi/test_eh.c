@@ -317,6 +317,42 @@ test_another_disk_after_reconnect(void **state)
     fd_close(&d);
 }
 
+/* The unit turns out to be another one while a command hangs: that still ends, and nothing but our
+ * own session is reset for it. */
+static void
+test_another_disk_while_a_command_hangs(void **state)
+{
+    struct io hangs, canceled, b;
+
+    (void)state;
+    fd_open(&d);
+    d.f.abort_result = SCSI_EH_FAILED;
+    d.f.session_result = SCSI_EH_SUCCESS;
+    fh_script(&d.f, ANSWER(SCSI_READ_10, 2, .never = true));
+    io_submit(&d, &hangs, BDEV_READ, 0, 4096, 0);
+    io_submit(&d, &canceled, BDEV_READ, 0, 4096, BDEV_F_PROMPT);
+    fake_turn(&d.f.loop);
+    fh_script(&d.f, ANSWER(SCSI_WRITE_10, 1, SENSE(SENSE_UNIT_ATTENTION, 0x3f, 0x03)));
+    d.f.luns[0].name = "\x60zzzzzzzzzzzzzzz";
+    io_submit(&d, &b, BDEV_WRITE, 0, 4096, 0);
+    fake_advance(&d.f.loop, SEC(2));
+    assert_int_equal(d.f.events[SCSI_EV_REPLACED], 1);
+    assert_int_equal(b.done, 1);
+    assert_int_equal(b.r.result.err, -ENXIO);
+    assert_int_equal(hangs.done + canceled.done, 0);
+    bdev_cancel(d.q, &canceled.r, -ECANCELED);
+    fake_turn(&d.f.loop);
+    assert_string_equal(d.f.order, "a");
+    fake_advance(&d.f.loop, SEC(60));
+    assert_string_equal(d.f.order, "aaas");
+    assert_int_equal(hangs.done, 1);
+    assert_int_equal(hangs.r.result.err, -ENXIO);
+    assert_int_equal(canceled.done, 1);
+    assert_int_equal(canceled.r.result.err, -ECANCELED);
+    assert_int_equal(d.dev->state, SDEV_OFFLINE);
+    fd_close(&d);
+}
+
 static void
 test_session_dies_in_the_ladder(void **state)
 {
@@ -844,6 +880,7 @@ main(void)
         cmocka_unit_test(test_session_lost_and_back),
         cmocka_unit_test(test_session_given_up_and_back),
         cmocka_unit_test(test_another_disk_after_reconnect),
+        cmocka_unit_test(test_another_disk_while_a_command_hangs),
         cmocka_unit_test(test_session_dies_in_the_ladder),
         cmocka_unit_test(test_session_lost_in_each_step),
         cmocka_unit_test(test_sessions_lost_again_and_again),
