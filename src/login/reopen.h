@@ -122,8 +122,8 @@ void reopen_get_info(const struct iscsi_reopen *r, struct reopen_info *ret);
  * secrets, unless the session was given up: the caller ends it with login_config_wipe. */
 void reopen_get_config(const struct iscsi_reopen *r, struct login_config *ret);
 
-/* Those fields of the configuration that the owner may change at any time; a login that is under
- * way keeps what it has. */
+/* Those fields of the configuration that the owner may change at any time.  A login that is under
+ * way keeps what it has; at its end the data plane is told of what is another by then. */
 struct reopen_limits {
     uint32_t login_timeout_ms;
     uint32_t ping_interval_ms, ping_timeout_ms;

@@ -48,6 +48,7 @@ struct iscsi_reopen {
     struct login_packed
         *packed; /* the configuration as it was given; NULL once it has been wiped */
     struct reopen_limits limits;
+    struct reopen_limits told; /* those of the login under way: it tells the data plane of them */
     char *target_name;
     struct portal *moved_to; /* where the target has moved for good; NULL: nowhere */
     uint32_t sid;

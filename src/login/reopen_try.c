@@ -3,6 +3,8 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/log.h"
@@ -106,6 +108,45 @@ reopen_failed(struct iscsi_reopen *r, const struct lunette_error *err)
 }
 
 static void
+reopen_on_limit(void *user, const struct iscsi_reply *rep)
+{
+    struct loop *loop = user;
+
+    if (rep->err < 0)
+        log_line(loop->log, LOG_LEVEL_WARN, "session %u: a time limit was not taken: %s", rep->sid,
+                 rep->why.msg);
+}
+
+static void
+reopen_tell_limit(struct iscsi_reopen *r, enum iscsi_param param, int64_t told, int64_t limit)
+{
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_SET_PARAM, .sid = r->sid, .cid = r->cid};
+    int e;
+
+    if (told == limit)
+        return;
+    ev.u.set_param.param = param;
+    (void)snprintf(ev.u.set_param.value, sizeof(ev.u.set_param.value), "%" PRId64, limit);
+    e = ctl_request(r->ctl, &ev, NULL, 0, reopen_on_limit, r->loop);
+    if (e < 0)
+        log_line(r->loop->log, LOG_LEVEL_WARN, "%s: a time limit was not set: %s", r->target_name,
+                 errno_text(-e));
+}
+
+/* The owner may have set other limits while a login was under way, which has told the data plane of
+ * those that it began with. */
+static void
+reopen_tell_limits(struct iscsi_reopen *r)
+{
+    const struct reopen_limits *was = &r->told, *is = &r->limits;
+
+    reopen_tell_limit(r, ISCSI_PARAM_RECOVERY_TMO, was->replacement_timeout_s,
+                      is->replacement_timeout_s);
+    reopen_tell_limit(r, ISCSI_PARAM_PING_INTERVAL_MS, was->ping_interval_ms, is->ping_interval_ms);
+    reopen_tell_limit(r, ISCSI_PARAM_PING_TIMEOUT_MS, was->ping_timeout_ms, is->ping_timeout_ms);
+}
+
+static void
 reopen_login_done(void *user, const struct login_result *res, const struct lunette_error *err)
 {
     struct iscsi_reopen *r = user;
@@ -116,6 +157,7 @@ reopen_login_done(void *user, const struct login_result *res, const struct lunet
         why = *err;
     if (login_is_over(r->login))
         login_free(&r->login);
+    reopen_tell_limits(r);
     if (res != NULL)
         reopen_came_back(r, res);
     else
@@ -136,6 +178,7 @@ reopen_try(struct iscsi_reopen *r)
     r->state = REOPEN_LOGIN;
     r->began_ns = r->loop->now_ns;
     reopen_get_config(r, &cfg);
+    r->told = r->limits;
     r->pinned = cfg.expected_tpgt < 0 && r->tpgt >= 0 && r->began_ns < r->linger_ns;
     if (r->pinned)
         cfg.expected_tpgt = r->tpgt;

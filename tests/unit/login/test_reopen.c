@@ -385,6 +385,37 @@ settings_stay(void **state)
     tale_end(&t);
 }
 
+/* A limit that the owner sets while a login is under way, which tells the data plane of the one
+ * before, holds from the end of that login on. */
+static void
+limit_set_during_a_login(void **state)
+{
+    struct reopen_info info;
+    struct tale t;
+
+    (void)state;
+    for (int i = 0; i < 12; i++) {
+        tale_begin(&t, 30 + (uint64_t)i, 1, NULL);
+        tale_lose(&t, 0);
+        do {
+            assert_true(world_step(t.w));
+            reopen_get_info(t.r, &info);
+        } while (info.state != REOPEN_LOGIN);
+        for (int n = 0; n < i && !t.back; n++)
+            (void)world_step(t.w);
+        *reopen_limits(t.r) = (struct reopen_limits){.login_timeout_ms = 15000,
+                                                     .ping_interval_ms = 1234,
+                                                     .ping_timeout_ms = 2345,
+                                                     .replacement_timeout_s = -1};
+        tale_run_until_back(&t);
+        tale_pass(&t, SEC);
+        assert_int_equal(atoi(t.c->names[ISCSI_PARAM_RECOVERY_TMO]), -1);
+        assert_int_equal(atoi(t.c->names[ISCSI_PARAM_PING_INTERVAL_MS]), 1234);
+        assert_int_equal(atoi(t.c->names[ISCSI_PARAM_PING_TIMEOUT_MS]), 2345);
+        tale_end(&t);
+    }
+}
+
 /* ---- refused -------------------------------------------------------------------------------- */
 
 /* Refusals for good count once a second; the last that is allowed ends the session. */
@@ -668,6 +699,7 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(limit_set_during_a_login),
         cmocka_unit_test(first_try),
         cmocka_unit_test(longest_wait),
         cmocka_unit_test(found_soon),
