@@ -112,6 +112,36 @@ scan_keep(struct scsi_scan_op *op)
     return dev;
 }
 
+/* A device that nobody uses, and that has nothing under way.  (One that is used for raw commands is
+ * not looked for once more before that use has ended.) */
+static bool
+scan_may_forget(const struct scsi_sdev *s)
+{
+    const struct scsi_disk *d = s->dev.disk;
+
+    return s->dev.state == SDEV_OFFLINE && s->dev.user == NULL && s->inflight == 0 &&
+           !sdev_in_eh(s) && list_empty(&s->rm.node) && list_empty(&s->eh_tur.node) &&
+           (d == NULL || !d->running);
+}
+
+/* One unit is wanted by somebody who has opened none before it: where another one was there, which
+ * nobody uses, that is forgotten, and op->cur is a device of its own. */
+static void
+scan_forget(struct scsi_scan_op *op)
+{
+    struct scsi_device *dev = scsi_find_device(op->t, op->cur->dev.lun);
+    struct scsi_sdev *known;
+    char text[220];
+
+    if (dev == NULL)
+        return;
+    known = sdev_of(dev);
+    if (known->known && op->cur->known && !ident_same(known, op->cur, text, sizeof(text)))
+        sdev_replaced(known, text);
+    if (known->replaced && scan_may_forget(known))
+        sdev_free(known);
+}
+
 /* Looks at a LUN.  Returns false without memory, and then the scan has ended. */
 static bool
 scan_probe(struct scsi_scan_op *op, struct lun lun,
@@ -137,6 +167,7 @@ scan_one_probed(struct scsi_scan_op *op, enum probe_result r)
         r = PROBE_FOUND;
     }
     if (r == PROBE_FOUND) {
+        scan_forget(op);
         dev = scan_keep(op);
         if (dev->state == SDEV_OFFLINE) {
             (void)lunette_fail(&op->why, -ENODEV, LUNETTE_DOM_SCSI, 0,

@@ -392,6 +392,43 @@ test_rescan_sees_changes(void **state)
     fh_close(&f);
 }
 
+/* Another disk is behind a LUN that was found, and that nobody has in use: who asks for it gets the
+ * new one.  Where a disk is in use, nobody does. */
+static void
+test_unused_unit_gives_way(void **state)
+{
+    struct scsi_device *a;
+    int owner;
+
+    (void)state;
+    fh_open(&f);
+    fh_add(&f, 0, 0);
+    fh_add(&f, 1, 1);
+    a = fh_scan_lun(&f, 1);
+    assert_string_equal(a->serial, "SERIAL1");
+    for (int seen = 0; seen < 2; seen++) {
+        f.luns[1].name = seen ? "\x60zzzzzzzzzzzzzzz" : "\x60yyyyyyyyyyyyyyy";
+        if (seen) {
+            struct scanned s;
+
+            scan(&s); /* it is known already that it is another one */
+            assert_int_equal(a->state, SDEV_OFFLINE);
+        }
+        a = fh_scan_lun(&f, 1);
+        assert_non_null(a);
+        assert_int_equal(a->state, SDEV_RUNNING);
+        assert_int_equal(fh_ndevices(&f), seen ? 2 : 1);
+    }
+    a->user = &owner;
+    f.luns[1].name = "\x60xxxxxxxxxxxxxxx";
+    assert_null(fh_scan_lun(&f, 1));
+    assert_int_equal(a->state, SDEV_OFFLINE);
+    assert_null(fh_scan_lun(&f, 1));
+    a->user = NULL;
+    assert_non_null(fh_scan_lun(&f, 1));
+    fh_close(&f);
+}
+
 static void
 test_scans_wait_for_each_other(void **state)
 {
@@ -453,6 +490,7 @@ main(void)
         cmocka_unit_test(test_nothing_answers),
         cmocka_unit_test(test_scan_waits_while_the_session_recovers),
         cmocka_unit_test(test_rescan_sees_changes),
+        cmocka_unit_test(test_unused_unit_gives_way),
         cmocka_unit_test(test_scans_wait_for_each_other),
         cmocka_unit_test(test_transport_failure_stops_the_walk),
     };
