@@ -143,6 +143,9 @@ void error_of_code(struct lunette_error *err, int code, const char *what);
 /* From now on SIGINT, SIGTERM and SIGHUP, and SIGPIPE if pipes is set, are only noted; a second
  * signal ends the program at once.  One that was ignored when the program began stays ignored. */
 void interrupt_catch(bool pipes);
+/* The same without SIGPIPE, and the program ends within a second of the first signal, whatever it
+ * is doing then: for commands that would wait for a target otherwise. */
+void interrupt_catch_in_time(void);
 /* The signal that came, or 0. */
 int interrupted(void);
 /* Around a call of the library that waits: Ctrl-C cannot end it, and so is answered at once. */

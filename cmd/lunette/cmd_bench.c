@@ -354,7 +354,7 @@ measure(struct cli *cli, struct bench *b)
             memcpy(b->slots[i].buf + at, pattern, 8);
         }
     }
-    interrupt_catch(false);
+    interrupt_catch_in_time();
     (void)lunette_ctx_get_stats(cli->ctx, &b->stats_before);
     getrusage(RUSAGE_SELF, &b->before);
     int r = bench_loop(b);

@@ -333,8 +333,13 @@ not_verified(struct transfer *t, int code)
 {
     struct outfile *f = t->dst->out;
 
-    if (f == NULL || f->fd < 0)
+    if (code > EXIT_SIGNAL)
+        note("copy: interrupted while verifying");
+    if (f == NULL || f->fd < 0) {
+        if (code != EXIT_VERIFY)
+            hint("%s is complete, but not verified", t->dst->name);
         return;
+    }
     if (code == EXIT_VERIFY)
         outfile_drop(f);
     else
@@ -350,7 +355,7 @@ copy_all(struct transfer *t, const struct copy_opts *o, struct outcome *out)
 {
     uint64_t start = now_ns();
 
-    interrupt_catch(false);
+    interrupt_catch_in_time();
     progress_start(t->progress, o->quiet ? PROGRESS_NEVER : (enum progress_mode)o->progress,
                    "copying", t->length == UINT64_MAX ? t->length : t->before + t->length,
                    t->before);

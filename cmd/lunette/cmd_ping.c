@@ -140,7 +140,7 @@ run_ping(struct cli *cli, const void *opts, int argc, char **argv)
     if (code != 0)
         return code;
     (void)lunette_get_session_info(lun, &s);
-    interrupt_catch(false);
+    interrupt_catch_in_time();
     code = pings(cli, opts, lun, s.portal, &t);
     if (cli->common.json) {
         int r = ping_print_json(&t, s.target_name, s.portal);

@@ -1,16 +1,37 @@
 /* SPDX-License-Identifier: MIT */
 /* cmd/lunette/interrupt.c - Ctrl-C asks for a clean stop, twice for any stop.
  *
- * The handler's two variables are the only mutable globals of the program.
+ * A clean stop waits for what is under way and logs out.  Where that takes too long, since the
+ * target is away or does not answer, the program ends without it: whoever pressed Ctrl-C wants an
+ * end now.
+ *
+ * What the handlers use are the only mutable globals of the program.
  */
 #include "cmd/lunette/cli.h"
 
 #include <errno.h>
 #include <signal.h>
+#include <string.h>
+#include <time.h>
 #include <unistd.h>
+
+#define CLEAN_STOP_MS 700
 
 static volatile sig_atomic_t caught;
 static volatile sig_atomic_t in_call; /* a call that waits for one request is under way */
+static timer_t limit;                 /* of the clean stop */
+static bool limited;
+
+static void
+interrupt_write(const char *text)
+{
+    int e = errno;
+
+    if (write(STDERR_FILENO, text, strlen(text)) < 0) {
+        /* there is nobody to tell */
+    }
+    errno = e;
+}
 
 /* The second signal, be it the same or another, ends the program as if nobody had caught it. */
 static void
@@ -22,14 +43,21 @@ on_signal(int sig)
         return;
     }
     caught = sig;
-    if (in_call != 0) {
-        static const char text[] = "lunette: stopping: waiting for 1 request; again ends at once\n";
-        int e = errno;
-        if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0) {
-            /* there is nobody to tell */
-        }
-        errno = e;
+    if (limited) {
+        const struct itimerspec in = {.it_value.tv_nsec = CLEAN_STOP_MS * 1000000l};
+        timer_settime(limit, 0, &in, NULL);
     }
+    if (in_call != 0)
+        interrupt_write("lunette: stopping: waiting for 1 request; again ends at once\n");
+}
+
+/* The clean stop has taken too long.  What had to be kept of the work is in its file already. */
+static void
+on_limit(int sig)
+{
+    (void)sig;
+    interrupt_write("lunette: ended without waiting any longer\n");
+    _exit(EXIT_SIGNAL + caught);
 }
 
 /* A signal that whoever started us had ignored stays ignored: nohup(1), or a shell without job
@@ -54,6 +82,18 @@ interrupt_catch(bool pipes)
     catch_signal(SIGHUP);
     if (pipes)
         catch_signal(SIGPIPE);
+}
+
+void
+interrupt_catch_in_time(void)
+{
+    struct sigevent by_signal = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM};
+    struct sigaction sa = {.sa_handler = on_limit};
+
+    sigfillset(&sa.sa_mask);
+    sigaction(SIGALRM, &sa, NULL);
+    limited = timer_create(CLOCK_MONOTONIC, &by_signal, &limit) == 0;
+    interrupt_catch(false);
 }
 
 int

@@ -148,10 +148,8 @@ def stalls(url, way):
     check("a stall is shown", t.run(10, until="stalled for"), t.screen.text())
     os.kill(t.process.pid, signal.SIGINT)
     check("Ctrl-C tells what is waited for", t.run(5, until="again ends at once"), t.screen.text())
-    check("it waits", t.process.poll() is None)
-    began = time.monotonic()
-    os.kill(t.process.pid, signal.SIGINT)
-    check("again ends it at once", t.end() == -signal.SIGINT and time.monotonic() - began < 2, t.screen.text())
+    check("it ends all the same", t.end() == 130, t.screen.text())
+    check("and says so", "without waiting any longer" in t.raw, t.screen.text())
     check("a stall: nothing wraps", t.screen.wrapped == 0, t.screen.text())
     way.send_signal(signal.SIGCONT)
 
@@ -163,11 +161,12 @@ def others_stall(url, way):
         way.send_signal(signal.SIGSTOP)
         t.run(0.5)
         os.kill(t.process.pid, signal.SIGINT)
-        check(f"{argv[0]}: Ctrl-C tells what is waited for", t.run(5, until="again ends at once"),
-              t.screen.text()[-500:])
-        way.send_signal(signal.SIGCONT)
+        # or the signal came between two requests, and it is the logout that is not answered
+        check(f"{argv[0]}: Ctrl-C tells what is waited for", t.run(5, until="again ends at once") or
+              "without waiting any longer" in t.raw, t.screen.text()[-500:])
         code = t.end()
-        check(f"{argv[0]}: interrupted", code == (0 if argv[0] == "ping" else 130), f"{code} {t.screen.text()[-500:]}")
+        check(f"{argv[0]}: interrupted", code == 130, f"{code} {t.screen.text()[-500:]}")
+        way.send_signal(signal.SIGCONT)
 
 
 def twice_on_one_request(url, way):
@@ -178,7 +177,8 @@ def twice_on_one_request(url, way):
     os.kill(t.process.pid, signal.SIGINT)
     t.run(5, until="again ends at once")
     os.kill(t.process.pid, signal.SIGINT)
-    check("ping: twice ends it", t.end() == -signal.SIGINT, t.screen.text()[-500:])
+    code = t.end()  # 130: it had ended before
+    check("ping: twice ends it", code in (-signal.SIGINT, 130), f"{code} {t.screen.text()[-500:]}")
     check("it says so once", t.screen.text().count("again ends at once") == 1, t.screen.text()[-500:])
     way.send_signal(signal.SIGCONT)
 
