@@ -79,11 +79,16 @@ progress_format(char buf[PROGRESS_LINE_MAX], int columns, const struct progress_
     snprintf(what, sizeof(what), "%-9.14s ", v->what);
     if (known)
         snprintf(percent, sizeof(percent), "%3.0f %%  ", share_done(v->done, v->total) * 100);
-    if (v->stalled_sec > 0)
+    if (v->lost != NULL)
+        snprintf(left, sizeof(left), "no connection%s", v->lost);
+    else if (v->stalled_sec > 0)
         snprintf(left, sizeof(left), "stalled for %llu s", (unsigned long long)v->stalled_sec);
     else if (known && !v->last && v->rate > 0)
         format_left(left, sizeof(left), seconds_left(v->done, v->total, v->rate));
-    snprintf(numbers, sizeof(numbers), "%s%10s  %12s  %s", percent, size, speed, left);
+    if (v->lost != NULL) /* there is no rate */
+        snprintf(numbers, sizeof(numbers), "%s%10s  %s", percent, size, left);
+    else
+        snprintf(numbers, sizeof(numbers), "%s%10s  %12s  %s", percent, size, speed, left);
     /* room is kept for the longest time left, so that the bar does not jump */
     int room = columns - (int)strlen(what) - (int)strlen(percent) - 26 - 18 - 3;
     if (known && room >= BAR_MIN)
@@ -115,18 +120,33 @@ progress_json(const struct progress *p, uint64_t done, double rate, bool last)
         fprintf(stderr, "%llu", (unsigned long long)seconds_left(done, p->total, rate));
     else
         fputs("null", stderr);
-    fprintf(stderr, ", \"last\": %s}\n", last ? "true" : "false");
+    fprintf(stderr, ", \"connected\": %s, \"last\": %s}\n",
+            p->lost_until_ns == 0 ? "true" : "false", last ? "true" : "false");
+}
+
+/* " (118 s)": how long it is tried yet. */
+static const char *
+lost_limit(const struct progress *p, uint64_t now, char *buf, size_t size)
+{
+    uint64_t left = p->lost_until_ns > now ? p->lost_until_ns - now : 0;
+
+    buf[0] = '\0';
+    if (p->lost_until_ns != UINT64_MAX)
+        snprintf(buf, size, " (%llu s)", (unsigned long long)((left + 999999999u) / 1000000000u));
+    return buf;
 }
 
 static void
 draw(struct progress *p, uint64_t done, double rate, bool last)
 {
     struct progress_view v = {p->what, done, p->total, rate, .last = last};
-    char line[PROGRESS_LINE_MAX];
-    uint64_t idle = now_ns() - p->moved_ns;
+    char line[PROGRESS_LINE_MAX], limit[TEXT_SIZE];
+    uint64_t now = now_ns(), idle = now - p->moved_ns;
 
     if (!last && idle >= STALL_NS)
         v.stalled_sec = idle / 1000000000u;
+    if (!last && p->lost_until_ns != 0)
+        v.lost = lost_limit(p, now, limit, sizeof(limit));
     if (p->json) {
         progress_json(p, done, rate, last);
         return;
@@ -166,6 +186,44 @@ progress_update(struct progress *p, uint64_t done)
     p->rate_ns = now;
     p->rate_done = done;
     draw(p, done, p->rate, false);
+}
+
+void
+progress_clear(struct progress *p)
+{
+    if (!p->on || !p->terminal)
+        return;
+    fputs("\r\033[K", stderr);
+    fflush(stderr);
+    p->next_ns = 0;
+}
+
+void
+progress_event(const struct progress *p, const char *event, const char *text)
+{
+    json_t *j = json_pack("{s:s, s:s, s:s}", "phase", p->what, "event", event, "text", text);
+
+    if (j == NULL)
+        return;
+    (void)json_dumpf(j, stderr, JSON_ENSURE_ASCII);
+    fputc('\n', stderr);
+    fflush(stderr);
+    json_decref(j);
+}
+
+void
+progress_lost(struct progress *p, int64_t limit_ms)
+{
+    p->lost_until_ns = limit_ms < 0 ? UINT64_MAX : now_ns() + (uint64_t)limit_ms * 1000000u;
+}
+
+void
+progress_back(struct progress *p)
+{
+    if (p->lost_until_ns == 0)
+        return;
+    p->lost_until_ns = 0;
+    p->moved_ns = now_ns(); /* it stood still, but not for want of anything that moves now */
 }
 
 void

@@ -18,7 +18,9 @@ struct progress {
     uint64_t rate_ns, rate_done;   /* where the rate of the last moments is counted from */
     uint64_t moved_ns, moved_done; /* when something was done for the last time */
     double rate;
-    unsigned quarter; /* lines printed so far where there is no terminal */
+    unsigned quarter;       /* lines printed so far where there is no terminal */
+    uint64_t lost_until_ns; /* there is no connection, and requests fail from then on; UINT64_MAX:
+                               they wait for ever; 0: there is one */
     bool terminal, json, on;
 };
 
@@ -29,6 +31,7 @@ struct progress_view {
     double rate;          /* bytes per second */
     uint64_t stalled_sec; /* 0: it moves */
     bool last;
+    const char *lost; /* NULL: there is a connection; else for how long it is tried again */
 };
 
 #define PROGRESS_LINE_MAX 160
@@ -41,6 +44,15 @@ void progress_start(struct progress *p, enum progress_mode mode, const char *wha
                     uint64_t before);
 /* May be called often: it prints ten times a second at most. */
 void progress_update(struct progress *p, uint64_t done);
+/* Takes the line off the terminal, so that something else may be printed; the next update draws it
+ * again. */
+void progress_clear(struct progress *p);
+/* With PROGRESS_JSON: an object for something that has happened. */
+void progress_event(const struct progress *p, const char *event, const char *text);
+/* There is no connection: requests fail after limit_ms, where that is not negative, else never. */
+void progress_lost(struct progress *p, int64_t limit_ms);
+/* There is one again. */
+void progress_back(struct progress *p);
 /* Draws the last state and ends the line. */
 void progress_end(struct progress *p, uint64_t done);
 

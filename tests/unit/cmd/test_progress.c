@@ -22,7 +22,7 @@ line(int columns, const struct progress_view *v)
 static void
 lines(void **state)
 {
-    struct progress_view v = {"copying", 64 * MIB, 256 * MIB, 4.0 * MIB, 0, false};
+    struct progress_view v = {"copying", 64 * MIB, 256 * MIB, 4.0 * MIB, 0, false, NULL};
 
     (void)state;
     assert_string_equal(line(99, &v),
@@ -36,9 +36,14 @@ lines(void **state)
     v.stalled_sec = 12;
     assert_string_equal(line(59, &v),
                         "copying    25 %      64 MiB       4 MiB/s  stalled for 12 s");
-    v = (struct progress_view){"copying", 64 * MIB, UINT64_MAX, 4.0 * MIB, 0, false};
+    v.lost = " (118 s)";
+    assert_string_equal(line(59, &v), "copying    25 %      64 MiB  no connection (118 s)");
+    assert_string_equal(line(99, &v),
+                        "copying   [#########..........................]  25 %      64 MiB  "
+                        "no connection (118 s)");
+    v = (struct progress_view){"copying", 64 * MIB, UINT64_MAX, 4.0 * MIB, 0, false, NULL};
     assert_string_equal(line(59, &v), "copying       64 MiB       4 MiB/s");
-    v = (struct progress_view){"copying", 0, 0, 0, 0, true};
+    v = (struct progress_view){"copying", 0, 0, 0, 0, true, NULL};
     assert_non_null(strstr(line(59, &v), "100 %"));
 }
 
@@ -58,7 +63,7 @@ times_left(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        struct progress_view v = {"copying", 0, 1024u * MIB, rows[i].rate, 0, false};
+        struct progress_view v = {"copying", 0, 1024u * MIB, rows[i].rate, 0, false, NULL};
         const char *l = line(79, &v);
         assert_string_equal(l + strlen(l) - strlen(rows[i].left), rows[i].left);
     }
@@ -74,8 +79,13 @@ never_wraps(void **state)
     (void)state;
     for (int columns = 0; columns < 200; columns++) {
         for (size_t n = 0; n < 7 * 5 * 2; n++) {
-            struct progress_view v = {"verifying",      sizes[n % 7] / 3,   sizes[n % 7],
-                                      rates[n / 7 % 5], n < 35 ? 0 : 99999, false};
+            struct progress_view v = {"verifying",
+                                      sizes[n % 7] / 3,
+                                      sizes[n % 7],
+                                      rates[n / 7 % 5],
+                                      n < 35 ? 0 : 99999,
+                                      false,
+                                      NULL};
             const char *l = line(columns, &v);
             assert_true((int)strlen(l) <= columns);
             if (columns >= 7)
