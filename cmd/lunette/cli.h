@@ -87,6 +87,25 @@ struct command {
 
 #define CTX_MAX 2 /* a copy from LUN to LUN has one for each side */
 
+struct progress;
+
+/* Connections that were lost, and what has been told of them (outage.c). */
+struct outages {
+    unsigned down;     /* sessions without a connection now */
+    uint64_t since_ns; /* when the latest was lost */
+    uint64_t down_ns;  /* how long there was none, without the latest */
+    uint64_t count;    /* how often one was lost */
+    uint64_t untold;   /* of these, how often no line said so */
+    uint64_t rewrites, untold_rewrites;
+    uint64_t lost_writes; /* how often a cache may have lost what it had acknowledged */
+    uint64_t told_ns;     /* when a line told of a loss because it was due */
+    uint64_t wait_ns;     /* from then until the next is */
+    uint64_t tries_ns;    /* when a line told of this outage last */
+    bool shown;           /* one did */
+    bool endless;         /* the command goes on, however long it lasts */
+    char reason[260];     /* that was told last */
+};
+
 struct cli {
     const struct command *cmd;
     int trace_fd; /* -1: none */
@@ -94,6 +113,9 @@ struct cli {
     struct lunette_ctx *ctx; /* the newest, made by cli_ctx; NULL: none */
     struct lunette_ctx *all[CTX_MAX];
     int nctx;
+    struct progress *progress; /* on the screen just now; NULL: none */
+    bool quiet;                /* only what fails is told */
+    struct outages outages;
 };
 
 /* Parses argv[1..] and moves what is no option behind the options; *ret_args is the index of the
@@ -152,6 +174,17 @@ int interrupted(void);
 void interrupt_in_call(bool waits);
 /* Says that the requests that are under way are waited for. */
 void interrupt_tell(const char *cmd, uint32_t requests);
+
+/* ---- connections that are lost and come back (outage.c) -------------------------------------- */
+
+/* Prints what happens to the sessions of cli->ctx, which has just been made. */
+void outage_watch(struct cli *cli);
+/* How long there was no connection up to now. */
+uint64_t outage_down_ns(const struct cli *cli);
+/* Says that the LUN may have lost writes, which are made again from that byte on. */
+void outage_rewrite(struct cli *cli, uint64_t offset);
+/* Says at the end what was not told when it happened. */
+void outage_summary(const struct cli *cli);
 
 /* ---- text (text.c) ------------------------------------------------------------------------- */
 

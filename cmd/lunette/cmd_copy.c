@@ -383,6 +383,7 @@ copy(struct cli *cli, const struct copy_opts *o, struct end *src, struct end *ds
     t.sparse = !o->no_sparse && dst->kind != END_STREAM;
     t.pad = o->offset == 0 && o->length == UINT64_MAX; /* else what lies behind is kept */
     t.progress = &progress;
+    cli->quiet = o->quiet;
     t.stopped = copy_stopped;
     int code = check_room(&t, o);
     if (code == 0)

@@ -260,6 +260,7 @@ write_lun(struct cli *cli, const struct rw_opts *o, struct end *src, struct end 
     if (length > room)
         length = room;
     t.progress = &progress;
+    cli->quiet = o->quiet;
     interrupt_catch_in_time();
     code = write_bytes(&t, o, length, &done);
     if (code != 0)

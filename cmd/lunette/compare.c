@@ -123,6 +123,7 @@ compare_loop(struct compare *c)
         progress_update(t->progress, c->done);
         if (r >= 0 || r == -EINTR)
             continue;
+        progress_end(t->progress, c->done);
         if (t->src->err.code != 0)
             return fail_with(&t->src->err, t->src->name);
         if (t->dst->err.code != 0)
@@ -142,8 +143,10 @@ transfer_compare(struct transfer *t, uint64_t *ret_offset)
         c.pairs[i].buf[0] = xbuffer(t->bs + BLOCK_MAX);
         c.pairs[i].buf[1] = xbuffer(t->bs + BLOCK_MAX);
     }
+    t->cli->progress = t->progress;
     int code = compare_loop(&c);
     progress_end(t->progress, c.done);
+    t->cli->progress = NULL;
     if (code != 0) {
         end_drain(t->src, t->dst, t->cli->cmd->name);
         lunette_queue_free(t->src->queue);

@@ -119,6 +119,7 @@ cli_ctx(struct cli *cli)
         return fail_with(&err, cli->cmd->name);
     assert(cli->nctx < CTX_MAX);
     cli->all[cli->nctx++] = cli->ctx;
+    outage_watch(cli);
     return 0;
 }
 
@@ -221,6 +222,7 @@ main_run(const struct command *cmd, int argc, char **argv)
         return output_done();
     }
     int code = cmd->run(&cli, opts, argc - first, argv + first);
+    outage_summary(&cli);
     if (cli.trace_fd >= 0) {
         int r = write_trace(&cli);
         if (code == EXIT_DONE)

@@ -379,8 +379,10 @@ transfer_run(struct transfer *t)
     r->chunks = xmalloc(t->depth * sizeof(*r->chunks));
     for (uint64_t i = 0; i < t->depth; i++)
         r->chunks[i].buf = xbuffer(t->bs + 2 * (size_t)BLOCK_MAX);
+    t->cli->progress = t->progress;
     int code = pump(r);
     progress_end(t->progress, t->before + t->done);
+    t->cli->progress = NULL;
     t->mark = low_mark(r);
     if (code == 0 && r->tail_len > 0)
         code = transfer_patch_block(t->dst, r->tail, r->tail_len, r->tail_offset);
