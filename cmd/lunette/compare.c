@@ -148,6 +148,10 @@ transfer_compare(struct transfer *t, uint64_t *ret_offset)
     progress_end(t->progress, c.done);
     t->cli->progress = NULL;
     if (code != 0) {
+        for (uint64_t i = 0; i < t->depth; i++) {
+            end_give_up(t->src, &c.pairs[i].io[0]);
+            end_give_up(t->dst, &c.pairs[i].io[1]);
+        }
         end_drain(t->src, t->dst, t->cli->cmd->name);
         lunette_queue_free(t->src->queue);
         lunette_queue_free(t->dst->queue);

@@ -367,6 +367,24 @@ end_wait(struct end *a, struct end *b, bool a_readable, bool b_writable)
     return 0;
 }
 
+bool
+end_connected(const struct end *e)
+{
+    struct lunette_session_info s = LUNETTE_INIT(s);
+
+    if (e->lun == NULL)
+        return true;
+    (void)lunette_get_session_info(e->lun, &s);
+    return s.state == LUNETTE_SESSION_LOGGED_IN;
+}
+
+void
+end_give_up(struct end *e, struct io *io)
+{
+    if (e->queue != NULL && io->pending > 0 && !end_connected(e))
+        (void)lunette_queue_cancel(e->queue, io);
+}
+
 static uint32_t
 end_inflight(const struct end *e)
 {
@@ -426,6 +444,12 @@ end_extent(const struct end *e, uint64_t offset, bool *ret_hole)
     }
     off_t hole = lseek(e->fd, at, SEEK_HOLE);
     return hole > at && (uint64_t)(hole - at) < rest ? (uint64_t)(hole - at) : rest;
+}
+
+int
+end_flush_start(struct end *e, struct io *io)
+{
+    return queued(e, lunette_queue_flush(e->queue, io), io, "flushing");
 }
 
 int

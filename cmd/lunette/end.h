@@ -87,6 +87,11 @@ uint64_t end_extent(const struct end *e, uint64_t offset, bool *ret_hole);
  * asks, but 200 ms at most, so that the caller can look for Ctrl-C.  Returns 0 or -errno. */
 int end_wait(struct end *a, struct end *b, bool a_readable, bool b_writable);
 
+/* False: its session has no connection. */
+bool end_connected(const struct end *e);
+/* Cancels the requests of io, which nobody wants any more, where no answer would come soon. */
+void end_give_up(struct end *e, struct io *io);
+
 /* Takes completions until nothing is under way.  Where that takes a while it says so, with the name
  * of the command. */
 void end_drain(struct end *a, struct end *b, const char *cmd);
@@ -94,5 +99,7 @@ void end_drain(struct end *a, struct end *b, const char *cmd);
 /* Waits until everything written is on stable storage, and sets the size of a fresh file.  Returns
  * 0, or -errno with e->err set. */
 int end_flush(struct end *e, uint64_t size);
+/* Starts a flush of a LUN, as end_write starts a write. */
+int end_flush_start(struct end *e, struct io *io);
 
 #endif

@@ -391,6 +391,10 @@ transfer_run(struct transfer *t)
     if (code != 0) { /* the queues use the buffers until they are gone */
         if (t->stopped != NULL)
             t->stopped(t, code);
+        for (uint64_t i = 0; i < t->depth; i++) {
+            end_give_up(t->src, &r->chunks[i].io);
+            end_give_up(t->dst, &r->chunks[i].io);
+        }
         end_drain(t->src, t->dst, t->cli->cmd->name);
         lunette_queue_free(t->src->queue);
         lunette_queue_free(t->dst->queue);
