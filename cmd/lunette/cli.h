@@ -145,6 +145,8 @@ int fail_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 int fail_no_url(const char *command, const char *word);
 /* The same for a system call; returns EXIT_OTHER. */
 int fail_errno(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Says that a LUN may have lost writes that are not made again; returns EXIT_SCSI. */
+int fail_lost_writes(const char *what, const char *why);
 /* Prints "lunette: ..." on standard error, for what is no failure; on a terminal it is wrapped. */
 void note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* The same without "lunette: ", for summaries. */

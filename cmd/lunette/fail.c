@@ -153,6 +153,14 @@ fail_with(const struct lunette_error *err, const char *what)
 }
 
 int
+fail_lost_writes(const char *what, const char *why)
+{
+    (void)fail_usage("%s: its cache may have lost writes, and %s", what, why);
+    hint("write all of it again");
+    return EXIT_SCSI;
+}
+
+int
 fail_usage(const char *fmt, ...)
 {
     va_list ap;

@@ -17,7 +17,22 @@
 #define RUN_LUN  65536u      /* shorter runs of zeroes are sent to a LUN as data */
 #define RUN_FILE 4096u
 
-enum chunk_state { CHUNK_FREE, CHUNK_READING, CHUNK_FULL };
+/* Bytes between two flushes of a LUN with a cache: what is behind the last one is written again
+ * when the cache may have lost it.  Where it loses often, they come more often.  What came from a
+ * stream cannot be read again, and is kept until then: that much of it, in so many chunks. */
+#define FLUSH_MAX  (64u << 20)
+#define FLUSH_MIN  (1u << 20)
+#define KEEP_BYTES (32u << 20)
+#define KEEP_MIN   4u
+#define KEEP_MAX   64u
+#define LOSSES_MAX 100u /* that often, with nothing made stable in between, it is hopeless */
+
+enum chunk_state {
+    CHUNK_FREE,
+    CHUNK_READING,
+    CHUNK_FULL,
+    CHUNK_KEPT, /* written, but perhaps not stable */
+};
 
 struct chunk {
     enum chunk_state state;
@@ -34,15 +49,31 @@ struct chunk {
 struct run {
     struct transfer *t;
     struct chunk *chunks;
+    uint64_t nchunks;
+    bool keep;                /* chunks that were written are kept until they are stable */
     uint64_t next;            /* from the transfer's begin: where the next chunk begins */
     uint64_t seq_in, seq_out; /* chunks begun; chunks finished, where dst is a stream */
     struct chunk *filling;    /* of a source that is a stream */
-    unsigned busy;            /* chunks that are not free */
+    unsigned busy;            /* chunks that are neither free nor kept */
     bool eof;
+    uint64_t stable;      /* all before that is on stable storage */
+    uint64_t flush_every; /* see FLUSH_MAX */
+    uint64_t flush_to;    /* how far the flush that is under way reaches; 0: there is none */
+    struct io flush;
+    uint64_t losses;      /* of the destination's cache that have been answered */
+    unsigned in_vain;     /* of these, the last ones that came with nothing made stable before */
+    uint64_t counted;     /* what is before that was counted, and is written again */
     char tail[BLOCK_MAX]; /* the rest that does not fill a block, where it may not be padded */
     size_t tail_len;
     uint64_t tail_offset;
 };
+
+/* The destination's cache may have lost writes, and they have not been made again yet. */
+static bool
+transfer_lost(const struct run *r)
+{
+    return r->losses != r->t->cli->outages.lost_writes;
+}
 
 static uint64_t
 transfer_round_up(uint64_t n, uint64_t unit)
@@ -53,7 +84,7 @@ transfer_round_up(uint64_t n, uint64_t unit)
 static struct chunk *
 free_chunk(struct run *r)
 {
-    for (uint64_t i = 0; i < r->t->depth; i++) {
+    for (uint64_t i = 0; i < r->nchunks; i++) {
         if (r->chunks[i].state == CHUNK_FREE)
             return &r->chunks[i];
     }
@@ -108,7 +139,7 @@ start_read(struct run *r)
     struct transfer *t = r->t;
     struct chunk *c = free_chunk(r);
 
-    if (c == NULL || r->next == t->length) {
+    if (c == NULL || r->next == t->length || transfer_lost(r)) {
         r->eof = r->next == t->length;
         return 0;
     }
@@ -138,7 +169,7 @@ transfer_fill(struct run *r)
 {
     struct transfer *t = r->t;
 
-    if (r->eof)
+    if (r->eof || transfer_lost(r))
         return 0;
     if (r->filling == NULL) {
         r->filling = free_chunk(r);
@@ -203,8 +234,10 @@ issue_piece(struct run *r, struct chunk *c)
     if (e < 0)
         return e;
     c->issued += n;
-    t->zeroes += zero ? n : 0;
-    t->padded += (uint32_t)(full - n);
+    if (c->offset >= r->counted) {
+        t->zeroes += zero ? n : 0;
+        t->padded += (uint32_t)(full - n);
+    }
     return 1;
 }
 
@@ -254,7 +287,7 @@ write_chunk(struct run *r, struct chunk *c)
         return moved;
     r->seq_out++;
     t->done += c->len;
-    c->state = CHUNK_FREE;
+    c->state = r->keep ? CHUNK_KEPT : CHUNK_FREE;
     r->busy--;
     progress_update(t->progress, t->before + t->done);
     return 1;
@@ -278,7 +311,7 @@ transfer_step(struct run *r)
     if (n < 0 || t->src->err.code != 0)
         return n < 0 ? n : t->src->err.code;
     moved |= n;
-    for (uint64_t i = 0; i < t->depth; i++) {
+    for (uint64_t i = 0; i < r->nchunks; i++) {
         struct chunk *c = &r->chunks[i];
         if (c->state == CHUNK_READING && c != r->filling && c->io.pending == 0)
             c->state = CHUNK_FULL;
@@ -299,9 +332,10 @@ static int
 wait_more(struct run *r)
 {
     struct transfer *t = r->t;
-    bool in = !r->eof && (r->filling != NULL || free_chunk(r) != NULL), out = false;
+    bool in = !r->eof && !transfer_lost(r) && (r->filling != NULL || free_chunk(r) != NULL);
+    bool out = false;
 
-    for (uint64_t i = 0; i < t->depth && !out; i++)
+    for (uint64_t i = 0; i < r->nchunks && !out; i++)
         out = r->chunks[i].state == CHUNK_FULL && r->chunks[i].seq == r->seq_out;
     return end_wait(t->src, t->dst, in, out);
 }
@@ -317,18 +351,20 @@ transfer_patch_block(struct end *dst, const void *data, size_t len, uint64_t off
 
     if (e == 0) {
         memcpy(block + (offset - from), data, len);
-        e = lunette_pwrite(dst->lun, block, dst->block, from, 0, &err);
+        e = lunette_pwrite(dst->lun, block, dst->block, from, LUNETTE_FUA, &err);
     }
     interrupt_in_call(false);
     free(block);
     return e < 0 ? fail_with(&err, dst->name) : 0;
 }
 
+/* Ends the progress, and says why.  Exit code. */
 static int
 transfer_report(struct transfer *t, int code)
 {
     struct lunette_error err = LUNETTE_INIT(err);
 
+    progress_end(t->progress, t->before + t->done);
     if (t->src->err.code != 0)
         return fail_with(&t->src->err, t->src->name);
     if (t->dst->err.code != 0)
@@ -343,31 +379,243 @@ low_mark(const struct run *r)
 {
     uint64_t mark = r->tail_len > 0 ? r->tail_offset - r->t->dst_offset : r->next;
 
-    for (uint64_t i = 0; i < r->t->depth; i++) {
-        if (r->chunks[i].state != CHUNK_FREE && r->chunks[i].offset < mark)
+    for (uint64_t i = 0; i < r->nchunks; i++) {
+        enum chunk_state state = r->chunks[i].state;
+        if (state != CHUNK_FREE && state != CHUNK_KEPT && r->chunks[i].offset < mark)
             mark = r->chunks[i].offset;
     }
     return mark;
 }
 
+/* ---- a cache that may have lost what it had acknowledged ------------------------------------ */
+
+static bool
+has_cache(const struct end *e)
+{
+    return e->kind == END_LUN && e->info.write_cache;
+}
+
+/* A flush has ended: all that was written before it began is stable, unless the cache has lost
+ * something meanwhile. */
+static void
+take_flush(struct run *r)
+{
+    if (r->flush_to == 0 || r->flush.pending > 0)
+        return;
+    if (!transfer_lost(r) && r->flush_to > r->stable) {
+        r->stable = r->flush_to;
+        r->in_vain = 0;
+    }
+    r->flush_to = 0;
+    for (uint64_t i = 0; i < r->nchunks && r->keep; i++) {
+        struct chunk *c = &r->chunks[i];
+        if (c->state == CHUNK_KEPT && c->offset + c->len <= r->stable)
+            c->state = CHUNK_FREE;
+    }
+}
+
 static int
-pump(struct run *r)
+begin_flush(struct run *r)
+{
+    int e = end_flush_start(r->t->dst, &r->flush);
+
+    if (e == 0)
+        r->flush_to = low_mark(r);
+    return e == -EAGAIN ? 0 : e;
+}
+
+/* Flushes now and then.  0 or -errno. */
+static int
+flush_some(struct run *r)
+{
+    take_flush(r);
+    if (!has_cache(r->t->dst) || r->flush_to != 0 || transfer_lost(r) ||
+        low_mark(r) < r->stable + r->flush_every)
+        return 0;
+    return begin_flush(r);
+}
+
+/* Nothing is under way any more. */
+static bool
+has_settled(const struct run *r)
+{
+    return r->busy == (r->filling != NULL) && r->flush.pending == 0;
+}
+
+/* The chunks that were kept are written again. */
+static void
+rewrite_kept(struct run *r)
+{
+    for (uint64_t i = 0; i < r->nchunks; i++) {
+        struct chunk *c = &r->chunks[i];
+        if (c->state != CHUNK_KEPT)
+            continue;
+        c->state = CHUNK_FULL;
+        c->issued = 0;
+        r->t->done -= c->len;
+        r->busy++;
+    }
+}
+
+/* Goes back to what is certain to be stable.  0 or an exit code. */
+static int
+rewind_lost(struct run *r)
 {
     struct transfer *t = r->t;
 
-    while (!(r->eof && r->busy == 0)) {
+    r->losses = t->cli->outages.lost_writes;
+    const char *hopeless = t->src->kind == END_STREAM && !r->keep
+                               ? "what came from a pipe cannot be read again"
+                           : r->in_vain++ == LOSSES_MAX ? "that happens again and again"
+                                                        : NULL;
+    if (hopeless != NULL) {
+        progress_end(t->progress, t->before + t->done);
+        return fail_lost_writes(t->dst->name, hopeless);
+    }
+    outage_rewrite(t->cli, t->before + r->stable);
+    if (r->flush_every >= 2 * FLUSH_MIN)
+        r->flush_every /= 2;
+    uint64_t begun = r->filling != NULL ? r->filling->offset : r->next;
+    if (begun > r->counted)
+        r->counted = begun;
+    if (r->keep) {
+        rewrite_kept(r);
+        return 0;
+    }
+    r->next = t->done = r->stable;
+    r->tail_len = 0;
+    r->eof = r->next == t->length;
+    return 0;
+}
+
+/* ---- all of it ------------------------------------------------------------------------------- */
+
+/* One turn.  0 or an exit code. */
+static int
+pump_once(struct run *r)
+{
+    struct transfer *t = r->t;
+
+    if (interrupted() != 0)
+        return EXIT_SIGNAL + interrupted();
+    if (transfer_lost(r) && has_settled(r)) {
+        int code = rewind_lost(r);
+        if (code != 0)
+            return code;
+    }
+    int moved = transfer_step(r);
+    int e = moved < 0 ? moved : flush_some(r);
+    if (e == 0 && moved == 0)
+        e = wait_more(r);
+    if (e < 0 && e != -EINTR)
+        return transfer_report(t, e);
+    progress_update(t->progress, t->before + t->done);
+    if (t->dst->out != NULL)
+        outfile_mark(t->dst->out, t->before + low_mark(r));
+    return 0;
+}
+
+static int
+pump(struct run *r)
+{
+    int code = 0;
+
+    while (code == 0 && (!r->eof || r->busy > 0 || r->flush.pending > 0 || transfer_lost(r)))
+        code = pump_once(r);
+    return code;
+}
+
+/* Makes all of it stable.  0 or an exit code. */
+static int
+flush_all(struct run *r)
+{
+    struct transfer *t = r->t;
+    int e;
+
+    if (t->dst->kind != END_LUN) {
+        progress_update(t->progress, t->before + t->done);
+        e = end_flush(t->dst, t->before + t->done);
+        return e < 0 ? transfer_report(t, e) : 0;
+    }
+    e = begin_flush(r);
+    while (e >= 0 && r->flush.pending > 0) {
         if (interrupted() != 0)
             return EXIT_SIGNAL + interrupted();
-        int moved = transfer_step(r);
-        if (moved == 0)
-            moved = wait_more(r);
-        if (moved < 0 && moved != -EINTR)
-            return transfer_report(t, moved);
+        e = end_reap(t->dst);
+        if (e == 0 && r->flush.pending > 0)
+            e = end_wait(t->src, t->dst, false, false);
         progress_update(t->progress, t->before + t->done);
-        if (t->dst->out != NULL)
-            outfile_mark(t->dst->out, t->before + low_mark(r));
+        if (e == -EINTR)
+            e = 0;
     }
-    return 0;
+    take_flush(r);
+    return e < 0 || t->dst->err.code != 0 ? transfer_report(t, e) : 0;
+}
+
+/* Moves all of it and makes it stable, as often as it takes. */
+static int
+write_all(struct run *r)
+{
+    struct transfer *t = r->t;
+    int code;
+
+    do {
+        code = pump(r);
+        if (code == 0 && r->tail_len > 0)
+            code = transfer_patch_block(t->dst, r->tail, r->tail_len, r->tail_offset);
+        if (code == 0)
+            code = flush_all(r);
+    } while (code == 0 && transfer_lost(r));
+    return code;
+}
+
+/* Bytes from the transfer's begin that another run need not write again. */
+static uint64_t
+mark_of(const struct run *r)
+{
+    const struct end *dst = r->t->dst;
+
+    if (has_cache(dst) && (transfer_lost(r) || !end_connected(dst)))
+        return r->stable;
+    return low_mark(r);
+}
+
+static void
+transfer_chunks(struct run *r)
+{
+    struct transfer *t = r->t;
+    uint64_t more = KEEP_BYTES / t->bs;
+
+    r->flush_every = FLUSH_MAX;
+    r->nchunks = t->depth;
+    r->keep = t->src->kind == END_STREAM && has_cache(t->dst);
+    if (r->keep) {
+        more = more < KEEP_MIN ? KEEP_MIN : more > KEEP_MAX ? KEEP_MAX : more;
+        r->nchunks += more;
+        r->flush_every = more / 2 * t->bs;
+    }
+    r->chunks = xmalloc(r->nchunks * sizeof(*r->chunks));
+    for (uint64_t i = 0; i < r->nchunks; i++)
+        r->chunks[i].buf = xbuffer(t->bs + 2 * (size_t)BLOCK_MAX);
+}
+
+/* It has not got to its end: ends the queues, which use the buffers until they are gone. */
+static void
+transfer_stop(struct run *r, int code)
+{
+    struct transfer *t = r->t;
+
+    if (t->stopped != NULL)
+        t->stopped(t, code);
+    for (uint64_t i = 0; i < r->nchunks; i++) {
+        end_give_up(t->src, &r->chunks[i].io);
+        end_give_up(t->dst, &r->chunks[i].io);
+    }
+    end_give_up(t->dst, &r->flush);
+    end_drain(t->src, t->dst, t->cli->cmd->name);
+    lunette_queue_free(t->src->queue);
+    lunette_queue_free(t->dst->queue);
+    t->src->queue = t->dst->queue = NULL;
 }
 
 int
@@ -376,31 +624,16 @@ transfer_run(struct transfer *t)
     struct run *r = xmalloc(sizeof(*r));
 
     r->t = t;
-    r->chunks = xmalloc(t->depth * sizeof(*r->chunks));
-    for (uint64_t i = 0; i < t->depth; i++)
-        r->chunks[i].buf = xbuffer(t->bs + 2 * (size_t)BLOCK_MAX);
+    r->losses = t->cli->outages.lost_writes;
+    transfer_chunks(r);
     t->cli->progress = t->progress;
-    int code = pump(r);
+    int code = write_all(r);
     progress_end(t->progress, t->before + t->done);
     t->cli->progress = NULL;
-    t->mark = low_mark(r);
-    if (code == 0 && r->tail_len > 0)
-        code = transfer_patch_block(t->dst, r->tail, r->tail_len, r->tail_offset);
-    if (code == 0 && end_flush(t->dst, t->before + t->done) < 0)
-        code = fail_with(&t->dst->err, t->dst->name);
-    if (code != 0) { /* the queues use the buffers until they are gone */
-        if (t->stopped != NULL)
-            t->stopped(t, code);
-        for (uint64_t i = 0; i < t->depth; i++) {
-            end_give_up(t->src, &r->chunks[i].io);
-            end_give_up(t->dst, &r->chunks[i].io);
-        }
-        end_drain(t->src, t->dst, t->cli->cmd->name);
-        lunette_queue_free(t->src->queue);
-        lunette_queue_free(t->dst->queue);
-        t->src->queue = t->dst->queue = NULL;
-    }
-    for (uint64_t i = 0; i < t->depth; i++)
+    t->mark = mark_of(r);
+    if (code != 0)
+        transfer_stop(r, code);
+    for (uint64_t i = 0; i < r->nchunks; i++)
         free(r->chunks[i].buf);
     free(r->chunks);
     free(r);
