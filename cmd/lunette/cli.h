@@ -135,6 +135,9 @@ int cli_ctx(struct cli *cli);
  * after printing the reason. */
 int cli_open(struct cli *cli, const char *url, uint32_t flags, struct lunette_lun **ret);
 
+/* What was printed has to arrive.  0, or an exit code after printing the reason. */
+int cli_flush(void);
+
 /* ---- errors (fail.c) ----------------------------------------------------------------------- */
 
 /* Prints "lunette: what: reason" and what to do next; returns the exit code for err. */
@@ -170,6 +173,8 @@ void interrupt_catch(bool pipes);
 /* The same without SIGPIPE, and the program ends within a second of the first signal, whatever it
  * is doing then: for commands that would wait for a target otherwise. */
 void interrupt_catch_in_time(void);
+/* What goes to standard output where that ends the program; text is borrowed.  NULL: nothing. */
+void interrupt_last_words(const char *text);
 /* The signal that came, or 0. */
 int interrupted(void);
 /* Around a call of the library that waits: Ctrl-C cannot end it, and so is answered at once. */
@@ -270,6 +275,8 @@ void name_print_note(const char *name, const char *note);
 
 /* Prints j on stdout and frees it.  Returns EXIT_DONE or EXIT_OTHER. */
 int json_print(json_t *j);
+/* What json_print would print, and frees j.  The caller frees it. */
+char *json_text(json_t *j);
 json_t *json_of_info(const struct lunette_info *info);
 json_t *json_of_session(const struct lunette_session_info *s);
 

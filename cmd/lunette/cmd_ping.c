@@ -8,6 +8,7 @@
 
 #include "cmd/lunette/cli.h"
 
+#define AWAY_NS    1000000000u /* between two pings where there is no connection, at least */
 #define JSON_COUNT 5 /* pings where --json comes without a count, since scripts want an end */
 
 struct ping_opts {
@@ -27,8 +28,11 @@ static const struct opt ping_options[] = {
 };
 
 struct tally {
+    const char *target, *portal;
+    bool json;
     uint64_t sent, answered;
     double sum, squares, min, max; /* ns */
+    bool last;                     /* the last one was answered */
 };
 
 static void
@@ -75,57 +79,89 @@ wait_until(struct cli *cli, uint64_t deadline_ns)
     }
 }
 
-static int
-pings(struct cli *cli, const struct ping_opts *o, struct lunette_lun *lun, const char *portal,
-      struct tally *t)
+/* The statistics, which the caller frees. */
+static char *
+ping_statistics(const struct tally *t)
 {
-    uint64_t count = o->count != 0 ? o->count : cli->common.json ? JSON_COUNT : UINT64_MAX;
-    struct lunette_error err = LUNETTE_INIT(err);
-    char time[TEXT_SIZE];
+    char a[4][TEXT_SIZE], times[160] = "", *text = NULL;
 
-    while (t->sent < count && interrupted() == 0) {
-        uint64_t ns = 0, start = now_ns();
-        t->sent++;
-        interrupt_in_call(true);
-        int e = lunette_ping(lun, (size_t)o->size, &ns, &err);
-        interrupt_in_call(false);
-        if (e < 0)
-            return interrupted() != 0 ? 0 : fail_with(&err, portal);
-        ping_add(t, ns);
-        if (!cli->common.json) {
-            printf("%" PRIu64 " bytes from %s: seq=%" PRIu64 " time=%s\n", o->size, portal, t->sent,
-                   format_ns(time, (double)ns));
-            fflush(stdout);
-        }
-        if (t->sent == count)
-            break;
-        int r = wait_until(cli, start + o->interval_ns);
-        if (r < 0)
-            return fail_errno(r, "ping");
+    if (t->json)
+        return json_text(json_pack("{s:o, s:s, s:I, s:I, s:{s:f, s:f, s:f, s:f}}", "target",
+                                   json_of_name(t->target), "portal", t->portal, "sent",
+                                   (json_int_t)t->sent, "answered", (json_int_t)t->answered,
+                                   "rtt_us", "min", t->min / 1e3, "mean", mean(t) / 1e3, "max",
+                                   t->max / 1e3, "stddev", deviation(t) / 1e3));
+    if (t->answered > 0)
+        snprintf(times, sizeof(times), "round trip min/mean/max/stddev: %s / %s / %s / %s\n",
+                 format_ns(a[0], t->min), format_ns(a[1], mean(t)), format_ns(a[2], t->max),
+                 format_ns(a[3], deviation(t)));
+    char *encoded = name_encoded(t->target);
+    double lost = t->sent == 0 ? 0.0 : 100.0 * (double)(t->sent - t->answered) / (double)t->sent;
+    if (asprintf(&text, "--- %s\n%" PRIu64 " sent, %" PRIu64 " answered, %.0f %% lost\n%s", encoded,
+                 t->sent, t->answered, lost, times) < 0)
+        text = xstrdup("");
+    free(encoded);
+    return text;
+}
+
+/* Sends one and waits for its answer.  Where Ctrl-C ends the program instead, the statistics are
+ * printed all the same.  0 or -errno. */
+static int
+ping_once(struct tally *t, struct lunette_lun *lun, uint64_t size, struct lunette_error *err)
+{
+    char time[TEXT_SIZE];
+    uint64_t ns = 0;
+
+    t->sent++;
+    char *words = ping_statistics(t);
+    interrupt_last_words(words);
+    interrupt_in_call(true);
+    int e = lunette_ping(lun, (size_t)size, &ns, err);
+    interrupt_in_call(false);
+    interrupt_last_words(NULL);
+    free(words);
+    t->last = e == 0;
+    if (e < 0)
+        return e;
+    ping_add(t, ns);
+    if (!t->json) {
+        printf("%" PRIu64 " bytes from %s: seq=%" PRIu64 " time=%s\n", size, t->portal, t->sent,
+               format_ns(time, (double)ns));
+        fflush(stdout);
     }
     return 0;
 }
 
-static int
-ping_print_json(const struct tally *t, const char *target, const char *portal)
+/* Whether there may be an answer to a later ping, where there was none to this one. */
+static bool
+ping_goes_on(const struct lunette_lun *lun, int e)
 {
-    return json_print(json_pack(
-        "{s:o, s:s, s:I, s:I, s:{s:f, s:f, s:f, s:f}}", "target", json_of_name(target), "portal",
-        portal, "sent", (json_int_t)t->sent, "answered", (json_int_t)t->answered, "rtt_us", "min",
-        t->min / 1e3, "mean", mean(t) / 1e3, "max", t->max / 1e3, "stddev", deviation(t) / 1e3));
+    struct lunette_session_info s = LUNETTE_INIT(s);
+
+    (void)lunette_get_session_info(lun, &s);
+    return (e == -ENOTCONN || e == -ETIMEDOUT) && s.state != LUNETTE_SESSION_GONE;
 }
 
-static void
-ping_print(const struct tally *t, const char *target)
+static int
+pings(struct cli *cli, const struct ping_opts *o, struct lunette_lun *lun, struct tally *t)
 {
-    char a[4][TEXT_SIZE];
+    uint64_t count = o->count != 0 ? o->count : t->json ? JSON_COUNT : UINT64_MAX;
+    struct lunette_error err = LUNETTE_INIT(err);
 
-    printf("--- %s\n%" PRIu64 " sent, %" PRIu64 " answered, %.0f %% lost\n", target, t->sent,
-           t->answered,
-           t->sent == 0 ? 0.0 : 100.0 * (double)(t->sent - t->answered) / (double)t->sent);
-    if (t->answered > 0)
-        printf("round trip min/mean/max/stddev: %s / %s / %s / %s\n", format_ns(a[0], t->min),
-               format_ns(a[1], mean(t)), format_ns(a[2], t->max), format_ns(a[3], deviation(t)));
+    while (t->sent < count && interrupted() == 0) {
+        uint64_t start = now_ns(), pause = o->interval_ns;
+        int e = ping_once(t, lun, o->size, &err);
+        if (e < 0 && !ping_goes_on(lun, e))
+            return interrupted() != 0 ? 0 : fail_with(&err, t->portal);
+        if (e < 0 && pause < AWAY_NS)
+            pause = AWAY_NS;
+        if (t->sent == count)
+            break;
+        int r = wait_until(cli, start + pause);
+        if (r < 0)
+            return fail_errno(r, "ping");
+    }
+    return t->last && cli->outages.down == 0 ? 0 : EXIT_CONNECT;
 }
 
 static int
@@ -133,25 +169,24 @@ run_ping(struct cli *cli, const void *opts, int argc, char **argv)
 {
     struct lunette_lun *lun = NULL;
     struct lunette_session_info s = LUNETTE_INIT(s);
-    struct tally t = {0};
+    struct tally t = {
+        .json = cli->common.json, .target = s.target_name, .portal = s.portal, .last = true};
 
     (void)argc;
+    cli->outages.endless = true;
     int code = cli_open(cli, argv[0], LUNETTE_OPEN_RDONLY | LUNETTE_OPEN_RAW, &lun);
     if (code != 0)
         return code;
     (void)lunette_get_session_info(lun, &s);
     interrupt_catch_in_time();
-    code = pings(cli, opts, lun, s.portal, &t);
-    if (cli->common.json) {
-        int r = ping_print_json(&t, s.target_name, s.portal);
-        code = code != 0 ? code : r;
-    } else {
-        if (interrupted() != 0)
-            putchar('\n');
-        char *encoded = name_encoded(s.target_name);
-        ping_print(&t, encoded);
-        free(encoded);
-    }
+    code = pings(cli, opts, lun, &t);
+    char *text = ping_statistics(&t);
+    if (!t.json && interrupted() != 0)
+        putchar('\n');
+    fputs(text, stdout);
+    free(text);
+    int r = cli_flush(); /* now, as what follows may wait, and be ended */
+    code = code != 0 ? code : r;
     lunette_close(lun);
     return code;
 }

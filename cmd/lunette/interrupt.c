@@ -21,13 +21,14 @@ static volatile sig_atomic_t caught;
 static volatile sig_atomic_t in_call; /* a call that waits for one request is under way */
 static timer_t limit;                 /* of the clean stop */
 static bool limited;
+static const char *volatile last_words;
 
 static void
-interrupt_write(const char *text)
+interrupt_write(int fd, const char *text)
 {
     int e = errno;
 
-    if (write(STDERR_FILENO, text, strlen(text)) < 0) {
+    if (write(fd, text, strlen(text)) < 0) {
         /* there is nobody to tell */
     }
     errno = e;
@@ -48,7 +49,8 @@ on_signal(int sig)
         timer_settime(limit, 0, &in, NULL);
     }
     if (in_call != 0)
-        interrupt_write("lunette: stopping: waiting for 1 request; again ends at once\n");
+        interrupt_write(STDERR_FILENO,
+                        "lunette: stopping: waiting for 1 request; again ends at once\n");
 }
 
 /* The clean stop has taken too long.  What had to be kept of the work is in its file already. */
@@ -56,7 +58,9 @@ static void
 on_limit(int sig)
 {
     (void)sig;
-    interrupt_write("lunette: ended without waiting any longer\n");
+    interrupt_write(STDERR_FILENO, "lunette: ended without waiting any longer\n");
+    if (last_words != NULL)
+        interrupt_write(STDOUT_FILENO, last_words);
     _exit(EXIT_SIGNAL + caught);
 }
 
@@ -94,6 +98,12 @@ interrupt_catch_in_time(void)
     sigaction(SIGALRM, &sa, NULL);
     limited = timer_create(CLOCK_MONOTONIC, &by_signal, &limit) == 0;
     interrupt_catch(false);
+}
+
+void
+interrupt_last_words(const char *text)
+{
+    last_words = text;
 }
 
 int

@@ -9,18 +9,42 @@
 
 #include "base/hex.h"
 
-int
-json_print(json_t *j)
+#define JSON_LAYOUT (JSON_ENSURE_ASCII | JSON_REAL_PRECISION(9))
+
+static int
+json_put(json_t *j, size_t layout)
 {
     if (j == NULL) {
         fputs("lunette: out of memory\n", stderr);
         return EXIT_OTHER;
     }
-    int r = json_dumpf(j, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(9));
+    int r = json_dumpf(j, stdout, layout | JSON_LAYOUT);
     json_decref(j);
     if (r == 0 && putchar('\n') == '\n' && fflush(stdout) == 0)
         return EXIT_DONE;
     return fail_errno(-errno, "writing the output");
+}
+
+int
+json_print(json_t *j)
+{
+    return json_put(j, JSON_INDENT(2));
+}
+
+char *
+json_text(json_t *j)
+{
+    char *dumped = j != NULL ? json_dumps(j, JSON_INDENT(2) | JSON_LAYOUT) : NULL;
+
+    json_decref(j);
+    if (dumped == NULL)
+        return xstrdup("");
+    size_t n = strlen(dumped);
+    char *with_end = xmalloc(n + 2);
+    memcpy(with_end, dumped, n);
+    with_end[n] = '\n';
+    free(dumped);
+    return with_end;
 }
 
 /* Text of a device need not be UTF-8; jansson refuses what is not. */

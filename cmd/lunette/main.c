@@ -199,9 +199,8 @@ write_trace(const struct cli *cli)
     return code;
 }
 
-/* What was printed has to arrive.  0 or an exit code. */
-static int
-output_done(void)
+int
+cli_flush(void)
 {
     return fflush(stdout) == 0 ? EXIT_DONE : fail_errno(-errno, "writing the output");
 }
@@ -219,7 +218,7 @@ main_run(const struct command *cmd, int argc, char **argv)
         return EXIT_USAGE;
     if (cli.common.help) {
         opt_help(cmd);
-        return output_done();
+        return cli_flush();
     }
     int code = cmd->run(&cli, opts, argc - first, argv + first);
     outage_summary(&cli);
@@ -230,7 +229,7 @@ main_run(const struct command *cmd, int argc, char **argv)
     }
     for (int i = 0; i < cli.nctx; i++)
         lunette_ctx_free(cli.all[i]);
-    return code == EXIT_DONE ? output_done() : code;
+    return code == EXIT_DONE ? cli_flush() : code;
 }
 
 static int
@@ -314,11 +313,11 @@ main(int argc, char **argv)
     if (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0 ||
         (strcmp(argv[1], "help") == 0 && argc == 2)) {
         help(stdout);
-        return output_done();
+        return cli_flush();
     }
     if (strcmp(argv[1], "-V") == 0 || strcmp(argv[1], "--version") == 0) {
         printf("lunette %s\n", lunette_version());
-        return output_done();
+        return cli_flush();
     }
     if (strcmp(argv[1], "--print-options") == 0)
         return print_options();
@@ -329,7 +328,7 @@ main(int argc, char **argv)
             continue;
         if (help_of) {
             opt_help(commands[i]);
-            return output_done();
+            return cli_flush();
         }
         return main_run(commands[i], argc - 1, argv + 1);
     }
