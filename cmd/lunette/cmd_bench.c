@@ -2,7 +2,7 @@
 /* cmd/lunette/cmd_bench.c - lunette bench: keeps a queue full and measures.
  *
  * One clock reading per batch of completions; nothing is allocated and nothing
- * is printed between the first request and the last.
+ * is printed between the first request and the last, but where the connection is lost.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -18,6 +18,7 @@
 #define BATCH      128
 #define ERRORS_MAX 100
 #define POLL_MS    100
+#define STOP_NS    300000000u /* after Ctrl-C, for the requests that are under way */
 
 enum workload { RANDREAD, RANDWRITE, READ, WRITE, RANDRW, RW };
 #define WORKLOADS "randread|randwrite|read|write|randrw|rw"
@@ -75,6 +76,7 @@ struct slot {
 
 struct bench {
     const struct bench_opts *o;
+    const struct cli *cli;
     struct lunette_queue *q;
     struct slot *slots;
     struct lunette_error err; /* the first */
@@ -85,6 +87,9 @@ struct bench {
     uint64_t start_ns, end_ns;
     struct rusage before, after;
     struct lunette_ctx_stats stats_before, stats_after;
+    uint32_t given_up;         /* requests that were under way without a connection at the end */
+    uint64_t outages, down_ns; /* without a connection */
+    uint64_t stop_ns;          /* when Ctrl-C was noticed */
     struct hist hist;
 };
 
@@ -147,6 +152,8 @@ bench_begin(struct bench *b, struct slot *s, uint64_t now)
 static void __attribute__((noinline, cold))
 account_error(struct bench *b, const struct lunette_completion *c, const struct slot *s)
 {
+    if (b->given_up > 0 && c->err == -ECANCELED)
+        return;
     if (b->errors++ == 0)
         error_of_completion(&b->err, b->q, c, s->write ? "writing" : "reading", s->offset);
 }
@@ -195,13 +202,33 @@ turn(struct bench *b, const struct lunette_completion *c, int n, uint64_t now)
     return 0;
 }
 
+/* Nothing has come for a while.  Where the time is over, what waits for a connection is given up.
+ * True: what is under way is not waited for any longer. */
+static bool __attribute__((noinline, cold)) bench_idle(struct bench *b, uint64_t now)
+{
+    if (now < b->end_ns && interrupted() == 0)
+        return false;
+    if (b->cli->outages.down > 0 && b->given_up == 0) {
+        b->given_up = lunette_queue_inflight(b->q);
+        for (uint64_t i = 0; i < b->o->depth; i++)
+            (void)lunette_queue_cancel(b->q, &b->slots[i]);
+        return false;
+    }
+    if (interrupted() == 0)
+        return false;
+    if (b->stop_ns == 0) {
+        b->stop_ns = now;
+        interrupt_tell("bench", lunette_queue_inflight(b->q));
+    }
+    return now - b->stop_ns >= STOP_NS;
+}
+
 /* The I/O phase.  0 or -errno of the queue itself. */
 static int
 bench_loop(struct bench *b)
 {
     struct lunette_completion c[BATCH];
     uint64_t now = now_ns();
-    bool told = false;
     int r = 0;
 
     b->start_ns = now;
@@ -215,11 +242,9 @@ bench_loop(struct bench *b)
         int n = lunette_queue_poll(b->q, c, BATCH, 1, POLL_MS);
         if (n < 0 && n != -EINTR)
             return n;
-        if (__builtin_expect(n == 0 && !told && interrupted() != 0, 0)) {
-            interrupt_tell("bench", lunette_queue_inflight(b->q));
-            told = true;
-        }
         now = now_ns();
+        if (__builtin_expect(n == 0 && bench_idle(b, now), 0))
+            break;
         r = turn(b, c, n, now);
     }
     b->end_ns = now;
@@ -281,15 +306,16 @@ bench_print_json(const struct bench *b, const struct cli *cli)
                   "system", us_per_io(b->before.ru_stime, b->after.ru_stime, b->ios));
 
     return json_print(json_pack(
-        "{s:s, s:I, s:I, s:s, s:I, s:I, s:f, s:f, s:f, s:o, s:o, s:f, s:o, s:f, s:I}", "rw",
-        workload_names[b->o->rw], "bs", (json_int_t)b->o->bs, "depth", (json_int_t)b->o->depth,
-        "loop", lunette_ctx_loop_name(cli->ctx), "ios", (json_int_t)b->ios, "reads",
-        (json_int_t)b->reads, "seconds", seconds(b), "iops", (double)b->ios / seconds(b),
+        "{s:s, s:I, s:I, s:s, s:I, s:I, s:f, s:f, s:f, s:o, s:o, s:f, s:o, s:f, s:I, s:I, s:f}",
+        "rw", workload_names[b->o->rw], "bs", (json_int_t)b->o->bs, "depth",
+        (json_int_t)b->o->depth, "loop", lunette_ctx_loop_name(cli->ctx), "ios", (json_int_t)b->ios,
+        "reads", (json_int_t)b->reads, "seconds", seconds(b), "iops", (double)b->ios / seconds(b),
         "bytes_per_second", (double)b->bytes / seconds(b), "latency_us", lat, "cpu_us_per_io", cpu,
         "cpu_percent", 100 * share_used(b), "cpu_is_limit",
         share_tells(cli) ? json_boolean(limited_by_cpu(b, cli)) : json_null(), "syscalls_per_io",
         per_io(b->stats_before.syscalls, b->stats_after.syscalls, b->ios), "errors",
-        (json_int_t)b->errors));
+        (json_int_t)b->errors, "outages", (json_int_t)b->outages, "outage_seconds",
+        (double)b->down_ns / 1e9));
 }
 
 static void
@@ -319,6 +345,9 @@ print_table(const struct bench *b, const struct cli *cli)
            "             user %.2f us, system %.2f us, %.2f system calls\n",
            user + sys, user, sys,
            per_io(b->stats_before.syscalls, b->stats_after.syscalls, b->ios));
+    if (b->outages > 0)
+        printf("  outages    %14" PRIu64 "  in all %s without a connection\n", b->outages,
+               format_ns(t[0], (double)b->down_ns));
     if (b->errors > 0)
         printf("  errors     %14" PRIu64 "\n", b->errors);
 }
@@ -355,9 +384,12 @@ measure(struct cli *cli, struct bench *b)
         }
     }
     interrupt_catch_in_time();
+    uint64_t outages = cli->outages.count, down_ns = outage_down_ns(cli);
     (void)lunette_ctx_get_stats(cli->ctx, &b->stats_before);
     getrusage(RUSAGE_SELF, &b->before);
     int r = bench_loop(b);
+    b->outages = cli->outages.count - outages;
+    b->down_ns = outage_down_ns(cli) - down_ns;
     getrusage(RUSAGE_SELF, &b->after);
     (void)lunette_ctx_get_stats(cli->ctx, &b->stats_after);
     if (r < 0 && b->err.code == 0)
@@ -397,6 +429,22 @@ bench_region(const struct bench_opts *o, const struct lunette_info *info, const 
                                         (unsigned long long)o->bs);
 }
 
+/* The exit code where nothing has failed. */
+static int
+bench_code(const struct bench *b, const char *url)
+{
+    struct lunette_error err = LUNETTE_INIT(err);
+
+    if (interrupted() != 0)
+        return EXIT_SIGNAL + interrupted();
+    if (b->given_up == 0)
+        return 0;
+    error_of_code(&err, -ENOTCONN, "no connection at the end");
+    snprintf(err.msg, sizeof(err.msg), "no connection at the end: %u request%s given up",
+             (unsigned)b->given_up, b->given_up == 1 ? " was" : "s were");
+    return fail_with(&err, url);
+}
+
 static int
 bench_lun(struct cli *cli, const struct bench_opts *o, struct lunette_lun *lun, const char *url)
 {
@@ -404,6 +452,7 @@ bench_lun(struct cli *cli, const struct bench_opts *o, struct lunette_lun *lun, 
     struct lunette_error err = LUNETTE_INIT(err);
 
     b->o = o;
+    b->cli = cli;
     set_workload(b);
     b->random = now_ns() | 1;
     struct lunette_info info = LUNETTE_INIT(info);
@@ -413,13 +462,15 @@ bench_lun(struct cli *cli, const struct bench_opts *o, struct lunette_lun *lun, 
         code = fail_with(&err, url);
     if (code == 0) {
         int r = measure(cli, b);
-        lunette_queue_free(b->q);
         if (r == 0)
             code = print_result(b, cli);
+        if (code == 0)
+            code = cli_flush(); /* now, as what follows may wait, and be ended */
         if (b->err.code != 0)
             code = fail_with(&b->err, url);
-        else if (code == 0 && interrupted() != 0)
-            code = EXIT_SIGNAL + interrupted();
+        else if (code == 0)
+            code = bench_code(b, url);
+        lunette_queue_free(b->q);
         for (uint64_t i = 0; i < o->depth; i++)
             free(b->slots[i].buf);
         free(b->slots);

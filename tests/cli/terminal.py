@@ -166,6 +166,8 @@ def others_stall(url, way):
               "without waiting any longer" in t.raw, t.screen.text()[-500:])
         code = t.end()
         check(f"{argv[0]}: interrupted", code == 130, f"{code} {t.screen.text()[-500:]}")
+        check(f"{argv[0]}: what there is is printed", argv[0] == "read" or
+              rows_with(t.screen, " answered, " if argv[0] == "ping" else "requests "), t.screen.text()[-500:])
         way.send_signal(signal.SIGCONT)
 
 
