@@ -277,8 +277,15 @@ void name_print_note(const char *name, const char *note);
 int json_print(json_t *j);
 /* What json_print would print, and frees j.  The caller frees it. */
 char *json_text(json_t *j);
+/* The same on one line, for a stream of objects. */
+int json_print_line(json_t *j);
 json_t *json_of_info(const struct lunette_info *info);
-json_t *json_of_session(const struct lunette_session_info *s);
+json_t *json_of_session(const struct lunette_session *session,
+                        const struct lunette_session_info *s);
+/* Of it, only what may change while the session is there. */
+json_t *json_of_state(const struct lunette_session *session, const struct lunette_session_info *s);
+const char *session_state_name(enum lunette_session_state state);
+const char *conn_state_name(enum lunette_conn_state state);
 
 /* ---- subcommands --------------------------------------------------------------------------- */
 

@@ -47,6 +47,12 @@ json_text(json_t *j)
     return with_end;
 }
 
+int
+json_print_line(json_t *j)
+{
+    return json_put(j, JSON_COMPACT);
+}
+
 /* Text of a device need not be UTF-8; jansson refuses what is not. */
 static json_t *
 text(const char *s)
@@ -98,8 +104,69 @@ json_of_bends(uint32_t bends)
     return list;
 }
 
+const char *
+session_state_name(enum lunette_session_state state)
+{
+    switch (state) {
+    case LUNETTE_SESSION_LOGGED_IN:
+        return "logged_in";
+    case LUNETTE_SESSION_BLOCKED:
+        return "blocked";
+    case LUNETTE_SESSION_FAILED:
+        return "failed";
+    case LUNETTE_SESSION_GONE:
+        return "gone";
+    }
+    return "unknown";
+}
+
+const char *
+conn_state_name(enum lunette_conn_state state)
+{
+    switch (state) {
+    case LUNETTE_CONN_LOGGED_IN:
+        return "logged_in";
+    case LUNETTE_CONN_LOST:
+        return "lost";
+    case LUNETTE_CONN_LOGIN:
+        return "login";
+    case LUNETTE_CONN_LEAVING:
+        return "leaving";
+    }
+    return "unknown";
+}
+
+static json_t *
+json_of_conns(const struct lunette_session *session)
+{
+    struct lunette_conn_info c = LUNETTE_INIT(c);
+    json_t *list = json_array();
+
+    for (size_t i = 0; lunette_session_get_conn(session, i, &c) == 0; i++)
+        json_array_append_new(list, json_pack("{s:i, s:o, s:s}", "cid", (int)c.cid, "portal",
+                                              text(c.portal), "state", conn_state_name(c.state)));
+    return list;
+}
+
 json_t *
-json_of_session(const struct lunette_session_info *s)
+json_of_state(const struct lunette_session *session, const struct lunette_session_info *s)
+{
+    json_t *j = json_pack("{s:s, s:i, s:o}", "state", session_state_name(s->state), "reopens",
+                          (int)s->reopens, "connections", json_of_conns(session));
+
+    if (s->state != LUNETTE_SESSION_LOGGED_IN && j != NULL) {
+        json_object_set_new(j, "attempt", json_integer(s->attempt));
+        json_object_set_new(j, "down_ms", json_integer(s->down_ms));
+        json_object_set_new(j, "next_try_ms", json_integer(s->next_try_ms));
+        json_object_set_new(j, "give_up_ms", json_integer(s->give_up_ms));
+    }
+    if (s->error != 0 && j != NULL)
+        json_object_set_new(j, "error", text(s->error_text));
+    return j;
+}
+
+json_t *
+json_of_session(const struct lunette_session *session, const struct lunette_session_info *s)
 {
     char isid[2 * sizeof(s->isid) + 1];
 
@@ -124,6 +191,9 @@ json_of_session(const struct lunette_session_info *s)
         return NULL;
     json_object_update_missing(j, keys);
     json_decref(keys);
+    json_t *state = json_of_state(session, s);
+    json_object_update_missing(j, state);
+    json_decref(state);
     json_object_set_new(j, "bends", json_of_bends(s->bends));
     return j;
 }
