@@ -185,6 +185,91 @@ def twice_on_one_request(url, way):
     way.send_signal(signal.SIGCONT)
 
 
+class Target:
+    """One that can be killed, and comes back at the same port."""
+
+    def __init__(self, *argv):
+        self.argv, self.portal = argv, "127.0.0.1:0"
+        self.up()
+
+    def up(self):
+        for _ in range(100):  # the port may still be taken
+            self.process, portal = start(BIN + "/lunette-target", "--listen", self.portal, "--target", IQN, "--loop", "epoll",
+                                          *self.argv)
+            if portal:
+                self.portal = portal
+                return
+            self.process.wait()
+            time.sleep(0.1)
+        sys.exit("the target does not start")
+
+    def down(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def outage(columns):
+    """The lines about it stand above the progress, which says for how long it is tried yet."""
+    target = Target("--lun", "ram:2G", "--set", "DefaultTime2Wait=0")
+    t = Terminal(["copy", "zeroes", f"iscsi://{target.portal}/{IQN}/0", "--bs", "4k", "--depth", "1",
+                  "--no-sparse"], columns)
+    check("it begins", t.run(10, until=" left"), t.screen.text())
+    target.down()
+    check(f"{columns} columns: the progress knows of the outage", t.run(10, until="no connection (11"), t.screen.text())
+    t.run(1.5)
+    mark = len(t.raw)
+    t.run(0.5)
+    check("it counts down", re.search(r"no connection \(11[0-9] s\)", t.raw[mark:]), repr(t.raw[mark:]))
+    target.up()
+    check("it is back", t.run(20, until="connected again"), t.screen.text())
+    mark = len(t.raw)
+    check("it goes on", t.run(10, until=" left") and "no connection" not in t.raw[mark:], repr(t.raw[mark:]))
+    os.kill(t.process.pid, signal.SIGINT)
+    check("Ctrl-C afterwards", t.end() == 130, t.screen.text())
+    shown = t.screen.text()
+    check(f"{columns} columns: nothing wraps in an outage", t.screen.wrapped == 0, shown)
+    check(f"{columns} columns: each is told once", shown.count("connection lost (") == 1 and
+          shown.count("connected again after") == 1 and len(rows_with(t.screen, "copying ")) == 1, shown)
+    check(f"{columns} columns: lines begin where rows begin", all(
+        r.startswith("lunette: ") for r in rows_with(t.screen, "lunette: ")), shown)
+    target.down()
+
+
+def interrupted(target, argv, away, code, words):
+    t = Terminal([w.replace("URL", f"iscsi://{target.portal}/{IQN}/0") for w in argv], 80, stdin=open("/dev/zero", "rb"))
+    what = f"{argv[0]}, Ctrl-C with the target {away}"
+    t.run(0.4)
+    if away == "gone":
+        target.down()
+        check(f"{what}: the outage is told", t.run(10, until="connection lost ("), t.screen.text()[-500:])
+    else:
+        target.process.send_signal(signal.SIGSTOP)
+        t.run(0.3)
+    os.kill(t.process.pid, signal.SIGINT)
+    began = time.monotonic()
+    got = t.end(20)
+    # a second is promised, and a machine that is busy adds some
+    check(f"{what}: it ends", got == code and time.monotonic() - began < 5, f"{got} {t.screen.text()[-500:]}")
+    check(f"{what}: '{words}'", words in t.raw, t.screen.text()[-500:])
+    check(f"{what}: nothing wraps", t.screen.wrapped == 0, t.screen.text())
+
+
+def interrupts():
+    commands = ((["copy", "-", "URL", "--no-sparse"], 130, "is not complete"),
+                (["copy", "URL", "back", "--no-sparse", "--no-space-check", "--length", "16G"], 130, "--resume"),
+                (["write", "URL"], 130, "write: interrupted after"),
+                (["bench", "URL", "--time", "60"], 130, "per second"),
+                (["ping", "URL", "-i", "0.01"], 3, " answered, "),
+                (["info", "URL", "--watch"], 130, "logged in"))
+    for away in ("gone", "stopped"):
+        for argv, code, words in commands:
+            target = Target("--lun", "null:1T")
+            interrupted(target, argv, away, 130 if away == "stopped" else code, words)
+            target.down()
+            if os.path.exists("back.partial"):
+                os.unlink("back.partial")
+
+
 def messages(url):
     for argv in (["copy", "--nonsense=1", "a", "b"], ["bench", "iscsi://h/" + IQN + "?data_digst=x"], ["info", url[:-1] + "77"],
                  ["copy", "big", url], ["read", url], ["info", "iscsi://127.0.0.1:1/" + IQN]):
@@ -258,6 +343,8 @@ def main():
         f.write(os.urandom(60 << 20))
     with open("big", "wb") as f:
         f.truncate(1 << 30)
+    with open("zeroes", "wb") as f:
+        f.truncate(2 << 30)
     target, portal = start(BIN + "/lunette-target", "--listen", "127.0.0.1:0", "--target", IQN, "--lun", "ram:64M",
                            "--target", IQN + "2", "--lun", "ram:1M", "--chap", "alice:a-secret-of-16")
     way, port = start(HERE + "/throttle.py", portal, "14e6")
@@ -273,6 +360,9 @@ def main():
         stalls(slow, way)
         others_stall(slow, way)
         twice_on_one_request(slow, way)
+        outage(80)
+        outage(60)
+        interrupts()
     finally:
         way.kill()
         target.kill()

@@ -1,0 +1,134 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# outages.sh - a connection that is lost ends no command: the target dies and comes back, or does not.
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/lib.sh"
+trap 'kill -CONT "${pids[@]}" 2> /dev/null; kill "${pids[@]}" 2> /dev/null; wait; rm -rf "$tmp"' EXIT
+
+listen=127.0.0.1:0
+up() { # OPTION...: sets $target and $portal; once more at the same port
+    for _ in {1..100}; do # the port may still be taken
+        : > target.out
+        "$LUNETTE_BIN/lunette-target" --listen $listen --target $iqn:t --loop epoll --set DefaultTime2Wait=0 \
+            "$@" > target.out 2> target.err 9>&- &
+        target=$!
+        for _ in {1..100}; do
+            portal=$(sed -n 's/^listening on //p' target.out)
+            if [[ -n $portal ]]; then
+                pids=($target) listen=$portal U="iscsi://$portal/$iqn:t/0?default_time2wait=0"
+                return
+            fi
+            kill -0 $target 2> /dev/null || break
+            sleep 0.05
+        done
+        sleep 0.1
+    done
+    echo "FAIL: the target does not start"; cat target.err
+    exit 1
+}
+down() { kill -KILL $target; wait $target; } 2> /dev/null
+wait_for() { # PATTERN FILE
+    for _ in {1..300}; do
+        grep -q -- "$1" "$2" 2> /dev/null && return
+        sleep 0.05
+    done
+    echo "FAIL (line ${BASH_LINENO[0]}): no '$1' in $2"; cat "$2"; failed=1
+}
+# The command, for the background, where a shell would have it ignore Ctrl-C.
+B() { exec env --default-signal=INT "$LUNETTE_BIN/lunette" "$@"; }
+lines() { is "$1" "$(grep -c -- "$2" err)" "lines with '$2'"; }
+
+# ping counts what is lost, and goes on
+up --lun ram:4M
+B ping "$U" -i 0.05 -c 25 > out 2> err & p=$!
+wait_for seq=3 out
+down
+wait_for 'connection lost' err
+up --lun ram:4M
+wait $p; is 0 $? "ping over an outage"
+lines 1 'connection lost'
+lines 1 'connected again'
+grep -q ' 0 % lost' out; is 1 $? "ping tells of none that was lost"
+
+# bench tells how long there was none
+B bench "$U" --rw randwrite --time 2 --json > out 2> err & p=$!
+sleep 0.3
+down
+up --lun ram:4M
+wait $p; is 0 $? "bench over an outage"
+json '.outages == 1 and .outage_seconds > 0 and .errors == 0'
+down
+
+# a cache may lose what it has acknowledged: all of it arrives nevertheless, also from a pipe
+head -c 64M /dev/urandom > rnd
+truncate -s 96M lun
+for from in rnd -; do
+    up --lun file:"$PWD"/lun
+    B copy $from "$U&max_transfer=4k" --bs 4k --depth 1 --progress=json < <(cat rnd) > out 2> err & p=$!
+    for _ in 1 2; do
+        sleep 0.2
+        down
+        up --lun file:"$PWD"/lun
+    done
+    wait $p; is 0 $? "copy $from over outages"
+    says connection.lost
+    grep '^{' err | jq -e . > jq.out; is 0 $? "the progress is JSON"
+    cmp -n $((64 << 20)) rnd lun; is 0 $? "what arrived of $from"
+    down
+    : > lun
+    truncate -s 96M lun
+done
+
+# quiet: nothing, where nothing fails
+mkfifo feed
+up --lun ram:32M
+exec 9<> feed
+B copy - "$U" -q < feed 2> err 9>&- & p=$!
+timeout 10 head -c 8M rnd > feed
+down
+up --lun ram:32M
+timeout 10 tail -c 8M rnd > feed
+exec 9>&-
+wait $p; is 0 $? "copy --quiet over an outage"
+is "" "$(cat err)" "what copy --quiet prints"
+
+# away for too long; refused for good; another unit in its place; each is told once
+for how in 'away:3:was not recovered within 1 s' 'secret:4:authentication failed' 'unit:5:another unit is in the place'; do
+    IFS=: read -r what want words <<< "$how"
+    down
+    up --lun ram:32M,serial=A --chap alice:a-secret-of-16
+    seconds=60
+    [[ $what != away ]] || seconds=1
+    LUNETTE_CHAP=alice:a-secret-of-16 B write "$U&replacement_timeout=$seconds&reopen_max=2" < feed 2> err 9>&- & p=$!
+    exec 9<> feed
+    timeout 10 head -c 4M rnd > feed
+    down
+    [[ $what != secret ]] || up --lun ram:32M,serial=A --chap alice:b-secret-of-16
+    [[ $what != unit ]] || up --lun ram:32M,serial=B --chap alice:a-secret-of-16
+    timeout 10 head -c 16M rnd > feed & feeder=$!
+    wait $p; is "$want" $? "write, $what"
+    lines 1 "connection lost"
+    lines 1 "$words"
+    kill $feeder 2> /dev/null
+    wait $feeder
+    exec 9>&-
+    [[ $what != away ]] || up --lun ram:32M
+done
+
+# info --watch: a line for each event
+down
+up --lun ram:4M
+B info "$U" --watch --json > out 2> err & p=$!
+wait_for '"reopens"' out
+down
+wait_for conn_lost out
+up --lun ram:8M
+wait_for '"capacity"' out
+kill -INT $p
+wait $p; is 130 $? "info --watch, Ctrl-C"
+jq -es '.[0].session.state == "logged_in" and ([.[].event] | index("recovered") != null) and
+        .[-1].size == 8388608 and (.[1].session.state == "blocked")' out > jq.out; is 0 $? "events of info --watch"
+
+down
+pids=()
+finish
