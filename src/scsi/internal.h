@@ -300,6 +300,7 @@ enum ua_effect {
     UA_UNIT = 4,  /* another unit may be there: no I/O before it is known to be the same */
     UA_ALUA = 8,  /* the ALUA state is asked for */
     UA_LOOK = 16, /* the events are those of the look at the disk, where there is one */
+    UA_SURE = 32, /* it says what has reset the device, and that was not we */
 };
 struct ua_effects {
     uint32_t steps, events; /* enum disk_step; 1 << enum scsi_event */

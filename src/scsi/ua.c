@@ -39,7 +39,7 @@ scsi_unit_attention(struct scsi_sdev *s, uint8_t asc, uint8_t ascq)
              text != NULL ? text : "");
     if (s->expecting_ua && asc != 0x28) { /* but a new medium is news */
         s->expecting_ua = false;
-        if ((e.what & UA_RESET) != 0)
+        if ((e.what & (UA_RESET | UA_SURE)) == UA_RESET)
             return;
     }
     if ((events & (1u << SCSI_EV_LUNS_CHANGED)) != 0) { /* each unit says so, once is enough */

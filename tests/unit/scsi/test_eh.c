@@ -216,6 +216,29 @@ test_our_reset_is_not_news(void **state)
     fd_close(&d);
 }
 
+/* But what only a loss of power says of itself is, also when a unit attention of ours is due. */
+static void
+test_power_loss_after_our_reset(void **state)
+{
+    static const uint8_t codes[][2] = {{0x00, 0}, {0x01, 1}, {0x02, 0}, {0x03, 0}, {0x04, 1}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
+        fd_open(&d);
+        assert_int_equal(io_run(&d, BDEV_WRITE, 0, 4096, 0), 0); /* into its cache */
+        d.f.abort_result = SCSI_EH_FAILED;
+        d.f.lu_result = SCSI_EH_SUCCESS;
+        fh_script(&d.f, ANSWER(SCSI_READ_10, 1, .never = true));
+        fh_script(&d.f,
+                  ANSWER(SCSI_TEST_UNIT_READY, 1, SENSE(SENSE_UNIT_ATTENTION, 0x29, codes[i][0])));
+        assert_int_equal(io_run(&d, BDEV_READ, 0, 4096, 0), 0);
+        assert_int_equal(d.f.lu_resets, 1);
+        assert_int_equal(d.f.events[SCSI_EV_LOST_WRITES], codes[i][1]);
+        assert_int_equal(d.f.events[SCSI_EV_POWER_ON], codes[i][1]);
+        fd_close(&d);
+    }
+}
+
 static void
 test_alive_but_useless(void **state)
 {
@@ -876,6 +899,7 @@ main(void)
         cmocka_unit_test(test_others_of_the_unit_are_held_and_swept),
         cmocka_unit_test(test_unit_dead_after_lu_reset),
         cmocka_unit_test(test_our_reset_is_not_news),
+        cmocka_unit_test(test_power_loss_after_our_reset),
         cmocka_unit_test(test_alive_but_useless),
         cmocka_unit_test(test_session_lost_and_back),
         cmocka_unit_test(test_session_given_up_and_back),
