@@ -10,15 +10,11 @@
 #include "lu/pr_keep.h"
 #include "lu/tasks.h"
 #include "wire/be.h"
+#include "wire/pr.h"
 
-#define PARAM_LEN    24u
 #define ASC_RELEASE  0x2604 /* invalid release of persistent reservation */
 #define ASC_RESOURCE 0x5504 /* insufficient registration resources */
 #define ASC_INTERNAL 0x4400 /* internal target failure */
-
-#define FLAG_APTPL     0x01u /* parameter list byte 20 */
-#define FLAG_ALL_TG_PT 0x04u
-#define FLAG_SPEC_I_PT 0x08u
 
 void
 lu_pr_fini(struct lu_pr *pr)
@@ -53,12 +49,6 @@ static bool
 is_holder(const struct lu_pr *pr, const struct lu_pr_reg *r)
 {
     return pr->type != LU_PR_NONE && (r->holder || all_registrants(pr->type));
-}
-
-static bool
-type_ok(uint8_t t)
-{
-    return t == LU_PR_WE || t == LU_PR_EA || (t >= LU_PR_WE_RO && t <= LU_PR_EA_AR);
 }
 
 bool
@@ -174,7 +164,7 @@ do_register(struct lu_cmd *c, uint64_t key, uint64_t new_key, bool ignore)
 {
     struct lu *lu = c->lu;
     struct lu_pr_reg *r = pr_find(&lu->pr, c->nexus);
-    uint8_t refused = FLAG_ALL_TG_PT | FLAG_SPEC_I_PT | (lu_pr_can_keep(lu) ? 0 : FLAG_APTPL);
+    uint8_t refused = PR_ALL_TG_PT | PR_SPEC_I_PT | (lu_pr_can_keep(lu) ? 0 : PR_APTPL);
 
     if (c->buf[20] & refused) {
         lu_cmd_fail_field(c, false, 20);
@@ -193,7 +183,7 @@ do_register(struct lu_cmd *c, uint64_t key, uint64_t new_key, bool ignore)
             lu->pr.generation++;
     }
     if (!c->failed)
-        lu->pr.aptpl = (c->buf[20] & FLAG_APTPL) != 0;
+        lu->pr.aptpl = (c->buf[20] & PR_APTPL) != 0;
 }
 
 static void
@@ -274,7 +264,7 @@ do_preempt(struct lu_cmd *c, uint64_t key, uint8_t type, bool abort)
     for (uint32_t i = 0; i < pr->count; i++)
         takes = takes || (pr->regs[i].holder && pr->regs[i].key == key);
     takes = takes || (all_registrants(old) && key == 0);
-    if (takes && !type_ok(type)) {
+    if (takes && !pr_type_known(type)) {
         lu_cmd_fail_field(c, true, 2);
         return;
     }
@@ -300,12 +290,13 @@ lu_pr_out(struct lu_cmd *c)
         lu_cmd_fail_field(c, true, 1);
     } else if (c->lu->reserved != NULL) {
         lu_cmd_fail_status(c, SCSI_RESERVATION_CONFLICT);
-    } else if ((sa == SCSI_PROUT_RESERVE || sa == SCSI_PROUT_RELEASE) && !type_ok(c->cdb[2])) {
+    } else if ((sa == SCSI_PROUT_RESERVE || sa == SCSI_PROUT_RELEASE) &&
+               !pr_type_known(c->cdb[2])) {
         lu_cmd_fail_field(c, true, 2); /* scope 0 and a type that there is, in one byte */
-    } else if (len != PARAM_LEN) {
+    } else if (len != PR_LIST_LEN) {
         lu_cmd_fail(c, SENSE_ILLEGAL_REQUEST, SENSE_ASC(0x1a, 0)); /* parameter list length */
-    } else if (lu_cmd_buf(c, PARAM_LEN)) {
-        lu_cmd_want(c, LU_DATA_BUF, PARAM_LEN);
+    } else if (lu_cmd_buf(c, PR_LIST_LEN)) {
+        lu_cmd_want(c, LU_DATA_BUF, PR_LIST_LEN);
     }
 }
 
@@ -353,7 +344,7 @@ lu_pr_out_finish(struct lu_cmd *c)
 {
     struct lu_pr *pr = &c->lu->pr, before;
 
-    if (!pr->aptpl && (c->buf[20] & FLAG_APTPL) == 0) {
+    if (!pr->aptpl && (c->buf[20] & PR_APTPL) == 0) {
         pr_out_do(c);
         return;
     }
@@ -408,26 +399,24 @@ report_capabilities(const struct lu *lu, uint8_t *b)
     return 8;
 }
 
-#define FULL_STATUS_HEAD 24 /* bytes of a descriptor before its TransportID */
-#define FULL_STATUS_ONE  (FULL_STATUS_HEAD + 4 + LU_PORT_MAX + 1 + 3)
+/* Bytes of a descriptor of READ FULL STATUS: before its TransportID, and that, padded. */
+#define FULL_STATUS_ONE (24 + 4 + LU_PORT_MAX + 1 + 3)
 
-/* A descriptor with a TransportID that is a name, as iSCSI's is (SPC-4 7.6.4.6, format 01b). */
 static uint32_t
 full_status_one(const struct lu *lu, const struct lu_pr_reg *r, uint8_t *b)
 {
-    uint32_t id = ((uint32_t)strlen(r->port) + 1 + 3) & ~3u; /* with its NUL, padded */
+    struct pr_registrant told = {.key = r->key,
+                                 .holder = is_holder(&lu->pr, r),
+                                 .type = (uint8_t)lu->pr.type,
+                                 .target_port = 1,
+                                 .protocol = lu->dev->protocol};
+    int n;
 
-    st_be64(b, r->key);
-    if (is_holder(&lu->pr, r)) {
-        b[12] = 0x01;
-        b[13] = (uint8_t)lu->pr.type;
-    }
-    st_be16(b + 18, 1); /* relative target port */
-    st_be32(b + 20, 4 + id);
-    b[24] = (uint8_t)(0x40 | lu->dev->protocol);
-    st_be16(b + 26, (uint16_t)id);
-    (void)strcpy((char *)b + FULL_STATUS_HEAD + 4, r->port);
-    return FULL_STATUS_HEAD + 4 + id;
+    _Static_assert(sizeof(r->port) <= sizeof(told.port), "its name fits");
+    (void)strcpy(told.port, r->port);
+    n = pr_status_build(b, FULL_STATUS_ONE, &told);
+    assert(n > 0);
+    return (uint32_t)n;
 }
 
 static uint32_t
