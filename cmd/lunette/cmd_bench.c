@@ -393,7 +393,8 @@ measure(struct cli *cli, struct bench *b)
     getrusage(RUSAGE_SELF, &b->after);
     (void)lunette_ctx_get_stats(cli->ctx, &b->stats_after);
     if (r < 0 && b->err.code == 0)
-        error_of_code(&b->err, r, "the queue");
+        (void)lunette_queue_explain(b->q, &(struct lunette_completion){.err = r}, "the queue",
+                                    &b->err);
     return r;
 }
 

@@ -221,18 +221,18 @@ end_same(const struct end *a, const struct end *b)
            sa.st_ino == sb.st_ino;
 }
 
-/* Takes the result of a call of the queue. */
+/* Takes the result of a call of the queue.  One that is refused at once has the reason that it
+ * would have failed with later. */
 static int
 queued(struct end *e, int r, struct io *io, const char *verb)
 {
-    char what[64];
+    const struct lunette_completion c = {.err = r};
 
     if (r == 0) {
         io->verb = verb;
         io->pending++;
     } else if (r != -EAGAIN && e->err.code == 0) {
-        snprintf(what, sizeof(what), "%s at offset %llu", verb, (unsigned long long)io->offset);
-        error_of_code(&e->err, r, what);
+        error_of_completion(&e->err, e->queue, &c, verb, io->offset);
     }
     return r;
 }
