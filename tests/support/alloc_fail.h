@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/support/alloc_fail.h - makes one allocation fail.  The test is linked with
+/* tests/support/alloc_fail.h - makes one allocation fail, or all of them for a while.  The test is linked with
  * -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc. */
 #ifndef TESTS_ALLOC_FAIL_H
 #define TESTS_ALLOC_FAIL_H
@@ -10,11 +10,12 @@
 /* Allocations that still succeed before one fails; < 0: all do.  Volatile, as a compiler that sees
  * all of the program (LTO) may take it that malloc changes no variable of ours. */
 static volatile long alloc_left = -1;
+static volatile bool alloc_none; /* all fail */
 
 static inline bool
 alloc_fails(void)
 {
-    return alloc_left >= 0 && alloc_left-- == 0;
+    return alloc_none || (alloc_left >= 0 && alloc_left-- == 0);
 }
 
 void *__real_malloc(size_t size);
