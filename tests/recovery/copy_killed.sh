@@ -18,7 +18,7 @@ for wait in 0 $(long 2 ''); do
     target_up
     killer "$every" &
     # so small that the copy takes longer than some lives of the target
-    ok lunette copy "$tmp/image" "iscsi://$portal/$iqn/0?default_time2wait=$wait" --verify --bs "$(long 32k 4k)" --depth "$(long 2 1)"
+    ok lunette copy "$tmp/image" "iscsi://$portal/$iqn/0?default_time2wait=$wait" --verify --bs "$(long 8k 4k)" --depth 1
     touch "$tmp/enough"
     wait $!
     same "$tmp/image" "$tmp/lun"
