@@ -17,6 +17,20 @@ scsi_check_lost_writes(struct scsi_sdev *s)
     sdev_raise(s, 1u << SCSI_EV_LOST_WRITES, 0);
 }
 
+/* The disk is looked at again.  While it comes up, what it has told already is asked for once more,
+ * and what is to come tells the news anyway. */
+static void
+ua_look(struct scsi_sdev *s, uint32_t steps)
+{
+    struct scsi_disk *d = s->dev.disk;
+
+    if (d == NULL || (!d->up && !d->running))
+        return;
+    if (!d->up && (steps & ~(d->todo | STEP_LIMITS)) == 0)
+        return;
+    disk_want(d, d->up ? steps : (steps & ~d->todo) | STEP_LIMITS);
+}
+
 void
 scsi_unit_attention(struct scsi_sdev *s, uint8_t asc, uint8_t ascq)
 {
@@ -54,6 +68,6 @@ scsi_unit_attention(struct scsi_sdev *s, uint8_t asc, uint8_t ascq)
         (void)alua_ask(s);
     if (doubt) /* it may be another unit */
         t->doubt(s);
-    if (e.steps != 0 && up)
-        disk_want(s->dev.disk, e.steps);
+    if (e.steps != 0)
+        ua_look(s, e.steps);
 }

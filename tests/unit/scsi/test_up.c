@@ -55,6 +55,27 @@ test_unit_attentions_at_start(void **state)
     fd_close(&d);
 }
 
+/* The disk grows while it comes up, when it has told its size already: it is asked again. */
+static void
+test_grows_at_start(void **state)
+{
+    static const uint8_t before[32] = {[5] = 0x0f, [6] = 0xff, [7] = 0xff, [10] = 2};
+    struct flun *l = start();
+
+    (void)state;
+    d.dev = fh_scan_lun(&d.f, 0);
+    l->cap.blocks *= 2;
+    fh_script(&d.f, ANSWER(SCSI_SERVICE_ACTION_IN_16, 1, .data = before, .len = sizeof(before)));
+    fh_script(&d.f, ANSWER(SCSI_MODE_SENSE_6, 1, SENSE(SENSE_UNIT_ATTENTION, 0x2a, 9)));
+    assert_int_equal(scsi_disk_start(d.dev, scan_done, &d.up), 0);
+    fake_advance(&d.f.loop, SEC(10));
+    assert_int_equal(d.up.done, 1);
+    assert_int_equal(d.up.err, 0);
+    assert_int_equal(fh_count(&d.f, SCSI_SERVICE_ACTION_IN_16), 2);
+    assert_int_equal(lim()->size, 1024ull << 20);
+    fh_close(&d.f);
+}
+
 static void
 test_spin_up(void **state)
 {
@@ -477,6 +498,7 @@ main(void)
         cmocka_unit_test(test_transfer_limits),
         cmocka_unit_test(test_provisioning),
         cmocka_unit_test(test_write_zeroes_forms),
+        cmocka_unit_test(test_grows_at_start),
         cmocka_unit_test(test_other_types),
         cmocka_unit_test(test_hostile_pages),
     };
