@@ -68,7 +68,8 @@ alua_keep_why(struct scsi_sdev *s)
     if (s->access == ACCESS_FAIL && (s->why_code == 0 || s->why_code == -EHOSTUNREACH))
         sdev_why(s, -EHOSTUNREACH, LUNETTE_DOM_SCSI, 0, "%s: %s",
                  sdev_label(s, label, sizeof(label)), scsi_path_trouble(&s->dev));
-    else if (s->access != ACCESS_FAIL && s->why_code == -EHOSTUNREACH)
+    else if (s->access != ACCESS_FAIL && s->why_code == -EHOSTUNREACH &&
+             s->dev.state != SDEV_TRANSPORT_OFFLINE) /* that is until it is looked at again */
         sdev_why_clear(s);
 }
 
@@ -98,6 +99,8 @@ alua_set_gate(struct disk_alua *a)
 
     if (to == ACCESS_OK && a->failed && d->up && !a->step)
         s->dev.target->doubt(s); /* which holds I/O until it is over */
+    else if (to == ACCESS_OK && d->missed)
+        disk_want(d, STEPS_CAPACITY | STEPS_MODE); /* it could not be asked meanwhile */
     a->failed = to == ACCESS_FAIL || (to == ACCESS_WAIT && a->failed);
     alua_set_access(s, to);
 }

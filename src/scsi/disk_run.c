@@ -24,6 +24,7 @@ disk_run_end(struct scsi_disk *d, int err, const struct lunette_error *why)
     assert(d->running);
     d->running = false;
     d->todo = 0;
+    d->missed = err != 0 && d->up;
     if (!d->up && err == 0 && s->replaced) { /* while it came up */
         err = -ENXIO;
         (void)lunette_fail(&other, err, LUNETTE_DOM_NOTFOUND, 0, "%s",

@@ -236,6 +236,7 @@ struct scsi_disk {
     const struct disk_step_row *steps;
     size_t nsteps;
     uint32_t todo, wanted; /* enum disk_step: of this run, of the next */
+    bool missed;           /* a run has failed: what it was to find is not known */
     bool running;
     void (*looked)(struct scsi_sdev *s, int err, const struct lunette_error *why); /* of
                                                         disk_reconnect, until it is called */

@@ -221,6 +221,13 @@ reconnect_started_unit(struct scsi_exec *x)
     reconnect_failed(s, true);
 }
 
+/* The path is in standby or unavailable state: alua.c says what requests fail with. */
+static bool
+reconnect_path_is_closed(const struct scsi_sense *sense)
+{
+    return sense->asc == 0x04 && (sense->ascq == 0x0b || sense->ascq == 0x0c);
+}
+
 /* A disk that is in use was ready before, and becomes so again: but not by waiting where somebody
  * has to do something. */
 static void
@@ -245,7 +252,8 @@ reconnect_sense(struct scsi_sdev *s, const struct scsi_sense *sense)
         bool manual = sense->asc == 0x04 && (sense->ascq == 0x03 || sense->ascq == 0x0b ||
                                              sense->ascq == 0x0c || sense->ascq == 0x1b);
 
-        reconnect_not_ready(s, -EIO, sense, !manual);
+        reconnect_not_ready(s, reconnect_path_is_closed(sense) ? -EHOSTUNREACH : -EIO, sense,
+                            !manual);
     }
 }
 

@@ -163,6 +163,64 @@ test_transition_is_waited_for(void **state)
     fd_close(&d);
 }
 
+/* A disk grows in transition, where it does not tell its size: it is asked behind it. */
+static void
+test_grows_in_transition(void **state)
+{
+    struct flun *l;
+    struct io a;
+
+    (void)state;
+    l = alua_open(ALUA_OPTIMIZED);
+    fh_script(&d.f, ANSWER(SCSI_READ_10, 1, SENSE(SENSE_UNIT_ATTENTION, 0x2a, 9)));
+    l->cap.blocks *= 2;
+    l->alua = ALUA_TRANSITIONING;
+    io_submit(&d, &a, BDEV_READ, 0, 4096, 0);
+    fake_advance(&d.f.loop, SEC(10));
+    assert_int_equal(a.done, 0);
+    assert_int_equal(bdev_get_limits(d.b)->size, 512ull << 20);
+    l->alua = ALUA_OPTIMIZED;
+    fake_advance(&d.f.loop, SEC(3));
+    assert_int_equal(a.done, 1);
+    assert_int_equal(a.r.result.err, 0);
+    assert_int_equal(bdev_get_limits(d.b)->size, 1024ull << 20);
+    fd_close(&d);
+}
+
+/* After another login the path has no access: requests say so, not that there is no session; also
+ * while it is known already that the state is another one, and the unit was not looked at yet. */
+static void
+test_no_access_in_a_new_session(void **state)
+{
+    struct flun *l;
+    struct io a;
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) { /* offline state is not told by the code */
+        l = alua_open(ALUA_OPTIMIZED);
+        fh_lose(&d.f);
+        io_submit(&d, &a, BDEV_READ, 0, 4096, 0);
+        l->alua = no_access[i].state;
+        fake_advance(&d.f.loop, SEC(1));
+        assert_int_equal(a.done, 0);
+        fh_state(&d.f, SCSI_HOST_RUNNING);
+        fake_advance(&d.f.loop, MS(100));
+        assert_int_equal(a.done, 1);
+        assert_int_equal(a.r.result.err, -EHOSTUNREACH);
+        l->alua = ALUA_OPTIMIZED;
+        for (int n = 0; n < 100; n++) {
+            io_submit(&d, &a, BDEV_READ, 0, 4096, 0);
+            fake_advance(&d.f.loop, MS(700));
+            assert_int_equal(a.done, 1);
+            if (a.r.result.err == 0)
+                break;
+            assert_int_equal(a.r.result.err, -EHOSTUNREACH);
+        }
+        assert_int_equal(a.r.result.err, 0);
+        fd_close(&d);
+    }
+}
+
 static void
 test_transition_without_end(void **state)
 {
@@ -574,6 +632,8 @@ main(void)
         cmocka_unit_test(test_coming_up_without_access),
         cmocka_unit_test(test_coming_up_in_transition),
         cmocka_unit_test(test_transition_is_waited_for),
+        cmocka_unit_test(test_grows_in_transition),
+        cmocka_unit_test(test_no_access_in_a_new_session),
         cmocka_unit_test(test_transition_without_end),
         cmocka_unit_test(test_no_access_fails_at_once),
         cmocka_unit_test(test_another_unit_behind_the_state),

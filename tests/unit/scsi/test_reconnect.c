@@ -666,7 +666,8 @@ test_not_ready_for_a_while(void **state)
         {0x04, 0x02, 4, 10, 0},
         {0x04, 0x0a, 8, 20, 0},
         {0x04, 0x01, EVER, 102, -EIO},
-        {0x04, 0x0c, EVER, 1, -EIO},
+        {0x04, 0x0b, EVER, 1, -EHOSTUNREACH}, /* the path's ALUA state */
+        {0x04, 0x0c, EVER, 1, -EHOSTUNREACH},
         {0x04, 0x03, EVER, 1, -EIO},
         {0x3a, 0x00, EVER, 1, -ENOMEDIUM},
     };
