@@ -78,7 +78,8 @@ struct lunette_session {
     void (*opened)(struct lunette_session *s, const struct lunette_error *err);
     void (*closed)(struct lunette_session *s);
     void (*moved)(struct lunette_session *s);     /* lost, or back; may be NULL */
-    void (*unit_gone)(struct lunette_session *s); /* a LUN has been freed; may be NULL */
+    void (*unit_gone)(struct lunette_session *s); /* a LUN has been freed, or is not waited for any
+                                                     more; may be NULL */
     void (*told)(void *user); /* the program's callback of the closing; may be NULL */
     void *told_user;
     struct loop_work close_work;

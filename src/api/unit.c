@@ -45,11 +45,15 @@ static void
 unit_work(struct loop_work *w)
 {
     struct lunette_lun *lun = container_of(w, struct lunette_lun, work);
+    struct lunette_session *s = lun->s;
 
-    if (lun->waits)
-        unit_tell(lun);
-    else
+    if (!lun->waits) {
         unit_gone(lun);
+        return;
+    }
+    unit_tell(lun);
+    if (s->unit_gone != NULL) /* nobody waits for it any more */
+        s->unit_gone(s);
 }
 
 static void

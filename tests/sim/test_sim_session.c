@@ -486,6 +486,41 @@ closed_in_each_state(void **state)
     }
 }
 
+/* A LUN and then its session are closed without waiting in between, and so is the session of an
+ * opening that was given up just before: nobody waits for the connection. */
+static void
+closed_with_its_session(void **state)
+{
+    (void)state;
+    for (int opening = 0; opening < 2; opening++) {
+        struct lunette_error err = LUNETTE_INIT(err);
+        struct lunette_session *s = NULL;
+        struct lunette_lun *lun = NULL;
+        struct lunette_open *op = NULL;
+        struct world w;
+        uint64_t began;
+
+        start(&w, "?replacement_timeout=-1");
+        assert_int_equal(lunette_session_open(w.ctx, w.url, 0, &s, &err), 0);
+        if (!opening)
+            assert_int_equal(lunette_session_lun(s, 0, 0, &lun, &err), 0);
+        sim_refuse(w.sim, NULL, true);
+        (void)sim_cut(w.sim, NULL, SIM_RESET);
+        wait_for_state(&w, s, LUNETTE_SESSION_BLOCKED);
+        if (opening) {
+            assert_int_equal(lunette_session_lun_start(s, 0, 0, NULL, NULL, &op, &err), 0);
+            pass(&w, 1000);
+            lunette_open_cancel(op);
+        } else {
+            lunette_close_start(lun, NULL, NULL);
+        }
+        began = sim_now_ns(w.sim);
+        lunette_session_close(s);
+        assert_true(sim_now_ns(w.sim) - began < 500 * LOOP_NS_PER_MS);
+        world_free(&w);
+    }
+}
+
 /* The flush of a close is under way when the connection is lost: nobody waits for it. */
 static void
 lost_while_it_closes(void **state)
@@ -677,6 +712,7 @@ main(void)
         cmocka_unit_test(pings_change_at_once),
         cmocka_unit_test(requests_get_another_limit),
         cmocka_unit_test(closed_in_each_state),
+        cmocka_unit_test(closed_with_its_session),
         cmocka_unit_test(lost_while_it_closes),
         cmocka_unit_test(closed_in_the_callback),
         cmocka_unit_test(luns_of_one_session),
