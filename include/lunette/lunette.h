@@ -306,7 +306,8 @@ struct lunette_session_info {
     enum lunette_session_state state;
     uint32_t reopens;      /* how often the session was recovered */
     uint32_t nconnections; /* see lunette_session_get_conn */
-    uint32_t attempt;      /* logins tried since the connection was lost; 0 where there is one */
+    uint32_t attempt;      /* the login since the connection was lost, from 1 on, that comes next or
+                              is under way; when gone, the last one; 0 where there is a connection */
     int64_t down_ms;       /* since when there is none; 0 where there is one */
     int64_t next_try_ms;   /* until the next attempt; 0: it is under way, or none is due */
     int64_t give_up_ms;    /* until requests fail; -1 never, 0 where they do already, or where none
@@ -482,14 +483,16 @@ LUNETTE_API int lunette_session_get_timeouts(const struct lunette_session *sessi
 
 /* Sets all of them, in whatever state the session is: what a program does not want to change, it
  * has got before.  Where the session waits for a login, the replacement timeout counts from the
- * loss of the connection.  0; -EINVAL: out of the range that lunette-url(7) has; -E2BIG;
- * -ENOTCONN: the session is gone; -ENOMEM. */
+ * loss of the connection; where that is over, requests fail until the session is back, whatever is
+ * set.  0; -EINVAL: out of the range that lunette-url(7) has; -E2BIG; -ENOTCONN: the session is
+ * gone; -ENOMEM. */
 LUNETTE_API int lunette_session_set_timeouts(struct lunette_session *session,
                                              const struct lunette_timeouts *timeouts,
                                              struct lunette_error *err);
 
-/* Tries to log in again now, where the session waits for its next attempt.  0; -EALREADY: it is
- * logged in, or an attempt is under way; -ENOTCONN: it is gone. */
+/* Tries to log in again now, where the session waits for its next attempt; the time that the target
+ * wants to pass first, Time2Wait, is kept all the same.  0; -EALREADY: it is logged in, or an
+ * attempt is under way; -ENOTCONN: it is gone. */
 LUNETTE_API int lunette_session_reopen_now(struct lunette_session *session);
 
 /* Says what a target does that shows bit n of lunette_session_info.bends, such as "answers with
