@@ -10,7 +10,7 @@ pid=
 trap '[[ -z $pid ]] || kill $pid; wait; rm -rf "$tmp"' EXIT
 head -c 2M /dev/urandom > "$tmp/disk"
 "$LUNETTE_BIN/lunette-target" --listen 127.0.0.1:0 --target iqn.2026-11.example:disk \
-    --lun "file:$tmp/disk" > "$tmp/out" &
+    --lun "file:$tmp/disk" --lun "ram:1M" > "$tmp/out" &
 pid=$!
 for _ in {1..100}; do
     grep -q '^listening on ' "$tmp/out" && break
@@ -28,6 +28,22 @@ run queue_copy "$url" "$tmp/copy"
 cmp "$tmp/disk" "$tmp/copy" || bad=1
 run poll_loop "$url" 200 | grep -q '^[1-9][0-9]* reads' || { echo "FAIL: poll_loop"; bad=1; }
 run many_sessions "$url" 100 | grep -qx '100 sessions are open' || { echo "FAIL: many_sessions"; bad=1; }
+
+# The target ends and is started again while LUNs 0 and 1 are read.
+portal=${url#iscsi://}
+portal=${portal%%/*}
+run session_events "${url%/0}/?default_time2wait=0" 20 0 1 > "$tmp/events" 2> "$tmp/why" &
+reader=$!
+sleep 0.5
+kill $pid
+wait $pid
+"$LUNETTE_BIN/lunette-target" --listen "$portal" --target iqn.2026-11.example:disk \
+    --lun "file:$tmp/disk" --lun "ram:1M" > /dev/null &
+pid=$!
+wait $reader
+for line in '^conn_lost: ' '^recovered: ' '^20 reads done$'; do
+    grep -q "$line" "$tmp/events" || { echo "FAIL: session_events: no $line"; cat "$tmp/events" "$tmp/why"; bad=1; }
+done
 for e in inquiry read_block queue_copy poll_loop; do # a wrong URL ends with a message and a code
     if timeout 30 "$examples/example-$e" iscsi://127.0.0.1:1/iqn.2026-11.example:no/0 "$tmp/copy" 2> /dev/null; then
         echo "FAIL: $e takes what is not there"
