@@ -46,7 +46,8 @@ class _Lost(Target):
 
 def _then(name, about, ids, want, options=None, base=_Lost, **attributes):
     options = dict({"seconds": 30, "url": WAITS, "quiet": False}, **(options or {}))
-    variant(base, "later_" + name, "comes back, but " + about, "reopen", ids, want, options, **attributes)
+    group = options.pop("group", "reopen")
+    variant(base, "later_" + name, "comes back, but " + about, group, ids, want, options, **attributes)
 
 
 # ---- what is agreed on is another ---------------------------------------------------------------
@@ -186,7 +187,6 @@ _unit("pages_garbage", "has VPD pages of garbage", FAILS,
 class _Answer(_Unit):
     """One command is answered otherwise from the second connection on."""
     opcode, answer = None, None
-    writes = True
 
     def command(self, conn, cmd):
         if conn.number > 0 and cmd.cdb[0] in self.opcode and not (cmd.cdb[0] == 0x12 and not cmd.cdb[1]
@@ -197,10 +197,11 @@ class _Answer(_Unit):
     vpd_only = False
 
 
-def _answers(name, about, want, opcodes, answer, options=None, **attributes):
-    for run in ("read", "write"):
-        _then("%s_%s" % (name, run), about, "", want, dict({"run": run, "seconds": 60}, **(options or {})),
-              base=_Answer, opcode=opcodes, answer=answer, **attributes)
+def _answers(name, about, want, opcodes, answer, **attributes):
+    """Where it does not come up, nothing may be written.  Half a minute is how long it is tried."""
+    for run in ("read", "write") if OK <= want else ("write",):
+        _then("%s_%s" % (name, run), about, "", want, {"run": run, "seconds": 60, "group": "look"},
+              base=_Answer, opcode=opcodes, answer=answer, writes=OK <= want, **attributes)
 
 
 def _check(key, asc, ascq=0):
