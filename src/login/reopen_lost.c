@@ -246,15 +246,19 @@ reopen_async(struct iscsi_reopen *r, const struct bhs_async *a)
     bool asks = a->event == ISCSI_ASYNC_LOGOUT_REQUEST || a->event == ISCSI_ASYNC_NEGOTIATE;
     bool drops = a->event == ISCSI_ASYNC_DROP_SESSION ||
                  (a->event == ISCSI_ASYNC_DROP_CONNECTION && get16(a->param1) == r->cid);
+    bool leaving = r->state == REOPEN_LEAVING;
+    bool dropping = leaving && r->logout == NULL && r->leave_ms == 0;
 
     if (!asks && !drops)
         return false;
-    if (r->state != REOPEN_UP && !drops)
-        return true; /* we are leaving already */
-    r->state = REOPEN_LEAVING;
     if (drops) {
         r->time2wait_s = get16(a->param2);
         r->time2retain_s = get16(a->param3);
+    }
+    if (dropping || r->logout != NULL || (leaving && asks))
+        return true; /* it has begun, and ends in its time, however often the target says so */
+    r->state = REOPEN_LEAVING;
+    if (drops) {
         r->leave_ms = 0;
         loop_timer_start(r->loop, &r->timer, REOPEN_DROP_MS * LOOP_NS_PER_MS);
         return true;

@@ -238,6 +238,43 @@ dropped(void **state)
     }
 }
 
+/* A target that drops us while we log out at its wish, or that says again and again that it is
+ * going to drop us: it ends once, and no later. */
+static void
+dropped_while_leaving(void **state)
+{
+    static const uint8_t events[] = {ISCSI_ASYNC_DROP_CONNECTION, ISCSI_ASYNC_DROP_SESSION};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(events); i++) {
+        struct tale t;
+        uint64_t began;
+
+        tale_begin(&t, 64, 0, NULL);
+        tale_pass(&t, SEC);
+        t.w->silent_logout = true;
+        began = t.w->l.now_ns;
+        fake_async(t.w, t.c, ISCSI_ASYNC_LOGOUT_REQUEST, 0, 0, 10);
+        tale_pass(&t, SEC / 2);
+        fake_async(t.w, t.c, events[i], t.res.cid, 3, 0); /* the event of the loss itself is lost */
+        tale_run_until_back(&t);
+        assert_int_equal(t.losts, 1);
+        assert_in_range(t.lost_ns - began, 0, 10 * SEC + 50 * MS);
+        tale_pass(&t, 60 * SEC);
+        assert_int_equal(t.backs, 1);
+        t.w->silent_logout = false;
+        began = t.w->l.now_ns;
+        while (t.losts == 1 && t.w->l.now_ns - began < 10 * SEC) {
+            fake_async(t.w, t.c, events[i], t.res.cid, 3, 0);
+            tale_pass(&t, 300 * MS);
+        }
+        assert_int_equal(t.losts, 2);
+        assert_in_range(t.lost_ns - began, SEC, SEC + 350 * MS);
+        tale_run_until_back(&t);
+        tale_end(&t);
+    }
+}
+
 /* The rest is the owner's: other events, another connection. */
 static void
 not_ours(void **state)
@@ -512,6 +549,7 @@ main(void)
         cmocka_unit_test(leaving_goes_wrong),
         cmocka_unit_test(leaving_is_not_undone),
         cmocka_unit_test(dropped),
+        cmocka_unit_test(dropped_while_leaving),
         cmocka_unit_test(not_ours),
         cmocka_unit_test(message_in_login),
         cmocka_unit_test(cut_anywhere),
