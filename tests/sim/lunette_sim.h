@@ -4,6 +4,8 @@
  *
  *   plan    what a seed means: sizes, keys, what is asked for, and which faults come when
  *   world   makes the target, the context and the handles, and ends them
+ *   handle  sessions and LUNs, which are opened, closed, and opened again
+ *   user    what a program does besides: closes, sets time limits, makes calls that wait
  *   fault   makes the faults of the plan happen
  *   disk    the medium, which outlives the target's process, with and without a volatile cache
  *   model   what each block may hold, and whether a read may return what it returned
@@ -35,6 +37,7 @@
 #define LS_IO_MAX     (64u << 10)
 #define LS_UNIT       512u /* the model's grain, bytes */
 #define LS_FAULTS_MAX 10
+#define LS_NO_LIMIT   (-1) /* of replacement_timeout */
 
 /* ---- plan ----------------------------------------------------------------------------------- */
 
@@ -97,10 +100,13 @@ struct ls_plan {
     bool cancel;       /* requests are canceled now and then */
     uint32_t limit_ms; /* that each request may take; 0: no limit */
     bool leave;        /* the queues go with requests outstanding */
+    bool shared;       /* all LUNs are in one session */
+    bool restless;     /* the program closes things, and sets time limits, at any time */
     uint64_t ipc_delay_ns;
     uint32_t ops, span_ms; /* requests, and the time in which they are made */
     uint32_t timeout_ms;   /* of commands */
     int32_t replacement_s;
+    uint32_t reopen_max;
     struct target_key_value set[8];
     uint32_t set_count;
     char options[512]; /* of the URL */
@@ -114,11 +120,31 @@ void ls_plan_print(const struct ls_plan *p);
 const char *ls_fault_name(enum ls_fault_kind k);
 unsigned ls_fault_may(enum ls_fault_kind k);
 
+/* ---- what a program does besides requests ---------------------------------------------------- */
+
+#define LS_ACT_LIST(X)                                                                             \
+    X(CLOSE_LUN, "close a LUN")                                                                    \
+    X(CLOSE_SESSION, "close a session")                                                            \
+    X(CANCEL_OPENING, "give an opening up")                                                        \
+    X(TIMEOUTS, "set time limits")                                                                 \
+    X(REOPEN_NOW, "try at once")                                                                   \
+    X(CALL, "a call that waits")
+
+enum ls_act {
+#define X(name, text) ACT_##name,
+    LS_ACT_LIST(X)
+#undef X
+        LS_ACTS,
+};
+
+const char *ls_act_name(enum ls_act a);
+
 /* ---- statistics, shared by all processes ---------------------------------------------------- */
 
 struct ls_stats {
     uint64_t seeds, violations;
-    uint64_t ios, failed, canceled, timeouts, losses, reopens, opens, turns, virtual_ms;
+    uint64_t ios, failed, canceled, timeouts, losses, reopens, gone, opens, turns, virtual_ms;
+    uint64_t acts[LS_ACTS];
     uint64_t wire_pdus, wire_connections, spoiled;
     uint64_t hash; /* of the last world */
     uint64_t faults[FAULT_KINDS];
@@ -226,9 +252,9 @@ struct ls_io {
     bool fua;
     bool public_caw; /* LS_CAW by the call for it, not as a raw CDB */
     bool canceled;
-    struct lunette_queue *q;
-    uint32_t crashes; /* before it began */
-    bool match;       /* of LS_CAW: the bytes compared are those on the disk */
+    struct lunette_queue *q; /* NULL: it is a call that waits */
+    uint32_t crashes;        /* before it began */
+    bool match;              /* of LS_CAW: the bytes compared are those on the disk */
     struct ls_handle *h;
     uint64_t at, len; /* bytes on the LUN */
     size_t mem;       /* bytes of memory that it uses */
@@ -245,21 +271,43 @@ struct ls_io {
 
 /* ---- world ---------------------------------------------------------------------------------- */
 
+/* A session that is open, or that is to be: of one LUN, or of all. */
+struct ls_session {
+    struct ls_world *w;
+    uint32_t index, sid;
+    char url[768];
+    struct lunette_session *s;
+    struct lunette_open *op; /* of one that LUNs share */
+    bool closing, want_close;
+    unsigned tries;
+    uint64_t again_ns; /* not to be touched before */
+    /* What the library has said. */
+    bool lost, failed, gone;
+    uint32_t reopens, attempt;
+    /* How long it is to be waited for: what the program has said last, and, as long as that may be
+     * under way, the bounds of what holds. */
+    int32_t replacement_s, least_s, most_s;
+    uint64_t said_ns; /* when */
+    /* What its host does, looked at after each turn, on the clock that does not jump (ls_clock_ns);
+     * blocked_at and failing on that of the world. */
+    uint64_t blocked_ns, blocked_at_ns; /* since when commands wait; 0: they do not */
+    uint64_t gone_ns;                   /* since when they fail; 0: they do not */
+    uint64_t failing_ns;                /* the last moment at which they did; 0: they never have */
+};
+
 /* A LUN that is open, or that is to be. */
 struct ls_handle {
     struct ls_world *w;
     uint32_t index;
-    char url[768];
+    struct ls_session *se;
     struct lunette_open *op;
     struct lunette_lun *lun;
     struct lunette_queue *q[LS_QUEUES_MAX];
     bool closing;
     bool gone; /* its unit is not there any more: to be closed, and opened again */
+    bool want_close;
     unsigned tries;
     uint64_t again_ns; /* not to be touched before */
-    uint64_t lost_ns;  /* when that was */
-    bool lost;         /* it has no connection, as the library says */
-    uint32_t failures; /* how often its session has given up, for now or for good */
 };
 
 struct ls_world {
@@ -273,7 +321,9 @@ struct ls_world {
     struct ls_disk disk[LS_LUNS_MAX],
         other[LS_LUNS_MAX]; /* other: in its place, of somebody else */
     struct ls_model *model[LS_LUNS_MAX];
+    struct ls_session session[LS_LUNS_MAX];
     struct ls_handle handle[LS_LUNS_MAX];
+    uint32_t last_sid; /* of the data plane */
     struct ls_io io[LS_SLOTS];
     struct ls_wire *wire;
     struct target_faults orders; /* of the target, also of the next one */
@@ -289,6 +339,8 @@ struct ls_world {
     uint64_t turns;
     uint32_t turns_left; /* of this step */
     uint32_t trace_seen;
+    bool moved; /* the first portal is shut for good */
+    bool calm;  /* nothing is wrong any more */
     bool leaving;
     bool lossy; /* memory was short: anything may have failed */
 };
@@ -299,6 +351,8 @@ void ls_world_run(const struct ls_plan *p);
 
 /* The time that has passed in the world. */
 uint64_t ls_now_ms(const struct ls_world *w);
+/* The clock without its jumps: how long everybody has had. */
+uint64_t ls_clock_ns(const struct ls_world *w);
 /* Some turns, and what completes in them. */
 void ls_world_step(struct ls_world *w, uint64_t max_ns);
 /* Runs until done(w), at most that long. */
@@ -313,6 +367,7 @@ uint64_t ls_random(struct ls_world *w, uint64_t below);
 /* ---- handle.c ------------------------------------------------------------------------------- */
 
 void ls_handles_init(struct ls_world *w);
+void ls_session_ask(struct ls_session *se);
 /* Opens and closes what is due. */
 void ls_handles_look(struct ls_world *w);
 bool ls_handles_up(struct ls_world *w);
@@ -320,6 +375,12 @@ void ls_handles_close(struct ls_world *w);
 void ls_handles_free_queues(struct ls_world *w);
 /* Gives up what is being opened. */
 void ls_handles_cancel(struct ls_world *w);
+void ls_handle_cancel(struct ls_handle *h);
+bool ls_handle_leaves(const struct ls_handle *h);
+
+/* ---- user.c --------------------------------------------------------------------------------- */
+
+void ls_user_acts(struct ls_world *w);
 
 /* ---- io.c ----------------------------------------------------------------------------------- */
 
@@ -328,8 +389,10 @@ void ls_io_fini(struct ls_world *w);
 /* Makes one request; false: not now. */
 bool ls_io_start(struct ls_world *w);
 void ls_io_poll(struct ls_world *w);
-/* Now and then one is canceled. */
+/* Now and then one is canceled; all of those whose LUN is to be closed are. */
 void ls_io_cancel_some(struct ls_world *w);
+/* Makes one by a call that waits for its end. */
+void ls_io_call(struct ls_world *w, struct ls_handle *h);
 uint32_t ls_io_outstanding(const struct ls_world *w);
 /* Frees queues that have reads outstanding: nothing is written to their memory afterwards. */
 void ls_io_leave(struct ls_world *w);
@@ -356,6 +419,7 @@ void ls_faults_of_target(struct ls_world *w);
 /* ---- event.c -------------------------------------------------------------------------------- */
 
 void ls_events_init(struct ls_world *w);
+void ls_events_check(struct ls_world *w);
 
 /* ---- check.c -------------------------------------------------------------------------------- */
 

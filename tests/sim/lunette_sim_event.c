@@ -5,75 +5,167 @@
 
 #include "tests/sim/lunette_sim.h"
 
+static struct ls_session *
+session_of(struct ls_world *w, const struct lunette_event *ev)
+{
+    for (uint32_t i = 0; i < w->plan.luns; i++) {
+        if (w->session[i].s != NULL && w->session[i].s == ev->session)
+            return &w->session[i];
+    }
+    return NULL;
+}
+
 static struct ls_handle *
 handle_of(struct ls_world *w, const struct lunette_event *ev)
 {
     for (uint32_t i = 0; i < w->plan.luns; i++) {
-        struct ls_handle *h = &w->handle[i];
-
-        if (h->lun != NULL && lunette_lun_session(h->lun) == ev->session)
-            return h;
+        if (ev->lun != NULL && w->handle[i].lun == ev->lun)
+            return &w->handle[i];
     }
     return NULL;
 }
 
 static void
-lost(struct ls_world *w, struct ls_handle *h, const struct lunette_event *ev)
+lost(struct ls_world *w, struct ls_session *se, const struct lunette_event *ev)
 {
-    if (h->lost)
-        ls_fail(w, "LUN %u: its connection is lost twice", h->index);
+    if (se->lost)
+        ls_fail(w, "session %u: its connection is lost twice", se->index);
     if (w->plan.nfaults == 0 && !w->leaving)
-        ls_fail(w, "LUN %u: the connection was lost: %s", h->index, ev->why);
-    if (ev->why[0] == '\0')
-        ls_fail(w, "LUN %u: the connection was lost, and nothing says why", h->index);
-    h->lost = true;
-    h->lost_ns = sim_now_ns(w->sim) - (uint64_t)ev->down_ms * LOOP_NS_PER_MS;
+        ls_fail(w, "session %u: the connection was lost: %s", se->index, ev->why);
+    if (ev->why[0] == '\0' || ev->err >= 0)
+        ls_fail(w, "session %u: the connection was lost, and nothing says why", se->index);
+    se->lost = true;
+    se->attempt = 0;
     LS_COUNT(losses, 1);
 }
 
 static void
-recovered(struct ls_handle *h)
+reopening(struct ls_world *w, struct ls_session *se, const struct lunette_event *ev)
 {
-    h->lost = false; /* which may have been before its opening had ended */
+    if (!se->lost || se->gone)
+        ls_fail(w, "session %u: login %u is told of, and it is not lost", se->index, ev->attempt);
+    if (ev->attempt != se->attempt + 1)
+        ls_fail(w, "session %u: login %u follows login %u", se->index, ev->attempt, se->attempt);
+    if (ev->next_try_ms < 0 || ev->why[0] == '\0')
+        ls_fail(w, "session %u: login %u is due in %lld ms: \"%s\"", se->index, ev->attempt,
+                (long long)ev->next_try_ms, ev->why);
+    se->attempt = ev->attempt;
+}
+
+static void
+recovered(struct ls_world *w, struct ls_session *se)
+{
+    if (!se->lost || se->gone)
+        ls_fail(w, "session %u: is back, and was not lost", se->index);
+    se->lost = se->failed = false;
+    se->reopens++;
+    se->attempt = 0;
     LS_COUNT(reopens, 1);
 }
 
-/* The session has waited as long as it was told to, and no less. */
+/* That the session has waited long enough, the check of the data plane says (check.c). */
 static void
-timed_out(struct ls_world *w, struct ls_handle *h, const struct lunette_event *ev)
+timed_out(struct ls_world *w, struct ls_session *se)
 {
-    int64_t limit = (int64_t)w->plan.replacement_s * 1000;
-    bool late = ls_has_fault(w, FAULT_EVENTS) || ls_has_fault(w, FAULT_CLOCK);
-
-    if ((!h->lost && !late && !w->lossy) || limit < 0)
-        ls_fail(w, "LUN %u: has waited too long, and was not to wait", h->index);
-    if (ev->down_ms + 1000 < limit && !late)
-        ls_fail(w, "LUN %u: has waited %lld ms, and was to wait %lld", h->index,
-                (long long)ev->down_ms, (long long)limit);
-    h->failures++;
+    if (!se->lost || se->failed || se->gone)
+        ls_fail(w, "session %u: is given up, and is not waited for", se->index);
+    if (se->failing_ns == 0)
+        ls_fail(w, "session %u: is given up, and its commands have never failed", se->index);
+    se->failed = true;
     LS_COUNT(timeouts, 1);
+}
+
+static void
+gone(struct ls_world *w, struct ls_session *se, const struct lunette_event *ev)
+{
+    if (se->gone)
+        ls_fail(w, "session %u: is gone twice", se->index);
+    if (!ls_has_fault(w, FAULT_LOGIN_REFUSED) && !w->lossy)
+        ls_fail(w, "session %u: is gone, and no login was refused: %s", se->index, ev->why);
+    if (ev->why[0] == '\0')
+        ls_fail(w, "session %u: is gone, and nothing says why", se->index);
+    se->gone = true;
+    LS_COUNT(gone, 1);
+}
+
+static void
+of_session(struct ls_world *w, struct ls_session *se, const struct lunette_event *ev)
+{
+    if (ev->type == LUNETTE_EVENT_CONN_LOST)
+        lost(w, se, ev);
+    else if (ev->type == LUNETTE_EVENT_REOPENING)
+        reopening(w, se, ev);
+    else if (ev->type == LUNETTE_EVENT_RECOVERED)
+        recovered(w, se);
+    else if (ev->type == LUNETTE_EVENT_TIMED_OUT)
+        timed_out(w, se);
+    else if (ev->type == LUNETTE_EVENT_GONE)
+        gone(w, se, ev);
+}
+
+static void
+of_lun(struct ls_world *w, struct ls_handle *h, const struct lunette_event *ev)
+{
+    if (ev->type == LUNETTE_EVENT_REPLACED && !ls_has_fault(w, FAULT_SWAP))
+        ls_fail(w, "LUN %u: another unit is said to be in its place", h->index);
+    if (ev->type == LUNETTE_EVENT_OFFLINE && !(w->plan.may & LS_MAY_BE_SILENT))
+        ls_fail(w, "LUN %u: is offline, and it always answers: %s", h->index, ev->why);
+    if (ev->type == LUNETTE_EVENT_REPLACED || ev->type == LUNETTE_EVENT_OFFLINE)
+        h->gone = true;
+}
+
+/* Some events did not come, for want of memory: a program asks then. */
+static void
+ask_all(struct ls_world *w)
+{
+    for (uint32_t i = 0; i < w->plan.luns; i++) {
+        if (w->session[i].s != NULL)
+            ls_session_ask(&w->session[i]);
+    }
 }
 
 static void
 on_event(void *user, const struct lunette_event *ev)
 {
     struct ls_world *w = user;
+    struct ls_session *se = session_of(w, ev);
     struct ls_handle *h = handle_of(w, ev);
     char text[400];
 
-    ls_say(w, "event: LUN %d: %s", h != NULL ? (int)h->index : -1,
-           lunette_event_text(ev, text, sizeof(text)));
-    if (h == NULL)
-        return; /* its opening has not ended */
-    if (ev->type == LUNETTE_EVENT_CONN_LOST)
-        lost(w, h, ev);
-    else if (ev->type == LUNETTE_EVENT_RECOVERED)
-        recovered(h);
-    else if (ev->type == LUNETTE_EVENT_TIMED_OUT)
-        timed_out(w, h, ev);
-    else if (ev->type == LUNETTE_EVENT_GONE)
-        h->gone = true;
-    h->failures += h->gone;
+    ls_say(w, "event: session %d, LUN %d: %s", se != NULL ? (int)se->index : -1,
+           h != NULL ? (int)h->index : -1, lunette_event_text(ev, text, sizeof(text)));
+    if (ev->type == LUNETTE_EVENT_DROPPED && w->lossy) {
+        ask_all(w);
+        return;
+    }
+    if (se == NULL)
+        ls_fail(w, "an event of a session that nobody has: %s", text);
+    of_session(w, se, ev);
+    if (h != NULL)
+        of_lun(w, h, ev);
+}
+
+/* What a program is told when it asks is what the events have said. */
+void
+ls_events_check(struct ls_world *w)
+{
+    for (uint32_t i = 0; i < w->plan.luns; i++) {
+        const struct ls_session *se = &w->session[i];
+        struct lunette_session_info info = LUNETTE_INIT(info);
+        enum lunette_session_state want = se->gone     ? LUNETTE_SESSION_GONE
+                                          : se->failed ? LUNETTE_SESSION_FAILED
+                                          : se->lost   ? LUNETTE_SESSION_BLOCKED
+                                                       : LUNETTE_SESSION_LOGGED_IN;
+
+        if (se->s == NULL)
+            continue;
+        if (lunette_session_get_info(se->s, &info) < 0 || info.state != want)
+            ls_fail(w, "session %u is in state %d, and its events say %d", se->index,
+                    (int)info.state, (int)want);
+        if (info.reopens != se->reopens)
+            ls_fail(w, "session %u was recovered %u times, and %u events have said so", se->index,
+                    info.reopens, se->reopens);
+    }
 }
 
 void

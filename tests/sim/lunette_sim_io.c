@@ -257,7 +257,7 @@ choose_handle(struct ls_world *w)
 {
     struct ls_handle *h = &w->handle[ls_random(w, w->plan.luns)];
 
-    return h->lun != NULL && !h->closing && !h->gone && h->q[0] != NULL ? h : NULL;
+    return h->lun != NULL && !h->closing && !ls_handle_leaves(h) && h->q[0] != NULL ? h : NULL;
 }
 
 /* Another unit is in its place, or the device is offline: that is for good. */
@@ -267,21 +267,29 @@ note_gone(struct ls_handle *h, int err)
     h->gone |= err == -ENXIO || err == -ENODEV;
 }
 
+static struct ls_io *
+free_slot(struct ls_world *w)
+{
+    for (int i = 0; i < LS_SLOTS; i++) {
+        if (!w->io[i].busy) {
+            check_poison(w, &w->io[i]);
+            return &w->io[i];
+        }
+    }
+    return NULL;
+}
+
 bool
 ls_io_start(struct ls_world *w)
 {
-    struct ls_io *io = NULL;
+    struct ls_io *io = free_slot(w);
     struct ls_handle *h = choose_handle(w);
     int r;
 
-    for (int i = 0; i < LS_SLOTS && io == NULL; i++) {
-        if (!w->io[i].busy)
-            io = &w->io[i];
-    }
     if (io == NULL || h == NULL)
         return false;
-    check_poison(w, io);
     io->h = h;
+    io->start_ns = sim_now_ns(w->sim);
     if (prepare(w, io)) {
         r = submit(w, io);
         if (r == 0) {
@@ -371,20 +379,77 @@ ls_io_leave(struct ls_world *w)
         memset(w->io[i].buf, (uint8_t)w->io[i].poison, LS_IO_MAX / 2);
 }
 
-void
-ls_io_cancel_some(struct ls_world *w)
+static void
+cancel(struct ls_world *w, struct ls_io *io)
 {
-    struct ls_io *io = &w->io[ls_random(w, LS_SLOTS)];
-    int r;
+    int r = lunette_queue_cancel(io->q, io);
 
-    if (!w->plan.cancel || !io->busy || ls_random(w, 8) != 0)
-        return;
-    r = lunette_queue_cancel(io->q, io);
     ls_say(w, "io: %s %u is canceled (%d)", ls_op_names[io->op], io->id, r);
     if (r != 1 && r != -ENOENT)
         ls_fail(w, "canceling %s %u returns %d", ls_op_names[io->op], io->id, r);
     io->canceled |= r == 1;
     LS_COUNT(canceled, r == 1);
+}
+
+void
+ls_io_cancel_some(struct ls_world *w)
+{
+    struct ls_io *io = &w->io[ls_random(w, LS_SLOTS)];
+
+    if (w->plan.cancel && io->busy && ls_random(w, 8) == 0)
+        cancel(w, io);
+    for (int i = 0; i < LS_SLOTS; i++) {
+        io = &w->io[i];
+        if (io->busy && !io->canceled && (io->h->want_close || io->h->se->want_close))
+            cancel(w, io);
+    }
+}
+
+/* ---- calls that wait ------------------------------------------------------------------------ */
+
+static int
+call(struct ls_world *w, struct ls_io *io)
+{
+    struct lunette_error err = LUNETTE_INIT(err);
+    struct lunette_lun *lun = io->h->lun;
+    int r = -EINVAL;
+
+    if (io->op == LS_READ)
+        r = lunette_pread(lun, io->buf, io->len, io->at, &err);
+    else if (io->op == LS_WRITE)
+        r = lunette_pwrite(lun, io->buf, io->len, io->at, io->fua ? LUNETTE_FUA : 0, &err);
+    else if (io->op == LS_FLUSH)
+        r = lunette_flush(lun, &err);
+    if (r < 0 && (err.code != r || err.msg[0] == '\0'))
+        ls_fail(w, "a call fails with %d, and its error says %d, \"%s\"", r, err.code, err.msg);
+    return r;
+}
+
+void
+ls_io_call(struct ls_world *w, struct ls_handle *h)
+{
+    static const enum ls_op ops[] = {LS_READ, LS_WRITE, LS_FLUSH};
+    struct ls_io *io = free_slot(w);
+
+    if (io == NULL || h->lun == NULL || h->closing || ls_handle_leaves(h))
+        return;
+    io->h = h;
+    io->q = NULL;
+    io->op = ops[ls_random(w, 3)];
+    io->canceled = io->public_caw = false;
+    choose_range(w, io);
+    io->id = w->next_id + 1;
+    if (!collides(w, io)) {
+        io->fua = io->op == LS_WRITE && ls_random(w, 4) == 0;
+        if (io->op == LS_WRITE)
+            ls_pattern(io->id, io->at, io->buf, io->len);
+        if (io->op == LS_READ)
+            memset(io->buf, 0xdb, io->mem);
+        begin(w, io);
+        finish(w, io, call(w, io));
+        return;
+    }
+    memset(io->buf, (uint8_t)io->poison, io->mem);
 }
 
 uint32_t

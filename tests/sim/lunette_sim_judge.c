@@ -8,11 +8,11 @@
 #include "wire/scsi.h"
 #include "wire/sense.h"
 
-#define EVENT_NS       (50 * LOOP_NS_PER_MS) /* that an event is under way */
-#define CALM_MS        20000u                /* where nothing goes wrong */
-#define SLACK_MS       30000u                /* beyond what the timeouts add up to */
+#define CALM_MS        20000u /* where nothing goes wrong */
+#define SLACK_MS       30000u /* beyond what the timeouts add up to */
 #define LIMIT_SLACK_MS 25000u /* to abort what the target has, at the worst by giving it up */
 #define EH_STEPS       6u     /* tries of a request, each with its timeout and error handling */
+#define FAILED_MS      1000u  /* by which commands of a session that is given up have failed */
 
 /* What it is about is not there for a while, and reads as zeroes when it is back. */
 bool
@@ -23,20 +23,16 @@ ls_judge_cut_off(const struct ls_world *w, const struct ls_io *io)
     return ls_has_fault(w, FAULT_SHRINK) && io->at + io->len > w->disk[io->h->index].size / 2;
 }
 
-/* Its session waits no more, now or at a time since it was opened.  The event of it may be still
- * under way. */
+/* Its session did not wait at some time since the request was made: requests fail then. */
 static bool
-given_up(const struct ls_world *w, const struct ls_handle *h)
+given_up(const struct ls_world *w, const struct ls_io *io)
 {
+    const struct ls_session *se = io->h->se;
     const struct scsi_host *host;
 
-    if (h->lun == NULL || h->failures > 0)
+    if (se->s == NULL || se->gone || (se->failing_ns > 0 && se->failing_ns >= io->start_ns))
         return true;
-    if (h->lost && w->plan.replacement_s >= 0 &&
-        sim_now_ns(w->sim) + EVENT_NS >=
-            h->lost_ns + (uint64_t)w->plan.replacement_s * LOOP_NS_PER_S)
-        return true;
-    host = dataplane_host(w->ctx->dp, h->lun->s->sid);
+    host = dataplane_host(w->ctx->dp, se->sid);
     return host == NULL || host->state == SCSI_HOST_GONE;
 }
 
@@ -48,7 +44,9 @@ ls_judge_may_fail(const struct ls_world *w, const struct ls_io *io, int err)
 
     if ((io->canceled && err == -ECANCELED) || (w->plan.limit_ms > 0 && err == -ETIMEDOUT))
         return true;
-    if (w->lossy || (may & LS_MAY_FAIL))
+    if (w->calm && err == -ENXIO && ls_has_fault(w, FAULT_SWAP))
+        return true; /* only now is it found out */
+    if (!w->calm && (w->lossy || (may & LS_MAY_FAIL)))
         return true;
     if (ls_judge_cut_off(w, io))
         return true;
@@ -59,7 +57,7 @@ ls_judge_may_fail(const struct ls_world *w, const struct ls_io *io, int err)
     /* -ENOLINK: it was under way when the connection was lost, and nobody could send it again */
     if (err == -ENOLINK && !ls_writes(io->op))
         return false; /* which is told -ENOTCONN */
-    return (may & LS_MAY_LOSE) && (err == -ENOTCONN || err == -ENOLINK) && given_up(w, io->h);
+    return (may & LS_MAY_LOSE) && (err == -ENOTCONN || err == -ENOLINK) && given_up(w, io);
 }
 
 static enum ls_outcome
@@ -143,11 +141,29 @@ limit_ms(const struct ls_world *w)
     if (p->limit_ms > 0)
         return p->limit_ms + LIMIT_SLACK_MS;
 
+    if (p->restless)
+        ms += 120000; /* the most that the program sets */
     if (p->replacement_s > 0)
         ms += (uint64_t)p->replacement_s * 1000;
     for (uint32_t i = 0; i < p->nfaults; i++)
         ms += p->fault[i].for_ms;
     return ms;
+}
+
+/* Where nobody logs in in time, requests fail, and do so at once. */
+static void
+check_failed(const struct ls_world *w, const struct ls_io *io)
+{
+    const struct ls_session *se = io->h->se;
+    uint64_t since = io->start_ns - io->jumped_ns, now = ls_clock_ns(w);
+
+    if (se->gone_ns == 0)
+        return;
+    if (since < se->gone_ns)
+        since = se->gone_ns;
+    if (now - since > FAILED_MS * LOOP_NS_PER_MS)
+        ls_fail(w, "%s %u has not failed, and its session has been given up for %llu ms",
+                ls_op_names[io->op], io->id, (unsigned long long)((now - since) / LOOP_NS_PER_MS));
 }
 
 void
@@ -162,5 +178,7 @@ ls_judge_deadlines(struct ls_world *w)
         if (io->busy && sim_now_ns(w->sim) - io->start_ns - jumped > limit)
             ls_fail(w, "%s %u has not ended within %llu s", ls_op_names[io->op], io->id,
                     (unsigned long long)(limit / LOOP_NS_PER_S));
+        if (io->busy)
+            check_failed(w, io);
     }
 }

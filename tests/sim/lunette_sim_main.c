@@ -186,12 +186,12 @@ summary(void)
     const struct ls_stats *s = ls_stats;
 
     (void)printf("%llu requests (%llu failed, %llu canceled), %llu connections lost, %llu logins "
-                 "again, %llu given up, "
+                 "again, %llu given up, %llu gone for good, "
                  "%llu s of virtual time\n",
                  (unsigned long long)s->ios, (unsigned long long)s->failed,
                  (unsigned long long)s->canceled, (unsigned long long)s->losses,
                  (unsigned long long)s->reopens, (unsigned long long)s->timeouts,
-                 (unsigned long long)s->virtual_ms / 1000);
+                 (unsigned long long)s->gone, (unsigned long long)s->virtual_ms / 1000);
     (void)printf("%llu connections, %llu PDUs and %llu spoiled bytes on the wire\n",
                  (unsigned long long)s->wire_connections, (unsigned long long)s->wire_pdus,
                  (unsigned long long)s->spoiled);
@@ -199,6 +199,10 @@ summary(void)
     for (int k = 0; k < FAULT_KINDS; k++)
         (void)printf(" %s %llu", ls_fault_name((enum ls_fault_kind)k),
                      (unsigned long long)s->faults[k]);
+    (void)printf("\nprograms:");
+    for (int a = 0; a < LS_ACTS; a++)
+        (void)printf("%s %s %llu", a > 0 ? "," : "", ls_act_name((enum ls_act)a),
+                     (unsigned long long)s->acts[a]);
     (void)printf("\n");
 }
 
@@ -206,12 +210,34 @@ summary(void)
 static bool
 all_happened(uint64_t seeds)
 {
+    const struct {
+        const uint64_t *n;
+        const char *what;
+    } ends[] = {{&ls_stats->losses, "a connection that was lost"},
+                {&ls_stats->reopens, "a session that came back"},
+                {&ls_stats->timeouts, "a session that was given up"},
+                {&ls_stats->gone, "a session that was gone for good"},
+                {&ls_stats->canceled, "a request that was canceled"},
+                {&ls_stats->failed, "a request that failed"},
+                {&ls_stats->spoiled, "a byte that was spoiled"}};
     bool all = true;
 
     for (int k = 0; k < FAULT_KINDS && seeds >= ENOUGH; k++) {
         if (ls_stats->faults[k] > 0)
             continue;
         (void)fprintf(stderr, "no world had the fault %s\n", ls_fault_name((enum ls_fault_kind)k));
+        all = false;
+    }
+    for (int a = 0; a < LS_ACTS && seeds >= ENOUGH; a++) {
+        if (ls_stats->acts[a] > 0)
+            continue;
+        (void)fprintf(stderr, "no program did this: %s\n", ls_act_name((enum ls_act)a));
+        all = false;
+    }
+    for (unsigned i = 0; i < sizeof(ends) / sizeof(ends[0]) && seeds >= ENOUGH; i++) {
+        if (*ends[i].n > 0)
+            continue;
+        (void)fprintf(stderr, "no world had %s\n", ends[i].what);
         all = false;
     }
     return all;

@@ -78,6 +78,20 @@ plan_size(struct ls_plan *p, uint64_t *x)
                                          : 20 + (int32_t)draw(x, 100);
 }
 
+/* What came later, from numbers of its own, so that the rest of a seed stays what it was. */
+static void
+plan_user(struct ls_plan *p, uint64_t *x)
+{
+    p->shared = draw(x, 3) == 0;
+    p->restless = draw(x, 4) == 0;
+    p->reopen_max = draw(x, 3) == 0 ? (uint32_t)draw(x, 4) : 8;
+    if (p->shared && p->luns == 1 && draw(x, 2) == 0) {
+        p->luns = 2;
+        p->block[1] = p->block[0];
+        p->blocks[1] = p->blocks[0];
+    }
+}
+
 static void
 plan_keys(struct ls_plan *p, uint64_t *x)
 {
@@ -105,13 +119,14 @@ plan_keys(struct ls_plan *p, uint64_t *x)
                    "max_recv_data_segment_length=%s&timeout=%u&zero_copy=%s"
                    "&abort_timeout=%u&lu_reset_timeout=%u&target_reset_timeout=%u"
                    "&ping_interval=%u&ping_timeout=%u&tcp_user_timeout=%u&default_time2wait=%u&"
-                   "replacement_timeout=%d",
+                   "replacement_timeout=%d&reopen_max=%u",
                    digest[digests], digest[p->spoils ? 1 : draw(x, 3)],
                    draw(x, 2) == 0 ? "yes" : "no", mrdsl[draw(x, 4)], p->timeout_ms,
                    p->zero_copy ? "yes" : "no", 1000 + (unsigned)draw(x, 2000),
                    1000 + (unsigned)draw(x, 2000), 1000 + (unsigned)draw(x, 2000),
                    1000 + (unsigned)draw(x, 3000), 1000 + (unsigned)draw(x, 3000),
-                   draw(x, 2) == 0 ? 0 : 5000, (unsigned)draw(x, 3), p->replacement_s);
+                   draw(x, 2) == 0 ? 0 : 5000, (unsigned)draw(x, 3), p->replacement_s,
+                   p->reopen_max);
 }
 
 /* How long a fault lasts: often moments, now and then longer than everybody's patience. */
@@ -171,7 +186,7 @@ plan_old_path(struct ls_plan *p, uint64_t *x)
 void
 ls_plan_make(uint64_t seed, struct ls_plan *p)
 {
-    uint64_t x = seed * 0xd1342543de82ef95ull + 0x2545f4914f6cdd1dull;
+    uint64_t x = seed * 0xd1342543de82ef95ull + 0x2545f4914f6cdd1dull, y = ~x;
 
     memset(p, 0, sizeof(*p));
     p->seed = seed;
@@ -179,6 +194,8 @@ ls_plan_make(uint64_t seed, struct ls_plan *p)
     plan_faults(p, &x);
     if (draw(&x, 16) == 0)
         plan_old_path(p, &x);
+    else
+        plan_user(p, &y);
     plan_keys(p, &x);
 }
 
@@ -192,6 +209,9 @@ ls_plan_print(const struct ls_plan *p)
                  p->overlap ? ", ranges overlap" : "", p->zero_copy ? ", zero copy" : "",
                  p->chap ? ", CHAP" : "", p->wce ? ", write cache" : "",
                  p->medium_calls ? ", medium by calls" : "");
+    if (p->shared || p->restless)
+        (void)printf("  %s%s%s\n", p->shared ? "one session for all LUNs" : "",
+                     p->shared && p->restless ? ", " : "", p->restless ? "a restless program" : "");
     if (p->cancel || p->limit_ms > 0)
         (void)printf("  requests may take %u ms (0: no limit)%s\n", p->limit_ms,
                      p->cancel ? ", and are canceled now and then" : "");

@@ -307,7 +307,7 @@ sent(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h, uint32_t len)
     if (opcode == ISCSI_OP_SCSI_CMD && ls_io_is_raw_opcode(h[32]))
         check_once(wi, h);
     if (opcode == ISCSI_OP_TMF_REQ && wi->w->plan.nfaults == 0 && !wi->w->plan.cancel &&
-        wi->w->plan.limit_ms == 0)
+        !wi->w->plan.restless && wi->w->plan.limit_ms == 0)
         ls_fail(wi->w, "task management (function %u) though nothing is wrong",
                 h[1] & ISCSI_TMF_FUNC_MASK);
 }

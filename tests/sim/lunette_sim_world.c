@@ -19,6 +19,12 @@ ls_random(struct ls_world *w, uint64_t below)
 }
 
 uint64_t
+ls_clock_ns(const struct ls_world *w)
+{
+    return sim_now_ns(w->sim) - w->jumped_ns;
+}
+
+uint64_t
 ls_now_ms(const struct ls_world *w)
 {
     return (sim_now_ns(w->sim) - w->start_ns) / LOOP_NS_PER_MS;
@@ -117,9 +123,11 @@ ls_world_step(struct ls_world *w, uint64_t max_ns)
     w->turns_left = 1 + (uint32_t)ls_random(w, 12);
     if (!sim_run_until(w->sim, some_turns, w, max_ns) && sim_now_ns(w->sim) < end)
         sim_jump(w->sim, end - sim_now_ns(w->sim)); /* nobody waits for anything */
+    ls_user_acts(w);
     ls_io_cancel_some(w);
     ls_io_poll(w);
     ls_judge_deadlines(w);
+    ls_events_check(w);
     ls_handles_look(w);
     if (w->turns > TURNS_MAX)
         ls_fail(w, "goes on for ever");
@@ -303,6 +311,8 @@ ls_world_run(const struct ls_plan *p)
         ls_fail(w, "%u requests never end", ls_io_outstanding(w));
     if (!ls_world_until(w, ls_handles_up, QUIET_MS))
         ls_fail(w, "nothing is wrong any more, and a LUN does not come back");
+    w->calm = true;
+    ls_memory_fail_nth(0);
     for (uint32_t n = w->plan.ops + 20; w->submitted < n;) { /* it works as before */
         if (!ls_io_start(w))
             ls_world_step(w, STEP_NS);
