@@ -133,6 +133,10 @@ int api_session_open_start(struct lunette_ctx *ctx, const char *url, struct lune
                            void (*opened)(struct lunette_session *s,
                                           const struct lunette_error *err),
                            struct lunette_error *err);
+/* Makes s->reopen, which logs in again as cfg says.  Apart from the opening, only a test in which a
+ * control plane dies calls this. */
+int api_session_keep(struct lunette_session *s, const struct login_config *cfg,
+                     struct lunette_error *err);
 /* Ends a session in any state.  opened is not called any more, and its LUNs are not their owners'
  * any more (api_unit_end).  closed is called once, later, when everything that s had has been
  * freed. */

@@ -340,16 +340,25 @@ session_read_url(struct lunette_session *s, const char *url, struct lunette_erro
     return login_config_check(&s->url->cfg, err);
 }
 
-static int
-session_start(struct lunette_session *s, const char *url, struct lunette_error *err)
+int
+api_session_keep(struct lunette_session *s, const struct login_config *cfg,
+                 struct lunette_error *err)
 {
     static const struct reopen_callbacks calls = {.lost = session_lost,
                                                   .waiting = session_waiting,
                                                   .back = session_back,
                                                   .gave_up = session_gave_up,
                                                   .event = session_event};
+    const struct reopen_config rc = {.login = cfg, .reopen_max = s->reopen_max};
     struct reopen_callbacks cb = calls;
-    struct reopen_config rc;
+
+    cb.user = s;
+    return reopen_new(s->ctx->ctl, &s->ctx->gate, &rc, &cb, &s->reopen, err);
+}
+
+static int
+session_start(struct lunette_session *s, const char *url, struct lunette_error *err)
+{
     int r;
 
     s->url = calloc(1, sizeof(*s->url));
@@ -360,9 +369,7 @@ session_start(struct lunette_session *s, const char *url, struct lunette_error *
         r = session_take_names(s, err);
     if (r < 0)
         return r;
-    cb.user = s;
-    rc = (struct reopen_config){.login = &s->url->cfg, .reopen_max = s->reopen_max};
-    r = reopen_new(s->ctx->ctl, &s->ctx->gate, &rc, &cb, &s->reopen, err);
+    r = api_session_keep(s, &s->url->cfg, err);
     if (r < 0 || !login_gate_enter(&s->ctx->gate, &s->turn))
         return r;
     r = session_log_in(s, err);
