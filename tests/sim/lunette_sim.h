@@ -5,6 +5,7 @@
  *   plan    what a seed means: sizes, keys, what is asked for, and which faults come when
  *   world   makes the target, the context and the handles, and ends them
  *   handle  sessions and LUNs, which are opened, closed, and opened again
+ *   ctl     a control plane that dies, and another that comes
  *   user    what a program does besides: closes, sets time limits, makes calls that wait
  *   fault   makes the faults of the plan happen
  *   disk    the medium, which outlives the target's process, with and without a volatile cache
@@ -70,13 +71,17 @@
     X(SWAP, "swapped", L | E)                                                                      \
     X(EVENTS, "events-held", 0)                                                                    \
     X(CLOCK, "clock-jump", S | L | E)                                                              \
-    X(NOMEM, "no-memory", S | L | E)
+    X(NOMEM, "no-memory", S | L | E)                                                               \
+    X(GROW, "grown", 0)                                                                            \
+    X(ALUA, "path-state", 0)                                                                       \
+    X(CTL, "control-plane-dies", L)
 
 enum ls_fault_kind {
 #define X(name, text, flags) FAULT_##name,
     LS_FAULT_LIST(X)
 #undef X
         FAULT_KINDS,
+    FAULTS_FIRST = FAULT_GROW, /* those before it are drawn as they were at first */
 };
 
 enum { LS_MAY_FAIL = 1, LS_MAY_BE_SILENT = 2, LS_MAY_LOSE = 4 };
@@ -143,7 +148,8 @@ const char *ls_act_name(enum ls_act a);
 
 struct ls_stats {
     uint64_t seeds, violations;
-    uint64_t ios, failed, canceled, timeouts, losses, reopens, gone, opens, turns, virtual_ms;
+    uint64_t ios, failed, canceled, timeouts, losses, reopens, gone, deaths, opens, turns,
+        virtual_ms;
     uint64_t acts[LS_ACTS];
     uint64_t wire_pdus, wire_connections, spoiled;
     uint64_t hash; /* of the last world */
@@ -160,9 +166,9 @@ struct ls_disk {
     struct lu_store store; /* given to each target anew */
     struct ls_world *w;
     uint8_t *bytes, *stable; /* stable: what a crash cannot take; NULL: it can take nothing */
-    uint64_t size;
-    bool foreign; /* nobody has opened it: it must not be written */
-    bool crashed; /* the power is off: nothing becomes stable any more */
+    uint64_t size, full;     /* bytes: now, and when it has grown */
+    bool foreign;            /* nobody has opened it: it must not be written */
+    bool crashed;            /* the power is off: nothing becomes stable any more */
 };
 
 void ls_disk_init(struct ls_disk *d, struct ls_world *w, uint64_t size, bool calls, bool cache);
@@ -306,8 +312,20 @@ struct ls_handle {
     bool closing;
     bool gone; /* its unit is not there any more: to be closed, and opened again */
     bool want_close;
+    uint64_t asked_ns; /* when a request first went well since nothing is wrong any more; or 0 */
     unsigned tries;
     uint64_t again_ns; /* not to be touched before */
+};
+
+/* The control plane, where one dies. */
+struct ls_ctl {
+    bool doomed, noticed; /* noticed: the data plane hears of its death at once */
+    bool down;
+    uint64_t at; /* the message at which it dies */
+    uint64_t back_ns, generation;
+    uint32_t away_ms, adoptions; /* sessions that are being taken over */
+    struct ipc_delayed *old;
+    struct login_config cfg[LS_LUNS_MAX];
 };
 
 struct ls_world {
@@ -324,6 +342,8 @@ struct ls_world {
     struct ls_session session[LS_LUNS_MAX];
     struct ls_handle handle[LS_LUNS_MAX];
     uint32_t last_sid; /* of the data plane */
+    struct ls_ctl ctl;
+    uint8_t path_state; /* ALUA */
     struct ls_io io[LS_SLOTS];
     struct ls_wire *wire;
     struct target_faults orders; /* of the target, also of the next one */
@@ -339,8 +359,9 @@ struct ls_world {
     uint64_t turns;
     uint32_t turns_left; /* of this step */
     uint32_t trace_seen;
-    bool moved; /* the first portal is shut for good */
-    bool calm;  /* nothing is wrong any more */
+    bool moved;   /* the first portal is shut for good */
+    bool calm;    /* nothing is wrong any more */
+    bool dropped; /* events did not come */
     bool leaving;
     bool lossy; /* memory was short: anything may have failed */
 };
@@ -376,7 +397,18 @@ void ls_handles_free_queues(struct ls_world *w);
 /* Gives up what is being opened. */
 void ls_handles_cancel(struct ls_world *w);
 void ls_handle_cancel(struct ls_handle *h);
+/* The size that the library knows. */
+uint64_t ls_handle_size(const struct ls_handle *h);
 bool ls_handle_leaves(const struct ls_handle *h);
+
+/* ---- ctl.c ---------------------------------------------------------------------------------- */
+
+/* The control plane dies at one of its next messages, and another comes in its time. */
+void ls_ctl_doom(struct ls_world *w, uint64_t arg, uint32_t for_ms);
+void ls_ctl_look(struct ls_world *w);
+bool ls_ctl_is_due(const struct ls_world *w);
+/* There is none, or it does not have all sessions yet. */
+bool ls_ctl_is_away(const struct ls_world *w);
 
 /* ---- user.c --------------------------------------------------------------------------------- */
 
@@ -413,6 +445,8 @@ void ls_judge_deadlines(struct ls_world *w);
 /* ---- fault.c -------------------------------------------------------------------------------- */
 
 void ls_faults_plan(struct ls_world *w);
+/* The bytes that are there while a LUN is shrunk. */
+uint64_t ls_half_of(const struct ls_world *w, uint32_t lun);
 /* A target has been started: what faults have set in the one before is set in it. */
 void ls_faults_of_target(struct ls_world *w);
 
@@ -424,6 +458,8 @@ void ls_events_check(struct ls_world *w);
 /* ---- check.c -------------------------------------------------------------------------------- */
 
 void ls_check_turn(struct ls_world *w);
+/* What its commands do now: wait, or fail. */
+void ls_check_host(struct ls_world *w, struct ls_session *se);
 
 /* ---- memory.c ------------------------------------------------------------------------------- */
 

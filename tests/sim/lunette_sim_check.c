@@ -50,7 +50,7 @@ given_up_for_good(const struct ls_session *se)
     struct reopen_info info;
 
     if (se->s->reopen == NULL)
-        return true;
+        return false; /* its control plane is dead */
     reopen_get_info(se->s->reopen, &info);
     return info.state == REOPEN_ENDING || info.state == REOPEN_GAVE_UP;
 }
@@ -89,8 +89,8 @@ check_waits(struct ls_world *w, const struct ls_session *se)
                 se->most_s);
 }
 
-static void
-watch_host(struct ls_world *w, struct ls_session *se)
+void
+ls_check_host(struct ls_world *w, struct ls_session *se)
 {
     const struct scsi_host *host = dataplane_host(w->ctx->dp, se->sid);
     enum scsi_host_state state = host != NULL ? host->state : SCSI_HOST_GONE;
@@ -120,7 +120,7 @@ ls_check_turn(struct ls_world *w)
 
         if (se->s == NULL)
             continue;
-        watch_host(w, se);
+        ls_check_host(w, se);
         if (se->s->stack != NULL)
             stack_check_fast(se->s->stack);
     }

@@ -90,7 +90,7 @@ ls_disk_init(struct ls_disk *d, struct ls_world *w, uint64_t size, bool calls, b
         d->stable = steady_calloc(1, size);
     d->store.ops = calls ? &calls_ops : &memory_ops;
     d->store.mem = calls ? NULL : d->bytes;
-    d->store.size = size;
+    d->store.size = d->full = size;
 }
 
 void

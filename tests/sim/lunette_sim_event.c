@@ -108,20 +108,11 @@ of_lun(struct ls_world *w, struct ls_handle *h, const struct lunette_event *ev)
 {
     if (ev->type == LUNETTE_EVENT_REPLACED && !ls_has_fault(w, FAULT_SWAP))
         ls_fail(w, "LUN %u: another unit is said to be in its place", h->index);
-    if (ev->type == LUNETTE_EVENT_OFFLINE && !(w->plan.may & LS_MAY_BE_SILENT))
+    if (ev->type == LUNETTE_EVENT_OFFLINE && !(w->plan.may & LS_MAY_BE_SILENT) &&
+        !ls_has_fault(w, FAULT_ALUA))
         ls_fail(w, "LUN %u: is offline, and it always answers: %s", h->index, ev->why);
     if (ev->type == LUNETTE_EVENT_REPLACED || ev->type == LUNETTE_EVENT_OFFLINE)
         h->gone = true;
-}
-
-/* Some events did not come, for want of memory: a program asks then. */
-static void
-ask_all(struct ls_world *w)
-{
-    for (uint32_t i = 0; i < w->plan.luns; i++) {
-        if (w->session[i].s != NULL)
-            ls_session_ask(&w->session[i]);
-    }
 }
 
 static void
@@ -135,12 +126,13 @@ on_event(void *user, const struct lunette_event *ev)
     ls_say(w, "event: session %d, LUN %d: %s", se != NULL ? (int)se->index : -1,
            h != NULL ? (int)h->index : -1, lunette_event_text(ev, text, sizeof(text)));
     if (ev->type == LUNETTE_EVENT_DROPPED && w->lossy) {
-        ask_all(w);
+        w->dropped = true;
         return;
     }
     if (se == NULL)
         ls_fail(w, "an event of a session that nobody has: %s", text);
-    of_session(w, se, ev);
+    if (!w->dropped)
+        of_session(w, se, ev);
     if (h != NULL)
         of_lun(w, h, ev);
 }
@@ -150,7 +142,7 @@ void
 ls_events_check(struct ls_world *w)
 {
     for (uint32_t i = 0; i < w->plan.luns; i++) {
-        const struct ls_session *se = &w->session[i];
+        struct ls_session *se = &w->session[i];
         struct lunette_session_info info = LUNETTE_INIT(info);
         enum lunette_session_state want = se->gone     ? LUNETTE_SESSION_GONE
                                           : se->failed ? LUNETTE_SESSION_FAILED
@@ -159,6 +151,10 @@ ls_events_check(struct ls_world *w)
 
         if (se->s == NULL)
             continue;
+        if (w->dropped) { /* some did not come, for want of memory: a program asks then */
+            ls_session_ask(se);
+            continue;
+        }
         if (lunette_session_get_info(se->s, &info) < 0 || info.state != want)
             ls_fail(w, "session %u is in state %d, and its events say %d", se->index,
                     (int)info.state, (int)want);
@@ -166,6 +162,7 @@ ls_events_check(struct ls_world *w)
             ls_fail(w, "session %u was recovered %u times, and %u events have said so", se->index,
                     info.reopens, se->reopens);
     }
+    w->dropped = false;
 }
 
 void

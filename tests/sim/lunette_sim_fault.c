@@ -3,6 +3,7 @@
 #include "tests/sim/lunette_sim.h"
 #include "tests/support/steady_alloc.h"
 #include "wire/bhs.h"
+#include "wire/capacity.h"
 
 struct event {
     struct ls_world *w;
@@ -49,8 +50,8 @@ swap(struct ls_world *w, bool on)
         ls_target_start(w);
 }
 
-static uint64_t
-half_of(const struct ls_world *w, uint32_t lun)
+uint64_t
+ls_half_of(const struct ls_world *w, uint32_t lun)
 {
     return (uint64_t)(w->plan.blocks[lun] / 2) * w->plan.block[lun];
 }
@@ -68,9 +69,10 @@ ls_faults_of_target(struct ls_world *w)
                         &err) < 0)
         ls_fail(w, "%s", err.msg);
     for (uint32_t i = 0; i < w->plan.luns; i++) {
-        uint64_t size = w->held[FAULT_SHRINK] > 0 ? half_of(w, i) : w->disk[i].size;
+        uint64_t size = w->held[FAULT_SHRINK] > 0 ? ls_half_of(w, i) : w->disk[i].size;
 
-        if (w->swaps == 0 && target_resize(w->target, LS_NODE, i, size, &err) < 0)
+        if ((w->swaps == 0 && target_resize(w->target, LS_NODE, i, size, &err) < 0) ||
+            target_set_alua(w->target, LS_NODE, i, w->path_state, 0, &err) < 0)
             ls_fail(w, "%s", err.msg);
     }
 }
@@ -109,13 +111,17 @@ spoil(struct ls_world *w, uint64_t arg, bool on)
 }
 
 /* Logins are sent to the other portal, and the one that nobody is to use any more is shut: the
- * first one where the target has moved for good, the other one when a visit is over. */
+ * first one, for the rest of the world, once the target has moved for good; the other one when a
+ * visit is over. */
 static void
 send_away(struct ls_world *w, bool on, bool permanent)
 {
+    w->moved |= permanent && !on;
     w->held_moves = on ? permanent ? 2 : 1 : 0;
     ls_faults_of_target(w);
     (void)sim_cut(w->sim, NULL, SIM_RESET);
+    if (w->moved)
+        sim_refuse(w->sim, &w->portal[0], true);
     sim_refuse(w->sim, &w->portal[1], !on && !permanent && !ls_has_fault(w, FAULT_MOVED));
 }
 
@@ -153,13 +159,32 @@ shrink(struct ls_world *w, bool on)
     if (on) {
         for (uint32_t i = 0; i < w->plan.luns; i++) {
             uint32_t id = ++w->next_id;
-            uint64_t size = w->disk[i].size, half = half_of(w, i);
+            uint64_t size = w->disk[i].full, half = ls_half_of(w, i);
 
             /* What is cut off reads as zeroes when it is back. */
             (void)ls_model_write(w->model[i], id, LS_ZEROES, half, size - half);
             ls_model_wrote(w->model[i], id, half, size - half, LS_WEAK);
         }
     }
+    ls_faults_of_target(w);
+}
+
+/* For good. */
+static void
+grow(struct ls_world *w)
+{
+    for (uint32_t i = 0; i < w->plan.luns; i++)
+        w->disk[i].size = w->disk[i].full;
+    ls_faults_of_target(w);
+}
+
+static void
+path_state(struct ls_world *w, uint64_t arg)
+{
+    static const uint8_t states[] = {ALUA_NON_OPTIMIZED, ALUA_STANDBY, ALUA_UNAVAILABLE,
+                                     ALUA_TRANSITIONING};
+
+    w->path_state = w->held[FAULT_ALUA] > 0 ? states[arg % 4] : ALUA_OPTIMIZED;
     ls_faults_of_target(w);
 }
 
@@ -257,7 +282,8 @@ apply(struct ls_world *w, const struct ls_fault *f, bool on)
         send_away(w, on, true);
         break;
     case FAULT_EVENTS:
-        ipc_delayed_refuse_events(w->binding, w->held[FAULT_EVENTS] > 0);
+        if (w->binding != NULL)
+            ipc_delayed_refuse_events(w->binding, w->held[FAULT_EVENTS] > 0);
         break;
     case FAULT_SPOIL:
         spoil(w, f->arg, on);
@@ -269,6 +295,17 @@ apply(struct ls_world *w, const struct ls_fault *f, bool on)
     case FAULT_NOMEM:
         if (on)
             no_memory(w, f->arg);
+        break;
+    case FAULT_GROW:
+        if (on)
+            grow(w);
+        break;
+    case FAULT_ALUA:
+        path_state(w, f->arg);
+        break;
+    case FAULT_CTL:
+        if (on)
+            ls_ctl_doom(w, f->arg, f->for_ms);
         break;
     case FAULT_KINDS:
         break;

@@ -228,6 +228,7 @@ start_close(struct ls_handle *h)
     free_queues(h);
     h->closing = true;
     h->gone = h->want_close = false;
+    h->asked_ns = 0;
     h->lun = NULL;
     if (!h->w->plan.shared)
         session_is_left(h->se);
@@ -239,6 +240,7 @@ start_session_close(struct ls_session *se)
 {
     struct lunette_session *s = se->s;
 
+    ls_say(se->w, "user: closes the session");
     session_is_left(se);
     se->closing = true;
     lunette_session_close_start(s, session_closed, se);
@@ -252,6 +254,23 @@ ls_handle_leaves(const struct ls_handle *h)
 }
 
 /* ---- what a user does ----------------------------------------------------------------------- */
+
+/* A session that has not heard that the target has moved finds nobody where it was. */
+static bool
+is_left_behind(const struct ls_world *w, const struct ls_session *se)
+{
+    struct login_config cfg;
+    char portal[64];
+    bool behind;
+
+    if (!w->moved || !se->lost || se->gone || se->s == NULL)
+        return false;
+    reopen_get_config(se->s->reopen, &cfg);
+    (void)snprintf(portal, sizeof(portal), "%s:%u", cfg.portal.host, (unsigned)cfg.portal.port);
+    login_config_wipe(&cfg);
+    behind = strcmp(portal, "10.0.0.1:3260") == 0;
+    return behind;
+}
 
 static void
 look_at(struct ls_world *w, struct ls_handle *h)
@@ -293,15 +312,29 @@ look_at_session(struct ls_world *w, struct ls_session *se)
 void
 ls_handles_look(struct ls_world *w)
 {
-    for (uint32_t i = 0; i < w->plan.luns && !w->leaving; i++)
+    if (ls_ctl_is_away(w))
+        return; /* who would log in or out? */
+    for (uint32_t i = 0; i < w->plan.luns && !w->leaving; i++) {
+        w->session[i].want_close |= is_left_behind(w, &w->session[i]);
         look_at(w, &w->handle[i]);
+    }
     if (w->plan.shared && !w->leaving)
         look_at_session(w, &w->session[0]);
+}
+
+uint64_t
+ls_handle_size(const struct ls_handle *h)
+{
+    struct lunette_info info = LUNETTE_INIT(info);
+
+    return lunette_get_info(h->lun, &info) < 0 ? 0 : info.size;
 }
 
 bool
 ls_handles_up(struct ls_world *w)
 {
+    if (ls_ctl_is_away(w))
+        return false;
     for (uint32_t i = 0; i < w->plan.luns; i++) {
         const struct ls_handle *h = &w->handle[i];
 

@@ -122,9 +122,14 @@ choose_op(struct ls_world *w)
 static void
 choose_range(struct ls_world *w, struct ls_io *io)
 {
-    uint32_t block = w->plan.block[io->h->index], blocks = w->plan.blocks[io->h->index];
+    uint32_t block = w->plan.block[io->h->index];
+    uint64_t blocks = ls_handle_size(io->h) / block;
     uint64_t most = ls_random(w, 6) == 0 ? LS_IO_MAX / block : 8;
-    uint64_t n = io->op == LS_CAW ? 1 : 1 + ls_random(w, most), at = ls_random(w, blocks);
+    uint64_t n = io->op == LS_CAW ? 1 : 1 + ls_random(w, most), at;
+
+    if (blocks < w->plan.blocks[io->h->index]) /* what is beyond its end is asked for, too */
+        blocks = w->plan.blocks[io->h->index];
+    at = ls_random(w, blocks);
 
     if (n > blocks - at)
         n = blocks - at;
@@ -290,6 +295,7 @@ ls_io_start(struct ls_world *w)
         return false;
     io->h = h;
     io->start_ns = sim_now_ns(w->sim);
+    ls_check_host(w, h->se);
     if (prepare(w, io)) {
         r = submit(w, io);
         if (r == 0) {
@@ -335,6 +341,9 @@ finish(struct ls_world *w, struct ls_io *io, int err)
         ls_model_read_over(m, io->since);
     if (ls_is_raw(io->op))
         ls_wire_given_back(w->wire, (uint8_t)io->h->index, io->cdb);
+    if (w->calm && err == 0 && (io->op == LS_READ || io->op == LS_WRITE) && io->h->asked_ns == 0 &&
+        !io->h->closing)
+        io->h->asked_ns = sim_now_ns(w->sim);
     io->busy = false;
     io->poison = 0x5a ^ (io->id & 0xff);
     memset(io->buf, (uint8_t)io->poison, io->mem);
@@ -433,6 +442,7 @@ ls_io_call(struct ls_world *w, struct ls_handle *h)
 
     if (io == NULL || h->lun == NULL || h->closing || ls_handle_leaves(h))
         return;
+    ls_check_host(w, h->se);
     io->h = h;
     io->q = NULL;
     io->op = ops[ls_random(w, 3)];

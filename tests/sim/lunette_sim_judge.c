@@ -20,7 +20,7 @@ ls_judge_cut_off(const struct ls_world *w, const struct ls_io *io)
 {
     if (io->crashes != w->crashes) /* the crash has taken something, perhaps there */
         return true;
-    return ls_has_fault(w, FAULT_SHRINK) && io->at + io->len > w->disk[io->h->index].size / 2;
+    return ls_has_fault(w, FAULT_SHRINK) && io->at + io->len > ls_half_of(w, io->h->index);
 }
 
 /* Its session did not wait at some time since the request was made: requests fail then. */
@@ -34,6 +34,14 @@ given_up(const struct ls_world *w, const struct ls_io *io)
         return true;
     host = dataplane_host(w->ctx->dp, se->sid);
     return host == NULL || host->state == SCSI_HOST_GONE;
+}
+
+/* Where the path was in a state without access, requests fail until one of them has found out that
+ * it is in another one. */
+static bool
+path_is_closed(const struct ls_world *w, const struct ls_io *io)
+{
+    return ls_has_fault(w, FAULT_ALUA) && (io->h->asked_ns == 0 || io->start_ns <= io->h->asked_ns);
 }
 
 /* Whether a request may end like that in this world. */
@@ -50,6 +58,8 @@ ls_judge_may_fail(const struct ls_world *w, const struct ls_io *io, int err)
         return true;
     if (ls_judge_cut_off(w, io))
         return true;
+    if ((err == -EHOSTUNREACH || err == -EIO) && path_is_closed(w, io))
+        return true; /* it says itself that it cannot, or that it is not ready */
     if (io->op == LS_CAW && err == -EIO && w->plan.spoils)
         return true; /* its data came in spoiled, and it is not sent again */
     if (ls_is_raw(io->op) && (err == -ENOLINK || err == -ETIMEDOUT || err == -ECANCELED))
@@ -104,6 +114,7 @@ judge_status(struct ls_world *w, const struct ls_io *io)
         return judge_miscompare(w, io);
     }
     if (sense.key == SENSE_UNIT_ATTENTION ||
+        (sense.key == SENSE_NOT_READY && path_is_closed(w, io)) ||
         (sense.asc == 0x21 && ls_judge_may_fail(w, io, -EINVAL))) /* LBA out of range */
         return LS_NOT_DONE;
     if (sense.key == SENSE_ABORTED_COMMAND || (may & LS_MAY_FAIL) || w->lossy)

@@ -151,7 +151,7 @@ start(struct job *j, uint64_t seed)
     (void)setrlimit(RLIMIT_CORE, &none);
     run_here(seed);
     (void)fflush(stdout);
-    exit(0);
+    _exit(0); /* exit would put the file of seeds back to where it was at the fork */
 }
 
 /* ---- the command ---------------------------------------------------------------------------- */
@@ -217,6 +217,7 @@ all_happened(uint64_t seeds)
                 {&ls_stats->reopens, "a session that came back"},
                 {&ls_stats->timeouts, "a session that was given up"},
                 {&ls_stats->gone, "a session that was gone for good"},
+                {&ls_stats->deaths, "a control plane that died"},
                 {&ls_stats->canceled, "a request that was canceled"},
                 {&ls_stats->failed, "a request that failed"},
                 {&ls_stats->spoiled, "a byte that was spoiled"}};

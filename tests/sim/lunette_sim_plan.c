@@ -78,6 +78,29 @@ plan_size(struct ls_plan *p, uint64_t *x)
                                          : 20 + (int32_t)draw(x, 100);
 }
 
+/* How long a fault lasts: often moments, now and then longer than everybody's patience. */
+static uint32_t
+plan_length(uint64_t *x)
+{
+    return draw(x, 4) == 0 ? 5000 + (uint32_t)draw(x, 10000) : 50 + (uint32_t)draw(x, 2000);
+}
+
+static void
+plan_more_faults(struct ls_plan *p, uint64_t *x)
+{
+    while (p->nfaults < LS_FAULTS_MAX && draw(x, 4) == 0) {
+        struct ls_fault *f = &p->fault[p->nfaults++];
+
+        f->kind = (enum ls_fault_kind)(FAULTS_FIRST + draw(x, FAULT_KINDS - FAULTS_FIRST));
+        f->at_ms = (uint32_t)draw(x, p->span_ms + p->span_ms / 4);
+        f->for_ms = plan_length(x);
+        f->arg = draw(x, UINT32_MAX);
+        p->may |= ls_fault_may(f->kind);
+        if (f->at_ms + f->for_ms > p->faults_ms)
+            p->faults_ms = f->at_ms + f->for_ms;
+    }
+}
+
 /* What came later, from numbers of its own, so that the rest of a seed stays what it was. */
 static void
 plan_user(struct ls_plan *p, uint64_t *x)
@@ -129,13 +152,6 @@ plan_keys(struct ls_plan *p, uint64_t *x)
                    p->reopen_max);
 }
 
-/* How long a fault lasts: often moments, now and then longer than everybody's patience. */
-static uint32_t
-plan_length(uint64_t *x)
-{
-    return draw(x, 4) == 0 ? 5000 + (uint32_t)draw(x, 10000) : 50 + (uint32_t)draw(x, 2000);
-}
-
 /* A quarter of the worlds has no fault, a half has some of one kind or another, and a quarter has
  * many. */
 static void
@@ -149,7 +165,7 @@ plan_faults(struct ls_plan *p, uint64_t *x)
     for (uint32_t i = 0; i < p->nfaults; i++) {
         struct ls_fault *f = &p->fault[i];
 
-        f->kind = (enum ls_fault_kind)draw(x, FAULT_KINDS);
+        f->kind = (enum ls_fault_kind)draw(x, FAULTS_FIRST);
         p->spoils |= f->kind == FAULT_SPOIL;
         p->cache |= f->kind == FAULT_CRASH;
         f->at_ms = (uint32_t)draw(x, p->span_ms + p->span_ms / 4);
@@ -196,6 +212,7 @@ ls_plan_make(uint64_t seed, struct ls_plan *p)
         plan_old_path(p, &x);
     else
         plan_user(p, &y);
+    plan_more_faults(p, &y);
     plan_keys(p, &x);
 }
 

@@ -139,7 +139,7 @@ ls_user_acts(struct ls_world *w)
 
     for (uint32_t i = 0; i < w->plan.luns; i++)
         settle_timeout(&w->session[i]);
-    if (!w->plan.restless || w->leaving || w->calm || ls_random(w, 40) != 0)
+    if (!w->plan.restless || ls_ctl_is_away(w) || w->leaving || w->calm || ls_random(w, 40) != 0)
         return;
     a = (enum ls_act)ls_random(w, LS_ACTS);
     if (act(w, a, &w->handle[ls_random(w, w->plan.luns)])) {

@@ -405,9 +405,8 @@ keep_login(struct wire_conn *c, const uint8_t *p, size_t n)
     c->login_len += (uint32_t)n;
 }
 
-/* Whether the byte that comes next is to be spoiled.  Without a header digest only the opcode of a
- * Data-In is, as an initiator cannot tell of other fields that they are wrong; without a data
- * digest no data are. */
+/* Whether the byte that comes next is to be spoiled.  Without a digest none is, since nobody could
+ * tell that it is wrong, and the model would have nothing to compare with. */
 static bool
 strikes(struct ls_wire *wi, struct wire_conn *c, bool to_server)
 {

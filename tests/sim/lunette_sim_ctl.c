@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/sim/lunette_sim_ctl.c - a control plane that dies at any of its messages, as a process that
+ * is killed, and another that comes and takes over the sessions that it finds.  I/O goes on all the
+ * while, or waits for the next login, which only the other one makes.
+ *
+ * The library has its control plane inside itself, and never loses it; so what stands for that is
+ * taken out of it here: the ctl, the reopen of each session, and the binding.  It is done while no
+ * program waits for an opening or a closing, whose control plane is the program's own.
+ */
+#include <errno.h>
+
+#include "ctl/ctl.h"
+#include "login/reopen.h"
+#include "tests/sim/lunette_sim.h"
+
+static uint64_t
+messages(const struct ls_world *w)
+{
+    const struct ctl_stats *s = ctl_get_stats(w->ctx->ctl);
+
+    return s->requests + s->replies + s->events;
+}
+
+static bool
+nobody_waits(const struct ls_world *w)
+{
+    for (uint32_t i = 0; i < w->plan.luns; i++) {
+        const struct ls_session *se = &w->session[i];
+
+        if (w->handle[i].op != NULL || w->handle[i].closing || se->op != NULL || se->closing)
+            return false;
+    }
+    return w->ctx->closing == 0;
+}
+
+void
+ls_ctl_doom(struct ls_world *w, uint64_t arg, uint32_t for_ms)
+{
+    w->ctl.doomed = true;
+    w->ctl.at = (w->ctl.down ? 0 : messages(w)) + arg % 24;
+    w->ctl.away_ms = arg >> 8 & 3 ? (uint32_t)(arg >> 12) % 60 : for_ms;
+    w->ctl.noticed = arg >> 10 & 1;
+    if (arg >> 11 & 1)
+        (void)sim_cut(w->sim, NULL, SIM_RESET);
+}
+
+static void
+forget(struct ls_world *w)
+{
+    if (w->ctl.old == NULL)
+        return;
+    dataplane_detach(w->ctx->dp, w->ctl.generation);
+    ipc_delayed_free(w->ctl.old);
+    w->ctl.old = NULL;
+}
+
+static void
+die(struct ls_world *w)
+{
+    ls_say(w, "the control plane dies");
+    for (uint32_t i = 0; i < w->plan.luns; i++) {
+        struct ls_session *se = &w->session[i];
+
+        if (se->s == NULL || se->gone)
+            continue;
+        reopen_get_config(se->s->reopen, &w->ctl.cfg[i]);
+        reopen_free(&se->s->reopen);
+    }
+    ipc_delayed_cut(w->binding);
+    ctl_free(&w->ctx->ctl);
+    w->ctl.old = w->binding;
+    w->binding = NULL;
+    w->ctl.down = true;
+    w->ctl.doomed = false;
+    w->ctl.back_ns = sim_now_ns(w->sim) + w->ctl.away_ms * LOOP_NS_PER_MS;
+    if (w->ctl.noticed)
+        forget(w);
+    LS_COUNT(deaths, 1);
+}
+
+/* The connection as the data plane knows it; what happens from now on, events tell. */
+static void
+on_found(void *user, const struct iscsi_reply *rep)
+{
+    struct ls_session *se = user;
+    struct lunette_session *s = se->s;
+    struct login_result res = {.sid = s->sid, .cid = s->cid, .tpgt = s->tpgt, .params = s->params};
+    const struct scsi_host *host = dataplane_host(s->ctx->dp, s->sid);
+    struct lunette_error why;
+
+    se->w->ctl.adoptions--;
+    if (rep->err == 0)
+        res.ep = rep->r.conn.ep;
+    reopen_attach(s->reopen, &res);
+    se->reopens = se->attempt = 0;
+    se->lost = se->failed = s->lost = false;
+    s->timed_out = host == NULL || host->state == SCSI_HOST_GONE;
+    ls_say(se->w, "session %u is taken over (%d, %d)", se->index, rep->err, (int)rep->r.conn.state);
+    if (rep->err == 0 && rep->r.conn.state == IPC_CONN_STARTED) {
+        s->timed_out = false;
+        api_units_moved(s);
+        return;
+    }
+    (void)lunette_fail(&why, -ENOTCONN, LUNETTE_DOM_CONNECT, 0, "it was found lost");
+    reopen_lost(s->reopen, &why, -1);
+}
+
+static void
+take_over(struct ls_world *w, struct ls_session *se)
+{
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_GET_CONN, .sid = se->s->sid, .cid = se->s->cid};
+    struct lunette_error err = LUNETTE_INIT(err);
+
+    if (api_session_keep(se->s, &w->ctl.cfg[se->index], &err) < 0 ||
+        ctl_request(w->ctx->ctl, &ev, NULL, 0, on_found, se) < 0)
+        ls_fail(w, "no control plane: %s", err.msg);
+    login_config_wipe(&w->ctl.cfg[se->index]);
+    w->ctl.adoptions++;
+}
+
+static void
+come(struct ls_world *w)
+{
+    struct ipc_client client;
+
+    ls_say(w, "another control plane comes");
+    ls_memory_pause(true);
+    forget(w);
+    if (ipc_delayed_new(w->loop, w->plan.ipc_delay_ns, &dataplane_server_ops, w->ctx->dp,
+                        &w->binding, &client) < 0 ||
+        ctl_new(w->loop, ipc_delayed_ipc(w->binding), &w->ctx->ctl) < 0)
+        ls_fail(w, "no control plane");
+    w->ctl.generation = dataplane_set_client(w->ctx->dp, &client);
+    ipc_delayed_refuse_events(w->binding, w->held[FAULT_EVENTS] > 0);
+    w->ctl.down = false;
+    for (uint32_t i = 0; i < w->plan.luns; i++) {
+        if (w->session[i].s != NULL && !w->session[i].gone)
+            take_over(w, &w->session[i]);
+    }
+    ls_memory_pause(false);
+}
+
+/* Between two turns: does what is due. */
+void
+ls_ctl_look(struct ls_world *w)
+{
+    if (w->ctl.down && sim_now_ns(w->sim) >= w->ctl.back_ns)
+        come(w);
+    else if (ls_ctl_is_due(w))
+        die(w);
+}
+
+bool
+ls_ctl_is_due(const struct ls_world *w)
+{
+    return w->ctl.doomed && !w->ctl.down && w->ctl.adoptions == 0 && messages(w) >= w->ctl.at &&
+           nobody_waits(w);
+}
+
+bool
+ls_ctl_is_away(const struct ls_world *w)
+{
+    return w->ctl.down || w->ctl.adoptions > 0;
+}
