@@ -32,9 +32,13 @@ blk_queue_move(struct blk_queue *q, uint64_t since_ns)
         struct blk_piece *p = piece_at(q, i);
 
         blk_piece_move(p, since_ns, now);
+        if (p->rq.state == PIECE_DELAYED)
+            p->due_ns += now - since_ns;
         if (piece_with_driver(p) && blk_deadline_ns(b, &p->rq) < next)
             next = blk_deadline_ns(b, &p->rq);
     }
+    if (!list_empty(&q->delayed))
+        loop_timer_start(q->q.loop, &q->delay_timer, 0); /* finds out when the first is due */
     if (!loop_timer_running(&q->tick))
         return;
     q->tick_at = next;

@@ -278,6 +278,8 @@ bool blk_refused(struct blk_queue *q, struct blk_piece *p, int err);
 /* The up-calls complete and requeue. */
 void blk_mq_complete_request(struct blk_request *rq);
 void blk_requeue(struct blk_request *rq, uint64_t delay_ns);
+/* The up-call no_delay. */
+void blk_no_delay(struct bdev *dev);
 
 /* A piece has its result: takes it over into the request, and frees the tag. */
 void blk_end_piece(struct blk_queue *q, struct blk_piece *p);

@@ -361,6 +361,7 @@ blk_requeue(struct blk_request *rq, uint64_t delay_ns)
 {
     struct blk_piece *p = piece_of(rq);
     struct blk_queue *q = blk_queue_of(rq->queue);
+    const struct blk_dev *b = blk_dev_of_queue(q);
 
     assert(piece_with_driver(p) || rq->state == PIECE_KEPT);
     blk_make_general(p);
@@ -376,8 +377,10 @@ blk_requeue(struct blk_request *rq, uint64_t delay_ns)
     }
     assert(list_empty(&p->node));
     rq->state = PIECE_DELAYED;
-    p->due_ns = q->q.loop->now_ns + delay_ns;
+    p->due_ns = (b->still ? b->still_ns : q->q.loop->now_ns) + delay_ns;
     list_push_back(&q->delayed, &p->node);
+    if (b->still && !b->gone) /* blk_clock sets the timer when it runs again */
+        return;
     if (!loop_timer_running(&q->delay_timer) || p->due_ns < q->delay_timer.node.when_ns)
         loop_timer_start(q->q.loop, &q->delay_timer, delay_ns);
 }
@@ -386,8 +389,11 @@ void
 blk_delay_expired(struct loop_timer *t)
 {
     struct blk_queue *q = container_of(t, struct blk_queue, delay_timer);
+    const struct blk_dev *b = blk_dev_of_queue(q);
     uint64_t next = UINT64_MAX, now = q->q.loop->now_ns;
 
+    if (b->still && !b->gone)
+        return; /* no time passes; blk_clock sets the timer */
     LIST_FOREACH_SAFE (n, &q->delayed) {
         struct blk_piece *p = container_of(n, struct blk_piece, node);
 
@@ -401,6 +407,18 @@ blk_delay_expired(struct loop_timer *t)
     if (next != UINT64_MAX)
         loop_timer_start(q->q.loop, t, next - now);
     loop_defer(q->q.loop, &q->work);
+}
+
+void
+blk_no_delay(struct bdev *dev)
+{
+    LIST_FOREACH (m, &blk_dev_of(dev)->queues) {
+        struct blk_queue *q = blk_queue_of_node(m);
+        struct list *n;
+
+        while ((n = list_pop_front(&q->delayed)) != NULL)
+            blk_dispatch_later(q, container_of(n, struct blk_piece, node));
+    }
 }
 
 /* One timer for all pieces.  It is set to the earliest deadline among those that were outstanding

@@ -73,4 +73,5 @@ const struct blk_upcalls blk_upcalls = {
     .event = blk_event,
     .gone = blk_up_gone,
     .clock = blk_clock,
+    .no_delay = blk_no_delay,
 };

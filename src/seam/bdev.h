@@ -423,8 +423,8 @@ struct blk_upcalls {
     /* Called from inside queue_rq_fast: the driver does not take rq, and err is what queue_rq would
      * have returned. */
     void (*refuse_fast)(struct blk_request *rq, int err);
-    /* Takes rq back to be issued again after delay_ns (0: this turn).  The driver may have moved
-     * offset, len and data of rq past what is done already. */
+    /* Takes rq back to be issued again after delay_ns of the device's clock (0: this turn).  The
+     * driver may have moved offset, len and data of rq past what is done already. */
     void (*requeue)(struct blk_request *rq, uint64_t delay_ns);
     /* The driver can take pieces again that it refused with -EBUSY. */
     void (*restart)(struct bdev *b);
@@ -436,10 +436,12 @@ struct blk_upcalls {
      * -ENODEV. */
     void (*gone)(struct bdev *b, int err);
     /* The clock of the device stands still while the way to it is being recovered, and then runs
-     * on: start_ns and deadline_ns of every piece are moved by the time between.  So no piece
-     * passes its deadline meanwhile, and none has less time left for it.  May be told again what
-     * is so already. */
+     * on: start_ns and deadline_ns of every piece, and the end of the delay of one that was taken
+     * back, are moved by the time between.  So no piece passes its deadline meanwhile, and none has
+     * less time left for it.  May be told again what is so already. */
     void (*clock)(struct bdev *b, bool runs);
+    /* What was taken back with a delay is issued now: there is nothing left to wait for. */
+    void (*no_delay)(struct bdev *b);
 };
 
 /* Where the sense data of rq is to be stored: NULL if nobody wants it, or if another piece of the

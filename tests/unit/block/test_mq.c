@@ -703,7 +703,9 @@ test_clock_of_what_waits(void **state)
     blk_upcalls.clock(d.b, true);
     d.refuse = 0;
     blk_upcalls.restart(d.b);
-    fake_turn(&d.loop);
+    fake_advance(&d.loop, SEC(2) - 1);
+    assert_int_equal(d.n, 3); /* the delay is in the device's time, too */
+    fake_advance(&d.loop, 1);
     assert_int_equal(d.n, 4);
     assert_int_equal(d.rq[2]->start_ns, start + SEC(500));
     assert_int_equal(d.rq[3]->start_ns, start + SEC(500));
@@ -712,6 +714,46 @@ test_clock_of_what_waits(void **state)
     drv_end_all(&d);
     fake_turn(&d.loop);
     bdev_queue_free(&q2);
+    drv_close(&d);
+}
+
+/* A delay that begins while the clock stands still, and one in which there is nothing to wait for
+ * any more. */
+static void
+test_delays_of_a_still_clock(void **state)
+{
+    struct req a[2];
+
+    (void)state;
+    drv_open(&d, &drv_limits, 4);
+    for (unsigned i = 0; i < 2; i++) {
+        req_init(&a[i], &d, BDEV_WRITE, i * 512ull, 512);
+        assert_int_equal(bdev_submit(d.q, &a[i].r), 0);
+    }
+    fake_turn(&d.loop);
+    blk_upcalls.clock(d.b, false);
+    fake_advance(&d.loop, SEC(7));
+    blk_upcalls.requeue(d.rq[0], SEC(2));
+    blk_upcalls.requeue(d.rq[1], SEC(3));
+    d.rq[0] = d.rq[1] = NULL;
+    d.held -= 2;
+    fake_advance(&d.loop, SEC(500));
+    assert_int_equal(d.n, 2);
+    blk_upcalls.clock(d.b, true);
+    fake_advance(&d.loop, SEC(2) - 1);
+    assert_int_equal(d.n, 2);
+    fake_advance(&d.loop, 1);
+    assert_int_equal(d.n, 3);
+    blk_upcalls.clock(d.b, false);
+    fake_advance(&d.loop, SEC(500));
+    assert_int_equal(d.n, 3);
+    blk_upcalls.no_delay(d.b);
+    fake_turn(&d.loop);
+    assert_int_equal(d.n, 4);
+    blk_upcalls.clock(d.b, true);
+    drv_end_all(&d);
+    fake_turn(&d.loop);
+    assert_int_equal(a[0].done + a[1].done, 2);
     drv_close(&d);
 }
 
@@ -1047,6 +1089,7 @@ main(void)
         cmocka_unit_test(test_gone_with_its_own_error),
         cmocka_unit_test(test_clock_stands_still),
         cmocka_unit_test(test_clock_of_what_waits),
+        cmocka_unit_test(test_delays_of_a_still_clock),
         cmocka_unit_test(test_shrunk_under_requests),
         cmocka_unit_test(test_prompt_is_done_at_once),
         cmocka_unit_test(test_what_is_not_fast),
