@@ -156,6 +156,7 @@ on_conn_error(void *user, void *conn, const struct dp_conn_loss *loss)
     ev.u.conn_error.err = loss->err;
     ev.u.conn_error.time2wait_s = loss->time2wait_s;
     ev.u.conn_error.time2retain_s = loss->time2retain_s;
+    ev.u.conn_error.served = loss->served;
     ev.u.conn_error.why = loss->why;
     dp_event(ds->dp, &ev, NULL);
 }

@@ -336,6 +336,7 @@ walk_kevent(struct walk *w, struct iscsi_kevent *ev)
         ENUM(w, ev->u.conn_error.err, ISCSI_ERR_COUNT);
         U(w, ev->u.conn_error.time2wait_s, 4);
         U(w, ev->u.conn_error.time2retain_s, 4);
+        ENUM(w, ev->u.conn_error.served, 2);
         walk_error(w, &ev->u.conn_error.why);
     } else if (ev->type == ISCSI_KEVENT_EP_EVENT) {
         U(w, ev->u.ep_event.ep, 8);

@@ -389,6 +389,7 @@ iscsi_async(struct conn *c, const union bhs_any *h, const void *data, uint32_t l
     struct conn *dropped;
 
     c->pub.stats.async_pdus++;
+    c->unserved_sn++; /* nobody has asked for it */
     switch (a->event) {
     case ISCSI_ASYNC_SCSI:
         if (len >= 2 && ld_be16(data) <= len - 2 && s->host.ev != NULL)

@@ -120,7 +120,7 @@ conn_reset(struct conn *c)
     c->ping_ns = 0;
     c->pings_in_a_row = 0;
     c->moved = (struct iscsi_moved){0, 0, 0};
-    c->logged_out = c->leave_hold = c->times_told = false;
+    c->logged_out = c->leave_hold = c->times_told = c->started = false;
 }
 
 int
@@ -188,6 +188,8 @@ iscsi_conn_start(struct iscsi_conn *pub, struct lunette_error *err)
     if (r < 0)
         return r;
     c->fast_write_max = iscsi_fast_write_max(c);
+    c->started = true;
+    c->unserved_sn = pub->exp_statsn;
     iscsi_conn_event(c, EV_STARTED);
     if (c == s->leadconn)
         iscsi_session_up(s);

@@ -155,6 +155,7 @@ conn_stopped(struct conn *c)
         struct dp_conn_loss loss = {.err = c->err,
                                     .time2wait_s = iscsi_time2wait(c),
                                     .time2retain_s = iscsi_time2retain(c),
+                                    .served = c->started && c->pub.exp_statsn != c->unserved_sn,
                                     .why = c->why};
 
         c->report = false;

@@ -14,6 +14,7 @@
 struct reopen_loss {
     struct lunette_error why;
     uint32_t time2wait_s, time2retain_s;
+    bool served;  /* requests were answered since the login */
     bool to_stop; /* the data plane may not have noticed */
 };
 
@@ -70,8 +71,23 @@ reopen_seconds(uint32_t s)
     return (s < REOPEN_TIME_MAX_S ? s : REOPEN_TIME_MAX_S) * LOOP_NS_PER_S;
 }
 
-/* The connection has ended, and another is wanted.  A session that is lost as soon as it has come
- * up goes on with the back-off that it had.  May free r. */
+/* A session that is lost as soon as it has come up goes on with the back-off that it had.  One that
+ * has served requests in so short a time is of use, and is lost for another reason than the login
+ * before it: it begins anew, with the first step. */
+static void
+reopen_back_off(struct iscsi_reopen *r, const struct reopen_loss *loss)
+{
+    uint64_t now = r->loop->now_ns;
+    bool steady = now - r->up_ns >= BACKOFF_STEADY_MS * LOOP_NS_PER_MS;
+
+    r->due_ns = now;
+    if (steady || loss->served)
+        backoff_reset(&r->backoff, now);
+    if (!steady)
+        r->due_ns += backoff_next(&r->backoff, r->loop, now, &loss->why);
+}
+
+/* The connection has ended, and another is wanted.  May free r. */
 static void
 reopen_begin(struct iscsi_reopen *r, const struct reopen_loss *loss)
 {
@@ -81,14 +97,11 @@ reopen_begin(struct iscsi_reopen *r, const struct reopen_loss *loss)
     loop_timer_stop(r->loop, &r->timer);
     loop_defer_cancel(&r->told_work);
     r->why = loss->why;
-    r->lost_ns = r->due_ns = now;
+    r->lost_ns = now;
     r->ready_ns = now + reopen_seconds(loss->time2wait_s);
     r->linger_ns = r->ready_ns + reopen_seconds(loss->time2retain_s);
     r->attempt = r->refusals = 0;
-    if (now - r->up_ns >= BACKOFF_STEADY_MS * LOOP_NS_PER_MS)
-        backoff_reset(&r->backoff, now);
-    else
-        r->due_ns += backoff_next(&r->backoff, r->loop, now, &loss->why);
+    reopen_back_off(r, loss);
     r->state = REOPEN_STOPPING;
     log_line(r->loop->log, LOG_LEVEL_WARN, "%s: %s", r->target_name, loss->why.msg);
     ctl_op_enter(&r->op);
@@ -105,7 +118,8 @@ void
 reopen_conn_error(struct iscsi_reopen *r, const struct iscsi_kevent *ev)
 {
     struct reopen_loss loss = {.time2wait_s = ev->u.conn_error.time2wait_s,
-                               .time2retain_s = ev->u.conn_error.time2retain_s};
+                               .time2retain_s = ev->u.conn_error.time2retain_s,
+                               .served = ev->u.conn_error.served};
 
     if (!reopen_has_conn(r) || r->logout != NULL)
         return; /* of a connection that has been given up */

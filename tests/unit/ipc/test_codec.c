@@ -278,6 +278,7 @@ test_every_event_there_and_back(void **state)
             ev.u.conn_error.err = ISCSI_ERR_STATSN;
             ev.u.conn_error.time2wait_s = 0x01020304;
             ev.u.conn_error.time2retain_s = 0x05060708;
+            ev.u.conn_error.served = true;
             ev.u.conn_error.why.code = -EPROTO;
         } else if (t == ISCSI_KEVENT_EP_EVENT) {
             ev.u.ep_event.ep = 0x1122334455667788;

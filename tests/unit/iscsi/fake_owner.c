@@ -76,6 +76,7 @@ owner_conn_error(void *user, struct iscsi_conn *c, const struct dp_conn_loss *lo
     ev.u.conn_error.err = loss->err;
     ev.u.conn_error.time2wait_s = loss->time2wait_s;
     ev.u.conn_error.time2retain_s = loss->time2retain_s;
+    ev.u.conn_error.served = loss->served;
     ev.u.conn_error.why = loss->why;
     owner_event(user, &ev, NULL);
 }

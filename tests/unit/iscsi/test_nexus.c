@@ -99,6 +99,29 @@ failed_session_is_brought_back(void **state)
     world_free(w);
 }
 
+/* A loss tells whether the target has answered anything since the login, and the host for how long
+ * it may be waited for. */
+static void
+what_a_loss_tells(void **state)
+{
+    struct world *w = patient_world(50, "20");
+
+    (void)state;
+    assert_int_equal(w->host->patience_ns, SEC(20));
+    assert_int_equal(world_param(w, ISCSI_PARAM_RECOVERY_TMO, "-1"), 0);
+    assert_int_equal(w->host->patience_ns, 0);
+    lose(w);
+    assert_false(w->event.u.conn_error.served);
+    reopen(w, 4);
+    works(w);
+    lose(w);
+    assert_true(w->event.u.conn_error.served);
+    reopen(w, 4); /* what was answered before does not count */
+    lose(w);
+    assert_false(w->event.u.conn_error.served);
+    world_free(w);
+}
+
 /* The window, the numbers and the tags are those of the new nexus. */
 static void
 new_nexus_has_a_window_of_its_own(void **state)
@@ -856,6 +879,7 @@ main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(failed_session_is_brought_back),
+        cmocka_unit_test(what_a_loss_tells),
         cmocka_unit_test(new_nexus_has_a_window_of_its_own),
         cmocka_unit_test(new_nexus_starts_from_the_defaults),
         cmocka_unit_test(lost_session_waits),

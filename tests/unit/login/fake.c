@@ -474,8 +474,9 @@ fake_conn_down(struct world *w, struct fake_conn *c)
     c->rest_len = c->text_len = 0;
 }
 
-void
-fake_lose(struct world *w, struct fake_conn *c, uint32_t time2wait_s, uint32_t time2retain_s)
+static void
+lose_conn(struct world *w, struct fake_conn *c, uint32_t time2wait_s, uint32_t time2retain_s,
+          bool served)
 {
     struct message *m = message(w, NULL, 0);
 
@@ -487,9 +488,22 @@ fake_lose(struct world *w, struct fake_conn *c, uint32_t time2wait_s, uint32_t t
     m->ev.u.conn_error.err = ISCSI_ERR_CONN_CLOSED;
     m->ev.u.conn_error.time2wait_s = time2wait_s;
     m->ev.u.conn_error.time2retain_s = time2retain_s;
+    m->ev.u.conn_error.served = served;
     (void)lunette_fail(&m->ev.u.conn_error.why, -ECONNRESET, LUNETTE_DOM_CONNECT, ECONNRESET,
                        "the connection was cut");
     deliver(w, m, &c->to_client_ns);
+}
+
+void
+fake_lose(struct world *w, struct fake_conn *c, uint32_t time2wait_s, uint32_t time2retain_s)
+{
+    lose_conn(w, c, time2wait_s, time2retain_s, false);
+}
+
+void
+fake_lose_served(struct world *w, struct fake_conn *c)
+{
+    lose_conn(w, c, 0, 0, true);
 }
 
 void

@@ -173,6 +173,8 @@ void fake_send_pdu(struct world *w, struct fake_conn *c, const struct bhs *hdr, 
 void fake_cut(struct world *w, struct fake_conn *c);
 /* The data plane has lost the connection, and has stopped it. */
 void fake_lose(struct world *w, struct fake_conn *c, uint32_t time2wait_s, uint32_t time2retain_s);
+/* The same, after a request has been answered. */
+void fake_lose_served(struct world *w, struct fake_conn *c);
 /* The same, but without an event. */
 void fake_conn_down(struct world *w, struct fake_conn *c);
 void fake_lose_events(struct world *w);

@@ -171,6 +171,33 @@ flapping(void **state)
     tale_end(&t);
 }
 
+/* But one that serves requests is of use, however short a time it is up: it comes back soon, with a
+ * short pause, however often that happens. */
+static void
+flapping_in_use(void **state)
+{
+    struct tale t;
+    uint64_t began;
+
+    (void)state;
+    tale_begin(&t, 11, 0, NULL);
+    tale_pass(&t, SEC);
+    began = t.w->l.now_ns;
+    for (int i = 0; i < 2000; i++) {
+        tale_pass(&t, 30 * MS);
+        fake_lose_served(t.w, t.c);
+        tale_run_until_back(&t);
+        assert_in_range(t.down_ns, 10 * MS, 60 * MS);
+    }
+    assert_true(t.w->l.now_ns - began > 60 * SEC);
+    for (int i = 0; i < 10; i++) { /* when it serves none any more, that is another thing */
+        fake_lose(t.w, t.c, 0, 0);
+        tale_run_until_back(&t);
+    }
+    assert_true(t.down_ns >= 200 * MS);
+    tale_end(&t);
+}
+
 static void
 now(void **state)
 {
@@ -707,6 +734,7 @@ main(void)
         cmocka_unit_test(jitter),
         cmocka_unit_test(long_way),
         cmocka_unit_test(flapping),
+        cmocka_unit_test(flapping_in_use),
         cmocka_unit_test(now),
         cmocka_unit_test(silent_target),
         cmocka_unit_test(steps),
