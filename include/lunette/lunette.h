@@ -345,7 +345,9 @@ LUNETTE_API int lunette_open(struct lunette_ctx *ctx, const char *url, uint32_t 
                              struct lunette_lun **ret, struct lunette_error *err);
 
 /* Flushes the disk's cache, logs out and frees lun.  Its queues must have been freed before.  NULL
- * is harmless. */
+ * is harmless.  No lost connection is waited for.  A target that does not answer has twice the time
+ * limit of commands for the flush, and error handling ends it then, unless a ping finds out before
+ * that it is not there. */
 LUNETTE_API void lunette_close(struct lunette_lun *lun);
 
 /* ---- many at once ---------------------------------------------------------------------------
@@ -392,7 +394,9 @@ LUNETTE_API int lunette_get_session_info(const struct lunette_lun *lun,
  * twice without harm: reads, writes, flushes, discards, zeroes.  Others that were under way fail
  * with -ENOLINK: they may have been executed.  When replacement_timeout is over, requests fail with
  * -ENOTCONN, or -ENOLINK where they have been under way, and work again once the session is back.
- * Only a target that refuses the login for good, as for a wrong secret, ends the session.
+ * A request with which the connection is lost again and again ends with -ENOLINK when
+ * replacement_timeout has passed since the first loss, or the time of all its tries without
+ * outages. Only a target that refuses the login for good, as for a wrong secret, ends the session.
  *
  * lunette_open makes a session for its one LUN.  Several LUNs of a target may share one:
  *

@@ -76,6 +76,8 @@ scsi_device_leave(struct scsi_device *dev)
     struct scsi_sdev *s = sdev_of(dev);
 
     s->leaving = true;
+    if (s->up != NULL)
+        s->up->no_delay(s->bdev);
     sdev_restart(s);
     if (!list_empty(&dev->target->waiting))
         loop_defer(dev->target->loop, &dev->target->commit_work);

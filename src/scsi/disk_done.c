@@ -85,13 +85,44 @@ disk_retry(struct scsi_sdev *s, struct scsi_io *io, const struct scsi_verdict *v
 static bool
 disk_is_lost_for_good(const struct scsi_sdev *s, struct scsi_io *io)
 {
-    const struct scsi_host *h = s->dev.target->host;
-    uint64_t now = s->dev.target->loop->now_ns;
-
-    if (!io->lost)
-        io->lost_ns = now;
+    if (!io->lost) {
+        io->lost_ns = s->dev.target->loop->now_ns;
+        io->losses = 0;
+    }
     io->lost = true;
-    return h->patience_ns > 0 && now - io->lost_ns >= h->patience_ns;
+    return scsi_patience_is_over(s->dev.target, io->lost_ns);
+}
+
+/* What is to go again as soon as it can waits at the gate, or else a little here. */
+static uint32_t
+disk_pause_ms(const struct scsi_sdev *s)
+{
+    return s->dev.target->host->state != SCSI_HOST_RUNNING ? 0 : SCSI_NOT_SENT_MS;
+}
+
+/* How long io, which is lost, waits before it goes again, in its own time.  A request that is lost
+ * each time that it is sent may be what ends the sessions.  So it goes less and less often, and not
+ * when others of its age do: between its tries they get their turn, and in the end its own time is
+ * up. */
+static uint32_t
+disk_replay_ms(const struct scsi_sdev *s, struct scsi_io *io)
+{
+    const struct scsi_target *t = s->dev.target;
+    uint64_t left = io->lost_ns + t->host->patience_ns - t->loop->now_ns;
+    uint32_t ms = SCSI_LOST_MIN_MS;
+
+    if (io->losses < UINT8_MAX)
+        io->losses++;
+    if (io->losses == 1 || s->leaving)
+        return disk_pause_ms(s);
+    for (uint8_t i = 2; i < io->losses && ms < SCSI_LOST_MAX_MS; i++)
+        ms *= 2;
+    if (ms > SCSI_LOST_MAX_MS)
+        ms = SCSI_LOST_MAX_MS;
+    ms = ms / 2 + (uint32_t)(loop_random(t->loop) % (ms / 2 + 1));
+    if (t->host->patience_ns > 0 && left / LOOP_NS_PER_MS < ms)
+        ms = (uint32_t)(left / LOOP_NS_PER_MS) + 1; /* the last try */
+    return ms;
 }
 
 /* io was lost with its connection.  It goes again in the next nexus, which begins by ending what is
@@ -100,12 +131,11 @@ static bool
 disk_replay(struct scsi_sdev *s, struct scsi_io *io)
 {
     const struct blk_request *rq = io->rq;
-    bool held = s->dev.target->host->state != SCSI_HOST_RUNNING;
 
     if ((rq->flags & BDEV_F_FAILFAST) != 0 || !disk_may_repeat(rq) || disk_time_is_up(s, rq) ||
         disk_is_lost_for_good(s, io))
         return false;
-    disk_again(s, io, held ? 0 : SCSI_NOT_SENT_MS); /* it waits at the gate, or a little here */
+    disk_again(s, io, disk_replay_ms(s, io));
     return true;
 }
 
@@ -284,9 +314,9 @@ disk_act(struct scsi_sdev *s, struct scsi_io *io, const struct scsi_verdict *v,
         disk_again(s, io, 0);
         return;
     case ACT_AGAIN:
-        if (disk_time_is_up(s, io->rq))
+        if (disk_time_is_up(s, io->rq) || disk_is_lost_for_good(s, io))
             break;
-        disk_again(s, io, SCSI_NOT_SENT_MS);
+        disk_again(s, io, disk_pause_ms(s));
         return;
     case ACT_DELAY:
         s->dev.stats.busy++;
@@ -374,6 +404,7 @@ disk_moved(struct scsi_sdev *s, struct scsi_io *io, uint32_t sent, uint32_t resi
         }
     } else {
         io->stalls = 0;
+        io->lost = false;
         io->maybe_done = rq->op == BDEV_WRITE;
         rq->offset += n;
         rq->len -= n;

@@ -187,6 +187,12 @@ exec_host_retry(struct scsi_exec *x, const struct scsi_verdict *v)
 
     if (v->action != ACT_AGAIN && !ours)
         return false;
+    if (!x->lost) {
+        x->lost = true;
+        x->lost_ns = s->dev.target->loop->now_ns;
+    }
+    if (scsi_patience_is_over(s->dev.target, x->lost_ns))
+        return false;
     if (!held && x->tries++ >= (v->action == ACT_AGAIN ? EXEC_TRIES_MAX : EXEC_LINK_RETRY))
         return false; /* while it is held, losses of the session are not counted */
     exec_again_after(x, SCSI_NOT_SENT_MS);
@@ -251,6 +257,7 @@ exec_start(struct scsi_sdev *s, struct scsi_exec *x)
     x->ua_left = x->ua_retries;
     x->tries = 0;
     x->canceled = 0;
+    x->lost = false;
     x->backoff_ms = 0;
     x->deadline_ns = x->still_ns = 0;
     x->wait_until_ns = t->loop->now_ns + x->timeout_ms * LOOP_NS_PER_MS;

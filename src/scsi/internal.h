@@ -20,6 +20,8 @@
 #define SCSI_BACKOFF_MIN_MS     3u
 #define SCSI_BACKOFF_MAX_MS     1000u
 #define SCSI_NOT_SENT_MS        10u   /* before a command that was not sent is tried again */
+#define SCSI_LOST_MIN_MS        20u   /* before one that is lost for the second time in a row is: */
+#define SCSI_LOST_MAX_MS        2000u /* doubles with each loss */
 #define SCSI_LINK_ERRORS_MAX    3u    /* protocol service errors in a row before the session goes */
 #define SCSI_BUF_SIZE           4096u /* of scans; REPORT LUNS grows beyond */
 
@@ -258,6 +260,14 @@ static inline struct scsi_sdev *
 sdev_of(struct scsi_device *dev)
 {
     return container_of(dev, struct scsi_sdev, dev);
+}
+
+/* What is lost with each connection since since_ns has waited for a session for as long as it may.
+ */
+static inline bool
+scsi_patience_is_over(const struct scsi_target *t, uint64_t since_ns)
+{
+    return t->host->patience_ns > 0 && t->loop->now_ns - since_ns >= t->host->patience_ns;
 }
 
 /* What a completed command calls for. */

@@ -245,7 +245,8 @@ struct scsi_io {
         uint32_t not_fresh; /* all of them read as one word: 0 says that io is idle, and that none
                                of what the others record has happened to it */
     };
-    uint8_t form; /* how the CDB was built: enum disk_form */
+    uint8_t form;   /* how the CDB was built: enum disk_form */
+    uint8_t losses; /* where `lost`: how often in a row */
     struct scsi_cmd sc;
     struct list node; /* of dev: in error handling */
     uint64_t seen;    /* flush: writes done when it was sent */
@@ -282,12 +283,14 @@ struct scsi_exec {
     uint64_t deadline_ns;
     uint64_t wait_until_ns; /* it is given up where it still waits to be sent */
     uint64_t still_ns;      /* since when its clock stands still; 0: it runs */
+    uint64_t lost_ns;       /* where `lost`: when its session was first lost */
     uint32_t backoff_ms;
     int canceled; /* 0, or the err of the first scsi_exec_cancel */
     uint8_t tries, ua_left;
     bool internal; /* a command of the midlayer itself, which is also repeated after BUSY and after
                       a lost connection, and which waits as long as it takes */
     bool waits;    /* it is on the target's waiting list */
+    bool lost;     /* it is to go again since its session was lost */
 };
 
 /* 0, or -errno and no done: -EINVAL CDB longer than the host takes, -ENODEV device being removed

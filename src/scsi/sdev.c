@@ -310,6 +310,8 @@ sdev_set_state(struct scsi_sdev *s, enum scsi_device_state to)
         sdev_gate_clear(s, GATE_STATE);
     } else {
         sdev_gate_set(s, GATE_STATE);
+        if (to != SDEV_BLOCK && s->up != NULL)
+            s->up->no_delay(s->bdev);
         sdev_restart(s); /* what waits is refused again, or fails in the new state */
         if (!list_empty(&s->dev.target->waiting))
             loop_defer(s->dev.target->loop, &s->dev.target->commit_work);

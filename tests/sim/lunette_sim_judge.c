@@ -142,7 +142,8 @@ ls_judge(struct ls_world *w, const struct ls_io *io, int err)
 }
 
 /* How long a request may take at most: all its tries with their error handling, and as long as the
- * session may be waited for. */
+ * session may be waited for.  However often that is lost, and whatever else goes wrong, it is not
+ * longer; only a session that is waited for without end is out for as long as somebody wants. */
 static uint64_t
 limit_ms(const struct ls_world *w)
 {
@@ -154,8 +155,8 @@ limit_ms(const struct ls_world *w)
 
     if (p->restless)
         ms += 120000; /* the most that the program sets */
-    if (p->replacement_s > 0)
-        ms += (uint64_t)p->replacement_s * 1000;
+    if (p->replacement_s >= 0)
+        return ms + (uint64_t)p->replacement_s * 1000;
     for (uint32_t i = 0; i < p->nfaults; i++)
         ms += p->fault[i].for_ms;
     return ms;

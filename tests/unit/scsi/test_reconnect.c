@@ -106,7 +106,10 @@ test_what_goes_again(void **state)
             io_submit(&d, &io, rows[i].op, 4096, rows[i].op == BDEV_FLUSH ? 0 : 512, rows[i].flags);
         }
         for (unsigned n = 0; n < 30; n++) { /* many more than retries are allowed */
-            fake_turn(&d.f.loop);
+            if (n < 2)                      /* the first time at once, and then after a while */
+                fake_turn(&d.f.loop);
+            else
+                fake_advance(&d.f.loop, MS(SCSI_LOST_MAX_MS));
             assert_int_equal(d.f.nout, rows[i].again || n == 0);
             assert_int_equal(fh_count(&d.f, rows[i].cdb0), rows[i].again ? n + 1 : 1);
             fh_lose(&d.f);
@@ -117,7 +120,7 @@ test_what_goes_again(void **state)
         fake_turn(&d.f.loop);
         d.f.nscript = 0;
         lose_and_return();
-        fake_advance(&d.f.loop, SEC(1));
+        fake_advance(&d.f.loop, SEC(3));
         assert_int_equal(io.done, 1);
         assert_int_equal(io.r.result.err, rows[i].again ? 0 : -ENOLINK);
         assert_int_equal(d.dev->stats.retries, 0);
@@ -1180,6 +1183,252 @@ test_leaving_waits_for_nothing(void **state)
     fd_close(&d);
 }
 
+/* ---- lost without end ----------------------------------------------------------------------- */
+
+/* How long is waited for a session, and what a request has for all its tries. */
+#define PATIENCE_S 10
+#define OWN_S      ((SCSI_DISK_RETRIES + 1) * 1)
+
+static bool
+is_with_host(uint8_t op)
+{
+    for (unsigned i = 0; i < d.f.nout; i++) {
+        if (scsi_cmd_cdb(d.f.out[i])[0] == op)
+            return true;
+    }
+    return false;
+}
+
+static void
+open_impatient(int32_t patience_s)
+{
+    open_with(NULL);
+    d.f.h.patience_ns = patience_s < 0 ? 0 : SEC((uint64_t)patience_s);
+    scsi_set_timeout(d.f.t, 1000);
+    bdev_set_timeout(d.b, 1000);
+}
+
+/* The session is lost whenever a command with opcode op comes, and is back after down_ns. */
+static void
+step_with_cuts(uint8_t op, uint64_t down_ns)
+{
+    fake_advance(&d.f.loop, MS(1));
+    scsi_check_fast(d.f.t);
+    if (!is_with_host(op))
+        return;
+    fh_lose(&d.f);
+    fake_advance(&d.f.loop, down_ns);
+    fh_state(&d.f, SCSI_HOST_RUNNING);
+}
+
+/* A request at which the target ends the session, each time: it ends in bounded time, and says what
+ * is true of it.  Those beside it go on meanwhile, and none of them fails; so does the next one of
+ * its kind. */
+static void
+test_one_that_ends_sessions(void **state)
+{
+    static const struct {
+        uint8_t op;
+        enum bdev_op is;
+        int32_t patience_s;
+        uint64_t down_ns, limit_ns;
+    } rows[] = {
+        {SCSI_WRITE_10, BDEV_WRITE, PATIENCE_S, MS(30), SEC(PATIENCE_S + OWN_S)},
+        {SCSI_READ_10, BDEV_READ, PATIENCE_S, MS(30), SEC(PATIENCE_S + OWN_S)},
+        {SCSI_SYNC_CACHE_10, BDEV_FLUSH, PATIENCE_S, MS(30), SEC(PATIENCE_S + OWN_S)},
+        /* long outages, each of which is borne: all together are not */
+        {SCSI_WRITE_10, BDEV_WRITE, PATIENCE_S, SEC(9), SEC(2 * PATIENCE_S + OWN_S)},
+        /* patience without end is with a session that does not come back */
+        {SCSI_WRITE_10, BDEV_WRITE, -1, MS(30), SEC(PATIENCE_S + OWN_S)},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        bool reads = rows[i].is != BDEV_READ;
+        unsigned others = 0;
+        uint64_t began;
+        struct io bad, io;
+
+        open_impatient(rows[i].patience_s);
+        fh_script(&d.f, ANSWER(rows[i].op, EVER, .never = true));
+        began = d.f.loop.l.now_ns;
+        io_submit(&d, &bad, rows[i].is, 0, rows[i].is == BDEV_FLUSH ? 0 : 512, 0);
+        io_submit(&d, &io, reads ? BDEV_READ : BDEV_WRITE, 8192, 512, 0);
+        while (bad.done == 0) {
+            step_with_cuts(rows[i].op, rows[i].down_ns);
+            assert_true(d.f.loop.l.now_ns - began <= rows[i].limit_ns + MS(SCSI_LOST_MAX_MS));
+            if (io.done == 0)
+                continue;
+            assert_int_equal(io.r.result.err, 0);
+            others++;
+            io_submit(&d, &io, reads ? BDEV_READ : BDEV_WRITE, 8192, 512, 0);
+        }
+        assert_int_equal(bad.r.result.err, -ENOLINK);
+        assert_true(others > (rows[i].down_ns > SEC(1) ? 0 : 2000));
+        d.f.nscript = 0;
+        fake_advance(&d.f.loop, SEC(1));
+        assert_int_equal(io.r.result.err, 0);
+        assert_int_equal(io_run(&d, rows[i].is, 0, rows[i].is == BDEV_FLUSH ? 0 : 512, 0), 0);
+        fd_close(&d);
+    }
+}
+
+/* All requests that are there when the target ends the session at one of them get through in the
+ * end, though they are sent with it at first. */
+static void
+test_many_beside_one(void **state)
+{
+    struct io bad, io[40];
+
+    (void)state;
+    open_impatient(PATIENCE_S);
+    fh_script(&d.f, ANSWER(SCSI_WRITE_10, EVER, .never = true));
+    io_submit(&d, &bad, BDEV_WRITE, 0, 512, 0);
+    for (size_t i = 0; i < sizeof(io) / sizeof(io[0]); i++)
+        io_submit(&d, &io[i], BDEV_READ, 4096 * (i + 1), 512, 0);
+    hold(); /* it is the first that the target sees */
+    for (int k = 0; k < 5; k++) {
+        fh_lose(&d.f);
+        d.f.hold = false;
+        d.f.hold_from = d.f.n + 12; /* the look is answered */
+        fh_state(&d.f, SCSI_HOST_RUNNING);
+        fake_advance(&d.f.loop, MS(5));
+    }
+    fh_lose(&d.f);
+    d.f.hold_from = 0;
+    fh_state(&d.f, SCSI_HOST_RUNNING);
+    while (bad.done == 0)
+        step_with_cuts(SCSI_WRITE_10, MS(30));
+    assert_int_equal(bad.r.result.err, -ENOLINK);
+    for (size_t i = 0; i < sizeof(io) / sizeof(io[0]); i++) {
+        assert_int_equal(io[i].done, 1);
+        assert_int_equal(io[i].r.result.err, 0);
+    }
+    fd_close(&d);
+}
+
+/* One that waits for its next try does not when there is none, or when the disk is closed. */
+static void
+test_no_try_is_left(void **state)
+{
+    (void)state;
+    for (int closed = 0; closed < 2; closed++) {
+        struct io io;
+
+        open_with(NULL);
+        fh_script(&d.f, ANSWER(SCSI_WRITE_10, EVER, .never = true));
+        io_submit(&d, &io, BDEV_WRITE, 0, 512, 0);
+        for (int k = 0; k < 12; k++) {
+            fake_advance(&d.f.loop, MS(SCSI_LOST_MAX_MS));
+            assert_int_equal(d.f.nout, 1);
+            fh_lose(&d.f);
+            fh_state(&d.f, SCSI_HOST_RUNNING);
+            fake_turn(&d.f.loop);
+        }
+        assert_int_equal(io.done, 0);
+        fh_state(&d.f, SCSI_HOST_BLOCKED);
+        if (closed)
+            scsi_device_leave(d.dev);
+        else
+            fh_state(&d.f, SCSI_HOST_GONE);
+        fake_turn(&d.f.loop);
+        assert_int_equal(io.done, 1);
+        assert_int_equal(io.r.result.err, -ENOLINK);
+        fd_close(&d);
+    }
+}
+
+/* A session that is lost in each look, so that nothing is ever sent: what waits ends, and what
+ * comes then fails at once, until the unit can be used. */
+static void
+test_looks_without_end(void **state)
+{
+    static const uint8_t cdb[6] = {SCSI_REQUEST_SENSE};
+    static const uint8_t cut_at[] = {SCSI_TEST_UNIT_READY, SCSI_INQUIRY, SCSI_SERVICE_ACTION_IN_16};
+    struct scsi_exec x = {.cdb = cdb, .cdb_len = 6, .timeout_ms = 1000, .done = exec_done};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cut_at); i++) {
+        uint64_t began, limit = SEC(PATIENCE_S + 100);
+        struct io w, r, late;
+
+        open_impatient(PATIENCE_S);
+        exec_calls = 0;
+        fh_script(&d.f, ANSWER(cut_at[i], EVER, .never = true));
+        began = d.f.loop.l.now_ns;
+        io_submit(&d, &w, BDEV_WRITE, 0, 512, 0);
+        hold();
+        fh_lose(&d.f);
+        let_go();
+        io_submit(&d, &r, BDEV_READ, 0, 512, 0);
+        assert_int_equal(scsi_execute(d.dev, &x), 0);
+        fh_state(&d.f, SCSI_HOST_RUNNING);
+        while (w.done == 0 || r.done == 0 || exec_calls == 0) {
+            step_with_cuts(cut_at[i], MS(500));
+            assert_true(d.f.loop.l.now_ns - began <= limit + SEC(1));
+        }
+        assert_true(d.f.loop.l.now_ns - began >= SEC(PATIENCE_S));
+        assert_int_equal(w.r.result.err, -ENOLINK); /* it was under way once */
+        assert_int_equal(r.r.result.err, -ENOTCONN);
+        assert_int_equal(x.result.err, -ENOTCONN);
+        for (int k = 0; k < 3; k++) { /* another loss does not make it wait again */
+            fh_lose(&d.f);
+            io_submit(&d, &late, BDEV_READ, 0, 512, 0);
+            fake_turn(&d.f.loop);
+            assert_int_equal(late.r.result.err, -ENOTCONN);
+            fh_state(&d.f, SCSI_HOST_RUNNING);
+            fake_advance(&d.f.loop, MS(100));
+        }
+        d.f.nscript = 0;
+        fh_lose(&d.f);
+        fh_state(&d.f, SCSI_HOST_RUNNING);
+        fake_advance(&d.f.loop, SEC(5));
+        assert_int_equal(io_run(&d, BDEV_READ, 0, 512, 0), 0);
+        fh_lose(&d.f); /* and the next loss is waited for again */
+        io_submit(&d, &late, BDEV_READ, 0, 512, 0);
+        fake_advance(&d.f.loop, SEC(9));
+        assert_int_equal(late.done, 0);
+        fh_state(&d.f, SCSI_HOST_RUNNING);
+        fake_advance(&d.f.loop, SEC(1));
+        assert_int_equal(late.r.result.err, 0);
+        fd_close(&d);
+    }
+}
+
+/* A scan, and a disk that comes up, while the session is lost at each command. */
+static void
+test_coming_up_without_end(void **state)
+{
+    (void)state;
+    for (int disk = 0; disk < 2; disk++) {
+        struct scanned s = {0};
+        uint64_t began;
+
+        memset(&d, 0, sizeof(d));
+        fh_open(&d.f);
+        (void)fh_add(&d.f, 0, 0);
+        d.f.h.patience_ns = SEC(PATIENCE_S);
+        if (disk) {
+            d.dev = fh_scan_lun(&d.f, 0);
+            assert_int_equal(scsi_disk_start(d.dev, scan_done, &s), 0);
+        } else {
+            assert_int_equal(scsi_scan(d.f.t, scan_done, &s), 0);
+        }
+        d.f.hold = true;
+        began = d.f.loop.l.now_ns;
+        while (s.done == 0) {
+            fake_advance(&d.f.loop, MS(20));
+            fh_lose(&d.f);
+            fake_advance(&d.f.loop, MS(500));
+            fh_state(&d.f, SCSI_HOST_RUNNING);
+            assert_true(d.f.loop.l.now_ns - began < SEC(4 * (PATIENCE_S + 30)));
+        }
+        assert_true(s.err < 0);
+        d.f.hold = false;
+        fh_close(&d.f);
+    }
+}
+
 /* ---- anything at any time ------------------------------------------------------------------- */
 
 #define NIO 12
@@ -1349,6 +1598,11 @@ main(void)
         cmocka_unit_test(test_set_online_in_another_session),
         cmocka_unit_test(test_set_online_in_doubt),
         cmocka_unit_test(test_leaving_waits_for_nothing),
+        cmocka_unit_test(test_one_that_ends_sessions),
+        cmocka_unit_test(test_many_beside_one),
+        cmocka_unit_test(test_no_try_is_left),
+        cmocka_unit_test(test_looks_without_end),
+        cmocka_unit_test(test_coming_up_without_end),
         cmocka_unit_test(test_at_random),
         cmocka_unit_test(test_at_random_and_rough),
     };
