@@ -312,6 +312,8 @@ struct ls_handle {
     bool closing;
     bool gone; /* its unit is not there any more: to be closed, and opened again */
     bool want_close;
+    uint64_t good_ns,
+        offline_ns;    /* when a request went well last; when it was told to be offline */
     uint64_t asked_ns; /* when a request first went well since nothing is wrong any more; or 0 */
     unsigned tries;
     uint64_t again_ns; /* not to be touched before */

@@ -111,6 +111,8 @@ of_lun(struct ls_world *w, struct ls_handle *h, const struct lunette_event *ev)
     if (ev->type == LUNETTE_EVENT_OFFLINE && !(w->plan.may & LS_MAY_BE_SILENT) &&
         !ls_has_fault(w, FAULT_ALUA))
         ls_fail(w, "LUN %u: is offline, and it always answers: %s", h->index, ev->why);
+    if (ev->type == LUNETTE_EVENT_OFFLINE)
+        h->offline_ns = sim_now_ns(w->sim);
     if (ev->type == LUNETTE_EVENT_REPLACED || ev->type == LUNETTE_EVENT_OFFLINE)
         h->gone = true;
 }

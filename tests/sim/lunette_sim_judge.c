@@ -23,6 +23,20 @@ ls_judge_cut_off(const struct ls_world *w, const struct ls_io *io)
     return ls_has_fault(w, FAULT_SHRINK) && io->at + io->len > ls_half_of(w, io->h->index);
 }
 
+/* The session came back, and was lost each time before the unit had answered, until it had been
+ * waited for long enough; its program was told. */
+static bool
+is_back_in_vain(const struct ls_world *w, const struct ls_io *io)
+{
+    const struct ls_handle *h = io->h;
+
+    if (h->offline_ns == 0 || h->offline_ns < io->start_ns)
+        return false;
+    return w->plan.restless || /* which has said another limit meanwhile */
+           (h->se->least_s >= 0 &&
+            sim_now_ns(w->sim) - h->good_ns >= (uint64_t)h->se->least_s * LOOP_NS_PER_S);
+}
+
 /* Its session did not wait at some time since the request was made: requests fail then. */
 static bool
 given_up(const struct ls_world *w, const struct ls_io *io)
@@ -30,7 +44,8 @@ given_up(const struct ls_world *w, const struct ls_io *io)
     const struct ls_session *se = io->h->se;
     const struct scsi_host *host;
 
-    if (se->s == NULL || se->gone || (se->failing_ns > 0 && se->failing_ns >= io->start_ns))
+    if (se->s == NULL || se->gone || is_back_in_vain(w, io) ||
+        (se->failing_ns > 0 && se->failing_ns >= io->start_ns))
         return true;
     host = dataplane_host(w->ctx->dp, se->sid);
     return host == NULL || host->state == SCSI_HOST_GONE;

@@ -121,8 +121,9 @@ act(struct ls_world *w, enum ls_act a, struct ls_handle *h)
         return set_timeouts(w, h->se);
     case ACT_REOPEN_NOW:
         return try_at_once(w, h->se);
-    case ACT_CALL: /* the target has no turns while it waits, where it is another process */
-        if (w->plan.two_loops)
+    case ACT_CALL: /* the target has no turns while it waits, where it is another process; and a
+                      session that is left behind is not closed by who waits for it */
+        if (w->plan.two_loops || ls_has_fault(w, FAULT_MOVED))
             return false;
         ls_io_call(w, h);
         return true;
