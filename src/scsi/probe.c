@@ -133,8 +133,8 @@ probe_ask_again(struct scsi_scan_op *op)
 
     if (scan_good(op) && op->x.in_len >= 4)
         return false;
-    if (scan_sense(op, &s) && s.key == SENSE_ILLEGAL_REQUEST && !s.deferred)
-        return false;
+    if (scan_sense(op, &s) && s.key == SENSE_ILLEGAL_REQUEST && s.asc != 0x55 && !s.deferred)
+        return false; /* 55h: a lack of resources, which has this key, too (SPC) */
     if (++op->tries < INQUIRY_TRIES) {
         probe_ask_vpd(op, op->page, (uint32_t)op->iov.iov_len);
         return true;

@@ -756,6 +756,7 @@ test_pages_that_come_and_go(void **state)
         PAGE(0x83, 2, SENSE(SENSE_ABORTED_COMMAND, 0, 0)),
         PAGE(0x83, 5, .status = SCSI_TASK_SET_FULL),
         PAGE(0x83, 1, SENSE(SENSE_ILLEGAL_REQUEST, 0x25, 0)),
+        PAGE(0x83, 2, SENSE(SENSE_ILLEGAL_REQUEST, 0x55, 3)), /* no resources */
         PAGE(0x00, 1, SENSE(SENSE_ILLEGAL_REQUEST, 0x25, 0)),
         PAGE(0x80, 9, SENSE(SENSE_NOT_READY, 0x04, 0x01)),
     };
