@@ -109,7 +109,8 @@ of_lun(struct ls_world *w, struct ls_handle *h, const struct lunette_event *ev)
     if (ev->type == LUNETTE_EVENT_REPLACED && !ls_has_fault(w, FAULT_SWAP))
         ls_fail(w, "LUN %u: another unit is said to be in its place", h->index);
     if (ev->type == LUNETTE_EVENT_OFFLINE && !(w->plan.may & LS_MAY_BE_SILENT) &&
-        !ls_has_fault(w, FAULT_ALUA))
+        !ls_has_fault(w, FAULT_ALUA) &&
+        !((w->plan.may & LS_MAY_LOSE) && strstr(ev->why, "lost again and again") != NULL))
         ls_fail(w, "LUN %u: is offline, and it always answers: %s", h->index, ev->why);
     if (ev->type == LUNETTE_EVENT_OFFLINE)
         h->offline_ns = sim_now_ns(w->sim);
