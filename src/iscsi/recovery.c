@@ -12,6 +12,10 @@
 #include "iscsi/fate.h"
 #include "iscsi/internal.h"
 
+/* Answers of a connection that was of use.  The look at a unit that has come back gets several
+ * before a target that is of none can fall over. */
+#define SERVED_MIN 16
+
 /* Control PDUs belong to their connection and end with it. */
 static void
 end_control(struct conn *c, struct task *t)
@@ -155,7 +159,8 @@ conn_stopped(struct conn *c)
         struct dp_conn_loss loss = {.err = c->err,
                                     .time2wait_s = iscsi_time2wait(c),
                                     .time2retain_s = iscsi_time2retain(c),
-                                    .served = c->started && c->pub.exp_statsn != c->unserved_sn,
+                                    .served = c->started &&
+                                              c->pub.exp_statsn - c->unserved_sn >= SERVED_MIN,
                                     .why = c->why};
 
         c->report = false;

@@ -284,7 +284,7 @@ struct iscsi_kevent {
             /* In force for this loss: what the target has said in an Asynchronous Message, else
              * what was agreed on (RFC 7143 11.9.1, 13.15, 13.16). */
             uint32_t time2wait_s, time2retain_s;
-            bool served; /* the target has answered a request since the login */
+            bool served; /* the target has answered many requests since the login */
             struct lunette_error why;
         } conn_error;
         struct {

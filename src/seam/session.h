@@ -20,7 +20,7 @@
 struct dp_conn_loss {
     enum iscsi_err err;
     uint32_t time2wait_s, time2retain_s; /* in force for this loss */
-    bool served;                         /* the target has answered a request since the login */
+    bool served;                         /* the target has answered many requests since the login */
     struct lunette_error why;
 };
 

@@ -44,6 +44,7 @@ B ping "$U" -i 0.05 -c 25 > out 2> err & p=$!
 wait_for seq=3 out
 down
 wait_for 'connection lost' err
+sleep 0.3 # some pings find no connection
 up --lun ram:4M
 wait $p; is 0 $? "ping over an outage"
 lines 1 'connection lost'
