@@ -84,7 +84,7 @@ struct fhost {
     bool aca; /* each command but task management is answered with ACA ACTIVE */
     char order[64];
     bool more_time;
-    struct scsi_eh_wait *waits[16];
+    struct scsi_eh_wait *waits[64];
     enum scsi_eh_result wait_results[16];
     unsigned nwaits;
     bool hold_waits;

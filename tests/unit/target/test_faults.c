@@ -60,7 +60,7 @@ logins_are_sent_elsewhere_while_ordered(void **state)
 static uint32_t
 window_after_a_command(struct puppet *p)
 {
-    const uint8_t tur[6] = {0};
+    const uint8_t tur[16] = {0};
 
     assert_int_equal(puppet_do(p, tur, ISCSI_FLAG_FINAL, 0, NULL, 0, NULL), 0);
     return get32(p->rx.h.scsi_rsp.max_cmd_sn);
