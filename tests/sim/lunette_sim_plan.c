@@ -85,6 +85,18 @@ plan_length(uint64_t *x)
     return draw(x, 4) == 0 ? 5000 + (uint32_t)draw(x, 10000) : 50 + (uint32_t)draw(x, 2000);
 }
 
+/* When f, of which the kind is known, begins, how long it lasts, and what it makes possible. */
+static void
+plan_fault(struct ls_plan *p, uint64_t *x, struct ls_fault *f)
+{
+    f->at_ms = (uint32_t)draw(x, p->span_ms + p->span_ms / 4);
+    f->for_ms = plan_length(x);
+    f->arg = draw(x, UINT32_MAX);
+    p->may |= ls_fault_may(f->kind);
+    if (f->at_ms + f->for_ms > p->faults_ms)
+        p->faults_ms = f->at_ms + f->for_ms;
+}
+
 static void
 plan_more_faults(struct ls_plan *p, uint64_t *x)
 {
@@ -92,12 +104,7 @@ plan_more_faults(struct ls_plan *p, uint64_t *x)
         struct ls_fault *f = &p->fault[p->nfaults++];
 
         f->kind = (enum ls_fault_kind)(FAULTS_FIRST + draw(x, FAULT_KINDS - FAULTS_FIRST));
-        f->at_ms = (uint32_t)draw(x, p->span_ms + p->span_ms / 4);
-        f->for_ms = plan_length(x);
-        f->arg = draw(x, UINT32_MAX);
-        p->may |= ls_fault_may(f->kind);
-        if (f->at_ms + f->for_ms > p->faults_ms)
-            p->faults_ms = f->at_ms + f->for_ms;
+        plan_fault(p, x, f);
     }
 }
 
@@ -168,12 +175,7 @@ plan_faults(struct ls_plan *p, uint64_t *x)
         f->kind = (enum ls_fault_kind)draw(x, FAULTS_FIRST);
         p->spoils |= f->kind == FAULT_SPOIL;
         p->cache |= f->kind == FAULT_CRASH;
-        f->at_ms = (uint32_t)draw(x, p->span_ms + p->span_ms / 4);
-        f->for_ms = plan_length(x);
-        f->arg = draw(x, UINT32_MAX);
-        p->may |= ls_fault_may(f->kind);
-        if (f->at_ms + f->for_ms > p->faults_ms)
-            p->faults_ms = f->at_ms + f->for_ms;
+        plan_fault(p, x, f);
     }
 }
 
