@@ -10,17 +10,6 @@
 
 #define BLOCK 512u
 
-static struct lunette_lun *
-open_lun(struct world *w)
-{
-    struct lunette_error err = LUNETTE_INIT(err);
-    struct lunette_lun *lun = NULL;
-
-    if (lunette_open(w->ctx, w->url, 0, &lun, &err) < 0)
-        fail_msg("%s", err.msg);
-    return lun;
-}
-
 static void
 start(struct world *w, const char *options)
 {
@@ -52,7 +41,7 @@ calls_after_the_target_has_had_its_logout(void **state)
 
     (void)state;
     start(&w, "?replacement_timeout=30");
-    lun = open_lun(&w);
+    lun = world_open_lun(&w);
     assert_int_equal(lunette_queue_new(lun, 4, &q, &err), 0);
     target_stop(w.target, stopped, &gone);
     while (!gone)
@@ -86,7 +75,7 @@ lent_sense_takes_no_slot(void **state)
 
     (void)state;
     start(&w, "");
-    lun = open_lun(&w);
+    lun = world_open_lun(&w);
     assert_int_equal(lunette_queue_new(lun, 1, &q, &err), 0);
     assert_int_equal(lunette_queue_scsi(q, &cmd, NULL), 0);
     assert_int_equal(lunette_queue_poll(q, &done, 1, 1, -1), 1);
@@ -122,7 +111,7 @@ poll_waits_as_told(void **state)
 
     (void)state;
     start(&w, "");
-    lun = open_lun(&w);
+    lun = world_open_lun(&w);
     assert_int_equal(lunette_queue_new(lun, 4, &q, &err), 0);
     assert_int_equal(lunette_queue_poll(q, &done, 0, 0, 0), -EINVAL);
     before = sim_now_ns(w.sim);
@@ -158,7 +147,7 @@ raw_command_without_a_session(void **state)
 
     (void)state;
     start(&w, "?replacement_timeout=0");
-    lun = open_lun(&w);
+    lun = world_open_lun(&w);
     assert_int_equal(lunette_queue_new(lun, 1, &q, &err), 0);
     assert_int_equal(lunette_scsi(lun, &cmd, &err), 0);
     assert_int_equal(cmd.out_done, BLOCK);
@@ -282,7 +271,7 @@ raw_commands_tell_what_moved(void **state)
 
     (void)state;
     start(&w, "");
-    lun = open_lun(&w);
+    lun = world_open_lun(&w);
     assert_int_equal(lunette_scsi(lun, &cmd, &err), 0);
     assert_int_equal(cmd.in_done, 20);
     assert_true(cmd.overflow);

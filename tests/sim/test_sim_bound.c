@@ -70,16 +70,6 @@ start(uint64_t seed, const char *time2wait, const char *options)
     sim_tap(w.sim, tap, NULL);
 }
 
-static struct lunette_lun *
-open_lun(void)
-{
-    struct lunette_lun *lun = NULL;
-
-    if (lunette_open(w.ctx, w.url, 0, &lun, &err) < 0)
-        fail_msg("%s", err.msg);
-    return lun;
-}
-
 static bool
 never(void *user)
 {
@@ -146,7 +136,7 @@ one_poison_block(void **state)
         int r;
 
         start(seed, seed > 2 ? "2" : "0", patience[seed % 2]);
-        w.lun = lun = open_lun();
+        w.lun = lun = world_open_lun(&w);
         assert_int_equal(lunette_queue_new(lun, 8, &q, &err), 0);
         cut_at = AT_BAD_LBA;
         t0 = sim_now_ns(w.sim);
@@ -182,7 +172,7 @@ each_command_is_cut(void **state)
         int r;
 
         start(seed, "0", "?" OPTIONS "&replacement_timeout=5");
-        w.lun = lun = open_lun();
+        w.lun = lun = world_open_lun(&w);
         cut_at = AT_EACH_COMMAND;
         t0 = sim_now_ns(w.sim);
         r = lunette_pwrite(lun, bufs[0], BLOCK, 0, 0, &err);
@@ -230,7 +220,7 @@ cuts_in_quick_succession(void **state)
         struct lunette_lun *lun;
 
         start(seed, "0", "?" OPTIONS "&replacement_timeout=5");
-        w.lun = lun = open_lun();
+        w.lun = lun = world_open_lun(&w);
         cut_at = AT_BAD_LBA; /* which nobody writes */
         cut_again(NULL);
         t0 = last = sim_now_ns(w.sim);

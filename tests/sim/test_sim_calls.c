@@ -16,16 +16,6 @@
 static struct world w;
 static struct lunette_error err;
 
-static struct lunette_lun *
-open_lun(void)
-{
-    struct lunette_lun *lun = NULL;
-
-    if (lunette_open(w.ctx, w.url, 0, &lun, &err) < 0)
-        fail_msg("%s", err.msg);
-    return lun;
-}
-
 static void
 start_on(const struct sim_config *net, uint64_t seed, const char *options)
 {
@@ -72,7 +62,7 @@ canceled(void **state)
 
     (void)state;
     start(1, "");
-    lun = open_lun();
+    lun = world_open_lun(&w);
     assert_int_equal(lunette_queue_new(lun, 4, &q, &err), 0);
     target_set_faults(w.target, &mute);
     assert_int_equal(lunette_queue_read(q, buf, BLOCK, 0, buf), 0);
@@ -102,7 +92,7 @@ canceled_at_a_dead_target(void **state)
 
     (void)state;
     start(1, "?abort_timeout=2000");
-    lun = open_lun();
+    lun = world_open_lun(&w);
     assert_int_equal(lunette_queue_new(lun, 4, &q, &err), 0);
     target_set_faults(w.target, &mute);
     assert_int_equal(lunette_queue_read(q, buf, BLOCK, 0, buf), 0);
@@ -129,7 +119,7 @@ out_of_time(void **state)
 
     (void)state;
     start(1, "");
-    lun = open_lun();
+    lun = world_open_lun(&w);
     assert_int_equal(lunette_queue_new(lun, 4, &q, &err), 0);
     assert_int_equal(lunette_queue_set_timeout(q, 1000), 0);
     assert_int_equal(lunette_set_timeout(lun, 3000), 0);
@@ -159,7 +149,7 @@ compared_and_written(void **state)
 
     (void)state;
     start(1, "");
-    lun = open_lun();
+    lun = world_open_lun(&w);
     memset(ones, 1, sizeof(ones));
     assert_int_equal(lunette_write_zeroes(lun, 4 * BLOCK, 0, 0, &err), 0);
     assert_int_equal(
@@ -196,8 +186,8 @@ reserved(void **state)
 
     (void)state;
     start(1, "");
-    a = open_lun();
-    b = open_lun();
+    a = world_open_lun(&w);
+    b = world_open_lun(&w);
     assert_int_equal(lunette_pr_register(a, KEY_B, KEY_A, 0, &err), -EBADE);
     assert_int_equal(lunette_pr_register(a, 0, KEY_A, LUNETTE_PR_APTPL, &err), -EREMOTEIO);
     assert_non_null(strstr(err.msg, "parameter list")); /* memory keeps nothing */
@@ -278,7 +268,7 @@ one_seed(uint64_t seed)
     slow.delay_min_us = 100;
     slow.delay_max_us = 3000;
     start_on(&slow, seed, seed % 2 == 0 ? "" : "?header_digest=CRC32C&data_digest=CRC32C");
-    lun = w.lun = open_lun();
+    lun = w.lun = world_open_lun(&w);
     assert_int_equal(lunette_queue_new(lun, DEPTH, &q, &err), 0);
     memset(slots, 0, sizeof(slots));
     for (int step = 0; step < 3000; step++) {

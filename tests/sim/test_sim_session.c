@@ -46,17 +46,6 @@ start(struct world *w, const char *options)
     assert_int_equal(lunette_ctx_set_events(w->ctx, on_event, &told), 0);
 }
 
-static struct lunette_lun *
-open_lun(struct world *w)
-{
-    struct lunette_error err = LUNETTE_INIT(err);
-    struct lunette_lun *lun = NULL;
-
-    if (lunette_open(w->ctx, w->url, 0, &lun, &err) < 0)
-        fail_msg("%s", err.msg);
-    return lun;
-}
-
 /* Lets virtual time pass. */
 static void
 pass(struct world *w, uint64_t ms)
@@ -140,7 +129,7 @@ no_error_over_many_cuts(void **state)
 
     (void)state;
     start(&w, "?default_time2wait=0");
-    lun = w.lun = open_lun(&w);
+    lun = w.lun = world_open_lun(&w);
     assert_int_equal(lunette_queue_new(lun, DEPTH, &q, &err), 0);
     for (unsigned round = 0; round < 60; round++) {
         for (unsigned i = 0; i < DEPTH; i++) {
@@ -197,7 +186,7 @@ events_come_in_order_and_in_time(void **state)
 
     (void)state;
     start(&w, "?replacement_timeout=30&default_time2wait=0");
-    lun = open_lun(&w);
+    lun = world_open_lun(&w);
     s = lunette_lun_session(lun);
     assert_int_equal(told.n, 0);
     sim_refuse(w.sim, NULL, true);
@@ -259,7 +248,7 @@ what_may_have_been_executed(void **state)
 
     (void)state;
     start(&w, "?replacement_timeout=30");
-    lun = open_lun(&w);
+    lun = world_open_lun(&w);
     assert_int_equal(lunette_queue_new(lun, 4, &q, &err), 0);
     assert_int_equal(lunette_queue_write(q, buf[0], BLOCK, 0, 0, buf[0]), 0);
     assert_int_equal(lunette_queue_read(q, buf[1], BLOCK, BLOCK, buf[1]), 0);
@@ -294,7 +283,7 @@ at_once(void **state)
 
     (void)state;
     start(&w, "?replacement_timeout=0");
-    lun = open_lun(&w);
+    lun = world_open_lun(&w);
     (void)sim_cut(w.sim, NULL, SIM_RESET);
     wait_for_state(&w, lun->s, LUNETTE_SESSION_FAILED);
     assert_int_equal(lunette_pread(lun, buf, BLOCK, 0, &err), -ENOTCONN);
@@ -323,7 +312,7 @@ for_ever(void **state)
 
     (void)state;
     start(&w, "?replacement_timeout=-1");
-    lun = open_lun(&w);
+    lun = world_open_lun(&w);
     assert_int_equal(lunette_queue_new(lun, 1, &q, &err), 0);
     sim_refuse(w.sim, NULL, true);
     (void)sim_cut(w.sim, NULL, SIM_EOF);
@@ -359,7 +348,7 @@ changed_while_it_waits(void **state)
 
     (void)state;
     start(&w, "?replacement_timeout=-1&noop_interval=3&noop_timeout=2s&timeout=7000&reopen_max=3");
-    lun = open_lun(&w);
+    lun = world_open_lun(&w);
     assert_int_equal(lunette_session_get_timeouts(lun->s, &t), 0);
     assert_int_equal(t.replacement_s, -1);
     assert_int_equal(t.noop_interval_ms, 3000);
@@ -406,7 +395,7 @@ pings_change_at_once(void **state)
 
     (void)state;
     start(&w, "?noop_interval=0");
-    lun = open_lun(&w);
+    lun = world_open_lun(&w);
     assert_int_equal(lunette_session_get_timeouts(lun->s, &t), 0);
     t.noop_interval_ms = t.noop_timeout_ms = 1000;
     assert_int_equal(lunette_session_set_timeouts(lun->s, &t, &err), 0);
@@ -436,7 +425,7 @@ requests_get_another_limit(void **state)
 
     (void)state;
     start(&w, "?timeout=20s");
-    lun = open_lun(&w);
+    lun = world_open_lun(&w);
     target_set_faults(w.target, &mute);
     for (int i = 0; i < 2; i++) {
         began = sim_now_ns(w.sim);
@@ -470,7 +459,7 @@ closed_in_each_state(void **state)
             uint64_t began;
 
             start(&w, "?replacement_timeout=30&noop_interval=0");
-            lun = open_lun(&w);
+            lun = world_open_lun(&w);
             sim_refuse(w.sim, NULL, !stalls);
             (void)sim_cut(w.sim, NULL, SIM_RESET);
             wait_for_state(&w, lun->s, LUNETTE_SESSION_BLOCKED);
@@ -534,7 +523,7 @@ lost_while_it_closes(void **state)
 
     (void)state;
     start(&w, "");
-    lun = open_lun(&w);
+    lun = world_open_lun(&w);
     assert_int_equal(lunette_pwrite(lun, buf, BLOCK, 0, 0, &err), 0);
     target_set_faults(w.target, &mute);
     sim_at(w.sim, LOOP_NS_PER_S, cut, &w);
@@ -554,7 +543,7 @@ closed_in_the_callback(void **state)
 
     (void)state;
     start(&w, "");
-    lun = open_lun(&w);
+    lun = world_open_lun(&w);
     told.close_it = lun;
     (void)sim_cut(w.sim, NULL, SIM_RESET);
     pass(&w, 10000);

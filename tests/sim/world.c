@@ -125,6 +125,19 @@ world_new(struct world *w, uint64_t seed, const struct world_config *cfg)
                        : "&target_user=target&target_password=another-secret-1");
 }
 
+struct lunette_lun *
+world_open_lun(struct world *w)
+{
+    struct lunette_error err = LUNETTE_INIT(err);
+    struct lunette_lun *lun = NULL;
+
+    if (lunette_open(w->ctx, w->url, 0, &lun, &err) < 0) {
+        (void)fprintf(stderr, "world: %s\n", err.msg);
+        abort();
+    }
+    return lun;
+}
+
 void
 world_free(struct world *w)
 {

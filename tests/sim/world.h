@@ -46,6 +46,9 @@ struct world {
 void world_new(struct world *w, uint64_t seed, const struct world_config *cfg);
 void world_free(struct world *w);
 
+/* Opens the LUN of w->url, which must go well. */
+struct lunette_lun *world_open_lun(struct world *w);
+
 /* What must hold after each turn: no layer is set to take the fast path where its state forbids it.
  * world_new sees to it that it is called. */
 void world_check(struct world *w);
