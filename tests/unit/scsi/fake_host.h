@@ -22,6 +22,7 @@
 #define FH_OUT    512
 #define FH_SCRIPT 64
 #define FH_LUNS   8
+#define FH_WAITS  (FH_OUT + FH_LUNS) /* an abort of each command, and a reset of each unit */
 #define ANY_OP    (-1)
 #define EVER      100000000u
 
@@ -84,8 +85,8 @@ struct fhost {
     bool aca; /* each command but task management is answered with ACA ACTIVE */
     char order[64];
     bool more_time;
-    struct scsi_eh_wait *waits[64];
-    enum scsi_eh_result wait_results[16];
+    struct scsi_eh_wait *waits[FH_WAITS];
+    enum scsi_eh_result wait_results[FH_WAITS];
     unsigned nwaits;
     bool hold_waits;
     char hold_at; /* no wait ends while this is the last letter of order */
@@ -485,6 +486,7 @@ fh_wait_work(struct loop_work *w)
 static inline void
 fh_later(struct fhost *f, struct scsi_eh_wait *w, enum scsi_eh_result r)
 {
+    assert_true(f->nwaits < FH_WAITS);
     f->waits[f->nwaits] = w;
     f->wait_results[f->nwaits++] = r;
     loop_defer(&f->loop.l, &f->wait_work);
