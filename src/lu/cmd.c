@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lu/buf.h"
+#include "lu/nexus.h"
 #include "lu/types.h"
 
 #define ASC_CDB_FIELD     SENSE_ASC(0x24, 0x00)
@@ -19,6 +20,10 @@
 void
 lu_cmd_fail_status(struct lu_cmd *c, uint8_t status)
 {
+    if (c->ua != 0)
+        lu_ua_give_back(c->nexus, c->lu, c->ua); /* it is not what the answer tells any more */
+    c->ua = 0;
+    c->sync_failed = false;
     c->status = status;
     c->failed = true;
     c->dir = LU_DIR_NONE;

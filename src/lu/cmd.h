@@ -60,6 +60,8 @@ struct lu_cmd {
     uint8_t sense[LU_SENSE_MAX];
     uint64_t scan; /* with LU_DATA_STREAM: 1 + the offset of the first mismatch; 0: none yet */
     uint32_t sync_failures; /* of the unit: those before do not matter to the command */
+    uint32_t ua;            /* the unit attention that it reports, of lu_ua_take; 0: none */
+    bool sync_failed;       /* its answer tells of all of the unit's sync_failures */
     uint64_t at;            /* blocks that op->slice is done with */
     struct lu_work work;
     struct lu_flush_job job;

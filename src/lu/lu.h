@@ -13,7 +13,7 @@
  *      later; status and sense data are then in c.  For LU_DIR_IN the router sends
  *      c->len bytes, or fewer, from the memory that lu_cmd_source returns; it computes
  *      the residual from c->len and c->expect.
- *   5. lu_cmd_end.
+ *   5. lu_cmd_answered, when the answer can no longer be kept back, and lu_cmd_end.
  *
  * The router may end a command early by calling lu_cmd_end at any time, and the device
  * server may ask for that with router->abort.  Between lu_cmd_init and lu_cmd_end the
@@ -73,6 +73,11 @@ void lu_cmd_take(struct lu_cmd *c, uint32_t off, const uint8_t *data, uint32_t l
  * frees (lu_buf_free) when it has sent them and all before them.  Otherwise *ret_owned stays as it
  * was.  Returns NULL when the store has failed, and then c has failed. */
 const uint8_t *lu_cmd_source(struct lu_cmd *c, uint32_t off, uint32_t *len, void **ret_owned);
+
+/* Called before lu_cmd_end when the status of c is on its way to the initiator.  A unit attention
+ * is over with that, and a failed sync is known.  Where a command ends without an answer, the unit
+ * attention that it was to report pends again (SAM-5 5.14). */
+void lu_cmd_answered(struct lu_cmd *c);
 
 /* Removes c from its task set.  The router owns c->buf from then on, and frees it (lu_buf_free)
  * when all of it has been sent.  Returns false when a sync for c is under way: c must then stay in

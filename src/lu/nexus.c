@@ -38,15 +38,22 @@ lu_ua_all(struct lu *lu, const struct lu_nexus *except, enum lu_ua ua)
 }
 
 uint16_t
-lu_ua_take(struct lu_nexus *n, const struct lu *lu)
+lu_ua_take(struct lu_nexus *n, const struct lu *lu, uint32_t *ret)
 {
     uint32_t *ua = &n->ua[lu->index];
     unsigned i;
 
     assert(*ua != 0);
     i = (unsigned)__builtin_ctz(*ua);
-    *ua &= ~(1u << i);
+    *ret = 1u << i;
+    *ua &= ~*ret;
     return ua_codes[i];
+}
+
+void
+lu_ua_give_back(struct lu_nexus *n, const struct lu *lu, uint32_t taken)
+{
+    n->ua[lu->index] |= taken;
 }
 
 void

@@ -43,7 +43,10 @@ lu_ua_pending(const struct lu_nexus *n, uint32_t lu_index)
     return n->ua[lu_index] != 0;
 }
 
-/* Clears the first pending unit attention and returns it, ASC << 8 | ASCQ.  There must be one. */
-uint16_t lu_ua_take(struct lu_nexus *n, const struct lu *lu);
+/* Takes the first pending unit attention, for a command that is to report it.  There must be one.
+ * Returns it, ASC << 8 | ASCQ, and in *ret what lu_ua_give_back wants where it was not reported. */
+uint16_t lu_ua_take(struct lu_nexus *n, const struct lu *lu, uint32_t *ret);
+/* What a command took pends again. */
+void lu_ua_give_back(struct lu_nexus *n, const struct lu *lu, uint32_t taken);
 
 #endif

@@ -97,7 +97,8 @@ cmd_synced(struct lu_flush_job *job)
     }
     if (c->sync_failures != lu->sync_failures) {
         lu_cmd_fail_store(c, lu->sync_error, true);
-        c->nexus->sync[lu->index].told = lu->sync_failures;
+        c->sync_failures = lu->sync_failures;
+        c->sync_failed = true;
     }
     c->dev->router->complete(c);
 }
@@ -115,9 +116,12 @@ lu_cmd_init(struct lu_cmd *c)
 static bool
 unit_attention(struct lu_cmd *c)
 {
+    uint32_t taken;
+
     if (!lu_ua_pending(c->nexus, c->lu->index))
         return false;
-    lu_cmd_fail(c, SENSE_UNIT_ATTENTION, lu_ua_take(c->nexus, c->lu));
+    lu_cmd_fail(c, SENSE_UNIT_ATTENTION, lu_ua_take(c->nexus, c->lu, &taken));
+    c->ua = taken;
     return true;
 }
 
@@ -270,10 +274,21 @@ lu_cmd_finish(struct lu_cmd *c)
     lu_work_start(c->dev->worker, &c->nexus->work, &c->work);
 }
 
+void
+lu_cmd_answered(struct lu_cmd *c)
+{
+    c->ua = 0;
+    if (__builtin_expect(c->sync_failed, 0))
+        c->nexus->sync[c->lu->index].told = c->sync_failures;
+}
+
 bool
 lu_cmd_end(struct lu_cmd *c)
 {
     assert(!c->ended);
+    if (__builtin_expect(c->ua != 0, 0))
+        lu_ua_give_back(c->nexus, c->lu, c->ua);
+    c->ua = 0;
     list_del(&c->link);
     if (lu_work_cancel(&c->work))
         count_work(c, -1u);

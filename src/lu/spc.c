@@ -225,7 +225,7 @@ lu_spc_request_sense(struct lu_cmd *c)
     if (c->lu == NULL) {
         s = (struct scsi_sense){.key = SENSE_ILLEGAL_REQUEST, .asc = 0x25};
     } else if (lu_ua_pending(c->nexus, c->lu->index)) {
-        uint16_t code = lu_ua_take(c->nexus, c->lu);
+        uint16_t code = lu_ua_take(c->nexus, c->lu, &c->ua);
 
         s = (struct scsi_sense){
             .key = SENSE_UNIT_ATTENTION, .asc = (uint8_t)(code >> 8), .ascq = (uint8_t)code};

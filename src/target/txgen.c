@@ -70,6 +70,7 @@ done(struct tgt_cmd *c, struct tgt_slot *slot)
     if (c->s.buf != NULL)
         tgt_slot_own(slot, c->s.buf);
     c->s.buf = NULL;
+    lu_cmd_answered(&c->s);
     tgt_cmd_free(c);
 }
 

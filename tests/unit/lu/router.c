@@ -279,6 +279,7 @@ req_read(struct req *r, void *buf, uint32_t size)
 void
 req_end(struct req *r)
 {
+    lu_cmd_answered(&r->c);
     assert_true(lu_cmd_end(&r->c));
     lu_buf_free(r->c.buf);
     r->c.buf = NULL;

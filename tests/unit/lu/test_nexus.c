@@ -45,6 +45,36 @@ attentions(void **state)
     assert_true(lu_resize(w->lu, STORE_ROOM + BLOCK, NULL) < 0);
 }
 
+/* One that is taken is over when the answer with it is on its way, and not where the command ends
+ * without an answer, or with another one. */
+static void
+attention_without_an_answer(void **state)
+{
+    struct world *w = *state;
+    uint8_t tur[CDB_MAX], sense[CDB_MAX];
+    struct req r, other;
+
+    (void)cdb_test_unit_ready(tur);
+    (void)cdb_request_sense(sense, false, 252);
+    lu_ua_set(w->a, w->lu, LU_UA_CAPACITY);
+    for (int how = 0; how < 3; how++) {
+        req_begin(&r, w, w->a, 0, how == 1 ? sense : tur, how == 1 ? 252 : 0);
+        assert_int_equal(r.c.failed, how != 1);
+        req_begin(&other, w, w->a, 0, tur, 0); /* one command reports it */
+        assert_false(other.c.failed);
+        if (how == 2)
+            lu_cmd_fail_status(&r.c, SCSI_TASK_ABORTED);
+        else
+            lu_abort_task_set(w->lu, w->a, w);
+        if (how == 2) {
+            req_end(&r);
+            req_end(&other);
+        }
+    }
+    assert_int_equal(next_ua(w, w->a), 0x2a09);
+    assert_int_equal(next_ua(w, w->a), 0);
+}
+
 /* Whoever leaves loses RESERVE(6), and finds 29/07; whoever left long ago is forgotten. */
 static void
 leaving(void **state)
@@ -184,6 +214,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(attentions, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(attention_without_an_answer, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(leaving, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(task_sets, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(resets, world_setup, world_teardown),

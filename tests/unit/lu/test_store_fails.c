@@ -186,6 +186,27 @@ sync_failure_is_told_to_all(void **state)
     assert_int_equal(do_code(w, w->b, cdb, data, BLOCK), 0);
 }
 
+/* Whoever ends its command before the answer has not been told. */
+static void
+sync_failure_without_an_answer(void **state)
+{
+    struct world *w = *state;
+    static struct req r;
+    uint8_t cdb[CDB_MAX], data[BLOCK] = {1};
+
+    (void)cdb_write10(cdb, 0, 1, 0);
+    assert_int_equal(do_code(w, w->a, cdb, data, BLOCK), 0);
+    w->disk.fail_next_sync = -EIO;
+    (void)cdb_sync_cache10(cdb, 0, 0, 0);
+    req_begin(&r, w, w->a, 0, cdb, 0);
+    req_finish(&r, NULL, 0);
+    assert_int_equal(r.c.status, SCSI_CHECK_CONDITION);
+    lu_abort_task_set(w->lu, w->a, w);
+    assert_true(r.aborted);
+    assert_int_equal(rejoin(w, &w->a, cdb), WRITE_ERROR);
+    assert_int_equal(rejoin(w, &w->a, cdb), 0);
+}
+
 static void
 wait_for_sync(struct world *w)
 {
@@ -343,6 +364,8 @@ main(void)
         cmocka_unit_test_setup_teardown(codes, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(syncs_on_the_loop, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(sync_failure_is_told_to_all, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(sync_failure_without_an_answer, world_setup,
+                                        world_teardown),
         cmocka_unit_test_setup_teardown(ended_while_syncing, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(ended_before_its_sync, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(synced_at_the_end, world_setup, world_teardown),

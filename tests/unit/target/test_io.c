@@ -619,6 +619,29 @@ attentions(void **state)
     puppet_free(q);
 }
 
+/* A command is aborted before its answer, which had a unit attention: the next one has it. */
+static void
+attention_of_an_aborted_command(void **state)
+{
+    struct target_faults slow = {.response_delay_ms = 60000};
+    struct world *w = *state;
+    struct puppet *p = puppet_session(w, KEYS(""));
+    struct scsi_sense s = {0};
+    uint8_t cdb[CDB_MAX];
+    uint32_t itt;
+
+    (void)cdb_test_unit_ready(cdb);
+    assert_int_equal(target_resize(w->target, IQN, 0, 2 << 20, NULL), 0);
+    target_set_faults(w->target, &slow);
+    itt = puppet_cmd(p, 0, ISCSI_FLAG_FINAL, cdb, 0, NULL, 0);
+    assert_int_equal(tmf(p, ISCSI_TMF_ABORT_TASK, itt, p->cmd_sn - 1), 0);
+    target_set_faults(w->target, NULL);
+    assert_int_equal(puppet_do(p, cdb, ISCSI_FLAG_FINAL, 0, NULL, 0, &s), SCSI_CHECK_CONDITION);
+    assert_int_equal(sense_code(&s), 0x2a09);
+    assert_int_equal(puppet_do(p, cdb, ISCSI_FLAG_FINAL, 0, NULL, 0, &s), SCSI_GOOD);
+    puppet_free(p);
+}
+
 int
 main(void)
 {
@@ -638,6 +661,7 @@ main(void)
         cmocka_unit_test_setup_teardown(text_without_room, setup, world_teardown),
         cmocka_unit_test_setup_teardown(target_shutdown, setup, world_teardown),
         cmocka_unit_test_setup_teardown(attentions, setup, world_teardown),
+        cmocka_unit_test_setup_teardown(attention_of_an_aborted_command, setup, world_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
