@@ -93,9 +93,14 @@ int reopen_new(struct ctl *ctl, struct login_gate *gate, const struct reopen_con
                struct lunette_error *err);
 
 /* The session is logged in, as *res says.  Called once, inside login_callbacks.done, so that no
- * event is missed.  A control plane that has taken over a session from another fills in a result
- * with sid, cid, ep, tpgt and params.time2wait and time2retain, which are what is used. */
+ * event is missed. */
 void reopen_attach(struct iscsi_reopen *r, const struct login_result *res);
+
+/* The same for a session that another control plane has made, and left behind: it fills in sid,
+ * cid, ep, tpgt and params.time2wait and time2retain of *res, which are what is used.  The data
+ * plane is told of the time limits, since what the other one has said last may not have come to it.
+ * A loss that is found is told with reopen_lost. */
+void reopen_take_over(struct iscsi_reopen *r, const struct login_result *res);
 
 /* Tells of a loss that the data plane has not reported to us, such as one that a control plane
  * finds when it takes the session over.  The first try follows time2wait_s seconds later; -1: as

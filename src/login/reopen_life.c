@@ -178,6 +178,13 @@ reopen_attach(struct iscsi_reopen *r, const struct login_result *res)
 }
 
 void
+reopen_take_over(struct iscsi_reopen *r, const struct login_result *res)
+{
+    reopen_attach(r, res);
+    reopen_tell_limits(r, true);
+}
+
+void
 reopen_free(struct iscsi_reopen **pr)
 {
     struct iscsi_reopen *r = *pr;

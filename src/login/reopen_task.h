@@ -125,6 +125,8 @@ void reopen_not_dropped(struct iscsi_reopen *r);
 /* ---- reopen_try.c --------------------------------------------------------------------------- */
 
 void reopen_keep_result(struct iscsi_reopen *r, const struct login_result *res);
+/* Tells the data plane of the limits that are not those of the last login, or of all. */
+void reopen_tell_limits(struct iscsi_reopen *r, bool all);
 /* It is time for the next try. */
 void reopen_due(struct iscsi_reopen *r);
 void reopen_passed(struct login_turn *t);

@@ -118,13 +118,11 @@ reopen_on_limit(void *user, const struct iscsi_reply *rep)
 }
 
 static void
-reopen_tell_limit(struct iscsi_reopen *r, enum iscsi_param param, int64_t told, int64_t limit)
+reopen_tell_limit(struct iscsi_reopen *r, enum iscsi_param param, int64_t limit)
 {
     struct iscsi_uevent ev = {.type = ISCSI_UEVENT_SET_PARAM, .sid = r->sid, .cid = r->cid};
     int e;
 
-    if (told == limit)
-        return;
     ev.u.set_param.param = param;
     (void)snprintf(ev.u.set_param.value, sizeof(ev.u.set_param.value), "%" PRId64, limit);
     e = ctl_request(r->ctl, &ev, NULL, 0, reopen_on_limit, r->loop);
@@ -135,15 +133,17 @@ reopen_tell_limit(struct iscsi_reopen *r, enum iscsi_param param, int64_t told, 
 
 /* The owner may have set other limits while a login was under way, which has told the data plane of
  * those that it began with. */
-static void
-reopen_tell_limits(struct iscsi_reopen *r)
+void
+reopen_tell_limits(struct iscsi_reopen *r, bool all)
 {
     const struct reopen_limits *was = &r->told, *is = &r->limits;
 
-    reopen_tell_limit(r, ISCSI_PARAM_RECOVERY_TMO, was->replacement_timeout_s,
-                      is->replacement_timeout_s);
-    reopen_tell_limit(r, ISCSI_PARAM_PING_INTERVAL_MS, was->ping_interval_ms, is->ping_interval_ms);
-    reopen_tell_limit(r, ISCSI_PARAM_PING_TIMEOUT_MS, was->ping_timeout_ms, is->ping_timeout_ms);
+    if (all || was->replacement_timeout_s != is->replacement_timeout_s)
+        reopen_tell_limit(r, ISCSI_PARAM_RECOVERY_TMO, is->replacement_timeout_s);
+    if (all || was->ping_interval_ms != is->ping_interval_ms)
+        reopen_tell_limit(r, ISCSI_PARAM_PING_INTERVAL_MS, is->ping_interval_ms);
+    if (all || was->ping_timeout_ms != is->ping_timeout_ms)
+        reopen_tell_limit(r, ISCSI_PARAM_PING_TIMEOUT_MS, is->ping_timeout_ms);
 }
 
 static void
@@ -157,7 +157,7 @@ reopen_login_done(void *user, const struct login_result *res, const struct lunet
         why = *err;
     if (login_is_over(r->login))
         login_free(&r->login);
-    reopen_tell_limits(r);
+    reopen_tell_limits(r, false);
     if (res != NULL)
         reopen_came_back(r, res);
     else

@@ -415,6 +415,8 @@ bool ls_ctl_is_away(const struct ls_world *w);
 /* ---- user.c --------------------------------------------------------------------------------- */
 
 void ls_user_acts(struct ls_world *w);
+/* The control plane has told the data plane once more what was said last. */
+void ls_user_said(struct ls_session *se);
 
 /* ---- io.c ----------------------------------------------------------------------------------- */
 

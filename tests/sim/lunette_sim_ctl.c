@@ -91,7 +91,8 @@ on_found(void *user, const struct iscsi_reply *rep)
     se->w->ctl.adoptions--;
     if (rep->err == 0)
         res.ep = rep->r.conn.ep;
-    reopen_attach(s->reopen, &res);
+    reopen_take_over(s->reopen, &res);
+    ls_user_said(se);
     se->reopens = se->attempt = 0;
     se->lost = se->failed = s->lost = false;
     s->timed_out = host == NULL || host->state == SCSI_HOST_GONE;

@@ -40,11 +40,18 @@ say_timeout(struct ls_session *se, int32_t s)
     se->said_ns = ls_clock_ns(se->w);
 }
 
-/* What was said last is known everywhere. */
+void
+ls_user_said(struct ls_session *se)
+{
+    if (se->least_s != se->replacement_s || se->most_s != se->replacement_s)
+        se->said_ns = ls_clock_ns(se->w);
+}
+
+/* What was said last is known everywhere, unless it was said to a control plane that has died. */
 static void
 settle_timeout(struct ls_session *se)
 {
-    if (ls_clock_ns(se->w) - se->said_ns > SAID_NS)
+    if (!ls_ctl_is_away(se->w) && ls_clock_ns(se->w) - se->said_ns > SAID_NS)
         se->least_s = se->most_s = se->replacement_s;
 }
 

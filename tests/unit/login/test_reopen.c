@@ -443,6 +443,32 @@ limit_set_during_a_login(void **state)
     }
 }
 
+/* A control plane that takes the session over tells its limits, whatever the one before has told.
+ */
+static void
+limits_of_another_control_plane(void **state)
+{
+    struct reopen_callbacks cb = {.gave_up = tale_on_gave_up};
+    struct reopen_config rc = {.reopen_max = 1};
+    struct tale t;
+
+    (void)state;
+    tale_begin(&t, 29, 1, NULL);
+    reopen_free(&t.r);
+    t.cfg.replacement_timeout_s = 33;
+    t.cfg.ping_interval_ms = 1234;
+    t.cfg.ping_timeout_ms = 2345;
+    rc.login = &t.cfg;
+    cb.user = &t;
+    assert_int_equal(reopen_new(t.w->ctl, &t.gate, &rc, &cb, &t.r, NULL), 0);
+    reopen_take_over(t.r, &t.res);
+    tale_pass(&t, SEC);
+    assert_int_equal(atoi(t.c->names[ISCSI_PARAM_RECOVERY_TMO]), 33);
+    assert_int_equal(atoi(t.c->names[ISCSI_PARAM_PING_INTERVAL_MS]), 1234);
+    assert_int_equal(atoi(t.c->names[ISCSI_PARAM_PING_TIMEOUT_MS]), 2345);
+    tale_end(&t);
+}
+
 /* ---- refused -------------------------------------------------------------------------------- */
 
 /* Refusals for good count once a second; the last that is allowed ends the session. */
@@ -727,6 +753,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(limit_set_during_a_login),
+        cmocka_unit_test(limits_of_another_control_plane),
         cmocka_unit_test(first_try),
         cmocka_unit_test(longest_wait),
         cmocka_unit_test(found_soon),
