@@ -58,25 +58,28 @@ delayed_send(struct ipc_carrier *c, struct ipc_packet *p)
 {
     struct ipc_delayed *d = container_of(c, struct ipc_delayed, carrier);
     struct loop *l = c->server_loop;
+    uint64_t *last = &d->last_ns[p->lane], when;
     struct msg *m;
-    uint64_t when;
 
     if (d->cut && p->lane == IPC_LANE_REQUESTS)
         return -EPIPE;
     if (d->refuse_events && p->lane == IPC_LANE_EVENTS)
         return -EAGAIN;
     m = steady_calloc(1, sizeof(*m));
-    when = l->now_ns + loop_random(l) % (d->max_delay_ns + 1);
-    if (when <= d->last_ns[p->lane])
-        when = d->last_ns[p->lane] + 1;
-    d->last_ns[p->lane] = when;
     m->d = d;
     m->p = p;
     loop_timer_init(&m->timer, deliver);
     list_push_back(&d->msgs, &m->node);
     if (p->lane == IPC_LANE_REQUESTS)
         d->requests++;
-    loop_timer_start(l, &m->timer, when - l->now_ns);
+    /* Outside a turn the loop reads its clock only here, so the order is made from it. */
+    loop_timer_start(l, &m->timer, loop_random(l) % (d->max_delay_ns + 1));
+    when = m->timer.node.when_ns;
+    if (when <= *last) {
+        when = *last + 1;
+        loop_timer_start(l, &m->timer, when - l->now_ns);
+    }
+    *last = when;
     return 0;
 }
 
