@@ -91,6 +91,14 @@ check_waits(struct ls_world *w, const struct ls_session *se)
                 se->most_s);
 }
 
+/* It is back in the turn in which its time was over: nobody has seen its commands fail. */
+static bool
+was_waited_for(const struct ls_world *w, const struct ls_session *se)
+{
+    return se->gone_ns == 0 && se->least_s >= 0 &&
+           sim_now_ns(w->sim) - se->blocked_at_ns >= (uint64_t)se->least_s * LOOP_NS_PER_S;
+}
+
 void
 ls_check_host(struct ls_world *w, struct ls_session *se)
 {
@@ -98,6 +106,8 @@ ls_check_host(struct ls_world *w, struct ls_session *se)
     enum scsi_host_state state = host != NULL ? host->state : SCSI_HOST_GONE;
 
     if (state == SCSI_HOST_RUNNING) {
+        if (se->blocked_ns != 0 && was_waited_for(w, se))
+            se->failing_ns = sim_now_ns(w->sim);
         se->blocked_ns = se->gone_ns = 0;
         return;
     }

@@ -341,7 +341,7 @@ finish(struct ls_world *w, struct ls_io *io, int err)
         ls_model_read_over(m, io->since);
     if (ls_is_raw(io->op))
         ls_wire_given_back(w->wire, (uint8_t)io->h->index, io->cdb);
-    if (err == 0)
+    if (err == 0 && io->op != LS_FLUSH && io->op != LS_DISCARD) /* these may have nothing to do */
         io->h->good_ns = sim_now_ns(w->sim);
     if (w->calm && err == 0 && (io->op == LS_READ || io->op == LS_WRITE) && io->h->asked_ns == 0 &&
         !io->h->closing)

@@ -42,7 +42,9 @@ struct wire_conn {
     struct list node;
     uint32_t id;
     struct lane lane[2]; /* to the client, to the server */
-    bool ffp, header_digest, data_digest, spoiled;
+    bool ffp, header_digest, data_digest;
+    bool spoiled;                /* what is sent, and whether it is heard, is not what was meant */
+    bool deaf;                   /* the initiator does not hear what comes */
     uint32_t cmd_sn, max_cmd_sn; /* the next; the last that may be sent */
     struct task *task;
     uint32_t tasks, room;
@@ -320,7 +322,7 @@ take_r2t(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h)
 {
     struct task *t = task_of(c, ld_be32(h + 16));
 
-    if (t == NULL)
+    if (t == NULL || c->spoiled)
         return;
     if (t->r2ts == sizeof(t->r2t) / sizeof(t->r2t[0]))
         ls_fail(wi->w, "too many R2Ts are not answered");
@@ -339,7 +341,7 @@ came(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h, uint32_t len)
     if (opcode == ISCSI_OP_SCSI_RSP)
         ls_say(wi->w, "        wire %u   flags %02x, response %u, status %02x, residual %u", c->id,
                h[1], h[2], h[3], ld_be32(h + 44));
-    if (c->spoiled)
+    if (c->deaf)
         return;
     if (opcode == ISCSI_OP_LOGIN_RSP || sn_gt(max, c->max_cmd_sn))
         c->max_cmd_sn = max;
@@ -431,6 +433,7 @@ strikes(struct ls_wire *wi, struct wire_conn *c, bool to_server)
            to_server ? "to the target" : "to the initiator");
     LS_COUNT(spoiled, 1);
     c->spoiled = true;
+    c->deaf |= !to_server;
     if (s->data && to_server)
         ls_world_spoiled(wi->w);
     return true;
