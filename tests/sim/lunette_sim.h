@@ -182,8 +182,7 @@ enum ls_what { LS_PATTERN, LS_ZEROES, LS_BYTES };
 enum ls_outcome {
     LS_DONE,     /* it was executed */
     LS_NOT_DONE, /* it was not */
-    LS_MAYBE,    /* it may have been, in part too, and is not any more */
-    LS_LOOSE,    /* it may be yet */
+    LS_MAYBE,    /* it may have been, in part too, and is not any more in this nexus or another */
     LS_STABLE,   /* it was executed, and the power may go */
     LS_WEAK,     /* it was executed, which may have changed nothing: a discard */
 };
@@ -209,7 +208,12 @@ bool ls_model_known(struct ls_model *m, uint64_t at, uint8_t *ret, uint64_t len)
 void ls_model_flushed(struct ls_model *m, uint64_t since);
 /* What is not stable may be gone. */
 void ls_model_crash(struct ls_model *m);
-/* Nothing is under way any more, anywhere. */
+/* A nexus begins, and has ended the one before it, or there was none. */
+void ls_model_new_nexus(struct ls_model *m);
+/* The nexus was left without an end, and the network has bytes of it: what may have been executed
+ * in it may be yet, whatever is written in others meanwhile. */
+void ls_model_adrift(struct ls_model *m);
+/* Nothing is under way any more but what is known to be. */
 void ls_model_settled(struct ls_model *m);
 /* Any bytes may be where writes are under way: they were spoiled. */
 void ls_model_spoiled(struct ls_model *m);
@@ -365,7 +369,8 @@ struct ls_world {
     bool calm;    /* nothing is wrong any more */
     bool dropped; /* events did not come */
     bool leaving;
-    bool lossy; /* memory was short: anything may have failed */
+    bool lossy;  /* memory was short: anything may have failed */
+    bool adrift; /* the network has bytes of sessions that nobody has any more */
 };
 
 bool ls_has_fault(const struct ls_world *w, enum ls_fault_kind k);
@@ -391,6 +396,8 @@ uint64_t ls_random(struct ls_world *w, uint64_t below);
 
 void ls_handles_init(struct ls_world *w);
 void ls_session_ask(struct ls_session *se);
+/* It is logged in anew: what was under way before has ended. */
+void ls_session_new_nexus(struct ls_session *se);
 /* Opens and closes what is due. */
 void ls_handles_look(struct ls_world *w);
 bool ls_handles_up(struct ls_world *w);

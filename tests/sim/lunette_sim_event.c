@@ -60,6 +60,7 @@ recovered(struct ls_world *w, struct ls_session *se)
     se->lost = se->failed = false;
     se->reopens++;
     se->attempt = 0;
+    ls_session_new_nexus(se);
     LS_COUNT(reopens, 1);
 }
 

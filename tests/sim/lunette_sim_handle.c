@@ -53,6 +53,15 @@ ls_session_ask(struct ls_session *se)
     se->reopens = info.reopens;
 }
 
+void
+ls_session_new_nexus(struct ls_session *se)
+{
+    for (uint32_t i = 0; i < se->w->plan.luns; i++) {
+        if (se->w->handle[i].se == se)
+            ls_model_new_nexus(se->w->model[i]);
+    }
+}
+
 /* It may have lost its connection before it is ours. */
 static void
 session_is_open(struct ls_session *se, struct lunette_session *s)
@@ -63,6 +72,7 @@ session_is_open(struct ls_session *se, struct lunette_session *s)
     se->sid = s->sid;
     ls_session_ask(se);
     se->replacement_s = se->least_s = se->most_s = w->plan.replacement_s;
+    ls_session_new_nexus(se);
     LS_COUNT(opens, 1);
 }
 
@@ -210,10 +220,27 @@ session_closed(void *user)
     ls_say(se->w, "the session is closed");
 }
 
+/* What the network has of a session that is lost nobody ends: the next one is another nexus. */
+static void
+leave_adrift(struct ls_session *se)
+{
+    struct ls_world *w = se->w;
+    const struct scsi_host *host = dataplane_host(w->ctx->dp, se->sid);
+
+    if ((host != NULL && host->state == SCSI_HOST_RUNNING) || sim_orphans(w->sim) == 0)
+        return;
+    w->adrift = true;
+    for (uint32_t i = 0; i < w->plan.luns; i++) {
+        if (w->handle[i].se == se)
+            ls_model_adrift(w->model[i]);
+    }
+}
+
 /* Nothing is told of it any more. */
 static void
 session_is_left(struct ls_session *se)
 {
+    leave_adrift(se);
     se->s = NULL;
     se->gone = se->lost = se->failed = se->want_close = false;
     se->blocked_ns = se->gone_ns = se->failing_ns = 0;

@@ -7,6 +7,10 @@
  * way.  A write that failed stays a possibility until then; it may be there in part.  Where nothing
  * is under way, the first look tells which it is, and it must stay that.
  *
+ * A session that is back has ended what was under way before.  One that is closed while it is lost
+ * has not: as long as the network has bytes of its connection, what may have been executed may come
+ * yet, over what was written in another session, and only then is it over.
+ *
  * The order of what happens is counted in moments: each begin and each end has one of its own.
  */
 #include <assert.h>
@@ -21,7 +25,7 @@
 struct value {
     uint32_t id; /* of the write; 0: what was there at first, or what was seen */
     enum ls_what what;
-    bool loose, wild; /* wild: any bytes */
+    bool maybe, loose, wild; /* loose: it may come yet; wild: any bytes */
     bool acked, stable;
     uint64_t from, to; /* moments at which its write began and ended; to NEVER: it has not */
     uint64_t gone;     /* the moment from which on it cannot be there; NEVER: it can */
@@ -37,6 +41,7 @@ struct ls_model {
     struct ls_world *w;
     uint32_t lun;
     uint64_t moment, units;
+    uint64_t nexus; /* the moment at which it began */
     struct unit *unit;
     uint8_t *seen;                  /* what LS_BYTES stands for */
     bool cache;                     /* there is a cache that a crash takes */
@@ -224,7 +229,7 @@ ls_model_wrote(struct ls_model *m, uint32_t id, uint64_t at, uint64_t len, enum 
 
         assert(v != NULL && v->to == NEVER);
         v->to = m->moment;
-        v->loose = how == LS_LOOSE;
+        v->maybe = how == LS_MAYBE;
         if (how == LS_NOT_DONE)
             v->gone = v->from; /* nor may anybody have seen it */
         if (how == LS_DONE || how == LS_STABLE) {
@@ -370,12 +375,35 @@ ls_model_known(struct ls_model *m, uint64_t at, uint8_t *ret, uint64_t len)
 }
 
 void
+ls_model_new_nexus(struct ls_model *m)
+{
+    m->nexus = ++m->moment;
+}
+
+void
+ls_model_adrift(struct ls_model *m)
+{
+    for (uint64_t n = 0; n < m->units; n++) {
+        for (uint32_t i = 0; i < m->unit[n].n; i++) {
+            struct value *v = &m->unit[n].v[i];
+
+            v->loose |= v->maybe && v->to > m->nexus && v->gone == NEVER;
+        }
+    }
+}
+
+void
 ls_model_settled(struct ls_model *m)
 {
     m->moment++;
     for (uint64_t n = 0; n < m->units; n++) {
-        for (uint32_t i = 0; i < m->unit[n].n; i++)
-            m->unit[n].v[i].loose = false;
+        for (uint32_t i = 0; i < m->unit[n].n; i++) {
+            struct value *v = &m->unit[n].v[i];
+
+            if (v->loose)
+                v->to = m->moment;
+            v->loose = false;
+        }
     }
 }
 

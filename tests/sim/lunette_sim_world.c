@@ -115,6 +115,17 @@ some_turns(void *user)
     return w->turns_left-- == 0 || ls_ctl_is_due(w);
 }
 
+/* Whether the network has the last bytes of sessions that were left. */
+static void
+look_for_orphans(struct ls_world *w)
+{
+    if (!w->adrift || sim_orphans(w->sim) > 0)
+        return;
+    w->adrift = false;
+    for (uint32_t i = 0; i < w->plan.luns; i++)
+        ls_model_settled(w->model[i]);
+}
+
 void
 ls_world_step(struct ls_world *w, uint64_t max_ns)
 {
@@ -124,6 +135,7 @@ ls_world_step(struct ls_world *w, uint64_t max_ns)
     w->turns_left = 1 + (uint32_t)ls_random(w, 12);
     if (!sim_run_until(w->sim, some_turns, w, max_ns) && sim_now_ns(w->sim) < end)
         sim_jump(w->sim, end - sim_now_ns(w->sim)); /* nobody waits for anything */
+    look_for_orphans(w);
     ls_user_acts(w);
     ls_io_cancel_some(w);
     ls_io_poll(w);

@@ -102,6 +102,10 @@ void sim_stall(struct sim *sim, const struct sock_addr *server, bool on);
  * was on its way arrives after all. */
 void sim_hold(struct sim *sim, bool on);
 
+/* Connections that their client has closed and their server has not: it may still receive what was
+ * sent to it before. */
+unsigned sim_orphans(struct sim *sim);
+
 /* Closes a descriptor of stream_release that nobody has adopted. */
 void sim_close_fd(struct sim *sim, int fd);
 

@@ -1355,6 +1355,19 @@ sim_hold(struct sim *sim, bool on)
     }
 }
 
+unsigned
+sim_orphans(struct sim *sim)
+{
+    unsigned n = 0;
+
+    LIST_FOREACH (p, &sim->conns) {
+        const struct conn *c = container_of(p, struct conn, node);
+
+        n += c->end[0].state == END_CLOSED && c->end[1].state != END_CLOSED;
+    }
+    return n;
+}
+
 void
 sim_net_free(struct sim *sim)
 {
