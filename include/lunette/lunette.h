@@ -398,6 +398,11 @@ LUNETTE_API int lunette_get_session_info(const struct lunette_lun *lun,
  * replacement_timeout has passed since the first loss, or the time of all its tries without
  * outages. Only a target that refuses the login for good, as for a wrong secret, ends the session.
  *
+ * A session that is back has ended at the target what was under way before.  One that is closed
+ * while its connection is lost has not: a write that has ended with -ENOLINK, -ECANCELED or
+ * -ETIMEDOUT may be executed later, as long as the network has it, and so over what another session
+ * writes there.
+ *
  * lunette_open makes a session for its one LUN.  Several LUNs of a target may share one:
  *
  *     r = lunette_session_open(ctx, url, 0, &session, &err);
