@@ -305,7 +305,8 @@ settle(struct ls_model *m, struct unit *u, uint64_t n, uint64_t since, const uin
         if (u->v[i].what == LS_BYTES)
             u->v[i].wild = true;
     }
-    add(m, u, &(struct value){.what = LS_BYTES, .gone = NEVER});
+    /* A read that began before this one may have found what was there before. */
+    add(m, u, &(struct value){.what = LS_BYTES, .to = since, .gone = NEVER});
 }
 
 static _Noreturn void
