@@ -271,6 +271,7 @@ struct ls_io {
     uint32_t id;
     uint64_t since; /* the model's moment */
     uint64_t start_ns, jumped_ns;
+    uint64_t lost_ns; /* when its session was first lost since it was made; 0: it was not */
     struct iovec iov[6];
     int iovcnt;
     uint8_t cdb[16];
@@ -290,7 +291,8 @@ struct ls_session {
     struct lunette_open *op; /* of one that LUNs share */
     bool closing, want_close;
     unsigned tries;
-    uint64_t again_ns; /* not to be touched before */
+    uint64_t again_ns;   /* not to be touched before */
+    uint64_t opening_ns; /* since when it is being opened */
     /* What the library has said. */
     bool lost, failed, gone;
     uint32_t reopens, attempt;
@@ -471,6 +473,8 @@ void ls_events_check(struct ls_world *w);
 void ls_check_turn(struct ls_world *w);
 /* What its commands do now: wait, or fail. */
 void ls_check_host(struct ls_world *w, struct ls_session *se);
+/* The session is lost: so is what is under way in it. */
+void ls_io_lost(struct ls_world *w, const struct ls_session *se);
 
 /* ---- memory.c ------------------------------------------------------------------------------- */
 

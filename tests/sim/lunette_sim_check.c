@@ -114,6 +114,7 @@ ls_check_host(struct ls_world *w, struct ls_session *se)
     if (se->blocked_ns == 0) {
         se->blocked_ns = ls_clock_ns(w);
         se->blocked_at_ns = sim_now_ns(w->sim);
+        ls_io_lost(w, se);
     }
     if (state == SCSI_HOST_GONE)
         check_fails(w, se);

@@ -10,8 +10,11 @@
 #include <errno.h>
 
 #include "ctl/ctl.h"
+#include "iscsi/session.h"
+#include "login/logout.h"
 #include "login/reopen.h"
 #include "tests/sim/lunette_sim.h"
+#include "tests/support/steady_alloc.h"
 
 static uint64_t
 messages(const struct ls_world *w)
@@ -119,6 +122,56 @@ take_over(struct ls_world *w, struct ls_session *se)
     w->ctl.adoptions++;
 }
 
+/* A session whose opening was given up, and which the one that died had not undone yet. */
+struct left {
+    struct ls_world *w;
+    struct iscsi_logout *logout;
+};
+
+static void
+left_is_gone(void *user, const struct lunette_error *err)
+{
+    struct left *l = user;
+
+    (void)err;
+    l->w->ctl.adoptions--;
+    logout_free(&l->logout);
+    steady_free(l);
+}
+
+static bool
+is_wanted(const struct ls_world *w, uint32_t sid)
+{
+    for (uint32_t i = 0; i < w->plan.luns; i++) {
+        if (w->session[i].s != NULL && w->session[i].sid == sid)
+            return true;
+    }
+    return false;
+}
+
+/* What was never started the data plane undoes by itself. */
+static void
+end_left(struct ls_world *w, uint32_t sid)
+{
+    const struct iscsi_session *pub = dataplane_session(w->ctx->dp, sid);
+    const struct session *s;
+    struct logout_config lc = {.sid = sid, .nconns = 1, .skip_request = true};
+    struct left *l;
+
+    if (pub == NULL || is_wanted(w, sid))
+        return;
+    s = (const void *)((const char *)pub - offsetof(struct session, pub));
+    if (s->state == ISCSI_STATE_FREE || list_empty(&s->conns))
+        return;
+    ls_say(w, "session id %u is ended, which nobody has", sid);
+    lc.conns[0].cid = container_of(s->conns.next, struct conn, node)->pub.cid;
+    l = steady_calloc(1, sizeof(*l));
+    l->w = w;
+    if (session_logout_task(w->ctx->ctl, &lc, left_is_gone, l, &l->logout) < 0)
+        ls_fail(w, "a session that nobody has cannot be ended");
+    w->ctl.adoptions++;
+}
+
 static void
 come(struct ls_world *w)
 {
@@ -138,6 +191,8 @@ come(struct ls_world *w)
         if (w->session[i].s != NULL && !w->session[i].gone)
             take_over(w, &w->session[i]);
     }
+    for (uint32_t sid = 1; sid <= w->last_sid; sid++)
+        end_left(w, sid);
     ls_memory_pause(false);
 }
 

@@ -53,6 +53,14 @@ ls_session_ask(struct ls_session *se)
     se->reopens = info.reopens;
 }
 
+static bool
+is_running(const struct ls_session *se)
+{
+    const struct scsi_host *host = dataplane_host(se->w->ctx->dp, se->sid);
+
+    return host != NULL && host->state == SCSI_HOST_RUNNING;
+}
+
 void
 ls_session_new_nexus(struct ls_session *se)
 {
@@ -73,6 +81,10 @@ session_is_open(struct ls_session *se, struct lunette_session *s)
     ls_session_ask(se);
     se->replacement_s = se->least_s = se->most_s = w->plan.replacement_s;
     ls_session_new_nexus(se);
+    if (!is_running(se)) {
+        se->blocked_ns = ls_clock_ns(w);
+        se->blocked_at_ns = se->opening_ns; /* it was lost at some time since then */
+    }
     LS_COUNT(opens, 1);
 }
 
@@ -130,6 +142,8 @@ open_again(struct ls_world *w, struct ls_handle *h)
         ls_fail(w, "LUN %u never opens", h->index);
     h->again_ns = sim_now_ns(w->sim) + OPEN_AGAIN_NS;
     make_url(w, h->se);
+    if (!w->plan.shared)
+        h->se->opening_ns = sim_now_ns(w->sim);
     if (w->plan.shared)
         r = lunette_session_lun_start(h->se->s, h->index, 0, opened, h, &h->op, &err);
     else
@@ -147,7 +161,8 @@ open_session_again(struct ls_world *w, struct ls_session *se)
 
     if (se->tries++ > TRIES_MAX)
         ls_fail(w, "the session never opens");
-    se->again_ns = sim_now_ns(w->sim) + OPEN_AGAIN_NS;
+    se->opening_ns = sim_now_ns(w->sim);
+    se->again_ns = se->opening_ns + OPEN_AGAIN_NS;
     make_url(w, se);
     if (lunette_session_open_start(w->ctx, se->url, 0, session_opened, se, &se->op, &err) < 0 &&
         !w->lossy)
@@ -225,9 +240,8 @@ static void
 leave_adrift(struct ls_session *se)
 {
     struct ls_world *w = se->w;
-    const struct scsi_host *host = dataplane_host(w->ctx->dp, se->sid);
 
-    if ((host != NULL && host->state == SCSI_HOST_RUNNING) || sim_orphans(w->sim) == 0)
+    if (is_running(se) || sim_orphans(w->sim) == 0)
         return;
     w->adrift = true;
     for (uint32_t i = 0; i < w->plan.luns; i++) {

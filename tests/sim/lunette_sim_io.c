@@ -245,6 +245,7 @@ begin(struct ls_world *w, struct ls_io *io)
     io->busy = true;
     io->start_ns = sim_now_ns(w->sim);
     io->jumped_ns = w->jumped_ns;
+    io->lost_ns = 0;
     io->crashes = w->crashes;
     if (ls_writes(io->op))
         io->since = ls_model_write(
@@ -388,6 +389,17 @@ ls_io_leave(struct ls_world *w)
     ls_handles_free_queues(w);
     for (int i = 0; i < LS_SLOTS; i++)
         memset(w->io[i].buf, (uint8_t)w->io[i].poison, LS_IO_MAX / 2);
+}
+
+void
+ls_io_lost(struct ls_world *w, const struct ls_session *se)
+{
+    for (int i = 0; i < LS_SLOTS; i++) {
+        struct ls_io *io = &w->io[i];
+
+        if (io->busy && io->h->se == se && io->lost_ns == 0)
+            io->lost_ns = sim_now_ns(w->sim);
+    }
 }
 
 static void

@@ -37,6 +37,17 @@ is_back_in_vain(const struct ls_world *w, const struct ls_io *io)
             sim_now_ns(w->sim) - h->good_ns >= (uint64_t)h->se->least_s * LOOP_NS_PER_S);
 }
 
+/* It was lost with each connection since its session was first lost, for as long as that may be
+ * waited for, and has just been lost again. */
+static bool
+is_lost_for_good(const struct ls_world *w, const struct ls_io *io)
+{
+    const struct ls_session *se = io->h->se;
+
+    return io->lost_ns > 0 && se->least_s >= 0 && se->blocked_ns != 0 &&
+           sim_now_ns(w->sim) - io->lost_ns >= (uint64_t)se->least_s * LOOP_NS_PER_S;
+}
+
 /* Its session did not wait at some time since the request was made: requests fail then. */
 static bool
 given_up(const struct ls_world *w, const struct ls_io *io)
@@ -44,7 +55,7 @@ given_up(const struct ls_world *w, const struct ls_io *io)
     const struct ls_session *se = io->h->se;
     const struct scsi_host *host;
 
-    if (se->s == NULL || se->gone || is_back_in_vain(w, io) ||
+    if (se->s == NULL || se->gone || is_back_in_vain(w, io) || is_lost_for_good(w, io) ||
         (se->failing_ns > 0 && se->failing_ns >= io->start_ns))
         return true;
     host = dataplane_host(w->ctx->dp, se->sid);
