@@ -7,6 +7,7 @@
 
 #define EXEC_TRIES_MAX  100 /* of a command that was not sent */
 #define EXEC_LINK_RETRY 3   /* of the midlayer's own commands, after a lost connection */
+#define EXEC_SHORT_MS   500 /* until then a unit that has no resources is asked again, about */
 
 static void exec_send(struct scsi_exec *x);
 
@@ -199,6 +200,26 @@ exec_host_retry(struct scsi_exec *x, const struct scsi_verdict *v)
     return true;
 }
 
+/* True where the midlayer's own command x was refused for now, and is sent again.  "Insufficient
+ * resources" (55h) has the key of what the unit cannot do at all, so that somebody who asks for a
+ * page would take it for one that is not there; but it may be all that a unit ever says. */
+static bool
+exec_busy(struct scsi_exec *x, const struct scsi_sense *sense)
+{
+    struct scsi_sdev *s = sdev_of(x->io.dev);
+    struct loop *l = s->dev.target->loop;
+    uint8_t status = x->io.sc.status;
+    bool short_of = sense != NULL && sense->key == SENSE_ILLEGAL_REQUEST && sense->asc == 0x55 &&
+                    x->backoff_ms < EXEC_SHORT_MS;
+
+    if (!x->internal || l->now_ns >= x->deadline_ns ||
+        !(status == SCSI_BUSY || status == SCSI_TASK_SET_FULL || short_of))
+        return false;
+    s->dev.stats.busy++;
+    exec_again_after(x, scsi_backoff_ms(l, &x->backoff_ms));
+    return true;
+}
+
 static void
 scsi_exec_complete(struct scsi_io *io)
 {
@@ -207,6 +228,7 @@ scsi_exec_complete(struct scsi_io *io)
     struct loop *l = s->dev.target->loop;
     enum scsi_host_result r = scsi_io_host_result(io);
     struct scsi_sense sense;
+    bool told;
 
     assert(io->state == IO_IDLE && io->rq == NULL);
     list_del(&x->node);
@@ -220,9 +242,9 @@ scsi_exec_complete(struct scsi_io *io)
             exec_finish(x, v.err);
         return;
     }
-    if (io->sc.status == SCSI_CHECK_CONDITION &&
-        sense_parse(io->sc.sense, io->sc.sense_len, &sense) && !sense.deferred &&
-        sense.key == SENSE_UNIT_ATTENTION) {
+    told = io->sc.status == SCSI_CHECK_CONDITION &&
+           sense_parse(io->sc.sense, io->sc.sense_len, &sense) && !sense.deferred;
+    if (told && sense.key == SENSE_UNIT_ATTENTION) {
         scsi_unit_attention(s, sense.asc, sense.ascq);
         if (x->ua_left > 0) {
             x->ua_left--;
@@ -231,13 +253,8 @@ scsi_exec_complete(struct scsi_io *io)
             return;
         }
     }
-    if (x->internal && (io->sc.status == SCSI_BUSY || io->sc.status == SCSI_TASK_SET_FULL) &&
-        l->now_ns < x->deadline_ns) {
-        s->dev.stats.busy++;
-        exec_again_after(x, scsi_backoff_ms(l, &x->backoff_ms));
-        return;
-    }
-    exec_finish(x, 0);
+    if (!exec_busy(x, told ? &sense : NULL))
+        exec_finish(x, 0);
 }
 
 static int

@@ -55,6 +55,30 @@ test_unit_attentions_at_start(void **state)
     fd_close(&d);
 }
 
+/* A unit that has no resources now has what it is asked for all the same; one that always says so
+ * does not keep the disk from coming up. */
+static void
+test_short_of_resources(void **state)
+{
+    (void)state;
+    start();
+    for (int page = 0xb0; page <= 0xb1; page++) {
+        struct answer a =
+            ANSWER(SCSI_INQUIRY, page == 0xb0 ? 2 : EVER, SENSE(SENSE_ILLEGAL_REQUEST, 0x55, 3));
+
+        a.sub = page;
+        fh_script(&d.f, a);
+    }
+    fh_script(&d.f, ANSWER(SCSI_SERVICE_ACTION_IN_16, 2, SENSE(SENSE_ILLEGAL_REQUEST, 0x55, 3)));
+    fh_script(&d.f, ANSWER(SCSI_MODE_SENSE_6, 4, SENSE(SENSE_ILLEGAL_REQUEST, 0x55, 3)));
+    fd_up(&d);
+    assert_int_equal(d.up.err, 0);
+    assert_int_equal(lim()->max_compare_write, 8 * 512);
+    assert_true(lim()->write_cache && lim()->fua);
+    assert_true(fh_count(&d.f, SCSI_INQUIRY) < 30);
+    fd_close(&d);
+}
+
 /* The disk grows while it comes up, when it has told its size already: it is asked again. */
 static void
 test_grows_at_start(void **state)
@@ -489,6 +513,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_plain),
         cmocka_unit_test(test_unit_attentions_at_start),
+        cmocka_unit_test(test_short_of_resources),
         cmocka_unit_test(test_spin_up),
         cmocka_unit_test(test_not_coming_up),
         cmocka_unit_test(test_reservation_conflict_is_no_reason),
