@@ -203,6 +203,7 @@ timeouts_apply(struct lunette_session *s, const struct lunette_timeouts *t)
     if (r < 0)
         return r;
     limits->replacement_timeout_s = t->replacement_s;
+    reopen_limits_changed(s->reopen);
     r = timeouts_tell(s, ISCSI_PARAM_PING_INTERVAL_MS, limits->ping_interval_ms,
                       t->noop_interval_ms);
     if (r < 0)

@@ -269,6 +269,12 @@ login_free(struct iscsi_login **pl)
     ctl_op_free(&l->op);
 }
 
+void
+login_set_replacement(struct iscsi_login *l, int32_t replacement_timeout_s)
+{
+    l->cfg.replacement_timeout_s = replacement_timeout_s;
+}
+
 bool
 login_is_over(const struct iscsi_login *l)
 {

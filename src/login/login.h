@@ -34,6 +34,10 @@ void login_cancel(struct iscsi_login *l);
  * stays. */
 void login_free(struct iscsi_login **l);
 
+/* Changes replacement_timeout_s of a login that is under way.  Where it has told the data plane of
+ * the one before already, nothing happens. */
+void login_set_replacement(struct iscsi_login *l, int32_t replacement_timeout_s);
+
 /* Tells whether nothing of the login is left to be undone.  That is so when done is called, unless
  * the data plane has not answered in time; another login of the same connection waits for it. */
 bool login_is_over(const struct iscsi_login *l);

@@ -137,6 +137,10 @@ struct reopen_limits {
 
 struct reopen_limits *reopen_limits(struct iscsi_reopen *r);
 
+/* To be called when replacement_timeout_s has been changed: a login that is under way would tell
+ * the data plane of the one before, and a session be given up too soon. */
+void reopen_limits_changed(struct iscsi_reopen *r);
+
 /* Changes reopen_max, also while the session is lost: the next refusal is measured by it. */
 void reopen_set_max(struct iscsi_reopen *r, uint32_t reopen_max);
 

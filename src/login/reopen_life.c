@@ -220,6 +220,13 @@ reopen_limits(struct iscsi_reopen *r)
 }
 
 void
+reopen_limits_changed(struct iscsi_reopen *r)
+{
+    if (r->login != NULL)
+        login_set_replacement(r->login, r->limits.replacement_timeout_s);
+}
+
+void
 reopen_set_max(struct iscsi_reopen *r, uint32_t reopen_max)
 {
     r->reopen_max = reopen_max;

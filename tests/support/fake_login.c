@@ -59,6 +59,13 @@ login_is_over(const struct iscsi_login *l)
     return true;
 }
 
+void
+login_set_replacement(struct iscsi_login *l, int32_t replacement_timeout_s)
+{
+    (void)l;
+    (void)replacement_timeout_s;
+}
+
 bool
 login_error_retryable(const struct lunette_error *err)
 {

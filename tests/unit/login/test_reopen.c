@@ -434,7 +434,10 @@ limit_set_during_a_login(void **state)
                                                      .ping_interval_ms = 1234,
                                                      .ping_timeout_ms = 2345,
                                                      .replacement_timeout_s = -1};
+        reopen_limits_changed(t.r);
         tale_run_until_back(&t);
+        if (i == 0) /* the login itself has told it, and never the one before */
+            assert_int_equal(atoi(t.c->names[ISCSI_PARAM_RECOVERY_TMO]), -1);
         tale_pass(&t, SEC);
         assert_int_equal(atoi(t.c->names[ISCSI_PARAM_RECOVERY_TMO]), -1);
         assert_int_equal(atoi(t.c->names[ISCSI_PARAM_PING_INTERVAL_MS]), 1234);
