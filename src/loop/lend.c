@@ -111,10 +111,9 @@ lend_unacked(int fd, struct loop_stats *stats)
     return ioctl(fd, SIOCOUTQ, &n) < 0 ? -errno : n;
 }
 
-/* Drops the write queue at once and sends a reset, even when another process has the socket, too.
- * After close() alone the kernel would go on sending what is in that queue. */
-static void
-purge(int fd)
+/* After close() alone the kernel would go on sending what is in the write queue. */
+void
+lend_purge(int fd)
 {
     const struct sockaddr none = {.sa_family = AF_UNSPEC};
     const struct linger now = {1, 0};
@@ -134,7 +133,7 @@ lend_free(struct lend *d, struct loop_stats *stats)
     if (d->end > 0) {
         unacked = lend_unacked(d->fd, stats);
         if (unacked < 0 || d->sent - (uint64_t)unacked < d->end)
-            purge(d->fd);
+            lend_purge(d->fd);
     }
     close_pipe(d);
     free(d);

@@ -428,7 +428,7 @@ loop_free(struct loop *pub)
         .adopt = real_adopt, .release = real_release, .set_events = real_set_events,               \
         .sendv = real_sendv, .recvv = real_recvv, .set_rcvlowat = real_set_rcvlowat,               \
         .set_opts = real_set_opts, .lend = real_lend, .unacked = real_unacked,                     \
-        .unread = real_unread, .names = real_names, .close = real_close,                           \
+        .unread = real_unread, .names = real_names, .close = real_close, .reset = real_reset,      \
         .close_fd = real_close_fd,                                                                 \
     }
 

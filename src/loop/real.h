@@ -93,6 +93,7 @@ int64_t real_unacked(struct stream *s);
 int64_t real_unread(struct stream *s);
 int real_names(struct stream *s, struct sock_addr *ret_local, struct sock_addr *ret_peer);
 void real_close(struct stream *s);
+void real_reset(struct stream *s);
 void real_close_fd(struct loop *l, int fd);
 
 /* Returns a message of n pieces.  The pieces of a struct msghdr are not const, because recvmsg
@@ -137,6 +138,9 @@ int64_t lend_unacked(int fd, struct loop_stats *stats);
 /* Called before the socket is closed; afterwards the kernel refers to none of the lent memory.  d
  * may be NULL. */
 void lend_free(struct lend *d, struct loop_stats *stats);
+/* Drops the write queue of a socket at once and sends a reset, even when another process has the
+ * socket, too. */
+void lend_purge(int fd);
 
 /* Makes the callbacks of all streams that are ready now. */
 void real_dispatch_streams(struct real_loop *l);

@@ -188,6 +188,14 @@ real_close(struct stream *pub)
 }
 
 void
+real_reset(struct stream *pub)
+{
+    real_loop(pub->loop)->pub.stats.syscalls++;
+    lend_purge(sock_of(pub)->poll.fd);
+    real_close(pub);
+}
+
+void
 real_close_fd(struct loop *pub, int fd)
 {
     assert(fd >= 0);

@@ -126,6 +126,7 @@ struct loop_ops {
     int64_t (*unread)(struct stream *s);
     int (*names)(struct stream *s, struct sock_addr *ret_local, struct sock_addr *ret_peer);
     void (*close)(struct stream *s);
+    void (*reset)(struct stream *s);
     void (*close_fd)(struct loop *l, int fd);
 };
 
@@ -414,6 +415,15 @@ static inline void
 stream_close(struct stream *s)
 {
     s->loop->ops->close(s);
+}
+
+/* The same as stream_close, but the system drops what it has not sent, and resets the connection.
+ * The peer's system then reports an error, so that the peer does not serve what it may have
+ * received from a connection that nobody wants any more. */
+static inline void
+stream_reset(struct stream *s)
+{
+    s->loop->ops->reset(s);
 }
 
 #endif

@@ -174,6 +174,7 @@ static const struct loop_ops mem_loop_ops = {
     .set_opts = mem_set_opts,
     .names = mem_names,
     .close = mem_close,
+    .reset = mem_close,
 };
 
 static inline void

@@ -606,6 +606,7 @@ static const struct loop_ops sim_ops = {
     .unread = sim_unread,
     .names = sim_names,
     .close = sim_close,
+    .reset = sim_reset,
     .close_fd = sim_loop_close_fd,
 };
 

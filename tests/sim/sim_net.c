@@ -766,6 +766,16 @@ sim_close(struct stream *pub)
     stream_drop(s);
 }
 
+void
+sim_reset(struct stream *pub)
+{
+    struct end *e = stream_of(pub)->end;
+
+    if (e != NULL && e->unread == 0)
+        e->unread = 1; /* so that it is a reset */
+    sim_close(pub);
+}
+
 int
 sim_release(struct stream *pub)
 {

@@ -95,6 +95,7 @@ int64_t sim_unacked(struct stream *s);
 int64_t sim_unread(struct stream *s);
 int sim_names(struct stream *s, struct sock_addr *ret_local, struct sock_addr *ret_peer);
 void sim_close(struct stream *s);
+void sim_reset(struct stream *s);
 void sim_dispatch_streams(struct sim_loop *l);
 void sim_reap_streams(struct sim_loop *l);
 void sim_net_free(struct sim *sim);

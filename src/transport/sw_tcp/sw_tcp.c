@@ -65,6 +65,7 @@ struct sw_tcp_conn {
     uint8_t *held; /* received before start_conn, not parsed yet; RX_HELD_MAX bytes */
     uint32_t held_len;
     struct loop_work start_work;
+    bool started; /* start_conn has been called since bind_conn */
 };
 
 /* What a connection takes from the pool. */
@@ -693,6 +694,7 @@ sw_tcp_start_conn(struct iscsi_conn *c, struct lunette_error *err)
         sc->lend_min = TX_LEND_MIN;
         c->fast_write_limit = TX_LEND_MIN - 1; /* what is lent needs cleanup_task */
     }
+    sc->started = true;
     loop_defer(c->loop, &sc->start_work);
     return 0;
 }
@@ -828,10 +830,12 @@ sw_tcp_stop_conn(struct iscsi_conn *c, enum iscsi_stop how)
     struct sw_tcp_conn *sc = c->dd_data;
 
     (void)how;
-    if (sc->stream != NULL) {
+    if (sc->stream != NULL && sc->started)
         stream_close(sc->stream);
-        sc->stream = NULL;
-    }
+    else if (sc->stream != NULL) /* A login that is given up must not be served later, when it could
+                                    end a newer session of the same nexus (RFC 7143 6.3.5). */
+        stream_reset(sc->stream);
+    sc->stream = NULL;
     drop_output(sc);
     loop_defer_cancel(&sc->start_work);
     free(sc->held);
@@ -873,6 +877,7 @@ sw_tcp_bind_conn(struct iscsi_conn *c, int64_t eph, struct iscsi_endpoint *ep, b
         return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "cannot take over the socket: %s",
                             errno_text(-r));
     assert(sc->stream != NULL && sc->stream->loop == c->loop);
+    sc->started = false;
     c->last_recv_ns = c->loop->now_ns;
     return 0;
 }

@@ -835,6 +835,24 @@ test_reset_by_peer(void **state)
     pair_close(&p);
 }
 
+/* A stream that is reset tells its peer of an error, not of the end, though all is read. */
+static void
+test_reset_is_an_error(void **state)
+{
+    struct world *w = enter(state);
+    struct pair p = {0};
+
+    pair_open(w, &p);
+    p.c.to_send = 1000;
+    end_send(&p.c);
+    UNTIL(w, p.s.got == 1000);
+    stream_reset(p.c.s);
+    p.c.s = NULL;
+    UNTIL(w, p.s.err != 0);
+    assert_int_equal(p.s.err, -ECONNRESET);
+    pair_close(&p);
+}
+
 static void
 test_send_to_closed_peer_fails(void **state)
 {
@@ -1128,6 +1146,7 @@ contract_run(const struct loop_factory *f)
         T(test_readable_comes_again_until_drained),
         T(test_end_after_data),
         T(test_reset_by_peer),
+        T(test_reset_is_an_error),
         T(test_send_to_closed_peer_fails),
         T(test_rcvlowat),
         T(test_release_and_adopt),

@@ -20,7 +20,7 @@ struct fake_stream {
     uint8_t got[96]; /* the first ones */
     size_t sent;
     bool want_write;
-    bool closed;
+    bool closed, was_reset;
     uint32_t lend_min;  /* as asked for */
     size_t unacked;     /* what it says */
     unsigned asked;     /* how often */
@@ -119,6 +119,13 @@ close_stream(struct stream *s)
 
     f->closed = true;
     f->closed_at = container_of(f, struct side, stream)->cleaned;
+}
+
+static void
+reset_stream(struct stream *s)
+{
+    container_of(s, struct fake_stream, s)->was_reset = true;
+    close_stream(s);
 }
 
 static ssize_t
@@ -221,6 +228,7 @@ setup(int n)
     r.ops.adopt = adopt;
     r.ops.sendv = sendv;
     r.ops.close = close_stream;
+    r.ops.reset = reset_stream;
     r.ops.lend = lend;
     r.ops.unacked = unacked;
     r.ops.unread = unread;
@@ -467,6 +475,22 @@ a_connection_that_dies_gives_back(void **state)
     tt->xmit_flush(other->conn);
     got_its_own(other);
     teardown();
+}
+
+/* The target is not to serve a login that is given up; what has been started ends in order. */
+static void
+a_login_that_is_given_up_is_reset(void **state)
+{
+    (void)state;
+    for (int started = 0; started < 2; started++) {
+        setup(1);
+        if (started)
+            assert_int_equal(tt->start_conn(r.side[0].conn, NULL), 0);
+        assert_int_equal(tt->stop_conn(r.side[0].conn, STOP_CONN_RECOVER), 0);
+        assert_true(r.side[0].stream.closed);
+        assert_int_equal(r.side[0].stream.was_reset, !started);
+        teardown();
+    }
 }
 
 /* As nearly always: the target has read the data that it answers. */
@@ -799,6 +823,7 @@ main(void)
         cmocka_unit_test(one_is_enough_however_much_is_gathered),
         cmocka_unit_test(blocked_connections_keep_their_own),
         cmocka_unit_test(a_connection_that_dies_gives_back),
+        cmocka_unit_test(a_login_that_is_given_up_is_reset),
         cmocka_unit_test(bytes_on_their_way_are_told),
         cmocka_unit_test(an_answer_after_the_acknowledgement),
         cmocka_unit_test(an_early_answer_keeps_the_memory),
