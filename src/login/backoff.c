@@ -18,15 +18,21 @@ backoff_is_auth(const struct lunette_error *why)
             why->detail == ISCSI_LOGIN_FORBIDDEN);
 }
 
+static bool
+backoff_is_young(const struct login_backoff *b, uint64_t now_ns)
+{
+    return now_ns - b->since_ns < BACKOFF_YOUNG_S * LOOP_NS_PER_S;
+}
+
 uint64_t
 backoff_next(struct login_backoff *b, struct loop *loop, uint64_t began_ns,
              const struct lunette_error *why)
 {
-    bool young = loop->now_ns - b->since_ns < BACKOFF_YOUNG_S * LOOP_NS_PER_S;
-    uint32_t most = young ? BACKOFF_QUICK_MS : BACKOFF_SLOW_MS;
+    uint32_t most = backoff_is_young(b, loop->now_ns) ? BACKOFF_QUICK_MS : BACKOFF_SLOW_MS;
     uint64_t step, wait, took = loop->now_ns - began_ns;
+    bool in_haste = b->hasty && took < BACKOFF_LOGIN_MS * LOOP_NS_PER_MS;
 
-    if (why->domain == LUNETTE_DOM_TIMEOUT && b->timeouts < 16)
+    if (why->domain == LUNETTE_DOM_TIMEOUT && !in_haste && b->timeouts < 16)
         b->timeouts++;
     b->step_ms = b->step_ms == 0 ? BACKOFF_FIRST_MS : 2 * b->step_ms;
     if (b->step_ms > most)
@@ -41,12 +47,14 @@ backoff_next(struct login_backoff *b, struct loop *loop, uint64_t began_ns,
     return wait - took;
 }
 
-/* Four times what the last connection took, which leaves room for one that is lost and sent again.
- */
+/* Four times what the last connection, or answer, took, which leaves room for one that is lost and
+ * sent again.  No try has less than the longest step while the trouble is young. */
 static uint64_t
-backoff_usual_ms(uint64_t connect_ns)
+backoff_usual_ms(uint64_t took_ns)
 {
-    return 4 * (connect_ns / LOOP_NS_PER_MS);
+    uint64_t ms = 4 * (took_ns / LOOP_NS_PER_MS);
+
+    return ms < BACKOFF_QUICK_MS ? BACKOFF_QUICK_MS : ms;
 }
 
 uint32_t
@@ -55,8 +63,6 @@ backoff_connect_ms(const struct login_backoff *b, const struct login_config *cfg
 {
     uint64_t ms = backoff_usual_ms(connect_ns);
 
-    if (ms < BACKOFF_QUICK_MS)
-        ms = BACKOFF_QUICK_MS;
     if (ms < b->step_ms)
         ms = b->step_ms;
     return ms < cfg->connect_timeout_ms ? (uint32_t)ms : cfg->connect_timeout_ms;
@@ -71,4 +77,15 @@ backoff_login_ms(const struct login_backoff *b, const struct login_config *cfg, 
     if (ms < connect)
         ms = connect;
     return ms < cfg->login_timeout_ms ? (uint32_t)ms : cfg->login_timeout_ms;
+}
+
+uint32_t
+backoff_answer_ms(struct login_backoff *b, uint64_t now_ns, uint64_t answer_ns)
+{
+    uint64_t ms = backoff_usual_ms(answer_ns);
+
+    b->hasty = b->timeouts >= BACKOFF_PATIENT && backoff_is_young(b, now_ns);
+    if (!b->hasty)
+        return 0;
+    return ms < UINT32_MAX ? (uint32_t)ms : UINT32_MAX;
 }

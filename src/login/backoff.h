@@ -7,6 +7,7 @@
 #ifndef LOGIN_BACKOFF_H
 #define LOGIN_BACKOFF_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -20,14 +21,18 @@
 #define BACKOFF_GAP_MS    10    /* at least, between the end of a try and the next */
 #define BACKOFF_AUTH_MS   1000 /* the shortest step after a login that was refused for who we are */
 #define BACKOFF_STEADY_MS 100  /* a session that was up for so long begins anew */
-#define BACKOFF_LOGIN_MS                                                                           \
-    2000 /* for the first try to log in; each one that runs out of time gets                       \
-            the next twice as much */
+/* For the first try to log in; each one that runs out of time gets the next twice as much. */
+#define BACKOFF_LOGIN_MS 2000
+/* So many of these are made as soon as a portal takes connections, for a target that is slow after
+ * its start.  While the trouble is young the others are for a portal that is silent: they are given
+ * up when no answer comes within BACKOFF_QUICK_MS. */
+#define BACKOFF_PATIENT 2
 
 struct login_backoff {
     uint64_t since_ns; /* when the trouble began */
     uint32_t step_ms;  /* the last step; 0: none yet */
-    uint32_t timeouts; /* tries that ran out of time after they had connected */
+    uint32_t timeouts; /* patient tries that ran out of time after they had connected */
+    bool hasty;        /* the last try was given little time for an answer */
 };
 
 /* Begins anew: the next wait is the first step. */
@@ -44,5 +49,9 @@ uint32_t backoff_connect_ms(const struct login_backoff *b, const struct login_co
                             uint64_t connect_ns);
 uint32_t backoff_login_ms(const struct login_backoff *b, const struct login_config *cfg,
                           uint64_t connect_ns);
+
+/* How long the next try, which begins now, may wait for the first Login Response, where the last
+ * one that came took answer_ns; 0: as long as for the whole login. */
+uint32_t backoff_answer_ms(struct login_backoff *b, uint64_t now_ns, uint64_t answer_ns);
 
 #endif

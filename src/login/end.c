@@ -25,18 +25,31 @@ login_drain(struct iscsi_login *l)
         login_post(l, LOGIN_EV_REPLIED);
 }
 
-void
-login_expired(struct iscsi_login *l, enum login_state from, enum login_state to)
+/* A time limit is over in a state. */
+static void
+login_timed_out(struct iscsi_login *l, enum login_state in, uint32_t limit_ms)
 {
     char where[PORTAL_TEXT_MAX];
 
-    assert(to == LOGIN_DRAIN);
     l->err.code = 0;
-    (void)lunette_fail(&l->err, -ETIMEDOUT, LUNETTE_DOM_TIMEOUT, l->cfg.login_timeout_ms,
-                       "login to %s timed out after %u ms: %s",
-                       portal_format(&l->portal, where, sizeof(where)), l->cfg.login_timeout_ms,
-                       fsm_state(&login_fsm, from)->text);
+    (void)lunette_fail(
+        &l->err, -ETIMEDOUT, LUNETTE_DOM_TIMEOUT, limit_ms, "login to %s timed out after %u ms: %s",
+        portal_format(&l->portal, where, sizeof(where)), limit_ms, fsm_state(&login_fsm, in)->text);
     login_drain(l);
+}
+
+void
+login_expired(struct iscsi_login *l, enum login_state from, enum login_state to)
+{
+    assert(to == LOGIN_DRAIN);
+    login_timed_out(l, from, l->cfg.login_timeout_ms);
+}
+
+/* The portal has taken the connection, and says nothing. */
+void
+login_unanswered(struct iscsi_login *l)
+{
+    login_timed_out(l, LOGIN_LOGIN, l->cfg.answer_try_ms);
 }
 
 void

@@ -75,6 +75,7 @@ login_logged_in(struct iscsi_login *l)
         .portal = l->portal,
         .peer = l->addrs[l->iaddr],
         .connect_ns = l->connect_ns,
+        .answer_ns = l->answer_ns,
         .moved = !portal_same(&l->base, &l->cfg.portal),
         .moved_to = l->base,
         .redirects = l->redirects,

@@ -69,7 +69,7 @@ struct iscsi_reopen {
 
     /* of the connection, or of the last one */
     uint64_t ep; /* 0: none, or somebody undoes it already */
-    uint64_t up_ns, connect_ns;
+    uint64_t up_ns, connect_ns, answer_ns;
     int32_t tpgt;                        /* of the nexus; -1: not told */
     uint32_t time2wait_s, time2retain_s; /* as agreed, or as told since */
     uint32_t leave_ms; /* LEAVING: for the Logout; 0: the target ends the connection itself */

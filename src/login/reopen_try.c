@@ -30,6 +30,7 @@ reopen_keep_result(struct iscsi_reopen *r, const struct login_result *res)
     r->ep = res->ep;
     r->up_ns = r->loop->now_ns;
     r->connect_ns = res->connect_ns;
+    r->answer_ns = res->answer_ns;
     r->tpgt = res->tpgt;
     r->time2wait_s = res->params.time2wait;
     r->time2retain_s = res->params.time2retain;
@@ -184,6 +185,7 @@ reopen_try(struct iscsi_reopen *r)
         cfg.expected_tpgt = r->tpgt;
     cfg.connect_try_ms = backoff_connect_ms(&r->backoff, &cfg, r->connect_ns);
     cfg.login_timeout_ms = backoff_login_ms(&r->backoff, &cfg, r->connect_ns);
+    cfg.answer_try_ms = backoff_answer_ms(&r->backoff, r->began_ns, r->answer_ns);
     e = login_start(r->ctl, &cfg, &cb, &r->login, &err);
     login_config_wipe(&cfg);
     if (e == 0)

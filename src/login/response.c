@@ -275,6 +275,10 @@ iscsi_recv_login_rsp(struct iscsi_login *l)
     int r;
 
     assert(ev != NULL);
+    if (l->answer_ns == 0) {
+        l->answer_ns = l->loop->now_ns - l->asked_ns;
+        loop_timer_stop(l->loop, &l->step);
+    }
     r = nego_response(&l->nego, &ev->u.recv_pdu.hdr, l->pdu_data, ev->u.recv_pdu.data_len,
                       &l->status, login_err(l));
 

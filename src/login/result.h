@@ -22,7 +22,8 @@ struct login_result {
     const char *auth_method;                /* "None", "CHAP", "CHAP mutual" */
     struct portal portal;                   /* the one that is used, after redirects */
     struct sock_addr peer;                  /* its address */
-    uint64_t connect_ns;                    /* how long it took to connect to it */
+    uint64_t connect_ns;                    /* how long it took to connect to it, */
+    uint64_t answer_ns;                     /* and then until its first Login Response */
     bool moved;                             /* the target has moved permanently, to moved_to */
     struct portal moved_to;                 /* to be used from now on, not the configured portal */
     uint32_t redirects, retries;            /* how many it took */

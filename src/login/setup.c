@@ -120,6 +120,12 @@ iscsi_login_req(struct iscsi_login *l)
     uint32_t len;
 
     TRACE(l->loop, iscsi_login_req, l->sid, l->nego.csg);
+    if (l->state != LOGIN_LOGIN) { /* the first one of this connection */
+        l->asked_ns = l->loop->now_ns;
+        l->answer_ns = 0;
+        if (l->cfg.answer_try_ms > 0)
+            loop_timer_start(l->loop, &l->step, l->cfg.answer_try_ms * LOOP_NS_PER_MS);
+    }
     if (nego_request(&l->nego, &hdr, &data, &len, login_err(l)) < 0)
         login_post(l, LOGIN_EV_FAIL);
     else

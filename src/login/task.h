@@ -99,6 +99,8 @@ struct iscsi_login {
     int naddrs, iaddr; /* iaddr: the address that is being tried */
     uint64_t connect_until_ns;
     uint64_t connect_began_ns, connect_ns; /* to the address that is being tried */
+    uint64_t asked_ns,
+        answer_ns; /* its first Login Request; how long the answer took, 0: none yet */
     struct stream *stream;
     uint64_t ep;                  /* 0: none */
     int ep_state;                 /* 1: up, 0: not yet, or -errno */
@@ -173,6 +175,7 @@ void login_start_conn(struct iscsi_login *l);
 
 void login_drain(struct iscsi_login *l);
 void login_expired(struct iscsi_login *l, enum login_state from, enum login_state to);
+void login_unanswered(struct iscsi_login *l);
 void login_canceled(struct iscsi_login *l);
 void login_canceled_late(struct iscsi_login *l);
 void login_redirect(struct iscsi_login *l);

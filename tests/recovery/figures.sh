@@ -50,6 +50,9 @@ row "the end of an outage of 10 s, lunette-target killed" --url "iscsi://$portal
 tell target "$portal"
 row "the end of an outage of 10 s, connections refused" --url "iscsi://$relay/$iqn/0" --cuts "$rounds" \
     --down "$(told refuse) && $(told cut)" --up "$(told accept)" --outage 10000
+row "the end of an outage of 10 s, connections taken and not served" \
+    --url "iscsi://$relay/$iqn/0?ping_interval=200&ping_timeout=200" --cuts "$rounds" --relay "$control" \
+    --down "relay hole on" --up "relay hole off" --outage 10000
 "$tmp/down"
 tell target "$portal4"
 row "the end of an outage of 10 s, tgtd stopped" --url "iscsi://$portal4/$tgt_iqn:disk0/1?ping_interval=1000&ping_timeout=1000" \

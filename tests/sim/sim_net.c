@@ -928,7 +928,8 @@ sim_listen(struct loop *pub, const struct sock_addr *at, const struct stream_eve
     s->at = bound;
     list_push_back(&l->sim->listeners, &s->listener);
     *ret = &s->pub;
-    *ret_bound = bound;
+    if (ret_bound != NULL)
+        *ret_bound = bound;
     return 0;
 }
 

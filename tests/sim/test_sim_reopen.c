@@ -34,7 +34,9 @@
 #define TROUBLES 6
 #define LIMIT_NS (120 * LOOP_NS_PER_S)
 
-enum trouble { CUT_EOF, CUT_RESET, DROPPED, CRASH, STOP, STALL, TROUBLES_COUNT };
+#define SILENT_MAX 256
+
+enum trouble { CUT_EOF, CUT_RESET, DROPPED, CRASH, STOP, STALL, MUTE, TROUBLES_COUNT };
 
 struct world;
 
@@ -69,6 +71,9 @@ struct world {
     struct io io[DEPTH];
     unsigned good, disrupted;
     bool io_stop;
+    /* A portal without its target: it takes connections and says nothing. */
+    struct stream *portal_alone, *silent[SILENT_MAX];
+    unsigned silent_count;
 };
 
 /* ---- the load ------------------------------------------------------------------------------- */
@@ -321,8 +326,39 @@ target_up(struct world *w)
 }
 
 static void
+portal_accepted(void *user, struct stream *s, const struct sock_addr *peer)
+{
+    static const struct stream_events none = {.readable = NULL};
+    struct world *w = user;
+
+    (void)peer;
+    assert_true(w->silent_count < SILENT_MAX);
+    w->silent[w->silent_count++] = s;
+    stream_set_events(s, &none, w);
+}
+
+static void
+portal_alone_up(struct world *w)
+{
+    static const struct stream_events events = {.accepted = portal_accepted};
+
+    assert_int_equal(stream_listen(w->loop, &w->portal, &events, w, &w->portal_alone, NULL), 0);
+}
+
+static void
+portal_alone_down(struct world *w)
+{
+    if (w->portal_alone != NULL)
+        stream_close(w->portal_alone);
+    w->portal_alone = NULL;
+    while (w->silent_count > 0)
+        stream_close(w->silent[--w->silent_count]);
+}
+
+static void
 come_back(void *user)
 {
+    portal_alone_down(user);
     target_up(user);
 }
 
@@ -362,8 +398,11 @@ make_trouble(struct world *w, enum trouble what, uint64_t ns)
         assert_true(sim_run_until(w->sim, is_done, w, LIMIT_NS));
         /* fall through */
     case CRASH:
+    case MUTE:
         target_free(w->target);
         w->target = NULL;
+        if (what == MUTE)
+            portal_alone_up(w);
         sim_at(w->sim, ns, come_back, w);
         w->well_ns = 0;
         break;
@@ -465,7 +504,9 @@ overcome(struct world *w, enum trouble what)
     since = w->lost_ns + wait > w->well_ns ? w->lost_ns + wait : w->well_ns;
     if (what == STALL) /* the pings tell late that it was lost, and TCP when it is not */
         assert_true(w->back_ns <= since + 1500 * MS);
-    else if (what == CRASH || what == STOP)
+    else if (what == MUTE && w->well_ns - w->lost_ns - wait < 6100 * MS) /* patient at first */
+        assert_true(w->back_ns <= since + 4100 * MS);
+    else if (what == CRASH || what == STOP || what == MUTE)
         assert_true(w->back_ns <= since + 500 * MS);
     else
         assert_true(w->back_ns <= since + 60 * MS);

@@ -168,10 +168,16 @@ octet(const struct sock_addr *a)
     return (uint8_t)ntohl(in->sin_addr.s_addr);
 }
 
+bool
+fake_is_mute(const struct world *w)
+{
+    return w->mute && w->l.now_ns < w->outage_until_ns;
+}
+
 static bool
 outage(const struct world *w)
 {
-    return w->l.now_ns < w->outage_until_ns;
+    return w->l.now_ns < w->outage_until_ns && !w->mute;
 }
 
 static void
@@ -323,6 +329,7 @@ struct message {
     struct iscsi_reply rep;
     struct iscsi_kevent ev;
     uint32_t number;
+    int nbound; /* a slow answer is lost when the connection is another by then; 0: not slow */
     uint32_t len;
     uint8_t data[];
 };
@@ -349,7 +356,7 @@ on_message(struct loop_timer *t)
         serve(w, m);
     else if (w->ipc.ev != NULL && m->kind == MSG_REPLY)
         w->ipc.ev->reply(w->ipc.ev_user, &m->rep);
-    else if (w->ipc.ev != NULL)
+    else if (w->ipc.ev != NULL && (m->nbound == 0 || m->nbound == w->nbound))
         w->ipc.ev->event(w->ipc.ev_user, &m->ev, m->data);
     free(m);
 }
@@ -457,7 +464,12 @@ fake_send_pdu(struct world *w, struct fake_conn *c, const struct bhs *hdr, const
     m->ev.cid = c->cid;
     m->ev.u.recv_pdu.hdr = *hdr;
     m->ev.u.recv_pdu.data_len = len;
-    deliver(w, m, &c->to_client_ns);
+    if (w->answer_ns == 0) {
+        deliver(w, m, &c->to_client_ns);
+        return;
+    }
+    m->nbound = w->nbound;
+    timer_start(&w->l, &m->t, w->answer_ns);
 }
 
 void

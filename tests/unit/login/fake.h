@@ -112,11 +112,13 @@ struct world {
     uint64_t mutate;        /* seed of mutation of responses, 0: none */
     bool strict;            /* script violations fail the test */
     const char *chap_user, *chap_secret, *target_user, *target_secret;
-    /* Until then a connection that is begun is refused, or, in a black hole, never comes up. */
+    /* Until then a connection that is begun is refused, or, in a black hole, never comes up; mute:
+     * it comes up, and then nothing is said. */
     uint64_t outage_until_ns;
-    bool black_hole;
-    bool no_memory;  /* for requests but those that tidy up */
-    bool gone_is_ok; /* requests may be about what is gone or lost already: -ENOENT, -ENOTCONN */
+    bool black_hole, mute;
+    uint64_t answer_ns; /* what each answer takes */
+    bool no_memory;     /* for requests but those that tidy up */
+    bool gone_is_ok;    /* requests may be about what is gone or lost already: -ENOENT, -ENOTCONN */
     uint32_t pdus;
     char last_challenge[200]; /* CHAP_C that the initiator sent last */
     /* logout */
@@ -168,6 +170,7 @@ void puppet_receive(struct world *w, struct fake_conn *c, const struct bhs *hdr,
 /* fake.c: zeroed memory, also where a test has the next allocation fail. */
 void *fake_alloc(size_t size);
 /* fake.c: to the initiator. */
+bool fake_is_mute(const struct world *w);
 void fake_send_pdu(struct world *w, struct fake_conn *c, const struct bhs *hdr, const void *data,
                    uint32_t len);
 void fake_cut(struct world *w, struct fake_conn *c);

@@ -302,6 +302,7 @@ send_answer(struct say *s)
     len += s->nuls;
     if (w->mutate != 0)
         mutate(w, &s->rsp, s->out, &len);
+    s->silent |= fake_is_mute(w);
     if (s->silent && s->cut)
         fake_cut(w, s->c);
     if (s->silent)

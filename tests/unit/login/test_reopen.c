@@ -230,7 +230,7 @@ now(void **state)
     tale_end(&t);
 }
 
-/* A target that takes the connection and says nothing is given more time with each try. */
+/* A target that takes the connection and says nothing is given time for an answer twice. */
 static void
 silent_target(void **state)
 {
@@ -243,8 +243,70 @@ silent_target(void **state)
     t.w->nscripts = 5;
     tale_lose(&t, 0);
     tale_run_until_back(&t);
-    assert_in_range(t.down_ns, (2 + 4 + 8) * SEC, (2 + 4 + 8 + 2) * SEC);
+    assert_in_range(t.down_ns, 6400 * MS, 6500 * MS);
     tale_end(&t);
+}
+
+static void
+mute(struct tale *t, uint64_t seed, uint64_t ns)
+{
+    tale_begin(t, seed, 0, NULL);
+    t->w->mute = true;
+    outage(t, ns, false);
+}
+
+/* A portal that takes connections and says nothing is found to answer again as soon as one that
+ * does not take any, once the patient tries are over. */
+static void
+mute_found_soon(void **state)
+{
+    struct tale t;
+
+    (void)state;
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        uint64_t ns = 6100 * MS + seed * 390 * MS;
+
+        mute(&t, seed, ns);
+        assert_in_range(t.down_ns, ns, ns + 500 * MS);
+        tale_end(&t);
+    }
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        mute(&t, seed, seed * 300 * MS);
+        assert_in_range(t.down_ns, seed * 300 * MS, seed * 300 * MS + 4100 * MS);
+        tale_end(&t);
+    }
+    mute(&t, 1, 600 * SEC); /* who has waited for long is in no hurry */
+    assert_in_range(t.down_ns, 600 * SEC, 630 * SEC);
+    assert_in_range(t.w->nbound, 70, 120);
+    tale_end(&t);
+}
+
+/* A target that has become slow, or was always, is given the time that it takes: at once, after an
+ * outage in which its portal was silent, and after one in which there was no portal. */
+static void
+slow_target(void **state)
+{
+    static const struct {
+        uint64_t answer_ms, outage_ms;
+        bool mute;
+        uint64_t within_ms;
+    } rows[] = {{700, 0, false, 1500},      {1400, 0, false, 6000},     {1400, 3000, true, 36000},
+                {700, 9000, false, 11000},  {1400, 9000, false, 15000}, {700, 10000, true, 36000},
+                {3000, 10000, true, 45000}, {5000, 0, false, 120000}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct tale t;
+
+        tale_begin(&t, i, 0, NULL);
+        t.w->answer_ns = rows[i].answer_ms * MS;
+        t.w->mute = rows[i].mute;
+        outage(&t, rows[i].outage_ms * MS, false);
+        assert_in_range(t.down_ns, 2 * rows[i].answer_ms * MS, rows[i].within_ms * MS);
+        outage(&t, 10 * SEC, false); /* now it is known to be slow */
+        assert_true(t.down_ns < (10 + 2 + 4 + 8) * SEC + 3 * t.w->answer_ns);
+        tale_end(&t);
+    }
 }
 
 /* The steps, to the nanosecond: half of each at least, all of it at most, less what the try took.
@@ -300,6 +362,15 @@ steps(void **state)
     assert_int_equal(backoff_login_ms(&b, &cfg, 0), cfg.login_timeout_ms);
     backoff_reset(&b, w->l.now_ns);
     assert_in_range(backoff_next(&b, &w->l, w->l.now_ns, &no_conn), 10 * MS, 20 * MS);
+    for (unsigned i = 0; i < 10; i++) {
+        bool hasty = i >= BACKOFF_PATIENT;
+
+        assert_int_equal(backoff_answer_ms(&b, w->l.now_ns, 0), hasty ? 400 : 0);
+        assert_int_equal(backoff_answer_ms(&b, w->l.now_ns, SEC), hasty ? 4000 : 0);
+        assert_int_equal(backoff_login_ms(&b, &cfg, 0), 2000u << (hasty ? 2 : i));
+        (void)backoff_next(&b, &w->l, w->l.now_ns - 400 * MS, &no_answer);
+    }
+    assert_int_equal(backoff_answer_ms(&b, w->l.now_ns + 30 * SEC, 0), 0);
     world_free(w);
 }
 
@@ -767,6 +838,8 @@ main(void)
         cmocka_unit_test(flapping_in_use),
         cmocka_unit_test(now),
         cmocka_unit_test(silent_target),
+        cmocka_unit_test(mute_found_soon),
+        cmocka_unit_test(slow_target),
         cmocka_unit_test(steps),
         cmocka_unit_test(redirects),
         cmocka_unit_test(redirect_fails),
