@@ -30,7 +30,8 @@ struct lu_config {
     uint8_t alua;                   /* its ALUA state: enum alua_state (wire/capacity.h) */
     bool create;                    /* makes the file, `size` bytes, if it is not there */
     int wce;                        /* write cache: 0 or 1; -1: on for files, off else */
-    char serial[LU_SERIAL_MAX + 1]; /* "": derived from the names of device and LUN */
+    char serial[LU_SERIAL_MAX + 1]; /* "": derived from the names of device and LUN; for RAM, which
+                                       forgets, another one with each start */
     char path[PATH_MAX];
 };
 

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,15 +24,37 @@ fnv1a(uint64_t h, const char *text)
     return h;
 }
 
-/* Serial number and NAA 6 name: the same for the same device name and LUN in every run.  The
- * company part has the locally administered bit of an OUI set. */
-static void
-name_unit(struct lu *lu, const char *serial)
+static bool
+unit_forgets(const struct lu_config *cfg)
 {
-    char tail[LU_SERIAL_MAX + 16];
+    return cfg->kind == LU_RAM && cfg->store == NULL && cfg->serial[0] == '\0';
+}
+
+bool
+lu_device_forgets(const struct lu_config *luns, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (unit_forgets(&luns[i]))
+            return true;
+    }
+    return false;
+}
+
+/* Serial number and NAA 6 name: the same for the same device name and LUN in every run, since it is
+ * the same unit, unless what was written to it is gone: then it is another unit, and an initiator
+ * which takes it for the one that it knows would go on with half of its data.  The company part has
+ * the locally administered bit of an OUI set. */
+static void
+name_unit(struct lu *lu, const struct lu_config *cfg, uint64_t start_seed)
+{
+    const char *serial = cfg->serial;
+    char tail[LU_SERIAL_MAX + 32];
     uint64_t a, b;
 
-    (void)snprintf(tail, sizeof(tail), "/%u/%s", lu->number, serial);
+    if (unit_forgets(cfg))
+        (void)snprintf(tail, sizeof(tail), "/%u/%016" PRIx64, lu->number, start_seed);
+    else
+        (void)snprintf(tail, sizeof(tail), "/%u/%s", lu->number, serial);
     a = fnv1a(fnv1a(0xcbf29ce484222325ull, lu->dev->name), tail);
     b = fnv1a(fnv1a(a, tail), lu->dev->name);
     if (serial[0] != '\0')
@@ -82,7 +105,7 @@ number_unit(struct lu_device *dev, const struct lu_device_config *cfg, uint32_t 
             return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "two LUNs have the number %u",
                                 (unsigned)lu->number);
     }
-    name_unit(lu, cfg->luns[i].serial);
+    name_unit(lu, &cfg->luns[i], cfg->start_seed);
     return 0;
 }
 

@@ -26,7 +26,12 @@ struct lu_device_config {
     struct lu_worker *worker;   /* for long commands; outlives the device */
     const struct log *log;      /* may be NULL */
     uint64_t hash_seed;         /* random, since initiators choose the names that are hashed */
+    uint64_t start_seed;        /* another with each start; names the units that forget */
 };
+
+/* Tells whether the units of cfg that the device would make forget what was written to them when
+ * they are opened anew, and nobody has named them: then start_seed is used. */
+bool lu_device_forgets(const struct lu_config *luns, uint32_t count);
 
 /* Opens the units.  *dev must be zeroed.  Returns 0, or -errno with a sentence in err.  The caller
  * calls lu_device_close in both cases. */

@@ -68,6 +68,7 @@ node_bad(struct lunette_error *err, const struct target_node_config *cfg, const 
 static int
 open_device(struct tgt_node *node, const struct target_node_config *cfg, struct lunette_error *err)
 {
+    struct loop *loop = node->target->loop;
     char port[ISCSI_NAME_MAX + 16];
     const struct lu_device_config dc = {
         .name = node->name,
@@ -79,8 +80,9 @@ open_device(struct tgt_node *node, const struct target_node_config *cfg, struct 
         .router = &tgt_router,
         .flusher = node->target->flusher,
         .worker = &node->target->worker,
-        .log = node->target->loop->log,
+        .log = loop->log,
         .hash_seed = node->target->hash_seed,
+        .start_seed = lu_device_forgets(cfg->luns, cfg->luns_count) ? loop_random(loop) : 0,
     };
     int r;
 

@@ -39,13 +39,13 @@ B() { exec env --default-signal=INT "$LUNETTE_BIN/lunette" "$@"; }
 lines() { is "$1" "$(grep -c -- "$2" err)" "lines with '$2'"; }
 
 # ping counts what is lost, and goes on
-up --lun ram:4M
+up --lun ram:4M,serial=A
 B ping "$U" -i 0.05 -c 25 > out 2> err & p=$!
 wait_for seq=3 out
 down
 wait_for 'connection lost' err
 sleep 0.3 # some pings find no connection
-up --lun ram:4M
+up --lun ram:4M,serial=A
 wait $p; is 0 $? "ping over an outage"
 lines 1 'connection lost'
 lines 1 'connected again'
@@ -55,7 +55,7 @@ grep -q ' 0 % lost' out; is 1 $? "ping tells of none that was lost"
 B bench "$U" --rw randwrite --time 2 --json > out 2> err & p=$!
 sleep 0.3
 down
-up --lun ram:4M
+up --lun ram:4M,serial=A
 wait $p; is 0 $? "bench over an outage"
 json '.outages == 1 and .outage_seconds > 0 and .errors == 0'
 down
@@ -82,22 +82,26 @@ done
 
 # quiet: nothing, where nothing fails
 mkfifo feed
-up --lun ram:32M
+up --lun ram:32M,serial=A
 exec 9<> feed
 B copy - "$U" -q < feed 2> err 9>&- & p=$!
 timeout 10 head -c 8M rnd > feed
 down
-up --lun ram:32M
+up --lun ram:32M,serial=A
 timeout 10 tail -c 8M rnd > feed
 exec 9>&-
 wait $p; is 0 $? "copy --quiet over an outage"
 is "" "$(cat err)" "what copy --quiet prints"
 
-# away for too long; refused for good; another unit in its place; each is told once
-for how in 'away:3:was not recovered within 1 s' 'secret:4:authentication failed' 'unit:5:another unit is in the place'; do
+# away for too long; refused for good; another unit in its place, as memory is after a restart; each is
+# told once
+for how in 'away:3:was not recovered within 1 s' 'secret:4:authentication failed' 'unit:5:another unit is in the place' \
+    'memory:5:another unit is in the place'; do
     IFS=: read -r what want words <<< "$how"
     down
-    up --lun ram:32M,serial=A --chap alice:a-secret-of-16
+    serial=,serial=A
+    [[ $what != memory ]] || serial=
+    up --lun ram:32M$serial --chap alice:a-secret-of-16
     seconds=60
     [[ $what != away ]] || seconds=1
     LUNETTE_CHAP=alice:a-secret-of-16 B write "$U&replacement_timeout=$seconds&reopen_max=2" < feed 2> err 9>&- & p=$!
@@ -105,6 +109,7 @@ for how in 'away:3:was not recovered within 1 s' 'secret:4:authentication failed
     timeout 10 head -c 4M rnd > feed
     down
     [[ $what != secret ]] || up --lun ram:32M,serial=A --chap alice:b-secret-of-16
+    [[ $what != memory ]] || up --lun ram:32M --chap alice:a-secret-of-16
     [[ $what != unit ]] || up --lun ram:32M,serial=B --chap alice:a-secret-of-16
     timeout 10 head -c 16M rnd > feed & feeder=$!
     wait $p; is "$want" $? "write, $what"
@@ -113,17 +118,17 @@ for how in 'away:3:was not recovered within 1 s' 'secret:4:authentication failed
     kill $feeder 2> /dev/null
     wait $feeder
     exec 9>&-
-    [[ $what != away ]] || up --lun ram:32M
+    [[ $what != away ]] || up --lun ram:32M,serial=A
 done
 
 # info --watch: a line for each event
 down
-up --lun ram:4M
+up --lun ram:4M,serial=A
 B info "$U" --watch --json > out 2> err & p=$!
 wait_for '"reopens"' out
 down
 wait_for conn_lost out
-up --lun ram:8M
+up --lun ram:8M,serial=A
 wait_for '"capacity"' out
 kill -INT $p
 wait $p; is 130 $? "info --watch, Ctrl-C"

@@ -210,7 +210,7 @@ class Target:
 
 def outage(columns):
     """The lines about it stand above the progress, which says for how long it is tried yet."""
-    target = Target("--lun", "ram:2G", "--set", "DefaultTime2Wait=0")
+    target = Target("--lun", "ram:2G,serial=A", "--set", "DefaultTime2Wait=0")
     t = Terminal(["copy", "zeroes", f"iscsi://{target.portal}/{IQN}/0", "--bs", "4k", "--depth", "1",
                   "--no-sparse"], columns)
     check("it begins", t.run(10, until=" left"), t.screen.text())

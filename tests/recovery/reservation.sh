@@ -9,7 +9,7 @@ isolate "$@"
 
 other=initiator_name=iqn.2026-11.example:other
 
-prepare_target --lun ram:4M --set DefaultTime2Wait=0
+prepare_target --lun ram:4M,serial=A --set DefaultTime2Wait=0
 target_up
 relay_to "$portal"
 for how in "rst both" "fin both" "rst initiator"; do
