@@ -49,6 +49,8 @@ sdev_free(struct scsi_sdev *s)
     struct loop *l = s->dev.target->loop;
 
     assert(s->inflight == 0 || s->dev.target->host == &s->dev.target->dead || sdev_in_eh(s));
+    if (s->dev.target->last_first == &s->dev.node)
+        s->dev.target->last_first = s->dev.node.prev;
     list_del(&s->dev.node);
     if (sdev_in_eh(s) && !s->doomed) { /* eh_free_if_doomed does, when error handling lets go */
         s->doomed = true;

@@ -85,11 +85,14 @@ struct scsi_target {
     const struct scsi_events *ev;
     void *user;
     struct list devices;
-    struct list waiting;                  /* scsi_exec: held, or refused by the host */
-    struct list doomed;                   /* scsi_sdev to be freed when error handling ends */
-    struct list sent;                     /* scsi_exec: with the host */
-    struct list delayed;                  /* scsi_exec: waiting for their own timer */
-    struct list scans;                    /* scsi_scan_op: the first is running */
+    struct list
+        *last_first;     /* of devices: the one that was restarted first the last time, or the head
+                          */
+    struct list waiting; /* scsi_exec: held, or refused by the host */
+    struct list doomed;  /* scsi_sdev to be freed when error handling ends */
+    struct list sent;    /* scsi_exec: with the host */
+    struct list delayed; /* scsi_exec: waiting for their own timer */
+    struct list scans;   /* scsi_scan_op: the first is running */
     void (*escalate)(struct scsi_io *io); /* what io.c calls when an abort did not help: eh_add */
     void (*doubt)(struct scsi_sdev *s);   /* what ua.c calls: sdev_doubt */
     struct loop_work commit_work;         /* sends the scsi_exec that wait, and commits */

@@ -10,6 +10,30 @@
 
 /* ---- the host's events ---- */
 
+/* Whoever is restarted first may take all the room that the host has, so another device is the
+ * first each time. */
+static void
+target_restart_devices(struct scsi_target *t)
+{
+    struct list *from = t->last_first, *n = from;
+    bool first = true;
+
+    do {
+        struct scsi_sdev *s;
+
+        n = n->next;
+        if (n == &t->devices)
+            continue;
+        s = sdev_of(container_of(n, struct scsi_device, node));
+        if (s->gate != 0 || !s->refused)
+            continue;
+        if (first)
+            t->last_first = n;
+        first = false;
+        sdev_restart(s);
+    } while (n != from);
+}
+
 static void
 target_restart(void *user)
 {
@@ -17,12 +41,7 @@ target_restart(void *user)
 
     if (!list_empty(&t->waiting))
         loop_defer(t->loop, &t->commit_work);
-    LIST_FOREACH (n, &t->devices) {
-        struct scsi_sdev *s = sdev_of(container_of(n, struct scsi_device, node));
-
-        if (s->gate == 0)
-            sdev_restart(s);
-    }
+    target_restart_devices(t);
 }
 
 /* Why the host is in its state, for those whose commands fail because of it. */
@@ -126,6 +145,7 @@ scsi_attach(struct scsi_host *h, const struct scsi_params *params, const struct 
     t->ev = ev;
     t->user = user;
     list_init(&t->devices);
+    t->last_first = &t->devices;
     list_init(&t->waiting);
     list_init(&t->delayed);
     list_init(&t->sent);

@@ -762,6 +762,95 @@ test_exec_at_detach(void **state)
     assert_true(sent.result.err < 0 && waits.result.err < 0 && aborting.result.err < 0);
 }
 
+/* ---- several units share the room of a host ---- */
+
+#define SHARE_LUNS 4
+
+static struct bdev *share_b[SHARE_LUNS];
+static char share_order[64];
+
+static void
+share_restart(struct bdev *b)
+{
+    for (unsigned i = 0; i < SHARE_LUNS; i++) {
+        if (share_b[i] == b)
+            (void)snprintf(share_order + strlen(share_order), 2, "%u", i);
+    }
+    blk_upcalls.restart(b);
+}
+
+/* All units have commands that the host does not take; then it tells of room and takes none. */
+static const char *
+share_again(void)
+{
+    share_order[0] = '\0';
+    d.f.h.ev->restart(d.f.h.ev_user);
+    fake_turn(&d.f.loop);
+    return share_order;
+}
+
+/* Units that wait for room of the host take turns in being the first that may try. */
+static void
+test_room_goes_round(void **state)
+{
+    static struct io io[SHARE_LUNS];
+    struct blk_upcalls up = blk_upcalls;
+    struct bdev_queue *q[SHARE_LUNS];
+    int gone = 0;
+
+    (void)state;
+    memset(&d, 0, sizeof(d));
+    fh_open(&d.f);
+    up.restart = share_restart;
+    for (int i = 0; i < SHARE_LUNS; i++) {
+        (void)fh_add(&d.f, i, (uint64_t)i);
+        d.dev = fh_scan_lun(&d.f, (uint64_t)i);
+        assert_int_equal(scsi_disk_start(d.dev, scan_done, &d.up), 0);
+        fake_advance(&d.f.loop, SEC(200));
+        assert_int_equal(blk_dev_new(&scsi_disk_ops, d.dev, scsi_disk_limits(d.dev), &share_b[i]),
+                         0);
+        assert_int_equal(bdev_queue_new(share_b[i], &d.f.loop.l, 64, &q[i]), 0);
+        scsi_disk_plug(d.dev, &up, share_b[i]);
+    }
+    d.f.refuse = UINT_MAX;
+    for (int i = 0; i < SHARE_LUNS; i++) {
+        d.q = q[i];
+        io_submit(&d, &io[i], BDEV_READ, 0, 4096, 0);
+    }
+    fake_turn(&d.f.loop);
+    assert_string_equal(share_again(), "0123");
+    assert_string_equal(share_again(), "1230");
+    assert_string_equal(share_again(), "2301");
+    assert_string_equal(share_again(), "3012");
+    assert_string_equal(share_again(), "0123");
+    assert_string_equal(share_again(), "1230");
+    d.f.refuse = 0;
+    assert_string_equal(share_again(), "2301"); /* and now all are taken */
+    fake_advance(&d.f.loop, SEC(1));
+    assert_string_equal(share_again(), "");
+    assert_int_equal(
+        scsi_device_remove(scsi_next_device(scsi_next_device(scsi_first_device(d.f.t))), removed,
+                           &gone),
+        0);
+    fake_advance(&d.f.loop, SEC(1)); /* the one that was the first */
+    assert_int_equal(gone, 1000);
+    d.f.refuse = UINT_MAX;
+    for (int i = 0; i < SHARE_LUNS; i++) {
+        d.q = q[i];
+        if (i != 2)
+            io_submit(&d, &io[i], BDEV_READ, 0, 4096, 0);
+    }
+    fake_turn(&d.f.loop);
+    assert_string_equal(share_again(), "301");
+    assert_string_equal(share_again(), "013");
+    d.f.refuse = 0;
+    (void)share_again();
+    fh_close(&d.f);
+    for (int i = 0; i < SHARE_LUNS; i++)
+        blk_dev_free(&share_b[i]);
+    fake_advance(&d.f.loop, SEC(1));
+}
+
 int
 main(void)
 {
@@ -786,6 +875,7 @@ main(void)
         cmocka_unit_test(test_states_and_removal),
         cmocka_unit_test(test_state_matrix),
         cmocka_unit_test(test_exec_at_detach),
+        cmocka_unit_test(test_room_goes_round),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
