@@ -171,8 +171,8 @@ void error_of_code(struct lunette_error *err, int code, const char *what);
  * signal ends the program at once.  One that was ignored when the program began stays ignored. */
 void interrupt_catch(bool pipes);
 /* The same without SIGPIPE, and the program ends within a second of the first signal, whatever it
- * is doing then: for commands that would wait for a target otherwise. */
-void interrupt_catch_in_time(void);
+ * is doing then: for commands, such as cmd, that would wait for a target otherwise. */
+void interrupt_catch_in_time(const char *cmd);
 /* What goes to standard output where that ends the program; text is borrowed.  NULL: nothing. */
 void interrupt_last_words(const char *text);
 /* The signal that came, or 0. */

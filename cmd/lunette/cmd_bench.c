@@ -383,7 +383,7 @@ measure(struct cli *cli, struct bench *b)
             memcpy(b->slots[i].buf + at, pattern, 8);
         }
     }
-    interrupt_catch_in_time();
+    interrupt_catch_in_time("bench");
     uint64_t outages = cli->outages.count, down_ns = outage_down_ns(cli);
     (void)lunette_ctx_get_stats(cli->ctx, &b->stats_before);
     getrusage(RUSAGE_SELF, &b->before);

@@ -355,7 +355,7 @@ copy_all(struct transfer *t, const struct copy_opts *o, struct outcome *out)
 {
     uint64_t start = now_ns();
 
-    interrupt_catch_in_time();
+    interrupt_catch_in_time("copy");
     progress_start(t->progress, o->quiet ? PROGRESS_NEVER : (enum progress_mode)o->progress,
                    "copying", t->length == UINT64_MAX ? t->length : t->before + t->length,
                    t->before);

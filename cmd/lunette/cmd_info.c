@@ -247,7 +247,7 @@ info_watch(struct cli *cli, struct lunette_lun *lun)
 {
     struct watch w = {.cli = cli, .lun = lun};
 
-    interrupt_catch_in_time();
+    interrupt_catch_in_time("info");
     (void)lunette_ctx_set_events(cli->ctx, watch_event, &w);
     while (interrupted() == 0 && !w.over) {
         int r = lunette_ctx_run(cli->ctx, 200);

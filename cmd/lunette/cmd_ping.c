@@ -178,7 +178,7 @@ run_ping(struct cli *cli, const void *opts, int argc, char **argv)
     if (code != 0)
         return code;
     (void)lunette_get_session_info(lun, &s);
-    interrupt_catch_in_time();
+    interrupt_catch_in_time("ping");
     code = pings(cli, opts, lun, &t);
     char *text = ping_statistics(&t);
     if (!t.json && interrupted() != 0)

@@ -111,7 +111,7 @@ read_lun(struct cli *cli, const struct rw_opts *o, struct end *src, struct end *
 
     if (code != 0)
         return code;
-    interrupt_catch_in_time();
+    interrupt_catch_in_time("read");
     if (o->hex)
         return read_hex(src, o->offset, length);
     struct transfer t = {.cli = cli, .src = src, .dst = dst, .length = length, .bs = o->bs};
@@ -261,7 +261,7 @@ write_lun(struct cli *cli, const struct rw_opts *o, struct end *src, struct end 
         length = room;
     t.progress = &progress;
     cli->quiet = o->quiet;
-    interrupt_catch_in_time();
+    interrupt_catch_in_time("write");
     code = write_bytes(&t, o, length, &done);
     if (code != 0)
         return code;

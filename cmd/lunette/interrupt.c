@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -22,6 +23,9 @@ static volatile sig_atomic_t in_call; /* a call that waits for one request is un
 static timer_t limit;                 /* of the clean stop */
 static bool limited;
 static const char *volatile last_words;
+/* made before a handler can print them */
+static char waits_text[96] = "lunette: stopping: waiting for 1 request; again ends at once\n";
+static char ends_text[96];
 
 static void
 interrupt_write(int fd, const char *text)
@@ -49,8 +53,7 @@ on_signal(int sig)
         timer_settime(limit, 0, &in, NULL);
     }
     if (in_call != 0)
-        interrupt_write(STDERR_FILENO,
-                        "lunette: stopping: waiting for 1 request; again ends at once\n");
+        interrupt_write(STDERR_FILENO, waits_text);
 }
 
 /* The clean stop has taken too long.  What had to be kept of the work is in its file already. */
@@ -58,7 +61,7 @@ static void
 on_limit(int sig)
 {
     (void)sig;
-    interrupt_write(STDERR_FILENO, "lunette: ended without waiting any longer\n");
+    interrupt_write(STDERR_FILENO, ends_text);
     if (last_words != NULL)
         interrupt_write(STDOUT_FILENO, last_words);
     _exit(EXIT_SIGNAL + caught);
@@ -89,11 +92,15 @@ interrupt_catch(bool pipes)
 }
 
 void
-interrupt_catch_in_time(void)
+interrupt_catch_in_time(const char *cmd)
 {
     struct sigevent by_signal = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM};
     struct sigaction sa = {.sa_handler = on_limit};
 
+    (void)snprintf(waits_text, sizeof(waits_text),
+                   "lunette: %s: stopping: waiting for 1 request; again ends at once\n", cmd);
+    (void)snprintf(ends_text, sizeof(ends_text), "lunette: %s: ended without waiting any longer\n",
+                   cmd);
     sigfillset(&sa.sa_mask);
     sigaction(SIGALRM, &sa, NULL);
     limited = timer_create(CLOCK_MONOTONIC, &by_signal, &limit) == 0;

@@ -52,7 +52,7 @@ io_err_text(int err)
     case -EILSEQ:
         return "miscompare";
     case -EINVAL:
-        return "misaligned, or past the end of the logical unit";
+        return "past the end of the logical unit, which has become smaller meanwhile";
     case -EOPNOTSUPP:
         return "the device cannot do that";
     case -EPROTO:
@@ -73,8 +73,6 @@ static enum lunette_domain
 io_err_domain(const struct bdev_result *r)
 {
     switch (r->err) {
-    case -EINVAL:
-        return LUNETTE_DOM_USAGE;
     case -ENOLINK:
     case -ENOTCONN:
         return LUNETTE_DOM_CONNECT;
@@ -124,6 +122,19 @@ io_no_connection(const struct lunette_session *s, const struct lunette_error *fa
                         "%s: the session was not recovered within %d s: %s", what, limit, why.msg);
 }
 
+/* A time limit is over while the session is lost: what had been sent then is not aborted, and may
+ * not have been sent at all. */
+static int
+io_late_in_outage(const struct lunette_session *s, const char *what, struct lunette_error *err)
+{
+    struct lunette_error why;
+
+    api_session_why(s, &why);
+    return lunette_fail(err, -ETIMEDOUT, LUNETTE_DOM_TIMEOUT, ETIMEDOUT,
+                        "%s: not done in time, since there is no connection: %s", what,
+                        why.code != 0 ? why.msg : "it was lost");
+}
+
 int
 api_result(const struct lunette_lun *lun, const struct bdev_result *r, const uint8_t *sense,
            const char *what, struct lunette_error *err)
@@ -137,6 +148,8 @@ api_result(const struct lunette_lun *lun, const struct bdev_result *r, const uin
         return 0;
     if (r->err == -ENOLINK || r->err == -ENOTCONN)
         return io_no_connection(lun->s, why, r->err, what, err);
+    if (r->err == -ETIMEDOUT && lun->s->lost)
+        return io_late_in_outage(lun->s, what, err);
     if (why != NULL && why->code == r->err) /* all requests fail so */
         return lunette_fail(err, r->err, why->domain, why->detail, "%s: %s", what, why->msg);
     if (r->sense_len > 0 && sense_parse(sense, r->sense_len, &se)) {

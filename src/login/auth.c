@@ -127,15 +127,13 @@ auth_failure_hint(const struct auth *a)
     if (a->step == AUTH_ALGS_SENT)
         return "CHAP was agreed on, but none of the algorithms offered suits the target";
     if (a->step != AUTH_RESPONDED && mutual(a->cfg))
-        return "CHAP alone was offered, as the target must prove itself (mutual CHAP): it may know "
-               "none, or no such user";
+        return "it must prove itself (mutual CHAP), and may know no CHAP, or no such user";
     if (a->step != AUTH_RESPONDED)
         return "no secret was asked for: the target wants another method, or a user for this name";
     if (mutual(a->cfg))
-        return "the target does not accept us (CHAP, initiator to target): check the CHAP user and "
-               "secret, and whether it does mutual CHAP";
-    return "the target does not accept us (CHAP, initiator to target): check the CHAP user and "
-           "secret";
+        return "CHAP, initiator to target: check the CHAP user and secret, and that it does "
+               "mutual CHAP";
+    return "CHAP, initiator to target: check the CHAP user and secret";
 }
 
 static int

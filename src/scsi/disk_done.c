@@ -80,16 +80,23 @@ disk_retry(struct scsi_sdev *s, struct scsi_io *io, const struct scsi_verdict *v
     return true;
 }
 
+/* io was lost with its connection, perhaps once more. */
+static void
+disk_note_loss(const struct scsi_sdev *s, struct scsi_io *io)
+{
+    if (io->lost)
+        return;
+    io->lost = true;
+    io->lost_ns = s->dev.target->loop->now_ns;
+    io->losses = 0;
+}
+
 /* True where io is lost with each connection that it goes on, and has been for as long as a session
  * is waited for.  It may be io itself that ends them. */
 static bool
-disk_is_lost_for_good(const struct scsi_sdev *s, struct scsi_io *io)
+disk_is_lost_for_good(const struct scsi_sdev *s, const struct scsi_io *io)
 {
-    if (!io->lost) {
-        io->lost_ns = s->dev.target->loop->now_ns;
-        io->losses = 0;
-    }
-    io->lost = true;
+    assert(io->lost);
     return scsi_patience_is_over(s->dev.target, io->lost_ns);
 }
 
@@ -132,6 +139,7 @@ disk_replay(struct scsi_sdev *s, struct scsi_io *io)
 {
     const struct blk_request *rq = io->rq;
 
+    disk_note_loss(s, io);
     if ((rq->flags & BDEV_F_FAILFAST) != 0 || !disk_may_repeat(rq) || disk_time_is_up(s, rq) ||
         disk_is_lost_for_good(s, io))
         return false;
@@ -314,6 +322,7 @@ disk_act(struct scsi_sdev *s, struct scsi_io *io, const struct scsi_verdict *v,
         disk_again(s, io, 0);
         return;
     case ACT_AGAIN:
+        disk_note_loss(s, io);
         if (disk_time_is_up(s, io->rq) || disk_is_lost_for_good(s, io))
             break;
         disk_again(s, io, disk_pause_ms(s));

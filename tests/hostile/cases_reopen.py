@@ -4,7 +4,7 @@ import struct
 
 from cases_io import _async
 from pdu import CONFLICT
-from registry import FAILS, OK, USAGE, variant
+from registry import FAILS, OK, SCSI, variant
 from target import Target
 
 # For a session that does not come back, and to lose no time where it does.
@@ -151,8 +151,8 @@ _unit("block_size_0", "tells no block size", OK, writes=True,
       capacity16=lambda self, lun: Target.capacity16(self, lun)[:8] + bytes(24) if self.later
       else Target.capacity16(self, lun))
 _unit("no_lun", "has no such LUN", FAILS, change=lambda self: self.luns.clear())
-_unit("shrunk", "is smaller", USAGE, change=lambda self: setattr(self.luns[0], "blocks", 16))
-_unit("empty", "has one block", USAGE, change=lambda self: setattr(self.luns[0], "blocks", 1))
+_unit("shrunk", "is smaller", SCSI, change=lambda self: setattr(self.luns[0], "blocks", 16))
+_unit("empty", "has one block", SCSI, change=lambda self: setattr(self.luns[0], "blocks", 1))
 _unit("tape", "is a tape", FAILS,
       inquiry=lambda self: bytes([1 if self.later else 0]) + Target.inquiry(self)[1:])
 _unit("nothing", "is of type 1Fh, qualifier 3", FAILS,

@@ -131,7 +131,16 @@ out_of_time(void **state)
     t0 = sim_now_ns(w.sim);
     assert_int_equal(lunette_pwrite(lun, buf, BLOCK, 0, 0, &err), -ETIMEDOUT);
     assert_true(since_ms(t0) >= 3000 && since_ms(t0) < 3100);
+    assert_non_null(strstr(err.msg, "was aborted"));
     target_set_faults(w.target, NULL);
+    assert_int_equal(lunette_pwrite(lun, buf, BLOCK, 0, 0, &err), 0);
+    sim_refuse(w.sim, NULL, true);
+    assert_true(sim_cut(w.sim, NULL, SIM_RESET) > 0);
+    assert_int_equal(lunette_pwrite(lun, buf, BLOCK, 0, 0, &err), -ETIMEDOUT); /* nothing is sent */
+    assert_int_equal(err.domain, LUNETTE_DOM_TIMEOUT);
+    assert_non_null(strstr(err.msg, "not done in time, since there is no connection: "));
+    assert_null(strstr(err.msg, "abort"));
+    sim_refuse(w.sim, NULL, false);
     assert_int_equal(lunette_pwrite(lun, buf, BLOCK, 0, 0, &err), 0);
     lunette_queue_free(q);
     lunette_close(lun);

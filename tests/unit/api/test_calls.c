@@ -295,6 +295,30 @@ test_synchronous_calls_with_a_time_limit(void **state)
     finish();
 }
 
+/* The unit becomes smaller while a request is under way: no fault of the caller's. */
+static void
+test_shrunk_under_a_request(void **state)
+{
+    struct lunette_completion c;
+
+    (void)state;
+    begin(2);
+    fh_state(&d.f, SCSI_HOST_BLOCKED);
+    assert_int_equal(lunette_queue_read(q, buf, 512, 4096 * 512, NULL), 0);
+    fake_turn(&d.f.loop);
+    d.f.luns[0].cap.blocks = 1024;
+    fh_state(&d.f, SCSI_HOST_RUNNING);
+    fake_advance(&d.f.loop, SEC(2));
+    assert_int_equal(lunette_queue_poll(q, &c, 1, 1, 0), 1);
+    assert_int_equal(c.err, -EINVAL);
+    assert_int_equal(lunette_queue_explain(q, &c, "read", &err), -EINVAL);
+    assert_int_equal(err.domain, LUNETTE_DOM_SCSI);
+    assert_non_null(strstr(err.msg, "past the end of the logical unit, which has become smaller"));
+    assert_int_equal(lunette_pread(&lun, buf, 512, 4096 * 512, &err), -EINVAL); /* it is known */
+    assert_int_equal(err.domain, LUNETTE_DOM_USAGE);
+    finish();
+}
+
 /* ---- compare and write ---------------------------------------------------------------------- */
 
 static void
@@ -618,6 +642,7 @@ main(void)
         cmocka_unit_test(test_a_queue_with_a_time_limit),
         cmocka_unit_test(test_the_limit_counts_without_a_session),
         cmocka_unit_test(test_synchronous_calls_with_a_time_limit),
+        cmocka_unit_test(test_shrunk_under_a_request),
         cmocka_unit_test(test_compare_and_write),
         cmocka_unit_test(test_compare_and_write_is_sent_once),
         cmocka_unit_test(test_compare_and_write_is_refused),
