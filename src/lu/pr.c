@@ -77,7 +77,7 @@ nexus_of(const struct lu *lu, const struct lu_pr_reg *r)
 static void
 pr_tell(struct lu *lu, const struct lu_pr_reg *r, enum lu_ua ua)
 {
-    struct lu_nexus *n = nexus_of(lu, r);
+    struct lu_nexus *n = lu->pr.trial ? NULL : nexus_of(lu, r);
 
     if (n != NULL)
         lu_ua_set(n, lu, ua);
@@ -238,12 +238,10 @@ preempt_keys(struct lu_cmd *c, uint64_t key, bool abort)
         any = true;
         if (reg_is(r, c->nexus))
             continue;
-        n = nexus_of(lu, r);
-        if (n != NULL) {
-            lu_ua_set(n, lu, LU_UA_REG_PREEMPTED);
-            if (abort)
-                lu_preempt_tasks(lu, n);
-        }
+        pr_tell(lu, r, LU_UA_REG_PREEMPTED);
+        n = abort && !lu->pr.trial ? nexus_of(lu, r) : NULL;
+        if (n != NULL)
+            lu_preempt_tasks(lu, n);
         pr_drop(&lu->pr, r);
     }
     return any;
@@ -330,8 +328,8 @@ static bool
 pr_copy(const struct lu_pr *pr, struct lu_pr *ret)
 {
     *ret = *pr;
-    ret->room = pr->count;
-    ret->regs = malloc(pr->count > 0 ? pr->count * sizeof(*pr->regs) : 1);
+    ret->room = pr->count + 1; /* so that a registration can be added */
+    ret->regs = malloc(ret->room * sizeof(*pr->regs));
     if (ret->regs == NULL)
         return false;
     if (pr->count > 0)
@@ -343,6 +341,7 @@ void
 lu_pr_out_finish(struct lu_cmd *c)
 {
     struct lu_pr *pr = &c->lu->pr, before;
+    bool kept;
 
     if (!pr->aptpl && (c->buf[20] & PR_APTPL) == 0) {
         pr_out_do(c);
@@ -352,15 +351,22 @@ lu_pr_out_finish(struct lu_cmd *c)
         lu_cmd_fail(c, SENSE_ILLEGAL_REQUEST, ASC_RESOURCE);
         return;
     }
+    /* What cannot be kept has not happened: nobody is told of it and no command is aborted for it.
+     * So it is done for the store alone, and, when that has it, once more for all. */
+    pr->trial = true;
     pr_out_do(c);
-    if (!c->failed && lu_pr_can_keep(c->lu) && lu_pr_keep(c->lu) < 0) {
-        /* What cannot be kept has not happened. */
-        lu_pr_fini(pr);
-        *pr = before;
-        lu_cmd_fail(c, SENSE_HARDWARE_ERROR, ASC_INTERNAL);
+    pr->trial = false;
+    if (c->failed) {
+        lu_pr_fini(&before);
         return;
     }
-    lu_pr_fini(&before);
+    kept = !lu_pr_can_keep(c->lu) || lu_pr_keep(c->lu) == 0;
+    lu_pr_fini(pr);
+    *pr = before;
+    if (kept)
+        pr_out_do(c);
+    else
+        lu_cmd_fail(c, SENSE_HARDWARE_ERROR, ASC_INTERNAL);
 }
 
 static uint32_t

@@ -98,6 +98,7 @@ struct lu_pr {
     uint32_t generation;
     enum lu_pr_type type; /* LU_PR_NONE: no reservation */
     bool aptpl;           /* the store keeps all this (pr_keep.h) */
+    bool trial;           /* a change is tried: nobody is told, and nothing is aborted */
 };
 
 /* The asymmetric access of a unit by the one port that there is. */

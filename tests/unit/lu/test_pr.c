@@ -233,6 +233,42 @@ kept(void **state)
     assert_int_equal(w->disk.kept_len, 0);
 }
 
+/* Neither is a command of the victim aborted, nor is anybody told. */
+static void
+preempt_that_is_not_kept(struct world *w)
+{
+    uint32_t generation = w->lu->pr.generation;
+    uint8_t cdb[CDB_MAX], data[BLOCK] = {0};
+    struct scsi_sense s = {0};
+    struct req r;
+
+    assert_int_equal(pr_out(w, w->b, SCSI_PROUT_REGISTER, 0, 0, KEY_B, NULL), SCSI_GOOD);
+    assert_int_equal(aptpl(w, w->b, KEY_B, KEY_B, true, NULL), SCSI_GOOD);
+    assert_int_equal(pr_out(w, w->b, SCSI_PROUT_RESERVE, 5, KEY_B, 0, NULL), SCSI_GOOD);
+    generation = w->lu->pr.generation;
+    (void)cdb_write10(cdb, 0, 1, 0);
+    req_begin(&r, w, w->b, 0, cdb, BLOCK); /* waits for its data */
+    for (int clear = 0; clear < 2; clear++) {
+        w->disk.fail_keep = -ENOSPC;
+        assert_int_equal(pr_out(w, w->a, clear ? SCSI_PROUT_CLEAR : SCSI_PROUT_PREEMPT_AND_ABORT, 7,
+                                KEY_A, KEY_B, &s),
+                         SCSI_CHECK_CONDITION);
+        assert_int_equal(s.key << 16 | sense_code(&s), 0x044400);
+        w->disk.fail_keep = 0;
+        assert_int_equal(w->lu->pr.count, 2);
+        assert_int_equal(w->lu->pr.generation, generation);
+        assert_true(w->lu->pr.type == LU_PR_WE_RO && w->lu->pr.regs[1].holder);
+    }
+    req_finish(&r, data, BLOCK);
+    assert_int_equal(r.c.status, SCSI_GOOD);
+    req_end(&r);
+    assert_int_equal(run(w, w->b, 'w'), SCSI_GOOD); /* no unit attention */
+    assert_int_equal(pr_out(w, w->a, SCSI_PROUT_PREEMPT, 7, KEY_A, KEY_B, NULL), SCSI_GOOD);
+    assert_int_equal(w->lu->pr.generation, generation + 1);
+    assert_int_equal(next_ua(w, w->b), 0x2a05);
+    assert_int_equal(pr_out(w, w->a, SCSI_PROUT_RELEASE, 7, KEY_A, 0, NULL), SCSI_GOOD);
+}
+
 static void
 what_cannot_be_kept_does_not_happen(void **state)
 {
@@ -254,6 +290,7 @@ what_cannot_be_kept_does_not_happen(void **state)
     assert_int_equal(pr_out(w, w->a, SCSI_PROUT_CLEAR, 0, KEY_A, 0, &s), SCSI_CHECK_CONDITION);
     assert_int_equal(w->lu->pr.count, 1);
     w->disk.fail_keep = 0;
+    preempt_that_is_not_kept(w);
     assert_int_equal(pr_out(w, w->a, SCSI_PROUT_RESERVE, 1, KEY_A, 0, NULL), SCSI_GOOD);
     (void)cdb_pr_out(cdb, SCSI_PROUT_REGISTER, 0, sizeof(list)); /* a null disk keeps nothing */
     st_be64(list + 8, KEY_A);
