@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/list.h"
+#include "lu/sidecar.h"
 
 #define FILE_MODE 0600
 
@@ -119,9 +120,7 @@ file_sync(struct lu_store *s)
 
 /* ---- what is kept beside a file ---- */
 
-#define KEEP_SUFFIX     ".pr"
-#define KEEP_NEW_SUFFIX ".pr.new"
-#define KEEP_PATH_MAX   (PATH_MAX + sizeof(KEEP_NEW_SUFFIX))
+#define KEEP_PATH_MAX (PATH_MAX + sizeof(LU_SIDECAR_NEW_SUFFIX))
 
 static void
 keep_path(const struct backing *b, const char *suffix, char path[KEEP_PATH_MAX])
@@ -188,13 +187,13 @@ file_keep(struct lu_store *s, const void *data, size_t len)
     char path[KEEP_PATH_MAX], fresh[KEEP_PATH_MAX];
     int r;
 
-    keep_path(backing_of(s), KEEP_SUFFIX, path);
+    keep_path(backing_of(s), LU_SIDECAR_SUFFIX, path);
     if (len == 0) {
         if (unlink(path) < 0)
             return errno == ENOENT ? 0 : -errno;
         return keep_sync_folder(path);
     }
-    keep_path(backing_of(s), KEEP_NEW_SUFFIX, fresh);
+    keep_path(backing_of(s), LU_SIDECAR_NEW_SUFFIX, fresh);
     r = keep_write_new(fresh, data, len);
     if (r == 0 && rename(fresh, path) < 0)
         r = -errno;
@@ -214,7 +213,7 @@ file_kept(struct lu_store *s, void *buf, size_t size)
     struct stat st;
     int fd;
 
-    keep_path(backing_of(s), KEEP_SUFFIX, path);
+    keep_path(backing_of(s), LU_SIDECAR_SUFFIX, path);
     fd = open(path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return errno == ENOENT ? 0 : -errno;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "lu/lu.h"
+#include "lu/sidecar.h"
 #include "target/command.h"
 #include "target/conn.h"
 #include "target/ctl.h"
@@ -97,18 +98,54 @@ target_init(struct target *t, struct loop *loop, const struct target_config *cfg
     target_set_faults(t, cfg->faults);
 }
 
+/* The reservations of one unit would be written over the data of another. */
+static int
+check_sidecar(const struct target_config *cfg, const struct lu_config *lun,
+              struct lunette_error *err)
+{
+    char base[PATH_MAX];
+
+    if (!lu_sidecar_base(lun, base))
+        return 0;
+    for (uint32_t i = 0; i < cfg->nodes_count; i++) {
+        for (uint32_t k = 0; k < cfg->nodes[i].luns_count; k++) {
+            if (lu_sidecar_is_of(&cfg->nodes[i].luns[k], base))
+                return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                                    "%s cannot be a LUN beside %s, whose persistent reservations "
+                                    "are kept in a file of that name: rename it",
+                                    lun->path, cfg->nodes[i].luns[k].path);
+        }
+    }
+    return 0;
+}
+
+static int
+check_sidecars(const struct target_config *cfg, struct lunette_error *err)
+{
+    int r = 0;
+
+    for (uint32_t i = 0; i < cfg->nodes_count; i++) {
+        for (uint32_t k = 0; k < cfg->nodes[i].luns_count && r == 0; k++)
+            r = check_sidecar(cfg, &cfg->nodes[i].luns[k], err);
+    }
+    return r;
+}
+
 static int
 open_nodes(struct target *t, const struct target_config *cfg, struct lunette_error *err)
 {
+    int r;
+
     if (cfg->nodes_count == 0 || cfg->nodes_count > TARGET_NODES_MAX)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "want 1 to %d targets",
                             TARGET_NODES_MAX);
+    r = check_sidecars(cfg, err);
+    if (r < 0)
+        return r;
     t->nodes = calloc(cfg->nodes_count, sizeof(*t->nodes));
     if (t->nodes == NULL)
         return -ENOMEM;
     for (uint32_t i = 0; i < cfg->nodes_count; i++) {
-        int r;
-
         t->nodes[i].target = t;
         t->nodes_count++;
         r = tgt_node_init(&t->nodes[i], &cfg->nodes[i], err);

@@ -51,6 +51,16 @@ refused "alua= must be optimized, non-optimized" "${disk[@]}" --lun ram:1M,alua=
 refused "there is no such folder" "${disk[@]}" --lun file:/no/such/folder:1M
 refused "file:missing:SIZE makes it" "${disk[@]}" --lun file:missing
 refused "two LUNs have the number 7" "${disk[@]}" --lun ram:1M,lun=7 --lun ram:1M,lun=7
+truncate -s 1M d.pr e
+ln -s "$PWD/d.pr" link
+mkdir folder
+ln -s .. folder/up
+for pair in "d d.pr" "d.pr d" "./d $PWD/d.pr" "d link" "folder/up/d d.pr" "d:1M d.pr.new:1M"; do
+    read -r one other <<< "$pair"
+    refused "whose persistent reservations" "${disk[@]}" --lun "file:$one" --lun "file:$other"
+    refused "whose persistent reservations" "${disk[@]}" --lun "file:$one" --target iqn.2026-11.example:b --lun "file:$other"
+done
+refused "two LUNs have the number 7" "${disk[@]}" --lun file:e,lun=7 --lun file:d.pr,lun=7 # no such pair
 refused "at most 255 bytes" "${disk[@]}" --alias "$(printf '%256s' '' | tr ' ' a)"
 refused "byte 20h at offset 3" --target "foo bar" --lun ram:1M
 refused "for example: lunette-target --target"
