@@ -10,7 +10,7 @@ pid=
 trap '[[ -z $pid ]] || kill $pid; wait; rm -rf "$tmp"' EXIT
 head -c 2M /dev/urandom > "$tmp/disk"
 "$LUNETTE_BIN/lunette-target" --listen 127.0.0.1:0 --target iqn.2026-11.example:disk \
-    --lun "file:$tmp/disk" --lun "ram:1M" > "$tmp/out" &
+    --lun "file:$tmp/disk" --lun "ram:1M,serial=A" > "$tmp/out" &
 pid=$!
 for _ in {1..100}; do
     grep -q '^listening on ' "$tmp/out" && break
@@ -38,7 +38,7 @@ sleep 0.5
 kill $pid
 wait $pid
 "$LUNETTE_BIN/lunette-target" --listen "$portal" --target iqn.2026-11.example:disk \
-    --lun "file:$tmp/disk" --lun "ram:1M" > /dev/null &
+    --lun "file:$tmp/disk" --lun "ram:1M,serial=A" > /dev/null &
 pid=$!
 wait $reader
 for line in '^conn_lost: ' '^recovered: ' '^20 reads done$'; do

@@ -307,7 +307,7 @@ class sense_digest_wrong(Target):
 for _op in (0x00, 0x01, 0x03, 0x05, 0x06, 0x10, 0x2a, 0x27, 0x30, 0x3b):
     def _read(self, conn, cmd, data, op=_op):
         conn.put(Out(op, itt=cmd.itt, words=[RESERVED, 0, 0, 0, 0, 0, 0]))
-        super(type(self), self).read(conn, cmd, data)
+        Target.read(self, conn, cmd, data)
     variant(Target, "opcode_%02x" % _op, "sends opcode %#04x, which is not a target's" % _op,
             "framing", "PDU-04", LOST, read=_read)
 
@@ -315,7 +315,7 @@ for _op, _what in ((LOGIN_RSP, "Login Response"), (TEXT_RSP, "Text Response"),
                    (0x22, "TMF Response"), (0x26, "Logout Response")):
     def _read(self, conn, cmd, data, op=_op):
         conn.put(Out(op, itt=0x7777, words=[RESERVED, 0, 0, 0, 0, 0, 0]))
-        super(type(self), self).read(conn, cmd, data)
+        Target.read(self, conn, cmd, data)
     variant(Target, "unasked_%02x" % _op, "sends a %s that answers nothing" % _what, "framing",
             "ID-14 FMT-01", LOST, read=_read)
     variant(Target, "unasked_%02x_itt" % _op,
