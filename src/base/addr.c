@@ -7,8 +7,10 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/un.h>
 
 #include "base/hex.h"
 
@@ -178,26 +180,102 @@ portal_format(const struct portal *p, char *buf, size_t size)
     return buf;
 }
 
+/* Bytes of the name in a local socket's address. */
+static size_t
+local_len(const struct sock_addr *a)
+{
+    size_t head = offsetof(struct sockaddr_un, sun_path), len = a->len > head ? a->len - head : 0;
+
+    return len <= SOCK_PATH_MAX + 1 ? len : SOCK_PATH_MAX + 1;
+}
+
+int
+sock_addr_local(const char *name, size_t len, struct sock_addr *ret, struct lunette_error *err)
+{
+    bool abstract = len > 0 && name[0] == '\0';
+    size_t named = abstract ? len - 1 : len;
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+
+    if (named == 0)
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "a local socket needs a name");
+    if (named > SOCK_PATH_MAX)
+        return lunette_fail(err, -ENAMETOOLONG, LUNETTE_DOM_USAGE, 0,
+                            "the path of a local socket has at most %d bytes, this one has %zu: "
+                            "choose a shorter directory",
+                            SOCK_PATH_MAX, named);
+    if (!abstract && memchr(name, '\0', len) != NULL)
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                            "the path of a local socket holds a NUL");
+    memcpy(un.sun_path, name, len);
+    *ret = (struct sock_addr){
+        .len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len + (abstract ? 0 : 1))};
+    memcpy(&ret->ss, &un, sizeof(un));
+    return 0;
+}
+
 const char *
-sock_addr_format(const struct sock_addr *a, char *buf, size_t size)
+sock_addr_path(const struct sock_addr *a)
+{
+    const struct sockaddr_un *un = (const void *)&a->ss;
+    size_t len = local_len(a);
+
+    if (a->ss.ss_family != AF_UNIX || len == 0 || un->sun_path[0] == '\0')
+        return NULL;
+    /* The system leaves the NUL out where 108 bytes are a path. */
+    return memchr(un->sun_path, '\0', len) != NULL ? un->sun_path : NULL;
+}
+
+static void
+format_local(const struct sock_addr *a, char *buf, size_t size)
+{
+    const struct sockaddr_un *un = (const void *)&a->ss;
+    size_t len = local_len(a), n = 0;
+    char name[SOCK_PATH_MAX + 2];
+
+    if (len > 0 && un->sun_path[0] != '\0')
+        len = strnlen(un->sun_path, len);
+    for (; n < len; n++) {
+        unsigned char c = (unsigned char)un->sun_path[n];
+
+        name[n] = (char)(c < 0x20 || c == 0x7f ? '?' : c);
+    }
+    if (len > 0 && un->sun_path[0] == '\0')
+        name[0] = '@';
+    name[n] = '\0';
+    (void)snprintf(buf, size, "%s", n > 0 ? name : "(unnamed)");
+}
+
+static void
+format_in6(const struct sockaddr_in6 *in6, char *buf, size_t size)
 {
     char host[INET6_ADDRSTRLEN] = "?", scope[IF_NAMESIZE + 1] = "";
 
+    (void)inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
+    if (in6->sin6_scope_id != 0) {
+        scope[0] = '%';
+        if (if_indextoname(in6->sin6_scope_id, scope + 1) == NULL)
+            (void)snprintf(scope + 1, sizeof(scope) - 1, "%u", in6->sin6_scope_id);
+    }
+    (void)snprintf(buf, size, "[%s%s]:%u", host, scope, ntohs(in6->sin6_port));
+}
+
+const char *
+sock_addr_format(const struct sock_addr *a, char *buf, size_t size)
+{
+    const void *ss = &a->ss;
+    char host[INET_ADDRSTRLEN] = "?";
+
     if (a->ss.ss_family == AF_INET) {
-        const struct sockaddr_in *in = (const void *)&a->ss;
+        const struct sockaddr_in *in = ss;
 
         (void)inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host));
         (void)snprintf(buf, size, "%s:%u", host, ntohs(in->sin_port));
+    } else if (a->ss.ss_family == AF_INET6) {
+        format_in6(ss, buf, size);
+    } else if (a->ss.ss_family == AF_UNIX) {
+        format_local(a, buf, size);
     } else {
-        const struct sockaddr_in6 *in6 = (const void *)&a->ss;
-
-        (void)inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
-        if (in6->sin6_scope_id != 0) {
-            scope[0] = '%';
-            if (if_indextoname(in6->sin6_scope_id, scope + 1) == NULL)
-                (void)snprintf(scope + 1, sizeof(scope) - 1, "%u", in6->sin6_scope_id);
-        }
-        (void)snprintf(buf, size, "[%s%s]:%u", host, scope, ntohs(in6->sin6_port));
+        (void)snprintf(buf, size, "?");
     }
     return buf;
 }

@@ -49,8 +49,21 @@ struct sock_addr {
     struct sockaddr_storage ss;
     socklen_t len;
 };
-/* Writes the numeric "host:port" of an IPv4 or IPv6 address, cut to size with the NUL.  Returns
- * buf. */
+
+/* Makes the address of a local socket: name[0..len) is a path of 1..SOCK_PATH_MAX bytes without a
+ * NUL, or a NUL and 1..SOCK_PATH_MAX bytes, which are a name of Linux's abstract namespace.
+ * Returns 0, or -EINVAL or -ENAMETOOLONG with the reason, and then leaves *ret as it was.  Only
+ * what is meant to be a path comes here: no portal is ever read as one. */
+int sock_addr_local(const char *name, size_t len, struct sock_addr *ret, struct lunette_error *err);
+#define SOCK_PATH_MAX 107 /* bytes, without the NUL */
+
+/* The path of a local socket's address, or NULL where it is another address or has no path.  Lives
+ * as long as a does. */
+const char *sock_addr_path(const struct sock_addr *a);
+
+/* Writes the numeric "host:port" of an IPv4 or IPv6 address, the path of a local socket, its
+ * abstract name behind an @, "(unnamed)", or "?" for any other, cut to size with the NUL.  A
+ * control character becomes a question mark.  Returns buf. */
 const char *sock_addr_format(const struct sock_addr *a, char *buf, size_t size);
 
 /* Copies name[0..len) with a NUL into ret[ISCSI_NAME_MAX + 1], byte for byte: a name as a peer told

@@ -164,11 +164,67 @@ test_names_as_they_are(void **state)
     assert_int_equal(iscsi_name_take(longest, 224, out, NULL), -EINVAL);
 }
 
+/* A path is made an address only where a path is asked for, and an address is written as it is. */
+static void
+test_local_sockets(void **state)
+{
+    char path[SOCK_PATH_MAX + 2], buf[256];
+    struct lunette_error err;
+    struct sock_addr a = {.len = 7};
+    struct portal p;
+
+    (void)state;
+    memset(path, 'p', sizeof(path));
+    assert_int_equal(sock_addr_local("", 0, &a, &err), -EINVAL);
+    assert_int_equal(sock_addr_local("", 1, &a, &err), -EINVAL); /* a NUL, and no name behind it */
+    assert_int_equal(sock_addr_local("a\0b", 3, &a, &err), -EINVAL);
+    assert_int_equal(sock_addr_local(path, SOCK_PATH_MAX + 1, &a, &err), -ENAMETOOLONG);
+    assert_int_equal(a.len, 7);
+    assert_int_equal(sock_addr_local(path, SOCK_PATH_MAX, &a, &err), 0);
+    assert_int_equal(strlen(sock_addr_path(&a)), SOCK_PATH_MAX);
+    assert_int_equal(strlen(sock_addr_format(&a, buf, sizeof(buf))), SOCK_PATH_MAX);
+    assert_int_equal(sock_addr_local("/run/x\ny", 8, &a, &err), 0);
+    assert_string_equal(sock_addr_path(&a), "/run/x\ny");
+    assert_string_equal(sock_addr_format(&a, buf, sizeof(buf)), "/run/x?y");
+    assert_string_equal(sock_addr_format(&a, buf, 5), "/run");
+    assert_int_equal(sock_addr_local("\0NAME", 5, &a, &err), 0);
+    assert_null(sock_addr_path(&a));
+    assert_string_equal(sock_addr_format(&a, buf, sizeof(buf)), "@NAME");
+    a.len = sizeof(sa_family_t);
+    assert_null(sock_addr_path(&a));
+    assert_string_equal(sock_addr_format(&a, buf, sizeof(buf)), "(unnamed)");
+    a.ss.ss_family = AF_UNSPEC;
+    assert_null(sock_addr_path(&a));
+    assert_string_equal(sock_addr_format(&a, buf, sizeof(buf)), "?");
+    assert_int_equal(portal_parse("/run/sock", 9, &p, &err), -EINVAL);
+    assert_int_equal(portal_parse("@sock", 5, &p, &err), -EINVAL);
+}
+
+/* Lengths and bytes that only a hostile peer of ours would hand over. */
+static void
+test_local_sockets_of_any_bytes(void **state)
+{
+    struct sock_addr a = {.len = 0};
+    char buf[256];
+
+    (void)state;
+    memset(&a.ss, 'x', sizeof(a.ss));
+    a.ss.ss_family = AF_UNIX;
+    for (unsigned len = 0; len <= sizeof(a.ss) + 8; len++) {
+        a.len = len;
+        assert_null(sock_addr_path(&a)); /* no NUL ends it */
+        assert_true(strlen(sock_addr_format(&a, buf, sizeof(buf))) <= SOCK_PATH_MAX + 1);
+    }
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_portals),
-                                       cmocka_unit_test(test_scopes), cmocka_unit_test(test_names),
+                                       cmocka_unit_test(test_local_sockets),
+                                       cmocka_unit_test(test_local_sockets_of_any_bytes),
+                                       cmocka_unit_test(test_scopes),
+                                       cmocka_unit_test(test_names),
                                        cmocka_unit_test(test_names_as_they_are)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
