@@ -82,6 +82,8 @@ int real_listen(struct loop *l, const struct sock_addr *at, const struct stream_
                 void *user, struct stream **ret, struct sock_addr *ret_bound);
 int real_adopt(struct loop *l, int fd, const struct stream_events *ev, void *user,
                struct stream **ret);
+int real_adopt_listener(struct loop *l, int fd, const struct stream_events *ev, void *user,
+                        struct stream **ret);
 int real_release(struct stream *s);
 void real_set_events(struct stream *s, const struct stream_events *ev, void *user);
 ssize_t real_sendv(struct stream *s, const struct iovec *iov, int n, size_t total);
@@ -94,6 +96,7 @@ int64_t real_unread(struct stream *s);
 int real_names(struct stream *s, struct sock_addr *ret_local, struct sock_addr *ret_peer);
 void real_close(struct stream *s);
 void real_reset(struct stream *s);
+int real_peer_cred(struct stream *s, uid_t *ret_uid, pid_t *ret_pid);
 void real_close_fd(struct loop *l, int fd);
 
 /* Returns a message of n pieces.  The pieces of a struct msghdr are not const, because recvmsg
@@ -141,6 +144,15 @@ void lend_free(struct lend *d, struct loop_stats *stats);
 /* Drops the write queue of a socket at once and sends a reset, even when another process has the
  * socket, too. */
 void lend_purge(int fd);
+
+/* local.c: what is particular to the sockets of AF_UNIX */
+struct local_file;
+/* Binds a socket to a local address.  *ret_file gets the file that was made, NULL for an abstract
+ * name.  Returns 0 or -errno. */
+int local_bind(int fd, const struct sock_addr *at, struct local_file **ret_file);
+/* Removes the file, unless another has taken its place, and frees f, which may be NULL. */
+void local_unlink(struct local_file *f);
+int local_peer_cred(int fd, uid_t *ret_uid, pid_t *ret_pid);
 
 /* Makes the callbacks of all streams that are ready now. */
 void real_dispatch_streams(struct real_loop *l);

@@ -8,7 +8,7 @@
  * stays in memory until the end of the turn, so that the function that has made the
  * callback can look at `closed`.
  */
-#include "loop/real.h"
+#include "loop/sock.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -29,58 +29,16 @@
 #define ACCEPT_RETRY_MS 100 /* until the next try after descriptors or memory had run out */
 #define HUNG_UP         (EPOLLRDHUP | EPOLLHUP | EPOLLERR)
 
-enum sock_state { SOCK_CONNECTING, SOCK_OPEN, SOCK_LISTENING, SOCK_FAILED };
-
-struct sock {
-    struct stream pub;
-    struct pollee poll;
-    struct list ready; /* real_loop.ready */
-    struct list dead;  /* real_loop.dead */
-    const struct stream_events *ev;
-    void *user;
-    struct loop_timer retry; /* of a listener that ran out of descriptors or memory */
-    int family;
-    int connect_err; /* -errno with which connect() itself failed, or 0 */
-    uint32_t lowat;
-    struct lend *lend; /* owned; NULL where all that is sent is copied */
-    enum sock_state state;
-    bool registered;
-    bool settled;    /* CONNECTING: the kernel knows whether it succeeded */
-    bool readable;   /* there may be bytes, or the end, to receive */
-    bool out;        /* the kernel has reported room to send, and no send has filled it since */
-    bool want_write; /* a send was cut short: the owner is to be told when there is room */
-    bool hung_up;    /* the end or an error has come, behind the bytes that are still to receive */
-    bool ended;      /* a receive has returned 0 to the owner */
-    bool closed;
-};
-
-static struct sock *
-sock_of(struct stream *s)
-{
-    return container_of(s, struct sock, pub);
-}
-
 static struct real_loop *
 loop_of(struct sock *s)
 {
     return real_loop(s->pub.loop);
 }
 
-static bool
-has_news(const struct sock *s)
-{
-    if (s->state == SOCK_CONNECTING)
-        return s->settled;
-    if (s->state == SOCK_LISTENING)
-        return s->readable;
-    return s->state == SOCK_OPEN &&
-           ((s->readable && s->ev->readable != NULL) || (s->want_write && s->out));
-}
-
 static void
 queue_if_news(struct sock *s)
 {
-    if (has_news(s) && list_empty(&s->ready))
+    if (sock_has_news(s) && list_empty(&s->ready))
         list_push_back(&loop_of(s)->ready, &s->ready);
 }
 
@@ -104,7 +62,7 @@ sock_ready(struct pollee *e, uint32_t events)
 /* Making and unmaking. */
 
 static struct sock *
-sock_new(struct real_loop *l, int family)
+sock_new(struct real_loop *l, int family, int type)
 {
     struct sock *s = calloc(1, sizeof(*s));
 
@@ -115,6 +73,7 @@ sock_new(struct real_loop *l, int family)
     list_init(&s->ready);
     list_init(&s->dead);
     s->family = family;
+    s->type = type;
     s->lowat = 1;
     l->streams++;
     return s;
@@ -156,6 +115,7 @@ sock_undo(struct sock *s)
 {
     int fd = sock_drop(s);
 
+    local_unlink(s->file); /* before nobody answers there any more */
     if (fd >= 0)
         (void)close(fd);
     if (list_empty(&s->dead))
@@ -314,17 +274,17 @@ real_names(struct stream *pub, struct sock_addr *ret_local, struct sock_addr *re
 
 /* A stream on a new socket, which is not registered with the poller yet. */
 static int
-open_socket(struct real_loop *l, const struct sock_addr *a, const struct stream_events *ev,
-            void *user, struct sock **ret)
+open_socket(struct real_loop *l, const struct sock_addr *a, int type,
+            const struct stream_events *ev, void *user, struct sock **ret)
 {
-    struct sock *s = sock_new(l, a->ss.ss_family);
+    struct sock *s = sock_new(l, a->ss.ss_family, type);
 
     if (s == NULL)
         return -ENOMEM;
     s->ev = ev;
     s->user = user;
     l->pub.stats.syscalls++;
-    s->poll.fd = socket(s->family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    s->poll.fd = socket(s->family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (s->poll.fd < 0) {
         int r = -errno;
 
@@ -336,7 +296,7 @@ open_socket(struct real_loop *l, const struct sock_addr *a, const struct stream_
 }
 
 int
-real_connect(struct loop *pub, const struct sock_addr *to, const struct stream_opts *opts,
+sock_connect(struct loop *pub, const struct sock_addr *to, int type, const struct stream_opts *opts,
              const struct stream_events *ev, void *user, struct stream **ret)
 {
     struct real_loop *l = real_loop(pub);
@@ -344,7 +304,7 @@ real_connect(struct loop *pub, const struct sock_addr *to, const struct stream_o
     int r;
 
     assert(ev != NULL && ev->connected != NULL);
-    r = open_socket(l, to, ev, user, &s);
+    r = open_socket(l, to, type, ev, user, &s);
     if (r < 0)
         return r;
     assert(s != NULL);
@@ -371,6 +331,13 @@ fail:
     return r;
 }
 
+int
+real_connect(struct loop *l, const struct sock_addr *to, const struct stream_opts *opts,
+             const struct stream_events *ev, void *user, struct stream **ret)
+{
+    return sock_connect(l, to, SOCK_STREAM, opts, ev, user, ret);
+}
+
 static void
 retry_accept(struct loop_timer *t)
 {
@@ -391,13 +358,17 @@ bind_and_listen(struct sock *s, const struct sock_addr *at)
         r = set_int(s, IPPROTO_IPV6, IPV6_V6ONLY, 1);
     if (r < 0)
         return r;
-    if (bind(s->poll.fd, (const void *)&at->ss, at->len) < 0 || listen(s->poll.fd, BACKLOG) < 0)
-        return -errno;
-    return sock_register(s);
+    if (s->family == AF_UNIX)
+        r = local_bind(s->poll.fd, at, &s->file);
+    else if (bind(s->poll.fd, (const void *)&at->ss, at->len) < 0)
+        r = -errno;
+    if (r < 0)
+        return r;
+    return listen(s->poll.fd, BACKLOG) < 0 ? -errno : sock_register(s);
 }
 
 int
-real_listen(struct loop *pub, const struct sock_addr *at, const struct stream_events *ev,
+sock_listen(struct loop *pub, const struct sock_addr *at, int type, const struct stream_events *ev,
             void *user, struct stream **ret, struct sock_addr *ret_bound)
 {
     struct real_loop *l = real_loop(pub);
@@ -405,7 +376,7 @@ real_listen(struct loop *pub, const struct sock_addr *at, const struct stream_ev
     int r;
 
     assert(ev != NULL && ev->accepted != NULL);
-    r = open_socket(l, at, ev, user, &s);
+    r = open_socket(l, at, type, ev, user, &s);
     if (r < 0)
         return r;
     assert(s != NULL);
@@ -423,16 +394,23 @@ real_listen(struct loop *pub, const struct sock_addr *at, const struct stream_ev
     return 0;
 }
 
+int
+real_listen(struct loop *l, const struct sock_addr *at, const struct stream_events *ev, void *user,
+            struct stream **ret, struct sock_addr *ret_bound)
+{
+    return sock_listen(l, at, SOCK_STREAM, ev, user, ret, ret_bound);
+}
+
 /* On failure fd stays the caller's. */
 static int
-take_fd(struct real_loop *l, int fd, int family, struct sock **ret)
+take_fd(struct real_loop *l, int fd, int family, int type, enum sock_state state, struct sock **ret)
 {
-    struct sock *s = sock_new(l, family);
+    struct sock *s = sock_new(l, family, type);
     int r;
 
     if (s == NULL)
         return -ENOMEM;
-    s->state = SOCK_OPEN;
+    s->state = state;
     s->poll.fd = fd;
     r = sock_register(s);
     if (r < 0) {
@@ -444,26 +422,40 @@ take_fd(struct real_loop *l, int fd, int family, struct sock **ret)
     return 0;
 }
 
+static int
+get_int(int fd, int name, int *ret)
+{
+    socklen_t len = sizeof(*ret);
+
+    return getsockopt(fd, SOL_SOCKET, name, ret, &len) < 0 ? -errno : 0;
+}
+
+/* Takes a socket of that type that another loop or process has made. */
 int
-real_adopt(struct loop *pub, int fd, const struct stream_events *ev, void *user,
-           struct stream **ret)
+sock_adopt(struct loop *pub, int fd, int want_type, enum sock_state state,
+           const struct stream_events *ev, void *user, struct stream **ret)
 {
     struct real_loop *l = real_loop(pub);
     struct sock *s = NULL;
-    int type = 0, family = 0, lowat = 1, flags, r;
-    socklen_t len = sizeof(int);
+    int type = 0, family = 0, listening = 0, lowat = 1, flags, r;
 
-    assert(ev != NULL);
-    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 ||
-        getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &len) < 0 ||
-        getsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &lowat, &len) < 0)
-        return -errno;
-    if (type != SOCK_STREAM)
+    r = get_int(fd, SO_TYPE, &type);
+    if (r == 0)
+        r = get_int(fd, SO_DOMAIN, &family);
+    if (r == 0)
+        r = get_int(fd, SO_ACCEPTCONN, &listening);
+    if (r == 0)
+        r = get_int(fd, SO_RCVLOWAT, &lowat);
+    if (r < 0)
+        return r;
+    if (type != want_type || (type != SOCK_STREAM && family != AF_UNIX))
         return -EPROTOTYPE;
+    if (state == SOCK_LISTENING && !listening)
+        return -EINVAL;
     flags = fcntl(fd, F_GETFD);
     if (flags < 0 || fcntl(fd, F_SETFD, flags | FD_CLOEXEC) < 0)
         return -errno;
-    r = take_fd(l, fd, family, &s);
+    r = take_fd(l, fd, family, type, state, &s);
     if (r < 0)
         return r;
     s->ev = ev;
@@ -473,6 +465,47 @@ real_adopt(struct loop *pub, int fd, const struct stream_events *ev, void *user,
     *ret = &s->pub;
     real_changed(l);
     return 0;
+}
+
+int
+real_adopt(struct loop *l, int fd, const struct stream_events *ev, void *user, struct stream **ret)
+{
+    assert(ev != NULL);
+    return sock_adopt(l, fd, SOCK_STREAM, SOCK_OPEN, ev, user, ret);
+}
+
+int
+sock_adopt_listener(struct loop *l, int fd, int type, const struct stream_events *ev, void *user,
+                    struct stream **ret)
+{
+    int flags = fcntl(fd, F_GETFL), r;
+
+    assert(ev != NULL && ev->accepted != NULL);
+    /* accept4 has no flag like MSG_DONTWAIT. */
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+        return -errno;
+    r = sock_adopt(l, fd, type, SOCK_LISTENING, ev, user, ret);
+    if (r == 0)
+        loop_timer_init(&sock_of(*ret)->retry, retry_accept);
+    return r;
+}
+
+int
+real_adopt_listener(struct loop *l, int fd, const struct stream_events *ev, void *user,
+                    struct stream **ret)
+{
+    return sock_adopt_listener(l, fd, SOCK_STREAM, ev, user, ret);
+}
+
+int
+real_peer_cred(struct stream *pub, uid_t *ret_uid, pid_t *ret_pid)
+{
+    const struct sock *s = sock_of(pub);
+
+    if (s->family != AF_UNIX || s->state != SOCK_OPEN)
+        return -EOPNOTSUPP;
+    pub->loop->stats.syscalls++;
+    return local_peer_cred(s->poll.fd, ret_uid, ret_pid);
 }
 
 /* Moving bytes. */
@@ -525,16 +558,6 @@ real_unread(struct stream *pub)
     return ioctl(sock_of(pub)->poll.fd, SIOCINQ, &n) < 0 ? -errno : n;
 }
 
-static size_t
-total_of(const struct iovec *iov, int n)
-{
-    size_t sum = 0;
-
-    for (int i = 0; i < n; i++)
-        sum += iov[i].iov_len;
-    return sum;
-}
-
 /* Whether a receive that returned r has emptied the socket.  On TCP a count below the room that was
  * offered says so, which saves a receive that finds nothing.  The end or an error that comes later
  * is a new edge; one that had come before is in `hung_up`, and then only the next receive shows it.
@@ -544,7 +567,7 @@ sock_drained(const struct sock *s, ssize_t r, const struct iovec *iov, int n)
 {
     if (r <= 0 || s->hung_up || s->family == AF_UNIX)
         return r <= 0;
-    return (size_t)r < total_of(iov, n);
+    return (size_t)r < sock_total(iov, n);
 }
 
 ssize_t
@@ -567,7 +590,7 @@ real_recvv(struct stream *pub, const struct iovec *iov, int n)
         s->readable = false;
         if (r == 0)
             s->ended = true;
-        if (!has_news(s))
+        if (!sock_has_news(s))
             list_del(&s->ready);
     }
     if (r > 0)
@@ -584,7 +607,7 @@ hand_over(struct sock *s, int fd, const struct sock_addr *peer)
 {
     struct real_loop *l = loop_of(s);
     struct sock *n = NULL;
-    int r = take_fd(l, fd, s->family, &n);
+    int r = take_fd(l, fd, s->family, s->type, SOCK_OPEN, &n);
 
     if (r < 0) {
         log_line(l->pub.log, LOG_LEVEL_WARN, "a connection was dropped: %s", errno_text(-r));

@@ -13,6 +13,8 @@
  * until something is ready, then calls the owners of streams that are ready and of
  * timers that are due, then runs posted work and, last, deferred work.
  *
+ * A stream is a connection of TCP or of a local socket (AF_UNIX), in which bytes flow.
+ *
  * Callbacks are made by loop_run() only, so that no caller is called back from
  * inside its own call.  Only loop_run() blocks.  Functions that can fail return
  * -errno.
@@ -20,6 +22,7 @@
 #ifndef SEAM_LOOP_H
 #define SEAM_LOOP_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -115,6 +118,8 @@ struct loop_ops {
                   void *user, struct stream **ret, struct sock_addr *ret_bound);
     int (*adopt)(struct loop *l, int fd, const struct stream_events *ev, void *user,
                  struct stream **ret);
+    int (*adopt_listener)(struct loop *l, int fd, const struct stream_events *ev, void *user,
+                          struct stream **ret);
     int (*release)(struct stream *s);
     void (*set_events)(struct stream *s, const struct stream_events *ev, void *user);
     ssize_t (*sendv)(struct stream *s, const struct iovec *iov, int n, size_t total);
@@ -127,6 +132,7 @@ struct loop_ops {
     int (*names)(struct stream *s, struct sock_addr *ret_local, struct sock_addr *ret_peer);
     void (*close)(struct stream *s);
     void (*reset)(struct stream *s);
+    int (*peer_cred)(struct stream *s, uid_t *ret_uid, pid_t *ret_pid);
     void (*close_fd)(struct loop *l, int fd);
 };
 
@@ -275,10 +281,11 @@ loop_resolve_cancel(struct loop *l, struct resolve *r)
     l->ops->resolve_cancel(l, r);
 }
 
-/* Starts to connect; ->connected tells later how it went.  The call itself fails, with -errno, only
- * where descriptors or memory are short, an option is refused, or the address family is not
- * supported.  to and opts are borrowed for the call, ev as long as the stream has it; opts may be
- * NULL.  The caller owns *ret until stream_close or stream_release. */
+/* Starts to connect; ->connected tells later how it went (of a local socket also -EAGAIN: so many
+ * connections wait for the listener already that this one has to be tried again later).  The call
+ * itself fails, with -errno, only where descriptors or memory are short, an option is refused, or
+ * the address family is not supported.  to and opts are borrowed for the call, ev as long as the
+ * stream has it; opts may be NULL.  The caller owns *ret until stream_close or stream_release. */
 static inline int
 stream_connect(struct loop *l, const struct sock_addr *to, const struct stream_opts *opts,
                const struct stream_events *ev, void *user, struct stream **ret)
@@ -288,6 +295,11 @@ stream_connect(struct loop *l, const struct sock_addr *to, const struct stream_o
 
 /* Listens at an address; with port 0 the system chooses a free port.  *ret_bound gets the address
  * with the port that was taken; ret_bound may be NULL.  Returns 0 or -errno.  The caller owns *ret.
+ *
+ * Listening at a path makes a socket file there, which only its owner may connect to (mode 0600,
+ * whatever the umask) and which is removed when the stream is closed.  A socket file that a dead
+ * process has left behind is replaced.  -EADDRINUSE: somebody listens there, or what stands there
+ * is not a socket.  A relative path is meant from the working directory, also when it is removed.
  */
 static inline int
 stream_listen(struct loop *l, const struct sock_addr *at, const struct stream_events *ev,
@@ -304,6 +316,17 @@ stream_adopt(struct loop *l, int fd, const struct stream_events *ev, void *user,
              struct stream **ret)
 {
     return l->ops->adopt(l, fd, ev, user, ret);
+}
+
+/* Makes a listening stream of a descriptor that listens already, as service managers hand them
+ * over; ->accepted is called as after stream_listen.  A socket file stays when the stream is
+ * closed.  Returns 0, and the stream owns fd; or -errno, and fd stays the caller's (-EPROTOTYPE: fd
+ * is not a stream socket; -EINVAL: it does not listen).  The caller owns *ret. */
+static inline int
+stream_adopt_listener(struct loop *l, int fd, const struct stream_events *ev, void *user,
+                      struct stream **ret)
+{
+    return l->ops->adopt_listener(l, fd, ev, user, ret);
 }
 
 /* Frees s, but not its descriptor, which is returned and which the caller owns from then on;
@@ -406,6 +429,15 @@ static inline int
 stream_names(struct stream *s, struct sock_addr *ret_local, struct sock_addr *ret_peer)
 {
     return s->loop->ops->names(s, ret_local, ret_peer);
+}
+
+/* Tells who is at the other end of a connection of a local socket: the user and the process that
+ * connected, or that listened, at the time when they did so.  Either pointer may be NULL.  Returns
+ * 0, or -errno, and then writes neither: -EOPNOTSUPP where s is not of a local socket. */
+static inline int
+stream_peer_cred(struct stream *s, uid_t *ret_uid, pid_t *ret_pid)
+{
+    return s->loop->ops->peer_cred(s, ret_uid, ret_pid);
 }
 
 /* Closes and frees s; none of its callbacks is called any more.  The system goes on sending the

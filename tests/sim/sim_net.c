@@ -14,6 +14,7 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/sim/sim_priv.h"
 #include "tests/support/steady_alloc.h"
@@ -148,8 +149,32 @@ port_of(struct sock_addr *a)
 }
 
 static bool
+is_local(const struct sock_addr *a)
+{
+    return a->ss.ss_family == AF_UNIX;
+}
+
+static bool
+is_known(const struct sock_addr *a)
+{
+    return a->ss.ss_family == AF_INET || a->ss.ss_family == AF_INET6 || is_local(a);
+}
+
+/* The end of a local socket that has no name. */
+static struct sock_addr
+unnamed(void)
+{
+    struct sock_addr a = {.len = sizeof(sa_family_t)};
+
+    a.ss.ss_family = AF_UNIX;
+    return a;
+}
+
+static bool
 is_wildcard(const struct sock_addr *a)
 {
+    if (is_local(a))
+        return false;
     if (a->ss.ss_family == AF_INET)
         return ((const struct sockaddr_in *)(const void *)&a->ss)->sin_addr.s_addr == INADDR_ANY;
     return IN6_IS_ADDR_UNSPECIFIED(&((const struct sockaddr_in6 *)(const void *)&a->ss)->sin6_addr);
@@ -160,6 +185,8 @@ same_addr(const struct sock_addr *a, const struct sock_addr *b, bool wildcard)
 {
     if (a->ss.ss_family != b->ss.ss_family)
         return false;
+    if (is_local(a))
+        return a->len == b->len && memcmp(&a->ss, &b->ss, a->len) == 0;
     if (a->ss.ss_family == AF_INET) {
         const struct sockaddr_in *x = (const void *)&a->ss, *y = (const void *)&b->ss;
 
@@ -197,7 +224,8 @@ next_port(struct sim *sim)
 static bool
 rule_fits(const struct rule *r, const struct conn *c)
 {
-    return r->any || same_addr(&r->server, &c->server, false);
+    /* Nothing happens to a local socket but what is asked for by its name. */
+    return r->any ? !is_local(&c->server) : same_addr(&r->server, &c->server, false);
 }
 
 /* The ready list: the same logic as the kernel's edges and the real loop's flags. */
@@ -606,7 +634,8 @@ refused(struct conn *c, const struct sim_stream *listener)
 {
     size_t pending = 0;
 
-    if (listener == NULL || sim_chance_ppm(c->sim, c->sim->cfg.refuse_ppm))
+    if (listener == NULL ||
+        (!is_local(&c->server) && sim_chance_ppm(c->sim, c->sim->cfg.refuse_ppm)))
         return true;
     LIST_FOREACH (n, &listener->queue)
         pending++;
@@ -672,7 +701,7 @@ conn_new(struct sim *sim, const struct sock_addr *to)
     c->sim = sim;
     c->server = *to;
     c->id = sim->next_id++;
-    c->lost = sim_chance_ppm(sim, sim->cfg.lose_ppm);
+    c->lost = !is_local(to) && sim_chance_ppm(sim, sim->cfg.lose_ppm);
     c->setup.fn = setup_due;
     c->timeout.fn = timeout_due;
     for (int i = 0; i < 2; i++) {
@@ -689,7 +718,10 @@ conn_new(struct sim *sim, const struct sock_addr *to)
         list_init(&e->segs);
         list_init(&e->loans);
     }
-    *port_of(&c->end[0].addr) = next_port(sim);
+    if (is_local(to))
+        c->end[0].addr = unnamed();
+    else
+        *port_of(&c->end[0].addr) = next_port(sim);
     LIST_FOREACH (n, &sim->rules) {
         const struct rule *r = container_of(n, struct rule, node);
 
@@ -891,7 +923,7 @@ sim_connect(struct loop *pub, const struct sock_addr *to, const struct stream_op
     struct conn *c;
 
     assert(ev != NULL && ev->connected != NULL);
-    if (to->ss.ss_family != AF_INET && to->ss.ss_family != AF_INET6)
+    if (!is_known(to))
         return -EAFNOSUPPORT;
     c = conn_new(l->sim, to);
     s = stream_new(l, &c->end[0], ev, user);
@@ -915,9 +947,9 @@ sim_listen(struct loop *pub, const struct sock_addr *at, const struct stream_eve
     struct sim_stream *s;
 
     assert(ev != NULL && ev->accepted != NULL);
-    if (at->ss.ss_family != AF_INET && at->ss.ss_family != AF_INET6)
+    if (!is_known(at))
         return -EAFNOSUPPORT;
-    if (*port_of(&bound) == 0) {
+    if (!is_local(at) && *port_of(&bound) == 0) {
         do {
             *port_of(&bound) = next_port(l->sim);
         } while (find_listener(l->sim, &bound) != NULL);
@@ -930,6 +962,34 @@ sim_listen(struct loop *pub, const struct sock_addr *at, const struct stream_eve
     *ret = &s->pub;
     if (ret_bound != NULL)
         *ret_bound = bound;
+    return 0;
+}
+
+/* No service manager hands over a listener. */
+int
+sim_adopt_listener(struct loop *l, int fd, const struct stream_events *ev, void *user,
+                   struct stream **ret)
+{
+    (void)l;
+    (void)fd;
+    (void)ret;
+    (void)user;
+    assert(ev != NULL && ev->accepted != NULL);
+    return -EBADF;
+}
+
+/* All the world is one user's; the number of a process would not be the same in each run. */
+int
+sim_peer_cred(struct stream *pub, uid_t *ret_uid, pid_t *ret_pid)
+{
+    struct sim_stream *s = stream_of(pub);
+
+    if (s->end == NULL || s->connecting || s->failed || !is_local(&s->end->conn->server))
+        return -EOPNOTSUPP;
+    if (ret_uid != NULL)
+        *ret_uid = geteuid();
+    if (ret_pid != NULL)
+        *ret_pid = 1;
     return 0;
 }
 
@@ -1056,6 +1116,8 @@ launch(struct end *to, size_t len)
         push_seg(to, SEG_DATA, n);
         len -= n;
     }
+    if (is_local(&to->conn->server))
+        return;
     if (sim_chance_ppm(sim, sim->cfg.reset_ppm))
         conn_cut(to->conn, SIM_RESET);
     else if (sim_chance_ppm(sim, sim->cfg.eof_ppm))

@@ -84,6 +84,8 @@ int sim_listen(struct loop *l, const struct sock_addr *at, const struct stream_e
                void *user, struct stream **ret, struct sock_addr *ret_bound);
 int sim_adopt(struct loop *l, int fd, const struct stream_events *ev, void *user,
               struct stream **ret);
+int sim_adopt_listener(struct loop *l, int fd, const struct stream_events *ev, void *user,
+                       struct stream **ret);
 int sim_release(struct stream *s);
 void sim_set_events(struct stream *s, const struct stream_events *ev, void *user);
 ssize_t sim_sendv(struct stream *s, const struct iovec *iov, int n, size_t len);
@@ -94,6 +96,7 @@ int sim_lend(struct stream *s, uint32_t min);
 int64_t sim_unacked(struct stream *s);
 int64_t sim_unread(struct stream *s);
 int sim_names(struct stream *s, struct sock_addr *ret_local, struct sock_addr *ret_peer);
+int sim_peer_cred(struct stream *s, uid_t *ret_uid, pid_t *ret_pid);
 void sim_close(struct stream *s);
 void sim_reset(struct stream *s);
 void sim_dispatch_streams(struct sim_loop *l);

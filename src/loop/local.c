@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+/* loop/local.c - what is particular to sockets of AF_UNIX: their files, and who is at the other
+ * end.
+ *
+ * A socket file outlives the process that made it, so that the next one finds the name
+ * taken.  Whether somebody listens there is told by connecting.  Between the answer "nobody"
+ * and the removal of the file another process could replace it; so whoever removes one holds
+ * a lock on the directory.  Whoever finds the name free needs none.
+ */
+#include "loop/real.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define SOCKET_MODE  0600
+#define LOCK_TRIES   200 /* of LOCK_WAIT_US each: the others hold it for a few system calls */
+#define LOCK_WAIT_US 1000
+
+struct local_file {
+    dev_t dev;
+    ino_t ino;
+    char path[SOCK_PATH_MAX + 1];
+};
+
+/* Socket files. */
+
+/* Locks the directory of a path.  Returns a descriptor to close, or -errno. */
+static int
+lock_dir(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char dir[SOCK_PATH_MAX + 2] = ".";
+    int fd;
+
+    if (slash != NULL)
+        (void)snprintf(dir, sizeof(dir), "%.*s", (int)(slash - path) + 1, path);
+    fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    for (int i = 0; i < LOCK_TRIES; i++) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+            return fd;
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            break;
+        (void)usleep(LOCK_WAIT_US);
+    }
+    (void)close(fd);
+    return -EADDRINUSE;
+}
+
+/* Whether a socket file has nobody who listens. */
+static bool
+is_stale(const char *path, const struct sock_addr *at)
+{
+    struct stat st;
+    bool refused;
+    int fd;
+
+    /* Connecting to a file that is no socket is refused, too. */
+    if (lstat(path, &st) < 0 || !S_ISSOCK(st.st_mode))
+        return false;
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return false;
+    /* A listener of the other type answers with EPROTOTYPE. */
+    refused = connect(fd, (const void *)&at->ss, at->len) < 0 && errno == ECONNREFUSED;
+    (void)close(fd);
+    return refused;
+}
+
+static int
+try_bind(int fd, const struct sock_addr *at)
+{
+    return bind(fd, (const void *)&at->ss, at->len) < 0 ? -errno : 0;
+}
+
+static int
+replace_stale(int fd, const struct sock_addr *at, const char *path)
+{
+    int dir = lock_dir(path), r;
+
+    if (dir < 0)
+        return dir;
+    r = try_bind(fd, at);
+    if (r == -EADDRINUSE && is_stale(path, at)) {
+        r = unlink(path) < 0 && errno != ENOENT ? -errno : 0;
+        if (r == 0)
+            r = try_bind(fd, at);
+    }
+    (void)close(dir);
+    return r;
+}
+
+static int
+bind_file(int fd, const struct sock_addr *at, struct local_file *f)
+{
+    struct stat st;
+    int r;
+
+    /* Linux makes the file with the mode of the socket, less the umask: there is no moment in which
+     * others could connect. */
+    if (fchmod(fd, SOCKET_MODE) < 0)
+        return -errno;
+    r = try_bind(fd, at);
+    if (r == -EADDRINUSE)
+        r = replace_stale(fd, at, f->path);
+    if (r < 0)
+        return r;
+    if (lstat(f->path, &st) < 0)
+        return -errno;
+    f->dev = st.st_dev;
+    f->ino = st.st_ino;
+    return 0;
+}
+
+int
+local_bind(int fd, const struct sock_addr *at, struct local_file **ret_file)
+{
+    const char *path = sock_addr_path(at);
+    struct local_file *f;
+    int r;
+
+    if (path == NULL) {
+        *ret_file = NULL;
+        return try_bind(fd, at);
+    }
+    if (strlen(path) > SOCK_PATH_MAX)
+        return -ENAMETOOLONG;
+    f = calloc(1, sizeof(*f));
+    if (f == NULL)
+        return -ENOMEM;
+    memcpy(f->path, path, strlen(path) + 1);
+    r = bind_file(fd, at, f);
+    if (r < 0) {
+        free(f);
+        return r;
+    }
+    *ret_file = f;
+    return 0;
+}
+
+void
+local_unlink(struct local_file *f)
+{
+    struct stat st;
+
+    if (f == NULL)
+        return;
+    if (lstat(f->path, &st) == 0 && st.st_dev == f->dev && st.st_ino == f->ino)
+        (void)unlink(f->path);
+    free(f);
+}
+
+/* Who is there. */
+
+int
+local_peer_cred(int fd, uid_t *ret_uid, pid_t *ret_pid)
+{
+    struct ucred cred;
+    socklen_t len = sizeof(cred);
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
+        return -errno;
+    if (ret_uid != NULL)
+        *ret_uid = cred.uid;
+    if (ret_pid != NULL)
+        *ret_pid = cred.pid;
+    return 0;
+}
