@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* loop/local.c - what is particular to sockets of AF_UNIX: their files, and who is at the other
- * end.
+/* loop/local.c - what is particular to sockets of AF_UNIX: their files, who is at the other end,
+ * and packets with descriptors.
  *
  * A socket file outlives the process that made it, so that the next one finds the name
  * taken.  Whether somebody listens there is told by connecting.  Between the answer "nobody"
@@ -173,4 +173,99 @@ local_peer_cred(int fd, uid_t *ret_uid, pid_t *ret_pid)
     if (ret_pid != NULL)
         *ret_pid = cred.pid;
     return 0;
+}
+
+/* Packets. */
+
+/* Room for one descriptor; alignment makes it room for two on most machines. */
+union control {
+    struct cmsghdr align;
+    char bytes[CMSG_SPACE(sizeof(int))];
+};
+
+int
+local_send_packet(int fd, const struct iovec *iov, int n, int passed, struct loop_stats *stats)
+{
+    struct msghdr msg = real_message(iov, n);
+    union control control = {.bytes = {0}};
+    ssize_t r;
+
+    if (passed >= 0) {
+        struct cmsghdr *c;
+
+        msg.msg_control = control.bytes;
+        msg.msg_controllen = sizeof(control.bytes);
+        c = CMSG_FIRSTHDR(&msg);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(sizeof(int));
+        memcpy(CMSG_DATA(c), &passed, sizeof(passed));
+    }
+    do {
+        stats->syscalls++;
+        stats->sends++;
+        r = sendmsg(fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+    } while (r < 0 && errno == EINTR);
+    if (r < 0)
+        return errno == EWOULDBLOCK ? -EAGAIN : -errno;
+    stats->bytes_sent += (uint64_t)r;
+    return 0;
+}
+
+/* Takes the descriptors out of a message: *ret_fd gets the first, the others are closed.  Returns
+ * how many there were. */
+static int
+take_descriptors(struct msghdr *msg, int *ret_fd)
+{
+    int count = 0;
+
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c != NULL; c = CMSG_NXTHDR(msg, c)) {
+        size_t len = c->cmsg_len - CMSG_LEN(0);
+
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        for (size_t at = 0; at + sizeof(int) <= len; at += sizeof(int)) {
+            int fd;
+
+            memcpy(&fd, CMSG_DATA(c) + at, sizeof(fd));
+            if (count++ == 0)
+                *ret_fd = fd;
+            else
+                (void)close(fd);
+        }
+    }
+    return count;
+}
+
+ssize_t
+local_recv_packet(int fd, void *buf, size_t size, int *ret_fd, struct loop_stats *stats)
+{
+    struct iovec iov = {buf, size};
+    union control control;
+    struct msghdr msg;
+    int passed = -1, count;
+    ssize_t r;
+
+    *ret_fd = -1;
+    do {
+        msg = (struct msghdr){.msg_iov = &iov,
+                              .msg_iovlen = 1,
+                              .msg_control = control.bytes,
+                              .msg_controllen = sizeof(control.bytes)};
+        stats->syscalls++;
+        stats->recvs++;
+        r = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    } while (r < 0 && errno == EINTR);
+    if (r < 0)
+        return errno == EWOULDBLOCK ? -EAGAIN : -errno;
+    count = take_descriptors(&msg, &passed);
+    /* The kernel cuts the list where there is no room for it here, or none in the process. */
+    if ((msg.msg_flags & MSG_TRUNC) || count > 1 || (count == 1 && (msg.msg_flags & MSG_CTRUNC))) {
+        if (passed >= 0)
+            (void)close(passed);
+        return (msg.msg_flags & MSG_TRUNC) ? -EMSGSIZE : -EPROTO;
+    }
+    stats->bytes_received += (uint64_t)r;
+    *ret_fd = (msg.msg_flags & MSG_CTRUNC) ? -EMFILE : passed;
+    return r;
 }

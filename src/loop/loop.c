@@ -426,10 +426,11 @@ loop_free(struct loop *pub)
         .random = real_random, .secure_random = real_secure_random, .resolve = real_resolve,       \
         .resolve_cancel = real_resolve_cancel, .connect = real_connect, .listen = real_listen,     \
         .adopt = real_adopt, .adopt_listener = real_adopt_listener, .release = real_release,       \
-        .set_events = real_set_events, .peer_cred = real_peer_cred, .sendv = real_sendv,           \
-        .recvv = real_recvv, .set_rcvlowat = real_set_rcvlowat, .set_opts = real_set_opts,         \
-        .lend = real_lend, .unacked = real_unacked, .unread = real_unread, .names = real_names,    \
-        .close = real_close, .reset = real_reset, .close_fd = real_close_fd,                       \
+        .set_events = real_set_events, .peer_cred = real_peer_cred, .packets = &real_packet_ops,   \
+        .sendv = real_sendv, .recvv = real_recvv, .set_rcvlowat = real_set_rcvlowat,               \
+        .set_opts = real_set_opts, .lend = real_lend, .unacked = real_unacked,                     \
+        .unread = real_unread, .names = real_names, .close = real_close, .reset = real_reset,      \
+        .close_fd = real_close_fd,                                                                 \
     }
 
 static const struct loop_ops real_ops_epoll = REAL_OPS("epoll");

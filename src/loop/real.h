@@ -98,6 +98,7 @@ void real_close(struct stream *s);
 void real_reset(struct stream *s);
 int real_peer_cred(struct stream *s, uid_t *ret_uid, pid_t *ret_pid);
 void real_close_fd(struct loop *l, int fd);
+extern const struct packet_ops real_packet_ops;
 
 /* Returns a message of n pieces.  The pieces of a struct msghdr are not const, because recvmsg
  * writes to them; sendmsg does not. */
@@ -153,6 +154,9 @@ int local_bind(int fd, const struct sock_addr *at, struct local_file **ret_file)
 /* Removes the file, unless another has taken its place, and frees f, which may be NULL. */
 void local_unlink(struct local_file *f);
 int local_peer_cred(int fd, uid_t *ret_uid, pid_t *ret_pid);
+/* As stream_send_packet and stream_recv_packet. */
+int local_send_packet(int fd, const struct iovec *iov, int n, int passed, struct loop_stats *stats);
+ssize_t local_recv_packet(int fd, void *buf, size_t size, int *ret_fd, struct loop_stats *stats);
 
 /* Makes the callbacks of all streams that are ready now. */
 void real_dispatch_streams(struct real_loop *l);

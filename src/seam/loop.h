@@ -14,6 +14,8 @@
  * timers that are due, then runs posted work and, last, deferred work.
  *
  * A stream is a connection of TCP or of a local socket (AF_UNIX), in which bytes flow.
+ * Local sockets can also carry packets, each of which arrives whole and may bring one
+ * descriptor with it: see stream_connect_packets and what follows it.
  *
  * Callbacks are made by loop_run() only, so that no caller is called back from
  * inside its own call.  Only loop_run() blocks.  Functions that can fail return
@@ -96,6 +98,20 @@ struct loop_stats {
     uint64_t sends, recvs, bytes_sent, bytes_received;
 };
 
+/* What an implementation that has packets fills in. */
+struct packet_ops {
+    int (*connect)(struct loop *l, const struct sock_addr *to, const struct stream_events *ev,
+                   void *user, struct stream **ret);
+    int (*listen)(struct loop *l, const struct sock_addr *at, const struct stream_events *ev,
+                  void *user, struct stream **ret);
+    int (*adopt)(struct loop *l, int fd, const struct stream_events *ev, void *user,
+                 struct stream **ret);
+    int (*adopt_listener)(struct loop *l, int fd, const struct stream_events *ev, void *user,
+                          struct stream **ret);
+    int (*send)(struct stream *s, const struct iovec *iov, int n, int fd);
+    ssize_t (*recv)(struct stream *s, void *buf, size_t size, int *ret_fd);
+};
+
 /* What an implementation of the loop fills in.  Callers use the functions below, which say what
  * each operation does. */
 struct loop_ops {
@@ -134,6 +150,7 @@ struct loop_ops {
     void (*reset)(struct stream *s);
     int (*peer_cred)(struct stream *s, uid_t *ret_uid, pid_t *ret_pid);
     void (*close_fd)(struct loop *l, int fd);
+    const struct packet_ops *packets; /* NULL: there are no packets in this loop */
 };
 
 /* The public head of every loop. */
@@ -456,6 +473,77 @@ static inline void
 stream_reset(struct stream *s)
 {
     s->loop->ops->reset(s);
+}
+
+/* Packets (SOCK_SEQPACKET of AF_UNIX).  A stream of packets is made by the four calls that follow,
+ * or comes from a listener that two of them make.  They do what the calls of streams of bytes do,
+ * and also return -EOPNOTSUPP where the loop has no packets or the address is not that of a local
+ * socket.  For a stream of packets all functions above may be called but stream_sendv,
+ * stream_recvv, stream_set_rcvlowat, stream_lend, stream_unread and stream_unacked. */
+static inline int
+stream_connect_packets(struct loop *l, const struct sock_addr *to, const struct stream_events *ev,
+                       void *user, struct stream **ret)
+{
+    const struct packet_ops *ops = l->ops->packets;
+
+    return ops != NULL ? ops->connect(l, to, ev, user, ret) : -EOPNOTSUPP;
+}
+
+/* See stream_listen. */
+static inline int
+stream_listen_packets(struct loop *l, const struct sock_addr *at, const struct stream_events *ev,
+                      void *user, struct stream **ret)
+{
+    const struct packet_ops *ops = l->ops->packets;
+
+    return ops != NULL ? ops->listen(l, at, ev, user, ret) : -EOPNOTSUPP;
+}
+
+/* See stream_adopt; -EPROTOTYPE: fd carries no packets. */
+static inline int
+stream_adopt_packets(struct loop *l, int fd, const struct stream_events *ev, void *user,
+                     struct stream **ret)
+{
+    const struct packet_ops *ops = l->ops->packets;
+
+    return ops != NULL ? ops->adopt(l, fd, ev, user, ret) : -EOPNOTSUPP;
+}
+
+/* See stream_adopt_listener; -EPROTOTYPE: fd carries no packets. */
+static inline int
+stream_adopt_packet_listener(struct loop *l, int fd, const struct stream_events *ev, void *user,
+                             struct stream **ret)
+{
+    const struct packet_ops *ops = l->ops->packets;
+
+    return ops != NULL ? ops->adopt_listener(l, fd, ev, user, ret) : -EOPNOTSUPP;
+}
+
+/* Sends n pieces, which together are not empty, as one packet, and with it a copy of descriptor fd;
+ * -1: none.  fd stays the caller's.  Returns 0, and the packet is under way; -EAGAIN when there is
+ * no room, and then ->writable is called once; -EMSGSIZE when a packet can never be as large (256
+ * bytes always can); -ENOMEM, -ENOBUFS or -ETOOMANYREFS when memory is short or too many
+ * descriptors are under way, which may be better later; or another -errno when the connection is
+ * dead. */
+static inline int
+stream_send_packet(struct stream *s, const struct iovec *iov, int n, int fd)
+{
+    return s->loop->ops->packets->send(s, iov, n, fd);
+}
+
+/* Receives one packet into buf[0..size).  Returns its length; 0 at the end of the stream (a packet
+ * without a byte, which a peer might send, is taken for the end, too); -EAGAIN when nothing is
+ * there; -EMSGSIZE when it was longer than size, or -EPROTO when it brought more than one
+ * descriptor, and then the packet is gone and its descriptors are closed, and the next can be
+ * received; or another -errno when the connection is dead.
+ *
+ * *ret_fd gets the descriptor that came with it, which the caller owns and which is not kept over
+ * exec; -1: none came, or the call has failed; -EMFILE: one came and was lost, because this process
+ * may not open any more. */
+static inline ssize_t
+stream_recv_packet(struct stream *s, void *buf, size_t size, int *ret_fd)
+{
+    return s->loop->ops->packets->recv(s, buf, size, ret_fd);
 }
 
 #endif
