@@ -503,6 +503,6 @@ main(void)
     int failed = 0;
 
     for (contract_seed = 1; contract_seed <= 5; contract_seed++)
-        failed += contract_run(&factory);
+        failed += contract_run(&factory) + contract_local_run(&factory);
     return failed + cmocka_run_group_tests(tests, NULL, NULL);
 }

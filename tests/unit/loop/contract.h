@@ -14,5 +14,7 @@ struct loop_factory {
 
 /* Runs all the tests; returns the number that failed. */
 int contract_run(const struct loop_factory *f);
+/* The same for local sockets. */
+int contract_local_run(const struct loop_factory *f);
 
 #endif

@@ -57,7 +57,7 @@ main(int argc, char **argv)
             return 77;
         }
         factories[i].unmake(a, b);
-        return contract_run(&factories[i]);
+        return contract_run(&factories[i]) + contract_local_run(&factories[i]);
     }
     return 2;
 }

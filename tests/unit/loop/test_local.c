@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: MIT */
+/* Local sockets of the real loops: their files, listeners of others, and descriptors that are too
+ * many.  "test_local epoll" or "uring". */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "loop/loop.h"
+#include "tests/test.h"
+
+#define RACERS 16
+
+static enum loop_kind kind;
+
+struct world {
+    struct loop *l;
+    char dir[64], path[80];
+    struct sock_addr at;
+    int accepted;
+    struct stream *conn;
+};
+
+static const struct stream_events conn_events = {.readable = NULL};
+
+static void
+on_accepted(void *user, struct stream *s, const struct sock_addr *peer)
+{
+    struct world *w = user;
+
+    (void)peer;
+    w->accepted++;
+    if (w->conn != NULL)
+        stream_close(w->conn);
+    w->conn = s;
+    stream_set_events(s, &conn_events, w);
+}
+
+static const struct stream_events listener_events = {.accepted = on_accepted};
+
+static struct loop *
+make_loop(void)
+{
+    struct loop_config cfg = {.kind = kind};
+    struct loop *l = NULL;
+
+    assert_int_equal(loop_new(&cfg, &l, NULL), 0);
+    return l;
+}
+
+static void
+world_open(struct world *w)
+{
+    memset(w, 0, sizeof(*w));
+    w->l = make_loop();
+    strcpy(w->dir, "/tmp/lunette-local-XXXXXX");
+    assert_non_null(mkdtemp(w->dir));
+    (void)snprintf(w->path, sizeof(w->path), "%s/sock", w->dir);
+    assert_int_equal(sock_addr_local(w->path, strlen(w->path), &w->at, NULL), 0);
+}
+
+static void
+world_close(struct world *w)
+{
+    if (w->conn != NULL)
+        stream_close(w->conn);
+    loop_free(w->l);
+    (void)unlink(w->path);
+    assert_int_equal(rmdir(w->dir), 0);
+}
+
+static int
+listen_at(struct world *w, struct stream **ret)
+{
+    return stream_listen(w->l, &w->at, &listener_events, w, ret, NULL);
+}
+
+static bool
+exists(const char *path)
+{
+    struct stat st;
+
+    return lstat(path, &st) == 0;
+}
+
+/* A socket that is bound and perhaps listens, without a loop. */
+static int
+plain_socket(const struct sock_addr *at, int type, bool listening)
+{
+    int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+
+    assert_true(fd >= 0);
+    assert_int_equal(bind(fd, (const void *)&at->ss, at->len), 0);
+    if (listening)
+        assert_int_equal(listen(fd, 8), 0);
+    return fd;
+}
+
+static int
+plain_connect(const struct sock_addr *at, int type)
+{
+    int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+
+    assert_true(fd >= 0);
+    assert_int_equal(connect(fd, (const void *)&at->ss, at->len), 0);
+    return fd;
+}
+
+static void
+test_the_file_is_the_owners_alone(void **state)
+{
+    struct stream *s = NULL;
+    struct world w;
+    struct stat st;
+    mode_t mask = umask(0);
+
+    (void)state;
+    world_open(&w);
+    assert_int_equal(listen_at(&w, &s), 0);
+    (void)umask(mask);
+    assert_int_equal(lstat(w.path, &st), 0);
+    assert_int_equal(st.st_mode, S_IFSOCK | 0600);
+    stream_close(s);
+    assert_false(exists(w.path));
+    world_close(&w);
+}
+
+static void
+test_a_file_of_the_dead_is_replaced(void **state)
+{
+    static const int types[] = {SOCK_STREAM, SOCK_SEQPACKET, SOCK_DGRAM};
+    struct stream *s = NULL;
+    struct world w;
+
+    (void)state;
+    world_open(&w);
+    for (size_t i = 0; i < 3; i++) {
+        (void)close(plain_socket(&w.at, types[i], false));
+        assert_true(exists(w.path));
+        assert_int_equal(listen_at(&w, &s), 0);
+        (void)close(plain_connect(&w.at, SOCK_STREAM));
+        stream_close(s);
+        (void)close(plain_socket(&w.at, types[i], false));
+        assert_int_equal(stream_listen_packets(w.l, &w.at, &listener_events, &w, &s), 0);
+        stream_close(s);
+    }
+    world_close(&w);
+}
+
+static void
+test_what_is_alive_stays(void **state)
+{
+    static const int types[] = {SOCK_STREAM, SOCK_SEQPACKET, SOCK_DGRAM};
+    struct stream *s = NULL;
+    struct world w;
+
+    (void)state;
+    world_open(&w);
+    for (size_t i = 0; i < 3; i++) {
+        int fd = plain_socket(&w.at, types[i], i < 2), full[32], n = 0;
+
+        assert_int_equal(listen_at(&w, &s), -EADDRINUSE);
+        for (; i == 0 && n < 32; n++) { /* nor one with so many waiting that nobody gets in */
+            full[n] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+            (void)connect(full[n], (const void *)&w.at.ss, w.at.len);
+        }
+        assert_int_equal(listen_at(&w, &s), -EADDRINUSE);
+        while (n > 0)
+            (void)close(full[--n]);
+        assert_true(exists(w.path));
+        (void)close(fd);
+        (void)unlink(w.path);
+    }
+    world_close(&w);
+}
+
+static void
+test_what_is_no_socket_stays(void **state)
+{
+    struct stream *s = NULL;
+    struct world w;
+    int fd;
+
+    (void)state;
+    world_open(&w);
+    fd = open(w.path, O_CREAT | O_WRONLY, 0600);
+    assert_true(fd >= 0);
+    (void)close(fd);
+    assert_int_equal(listen_at(&w, &s), -EADDRINUSE);
+    assert_true(exists(w.path));
+    assert_int_equal(unlink(w.path), 0);
+    assert_int_equal(symlink("nowhere", w.path), 0);
+    assert_int_equal(listen_at(&w, &s), -EADDRINUSE);
+    assert_true(exists(w.path));
+    assert_int_equal(unlink(w.path), 0);
+    assert_int_equal(mkdir(w.path, 0700), 0);
+    assert_int_equal(listen_at(&w, &s), -EADDRINUSE);
+    assert_int_equal(rmdir(w.path), 0);
+    assert_int_equal(sock_addr_local("/nonexistent/x", 14, &w.at, NULL), 0);
+    assert_int_equal(listen_at(&w, &s), -ENOENT);
+    world_close(&w);
+}
+
+/* Somebody took the file away, and another listens there now. */
+static void
+test_a_file_of_another_is_not_removed(void **state)
+{
+    struct stream *first = NULL, *second = NULL;
+    struct world w;
+
+    (void)state;
+    world_open(&w);
+    assert_int_equal(listen_at(&w, &first), 0);
+    assert_int_equal(unlink(w.path), 0);
+    assert_int_equal(listen_at(&w, &second), 0);
+    stream_close(first);
+    assert_true(exists(w.path));
+    (void)close(plain_connect(&w.at, SOCK_STREAM));
+    stream_close(second);
+    assert_false(exists(w.path));
+    world_close(&w);
+}
+
+/* Many processes find a stale file at once: one of them gets it, and the file is its own. */
+static void
+test_one_of_many_replaces_it(void **state)
+{
+    int go[2], told[2];
+    struct world w;
+    char c, won[RACERS];
+    pid_t racer[RACERS];
+    int winners = 0;
+
+    (void)state;
+    world_open(&w);
+    (void)close(plain_socket(&w.at, SOCK_STREAM, false));
+    assert_int_equal(pipe(go) + pipe(told), 0);
+    for (int i = 0; i < RACERS; i++) {
+        racer[i] = fork();
+        if (racer[i] == 0) {
+            struct stream *s = NULL;
+            struct loop *l = make_loop();
+            char ok;
+
+            (void)close(go[1]);
+            (void)!read(go[0], &c, 1);
+            ok = (char)(stream_listen(l, &w.at, &listener_events, &w, &s, NULL) == 0);
+            (void)!write(told[1], &ok, 1);
+            pause();
+            _exit(0);
+        }
+    }
+    (void)close(go[1]);
+    for (int i = 0; i < RACERS; i++) {
+        assert_int_equal(read(told[0], &won[i], 1), 1);
+        winners += won[i];
+    }
+    assert_int_equal(winners, 1);
+    (void)close(plain_connect(&w.at, SOCK_STREAM));
+    for (int i = 0; i < RACERS; i++) {
+        assert_int_equal(kill(racer[i], SIGKILL), 0);
+        assert_int_equal(waitpid(racer[i], NULL, 0), racer[i]);
+    }
+    (void)close(go[0]);
+    (void)close(told[0]);
+    (void)close(told[1]);
+    world_close(&w);
+}
+
+static void
+test_listeners_of_others(void **state)
+{
+    struct stream *s = NULL;
+    struct world w;
+    int fd, client;
+
+    (void)state;
+    world_open(&w);
+    fd = plain_socket(&w.at, SOCK_STREAM, false);
+    assert_int_equal(stream_adopt_listener(w.l, fd, &listener_events, &w, &s), -EINVAL);
+    assert_int_equal(listen(fd, 8), 0);
+    assert_int_equal(stream_adopt_packet_listener(w.l, fd, &listener_events, &w, &s), -EPROTOTYPE);
+    assert_int_equal(stream_adopt_listener(w.l, 9999, &listener_events, &w, &s), -EBADF);
+    assert_int_equal(stream_adopt_listener(w.l, fd, &listener_events, &w, &s), 0);
+    client = plain_connect(&w.at, SOCK_STREAM);
+    while (w.accepted == 0)
+        assert_true(loop_run(w.l, 5 * (int64_t)LOOP_NS_PER_S) > 0);
+    assert_true(loop_run(w.l, 0) >= 0); /* it did not block in accept */
+    stream_close(s);
+    assert_true(exists(w.path)); /* the file is the service manager's */
+    (void)close(client);
+    world_close(&w);
+}
+
+/* A packet with n descriptors of one pipe, whose other end is returned. */
+static int
+send_many(int fd, int n)
+{
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(64 * sizeof(int))];
+    } control = {.bytes = {0}};
+    struct iovec iov = {"x", 1};
+    struct msghdr msg = {.msg_iov = &iov,
+                         .msg_iovlen = 1,
+                         .msg_control = control.bytes,
+                         .msg_controllen = CMSG_SPACE((size_t)n * sizeof(int))};
+    struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+    int ends[2];
+
+    assert_int_equal(pipe2(ends, O_NONBLOCK), 0);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN((size_t)n * sizeof(int));
+    for (int i = 0; i < n; i++)
+        memcpy(CMSG_DATA(c) + (size_t)i * sizeof(int), &ends[1], sizeof(int));
+    assert_int_equal(sendmsg(fd, &msg, 0), 1);
+    (void)close(ends[1]);
+    return ends[0];
+}
+
+static void
+test_too_many_descriptors(void **state)
+{
+    struct stream *s = NULL;
+    struct loop *l = make_loop();
+    int sv[2], fd;
+    char buf[8];
+
+    (void)state;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, sv), 0);
+    assert_int_equal(stream_adopt_packets(l, sv[0], &conn_events, NULL, &s), 0);
+    for (int n = 2; n <= 64; n = n < 4 ? n + 1 : n * 4) {
+        int left = send_many(sv[1], n);
+
+        assert_int_equal(stream_recv_packet(s, buf, sizeof(buf), &fd), -EPROTO);
+        assert_int_equal(fd, -1);
+        assert_int_equal(read(left, buf, 1), 0); /* all of them are closed */
+        (void)close(left);
+    }
+    (void)close(send_many(sv[1], 1));
+    assert_int_equal(stream_recv_packet(s, buf, sizeof(buf), &fd), 1);
+    assert_true(fd >= 0);
+    loop_close_fd(l, fd);
+    stream_close(s);
+    (void)close(sv[1]);
+    loop_free(l);
+}
+
+/* The packet arrives all the same, and it is known that a descriptor was lost. */
+static void
+test_no_room_for_a_descriptor(void **state)
+{
+    struct rlimit old, none;
+    struct stream *s = NULL;
+    struct loop *l = make_loop();
+    int sv[2], fd = 0, left;
+    char buf[8];
+
+    (void)state;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, sv), 0);
+    assert_int_equal(stream_adopt_packets(l, sv[0], &conn_events, NULL, &s), 0);
+    left = send_many(sv[1], 1);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    none = old;
+    none.rlim_cur = 0;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    assert_int_equal(stream_recv_packet(s, buf, sizeof(buf), &fd), 1);
+    assert_int_equal(fd, -EMFILE);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+    assert_int_equal(read(left, buf, 1), 0);
+    (void)close(left);
+    stream_close(s);
+    (void)close(sv[1]);
+    loop_free(l);
+}
+
+int
+main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_file_is_the_owners_alone),
+        cmocka_unit_test(test_a_file_of_the_dead_is_replaced),
+        cmocka_unit_test(test_what_is_alive_stays),
+        cmocka_unit_test(test_what_is_no_socket_stays),
+        cmocka_unit_test(test_a_file_of_another_is_not_removed),
+        cmocka_unit_test(test_one_of_many_replaces_it),
+        cmocka_unit_test(test_listeners_of_others),
+        cmocka_unit_test(test_too_many_descriptors),
+        cmocka_unit_test(test_no_room_for_a_descriptor),
+    };
+    struct loop_config cfg = {.kind = LOOP_URING};
+    struct loop *l = NULL;
+
+    if (argc < 2)
+        return 2;
+    kind = strcmp(argv[1], "epoll") == 0 ? LOOP_EPOLL : LOOP_URING;
+    if (kind == LOOP_URING) {
+        if (loop_new(&cfg, &l, NULL) < 0)
+            return 77;
+        loop_free(l);
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
