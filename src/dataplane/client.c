@@ -157,16 +157,15 @@ dp_client_detach(struct dataplane *dp)
 int
 dp_serve_hello(struct dataplane *dp, const struct iscsi_uevent *ev, struct iscsi_reply *rep)
 {
-    uint32_t min = ev->u.hello.min, max = ev->u.hello.max;
+    uint32_t max = ev->u.hello.max;
+    int r = ipc_hello_check(ev, dp->loops, &rep->why);
 
-    if (min > max)
+    if (r < 0)
+        return r;
+    if (ev->u.hello.loop != dp->loop_index)
         return lunette_fail(&rep->why, -EINVAL, LUNETTE_DOM_USAGE, 0,
-                            "HELLO: versions from %u to %u", min, max);
-    if (max < IPC_VERSION_MIN || min > IPC_VERSION_MAX)
-        return lunette_fail(&rep->why, -EPROTONOSUPPORT, LUNETTE_DOM_USAGE, 0,
-                            "the control plane speaks versions %u to %u of the messages, this "
-                            "data plane %d to %d",
-                            min, max, IPC_VERSION_MIN, IPC_VERSION_MAX);
+                            "HELLO: loop %u is asked for, this is loop %u", ev->u.hello.loop,
+                            dp->loop_index);
     loop_timer_stop(dp->loop, &dp->retry);
     dp->greeted = true;
     dp->flowing = false;
@@ -177,6 +176,7 @@ dp_serve_hello(struct dataplane *dp, const struct iscsi_uevent *ev, struct iscsi
     if (dp->nevents > 0)
         rep->r.hello.first_event = container_of(dp->events.next, struct dp_event, node)->ev.number;
     rep->r.hello.grace_ms = dp->limits.grace_ms;
+    rep->r.hello.loops = dp->loops;
     return 0;
 }
 

@@ -128,6 +128,7 @@ dataplane_new(struct loop *l, const struct transport_registry *registry, struct 
     }
     dp->own_ids = true;
     dp->loop = l;
+    dp->loops = 1;
     dp->registry = registry;
     dp->limits = (struct dataplane_limits){.grace_ms = DATAPLANE_GRACE_MS,
                                            .events_max = DATAPLANE_EVENTS_MAX,
@@ -156,6 +157,14 @@ dataplane_set_limits(struct dataplane *dp, const struct dataplane_limits *limits
 {
     assert(dp->generations == 0);
     dp->limits = *limits;
+}
+
+void
+dataplane_set_loops(struct dataplane *dp, uint32_t index, uint32_t loops)
+{
+    assert(dp->generations == 0 && index < loops);
+    dp->loop_index = index;
+    dp->loops = loops;
 }
 
 int

@@ -38,6 +38,10 @@ void dataplane_share_ids(struct dataplane *dp, struct dp_ids *ids);
 /* Before the first client. */
 void dataplane_set_limits(struct dataplane *dp, const struct dataplane_limits *limits);
 
+/* Before the first client: this is data plane `index` of `loops` in the process, which HELLO asks
+ * for and tells.  A data plane alone is 0 of 1. */
+void dataplane_set_loops(struct dataplane *dp, uint32_t index, uint32_t loops);
+
 /* Before the first session: sessions over the transport of that name are not iscsi/'s but have
  * these operations.  name and ops are borrowed.  -ENOSPC: too many; -EINVAL: ops is of another
  * size. */

@@ -93,6 +93,7 @@ struct dataplane {
     struct dp_ids *ids;
     bool own_ids, closing;
     struct dataplane_limits limits;
+    uint32_t loop_index, loops; /* which of the process's loops this is, and how many there are */
 
     /* client.c */
     struct ipc_client client;

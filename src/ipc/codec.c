@@ -167,6 +167,7 @@ walk_uevent(struct walk *w, struct iscsi_uevent *ev)
     case ISCSI_UEVENT_HELLO:
         U(w, ev->u.hello.min, 4);
         U(w, ev->u.hello.max, 4);
+        U(w, ev->u.hello.loop, 4);
         break;
     case ISCSI_UEVENT_TAKE_EVENTS:
         U(w, ev->u.take_events.from, 8);
@@ -254,6 +255,7 @@ walk_hello(struct walk *w, struct iscsi_reply *rep)
     U(w, rep->r.hello.first_event, 8);
     U(w, rep->r.hello.next_event, 8);
     U(w, rep->r.hello.grace_ms, 4);
+    U(w, rep->r.hello.loops, 4);
 }
 
 static void

@@ -33,6 +33,7 @@
 #ifndef SEAM_IPC_H
 #define SEAM_IPC_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -173,6 +174,7 @@ struct iscsi_uevent {
         } send_pdu;
         struct {
             uint32_t min, max; /* versions that the client speaks */
+            uint32_t loop;     /* of the data plane that is meant, 0..hello.loops-1 */
         } hello;
         struct {
             uint64_t from; /* the first event to send: those before it are dropped; 0: send all */
@@ -218,6 +220,8 @@ struct iscsi_reply {
             uint64_t next_event;  /* the number that the next event gets */
             uint32_t grace_ms;    /* how long the data plane keeps what a client has left half-made,
                                      from the moment that the client went away */
+            uint32_t loops; /* that the other process has: each has sessions, events and a client
+                               of its own, and the client attaches to each by itself */
         } hello;
         struct {
             uint64_t next_event;
@@ -408,6 +412,29 @@ struct ipc_client {
     void *binding;
     bool hello; /* the client is another program: it must begin with HELLO */
 };
+
+/* Tells whether a HELLO can be served by a process of so many loops, and why not.  Returns 0, or
+ * -errno with *why: -EINVAL, -EPROTONOSUPPORT.  Whoever hands connections to loops asks before a
+ * client replaces another. */
+static inline int
+ipc_hello_check(const struct iscsi_uevent *ev, uint32_t loops, struct lunette_error *why)
+{
+    uint32_t min = ev->u.hello.min, max = ev->u.hello.max;
+
+    if (min > max)
+        return lunette_fail(why, -EINVAL, LUNETTE_DOM_USAGE, 0, "HELLO: versions from %u to %u",
+                            min, max);
+    if (max < IPC_VERSION_MIN || min > IPC_VERSION_MAX)
+        return lunette_fail(why, -EPROTONOSUPPORT, LUNETTE_DOM_USAGE, 0,
+                            "the control plane speaks versions %u to %u of the messages, this "
+                            "data plane %d to %d",
+                            min, max, IPC_VERSION_MIN, IPC_VERSION_MAX);
+    if (ev->u.hello.loop >= loops)
+        return lunette_fail(why, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                            "HELLO: loop %u is asked for, this data plane has %u", ev->u.hello.loop,
+                            loops);
+    return 0;
+}
 
 /* What serves the requests.  dataplane/ fills this in, and a binding of ipc/ calls it on the
  * server's loop.  serve answers through from->reply, at once or later; ev, data and *from are

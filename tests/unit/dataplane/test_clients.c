@@ -81,6 +81,40 @@ test_hello_comes_first(void **state)
     dpw_free(w);
 }
 
+/* Each loop of a process has a data plane, and a client says which it means. */
+static void
+test_hello_names_the_loop(void **state)
+{
+    struct dpw *w = dpw_new_alone(NULL);
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_HELLO, .u.hello = {1, 1, 1}};
+
+    (void)state;
+    w->client.hello = true;
+    assert_int_equal(dataplane_set_client(w->dp, &w->client), 1);
+    assert_int_equal(dpw_ask(w, &ev, NULL, 0), -EINVAL);
+    assert_non_null(strstr(w->reply.why.msg, "loop 1"));
+    assert_int_equal(hello(w, 1, 1), 0);
+    assert_int_equal(w->reply.r.hello.loops, 1);
+    dpw_free(w);
+    w = dpw_new_alone(NULL);
+    dataplane_set_loops(w->dp, 2, 4);
+    w->client.hello = true;
+    assert_int_equal(dataplane_set_client(w->dp, &w->client), 1);
+    for (ev.u.hello.loop = 0; ev.u.hello.loop < 6; ev.u.hello.loop++) {
+        assert_int_equal(dpw_ask(w, &ev, NULL, 0), ev.u.hello.loop == 2 ? 0 : -EINVAL);
+        assert_int_equal(dpw_do(w, ISCSI_UEVENT_LIST_SESSIONS, 0, 0, 0),
+                         ev.u.hello.loop < 2 ? -EPROTO : 0);
+        if (ev.u.hello.loop == 2)
+            assert_int_equal(dpw_ask(w, &ev, NULL, 0), 0);
+    }
+    assert_int_equal(
+        dpw_ask(w, &(struct iscsi_uevent){.type = ISCSI_UEVENT_HELLO, .u.hello = {1, 1, 2}}, NULL,
+                0),
+        0);
+    assert_int_equal(w->reply.r.hello.loops, 4);
+    dpw_free(w);
+}
+
 /* A descriptor belongs to the data plane from the request on, also where that is refused. */
 static void
 test_a_descriptor_before_hello_is_closed(void **state)
@@ -508,6 +542,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_hello_comes_first),
+        cmocka_unit_test(test_hello_names_the_loop),
         cmocka_unit_test(test_a_descriptor_before_hello_is_closed),
         cmocka_unit_test(test_events_wait_for_take_events),
         cmocka_unit_test(test_events_wait_for_the_next_client),

@@ -515,7 +515,7 @@ log_in(struct world *w)
     if (w->generation == 0 || w->seqs + 16 >= SEQS)
         return;
     if (w->hello) {
-        struct iscsi_uevent ev = {.type = ISCSI_UEVENT_HELLO, .u.hello = {1, 1}};
+        struct iscsi_uevent ev = {.type = ISCSI_UEVENT_HELLO, .u.hello = {1, 1, 0}};
 
         ask(w, &ev, NULL);
         ask_one(w, ISCSI_UEVENT_TAKE_EVENTS, 0, 0, 0);

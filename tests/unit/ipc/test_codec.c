@@ -45,6 +45,7 @@ sample(enum iscsi_uevent_type type)
     case ISCSI_UEVENT_HELLO:
         ev.u.hello.min = 1;
         ev.u.hello.max = 0xffffffff;
+        ev.u.hello.loop = 0x01020304;
         break;
     case ISCSI_UEVENT_TAKE_EVENTS:
         ev.u.take_events.from = UINT64_MAX;
@@ -113,6 +114,7 @@ reply_sample(enum iscsi_uevent_type type, struct iscsi_reply *rep)
         rep->r.hello.first_event = 1ull << 40;
         rep->r.hello.next_event = (1ull << 40) + 1;
         rep->r.hello.grace_ms = 60000;
+        rep->r.hello.loops = 16;
         break;
     case ISCSI_UEVENT_LIST_SESSIONS:
         rep->r.sessions.next_event = 5;
