@@ -244,6 +244,7 @@ local_recv_packet(int fd, void *buf, size_t size, int *ret_fd, struct loop_stats
     union control control;
     struct msghdr msg;
     int passed = -1, count;
+    bool reset = false;
     ssize_t r;
 
     *ret_fd = -1;
@@ -255,6 +256,12 @@ local_recv_packet(int fd, void *buf, size_t size, int *ret_fd, struct loop_stats
         stats->syscalls++;
         stats->recvs++;
         r = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+        /* A peer that closes with packets unread leaves this error, once, before those that it has
+         * sent itself. */
+        if (r < 0 && errno == ECONNRESET && !reset) {
+            reset = true;
+            errno = EINTR;
+        }
     } while (r < 0 && errno == EINTR);
     if (r < 0)
         return errno == EWOULDBLOCK ? -EAGAIN : -errno;

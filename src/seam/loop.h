@@ -536,6 +536,8 @@ stream_send_packet(struct stream *s, const struct iovec *iov, int n, int fd)
  * there; -EMSGSIZE when it was longer than size, or -EPROTO when it brought more than one
  * descriptor, and then the packet is gone and its descriptors are closed, and the next can be
  * received; or another -errno when the connection is dead.
+ * What the other end sent before it was closed is received first, whether or not it had received
+ * what was sent to it.
  *
  * *ret_fd gets the descriptor that came with it, which the caller owns and which is not kept over
  * exec; -1: none came, or the call has failed; -EMFILE: one came and was lost, because this process

@@ -494,6 +494,24 @@ test_packets_of_a_closed_peer(void **state)
     assert_int_equal(stream_send_packet(w->c.s, &iov, 1, -1), -EPIPE);
 }
 
+/* It goes without having read what was sent to it: what it had sent is not lost. */
+static void
+test_packets_of_a_peer_that_did_not_read(void **state)
+{
+    struct world *w = enter(state);
+    struct iovec iov = {"x", 1};
+
+    world_packets(w);
+    world_open(w);
+    assert_int_equal(stream_send_packet(w->c.s, &iov, 1, -1), 0);
+    w->s.to_send_packets = 2;
+    side_send(&w->s);
+    side_close(&w->s);
+    UNTIL(w, w->c.err != 0);
+    assert_int_equal(w->c.err, 1);
+    assert_int_equal(w->c.npackets, 2);
+}
+
 static void
 test_packets_listen_once(void **state)
 {
@@ -523,6 +541,7 @@ contract_local_run(const struct loop_factory *f)
         T(test_packet_larger_than_the_socket),
         T(test_packets_release_and_adopt),
         T(test_packets_of_a_closed_peer),
+        T(test_packets_of_a_peer_that_did_not_read),
         T(test_packets_listen_once),
     };
 
