@@ -444,6 +444,10 @@ dp_serve_bind_conn(struct dataplane *dp, const struct iscsi_uevent *ev, struct i
 
     if (c == NULL)
         r = dp_conn_missing(ev, rep);
+    else if (ev->ep == 0 && ev->u.bind_conn.fd == -EMFILE)
+        r = lunette_fail(&rep->why, -EMFILE, LUNETTE_DOM_OS, EMFILE,
+                         "the data plane may open no further descriptors: raise its limit "
+                         "(LimitNOFILE, ulimit -n)");
     else if (e == NULL && (ev->ep != 0 || ev->u.bind_conn.fd < 0))
         r = dp_ep_missing(ev, rep);
     else if (e != NULL && e->pub.tt != c->session->tt)

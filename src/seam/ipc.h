@@ -157,7 +157,8 @@ struct iscsi_uevent {
         } create_session;
         struct {
             /* A connected descriptor, which the data plane owns once ipc_request has returned 0,
-             * even if it refuses the request; -1: the connection is bound to ep. */
+             * even if it refuses the request; -1: the connection is bound to ep.  A binding between
+             * processes hands the server -EMFILE where one was sent and could not be received. */
             int fd;
             uint8_t leading; /* 1: the first connection of a new nexus; 0: a further one */
         } bind_conn;

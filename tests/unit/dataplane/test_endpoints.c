@@ -268,6 +268,10 @@ test_a_descriptor_is_not_for_every_transport(void **state)
     ev.u.bind_conn.fd = 5;
     assert_int_equal(dpw_ask(w, &ev, NULL, 0), -EINVAL);
     assert_int_equal(w->closed_fds, 1);
+    ev.u.bind_conn.fd = -EMFILE; /* one was sent, and the binding could not receive it */
+    assert_int_equal(dpw_ask(w, &ev, NULL, 0), -EMFILE);
+    assert_non_null(strstr(w->reply.why.msg, "LimitNOFILE"));
+    assert_int_equal(w->closed_fds, 1);
     dpw_free(w);
 }
 
