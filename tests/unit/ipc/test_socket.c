@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -796,6 +797,7 @@ fork_end(bool client, int fd, int other)
     assert_true(pid >= 0);
     if (pid > 0)
         return pid;
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* also when the test fails */
     (void)close(other);
     w = calloc(1, sizeof(*w));
     if (w == NULL || loop_new(&cfg, &w->l, NULL) < 0)

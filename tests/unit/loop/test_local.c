@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -250,6 +251,7 @@ test_one_of_many_replaces_it(void **state)
             struct loop *l = make_loop();
             char ok;
 
+            (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* also when the test fails */
             (void)close(go[1]);
             (void)!read(go[0], &c, 1);
             ok = (char)(stream_listen(l, &w.at, &listener_events, &w, &s, NULL) == 0);
