@@ -222,18 +222,27 @@ ipc_encoded_client_ipc(struct ipc_encoded_client *e)
 
 /* ---- the server's end ----------------------------------------------------------------------- */
 
-/* Finds the request of an answer, from the end of the list: most requests are answered at once and
- * are still the last. */
+/* Finds the request of an answer, from both ends of the list at once: most requests are answered at
+ * once and are still the last, and of those that take their time the first is often the first to
+ * end. */
 static struct ipc_packet *
 encoded_waiting(struct ipc_encoded_server *e, uint64_t seq)
 {
-    for (struct list *n = e->waiting.prev; n != &e->waiting; n = n->prev) {
-        struct ipc_packet *p = container_of(n, struct ipc_packet, node);
+    struct list *front = e->waiting.next, *back = e->waiting.prev;
 
-        if (p->seq == seq) {
+    while (front != &e->waiting) {
+        struct ipc_packet *first = container_of(front, struct ipc_packet, node);
+        struct ipc_packet *last = container_of(back, struct ipc_packet, node);
+        struct ipc_packet *p = last->seq == seq ? last : first->seq == seq ? first : NULL;
+
+        if (p != NULL) {
             list_del(&p->node);
             return p;
         }
+        if (front == back || front->next == back) /* they have met */
+            return NULL;
+        front = front->next;
+        back = back->prev;
     }
     return NULL;
 }

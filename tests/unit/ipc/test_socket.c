@@ -792,6 +792,7 @@ fork_end(bool client, int fd, int other)
 {
     pid_t pid = fork();
     struct world *w;
+    uint64_t number = 1;
     struct loop_config cfg = {.kind = kind};
 
     assert_true(pid >= 0);
@@ -812,7 +813,8 @@ fork_end(bool client, int fd, int other)
             (void)close(request_bind(w));
             (void)request(w, ISCSI_UEVENT_SEND_PDU, (uint32_t)(n * 7919 % IPC_PDU_DATA_MAX));
         } else {
-            (void)event(w, n, (uint32_t)(n * 7919 % 300000));
+            /* One that is refused has not had its number. */
+            number += event(w, number, (uint32_t)(n * 7919 % 300000)) == 0;
         }
         if (loop_run(w->l, 0) < 0 || w->nclient_gone + w->nserver_gone > 0)
             _exit(1);
