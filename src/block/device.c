@@ -195,8 +195,9 @@ blk_set_timeout(struct bdev *dev, uint32_t timeout_ms)
     /* In units of the device's timeout: a flush may have a whole cache to write, and write zeroes a
      * whole range. */
     static const uint8_t factor[BDEV_NOPS] = {
-        [BDEV_READ] = 1,         [BDEV_WRITE] = 1,         [BDEV_FLUSH] = 2, [BDEV_DISCARD] = 1,
-        [BDEV_WRITE_ZEROES] = 4, [BDEV_COMPARE_WRITE] = 1, [BDEV_SCSI] = 1,
+        [BDEV_READ] = 1,    [BDEV_WRITE] = 1,        [BDEV_FLUSH] = 2,
+        [BDEV_DISCARD] = 1, [BDEV_WRITE_ZEROES] = 4, [BDEV_COMPARE_WRITE] = 1,
+        [BDEV_SCSI] = 1,    [BDEV_BLOCK_STATUS] = 1,
     };
 
     assert(timeout_ms > 0);

@@ -131,6 +131,8 @@ int __attribute__((noinline)) blk_submit_general(struct blk_queue *q, struct bde
     r->pieces = 0;
     r->canceled = 0;
     r->begun = false;
+    if (r->op == BDEV_BLOCK_STATUS)
+        r->extents_n = 0;
     if (err > 0) {
         blk_add_done(q, r);
     } else if (blk_may_issue(q) && blk_fits(b, r)) {
@@ -311,6 +313,15 @@ blk_more_zeroes(struct blk_queue *q, struct blk_piece *p)
     return true;
 }
 
+/* A device that does not tell which of its blocks have storage is taken to have it for all. */
+static void
+blk_all_has_storage(struct blk_request *rq)
+{
+    rq->parent->extents[0] = (struct bdev_extent){.len = rq->len};
+    rq->parent->extents_n = 1;
+    rq->result = (struct bdev_result){0};
+}
+
 void __attribute__((noinline)) blk_end_piece(struct blk_queue *q, struct blk_piece *p)
 {
     struct blk_request *rq = &p->rq;
@@ -323,6 +334,8 @@ void __attribute__((noinline)) blk_end_piece(struct blk_queue *q, struct blk_pie
             return;
         if (rq->result.err == -EOPNOTSUPP && rq->op == BDEV_DISCARD)
             rq->result = (struct bdev_result){0}; /* a discard is a hint: it may fail untold */
+        if (rq->result.err == -EOPNOTSUPP && rq->op == BDEV_BLOCK_STATUS)
+            blk_all_has_storage(rq);
         if (rq->result.err != 0)
             blk_keep_error(r, rq);
     } else if (r->op == BDEV_SCSI) {

@@ -79,6 +79,10 @@ blk_check(const struct blk_dev *b, const struct bdev_req *r)
         if (!blk_in_range(l, r))
             return -EINVAL;
         break;
+    case BDEV_BLOCK_STATUS:
+        if (!blk_in_range(l, r) || r->extents == NULL || r->extents_max < BDEV_EXTENTS_MIN)
+            return -EINVAL;
+        return r->len == 0;
     case BDEV_NOPS:
     default:
         return -EINVAL;
@@ -102,6 +106,7 @@ blk_fits(const struct blk_dev *b, const struct bdev_req *r)
     case BDEV_FLUSH:
     case BDEV_COMPARE_WRITE:
     case BDEV_SCSI:
+    case BDEV_BLOCK_STATUS: /* it may be answered in part */
     case BDEV_NOPS:
         break;
     }
@@ -227,6 +232,7 @@ blk_cut(struct blk_queue *q, struct bdev_req *r, struct blk_piece *p)
         break;
     case BDEV_FLUSH:
     case BDEV_SCSI:
+    case BDEV_BLOCK_STATUS:
     case BDEV_NOPS:
         break;
     }

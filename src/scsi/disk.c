@@ -11,6 +11,8 @@
 
 #define MAX_LBA_6   0x1fffffu
 #define MAX_COUNT_6 256u
+#define STATUS_MAX  1024u /* extents that one GET LBA STATUS asks for */
+_Static_assert(sizeof(struct bdev_extent) == LBA_STATUS_LEN(1) - LBA_STATUS_LEN(0), "in its place");
 
 static const uint8_t zero_block[4096];
 
@@ -130,6 +132,22 @@ disk_build_zeroes(struct scsi_disk *d, struct blk_request *rq, struct scsi_io *i
     return d->ws16 ? disk_build_write_same(d, rq, io, FORM_WS16) : -EOPNOTSUPP;
 }
 
+/* The answer is received where the extents of the submitter are: a descriptor has as many bytes as
+ * an extent, and the header needs less than one more. */
+static int
+disk_build_status(struct scsi_disk *d, struct blk_request *rq, struct scsi_io *io)
+{
+    const struct bdev_req *r = rq->parent;
+    uint32_t n = r->extents_max < STATUS_MAX ? r->extents_max : STATUS_MAX;
+    uint32_t len = (uint32_t)LBA_STATUS_LEN(n - 1);
+
+    if (!d->capacity.lbpme || d->status_broken)
+        return -EOPNOTSUPP;
+    io->form = FORM_LBA_STATUS;
+    io->sc.in = disk_own_data(io, r->extents, len);
+    return cdb_get_lba_status(io->sc.cdb, rq->offset >> d->shift, len);
+}
+
 static int
 disk_build_raw(struct scsi_sdev *s, struct blk_request *rq, struct scsi_io *io)
 {
@@ -177,6 +195,8 @@ disk_build(struct scsi_sdev *s, struct blk_request *rq, struct scsi_io *io)
                                      (rq->flags & BDEV_F_FUA) != 0 && d->limits.fua ? SCSI_FUA : 0);
     case BDEV_SCSI:
         return disk_build_raw(s, rq, io);
+    case BDEV_BLOCK_STATUS:
+        return disk_build_status(d, rq, io);
     case BDEV_READ:
     case BDEV_WRITE:
     case BDEV_NOPS:

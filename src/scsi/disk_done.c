@@ -52,7 +52,8 @@ disk_time_is_up(const struct scsi_sdev *s, const struct blk_request *rq)
 static bool
 disk_changes(const struct blk_request *rq)
 {
-    return rq->op != BDEV_READ && rq->op != BDEV_FLUSH && rq->op != BDEV_SCSI;
+    return rq->op != BDEV_READ && rq->op != BDEV_FLUSH && rq->op != BDEV_SCSI &&
+           rq->op != BDEV_BLOCK_STATUS;
 }
 
 /* True when rq may be sent again although it may have been executed: doing it twice is as doing it
@@ -217,6 +218,9 @@ disk_feature_off(struct scsi_sdev *s, struct scsi_io *io, bool opcode)
         dropped = opcode;
         d->caw_broken |= opcode;
         break;
+    case FORM_LBA_STATUS:
+        d->status_broken = true;
+        break;
     case FORM_RAW:
     case FORM_6:
     default:
@@ -230,7 +234,8 @@ disk_feature_off(struct scsi_sdev *s, struct scsi_io *io, bool opcode)
     s->up->event(s->bdev, BDEV_EV_LIMITS, &d->limits);
     if (d->no_flush && io->rq->op == BDEV_FLUSH)
         disk_finish(s, io, 0);
-    else if (io->rq->op == BDEV_DISCARD || io->rq->op == BDEV_COMPARE_WRITE)
+    else if (io->rq->op == BDEV_DISCARD || io->rq->op == BDEV_COMPARE_WRITE ||
+             io->rq->op == BDEV_BLOCK_STATUS)
         disk_finish(s, io, -EOPNOTSUPP);
     else
         disk_again(s, io, 0); /* disk_build finds another form, or -EOPNOTSUPP */
@@ -436,6 +441,45 @@ disk_note_write(struct scsi_sdev *s, const struct blk_request *rq)
         s->writes++;
 }
 
+/* Turns the descriptors of GET LBA STATUS into extents, which lie in the same memory: each extent
+ * ends before the next descriptor begins.  An answer that does not begin with the block that was
+ * asked for says nothing, and as little does what comes behind a gap. */
+static int
+disk_take_status(struct scsi_sdev *s, struct blk_request *rq, uint32_t len)
+{
+    struct scsi_disk *d = s->dev.disk;
+    struct bdev_req *r = rq->parent;
+    const uint8_t *buf = (const uint8_t *)r->extents;
+    uint64_t lba = rq->offset >> d->shift, end = lba + (rq->len >> d->shift);
+    uint32_t n = lba_status_count(buf, len), used = 0;
+    bool zero = d->capacity.lbprz && (!d->b2_told || (d->b2.lbprz & 1) != 0);
+
+    for (uint32_t i = 0; i < n && lba < end; i++) {
+        struct lba_status st = lba_status_get(buf, i);
+        uint64_t next = st.lba + st.blocks, state = 0;
+
+        if (st.lba > lba || next <= lba || next < st.lba)
+            break;
+        if (next > end)
+            next = end;
+        if (st.provisioning == LBA_DEALLOCATED)
+            state = BDEV_EXTENT_HOLE;
+        if (zero && (st.provisioning == LBA_DEALLOCATED || st.provisioning == LBA_ANCHORED))
+            state |= BDEV_EXTENT_ZERO;
+        if (used > 0 && r->extents[used - 1].state == state)
+            r->extents[used - 1].len += (next - lba) << d->shift;
+        else
+            r->extents[used++] = (struct bdev_extent){(next - lba) << d->shift, state};
+        lba = next;
+    }
+    r->extents_n = used;
+    if (used > 0)
+        return 0;
+    sdev_log(s, LOG_LEVEL_WARN, "GET LBA STATUS makes no sense: not used any more");
+    d->status_broken = true;
+    return -EOPNOTSUPP;
+}
+
 static void
 disk_went_well(struct scsi_sdev *s, struct scsi_io *io, bool nothing_moved)
 {
@@ -464,6 +508,10 @@ disk_went_well(struct scsi_sdev *s, struct scsi_io *io, bool nothing_moved)
             disk_finish(s, io, 0);
         else
             disk_moved(s, io, sent, resid);
+        return;
+    }
+    if (rq->op == BDEV_BLOCK_STATUS) {
+        disk_finish(s, io, disk_take_status(s, rq, sent - resid));
         return;
     }
     if (resid > 0) { /* what has no data of the caller's cannot be done in part */

@@ -173,7 +173,8 @@ disk_run_work(struct loop_work *w)
     d->start_sent = false;
     d->ready_by_ns = t->loop->now_ns + t->params.spinup_s * LOOP_NS_PER_S;
     if ((d->todo & STEP_OPCODES) != 0)
-        d->discard_broken = d->zero_broken = d->zero_unmap_broken = d->caw_broken = false;
+        d->discard_broken = d->zero_broken = d->zero_unmap_broken = d->caw_broken =
+            d->status_broken = false;
     disk_step_done(d);
 }
 

@@ -120,6 +120,7 @@ enum disk_form {
     FORM_WS10,
     FORM_WS16,
     FORM_CAW,
+    FORM_LBA_STATUS,
 };
 
 enum disk_discard { DISCARD_OFF, DISCARD_UNMAP, DISCARD_WS16, DISCARD_WS10 };
@@ -229,8 +230,8 @@ struct scsi_disk {
     bool b0_told, b2_told;
     bool write_protect, wce, dpofua;
     bool ws10, ws16; /* REPORT SUPPORTED OPCODES says so */
-    bool discard_broken, zero_unmap_broken, zero_broken,
-        caw_broken; /* refused: not used until looked at again */
+    bool discard_broken, zero_unmap_broken, zero_broken, caw_broken,
+        status_broken; /* refused: not used until looked at again */
     bool no_10, no_16, no_sync_10, no_flush;
     /* what follows from it */
     uint32_t shift;      /* log2 of the block size */

@@ -37,8 +37,18 @@ enum bdev_op {
     BDEV_COMPARE_WRITE, /* iov: data to compare, then data to write; len is of one
                          */
     BDEV_SCSI,          /* pass-through of one CDB; bypasses limits and retries */
+    BDEV_BLOCK_STATUS,  /* which parts of the range have storage: see extents */
     BDEV_NOPS,
 };
+
+/* A run of bytes of the device that are in the same state. */
+struct bdev_extent {
+    uint64_t len; /* bytes, a multiple of the logical block, not 0 */
+    uint64_t state;
+};
+#define BDEV_EXTENT_HOLE (1u << 0) /* no storage is kept for it: a write may find no space */
+#define BDEV_EXTENT_ZERO (1u << 1) /* it reads as zeroes */
+#define BDEV_EXTENTS_MIN 2u        /* the room that bdev_req.extents has at least */
 
 #define BDEV_F_FUA      (1u << 0) /* on stable storage when it is done */
 #define BDEV_F_NO_UNMAP (1u << 1) /* write zeroes: the blocks stay allocated */
@@ -95,10 +105,23 @@ struct bdev_req {
 
     uint8_t *sense; /* out: NULL, or SCSI_SENSE_MAX bytes of the submitter's for the sense data */
 
-    /* BDEV_SCSI */
-    const uint8_t *cdb;
-    uint16_t cdb_len; /* bytes, 6..SCSI_CDB_MAX */
-    struct sg out, in;
+    union {
+        struct { /* BDEV_SCSI */
+            const uint8_t *cdb;
+            uint16_t cdb_len; /* bytes, 6..SCSI_CDB_MAX */
+            struct sg out, in;
+        };
+        struct { /* BDEV_BLOCK_STATUS */
+            /* out: extents_max elements of the submitter's, BDEV_EXTENTS_MIN at least.  The driver
+             * may receive the device's answer there, so that all of them may be written to. */
+            struct bdev_extent *extents;
+            uint32_t extents_max;
+            /* out: how many are set, one after the other from offset on.  They end at offset + len
+             * at most, and may end before: the submitter asks again for the rest.  At least one
+             * where len is not 0 and all went well. */
+            uint32_t extents_n;
+        };
+    };
 
     /* the device's, from bdev_submit until done, for a request that is not one piece as it is */
     uint64_t issued; /* bytes already cut into pieces; UINT64_MAX: all are, and the flush that
@@ -412,7 +435,8 @@ struct bdev_driver_ops {
 struct blk_upcalls {
     /* Finishes rq; the submitter's done is called later in the turn.  May be called from inside
      * queue_rq, which then returns 0.  Where rq->result.err is -EOPNOTSUPP, a discard counts as
-     * done, and write zeroes are made of ordinary writes. */
+     * done, write zeroes are made of ordinary writes, and all of a range counts as having storage.
+     */
     void (*complete)(struct blk_request *rq);
     /* The same, but done is called at once.  Only for a piece that came by queue_rq_fast, has gone
      * well, and has been handed to none of the other calls; never from inside queue_rq_fast. */

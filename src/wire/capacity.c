@@ -245,3 +245,24 @@ alua_state_name(uint8_t state)
         return "unknown state";
     }
 }
+
+uint32_t
+lba_status_count(const uint8_t *buf, size_t len)
+{
+    uint64_t told;
+
+    if (len < LBA_STATUS_LEN(0))
+        return 0;
+    told = ld_be32(buf) + 4ull;
+    if (told < len)
+        len = (size_t)told;
+    return len < LBA_STATUS_LEN(0) ? 0 : (uint32_t)((len - LBA_STATUS_LEN(0)) / 16);
+}
+
+struct lba_status
+lba_status_get(const uint8_t *buf, uint32_t i)
+{
+    const uint8_t *d = buf + LBA_STATUS_LEN(i);
+
+    return (struct lba_status){ld_be64(d), ld_be32(d + 8), d[12] & 0x0f};
+}

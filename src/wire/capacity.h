@@ -51,6 +51,23 @@ struct lun report_luns_get(const uint8_t *buf, unsigned i);
  * LUNs. */
 size_t report_luns_build(uint8_t *buf, size_t size, const struct lun *luns, unsigned n);
 
+/* GET LBA STATUS (SBC-4 5.9): a header and descriptors of 16 bytes. */
+#define LBA_STATUS_LEN(n) (8u + 16u * (size_t)(n))
+
+enum lba_provisioning { LBA_MAPPED_OR_UNKNOWN, LBA_DEALLOCATED, LBA_ANCHORED, LBA_MAPPED };
+
+struct lba_status {
+    uint64_t lba;
+    uint32_t blocks;
+    uint8_t provisioning; /* enum lba_provisioning, or a value that is none of them */
+};
+
+/* Returns how many descriptors lie within both len and the PARAMETER DATA LENGTH; 0 where not even
+ * the header is there. */
+uint32_t lba_status_count(const uint8_t *buf, size_t len);
+/* Returns descriptor i, which is less than what lba_status_count() returned. */
+struct lba_status lba_status_get(const uint8_t *buf, uint32_t i);
+
 /* Asymmetric access states (SPC, REPORT TARGET PORT GROUPS). */
 enum alua_state {
     ALUA_OPTIMIZED = 0x0,

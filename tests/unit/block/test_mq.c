@@ -285,6 +285,52 @@ test_what_makes_no_sense_is_refused(void **state)
 }
 
 static void
+test_block_status(void **state)
+{
+    struct bdev_limits ro = drv_limits;
+    struct bdev_extent e[BDEV_EXTENTS_MIN];
+    struct req a;
+
+    (void)state;
+    ro.read_only = true;
+    drv_open(&d, &ro, 8);
+    req_init(&a, &d, BDEV_BLOCK_STATUS, 512, 1 << 29);
+    assert_int_equal(bdev_submit(d.q, &a.r), -EINVAL); /* no room for the answer */
+    a.r.extents = e;
+    a.r.extents_max = BDEV_EXTENTS_MIN - 1;
+    assert_int_equal(bdev_submit(d.q, &a.r), -EINVAL);
+    a.r.extents_max = BDEV_EXTENTS_MIN;
+    a.r.extents_n = 77;
+    assert_int_equal(bdev_submit(d.q, &a.r), 0);
+    assert_int_equal(d.n, 1); /* it is not cut, however long it is */
+    assert_int_equal(a.r.extents_n, 0);
+    a.r.extents_n = 1;
+    drv_end(&d, 0, 0);
+    fake_turn(&d.loop);
+    assert_int_equal(a.r.result.err, 0);
+    assert_int_equal(a.r.extents_n, 1); /* as the driver has set it */
+    assert_int_equal(bdev_submit(d.q, &a.r), 0);
+    drv_end(&d, 1, -EOPNOTSUPP);
+    fake_turn(&d.loop);
+    assert_int_equal(a.r.result.err, 0);
+    assert_int_equal(a.r.extents_n, 1);
+    assert_int_equal(e[0].len, 1 << 29);
+    assert_int_equal(e[0].state, 0);
+    assert_int_equal(bdev_submit(d.q, &a.r), 0);
+    drv_end(&d, 2, -EIO);
+    fake_turn(&d.loop);
+    assert_int_equal(a.r.result.err, -EIO);
+    assert_int_equal(a.r.extents_n, 0);
+    a.r.len = 0;
+    assert_int_equal(bdev_submit(d.q, &a.r), 0);
+    fake_turn(&d.loop);
+    assert_int_equal(a.done, 4);
+    assert_int_equal(a.r.extents_n, 0);
+    assert_int_equal(d.n, 3);
+    drv_close(&d);
+}
+
+static void
 test_done_without_the_device(void **state)
 {
     struct bdev_limits l = drv_limits;
@@ -1076,6 +1122,7 @@ main(void)
         cmocka_unit_test(test_deadlines_share_a_timer),
         cmocka_unit_test(test_timeouts_by_op_and_request),
         cmocka_unit_test(test_what_makes_no_sense_is_refused),
+        cmocka_unit_test(test_block_status),
         cmocka_unit_test(test_done_without_the_device),
         cmocka_unit_test(test_fua),
         cmocka_unit_test(test_first_error_wins),

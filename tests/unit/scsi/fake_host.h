@@ -846,8 +846,7 @@ io_done(struct bdev_req *r)
 }
 
 static inline void
-io_submit(struct fdisk *d, struct io *io, enum bdev_op op, uint64_t offset, uint64_t len,
-          uint32_t flags)
+io_init(struct io *io, enum bdev_op op, uint64_t offset, uint64_t len, uint32_t flags)
 {
     memset(io, 0, sizeof(*io));
     io->iov = (struct iovec){io_mem, sizeof(io_mem)};
@@ -859,6 +858,13 @@ io_submit(struct fdisk *d, struct io *io, enum bdev_op op, uint64_t offset, uint
                               .iovcnt = 1,
                               .sense = io->sense,
                               .done = io_done};
+}
+
+static inline void
+io_submit(struct fdisk *d, struct io *io, enum bdev_op op, uint64_t offset, uint64_t len,
+          uint32_t flags)
+{
+    io_init(io, op, offset, len, flags);
     assert_int_equal(bdev_submit(d->q, &io->r), 0);
 }
 

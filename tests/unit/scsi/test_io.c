@@ -406,6 +406,104 @@ thin(void)
     return l;
 }
 
+struct status_row {
+    uint64_t lba;
+    uint32_t blocks;
+    uint8_t provisioning;
+};
+
+/* Asks for the state of 100 blocks from block 10 on, with room for n extents, while the device
+ * answers with these rows. */
+static int
+status_run(const struct status_row *rows, unsigned nrows, struct bdev_extent *e, uint32_t max,
+           uint32_t *ret_n)
+{
+    uint8_t answer[LBA_STATUS_LEN(4)] = {0};
+    struct io io;
+
+    st_be32(answer, (uint32_t)LBA_STATUS_LEN(nrows) - 4);
+    for (unsigned i = 0; i < nrows; i++) {
+        st_be64(answer + LBA_STATUS_LEN(i), rows[i].lba);
+        st_be32(answer + LBA_STATUS_LEN(i) + 8, rows[i].blocks);
+        answer[LBA_STATUS_LEN(i) + 12] = rows[i].provisioning;
+    }
+    d.f.nscript = 0;
+    fh_script(&d.f, ANSWER(SCSI_SERVICE_ACTION_IN_16, EVER, .data = answer,
+                           .len = (uint32_t)LBA_STATUS_LEN(nrows)));
+    io_init(&io, BDEV_BLOCK_STATUS, 10 * 512, 100 * 512, 0);
+    io.r.extents = e;
+    io.r.extents_max = max;
+    assert_int_equal(bdev_submit(d.q, &io.r), 0);
+    fake_advance(&d.f.loop, SEC(1));
+    assert_int_equal(io.done, 1);
+    d.f.nscript = 0;
+    *ret_n = io.r.extents_n;
+    return io.r.result.err;
+}
+
+static void
+test_block_status(void **state)
+{
+    static const struct status_row rows[] = {
+        {5, 10, LBA_MAPPED}, {15, 5, 0}, {20, 10, LBA_DEALLOCATED}, {30, 1000, LBA_ANCHORED}};
+    static const struct status_row gap[] = {{10, 10, LBA_DEALLOCATED}, {21, 10, LBA_MAPPED}};
+    static const struct status_row nonsense[] = {{11, 10, LBA_DEALLOCATED}};
+    struct bdev_extent e[8];
+    uint32_t n = 0;
+
+    (void)state;
+    thin();
+    assert_int_equal(status_run(rows, 4, e, 8, &n), 0);
+    assert_int_equal(d.f.op[0], SCSI_SERVICE_ACTION_IN_16);
+    assert_int_equal(d.f.byte1[0], SCSI_SAI_GET_LBA_STATUS);
+    assert_int_equal(n, 3); /* what is alike is one, from where it was asked to where that ends */
+    assert_int_equal(e[0].len, 10 * 512);
+    assert_int_equal(e[0].state, 0);
+    assert_int_equal(e[1].len, 10 * 512);
+    assert_int_equal(e[1].state, BDEV_EXTENT_HOLE | BDEV_EXTENT_ZERO);
+    assert_int_equal(e[2].len, 80 * 512);
+    assert_int_equal(e[2].state, BDEV_EXTENT_ZERO);
+    assert_int_equal(status_run(rows, 4, e, 2, &n), 0); /* room for one descriptor */
+    assert_int_equal(n, 1);
+    assert_int_equal(e[0].len, 5 * 512);
+    assert_int_equal(status_run(gap, 2, e, 8, &n), 0);
+    assert_int_equal(n, 1);
+    assert_int_equal(e[0].len, 10 * 512);
+    d.f.n = 0;
+    assert_int_equal(status_run(nonsense, 1, e, 8, &n), 0);
+    assert_int_equal(n, 1);
+    assert_int_equal(e[0].len, 100 * 512);
+    assert_int_equal(e[0].state, 0);
+    assert_int_equal(d.f.n, 1);
+    assert_int_equal(status_run(rows, 4, e, 8, &n), 0); /* it is not asked again */
+    assert_int_equal(d.f.n, 1);
+    assert_int_equal(n, 1);
+    fd_close(&d);
+
+    thin();
+    assert_int_equal(status_run(rows, 0, e, 8, &n), 0); /* an answer without a descriptor */
+    assert_int_equal(n, 1);
+    assert_int_equal(e[0].state, 0);
+    fd_close(&d);
+
+    thin(); /* refused */
+    fh_script(&d.f, ANSWER(SCSI_SERVICE_ACTION_IN_16, EVER, SENSE(SENSE_ILLEGAL_REQUEST, 0x20, 0)));
+    for (int i = 0; i < 2; i++) {
+        struct io io;
+
+        io_init(&io, BDEV_BLOCK_STATUS, 0, 512, 0);
+        io.r.extents = e;
+        io.r.extents_max = 2;
+        assert_int_equal(bdev_submit(d.q, &io.r), 0);
+        fake_advance(&d.f.loop, SEC(1));
+        assert_int_equal(io.r.result.err, 0);
+        assert_int_equal(io.r.extents_n, 1);
+        assert_int_equal(e[0].len, 512);
+    }
+    assert_int_equal(d.f.n, 1);
+    fd_close(&d);
+}
+
 static void
 test_features_go_off(void **state)
 {
@@ -865,6 +963,7 @@ main(void)
         cmocka_unit_test(test_unit_attentions_are_acted_on),
         cmocka_unit_test(test_lost_writes),
         cmocka_unit_test(test_deferred_error),
+        cmocka_unit_test(test_block_status),
         cmocka_unit_test(test_features_go_off),
         cmocka_unit_test(test_status_qualifier),
         cmocka_unit_test(test_busy_backs_off),
