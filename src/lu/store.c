@@ -112,6 +112,21 @@ file_write(struct lu_store *s, uint64_t off, const void *buf, uint32_t len)
     return r;
 }
 
+/* Where the file system cannot tell, all counts as data. */
+static bool
+file_has_data(struct lu_store *s, uint64_t off, uint64_t len, uint64_t *ret_end)
+{
+    int fd = backing_of(s)->fd;
+    off_t data = lseek(fd, (off_t)off, SEEK_DATA), end;
+    bool hole = (data < 0 && errno == ENXIO) || data > (off_t)off;
+
+    *ret_end = off + len;
+    end = hole ? data : lseek(fd, (off_t)off, SEEK_HOLE);
+    if (end > (off_t)off && (uint64_t)end < off + len)
+        *ret_end = (uint64_t)end;
+    return !hole;
+}
+
 static int
 file_sync(struct lu_store *s)
 {
@@ -255,6 +270,7 @@ static const struct lu_store_ops file_ops = {.product = "file disk",
                                              .read = file_read,
                                              .write = file_write,
                                              .discard = file_discard,
+                                             .has_data = file_has_data,
                                              .sync = file_sync,
                                              .keep = file_keep,
                                              .kept = file_kept,

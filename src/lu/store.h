@@ -19,7 +19,7 @@
 struct lu_store_ops {
     const char *product; /* what INQUIRY calls such a disk: up to 16 printable bytes */
     /* What the store holds outlives the process.  It then has a write cache (WCE) by default, and
-     * all of its blocks count as written, since there is no record of which are. */
+     * which of its blocks are written is not recorded here, but asked for (`has_data`). */
     bool remembers;
 
     /* Makes sure that the bytes [off, off + len) of the memory can be read, or written.  Returns 0,
@@ -38,6 +38,11 @@ struct lu_store_ops {
      * -errno, which ends the command as lu_cmd_fail_store says.  NULL: the caller always writes
      * zeroes. */
     int (*discard)(struct lu_store *s, uint64_t off, uint64_t len);
+
+    /* Tells whether the byte at off has storage, or lies in a hole, which reads as zeroes. *ret_end
+     * is where that ends, after off and at most off + len.  Only for a store that remembers; NULL:
+     * all of it has storage. */
+    bool (*has_data)(struct lu_store *s, uint64_t off, uint64_t len, uint64_t *ret_end);
 
     /* Waits until all that was written is stable.  Returns 0 or -errno.  It may block, because it
      * is called on a helper thread, while the loop's thread may call the other operations; it is

@@ -148,6 +148,22 @@ written_bit(const struct lu *lu, uint64_t lba)
     return (lu->written[lba / 64] >> (lba % 64)) & 1;
 }
 
+/* As lu_written, of a store that is asked.  A block counts as written where any of it is, so that a
+ * run of holes ends at the last whole block, and one of data behind the last part of a block. */
+static bool
+written_in_store(const struct lu *lu, uint64_t lba, uint64_t end, uint64_t *ret_run)
+{
+    uint64_t from = lba << lu->block_shift, to = end << lu->block_shift, stop = to;
+    bool is = lu->store->ops->has_data(lu->store, from, to - from, &stop);
+
+    if (!is && stop < from + lu->block)
+        is = true;
+    if (is)
+        stop += lu->block - 1;
+    *ret_run = (stop >> lu->block_shift) - lba;
+    return is;
+}
+
 bool
 lu_written(const struct lu *lu, uint64_t lba, uint64_t *ret_run)
 {
@@ -156,6 +172,8 @@ lu_written(const struct lu *lu, uint64_t lba, uint64_t *ret_run)
     bool is;
 
     assert(lba < lu->blocks);
+    if (lu->written == NULL && lu->store->ops->has_data != NULL)
+        return written_in_store(lu, lba, end, ret_run);
     if (lu->written == NULL) {
         *ret_run = lu->blocks - lba;
         return !lu_is_null(lu);

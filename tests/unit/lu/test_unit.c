@@ -142,6 +142,47 @@ files(void **state)
     assert_int_equal(unlink(path), 0);
 }
 
+/* Of a file, the file system tells which blocks are written. */
+static void
+holes_of_a_file(void **state)
+{
+    char path[] = "/tmp/lunette-lu-XXXXXX";
+    struct lu_config c = {.kind = LU_FILE, .wce = -1};
+    struct lu lu = {0};
+    uint64_t run = 0;
+    int fd = mkstemp(path);
+
+    (void)state;
+    assert_true(fd >= 0);
+    assert_int_equal(ftruncate(fd, 1 << 20), 0);
+    if (lseek(fd, 0, SEEK_DATA) >= 0) { /* the file system has no holes, or does not tell */
+        (void)unlink(path);
+        (void)close(fd);
+        skip();
+    }
+    assert_int_equal(pwrite(fd, "x", 1, 65536), 1);
+    (void)snprintf(c.path, sizeof(c.path), "%s", path);
+    assert_int_equal(lu_open(&lu, &c, NULL, NULL), 0);
+    assert_false(lu_written(&lu, 0, &run));
+    assert_int_equal(run, 128);
+    assert_false(lu_written(&lu, 100, &run));
+    assert_int_equal(run, 28);
+    assert_true(lu_written(&lu, 128, &run));
+    assert_true(run >= 1 && run <= 128);
+    assert_false(lu_written(&lu, 128 + run, &run));
+    assert_false(lu_written(&lu, 2047, &run));
+    assert_int_equal(run, 1);
+    assert_int_equal(lu_medium_fill(&lu, 0, 1 << 20, "\x11", 1), 0);
+    assert_true(lu_written(&lu, 0, &run));
+    assert_int_equal(run, 2048);
+    assert_int_equal(lu_zero(&lu, 0, 1024, true), 0);
+    assert_false(lu_written(&lu, 0, &run));
+    assert_int_equal(run, 1024);
+    lu_close(&lu);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(close(fd), 0);
+}
+
 int
 main(void)
 {
@@ -149,6 +190,7 @@ main(void)
         cmocka_unit_test(texts),
         cmocka_unit_test(written_blocks),
         cmocka_unit_test(files),
+        cmocka_unit_test(holes_of_a_file),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
