@@ -97,6 +97,7 @@ struct lunette_queue;
 struct lunette_targets;
 struct lunette_luns;
 struct lunette_pr_registrants;
+struct lunette_export;
 
 #define LUNETTE_SENSE_MAX         252 /* bytes of sense data that are kept */
 #define LUNETTE_IOV_PER_BLOCK_MAX 256
@@ -344,10 +345,10 @@ LUNETTE_API const char *lunette_url_mask(const char *url, char *buf, size_t size
 LUNETTE_API int lunette_open(struct lunette_ctx *ctx, const char *url, uint32_t flags,
                              struct lunette_lun **ret, struct lunette_error *err);
 
-/* Flushes the disk's cache, logs out and frees lun.  Its queues must have been freed before.  NULL
- * is harmless.  No lost connection is waited for.  A target that does not answer has twice the time
- * limit of commands for the flush, and error handling ends it then, unless a ping finds out before
- * that it is not there. */
+/* Flushes the disk's cache, logs out and frees lun.  Its queues must have been freed, and its
+ * exports have ended, before.  NULL is harmless.  No lost connection is waited for.  A target that
+ * does not answer has twice the time limit of commands for the flush, and error handling ends it
+ * then, unless a ping finds out before that it is not there. */
 LUNETTE_API void lunette_close(struct lunette_lun *lun);
 
 /* ---- many at once ---------------------------------------------------------------------------
@@ -787,6 +788,53 @@ LUNETTE_API int lunette_queue_fd(struct lunette_queue *q);
 
 /* Returns how many requests are outstanding: submitted and not yet polled. */
 LUNETTE_API uint32_t lunette_queue_inflight(const struct lunette_queue *q);
+
+/* ---- exports: a LUN for other processes ------------------------------------------------------
+ *
+ * An export makes a disk reachable for other programs, while the program that has opened it drives
+ * its context.  The one kind that there is, "nbd", serves NBD clients (QEMU, nbdcopy, fio,
+ * nbd-client) on a local socket; see lunette-attach in lunette(1).  A lost connection is waited for
+ * as ever; clients only see that requests take longer, or get an error that says less than -errno.
+ */
+
+#define LUNETTE_EXPORT_RDONLY 1u /* clients cannot write; so with a LUN that was opened so */
+
+/* Serves lun at `where`: for "nbd" the path of a socket, up to 107 bytes, which is made with mode
+ * 0600, in place of one that a dead process has left.  The LUN may be used as before, but what
+ * clients do to it is theirs to agree on.  Exports end before their LUN is closed.
+ *
+ * ended, which may be NULL, is called once at most, from inside a call that drives ctx, when the
+ * export cannot go on: the disk is gone for good.  It still has to be stopped, but not from there.
+ *
+ * Returns 0, and clients may come from now on; *ret is the caller's until lunette_export_stop.
+ * Otherwise -errno: -EADDRINUSE somebody listens there, -EOPNOTSUPP there is no such kind, -ENXIO
+ * lun is not a disk. */
+LUNETTE_API int lunette_export_start(struct lunette_lun *lun, const char *kind, const char *where,
+                                     uint32_t flags,
+                                     void (*ended)(void *user, const struct lunette_error *why),
+                                     void *user, struct lunette_export **ret,
+                                     struct lunette_error *err);
+
+/* Ends e: takes nothing new from clients, waits for the requests that are under way, answers them,
+ * closes all connections, removes the socket and frees e.  While the session is lost, requests end
+ * when that does, or its replacement timeout.  NULL is harmless. */
+LUNETTE_API void lunette_export_stop(struct lunette_export *e);
+
+/* The same without waiting: e is gone for the caller at once, done is called when nothing is left
+ * of it, and the LUN may be closed from then on. */
+LUNETTE_API void lunette_export_stop_start(struct lunette_export *e, void (*done)(void *user),
+                                           void *user);
+
+/* Counters since the start; they only grow, but for clients, which is how many there are now. */
+struct lunette_export_stats {
+    size_t struct_size;                                /* see LUNETTE_INIT */
+    uint64_t reads, writes, flushes, discards, errors; /* requests that have ended */
+    uint64_t bytes_read, bytes_written;
+    uint32_t clients;
+};
+/* 0, or -EINVAL where ret->struct_size is neither 0 nor the size of any version. */
+LUNETTE_API int lunette_export_get_stats(const struct lunette_export *e,
+                                         struct lunette_export_stats *ret);
 
 /* The version of the library that runs, which may be newer or older than this header: as text, and
  * as LUNETTE_VERSION_NUMBER. */

@@ -97,8 +97,8 @@ struct lunette_lun {
     uint8_t lun_wire[8];
     int disk_err; /* why the disk did not come up, where it was opened all the same; 0 */
     uint32_t flags;
-    uint32_t timeout_ms;        /* of each synchronous call; 0: none */
-    unsigned queues;            /* those that there are, and the call that waits on it */
+    uint32_t timeout_ms; /* of each synchronous call; 0: none */
+    unsigned queues;     /* those that there are, the exports, and the call that waits on it */
     void (*closed)(void *user); /* the program's callback of the closing; may be NULL */
     void *closed_user;
     void (*moved)(struct lunette_lun *lun); /* while it is being opened: its session is lost, or

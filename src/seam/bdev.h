@@ -59,7 +59,8 @@ struct bdev_extent {
 #define BDEV_F_PROMPT                                                                              \
     (1u << 3) /* done may be called while the driver is at work, since it                          \
                  only stores that the request has ended: it submits nothing,                       \
-                 frees nothing and calls nobody, but to stop a timer of its own */
+                 frees nothing and calls nobody, but to stop a timer of its own or                 \
+                 to defer work */
 
 /* How a request ended, as the device told it.  Of a request that changes the device, -ENOTCONN says
  * that nothing was done; it is -ENOLINK where some of it may have been. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* seam/export.h - the contract for exports, which would make a block device reachable for other
- * processes: NBD, FUSE, vhost-user, ublk.
+/* seam/export.h - the contract for exports, which make a block device reachable for other
+ * processes: NBD (export/nbd); and it would do for FUSE, vhost-user, ublk.
  *
- * Only a unit test calls and implements it so far.  All functions are called on the loop that start
+ * All functions are called on the loop that start
  * was given, and all callbacks come on it.
  *
  * Who owns what: the export borrows the device from start until stop has ended.  The queues are the
