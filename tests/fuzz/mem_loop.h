@@ -9,8 +9,8 @@
 
 #include "base/list.h"
 #include "base/timerq.h"
-#include "fuzz.h"
 #include "seam/loop.h"
+#include "tests/fuzz/fuzz.h"
 
 #define MEM_SCRATCH 8192 /* small, so that long PDUs come in pieces */
 

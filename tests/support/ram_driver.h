@@ -83,7 +83,7 @@ ram_queue_rq_fast(void *drv, const struct bdev_req *r, struct blk_request *rq, u
     struct ram_driver *d = drv;
     int err = ram_take(d, rq, true);
 
-    assert(lba * 512 == r->offset && blocks * 512 == r->len);
+    assert(lba * r->len == r->offset * blocks); /* both in the same unit */
     d->fast += err == 0;
     if (err < 0)
         d->up->refuse_fast(rq, err);
@@ -116,6 +116,8 @@ ram_end(struct ram_driver *d, struct ram_cmd *c)
         ram_move(d, r->op, r->offset, r->len, &data);
         d->up->complete_fast(rq);
     } else {
+        if (rq->op == BDEV_BLOCK_STATUS)
+            rq->result = (struct bdev_result){.err = -EOPNOTSUPP};
         if (rq->op != BDEV_FLUSH)
             ram_move(d, rq->op, rq->offset, rq->len, &rq->data);
         d->up->complete(rq);
