@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # outages.sh - a connection that is lost ends no command: the target dies and comes back, or does not.
+here=$(realpath "$(dirname "$0")")
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib.sh"
 trap 'kill -CONT "${pids[@]}" 2> /dev/null; kill "${pids[@]}" 2> /dev/null; wait; rm -rf "$tmp"' EXIT
@@ -50,6 +51,32 @@ wait $p; is 0 $? "ping over an outage"
 lines 1 'connection lost'
 lines 1 'connected again'
 grep -q ' 0 % lost' out; is 1 $? "ping tells of none that was lost"
+
+# attach: a client waits, and is answered; and a stop while it waits says so, and can be cut short
+rm -f s
+: > out
+B attach "$U" --socket s > out 2> err & p=$!
+wait_for '^0 s$' out
+down
+wait_for 'connection lost' err
+timeout 60 python3 "$here/nbd_read.py" s > got 2> got.err & q=$!
+wait_for asked got.err
+sleep 0.1
+is 1 "$(kill -0 $q 2> /dev/null && echo 1)" "the client waits"
+up --lun ram:4M
+wait $q; is 0 $? "a client of attach over an outage"
+is 512 "$(stat -c %s got)" "its data"
+lines 1 'connected again'
+down
+timeout 60 python3 "$here/nbd_read.py" s > got 2> got.err & q=$!
+wait_for asked got.err
+sleep 0.1
+kill -INT $p
+wait_for 'waiting for the requests' err
+kill -INT $p
+wait $p; is 130 $? "ended at the second signal"
+wait $q; is 1 $? "its client is told by the end of the connection"
+up --lun ram:4M
 
 # bench tells how long there was none
 B bench "$U" --rw randwrite --time 2 --json > out 2> err & p=$!
