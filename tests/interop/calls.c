@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* calls.c - the calls of <lunette/lunette.h> that no command of lunette makes, to a real target:
  *
- *     calls check URL         compare-and-write, reservations, cancel, by two sessions
+ *     calls check URL         compare-and-write, reservations, cancel, exports, by two sessions
  *     calls take URL [aptpl]  registers and reserves (write exclusive, registrants only)
  *     calls mine URL          succeeds where the reservation is ours
  *     calls foreign URL       succeeds where it is somebody else's
@@ -12,6 +12,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include <lunette/lunette.h>
 
@@ -151,6 +154,69 @@ check_cancel(struct lunette_lun *lun)
 }
 
 static void
+export_is_over(void *user)
+{
+    *(bool *)user = true;
+}
+
+/* A client that only connects, and is greeted. */
+static int
+greeted_at(struct lunette_ctx *ctx, const char *path)
+{
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    char hello[18];
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+
+    (void)snprintf(at.sun_path, sizeof(at.sun_path), "%s", path);
+    WANT(connect(fd, (const struct sockaddr *)&at, sizeof(at)), 0);
+    while (recv(fd, hello, sizeof(hello), MSG_PEEK) < (ssize_t)sizeof(hello))
+        WANT(lunette_ctx_run(ctx, 1000), 0);
+    WANT(memcmp(hello, "NBDMAGICIHAVEOPT", 16), 0);
+    return fd;
+}
+
+static void
+check_export(struct lunette_ctx *ctx, struct lunette_lun *lun)
+{
+    struct lunette_export_stats s = LUNETTE_INIT(s);
+    struct lunette_export *e = NULL, *second = NULL;
+    char path[64], other[80], far[200];
+    bool over = false;
+    int fd;
+
+    (void)snprintf(path, sizeof(path), "/tmp/lunette-calls-%d", (int)getpid());
+    (void)snprintf(other, sizeof(other), "%s-2", path);
+    memset(far, 'x', sizeof(far) - 1);
+    far[sizeof(far) - 1] = '\0';
+    WANT(lunette_export_start(lun, "fuse", path, 0, NULL, NULL, &e, &err), -EOPNOTSUPP);
+    WANT(lunette_export_start(lun, "nbd", path, 2, NULL, NULL, &e, &err), -EINVAL);
+    WANT(lunette_export_start(lun, "nbd", far, 0, NULL, NULL, &e, &err), -ENAMETOOLONG);
+    WANT(lunette_export_start(lun, "nbd", "", 0, NULL, NULL, &e, &err), -EINVAL);
+    WANT(lunette_export_start(lun, "nbd", path, 0, NULL, NULL, &e, &err), 0);
+    WANT(lunette_export_start(lun, "nbd", path, 0, NULL, NULL, &second, &err), -EADDRINUSE);
+    WANT(lunette_export_start(lun, "nbd", other, LUNETTE_EXPORT_RDONLY, NULL, NULL, &second, &err),
+         0);
+    fd = greeted_at(ctx, path);
+    WANT(lunette_export_get_stats(e, &s), 0);
+    WANT((int)s.clients, 1);
+    WANT(lunette_export_get_stats(second, &s), 0);
+    WANT((int)s.clients, 0);
+    s.struct_size = 4;
+    WANT(lunette_export_get_stats(e, &s), -EINVAL);
+    lunette_export_stop(second);
+    WANT(access(other, F_OK), -1);
+    WANT(write_one(lun), 0); /* the LUN is there for its owner, too */
+    lunette_export_stop_start(e, export_is_over, &over);
+    WANT(over, false);
+    while (!over)
+        WANT(lunette_ctx_run(ctx, 1000), 0);
+    WANT(access(path, F_OK), -1);
+    WANT(write_one(lun), 0);
+    lunette_export_stop(NULL);
+    (void)close(fd);
+}
+
+static void
 check(struct lunette_ctx *ctx, const char *url)
 {
     struct lunette_lun *a = open_lun(ctx, url), *b = open_lun(ctx, url);
@@ -158,6 +224,7 @@ check(struct lunette_ctx *ctx, const char *url)
     check_compare(a);
     check_reservations(a, b);
     check_cancel(a);
+    check_export(ctx, a);
     lunette_close(a);
     lunette_close(b);
 }
