@@ -388,6 +388,14 @@ ctl_dispatch_lost(struct ctl *ctl, const struct iscsi_kevent *ev)
     }
 }
 
+/* Tells whether an event is one for the watch of a session, and not of a connection. */
+static bool
+ctl_event_of_session(enum iscsi_kevent_type type)
+{
+    return type == ISCSI_KEVENT_SESSION_STATE || type == ISCSI_KEVENT_LUN ||
+           type == ISCSI_KEVENT_EXPORT_STOPPED;
+}
+
 void
 ctl_dispatch(struct ctl *ctl, const struct iscsi_kevent *ev, const void *data)
 {
@@ -402,7 +410,7 @@ ctl_dispatch(struct ctl *ctl, const struct iscsi_kevent *ev, const void *data)
         ctl_dispatch_lost(ctl, ev);
         return;
     }
-    if (ev->type == ISCSI_KEVENT_SESSION_STATE)
+    if (ctl_event_of_session(ev->type))
         cid = CTL_NO_CID;
     n = htab_find(&ctl->watches, hash_of(ev->sid, cid));
     for (; n != NULL; n = htab_next(n)) {

@@ -68,11 +68,11 @@ bool ctl_idle(const struct ctl *ctl);
 int ctl_request(struct ctl *ctl, struct iscsi_uevent *ev, const void *data, uint32_t data_len,
                 void (*fn)(void *user, const struct iscsi_reply *rep), void *user);
 
-/* A watch is called for the events of connection (sid, cid) or of a session (SESSION_STATE), and
- * for each event LOST, since what was lost may have been its own.  It is embedded in its owner.
- * When a connection passes from one owner to another, such as from a login to the session, the new
- * owner adds its watch before the old one removes its own, so that no event is missed: of several
- * watches of one connection only the one that was added last is called. */
+/* A watch is called for the events of connection (sid, cid) or of a session (SESSION_STATE, LUN,
+ * EXPORT_STOPPED), and for each event LOST, since what was lost may have been its own.  It is
+ * embedded in its owner. When a connection passes from one owner to another, such as from a login
+ * to the session, the new owner adds its watch before the old one removes its own, so that no event
+ * is missed: of several watches of one connection only the one that was added last is called. */
 #define CTL_NO_CID 0x10000u /* more than 16 bits */
 struct ctl_watch {
     struct hnode node;
@@ -89,7 +89,7 @@ void ctl_watch_init(struct ctl_watch *w,
                                const void *data));
 /* Starts to watch.  w must not watch already. */
 void ctl_watch_add(struct ctl *ctl, struct ctl_watch *w, uint32_t sid, uint16_t cid);
-/* Starts to watch the state of session sid. */
+/* Starts to watch the state of session sid, its units and their exports. */
 void ctl_watch_add_session(struct ctl *ctl, struct ctl_watch *w, uint32_t sid);
 /* Stops.  Does nothing when w does not watch. */
 void ctl_watch_del(struct ctl_watch *w);

@@ -179,6 +179,23 @@ walk_uevent(struct walk *w, struct iscsi_uevent *ev)
     case ISCSI_UEVENT_SET_NOTE:
         walk_count(w, &ev->u.set_note.len, IPC_PDU_DATA_MAX); /* the server's limit is lower */
         break;
+    case ISCSI_UEVENT_SCAN_HOST:
+        ENUM(w, ev->u.scan.one, 2);
+        walk_bytes(w, ev->u.scan.lun, sizeof(ev->u.scan.lun));
+        break;
+    case ISCSI_UEVENT_LIST_LUNS:
+        U(w, ev->u.list_luns.after, 4);
+        break;
+    case ISCSI_UEVENT_STOP_EXPORT:
+    case ISCSI_UEVENT_GET_LUN_STATS:
+        walk_bytes(w, ev->u.lun.lun, sizeof(ev->u.lun.lun));
+        break;
+    case ISCSI_UEVENT_START_EXPORT:
+        walk_string(w, ev->u.start_export.kind, sizeof(ev->u.start_export.kind));
+        walk_bytes(w, ev->u.start_export.lun, sizeof(ev->u.start_export.lun));
+        ENUM(w, ev->u.start_export.read_only, 2);
+        walk_count(w, &ev->u.start_export.path_len, IPC_PDU_DATA_MAX); /* as for the note */
+        break;
     case ISCSI_UEVENT_GET_SESSION:
     case ISCSI_UEVENT_GET_CONN:
     case ISCSI_UEVENT_ADOPT:
@@ -190,6 +207,7 @@ walk_uevent(struct walk *w, struct iscsi_uevent *ev)
     case ISCSI_UEVENT_DESTROY_CONN:
     case ISCSI_UEVENT_START_CONN:
     case ISCSI_UEVENT_GET_STATS:
+    case ISCSI_UEVENT_UNBIND_SESSION:
     case ISCSI_UEVENT_COUNT:
         break;
     }
@@ -258,13 +276,23 @@ walk_hello(struct walk *w, struct iscsi_reply *rep)
     U(w, rep->r.hello.loops, 4);
 }
 
+/* Counters in a structure that has nothing but numbers of 64 bits. */
 static void
-walk_stats(struct walk *w, struct iscsi_reply *rep)
+walk_counters(struct walk *w, void *counters, size_t size)
 {
-    uint64_t *v = (void *)&rep->r.stats;
+    uint64_t *v = counters;
 
-    for (size_t i = 0; i < sizeof(rep->r.stats) / sizeof(*v); i++)
+    for (size_t i = 0; i < size / sizeof(*v); i++)
         U(w, v[i], 8);
+}
+
+static void
+walk_luns(struct walk *w, struct iscsi_reply *rep)
+{
+    U(w, rep->r.luns.next_event, 8);
+    ENUM(w, rep->r.luns.more, 2);
+    walk_count(w, &rep->r.luns.count, IPC_LUNS_PAGE);
+    walk_count(w, &rep->r.luns.data_len, IPC_LUNS_DATA_MAX);
 }
 
 static void
@@ -275,10 +303,11 @@ walk_result(struct walk *w, struct iscsi_reply *rep)
         U(w, rep->r.ep, 8);
         break;
     case ISCSI_UEVENT_TRANSPORT_EP_POLL:
+    case ISCSI_UEVENT_SCAN_HOST:
         U(w, rep->r.value, 4);
         break;
     case ISCSI_UEVENT_GET_STATS:
-        walk_stats(w, rep);
+        walk_counters(w, &rep->r.stats, sizeof(rep->r.stats));
         break;
     case ISCSI_UEVENT_GET_TRANSPORT:
         U(w, rep->r.transport.caps, 4);
@@ -298,6 +327,12 @@ walk_result(struct walk *w, struct iscsi_reply *rep)
         break;
     case ISCSI_UEVENT_GET_CONN:
         walk_conn(w, rep);
+        break;
+    case ISCSI_UEVENT_LIST_LUNS:
+        walk_luns(w, rep);
+        break;
+    case ISCSI_UEVENT_GET_LUN_STATS:
+        walk_counters(w, &rep->r.lun_stats, sizeof(rep->r.lun_stats));
         break;
     default: /* nothing but that it went well */
         break;
@@ -348,6 +383,14 @@ walk_kevent(struct walk *w, struct iscsi_kevent *ev)
     } else if (ev->type == ISCSI_KEVENT_SESSION_STATE) {
         ENUM(w, ev->u.session_state.state, IPC_SESSION_STATES);
         walk_error(w, &ev->u.session_state.why);
+    } else if (ev->type == ISCSI_KEVENT_LUN) {
+        walk_bytes(w, ev->u.lun.lun, sizeof(ev->u.lun.lun));
+        ENUM(w, ev->u.lun.what, IPC_LUN_EVENTS);
+        walk_error(w, &ev->u.lun.why);
+    } else if (ev->type == ISCSI_KEVENT_EXPORT_STOPPED) {
+        walk_bytes(w, ev->u.export_stopped.lun, sizeof(ev->u.export_stopped.lun));
+        walk_string(w, ev->u.export_stopped.kind, sizeof(ev->u.export_stopped.kind));
+        walk_error(w, &ev->u.export_stopped.why);
     }
 }
 
@@ -383,6 +426,8 @@ ipc_uevent_data_len(const struct iscsi_uevent *ev)
 {
     if (ev->type == ISCSI_UEVENT_SEND_PDU)
         return ev->u.send_pdu.data_len;
+    if (ev->type == ISCSI_UEVENT_START_EXPORT)
+        return ev->u.start_export.path_len;
     return ev->type == ISCSI_UEVENT_SET_NOTE ? ev->u.set_note.len : 0;
 }
 
@@ -391,5 +436,7 @@ ipc_reply_room(enum iscsi_uevent_type type)
 {
     if (type == ISCSI_UEVENT_GET_SESSION)
         return IPC_REPLY_DATA_MAX;
+    if (type == ISCSI_UEVENT_LIST_LUNS)
+        return IPC_LUNS_DATA_MAX;
     return type == ISCSI_UEVENT_GET_CONN ? IPC_VALUES_MAX : 0;
 }

@@ -79,8 +79,8 @@ struct reopen_callbacks {
      * is gone from the data plane.  The session's commands fail.  No other callback follows. */
     void (*gave_up)(void *user, const struct lunette_error *why);
     /* An event of the session or its connection that is not the reopen's own: PDUs other than the
-     * Async Messages 1 to 4 (answers to pings among them), SESSION_STATE, and LOST, after which an
-     * answer may be missing.  Borrowed.  May be NULL. */
+     * Async Messages 1 to 4 (answers to pings among them), SESSION_STATE, LUN, EXPORT_STOPPED, and
+     * LOST, after which an answer may be missing.  Borrowed.  May be NULL. */
     void (*event)(void *user, const struct iscsi_kevent *ev, const void *data);
     void *user;
 };

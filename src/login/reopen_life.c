@@ -70,15 +70,16 @@ reopen_on_event(struct ctl_watch *w, const struct iscsi_kevent *ev, const void *
     reopen_pass_on(r, ev, data);
 }
 
-/* SESSION_STATE, or LOST, which reopen_on_event has as well. */
+/* An event of the session and not of its connection, or LOST, which reopen_on_event has as well. */
 static void
 reopen_on_session_event(struct ctl_watch *w, const struct iscsi_kevent *ev, const void *data)
 {
     struct iscsi_reopen *r = container_of(w, struct iscsi_reopen, session_watch);
 
-    if (ev->type != ISCSI_KEVENT_SESSION_STATE)
+    if (ev->type == ISCSI_KEVENT_LOST)
         return;
-    if (r->state == REOPEN_UP && ev->u.session_state.state != IPC_SESSION_RUNNING)
+    if (ev->type == ISCSI_KEVENT_SESSION_STATE && r->state == REOPEN_UP &&
+        ev->u.session_state.state != IPC_SESSION_RUNNING)
         reopen_ask(r); /* its CONN_ERROR should come, but may be one that was lost */
     reopen_pass_on(r, ev, data);
 }

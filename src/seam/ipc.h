@@ -12,8 +12,9 @@
  * one that delays each message, and a socket can serve two processes.
  *
  * Order: the replies to requests that concern the same connection come in the order
- * of the requests.  Two requests are excepted, DESTROY_SESSION and EP_DISCONNECT,
- * which are answered when the session or the endpoint is gone.  Events come in the
+ * of the requests.  DESTROY_SESSION and EP_DISCONNECT are excepted, which are
+ * answered when the session or the endpoint is gone, and so are SCAN_HOST,
+ * UNBIND_SESSION, START_EXPORT and STOP_EXPORT, which take their time.  Events come in the
  * order of their numbers.  A reply and an event may overtake each other, since a
  * carrier keeps only replies among themselves and events among themselves in order.
  *
@@ -85,6 +86,25 @@ enum iscsi_uevent_type {
     ISCSI_UEVENT_GET_CONN = 20,       /* -> conn; data: the connection's values */
     ISCSI_UEVENT_SET_NOTE = 21,       /* data: the session's note, IPC_NOTE_MAX bytes at most */
     ISCSI_UEVENT_ADOPT = 22, /* takes over the session sid, or with sid 0 the endpoint ep */
+
+    /* What is above a session: SCSI units, their disks, and exports of these.  Where nobody stands
+     * above the sessions, as in the library, these are answered with -EOPNOTSUPP.
+     *
+     * SCAN_HOST looks for the units of the session (or for one) and brings their disks up.  It is
+     * answered when that has ended, also where single units failed -> value: units that are known.
+     * -EAGAIN: the session has never been started, or its units have been unbound since. */
+    ISCSI_UEVENT_SCAN_HOST = 23,
+    ISCSI_UEVENT_LIST_LUNS = 24, /* -> luns; data: packed units (seam/ipc_lun.h) */
+    /* Stops all exports of the session, flushes and closes its disks, and is answered then. Nothing
+     * can be scanned or exported until START_CONN has started the session again.  Asked for a
+     * second time, it is answered together with the first.  With an error, it is done all the same:
+     * what was written last may not be on stable storage. */
+    ISCSI_UEVENT_UNBIND_SESSION = 25,
+    /* Serves the disk of a unit to other processes; answered when clients may come.  data: the path
+     * at which they find it.  A unit has one export at most (-EBUSY). */
+    ISCSI_UEVENT_START_EXPORT = 26,
+    ISCSI_UEVENT_STOP_EXPORT = 27,   /* answered when the export is gone */
+    ISCSI_UEVENT_GET_LUN_STATS = 28, /* -> lun_stats */
     ISCSI_UEVENT_COUNT,
 };
 
@@ -103,6 +123,8 @@ enum iscsi_kevent_type {
     /* The session, which has been started, is in another state: RUNNING, BLOCKED or FAILED.  cid is
      * 0.  Where the cause is a lost connection, its CONN_ERROR comes later. */
     ISCSI_KEVENT_SESSION_STATE = 6,
+    ISCSI_KEVENT_LUN = 7,            /* something happened to a unit of the session; cid is 0 */
+    ISCSI_KEVENT_EXPORT_STOPPED = 8, /* an export has ended by itself, and is gone; cid is 0 */
     ISCSI_KEVENT_COUNT,
 };
 
@@ -113,9 +135,12 @@ enum iscsi_kevent_type {
 #define IPC_NOTE_MAX       1024     /* bytes of the control plane's note in a session */
 #define IPC_VALUES_MAX     2048 /* bytes of all values of a session or of a connection, packed */
 #define IPC_REPLY_DATA_MAX (IPC_VALUES_MAX + IPC_NOTE_MAX)
-#define IPC_CONNS_MAX      32 /* connections of a session */
-#define IPC_SESSIONS_PAGE  64 /* sessions that one LIST_SESSIONS names at most */
-#define IPC_ENDPOINTS_PAGE 16 /* endpoints that one LIST_ENDPOINTS names at most */
+#define IPC_CONNS_MAX      32    /* connections of a session */
+#define IPC_SESSIONS_PAGE  64    /* sessions that one LIST_SESSIONS names at most */
+#define IPC_ENDPOINTS_PAGE 16    /* endpoints that one LIST_ENDPOINTS names at most */
+#define IPC_LUNS_PAGE      16    /* units that one LIST_LUNS names at most */
+#define IPC_LUNS_DATA_MAX  12288 /* bytes of them, packed */
+#define IPC_PATH_MAX       108   /* bytes of the path of an export, with the NUL */
 
 enum ipc_session_state {
     IPC_SESSION_NEW,     /* never started */
@@ -132,6 +157,16 @@ enum ipc_conn_state {
     IPC_CONN_STARTED, /* full feature phase */
     IPC_CONN_DOWN,    /* lost or stopped, and not bound again since */
     IPC_CONN_STATES,
+};
+
+/* What an event LUN tells. */
+enum ipc_lun_event {
+    IPC_LUN_EV_CAME,         /* a scan has found the unit */
+    IPC_LUN_EV_CHANGED,      /* its size, write protection or cache */
+    IPC_LUN_EV_GONE,         /* it takes no I/O any more; it may come back by itself */
+    IPC_LUN_EV_LUNS_CHANGED, /* the target's list of units has changed: scan again */
+    IPC_LUN_EV_ATTENTION,    /* anything else: see why */
+    IPC_LUN_EVENTS,
 };
 
 /* A request.  A field that does not belong to its type is 0. */
@@ -186,6 +221,22 @@ struct iscsi_uevent {
         struct {
             uint32_t len; /* data follows the message; 0 takes the note away */
         } set_note;
+        struct {
+            bool one;       /* this unit and no other */
+            uint8_t lun[8]; /* as on the wire */
+        } scan;
+        struct {
+            uint32_t after; /* the reply begins with the lowest index above this; 0: at the first */
+        } list_luns;
+        struct {
+            uint8_t lun[8];
+        } lun; /* STOP_EXPORT, GET_LUN_STATS */
+        struct {
+            char kind[IPC_NAME_MAX]; /* "nbd" */
+            uint8_t lun[8];
+            bool read_only;
+            uint32_t path_len; /* bytes of the data that follows the message: the path, no NUL */
+        } start_export;
     } u;
 };
 
@@ -195,6 +246,21 @@ struct ipc_endpoint_info {
     uint32_t sid;   /* of the connection that it is bound to; 0: it is bound to none */
     uint16_t cid;
     int32_t state; /* 1 up, 0 not yet, or -errno with which it failed */
+};
+
+/* Counters of a unit since its disk came up, and of its export since that was started: 0 where
+ * there is none.  All are 64 bits wide, since they cross as an array of such numbers. */
+struct ipc_lun_stats {
+    /* struct bdev_stats of seam/bdev.h */
+    struct {
+        uint64_t reqs, errors, bytes;
+    } read, write, flush, discard, write_zeroes;
+    uint64_t pieces, splits, requeues, busy, timeouts, driver_ns;
+    /* struct scsi_device_stats of scsi/scsi.h */
+    uint64_t commands, retries, unit_attentions, aborts, lu_resets, lost_writes;
+    /* struct export_stats of seam/export.h */
+    uint64_t export_reads, export_writes, export_flushes, export_discards, export_errors;
+    uint64_t export_bytes_read, export_bytes_written, export_clients;
 };
 
 /* The answer to a request.  It is borrowed, with its data, for the call that hands it over. */
@@ -254,6 +320,14 @@ struct iscsi_reply {
             struct sock_addr peer; /* where the endpoint was connected to; len 0: not known */
             uint32_t values_len;
         } conn;
+        struct {
+            uint64_t next_event;
+            bool
+                more; /* there are further ones: ask again, with list_luns.after = the last index */
+            uint32_t count;
+            uint32_t data_len; /* bytes of the data: count packed units, ascending by index */
+        } luns;
+        struct ipc_lun_stats lun_stats;
     } r;
     /* ipc_reply_data_len bytes.  The server may leave it NULL where that is 0; a binding hands the
      * client a pointer that is never NULL. */
@@ -268,6 +342,8 @@ ipc_reply_data_len(const struct iscsi_reply *rep)
         return 0;
     if (rep->type == ISCSI_UEVENT_GET_SESSION)
         return rep->r.session.values_len + rep->r.session.note_len;
+    if (rep->type == ISCSI_UEVENT_LIST_LUNS)
+        return rep->r.luns.data_len;
     return rep->type == ISCSI_UEVENT_GET_CONN ? rep->r.conn.values_len : 0;
 }
 
@@ -303,6 +379,16 @@ struct iscsi_kevent {
         struct {
             uint64_t count; /* events that were dropped; their numbers end right before this one */
         } lost;
+        struct {
+            uint8_t lun[8]; /* for LUNS_CHANGED the unit that has reported it */
+            enum ipc_lun_event what;
+            struct lunette_error why; /* the sentence; code is 0 where nothing is wrong */
+        } lun;
+        struct {
+            uint8_t lun[8];
+            char kind[IPC_NAME_MAX];
+            struct lunette_error why;
+        } export_stopped;
     } u;
 };
 

@@ -9,6 +9,7 @@
  */
 #include "fuzz.h"
 #include "ipc/ipc.h"
+#include "seam/ipc_lun.h"
 
 #define HEAD      5
 #define LATER_MAX 64
@@ -65,6 +66,25 @@ check_kevent(const uint8_t *p, size_t len)
     (void)ipc_kevent_data_len(&ev);
 }
 
+/* What is unpacked is packed again into the same bytes, or fewer where it had fields of a later
+ * version. */
+static void
+check_luns(const uint8_t *p, size_t len)
+{
+    const uint8_t *at = p, *before = p;
+    struct ipc_lun_info info;
+    uint8_t again[IPC_LUN_PACKED_MAX];
+
+    while (ipc_lun_next(&at, p + len, &info)) {
+        uint32_t n = ipc_lun_pack(&info, again);
+
+        CHECK(at > before && n > IPC_LUN_HEAD && n <= (size_t)(at - before));
+        CHECK(memcmp(again + IPC_LUN_HEAD, before + IPC_LUN_HEAD, n - IPC_LUN_HEAD) == 0);
+        before = at;
+    }
+    CHECK(at == before);
+}
+
 /* ---- the two ends --------------------------------------------------------------------------- */
 
 static int
@@ -83,7 +103,7 @@ static const struct ipc_carrier_ops carrier_ops = {.send = run_send};
 static void
 answer(struct run *r, const struct iscsi_uevent *ev, uint64_t seq)
 {
-    static uint8_t data[IPC_REPLY_DATA_MAX];
+    static uint8_t data[IPC_LUNS_DATA_MAX];
     struct iscsi_reply rep = {.type = ev->type, .seq = seq, .sid = ev->sid, .data = data};
 
     if (ev->type == ISCSI_UEVENT_GET_SESSION) {
@@ -96,6 +116,9 @@ answer(struct run *r, const struct iscsi_uevent *ev, uint64_t seq)
         rep.r.sessions.count = IPC_SESSIONS_PAGE;
     } else if (ev->type == ISCSI_UEVENT_LIST_ENDPOINTS) {
         rep.r.endpoints.count = IPC_ENDPOINTS_PAGE;
+    } else if (ev->type == ISCSI_UEVENT_LIST_LUNS) {
+        rep.r.luns.count = IPC_LUNS_PAGE;
+        rep.r.luns.data_len = IPC_LUNS_DATA_MAX;
     }
     r->client.reply(r->client.binding, &rep);
 }
@@ -128,6 +151,8 @@ on_reply(void *user, const struct iscsi_reply *rep)
 
     (void)user;
     CHECK(rep->err <= 0 && data != NULL);
+    if (rep->type == ISCSI_UEVENT_LIST_LUNS)
+        check_luns(data, len);
     if (rep->err < 0)
         CHECK(strnlen(rep->why.msg, sizeof(rep->why.msg)) < sizeof(rep->why.msg));
     free(copy);
@@ -167,7 +192,7 @@ on_broken_server(void *user, int err)
 static void
 deliver(struct run *r, unsigned to, const uint8_t *p, uint32_t len, uint32_t data_len)
 {
-    uint32_t room = to == 0 ? IPC_MSG_MAX + IPC_REPLY_DATA_MAX + data_len + len : len + data_len;
+    uint32_t room = to == 0 ? IPC_MSG_MAX + IPC_LUNS_DATA_MAX + data_len + len : len + data_len;
     struct ipc_packet *pkt = ipc_packet_new(room);
     const struct ipc_receiver *at = to == 0 ? &r->carrier.server : &r->carrier.client;
 
@@ -188,6 +213,7 @@ fuzz_one(const uint8_t *data, size_t len)
     check_uevent(data, len);
     check_reply(data, len);
     check_kevent(data, len);
+    check_luns(data, len);
     CHECK(ipc_encoded_client_new(&r.carrier, on_broken_client, &r, &r.client_end) == 0);
     CHECK(ipc_encoded_server_new(&r.carrier, &server_ops, &r, on_broken_server, &r, &r.server_end,
                                  &r.client) == 0);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "ipc/ipc.h"
+#include "seam/ipc_lun.h"
 
 static struct iscsi_uevent
 sample(enum iscsi_uevent_type type)
@@ -56,6 +57,23 @@ sample(enum iscsi_uevent_type type)
         break;
     case ISCSI_UEVENT_SET_NOTE:
         ev.u.set_note.len = IPC_NOTE_MAX;
+        break;
+    case ISCSI_UEVENT_SCAN_HOST:
+        ev.u.scan.one = true;
+        memset(ev.u.scan.lun, 0x81, sizeof(ev.u.scan.lun));
+        break;
+    case ISCSI_UEVENT_LIST_LUNS:
+        ev.u.list_luns.after = 0xfffffffe;
+        break;
+    case ISCSI_UEVENT_STOP_EXPORT:
+    case ISCSI_UEVENT_GET_LUN_STATS:
+        memset(ev.u.lun.lun, 0x18, sizeof(ev.u.lun.lun));
+        break;
+    case ISCSI_UEVENT_START_EXPORT:
+        strcpy(ev.u.start_export.kind, "nbd");
+        memset(ev.u.start_export.lun, 0x28, sizeof(ev.u.start_export.lun));
+        ev.u.start_export.read_only = true;
+        ev.u.start_export.path_len = IPC_PATH_MAX - 1;
         break;
     case ISCSI_UEVENT_SEND_PDU:
         memset(&ev.u.send_pdu.hdr, 0x43, sizeof(ev.u.send_pdu.hdr));
@@ -154,6 +172,19 @@ reply_sample(enum iscsi_uevent_type type, struct iscsi_reply *rep)
         memset(&rep->r.conn.peer.ss, 0x5a, sizeof(rep->r.conn.peer.ss));
         rep->r.conn.values_len = 17;
         break;
+    case ISCSI_UEVENT_SCAN_HOST:
+        rep->r.value = 16384;
+        break;
+    case ISCSI_UEVENT_LIST_LUNS:
+        rep->r.luns.next_event = 1ull << 60;
+        rep->r.luns.more = true;
+        rep->r.luns.count = IPC_LUNS_PAGE;
+        rep->r.luns.data_len = IPC_LUNS_DATA_MAX;
+        break;
+    case ISCSI_UEVENT_GET_LUN_STATS:
+        memset(&rep->r.lun_stats, 0x3c, sizeof(rep->r.lun_stats));
+        rep->r.lun_stats.export_clients = 3;
+        break;
     }
 }
 
@@ -191,6 +222,8 @@ test_every_reply_there_and_back(void **state)
     }
     reply_sample(ISCSI_UEVENT_GET_SESSION, &rep);
     assert_int_equal(ipc_reply_data_len(&rep), ipc_reply_room(ISCSI_UEVENT_GET_SESSION));
+    reply_sample(ISCSI_UEVENT_LIST_LUNS, &rep);
+    assert_int_equal(ipc_reply_data_len(&rep), ipc_reply_room(ISCSI_UEVENT_LIST_LUNS));
 }
 
 /* Counts that are larger than what they count, as no encoder writes them. */
@@ -213,6 +246,13 @@ test_counts_are_bounded(void **state)
     reply_sample(ISCSI_UEVENT_GET_CONN, &rep);
     n = ipc_encode_reply(&rep, buf, sizeof(buf));
     memset(buf + n - 4, 0xff, 4); /* values_len */
+    assert_int_equal(ipc_decode_reply(buf, (size_t)n, &back), -EPROTO);
+    reply_sample(ISCSI_UEVENT_LIST_LUNS, &rep);
+    rep.r.luns.count = IPC_LUNS_PAGE + 1;
+    assert_int_equal(ipc_encode_reply(&rep, buf, sizeof(buf)), -ENOBUFS);
+    rep.r.luns.count = IPC_LUNS_PAGE;
+    n = ipc_encode_reply(&rep, buf, sizeof(buf));
+    buf[n - 4]++; /* data_len */
     assert_int_equal(ipc_decode_reply(buf, (size_t)n, &back), -EPROTO);
 }
 
@@ -245,6 +285,17 @@ test_what_no_encoder_writes(void **state)
     n = ipc_encode_uevent(&ev, buf, sizeof(buf));
     memset(buf + n - 4, 0x7f, 4); /* len */
     assert_int_equal(ipc_decode_uevent(buf, (size_t)n, &ev_back), -EPROTO);
+    ev = sample(ISCSI_UEVENT_START_EXPORT);
+    n = ipc_encode_uevent(&ev, buf, sizeof(buf));
+    memset(buf + n - 4, 0x7f, 4); /* path_len */
+    assert_int_equal(ipc_decode_uevent(buf, (size_t)n, &ev_back), -EPROTO);
+    ev = sample(ISCSI_UEVENT_SCAN_HOST);
+    n = ipc_encode_uevent(&ev, buf, sizeof(buf));
+    buf[n - 12] = 2; /* one: a truth value of 4 bytes before the LUN */
+    assert_int_equal(ipc_decode_uevent(buf, (size_t)n, &ev_back), -EPROTO);
+    kev = (struct iscsi_kevent){.type = ISCSI_KEVENT_LUN};
+    kev.u.lun.what = IPC_LUN_EVENTS;
+    assert_int_equal(ipc_encode_kevent(&kev, buf, sizeof(buf)), -ENOBUFS);
     kev = (struct iscsi_kevent){.type = ISCSI_KEVENT_RECV_PDU};
     n = ipc_encode_kevent(&kev, buf, sizeof(buf));
     memset(buf + n - 4, 0x7f, 4); /* data_len */
@@ -291,6 +342,15 @@ test_every_event_there_and_back(void **state)
             ev.u.session_state.state = IPC_SESSION_BLOCKED;
             ev.u.session_state.why.code = -ENOTCONN;
             strcpy(ev.u.session_state.why.msg, "cut");
+        } else if (t == ISCSI_KEVENT_LUN) {
+            memset(ev.u.lun.lun, 0x77, sizeof(ev.u.lun.lun));
+            ev.u.lun.what = IPC_LUN_EV_ATTENTION;
+            strcpy(ev.u.lun.why.msg, "the capacity has changed");
+        } else if (t == ISCSI_KEVENT_EXPORT_STOPPED) {
+            memset(ev.u.export_stopped.lun, 0x66, sizeof(ev.u.export_stopped.lun));
+            memset(ev.u.export_stopped.kind, 'k', IPC_NAME_MAX - 1);
+            ev.u.export_stopped.why.code = -ENODEV;
+            memset(ev.u.export_stopped.why.msg, 'w', sizeof(ev.u.export_stopped.why.msg) - 1);
         }
         n = ipc_encode_kevent(&ev, buf, sizeof(buf));
         assert_true(n > 0);
@@ -330,11 +390,19 @@ test_message_numbers_stay(void **state)
         {ISCSI_UEVENT_GET_CONN, 20},
         {ISCSI_UEVENT_SET_NOTE, 21},
         {ISCSI_UEVENT_ADOPT, 22},
+        {ISCSI_UEVENT_SCAN_HOST, 23},
+        {ISCSI_UEVENT_LIST_LUNS, 24},
+        {ISCSI_UEVENT_UNBIND_SESSION, 25},
+        {ISCSI_UEVENT_START_EXPORT, 26},
+        {ISCSI_UEVENT_STOP_EXPORT, 27},
+        {ISCSI_UEVENT_GET_LUN_STATS, 28},
     };
     static const int events[][2] = {
-        {ISCSI_KEVENT_UNKNOWN, 0},       {ISCSI_KEVENT_RECV_PDU, 1}, {ISCSI_KEVENT_CONN_ERROR, 2},
-        {ISCSI_KEVENT_EP_EVENT, 3},      {ISCSI_KEVENT_LOST, 4},     {ISCSI_KEVENT_SESSION_GONE, 5},
-        {ISCSI_KEVENT_SESSION_STATE, 6},
+        {ISCSI_KEVENT_UNKNOWN, 0},        {ISCSI_KEVENT_RECV_PDU, 1},
+        {ISCSI_KEVENT_CONN_ERROR, 2},     {ISCSI_KEVENT_EP_EVENT, 3},
+        {ISCSI_KEVENT_LOST, 4},           {ISCSI_KEVENT_SESSION_GONE, 5},
+        {ISCSI_KEVENT_SESSION_STATE, 6},  {ISCSI_KEVENT_LUN, 7},
+        {ISCSI_KEVENT_EXPORT_STOPPED, 8},
     };
 
     /* The values of parameters cross as well; these stand for those between them. */
@@ -357,6 +425,92 @@ test_message_numbers_stay(void **state)
     assert_int_equal(sizeof(events) / sizeof(events[0]), ISCSI_KEVENT_COUNT);
     for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
         assert_int_equal(events[i][0], events[i][1]);
+}
+
+static void
+lun_sample(struct ipc_lun_info *i)
+{
+    memset(i, 0, sizeof(*i));
+    i->index = 0xfffffffe;
+    memset(i->lun, 0xc1, sizeof(i->lun));
+    i->pdt = 0x1f;
+    i->state = IPC_LUN_CLOSING;
+    i->flags = 0x80000001;
+    i->err = -ENOMEDIUM;
+    i->size = UINT64_MAX;
+    i->block_size = 4096;
+    i->export_clients = 0x01020304;
+    memset(i->vendor, 'v', sizeof(i->vendor) - 1);
+    memset(i->product, 'p', sizeof(i->product) - 1);
+    memset(i->revision, 'r', sizeof(i->revision) - 1);
+    memset(i->ident, 'i', sizeof(i->ident) - 1);
+    memset(i->why, 'w', sizeof(i->why) - 1);
+    memset(i->export_kind, 'k', sizeof(i->export_kind) - 1);
+    memset(i->export_path, '/', sizeof(i->export_path) - 1);
+}
+
+/* The longest unit that there is; a page of them is the longest data; and cut at each byte. */
+static void
+test_a_unit_there_and_back(void **state)
+{
+    uint8_t page[IPC_LUNS_DATA_MAX];
+    struct ipc_lun_info info, back;
+    const uint8_t *at = page;
+    uint32_t len = 0;
+
+    (void)state;
+    assert_true(IPC_LUNS_PAGE * IPC_LUN_PACKED_MAX <= IPC_LUNS_DATA_MAX);
+    lun_sample(&info);
+    for (int i = 0; i < IPC_LUNS_PAGE; i++)
+        len += ipc_lun_pack(&info, page + len);
+    for (int i = 0; i < IPC_LUNS_PAGE; i++) {
+        assert_true(ipc_lun_next(&at, page + len, &back));
+        assert_memory_equal(&back, &info, sizeof(info));
+    }
+    assert_ptr_equal(at, page + len);
+    assert_false(ipc_lun_next(&at, page + len, &back));
+    len = ipc_lun_pack(&info, page);
+    for (uint32_t cut = 0; cut < len; cut++) {
+        at = page;
+        assert_false(ipc_lun_next(&at, page + cut, &back));
+        assert_ptr_equal(at, page);
+    }
+}
+
+/* A unit of a later version has more fields, one of an earlier version never fewer; a text with an
+ * end in it, an unknown state and a result above 0 are no unit. */
+static void
+test_units_that_are_none(void **state)
+{
+    uint8_t buf[IPC_LUN_PACKED_MAX + 8], again[IPC_LUN_PACKED_MAX];
+    struct ipc_lun_info info, back;
+    const uint8_t *at = buf;
+    uint32_t len;
+
+    (void)state;
+    memset(buf, 0xee, sizeof(buf));
+    lun_sample(&info);
+    len = ipc_lun_pack(&info, buf);
+    assert_true(len > 2 && len <= IPC_LUN_PACKED_MAX);
+    memcpy(again, buf, len);
+    buf[0] = (uint8_t)(len - 2 + 5);
+    buf[1] = (uint8_t)((len - 2 + 5) >> 8);
+    assert_true(ipc_lun_next(&at, buf + len + 5, &back));
+    assert_ptr_equal(at, buf + len + 5);
+    assert_memory_equal(&back, &info, sizeof(info));
+    at = buf;
+    assert_false(ipc_lun_next(&at, buf + len + 4, &back));
+    memcpy(buf, again, len);
+    buf[len - 3] = '\0'; /* within the path */
+    assert_false(ipc_lun_next(&at, buf + len, &back));
+    memcpy(buf, again, len);
+    buf[2 + 4 + 8 + 1] = IPC_LUN_STATES;
+    assert_false(ipc_lun_next(&at, buf + len, &back));
+    memcpy(buf, again, len);
+    memset(buf + 2 + 4 + 8 + 1 + 1 + 4, 0x01, 4); /* err */
+    assert_false(ipc_lun_next(&at, buf + len, &back));
+    info.err = 1;
+    assert_int_equal(ipc_lun_pack(&info, buf), 0);
 }
 
 /* Whatever the bytes: an error or a message with its enumerations in range. */
@@ -395,6 +549,8 @@ main(void)
         cmocka_unit_test(test_what_no_encoder_writes),
         cmocka_unit_test(test_every_event_there_and_back),
         cmocka_unit_test(test_message_numbers_stay),
+        cmocka_unit_test(test_a_unit_there_and_back),
+        cmocka_unit_test(test_units_that_are_none),
         cmocka_unit_test(test_garbage_is_refused_or_harmless),
     };
 
