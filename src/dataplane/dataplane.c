@@ -62,6 +62,8 @@ serve_one(struct dataplane *dp, const struct iscsi_uevent *ev, const void *data,
         return dp_serve_send_pdu(dp, ev, data, data_len, rep);
     if (ev->type == ISCSI_UEVENT_SET_NOTE)
         return dp_serve_set_note(dp, ev, data, data_len, rep);
+    if (ev->type >= ISCSI_UEVENT_SCAN_HOST && ev->type <= ISCSI_UEVENT_GET_LUN_STATS)
+        return dp_serve_upper(dp, ev, data, data_len, rep);
     if (ev->type == ISCSI_UEVENT_GET_SESSION)
         return dp_serve_get_session(dp, ev, buf, rep);
     if (ev->type == ISCSI_UEVENT_GET_CONN)
@@ -180,6 +182,14 @@ dataplane_add_owner(struct dataplane *dp, const char *transport, const struct dp
 }
 
 void
+dataplane_set_upper(struct dataplane *dp, const struct dataplane_upper_ops *ops, void *upper)
+{
+    assert(dp->generations == 0 && dp->nsessions == 0);
+    dp->upper_ops = ops;
+    dp->upper = upper;
+}
+
+void
 dataplane_free(struct dataplane *dp)
 {
     if (dp == NULL)
@@ -236,4 +246,36 @@ dataplane_conn_is_down(struct dataplane *dp, uint32_t sid, uint16_t cid)
     const struct dp_conn *c = ds != NULL ? dp_conn_find(ds, cid) : NULL;
 
     return c == NULL || c->state == IPC_CONN_DOWN;
+}
+
+/* ---- for the upper -------------------------------------------------------------------------- */
+
+void
+dataplane_upper_done(struct dataplane *dp, uint32_t sid)
+{
+    dp_session_upper_done(dp, sid);
+}
+
+struct dp_call
+dataplane_call_of(const struct dataplane *dp, const struct iscsi_uevent *ev)
+{
+    return dp_call_of(dp, ev);
+}
+
+void
+dataplane_answer(struct dataplane *dp, struct dp_call *call, struct iscsi_reply *rep)
+{
+    dp_call_answer(dp, call, rep);
+}
+
+void
+dataplane_event(struct dataplane *dp, struct iscsi_kevent *ev)
+{
+    dp_event(dp, ev, NULL);
+}
+
+uint64_t
+dataplane_next_event(const struct dataplane *dp)
+{
+    return dp->last_event + 1;
 }

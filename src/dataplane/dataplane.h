@@ -58,6 +58,49 @@ unsigned dataplane_busy(const struct dataplane *dp);
  * dataplane_busy tells when done. */
 void dataplane_shutdown(struct dataplane *dp);
 
+/* A request that is answered later; generation 0: none. */
+struct dp_call {
+    uint64_t generation, seq;
+};
+
+#define DP_ANSWERED_LATER 1
+
+/* Whoever stands above the sessions, where somebody does, and serves the requests about SCSI units
+ * and exports (SCAN_HOST and those after it).  It is called on the loop of the data plane. */
+struct dataplane_upper_ops {
+    /* Serves a request about the session ev->sid, which is there.  Returns 0 with *rep filled in;
+     * -errno with a sentence in rep->why; or DP_ANSWERED_LATER after it has kept
+     * dataplane_call_of(), which dataplane_answer() then answers.  ev and data are borrowed for the
+     * call; rep->data stays as it is until the next call of serve. */
+    int (*serve)(void *upper, const struct iscsi_uevent *ev, const void *data, uint32_t data_len,
+                 struct iscsi_reply *rep);
+    /* START_CONN has brought a connection of the session into use. */
+    void (*started)(void *upper, uint32_t sid);
+    /* The session begins to end.  Its host is still there, and begins to give every command back
+     * when this call has returned. */
+    void (*ending)(void *upper, uint32_t sid);
+    /* The host of the session is gone.  Returns true where something of the upper's is still left
+     * above it: then DESTROY_SESSION is not answered, and the id of the session not used again,
+     * until the upper calls dataplane_upper_done(), which it does not from inside this call. */
+    bool (*gone)(void *upper, uint32_t sid);
+};
+
+/* Before the first client.  ops and upper are borrowed and outlive the sessions.  Without an upper
+ * its requests are answered with -EOPNOTSUPP. */
+void dataplane_set_upper(struct dataplane *dp, const struct dataplane_upper_ops *ops, void *upper);
+void dataplane_upper_done(struct dataplane *dp, uint32_t sid);
+
+/* Names the request that is being served, so that it can be answered later. */
+struct dp_call dataplane_call_of(const struct dataplane *dp, const struct iscsi_uevent *ev);
+/* Answers it once, if whoever asked is still attached.  The seq of *rep is filled in; rep->data is
+ * borrowed for the call.  Harmless where *call is none. */
+void dataplane_answer(struct dataplane *dp, struct dp_call *call, struct iscsi_reply *rep);
+
+/* Numbers an event and sends it, or keeps it for a client that comes. */
+void dataplane_event(struct dataplane *dp, struct iscsi_kevent *ev);
+/* The number that the next event gets, for answers that describe. */
+uint64_t dataplane_next_event(const struct dataplane *dp);
+
 /* What a binding of ipc/ calls. */
 extern const struct ipc_server_ops dataplane_server_ops;
 

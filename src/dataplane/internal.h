@@ -25,11 +25,6 @@ struct dp_half {
     uint64_t owner, undo_at_ns;
 };
 
-/* A request that is answered later; generation 0: none. */
-struct dp_call {
-    uint64_t generation, seq;
-};
-
 /* References: one from its making until EP_DISCONNECT (or until it is undone), and one of the
  * connection that is bound to it, until the transport has let go of that. */
 struct dp_endpoint {
@@ -77,6 +72,7 @@ struct dp_session {
     uint32_t note_len;
     uint32_t sid;
     bool started, dying;
+    bool freed; /* its owner has let go of it: only the upper still has something of it */
     struct dp_call destroy;
 };
 
@@ -92,6 +88,8 @@ struct dataplane {
     unsigned nowners;
     struct dp_ids *ids;
     bool own_ids, closing;
+    const struct dataplane_upper_ops *upper_ops; /* NULL: nobody stands above the sessions */
+    void *upper;
     struct dataplane_limits limits;
     uint32_t loop_index, loops; /* which of the process's loops this is, and how many there are */
 
@@ -114,9 +112,8 @@ struct dataplane {
     struct loop_timer undo;
 };
 
-/* A request is served by one of these: fills *rep, returns 0, -errno with rep->why, or
+/* A request is served by functions that fill in *rep and return 0, -errno with rep->why, or
  * DP_ANSWERED_LATER. */
-#define DP_ANSWERED_LATER 1
 
 /* ---- client.c ------------------------------------------------------------------------------- */
 
@@ -164,6 +161,7 @@ int dp_serve_ep_disconnect(struct dataplane *dp, const struct iscsi_uevent *ev,
 
 /* ---- session.c ------------------------------------------------------------------------------ */
 
+struct dp_session *dp_session_even_dying(struct dataplane *dp, uint32_t sid);
 /* Neither finds what is being destroyed. */
 struct dp_session *dp_session_find(struct dataplane *dp, uint32_t sid);
 struct dp_conn *dp_conn_find(struct dp_session *ds, uint16_t cid);
@@ -176,6 +174,8 @@ void dp_session_adopt(struct dp_session *ds);
 void dp_conn_adopt(struct dp_conn *c);
 /* Starts the session's end; not twice. */
 void dp_session_end(struct dp_session *ds);
+/* The upper has nothing left of a session whose owner has let go of it. */
+void dp_session_upper_done(struct dataplane *dp, uint32_t sid);
 void dp_conn_end(struct dp_conn *c);
 /* Closes the descriptor in a request that was not served; it is ours by contract. */
 void dp_close_descriptor(struct dataplane *dp, const struct iscsi_uevent *ev);
@@ -198,6 +198,8 @@ int dp_serve_stop_conn(struct dataplane *dp, const struct iscsi_uevent *ev,
                        struct iscsi_reply *rep);
 int dp_serve_send_pdu(struct dataplane *dp, const struct iscsi_uevent *ev, const void *data,
                       uint32_t data_len, struct iscsi_reply *rep);
+int dp_serve_upper(struct dataplane *dp, const struct iscsi_uevent *ev, const void *data,
+                   uint32_t data_len, struct iscsi_reply *rep);
 int dp_serve_set_note(struct dataplane *dp, const struct iscsi_uevent *ev, const void *data,
                       uint32_t data_len, struct iscsi_reply *rep);
 int dp_serve_get_stats(struct dataplane *dp, const struct iscsi_uevent *ev,

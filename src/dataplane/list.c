@@ -10,25 +10,13 @@
 
 #include "dataplane/internal.h"
 
-static struct dp_session *
-session_even_dying(struct dataplane *dp, uint32_t sid)
-{
-    for (struct hnode *n = htab_find(&dp->by_sid, hash_u64(0, sid)); n != NULL; n = htab_next(n)) {
-        struct dp_session *ds = container_of(n, struct dp_session, hnode);
-
-        if (ds->sid == sid)
-            return ds;
-    }
-    return NULL;
-}
-
 /* Where a page after that id begins to look: behind the session itself, which the client was told
  * of last, since to go through thousands for each page would take long; at the first where it has
  * gone. */
 static struct list *
 sessions_after(struct dataplane *dp, uint64_t id)
 {
-    struct dp_session *ds = id <= UINT32_MAX ? session_even_dying(dp, (uint32_t)id) : NULL;
+    struct dp_session *ds = id <= UINT32_MAX ? dp_session_even_dying(dp, (uint32_t)id) : NULL;
 
     return ds != NULL ? ds->node.next : dp->sessions.next;
 }
@@ -133,7 +121,7 @@ int
 dp_serve_get_session(struct dataplane *dp, const struct iscsi_uevent *ev,
                      uint8_t buf[IPC_REPLY_DATA_MAX], struct iscsi_reply *rep)
 {
-    struct dp_session *ds = session_even_dying(dp, ev->sid);
+    struct dp_session *ds = dp_session_even_dying(dp, ev->sid);
 
     if (ds == NULL)
         return dp_session_missing(ev, rep);

@@ -17,15 +17,23 @@ dp_no_memory(struct iscsi_reply *rep)
 /* ---- looking up ----------------------------------------------------------------------------- */
 
 struct dp_session *
-dp_session_find(struct dataplane *dp, uint32_t sid)
+dp_session_even_dying(struct dataplane *dp, uint32_t sid)
 {
     for (struct hnode *n = htab_find(&dp->by_sid, hash_u64(0, sid)); n != NULL; n = htab_next(n)) {
         struct dp_session *ds = container_of(n, struct dp_session, hnode);
 
         if (ds->sid == sid)
-            return ds->dying ? NULL : ds;
+            return ds;
     }
     return NULL;
+}
+
+struct dp_session *
+dp_session_find(struct dataplane *dp, uint32_t sid)
+{
+    struct dp_session *ds = dp_session_even_dying(dp, sid);
+
+    return ds != NULL && !ds->dying ? ds : NULL;
 }
 
 struct dp_conn *
@@ -193,15 +201,12 @@ on_conn_down(void *user, void *conn)
 }
 
 static void
-on_freed(void *user)
+session_forget(struct dp_session *ds)
 {
-    struct dp_session *ds = user;
     struct dataplane *dp = ds->dp;
     struct iscsi_reply rep = {.type = ISCSI_UEVENT_DESTROY_SESSION, .sid = ds->sid};
 
-    assert(ds->dying && dp->nsessions > 0);
-    LIST_FOREACH_SAFE (n, &ds->conns)
-        conn_forget(container_of(n, struct dp_conn, node));
+    assert(ds->freed && dp->nsessions > 0);
     htab_del(&dp->by_sid, &ds->hnode);
     list_del(&ds->node);
     dp->nsessions--;
@@ -210,6 +215,22 @@ on_freed(void *user)
     dp_values_fini(&ds->values);
     free(ds->note);
     free(ds);
+}
+
+static void
+on_freed(void *user)
+{
+    struct dp_session *ds = user;
+    struct dataplane *dp = ds->dp;
+
+    assert(ds->dying && !ds->freed);
+    LIST_FOREACH_SAFE (n, &ds->conns)
+        conn_forget(container_of(n, struct dp_conn, node));
+    ds->freed = true;
+    ds->s = NULL;
+    ds->host = NULL;
+    if (dp->upper_ops == NULL || !dp->upper_ops->gone(dp->upper, ds->sid))
+        session_forget(ds);
 }
 
 static const struct dp_session_events session_events = {
@@ -305,7 +326,31 @@ dp_session_end(struct dp_session *ds)
     if (ds->dying)
         return;
     ds->dying = true;
+    if (ds->dp->upper_ops != NULL)
+        ds->dp->upper_ops->ending(ds->dp->upper, ds->sid);
     ds->ops->teardown(ds->s);
+}
+
+void
+dp_session_upper_done(struct dataplane *dp, uint32_t sid)
+{
+    struct dp_session *ds = dp_session_even_dying(dp, sid);
+
+    assert(ds != NULL && ds->freed);
+    session_forget(ds);
+}
+
+/* What is above the session. */
+int
+dp_serve_upper(struct dataplane *dp, const struct iscsi_uevent *ev, const void *data,
+               uint32_t data_len, struct iscsi_reply *rep)
+{
+    if (dp->upper_ops == NULL)
+        return lunette_fail(&rep->why, -EOPNOTSUPP, LUNETTE_DOM_USAGE, 0,
+                            "this data plane has no SCSI units and no exports");
+    if (dp_session_find(dp, ev->sid) == NULL)
+        return dp_session_missing(ev, rep);
+    return dp->upper_ops->serve(dp->upper, ev, data, data_len, rep);
 }
 
 /* Answered when the session is really gone. */
@@ -501,6 +546,8 @@ dp_serve_start_conn(struct dataplane *dp, const struct iscsi_uevent *ev, struct 
     c->state = IPC_CONN_STARTED;
     c->started = c->session->started = true;
     c->half = c->session->half = (struct dp_half){0, 0};
+    if (dp->upper_ops != NULL)
+        dp->upper_ops->started(dp->upper, ev->sid);
     return 0;
 }
 
