@@ -256,6 +256,14 @@ dataplane_upper_done(struct dataplane *dp, uint32_t sid)
     dp_session_upper_done(dp, sid);
 }
 
+bool
+dataplane_started(struct dataplane *dp, uint32_t sid)
+{
+    const struct dp_session *ds = dp_session_find(dp, sid);
+
+    return ds != NULL && ds->started;
+}
+
 struct dp_call
 dataplane_call_of(const struct dataplane *dp, const struct iscsi_uevent *ev)
 {

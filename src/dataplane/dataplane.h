@@ -90,6 +90,9 @@ struct dataplane_upper_ops {
 void dataplane_set_upper(struct dataplane *dp, const struct dataplane_upper_ops *ops, void *upper);
 void dataplane_upper_done(struct dataplane *dp, uint32_t sid);
 
+/* Tells whether START_CONN has ever brought the session into use. */
+bool dataplane_started(struct dataplane *dp, uint32_t sid);
+
 /* Names the request that is being served, so that it can be answered later. */
 struct dp_call dataplane_call_of(const struct dataplane *dp, const struct iscsi_uevent *ev);
 /* Answers it once, if whoever asked is still attached.  The seq of *rep is filled in; rep->data is

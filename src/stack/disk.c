@@ -57,6 +57,13 @@ stack_disk_drained(void *user)
 }
 
 void
+stack_disk_leave(struct stack_disk *d)
+{
+    assert(stack_unit_of(d)->state == DISK_UP && !d->stack->detaching);
+    scsi_device_leave(d->dev);
+}
+
+void
 stack_disk_close(struct stack_disk *d, void (*closed)(void *user, int err), void *user)
 {
     struct stack_unit *u = stack_unit_of(d);

@@ -122,6 +122,10 @@ int stack_disk_start(struct stack *s, struct scsi_device *dev,
  * any more, and the device stays as it is. */
 void stack_disk_close(struct stack_disk *d, void (*closed)(void *user, int err), void *user);
 
+/* The disk is going to be closed, but somebody still uses its block device and has to end first:
+ * from now on requests wait for no session, but fail with -ENOTCONN. */
+void stack_disk_leave(struct stack_disk *d);
+
 /* Why all commands of dev fail, as a sentence: scsi_device_why of scsi/scsi.h. */
 const struct lunette_error *stack_device_why(const struct scsi_device *dev);
 

@@ -140,7 +140,9 @@ test_a_session_under_the_upper(void **state)
     unsigned before;
 
     (void)state;
+    assert_false(dataplane_started(w->dp, 1));
     ev.sid = dpw_started(w, &ep);
+    assert_true(dataplane_started(w->dp, ev.sid));
     assert_int_equal(upper.started, 1);
     assert_int_equal(upper.sid, ev.sid);
     assert_non_null(dataplane_host(w->dp, ev.sid));
