@@ -91,8 +91,10 @@ enum iscsi_uevent_type {
      * above the sessions, as in the library, these are answered with -EOPNOTSUPP.
      *
      * SCAN_HOST looks for the units of the session (or for one) and brings their disks up.  It is
-     * answered when that has ended, also where single units failed -> value: units that are known.
-     * -EAGAIN: the session has never been started, or its units have been unbound since. */
+     * answered when that has ended, also where single units failed, if it was not for one -> value:
+     * units that are known.  A unit that is gone for good, or in whose place another one is, and
+     * that has no export any more, is forgotten before.  -EAGAIN: the session has never been
+     * started, or its units have been unbound since. */
     ISCSI_UEVENT_SCAN_HOST = 23,
     ISCSI_UEVENT_LIST_LUNS = 24, /* -> luns; data: packed units (seam/ipc_lun.h) */
     /* Stops all exports of the session, flushes and closes its disks, and is answered then. Nothing

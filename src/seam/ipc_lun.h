@@ -15,7 +15,7 @@
 #include "seam/ipc.h"
 
 enum ipc_lun_state {
-    IPC_LUN_NEW,      /* a scan has found it; no disk, or none that was asked to come up */
+    IPC_LUN_NEW,      /* a scan has found it; it is no disk, or its disk has not come up */
     IPC_LUN_STARTING, /* its disk is coming up */
     IPC_LUN_UP,       /* a disk that takes I/O, or waits for the session to come back */
     IPC_LUN_OFFLINE,  /* it takes no I/O: err and why say what for; it may come back by itself */
@@ -28,8 +28,7 @@ enum ipc_lun_state {
 #define IPC_LUN_WRITE_CACHE      (1u << 2)
 #define IPC_LUN_ROTATIONAL       (1u << 3)
 #define IPC_LUN_EXPORT_READ_ONLY (1u << 4)
-#define IPC_LUN_EXPORT_STARTING  (1u << 5) /* START_EXPORT has not been answered yet */
-#define IPC_LUN_EXPORT_STOPPING  (1u << 6)
+#define IPC_LUN_EXPORT_STOPPING  (1u << 5)
 
 #define IPC_LUN_IDENT_MAX 256 /* bytes with the NUL */
 #define IPC_LUN_WHY_MAX   128
@@ -42,7 +41,7 @@ struct ipc_lun_info {
     uint8_t pdt;    /* peripheral device type */
     enum ipc_lun_state state;
     uint32_t flags; /* IPC_LUN_... */
-    int32_t err;    /* 0, or -errno: why it is NEW or OFFLINE although a disk was wanted */
+    int32_t err;    /* 0, or -errno: why its disk has not come up, or is OFFLINE */
     uint64_t size;  /* bytes; 0 where the disk has not come up yet */
     uint32_t block_size;
     uint32_t export_clients;

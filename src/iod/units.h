@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/* iod/units.h - what stands above the sessions of a data plane: their SCSI units, the disks of
+ * these, and exports of the disks.
+ *
+ * It serves SCAN_HOST and the requests after it (seam/ipc.h) as the upper of a data plane
+ * (dataplane_set_upper).  A session gets a stack (stack/) with the first scan; its disks and
+ * exports outlive lost connections and control planes, and end with UNBIND_SESSION or with the
+ * session. Everything is on the thread of the loop.
+ */
+#ifndef IOD_UNITS_H
+#define IOD_UNITS_H
+
+#include "dataplane/dataplane.h"
+#include "seam/export.h"
+#include "stack/stack.h"
+
+#define IOD_EXPORTS_MAX 1024 /* of a session */
+#define IOD_WAITS_MAX   16   /* requests of one kind that wait for the same thing */
+
+struct iod_units;
+
+/* Makes it the upper of dp, which has no session and no client yet.  kinds ends with NULL; loop,
+ * dp, kinds and what it names are borrowed and outlive it.  Returns 0 or -ENOMEM. */
+int iod_units_new(struct loop *loop, struct dataplane *dp, const struct export_ops *const *kinds,
+                  struct iod_units **ret);
+
+/* All sessions of dp must be gone.  NULL is harmless. */
+void iod_units_free(struct iod_units *u);
+
+/* Exports that there are, also those that are being stopped. */
+unsigned iod_units_exports(const struct iod_units *u);
+
+#endif
