@@ -44,11 +44,12 @@ struct unit_host {
     struct loop_work step;
     struct iod_waits unbind;
     int unbind_err;
-    bool unbinding; /* UNBIND_SESSION has been asked for and has not ended */
-    bool unbound;   /* nothing is scanned until the session is started again */
-    bool ending;    /* the session is being torn down */
-    bool gone;      /* its host is freed */
-    bool detaching; /* in stack_detach: callbacks call nothing of the stack */
+    struct loop_timer patience; /* of unbinding with requests that wait for the session */
+    bool unbinding;             /* UNBIND_SESSION has been asked for and has not ended */
+    bool unbound;               /* nothing is scanned until the session is started again */
+    bool ending;                /* the session is being torn down */
+    bool gone;                  /* its host is freed */
+    bool detaching;             /* in stack_detach: callbacks call nothing of the stack */
 };
 
 struct unit_export;

@@ -28,6 +28,24 @@ host_find(struct iod_units *u, uint32_t sid)
 
 /* ---- what happens next ---------------------------------------------------------------------- */
 
+/* Requests that exports still have with the disks wait for the session no longer. */
+static void
+unbind_leave(struct unit_host *h)
+{
+    LIST_FOREACH (n, &h->list) {
+        struct unit *u = container_of(n, struct unit, node);
+
+        if (u->up && !u->closing)
+            stack_disk_leave(u->disk);
+    }
+}
+
+static void
+unbind_impatient(struct loop_timer *t)
+{
+    unbind_leave(container_of(t, struct unit_host, patience));
+}
+
 /* The host of the session has been freed, and no export is left. */
 static void
 host_end(struct unit_host *h)
@@ -51,6 +69,7 @@ host_end(struct unit_host *h)
         unit_free(unit);
     }
     loop_defer_cancel(&h->step);
+    loop_timer_stop(u->loop, &h->patience);
     htab_del(&u->by_sid, &h->hnode);
     htab_fini(&h->by_lun);
     u->nhosts--;
@@ -67,6 +86,7 @@ unbind_end(struct unit_host *h)
     LIST_FOREACH_SAFE (n, &h->list)
         unit_free(container_of(n, struct unit, node));
     h->unbinding = false;
+    loop_timer_stop(h->units->loop, &h->patience);
     if (rep.err < 0)
         (void)lunette_fail(&rep.why, rep.err, LUNETTE_DOM_SCSI, 0,
                            "a disk could not be flushed: what was written last may not be on "
@@ -123,6 +143,7 @@ host_new(struct iod_units *u, uint32_t sid)
     htab_init(&h->by_lun);
     iod_waits_init(&h->unbind);
     loop_work_init(&h->step, host_step);
+    loop_timer_init(&h->patience, unbind_impatient);
     htab_add(&u->by_sid, &h->hnode, hash_u64(0, sid));
     u->nhosts++;
     return h;
@@ -138,13 +159,12 @@ serve_unbind(struct unit_host *h, const struct iscsi_uevent *ev, struct iscsi_re
     h->unbinding = h->unbound = true;
     h->unbind_err = 0;
     unit_scan_cancel(h, -ECANCELED, "the units of the session are being unbound");
-    LIST_FOREACH (n, &h->list) {
-        struct unit *u = container_of(n, struct unit, node);
-
-        if (u->up && !u->closing)
-            stack_disk_leave(u->disk);
-        unit_export_stop(u);
-    }
+    if (dataplane_host(h->units->dp, h->sid)->state == SCSI_HOST_RUNNING)
+        loop_timer_start(h->units->loop, &h->patience, IOD_UNBIND_MS * LOOP_NS_PER_MS);
+    else
+        unbind_leave(h);
+    LIST_FOREACH (n, &h->list)
+        unit_export_stop(container_of(n, struct unit, node));
     loop_defer(h->units->loop, &h->step);
     return r;
 }

@@ -16,6 +16,7 @@
 
 #define IOD_EXPORTS_MAX 1024 /* of a session */
 #define IOD_WAITS_MAX   16   /* requests of one kind that wait for the same thing */
+#define IOD_UNBIND_MS   5000 /* that what clients have under way may wait for the session */
 
 struct iod_units;
 

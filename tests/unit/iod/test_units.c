@@ -428,6 +428,32 @@ test_unbind_without_a_session(void **state)
     iodw_free();
 }
 
+/* A session that runs: what a client has under way may take its time, but where the session is lost
+ * before its end, it is not waited for without end. */
+static void
+test_unbind_is_patient_for_a_while(void **state)
+{
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_UNBIND_SESSION};
+
+    (void)state;
+    up(1);
+    assert_int_equal(iodw_export(0, "fake", "/run/0"), 0);
+    iodw.f.hold = true;
+    fx_submit(fx.last, BDEV_WRITE);
+    fake_turn(&iodw.f.loop);
+    iodw_send(&ev, NULL);
+    fake_advance(&iodw.f.loop, MS(500));
+    fh_lose(&iodw.f);
+    fake_advance(&iodw.f.loop, MS(IOD_UNBIND_MS) - SEC(1));
+    assert_null(iodw_answer(ev.seq));
+    assert_int_equal(fx.there, 1);
+    fake_advance(&iodw.f.loop, SEC(2));
+    assert_int_equal(fx.there, 0);
+    assert_int_equal(iodw_answer(ev.seq)->err, 0); /* nothing that was acknowledged is lost */
+    iodw.f.hold = false;
+    iodw_free();
+}
+
 /* While scans wait, disks come up and the midlayer looks: all of them end. */
 static void
 test_unbind_at_any_time(void **state)
@@ -557,6 +583,7 @@ main(void)
         cmocka_unit_test(test_a_unit_that_vanishes),
         cmocka_unit_test(test_unbind),
         cmocka_unit_test(test_unbind_without_a_session),
+        cmocka_unit_test(test_unbind_is_patient_for_a_while),
         cmocka_unit_test(test_unbind_at_any_time),
         cmocka_unit_test(test_destroy_under_exports),
         cmocka_unit_test(test_destroy_at_any_time),
