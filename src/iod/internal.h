@@ -18,7 +18,8 @@ struct iod_units {
     struct dataplane *dp;
     const struct export_ops *const *kinds;
     struct htab by_sid; /* of unit_host */
-    unsigned nhosts, nexports;
+    struct list hosts;  /* the same */
+    unsigned nexports;
     uint8_t page[IPC_LUNS_DATA_MAX]; /* the data of an answer to LIST_LUNS */
 };
 
@@ -31,6 +32,7 @@ struct iod_waits {
 /* What is above one session. */
 struct unit_host {
     struct hnode hnode; /* of iod_units.by_sid */
+    struct list node;   /* of iod_units.hosts */
     struct iod_units *units;
     uint32_t sid;
     struct stack *stack; /* NULL until the first scan */

@@ -72,7 +72,7 @@ host_end(struct unit_host *h)
     loop_timer_stop(u->loop, &h->patience);
     htab_del(&u->by_sid, &h->hnode);
     htab_fini(&h->by_lun);
-    u->nhosts--;
+    list_del(&h->node);
     free(h);
     dataplane_upper_done(u->dp, sid);
 }
@@ -145,17 +145,15 @@ host_new(struct iod_units *u, uint32_t sid)
     loop_work_init(&h->step, host_step);
     loop_timer_init(&h->patience, unbind_impatient);
     htab_add(&u->by_sid, &h->hnode, hash_u64(0, sid));
-    u->nhosts++;
+    list_push_back(&u->hosts, &h->node);
     return h;
 }
 
-static int
-serve_unbind(struct unit_host *h, const struct iscsi_uevent *ev, struct iscsi_reply *rep)
+static void
+unbind_begin(struct unit_host *h)
 {
-    int r = iod_wait_add(&h->unbind, h->units->dp, ev, rep);
-
-    if (r != DP_ANSWERED_LATER || h->unbinding)
-        return r;
+    if (h->unbinding)
+        return;
     h->unbinding = h->unbound = true;
     h->unbind_err = 0;
     unit_scan_cancel(h, -ECANCELED, "the units of the session are being unbound");
@@ -166,6 +164,15 @@ serve_unbind(struct unit_host *h, const struct iscsi_uevent *ev, struct iscsi_re
     LIST_FOREACH (n, &h->list)
         unit_export_stop(container_of(n, struct unit, node));
     loop_defer(h->units->loop, &h->step);
+}
+
+static int
+serve_unbind(struct unit_host *h, const struct iscsi_uevent *ev, struct iscsi_reply *rep)
+{
+    int r = iod_wait_add(&h->unbind, h->units->dp, ev, rep);
+
+    if (r == DP_ANSWERED_LATER)
+        unbind_begin(h);
     return r;
 }
 
@@ -265,6 +272,7 @@ iod_units_new(struct loop *loop, struct dataplane *dp, const struct export_ops *
     u->dp = dp;
     u->kinds = kinds;
     htab_init(&u->by_sid);
+    list_init(&u->hosts);
     dataplane_set_upper(dp, &units_ops, u);
     *ret = u;
     return 0;
@@ -275,7 +283,7 @@ iod_units_free(struct iod_units *u)
 {
     if (u == NULL)
         return;
-    assert(u->nhosts == 0 && u->nexports == 0);
+    assert(list_empty(&u->hosts) && u->nexports == 0);
     htab_fini(&u->by_sid);
     free(u);
 }
@@ -284,4 +292,27 @@ unsigned
 iod_units_exports(const struct iod_units *u)
 {
     return u->nexports;
+}
+
+void
+iod_units_close(struct iod_units *u)
+{
+    LIST_FOREACH (n, &u->hosts) {
+        struct unit_host *h = container_of(n, struct unit_host, node);
+
+        if (!h->ending)
+            unbind_begin(h);
+    }
+}
+
+bool
+iod_units_closed(const struct iod_units *u)
+{
+    LIST_FOREACH (n, &u->hosts) {
+        const struct unit_host *h = container_of(n, struct unit_host, node);
+
+        if (h->ending || h->unbinding || h->nunits > 0)
+            return false;
+    }
+    return true;
 }
