@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+#include "cmd/iscsi-iod/args.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dataplane/dataplane.h"
+
+#define SECONDS_MAX 86400u /* of --grace and --stop-timeout */
+
+enum iod_option { OPT_SOCKET = 256, OPT_THREADS, OPT_GRACE, OPT_STOP, OPT_KIND };
+
+static const struct option iod_options[] = {
+    {"socket", required_argument, NULL, OPT_SOCKET},
+    {"threads", required_argument, NULL, OPT_THREADS},
+    {"grace", required_argument, NULL, OPT_GRACE},
+    {"stop-timeout", required_argument, NULL, OPT_STOP},
+    {"loop", required_argument, NULL, OPT_KIND},
+    {"foreground", no_argument, NULL, 'f'},
+    {"verbose", no_argument, NULL, 'v'},
+    {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, 'V'},
+    {NULL, 0, NULL, 0},
+};
+
+static const char iod_usage[] =
+    "usage: iscsi-iod --socket PATH [options]\n"
+    "\n"
+    "The iSCSI data plane: sessions, disks and their exports, for a control plane.\n"
+    "\n"
+    "  --socket PATH        where control planes find it; only its owner and root may\n"
+    "                       come.  Not needed where a service manager hands over a\n"
+    "                       socket\n"
+    "  --threads N          loops, each on a thread of its own (1); a session with\n"
+    "                       all that belongs to it lives on one\n"
+    "  --grace SECONDS      how long it keeps for the next control plane what one has\n"
+    "                       left half-made (60)\n"
+    "  --stop-timeout SECONDS\n"
+    "                       how long exports may take to end and disks to be flushed\n"
+    "                       when it is stopped (20)\n"
+    "  --loop epoll|uring|auto\n"
+    "                       how to wait (auto)\n"
+    "  -f, --foreground     it never goes to the background; this is for symmetry\n"
+    "  -v, --verbose        say what happens on stderr; twice for more\n"
+    "  -h, --help           this text\n"
+    "  -V, --version        the version\n"
+    "\n"
+    "SIGTERM and SIGINT end it: exports end, disks are flushed, and sessions are\n"
+    "dropped without a logout.\n";
+
+static int
+iod_complain(const char *what, const char *arg)
+{
+    (void)fprintf(stderr, "iscsi-iod: %s%s%s\n", what, arg != NULL ? ": " : "",
+                  arg != NULL ? arg : "");
+    return -EINVAL;
+}
+
+static int
+parse_number(const char *text, unsigned min, unsigned max, const char *what, unsigned *ret)
+{
+    unsigned long v;
+    char *end;
+
+    errno = 0;
+    v = strtoul(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || v < min || v > max)
+        return iod_complain(what, text);
+    *ret = (unsigned)v;
+    return 0;
+}
+
+static int
+parse_seconds(const char *text, const char *what, uint32_t *ret_ms)
+{
+    unsigned s = 0;
+    int r = parse_number(text, 1, SECONDS_MAX, what, &s);
+
+    *ret_ms = s * 1000;
+    return r;
+}
+
+static int
+parse_kind(const char *text, enum loop_kind *ret)
+{
+    static const char *const names[] = {
+        [LOOP_AUTO] = "auto", [LOOP_EPOLL] = "epoll", [LOOP_URING] = "uring"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *ret = (enum loop_kind)i;
+            return 0;
+        }
+    }
+    return iod_complain("--loop is auto, epoll or uring", text);
+}
+
+static int
+take_option(struct iod_args *a, int c)
+{
+    switch (c) {
+    case OPT_SOCKET:
+        a->socket = optarg;
+        return optarg[0] != '\0' ? 0 : iod_complain("--socket wants a path", NULL);
+    case OPT_THREADS:
+        return parse_number(optarg, 1, IOD_LOOPS_MAX, "--threads is 1 to 64", &a->threads);
+    case OPT_GRACE:
+        return parse_seconds(optarg, "--grace is 1 to 86400 seconds", &a->grace_ms);
+    case OPT_STOP:
+        return parse_seconds(optarg, "--stop-timeout is 1 to 86400 seconds", &a->stop_ms);
+    case OPT_KIND:
+        return parse_kind(optarg, &a->loop);
+    case 'f':
+        return 0;
+    case 'v':
+        a->verbose++;
+        return 0;
+    case 'h':
+        (void)fputs(iod_usage, stdout);
+        return 1;
+    case 'V':
+        (void)puts("iscsi-iod " LUNETTE_VERSION);
+        return 1;
+    default: /* getopt_long has said why */
+        return -EINVAL;
+    }
+}
+
+int
+iod_args_parse(struct iod_args *a, int argc, char **argv)
+{
+    int c;
+
+    *a = (struct iod_args){
+        .threads = 1, .loop = LOOP_AUTO, .grace_ms = DATAPLANE_GRACE_MS, .stop_ms = IOD_STOP_MS};
+    while ((c = getopt_long(argc, argv, "fvhV", iod_options, NULL)) != -1) {
+        int r = take_option(a, c);
+
+        if (r != 0)
+            return r;
+    }
+    if (optind < argc)
+        return iod_complain("it takes options only", argv[optind]);
+    return 0;
+}

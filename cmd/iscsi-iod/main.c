@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT */
+/* iscsi-iod: the data plane as a daemon.  src/iod is the inside; this is what the system sees. */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "cmd/common/stdfds.h"
+#include "cmd/iscsi-iod/args.h"
+#include "cmd/iscsi-iod/service.h"
+#include "export/nbd/nbd.h"
+
+#define EXIT_USAGE 2
+
+static const struct export_ops *const kinds[] = {&nbd_export, NULL};
+
+static void
+iod_is_ready(void *user)
+{
+    const struct iod_args *a = user;
+
+    service_tell("READY=1");
+    if (a->verbose > 0)
+        (void)fprintf(stderr, "iscsi-iod: ready, %u threads\n", a->threads);
+}
+
+static void
+ending_signals(sigset_t *set)
+{
+    (void)sigemptyset(set);
+    (void)sigaddset(set, SIGTERM);
+    (void)sigaddset(set, SIGINT);
+}
+
+/* Waits for the first SIGTERM or SIGINT; a second one ends the process as it always does. */
+static void *
+watch_signals(void *arg)
+{
+    sigset_t set;
+    int sig;
+
+    ending_signals(&set);
+    if (sigwait(&set, &sig) == 0) {
+        (void)pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+        service_tell("STOPPING=1");
+        iod_stop(arg);
+    }
+    return NULL;
+}
+
+/* Whoever reads our stderr may go away; and a session on a full file system is no reason to die. */
+static void
+set_signals(void)
+{
+    sigset_t set;
+
+    (void)signal(SIGPIPE, SIG_IGN);
+    ending_signals(&set);
+    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
+/* A connection is a descriptor; the soft limit is there for programs that use select(2). */
+static void
+raise_descriptors(void)
+{
+    struct rlimit l;
+
+    if (getrlimit(RLIMIT_NOFILE, &l) < 0 || l.rlim_cur >= l.rlim_max)
+        return;
+    l.rlim_cur = l.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &l);
+}
+
+/* Where to listen: what was handed over, else the socket of the command line. */
+static int
+find_listener(const struct iod_args *a, struct iod_config *cfg, struct sock_addr *at,
+              struct lunette_error *err)
+{
+    int r;
+
+    cfg->fd = service_listener();
+    if (cfg->fd >= 0)
+        return 0;
+    if (cfg->fd != -1)
+        return lunette_fail(err, cfg->fd, LUNETTE_DOM_USAGE, 0,
+                            "the service manager is to hand over one socket: %s",
+                            errno_text(-cfg->fd));
+    if (a->socket == NULL)
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                            "where to listen is not known: --socket PATH");
+    r = sock_addr_local(a->socket, strlen(a->socket), at, err);
+    cfg->at = r == 0 ? at : NULL;
+    return r;
+}
+
+static int
+serve(const struct iod_args *a, const struct log *log, struct lunette_error *err)
+{
+    struct iod_config cfg = {.fd = -1,
+                             .loops = a->threads,
+                             .loop = {.kind = a->loop},
+                             .kinds = kinds,
+                             .log = log,
+                             .grace_ms = a->grace_ms,
+                             .stop_ms = a->stop_ms,
+                             .ready = iod_is_ready,
+                             .user = (void *)(uintptr_t)a};
+    struct sock_addr at;
+    pthread_t watcher;
+    struct iod *d = NULL;
+    int r = find_listener(a, &cfg, &at, err);
+
+    if (r == 0)
+        r = iod_new(&cfg, &d, err);
+    if (r < 0)
+        return r;
+    r = pthread_create(&watcher, NULL, watch_signals, d);
+    if (r != 0) {
+        iod_free(d);
+        return lunette_fail(err, -r, LUNETTE_DOM_OS, (uint32_t)r, "cannot watch signals: %s",
+                            errno_text(r));
+    }
+    (void)pthread_detach(watcher);
+    r = iod_run(d, err);
+    if (r == 0)
+        iod_free(d);
+    return r;
+}
+
+int
+main(int argc, char **argv)
+{
+    struct log log = {.level = LOG_LEVEL_WARN, .sink = service_log};
+    struct lunette_error err = {.code = 0};
+    struct iod_args args;
+    int r = stdfds_open();
+
+    if (r < 0)
+        return EXIT_FAILURE;
+    r = iod_args_parse(&args, argc, argv);
+    if (r != 0)
+        return r > 0 ? EXIT_SUCCESS : EXIT_USAGE;
+    if (args.verbose > 0)
+        log.level = args.verbose > 1 ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO;
+    set_signals();
+    raise_descriptors();
+    r = serve(&args, &log, &err);
+    if (r == 0)
+        return EXIT_SUCCESS;
+    log_line(&log, LOG_LEVEL_ERROR, "%s", err.msg);
+    return err.domain == LUNETTE_DOM_USAGE ? EXIT_USAGE : EXIT_FAILURE;
+}
