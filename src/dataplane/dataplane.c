@@ -50,7 +50,7 @@ dp_refuse(const struct dataplane *dp, const struct iscsi_uevent *ev, struct iscs
 
 static int
 serve_one(struct dataplane *dp, const struct iscsi_uevent *ev, const void *data, uint32_t data_len,
-          uint8_t buf[IPC_REPLY_DATA_MAX], struct iscsi_reply *rep)
+          uint8_t buf[IPC_SESSION_DATA_MAX], struct iscsi_reply *rep)
 {
     int r = dp_refuse(dp, ev, rep);
 
@@ -80,7 +80,7 @@ dp_serve(void *server, const struct ipc_client *from, const struct iscsi_uevent 
 {
     struct dataplane *dp = server;
     struct iscsi_reply rep = {.type = ev->type, .seq = ev->seq, .sid = ev->sid, .cid = ev->cid};
-    uint8_t buf[IPC_REPLY_DATA_MAX];
+    uint8_t buf[IPC_SESSION_DATA_MAX];
 
     if (dp->generation == 0 || from->binding != dp->client.binding) {
         dp_close_descriptor(dp, ev);

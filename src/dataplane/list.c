@@ -119,7 +119,7 @@ put_values(const struct dp_session *ds, const struct dp_conn *c, uint8_t *buf)
 
 int
 dp_serve_get_session(struct dataplane *dp, const struct iscsi_uevent *ev,
-                     uint8_t buf[IPC_REPLY_DATA_MAX], struct iscsi_reply *rep)
+                     uint8_t buf[IPC_SESSION_DATA_MAX], struct iscsi_reply *rep)
 {
     struct dp_session *ds = dp_session_even_dying(dp, ev->sid);
 
@@ -146,7 +146,7 @@ dp_serve_get_session(struct dataplane *dp, const struct iscsi_uevent *ev,
 
 int
 dp_serve_get_conn(struct dataplane *dp, const struct iscsi_uevent *ev,
-                  uint8_t buf[IPC_REPLY_DATA_MAX], struct iscsi_reply *rep)
+                  uint8_t buf[IPC_SESSION_DATA_MAX], struct iscsi_reply *rep)
 {
     struct dp_session *ds = dp_session_find(dp, ev->sid);
     const struct dp_conn *c = ds != NULL ? dp_conn_find(ds, ev->cid) : NULL;

@@ -435,7 +435,7 @@ uint32_t
 ipc_reply_room(enum iscsi_uevent_type type)
 {
     if (type == ISCSI_UEVENT_GET_SESSION)
-        return IPC_REPLY_DATA_MAX;
+        return IPC_SESSION_DATA_MAX;
     if (type == ISCSI_UEVENT_LIST_LUNS)
         return IPC_LUNS_DATA_MAX;
     return type == ISCSI_UEVENT_GET_CONN ? IPC_VALUES_MAX : 0;

@@ -130,19 +130,20 @@ enum iscsi_kevent_type {
     ISCSI_KEVENT_COUNT,
 };
 
-#define IPC_NAME_MAX       32       /* bytes of a transport's name, with the NUL */
-#define IPC_VALUE_MAX      256      /* bytes of a parameter's text, with the NUL */
-#define IPC_PDU_DATA_MAX   262144   /* bytes of the data segment of a control PDU that is sent, */
-#define IPC_RECV_DATA_MAX  0xffffff /* and of one that has come, which can be no larger */
-#define IPC_NOTE_MAX       1024     /* bytes of the control plane's note in a session */
-#define IPC_VALUES_MAX     2048 /* bytes of all values of a session or of a connection, packed */
-#define IPC_REPLY_DATA_MAX (IPC_VALUES_MAX + IPC_NOTE_MAX)
-#define IPC_CONNS_MAX      32    /* connections of a session */
-#define IPC_SESSIONS_PAGE  64    /* sessions that one LIST_SESSIONS names at most */
-#define IPC_ENDPOINTS_PAGE 16    /* endpoints that one LIST_ENDPOINTS names at most */
-#define IPC_LUNS_PAGE      16    /* units that one LIST_LUNS names at most */
-#define IPC_LUNS_DATA_MAX  12288 /* bytes of them, packed */
-#define IPC_PATH_MAX       108   /* bytes of the path of an export, with the NUL */
+#define IPC_NAME_MAX         32       /* bytes of a transport's name, with the NUL */
+#define IPC_VALUE_MAX        256      /* bytes of a parameter's text, with the NUL */
+#define IPC_PDU_DATA_MAX     262144   /* bytes of the data segment of a control PDU that is sent, */
+#define IPC_RECV_DATA_MAX    0xffffff /* and of one that has come, which can be no larger */
+#define IPC_NOTE_MAX         1024     /* bytes of the control plane's note in a session */
+#define IPC_VALUES_MAX       2048 /* bytes of all values of a session or of a connection, packed */
+#define IPC_SESSION_DATA_MAX (IPC_VALUES_MAX + IPC_NOTE_MAX)
+#define IPC_CONNS_MAX        32                /* connections of a session */
+#define IPC_SESSIONS_PAGE    64                /* sessions that one LIST_SESSIONS names at most */
+#define IPC_ENDPOINTS_PAGE   16                /* endpoints that one LIST_ENDPOINTS names at most */
+#define IPC_LUNS_PAGE        16                /* units that one LIST_LUNS names at most */
+#define IPC_LUNS_DATA_MAX    12288             /* bytes of them, packed */
+#define IPC_REPLY_DATA_MAX   IPC_LUNS_DATA_MAX /* bytes of the data of any reply */
+#define IPC_PATH_MAX         108               /* bytes of the path of an export, with the NUL */
 
 enum ipc_session_state {
     IPC_SESSION_NEW,     /* never started */

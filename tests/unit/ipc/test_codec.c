@@ -210,6 +210,7 @@ test_every_reply_there_and_back(void **state)
 
     (void)state;
     for (int t = 0; t < ISCSI_UEVENT_COUNT; t++) {
+        assert_true(ipc_reply_room((enum iscsi_uevent_type)t) <= IPC_REPLY_DATA_MAX);
         reply_sample((enum iscsi_uevent_type)t, &rep);
         reply_round_trip(&rep);
         memset(&rep.r, 0, sizeof(rep.r));
