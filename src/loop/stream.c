@@ -450,7 +450,7 @@ sock_adopt(struct loop *pub, int fd, int want_type, enum sock_state state,
         return r;
     if (type != want_type || (type != SOCK_STREAM && family != AF_UNIX))
         return -EPROTOTYPE;
-    if (state == SOCK_LISTENING && !listening)
+    if ((state == SOCK_LISTENING) != (listening != 0))
         return -EINVAL;
     flags = fcntl(fd, F_GETFD);
     if (flags < 0 || fcntl(fd, F_SETFD, flags | FD_CLOEXEC) < 0)

@@ -327,7 +327,7 @@ stream_listen(struct loop *l, const struct sock_addr *at, const struct stream_ev
 
 /* Makes a stream of a connected descriptor, which comes from another loop's stream_release or from
  * another process.  Returns 0, and the stream owns fd; or -errno, and fd stays the caller's
- * (-EPROTOTYPE: fd is not a stream socket).  The caller owns *ret. */
+ * (-EPROTOTYPE: fd is not a stream socket; -EINVAL: it listens).  The caller owns *ret. */
 static inline int
 stream_adopt(struct loop *l, int fd, const struct stream_events *ev, void *user,
              struct stream **ret)
