@@ -125,7 +125,7 @@ static const struct stream_events pausing = {.writable = client_writable};
 
 /* Whether there is a place for what would be received. */
 static bool
-may_read(const struct nbd_client *c)
+nbd_may_read(const struct nbd_client *c)
 {
     if (c->phase == NBD_PHASE_HANDSHAKE)
         return c->out_from == c->out_len;
@@ -225,7 +225,7 @@ nbd_client_tend(struct nbd_client *c)
     if (c->s != NULL && (c->broken || (c->phase == NBD_PHASE_LEAVING && c->used == 0) ||
                          (c->e->stopped != NULL && c->busy == 0)))
         nbd_client_cut(c);
-    if (c->s != NULL && may_read(c) != c->reads) {
+    if (c->s != NULL && nbd_may_read(c) != c->reads) {
         c->reads = !c->reads;
         stream_set_events(c->s, c->reads ? &reading : &pausing, c);
     }
