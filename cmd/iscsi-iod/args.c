@@ -60,7 +60,7 @@ iod_complain(const char *what, const char *arg)
 }
 
 static int
-parse_number(const char *text, unsigned min, unsigned max, const char *what, unsigned *ret)
+iod_parse_number(const char *text, unsigned min, unsigned max, const char *what, unsigned *ret)
 {
     unsigned long v;
     char *end;
@@ -74,10 +74,10 @@ parse_number(const char *text, unsigned min, unsigned max, const char *what, uns
 }
 
 static int
-parse_seconds(const char *text, const char *what, uint32_t *ret_ms)
+iod_parse_seconds(const char *text, const char *what, uint32_t *ret_ms)
 {
     unsigned s = 0;
-    int r = parse_number(text, 1, SECONDS_MAX, what, &s);
+    int r = iod_parse_number(text, 1, SECONDS_MAX, what, &s);
 
     *ret_ms = s * 1000;
     return r;
@@ -99,18 +99,18 @@ parse_kind(const char *text, enum loop_kind *ret)
 }
 
 static int
-take_option(struct iod_args *a, int c)
+iod_take_option(struct iod_args *a, int c)
 {
     switch (c) {
     case OPT_SOCKET:
         a->socket = optarg;
         return optarg[0] != '\0' ? 0 : iod_complain("--socket wants a path", NULL);
     case OPT_THREADS:
-        return parse_number(optarg, 1, IOD_LOOPS_MAX, "--threads is 1 to 64", &a->threads);
+        return iod_parse_number(optarg, 1, IOD_LOOPS_MAX, "--threads is 1 to 64", &a->threads);
     case OPT_GRACE:
-        return parse_seconds(optarg, "--grace is 1 to 86400 seconds", &a->grace_ms);
+        return iod_parse_seconds(optarg, "--grace is 1 to 86400 seconds", &a->grace_ms);
     case OPT_STOP:
-        return parse_seconds(optarg, "--stop-timeout is 1 to 86400 seconds", &a->stop_ms);
+        return iod_parse_seconds(optarg, "--stop-timeout is 1 to 86400 seconds", &a->stop_ms);
     case OPT_KIND:
         return parse_kind(optarg, &a->loop);
     case 'f':
@@ -137,7 +137,7 @@ iod_args_parse(struct iod_args *a, int argc, char **argv)
     *a = (struct iod_args){
         .threads = 1, .loop = LOOP_AUTO, .grace_ms = DATAPLANE_GRACE_MS, .stop_ms = IOD_STOP_MS};
     while ((c = getopt_long(argc, argv, "fvhV", iod_options, NULL)) != -1) {
-        int r = take_option(a, c);
+        int r = iod_take_option(a, c);
 
         if (r != 0)
             return r;

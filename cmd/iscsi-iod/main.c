@@ -37,7 +37,7 @@ ending_signals(sigset_t *set)
 
 /* Waits for the first SIGTERM or SIGINT; a second one ends the process as it always does. */
 static void *
-watch_signals(void *arg)
+iod_watch_signals(void *arg)
 {
     sigset_t set;
     int sig;
@@ -64,7 +64,7 @@ set_signals(void)
 
 /* A connection is a descriptor; the soft limit is there for programs that use select(2). */
 static void
-raise_descriptors(void)
+iod_raise_descriptors(void)
 {
     struct rlimit l;
 
@@ -86,8 +86,11 @@ find_listener(const struct iod_args *a, struct iod_config *cfg, struct sock_addr
         return 0;
     if (cfg->fd != -1)
         return lunette_fail(err, cfg->fd, LUNETTE_DOM_USAGE, 0,
-                            "the service manager is to hand over one socket: %s",
-                            errno_text(-cfg->fd));
+                            cfg->fd == -E2BIG
+                                ? "the service manager has handed over several sockets: one is "
+                                  "wanted%s"
+                                : "what the service manager has handed over: %s",
+                            cfg->fd == -E2BIG ? "" : errno_text(-cfg->fd));
     if (a->socket == NULL)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
                             "where to listen is not known: --socket PATH");
@@ -117,7 +120,7 @@ serve(const struct iod_args *a, const struct log *log, struct lunette_error *err
         r = iod_new(&cfg, &d, err);
     if (r < 0)
         return r;
-    r = pthread_create(&watcher, NULL, watch_signals, d);
+    r = pthread_create(&watcher, NULL, iod_watch_signals, d);
     if (r != 0) {
         iod_free(d);
         return lunette_fail(err, -r, LUNETTE_DOM_OS, (uint32_t)r, "cannot watch signals: %s",
@@ -146,7 +149,7 @@ main(int argc, char **argv)
     if (args.verbose > 0)
         log.level = args.verbose > 1 ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO;
     set_signals();
-    raise_descriptors();
+    iod_raise_descriptors();
     r = serve(&args, &log, &err);
     if (r == 0)
         return EXIT_SUCCESS;

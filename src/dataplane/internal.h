@@ -205,7 +205,8 @@ int dp_serve_set_note(struct dataplane *dp, const struct iscsi_uevent *ev, const
 int dp_serve_get_stats(struct dataplane *dp, const struct iscsi_uevent *ev,
                        struct iscsi_reply *rep);
 
-/* ---- list.c: answers that describe; data points into a buffer of IPC_SESSION_DATA_MAX bytes ---- */
+/* ---- list.c: answers that describe; data points into a buffer of IPC_SESSION_DATA_MAX bytes ----
+ */
 
 int dp_serve_list_sessions(struct dataplane *dp, const struct iscsi_uevent *ev,
                            struct iscsi_reply *rep);

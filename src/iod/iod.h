@@ -2,47 +2,28 @@
 /* iod/iod.h - the data plane as a process: loops of threads, each with its sessions, their units
  * and exports, behind one local socket.
  *
- * The thread that calls iod_run has loop 0, and the listening socket; each further loop has a thread
- * of its own.  A control plane opens one connection for each loop and says in HELLO which it means;
- * nothing else ever goes from one loop to another.  Ids of sessions are unique in the process.
+ * The thread that calls iod_run has loop 0, and the listening socket; each further loop has a
+ * thread of its own.  A control plane opens one connection for each loop and says in HELLO which it
+ * means; nothing else ever goes from one loop to another.  Ids of sessions are unique in the
+ * process.
  */
 #ifndef IOD_IOD_H
 #define IOD_IOD_H
 
-#include "base/addr.h"
 #include "base/err.h"
-#include "base/log.h"
-#include "loop/loop.h"
-#include "seam/export.h"
-
-#define IOD_LOOPS_MAX 64
-#define IOD_STOP_MS   20000 /* for exports to end and disks to be flushed, when it is stopped */
-#define IOD_DROP_MS   5000  /* and then for sessions to be dropped */
+#include "iod/config.h"
 
 struct iod;
 
-struct iod_config {
-    const struct sock_addr *at; /* where to listen; NULL: fd listens already */
-    int fd;
-    unsigned loops; /* 1..IOD_LOOPS_MAX */
-    struct loop_config loop;
-    const struct export_ops *const *kinds; /* ends with NULL */
-    const struct log *log;                 /* its sink is called on any of the threads */
-    uint32_t grace_ms;                     /* for what a control plane leaves half-made */
-    uint32_t stop_ms;                      /* 0: IOD_STOP_MS */
-    /* Called once, on loop 0, when control planes may come.  May be NULL. */
-    void (*ready)(void *user);
-    void *user;
-};
-
-/* Makes all loops and listens.  cfg is copied, what it points to is borrowed until iod_free, but at,
- * which is borrowed for the call.  Returns 0, and fd is the caller's no more; or -errno with *err. */
+/* Makes all loops and listens.  cfg is copied, what it points to is borrowed until iod_free, but
+ * at, which is borrowed for the call.  Returns 0, and fd is the caller's no more; or -errno with
+ * *err. */
 int iod_new(const struct iod_config *cfg, struct iod **ret, struct lunette_error *err);
 
 /* Serves control planes, and whoever uses exports, until iod_stop.  Called once, on the thread that
- * has called iod_new.  Returns 0 when all loops have ended; -ETIMEDOUT where something had not ended
- * by the deadline, or another -errno where a loop has failed, with *err; then threads may still be
- * at work, and the process has to end. */
+ * has called iod_new.  Returns 0 when all loops have ended; -ETIMEDOUT where something had not
+ * ended by the deadline, or another -errno where a loop has failed, with *err; then threads may
+ * still be at work, and the process has to end. */
 int iod_run(struct iod *d, struct lunette_error *err);
 
 /* Has iod_run come to its end: no control plane is listened to any more, exports are stopped, disks

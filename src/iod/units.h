@@ -28,8 +28,8 @@ int iod_units_new(struct loop *loop, struct dataplane *dp, const struct export_o
 /* All sessions of dp must be gone.  NULL is harmless. */
 void iod_units_free(struct iod_units *u);
 
-/* The program is about to end: does for each session what UNBIND_SESSION does.  No request is served
- * any more from now on, since no client is attached. */
+/* The program is about to end: does for each session what UNBIND_SESSION does.  No request is
+ * served any more from now on, since no client is attached. */
 void iod_units_close(struct iod_units *u);
 /* Tells whether that has ended: no export and no disk is left. */
 bool iod_units_closed(const struct iod_units *u);

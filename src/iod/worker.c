@@ -26,8 +26,8 @@ client_gone(void *user, const struct lunette_error *why)
 {
     struct worker_client *c = user;
 
-    log_line(c->w->loop->log, LOG_LEVEL_INFO, "loop %u: the control plane is gone: %s",
-             c->w->index, why->msg);
+    log_line(c->w->loop->log, LOG_LEVEL_INFO, "loop %u: the control plane is gone: %s", c->w->index,
+             why->msg);
     client_end(c);
 }
 

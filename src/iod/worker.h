@@ -7,7 +7,7 @@
 #ifndef IOD_WORKER_H
 #define IOD_WORKER_H
 
-#include "iod/iod.h"
+#include "iod/config.h"
 #include "iod/units.h"
 #include "ipc/socket.h"
 #include "transport/transport.h"
