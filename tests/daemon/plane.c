@@ -233,8 +233,10 @@ plane_attach(struct plane *p, uint32_t i, const char *path)
 
     for (int tries = 0; tries < 400; tries++) {
         r = plane_link_open(p, i, path, i);
-        if (r != -ENOENT && r != -ECONNREFUSED)
+        if (r != -ENOENT && r != -ECONNREFUSED && r != -EPIPE)
             break;
+        if (r == -EPIPE) /* it was one that has died: the kernel had not let go of it yet */
+            plane_link_close(&p->link[i]);
         plane_pass(p, 25);
     }
     if (r < 0)

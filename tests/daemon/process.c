@@ -18,16 +18,16 @@
 #define ARGS_MAX     80
 
 static char folder[] = "/tmp/lunette-daemon-XXXXXX";
-static pid_t owner, children[CHILDREN_MAX];
-static unsigned nchildren;
+static pid_t owner, children[CHILDREN_MAX]; /* 0: none */
 static int ready_fd = -1;
+static pid_t last_target;
 
 static void
 process_clean(void)
 {
     if (getpid() != owner)
         return;
-    for (unsigned i = 0; i < nchildren; i++) {
+    for (unsigned i = 0; i < CHILDREN_MAX; i++) {
         if (children[i] > 0) {
             (void)kill(children[i], SIGKILL);
             (void)waitpid(children[i], NULL, 0);
@@ -52,8 +52,12 @@ process_begin(void)
 static pid_t
 process_note(pid_t pid)
 {
-    PLANE_CHECK(pid > 0 && nchildren < CHILDREN_MAX);
-    children[nchildren++] = pid;
+    unsigned i = 0;
+
+    while (i < CHILDREN_MAX && children[i] != 0)
+        i++;
+    PLANE_CHECK(pid > 0 && i < CHILDREN_MAX);
+    children[i] = pid;
     return pid;
 }
 
@@ -91,12 +95,18 @@ process_target(unsigned disks)
         (void)close(out[1]);
         process_exec(args[0], args);
     }
-    (void)process_note(pid);
+    last_target = process_note(pid);
     (void)close(out[1]);
     f = fdopen(out[0], "r");
     PLANE_CHECK(f != NULL && fscanf(f, "listening on 127.0.0.1:%u", &port) == 1);
     (void)fclose(f);
     return (uint16_t)port;
+}
+
+pid_t
+process_last_target(void)
+{
+    return last_target;
 }
 
 pid_t
@@ -154,7 +164,7 @@ process_end(pid_t pid, int signal)
         pid_t r = waitpid(pid, &status, WNOHANG);
 
         if (r == pid) {
-            for (unsigned c = 0; c < nchildren; c++)
+            for (unsigned c = 0; c < CHILDREN_MAX; c++)
                 children[c] = children[c] == pid ? 0 : children[c];
             return status;
         }

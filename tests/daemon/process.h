@@ -15,10 +15,12 @@ void process_begin(void);
 /* lunette-target with that many RAM disks of 16 MiB.  Returns its port. */
 uint16_t process_target(unsigned disks);
 
+pid_t process_last_target(void);
+
 /* iscsi-iod on the socket "iod" of the folder, with further arguments that end with NULL. */
 pid_t process_iod(const char *const *args);
 
-/* Runs fn in a process of its own, and waits until it has called process_said_ready. */
+/* Runs fn in a process of its own, and waits until it has called process_say_ready. */
 pid_t process_fork(void (*fn)(void *user), void *user);
 void process_say_ready(void);
 

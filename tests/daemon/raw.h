@@ -13,7 +13,8 @@
 /* A connected descriptor, or -errno. */
 int raw_connect(const char *path);
 
-/* Sends a packet, with a copy of fd where that is not -1.  0, or -errno; with flags as of send(2). */
+/* Sends a packet, with a copy of fd where that is not -1.  0, or -errno; with flags as of send(2).
+ */
 int raw_send(int s, const void *p, size_t len, int fd, int flags);
 
 /* Sends a request with that many bytes of data, in one packet.  0, or -errno. */
