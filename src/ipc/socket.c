@@ -36,8 +36,8 @@ struct ipc_socket {
     struct list out;
     uint32_t sent; /* bytes of the first of them */
     uint32_t packet_max;
-    bool full; /* the socket takes no more for now */
-    uint64_t out_bytes;
+    bool full;          /* the socket takes no more for now */
+    uint64_t out_bytes; /* of memory */
     uint32_t nevents;
     uint64_t event_bytes;
 
@@ -57,6 +57,14 @@ static uint32_t
 packet_bytes(const struct ipc_packet *p)
 {
     return p->len + p->data_len;
+}
+
+/* What it takes while it waits: an answer has the memory of its request, which is that of the
+ * longest answer. */
+static uint64_t
+packet_memory(const struct ipc_packet *p)
+{
+    return sizeof(*p) + p->room;
 }
 
 /* ---- the end -------------------------------------------------------------------------------- */
@@ -126,7 +134,7 @@ socket_send(struct ipc_carrier *c, struct ipc_packet *p)
         k->nevents++;
         k->event_bytes += bytes;
     }
-    k->out_bytes += bytes;
+    k->out_bytes += packet_memory(p);
     list_push_back(&k->out, &p->node);
     loop_defer(k->loop, &k->work);
     return 0;
@@ -140,8 +148,8 @@ sent_one(struct ipc_socket *k)
 {
     struct ipc_packet *p = container_of(list_pop_front(&k->out), struct ipc_packet, node);
 
-    assert(k->out_bytes >= packet_bytes(p));
-    k->out_bytes -= packet_bytes(p);
+    assert(k->out_bytes >= packet_memory(p));
+    k->out_bytes -= packet_memory(p);
     k->sent = 0;
     if (p->lane == IPC_LANE_EVENTS) {
         assert(k->nevents > 0);

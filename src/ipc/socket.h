@@ -24,7 +24,7 @@
 #define IPC_FRAGMENT_MIN  4096  /* where the socket takes no larger ones: a message fits in one */
 
 #define IPC_SOCKET_REQUESTS_MAX    8192       /* that have no answer yet */
-#define IPC_SOCKET_OUT_MAX         (1u << 18) /* bytes that wait to be sent while requests are read */
+#define IPC_SOCKET_OUT_MAX         (1u << 18) /* memory that waits to be sent while requests are read */
 #define IPC_SOCKET_EVENTS_MAX      4096       /* events that wait to be sent, */
 #define IPC_SOCKET_EVENT_BYTES_MAX (1u << 20) /* and their bytes; one alone may be larger */
 

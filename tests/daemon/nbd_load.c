@@ -55,9 +55,9 @@ nbd_connect(const char *path)
     return fd;
 }
 
-/* One request; buf is sent or received.  False: the export is gone. */
+/* One request; buf is sent or received.  False: the export is gone, or may end and has failed. */
 static bool
-nbd_io(int fd, unsigned type, uint32_t block, uint8_t buf[NBD_BLOCK])
+nbd_io(int fd, const struct nbd_load *l, unsigned type, uint32_t block, uint8_t buf[NBD_BLOCK])
 {
     uint8_t head[28 + NBD_BLOCK], reply[16];
 
@@ -71,6 +71,8 @@ nbd_io(int fd, unsigned type, uint32_t block, uint8_t buf[NBD_BLOCK])
     if (!put_all(fd, head, type == 1 ? sizeof(head) : 28) || !get_all(fd, reply, sizeof(reply)))
         return false;
     PLANE_CHECK(ld_be32(reply) == 0x67446698 && ld_be64(reply + 8) == block + 1ull);
+    if (ld_be32(reply + 4) != 0 && atomic_load(&l->may_end))
+        return false;
     if (ld_be32(reply + 4) != 0)
         PLANE_FAIL("NBD request %u of block %u: error %u", type, block, ld_be32(reply + 4));
     return type == 1 || get_all(fd, buf, NBD_BLOCK);
@@ -87,7 +89,7 @@ nbd_load_main(void *arg)
     for (uint32_t i = 0; there && !atomic_load(&l->stop); i++) {
         for (uint32_t b = 0; b < NBD_BLOCK; b++)
             out[b] = (uint8_t)(i * 13 + b);
-        there = nbd_io(fd, 1, i % NBD_BLOCKS, out) && nbd_io(fd, 0, i % NBD_BLOCKS, in);
+        there = nbd_io(fd, l, 1, i % NBD_BLOCKS, out) && nbd_io(fd, l, 0, i % NBD_BLOCKS, in);
         PLANE_CHECK(!there || memcmp(in, out, NBD_BLOCK) == 0);
         (void)atomic_fetch_add(&l->ios, there);
     }
