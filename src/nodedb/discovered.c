@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+/* nodedb/discovered.c - takes what a discovery has found, and never resets what a person has set.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "nodedb/db.h"
+#include "nodedb/internal.h"
+
+static int
+no_fsync(int fd)
+{
+    (void)fd;
+    return 0;
+}
+
+/* Adding many records, db->ops syncs nothing; `safe` does, for those that replace another.
+ *
+ * What is there stays; only which discovery has found it may be another now. */
+static int
+merge_node(struct nodedb *db, const struct nodedb_fileops *safe, const struct nodedb_id *id,
+           const struct nodedb_record *found, struct lunette_error *err)
+{
+    struct nodedb_record has;
+    struct portal old_via, via;
+    enum nodedb_source old, source = nodedb_node_source(found, &via);
+    int r = nodedb_node_read(db, id, &has, err);
+
+    if (r < 0)
+        return r;
+    old = nodedb_node_source(&has, &old_via);
+    /* A torn record has forgotten it, and is put right by the way. */
+    if (has.torn ||
+        (old != NODEDB_BY_STATIC && old != NODEDB_BY_FW &&
+         (old != source || strcmp(old_via.host, via.host) != 0 || old_via.port != via.port))) {
+        r = nodedb_node_set_source(&has, source, via.host[0] != '\0' ? &via : NULL);
+        if (r == 0)
+            r = nodedb_node_put(db, safe, &has, err);
+        old = source;
+    }
+    /* What a person or the firmware has named is not the discovery's to take away again. */
+    if (r == 0 && old != NODEDB_BY_STATIC && old != NODEDB_BY_FW)
+        r = nodedb_link_add(db, source, &via, id, err);
+    nodedb_record_fini(&has);
+    return r;
+}
+
+static int
+add_or_merge(struct nodedb *db, const struct nodedb_fileops *safe, const struct nodedb_record *r,
+             bool *ret_added, struct lunette_error *err)
+{
+    struct nodedb_id id;
+    struct portal via;
+    enum nodedb_source source = nodedb_node_source(r, &via);
+    int e;
+
+    nodedb_node_id(r, &id);
+    e = nodedb_check_id(&id, err);
+    if (e < 0)
+        return e;
+    *ret_added = !nodedb_node_exists(db, &id);
+    if (!*ret_added)
+        return merge_node(db, safe, &id, r, err);
+    e = nodedb_node_put(db, db->ops, r, err);
+    return e < 0 ? e : nodedb_link_add(db, source, &via, &id, err);
+}
+
+int
+nodedb_node_add(struct nodedb *db, const struct nodedb_record *r, bool *ret_added,
+                struct lunette_error *err)
+{
+    bool added;
+    int e = nodedb_lock(db, err);
+
+    if (e < 0)
+        return e;
+    e = add_or_merge(db, db->ops, r, ret_added != NULL ? ret_added : &added, err);
+    nodedb_unlock(db);
+    return e;
+}
+
+/* The ids that were found, sorted, so that those that were not are seen. */
+struct stale {
+    struct nodedb *db;
+    struct nodedb_discovered *d;
+    struct nodedb_id *found;
+    struct lunette_error *err;
+};
+
+static int
+found_order(const void *a, const void *b)
+{
+    return nodedb_id_order(a, b);
+}
+
+static int
+drop_stale(void *user, const struct nodedb_id *id)
+{
+    struct stale *s = user;
+    struct nodedb_record r;
+    struct portal via;
+    enum nodedb_source source;
+    int e;
+
+    if (s->d->nids > 0 &&
+        bsearch(id, s->found, s->d->nids, sizeof(s->found[0]), found_order) != NULL)
+        return 0;
+    e = nodedb_node_read(s->db, id, &r, s->err);
+    if (e == 0) {
+        source = nodedb_node_source(&r, &via);
+        nodedb_record_fini(&r);
+        /* Another discovery, or a person, has taken the node over: only our link is stale. */
+        if (source != s->d->source ||
+            (s->d->via != NULL &&
+             (strcmp(via.host, s->d->via->host) != 0 || via.port != s->d->via->port)))
+            e = -ENOENT;
+        else if (s->d->in_use != NULL && s->d->in_use(s->d->user, id))
+            return 0;
+        else
+            e = nodedb_node_delete(s->db, id, s->err);
+        if (e == 0)
+            s->d->removed++;
+    }
+    if (e == -ENOENT) {
+        nodedb_link_remove(s->db, s->d->source, s->d->via, id);
+        e = 0;
+    }
+    return e;
+}
+
+static int
+drop_all_stale(struct nodedb *db, struct nodedb_discovered *d, struct lunette_error *err)
+{
+    struct stale s = {.db = db, .d = d, .err = err};
+    int r;
+
+    if (d->nids > 0) {
+        s.found = malloc(d->nids * sizeof(s.found[0]));
+        if (s.found == NULL)
+            return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM,
+                                "no memory to compare what was found with what is known");
+        memcpy(s.found, d->ids, d->nids * sizeof(s.found[0]));
+        qsort(s.found, d->nids, sizeof(s.found[0]), found_order);
+    }
+    r = nodedb_found(db, d->source, d->via, drop_stale, &s, err);
+    free(s.found);
+    return r;
+}
+
+static int
+take_found(struct nodedb *db, const struct nodedb_fileops *safe, struct nodedb_discovered *d,
+           const struct nodedb_id *id, struct lunette_error *err)
+{
+    struct nodedb_record iface, r;
+    struct lunette_error why = {.code = 0};
+    bool exists, added = false;
+    int e = nodedb_check_id(id, &why);
+
+    if (e < 0) { /* a name that somebody else has chosen: the others are taken all the same */
+        if (d->refused++ == 0)
+            (void)lunette_fail_as(&d->why, &why);
+        return 0;
+    }
+    exists = nodedb_node_exists(db, id);
+    if (!(d->ops & (exists ? NODEDB_OP_UPDATE : NODEDB_OP_NEW)))
+        return 0;
+    e = nodedb_iface_read(db, id->iface, &iface, err);
+    if (e < 0)
+        return e;
+    e = nodedb_node_init(&r, id, &iface, d->conf, err);
+    nodedb_record_fini(&iface);
+    if (e < 0)
+        return e;
+    e = nodedb_node_set_source(&r, d->source, d->via);
+    if (e == 0)
+        e = add_or_merge(db, safe, &r, &added, err);
+    else
+        (void)lunette_fail(err, e, LUNETTE_DOM_OS, ENOMEM, "no memory for a node's record");
+    nodedb_record_fini(&r);
+    if (e == -ENAMETOOLONG) {
+        if (d->refused++ == 0 && err != NULL)
+            (void)lunette_fail_as(&d->why, err);
+        return 0;
+    }
+    if (e == 0 && added)
+        d->added++;
+    else if (e == 0)
+        d->known++;
+    return e;
+}
+
+int
+nodedb_discovered(struct nodedb *db, struct nodedb_discovered *d, struct lunette_error *err)
+{
+    /* Thousands of new records, each of them synced, would take minutes.  They hold nothing that
+     * the next discovery does not tell again, so that one sync at the end is enough for them. */
+    const struct nodedb_fileops *safe = db->ops;
+    struct nodedb_fileops lazy = *safe;
+    int r = nodedb_lock(db, err);
+
+    if (r < 0)
+        return r;
+    lazy.fsync = no_fsync;
+    d->added = d->known = d->removed = d->refused = 0;
+    d->why = (struct lunette_error){.code = 0};
+    if (d->nids > 1)
+        db->ops = &lazy;
+    for (size_t i = 0; i < d->nids && r == 0; i++)
+        r = take_found(db, safe, d, &d->ids[i], err);
+    db->ops = safe;
+    if (d->added > 0 && d->nids > 1 && syncfs(db->root) < 0 && r == 0)
+        r = nodedb_fault(db, err, -errno, "keep what was found in", "nodes", NULL, NULL);
+    if (r == 0 && (d->ops & NODEDB_OP_DELETE))
+        r = drop_all_stale(db, d, err);
+    nodedb_unlock(db);
+    return r;
+}
