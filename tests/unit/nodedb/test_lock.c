@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: MIT */
+/* test_lock.c - the lock, against ourselves and against those who know only the link. */
+#include "tests/test.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "nodedb/lock.h"
+
+struct locks {
+    char dir[64], path[96], file[128], link[128], proc[96];
+};
+
+static int
+setup(void **state)
+{
+    struct locks *l = calloc(1, sizeof(*l));
+    int fd;
+
+    assert_non_null(l);
+    (void)strcpy(l->dir, "/tmp/nodedb_lock.XXXXXX");
+    assert_non_null(mkdtemp(l->dir));
+    (void)snprintf(l->path, sizeof(l->path), "%s/run/lock/iscsi", l->dir);
+    (void)snprintf(l->file, sizeof(l->file), "%s/lock", l->path);
+    (void)snprintf(l->link, sizeof(l->link), "%s/lock.write", l->path);
+    (void)snprintf(l->proc, sizeof(l->proc), "%s/proc", l->dir);
+    assert_int_equal(mkdir(l->proc, 0700), 0);
+    *state = l;
+    /* the file of open-iscsi */
+    {
+        struct nodedb_lock mine;
+
+        assert_int_equal(nodedb_lock_open(&mine, l->path, NULL), 0);
+        nodedb_lock_close(&mine);
+    }
+    fd = open(l->file, O_RDWR | O_CREAT, 0600);
+    assert_true(fd >= 0);
+    close(fd);
+    return 0;
+}
+
+static int
+teardown(void **state)
+{
+    struct locks *l = *state;
+    char cmd[128];
+
+    (void)snprintf(cmd, sizeof(cmd), "rm -r '%s'", l->dir);
+    assert_int_equal(system(cmd), 0);
+    free(l);
+    return 0;
+}
+
+static void
+wait_ms(long ms)
+{
+    struct timespec ts = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+
+    nanosleep(&ts, NULL);
+}
+
+static void
+test_alone(void **state)
+{
+    const struct locks *l = *state;
+    struct nodedb_lock a;
+    struct stat st;
+
+    assert_int_equal(nodedb_lock_open(&a, l->path, NULL), 0);
+    assert_int_equal(nodedb_lock_take(&a, 0, NULL), 0);
+    assert_int_equal(stat(l->link, &st), 0);
+    assert_int_equal(st.st_nlink, 2);
+    /* what open-iscsi does fails as long as we have it */
+    assert_int_equal(link(l->file, l->link), -1);
+    assert_int_equal(errno, EEXIST);
+    assert_int_equal(nodedb_lock_take(&a, 0, NULL), 0);
+    nodedb_lock_drop(&a);
+    assert_int_equal(stat(l->link, &st), 0);
+    nodedb_lock_drop(&a);
+    assert_int_equal(stat(l->link, &st), -1);
+    assert_int_equal(link(l->file, l->link), 0);
+    nodedb_lock_close(&a);
+}
+
+static void
+test_two(void **state)
+{
+    const struct locks *l = *state;
+    struct lunette_error err = LUNETTE_INIT(err);
+    struct nodedb_lock a, b;
+
+    assert_int_equal(nodedb_lock_open(&a, l->path, NULL), 0);
+    assert_int_equal(nodedb_lock_open(&b, l->path, NULL), 0);
+    assert_int_equal(nodedb_lock_take(&a, 0, NULL), 0);
+    assert_int_equal(nodedb_lock_take(&b, 0, &err), -EBUSY);
+    assert_non_null(strstr(err.msg, "another program"));
+    assert_int_equal(nodedb_lock_take(&b, 30, &err), -EBUSY);
+    nodedb_lock_drop(&a);
+    assert_int_equal(nodedb_lock_take(&b, 0, NULL), 0);
+    nodedb_lock_close(&a);
+    nodedb_lock_close(&b);
+}
+
+/* Of ours who has been killed, the lock is free at once. */
+static void
+test_killed(void **state)
+{
+    const struct locks *l = *state;
+    struct nodedb_lock a;
+    int tell[2], status;
+    char byte;
+    pid_t pid;
+
+    assert_int_equal(pipe(tell), 0);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        if (nodedb_lock_open(&a, l->path, NULL) == 0 && nodedb_lock_take(&a, 0, NULL) == 0)
+            (void)!write(tell[1], "x", 1);
+        pause();
+        _exit(0);
+    }
+    assert_int_equal(read(tell[0], &byte, 1), 1);
+    assert_int_equal(nodedb_lock_open(&a, l->path, NULL), 0);
+    assert_int_equal(nodedb_lock_take(&a, 0, NULL), -EBUSY);
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(access(l->link, F_OK), 0);
+    assert_int_equal(nodedb_lock_take(&a, 0, NULL), 0);
+    nodedb_lock_drop(&a);
+    assert_int_equal(access(l->link, F_OK), -1);
+    nodedb_lock_close(&a);
+    close(tell[0]);
+    close(tell[1]);
+}
+
+/* Somebody else's lock is waited for, and is ours when it is given back. */
+static void
+test_foreign(void **state)
+{
+    const struct locks *l = *state;
+    struct nodedb_lock a;
+    pid_t pid;
+
+    assert_int_equal(nodedb_lock_open(&a, l->path, NULL), 0);
+    assert_int_equal(link(l->file, l->link), 0);
+    assert_int_equal(nodedb_lock_take(&a, 0, NULL), -EBUSY);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        wait_ms(100);
+        (void)unlink(l->link);
+        _exit(0);
+    }
+    assert_int_equal(nodedb_lock_take(&a, 5000, NULL), 0);
+    nodedb_lock_close(&a);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+/* A link that nobody can have made who still lives is taken away; one that is made anew again and
+ * again is not. */
+static void
+test_foreign_left_over(void **state)
+{
+    const struct locks *l = *state;
+    struct nodedb_lock a;
+
+    assert_int_equal(nodedb_lock_open(&a, l->path, NULL), 0);
+    a.proc = l->proc; /* nobody runs */
+    assert_int_equal(link(l->file, l->link), 0);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(nodedb_lock_take(&a, NODEDB_LOCK_STALE_MS / 2, NULL), -EBUSY);
+        assert_int_equal(unlink(l->link), 0);
+        assert_int_equal(link(l->file, l->link), 0);
+    }
+    assert_int_equal(nodedb_lock_take(&a, NODEDB_LOCK_STALE_MS / 2, NULL), -EBUSY);
+    wait_ms(NODEDB_LOCK_STALE_MS / 2 + 100);
+    /* whoever does not wait finds it out, too */
+    assert_int_equal(nodedb_lock_take(&a, 0, NULL), 0);
+    nodedb_lock_drop(&a);
+    assert_int_equal(access(l->link, F_OK), -1);
+    nodedb_lock_close(&a);
+}
+
+static void
+test_foreign_alive(void **state)
+{
+    const struct locks *l = *state;
+    struct nodedb_lock a;
+    char path[128];
+    FILE *f;
+
+    (void)snprintf(path, sizeof(path), "%s/4000001", l->proc);
+    assert_int_equal(mkdir(path, 0700), 0);
+    (void)snprintf(path, sizeof(path), "%s/4000001/comm", l->proc);
+    f = fopen(path, "w");
+    assert_non_null(f);
+    fputs("iscsiadm\n", f);
+    fclose(f);
+    assert_int_equal(nodedb_lock_open(&a, l->path, NULL), 0);
+    a.proc = l->proc;
+    assert_int_equal(link(l->file, l->link), 0);
+    assert_int_equal(nodedb_lock_take(&a, NODEDB_LOCK_STALE_MS + 500, NULL), -EBUSY);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(nodedb_lock_take(&a, 0, NULL), 0);
+    nodedb_lock_close(&a);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define LOCK_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+        LOCK_TEST(test_alone),
+        LOCK_TEST(test_two),
+        LOCK_TEST(test_killed),
+        LOCK_TEST(test_foreign),
+        LOCK_TEST(test_foreign_left_over),
+        LOCK_TEST(test_foreign_alive),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
