@@ -37,8 +37,8 @@ merge_node(struct nodedb *db, const struct nodedb_fileops *safe, const struct no
         (old != NODEDB_BY_STATIC && old != NODEDB_BY_FW &&
          (old != source || strcmp(old_via.host, via.host) != 0 || old_via.port != via.port))) {
         r = nodedb_node_set_source(&has, source, via.host[0] != '\0' ? &via : NULL);
-        if (r == 0)
-            r = nodedb_node_put(db, safe, &has, err);
+        r = r == 0 ? nodedb_node_put(db, safe, &has, err)
+                   : lunette_fail(err, r, LUNETTE_DOM_OS, ENOMEM, "no memory for a node's record");
         old = source;
     }
     /* What a person or the firmware has named is not the discovery's to take away again. */
@@ -61,8 +61,11 @@ add_or_merge(struct nodedb *db, const struct nodedb_fileops *safe, const struct 
     e = nodedb_check_id(&id, err);
     if (e < 0)
         return e;
-    *ret_added = !nodedb_node_exists(db, &id);
-    if (!*ret_added)
+    e = nodedb_node_exists(db, &id);
+    if (e < 0)
+        return nodedb_fault(db, err, e, "read", "nodes", id.target, NULL);
+    *ret_added = e == 0;
+    if (e > 0)
         return merge_node(db, safe, &id, r, err);
     e = nodedb_node_put(db, db->ops, r, err);
     return e < 0 ? e : nodedb_link_add(db, source, &via, &id, err);
@@ -156,7 +159,7 @@ take_found(struct nodedb *db, const struct nodedb_fileops *safe, struct nodedb_d
 {
     struct nodedb_record iface, r;
     struct lunette_error why = {.code = 0};
-    bool exists, added = false;
+    bool added = false;
     int e = nodedb_check_id(id, &why);
 
     if (e < 0) { /* a name that somebody else has chosen: the others are taken all the same */
@@ -164,8 +167,10 @@ take_found(struct nodedb *db, const struct nodedb_fileops *safe, struct nodedb_d
             (void)lunette_fail_as(&d->why, &why);
         return 0;
     }
-    exists = nodedb_node_exists(db, id);
-    if (!(d->ops & (exists ? NODEDB_OP_UPDATE : NODEDB_OP_NEW)))
+    e = nodedb_node_exists(db, id);
+    if (e < 0)
+        return nodedb_fault(db, err, e, "read", "nodes", id->target, NULL);
+    if (!(d->ops & (e > 0 ? NODEDB_OP_UPDATE : NODEDB_OP_NEW)))
         return 0;
     e = nodedb_iface_read(db, id->iface, &iface, err);
     if (e < 0)
@@ -211,7 +216,7 @@ nodedb_discovered(struct nodedb *db, struct nodedb_discovered *d, struct lunette
     for (size_t i = 0; i < d->nids && r == 0; i++)
         r = take_found(db, safe, d, &d->ids[i], err);
     db->ops = safe;
-    if (d->added > 0 && d->nids > 1 && syncfs(db->root) < 0 && r == 0)
+    if (d->added > 0 && d->nids > 1 && db->ops->syncfs(db->root) < 0 && r == 0)
         r = nodedb_fault(db, err, -errno, "keep what was found in", "nodes", NULL, NULL);
     if (r == 0 && (d->ops & NODEDB_OP_DELETE))
         r = drop_all_stale(db, d, err);

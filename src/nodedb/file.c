@@ -22,6 +22,7 @@ const struct nodedb_fileops nodedb_fileops_libc = {
     .open = libc_openat,
     .write = write,
     .fsync = fsync,
+    .syncfs = syncfs,
     .rename = renameat,
     .unlink = unlinkat,
     .mkdir = mkdirat,

@@ -19,6 +19,7 @@ struct nodedb_fileops {
     int (*open)(int dir, const char *name, int flags, mode_t mode);
     ssize_t (*write)(int fd, const void *buf, size_t len);
     int (*fsync)(int fd);
+    int (*syncfs)(int fd);
     int (*rename)(int from_dir, const char *from, int to_dir, const char *to);
     int (*unlink)(int dir, const char *name, int flags);
     int (*mkdir)(int dir, const char *name, mode_t mode);

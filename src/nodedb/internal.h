@@ -25,8 +25,8 @@ int nodedb_get(const struct nodedb *db, enum nodedb_kind kind, int dir, const ch
 int nodedb_node_put(struct nodedb *db, const struct nodedb_fileops *ops,
                     const struct nodedb_record *r, struct lunette_error *err);
 
-/* Is there a record of the node? */
-bool nodedb_node_exists(const struct nodedb *db, const struct nodedb_id *id);
+/* Is there a record of the node?  Returns 1, 0, or -errno where that cannot be told. */
+int nodedb_node_exists(const struct nodedb *db, const struct nodedb_id *id);
 
 /* Makes the link of a source to a node; that it is there already is a success. */
 int nodedb_link_add(struct nodedb *db, enum nodedb_source source, const struct portal *via,

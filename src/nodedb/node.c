@@ -119,11 +119,13 @@ find_flat(const struct nodedb *db, int t, const struct nodedb_id *id, char *ret)
     for (int tagged = 1; tagged >= 0; tagged--) {
         struct nodedb_record r;
         struct nodedb_id is;
+        int e;
 
         if (nodedb_portal_file(&id->portal, tagged, ret) < 0 || !is_kind(t, ret, S_IFREG))
             continue;
-        if (get_flat(db, t, id->target, ret, &is, &r) < 0)
-            continue;
+        e = get_flat(db, t, id->target, ret, &is, &r);
+        if (e < 0)
+            return e;
         nodedb_record_fini(&r);
         if (nodedb_id_same(&is, id))
             return 0;
@@ -174,15 +176,16 @@ find_place(const struct nodedb *db, const struct nodedb_id *id, struct node_plac
     return 0;
 }
 
-bool
+int
 nodedb_node_exists(const struct nodedb *db, const struct nodedb_id *id)
 {
     struct node_place p;
+    int r = find_place(db, id, &p);
 
-    if (find_place(db, id, &p) < 0)
-        return false;
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
     leave_place(db, &p);
-    return true;
+    return 1;
 }
 
 static int
@@ -253,7 +256,10 @@ open_place(const struct nodedb *db, const struct nodedb_id *id, struct node_plac
     ret_old[0] = '\0';
     if (r < 0)
         return r;
-    found = find_place(db, id, ret) == 0;
+    r = find_place(db, id, ret);
+    if (r < 0 && r != -ENOENT)
+        return r;
+    found = r == 0;
     if (found && (ret->portal[0] != '\0' || strcmp(ret->name, tagged) == 0 ||
                   (id->portal.tpgt == -1 && strcmp(id->iface, DEFAULT_IFACE) == 0)))
         return 0;

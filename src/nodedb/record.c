@@ -271,7 +271,9 @@ nodedb_record_update(struct nodedb_record *r, const char *name, const char *valu
                             "the interface is bound by iface.%s already: empty that first, or make "
                             "another interface",
                             id == NODEDB_IFACE_NETDEV ? "hwaddress" : "net_ifacename");
-    return nodedb_record_set(r, id, good);
+    return nodedb_record_set(r, id, good) == 0
+               ? 0
+               : lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory for a value");
 }
 
 /* Is the address of the record, or of its interface, IPv6?  Adapters name theirs so. */
