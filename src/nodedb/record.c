@@ -141,6 +141,9 @@ record_take_pair(struct nodedb_record *r, const struct nodedb_line *l)
         return 0;
     if (nodedb_value_check(nodedb_key(id), value, good, &why) != 0)
         note_bad(r, l->number, &why);
+    /* Nothing is not written back, and whoever reads that takes the default. */
+    if (value[0] == '\0' && nodedb_key(id)->dflt[0] != '\0')
+        return 0;
     if (nodedb_record_set(r, id, value) < 0)
         return -ENOMEM;
     r->line[id] = (uint16_t)(l->number < UINT16_MAX ? l->number : UINT16_MAX);
