@@ -41,18 +41,6 @@ nodedb_iface_reserved(const char *name)
     return built_in_index(name) >= 0;
 }
 
-int
-nodedb_iface_copy(struct nodedb_record *node, const struct nodedb_record *iface)
-{
-    int e = 0;
-
-    for (int i = 0; i < NODEDB_KEY_COUNT && e == 0; i++) {
-        if (nodedb_key(i)->where & NODEDB_IFACE)
-            e = nodedb_record_set(node, i, iface->value[i]);
-    }
-    return e;
-}
-
 static int
 iface_no_memory(struct nodedb_record *r, int e, struct lunette_error *err)
 {

@@ -56,6 +56,18 @@ set_id(struct nodedb_record *r, const struct nodedb_id *id)
 }
 
 int
+nodedb_iface_copy(struct nodedb_record *node, const struct nodedb_record *iface)
+{
+    int e = 0;
+
+    for (int i = 0; i < NODEDB_KEY_COUNT && e == 0; i++) {
+        if (nodedb_key(i)->where & NODEDB_IFACE)
+            e = nodedb_record_set(node, i, iface->value[i]);
+    }
+    return e;
+}
+
+int
 nodedb_node_init(struct nodedb_record *r, const struct nodedb_id *id,
                  const struct nodedb_record *iface, const struct nodedb_record *conf,
                  struct lunette_error *err)
