@@ -182,6 +182,8 @@ nodedb_disc_delete(struct nodedb *db, enum nodedb_kind kind, const struct portal
         e = nodedb_found(db, disc_source(kind), at, delete_found, &d, err);
         if (e == 0)
             e = nodedb_file_remove(db->ops, dir, disc_file(kind));
+        if (e == -ENOENT) /* what is left of a removal that was cut short */
+            e = 0;
         if (e == 0 && nodedb_dir_list(dir, &left) == 0) {
             /* Nodes that are in use stay, but nothing discovers them any more. */
             for (size_t i = 0; i < left.n; i++) {

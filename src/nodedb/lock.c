@@ -40,6 +40,7 @@ int
 nodedb_lock_open(struct nodedb_lock *l, const char *path, struct lunette_error *err)
 {
     char part[4096];
+    struct stat st;
 
     *l = (struct nodedb_lock){.dir = -1, .fd = -1, .proc = "/proc"};
     if (strlen(path) >= sizeof(part))
@@ -52,8 +53,18 @@ nodedb_lock_open(struct nodedb_lock *l, const char *path, struct lunette_error *
         *slash = '/';
     }
     (void)mkdir(part, 0770);
-    l->dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return l->dir < 0 ? lock_fault(err, -errno, "directory", path) : 0;
+    /* /run/lock may be written by everybody: what somebody else has put there is not used. */
+    l->dir = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (l->dir < 0)
+        return lock_fault(err, -errno, "directory", path);
+    if (fstat(l->dir, &st) < 0)
+        st.st_uid = (uid_t)-1;
+    if (st.st_uid == 0 || st.st_uid == geteuid())
+        return 0;
+    nodedb_lock_close(l);
+    return lunette_fail(err, -EPERM, LUNETTE_DOM_OS, EPERM,
+                        "the directory of the lock, %.150s, belongs to user %u: remove it", path,
+                        (unsigned)st.st_uid);
 }
 
 /* Does a program of open-iscsi run that writes records?  Where that cannot be seen, it may. */

@@ -261,7 +261,7 @@ static int
 open_place(const struct nodedb *db, const struct nodedb_id *id, struct node_place *ret,
            char ret_old[NODEDB_FILE_NAME_MAX + 1])
 {
-    char portal[NODEDB_FILE_NAME_MAX + 1], tagged[NODEDB_FILE_NAME_MAX + 1];
+    char tagged[NODEDB_FILE_NAME_MAX + 1];
     int r = nodedb_portal_file(&id->portal, true, tagged);
     bool found;
 
@@ -272,24 +272,27 @@ open_place(const struct nodedb *db, const struct nodedb_id *id, struct node_plac
     if (r < 0 && r != -ENOENT)
         return r;
     found = r == 0;
-    if (found && (ret->portal[0] != '\0' || strcmp(ret->name, tagged) == 0 ||
-                  (id->portal.tpgt == -1 && strcmp(id->iface, DEFAULT_IFACE) == 0)))
+    if (found &&
+        (ret->portal[0] != '\0' || strcmp(ret->name, tagged) == 0 || id->portal.tpgt == -1))
         return 0;
     if (found) {
         (void)strcpy(ret_old, ret->name);
         leave_place(db, ret);
     }
     *ret = (struct node_place){.dir = -1};
-    if (id->portal.tpgt == -1 && strcmp(id->iface, DEFAULT_IFACE) == 0) {
-        (void)nodedb_portal_file(&id->portal, false, ret->name);
-        ret->dir = r = nodedb_walk(db, true, NODES, id->target, NULL);
-        /* "ADDRESS,PORT" is a directory in no form, so that nothing else can stand there. */
-    } else {
-        NODEDB_COPY(portal, tagged);
-        NODEDB_COPY(ret->portal, portal);
-        NODEDB_COPY(ret->name, id->iface);
-        ret->dir = r = nodedb_walk(db, true, NODES, id->target, portal);
-    }
+    ret->dir = r = nodedb_walk(db, true, NODES, id->target, NULL);
+    if (r < 0)
+        return r;
+    /* Without a tag open-iscsi has one file for all interfaces, and finds no other form to change
+     * it.  Where that is another interface's, both are to be there all the same. */
+    (void)nodedb_portal_file(&id->portal, false, ret->name);
+    if (id->portal.tpgt == -1 && !is_kind(ret->dir, ret->name, S_IFREG))
+        return 0;
+    NODEDB_COPY(ret->portal, tagged);
+    NODEDB_COPY(ret->name, id->iface);
+    r = nodedb_dir_open(db->ops, ret->dir, tagged, true);
+    close(ret->dir);
+    ret->dir = r;
     return r < 0 ? r : 0;
 }
 
@@ -377,7 +380,8 @@ nodedb_node_delete(struct nodedb *db, const struct nodedb_id *id, struct lunette
         e = nodedb_file_remove(db->ops, p.dir, p.name);
         leave_place(db, &p);
     }
-    if (e == 0) {
+    /* Also what is left of a removal that was cut short. */
+    if (e == 0 || e == -ENOENT) {
         nodedb_links_remove(db, id);
         t = nodedb_walk(db, false, NODES, id->target, NULL);
         if (t >= 0) {

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "nodedb/conf.h"
 #include "nodedb/db.h"
 
 static struct lunette_error err = LUNETTE_INIT(err);
@@ -138,6 +139,30 @@ hold(struct nodedb *db, char **a)
     return 0;
 }
 
+/* Fails for a line that is malformed, or has a key that is not known. */
+static void
+complain(void *user, const struct lunette_error *why)
+{
+    if (strstr(why->msg, "is not used here because") != NULL)
+        return;
+    fprintf(stderr, "%s\n", why->msg);
+    *(int *)user = 1;
+}
+
+static int
+conf(const char *path)
+{
+    struct nodedb_record r;
+    int bad = 0;
+
+    if (nodedb_conf_read(path, &r, complain, &bad, &err) < 0)
+        return die();
+    if (nodedb_record_num(&r, NODEDB_LOGIN_RETRY_MAX) != 8)
+        bad = 1; /* as the package has it, and not the built-in 4 */
+    nodedb_record_fini(&r);
+    return bad;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -149,6 +174,8 @@ main(int argc, char **argv)
 
     if (argc < 4)
         return 2;
+    if (strcmp(argv[3], "conf") == 0 && n == 1)
+        return conf(a[0]);
     cfg.root = argv[1];
     cfg.lock_dir = argv[2];
     if (nodedb_open(&cfg, &db, &err) < 0)

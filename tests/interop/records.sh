@@ -12,6 +12,9 @@ if [[ ${1-} != inside ]]; then
 fi
 tool=$2
 root=/etc/iscsi locks=/run/lock/iscsi
+# The iscsid.conf that came with it is read without a complaint.
+[[ ! -e /etc/iscsi/iscsid.conf ]] || "$tool" /nowhere /nowhere conf /etc/iscsi/iscsid.conf ||
+    fail "iscsid.conf of the package is not understood"
 mount --make-rprivate /
 mkdir -p $root /run/lock
 mount -t tmpfs none $root
@@ -41,6 +44,7 @@ ours add $A 192.0.2.1 3260 1 default
 ours add $A fe80::1 3260 1 default
 ours add $A 192.0.2.1 3260 1 ifx
 ours add $B 192.0.2.2 3260 -1 default
+ours add $B 192.0.2.6 3260 -1 ifx
 ours update $A 192.0.2.1 3260 1 default node.session.auth.username me
 ours update $A 192.0.2.1 3260 1 default node.session.auth.password 'a secret of 20 bytes'
 ours update $A 192.0.2.1 3260 1 default node.session.cmds_max 256
@@ -49,10 +53,11 @@ ours update $A 192.0.2.1 3260 1 default node.transport_name iser
 same "nodes that we wrote" "192.0.2.1:3260,1 $A
 192.0.2.1:3260,1 $A
 [fe80::1]:3260,1 $A
-192.0.2.2:3260,4294967295 $B" "$(theirs -m node)"
+192.0.2.2:3260,4294967295 $B
+192.0.2.6:3260,4294967295 $B" "$(theirs -m node)"
 same "a record that we wrote" "$(ours show $A 192.0.2.1 3260 1 default | grep -v '^node.export')" \
     "$(theirs -m node -T $A -p 192.0.2.1:3260,1 -I default -S)"
-same "a flat record that we wrote" "$(ours show $B 192.0.2.2 3260 -1 default)" "$(theirs -m node -T $B -S)"
+same "a flat record that we wrote" "$(ours show $B 192.0.2.2 3260 -1 default)" "$(theirs -m node -T $B -p 192.0.2.2 -S)"
 has "an interface that we wrote" "ifx tcp,<empty>,<empty>,<empty>,<empty>" "$(theirs -m iface)"
 ours iface-update ifx iface.net_ifacename eth7
 has "an interface that we changed" "ifx tcp,<empty>,<empty>,eth7,<empty>" "$(theirs -m iface)"
@@ -62,6 +67,8 @@ has "its copy in a record" "iface.net_ifacename = eth7" \
 # They change it.
 theirs -m node -T $A -p 192.0.2.1:3260,1 -I default -o update -n node.session.queue_depth -v 64
 theirs -m node -T $B -o update -n node.startup -v automatic
+has "a flat record of an interface" "node.startup = automatic" "$(ours show $B 192.0.2.6 3260 -1 ifx)"
+theirs -m node -T $B -p 192.0.2.6 -o delete
 has "what they changed" "node.session.queue_depth = 64" "$(ours show $A 192.0.2.1 3260 1 default)"
 has "what we had changed" "node.session.cmds_max = 256" "$(ours show $A 192.0.2.1 3260 1 default)"
 has "a flat record that they changed" "node.startup = automatic" "$(ours show $B 192.0.2.2 3260 -1 default)"

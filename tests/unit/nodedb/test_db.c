@@ -94,6 +94,30 @@ test_write_read(void **state)
     assert_false(tree_has(t, NODEDB_TEMP));
 }
 
+/* Without a tag the first interface of a portal has the flat file, which is all that open-iscsi
+ * changes, and the others do not take it away. */
+static void
+test_flat_interfaces(void **state)
+{
+    struct tree *t = *state;
+    struct nodedb_id one = tree_id(A, "192.0.2.1", 3260, -1, "eth"),
+                     two = tree_id(A, "192.0.2.1", 3260, -1, "default");
+    struct lunette_error err = LUNETTE_INIT(err);
+    struct seen s;
+
+    assert_int_equal(nodedb_iface_new(t->db, "eth", &err), 0);
+    tree_add(t, &one);
+    assert_true(tree_has(t, "nodes/" A "/192.0.2.1,3260"));
+    tree_add(t, &two);
+    assert_int_equal(nodedb_node_update(t->db, &one, "node.startup", "onboot", &err), 0);
+    assert_int_equal(nodedb_node_update(t->db, &two, "node.startup", "onboot", &err), 0);
+    list(t, NULL, &s);
+    assert_string_equal(s.text, "a 192.0.2.1,3260,-1 default\na 192.0.2.1,3260,-1 eth\n");
+    assert_int_equal(nodedb_node_delete(t->db, &one, &err), 0);
+    assert_int_equal(nodedb_node_delete(t->db, &two, &err), 0);
+    assert_int_equal(tree_count(t, "nodes"), 0);
+}
+
 /* A node whose tag is not known is a flat file, as open-iscsi writes it. */
 static void
 test_flat(void **state)
@@ -546,11 +570,17 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TREE_TEST(f) cmocka_unit_test_setup_teardown(f, tree_setup, tree_teardown)
-        TREE_TEST(test_write_read),    TREE_TEST(test_flat),
-        TREE_TEST(test_filter),        TREE_TEST(test_torn_rebuilt),
-        TREE_TEST(test_strange_files), TREE_TEST(test_hostile_names),
-        TREE_TEST(test_discovery),     TREE_TEST(test_two_discoveries),
-        TREE_TEST(test_ifaces),        TREE_TEST(test_many),
+        TREE_TEST(test_write_read),
+        TREE_TEST(test_flat),
+        TREE_TEST(test_flat_interfaces),
+        TREE_TEST(test_filter),
+        TREE_TEST(test_torn_rebuilt),
+        TREE_TEST(test_strange_files),
+        TREE_TEST(test_hostile_names),
+        TREE_TEST(test_discovery),
+        TREE_TEST(test_two_discoveries),
+        TREE_TEST(test_ifaces),
+        TREE_TEST(test_many),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

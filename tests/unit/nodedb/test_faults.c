@@ -321,6 +321,11 @@ run_dying(const struct tree *t, size_t change, int k)
         changes[change] != change_disc_delete)
         fail_msg("change %zu, died at %d: %s", change, k, err.msg);
     assert_false(tree_has(t, NODEDB_TEMP) && WEXITSTATUS(status) == 0);
+    /* a removal leaves nothing, if only it is made again */
+    if (changes[change] == change_disc_delete)
+        assert_int_equal(tree_count(t, "send_targets"), 0);
+    if (changes[change] == change_delete)
+        assert_int_equal(tree_count(t, "static"), 1); /* that of eth */
     return WEXITSTATUS(status) == DIED;
 }
 

@@ -214,6 +214,27 @@ test_foreign_alive(void **state)
     nodedb_lock_close(&a);
 }
 
+/* Where everybody may make directories, one that somebody else has made is not used. */
+static void
+test_of_another_user(void **state)
+{
+    const struct locks *l = *state;
+    struct lunette_error err = LUNETTE_INIT(err);
+    struct nodedb_lock a;
+    char path[128];
+
+    (void)snprintf(path, sizeof(path), "%s/linked", l->dir);
+    assert_int_equal(symlink(l->path, path), 0);
+    assert_int_equal(nodedb_lock_open(&a, path, &err), -ENOTDIR);
+    nodedb_lock_close(&a);
+    if (geteuid() != 0)
+        return; /* only root can give a directory away */
+    assert_int_equal(chown(l->path, 65534, 65534), 0);
+    assert_int_equal(nodedb_lock_open(&a, l->path, &err), -EPERM);
+    assert_non_null(strstr(err.msg, "65534"));
+    nodedb_lock_close(&a);
+}
+
 int
 main(void)
 {
@@ -225,6 +246,7 @@ main(void)
         LOCK_TEST(test_foreign),
         LOCK_TEST(test_foreign_left_over),
         LOCK_TEST(test_foreign_alive),
+        LOCK_TEST(test_of_another_user),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
