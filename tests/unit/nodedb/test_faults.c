@@ -57,13 +57,6 @@ f_fsync(int fd)
 }
 
 static int
-quick_sync(int fd)
-{
-    (void)fd;
-    return 0;
-}
-
-static int
 f_rename(int from_dir, const char *from, int to_dir, const char *to)
 {
     return fault() < 0 ? -1 : nodedb_fileops_libc.rename(from_dir, from, to_dir, to);
@@ -89,19 +82,6 @@ f_symlink(const char *target, int dir, const char *name)
 
 static const struct nodedb_fileops faulty = {f_open,   f_write,  f_fsync, f_fsync,
                                              f_rename, f_unlink, f_mkdir, f_symlink};
-
-static struct nodedb_fileops quick;
-
-static int
-setup(void **state)
-{
-    int r = tree_setup(state);
-
-    quick = nodedb_fileops_libc;
-    quick.fsync = quick.syncfs = quick_sync;
-    ((struct tree *)*state)->db->ops = &quick;
-    return r;
-}
 
 /* ---- allocations that fail ---- */
 
@@ -395,7 +375,7 @@ test_interrupted(void **state)
 {
     struct tree *t = *state;
     const struct nodedb_fileops *good = t->db->ops;
-    struct nodedb_fileops only_writes = quick;
+    struct nodedb_fileops only_writes = *good;
 
     only_writes.write = f_write;
     only_writes.fsync = f_fsync;
@@ -431,7 +411,8 @@ static void
 test_other_file_system(void **state)
 {
     struct tree *t = *state;
-    struct nodedb_fileops across = quick;
+    const struct nodedb_fileops *good = t->db->ops;
+    struct nodedb_fileops across = *good;
     struct lunette_error err = LUNETTE_INIT(err);
 
     prepare(t);
@@ -439,7 +420,7 @@ test_other_file_system(void **state)
     t->db->ops = &across;
     assert_int_equal(change_update(t->db, &err), 0);
     assert_int_equal(crossings, 1);
-    t->db->ops = &quick;
+    t->db->ops = good;
     assert_false(tree_has(t, NODEDB_TEMP));
     assert_int_equal(tree_count(t, "nodes/" A "/192.0.2.1,3260,1"), 2); /* default and eth */
     check_node(t, &id_a, false);
@@ -481,7 +462,7 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-#define TREE_TEST(f) cmocka_unit_test_setup_teardown(f, setup, tree_teardown)
+#define TREE_TEST(f) cmocka_unit_test_setup_teardown(f, tree_setup, tree_teardown)
         TREE_TEST(test_dying),       TREE_TEST(test_failing),
         TREE_TEST(test_interrupted), TREE_TEST(test_other_file_system),
         TREE_TEST(test_no_memory),

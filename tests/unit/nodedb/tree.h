@@ -14,7 +14,8 @@ struct tree {
     struct nodedb *db;
 };
 
-/* For cmocka: *state becomes a struct tree with an open database; and removes all of it. */
+/* For cmocka: *state becomes a struct tree with an open database; and removes all of it.  Nothing
+ * is synced: no power fails here, and a disk that others use would take minutes. */
 int tree_setup(void **state);
 int tree_teardown(void **state);
 
