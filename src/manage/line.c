@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+#include "manage/line.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Counts what a parser would have to hold.  Returns NULL, or what is wrong.  Whether it is JSON at
+ * all is found out later: outside of strings every bracket counts, inside none does. */
+static const char *
+line_measure(const char *text, size_t len, size_t values_max)
+{
+    size_t depth = 0, values = 1;
+    bool quoted = false;
+
+    for (size_t i = 0; i < len; i++) {
+        char c = text[i];
+
+        if (quoted) {
+            if (c == '\\')
+                i++;
+            else if (c == '"')
+                quoted = false;
+        } else if (c == '"') {
+            quoted = true;
+        } else if (c == '{' || c == '[') {
+            values++;
+            if (++depth > MANAGE_DEPTH_MAX)
+                return "objects and arrays are too deep within each other";
+        } else if (c == '}' || c == ']') {
+            depth -= depth > 0 ? 1 : 0;
+        } else if (c == ',') {
+            values++;
+        }
+        if (values > values_max)
+            return "it holds too many values";
+    }
+    return NULL;
+}
+
+int
+manage_line_parse(const char *text, size_t len, size_t values_max, json_t **ret,
+                  struct lunette_error *err)
+{
+    const char *wrong = line_measure(text, len, values_max);
+    json_error_t why = {.position = 0};
+    json_t *line;
+
+    if (wrong != NULL)
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "a line is refused: %s", wrong);
+    line = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);
+    if (line == NULL && json_error_code(&why) == json_error_out_of_memory)
+        return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "out of memory");
+    if (line == NULL)
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                            "a line is no JSON object: see near its byte %d", why.position);
+    if (!json_is_object(line)) {
+        json_decref(line);
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "a line must be a JSON object");
+    }
+    *ret = line;
+    return 0;
+}
+
+static bool
+line_id_ok(const json_t *id)
+{
+    return id == NULL || json_is_null(id) || json_is_number(id) ||
+           (json_is_string(id) && json_string_length(id) <= MANAGE_ID_MAX);
+}
+
+static int
+line_text(const json_t *line, const char *name, size_t max, const char **ret,
+          struct lunette_error *err)
+{
+    const json_t *v = json_object_get(line, name);
+
+    *ret = NULL;
+    if (v == NULL)
+        return 0;
+    if (!json_is_string(v) || json_string_length(v) == 0 || json_string_length(v) > max)
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                            "\"%s\" must be text of 1 to %zu bytes", name, max);
+    *ret = json_string_value(v);
+    return 0;
+}
+
+int
+manage_line_request(json_t *line, struct manage_line_request *ret, struct lunette_error *err)
+{
+    json_t *id = json_object_get(line, "id");
+    int r;
+
+    *ret = (struct manage_line_request){.id = NULL};
+    if (!line_id_ok(id))
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                            "\"id\" must be a number, null, or text of at most %d bytes",
+                            MANAGE_ID_MAX);
+    ret->id = id;
+    r = line_text(line, "method", MANAGE_METHOD_MAX, &ret->method, err);
+    if (r == 0)
+        r = line_text(line, "token", MANAGE_TOKEN_MAX, &ret->token, err);
+    if (r < 0)
+        return r;
+    if (ret->method == NULL)
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                            "a request must have a \"method\", such as \"hello\"");
+    ret->params = json_object_get(line, "params");
+    if (ret->params != NULL && !json_is_object(ret->params))
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "\"params\" must be an object");
+    return 0;
+}
+
+void
+manage_line_send(struct manage_peer *p, const json_t *line)
+{
+    char *text = line != NULL ? json_dumps(line, JSON_COMPACT) : NULL;
+
+    if (text == NULL) {
+        manage_peer_end(p, "there is no memory for it");
+        return;
+    }
+    manage_peer_send(p, text, strlen(text));
+    free(text);
+}
