@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: MIT */
+#include "manage/calls.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Somebody who waits for the answer of a call. */
+struct asker {
+    struct list node;
+    struct manage_peer *peer;
+    json_t *id; /* owned, or NULL */
+};
+
+struct manage_call {
+    struct list node;
+    struct manage_calls *all;
+    struct list askers;
+    const char *method; /* of the server's table */
+    uid_t uid;
+    char *token; /* NULL: none */
+    void (*gone)(void *user, struct manage_call *c);
+    void *gone_user;
+    /* of an answer that is remembered: */
+    json_t *answer; /* {"result": ...} or {"error": ...} */
+    size_t bytes;
+    uint64_t ended_ns;
+};
+
+void
+manage_calls_init(struct manage_calls *all, struct loop *l)
+{
+    *all = (struct manage_calls){.loop = l};
+    list_init(&all->under_way);
+    list_init(&all->kept);
+}
+
+static void
+asker_free(struct asker *a)
+{
+    list_del(&a->node);
+    a->peer->calls--;
+    json_decref(a->id);
+    free(a);
+}
+
+static void
+call_forget(struct manage_call *c)
+{
+    LIST_FOREACH_SAFE (n, &c->askers)
+        asker_free(container_of(n, struct asker, node));
+    list_del(&c->node);
+    if (c->token != NULL)
+        c->all->tokens--;
+    if (c->answer != NULL)
+        c->all->kept_bytes -= c->bytes;
+    json_decref(c->answer);
+    free(c->token);
+    free(c);
+}
+
+void
+manage_calls_fini(struct manage_calls *all)
+{
+    LIST_FOREACH_SAFE (n, &all->under_way)
+        call_forget(container_of(n, struct manage_call, node));
+    LIST_FOREACH_SAFE (n, &all->kept)
+        call_forget(container_of(n, struct manage_call, node));
+}
+
+/* Sends {"id": id, ...answer}. */
+static void
+peer_send_answer(struct manage_peer *p, json_t *id, json_t *answer)
+{
+    json_t *line = json_object();
+
+    if (line != NULL && ((id != NULL && json_object_set(line, "id", id) < 0) ||
+                         json_object_update(line, answer) < 0)) {
+        json_decref(line);
+        line = NULL;
+    }
+    manage_line_send(p, line);
+    json_decref(line);
+}
+
+json_t *
+manage_error_json(enum manage_code code, const char *message)
+{
+    /* The text may quote a peer, which need not be UTF-8; then only its readable part is told. */
+    char clean[sizeof(((struct lunette_error *)NULL)->msg)];
+
+    return json_pack("{s:s, s:i, s:s}", "code", manage_code_name((int)code), "exit", (int)code,
+                     "message", log_clean(clean, sizeof(clean), message, strlen(message)));
+}
+
+void
+manage_calls_refuse(struct manage_peer *p, json_t *id, enum manage_code code, const char *message)
+{
+    json_t *answer = json_pack("{s:o}", "error", manage_error_json(code, message));
+
+    if (answer == NULL)
+        manage_peer_end(p, "there is no memory for it");
+    else
+        peer_send_answer(p, id, answer);
+    json_decref(answer);
+}
+
+/* Forgets the answers that are too old, and the oldest ones until `bytes` more have room. */
+static void
+calls_forget(struct manage_calls *all, size_t bytes)
+{
+    LIST_FOREACH_SAFE (n, &all->kept) {
+        struct manage_call *c = container_of(n, struct manage_call, node);
+
+        if (all->loop->now_ns - c->ended_ns < MANAGE_TOKEN_LIFE_S * LOOP_NS_PER_S &&
+            all->tokens <= all->tokens_max && all->kept_bytes + bytes <= all->kept_max)
+            return;
+        call_forget(c);
+    }
+}
+
+static struct manage_call *
+calls_find(struct manage_calls *all, uid_t uid, const char *token)
+{
+    struct list *const lists[] = {&all->under_way, &all->kept};
+
+    for (unsigned i = 0; i < 2; i++) {
+        LIST_FOREACH (n, lists[i]) {
+            struct manage_call *c = container_of(n, struct manage_call, node);
+
+            if (c->token != NULL && c->uid == uid && strcmp(c->token, token) == 0)
+                return c;
+        }
+    }
+    return NULL;
+}
+
+static int
+call_add_asker(struct manage_call *c, struct manage_peer *p, json_t *id)
+{
+    struct asker *a = calloc(1, sizeof(*a));
+
+    if (a == NULL)
+        return -ENOMEM;
+    a->peer = p;
+    a->id = json_incref(id);
+    p->calls++;
+    list_push_back(&c->askers, &a->node);
+    return 0;
+}
+
+/* The same token again. */
+static void
+call_join(struct manage_call *c, struct manage_peer *p, const char *method,
+          const struct manage_line_request *rq)
+{
+    if (strcmp(c->method, method) != 0)
+        manage_calls_refuse(p, rq->id, MANAGE_INVALID,
+                            "the token was used for another method; take a new one for each thing "
+                            "that is to be done");
+    else if (c->answer != NULL)
+        peer_send_answer(p, rq->id, c->answer);
+    else if (call_add_asker(c, p, rq->id) < 0)
+        manage_calls_refuse(p, rq->id, MANAGE_NO_MEMORY, "out of memory");
+}
+
+static struct manage_call *
+call_make(struct manage_calls *all, struct manage_peer *p, const char *method,
+          const struct manage_line_request *rq)
+{
+    struct manage_call *c = calloc(1, sizeof(*c));
+
+    if (c == NULL)
+        return NULL;
+    c->all = all;
+    c->method = method;
+    c->uid = p->uid;
+    list_init(&c->node);
+    list_init(&c->askers);
+    if (rq->token != NULL) {
+        c->token = strdup(rq->token);
+        all->tokens += c->token != NULL ? 1 : 0;
+    }
+    if ((rq->token != NULL && c->token == NULL) || call_add_asker(c, p, rq->id) < 0) {
+        call_forget(c);
+        return NULL;
+    }
+    list_push_back(&all->under_way, &c->node);
+    return c;
+}
+
+int
+manage_calls_begin(struct manage_calls *all, struct manage_peer *p, const char *method,
+                   const struct manage_line_request *rq, struct manage_call **ret)
+{
+    struct manage_call *c;
+
+    if (p->calls >= all->per_peer_max) {
+        manage_calls_refuse(p, rq->id, MANAGE_BUSY,
+                            "too many requests of this connection are under way; wait for the "
+                            "answer of one of them");
+        return 0;
+    }
+    if (rq->token != NULL) {
+        calls_forget(all, 0);
+        c = calls_find(all, p->uid, rq->token);
+        if (c != NULL) {
+            call_join(c, p, method, rq);
+            return 0;
+        }
+        if (all->tokens >= all->tokens_max && list_empty(&all->kept)) {
+            manage_calls_refuse(p, rq->id, MANAGE_BUSY,
+                                "too many requests with tokens are under way; try again later");
+            return 0;
+        }
+    }
+    c = call_make(all, p, method, rq);
+    if (c == NULL) {
+        manage_calls_refuse(p, rq->id, MANAGE_NO_MEMORY, "out of memory");
+        return 0;
+    }
+    calls_forget(all, 0);
+    *ret = c;
+    return 1;
+}
+
+void
+manage_calls_peer_gone(struct manage_calls *all, struct manage_peer *p)
+{
+    LIST_FOREACH_SAFE (n, &all->under_way) {
+        struct manage_call *c = container_of(n, struct manage_call, node);
+        bool asked = !list_empty(&c->askers);
+
+        LIST_FOREACH_SAFE (m, &c->askers) {
+            struct asker *a = container_of(m, struct asker, node);
+
+            if (a->peer == p)
+                asker_free(a);
+        }
+        if (asked && list_empty(&c->askers) && c->token == NULL && c->gone != NULL)
+            c->gone(c->gone_user, c);
+    }
+}
+
+/* Remembers the answer, or forgets the call.  What is too large to be kept is remembered as done.
+ */
+static void
+call_keep(struct manage_call *c, json_t *answer)
+{
+    struct manage_calls *all = c->all;
+    size_t bytes = c->token != NULL ? json_dumpb(answer, NULL, 0, JSON_COMPACT) : 0;
+
+    LIST_FOREACH_SAFE (n, &c->askers)
+        asker_free(container_of(n, struct asker, node));
+    if (c->token == NULL) {
+        json_decref(answer);
+        call_forget(c);
+        return;
+    }
+    if (bytes > all->kept_max / 8) {
+        json_decref(answer);
+        answer = json_pack("{s:o}", "error",
+                           manage_error_json(MANAGE_AGAIN, "it was carried out, but its result is "
+                                                           "too large to be told a second time"));
+        bytes = 256;
+    }
+    list_del(&c->node);
+    if (answer == NULL) {
+        call_forget(c);
+        return;
+    }
+    calls_forget(all, bytes);
+    c->answer = answer;
+    c->bytes = bytes;
+    c->ended_ns = all->loop->now_ns;
+    all->kept_bytes += bytes;
+    list_push_back(&all->kept, &c->node);
+}
+
+/* Sends the answer, which is taken, to all who wait for it. */
+static void
+call_finish(struct manage_call *c, json_t *answer)
+{
+    LIST_FOREACH (n, &c->askers) {
+        struct asker *a = container_of(n, struct asker, node);
+
+        if (answer != NULL)
+            peer_send_answer(a->peer, a->id, answer);
+        else
+            manage_peer_end(a->peer, "there is no memory for it");
+    }
+    if (answer == NULL)
+        call_forget(c);
+    else
+        call_keep(c, answer);
+}
+
+void
+manage_reply(struct manage_call *c, json_t *result)
+{
+    if (result == NULL)
+        manage_fail(c, MANAGE_NO_MEMORY, "out of memory");
+    else
+        call_finish(c, json_pack("{s:o}", "result", result));
+}
+
+void
+manage_fail(struct manage_call *c, enum manage_code code, const char *fmt, ...)
+{
+    char text[sizeof(((struct lunette_error *)NULL)->msg)];
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    call_finish(c, json_pack("{s:o}", "error", manage_error_json(code, text)));
+}
+
+void
+manage_fail_error(struct manage_call *c, const struct lunette_error *err)
+{
+    manage_fail(c, manage_code_of_errno(err->code), "%s", err->msg);
+}
+
+void
+manage_progress(struct manage_call *c, json_t *progress)
+{
+    json_t *line = progress != NULL ? json_pack("{s:o}", "progress", progress) : NULL;
+
+    if (line == NULL)
+        return;
+    LIST_FOREACH (n, &c->askers) {
+        struct asker *a = container_of(n, struct asker, node);
+
+        peer_send_answer(a->peer, a->id, line);
+    }
+    json_decref(line);
+}
+
+uid_t
+manage_call_uid(const struct manage_call *c)
+{
+    return c->uid;
+}
+
+void
+manage_call_on_gone(struct manage_call *c, void (*fn)(void *user, struct manage_call *c),
+                    void *user)
+{
+    c->gone = fn;
+    c->gone_user = user;
+}
