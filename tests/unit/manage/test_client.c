@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT */
+/* The caller's end: against the server, and against a daemon that lies, is silent or dies. */
+#include "served.h"
+
+#include <errno.h>
+
+static void
+count_progress(void *user, const json_t *progress)
+{
+    int *n = user;
+
+    assert_int_equal(json_integer_value(json_object_get(progress, "step")), *n);
+    (*n)++;
+}
+
+static void
+requests_against_the_server(void **state)
+{
+    struct manage_failure fail;
+    struct manage_client *c;
+    struct served t;
+    json_t *result = NULL;
+    int steps = 0;
+
+    (void)state;
+    served_begin(&t, NULL);
+    c = served_client(&t);
+    assert_int_equal(manage_client_request(c, "echo", NULL, json_pack("{s:s}", "a", "b"), 1000,
+                                           NULL, NULL, &result, &fail),
+                     0);
+    assert_string_equal(json_string_value(json_object_get(json_object_get(result, "params"), "a")),
+                        "b");
+    json_decref(result);
+    assert_int_equal(manage_client_request(c, "progress", "tok", NULL, -1, count_progress, &steps,
+                                           &result, &fail),
+                     0);
+    assert_int_equal(steps, 3);
+    json_decref(result);
+    assert_int_equal(manage_client_request(c, "fail", NULL, NULL, 1000, NULL, NULL, &result, &fail),
+                     -EREMOTEIO);
+    assert_int_equal(fail.exit, 21);
+    assert_string_equal(fail.code, "NOT_FOUND");
+    assert_string_equal(fail.message, "no \"node\" ?[31m here");
+    /* the daemon says nothing; its late answer is not taken for another one */
+    assert_int_equal(manage_client_request(c, "hold", NULL, NULL, 30, NULL, NULL, &result, &fail),
+                     -ETIMEDOUT);
+    assert_int_equal(fail.exit, MANAGE_TIMEOUT);
+    assert_non_null(strstr(fail.message, "hold"));
+    manage_reply(t.held, json_pack("{s:i}", "late", 1));
+    assert_int_equal(manage_client_request(c, "echo", NULL, NULL, 1000, NULL, NULL, &result, &fail),
+                     0);
+    assert_non_null(json_object_get(result, "runs"));
+    json_decref(result);
+    /* a large answer */
+    assert_int_equal(manage_client_request(c, "large", NULL, json_pack("{s:i}", "bytes", 9000000),
+                                           1000, NULL, NULL, &result, &fail),
+                     0);
+    assert_int_equal(json_string_length(json_object_get(result, "text")), 9000000);
+    json_decref(result);
+    manage_client_free(&c);
+    assert_null(c);
+    served_end(&t);
+}
+
+static void
+events_wait_for_the_caller(void **state)
+{
+    struct manage_failure fail;
+    struct manage_client *c;
+    struct served t;
+    json_t *got = NULL;
+
+    (void)state;
+    served_begin(&t, NULL);
+    c = served_client(&t);
+    assert_int_equal(
+        manage_client_request(c, "events.subscribe", NULL, NULL, 1000, NULL, NULL, &got, &fail), 0);
+    json_decref(got);
+    assert_int_equal(manage_client_event(c, 20, &got, &fail), -ETIMEDOUT);
+    manage_event(t.m, "one", NULL);
+    manage_event(t.m, "two", NULL);
+    /* they come while another answer is waited for */
+    assert_int_equal(manage_client_request(c, "echo", NULL, NULL, 1000, NULL, NULL, &got, &fail),
+                     0);
+    json_decref(got);
+    assert_int_equal(manage_client_event(c, 1000, &got, &fail), 0);
+    assert_string_equal(json_string_value(json_object_get(got, "event")), "one");
+    json_decref(got);
+    assert_int_equal(manage_client_event(c, 1000, &got, &fail), 0);
+    assert_string_equal(json_string_value(json_object_get(got, "event")), "two");
+    json_decref(got);
+    manage_server_free(&t.m);
+    assert_int_equal(manage_client_event(c, 1000, &got, &fail), -ENOTCONN);
+    assert_int_equal(manage_client_request(c, "echo", NULL, NULL, 1000, NULL, NULL, &got, &fail),
+                     -ENOTCONN);
+    assert_int_equal(fail.exit, MANAGE_DAEMON_LOST);
+    manage_client_free(&c);
+    served_end(&t);
+}
+
+/* What a daemon says to the first request, before it closes the connection. */
+static void
+daemons_that_lie(void **state)
+{
+    static const struct {
+        const char *says;
+        int r, exit;
+    } rows[] = {
+        {"", -ENOTCONN, MANAGE_DAEMON_LOST},
+        {"{\"id\":1,\"resu", -ENOTCONN, MANAGE_DAEMON_LOST},
+        {"nonsense\n", -ENOTCONN, MANAGE_DAEMON_LOST},
+        {"{\"id\":2,\"result\":{}}\n", -ENOTCONN, MANAGE_DAEMON_LOST},
+        {"{\"id\":\"1\",\"result\":{}}\n", -ENOTCONN, MANAGE_DAEMON_LOST},
+        {"{\"id\":1}\n", -EPROTO, MANAGE_DAEMON_LOST},
+        {"{\"id\":1,\"result\":{},\"new\":1}\n", 0, 0},
+        {"{\"id\":1,\"error\":{}}\n", -EREMOTEIO, MANAGE_ERROR},
+        {"{\"id\":1,\"error\":7}\n", -EREMOTEIO, MANAGE_ERROR},
+        {"{\"id\":1,\"error\":{\"exit\":0}}\n", -EREMOTEIO, MANAGE_ERROR},
+        {"{\"id\":1,\"error\":{\"exit\":256}}\n", -EREMOTEIO, MANAGE_ERROR},
+        {"{\"id\":1,\"error\":{\"exit\":99,\"code\":\"NEW\"}}\n", -EREMOTEIO, 99},
+        {"{\"id\":1,\"error\":{\"exit\":5,\"message\":\"\\u001b[2J\"}}\n", -EREMOTEIO, 5},
+        {"{\"error\":{\"exit\":13,\"code\":\"ACCESS\"}}\n", -EREMOTEIO, MANAGE_ACCESS},
+    };
+    static const struct stream_events none;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct manage_failure fail = {.exit = 0};
+        struct manage_client *c;
+        json_t *result = NULL;
+        struct stream *s;
+        struct served t;
+        int fds[2], r;
+
+        served_begin(&t, NULL);
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+        assert_int_equal(stream_adopt(t.loop, fds[0], &none, NULL, &s), 0);
+        assert_int_equal(manage_client_adopt(t.loop, s, &c), 0);
+        assert_int_equal(send(fds[1], rows[i].says, strlen(rows[i].says), 0), strlen(rows[i].says));
+        /* Not closed but shut down: the request that comes would else reset the connection. */
+        assert_int_equal(shutdown(fds[1], SHUT_WR), 0);
+        r = manage_client_request(c, "m", NULL, NULL, 5000, NULL, NULL, &result, &fail);
+        if (r != rows[i].r || fail.exit != rows[i].exit)
+            fail_msg("%s: %d, exit %d", rows[i].says, r, fail.exit);
+        for (const char *p = fail.message; r < 0 && *p != '\0'; p++)
+            assert_in_range(*p, 0x20, 0x7e);
+        json_decref(result);
+        manage_client_free(&c);
+        close(fds[1]);
+        served_end(&t);
+    }
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(requests_against_the_server),
+        cmocka_unit_test(events_wait_for_the_caller),
+        cmocka_unit_test(daemons_that_lie),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
