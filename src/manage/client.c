@@ -146,6 +146,91 @@ manage_client_adopt(struct loop *l, struct stream *s, struct manage_client **ret
     return 0;
 }
 
+/* A connection that is being made. */
+struct client_connect {
+    struct loop_timer timer;
+    bool done, late;
+    int err;
+};
+
+static void
+client_connected(void *user, int err)
+{
+    struct client_connect *k = user;
+
+    k->done = true;
+    k->err = err;
+}
+
+static void
+client_connect_late(struct loop_timer *t)
+{
+    container_of(t, struct client_connect, timer)->late = true;
+}
+
+static const struct stream_events client_connect_events = {.connected = client_connected};
+
+/* Waits for the connection: 0 or -errno. */
+static int
+client_connect_wait(struct loop *l, const struct sock_addr *to, int64_t timeout_ms,
+                    struct stream **ret)
+{
+    struct client_connect k = {.done = false};
+    int r = stream_connect(l, to, NULL, &client_connect_events, &k, ret);
+
+    if (r < 0)
+        return r;
+    loop_timer_init(&k.timer, client_connect_late);
+    loop_timer_start(l, &k.timer, (uint64_t)timeout_ms * LOOP_NS_PER_MS);
+    while (r >= 0 && !k.done && !k.late)
+        r = loop_run(l, -1);
+    loop_timer_stop(l, &k.timer);
+    r = r < 0 ? r : k.done ? k.err : -ETIMEDOUT;
+    if (r < 0)
+        stream_close(*ret);
+    return r;
+}
+
+/* Is it a daemon that may be told secrets? */
+static int
+client_check_peer(struct stream *s, const char *path, uid_t uid, struct lunette_error *err)
+{
+    uid_t other;
+    int r = stream_peer_cred(s, &other, NULL);
+
+    if (r < 0)
+        return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r,
+                            "who answers at %s is not known: %s", path, errno_text(r));
+    if (other != 0 && other != uid)
+        return lunette_fail(err, -EACCES, LUNETTE_DOM_OS, EACCES,
+                            "what answers at %s runs as user %ld, which is neither root nor the "
+                            "user of this program; it is told nothing",
+                            path, (long)other);
+    return 0;
+}
+
+int
+manage_client_connect(struct loop *l, const char *path, uid_t uid, int64_t timeout_ms,
+                      struct manage_client **ret, struct lunette_error *err)
+{
+    struct sock_addr to;
+    struct stream *s;
+    int r = sock_addr_local(path, strlen(path), &to, err);
+
+    if (r < 0)
+        return r;
+    r = client_connect_wait(l, &to, timeout_ms, &s);
+    if (r < 0)
+        return lunette_fail(err, r, LUNETTE_DOM_CONNECT, (uint32_t)-r,
+                            "cannot connect to iscsid at %s: %s", path, errno_text(r));
+    r = client_check_peer(s, path, uid, err);
+    if (r == 0 && manage_client_adopt(l, s, ret) < 0)
+        r = lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "out of memory");
+    if (r < 0)
+        stream_close(s);
+    return r;
+}
+
 void
 manage_client_free(struct manage_client **client)
 {

@@ -30,6 +30,12 @@ struct manage_failure {
  * caller's. */
 int manage_client_adopt(struct loop *l, struct stream *s, struct manage_client **ret);
 
+/* Connects to the daemon that answers at a path, within timeout_ms.  What answers there must run as
+ * uid or as root, since it is told secrets.  Returns 0, or -errno with the reason; -ENOENT and
+ * -ECONNREFUSED: no daemon is there. */
+int manage_client_connect(struct loop *l, const char *path, uid_t uid, int64_t timeout_ms,
+                          struct manage_client **ret, struct lunette_error *err);
+
 /* *c becomes NULL; NULL is harmless. */
 void manage_client_free(struct manage_client **c);
 

@@ -61,6 +61,13 @@ void manage_server_free(struct manage_server **m);
  * for whom there is no room, is told so and ended. */
 void manage_server_adopt(struct manage_server *m, struct stream *s, uid_t uid, pid_t pid);
 
+/* Listens at a path, or at a listening descriptor that a service manager has handed over (path
+ * NULL; fd is the server's after success).  May be called several times, for MANAGE_LISTEN_MAX
+ * sockets. Returns 0 or -errno, with the reason. */
+int manage_server_listen(struct manage_server *m, const char *path, int fd,
+                         struct lunette_error *err);
+#define MANAGE_LISTEN_MAX 4
+
 /* Tells all callers who have asked for events: {"event": name, "time": ..., members of what}.  what
  * is taken; NULL stands for no members. */
 void manage_event(struct manage_server *m, const char *name, json_t *what);

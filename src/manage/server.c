@@ -16,6 +16,8 @@ struct manage_server {
     struct list peers; /* the one that spoke least lately is not necessarily the first */
     unsigned peers_count;
     struct manage_calls calls;
+    struct stream *listeners[MANAGE_LISTEN_MAX];
+    unsigned listeners_count;
 };
 
 static const struct manage_limits limits_default = {
@@ -67,6 +69,8 @@ manage_server_free(struct manage_server **server)
     if (m == NULL)
         return;
     *server = NULL;
+    while (m->listeners_count > 0)
+        stream_close(m->listeners[--m->listeners_count]);
     manage_calls_fini(&m->calls);
     LIST_FOREACH_SAFE (n, &m->peers) {
         struct manage_peer *p = container_of(n, struct manage_peer, node);
@@ -217,6 +221,55 @@ manage_server_adopt(struct manage_server *m, struct stream *s, uid_t uid, pid_t 
              (long)uid, (long)pid, why);
     manage_calls_refuse(p, NULL, uid != 0 && uid != m->cfg.uid ? MANAGE_ACCESS : MANAGE_BUSY, why);
     manage_peer_end(p, why);
+}
+
+static void
+server_accepted(void *user, struct stream *s, const struct sock_addr *peer)
+{
+    struct manage_server *m = user;
+    uid_t uid;
+    pid_t pid;
+    int r = stream_peer_cred(s, &uid, &pid);
+
+    (void)peer;
+    if (r == 0) {
+        manage_server_adopt(m, s, uid, pid);
+        return;
+    }
+    log_line(m->loop->log, LOG_LEVEL_WARN, "a caller is refused, since who it is is not known: %s",
+             errno_text(r));
+    stream_close(s);
+}
+
+static const struct stream_events server_listen_events = {.accepted = server_accepted};
+
+int
+manage_server_listen(struct manage_server *m, const char *path, int fd, struct lunette_error *err)
+{
+    struct stream **slot = &m->listeners[m->listeners_count];
+    struct sock_addr at;
+    int r = 0;
+
+    if (m->listeners_count == MANAGE_LISTEN_MAX)
+        return lunette_fail(err, -ENOBUFS, LUNETTE_DOM_USAGE, 0,
+                            "the management API listens at %d sockets at most", MANAGE_LISTEN_MAX);
+    if (path == NULL)
+        r = stream_adopt_listener(m->loop, fd, &server_listen_events, m, slot);
+    else if ((r = sock_addr_local(path, strlen(path), &at, err)) < 0)
+        return r;
+    else
+        r = stream_listen(m->loop, &at, &server_listen_events, m, slot, NULL);
+    if (r == -EADDRINUSE)
+        return lunette_fail(
+            err, r, LUNETTE_DOM_OS, EADDRINUSE,
+            "another daemon answers at %s, or what is there is no socket; end it, or "
+            "take another --root or --instance",
+            path != NULL ? path : "the socket that was handed over");
+    if (r < 0)
+        return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "cannot listen at %s: %s",
+                            path != NULL ? path : "the socket that was handed over", errno_text(r));
+    m->listeners_count++;
+    return 0;
 }
 
 void

@@ -105,10 +105,10 @@ served_time(void *user)
 }
 
 static inline void
-served_begin(struct served *t, const struct manage_limits *limits)
+served_begin_as(struct served *t, const struct manage_limits *limits, uid_t uid)
 {
     struct manage_config cfg = {
-        .methods = served_methods, .user = t, .uid = SERVED_UID, .unix_time = served_time};
+        .methods = served_methods, .user = t, .uid = uid, .unix_time = served_time};
 
     memset(t, 0, sizeof(*t));
     if (limits != NULL)
@@ -117,6 +117,12 @@ served_begin(struct served *t, const struct manage_limits *limits)
     assert_non_null(t->text);
     assert_int_equal(loop_new(&(struct loop_config){.kind = LOOP_EPOLL}, &t->loop, NULL), 0);
     assert_int_equal(manage_server_new(t->loop, &cfg, &t->m), 0);
+}
+
+static inline void
+served_begin(struct served *t, const struct manage_limits *limits)
+{
+    served_begin_as(t, limits, SERVED_UID);
 }
 
 static inline void

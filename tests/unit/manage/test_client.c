@@ -3,6 +3,7 @@
 #include "served.h"
 
 #include <errno.h>
+#include <sys/un.h>
 
 static void
 count_progress(void *user, const json_t *progress)
@@ -151,6 +152,68 @@ daemons_that_lie(void **state)
     }
 }
 
+/* Over a path: the daemon is found, and what is no daemon, or none of ours, is told apart. */
+static void
+a_daemon_at_a_path(void **state)
+{
+    char dir[] = "/tmp/manage-XXXXXX", path[64], long_path[200];
+    struct lunette_error err = {.msg = ""};
+    struct manage_failure fail;
+    struct manage_client *c = NULL;
+    struct served t;
+    json_t *result;
+
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    (void)snprintf(path, sizeof(path), "%s/sock", dir);
+    served_begin_as(&t, NULL, getuid());
+    assert_int_equal(manage_client_connect(t.loop, path, getuid(), 1000, &c, &err), -ENOENT);
+    assert_non_null(strstr(err.msg, path));
+    assert_int_equal(manage_server_listen(t.m, path, -1, &err), 0);
+    assert_int_equal(manage_server_listen(t.m, path, -1, &err), -EADDRINUSE);
+    assert_non_null(strstr(err.msg, path));
+    assert_int_equal(manage_client_connect(t.loop, path, getuid(), 1000, &c, &err), 0);
+    assert_int_equal(manage_client_request(c, "echo", NULL, NULL, 1000, NULL, NULL, &result, &fail),
+                     0);
+    json_decref(result);
+    manage_client_free(&c);
+    memset(long_path, 'x', sizeof(long_path) - 1);
+    long_path[sizeof(long_path) - 1] = '\0';
+    assert_int_equal(manage_client_connect(t.loop, long_path, 1, 1000, &c, &err), -ENAMETOOLONG);
+    if (getuid() != 0)
+        assert_int_equal(manage_client_connect(t.loop, path, getuid() + 1, 1000, &c, &err),
+                         -EACCES);
+    served_turns(&t, 3);
+    served_end(&t);
+    assert_int_equal(access(path, F_OK), -1);
+    assert_int_equal(rmdir(dir), 0);
+}
+
+/* A listening socket that a service manager has made. */
+static void
+a_socket_that_is_handed_over(void **state)
+{
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    socklen_t len = sizeof(at);
+    struct lunette_error err = {.msg = ""};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int to = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    struct served t;
+
+    (void)state;
+    served_begin_as(&t, NULL, getuid());
+    assert_int_equal(manage_server_listen(t.m, NULL, fd, &err), -EINVAL);
+    /* an abstract name that the system chooses */
+    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof(at.sun_family)), 0);
+    assert_int_equal(listen(fd, 5), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
+    assert_int_equal(manage_server_listen(t.m, NULL, fd, &err), 0);
+    assert_int_equal(connect(to, (struct sockaddr *)&at, len), 0);
+    assert_non_null(strstr(served_ask(&t, to, "{\"method\":\"echo\"}\n"), "result"));
+    close(to);
+    served_end(&t);
+}
+
 int
 main(void)
 {
@@ -158,6 +221,8 @@ main(void)
         cmocka_unit_test(requests_against_the_server),
         cmocka_unit_test(events_wait_for_the_caller),
         cmocka_unit_test(daemons_that_lie),
+        cmocka_unit_test(a_daemon_at_a_path),
+        cmocka_unit_test(a_socket_that_is_handed_over),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
