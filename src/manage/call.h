@@ -21,6 +21,8 @@
 #include "manage/codes.h"
 
 #define MANAGE_TOKEN_LIFE_S 600
+#define MANAGE_MESSAGE_MAX                                                                         \
+    1024 /* bytes of an error's sentence, with the NUL; longer ones are cut */
 
 struct manage_call;
 

@@ -89,7 +89,7 @@ json_t *
 manage_error_json(enum manage_code code, const char *message)
 {
     /* The text may quote a peer, which need not be UTF-8; then only its readable part is told. */
-    char clean[sizeof(((struct lunette_error *)NULL)->msg)];
+    char clean[MANAGE_MESSAGE_MAX];
 
     return json_pack("{s:s, s:i, s:s}", "code", manage_code_name((int)code), "exit", (int)code,
                      "message", log_clean(clean, sizeof(clean), message, strlen(message)));
@@ -309,7 +309,7 @@ manage_reply(struct manage_call *c, json_t *result)
 void
 manage_fail(struct manage_call *c, enum manage_code code, const char *fmt, ...)
 {
-    char text[sizeof(((struct lunette_error *)NULL)->msg)];
+    char text[MANAGE_MESSAGE_MAX];
     va_list ap;
 
     va_start(ap, fmt);

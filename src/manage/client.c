@@ -23,7 +23,7 @@ struct manage_client {
     json_int_t id;    /* of the latest request */
     json_t *answer;   /* of it, when it has come */
     json_t *events;   /* array */
-    void (*progress)(void *user, const json_t *progress);
+    void (*progress)(void *user, json_t *progress);
     void *progress_user;
     int64_t silence_ms;
 };
@@ -298,8 +298,8 @@ client_answer(struct manage_client *c, json_t **ret, struct manage_failure *fail
 int
 manage_client_request(struct manage_client *c, const char *method, const char *token,
                       json_t *params, int64_t silence_ms,
-                      void (*progress)(void *user, const json_t *progress), void *user,
-                      json_t **ret, struct manage_failure *fail)
+                      void (*progress)(void *user, json_t *progress), void *user, json_t **ret,
+                      struct manage_failure *fail)
 {
     json_t *line = json_pack("{s:I, s:s, s:s*, s:o*}", "id", ++c->id, "method", method, "token",
                              token, "params", params);

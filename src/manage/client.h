@@ -23,7 +23,7 @@ struct manage_client;
 struct manage_failure {
     int exit; /* enum manage_code, also one that we do not know; never 0 */
     char code[32];
-    char message[512]; /* a sentence, printable */
+    char message[1024]; /* a sentence, printable */
 };
 
 /* Takes s, a stream that is connected to a daemon.  Returns 0, or -ENOMEM and s stays the
@@ -40,15 +40,16 @@ int manage_client_connect(struct loop *l, const char *path, uid_t uid, int64_t t
 void manage_client_free(struct manage_client **c);
 
 /* Sends a request and waits for its answer.  params is taken, NULL for none; token may be NULL.
- * progress is called for each progress object, which it borrows; it may be NULL.  silence_ms is how
+ * progress is called for each progress object, which it
+ * borrows and may change; it may be NULL.  silence_ms is how
  * long the daemon may say nothing about this request; negative: for ever.
  *
  * Returns 0, and the caller owns *ret, an object or whatever else the result is; or a negative
  * number, and *fail says why, also when the connection is lost. */
 int manage_client_request(struct manage_client *c, const char *method, const char *token,
                           json_t *params, int64_t silence_ms,
-                          void (*progress)(void *user, const json_t *progress), void *user,
-                          json_t **ret, struct manage_failure *fail);
+                          void (*progress)(void *user, json_t *progress), void *user, json_t **ret,
+                          struct manage_failure *fail);
 
 /* Waits for an event, after events.subscribe.  Returns 0 and the caller owns *ret; -ETIMEDOUT; or
  * another negative number, and *fail says why. */

@@ -6,7 +6,7 @@
 #include <sys/un.h>
 
 static void
-count_progress(void *user, const json_t *progress)
+count_progress(void *user, json_t *progress)
 {
     int *n = user;
 
