@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: MIT */
+#include "cmd/iscsiadm/args.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/suggest.h"
+#include "cmd/iscsiadm/adm.h"
+
+#define GIVEN_MAX 512 /* options of one command line */
+
+static const char *const op_names[] = {"new",   "delete",   "update", "show",  "nonpersistent",
+                                       "apply", "applyall", "login",  "logout"};
+
+/* Which options were given, in their order, to be held against the mode at the end. */
+struct given {
+    int opts[GIVEN_MAX];
+    int count;
+    bool unknown; /* getopt has complained */
+};
+
+static int
+args_number(const char *what, const char *text, int64_t max, int64_t *ret)
+{
+    char *end = NULL;
+    long long n = 0;
+
+    errno = 0;
+    if (text[0] >= '0' && text[0] <= '9')
+        n = strtoll(text, &end, 10);
+    if (end == NULL || *end != '\0' || errno != 0 || n > max) {
+        adm_error("%s wants a number from 0 to %lld, not '%s'", what, (long long)max, text);
+        return -EINVAL;
+    }
+    *ret = n;
+    return 0;
+}
+
+static int
+args_small(const char *what, const char *text, int max, int *ret)
+{
+    int64_t n = 0;
+    int r = args_number(what, text, max, &n);
+
+    *ret = r == 0 ? (int)n : *ret;
+    return r;
+}
+
+static int
+args_op(struct adm_args *a, const char *text)
+{
+    for (unsigned i = 0; i < sizeof(op_names) / sizeof(op_names[0]); i++) {
+        if (strcmp(text, op_names[i]) == 0) {
+            a->ops |= 1u << i;
+            return 0;
+        }
+    }
+    adm_error("can not recognize operation: '%s'", text);
+    return -EINVAL;
+}
+
+/* Was a port given?  A text with two or more colons and without brackets is an address alone. */
+static bool
+args_has_port(const char *text)
+{
+    const char *end = strchr(text, ']'), *colon = strchr(end != NULL ? end : text, ':');
+
+    return colon != NULL && (end != NULL || strchr(colon + 1, ':') == NULL);
+}
+
+static int
+args_portal(struct adm_args *a, const char *text)
+{
+    struct lunette_error err;
+
+    if (portal_parse(text, strlen(text), &a->portal, &err) < 0) {
+        adm_error("%s", err.msg);
+        return -EINVAL;
+    }
+    a->has_portal = true;
+    a->has_port = args_has_port(text);
+    return 0;
+}
+
+/* A number, or a path below /sys, in which the session stands as a folder. */
+static int
+args_sid(struct adm_args *a, const char *text)
+{
+    const char *at = strstr(text, "/session");
+    char digits[16];
+
+    if (at == NULL)
+        return args_number("--sid", text, UINT32_MAX, &a->sid);
+    at += strlen("/session");
+    (void)snprintf(digits, sizeof(digits), "%.*s", (int)strspn(at, "0123456789"), at);
+    if (digits[0] != '\0' && args_number("--sid", digits, UINT32_MAX, &a->sid) == 0)
+        return 0;
+    adm_error("invalid sid '%s'", text);
+    return -EINVAL;
+}
+
+/* When both are there they are a pair. */
+static int
+args_pair(struct adm_args *a)
+{
+    if (a->name == NULL || a->value == NULL)
+        return 0;
+    if (json_array_append_new(a->values, json_pack("[s, s]", a->name, a->value)) < 0) {
+        adm_error("--value must be text in UTF-8");
+        return -EINVAL;
+    }
+    a->name = a->value = NULL;
+    return 0;
+}
+
+static int
+args_iface(struct adm_args *a, const char *text)
+{
+    if (text[0] == '\0' || strlen(text) > 64) {
+        adm_error("Invalid iface name '%s'. Must be from 1 to 64 characters.", text);
+        return -EINVAL;
+    }
+    if (a->ifaces_count == ADM_IFACES_MAX) {
+        adm_error("too many --interface");
+        return -EINVAL;
+    }
+    a->ifaces[a->ifaces_count++] = text;
+    return 0;
+}
+
+static void
+args_mode(struct adm_args *a, const char *text)
+{
+    for (unsigned i = 0; i < ADM_MODES; i++)
+        if (strcmp(text, adm_mode_names[i]) == 0)
+            a->mode = (enum adm_mode)i;
+}
+
+static int
+args_kill(struct adm_args *a, const char *text)
+{
+    a->kill = true;
+    if (strcmp(text, "0") == 0)
+        return 0;
+    adm_error("Invalid killiscsid priority %s. Priority must be zero.", text);
+    return -EINVAL;
+}
+
+/* Options that only have to be noted: where, and what. */
+static bool
+args_note(struct adm_args *a, int opt, const char *arg)
+{
+    switch (opt) {
+    case 'T':
+        a->target = arg;
+        return true;
+    case 't':
+        a->type = arg;
+        return true;
+    case 'H':
+        a->host = arg;
+        return true;
+    case 'C':
+        a->submode = arg;
+        return true;
+    case 'L':
+        a->login_all = arg;
+        return true;
+    case 'U':
+        a->logout_all = arg;
+        return true;
+    case ADM_LONG_EXPORT:
+        a->export_kind = arg;
+        return true;
+    case ADM_LONG_ROOT:
+        a->root = arg;
+        return true;
+    case ADM_LONG_INSTANCE:
+        a->instance = arg;
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool
+args_flag(struct adm_args *a, int opt)
+{
+    const struct {
+        int opt;
+        bool *flag;
+    } flags[] = {
+        {'R', &a->rescan},
+        {'D', &a->discover},
+        {'l', &a->login},
+        {'u', &a->logout},
+        {'s', &a->stats},
+        {'S', &a->show},
+        {'W', &a->no_wait},
+        {ADM_LONG_JSON, &a->json},
+        {ADM_LONG_WHY, &a->why},
+        {ADM_LONG_UNEXPORT, &a->unexport},
+        {ADM_LONG_READ_ONLY, &a->read_only},
+        {ADM_LONG_NO_START, &a->no_start},
+    };
+
+    for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+        if (flags[i].opt == opt) {
+            *flags[i].flag = true;
+            return true;
+        }
+    }
+    return false;
+}
+
+static int
+args_one(struct adm_args *a, int opt, char *arg)
+{
+    int ignored = 0;
+
+    if (args_note(a, opt, arg) || args_flag(a, opt))
+        return 0;
+    switch (opt) {
+    case 'm':
+        args_mode(a, arg);
+        return 0;
+    case 'o':
+        return args_op(a, arg);
+    case 'p':
+        return args_portal(a, arg);
+    case 'I':
+        return args_iface(a, arg);
+    case 'n':
+        a->name = arg;
+        return args_pair(a);
+    case 'v':
+        a->value = arg;
+        return args_pair(a);
+    case 'r':
+        return args_sid(a, arg);
+    case 'P':
+        return args_small("--print", arg, 100, &a->level);
+    case 'd':
+        return args_small("--debug", arg, 8, &a->debug);
+    case 'k':
+        return args_kill(a, arg);
+    case ADM_LONG_LUN:
+        return args_number("--lun", arg, 16383, &a->lun);
+    case 'b':
+    case 'c':
+    case 'i':
+    case 'x':
+        return args_small(adm_option_name(opt), arg, INT32_MAX, &ignored);
+    default: /* of ping and flashnode, which do not get that far */
+        return 0;
+    }
+}
+
+static int
+args_hint(void)
+{
+    (void)fprintf(stderr, "Try `iscsiadm --help' for more information.\n");
+    return -EINVAL;
+}
+
+/* Says what a mode does not take, as scripts know it. */
+static int
+args_check(const struct adm_args *a, const struct given *g, const char *mode_word)
+{
+    if (a->kill)
+        return 0;
+    if (mode_word == NULL) {
+        adm_error("no mode specified");
+        return args_hint();
+    }
+    if (a->mode == ADM_MODE_NONE) {
+        struct suggest s = {.typed = mode_word};
+
+        adm_error("mode -1 is not yet supported");
+        for (unsigned i = 0; i < ADM_MODES; i++)
+            suggest_try(&s, adm_mode_names[i]);
+        if (s.best != NULL)
+            (void)fprintf(stderr, "  did you mean %s?\n", s.best);
+        return -EINVAL;
+    }
+    for (int i = 0; i < g->count; i++) {
+        int opt = g->opts[i];
+
+        if (adm_option_allowed(a->mode, opt))
+            continue;
+        if (opt < 256)
+            adm_error("%s mode: option '-%c' is not allowed/supported", adm_mode_names[a->mode],
+                      opt);
+        else
+            adm_error("%s mode: option '--%s' is not allowed/supported", adm_mode_names[a->mode],
+                      adm_option_name(opt));
+        return -EINVAL;
+    }
+    if (a->ifaces_count > 1 && a->mode != ADM_DISCOVERY && a->mode != ADM_DISCOVERYDB) {
+        adm_error("%s mode takes one --interface", adm_mode_names[a->mode]);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+int
+adm_args_parse(struct adm_args *a, int argc, char **argv)
+{
+    struct given g = {.count = 0};
+    const char *mode_word = NULL;
+    int opt, r = 0;
+
+    *a = (struct adm_args){.mode = ADM_MODE_NONE, .sid = -1, .lun = -1, .level = -1};
+    a->values = json_array();
+    if (argc == 2 && strcmp(argv[1], "--print-options") == 0) {
+        adm_options_print(stdout);
+        return 1;
+    }
+    while (r == 0 && (opt = getopt_long(argc, argv, adm_letters, adm_options, NULL)) >= 0) {
+        if (opt == 'h') {
+            adm_options_usage(stdout);
+            return 1;
+        }
+        if (opt == 'V') {
+            (void)puts("iscsiadm version " LUNETTE_VERSION);
+            return 1;
+        }
+        if (g.count < GIVEN_MAX)
+            g.opts[g.count++] = opt;
+        if (opt == 'm')
+            mode_word = optarg;
+        r = opt == '?' ? 0 : args_one(a, opt, optarg);
+    }
+    if (r == 0)
+        r = args_check(a, &g, mode_word);
+    if (r == 0 && optind < argc) {
+        adm_error("there is an argument too many: '%s'", argv[optind]);
+        r = -EINVAL;
+    }
+    return r;
+}
+
+void
+adm_args_free(struct adm_args *a)
+{
+    json_decref(a->values);
+    a->values = NULL;
+}

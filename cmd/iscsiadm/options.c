@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+/* The options of iscsiadm: for getopt_long, for people, and for generators of completions. */
+#include <string.h>
+
+#include "cmd/iscsiadm/args.h"
+
+#define ANY     0x7f
+#define M(mode) (1u << ADM_##mode)
+#define DISC    (M(DISCOVERY) | M(DISCOVERYDB))
+
+static const struct adm_option {
+    int opt;
+    const char *name, *argument; /* NULL: no value */
+    unsigned modes;              /* that take it */
+    bool repeats;
+    const char *help;
+} table[] = {
+#define FLAG(opt, name, modes, help)                 {opt, name, NULL, modes, false, help},
+#define VALUE(opt, name, word, modes, repeats, help) {opt, name, word, modes, repeats, help},
+#include "cmd/iscsiadm/options.def"
+#undef FLAG
+#undef VALUE
+};
+#define NOPTIONS (sizeof(table) / sizeof(table[0]))
+
+const struct option adm_options[] = {
+#define FLAG(opt, name, modes, help)                 {name, no_argument, NULL, opt},
+#define VALUE(opt, name, word, modes, repeats, help) {name, required_argument, NULL, opt},
+#include "cmd/iscsiadm/options.def"
+#undef FLAG
+#undef VALUE
+    {NULL, 0, NULL, 0},
+};
+
+const char *const adm_mode_names[ADM_MODES] = {"discovery", "discoverydb", "node", "session",
+                                               "iface",     "host",        "fw"};
+
+const char adm_letters[] = "m:o:p:T:I:t:n:v:H:r:RP:DluL:U:sSk:d:C:a:b:c:i:x:A:WVh";
+
+static const struct adm_option *
+option_of(int opt)
+{
+    for (size_t i = 0; i < NOPTIONS; i++)
+        if (table[i].opt == opt)
+            return &table[i];
+    return NULL;
+}
+
+bool
+adm_option_allowed(enum adm_mode mode, int opt)
+{
+    const struct adm_option *o = option_of(opt);
+
+    return o != NULL && (o->modes & 1u << mode) != 0;
+}
+
+const char *
+adm_option_name(int opt)
+{
+    const struct adm_option *o = option_of(opt);
+
+    return o != NULL ? o->name : "?";
+}
+
+void
+adm_options_usage(FILE *to)
+{
+    (void)fputs("usage: iscsiadm -m MODE [options]\n"
+                "\n"
+                "  iscsiadm -m discovery -t st -p PORTAL [-I IFACE] [-l]\n"
+                "  iscsiadm -m discoverydb -t st -p PORTAL [-o OP] [-n KEY -v TEXT] [-D]\n"
+                "  iscsiadm -m node [-T NAME] [-p PORTAL] [-I IFACE] [-l|-u|-R|-s] [-o OP]\n"
+                "  iscsiadm -m node -L all|manual|automatic|onboot\n"
+                "  iscsiadm -m session [-r SID] [-P 1..3] [-u|-R|-s] [--why]\n"
+                "  iscsiadm -m session -r SID --export nbd [--lun N] [--read-only]\n"
+                "  iscsiadm -m iface [-I IFACE] [-o OP] [-n KEY -v TEXT]\n"
+                "  iscsiadm -m host [-P 1..4] [-H N]\n"
+                "  iscsiadm -m fw [-l]\n"
+                "\n",
+                to);
+    for (size_t i = 0; i < NOPTIONS; i++) {
+        const struct adm_option *o = &table[i];
+        bool listed = o->argument != NULL && strchr(o->argument, '|') != NULL;
+        int n = o->opt < 256 ? fprintf(to, "  -%c, --%s", o->opt, o->name)
+                             : fprintf(to, "  --%s", o->name);
+
+        n += o->argument != NULL && !listed ? fprintf(to, " %s", o->argument) : 0;
+        (void)fprintf(to, "%*s%s\n", n < 24 ? 24 - n : 1, "", o->help);
+        if (listed)
+            (void)fprintf(to, "%24s%s\n", "", o->argument);
+    }
+    (void)fputs(
+        "\nThe daemon, iscsid, is started where none runs.  LUNETTE_ROOT and LUNETTE_INSTANCE\n"
+        "in the environment stand for --root and --instance.\n",
+        to);
+}
+
+static void
+print_choices_json(FILE *to, const char *choices)
+{
+    (void)fputs(", \"choices\": [", to);
+    for (size_t n; *choices != '\0'; choices += n) {
+        n = strcspn(choices, "|");
+        (void)fprintf(to, "\"%.*s\"%s", (int)n, choices, choices[n] == '|' ? ", " : "]");
+        n += choices[n] == '|' ? 1 : 0;
+    }
+}
+
+void
+adm_options_print(FILE *to)
+{
+    (void)fputs("{\"program\": \"iscsiadm\", \"options\": [", to);
+    for (size_t i = 0; i < NOPTIONS; i++) {
+        const struct adm_option *o = &table[i];
+
+        (void)fprintf(to, "%s\n  {\"name\": \"%s\", \"value\": \"%s\", \"help\": \"%s\"",
+                      i > 0 ? "," : "", o->name, o->argument != NULL ? "required" : "no", o->help);
+        if (o->opt < 256)
+            (void)fprintf(to, ", \"letter\": \"%c\"", o->opt);
+        if (o->repeats)
+            (void)fputs(", \"repeats\": true", to);
+        if (o->argument != NULL && strchr(o->argument, '|') != NULL)
+            print_choices_json(to, o->argument);
+        else if (o->argument != NULL)
+            (void)fprintf(to, ", \"argument\": \"%s\"", o->argument);
+        (void)fputc('}', to);
+    }
+    (void)fputs("]}\n", to);
+}
