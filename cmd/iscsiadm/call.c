@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+/* Requests to the daemon, and members of its answers. */
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd/iscsiadm/adm.h"
+
+void
+adm_error(const char *fmt, ...)
+{
+    va_list ap;
+
+    /* What was printed before stands before it. */
+    (void)fflush(stdout);
+    (void)fputs("iscsiadm: ", stderr);
+    va_start(ap, fmt);
+    (void)vfprintf(stderr, fmt, ap);
+    va_end(ap);
+    (void)fputc('\n', stderr);
+}
+
+/* Makes text fit for a terminal: a name or a reason may come from a target.  Control characters of
+ * ASCII become question marks, and so do those that UTF-8 writes as C2h 80h..9Fh. */
+static void
+call_clean_text(json_t *text)
+{
+    char *copy = strdup(json_string_value(text)), *p = copy;
+    bool changed = false;
+
+    for (; p != NULL && *p != '\0'; p++) {
+        bool c1 = (unsigned char)p[0] == 0xc2 && (unsigned char)p[1] < 0xa0;
+
+        if ((unsigned char)*p >= 0x20 && *p != 0x7f && !c1)
+            continue;
+        if (c1)
+            *p++ = '?';
+        *p = '?';
+        changed = true;
+    }
+    if (changed)
+        (void)json_string_set(text, copy);
+    free(copy);
+}
+
+static void
+call_clean(json_t *o)
+{
+    if (json_is_string(o))
+        call_clean_text(o);
+    for (void *it = json_object_iter(o); it != NULL; it = json_object_iter_next(o, it))
+        call_clean(json_object_iter_value(it));
+    for (size_t i = 0; i < json_array_size(o); i++)
+        call_clean(json_array_get(o, i));
+}
+
+static void
+call_progress(void *user, json_t *progress)
+{
+    const struct adm_request *rq = user;
+
+    call_clean(progress);
+    if (rq->progress != NULL)
+        rq->progress(rq->user, progress);
+}
+
+int
+adm_call_failure(struct adm *adm, const struct adm_request *rq, json_t **ret,
+                 struct manage_failure *fail)
+{
+    int r = adm_connect(adm);
+
+    *fail = (struct manage_failure){.exit = r};
+    if (r != 0) {
+        json_decref(rq->params);
+        return r;
+    }
+    if (manage_client_request(adm->client, rq->method, NULL, rq->params, rq->silence_ms,
+                              call_progress, (void *)(uintptr_t)rq, ret, fail) == 0) {
+        call_clean(*ret);
+        return 0;
+    }
+    if (!rq->quiet)
+        adm_error("%s",
+                  rq->none != NULL && fail->exit == MANAGE_NOT_FOUND ? rq->none : fail->message);
+    return fail->exit;
+}
+
+int
+adm_call(struct adm *adm, const struct adm_request *rq, json_t **ret)
+{
+    struct manage_failure fail;
+
+    return adm_call_failure(adm, rq, ret, &fail);
+}
+
+int
+adm_read(struct adm *adm, const char *method, json_t *params, const char *none, json_t **ret)
+{
+    const struct adm_request rq = {
+        .method = method, .params = params, .silence_ms = ADM_READ_MS, .none = none};
+
+    return adm_call(adm, &rq, ret);
+}
+
+const char *
+adm_text(const json_t *o, const char *name)
+{
+    const char *text = json_string_value(json_object_get(o, name));
+
+    return text != NULL ? text : "";
+}
+
+int64_t
+adm_number(const json_t *o, const char *name)
+{
+    return json_integer_value(json_object_get(o, name));
+}
+
+const json_t *
+adm_list(const json_t *o, const char *name)
+{
+    const json_t *list = json_object_get(o, name);
+
+    return json_is_array(list) ? list : NULL;
+}
+
+int
+adm_print_json(const json_t *result)
+{
+    char *text = json_dumps(result, JSON_INDENT(2) | JSON_ENCODE_ANY);
+
+    if (text == NULL) {
+        adm_error("out of memory");
+        return MANAGE_NO_MEMORY;
+    }
+    (void)puts(text);
+    free(text);
+    return 0;
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+/* iscsiadm: what open-iscsi's does, as requests to iscsid; docs/api.md. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd/common/stdfds.h"
+#include "cmd/iscsiadm/adm.h"
+#include "loop/loop.h"
+
+static int
+adm_kill(struct adm *adm)
+{
+    json_t *result;
+    int r;
+
+    adm->args.no_start = true;
+    r = adm_read(adm, "daemon.shutdown", NULL, NULL, &result);
+    if (r == 0)
+        json_decref(result);
+    return r;
+}
+
+static int
+adm_run(struct adm *adm)
+{
+    if (adm->args.kill)
+        return adm_kill(adm);
+    switch (adm->args.mode) {
+    case ADM_DISCOVERY:
+    case ADM_DISCOVERYDB:
+        return adm_mode_discovery(adm);
+    case ADM_NODE:
+        return adm_mode_node(adm);
+    case ADM_SESSION:
+        return adm_mode_session(adm);
+    case ADM_IFACE:
+        return adm_mode_iface(adm);
+    case ADM_HOST:
+        return adm_mode_host(adm);
+    case ADM_FW:
+        return adm_mode_fw(adm);
+    case ADM_MODES:
+    case ADM_MODE_NONE:
+        break;
+    }
+    return MANAGE_INTERNAL;
+}
+
+/* Standard output is where the result is: what could not be written was not done. */
+static int
+adm_end_output(int r)
+{
+    if ((fflush(stdout) == EOF || ferror(stdout)) && r == 0) {
+        adm_error("standard output cannot be written: %s", strerror(errno));
+        return MANAGE_ERROR;
+    }
+    return r;
+}
+
+/* What stands behind --value may be a secret, and ps(1) shows it; it has been copied. */
+static void
+hide_values(int argc, char **argv)
+{
+    for (int i = 1; i + 1 < argc; i++)
+        if (strcmp(argv[i], "-v") == 0 || strcmp(argv[i], "--value") == 0)
+            memset(argv[i + 1], '*', strlen(argv[i + 1]));
+    for (int i = 1; i < argc; i++) {
+        char *eq = strncmp(argv[i], "--value=", 8) == 0 ? argv[i] + 8 : NULL;
+
+        if (eq != NULL)
+            memset(eq, '*', strlen(eq));
+    }
+}
+
+int
+main(int argc, char **argv)
+{
+    static struct adm adm;
+    struct lunette_error err;
+    int r;
+
+    if (stdfds_open() < 0)
+        return MANAGE_INTERNAL;
+    r = adm_args_parse(&adm.args, argc, argv);
+    if (r == 0) {
+        hide_values(argc, argv);
+        r = instance_find(adm.args.root, adm.args.instance, &adm.at, &err);
+        if (r < 0)
+            adm_error("%s", err.msg);
+    }
+    if (r == 0)
+        r = adm_run(&adm);
+    else
+        r = r > 0 ? 0 : MANAGE_INVALID;
+    manage_client_free(&adm.client);
+    loop_free(adm.loop);
+    adm_args_free(&adm.args);
+    return adm_end_output(r);
+}
