@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: MIT */
+/* iscsiadm -m session: sessions that exist, wherever their records are. */
+#include <string.h>
+
+#include "cmd/iscsiadm/adm.h"
+
+#define NO_SESSIONS "No active sessions."
+
+static json_t *
+session_params(const struct adm *adm)
+{
+    json_t *params = json_object();
+
+    if (adm->args.sid >= 0)
+        (void)json_object_set_new(params, "sid", json_integer(adm->args.sid));
+    return params;
+}
+
+/* Asks for the sessions; one that was named and is not there is another error than none at all. */
+static int
+session_get(struct adm *adm, int detail, const char *none, json_t *params, json_t **ret)
+{
+    bool one = json_object_get(params, "sid") != NULL;
+    char text[64];
+    int r;
+
+    if (one)
+        (void)snprintf(text, sizeof(text), "Could not get session info for sid %lld",
+                       (long long)adm_number(params, "sid"));
+    (void)json_object_set_new(params, "detail", json_integer(detail));
+    if (adm->args.show)
+        (void)json_object_set_new(params, "show_secrets", json_true());
+    r = adm_read(adm, "session.list", params, one ? text : none, ret);
+    if (r == 0 && json_array_size(adm_list(*ret, "sessions")) == 0) {
+        adm_error("%s", one ? text : none);
+        json_decref(*ret);
+        r = MANAGE_NOT_FOUND;
+    }
+    return one && r == MANAGE_NOT_FOUND ? MANAGE_LOOKUP : r;
+}
+
+static void
+print_flat(const json_t *sessions)
+{
+    for (size_t i = 0; i < json_array_size(sessions); i++) {
+        const json_t *s = json_array_get(sessions, i);
+        const char *transport = adm_text(json_object_get(s, "iface"), "transport");
+
+        (void)printf("%s: [%lld] ", transport[0] != '\0' ? transport : "tcp",
+                     (long long)adm_number(s, "sid"));
+        adm_print_portal(adm_text(s, "persistent_portal"), adm_number(s, "tpgt"));
+        (void)printf(" %s (non-flash)\n", adm_text(s, "target"));
+    }
+}
+
+static int
+session_list(struct adm *adm)
+{
+    int level = adm->args.level > 0 ? adm->args.level : 0, r = adm_check_level(&adm->args, 3);
+    const struct adm_tree tree = {.indent = "",
+                                  .params = level >= 2,
+                                  .timeouts = level >= 2,
+                                  .host = level >= 3,
+                                  .devices = level >= 3,
+                                  .secrets = adm->args.show};
+    json_t *result;
+
+    if (r == 0)
+        r = session_get(adm, level, NO_SESSIONS, session_params(adm), &result);
+    if (r != 0)
+        return r;
+    if (adm->args.json) {
+        r = adm_print_json(result);
+    } else if (level == 0) {
+        print_flat(adm_list(result, "sessions"));
+    } else {
+        if (level == 3)
+            adm_print_versions();
+        adm_print_session_tree(adm_list(result, "sessions"), &tree);
+    }
+    json_decref(result);
+    return r;
+}
+
+/* Makes of the session that was named the selection of its record, for what node mode does. */
+static int
+session_record(struct adm *adm, json_t **ret)
+{
+    const json_t *s;
+    json_t *result, *f;
+    int r = session_get(adm, 0, NO_SESSIONS, session_params(adm), &result);
+
+    if (r != 0)
+        return r;
+    s = json_array_get(adm_list(result, "sessions"), 0);
+    f = json_object();
+    (void)json_object_set_new(f, "target", json_string(adm_text(s, "target")));
+    (void)json_object_set_new(f, "portal", json_string(adm_text(s, "persistent_portal")));
+    (void)json_object_set_new(f, "tpgt", json_integer(adm_number(s, "tpgt")));
+    (void)json_object_set_new(f, "iface",
+                              json_string(adm_text(json_object_get(s, "iface"), "name")));
+    json_decref(result);
+    *ret = f;
+    return 0;
+}
+
+static int
+record_show(struct adm *adm, json_t *record)
+{
+    const json_t *nodes;
+    json_t *result;
+    int r;
+
+    if (adm->args.show)
+        (void)json_object_set_new(record, "show_secrets", json_true());
+    r = adm_read(adm, "node.show", record, "No records found", &result);
+    if (r != 0)
+        return r;
+    nodes = adm_list(result, "nodes");
+    if (adm->args.json)
+        (void)adm_print_json(result);
+    for (size_t i = 0; !adm->args.json && i < json_array_size(nodes); i++)
+        adm_print_record(adm_list(json_array_get(nodes, i), "values"));
+    json_decref(result);
+    return 0;
+}
+
+static int
+record_change(struct adm *adm, const char *method, json_t *record)
+{
+    json_t *result;
+    int r = adm_read(adm, method, record, "No records found", &result);
+
+    if (r == 0)
+        json_decref(result);
+    else if (r != MANAGE_NOT_FOUND)
+        adm_error("Could not execute operation on all records: %s", manage_code_text(r));
+    return r;
+}
+
+/* Time limits also change for the session that exists; its record has them for the next login. */
+static int
+session_update(struct adm *adm, json_t *record)
+{
+    static const char *const live[] = {"node.session.timeo.", "node.session.err_timeo.",
+                                       "node.conn[0].timeo."};
+    const json_t *values = adm->args.values;
+    json_t *now = json_array(), *params;
+    int r;
+
+    for (size_t i = 0; i < json_array_size(values); i++) {
+        json_t *pair = json_array_get(values, i);
+        const char *name = json_string_value(json_array_get(pair, 0));
+
+        for (size_t j = 0; j < sizeof(live) / sizeof(live[0]); j++)
+            if (strncmp(name, live[j], strlen(live[j])) == 0)
+                (void)json_array_append(now, pair);
+    }
+    (void)json_object_set(record, "values", adm->args.values);
+    r = record_change(adm, "node.update", record);
+    if (r == 0 && json_array_size(now) > 0) {
+        params = session_params(adm);
+        (void)json_object_set(params, "values", now);
+        r = record_change(adm, "session.update", params);
+    }
+    json_decref(now);
+    return r;
+}
+
+static int
+session_operation(struct adm *adm)
+{
+    const struct adm_args *a = &adm->args;
+    json_t *record = NULL;
+    int r = 0;
+
+    if (a->sid < 0) {
+        adm_error("--op needs a session: give --sid");
+        return MANAGE_INVALID;
+    }
+    if (a->ops == ADM_UPDATE)
+        r = adm_check_values(a, "update");
+    if (r == 0)
+        r = session_record(adm, &record);
+    if (r != 0)
+        return r;
+    switch (a->ops) {
+    case 0:
+    case ADM_SHOW:
+        return record_show(adm, record);
+    case ADM_NEW:
+        (void)json_object_set_new(record, "more", json_true());
+        return adm_login(adm, "node.login", record);
+    case ADM_UPDATE:
+        return session_update(adm, record);
+    case ADM_DELETE:
+        return record_change(adm, "node.delete", record);
+    default:
+        json_decref(record);
+        adm_error("session mode takes one of the operations new, delete, update and show");
+        return MANAGE_INVALID;
+    }
+}
+
+static int
+session_exports(struct adm *adm)
+{
+    const struct adm_args *a = &adm->args;
+    json_t *params = session_params(adm), *result;
+    const json_t *exports;
+    int r;
+
+    if (a->export_kind != NULL)
+        (void)json_object_set_new(params, "kind", json_string(a->export_kind));
+    if (a->lun >= 0)
+        (void)json_object_set_new(params, "lun", json_integer(a->lun));
+    if (a->read_only)
+        (void)json_object_set_new(params, "read_only", json_true());
+    r = adm_read(adm, a->unexport ? "session.unexport" : "session.export", params, NULL, &result);
+    if (r != 0)
+        return r;
+    exports = adm_list(result, "exports");
+    if (a->json)
+        (void)adm_print_json(result);
+    for (size_t i = 0; !a->json && i < json_array_size(exports); i++)
+        (void)printf("%lld %s\n", (long long)adm_number(json_array_get(exports, i), "lun"),
+                     adm_text(json_array_get(exports, i), "path"));
+    json_decref(result);
+    return 0;
+}
+
+static int
+session_why(struct adm *adm)
+{
+    json_t *result;
+    const json_t *sessions;
+    int r = adm_read(adm, "session.why", session_params(adm), NO_SESSIONS, &result);
+
+    if (r != 0)
+        return r;
+    sessions = adm_list(result, "sessions");
+    if (adm->args.json)
+        (void)adm_print_json(result);
+    for (size_t i = 0; !adm->args.json && i < json_array_size(sessions); i++)
+        (void)printf("[%lld] %s\n", (long long)adm_number(json_array_get(sessions, i), "sid"),
+                     adm_text(json_array_get(sessions, i), "text"));
+    json_decref(result);
+    return 0;
+}
+
+static void
+print_session_name(const char *head, const json_t *s)
+{
+    struct adm_portal p;
+
+    adm_portal_read(adm_text(s, "persistent_portal"), &p);
+    (void)printf("%s [sid: %lld, target: %s, portal: %s,%d]\n", head,
+                 (long long)adm_number(s, "sid"), adm_text(s, "target"), p.addr, p.port);
+}
+
+static void
+print_stats(const json_t *s)
+{
+    static const char *const names[] = {
+        "txdata_octets",  "rxdata_octets", "noptx_pdus",   "scsicmd_pdus", "tmfcmd_pdus",
+        "login_pdus",     "text_pdus",     "dataout_pdus", "logout_pdus",  "snack_pdus",
+        "noprx_pdus",     "scsirsp_pdus",  "tmfrsp_pdus",  "textrsp_pdus", "datain_pdus",
+        "logoutrsp_pdus", "r2t_pdus",      "async_pdus",   "rjt_pdus",     "digest_err",
+        "timeout_err"};
+    const json_t *stats = json_object_get(s, "iscsi_stats"), *custom = adm_list(s, "custom");
+
+    print_session_name("Stats for session", s);
+    (void)puts("iSCSI SNMP:");
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        (void)printf("\t%s: %lld\n", names[i], (long long)adm_number(stats, names[i]));
+    if (json_array_size(custom) > 0)
+        (void)puts("iSCSI Extended:");
+    for (size_t i = 0; i < json_array_size(custom); i++) {
+        const json_t *pair = json_array_get(custom, i);
+        const char *name = json_string_value(json_array_get(pair, 0));
+
+        (void)printf("\t%s: %lld\n", name != NULL ? name : "",
+                     (long long)json_integer_value(json_array_get(pair, 1)));
+    }
+}
+
+int
+adm_stats(struct adm *adm, json_t *params, const char *none)
+{
+    const json_t *sessions;
+    json_t *result;
+    int r = adm_read(adm, "session.stats", params, none, &result);
+
+    if (r != 0)
+        return r;
+    sessions = adm_list(result, "sessions");
+    if (adm->args.json)
+        (void)adm_print_json(result);
+    for (size_t i = 0; !adm->args.json && i < json_array_size(sessions); i++)
+        print_stats(json_array_get(sessions, i));
+    r = json_array_size(sessions) == 0 ? MANAGE_NOT_FOUND : 0;
+    if (r != 0)
+        adm_error("%s", none);
+    json_decref(result);
+    return r;
+}
+
+static int
+rescan_one(struct adm *adm, const json_t *s)
+{
+    const struct adm_request rq = {.method = "session.rescan",
+                                   .params = json_pack("{s:I}", "sid", adm_number(s, "sid")),
+                                   .silence_ms = ADM_REACH_MS};
+    json_t *result;
+    int r;
+
+    print_session_name("Rescanning session", s);
+    (void)fflush(stdout);
+    r = adm_call(adm, &rq, &result);
+    if (r == 0)
+        json_decref(result);
+    return r;
+}
+
+int
+adm_rescan(struct adm *adm, json_t *params, const char *none)
+{
+    const json_t *sessions;
+    json_t *result;
+    int r = session_get(adm, 0, none, params, &result), first = 0;
+
+    if (r != 0)
+        return r;
+    sessions = adm_list(result, "sessions");
+    for (size_t i = 0; i < json_array_size(sessions); i++) {
+        r = rescan_one(adm, json_array_get(sessions, i));
+        first = first != 0 ? first : r;
+    }
+    json_decref(result);
+    return first;
+}
+
+/* Is the session there that was named? */
+static int
+session_exists(struct adm *adm)
+{
+    json_t *result;
+    int r = adm->args.sid >= 0 ? session_get(adm, 0, NO_SESSIONS, session_params(adm), &result) : 0;
+
+    if (r == 0 && adm->args.sid >= 0)
+        json_decref(result);
+    return r;
+}
+
+/* What is done to sessions, as against what is shown of them. */
+static int
+session_action(struct adm *adm)
+{
+    const struct adm_args *a = &adm->args;
+    int r = session_exists(adm);
+
+    if (r != 0)
+        return r;
+    if (a->why)
+        return session_why(adm);
+    if (a->logout)
+        return adm_logout(adm, "session.logout", session_params(adm));
+    if (a->rescan)
+        return adm_rescan(adm, session_params(adm), NO_SESSIONS);
+    if (a->stats)
+        return adm_stats(adm, session_params(adm), NO_SESSIONS);
+    return session_exports(adm);
+}
+
+int
+adm_mode_session(struct adm *adm)
+{
+    const struct adm_args *a = &adm->args;
+    bool exports = a->export_kind != NULL || a->unexport;
+
+    if (a->logout && a->ops != 0) {
+        adm_error("Invalid parameters. Login/logout and op passed in");
+        return MANAGE_INVALID;
+    }
+    if ((a->export_kind != NULL && a->unexport) || (!exports && (a->lun >= 0 || a->read_only))) {
+        adm_error("--lun and --read-only are about --export, and --unexport is its opposite");
+        return MANAGE_INVALID;
+    }
+    if (a->why || exports || a->logout || a->rescan || a->stats)
+        return session_action(adm);
+    if (a->ops != 0 || (a->sid >= 0 && a->level < 0 && !a->json))
+        return session_operation(adm);
+    return session_list(adm);
+}
