@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+/* iscsiadm -m host and -m fw: SCSI hosts, of which each session has one, and what the firmware
+ * says. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd/iscsiadm/adm.h"
+
+#define NO_HOSTS "No iSCSI hosts."
+
+/* Hosts are chosen by number or by hardware address. */
+static bool
+host_chosen(const struct adm_args *a, const json_t *h)
+{
+    if (a->host == NULL)
+        return true;
+    if (strchr(a->host, ':') != NULL)
+        return strcasecmp(a->host, adm_text(h, "hwaddress")) == 0;
+    return strtoll(a->host, NULL, 10) == adm_number(h, "number");
+}
+
+static void
+print_host_line(const json_t *h)
+{
+    const char *ip = adm_or_empty(adm_text(h, "ipaddress"));
+    bool dot = strchr(ip, '.') != NULL;
+
+    (void)printf("%s: [%lld] %s%s%s,[%s],%s %s\n", adm_or_empty(adm_text(h, "transport")),
+                 (long long)adm_number(h, "number"), dot ? "" : "[", ip, dot ? "" : "]",
+                 adm_or_empty(adm_text(h, "hwaddress")), adm_or_empty(adm_text(h, "netdev")),
+                 adm_or_empty(adm_text(h, "initiatorname")));
+}
+
+static void
+print_host_head(const json_t *h)
+{
+    static const struct {
+        const char *title, *member;
+    } rows[] = {
+        {"State", "state"},         {"Transport", "transport"}, {"Initiatorname", "initiatorname"},
+        {"IPaddress", "ipaddress"}, {"HWaddress", "hwaddress"}, {"Netdev", "netdev"},
+    };
+
+    (void)printf("Host Number: %lld\n", (long long)adm_number(h, "number"));
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        (void)printf("\t%s: %s\n", rows[i].title, adm_or_empty(adm_text(h, rows[i].member)));
+}
+
+static void
+print_host_sessions(const json_t *h, const json_t *sessions, int level)
+{
+    const struct adm_tree tree = {.indent = "\t", .params = level >= 3, .devices = level >= 4};
+    json_t *mine = json_array();
+
+    for (size_t i = 0; i < json_array_size(sessions); i++) {
+        json_t *s = json_array_get(sessions, i);
+
+        if (adm_number(json_object_get(s, "host"), "number") == adm_number(h, "number"))
+            (void)json_array_append(mine, s);
+    }
+    if (json_array_size(mine) > 0) {
+        (void)puts("\t*********\n\tSessions:\n\t*********");
+        adm_print_session_tree(mine, &tree);
+    }
+    json_decref(mine);
+}
+
+static int
+print_hosts(struct adm *adm, const json_t *hosts, int level)
+{
+    const struct adm_request rq = {.method = "session.list",
+                                   .params =
+                                       level >= 2 ? json_pack("{s:i}", "detail", level - 1) : NULL,
+                                   .silence_ms = ADM_READ_MS,
+                                   .quiet = true};
+    json_t *sessions = NULL;
+    int found = 0;
+
+    if (level >= 2 && adm_call(adm, &rq, &sessions) != 0)
+        sessions = NULL;
+    if (level >= 4)
+        adm_print_versions();
+    for (size_t i = 0; i < json_array_size(hosts); i++) {
+        const json_t *h = json_array_get(hosts, i);
+
+        if (!host_chosen(&adm->args, h))
+            continue;
+        found++;
+        if (level < 1)
+            print_host_line(h);
+        else
+            print_host_head(h);
+        if (level >= 2)
+            print_host_sessions(h, adm_list(sessions, "sessions"), level);
+    }
+    json_decref(sessions);
+    if (found > 0)
+        return 0;
+    adm_error(NO_HOSTS);
+    return MANAGE_NOT_FOUND;
+}
+
+int
+adm_mode_host(struct adm *adm)
+{
+    const struct adm_args *a = &adm->args;
+    json_t *result;
+    int r = adm_check_level(a, 4);
+
+    if (a->submode != NULL || (a->ops & ~(unsigned)ADM_SHOW) != 0) {
+        adm_error("%s is something that offload adapters have, and there is none",
+                  a->submode != NULL ? a->submode : "that");
+        return MANAGE_NOT_SUPPORTED;
+    }
+    if (r == 0)
+        r = adm_read(adm, "host.list", NULL, NO_HOSTS, &result);
+    if (r != 0)
+        return r;
+    if (a->json)
+        r = adm_print_json(result);
+    else
+        r = print_hosts(adm, adm_list(result, "hosts"), a->level);
+    json_decref(result);
+    return r;
+}
+
+int
+adm_mode_fw(struct adm *adm)
+{
+    const struct adm_request rq = {.method = "fw.list", .silence_ms = ADM_READ_MS, .quiet = true};
+    struct manage_failure fail;
+    const json_t *targets;
+    json_t *result, *params;
+    int r;
+
+    if (adm->args.login) {
+        params = json_object();
+        if (json_array_size(adm->args.values) > 0)
+            (void)json_object_set(params, "values", adm->args.values);
+        return adm_login(adm, "fw.login", params);
+    }
+    r = adm_call_failure(adm, &rq, &result, &fail);
+    if (r == MANAGE_NOT_FOUND || r == MANAGE_LOOKUP)
+        adm_error("Could not get list of targets from firmware. (err %d)", r);
+    else if (r != 0 && fail.message[0] != '\0')
+        adm_error("%s", fail.message);
+    if (r != 0)
+        return r;
+    targets = adm_list(result, "targets");
+    if (adm->args.json)
+        (void)adm_print_json(result);
+    for (size_t i = 0; !adm->args.json && i < json_array_size(targets); i++)
+        adm_print_record(adm_list(json_array_get(targets, i), "values"));
+    json_decref(result);
+    return 0;
+}
