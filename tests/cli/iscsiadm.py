@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: MIT
 """iscsiadm against a daemon that answers as a transcript says.
 
-usage: iscsiadm.py TRANSCRIPT            LUNETTE_BIN: where iscsiadm is
+usage: iscsiadm.py TRANSCRIPT SCHEMA     LUNETTE_BIN: where iscsiadm is
+
+What is asked and answered is held against the schema of the API, where python3-jsonschema is installed.
 
 A transcript is a list of what the daemon answers and of commands with all that they print:
 
@@ -66,11 +68,29 @@ def version(program):
     return subprocess.run([program, "-V"], capture_output=True, text=True, check=True).stdout.split()[-1]
 
 
+class Schema:
+    def __init__(self, path):
+        self.schema, self.bad, self.checked = json.loads(pathlib.Path(path).read_text(encoding="utf-8")), [], 0
+        try:
+            import jsonschema
+            self.validator = jsonschema.Draft202012Validator
+        except ImportError:
+            self.validator = None
+
+    def check(self, name, value):
+        if name not in self.schema["$defs"]:
+            self.bad.append(f"{name} is not in the schema")
+        elif self.validator is not None:
+            self.checked += 1
+            v = self.validator({**self.schema, "$ref": f"#/$defs/{name}"})
+            self.bad += [f"{name}: {'/'.join(map(str, e.path))}: {e.message}" for e in v.iter_errors(value)]
+
+
 class Transcript:
-    def __init__(self, path, program, root, daemon):
+    def __init__(self, path, program, root, daemon, schema):
         text = pathlib.Path(path).read_text(encoding="utf-8").replace("@VERSION@", version(program))
         self.lines = list(enumerate(text.splitlines(), 1))
-        self.program, self.root, self.daemon = program, root, daemon
+        self.program, self.root, self.daemon, self.schema = program, root, daemon, schema
         self.commands, self.bad = 0, []
 
     def run(self):
@@ -87,13 +107,17 @@ class Transcript:
         how, method, *rest = line.split(" ", 2)
         if how == "@+":
             self.daemon.progress.setdefault(method, []).append(json.loads(rest[0]))
+            self.schema.check(f"{method}.progress", json.loads(rest[0]))
         elif how == "@-":
             self.daemon.answers.pop(method, None)
             self.daemon.progress.pop(method, None)
         else:
             if method in self.daemon.answers:
                 self.daemon.progress.pop(method, None)
-            self.daemon.answers[method] = json.loads(rest[0])
+            self.daemon.answers[method] = answer = json.loads(rest[0])
+            self.schema.check("answer", answer)
+            if "result" in answer:
+                self.schema.check(f"{method}.result", answer["result"])
 
     def expected(self):
         out, err, rc, asked = [], [], None, []
@@ -119,6 +143,8 @@ class Transcript:
         err = r.stderr.replace(str(self.program) + ":", "iscsiadm:")
         got = {"rc": r.returncode, "stdout": r.stdout.splitlines(), "stderr": err.splitlines(),
                "asked": list(self.daemon.asked)}
+        for method, params in got["asked"]:
+            self.schema.check(f"{method}.params", params)
         if not want["asked"]:
             del want["asked"]
         for what, value in want.items():
@@ -133,11 +159,13 @@ def main():
         (pathlib.Path(root) / "run").mkdir()
         daemon = Daemon(pathlib.Path(root) / "run/iscsid.sock")
         daemon.start()
-        t = Transcript(sys.argv[1], program, root, daemon)
+        schema = Schema(sys.argv[2])
+        t = Transcript(sys.argv[1], program, root, daemon, schema)
         t.run()
-    print("\n".join(t.bad), end="\n" if t.bad else "")
-    print(f"{t.commands} commands, {len(t.bad)} differences")
-    return 1 if t.bad or not t.commands else 0
+    bad = t.bad + schema.bad
+    print("\n".join(bad), end="\n" if bad else "")
+    print(f"{t.commands} commands, {schema.checked} messages against the schema, {len(bad)} differences")
+    return 1 if bad or not t.commands else 0
 
 
 if __name__ == "__main__":
