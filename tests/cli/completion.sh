@@ -11,6 +11,7 @@ mkdir images
 compopt() { opened="$*"; } # outside of a completion bash has none
 source "$dir/lunette"
 source "$dir/lunette-target"
+source "$dir/iscsiadm"
 
 # offers LINE WANT: the replies, with what compopt was told before them.  `typed` takes the line apart as
 # bash does, at blanks and at what COMP_WORDBREAKS has of = and :.
@@ -78,6 +79,11 @@ for COMP_WORDBREAKS in $' \t\n"\'><=;|&(:' $' \t\n"\'><;|&('; do
     offers 'lunette-target --lun file:im' '-o filenames: images image.img'
     offers 'lunette-target --target x --lun ram:1M --set a=b --loop ' 'auto epoll uring'
     offers 'lunette-target x' ''
+    offers 'iscsiadm -m se' 'session'
+    offers 'iscsiadm -m node --loginall ' 'all manual automatic onboot'
+    offers 'iscsiadm -m node -o upd' 'update'
+    offers 'iscsiadm -m node -p ' ''
+    offers 'iscsiadm --root im' '-o filenames: images image.img'
 done
 # What bash replaces is what stands behind the last = or : that takes words apart.
 COMP_WORDBREAKS=$' \t\n"\'><=;|&(:'
@@ -98,7 +104,7 @@ _lunette
 is '--verify --verbose' "${COMPREPLY[*]}" "in the middle of a line"
 
 # Every option of --help, letters included, is offered by both.
-options() { grep -oE '^ +(-[a-zA-Z], )?--[a-z][a-z-]*(\[?=| |$)|; --[a-z-]+' | grep -oE -- '-[a-zA-Z]\b|--[a-z-]+' | sort -u; }
+options() { grep -oE '^ +(-[a-zA-Z], )?--[a-z][a-z_-]*(\[?=| |$)|; --[a-z-]+' | grep -oE -- '-[a-zA-Z]\b|--[a-z_-]+' | sort -u; }
 zsh_has() { # OPTION, after a pattern for the line of the command
     grep -qE -- "['{,)*]$1[-+=]*[[,}]" zsh.part
 }
@@ -129,6 +135,9 @@ done
 "$LUNETTE_BIN/lunette-target" --help > out
 cp "$dir/_lunette-target" zsh.part
 every lunette-target 'lunette-target -' 19
+"$LUNETTE_BIN/iscsiadm" --help > out
+cp "$dir/_iscsiadm" zsh.part
+every iscsiadm 'iscsiadm -' 60
 
 # What nobody has thought of how to complete stops the build.
 L --print-options | jq '.commands[0].options[0].argument = "NOVELTY"' > novel.json
