@@ -45,6 +45,13 @@ int adm_call_failure(struct adm *adm, const struct adm_request *rq, json_t **ret
 /* A request that asks the daemon for what it knows. */
 int adm_read(struct adm *adm, const char *method, json_t *params, const char *none, json_t **ret);
 
+/* Parameters of requests.  One that cannot be made ends the program: without it the request would
+ * be about more than was asked for.  adm_made returns what it was given, unless it was NULL;
+ * adm_put and adm_append take v. */
+json_t *adm_made(json_t *v);
+void adm_put(json_t *o, const char *name, json_t *v);
+void adm_append(json_t *list, json_t *v);
+
 /* Members of what the daemon says; what is missing or of another type is "", or 0. */
 const char *adm_text(const json_t *o, const char *name);
 int64_t adm_number(const json_t *o, const char *name);
@@ -69,8 +76,7 @@ void adm_print_record(const json_t *values);
 void adm_print_targets(const json_t *targets, int level);
 void adm_print_target_tree(const json_t *targets);
 
-/* What selects nodes on the command line, as the API's filter; the caller owns it.  NULL: memory is
- * short. */
+/* What selects nodes on the command line, as the API's filter; the caller owns it. */
 json_t *adm_filter(const struct adm_args *a);
 /* Is there anything that selects? */
 bool adm_selects(const struct adm_args *a);

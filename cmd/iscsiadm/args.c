@@ -312,7 +312,7 @@ adm_args_parse(struct adm_args *a, int argc, char **argv)
     int opt, r = 0;
 
     *a = (struct adm_args){.mode = ADM_MODE_NONE, .sid = -1, .lun = -1, .level = -1};
-    a->values = json_array();
+    a->values = adm_made(json_array());
     if (argc == 2 && strcmp(argv[1], "--print-options") == 0) {
         adm_options_print(stdout);
         return 1;

@@ -103,6 +103,29 @@ adm_read(struct adm *adm, const char *method, json_t *params, const char *none, 
     return adm_call(adm, &rq, ret);
 }
 
+json_t *
+adm_made(json_t *v)
+{
+    if (v != NULL)
+        return v;
+    adm_error("out of memory, or what was given is no text in UTF-8");
+    exit(MANAGE_INVALID);
+}
+
+void
+adm_put(json_t *o, const char *name, json_t *v)
+{
+    if (json_object_set_new(o, name, adm_made(v)) < 0)
+        (void)adm_made(NULL);
+}
+
+void
+adm_append(json_t *list, json_t *v)
+{
+    if (json_array_append_new(list, adm_made(v)) < 0)
+        (void)adm_made(NULL);
+}
+
 const char *
 adm_text(const json_t *o, const char *name)
 {

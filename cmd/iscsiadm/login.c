@@ -146,7 +146,7 @@ int
 adm_login(struct adm *adm, const char *method, json_t *params)
 {
     if (adm->args.no_wait)
-        (void)json_object_set_new(params, "wait", json_false());
+        adm_put(params, "wait", json_false());
     return logins_many(adm, method, params, false);
 }
 

@@ -39,13 +39,12 @@ discovery_params(const struct adm_args *a, enum kind kind)
 {
     struct portal p = kind_portal(a, kind);
     char text[PORTAL_TEXT_MAX];
-    json_t *params = json_object();
+    json_t *params = adm_made(json_object());
 
     if (kind != KIND_NONE)
-        (void)json_object_set_new(params, "type", json_string(kind_names[kind]));
+        adm_put(params, "type", json_string(kind_names[kind]));
     if (a->has_portal)
-        (void)json_object_set_new(params, "portal",
-                                  json_string(portal_format(&p, text, sizeof(text))));
+        adm_put(params, "portal", json_string(portal_format(&p, text, sizeof(text))));
     return params;
 }
 
@@ -60,15 +59,15 @@ add_operations(json_t *params, unsigned ops, bool compat)
                  {ADM_UPDATE, "update"},
                  {ADM_DELETE, "delete"},
                  {ADM_NONPERSISTENT, "nonpersistent"}};
-    json_t *list = json_array();
+    json_t *list = adm_made(json_array());
 
     ops &= ADM_NEW | ADM_UPDATE | ADM_DELETE | ADM_NONPERSISTENT;
     if (ops == 0 && compat)
         ops = ADM_NEW | ADM_UPDATE | ADM_DELETE;
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
         if (ops & words[i].op)
-            (void)json_array_append_new(list, json_string(words[i].word));
-    (void)json_object_set_new(params, "op", list);
+            adm_append(list, json_string(words[i].word));
+    adm_put(params, "op", list);
 }
 
 /* Says that a discovery failed: why, and then in words that scripts know. */
@@ -117,19 +116,19 @@ discovery_progress(void *user, const json_t *progress)
 static json_t *
 discovery_run_params(const struct adm_args *a, enum kind kind)
 {
-    json_t *params = discovery_params(a, kind), *ifaces = json_array();
+    json_t *params = discovery_params(a, kind), *ifaces = adm_made(json_array());
 
     for (unsigned i = 0; i < a->ifaces_count; i++)
-        (void)json_array_append_new(ifaces, json_string(a->ifaces[i]));
+        adm_append(ifaces, json_string(a->ifaces[i]));
     if (a->ifaces_count > 0)
-        (void)json_object_set(params, "iface", ifaces);
+        adm_put(params, "iface", json_incref(ifaces));
     json_decref(ifaces);
     if (json_array_size(a->values) > 0)
-        (void)json_object_set(params, "values", a->values);
+        adm_put(params, "values", json_incref(a->values));
     if (a->login)
-        (void)json_object_set_new(params, "login", json_true());
+        adm_put(params, "login", json_true());
     if (a->login && a->no_wait)
-        (void)json_object_set_new(params, "wait", json_false());
+        adm_put(params, "wait", json_false());
     /* discoverydb without operations does what the daemon takes for best: it adds and updates. */
     add_operations(params, a->ops, a->mode == ADM_DISCOVERY || kind == KIND_FW);
     return params;
@@ -214,7 +213,8 @@ discovery_list(struct adm *adm)
     json_t *result;
 
     if (r == 0)
-        r = adm_read(adm, "discovery.list", json_pack("{s:b}", "targets", level == 1), "", &result);
+        r = adm_read(adm, "discovery.list", adm_made(json_pack("{s:b}", "targets", level == 1)), "",
+                     &result);
     if (r != 0)
         return r;
     records = adm_list(result, "records");
@@ -267,7 +267,7 @@ record_dump(struct adm *adm, enum kind kind)
     int r;
 
     if (adm->args.show)
-        (void)json_object_set_new(params, "show_secrets", json_true());
+        adm_put(params, "show_secrets", json_true());
     r = record_request(adm, kind, "discovery.show", params, &result);
     if (r != 0)
         return r;
@@ -288,7 +288,7 @@ record_operation(struct adm *adm, enum kind kind, const char *method)
     int r;
 
     if (json_array_size(adm->args.values) > 0)
-        (void)json_object_set(params, "values", adm->args.values);
+        adm_put(params, "values", json_incref(adm->args.values));
     r = record_request(adm, kind, method, params, &result);
     if (r != 0)
         return r;

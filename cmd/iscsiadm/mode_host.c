@@ -50,13 +50,13 @@ static void
 print_host_sessions(const json_t *h, const json_t *sessions, int level)
 {
     const struct adm_tree tree = {.indent = "\t", .params = level >= 3, .devices = level >= 4};
-    json_t *mine = json_array();
+    json_t *mine = adm_made(json_array());
 
     for (size_t i = 0; i < json_array_size(sessions); i++) {
         json_t *s = json_array_get(sessions, i);
 
         if (adm_number(json_object_get(s, "host"), "number") == adm_number(h, "number"))
-            (void)json_array_append(mine, s);
+            adm_append(mine, json_incref(s));
     }
     if (json_array_size(mine) > 0) {
         (void)puts("\t*********\n\tSessions:\n\t*********");
@@ -68,11 +68,11 @@ print_host_sessions(const json_t *h, const json_t *sessions, int level)
 static int
 print_hosts(struct adm *adm, const json_t *hosts, int level)
 {
-    const struct adm_request rq = {.method = "session.list",
-                                   .params =
-                                       level >= 2 ? json_pack("{s:i}", "detail", level - 1) : NULL,
-                                   .silence_ms = ADM_READ_MS,
-                                   .quiet = true};
+    const struct adm_request rq = {
+        .method = "session.list",
+        .params = level >= 2 ? adm_made(json_pack("{s:i}", "detail", level - 1)) : NULL,
+        .silence_ms = ADM_READ_MS,
+        .quiet = true};
     json_t *sessions = NULL;
     int found = 0;
 
@@ -134,9 +134,9 @@ adm_mode_fw(struct adm *adm)
     int r;
 
     if (adm->args.login) {
-        params = json_object();
+        params = adm_made(json_object());
         if (json_array_size(adm->args.values) > 0)
-            (void)json_object_set(params, "values", adm->args.values);
+            adm_put(params, "values", json_incref(adm->args.values));
         return adm_login(adm, "fw.login", params);
     }
     r = adm_call_failure(adm, &rq, &result, &fail);

@@ -87,14 +87,14 @@ iface_list(struct adm *adm)
 static json_t *
 iface_params(const struct adm_args *a)
 {
-    json_t *params = json_object();
+    json_t *params = adm_made(json_object());
 
     if (a->ifaces_count > 0)
-        (void)json_object_set_new(params, "iface", json_string(a->ifaces[0]));
+        adm_put(params, "iface", json_string(a->ifaces[0]));
     if (a->host != NULL)
-        (void)json_object_set_new(params, "host", json_string(a->host));
+        adm_put(params, "host", json_string(a->host));
     if (json_array_size(a->values) > 0)
-        (void)json_object_set(params, "values", a->values);
+        adm_put(params, "values", json_incref(a->values));
     return params;
 }
 

@@ -12,7 +12,7 @@ show_params(const struct adm *adm)
     json_t *params = adm_filter(&adm->args);
 
     if (adm->args.show)
-        (void)json_object_set_new(params, "show_secrets", json_true());
+        adm_put(params, "show_secrets", json_true());
     return params;
 }
 
@@ -87,7 +87,7 @@ node_new(struct adm *adm)
     }
     params = adm_filter(a);
     if (json_array_size(a->values) > 0)
-        (void)json_object_set(params, "values", a->values);
+        adm_put(params, "values", json_incref(a->values));
     r = adm_read(adm, "node.new", params, NULL, &result);
     if (r != 0)
         return r;
@@ -129,7 +129,8 @@ node_update(struct adm *adm)
         const char *name = json_string_value(json_array_get(pair, 0));
 
         if (strcmp(name, "node.transport_name") == 0) {
-            (void)json_array_set_new(pair, 0, json_string("iface.transport_name"));
+            if (json_array_set_new(pair, 0, json_string("iface.transport_name")) < 0)
+                (void)adm_made(NULL);
         } else if (strncmp(name, "iface.", 6) == 0 && strcmp(name, "iface.transport_name") != 0) {
             adm_error("Cannot modify %s. Use iface mode to update this value.", name);
             r = MANAGE_INVALID;
@@ -138,7 +139,7 @@ node_update(struct adm *adm)
     if (r != 0)
         return r;
     params = adm_filter(a);
-    (void)json_object_set(params, "values", a->values);
+    adm_put(params, "values", json_incref(a->values));
     return node_all(adm, "node.update", params);
 }
 
@@ -191,7 +192,7 @@ node_by_startup(struct adm *adm)
         return MANAGE_INVALID;
     }
     params = adm_filter(a);
-    (void)json_object_set_new(params, "all", json_string(word));
+    adm_put(params, "all", json_string(word));
     return a->login_all != NULL ? adm_login(adm, "node.login", params)
                                 : adm_logout(adm, "node.logout", params);
 }

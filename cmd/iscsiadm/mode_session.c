@@ -9,10 +9,10 @@
 static json_t *
 session_params(const struct adm *adm)
 {
-    json_t *params = json_object();
+    json_t *params = adm_made(json_object());
 
     if (adm->args.sid >= 0)
-        (void)json_object_set_new(params, "sid", json_integer(adm->args.sid));
+        adm_put(params, "sid", json_integer(adm->args.sid));
     return params;
 }
 
@@ -27,9 +27,9 @@ session_get(struct adm *adm, int detail, const char *none, json_t *params, json_
     if (one)
         (void)snprintf(text, sizeof(text), "Could not get session info for sid %lld",
                        (long long)adm_number(params, "sid"));
-    (void)json_object_set_new(params, "detail", json_integer(detail));
+    adm_put(params, "detail", json_integer(detail));
     if (adm->args.show)
-        (void)json_object_set_new(params, "show_secrets", json_true());
+        adm_put(params, "show_secrets", json_true());
     r = adm_read(adm, "session.list", params, one ? text : none, ret);
     if (r == 0 && json_array_size(adm_list(*ret, "sessions")) == 0) {
         adm_error("%s", one ? text : none);
@@ -93,12 +93,11 @@ session_record(struct adm *adm, json_t **ret)
     if (r != 0)
         return r;
     s = json_array_get(adm_list(result, "sessions"), 0);
-    f = json_object();
-    (void)json_object_set_new(f, "target", json_string(adm_text(s, "target")));
-    (void)json_object_set_new(f, "portal", json_string(adm_text(s, "persistent_portal")));
-    (void)json_object_set_new(f, "tpgt", json_integer(adm_number(s, "tpgt")));
-    (void)json_object_set_new(f, "iface",
-                              json_string(adm_text(json_object_get(s, "iface"), "name")));
+    f = adm_made(json_object());
+    adm_put(f, "target", json_string(adm_text(s, "target")));
+    adm_put(f, "portal", json_string(adm_text(s, "persistent_portal")));
+    adm_put(f, "tpgt", json_integer(adm_number(s, "tpgt")));
+    adm_put(f, "iface", json_string(adm_text(json_object_get(s, "iface"), "name")));
     json_decref(result);
     *ret = f;
     return 0;
@@ -112,7 +111,7 @@ record_show(struct adm *adm, json_t *record)
     int r;
 
     if (adm->args.show)
-        (void)json_object_set_new(record, "show_secrets", json_true());
+        adm_put(record, "show_secrets", json_true());
     r = adm_read(adm, "node.show", record, "No records found", &result);
     if (r != 0)
         return r;
@@ -145,7 +144,7 @@ session_update(struct adm *adm, json_t *record)
     static const char *const live[] = {"node.session.timeo.", "node.session.err_timeo.",
                                        "node.conn[0].timeo."};
     const json_t *values = adm->args.values;
-    json_t *now = json_array(), *params;
+    json_t *now = adm_made(json_array()), *params;
     int r;
 
     for (size_t i = 0; i < json_array_size(values); i++) {
@@ -154,13 +153,13 @@ session_update(struct adm *adm, json_t *record)
 
         for (size_t j = 0; j < sizeof(live) / sizeof(live[0]); j++)
             if (strncmp(name, live[j], strlen(live[j])) == 0)
-                (void)json_array_append(now, pair);
+                adm_append(now, json_incref(pair));
     }
-    (void)json_object_set(record, "values", adm->args.values);
+    adm_put(record, "values", json_incref(adm->args.values));
     r = record_change(adm, "node.update", record);
     if (r == 0 && json_array_size(now) > 0) {
         params = session_params(adm);
-        (void)json_object_set(params, "values", now);
+        adm_put(params, "values", json_incref(now));
         r = record_change(adm, "session.update", params);
     }
     json_decref(now);
@@ -189,7 +188,7 @@ session_operation(struct adm *adm)
     case ADM_SHOW:
         return record_show(adm, record);
     case ADM_NEW:
-        (void)json_object_set_new(record, "more", json_true());
+        adm_put(record, "more", json_true());
         return adm_login(adm, "node.login", record);
     case ADM_UPDATE:
         return session_update(adm, record);
@@ -211,11 +210,11 @@ session_exports(struct adm *adm)
     int r;
 
     if (a->export_kind != NULL)
-        (void)json_object_set_new(params, "kind", json_string(a->export_kind));
+        adm_put(params, "kind", json_string(a->export_kind));
     if (a->lun >= 0)
-        (void)json_object_set_new(params, "lun", json_integer(a->lun));
+        adm_put(params, "lun", json_integer(a->lun));
     if (a->read_only)
-        (void)json_object_set_new(params, "read_only", json_true());
+        adm_put(params, "read_only", json_true());
     r = adm_read(adm, a->unexport ? "session.unexport" : "session.export", params, NULL, &result);
     if (r != 0)
         return r;
@@ -309,7 +308,8 @@ static int
 rescan_one(struct adm *adm, const json_t *s)
 {
     const struct adm_request rq = {.method = "session.rescan",
-                                   .params = json_pack("{s:I}", "sid", adm_number(s, "sid")),
+                                   .params =
+                                       adm_made(json_pack("{s:I}", "sid", adm_number(s, "sid"))),
                                    .silence_ms = ADM_REACH_MS};
     json_t *result;
     int r;

@@ -95,17 +95,16 @@ json_t *
 adm_filter(const struct adm_args *a)
 {
     char portal[PORTAL_TEXT_MAX];
-    json_t *f = json_object();
+    json_t *f = adm_made(json_object());
 
     if (a->target != NULL)
-        (void)json_object_set_new(f, "target", json_string(a->target));
+        adm_put(f, "target", json_string(a->target));
     if (a->has_portal)
-        (void)json_object_set_new(f, "portal",
-                                  json_string(portal_format(&a->portal, portal, sizeof(portal))));
+        adm_put(f, "portal", json_string(portal_format(&a->portal, portal, sizeof(portal))));
     if (a->has_portal && a->portal.tpgt >= 0)
-        (void)json_object_set_new(f, "tpgt", json_integer(a->portal.tpgt));
+        adm_put(f, "tpgt", json_integer(a->portal.tpgt));
     if (a->ifaces_count > 0)
-        (void)json_object_set_new(f, "iface", json_string(a->ifaces[0]));
+        adm_put(f, "iface", json_string(a->ifaces[0]));
     return f;
 }
 

@@ -138,6 +138,14 @@ def wrong_instance():
             check(f"{args}", rc in (7, 20) and words in err, rc, out, err)
 
 
+def not_utf8():
+    """What cannot be said in JSON must not be left out: that would select all records."""
+    with Place() as p:
+        for args in ([b"-T", b"iqn.a:\xff"], [b"-I", b"\xff"], [b"-p", b"\xff"]):
+            rc, out, err = p.run("--root", str(p.root), "--no-start", "-m", "node", "-o", "delete", *args)
+            check(f"{args}", rc == 7 and "no daemon runs" not in err, rc, out, err)
+
+
 def lies(says, want_rc, words):
     """One connection, in which the daemon says that whatever it is asked."""
     with Place() as p, socket.socket(socket.AF_UNIX) as s:
@@ -167,6 +175,7 @@ def main():
     started_twice()
     fails()
     wrong_instance()
+    not_utf8()
     lies(b"", 18, "it closed the connection")
     lies(b"nonsense\n", 18, "cannot be understood")
     lies(b'{"id": 1, "result": {"nod', 18, "it closed the connection")
