@@ -25,10 +25,13 @@ struct manage_server;
 #define MANAGE_WAITING_MAX (16u << 20) /* bytes that wait for one caller */
 
 /* A method.  It answers call once, now or later.  params is an object or NULL, and borrowed for the
- * call. */
+ * call.  members are the names of all parameters, with blanks between them; a request with another
+ * one is refused, since a selection of which one member is not understood would be of too much.
+ * NULL: all are let through. */
 struct manage_method {
     const char *name;
     void (*fn)(void *user, struct manage_call *call, const json_t *params);
+    const char *members;
 };
 
 /* Bounds; 0 stands for what is told behind it. */

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/suggest.h"
+
 /* Finds a member: 1, 0, or -EINVAL when it is needed. */
 static int
 params_find(const json_t *params, const char *name, enum manage_need need, const json_t **ret,
@@ -162,4 +164,44 @@ manage_get_word(const json_t *params, const char *name, enum manage_need need,
         snprintf(list + n, sizeof(list) - n, "%s\"%s\"", i > 0 ? ", " : "", words[i]);
     }
     return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "\"%s\" must be one of %s", name, list);
+}
+
+#define MEMBER_MAX 64 /* bytes of a member's name, with the NUL */
+
+/* Is the name among the members?  If not, the nearest one is in near[MEMBER_MAX], or "". */
+static bool
+params_member(const char *name, const char *members, char *near)
+{
+    struct suggest s = {.typed = name};
+    char word[MEMBER_MAX];
+    size_t n;
+
+    near[0] = '\0';
+    for (; *members != '\0'; members += n + strspn(members + n, " ")) {
+        n = strcspn(members, " ");
+        snprintf(word, sizeof(word), "%.*s", (int)n, members);
+        if (strcmp(word, name) == 0)
+            return true;
+        suggest_try(&s, word);
+        if (s.best == word) /* which the next one overwrites */
+            s.best = memcpy(near, word, sizeof(word));
+    }
+    return false;
+}
+
+int
+manage_check_members(const json_t *params, const char *members, struct lunette_error *err)
+{
+    json_t *p = (json_t *)(uintptr_t)params; /* iterators may change it; ours does not */
+    char near[MEMBER_MAX];
+
+    for (void *it = json_object_iter(p); it != NULL; it = json_object_iter_next(p, it)) {
+        const char *name = json_object_iter_key(it);
+
+        if (!params_member(name, members, near))
+            return lunette_fail(
+                err, -EINVAL, LUNETTE_DOM_USAGE, 0, "there is no parameter \"%.64s\"%s%s%s", name,
+                near[0] != '\0' ? "; was this meant: \"" : "", near, near[0] != '\0' ? "\"" : "");
+    }
+    return 0;
 }

@@ -43,4 +43,8 @@ void manage_pair(const json_t *pairs, size_t i, const char **ret_name, const cha
 int manage_get_word(const json_t *params, const char *name, enum manage_need need,
                     const char *const *words, unsigned *ret, struct lunette_error *err);
 
+/* Returns 0 where each member of params is in `members`, names with blanks between them; or -EINVAL
+ * with an error that names the one that is not, and the one that may have been meant. */
+int manage_check_members(const json_t *params, const char *members, struct lunette_error *err);
+
 #endif

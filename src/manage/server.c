@@ -7,6 +7,7 @@
 
 #include "base/suggest.h"
 #include "manage/calls.h"
+#include "manage/params.h"
 
 #define SUBSCRIBE "events.subscribe" /* the one method that is the server's own */
 
@@ -119,6 +120,7 @@ server_dispatch(struct manage_server *m, struct manage_peer *p,
 {
     const struct manage_method *k = m->cfg.methods;
     struct manage_call *call;
+    struct lunette_error err;
 
     if (strcmp(rq->method, SUBSCRIBE) == 0) {
         server_subscribe(p, rq->id);
@@ -128,6 +130,8 @@ server_dispatch(struct manage_server *m, struct manage_peer *p,
         k++;
     if (k->name == NULL)
         server_unknown(m, p, rq);
+    else if (k->members != NULL && manage_check_members(rq->params, k->members, &err) < 0)
+        manage_calls_refuse(p, rq->id, MANAGE_INVALID, err.msg);
     else if (manage_calls_begin(&m->calls, p, k->name, rq, &call) > 0)
         k->fn(m->cfg.user, call, rq->params);
 }

@@ -86,6 +86,12 @@ class Schema:
             self.bad += [f"{name}: {'/'.join(map(str, e.path))}: {e.message}" for e in v.iter_errors(value)]
 
 
+    def check_members(self, method, params):
+        """A daemon refuses parameters that it does not know."""
+        known = self.schema["$defs"].get(f"{method}.params", {}).get("properties", {})
+        self.bad += [f"{method}: the parameter {n} is not in the schema" for n in sorted(set(params) - set(known))]
+
+
 class Transcript:
     def __init__(self, path, program, root, daemon, schema):
         text = pathlib.Path(path).read_text(encoding="utf-8").replace("@VERSION@", version(program))
@@ -145,6 +151,7 @@ class Transcript:
                "asked": list(self.daemon.asked)}
         for method, params in got["asked"]:
             self.schema.check(f"{method}.params", params)
+            self.schema.check_members(method, params)
         if not want["asked"]:
             del want["asked"]
         for what, value in want.items():

@@ -97,7 +97,8 @@ hold(void *user, struct manage_call *call, const json_t *params)
     manage_fail(call, MANAGE_BUSY, "enough");
 }
 
-static const struct manage_method methods[] = {{"read", read_params}, {"hold", hold}, {NULL, NULL}};
+static const struct manage_method methods[] = {
+    {"read", read_params, "text n yes op list values"}, {"hold", hold, NULL}, {NULL, NULL, NULL}};
 
 static void
 answer_one(struct fuzz_manage *f, unsigned i, bool well)

@@ -93,8 +93,13 @@ served_progress(void *user, struct manage_call *call, const json_t *params)
 }
 
 static const struct manage_method served_methods[] = {
-    {"echo", served_echo},   {"hold", served_hold},         {"fail", served_fail},
-    {"large", served_large}, {"progress", served_progress}, {NULL, NULL},
+    {"echo", served_echo, NULL},
+    {"hold", served_hold, NULL},
+    {"fail", served_fail, NULL},
+    {"large", served_large, "bytes"},
+    {"progress", served_progress, ""},
+    {"select", served_echo, "target portal tpgt"},
+    {NULL, NULL, NULL},
 };
 
 static inline double

@@ -102,6 +102,36 @@ refusals_quote_nothing(void **state)
     served_end(&t);
 }
 
+/* A selection with a word that is not understood is not one of everything. */
+static void
+parameters_that_are_unknown(void **state)
+{
+    struct served t;
+    int fd;
+
+    (void)state;
+    served_begin(&t, NULL);
+    fd = served_raw(&t, SERVED_UID);
+    assert_non_null(strstr(
+        served_ask(&t, fd,
+                   "{\"id\":1,\"method\":\"select\",\"params\":{\"tpgt\":1,\"taget\":\"x\"}}\n"),
+        "{\"id\":1,\"error\":{\"code\":\"INVALID\",\"exit\":7,\"message\":"
+        "\"there is no parameter \\\"taget\\\"; was this meant: \\\"target\\\"\""));
+    assert_non_null(
+        strstr(served_ask(&t, fd, "{\"method\":\"select\",\"params\":{\"zzzzzzzz\":1}}\n"),
+               "\\\"zzzzzzzz\\\"\""));
+    assert_non_null(
+        strstr(served_ask(&t, fd, "{\"method\":\"select\",\"params\":{\"\":1}}\n"), "INVALID"));
+    assert_non_null(
+        strstr(served_ask(&t, fd, "{\"method\":\"progress\",\"params\":{\"a\":1}}\n"), "INVALID"));
+    assert_int_equal(t.runs, 0);
+    assert_non_null(
+        strstr(served_ask(&t, fd, "{\"method\":\"select\",\"params\":{\"tpgt\":1}}\n"), "result"));
+    assert_non_null(strstr(served_ask(&t, fd, "{\"method\":\"select\"}\n"), "result"));
+    close(fd);
+    served_end(&t);
+}
+
 static void
 others_may_not_call(void **state)
 {
@@ -317,6 +347,7 @@ main(void)
         cmocka_unit_test(requests_are_answered),
         cmocka_unit_test(bad_lines_are_refused),
         cmocka_unit_test(refusals_quote_nothing),
+        cmocka_unit_test(parameters_that_are_unknown),
         cmocka_unit_test(others_may_not_call),
         cmocka_unit_test(an_answer_comes_later),
         cmocka_unit_test(a_caller_goes_away),
