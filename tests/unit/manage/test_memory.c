@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/* The server of the management API when memory is short: the n-th allocation fails, for each n that
+ * there is.  A caller is answered or his connection ends, and others are served afterwards. */
+#include "served.h"
+
+#include <errno.h>
+
+static unsigned long countdown; /* 0: none fails */
+
+static bool
+fails_now(void)
+{
+    return countdown > 0 && --countdown == 0;
+}
+
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
+void *__real_calloc(size_t n, size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+void *__real_realloc(void *p, size_t size);
+void *__wrap_realloc(void *p, size_t size);
+char *__real_strdup(const char *s);
+char *__wrap_strdup(const char *s);
+
+void *
+__wrap_malloc(size_t size)
+{
+    return fails_now() ? NULL : __real_malloc(size);
+}
+
+void *
+__wrap_calloc(size_t n, size_t size)
+{
+    return fails_now() ? NULL : __real_calloc(n, size);
+}
+
+void *
+__wrap_realloc(void *p, size_t size)
+{
+    return fails_now() ? NULL : __real_realloc(p, size);
+}
+
+char *
+__wrap_strdup(const char *s)
+{
+    return fails_now() ? NULL : __real_strdup(s);
+}
+
+static void *
+jansson_malloc(size_t size)
+{
+    return fails_now() ? NULL : __real_malloc(size);
+}
+
+static const char *const asks[] = {
+    "{\"id\":\"a\",\"method\":\"echo\",\"params\":{\"a\":[1,2,{\"b\":null}]}}\n",
+    "{\"token\":\"t\",\"method\":\"echo\"}\n{\"token\":\"t\",\"method\":\"echo\"}\n",
+    "{\"id\":4,\"method\":\"progress\"}\n",
+    "{\"id\":5,\"method\":\"fail\"}\n",
+    "{\"id\":6,\"method\":\"nothing\"}\nnonsense\n",
+    "{\"id\":7,\"method\":\"events.subscribe\"}\n",
+    "{\"id\":8,\"method\":\"large\",\"params\":{\"bytes\":100000}}\n",
+};
+
+/* Asks once with the n-th allocation failing; false: there were not as many. */
+static bool
+ask_short(struct served *t, const char *ask, unsigned long n)
+{
+    int fd = served_raw(t, SERVED_UID);
+    size_t lines = 0, answers = 0;
+    const char *got;
+    bool end, failed;
+
+    for (const char *p = ask; *p != '\0'; p++)
+        lines += *p == '\n';
+    countdown = n;
+    served_send(t, fd, ask, strlen(ask));
+    manage_event(t->m, "e", json_object());
+    served_turns(t, 2);
+    failed = countdown == 0;
+    countdown = 0;
+    got = served_recv(t, fd, &end);
+    for (const char *p = got; *p != '\0'; p++)
+        answers += *p == '\n';
+    /* Each line is a whole one. */
+    assert_true(got[0] == '\0' || got[strlen(got) - 1] == '\n');
+    assert_true(end || answers >= lines);
+    close(fd);
+    served_turns(t, 3);
+    return failed;
+}
+
+static void
+each_allocation_fails(void **state)
+{
+    unsigned peers, tried = 0;
+    struct served t;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(asks) / sizeof(asks[0]); i++) {
+        served_begin(&t, NULL);
+        for (unsigned long n = 1; ask_short(&t, asks[i], n); n++) {
+            tried++;
+            manage_server_load(t.m, &peers, NULL);
+            assert_int_equal(peers, 0);
+        }
+        served_end(&t);
+    }
+    assert_in_range(tried, 50, 10000);
+}
+
+/* An answer that comes later, for which there is no memory then. */
+static void
+a_later_answer_fails(void **state)
+{
+    static const char ask[] = "{\"id\":1,\"token\":\"t\",\"method\":\"hold\"}\n";
+    bool end = false, failed = true;
+    struct served t;
+
+    (void)state;
+    for (unsigned long n = 1; failed; n++) {
+        const char *got;
+        int fd;
+
+        served_begin(&t, NULL);
+        fd = served_raw(&t, SERVED_UID);
+        assert_string_equal(served_ask(&t, fd, ask), "");
+        countdown = n;
+        manage_progress(t.held, json_pack("{s:s}", "half", "way"));
+        manage_reply(t.held, json_pack("{s:s}", "all", "done"));
+        served_turns(&t, 2);
+        failed = countdown == 0;
+        countdown = 0;
+        got = served_recv(&t, fd, &end);
+        assert_true(end || strstr(got, "result") != NULL || strstr(got, "NO_MEMORY") != NULL);
+        close(fd);
+        served_turns(&t, 2);
+        served_end(&t);
+    }
+    assert_false(end);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_allocation_fails),
+        cmocka_unit_test(a_later_answer_fails),
+    };
+
+    json_set_alloc_funcs(jansson_malloc, free);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
