@@ -83,7 +83,7 @@ try_connect(struct adm *adm, const char *path, struct lunette_error *err)
 static bool
 no_daemon(int r)
 {
-    return r == -ENOENT || r == -ECONNREFUSED || r == -EAGAIN;
+    return r == -ENOENT || r == -ECONNREFUSED;
 }
 
 /* Says why a daemon that was started is not there: its own last words, where it has any. */

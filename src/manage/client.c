@@ -12,6 +12,7 @@
 #include "manage/peer.h"
 
 #define ANSWER_VALUES_MAX (16u << 20) /* JSON values of an answer */
+#define CONNECT_GAP_MS    20          /* between tries to connect to a daemon that is busy */
 #define EVENTS_MAX        1024 /* that wait for manage_client_event; the oldest are dropped */
 
 struct manage_client {
@@ -148,8 +149,8 @@ manage_client_adopt(struct loop *l, struct stream *s, struct manage_client **ret
 
 /* A connection that is being made. */
 struct client_connect {
-    struct loop_timer timer;
-    bool done, late;
+    struct loop_timer timer, again;
+    bool done, late, waited;
     int err;
 };
 
@@ -170,24 +171,50 @@ client_connect_late(struct loop_timer *t)
 
 static const struct stream_events client_connect_events = {.connected = client_connected};
 
-/* Waits for the connection: 0 or -errno. */
+static void
+client_connect_again(struct loop_timer *t)
+{
+    container_of(t, struct client_connect, again)->waited = true;
+}
+
+/* Tries once: 0 or -errno. */
+static int
+client_connect_once(struct loop *l, const struct sock_addr *to, struct client_connect *k,
+                    struct stream **ret)
+{
+    int r = stream_connect(l, to, NULL, &client_connect_events, k, ret);
+
+    if (r < 0)
+        return r;
+    k->done = false;
+    while (r >= 0 && !k->done && !k->late)
+        r = loop_run(l, -1);
+    r = r < 0 ? r : k->done ? k->err : -ETIMEDOUT;
+    if (r < 0)
+        stream_close(*ret);
+    return r;
+}
+
+/* Waits for the connection: 0 or -errno.  A daemon that so many want to talk to that its queue is
+ * full (-EAGAIN) is asked again. */
 static int
 client_connect_wait(struct loop *l, const struct sock_addr *to, int64_t timeout_ms,
                     struct stream **ret)
 {
     struct client_connect k = {.done = false};
-    int r = stream_connect(l, to, NULL, &client_connect_events, &k, ret);
+    int r, turn = 0;
 
-    if (r < 0)
-        return r;
     loop_timer_init(&k.timer, client_connect_late);
+    loop_timer_init(&k.again, client_connect_again);
     loop_timer_start(l, &k.timer, (uint64_t)timeout_ms * LOOP_NS_PER_MS);
-    while (r >= 0 && !k.done && !k.late)
-        r = loop_run(l, -1);
+    while ((r = client_connect_once(l, to, &k, ret)) == -EAGAIN && !k.late && turn >= 0) {
+        k.waited = false;
+        loop_timer_start(l, &k.again, CONNECT_GAP_MS * LOOP_NS_PER_MS);
+        while (turn >= 0 && !k.waited && !k.late)
+            turn = loop_run(l, -1);
+    }
     loop_timer_stop(l, &k.timer);
-    r = r < 0 ? r : k.done ? k.err : -ETIMEDOUT;
-    if (r < 0)
-        stream_close(*ret);
+    loop_timer_stop(l, &k.again);
     return r;
 }
 

@@ -32,7 +32,7 @@ int manage_client_adopt(struct loop *l, struct stream *s, struct manage_client *
 
 /* Connects to the daemon that answers at a path, within timeout_ms.  What answers there must run as
  * uid or as root, since it is told secrets.  Returns 0, or -errno with the reason; -ENOENT and
- * -ECONNREFUSED: no daemon is there. */
+ * -ECONNREFUSED: no daemon is there; -ETIMEDOUT: one is, but takes no connection. */
 int manage_client_connect(struct loop *l, const char *path, uid_t uid, int64_t timeout_ms,
                           struct manage_client **ret, struct lunette_error *err);
 

@@ -8,6 +8,7 @@ script of this test.
 import os
 import pathlib
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -20,7 +21,7 @@ DAEMON = """#!/usr/bin/env python3
 import os, socket, sys, time
 path = sys.argv[2] + "/run/iscsid.sock"
 if os.fork():
-    for _ in range(200):          # the parent ends when the daemon is ready
+    for _ in range(2000):         # the parent ends when the daemon is ready
         if os.path.exists(path):
             sys.exit(0)
         time.sleep(0.02)
@@ -35,11 +36,11 @@ try:
 except OSError:
     sys.exit(1)
 s.listen()
-s.settimeout(5)
+s.settimeout(60)
 try:
     while True:
         c, _ = s.accept()
-        c.settimeout(5)
+        c.settimeout(60)
         while c.recv(65536):
             c.sendall(b'{"id": 1, "result": {"nodes": [{"target": "iqn.a:b", "portal": "1.2.3.4:3260", "tpgt": 1}]}}\\n')
 except OSError:
@@ -65,6 +66,13 @@ class Place:
         return self
 
     def __exit__(self, *_):
+        """Ends the daemons that were started, by the numbers that they have left."""
+        pids = self.root / "pids"
+        for pid in pids.read_text(encoding="utf-8").split() if pids.exists() else []:
+            try:
+                os.kill(int(pid), signal.SIGKILL)
+            except ProcessLookupError:
+                pass
         self.dir.cleanup()
 
     def start(self, *args, **env):
@@ -104,7 +112,7 @@ def started():
         begin = time.monotonic()
         rc, out, err = p.run("--root", str(p.root), "-m", "node")
         check("started", rc == 0 and out == "1.2.3.4:3260,1 iqn.a:b\n" and err == "", rc, out, err)
-        check("its output is not waited for", time.monotonic() - begin < 4.5, time.monotonic() - begin)
+        check("its output is not waited for", time.monotonic() - begin < 40, time.monotonic() - begin)
         rc, out, err = p.run("-m", "node", "--no-start", LUNETTE_ROOT=str(p.root))
         check("it goes on, and is found by the environment", rc == 0, rc, out, err)
 

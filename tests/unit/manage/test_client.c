@@ -26,7 +26,7 @@ requests_against_the_server(void **state)
     (void)state;
     served_begin(&t, NULL);
     c = served_client(&t);
-    assert_int_equal(manage_client_request(c, "echo", NULL, json_pack("{s:s}", "a", "b"), 1000,
+    assert_int_equal(manage_client_request(c, "echo", NULL, json_pack("{s:s}", "a", "b"), 60000,
                                            NULL, NULL, &result, &fail),
                      0);
     assert_string_equal(json_string_value(json_object_get(json_object_get(result, "params"), "a")),
@@ -37,8 +37,9 @@ requests_against_the_server(void **state)
                      0);
     assert_int_equal(steps, 3);
     json_decref(result);
-    assert_int_equal(manage_client_request(c, "fail", NULL, NULL, 1000, NULL, NULL, &result, &fail),
-                     -EREMOTEIO);
+    assert_int_equal(
+        manage_client_request(c, "fail", NULL, NULL, 60000, NULL, NULL, &result, &fail),
+        -EREMOTEIO);
     assert_int_equal(fail.exit, 21);
     assert_string_equal(fail.code, "NOT_FOUND");
     assert_string_equal(fail.message, "no \"node\" ?[31m here");
@@ -48,13 +49,13 @@ requests_against_the_server(void **state)
     assert_int_equal(fail.exit, MANAGE_TIMEOUT);
     assert_non_null(strstr(fail.message, "hold"));
     manage_reply(t.held, json_pack("{s:i}", "late", 1));
-    assert_int_equal(manage_client_request(c, "echo", NULL, NULL, 1000, NULL, NULL, &result, &fail),
-                     0);
+    assert_int_equal(
+        manage_client_request(c, "echo", NULL, NULL, 60000, NULL, NULL, &result, &fail), 0);
     assert_non_null(json_object_get(result, "runs"));
     json_decref(result);
     /* a large answer */
     assert_int_equal(manage_client_request(c, "large", NULL, json_pack("{s:i}", "bytes", 9000000),
-                                           1000, NULL, NULL, &result, &fail),
+                                           60000, NULL, NULL, &result, &fail),
                      0);
     assert_int_equal(json_string_length(json_object_get(result, "text")), 9000000);
     json_decref(result);
@@ -75,24 +76,25 @@ events_wait_for_the_caller(void **state)
     served_begin(&t, NULL);
     c = served_client(&t);
     assert_int_equal(
-        manage_client_request(c, "events.subscribe", NULL, NULL, 1000, NULL, NULL, &got, &fail), 0);
+        manage_client_request(c, "events.subscribe", NULL, NULL, 60000, NULL, NULL, &got, &fail),
+        0);
     json_decref(got);
     assert_int_equal(manage_client_event(c, 20, &got, &fail), -ETIMEDOUT);
     manage_event(t.m, "one", NULL);
     manage_event(t.m, "two", NULL);
     /* they come while another answer is waited for */
-    assert_int_equal(manage_client_request(c, "echo", NULL, NULL, 1000, NULL, NULL, &got, &fail),
+    assert_int_equal(manage_client_request(c, "echo", NULL, NULL, 60000, NULL, NULL, &got, &fail),
                      0);
     json_decref(got);
-    assert_int_equal(manage_client_event(c, 1000, &got, &fail), 0);
+    assert_int_equal(manage_client_event(c, 60000, &got, &fail), 0);
     assert_string_equal(json_string_value(json_object_get(got, "event")), "one");
     json_decref(got);
-    assert_int_equal(manage_client_event(c, 1000, &got, &fail), 0);
+    assert_int_equal(manage_client_event(c, 60000, &got, &fail), 0);
     assert_string_equal(json_string_value(json_object_get(got, "event")), "two");
     json_decref(got);
     manage_server_free(&t.m);
-    assert_int_equal(manage_client_event(c, 1000, &got, &fail), -ENOTCONN);
-    assert_int_equal(manage_client_request(c, "echo", NULL, NULL, 1000, NULL, NULL, &got, &fail),
+    assert_int_equal(manage_client_event(c, 60000, &got, &fail), -ENOTCONN);
+    assert_int_equal(manage_client_request(c, "echo", NULL, NULL, 60000, NULL, NULL, &got, &fail),
                      -ENOTCONN);
     assert_int_equal(fail.exit, MANAGE_DAEMON_LOST);
     manage_client_free(&c);
@@ -140,7 +142,7 @@ daemons_that_lie(void **state)
         assert_int_equal(send(fds[1], rows[i].says, strlen(rows[i].says), 0), strlen(rows[i].says));
         /* Not closed but shut down: the request that comes would else reset the connection. */
         assert_int_equal(shutdown(fds[1], SHUT_WR), 0);
-        r = manage_client_request(c, "m", NULL, NULL, 5000, NULL, NULL, &result, &fail);
+        r = manage_client_request(c, "m", NULL, NULL, 60000, NULL, NULL, &result, &fail);
         if (r != rows[i].r || fail.exit != rows[i].exit)
             fail_msg("%s: %d, exit %d", rows[i].says, r, fail.exit);
         for (const char *p = fail.message; r < 0 && *p != '\0'; p++)
@@ -167,14 +169,14 @@ a_daemon_at_a_path(void **state)
     assert_non_null(mkdtemp(dir));
     (void)snprintf(path, sizeof(path), "%s/sock", dir);
     served_begin_as(&t, NULL, getuid());
-    assert_int_equal(manage_client_connect(t.loop, path, getuid(), 1000, &c, &err), -ENOENT);
+    assert_int_equal(manage_client_connect(t.loop, path, getuid(), 60000, &c, &err), -ENOENT);
     assert_non_null(strstr(err.msg, path));
     assert_int_equal(manage_server_listen(t.m, path, -1, &err), 0);
     assert_int_equal(manage_server_listen(t.m, path, -1, &err), -EADDRINUSE);
     assert_non_null(strstr(err.msg, path));
-    assert_int_equal(manage_client_connect(t.loop, path, getuid(), 1000, &c, &err), 0);
-    assert_int_equal(manage_client_request(c, "echo", NULL, NULL, 1000, NULL, NULL, &result, &fail),
-                     0);
+    assert_int_equal(manage_client_connect(t.loop, path, getuid(), 60000, &c, &err), 0);
+    assert_int_equal(
+        manage_client_request(c, "echo", NULL, NULL, 60000, NULL, NULL, &result, &fail), 0);
     json_decref(result);
     manage_client_free(&c);
     memset(long_path, 'x', sizeof(long_path) - 1);
@@ -187,6 +189,56 @@ a_daemon_at_a_path(void **state)
     served_end(&t);
     assert_int_equal(access(path, F_OK), -1);
     assert_int_equal(rmdir(dir), 0);
+}
+
+/* A daemon whose queue of connections is full, and the test that empties it after a while. */
+struct busy {
+    struct loop_timer timer;
+    int listener;
+};
+
+static void
+take_connections(struct loop_timer *t)
+{
+    int fd, listener = container_of(t, struct busy, timer)->listener;
+
+    while ((fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0)
+        close(fd);
+}
+
+static void
+a_daemon_is_busy(void **state)
+{
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    char dir[] = "/tmp/manage-XXXXXX";
+    struct lunette_error err = {.msg = ""};
+    struct manage_client *c = NULL;
+    struct busy b = {.listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
+    int fill[8];
+    struct served t;
+
+    (void)state;
+    served_begin(&t, NULL);
+    assert_non_null(mkdtemp(dir));
+    (void)snprintf(at.sun_path, sizeof(at.sun_path), "%s/sock", dir);
+    assert_int_equal(bind(b.listener, (struct sockaddr *)&at, sizeof(at)), 0);
+    assert_int_equal(listen(b.listener, 0), 0);
+    for (unsigned i = 0; i < 8; i++) {
+        fill[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        (void)connect(fill[i], (struct sockaddr *)&at, sizeof(at));
+    }
+    assert_int_equal(manage_client_connect(t.loop, at.sun_path, getuid(), 60, &c, &err),
+                     -ETIMEDOUT);
+    loop_timer_init(&b.timer, take_connections);
+    loop_timer_start(t.loop, &b.timer, 50 * LOOP_NS_PER_MS);
+    assert_int_equal(manage_client_connect(t.loop, at.sun_path, getuid(), 60000, &c, &err), 0);
+    manage_client_free(&c);
+    for (unsigned i = 0; i < 8; i++)
+        close(fill[i]);
+    close(b.listener);
+    assert_int_equal(unlink(at.sun_path), 0);
+    assert_int_equal(rmdir(dir), 0);
+    served_end(&t);
 }
 
 /* A listening socket that a service manager has made. */
@@ -222,6 +274,7 @@ main(void)
         cmocka_unit_test(events_wait_for_the_caller),
         cmocka_unit_test(daemons_that_lie),
         cmocka_unit_test(a_daemon_at_a_path),
+        cmocka_unit_test(a_daemon_is_busy),
         cmocka_unit_test(a_socket_that_is_handed_over),
     };
 
