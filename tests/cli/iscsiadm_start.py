@@ -22,7 +22,7 @@ import os, socket, sys, time
 path = sys.argv[2] + "/run/iscsid.sock"
 if os.fork():
     for _ in range(2000):         # the parent ends when the daemon is ready
-        if os.path.exists(path):
+        if os.path.exists(path) or not os.path.isdir(sys.argv[2]):
             sys.exit(0)
         time.sleep(0.02)
     sys.exit(1)
