@@ -2,7 +2,7 @@
 /* login/backoff.h - how long to wait between tries to log in again.
  *
  * Plain arithmetic, without timers, so that all of it can be tested.  docs/design/reopen.md has
- * the reasons for the numbers.  Internal to login/; loop's thread.
+ * the reasons for the numbers.  Used by login/, and by control/ for first logins; loop's thread.
  */
 #ifndef LOGIN_BACKOFF_H
 #define LOGIN_BACKOFF_H

@@ -9,16 +9,47 @@ gate_has_room(const struct login_gate *g)
     return g->max == 0 || g->inside < g->max;
 }
 
+/* Is there room for one more of those that stand behind? */
+static bool
+gate_has_room_behind(const struct login_gate *g)
+{
+    return g->max == 0 || g->inside_behind < (g->max > 1 ? g->max / 2 : 1);
+}
+
+static void
+gate_pass(struct login_gate *g, struct login_turn *t)
+{
+    t->inside = true;
+    g->inside++;
+    g->inside_behind += t->behind;
+    if (t->behind)
+        g->overtaken = 0;
+    else if (!list_empty(&g->behind))
+        g->overtaken++;
+}
+
+/* Whose turn it is, or NULL: nobody's. */
+static struct login_turn *
+gate_next(const struct login_gate *g)
+{
+    bool behind = !list_empty(&g->behind) && gate_has_room_behind(g) &&
+                  (list_empty(&g->waiting) || g->overtaken >= LOGIN_GATE_OVERTAKEN);
+    const struct list *row = behind ? &g->behind : &g->waiting;
+
+    if (!gate_has_room(g) || list_empty(row))
+        return NULL;
+    return container_of(row->next, struct login_turn, node);
+}
+
 static void
 gate_work(struct loop_work *w)
 {
     struct login_gate *g = container_of(w, struct login_gate, work);
+    struct login_turn *t;
 
-    while (gate_has_room(g) && !list_empty(&g->waiting)) {
-        struct login_turn *t = container_of(list_pop_front(&g->waiting), struct login_turn, node);
-
-        t->inside = true;
-        g->inside++;
+    while ((t = gate_next(g)) != NULL) {
+        list_del(&t->node);
+        gate_pass(g, t);
         t->passed(t); /* t may be gone */
     }
 }
@@ -27,7 +58,7 @@ gate_work(struct loop_work *w)
 static void
 gate_wake(struct login_gate *g)
 {
-    if (gate_has_room(g) && !list_empty(&g->waiting))
+    if (gate_next(g) != NULL)
         loop_defer(g->loop, &g->work);
 }
 
@@ -36,13 +67,14 @@ login_gate_init(struct login_gate *g, struct loop *loop, uint32_t max)
 {
     *g = (struct login_gate){.loop = loop, .max = max};
     list_init(&g->waiting);
+    list_init(&g->behind);
     loop_work_init(&g->work, gate_work);
 }
 
 void
 login_gate_fini(struct login_gate *g)
 {
-    assert(g->inside == 0 && list_empty(&g->waiting));
+    assert(g->inside == 0 && list_empty(&g->waiting) && list_empty(&g->behind));
     loop_defer_cancel(&g->work);
 }
 
@@ -65,13 +97,14 @@ login_gate_enter(struct login_gate *g, struct login_turn *t)
 {
     assert(t->gate == NULL && t->passed != NULL);
     t->gate = g;
-    if (gate_has_room(g) && list_empty(&g->waiting)) { /* nobody is overtaken */
-        t->inside = true;
-        g->inside++;
-        return true;
+    list_push_back(t->behind ? &g->behind : &g->waiting, &t->node);
+    if (gate_next(g) != t) { /* nobody is overtaken */
+        gate_wake(g);
+        return false;
     }
-    list_push_back(&g->waiting, &t->node);
-    return false;
+    list_del(&t->node);
+    gate_pass(g, t);
+    return true;
 }
 
 void
@@ -88,5 +121,6 @@ login_gate_leave(struct login_turn *t)
     t->inside = false;
     assert(g->inside > 0);
     g->inside--;
+    g->inside_behind -= t->behind;
     gate_wake(g);
 }

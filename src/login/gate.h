@@ -6,6 +6,11 @@
  * others wait for their turn in the order in which they came, first logins and reopened sessions
  * alike.
  *
+ * Those whose last try has failed, or whose portal does not answer others, stand behind: they wait
+ * in a row of their own, let all others go first, and have half of the places at most.  So dead
+ * portals, each of which holds a place until a time limit is over, never keep the living out.  To
+ * be sure of their turn, one of them goes after LOGIN_GATE_OVERTAKEN that have gone first.
+ *
  * There is one gate for each context or process.  All of it runs on the loop's thread, and nothing
  * is allocated.
  */
@@ -20,19 +25,25 @@
 
 #define LOGIN_GATE_MAX 32 /* logins under way, unless the owner says otherwise */
 
+#define LOGIN_GATE_OVERTAKEN 8 /* go first while others stand behind, then one of those goes */
+
 struct login_gate {
     struct loop *loop;
-    uint32_t max;        /* logins under way at a time; 0: no limit */
-    uint32_t inside;     /* that have passed and not left */
-    struct list waiting; /* struct login_turn, the one that came first in front */
+    uint32_t max;           /* logins under way at a time; 0: no limit */
+    uint32_t inside;        /* that have passed and not left */
+    uint32_t inside_behind; /* of these, those that stood behind */
+    uint32_t overtaken;     /* how many have gone first since one that stood behind went */
+    struct list waiting;    /* struct login_turn, the one that came first in front */
+    struct list behind;     /* likewise */
     struct loop_work work;
 };
 
 /* A place at the gate, embedded in whoever logs in. */
 struct login_turn {
     struct list node;
-    struct login_gate *gate;              /* NULL: neither waiting nor inside */
-    bool inside;                          /* it has passed */
+    struct login_gate *gate; /* NULL: neither waiting nor inside */
+    bool inside;             /* it has passed */
+    bool behind; /* it stands behind others; its owner says so before it comes to the gate */
     void (*passed)(struct login_turn *t); /* may leave the gate, or free what t is part of */
 };
 

@@ -212,6 +212,7 @@ reopen_due(struct iscsi_reopen *r)
     login_free(&r->login);
     logout_free(&r->logout);
     r->state = REOPEN_QUEUED;
+    r->turn.behind = r->attempt > 1; /* one that has failed lets others go first */
     if (login_gate_enter(r->gate, &r->turn))
         reopen_try(r);
 }

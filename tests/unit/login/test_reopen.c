@@ -756,6 +756,79 @@ gate_order(void **state)
     world_free(w);
 }
 
+static void
+guest_comes(struct login_gate *gate, struct guest *g, unsigned *order, bool behind, bool passes)
+{
+    *g = (struct guest){.order = order};
+    login_turn_init(&g->turn, guest_passed);
+    g->turn.behind = behind;
+    assert_int_equal(login_gate_enter(gate, &g->turn), passes);
+}
+
+/* Those whose portal is dead have half of the places, and others go first. */
+static void
+gate_behind(void **state)
+{
+    struct world *w = world_new(1);
+    struct login_gate gate;
+    struct guest dead[4], live[6];
+    unsigned order = 0;
+
+    (void)state;
+    login_gate_init(&gate, &w->l, 4);
+    for (int i = 0; i < 4; i++)
+        guest_comes(&gate, &dead[i], &order, true, i < 2); /* though there is room for all */
+    guest_comes(&gate, &live[0], &order, false, true);
+    guest_comes(&gate, &live[1], &order, false, true);
+    guest_comes(&gate, &live[2], &order, false, false);
+    login_gate_leave(&dead[0].turn);
+    world_drain(w);
+    assert_int_equal(live[2].passed_at, 1); /* before dead[2], which came earlier */
+    login_gate_leave(&live[0].turn);
+    world_drain(w);
+    assert_int_equal(dead[2].passed_at, 2); /* there is nobody else */
+    login_gate_leave(&live[1].turn);
+    world_drain(w);
+    assert_int_equal(dead[3].passed_at, 0); /* a place is kept for others */
+    guest_comes(&gate, &live[3], &order, false, true);
+    login_gate_leave(&dead[3].turn); /* gives up waiting */
+    for (int i = 0; i < 4; i++)
+        login_gate_leave(&dead[i].turn);
+    for (int i = 0; i < 4; i++)
+        login_gate_leave(&live[i].turn);
+    world_drain(w);
+    assert_int_equal(order, 2);
+    login_gate_fini(&gate);
+    world_free(w);
+}
+
+/* However many others come, whoever stands behind gets his turn. */
+static void
+gate_behind_goes_too(void **state)
+{
+    struct world *w = world_new(1);
+    struct login_gate gate;
+    struct guest dead, live[LOGIN_GATE_OVERTAKEN + 3];
+    unsigned order = 0, n = LOGIN_GATE_OVERTAKEN + 3;
+
+    (void)state;
+    login_gate_init(&gate, &w->l, 1);
+    guest_comes(&gate, &live[0], &order, false, true);
+    guest_comes(&gate, &dead, &order, true, false);
+    for (unsigned i = 1; i < n; i++)
+        guest_comes(&gate, &live[i], &order, false, false);
+    for (unsigned i = 0; i < n; i++) {
+        login_gate_leave(&live[i].turn);
+        world_drain(w);
+        login_gate_leave(dead.passed_at > 0 ? &dead.turn : &live[i].turn);
+        world_drain(w);
+    }
+    assert_int_equal(dead.passed_at, LOGIN_GATE_OVERTAKEN + 1);
+    assert_int_equal(order, n);
+    login_gate_fini(&gate);
+    world_free(w);
+}
+
 /* Many sessions of one gate are lost together: no more than its limit log in at a time, and all
  * come back. */
 static void
@@ -776,7 +849,7 @@ gate_cap(void **state)
         struct reopen_callbacks cb = {
             .lost = tale_on_lost, .back = tale_on_back, .gave_up = tale_on_gave_up, .user = &t[i]};
         struct reopen_config rc = {.login = &t[i].cfg};
-        struct login_callbacks first = {tale_on_first_login, &t[i]};
+        struct login_callbacks first = {.done = tale_on_first_login, .user = &t[i]};
         struct iscsi_login *l;
 
         t[i] = (struct tale){.w = w};
@@ -851,6 +924,8 @@ main(void)
         cmocka_unit_test(session_is_gone),
         cmocka_unit_test(session_is_gone_and_lost),
         cmocka_unit_test(gate_order),
+        cmocka_unit_test(gate_behind),
+        cmocka_unit_test(gate_behind_goes_too),
         cmocka_unit_test(gate_cap),
     };
 
