@@ -294,7 +294,7 @@ session_login_done(void *user, const struct login_result *res, const struct lune
 static int
 session_log_in(struct lunette_session *s, struct lunette_error *err)
 {
-    struct login_callbacks cb = {session_login_done, s};
+    struct login_callbacks cb = {.done = session_login_done, .user = s};
 
     return login_start(s->ctx->ctl, &s->url->cfg, &cb, &s->login, err);
 }

@@ -42,6 +42,10 @@ struct login_callbacks {
      * for recovery again.  err has the domain CONNECT (detail: errno), LOGIN (detail: Status-Class
      * << 8 | Status-Detail; 0 if we have refused the target), PROTO, TIMEOUT, USAGE or OS. */
     void (*done)(void *user, const struct login_result *res, const struct lunette_error *err);
+    /* LOGIN_NEW has made session sid in the data plane, and has sent it nothing yet: what the owner
+     * asks for inside this call is served before all that follows, START_CONN above all.  The
+     * owner must not free or cancel the login inside.  May be NULL. */
+    void (*made)(void *user, uint32_t sid);
     void *user;
 };
 

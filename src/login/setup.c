@@ -18,6 +18,8 @@ on_session(void *user, const struct iscsi_reply *rep)
     if (rep->err == 0) {
         l->sid = rep->sid;
         l->have_session = true;
+        if (l->cb.made != NULL && l->op.state == CTL_OP_RUNNING)
+            l->cb.made(l->cb.user, l->sid);
     }
     login_replied(l, rep);
 }

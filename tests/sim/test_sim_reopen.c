@@ -225,7 +225,7 @@ keep_session(struct world *w)
 static void
 session_open(struct world *w)
 {
-    struct login_callbacks first = {on_login, w};
+    struct login_callbacks first = {.done = on_login, .user = w};
     struct iscsi_login *l;
 
     keep_session(w);

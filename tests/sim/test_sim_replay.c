@@ -263,7 +263,7 @@ session_open(struct world *w)
 {
     struct reopen_config rc = {.login = &w->cfg, .reopen_max = REOPEN_MAX_DEFAULT};
     struct reopen_callbacks cb = {.back = on_back, .gave_up = on_gave_up, .user = w};
-    struct login_callbacks first = {on_login, w};
+    struct login_callbacks first = {.done = on_login, .user = w};
     struct login_config *cfg = &w->cfg;
     struct iscsi_login *l;
 

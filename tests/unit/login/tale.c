@@ -117,7 +117,7 @@ tale_begin_as(struct tale *t, uint64_t seed, uint32_t reopen_max,
                                   .event = on_other,
                                   .user = t};
     struct reopen_config rc = {.login = &t->cfg, .reopen_max = reopen_max};
-    struct login_callbacks first = {tale_on_first_login, t};
+    struct login_callbacks first = {.done = tale_on_first_login, .user = t};
     struct iscsi_login *l;
 
     *t = (struct tale){.w = world_new(seed)};
