@@ -15,6 +15,7 @@ struct ipc_delayed {
     uint64_t last_ns[IPC_LANES]; /* a lane keeps its order */
     struct list msgs;
     unsigned requests;
+    uint64_t messages, cut_at; /* cut_at 0: at none */
     bool cut, refuse_events;
 };
 
@@ -24,6 +25,17 @@ struct msg {
     struct ipc_delayed *d;
     struct ipc_packet *p;
 };
+
+/* The client sends or is handed a message.  False: it has died before. */
+static bool
+client_lives(struct ipc_delayed *d)
+{
+    if (!d->cut && d->cut_at > 0 && d->messages + 1 >= d->cut_at)
+        d->cut = true;
+    else if (!d->cut)
+        d->messages++;
+    return !d->cut;
+}
 
 static struct ipc_packet *
 msg_open(struct msg *m)
@@ -47,7 +59,7 @@ deliver(struct loop_timer *t)
     struct ipc_receiver *to =
         p->lane == IPC_LANE_REQUESTS ? &d->carrier.server : &d->carrier.client;
 
-    if (p->lane == IPC_LANE_REQUESTS || !d->cut)
+    if (p->lane == IPC_LANE_REQUESTS || client_lives(d))
         to->take(to->user, p);
     else
         ipc_packet_drop(d->carrier.server_loop, p);
@@ -61,7 +73,7 @@ delayed_send(struct ipc_carrier *c, struct ipc_packet *p)
     uint64_t *last = &d->last_ns[p->lane], when;
     struct msg *m;
 
-    if (d->cut && p->lane == IPC_LANE_REQUESTS)
+    if (p->lane == IPC_LANE_REQUESTS && !client_lives(d))
         return -EPIPE;
     if (d->refuse_events && p->lane == IPC_LANE_EVENTS)
         return -EAGAIN;
@@ -124,6 +136,24 @@ void
 ipc_delayed_cut(struct ipc_delayed *d)
 {
     d->cut = true;
+}
+
+void
+ipc_delayed_cut_at(struct ipc_delayed *d, uint64_t more)
+{
+    d->cut_at = more > 0 ? d->messages + more : 0;
+}
+
+bool
+ipc_delayed_is_cut(const struct ipc_delayed *d)
+{
+    return d->cut;
+}
+
+uint64_t
+ipc_delayed_messages(const struct ipc_delayed *d)
+{
+    return d->messages;
 }
 
 void

@@ -23,6 +23,13 @@ struct ipc *ipc_delayed_ipc(struct ipc_delayed *d);
  * it; what it has sent still arrives, as from a socket. */
 void ipc_delayed_cut(struct ipc_delayed *d);
 
+/* It dies at the message that comes after `more` - 1 others from now on, be it one that it sends or
+ * one that is handed to it: that one is not.  more 0: at none. */
+void ipc_delayed_cut_at(struct ipc_delayed *d, uint64_t more);
+bool ipc_delayed_is_cut(const struct ipc_delayed *d);
+/* Messages that the client has sent or was handed. */
+uint64_t ipc_delayed_messages(const struct ipc_delayed *d);
+
 /* While on, the client takes no events: the data plane keeps them, or drops them and says so. */
 void ipc_delayed_refuse_events(struct ipc_delayed *d, bool on);
 
