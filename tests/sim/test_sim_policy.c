@@ -1,0 +1,746 @@
+/* SPDX-License-Identifier: MIT */
+/* What an owner of control/ may ask for, and when: callers who share, who give up, who interrupt;
+ * sessions without records; exports; thousands of sessions with dead portals among them.
+ */
+#include "tests/sim/control_world.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Somebody who waits. */
+struct person {
+    struct control_waiter w;
+    unsigned told;
+    struct lunette_error err;
+};
+
+static void
+person_told(struct control_waiter *w, const struct lunette_error *err)
+{
+    struct person *p = container_of(w, struct person, w);
+
+    p->told++;
+    p->err = (struct lunette_error){.code = 0};
+    if (err != NULL)
+        p->err = *err;
+}
+
+static void
+person_init(struct person *p)
+{
+    *p = (struct person){.told = 0};
+    control_waiter_init(&p->w, person_told);
+}
+
+static bool
+is_told(void *user)
+{
+    return ((struct person *)user)->told > 0;
+}
+
+static void
+wait_for(struct cw *w, struct person *p)
+{
+    assert_true(sim_run_until(w->sim, is_told, p, CW_LIMIT_NS));
+}
+
+static struct cw *
+quiet_world(unsigned loops)
+{
+    struct cw *w = cw_new(1, loops);
+
+    w->quiet = true;
+    cw_control_start(w);
+    return w;
+}
+
+static enum control_state
+state_of(struct cw *w, unsigned i)
+{
+    struct control_info info;
+
+    control_node_get_info(w->node[i].n, &info);
+    return info.state;
+}
+
+/* ---- callers -------------------------------------------------------------------------------- */
+
+/* All who ask for the same share one login, and each gives up alone. */
+static void
+callers_share(void **state)
+{
+    struct cw *w = quiet_world(1);
+    struct control_node *n = w->node[0].n;
+    struct person p[4];
+
+    (void)state;
+    for (int i = 0; i < 4; i++) { /* before the data plane was looked at */
+        person_init(&p[i]);
+        assert_int_equal(control_login(n, &p[i].w, NULL), 0);
+    }
+    control_waiter_cancel(&p[1].w);
+    wait_for(w, &p[0]);
+    assert_int_equal(p[0].err.code, 0);
+    assert_int_equal(p[2].told, 1);
+    assert_int_equal(p[3].told, 1);
+    assert_int_equal(p[1].told, 0);
+    assert_int_equal(cw_logins(w), 1);
+    assert_int_equal(control_login(n, &p[1].w, &p[1].err), -EEXIST);
+    assert_int_equal(control_logout(w->node[1].n, &p[1].w, &p[1].err), -ENOENT);
+    person_init(&p[0]);
+    assert_int_equal(control_logout(n, &p[0].w, NULL), 0);
+    person_init(&p[1]);
+    assert_int_equal(control_login(n, &p[1].w, NULL), 0); /* who asks last, wins */
+    person_init(&p[2]);
+    assert_int_equal(control_logout(n, &p[2].w, NULL), 0);
+    wait_for(w, &p[0]);
+    assert_int_equal(p[0].err.code, 0);
+    assert_int_equal(p[1].err.code, -ECANCELED);
+    assert_int_equal(p[2].told, 1);
+    assert_int_equal(state_of(w, 0), CONTROL_IS_DOWN);
+    cw_check(w);
+    cw_free(w);
+}
+
+static bool
+is_in_state(void *user)
+{
+    struct cw *w = user;
+
+    return w->node[0].n->state == w->until;
+}
+
+/* A logout comes in each state that a login goes through. */
+static void
+logout_interrupts(void **state)
+{
+    static const enum control_state in[] = {CONTROL_IS_WAITING, CONTROL_IS_QUEUED, CONTROL_IS_LOGIN,
+                                            CONTROL_IS_UP, CONTROL_IS_LOST};
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof(in) / sizeof(in[0]); i++) {
+        struct cw *w = quiet_world(1);
+        struct person login, logout;
+        uint64_t began;
+
+        w->until = in[i];
+        person_init(&login);
+        person_init(&logout);
+        if (in[i] == CONTROL_IS_QUEUED)
+            w->gate.inside = w->gate.max; /* others are logging in */
+        sim_refuse(w->sim, NULL, in[i] == CONTROL_IS_WAITING);
+        sim_stall(w->sim, NULL, in[i] == CONTROL_IS_LOGIN);
+        assert_int_equal(control_login(w->node[0].n, &login.w, NULL), 0);
+        if (in[i] == CONTROL_IS_LOST) {
+            wait_for(w, &login);
+            sim_refuse(w->sim, NULL, true);
+            (void)sim_cut(w->sim, NULL, SIM_RESET);
+        }
+        assert_true(sim_run_until(w->sim, is_in_state, w, CW_LIMIT_NS));
+        began = sim_now_ns(w->sim);
+        assert_int_equal(control_logout(w->node[0].n, &logout.w, NULL), 0);
+        wait_for(w, &logout);
+        assert_int_equal(logout.err.code, 0);
+        assert_true(sim_now_ns(w->sim) - began < 100 * CW_MS);
+        wait_for(w, &login);
+        assert_int_equal(login.err.code, in[i] < CONTROL_IS_UP ? -ECANCELED : 0);
+        if (in[i] == CONTROL_IS_QUEUED)
+            w->gate.inside = 0;
+        sim_refuse(w->sim, NULL, false);
+        sim_stall(w->sim, NULL, false);
+        cw_check(w);
+        cw_free(w);
+    }
+}
+
+/* Who asks for something else before anything was done has the last word, and all are told. */
+static void
+last_word_counts(void **state)
+{
+    struct cw *w = quiet_world(1);
+    struct control_node *n = w->node[0].n;
+    struct person login, logout, again;
+
+    (void)state;
+    person_init(&login);
+    assert_int_equal(control_login(n, &login.w, NULL), 0);
+    wait_for(w, &login);
+    person_init(&logout);
+    person_init(&again);
+    assert_int_equal(control_logout(n, &logout.w, NULL), 0);
+    assert_int_equal(control_login(n, &again.w, NULL), 0);
+    wait_for(w, &again);
+    wait_for(w, &logout);
+    assert_int_equal(again.err.code, 0);
+    assert_int_equal(logout.err.code, -ECANCELED);
+    assert_int_equal(state_of(w, 0), CONTROL_IS_UP);
+    assert_int_equal(cw_logins(w), 1);
+    cw_free(w);
+}
+
+/* A login that the target refuses is told with its reason at once; one that finds nobody there,
+ * when its tries are used up.  Whoever asks again is served again. */
+static void
+first_login_gives_up(void **state)
+{
+    struct cw *w = quiet_world(1);
+    struct control_node_config cfg;
+    struct login_config login;
+    struct control_node *n;
+    struct control_info info;
+    struct person p;
+    uint64_t began;
+
+    (void)state;
+    cw_config(w, 7, &login, &cfg); /* the target does not know it */
+    assert_int_equal(control_node_add(w->c, &cfg, &n, NULL), 0);
+    assert_int_equal(control_node_add(w->c, &cfg, NULL, &p.err), -EEXIST);
+    person_init(&p);
+    assert_int_equal(control_login(n, &p.w, NULL), 0);
+    wait_for(w, &p);
+    assert_int_equal(p.err.domain, LUNETTE_DOM_LOGIN);
+    control_node_get_info(n, &info);
+    assert_int_equal(info.state, CONTROL_IS_FAILED);
+    assert_int_equal(info.wanted, CONTROL_UP);
+    assert_int_equal(info.why.domain, LUNETTE_DOM_LOGIN);
+    cw_config(w, 0, &login, &cfg);
+    cfg.name.instance = 1;
+    cfg.login_retries = 2;
+    assert_int_equal(control_node_add(w->c, &cfg, &n, NULL), 0);
+    sim_refuse(w->sim, NULL, true);
+    for (int i = 0; i < 2; i++) {
+        began = sim_now_ns(w->sim);
+        person_init(&p);
+        assert_int_equal(control_login(n, &p.w, NULL), 0);
+        wait_for(w, &p);
+        assert_int_equal(p.err.domain, LUNETTE_DOM_CONNECT);
+        assert_in_range(sim_now_ns(w->sim) - began, 2000 * CW_MS, 4000 * CW_MS);
+    }
+    sim_refuse(w->sim, NULL, false);
+    sim_stall(w->sim, NULL, true);
+    login.login_timeout_ms = 3000;
+    assert_int_equal(control_node_change(n, &cfg, NULL), 0);
+    began = sim_now_ns(w->sim);
+    person_init(&p);
+    assert_int_equal(control_login(n, &p.w, NULL), 0);
+    wait_for(w, &p);
+    assert_in_range(sim_now_ns(w->sim) - began, 9000 * CW_MS, 12000 * CW_MS);
+    sim_stall(w->sim, NULL, false);
+    cw_pass(w, 1000 * CW_MS);
+    assert_int_equal(state_of(w, 0), CONTROL_IS_DOWN);
+    cw_free(w);
+}
+
+/* The record of node 0 names a target that does not exist, and a lost session cannot come back. */
+static void
+lose_for_good(struct cw *w, struct control_node_config *cfg, struct login_config *login)
+{
+    strcpy(login->target_name, "iqn.2026-11.example:t7");
+    assert_int_equal(control_node_change(w->node[0].n, cfg, NULL), 0);
+    (void)sim_cut(w->sim, NULL, SIM_RESET);
+    w->until = CONTROL_IS_GAVE_UP;
+    assert_true(sim_run_until(w->sim, is_in_state, w, CW_LIMIT_NS));
+}
+
+/* A session that was refused for good stays until somebody says what shall be: it is brought back
+ * with its exports, or logged out. */
+static void
+given_up_and_revived(void **state)
+{
+    struct cw *w = quiet_world(1);
+    struct control_node *n = w->node[0].n;
+    struct control_node_config cfg;
+    struct login_config login;
+    struct control_info info;
+    struct person p;
+    uint32_t sid;
+
+    (void)state;
+    w->node[0].want = true;
+    cw_config(w, 0, &login, &cfg);
+    cfg.reopen_max = 2;
+    assert_int_equal(control_login(n, NULL, NULL), 0);
+    w->until = CONTROL_IS_UP;
+    assert_true(sim_run_until(w->sim, is_in_state, w, CW_LIMIT_NS));
+    cw_settle(w);
+    control_node_get_info(n, &info);
+    sid = info.sid;
+    lose_for_good(w, &cfg, &login);
+    control_node_get_info(n, &info);
+    assert_int_equal(info.why.domain, LUNETTE_DOM_LOGIN);
+    assert_int_equal(info.sid, sid);
+    person_init(&p);
+    assert_int_equal(control_login(n, &p.w, NULL), 0); /* nobody has changed anything */
+    wait_for(w, &p);
+    assert_int_equal(p.err.domain, LUNETTE_DOM_LOGIN);
+    cw_config(w, 0, &login, &cfg);
+    cfg.reopen_max = 2;
+    assert_int_equal(control_node_change(n, &cfg, NULL), 0);
+    person_init(&p);
+    assert_int_equal(control_login(n, &p.w, NULL), 0);
+    wait_for(w, &p);
+    assert_int_equal(p.err.code, 0);
+    cw_settle(w);
+    cw_check(w);
+    control_node_get_info(n, &info);
+    assert_int_equal(info.sid, sid);
+    lose_for_good(w, &cfg, &login);
+    person_init(&p);
+    assert_int_equal(control_logout(n, &p.w, NULL), 0);
+    wait_for(w, &p);
+    assert_int_equal(state_of(w, 0), CONTROL_IS_DOWN);
+    w->node[0].want = false;
+    cw_check(w);
+    cw_free(w);
+}
+
+/* A session is away for longer than its commands wait; a control plane that comes then knows. */
+static void
+commands_fail(void **state)
+{
+    struct cw *w = quiet_world(1);
+    struct control_node_config cfg;
+    struct login_config login;
+    struct control_info info;
+    struct person p;
+
+    (void)state;
+    cw_config(w, 0, &login, &cfg);
+    login.replacement_timeout_s = 3;
+    assert_int_equal(control_node_change(w->node[0].n, &cfg, NULL), 0);
+    person_init(&p);
+    assert_int_equal(control_login(w->node[0].n, &p.w, NULL), 0);
+    wait_for(w, &p);
+    sim_refuse(w->sim, NULL, true);
+    (void)sim_cut(w->sim, NULL, SIM_RESET);
+    cw_pass(w, 2 * LOOP_NS_PER_S);
+    control_node_get_info(w->node[0].n, &info);
+    assert_false(info.failing);
+    cw_pass(w, 2 * LOOP_NS_PER_S);
+    assert_int_equal(w->events[CONTROL_FAILING], 1);
+    for (int i = 0; i < 2; i++) {
+        control_node_get_info(w->node[0].n, &info);
+        assert_int_equal(info.state, CONTROL_IS_LOST);
+        assert_true(info.failing);
+        if (i == 0)
+            cw_control_die(w);
+        if (i == 0)
+            cw_control_start(w);
+        cw_pass(w, LOOP_NS_PER_S);
+    }
+    sim_refuse(w->sim, NULL, false);
+    cw_pass(w, 5 * LOOP_NS_PER_S);
+    control_node_get_info(w->node[0].n, &info);
+    assert_int_equal(info.state, CONTROL_IS_UP);
+    assert_false(info.failing);
+    cw_free(w);
+}
+
+/* A record that changes while its session logs in is in force from then on. */
+static void
+config_changes_in_login(void **state)
+{
+    struct cw *w = quiet_world(1);
+    struct control_node *n = w->node[0].n;
+    struct control_node_config cfg;
+    struct login_config login;
+    struct control_info info;
+
+    (void)state;
+    w->until = CONTROL_IS_LOGIN;
+    assert_int_equal(control_login(n, NULL, NULL), 0);
+    assert_true(sim_run_until(w->sim, is_in_state, w, CW_LIMIT_NS));
+    cw_config(w, 0, &login, &cfg);
+    cfg.reopen_max = 1;
+    strcpy(login.target_name, "iqn.2026-11.example:t7");
+    assert_int_equal(control_node_change(n, &cfg, NULL), 0);
+    w->until = CONTROL_IS_UP;
+    assert_true(sim_run_until(w->sim, is_in_state, w, CW_LIMIT_NS));
+    (void)sim_cut(w->sim, NULL, SIM_RESET);
+    cw_pass(w, 5 * LOOP_NS_PER_S);
+    control_node_get_info(n, &info);
+    assert_int_equal(info.state, CONTROL_IS_GAVE_UP);
+    cw_free(w);
+}
+
+/* Somebody knows that the target is back. */
+static void
+tried_now(void **state)
+{
+    struct cw *w = quiet_world(1);
+    struct control_node *n = w->node[0].n;
+    struct control_info info;
+    struct person p;
+
+    (void)state;
+    person_init(&p);
+    sim_refuse(w->sim, NULL, true);
+    assert_int_equal(control_login(n, &p.w, NULL), 0);
+    cw_pass(w, 100 * LOOP_NS_PER_S);
+    w->until = CONTROL_IS_WAITING;
+    assert_true(sim_run_until(w->sim, is_in_state, w, CW_LIMIT_NS));
+    control_node_get_info(n, &info);
+    assert_true(info.next_try_ns > LOOP_NS_PER_S);
+    assert_true(info.attempt > 10 && info.why.msg[0] != '\0');
+    sim_refuse(w->sim, NULL, false);
+    control_try_now(n);
+    cw_pass(w, 100 * CW_MS);
+    assert_int_equal(p.told, 1);
+    assert_int_equal(state_of(w, 0), CONTROL_IS_UP);
+    cw_free(w);
+}
+
+/* ---- sessions without records --------------------------------------------------------------- */
+
+static struct control_node *
+node_named(struct cw *w, unsigned i)
+{
+    struct control_node_config cfg;
+    struct login_config login;
+
+    cw_config(w, i, &login, &cfg);
+    return control_find(w->c, &cfg.name);
+}
+
+/* Records are gone when the next control plane comes: the sessions are kept with their exports, are
+ * found by their names, can be logged out, and are kept again when the record is back. */
+static void
+records_are_gone(void **state)
+{
+    struct cw *w = cw_new(1, 2);
+    struct control_node_config cfg;
+    struct login_config login;
+    struct control_node *n;
+    struct control_info info;
+    struct person p;
+
+    (void)state;
+    cw_control_start(w);
+    cw_want(w, true);
+    cw_settle(w);
+    cw_control_die(w);
+    w->no_nodes = true;
+    cw_control_start(w);
+    cw_pass(w, 200 * CW_MS);
+    assert_int_equal(w->events[CONTROL_FOUND], CW_NODES);
+    for (unsigned i = 0; i < CW_NODES; i++) {
+        n = node_named(w, i);
+        assert_non_null(n);
+        control_node_get_info(n, &info);
+        assert_int_equal(info.state, CONTROL_IS_UP);
+        assert_int_equal(info.exports, CW_LUNS);
+        assert_false(info.has_config);
+        assert_string_equal(info.owner, "sim");
+        assert_ptr_equal(control_find_sid(w->c, info.sid), n);
+        assert_int_equal(control_login(n, NULL, NULL), -EINVAL);
+    }
+    (void)sim_cut(w->sim, NULL, SIM_RESET);
+    cw_pass(w, 1000 * CW_MS);
+    control_node_get_info(n, &info);
+    assert_int_equal(info.state, CONTROL_IS_LOST); /* nobody knows how to log in */
+    cw_config(w, 1, &login, &cfg);
+    assert_int_equal(control_node_add(w->c, &cfg, &n, NULL), 0);
+    cw_pass(w, 3000 * CW_MS); /* the target has told a Time2Wait of 2 s */
+    control_node_get_info(n, &info);
+    assert_int_equal(info.state, CONTROL_IS_UP);
+    assert_memory_equal(info.isid, w->node[1].isid, LOGIN_ISID_LEN);
+    control_node_remove(n); /* and gone once more, while it is up */
+    (void)sim_cut(w->sim, NULL, SIM_RESET);
+    cw_pass(w, 3000 * CW_MS);
+    control_node_get_info(n, &info);
+    assert_int_equal(info.state, CONTROL_IS_UP); /* this one we knew */
+    assert_int_equal(info.reopens, 2);
+    for (unsigned i = 0; i < CW_NODES; i++) {
+        person_init(&p);
+        assert_int_equal(control_logout(node_named(w, i), &p.w, NULL), 0);
+        wait_for(w, &p);
+    }
+    cw_pass(w, 100 * CW_MS);
+    assert_null(control_next(w->c, NULL));
+    assert_int_equal(w->events[CONTROL_GONE], CW_NODES);
+    assert_int_equal(cw_running(w, NULL), 0);
+    cw_free(w);
+}
+
+/* ---- loops and exports ---------------------------------------------------------------------- */
+
+static void
+loops_share_sessions(void **state)
+{
+    struct cw *w = cw_new(1, 2);
+    struct control_info a, b;
+
+    (void)state;
+    cw_control_start(w);
+    cw_want(w, true);
+    cw_settle(w);
+    control_node_get_info(w->node[0].n, &a);
+    control_node_get_info(w->node[1].n, &b);
+    assert_int_not_equal(a.loop, b.loop);
+    assert_int_not_equal(a.sid, b.sid);
+    cw_check(w);
+    cw_free(w);
+}
+
+/* The connection to one loop is lost, and the data plane lives: nothing is logged in again. */
+static void
+one_loop_is_out_of_reach(void **state)
+{
+    struct cw *w = cw_new(1, 2);
+
+    (void)state;
+    cw_control_start(w);
+    cw_want(w, true);
+    cw_settle(w);
+    cw_loop_hiccup(w, 0);
+    assert_false(control_is_ready(w->c));
+    cw_settle(w);
+    assert_int_equal(cw_logins(w), CW_NODES);
+    cw_check(w);
+    cw_free(w);
+}
+
+static unsigned
+exports_of(const struct control_node *n)
+{
+    const uint8_t *lun;
+    const char *path;
+    unsigned found = 0;
+
+    for (unsigned i = 0; control_node_lun(n, i, &lun, &path); i++)
+        found += path[0] != '\0';
+    return found;
+}
+
+static void
+exports_come_and_go(void **state)
+{
+    struct cw *w = cw_new(1, 1);
+    struct control_export none = {.all = true}, one = {.lun = {0, 1}, .kind = "nbd"};
+    struct control_export odd = {.lun = {0, 1}, .kind = "odd"};
+    struct control_node *n;
+    struct person p;
+
+    (void)state;
+    cw_control_start(w);
+    cw_want(w, true);
+    cw_settle(w);
+    n = w->node[0].n;
+    cw_export_breaks();
+    cw_pass(w, 50 * CW_MS);
+    assert_int_equal(w->events[CONTROL_EXPORT_STOPPED], 1);
+    cw_settle(w); /* it was started again */
+    person_init(&p);
+    assert_int_equal(control_set_export(n, &none, &p.w, NULL), 0);
+    wait_for(w, &p);
+    assert_int_equal(p.err.code, 0);
+    assert_int_equal(exports_of(n), 0);
+    person_init(&p);
+    assert_int_equal(control_set_export(n, &odd, &p.w, NULL), 0);
+    wait_for(w, &p);
+    assert_true(p.err.code < 0 && p.err.msg[0] != '\0');
+    person_init(&p);
+    assert_int_equal(control_set_export(n, &one, &p.w, NULL), 0);
+    wait_for(w, &p);
+    assert_int_equal(p.err.code, 0);
+    assert_int_equal(exports_of(n), 1);
+    w->no_nodes = true; /* the note tells of it */
+    cw_control_die(w);
+    cw_control_start(w);
+    cw_pass(w, 200 * CW_MS);
+    assert_int_equal(exports_of(node_named(w, 0)), 1);
+    assert_int_equal(node_named(w, 0)->nexports, 2);
+    cw_free(w);
+}
+
+/* ---- discovery ------------------------------------------------------------------------------ */
+
+struct seeker {
+    struct control_discovery *d;
+    unsigned told;
+    size_t targets;
+    int err;
+};
+
+static void
+seeker_done(void *user, struct discovery_result *res, const struct lunette_error *err)
+{
+    struct seeker *s = user;
+
+    s->told++;
+    s->err = err != NULL ? err->code : 0;
+    if (res != NULL) {
+        s->targets = res->ntargets;
+        discovery_result_free(res);
+    }
+    control_discovery_free(&s->d);
+}
+
+static bool
+seekers_are_told(void *user)
+{
+    const struct seeker *s = user;
+
+    for (int i = 0; i < 8; i++) {
+        if (s[i].told == 0)
+            return false;
+    }
+    return true;
+}
+
+static void
+targets_are_asked_for(void **state)
+{
+    struct cw *w = quiet_world(2);
+    struct seeker s[8] = {{.told = 0}};
+    struct control_node_config cfg;
+    struct login_config login;
+    struct discovery_callbacks cb = {.done = seeker_done};
+
+    (void)state;
+    cw_config(w, 0, &login, &cfg);
+    assert_int_equal(control_discover(w->c, &login, NULL, &cb, &s[0].d, NULL), -ENOTCONN);
+    for (int round = 0; round < 3; round++) {
+        cw_pass(w, 100 * CW_MS);
+        for (int i = 0; i < 8; i++) {
+            s[i] = (struct seeker){.told = 0};
+            cb.user = &s[i];
+            assert_int_equal(control_discover(w->c, &login, NULL, &cb, &s[i].d, NULL), 0);
+        }
+        if (round == 2) {
+            cw_pass(w, CW_MS / 2);
+            cw_data_restart(w, 0);
+        }
+        assert_true(sim_run_until(w->sim, seekers_are_told, s, CW_LIMIT_NS));
+        for (int i = 0; i < 8; i++) {
+            assert_true(round == 2 ? s[i].err == -EPIPE || s[i].err == 0 : s[i].err == 0);
+            assert_int_equal(s[i].targets, s[i].err == 0 ? CW_NODES : 0);
+        }
+    }
+    cw_pass(w, 100 * CW_MS);
+    cw_check(w);
+    cw_free(w);
+}
+
+/* ---- many ----------------------------------------------------------------------------------- */
+
+#define MANY    2000
+#define DEAD    (MANY * 3 / 10)
+#define PORTALS 10 /* 3 of them do not answer */
+#define GATE    32
+
+struct crowd {
+    struct cw *w;
+    struct control_node *n[MANY];
+    unsigned up, most;
+    uint64_t first_ns;
+};
+
+static void
+crowd_look(void *user)
+{
+    struct crowd *m = user;
+
+    m->up = 0;
+    for (unsigned i = 0; i < MANY; i++)
+        m->up += m->n[i]->state == CONTROL_IS_UP;
+    if (m->up > 0 && m->first_ns == 0)
+        m->first_ns = sim_now_ns(m->w->sim);
+    if (m->w->gate.inside > m->most)
+        m->most = m->w->gate.inside;
+}
+
+static bool
+crowd_is_up(void *user)
+{
+    struct crowd *m = user;
+
+    crowd_look(m);
+    return m->up == MANY - DEAD;
+}
+
+static bool
+everybody_is_up(void *user)
+{
+    struct crowd *m = user;
+
+    crowd_look(m);
+    return m->up == MANY;
+}
+
+static void
+crowd_add(struct crowd *m, unsigned i)
+{
+    struct control_node_config cfg;
+    struct login_config login;
+
+    cw_config(m->w, i % CW_NODES, &login, &cfg);
+    cfg.nexports = 0;
+    cfg.scan_manual = true;
+    cfg.name.instance = i;
+    (void)snprintf(login.portal.host, sizeof(login.portal.host), "10.0.0.%u", 10 + i % PORTALS);
+    cfg.name.portal = login.portal;
+    assert_int_equal(control_node_add(m->w->c, &cfg, &m->n[i], NULL), 0);
+    assert_int_equal(control_login(m->n[i], NULL, NULL), 0);
+}
+
+/* Of 2,000 sessions a third has a portal that does not answer: the others do not wait for them. */
+static void
+dead_portals_delay_nobody(void **state)
+{
+    struct crowd *m = calloc(1, sizeof(*m));
+    struct sock_addr at[PORTALS];
+    struct cw *w = m->w = cw_new(1, 2);
+    uint64_t began;
+
+    (void)state;
+    w->quiet = true;
+    w->gate_max = GATE;
+    cw_control_start(w);
+    for (unsigned i = 0; i < PORTALS; i++) {
+        cw_listen(w, 10 + i, &at[i]);
+        if (i % 10 < 3)
+            sim_stall(w->sim, &at[i], true);
+    }
+    began = sim_now_ns(w->sim);
+    for (unsigned i = 0; i < MANY; i++)
+        crowd_add(m, i);
+    assert_true(sim_run_until(w->sim, crowd_is_up, m, 20 * LOOP_NS_PER_S));
+    print_message("all up after %u ms, the first after %u ms\n",
+                  (unsigned)((sim_now_ns(w->sim) - began) / CW_MS),
+                  (unsigned)((m->first_ns - began) / CW_MS));
+    assert_true(m->first_ns - began < 100 * CW_MS);
+    assert_true(sim_now_ns(w->sim) - began < 2500 * CW_MS); /* no more than the turns take */
+    assert_true(m->most <= GATE);
+    for (unsigned i = 0; i < 3; i++)
+        sim_stall(w->sim, &at[i], false);
+    assert_true(sim_run_until(w->sim, everybody_is_up, m, 60 * LOOP_NS_PER_S));
+    assert_true(m->most <= GATE);
+    free(m);
+    cw_free(w);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(callers_share),
+        cmocka_unit_test(last_word_counts),
+        cmocka_unit_test(given_up_and_revived),
+        cmocka_unit_test(tried_now),
+        cmocka_unit_test(commands_fail),
+        cmocka_unit_test(config_changes_in_login),
+        cmocka_unit_test(logout_interrupts),
+        cmocka_unit_test(first_login_gives_up),
+        cmocka_unit_test(records_are_gone),
+        cmocka_unit_test(loops_share_sessions),
+        cmocka_unit_test(one_loop_is_out_of_reach),
+        cmocka_unit_test(exports_come_and_go),
+        cmocka_unit_test(targets_are_asked_for),
+        cmocka_unit_test(dead_portals_delay_nobody),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
