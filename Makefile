@@ -42,13 +42,16 @@ check-packages:
 	@tools/setup-deps packages
 	@tools/check-packages
 
-# Whole worlds, each from a seed: initiator, target, network, and what goes wrong between them.
+# Whole worlds, each from a seed: initiator, target, network, and what goes wrong between them; then
+# such with a control plane and a data plane, of which either may die.
 # SEEDS=2000 says how many, FIRST=1 where they begin.  A seed that fails says how to replay it.
 SEEDS = 2000
 FIRST = 1
 sim: setup
 	@ninja -C $(BUILD) --quiet bin/lunette-sim
 	@$(BUILD)/bin/lunette-sim --seeds $(SEEDS) --first $(FIRST)
+	@ninja -C $(BUILD) --quiet tests/sim/control_seeds
+	@$(BUILD)/tests/sim/control_seeds --seeds $(SEEDS) --first $(FIRST)
 
 # What an I/O costs, beside libiscsi and bare sockets; as root.  BENCH=quick|full, BENCH_ONLY=REGEX,
 # BENCH_ARGS: see docs/performance.md.
