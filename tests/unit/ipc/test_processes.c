@@ -72,20 +72,35 @@ on_accepted(void *user, uint32_t loop, struct stream *s, struct ipc_packet *hell
     p->generation = dataplane_set_client(p->dp, &client);
 }
 
+/* The kernel lets go of a listening socket to which io_uring refers some time after its process has
+ * been killed, so that the path may not be free yet. */
+static int
+listen_soon(struct loop *l, const struct sock_addr *at, struct plane *p)
+{
+    uint64_t until = l->now_ns + LIMIT_NS;
+    struct ipc_acceptor *acceptor;
+    int r;
+
+    do {
+        r = ipc_acceptor_new(l, at, -1, 1, on_accepted, p, &acceptor, NULL);
+        if (r < 0 && loop_run(l, (int64_t)(10 * LOOP_NS_PER_MS)) < 0)
+            break;
+    } while (r == -EADDRINUSE && l->now_ns < until);
+    return r;
+}
+
 /* Runs until it is killed. */
 static void
 plane_run(const struct sock_addr *at, int ready)
 {
     struct loop_config cfg = {.kind = kind};
-    struct ipc_acceptor *acceptor;
     static struct plane p;
     struct loop *l;
 
     if (loop_new(&cfg, &l, NULL) < 0 ||
         transport_register(&p.registry, &sw_tcp_transport, NULL) < 0 ||
         dataplane_new(l, &p.registry, &p.dp, NULL) < 0 ||
-        ipc_acceptor_new(l, at, -1, 1, on_accepted, &p, &acceptor, NULL) < 0 ||
-        write(ready, "r", 1) != 1)
+        listen_soon(l, at, &p) < 0 || write(ready, "r", 1) != 1)
         _exit(1);
     while (loop_run(l, -1) >= 0) {
     }
