@@ -73,7 +73,7 @@ print_added(const json_t *n)
 }
 
 static int
-node_new(struct adm *adm)
+mode_node_new(struct adm *adm)
 {
     const struct adm_args *a = &adm->args;
     const json_t *nodes;
@@ -152,7 +152,7 @@ node_operation(struct adm *adm)
     case ADM_SHOW:
         return node_show(adm);
     case ADM_NEW:
-        return node_new(adm);
+        return mode_node_new(adm);
     case ADM_UPDATE:
         return node_update(adm);
     case ADM_DELETE:

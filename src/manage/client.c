@@ -114,7 +114,7 @@ client_line(struct manage_peer *p, const char *text, size_t len)
 }
 
 static void
-client_gone(struct manage_peer *p, const char *why)
+manage_client_gone(struct manage_peer *p, const char *why)
 {
     struct manage_client *c = p->user;
 
@@ -124,7 +124,7 @@ client_gone(struct manage_peer *p, const char *why)
 
 static const struct manage_peer_ops client_peer_ops = {
     .line = client_line,
-    .gone = client_gone,
+    .gone = manage_client_gone,
 };
 
 int
