@@ -116,8 +116,10 @@ fx_start(struct bdev *b, struct loop *loop, const char *where, bool read_only,
     if (fx.refuse)
         return lunette_fail(err, -EACCES, LUNETTE_DOM_OS, EACCES, "%s: not allowed", where);
     e = calloc(1, sizeof(*e));
-    assert_non_null(e);
-    assert_int_equal(bdev_queue_new(b, loop, 8, &e->q), 0);
+    if (e == NULL || bdev_queue_new(b, loop, 8, &e->q) < 0) {
+        free(e);
+        return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory");
+    }
     e->b = b;
     e->ev = ev;
     e->user = user;

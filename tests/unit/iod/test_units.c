@@ -3,6 +3,8 @@
  * session, a unit or an export ends. */
 #include "tests/unit/iod/iodw.h"
 
+#include "tests/support/alloc_fail.h"
+
 /* A session with that many disks, which have been scanned. */
 static void
 up(int disks)
@@ -564,6 +566,44 @@ test_another_control_plane(void **state)
     iodw_free();
 }
 
+/* Without memory a request fails and says so; when there is memory again, so is everything else. */
+static void
+test_allocations_fail(void **state)
+{
+    bool failed = true;
+    long k;
+
+    (void)state;
+    for (k = 0; failed; k++) {
+        int scan, export;
+
+        iodw_new();
+        (void)fh_add(&iodw.f, 1, 1);
+        iodw_start();
+        alloc_left = k;
+        scan = iodw_do(ISCSI_UEVENT_SCAN_HOST);
+        export = iodw_export(0, "fake", "/run/0");
+        (void)iodw_lun(ISCSI_UEVENT_STOP_EXPORT, 0);
+        failed = alloc_left < 0;
+        alloc_left = -1;
+        assert_true(failed || (scan == 0 && export == 0));
+        assert_true(scan == 0 || scan == -ENOMEM);
+        assert_int_equal(iodw_do(ISCSI_UEVENT_SCAN_HOST), 0);
+        iodw_list();
+        assert_int_equal(iodw.nluns, 2);
+        assert_int_equal(iodw.lun[0].state, IPC_LUN_UP);
+        assert_int_equal(iodw.lun[1].state, IPC_LUN_UP);
+        if (iodw.lun[0].export_kind[0] == '\0')
+            assert_int_equal(iodw_export(0, "fake", "/run/0"), 0);
+        alloc_left = k % 3;
+        (void)iodw_do(ISCSI_UEVENT_UNBIND_SESSION);
+        alloc_left = -1;
+        assert_int_equal(iodw_do(ISCSI_UEVENT_UNBIND_SESSION), 0);
+        iodw_free();
+    }
+    assert_true(k > 10);
+}
+
 int
 main(void)
 {
@@ -588,6 +628,7 @@ main(void)
         cmocka_unit_test(test_destroy_under_exports),
         cmocka_unit_test(test_destroy_at_any_time),
         cmocka_unit_test(test_another_control_plane),
+        cmocka_unit_test(test_allocations_fail),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
