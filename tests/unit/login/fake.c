@@ -542,6 +542,17 @@ fake_session_state(struct world *w, uint32_t sid, enum ipc_session_state state)
 }
 
 void
+fake_unit_event(struct world *w, uint32_t sid, enum iscsi_kevent_type type)
+{
+    struct message *m = message(w, NULL, 0);
+
+    m->kind = MSG_EVENT;
+    m->ev.type = type;
+    m->ev.sid = sid;
+    timer_start(&w->l, &m->t, delay(w));
+}
+
+void
 fake_async(struct world *w, struct fake_conn *c, uint8_t event, uint16_t param1, uint16_t param2,
            uint16_t param3)
 {

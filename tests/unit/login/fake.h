@@ -182,6 +182,8 @@ void fake_lose_served(struct world *w, struct fake_conn *c);
 void fake_conn_down(struct world *w, struct fake_conn *c);
 void fake_lose_events(struct world *w);
 void fake_session_state(struct world *w, uint32_t sid, enum ipc_session_state state);
+/* An event of what is above the session: LUN, EXPORT_STOPPED. */
+void fake_unit_event(struct world *w, uint32_t sid, enum iscsi_kevent_type type);
 void fake_async(struct world *w, struct fake_conn *c, uint8_t event, uint16_t param1,
                 uint16_t param2, uint16_t param3);
 

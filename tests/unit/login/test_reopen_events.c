@@ -42,6 +42,32 @@ events_lost(void **state)
     }
 }
 
+/* What happens to units and exports is the owner's, whether the session is up or not, and says
+ * nothing of the session. */
+static void
+units_are_the_owners(void **state)
+{
+    struct tale t;
+
+    (void)state;
+    tale_begin(&t, 51, 0, NULL);
+    tale_pass(&t, SEC);
+    fake_unit_event(t.w, t.res.sid, ISCSI_KEVENT_LUN);
+    fake_unit_event(t.w, t.res.sid, ISCSI_KEVENT_EXPORT_STOPPED);
+    tale_pass(&t, SEC);
+    assert_int_equal(t.others, 2);
+    assert_int_equal(t.losts, 0);
+    t.w->outage_until_ns = t.w->l.now_ns + 5 * SEC;
+    fake_lose(t.w, t.c, 0, 0);
+    tale_pass(&t, SEC);
+    fake_unit_event(t.w, t.res.sid, ISCSI_KEVENT_LUN);
+    tale_pass(&t, SEC);
+    assert_int_equal(t.others, 3);
+    assert_int_equal(t.losts, 1);
+    tale_run_until_back(&t);
+    tale_end(&t);
+}
+
 /* The data plane says that the session is blocked, and what told of the connection is not there. */
 static void
 session_state_tells(void **state)
@@ -543,6 +569,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(events_lost),
         cmocka_unit_test(session_state_tells),
+        cmocka_unit_test(units_are_the_owners),
         cmocka_unit_test(told_of_loss),
         cmocka_unit_test(not_lost),
         cmocka_unit_test(asked_to_leave),
