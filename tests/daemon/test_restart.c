@@ -56,8 +56,11 @@ find_sessions(struct plane *p, uint32_t i, uint32_t *ret_sid)
     n = p->reply.r.sessions.count;
     memcpy(sid, p->reply.r.sessions.sid, sizeof(sid));
     for (uint32_t s = 0; s < n; s++) {
-        PLANE_CHECK(plane_do(p, i, ISCSI_UEVENT_GET_SESSION, sid[s]) == 0);
-        if (p->reply.r.session.state == IPC_SESSION_NEW)
+        int r = plane_do(p, i, ISCSI_UEVENT_GET_SESSION, sid[s]);
+
+        PLANE_CHECK(r == 0 || r == -ENOENT); /* the time of a half-made one is up */
+        if (r < 0 || p->reply.r.session.state == IPC_SESSION_NEW ||
+            p->reply.r.session.state == IPC_SESSION_ENDING)
             continue;
         PLANE_CHECK(p->reply.r.session.state == IPC_SESSION_RUNNING);
         PLANE_CHECK(p->reply.r.session.note_len == 4);
