@@ -99,8 +99,8 @@ plane_run(const struct sock_addr *at, int ready)
 
     if (loop_new(&cfg, &l, NULL) < 0 ||
         transport_register(&p.registry, &sw_tcp_transport, NULL) < 0 ||
-        dataplane_new(l, &p.registry, &p.dp, NULL) < 0 ||
-        listen_soon(l, at, &p) < 0 || write(ready, "r", 1) != 1)
+        dataplane_new(l, &p.registry, &p.dp, NULL) < 0 || listen_soon(l, at, &p) < 0 ||
+        write(ready, "r", 1) != 1)
         _exit(1);
     while (loop_run(l, -1) >= 0) {
     }
