@@ -26,7 +26,7 @@ static void
 blk_queue_move(struct blk_queue *q, uint64_t since_ns)
 {
     struct blk_dev *b = blk_dev_of_queue(q);
-    uint64_t now = q->q.loop->now_ns, next = now + b->timeout_ns[BDEV_READ];
+    uint64_t now = q->q.loop->now_ns, next = now + b->timeout_ns;
 
     for (uint32_t i = 0; i < q->q.depth; i++) {
         struct blk_piece *p = piece_at(q, i);

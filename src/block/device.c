@@ -192,17 +192,9 @@ static void
 blk_set_timeout(struct bdev *dev, uint32_t timeout_ms)
 {
     struct blk_dev *b = blk_dev_of(dev);
-    /* In units of the device's timeout: a flush may have a whole cache to write, and write zeroes a
-     * whole range. */
-    static const uint8_t factor[BDEV_NOPS] = {
-        [BDEV_READ] = 1,    [BDEV_WRITE] = 1,        [BDEV_FLUSH] = 2,
-        [BDEV_DISCARD] = 1, [BDEV_WRITE_ZEROES] = 4, [BDEV_COMPARE_WRITE] = 1,
-        [BDEV_SCSI] = 1,    [BDEV_BLOCK_STATUS] = 1,
-    };
 
     assert(timeout_ms > 0);
-    for (int i = 0; i < BDEV_NOPS; i++)
-        b->timeout_ns[i] = timeout_ms * LOOP_NS_PER_MS * factor[i];
+    b->timeout_ns = timeout_ms * LOOP_NS_PER_MS;
 }
 
 static void

@@ -42,7 +42,7 @@ blk_dispatch_later(struct blk_queue *q, struct blk_piece *p)
 void
 blk_note_issue(struct blk_queue *q, uint64_t deadline_ns)
 {
-    uint64_t at = q->q.loop->now_ns + blk_dev_of_queue(q)->timeout_ns[BDEV_READ];
+    uint64_t at = q->q.loop->now_ns + blk_dev_of_queue(q)->timeout_ns;
 
     q->committed = false;
     if (deadline_ns < at)
@@ -446,8 +446,8 @@ blk_tick(struct loop_timer *t)
 
     if (b->still &&
         !b->mute) { /* no deadline passes; blk_clock sets the timer by those that are left */
-        q->tick_at = now + b->timeout_ns[BDEV_READ];
-        loop_timer_start(q->q.loop, &q->tick, b->timeout_ns[BDEV_READ]);
+        q->tick_at = now + b->timeout_ns;
+        loop_timer_start(q->q.loop, &q->tick, b->timeout_ns);
         return;
     }
     for (uint32_t i = 0; i < q->q.depth && !b->mute; i++) {
