@@ -63,7 +63,7 @@ timeout 60 python3 "$here/nbd_read.py" s > got 2> got.err & q=$!
 wait_for asked got.err
 sleep 0.1
 is 1 "$(kill -0 $q 2> /dev/null && echo 1)" "the client waits"
-up --lun ram:4M
+up --lun ram:4M,serial=A
 wait $q; is 0 $? "a client of attach over an outage"
 is 512 "$(stat -c %s got)" "its data"
 lines 1 'connected again'
@@ -76,7 +76,7 @@ wait_for 'waiting for the requests' err
 kill -INT $p
 wait $p; is 130 $? "ended at the second signal"
 wait $q; is 1 $? "its client is told by the end of the connection"
-up --lun ram:4M
+up --lun ram:4M,serial=A
 
 # bench tells how long there was none
 B bench "$U" --rw randwrite --time 2 --json > out 2> err & p=$!
