@@ -8,9 +8,9 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "cmd/common/service.h"
 #include "cmd/common/stdfds.h"
 #include "cmd/iscsi-iod/args.h"
-#include "cmd/iscsi-iod/service.h"
 #include "export/nbd/nbd.h"
 
 #define EXIT_USAGE 2
@@ -136,7 +136,8 @@ serve(const struct iod_args *a, const struct log *log, struct lunette_error *err
 int
 main(int argc, char **argv)
 {
-    struct log log = {.level = LOG_LEVEL_WARN, .sink = service_log};
+    struct log log = {
+        .level = LOG_LEVEL_WARN, .sink = service_log, .user = (void *)(uintptr_t) "iscsi-iod"};
     struct lunette_error err = {.code = 0};
     struct iod_args args;
     int r = stdfds_open();

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "cmd/iscsi-iod/service.h"
+#include "cmd/common/service.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -62,9 +62,8 @@ service_log(void *user, enum log_level level, const char *line)
     static const int priorities[] = {
         [LOG_LEVEL_ERROR] = 3, [LOG_LEVEL_WARN] = 4, [LOG_LEVEL_INFO] = 6, [LOG_LEVEL_DEBUG] = 7};
 
-    (void)user;
     if (stderr_is_journal())
         (void)fprintf(stderr, "<%d>%s\n", priorities[level], line);
     else
-        (void)fprintf(stderr, "iscsi-iod: %s\n", line);
+        (void)fprintf(stderr, "%s: %s\n", (const char *)user, line);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* What a service manager gives to iscsi-iod and wants to know of it (systemd's protocols); nothing
+/* What a service manager gives to a daemon and wants to know of it (systemd's protocols); nothing
  * of it where the program was built without libsystemd. */
-#ifndef CMD_ISCSI_IOD_SERVICE_H
-#define CMD_ISCSI_IOD_SERVICE_H
+#ifndef CMD_COMMON_SERVICE_H
+#define CMD_COMMON_SERVICE_H
 
 #include "base/log.h"
 
@@ -13,7 +13,8 @@ int service_listener(void);
 /* "READY=1" and the like. */
 void service_tell(const char *state);
 
-/* Sends a line to stderr: where that is the journal, with its level. */
+/* Sends a line to stderr: where that is the journal, with its level, else behind the name of the
+ * program, which is user. */
 void service_log(void *user, enum log_level level, const char *line);
 
 #endif
