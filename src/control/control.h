@@ -84,10 +84,12 @@ struct control_node_config {
      * when the target refuses it for good.  CONTROL_FOR_EVER: only then.  A session that was up
      * once is tried for ever, as login/reopen.h does, but for reopen_max. */
     uint32_t login_retries;
-    uint32_t reopen_max;                  /* see struct reopen_config */
-    bool scan_manual;                     /* SCAN_HOST only when control_scan asks for it */
-    char owner[CONTROL_OWNER_MAX + 1];    /* goes into the note; may be "" */
-    const struct control_export *exports; /* copied; nexports <= CONTROL_EXPORTS_MAX */
+    uint32_t reopen_max;               /* see struct reopen_config */
+    bool scan_manual;                  /* SCAN_HOST only when control_scan asks for it */
+    char owner[CONTROL_OWNER_MAX + 1]; /* goes into the note; may be "" */
+    /* Copied; nexports <= CONTROL_EXPORTS_MAX.  NULL: what is wanted stays as it is, as it was
+     * found or set by control_set_export. */
+    const struct control_export *exports;
     unsigned nexports;
 };
 

@@ -170,8 +170,9 @@ node_take_options(struct control_node *n, const struct control_node_config *cfg)
     n->login_timeout_ms = cfg->login->login_timeout_ms;
     n->scan_manual = cfg->scan_manual;
     memcpy(n->owner, cfg->owner, sizeof(n->owner));
-    if (cfg->nexports > 0)
-        memcpy(n->exports, cfg->exports, cfg->nexports * sizeof(n->exports[0]));
+    if (cfg->exports == NULL)
+        return;
+    memcpy(n->exports, cfg->exports, cfg->nexports * sizeof(n->exports[0]));
     n->nexports = cfg->nexports;
 }
 

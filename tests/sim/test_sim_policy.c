@@ -686,6 +686,33 @@ crowd_add(struct crowd *m, unsigned i)
     assert_int_equal(control_login(m->n[i], NULL, NULL), 0);
 }
 
+/* A record that says nothing of exports leaves those that somebody has asked for: they are there
+ * again, too, when the data plane has been away. */
+static void
+exports_outlive_records(void **state)
+{
+    struct cw *w = quiet_world(1);
+    struct control_node_config cfg;
+    struct login_config login;
+    struct person p;
+
+    (void)state;
+    person_init(&p);
+    assert_int_equal(control_login(w->node[0].n, &p.w, NULL), 0);
+    w->node[0].want = true;
+    wait_for(w, &p);
+    cw_settle(w);
+    cw_config(w, 0, &login, &cfg);
+    cfg.name = *control_node_name(w->node[0].n);
+    cfg.exports = NULL;
+    cfg.nexports = 0;
+    assert_int_equal(control_node_change(w->node[0].n, &cfg, NULL), 0);
+    cw_data_restart(w, 100 * CW_MS);
+    cw_settle(w);
+    cw_check(w);
+    cw_free(w);
+}
+
 /* Of 2,000 sessions a third has a portal that does not answer: the others do not wait for them. */
 static void
 dead_portals_delay_nobody(void **state)
@@ -738,6 +765,7 @@ main(void)
         cmocka_unit_test(loops_share_sessions),
         cmocka_unit_test(one_loop_is_out_of_reach),
         cmocka_unit_test(exports_come_and_go),
+        cmocka_unit_test(exports_outlive_records),
         cmocka_unit_test(targets_are_asked_for),
         cmocka_unit_test(dead_portals_delay_nobody),
     };
