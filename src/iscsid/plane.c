@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: MIT */
+#include "iscsid/plane.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define PLANE_RETRY_FIRST_MS 10
+#define PLANE_RETRY_MOST_MS  1000
+#define PLANE_START_FIRST_MS 100
+#define PLANE_START_MOST_MS  30000
+#define PLANE_LIVED_NS       (10 * LOOP_NS_PER_S) /* a process that did so is started again at once */
+
+extern char **environ;
+
+/* ---- the process ---------------------------------------------------------------------------- */
+
+/* Variables of the service manager that are meant for us alone. */
+static bool
+plane_is_ours_alone(const char *var)
+{
+    static const char *const names[] = {"LISTEN_PID=",    "LISTEN_FDS=",   "LISTEN_FDNAMES=",
+                                        "NOTIFY_SOCKET=", "WATCHDOG_PID=", "WATCHDOG_USEC="};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strncmp(var, names[i], strlen(names[i])) == 0)
+            return true;
+    }
+    return false;
+}
+
+static char **
+plane_environ(void)
+{
+    size_t n = 0, kept = 0;
+    char **env;
+
+    while (environ[n] != NULL)
+        n++;
+    env = calloc(n + 1, sizeof(*env));
+    for (size_t i = 0; env != NULL && i < n; i++) {
+        if (!plane_is_ours_alone(environ[i]))
+            env[kept++] = environ[i];
+    }
+    return env;
+}
+
+/* It gets a session of its own, so that no signal of a terminal reaches it, and signals as they are
+ * at the start of a program. */
+static int
+plane_spawn_attr(posix_spawnattr_t *attr)
+{
+    sigset_t none, all;
+    int r = posix_spawnattr_init(attr);
+
+    if (r != 0)
+        return -r;
+    (void)sigemptyset(&none);
+    (void)sigfillset(&all);
+    (void)posix_spawnattr_setsigmask(attr, &none);
+    (void)posix_spawnattr_setsigdefault(attr, &all);
+    (void)posix_spawnattr_setflags(attr, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK |
+                                             POSIX_SPAWN_SETSIGDEF);
+    return 0;
+}
+
+static int
+plane_spawn_files(posix_spawn_file_actions_t *files, const char *log)
+{
+    int r = posix_spawn_file_actions_init(files);
+
+    if (r != 0)
+        return -r;
+    (void)posix_spawn_file_actions_addopen(files, 0, "/dev/null", O_RDONLY, 0);
+    (void)posix_spawn_file_actions_addopen(files, 1, "/dev/null", O_WRONLY, 0);
+    if (log != NULL)
+        (void)posix_spawn_file_actions_addopen(files, 2, log,
+                                               O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600);
+    return 0;
+}
+
+static int
+plane_spawn(struct plane *p, char **env)
+{
+    char threads[16];
+    char *argv[] = {(char *)(uintptr_t)p->cfg.program,
+                    "--socket",
+                    (char *)(uintptr_t)p->cfg.socket,
+                    "--threads",
+                    threads,
+                    NULL};
+    posix_spawn_file_actions_t files;
+    posix_spawnattr_t attr;
+    int r = plane_spawn_attr(&attr);
+
+    if (r < 0)
+        return r;
+    (void)snprintf(threads, sizeof(threads), "%u", p->cfg.threads);
+    r = plane_spawn_files(&files, p->cfg.log);
+    if (r == 0) {
+        r = -posix_spawnp(&p->child, p->cfg.program, &files, &attr, argv, env);
+        (void)posix_spawn_file_actions_destroy(&files);
+    }
+    (void)posix_spawnattr_destroy(&attr);
+    return r;
+}
+
+/* Has the process that was started here ended?  Says why. */
+static void
+plane_reap(struct plane *p)
+{
+    int status;
+
+    if (p->child == 0 || waitpid(p->child, &status, WNOHANG) != p->child)
+        return;
+    if (WIFSIGNALED(status))
+        log_line(p->loop->log, LOG_LEVEL_ERROR,
+                 "the data plane, process %ld, was killed by signal %d", (long)p->child,
+                 WTERMSIG(status));
+    else
+        log_line(p->loop->log, p->stopping ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR,
+                 "the data plane, process %ld, has ended with status %d", (long)p->child,
+                 WEXITSTATUS(status));
+    p->child = 0;
+    if (p->loop->now_ns - p->started_ns > PLANE_LIVED_NS)
+        p->start_delay_ms = 0;
+    p->may_start_ns = p->loop->now_ns + p->start_delay_ms * LOOP_NS_PER_MS;
+    p->start_delay_ms = p->start_delay_ms == 0 ? PLANE_START_FIRST_MS : 2 * p->start_delay_ms;
+    if (p->start_delay_ms > PLANE_START_MOST_MS)
+        p->start_delay_ms = PLANE_START_MOST_MS;
+}
+
+/* Starts the process where it is ours to start and does not run. */
+static void
+plane_need_process(struct plane *p)
+{
+    char **env;
+    int r;
+
+    plane_reap(p);
+    if (p->cfg.program == NULL || p->child != 0 || p->stopping || p->loop->now_ns < p->may_start_ns)
+        return;
+    env = plane_environ();
+    r = env != NULL ? plane_spawn(p, env) : -ENOMEM;
+    free(env);
+    p->started_ns = p->loop->now_ns;
+    if (r == 0) {
+        log_line(p->loop->log, LOG_LEVEL_INFO, "%s is started as process %ld", p->cfg.program,
+                 (long)p->child);
+        return;
+    }
+    p->child = 0;
+    p->may_start_ns = p->loop->now_ns + LOOP_NS_PER_S;
+    log_line(p->loop->log, LOG_LEVEL_ERROR, "%s cannot be started: %s", p->cfg.program,
+             errno_text(r));
+}
+
+/* ---- connections ---------------------------------------------------------------------------- */
+
+static void plane_connect(struct plane_link *k);
+
+static void
+plane_again(struct plane_link *k)
+{
+    k->delay_ms = k->delay_ms == 0 ? PLANE_RETRY_FIRST_MS : 2 * k->delay_ms;
+    if (k->delay_ms > PLANE_RETRY_MOST_MS)
+        k->delay_ms = PLANE_RETRY_MOST_MS;
+    loop_timer_start(k->p->loop, &k->retry, k->delay_ms * LOOP_NS_PER_MS);
+}
+
+static void
+plane_on_retry(struct loop_timer *t)
+{
+    plane_connect(container_of(t, struct plane_link, retry));
+}
+
+/* Nobody answers. */
+static void
+plane_refused(struct plane_link *k, int r)
+{
+    struct plane *p = k->p;
+
+    plane_reap(p);
+    if (!p->told && (p->cfg.program == NULL || (r != -ENOENT && r != -ECONNREFUSED))) {
+        log_line(p->loop->log, LOG_LEVEL_ERROR, "no data plane answers at %s: %s", p->cfg.socket,
+                 errno_text(r));
+        p->told = true;
+    }
+    if (k->index == 0 && (r == -ENOENT || r == -ECONNREFUSED))
+        plane_need_process(p);
+    plane_again(k);
+}
+
+/* Frees what the connection has; the control plane forgets the loop first. */
+static void
+plane_close(struct plane_link *k)
+{
+    bool was = k->ctl != NULL;
+
+    if (was && k->p->control != NULL)
+        control_loop_lost(k->p->control, k->index);
+    ctl_free(&k->ctl);
+    ipc_encoded_client_free(k->end);
+    k->end = NULL;
+    ipc_socket_free(k->socket);
+    k->socket = NULL;
+    if (k->stream != NULL)
+        stream_close(k->stream);
+    k->stream = NULL;
+    if (was)
+        k->p->cfg.changed(k->p->cfg.user, k->index, false);
+}
+
+static void
+plane_on_gone(void *user, const struct lunette_error *why)
+{
+    struct plane_link *k = user;
+
+    log_line(k->p->loop->log, LOG_LEVEL_WARN, "loop %u of the data plane is lost: %s", k->index,
+             why->msg);
+    plane_close(k);
+    plane_reap(k->p);
+    k->delay_ms = 0;
+    plane_again(k);
+}
+
+/* Makes the ends on the connection. */
+static int
+plane_attach(struct plane_link *k)
+{
+    int r = ipc_socket_client_new(k->stream, plane_on_gone, k, &k->socket);
+
+    if (r < 0)
+        return r;
+    k->stream = NULL;
+    r = ipc_encoded_client_new(ipc_socket_carrier(k->socket), ipc_socket_broken, k->socket,
+                               &k->end);
+    if (r == 0)
+        r = ctl_new(k->p->loop, ipc_encoded_client_ipc(k->end), &k->ctl);
+    if (r == 0)
+        r = control_loop_set(k->p->control, k->index, k->ctl);
+    if (r < 0)
+        ctl_free(&k->ctl);
+    return r;
+}
+
+static void
+plane_on_connected(void *user, int err)
+{
+    struct plane_link *k = user;
+    struct plane *p = k->p;
+    uid_t uid = 0;
+    pid_t pid = 0;
+
+    if (err == 0)
+        err = stream_peer_cred(k->stream, &uid, &pid);
+    if (err == 0 && uid != 0 && uid != geteuid()) {
+        log_line(p->loop->log, LOG_LEVEL_ERROR,
+                 "%s belongs to user %lu, who may not have our sessions", p->cfg.socket,
+                 (unsigned long)uid);
+        err = -EPERM;
+    }
+    if (err == 0)
+        err = plane_attach(k);
+    if (err < 0) {
+        plane_close(k);
+        plane_refused(k, err);
+        return;
+    }
+    p->pid = pid;
+    p->told = false;
+    k->delay_ms = PLANE_RETRY_FIRST_MS;
+    p->cfg.changed(p->cfg.user, k->index, true);
+}
+
+static void
+plane_connect(struct plane_link *k)
+{
+    static const struct stream_events events = {.connected = plane_on_connected};
+    int r = stream_connect_packets(k->p->loop, &k->p->at, &events, k, &k->stream);
+
+    if (r < 0) {
+        k->stream = NULL;
+        plane_refused(k, r);
+    }
+}
+
+static int
+plane_add_link(struct plane *p)
+{
+    struct plane_link *k = calloc(1, sizeof(*k));
+
+    if (k == NULL)
+        return -ENOMEM;
+    k->p = p;
+    k->index = p->nlinks;
+    loop_timer_init(&k->retry, plane_on_retry);
+    p->links[p->nlinks++] = k;
+    loop_timer_start(p->loop, &k->retry, 0);
+    return 0;
+}
+
+static void
+plane_drop_link(struct plane *p)
+{
+    struct plane_link *k = p->links[--p->nlinks];
+
+    p->links[p->nlinks] = NULL;
+    loop_timer_stop(p->loop, &k->retry);
+    plane_close(k);
+    free(k);
+}
+
+/* ---- for others ----------------------------------------------------------------------------- */
+
+int
+plane_start(struct plane *p, struct loop *loop, struct control *control,
+            const struct plane_config *cfg, struct lunette_error *err)
+{
+    int r;
+
+    *p = (struct plane){.loop = loop, .control = control, .cfg = *cfg};
+    r = sock_addr_local(cfg->socket, strlen(cfg->socket), &p->at, err);
+    if (r < 0)
+        return r;
+    r = plane_add_link(p);
+    return r == 0 ? 0
+                  : lunette_fail(err, r, LUNETTE_DOM_OS, ENOMEM, "no memory for the data plane");
+}
+
+void
+plane_set_loops(struct plane *p, unsigned loops)
+{
+    if (loops > CONTROL_LOOPS_MAX)
+        loops = CONTROL_LOOPS_MAX;
+    while (p->nlinks > loops && p->nlinks > 1)
+        plane_drop_link(p);
+    while (p->nlinks < loops && plane_add_link(p) == 0)
+        ;
+}
+
+bool
+plane_is_up(const struct plane *p)
+{
+    for (unsigned i = 0; i < p->nlinks; i++) {
+        if (p->links[i]->ctl == NULL)
+            return false;
+    }
+    return p->nlinks > 0;
+}
+
+void
+plane_end_process(struct plane *p)
+{
+    p->stopping = true;
+    if (p->cfg.program != NULL && p->pid > 1 && plane_is_up(p))
+        (void)kill(p->pid, SIGTERM);
+}
+
+void
+plane_stop(struct plane *p)
+{
+    p->control = NULL;
+    p->stopping = true;
+    while (p->nlinks > 0)
+        plane_drop_link(p);
+}
