@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT */
+/* iscsid/internal.h - what the files of iscsid/ share.  Each calls only those after it:
+ *
+ *   life.c        the daemon from start to end, the table of methods, events for callers
+ *   node.c        methods about records of nodes
+ *   session.c     methods about sessions
+ *   live.c        their exports, scans and time limits
+ *   discovery.c   methods about discoveries
+ *   found.c       what a discovery has found becomes records, in slices
+ *   iface.c       methods about ifaces and hosts
+ *   batch.c       logins and logouts of many
+ *   query.c       what only the data plane knows of sessions
+ *   records.c     from records to nodes of the policy
+ *   where.c       paths of exports
+ *   plane.c       the data plane
+ *   say.c         names, values and errors as JSON
+ */
+#ifndef ISCSID_INTERNAL_H
+#define ISCSID_INTERNAL_H
+
+#include <jansson.h>
+
+#include "control/control.h"
+#include "iscsid/iscsid.h"
+#include "iscsid/plane.h"
+#include "manage/manage.h"
+#include "manage/params.h"
+#include "nodedb/conf.h"
+#include "nodedb/db.h"
+#include "nodedb/login_config.h"
+
+#define VALUES_MAX 512 /* pairs of a request */
+#define IFACES_MAX 64  /* ifaces of a request */
+#define SLICE      32  /* records in one turn of the loop */
+
+struct iscsid {
+    struct loop *loop;
+    struct iscsid_config cfg;
+    struct nodedb *db;
+    struct nodedb_record conf;
+    bool has_conf;
+    struct nodedb_initiator who;
+    struct login_gate gate;
+    struct control *control;
+    struct manage_server *manage;
+    struct plane plane;
+    struct list jobs; /* struct job */
+    struct loop_work
+        found_work; /* sessions that were found get the configuration of their records */
+    struct loop_timer open_timer; /* callers are let in, though the data plane is not there */
+    bool open;                    /* they are */
+    unsigned open_tries;
+    bool began; /* the logins of the start have begun, for the data plane that is there now */
+    struct manage_call *ending; /* daemon.shutdown; NULL: none */
+    bool end_asked, end_process;
+    struct loop_timer end_timer;
+    uint64_t end_until_ns; /* how long the end of the data plane is waited for */
+};
+
+/* ---- say.c ---------------------------------------------------------------------------------- */
+
+/* Something that goes on for a request; the first member of what it is part of. */
+struct job {
+    struct list node;
+    struct iscsid *d;
+    struct manage_call *call;    /* NULL: nobody waits, or it has been answered */
+    void (*drop)(struct job *j); /* frees it at the end of the daemon; nobody is told */
+    /* Loop `index` of the data plane has gone: what was asked there gets no answer.  May be NULL.
+     */
+    void (*lost)(struct job *j, unsigned index);
+};
+void job_begin(struct job *j, struct iscsid *d, struct manage_call *call,
+               void (*drop)(struct job *j));
+void job_finish(struct job *j);
+
+/* Text as a JSON string, also where it is no UTF-8.  NULL: memory is short. */
+json_t *say_text(const char *text);
+/* Sets a member; value is taken, and NULL makes the object useless: it is as where memory is short.
+ */
+void say_put(json_t *o, const char *name, json_t *value);
+void say_portal(json_t *o, const char *name, const struct portal *p);
+/* {"target", "portal", "tpgt", "iface"} */
+json_t *say_id(const struct nodedb_id *id);
+/* [[name, value], ...] of a record. */
+json_t *say_record(const struct nodedb_record *r, bool show_secrets);
+/* The code of the API that fits an error best. */
+enum manage_code say_code(const struct lunette_error *err);
+json_t *say_error(const struct lunette_error *err);
+void say_fail(struct manage_call *call, const struct lunette_error *err);
+void say_no_memory(struct lunette_error *err);
+
+/* What of records a request is about; texts are borrowed from its parameters. */
+struct filter {
+    struct nodedb_filter db;
+    struct portal portal;
+    bool any; /* it has a member */
+};
+int filter_get(const json_t *params, struct filter *ret, struct lunette_error *err);
+bool filter_fits(const struct filter *f, const struct control_name *name);
+
+void id_of_name(const struct control_name *name, struct nodedb_id *ret);
+void name_of_id(const struct nodedb_id *id, uint32_t instance, struct control_name *ret);
+/* Is the node one of the sessions of that record? */
+bool name_is_of(const struct control_name *name, const struct nodedb_id *id);
+
+/* The next node that has a session to speak of, or that is on its way out; NULL: none follows. */
+struct control_node *session_next(struct control *c, struct control_node *n,
+                                  struct control_info *ret);
+
+/* ---- where.c -------------------------------------------------------------------------------- */
+
+/* As control_callbacks.export_path. */
+int where_export(const char *run, const struct control_name *name, const uint8_t lun[8],
+                 char *path);
+
+/* ---- records.c ------------------------------------------------------------------------------ */
+
+/* A record, as a login needs it. */
+struct setup {
+    struct login_config login;
+    struct nodedb_session_opts opts;
+};
+/* values (may be NULL) are set for this login only. */
+int records_setup(struct iscsid *d, const struct nodedb_id *id, const json_t *values,
+                  struct setup *ret, struct lunette_error *err);
+
+/* Makes the node of a session of a record, or gives it the configuration anew. */
+int records_node(struct iscsid *d, const struct nodedb_id *id, uint32_t instance,
+                 const struct setup *s, struct control_node **ret, struct lunette_error *err);
+
+/* Sessions of a record that are there or wanted. */
+unsigned records_present(struct iscsid *d, const struct nodedb_id *id);
+/* A session of the target by the same iface, by whatever portal? */
+bool records_target_present(struct iscsid *d, const struct nodedb_id *id);
+/* Does a session use the record?  A nodedb in_use function; user is the daemon. */
+bool records_in_use(void *user, const struct nodedb_id *id);
+
+/* A record has changed, or is gone: the nodes of its sessions follow. */
+void records_changed(struct iscsid *d, const struct nodedb_id *id);
+/* All nodes follow their records. */
+void records_all_changed(struct iscsid *d);
+/* Gives sessions that were found without a configuration that of their records. */
+void records_configure_found(struct iscsid *d);
+
+/* Sets values in a record. */
+int records_set(struct nodedb_record *r, const json_t *values, struct lunette_error *err);
+
+/* Ids of records that fit. */
+struct ids {
+    struct nodedb_id *id;
+    size_t n, room;
+};
+int ids_add(struct ids *ids, const struct nodedb_id *id, struct lunette_error *err);
+void ids_fini(struct ids *ids);
+int records_find(struct iscsid *d, const struct filter *f, struct ids *ret,
+                 struct lunette_error *err);
+
+/* Reads iscsid.conf and the initiator's name. */
+int records_read_conf(struct iscsid *d, struct lunette_error *err);
+
+/* ---- query.c -------------------------------------------------------------------------------- */
+
+#define QUERY_SESSION 1u /* GET_SESSION and GET_CONN: values */
+#define QUERY_LUNS    2u
+#define QUERY_STATS   4u /* also of each LUN */
+
+/* Answers call with {"sessions": [...]}: begin makes the object of a session, and the parts that
+ * are asked for are added by the functions of query.c. */
+void query_start(struct iscsid *d, struct manage_call *call, const json_t *params, unsigned parts);
+
+/* ---- batch.c -------------------------------------------------------------------------------- */
+
+struct batch_options {
+    bool logout;
+    bool no_wait;
+    bool more;         /* one session more than there are */
+    bool by_startup;   /* only records whose startup is one of... */
+    unsigned startups; /* 1 << enum nodedb_startup */
+    bool leading;      /* of records with node.leading_login one session of a target is enough */
+    const json_t *values;
+    /* Told at the end with what has become of all, which it takes; then the call, if there is one,
+     * is told of progress and gets no answer.  results is NULL where memory was short. */
+    void (*done)(void *user, json_t *results);
+    void *user;
+};
+/* Logs in to records, whose ids are taken. */
+void batch_login(struct iscsid *d, struct manage_call *call, struct ids *ids,
+                 const struct batch_options *o);
+/* Logs out of the sessions that fit; sid 0: any. */
+void batch_logout(struct iscsid *d, struct manage_call *call, const struct filter *f, uint32_t sid,
+                  const struct batch_options *o);
+
+/* ---- methods -------------------------------------------------------------------------------- */
+
+#define METHOD(fn) void fn(void *user, struct manage_call *call, const json_t *params)
+METHOD(node_list_method);
+METHOD(node_show_method);
+METHOD(node_new_method);
+METHOD(node_update_method);
+METHOD(node_delete_method);
+METHOD(node_login_method);
+METHOD(node_logout_method);
+METHOD(session_list_method);
+METHOD(session_stats_method);
+METHOD(session_rescan_method);
+METHOD(session_logout_method);
+METHOD(session_export_method);
+METHOD(session_unexport_method);
+METHOD(session_update_method);
+METHOD(session_why_method);
+METHOD(discovery_sendtargets_method);
+METHOD(discovery_none_method);
+METHOD(discovery_list_method);
+METHOD(discovery_show_method);
+METHOD(discovery_new_method);
+METHOD(discovery_update_method);
+METHOD(discovery_delete_method);
+METHOD(iface_list_method);
+METHOD(iface_show_method);
+METHOD(iface_new_method);
+METHOD(iface_update_method);
+METHOD(iface_delete_method);
+METHOD(iface_apply_method);
+METHOD(host_list_method);
+
+/* ---- found.c -------------------------------------------------------------------------------- */
+
+struct found_options {
+    struct portal via;
+    unsigned ops; /* enum nodedb_discovered_op; 0: nothing is written */
+    const json_t *ifaces;
+    bool login, no_wait;
+    const json_t *values;
+};
+/* Takes what was found, answers the call, and logs in where that is asked for. */
+void found_start(struct iscsid *d, struct manage_call *call, struct discovery_result *res,
+                 const struct found_options *o);
+
+#endif

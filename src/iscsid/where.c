@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/* Where the exports of a session are: RUN/nbd/SESSION/LUN.sock.  The path of a session is always
+ * the same, so that a client finds it again after all daemons have died. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "iscsid/internal.h"
+#include "wire/lun.h"
+
+#define WHERE_SAFE "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.:-_"
+
+/* FNV-1a, for names that are too long or have bytes that no path should have. */
+static uint64_t
+where_hash(const char *text)
+{
+    uint64_t h = 0xcbf29ce484222325u;
+
+    for (; *text != '\0'; text++)
+        h = (h ^ (unsigned char)*text) * 0x100000001b3u;
+    return h;
+}
+
+/* Writes the name of a session, of which there is one for each target, portal, iface and instance.
+ */
+static void
+where_name(const struct control_name *name, char *buf, size_t size)
+{
+    char instance[16] = "";
+
+    if (name->instance > 0)
+        (void)snprintf(instance, sizeof(instance), ",%" PRIu32, name->instance);
+    (void)snprintf(buf, size, "%s,%s,%u%s%s%s", name->target, name->portal.host, name->portal.port,
+                   strcmp(name->iface, "default") != 0 ? "," : "",
+                   strcmp(name->iface, "default") != 0 ? name->iface : "", instance);
+}
+
+static bool
+where_fits(char *path, const char *run, const char *dir, const char *lun)
+{
+    int n = snprintf(path, CONTROL_PATH_MAX + 1, "%s/nbd/%s/%s.sock", run, dir, lun);
+
+    return n > 0 && n <= CONTROL_PATH_MAX;
+}
+
+int
+where_export(const char *run, const struct control_name *name, const uint8_t lun[8], char *path)
+{
+    char dir[ISCSI_NAME_MAX + HOST_MAX + CONTROL_IFACE_MAX + 64], at[CONTROL_PATH_MAX + 1];
+    char text[LUN_TEXT_MAX];
+
+    (void)lun_format(lun_load(lun), text);
+    where_name(name, dir, sizeof(dir));
+    if (dir[0] == '.' || dir[strspn(dir, WHERE_SAFE ",")] != '\0' ||
+        !where_fits(path, run, dir, text)) {
+        (void)snprintf(dir, sizeof(dir), "%016" PRIx64, where_hash(dir));
+        if (!where_fits(path, run, dir, text))
+            return -ENAMETOOLONG;
+    }
+    (void)snprintf(at, sizeof(at), "%s/nbd", run);
+    if (mkdir(at, 0700) < 0 && errno != EEXIST)
+        return -errno;
+    (void)snprintf(at, sizeof(at), "%.*s", (int)(strrchr(path, '/') - path), path);
+    return mkdir(at, 0700) < 0 && errno != EEXIST ? -errno : 0;
+}
