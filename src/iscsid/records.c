@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: MIT */
+/* From records to nodes of the policy.  A record becomes a node when somebody wants its session, or
+ * when a session of it is found; so thousands of records that nobody uses cost nothing. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "iscsid/internal.h"
+
+/* ---- configuration -------------------------------------------------------------------------- */
+
+static void
+records_note(void *user, const struct lunette_error *why)
+{
+    struct iscsid *d = user;
+
+    log_line(d->loop->log, why->code == -ENOTSUP ? LOG_LEVEL_INFO : LOG_LEVEL_WARN, "%s", why->msg);
+}
+
+int
+records_read_conf(struct iscsid *d, struct lunette_error *err)
+{
+    uint8_t random[NODEDB_INITIATOR_RANDOM];
+    struct nodedb_initiator who;
+    struct nodedb_record conf;
+    int r = loop_secure_random(d->loop, random, sizeof(random));
+
+    if (r < 0)
+        return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "there is no randomness: %s",
+                            errno_text(r));
+    r = nodedb_initiator_read(d->cfg.initiator_file, random, NULL, &who, err);
+    if (r == 0)
+        r = nodedb_conf_read(d->cfg.conf_file, &conf, records_note, d, err);
+    if (r < 0)
+        return r;
+    if (d->has_conf)
+        nodedb_record_fini(&d->conf);
+    d->conf = conf;
+    d->has_conf = true;
+    d->who = who;
+    return 0;
+}
+
+/* ---- a record, as a login needs it ---------------------------------------------------------- */
+
+int
+records_set(struct nodedb_record *r, const json_t *values, struct lunette_error *err)
+{
+    const char *name, *value;
+    int e = 0;
+
+    for (size_t i = 0; i < json_array_size(values) && e == 0; i++) {
+        manage_pair(values, i, &name, &value);
+        e = nodedb_record_update(r, name, value, err);
+    }
+    return e;
+}
+
+/* What a record asks for and nobody does here yet.  To log in without it would not be what it says.
+ */
+static int
+records_check(const struct nodedb_session_opts *o, struct lunette_error *err)
+{
+    if (o->bind_device[0] != '\0' || o->bind_hwaddress[0] != '\0' || o->bind_address[0] != '\0')
+        return lunette_fail(err, -EOPNOTSUPP, LUNETTE_DOM_USAGE, 0,
+                            "its iface is bound to a device or an address, which is not supported "
+                            "yet; use an iface without iface.net_ifacename, iface.hwaddress and "
+                            "iface.ipaddress");
+    return 0;
+}
+
+int
+records_setup(struct iscsid *d, const struct nodedb_id *id, const json_t *values, struct setup *ret,
+              struct lunette_error *err)
+{
+    struct nodedb_record r, iface, *with = NULL;
+    int e = nodedb_node_read(d->db, id, &r, err);
+
+    if (e < 0)
+        return e;
+    e = records_set(&r, values, err);
+    if (e == 0 && nodedb_iface_read(d->db, id->iface, &iface, NULL) == 0)
+        with = &iface;
+    if (e == 0)
+        e = nodedb_to_login_config(&r, with, &d->conf, &d->who, &ret->login, &ret->opts, err);
+    if (with != NULL)
+        nodedb_record_fini(with);
+    nodedb_record_fini(&r);
+    if (e < 0)
+        return e;
+    e = records_check(&ret->opts, err);
+    if (e < 0)
+        login_config_wipe(&ret->login);
+    return e;
+}
+
+/* ---- nodes ---------------------------------------------------------------------------------- */
+
+int
+records_node(struct iscsid *d, const struct nodedb_id *id, uint32_t instance, const struct setup *s,
+             struct control_node **ret, struct lunette_error *err)
+{
+    struct control_export all = {.all = true, .kind = "nbd"};
+    struct control_node_config cfg = {
+        .login = &s->login,
+        .login_retries = s->opts.login_retry_max,
+        .reopen_max = s->opts.reopen_max,
+        .scan_manual = !s->opts.scan,
+    };
+    struct control_info info;
+
+    name_of_id(id, instance, &cfg.name);
+    *ret = control_find(d->control, &cfg.name);
+    if (*ret != NULL)
+        control_node_get_info(*ret, &info);
+    if (*ret != NULL && info.has_config)
+        return control_node_change(*ret, &cfg, err);
+    if (*ret == NULL && s->opts.export_nbd) {
+        cfg.exports = &all;
+        cfg.nexports = 1;
+    }
+    return control_node_add(d->control, &cfg, ret, err);
+}
+
+static bool
+is_present(const struct control_info *info)
+{
+    return info->sid != 0 || info->wanted == CONTROL_UP;
+}
+
+unsigned
+records_present(struct iscsid *d, const struct nodedb_id *id)
+{
+    struct control_info info;
+    unsigned n = 0;
+
+    for (struct control_node *c = NULL; (c = control_next(d->control, c)) != NULL;) {
+        if (!name_is_of(control_node_name(c), id))
+            continue;
+        control_node_get_info(c, &info);
+        n += is_present(&info);
+    }
+    return n;
+}
+
+bool
+records_target_present(struct iscsid *d, const struct nodedb_id *id)
+{
+    struct control_info info;
+
+    for (struct control_node *c = NULL; (c = control_next(d->control, c)) != NULL;) {
+        if (strcmp(control_node_name(c)->target, id->target) != 0)
+            continue;
+        control_node_get_info(c, &info);
+        if (is_present(&info))
+            return true;
+    }
+    return false;
+}
+
+bool
+records_in_use(void *user, const struct nodedb_id *id)
+{
+    struct iscsid *d = user;
+    struct control_info info;
+
+    for (struct control_node *c = NULL; (c = session_next(d->control, c, &info)) != NULL;) {
+        if (name_is_of(control_node_name(c), id))
+            return true;
+    }
+    return false;
+}
+
+/* Gives a node the configuration of its record. */
+static void
+records_follow(struct iscsid *d, struct control_node *n)
+{
+    uint32_t instance = control_node_name(n)->instance;
+    struct lunette_error why = {.code = 0};
+    struct control_info info;
+    struct nodedb_id id;
+    struct setup s;
+    int r;
+
+    id_of_name(control_node_name(n), &id);
+    control_node_get_info(n, &info);
+    r = records_setup(d, &id, NULL, &s, &why);
+    if (r == 0) {
+        r = records_node(d, &id, instance, &s, &n, &why);
+        login_config_wipe(&s.login);
+    }
+    if (r == -ENOENT && info.has_config)
+        control_node_remove(n);
+    else if (r < 0 && r != -ENOENT)
+        log_line(d->loop->log, LOG_LEVEL_WARN, "the session with %s stays as it was: %s", id.target,
+                 why.msg);
+}
+
+void
+records_changed(struct iscsid *d, const struct nodedb_id *id)
+{
+    struct control_node *next;
+
+    for (struct control_node *c = control_next(d->control, NULL); c != NULL; c = next) {
+        next = control_next(d->control, c);
+        if (name_is_of(control_node_name(c), id))
+            records_follow(d, c);
+    }
+}
+
+void
+records_all_changed(struct iscsid *d)
+{
+    struct control_node *next;
+
+    for (struct control_node *c = control_next(d->control, NULL); c != NULL; c = next) {
+        next = control_next(d->control, c);
+        records_follow(d, c);
+    }
+}
+
+void
+records_configure_found(struct iscsid *d)
+{
+    struct control_node *next;
+    struct control_info info;
+
+    for (struct control_node *c = control_next(d->control, NULL); c != NULL; c = next) {
+        next = control_next(d->control, c);
+        control_node_get_info(c, &info);
+        if (!info.has_config)
+            records_follow(d, c);
+    }
+}
+
+/* ---- ids ------------------------------------------------------------------------------------ */
+
+int
+ids_add(struct ids *ids, const struct nodedb_id *id, struct lunette_error *err)
+{
+    size_t room = ids->room < 16 ? 16 : 2 * ids->room;
+    struct nodedb_id *more;
+
+    if (ids->n == ids->room) {
+        more = realloc(ids->id, room * sizeof(*more));
+        if (more == NULL) {
+            say_no_memory(err);
+            return -ENOMEM;
+        }
+        ids->id = more;
+        ids->room = room;
+    }
+    ids->id[ids->n++] = *id;
+    return 0;
+}
+
+void
+ids_fini(struct ids *ids)
+{
+    free(ids->id);
+    *ids = (struct ids){.n = 0};
+}
+
+struct find {
+    struct ids *ids;
+    struct lunette_error *err;
+};
+
+static int
+records_on_found(void *user, const struct nodedb_id *id, struct nodedb_record *r)
+{
+    struct find *f = user;
+
+    (void)r;
+    return ids_add(f->ids, id, f->err);
+}
+
+int
+records_find(struct iscsid *d, const struct filter *f, struct ids *ret, struct lunette_error *err)
+{
+    struct find find = {.ids = ret, .err = err};
+    struct nodedb_visitor v = {.node = records_on_found, .user = &find};
+    struct nodedb_filter db = f->db;
+    int r;
+
+    *ret = (struct ids){.n = 0};
+    db.ids_only = true;
+    r = nodedb_nodes(d->db, &db, &v, err);
+    if (r < 0)
+        ids_fini(ret);
+    return r;
+}
