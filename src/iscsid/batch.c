@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: MIT */
+/* Logins and logouts of many: all of them in parallel, since the gate bounds what is under way; and
+ * the records of them are read a few in each turn. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "iscsid/internal.h"
+
+struct batch {
+    struct job job;
+    struct batch_options o;
+    json_t *values;  /* what o.values was */
+    struct ids ids;  /* records to log in to */
+    size_t at;       /* the next one */
+    bool second;     /* the records with leading_login follow */
+    struct ids rest; /* of these, what is tried when another portal of the target has failed */
+    json_t *results;
+    struct list items;
+    struct loop_timer go;
+    bool answered;
+};
+
+/* One login or logout that is waited for. */
+struct batch_item {
+    struct list node;
+    struct batch *b;
+    struct control_waiter w;
+    struct control_name name;
+    uint32_t sid;
+    bool leading, multiple;
+};
+
+static void batch_go_on(struct batch *b);
+
+static void
+batch_free(struct batch *b)
+{
+    struct list *n;
+
+    while ((n = list_pop_front(&b->items)) != NULL) {
+        struct batch_item *i = container_of(n, struct batch_item, node);
+
+        control_waiter_cancel(&i->w);
+        free(i);
+    }
+    loop_timer_stop(b->job.d->loop, &b->go);
+    job_finish(&b->job);
+    json_decref(b->results);
+    json_decref(b->values);
+    ids_fini(&b->ids);
+    ids_fini(&b->rest);
+    free(b);
+}
+
+static void
+batch_drop(struct job *j)
+{
+    batch_free(container_of(j, struct batch, job));
+}
+
+/* ---- telling -------------------------------------------------------------------------------- */
+
+static json_t *
+batch_outcome(const struct control_name *name, uint32_t sid, bool multiple)
+{
+    struct nodedb_id id;
+    json_t *o;
+
+    id_of_name(name, &id);
+    o = say_id(&id);
+    if (sid != 0)
+        say_put(o, "sid", json_integer(sid));
+    if (multiple)
+        say_put(o, "multiple", json_true());
+    return o;
+}
+
+static void
+batch_tell(struct batch *b, json_t *o, const char *state)
+{
+    json_t *copy;
+
+    if (b->job.call == NULL || b->answered)
+        return;
+    copy = json_copy(o);
+    say_put(copy, "state", json_string(state));
+    manage_progress(b->job.call, copy);
+}
+
+/* o is taken. */
+static void
+batch_result(struct batch *b, json_t *o, json_t *error)
+{
+    say_put(o, "ok", json_boolean(error == NULL));
+    say_put(o, "error", error);
+    batch_tell(b, o, "ended");
+    (void)json_array_append_new(b->results, o);
+}
+
+static void
+batch_log(const struct batch *b, const struct control_name *name, const struct lunette_error *err)
+{
+    char portal[PORTAL_TEXT_MAX];
+    const char *what = b->o.logout ? "logout" : "login";
+
+    (void)portal_format(&name->portal, portal, sizeof(portal));
+    if (err == NULL)
+        log_line(b->job.d->loop->log, LOG_LEVEL_INFO, "%s: %s at %s is done", name->target, what,
+                 portal);
+    else
+        log_line(b->job.d->loop->log, LOG_LEVEL_WARN, "%s: %s at %s has failed: %s", name->target,
+                 what, portal, err->msg);
+}
+
+static void
+batch_answer(struct batch *b)
+{
+    struct manage_call *call = b->job.call;
+    json_t *results = b->results;
+
+    if (b->answered)
+        return;
+    b->answered = true;
+    b->results = json_array();
+    if (b->o.done != NULL) {
+        b->o.done(b->o.user, results);
+    } else if (call == NULL) {
+        json_decref(results);
+    } else if (json_array_size(results) == 0 && list_empty(&b->items)) {
+        manage_fail(call, b->o.logout ? MANAGE_NOT_FOUND : MANAGE_NOT_FOUND, "%s",
+                    b->o.logout ? "no session is like that" : "no record is like that");
+        json_decref(results);
+    } else {
+        manage_reply(call, json_pack("{s:o}", "results", results));
+    }
+    b->job.call = NULL;
+}
+
+/* ---- what is under way ---------------------------------------------------------------------- */
+
+/* A portal of a target whose leading login is enough has failed: another one is tried. */
+static bool
+batch_try_other(struct batch *b, const struct control_name *name)
+{
+    struct lunette_error why;
+
+    for (size_t i = 0; i < b->rest.n; i++) {
+        if (strcmp(b->rest.id[i].target, name->target) != 0)
+            continue;
+        if (ids_add(&b->ids, &b->rest.id[i], &why) < 0)
+            return false;
+        b->rest.id[i] = b->rest.id[--b->rest.n];
+        return true;
+    }
+    return false;
+}
+
+static void
+batch_on_done(struct control_waiter *w, const struct lunette_error *err)
+{
+    struct batch_item *i = container_of(w, struct batch_item, w);
+    struct batch *b = i->b;
+    struct control_node *n = control_find(b->job.d->control, &i->name);
+    struct control_info info;
+
+    if (n != NULL && !b->o.logout) {
+        control_node_get_info(n, &info);
+        i->sid = info.sid;
+    }
+    batch_log(b, &i->name, err);
+    batch_result(b, batch_outcome(&i->name, i->sid, i->multiple),
+                 err != NULL ? say_error(err) : NULL);
+    if (err != NULL && i->leading)
+        (void)batch_try_other(b, &i->name);
+    list_del(&i->node);
+    free(i);
+    batch_go_on(b);
+}
+
+/* An item that is under way, or NULL. */
+static struct batch_item *
+batch_item_new(struct batch *b, const struct control_name *name, uint32_t sid, bool multiple)
+{
+    struct batch_item *i = calloc(1, sizeof(*i));
+
+    if (i == NULL)
+        return NULL;
+    i->b = b;
+    i->name = *name;
+    i->sid = sid;
+    i->multiple = multiple;
+    control_waiter_init(&i->w, batch_on_done);
+    list_push_back(&b->items, &i->node);
+    return i;
+}
+
+static void
+batch_item_drop(struct batch_item *i)
+{
+    list_del(&i->node);
+    free(i);
+}
+
+/* ---- login ---------------------------------------------------------------------------------- */
+
+/* Asks for one session.  Returns 0; -EEXIST: it is there; or -errno. */
+static int
+batch_login_instance(struct batch *b, const struct nodedb_id *id, uint32_t instance,
+                     const struct setup *s, struct lunette_error *err)
+{
+    struct control_node *n;
+    struct batch_item *i;
+    struct control_name name;
+    json_t *o;
+    int r;
+
+    name_of_id(id, instance, &name);
+    i = batch_item_new(b, &name, 0, s->opts.nr_sessions > 1 || b->o.more);
+    if (i == NULL) {
+        say_no_memory(err);
+        return -ENOMEM;
+    }
+    i->leading = b->second;
+    r = records_node(b->job.d, id, instance, s, &n, err);
+    if (r == 0)
+        r = control_login(n, &i->w, err);
+    if (r < 0) {
+        batch_item_drop(i);
+        return r;
+    }
+    o = batch_outcome(&name, 0, i->multiple);
+    batch_tell(b, o, "started");
+    if (b->o.no_wait) { /* it is logged and not told */
+        say_put(o, "ok", json_true());
+        (void)json_array_append_new(b->results, o);
+    } else {
+        json_decref(o);
+    }
+    return 0;
+}
+
+static void
+batch_present(struct batch *b, const struct nodedb_id *id, unsigned requested, unsigned present)
+{
+    json_t *error = manage_error_json(MANAGE_SESSION_EXISTS, "there are as many sessions as the "
+                                                             "record asks for already");
+
+    say_put(error, "requested", json_integer(requested));
+    say_put(error, "present", json_integer(present));
+    batch_result(b, say_id(id), error);
+}
+
+static void
+batch_login_sessions(struct batch *b, const struct nodedb_id *id, const struct setup *s)
+{
+    unsigned wanted = s->opts.nr_sessions > 0 ? s->opts.nr_sessions : 1, present = 0, begun = 0;
+    struct lunette_error why;
+    int r = 0;
+
+    for (uint32_t i = 0; r == 0 && (b->o.more ? begun == 0 : i < wanted); i++) {
+        r = batch_login_instance(b, id, i, s, &why);
+        begun += r == 0;
+        present += r == -EEXIST;
+        r = r == -EEXIST ? 0 : r;
+    }
+    if (r < 0)
+        batch_result(b, say_id(id), say_error(&why));
+    else if (begun == 0)
+        batch_present(b, id, wanted, present);
+}
+
+static void
+batch_login_record(struct batch *b, const struct nodedb_id *id)
+{
+    struct lunette_error why = {.code = 0};
+    struct setup s;
+    bool leading;
+    int r = records_setup(b->job.d, id, b->values, &s, &why);
+
+    if (r < 0) {
+        if (r != -ENOENT) { /* else it has just been removed */
+            log_line(b->job.d->loop->log, LOG_LEVEL_WARN, "%s: %s", id->target, why.msg);
+            batch_result(b, say_id(id), say_error(&why));
+        }
+        return;
+    }
+    leading = b->o.leading && s.opts.leading_login;
+    if (b->o.by_startup && !(b->o.startups & (1u << s.opts.startup)))
+        ;
+    else if (leading && (!b->second || records_target_present(b->job.d, id)))
+        (void)ids_add(&b->rest, id, NULL);
+    else
+        batch_login_sessions(b, id, &s);
+    login_config_wipe(&s.login);
+}
+
+/* All records have been looked at but those of which one session for each target is enough. */
+static void
+batch_begin_second(struct batch *b)
+{
+    ids_fini(&b->ids);
+    b->ids = b->rest;
+    b->rest = (struct ids){.n = 0};
+    b->at = 0;
+    b->second = true;
+}
+
+static void
+batch_go_on(struct batch *b)
+{
+    if (b->at < b->ids.n) {
+        loop_timer_start(b->job.d->loop, &b->go, 0);
+        return;
+    }
+    if (!b->second && b->rest.n > 0) {
+        batch_begin_second(b);
+        loop_timer_start(b->job.d->loop, &b->go, 0);
+        return;
+    }
+    if (b->o.no_wait)
+        batch_answer(b);
+    if (!list_empty(&b->items))
+        return;
+    batch_answer(b);
+    batch_free(b);
+}
+
+static void
+batch_on_go(struct loop_timer *t)
+{
+    struct batch *b = container_of(t, struct batch, go);
+
+    for (unsigned i = 0; i < SLICE && b->at < b->ids.n; i++) {
+        struct nodedb_id id = b->ids.id[b->at++];
+
+        batch_login_record(b, &id);
+    }
+    batch_go_on(b);
+}
+
+static struct batch *
+batch_new(struct iscsid *d, struct manage_call *call, const struct batch_options *o)
+{
+    struct batch *b = calloc(1, sizeof(*b));
+
+    if (b == NULL)
+        return NULL;
+    b->o = *o;
+    b->results = json_array();
+    b->values = o->values != NULL ? json_deep_copy(o->values) : NULL;
+    b->o.values = NULL;
+    list_init(&b->items);
+    loop_timer_init(&b->go, batch_on_go);
+    job_begin(&b->job, d, call, batch_drop);
+    return b;
+}
+
+void
+batch_login(struct iscsid *d, struct manage_call *call, struct ids *ids,
+            const struct batch_options *o)
+{
+    struct batch *b = batch_new(d, call, o);
+
+    if (b == NULL) {
+        ids_fini(ids);
+        if (o->done != NULL)
+            o->done(o->user, NULL);
+        else if (call != NULL)
+            manage_fail(call, MANAGE_NO_MEMORY, "no memory for the logins");
+        return;
+    }
+    b->ids = *ids;
+    *ids = (struct ids){.n = 0};
+    batch_go_on(b);
+}
+
+/* ---- logout --------------------------------------------------------------------------------- */
+
+static bool
+batch_startup_fits(struct batch *b, const struct control_name *name)
+{
+    struct lunette_error why;
+    struct nodedb_id id;
+    struct setup s;
+    bool fits;
+
+    if (!b->o.by_startup)
+        return true;
+    id_of_name(name, &id);
+    if (records_setup(b->job.d, &id, NULL, &s, &why) < 0)
+        return false; /* a session without a record has no startup */
+    fits = (b->o.startups & (1u << s.opts.startup)) != 0;
+    login_config_wipe(&s.login);
+    return fits;
+}
+
+static void
+batch_logout_node(struct batch *b, struct control_node *n, uint32_t sid)
+{
+    struct batch_item *i = batch_item_new(b, control_node_name(n), sid, false);
+    struct lunette_error why;
+    json_t *o = batch_outcome(control_node_name(n), sid, false);
+
+    batch_tell(b, o, "started");
+    say_no_memory(&why);
+    if (i != NULL && control_logout(n, &i->w, &why) == 0) {
+        json_decref(o);
+        return;
+    }
+    if (i != NULL)
+        batch_item_drop(i);
+    batch_result(b, o, say_error(&why));
+}
+
+void
+batch_logout(struct iscsid *d, struct manage_call *call, const struct filter *f, uint32_t sid,
+             const struct batch_options *o)
+{
+    struct batch *b = batch_new(d, call, o);
+    struct control_node *next;
+    struct control_info info;
+
+    if (b == NULL) {
+        if (o->done != NULL)
+            o->done(o->user, NULL);
+        else if (call != NULL)
+            manage_fail(call, MANAGE_NO_MEMORY, "no memory for the logouts");
+        return;
+    }
+    for (struct control_node *n = control_next(d->control, NULL); n != NULL; n = next) {
+        next = control_next(d->control, n);
+        control_node_get_info(n, &info);
+        /* One that is only wanted is logged out of, too: its login ends. */
+        if ((info.sid == 0 && info.wanted != CONTROL_UP) || (sid != 0 && info.sid != sid) ||
+            !filter_fits(f, control_node_name(n)) || !batch_startup_fits(b, control_node_name(n)))
+            continue;
+        batch_logout_node(b, n, info.sid);
+    }
+    batch_go_on(b);
+}
