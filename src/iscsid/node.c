@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: MIT */
+/* Methods about records of nodes. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "iscsid/internal.h"
+
+/* ---- reading, in slices --------------------------------------------------------------------- */
+
+struct node_read {
+    struct job job;
+    struct ids ids;
+    size_t at;
+    bool show, show_secrets;
+    json_t *nodes;
+    struct loop_timer go;
+};
+
+static void
+node_read_free(struct node_read *q)
+{
+    loop_timer_stop(q->job.d->loop, &q->go);
+    job_finish(&q->job);
+    ids_fini(&q->ids);
+    json_decref(q->nodes);
+    free(q);
+}
+
+static void
+node_read_drop(struct job *j)
+{
+    node_read_free(container_of(j, struct node_read, job));
+}
+
+static void
+node_read_one(struct node_read *q, const struct nodedb_id *id)
+{
+    struct nodedb_record r;
+    json_t *o;
+
+    if (nodedb_node_read(q->job.d->db, id, &r, NULL) < 0)
+        return; /* it has just been removed, or cannot be read, which is logged where it is used */
+    o = say_id(id);
+    if (q->show)
+        say_put(o, "values", say_record(&r, q->show_secrets));
+    else
+        say_put(o, "startup",
+                json_string((const char *[]){
+                    "manual", "automatic", "onboot"}[nodedb_record_word(&r, NODEDB_NODE_STARTUP)]));
+    nodedb_record_fini(&r);
+    (void)json_array_append_new(q->nodes, o);
+}
+
+static void
+node_read_on_go(struct loop_timer *t)
+{
+    struct node_read *q = container_of(t, struct node_read, go);
+    json_t *nodes = q->nodes;
+
+    for (unsigned i = 0; i < SLICE && q->at < q->ids.n; i++)
+        node_read_one(q, &q->ids.id[q->at++]);
+    if (q->at < q->ids.n) {
+        loop_timer_start(q->job.d->loop, &q->go, 0);
+        return;
+    }
+    q->nodes = NULL;
+    if (json_array_size(nodes) == 0 && q->show) {
+        json_decref(nodes);
+        manage_fail(q->job.call, MANAGE_NOT_FOUND, "no record is like that");
+    } else {
+        manage_reply(q->job.call, json_pack("{s:o}", "nodes", nodes));
+    }
+    node_read_free(q);
+}
+
+static void
+node_read_start(struct iscsid *d, struct manage_call *call, const json_t *params, bool show)
+{
+    struct node_read *q = calloc(1, sizeof(*q));
+    struct lunette_error err;
+    struct filter f;
+    int r;
+
+    if (q == NULL) {
+        manage_fail(call, MANAGE_NO_MEMORY, "no memory for the list of records");
+        return;
+    }
+    q->show = show;
+    q->nodes = json_array();
+    loop_timer_init(&q->go, node_read_on_go);
+    job_begin(&q->job, d, call, node_read_drop);
+    r = filter_get(params, &f, &err);
+    if (r == 0)
+        r = manage_get_bool(params, "show_secrets", &q->show_secrets, &err);
+    if (r >= 0)
+        r = records_find(d, &f, &q->ids, &err);
+    if (r < 0) {
+        say_fail(call, &err);
+        node_read_free(q);
+        return;
+    }
+    loop_timer_start(d->loop, &q->go, 0);
+}
+
+METHOD(node_list_method)
+{
+    node_read_start(user, call, params, false);
+}
+
+METHOD(node_show_method)
+{
+    node_read_start(user, call, params, true);
+}
+
+/* ---- new ------------------------------------------------------------------------------------ */
+
+static json_t *
+node_iface_settings(const struct nodedb_record *r)
+{
+    json_t *o = json_object();
+
+    say_put(o, "transport", say_text(nodedb_record_text(r, NODEDB_IFACE_TRANSPORT)));
+    say_put(o, "hwaddress", say_text(nodedb_record_text(r, NODEDB_IFACE_HWADDRESS)));
+    say_put(o, "ipaddress", say_text(nodedb_record_text(r, NODEDB_IFACE_IPADDRESS)));
+    say_put(o, "netdev", say_text(nodedb_record_text(r, NODEDB_IFACE_NETDEV)));
+    return o;
+}
+
+static int
+node_make(struct iscsid *d, const struct nodedb_id *id, const json_t *values, json_t *nodes,
+          struct lunette_error *err)
+{
+    struct nodedb_record r, iface;
+    json_t *o;
+    int e = nodedb_check_id(id, err);
+
+    if (e == 0)
+        e = nodedb_iface_read(d->db, id->iface, &iface, err);
+    if (e < 0)
+        return e;
+    e = nodedb_node_init(&r, id, &iface, &d->conf, err);
+    nodedb_record_fini(&iface);
+    if (e < 0)
+        return e;
+    e = nodedb_node_set_source(&r, NODEDB_BY_STATIC, NULL);
+    if (e == 0)
+        e = records_set(&r, values, err);
+    else
+        say_no_memory(err);
+    if (e == 0)
+        e = nodedb_node_write(d->db, &r, err);
+    if (e == 0) {
+        o = say_id(id);
+        say_put(o, "iface_settings", node_iface_settings(&r));
+        (void)json_array_append_new(nodes, o);
+    }
+    nodedb_record_fini(&r);
+    return e;
+}
+
+/* The portals at which a target is known, each once, when none is given. */
+static int
+node_known_portals(struct iscsid *d, const struct filter *f, struct ids *ret,
+                   struct lunette_error *err)
+{
+    struct filter of = {.db = {.target = f->db.target, .tpgt = f->db.tpgt}};
+    size_t kept = 0;
+    int r = records_find(d, &of, ret, err);
+
+    for (size_t i = 0; r == 0 && i < ret->n; i++) {
+        size_t j = 0;
+
+        while (j < kept && (strcmp(ret->id[j].portal.host, ret->id[i].portal.host) != 0 ||
+                            ret->id[j].portal.port != ret->id[i].portal.port))
+            j++;
+        if (j == kept)
+            ret->id[kept++] = ret->id[i];
+    }
+    ret->n = kept;
+    if (r == 0 && kept == 0)
+        return lunette_fail(err, -ENOENT, LUNETTE_DOM_NOTFOUND, 0,
+                            "the target is not known; say at which portal it is");
+    return r;
+}
+
+METHOD(node_new_method)
+{
+    struct iscsid *d = user;
+    const json_t *values = NULL;
+    struct lunette_error err = {.code = 0};
+    struct ids ids = {.n = 0};
+    json_t *nodes = json_array();
+    struct nodedb_id id;
+    struct filter f;
+    int r = filter_get(params, &f, &err);
+
+    if (r == 0 && f.db.target == NULL)
+        r = lunette_fail(&err, -EINVAL, LUNETTE_DOM_USAGE, 0, "target is missing");
+    if (r == 0)
+        r = manage_get_pairs(params, "values", VALUES_MAX, NODEDB_VALUE_MAX, &values, &err);
+    if (r >= 0 && f.db.host == NULL) {
+        r = node_known_portals(d, &f, &ids, &err);
+    } else if (r >= 0) {
+        memset(&id, 0, sizeof(id));
+        (void)snprintf(id.target, sizeof(id.target), "%s", f.db.target);
+        id.portal = f.portal;
+        r = ids_add(&ids, &id, &err);
+    }
+    for (size_t i = 0; r == 0 && i < ids.n; i++) {
+        (void)snprintf(ids.id[i].iface, sizeof(ids.id[i].iface), "%s",
+                       f.db.iface != NULL ? f.db.iface : "default");
+        r = node_make(d, &ids.id[i], values, nodes, &err);
+        records_changed(d, &ids.id[i]);
+    }
+    ids_fini(&ids);
+    if (r < 0) {
+        json_decref(nodes);
+        say_fail(call, &err);
+        return;
+    }
+    manage_reply(call, json_pack("{s:o}", "nodes", nodes));
+}
+
+/* ---- update and delete ---------------------------------------------------------------------- */
+
+/* Is each value one that may be set in the record? */
+static int
+node_update_check(struct iscsid *d, const struct nodedb_id *id, const json_t *values,
+                  struct lunette_error *err)
+{
+    const char *name, *value;
+    struct nodedb_record r;
+    int e = nodedb_node_read(d->db, id, &r, err);
+
+    if (e < 0)
+        return e;
+    for (size_t i = 0; i < json_array_size(values) && e == 0; i++) {
+        manage_pair(values, i, &name, &value);
+        e = nodedb_record_update(&r, name, value, err);
+        if (e == -EINVAL && nodedb_key_find(NODEDB_NODE, name, strlen(name), NULL) < 0)
+            (void)lunette_fail(err, e, LUNETTE_DOM_USAGE, 0,
+                               "Cannot modify %s. Invalid param name.", name);
+    }
+    nodedb_record_fini(&r);
+    return e;
+}
+
+static int
+node_update_write(struct iscsid *d, const struct nodedb_id *id, const json_t *values,
+                  struct lunette_error *err)
+{
+    struct nodedb_record r;
+    int e = nodedb_node_read(d->db, id, &r, err);
+
+    if (e < 0)
+        return e;
+    e = records_set(&r, values, err);
+    if (e == 0)
+        e = nodedb_node_write(d->db, &r, err);
+    nodedb_record_fini(&r);
+    return e;
+}
+
+/* What the record says of exports is wanted of its sessions from now on. */
+static void
+node_update_exports(struct iscsid *d, const struct nodedb_id *id, const json_t *values)
+{
+    struct control_export e = {.all = true};
+    const char *name, *value;
+    bool any = false;
+
+    for (size_t i = 0; i < json_array_size(values); i++) {
+        manage_pair(values, i, &name, &value);
+        if (strcmp(name, "node.export") != 0)
+            continue;
+        any = true;
+        (void)snprintf(e.kind, sizeof(e.kind), "%s", strcmp(value, "nbd") == 0 ? "nbd" : "");
+    }
+    for (struct control_node *n = NULL; any && (n = control_next(d->control, n)) != NULL;) {
+        if (name_is_of(control_node_name(n), id))
+            (void)control_set_export(n, &e, NULL, NULL);
+    }
+}
+
+METHOD(node_update_method)
+{
+    struct iscsid *d = user;
+    const json_t *values = NULL;
+    struct lunette_error err = {.code = 0};
+    struct ids ids = {.n = 0};
+    struct filter f;
+    int r = filter_get(params, &f, &err);
+
+    if (r == 0)
+        r = manage_get_pairs(params, "values", VALUES_MAX, NODEDB_VALUE_MAX, &values, &err);
+    if (r == 0)
+        r = lunette_fail(&err, -EINVAL, LUNETTE_DOM_USAGE, 0, "values are missing");
+    if (r > 0)
+        r = records_find(d, &f, &ids, &err);
+    if (r == 0 && ids.n == 0)
+        r = lunette_fail(&err, -ENOENT, LUNETTE_DOM_NOTFOUND, 0, "no record is like that");
+    for (size_t i = 0; r == 0 && i < ids.n; i++)
+        r = node_update_check(d, &ids.id[i], values, &err);
+    for (size_t i = 0; r == 0 && i < ids.n; i++) {
+        r = node_update_write(d, &ids.id[i], values, &err);
+        if (r == 0) {
+            records_changed(d, &ids.id[i]);
+            node_update_exports(d, &ids.id[i], values);
+        }
+    }
+    if (r < 0)
+        say_fail(call, &err);
+    else
+        manage_reply(call, json_pack("{s:I}", "count", (json_int_t)ids.n));
+    ids_fini(&ids);
+}
+
+static int
+node_delete_check(struct iscsid *d, const struct nodedb_id *id, struct manage_call *call)
+{
+    if (!records_in_use(d, id))
+        return 0;
+    manage_fail(call, MANAGE_SESSION_EXISTS,
+                "This command will remove the record [iface: %s, target: %s, portal: %s,%u], but a "
+                "session is using it. Logout session then rerun command to remove record.",
+                id->iface, id->target, id->portal.host, id->portal.port);
+    return -EEXIST;
+}
+
+METHOD(node_delete_method)
+{
+    struct iscsid *d = user;
+    struct lunette_error err = {.code = 0};
+    struct ids ids = {.n = 0};
+    struct filter f;
+    int r = filter_get(params, &f, &err);
+
+    if (r == 0)
+        r = records_find(d, &f, &ids, &err);
+    if (r == 0 && ids.n == 0)
+        r = lunette_fail(&err, -ENOENT, LUNETTE_DOM_NOTFOUND, 0, "no record is like that");
+    for (size_t i = 0; r == 0 && i < ids.n; i++) {
+        if (node_delete_check(d, &ids.id[i], call) < 0) {
+            ids_fini(&ids);
+            return;
+        }
+    }
+    for (size_t i = 0; r == 0 && i < ids.n; i++) {
+        r = nodedb_node_delete(d->db, &ids.id[i], &err);
+        if (r == 0)
+            records_changed(d, &ids.id[i]);
+    }
+    if (r < 0)
+        say_fail(call, &err);
+    else
+        manage_reply(call, json_pack("{s:I}", "count", (json_int_t)ids.n));
+    ids_fini(&ids);
+}
+
+/* ---- login and logout ----------------------------------------------------------------------- */
+
+/* Which startups "all" means.  Records that are needed for booting are in "all" of neither: logging
+ * out of them takes the root file system away. */
+static int
+node_startups(const json_t *params, bool logout, struct batch_options *o, struct lunette_error *err)
+{
+    static const char *const words[] = {"manual", "automatic", "onboot", "all", NULL};
+    unsigned word = 0;
+    int r = manage_get_word(params, "all", MANAGE_OPTIONAL, words, &word, err);
+
+    if (r <= 0)
+        return r;
+    if (logout && word == NODEDB_STARTUP_ONBOOT)
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                            "sessions that are needed for booting are logged out one by one");
+    o->by_startup = o->leading = true;
+    o->startups =
+        word == 3 ? 1u << NODEDB_STARTUP_MANUAL | 1u << NODEDB_STARTUP_AUTOMATIC : 1u << word;
+    return 0;
+}
+
+METHOD(node_login_method)
+{
+    struct iscsid *d = user;
+    struct batch_options o = {.logout = false};
+    struct lunette_error err = {.code = 0};
+    struct ids ids = {.n = 0};
+    struct filter f;
+    bool wait = true;
+    int r = filter_get(params, &f, &err);
+
+    if (r == 0)
+        r = node_startups(params, false, &o, &err);
+    if (r >= 0)
+        r = manage_get_bool(params, "wait", &wait, &err);
+    if (r >= 0)
+        r = manage_get_bool(params, "more", &o.more, &err);
+    if (r >= 0)
+        r = manage_get_pairs(params, "values", VALUES_MAX, NODEDB_VALUE_MAX, &o.values, &err);
+    if (r >= 0)
+        r = records_find(d, &f, &ids, &err);
+    if (r < 0) {
+        say_fail(call, &err);
+        return;
+    }
+    o.no_wait = !wait;
+    batch_login(d, call, &ids, &o);
+}
+
+METHOD(node_logout_method)
+{
+    struct batch_options o = {.logout = true};
+    struct lunette_error err = {.code = 0};
+    struct filter f;
+    int r = filter_get(params, &f, &err);
+
+    if (r == 0)
+        r = node_startups(params, true, &o, &err);
+    if (r < 0)
+        say_fail(call, &err);
+    else
+        batch_logout(user, call, &f, 0, &o);
+}
