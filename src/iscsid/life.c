@@ -1,0 +1,558 @@
+/* SPDX-License-Identifier: MIT */
+/* The daemon from start to end. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "iscsid/internal.h"
+#include "wire/lun.h"
+
+#define LIFE_OPEN_MS     5000  /* callers are let in then, though no data plane is there */
+#define LIFE_LOCK_MS     2000  /* for the lock of the records */
+#define LIFE_DEADLINE_MS 30000 /* for the logouts of daemon.shutdown */
+#define LIFE_PROCESS_MS  25000 /* for the data plane to end then */
+#define LIFE_POLL_MS     20
+#define LIFE_OPEN_TRIES  250
+
+/* ---- methods about the daemon --------------------------------------------------------------- */
+
+static METHOD(daemon_hello_method)
+{
+    struct iscsid *d = user;
+    json_t *o = json_object();
+
+    (void)params;
+    say_put(o, "daemon", json_string("lunette iscsid"));
+    say_put(o, "version", json_string(d->cfg.version));
+    say_put(o, "api", json_integer(1));
+    say_put(o, "pid", json_integer(getpid()));
+    say_put(o, "root", say_text(d->cfg.root));
+    manage_reply(call, o);
+}
+
+static METHOD(daemon_status_method)
+{
+    struct iscsid *d = user;
+    json_int_t sessions = 0, wanted = 0, up = 0;
+    struct control_info info;
+    json_t *plane = json_object();
+
+    (void)params;
+    for (struct control_node *n = NULL; (n = control_next(d->control, n)) != NULL;) {
+        control_node_get_info(n, &info);
+        sessions += info.sid != 0;
+        wanted += info.wanted == CONTROL_UP;
+        up += info.state == CONTROL_IS_UP;
+    }
+    say_put(plane, "state",
+            json_string(control_is_ready(d->control) ? "up"
+                        : plane_is_up(&d->plane)     ? "starting"
+                                                     : "lost"));
+    say_put(plane, "pid", json_integer(plane_is_up(&d->plane) ? d->plane.pid : 0));
+    manage_reply(call, json_pack("{s:I,s:I,s:I,s:o}", "sessions", sessions, "wanted", wanted, "up",
+                                 up, "data_plane", plane));
+}
+
+static METHOD(daemon_reload_method)
+{
+    struct lunette_error err = {.code = 0};
+
+    (void)params;
+    if (iscsid_reload(user, &err) < 0)
+        say_fail(call, &err);
+    else
+        manage_reply(call, json_object());
+}
+
+/* Tells the caller, and then the owner. */
+static void
+life_end(struct iscsid *d)
+{
+    if (d->ending != NULL)
+        manage_reply(d->ending, json_object());
+    d->ending = NULL;
+    loop_timer_stop(d->loop, &d->end_timer);
+    if (d->cfg.ended != NULL)
+        d->cfg.ended(d->cfg.user);
+}
+
+static void
+life_on_end_timer(struct loop_timer *t)
+{
+    struct iscsid *d = container_of(t, struct iscsid, end_timer);
+
+    if (!d->end_process) { /* the deadline has come before the logouts were done */
+        log_line(d->loop->log, LOG_LEVEL_WARN, "not all sessions are logged out in time");
+        d->end_process = true;
+        d->end_until_ns = d->loop->now_ns + LIFE_PROCESS_MS * LOOP_NS_PER_MS;
+        plane_end_process(&d->plane);
+    }
+    if (d->cfg.iod_program == NULL || !plane_is_up(&d->plane) || d->loop->now_ns >= d->end_until_ns)
+        life_end(d);
+    else
+        loop_timer_start(d->loop, t, LIFE_POLL_MS * LOOP_NS_PER_MS);
+}
+
+static void
+life_logged_out(void *user, json_t *results)
+{
+    struct iscsid *d = user;
+
+    json_decref(results);
+    if (d->end_process)
+        return;
+    d->end_process = true;
+    d->end_until_ns = d->loop->now_ns + LIFE_PROCESS_MS * LOOP_NS_PER_MS;
+    plane_end_process(&d->plane);
+    loop_timer_start(d->loop, &d->end_timer, 0);
+}
+
+static METHOD(daemon_shutdown_method)
+{
+    struct batch_options o = {.logout = true, .done = life_logged_out, .user = user};
+    struct filter all = {.db.tpgt = -1};
+    struct iscsid *d = user;
+    int64_t deadline_ms = LIFE_DEADLINE_MS;
+    struct lunette_error err;
+    bool logout = false;
+
+    if (manage_get_int(params, "deadline_ms", MANAGE_OPTIONAL, 0, 3600000, &deadline_ms, &err) <
+            0 ||
+        manage_get_bool(params, "logout", &logout, &err) < 0) {
+        say_fail(call, &err);
+        return;
+    }
+    if (d->end_asked) {
+        manage_fail(call, MANAGE_BUSY, "the daemon is being ended already");
+        return;
+    }
+    d->end_asked = true;
+    d->ending = call;
+    d->end_process = !logout;
+    d->end_until_ns = 0;
+    loop_timer_start(d->loop, &d->end_timer, logout ? (uint64_t)deadline_ms * LOOP_NS_PER_MS : 0);
+    if (logout)
+        batch_logout(d, NULL, &all, 0, &o);
+}
+
+#define FILTER "target portal tpgt iface"
+#define DISC   "type portal iface op login wait values"
+
+static const struct manage_method life_methods[] = {
+    {"hello", daemon_hello_method, "client"},
+    {"node.list", node_list_method, FILTER},
+    {"node.show", node_show_method, FILTER " show_secrets"},
+    {"node.new", node_new_method, FILTER " values"},
+    {"node.update", node_update_method, FILTER " values"},
+    {"node.delete", node_delete_method, FILTER},
+    {"node.login", node_login_method, FILTER " all wait values more"},
+    {"node.logout", node_logout_method, FILTER " all"},
+    {"session.list", session_list_method, FILTER " sid detail show_secrets"},
+    {"session.stats", session_stats_method, FILTER " sid"},
+    {"session.rescan", session_rescan_method, FILTER " sid"},
+    {"session.logout", session_logout_method, "sid"},
+    {"session.export", session_export_method, "sid lun kind read_only"},
+    {"session.unexport", session_unexport_method, "sid lun"},
+    {"session.update", session_update_method, "sid values"},
+    {"session.why", session_why_method, "sid"},
+    {"discovery.sendtargets", discovery_sendtargets_method, DISC},
+    {"discovery.isns", discovery_none_method, DISC},
+    {"discovery.fw", discovery_none_method, DISC},
+    {"discovery.list", discovery_list_method, "type portal targets"},
+    {"discovery.show", discovery_show_method, "type portal show_secrets"},
+    {"discovery.new", discovery_new_method, "type portal values"},
+    {"discovery.update", discovery_update_method, "type portal values"},
+    {"discovery.delete", discovery_delete_method, "type portal"},
+    {"iface.list", iface_list_method, ""},
+    {"iface.show", iface_show_method, "iface"},
+    {"iface.new", iface_new_method, "iface values"},
+    {"iface.update", iface_update_method, "iface values"},
+    {"iface.delete", iface_delete_method, "iface"},
+    {"iface.apply", iface_apply_method, "iface host"},
+    {"host.list", host_list_method, ""},
+    {"fw.list", discovery_none_method, ""},
+    {"fw.login", discovery_none_method, "values wait"},
+    {"daemon.status", daemon_status_method, ""},
+    {"daemon.reload", daemon_reload_method, ""},
+    {"daemon.shutdown", daemon_shutdown_method, "deadline_ms logout"},
+    {NULL, NULL, NULL},
+};
+
+/* ---- logins of the start -------------------------------------------------------------------- */
+
+/* Names the process of the data plane, so that it is not taken for another one: its number, and
+ * when it has started.  Returns false where the system does not tell. */
+static bool
+life_plane_name(const struct iscsid *d, char *buf, size_t size)
+{
+    char path[64], stat[1024];
+    const char *p;
+    ssize_t n = -1;
+    int fd;
+
+    (void)snprintf(path, sizeof(path), "/proc/%ld/stat", (long)d->plane.pid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        n = read(fd, stat, sizeof(stat) - 1);
+        (void)close(fd);
+    }
+    if (n <= 0)
+        return false;
+    stat[n] = '\0';
+    p = strrchr(stat, ')');
+    for (int i = 0; p != NULL && i < 20; i++) /* to field 22, starttime */
+        p = strchr(p + 1, ' ');
+    if (p == NULL)
+        return false;
+    (void)snprintf(buf, size, "%ld %.*s\n", (long)d->plane.pid, (int)strcspn(p + 1, " "), p + 1);
+    return true;
+}
+
+static void
+life_began_path(const struct iscsid *d, char *path, size_t size)
+{
+    (void)snprintf(path, size, "%s/began", d->cfg.run);
+}
+
+/* Were the logins of the start made for this process?  Then they are not made again: somebody may
+ * have logged out of some since. */
+static bool
+life_has_begun(const struct iscsid *d)
+{
+    char path[4200], name[128], text[128];
+    ssize_t n = -1;
+    int fd;
+
+    life_began_path(d, path, sizeof(path));
+    fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd >= 0) {
+        n = read(fd, text, sizeof(text) - 1);
+        (void)close(fd);
+    }
+    text[n > 0 ? n : 0] = '\0';
+    return n > 0 && life_plane_name(d, name, sizeof(name)) && strcmp(name, text) == 0;
+}
+
+static void
+life_note_begun(struct iscsid *d)
+{
+    char path[4200], name[128];
+    int fd;
+
+    if (!life_plane_name(d, name, sizeof(name)))
+        return;
+    life_began_path(d, path, sizeof(path));
+    fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return;
+    if (write(fd, name, strlen(name)) < 0)
+        log_line(d->loop->log, LOG_LEVEL_WARN, "%s cannot be written: %s", path, errno_text(errno));
+    (void)close(fd);
+}
+
+static void
+life_began(void *user, json_t *results)
+{
+    json_decref(results);
+    life_note_begun(user);
+}
+
+static void
+life_begin(struct iscsid *d)
+{
+    struct batch_options o = {
+        .by_startup = true,
+        .startups = 1u << NODEDB_STARTUP_AUTOMATIC | 1u << NODEDB_STARTUP_ONBOOT,
+        .leading = true,
+        .done = life_began,
+        .user = d,
+    };
+    struct filter all = {.db.tpgt = -1};
+    struct lunette_error err = {.code = 0};
+    struct ids ids = {.n = 0};
+
+    if (d->began || life_has_begun(d)) {
+        life_note_begun(d);
+        d->began = true;
+        return;
+    }
+    d->began = true;
+    if (records_find(d, &all, &ids, &err) < 0)
+        log_line(d->loop->log, LOG_LEVEL_ERROR, "nothing is logged in to: %s", err.msg);
+    else
+        batch_login(d, NULL, &ids, &o);
+}
+
+/* ---- what the policy tells ------------------------------------------------------------------ */
+
+static void
+life_tell(struct iscsid *d, const char *name, const struct control_event *ev,
+          const struct control_info *info)
+{
+    const struct control_name *of = control_node_name(ev->node);
+    json_t *o = json_object();
+    uint64_t number;
+
+    say_put(o, "sid", json_integer(info->sid));
+    say_put(o, "target", say_text(of->target));
+    say_portal(o, "portal", &of->portal);
+    if (ev->why != NULL)
+        say_put(o, "reason", say_text(ev->why->msg));
+    else if (info->why.code != 0)
+        say_put(o, "reason", say_text(info->why.msg));
+    if (ev->lun != NULL) {
+        number = lun_to_view(lun_load(ev->lun));
+        (void)lun_to_number(lun_load(ev->lun), &number);
+        say_put(o, "lun", json_integer((json_int_t)number));
+    }
+    manage_event(d->manage, name, o);
+}
+
+static void
+life_on_state(struct iscsid *d, const struct control_event *ev, const struct control_info *info)
+{
+    static const char *const event_of[CONTROL_STATES] = {
+        [CONTROL_IS_UP] = "session.up",          [CONTROL_IS_LOST] = "session.lost",
+        [CONTROL_IS_GAVE_UP] = "session.failed", [CONTROL_IS_DOWN] = "session.gone",
+        [CONTROL_IS_FAILED] = "session.gone",
+    };
+    const struct control_name *name = control_node_name(ev->node);
+    const char *why = ev->why != NULL ? ev->why->msg : "";
+
+    log_line(d->loop->log, LOG_LEVEL_INFO, "session %u with %s: %s%s%s", info->sid, name->target,
+             control_state_text(info->state), why[0] != '\0' ? ": " : "", why);
+    if (event_of[info->state] != NULL)
+        life_tell(d, event_of[info->state], ev, info);
+}
+
+/* Lets callers in.  The socket of a daemon that was killed can outlive it for a moment, since the
+ * kernel has an io_uring go later than its process; whoever has the lock of the instance waits. */
+static void
+life_let_in(struct iscsid *d)
+{
+    struct lunette_error err = {.code = 0};
+    char path[4200];
+    int r;
+
+    if (d->open)
+        return;
+    (void)snprintf(path, sizeof(path), "%s/iscsid.sock", d->cfg.run);
+    r = manage_server_listen(d->manage, d->cfg.listen_fd >= 0 ? NULL : path, d->cfg.listen_fd,
+                             &err);
+    if (r == -EADDRINUSE && d->open_tries++ < LIFE_OPEN_TRIES) {
+        loop_timer_start(d->loop, &d->open_timer, LIFE_POLL_MS * LOOP_NS_PER_MS);
+        return;
+    }
+    loop_timer_stop(d->loop, &d->open_timer);
+    d->open = true;
+    if (r < 0) {
+        log_line(d->loop->log, LOG_LEVEL_ERROR, "callers cannot be listened to: %s", err.msg);
+        life_end(d);
+    } else if (d->cfg.ready != NULL) {
+        d->cfg.ready(d->cfg.user);
+    }
+}
+
+static void
+life_on_ready(struct iscsid *d)
+{
+    loop_defer(d->loop, &d->found_work);
+    life_let_in(d);
+    life_begin(d);
+}
+
+static void
+life_on_event(void *user, const struct control_event *ev)
+{
+    struct iscsid *d = user;
+    struct control_info info = {.sid = 0};
+
+    if (ev->node != NULL)
+        control_node_get_info(ev->node, &info);
+    if (ev->type == CONTROL_LOOP)
+        plane_set_loops(&d->plane, (unsigned)ev->value);
+    else if (ev->type == CONTROL_READY)
+        life_on_ready(d);
+    else if (ev->type == CONTROL_FOUND)
+        loop_defer(d->loop, &d->found_work);
+    else if (ev->type == CONTROL_STATE)
+        life_on_state(d, ev, &info);
+    else if (ev->type == CONTROL_EXPORT_STOPPED)
+        life_tell(d, "export.stopped", ev, &info);
+    else if (ev->type == CONTROL_LUN)
+        life_tell(d,
+                  ev->value == IPC_LUN_EV_CAME   ? "lun.came"
+                  : ev->value == IPC_LUN_EV_GONE ? "lun.gone"
+                                                 : "lun.changed",
+                  ev, &info);
+}
+
+static int
+life_export_path(void *user, const struct control_node *node, const char *kind,
+                 const uint8_t lun[8], char *path)
+{
+    struct iscsid *d = user;
+    int r;
+
+    if (strcmp(kind, "nbd") != 0)
+        return -EINVAL;
+    r = where_export(d->cfg.run, control_node_name(node), lun, path);
+    if (r < 0)
+        log_line(d->loop->log, LOG_LEVEL_ERROR, "there is no path for an export of %s: %s",
+                 control_node_name(node)->target, errno_text(r));
+    return r;
+}
+
+static void
+life_on_plane(void *user, unsigned index, bool up)
+{
+    struct iscsid *d = user;
+    json_t *o;
+
+    if (!up) {
+        LIST_FOREACH_SAFE (n, &d->jobs) {
+            struct job *j = container_of(n, struct job, node);
+
+            if (j->lost != NULL)
+                j->lost(j, index);
+        }
+    }
+    if (index != 0 || d->manage == NULL)
+        return;
+    o = json_object();
+    say_put(o, "state", json_string(up ? "up" : "lost"));
+    say_put(o, "pid", json_integer(d->plane.pid));
+    manage_event(d->manage, "daemon.dataplane", o);
+}
+
+/* ---- life ----------------------------------------------------------------------------------- */
+
+static void
+life_on_found(struct loop_work *w)
+{
+    records_configure_found(container_of(w, struct iscsid, found_work));
+}
+
+static void
+life_on_open_timer(struct loop_timer *t)
+{
+    life_let_in(container_of(t, struct iscsid, open_timer));
+}
+
+static double
+life_unix_time(void *user)
+{
+    struct timespec now;
+
+    (void)user;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static int
+life_open_records(struct iscsid *d, struct lunette_error *err)
+{
+    struct nodedb_config db = {
+        .root = d->cfg.records, .lock_dir = d->cfg.lock_dir, .lock_wait_ms = LIFE_LOCK_MS};
+    int r = records_read_conf(d, err);
+
+    return r == 0 ? nodedb_open(&db, &d->db, err) : r;
+}
+
+static int
+life_start(struct iscsid *d, struct lunette_error *err)
+{
+    struct control_callbacks cb = {
+        .event = life_on_event, .export_path = life_export_path, .user = d};
+    struct manage_config manage = {
+        .methods = life_methods, .user = d, .uid = geteuid(), .unix_time = life_unix_time};
+    struct plane_config plane = {.socket = d->cfg.iod_socket,
+                                 .program = d->cfg.iod_program,
+                                 .log = d->cfg.iod_log,
+                                 .threads = d->cfg.iod_threads,
+                                 .changed = life_on_plane,
+                                 .user = d};
+    int r = life_open_records(d, err);
+
+    if (r < 0)
+        return r;
+    login_gate_set_max(&d->gate, (uint32_t)nodedb_record_num(&d->conf, NODEDB_MAX_LOGINS));
+    r = manage_server_new(d->loop, &manage, &d->manage);
+    if (r == 0)
+        r = control_new(d->loop, &d->gate, &cb, &d->control);
+    if (r < 0) {
+        say_no_memory(err);
+        return r;
+    }
+    loop_timer_start(d->loop, &d->open_timer, LIFE_OPEN_MS * LOOP_NS_PER_MS);
+    return plane_start(&d->plane, d->loop, d->control, &plane, err);
+}
+
+int
+iscsid_new(struct loop *loop, const struct iscsid_config *cfg, struct iscsid **ret,
+           struct lunette_error *err)
+{
+    struct iscsid *d = calloc(1, sizeof(*d));
+    int r;
+
+    if (d == NULL) {
+        say_no_memory(err);
+        return -ENOMEM;
+    }
+    d->loop = loop;
+    d->cfg = *cfg;
+    list_init(&d->jobs);
+    loop_work_init(&d->found_work, life_on_found);
+    loop_timer_init(&d->open_timer, life_on_open_timer);
+    loop_timer_init(&d->end_timer, life_on_end_timer);
+    login_gate_init(&d->gate, loop, LOGIN_GATE_MAX);
+    r = life_start(d, err);
+    if (r < 0) {
+        iscsid_free(&d);
+        return r;
+    }
+    *ret = d;
+    return 0;
+}
+
+int
+iscsid_reload(struct iscsid *d, struct lunette_error *err)
+{
+    int r = records_read_conf(d, err);
+
+    if (r < 0)
+        return r;
+    login_gate_set_max(&d->gate, (uint32_t)nodedb_record_num(&d->conf, NODEDB_MAX_LOGINS));
+    records_all_changed(d);
+    return 0;
+}
+
+void
+iscsid_free(struct iscsid **daemon)
+{
+    struct iscsid *d = *daemon;
+
+    if (d == NULL)
+        return;
+    *daemon = NULL;
+    LIST_FOREACH_SAFE (n, &d->jobs) {
+        struct job *j = container_of(n, struct job, node);
+
+        j->drop(j);
+    }
+    loop_timer_stop(d->loop, &d->open_timer);
+    loop_timer_stop(d->loop, &d->end_timer);
+    loop_defer_cancel(&d->found_work);
+    control_free(&d->control);
+    plane_stop(&d->plane);
+    manage_server_free(&d->manage);
+    login_gate_fini(&d->gate);
+    nodedb_close(&d->db);
+    if (d->has_conf)
+        nodedb_record_fini(&d->conf);
+    free(d);
+}
