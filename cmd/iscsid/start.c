@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+#include "cmd/iscsid/start.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int
+start_fail(struct lunette_error *err, int errnum, const char *what, const char *path)
+{
+    return lunette_fail(err, -errnum, LUNETTE_DOM_OS, (uint32_t)errnum, "%s %s: %s", what, path,
+                        errno_text(errnum));
+}
+
+int
+start_folder(const char *path, char *ret, struct lunette_error *err)
+{
+    char part[START_PATH_MAX];
+    size_t len = strlen(path);
+
+    if (len >= sizeof(part))
+        return start_fail(err, ENAMETOOLONG, "cannot use", path);
+    for (size_t i = 1; i <= len; i++) {
+        if (path[i] != '/' && path[i] != '\0')
+            continue;
+        (void)snprintf(part, sizeof(part), "%.*s", (int)i, path);
+        if (mkdir(part, 0700) < 0 && errno != EEXIST)
+            return start_fail(err, errno, "cannot make", part);
+    }
+    if (realpath(path, part) == NULL)
+        return start_fail(err, errno, "cannot use", path);
+    memcpy(ret, part, strlen(part) + 1);
+    return 0;
+}
+
+int
+start_lock(const char *run, struct lunette_error *err)
+{
+    char path[START_PATH_MAX + 32], text[32] = "";
+    int fd, r;
+
+    (void)snprintf(path, sizeof(path), "%s/iscsid.lock", run);
+    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return start_fail(err, errno, "cannot open", path);
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+        return fd;
+    r = errno;
+    if (r == EWOULDBLOCK) {
+        ssize_t n = read(fd, text, sizeof(text) - 1);
+
+        text[n > 0 ? n : 0] = '\0';
+        text[strspn(text, "0123456789")] = '\0';
+        r = lunette_fail(
+            err, -EBUSY, LUNETTE_DOM_USAGE, 0,
+            "another iscsid%s%s works for %s already; end it, or give this one another "
+            "--root",
+            text[0] != '\0' ? ", process " : "", text, run);
+    } else {
+        r = start_fail(err, r, "cannot lock", path);
+    }
+    (void)close(fd);
+    return r;
+}
+
+int
+start_become(long uid, long gid, struct lunette_error *err)
+{
+    if (gid >= 0 && (setgroups(0, NULL) < 0 || setgid((gid_t)gid) < 0))
+        return start_fail(err, errno, "cannot become", "the group of --gid");
+    if (uid >= 0 && setuid((uid_t)uid) < 0)
+        return start_fail(err, errno, "cannot become", "the user of --uid");
+    return 0;
+}
+
+int
+start_background(int *ret_ready, struct lunette_error *err)
+{
+    int pipes[2];
+    char told = 0;
+    pid_t pid;
+
+    if (pipe2(pipes, O_CLOEXEC) < 0)
+        return start_fail(err, errno, "cannot go to", "the background");
+    pid = fork();
+    if (pid < 0)
+        return start_fail(err, errno, "cannot go to", "the background");
+    if (pid > 0) {
+        (void)close(pipes[1]);
+        while (read(pipes[0], &told, 1) < 0 && errno == EINTR)
+            ;
+        _exit(told == 1 ? EXIT_SUCCESS : EXIT_FAILURE);
+    }
+    (void)close(pipes[0]);
+    (void)setsid();
+    *ret_ready = pipes[1];
+    return 0;
+}
+
+void
+start_ready(int ready)
+{
+    int null;
+
+    if (ready < 0)
+        return;
+    null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    for (int fd = 0; null >= 0 && fd <= 2; fd++)
+        (void)dup2(null, fd);
+    if (null > 2)
+        (void)close(null);
+    if (chdir("/") < 0 || write(ready, "\1", 1) != 1)
+        (void)fprintf(stderr, "iscsid: the parent is gone\n");
+    (void)close(ready);
+}
+
+int
+start_pid_file(const char *path, struct lunette_error *err)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+
+    if (fd < 0 || dprintf(fd, "%ld\n", (long)getpid()) < 0) {
+        int e = errno;
+
+        if (fd >= 0)
+            (void)close(fd);
+        return start_fail(err, e, "cannot write", path);
+    }
+    (void)close(fd);
+    return 0;
+}
+
+void
+start_program(const char *name, char *ret)
+{
+    ssize_t n = readlink("/proc/self/exe", ret, START_PATH_MAX - 64);
+    char *slash;
+
+    ret[n > 0 ? n : 0] = '\0';
+    slash = strrchr(ret, '/');
+    if (slash != NULL) {
+        (void)snprintf(slash + 1, 64, "%s", name);
+        if (access(ret, X_OK) == 0)
+            return;
+    }
+    (void)snprintf(ret, START_PATH_MAX, "%s", name);
+}

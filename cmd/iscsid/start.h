@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/* What is done before the daemon begins: its folders, its lock, its user, and the background. */
+#ifndef CMD_ISCSID_START_H
+#define CMD_ISCSID_START_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+#define START_PATH_MAX 4096
+
+/* Makes a folder and those above it that are missing, for the owner alone, and writes where it is,
+ * absolute and without links, to ret[START_PATH_MAX]. */
+int start_folder(const char *path, char *ret, struct lunette_error *err);
+
+/* Takes the lock of the instance whose run folder is given.  Returns a descriptor that holds it
+ * until the process ends; -EBUSY where another daemon has it. */
+int start_lock(const char *run, struct lunette_error *err);
+
+/* Becomes another group and user; -1: stays. */
+int start_become(long uid, long gid, struct lunette_error *err);
+
+/* Goes to the background: returns in the child, with *ret_ready a descriptor on which start_ready
+ * tells the parent, which waits for that and ends.  Returns 0 or -errno. */
+int start_background(int *ret_ready, struct lunette_error *err);
+/* Lets the parent end with success, and standard error go; -1 is harmless. */
+void start_ready(int ready);
+
+int start_pid_file(const char *path, struct lunette_error *err);
+
+/* Finds the program beside this one, or else in PATH: writes what can be started. */
+void start_program(const char *name, char *ret);
+
+#endif
