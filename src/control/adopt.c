@@ -305,6 +305,15 @@ adopt_destroy(struct control_adoption *a, uint32_t sid)
     (void)ask_send(a->l, &a->l->c->nobody, &ev, NULL, 0, adopt_on_adopted, NULL);
 }
 
+/* The loop clock so long ago; never 0. */
+static uint64_t
+adopt_before(uint64_t now_ns, uint32_t ms)
+{
+    uint64_t ns = ms * LOOP_NS_PER_MS;
+
+    return ns < now_ns ? now_ns - ns : 1;
+}
+
 static void
 adopt_on_session(void *user, const struct iscsi_reply *rep)
 {
@@ -331,6 +340,8 @@ adopt_on_session(void *user, const struct iscsi_reply *rep)
                                           .failing = rep->r.session.state == IPC_SESSION_FAILED},
                               .portal = {.tpgt = -1}};
     f->session.no_conn = f->session.conn_down = rep->r.session.nconns == 0;
+    if (rep->r.session.down_ms > 0)
+        f->session.lost_ns = adopt_before(a->l->c->loop->now_ns, rep->r.session.down_ms);
     if (rep->r.session.nconns > 0)
         f->session.cid = rep->r.session.cid[0];
     adopt_values(f, data, rep->r.session.values_len);

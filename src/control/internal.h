@@ -141,9 +141,10 @@ struct node_session {
     uint64_t ep;
     int32_t tpgt;
     uint32_t time2wait_s, time2retain_s;
-    bool no_conn;   /* it has no connection at all */
-    bool conn_down; /* as it was found */
-    bool failing;   /* its commands fail until it is back */
+    uint64_t lost_ns; /* loop clock when it lost its connection, before it was found; 0: it ran */
+    bool no_conn;     /* it has no connection at all */
+    bool conn_down;   /* as it was found */
+    bool failing;     /* its commands fail until it is back */
 };
 
 struct control_node {

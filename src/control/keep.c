@@ -222,17 +222,32 @@ keep_attach(struct control_node *n, const struct login_result *res)
         keep_watch(n);
 }
 
+/* How long the first try has to wait.  Time2Wait counts from the loss: a control plane that dies
+ * again and again would else never come to the end of it. */
+static int32_t
+keep_time2wait(const struct control_node *n)
+{
+    uint64_t waited_s;
+
+    if (n->session.lost_ns == 0)
+        return -1;
+    waited_s = (n->c->loop->now_ns - n->session.lost_ns) / LOOP_NS_PER_S;
+    return waited_s < n->session.time2wait_s ? (int32_t)(n->session.time2wait_s - waited_s) : 0;
+}
+
 void
 keep_lost(struct control_node *n)
 {
     struct lunette_error why = {.code = 0};
+    int32_t wait_s = keep_time2wait(n);
 
     n->session.conn_down = false;
     if (n->reopen == NULL)
         return;
     (void)lunette_fail(&why, -ENOTCONN, LUNETTE_DOM_CONNECT, 0,
                        "the connection was lost while nobody watched it");
-    reopen_lost(n->reopen, &why, -1);
+    n->session.lost_ns = 0;
+    reopen_lost(n->reopen, &why, wait_s);
 }
 
 void

@@ -72,7 +72,8 @@ struct dp_session {
     uint32_t note_len;
     uint32_t sid;
     bool started, dying;
-    bool freed; /* its owner has let go of it: only the upper still has something of it */
+    uint64_t lost_ns; /* loop clock when it lost its connection; 0: it runs */
+    bool freed;       /* its owner has let go of it: only the upper still has something of it */
     struct dp_call destroy;
 };
 

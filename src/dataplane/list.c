@@ -117,6 +117,15 @@ put_values(const struct dp_session *ds, const struct dp_conn *c, uint8_t *buf)
     return all.len;
 }
 
+/* At least 1, since 0 says that it runs. */
+static uint32_t
+down_ms(uint64_t ns)
+{
+    uint64_t ms = ns / LOOP_NS_PER_MS;
+
+    return ms == 0 ? 1 : ms < UINT32_MAX ? (uint32_t)ms : UINT32_MAX;
+}
+
 int
 dp_serve_get_session(struct dataplane *dp, const struct iscsi_uevent *ev,
                      uint8_t buf[IPC_SESSION_DATA_MAX], struct iscsi_reply *rep)
@@ -128,6 +137,8 @@ dp_serve_get_session(struct dataplane *dp, const struct iscsi_uevent *ev,
     rep->r.session.next_event = dp->last_event + 1;
     rep->r.session.owner = ds->half.owner;
     rep->r.session.state = session_state(ds);
+    if (ds->lost_ns != 0)
+        rep->r.session.down_ms = down_ms(dp->loop->now_ns + 1 - ds->lost_ns);
     (void)strncpy(rep->r.session.transport, ds->tt->name, IPC_NAME_MAX - 1);
     LIST_FOREACH (n, &ds->conns) {
         const struct dp_conn *c = container_of(n, struct dp_conn, node);

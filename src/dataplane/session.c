@@ -179,6 +179,10 @@ on_state(void *user, enum scsi_host_state state, const struct lunette_error *why
 
     if (ds->dying || (!ds->started && state != SCSI_HOST_RUNNING))
         return;
+    if (state == SCSI_HOST_RUNNING)
+        ds->lost_ns = 0;
+    else if (ds->lost_ns == 0)
+        ds->lost_ns = ds->dp->loop->now_ns + 1; /* never 0 */
     ev.u.session_state.state = dp_state_of_host(state);
     if (why != NULL)
         ev.u.session_state.why = *why;

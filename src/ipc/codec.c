@@ -246,6 +246,7 @@ walk_session(struct walk *w, struct iscsi_reply *rep)
     U(w, rep->r.session.next_event, 8);
     U(w, rep->r.session.owner, 8);
     ENUM(w, rep->r.session.state, IPC_SESSION_STATES);
+    U(w, rep->r.session.down_ms, 4);
     walk_string(w, rep->r.session.transport, sizeof(rep->r.session.transport));
     walk_count(w, &rep->r.session.nconns, IPC_CONNS_MAX);
     for (uint32_t i = 0; !w->bad && i < rep->r.session.nconns; i++)

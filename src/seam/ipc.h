@@ -310,6 +310,8 @@ struct iscsi_reply {
             uint64_t owner; /* generation of the client that made or adopted it; 0: it has been
                                started, and needs no owner any more */
             enum ipc_session_state state;
+            uint32_t down_ms; /* since it lost its connection: Time2Wait counts from there; 0: it
+                                 runs, or was never started */
             char transport[IPC_NAME_MAX];
             uint32_t nconns;
             uint16_t cid[IPC_CONNS_MAX];

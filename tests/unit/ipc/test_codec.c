@@ -156,6 +156,7 @@ reply_sample(enum iscsi_uevent_type type, struct iscsi_reply *rep)
         rep->r.session.next_event = 7;
         rep->r.session.owner = 2;
         rep->r.session.state = IPC_SESSION_ENDING;
+        rep->r.session.down_ms = 0xfedcba98;
         memset(rep->r.session.transport, 'x', IPC_NAME_MAX - 1);
         rep->r.session.nconns = IPC_CONNS_MAX;
         for (uint32_t i = 0; i < IPC_CONNS_MAX; i++)
