@@ -1,0 +1,303 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""iscsid, iscsi-iod and iscsiadm together: from nothing to an NBD socket, and what goes wrong there."""
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import time
+
+from world import BIN, IQN, Api, Load, Target, World, alive, fail, run, sessions, wait_for
+
+LUNS = ("--lun", "ram:16M", "--lun", "ram:24M")
+
+
+def login(w, t, target=IQN):
+    w.adm("-m", "discovery", "-t", "st", "-p", t.portal)
+    w.adm("-m", "node", "-T", target, "-l")
+
+
+def export(w, api, target=IQN):
+    sid = sessions(api)[target]["sid"]
+    lines = w.adm("-m", "session", "-r", sid, "--export", "nbd").splitlines()
+    return {int(l.split()[0]): l.split()[1] for l in lines}
+
+
+def from_nothing():
+    """Discovery, login, -P 3, export, a copy through it, logout, end."""
+    with World() as w:
+        t = Target(w, "--target", IQN, *LUNS)
+        api = w.up()
+        found = w.adm("-m", "discovery", "-t", "st", "-p", t.portal)
+        assert found == f"{t.portal},1 {IQN}\n", found
+        out = w.adm("-m", "node", "-l")
+        assert "successful" in out, out
+        s = sessions(api)[IQN]
+        assert w.adm("-m", "session") == f"tcp: [{s['sid']}] {t.portal},1 {IQN} (non-flash)\n"
+        tree = w.adm("-m", "session", "-P", "3")
+        for line in ("iSCSI Connection State: LOGGED IN", "HeaderDigest: None", "Lun: 1"):
+            assert line in tree, tree
+        paths = export(w, api)
+        assert sorted(paths) == [0, 1] and all(len(p) <= 107 for p in paths.values()), paths
+        source = w.tmp / "source"
+        source.write_bytes(os.urandom(16 << 20))
+        uri = f"nbd+unix:///?socket={paths[0]}"
+        subprocess.run(["nbdcopy", str(source), uri], check=True, timeout=60)
+        info = json.loads(subprocess.run(["qemu-img", "info", "--output=json", uri], check=True, timeout=60,
+                                         capture_output=True).stdout)
+        assert info["virtual-size"] == 16 << 20, info
+        subprocess.run(["qemu-img", "compare", "-f", "raw", "-F", "raw", str(source), uri], check=True,
+                       timeout=60, stdout=subprocess.DEVNULL)
+        stats = w.adm("-m", "session", "-s")
+        assert "scsicmd_pdus: " in stats, stats
+        w.adm("-m", "session", "-R")
+        out = w.adm("-m", "node", "-l", rc=15)
+        why = w.adm("-m", "session", "--why")
+        assert "logged in" in why, why
+        w.adm("-m", "node", "-o", "delete", rc=15)
+        api.ask("session.unexport", sid=s["sid"])
+        assert not any(l["exports"] for l in sessions(api)[IQN]["luns"])
+        w.adm("-m", "node", "-u")
+        w.adm("-m", "session", rc=21)
+        w.adm("-m", "node", "-o", "delete")
+        w.adm("-m", "node", rc=21)
+
+
+def second_instance_is_refused():
+    with World() as w:
+        w.up()
+        first = w.daemon
+        second = w.iscsid()
+        assert second.wait(20) == 2, second.returncode
+        assert "another iscsid, process %d" % first.pid in (w.tmp / "iscsid.log").read_text()
+
+
+def background():
+    """Without -f it detaches, and is ready when its parent ends; iscsiadm starts it by itself."""
+    with World() as w:
+        t = Target(w, "--target", IQN, *LUNS)
+        p = subprocess.run([str(BIN / "iscsiadm"), "--root", str(w.root), "-m", "discovery", "-t", "st", "-p",
+                            t.portal], capture_output=True, text=True, timeout=60, check=False)
+        assert p.returncode == 0 and IQN in p.stdout, p
+        pid = int((w.root / "run/iscsid.pid").read_text())
+        api = Api(w.root / "run/iscsid.sock")
+        try:
+            w.find_iod(api)
+            assert alive(pid)
+            w.adm("-k", "0")
+            wait_for("the daemon ends", 10, lambda: not alive(pid))
+            assert alive(w.iod)
+        finally:
+            if alive(pid):
+                os.kill(pid, signal.SIGKILL)
+
+
+def automatic():
+    """Automatic records are logged in to at the start, once for each data plane."""
+    with World() as w:
+        t = Target(w, "--target", IQN, *LUNS, "--target", IQN + "2", *LUNS)
+        api = w.up()
+        w.adm("-m", "discovery", "-t", "st", "-p", t.portal)
+        w.adm("-m", "node", "-o", "update", "-n", "node.startup", "-v", "automatic")
+        w.adm("-m", "node", "-T", IQN, "-o", "update", "-n", "node.export", "-v", "nbd")
+        assert not sessions(api)
+        api.ask("daemon.shutdown", logout=True)
+        w.daemon.wait(30)
+        wait_for("the data plane has ended", 30, lambda: not alive(w.iod))
+        api = w.up()
+        wait_for("both are up", 20, lambda: len(sessions(api)) == 2)
+        wait_for("what the record exports", 20,
+                 lambda: all(l["exports"] for l in sessions(api)[IQN]["luns"]) and sessions(api)[IQN]["luns"])
+        assert not any(l["exports"] for l in sessions(api)[IQN + "2"]["luns"])
+        w.adm("-m", "node", "-T", IQN, "-u")
+        w.kill()
+        api = w.up()
+        time.sleep(0.5)
+        assert list(sessions(api)) == [IQN + "2"], "somebody has logged out of it"
+
+
+def killed_under_load():
+    """iscsid is killed under I/O: no I/O error, and not one login."""
+    with World() as w:
+        t = Target(w, "--target", IQN, *LUNS)
+        api = w.up()
+        login(w, t)
+        paths = export(w, api)
+        loads = [Load(p) for p in paths.values()]
+        for _ in range(5):
+            loads[0].goes_on()
+            w.kill()
+            loads[0].goes_on()
+            api = w.up()
+            s = sessions(api)[IQN]
+            assert s["state"] == "LOGGED_IN" and s["wanted"], s
+            assert all(l["exports"][0]["path"] == paths[l["lun"]] for l in s["luns"]), s
+        w.daemon.terminate()
+        assert w.daemon.wait(20) == 0
+        loads[0].goes_on()
+        for load in loads:
+            load.stop()
+        assert t.logins() == 1, t.text()
+
+
+def data_plane_killed():
+    """iscsi-iod is killed: sessions and exports come back, and clients that connect again go on."""
+    with World() as w:
+        t = Target(w, "--target", IQN, *LUNS)
+        api = w.up("--threads", "2")
+        events = w.api()
+        events.ask("events.subscribe")
+        login(w, t)
+        loads = [Load(p, reconnect=True) for p in export(w, api).values()]
+        for i in range(3):
+            loads[1].goes_on()
+            os.kill(w.iod, signal.SIGKILL)
+            wait_for("it is gone", 10, lambda: not alive(w.iod))
+            w.find_iod(api)
+            loads[0].goes_on()
+            if i == 1:  # the next control plane knows the exports that were wanted
+                w.kill()
+                api = w.up("--threads", "2")
+            if i == 0:
+                events.ask("hello")
+                seen = [e["event"] for e in events.events]
+                assert seen.count("session.up") == 2 and seen.count("daemon.dataplane") == 2, seen
+        for load in loads:
+            load.stop()
+            assert load.reconnects >= 3, load.reconnects
+        assert t.logins() == 4, t.text()
+
+
+def cut_connections():
+    """Connections are cut while iscsid is there, is dead, and starts: I/O goes on."""
+    with World() as w:
+        t = Target(w, "--target", IQN, *LUNS)
+        portal, control = w.relay(t.portal)
+        api = w.up()
+        api.ask("node.new", target=IQN, portal=portal, values=[["node.session.timeo.replacement_timeout", "60"]])
+        w.adm("-m", "node", "-l")
+        load = Load(export(w, api)[0])
+        load.goes_on()
+        w.tell(control, "cut", "rst")
+        load.goes_on()
+        w.kill()
+        w.tell(control, "cut", "rst")
+        time.sleep(0.3)
+        api = w.up()
+        load.goes_on()
+        w.tell(control, "cut", "rst")
+        w.kill()
+        api = w.up()
+        load.goes_on()
+        load.stop()
+        s = sessions(api)[IQN]
+        assert s["state"] == "LOGGED_IN", s
+        assert t.logins() == 4, t.text()
+
+
+def killed_while_waiting():
+    """A control plane that is killed all the time comes to the end of Time2Wait all the same."""
+    with World() as w:
+        t = Target(w, "--target", IQN, *LUNS, "--set", "DefaultTime2Wait=2")
+        portal, control = w.relay(t.portal)
+        api = w.up()
+        api.ask("node.new", target=IQN, portal=portal)
+        w.adm("-m", "node", "-l")
+        load = Load(export(w, api)[0])
+        load.goes_on()
+        w.tell(control, "cut", "rst")
+        began = time.monotonic()
+        while time.monotonic() - began < 4:
+            w.kill()
+            api = w.up()
+            time.sleep(0.5)
+        load.goes_on(seconds=1)
+        load.stop()
+        assert t.logins() == 2, t.text()
+
+
+def dead_target():
+    """A logout of a session whose target is dead ends at once; a dead portal delays nobody."""
+    with World() as w:
+        t = Target(w, "--target", IQN, *LUNS)
+        live = Target(w, *[o for i in range(8) for o in ("--target", f"{IQN}{i}", "--lun", "ram:1M")])
+        portal, control = w.relay(t.portal)
+        silent = socket.socket()  # takes connections and says nothing
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(64)
+        api = w.up()
+        api.ask("node.new", target=IQN, portal=portal)
+        w.adm("-m", "node", "-l")
+        w.tell(control, "stall")
+        w.tell(control, "refuse")
+        began = time.monotonic()
+        w.adm("-m", "node", "-u")
+        assert time.monotonic() - began < 20, "the logout has waited for a target that says nothing"
+        for i in range(40):
+            api.ask("node.new", target=f"iqn.dead:{i}", portal="127.0.0.1:%d" % silent.getsockname()[1])
+        w.adm("-m", "discovery", "-t", "st", "-p", live.portal)
+        api.f.write(json.dumps({"id": 1, "method": "node.login", "params": {}}) + "\n")
+        api.f.flush()
+        began = time.monotonic()
+        other = Api(w.root / "run/iscsid.sock")
+        wait_for("the live ones are up", 10,
+                 lambda: sum(s["state"] == "LOGGED_IN" for s in sessions(other).values()) == 8)
+        print(f"8 live sessions beside 40 silent portals: {time.monotonic() - began:.2f} s")
+        began = time.monotonic()
+        other.ask("node.logout")
+        assert time.monotonic() - began < 3, "a logout waits for logins"
+
+
+def bad_requests():
+    """Names that lead elsewhere, values that are refused, tokens that come again, strangers."""
+    with World() as w:
+        t = Target(w, "--target", IQN, *LUNS)
+        api = w.up()
+        for target in ("../../etc/x", "a/b", ".x", "x\ny", ""):
+            try:
+                api.ask("node.new", target=target, portal="127.0.0.1:1")
+            except AssertionError:
+                continue
+            fail(f"{target!r} is taken")
+        w.adm("-m", "discovery", "-t", "st", "-p", t.portal)
+        w.adm("-m", "node", "-o", "update", "-n", "node.nonsense", "-v", "1", rc=7)
+        w.adm("-m", "node", "-T", "iqn.nobody:x", "-l", rc=21)
+        w.adm("-m", "discovery", "-t", "isns", "-p", "127.0.0.1", rc=27)
+        w.adm("-m", "discovery", "-t", "st", "-p", "127.0.0.1:1", rc=4)
+        w.adm("-m", "node", "-T", IQN, "-o", "update", "-n", "node.session.auth.authmethod", "-v", "CHAP")
+        w.adm("-m", "node", "-T", IQN, "-o", "update", "-n", "node.session.auth.password", "-v", "verysecret12")
+        shown = w.adm("-m", "node", "-T", IQN)
+        assert "verysecret12" not in shown and "********" in shown
+        assert "verysecret12" in w.adm("-m", "node", "-T", IQN, "-S")
+        assert "verysecret12" not in (w.tmp / "iscsid.log").read_text()
+        api.s.sendall(b'{"id": 1, "method": "node.login", "token": "T", "params": {"target": "iqn.nobody:x"}}\n' * 2)
+        assert [json.loads(api.f.readline())["error"]["exit"] for _ in range(2)] == [21, 21]
+        assert pathlib.Path(w.root / "run/iscsid.sock").stat().st_mode & 0o777 == 0o600
+
+
+def many_targets():
+    """Thousands of targets in one answer do not stop the daemon from answering others."""
+    with World() as w:
+        n = 2000
+        options = w.tmp / "options"
+        t = Target(w, *[o for i in range(n) for o in ("--target", f"iqn.2026-11.example:t{i:05}", "--lun", "null:1M")])
+        api, other = w.up(), w.api()
+        began = time.monotonic()
+        api.f.write(json.dumps({"id": 1, "method": "discovery.sendtargets", "params": {"portal": t.portal}}) + "\n")
+        api.f.flush()
+        longest = 0.0
+        while not (w.root / f"nodes/iqn.2026-11.example:t{n - 1:05}").exists():
+            at = time.monotonic()
+            other.ask("daemon.status")
+            longest = max(longest, time.monotonic() - at)
+            assert at - began < 60
+        assert len(json.loads(api.f.readline())["result"]["targets"]) == n
+        print(f"{n} targets: {time.monotonic() - began:.2f} s, the longest answer meanwhile {longest:.3f} s")
+        assert longest < 1 and not options.exists()
+        assert len(api.ask("node.list")["nodes"]) == n
+
+
+run([from_nothing, second_instance_is_refused, background, automatic, killed_under_load, data_plane_killed,
+     cut_connections, killed_while_waiting, dead_target, bad_requests, many_targets])
