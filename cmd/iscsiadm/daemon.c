@@ -22,21 +22,31 @@
 
 extern char **environ;
 
-/* The iscsid beside this program, or else that of PATH. */
+/* The iscsid beside this program, that of the sbin folder beside its own, which not everybody has
+ * in PATH, or else that of PATH. */
 static const char *
 daemon_program(char *buf, size_t size)
 {
+    static const char *const places[] = {"iscsid", "../sbin/iscsid"};
     ssize_t n = readlink("/proc/self/exe", buf, size);
     char *slash;
+    size_t room;
 
     if (n <= 0 || (size_t)n >= size)
         return "iscsid";
     buf[n] = '\0';
     slash = strrchr(buf, '/');
-    if (slash == NULL || (size_t)(slash + 1 - buf) + sizeof("iscsid") > size)
+    if (slash == NULL)
         return "iscsid";
-    (void)memcpy(slash + 1, "iscsid", sizeof("iscsid"));
-    return access(buf, X_OK) == 0 ? buf : "iscsid";
+    room = size - (size_t)(slash + 1 - buf);
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        if (strlen(places[i]) >= room)
+            continue;
+        (void)memcpy(slash + 1, places[i], strlen(places[i]) + 1);
+        if (access(buf, X_OK) == 0)
+            return buf;
+    }
+    return "iscsid";
 }
 
 /* Its standard output must not be ours, for which a shell may wait; what it says on standard error
