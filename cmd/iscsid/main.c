@@ -29,6 +29,7 @@ struct program {
     char conf_file[START_PATH_MAX + 32], initiator[START_PATH_MAX + 32], lock[START_PATH_MAX + 32];
     char pid_file[START_PATH_MAX + 32], socket[START_PATH_MAX + 32], iod_log[START_PATH_MAX + 32];
     char iod_program[START_PATH_MAX];
+    char given[4][START_PATH_MAX]; /* paths of the command line */
     int lock_fd, ready_fd;
     struct loop *loop;
     struct iscsid *d;
@@ -124,6 +125,22 @@ on_ended(void *user)
     struct program *p = user;
 
     p->ended = true;
+}
+
+static int
+find_given(struct program *p, struct lunette_error *err)
+{
+    const char **const paths[] = {&p->args.config, &p->args.initiatorname, &p->args.pid_file,
+                                  &p->args.iod_socket};
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < sizeof(paths) / sizeof(paths[0]); i++) {
+        if (*paths[i] == NULL)
+            continue;
+        r = start_absolute(*paths[i], p->given[i], err);
+        *paths[i] = p->given[i];
+    }
+    return r;
 }
 
 /* Where all files of the instance are. */
@@ -230,6 +247,8 @@ prepare(struct program *p, struct lunette_error *err)
 
     if (r == 0)
         r = instance_find(a->root, a->instance, &p->at, err);
+    if (r == 0)
+        r = find_given(p, err);
     if (r == 0)
         r = find_files(p, err);
     if (r == 0 && !a->foreground)

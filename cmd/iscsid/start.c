@@ -41,6 +41,18 @@ start_folder(const char *path, char *ret, struct lunette_error *err)
 }
 
 int
+start_absolute(const char *path, char *ret, struct lunette_error *err)
+{
+    char here[START_PATH_MAX] = "";
+    int n;
+
+    if (path[0] != '/' && getcwd(here, sizeof(here)) == NULL)
+        return start_fail(err, errno, "cannot tell from where to take", path);
+    n = snprintf(ret, START_PATH_MAX, "%s%s%s", here, path[0] != '/' ? "/" : "", path);
+    return n < START_PATH_MAX ? 0 : start_fail(err, ENAMETOOLONG, "cannot use", path);
+}
+
+int
 start_lock(const char *run, struct lunette_error *err)
 {
     char path[START_PATH_MAX + 32], text[32] = "";

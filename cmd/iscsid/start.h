@@ -14,6 +14,10 @@
  * absolute and without links, to ret[START_PATH_MAX]. */
 int start_folder(const char *path, char *ret, struct lunette_error *err);
 
+/* Writes the path as it is meant from here to ret[START_PATH_MAX], since a daemon in the background
+ * has another working directory. */
+int start_absolute(const char *path, char *ret, struct lunette_error *err);
+
 /* Takes the lock of the instance whose run folder is given.  Returns a descriptor that holds it
  * until the process ends; -EBUSY where another daemon has it. */
 int start_lock(const char *run, struct lunette_error *err);

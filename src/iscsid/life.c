@@ -12,7 +12,7 @@
 #include "wire/lun.h"
 
 #define LIFE_OPEN_MS     5000  /* callers are let in then, though no data plane is there */
-#define LIFE_LOCK_MS     2000  /* for the lock of the records */
+#define LIFE_LOCK_MS     1000  /* for the lock of the records */
 #define LIFE_DEADLINE_MS 30000 /* for the logouts of daemon.shutdown */
 #define LIFE_PROCESS_MS  25000 /* for the data plane to end then */
 #define LIFE_POLL_MS     20

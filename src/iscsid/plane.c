@@ -80,8 +80,7 @@ plane_spawn_files(posix_spawn_file_actions_t *files, const char *log)
     (void)posix_spawn_file_actions_addopen(files, 0, "/dev/null", O_RDONLY, 0);
     (void)posix_spawn_file_actions_addopen(files, 1, "/dev/null", O_WRONLY, 0);
     if (log != NULL)
-        (void)posix_spawn_file_actions_addopen(files, 2, log,
-                                               O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600);
+        (void)posix_spawn_file_actions_addopen(files, 2, log, O_WRONLY | O_CREAT | O_APPEND, 0600);
     return 0;
 }
 
