@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -92,6 +93,110 @@ def background():
         finally:
             if alive(pid):
                 os.kill(pid, signal.SIGKILL)
+
+
+def installed():
+    """iscsiadm in bin starts the iscsid in sbin beside it, which is not in PATH; paths are relative."""
+    with World() as w:
+        t = Target(w, "--target", IQN, *LUNS)
+        for folder, programs in (("bin", ["iscsiadm"]), ("sbin", ["iscsid", "iscsi-iod"])):
+            (w.tmp / folder).mkdir()
+            for program in programs:
+                shutil.copy(BIN / program, w.tmp / folder)
+        p = subprocess.run(["bin/iscsiadm", "--root", "r", "-m", "discovery", "-t", "st", "-p", t.portal], cwd=w.tmp,
+                           env={"PATH": "/usr/bin:/bin", "HOME": str(w.tmp)}, capture_output=True, text=True,
+                           timeout=60, check=False)
+        assert p.returncode == 0 and IQN in p.stdout, p
+        pid = int((w.root / "run/iscsid.pid").read_text())
+        try:
+            api = Api(w.root / "run/iscsid.sock")
+            w.find_iod(api)
+            api.ask("daemon.reload")
+            api.ask("daemon.shutdown", logout=True)
+            wait_for("both have ended", 30, lambda: not alive(pid) and not alive(w.iod))
+        finally:
+            if alive(pid):
+                os.kill(pid, signal.SIGKILL)
+
+
+def several_sessions():
+    """nr_sessions, one more by -o new, leading_login, and what a wrong secret is answered with."""
+    with World() as w:
+        secret = "user:correct horse battery"
+        t = Target(w, "--target", IQN, *LUNS, "--target", IQN + "2", *LUNS, "--chap", secret)
+        api = w.up()
+        w.adm("-m", "discovery", "-t", "st", "-p", t.portal)
+        w.adm("-m", "node", "-T", IQN, "-o", "update", "-n", "node.session.nr_sessions", "-v", "2")
+        w.adm("-m", "node", "-T", IQN, "-l")
+        s = api.ask("session.list")["sessions"]
+        assert len(s) == 2 and s[0]["isid"] != s[1]["isid"], s
+        w.adm("-m", "session", "-r", s[0]["sid"], "-o", "new")
+        s = api.ask("session.list")["sessions"]
+        assert len(s) == 3, s
+        paths = {e["path"] for x in s for e in api.ask("session.export", sid=x["sid"], kind="nbd")["exports"]}
+        assert len(paths) == 6, paths
+        w.adm("-m", "session", "-r", s[1]["sid"], "-u")
+        assert len(api.ask("session.list")["sessions"]) == 2
+        w.kill()
+        api = w.up()
+        assert len(api.ask("session.list")["sessions"]) == 2
+        w.adm("-m", "node", "-T", IQN, "-u")
+        for key, value in (("username", "user"), ("password", "wrong horse battery"), ("authmethod", "CHAP")):
+            w.adm("-m", "node", "-T", IQN + "2", "-o", "update", "-n", f"node.session.auth.{key}", "-v", value)
+        w.adm("-m", "node", "-T", IQN + "2", "-l", rc=24)
+        w.adm("-m", "node", "-T", IQN + "2", "-o", "update", "-n", "node.session.auth.password", "-v", secret[5:])
+        w.adm("-m", "node", "-T", IQN + "2", "-l")
+        assert secret[5:] not in w.adm("-m", "session", "-P", "2")
+        assert secret[5:] in w.adm("-m", "session", "-P", "2", "-S")
+        portal, _ = w.relay(t.portal)
+        api.ask("node.new", target=IQN, portal=portal, values=[["node.leading_login", "Yes"]])
+        w.adm("-m", "node", "-p", t.portal, "-T", IQN, "-o", "update", "-n", "node.leading_login", "-v", "Yes")
+        w.adm("-m", "node", "-T", IQN, "-o", "update", "-n", "node.session.nr_sessions", "-v", "1")
+        w.adm("-m", "node", "-T", IQN, "-L", "all")
+        assert len([x for x in api.ask("session.list")["sessions"] if x["target"] == IQN]) == 1
+
+
+def with_tgtd():
+    """The same with the target of tgt."""
+    if not shutil.which("tgtd") or os.geteuid() != 0:
+        print("no tgtd, or not root")
+        return
+    with World() as w:
+        disk = w.tmp / "disk"
+        with open(disk, "wb") as f:
+            f.truncate(16 << 20)
+        port = 0
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        control = os.getpid() % 30000 + 1000
+        with open(w.tmp / "tgtd.log", "w", encoding="utf-8") as log:
+            w.start(["tgtd", "-f", "-C", control, "--iscsi", f"portal=127.0.0.1:{port}"], stdout=log, stderr=log)
+
+        def tgtadm(*args, check=True):
+            return subprocess.run(["tgtadm", "-C", str(control), "--lld", "iscsi", *args], check=check, timeout=10,
+                                  capture_output=True).returncode == 0
+        wait_for("tgtd answers", 10, lambda: tgtadm("--mode", "system", "--op", "show", check=False))
+        tgtadm("--op", "new", "--mode", "target", "--tid", "1", "-T", IQN)
+        tgtadm("--op", "new", "--mode", "logicalunit", "--tid", "1", "--lun", "1", "-b", str(disk))
+        tgtadm("--op", "bind", "--mode", "target", "--tid", "1", "-I", "ALL")
+        api = w.up()
+        w.adm("-m", "discovery", "-t", "st", "-p", f"127.0.0.1:{port}", "-l")
+        paths = export(w, api)
+        assert list(paths) == [1], paths  # LUN 0 is a controller
+        load = Load(paths[1], reconnect=True)
+        load.goes_on()
+        w.kill()
+        load.goes_on()
+        api = w.up()
+        os.kill(w.iod, signal.SIGKILL)
+        wait_for("it is gone", 10, lambda: not alive(w.iod))
+        w.find_iod(api)
+        load.goes_on()
+        load.stop()
+        tree = w.adm("-m", "session", "-P", "3")
+        assert "Attached scsi disk" in tree, tree
+        w.adm("-m", "node", "-u")
 
 
 def automatic():
@@ -299,5 +404,5 @@ def many_targets():
         assert len(api.ask("node.list")["nodes"]) == n
 
 
-run([from_nothing, second_instance_is_refused, background, automatic, killed_under_load, data_plane_killed,
+run([from_nothing, second_instance_is_refused, background, installed, several_sessions, with_tgtd, automatic, killed_under_load, data_plane_killed,
      cut_connections, killed_while_waiting, dead_target, bad_requests, many_targets])
