@@ -14,7 +14,8 @@
 #define PLANE_RETRY_FIRST_MS 10
 #define PLANE_RETRY_MOST_MS  1000
 #define PLANE_START_FIRST_MS 100
-#define PLANE_START_MOST_MS  30000
+#define PLANE_START_MOST_MS  30000 /* where it dies before it has answered */
+#define PLANE_AGAIN_MOST_MS  1000  /* where it dies after that: somebody waits for its sessions */
 #define PLANE_LIVED_NS       (10 * LOOP_NS_PER_S) /* a process that did so is started again at once */
 
 extern char **environ;
@@ -114,6 +115,7 @@ plane_spawn(struct plane *p, char **env)
 static void
 plane_reap(struct plane *p)
 {
+    uint32_t most_ms;
     int status;
 
     if (p->child == 0 || waitpid(p->child, &status, WNOHANG) != p->child)
@@ -131,8 +133,9 @@ plane_reap(struct plane *p)
         p->start_delay_ms = 0;
     p->may_start_ns = p->loop->now_ns + p->start_delay_ms * LOOP_NS_PER_MS;
     p->start_delay_ms = p->start_delay_ms == 0 ? PLANE_START_FIRST_MS : 2 * p->start_delay_ms;
-    if (p->start_delay_ms > PLANE_START_MOST_MS)
-        p->start_delay_ms = PLANE_START_MOST_MS;
+    most_ms = p->answered ? PLANE_AGAIN_MOST_MS : PLANE_START_MOST_MS;
+    if (p->start_delay_ms > most_ms)
+        p->start_delay_ms = most_ms;
 }
 
 /* Starts the process where it is ours to start and does not run. */
@@ -149,6 +152,7 @@ plane_need_process(struct plane *p)
     r = env != NULL ? plane_spawn(p, env) : -ENOMEM;
     free(env);
     p->started_ns = p->loop->now_ns;
+    p->answered = false;
     if (r == 0) {
         log_line(p->loop->log, LOG_LEVEL_INFO, "%s is started as process %ld", p->cfg.program,
                  (long)p->child);
@@ -274,6 +278,7 @@ plane_on_connected(void *user, int err)
     }
     p->pid = pid;
     p->told = false;
+    p->answered = true;
     k->delay_ms = PLANE_RETRY_FIRST_MS;
     p->cfg.changed(p->cfg.user, k->index, true);
 }

@@ -41,6 +41,7 @@ struct plane {
     uint64_t started_ns, may_start_ns;
     uint32_t start_delay_ms; /* before the next start */
     bool told;               /* that nobody answers */
+    bool answered;           /* the process that was started last has */
     bool stopping;
 };
 
