@@ -119,6 +119,25 @@ def installed():
                 os.kill(pid, signal.SIGKILL)
 
 
+def long_names():
+    """Where a path would be too long for a socket, it has a number in place of the name."""
+    with World() as w:
+        name = IQN + "x" * 150
+        t = Target(w, "--target", name, *LUNS)
+        api = w.up()
+        w.adm("-m", "discovery", "-t", "st", "-p", t.portal, "-l")
+        paths = export(w, api, name)
+        assert all(len(p) <= 107 and p.startswith(str(w.root / "run/nbd")) for p in paths.values()), paths
+        load = Load(paths[0], reconnect=True)
+        load.goes_on()
+        os.kill(w.iod, signal.SIGKILL)
+        wait_for("it is gone", 10, lambda: not alive(w.iod))
+        w.find_iod(api)
+        load.goes_on()
+        load.stop()
+        assert export(w, api, name) == paths
+
+
 def several_sessions():
     """nr_sessions, one more by -o new, leading_login, and what a wrong secret is answered with."""
     with World() as w:
@@ -404,5 +423,5 @@ def many_targets():
         assert len(api.ask("node.list")["nodes"]) == n
 
 
-run([from_nothing, second_instance_is_refused, background, installed, several_sessions, with_tgtd, automatic, killed_under_load, data_plane_killed,
+run([from_nothing, second_instance_is_refused, background, installed, long_names, several_sessions, with_tgtd, automatic, killed_under_load, data_plane_killed,
      cut_connections, killed_while_waiting, dead_target, bad_requests, many_targets])
