@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 from world import BIN, IQN, Api, Load, Target, World, alive, fail, run, sessions, wait_for
@@ -95,6 +96,42 @@ def background():
                 os.kill(pid, signal.SIGKILL)
 
 
+def service():
+    """A socket that is handed over, readiness, SIGHUP, a data plane that somebody else starts."""
+    with World() as w:
+        (w.root / "run").mkdir()
+        iod = w.start([BIN / "iscsi-iod", "--socket", w.tmp / "iod.sock"])
+        w.iods.add(iod.pid)
+        notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        notify.bind(str(w.tmp / "notify"))
+        notify.settimeout(20)
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(w.root / "run/iscsid.sock"))
+        listener.listen(16)
+        (w.root / "iscsid.conf").write_text("node.session.timeo.replacement_timeout = 77\n")
+        early = Api(w.root / "run/iscsid.sock")
+        w.daemon = w.start(["/bin/sh", "-c", 'exec 3<&"$0"; export LISTEN_PID=$$ LISTEN_FDS=1; exec "$@"',
+                            listener.fileno(), BIN / "iscsid", "--root", w.root, "-f", "--iod-socket",
+                            w.tmp / "iod.sock"], pass_fds=[listener.fileno()],
+                           env={**os.environ, "NOTIFY_SOCKET": str(w.tmp / "notify")})
+        assert notify.recv(100) == b"READY=1"
+        assert early.ask("hello")["pid"] == w.daemon.pid
+        assert early.ask("daemon.status")["data_plane"]["pid"] == iod.pid
+
+        def limit(name):
+            early.ask("node.new", target=name, portal="127.0.0.1:1")
+            return dict(early.ask("node.show", target=name)["nodes"][0]["values"])[
+                "node.session.timeo.replacement_timeout"]
+        assert limit("iqn.2026-11.example:a") == "77"
+        (w.root / "iscsid.conf").write_text("node.session.timeo.replacement_timeout = 78\n")
+        w.daemon.send_signal(signal.SIGHUP)
+        assert [notify.recv(100) for _ in range(2)] == [b"RELOADING=1", b"READY=1"]
+        assert limit("iqn.2026-11.example:b") == "78" and limit("iqn.2026-11.example:a") == "78"
+        w.daemon.terminate()
+        assert notify.recv(100) == b"STOPPING=1" and w.daemon.wait(20) == 0
+        assert iod.poll() is None
+
+
 def installed():
     """iscsiadm in bin starts the iscsid in sbin beside it, which is not in PATH; paths are relative."""
     with World() as w:
@@ -117,6 +154,40 @@ def installed():
         finally:
             if alive(pid):
                 os.kill(pid, signal.SIGKILL)
+
+
+def one_of_many():
+    """What each instance of many_instances does, in its network namespace."""
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True, timeout=10)
+    with World() as w:
+        t = Target(w, "--target", IQN, *LUNS, port=3260)
+        api = w.up()
+        login(w, t)
+        load = Load(export(w, api)[0])
+        w.kill()
+        load.goes_on()
+        api = w.up()
+        assert sessions(api)[IQN]["portal"] == "127.0.0.1:3260"
+        load.stop()
+        assert t.logins() == 1
+
+
+def many_instances():
+    """20 instances in 20 network namespaces, all logged in to the same address, as a user who is not root."""
+    user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
+    alone = [*user, "unshare", "--user", "--map-root-user", "--net"]
+    if subprocess.run([*alone, "true"], check=False, capture_output=True).returncode != 0:
+        print("no user namespaces here")
+        return
+    python = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
+    if subprocess.run([*alone, python, __file__, "none"], check=False, capture_output=True).returncode != 0:
+        print("that user cannot run this")
+        return
+    each = [subprocess.Popen([*alone, python, __file__, "one_of_many"], stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, text=True) for _ in range(20)]
+    for p in each:
+        out, _ = p.communicate(timeout=120)
+        assert p.returncode == 0 and "ok one_of_many" in out, out
 
 
 def long_names():
@@ -423,5 +494,6 @@ def many_targets():
         assert len(api.ask("node.list")["nodes"]) == n
 
 
-run([from_nothing, second_instance_is_refused, background, installed, long_names, several_sessions, with_tgtd, automatic, killed_under_load, data_plane_killed,
-     cut_connections, killed_while_waiting, dead_target, bad_requests, many_targets])
+run([from_nothing, second_instance_is_refused, background, service, installed, many_instances, long_names,
+     several_sessions, with_tgtd, automatic, killed_under_load, data_plane_killed, cut_connections,
+     killed_while_waiting, dead_target, bad_requests, many_targets], [one_of_many])
