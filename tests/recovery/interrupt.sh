@@ -44,9 +44,21 @@ later() { # MILLISECONDS at most
     sleep "$((ms / 1000)).$(printf %03d $((ms % 1000)))"
 }
 
+# A command that finds nobody when it begins ends by itself, and what it does once it has a session
+# is to be seen.
+connected() { # LINKS before it began
+    for _ in {1..200}; do
+        (($(relay_stat links) > $1)) && return
+        sleep 0.02
+    done
+}
+
 interrupted() { # COMMAND KIND BEFORE
+    local links
+    links=$(relay_stat links)
     [[ $3 == after ]] || outage "$2"
     run "$1"
+    [[ $3 == before ]] || connected "$links"
     later 300
     [[ $3 == before ]] || outage "$2"
     later 2500

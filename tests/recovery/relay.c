@@ -11,16 +11,23 @@
  *   cut [rst|fin] [ENDS] [after=N [WAY] [each]]
  *                      cuts all links: at once, or when N more bytes have gone that WAY; with each,
  *                      every new link after its first N.  ENDS: both, initiator, target; what is
- * not named stays open, and hears no more, as of a peer that has lost its power every MS [rst|fin]
- * [ENDS] cuts all links each MS milliseconds; 0: no more delay MS [WAY]     everything comes so
- * much later; 0: no more split N [gap=US] [WAY] in pieces of N bytes at most, so many microseconds
- * apart; 0: no more corrupt at=N [WAY] the byte that comes after N more is turned over (way:
- * to-target) stall [WAY]        nothing is forwarded, nothing lost: TCP's windows fill up go [WAY]
- * ends that hole on|off        what comes is read and dropped, new connections are taken and stay
- * silent. A link that has lost bytes stays dead after that refuse [MS]        new connections are
- * refused, for so long or until accept accept             ends that target ADDR:PORT   new links
- * lead there calm               forgets all rules of the above; links stay as they are stats links,
- * open, cuts, unreached (target), corrupted, dropped, to_target, to_initiator (bytes) as JSON
+ *                      not named stays open, and hears no more, as of a peer without power
+ *   every MS [rst|fin] [ENDS]
+ *                      cuts all links each MS milliseconds; 0: no more
+ *   delay MS [WAY]     everything comes so much later; 0: no more
+ *   split N [gap=US] [WAY]
+ *                      in pieces of N bytes at most, so many microseconds apart; 0: no more
+ *   corrupt at=N [WAY] the byte that comes after N more is turned over (way: to-target)
+ *   stall [WAY]        nothing is forwarded, nothing lost: TCP's windows fill up
+ *   go [WAY]           ends that
+ *   hole on|off        what comes is read and dropped, new connections are taken and stay silent.
+ *                      A link that has lost bytes stays dead after that
+ *   refuse [MS]        new connections are refused, for so long or until accept
+ *   accept             ends that
+ *   target ADDR:PORT   new links lead there
+ *   calm               forgets all rules of the above; links stay as they are
+ *   stats              links, open, cuts, unreached (target), corrupted, dropped, to_target,
+ *                      to_initiator (bytes) as JSON
  *   events             from now on this control connection gets lines "event link N" (the target
  *                      has been reached), "event end N", "event accepting", "event unreached"
  *   quit
