@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "iscsid/internal.h"
+#include "seam/ipc_lun.h"
 
 struct batch {
     struct job job;
@@ -29,6 +30,9 @@ struct batch_item {
     struct control_name name;
     uint32_t sid;
     bool leading, multiple;
+    bool asking;   /* whether its LUNs are in use */
+    unsigned loop; /* where */
+    uint32_t held; /* clients of its exports */
 };
 
 static void batch_go_on(struct batch *b);
@@ -396,21 +400,97 @@ batch_startup_fits(struct batch *b, const struct control_name *name)
 }
 
 static void
-batch_logout_node(struct batch *b, struct control_node *n, uint32_t sid)
+batch_logout_begin(struct batch_item *i)
 {
-    struct batch_item *i = batch_item_new(b, control_node_name(n), sid, false);
+    struct batch *b = i->b;
+    struct control_node *n = control_find(b->job.d->control, &i->name);
     struct lunette_error why;
-    json_t *o = batch_outcome(control_node_name(n), sid, false);
+    int r = n != NULL ? control_logout(n, &i->w, &why)
+                      : lunette_fail(&why, -ENOENT, LUNETTE_DOM_NOTFOUND, 0,
+                                     "there is no such session any more");
+
+    if (r == 0)
+        return;
+    batch_result(b, batch_outcome(&i->name, i->sid, false), say_error(&why));
+    batch_item_drop(i);
+}
+
+static bool batch_ask_held(struct batch_item *i, uint32_t after);
+
+/* iscsid.safe_logout: a session whose exports have clients stays. */
+static void
+batch_on_held(void *user, const struct iscsi_reply *rep)
+{
+    struct batch_item *i = user;
+    struct batch *b = i->b;
+    const uint8_t *at = rep->data, *end = at + ipc_reply_data_len(rep);
+    struct ipc_lun_info info;
+    uint32_t last = 0;
+
+    i->asking = false;
+    while (ipc_lun_next(&at, end, &info)) {
+        last = info.index;
+        i->held += info.export_clients;
+    }
+    if (rep->err == 0 && rep->r.luns.more && last > 0 && batch_ask_held(i, last))
+        return;
+    if (i->held == 0) {
+        batch_logout_begin(i);
+    } else {
+        batch_result(b, batch_outcome(&i->name, i->sid, false),
+                     manage_error_json(MANAGE_BUSY, "exports of the session have clients, and "
+                                                    "iscsid.safe_logout is Yes"));
+        batch_item_drop(i);
+    }
+    batch_go_on(b);
+}
+
+static bool
+batch_ask_held(struct batch_item *i, uint32_t after)
+{
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_LIST_LUNS, .sid = i->sid};
+    struct ctl *ctl = control_ctl(i->b->job.d->control, i->loop);
+
+    ev.u.list_luns.after = after;
+    i->asking = ctl != NULL && ctl_request(ctl, &ev, NULL, 0, batch_on_held, i) == 0;
+    return i->asking;
+}
+
+/* Where the data plane has gone, nothing is in use. */
+static void
+batch_lost(struct job *j, unsigned index)
+{
+    struct batch *b = container_of(j, struct batch, job);
+
+    LIST_FOREACH_SAFE (n, &b->items) {
+        struct batch_item *i = container_of(n, struct batch_item, node);
+
+        if (!i->asking || i->loop != index)
+            continue;
+        i->asking = false;
+        batch_logout_begin(i);
+    }
+    batch_go_on(b);
+}
+
+static void
+batch_logout_node(struct batch *b, struct control_node *n, const struct control_info *info)
+{
+    struct batch_item *i = batch_item_new(b, control_node_name(n), info->sid, false);
+    json_t *o = batch_outcome(control_node_name(n), info->sid, false);
+    struct lunette_error why;
 
     batch_tell(b, o, "started");
-    say_no_memory(&why);
-    if (i != NULL && control_logout(n, &i->w, &why) == 0) {
-        json_decref(o);
+    if (i == NULL) {
+        say_no_memory(&why);
+        batch_result(b, o, say_error(&why));
         return;
     }
-    if (i != NULL)
-        batch_item_drop(i);
-    batch_result(b, o, say_error(&why));
+    json_decref(o);
+    i->loop = info->loop;
+    if (info->sid == 0 || nodedb_record_word(&b->job.d->conf, NODEDB_SAFE_LOGOUT) == 0 ||
+        !batch_ask_held(i, 0))
+        batch_logout_begin(i);
 }
 
 void
@@ -428,6 +508,7 @@ batch_logout(struct iscsid *d, struct manage_call *call, const struct filter *f,
             manage_fail(call, MANAGE_NO_MEMORY, "no memory for the logouts");
         return;
     }
+    b->job.lost = batch_lost;
     for (struct control_node *n = control_next(d->control, NULL); n != NULL; n = next) {
         next = control_next(d->control, n);
         control_node_get_info(n, &info);
@@ -435,7 +516,7 @@ batch_logout(struct iscsid *d, struct manage_call *call, const struct filter *f,
         if ((info.sid == 0 && info.wanted != CONTROL_UP) || (sid != 0 && info.sid != sid) ||
             !filter_fits(f, control_node_name(n)) || !batch_startup_fits(b, control_node_name(n)))
             continue;
-        batch_logout_node(b, n, info.sid);
+        batch_logout_node(b, n, &info);
     }
     batch_go_on(b);
 }

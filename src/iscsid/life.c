@@ -97,14 +97,36 @@ life_on_end_timer(struct loop_timer *t)
         loop_timer_start(d->loop, t, LIFE_POLL_MS * LOOP_NS_PER_MS);
 }
 
+/* Is a session in use, so that it was not logged out (iscsid.safe_logout)? */
+static bool
+life_any_held(const json_t *results)
+{
+    for (size_t i = 0; i < json_array_size(results); i++) {
+        const json_t *error = json_object_get(json_array_get(results, i), "error");
+
+        if (json_integer_value(json_object_get(error, "exit")) == MANAGE_BUSY)
+            return true;
+    }
+    return false;
+}
+
 static void
 life_logged_out(void *user, json_t *results)
 {
     struct iscsid *d = user;
+    bool held = life_any_held(results);
 
     json_decref(results);
     if (d->end_process)
         return;
+    if (held) {
+        loop_timer_stop(d->loop, &d->end_timer);
+        manage_fail(d->ending, MANAGE_BUSY,
+                    "a session is in use and stays, and so does the daemon (iscsid.safe_logout)");
+        d->ending = NULL;
+        d->end_asked = false;
+        return;
+    }
     d->end_process = true;
     d->end_until_ns = d->loop->now_ns + LIFE_PROCESS_MS * LOOP_NS_PER_MS;
     plane_end_process(&d->plane);

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 
-from world import BIN, IQN, Api, Load, Target, World, alive, fail, run, sessions, wait_for
+from world import BIN, IQN, READ, UNIT, Api, Load, Nbd, Target, World, alive, fail, run, sessions, wait_for
 
 LUNS = ("--lun", "ram:16M", "--lun", "ram:24M")
 
@@ -94,6 +94,27 @@ def background():
         finally:
             if alive(pid):
                 os.kill(pid, signal.SIGKILL)
+
+
+def safe_logout():
+    """iscsid.safe_logout keeps a session whose exports have clients."""
+    with World() as w:
+        t = Target(w, "--target", IQN, *LUNS)
+        (w.root / "iscsid.conf").write_text("iscsid.safe_logout = Yes\n")
+        api = w.up()
+        login(w, t)
+        client = Nbd(export(w, api)[1])
+        w.adm("-m", "node", "-u", rc=28)
+        try:
+            api.ask("daemon.shutdown", logout=True)
+            fail("it ends under a client")
+        except AssertionError as e:
+            assert "BUSY" in str(e), e
+        assert client.ask(READ, 0, UNIT)[0] == 0
+        client.close()
+        wait_for("nobody is there", 10, lambda: not any(e["clients"] for l in sessions(api)[IQN]["luns"]
+                                                        for e in l["exports"]))
+        w.adm("-m", "node", "-u")
 
 
 def service():
@@ -494,6 +515,6 @@ def many_targets():
         assert len(api.ask("node.list")["nodes"]) == n
 
 
-run([from_nothing, second_instance_is_refused, background, service, installed, many_instances, long_names,
+run([from_nothing, second_instance_is_refused, background, safe_logout, service, installed, many_instances, long_names,
      several_sessions, with_tgtd, automatic, killed_under_load, data_plane_killed, cut_connections,
      killed_while_waiting, dead_target, bad_requests, many_targets], [one_of_many])
