@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import time
 
-from world import BIN, IQN, READ, UNIT, Api, Load, Nbd, Target, World, alive, fail, run, sessions, wait_for
+from world import BIN, FULL, IQN, READ, UNIT, Api, Load, Nbd, Target, World, alive, fail, run, sessions, wait_for
 
 LUNS = ("--lun", "ram:16M", "--lun", "ram:24M")
 
@@ -493,6 +494,54 @@ def bad_requests():
         assert pathlib.Path(w.root / "run/iscsid.sock").stat().st_mode & 0o777 == 0o600
 
 
+def odd_requests():
+    """All methods with parameters that make no sense, or little: the daemon goes on, and so does I/O."""
+    schema = json.loads((pathlib.Path(__file__).parents[2] / "docs/api.schema.json").read_text())["$defs"]
+    methods = {n[:-7]: list(d.get("properties", {})) for n, d in schema.items() if n.endswith(".params")}
+    methods = {n: p for n, p in methods.items() if n not in ("daemon.shutdown", "events.subscribe")}
+    rnd = random.Random(11)
+    with World() as w:
+        t = Target(w, "--target", IQN, *LUNS, "--target", IQN + "2", *LUNS)
+        api = w.up()
+        login(w, t)
+        load = Load(export(w, api)[0], reconnect=True)
+        odd = [None, True, False, -1, 0, 1, 2, 2 ** 40, 1.5, "", "x", "nbd", "default", IQN, IQN + "2", "iqn.a:b" * 30,
+               t.portal, "[::1]:3260", "127.0.0.1:1", "127.0.0.1:99999", ":", "../..", "a\u0001b", "\u00e4" * 40,
+               "sendtargets", "isns", "static", "fw", "all", "automatic", [], {}, ["new"], ["delete", "nonpersistent"],
+               ["default", "x"], [["node.startup", "automatic"]], [["node.startup", "x"]], [["a", "b"], ["c"]],
+               [["iface.iscsi_ifacename", "../x"]], [["node.session.nr_sessions", "3"]],
+               [["node.session.timeo.replacement_timeout", "9"]], [["node.session.auth.password", "x" * 255]], [[]] * 600]
+        replies = 0
+        for i in range(1500 if not FULL else 30000):
+            method = rnd.choice(list(methods))
+            names = [n for n in methods[method] if rnd.random() < 0.6] + (["extra"] if rnd.random() < 0.05 else [])
+            params = {n: rnd.choice(odd) for n in names}
+            if method.startswith("discovery.") or "login" in method:
+                params["portal"] = rnd.choice([t.portal, "127.0.0.1:1", 7])
+                params.pop("all", None)
+            try:
+                api.ask(method, **params)
+                replies += 1
+            except AssertionError as e:
+                assert "'exit': 9" not in str(e), (method, params, e)
+            assert w.daemon.poll() is None, (method, params)
+            load.check()
+        assert replies > 100, replies
+        try:
+            api.ask("node.logout")
+        except AssertionError:
+            pass  # nobody is logged in
+        w.adm("-m", "discovery", "-t", "st", "-p", t.portal)
+        api.ask("node.new", target=IQN, portal=t.portal, tpgt=1)
+        w.adm("-m", "node", "-T", IQN, "-p", t.portal, "-I", "default", "-l")
+        export(w, api)
+        load.goes_on()
+        load.stop()
+        assert not (w.tmp / "x").exists() and sorted(p.name for p in w.root.iterdir()) == sorted(
+            p.name for p in w.root.iterdir() if p.name in ("initiatorname.iscsi", "nodes", "send_targets", "isns", "static",
+                                                           "ifaces", "run", "fw", "iscsid.conf"))
+
+
 def many_targets():
     """Thousands of targets in one answer do not stop the daemon from answering others."""
     with World() as w:
@@ -517,4 +566,4 @@ def many_targets():
 
 run([from_nothing, second_instance_is_refused, background, safe_logout, service, installed, many_instances, long_names,
      several_sessions, with_tgtd, automatic, killed_under_load, data_plane_killed, cut_connections,
-     killed_while_waiting, dead_target, bad_requests, many_targets], [one_of_many])
+     killed_while_waiting, dead_target, bad_requests, odd_requests, many_targets], [one_of_many])

@@ -17,6 +17,11 @@ import tempfile
 import threading
 import time
 
+try:
+    import jsonschema
+except ImportError:  # then answers are not held against their schema
+    jsonschema = None
+
 BIN = pathlib.Path(os.environ["LUNETTE_BIN"])
 IQN = "iqn.2026-11.example:disk"
 FULL = os.environ.get("RECOVERY") == "full"
@@ -175,6 +180,19 @@ class Load(threading.Thread):
         self.check()
 
 
+VALIDATORS = {}
+SCHEMA = json.loads((pathlib.Path(__file__).parents[2] / "docs/api.schema.json").read_text(encoding="utf-8"))
+
+
+def hold(name, value):
+    """Holds what the daemon has said against the schema of the API."""
+    if jsonschema is None or name not in SCHEMA["$defs"]:
+        return
+    if name not in VALIDATORS:
+        VALIDATORS[name] = jsonschema.Draft202012Validator({"$defs": SCHEMA["$defs"], "$ref": f"#/$defs/{name}"})
+    VALIDATORS[name].validate(value)
+
+
 class Api:
     def __init__(self, path):
         self.s = socket.socket(socket.AF_UNIX)
@@ -193,12 +211,16 @@ class Api:
                 raise ConnectionError("the daemon has closed the connection")
             o = json.loads(line)
             if "event" in o:
+                hold(f"event.{o['event']}", o)
                 self.events.append(o)
             elif "progress" in o:
+                hold(f"{method}.progress", o["progress"])
                 self.progress.append(o["progress"])
             elif "error" in o:
+                hold("error", o["error"])
                 fail(f"{method}: {o['error']}")
             else:
+                hold(f"{method}.result", o["result"])
                 return o["result"]
 
 
