@@ -112,6 +112,8 @@ struct control_node *session_next(struct control *c, struct control_node *n,
 /* As control_callbacks.export_path. */
 int where_export(const char *run, const struct control_name *name, const uint8_t lun[8],
                  char *path);
+/* The session is gone: its folder goes, where nothing is in it any more. */
+void where_forget(const char *run, const struct control_name *name);
 
 /* ---- records.c ------------------------------------------------------------------------------ */
 

@@ -347,6 +347,8 @@ life_on_state(struct iscsid *d, const struct control_event *ev, const struct con
 
     log_line(d->loop->log, LOG_LEVEL_INFO, "session %u with %s: %s%s%s", info->sid, name->target,
              control_state_text(info->state), why[0] != '\0' ? ": " : "", why);
+    if (info->state == CONTROL_IS_DOWN)
+        where_forget(d->cfg.run, name);
     if (event_of[info->state] != NULL)
         life_tell(d, event_of[info->state], ev, info);
 }

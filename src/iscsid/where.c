@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "iscsid/internal.h"
 #include "wire/lun.h"
@@ -45,23 +46,49 @@ where_fits(char *path, const char *run, const char *dir, const char *lun)
     return n > 0 && n <= CONTROL_PATH_MAX;
 }
 
+/* Finds the path of an export. */
+static int
+where_path(const char *run, const struct control_name *name, const char *lun, char *path)
+{
+    char dir[ISCSI_NAME_MAX + HOST_MAX + CONTROL_IFACE_MAX + 64];
+
+    where_name(name, dir, sizeof(dir));
+    if (dir[0] != '.' && dir[strspn(dir, WHERE_SAFE ",")] == '\0' &&
+        where_fits(path, run, dir, lun))
+        return 0;
+    (void)snprintf(dir, sizeof(dir), "%016" PRIx64, where_hash(dir));
+    return where_fits(path, run, dir, lun) ? 0 : -ENAMETOOLONG;
+}
+
 int
 where_export(const char *run, const struct control_name *name, const uint8_t lun[8], char *path)
 {
-    char dir[ISCSI_NAME_MAX + HOST_MAX + CONTROL_IFACE_MAX + 64], at[CONTROL_PATH_MAX + 1];
-    char text[LUN_TEXT_MAX];
+    char at[CONTROL_PATH_MAX + 1], text[LUN_TEXT_MAX];
+    int r;
 
     (void)lun_format(lun_load(lun), text);
-    where_name(name, dir, sizeof(dir));
-    if (dir[0] == '.' || dir[strspn(dir, WHERE_SAFE ",")] != '\0' ||
-        !where_fits(path, run, dir, text)) {
-        (void)snprintf(dir, sizeof(dir), "%016" PRIx64, where_hash(dir));
-        if (!where_fits(path, run, dir, text))
-            return -ENAMETOOLONG;
-    }
+    r = where_path(run, name, text, path);
+    if (r < 0)
+        return r;
     (void)snprintf(at, sizeof(at), "%s/nbd", run);
     if (mkdir(at, 0700) < 0 && errno != EEXIST)
         return -errno;
     (void)snprintf(at, sizeof(at), "%.*s", (int)(strrchr(path, '/') - path), path);
     return mkdir(at, 0700) < 0 && errno != EEXIST ? -errno : 0;
+}
+
+void
+where_forget(const char *run, const struct control_name *name)
+{
+    char dir[ISCSI_NAME_MAX + HOST_MAX + CONTROL_IFACE_MAX + 64], path[CONTROL_PATH_MAX + 1];
+
+    if (where_path(run, name, "0", path) == 0) {
+        *strrchr(path, '/') = '\0';
+        (void)rmdir(path);
+    }
+    /* That of LUNs whose number has more digits may be the other one. */
+    where_name(name, dir, sizeof(dir));
+    if (snprintf(path, sizeof(path), "%s/nbd/%016" PRIx64, run, where_hash(dir)) <
+        (int)sizeof(path))
+        (void)rmdir(path);
 }

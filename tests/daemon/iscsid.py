@@ -64,6 +64,7 @@ def from_nothing():
         assert not any(l["exports"] for l in sessions(api)[IQN]["luns"])
         w.adm("-m", "node", "-u")
         w.adm("-m", "session", rc=21)
+        assert not list((w.root / "run/nbd").iterdir()), "what was exported has left a folder"
         w.adm("-m", "node", "-o", "delete")
         w.adm("-m", "node", rc=21)
 
