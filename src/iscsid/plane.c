@@ -13,6 +13,7 @@
 
 #define PLANE_RETRY_FIRST_MS 10
 #define PLANE_RETRY_MOST_MS  1000
+#define PLANE_HELD_NS        LOOP_NS_PER_S
 #define PLANE_START_FIRST_MS 100
 #define PLANE_START_MOST_MS  30000 /* where it dies before it has answered */
 #define PLANE_AGAIN_MOST_MS  1000  /* where it dies after that: somebody waits for its sessions */
@@ -229,7 +230,10 @@ plane_on_gone(void *user, const struct lunette_error *why)
              why->msg);
     plane_close(k);
     plane_reap(k->p);
-    k->delay_ms = 0;
+    /* Of two control planes the newer one wins, each time: they shall not take turns for ever at
+     * the speed of the machine. */
+    if (k->p->loop->now_ns - k->since_ns > PLANE_HELD_NS)
+        k->delay_ms = 0;
     plane_again(k);
 }
 
@@ -279,7 +283,7 @@ plane_on_connected(void *user, int err)
     p->pid = pid;
     p->told = false;
     p->answered = true;
-    k->delay_ms = PLANE_RETRY_FIRST_MS;
+    k->since_ns = p->loop->now_ns;
     p->cfg.changed(p->cfg.user, k->index, true);
 }
 

@@ -17,6 +17,7 @@ struct plane_link {
     struct ctl *ctl; /* NULL: not connected */
     struct loop_timer retry;
     uint32_t delay_ms; /* before the next try */
+    uint64_t since_ns; /* when it was connected last */
 };
 
 struct plane_config {

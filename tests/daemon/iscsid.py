@@ -312,6 +312,22 @@ def with_tgtd():
         w.adm("-m", "node", "-u")
 
 
+def two_control_planes():
+    """Two instances that were given one data plane by mistake do not keep the machine busy."""
+    with World() as w:
+        iod = w.start([BIN / "iscsi-iod", "--socket", w.tmp / "iod.sock"])
+        logs = []
+        for i in range(2):
+            logs.append(w.tmp / f"other{i}.log")
+            with open(logs[i], "w", encoding="utf-8") as log:
+                w.start([BIN / "iscsid", "--root", w.tmp / f"o{i}", "-f", "--iod-socket", w.tmp / "iod.sock"],
+                        stdout=log, stderr=log)
+        time.sleep(3)
+        lost = sum(log.read_text().count("is lost") for log in logs)
+        assert 1 < lost < 40, lost
+        assert iod.poll() is None
+
+
 def automatic():
     """Automatic records are logged in to at the start, once for each data plane."""
     with World() as w:
@@ -573,6 +589,6 @@ def many_targets():
         assert len(api.ask("node.list")["nodes"]) == n
 
 
-run([from_nothing, second_instance_is_refused, background, safe_logout, service, installed, many_instances, long_names,
-     several_sessions, with_tgtd, automatic, killed_under_load, data_plane_killed, cut_connections,
-     killed_while_waiting, dead_target, bad_requests, odd_requests, many_targets], [one_of_many])
+run([from_nothing, second_instance_is_refused, background, safe_logout, service, installed, many_instances,
+     long_names, two_control_planes, several_sessions, with_tgtd, automatic, killed_under_load, data_plane_killed,
+     cut_connections, killed_while_waiting, dead_target, bad_requests, odd_requests, many_targets], [one_of_many])
