@@ -252,6 +252,10 @@ void control_try_now(struct control_node *n);
  * with the first failure.  Returns 0, or -ENOTCONN: the session is not up. */
 int control_scan(struct control_node *n, struct control_waiter *w, struct lunette_error *err);
 
+/* Waits alone, as control_scan does, for what a login or an event has begun.  Returns 0, or
+ * -ENOTCONN: the session is not up. */
+int control_settle(struct control_node *n, struct control_waiter *w, struct lunette_error *err);
+
 /* Wants an export, in place of one of the same LUN or of all; or with kind "" none.  w as for
  * control_scan; where the session is not up, w may not be given (-ENOTCONN), and the wish is kept.
  * Returns 0; or with *err -ENOSPC: more than CONTROL_EXPORTS_MAX. */

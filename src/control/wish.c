@@ -251,6 +251,18 @@ control_scan(struct control_node *n, struct control_waiter *w, struct lunette_er
     return 0;
 }
 
+int
+control_settle(struct control_node *n, struct control_waiter *w, struct lunette_error *err)
+{
+    int r = wish_needs_up(n, err);
+
+    if (r < 0)
+        return r;
+    wish_wait(n, w, WAITER_UNITS);
+    node_kick(n);
+    return 0;
+}
+
 static int
 wish_put_export(struct control_node *n, const struct control_export *e, struct lunette_error *err)
 {
