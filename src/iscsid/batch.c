@@ -8,6 +8,8 @@
 #include "iscsid/internal.h"
 #include "seam/ipc_lun.h"
 
+#define BATCH_SETTLE_MS 10000 /* for the LUNs of a session to come up */
+
 struct batch {
     struct job job;
     struct batch_options o;
@@ -30,6 +32,8 @@ struct batch_item {
     struct control_name name;
     uint32_t sid;
     bool leading, multiple;
+    bool settling; /* logged in, and its LUNs are coming up */
+    struct loop_timer limit;
     bool asking;   /* whether its LUNs are in use */
     unsigned loop; /* where */
     uint32_t held; /* clients of its exports */
@@ -46,6 +50,7 @@ batch_free(struct batch *b)
         struct batch_item *i = container_of(n, struct batch_item, node);
 
         control_waiter_cancel(&i->w);
+        loop_timer_stop(b->job.d->loop, &i->limit);
         free(i);
     }
     loop_timer_stop(b->job.d->loop, &b->go);
@@ -161,9 +166,8 @@ batch_try_other(struct batch *b, const struct control_name *name)
 }
 
 static void
-batch_on_done(struct control_waiter *w, const struct lunette_error *err)
+batch_finish(struct batch_item *i, const struct lunette_error *err)
 {
-    struct batch_item *i = container_of(w, struct batch_item, w);
     struct batch *b = i->b;
     struct control_node *n = control_find(b->job.d->control, &i->name);
     struct control_info info;
@@ -182,6 +186,34 @@ batch_on_done(struct control_waiter *w, const struct lunette_error *err)
     batch_go_on(b);
 }
 
+static void
+batch_on_limit(struct loop_timer *t)
+{
+    struct batch_item *i = container_of(t, struct batch_item, limit);
+
+    control_waiter_cancel(&i->w);
+    batch_finish(i, NULL);
+}
+
+/* Logged in and done: whoever has asked for a login looks for its LUNs next.  That some of them
+ * have failed, or are late, is no failure of the login. */
+static void
+batch_on_done(struct control_waiter *w, const struct lunette_error *err)
+{
+    struct batch_item *i = container_of(w, struct batch_item, w);
+    struct control_node *n = control_find(i->b->job.d->control, &i->name);
+    bool settled = i->settling || i->b->o.logout || err != NULL || n == NULL;
+
+    loop_timer_stop(i->b->job.d->loop, &i->limit);
+    if (i->settling)
+        err = NULL;
+    i->settling = true;
+    if (!settled && control_settle(n, &i->w, NULL) == 0)
+        loop_timer_start(i->b->job.d->loop, &i->limit, BATCH_SETTLE_MS * LOOP_NS_PER_MS);
+    else
+        batch_finish(i, err);
+}
+
 /* An item that is under way, or NULL. */
 static struct batch_item *
 batch_item_new(struct batch *b, const struct control_name *name, uint32_t sid, bool multiple)
@@ -195,6 +227,7 @@ batch_item_new(struct batch *b, const struct control_name *name, uint32_t sid, b
     i->sid = sid;
     i->multiple = multiple;
     control_waiter_init(&i->w, batch_on_done);
+    loop_timer_init(&i->limit, batch_on_limit);
     list_push_back(&b->items, &i->node);
     return i;
 }
