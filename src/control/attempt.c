@@ -242,6 +242,10 @@ node_wait(struct control_node *n)
     uint64_t delay = backoff_next(&n->backoff, loop, n->try_ns, &why);
 
     attempt_forget(n);
+    if (!n->c->ready) { /* its session may be on a loop that is out of reach */
+        node_post(n, NODE_EV_IOD_GONE);
+        return;
+    }
     n->due_ns = loop->now_ns + delay;
     loop_timer_start(loop, &n->timer, delay);
     node_tell(n, CONTROL_WAITING, (delay + LOOP_NS_PER_MS - 1) / LOOP_NS_PER_MS, &why);

@@ -362,14 +362,26 @@ data_end(struct cw *w)
 }
 
 void
-cw_loop_hiccup(struct cw *w, unsigned i)
+cw_loop_lose(struct cw *w, unsigned i)
 {
     ipc_delayed_cut(w->binding[i]);
     control_loop_lost(w->c, i);
     ctl_free(&w->ctl[i]);
     ctl_end(w, i);
     w->ready = false;
+}
+
+void
+cw_loop_back(struct cw *w, unsigned i)
+{
     ctl_start(w, i);
+}
+
+void
+cw_loop_hiccup(struct cw *w, unsigned i)
+{
+    cw_loop_lose(w, i);
+    cw_loop_back(w, i);
 }
 
 /* What no control plane has learned yet ends with the data plane. */

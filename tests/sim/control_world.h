@@ -87,6 +87,8 @@ void cw_control_die(struct cw *w);
 void cw_data_restart(struct cw *w, uint64_t away_ns);
 
 /* The connection to one loop is lost, and made again; sessions live on. */
+void cw_loop_lose(struct cw *w, unsigned i);
+void cw_loop_back(struct cw *w, unsigned i);
 void cw_loop_hiccup(struct cw *w, unsigned i);
 
 void cw_want_one(struct cw *w, unsigned i, bool up);

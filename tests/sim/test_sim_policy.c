@@ -502,6 +502,37 @@ one_loop_is_out_of_reach(void **state)
     cw_free(w);
 }
 
+/* A login fails while another loop is out of reach: it is not tried again before that one has been
+ * looked at, and nobody falls over where the last loop goes, too. */
+static void
+login_fails_while_a_loop_is_away(void **state)
+{
+    struct cw *w = quiet_world(2);
+
+    (void)state;
+    sim_stall(w->sim, NULL, true);
+    for (unsigned i = 0; i < CW_NODES; i++)
+        assert_int_equal(control_login(w->node[i].n, NULL, NULL), 0);
+    w->until = CONTROL_IS_LOGIN;
+    assert_true(sim_run_until(w->sim, is_in_state, w, CW_LIMIT_NS));
+    cw_pass(w, 1 * CW_MS);
+    assert_int_equal(state_of(w, 1), CONTROL_IS_LOGIN);
+    assert_ptr_equal(w->node[1].n->loop->ctl, w->ctl[1]);
+    cw_loop_lose(w, 0);
+    assert_int_equal(state_of(w, 0), CONTROL_IS_AWAY);
+    cw_pass(w, 5 * LOOP_NS_PER_S);
+    assert_int_equal(state_of(w, 1), CONTROL_IS_AWAY);
+    cw_loop_lose(w, 1);
+    cw_pass(w, 5 * LOOP_NS_PER_S);
+    sim_stall(w->sim, NULL, false);
+    for (unsigned i = 0; i < 2; i++)
+        cw_loop_back(w, i);
+    cw_pass(w, 5 * LOOP_NS_PER_S);
+    for (unsigned i = 0; i < CW_NODES; i++)
+        assert_int_equal(state_of(w, i), CONTROL_IS_UP);
+    cw_free(w);
+}
+
 static unsigned
 exports_of(const struct control_node *n)
 {
@@ -764,6 +795,7 @@ main(void)
         cmocka_unit_test(records_are_gone),
         cmocka_unit_test(loops_share_sessions),
         cmocka_unit_test(one_loop_is_out_of_reach),
+        cmocka_unit_test(login_fails_while_a_loop_is_away),
         cmocka_unit_test(exports_come_and_go),
         cmocka_unit_test(exports_outlive_records),
         cmocka_unit_test(targets_are_asked_for),
