@@ -68,6 +68,18 @@ node_tell_settled(struct control_node *n)
         node_tell_waiters(n, WAITER_LOGIN, NULL);
 }
 
+/* The node goes, and nobody shall wait for it any more. */
+static void
+node_tell_going(struct control_node *n)
+{
+    struct lunette_error why = {.code = 0};
+
+    (void)lunette_fail(&why, -ECANCELED, LUNETTE_DOM_USAGE, 0, "the record was removed");
+    node_tell_waiters(n, WAITER_LOGIN, &why);
+    node_tell_waiters(n, WAITER_UNITS, &why);
+    node_tell_waiters(n, WAITER_LOGOUT, NULL);
+}
+
 /* Does what has become due: nodes go, and wishes reach the machine, in the loop's time and not in
  * that of whoever has asked. */
 static void
@@ -78,6 +90,7 @@ node_on_kick(struct loop_work *w)
 
     n->wish_new = false;
     if (node_is_to_go(n)) {
+        node_tell_going(n);
         node_tell(n, CONTROL_GONE, 0, NULL);
         if (node_is_to_go(n)) { /* else it has just been configured anew */
             node_free(n);

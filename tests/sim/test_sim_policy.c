@@ -392,6 +392,32 @@ tried_now(void **state)
     cw_free(w);
 }
 
+/* The record goes before anything was done for those who wait: they are told all the same. */
+static void
+record_goes_while_somebody_waits(void **state)
+{
+    struct cw *w = quiet_world(1);
+    struct control_node *n = w->node[0].n;
+    struct person login, logout;
+
+    (void)state;
+    cw_pass(w, 100 * CW_MS);
+    assert_int_equal(state_of(w, 0), CONTROL_IS_DOWN);
+    person_init(&login);
+    person_init(&logout);
+    assert_int_equal(control_login(n, &login.w, NULL), 0);
+    assert_int_equal(control_logout(n, &logout.w, NULL), 0);
+    control_node_remove(n);
+    w->node[0].n = NULL;
+    cw_pass(w, 100 * CW_MS);
+    assert_int_equal(w->events[CONTROL_GONE], 1);
+    assert_int_equal(login.told, 1);
+    assert_int_equal(login.err.code, -ECANCELED);
+    assert_int_equal(logout.told, 1);
+    assert_int_equal(logout.err.code, 0);
+    cw_free(w);
+}
+
 /* ---- sessions without records --------------------------------------------------------------- */
 
 static struct control_node *
@@ -790,6 +816,7 @@ main(void)
         cmocka_unit_test(tried_now),
         cmocka_unit_test(commands_fail),
         cmocka_unit_test(config_changes_in_login),
+        cmocka_unit_test(record_goes_while_somebody_waits),
         cmocka_unit_test(logout_interrupts),
         cmocka_unit_test(first_login_gives_up),
         cmocka_unit_test(records_are_gone),
