@@ -112,6 +112,14 @@ attempt_is_refusal(const struct lunette_error *err)
            (err->domain == LUNETTE_DOM_USAGE && err->code == -EINVAL);
 }
 
+/* Has the data plane gone, as control_loop_lost is told a little later?  It is no try of a target.
+ */
+static bool
+attempt_is_iods(const struct lunette_error *err)
+{
+    return err->domain == LUNETTE_DOM_OS && err->code == -EPIPE;
+}
+
 /* Counts a failure, once a second at most, since a target that is starting fails us quickly. */
 static bool
 attempt_counts(struct control_node *n)
@@ -130,8 +138,11 @@ attempt_counts(struct control_node *n)
 static bool
 attempt_is_last(struct control_node *n)
 {
-    uint64_t most = ((uint64_t)n->login_retries + 1) * n->login_timeout_ms * LOOP_NS_PER_MS;
+    uint64_t timeout_ns = n->login_timeout_ms * LOOP_NS_PER_MS; /* of which retries may be many */
     bool refused = attempt_is_refusal(&n->why);
+
+    if (attempt_is_iods(&n->why))
+        return false;
 
     if (n->was_up)
         return refused && attempt_counts(n) && n->reopen_max > 0 && n->failures >= n->reopen_max;
@@ -141,7 +152,7 @@ attempt_is_last(struct control_node *n)
         return false;
     if (n->why.code != -ETIMEDOUT && attempt_counts(n) && n->failures > n->login_retries)
         return true;
-    return n->c->loop->now_ns - n->began_ns >= most;
+    return (n->c->loop->now_ns - n->began_ns) / timeout_ns > n->login_retries;
 }
 
 static void

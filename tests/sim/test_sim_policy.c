@@ -233,6 +233,55 @@ first_login_gives_up(void **state)
     cw_free(w);
 }
 
+/* A record may allow more tries than anybody lives to see. */
+static void
+first_login_never_gives_up(void **state)
+{
+    struct cw *w = quiet_world(1);
+    struct control_node_config cfg;
+    struct login_config login;
+
+    (void)state;
+    cw_config(w, 0, &login, &cfg);
+    cfg.login_retries = INT32_MAX;
+    login.login_timeout_ms = 1u << 30; /* (INT32_MAX + 1) times that are 0 ns of 64 bits */
+    assert_int_equal(control_node_change(w->node[0].n, &cfg, NULL), 0);
+    sim_refuse(w->sim, NULL, true);
+    assert_int_equal(control_login(w->node[0].n, NULL, NULL), 0);
+    cw_pass(w, 20 * LOOP_NS_PER_S);
+    assert_int_not_equal(state_of(w, 0), CONTROL_IS_FAILED);
+    cw_free(w);
+}
+
+/* The data plane goes in the middle of a login, and its end is told a little later: that was no try
+ * that the target has failed. */
+static void
+data_plane_goes_first(void **state)
+{
+    struct cw *w = quiet_world(1);
+    struct control_node_config cfg;
+    struct login_config login;
+
+    (void)state;
+    cw_config(w, 0, &login, &cfg);
+    cfg.login_retries = 0;
+    assert_int_equal(control_node_change(w->node[0].n, &cfg, NULL), 0);
+    cw_pass(w, 100 * CW_MS);
+    w->gate.inside = w->gate.max; /* others are logging in */
+    assert_int_equal(control_login(w->node[0].n, NULL, NULL), 0);
+    cw_pass(w, 1 * CW_MS);
+    assert_int_equal(state_of(w, 0), CONTROL_IS_QUEUED);
+    ipc_delayed_cut(w->binding[0]);
+    w->gate.inside = 0;
+    login_gate_set_max(&w->gate, w->gate.max);
+    cw_pass(w, 5 * CW_MS);
+    assert_int_not_equal(state_of(w, 0), CONTROL_IS_FAILED);
+    cw_loop_hiccup(w, 0);
+    cw_pass(w, 1000 * CW_MS);
+    assert_int_equal(state_of(w, 0), CONTROL_IS_UP);
+    cw_free(w);
+}
+
 /* The record of node 0 names a target that does not exist, and a lost session cannot come back. */
 static void
 lose_for_good(struct cw *w, struct control_node_config *cfg, struct login_config *login)
@@ -819,6 +868,8 @@ main(void)
         cmocka_unit_test(record_goes_while_somebody_waits),
         cmocka_unit_test(logout_interrupts),
         cmocka_unit_test(first_login_gives_up),
+        cmocka_unit_test(first_login_never_gives_up),
+        cmocka_unit_test(data_plane_goes_first),
         cmocka_unit_test(records_are_gone),
         cmocka_unit_test(loops_share_sessions),
         cmocka_unit_test(one_loop_is_out_of_reach),
