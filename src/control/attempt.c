@@ -49,6 +49,7 @@ node_absent(struct control_node *n)
 void
 node_vanished(struct control_node *n)
 {
+    loop_timer_stop(n->c->loop, &n->timer);
     keep_stop(n);
     units_stop(n);
     node_drop_session(n);
@@ -84,8 +85,10 @@ attempt_on_timer(struct loop_timer *t)
 
     if (n->state == CONTROL_IS_WAITING)
         node_post(n, NODE_EV_DUE);
-    else
+    else if (n->state == CONTROL_IS_LOGOUT)
         leave_on_timer(n);
+    else if (n->config_new)
+        keep_renew(n);
 }
 
 void

@@ -170,13 +170,13 @@ struct control_node {
     bool running;    /* node_post is handling events */
     bool removed;    /* it goes when it has no session */
     bool wish_new;   /* somebody has said what is wanted, and the machine has not heard of it */
-    bool config_new; /* the session is kept by an older configuration */
+    bool config_new; /* there was no memory to keep the session by what is configured now */
     struct loop_work kick; /* what is wanted has changed, or the node is to go */
     struct list waiters;
     struct list asks; /* requests that call the node back */
     struct lunette_error why;
 
-    struct loop_timer timer;   /* WAITING, LOGOUT */
+    struct loop_timer timer;   /* WAITING, LOGOUT; else of config_new */
     struct control_loop *loop; /* of the session or of the login; NULL: none */
     struct node_session session;
     struct login_turn turn;
@@ -261,8 +261,8 @@ int keep_prepare(struct control_node *n, struct lunette_error *err);
 void keep_attach(struct control_node *n, const struct login_result *res);
 /* A session that was found has no connection that is up. */
 void keep_lost(struct control_node *n);
-/* The configuration has changed while the session is up, or has none that watches it: from here on
- * it is kept by what is configured now. */
+/* The configuration has changed while there is a session, or a login is under way: from here on it
+ * is kept by what is configured now.  Where there is no memory for that, it is tried again. */
 void keep_renew(struct control_node *n);
 /* Stops to watch. */
 void keep_stop(struct control_node *n);

@@ -256,6 +256,7 @@ keep_stop(struct control_node *n)
     reopen_free(&n->reopen);
     ctl_watch_del(&n->watch);
     ctl_watch_del(&n->session_watch);
+    n->config_new = false;
 }
 
 /* ---- actions -------------------------------------------------------------------------------- */
@@ -272,22 +273,41 @@ keep_found(struct control_node *n)
         node_post(n, NODE_EV_WANT_DOWN);
 }
 
+static int
+keep_change(struct control_node *n)
+{
+    struct login_config cfg;
+    struct reopen_config rc = {.login = &cfg, .reopen_max = n->reopen_max};
+    int r;
+
+    keep_config(n, &cfg);
+    r = reopen_change(n->reopen, &rc);
+    login_config_wipe(&cfg);
+    return r;
+}
+
 void
 keep_renew(struct control_node *n)
 {
-    n->config_new = false;
-    keep_stop(n);
-    if (keep_prepare(n, NULL) < 0)
-        n->config_new = true; /* it is watched without, and does not come back by itself */
-    keep_attach(n, NULL);
+    bool kept = n->reopen != NULL;
+    int r = kept ? keep_change(n) : keep_prepare(n, NULL);
+
+    n->config_new = r < 0;
+    if (r < 0) { /* until then it is kept as before */
+        loop_timer_start(n->c->loop, &n->timer, CONTROL_RETRY_MS * LOOP_NS_PER_MS);
+    } else if (!kept) {
+        ctl_watch_del(&n->watch);
+        ctl_watch_del(&n->session_watch);
+        keep_attach(n, NULL);
+        if (n->state == CONTROL_IS_LOST)
+            keep_lost(n);
+    }
 }
 
 /* The session is up: who has waited for that is told, and its LUNs are looked after. */
 static void
 keep_is_up(struct control_node *n)
 {
-    if (n->config_new)
-        keep_renew(n);
     n->why.code = 0;
     n->tries = n->failures = 0;
     node_tell_waiters(n, WAITER_LOGIN, NULL);

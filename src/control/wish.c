@@ -9,20 +9,12 @@
 
 /* ---- nodes ---------------------------------------------------------------------------------- */
 
-/* What is configured now is in force: at once where the session is up, or is kept by nobody. */
+/* What is configured now is in force from the next login on, also of a session that is lost. */
 static void
 wish_renew(struct control_node *n)
 {
-    bool kept = n->reopen != NULL;
-
-    if (n->state == CONTROL_IS_UP) {
+    if (n->reopen != NULL || n->state == CONTROL_IS_UP || n->state == CONTROL_IS_LOST)
         keep_renew(n);
-    } else if (n->state == CONTROL_IS_LOST && !kept) {
-        keep_renew(n);
-        keep_lost(n);
-    } else {
-        n->config_new = n->state == CONTROL_IS_LOST || n->state == CONTROL_IS_LOGIN;
-    }
     if (node_is(n, NODE_IS_SESSION))
         node_send_note(n, false);
     node_kick(n);

@@ -137,6 +137,11 @@ struct reopen_limits {
 
 struct reopen_limits *reopen_limits(struct iscsi_reopen *r);
 
+/* Logs in by another configuration from the next try on, also while the session is lost; a login
+ * that is under way goes on.  Copied as by reopen_new; the target, the ISID and the initiator's
+ * name must be those of the session.  Returns 0, or -ENOMEM: nothing has changed. */
+int reopen_change(struct iscsi_reopen *r, const struct reopen_config *cfg);
+
 /* To be called when replacement_timeout_s has been changed: a login that is under way would tell
  * the data plane of the one before, and a session be given up too soon. */
 void reopen_limits_changed(struct iscsi_reopen *r);

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "login/reopen_task.h"
+#include "login/task.h"
 #include "wire/pdu.h"
 
 /* ---- events --------------------------------------------------------------------------------- */
@@ -121,6 +122,15 @@ reopen_on_cancel(struct ctl_op *op)
 static const struct ctl_op_ops reopen_op_ops = {.cancel = reopen_on_cancel,
                                                 .destroy = reopen_destroy};
 
+static void
+reopen_take_limits(struct iscsi_reopen *r, const struct login_config *cfg)
+{
+    r->limits = (struct reopen_limits){.login_timeout_ms = cfg->login_timeout_ms,
+                                       .ping_interval_ms = cfg->ping_interval_ms,
+                                       .ping_timeout_ms = cfg->ping_timeout_ms,
+                                       .replacement_timeout_s = cfg->replacement_timeout_s};
+}
+
 /* Keeps of the configuration what is asked for often, and packs all of it. */
 static int
 reopen_take_config(struct iscsi_reopen *r, const struct login_config *cfg)
@@ -133,10 +143,7 @@ reopen_take_config(struct iscsi_reopen *r, const struct login_config *cfg)
         free(r->target_name);
         return -ENOMEM;
     }
-    r->limits = (struct reopen_limits){.login_timeout_ms = cfg->login_timeout_ms,
-                                       .ping_interval_ms = cfg->ping_interval_ms,
-                                       .ping_timeout_ms = cfg->ping_timeout_ms,
-                                       .replacement_timeout_s = cfg->replacement_timeout_s};
+    reopen_take_limits(r, cfg);
     return 0;
 }
 
@@ -218,6 +225,29 @@ struct reopen_limits *
 reopen_limits(struct iscsi_reopen *r)
 {
     return &r->limits;
+}
+
+int
+reopen_change(struct iscsi_reopen *r, const struct reopen_config *cfg)
+{
+    struct login_packed *packed;
+    struct login_config was;
+
+    r->reopen_max = cfg->reopen_max;
+    if (r->packed == NULL) /* given up */
+        return 0;
+    if (login_pack(cfg->login, &packed) < 0)
+        return -ENOMEM;
+    login_unpack(r->packed, &was);
+    if (!portal_same(&was.portal, &cfg->login->portal)) {
+        free(r->moved_to); /* it has moved away from another portal */
+        r->moved_to = NULL;
+    }
+    login_config_wipe(&was);
+    login_packed_free(&r->packed);
+    r->packed = packed;
+    reopen_take_limits(r, cfg->login);
+    return 0;
 }
 
 void

@@ -467,6 +467,40 @@ record_goes_while_somebody_waits(void **state)
     cw_free(w);
 }
 
+/* The record is put right while the session is lost, and is refused by what it was. */
+static void
+config_changes_while_lost(void **state)
+{
+    struct cw *w = quiet_world(1);
+    struct control_node *n = w->node[0].n;
+    struct control_node_config cfg;
+    struct login_config login;
+    struct control_info info;
+    struct person p;
+
+    (void)state;
+    person_init(&p);
+    assert_int_equal(control_login(n, &p.w, NULL), 0);
+    wait_for(w, &p);
+    cw_config(w, 0, &login, &cfg);
+    strcpy(login.target_name, "iqn.2026-11.example:t7");
+    assert_int_equal(control_node_change(n, &cfg, NULL), 0);
+    (void)sim_cut(w->sim, NULL, SIM_RESET);
+    cw_pass(w, 10 * LOOP_NS_PER_S);
+    control_node_get_info(n, &info);
+    assert_int_equal(info.state, CONTROL_IS_LOST);
+    assert_int_equal(info.why.domain, LUNETTE_DOM_LOGIN);
+    cw_config(w, 0, &login, &cfg);
+    assert_int_equal(control_node_change(n, &cfg, NULL), 0);
+    control_node_get_info(n, &info);
+    assert_true(info.down_ns > 9 * LOOP_NS_PER_S); /* it is the same loss */
+    cw_pass(w, 10 * LOOP_NS_PER_S);
+    control_node_get_info(n, &info);
+    assert_int_equal(info.state, CONTROL_IS_UP);
+    assert_int_equal(info.reopens, 1);
+    cw_free(w);
+}
+
 /* ---- sessions without records --------------------------------------------------------------- */
 
 static struct control_node *
@@ -865,6 +899,7 @@ main(void)
         cmocka_unit_test(tried_now),
         cmocka_unit_test(commands_fail),
         cmocka_unit_test(config_changes_in_login),
+        cmocka_unit_test(config_changes_while_lost),
         cmocka_unit_test(record_goes_while_somebody_waits),
         cmocka_unit_test(logout_interrupts),
         cmocka_unit_test(first_login_gives_up),
