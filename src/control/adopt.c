@@ -209,15 +209,22 @@ adopt_node(struct control *c, struct adopt_found *f)
 static int
 adopt_session(struct control_loop *l, struct adopt_found *f)
 {
-    struct control_node *n = adopt_node(l->c, f);
+    /* Logging in again by another name would make another nexus. */
+    char *initiator = f->initiator[0] != '\0' ? strdup(f->initiator) : NULL;
+    struct control_node *n;
     bool is_new;
 
-    if (n == NULL)
+    if (f->initiator[0] != '\0' && initiator == NULL)
         return -ENOMEM;
+    n = adopt_node(l->c, f);
+    if (n == NULL) {
+        free(initiator);
+        return -ENOMEM;
+    }
     if (f->has_isid)
         memcpy(n->isid, f->isid, sizeof(n->isid));
     free(n->initiator_name);
-    n->initiator_name = f->initiator[0] != '\0' ? strdup(f->initiator) : NULL;
+    n->initiator_name = initiator;
     is_new = n->packed == NULL && n->nexports == 0;
     if (is_new && f->has_note) {
         memcpy(n->exports, f->note.exports, f->note.nexports * sizeof(n->exports[0]));

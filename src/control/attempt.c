@@ -307,6 +307,23 @@ node_forget(struct control_node *n)
     (void)lunette_fail(&n->why, -EPIPE, LUNETTE_DOM_OS, EPIPE, "the data plane has gone");
 }
 
+/* The session that was found with other names than the record's is over. */
+static void
+attempt_take_names(struct control_node *n)
+{
+    static const uint8_t none[LOGIN_ISID_LEN];
+    struct login_config cfg;
+
+    free(n->initiator_name);
+    n->initiator_name = NULL;
+    if (n->packed == NULL)
+        return;
+    login_unpack(n->packed, &cfg);
+    if (memcmp(cfg.isid, none, sizeof(none)) != 0)
+        memcpy(n->isid, cfg.isid, sizeof(n->isid));
+    login_config_wipe(&cfg);
+}
+
 void
 node_is_down(struct control_node *n)
 {
@@ -315,6 +332,7 @@ node_is_down(struct control_node *n)
     (void)lunette_fail(&why, -ECANCELED, LUNETTE_DOM_USAGE, 0, "the session is to be logged out");
     attempt_forget(n);
     units_stop(n);
+    attempt_take_names(n);
     n->why.code = 0;
     n->was_up = false;
     if (n->wanted != CONTROL_UP) {

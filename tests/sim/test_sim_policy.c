@@ -467,6 +467,44 @@ record_goes_while_somebody_waits(void **state)
     cw_free(w);
 }
 
+/* A session that was found keeps the names that it was logged in with until it is logged out.  The
+ * login after that is by the record. */
+static void
+found_session_logs_in_by_record(void **state)
+{
+    struct cw *w = quiet_world(1);
+    struct control_node_config cfg;
+    struct login_config login, next;
+    struct person p;
+
+    (void)state;
+    person_init(&p);
+    assert_int_equal(control_login(w->node[0].n, &p.w, NULL), 0);
+    wait_for(w, &p);
+    cw_control_die(w);
+    cw_control_start(w);
+    cw_pass(w, 100 * CW_MS);
+    assert_int_equal(state_of(w, 0), CONTROL_IS_UP);
+    cw_config(w, 0, &login, &cfg);
+    strcpy(login.initiator_name, "iqn.2026-11.example:another");
+    memcpy(login.isid, "\x80\x11\x22\x33\x44\x55", LOGIN_ISID_LEN);
+    assert_int_equal(control_node_change(w->node[0].n, &cfg, NULL), 0);
+    keep_config(w->node[0].n, &next);
+    assert_string_equal(next.initiator_name, "iqn.2026-11.example:initiator");
+    assert_memory_equal(next.isid, w->node[0].isid, LOGIN_ISID_LEN);
+    person_init(&p);
+    assert_int_equal(control_logout(w->node[0].n, &p.w, NULL), 0);
+    wait_for(w, &p);
+    w->node[0].has_isid = false;
+    person_init(&p);
+    assert_int_equal(control_login(w->node[0].n, &p.w, NULL), 0);
+    wait_for(w, &p);
+    keep_config(w->node[0].n, &next);
+    assert_string_equal(next.initiator_name, login.initiator_name);
+    assert_memory_equal(next.isid, login.isid, LOGIN_ISID_LEN);
+    cw_free(w);
+}
+
 /* The record is put right while the session is lost, and is refused by what it was. */
 static void
 config_changes_while_lost(void **state)
@@ -901,6 +939,7 @@ main(void)
         cmocka_unit_test(config_changes_in_login),
         cmocka_unit_test(config_changes_while_lost),
         cmocka_unit_test(record_goes_while_somebody_waits),
+        cmocka_unit_test(found_session_logs_in_by_record),
         cmocka_unit_test(logout_interrupts),
         cmocka_unit_test(first_login_gives_up),
         cmocka_unit_test(first_login_never_gives_up),
