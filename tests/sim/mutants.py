@@ -70,6 +70,13 @@ MUTANTS = {
 """)]),
     "forget-the-identity-check": ("src/scsi/ident.c", [(
         "        if (strcmp(a, b) == 0)\n", "        if (strcmp(a, b) == 0 || a != NULL)\n")]),
+    "fail-what-is-lost-twice": ("src/scsi/disk_done.c", [(
+        "    return scsi_patience_is_over(s->dev.target, io->lost_ns);\n",
+        "    return io->losses > 0 || scsi_patience_is_over(s->dev.target, io->lost_ns);\n")]),
+    "give-a-unit-up-too-soon": ("src/scsi/reconnect.c", [(
+        "t->loop->now_ns - rc->lost_ns < t->host->patience_ns)", "t->loop->now_ns - rc->lost_ns < 1)")]),
+    "give-a-session-up-too-soon": ("src/iscsi/nexus.c", [(
+        "limit > waited ? limit - waited : 0)", "limit > waited ? (limit - waited) / 8 * 7 : 0)")]),
     "unblock-while-the-timer-runs": ("src/iscsi/nexus.c", [(
         """    s->state = ISCSI_STATE_LOGGED_IN;
     loop_timer_stop(s->pub.loop, &s->recovery_timer);
