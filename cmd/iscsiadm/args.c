@@ -100,7 +100,8 @@ args_sid(struct adm_args *a, const char *text)
     return -EINVAL;
 }
 
-/* When both are there they are a pair. */
+/* When both are there they are a pair.  A value may be a secret, and ps(1) shows it: once it has
+ * been copied it is overwritten, in whatever way it was written (-vX, --val=X). */
 static int
 args_pair(struct adm_args *a)
 {
@@ -110,6 +111,7 @@ args_pair(struct adm_args *a)
         adm_error("--value must be text in UTF-8");
         return -EINVAL;
     }
+    memset(a->value, '*', strlen(a->value));
     a->name = a->value = NULL;
     return 0;
 }
@@ -335,7 +337,10 @@ adm_args_parse(struct adm_args *a, int argc, char **argv)
     if (r == 0)
         r = args_check(a, &g, mode_word);
     if (r == 0 && optind < argc) {
-        adm_error("there is an argument too many: '%s'", argv[optind]);
+        if (a->name != NULL) /* whose value it may be, and that a secret */
+            adm_error("there is an argument too many; does it belong to --value?");
+        else
+            adm_error("there is an argument too many: '%s'", argv[optind]);
         r = -EINVAL;
     }
     return r;

@@ -59,10 +59,11 @@ struct adm_args {
     const char *target, *type, *host, *submode;
     const char *ifaces[ADM_IFACES_MAX];
     unsigned ifaces_count;
-    json_t *values;           /* [[name, value], ...] of -n and -v; owned */
-    const char *name, *value; /* of a pair that is not complete */
-    int64_t sid, lun;         /* -1: not given */
-    int level;                /* of -P; -1: not given */
+    json_t *values;   /* [[name, value], ...] of -n and -v; owned */
+    const char *name; /* of a pair that is not complete */
+    char *value;      /* likewise */
+    int64_t sid, lun; /* -1: not given */
+    int level;        /* of -P; -1: not given */
     int debug;
     bool rescan, discover, login, logout, stats, show, no_wait, kill;
     const char *login_all, *logout_all;

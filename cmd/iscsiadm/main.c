@@ -58,21 +58,6 @@ adm_end_output(int r)
     return r;
 }
 
-/* What stands behind --value may be a secret, and ps(1) shows it; it has been copied. */
-static void
-hide_values(int argc, char **argv)
-{
-    for (int i = 1; i + 1 < argc; i++)
-        if (strcmp(argv[i], "-v") == 0 || strcmp(argv[i], "--value") == 0)
-            memset(argv[i + 1], '*', strlen(argv[i + 1]));
-    for (int i = 1; i < argc; i++) {
-        char *eq = strncmp(argv[i], "--value=", 8) == 0 ? argv[i] + 8 : NULL;
-
-        if (eq != NULL)
-            memset(eq, '*', strlen(eq));
-    }
-}
-
 int
 main(int argc, char **argv)
 {
@@ -84,7 +69,6 @@ main(int argc, char **argv)
         return MANAGE_INTERNAL;
     r = adm_args_parse(&adm.args, argc, argv);
     if (r == 0) {
-        hide_values(argc, argv);
         r = instance_find(adm.args.root, adm.args.instance, &adm.at, &err);
         if (r < 0)
             adm_error("%s", err.msg);
