@@ -216,10 +216,12 @@ keep_attach(struct control_node *n, const struct login_result *res)
     n->was_up = true;
     if (res != NULL)
         keep_take_result(n, res);
-    if (n->reopen != NULL)
-        reopen_attach(n->reopen, res != NULL ? res : &found);
-    else
+    if (n->reopen == NULL)
         keep_watch(n);
+    else if (res != NULL)
+        reopen_attach(n->reopen, res);
+    else
+        reopen_take_over(n->reopen, &found);
 }
 
 /* How long the first try has to wait.  Time2Wait counts from the loss: a control plane that dies

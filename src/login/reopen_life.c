@@ -247,6 +247,7 @@ reopen_change(struct iscsi_reopen *r, const struct reopen_config *cfg)
     login_packed_free(&r->packed);
     r->packed = packed;
     reopen_take_limits(r, cfg->login);
+    reopen_limits_changed(r);
     return 0;
 }
 

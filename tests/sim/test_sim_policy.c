@@ -387,6 +387,36 @@ commands_fail(void **state)
     cw_free(w);
 }
 
+/* The record says another limit when the next control plane comes: it is in force at once, as the
+ * one before may have died before it could tell. */
+static void
+limits_at_takeover(void **state)
+{
+    struct cw *w = quiet_world(1);
+    struct control_node_config cfg;
+    struct login_config login;
+    struct control_info info;
+    struct person p;
+
+    (void)state;
+    cw_config(w, 0, &login, &cfg);
+    login.replacement_timeout_s = 3;
+    assert_int_equal(control_node_change(w->node[0].n, &cfg, NULL), 0);
+    person_init(&p);
+    assert_int_equal(control_login(w->node[0].n, &p.w, NULL), 0);
+    wait_for(w, &p);
+    cw_control_die(w);
+    cw_control_start(w); /* with the default */
+    cw_pass(w, 100 * CW_MS);
+    sim_refuse(w->sim, NULL, true);
+    (void)sim_cut(w->sim, NULL, SIM_RESET);
+    cw_pass(w, 10 * LOOP_NS_PER_S);
+    control_node_get_info(w->node[0].n, &info);
+    assert_int_equal(info.state, CONTROL_IS_LOST);
+    assert_false(info.failing);
+    cw_free(w);
+}
+
 /* A record that changes while its session logs in is in force from then on. */
 static void
 config_changes_in_login(void **state)
@@ -936,6 +966,7 @@ main(void)
         cmocka_unit_test(given_up_and_revived),
         cmocka_unit_test(tried_now),
         cmocka_unit_test(commands_fail),
+        cmocka_unit_test(limits_at_takeover),
         cmocka_unit_test(config_changes_in_login),
         cmocka_unit_test(config_changes_while_lost),
         cmocka_unit_test(record_goes_while_somebody_waits),
