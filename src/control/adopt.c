@@ -399,7 +399,7 @@ adopt_on_list(void *user, const struct iscsi_reply *rep)
         return;
     a->count = rep->r.sessions.count;
     a->at = 0;
-    a->more = rep->r.sessions.more;
+    a->more = rep->r.sessions.more && a->count > 0; /* else it would be asked for ever */
     memcpy(a->sid, rep->r.sessions.sid, sizeof(a->sid));
     a->l->state = CONTROL_LOOP_LOOKING;
     adopt_step(a);

@@ -95,6 +95,10 @@ control_discover(struct control *c, const struct login_config *cfg, const char *
     if (attempt_loop(c) == NULL)
         return lunette_fail(err, -ENOTCONN, LUNETTE_DOM_OS, ENOTCONN,
                             "the data plane is not there (yet)");
+    if (what != NULL && strlen(what) > ISCSI_NAME_MAX) /* a part of it would be another's name */
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                            "the name of the target that is asked for has more than %d bytes",
+                            ISCSI_NAME_MAX);
     d = calloc(1, sizeof(*d));
     if (d == NULL || login_pack(cfg, &d->packed) < 0) {
         free(d);
@@ -103,7 +107,7 @@ control_discover(struct control *c, const struct login_config *cfg, const char *
     d->c = c;
     d->cb = *cb;
     if (what != NULL)
-        (void)strncpy(d->what, what, sizeof(d->what) - 1);
+        memcpy(d->what, what, strlen(what) + 1);
     login_turn_init(&d->turn, targets_passed);
     loop_work_init(&d->begin, targets_begin);
     list_push_back(&c->discoveries, &d->node);

@@ -806,10 +806,15 @@ targets_are_asked_for(void **state)
     struct control_node_config cfg;
     struct login_config login;
     struct discovery_callbacks cb = {.done = seeker_done};
+    char name[ISCSI_NAME_MAX + 2] = "";
 
     (void)state;
     cw_config(w, 0, &login, &cfg);
     assert_int_equal(control_discover(w->c, &login, NULL, &cb, &s[0].d, NULL), -ENOTCONN);
+    cw_pass(w, 100 * CW_MS);
+    memset(name, 'a', sizeof(name) - 1); /* too long by one */
+    memcpy(name, "iqn.2026-11.example:", 20);
+    assert_int_equal(control_discover(w->c, &login, name, &cb, &s[0].d, NULL), -EINVAL);
     for (int round = 0; round < 3; round++) {
         cw_pass(w, 100 * CW_MS);
         for (int i = 0; i < 8; i++) {

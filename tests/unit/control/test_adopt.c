@@ -300,6 +300,19 @@ note_of_a_logout(void **state)
     aw_free();
 }
 
+/* A page that is empty is the last, whatever it says. */
+static void
+empty_page(void **state)
+{
+    (void)state;
+    aw_new();
+    aw_hello(1);
+    aw_list(0, 0, true);
+    aw_answer(ISCSI_UEVENT_TAKE_EVENTS, 0);
+    assert_true(control_is_ready(aw.c));
+    aw_free();
+}
+
 /* A page after the other is asked for, and the data plane goes in the middle. */
 static void
 goes_in_the_middle(void **state)
@@ -344,6 +357,7 @@ main(void)
         cmocka_unit_test(versions_differ),  cmocka_unit_test(too_many_loops),
         cmocka_unit_test(no_memory_passes), cmocka_unit_test(sessions_of_nobody),
         cmocka_unit_test(note_of_a_logout), cmocka_unit_test(goes_in_the_middle),
+        cmocka_unit_test(empty_page),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
