@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/htab.h"
+
 /* Somebody who waits for the answer of a call. */
 struct asker {
     struct list node;
@@ -20,7 +22,8 @@ struct manage_call {
     struct list askers;
     const char *method; /* of the server's table */
     uid_t uid;
-    char *token; /* NULL: none */
+    char *token;     /* NULL: none */
+    uint64_t params; /* what it was asked with, as a hash, since secrets may be among it */
     void (*gone)(void *user, struct manage_call *c);
     void *gone_user;
     /* of an answer that is remembered: */
@@ -151,12 +154,37 @@ call_add_asker(struct manage_call *c, struct manage_peer *p, json_t *id)
     return 0;
 }
 
+static int
+params_hash_more(const char *text, size_t len, void *hash)
+{
+    *(uint64_t *)hash = hash_bytes(*(uint64_t *)hash, text, len);
+    return 0;
+}
+
+/* Fails where there is no memory. */
+static int
+params_hash(const json_t *params, uint64_t *ret)
+{
+    *ret = 0;
+    if (json_object_size(params) == 0)
+        return 0;
+    return json_dump_callback(params, params_hash_more, ret, JSON_COMPACT | JSON_SORT_KEYS);
+}
+
 /* The same token again. */
 static void
 call_join(struct manage_call *c, struct manage_peer *p, const char *method,
           const struct manage_line_request *rq)
 {
-    if (strcmp(c->method, method) != 0)
+    uint64_t params;
+
+    if (params_hash(rq->params, &params) < 0)
+        manage_calls_refuse(p, rq->id, MANAGE_NO_MEMORY, "out of memory");
+    else if (params != c->params)
+        manage_calls_refuse(p, rq->id, MANAGE_INVALID,
+                            "the token was used with other parameters; take a new one for each "
+                            "thing that is to be done");
+    else if (strcmp(c->method, method) != 0)
         manage_calls_refuse(p, rq->id, MANAGE_INVALID,
                             "the token was used for another method; take a new one for each thing "
                             "that is to be done");
@@ -183,7 +211,8 @@ call_make(struct manage_calls *all, struct manage_peer *p, const char *method,
         c->token = strdup(rq->token);
         all->tokens += c->token != NULL ? 1 : 0;
     }
-    if ((rq->token != NULL && c->token == NULL) || call_add_asker(c, p, rq->id) < 0) {
+    if ((rq->token != NULL && (c->token == NULL || params_hash(rq->params, &c->params) < 0)) ||
+        call_add_asker(c, p, rq->id) < 0) {
         call_forget(c);
         return NULL;
     }

@@ -234,6 +234,13 @@ a_token_is_carried_out_once(void **state)
                         "{\"id\":5,\"result\":{\"runs\":1}}\n");
     assert_non_null(strstr(served_ask(&t, b, "{\"id\":5,\"token\":\"t\",\"method\":\"fail\"}\n"),
                            "used for another method"));
+    /* what was asked for is another thing: to be told that it is done would be a lie */
+    assert_non_null(strstr(
+        served_ask(&t, b, "{\"id\":5,\"token\":\"t\",\"method\":\"echo\",\"params\":{\"a\":1}}\n"),
+        "used with other parameters"));
+    assert_string_equal(
+        served_ask(&t, b, "{\"id\":5,\"token\":\"t\",\"method\":\"echo\",\"params\":{}}\n"),
+        "{\"id\":5,\"result\":{\"runs\":1}}\n");
     /* root's tokens are others */
     close(b);
     b = served_raw(&t, 0);
@@ -300,8 +307,10 @@ what_is_remembered_is_bounded(void **state)
                                       "{\"token\":\"L\",\"method\":\"large\","
                                       "\"params\":{\"bytes\":100000}}\n"),
                            "xxxx"));
-    assert_non_null(
-        strstr(served_ask(&t, fd, "{\"token\":\"L\",\"method\":\"large\"}\n"), "AGAIN"));
+    assert_non_null(strstr(served_ask(&t, fd,
+                                      "{\"token\":\"L\",\"method\":\"large\","
+                                      "\"params\":{\"bytes\":100000}}\n"),
+                           "AGAIN"));
     assert_int_equal(t.runs, 8);
     /* when all are under way, new ones are refused, and those without a token are not */
     for (int i = 0; i < 4; i++) {
