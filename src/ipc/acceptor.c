@@ -67,21 +67,6 @@ pending_end(struct pending *p)
     return s;
 }
 
-static void
-drop_oldest(struct ipc_acceptor *a)
-{
-    a->stats.silent++;
-    stream_close(pending_end(container_of(a->pending.next, struct pending, node)));
-}
-
-static void
-on_timer(struct loop_timer *t)
-{
-    struct ipc_acceptor *a = container_of(t, struct ipc_acceptor, timer);
-
-    drop_oldest(a);
-}
-
 /* ---- HELLO ---------------------------------------------------------------------------------- */
 
 /* Says why, as far as the socket takes it. */
@@ -122,10 +107,10 @@ hello_of(struct ipc_acceptor *a, size_t size, int fd, struct iscsi_uevent *ev)
     return p;
 }
 
-static void
-pending_readable(void *user)
+/* Reads what c has said.  False: nothing yet; else c is freed. */
+static bool
+pending_look(struct pending *c)
 {
-    struct pending *c = user;
     struct ipc_acceptor *a = c->acceptor;
     struct lunette_error why = {.code = 0};
     struct iscsi_uevent ev;
@@ -135,7 +120,7 @@ pending_readable(void *user)
     ssize_t r = stream_recv_packet(c->s, a->rx, sizeof(a->rx), &fd);
 
     if (r == -EAGAIN)
-        return;
+        return false;
     s = pending_end(c);
     p = r > 0 ? hello_of(a, (size_t)r, fd, &ev) : NULL;
     if (p == NULL) {
@@ -152,9 +137,35 @@ pending_readable(void *user)
         a->stats.accepted++;
         a->accepted(a->user, ev.u.hello.loop, s, p);
     }
+    return true;
+}
+
+static void
+pending_readable(void *user)
+{
+    (void)pending_look(user);
 }
 
 static const struct stream_events pending_events = {.readable = pending_readable};
+
+/* The oldest has to go, unless it has said HELLO meanwhile: one turn may bring more connections
+ * than may be pending, and time may have passed while the loop was busy. */
+static void
+drop_oldest(struct ipc_acceptor *a)
+{
+    struct pending *c = container_of(a->pending.next, struct pending, node);
+
+    if (pending_look(c))
+        return;
+    a->stats.silent++;
+    stream_close(pending_end(c));
+}
+
+static void
+on_timer(struct loop_timer *t)
+{
+    drop_oldest(container_of(t, struct ipc_acceptor, timer));
+}
 
 /* ---- connections ---------------------------------------------------------------------------- */
 
@@ -198,8 +209,6 @@ on_accepted(void *user, struct stream *s, const struct sock_addr *peer)
         stream_close(s);
         return;
     }
-    if (a->npending == IPC_ACCEPTOR_PENDING)
-        drop_oldest(a);
     *c = (struct pending){
         .acceptor = a, .s = s, .until_ns = a->loop->now_ns + a->hello_ms * LOOP_NS_PER_MS};
     list_push_back(&a->pending, &c->node);
@@ -207,6 +216,8 @@ on_accepted(void *user, struct stream *s, const struct sock_addr *peer)
     stream_set_events(s, &pending_events, c);
     if (a->npending == 1)
         start_timer(a);
+    if (a->npending > IPC_ACCEPTOR_PENDING)
+        drop_oldest(a);
 }
 
 static const struct stream_events listener_events = {.accepted = on_accepted};

@@ -484,6 +484,32 @@ framed(uint8_t *buf, size_t size, const struct iscsi_uevent *ev)
     return IPC_FRAGMENT_HEAD + (size_t)len;
 }
 
+/* A control plane comes to all loops at once, and each connection has said HELLO before it is first
+ * looked at: none of them is silent, however many there are. */
+static void
+test_many_who_have_said_hello(void **state)
+{
+    enum { N = 4 * IPC_ACCEPTOR_PENDING };
+    struct world *w = world_new();
+    const struct ipc_acceptor_stats *st = ipc_acceptor_get_stats(w->acceptor);
+    struct iscsi_uevent hello = {.type = ISCSI_UEVENT_HELLO, .u.hello = {1, 1, 0}};
+    int fd[N];
+
+    (void)state;
+    for (uint32_t i = 0; i < N; i++) {
+        uint8_t msg[256];
+
+        hello.u.hello.loop = i % PLANES;
+        fd[i] = plain_connect(w);
+        send_with_fd(fd[i], msg, framed(msg, sizeof(msg), &hello), -1);
+    }
+    UNTIL(w, st->accepted + st->silent == N);
+    assert_int_equal(st->silent, 0);
+    for (int i = 0; i < N; i++)
+        (void)close(fd[i]);
+    world_free(w);
+}
+
 static void
 test_impostors(void **state)
 {
@@ -603,6 +629,7 @@ main(int argc, char **argv)
         cmocka_unit_test(test_refused_without_harm),
         cmocka_unit_test(test_silence_ends),
         cmocka_unit_test(test_the_oldest_makes_room),
+        cmocka_unit_test(test_many_who_have_said_hello),
         cmocka_unit_test(test_impostors),
         cmocka_unit_test(test_strangers),
         cmocka_unit_test(test_no_second_acceptor),
