@@ -4,8 +4,11 @@
  *
  * A socket file outlives the process that made it, so that the next one finds the name
  * taken.  Whether somebody listens there is told by connecting.  Between the answer "nobody"
- * and the removal of the file another process could replace it; so whoever removes one holds
- * a lock on the directory.  Whoever finds the name free needs none.
+ * and the removal of the file another process could replace it, and a file that has just
+ * been made has nobody who listens yet either.  So whoever makes one holds a lock on the
+ * directory until it listens.  Where the directory cannot be locked, because somebody else
+ * holds it locked or it may not be read, a free name is taken all the same, but no file is
+ * replaced.
  */
 #include "loop/real.h"
 
@@ -81,25 +84,9 @@ try_bind(int fd, const struct sock_addr *at)
     return bind(fd, (const void *)&at->ss, at->len) < 0 ? -errno : 0;
 }
 
+/* Makes the socket file, in place of one that nobody needs.  dir: the lock, or -errno of it. */
 static int
-replace_stale(int fd, const struct sock_addr *at, const char *path)
-{
-    int dir = lock_dir(path), r;
-
-    if (dir < 0)
-        return dir;
-    r = try_bind(fd, at);
-    if (r == -EADDRINUSE && is_stale(path, at)) {
-        r = unlink(path) < 0 && errno != ENOENT ? -errno : 0;
-        if (r == 0)
-            r = try_bind(fd, at);
-    }
-    (void)close(dir);
-    return r;
-}
-
-static int
-bind_file(int fd, const struct sock_addr *at, struct local_file *f)
+bind_file(int fd, const struct sock_addr *at, struct local_file *f, int dir)
 {
     struct stat st;
     int r;
@@ -109,8 +96,13 @@ bind_file(int fd, const struct sock_addr *at, struct local_file *f)
     if (fchmod(fd, SOCKET_MODE) < 0)
         return -errno;
     r = try_bind(fd, at);
-    if (r == -EADDRINUSE)
-        r = replace_stale(fd, at, f->path);
+    if (r == -EADDRINUSE && dir < 0)
+        return dir;
+    if (r == -EADDRINUSE && is_stale(f->path, at)) {
+        r = unlink(f->path) < 0 && errno != ENOENT ? -errno : 0;
+        if (r == 0)
+            r = try_bind(fd, at);
+    }
     if (r < 0)
         return r;
     if (lstat(f->path, &st) < 0)
@@ -120,16 +112,23 @@ bind_file(int fd, const struct sock_addr *at, struct local_file *f)
     return 0;
 }
 
+static int
+start_listening(int fd, int backlog)
+{
+    return listen(fd, backlog) < 0 ? -errno : 0;
+}
+
 int
-local_bind(int fd, const struct sock_addr *at, struct local_file **ret_file)
+local_listen(int fd, const struct sock_addr *at, int backlog, struct local_file **ret_file)
 {
     const char *path = sock_addr_path(at);
     struct local_file *f;
-    int r;
+    int dir, r;
 
+    *ret_file = NULL;
     if (path == NULL) {
-        *ret_file = NULL;
-        return try_bind(fd, at);
+        r = try_bind(fd, at);
+        return r < 0 ? r : start_listening(fd, backlog);
     }
     if (strlen(path) > SOCK_PATH_MAX)
         return -ENAMETOOLONG;
@@ -137,13 +136,17 @@ local_bind(int fd, const struct sock_addr *at, struct local_file **ret_file)
     if (f == NULL)
         return -ENOMEM;
     memcpy(f->path, path, strlen(path) + 1);
-    r = bind_file(fd, at, f);
-    if (r < 0) {
+    dir = lock_dir(path);
+    r = bind_file(fd, at, f, dir);
+    if (r == 0) {
+        *ret_file = f;
+        r = start_listening(fd, backlog);
+    } else {
         free(f);
-        return r;
     }
-    *ret_file = f;
-    return 0;
+    if (dir >= 0)
+        (void)close(dir);
+    return r;
 }
 
 void

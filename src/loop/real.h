@@ -148,9 +148,9 @@ void lend_purge(int fd);
 
 /* local.c: what is particular to the sockets of AF_UNIX */
 struct local_file;
-/* Binds a socket to a local address.  *ret_file gets the file that was made, NULL for an abstract
- * name.  Returns 0 or -errno. */
-int local_bind(int fd, const struct sock_addr *at, struct local_file **ret_file);
+/* Binds a socket to a local address and listens.  *ret_file gets the file that was made, also where
+ * listening then failed; NULL: none was, or the name is abstract.  Returns 0 or -errno. */
+int local_listen(int fd, const struct sock_addr *at, int backlog, struct local_file **ret_file);
 /* Removes the file, unless another has taken its place, and frees f, which may be NULL. */
 void local_unlink(struct local_file *f);
 int local_peer_cred(int fd, uid_t *ret_uid, pid_t *ret_pid);

@@ -359,12 +359,11 @@ bind_and_listen(struct sock *s, const struct sock_addr *at)
     if (r < 0)
         return r;
     if (s->family == AF_UNIX)
-        r = local_bind(s->poll.fd, at, &s->file);
-    else if (bind(s->poll.fd, (const void *)&at->ss, at->len) < 0)
+        r = local_listen(s->poll.fd, at, BACKLOG, &s->file);
+    else if (bind(s->poll.fd, (const void *)&at->ss, at->len) < 0 ||
+             listen(s->poll.fd, BACKLOG) < 0)
         r = -errno;
-    if (r < 0)
-        return r;
-    return listen(s->poll.fd, BACKLOG) < 0 ? -errno : sock_register(s);
+    return r < 0 ? r : sock_register(s);
 }
 
 int

@@ -317,7 +317,8 @@ stream_connect(struct loop *l, const struct sock_addr *to, const struct stream_o
  * whatever the umask) and which is removed when the stream is closed.  A socket file that a dead
  * process has left behind is replaced.  -EADDRINUSE: somebody listens there, or what stands there
  * is not a socket.  A relative path is meant from the working directory, also when it is removed.
- */
+ * The directory is locked (flock) for that; where somebody else holds that lock, this call waits,
+ * but no longer than a fifth of a second. */
 static inline int
 stream_listen(struct loop *l, const struct sock_addr *at, const struct stream_events *ev,
               void *user, struct stream **ret, struct sock_addr *ret_bound)

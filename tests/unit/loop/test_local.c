@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -277,6 +278,62 @@ test_one_of_many_replaces_it(void **state)
     world_close(&w);
 }
 
+static void (*before_listen)(void); /* called once */
+
+/* Stands before the system's in this program. */
+int
+listen(int fd, int backlog)
+{
+    void (*fn)(void) = before_listen;
+
+    before_listen = NULL;
+    if (fn != NULL)
+        fn();
+    return (int)syscall(SYS_listen, fd, backlog);
+}
+
+static struct {
+    struct world *w;
+    struct loop *l;
+    struct stream *s;
+    int r;
+} rival;
+
+static void
+rival_listens(void)
+{
+    rival.r = stream_listen(rival.l, &rival.w->at, &listener_events, rival.w, &rival.s, NULL);
+}
+
+/* A file whose owner is about to listen looks as one whose owner is dead. */
+static void
+test_one_that_is_about_to_listen_is_not_replaced(void **state)
+{
+    (void)state;
+    for (int stale = 0; stale < 2; stale++) {
+        struct stream *s = NULL;
+        struct world w;
+        int client;
+
+        world_open(&w);
+        if (stale)
+            (void)close(plain_socket(&w.at, SOCK_STREAM, false));
+        rival.w = &w;
+        rival.l = make_loop();
+        before_listen = rival_listens;
+        assert_int_equal(listen_at(&w, &s), 0);
+        assert_null(before_listen);
+        assert_int_equal(rival.r, -EADDRINUSE);
+        client = plain_connect(&w.at, SOCK_STREAM);
+        while (w.accepted == 0)
+            assert_true(loop_run(w.l, 5 * (int64_t)LOOP_NS_PER_S) > 0);
+        (void)close(client);
+        stream_close(s);
+        loop_free(rival.l);
+        world_close(&w);
+    }
+}
+
 static void
 test_listeners_of_others(void **state)
 {
@@ -395,6 +452,7 @@ main(int argc, char **argv)
         cmocka_unit_test(test_what_is_no_socket_stays),
         cmocka_unit_test(test_a_file_of_another_is_not_removed),
         cmocka_unit_test(test_one_of_many_replaces_it),
+        cmocka_unit_test(test_one_that_is_about_to_listen_is_not_replaced),
         cmocka_unit_test(test_listeners_of_others),
         cmocka_unit_test(test_too_many_descriptors),
         cmocka_unit_test(test_no_room_for_a_descriptor),
