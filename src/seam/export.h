@@ -49,7 +49,8 @@ struct export_ops {
                  const struct export_events *ev, void *user, struct export **ret,
                  struct lunette_error *err);
     /* Nothing new is taken from clients from now on.  The export waits for each request that it has
-     * with the device, and answers those whose client is still there.  Then it frees its queues,
+     * with the device, and answers those whose client is still there and takes the answer: for one
+     * that does not it waits a second at most.  Then it frees its queues,
      * which are empty by then, and itself, and calls done: once, later, never from inside this call
      * and never from the done callback of a request.  The device may be freed from inside done.
      * Stopping takes as long as the device takes to answer; an owner that cannot wait ends the

@@ -91,7 +91,7 @@ receive_options(struct nbd_client *c)
 }
 
 static void
-handshake_too_long(struct loop_timer *t)
+client_too_slow(struct loop_timer *t)
 {
     struct nbd_client *c = container_of(t, struct nbd_client, limit);
 
@@ -148,20 +148,29 @@ oldest_in_handshake(struct export *e)
 }
 
 void
+nbd_client_leave(struct nbd_client *c)
+{
+    if (c->phase == NBD_PHASE_HANDSHAKE)
+        c->broken = true;
+    c->phase = NBD_PHASE_LEAVING;
+    if (c->incoming != NULL)
+        nbd_req_free(c->incoming);
+    c->incoming = NULL;
+    nbd_client_touch(c);
+}
+
+void
 nbd_client_cut(struct nbd_client *c)
 {
     struct nbd_req *r;
 
+    nbd_client_leave(c);
     loop_timer_stop(c->e->loop, &c->limit);
     stream_close(c->s);
     c->s = NULL;
     c->e->nconns--;
-    if (c->incoming != NULL)
-        nbd_req_free(c->incoming);
-    c->incoming = NULL;
     while ((r = nbd_list_take(&c->replies)) != NULL)
         nbd_req_free(r);
-    nbd_client_touch(c);
 }
 
 static void
@@ -202,7 +211,7 @@ nbd_client_new(struct export *e, struct stream *s)
     c->reads = true;
     list_init(&c->dirty);
     nbd_list_init(&c->replies);
-    loop_timer_init(&c->limit, handshake_too_long);
+    loop_timer_init(&c->limit, client_too_slow);
     list_push_back(&e->clients, &c->node);
     e->nclients++;
     e->nconns++;
@@ -211,6 +220,18 @@ nbd_client_new(struct export *e, struct stream *s)
     c->out_len = nbd_handshake_begin(&c->hs, c->out);
     c->after = NBD_STEP_REPLY;
     nbd_client_touch(c);
+}
+
+/* Whether nothing more is to come for c.  When the export is being stopped, what is left is replies
+ * that the socket has not taken, and c has some time to receive them. */
+static bool
+client_is_over(struct nbd_client *c)
+{
+    if (c->broken || (c->phase == NBD_PHASE_LEAVING && c->used == 0))
+        return true;
+    if (c->e->stopped != NULL && c->busy == 0 && !loop_timer_running(&c->limit))
+        loop_timer_start(c->e->loop, &c->limit, NBD_STOP_NS);
+    return false;
 }
 
 void
@@ -222,8 +243,7 @@ nbd_client_tend(struct nbd_client *c)
         c->broken = true;
     if (c->s != NULL && c->stalled)
         nbd_take_staged(c);
-    if (c->s != NULL && (c->broken || (c->phase == NBD_PHASE_LEAVING && c->used == 0) ||
-                         (c->e->stopped != NULL && c->busy == 0)))
+    if (c->s != NULL && client_is_over(c))
         nbd_client_cut(c);
     if (c->s != NULL && nbd_may_read(c) != c->reads) {
         c->reads = !c->reads;

@@ -144,14 +144,8 @@ export_stop(struct export *e, void (*done)(void *user), void *user)
     e->stopped_user = user;
     stream_close(e->listener);
     e->listener = NULL;
-    LIST_FOREACH (n, &e->clients) {
-        struct nbd_client *c = container_of(n, struct nbd_client, node);
-
-        if (c->phase == NBD_PHASE_HANDSHAKE)
-            c->broken = true;
-        c->phase = NBD_PHASE_LEAVING;
-        nbd_client_touch(c);
-    }
+    LIST_FOREACH (n, &e->clients)
+        nbd_client_leave(container_of(n, struct nbd_client, node));
     loop_defer(e->loop, &e->work);
 }
 

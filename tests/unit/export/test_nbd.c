@@ -352,8 +352,39 @@ test_stop_answers_what_is_under_way(void **state)
     nbdw_close(&w);
 }
 
+/* A reply that does not fit into the socket at once is sent whole, also when the export is being
+ * stopped, to a client that takes it. */
+static void
+test_stop_sends_the_rest(void **state)
+{
+    struct answer a;
+    size_t at = 0;
+    unsigned c, half;
+
+    (void)state;
+    nbdw_open(&w, false, 512);
+    memset(w.disk, 7, 65536);
+    c = nbdw_connect(&w);
+    nbdw_handshake(&w, c, true);
+    half = nbdw_connect(&w);
+    nbdw_handshake(&w, half, true);
+    request(half, NBD_CMD_WRITE, 0, 2, 0, 512); /* its data never comes */
+    w.clients[c].out_len = 0;
+    w.clients[c].stuck = true; /* 100 bytes, then no more for a while */
+    request(c, NBD_CMD_READ, 0, 1, 0, 65536);
+    nbd_export.stop(w.e, nbdw_stopped, &w);
+    mem_advance(&w.loop, NBD_STOP_NS / 2);
+    assert_int_equal(w.stopped, 0);
+    assert_true(w.clients[c].open && !w.clients[half].open);
+    mem_room(&w.loop, &w.clients[c], false);
+    assert_int_equal(w.stopped, 1);
+    assert_true(next_answer(c, &at, 65536, &a));
+    assert_true(a.error == 0 && a.len == 65536 && a.data[65535] == 7);
+    nbdw_close(&w);
+}
+
 /* A client that does not take its replies is not read, has no more than its share, and neither
- * disturbs others nor delays a stop. */
+ * disturbs others nor delays a stop for long. */
 static void
 test_stalled(void **state)
 {
@@ -378,7 +409,8 @@ test_stalled(void **state)
     for (unsigned i = 0; i < 10; i++)
         assert_int_equal(ask(b, NBD_CMD_READ, 0, 0, 65536, NULL).error, 0);
     nbd_export.stop(w.e, nbdw_stopped, &w);
-    mem_advance(&w.loop, LOOP_NS_PER_S);
+    mem_work(&w.loop);
+    mem_advance(&w.loop, NBD_STOP_NS);
     assert_int_equal(w.stopped, 1);
     nbdw_close(&w);
 }
@@ -536,6 +568,7 @@ main(void)
         cmocka_unit_test(test_gone_at_a_stop),
         cmocka_unit_test(test_disconnect),
         cmocka_unit_test(test_stop_answers_what_is_under_way),
+        cmocka_unit_test(test_stop_sends_the_rest),
         cmocka_unit_test(test_stalled),
         cmocka_unit_test(test_nonsense_is_cut_off),
         cmocka_unit_test(test_handshake_has_a_limit),
