@@ -101,7 +101,7 @@ on_stack_event(void *user, enum stack_event what, struct scsi_device *dev, enum 
 
     if (h->ending)
         return;
-    if (what == STACK_EV_CAME)
+    if (what == STACK_EV_CAME && !h->unbound)
         (void)unit_of_device(h, dev); /* without memory the end of the scan tries again */
     memcpy(ev.u.lun.lun, dev->lun, sizeof(ev.u.lun.lun));
     ev.u.lun.what = lun_event_of(what);

@@ -19,10 +19,12 @@ enum scan_step {
 };
 
 struct scan_job {
-    struct list node; /* of unit_host.jobs; in no list once it has been answered early */
+    struct list node; /* of unit_host.jobs */
     struct unit_host *host;
     struct dp_call call;
     enum scan_step step;
+    bool
+        canceled; /* and answered: it only waits for the midlayer, and what that finds is dropped */
     bool one;
     uint8_t lun[8];
     int err;
@@ -217,7 +219,7 @@ job_looked(struct scan_job *j, const struct lunette_error *why)
     if (why != NULL)
         job_fail(j, why);
     j->step = SCAN_STARTING;
-    if (!h->detaching && !h->ending && !h->unbinding)
+    if (!j->canceled)
         job_start_disks(j); /* also after a scan that did not get to its end */
     loop_defer(h->units->loop, &h->step);
 }
@@ -233,9 +235,9 @@ on_found(void *user, struct scsi_device *dev, const struct lunette_error *why)
 {
     struct scan_job *j = user;
 
-    if (dev != NULL)
-        (void)unit_of_device(j->host,
-                             dev); /* it may stand for one that the midlayer has forgotten */
+    /* It may stand for one that the midlayer has forgotten. */
+    if (dev != NULL && (!j->canceled || unit_find(j->host, dev->lun) != NULL))
+        (void)unit_of_device(j->host, dev);
     job_looked(user, dev == NULL ? why : NULL);
 }
 
@@ -297,10 +299,12 @@ unit_scan_cancel(struct unit_host *h, int err, const char *text)
 
         j->err = 0;
         job_fail(j, &why);
-        if (j->step == SCAN_LOOKING)
-            job_answer(j); /* the midlayer still has it */
-        else
+        if (j->step != SCAN_LOOKING) {
             job_end(j);
+            continue;
+        }
+        j->canceled = true;
+        job_answer(j);
     }
 }
 

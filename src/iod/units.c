@@ -2,7 +2,8 @@
 /* iod/units.c - which request about units is served where, and what is above a session from its
  * first scan to its end.
  *
- * UNBIND_SESSION: the scans end, the exports are stopped, the disks closed.  The
+ * UNBIND_SESSION: the scans are given up (one that the midlayer has goes on, and
+ * what it finds is dropped), the exports are stopped, the disks closed.  The
  * end of a session: the exports are stopped, which does not take long, since
  * the host gives every command back; then the stack goes with its disks.
  */
@@ -99,7 +100,7 @@ unbind_end(struct unit_host *h)
 static void
 unbind_step(struct unit_host *h)
 {
-    bool left = !list_empty(&h->jobs);
+    bool left = false;
 
     LIST_FOREACH_SAFE (n, &h->list) {
         struct unit *u = container_of(n, struct unit, node);

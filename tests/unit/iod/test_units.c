@@ -456,6 +456,48 @@ test_unbind_is_patient_for_a_while(void **state)
     iodw_free();
 }
 
+/* A scan that waits for a session that is lost holds nothing up, and brings nothing when it goes
+ * on; one that comes after the next login does. */
+static void
+test_unbind_does_not_wait_for_a_scan(void **state)
+{
+    (void)state;
+    for (int again = 0; again < 2; again++) {
+        struct iscsi_uevent scan = {.type = ISCSI_UEVENT_SCAN_HOST}, one;
+        struct iscsi_uevent ev = {.type = ISCSI_UEVENT_UNBIND_SESSION}, later = scan;
+
+        iodw_new();
+        (void)fh_add(&iodw.f, 0, 1);
+        iodw_start();
+        iodw.f.hold = true;
+        iodw_send(&scan, NULL);
+        fake_turn(&iodw.f.loop);
+        fh_lose(&iodw.f);
+        iodw.f.hold = false;
+        one = iodw_lun_request(ISCSI_UEVENT_SCAN_HOST, 0);
+        iodw_send(&one, NULL);
+        fake_turn(&iodw.f.loop);
+        iodw_send(&ev, NULL);
+        fake_advance(&iodw.f.loop, SEC(1));
+        assert_non_null(iodw_answer(ev.seq));
+        assert_int_equal(iodw_answer(ev.seq)->err, 0);
+        assert_int_equal(iodw_answer(scan.seq)->err, -ECANCELED);
+        assert_int_equal(iodw_answer(one.seq)->err, -ECANCELED);
+        if (again) {
+            ev = (struct iscsi_uevent){.type = ISCSI_UEVENT_START_CONN, .cid = 1};
+            iodw_send(&ev, NULL);
+            iodw_send(&later, NULL);
+        }
+        fh_state(&iodw.f, SCSI_HOST_RUNNING);
+        fake_advance(&iodw.f.loop, SEC(20));
+        iodw_list();
+        assert_int_equal(iodw.nluns, again ? 1 : 0);
+        if (again)
+            assert_true(iodw_answer(later.seq)->err == 0 && iodw.lun[0].state == IPC_LUN_UP);
+        iodw_free();
+    }
+}
+
 /* While scans wait, disks come up and the midlayer looks: all of them end. */
 static void
 test_unbind_at_any_time(void **state)
@@ -624,6 +666,7 @@ main(void)
         cmocka_unit_test(test_unbind),
         cmocka_unit_test(test_unbind_without_a_session),
         cmocka_unit_test(test_unbind_is_patient_for_a_while),
+        cmocka_unit_test(test_unbind_does_not_wait_for_a_scan),
         cmocka_unit_test(test_unbind_at_any_time),
         cmocka_unit_test(test_destroy_under_exports),
         cmocka_unit_test(test_destroy_at_any_time),
