@@ -139,8 +139,6 @@ make(struct nbd_req *r)
     if (b->op == BDEV_BLOCK_STATUS) {
         b->extents = r->iov.iov_base;
         b->extents_max = NBD_EXTENTS;
-    } else {
-        b->sense = NULL;
     }
 }
 
