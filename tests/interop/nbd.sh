@@ -12,6 +12,7 @@ isolate "$@"
 attach() {
     local name=$1
     shift
+    rm -f "$tmp/attach-$name.log" # of an earlier one by that name, which has told its path, too
     start "attach-$name" "$LUNETTE_BIN/lunette" attach "$@" --socket "$tmp/$name"
     attached=$pid
     uri="nbd+unix:///?socket=$tmp/$name"
