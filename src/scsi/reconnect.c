@@ -170,6 +170,7 @@ reconnect_identified(void *user, enum ident_result r, const struct lunette_error
         disk_reconnect(s->dev.disk, reconnect_looked);
         return;
     case IDENT_OTHER:
+        s->rc.step = RECONNECT_NONE;
         sdev_replaced(s, why->msg);
         return;
     case IDENT_ABSENT:

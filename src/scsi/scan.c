@@ -112,16 +112,17 @@ scan_keep(struct scsi_scan_op *op)
     return dev;
 }
 
-/* A device that nobody uses, and that has nothing under way.  (One that is used for raw commands is
- * not looked for once more before that use has ended.) */
+/* A device that nobody uses, and that has nothing under way: also no look in a new nexus, which
+ * asks who the unit is by commands of a device of its own (ident.c).  (One that is used for raw
+ * commands is not looked for once more before that use has ended.) */
 static bool
 scan_may_forget(const struct scsi_sdev *s)
 {
     const struct scsi_disk *d = s->dev.disk;
 
     return s->dev.state == SDEV_OFFLINE && s->dev.user == NULL && s->inflight == 0 &&
-           !sdev_in_eh(s) && list_empty(&s->rm.node) && list_empty(&s->eh_tur.node) &&
-           (d == NULL || !d->running);
+           s->rc.step != RECONNECT_READY && s->rc.step != RECONNECT_IDENT && !sdev_in_eh(s) &&
+           list_empty(&s->rm.node) && list_empty(&s->eh_tur.node) && (d == NULL || !d->running);
 }
 
 /* One unit is wanted by somebody who has opened none before it: where another one was there, which

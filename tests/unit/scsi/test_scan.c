@@ -429,6 +429,34 @@ test_unused_unit_gives_way(void **state)
     fh_close(&f);
 }
 
+/* The session is back with another unit, and somebody wants that one after the device of the one
+ * before, which nobody uses, has been looked at, or while it still is. */
+static void
+test_unused_unit_is_looked_at(void **state)
+{
+    (void)state;
+    for (int meanwhile = 0; meanwhile < 2; meanwhile++) {
+        struct scanned s = {0};
+        struct scsi_device *a;
+
+        fh_open(&f);
+        fh_add(&f, 0, 0);
+        assert_non_null(fh_scan_lun(&f, 0));
+        fh_lose(&f);
+        f.luns[0].name = "\x60yyyyyyyyyyyyyyy";
+        if (meanwhile)
+            assert_int_equal(scsi_scan_lun(f.t, lun_from_number(0).b, scan_lun_done, &s), 0);
+        fh_state(&f, SCSI_HOST_RUNNING);
+        fake_advance(&f.loop, SEC(1));
+        assert_int_equal(s.done, meanwhile);
+        a = fh_scan_lun(&f, 0);
+        assert_non_null(a);
+        assert_int_equal(a->state, SDEV_RUNNING);
+        assert_int_equal(fh_ndevices(&f), 1);
+        fh_close(&f);
+    }
+}
+
 static void
 test_scans_wait_for_each_other(void **state)
 {
@@ -491,6 +519,7 @@ main(void)
         cmocka_unit_test(test_scan_waits_while_the_session_recovers),
         cmocka_unit_test(test_rescan_sees_changes),
         cmocka_unit_test(test_unused_unit_gives_way),
+        cmocka_unit_test(test_unused_unit_is_looked_at),
         cmocka_unit_test(test_scans_wait_for_each_other),
         cmocka_unit_test(test_transport_failure_stops_the_walk),
     };
