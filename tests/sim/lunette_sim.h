@@ -26,6 +26,7 @@
 #include <stdint.h>
 
 #include "api/internal.h"
+#include "ctl/ctl.h"
 #include "lu/store.h"
 #include "target/target.h"
 #include "tests/sim/sim_loop.h"
@@ -305,6 +306,9 @@ struct ls_session {
     uint64_t blocked_ns, blocked_at_ns; /* since when commands wait; 0: they do not */
     uint64_t gone_ns;                   /* since when they fail; 0: they do not */
     uint64_t failing_ns;                /* the last moment at which they did; 0: they never have */
+    /* While another control plane asks for its connection. */
+    struct ctl_watch asked;
+    bool missed; /* an event has come that nobody has had */
 };
 
 /* A LUN that is open, or that is to be. */
@@ -433,7 +437,8 @@ void ls_io_init(struct ls_world *w);
 void ls_io_fini(struct ls_world *w);
 /* Makes one request; false: not now. */
 bool ls_io_start(struct ls_world *w);
-void ls_io_poll(struct ls_world *w);
+/* A few of each queue that have ended; returns how many. */
+uint32_t ls_io_poll(struct ls_world *w);
 /* Now and then one is canceled; all of those whose LUN is to be closed are. */
 void ls_io_cancel_some(struct ls_world *w);
 /* Makes one by a call that waits for its end. */

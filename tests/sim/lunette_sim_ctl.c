@@ -81,6 +81,27 @@ die(struct ls_world *w)
     LS_COUNT(deaths, 1);
 }
 
+/* Events of a connection that is asked for are nobody's yet, and may overtake the reply. */
+static void
+on_unowned(struct ctl_watch *watch, const struct iscsi_kevent *ev, const void *data)
+{
+    struct ls_session *se = container_of(watch, struct ls_session, asked);
+
+    (void)data;
+    se->missed |= ev->type == ISCSI_KEVENT_CONN_ERROR || ev->type == ISCSI_KEVENT_LOST;
+}
+
+static void on_found(void *user, const struct iscsi_reply *rep);
+
+static int
+ask_for(struct ls_session *se)
+{
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_GET_CONN, .sid = se->s->sid, .cid = se->s->cid};
+
+    se->missed = false;
+    return ctl_request(se->w->ctx->ctl, &ev, NULL, 0, on_found, se);
+}
+
 /* The connection as the data plane knows it; what happens from now on, events tell. */
 static void
 on_found(void *user, const struct iscsi_reply *rep)
@@ -91,10 +112,16 @@ on_found(void *user, const struct iscsi_reply *rep)
     const struct scsi_host *host = dataplane_host(s->ctx->dp, s->sid);
     struct lunette_error why;
 
+    if (se->missed) { /* the reply may be older than what has happened */
+        if (ask_for(se) < 0)
+            ls_fail(se->w, "a control plane cannot ask");
+        return;
+    }
     se->w->ctl.adoptions--;
     if (rep->err == 0)
         res.ep = rep->r.conn.ep;
     reopen_take_over(s->reopen, &res);
+    ctl_watch_del(&se->asked);
     ls_user_said(se);
     se->reopens = se->attempt = 0;
     se->lost = se->failed = s->lost = false;
@@ -112,11 +139,11 @@ on_found(void *user, const struct iscsi_reply *rep)
 static void
 take_over(struct ls_world *w, struct ls_session *se)
 {
-    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_GET_CONN, .sid = se->s->sid, .cid = se->s->cid};
     struct lunette_error err = LUNETTE_INIT(err);
 
-    if (api_session_keep(se->s, &w->ctl.cfg[se->index], &err) < 0 ||
-        ctl_request(w->ctx->ctl, &ev, NULL, 0, on_found, se) < 0)
+    ctl_watch_init(&se->asked, on_unowned);
+    ctl_watch_add(w->ctx->ctl, &se->asked, se->s->sid, se->s->cid);
+    if (api_session_keep(se->s, &w->ctl.cfg[se->index], &err) < 0 || ask_for(se) < 0)
         ls_fail(w, "no control plane: %s", err.msg);
     login_config_wipe(&w->ctl.cfg[se->index]);
     w->ctl.adoptions++;

@@ -353,10 +353,11 @@ finish(struct ls_world *w, struct ls_io *io, int err)
     w->completed++;
 }
 
-void
+uint32_t
 ls_io_poll(struct ls_world *w)
 {
     struct lunette_completion c[8];
+    uint32_t all = 0;
 
     for (uint32_t i = 0; i < w->plan.luns * w->plan.queues; i++) {
         struct lunette_queue *q = w->handle[i / w->plan.queues].q[i % w->plan.queues];
@@ -366,7 +367,9 @@ ls_io_poll(struct ls_world *w)
             ls_fail(w, "polling failed: %s", strerror(-n));
         for (int k = 0; k < n; k++)
             finish(w, c[k].user_data, c[k].err);
+        all += (uint32_t)n;
     }
+    return all;
 }
 
 void
@@ -471,6 +474,8 @@ ls_io_call(struct ls_world *w, struct ls_handle *h)
             memset(io->buf, 0xdb, io->mem);
         begin(w, io);
         finish(w, io, call(w, io));
+        while (ls_io_poll(w) > 0) /* nobody has asked for those that ended meanwhile */
+            continue;
         return;
     }
     memset(io->buf, (uint8_t)io->poison, io->mem);

@@ -90,9 +90,10 @@ ls_judge_may_fail(const struct ls_world *w, const struct ls_io *io, int err)
         return true; /* its data came in spoiled, and it is not sent again */
     if (ls_is_raw(io->op) && (err == -ENOLINK || err == -ETIMEDOUT || err == -ECANCELED))
         return may & (LS_MAY_LOSE | LS_MAY_BE_SILENT);
-    /* -ENOLINK: it was under way when the connection was lost, and nobody could send it again */
+    /* -ENOLINK: it was under way when the connection was lost, and nobody could send it again.
+     * What changes nothing is told -ENOTCONN, unless it is lost with the session time and again. */
     if (err == -ENOLINK && !ls_writes(io->op))
-        return false; /* which is told -ENOTCONN */
+        return (may & LS_MAY_LOSE) && is_lost_for_good(w, io);
     return (may & LS_MAY_LOSE) && (err == -ENOTCONN || err == -ENOLINK) && given_up(w, io);
 }
 

@@ -138,7 +138,7 @@ ls_world_step(struct ls_world *w, uint64_t max_ns)
     look_for_orphans(w);
     ls_user_acts(w);
     ls_io_cancel_some(w);
-    ls_io_poll(w);
+    (void)ls_io_poll(w);
     ls_judge_deadlines(w);
     if (!ls_ctl_is_away(w))
         ls_events_check(w);
