@@ -7,6 +7,7 @@
  *   handle  sessions and LUNs, which are opened, closed, and opened again
  *   ctl     a control plane that dies, and another that comes
  *   user    what a program does besides: closes, sets time limits, makes calls that wait
+ *   reserve persistent reservations, which outlive connections
  *   fault   makes the faults of the plan happen
  *   disk    the medium, which outlives the target's process, with and without a volatile cache
  *   model   what each block may hold, and whether a read may return what it returned
@@ -108,6 +109,7 @@ struct ls_plan {
     bool leave;        /* the queues go with requests outstanding */
     bool shared;       /* all LUNs are in one session */
     bool restless;     /* the program closes things, and sets time limits, at any time */
+    bool reserves;     /* the program reserves its LUNs, and nothing that comes ends that */
     uint64_t ipc_delay_ns;
     uint32_t ops, span_ms; /* requests, and the time in which they are made */
     uint32_t timeout_ms;   /* of commands */
@@ -150,7 +152,7 @@ const char *ls_act_name(enum ls_act a);
 struct ls_stats {
     uint64_t seeds, violations;
     uint64_t ios, failed, canceled, timeouts, losses, reopens, gone, deaths, opens, turns,
-        virtual_ms;
+        virtual_ms, reserved;
     uint64_t acts[LS_ACTS];
     uint64_t wire_pdus, wire_connections, spoiled;
     uint64_t hash; /* of the last world */
@@ -322,6 +324,7 @@ struct ls_handle {
     bool closing;
     bool gone; /* its unit is not there any more: to be closed, and opened again */
     bool want_close;
+    bool reserve_tried, reserved;
     uint64_t good_ns,
         offline_ns;    /* when a request went well last; when it was told to be offline */
     uint64_t asked_ns; /* when a request first went well since nothing is wrong any more; or 0 */
@@ -430,6 +433,13 @@ bool ls_ctl_is_away(const struct ls_world *w);
 void ls_user_acts(struct ls_world *w);
 /* The control plane has told the data plane once more what was said last. */
 void ls_user_said(struct ls_session *se);
+
+/* ---- reserve.c ------------------------------------------------------------------------------ */
+
+/* Reserves LUNs that are open and have not been reserved. */
+void ls_reserve_some(struct ls_world *w);
+/* What was reserved still is; all LUNs are open. */
+void ls_reserve_check(struct ls_world *w);
 
 /* ---- io.c ----------------------------------------------------------------------------------- */
 

@@ -203,7 +203,7 @@ summary(void)
     for (int a = 0; a < LS_ACTS; a++)
         (void)printf("%s %s %llu", a > 0 ? "," : "", ls_act_name((enum ls_act)a),
                      (unsigned long long)s->acts[a]);
-    (void)printf("\n");
+    (void)printf(", LUNs reserved %llu\n", (unsigned long long)s->reserved);
 }
 
 /* A fault that never comes, or a cut that nobody notices, would be no test. */
@@ -220,7 +220,8 @@ all_happened(uint64_t seeds)
                 {&ls_stats->deaths, "a control plane that died"},
                 {&ls_stats->canceled, "a request that was canceled"},
                 {&ls_stats->failed, "a request that failed"},
-                {&ls_stats->spoiled, "a byte that was spoiled"}};
+                {&ls_stats->spoiled, "a byte that was spoiled"},
+                {&ls_stats->reserved, "a LUN that was reserved"}};
     bool all = true;
 
     for (int k = 0; k < FAULT_KINDS && seeds >= ENOUGH; k++) {

@@ -201,6 +201,41 @@ plan_old_path(struct ls_plan *p, uint64_t *x)
     }
 }
 
+/* The target stays and stays the same one, and so do the sessions; and it has turns while a call
+ * waits. */
+static bool
+may_reserve(const struct ls_plan *p)
+{
+    static const bool fine[FAULT_KINDS] = {
+        [FAULT_CUT] = true,
+        [FAULT_CUT_BYTES] = true,
+        [FAULT_BLACK_HOLE] = true,
+        [FAULT_OLD_PATH] = true,
+        [FAULT_REFUSE] = true,
+        [FAULT_BUSY] = true,
+        [FAULT_FULL] = true,
+        [FAULT_SLOW] = true,
+        [FAULT_SPOIL] = true,
+        [FAULT_WINDOW] = true,
+        [FAULT_ASYNC_LOGOUT] = true,
+        [FAULT_ASYNC_DROP] = true,
+        [FAULT_ASYNC_DROP_ALL] = true,
+        [FAULT_ASYNC_NEGOTIATE] = true,
+        [FAULT_LOGIN_BUSY] = true,
+        [FAULT_EVENTS] = true,
+        [FAULT_GROW] = true,
+        [FAULT_CTL] = true,
+    };
+
+    if (p->restless || p->two_loops)
+        return false;
+    for (uint32_t i = 0; i < p->nfaults; i++) {
+        if (!fine[p->fault[i].kind])
+            return false;
+    }
+    return true;
+}
+
 void
 ls_plan_make(uint64_t seed, struct ls_plan *p)
 {
@@ -216,6 +251,7 @@ ls_plan_make(uint64_t seed, struct ls_plan *p)
         plan_user(p, &y);
     plan_more_faults(p, &y);
     plan_keys(p, &x);
+    p->reserves = may_reserve(p) && draw(&y, 3) == 0;
 }
 
 void
@@ -231,6 +267,8 @@ ls_plan_print(const struct ls_plan *p)
     if (p->shared || p->restless)
         (void)printf("  %s%s%s\n", p->shared ? "one session for all LUNs" : "",
                      p->shared && p->restless ? ", " : "", p->restless ? "a restless program" : "");
+    if (p->reserves)
+        (void)printf("  the LUNs are reserved\n");
     if (p->cancel || p->limit_ms > 0)
         (void)printf("  requests may take %u ms (0: no limit)%s\n", p->limit_ms,
                      p->cancel ? ", and are canceled now and then" : "");

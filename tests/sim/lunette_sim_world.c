@@ -279,7 +279,10 @@ ask(struct ls_world *w)
     const struct ls_plan *p = &w->plan;
 
     while (w->submitted < p->ops) {
-        uint32_t due = p->span_ms == 0 ? p->ops : (uint32_t)(ls_now_ms(w) * p->ops / p->span_ms);
+        uint32_t due;
+
+        ls_reserve_some(w);
+        due = p->span_ms == 0 ? p->ops : (uint32_t)(ls_now_ms(w) * p->ops / p->span_ms);
 
         if (w->submitted <= due && ls_random(w, 3) != 0 && ls_io_start(w))
             continue;
@@ -380,6 +383,7 @@ ls_world_run(const struct ls_plan *p)
         ls_fail(w, "%u requests never end", ls_io_outstanding(w));
     if (!ls_world_until(w, ls_handles_up, QUIET_MS)) /* a request may have found somebody else's */
         ls_fail(w, "a LUN is not there at the end");
+    ls_reserve_check(w);
     if (!ls_world_until(w, sizes_are_known, QUIET_MS))
         ls_fail(w, "a LUN has another size than the library knows");
     compare(w);

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/sim/lunette_sim_reserve.c - a program that reserves its LUNs: what it has reserved once is
+ * its own however often the connection is lost, since a session comes back with its ISID, which is
+ * the port that the target knows the holder by.  Nobody else writes there meanwhile, and the
+ * program itself is never refused.
+ *
+ * That holds for sessions that come back, of a target that stays: ls_plan.reserves says so.
+ */
+#include <errno.h>
+
+#include "tests/sim/lunette_sim.h"
+
+#define KEY  0x6c756e6574746531u
+#define TYPE LUNETTE_PR_WRITE_EXCLUSIVE_REGISTRANTS_ONLY
+
+static bool
+is_ready(const struct ls_handle *h)
+{
+    return h->lun != NULL && !h->closing && !ls_handle_leaves(h);
+}
+
+static void
+reserve(struct ls_world *w, struct ls_handle *h)
+{
+    struct lunette_error err = LUNETTE_INIT(err);
+
+    h->reserve_tried = true;
+    if (lunette_pr_register(h->lun, 0, KEY, 0, &err) == 0 &&
+        lunette_pr_reserve(h->lun, KEY, TYPE, &err) == 0) {
+        h->reserved = true;
+        LS_COUNT(reserved, 1);
+    } else if (err.code != -ENOLINK && err.code != -ENOTCONN && err.code != -ETIMEDOUT &&
+               err.code != -EBUSY) { /* each command is sent once */
+        ls_fail(w, "LUN %u cannot be reserved: %s", h->index, err.msg);
+    }
+    ls_say(w, "LUN %u is reserved: %s", h->index, h->reserved ? "yes" : err.msg);
+    while (ls_io_poll(w) > 0) /* nobody has asked for those that ended meanwhile */
+        continue;
+}
+
+void
+ls_reserve_some(struct ls_world *w)
+{
+    if (!w->plan.reserves || ls_ctl_is_away(w))
+        return;
+    for (uint32_t i = 0; i < w->plan.luns; i++) {
+        if (is_ready(&w->handle[i]) && !w->handle[i].reserve_tried)
+            reserve(w, &w->handle[i]);
+    }
+}
+
+void
+ls_reserve_check(struct ls_world *w)
+{
+    for (uint32_t i = 0; i < w->plan.luns; i++) {
+        struct lunette_pr_reservation pr = LUNETTE_INIT(pr);
+        struct lunette_error err = LUNETTE_INIT(err);
+        const struct ls_handle *h = &w->handle[i];
+
+        if (!h->reserved)
+            continue;
+        if (lunette_pr_read_reservation(h->lun, &pr, &err) < 0)
+            ls_fail(w, "LUN %u does not tell its reservation: %s", i, err.msg);
+        if (pr.key != KEY || pr.type != TYPE)
+            ls_fail(w, "LUN %u is not reserved for us any more (key %llx, type %d)", i,
+                    (unsigned long long)pr.key, (int)pr.type);
+    }
+}
