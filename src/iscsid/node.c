@@ -6,6 +6,9 @@
 
 #include "iscsid/internal.h"
 
+#define WRITE_SLICE 4   /* records that are written in one turn of the loop, each of them synced */
+#define TELL_EVERY  128 /* records, after which a caller is told that it goes on */
+
 /* ---- reading, in slices --------------------------------------------------------------------- */
 
 struct node_read {
@@ -283,37 +286,31 @@ node_update_exports(struct iscsid *d, const struct nodedb_id *id, const json_t *
     }
 }
 
-METHOD(node_update_method)
-{
-    struct iscsid *d = user;
-    const json_t *values = NULL;
-    struct lunette_error err = {.code = 0};
-    struct ids ids = {.n = 0};
-    struct filter f;
-    int r = filter_get(params, &f, &err);
+/* Many records that are changed or removed: first all are checked, then each is written.  Every one
+ * of them is synced, which is slow, so that others are served between a few and the next. */
+struct node_change {
+    struct job job;
+    json_t *values; /* NULL: they are removed */
+    struct ids ids;
+    size_t at, done;
+    bool checked;
+    struct loop_timer go;
+};
 
-    if (r == 0)
-        r = manage_get_pairs(params, "values", VALUES_MAX, NODEDB_VALUE_MAX, &values, &err);
-    if (r == 0)
-        r = lunette_fail(&err, -EINVAL, LUNETTE_DOM_USAGE, 0, "values are missing");
-    if (r > 0)
-        r = records_find(d, &f, &ids, &err);
-    if (r == 0 && ids.n == 0)
-        r = lunette_fail(&err, -ENOENT, LUNETTE_DOM_NOTFOUND, 0, "no record is like that");
-    for (size_t i = 0; r == 0 && i < ids.n; i++)
-        r = node_update_check(d, &ids.id[i], values, &err);
-    for (size_t i = 0; r == 0 && i < ids.n; i++) {
-        r = node_update_write(d, &ids.id[i], values, &err);
-        if (r == 0) {
-            records_changed(d, &ids.id[i]);
-            node_update_exports(d, &ids.id[i], values);
-        }
-    }
-    if (r < 0)
-        say_fail(call, &err);
-    else
-        manage_reply(call, json_pack("{s:I}", "count", (json_int_t)ids.n));
-    ids_fini(&ids);
+static void
+node_change_free(struct node_change *q)
+{
+    loop_timer_stop(q->job.d->loop, &q->go);
+    job_finish(&q->job);
+    ids_fini(&q->ids);
+    json_decref(q->values);
+    free(q);
+}
+
+static void
+node_change_drop(struct job *j)
+{
+    node_change_free(container_of(j, struct node_change, job));
 }
 
 static int
@@ -328,34 +325,118 @@ node_delete_check(struct iscsid *d, const struct nodedb_id *id, struct manage_ca
     return -EEXIST;
 }
 
-METHOD(node_delete_method)
+/* Takes the next step with a record: nothing changes before all of them are checked. */
+static int
+node_change_one(struct node_change *q, const struct nodedb_id *id, struct lunette_error *err)
 {
-    struct iscsid *d = user;
-    struct lunette_error err = {.code = 0};
-    struct ids ids = {.n = 0};
-    struct filter f;
-    int r = filter_get(params, &f, &err);
+    struct iscsid *d = q->job.d;
+    int r = 0;
 
+    if (q->values == NULL && node_delete_check(d, id, q->job.call) < 0) {
+        q->job.call = NULL;
+        return -EBUSY;
+    }
+    if (!q->checked)
+        return q->values != NULL ? node_update_check(d, id, q->values, err) : 0;
+    r = q->values != NULL ? node_update_write(d, id, q->values, err)
+                          : nodedb_node_delete(d->db, id, err);
+    if (r == 0) {
+        q->done++;
+        records_changed(d, id);
+        if (q->values != NULL)
+            node_update_exports(d, id, q->values);
+    }
+    return r;
+}
+
+/* Returns whether everything is done. */
+static bool
+node_change_slice(struct node_change *q, int *ret, struct lunette_error *err)
+{
+    unsigned most = q->checked ? WRITE_SLICE : SLICE;
+
+    for (unsigned i = 0; i < most && q->at < q->ids.n && *ret == 0; i++) {
+        *ret = node_change_one(q, &q->ids.id[q->at++], err);
+        if (*ret == -ENOENT && q->ids.n > 1)
+            *ret = 0; /* somebody else has just removed it */
+    }
+    if (*ret < 0 || q->at < q->ids.n)
+        return *ret < 0;
+    q->at = 0;
+    if (q->checked)
+        return true;
+    q->checked = true;
+    return false;
+}
+
+static void
+node_change_on_go(struct loop_timer *t)
+{
+    struct node_change *q = container_of(t, struct node_change, go);
+    struct lunette_error err = {.code = 0};
+    int r = 0;
+
+    if (!node_change_slice(q, &r, &err)) {
+        if (q->checked && q->at % TELL_EVERY == 0 && q->at > 0)
+            manage_progress(q->job.call,
+                            json_pack("{s:s,s:I}", "state", "changed", "count", (json_int_t)q->at));
+        loop_timer_start(q->job.d->loop, &q->go, 0);
+        return;
+    }
     if (r == 0)
-        r = records_find(d, &f, &ids, &err);
-    if (r == 0 && ids.n == 0)
-        r = lunette_fail(&err, -ENOENT, LUNETTE_DOM_NOTFOUND, 0, "no record is like that");
-    for (size_t i = 0; r == 0 && i < ids.n; i++) {
-        if (node_delete_check(d, &ids.id[i], call) < 0) {
-            ids_fini(&ids);
-            return;
+        manage_reply(q->job.call, json_pack("{s:I}", "count", (json_int_t)q->done));
+    else if (q->job.call != NULL)
+        say_fail(q->job.call, &err);
+    node_change_free(q);
+}
+
+static void
+node_change_start(struct iscsid *d, struct manage_call *call, const json_t *params, bool remove)
+{
+    struct node_change *q = calloc(1, sizeof(*q));
+    const json_t *values = NULL;
+    struct lunette_error err = {.code = 0};
+    struct filter f;
+    int r;
+
+    if (q == NULL) {
+        manage_fail(call, MANAGE_NO_MEMORY, "no memory for the records");
+        return;
+    }
+    loop_timer_init(&q->go, node_change_on_go);
+    job_begin(&q->job, d, call, node_change_drop);
+    r = filter_get(params, &f, &err);
+    if (r == 0 && !remove)
+        r = manage_get_pairs(params, "values", VALUES_MAX, NODEDB_VALUE_MAX, &values, &err);
+    if (r == 0 && !remove)
+        r = lunette_fail(&err, -EINVAL, LUNETTE_DOM_USAGE, 0, "values are missing");
+    if (r >= 0 && !remove) {
+        q->values = json_deep_copy(values);
+        if (q->values == NULL) {
+            say_no_memory(&err);
+            r = -ENOMEM;
         }
     }
-    for (size_t i = 0; r == 0 && i < ids.n; i++) {
-        r = nodedb_node_delete(d->db, &ids.id[i], &err);
-        if (r == 0)
-            records_changed(d, &ids.id[i]);
-    }
-    if (r < 0)
+    if (r >= 0)
+        r = records_find(d, &f, &q->ids, &err);
+    if (r == 0 && q->ids.n == 0)
+        r = lunette_fail(&err, -ENOENT, LUNETTE_DOM_NOTFOUND, 0, "no record is like that");
+    if (r < 0) {
         say_fail(call, &err);
-    else
-        manage_reply(call, json_pack("{s:I}", "count", (json_int_t)ids.n));
-    ids_fini(&ids);
+        node_change_free(q);
+        return;
+    }
+    loop_timer_start(d->loop, &q->go, 0);
+}
+
+METHOD(node_update_method)
+{
+    node_change_start(user, call, params, false);
+}
+
+METHOD(node_delete_method)
+{
+    node_change_start(user, call, params, true);
 }
 
 /* ---- login and logout ----------------------------------------------------------------------- */

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 from world import BIN, FULL, IQN, READ, UNIT, Api, Load, Nbd, Target, World, alive, fail, run, sessions, wait_for
@@ -67,6 +68,38 @@ def from_nothing():
         assert not list((w.root / "run/nbd").iterdir()), "what was exported has left a folder"
         w.adm("-m", "node", "-o", "delete")
         w.adm("-m", "node", rc=21)
+
+
+def many_records():
+    """While 1,000 records are changed and removed, others are answered, and the caller hears of it."""
+    with World() as w:
+        api, other = w.up(), w.api()
+        name = "iqn.2026-11.example:m%d"
+        api.ask("node.new", target=name % 0, portal="127.0.0.1:1")
+        first = w.root / "nodes" / (name % 0)
+        for i in range(1, 1000):
+            shutil.copytree(first, w.root / "nodes" / (name % i))
+
+        def at_once(method, **params):
+            began, answers = len(api.progress), []
+            def run_it():
+                answers.append(api.ask(method, **params))
+            thread = threading.Thread(target=run_it)
+            thread.start()
+            heard = 0
+            while thread.is_alive():
+                other.ask("daemon.status")
+                heard += 1
+            assert answers == [{"count": 1000}], answers
+            counts = [p["count"] for p in api.progress[began:]]
+            assert counts == sorted(counts) and len(counts) >= 5, counts
+            assert heard >= 20, f"{method}: the daemon has answered {heard} times"
+        at_once("node.update", values=[["node.startup", "automatic"]])
+        startups = {n["startup"] for n in api.ask("node.list")["nodes"]}
+        assert startups == {"automatic"}, startups
+        w.adm("-m", "node", "-o", "update", "-n", "node.no.such", "-v", "1", rc=7)
+        at_once("node.delete")
+        assert api.ask("node.list")["nodes"] == []
 
 
 def second_instance_is_refused():
@@ -589,6 +622,7 @@ def many_targets():
         assert len(api.ask("node.list")["nodes"]) == n
 
 
-run([from_nothing, second_instance_is_refused, background, safe_logout, service, installed, many_instances,
-     long_names, two_control_planes, several_sessions, with_tgtd, automatic, killed_under_load, data_plane_killed,
-     cut_connections, killed_while_waiting, dead_target, bad_requests, odd_requests, many_targets], [one_of_many])
+run([from_nothing, many_records, second_instance_is_refused, background, safe_logout, service, installed,
+     many_instances, long_names, two_control_planes, several_sessions, with_tgtd, automatic,
+     killed_under_load, data_plane_killed, cut_connections, killed_while_waiting, dead_target, bad_requests,
+     odd_requests, many_targets], [one_of_many])
