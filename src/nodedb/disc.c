@@ -144,6 +144,7 @@ struct disc_delete {
     struct nodedb *db;
     bool (*in_use)(void *user, const struct nodedb_id *id);
     void *user;
+    size_t removed;
     struct lunette_error *err;
 };
 
@@ -156,10 +157,30 @@ delete_found(void *user, const struct nodedb_id *id)
     if (d->in_use != NULL && d->in_use(d->user, id))
         return 0;
     r = nodedb_node_delete(d->db, id, d->err);
+    d->removed += r == 0;
     if (r == -ENOENT) { /* the link led nowhere */
         nodedb_links_remove(d->db, id);
         r = 0;
     }
+    return r;
+}
+
+/* Removes the nodes that were found.  There may be thousands, and to sync each of them would take
+ * minutes: they are synced together, before the record of the discovery, which would tell of them,
+ * goes too. */
+static int
+delete_all_found(struct disc_delete *d, enum nodedb_source source, const struct portal *at)
+{
+    const struct nodedb_fileops *safe = d->db->ops;
+    struct nodedb_fileops lazy = *safe;
+    int r;
+
+    lazy.fsync = nodedb_fsync_later;
+    d->db->ops = &lazy;
+    r = nodedb_found(d->db, source, at, delete_found, d, d->err);
+    d->db->ops = safe;
+    if (d->removed > 0 && safe->syncfs(d->db->root) < 0 && r == 0)
+        r = -errno;
     return r;
 }
 
@@ -179,7 +200,7 @@ nodedb_disc_delete(struct nodedb *db, enum nodedb_kind kind, const struct portal
         return e;
     dir = e = nodedb_walk(db, false, disc_dir(kind), name, NULL);
     if (dir >= 0) {
-        e = nodedb_found(db, disc_source(kind), at, delete_found, &d, err);
+        e = delete_all_found(&d, disc_source(kind), at);
         if (e == 0)
             e = nodedb_file_remove(db->ops, dir, disc_file(kind));
         if (e == -ENOENT) /* what is left of a removal that was cut short */

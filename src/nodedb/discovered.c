@@ -10,13 +10,6 @@
 #include "nodedb/db.h"
 #include "nodedb/internal.h"
 
-static int
-no_fsync(int fd)
-{
-    (void)fd;
-    return 0;
-}
-
 /* Adding many records, db->ops syncs nothing; `safe` does, for those that replace another.
  *
  * What is there stays; only which discovery has found it may be another now. */
@@ -208,7 +201,7 @@ nodedb_discovered(struct nodedb *db, struct nodedb_discovered *d, struct lunette
 
     if (r < 0)
         return r;
-    lazy.fsync = no_fsync;
+    lazy.fsync = nodedb_fsync_later;
     d->added = d->known = d->removed = d->refused = 0;
     d->why = (struct lunette_error){.code = 0};
     if (d->nids > 1)
@@ -218,8 +211,13 @@ nodedb_discovered(struct nodedb *db, struct nodedb_discovered *d, struct lunette
     db->ops = safe;
     if (d->added > 0 && d->nids > 1 && db->ops->syncfs(db->root) < 0 && r == 0)
         r = nodedb_fault(db, err, -errno, "keep what was found in", "nodes", NULL, NULL);
+    db->ops = &lazy; /* nor that a record is no more, which the next discovery tells, too */
     if (r == 0 && (d->ops & NODEDB_OP_DELETE))
         r = drop_all_stale(db, d, err);
+    db->ops = safe;
+    if (d->removed > 0 && db->ops->syncfs(db->root) < 0 && r == 0)
+        r = nodedb_fault(db, err, -errno, "remove what is not found any more from", "nodes", NULL,
+                         NULL);
     nodedb_unlock(db);
     return r;
 }

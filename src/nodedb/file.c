@@ -42,6 +42,13 @@ nodedb_file_sync(const struct nodedb_fileops *ops, int fd)
 }
 
 int
+nodedb_fsync_later(int fd)
+{
+    (void)fd;
+    return 0;
+}
+
+int
 nodedb_dir_open(const struct nodedb_fileops *ops, int dir, const char *name, bool make)
 {
     int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;

@@ -32,6 +32,9 @@ extern const struct nodedb_fileops nodedb_fileops_libc;
  * 0 or -errno. */
 int nodedb_file_sync(const struct nodedb_fileops *ops, int fd);
 
+/* In place of fsync for who changes many files: it does nothing, and one syncfs follows. */
+int nodedb_fsync_later(int fd);
+
 /* Opens a directory below another.  A symbolic link is not followed, so that none leads out of the
  * tree.  With make it is made, for the owner alone, where it is not there.  Returns the descriptor
  * or -errno. */

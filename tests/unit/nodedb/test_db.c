@@ -424,6 +424,65 @@ test_discovery(void **state)
     assert_int_equal(nodedb_disc_delete(t->db, NODEDB_SENDTARGETS, &at, NULL, NULL, &err), -ENOENT);
 }
 
+static unsigned fsyncs, syncfss;
+
+static int
+count_fsync(int fd)
+{
+    (void)fd;
+    fsyncs++;
+    return 0;
+}
+
+static int
+count_syncfs(int fd)
+{
+    (void)fd;
+    syncfss++;
+    return 0;
+}
+
+/* What a discovery has found goes as fast as it came: it is synced as a whole, not one by one. */
+static void
+test_many_found_go(void **state)
+{
+    enum { MANY = 200 };
+    struct tree *t = *state;
+    struct portal at = {.host = "192.0.2.9", .port = 3260, .tpgt = -1};
+    struct lunette_error err = LUNETTE_INIT(err);
+    const struct nodedb_fileops *before = t->db->ops;
+    struct nodedb_fileops counting = *before;
+    struct nodedb_id ids[MANY];
+    struct nodedb_discovered d = {.source = NODEDB_BY_SENDTARGETS, .via = &at};
+    struct seen s;
+    char name[32];
+
+    for (int i = 0; i < MANY; i++) {
+        (void)snprintf(name, sizeof(name), "many%d", i);
+        ids[i] = tree_id(name, "192.0.2.1", 3260, 1, "default");
+    }
+    counting.fsync = count_fsync;
+    counting.syncfs = count_syncfs;
+    make_disc(t, &at);
+    discover(t, &d, ids, MANY);
+    assert_int_equal(d.added, MANY);
+    t->db->ops = &counting;
+    fsyncs = syncfss = 0;
+    discover(t, &d, NULL, 0);
+    assert_int_equal(d.removed, MANY);
+    assert_true(fsyncs < 10);
+    assert_int_equal(syncfss, 1);
+
+    discover(t, &d, ids, MANY);
+    fsyncs = syncfss = 0;
+    assert_int_equal(nodedb_disc_delete(t->db, NODEDB_SENDTARGETS, &at, NULL, NULL, &err), 0);
+    assert_true(fsyncs < 10);
+    assert_int_equal(syncfss, 1);
+    t->db->ops = before;
+    list(t, NULL, &s);
+    assert_string_equal(s.text, "");
+}
+
 /* A link of another discovery is not ours to follow: the node belongs to who found it last. */
 static void
 test_two_discoveries(void **state)
@@ -571,17 +630,12 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TREE_TEST(f) cmocka_unit_test_setup_teardown(f, tree_setup, tree_teardown)
-        TREE_TEST(test_write_read),
-        TREE_TEST(test_flat),
-        TREE_TEST(test_flat_interfaces),
-        TREE_TEST(test_filter),
-        TREE_TEST(test_torn_rebuilt),
-        TREE_TEST(test_strange_files),
-        TREE_TEST(test_hostile_names),
-        TREE_TEST(test_discovery),
-        TREE_TEST(test_two_discoveries),
-        TREE_TEST(test_ifaces),
-        TREE_TEST(test_many),
+        TREE_TEST(test_write_read),      TREE_TEST(test_flat),
+        TREE_TEST(test_flat_interfaces), TREE_TEST(test_filter),
+        TREE_TEST(test_torn_rebuilt),    TREE_TEST(test_strange_files),
+        TREE_TEST(test_hostile_names),   TREE_TEST(test_discovery),
+        TREE_TEST(test_many_found_go),   TREE_TEST(test_two_discoveries),
+        TREE_TEST(test_ifaces),          TREE_TEST(test_many),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
