@@ -154,6 +154,7 @@ struct ids {
 };
 int ids_add(struct ids *ids, const struct nodedb_id *id, struct lunette_error *err);
 void ids_fini(struct ids *ids);
+/* Returns 0, also where there are none; or -errno, also where none of them could be read. */
 int records_find(struct iscsid *d, const struct filter *f, struct ids *ret,
                  struct lunette_error *err);
 

@@ -17,6 +17,7 @@ struct node_read {
     size_t at;
     bool show, show_secrets;
     json_t *nodes;
+    struct lunette_error why; /* the first that could not be read */
     struct loop_timer go;
 };
 
@@ -39,11 +40,16 @@ node_read_drop(struct job *j)
 static void
 node_read_one(struct node_read *q, const struct nodedb_id *id)
 {
+    struct lunette_error why = {.code = 0};
     struct nodedb_record r;
     json_t *o;
+    int e = nodedb_node_read(q->job.d->db, id, &r, &why);
 
-    if (nodedb_node_read(q->job.d->db, id, &r, NULL) < 0)
-        return; /* it has just been removed, or cannot be read, which is logged where it is used */
+    if (e < 0) { /* it has just been removed, or cannot be read, which is logged where it is used */
+        if (e != -ENOENT && q->why.code == 0)
+            (void)lunette_fail_as(&q->why, &why);
+        return;
+    }
     o = say_id(id);
     if (q->show)
         say_put(o, "values", say_record(&r, q->show_secrets));
@@ -68,7 +74,10 @@ node_read_on_go(struct loop_timer *t)
         return;
     }
     q->nodes = NULL;
-    if (json_array_size(nodes) == 0 && q->show) {
+    if (json_array_size(nodes) == 0 && q->why.code < 0) {
+        json_decref(nodes);
+        say_fail(q->job.call, &q->why);
+    } else if (json_array_size(nodes) == 0 && q->show) {
         json_decref(nodes);
         manage_fail(q->job.call, MANAGE_NOT_FOUND, "no record is like that");
     } else {

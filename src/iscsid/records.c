@@ -264,6 +264,7 @@ ids_fini(struct ids *ids)
 struct find {
     struct ids *ids;
     struct lunette_error *err;
+    struct lunette_error skipped; /* why the first that was left out could not be read */
 };
 
 static int
@@ -275,17 +276,32 @@ records_on_found(void *user, const struct nodedb_id *id, struct nodedb_record *r
     return ids_add(f->ids, id, f->err);
 }
 
+static void
+records_on_skipped(void *user, const struct lunette_error *why)
+{
+    struct find *f = user;
+
+    if (f->skipped.code == 0)
+        (void)lunette_fail_as(&f->skipped, why);
+}
+
 int
 records_find(struct iscsid *d, const struct filter *f, struct ids *ret, struct lunette_error *err)
 {
     struct find find = {.ids = ret, .err = err};
-    struct nodedb_visitor v = {.node = records_on_found, .user = &find};
+    struct nodedb_visitor v = {
+        .node = records_on_found, .skipped = records_on_skipped, .user = &find};
     struct nodedb_filter db = f->db;
     int r;
 
     *ret = (struct ids){.n = 0};
     db.ids_only = true;
     r = nodedb_nodes(d->db, &db, &v, err);
+    /* "There are none" would be wrong, and sends people searching. */
+    if (r == 0 && ret->n == 0 && find.skipped.code < 0)
+        r = lunette_fail_as(err, &find.skipped);
+    else if (r == 0 && find.skipped.code < 0)
+        log_line(d->loop->log, LOG_LEVEL_WARN, "left out: %s", find.skipped.msg);
     if (r < 0)
         ids_fini(ret);
     return r;

@@ -102,6 +102,28 @@ def many_records():
         assert api.ask("node.list")["nodes"] == []
 
 
+def records_that_cannot_be_read():
+    """Where none of the records can be read, the answer is not that there are none."""
+    with World() as w:
+        api = w.up()
+        api.ask("node.new", target=IQN, portal="127.0.0.1:1")
+        record = w.root / "nodes" / IQN / "127.0.0.1,1"
+        record.unlink()
+        os.mkfifo(record)
+        for args in (["-m", "node"], ["-m", "node", "-T", IQN]):
+            p = subprocess.run([str(BIN / "iscsiadm"), "--root", str(w.root), "--no-start", *args],
+                               capture_output=True, text=True, timeout=30, check=False)
+            assert p.returncode not in (0, 21) and str(record) in p.stderr, p
+        record.unlink()
+        record.parent.rmdir()
+        record.parent.symlink_to(w.tmp)
+        for method in ("node.list", "node.show", "node.login", "node.delete"):
+            try:
+                fail(f"{method}: {api.ask(method)}")
+            except AssertionError as e:
+                assert "symbolic link" in str(e), e
+
+
 def second_instance_is_refused():
     with World() as w:
         w.up()
@@ -622,7 +644,7 @@ def many_targets():
         assert len(api.ask("node.list")["nodes"]) == n
 
 
-run([from_nothing, many_records, second_instance_is_refused, background, safe_logout, service, installed,
-     many_instances, long_names, two_control_planes, several_sessions, with_tgtd, automatic,
-     killed_under_load, data_plane_killed, cut_connections, killed_while_waiting, dead_target, bad_requests,
-     odd_requests, many_targets], [one_of_many])
+run([from_nothing, many_records, records_that_cannot_be_read, second_instance_is_refused, background,
+     safe_logout, service, installed, many_instances, long_names, two_control_planes, several_sessions,
+     with_tgtd, automatic, killed_under_load, data_plane_killed, cut_connections, killed_while_waiting,
+     dead_target, bad_requests, odd_requests, many_targets], [one_of_many])
