@@ -34,7 +34,8 @@ struct program {
     struct loop *loop;
     struct iscsid *d;
     bool ended;
-    atomic_bool signalled; /* signal_work is posted and has not run */
+    struct lunette_error failed; /* why it has ended, where nobody has asked for that */
+    atomic_bool signalled;       /* signal_work is posted and has not run */
     atomic_bool terminate, reload;
     struct loop_work signal_work;
 };
@@ -120,10 +121,12 @@ on_ready(void *user)
 }
 
 static void
-on_ended(void *user)
+on_ended(void *user, const struct lunette_error *why)
 {
     struct program *p = user;
 
+    if (why != NULL)
+        (void)lunette_fail_as(&p->failed, why);
     p->ended = true;
 }
 
@@ -220,9 +223,10 @@ run_daemon(struct program *p, struct lunette_error *err)
         r = loop_run(p->loop, -1);
     service_tell("STOPPING=1");
     iscsid_free(&p->d);
-    return r < 0 ? lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "the loop has failed: %s",
-                                errno_text(r))
-                 : 0;
+    if (r < 0)
+        return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "the loop has failed: %s",
+                            errno_text(r));
+    return p->failed.code < 0 ? lunette_fail_as(err, &p->failed) : 0;
 }
 
 /* A connection is a descriptor; the soft limit is there for programs that use select(2). */

@@ -31,8 +31,9 @@ struct iscsid_config {
     const char *iod_log;     /* the file for its standard error; NULL: ours */
     unsigned iod_threads;    /* of one that is started */
     void (*ready)(void *user); /* callers may come; called once */
-    /* The daemon has done what daemon.shutdown asked for, and is to be freed; called once. */
-    void (*ended)(void *user);
+    /* The daemon is to be freed: it has done what daemon.shutdown asked for (why is NULL), or it
+     * cannot be reached by anybody; called once. */
+    void (*ended)(void *user, const struct lunette_error *why);
     void *user;
 };
 

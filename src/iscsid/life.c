@@ -70,14 +70,14 @@ static METHOD(daemon_reload_method)
 
 /* Tells the caller, and then the owner. */
 static void
-life_end(struct iscsid *d)
+life_end(struct iscsid *d, const struct lunette_error *why)
 {
     if (d->ending != NULL)
         manage_reply(d->ending, json_object());
     d->ending = NULL;
     loop_timer_stop(d->loop, &d->end_timer);
     if (d->cfg.ended != NULL)
-        d->cfg.ended(d->cfg.user);
+        d->cfg.ended(d->cfg.user, why);
 }
 
 static void
@@ -92,7 +92,7 @@ life_on_end_timer(struct loop_timer *t)
         plane_end_process(&d->plane);
     }
     if (d->cfg.iod_program == NULL || !plane_is_up(&d->plane) || d->loop->now_ns >= d->end_until_ns)
-        life_end(d);
+        life_end(d, NULL);
     else
         loop_timer_start(d->loop, t, LIFE_POLL_MS * LOOP_NS_PER_MS);
 }
@@ -374,8 +374,8 @@ life_let_in(struct iscsid *d)
     loop_timer_stop(d->loop, &d->open_timer);
     d->open = true;
     if (r < 0) {
-        log_line(d->loop->log, LOG_LEVEL_ERROR, "callers cannot be listened to: %s", err.msg);
-        life_end(d);
+        (void)lunette_fail_prefix(&err, r, "callers cannot be listened to");
+        life_end(d, &err);
     } else if (d->cfg.ready != NULL) {
         d->cfg.ready(d->cfg.user);
     }

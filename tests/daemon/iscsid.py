@@ -133,6 +133,22 @@ def second_instance_is_refused():
         assert "another iscsid, process %d" % first.pid in (w.tmp / "iscsid.log").read_text()
 
 
+def nobody_can_call():
+    """A daemon that no caller can reach has not ended well, and says why."""
+    with World() as w:
+        (w.root / "run/iscsid.sock").mkdir(parents=True)
+        p = w.iscsid()
+        assert p.wait(60) == 1, p.returncode
+        log = (w.tmp / "iscsid.log").read_text()
+        assert "callers cannot be listened to: " in log, log
+        for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                if str(w.root).encode() in path.read_bytes():
+                    w.iods.add(int(path.parent.name))
+            except OSError:
+                pass
+
+
 def background():
     """Without -f it detaches, and is ready when its parent ends; iscsiadm starts it by itself."""
     with World() as w:
@@ -644,7 +660,7 @@ def many_targets():
         assert len(api.ask("node.list")["nodes"]) == n
 
 
-run([from_nothing, many_records, records_that_cannot_be_read, second_instance_is_refused, background,
-     safe_logout, service, installed, many_instances, long_names, two_control_planes, several_sessions,
-     with_tgtd, automatic, killed_under_load, data_plane_killed, cut_connections, killed_while_waiting,
-     dead_target, bad_requests, odd_requests, many_targets], [one_of_many])
+run([from_nothing, many_records, records_that_cannot_be_read, second_instance_is_refused, nobody_can_call,
+     background, safe_logout, service, installed, many_instances, long_names, two_control_planes,
+     several_sessions, with_tgtd, automatic, killed_under_load, data_plane_killed, cut_connections,
+     killed_while_waiting, dead_target, bad_requests, odd_requests, many_targets], [one_of_many])
