@@ -126,7 +126,8 @@ struct control_callbacks {
     void (*event)(void *user, const struct control_event *ev);
     /* Writes the path for an export of a LUN into path[CONTROL_PATH_MAX + 1].  Called with the
      * session up, and for a session that was exported before with the same result.  Returns 0, or
-     * -errno: there is none, and the LUN stays without.  It only asks, and changes nothing here.
+     * -errno: there is none, and the LUN stays without until somebody wishes for an export again;
+     * who waits is told.  It only asks, and changes nothing here.
      * NULL: there are no exports. */
     int (*export_path)(void *user, const struct control_node *node, const char *kind,
                        const uint8_t lun[8], char *path);

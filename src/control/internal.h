@@ -106,7 +106,7 @@ struct node_lun {
     int err;                 /* -errno with which it did not come up; 0: it did, or was not to */
     bool untouched;          /* nobody has asked for it to come up */
     bool exported, changing; /* changing: the data plane starts or stops the export */
-    bool no_path;            /* its owner has none for it */
+    int no_path;             /* why its owner has none for it; 0: it has, or was not asked */
     char *path;              /* NULL: not exported */
 };
 

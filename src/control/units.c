@@ -69,7 +69,7 @@ units_differs(const struct control_node *n, const struct node_lun *l)
         return false;
     if (wish->kind[0] == '\0')
         return l->exported;
-    return !l->exported && l->disk_up && !l->no_path;
+    return !l->exported && l->disk_up && l->no_path == 0;
 }
 
 /* Returns the first LUN whose disk is to be exported and did not come up, or nluns.  Nobody tells
@@ -87,6 +87,22 @@ units_stuck(const struct control_node *n)
             return i;
     }
     return n->units.nluns;
+}
+
+/* Returns the first LUN that is to be exported and has no path for that, or nluns. */
+static unsigned
+units_pathless(const struct control_node *n)
+{
+    unsigned i = 0;
+
+    for (; i < n->units.nluns; i++) {
+        const struct node_lun *l = &n->units.luns[i];
+        const struct control_export *wish = units_wish(n, l->lun);
+
+        if (l->no_path < 0 && !l->exported && wish != NULL && wish->kind[0] != '\0')
+            break;
+    }
+    return i;
 }
 
 /* Returns the first LUN that is not as it shall be, or nluns. */
@@ -253,7 +269,7 @@ units_listed(struct control_node *n)
     for (unsigned i = 0; i < u->nlisted; i++) {
         const struct node_lun *was = units_find(u->luns, u->nluns, u->listed[i].lun);
 
-        u->listed[i].no_path = was != NULL && was->no_path;
+        u->listed[i].no_path = was != NULL ? was->no_path : 0;
         changing |= u->listed[i].changing || u->listed[i].starting;
         untouched |= u->listed[i].untouched || u->listed[i].starting;
     }
@@ -354,9 +370,10 @@ units_start_export(struct control_node *n, struct node_lun *l, const struct cont
 
     _Static_assert(CONTROL_PATH_MAX < IPC_PATH_MAX, "a path fits into LIST_LUNS");
     _Static_assert(CONTROL_KIND_MAX < IPC_NAME_MAX, "a kind fits into START_EXPORT");
-    l->no_path = n->c->cb.export_path == NULL ||
-                 n->c->cb.export_path(n->c->cb.user, n, wish->kind, l->lun, path) < 0;
-    if (l->no_path)
+    l->no_path = -EOPNOTSUPP;
+    if (n->c->cb.export_path != NULL)
+        l->no_path = n->c->cb.export_path(n->c->cb.user, n, wish->kind, l->lun, path);
+    if (l->no_path < 0)
         return;
     len = strlen(path);
     free(l->path);
@@ -402,8 +419,15 @@ units_rest(struct control_node *n)
 {
     const struct node_units *u = &n->units;
     struct lunette_error why = {.code = 0};
-    unsigned i = units_stuck(n);
+    unsigned i = units_stuck(n), pathless = units_pathless(n);
 
+    if (i == u->nluns && pathless < u->nluns) { /* trying again by itself would change nothing */
+        (void)lunette_fail(
+            &why, u->luns[pathless].no_path, LUNETTE_DOM_OS, (uint32_t)-u->luns[pathless].no_path,
+            "there is no path for the export of a LUN: %s", errno_text(u->luns[pathless].no_path));
+        node_tell_waiters(n, WAITER_UNITS, &why);
+        return;
+    }
     if (i == u->nluns) {
         node_tell_waiters(n, WAITER_UNITS, NULL);
         return;
@@ -452,7 +476,7 @@ units_hurry(struct control_node *n)
     u->waiting = false;
     u->delay_ms = 0;
     for (unsigned i = 0; i < u->nluns; i++)
-        u->luns[i].no_path = false;
+        u->luns[i].no_path = 0;
 }
 
 void

@@ -133,6 +133,21 @@ def second_instance_is_refused():
         assert "another iscsid, process %d" % first.pid in (w.tmp / "iscsid.log").read_text()
 
 
+def no_room_for_exports():
+    """Where the path of an export would be too long for a socket, whoever asks for it is told."""
+    with World() as w:
+        w.root = w.tmp / ("x" * (80 - len(str(w.tmp)) - 1))
+        w.root.mkdir()
+        t = Target(w, "--target", IQN, *LUNS)
+        api = w.up()
+        login(w, t)
+        sid = sessions(api)[IQN]["sid"]
+        p = subprocess.run([str(BIN / "iscsiadm"), "--root", str(w.root), "--no-start", "-m", "session", "-r",
+                            str(sid), "--export", "nbd"], capture_output=True, text=True, timeout=30, check=False)
+        assert p.returncode != 0 and "too long" in p.stderr, p
+        w.adm("-m", "node", "-u")
+
+
 def nobody_can_call():
     """A daemon that no caller can reach has not ended well, and says why."""
     with World() as w:
@@ -660,7 +675,8 @@ def many_targets():
         assert len(api.ask("node.list")["nodes"]) == n
 
 
-run([from_nothing, many_records, records_that_cannot_be_read, second_instance_is_refused, nobody_can_call,
-     background, safe_logout, service, installed, many_instances, long_names, two_control_planes,
-     several_sessions, with_tgtd, automatic, killed_under_load, data_plane_killed, cut_connections,
-     killed_while_waiting, dead_target, bad_requests, odd_requests, many_targets], [one_of_many])
+run([from_nothing, many_records, records_that_cannot_be_read, second_instance_is_refused,
+     no_room_for_exports, nobody_can_call, background, safe_logout, service, installed, many_instances,
+     long_names, two_control_planes, several_sessions, with_tgtd, automatic, killed_under_load,
+     data_plane_killed, cut_connections, killed_while_waiting, dead_target, bad_requests, odd_requests,
+     many_targets], [one_of_many])
