@@ -44,7 +44,8 @@ struct iscsid {
     struct control *control;
     struct manage_server *manage;
     struct plane plane;
-    struct list jobs; /* struct job */
+    struct list jobs;    /* struct job */
+    struct list readers; /* struct node_read; the first one reads, the others wait for it */
     struct loop_work
         found_work; /* sessions that were found get the configuration of their records */
     struct loop_timer open_timer; /* callers are let in, though the data plane is not there */

@@ -530,6 +530,7 @@ iscsid_new(struct loop *loop, const struct iscsid_config *cfg, struct iscsid **r
     d->loop = loop;
     d->cfg = *cfg;
     list_init(&d->jobs);
+    list_init(&d->readers);
     loop_work_init(&d->found_work, life_on_found);
     loop_timer_init(&d->open_timer, life_on_open_timer);
     loop_timer_init(&d->end_timer, life_on_end_timer);

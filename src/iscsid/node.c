@@ -11,8 +11,14 @@
 
 /* ---- reading, in slices --------------------------------------------------------------------- */
 
+/* One list after the other is made, a slice in each turn of the loop: however many are asked for,
+ * a turn stays short, and only one of them takes memory. */
 struct node_read {
     struct job job;
+    struct list turn; /* of d->readers */
+    json_t *params;   /* of which f has texts */
+    struct filter f;
+    bool begun;
     struct ids ids;
     size_t at;
     bool show, show_secrets;
@@ -24,17 +30,44 @@ struct node_read {
 static void
 node_read_free(struct node_read *q)
 {
-    loop_timer_stop(q->job.d->loop, &q->go);
+    struct iscsid *d = q->job.d;
+
+    loop_timer_stop(d->loop, &q->go);
+    list_del(&q->turn);
     job_finish(&q->job);
     ids_fini(&q->ids);
     json_decref(q->nodes);
+    json_decref(q->params);
     free(q);
+}
+
+static void
+node_read_next(struct iscsid *d)
+{
+    struct node_read *q;
+
+    if (list_empty(&d->readers))
+        return;
+    q = container_of(d->readers.next, struct node_read, turn);
+    loop_timer_start(d->loop, &q->go, 0);
 }
 
 static void
 node_read_drop(struct job *j)
 {
     node_read_free(container_of(j, struct node_read, job));
+}
+
+/* Nobody waits for the list any more. */
+static void
+node_read_on_gone(void *user, struct manage_call *call)
+{
+    struct node_read *q = user;
+    struct iscsid *d = q->job.d;
+
+    manage_fail(call, MANAGE_TIMEOUT, "nobody waits for it");
+    node_read_free(q);
+    node_read_next(d);
 }
 
 static void
@@ -62,57 +95,72 @@ node_read_one(struct node_read *q, const struct nodedb_id *id)
 }
 
 static void
-node_read_on_go(struct loop_timer *t)
+node_read_answer(struct node_read *q)
 {
-    struct node_read *q = container_of(t, struct node_read, go);
+    struct manage_call *call = q->job.call;
     json_t *nodes = q->nodes;
 
-    for (unsigned i = 0; i < SLICE && q->at < q->ids.n; i++)
-        node_read_one(q, &q->ids.id[q->at++]);
-    if (q->at < q->ids.n) {
-        loop_timer_start(q->job.d->loop, &q->go, 0);
-        return;
-    }
     q->nodes = NULL;
     if (json_array_size(nodes) == 0 && q->why.code < 0) {
         json_decref(nodes);
-        say_fail(q->job.call, &q->why);
+        say_fail(call, &q->why);
     } else if (json_array_size(nodes) == 0 && q->show) {
         json_decref(nodes);
-        manage_fail(q->job.call, MANAGE_NOT_FOUND, "no record is like that");
+        manage_fail(call, MANAGE_NOT_FOUND, "no record is like that");
     } else {
-        manage_reply(q->job.call, json_pack("{s:o}", "nodes", nodes));
+        manage_reply(call, json_pack("{s:o}", "nodes", nodes));
     }
-    node_read_free(q);
+}
+
+static void
+node_read_on_go(struct loop_timer *t)
+{
+    struct node_read *q = container_of(t, struct node_read, go);
+    struct iscsid *d = q->job.d;
+
+    if (!q->begun) {
+        q->begun = true;
+        q->nodes = json_array();
+        (void)records_find(d, &q->f, &q->ids, &q->why);
+    }
+    for (unsigned i = 0; i < SLICE && q->at < q->ids.n; i++)
+        node_read_one(q, &q->ids.id[q->at++]);
+    if (q->at == q->ids.n) {
+        node_read_answer(q);
+        node_read_free(q);
+    }
+    node_read_next(d);
 }
 
 static void
 node_read_start(struct iscsid *d, struct manage_call *call, const json_t *params, bool show)
 {
     struct node_read *q = calloc(1, sizeof(*q));
-    struct lunette_error err;
-    struct filter f;
+    struct lunette_error err = {.code = 0};
     int r;
 
-    if (q == NULL) {
+    if (q != NULL && params != NULL)
+        q->params = json_deep_copy(params);
+    if (q == NULL || (params != NULL && q->params == NULL)) {
+        free(q);
         manage_fail(call, MANAGE_NO_MEMORY, "no memory for the list of records");
         return;
     }
     q->show = show;
-    q->nodes = json_array();
     loop_timer_init(&q->go, node_read_on_go);
     job_begin(&q->job, d, call, node_read_drop);
-    r = filter_get(params, &f, &err);
+    list_push_back(&d->readers, &q->turn);
+    r = filter_get(q->params, &q->f, &err);
     if (r == 0)
         r = manage_get_bool(params, "show_secrets", &q->show_secrets, &err);
-    if (r >= 0)
-        r = records_find(d, &f, &q->ids, &err);
     if (r < 0) {
         say_fail(call, &err);
         node_read_free(q);
         return;
     }
-    loop_timer_start(d->loop, &q->go, 0);
+    manage_call_on_gone(call, node_read_on_gone, q);
+    if (d->readers.next == &q->turn)
+        node_read_next(d);
 }
 
 METHOD(node_list_method)

@@ -71,13 +71,13 @@ def from_nothing():
 
 
 def many_records():
-    """While 1,000 records are changed and removed, others are answered, and the caller hears of it."""
+    """While 400 records are changed and removed, others are answered, and the caller hears of it."""
     with World() as w:
         api, other = w.up(), w.api()
         name = "iqn.2026-11.example:m%d"
         api.ask("node.new", target=name % 0, portal="127.0.0.1:1")
         first = w.root / "nodes" / (name % 0)
-        for i in range(1, 1000):
+        for i in range(1, 400):
             shutil.copytree(first, w.root / "nodes" / (name % i))
 
         def at_once(method, **params):
@@ -90,9 +90,9 @@ def many_records():
             while thread.is_alive():
                 other.ask("daemon.status")
                 heard += 1
-            assert answers == [{"count": 1000}], answers
+            assert answers == [{"count": 400}], answers
             counts = [p["count"] for p in api.progress[began:]]
-            assert counts == sorted(counts) and len(counts) >= 5, counts
+            assert counts == sorted(counts) and len(counts) >= 2, counts
             assert heard >= 20, f"{method}: the daemon has answered {heard} times"
         at_once("node.update", values=[["node.startup", "automatic"]])
         startups = {n["startup"] for n in api.ask("node.list")["nodes"]}
@@ -131,6 +131,34 @@ def second_instance_is_refused():
         second = w.iscsid()
         assert second.wait(20) == 2, second.returncode
         assert "another iscsid, process %d" % first.pid in (w.tmp / "iscsid.log").read_text()
+
+
+def callers_who_do_not_read():
+    """Lists of records that thousands have asked for and nobody takes keep nobody else waiting."""
+    with World() as w:
+        api = w.up()
+        name = "iqn.2026-11.example:m%d"
+        api.ask("node.new", target=name % 0, portal="127.0.0.1:1")
+        for i in range(1, 200):
+            shutil.copytree(w.root / "nodes" / (name % 0), w.root / "nodes" / (name % i))
+        def memory():
+            return int((pathlib.Path("/proc") / str(w.daemon.pid) / "statm").read_text().split()[1]) * 4096
+        before, deaf = memory(), []
+        for _ in range(40):
+            s = socket.socket(socket.AF_UNIX)
+            s.connect(str(w.root / "run/iscsid.sock"))
+            s.sendall(b"".join(b'{"id":%d,"method":"node.show"}\n' % i for i in range(60)))
+            deaf.append(s)
+        longest = 0
+        for _ in range(20):
+            began = time.monotonic()
+            api.ask("session.list")
+            longest = max(longest, time.monotonic() - began)
+        assert longest < 2, longest
+        assert memory() - before < 100 << 20, memory() - before
+        for s in deaf:
+            s.close()
+        assert len(api.ask("node.list")["nodes"]) == 200
 
 
 def no_room_for_exports():
@@ -676,7 +704,7 @@ def many_targets():
 
 
 run([from_nothing, many_records, records_that_cannot_be_read, second_instance_is_refused,
-     no_room_for_exports, nobody_can_call, background, safe_logout, service, installed, many_instances,
-     long_names, two_control_planes, several_sessions, with_tgtd, automatic, killed_under_load,
-     data_plane_killed, cut_connections, killed_while_waiting, dead_target, bad_requests, odd_requests,
-     many_targets], [one_of_many])
+     no_room_for_exports, callers_who_do_not_read, nobody_can_call, background, safe_logout, service,
+     installed, many_instances, long_names, two_control_planes, several_sessions, with_tgtd, automatic,
+     killed_under_load, data_plane_killed, cut_connections, killed_while_waiting, dead_target, bad_requests,
+     odd_requests, many_targets], [one_of_many])
