@@ -80,6 +80,10 @@ live_go_on(struct live *l)
         say_fail(l->job.call, &l->err);
     else if (l->what == LIVE_RESCAN)
         manage_reply(l->job.call, json_pack("{s:I}", "units", (json_int_t)l->units));
+    else if (l->what == LIVE_EXPORT && json_array_size(exports) == 0)
+        manage_fail(l->job.call, MANAGE_NOT_FOUND,
+                    "no LUN that was asked for can be exported: there is none, or its disk is not "
+                    "up, for which session.list has the reason (iscsiadm -m session -P 3)");
     else if (l->what == LIVE_EXPORT)
         manage_reply(l->job.call, json_pack("{s:O}", "exports", exports));
     else

@@ -133,6 +133,19 @@ def second_instance_is_refused():
         assert "another iscsid, process %d" % first.pid in (w.tmp / "iscsid.log").read_text()
 
 
+def nothing_to_export():
+    """An export of what is not there has not gone well."""
+    with World() as w:
+        t = Target(w, "--target", IQN, *LUNS)
+        api = w.up()
+        login(w, t)
+        sid = sessions(api)[IQN]["sid"]
+        export_it = ("-m", "session", "-r", sid, "--export", "nbd")
+        assert w.adm(*export_it, "--lun", 9, rc=21) == ""
+        assert w.adm(*export_it, "--lun", 1).startswith("1 ")
+        assert len(export(w, api)) == 2
+
+
 def callers_who_do_not_read():
     """Lists of records that thousands have asked for and nobody takes keep nobody else waiting."""
     with World() as w:
@@ -704,7 +717,7 @@ def many_targets():
 
 
 run([from_nothing, many_records, records_that_cannot_be_read, second_instance_is_refused,
-     no_room_for_exports, callers_who_do_not_read, nobody_can_call, background, safe_logout, service,
-     installed, many_instances, long_names, two_control_planes, several_sessions, with_tgtd, automatic,
-     killed_under_load, data_plane_killed, cut_connections, killed_while_waiting, dead_target, bad_requests,
-     odd_requests, many_targets], [one_of_many])
+     no_room_for_exports, nothing_to_export, callers_who_do_not_read, nobody_can_call, background,
+     safe_logout, service, installed, many_instances, long_names, two_control_planes, several_sessions,
+     with_tgtd, automatic, killed_under_load, data_plane_killed, cut_connections, killed_while_waiting,
+     dead_target, bad_requests, odd_requests, many_targets], [one_of_many])
