@@ -12,8 +12,10 @@
 /* Somebody who waits for the answer of a call. */
 struct asker {
     struct list node;
-    struct manage_peer *peer;
-    json_t *id; /* owned, or NULL */
+    struct manage_peer *peer; /* NULL: it is inside the daemon, and done is called */
+    json_t *id;               /* owned, or NULL */
+    void (*done)(void *user, const json_t *answer);
+    void *user;
 };
 
 struct manage_call {
@@ -44,8 +46,11 @@ static void
 asker_free(struct asker *a)
 {
     list_del(&a->node);
-    a->peer->calls--;
+    if (a->peer != NULL)
+        a->peer->calls--;
     json_decref(a->id);
+    if (a->done != NULL)
+        a->done(a->user, NULL);
     free(a);
 }
 
@@ -169,6 +174,41 @@ params_hash(const json_t *params, uint64_t *ret)
     if (json_object_size(params) == 0)
         return 0;
     return json_dump_callback(params, params_hash_more, ret, JSON_COMPACT | JSON_SORT_KEYS);
+}
+
+void
+manage_calls_tell(void (*done)(void *user, const json_t *answer), void *user, enum manage_code code,
+                  const char *message)
+{
+    json_t *answer = json_pack("{s:o}", "error", manage_error_json(code, message));
+
+    done(user, answer);
+    json_decref(answer);
+}
+
+int
+manage_calls_begin_inside(struct manage_calls *all, const char *method, uid_t uid,
+                          void (*done)(void *user, const json_t *answer), void *user,
+                          struct manage_call **ret)
+{
+    struct manage_call *c = calloc(1, sizeof(*c));
+    struct asker *a = calloc(1, sizeof(*a));
+
+    if (c == NULL || a == NULL) {
+        free(c);
+        free(a);
+        return -ENOMEM;
+    }
+    c->all = all;
+    c->method = method;
+    c->uid = uid;
+    list_init(&c->askers);
+    a->done = done;
+    a->user = user;
+    list_push_back(&c->askers, &a->node);
+    list_push_back(&all->under_way, &c->node);
+    *ret = c;
+    return 0;
 }
 
 /* The same token again. */
@@ -308,6 +348,16 @@ call_keep(struct manage_call *c, json_t *answer)
     list_push_back(&all->kept, &c->node);
 }
 
+/* Tells somebody inside the daemon. */
+static void
+asker_tell(struct asker *a, const json_t *answer)
+{
+    void (*done)(void *user, const json_t *answer) = a->done;
+
+    a->done = NULL;
+    done(a->user, answer);
+}
+
 /* Sends the answer, which is taken, to all who wait for it. */
 static void
 call_finish(struct manage_call *c, json_t *answer)
@@ -315,7 +365,9 @@ call_finish(struct manage_call *c, json_t *answer)
     LIST_FOREACH (n, &c->askers) {
         struct asker *a = container_of(n, struct asker, node);
 
-        if (answer != NULL)
+        if (a->peer == NULL)
+            asker_tell(a, answer);
+        else if (answer != NULL)
             peer_send_answer(a->peer, a->id, answer);
         else
             manage_peer_end(a->peer, "there is no memory for it");
@@ -363,7 +415,8 @@ manage_progress(struct manage_call *c, json_t *progress)
     LIST_FOREACH (n, &c->askers) {
         struct asker *a = container_of(n, struct asker, node);
 
-        peer_send_answer(a->peer, a->id, line);
+        if (a->peer != NULL)
+            peer_send_answer(a->peer, a->id, line);
     }
     json_decref(line);
 }

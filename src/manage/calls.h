@@ -28,6 +28,14 @@ void manage_calls_fini(struct manage_calls *all);
 int manage_calls_begin(struct manage_calls *all, struct manage_peer *p, const char *method,
                        const struct manage_line_request *rq, struct manage_call **ret);
 
+/* Begins a request that nobody sent.  Returns 0 and the call, or -ENOMEM. */
+int manage_calls_begin_inside(struct manage_calls *all, const char *method, uid_t uid,
+                              void (*done)(void *user, const json_t *answer), void *user,
+                              struct manage_call **ret);
+/* Calls done with an error. */
+void manage_calls_tell(void (*done)(void *user, const json_t *answer), void *user,
+                       enum manage_code code, const char *message);
+
 /* p waits for nothing any more. */
 void manage_calls_peer_gone(struct manage_calls *all, struct manage_peer *p);
 

@@ -75,6 +75,13 @@ int manage_server_listen(struct manage_server *m, const char *path, int fd,
  * is taken; NULL stands for no members. */
 void manage_event(struct manage_server *m, const char *name, json_t *what);
 
+/* Makes a request from inside the daemon, as its own user: another binding of the same methods,
+ * such as an older protocol.  done is called once, maybe already inside this call: with {"result":
+ * ...} or {"error": ...}, borrowed; or with NULL where the server is freed before.  It must not ask
+ * again by itself, nor free the server.  params may be NULL, and is borrowed for the call. */
+void manage_server_ask(struct manage_server *m, const char *method, const json_t *params,
+                       void (*done)(void *user, const json_t *answer), void *user);
+
 /* Callers that are connected, and bytes that wait for them; what ends in an orderly way waits until
  * there are none.  Either pointer may be NULL. */
 void manage_server_load(const struct manage_server *m, unsigned *ret_peers, size_t *ret_waiting);

@@ -277,6 +277,23 @@ manage_server_listen(struct manage_server *m, const char *path, int fd, struct l
 }
 
 void
+manage_server_ask(struct manage_server *m, const char *method, const json_t *params,
+                  void (*done)(void *user, const json_t *answer), void *user)
+{
+    const struct manage_method *k = m->cfg.methods;
+    struct manage_call *call;
+
+    while (k->name != NULL && strcmp(k->name, method) != 0)
+        k++;
+    if (k->name == NULL)
+        manage_calls_tell(done, user, MANAGE_UNKNOWN_METHOD, "there is no such method");
+    else if (manage_calls_begin_inside(&m->calls, k->name, m->cfg.uid, done, user, &call) < 0)
+        manage_calls_tell(done, user, MANAGE_NO_MEMORY, "out of memory");
+    else
+        k->fn(m->cfg.user, call, params);
+}
+
+void
 manage_event(struct manage_server *m, const char *name, json_t *what)
 {
     json_t *line = json_pack("{s:s}", "event", name);
