@@ -11,7 +11,16 @@
 #define DEBUG_MAX   8
 #define ID_MAX      4294967294L
 
-enum iscsid_option { OPT_ROOT = 256, OPT_INSTANCE, OPT_IOD, OPT_THREADS, OPT_RECORDS, OPT_KIND };
+enum iscsid_option {
+    OPT_ROOT = 256,
+    OPT_INSTANCE,
+    OPT_IOD,
+    OPT_THREADS,
+    OPT_RECORDS,
+    OPT_KIND,
+    OPT_CLASSIC,
+    OPT_SYSFS
+};
 
 static const struct option iscsid_options[] = {
     {"root", required_argument, NULL, OPT_ROOT},
@@ -20,6 +29,8 @@ static const struct option iscsid_options[] = {
     {"threads", required_argument, NULL, OPT_THREADS},
     {"records", required_argument, NULL, OPT_RECORDS},
     {"loop", required_argument, NULL, OPT_KIND},
+    {"classic-socket", no_argument, NULL, OPT_CLASSIC},
+    {"sysfs", required_argument, NULL, OPT_SYSFS},
     {"config", required_argument, NULL, 'c'},
     {"initiatorname", required_argument, NULL, 'i'},
     {"foreground", no_argument, NULL, 'f'},
@@ -48,6 +59,8 @@ static const char iscsid_usage[] =
     "  --iod-socket PATH      where a data plane listens that somebody else starts;\n"
     "                         without it, iscsid starts iscsi-iod when none runs\n"
     "  --threads N            threads of the iscsi-iod that it starts (1)\n"
+    "  --classic-socket       answer the iscsiadm of open-iscsi, too\n"
+    "  --sysfs DIR            show sessions below DIR as the kernel would below /sys\n"
     "  -f, --foreground       stay in the foreground and log to standard error\n"
     "  -d, --debug N          say more, 0 to 8\n"
     "  -u, --uid N            run as that user, when started by root\n"
@@ -133,6 +146,11 @@ args_take(struct iscsid_args *a, int c)
         return args_text(&a->records);
     case OPT_THREADS:
         return iscsid_small("--threads is 1 to 64", 1, THREADS_MAX, &a->threads);
+    case OPT_SYSFS:
+        return args_text(&a->sysfs);
+    case OPT_CLASSIC:
+        a->classic_socket = true;
+        return 0;
     case OPT_KIND:
         return args_kind(optarg, &a->loop);
     case 'c':

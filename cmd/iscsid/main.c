@@ -29,7 +29,7 @@ struct program {
     char conf_file[START_PATH_MAX + 32], initiator[START_PATH_MAX + 32], lock[START_PATH_MAX + 32];
     char pid_file[START_PATH_MAX + 32], socket[START_PATH_MAX + 32], iod_log[START_PATH_MAX + 32];
     char iod_program[START_PATH_MAX];
-    char given[4][START_PATH_MAX]; /* paths of the command line */
+    char given[5][START_PATH_MAX]; /* paths of the command line */
     int lock_fd, ready_fd;
     struct loop *loop;
     struct iscsid *d;
@@ -134,7 +134,7 @@ static int
 find_given(struct program *p, struct lunette_error *err)
 {
     const char **const paths[] = {&p->args.config, &p->args.initiatorname, &p->args.pid_file,
-                                  &p->args.iod_socket};
+                                  &p->args.iod_socket, &p->args.sysfs};
     int r = 0;
 
     for (size_t i = 0; r == 0 && i < sizeof(paths) / sizeof(paths[0]); i++) {
@@ -189,6 +189,8 @@ make_daemon(struct program *p, struct lunette_error *err)
         .iod_program = a->iod_socket != NULL ? NULL : p->iod_program,
         .iod_log = a->foreground ? NULL : p->iod_log,
         .iod_threads = a->threads,
+        .classic_socket = a->classic_socket,
+        .sysfs = a->sysfs,
         .ready = on_ready,
         .ended = on_ended,
         .user = p,

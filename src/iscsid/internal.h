@@ -12,6 +12,9 @@
  *   query.c       what only the data plane knows of sessions
  *   records.c     from records to nodes of the policy
  *   where.c       paths of exports
+ *   front.c       callers of open-iscsi's socket
+ *   sysfs.c       sessions as the kernel would show them
+ *   tree.c        a directory tree that programs read while it changes
  *   plane.c       the data plane
  *   say.c         names, values and errors as JSON
  */
@@ -44,6 +47,8 @@ struct iscsid {
     struct control *control;
     struct manage_server *manage;
     struct plane plane;
+    struct front *front; /* open-iscsi's callers; NULL: not asked for */
+    struct sysfs *sysfs; /* NULL: not asked for */
     struct list jobs;    /* struct job */
     struct list readers; /* struct node_read; the first one reads, the others wait for it */
     struct loop_work

@@ -30,6 +30,8 @@ struct iscsid_config {
                               */
     const char *iod_log;     /* the file for its standard error; NULL: ours */
     unsigned iod_threads;    /* of one that is started */
+    bool classic_socket;     /* callers of open-iscsi's socket are answered, too */
+    const char *sysfs;       /* where sessions are shown as the kernel would; NULL: nowhere */
     void (*ready)(void *user); /* callers may come; called once */
     /* The daemon is to be freed: it has done what daemon.shutdown asked for (why is NULL), or it
      * cannot be reached by anybody; called once. */

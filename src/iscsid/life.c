@@ -8,7 +8,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "iscsid/front.h"
 #include "iscsid/internal.h"
+#include "iscsid/sysfs.h"
 #include "wire/lun.h"
 
 #define LIFE_OPEN_MS     5000  /* callers are let in then, though no data plane is there */
@@ -365,8 +367,10 @@ life_let_in(struct iscsid *d)
     if (d->open)
         return;
     (void)snprintf(path, sizeof(path), "%s/iscsid.sock", d->cfg.run);
-    r = manage_server_listen(d->manage, d->cfg.listen_fd >= 0 ? NULL : path, d->cfg.listen_fd,
-                             &err);
+    r = d->front != NULL ? front_listen(d->front, &err) : 0;
+    if (r == 0)
+        r = manage_server_listen(d->manage, d->cfg.listen_fd >= 0 ? NULL : path, d->cfg.listen_fd,
+                                 &err);
     if (r == -EADDRINUSE && d->open_tries++ < LIFE_OPEN_TRIES) {
         loop_timer_start(d->loop, &d->open_timer, LIFE_POLL_MS * LOOP_NS_PER_MS);
         return;
@@ -385,6 +389,7 @@ static void
 life_on_ready(struct iscsid *d)
 {
     loop_defer(d->loop, &d->found_work);
+    sysfs_ready(d->sysfs);
     life_let_in(d);
     life_begin(d);
 }
@@ -395,6 +400,7 @@ life_on_event(void *user, const struct control_event *ev)
     struct iscsid *d = user;
     struct control_info info = {.sid = 0};
 
+    sysfs_event(d->sysfs, ev);
     if (ev->node != NULL)
         control_node_get_info(ev->node, &info);
     if (ev->type == CONTROL_LOOP)
@@ -512,6 +518,12 @@ life_start(struct iscsid *d, struct lunette_error *err)
         say_no_memory(err);
         return r;
     }
+    if (d->cfg.classic_socket)
+        r = front_new(d, &d->front, err);
+    if (r == 0 && d->cfg.sysfs != NULL)
+        r = sysfs_new(d, d->cfg.sysfs, &d->sysfs, err);
+    if (r < 0)
+        return r;
     loop_timer_start(d->loop, &d->open_timer, LIFE_OPEN_MS * LOOP_NS_PER_MS);
     return plane_start(&d->plane, d->loop, d->control, &plane, err);
 }
@@ -575,6 +587,8 @@ iscsid_free(struct iscsid **daemon)
     control_free(&d->control);
     plane_stop(&d->plane);
     manage_server_free(&d->manage);
+    front_free(&d->front);
+    sysfs_free(&d->sysfs);
     login_gate_fini(&d->gate);
     nodedb_close(&d->db);
     if (d->has_conf)
