@@ -400,8 +400,10 @@ node_change_one(struct node_change *q, const struct nodedb_id *id, struct lunett
     if (r == 0) {
         q->done++;
         records_changed(d, id);
-        if (q->values != NULL)
+        if (q->values != NULL) {
             node_update_exports(d, id, q->values);
+            r = nodedb_untagged_drop(d->db, id, records_in_use, d, err);
+        }
     }
     return r;
 }

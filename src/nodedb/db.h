@@ -93,6 +93,13 @@ int nodedb_node_add(struct nodedb *db, const struct nodedb_record *r, bool *ret_
 int nodedb_node_update(struct nodedb *db, const struct nodedb_id *id, const char *name,
                        const char *value, struct lunette_error *err);
 
+/* Where a portal is known with its tag, a record of it without the tag, by the same interface, is
+ * one too many: open-iscsi removes that when it writes the other, and so does this, unless in_use
+ * (may be NULL) says that it is used.  Returns 0, also where there is none. */
+int nodedb_untagged_drop(struct nodedb *db, const struct nodedb_id *id,
+                         bool (*in_use)(void *user, const struct nodedb_id *id), void *user,
+                         struct lunette_error *err);
+
 /* Removes a record, all links to it, and the directories that are empty without it. */
 int nodedb_node_delete(struct nodedb *db, const struct nodedb_id *id, struct lunette_error *err);
 

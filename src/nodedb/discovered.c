@@ -146,6 +146,67 @@ drop_all_stale(struct nodedb *db, struct nodedb_discovered *d, struct lunette_er
     return r;
 }
 
+int
+nodedb_untagged_drop(struct nodedb *db, const struct nodedb_id *id,
+                     bool (*in_use)(void *user, const struct nodedb_id *id), void *user,
+                     struct lunette_error *err)
+{
+    struct nodedb_id untagged = *id;
+    int e;
+
+    untagged.portal.tpgt = -1;
+    if (id->portal.tpgt == -1 || (in_use != NULL && in_use(user, &untagged)))
+        return 0;
+    e = nodedb_node_exists(db, &untagged);
+    if (e < 0)
+        return nodedb_fault(db, err, e, "read", "nodes", id->target, NULL);
+    return e > 0 ? nodedb_node_delete(db, &untagged, err) : 0;
+}
+
+/* A person may have named the portal without its tag, which the discovery tells: the record then
+ * moves to where it is known with it, as open-iscsi does it, but keeps what is set in it.  Returns
+ * 1 where there is such a record and no other is to be made, 0 where there is none, or -errno. */
+static int
+take_untagged(struct nodedb *db, const struct nodedb_discovered *d, const struct nodedb_id *id,
+              struct lunette_error *err)
+{
+    struct nodedb_id untagged = *id;
+    struct nodedb_record r;
+    struct portal via;
+    enum nodedb_source source;
+    int e;
+
+    untagged.portal.tpgt = -1;
+    if (id->portal.tpgt == -1)
+        return 0;
+    e = nodedb_node_exists(db, &untagged);
+    if (e <= 0)
+        return e < 0 ? nodedb_fault(db, err, e, "read", "nodes", id->target, NULL) : 0;
+    e = nodedb_node_exists(db, id);
+    if (e < 0)
+        return nodedb_fault(db, err, e, "read", "nodes", id->target, NULL);
+    if (e > 0) /* the one with the tag has been there before, and stays */
+        return d->ops & NODEDB_OP_UPDATE ? nodedb_untagged_drop(db, id, d->in_use, d->user, err)
+                                         : 0;
+    if (!(d->ops & NODEDB_OP_UPDATE) || (d->in_use != NULL && d->in_use(d->user, &untagged)))
+        return 1;
+    e = nodedb_node_read(db, &untagged, &r, err);
+    if (e < 0)
+        return e;
+    source = nodedb_node_source(&r, &via);
+    e = nodedb_record_set_num(&r, NODEDB_NODE_TPGT, id->portal.tpgt);
+    if (e < 0)
+        (void)lunette_fail(err, e, LUNETTE_DOM_OS, ENOMEM, "no memory for a node's record");
+    if (e == 0)
+        e = nodedb_node_put(db, db->ops, &r, err);
+    if (e == 0)
+        e = nodedb_link_add(db, source, via.host[0] != '\0' ? &via : NULL, id, err);
+    if (e == 0)
+        e = nodedb_untagged_drop(db, id, NULL, NULL, err);
+    nodedb_record_fini(&r);
+    return e < 0 ? e : 1;
+}
+
 static int
 take_found(struct nodedb *db, const struct nodedb_fileops *safe, struct nodedb_discovered *d,
            const struct nodedb_id *id, struct lunette_error *err)
@@ -159,6 +220,11 @@ take_found(struct nodedb *db, const struct nodedb_fileops *safe, struct nodedb_d
         if (d->refused++ == 0)
             (void)lunette_fail_as(&d->why, &why);
         return 0;
+    }
+    e = take_untagged(db, d, id, err);
+    if (e != 0) {
+        d->known += e > 0;
+        return e < 0 ? e : 0;
     }
     e = nodedb_node_exists(db, id);
     if (e < 0)

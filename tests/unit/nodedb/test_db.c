@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "nodedb/internal.h"
+
 #define A      "iqn.2026-11.example:a"
 #define B      "iqn.2026-11.example:b"
 #define A_PATH "nodes/" A "/192.0.2.1,3260,1/default"
@@ -351,6 +353,68 @@ discover(const struct tree *t, struct nodedb_discovered *d, const struct nodedb_
         fail_msg("%s", err.msg);
 }
 
+/* What a person has named without its tag is the same node when a discovery tells the tag. */
+static void
+test_untagged(void **state)
+{
+    struct tree *t = *state;
+    struct portal at = {.host = "192.0.2.9", .port = 3260, .tpgt = -1};
+    struct nodedb_discovered d = {.source = NODEDB_BY_SENDTARGETS, .via = &at};
+    struct nodedb_id flat = tree_id(A, "192.0.2.1", 3260, -1, "default"),
+                     found = tree_id(A, "192.0.2.1", 3260, 1, "default");
+    struct lunette_error err = LUNETTE_INIT(err);
+    struct nodedb_record r;
+    struct seen s;
+
+    make_disc(t, &at);
+    tree_add(t, &flat);
+    assert_int_equal(nodedb_node_update(t->db, &flat, "node.session.cmds_max", "64", &err), 0);
+    discover(t, &d, &found, 1);
+    assert_int_equal(d.added, 0);
+    assert_int_equal(d.known, 1);
+    assert_int_equal(nodedb_node_exists(t->db, &flat), 0);
+    assert_int_equal(nodedb_node_read(t->db, &found, &r, &err), 0);
+    assert_int_equal(nodedb_record_num(&r, NODEDB_CMDS_MAX), 64);
+    assert_string_equal(nodedb_record_text(&r, NODEDB_ADDRESS), "192.0.2.1");
+    nodedb_record_fini(&r);
+    list(t, NULL, &s);
+    assert_int_equal(s.n, 1);
+    /* One that is made beside it goes when they are seen together. */
+    tree_add(t, &flat);
+    discover(t, &d, &found, 1);
+    assert_int_equal(nodedb_node_exists(t->db, &flat), 0);
+    assert_int_equal(nodedb_node_exists(t->db, &found), 1);
+    /* It is still a person's. */
+    discover(t, &d, NULL, 0);
+    assert_int_equal(d.removed, 0);
+    assert_int_equal(nodedb_node_exists(t->db, &found), 1);
+}
+
+static bool
+is_flat(void *user, const struct nodedb_id *id)
+{
+    (void)user;
+    return id->portal.tpgt == -1;
+}
+
+/* The record of a session stays where the session has it. */
+static void
+test_untagged_in_use(void **state)
+{
+    struct tree *t = *state;
+    struct portal at = {.host = "192.0.2.9", .port = 3260, .tpgt = -1};
+    struct nodedb_discovered d = {.source = NODEDB_BY_SENDTARGETS, .via = &at, .in_use = is_flat};
+    struct nodedb_id flat = tree_id(A, "192.0.2.1", 3260, -1, "default"),
+                     found = tree_id(A, "192.0.2.1", 3260, 1, "default");
+
+    make_disc(t, &at);
+    tree_add(t, &flat);
+    discover(t, &d, &found, 1);
+    assert_int_equal(d.added, 0);
+    assert_int_equal(nodedb_node_exists(t->db, &flat), 1);
+    assert_int_equal(nodedb_node_exists(t->db, &found), 0);
+}
+
 static bool
 is_b(void *user, const struct nodedb_id *id)
 {
@@ -636,6 +700,7 @@ main(void)
         TREE_TEST(test_hostile_names),   TREE_TEST(test_discovery),
         TREE_TEST(test_many_found_go),   TREE_TEST(test_two_discoveries),
         TREE_TEST(test_ifaces),          TREE_TEST(test_many),
+        TREE_TEST(test_untagged),        TREE_TEST(test_untagged_in_use),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
