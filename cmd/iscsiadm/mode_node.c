@@ -204,7 +204,11 @@ adm_mode_node(struct adm *adm)
 
     if (a->login_all != NULL || a->logout_all != NULL)
         return node_by_startup(adm);
-    if ((a->login && a->logout) || ((a->login || a->logout) && a->ops != 0)) {
+    if (a->login && a->logout) {
+        adm_error("Invalid parameters. Both login and logout passed in");
+        return MANAGE_INVALID;
+    }
+    if ((a->login || a->logout) && a->ops != 0) {
         adm_error("Invalid parameters. Login/logout and op passed in");
         return MANAGE_INVALID;
     }

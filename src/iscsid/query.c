@@ -478,7 +478,9 @@ query_begin_session(struct query *q)
     q->now = query_session(q, n, &info);
     if (q->detail >= 1)
         query_record(q, q->now, control_node_name(n));
-    if (!(q->parts & QUERY_SESSION) || !query_ask(q, &ev, query_on_session))
+    /* Where the record does not know the tag, the session does. */
+    if ((!(q->parts & QUERY_SESSION) && control_node_name(n)->portal.tpgt >= 0) ||
+        !query_ask(q, &ev, query_on_session))
         query_ended(q);
 }
 
