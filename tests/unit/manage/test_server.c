@@ -349,6 +349,55 @@ events_reach_those_who_asked(void **state)
     served_end(&t);
 }
 
+/* ---- requests from inside ------------------------------------------------------------------- */
+
+struct inside {
+    unsigned called;
+    bool none;
+    char text[200];
+};
+
+static void
+inside_done(void *user, const json_t *answer)
+{
+    struct inside *i = user;
+
+    i->called++;
+    i->none = answer == NULL;
+    if (answer != NULL)
+        i->text[json_dumpb(answer, i->text, sizeof(i->text) - 1, JSON_COMPACT)] = '\0';
+}
+
+static void
+the_daemon_asks_itself(void **state)
+{
+    struct inside now = {.called = 0}, later = now, failed = now, unknown = now, ended = now;
+    json_t *params = json_pack("{s:i}", "a", 1);
+    struct served t;
+
+    (void)state;
+    served_begin(&t, NULL);
+    manage_server_ask(t.m, "echo", params, inside_done, &now);
+    json_decref(params);
+    assert_int_equal(now.called, 1);
+    assert_string_equal(now.text, "{\"result\":{\"runs\":1,\"params\":{\"a\":1}}}");
+    manage_server_ask(t.m, "fail", NULL, inside_done, &failed);
+    assert_non_null(strstr(failed.text, "\"exit\":21"));
+    manage_server_ask(t.m, "nonsense", NULL, inside_done, &unknown);
+    assert_non_null(strstr(unknown.text, "\"exit\":16"));
+    manage_server_ask(t.m, "hold", NULL, inside_done, &later);
+    assert_int_equal(later.called, 0);
+    manage_progress(t.held, json_object());
+    manage_reply(t.held, json_object());
+    assert_int_equal(later.called, 1);
+    assert_string_equal(later.text, "{\"result\":{}}");
+    /* Where it is not answered before the end, that is told. */
+    manage_server_ask(t.m, "hold", NULL, inside_done, &ended);
+    served_end(&t);
+    assert_int_equal(ended.called, 1);
+    assert_true(ended.none);
+}
+
 int
 main(void)
 {
@@ -364,6 +413,7 @@ main(void)
         cmocka_unit_test(a_token_joins_what_is_under_way),
         cmocka_unit_test(what_is_remembered_is_bounded),
         cmocka_unit_test(events_reach_those_who_asked),
+        cmocka_unit_test(the_daemon_asks_itself),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
