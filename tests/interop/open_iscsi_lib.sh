@@ -23,7 +23,9 @@ theirs_daemon() {
 }
 
 answers() {
-    [[ $(ours -m session 2>&1 || true) != *"could not connect"* ]]
+    local rc=0
+    ours -m session || rc=$?
+    [[ $rc == 0 || $rc == 21 ]]
 }
 
 theirs() {
