@@ -370,6 +370,19 @@ tree_check(const struct tree *t, struct lunette_error *err)
     return 0;
 }
 
+/* Makes a directory that stays.  What is there instead, such as a link, leads elsewhere. */
+static int
+tree_make_dir(const struct tree *t, const char *dir)
+{
+    struct stat st;
+
+    if (mkdirat(t->root, dir, 0755) == 0)
+        return 0;
+    if (errno != EEXIST || fstatat(t->root, dir, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return -errno;
+    return S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
+}
+
 static int
 tree_make_dirs(struct tree *t, struct lunette_error *err)
 {
@@ -379,8 +392,7 @@ tree_make_dirs(struct tree *t, struct lunette_error *err)
     if (mkdirat(t->root, TREE_TMP, 0700) < 0)
         r = -errno;
     for (const char *const *d = t->dirs; *d != NULL && r == 0; d++)
-        if (mkdirat(t->root, *d, 0755) < 0 && errno != EEXIST)
-            r = -errno;
+        r = tree_make_dir(t, *d);
     if (r == 0)
         t->tmp = openat(t->root, TREE_TMP, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (r == 0 && t->tmp < 0)
