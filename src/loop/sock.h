@@ -64,6 +64,8 @@ sock_total(const struct iovec *iov, int n)
 int sock_connect(struct loop *l, const struct sock_addr *to, int type,
                  const struct stream_opts *opts, const struct stream_events *ev, void *user,
                  struct stream **ret);
+/* Binds a new socket to what opts names, for a connection to `to`, which is of IPv4 or IPv6. */
+int sock_bind_source(struct stream *s, const struct stream_opts *opts, const struct sock_addr *to);
 int sock_listen(struct loop *l, const struct sock_addr *at, int type,
                 const struct stream_events *ev, void *user, struct stream **ret,
                 struct sock_addr *ret_bound);

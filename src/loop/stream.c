@@ -310,6 +310,8 @@ sock_connect(struct loop *pub, const struct sock_addr *to, int type, const struc
     assert(s != NULL);
     s->state = SOCK_CONNECTING;
     r = opts != NULL ? real_set_opts(&s->pub, opts) : 0;
+    if (r == 0 && opts != NULL && s->family != AF_UNIX)
+        r = sock_bind_source(&s->pub, opts, to);
     if (r < 0)
         goto fail;
     pub->stats.syscalls++;

@@ -82,13 +82,20 @@ struct stream_events {
     void (*accepted)(void *user, struct stream *s, const struct sock_addr *peer);
 };
 
-/* Socket options.  Those of TCP and IP are set on IPv4 and IPv6 sockets only. */
+#define LOOP_DEVICE_MAX 15 /* bytes of a network device's name, without the NUL */
+
+/* Socket options.  Those of TCP and IP are set on IPv4 and IPv6 sockets only.  device and source
+ * are for stream_connect alone, since a connection keeps the addresses that it was made with. */
 struct stream_opts {
     bool nodelay;             /* TCP_NODELAY */
     bool keepalive;           /* SO_KEEPALIVE */
     uint32_t sndbuf, rcvbuf;  /* SO_SNDBUF, SO_RCVBUF in bytes; 0: the system's choice */
     uint32_t user_timeout_ms; /* TCP_USER_TIMEOUT; 0: the system's choice */
     uint8_t dscp;             /* differentiated services code point, 0..63 */
+    /* The network device that the connection uses whatever the routes say; "": any.  It also is the
+     * link of link-local addresses that have no scope. */
+    char device[LOOP_DEVICE_MAX + 1];
+    struct sock_addr source; /* the local address; port 0: any port; len 0: any address */
 };
 
 /* Counts since the loop was made. */
@@ -301,8 +308,11 @@ loop_resolve_cancel(struct loop *l, struct resolve *r)
 /* Starts to connect; ->connected tells later how it went (of a local socket also -EAGAIN: so many
  * connections wait for the listener already that this one has to be tried again later).  The call
  * itself fails, with -errno, only where descriptors or memory are short, an option is refused, or
- * the address family is not supported.  to and opts are borrowed for the call, ev as long as the
- * stream has it; opts may be NULL.  The caller owns *ret until stream_close or stream_release. */
+ * the address family is not supported (-ENODEV: there is no such device; -EADDRNOTAVAIL: this host
+ * does not have the source address; -EAFNOSUPPORT: source and to are of different families; -EPERM:
+ * the kernel is older than 5.7, and lets only root bind to a device).  to and opts are borrowed for
+ * the call, ev as long as the stream has it; opts may be NULL.  The caller owns *ret until
+ * stream_close or stream_release. */
 static inline int
 stream_connect(struct loop *l, const struct sock_addr *to, const struct stream_opts *opts,
                const struct stream_events *ev, void *user, struct stream **ret)

@@ -29,6 +29,9 @@ struct sim_config {
     uint32_t refuse_ppm, lose_ppm; /* of each connection attempt */
 };
 
+/* The device that a connection was bound to; "": none. */
+const char *sim_device(struct stream *s);
+
 /* Everything that a network may do without breaking a connection, at rates that hurt. */
 extern const struct sim_config sim_rough;
 

@@ -75,6 +75,7 @@ struct end {
     struct sim_event room;    /* this end hears that it may send */
     struct sim_event give_up; /* what it has sent does not arrive */
     uint32_t user_timeout_ms, sndbuf, rcvbuf;
+    char device[LOOP_DEVICE_MAX + 1];
 
     uint32_t lend_min;      /* pieces of what this end sends are lent; 0: none */
     uint64_t acked, acking; /* of the peer's `arrived`: known here, and under way */
@@ -914,6 +915,27 @@ sim_unread(struct stream *pub)
     return (int64_t)s->end->unread;
 }
 
+/* Every device and address is there.  The port is taken from the source, or stays as it was drawn.
+ */
+static void
+bind_source(struct end *e, const struct stream_opts *opts)
+{
+    uint16_t port = *port_of(&e->addr);
+
+    memcpy(e->device, opts->device, sizeof(e->device));
+    if (opts->source.len == 0)
+        return;
+    e->addr = opts->source;
+    if (*port_of(&e->addr) == 0)
+        *port_of(&e->addr) = port;
+}
+
+const char *
+sim_device(struct stream *s)
+{
+    return stream_of(s)->end->device;
+}
+
 int
 sim_connect(struct loop *pub, const struct sock_addr *to, const struct stream_opts *opts,
             const struct stream_events *ev, void *user, struct stream **ret)
@@ -923,9 +945,12 @@ sim_connect(struct loop *pub, const struct sock_addr *to, const struct stream_op
     struct conn *c;
 
     assert(ev != NULL && ev->connected != NULL);
-    if (!is_known(to))
+    if (!is_known(to) || (opts != NULL && !is_local(to) && opts->source.len > 0 &&
+                          opts->source.ss.ss_family != to->ss.ss_family))
         return -EAFNOSUPPORT;
     c = conn_new(l->sim, to);
+    if (opts != NULL && !is_local(to))
+        bind_source(&c->end[0], opts);
     s = stream_new(l, &c->end[0], ev, user);
     s->connecting = true;
     c->end[0].state = END_CONNECTING;

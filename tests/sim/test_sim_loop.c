@@ -396,6 +396,32 @@ test_user_timeout(void **state)
     world_close(&w);
 }
 
+/* A connection has the source and the device that were asked for. */
+static void
+test_bound(void **state)
+{
+    struct stream_opts opts = {.device = "eth7", .source = {.len = sizeof(struct sockaddr_in)}};
+    struct sockaddr_in *in = (void *)&opts.source.ss;
+    struct sock_addr local;
+    struct stream *no;
+    struct world w;
+    char text[64];
+
+    (void)state;
+    in->sin_family = AF_INET;
+    in->sin_addr.s_addr = htonl(0x0a000063);
+    world_open(&w, 5, NULL);
+    world_connect(&w, &opts);
+    assert_true(sim_run_until(w.sim, finished, &w, 60 * SEC));
+    assert_string_equal(sim_device(w.c.s), "eth7");
+    assert_int_equal(stream_names(w.c.s, &local, NULL), 0);
+    assert_memory_equal(sock_addr_format(&local, text, sizeof(text)), "10.0.0.99:", 10);
+    opts.source.ss.ss_family = AF_INET6;
+    opts.source.len = sizeof(struct sockaddr_in6);
+    assert_int_equal(stream_connect(w.a, &w.at, &opts, &events, &w.c, &no), -EAFNOSUPPORT);
+    world_close(&w);
+}
+
 static void
 cut_now(void *user)
 {
@@ -496,6 +522,7 @@ main(void)
         cmocka_unit_test(test_lost_attempt_times_out),
         cmocka_unit_test(test_stall_holds_and_heals),
         cmocka_unit_test(test_user_timeout),
+        cmocka_unit_test(test_bound),
         cmocka_unit_test(test_at),
         cmocka_unit_test(test_hosts),
         cmocka_unit_test(test_released_descriptor_can_be_closed),

@@ -746,12 +746,66 @@ test_any_descriptor_is_closed(void **state)
     loop_free(l);
 }
 
+static void
+note_peer(void *user, struct stream *s, const struct sock_addr *peer)
+{
+    *(struct sock_addr *)user = *peer;
+    stream_close(s);
+}
+
+static const struct stream_events note_peers = {.accepted = note_peer};
+
+static struct sock_addr
+ip4(uint32_t host)
+{
+    struct sock_addr a = {.len = sizeof(struct sockaddr_in)};
+
+    ((struct sockaddr_in *)(void *)&a.ss)->sin_family = AF_INET;
+    ((struct sockaddr_in *)(void *)&a.ss)->sin_addr.s_addr = htonl(host);
+    return a;
+}
+
+/* What a connection is bound to, or why it is not made. */
+static void
+test_bound(void **state)
+{
+    struct stream_opts from = {.device = "lo", .source = ip4(0x7f000005)},
+                       other = {.nodelay = true};
+    struct sock_addr at = ip4(INADDR_LOOPBACK), bound, peer = {.len = 0};
+    struct loop *l = make_loop(0);
+    struct stream *listener, *no;
+    struct end c = {0};
+    char text[64];
+    int fd = loop_fd(l);
+
+    (void)state;
+    assert_int_equal(stream_listen(l, &at, &note_peers, &peer, &listener, &bound), 0);
+    assert_int_equal(stream_connect(l, &bound, &from, &events, &c, &c.s), 0);
+    while (peer.len == 0 || c.connected == 0) {
+        assert_true(readable_within(fd, 5000));
+        assert_true(loop_run(l, 0) >= 0);
+    }
+    assert_memory_equal(sock_addr_format(&peer, text, sizeof(text)), "127.0.0.5:", 10);
+    assert_int_equal(stream_set_opts(c.s, &from), 0); /* once connected, neither counts */
+    stream_close(c.s);
+
+    (void)strcpy(other.device, "nodevice");
+    assert_int_equal(stream_connect(l, &bound, &other, &events, &c, &no), -ENODEV);
+    other = (struct stream_opts){.source = ip4(0xc0000201)}; /* 192.0.2.1, of documentation */
+    assert_int_equal(stream_connect(l, &bound, &other, &events, &c, &no), -EADDRNOTAVAIL);
+    other.source = (struct sock_addr){.ss.ss_family = AF_INET6, .len = sizeof(struct sockaddr_in6)};
+    assert_int_equal(stream_connect(l, &bound, &other, &events, &c, &no), -EAFNOSUPPORT);
+    stream_close(listener);
+    loop_free(l);
+}
+
 int
 main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fd_shows_work_and_timers),
         cmocka_unit_test(test_fd_shows_streams),
+        cmocka_unit_test(test_bound),
         cmocka_unit_test(test_any_descriptor_is_closed),
         cmocka_unit_test(test_post_from_threads),
         cmocka_unit_test(test_loop_belongs_to_who_runs_it),
