@@ -32,6 +32,7 @@
 #include "nodedb/db.h"
 #include "nodedb/login_config.h"
 
+#define SYS_NET    "/sys/class/net"
 #define VALUES_MAX 512 /* pairs of a request */
 #define IFACES_MAX 64  /* ifaces of a request */
 #define SLICE      32  /* records in one turn of the loop */

@@ -56,19 +56,6 @@ records_set(struct nodedb_record *r, const json_t *values, struct lunette_error 
     return e;
 }
 
-/* What a record asks for and nobody does here yet.  To log in without it would not be what it says.
- */
-static int
-records_check(const struct nodedb_session_opts *o, struct lunette_error *err)
-{
-    if (o->bind_device[0] != '\0' || o->bind_hwaddress[0] != '\0' || o->bind_address[0] != '\0')
-        return lunette_fail(err, -EOPNOTSUPP, LUNETTE_DOM_USAGE, 0,
-                            "its iface is bound to a device or an address, which is not supported "
-                            "yet; use an iface without iface.net_ifacename, iface.hwaddress and "
-                            "iface.ipaddress");
-    return 0;
-}
-
 int
 records_setup(struct iscsid *d, const struct nodedb_id *id, const json_t *values, struct setup *ret,
               struct lunette_error *err)
@@ -88,7 +75,7 @@ records_setup(struct iscsid *d, const struct nodedb_id *id, const json_t *values
     nodedb_record_fini(&r);
     if (e < 0)
         return e;
-    e = records_check(&ret->opts, err);
+    e = nodedb_bind(&ret->opts.bind, SYS_NET, &ret->login, err);
     if (e < 0)
         login_config_wipe(&ret->login);
     return e;

@@ -23,11 +23,32 @@ connect_where(const struct iscsi_login *l, char buf[PORTAL_TEXT_MAX])
     return portal_format(&l->portal, buf, PORTAL_TEXT_MAX);
 }
 
+/* What keeps a connection from being bound, or NULL: another errno says nothing of that. */
+static const char *
+connect_bind_reason(const struct stream_opts *o, int errnum)
+{
+    if (o->device[0] != '\0' && errnum == ENODEV)
+        return "this host has no network device of the name that the connection is bound to";
+    if (o->device[0] != '\0' && errnum == EPERM)
+        return "this kernel lets only root bind a connection to a network device: use Linux 5.7 or "
+               "newer, the capability CAP_NET_RAW, or an address instead of the device";
+    if (o->source.len > 0 && errnum == EADDRNOTAVAIL)
+        return "this host does not have the address that the connection is bound to";
+    if (o->source.len > 0 && errnum == EAFNOSUPPORT)
+        return "the connection is bound to an address of the other family: IPv4 and IPv6 do not "
+               "mix";
+    return NULL;
+}
+
 /* Returns the text for an errno.  -ENOENT and -EAGAIN of loop_resolve have texts of their own here,
  * since strerror would speak of files. */
 static const char *
 connect_reason(const struct iscsi_login *l, int errnum)
 {
+    const char *bound = connect_bind_reason(&l->cfg.sock, errnum);
+
+    if (bound != NULL)
+        return bound;
     if (errnum == EINVAL && portal_lacks_scope(&l->portal))
         return "a link-local address needs the interface behind it, as in [fe80::1%eth0]";
     if (l->naddrs == 0 && errnum == ENOENT && strchr(l->portal.host, '%') != NULL)

@@ -218,8 +218,7 @@ take_iface(const struct nodedb_record *r, const struct nodedb_initiator *who,
 }
 
 static int
-take_binding(const struct nodedb_record *r, struct nodedb_session_opts *opts,
-             struct lunette_error *err)
+take_binding(const struct nodedb_record *r, struct nodedb_binding *ret, struct lunette_error *err)
 {
     char dev_buf[NODEDB_VALUE_MAX + 1], addr_buf[NODEDB_VALUE_MAX + 1],
         hw_buf[NODEDB_VALUE_MAX + 1];
@@ -232,17 +231,17 @@ take_binding(const struct nodedb_record *r, struct nodedb_session_opts *opts,
         e = need(r, NODEDB_IFACE_HWADDRESS, hw_buf, &hw, err);
     if (e < 0)
         return e;
-    if (strlen(dev) >= sizeof(opts->bind_device))
+    if (strlen(dev) >= sizeof(ret->device))
         return lunette_fail(
             err, -EINVAL, LUNETTE_DOM_USAGE, 0,
             "iface.net_ifacename is %.60s, and no network device has so long a name", dev);
     /* "default" says that it is not bound. */
     if (strcmp(dev, "default") != 0)
-        NODEDB_COPY(opts->bind_device, dev);
+        NODEDB_COPY(ret->device, dev);
     if (strcmp(hw, "default") != 0)
-        NODEDB_COPY(opts->bind_hwaddress, hw);
+        NODEDB_COPY(ret->hwaddress, hw);
     if (strcmp(addr, "default") != 0)
-        NODEDB_COPY(opts->bind_address, addr);
+        NODEDB_COPY(ret->address, addr);
     return 0;
 }
 
@@ -323,7 +322,7 @@ nodedb_to_login_config(const struct nodedb_record *node, const struct nodedb_rec
     if (e == 0)
         e = take_iface(iface != NULL ? iface : node, who, cfg, err);
     if (e == 0)
-        e = take_binding(iface != NULL ? iface : node, opts, err);
+        e = take_binding(iface != NULL ? iface : node, &opts->bind, err);
     if (e == 0)
         e = take_auth(node, &node_account, conf, cfg, err);
     if (cfg->replacement_timeout_s < 0)
@@ -354,6 +353,8 @@ nodedb_to_discovery_config(const struct nodedb_record *disc, const struct nodedb
                     err);
     if (e == 0 && iface != NULL)
         e = take_iface(iface, who, cfg, err);
+    if (e == 0 && iface != NULL)
+        e = take_binding(iface, &opts->bind, err);
     if (e == 0 && iface == NULL) {
         NODEDB_COPY(cfg->transport, "tcp");
         NODEDB_COPY(cfg->initiator_name, who->name);

@@ -18,6 +18,13 @@ enum nodedb_startup {
     NODEDB_STARTUP_ONBOOT,
 };
 
+/* Where connections leave this host, as an interface's record says it. */
+struct nodedb_binding {
+    char device[LOOP_DEVICE_MAX + 1]; /* the network device; "": any */
+    char hwaddress[65];               /* the same by its hardware address; "": any */
+    char address[HOST_MAX + 1];       /* the local address; "": any */
+};
+
 /* What a session needs beside its login. */
 struct nodedb_session_opts {
     enum nodedb_startup startup; /* node.startup, or that of its connection where it is more */
@@ -29,11 +36,9 @@ struct nodedb_session_opts {
     uint32_t reopen_log_freq;    /* each so-manieth try to log in again is logged */
     uint32_t queue_depth;        /* commands that a logical unit has at a time */
     uint32_t logout_timeout_ms;
-    bool scan;               /* its units are looked for after a login, and when they change */
-    bool export_nbd;         /* each unit is exported by NBD */
-    char bind_device[16];    /* the network device of its connections; "": any */
-    char bind_hwaddress[65]; /* the same by hardware address: nodedb_iface_device; "": any */
-    char bind_address[HOST_MAX + 1]; /* the local address of its connections; "": any */
+    bool scan;       /* its units are looked for after a login, and when they change */
+    bool export_nbd; /* each unit is exported by NBD */
+    struct nodedb_binding bind;
 };
 
 /* Fills in a login of a node, and what its session needs.  iface is the interface's record, NULL:
@@ -46,11 +51,19 @@ int nodedb_to_login_config(const struct nodedb_record *node, const struct nodedb
                            struct login_config *cfg, struct nodedb_session_opts *opts,
                            struct lunette_error *err);
 
+/* Fills in where connections of cfg leave this host: cfg->sock.device and cfg->sock.source.
+ * Hardware addresses are looked for in the directory sys_net, which is /sys/class/net but for
+ * tests.  The scope of a link-local address is its device.  Returns 0; or -EINVAL or -ENODEV with
+ * the reason. */
+int nodedb_bind(const struct nodedb_binding *b, const char *sys_net, struct login_config *cfg,
+                struct lunette_error *err);
+
 struct nodedb_disc_opts {
     bool periodic;            /* use_discoveryd: it is repeated */
     uint32_t poll_s;          /* how often; 0: once, or for iSNS: only when the server says so */
     uint32_t reopen_max;      /* further tries */
     uint32_t text_timeout_ms; /* for each answer to SendTargets */
+    struct nodedb_binding bind;
 };
 
 /* Fills in the login of a SendTargets discovery, and how it is repeated. */

@@ -201,9 +201,13 @@ static int
 connect_(struct loop *l, const struct sock_addr *to, const struct stream_opts *opts,
          const struct stream_events *ev, void *user, struct stream **ret)
 {
-    struct fake_stream *s = fake_alloc(sizeof(*s));
+    struct fake_stream *s;
     uint8_t n = octet(to);
 
+    W(l)->connected_with = *opts;
+    if (W(l)->connect_err < 0)
+        return W(l)->connect_err;
+    s = fake_alloc(sizeof(*s));
     assert_true(opts->nodelay);
     s->s.loop = l;
     s->ev = ev;

@@ -97,6 +97,8 @@ struct world {
     uint8_t connected_to[FAKE_LOGINS];  /* last octet */
     uint64_t connected_ns[FAKE_LOGINS]; /* when */
     int nconnects;
+    struct stream_opts connected_with; /* the last connection */
+    int connect_err;                   /* what every stream_connect fails with */
     uint64_t seq;
     uint64_t other_ns[2];
     /* behaviour */

@@ -2,6 +2,7 @@
 /* Connecting, redirection, time limits, cancel and failure at every step, random delays, and
  * responses mutated by seed.  CONFORMANCE ids in brackets. */
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -175,6 +176,52 @@ no_connection(void **state)
         assert_true(login_error_retryable(&w->err));
         assert_true(w->l.now_ns <= 16 * LOOP_NS_PER_S);
         end_failed(w, LUNETTE_DOM_CONNECT, t[i % count].detail, t[i % count].text);
+    }
+}
+
+/* What a login is bound to reaches the socket, and what keeps it from that is said. */
+static void
+bound(void **state)
+{
+    static const struct {
+        int err;
+        bool device, source;
+        const char *text;
+    } t[] = {
+        {ENODEV, true, false, "no network device of the name"},
+        {EPERM, true, false, "Linux 5.7"},
+        {EADDRNOTAVAIL, false, true, "does not have the address"},
+        {EAFNOSUPPORT, false, true, "IPv4 and IPv6 do not mix"},
+        {EADDRNOTAVAIL, false, false, "assign requested address"},
+    };
+    struct login_config cfg;
+    struct world *w = new_plain(1, &cfg);
+
+    (void)state;
+    (void)strcpy(cfg.sock.device, "eth7");
+    cfg.sock.source.len = sizeof(struct sockaddr_in);
+    world_login(w, &cfg);
+    assert_int_equal(w->err.code, 0);
+    assert_string_equal(w->connected_with.device, "eth7");
+    assert_int_equal(w->connected_with.source.len, sizeof(struct sockaddr_in));
+    world_logout(w);
+    check_tidy(w);
+    world_free(w);
+
+    w = new_plain(2, &cfg);
+    own_endpoints(&cfg);
+    (void)strcpy(cfg.sock.device, "eth7");
+    world_login(w, &cfg);
+    end_failed(w, LUNETTE_DOM_USAGE, 0, "cannot be bound to a network device");
+
+    for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+        w = new_plain(i, &cfg);
+        w->connect_err = -t[i].err;
+        (void)strcpy(cfg.sock.device, t[i].device ? "eth7" : "");
+        cfg.sock.source.len = t[i].source ? sizeof(struct sockaddr_in) : 0;
+        world_login(w, &cfg);
+        assert_true(login_error_retryable(&w->err));
+        end_failed(w, LUNETTE_DOM_CONNECT, (uint32_t)t[i].err, t[i].text);
     }
 }
 
@@ -765,6 +812,7 @@ main(void)
         cmocka_unit_test(endpoint_event_missed),
         cmocka_unit_test(transport_asked_first),
         cmocka_unit_test(no_connection),
+        cmocka_unit_test(bound),
         cmocka_unit_test(redirects),
         cmocka_unit_test(redirects_on_a_link),
         cmocka_unit_test(bad_redirects),

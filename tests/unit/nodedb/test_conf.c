@@ -330,15 +330,67 @@ test_login(void **state)
     assert_int_equal(nodedb_to_login_config(&r, &iface, NULL, &me, &cfg, &opts, &err), 0);
     assert_string_equal(cfg.transport, "iser");
     assert_string_equal(cfg.initiator_name, "iqn.2026-11.example:other");
-    assert_string_equal(opts.bind_device, "eth7");
-    assert_string_equal(opts.bind_hwaddress, "");
-    assert_string_equal(opts.bind_address, "192.0.2.77");
+    assert_string_equal(opts.bind.device, "eth7");
+    assert_string_equal(opts.bind.hwaddress, "");
+    assert_string_equal(opts.bind.address, "192.0.2.77");
     login_config_wipe(&cfg);
     set(&iface, NODEDB_IFACE_TRANSPORT, "bnx2i");
     assert_int_equal(nodedb_to_login_config(&r, &iface, NULL, &me, &cfg, &opts, &err), -EINVAL);
     assert_non_null(strstr(err.msg, "adapter"));
     nodedb_record_fini(&iface);
     nodedb_record_fini(&r);
+}
+
+/* Where connections leave this host. */
+static void
+test_bind(void **state)
+{
+    static const struct {
+        struct nodedb_binding b;
+        const char *device, *source, *why;
+    } t[] = {
+        {{.device = ""}, "", "", NULL},
+        {{.device = "eth7"}, "eth7", "", NULL},
+        {{.hwaddress = "00:11:22:33:44:bb"}, "eth1", "", NULL},
+        {{.hwaddress = "00:11:22:33:44:cc"}, "", "", "no network device has"},
+        {{.address = "192.0.2.77"}, "", "192.0.2.77:0", NULL},
+        {{.device = "eth7", .address = "2001:db8::7"}, "eth7", "[2001:db8::7]:0", NULL},
+        {{.device = "eth7", .address = "fe80::7"}, "eth7", "[fe80::7]:0", NULL},
+        {{.address = "fe80::7%eth7"}, "eth7", "[fe80::7]:0", NULL},
+        {{.device = "eth7", .address = "fe80::7%eth7"}, "eth7", "[fe80::7]:0", NULL},
+        {{.device = "eth8", .address = "fe80::7%eth7"}, "", "", "on another device"},
+        {{.address = "fe80::7"}, "", "", "add the device"},
+        {{.address = "fe80::7%"}, "", "", "no network device"},
+        {{.address = "fe80::7%a-name-of-16-byt"}, "", "", "no network device"},
+        {{.address = "192.0.2.77%eth7"}, "", "", "no IPv4 or IPv6"},
+        {{.address = "host.example"}, "", "", "no IPv4 or IPv6"},
+        {{.address = "2001:db8:1111:2222:3333:4444:5555:6666:7777:8888:9999"}, "", "", "no IPv4"},
+    };
+    const struct tree *tree = *state;
+    struct lunette_error err;
+    struct login_config cfg;
+    char sys[256], text[64];
+
+    tree_put(*state, "sys/eth0/address", "00:11:22:33:44:aa\n");
+    tree_put(*state, "sys/eth1/address", "00:11:22:33:44:bb\n");
+    (void)in_root(tree, "sys", sys);
+    for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+        int r;
+
+        login_config_init(&cfg);
+        err = (struct lunette_error){.code = 0};
+        r = nodedb_bind(&t[i].b, sys, &cfg, &err);
+        if (t[i].why != NULL) {
+            assert_true(r == -EINVAL || r == -ENODEV);
+            assert_non_null(strstr(err.msg, t[i].why));
+            continue;
+        }
+        assert_int_equal(r, 0);
+        assert_string_equal(cfg.sock.device, t[i].device);
+        if (cfg.sock.source.len > 0)
+            (void)sock_addr_format(&cfg.sock.source, text, sizeof(text));
+        assert_string_equal(cfg.sock.source.len > 0 ? text : "", t[i].source);
+    }
 }
 
 /* A failure leaves no secret behind, nor tells one. */
@@ -439,6 +491,7 @@ main(void)
         cmocka_unit_test(test_each_key),
         cmocka_unit_test(test_login),
         cmocka_unit_test(test_login_fails),
+        cmocka_unit_test_setup_teardown(test_bind, tree_setup, tree_teardown),
         cmocka_unit_test(test_authmethod),
         cmocka_unit_test(test_discovery_login),
     };
