@@ -165,9 +165,11 @@ void
 portal_take_scope(struct portal *p, const struct portal *via)
 {
     const char *scope = strchr(via->host, '%');
-    size_t len = strlen(p->host), more = scope != NULL ? strlen(scope) : 0;
+    size_t more = scope != NULL ? strlen(scope) : 0, len = strcspn(p->host, "%");
+    struct portal bare = {.port = 0};
 
-    if (more > 0 && portal_lacks_scope(p) && len + more < sizeof(p->host))
+    memcpy(bare.host, p->host, len);
+    if (more > 0 && portal_lacks_scope(&bare) && len + more < sizeof(p->host))
         memcpy(p->host + len, scope, more + 1);
 }
 

@@ -65,6 +65,9 @@ put_addresses(const struct tgt_conn *c, struct text_buf *b)
         char addr[PORTAL_TEXT_MAX], value[PORTAL_TEXT_MAX + 8];
         struct sock_addr a = portal_of(c, i);
 
+        /* What this host calls its link means nothing to another one (RFC 4007 6). */
+        if (a.ss.ss_family == AF_INET6)
+            ((struct sockaddr_in6 *)(void *)&a.ss)->sin6_scope_id = 0;
         (void)snprintf(value, sizeof(value), "%s,%d", sock_addr_format(&a, addr, sizeof(addr)),
                        TGT_TPGT);
         (void)text_put(b, "TargetAddress", value); /* ADDRESSES_MAX is room for all */

@@ -69,7 +69,7 @@ test_scopes(void **state)
         bool lacks;
     } rows[] = {
         {"fe80::2", "fe80::2%eth0", true},       {"febf::2", "febf::2%eth0", true},
-        {"fe80::2%eth1", "fe80::2%eth1", false}, {"2001:db8::2", "2001:db8::2", false},
+        {"fe80::2%eth1", "fe80::2%eth0", false}, {"2001:db8::2", "2001:db8::2", false},
         {"10.0.0.1", "10.0.0.1", false},         {"fe80", "fe80", false},
     };
 
