@@ -21,6 +21,7 @@
 #include "iscsid/iscsid.h"
 
 #define EXIT_USAGE 2
+#define LEAVE_MS   2000
 
 struct program {
     struct iscsid_args args;
@@ -203,6 +204,18 @@ make_daemon(struct program *p, struct lunette_error *err)
     return iscsid_new(p->loop, &cfg, &p->d, err);
 }
 
+/* Servers that do not answer are not waited for. */
+static void
+tell_of_end(struct program *p)
+{
+    uint64_t until_ns = p->loop->now_ns + LEAVE_MS * LOOP_NS_PER_MS;
+
+    while (iscsid_leave(p->d) && p->loop->now_ns < until_ns) {
+        if (loop_run(p->loop, LEAVE_MS * (int64_t)LOOP_NS_PER_MS / 10) < 0)
+            return;
+    }
+}
+
 static int
 run_daemon(struct program *p, struct lunette_error *err)
 {
@@ -224,6 +237,7 @@ run_daemon(struct program *p, struct lunette_error *err)
     while (!p->ended && r >= 0)
         r = loop_run(p->loop, -1);
     service_tell("STOPPING=1");
+    tell_of_end(p);
     iscsid_free(&p->d);
     if (r < 0)
         return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "the loop has failed: %s",

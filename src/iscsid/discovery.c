@@ -8,130 +8,29 @@
 
 static const char *const discovery_types[] = {"sendtargets", "isns", "static", "fw", NULL};
 
-/* ---- SendTargets ---------------------------------------------------------------------------- */
-
-struct seek {
-    struct job job;
-    struct found_options o;
-    json_t *ifaces;
-    struct nodedb_record disc;
-    bool has_disc, is_new;
-    struct control_discovery *discovery;
-};
-
-static void
-seek_free(struct seek *s)
-{
-    control_discovery_free(&s->discovery);
-    job_finish(&s->job);
-    if (s->has_disc)
-        nodedb_record_fini(&s->disc);
-    json_decref(s->ifaces);
-    free(s);
-}
-
-static void
-seek_drop(struct job *j)
-{
-    seek_free(container_of(j, struct seek, job));
-}
-
-static void
-seek_failed(struct seek *s, const struct lunette_error *err)
-{
-    if (err->domain == LUNETTE_DOM_CONNECT || err->domain == LUNETTE_DOM_TIMEOUT)
-        manage_fail(s->job.call, say_code(err), "cannot make connection to %s: %s", s->o.via.host,
-                    err->msg);
-    else
-        say_fail(s->job.call, err);
-}
-
-static void
-seek_done(void *user, struct discovery_result *res, const struct lunette_error *err)
-{
-    struct seek *s = user;
-    struct lunette_error why;
-
-    if (err != NULL) {
-        seek_failed(s, err);
-    } else if (s->o.ops != 0 && s->is_new && nodedb_disc_write(s->job.d->db, &s->disc, &why) < 0) {
-        discovery_result_free(res);
-        say_fail(s->job.call, &why);
-    } else {
-        found_start(s->job.d, s->job.call, res, &s->o);
-    }
-    seek_free(s);
-}
-
-/* The record of the discovery, or a new one, and what it is to be changed by. */
-static int
-seek_record(struct seek *s, const json_t *values, struct lunette_error *err)
-{
-    struct iscsid *d = s->job.d;
-    int r = nodedb_disc_read(d->db, NODEDB_SENDTARGETS, &s->o.via, &s->disc, err);
-
-    s->is_new = r == -ENOENT;
-    if (s->is_new)
-        r = nodedb_disc_init(&s->disc, NODEDB_SENDTARGETS, &s->o.via, &d->conf, err);
-    s->has_disc = r == 0;
-    return r == 0 ? records_set(&s->disc, values, err) : r;
-}
-
-static int
-seek_config(struct seek *s, struct login_config *cfg, struct nodedb_disc_opts *opts,
-            struct lunette_error *err)
-{
-    const char *name = json_string_value(json_array_get(s->ifaces, 0));
-    struct nodedb_record iface;
-    int r = nodedb_iface_read(s->job.d->db, name != NULL ? name : "default", &iface, err);
-
-    if (r < 0)
-        return r;
-    r = nodedb_to_discovery_config(&s->disc, &iface, &s->job.d->conf, &s->job.d->who, cfg, opts,
-                                   err);
-    nodedb_record_fini(&iface);
-    return r;
-}
-
-static int
-seek_begin(struct seek *s, const json_t *values, struct lunette_error *err)
-{
-    struct discovery_callbacks cb = {.done = seek_done, .user = s};
-    struct nodedb_disc_opts opts;
-    struct login_config cfg;
-    int r = seek_record(s, values, err);
-
-    if (r == 0)
-        r = seek_config(s, &cfg, &opts, err);
-    if (r < 0)
-        return r;
-    cb.text_timeout_ms = opts.text_timeout_ms;
-    r = control_discover(s->job.d->control, &cfg, NULL, &cb, &s->discovery, err);
-    login_config_wipe(&cfg);
-    return r;
-}
+/* ---- discovering --------------------------------------------------------------------------- */
 
 /* What is to be done with what is found; without a word what is safe. */
 static int
-seek_ops(const json_t *params, struct found_options *o, struct lunette_error *err)
+discovery_ops(const json_t *params, unsigned *ret, struct lunette_error *err)
 {
     const json_t *ops = NULL;
     int r = manage_get_texts(params, "op", 8, 16, &ops, err);
 
-    o->ops = json_array_size(ops) == 0 ? NODEDB_OP_NEW | NODEDB_OP_UPDATE : 0;
+    *ret = json_array_size(ops) == 0 ? NODEDB_OP_NEW | NODEDB_OP_UPDATE : 0;
     for (size_t i = 0; r > 0 && i < json_array_size(ops); i++) {
         const char *op = json_string_value(json_array_get(ops, i));
 
         if (strcmp(op, "nonpersistent") == 0) {
-            o->ops = 0;
+            *ret = 0;
             break;
         }
         if (strcmp(op, "new") == 0)
-            o->ops |= NODEDB_OP_NEW;
+            *ret |= NODEDB_OP_NEW;
         else if (strcmp(op, "update") == 0)
-            o->ops |= NODEDB_OP_UPDATE;
+            *ret |= NODEDB_OP_UPDATE;
         else if (strcmp(op, "delete") == 0)
-            o->ops |= NODEDB_OP_DELETE;
+            *ret |= NODEDB_OP_DELETE;
         else
             r = lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
                              "op is new, update, delete or nonpersistent");
@@ -152,48 +51,48 @@ discovery_portal(const json_t *params, enum manage_need need, struct portal *ret
     return r < 0 ? r : 1;
 }
 
-METHOD(discovery_sendtargets_method)
+static void
+discovery_start(struct iscsid *d, struct manage_call *call, const json_t *params,
+                enum nodedb_kind kind)
 {
-    struct seek *s = calloc(1, sizeof(*s));
-    const json_t *values = NULL, *ifaces = NULL;
+    struct seek_options o = {.kind = kind};
     struct lunette_error err = {.code = 0};
     bool wait = true;
-    int r;
+    int r = discovery_portal(params, MANAGE_NEEDED, &o.via, &err);
 
-    if (s == NULL) {
-        manage_fail(call, MANAGE_NO_MEMORY, "no memory for a discovery");
-        return;
-    }
-    job_begin(&s->job, user, call, seek_drop);
-    r = discovery_portal(params, MANAGE_NEEDED, &s->o.via, &err);
     if (r >= 0)
-        r = seek_ops(params, &s->o, &err);
+        r = discovery_ops(params, &o.ops, &err);
     if (r >= 0)
-        r = manage_get_texts(params, "iface", IFACES_MAX, NODEDB_IFACE_NAME_MAX, &ifaces, &err);
+        r = manage_get_texts(params, "iface", IFACES_MAX, NODEDB_IFACE_NAME_MAX, &o.ifaces, &err);
     if (r >= 0)
-        r = manage_get_bool(params, "login", &s->o.login, &err);
+        r = manage_get_bool(params, "login", &o.login, &err);
     if (r >= 0)
         r = manage_get_bool(params, "wait", &wait, &err);
     if (r >= 0)
-        r = manage_get_pairs(params, "values", VALUES_MAX, NODEDB_VALUE_MAX, &values, &err);
-    s->ifaces = ifaces != NULL ? json_deep_copy(ifaces) : NULL;
-    s->o.ifaces = s->ifaces;
-    s->o.no_wait = !wait;
-    if (r >= 0)
-        r = seek_begin(s, values, &err);
-    if (r < 0) {
+        r = manage_get_pairs(params, "values", VALUES_MAX, NODEDB_VALUE_MAX, &o.values, &err);
+    o.no_wait = !wait;
+    if (r < 0)
         say_fail(call, &err);
-        seek_free(s);
-    }
+    else
+        seek_start(d, call, &o);
+}
+
+METHOD(discovery_sendtargets_method)
+{
+    discovery_start(user, call, params, NODEDB_SENDTARGETS);
+}
+
+METHOD(discovery_isns_method)
+{
+    discovery_start(user, call, params, NODEDB_ISNS);
 }
 
 METHOD(discovery_none_method)
 {
     (void)user;
     (void)params;
-    manage_fail(
-        call, MANAGE_NOT_SUPPORTED,
-        "this daemon asks no iSNS server and reads no firmware yet; use discovery.sendtargets");
+    manage_fail(call, MANAGE_NOT_SUPPORTED,
+                "this daemon reads no firmware yet; use discovery.sendtargets or discovery.isns");
 }
 
 /* ---- records -------------------------------------------------------------------------------- */
@@ -355,10 +254,12 @@ discovery_write(struct iscsid *d, struct manage_call *call, const json_t *params
     if (r == 0)
         r = nodedb_disc_write(d->db, &rec, &err);
     nodedb_record_fini(&rec);
-    if (r < 0)
+    if (r < 0) {
         say_fail(call, &err);
-    else
-        manage_reply(call, json_object());
+        return;
+    }
+    periodic_follow(d);
+    manage_reply(call, json_object());
 }
 
 METHOD(discovery_new_method)
@@ -386,5 +287,6 @@ METHOD(discovery_delete_method)
         return;
     }
     records_all_changed(d);
+    periodic_follow(d);
     manage_reply(call, json_object());
 }

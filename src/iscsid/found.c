@@ -12,7 +12,6 @@
 struct found {
     struct job job;
     struct found_options o;
-    json_t *ifaces;
     struct ids ids;
     size_t at;
     size_t refused;
@@ -20,13 +19,12 @@ struct found {
     struct loop_timer go;
 };
 
-static void
+void
 found_free(struct found *f)
 {
     loop_timer_stop(f->job.d->loop, &f->go);
     job_finish(&f->job);
     ids_fini(&f->ids);
-    json_decref(f->ifaces);
     json_decref(f->targets);
     free(f);
 }
@@ -40,28 +38,26 @@ found_drop(struct job *j)
 /* ---- what was found ------------------------------------------------------------------------- */
 
 static int
-found_add(struct found *f, const char *target, const struct portal *at, struct lunette_error *err)
+found_add(struct found *f, const char *iface, const char *target, const struct portal *at,
+          struct lunette_error *err)
 {
-    size_t n = json_array_size(f->ifaces);
     struct nodedb_id id;
-    int r = 0;
+    int r;
 
     memset(&id, 0, sizeof(id));
     (void)snprintf(id.target, sizeof(id.target), "%s", target);
+    (void)snprintf(id.iface, sizeof(id.iface), "%s", iface);
     id.portal = *at;
     portal_take_scope(&id.portal, &f->o.via);
-    for (size_t i = 0; r == 0 && i < (n > 0 ? n : 1); i++) {
-        (void)snprintf(id.iface, sizeof(id.iface), "%s",
-                       n > 0 ? json_string_value(json_array_get(f->ifaces, i)) : "default");
-        r = ids_add(&f->ids, &id, err);
-        if (r == 0)
-            (void)json_array_append_new(f->targets, say_id(&id));
-    }
+    r = ids_add(&f->ids, &id, err);
+    if (r == 0)
+        (void)json_array_append_new(f->targets, say_id(&id));
     return r;
 }
 
-static int
-found_take(struct found *f, const struct discovery_result *res, struct lunette_error *err)
+int
+found_add_targets(struct found *f, const char *iface, const struct discovery_result *res,
+                  struct lunette_error *err)
 {
     int r = 0;
 
@@ -69,14 +65,29 @@ found_take(struct found *f, const struct discovery_result *res, struct lunette_e
         const struct discovered_target *t = &res->targets[i];
 
         for (size_t k = 0; r == 0 && k < t->nportals; k++)
-            r = found_add(f, t->name, &t->portals[k], err);
+            r = found_add(f, iface, t->name, &t->portals[k], err);
         if (r == 0 && t->nportals == 0 && t->nunclear == 0)
-            r = found_add(f, t->name, &f->o.via, err);
+            r = found_add(f, iface, t->name, &f->o.via, err);
     }
     if (r == 0 && res->bad.code != 0)
         log_line(f->job.d->loop->log, LOG_LEVEL_WARN,
                  "a discovery at %s told %zu names and %zu addresses that are left out: %s",
                  f->o.via.host, res->bad_names, res->bad_addresses, res->bad.msg);
+    return r;
+}
+
+int
+found_add_portals(struct found *f, const char *iface, const struct isns_targets *t,
+                  struct lunette_error *err)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < t->n; i++)
+        r = found_add(f, iface, t->portal[i].name, &t->portal[i].at, err);
+    if (r == 0 && t->bad > 0)
+        log_line(f->job.d->loop->log, LOG_LEVEL_WARN,
+                 "the iSNS server %s told %zu portals that are left out: %s", f->o.via.host, t->bad,
+                 t->why.msg);
     return r;
 }
 
@@ -88,7 +99,7 @@ found_write(struct found *f, struct lunette_error *err)
 {
     size_t n = f->ids.n - f->at;
     struct nodedb_discovered d = {
-        .source = NODEDB_BY_SENDTARGETS,
+        .source = f->o.source,
         .via = &f->o.via,
         .ids = f->ids.id + f->at,
         .nids = n < FOUND_SLICE ? n : FOUND_SLICE,
@@ -127,13 +138,27 @@ found_done(struct found *f)
 {
     struct batch_options o = {.no_wait = f->o.no_wait, .done = found_logged_in, .user = f};
 
-    if (!f->o.login || f->ids.n == 0) {
+    if (f->job.call == NULL) {
+        f->o.done(f->o.user, &f->ids, NULL);
+        found_free(f);
+    } else if (!f->o.login || f->ids.n == 0) {
         manage_reply(f->job.call, json_pack("{s:O}", "targets", f->targets));
         found_free(f);
-        return;
+    } else {
+        manage_progress(f->job.call,
+                        json_pack("{s:s,s:O}", "state", "found", "targets", f->targets));
+        batch_login(f->job.d, f->job.call, &f->ids, &o);
     }
-    manage_progress(f->job.call, json_pack("{s:s,s:O}", "state", "found", "targets", f->targets));
-    batch_login(f->job.d, f->job.call, &f->ids, &o);
+}
+
+static void
+found_failed(struct found *f, const struct lunette_error *err)
+{
+    if (f->job.call != NULL)
+        say_fail(f->job.call, err);
+    else
+        f->o.done(f->o.user, NULL, err);
+    found_free(f);
 }
 
 static void
@@ -145,8 +170,7 @@ found_on_go(struct loop_timer *t)
 
     if (f->o.ops != 0 && f->at < end) {
         if (found_write(f, &err) < 0) {
-            say_fail(f->job.call, &err);
-            found_free(f);
+            found_failed(f, &err);
         } else {
             loop_timer_start(f->job.d->loop, &f->go, 0);
         }
@@ -155,29 +179,23 @@ found_on_go(struct loop_timer *t)
     found_done(f);
 }
 
-void
-found_start(struct iscsid *d, struct manage_call *call, struct discovery_result *res,
-            const struct found_options *o)
+struct found *
+found_new(struct iscsid *d, const struct found_options *o)
 {
     struct found *f = calloc(1, sizeof(*f));
-    struct lunette_error err = {.code = 0};
 
-    if (f == NULL) {
-        discovery_result_free(res);
-        manage_fail(call, MANAGE_NO_MEMORY, "no memory for what was found");
-        return;
-    }
+    if (f == NULL)
+        return NULL;
     f->o = *o;
-    f->ifaces = o->ifaces != NULL ? json_deep_copy(o->ifaces) : NULL;
-    f->o.ifaces = NULL;
     f->targets = json_array();
     loop_timer_init(&f->go, found_on_go);
-    job_begin(&f->job, d, call, found_drop);
-    if (found_take(f, res, &err) < 0) {
-        say_fail(call, &err);
-        found_free(f);
-    } else {
-        loop_timer_start(d->loop, &f->go, 0);
-    }
-    discovery_result_free(res);
+    job_begin(&f->job, d, NULL, found_drop);
+    return f;
+}
+
+void
+found_start(struct found *f, struct manage_call *call)
+{
+    f->job.call = call;
+    loop_timer_start(f->job.d->loop, &f->go, 0);
 }

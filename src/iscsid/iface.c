@@ -123,6 +123,7 @@ iface_alter(struct iscsid *d, struct manage_call *call, const json_t *params, bo
         return;
     }
     records_all_changed(d);
+    periodic_follow(d);
     manage_reply(call, json_object());
 }
 
@@ -168,6 +169,7 @@ METHOD(iface_delete_method)
         return;
     }
     records_all_changed(d);
+    periodic_follow(d);
     manage_reply(call, json_object());
 }
 

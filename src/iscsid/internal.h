@@ -6,6 +6,8 @@
  *   session.c     methods about sessions
  *   live.c        their exports, scans and time limits
  *   discovery.c   methods about discoveries
+ *   periodic.c    discoveries that are repeated, and registrations with iSNS servers
+ *   seek.c        one discovery, by each iface
  *   found.c       what a discovery has found becomes records, in slices
  *   iface.c       methods about ifaces and hosts
  *   batch.c       logins and logouts of many
@@ -26,6 +28,7 @@
 #include "control/control.h"
 #include "iscsid/iscsid.h"
 #include "iscsid/plane.h"
+#include "isns/isns.h"
 #include "manage/manage.h"
 #include "manage/params.h"
 #include "nodedb/conf.h"
@@ -57,7 +60,11 @@ struct iscsid {
     struct loop_timer open_timer; /* callers are let in, though the data plane is not there */
     bool open;                    /* they are */
     unsigned open_tries;
-    bool began; /* the logins of the start have begun, for the data plane that is there now */
+    bool began;     /* the logins of the start have begun, for the data plane that is there now */
+    bool took_over; /* by another process: somebody may have logged out of some since */
+    struct list periodics;
+    bool periodic_on;           /* discoveries are repeated from now on */
+    unsigned leaving;           /* iSNS servers that are told of the end */
     struct manage_call *ending; /* daemon.shutdown; NULL: none */
     bool end_asked, end_process;
     struct loop_timer end_timer;
@@ -219,6 +226,7 @@ METHOD(session_unexport_method);
 METHOD(session_update_method);
 METHOD(session_why_method);
 METHOD(discovery_sendtargets_method);
+METHOD(discovery_isns_method);
 METHOD(discovery_none_method);
 METHOD(discovery_list_method);
 METHOD(discovery_show_method);
@@ -235,15 +243,52 @@ METHOD(host_list_method);
 
 /* ---- found.c -------------------------------------------------------------------------------- */
 
+struct found;
+
 struct found_options {
+    enum nodedb_source source;
     struct portal via;
     unsigned ops; /* enum nodedb_discovered_op; 0: nothing is written */
-    const json_t *ifaces;
     bool login, no_wait;
-    const json_t *values;
+    /* Called at the end with what was found, where there is no call that wants an answer; or with
+     * NULL and err. */
+    void (*done)(void *user, const struct ids *found, const struct lunette_error *err);
+    void *user;
 };
-/* Takes what was found, answers the call, and logs in where that is asked for. */
-void found_start(struct iscsid *d, struct manage_call *call, struct discovery_result *res,
-                 const struct found_options *o);
+struct found *found_new(struct iscsid *d, const struct found_options *o);
+/* What one iface has found. */
+int found_add_targets(struct found *f, const char *iface, const struct discovery_result *res,
+                      struct lunette_error *err);
+int found_add_portals(struct found *f, const char *iface, const struct isns_targets *t,
+                      struct lunette_error *err);
+/* Takes it all, answers the call (may be NULL), and logs in where that is asked for.  Frees f. */
+void found_start(struct found *f, struct manage_call *call);
+void found_free(struct found *f);
+
+/* ---- seek.c --------------------------------------------------------------------------------- */
+
+struct seek_options {
+    enum nodedb_kind kind; /* NODEDB_SENDTARGETS or NODEDB_ISNS */
+    struct portal via;
+    unsigned ops;
+    bool login, no_wait;
+    const json_t *ifaces; /* names; none: all that are bound, or else the default one */
+    const json_t *values; /* for the record of the discovery */
+    void (*done)(void *user, const struct ids *found, const struct lunette_error *err);
+    void *user; /* both as in found_options */
+};
+void seek_start(struct iscsid *d, struct manage_call *call, const struct seek_options *o);
+/* What a discovery needs of its record and an iface. */
+int seek_config(struct iscsid *d, const struct nodedb_record *disc, const char *iface,
+                struct login_config *cfg, struct nodedb_disc_opts *opts, struct lunette_error *err);
+void seek_isns_config(const struct login_config *cfg, struct isns_config *ret);
+
+/* ---- periodic.c ----------------------------------------------------------------------------- */
+
+/* Discoveries whose records say so are repeated from now on. */
+void periodic_start(struct iscsid *d);
+/* Records of discoveries or ifaces have changed. */
+void periodic_follow(struct iscsid *d);
+void periodic_free(struct iscsid *d);
 
 #endif

@@ -48,6 +48,11 @@ int iscsid_new(struct loop *loop, const struct iscsid_config *cfg, struct iscsid
  * -errno where iscsid.conf or the initiator's name cannot be read; then all stays as it was. */
 int iscsid_reload(struct iscsid *d, struct lunette_error *err);
 
+/* Begins to tell iSNS servers that this host goes; called before iscsid_free, and again.  Returns
+ * whether there is something to wait for; the caller runs the loop meanwhile, and bounds the wait.
+ */
+bool iscsid_leave(struct iscsid *d);
+
 /* Ends it and sets *d to NULL.  Sessions and their exports stay with the data plane, and so does
  * the data plane.  Must not be called from inside a callback of the loop.  NULL is harmless. */
 void iscsid_free(struct iscsid **d);

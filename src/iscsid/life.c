@@ -184,7 +184,7 @@ static const struct manage_method life_methods[] = {
     {"session.update", session_update_method, "sid values"},
     {"session.why", session_why_method, "sid"},
     {"discovery.sendtargets", discovery_sendtargets_method, DISC},
-    {"discovery.isns", discovery_none_method, DISC},
+    {"discovery.isns", discovery_isns_method, DISC},
     {"discovery.fw", discovery_none_method, DISC},
     {"discovery.list", discovery_list_method, "type portal targets"},
     {"discovery.show", discovery_show_method, "type portal show_secrets"},
@@ -300,6 +300,7 @@ life_begin(struct iscsid *d)
     struct ids ids = {.n = 0};
 
     if (d->began || life_has_begun(d)) {
+        d->took_over |= !d->began;
         life_note_begun(d);
         d->began = true;
         return;
@@ -392,6 +393,7 @@ life_on_ready(struct iscsid *d)
     sysfs_ready(d->sysfs);
     life_let_in(d);
     life_begin(d);
+    periodic_start(d);
 }
 
 static void
@@ -543,6 +545,7 @@ iscsid_new(struct loop *loop, const struct iscsid_config *cfg, struct iscsid **r
     d->cfg = *cfg;
     list_init(&d->jobs);
     list_init(&d->readers);
+    list_init(&d->periodics);
     loop_work_init(&d->found_work, life_on_found);
     loop_timer_init(&d->open_timer, life_on_open_timer);
     loop_timer_init(&d->end_timer, life_on_end_timer);
@@ -565,6 +568,7 @@ iscsid_reload(struct iscsid *d, struct lunette_error *err)
         return r;
     login_gate_set_max(&d->gate, (uint32_t)nodedb_record_num(&d->conf, NODEDB_MAX_LOGINS));
     records_all_changed(d);
+    periodic_follow(d);
     return 0;
 }
 
@@ -581,6 +585,7 @@ iscsid_free(struct iscsid **daemon)
 
         j->drop(j);
     }
+    periodic_free(d);
     loop_timer_stop(d->loop, &d->open_timer);
     loop_timer_stop(d->loop, &d->end_timer);
     loop_defer_cancel(&d->found_work);

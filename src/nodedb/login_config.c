@@ -82,6 +82,11 @@ static const struct to_field disc_fields[] = {
     DOPT(NODEDB_D_ACTIVE_TIMEOUT, AS_U32, text_timeout_ms, MS_PER_S),
 };
 
+static const struct to_field isns_fields[] = {
+    DOPT(NODEDB_ISNS_USE_DISCOVERYD, AS_BOOL, periodic, 1),
+    DOPT(NODEDB_ISNS_POLL_INTERVAL, AS_I32, poll_s, 1),
+};
+
 /* The keys of the two kinds of records that mean the same. */
 struct account_keys {
     enum nodedb_key_id method, user, password, user_in, password_in, algs;
@@ -341,16 +346,23 @@ nodedb_to_discovery_config(const struct nodedb_record *disc, const struct nodedb
                            struct login_config *cfg, struct nodedb_disc_opts *opts,
                            struct lunette_error *err)
 {
+    bool isns = disc->kind == NODEDB_ISNS;
     int e;
 
-    assert(disc->kind == NODEDB_SENDTARGETS);
+    assert(disc->kind == NODEDB_SENDTARGETS || disc->kind == NODEDB_ISNS);
     login_config_init(cfg);
     *opts = (struct nodedb_disc_opts){.periodic = false};
     cfg->discovery = true;
     cfg->portal.port = (uint16_t)nodedb_record_num(disc, NODEDB_D_PORT);
     NODEDB_COPY(cfg->portal.host, nodedb_record_text(disc, NODEDB_D_ADDRESS));
-    e = take_fields(disc, disc_fields, sizeof(disc_fields) / sizeof(disc_fields[0]), cfg, opts,
-                    err);
+    if (isns)
+        e = take_fields(disc, isns_fields, sizeof(isns_fields) / sizeof(isns_fields[0]), cfg, opts,
+                        err);
+    else
+        e = take_fields(disc, disc_fields, sizeof(disc_fields) / sizeof(disc_fields[0]), cfg, opts,
+                        err);
+    if ((int32_t)opts->poll_s < 0)
+        opts->poll_s = 0;
     if (e == 0 && iface != NULL)
         e = take_iface(iface, who, cfg, err);
     if (e == 0 && iface != NULL)
@@ -360,7 +372,7 @@ nodedb_to_discovery_config(const struct nodedb_record *disc, const struct nodedb
         NODEDB_COPY(cfg->initiator_name, who->name);
         NODEDB_COPY(cfg->initiator_alias, who->alias);
     }
-    if (e == 0)
+    if (e == 0 && !isns)
         e = take_auth(disc, &disc_account, conf, cfg, err);
     return check_or_wipe(e, disc, cfg, err);
 }

@@ -66,7 +66,8 @@ struct nodedb_disc_opts {
     struct nodedb_binding bind;
 };
 
-/* Fills in the login of a SendTargets discovery, and how it is repeated. */
+/* Fills in the login of a SendTargets discovery, and how it is repeated.  Of an iSNS discovery,
+ * which has no login, it is the server, the initiator's name and the socket. */
 int nodedb_to_discovery_config(const struct nodedb_record *disc, const struct nodedb_record *iface,
                                const struct nodedb_record *conf, const struct nodedb_initiator *who,
                                struct login_config *cfg, struct nodedb_disc_opts *opts,

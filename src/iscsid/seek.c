@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: MIT */
+/* One discovery: SendTargets or a question to an iSNS server, by each iface in turn.  An iface by
+ * which nothing is reached does not keep the others from it. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "iscsid/internal.h"
+
+struct seek {
+    struct job job;
+    struct seek_options o; /* without ifaces and values, which are borrowed */
+    json_t *ifaces;        /* names */
+    size_t at;             /* the iface whose turn it is */
+    unsigned answered;     /* ifaces by which there was an answer */
+    struct nodedb_record disc;
+    bool has_disc, is_new;
+    struct control_discovery *discovery;
+    struct isns_query *query;
+    struct found *found;
+    struct lunette_error why; /* of the first iface that has failed */
+};
+
+static void
+seek_free(struct seek *s)
+{
+    control_discovery_free(&s->discovery);
+    isns_query_free(&s->query);
+    if (s->found != NULL)
+        found_free(s->found);
+    job_finish(&s->job);
+    if (s->has_disc)
+        nodedb_record_fini(&s->disc);
+    json_decref(s->ifaces);
+    free(s);
+}
+
+/* What was found is a job of its own. */
+static void
+seek_drop(struct job *j)
+{
+    struct seek *s = container_of(j, struct seek, job);
+
+    s->found = NULL;
+    seek_free(s);
+}
+
+/* The code of the API that fits best: what an iSNS server refuses has its own. */
+static enum manage_code
+seek_code(const struct seek *s, const struct lunette_error *err)
+{
+    if (s->o.kind == NODEDB_ISNS && (err->code == -EREMOTEIO || err->domain == LUNETTE_DOM_PROTO))
+        return strncmp(err->msg, "registration", 12) == 0 ? MANAGE_ISNS_REGISTRATION
+                                                          : MANAGE_ISNS_QUERY;
+    return say_code(err);
+}
+
+/* Tells who asked, and frees s. */
+static void
+seek_fail(struct seek *s, const struct lunette_error *err)
+{
+    if (s->job.call == NULL)
+        s->o.done(s->o.user, NULL, err);
+    else if (err->domain == LUNETTE_DOM_CONNECT || err->domain == LUNETTE_DOM_TIMEOUT)
+        manage_fail(s->job.call, say_code(err), "cannot make connection to %s: %s", s->o.via.host,
+                    err->msg);
+    else
+        manage_fail(s->job.call, seek_code(s, err), "%s", err->msg);
+    seek_free(s);
+}
+
+/* All ifaces have had their turn. */
+static void
+seek_end(struct seek *s)
+{
+    struct iscsid *d = s->job.d;
+    struct found *found = s->found;
+    struct manage_call *call = s->job.call;
+    struct lunette_error why;
+
+    if (s->answered == 0) {
+        why = s->why;
+        seek_fail(s, &why);
+    } else if (s->o.ops != 0 && s->is_new && nodedb_disc_write(d->db, &s->disc, &why) < 0) {
+        seek_fail(s, &why);
+    } else {
+        bool is_new = s->o.ops != 0 && s->is_new;
+
+        s->found = NULL;
+        seek_free(s);
+        found_start(found, call);
+        if (is_new)
+            periodic_follow(d);
+    }
+}
+
+static const char *
+seek_iface(const struct seek *s)
+{
+    return json_string_value(json_array_get(s->ifaces, s->at));
+}
+
+static void
+seek_iface_failed(struct seek *s, const struct lunette_error *err)
+{
+    if (json_array_size(s->ifaces) > 1)
+        log_line(s->job.d->loop->log, LOG_LEVEL_WARN, "discovery at %s by iface %s: %s",
+                 s->o.via.host, seek_iface(s), err->msg);
+    if (s->why.code == 0)
+        s->why = *err;
+}
+
+static void seek_go_on(struct seek *s);
+
+/* r is what has become of an answer. */
+static void
+seek_answered(struct seek *s, int r, const struct lunette_error *err)
+{
+    if (r < 0)
+        seek_iface_failed(s, err);
+    else
+        s->answered++;
+    s->at++;
+    seek_go_on(s);
+}
+
+static void
+seek_on_targets(void *user, struct discovery_result *res, const struct lunette_error *err)
+{
+    struct lunette_error why = err != NULL ? *err : (struct lunette_error){.code = 0};
+    struct seek *s = user;
+
+    if (err == NULL) {
+        (void)found_add_targets(s->found, seek_iface(s), res, &why);
+        discovery_result_free(res);
+    }
+    control_discovery_free(&s->discovery);
+    seek_answered(s, why.code, &why);
+}
+
+static void
+seek_on_portals(void *user, struct isns_targets *found, const struct lunette_error *err)
+{
+    struct lunette_error why = err != NULL ? *err : (struct lunette_error){.code = 0};
+    struct seek *s = user;
+
+    if (err == NULL) {
+        (void)found_add_portals(s->found, seek_iface(s), found, &why);
+        isns_targets_free(found);
+    }
+    isns_query_free(&s->query);
+    seek_answered(s, why.code, &why);
+}
+
+int
+seek_config(struct iscsid *d, const struct nodedb_record *disc, const char *name,
+            struct login_config *cfg, struct nodedb_disc_opts *opts, struct lunette_error *err)
+{
+    struct nodedb_record iface;
+    int r = nodedb_iface_read(d->db, name, &iface, err);
+
+    if (r < 0)
+        return r;
+    r = nodedb_to_discovery_config(disc, &iface, &d->conf, &d->who, cfg, opts, err);
+    nodedb_record_fini(&iface);
+    if (r < 0)
+        return r;
+    r = nodedb_bind(&opts->bind, SYS_NET, cfg, err);
+    if (r < 0)
+        login_config_wipe(cfg);
+    return r;
+}
+
+void
+seek_isns_config(const struct login_config *cfg, struct isns_config *ret)
+{
+    memset(ret, 0, sizeof(*ret)); /* configurations are compared as bytes */
+    ret->server = cfg->portal;
+    ret->sock = cfg->sock;
+    memcpy(ret->source, cfg->initiator_name, sizeof(ret->source));
+}
+
+static int
+seek_ask(struct seek *s, struct lunette_error *err)
+{
+    struct discovery_callbacks cb = {.done = seek_on_targets, .user = s};
+    struct nodedb_disc_opts opts;
+    struct isns_config isns;
+    struct login_config cfg;
+    int r = seek_config(s->job.d, &s->disc, seek_iface(s), &cfg, &opts, err);
+
+    if (r < 0)
+        return r;
+    cb.text_timeout_ms = opts.text_timeout_ms;
+    if (s->o.kind == NODEDB_ISNS) {
+        seek_isns_config(&cfg, &isns);
+        r = isns_query(s->job.d->loop, &isns, seek_on_portals, s, &s->query, err);
+    } else {
+        r = control_discover(s->job.d->control, &cfg, NULL, &cb, &s->discovery, err);
+    }
+    login_config_wipe(&cfg);
+    return r;
+}
+
+/* Asks by the next iface, or ends. */
+static void
+seek_go_on(struct seek *s)
+{
+    struct lunette_error err;
+
+    for (; s->at < json_array_size(s->ifaces); s->at++) {
+        err = (struct lunette_error){.code = 0};
+        if (seek_ask(s, &err) == 0)
+            return;
+        seek_iface_failed(s, &err);
+    }
+    seek_end(s);
+}
+
+/* ---- the beginning -------------------------------------------------------------------------- */
+
+static int
+seek_add_iface(void *user, struct nodedb_record *r)
+{
+    const char *name = nodedb_record_text(r, NODEDB_IFACE_NAME);
+    const char *transport = nodedb_record_text(r, NODEDB_IFACE_TRANSPORT);
+
+    if (!nodedb_iface_reserved(name) && (transport[0] == '\0' || strcmp(transport, "tcp") == 0) &&
+        json_array_size(user) < IFACES_MAX)
+        (void)json_array_append_new(user, json_string(name));
+    return 0;
+}
+
+/* As with open-iscsi: where no iface is named, all that somebody has made are used. */
+static int
+seek_ifaces(struct seek *s, const json_t *named, struct lunette_error *err)
+{
+    int r = 0;
+
+    if (json_array_size(named) > 0)
+        s->ifaces = json_deep_copy(named);
+    else
+        s->ifaces = json_array();
+    if (json_array_size(named) == 0)
+        r = nodedb_ifaces(s->job.d->db, seek_add_iface, s->ifaces, err);
+    if (r == 0 && json_array_size(s->ifaces) == 0)
+        (void)json_array_append_new(s->ifaces, json_string("default"));
+    if (r == 0 && json_array_size(s->ifaces) == 0) {
+        say_no_memory(err);
+        return -ENOMEM;
+    }
+    return r;
+}
+
+/* The record of the discovery, or a new one, and what it is to be changed by. */
+static int
+seek_record(struct seek *s, const json_t *values, struct lunette_error *err)
+{
+    struct iscsid *d = s->job.d;
+    int r = nodedb_disc_read(d->db, s->o.kind, &s->o.via, &s->disc, err);
+
+    s->is_new = r == -ENOENT;
+    if (s->is_new)
+        r = nodedb_disc_init(&s->disc, s->o.kind, &s->o.via, &d->conf, err);
+    s->has_disc = r == 0;
+    return r == 0 ? records_set(&s->disc, values, err) : r;
+}
+
+void
+seek_start(struct iscsid *d, struct manage_call *call, const struct seek_options *o)
+{
+    struct found_options found = {
+        .source = o->kind == NODEDB_ISNS ? NODEDB_BY_ISNS : NODEDB_BY_SENDTARGETS,
+        .via = o->via,
+        .ops = o->ops,
+        .login = o->login,
+        .no_wait = o->no_wait,
+        .done = o->done,
+        .user = o->user,
+    };
+    struct lunette_error err = {.code = 0};
+    struct seek *s = calloc(1, sizeof(*s));
+    int r;
+
+    if (s == NULL) {
+        say_no_memory(&err);
+        if (call != NULL)
+            say_fail(call, &err);
+        else
+            o->done(o->user, NULL, &err);
+        return;
+    }
+    s->o = *o;
+    s->o.ifaces = s->o.values = NULL;
+    job_begin(&s->job, d, call, seek_drop);
+    s->found = found_new(d, &found);
+    if (s->found == NULL)
+        say_no_memory(&err);
+    r = s->found == NULL ? -ENOMEM : seek_ifaces(s, o->ifaces, &err);
+    if (r == 0)
+        r = seek_record(s, o->values, &err);
+    if (r < 0)
+        seek_fail(s, &err);
+    else
+        seek_go_on(s);
+}
