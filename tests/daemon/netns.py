@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """iscsid in a network namespace, with two links to a target in another one: what ifaces are bound to,
-addresses of IPv6 that are link-local."""
+addresses of IPv6 that are link-local; and questions to iSNS servers, and discoveries that are repeated."""
 import json
 import os
+import shutil
 import subprocess
 import sys
+import time
 
 from world import BIN, IQN, Load, Target, World, run, sessions, wait_for
 
@@ -158,7 +160,123 @@ def link_local():
         w.adm("-m", "discovery", "-t", "st", "-p", "[fe80::0:2]:3260", "-I", "default", rc=4)
 
 
-CASES = (two_ifaces, addresses, link_local)
+class Isns:
+    """Debian's server, and isnsadm, which registers targets with it as their owner would."""
+
+    def __init__(self, w):
+        self.w = w
+        self.conf = w.tmp / "isnsd.conf"
+        self.conf.write_text(f"SourceName = iqn.2026-11.example:isnsd\nDatabase = {w.tmp}/isns\nPIDFile = {w.tmp}/pid\n"
+                             f"ControlSocket = {w.tmp}/isnsctl\nSecurity = 0\nDefaultDiscoveryDomain = 1\n"
+                             "RegistrationPeriod = 10m\nSLPRegister = 0\nSCNTimeout = 5\n")
+        self.up()
+
+    def up(self):
+        with open(self.w.tmp / "isnsd.log", "a", encoding="utf-8") as log:
+            self.p = self.w.start(["isnsd", "-f", "-c", self.conf], stdout=log, stderr=log)
+        wait_for("isnsd answers", 10, lambda: self.adm("iqn.2026-11.example:isnsd", "--list", "nodes", check=False)
+                 .returncode == 0)
+
+    def adm(self, source, *args, check=True):
+        conf = self.w.tmp / "isnsadm.conf"
+        conf.write_text(f"SourceName = {source}\nServerAddress = 127.0.0.1\nSecurity = 0\n"
+                        f"ControlSocket = {self.w.tmp}/isnsctl\n")
+        return subprocess.run(["isnsadm", "-c", str(conf), *args], check=check, timeout=20, capture_output=True,
+                              text=True)
+
+    def register(self, target, portal="127.0.0.1:3260"):
+        self.adm(target, "--register", f"entity=of-{target[-5:]}", f"target={target}", f"portal={portal}")
+
+    def deregister(self, target):
+        self.adm(target, "--deregister", f"eid=of-{target[-5:]}")
+
+    def nodes(self):
+        return self.adm("iqn.2026-11.example:isnsd", "--list", "nodes").stdout
+
+
+def isns():
+    """A question to isnsd, and what it refuses."""
+    with World() as w:
+        ip("link", "set", "lo", "up")
+        Target(w, "--target", IQN, *LUNS, port=3260)
+        api = w.up()
+        w.adm("-m", "discovery", "-t", "isns", "-p", "127.0.0.1", rc=4)
+        server = Isns(w)
+        w.adm("-m", "discovery", "-t", "isns", "-p", "127.0.0.1", rc=21)
+        server.register(IQN)
+        found = w.adm("-m", "discovery", "-t", "isns", "-p", "127.0.0.1", "-l")
+        assert found.startswith(f"127.0.0.1:3260,1 {IQN}\n"), found
+        assert sessions(api)[IQN]["state"] == "LOGGED_IN"
+        assert list(w.root.rglob("isns/127.0.0.1,3205/isns_config")), "the discovery has no record"
+        assert "Initiator" not in server.nodes()
+        tree = w.adm("-m", "discovery", "-P", "1")
+        assert "iSNS:" in tree and IQN in tree.split("iSNS:")[1], tree
+
+
+def isns_changes():
+    """Registered with isnsd, which tells of a new target: it is logged in to, and nothing else is undone."""
+    with World() as w:
+        ip("link", "set", "lo", "up")
+        Target(w, "--target", IQN, *LUNS, "--target", IQN + "2", *LUNS, "--target", IQN + "3", *LUNS, "--listen",
+               "127.0.0.2:3260", "--listen", "127.0.0.3:3260", port=3260)
+        server = Isns(w)
+        server.register(IQN)
+        api = w.up()
+        disc = ("-m", "discoverydb", "-t", "isns", "-p", "127.0.0.1")
+        w.adm(*disc, "-o", "new")
+        w.adm(*disc, "-o", "update", "-n", "discovery.isns.use_discoveryd", "-v", "Yes")
+        wait_for("what was there is logged in to", 20, lambda: IQN in sessions(api))
+        wait_for("isnsd knows the initiator", 10, lambda: "Initiator" in server.nodes())
+        w.adm("-m", "node", "-T", IQN, "-u")
+        w.adm("-m", "node", "-T", IQN, "-o", "update", "-n", "node.session.cmds_max", "-v", "64")
+        server.register(IQN + "2", "127.0.0.2:3260")  # with isnsd, a portal is of one entity
+        wait_for("what has come is logged in to", 20, lambda: IQN + "2" in sessions(api))
+        assert IQN not in sessions(api), "somebody has logged out of it"
+        values = dict(api.ask("node.show", target=IQN)["nodes"][0]["values"])
+        assert values["node.session.cmds_max"] == "64", values
+        # What goes stays as it is, and is logged.
+        server.deregister(IQN + "2")
+        log = w.tmp / "iscsid.log"
+        wait_for("it is missed", 20, lambda: f"does not tell of {IQN}2" in log.read_text())
+        assert IQN + "2" in sessions(api)
+        # Another process of the daemon logs in to nothing that was known.
+        w.kill()
+        api = w.up()
+        server.register(IQN + "3", "127.0.0.3:3260")
+        wait_for("a third one", 20, lambda: IQN + "3" in sessions(api))
+        assert sorted(sessions(api)) == [IQN + "2", IQN + "3"], sessions(api)
+        w.daemon.terminate()
+        assert w.daemon.wait(20) == 0
+        assert "Initiator" not in server.nodes(), "it has not deregistered"
+
+
+def periodic():
+    """SendTargets that is repeated: new targets are logged in to, in a poll interval."""
+    with World() as w:
+        ip("link", "set", "lo", "up")
+        t = Target(w, "--target", IQN, *LUNS, port=3260)
+        api = w.up()
+        disc = ("-m", "discoverydb", "-t", "st", "-p", t.portal)
+        w.adm(*disc, "-o", "new")
+        w.adm(*disc, "-o", "update", "-n", "discovery.sendtargets.discoveryd_poll_inval", "-v", "1")
+        w.adm(*disc, "-o", "update", "-n", "discovery.sendtargets.use_discoveryd", "-v", "Yes")
+        wait_for("the first one", 20, lambda: IQN in sessions(api))
+        w.adm("-m", "node", "-T", IQN, "-u")
+        t.p.kill()
+        t.p.wait()
+        log = w.tmp / "iscsid.log"
+        wait_for("a failure is logged", 20, lambda: "the repeated discovery at" in log.read_text())
+        t.options = ("--target", IQN, *LUNS, "--target", IQN + "2", *LUNS)
+        t.up(3260)
+        wait_for("the second one", 20, lambda: IQN + "2" in sessions(api))
+        assert IQN not in sessions(api), "somebody has logged out of it"
+        w.adm(*disc, "-o", "update", "-n", "discovery.sendtargets.use_discoveryd", "-v", "No")
+        asked = t.text().count("logged in for discovery")
+        time.sleep(2.5)
+        assert t.text().count("logged in for discovery") <= asked + 1, "it goes on"
+
+
+CASES = (two_ifaces, addresses, link_local, isns, isns_changes, periodic)
 
 if __name__ == "__main__":
     if os.environ.get("IN_NETNS") != "yes":
@@ -171,4 +289,7 @@ if __name__ == "__main__":
             sys.exit(77)
         os.execvpe("unshare", [*new, "sh", "-c", 'mount -t sysfs none /sys && exec "$@"', "sh", sys.executable,
                                os.path.abspath(__file__), *sys.argv[1:]], {**os.environ, "IN_NETNS": "yes"})
+    if not shutil.which("isnsd") or not shutil.which("isnsadm"):
+        print("no open-isns here: isns and isns_changes are left out")
+        CASES = [case for case in CASES if not case.__name__.startswith("isns")]
     run(CASES)
