@@ -195,6 +195,33 @@ METHOD(iface_apply_method)
 
 /* ---- hosts ---------------------------------------------------------------------------------- */
 
+/* What the iface of a session says, as far as it says something. */
+static void
+host_say_iface(struct iscsid *d, json_t *o, const char *name)
+{
+    static const struct {
+        const char *member;
+        enum nodedb_key_id key;
+    } told[] = {
+        {"transport", NODEDB_IFACE_TRANSPORT},         {"ipaddress", NODEDB_IFACE_IPADDRESS},
+        {"hwaddress", NODEDB_IFACE_HWADDRESS},         {"netdev", NODEDB_IFACE_NETDEV},
+        {"initiatorname", NODEDB_IFACE_INITIATORNAME},
+    };
+    struct nodedb_record r;
+
+    say_put(o, "transport", json_string("tcp"));
+    say_put(o, "initiatorname", say_text(d->who.name));
+    if (nodedb_iface_read(d->db, name[0] != '\0' ? name : "default", &r, NULL) < 0)
+        return;
+    for (size_t i = 0; i < sizeof(told) / sizeof(told[0]); i++) {
+        const char *text = nodedb_record_text(&r, told[i].key);
+
+        if (text[0] != '\0')
+            say_put(o, told[i].member, say_text(text));
+    }
+    nodedb_record_fini(&r);
+}
+
 METHOD(host_list_method)
 {
     struct iscsid *d = user;
@@ -207,8 +234,7 @@ METHOD(host_list_method)
         say_put(o, "number", json_integer(info.sid));
         say_put(o, "sid", json_integer(info.sid));
         say_put(o, "state", json_string(info.state == CONTROL_IS_UP ? "running" : "recovery"));
-        say_put(o, "transport", json_string("tcp"));
-        say_put(o, "initiatorname", say_text(d->who.name));
+        host_say_iface(d, o, control_node_name(n)->iface);
         (void)json_array_append_new(hosts, o);
     }
     manage_reply(call, json_pack("{s:o}", "hosts", hosts));

@@ -84,6 +84,8 @@ def two_ifaces():
         assert s["by1"]["iface"]["initiatorname"] == "iqn.2026-11.example:by1", s["by1"]["iface"]
         assert s["by0"]["iface"]["initiatorname"] != "iqn.2026-11.example:by1", s["by0"]["iface"]
         assert (s["by0"]["iface"]["netdev"], s["by1"]["iface"]["netdev"]) == ("a0", "a1"), s
+        hosts = {h["netdev"]: h for h in api.ask("host.list")["hosts"]}
+        assert hosts["a1"]["initiatorname"] == "iqn.2026-11.example:by1" and "a0" in hosts, hosts
         for name, dev, other in (("by0", "a0", "a1"), ("by1", "a1", "a0")):
             lines = w.adm("-m", "session", "-r", s[name]["sid"], "--export", "nbd").splitlines()
             at = sent(dev), sent(other)
