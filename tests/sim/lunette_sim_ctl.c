@@ -113,8 +113,10 @@ on_found(void *user, const struct iscsi_reply *rep)
     struct lunette_error why;
 
     if (se->missed) { /* the reply may be older than what has happened */
+        ls_memory_pause(true);
         if (ask_for(se) < 0)
             ls_fail(se->w, "a control plane cannot ask");
+        ls_memory_pause(false);
         return;
     }
     se->w->ctl.adoptions--;

@@ -14,14 +14,16 @@
 static void
 make_url(struct ls_world *w, struct ls_session *se)
 {
-    char portal[64], lun[16] = "";
+    char portal[64], lun[16] = "", isid[24] = "";
 
     if (!w->plan.shared)
         (void)snprintf(lun, sizeof(lun), "/%u", se->index);
-    (void)snprintf(se->url, sizeof(se->url), "iscsi://%s%s/" LS_NODE "%s%s%s",
+    if (w->plan.reserves) /* for the port of the next opening to be the same */
+        (void)snprintf(isid, sizeof(isid), "&isid=80000000000%u", se->index);
+    (void)snprintf(se->url, sizeof(se->url), "iscsi://%s%s/" LS_NODE "%s%s%s%s",
                    w->plan.chap ? "initiator%a-secret-of-ours@" : "",
                    sock_addr_format(&w->portal[w->moved], portal, sizeof(portal)), lun,
-                   w->plan.options,
+                   w->plan.options, isid,
                    w->plan.chap ? "&target_user=target&target_password=another-secret-1" : "");
 }
 

@@ -201,8 +201,7 @@ plan_old_path(struct ls_plan *p, uint64_t *x)
     }
 }
 
-/* The target stays and stays the same one, and so do the sessions; and it has turns while a call
- * waits. */
+/* The target stays, stays the same one, and has turns while a call waits. */
 static bool
 may_reserve(const struct ls_plan *p)
 {

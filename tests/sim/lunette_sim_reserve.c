@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/sim/lunette_sim_reserve.c - a program that reserves its LUNs: what it has reserved once is
  * its own however often the connection is lost, since a session comes back with its ISID, which is
- * the port that the target knows the holder by.  Nobody else writes there meanwhile, and the
- * program itself is never refused.
+ * the port that the target knows the holder by.  The program is never refused.  It says the ISID in
+ * its URLs, so that a session that it closes and opens again is that of the same port.
  *
- * That holds for sessions that come back, of a target that stays: ls_plan.reserves says so.
+ * All that holds for a target that stays: ls_plan.reserves says so.
  */
 #include <errno.h>
 
