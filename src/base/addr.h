@@ -36,8 +36,8 @@ const char *portal_read(const char *text, size_t len, struct portal *ret);
  * an address exists once on every link, and the system cannot tell which is meant. */
 bool portal_lacks_scope(const struct portal *p);
 
-/* Gives p, where it is a link-local address, the scope of the portal that told of p.  A scope that p
- * has been told with is replaced: it is what the other host calls its link (RFC 4007 6, 11.2). */
+/* Gives p, where it is a link-local address, the scope of the portal that told of p.  A scope that
+ * p has been told with is replaced: it is what the other host calls its link (RFC 4007 6, 11.2). */
 void portal_take_scope(struct portal *p, const struct portal *via);
 
 /* Writes "host:port" with the NUL, an IPv6 address in brackets, and cuts it where size is less than

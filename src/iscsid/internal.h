@@ -57,6 +57,7 @@ struct iscsid {
     struct list readers; /* struct node_read; the first one reads, the others wait for it */
     struct loop_work
         found_work; /* sessions that were found get the configuration of their records */
+    struct loop_work follow_work; /* discovery records have changed: what is repeated does, too */
     struct loop_timer open_timer; /* callers are let in, though the data plane is not there */
     bool open;                    /* they are */
     unsigned open_tries;

@@ -470,6 +470,12 @@ life_on_found(struct loop_work *w)
 }
 
 static void
+life_on_follow(struct loop_work *w)
+{
+    periodic_follow(container_of(w, struct iscsid, follow_work));
+}
+
+static void
 life_on_open_timer(struct loop_timer *t)
 {
     life_let_in(container_of(t, struct iscsid, open_timer));
@@ -547,6 +553,7 @@ iscsid_new(struct loop *loop, const struct iscsid_config *cfg, struct iscsid **r
     list_init(&d->readers);
     list_init(&d->periodics);
     loop_work_init(&d->found_work, life_on_found);
+    loop_work_init(&d->follow_work, life_on_follow);
     loop_timer_init(&d->open_timer, life_on_open_timer);
     loop_timer_init(&d->end_timer, life_on_end_timer);
     login_gate_init(&d->gate, loop, LOGIN_GATE_MAX);
@@ -589,6 +596,7 @@ iscsid_free(struct iscsid **daemon)
     loop_timer_stop(d->loop, &d->open_timer);
     loop_timer_stop(d->loop, &d->end_timer);
     loop_defer_cancel(&d->found_work);
+    loop_defer_cancel(&d->follow_work);
     control_free(&d->control);
     plane_stop(&d->plane);
     manage_server_free(&d->manage);

@@ -90,7 +90,7 @@ seek_end(struct seek *s)
         seek_free(s);
         found_start(found, call);
         if (is_new)
-            periodic_follow(d);
+            loop_defer(d->loop, &d->follow_work);
     }
 }
 

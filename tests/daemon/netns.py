@@ -37,6 +37,8 @@ class Far(Target):
 def links(w):
     """Links N of a0 and a1 here, to b0 and b1 there: 10.9.N.1 to 10.9.N.2, fe80::N:1 to fe80::N:2."""
     far = w.start(["unshare", "--net", "sleep", "300"]).pid
+    # The links of an earlier case go with its namespace, some time after its last process.
+    wait_for("the links of before are gone", 20, lambda: "veth" not in ip("-d", "link"))
     here = os.readlink("/proc/self/ns/net")
     wait_for("the other namespace", 10, lambda: os.readlink(f"/proc/{far}/ns/net") != here)
     for n in (0, 1):
