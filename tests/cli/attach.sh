@@ -8,7 +8,7 @@ here=$(realpath "$(dirname "$0")")
 head -c 1M /dev/urandom > d0
 serve --target $iqn:t --lun file:d0 --lun ram:1M,lun=7
 U=iscsi://$portal/$iqn:t
-B() { exec env --default-signal=INT "$LUNETTE_BIN/lunette" "$@"; }
+B() { exec env --default-signal=INT,HUP "$LUNETTE_BIN/lunette" "$@"; }
 begin() { # ARGUMENT...: in the background, until it says where the LUN is
     : > out
     B attach "$@" > out 2> err & p=$!
