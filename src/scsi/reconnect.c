@@ -370,7 +370,9 @@ reconnect_lost(struct scsi_sdev *s)
     struct sdev_reconnect *rc = &s->rc;
 
     sdev_reconnect_stop(s);
-    if (!rc->lost)
+    /* A unit that has answered, if only that it is not of use, has had its requests fail: those
+     * that come now wait for a session of their own. */
+    if (!rc->lost || (s->dev.state == SDEV_TRANSPORT_OFFLINE && s->why_code != -ENOTCONN))
         rc->lost_ns = t->loop->now_ns;
     rc->lost = true;
     if (t->host->patience_ns == 0 || t->loop->now_ns - rc->lost_ns < t->host->patience_ns) {

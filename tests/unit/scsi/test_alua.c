@@ -409,6 +409,33 @@ test_standby_after_a_login(void **state)
     fd_close(&d);
 }
 
+/* The time for which a unit may be lost does not go on while its path is in standby. */
+static void
+test_lost_after_standby(void **state)
+{
+    struct io io;
+    struct flun *l;
+
+    (void)state;
+    l = alua_open(ALUA_OPTIMIZED);
+    d.f.h.patience_ns = SEC(10);
+    fh_state(&d.f, SCSI_HOST_BLOCKED);
+    l->alua = ALUA_STANDBY;
+    fh_state(&d.f, SCSI_HOST_RUNNING);
+    fake_advance(&d.f.loop, SEC(20));
+    assert_int_equal(io_run(&d, BDEV_WRITE, 0, 4096, 0), -EHOSTUNREACH);
+    fh_state(&d.f, SCSI_HOST_BLOCKED);
+    io_submit(&d, &io, BDEV_WRITE, 0, 4096, 0);
+    fake_advance(&d.f.loop, SEC(5));
+    assert_int_equal(io.done, 0);
+    l->alua = ALUA_OPTIMIZED;
+    fh_state(&d.f, SCSI_HOST_RUNNING);
+    fake_advance(&d.f.loop, SEC(1));
+    assert_int_equal(io.done, 1);
+    assert_int_equal(io.r.result.err, 0);
+    fd_close(&d);
+}
+
 static void
 test_session_lost_in_transition(void **state)
 {
@@ -640,6 +667,7 @@ main(void)
         cmocka_unit_test(test_unit_attentions),
         cmocka_unit_test(test_another_port_after_a_login),
         cmocka_unit_test(test_standby_after_a_login),
+        cmocka_unit_test(test_lost_after_standby),
         cmocka_unit_test(test_session_lost_in_transition),
         cmocka_unit_test(test_odd_answers),
         cmocka_unit_test(test_no_answer),
