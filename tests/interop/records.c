@@ -38,8 +38,9 @@ portal_of(char **a)
     return p;
 }
 
+/* Frees it, too. */
 static int
-print(const struct nodedb_record *r)
+print(struct nodedb_record *r)
 {
     char *text;
     size_t len;
@@ -48,6 +49,7 @@ print(const struct nodedb_record *r)
         return 1;
     fputs(text, stdout);
     nodedb_text_free(&text);
+    nodedb_record_fini(r);
     return 0;
 }
 
@@ -74,13 +76,13 @@ add(struct nodedb *db, char **a)
 {
     struct nodedb_id id = id_of(a);
     struct nodedb_record iface, r;
-    int e = nodedb_iface_read(db, id.iface, &iface, &err);
 
-    if (e == 0)
-        e = nodedb_node_init(&r, &id, &iface, NULL, &err);
-    if (e == 0)
-        e = nodedb_node_write(db, &r, &err);
-    return e < 0 ? die() : 0;
+    if (nodedb_iface_read(db, id.iface, &iface, &err) < 0 ||
+        nodedb_node_init(&r, &id, &iface, NULL, &err) < 0 || nodedb_node_write(db, &r, &err) < 0)
+        return die();
+    nodedb_record_fini(&iface);
+    nodedb_record_fini(&r);
+    return 0;
 }
 
 static int
@@ -110,7 +112,12 @@ disc(struct nodedb *db, bool make, char **a)
 
     if (e == 0 && make)
         e = nodedb_disc_write(db, &r, &err);
-    return e < 0 ? die() : make ? 0 : print(&r);
+    if (e < 0)
+        return die();
+    if (!make)
+        return print(&r);
+    nodedb_record_fini(&r);
+    return 0;
 }
 
 static int
