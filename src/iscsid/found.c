@@ -101,7 +101,7 @@ found_write(struct found *f, struct lunette_error *err)
     struct nodedb_discovered d = {
         .source = f->o.source,
         .via = &f->o.via,
-        .ids = f->ids.id + f->at,
+        .ids = n > 0 ? f->ids.id + f->at : NULL,
         .nids = n < FOUND_SLICE ? n : FOUND_SLICE,
         .ops = f->o.ops & ~(unsigned)NODEDB_OP_DELETE,
         .conf = &f->job.d->conf,
