@@ -10,7 +10,6 @@ session go on, each with the right data and nearly all within P99_SECONDS, and t
 target lives and ends in order.
 The program comes from $LUNETTE_BIN.  Exit: 0, 1, or 77 when there is no target.
 """
-import argparse
 import os
 import resource
 import signal
@@ -22,6 +21,7 @@ import tempfile
 import threading
 import time
 
+import by_name
 from pdu import (BUSY, DATA_OUT, GOOD, LOGIN_REQ, NOP_OUT, Out, RESERVED, SCSI_CMD, SNACK, TEXT_REQ,
                  TMF_REQ, text)
 
@@ -406,24 +406,5 @@ def run(name):
     target.stop()
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--flood", choices=sorted(FLOODS))
-    parser.add_argument("--list", action="store_true")
-    args = parser.parse_args()
-    if args.list:
-        for name in FLOODS:
-            print("%-20s %s" % (name, FLOODS[name].__doc__))
-        return 0
-    failed = 0
-    for name in [args.flood] if args.flood else FLOODS:
-        try:
-            run(name)
-        except (AssertionError, OSError, EOFError, subprocess.TimeoutExpired) as e:
-            print("FAIL %s: %s" % (name, e or repr(e)))
-            failed += 1
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(by_name.main(__doc__.splitlines()[0], "flood", FLOODS, run))

@@ -10,7 +10,6 @@ with the right data and each within LIMIT_SECONDS; the memory of the process sta
 what it was; and at SIGTERM it ends in order.
 The programs come from $LUNETTE_BIN.  Exit: 0, 1, or 77 where they are not built.
 """
-import argparse
 import os
 import random
 import signal
@@ -21,6 +20,8 @@ import sys
 import tempfile
 import threading
 import time
+
+import by_name
 
 IQN = "iqn.2026-11.example:disk"
 LUN_BYTES = 16 << 20
@@ -378,24 +379,5 @@ def run(name):
     w.end()
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--case", choices=sorted(CASES))
-    parser.add_argument("--list", action="store_true")
-    args = parser.parse_args()
-    if args.list:
-        for name in CASES:
-            print("%-20s %s" % (name, CASES[name].__doc__))
-        return 0
-    failed = 0
-    for name in [args.case] if args.case else CASES:
-        try:
-            run(name)
-        except (AssertionError, OSError, EOFError, subprocess.TimeoutExpired) as e:
-            print("FAIL %s: %s" % (name, e or repr(e)))
-            failed += 1
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(by_name.main(__doc__.splitlines()[0], "case", CASES, run))
