@@ -19,6 +19,14 @@ is_ready(const struct ls_handle *h)
     return h->lun != NULL && !h->closing && !ls_handle_leaves(h);
 }
 
+/* Each command is sent once, as nobody can tell whether it is safe to send it again. */
+static bool
+may_fail(const struct ls_world *w, int err)
+{
+    return err == -ENOLINK || err == -ENOTCONN || err == -ETIMEDOUT || err == -EBUSY ||
+           (err == -EIO && w->plan.spoils); /* its data came in spoiled */
+}
+
 static void
 reserve(struct ls_world *w, struct ls_handle *h)
 {
@@ -29,8 +37,7 @@ reserve(struct ls_world *w, struct ls_handle *h)
         lunette_pr_reserve(h->lun, KEY, TYPE, &err) == 0) {
         h->reserved = true;
         LS_COUNT(reserved, 1);
-    } else if (err.code != -ENOLINK && err.code != -ENOTCONN && err.code != -ETIMEDOUT &&
-               err.code != -EBUSY) { /* each command is sent once */
+    } else if (!may_fail(w, err.code)) {
         ls_fail(w, "LUN %u cannot be reserved: %s", h->index, err.msg);
     }
     ls_say(w, "LUN %u is reserved: %s", h->index, h->reserved ? "yes" : err.msg);
