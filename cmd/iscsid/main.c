@@ -284,6 +284,7 @@ prepare(struct program *p, struct lunette_error *err)
     if (!a->no_pid_file && (!a->foreground || a->pid_file != NULL))
         r = start_pid_file(pid_file, err);
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGCHLD, SIG_DFL); /* else iscsi-iod ends without a word, where it was ignored */
     daemon_signals(&set);
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
     raise_limit();

@@ -18,6 +18,7 @@
 #define PLANE_START_MOST_MS  30000 /* where it dies before it has answered */
 #define PLANE_AGAIN_MOST_MS  1000  /* where it dies after that: somebody waits for its sessions */
 #define PLANE_LIVED_NS       (10 * LOOP_NS_PER_S) /* a process that did so is started again at once */
+#define PLANE_SILENT_NS      (5 * LOOP_NS_PER_S)  /* a process that does not listen then is told of */
 
 extern char **environ;
 
@@ -65,6 +66,7 @@ plane_spawn_attr(posix_spawnattr_t *attr)
         return -r;
     (void)sigemptyset(&none);
     (void)sigfillset(&all);
+    /* These only refuse flags that there are not. */
     (void)posix_spawnattr_setsigmask(attr, &none);
     (void)posix_spawnattr_setsigdefault(attr, &all);
     (void)posix_spawnattr_setflags(attr, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK |
@@ -72,6 +74,7 @@ plane_spawn_attr(posix_spawnattr_t *attr)
     return 0;
 }
 
+/* It also leaves the folder in which we were started, so that it keeps no file system busy. */
 static int
 plane_spawn_files(posix_spawn_file_actions_t *files, const char *log)
 {
@@ -79,11 +82,16 @@ plane_spawn_files(posix_spawn_file_actions_t *files, const char *log)
 
     if (r != 0)
         return -r;
-    (void)posix_spawn_file_actions_addopen(files, 0, "/dev/null", O_RDONLY, 0);
-    (void)posix_spawn_file_actions_addopen(files, 1, "/dev/null", O_WRONLY, 0);
-    if (log != NULL)
-        (void)posix_spawn_file_actions_addopen(files, 2, log, O_WRONLY | O_CREAT | O_APPEND, 0600);
-    return 0;
+    r = posix_spawn_file_actions_addopen(files, 0, "/dev/null", O_RDONLY, 0);
+    if (r == 0)
+        r = posix_spawn_file_actions_addopen(files, 1, "/dev/null", O_WRONLY, 0);
+    if (r == 0 && log != NULL)
+        r = posix_spawn_file_actions_addopen(files, 2, log, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    if (r == 0)
+        r = posix_spawn_file_actions_addchdir_np(files, "/");
+    if (r != 0)
+        (void)posix_spawn_file_actions_destroy(files);
+    return -r;
 }
 
 static int
@@ -112,6 +120,22 @@ plane_spawn(struct plane *p, char **env)
     return r;
 }
 
+static void
+plane_tell_ended(const struct plane *p, int status)
+{
+    const char *log = p->cfg.log != NULL ? p->cfg.log : "";
+    const char *where = log[0] != '\0' ? "; what it has said is in " : "";
+
+    if (WIFSIGNALED(status))
+        log_line(p->loop->log, LOG_LEVEL_ERROR,
+                 "the data plane, process %ld, was killed by signal %d%s%s", (long)p->child,
+                 WTERMSIG(status), where, log);
+    else
+        log_line(p->loop->log, p->stopping ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR,
+                 "the data plane, process %ld, has ended with status %d%s%s", (long)p->child,
+                 WEXITSTATUS(status), where, log);
+}
+
 /* Has the process that was started here ended?  Says why. */
 static void
 plane_reap(struct plane *p)
@@ -121,14 +145,7 @@ plane_reap(struct plane *p)
 
     if (p->child == 0 || waitpid(p->child, &status, WNOHANG) != p->child)
         return;
-    if (WIFSIGNALED(status))
-        log_line(p->loop->log, LOG_LEVEL_ERROR,
-                 "the data plane, process %ld, was killed by signal %d", (long)p->child,
-                 WTERMSIG(status));
-    else
-        log_line(p->loop->log, p->stopping ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR,
-                 "the data plane, process %ld, has ended with status %d", (long)p->child,
-                 WEXITSTATUS(status));
+    plane_tell_ended(p, status);
     p->child = 0;
     if (p->loop->now_ns - p->started_ns > PLANE_LIVED_NS)
         p->start_delay_ms = 0;
@@ -153,7 +170,7 @@ plane_need_process(struct plane *p)
     r = env != NULL ? plane_spawn(p, env) : -ENOMEM;
     free(env);
     p->started_ns = p->loop->now_ns;
-    p->answered = false;
+    p->answered = p->told = false;
     if (r == 0) {
         log_line(p->loop->log, LOG_LEVEL_INFO, "%s is started as process %ld", p->cfg.program,
                  (long)p->child);
@@ -184,19 +201,36 @@ plane_on_retry(struct loop_timer *t)
     plane_connect(container_of(t, struct plane_link, retry));
 }
 
+/* Says once that nobody answers; of a process that was started here, when it should have come up.
+ */
+static void
+plane_tell_refused(struct plane *p, int r, bool startable)
+{
+    if (p->told)
+        return;
+    if (!startable || p->cfg.program == NULL)
+        log_line(p->loop->log, LOG_LEVEL_ERROR, "no data plane answers at %s: %s", p->cfg.socket,
+                 errno_text(r));
+    else if (p->child != 0 && p->loop->now_ns - p->started_ns > PLANE_SILENT_NS)
+        log_line(p->loop->log, LOG_LEVEL_ERROR,
+                 "process %ld, the data plane that was started, does not listen at %s; end it, and "
+                 "another one is started",
+                 (long)p->child, p->cfg.socket);
+    else
+        return;
+    p->told = true;
+}
+
 /* Nobody answers. */
 static void
 plane_refused(struct plane_link *k, int r)
 {
     struct plane *p = k->p;
+    bool startable = r == -ENOENT || r == -ECONNREFUSED;
 
     plane_reap(p);
-    if (!p->told && (p->cfg.program == NULL || (r != -ENOENT && r != -ECONNREFUSED))) {
-        log_line(p->loop->log, LOG_LEVEL_ERROR, "no data plane answers at %s: %s", p->cfg.socket,
-                 errno_text(r));
-        p->told = true;
-    }
-    if (k->index == 0 && (r == -ENOENT || r == -ECONNREFUSED))
+    plane_tell_refused(p, r, startable);
+    if (k->index == 0 && startable)
         plane_need_process(p);
     plane_again(k);
 }
@@ -268,9 +302,11 @@ plane_on_connected(void *user, int err)
     if (err == 0)
         err = stream_peer_cred(k->stream, &uid, &pid);
     if (err == 0 && uid != 0 && uid != geteuid()) {
-        log_line(p->loop->log, LOG_LEVEL_ERROR,
-                 "%s belongs to user %lu, who may not have our sessions", p->cfg.socket,
-                 (unsigned long)uid);
+        if (!p->told)
+            log_line(p->loop->log, LOG_LEVEL_ERROR,
+                     "%s belongs to user %lu, who may not have our sessions", p->cfg.socket,
+                     (unsigned long)uid);
+        p->told = true;
         err = -EPERM;
     }
     if (err == 0)

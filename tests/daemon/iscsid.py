@@ -225,6 +225,41 @@ def background():
                 os.kill(pid, signal.SIGKILL)
 
 
+def left_alone():
+    """The data plane is started again also where SIGCHLD was ignored, and keeps no folder busy."""
+    with World() as w:
+        here = w.tmp / "here"
+        here.mkdir()
+        with open(w.tmp / "iscsid.log", "a", encoding="utf-8") as log:
+            w.daemon = w.start(["/bin/sh", "-c", "trap '' CHLD; exec \"$@\"", "sh", BIN / "iscsid", "--root",
+                                w.root, "-f"], cwd=here, stdout=log, stderr=log)
+        api = w.api()
+        first = w.find_iod(api)
+        assert os.readlink(f"/proc/{first}/cwd") == "/", os.readlink(f"/proc/{first}/cwd")
+        os.kill(first, signal.SIGKILL)
+        wait_for("it is gone", 10, lambda: not alive(first))
+        assert w.find_iod(api) != first
+
+
+def mute_data_plane():
+    """A data plane that was started and does not listen is told of."""
+    with World() as w:
+        (w.tmp / "bin").mkdir()
+        shutil.copy(BIN / "iscsid", w.tmp / "bin")
+        mute = w.tmp / "bin/iscsi-iod"
+        mute.write_text("#!/bin/sh\nexec sleep 60\n")
+        mute.chmod(0o755)
+        with open(w.tmp / "iscsid.log", "a", encoding="utf-8") as log:
+            w.daemon = w.start([w.tmp / "bin/iscsid", "--root", w.root, "-f"], stdout=log, stderr=log)
+
+        def said(text):
+            return [l for l in (w.tmp / "iscsid.log").read_text().splitlines() if text in l]
+        w.iods.add(int(wait_for("it is started", 10, lambda: said("is started as process"))[0].split()[-1]))
+        wait_for("that it does not listen", 20, lambda: said("does not listen at"))
+        time.sleep(2)
+        assert len(said("does not listen at")) == 1
+
+
 def safe_logout():
     """iscsid.safe_logout keeps a session whose exports have clients."""
     with World() as w:
@@ -719,6 +754,6 @@ def many_targets():
 
 run([from_nothing, many_records, records_that_cannot_be_read, second_instance_is_refused,
      no_room_for_exports, nothing_to_export, callers_who_do_not_read, nobody_can_call, background,
-     safe_logout, service, installed, many_instances, long_names, two_control_planes, several_sessions,
+     left_alone, mute_data_plane, safe_logout, service, installed, many_instances, long_names, two_control_planes, several_sessions,
      with_tgtd, automatic, killed_under_load, data_plane_killed, cut_connections, killed_while_waiting,
      dead_target, bad_requests, odd_requests, many_targets], [one_of_many])
