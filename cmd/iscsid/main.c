@@ -261,7 +261,6 @@ static int
 prepare(struct program *p, struct lunette_error *err)
 {
     const struct iscsid_args *a = &p->args;
-    const char *pid_file;
     sigset_t set;
     int r = start_become(a->uid, a->gid, err);
 
@@ -280,9 +279,10 @@ prepare(struct program *p, struct lunette_error *err)
         return p->lock_fd;
     if (ftruncate(p->lock_fd, 0) == 0)
         (void)dprintf(p->lock_fd, "%ld\n", (long)getpid());
-    pid_file = a->pid_file != NULL ? a->pid_file : p->pid_file;
-    if (!a->no_pid_file && (!a->foreground || a->pid_file != NULL))
-        r = start_pid_file(pid_file, err);
+    if (a->pid_file == NULL && !a->no_pid_file && !a->foreground)
+        p->args.pid_file = p->pid_file;
+    if (a->pid_file != NULL)
+        r = start_pid_file(a->pid_file, err);
     (void)signal(SIGPIPE, SIG_IGN);
     (void)signal(SIGCHLD, SIG_DFL); /* else iscsi-iod ends without a word, where it was ignored */
     daemon_signals(&set);
@@ -308,6 +308,8 @@ main(int argc, char **argv)
     r = prepare(&p, &err);
     if (r == 0)
         r = run_daemon(&p, &err);
+    if (p.lock_fd >= 0 && p.args.pid_file != NULL)
+        start_pid_file_remove(p.args.pid_file);
     if (r == 0)
         return EXIT_SUCCESS;
     log_line(&daemon_log, LOG_LEVEL_ERROR, "%s", err.msg);

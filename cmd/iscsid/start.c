@@ -85,7 +85,9 @@ start_lock(const char *run, struct lunette_error *err)
 int
 start_become(long uid, long gid, struct lunette_error *err)
 {
-    if (gid >= 0 && (setgroups(0, NULL) < 0 || setgid((gid_t)gid) < 0))
+    if (geteuid() == 0 && (gid >= 0 || uid > 0) && setgroups(0, NULL) < 0)
+        return start_fail(err, errno, "cannot leave", "the groups of root for --uid and --gid");
+    if (gid >= 0 && setgid((gid_t)gid) < 0)
         return start_fail(err, errno, "cannot become", "the group of --gid");
     if (uid >= 0 && setuid((uid_t)uid) < 0)
         return start_fail(err, errno, "cannot become", "the user of --uid");
@@ -147,6 +149,19 @@ start_pid_file(const char *path, struct lunette_error *err)
     }
     (void)close(fd);
     return 0;
+}
+
+void
+start_pid_file_remove(const char *path)
+{
+    char text[32] = "";
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
+
+    if (fd >= 0)
+        (void)close(fd);
+    if (n > 0 && strtol(text, NULL, 10) == (long)getpid())
+        (void)unlink(path);
 }
 
 void

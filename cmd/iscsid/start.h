@@ -22,7 +22,7 @@ int start_absolute(const char *path, char *ret, struct lunette_error *err);
  * until the process ends; -EBUSY where another daemon has it. */
 int start_lock(const char *run, struct lunette_error *err);
 
-/* Becomes another group and user; -1: stays. */
+/* Becomes another group and user, without any supplementary group; -1: stays. */
 int start_become(long uid, long gid, struct lunette_error *err);
 
 /* Goes to the background: returns in the child, with *ret_ready a descriptor on which start_ready
@@ -32,6 +32,8 @@ int start_background(int *ret_ready, struct lunette_error *err);
 void start_ready(int ready);
 
 int start_pid_file(const char *path, struct lunette_error *err);
+/* At the end, so that nobody signals whoever gets the number next.  One of another process stays. */
+void start_pid_file_remove(const char *path);
 
 /* Finds the program beside this one, or else in PATH: writes what can be started. */
 void start_program(const char *name, char *ret);

@@ -220,9 +220,30 @@ def background():
             w.adm("-k", "0")
             wait_for("the daemon ends", 10, lambda: not alive(pid))
             assert alive(w.iod)
+            assert not (w.root / "run/iscsid.pid").exists(), "somebody else may have the number next"
         finally:
             if alive(pid):
                 os.kill(pid, signal.SIGKILL)
+
+
+def other_user():
+    """With --uid nothing of root's groups is left."""
+    if os.geteuid() != 0:
+        print("not root")
+        return
+    with World() as w:
+        w.tmp.chmod(0o755)
+        os.chown(w.root, 65534, 65534)
+        with open(w.tmp / "iscsid.log", "a", encoding="utf-8") as log:
+            w.daemon = w.start([BIN / "iscsid", "--root", w.root, "-f", "--uid", "65534"], stdout=log, stderr=log,
+                               extra_groups=[0, 4])
+        w.api()
+        status = (pathlib.Path("/proc") / str(w.daemon.pid) / "status").read_text()
+        lines = dict(l.split(":", 1) for l in status.splitlines())
+        assert lines["Uid"].split() == ["65534"] * 4 and not lines["Groups"].split(), status
+        iod = Api(w.root / "run/iscsid.sock").ask("daemon.status")["data_plane"]["pid"]
+        if iod:
+            w.iods.add(iod)
 
 
 def left_alone():
@@ -754,6 +775,6 @@ def many_targets():
 
 run([from_nothing, many_records, records_that_cannot_be_read, second_instance_is_refused,
      no_room_for_exports, nothing_to_export, callers_who_do_not_read, nobody_can_call, background,
-     left_alone, mute_data_plane, safe_logout, service, installed, many_instances, long_names, two_control_planes, several_sessions,
+     other_user, left_alone, mute_data_plane, safe_logout, service, installed, many_instances, long_names, two_control_planes, several_sessions,
      with_tgtd, automatic, killed_under_load, data_plane_killed, cut_connections, killed_while_waiting,
      dead_target, bad_requests, odd_requests, many_targets], [one_of_many])
