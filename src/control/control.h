@@ -117,7 +117,8 @@ struct control_event {
     uint64_t value;
     const struct lunette_error *why; /* NULL: there is nothing bad */
     const uint8_t *lun;              /* of 8 bytes; CONTROL_LUN, CONTROL_EXPORTED, ..._STOPPED */
-    const char *path;                /* CONTROL_EXPORTED */
+    const char *path;                /* CONTROL_EXPORTED; ..._STOPPED: where it was, or NULL */
+    const char *kind;                /* CONTROL_EXPORT_STOPPED */
     const struct portal *portal;     /* CONTROL_MOVED */
 };
 

@@ -513,9 +513,13 @@ units_lun_event(struct control_node *n, const struct iscsi_kevent *kev)
 static void
 units_export_event(struct control_node *n, const struct iscsi_kevent *kev)
 {
+    const struct node_lun *l =
+        units_find(n->units.luns, n->units.nluns, kev->u.export_stopped.lun);
     struct control_event ev = {.type = CONTROL_EXPORT_STOPPED,
                                .node = n,
                                .lun = kev->u.export_stopped.lun,
+                               .path = l != NULL ? l->path : NULL,
+                               .kind = kev->u.export_stopped.kind,
                                .why = &kev->u.export_stopped.why};
 
     n->units.list_due = true;

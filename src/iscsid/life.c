@@ -271,11 +271,13 @@ life_note_begun(struct iscsid *d)
         return;
     life_began_path(d, path, sizeof(path));
     fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return;
-    if (write(fd, name, strlen(name)) < 0)
-        log_line(d->loop->log, LOG_LEVEL_WARN, "%s cannot be written: %s", path, errno_text(errno));
-    (void)close(fd);
+    if (fd < 0 || write(fd, name, strlen(name)) < 0)
+        log_line(d->loop->log, LOG_LEVEL_WARN,
+                 "%s cannot be written, so that the next iscsid makes the logins of the start "
+                 "again: %s",
+                 path, errno_text(errno));
+    if (fd >= 0)
+        (void)close(fd);
 }
 
 static void
@@ -334,6 +336,10 @@ life_tell(struct iscsid *d, const char *name, const struct control_event *ev,
         (void)lun_to_number(lun_load(ev->lun), &number);
         say_put(o, "lun", json_integer((json_int_t)number));
     }
+    if (ev->kind != NULL)
+        say_put(o, "kind", say_text(ev->kind));
+    if (ev->path != NULL)
+        say_put(o, "path", say_text(ev->path));
     manage_event(d->manage, name, o);
 }
 
@@ -386,6 +392,17 @@ life_let_in(struct iscsid *d)
     }
 }
 
+/* Its commands have waited for as long as they may. */
+static void
+life_on_failing(struct iscsid *d, const struct control_event *ev, const struct control_info *info)
+{
+    log_line(d->loop->log, LOG_LEVEL_WARN,
+             "session %u with %s: its commands fail until it is logged in again%s%s", info->sid,
+             control_node_name(ev->node)->target, ev->why != NULL ? ": " : "",
+             ev->why != NULL ? ev->why->msg : "");
+    life_tell(d, "session.failed", ev, info);
+}
+
 static void
 life_on_ready(struct iscsid *d)
 {
@@ -413,6 +430,8 @@ life_on_event(void *user, const struct control_event *ev)
         loop_defer(d->loop, &d->found_work);
     else if (ev->type == CONTROL_STATE)
         life_on_state(d, ev, &info);
+    else if (ev->type == CONTROL_FAILING)
+        life_on_failing(d, ev, &info);
     else if (ev->type == CONTROL_EXPORT_STOPPED)
         life_tell(d, "export.stopped", ev, &info);
     else if (ev->type == CONTROL_LUN)

@@ -559,6 +559,35 @@ def killed_under_load():
         assert t.logins() == 1, t.text()
 
 
+def events_of_failures():
+    """Whoever listens hears that I/O fails from now on, and which export has ended."""
+    with World() as w:
+        (w.root / "run/began").mkdir(parents=True)
+        t = Target(w, "--target", IQN, *LUNS)
+        port = int(t.portal.rsplit(":", 1)[1])
+        api, events = w.up(), w.api()
+        assert "run/began cannot be written" in (w.tmp / "iscsid.log").read_text()
+        events.ask("events.subscribe")
+        api.ask("node.new", target=IQN, portal=t.portal, values=[["node.session.timeo.replacement_timeout", "1"]])
+        w.adm("-m", "node", "-l")
+        paths = export(w, api)
+
+        def seen(name):
+            events.ask("hello")
+            return [e for e in events.events if e["event"] == name]
+        t.p.kill()
+        t.p.wait()
+        failed = wait_for("I/O fails", 20, lambda: seen("session.failed"))[0]
+        assert failed["target"] == IQN and failed["reason"], failed
+        assert sessions(api)[IQN]["state"] == "FAILED"
+        assert "its commands fail until it is logged in again" in (w.tmp / "iscsid.log").read_text()
+        t = Target(w, "--target", IQN, *LUNS[:2], port=port)
+        wait_for("it is back", 30, lambda: sessions(api)[IQN]["state"] == "LOGGED_IN")
+        w.adm("-m", "session", "-R")
+        stopped = wait_for("the export of what is gone has ended", 30, lambda: seen("export.stopped"))[0]
+        assert (stopped["lun"], stopped["kind"], stopped["path"]) == (1, "nbd", paths[1]), stopped
+
+
 def data_plane_killed():
     """iscsi-iod is killed: sessions and exports come back, and clients that connect again go on."""
     with World() as w:
@@ -775,6 +804,7 @@ def many_targets():
 
 run([from_nothing, many_records, records_that_cannot_be_read, second_instance_is_refused,
      no_room_for_exports, nothing_to_export, callers_who_do_not_read, nobody_can_call, background,
-     other_user, left_alone, mute_data_plane, safe_logout, service, installed, many_instances, long_names, two_control_planes, several_sessions,
-     with_tgtd, automatic, killed_under_load, data_plane_killed, cut_connections, killed_while_waiting,
-     dead_target, bad_requests, odd_requests, many_targets], [one_of_many])
+     other_user, left_alone, mute_data_plane, safe_logout, service, installed, many_instances, long_names,
+     two_control_planes, several_sessions, with_tgtd, automatic, killed_under_load, events_of_failures,
+     data_plane_killed, cut_connections, killed_while_waiting, dead_target, bad_requests, odd_requests,
+     many_targets], [one_of_many])
