@@ -82,6 +82,24 @@ life_end(struct iscsid *d, const struct lunette_error *why)
         d->cfg.ended(d->cfg.user, why);
 }
 
+/* The data plane is to end next, which is waited for. */
+static void
+life_end_plane(struct iscsid *d)
+{
+    d->end_process = true;
+    d->end_until_ns = d->loop->now_ns + LIFE_PROCESS_MS * LOOP_NS_PER_MS;
+    plane_end_process(&d->plane);
+}
+
+/* The daemon is not ended after all. */
+static void
+life_stays(struct iscsid *d, enum manage_code code, const char *why)
+{
+    loop_timer_stop(d->loop, &d->end_timer);
+    manage_fail(d->ending, code, "%s", why);
+    d->ending = NULL;
+}
+
 static void
 life_on_end_timer(struct loop_timer *t)
 {
@@ -89,9 +107,13 @@ life_on_end_timer(struct loop_timer *t)
 
     if (!d->end_process) { /* the deadline has come before the logouts were done */
         log_line(d->loop->log, LOG_LEVEL_WARN, "not all sessions are logged out in time");
-        d->end_process = true;
-        d->end_until_ns = d->loop->now_ns + LIFE_PROCESS_MS * LOOP_NS_PER_MS;
-        plane_end_process(&d->plane);
+        if (nodedb_record_word(&d->conf, NODEDB_SAFE_LOGOUT) != 0) {
+            life_stays(d, MANAGE_TIMEOUT,
+                       "not all sessions are logged out in time; since one of them may be in use, "
+                       "they stay, and so does the daemon (iscsid.safe_logout)");
+            return;
+        }
+        life_end_plane(d);
     }
     if (d->cfg.iod_program == NULL || !plane_is_up(&d->plane) || d->loop->now_ns >= d->end_until_ns)
         life_end(d, NULL);
@@ -121,17 +143,14 @@ life_logged_out(void *user, json_t *results)
     json_decref(results);
     if (d->end_process)
         return;
-    if (held) {
-        loop_timer_stop(d->loop, &d->end_timer);
-        manage_fail(d->ending, MANAGE_BUSY,
-                    "a session is in use and stays, and so does the daemon (iscsid.safe_logout)");
-        d->ending = NULL;
+    if (held && d->ending != NULL)
+        life_stays(d, MANAGE_BUSY,
+                   "a session is in use and stays, and so does the daemon (iscsid.safe_logout)");
+    if (d->ending == NULL) {
         d->end_asked = false;
         return;
     }
-    d->end_process = true;
-    d->end_until_ns = d->loop->now_ns + LIFE_PROCESS_MS * LOOP_NS_PER_MS;
-    plane_end_process(&d->plane);
+    life_end_plane(d);
     loop_timer_start(d->loop, &d->end_timer, 0);
 }
 
@@ -151,7 +170,9 @@ static METHOD(daemon_shutdown_method)
         return;
     }
     if (d->end_asked) {
-        manage_fail(call, MANAGE_BUSY, "the daemon is being ended already");
+        manage_fail(call, MANAGE_BUSY,
+                    d->ending != NULL ? "the daemon is being ended already"
+                                      : "the logouts of the last try to end it go on; try again");
         return;
     }
     d->end_asked = true;

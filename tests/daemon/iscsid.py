@@ -295,6 +295,11 @@ def safe_logout():
             fail("it ends under a client")
         except AssertionError as e:
             assert "BUSY" in str(e), e
+        try:  # nor when there is no time to ask whether it is in use
+            api.ask("daemon.shutdown", logout=True, deadline_ms=0)
+            fail("it ends under a client")
+        except AssertionError as e:
+            assert "safe_logout" in str(e), e
         assert client.ask(READ, 0, UNIT)[0] == 0
         client.close()
         wait_for("nobody is there", 10, lambda: not any(e["clients"] for l in sessions(api)[IQN]["luns"]
