@@ -14,7 +14,6 @@ struct found {
     struct found_options o;
     struct ids ids;
     size_t at;
-    size_t refused;
     json_t *targets;
     struct loop_timer go;
 };
@@ -119,6 +118,10 @@ found_write(struct found *f, struct lunette_error *err)
     if (r == 0 && d.refused > 0)
         log_line(f->job.d->loop->log, LOG_LEVEL_WARN, "%zu names that were told are left out: %s",
                  d.refused, d.why.msg);
+    if (d.added > 0) /* there may be sessions that have had no record before */
+        loop_defer(f->job.d->loop, &f->job.d->found_work);
+    if (d.removed > 0)
+        records_all_changed(f->job.d);
     f->at += n == 0 ? 1 : d.nids;
     return r;
 }

@@ -457,6 +457,36 @@ def several_sessions():
         assert len([x for x in api.ask("session.list")["sessions"] if x["target"] == IQN]) == 1
 
 
+def discovery_changes_records():
+    """Sessions follow the records that a discovery makes and removes."""
+    with World() as w:
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            second = "127.0.0.1:%d" % s.getsockname()[1]
+        t = Target(w, "--listen", second, "--target", IQN, *LUNS)
+        first, port = t.portal, int(t.portal.rsplit(":", 1)[1])
+        api = w.up()
+        w.adm("-m", "discovery", "-t", "st", "-p", first)
+        assert {n["portal"] for n in api.ask("node.list")["nodes"]} == {first, second}
+        w.adm("-m", "node", "-T", IQN, "-p", first, "-l")
+        w.kill()
+        shutil.rmtree(w.root / "nodes")
+        api = w.up()
+        why = "it was found and has no record"
+        assert why in w.adm("-m", "session", "--why")
+        w.adm("-m", "discovery", "-t", "st", "-p", first)
+        wait_for("the session has a record again", 5, lambda: why not in w.adm("-m", "session", "--why"))
+        w.adm("-m", "node", "-u")
+        t.p.kill()
+        t.p.wait()
+        api.ask("node.login", portal=second, wait=False)
+        t = Target(w, "--target", IQN, *LUNS, port=port)
+        assert api.ask("daemon.status")["wanted"] == 1
+        api.ask("discovery.sendtargets", portal=first, op=["new", "update", "delete"])
+        assert {n["portal"] for n in api.ask("node.list")["nodes"]} == {first}
+        wait_for("what has no record any more is not tried", 5, lambda: api.ask("daemon.status")["wanted"] == 0)
+
+
 def with_tgtd():
     """The same with the target of tgt."""
     if not shutil.which("tgtd") or os.geteuid() != 0:
@@ -810,6 +840,6 @@ def many_targets():
 run([from_nothing, many_records, records_that_cannot_be_read, second_instance_is_refused,
      no_room_for_exports, nothing_to_export, callers_who_do_not_read, nobody_can_call, background,
      other_user, left_alone, mute_data_plane, safe_logout, service, installed, many_instances, long_names,
-     two_control_planes, several_sessions, with_tgtd, automatic, killed_under_load, events_of_failures,
+     two_control_planes, several_sessions, discovery_changes_records, with_tgtd, automatic, killed_under_load, events_of_failures,
      data_plane_killed, cut_connections, killed_while_waiting, dead_target, bad_requests, odd_requests,
      many_targets], [one_of_many])
