@@ -19,7 +19,7 @@ iface_on_list(void *user, struct nodedb_record *r)
     say_put(o, "ipaddress", say_text(nodedb_record_text(r, NODEDB_IFACE_IPADDRESS)));
     say_put(o, "netdev", say_text(nodedb_record_text(r, NODEDB_IFACE_NETDEV)));
     say_put(o, "initiatorname", say_text(nodedb_record_text(r, NODEDB_IFACE_INITIATORNAME)));
-    return json_array_append_new(user, o);
+    return json_array_append_new(user, o) < 0 ? -ENOMEM : 0;
 }
 
 METHOD(iface_list_method)
@@ -27,9 +27,12 @@ METHOD(iface_list_method)
     struct iscsid *d = user;
     json_t *ifaces = json_array();
     struct lunette_error err;
+    int r;
 
     (void)params;
-    if (nodedb_ifaces(d->db, iface_on_list, ifaces, &err) < 0) {
+    say_no_memory(&err); /* where it is told by nobody else */
+    r = nodedb_ifaces(d->db, iface_on_list, ifaces, &err);
+    if (r < 0) {
         json_decref(ifaces);
         say_fail(call, &err);
         return;
@@ -50,7 +53,7 @@ iface_shown(const struct nodedb_record *r)
 static int
 iface_on_show(void *user, struct nodedb_record *r)
 {
-    return json_array_append_new(user, iface_shown(r));
+    return json_array_append_new(user, iface_shown(r)) < 0 ? -ENOMEM : 0;
 }
 
 METHOD(iface_show_method)
@@ -65,10 +68,12 @@ METHOD(iface_show_method)
     if (r > 0) {
         r = nodedb_iface_read(d->db, name, &rec, &err);
         if (r == 0) {
-            (void)iface_on_show(ifaces, &rec);
+            say_no_memory(&err);
+            r = iface_on_show(ifaces, &rec);
             nodedb_record_fini(&rec);
         }
     } else if (r == 0) {
+        say_no_memory(&err);
         r = nodedb_ifaces(d->db, iface_on_show, ifaces, &err);
     }
     if (r < 0) {
@@ -89,18 +94,29 @@ iface_named(const json_t *params, const char **ret, struct lunette_error *err)
 static int
 iface_set(struct iscsid *d, const char *name, const json_t *values, struct lunette_error *err)
 {
-    const char *key, *value;
     struct nodedb_record r;
     int e = nodedb_iface_read(d->db, name, &r, err);
 
     if (e < 0)
         return e;
     e = records_set(&r, values, err);
+    if (e == 0 && json_array_size(values) > 0)
+        e = nodedb_iface_change(d->db, &r, err);
     nodedb_record_fini(&r);
-    for (size_t i = 0; e == 0 && i < json_array_size(values); i++) {
-        manage_pair(values, i, &key, &value);
-        e = nodedb_iface_update(d->db, name, key, value, err);
-    }
+    return e;
+}
+
+/* An iface that is new has all values, or is not made. */
+static int
+iface_make(struct iscsid *d, const char *name, const json_t *values, struct lunette_error *err)
+{
+    int e = nodedb_iface_new(d->db, name, err);
+
+    if (e < 0)
+        return e;
+    e = iface_set(d, name, values, err);
+    if (e < 0)
+        (void)nodedb_iface_delete(d->db, name, NULL);
     return e;
 }
 
@@ -114,10 +130,12 @@ iface_alter(struct iscsid *d, struct manage_call *call, const json_t *params, bo
 
     if (r >= 0)
         r = manage_get_pairs(params, "values", VALUES_MAX, NODEDB_VALUE_MAX, &values, &err);
-    if (r >= 0 && make)
-        r = nodedb_iface_new(d->db, name, &err);
     if (r >= 0)
-        r = iface_set(d, name, values, &err);
+        r = nodedb_lock(d->db, &err);
+    if (r >= 0) {
+        r = make ? iface_make(d, name, values, &err) : iface_set(d, name, values, &err);
+        nodedb_unlock(d->db);
+    }
     if (r < 0) {
         say_fail(call, &err);
         return;

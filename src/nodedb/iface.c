@@ -154,6 +154,20 @@ each_bound(struct nodedb *db, const char *name, const struct nodedb_record *ifac
 }
 
 int
+nodedb_iface_change(struct nodedb *db, const struct nodedb_record *r, struct lunette_error *err)
+{
+    int e = nodedb_lock(db, err);
+
+    if (e < 0)
+        return e;
+    e = nodedb_iface_write(db, r, err);
+    if (e == 0)
+        e = each_bound(db, nodedb_record_text(r, NODEDB_IFACE_NAME), r, err);
+    nodedb_unlock(db);
+    return e;
+}
+
+int
 nodedb_iface_update(struct nodedb *db, const char *name, const char *key, const char *value,
                     struct lunette_error *err)
 {
@@ -166,9 +180,7 @@ nodedb_iface_update(struct nodedb *db, const char *name, const char *key, const 
     if (e == 0) {
         e = nodedb_record_update(&r, key, value, err);
         if (e == 0)
-            e = nodedb_iface_write(db, &r, err);
-        if (e == 0)
-            e = each_bound(db, name, &r, err);
+            e = nodedb_iface_change(db, &r, err);
         nodedb_record_fini(&r);
     }
     nodedb_unlock(db);

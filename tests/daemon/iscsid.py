@@ -487,6 +487,27 @@ def discovery_changes_records():
         wait_for("what has no record any more is not tried", 5, lambda: api.ask("daemon.status")["wanted"] == 0)
 
 
+def ifaces():
+    """An iface that is refused is not there; all of its values are set, also where nodes are bound to it."""
+    with World() as w:
+        api = w.up()
+        good, bad = ["iface.initiatorname", "iqn.2026-11.example:me"], ["iface.hwaddress", "no address"]
+        for values in ([bad], [good, bad]):
+            try:
+                api.ask("iface.new", iface="eth", values=values)
+                fail("a value that is none is taken")
+            except AssertionError as e:
+                assert "hwaddress" in str(e), e
+            assert "eth" not in {i["name"] for i in api.ask("iface.list")["ifaces"]}
+        api.ask("iface.new", iface="eth", values=[good])
+        api.ask("node.new", target=IQN, portal="127.0.0.1:1", iface="eth")
+        api.ask("iface.update", iface="eth", values=[["iface.ipaddress", "127.0.0.1"], ["iface.initiatorname", IQN]])
+        kept = dict(api.ask("node.show")["nodes"][0]["values"])
+        assert (kept["iface.ipaddress"], kept["iface.initiatorname"]) == ("127.0.0.1", IQN), kept
+        api.ask("iface.delete", iface="eth")
+        assert not api.ask("node.list")["nodes"]
+
+
 def with_tgtd():
     """The same with the target of tgt."""
     if not shutil.which("tgtd") or os.geteuid() != 0:
@@ -840,6 +861,6 @@ def many_targets():
 run([from_nothing, many_records, records_that_cannot_be_read, second_instance_is_refused,
      no_room_for_exports, nothing_to_export, callers_who_do_not_read, nobody_can_call, background,
      other_user, left_alone, mute_data_plane, safe_logout, service, installed, many_instances, long_names,
-     two_control_planes, several_sessions, discovery_changes_records, with_tgtd, automatic, killed_under_load, events_of_failures,
+     two_control_planes, several_sessions, ifaces, discovery_changes_records, with_tgtd, automatic, killed_under_load, events_of_failures,
      data_plane_killed, cut_connections, killed_while_waiting, dead_target, bad_requests, odd_requests,
      many_targets], [one_of_many])
