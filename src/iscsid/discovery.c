@@ -103,6 +103,7 @@ struct discovery_list {
     const char *type;
     enum nodedb_kind kind;
     bool show, show_secrets, targets;
+    struct lunette_error *err;
 };
 
 static int
@@ -125,7 +126,7 @@ discovery_on_record(void *user, const struct portal *at, struct nodedb_record *r
         say_put(o, "values", say_record(r, l->show_secrets));
     if (l->targets)
         e = nodedb_found(l->d->db, l->kind == NODEDB_ISNS ? NODEDB_BY_ISNS : NODEDB_BY_SENDTARGETS,
-                         at, discovery_on_target, targets, NULL);
+                         at, discovery_on_target, targets, l->err);
     say_put(o, "targets", json_incref(targets));
     json_decref(targets);
     (void)json_array_append_new(l->records, o);
@@ -152,6 +153,7 @@ discovery_collect(struct discovery_list *l, int type, struct lunette_error *err)
 {
     int r = 0;
 
+    l->err = err;
     l->type = "sendtargets";
     l->kind = NODEDB_SENDTARGETS;
     if (type < 0 || type == 0)

@@ -184,6 +184,8 @@ filter_get(const json_t *params, struct filter *ret, struct lunette_error *err)
             return r;
         ret->db.host = ret->portal.host;
         ret->db.port = ret->portal.port;
+        if (tpgt < 0) /* as in "192.0.2.1:3260,1" */
+            tpgt = ret->portal.tpgt;
     }
     ret->portal.tpgt = (int32_t)tpgt;
     ret->db.tpgt = (int32_t)tpgt;

@@ -225,10 +225,9 @@ seek_add_iface(void *user, struct nodedb_record *r)
     const char *name = nodedb_record_text(r, NODEDB_IFACE_NAME);
     const char *transport = nodedb_record_text(r, NODEDB_IFACE_TRANSPORT);
 
-    if (!nodedb_iface_reserved(name) && (transport[0] == '\0' || strcmp(transport, "tcp") == 0) &&
-        json_array_size(user) < IFACES_MAX)
-        (void)json_array_append_new(user, json_string(name));
-    return 0;
+    if (nodedb_iface_reserved(name) || (transport[0] != '\0' && strcmp(transport, "tcp") != 0))
+        return 0;
+    return json_array_append_new(user, say_text(name)) < 0 ? -ENOMEM : 0;
 }
 
 /* As with open-iscsi: where no iface is named, all that somebody has made are used. */
@@ -237,19 +236,13 @@ seek_ifaces(struct seek *s, const json_t *named, struct lunette_error *err)
 {
     int r = 0;
 
-    if (json_array_size(named) > 0)
-        s->ifaces = json_deep_copy(named);
-    else
-        s->ifaces = json_array();
+    say_no_memory(err); /* where it is told by nobody else */
+    s->ifaces = json_array_size(named) > 0 ? json_deep_copy(named) : json_array();
     if (json_array_size(named) == 0)
         r = nodedb_ifaces(s->job.d->db, seek_add_iface, s->ifaces, err);
     if (r == 0 && json_array_size(s->ifaces) == 0)
         (void)json_array_append_new(s->ifaces, json_string("default"));
-    if (r == 0 && json_array_size(s->ifaces) == 0) {
-        say_no_memory(err);
-        return -ENOMEM;
-    }
-    return r;
+    return r == 0 && json_array_size(s->ifaces) == 0 ? -ENOMEM : r;
 }
 
 /* The record of the discovery, or a new one, and what it is to be changed by. */

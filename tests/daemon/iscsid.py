@@ -508,6 +508,36 @@ def ifaces():
         assert not api.ask("node.list")["nodes"]
 
 
+def many_ifaces():
+    """Where no iface is named, a discovery goes by all that somebody has made."""
+    with World() as w:
+        t = Target(w, "--target", IQN, *LUNS)
+        api = w.up()
+        api.ask("iface.new", iface="e0")
+        for i in range(1, 70):
+            text = (w.root / "ifaces/e0").read_text()
+            (w.root / f"ifaces/e{i}").write_text(text.replace("e0", f"e{i}"))
+        w.adm("-m", "discovery", "-t", "st", "-p", t.portal)
+        assert len(api.ask("node.list")["nodes"]) == 70
+
+
+def narrow_filters():
+    """The tag of a portal is part of what is meant; what cannot be read is named."""
+    with World() as w:
+        api = w.up()
+        api.ask("node.new", target=IQN, portal="127.0.0.1:1", tpgt=1)
+        assert api.ask("node.list", portal="127.0.0.1:1,1")["nodes"]
+        assert not api.ask("node.list", portal="127.0.0.1:1,2")["nodes"]
+        api.ask("discovery.new", type="sendtargets", portal="127.0.0.1:1")
+        record = w.root / "send_targets/127.0.0.1,1"
+        record.rename(w.tmp / "elsewhere")
+        record.symlink_to(w.tmp / "elsewhere")
+        try:
+            fail(api.ask("discovery.list", targets=True))
+        except AssertionError as e:
+            assert "send_targets/127.0.0.1,1" in str(e), e
+
+
 def with_tgtd():
     """The same with the target of tgt."""
     if not shutil.which("tgtd") or os.geteuid() != 0:
@@ -861,6 +891,7 @@ def many_targets():
 run([from_nothing, many_records, records_that_cannot_be_read, second_instance_is_refused,
      no_room_for_exports, nothing_to_export, callers_who_do_not_read, nobody_can_call, background,
      other_user, left_alone, mute_data_plane, safe_logout, service, installed, many_instances, long_names,
-     two_control_planes, several_sessions, ifaces, discovery_changes_records, with_tgtd, automatic, killed_under_load, events_of_failures,
+     two_control_planes, several_sessions, ifaces, many_ifaces, narrow_filters,
+     discovery_changes_records, with_tgtd, automatic, killed_under_load, events_of_failures,
      data_plane_killed, cut_connections, killed_while_waiting, dead_target, bad_requests, odd_requests,
      many_targets], [one_of_many])
