@@ -25,17 +25,17 @@ where_hash(const char *text)
 }
 
 /* Writes the name of a session, of which there is one for each target, portal, iface and instance.
- */
+ * The iface may be called like a number, and is left out only where no instance follows. */
 static void
 where_name(const struct control_name *name, char *buf, size_t size)
 {
-    char instance[16] = "";
+    const char *iface = name->iface[0] != '\0' ? name->iface : "default";
+    int n = snprintf(buf, size, "%s,%s,%u", name->target, name->portal.host, name->portal.port);
 
     if (name->instance > 0)
-        (void)snprintf(instance, sizeof(instance), ",%" PRIu32, name->instance);
-    (void)snprintf(buf, size, "%s,%s,%u%s%s%s", name->target, name->portal.host, name->portal.port,
-                   strcmp(name->iface, "default") != 0 ? "," : "",
-                   strcmp(name->iface, "default") != 0 ? name->iface : "", instance);
+        (void)snprintf(buf + n, size - (size_t)n, ",%s,%" PRIu32, iface, name->instance);
+    else if (strcmp(iface, "default") != 0)
+        (void)snprintf(buf + n, size - (size_t)n, ",%s", iface);
 }
 
 static bool

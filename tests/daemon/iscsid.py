@@ -508,6 +508,20 @@ def ifaces():
         assert not api.ask("node.list")["nodes"]
 
 
+def number_for_a_name():
+    """A second session and a session by an iface that is called 1 have exports of their own."""
+    with World() as w:
+        t = Target(w, "--target", IQN, *LUNS)
+        api = w.up()
+        api.ask("iface.new", iface="1")
+        for iface, n in (("default", "2"), ("1", "1")):
+            api.ask("node.new", target=IQN, portal=t.portal, iface=iface, values=[["node.session.nr_sessions", n]])
+        w.adm("-m", "node", "-l")
+        sids = [s["sid"] for s in api.ask("session.list")["sessions"]]
+        paths = [e["path"] for s in sids for e in api.ask("session.export", sid=s, kind="nbd")["exports"]]
+        assert len(paths) == len(set(paths)) == 6, paths
+
+
 def many_ifaces():
     """Where no iface is named, a discovery goes by all that somebody has made."""
     with World() as w:
@@ -891,7 +905,7 @@ def many_targets():
 run([from_nothing, many_records, records_that_cannot_be_read, second_instance_is_refused,
      no_room_for_exports, nothing_to_export, callers_who_do_not_read, nobody_can_call, background,
      other_user, left_alone, mute_data_plane, safe_logout, service, installed, many_instances, long_names,
-     two_control_planes, several_sessions, ifaces, many_ifaces, narrow_filters,
+     two_control_planes, several_sessions, ifaces, many_ifaces, number_for_a_name, narrow_filters,
      discovery_changes_records, with_tgtd, automatic, killed_under_load, events_of_failures,
      data_plane_killed, cut_connections, killed_while_waiting, dead_target, bad_requests, odd_requests,
      many_targets], [one_of_many])
