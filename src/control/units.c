@@ -513,8 +513,7 @@ units_lun_event(struct control_node *n, const struct iscsi_kevent *kev)
 static void
 units_export_event(struct control_node *n, const struct iscsi_kevent *kev)
 {
-    const struct node_lun *l =
-        units_find(n->units.luns, n->units.nluns, kev->u.export_stopped.lun);
+    const struct node_lun *l = units_find(n->units.luns, n->units.nluns, kev->u.export_stopped.lun);
     struct control_event ev = {.type = CONTROL_EXPORT_STOPPED,
                                .node = n,
                                .lun = kev->u.export_stopped.lun,

@@ -18,7 +18,7 @@
 #define PLANE_START_MOST_MS  30000 /* where it dies before it has answered */
 #define PLANE_AGAIN_MOST_MS  1000  /* where it dies after that: somebody waits for its sessions */
 #define PLANE_LIVED_NS       (10 * LOOP_NS_PER_S) /* a process that did so is started again at once */
-#define PLANE_SILENT_NS      (5 * LOOP_NS_PER_S)  /* a process that does not listen then is told of */
+#define PLANE_SILENT_NS      (5 * LOOP_NS_PER_S) /* a process that does not listen then is told of */
 
 extern char **environ;
 

@@ -186,7 +186,8 @@ int nodedb_iface_read(struct nodedb *db, const char *name, struct nodedb_record 
 /* Makes a new one, with built-in defaults; -EEXIST where it is there. */
 int nodedb_iface_new(struct nodedb *db, const char *name, struct lunette_error *err);
 int nodedb_iface_write(struct nodedb *db, const struct nodedb_record *r, struct lunette_error *err);
-/* Writes the record of an interface that is there, also to the copies that records of nodes have. */
+/* Writes the record of an interface that is there, also to the copies that records of nodes have.
+ */
 int nodedb_iface_change(struct nodedb *db, const struct nodedb_record *r,
                         struct lunette_error *err);
 /* Changes one key so. */
