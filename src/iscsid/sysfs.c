@@ -295,10 +295,13 @@ sysfs_show(struct sysfs *s, struct sysfs_session *ss, struct tree_set *now)
 {
     struct lunette_error err = {.code = 0};
 
-    if (tree_change(s->tree, &ss->set, now, &err) < 0)
+    if (tree_change(s->tree, &ss->set, now, &err) < 0) { /* sysfs_look tries it again */
         sysfs_complain(s, &err);
-    else
-        s->told = false;
+        tree_set_fini(now);
+        s->swept = false;
+        return;
+    }
+    s->told = false;
     tree_set_fini(&ss->set);
     ss->set = *now;
 }
@@ -309,6 +312,7 @@ sysfs_forget(struct sysfs *s, struct sysfs_session *ss)
     struct tree_set none = {.n = 0};
 
     sysfs_show(s, ss, &none);
+    tree_set_fini(&ss->set);
     list_del(&ss->node);
     s->dirty -= ss->dirty;
     free(ss);
@@ -383,10 +387,10 @@ sysfs_ask(struct sysfs *s, struct sysfs_session *ss)
     json_t *params =
         json_pack("{s:I,s:i,s:b}", "sid", (json_int_t)ss->sid, "detail", 3, "show_secrets", 1);
 
+    if (params == NULL)
+        return; /* sysfs_on_tick tries it again */
     ss->dirty = false;
     s->dirty--;
-    if (params == NULL)
-        return;
     ss->asking = true;
     s->asking++;
     manage_server_ask(s->d->manage, "session.list", params, sysfs_on_answer, ss);
@@ -461,6 +465,8 @@ sysfs_look(struct sysfs *s, struct sysfs_session *ss)
     }
     if (any && n != NULL)
         (void)control_scan(n, NULL, NULL);
+    if (ss->set.doubted)
+        sysfs_mark(s, ss->sid);
 }
 
 static void
@@ -481,6 +487,8 @@ sysfs_on_tick(struct loop_timer *t)
             s->tick_sid = ss->sid;
         sysfs_look(s, ss);
     }
+    if (s->dirty > 0 && !loop_timer_running(&s->go))
+        loop_timer_start(s->d->loop, &s->go, 0);
     loop_timer_start(s->d->loop, t, SYSFS_TICK_MS * LOOP_NS_PER_MS);
 }
 

@@ -47,9 +47,16 @@ tree_put(struct tree_set *s, int kind, const char *text, const char *fmt, ...)
         s->failed = true;
         return;
     }
-    e += s->n++;
+    e += s->n;
     *e = (struct tree_entry){.path = strdup(path), .text = strdup(text), .kind = kind};
-    s->failed |= e->path == NULL || e->text == NULL;
+    if (e->path == NULL || e->text == NULL) {
+        free(e->path);
+        free(e->text);
+        s->failed = true;
+        return;
+    }
+    s->n++;
+    s->ordered = false;
 }
 
 void
@@ -65,29 +72,66 @@ tree_set_fini(struct tree_set *s)
     *s = (struct tree_set){.n = 0};
 }
 
+static int
+entry_order(const void *a, const void *b)
+{
+    return strcmp(((const struct tree_entry *)a)->path, ((const struct tree_entry *)b)->path);
+}
+
+static void
+set_order(struct tree_set *s)
+{
+    if (!s->ordered && s->n > 1)
+        qsort(s->entries, s->n, sizeof(s->entries[0]), entry_order);
+    s->ordered = true;
+}
+
 static const struct tree_entry *
 set_find(const struct tree_set *s, const char *path)
 {
-    for (size_t i = 0; i < s->n; i++)
-        if (strcmp(s->entries[i].path, path) == 0)
-            return &s->entries[i];
-    return NULL;
+    const struct tree_entry key = {.path = (char *)(uintptr_t)path};
+
+    return s->n > 0 ? bsearch(&key, s->entries, s->n, sizeof(key), entry_order) : NULL;
 }
 
-/* Is path below dir[0..len)? */
+/* Is path before what is below dir[0..len), below it, or behind that?  <0, 0, >0. */
+static int
+below_order(const char *path, const char *dir, size_t len)
+{
+    int r = strncmp(path, dir, len);
+
+    return r != 0 ? r : (int)(unsigned char)path[len] - '/';
+}
+
 static bool
 is_below(const char *path, const char *dir, size_t len)
 {
-    return strncmp(path, dir, len) == 0 && path[len] == '/';
+    return below_order(path, dir, len) == 0;
+}
+
+/* The first entry that is not before what is below dir[0..len); all that is below follows it. */
+static size_t
+set_first_below(const struct tree_set *s, const char *dir, size_t len)
+{
+    size_t low = 0, high = s->n;
+
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+
+        if (below_order(s->entries[mid].path, dir, len) < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
 }
 
 static bool
 set_has_below(const struct tree_set *s, const char *dir, size_t len)
 {
-    for (size_t i = 0; i < s->n; i++)
-        if (is_below(s->entries[i].path, dir, len))
-            return true;
-    return false;
+    size_t i = set_first_below(s, dir, len);
+
+    return i < s->n && is_below(s->entries[i].path, dir, len);
 }
 
 static bool
@@ -210,11 +254,11 @@ tree_add_dir(const struct tree *t, struct tree_set *now, const char *path, size_
     fd = openat(t->tmp, "new", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return -errno;
-    for (size_t i = 0; i < now->n && r == 0; i++) {
+    for (size_t i = set_first_below(now, dir, len); i < now->n && r == 0; i++) {
         struct tree_entry *e = &now->entries[i];
 
         if (!is_below(e->path, dir, len))
-            continue;
+            break;
         r = make_parents(fd, e->path + len + 1);
         if (r == 0)
             r = write_entry(fd, e->path + len + 1, e);
@@ -228,12 +272,13 @@ static int
 tree_add(const struct tree *t, const struct tree_set *old, struct tree_set *now,
          struct tree_entry *e)
 {
-    const struct tree_entry *was = set_find(old, e->path);
-    size_t len = tree_own_dir(t, old, e->path);
+    const struct tree_entry *was = e->done ? NULL : set_find(old, e->path);
+    size_t len;
     int r;
 
     if (e->done || (was != NULL && was->kind == e->kind && strcmp(was->text, e->text) == 0))
         return 0;
+    len = tree_own_dir(t, old, e->path);
     if (len > 0)
         return tree_add_dir(t, now, e->path, len);
     remove_all(t->tmp, "new", TREE_DEPTH);
@@ -261,14 +306,19 @@ is_way_in(const char *path)
 }
 
 int
-tree_change(struct tree *t, const struct tree_set *old, struct tree_set *now,
-            struct lunette_error *err)
+tree_change(struct tree *t, struct tree_set *old, struct tree_set *now, struct lunette_error *err)
 {
-    int r = now->failed ? -ENOMEM : 0;
+    static const struct tree_set nothing;
+    const struct tree_set *there = old->doubted ? &nothing : old;
+    int r = 0;
 
-    if (r < 0)
-        return lunette_fail(err, r, LUNETTE_DOM_OS, ENOMEM, "no memory for what is below %s",
+    if (now->failed) {
+        old->doubted = true;
+        return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory for what is below %s",
                             t->path);
+    }
+    set_order(old);
+    set_order(now);
     for (int pass = 0; pass < 2; pass++)
         for (size_t i = 0; i < old->n; i++)
             if (is_way_in(old->entries[i].path) == (pass == 0) &&
@@ -277,7 +327,8 @@ tree_change(struct tree *t, const struct tree_set *old, struct tree_set *now,
     for (int pass = 0; pass < 2; pass++)
         for (size_t i = 0; i < now->n && r == 0; i++)
             if (is_way_in(now->entries[i].path) == (pass == 1))
-                r = tree_add(t, old, now, &now->entries[i]);
+                r = tree_add(t, there, now, &now->entries[i]);
+    old->doubted = r < 0;
     if (r < 0)
         return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "cannot write below %s: %s",
                             t->path, errno_text(r));

@@ -28,7 +28,9 @@ struct tree_entry {
 struct tree_set {
     struct tree_entry *entries;
     size_t n, room;
-    bool failed; /* memory was short: it is not whole, and tree_change refuses it */
+    bool ordered; /* by path; tree_change does it */
+    bool failed;  /* memory was short: it is not whole, and tree_change refuses it */
+    bool doubted; /* whether all of it is there is not known */
 };
 
 /* Adds an entry; text is copied.  The path is printf's, and is no text of a peer's. */
@@ -46,8 +48,9 @@ int tree_open(const char *path, const char *const *dirs, struct tree **ret,
 void tree_close(struct tree **t);
 
 /* From one state of a set to the next; either may be empty.  Returns 0, or -errno with *err, and
- * then what is there lies between the two. */
-int tree_change(struct tree *t, const struct tree_set *old, struct tree_set *now,
+ * then what is there lies between the two: old is doubted, so that the next change from it, which
+ * the caller makes later, puts everything in its place. */
+int tree_change(struct tree *t, struct tree_set *old, struct tree_set *now,
                 struct lunette_error *err);
 
 /* Removes what stands in the directories that stay and is not known by its name. */
