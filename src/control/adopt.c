@@ -234,6 +234,8 @@ adopt_session(struct control_loop *l, struct adopt_found *f)
     }
     node_take_loop(n, l);
     n->session = f->session;
+    n->session.sid = 0; /* it is listed by it */
+    node_set_sid(n, f->session.sid);
     if (keep_prepare(n, NULL) < 0) {
         node_drop_session(n);
         return -ENOMEM;

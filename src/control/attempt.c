@@ -173,7 +173,7 @@ attempt_made(void *user, uint32_t sid)
 {
     struct control_node *n = user;
 
-    n->session.sid = sid;
+    node_set_sid(n, sid);
     node_send_note(n, false);
 }
 

@@ -86,7 +86,7 @@ struct control {
     unsigned nloops; /* that the data plane has; 0: nobody has told yet */
     bool ready;
     struct list nodes;
-    struct htab by_name;
+    struct htab by_name, by_sid;
     struct portal_table portals;
     struct list discoveries;
     struct list nobody; /* requests whose replies concern nobody */
@@ -149,8 +149,9 @@ struct node_session {
 
 struct control_node {
     struct control *c;
-    struct hnode hnode; /* of control.by_name */
-    struct list node;   /* of control.nodes */
+    struct hnode hnode;    /* of control.by_name */
+    struct hnode sid_node; /* of control.by_sid, while session.sid is one */
+    struct list node;      /* of control.nodes */
     struct control_name name;
     struct portal_entry *portal;
     struct login_packed *packed; /* NULL: there is no record */
@@ -231,6 +232,8 @@ void reply_error(const struct iscsi_reply *rep, const char *what, struct lunette
  * the LUNs are next looked after. */
 void node_send_note(struct control_node *n, bool leaving);
 
+/* Takes another sid, by which control_find_sid finds the node; 0: none. */
+void node_set_sid(struct control_node *n, uint32_t sid);
 /* The session is gone, or never came: nothing of it is known any more. */
 void node_drop_session(struct control_node *n);
 void node_take_loop(struct control_node *n, struct control_loop *l);

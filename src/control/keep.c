@@ -47,7 +47,7 @@ keep_on_waiting(void *user, uint32_t attempt, uint32_t delay_ms, const struct lu
 static void
 keep_take_result(struct control_node *n, const struct login_result *res)
 {
-    n->session.sid = res->sid;
+    node_set_sid(n, res->sid);
     n->session.cid = res->cid;
     n->session.ep = res->ep;
     n->session.tpgt = res->tpgt;

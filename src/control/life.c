@@ -37,6 +37,7 @@ control_new(struct loop *loop, struct login_gate *gate, const struct control_cal
     list_init(&c->discoveries);
     list_init(&c->nobody);
     htab_init(&c->by_name);
+    htab_init(&c->by_sid);
     portals_init(&c->portals);
     *ret = c;
     return 0;
@@ -62,6 +63,7 @@ control_free(struct control **pc)
     }
     portals_fini(&c->portals);
     htab_fini(&c->by_name);
+    htab_fini(&c->by_sid);
     free(c);
 }
 

@@ -254,8 +254,19 @@ node_take_loop(struct control_node *n, struct control_loop *l)
 }
 
 void
+node_set_sid(struct control_node *n, uint32_t sid)
+{
+    if (n->session.sid != 0)
+        htab_del(&n->c->by_sid, &n->sid_node);
+    n->session.sid = sid;
+    if (sid != 0)
+        htab_add(&n->c->by_sid, &n->sid_node, hash_u64(0, sid));
+}
+
+void
 node_drop_session(struct control_node *n)
 {
+    node_set_sid(n, 0);
     n->session = (struct node_session){.sid = 0};
     n->note_due = n->no_request = false;
     n->leave = LEAVE_NOT;

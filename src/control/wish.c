@@ -72,10 +72,12 @@ control_node_remove(struct control_node *n)
 struct control_node *
 control_find_sid(struct control *c, uint32_t sid)
 {
-    LIST_FOREACH (at, &c->nodes) {
-        struct control_node *n = container_of(at, struct control_node, node);
+    struct hnode *h = sid != 0 ? htab_find(&c->by_sid, hash_u64(0, sid)) : NULL;
 
-        if (n->session.sid == sid && sid != 0 && n->state != CONTROL_IS_LOGIN)
+    for (; h != NULL; h = htab_next(h)) {
+        struct control_node *n = container_of(h, struct control_node, sid_node);
+
+        if (n->session.sid == sid && n->state != CONTROL_IS_LOGIN)
             return n;
     }
     return NULL;

@@ -90,8 +90,8 @@ void job_finish(struct job *j);
 
 /* Text as a JSON string, also where it is no UTF-8.  NULL: memory is short. */
 json_t *say_text(const char *text);
-/* Sets a member; value is taken, and NULL makes the object useless: it is as where memory is short.
- */
+/* Sets a member; value is taken.  Where memory was short, o or value is NULL, and the member is
+ * left out. */
 void say_put(json_t *o, const char *name, json_t *value);
 void say_portal(json_t *o, const char *name, const struct portal *p);
 /* {"target", "portal", "tpgt", "iface"} */
@@ -118,7 +118,9 @@ void name_of_id(const struct nodedb_id *id, uint32_t instance, struct control_na
 /* Is the node one of the sessions of that record? */
 bool name_is_of(const struct control_name *name, const struct nodedb_id *id);
 
-/* The next node that has a session to speak of, or that is on its way out; NULL: none follows. */
+/* Has the node a session to speak of, maybe one that is on its way out? */
+bool session_is_told(const struct control_node *n, struct control_info *ret);
+/* The next node that has one; NULL: none follows. */
 struct control_node *session_next(struct control *c, struct control_node *n,
                                   struct control_info *ret);
 
@@ -145,9 +147,7 @@ int records_setup(struct iscsid *d, const struct nodedb_id *id, const json_t *va
 int records_node(struct iscsid *d, const struct nodedb_id *id, uint32_t instance,
                  const struct setup *s, struct control_node **ret, struct lunette_error *err);
 
-/* Sessions of a record that are there or wanted. */
-unsigned records_present(struct iscsid *d, const struct nodedb_id *id);
-/* A session of the target by the same iface, by whatever portal? */
+/* Is a session of the record's target there or wanted, by whatever portal and iface? */
 bool records_target_present(struct iscsid *d, const struct nodedb_id *id);
 /* Does a session use the record?  A nodedb in_use function; user is the daemon. */
 bool records_in_use(void *user, const struct nodedb_id *id);

@@ -86,11 +86,12 @@ periodic_recall(struct periodic *p)
 static bool
 periodic_failed_before(struct iscsid *d, const struct nodedb_id *id)
 {
+    const struct control_node *n;
     struct control_info info;
+    struct control_name name;
 
-    for (struct control_node *n = NULL; (n = control_next(d->control, n)) != NULL;) {
-        if (!name_is_of(control_node_name(n), id))
-            continue;
+    name_of_id(id, 0, &name);
+    for (; (n = control_find(d->control, &name)) != NULL; name.instance++) {
         control_node_get_info(n, &info);
         if (info.state == CONTROL_IS_FAILED)
             return true;

@@ -109,27 +109,6 @@ records_node(struct iscsid *d, const struct nodedb_id *id, uint32_t instance, co
     return control_node_add(d->control, &cfg, ret, err);
 }
 
-static bool
-is_present(const struct control_info *info)
-{
-    return info->sid != 0 || info->wanted == CONTROL_UP;
-}
-
-unsigned
-records_present(struct iscsid *d, const struct nodedb_id *id)
-{
-    struct control_info info;
-    unsigned n = 0;
-
-    for (struct control_node *c = NULL; (c = control_next(d->control, c)) != NULL;) {
-        if (!name_is_of(control_node_name(c), id))
-            continue;
-        control_node_get_info(c, &info);
-        n += is_present(&info);
-    }
-    return n;
-}
-
 bool
 records_target_present(struct iscsid *d, const struct nodedb_id *id)
 {
@@ -139,7 +118,7 @@ records_target_present(struct iscsid *d, const struct nodedb_id *id)
         if (strcmp(control_node_name(c)->target, id->target) != 0)
             continue;
         control_node_get_info(c, &info);
-        if (is_present(&info))
+        if (info.sid != 0 || info.wanted == CONTROL_UP)
             return true;
     }
     return false;
@@ -151,8 +130,8 @@ records_in_use(void *user, const struct nodedb_id *id)
     struct iscsid *d = user;
     struct control_info info;
 
-    for (struct control_node *c = NULL; (c = session_next(d->control, c, &info)) != NULL;) {
-        if (name_is_of(control_node_name(c), id))
+    for (struct control_node *c = NULL; (c = control_next(d->control, c)) != NULL;) {
+        if (name_is_of(control_node_name(c), id) && session_is_told(c, &info))
             return true;
     }
     return false;

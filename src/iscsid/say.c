@@ -234,13 +234,18 @@ name_is_of(const struct control_name *name, const struct nodedb_id *id)
            strcmp(name->iface, id->iface) == 0 && name->portal.tpgt == id->portal.tpgt;
 }
 
+bool
+session_is_told(const struct control_node *n, struct control_info *ret)
+{
+    control_node_get_info(n, ret);
+    return ret->sid != 0 && ret->state != CONTROL_IS_LOGIN && ret->state != CONTROL_IS_CANCELING;
+}
+
 struct control_node *
 session_next(struct control *c, struct control_node *n, struct control_info *ret)
 {
-    while ((n = control_next(c, n)) != NULL) {
-        control_node_get_info(n, ret);
-        if (ret->sid != 0 && ret->state != CONTROL_IS_LOGIN && ret->state != CONTROL_IS_CANCELING)
-            break;
-    }
+    do {
+        n = control_next(c, n);
+    } while (n != NULL && !session_is_told(n, ret));
     return n;
 }

@@ -356,10 +356,7 @@ sysfs_is_there(const struct sysfs *s, uint32_t sid)
     struct control_node *n = control_find_sid(s->d->control, sid);
     struct control_info info;
 
-    if (n == NULL)
-        return false;
-    control_node_get_info(n, &info);
-    return info.sid == sid && info.state != CONTROL_IS_LOGIN && info.state != CONTROL_IS_CANCELING;
+    return n != NULL && session_is_told(n, &info);
 }
 
 static void
