@@ -97,11 +97,11 @@ batch_tell(struct batch *b, json_t *o, const char *state)
     manage_progress(b->job.call, copy);
 }
 
-/* o is taken. */
+/* o and error are taken; error is NULL also where memory was short for it. */
 static void
-batch_result(struct batch *b, json_t *o, json_t *error)
+batch_result(struct batch *b, json_t *o, bool ok, json_t *error)
 {
-    say_put(o, "ok", json_boolean(error == NULL));
+    say_put(o, "ok", json_boolean(ok));
     say_put(o, "error", error);
     batch_tell(b, o, "ended");
     (void)json_array_append_new(b->results, o);
@@ -137,8 +137,10 @@ batch_answer(struct batch *b)
     } else if (call == NULL) {
         json_decref(results);
     } else if (json_array_size(results) == 0 && list_empty(&b->items)) {
-        manage_fail(call, b->o.logout ? MANAGE_NOT_FOUND : MANAGE_NOT_FOUND, "%s",
-                    b->o.logout ? "no session is like that" : "no record is like that");
+        manage_fail(call, MANAGE_NOT_FOUND, "%s",
+                    b->o.logout       ? "no session is like that"
+                    : b->o.by_startup ? "no record is like that, or its target has a session"
+                                      : "no record is like that");
         json_decref(results);
     } else {
         manage_reply(call, json_pack("{s:o}", "results", results));
@@ -177,7 +179,7 @@ batch_finish(struct batch_item *i, const struct lunette_error *err)
         i->sid = info.sid;
     }
     batch_log(b, &i->name, err);
-    batch_result(b, batch_outcome(&i->name, i->sid, i->multiple),
+    batch_result(b, batch_outcome(&i->name, i->sid, i->multiple), err == NULL,
                  err != NULL ? say_error(err) : NULL);
     if (err != NULL && i->leading)
         (void)batch_try_other(b, &i->name);
@@ -285,7 +287,7 @@ batch_present(struct batch *b, const struct nodedb_id *id, unsigned requested, u
 
     say_put(error, "requested", json_integer(requested));
     say_put(error, "present", json_integer(present));
-    batch_result(b, say_id(id), error);
+    batch_result(b, say_id(id), false, error);
 }
 
 static void
@@ -302,7 +304,7 @@ batch_login_sessions(struct batch *b, const struct nodedb_id *id, const struct s
         r = r == -EEXIST ? 0 : r;
     }
     if (r < 0)
-        batch_result(b, say_id(id), say_error(&why));
+        batch_result(b, say_id(id), false, say_error(&why));
     else if (begun == 0)
         batch_present(b, id, wanted, present);
 }
@@ -318,7 +320,7 @@ batch_login_record(struct batch *b, const struct nodedb_id *id)
     if (r < 0) {
         if (r != -ENOENT) { /* else it has just been removed */
             log_line(b->job.d->loop->log, LOG_LEVEL_WARN, "%s: %s", id->target, why.msg);
-            batch_result(b, say_id(id), say_error(&why));
+            batch_result(b, say_id(id), false, say_error(&why));
         }
         return;
     }
@@ -444,11 +446,29 @@ batch_logout_begin(struct batch_item *i)
 
     if (r == 0)
         return;
-    batch_result(b, batch_outcome(&i->name, i->sid, false), say_error(&why));
+    batch_result(b, batch_outcome(&i->name, i->sid, false), false, say_error(&why));
     batch_item_drop(i);
 }
 
 static bool batch_ask_held(struct batch_item *i, uint32_t after);
+
+/* A session stays that is in use, or of which that could not be found out. */
+static void
+batch_judge_held(struct batch_item *i, bool unknown)
+{
+    const char *why = unknown
+                          ? "whether exports of the session have clients could not be found out, "
+                            "and iscsid.safe_logout is Yes; try again"
+                          : "exports of the session have clients, and iscsid.safe_logout is Yes";
+
+    if (i->held == 0 && !unknown) {
+        batch_logout_begin(i);
+        return;
+    }
+    batch_result(i->b, batch_outcome(&i->name, i->sid, false), false,
+                 manage_error_json(MANAGE_BUSY, why));
+    batch_item_drop(i);
+}
 
 /* iscsid.safe_logout: a session whose exports have clients stays. */
 static void
@@ -459,22 +479,17 @@ batch_on_held(void *user, const struct iscsi_reply *rep)
     const uint8_t *at = rep->data, *end = at + ipc_reply_data_len(rep);
     struct ipc_lun_info info;
     uint32_t last = 0;
+    bool more;
 
     i->asking = false;
     while (ipc_lun_next(&at, end, &info)) {
         last = info.index;
         i->held += info.export_clients;
     }
-    if (rep->err == 0 && rep->r.luns.more && last > 0 && batch_ask_held(i, last))
+    more = rep->err == 0 && rep->r.luns.more && last > 0;
+    if (more && batch_ask_held(i, last))
         return;
-    if (i->held == 0) {
-        batch_logout_begin(i);
-    } else {
-        batch_result(b, batch_outcome(&i->name, i->sid, false),
-                     manage_error_json(MANAGE_BUSY, "exports of the session have clients, and "
-                                                    "iscsid.safe_logout is Yes"));
-        batch_item_drop(i);
-    }
+    batch_judge_held(i, more || (rep->err < 0 && rep->err != -ENOENT && rep->err != -EOPNOTSUPP));
     batch_go_on(b);
 }
 
@@ -516,14 +531,16 @@ batch_logout_node(struct batch *b, struct control_node *n, const struct control_
     batch_tell(b, o, "started");
     if (i == NULL) {
         say_no_memory(&why);
-        batch_result(b, o, say_error(&why));
+        batch_result(b, o, false, say_error(&why));
         return;
     }
     json_decref(o);
     i->loop = info->loop;
     if (info->sid == 0 || nodedb_record_word(&b->job.d->conf, NODEDB_SAFE_LOGOUT) == 0 ||
-        !batch_ask_held(i, 0))
+        control_ctl(b->job.d->control, i->loop) == NULL)
         batch_logout_begin(i);
+    else if (!batch_ask_held(i, 0))
+        batch_judge_held(i, true);
 }
 
 void

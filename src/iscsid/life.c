@@ -138,12 +138,14 @@ static void
 life_logged_out(void *user, json_t *results)
 {
     struct iscsid *d = user;
-    bool held = life_any_held(results);
+    bool held = life_any_held(results), none = results == NULL;
 
     json_decref(results);
     if (d->end_process)
         return;
-    if (held && d->ending != NULL)
+    if (none && d->ending != NULL)
+        life_stays(d, MANAGE_NO_MEMORY, "no memory for the logouts; sessions and daemon stay");
+    else if (held && d->ending != NULL)
         life_stays(d, MANAGE_BUSY,
                    "a session is in use and stays, and so does the daemon (iscsid.safe_logout)");
     if (d->ending == NULL) {
