@@ -327,8 +327,16 @@ periodic_on_record(void *user, const struct portal *at, struct nodedb_record *r)
     struct nodedb_disc_opts opts;
     struct login_config cfg;
 
-    if (r == NULL)
+    if (r == NULL) { /* what is repeated goes on, until somebody has looked after its record */
+        struct periodic *p = periodic_find(w->d, w->kind, at);
+
+        if (p != NULL)
+            p->kept = true;
+        log_line(w->d->loop->log, LOG_LEVEL_WARN,
+                 "the record of the discovery at %s cannot be read: put it right or remove it",
+                 at->host);
         return 0;
+    }
     if (seek_config(w->d, r, "default", &cfg, &opts, &err) < 0) {
         log_line(w->d->loop->log, LOG_LEVEL_WARN, "the discovery at %s is not repeated: %s",
                  at->host, err.msg);

@@ -553,6 +553,30 @@ def narrow_filters():
             assert "symbolic link" in str(e), e
 
 
+def repeated_without_a_record():
+    """A repeated discovery whose record cannot be read goes on, and whoever looks into the log hears of it."""
+    with World() as w:
+        t = Target(w, "--target", IQN, *LUNS)
+        api = w.up()
+        api.ask("discovery.new", type="sendtargets", portal=t.portal,
+                values=[["discovery.sendtargets.use_discoveryd", "Yes"],
+                        ["discovery.sendtargets.discoveryd_poll_inval", "1"]])
+        wait_for("what is found is logged in to", 20, lambda: sessions(api).get(IQN))
+        w.adm("-m", "node", "-u")
+        record = w.root / ("send_targets/%s/st_config" % t.portal.replace(":", ","))
+        text = record.read_bytes()
+        record.unlink()
+        os.mkfifo(record)
+        api.ask("daemon.reload")
+        log = (w.tmp / "iscsid.log").read_text()
+        assert f"the record of the discovery at {t.portal.split(':')[0]} cannot be read" in log, log
+        record.unlink()
+        record.write_bytes(text)
+        api.ask("daemon.reload")
+        time.sleep(2)
+        assert not sessions(api), "what somebody has logged out of is logged in to as if it were new"
+
+
 def with_tgtd():
     """The same with the target of tgt."""
     if not shutil.which("tgtd") or os.geteuid() != 0:
@@ -907,6 +931,7 @@ run([from_nothing, many_records, records_that_cannot_be_read, second_instance_is
      no_room_for_exports, nothing_to_export, callers_who_do_not_read, nobody_can_call, background,
      other_user, left_alone, mute_data_plane, safe_logout, service, installed, many_instances, long_names,
      two_control_planes, several_sessions, ifaces, many_ifaces, number_for_a_name, narrow_filters,
-     discovery_changes_records, with_tgtd, automatic, killed_under_load, events_of_failures,
+     discovery_changes_records, repeated_without_a_record,
+     with_tgtd, automatic, killed_under_load, events_of_failures,
      data_plane_killed, cut_connections, killed_while_waiting, dead_target, bad_requests, odd_requests,
      many_targets], [one_of_many])
