@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static int
@@ -94,11 +95,26 @@ start_become(long uid, long gid, struct lunette_error *err)
     return 0;
 }
 
+/* In the parent: waits until the daemon is ready, or has ended, and ends as it says. */
+static void
+start_end_parent(int ready, pid_t daemon)
+{
+    int status = 0;
+    char told = 0;
+
+    while (read(ready, &told, 1) < 0 && errno == EINTR)
+        ;
+    if (told == 1)
+        _exit(EXIT_SUCCESS);
+    while (waitpid(daemon, &status, 0) < 0 && errno == EINTR)
+        ;
+    _exit(WIFEXITED(status) && WEXITSTATUS(status) != 0 ? WEXITSTATUS(status) : EXIT_FAILURE);
+}
+
 int
 start_background(int *ret_ready, struct lunette_error *err)
 {
     int pipes[2];
-    char told = 0;
     pid_t pid;
 
     if (pipe2(pipes, O_CLOEXEC) < 0)
@@ -108,9 +124,7 @@ start_background(int *ret_ready, struct lunette_error *err)
         return start_fail(err, errno, "cannot go to", "the background");
     if (pid > 0) {
         (void)close(pipes[1]);
-        while (read(pipes[0], &told, 1) < 0 && errno == EINTR)
-            ;
-        _exit(told == 1 ? EXIT_SUCCESS : EXIT_FAILURE);
+        start_end_parent(pipes[0], pid);
     }
     (void)close(pipes[0]);
     (void)setsid();

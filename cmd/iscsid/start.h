@@ -26,13 +26,15 @@ int start_lock(const char *run, struct lunette_error *err);
 int start_become(long uid, long gid, struct lunette_error *err);
 
 /* Goes to the background: returns in the child, with *ret_ready a descriptor on which start_ready
- * tells the parent, which waits for that and ends.  Returns 0 or -errno. */
+ * tells the parent, which waits for that and ends; where the child ends before, with its status.
+ * Returns 0 or -errno. */
 int start_background(int *ret_ready, struct lunette_error *err);
 /* Lets the parent end with success, and standard error go; -1 is harmless. */
 void start_ready(int ready);
 
 int start_pid_file(const char *path, struct lunette_error *err);
-/* At the end, so that nobody signals whoever gets the number next.  One of another process stays. */
+/* At the end, so that nobody signals whoever gets the number next.  One of another process stays.
+ */
 void start_pid_file_remove(const char *path);
 
 /* Finds the program beside this one, or else in PATH: writes what can be started. */

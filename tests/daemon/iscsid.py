@@ -131,6 +131,8 @@ def second_instance_is_refused():
         second = w.iscsid()
         assert second.wait(20) == 2, second.returncode
         assert "another iscsid, process %d" % first.pid in (w.tmp / "iscsid.log").read_text()
+        p = subprocess.run([BIN / "iscsid", "--root", w.root], capture_output=True, text=True, timeout=30, check=False)
+        assert p.returncode == 2 and "another iscsid" in p.stderr, p
 
 
 def nothing_to_export():
