@@ -110,13 +110,14 @@ say_record(const struct nodedb_record *r, bool show_secrets)
 
 /* ---- errors --------------------------------------------------------------------------------- */
 
-/* Status-Class and Status-Detail of a Login Response (RFC 7143 11.13.5), as the tools know them. */
+/* Status-Class and Status-Detail of a Login Response (RFC 7143 11.13.5), as the tools know them:
+ * who could not prove who it is, and who may not log in to this target, is refused. */
 static enum manage_code
 say_login_code(uint32_t status)
 {
     if (status >> 8 != 2)
         return MANAGE_LOGIN;
-    return (status & 0xff) == 1 ? MANAGE_LOGIN_AUTH : MANAGE_LOGIN_FATAL;
+    return status == 0x0201 || status == 0x0202 ? MANAGE_LOGIN_AUTH : MANAGE_LOGIN_FATAL;
 }
 
 enum manage_code
@@ -129,8 +130,8 @@ say_code(const struct lunette_error *err)
         return say_login_code(err->detail);
     case LUNETTE_DOM_PROTO:
         return MANAGE_LOGIN;
-    case LUNETTE_DOM_TIMEOUT:
-        return MANAGE_CONNECT_TIMEOUT;
+    case LUNETTE_DOM_TIMEOUT: /* -ETIMEDOUT of a peer; -EBUSY of the lock of the records */
+        return manage_code_of_errno(err->code);
     case LUNETTE_DOM_NOTFOUND:
         return MANAGE_NOT_FOUND;
     case LUNETTE_DOM_OS:

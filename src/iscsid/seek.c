@@ -61,7 +61,8 @@ seek_fail(struct seek *s, const struct lunette_error *err)
 {
     if (s->job.call == NULL)
         s->o.done(s->o.user, NULL, err);
-    else if (err->domain == LUNETTE_DOM_CONNECT || err->domain == LUNETTE_DOM_TIMEOUT)
+    else if (err->domain == LUNETTE_DOM_CONNECT ||
+             (err->domain == LUNETTE_DOM_TIMEOUT && err->code == -ETIMEDOUT))
         manage_fail(s->job.call, say_code(err), "cannot make connection to %s: %s", s->o.via.host,
                     err->msg);
     else
