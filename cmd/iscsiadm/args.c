@@ -8,17 +8,28 @@
 #include "base/suggest.h"
 #include "cmd/iscsiadm/adm.h"
 
-#define GIVEN_MAX 512 /* options of one command line */
+#define GIVEN_MAX 64 /* different options of one command line; there are fewer */
 
 static const char *const op_names[] = {"new",   "delete",   "update", "show",  "nonpersistent",
                                        "apply", "applyall", "login",  "logout"};
 
-/* Which options were given, in their order, to be held against the mode at the end. */
+/* Which options were given, each once and in their order, to be held against the mode at the end. */
 struct given {
     int opts[GIVEN_MAX];
     int count;
     bool unknown; /* getopt has complained */
 };
+
+static void
+given_note(struct given *g, int opt)
+{
+    g->unknown |= opt == '?';
+    for (int i = 0; i < g->count; i++)
+        if (g->opts[i] == opt)
+            return;
+    if (g->count < GIVEN_MAX)
+        g->opts[g->count++] = opt;
+}
 
 static int
 args_number(const char *what, const char *text, int64_t max, int64_t *ret)
@@ -134,6 +145,7 @@ args_iface(struct adm_args *a, const char *text)
 static void
 args_mode(struct adm_args *a, const char *text)
 {
+    a->mode = ADM_MODE_NONE;
     for (unsigned i = 0; i < ADM_MODES; i++)
         if (strcmp(text, adm_mode_names[i]) == 0)
             a->mode = (enum adm_mode)i;
@@ -270,8 +282,8 @@ args_hint(void)
 static int
 args_check(const struct adm_args *a, const struct given *g, const char *mode_word)
 {
-    if (a->kill)
-        return 0;
+    if (a->kill) /* a mistyped --root would end another daemon than was meant */
+        return g->unknown ? args_hint() : 0;
     if (mode_word == NULL) {
         adm_error("no mode specified");
         return args_hint();
@@ -328,8 +340,7 @@ adm_args_parse(struct adm_args *a, int argc, char **argv)
             (void)puts("iscsiadm version " LUNETTE_VERSION);
             return 1;
         }
-        if (g.count < GIVEN_MAX)
-            g.opts[g.count++] = opt;
+        given_note(&g, opt);
         if (opt == 'm')
             mode_word = optarg;
         r = opt == '?' ? 0 : args_one(a, opt, optarg);

@@ -19,6 +19,7 @@
 #define START_MS     15000 /* until a daemon that was started answers */
 #define START_GAP_MS 20
 #define SAID_MAX     400 /* bytes of what a daemon said before it died */
+#define BY_HAND_MAX  (INSTANCE_PATH_MAX + 32)
 
 extern char **environ;
 
@@ -47,6 +48,16 @@ daemon_program(char *buf, size_t size)
             return buf;
     }
     return "iscsid";
+}
+
+/* The command that starts the daemon of the instance. */
+static const char *
+daemon_by_hand(const struct instance *at, char buf[BY_HAND_MAX])
+{
+    if (at->which[0] == NULL)
+        return "iscsid";
+    (void)snprintf(buf, BY_HAND_MAX, "iscsid %s %s", at->which[0], at->which[1]);
+    return buf;
 }
 
 /* Its standard output must not be ours, for which a shell may wait; what it says on standard error
@@ -98,9 +109,10 @@ no_daemon(int r)
 
 /* Says why a daemon that was started is not there: its own last words, where it has any. */
 static int
-start_failed(const char *program, const char *path, int said, bool ended, int status)
+start_failed(const struct adm *adm, const char *program, const char *path, int said, bool ended,
+             int status)
 {
-    char words[SAID_MAX] = "", text[SAID_MAX];
+    char words[SAID_MAX] = "", text[SAID_MAX], by_hand[BY_HAND_MAX];
     ssize_t n = said >= 0 ? pread(said, words, sizeof(words) - 1, 0) : 0;
 
     words[n > 0 ? n : 0] = '\0';
@@ -114,7 +126,7 @@ start_failed(const char *program, const char *path, int said, bool ended, int st
                   text[0] != '\0' ? ": " : "", text);
     else
         adm_error("%s was started and killed by signal %d", program, WTERMSIG(status));
-    adm_error("start it by hand to see why: iscsid -f");
+    adm_error("start it by hand to see why: %s -f", daemon_by_hand(&adm->at, by_hand));
     return MANAGE_DAEMON_NOT_FOUND;
 }
 
@@ -143,7 +155,7 @@ await_daemon(struct adm *adm, const char *program, const char *path, pid_t pid, 
     if (r == 0)
         return 0;
     if (no_daemon(r))
-        return start_failed(program, path, said, ended, status);
+        return start_failed(adm, program, path, said, ended, status);
     adm_error("%s", err.msg);
     return MANAGE_DAEMON_LOST;
 }
@@ -151,7 +163,7 @@ await_daemon(struct adm *adm, const char *program, const char *path, pid_t pid, 
 static int
 start_daemon(struct adm *adm, const char *path)
 {
-    char buf[INSTANCE_PATH_MAX];
+    char buf[INSTANCE_PATH_MAX], by_hand[BY_HAND_MAX];
     const char *program = daemon_program(buf, sizeof(buf));
     int said = memfd_create("iscsid-says", MFD_CLOEXEC), r;
     pid_t pid;
@@ -159,9 +171,8 @@ start_daemon(struct adm *adm, const char *path)
     r = spawn_daemon(program, &adm->at, said, &pid);
     if (r < 0) {
         adm_error("no iscsid runs, and %s cannot be started: %s", program, strerror(-r));
-        adm_error("start it by hand (iscsid%s%s), or install it beside iscsiadm",
-                  adm->at.which[0] != NULL ? " " : "",
-                  adm->at.which[0] != NULL ? adm->at.which[0] : "");
+        adm_error("start it by hand (%s), or install it beside iscsiadm",
+                  daemon_by_hand(&adm->at, by_hand));
         r = MANAGE_DAEMON_NOT_FOUND;
     } else {
         r = await_daemon(adm, program, path, pid, said);
@@ -174,7 +185,7 @@ start_daemon(struct adm *adm, const char *path)
 int
 adm_connect(struct adm *adm)
 {
-    char path[INSTANCE_PATH_MAX + 16];
+    char path[INSTANCE_PATH_MAX + 16], by_hand[BY_HAND_MAX];
     struct lunette_error err;
     int r;
 
@@ -191,10 +202,10 @@ adm_connect(struct adm *adm)
     if (no_daemon(r) && !adm->args.no_start)
         return start_daemon(adm, path);
     adm_error("%s", err.msg);
-    if (no_daemon(r))
-        adm_error(
-            "no daemon runs there; start it (iscsid%s%s%s%s), or leave --no-start out",
-            adm->at.which[0] != NULL ? " " : "", adm->at.which[0] != NULL ? adm->at.which[0] : "",
-            adm->at.which[0] != NULL ? " " : "", adm->at.which[0] != NULL ? adm->at.which[1] : "");
+    if (no_daemon(r) && adm->args.kill)
+        adm_error("no daemon runs there: there is nothing to end");
+    else if (no_daemon(r))
+        adm_error("no daemon runs there; start it (%s), or leave --no-start out",
+                  daemon_by_hand(&adm->at, by_hand));
     return r == -EACCES || r == -EPERM ? MANAGE_ACCESS : MANAGE_DAEMON_NOT_FOUND;
 }

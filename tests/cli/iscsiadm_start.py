@@ -96,9 +96,11 @@ def no_daemon():
         rc, out, err = p.run("--root", str(p.root), "-m", "node", "--no-start")
         check("no daemon", rc == 20 and out == "" and f"start it (iscsid --root {p.root})" in err, rc, out, err)
         rc, out, err = p.run("--root", str(p.root), "-m", "node")
-        check("no program", rc == 20 and "cannot be started" in err, rc, out, err)
+        check("no program", rc == 20 and "cannot be started" in err and f"by hand (iscsid --root {p.root})" in err,
+              rc, out, err)
         rc, out, err = p.run("--root", str(p.root), "-k", "0")
-        check("nothing is started to be ended", rc == 20 and "--no-start" in err, rc, out, err)
+        check("nothing is started to be ended", rc == 20 and "nothing to end" in err and "--no-start" not in err,
+              rc, out, err)
         # a socket file of a daemon that is dead
         s = socket.socket(socket.AF_UNIX)
         s.bind(str(p.root / "run/iscsid.sock"))
@@ -128,7 +130,8 @@ def started_twice():
 def fails():
     with Place("#!/bin/sh\necho 'iscsid: no room on the disk' >&2\nexit 3\n") as p:
         rc, out, err = p.run("--root", str(p.root), "-m", "node")
-        check("fails", rc == 20 and "ended with status 3: iscsid: no room on the disk" in err, rc, out, err)
+        check("fails", rc == 20 and "ended with status 3: iscsid: no room on the disk" in err and
+              f"by hand to see why: iscsid --root {p.root} -f\n" in err, rc, out, err)
     with Place("#!/bin/sh\nkill -9 $$\n") as p:
         rc, out, err = p.run("--root", str(p.root), "-m", "node")
         check("killed", rc == 20 and "killed by signal 9" in err, rc, out, err)
