@@ -405,6 +405,8 @@ uint64_t ls_random(struct ls_world *w, uint64_t below);
 
 void ls_handles_init(struct ls_world *w);
 void ls_session_ask(struct ls_session *se);
+/* Whether its commands are sent, whatever anybody has been told yet. */
+bool ls_session_runs(const struct ls_session *se);
 /* It is logged in anew: what was under way before has ended. */
 void ls_session_new_nexus(struct ls_session *se);
 /* Opens and closes what is due. */

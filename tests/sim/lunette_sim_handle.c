@@ -55,8 +55,8 @@ ls_session_ask(struct ls_session *se)
     se->reopens = info.reopens;
 }
 
-static bool
-is_running(const struct ls_session *se)
+bool
+ls_session_runs(const struct ls_session *se)
 {
     const struct scsi_host *host = dataplane_host(se->w->ctx->dp, se->sid);
 
@@ -83,7 +83,7 @@ session_is_open(struct ls_session *se, struct lunette_session *s)
     ls_session_ask(se);
     se->replacement_s = se->least_s = se->most_s = w->plan.replacement_s;
     ls_session_new_nexus(se);
-    if (!is_running(se)) {
+    if (!ls_session_runs(se)) {
         se->blocked_ns = ls_clock_ns(w);
         se->blocked_at_ns = se->opening_ns; /* it was lost at some time since then */
     }
@@ -243,7 +243,7 @@ leave_adrift(struct ls_session *se)
 {
     struct ls_world *w = se->w;
 
-    if (is_running(se) || sim_orphans(w->sim) == 0)
+    if (ls_session_runs(se) || sim_orphans(w->sim) == 0)
         return;
     w->adrift = true;
     for (uint32_t i = 0; i < w->plan.luns; i++) {
