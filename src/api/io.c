@@ -36,7 +36,7 @@ io_err_text(int err)
     case -ENOLINK:
         return "the connection was lost with the command under way: it may have been executed";
     case -ENOTCONN:
-        return "the session is gone";
+        return "there is no connection";
     case -ENXIO:
         return "the logical unit is gone";
     case -EHOSTUNREACH:

@@ -36,14 +36,20 @@ on_event(void *user, const struct lunette_event *ev)
 }
 
 static void
-start(struct world *w, const char *options)
+start_delayed(struct world *w, const char *options, uint64_t ipc_delay_ns)
 {
-    struct world_config cfg = {.block = BLOCK, .options = options};
+    struct world_config cfg = {.block = BLOCK, .options = options, .ipc_delay_ns = ipc_delay_ns};
 
     world_new(w, 7, &cfg);
     memset(&told, 0, sizeof(told));
     told.w = w;
     assert_int_equal(lunette_ctx_set_events(w->ctx, on_event, &told), 0);
+}
+
+static void
+start(struct world *w, const char *options)
+{
+    start_delayed(w, options, 0);
 }
 
 /* Lets virtual time pass. */
@@ -294,6 +300,36 @@ at_once(void **state)
     assert_int_equal(lunette_pread(lun, buf, BLOCK, 0, &err), 0);
     assert_int_equal(lunette_ping(lun, 8, &ns, &err), 0);
     assert_int_equal(count_of(LUNETTE_EVENT_TIMED_OUT), 1);
+    lunette_close(lun);
+    world_free(&w);
+}
+
+/* What is asked before the loss was told of fails for want of a connection: the session is there.
+ */
+static void
+at_once_untold(void **state)
+{
+    struct lunette_error err = LUNETTE_INIT(err);
+    const struct scsi_host *host;
+    struct lunette_lun *lun;
+    uint8_t buf[BLOCK];
+    struct world w;
+
+    (void)state;
+    start_delayed(&w, "?replacement_timeout=0", LOOP_NS_PER_S);
+    lun = world_open_lun(&w);
+    host = dataplane_host(w.ctx->dp, lun->s->sid);
+    (void)sim_cut(w.sim, NULL, SIM_RESET);
+    for (int i = 0; host->state != SCSI_HOST_GONE; i++) {
+        assert_true(i < 1000);
+        assert_int_equal(lunette_ctx_run(w.ctx, 1), 0);
+    }
+    assert_int_equal(state_of(lun->s), LUNETTE_SESSION_LOGGED_IN);
+    assert_int_equal(lunette_pread(lun, buf, BLOCK, 0, &err), -ENOTCONN);
+    assert_string_equal(err.msg, "read: there is no connection");
+    wait_for_state(&w, lun->s, LUNETTE_SESSION_FAILED);
+    wait_for_state(&w, lun->s, LUNETTE_SESSION_LOGGED_IN);
+    assert_int_equal(lunette_pread(lun, buf, BLOCK, 0, &err), 0);
     lunette_close(lun);
     world_free(&w);
 }
@@ -696,6 +732,7 @@ main(void)
         cmocka_unit_test(events_come_in_order_and_in_time),
         cmocka_unit_test(what_may_have_been_executed),
         cmocka_unit_test(at_once),
+        cmocka_unit_test(at_once_untold),
         cmocka_unit_test(for_ever),
         cmocka_unit_test(changed_while_it_waits),
         cmocka_unit_test(pings_change_at_once),
