@@ -59,6 +59,14 @@ const json_t *adm_list(const json_t *o, const char *name); /* NULL: an empty lis
 
 /* Prints a result for programs.  Returns 0. */
 int adm_print_json(const json_t *result);
+/* Prints a result, which is taken: for programs where that was asked for, or else the objects of
+ * its list `member` one by one.  An empty list is MANAGE_NOT_FOUND and told as `none`, unless that
+ * is NULL. */
+int adm_print_list(const struct adm *adm, json_t *result, const char *member,
+                   void (*print)(const json_t *o), const char *none);
+/* Asks the daemon for what it knows, and prints it so. */
+int adm_show(struct adm *adm, const char *method, json_t *params, const char *member,
+             void (*print)(const json_t *o), const char *none);
 
 /* text.c: a portal as the daemon names it, "addr:port". */
 struct adm_portal {
@@ -70,8 +78,8 @@ void adm_portal_read(const char *text, struct adm_portal *ret);
 void adm_print_portal(const char *portal, int64_t tpgt);
 /* "<empty>" for text that is. */
 const char *adm_or_empty(const char *text);
-/* Prints a record: [[name, value], ...]. */
-void adm_print_record(const json_t *values);
+/* Prints a record, {"values": [[name, value], ...]}. */
+void adm_print_record(const json_t *record);
 /* Prints targets as lines, or as a tree where the level is 1. */
 void adm_print_targets(const json_t *targets, int level);
 void adm_print_target_tree(const json_t *targets);

@@ -161,3 +161,29 @@ adm_print_json(const json_t *result)
     free(text);
     return 0;
 }
+
+int
+adm_print_list(const struct adm *adm, json_t *result, const char *member,
+               void (*print)(const json_t *o), const char *none)
+{
+    const json_t *list = adm_list(result, member);
+    bool empty = json_array_size(list) == 0 && none != NULL;
+    int r = adm->args.json ? adm_print_json(result) : 0;
+
+    for (size_t i = 0; !adm->args.json && i < json_array_size(list); i++)
+        print(json_array_get(list, i));
+    if (empty)
+        adm_error("%s", none);
+    json_decref(result);
+    return r == 0 && empty ? MANAGE_NOT_FOUND : r;
+}
+
+int
+adm_show(struct adm *adm, const char *method, json_t *params, const char *member,
+         void (*print)(const json_t *o), const char *none)
+{
+    json_t *result;
+    int r = adm_read(adm, method, params, none, &result);
+
+    return r == 0 ? adm_print_list(adm, result, member, print, none) : r;
+}

@@ -263,21 +263,12 @@ static int
 record_dump(struct adm *adm, enum kind kind)
 {
     json_t *params = discovery_params(&adm->args, kind), *result;
-    const json_t *records;
     int r;
 
     if (adm->args.show)
         adm_put(params, "show_secrets", json_true());
     r = record_request(adm, kind, "discovery.show", params, &result);
-    if (r != 0)
-        return r;
-    records = adm_list(result, "records");
-    if (adm->args.json)
-        (void)adm_print_json(result);
-    for (size_t i = 0; !adm->args.json && i < json_array_size(records); i++)
-        adm_print_record(adm_list(json_array_get(records, i), "values"));
-    json_decref(result);
-    return 0;
+    return r == 0 ? adm_print_list(adm, result, "records", adm_print_record, NULL) : r;
 }
 
 static int

@@ -129,7 +129,6 @@ adm_mode_fw(struct adm *adm)
 {
     const struct adm_request rq = {.method = "fw.list", .silence_ms = ADM_READ_MS, .quiet = true};
     struct manage_failure fail;
-    const json_t *targets;
     json_t *result, *params;
     int r;
 
@@ -144,13 +143,5 @@ adm_mode_fw(struct adm *adm)
         adm_error("Could not get list of targets from firmware. (err %d)", r);
     else if (r != 0 && fail.message[0] != '\0')
         adm_error("%s", fail.message);
-    if (r != 0)
-        return r;
-    targets = adm_list(result, "targets");
-    if (adm->args.json)
-        (void)adm_print_json(result);
-    for (size_t i = 0; !adm->args.json && i < json_array_size(targets); i++)
-        adm_print_record(adm_list(json_array_get(targets, i), "values"));
-    json_decref(result);
-    return 0;
+    return r == 0 ? adm_print_list(adm, result, "targets", adm_print_record, NULL) : r;
 }

@@ -101,19 +101,7 @@ iface_params(const struct adm_args *a)
 static int
 iface_show(struct adm *adm)
 {
-    const json_t *ifaces;
-    json_t *result;
-    int r = adm_read(adm, "iface.show", iface_params(&adm->args), NULL, &result);
-
-    if (r != 0)
-        return r;
-    ifaces = adm_list(result, "ifaces");
-    if (adm->args.json)
-        (void)adm_print_json(result);
-    for (size_t i = 0; !adm->args.json && i < json_array_size(ifaces); i++)
-        adm_print_record(adm_list(json_array_get(ifaces, i), "values"));
-    json_decref(result);
-    return 0;
+    return adm_show(adm, "iface.show", iface_params(&adm->args), "ifaces", adm_print_record, NULL);
 }
 
 /* One of the operations that change something, and what is printed when it is done; %s is the name

@@ -19,22 +19,7 @@ show_params(const struct adm *adm)
 static int
 node_show(struct adm *adm)
 {
-    json_t *result;
-    const json_t *nodes;
-    int r = adm_read(adm, "node.show", show_params(adm), NO_RECORDS, &result);
-
-    if (r != 0)
-        return r;
-    nodes = adm_list(result, "nodes");
-    if (adm->args.json)
-        (void)adm_print_json(result);
-    for (size_t i = 0; !adm->args.json && i < json_array_size(nodes); i++)
-        adm_print_record(adm_list(json_array_get(nodes, i), "values"));
-    r = json_array_size(nodes) == 0 ? MANAGE_NOT_FOUND : 0;
-    if (r != 0)
-        adm_error(NO_RECORDS);
-    json_decref(result);
-    return r;
+    return adm_show(adm, "node.show", show_params(adm), "nodes", adm_print_record, NO_RECORDS);
 }
 
 static int
@@ -76,9 +61,7 @@ static int
 mode_node_new(struct adm *adm)
 {
     const struct adm_args *a = &adm->args;
-    const json_t *nodes;
-    json_t *params, *result;
-    int r;
+    json_t *params;
 
     if (a->target == NULL) {
         adm_error("a new record wants at least --targetname, and --portal where the target is not "
@@ -88,16 +71,7 @@ mode_node_new(struct adm *adm)
     params = adm_filter(a);
     if (json_array_size(a->values) > 0)
         adm_put(params, "values", json_incref(a->values));
-    r = adm_read(adm, "node.new", params, NULL, &result);
-    if (r != 0)
-        return r;
-    nodes = adm_list(result, "nodes");
-    if (a->json)
-        (void)adm_print_json(result);
-    for (size_t i = 0; !a->json && i < json_array_size(nodes); i++)
-        print_added(json_array_get(nodes, i));
-    json_decref(result);
-    return 0;
+    return adm_show(adm, "node.new", params, "nodes", print_added, NULL);
 }
 
 /* A request about all records that are selected. */

@@ -106,22 +106,9 @@ session_record(struct adm *adm, json_t **ret)
 static int
 record_show(struct adm *adm, json_t *record)
 {
-    const json_t *nodes;
-    json_t *result;
-    int r;
-
     if (adm->args.show)
         adm_put(record, "show_secrets", json_true());
-    r = adm_read(adm, "node.show", record, "No records found", &result);
-    if (r != 0)
-        return r;
-    nodes = adm_list(result, "nodes");
-    if (adm->args.json)
-        (void)adm_print_json(result);
-    for (size_t i = 0; !adm->args.json && i < json_array_size(nodes); i++)
-        adm_print_record(adm_list(json_array_get(nodes, i), "values"));
-    json_decref(result);
-    return 0;
+    return adm_show(adm, "node.show", record, "nodes", adm_print_record, "No records found");
 }
 
 static int
@@ -201,13 +188,17 @@ session_operation(struct adm *adm)
     }
 }
 
+static void
+print_export(const json_t *e)
+{
+    (void)printf("%lld %s\n", (long long)adm_number(e, "lun"), adm_text(e, "path"));
+}
+
 static int
 session_exports(struct adm *adm)
 {
     const struct adm_args *a = &adm->args;
-    json_t *params = session_params(adm), *result;
-    const json_t *exports;
-    int r;
+    json_t *params = session_params(adm);
 
     if (a->export_kind != NULL)
         adm_put(params, "kind", json_string(a->export_kind));
@@ -215,36 +206,20 @@ session_exports(struct adm *adm)
         adm_put(params, "lun", json_integer(a->lun));
     if (a->read_only)
         adm_put(params, "read_only", json_true());
-    r = adm_read(adm, a->unexport ? "session.unexport" : "session.export", params, NULL, &result);
-    if (r != 0)
-        return r;
-    exports = adm_list(result, "exports");
-    if (a->json)
-        (void)adm_print_json(result);
-    for (size_t i = 0; !a->json && i < json_array_size(exports); i++)
-        (void)printf("%lld %s\n", (long long)adm_number(json_array_get(exports, i), "lun"),
-                     adm_text(json_array_get(exports, i), "path"));
-    json_decref(result);
-    return 0;
+    return adm_show(adm, a->unexport ? "session.unexport" : "session.export", params, "exports",
+                    print_export, NULL);
+}
+
+static void
+print_why(const json_t *s)
+{
+    (void)printf("[%lld] %s\n", (long long)adm_number(s, "sid"), adm_text(s, "text"));
 }
 
 static int
 session_why(struct adm *adm)
 {
-    json_t *result;
-    const json_t *sessions;
-    int r = adm_read(adm, "session.why", session_params(adm), NO_SESSIONS, &result);
-
-    if (r != 0)
-        return r;
-    sessions = adm_list(result, "sessions");
-    if (adm->args.json)
-        (void)adm_print_json(result);
-    for (size_t i = 0; !adm->args.json && i < json_array_size(sessions); i++)
-        (void)printf("[%lld] %s\n", (long long)adm_number(json_array_get(sessions, i), "sid"),
-                     adm_text(json_array_get(sessions, i), "text"));
-    json_decref(result);
-    return 0;
+    return adm_show(adm, "session.why", session_params(adm), "sessions", print_why, NO_SESSIONS);
 }
 
 static void
@@ -286,22 +261,7 @@ print_stats(const json_t *s)
 int
 adm_stats(struct adm *adm, json_t *params, const char *none)
 {
-    const json_t *sessions;
-    json_t *result;
-    int r = adm_read(adm, "session.stats", params, none, &result);
-
-    if (r != 0)
-        return r;
-    sessions = adm_list(result, "sessions");
-    if (adm->args.json)
-        (void)adm_print_json(result);
-    for (size_t i = 0; !adm->args.json && i < json_array_size(sessions); i++)
-        print_stats(json_array_get(sessions, i));
-    r = json_array_size(sessions) == 0 ? MANAGE_NOT_FOUND : 0;
-    if (r != 0)
-        adm_error("%s", none);
-    json_decref(result);
-    return r;
+    return adm_show(adm, "session.stats", params, "sessions", print_stats, none);
 }
 
 static int

@@ -37,8 +37,10 @@ adm_or_empty(const char *text)
 }
 
 void
-adm_print_record(const json_t *values)
+adm_print_record(const json_t *record)
 {
+    const json_t *values = adm_list(record, "values");
+
     (void)puts("# BEGIN RECORD " LUNETTE_VERSION);
     for (size_t i = 0; i < json_array_size(values); i++) {
         const json_t *pair = json_array_get(values, i);
