@@ -13,7 +13,8 @@
 static const char *const op_names[] = {"new",   "delete",   "update", "show",  "nonpersistent",
                                        "apply", "applyall", "login",  "logout"};
 
-/* Which options were given, each once and in their order, to be held against the mode at the end. */
+/* Which options were given, each once and in their order, to be held against the mode at the end.
+ */
 struct given {
     int opts[GIVEN_MAX];
     int count;
@@ -58,6 +59,24 @@ args_small(const char *what, const char *text, int max, int *ret)
     return r;
 }
 
+/* Says which word was meant, or else which there are. */
+static void
+args_meant(const char *typed, const char *const *words, size_t count)
+{
+    struct suggest s = {.typed = typed};
+
+    for (size_t i = 0; i < count; i++)
+        suggest_try(&s, words[i]);
+    if (s.best != NULL) {
+        (void)fprintf(stderr, "  did you mean %s?\n", s.best);
+        return;
+    }
+    (void)fputs("  it is one of", stderr);
+    for (size_t i = 0; i < count; i++)
+        (void)fprintf(stderr, "%s%s", i == 0 ? " " : i + 1 < count ? ", " : " and ", words[i]);
+    (void)fputc('\n', stderr);
+}
+
 static int
 args_op(struct adm_args *a, const char *text)
 {
@@ -68,6 +87,7 @@ args_op(struct adm_args *a, const char *text)
         }
     }
     adm_error("can not recognize operation: '%s'", text);
+    args_meant(text, op_names, sizeof(op_names) / sizeof(op_names[0]));
     return -EINVAL;
 }
 
@@ -289,13 +309,8 @@ args_check(const struct adm_args *a, const struct given *g, const char *mode_wor
         return args_hint();
     }
     if (a->mode == ADM_MODE_NONE) {
-        struct suggest s = {.typed = mode_word};
-
         adm_error("mode -1 is not yet supported");
-        for (unsigned i = 0; i < ADM_MODES; i++)
-            suggest_try(&s, adm_mode_names[i]);
-        if (s.best != NULL)
-            (void)fprintf(stderr, "  did you mean %s?\n", s.best);
+        args_meant(mode_word, adm_mode_names, ADM_MODES);
         return -EINVAL;
     }
     for (int i = 0; i < g->count; i++) {
@@ -313,6 +328,10 @@ args_check(const struct adm_args *a, const struct given *g, const char *mode_wor
     }
     if (a->ifaces_count > 1 && a->mode != ADM_DISCOVERY && a->mode != ADM_DISCOVERYDB) {
         adm_error("%s mode takes one --interface", adm_mode_names[a->mode]);
+        return -EINVAL;
+    }
+    if ((a->ops & ADM_NEW) && (a->name != NULL || a->value != NULL)) {
+        adm_error("--name and --value make a pair: one of them is missing");
         return -EINVAL;
     }
     return 0;
@@ -345,6 +364,8 @@ adm_args_parse(struct adm_args *a, int argc, char **argv)
             mode_word = optarg;
         r = opt == '?' ? 0 : args_one(a, opt, optarg);
     }
+    if (a->value != NULL) /* without a name */
+        memset(a->value, '*', strlen(a->value));
     if (r == 0)
         r = args_check(a, &g, mode_word);
     if (r == 0 && optind < argc) {

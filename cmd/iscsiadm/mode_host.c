@@ -19,6 +19,26 @@ host_chosen(const struct adm_args *a, const json_t *h)
     return strtoll(a->host, NULL, 10) == adm_number(h, "number");
 }
 
+static bool
+host_is_named(const char *host)
+{
+    return strchr(host, ':') != NULL ||
+           (host[0] != '\0' && strspn(host, "0123456789") == strlen(host));
+}
+
+/* The hosts that were chosen; the caller owns the list. */
+static json_t *
+hosts_chosen(const struct adm_args *a, const json_t *result)
+{
+    const json_t *hosts = adm_list(result, "hosts");
+    json_t *chosen = adm_made(json_array());
+
+    for (size_t i = 0; i < json_array_size(hosts); i++)
+        if (host_chosen(a, json_array_get(hosts, i)))
+            adm_append(chosen, json_incref(json_array_get(hosts, i)));
+    return chosen;
+}
+
 static void
 print_host_line(const json_t *h)
 {
@@ -65,7 +85,7 @@ print_host_sessions(const json_t *h, const json_t *sessions, int level)
     json_decref(mine);
 }
 
-static int
+static void
 print_hosts(struct adm *adm, const json_t *hosts, int level)
 {
     const struct adm_request rq = {
@@ -74,7 +94,6 @@ print_hosts(struct adm *adm, const json_t *hosts, int level)
         .silence_ms = ADM_READ_MS,
         .quiet = true};
     json_t *sessions = NULL;
-    int found = 0;
 
     if (level >= 2 && adm_call(adm, &rq, &sessions) != 0)
         sessions = NULL;
@@ -83,9 +102,6 @@ print_hosts(struct adm *adm, const json_t *hosts, int level)
     for (size_t i = 0; i < json_array_size(hosts); i++) {
         const json_t *h = json_array_get(hosts, i);
 
-        if (!host_chosen(&adm->args, h))
-            continue;
-        found++;
         if (level < 1)
             print_host_line(h);
         else
@@ -94,34 +110,49 @@ print_hosts(struct adm *adm, const json_t *hosts, int level)
             print_host_sessions(h, adm_list(sessions, "sessions"), level);
     }
     json_decref(sessions);
-    if (found > 0)
-        return 0;
-    adm_error(NO_HOSTS);
-    return MANAGE_NOT_FOUND;
+}
+
+static int
+host_show(struct adm *adm)
+{
+    const struct adm_args *a = &adm->args;
+    json_t *result, *hosts;
+    int r = adm_read(adm, "host.list", NULL, NO_HOSTS, &result);
+
+    if (r != 0)
+        return r;
+    hosts = hosts_chosen(a, result);
+    adm_put(result, "hosts", json_incref(hosts));
+    if (a->json)
+        r = adm_print_json(result);
+    else
+        print_hosts(adm, hosts, a->level);
+    if (json_array_size(hosts) == 0) {
+        adm_error(NO_HOSTS);
+        r = MANAGE_NOT_FOUND;
+    }
+    json_decref(hosts);
+    json_decref(result);
+    return r;
 }
 
 int
 adm_mode_host(struct adm *adm)
 {
     const struct adm_args *a = &adm->args;
-    json_t *result;
-    int r = adm_check_level(a, 4);
+    int r;
 
     if (a->submode != NULL || (a->ops & ~(unsigned)ADM_SHOW) != 0) {
         adm_error("%s is something that offload adapters have, and there is none",
                   a->submode != NULL ? a->submode : "that");
         return MANAGE_NOT_SUPPORTED;
     }
-    if (r == 0)
-        r = adm_read(adm, "host.list", NULL, NO_HOSTS, &result);
-    if (r != 0)
-        return r;
-    if (a->json)
-        r = adm_print_json(result);
-    else
-        r = print_hosts(adm, adm_list(result, "hosts"), a->level);
-    json_decref(result);
-    return r;
+    r = adm_check_level(a, 4);
+    if (r == 0 && a->host != NULL && !host_is_named(a->host)) {
+        adm_error("--host wants the number of a host or its hardware address, not '%s'", a->host);
+        r = MANAGE_INVALID;
+    }
+    return r == 0 ? host_show(adm) : r;
 }
 
 int

@@ -342,8 +342,13 @@ adm_mode_session(struct adm *adm)
         adm_error("Invalid parameters. Login/logout and op passed in");
         return MANAGE_INVALID;
     }
-    if ((a->export_kind != NULL && a->unexport) || (!exports && (a->lun >= 0 || a->read_only))) {
-        adm_error("--lun and --read-only are about --export, and --unexport is its opposite");
+    if (a->export_kind != NULL && a->unexport) {
+        adm_error("--export begins what --unexport ends: give one of them");
+        return MANAGE_INVALID;
+    }
+    if ((a->lun >= 0 && !exports) || (a->read_only && a->export_kind == NULL)) {
+        adm_error("%s goes with --export nbd%s", a->read_only ? "--read-only" : "--lun",
+                  a->read_only ? "" : ", or with --unexport");
         return MANAGE_INVALID;
     }
     if (a->why || exports || a->logout || a->rescan || a->stats)
