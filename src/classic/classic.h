@@ -26,7 +26,7 @@ struct classic_config {
     void (*request)(void *user, struct classic_caller *c, const struct classic_request *rq);
     void *user;
     uid_t uid;            /* who may call, besides root */
-    unsigned callers_max; /* connections; 0: 4096 */
+    unsigned callers_max; /* who were not answered yet; 0: 4096 */
     unsigned reading_max; /* of which so many may not have sent their request yet; 0: 64 */
     uint32_t timeout_ms;  /* for a request to come; 0: 5000 */
 };
@@ -40,8 +40,7 @@ int classic_server_new(struct loop *l, const struct classic_config *cfg,
 void classic_server_free(struct classic_server **s);
 
 /* Listens at the abstract name, of which each network namespace has its own; where it listens
- * already, it goes on.  Returns 0 or -errno
- * with the reason. */
+ * already, it goes on.  Returns 0 or -errno with the reason. */
 int classic_server_listen(struct classic_server *s, struct lunette_error *err);
 
 /* Takes the connected stream of a caller who runs as uid. */
@@ -50,7 +49,7 @@ void classic_server_adopt(struct classic_server *s, struct stream *stream, uid_t
 /* Sends the reply and forgets c; harmless where the caller has gone meanwhile. */
 void classic_answer(struct classic_caller *c, const struct classic_reply *rep);
 
-/* Callers that are connected. */
+/* Callers who were not answered yet; what those have asked for who have gone meanwhile goes on. */
 unsigned classic_server_callers(const struct classic_server *s);
 
 #endif

@@ -29,7 +29,8 @@ struct classic_caller {
     struct classic_server *s;
     struct stream *stream; /* NULL: it has gone */
     bool allowed, reading;
-    uint8_t *data; /* what has come of its request; NULL: nothing */
+    uint64_t until_ns; /* when its request must have come */
+    uint8_t *data;     /* what has come of its request; NULL: nothing */
     size_t len, size;
     struct loop_timer timer;
 };
@@ -51,7 +52,6 @@ classic_caller_close(struct classic_caller *c)
         return;
     stream_close(c->stream);
     c->stream = NULL;
-    c->s->callers--;
 }
 
 static void
@@ -59,6 +59,7 @@ classic_caller_free(struct classic_caller *c)
 {
     if (c->reading)
         c->s->nreading--;
+    c->s->callers--;
     list_del(&c->node);
     loop_timer_stop(c->s->loop, &c->timer);
     classic_caller_close(c);
@@ -150,6 +151,15 @@ classic_caller_room(struct classic_caller *c)
     return 0;
 }
 
+/* Waits for more of the request, but not for ever. */
+static void
+classic_caller_wait(struct classic_caller *c)
+{
+    uint64_t now = c->s->loop->now_ns;
+
+    loop_timer_start(c->s->loop, &c->timer, c->until_ns > now ? c->until_ns - now : 0);
+}
+
 /* Receives what is there.  Returns false where the caller is not to be served. */
 static bool
 classic_caller_receive(struct classic_caller *c)
@@ -175,6 +185,8 @@ classic_caller_receive(struct classic_caller *c)
         classic_caller_request(c);
     else if (r > 0)
         loop_timer_start(c->s->loop, &c->timer, PIECES_MS * LOOP_NS_PER_MS);
+    else
+        classic_caller_wait(c);
     return true;
 }
 
@@ -196,20 +208,22 @@ classic_caller_readable(void *user)
 
 static const struct stream_events classic_caller_events = {.readable = classic_caller_readable};
 
-/* Makes room for one more who has not sent its request, or returns false. */
+/* Makes room for one more who has not sent its request, or returns false.  Whoever may not call at
+ * all does not crowd out who may. */
 static bool
-classic_make_room(struct classic_server *s)
+classic_make_room(struct classic_server *s, bool allowed)
 {
     struct classic_caller *oldest = NULL;
 
     if (s->nreading >= s->cfg.reading_max) {
-        /* Whoever may not call at all does not crowd out who may. */
         LIST_FOREACH (n, &s->reading) {
             struct classic_caller *c = container_of(n, struct classic_caller, node);
 
             if (oldest == NULL || (oldest->allowed && !c->allowed))
                 oldest = c;
         }
+        if (oldest->allowed && !allowed)
+            return false;
         classic_caller_free(oldest);
     }
     return s->callers < s->cfg.callers_max;
@@ -218,23 +232,27 @@ classic_make_room(struct classic_server *s)
 void
 classic_server_adopt(struct classic_server *s, struct stream *stream, uid_t uid)
 {
+    bool allowed = uid == 0 || uid == s->cfg.uid;
     struct classic_caller *c = NULL;
 
-    if (classic_make_room(s))
+    if (classic_make_room(s, allowed))
         c = calloc(1, sizeof(*c));
     if (c == NULL) {
-        log_line(s->loop->log, LOG_LEVEL_WARN, "there is no room for another caller of iscsiadm");
+        /* Others may try as often as they like: that is no news. */
+        log_line(s->loop->log, allowed ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG,
+                 "there is no room for another caller of iscsiadm");
         stream_close(stream);
         return;
     }
     c->s = s;
     c->stream = stream;
-    c->allowed = uid == 0 || uid == s->cfg.uid;
+    c->allowed = allowed;
     c->reading = true;
+    c->until_ns = s->loop->now_ns + s->cfg.timeout_ms * LOOP_NS_PER_MS;
     s->callers++;
     s->nreading++;
     loop_timer_init(&c->timer, classic_caller_on_timer);
-    loop_timer_start(s->loop, &c->timer, s->cfg.timeout_ms * LOOP_NS_PER_MS);
+    classic_caller_wait(c);
     list_push_back(&s->reading, &c->node);
     stream_set_events(stream, &classic_caller_events, c);
 }
