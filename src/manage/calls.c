@@ -24,6 +24,7 @@ struct manage_call {
     struct list askers;
     const char *method; /* of the server's table */
     uid_t uid;
+    bool of_peer;    /* a peer has begun it */
     char *token;     /* NULL: none */
     uint64_t params; /* what it was asked with, as a hash, since secrets may be among it */
     void (*gone)(void *user, struct manage_call *c);
@@ -257,6 +258,8 @@ call_make(struct manage_calls *all, struct manage_peer *p, const char *method,
         return NULL;
     }
     list_push_back(&all->under_way, &c->node);
+    c->of_peer = true;
+    all->of_peers++;
     return c;
 }
 
@@ -284,6 +287,11 @@ manage_calls_begin(struct manage_calls *all, struct manage_peer *p, const char *
                                 "too many requests with tokens are under way; try again later");
             return 0;
         }
+    }
+    if (all->of_peers >= all->peers_max) { /* most of them of peers who did not wait */
+        manage_calls_refuse(p, rq->id, MANAGE_BUSY,
+                            "too many requests are under way; try again later");
+        return 0;
     }
     c = call_make(all, p, method, rq);
     if (c == NULL) {
@@ -362,6 +370,7 @@ asker_tell(struct asker *a, const json_t *answer)
 static void
 call_finish(struct manage_call *c, json_t *answer)
 {
+    c->all->of_peers -= c->of_peer ? 1 : 0;
     LIST_FOREACH (n, &c->askers) {
         struct asker *a = container_of(n, struct asker, node);
 

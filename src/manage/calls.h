@@ -11,10 +11,11 @@
 /* Bounds; see struct manage_limits. */
 struct manage_calls {
     struct loop *loop;
-    unsigned per_peer_max, tokens_max;
+    unsigned per_peer_max, peers_max, tokens_max; /* peers_max: under way, of all peers together */
     size_t kept_max;
     struct list under_way, kept; /* struct manage_call; kept: the oldest answer first */
-    unsigned tokens;             /* calls with a token, under way or kept */
+    unsigned of_peers; /* calls under way that peers have begun, also those who are gone */
+    unsigned tokens;   /* calls with a token, under way or kept */
     size_t kept_bytes;
 };
 

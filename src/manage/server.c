@@ -56,6 +56,7 @@ manage_server_new(struct loop *l, const struct manage_config *config, struct man
     list_init(&m->peers);
     manage_calls_init(&m->calls, l);
     m->calls.per_peer_max = m->cfg.limits.calls_max;
+    m->calls.peers_max = m->cfg.limits.peers_max * m->cfg.limits.calls_max;
     m->calls.tokens_max = m->cfg.limits.tokens_max;
     m->calls.kept_max = m->cfg.limits.kept_max;
     *ret = m;

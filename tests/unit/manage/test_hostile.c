@@ -100,6 +100,36 @@ too_many_requests_under_way(void **state)
     served_end(&t);
 }
 
+/* Callers who ask and go: what they have asked for goes on, and must not become ever more. */
+static void
+too_many_requests_of_nobody(void **state)
+{
+    struct manage_limits limits = {.peers_max = 3, .calls_max = 2};
+    struct manage_call *last = NULL;
+    struct served t;
+    int fd;
+
+    (void)state;
+    served_begin(&t, &limits);
+    for (unsigned i = 0; i < 6; i++) {
+        fd = served_raw(&t, SERVED_UID);
+        assert_string_equal(served_ask(&t, fd, "{\"method\":\"hold\"}\n"), "");
+        assert_true(t.held != NULL && t.held != last);
+        last = t.held;
+        manage_call_on_gone(last, NULL, NULL);
+        close(fd);
+        served_turns(&t, 4);
+    }
+    fd = served_raw(&t, SERVED_UID);
+    assert_non_null(strstr(served_ask(&t, fd, echo), "\"BUSY\""));
+    assert_int_equal(t.runs, 6);
+    manage_reply(last, json_object());
+    assert_non_null(strstr(served_ask(&t, fd, echo), "\"runs\":7"));
+    assert_non_null(strstr(served_ask(&t, fd, echo), "\"runs\":8"));
+    close(fd);
+    served_end(&t);
+}
+
 /* Answers wait for a caller who does not read; he ends when there are too many bytes of them. */
 static void
 a_caller_does_not_read(void **state)
@@ -232,6 +262,7 @@ main(void)
         cmocka_unit_test(a_line_never_ends),
         cmocka_unit_test(too_many_values),
         cmocka_unit_test(too_many_requests_under_way),
+        cmocka_unit_test(too_many_requests_of_nobody),
         cmocka_unit_test(a_caller_does_not_read),
         cmocka_unit_test(one_answer_may_be_larger_than_the_bound),
         cmocka_unit_test(a_subscriber_does_not_read),
