@@ -47,8 +47,8 @@ void isns_query_free(struct isns_query **q);
 struct isns_registration;
 
 struct isns_registration_events {
-    /* Something has changed, or may have: the targets are to be asked for.  It is called at most
-     * once each second, and first when the registration has succeeded. */
+    /* Something has changed, or may have: the targets are to be asked for.  It is called when the
+     * registration has succeeded, and then at most once each second. */
     void (*changed)(void *user);
     /* The registration has failed, and is tried again later.  It is called for the first failure
      * after a success, or at the beginning. */
@@ -57,7 +57,7 @@ struct isns_registration_events {
 
 /* Registers the initiator with a portal at which it listens, and asks to be told of changes (SCN);
  * answers the server's inquiries (ESI), and registers anew before the server would forget it.
- * Returns 0, or -errno with *err. */
+ * Returns 0, or -ENOMEM with *err. */
 int isns_register(struct loop *l, const struct isns_config *cfg,
                   const struct isns_registration_events *ev, void *user,
                   struct isns_registration **ret, struct lunette_error *err);

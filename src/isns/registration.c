@@ -144,21 +144,15 @@ reg_on_answer(struct isns_call *c, const struct isns_in *in, const struct lunett
         reg_failed(g, &why);
 }
 
-static int
-reg_start(struct isns_registration *g, struct lunette_error *err)
-{
-    g->call.write = reg_write;
-    g->call.done = reg_on_answer;
-    return isns_call_start(&g->call, err);
-}
-
 static void
 reg_on_again(struct loop_timer *t)
 {
     struct isns_registration *g = container_of(t, struct isns_registration, again);
     struct lunette_error err = {.code = 0};
 
-    if (reg_start(g, &err) < 0)
+    g->call.write = reg_write;
+    g->call.done = reg_on_answer;
+    if (isns_call_start(&g->call, &err) < 0)
         reg_failed(g, &err);
 }
 
@@ -168,7 +162,6 @@ isns_register(struct loop *l, const struct isns_config *cfg,
               struct lunette_error *err)
 {
     struct isns_registration *g = calloc(1, sizeof(*g));
-    int r;
 
     assert(ev->changed != NULL && ev->failed != NULL);
     if (g == NULL)
@@ -182,11 +175,7 @@ isns_register(struct loop *l, const struct isns_config *cfg,
     isns_listener_init(&g->listener, l, reg_on_changed);
     loop_timer_init(&g->again, reg_on_again);
     loop_timer_init(&g->tell, reg_on_tell);
-    r = reg_start(g, err);
-    if (r < 0) {
-        free(g);
-        return r;
-    }
+    loop_timer_start(l, &g->again, 0); /* which tries again where it fails */
     *ret = g;
     return 0;
 }

@@ -171,7 +171,13 @@ on_readable(void *user)
 static void
 on_connected(void *user, int err)
 {
-    ((struct peer *)user)->err = err;
+    struct peer *p = user;
+
+    p->err = err;
+    if (err == 0)
+        return;
+    stream_close(p->s);
+    p->s = NULL;
 }
 
 static const struct stream_events peer_events = {.connected = on_connected,
@@ -494,6 +500,28 @@ test_changes(void **state)
     world_close(&w);
 }
 
+/* A lookup that cannot even begin is a failure as any other: it is told, and tried again. */
+static void
+test_no_lookup(void **state)
+{
+    struct isns_config c = config();
+    struct world w;
+
+    (void)state;
+    world_open(&w, 1);
+    c.server.host[0] = '\0';
+    assert_int_equal(isns_register(w.client, &c, &events, &w, &w.registration, NULL), 0);
+    assert_int_equal(w.failed, 0);
+    pass(&w, 10 * MINUTES);
+    assert_int_equal(w.failed, 1);
+    assert_int_equal(w.err.code, -EINVAL);
+    assert_int_equal(w.changed, 0);
+    isns_deregister(w.registration, on_ended, &w);
+    assert_true(sim_run_until(w.sim, has_ended, &w, 20 * SEC));
+    w.registration = NULL;
+    world_close(&w);
+}
+
 /* It is made anew before the server forgets it; after failures with a back-off that is bounded. */
 static void
 test_renewal(void **state)
@@ -539,7 +567,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_question),  cmocka_unit_test(test_only_known),
         cmocka_unit_test(test_no_answer), cmocka_unit_test(test_freed),
-        cmocka_unit_test(test_changes),   cmocka_unit_test(test_renewal),
+        cmocka_unit_test(test_changes),   cmocka_unit_test(test_no_lookup),
+        cmocka_unit_test(test_renewal),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
