@@ -18,6 +18,7 @@
 #include "ipc/acceptor.h"
 #include "ipc/socket.h"
 #include "loop/loop.h"
+#include "tests/support/loop_kind.h"
 #include "transport/transport.h"
 
 #define LIMIT_NS (20 * LOOP_NS_PER_S)
@@ -634,16 +635,7 @@ main(int argc, char **argv)
         cmocka_unit_test(test_strangers),
         cmocka_unit_test(test_no_second_acceptor),
     };
-    struct loop_config cfg = {.kind = LOOP_URING};
-    struct loop *l = NULL;
+    int r = loop_kind_named(argc, argv, &kind);
 
-    if (argc < 2)
-        return 2;
-    kind = strcmp(argv[1], "epoll") == 0 ? LOOP_EPOLL : LOOP_URING;
-    if (kind == LOOP_URING) {
-        if (loop_new(&cfg, &l, NULL) < 0)
-            return 77;
-        loop_free(l);
-    }
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return r != 0 ? r : cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -21,6 +21,7 @@
 #include "login/login.h"
 #include "loop/loop.h"
 #include "target/target.h"
+#include "tests/support/loop_kind.h"
 #include "transport/transport.h"
 
 #define NODE     "iqn.2026-11.example:processes"
@@ -370,16 +371,7 @@ main(int argc, char **argv)
         cmocka_unit_test(test_a_session_outlives_its_control_plane),
         cmocka_unit_test(test_a_data_plane_is_killed_and_started_again),
     };
-    struct loop_config cfg = {.kind = LOOP_URING};
-    struct loop *l = NULL;
+    int r = loop_kind_named(argc, argv, &kind);
 
-    if (argc < 2)
-        return 2;
-    kind = strcmp(argv[1], "epoll") == 0 ? LOOP_EPOLL : LOOP_URING;
-    if (kind == LOOP_URING) {
-        if (loop_new(&cfg, &l, NULL) < 0)
-            return 77;
-        loop_free(l);
-    }
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return r != 0 ? r : cmocka_run_group_tests(tests, NULL, NULL);
 }

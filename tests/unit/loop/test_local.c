@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "loop/loop.h"
+#include "tests/support/loop_kind.h"
 #include "tests/test.h"
 
 #define RACERS 16
@@ -457,16 +458,7 @@ main(int argc, char **argv)
         cmocka_unit_test(test_too_many_descriptors),
         cmocka_unit_test(test_no_room_for_a_descriptor),
     };
-    struct loop_config cfg = {.kind = LOOP_URING};
-    struct loop *l = NULL;
+    int r = loop_kind_named(argc, argv, &kind);
 
-    if (argc < 2)
-        return 2;
-    kind = strcmp(argv[1], "epoll") == 0 ? LOOP_EPOLL : LOOP_URING;
-    if (kind == LOOP_URING) {
-        if (loop_new(&cfg, &l, NULL) < 0)
-            return 77;
-        loop_free(l);
-    }
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return r != 0 ? r : cmocka_run_group_tests(tests, NULL, NULL);
 }
