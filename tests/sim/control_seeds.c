@@ -193,7 +193,7 @@ run(uint64_t seed, bool trace, unsigned counts[3])
     struct cw *w = s.w = cw_new(seed, 1 + (unsigned)(seed / 4 % 2));
     unsigned acts = (unsigned)sim_below(w->sim, ACTS_MAX);
 
-    (void)snprintf(w->what, sizeof(w->what), "seed %u", (unsigned)seed);
+    (void)snprintf(w->what, sizeof(w->what), "seed %llu", (unsigned long long)seed);
     if (s.calm)
         sim_configure(w->sim, NULL);
     cw_control_start(w);
@@ -223,7 +223,7 @@ worlds(void **state)
     (void)state;
     for (uint64_t seed = first; seed < first + seeds; seed++) {
         if (traced)
-            print_message("seed %u\n", (unsigned)seed);
+            print_message("seed %llu\n", (unsigned long long)seed);
         running = seed;
         run(seed, traced, counts);
     }
@@ -238,9 +238,35 @@ how_to_replay(void **state)
 {
     (void)state;
     if (running > 0)
-        print_error("seed %u: replay it with --first %u --seeds 1 --trace\n", (unsigned)running,
-                    (unsigned)running);
+        print_error("seed %llu: replay it with --first %llu --seeds 1 --trace\n",
+                    (unsigned long long)running, (unsigned long long)running);
     return 0;
+}
+
+static bool
+number(const char *text, uint64_t *ret)
+{
+    char *end = NULL;
+
+    if (text != NULL && text[0] >= '0' && text[0] <= '9')
+        *ret = strtoull(text, &end, 10);
+    return end != NULL && *end == '\0' && *ret > 0;
+}
+
+static bool
+parse(char **argv)
+{
+    for (char **a = argv + 1; *a != NULL; a++) {
+        uint64_t *to = strcmp(*a, "--first") == 0   ? &first
+                       : strcmp(*a, "--seeds") == 0 ? &seeds
+                                                    : NULL;
+
+        if (strcmp(*a, "--trace") == 0)
+            traced = true;
+        else if (to == NULL || !number(*++a, to))
+            return false;
+    }
+    return true;
 }
 
 int
@@ -248,13 +274,10 @@ main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test_teardown(worlds, how_to_replay)};
 
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--first") == 0 && i + 1 < argc)
-            first = strtoull(argv[++i], NULL, 10);
-        else if (strcmp(argv[i], "--seeds") == 0 && i + 1 < argc)
-            seeds = strtoull(argv[++i], NULL, 10);
-        else if (strcmp(argv[i], "--trace") == 0)
-            traced = true;
+    (void)argc;
+    if (!parse(argv)) {
+        (void)fprintf(stderr, "usage: %s [--first N] [--seeds N] [--trace]\n", argv[0]);
+        return 2;
     }
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
