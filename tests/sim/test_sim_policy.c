@@ -56,6 +56,35 @@ quiet_world(unsigned loops)
     return w;
 }
 
+/* All sessions are up. */
+static struct cw *
+settled_world(unsigned loops)
+{
+    struct cw *w = cw_new(1, loops);
+
+    cw_control_start(w);
+    cw_want(w, true);
+    cw_settle(w);
+    return w;
+}
+
+/* Asks for a login, and waits until it has succeeded or failed. */
+static void
+log_in(struct cw *w, struct control_node *n, struct person *p)
+{
+    person_init(p);
+    assert_int_equal(control_login(n, &p->w, NULL), 0);
+    wait_for(w, p);
+}
+
+static void
+log_out(struct cw *w, struct control_node *n, struct person *p)
+{
+    person_init(p);
+    assert_int_equal(control_logout(n, &p->w, NULL), 0);
+    wait_for(w, p);
+}
+
 static enum control_state
 state_of(struct cw *w, unsigned i)
 {
@@ -63,6 +92,22 @@ state_of(struct cw *w, unsigned i)
 
     control_node_get_info(w->node[i].n, &info);
     return info.state;
+}
+
+static bool
+is_in_state(void *user)
+{
+    struct cw *w = user;
+
+    return w->node[0].n->state == w->until;
+}
+
+/* Runs until the first node is in that state. */
+static void
+until_state(struct cw *w, enum control_state state)
+{
+    w->until = state;
+    assert_true(sim_run_until(w->sim, is_in_state, w, CW_LIMIT_NS));
 }
 
 /* ---- callers -------------------------------------------------------------------------------- */
@@ -102,14 +147,6 @@ callers_share(void **state)
     assert_int_equal(state_of(w, 0), CONTROL_IS_DOWN);
     cw_check(w);
     cw_free(w);
-}
-
-static bool
-is_in_state(void *user)
-{
-    struct cw *w = user;
-
-    return w->node[0].n->state == w->until;
 }
 
 /* A logout comes in each state that a login goes through. */
@@ -164,9 +201,7 @@ last_word_counts(void **state)
     struct person login, logout, again;
 
     (void)state;
-    person_init(&login);
-    assert_int_equal(control_login(n, &login.w, NULL), 0);
-    wait_for(w, &login);
+    log_in(w, n, &login);
     person_init(&logout);
     person_init(&again);
     assert_int_equal(control_logout(n, &logout.w, NULL), 0);
@@ -197,9 +232,7 @@ first_login_gives_up(void **state)
     cw_config(w, 7, &login, &cfg); /* the target does not know it */
     assert_int_equal(control_node_add(w->c, &cfg, &n, NULL), 0);
     assert_int_equal(control_node_add(w->c, &cfg, NULL, &p.err), -EEXIST);
-    person_init(&p);
-    assert_int_equal(control_login(n, &p.w, NULL), 0);
-    wait_for(w, &p);
+    log_in(w, n, &p);
     assert_int_equal(p.err.domain, LUNETTE_DOM_LOGIN);
     control_node_get_info(n, &info);
     assert_int_equal(info.state, CONTROL_IS_FAILED);
@@ -212,9 +245,7 @@ first_login_gives_up(void **state)
     sim_refuse(w->sim, NULL, true);
     for (int i = 0; i < 2; i++) {
         began = sim_now_ns(w->sim);
-        person_init(&p);
-        assert_int_equal(control_login(n, &p.w, NULL), 0);
-        wait_for(w, &p);
+        log_in(w, n, &p);
         assert_int_equal(p.err.domain, LUNETTE_DOM_CONNECT);
         assert_in_range(sim_now_ns(w->sim) - began, 2000 * CW_MS, 4000 * CW_MS);
     }
@@ -223,9 +254,7 @@ first_login_gives_up(void **state)
     login.login_timeout_ms = 3000;
     assert_int_equal(control_node_change(n, &cfg, NULL), 0);
     began = sim_now_ns(w->sim);
-    person_init(&p);
-    assert_int_equal(control_login(n, &p.w, NULL), 0);
-    wait_for(w, &p);
+    log_in(w, n, &p);
     assert_in_range(sim_now_ns(w->sim) - began, 9000 * CW_MS, 12000 * CW_MS);
     sim_stall(w->sim, NULL, false);
     cw_pass(w, 1000 * CW_MS);
@@ -289,8 +318,7 @@ lose_for_good(struct cw *w, struct control_node_config *cfg, struct login_config
     strcpy(login->target_name, "iqn.2026-11.example:t7");
     assert_int_equal(control_node_change(w->node[0].n, cfg, NULL), 0);
     (void)sim_cut(w->sim, NULL, SIM_RESET);
-    w->until = CONTROL_IS_GAVE_UP;
-    assert_true(sim_run_until(w->sim, is_in_state, w, CW_LIMIT_NS));
+    until_state(w, CONTROL_IS_GAVE_UP);
 }
 
 /* A session that was refused for good stays until somebody says what shall be: it is brought back
@@ -311,8 +339,7 @@ given_up_and_revived(void **state)
     cw_config(w, 0, &login, &cfg);
     cfg.reopen_max = 2;
     assert_int_equal(control_login(n, NULL, NULL), 0);
-    w->until = CONTROL_IS_UP;
-    assert_true(sim_run_until(w->sim, is_in_state, w, CW_LIMIT_NS));
+    until_state(w, CONTROL_IS_UP);
     cw_settle(w);
     control_node_get_info(n, &info);
     sid = info.sid;
@@ -320,25 +347,19 @@ given_up_and_revived(void **state)
     control_node_get_info(n, &info);
     assert_int_equal(info.why.domain, LUNETTE_DOM_LOGIN);
     assert_int_equal(info.sid, sid);
-    person_init(&p);
-    assert_int_equal(control_login(n, &p.w, NULL), 0); /* nobody has changed anything */
-    wait_for(w, &p);
+    log_in(w, n, &p); /* nobody has changed anything */
     assert_int_equal(p.err.domain, LUNETTE_DOM_LOGIN);
     cw_config(w, 0, &login, &cfg);
     cfg.reopen_max = 2;
     assert_int_equal(control_node_change(n, &cfg, NULL), 0);
-    person_init(&p);
-    assert_int_equal(control_login(n, &p.w, NULL), 0);
-    wait_for(w, &p);
+    log_in(w, n, &p);
     assert_int_equal(p.err.code, 0);
     cw_settle(w);
     cw_check(w);
     control_node_get_info(n, &info);
     assert_int_equal(info.sid, sid);
     lose_for_good(w, &cfg, &login);
-    person_init(&p);
-    assert_int_equal(control_logout(n, &p.w, NULL), 0);
-    wait_for(w, &p);
+    log_out(w, n, &p);
     assert_int_equal(state_of(w, 0), CONTROL_IS_DOWN);
     w->node[0].want = false;
     cw_check(w);
@@ -359,9 +380,7 @@ commands_fail(void **state)
     cw_config(w, 0, &login, &cfg);
     login.replacement_timeout_s = 3;
     assert_int_equal(control_node_change(w->node[0].n, &cfg, NULL), 0);
-    person_init(&p);
-    assert_int_equal(control_login(w->node[0].n, &p.w, NULL), 0);
-    wait_for(w, &p);
+    log_in(w, w->node[0].n, &p);
     sim_refuse(w->sim, NULL, true);
     (void)sim_cut(w->sim, NULL, SIM_RESET);
     cw_pass(w, 2 * LOOP_NS_PER_S);
@@ -402,9 +421,7 @@ limits_at_takeover(void **state)
     cw_config(w, 0, &login, &cfg);
     login.replacement_timeout_s = 3;
     assert_int_equal(control_node_change(w->node[0].n, &cfg, NULL), 0);
-    person_init(&p);
-    assert_int_equal(control_login(w->node[0].n, &p.w, NULL), 0);
-    wait_for(w, &p);
+    log_in(w, w->node[0].n, &p);
     cw_control_die(w);
     cw_control_start(w); /* with the default */
     cw_pass(w, 100 * CW_MS);
@@ -435,8 +452,7 @@ config_changes_in_login(void **state)
     cfg.reopen_max = 1;
     strcpy(login.target_name, "iqn.2026-11.example:t7");
     assert_int_equal(control_node_change(n, &cfg, NULL), 0);
-    w->until = CONTROL_IS_UP;
-    assert_true(sim_run_until(w->sim, is_in_state, w, CW_LIMIT_NS));
+    until_state(w, CONTROL_IS_UP);
     (void)sim_cut(w->sim, NULL, SIM_RESET);
     cw_pass(w, 5 * LOOP_NS_PER_S);
     control_node_get_info(n, &info);
@@ -458,8 +474,7 @@ tried_now(void **state)
     sim_refuse(w->sim, NULL, true);
     assert_int_equal(control_login(n, &p.w, NULL), 0);
     cw_pass(w, 100 * LOOP_NS_PER_S);
-    w->until = CONTROL_IS_WAITING;
-    assert_true(sim_run_until(w->sim, is_in_state, w, CW_LIMIT_NS));
+    until_state(w, CONTROL_IS_WAITING);
     control_node_get_info(n, &info);
     assert_true(info.next_try_ns > LOOP_NS_PER_S);
     assert_true(info.attempt > 10 && info.why.msg[0] != '\0');
@@ -508,9 +523,7 @@ found_session_logs_in_by_record(void **state)
     struct person p;
 
     (void)state;
-    person_init(&p);
-    assert_int_equal(control_login(w->node[0].n, &p.w, NULL), 0);
-    wait_for(w, &p);
+    log_in(w, w->node[0].n, &p);
     cw_control_die(w);
     cw_control_start(w);
     cw_pass(w, 100 * CW_MS);
@@ -522,13 +535,9 @@ found_session_logs_in_by_record(void **state)
     keep_config(w->node[0].n, &next);
     assert_string_equal(next.initiator_name, "iqn.2026-11.example:initiator");
     assert_memory_equal(next.isid, w->node[0].isid, LOGIN_ISID_LEN);
-    person_init(&p);
-    assert_int_equal(control_logout(w->node[0].n, &p.w, NULL), 0);
-    wait_for(w, &p);
+    log_out(w, w->node[0].n, &p);
     w->node[0].has_isid = false;
-    person_init(&p);
-    assert_int_equal(control_login(w->node[0].n, &p.w, NULL), 0);
-    wait_for(w, &p);
+    log_in(w, w->node[0].n, &p);
     keep_config(w->node[0].n, &next);
     assert_string_equal(next.initiator_name, login.initiator_name);
     assert_memory_equal(next.isid, login.isid, LOGIN_ISID_LEN);
@@ -547,9 +556,7 @@ config_changes_while_lost(void **state)
     struct person p;
 
     (void)state;
-    person_init(&p);
-    assert_int_equal(control_login(n, &p.w, NULL), 0);
-    wait_for(w, &p);
+    log_in(w, n, &p);
     cw_config(w, 0, &login, &cfg);
     strcpy(login.target_name, "iqn.2026-11.example:t7");
     assert_int_equal(control_node_change(n, &cfg, NULL), 0);
@@ -586,7 +593,7 @@ node_named(struct cw *w, unsigned i)
 static void
 records_are_gone(void **state)
 {
-    struct cw *w = cw_new(1, 2);
+    struct cw *w = settled_world(2);
     struct control_node_config cfg;
     struct login_config login;
     struct control_node *n;
@@ -594,9 +601,6 @@ records_are_gone(void **state)
     struct person p;
 
     (void)state;
-    cw_control_start(w);
-    cw_want(w, true);
-    cw_settle(w);
     cw_control_die(w);
     w->no_nodes = true;
     cw_control_start(w);
@@ -630,9 +634,7 @@ records_are_gone(void **state)
     assert_int_equal(info.state, CONTROL_IS_UP); /* this one we knew */
     assert_int_equal(info.reopens, 2);
     for (unsigned i = 0; i < CW_NODES; i++) {
-        person_init(&p);
-        assert_int_equal(control_logout(node_named(w, i), &p.w, NULL), 0);
-        wait_for(w, &p);
+        log_out(w, node_named(w, i), &p);
     }
     cw_pass(w, 100 * CW_MS);
     assert_null(control_next(w->c, NULL));
@@ -646,13 +648,10 @@ records_are_gone(void **state)
 static void
 loops_share_sessions(void **state)
 {
-    struct cw *w = cw_new(1, 2);
+    struct cw *w = settled_world(2);
     struct control_info a, b;
 
     (void)state;
-    cw_control_start(w);
-    cw_want(w, true);
-    cw_settle(w);
     control_node_get_info(w->node[0].n, &a);
     control_node_get_info(w->node[1].n, &b);
     assert_int_not_equal(a.loop, b.loop);
@@ -665,12 +664,9 @@ loops_share_sessions(void **state)
 static void
 one_loop_is_out_of_reach(void **state)
 {
-    struct cw *w = cw_new(1, 2);
+    struct cw *w = settled_world(2);
 
     (void)state;
-    cw_control_start(w);
-    cw_want(w, true);
-    cw_settle(w);
     cw_loop_hiccup(w, 0);
     assert_false(control_is_ready(w->c));
     cw_settle(w);
@@ -690,8 +686,7 @@ login_fails_while_a_loop_is_away(void **state)
     sim_stall(w->sim, NULL, true);
     for (unsigned i = 0; i < CW_NODES; i++)
         assert_int_equal(control_login(w->node[i].n, NULL, NULL), 0);
-    w->until = CONTROL_IS_LOGIN;
-    assert_true(sim_run_until(w->sim, is_in_state, w, CW_LIMIT_NS));
+    until_state(w, CONTROL_IS_LOGIN);
     cw_pass(w, 1 * CW_MS);
     assert_int_equal(state_of(w, 1), CONTROL_IS_LOGIN);
     assert_ptr_equal(w->node[1].n->loop->ctl, w->ctl[1]);
@@ -725,16 +720,13 @@ exports_of(const struct control_node *n)
 static void
 exports_come_and_go(void **state)
 {
-    struct cw *w = cw_new(1, 1);
+    struct cw *w = settled_world(1);
     struct control_export none = {.all = true}, one = {.lun = {0, 1}, .kind = "nbd"};
     struct control_export odd = {.lun = {0, 1}, .kind = "odd"};
     struct control_node *n;
     struct person p;
 
     (void)state;
-    cw_control_start(w);
-    cw_want(w, true);
-    cw_settle(w);
     n = w->node[0].n;
     cw_export_breaks();
     cw_pass(w, 50 * CW_MS);
