@@ -9,7 +9,6 @@
  */
 #include "tests/test.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +20,7 @@
 #include "login/logout.h"
 #include "seam/ipc_lun.h"
 #include "target/target.h"
+#include "tests/sim/planes.h"
 #include "tests/sim/sim_loop.h"
 #include "tests/support/ipc_delayed.h"
 #include "transport/transport.h"
@@ -292,16 +292,8 @@ log_in(struct world *w, uint32_t *sid)
 {
     struct login_callbacks cb = {.done = on_login, .user = w};
     struct login_config cfg;
-    struct sockaddr_in in;
 
-    login_config_init(&cfg);
-    strcpy(cfg.initiator_name, "iqn.2026-11.example:initiator");
-    strcpy(cfg.target_name, NODE);
-    strcpy(cfg.portal.host, "10.0.0.1");
-    memcpy(&in, &w->portal.ss, sizeof(in));
-    cfg.portal.port = ntohs(in.sin_port);
-    strcpy(cfg.transport, "tcp");
-    memcpy(cfg.isid, "\x80\x00\x00\x00\x00\x01", LOGIN_ISID_LEN);
+    planes_login_config(&cfg, NODE, 1);
     if (*sid != 0) {
         cfg.kind = LOGIN_REOPEN;
         cfg.sid = *sid;
@@ -462,9 +454,7 @@ plane_die(struct world *w)
     ctl_free(&w->ctl);
     if (sim_below(w->sim, 2) == 0)
         (void)sim_run_until(w->sim, no_requests, w, MS);
-    dataplane_detach(w->dp, w->generation);
-    ipc_delayed_free(w->binding);
-    w->binding = NULL;
+    planes_detach(w->dp, w->generation, &w->binding);
     w->deaths++;
 }
 
@@ -486,8 +476,7 @@ world_new(uint64_t seed)
     struct lu_config luns[LUNS];
     struct target_node_config node = {.name = NODE, .luns = luns, .luns_count = LUNS};
     struct target_config tc = {.nodes = &node, .nodes_count = 1};
-    struct sockaddr_in in = {.sin_family = AF_INET};
-    struct sock_addr at = {.len = sizeof(in)};
+    struct sock_addr at = planes_portal();
     struct world *w = calloc(1, sizeof(*w));
 
     world_now = w;
@@ -496,9 +485,6 @@ world_new(uint64_t seed)
             .kind = LU_RAM, .size = LUN_SIZE, .block = BLOCK, .lun = (int32_t)i * 300};
     w->sim = sim_new(seed, seed % 3 == 0 ? &sim_rough : NULL);
     w->loop = sim_loop(w->sim);
-    in.sin_addr.s_addr = htonl(0x0a000001);
-    in.sin_port = htons(3260);
-    memcpy(&at.ss, &in, sizeof(in));
     if (target_new(sim_loop(w->sim), &tc, &w->target, &w->err) < 0 ||
         target_listen(w->target, &at, &w->portal, &w->err) < 0)
         fail_msg("%s", w->err.msg);
@@ -512,11 +498,9 @@ world_new(uint64_t seed)
 static bool
 all_gone(void *user)
 {
-    struct world *w = user;
-    struct target_stats st;
+    const struct world *w = user;
 
-    target_stats(w->target, &st);
-    return dataplane_busy(w->dp) == 0 && st.conns == 0;
+    return planes_gone(w->dp, w->target, NULL);
 }
 
 static void
@@ -635,11 +619,8 @@ story(uint64_t seed, struct seen *seen)
     seen->cuts += w->cuts;
     seen->reopens += w->reopens;
     seen->found_exports += w->found_exports;
-    ipc_delayed_cut(w->binding);
     ctl_watch_del(&w->watch);
-    ctl_free(&w->ctl);
-    dataplane_detach(w->dp, w->generation);
-    ipc_delayed_free(w->binding);
+    planes_part(w->dp, w->generation, &w->binding, &w->ctl);
     world_free(w);
 }
 

@@ -9,7 +9,6 @@
  */
 #include "tests/test.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +19,7 @@
 #include "login/logout.h"
 #include "login/reopen.h"
 #include "target/target.h"
+#include "tests/sim/planes.h"
 #include "tests/sim/sim_loop.h"
 #include "tests/support/ipc_delayed.h"
 #include "transport/transport.h"
@@ -200,12 +200,7 @@ login_config(struct world *w, uint64_t seed)
     static const int32_t replacement[] = {120, 0, 1, -1};
     struct login_config *cfg = &w->cfg;
 
-    login_config_init(cfg);
-    strcpy(cfg->initiator_name, "iqn.2026-11.example:initiator");
-    strcpy(cfg->target_name, NODE);
-    strcpy(cfg->portal.host, "10.0.0.1");
-    strcpy(cfg->transport, "tcp");
-    memcpy(cfg->isid, "\x80\x00\x00\x00\x00\x01", LOGIN_ISID_LEN);
+    planes_login_config(cfg, NODE, 1);
     cfg->offer.time2wait = (uint32_t)(w->time2wait[0] - '0');
     cfg->replacement_timeout_s = replacement[seed / 2 % 4];
     cfg->ping_interval_ms = 500;
@@ -312,13 +307,9 @@ target_up(struct world *w)
     struct target_node_config node = {
         .name = NODE, .luns = &lun, .luns_count = 1, .set = &set, .set_count = 1};
     struct target_config tc = {.nodes = &node, .nodes_count = 1, .stop_timeout_ms = 3000};
-    struct sockaddr_in in = {.sin_family = AF_INET};
-    struct sock_addr at = {.len = sizeof(in)};
+    struct sock_addr at = planes_portal();
     struct lunette_error err;
 
-    in.sin_addr.s_addr = htonl(0x0a000001);
-    in.sin_port = htons(3260);
-    memcpy(&at.ss, &in, sizeof(in));
     if (target_new(w->loop, &tc, &w->target, &err) < 0 ||
         target_listen(w->target, &at, &w->portal, &err) < 0)
         fail_msg("%s", err.msg);
@@ -437,12 +428,9 @@ never(void *user)
 static bool
 all_gone(void *user)
 {
-    struct world *w = user;
-    struct target_stats st = {.conns = 0};
+    const struct world *w = user;
 
-    if (w->target != NULL)
-        target_stats(w->target, &st);
-    return dataplane_busy(w->dp) == 0 && st.conns == 0 && ctl_idle(w->ctl);
+    return planes_gone(w->dp, w->target, w->ctl);
 }
 
 static struct world *
@@ -481,10 +469,7 @@ world_free(struct world *w)
     for (int i = 0; i < DEPTH; i++)
         assert_false(w->io[i].out);
     login_gate_fini(&w->gate);
-    ipc_delayed_cut(w->binding);
-    ctl_free(&w->ctl);
-    dataplane_detach(w->dp, w->generation);
-    ipc_delayed_free(w->binding);
+    planes_part(w->dp, w->generation, &w->binding, &w->ctl);
     dataplane_free(w->dp);
     target_free(w->target);
     sim_free(w->sim);

@@ -7,7 +7,6 @@
  */
 #include "tests/test.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +17,7 @@
 #include "login/login.h"
 #include "login/logout.h"
 #include "target/target.h"
+#include "tests/sim/planes.h"
 #include "tests/sim/sim_loop.h"
 #include "tests/support/ipc_delayed.h"
 #include "transport/transport.h"
@@ -285,9 +285,7 @@ plane_die(struct world *w)
     ctl_free(&w->ctl);
     if (sim_below(w->sim, 2) == 0)
         assert_true(sim_run_until(w->sim, no_requests, w, LIMIT_NS));
-    dataplane_detach(w->dp, w->generation);
-    ipc_delayed_free(w->binding);
-    w->binding = NULL;
+    planes_detach(w->dp, w->generation, &w->binding);
     w->done = false;
 }
 
@@ -302,22 +300,6 @@ on_login(void *user, const struct login_result *res, const struct lunette_error 
     else
         w->res = *res;
     w->done = true;
-}
-
-static void
-login_config(struct world *w, struct login_config *cfg, uint8_t isid)
-{
-    struct sockaddr_in in;
-
-    login_config_init(cfg);
-    strcpy(cfg->initiator_name, "iqn.2026-11.example:initiator");
-    strcpy(cfg->target_name, NODE);
-    strcpy(cfg->portal.host, "10.0.0.1");
-    memcpy(&in, &w->portal.ss, sizeof(in));
-    cfg->portal.port = ntohs(in.sin_port);
-    strcpy(cfg->transport, "tcp");
-    memcpy(cfg->isid, "\x80\x00\x00\x00\x00", LOGIN_ISID_LEN - 1);
-    cfg->isid[LOGIN_ISID_LEN - 1] = isid;
 }
 
 static void
@@ -373,15 +355,11 @@ world_new(uint64_t seed)
     struct lu_config lun = {.kind = LU_RAM, .size = LUN_SIZE, .block = BLOCK, .lun = 0};
     struct target_node_config node = {.name = NODE, .luns = &lun, .luns_count = 1};
     struct target_config tc = {.nodes = &node, .nodes_count = 1};
-    struct sockaddr_in in = {.sin_family = AF_INET};
-    struct sock_addr at = {.len = sizeof(in)};
+    struct sock_addr at = planes_portal();
     struct world *w = calloc(1, sizeof(*w));
 
     w->sim = sim_new(seed, seed % 3 == 0 ? &sim_rough : NULL);
     w->loop = sim_loop(w->sim);
-    in.sin_addr.s_addr = htonl(0x0a000001);
-    in.sin_port = htons(3260);
-    memcpy(&at.ss, &in, sizeof(in));
     if (target_new(sim_loop(w->sim), &tc, &w->target, &w->err) < 0 ||
         target_listen(w->target, &at, &w->portal, &w->err) < 0)
         fail_msg("%s", w->err.msg);
@@ -407,20 +385,15 @@ io_idle(void *user)
 static bool
 all_gone(void *user)
 {
-    struct world *w = user;
-    struct target_stats st;
+    const struct world *w = user;
 
-    target_stats(w->target, &st);
-    return dataplane_busy(w->dp) == 0 && st.conns == 0;
+    return planes_gone(w->dp, w->target, NULL);
 }
 
 static void
 world_free(struct world *w)
 {
-    ipc_delayed_cut(w->binding);
-    ctl_free(&w->ctl);
-    dataplane_detach(w->dp, w->generation);
-    ipc_delayed_free(w->binding);
+    planes_part(w->dp, w->generation, &w->binding, &w->ctl);
     dataplane_shutdown(w->dp);
     assert_true(sim_run_until(w->sim, all_gone, w, LIMIT_NS));
     dataplane_free(w->dp);
@@ -459,14 +432,14 @@ first_plane(struct world *w, uint32_t *ret_sid)
 
     plane_start(w);
     take_events(w, 0);
-    login_config(w, &cfg, 1);
+    planes_login_config(&cfg, NODE, 1);
     login_whole(w, &cfg);
     note.sid = *ret_sid = w->res.sid;
     note.u.set_note.len = 6;
     assert_int_equal(ask(w, &note, "disk 1", 6), 0);
     (void)snprintf(w->tsih, sizeof(w->tsih), "%u", w->res.tsih);
     io_start(w, *ret_sid);
-    login_config(w, &cfg, 2);
+    planes_login_config(&cfg, NODE, 2);
     login_begin(w, &cfg);
     w->turns = (unsigned)sim_below(w->sim, 160);
     (void)sim_run_until(w->sim, some_turns, w, LIMIT_NS);
@@ -512,7 +485,7 @@ go_on(struct world *w)
     else
         assert_int_equal(ask_for(w, ISCSI_UEVENT_ADOPT, f.sid, 0), 0);
     assert_int_equal(ask_for(w, ISCSI_UEVENT_CREATE_CONN, f.sid, 0), 0);
-    login_config(w, &cfg, 2);
+    planes_login_config(&cfg, NODE, 2);
     cfg.kind = LOGIN_REOPEN;
     cfg.sid = f.sid;
     login_whole(w, &cfg);
