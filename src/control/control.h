@@ -35,12 +35,16 @@
 #include "login/reopen.h"
 
 #define CONTROL_LOOPS_MAX   64
-#define CONTROL_IFACE_MAX   64  /* bytes of an iface's name, without the NUL */
-#define CONTROL_OWNER_MAX   64  /* bytes of an owner's name, without the NUL */
-#define CONTROL_KIND_MAX    15  /* bytes of an export's kind, without the NUL */
-#define CONTROL_PATH_MAX    107 /* bytes of an export's path, without the NUL */
-#define CONTROL_EXPORTS_MAX 14  /* exports of single LUNs that are wanted of a node */
-#define CONTROL_FOR_EVER    UINT32_MAX
+#define CONTROL_IFACE_MAX   64     /* bytes of an iface's name, without the NUL */
+#define CONTROL_OWNER_MAX   64     /* bytes of an owner's name, without the NUL */
+#define CONTROL_KIND_MAX    15     /* bytes of an export's kind, without the NUL */
+#define CONTROL_PATH_MAX    107    /* bytes of an export's path, without the NUL */
+#define CONTROL_EXPORTS_MAX 14     /* exports of single LUNs that are wanted of a node */
+#define CONTROL_LEASES_MAX  8      /* leases of a session */
+#define CONTROL_LEASE_S_MAX 604800 /* seconds of a lease: a week */
+#define CONTROL_IDLE_S                                                                             \
+    30 /* a session without a lease is idle before it ends; see control_set_idle */
+#define CONTROL_FOR_EVER UINT32_MAX
 
 struct control;
 struct control_node;
@@ -73,6 +77,31 @@ struct control_export {
     bool read_only;
 };
 
+/* How somebody has come to ask for a session. */
+enum control_asked {
+    CONTROL_ASKED_UNKNOWN, /* it was found, and nothing says so */
+    CONTROL_ASKED_STARTUP, /* its record, at the start of the daemon */
+    CONTROL_ASKED_CALLER,
+    CONTROL_ASKED_DISCOVERY, /* one that logs in to what it finds */
+    CONTROL_ASKED_WAYS,
+};
+
+/* Who has asked for a session last.  It goes into the note, and is there for people alone. */
+struct control_asker {
+    enum control_asked how;
+    uint32_t uid; /* of a caller, as the kernel tells it */
+    int32_t pid;
+    uint64_t at_ns; /* loop clock; 0: not known */
+};
+
+/* A lease that is wanted, or is there. */
+struct control_lease {
+    char owner[CONTROL_OWNER_MAX + 1]; /* of 1 byte or more */
+    uint32_t uid;                      /* of who gave it */
+    uint64_t ttl_ns;                   /* how long it holds from when it was given or renewed */
+    uint64_t left_ns;                  /* control_node_lease: until it ends */
+};
+
 struct control_node_config {
     struct control_name name;
     /* How to log in; copied, secrets too.  kind, sid, cid and max_retries are ignored, since the
@@ -84,9 +113,10 @@ struct control_node_config {
      * when the target refuses it for good.  CONTROL_FOR_EVER: only then.  A session that was up
      * once is tried for ever, as login/reopen.h does, but for reopen_max. */
     uint32_t login_retries;
-    uint32_t reopen_max;               /* see struct reopen_config */
-    bool scan_manual;                  /* SCAN_HOST only when control_scan asks for it */
-    char owner[CONTROL_OWNER_MAX + 1]; /* goes into the note; may be "" */
+    uint32_t reopen_max; /* see struct reopen_config */
+    bool scan_manual;    /* SCAN_HOST only when control_scan asks for it */
+    bool kept; /* its record wants the session at any time: the end of a lease does not end it */
+    char owner[CONTROL_OWNER_MAX + 1]; /* of the record; goes into the note; may be "" */
     /* Copied; nexports <= CONTROL_EXPORTS_MAX.  NULL: what is wanted stays as it is, as it was
      * found or set by control_set_export. */
     const struct control_export *exports;
@@ -106,7 +136,11 @@ enum control_event_type {
     CONTROL_EXPORTED,       /* *lun has an export now, at `path` */
     CONTROL_EXPORT_STOPPED, /* why says what happened; it is started again while it is wanted */
     CONTROL_TROUBLE,        /* something was not done, and is tried again; why says what */
-    CONTROL_GONE,           /* the node is not there any more after this call */
+    CONTROL_LEASE_GIVEN,    /* *lease is new, and no renewal */
+    CONTROL_LEASE_ENDED, /* *lease has; value: 1, its owner has released it; 0, its time is over */
+    CONTROL_LEASES_OVER, /* nobody has a lease any more, and nobody uses the session: it is logged
+                            out; why says since when */
+    CONTROL_GONE,        /* the node is not there any more after this call */
 };
 
 /* It is borrowed for the call. */
@@ -115,11 +149,12 @@ struct control_event {
     struct control_node *node; /* NULL: CONTROL_LOOP, CONTROL_READY */
     unsigned loop;             /* CONTROL_LOOP */
     uint64_t value;
-    const struct lunette_error *why; /* NULL: there is nothing bad */
-    const uint8_t *lun;              /* of 8 bytes; CONTROL_LUN, CONTROL_EXPORTED, ..._STOPPED */
-    const char *path;                /* CONTROL_EXPORTED; ..._STOPPED: where it was, or NULL */
-    const char *kind;                /* CONTROL_EXPORT_STOPPED */
-    const struct portal *portal;     /* CONTROL_MOVED */
+    const struct lunette_error *why;   /* NULL: there is nothing bad */
+    const uint8_t *lun;                /* of 8 bytes; CONTROL_LUN, CONTROL_EXPORTED, ..._STOPPED */
+    const char *path;                  /* CONTROL_EXPORTED; ..._STOPPED: where it was, or NULL */
+    const char *kind;                  /* CONTROL_EXPORT_STOPPED */
+    const struct portal *portal;       /* CONTROL_MOVED */
+    const struct control_lease *lease; /* CONTROL_LEASE_GIVEN, CONTROL_LEASE_ENDED */
 };
 
 struct control_callbacks {
@@ -143,6 +178,10 @@ int control_new(struct loop *loop, struct login_gate *gate, const struct control
  * the next control plane, which also undoes what a login has half-made; waiters are not called.
  * The owner frees the ctls right afterwards, before they bring another message. */
 void control_free(struct control **c);
+
+/* How long a session without a lease has to be unused before it ends, at least: ms > 0.  It is
+ * looked at once in so long, so that it ends within twice that time. */
+void control_set_idle(struct control *c, uint32_t ms);
 
 /* ---- the data plane ------------------------------------------------------------------------- */
 
@@ -209,6 +248,15 @@ struct control_info {
     unsigned luns, exports;       /* known; exported */
     bool settled;                 /* nothing about LUNs and exports is under way or due */
     char owner[CONTROL_OWNER_MAX + 1];
+    struct control_asker asker;
+    uint64_t state_ns;   /* loop clock when it came to this state */
+    uint64_t up_ns;      /* loop clock when the session was logged in or found; 0: there is none */
+    bool kept;           /* somebody has asked for the session without a lease */
+    bool kept_by_record; /* struct control_node_config.kept */
+    unsigned leases;
+    bool over;        /* leases alone had kept it, and all have ended */
+    uint64_t idle_ns; /* where it is over: until it is looked at next */
+    uint32_t clients; /* of its exports, when it was looked at last; 0 where it is not over */
 };
 void control_node_get_info(const struct control_node *n, struct control_info *ret);
 
@@ -220,6 +268,13 @@ const char *control_state_text(enum control_state s);
  * none.  *lun and *path are borrowed until the loop's next turn. */
 bool control_node_lun(const struct control_node *n, unsigned i, const uint8_t **lun,
                       const char **path);
+
+/* Whatever its owner keeps with the node; NULL at first. */
+void control_node_set_user(struct control_node *n, void *user);
+void *control_node_user(const struct control_node *n);
+
+/* Keeps in mind who asks for the session, before control_login or the like. */
+void control_node_set_asker(struct control_node *n, const struct control_asker *a);
 
 /* ---- what is wanted ------------------------------------------------------------------------- */
 
@@ -240,6 +295,13 @@ void control_waiter_cancel(struct control_waiter *w);
  * login.  Or -EEXIST: there is a session, up or on its way back.  -EINVAL: the node has no
  * configuration. */
 int control_login(struct control_node *n, struct control_waiter *w, struct lunette_error *err);
+
+/* The same with a lease: where nobody else wants the session, it is wanted up until all its leases
+ * have ended, and not longer than it is used.  A session that is there gets the lease, too
+ * (-EEXIST), and a login that is under way shares its end with this one.  -ENOSPC: there are
+ * CONTROL_LEASES_MAX already, and nothing else was done. */
+int control_login_leased(struct control_node *n, const struct control_lease *lease,
+                         struct control_waiter *w, struct lunette_error *err);
 
 /* Wants it down, and interrupts whatever is under way.  Returns 0: w (may be NULL) is told when the
  * session is gone; err is never an error of the target, since the session is gone all the same, but
@@ -263,6 +325,29 @@ int control_settle(struct control_node *n, struct control_waiter *w, struct lune
  * Returns 0; or with *err -ENOSPC: more than CONTROL_EXPORTS_MAX. */
 int control_set_export(struct control_node *n, const struct control_export *e,
                        struct control_waiter *w, struct lunette_error *err);
+
+/* ---- leases --------------------------------------------------------------------------------- */
+
+/* A session has any number of owners up to CONTROL_LEASES_MAX, each with a lease by his name.  Who
+ * logs in without one keeps it for good, and so does a record (struct control_node_config.kept).
+ * Where only leases have kept it and all have ended, it is logged out when no export of it has a
+ * client and nothing was read or written for the time of control_set_idle.  Time is the loop's
+ * clock.  The note has the leases, so that a control plane that comes after this one goes on with
+ * what is left of them. */
+
+/* Gives a lease to a session that is there or wanted, or renews that of the same owner; ttl_ns > 0.
+ * only: what others had asked for without a lease is given up, so that leases alone keep it from
+ * now on.  w (may be NULL) is told when the data plane has it in the note, or knows of no session
+ * yet; or that the session has begun to go (-ECANCELED).  Returns 0; or with *err -ENOENT:
+ * there is no such session, or it is being logged out; -ENOSPC; -EINVAL. */
+int control_lease(struct control_node *n, const struct control_lease *lease, bool only,
+                  struct control_waiter *w, struct lunette_error *err);
+
+/* Ends a lease before its time.  0; or -ENOENT with *err: the owner has none. */
+int control_release(struct control_node *n, const char *owner, struct lunette_error *err);
+
+/* Lease number i.  False: there is none. */
+bool control_node_lease(const struct control_node *n, unsigned i, struct control_lease *ret);
 
 /* ---- discovery ------------------------------------------------------------------------------ */
 

@@ -10,14 +10,26 @@
 
 #include "control/control.h"
 
+/* Times are the loop's clock, which all processes of a host share until it is booted anew; and the
+ * note goes with the data plane. */
+struct control_note_lease {
+    char owner[CONTROL_OWNER_MAX + 1];
+    uint32_t uid;
+    uint64_t ttl_ns, ends_ns;
+};
+
 struct control_note {
     struct control_name name;
     char owner[CONTROL_OWNER_MAX + 1];
     uint8_t isid[LOGIN_ISID_LEN];
     bool leaving; /* the session is being logged out */
     bool scan_manual;
+    bool leased; /* leases alone keep the session */
     unsigned nexports;
     struct control_export exports[CONTROL_EXPORTS_MAX];
+    unsigned nleases;
+    struct control_note_lease leases[CONTROL_LEASES_MAX];
+    struct control_asker asker;
 };
 
 /* A field is a byte with its kind, one with its length, and that many bytes; those of a kind that

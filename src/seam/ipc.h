@@ -134,7 +134,7 @@ enum iscsi_kevent_type {
 #define IPC_VALUE_MAX        256      /* bytes of a parameter's text, with the NUL */
 #define IPC_PDU_DATA_MAX     262144   /* bytes of the data segment of a control PDU that is sent, */
 #define IPC_RECV_DATA_MAX    0xffffff /* and of one that has come, which can be no larger */
-#define IPC_NOTE_MAX         1024     /* bytes of the control plane's note in a session */
+#define IPC_NOTE_MAX         2048     /* bytes of the control plane's note in a session */
 #define IPC_VALUES_MAX       2048 /* bytes of all values of a session or of a connection, packed */
 #define IPC_SESSION_DATA_MAX (IPC_VALUES_MAX + IPC_NOTE_MAX)
 #define IPC_CONNS_MAX        32                /* connections of a session */

@@ -17,8 +17,10 @@ fill(char *s, size_t max, char c)
 static struct control_note
 largest(void)
 {
-    struct control_note note = {.leaving = true, .scan_manual = true};
+    struct control_note note;
 
+    memset(&note, 0, sizeof(note));
+    note.leaving = note.scan_manual = note.leased = true;
     fill(note.name.target, ISCSI_NAME_MAX, 't');
     fill(note.name.portal.host, HOST_MAX, 'h');
     note.name.portal.port = 65535;
@@ -34,6 +36,17 @@ largest(void)
         note.exports[i].lun[1] = (uint8_t)i;
         fill(note.exports[i].kind, CONTROL_KIND_MAX, 'k');
     }
+    note.nleases = CONTROL_LEASES_MAX;
+    for (unsigned i = 0; i < CONTROL_LEASES_MAX; i++) {
+        fill(note.leases[i].owner, CONTROL_OWNER_MAX, (char)('a' + i));
+        note.leases[i].uid = UINT32_MAX - i;
+        note.leases[i].ttl_ns = UINT64_MAX - i;
+        note.leases[i].ends_ns = i;
+    }
+    note.asker.how = CONTROL_ASKED_CALLER;
+    note.asker.uid = 1000;
+    note.asker.pid = 4711;
+    note.asker.at_ns = UINT64_MAX;
     return note;
 }
 
@@ -89,6 +102,8 @@ torn_and_spoiled(void **state)
             if (note_unpack(buf, len, &back)) {
                 assert_true(strlen(back.name.target) <= ISCSI_NAME_MAX);
                 assert_true(back.nexports <= CONTROL_EXPORTS_MAX);
+                assert_true(back.nleases <= CONTROL_LEASES_MAX);
+                assert_true(back.asker.how < CONTROL_ASKED_WAYS);
             }
             buf[i] ^= (uint8_t)(1u << bit);
         }
@@ -114,6 +129,13 @@ of_others(void **state)
     assert_memory_equal(&back, &note, sizeof(note));
     memcpy(buf + len, "\x01\x03t\0t", 5); /* a name with a NUL */
     assert_false(note_unpack(buf, len + 5, &back));
+    memset(buf + len, 0, 22);
+    memcpy(buf + len, "\x0b\x14", 2); /* a lease of nobody */
+    assert_false(note_unpack(buf, len + 22, &back));
+    memcpy(buf + len, "\x0c\x11\xff", 3); /* asked for in a way of a later version */
+    memset(buf + len + 3, 0, 16);
+    assert_true(note_unpack(buf, len + 19, &back));
+    assert_int_equal(back.asker.how, CONTROL_ASKED_UNKNOWN);
 }
 
 int
