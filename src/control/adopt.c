@@ -212,7 +212,7 @@ adopt_session(struct control_loop *l, struct adopt_found *f)
     /* Logging in again by another name would make another nexus. */
     char *initiator = f->initiator[0] != '\0' ? strdup(f->initiator) : NULL;
     struct control_node *n;
-    bool is_new;
+    bool is_new, was_known, had_leases;
 
     if (f->initiator[0] != '\0' && initiator == NULL)
         return -ENOMEM;
@@ -232,6 +232,13 @@ adopt_session(struct control_loop *l, struct adopt_found *f)
         n->scan_manual = f->note.scan_manual;
         memcpy(n->owner, f->note.owner, sizeof(n->owner));
     }
+    was_known = n->leases.known;
+    had_leases = n->leases.n > 0;
+    if (f->has_note)
+        leases_take_note(n, &f->note);
+    else if (!was_known)
+        n->leases.kept = true;
+    n->leases.known = true;
     node_take_loop(n, l);
     n->session = f->session;
     n->session.sid = 0; /* it is listed by it */
@@ -241,11 +248,16 @@ adopt_session(struct control_loop *l, struct adopt_found *f)
         return -ENOMEM;
     }
     n->note_due = !f->has_note && n->packed != NULL;
+    /* While the data plane was out of reach leases may have changed, or the first have come. */
+    if (had_leases || (was_known && f->has_note && (f->note.leased || f->note.nleases > 0)))
+        n->note_due = true;
     if (f->note.leaving || f->session.no_conn) {
         keep_stop(n);
         node_post(n, NODE_EV_FOUND_LEAVING);
     } else {
         node_post(n, f->session.conn_down ? NODE_EV_FOUND_LOST : NODE_EV_FOUND_UP);
+        if (n->note_due && n->state == CONTROL_IS_LOST)
+            node_note_later(n);
     }
     return 0;
 }

@@ -174,6 +174,7 @@ attempt_made(void *user, uint32_t sid)
     struct control_node *n = user;
 
     node_set_sid(n, sid);
+    n->leases.known = true;
     node_send_note(n, false);
 }
 
@@ -336,6 +337,7 @@ node_is_down(struct control_node *n)
     n->why.code = 0;
     n->was_up = false;
     if (n->wanted != CONTROL_UP) {
+        leases_clear(n);
         node_tell_waiters(n, WAITER_LOGIN, &why);
         node_tell_waiters(n, WAITER_UNITS, &why);
     }

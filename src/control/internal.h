@@ -13,9 +13,11 @@
  *   node.c      the life of a node, and what it is configured to be
  *   attempt.c   the first login of a session
  *   leave.c     logout
+ *   unused.c    the end of a session that nobody has a lease of
  *   keep.c      a session that is there: up, lost, back
  *   units.c     scan, LUNs, exports
  *   post.c      events, waiters, requests and notes: called by all of these
+ *   lease.c     who wants a session for how long
  *   portal.c    portals that do not answer
  *   note.c      the note
  */
@@ -90,6 +92,7 @@ struct control {
     struct portal_table portals;
     struct list discoveries;
     struct list nobody; /* requests whose replies concern nobody */
+    uint64_t idle_ns;   /* control_set_idle */
     uint32_t refused;   /* events of nodes without a row */
 };
 
@@ -97,7 +100,7 @@ struct control {
 
 #define NODE_QUEUE_MAX 8 /* events that wait for the action that runs */
 
-enum waiter_kind { WAITER_NONE, WAITER_LOGIN, WAITER_LOGOUT, WAITER_UNITS };
+enum waiter_kind { WAITER_NONE, WAITER_LOGIN, WAITER_LOGOUT, WAITER_UNITS, WAITER_NOTE };
 
 struct node_lun {
     uint8_t lun[8];
@@ -124,6 +127,36 @@ struct node_units {
     struct node_lun *listed; /* while LIST_LUNS goes on, page by page */
     unsigned nlisted;
     unsigned at; /* the LUN whose export is being started or stopped */
+};
+
+struct node_lease {
+    char owner[CONTROL_OWNER_MAX + 1];
+    uint32_t uid;
+    uint64_t ttl_ns, ends_ns; /* ends_ns: loop clock */
+    bool told;                /* that it was given */
+    bool released;
+};
+
+struct lease_look;
+
+/* Who wants the session for how long. */
+struct node_leases {
+    struct node_lease lease[CONTROL_LEASES_MAX];
+    unsigned n;
+    bool kept;           /* somebody has asked for it without a lease */
+    bool kept_by_record; /* its record wants it at any time */
+    bool known;          /* what a note says is older than what is known here */
+    struct loop_timer timer;
+    char last[CONTROL_OWNER_MAX + 1]; /* whose lease has ended last */
+    /* Where nobody has a lease any more: */
+    bool over;
+    uint64_t over_ns;        /* since when, on the loop clock */
+    uint64_t look_ns;        /* when it is looked at next */
+    uint64_t alone_ns;       /* since when it has no session; 0: it has one, or is not over */
+    bool has_count;          /* nobody used it when it was looked at */
+    uint64_t count;          /* requests of its disks and exports by then */
+    uint32_t clients;        /* of its exports by then */
+    struct lease_look *look; /* that goes on; NULL: none */
 };
 
 /* How far a logout is. */
@@ -188,6 +221,7 @@ struct control_node {
     enum node_leave leave;
     bool no_request; /* the logout has no connection to ask on */
     bool note_due;   /* the note in the data plane is not what it should be */
+    unsigned notes;  /* notes that are on their way */
 
     bool was_up; /* so that it is tried for ever */
     struct login_backoff backoff;
@@ -197,8 +231,12 @@ struct control_node {
     uint64_t counted_ns; /* when the last failure was counted */
     uint32_t tries, failures;
     uint32_t reopens;
+    uint64_t state_ns, up_ns; /* see struct control_info */
+    struct control_asker asker;
+    void *user; /* of control_node_set_user */
 
     struct node_units units;
+    struct node_leases leases;
 };
 
 /* ---- post.c --------------------------------------------------------------------------------- */
@@ -231,12 +269,20 @@ void reply_error(const struct iscsi_reply *rep, const char *what, struct lunette
 /* Leaves the note with the session, where there is one.  One that is not taken is sent again when
  * the LUNs are next looked after. */
 void node_send_note(struct control_node *n, bool leaving);
+/* Is there a session, or one that is being logged in, which can have a note and stays? */
+bool node_has_note(const struct control_node *n);
+/* It is sent a little later, where it is still due. */
+void node_note_later(struct control_node *n);
+/* Who waits for the note is told where it is there, or needs not be. */
+void node_tell_noted(struct control_node *n);
 
 /* Takes another sid, by which control_find_sid finds the node; 0: none. */
 void node_set_sid(struct control_node *n, uint32_t sid);
 /* The session is gone, or never came: nothing of it is known any more. */
 void node_drop_session(struct control_node *n);
 void node_take_loop(struct control_node *n, struct control_loop *l);
+/* No reply to what was asked of the session concerns the node any more. */
+void node_forget_asks(struct control_node *n);
 
 /* The deferred work of a node whose wish has changed. */
 void node_kick(struct control_node *n);
@@ -253,6 +299,28 @@ void units_scan(struct control_node *n);
 void units_list(struct control_node *n);
 void units_event(struct control_node *n, const struct iscsi_kevent *ev);
 bool units_settled(const struct control_node *n);
+
+/* ---- lease.c -------------------------------------------------------------------------------- */
+
+void leases_init(struct control_node *n);
+/* Gives or renews one.  0; -ENOSPC, -EINVAL. */
+int lease_put(struct control_node *n, const struct control_lease *lease, struct lunette_error *err);
+/* The node is in another state: unused_go_on is called soon. */
+void leases_on_state(struct control_node *n);
+/* The session is logged out for another reason, or gone for good: nobody has a lease of it. */
+void leases_clear(struct control_node *n);
+/* What was asked of the data plane gets no answer. */
+void leases_stop(struct control_node *n);
+/* What the note of a session that was found says. */
+void leases_take_note(struct control_node *n, const struct control_note *note);
+void leases_put_note(const struct control_node *n, struct control_note *note);
+
+/* ---- unused.c ------------------------------------------------------------------------------- */
+
+void unused_init(struct control_node *n);
+/* Ends leases whose time is over, and the session where it is not wanted and not used any more;
+ * called in the loop's time, when something has changed. */
+void unused_go_on(struct control_node *n);
 
 /* ---- keep.c --------------------------------------------------------------------------------- */
 

@@ -214,6 +214,8 @@ keep_attach(struct control_node *n, const struct login_result *res)
     found.params.time2wait = n->session.time2wait_s;
     found.params.time2retain = n->session.time2retain_s;
     n->was_up = true;
+    if (n->up_ns == 0)
+        n->up_ns = n->c->loop->now_ns;
     if (res != NULL)
         keep_take_result(n, res);
     if (n->reopen == NULL)

@@ -128,7 +128,7 @@ node_log_out(struct control_node *n)
     (void)lunette_fail(&why, -ECANCELED, LUNETTE_DOM_USAGE, 0, "the session is logged out");
     node_tell_waiters(n, WAITER_LOGIN, &why);
     node_tell_waiters(n, WAITER_UNITS, &why);
-    asks_forget(&n->asks);
+    node_forget_asks(n);
     node_send_note(n, true);
     leave_begin(n);
 }

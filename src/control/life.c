@@ -33,6 +33,7 @@ control_new(struct loop *loop, struct login_gate *gate, const struct control_cal
     c->gate = gate;
     c->cb = *cb;
     c->actions = control_actions;
+    c->idle_ns = CONTROL_IDLE_S * LOOP_NS_PER_S;
     list_init(&c->nodes);
     list_init(&c->discoveries);
     list_init(&c->nobody);
@@ -41,6 +42,13 @@ control_new(struct loop *loop, struct login_gate *gate, const struct control_cal
     portals_init(&c->portals);
     *ret = c;
     return 0;
+}
+
+void
+control_set_idle(struct control *c, uint32_t ms)
+{
+    assert(ms > 0);
+    c->idle_ns = ms * LOOP_NS_PER_MS;
 }
 
 void

@@ -77,6 +77,7 @@ node_tell_going(struct control_node *n)
     (void)lunette_fail(&why, -ECANCELED, LUNETTE_DOM_USAGE, 0, "the record was removed");
     node_tell_waiters(n, WAITER_LOGIN, &why);
     node_tell_waiters(n, WAITER_UNITS, &why);
+    node_tell_waiters(n, WAITER_NOTE, &why);
     node_tell_waiters(n, WAITER_LOGOUT, NULL);
 }
 
@@ -104,6 +105,8 @@ node_on_kick(struct loop_work *w)
     else if (n->wanted == CONTROL_DOWN && (said || n->state != CONTROL_IS_DOWN))
         node_post(n, NODE_EV_WANT_DOWN);
     units_go_on(n);
+    unused_go_on(n);
+    node_tell_noted(n);
 }
 
 struct control_node *
@@ -121,6 +124,9 @@ node_new(struct control *c, const struct control_name *name)
     loop_work_init(&n->kick, node_on_kick);
     attempt_init(n);
     units_init(n);
+    leases_init(n);
+    unused_init(n);
+    n->state_ns = c->loop->now_ns;
     htab_add(&c->by_name, &n->hnode, node_hash(name));
     list_push_back(&c->nodes, &n->node);
     return n;
@@ -141,6 +147,7 @@ node_free(struct control_node *n)
     keep_stop(n);
     units_stop(n);
     node_drop_session(n);
+    loop_timer_stop(c->loop, &n->leases.timer);
     loop_defer_cancel(&n->kick);
     htab_del(&c->by_name, &n->hnode);
     list_del(&n->node);
@@ -182,6 +189,7 @@ node_take_options(struct control_node *n, const struct control_node_config *cfg)
     n->reopen_max = cfg->reopen_max;
     n->login_timeout_ms = cfg->login->login_timeout_ms;
     n->scan_manual = cfg->scan_manual;
+    n->leases.kept_by_record = cfg->kept;
     memcpy(n->owner, cfg->owner, sizeof(n->owner));
     if (cfg->exports == NULL)
         return;

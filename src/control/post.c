@@ -105,6 +105,8 @@ node_handle(struct control_node *n, enum control_node_event ev)
     if (n->state != from) {
         struct lunette_error why = n->why;
 
+        n->state_ns = n->c->loop->now_ns;
+        leases_on_state(n);
         node_tell(n, CONTROL_STATE, 0, why.code < 0 ? &why : NULL);
     }
 }
@@ -209,18 +211,47 @@ reply_error(const struct iscsi_reply *rep, const char *what, struct lunette_erro
 
 /* ---- the session ---------------------------------------------------------------------------- */
 
+bool
+node_has_note(const struct control_node *n)
+{
+    return node_is(n, NODE_IS_SESSION) || (n->state == CONTROL_IS_LOGIN && n->session.sid != 0);
+}
+
+void
+node_note_later(struct control_node *n)
+{
+    n->note_due = true;
+    if (n->units.waiting)
+        return;
+    n->units.waiting = true;
+    loop_timer_start(n->c->loop, &n->units.timer, CONTROL_RETRY_MS * LOOP_NS_PER_MS);
+}
+
+void
+node_tell_noted(struct control_node *n)
+{
+    struct lunette_error why = {.code = 0};
+
+    if (n->wanted == CONTROL_DOWN) {
+        (void)lunette_fail(&why, -ECANCELED, LUNETTE_DOM_USAGE, 0, "the session is logged out");
+        node_tell_waiters(n, WAITER_NOTE, &why);
+    } else if (!n->note_due && n->notes == 0 && n->state != CONTROL_IS_AWAY) {
+        node_tell_waiters(n, WAITER_NOTE, NULL);
+    }
+}
+
 static void
 node_on_note(void *user, const struct iscsi_reply *rep)
 {
     struct control_node *n = user;
 
-    if (rep->err == 0 || rep->err == -ENOENT)
+    assert(n->notes > 0);
+    n->notes--;
+    if (rep->err == 0 || rep->err == -ENOENT) {
+        node_tell_noted(n);
         return;
-    n->note_due = true;
-    if (!n->units.waiting) {
-        n->units.waiting = true;
-        loop_timer_start(n->c->loop, &n->units.timer, CONTROL_RETRY_MS * LOOP_NS_PER_MS);
     }
+    node_note_later(n);
     log_line(n->c->loop->log, LOG_LEVEL_WARN, "%s: the session's note was not taken: %s",
              n->name.target, rep->why.msg);
 }
@@ -240,9 +271,19 @@ node_send_note(struct control_node *n, bool leaving)
     memcpy(note.owner, n->owner, sizeof(note.owner));
     memcpy(note.isid, n->isid, sizeof(note.isid));
     memcpy(note.exports, n->exports, n->nexports * sizeof(note.exports[0]));
+    leases_put_note(n, &note);
     len = note_pack(&note, buf);
     ev.u.set_note.len = len;
     n->note_due = ask_send(n->loop, &n->asks, &ev, buf, len, node_on_note, n) < 0;
+    n->notes += !n->note_due;
+}
+
+void
+node_forget_asks(struct control_node *n)
+{
+    leases_stop(n);
+    asks_forget(&n->asks);
+    n->notes = 0;
 }
 
 void
@@ -270,7 +311,8 @@ node_drop_session(struct control_node *n)
     n->session = (struct node_session){.sid = 0};
     n->note_due = n->no_request = false;
     n->leave = LEAVE_NOT;
-    asks_forget(&n->asks);
+    node_forget_asks(n);
+    n->up_ns = 0;
     if (n->loop != NULL) {
         assert(n->loop->nsessions > 0);
         n->loop->nsessions--;

@@ -133,6 +133,8 @@ units_on_timer(struct loop_timer *t)
     struct control_node *n = container_of(t, struct control_node, units.timer);
 
     n->units.waiting = false;
+    if (n->note_due && node_has_note(n))
+        node_send_note(n, false);
     units_go_on(n);
 }
 

@@ -62,6 +62,7 @@ void
 control_node_remove(struct control_node *n)
 {
     n->removed = true;
+    n->leases.kept_by_record = false;
     if (node_is(n, NODE_IS_SESSION))
         login_packed_free(&n->packed); /* whoever keeps the session has a copy */
     else
@@ -116,6 +117,23 @@ wish_try_info(const struct control_node *n, struct control_info *ret)
     }
 }
 
+static void
+wish_lease_info(const struct control_node *n, struct control_info *ret)
+{
+    const struct node_leases *l = &n->leases;
+    uint64_t now = n->c->loop->now_ns;
+    struct control_lease lease;
+
+    ret->kept = l->kept;
+    ret->kept_by_record = l->kept_by_record;
+    while (control_node_lease(n, ret->leases, &lease))
+        ret->leases++;
+    ret->over = l->over;
+    if (l->over && l->look_ns > now)
+        ret->idle_ns = l->look_ns - now;
+    ret->clients = l->over ? l->clients : 0;
+}
+
 void
 control_node_get_info(const struct control_node *n, struct control_info *ret)
 {
@@ -132,6 +150,10 @@ control_node_get_info(const struct control_node *n, struct control_info *ret)
                                  .settled = units_settled(n)};
     memcpy(ret->isid, n->isid, sizeof(ret->isid));
     memcpy(ret->owner, n->owner, sizeof(ret->owner));
+    ret->asker = n->asker;
+    ret->state_ns = n->state_ns;
+    ret->up_ns = n->up_ns;
+    wish_lease_info(n, ret);
     for (unsigned i = 0; i < n->units.nluns; i++)
         ret->exports += n->units.luns[i].exported;
     wish_try_info(n, ret);
@@ -185,12 +207,20 @@ wish_say(struct control_node *n, enum control_wanted wanted)
     node_kick(n);
 }
 
-int
-control_login(struct control_node *n, struct control_waiter *w, struct lunette_error *err)
+/* What the note says has changed. */
+static void
+wish_change_note(struct control_node *n)
 {
-    if (n->packed == NULL || n->removed)
-        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
-                            "the session has no record, from which it could be logged in");
+    if (node_has_note(n))
+        node_send_note(n, false);
+    if (n->note_due)
+        node_note_later(n);
+    node_kick(n);
+}
+
+static int
+wish_login(struct control_node *n, struct control_waiter *w, struct lunette_error *err)
+{
     if ((n->state == CONTROL_IS_UP || n->state == CONTROL_IS_LOST) && n->wanted != CONTROL_DOWN)
         return lunette_fail(err, -EEXIST, LUNETTE_DOM_USAGE, 0, "the session is present already");
     wish_wait(n, w, WAITER_LOGIN);
@@ -198,11 +228,61 @@ control_login(struct control_node *n, struct control_waiter *w, struct lunette_e
     return 0;
 }
 
+static int
+wish_needs_record(const struct control_node *n, struct lunette_error *err)
+{
+    if (n->packed != NULL && !n->removed)
+        return 0;
+    return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                        "the session has no record, from which it could be logged in");
+}
+
+int
+control_login(struct control_node *n, struct control_waiter *w, struct lunette_error *err)
+{
+    int r = wish_needs_record(n, err);
+
+    if (r < 0)
+        return r;
+    if (!n->leases.kept) {
+        n->leases.kept = true; /* also where it is there: who is told so relies on it */
+        wish_change_note(n);
+    }
+    return wish_login(n, w, err);
+}
+
+/* Does nobody want the session yet who has no lease?  A login that has failed for good is over; and
+ * what a session says that is only found later counts then. */
+static bool
+wish_is_first(const struct control_node *n)
+{
+    return n->wanted == CONTROL_DOWN ||
+           (n->wanted == CONTROL_AS_FOUND && !node_is(n, NODE_IS_SESSION)) ||
+           (node_is(n, NODE_IS_IDLE) && !(n->wanted == CONTROL_UP && n->wish_new));
+}
+
+int
+control_login_leased(struct control_node *n, const struct control_lease *lease,
+                     struct control_waiter *w, struct lunette_error *err)
+{
+    int r = wish_needs_record(n, err);
+
+    if (r == 0)
+        r = lease_put(n, lease, err);
+    if (r < 0)
+        return r;
+    if (wish_is_first(n))
+        n->leases.kept = false;
+    wish_change_note(n);
+    return wish_login(n, w, err);
+}
+
 int
 control_logout(struct control_node *n, struct control_waiter *w, struct lunette_error *err)
 {
     if (node_is(n, NODE_IS_IDLE) && n->wanted != CONTROL_UP)
         return lunette_fail(err, -ENOENT, LUNETTE_DOM_USAGE, 0, "there is no such session");
+    leases_clear(n);
     wish_wait(n, w, WAITER_LOGOUT);
     wish_say(n, CONTROL_DOWN);
     return 0;
@@ -292,4 +372,82 @@ control_set_export(struct control_node *n, const struct control_export *e, struc
     units_hurry(n);
     node_kick(n);
     return 0;
+}
+
+/* ---- leases --------------------------------------------------------------------------------- */
+
+int
+control_lease(struct control_node *n, const struct control_lease *lease, bool only,
+              struct control_waiter *w, struct lunette_error *err)
+{
+    int r;
+
+    if (n->wanted == CONTROL_DOWN || (node_is(n, NODE_IS_IDLE) && n->wanted != CONTROL_UP))
+        return lunette_fail(err, -ENOENT, LUNETTE_DOM_NOTFOUND, 0,
+                            "there is no such session, or it is being logged out: log in with a "
+                            "lease");
+    r = lease_put(n, lease, err);
+    if (r < 0)
+        return r;
+    if (only)
+        n->leases.kept = false;
+    wish_change_note(n);
+    wish_wait(n, w, WAITER_NOTE);
+    return 0;
+}
+
+int
+control_release(struct control_node *n, const char *owner, struct lunette_error *err)
+{
+    uint64_t now = n->c->loop->now_ns;
+
+    for (unsigned i = 0; i < n->leases.n; i++) {
+        struct node_lease *l = &n->leases.lease[i];
+
+        if (strcmp(l->owner, owner) != 0 || l->ends_ns <= now)
+            continue;
+        l->ends_ns = now;
+        l->released = true;
+        wish_change_note(n);
+        return 0;
+    }
+    return lunette_fail(err, -ENOENT, LUNETTE_DOM_NOTFOUND, 0, "the owner has no lease");
+}
+
+bool
+control_node_lease(const struct control_node *n, unsigned i, struct control_lease *ret)
+{
+    uint64_t now = n->c->loop->now_ns;
+
+    for (unsigned k = 0; k < n->leases.n; k++) {
+        const struct node_lease *l = &n->leases.lease[k];
+
+        if (l->ends_ns <= now || i-- > 0)
+            continue;
+        *ret =
+            (struct control_lease){.uid = l->uid, .ttl_ns = l->ttl_ns, .left_ns = l->ends_ns - now};
+        memcpy(ret->owner, l->owner, sizeof(ret->owner));
+        return true;
+    }
+    return false;
+}
+
+/* ---- what the owner keeps ------------------------------------------------------------------- */
+
+void
+control_node_set_user(struct control_node *n, void *user)
+{
+    n->user = user;
+}
+
+void *
+control_node_user(const struct control_node *n)
+{
+    return n->user;
+}
+
+void
+control_node_set_asker(struct control_node *n, const struct control_asker *a)
+{
+    n->asker = *a;
 }
