@@ -3,6 +3,11 @@
  * portals refuse or fall silent, exports break, and either plane dies at any message, all when and
  * how the seed says.  In the end all is as it is wanted.
  *
+ * In some of them one session is kept by leases alone, which are given, renewed and released, while
+ * clients come and go; the other one has leases, too, but is wanted without one.  No session ends
+ * before what the owners of leases were told, under a client, or where it is wanted without; and in
+ * the end the one that leases keep is gone within a time.
+ *
  * usage: control_seeds [--first N] [--seeds N] [--trace]
  */
 #include "tests/sim/control_world.h"
@@ -15,7 +20,8 @@
 
 struct seeds_world {
     struct cw *w;
-    bool calm; /* no connection is lost, and nobody logs out: nothing is logged in again */
+    bool calm;   /* no connection is lost, and nobody logs out: nothing is logged in again */
+    bool leased; /* the first session is kept by leases alone */
     bool trace;
     unsigned doomed; /* whose binding is going to be cut, plus 1; 0: nobody's */
     bool data_dies;  /* then, and not the control plane */
@@ -129,11 +135,68 @@ disturb(struct seeds_world *s)
     }
 }
 
+#define IDLE_MS    500u
+#define TTL_MOST_S 5
+
+/* Owners of leases come and go, and so do clients. */
+static void
+lease(struct seeds_world *s)
+{
+    struct cw *w = s->w;
+    unsigned i = (unsigned)sim_below(w->sim, CW_NODES);
+    unsigned owner = (unsigned)sim_below(w->sim, CW_OWNERS);
+    uint64_t ttl = 1 + sim_below(w->sim, sim_below(w->sim, 2) * TTL_MOST_S * 1000 + 200);
+
+    switch (sim_below(w->sim, 6)) {
+    case 0:
+        say(s, "a client comes", 0);
+        cw_use(w, true);
+        break;
+    case 1:
+        say(s, "the client goes", 0);
+        cw_use(w, false);
+        break;
+    case 2:
+        say(s, "a lease is released of", i);
+        cw_lease_release(w, i, owner);
+        break;
+    default:
+        say(s, "a lease is given to", i);
+        cw_lease_give(w, i, owner, ttl * CW_MS, false);
+        break;
+    }
+}
+
+static bool
+has_ended(void *user)
+{
+    return !((struct seeds_world *)user)->w->node[0].want;
+}
+
+/* Nobody renews a lease any more, and no client comes back. */
+static void
+let_leases_end(struct seeds_world *s)
+{
+    struct cw *w = s->w;
+    uint64_t most = (TTL_MOST_S + 1) * LOOP_NS_PER_S + 3 * IDLE_MS * CW_MS + 2 * LOOP_NS_PER_S;
+
+    cw_use(w, false);
+    if (!w->node[0].want)
+        return;
+    cw_settle(w);
+    if (!sim_run_until(w->sim, has_ended, s, most))
+        fail_msg("%s: a session without a lease is still there", w->what);
+}
+
 static void
 act(struct seeds_world *s)
 {
     struct cw *w = s->w;
 
+    if (s->leased && sim_below(w->sim, 2) == 0) {
+        lease(s);
+        return;
+    }
     switch (sim_below(w->sim, 9)) {
     case 0:
     case 1:
@@ -175,8 +238,11 @@ finish(struct seeds_world *s)
         die(s);
     for (unsigned i = 0; i < CW_NODES; i++) {
         assert_int_equal(control_set_export(w->node[i].n, &all, NULL, NULL), 0);
-        cw_want_one(w, i, s->calm || sim_below(w->sim, 3) > 0);
+        if (!s->leased || i > 0)
+            cw_want_one(w, i, s->calm || sim_below(w->sim, 3) > 0);
     }
+    if (s->leased)
+        let_leases_end(s);
     cw_settle(w);
     cw_check(w);
     if (s->calm)
@@ -187,15 +253,18 @@ finish(struct seeds_world *s)
 }
 
 static void
-run(uint64_t seed, bool trace, unsigned counts[3])
+run(uint64_t seed, bool trace, unsigned counts[4])
 {
-    struct seeds_world s = {.calm = seed % 4 == 0, .trace = trace};
+    struct seeds_world s = {.calm = seed % 4 == 0, .leased = seed % 4 == 1, .trace = trace};
     struct cw *w = s.w = cw_new(seed, 1 + (unsigned)(seed / 4 % 2));
     unsigned acts = (unsigned)sim_below(w->sim, ACTS_MAX);
 
     (void)snprintf(w->what, sizeof(w->what), "seed %llu", (unsigned long long)seed);
     if (s.calm)
         sim_configure(w->sim, NULL);
+    w->idle_ms = IDLE_MS;
+    w->node[0].leased = s.leased;
+    w->node[0].ttl_ns = (1 + sim_below(w->sim, TTL_MOST_S)) * LOOP_NS_PER_S;
     cw_control_start(w);
     cw_want(w, true);
     if (s.calm || sim_below(w->sim, 2) == 0)
@@ -205,6 +274,7 @@ run(uint64_t seed, bool trace, unsigned counts[3])
         go_on(&s, sim_below(w->sim, sim_below(w->sim, 4) == 0 ? 3000 : 30) * CW_MS);
     }
     finish(&s);
+    counts[3] += w->node[0].overs;
     cw_free(w);
     counts[0] += s.deaths;
     counts[1] += s.data_deaths;
@@ -218,7 +288,7 @@ static bool traced;
 static void
 worlds(void **state)
 {
-    unsigned counts[3] = {0, 0, 0};
+    unsigned counts[4] = {0, 0, 0, 0};
 
     (void)state;
     for (uint64_t seed = first; seed < first + seeds; seed++) {
@@ -228,9 +298,11 @@ worlds(void **state)
         run(seed, traced, counts);
     }
     running = 0;
-    print_message("%u worlds, %u of them calm; control planes that died: %u, data planes: %u\n",
-                  (unsigned)seeds, counts[2], counts[0], counts[1]);
-    assert_true(seeds < 50 || (counts[0] > seeds && counts[1] > 0 && counts[2] > 0));
+    print_message("%u worlds, %u of them calm; control planes that died: %u, data planes: %u; "
+                  "sessions that ended with their leases: %u\n",
+                  (unsigned)seeds, counts[2], counts[0], counts[1], counts[3]);
+    assert_true(seeds < 50 ||
+                (counts[0] > seeds && counts[1] > 0 && counts[2] > 0 && counts[3] > seeds / 8));
 }
 
 static int

@@ -21,8 +21,12 @@ struct export
     void *user;
     const struct export_events *ev;
     void *up_user;
+    char where[128];
 };
 static struct export *cw_last_export;
+static struct export *cw_used_export; /* has a client */
+static char cw_used_where[128];       /* of the last that had one */
+static uint64_t cw_used_ns, cw_reads;
 
 void
 cw_export_breaks(void)
@@ -44,6 +48,8 @@ export_end(struct loop_work *w)
 
     if (cw_last_export == e)
         cw_last_export = NULL;
+    if (cw_used_export == e)
+        cw_used_export = NULL;
     steady_free(e);
     stopped(user);
 }
@@ -62,6 +68,7 @@ export_start(struct bdev *b, struct loop *loop, const char *where, bool read_onl
     e->loop = loop;
     e->ev = ev;
     e->up_user = user;
+    (void)snprintf(e->where, sizeof(e->where), "%s", where);
     cw_last_export = e;
     loop_work_init(&e->end, export_end);
     *ret = e;
@@ -79,13 +86,112 @@ export_stop(struct export *e, void (*done)(void *user), void *user)
 static void
 export_count(const struct export *e, struct export_stats *ret)
 {
-    (void)e;
-    *ret = (struct export_stats){.clients = 0};
+    *ret = (struct export_stats){.clients = e == cw_used_export, .reads = cw_reads};
 }
 
 static const struct export_ops export_ops = {
     .name = "nbd", .start = export_start, .stop = export_stop, .stats = export_count};
 static const struct export_ops *const export_kinds[] = {&export_ops, NULL};
+
+void
+cw_use(struct cw *w, bool on)
+{
+    if (!on && cw_used_export != NULL)
+        cw_used_ns = sim_now_ns(w->sim);
+    cw_used_export = on ? cw_last_export : NULL;
+    if (cw_used_export == NULL)
+        return;
+    cw_reads++;
+    cw_used_ns = sim_now_ns(w->sim);
+    memcpy(cw_used_where, cw_used_export->where, sizeof(cw_used_where));
+}
+
+/* ---- leases --------------------------------------------------------------------------------- */
+
+static void
+lease_fill(struct control_lease *l, unsigned owner, uint64_t ttl_ns)
+{
+    *l = (struct control_lease){.ttl_ns = ttl_ns};
+    (void)snprintf(l->owner, sizeof(l->owner), "owner %u", owner);
+}
+
+static void
+lease_told(struct control_waiter *waiter, const struct lunette_error *err)
+{
+    struct cw_lease *l = container_of(waiter, struct cw_lease, waiter);
+
+    l->asked = false;
+    if (err == NULL)
+        l->until = l->asked_until;
+}
+
+void
+cw_lease_give(struct cw *w, unsigned i, unsigned owner, uint64_t ttl_ns, bool only)
+{
+    struct cw_node *cn = &w->node[i];
+    struct cw_lease *l = &cn->lease[owner];
+    uint64_t now = w->loop->now_ns; /* of the last turn, which may be a while ago */
+    struct control_lease lease;
+    int r;
+
+    if (l->asked)
+        return;
+    lease_fill(&lease, owner, ttl_ns);
+    r = control_lease(cn->n, &lease, only, &l->waiter, NULL);
+    assert_true(r == 0 || r == -ENOENT);
+    l->asked = r == 0;
+    l->asked_until = now + ttl_ns;
+    if (l->asked && l->until > l->asked_until) /* it is shortened, maybe before he is told */
+        l->until = l->asked_until;
+}
+
+void
+cw_lease_release(struct cw *w, unsigned i, unsigned owner)
+{
+    struct cw_node *cn = &w->node[i];
+    struct control_lease lease;
+
+    lease_fill(&lease, owner, 1);
+    cn->lease[owner].until = 0;
+    cn->lease[owner].asked_until = 0;
+    assert_in_set(-control_release(cn->n, lease.owner, NULL),
+                  ((const LargestIntegralType[]){0, ENOENT}), 2);
+}
+
+static void
+leases_forget(struct cw_node *cn)
+{
+    for (unsigned i = 0; i < CW_OWNERS; i++) {
+        control_waiter_cancel(&cn->lease[i].waiter);
+        cn->lease[i].asked = false;
+        cn->lease[i].until = 0;
+    }
+}
+
+/* No lease of the session holds, nobody uses it, and nobody has for a while. */
+static void
+on_over(struct cw *w, struct cw_node *cn)
+{
+    const char *target = control_node_name(cn->n)->target;
+    uint64_t now = sim_now_ns(w->sim);
+    struct control_info info;
+
+    control_node_get_info(cn->n, &info);
+    if (!cn->leased)
+        fail_msg("%s: a session that is wanted without a lease has ended by a lease", w->what);
+    for (unsigned i = 0; i < CW_OWNERS; i++) {
+        if (cn->lease[i].until > now)
+            fail_msg("%s: a session has ended %llu ms before its lease", w->what,
+                     (unsigned long long)((cn->lease[i].until - now) / CW_MS));
+    }
+    if (cw_used_export != NULL && strstr(cw_used_where, target) != NULL)
+        fail_msg("%s: a session has ended under a client", w->what);
+    if (info.sid != 0 && cw_used_ns > 0 && strstr(cw_used_where, target) != NULL)
+        assert_true(now - cw_used_ns >= w->idle_ms * CW_MS);
+    cn->overs++;
+    cn->want = false;
+    leases_forget(cn);
+}
 
 /* ---- the owner of the control plane --------------------------------------------------------- */
 
@@ -99,6 +205,22 @@ told(struct control_waiter *waiter, const struct lunette_error *err)
     cn->err = (struct lunette_error){.code = 0};
     if (err != NULL)
         cn->err = *err;
+    else if (cn->leased && cn->want)
+        cn->lease[0].until = cn->lease[0].asked_until;
+}
+
+/* Logs in with a lease, unless there is a session, which goes on by what it has. */
+static int
+ask_leased(struct cw_node *cn, const struct control_info *info)
+{
+    struct control_lease lease;
+
+    if (info->sid != 0 && info->wanted != CONTROL_DOWN)
+        return -EEXIST;
+    leases_forget(cn);
+    lease_fill(&lease, 0, cn->ttl_ns);
+    cn->lease[0].asked_until = cn->w->loop->now_ns + cn->ttl_ns;
+    return control_login_leased(cn->n, &lease, &cn->waiter, &cn->err);
 }
 
 /* Asks for what is wanted, unless it is so. */
@@ -111,7 +233,9 @@ ask(struct cw_node *cn)
     control_node_get_info(cn->n, &info);
     if (cn->asked)
         return;
-    if (cn->want)
+    if (cn->want && cn->leased)
+        r = ask_leased(cn, &info);
+    else if (cn->want)
         r = control_login(cn->n, &cn->waiter, &cn->err);
     else
         r = control_logout(cn->n, &cn->waiter, &cn->err);
@@ -127,6 +251,7 @@ cw_want_one(struct cw *w, unsigned i, bool up)
     if (cn->want != up) {
         control_waiter_cancel(&cn->waiter);
         cn->asked = false;
+        leases_forget(cn);
     }
     cn->want = up;
     if (w->ready)
@@ -181,6 +306,8 @@ on_event(void *user, const struct control_event *ev)
         cn->founds++;
     } else if (ev->type == CONTROL_STATE && cn != NULL) {
         on_state(cn);
+    } else if (ev->type == CONTROL_LEASES_OVER) {
+        on_over(w, cn);
     } else if (ev->type == CONTROL_EXPORTED) {
         w->exported++;
     } else if (ev->type == CONTROL_TROUBLE) {
@@ -260,12 +387,18 @@ cw_control_start(struct cw *w)
 
     login_gate_init(&w->gate, w->loop, w->gate_max);
     assert_int_equal(control_new(w->loop, &w->gate, &cb, &w->c), 0);
+    if (w->idle_ms > 0)
+        control_set_idle(w->c, w->idle_ms);
     for (unsigned i = 0; i < CW_NODES; i++) {
         w->node[i].w = w;
         w->node[i].n = NULL;
         w->node[i].asked = false;
         w->node[i].founds = 0;
         control_waiter_init(&w->node[i].waiter, told);
+        for (unsigned k = 0; k < CW_OWNERS; k++) {
+            w->node[i].lease[k].asked = false;
+            control_waiter_init(&w->node[i].lease[k].waiter, lease_told);
+        }
         if (!w->no_nodes)
             add_node(w, i);
     }
@@ -457,6 +590,9 @@ cw_new(uint64_t seed, unsigned loops)
 
     assert_true(loops <= CW_LOOPS);
     w->loops = loops;
+    cw_used_export = NULL;
+    cw_used_ns = 0;
+    cw_reads = 1;
     w->gate_max = 4;
     w->sim = sim_new(seed, seed % 3 == 2 ? &sim_rough : NULL);
     w->loop = sim_loop(w->sim);

@@ -26,7 +26,18 @@
 #define CW_LOOPS    2 /* at most */
 #define CW_GRACE_MS 200u
 
+#define CW_OWNERS 2 /* of leases */
+
 struct cw;
+struct cw_node;
+
+/* A lease of one of the owners: what he was told, he relies on. */
+struct cw_lease {
+    struct control_waiter waiter;
+    struct cw_node *cn;
+    bool asked;
+    uint64_t asked_until, until;
+};
 
 struct cw_node {
     struct cw *w;
@@ -38,6 +49,10 @@ struct cw_node {
     uint8_t isid[LOGIN_ISID_LEN]; /* of the first session that was up */
     bool has_isid;
     unsigned founds, backs;
+    bool leased; /* it is asked for with the lease of the first owner, and nobody else keeps it */
+    struct cw_lease lease[CW_OWNERS];
+    uint64_t ttl_ns; /* of logins with a lease */
+    unsigned overs;  /* how often it was logged out since nobody had a lease */
 };
 
 struct cw {
@@ -48,8 +63,9 @@ struct cw {
     struct transport_registry registry;
     unsigned loops, gate_max;
     uint64_t delay_ns;
-    bool no_nodes; /* the next control plane has no records */
-    bool quiet;    /* nothing is asked for by itself */
+    bool no_nodes;    /* the next control plane has no records */
+    bool quiet;       /* nothing is asked for by itself */
+    uint32_t idle_ms; /* control_set_idle; 0: as it is */
     /* the data plane */
     struct dp_ids *ids;
     struct dataplane *dp[CW_LOOPS];
@@ -79,6 +95,13 @@ void cw_config(struct cw *w, unsigned target, struct login_config *login,
                struct control_node_config *cfg);
 /* The export that was started last, if it is there, cannot go on. */
 void cw_export_breaks(void);
+
+/* A client of the export that was started last comes, or (false) goes; either reads. */
+void cw_use(struct cw *w, bool on);
+
+/* Owner number `owner` gives or renews a lease of node i, or releases it. */
+void cw_lease_give(struct cw *w, unsigned i, unsigned owner, uint64_t ttl_ns, bool only);
+void cw_lease_release(struct cw *w, unsigned i, unsigned owner);
 
 void cw_control_start(struct cw *w);
 /* As a process that is killed: what it has written may still be read. */
