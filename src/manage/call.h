@@ -46,6 +46,8 @@ json_t *manage_error_json(enum manage_code code, const char *message);
 
 /* The user who asks. */
 uid_t manage_call_uid(const struct manage_call *c);
+/* His process, as it was when he connected; 0: it is the daemon itself that asks. */
+pid_t manage_call_pid(const struct manage_call *c);
 
 /* Has fn called when nobody waits for the answer any more, so that what is only read need not be
  * finished.  It is not called for a request with a token.  fn may answer c, but no other call. */

@@ -25,6 +25,7 @@ struct manage_call {
     const char *method; /* of the server's table */
     uid_t uid;
     bool of_peer;    /* a peer has begun it */
+    pid_t pid;       /* of the first who asked; 0: the daemon itself */
     char *token;     /* NULL: none */
     uint64_t params; /* what it was asked with, as a hash, since secrets may be among it */
     void (*gone)(void *user, struct manage_call *c);
@@ -246,6 +247,7 @@ call_make(struct manage_calls *all, struct manage_peer *p, const char *method,
     c->all = all;
     c->method = method;
     c->uid = p->uid;
+    c->pid = p->pid;
     list_init(&c->node);
     list_init(&c->askers);
     if (rq->token != NULL) {
@@ -434,6 +436,12 @@ uid_t
 manage_call_uid(const struct manage_call *c)
 {
     return c->uid;
+}
+
+pid_t
+manage_call_pid(const struct manage_call *c)
+{
+    return c->pid;
 }
 
 void
