@@ -22,6 +22,7 @@ struct batch {
     struct list items;
     struct loop_timer go;
     bool answered;
+    struct control_asker asker;
 };
 
 /* One login or logout that is waited for. */
@@ -263,11 +264,13 @@ batch_login_instance(struct batch *b, const struct nodedb_id *id, uint32_t insta
     i->leading = b->second;
     r = records_node(b->job.d, id, instance, s, &n, err);
     if (r == 0)
-        r = control_login(n, &i->w, err);
+        r = b->o.lease.owner[0] != '\0' ? control_login_leased(n, &b->o.lease, &i->w, err)
+                                        : control_login(n, &i->w, err);
     if (r < 0) {
         batch_item_drop(i);
         return r;
     }
+    history_asked(b->job.d, n, &b->asker, b->o.lease.owner[0] != '\0' ? b->o.lease.owner : NULL);
     o = batch_outcome(&name, 0, i->multiple);
     batch_tell(b, o, "started");
     if (b->o.no_wait) { /* it is logged and not told */
@@ -392,6 +395,14 @@ batch_new(struct iscsid *d, struct manage_call *call, const struct batch_options
     list_init(&b->items);
     loop_timer_init(&b->go, batch_on_go);
     job_begin(&b->job, d, call, batch_drop);
+    b->asker.at_ns = d->loop->now_ns;
+    if (call != NULL) {
+        b->asker.how = CONTROL_ASKED_CALLER;
+        b->asker.uid = (uint32_t)manage_call_uid(call);
+        b->asker.pid = (int32_t)manage_call_pid(call);
+    } else {
+        b->asker.how = o->by_startup ? CONTROL_ASKED_STARTUP : CONTROL_ASKED_DISCOVERY;
+    }
     return b;
 }
 
@@ -440,12 +451,17 @@ batch_logout_begin(struct batch_item *i)
     struct batch *b = i->b;
     struct control_node *n = control_find(b->job.d->control, &i->name);
     struct lunette_error why;
+    char who[ASKER_TEXT_MAX], by[ASKER_TEXT_MAX + 32];
     int r = n != NULL ? control_logout(n, &i->w, &why)
                       : lunette_fail(&why, -ENOENT, LUNETTE_DOM_NOTFOUND, 0,
                                      "there is no such session any more");
 
-    if (r == 0)
+    if (r == 0) {
+        (void)snprintf(by, sizeof(by), "logged out by %s",
+                       b->job.call != NULL ? asker_text(&b->asker, who) : "the end of the daemon");
+        history_leaves(b->job.d, n, by);
         return;
+    }
     batch_result(b, batch_outcome(&i->name, i->sid, false), false, say_error(&why));
     batch_item_drop(i);
 }

@@ -4,16 +4,19 @@
  *   life.c        the daemon from start to end, the table of methods, events for callers
  *   node.c        methods about records of nodes
  *   session.c     methods about sessions
+ *   why.c         the method that says why they are as they are
  *   live.c        their exports, scans and time limits
  *   discovery.c   methods about discoveries
  *   periodic.c    discoveries that are repeated, and registrations with iSNS servers
  *   seek.c        one discovery, by each iface
  *   found.c       what a discovery has found becomes records, in slices
  *   iface.c       methods about ifaces and hosts
+ *   lease.c       methods about leases
  *   batch.c       logins and logouts of many
  *   query.c       what only the data plane knows of sessions
  *   records.c     from records to nodes of the policy
  *   where.c       paths of exports
+ *   history.c     what has happened to sessions
  *   front.c       callers of open-iscsi's socket
  *   sysfs.c       sessions as the kernel would show them
  *   tree.c        a directory tree that programs read while it changes
@@ -26,6 +29,7 @@
 #include <jansson.h>
 
 #include "control/control.h"
+#include "iscsid/history.h"
 #include "iscsid/iscsid.h"
 #include "iscsid/plane.h"
 #include "isns/isns.h"
@@ -54,6 +58,7 @@ struct iscsid {
     struct front *front; /* open-iscsi's callers; NULL: not asked for */
     struct sysfs *sysfs; /* NULL: not asked for */
     struct list jobs;    /* struct job */
+    struct histories histories;
     struct list readers; /* struct node_read; the first one reads, the others wait for it */
     struct loop_work
         found_work; /* sessions that were found get the configuration of their records */
@@ -186,15 +191,24 @@ int records_read_conf(struct iscsid *d, struct lunette_error *err);
  * are asked for are added by the functions of query.c. */
 void query_start(struct iscsid *d, struct manage_call *call, const json_t *params, unsigned parts);
 
+/* ---- lease.c -------------------------------------------------------------------------------- */
+
+/* The member "lease" of a request.  1: it is there; 0: not; or -EINVAL. */
+int lease_get(const json_t *params, const struct manage_call *call, struct control_lease *ret,
+              struct lunette_error *err);
+/* [{"owner", "seconds", "left_ms", "uid"}, ...] */
+json_t *say_leases(const struct control_node *n);
+
 /* ---- batch.c -------------------------------------------------------------------------------- */
 
 struct batch_options {
     bool logout;
     bool no_wait;
-    bool more;         /* one session more than there are */
-    bool by_startup;   /* only records whose startup is one of... */
-    unsigned startups; /* 1 << enum nodedb_startup */
-    bool leading;      /* of records with node.leading_login one session of a target is enough */
+    bool more;                  /* one session more than there are */
+    bool by_startup;            /* only records whose startup is one of... */
+    unsigned startups;          /* 1 << enum nodedb_startup */
+    struct control_lease lease; /* of logins; owner "": none */
+    bool leading; /* of records with node.leading_login one session of a target is enough */
     const json_t *values;
     /* Told at the end with what has become of all, which it takes; then the call, if there is one,
      * is told of progress and gets no answer.  results is NULL where memory was short. */
@@ -226,6 +240,8 @@ METHOD(session_export_method);
 METHOD(session_unexport_method);
 METHOD(session_update_method);
 METHOD(session_why_method);
+METHOD(session_lease_method);
+METHOD(session_release_method);
 METHOD(discovery_sendtargets_method);
 METHOD(discovery_isns_method);
 METHOD(discovery_none_method);

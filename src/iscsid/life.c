@@ -196,7 +196,7 @@ static const struct manage_method life_methods[] = {
     {"node.new", node_new_method, FILTER " values"},
     {"node.update", node_update_method, FILTER " values"},
     {"node.delete", node_delete_method, FILTER},
-    {"node.login", node_login_method, FILTER " all wait values more"},
+    {"node.login", node_login_method, FILTER " all wait values more lease"},
     {"node.logout", node_logout_method, FILTER " all"},
     {"session.list", session_list_method, FILTER " sid detail show_secrets"},
     {"session.stats", session_stats_method, FILTER " sid"},
@@ -206,6 +206,8 @@ static const struct manage_method life_methods[] = {
     {"session.unexport", session_unexport_method, "sid lun"},
     {"session.update", session_update_method, "sid values"},
     {"session.why", session_why_method, "sid"},
+    {"session.lease", session_lease_method, FILTER " sid owner seconds leases_only"},
+    {"session.release", session_release_method, FILTER " sid owner"},
     {"discovery.sendtargets", discovery_sendtargets_method, DISC},
     {"discovery.isns", discovery_isns_method, DISC},
     {"discovery.fw", discovery_none_method, DISC},
@@ -354,6 +356,10 @@ life_tell(struct iscsid *d, const char *name, const struct control_event *ev,
         say_put(o, "reason", say_text(ev->why->msg));
     else if (info->why.code != 0)
         say_put(o, "reason", say_text(info->why.msg));
+    if (ev->why == NULL && info->why.code == 0 && history_reason(ev->node)[0] != '\0')
+        say_put(o, "reason", say_text(history_reason(ev->node)));
+    if (ev->lease != NULL)
+        say_put(o, "owner", say_text(ev->lease->owner));
     if (ev->lun != NULL) {
         number = lun_to_view(lun_load(ev->lun));
         (void)lun_to_number(lun_load(ev->lun), &number);
@@ -437,6 +443,16 @@ life_on_ready(struct iscsid *d)
 }
 
 static void
+life_on_lease_ended(struct iscsid *d, const struct control_event *ev,
+                    const struct control_info *info)
+{
+    log_line(d->loop->log, LOG_LEVEL_INFO, "session %u with %s: the lease of %s %s", info->sid,
+             control_node_name(ev->node)->target, ev->lease->owner,
+             ev->value != 0 ? "was released" : "has ended");
+    life_tell(d, "lease.ended", ev, info);
+}
+
+static void
 life_on_event(void *user, const struct control_event *ev)
 {
     struct iscsid *d = user;
@@ -463,6 +479,12 @@ life_on_event(void *user, const struct control_event *ev)
                   : ev->value == IPC_LUN_EV_GONE ? "lun.gone"
                                                  : "lun.changed",
                   ev, &info);
+    else if (ev->type == CONTROL_LEASE_GIVEN)
+        life_tell(d, "lease.given", ev, &info);
+    else if (ev->type == CONTROL_LEASE_ENDED)
+        life_on_lease_ended(d, ev, &info);
+    if (ev->node != NULL)
+        history_event(d, ev, &info);
 }
 
 static int
@@ -543,6 +565,12 @@ life_open_records(struct iscsid *d, struct lunette_error *err)
     return r == 0 ? nodedb_open(&db, &d->db, err) : r;
 }
 
+static void
+life_set_idle(struct iscsid *d)
+{
+    control_set_idle(d->control, (uint32_t)nodedb_record_num(&d->conf, NODEDB_LEASE_IDLE) * 1000);
+}
+
 static int
 life_start(struct iscsid *d, struct lunette_error *err)
 {
@@ -568,6 +596,7 @@ life_start(struct iscsid *d, struct lunette_error *err)
         say_no_memory(err);
         return r;
     }
+    life_set_idle(d);
     if (d->cfg.classic_socket)
         r = front_new(d, &d->front, err);
     if (r == 0 && d->cfg.sysfs != NULL)
@@ -594,6 +623,7 @@ iscsid_new(struct loop *loop, const struct iscsid_config *cfg, struct iscsid **r
     list_init(&d->jobs);
     list_init(&d->readers);
     list_init(&d->periodics);
+    histories_init(&d->histories);
     loop_work_init(&d->found_work, life_on_found);
     loop_work_init(&d->follow_work, life_on_follow);
     loop_timer_init(&d->open_timer, life_on_open_timer);
@@ -616,6 +646,7 @@ iscsid_reload(struct iscsid *d, struct lunette_error *err)
     if (r < 0)
         return r;
     login_gate_set_max(&d->gate, (uint32_t)nodedb_record_num(&d->conf, NODEDB_MAX_LOGINS));
+    life_set_idle(d);
     records_all_changed(d);
     periodic_follow(d);
     return 0;
@@ -639,6 +670,7 @@ iscsid_free(struct iscsid **daemon)
     loop_timer_stop(d->loop, &d->end_timer);
     loop_defer_cancel(&d->found_work);
     loop_defer_cancel(&d->follow_work);
+    histories_fini(d);
     control_free(&d->control);
     plane_stop(&d->plane);
     manage_server_free(&d->manage);

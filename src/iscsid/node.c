@@ -539,6 +539,8 @@ METHOD(node_login_method)
     if (r >= 0)
         r = manage_get_pairs(params, "values", VALUES_MAX, NODEDB_VALUE_MAX, &o.values, &err);
     if (r >= 0)
+        r = lease_get(params, call, &o.lease, &err);
+    if (r >= 0)
         r = records_find(d, &f, &ids, &err);
     if (r < 0) {
         say_fail(call, &err);

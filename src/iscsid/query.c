@@ -447,6 +447,8 @@ query_session(struct query *q, struct control_node *n, const struct control_info
     say_put(o, "next_try_ms", json_integer((json_int_t)(info->next_try_ns / LOOP_NS_PER_MS)));
     say_put(o, "down_ms", json_integer((json_int_t)(info->down_ns / LOOP_NS_PER_MS)));
     say_put(o, "reopens", json_integer(info->reopens));
+    say_put(o, "kept", json_boolean(info->kept || info->kept_by_record));
+    say_put(o, "leases", say_leases(n));
     say_put(o, "isid", json_string(isid));
     say_put(o, "host",
             json_pack("{s:I,s:s}", "number", (json_int_t)info->sid, "state",

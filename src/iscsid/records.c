@@ -93,6 +93,7 @@ records_node(struct iscsid *d, const struct nodedb_id *id, uint32_t instance, co
         .login_retries = s->opts.login_retry_max,
         .reopen_max = s->opts.reopen_max,
         .scan_manual = !s->opts.scan,
+        .kept = s->opts.startup != NODEDB_STARTUP_MANUAL,
     };
     struct control_info info;
 
