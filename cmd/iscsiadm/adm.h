@@ -111,6 +111,11 @@ struct adm_tree {
 void adm_print_session_tree(const json_t *sessions, const struct adm_tree *t);
 void adm_print_versions(void);
 
+/* Prints a line for each lease of a session, with its sid. */
+void adm_print_leases(const json_t *session);
+/* why.c: says why sessions are as they are. */
+int adm_why(struct adm *adm, json_t *params);
+
 /* session.c, of those that params select: print statistics, rescan */
 int adm_stats(struct adm *adm, json_t *params, const char *none);
 int adm_rescan(struct adm *adm, json_t *params, const char *none);

@@ -181,6 +181,31 @@ args_kill(struct adm_args *a, const char *text)
     return -EINVAL;
 }
 
+/* OWNER:SECONDS; the owner may have colons of its own. */
+static int
+args_lease(struct adm_args *a, const char *text)
+{
+    const char *colon = strrchr(text, ':');
+
+    if (colon == NULL || colon == text || colon - text > ADM_OWNER_MAX) {
+        adm_error("--lease wants OWNER:SECONDS, with a name of 1 to %d bytes, not '%s'",
+                  ADM_OWNER_MAX, text);
+        return -EINVAL;
+    }
+    free(a->lease_owner);
+    a->lease_owner = strndup(text, (size_t)(colon - text));
+    if (a->lease_owner == NULL) {
+        adm_error("out of memory");
+        return -ENOMEM;
+    }
+    if (args_number("--lease OWNER:SECONDS", colon + 1, ADM_LEASE_S_MAX, &a->lease_s) < 0)
+        return -EINVAL;
+    if (a->lease_s > 0)
+        return 0;
+    adm_error("a lease of 0 seconds holds no session; --release OWNER ends one");
+    return -EINVAL;
+}
+
 /* Options that only have to be noted: where, and what. */
 static bool
 args_note(struct adm_args *a, int opt, const char *arg)
@@ -206,6 +231,9 @@ args_note(struct adm_args *a, int opt, const char *arg)
         return true;
     case ADM_LONG_EXPORT:
         a->export_kind = arg;
+        return true;
+    case ADM_LONG_RELEASE:
+        a->release = arg;
         return true;
     case ADM_LONG_ROOT:
         a->root = arg;
@@ -234,6 +262,7 @@ args_flag(struct adm_args *a, int opt)
         {'W', &a->no_wait},
         {ADM_LONG_JSON, &a->json},
         {ADM_LONG_WHY, &a->why},
+        {ADM_LONG_LEASES_ONLY, &a->leases_only},
         {ADM_LONG_UNEXPORT, &a->unexport},
         {ADM_LONG_READ_ONLY, &a->read_only},
         {ADM_LONG_NO_START, &a->no_start},
@@ -279,6 +308,8 @@ args_one(struct adm_args *a, int opt, char *arg)
         return args_small("--debug", arg, 8, &a->debug);
     case 'k':
         return args_kill(a, arg);
+    case ADM_LONG_LEASE:
+        return args_lease(a, arg);
     case ADM_LONG_LUN:
         return args_number("--lun", arg, 16383, &a->lun);
     case 'b':
@@ -383,4 +414,6 @@ adm_args_free(struct adm_args *a)
 {
     json_decref(a->values);
     a->values = NULL;
+    free(a->lease_owner);
+    a->lease_owner = NULL;
 }

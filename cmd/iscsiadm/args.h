@@ -40,6 +40,9 @@ enum adm_op {
 enum adm_long {
     ADM_LONG_JSON = 256,
     ADM_LONG_WHY,
+    ADM_LONG_LEASE,
+    ADM_LONG_LEASES_ONLY,
+    ADM_LONG_RELEASE,
     ADM_LONG_EXPORT,
     ADM_LONG_UNEXPORT,
     ADM_LONG_LUN,
@@ -49,7 +52,9 @@ enum adm_long {
     ADM_LONG_NO_START,
 };
 
-#define ADM_IFACES_MAX 32
+#define ADM_IFACES_MAX  32
+#define ADM_OWNER_MAX   64     /* bytes of the owner of a lease */
+#define ADM_LEASE_S_MAX 604800 /* seconds of one */
 
 struct adm_args {
     enum adm_mode mode;
@@ -67,8 +72,11 @@ struct adm_args {
     int debug;
     bool rescan, discover, login, logout, stats, show, no_wait, kill;
     const char *login_all, *logout_all;
-    bool json, why, unexport, read_only, no_start;
+    bool json, why, unexport, read_only, no_start, leases_only;
     const char *export_kind, *root, *instance;
+    const char *release; /* the owner */
+    char *lease_owner;   /* owned; NULL: not given */
+    int64_t lease_s;
 };
 
 /* 0: go on; 1: --help or the like was asked for and answered; a negative number: stderr says what

@@ -171,12 +171,26 @@ node_by_startup(struct adm *adm)
                                 : adm_logout(adm, "node.logout", params);
 }
 
+static json_t *
+node_login_params(const struct adm_args *a)
+{
+    json_t *params = adm_filter(a), *lease;
+
+    if (a->lease_owner == NULL)
+        return params;
+    lease = adm_made(json_object());
+    adm_put(lease, "owner", json_string(a->lease_owner));
+    adm_put(lease, "seconds", json_integer(a->lease_s));
+    adm_put(params, "lease", lease);
+    return params;
+}
+
 int
 adm_mode_node(struct adm *adm)
 {
     const struct adm_args *a = &adm->args;
 
-    if (a->login_all != NULL || a->logout_all != NULL)
+    if ((a->login_all != NULL || a->logout_all != NULL) && a->lease_owner == NULL)
         return node_by_startup(adm);
     if (a->login && a->logout) {
         adm_error("Invalid parameters. Both login and logout passed in");
@@ -186,8 +200,13 @@ adm_mode_node(struct adm *adm)
         adm_error("Invalid parameters. Login/logout and op passed in");
         return MANAGE_INVALID;
     }
+    if (a->lease_owner != NULL && !a->login) {
+        adm_error("--lease is about --login in node mode; sessions that exist get one in session "
+                  "mode");
+        return MANAGE_INVALID;
+    }
     if (a->login)
-        return adm_login(adm, "node.login", adm_filter(a));
+        return adm_login(adm, "node.login", node_login_params(a));
     if (a->logout)
         return adm_logout(adm, "node.logout", adm_filter(a));
     if (a->rescan)

@@ -210,16 +210,20 @@ session_exports(struct adm *adm)
                     print_export, NULL);
 }
 
-static void
-print_why(const json_t *s)
-{
-    (void)printf("[%lld] %s\n", (long long)adm_number(s, "sid"), adm_text(s, "text"));
-}
-
+/* Gives, renews or releases leases, and prints what there are then. */
 static int
-session_why(struct adm *adm)
+session_leases(struct adm *adm)
 {
-    return adm_show(adm, "session.why", session_params(adm), "sessions", print_why, NO_SESSIONS);
+    const struct adm_args *a = &adm->args;
+    json_t *params = session_params(adm);
+
+    adm_put(params, "owner", json_string(a->release != NULL ? a->release : a->lease_owner));
+    if (a->release == NULL)
+        adm_put(params, "seconds", json_integer(a->lease_s));
+    if (a->leases_only)
+        adm_put(params, "leases_only", json_true());
+    return adm_show(adm, a->release != NULL ? "session.release" : "session.lease", params, "sessions",
+                    adm_print_leases, a->sid >= 0 ? NULL : "The owner has no lease of any session.");
 }
 
 static void
@@ -321,8 +325,8 @@ session_action(struct adm *adm)
 
     if (r != 0)
         return r;
-    if (a->why)
-        return session_why(adm);
+    if (a->lease_owner != NULL || a->release != NULL)
+        return session_leases(adm);
     if (a->logout)
         return adm_logout(adm, "session.logout", session_params(adm));
     if (a->rescan)
@@ -330,6 +334,18 @@ session_action(struct adm *adm)
     if (a->stats)
         return adm_stats(adm, session_params(adm), NO_SESSIONS);
     return session_exports(adm);
+}
+
+static bool
+session_lease_options(const struct adm_args *a)
+{
+    if (a->lease_owner != NULL && a->release != NULL)
+        adm_error("--release is the opposite of --lease");
+    else if (a->leases_only && (a->lease_owner == NULL || a->sid < 0))
+        adm_error("--leases-only is about --lease of one session: give --sid");
+    else
+        return true;
+    return false;
 }
 
 int
@@ -351,7 +367,12 @@ adm_mode_session(struct adm *adm)
                   a->read_only ? "" : ", or with --unexport");
         return MANAGE_INVALID;
     }
-    if (a->why || exports || a->logout || a->rescan || a->stats)
+    if (!session_lease_options(a))
+        return MANAGE_INVALID;
+    if (a->why) /* also of one that has ended */
+        return adm_why(adm, session_params(adm));
+    if (a->lease_owner != NULL || a->release != NULL || exports || a->logout || a->rescan ||
+        a->stats)
         return session_action(adm);
     if (a->ops != 0 || (a->sid >= 0 && a->level < 0 && !a->json))
         return session_operation(adm);

@@ -184,11 +184,27 @@ tree_devices(const struct adm_tree *t, const json_t *s)
     }
 }
 
+/* Not among what scripts know: a session without a lease has no such lines. */
+static void
+tree_leases(const struct adm_tree *t, const json_t *s)
+{
+    const json_t *leases = adm_list(s, "leases");
+
+    for (size_t i = 0; i < json_array_size(leases); i++) {
+        const json_t *l = json_array_get(leases, i);
+
+        (void)printf("%s\t\tLease: %s, %lld s of %lld s left\n", t->indent, adm_text(l, "owner"),
+                     (long long)((adm_number(l, "left_ms") + 999) / 1000),
+                     (long long)adm_number(l, "seconds"));
+    }
+}
+
 static void
 tree_session(const struct adm_tree *t, const json_t *s)
 {
     tree_interface(t, s);
     tree_states(t, s);
+    tree_leases(t, s);
     if (t->timeouts) {
         tree_timeouts(t, s);
         tree_chap(t, s);
