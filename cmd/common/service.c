@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
 
 #if HAVE_SYSTEMD
 
@@ -28,7 +30,23 @@ service_tell(const char *state)
     (void)sd_notify(0, state);
 }
 
+uint32_t
+service_watchdog_ms(void)
+{
+    uint64_t usec = 0;
+
+    if (sd_watchdog_enabled(0, &usec) <= 0)
+        return 0;
+    return usec / 1000 < UINT32_MAX ? (uint32_t)(usec / 1000) : UINT32_MAX;
+}
+
 #else
+
+uint32_t
+service_watchdog_ms(void)
+{
+    return 0;
+}
 
 int
 service_listener(void)
@@ -43,6 +61,19 @@ service_tell(const char *state)
 }
 
 #endif
+
+void
+service_end_within(uint32_t ms, const struct log *log, const char *name)
+{
+    struct timespec left = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+
+    while (nanosleep(&left, &left) < 0 && errno == EINTR)
+        ;
+    log_line(log, LOG_LEVEL_ERROR,
+             "%s has not come to its end within %u ms, since a thread hangs: it ends as it is",
+             name, ms);
+    _exit(EXIT_FAILURE);
+}
 
 /* Tells whether stderr is what the service manager says that the journal reads. */
 static bool

@@ -14,17 +14,32 @@
 #include "export/nbd/nbd.h"
 
 #define EXIT_USAGE 2
+#define HUNG_MS    5000 /* beyond the times that the loops have for their end */
+#define BEATS      4    /* signs of life in the time of the watchdog */
 
 static const struct export_ops *const kinds[] = {&nbd_export, NULL};
+
+/* What the thread needs that waits for signals. */
+struct watched {
+    const struct iod_args *args;
+    const struct log *log;
+    struct iod *iod;
+};
 
 static void
 iod_is_ready(void *user)
 {
-    const struct iod_args *a = user;
+    const struct watched *w = user;
 
     service_tell("READY=1");
-    if (a->verbose > 0)
-        (void)fprintf(stderr, "iscsi-iod: ready, %u threads\n", a->threads);
+    log_line(w->log, LOG_LEVEL_INFO, "ready, %u threads", w->args->threads);
+}
+
+static void
+iod_is_alive(void *user)
+{
+    (void)user;
+    service_tell("WATCHDOG=1");
 }
 
 static void
@@ -35,10 +50,13 @@ ending_signals(sigset_t *set)
     (void)sigaddset(set, SIGINT);
 }
 
-/* Waits for the first SIGTERM or SIGINT; a second one ends the process as it always does. */
+/* Waits for the first SIGTERM or SIGINT; a second one ends the process as it always does.  Each
+ * loop ends within a time of its own; where one hangs, the process ends without it. */
 static void *
 iod_watch_signals(void *arg)
 {
+    const struct watched *w = arg;
+    uint32_t stop_ms = w->args->stop_ms != 0 ? w->args->stop_ms : IOD_STOP_MS;
     sigset_t set;
     int sig;
 
@@ -46,7 +64,8 @@ iod_watch_signals(void *arg)
     if (sigwait(&set, &sig) == 0) {
         (void)pthread_sigmask(SIG_UNBLOCK, &set, NULL);
         service_tell("STOPPING=1");
-        iod_stop(arg);
+        iod_stop(w->iod);
+        service_end_within(stop_ms + IOD_DROP_MS + HUNG_MS, w->log, "the data plane");
     }
     return NULL;
 }
@@ -102,6 +121,7 @@ find_listener(const struct iod_args *a, struct iod_config *cfg, struct sock_addr
 static int
 serve(const struct iod_args *a, const struct log *log, struct lunette_error *err)
 {
+    static struct watched w; /* the thread that waits for signals outlives this function */
     struct iod_config cfg = {.fd = -1,
                              .loops = a->threads,
                              .loop = {.kind = a->loop},
@@ -110,7 +130,9 @@ serve(const struct iod_args *a, const struct log *log, struct lunette_error *err
                              .grace_ms = a->grace_ms,
                              .stop_ms = a->stop_ms,
                              .ready = iod_is_ready,
-                             .user = (void *)(uintptr_t)a};
+                             .alive = iod_is_alive,
+                             .beat_ms = service_watchdog_ms() / BEATS,
+                             .user = &w};
     struct sock_addr at;
     pthread_t watcher;
     struct iod *d = NULL;
@@ -120,7 +142,8 @@ serve(const struct iod_args *a, const struct log *log, struct lunette_error *err
         r = iod_new(&cfg, &d, err);
     if (r < 0)
         return r;
-    r = pthread_create(&watcher, NULL, iod_watch_signals, d);
+    w = (struct watched){.args = a, .log = log, .iod = d};
+    r = pthread_create(&watcher, NULL, iod_watch_signals, &w);
     if (r != 0) {
         iod_free(d);
         return lunette_fail(err, -r, LUNETTE_DOM_OS, (uint32_t)r, "cannot watch signals: %s",

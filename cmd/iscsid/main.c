@@ -21,7 +21,9 @@
 #include "iscsid/iscsid.h"
 
 #define EXIT_USAGE 2
-#define LEAVE_MS   2000
+#define LEAVE_MS   2000  /* for servers that are told that this host goes */
+#define END_MS     10000 /* for the daemon to end when it is told to */
+#define BEATS      4     /* signs of life in the time of the watchdog */
 
 struct program {
     struct iscsid_args args;
@@ -39,6 +41,8 @@ struct program {
     atomic_bool signalled;       /* signal_work is posted and has not run */
     atomic_bool terminate, reload;
     struct loop_work signal_work;
+    struct loop_timer pulse; /* signs of life for the service manager */
+    uint32_t pulse_ms;
 };
 
 /* ---- signals and log ------------------------------------------------------------------------ */
@@ -68,6 +72,26 @@ daemon_on_signal(struct loop_work *w)
     p->ended |= atomic_load(&p->terminate);
 }
 
+static void
+daemon_on_pulse(struct loop_timer *t)
+{
+    struct program *p = container_of(t, struct program, pulse);
+
+    service_tell("WATCHDOG=1");
+    loop_timer_start(p->loop, t, p->pulse_ms * LOOP_NS_PER_MS);
+}
+
+static void
+daemon_start_pulse(struct program *p)
+{
+    p->pulse_ms = service_watchdog_ms() / BEATS;
+    loop_timer_init(&p->pulse, daemon_on_pulse);
+    if (p->pulse_ms > 0)
+        loop_timer_start(p->loop, &p->pulse, p->pulse_ms * LOOP_NS_PER_MS);
+}
+
+/* Files are read and written by the loop's thread, and a file system may hang: the process ends all
+ * the same, and sessions stay where they are. */
 static void *
 await_signals(void *arg)
 {
@@ -80,6 +104,8 @@ await_signals(void *arg)
         atomic_store(sig == SIGHUP ? &p->reload : &p->terminate, true);
         if (!atomic_exchange(&p->signalled, true))
             loop_post(p->loop, &p->signal_work);
+        if (atomic_load(&p->terminate))
+            service_end_within(END_MS, p->loop->log, "the control plane");
     }
     return NULL;
 }
@@ -234,6 +260,7 @@ run_daemon(struct program *p, struct lunette_error *err)
     if (r != 0)
         return lunette_fail(err, -r, LUNETTE_DOM_OS, (uint32_t)r, "cannot watch signals: %s",
                             errno_text(r));
+    daemon_start_pulse(p);
     while (!p->ended && r >= 0)
         r = loop_run(p->loop, -1);
     service_tell("STOPPING=1");

@@ -23,6 +23,10 @@ struct iod_config {
     uint32_t stop_ms;                      /* 0: IOD_STOP_MS */
     /* Called once, on loop 0, when control planes may come.  May be NULL. */
     void (*ready)(void *user);
+    /* Called on loop 0, once in beat_ms (0: never), as long as each loop has made a turn since the
+     * call before, so that a loop that hangs ends the calls.  May be NULL. */
+    void (*alive)(void *user);
+    uint32_t beat_ms;
     void *user;
 };
 

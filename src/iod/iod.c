@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -21,6 +22,8 @@ struct iod_thread {
     pthread_t thread;
     bool there;
     int result; /* of worker_run */
+    struct loop_work beat;
+    atomic_bool beating; /* beat is posted, and the loop has not come to it */
 };
 
 struct iod {
@@ -29,6 +32,9 @@ struct iod {
     struct dp_ids *ids;
     struct ipc_acceptor *acceptor;
     struct loop_work stop; /* posted to loop 0 */
+    struct loop_timer pulse;
+    uint64_t pulse_ns; /* when all loops were seen alive */
+    bool hung;         /* it has been said that one is not */
     struct iod_thread thread[IOD_LOOPS_MAX];
 };
 
@@ -56,7 +62,8 @@ iod_stopping(struct loop_work *work)
 {
     struct iod *d = container_of(work, struct iod, stop);
 
-    ipc_acceptor_free(d->acceptor); /* nobody is handed over any more */
+    loop_timer_stop(loop0(d), &d->pulse); /* a loop that has ended can be asked nothing */
+    ipc_acceptor_free(d->acceptor);       /* nobody is handed over any more */
     d->acceptor = NULL;
     for (unsigned i = 0; i < d->cfg.loops; i++) {
         if (i == 0 || d->thread[i].there)
@@ -68,6 +75,58 @@ void
 iod_stop(struct iod *d)
 {
     loop_post(loop0(d), &d->stop);
+}
+
+/* ---- is everybody alive? -------------------------------------------------------------------- */
+
+static void
+iod_on_beat(struct loop_work *work)
+{
+    atomic_store(&container_of(work, struct iod_thread, beat)->beating, false);
+}
+
+/* The first loop that has not come to its beat; 0: all have. */
+static unsigned
+iod_silent_loop(struct iod *d)
+{
+    unsigned i = 1;
+
+    while (i < d->cfg.loops && !atomic_load(&d->thread[i].beating))
+        i++;
+    return i < d->cfg.loops ? i : 0;
+}
+
+static void
+iod_on_pulse(struct loop_timer *t)
+{
+    struct iod *d = container_of(t, struct iod, pulse);
+    unsigned silent = iod_silent_loop(d);
+
+    loop_timer_start(loop0(d), t, d->cfg.beat_ms * LOOP_NS_PER_MS);
+    if (silent > 0) {
+        if (!d->hung)
+            log_line(d->cfg.log, LOG_LEVEL_ERROR, "loop %u has made no turn for %llu ms", silent,
+                     (unsigned long long)((loop0(d)->now_ns - d->pulse_ns) / LOOP_NS_PER_MS));
+        d->hung = true;
+        return;
+    }
+    d->hung = false;
+    d->pulse_ns = loop0(d)->now_ns;
+    d->cfg.alive(d->cfg.user);
+    for (unsigned i = 1; i < d->cfg.loops; i++) {
+        if (!d->thread[i].there)
+            continue;
+        atomic_store(&d->thread[i].beating, true);
+        loop_post(d->thread[i].w->loop, &d->thread[i].beat);
+    }
+}
+
+static void
+iod_start_pulse(struct iod *d)
+{
+    d->pulse_ns = loop0(d)->now_ns;
+    if (d->cfg.beat_ms > 0 && d->cfg.alive != NULL)
+        loop_timer_start(loop0(d), &d->pulse, d->cfg.beat_ms * LOOP_NS_PER_MS);
 }
 
 /* ---- threads -------------------------------------------------------------------------------- */
@@ -132,6 +191,8 @@ iod_run(struct iod *d, struct lunette_error *err)
         iod_stopping(&d->stop);
     else if (d->cfg.ready != NULL)
         d->cfg.ready(d->cfg.user);
+    if (r == 0)
+        iod_start_pulse(d);
     d->thread[0].result = worker_run(d->thread[0].w);
     if (d->thread[0].result < 0 && d->thread[0].result != -ETIMEDOUT)
         iod_failed(&d->thread[0]);
@@ -181,6 +242,7 @@ iod_fill(struct iod *d, const struct iod_config *cfg, struct lunette_error *err)
         return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory");
     for (unsigned i = 0; r == 0 && i < cfg->loops; i++) {
         d->thread[i].d = d;
+        loop_work_init(&d->thread[i].beat, iod_on_beat);
         r = worker_new(cfg, i, &d->registry, d->ids, &d->thread[i].w, err);
     }
     if (r < 0)
@@ -203,6 +265,7 @@ iod_new(const struct iod_config *cfg, struct iod **ret, struct lunette_error *er
     d->cfg = *cfg;
     d->cfg.at = NULL;
     loop_work_init(&d->stop, iod_stopping);
+    loop_timer_init(&d->pulse, iod_on_pulse);
     r = iod_fill(d, cfg, err);
     if (r < 0) {
         iod_free(d);
