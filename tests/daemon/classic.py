@@ -252,10 +252,12 @@ def nobody_waits():
         sid = wait_for("the login goes on", 20,
                        lambda: [x["sid"] for x in api.ask("session.list")["sessions"] if x["state"] == "LOGGED_IN"])[0]
         wait_for("the tree shows it", 10, (w.tmp / f"sys/class/iscsi_session/session{sid}/state").exists)
-        # A hundred ask for the same; each is answered, and the session is logged out of once.
-        many = [connect() for _ in range(100)]
-        for s in many:
-            s.sendall(request(LOGOUT, sid))
+        # A hundred ask for the same; each is answered, and the session is logged out of once.  Each asks when
+        # it has connected, as iscsiadm does: who only connects makes room for others.
+        many = []
+        for _ in range(100):
+            many.append(connect())
+            many[-1].sendall(request(LOGOUT, sid))
         errs = {struct.unpack_from("=i", take(s), 4)[0] for s in many}
         if not errs <= {0, 2}:
             fail(f"logouts end with {errs}")
