@@ -29,7 +29,8 @@ if os.fork():
 os.setsid()
 with open(sys.argv[2] + "/pids", "a") as f:
     f.write(f"{os.getpid()}\\n")
-os.makedirs(sys.argv[2] + "/run", exist_ok=True)
+if not os.path.isdir(sys.argv[2] + "/run"):
+    sys.exit(1)                   # the test is over
 s = socket.socket(socket.AF_UNIX)
 try:
     s.bind(path)
@@ -66,8 +67,10 @@ class Place:
         return self
 
     def __exit__(self, *_):
-        """Ends the daemons that were started, by the numbers that they have left."""
-        pids = self.root / "pids"
+        """Ends the daemons that were started, by the numbers that they have left; one that is still about to
+        start finds nothing."""
+        self.root.rename(self.at / "over")
+        pids = self.at / "over/pids"
         for pid in pids.read_text(encoding="utf-8").split() if pids.exists() else []:
             try:
                 os.kill(int(pid), signal.SIGKILL)
