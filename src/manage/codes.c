@@ -53,6 +53,9 @@ manage_code_of_errno(int err)
         {EOPNOTSUPP, MANAGE_NOT_SUPPORTED},
         {EAGAIN, MANAGE_AGAIN},
         {ENOTCONN, MANAGE_NOT_CONNECTED},
+        {ENOSPC, MANAGE_DATABASE}, /* it is records that are written */
+        {EDQUOT, MANAGE_DATABASE},
+        {EROFS, MANAGE_DATABASE},
     };
 
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
