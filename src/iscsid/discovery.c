@@ -70,6 +70,10 @@ discovery_start(struct iscsid *d, struct manage_call *call, const json_t *params
         r = manage_get_bool(params, "wait", &wait, &err);
     if (r >= 0)
         r = manage_get_pairs(params, "values", VALUES_MAX, NODEDB_VALUE_MAX, &o.values, &err);
+    if (r >= 0 && o.login && o.ops == 0)
+        r = lunette_fail(&err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                         "a login is made by a record, and nonpersistent writes none; leave one of "
+                         "them out");
     o.no_wait = !wait;
     if (r < 0)
         say_fail(call, &err);

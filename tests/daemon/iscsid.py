@@ -846,6 +846,8 @@ def bad_requests():
         w.adm("-m", "discovery", "-t", "st", "-p", t.portal)
         w.adm("-m", "node", "-o", "update", "-n", "node.nonsense", "-v", "1", rc=7)
         w.adm("-m", "node", "-T", "iqn.nobody:x", "-l", rc=21)
+        # A login that nobody makes is not answered as if it had been.
+        w.adm("-m", "discovery", "-t", "st", "-p", t.portal, "-l", "-o", "nonpersistent", rc=7)
         w.adm("-m", "discovery", "-t", "isns", "-p", "127.0.0.1:1", rc=4)
         w.adm("-m", "discovery", "-t", "fw", rc=27)
         w.adm("-m", "discovery", "-t", "st", "-p", "127.0.0.1:1", rc=4)
