@@ -305,7 +305,7 @@ args_one(struct adm_args *a, int opt, char *arg)
     case 'P':
         return args_small("--print", arg, 100, &a->level);
     case 'd':
-        return args_small("--debug", arg, 8, &a->debug);
+        return args_small("--debug", arg, 8, &ignored);
     case 'k':
         return args_kill(a, arg);
     case ADM_LONG_LEASE:
@@ -320,6 +320,20 @@ args_one(struct adm_args *a, int opt, char *arg)
     default: /* of ping and flashnode, which do not get that far */
         return 0;
     }
+}
+
+/* Says which option may have been meant; getopt has said that there is none like that. */
+static void
+args_unknown(const char *word)
+{
+    char typed[64];
+    struct suggest s = {.typed = typed};
+
+    (void)snprintf(typed, sizeof(typed), "%.*s", (int)strcspn(word, "="), word);
+    for (size_t i = 0; adm_options[i].name != NULL; i++)
+        suggest_try(&s, adm_options[i].name);
+    if (s.best != NULL)
+        (void)fprintf(stderr, "  did you mean --%s?\n", s.best);
 }
 
 static int
@@ -347,6 +361,8 @@ args_check(const struct adm_args *a, const struct given *g, const char *mode_wor
     for (int i = 0; i < g->count; i++) {
         int opt = g->opts[i];
 
+        if (opt == '?')
+            return args_hint();
         if (adm_option_allowed(a->mode, opt))
             continue;
         if (opt < 256)
@@ -391,6 +407,8 @@ adm_args_parse(struct adm_args *a, int argc, char **argv)
             return 1;
         }
         given_note(&g, opt);
+        if (opt == '?' && optopt == 0)
+            args_unknown(argv[optind - 1] + strspn(argv[optind - 1], "-"));
         if (opt == 'm')
             mode_word = optarg;
         r = opt == '?' ? 0 : args_one(a, opt, optarg);

@@ -207,5 +207,8 @@ adm_connect(struct adm *adm)
     else if (no_daemon(r))
         adm_error("no daemon runs there; start it (%s), or leave --no-start out",
                   daemon_by_hand(&adm->at, by_hand));
+    else if ((r == -EACCES || r == -EPERM) && err.domain == LUNETTE_DOM_CONNECT)
+        adm_error("only its own user and root may use it; for a daemon of your own take another "
+                  "--root or --instance");
     return r == -EACCES || r == -EPERM ? MANAGE_ACCESS : MANAGE_DAEMON_NOT_FOUND;
 }

@@ -19,17 +19,29 @@ logins_which(FILE *to, const json_t *o, bool logout)
                       adm_text(o, "target"), p.addr, p.port);
 }
 
+/* A logout of what has no session yet gives up the login that goes on, or is tried again. */
+static bool
+logins_give_up(const json_t *o, bool logout)
+{
+    return logout && adm_number(o, "sid") == 0;
+}
+
 static void
 logins_begin(const json_t *o, bool logout)
 {
-    (void)fputs(logout ? "Logging out of session " : "Logging in to ", stdout);
+    if (logins_give_up(o, logout)) {
+        (void)fputs("Giving up the login to ", stdout);
+        logout = false;
+    } else {
+        (void)fputs(logout ? "Logging out of session " : "Logging in to ", stdout);
+    }
     logins_which(stdout, o, logout);
     (void)fputs(json_is_true(json_object_get(o, "multiple")) ? " (multiple)\n" : "\n", stdout);
     (void)fflush(stdout);
 }
 
 static void
-logins_failed(const struct adm *adm, const json_t *o, bool logout)
+logins_failed(const json_t *o, bool logout)
 {
     const json_t *error = json_object_get(o, "error");
     struct manage_failure fail;
@@ -48,20 +60,22 @@ logins_failed(const struct adm *adm, const json_t *o, bool logout)
     logins_which(stderr, o, logout);
     (void)fputs(".\n", stderr);
     adm_error("initiator reported error (%d - %s)", fail.exit, manage_code_text(fail.exit));
-    if (adm->args.debug > 0)
+    if (strcmp(fail.message, manage_code_text(fail.exit)) != 0)
         adm_error("%s", fail.message);
 }
 
 static void
-logins_end(const struct adm *adm, const json_t *o, bool logout)
+logins_end(const json_t *o, bool logout)
 {
     if (!json_is_true(json_object_get(o, "ok"))) {
-        logins_failed(adm, o, logout);
+        logins_failed(o, logout);
         return;
     }
-    (void)fputs(logout ? "Logout of " : "Login to ", stdout);
-    logins_which(stdout, o, logout);
-    (void)fputs(" successful.\n", stdout);
+    bool give_up = logins_give_up(o, logout);
+
+    (void)fputs(logout && !give_up ? "Logout of " : "Login to ", stdout);
+    logins_which(stdout, o, logout && !give_up);
+    (void)fputs(give_up ? " given up.\n" : " successful.\n", stdout);
     (void)fflush(stdout);
 }
 
@@ -76,7 +90,7 @@ logins_progress(const struct adm *adm, const json_t *o, bool logout)
     if (strcmp(state, "started") == 0)
         logins_begin(o, logout);
     else if (strcmp(state, "ended") == 0)
-        logins_end(adm, o, logout);
+        logins_end(o, logout);
 }
 
 void

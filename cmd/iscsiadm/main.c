@@ -47,6 +47,24 @@ adm_run(struct adm *adm)
     return MANAGE_INTERNAL;
 }
 
+/* What to look at where what was named is not there. */
+static void
+adm_advise(const struct adm *adm, int r)
+{
+    const struct adm_args *a = &adm->args;
+
+    if (a->mode == ADM_SESSION && a->sid >= 0 && r == MANAGE_LOOKUP)
+        adm_error("`iscsiadm -m session' lists the sessions that there are");
+    else if (a->mode != ADM_NODE || r != MANAGE_NOT_FOUND || a->logout || a->logout_all != NULL ||
+             a->rescan || a->stats)
+        return;
+    else if (adm_selects(a))
+        adm_error("`iscsiadm -m node' lists the records that there are");
+    else
+        adm_error("`iscsiadm -m discovery -t st -p PORTAL' finds targets and makes records of "
+                  "them");
+}
+
 /* Standard output is where the result is: what could not be written was not done. */
 static int
 adm_end_output(int r)
@@ -73,10 +91,12 @@ main(int argc, char **argv)
         if (r < 0)
             adm_error("%s", err.msg);
     }
-    if (r == 0)
+    if (r == 0) {
         r = adm_run(&adm);
-    else
+        adm_advise(&adm, r);
+    } else {
         r = r > 0 ? 0 : MANAGE_INVALID;
+    }
     manage_client_free(&adm.client);
     loop_free(adm.loop);
     adm_args_free(&adm.args);

@@ -207,7 +207,7 @@ session_exports(struct adm *adm)
     if (a->read_only)
         adm_put(params, "read_only", json_true());
     return adm_show(adm, a->unexport ? "session.unexport" : "session.export", params, "exports",
-                    print_export, NULL);
+                    print_export, a->sid < 0 && a->lun < 0 ? NO_SESSIONS : NULL);
 }
 
 /* Gives, renews or releases leases, and prints what there are then. */
@@ -360,6 +360,10 @@ adm_mode_session(struct adm *adm)
     }
     if (a->export_kind != NULL && a->unexport) {
         adm_error("--export begins what --unexport ends: give one of them");
+        return MANAGE_INVALID;
+    }
+    if (a->export_kind != NULL && strcmp(a->export_kind, "nbd") != 0) {
+        adm_error("--export wants nbd, not '%s'", a->export_kind);
         return MANAGE_INVALID;
     }
     if ((a->lun >= 0 && !exports) || (a->read_only && a->export_kind == NULL)) {

@@ -112,6 +112,18 @@ def no_daemon():
         check("dead daemon", rc == 20 and "Connection refused" in err, rc, out, err)
 
 
+def not_allowed():
+    """Another user's daemon; root, who may everything, tries as nobody."""
+    with Place() as p:
+        p.at.chmod(0o755)
+        (p.root / "run").chmod(0)
+        user = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
+        r = subprocess.run([p.program, "--root", p.root, "-m", "node"], capture_output=True, text=True, check=False,
+                           timeout=60, cwd="/", **user)
+        check("not allowed", r.returncode == 13 and "Permission denied" in r.stderr and "of your own" in r.stderr, r)
+        (p.root / "run").chmod(0o755)
+
+
 def started():
     with Place(DAEMON) as p:
         begin = time.monotonic()
@@ -208,6 +220,7 @@ def lies(says, want_rc, words):
 
 def main():
     no_daemon()
+    not_allowed()
     started()
     started_twice()
     fails()
