@@ -6,6 +6,8 @@
 
 #include "iscsid/internal.h"
 
+#define FORGET_SLICE 128 /* records; each slice is synced as a whole */
+
 static const char *const discovery_types[] = {"sendtargets", "isns", "static", "fw", NULL};
 
 /* ---- discovering --------------------------------------------------------------------------- */
@@ -51,30 +53,39 @@ discovery_portal(const json_t *params, enum manage_need need, struct portal *ret
     return r < 0 ? r : 1;
 }
 
+/* What all discoveries may be told. */
+static int
+discovery_options(const json_t *params, struct seek_options *o, struct lunette_error *err)
+{
+    bool wait = true;
+    int r = discovery_ops(params, &o->ops, err);
+
+    if (r >= 0)
+        r = manage_get_texts(params, "iface", IFACES_MAX, NODEDB_IFACE_NAME_MAX, &o->ifaces, err);
+    if (r >= 0)
+        r = manage_get_bool(params, "login", &o->login, err);
+    if (r >= 0)
+        r = manage_get_bool(params, "wait", &wait, err);
+    if (r >= 0)
+        r = manage_get_pairs(params, "values", VALUES_MAX, NODEDB_VALUE_MAX, &o->values, err);
+    if (r >= 0 && o->login && o->ops == 0)
+        r = lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                         "a login is made by a record, and nonpersistent writes none; leave one of "
+                         "them out");
+    o->no_wait = !wait;
+    return r;
+}
+
 static void
 discovery_start(struct iscsid *d, struct manage_call *call, const json_t *params,
                 enum nodedb_kind kind)
 {
     struct seek_options o = {.kind = kind};
     struct lunette_error err = {.code = 0};
-    bool wait = true;
     int r = discovery_portal(params, MANAGE_NEEDED, &o.via, &err);
 
     if (r >= 0)
-        r = discovery_ops(params, &o.ops, &err);
-    if (r >= 0)
-        r = manage_get_texts(params, "iface", IFACES_MAX, NODEDB_IFACE_NAME_MAX, &o.ifaces, &err);
-    if (r >= 0)
-        r = manage_get_bool(params, "login", &o.login, &err);
-    if (r >= 0)
-        r = manage_get_bool(params, "wait", &wait, &err);
-    if (r >= 0)
-        r = manage_get_pairs(params, "values", VALUES_MAX, NODEDB_VALUE_MAX, &o.values, &err);
-    if (r >= 0 && o.login && o.ops == 0)
-        r = lunette_fail(&err, -EINVAL, LUNETTE_DOM_USAGE, 0,
-                         "a login is made by a record, and nonpersistent writes none; leave one of "
-                         "them out");
-    o.no_wait = !wait;
+        r = discovery_options(params, &o, &err);
     if (r < 0)
         say_fail(call, &err);
     else
@@ -278,21 +289,88 @@ METHOD(discovery_update_method)
     discovery_write(user, call, params, false);
 }
 
+/* A discovery that is forgotten, with what it has found, a slice in each turn. */
+struct forget {
+    struct job job;
+    enum nodedb_kind kind;
+    struct portal at;
+    struct ids found;
+    size_t gone;
+    struct loop_timer go;
+};
+
+static void
+forget_free(struct forget *f)
+{
+    loop_timer_stop(f->job.d->loop, &f->go);
+    job_finish(&f->job);
+    ids_fini(&f->found);
+    free(f);
+}
+
+static void
+forget_drop(struct job *j)
+{
+    forget_free(container_of(j, struct forget, job));
+}
+
+static int
+forget_on_found(void *user, const struct nodedb_id *id)
+{
+    return ids_add(user, id, NULL);
+}
+
+static void
+forget_on_go(struct loop_timer *t)
+{
+    struct forget *f = container_of(t, struct forget, go);
+    struct iscsid *d = f->job.d;
+    struct lunette_error err = {.code = 0};
+    size_t n = f->found.n - f->gone < FORGET_SLICE ? f->found.n - f->gone : FORGET_SLICE;
+    int r = 0;
+
+    if (n > 0) {
+        r = nodedb_found_drop(d->db, f->found.id + f->gone, n, records_in_use, d, &err);
+        f->gone += n;
+        if (r == 0) {
+            loop_timer_start(d->loop, &f->go, 0);
+            return;
+        }
+    } else {
+        r = nodedb_disc_delete(d->db, f->kind, &f->at, records_in_use, d, &err);
+    }
+    records_all_changed(d);
+    periodic_follow(d);
+    if (r < 0)
+        say_fail(f->job.call, &err);
+    else
+        manage_reply(f->job.call, json_object());
+    forget_free(f);
+}
+
 METHOD(discovery_delete_method)
 {
     struct iscsid *d = user;
     struct lunette_error err = {.code = 0};
-    enum nodedb_kind kind;
-    struct portal at;
-    int r = discovery_which(params, &kind, &at, &err);
+    struct forget *f = calloc(1, sizeof(*f));
+    int r;
 
-    if (r == 0)
-        r = nodedb_disc_delete(d->db, kind, &at, records_in_use, d, &err);
-    if (r < 0) {
-        say_fail(call, &err);
+    if (f == NULL) {
+        manage_fail(call, MANAGE_NO_MEMORY, "no memory to forget a discovery");
         return;
     }
-    records_all_changed(d);
-    periodic_follow(d);
-    manage_reply(call, json_object());
+    loop_timer_init(&f->go, forget_on_go);
+    job_begin(&f->job, d, call, forget_drop);
+    r = discovery_which(params, &f->kind, &f->at, &err);
+    if (r == 0)
+        r = nodedb_found(d->db, f->kind == NODEDB_ISNS ? NODEDB_BY_ISNS : NODEDB_BY_SENDTARGETS,
+                         &f->at, forget_on_found, &f->found, &err);
+    if (r < 0) {
+        if (r == -ENOMEM)
+            say_no_memory(&err);
+        say_fail(call, &err);
+        forget_free(f);
+        return;
+    }
+    loop_timer_start(d->loop, &f->go, 0);
 }

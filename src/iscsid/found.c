@@ -13,7 +13,10 @@ struct found {
     struct job job;
     struct found_options o;
     struct ids ids;
-    size_t at;
+    if (d.added > 0) /* there may be sessions that have had no record before */
+        loop_defer(f->job.d->loop, &f->job.d->found_work);
+    f->dropped = f->dropped || d.removed > 0;
+    f->at += d.nids;
     json_t *targets;
     struct loop_timer go;
 };
@@ -24,6 +27,7 @@ found_free(struct found *f)
     loop_timer_stop(f->job.d->loop, &f->go);
     job_finish(&f->job);
     ids_fini(&f->ids);
+    ids_fini(&f->stale);
     json_decref(f->targets);
     free(f);
 }
@@ -92,38 +96,103 @@ found_add_portals(struct found *f, const char *iface, const struct isns_targets 
 
 /* ---- records -------------------------------------------------------------------------------- */
 
-/* Writes a slice, or at the end removes what was not found any more. */
-static int
-found_write(struct found *f, struct lunette_error *err)
+static void
+found_discovered(struct found *f, const struct ids *ids, size_t at, struct nodedb_discovered *ret)
 {
-    size_t n = f->ids.n - f->at;
-    struct nodedb_discovered d = {
+    size_t n = ids->n - at;
+
+    *ret = (struct nodedb_discovered){
         .source = f->o.source,
         .via = &f->o.via,
-        .ids = n > 0 ? f->ids.id + f->at : NULL,
+        .ids = n > 0 ? ids->id + at : NULL,
         .nids = n < FOUND_SLICE ? n : FOUND_SLICE,
         .ops = f->o.ops & ~(unsigned)NODEDB_OP_DELETE,
         .conf = &f->job.d->conf,
         .in_use = records_in_use,
         .user = f->job.d,
     };
+}
+
+/* Writes a slice. */
+static int
+found_write(struct found *f, struct lunette_error *err)
+{
+    struct nodedb_discovered d;
     int r;
 
-    if (n == 0) {
-        d.ids = f->ids.id;
-        d.nids = f->ids.n;
-        d.ops = NODEDB_OP_DELETE;
-    }
+    found_discovered(f, &f->ids, f->at, &d);
     r = nodedb_discovered(f->job.d->db, &d, err);
     if (r == 0 && d.refused > 0)
         log_line(f->job.d->loop->log, LOG_LEVEL_WARN, "%zu names that were told are left out: %s",
                  d.refused, d.why.msg);
     if (d.added > 0) /* there may be sessions that have had no record before */
         loop_defer(f->job.d->loop, &f->job.d->found_work);
-    if (d.removed > 0)
-        records_all_changed(f->job.d);
-    f->at += n == 0 ? 1 : d.nids;
+    f->dropped = f->dropped || d.removed > 0;
+    f->at += d.nids;
     return r;
+}
+
+static int
+found_on_stale(void *user, const struct nodedb_id *id)
+{
+    return ids_add(user, id, NULL);
+}
+
+/* Looks for what was not found any more, and then removes a slice of it. */
+static int
+found_remove(struct found *f, struct lunette_error *err)
+{
+    struct nodedb_discovered d;
+    int r;
+
+    if (!f->compared) {
+        found_discovered(f, &f->ids, 0, &d);
+        d.nids = f->ids.n;
+        f->compared = true;
+        r = nodedb_stale(f->job.d->db, &d, found_on_stale, &f->stale, err);
+        if (r == -ENOMEM)
+            say_no_memory(err);
+        return r;
+    }
+    found_discovered(f, &f->stale, f->removed, &d);
+    f->removed += d.nids;
+    r = nodedb_stale_drop(f->job.d->db, &d, err);
+    f->dropped = f->dropped || d.removed > 0;
+    return r;
+}
+
+/* Does one step.  Returns 1 where there was none left to do, 0, or -errno. */
+static int
+found_step(struct found *f, struct lunette_error *err)
+{
+    if (f->o.ops == 0)
+        return 1;
+    if (f->at < f->ids.n)
+        return found_write(f, err);
+    if ((f->o.ops & NODEDB_OP_DELETE) != 0 && (!f->compared || f->removed < f->stale.n))
+        return found_remove(f, err);
+    return 1;
+}
+
+static int
+found_id_order(const void *a, const void *b)
+{
+    return nodedb_id_order(a, b);
+}
+
+/* A target that was told of twice is logged in to once. */
+static void
+found_once(struct ids *ids)
+{
+    size_t n = 0;
+
+    if (ids->n > 1)
+        qsort(ids->id, ids->n, sizeof(ids->id[0]), found_id_order);
+    for (size_t i = 0; i < ids->n; i++) {
+        if (n == 0 || !nodedb_id_same(&ids->id[n - 1], &ids->id[i]))
+            ids->id[n++] = ids->id[i];
+    }
+    ids->n = n;
 }
 
 static void
@@ -148,6 +217,7 @@ found_done(struct found *f)
         manage_reply(f->job.call, json_pack("{s:O}", "targets", f->targets));
         found_free(f);
     } else {
+        found_once(&f->ids);
         manage_progress(f->job.call,
                         json_pack("{s:s,s:O}", "state", "found", "targets", f->targets));
         batch_login(f->job.d, f->job.call, &f->ids, &o);
@@ -168,18 +238,17 @@ static void
 found_on_go(struct loop_timer *t)
 {
     struct found *f = container_of(t, struct found, go);
-    size_t end = f->ids.n + ((f->o.ops & NODEDB_OP_DELETE) != 0 ? 1 : 0);
     struct lunette_error err = {.code = 0};
+    int r = found_step(f, &err);
 
-    if (f->o.ops != 0 && f->at < end) {
-        if (found_write(f, &err) < 0) {
-            found_failed(f, &err);
-        } else {
-            loop_timer_start(f->job.d->loop, &f->go, 0);
-        }
-        return;
-    }
-    found_done(f);
+    if (r != 0 && f->dropped)
+        records_all_changed(f->job.d);
+    if (r < 0)
+        found_failed(f, &err);
+    else if (r == 0)
+        loop_timer_start(f->job.d->loop, &f->go, 0);
+    else
+        found_done(f);
 }
 
 struct found *

@@ -178,6 +178,19 @@ struct nodedb_discovered {
 /* Takes the answer of a discovery. */
 int nodedb_discovered(struct nodedb *db, struct nodedb_discovered *d, struct lunette_error *err);
 
+/* The same in steps, where there may be thousands to remove: visits the nodes that d->source and
+ * d->via have links to and that are not among d->ids. */
+int nodedb_stale(struct nodedb *db, const struct nodedb_discovered *d,
+                 int (*visit)(void *user, const struct nodedb_id *id), void *user,
+                 struct lunette_error *err);
+/* Removes d->ids, which nodedb_stale has told, but those that are in use, or that another source
+ * has by now. */
+int nodedb_stale_drop(struct nodedb *db, struct nodedb_discovered *d, struct lunette_error *err);
+/* Removes ids[0..nids), which a discovery found, as nodedb_disc_delete does it. */
+int nodedb_found_drop(struct nodedb *db, const struct nodedb_id *ids, size_t nids,
+                      bool (*in_use)(void *user, const struct nodedb_id *id), void *user,
+                      struct lunette_error *err);
+
 /* ---- interfaces ---- */
 
 /* Reads the record of an interface; "default" and "iser" are there without a file. */

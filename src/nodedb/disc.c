@@ -165,23 +165,42 @@ delete_found(void *user, const struct nodedb_id *id)
     return r;
 }
 
-/* Removes the nodes that were found.  There may be thousands, and to sync each of them would take
- * minutes: they are synced together, before the record of the discovery, which would tell of them,
- * goes too. */
+/* Removes the nodes that were found, which are ids[0..nids), or all of a source where at is not
+ * NULL.  There may be thousands, and to sync each of them would take minutes: they are synced
+ * together, before the record of the discovery, which would tell of them, goes too. */
 static int
-delete_all_found(struct disc_delete *d, enum nodedb_source source, const struct portal *at)
+delete_all_found(struct disc_delete *d, const struct nodedb_id *ids, size_t nids,
+                 enum nodedb_source source, const struct portal *at)
 {
     const struct nodedb_fileops *safe = d->db->ops;
     struct nodedb_fileops lazy = *safe;
-    int r;
+    int r = 0;
 
     lazy.fsync = nodedb_fsync_later;
     d->db->ops = &lazy;
-    r = nodedb_found(d->db, source, at, delete_found, d, d->err);
+    for (size_t i = 0; i < nids && r == 0; i++)
+        r = delete_found(d, &ids[i]);
+    if (at != NULL)
+        r = nodedb_found(d->db, source, at, delete_found, d, d->err);
     d->db->ops = safe;
     if (d->removed > 0 && safe->syncfs(d->db->root) < 0 && r == 0)
         r = -errno;
     return r;
+}
+
+int
+nodedb_found_drop(struct nodedb *db, const struct nodedb_id *ids, size_t nids,
+                  bool (*in_use)(void *user, const struct nodedb_id *id), void *user,
+                  struct lunette_error *err)
+{
+    struct disc_delete d = {.db = db, .in_use = in_use, .user = user, .err = err};
+    int r = nodedb_lock(db, err);
+
+    if (r < 0)
+        return r;
+    r = delete_all_found(&d, ids, nids, NODEDB_BY_SENDTARGETS, NULL);
+    nodedb_unlock(db);
+    return r < 0 ? nodedb_fault(db, err, r, "remove what was found from", "nodes", NULL, NULL) : 0;
 }
 
 int
@@ -200,7 +219,7 @@ nodedb_disc_delete(struct nodedb *db, enum nodedb_kind kind, const struct portal
         return e;
     dir = e = nodedb_walk(db, false, disc_dir(kind), name, NULL);
     if (dir >= 0) {
-        e = delete_all_found(&d, disc_source(kind), at);
+        e = delete_all_found(&d, NULL, 0, disc_source(kind), at);
         if (e == 0)
             e = nodedb_file_remove(db->ops, dir, disc_file(kind));
         if (e == -ENOENT) /* what is left of a removal that was cut short */

@@ -80,10 +80,10 @@ nodedb_node_add(struct nodedb *db, const struct nodedb_record *r, bool *ret_adde
 
 /* The ids that were found, sorted, so that those that were not are seen. */
 struct stale {
-    struct nodedb *db;
-    struct nodedb_discovered *d;
+    const struct nodedb_discovered *d;
     struct nodedb_id *found;
-    struct lunette_error *err;
+    int (*visit)(void *user, const struct nodedb_id *id);
+    void *user;
 };
 
 static int
@@ -93,44 +93,22 @@ found_order(const void *a, const void *b)
 }
 
 static int
-drop_stale(void *user, const struct nodedb_id *id)
+visit_stale(void *user, const struct nodedb_id *id)
 {
     struct stale *s = user;
-    struct nodedb_record r;
-    struct portal via;
-    enum nodedb_source source;
-    int e;
 
     if (s->d->nids > 0 &&
         bsearch(id, s->found, s->d->nids, sizeof(s->found[0]), found_order) != NULL)
         return 0;
-    e = nodedb_node_read(s->db, id, &r, s->err);
-    if (e == 0) {
-        source = nodedb_node_source(&r, &via);
-        nodedb_record_fini(&r);
-        /* Another discovery, or a person, has taken the node over: only our link is stale. */
-        if (source != s->d->source ||
-            (s->d->via != NULL &&
-             (strcmp(via.host, s->d->via->host) != 0 || via.port != s->d->via->port)))
-            e = -ENOENT;
-        else if (s->d->in_use != NULL && s->d->in_use(s->d->user, id))
-            return 0;
-        else
-            e = nodedb_node_delete(s->db, id, s->err);
-        if (e == 0)
-            s->d->removed++;
-    }
-    if (e == -ENOENT) {
-        nodedb_link_remove(s->db, s->d->source, s->d->via, id);
-        e = 0;
-    }
-    return e;
+    return s->visit(s->user, id);
 }
 
-static int
-drop_all_stale(struct nodedb *db, struct nodedb_discovered *d, struct lunette_error *err)
+int
+nodedb_stale(struct nodedb *db, const struct nodedb_discovered *d,
+             int (*visit)(void *user, const struct nodedb_id *id), void *user,
+             struct lunette_error *err)
 {
-    struct stale s = {.db = db, .d = d, .err = err};
+    struct stale s = {.d = d, .visit = visit, .user = user};
     int r;
 
     if (d->nids > 0) {
@@ -141,8 +119,95 @@ drop_all_stale(struct nodedb *db, struct nodedb_discovered *d, struct lunette_er
         memcpy(s.found, d->ids, d->nids * sizeof(s.found[0]));
         qsort(s.found, d->nids, sizeof(s.found[0]), found_order);
     }
-    r = nodedb_found(db, d->source, d->via, drop_stale, &s, err);
+    r = nodedb_found(db, d->source, d->via, visit_stale, &s, err);
     free(s.found);
+    return r;
+}
+
+struct drop {
+    struct nodedb *db;
+    struct nodedb_discovered *d;
+    struct lunette_error *err;
+};
+
+/* Removes a node that this discovery found before. */
+static int
+drop_stale(void *user, const struct nodedb_id *id)
+{
+    const struct drop *p = user;
+    struct nodedb_discovered *d = p->d;
+    enum nodedb_source source;
+    struct nodedb_record r;
+    struct portal via;
+    int e = nodedb_node_read(p->db, id, &r, p->err);
+
+    if (e == 0) {
+        source = nodedb_node_source(&r, &via);
+        nodedb_record_fini(&r);
+        /* Another discovery, or a person, has taken the node over: only our link is stale. */
+        if (source != d->source ||
+            (d->via != NULL && (strcmp(via.host, d->via->host) != 0 || via.port != d->via->port)))
+            e = -ENOENT;
+        else if (d->in_use != NULL && d->in_use(d->user, id))
+            return 0;
+        else
+            e = nodedb_node_delete(p->db, id, p->err);
+        if (e == 0)
+            d->removed++;
+    }
+    if (e == -ENOENT) {
+        nodedb_link_remove(p->db, d->source, d->via, id);
+        e = 0;
+    }
+    return e;
+}
+
+/* Runs work with db->ops that sync nothing, and syncs once behind it: what is removed is not more
+ * than what the next discovery tells, too. */
+static int
+lazily(struct nodedb *db, int (*work)(struct drop *p), struct drop *p)
+{
+    const struct nodedb_fileops *safe = db->ops;
+    struct nodedb_fileops lazy = *safe;
+    int r;
+
+    lazy.fsync = nodedb_fsync_later;
+    db->ops = &lazy;
+    r = work(p);
+    db->ops = safe;
+    if (p->d->removed > 0 && db->ops->syncfs(db->root) < 0 && r == 0)
+        r = nodedb_fault(db, p->err, -errno, "remove what is not found any more from", "nodes",
+                         NULL, NULL);
+    return r;
+}
+
+static int
+drop_all_stale(struct drop *p)
+{
+    return nodedb_stale(p->db, p->d, drop_stale, p, p->err);
+}
+
+static int
+drop_ids(struct drop *p)
+{
+    int r = 0;
+
+    for (size_t i = 0; i < p->d->nids && r == 0; i++)
+        r = drop_stale(p, &p->d->ids[i]);
+    return r;
+}
+
+int
+nodedb_stale_drop(struct nodedb *db, struct nodedb_discovered *d, struct lunette_error *err)
+{
+    struct drop p = {.db = db, .d = d, .err = err};
+    int r = nodedb_lock(db, err);
+
+    if (r < 0)
+        return r;
+    d->removed = 0;
+    r = lazily(db, drop_ids, &p);
+    nodedb_unlock(db);
     return r;
 }
 
@@ -263,6 +328,7 @@ nodedb_discovered(struct nodedb *db, struct nodedb_discovered *d, struct lunette
      * the next discovery does not tell again, so that one sync at the end is enough for them. */
     const struct nodedb_fileops *safe = db->ops;
     struct nodedb_fileops lazy = *safe;
+    struct drop p = {.db = db, .d = d, .err = err};
     int r = nodedb_lock(db, err);
 
     if (r < 0)
@@ -277,13 +343,8 @@ nodedb_discovered(struct nodedb *db, struct nodedb_discovered *d, struct lunette
     db->ops = safe;
     if (d->added > 0 && d->nids > 1 && db->ops->syncfs(db->root) < 0 && r == 0)
         r = nodedb_fault(db, err, -errno, "keep what was found in", "nodes", NULL, NULL);
-    db->ops = &lazy; /* nor that a record is no more, which the next discovery tells, too */
     if (r == 0 && (d->ops & NODEDB_OP_DELETE))
-        r = drop_all_stale(db, d, err);
-    db->ops = safe;
-    if (d->removed > 0 && db->ops->syncfs(db->root) < 0 && r == 0)
-        r = nodedb_fault(db, err, -errno, "remove what is not found any more from", "nodes", NULL,
-                         NULL);
+        r = lazily(db, drop_all_stale, &p);
     nodedb_unlock(db);
     return r;
 }
