@@ -190,7 +190,7 @@ struct control_node {
     struct login_packed *packed; /* NULL: there is no record */
     char *initiator_name;        /* of the session that was found, where the record has another */
     uint8_t isid[LOGIN_ISID_LEN];
-    uint32_t login_retries, reopen_max;
+    uint32_t login_retries, reopen_max, logout_timeout_ms;
     uint32_t login_timeout_ms;
     bool scan_manual;
     char owner[CONTROL_OWNER_MAX + 1];

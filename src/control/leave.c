@@ -19,6 +19,7 @@ leave_ask_target(struct control_node *n)
 
     assert(n->logout == NULL);
     n->leave = LEAVE_ASKING;
+    cfg.timeout_ms = n->logout_timeout_ms;
     cfg.conns[0].cid = n->session.cid;
     cfg.conns[0].ep = n->session.ep;
     ctl_watch_del(&n->watch);

@@ -187,6 +187,7 @@ node_take_options(struct control_node *n, const struct control_node_config *cfg)
         memcpy(n->isid, cfg->login->isid, sizeof(n->isid));
     n->login_retries = cfg->login_retries;
     n->reopen_max = cfg->reopen_max;
+    n->logout_timeout_ms = cfg->logout_timeout_ms;
     n->login_timeout_ms = cfg->login->login_timeout_ms;
     n->scan_manual = cfg->scan_manual;
     n->leases.kept_by_record = cfg->kept;

@@ -92,6 +92,7 @@ records_node(struct iscsid *d, const struct nodedb_id *id, uint32_t instance, co
         .login = &s->login,
         .login_retries = s->opts.login_retry_max,
         .reopen_max = s->opts.reopen_max,
+        .logout_timeout_ms = s->opts.logout_timeout_ms,
         .scan_manual = !s->opts.scan,
         .kept = s->opts.startup != NODEDB_STARTUP_MANUAL,
     };

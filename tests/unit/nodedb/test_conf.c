@@ -66,7 +66,7 @@ test_conf(void **state)
     tree_put(t, "iscsid.conf", text);
     assert_int_equal(nodedb_conf_read(in_root(t, "iscsid.conf", path), &conf, note, &n, &err), 0);
     assert_int_equal(n.malformed, 3);
-    assert_int_equal(n.unused, 2);
+    assert_int_equal(n.unused, 3);
     assert_non_null(
         strstr(n.text, "iscsid.conf:5: node.session.timeo.replacement_timeout: \"soon\""));
     assert_non_null(strstr(n.text, "iscsid.conf:12: iscsid.max_logins"));
