@@ -78,11 +78,11 @@ discovery_failed(enum kind kind, const struct manage_failure *fail)
 
     if (fail->message[0] == '\0') /* no daemon: that has been said */
         return fail->exit;
+    adm_error("%s", fail->message);
     if (kind == KIND_FW && (fail->exit == MANAGE_NOT_FOUND || fail->exit == MANAGE_LOOKUP)) {
         adm_error("Could not get list of targets from firmware. (err %d)", fail->exit);
         return fail->exit;
     }
-    adm_error("%s", fail->message);
     adm_error("Could not perform %s discovery: %s", names[kind], manage_code_text(fail->exit));
     return fail->exit;
 }

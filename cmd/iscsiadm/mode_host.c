@@ -155,24 +155,32 @@ adm_mode_host(struct adm *adm)
     return r == 0 ? host_show(adm) : r;
 }
 
+static void
+print_firmware(const json_t *target)
+{
+    adm_print_record(adm_list(target, "values"));
+}
+
 int
 adm_mode_fw(struct adm *adm)
 {
-    const struct adm_request rq = {.method = "fw.list", .silence_ms = ADM_READ_MS, .quiet = true};
+    struct adm_request rq = {.method = "fw.list", .silence_ms = ADM_READ_MS, .quiet = true};
     struct manage_failure fail;
-    json_t *result, *params;
+    json_t *result, *params = adm_made(json_object());
     int r;
 
     if (adm->args.login) {
-        params = adm_made(json_object());
         if (json_array_size(adm->args.values) > 0)
             adm_put(params, "values", json_incref(adm->args.values));
         return adm_login(adm, "fw.login", params);
     }
+    if (adm->args.show)
+        adm_put(params, "show_secrets", json_true());
+    rq.params = params;
     r = adm_call_failure(adm, &rq, &result, &fail);
+    if (r != 0 && fail.message[0] != '\0')
+        adm_error("%s", fail.message);
     if (r == MANAGE_NOT_FOUND || r == MANAGE_LOOKUP)
         adm_error("Could not get list of targets from firmware. (err %d)", r);
-    else if (r != 0 && fail.message[0] != '\0')
-        adm_error("%s", fail.message);
-    return r == 0 ? adm_print_list(adm, result, "targets", adm_print_record, NULL) : r;
+    return r == 0 ? adm_print_list(adm, result, "targets", print_firmware, NULL) : r;
 }

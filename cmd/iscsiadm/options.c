@@ -76,7 +76,7 @@ adm_options_usage(FILE *to)
                 "  iscsiadm -m session -r SID --export nbd [--lun N] [--read-only]\n"
                 "  iscsiadm -m iface [-I IFACE] [-o OP] [-n KEY -v TEXT]\n"
                 "  iscsiadm -m host [-P 1..4] [-H N]\n"
-                "  iscsiadm -m fw [-l]\n"
+                "  iscsiadm -m fw [-l] [-S]\n"
                 "\n",
                 to);
     for (size_t i = 0; i < NOPTIONS; i++) {

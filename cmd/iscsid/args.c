@@ -19,7 +19,8 @@ enum iscsid_option {
     OPT_RECORDS,
     OPT_KIND,
     OPT_CLASSIC,
-    OPT_SYSFS
+    OPT_SYSFS,
+    OPT_FIRMWARE
 };
 
 static const struct option iscsid_options[] = {
@@ -31,6 +32,7 @@ static const struct option iscsid_options[] = {
     {"loop", required_argument, NULL, OPT_KIND},
     {"classic-socket", no_argument, NULL, OPT_CLASSIC},
     {"sysfs", required_argument, NULL, OPT_SYSFS},
+    {"firmware", required_argument, NULL, OPT_FIRMWARE},
     {"config", required_argument, NULL, 'c'},
     {"initiatorname", required_argument, NULL, 'i'},
     {"foreground", no_argument, NULL, 'f'},
@@ -61,6 +63,7 @@ static const char iscsid_usage[] =
     "  --threads N            threads of the iscsi-iod that it starts (1)\n"
     "  --classic-socket       answer the iscsiadm of open-iscsi, too\n"
     "  --sysfs DIR            show sessions below DIR as the kernel would below /sys\n"
+    "  --firmware DIR         read the firmware's tables there instead of /sys/firmware\n"
     "  -f, --foreground       stay in the foreground and log to standard error\n"
     "  -d, --debug N          say more, 0 to 8\n"
     "  -u, --uid N            run as that user, when started by root\n"
@@ -148,6 +151,8 @@ args_take(struct iscsid_args *a, int c)
         return iscsid_small("--threads is 1 to 64", 1, THREADS_MAX, &a->threads);
     case OPT_SYSFS:
         return args_text(&a->sysfs);
+    case OPT_FIRMWARE:
+        return args_text(&a->firmware);
     case OPT_CLASSIC:
         a->classic_socket = true;
         return 0;

@@ -9,7 +9,7 @@
 
 struct iscsid_args {
     const char *root, *instance; /* NULL: not given */
-    const char *config, *initiatorname, *pid_file, *iod_socket, *records, *sysfs;
+    const char *config, *initiatorname, *pid_file, *iod_socket, *records, *sysfs, *firmware;
     bool foreground, no_pid_file, classic_socket;
     long uid, gid;  /* -1: not given */
     unsigned debug; /* 0..8 */

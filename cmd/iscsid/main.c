@@ -32,7 +32,7 @@ struct program {
     char conf_file[START_PATH_MAX + 32], initiator[START_PATH_MAX + 32], lock[START_PATH_MAX + 32];
     char pid_file[START_PATH_MAX + 32], socket[START_PATH_MAX + 32], iod_log[START_PATH_MAX + 32];
     char iod_program[START_PATH_MAX];
-    char given[5][START_PATH_MAX]; /* paths of the command line */
+    char given[6][START_PATH_MAX]; /* paths of the command line */
     int lock_fd, ready_fd;
     struct loop *loop;
     struct iscsid *d;
@@ -160,8 +160,8 @@ on_ended(void *user, const struct lunette_error *why)
 static int
 find_given(struct program *p, struct lunette_error *err)
 {
-    const char **const paths[] = {&p->args.config, &p->args.initiatorname, &p->args.pid_file,
-                                  &p->args.iod_socket, &p->args.sysfs};
+    const char **const paths[] = {&p->args.config,     &p->args.initiatorname, &p->args.pid_file,
+                                  &p->args.iod_socket, &p->args.sysfs,         &p->args.firmware};
     int r = 0;
 
     for (size_t i = 0; r == 0 && i < sizeof(paths) / sizeof(paths[0]); i++) {
@@ -218,6 +218,7 @@ make_daemon(struct program *p, struct lunette_error *err)
         .iod_threads = a->threads,
         .classic_socket = a->classic_socket,
         .sysfs = a->sysfs,
+        .firmware = a->firmware != NULL ? a->firmware : "/sys/firmware",
         .ready = on_ready,
         .ended = on_ended,
         .user = p,

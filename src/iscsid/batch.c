@@ -318,10 +318,11 @@ batch_login_record(struct batch *b, const struct nodedb_id *id)
     struct lunette_error why = {.code = 0};
     struct setup s;
     bool leading;
-    int r = records_setup(b->job.d, id, b->values, &s, &why);
+    int r = b->o.firmware ? firmware_setup(b->job.d, id, b->values, &s, &why)
+                          : records_setup(b->job.d, id, b->values, &s, &why);
 
     if (r < 0) {
-        if (r != -ENOENT) { /* else it has just been removed */
+        if (r != -ENOENT || b->o.firmware) { /* else it has just been removed */
             log_line(b->job.d->loop->log, LOG_LEVEL_WARN, "%s: %s", id->target, why.msg);
             batch_result(b, say_id(id), false, say_error(&why));
         }

@@ -102,12 +102,42 @@ METHOD(discovery_isns_method)
     discovery_start(user, call, params, NODEDB_ISNS);
 }
 
-METHOD(discovery_none_method)
+/* Nobody is asked, and there is no record of how. */
+METHOD(discovery_fw_method)
 {
-    (void)user;
-    (void)params;
-    manage_fail(call, MANAGE_NOT_SUPPORTED,
-                "this daemon reads no firmware yet; use discovery.sendtargets or discovery.isns");
+    struct found_options found = {.source = NODEDB_BY_FW, .via.tpgt = -1};
+    struct lunette_error err = {.code = 0};
+    struct seek_options o = {.ops = 0};
+    struct found *f;
+    int r = discovery_options(params, &o, &err);
+
+    if (r >= 0 && json_array_size(o.values) > 0)
+        r = lunette_fail(&err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                         "a discovery of the firmware's targets has no record with values");
+    if (r < 0) {
+        say_fail(call, &err);
+        return;
+    }
+    if (firmware_list(user, call, &found.firmware) < 0)
+        return;
+    found.ops = o.ops;
+    found.login = o.login;
+    found.no_wait = o.no_wait;
+    f = found_new(user, &found);
+    if (f == NULL) {
+        say_no_memory(&err);
+        say_fail(call, &err);
+        return;
+    }
+    r = json_array_size(o.ifaces) == 0 ? found_add_firmware(f, "default", &err) : 0;
+    for (size_t i = 0; r == 0 && i < json_array_size(o.ifaces); i++)
+        r = found_add_firmware(f, json_string_value(json_array_get(o.ifaces, i)), &err);
+    if (r < 0) {
+        found_free(f);
+        say_fail(call, &err);
+        return;
+    }
+    found_start(f, call);
 }
 
 /* ---- records -------------------------------------------------------------------------------- */

@@ -26,6 +26,7 @@ found_free(struct found *f)
 {
     loop_timer_stop(f->job.d->loop, &f->go);
     job_finish(&f->job);
+    firmware_list_fini(&f->o.firmware);
     ids_fini(&f->ids);
     ids_fini(&f->stale);
     json_decref(f->targets);
@@ -94,7 +95,28 @@ found_add_portals(struct found *f, const char *iface, const struct isns_targets 
     return r;
 }
 
+int
+found_add_firmware(struct found *f, const char *iface, struct lunette_error *err)
+{
+    size_t before = f->ids.n;
+    int r = nodedb_check_iface(iface, err);
+
+    if (r == 0)
+        r = firmware_ids(&f->o.firmware, iface, &f->ids, err);
+    for (size_t i = before; r == 0 && i < f->ids.n; i++)
+        (void)json_array_append_new(f->targets, say_id(&f->ids.id[i]));
+    return r;
+}
+
 /* ---- records -------------------------------------------------------------------------------- */
+
+static int
+found_fill(void *user, const struct nodedb_id *id, struct nodedb_record *r)
+{
+    struct found *f = user;
+
+    return firmware_fill(&f->o.firmware, id, r);
+}
 
 static void
 found_discovered(struct found *f, const struct ids *ids, size_t at, struct nodedb_discovered *ret)
@@ -103,13 +125,15 @@ found_discovered(struct found *f, const struct ids *ids, size_t at, struct noded
 
     *ret = (struct nodedb_discovered){
         .source = f->o.source,
-        .via = &f->o.via,
+        .via = f->o.source != NODEDB_BY_FW ? &f->o.via : NULL,
         .ids = n > 0 ? ids->id + at : NULL,
         .nids = n < FOUND_SLICE ? n : FOUND_SLICE,
         .ops = f->o.ops & ~(unsigned)NODEDB_OP_DELETE,
         .conf = &f->job.d->conf,
         .in_use = records_in_use,
         .user = f->job.d,
+        .fill = found_fill,
+        .fill_user = f,
     };
 }
 
@@ -255,9 +279,12 @@ struct found *
 found_new(struct iscsid *d, const struct found_options *o)
 {
     struct found *f = calloc(1, sizeof(*f));
+    struct firmware_list firmware = o->firmware;
 
-    if (f == NULL)
+    if (f == NULL) {
+        firmware_list_fini(&firmware);
         return NULL;
+    }
     f->o = *o;
     f->targets = json_array();
     loop_timer_init(&f->go, found_on_go);

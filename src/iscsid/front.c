@@ -228,15 +228,31 @@ login_on_created(void *user, const json_t *answer)
 }
 
 static void
-login_on_done(void *user, const json_t *answer)
+login_on_firmware(void *user, const json_t *answer)
 {
     struct front_call *c = user;
+    int code = front_code(answer);
 
-    /* Its records are not ours, or it has none, as for a target of the firmware's tables. */
-    if (front_code(answer) == MANAGE_NOT_FOUND)
+    if (code == MANAGE_NOT_FOUND || code == MANAGE_LOOKUP) /* its records are not ours */
         front_ask(c, "node.new", login_params(c->record, true), login_on_created);
     else
         front_on_done(c, answer);
+}
+
+/* A target that the firmware knows needs no record, here as there. */
+static void
+login_on_done(void *user, const json_t *answer)
+{
+    struct front_call *c = user;
+    json_t *params;
+
+    if (front_code(answer) != MANAGE_NOT_FOUND) {
+        front_on_done(c, answer);
+        return;
+    }
+    params = login_params(c->record, false);
+    (void)json_object_del(params, "more");
+    front_ask(c, "fw.login", params, login_on_firmware);
 }
 
 static void

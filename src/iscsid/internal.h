@@ -10,6 +10,7 @@
  *   periodic.c    discoveries that are repeated, and registrations with iSNS servers
  *   seek.c        one discovery, by each iface
  *   found.c       what a discovery has found becomes records, in slices
+ *   firmware.c    targets that the firmware knows
  *   iface.c       methods about ifaces and hosts
  *   lease.c       methods about leases
  *   batch.c       logins and logouts of many
@@ -29,6 +30,7 @@
 #include <jansson.h>
 
 #include "control/control.h"
+#include "firmware/firmware.h"
 #include "iscsid/history.h"
 #include "iscsid/iscsid.h"
 #include "iscsid/plane.h"
@@ -148,6 +150,11 @@ struct setup {
 int records_setup(struct iscsid *d, const struct nodedb_id *id, const json_t *values,
                   struct setup *ret, struct lunette_error *err);
 
+/* The same of a record in memory, and of an iface's (NULL: what the record has of it). */
+int records_setup_of(struct iscsid *d, const struct nodedb_record *r,
+                     const struct nodedb_record *iface, struct setup *ret,
+                     struct lunette_error *err);
+
 /* Makes the node of a session of a record, or gives it the configuration anew. */
 int records_node(struct iscsid *d, const struct nodedb_id *id, uint32_t instance,
                  const struct setup *s, struct control_node **ret, struct lunette_error *err);
@@ -208,7 +215,8 @@ struct batch_options {
     bool by_startup;            /* only records whose startup is one of... */
     unsigned startups;          /* 1 << enum nodedb_startup */
     struct control_lease lease; /* of logins; owner "": none */
-    bool leading; /* of records with node.leading_login one session of a target is enough */
+    bool leading;  /* of records with node.leading_login one session of a target is enough */
+    bool firmware; /* ids are those of the firmware's table, and so is how to log in */
     const json_t *values;
     /* Told at the end with what has become of all, which it takes; then the call, if there is one,
      * is told of progress and gets no answer.  results is NULL where memory was short. */
@@ -244,7 +252,7 @@ METHOD(session_lease_method);
 METHOD(session_release_method);
 METHOD(discovery_sendtargets_method);
 METHOD(discovery_isns_method);
-METHOD(discovery_none_method);
+METHOD(discovery_fw_method);
 METHOD(discovery_list_method);
 METHOD(discovery_show_method);
 METHOD(discovery_new_method);
@@ -257,6 +265,8 @@ METHOD(iface_update_method);
 METHOD(iface_delete_method);
 METHOD(iface_apply_method);
 METHOD(host_list_method);
+METHOD(fw_list_method);
+METHOD(fw_login_method);
 
 /* ---- found.c -------------------------------------------------------------------------------- */
 
@@ -267,6 +277,7 @@ struct found_options {
     struct portal via;
     unsigned ops; /* enum nodedb_discovered_op; 0: nothing is written */
     bool login, no_wait;
+    struct firmware_list firmware; /* what NODEDB_BY_FW has found; found_new takes it */
     /* Called at the end with what was found, where there is no call that wants an answer; or with
      * NULL and err. */
     void (*done)(void *user, const struct ids *found, const struct lunette_error *err);
@@ -278,6 +289,7 @@ int found_add_targets(struct found *f, const char *iface, const struct discovery
                       struct lunette_error *err);
 int found_add_portals(struct found *f, const char *iface, const struct isns_targets *t,
                       struct lunette_error *err);
+int found_add_firmware(struct found *f, const char *iface, struct lunette_error *err);
 /* Takes it all, answers the call (may be NULL), and logs in where that is asked for.  Frees f. */
 void found_start(struct found *f, struct manage_call *call);
 void found_free(struct found *f);
@@ -299,6 +311,21 @@ void seek_start(struct iscsid *d, struct manage_call *call, const struct seek_op
 int seek_config(struct iscsid *d, const struct nodedb_record *disc, const char *iface,
                 struct login_config *cfg, struct nodedb_disc_opts *opts, struct lunette_error *err);
 void seek_isns_config(const struct login_config *cfg, struct isns_config *ret);
+
+/* ---- firmware.c ----------------------------------------------------------------------------- */
+
+/* Reads the firmware's targets.  Returns 0, and the caller ends *ret; or -errno, and the call has
+ * been answered. */
+int firmware_list(struct iscsid *d, struct manage_call *call, struct firmware_list *ret);
+/* The nodes that they are through an iface; each once. */
+int firmware_ids(const struct firmware_list *l, const char *iface, struct ids *ids,
+                 struct lunette_error *err);
+/* Sets in a record that is new what the firmware says of the node.  Returns 0 or -ENOMEM. */
+int firmware_fill(const struct firmware_list *l, const struct nodedb_id *id,
+                  struct nodedb_record *r);
+/* As records_setup, of a target that the firmware knows.  -ENOENT: it does not. */
+int firmware_setup(struct iscsid *d, const struct nodedb_id *id, const json_t *values,
+                   struct setup *ret, struct lunette_error *err);
 
 /* ---- periodic.c ----------------------------------------------------------------------------- */
 

@@ -32,6 +32,7 @@ struct iscsid_config {
     unsigned iod_threads;    /* of one that is started */
     bool classic_socket;     /* callers of open-iscsi's socket are answered, too */
     const char *sysfs;       /* where sessions are shown as the kernel would; NULL: nowhere */
+    const char *firmware;    /* where the firmware's tables are: /sys/firmware but for tests */
     void (*ready)(void *user); /* callers may come; called once */
     /* The daemon is to be freed: it has done what daemon.shutdown asked for (why is NULL), or it
      * cannot be reached by anybody; called once. */

@@ -57,27 +57,38 @@ records_set(struct nodedb_record *r, const json_t *values, struct lunette_error 
 }
 
 int
+records_setup_of(struct iscsid *d, const struct nodedb_record *r, const struct nodedb_record *iface,
+                 struct setup *ret, struct lunette_error *err)
+{
+    int e = nodedb_to_login_config(r, iface, &d->conf, &d->who, &ret->login, &ret->opts, err);
+
+    if (e < 0)
+        return e;
+    e = nodedb_bind(&ret->opts.bind, SYS_NET, &ret->login, err);
+    if (e < 0)
+        login_config_wipe(&ret->login);
+    return e;
+}
+
+int
 records_setup(struct iscsid *d, const struct nodedb_id *id, const json_t *values, struct setup *ret,
               struct lunette_error *err)
 {
     struct nodedb_record r, iface, *with = NULL;
     int e = nodedb_node_read(d->db, id, &r, err);
 
+    if (e == -ENOENT && firmware_setup(d, id, values, ret, NULL) == 0)
+        return 0; /* a session needs no record where the firmware knows its target */
     if (e < 0)
         return e;
     e = records_set(&r, values, err);
     if (e == 0 && nodedb_iface_read(d->db, id->iface, &iface, NULL) == 0)
         with = &iface;
     if (e == 0)
-        e = nodedb_to_login_config(&r, with, &d->conf, &d->who, &ret->login, &ret->opts, err);
+        e = records_setup_of(d, &r, with, ret, err);
     if (with != NULL)
         nodedb_record_fini(with);
     nodedb_record_fini(&r);
-    if (e < 0)
-        return e;
-    e = nodedb_bind(&ret->opts.bind, SYS_NET, &ret->login, err);
-    if (e < 0)
-        login_config_wipe(&ret->login);
     return e;
 }
 

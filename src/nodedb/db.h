@@ -170,6 +170,10 @@ struct nodedb_discovered {
     const struct nodedb_record *conf;                       /* may be NULL */
     bool (*in_use)(void *user, const struct nodedb_id *id); /* such are not removed; may be NULL */
     void *user;
+    /* Sets in a record that is new what more is known of the node; may be NULL.  Returns 0 or
+     * -ENOMEM. */
+    int (*fill)(void *user, const struct nodedb_id *id, struct nodedb_record *r);
+    void *fill_user;
     /* What has become of it: filled in. */
     size_t added, known, removed, refused; /* refused: names that cannot be stored */
     struct lunette_error why;              /* of the first that was refused */

@@ -304,6 +304,8 @@ take_found(struct nodedb *db, const struct nodedb_fileops *safe, struct nodedb_d
     if (e < 0)
         return e;
     e = nodedb_node_set_source(&r, d->source, d->via);
+    if (e == 0 && d->fill != NULL)
+        e = d->fill(d->fill_user, id, &r);
     if (e == 0)
         e = add_or_merge(db, safe, &r, &added, err);
     else

@@ -198,10 +198,11 @@ take_auth(const struct nodedb_record *r, const struct account_keys *k,
     return e < 0 ? e : take_algs(r, k->algs, cfg, err);
 }
 
-/* The transport, and whose name goes out. */
+/* The transport, and whose name goes out: that of the interface, or else of the record of the node
+ * (may be NULL), where the firmware's name for this host is. */
 static int
-take_iface(const struct nodedb_record *r, const struct nodedb_initiator *who,
-           struct login_config *cfg, struct lunette_error *err)
+take_iface(const struct nodedb_record *r, const struct nodedb_record *node,
+           const struct nodedb_initiator *who, struct login_config *cfg, struct lunette_error *err)
 {
     static const char adapters[] = "bnx2i|be2iscsi|cxgb3i|cxgb4i|ocs|qedi|qla4xxx";
     char buf[NODEDB_VALUE_MAX + 1];
@@ -217,6 +218,8 @@ take_iface(const struct nodedb_record *r, const struct nodedb_initiator *who,
                             text);
     NODEDB_COPY(cfg->transport, text[0] != '\0' ? text : "tcp");
     e = need(r, NODEDB_IFACE_INITIATORNAME, buf, &text, err);
+    if (e == 0 && text[0] == '\0' && node != NULL)
+        e = need(node, NODEDB_IFACE_INITIATORNAME, buf, &text, err);
     NODEDB_COPY(cfg->initiator_name, e == 0 && text[0] != '\0' ? text : who->name);
     NODEDB_COPY(cfg->initiator_alias, who->alias);
     return e;
@@ -309,6 +312,7 @@ nodedb_to_login_config(const struct nodedb_record *node, const struct nodedb_rec
                        struct lunette_error *err)
 {
     struct nodedb_id id;
+    struct portal via;
     int e;
 
     assert(node->kind == NODEDB_NODE);
@@ -317,7 +321,10 @@ nodedb_to_login_config(const struct nodedb_record *node, const struct nodedb_rec
     nodedb_node_id(node, &id);
     NODEDB_COPY(cfg->target_name, id.target);
     cfg->portal = id.portal;
-    cfg->expected_tpgt = id.portal.tpgt;
+    /* The firmware's tables have no tag: what its records have is made up, as open-iscsi does it.
+     */
+    if (nodedb_node_source(node, &via) != NODEDB_BY_FW)
+        cfg->expected_tpgt = id.portal.tpgt;
     e = take_fields(node, node_fields, sizeof(node_fields) / sizeof(node_fields[0]), cfg, opts,
                     err);
     if (e == 0)
@@ -325,7 +332,7 @@ nodedb_to_login_config(const struct nodedb_record *node, const struct nodedb_rec
     if (e == 0)
         e = take_startup(node, opts, err);
     if (e == 0)
-        e = take_iface(iface != NULL ? iface : node, who, cfg, err);
+        e = take_iface(iface != NULL ? iface : node, node, who, cfg, err);
     if (e == 0)
         e = take_binding(iface != NULL ? iface : node, &opts->bind, err);
     if (e == 0)
@@ -364,7 +371,7 @@ nodedb_to_discovery_config(const struct nodedb_record *disc, const struct nodedb
     if ((int32_t)opts->poll_s < 0)
         opts->poll_s = 0;
     if (e == 0 && iface != NULL)
-        e = take_iface(iface, who, cfg, err);
+        e = take_iface(iface, NULL, who, cfg, err);
     if (e == 0 && iface != NULL)
         e = take_binding(iface, &opts->bind, err);
     if (e == 0 && iface == NULL) {

@@ -849,7 +849,7 @@ def bad_requests():
         # A login that nobody makes is not answered as if it had been.
         w.adm("-m", "discovery", "-t", "st", "-p", t.portal, "-l", "-o", "nonpersistent", rc=7)
         w.adm("-m", "discovery", "-t", "isns", "-p", "127.0.0.1:1", rc=4)
-        w.adm("-m", "discovery", "-t", "fw", rc=27)
+        w.adm("-m", "discovery", "-t", "fw", rc=22)
         w.adm("-m", "discovery", "-t", "st", "-p", "127.0.0.1:1", rc=4)
         w.adm("-m", "node", "-T", IQN, "-o", "update", "-n", "node.session.auth.authmethod", "-v", "CHAP")
         w.adm("-m", "node", "-T", IQN, "-o", "update", "-n", "node.session.auth.password", "-v", "verysecret12")

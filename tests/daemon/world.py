@@ -281,8 +281,8 @@ class World:
 
     def iscsid(self, *options):
         with open(self.tmp / "iscsid.log", "a", encoding="utf-8") as log:
-            self.daemon = self.start([BIN / "iscsid", "--root", self.root, "-f", *options], stdout=log,
-                                     stderr=log)
+            self.daemon = self.start([BIN / "iscsid", "--root", self.root, "--firmware", self.tmp / "firmware", "-f",
+                                      *options], stdout=log, stderr=log)
         return self.daemon
 
     def api(self):
