@@ -106,11 +106,16 @@ static void
 discovery_progress(void *user, const json_t *progress)
 {
     struct discovery *d = user;
+    struct manage_failure fail;
 
-    if (strcmp(adm_text(progress, "state"), "found") == 0)
+    if (strcmp(adm_text(progress, "state"), "found") == 0) {
         print_found(d, adm_list(progress, "targets"));
-    else
+    } else if (strcmp(adm_text(progress, "state"), "retrying") == 0) {
+        manage_failure_read(json_object_get(progress, "error"), &fail);
+        adm_error("cannot make connection to %s: %s", d->adm->args.portal.host, fail.message);
+    } else {
         adm_login_progress(d->adm, progress);
+    }
 }
 
 static json_t *

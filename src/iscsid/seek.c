@@ -6,6 +6,10 @@
 #include <string.h>
 
 #include "iscsid/internal.h"
+#include "login/backoff.h"
+#include "login/login.h"
+
+#define SEEK_COUNT_MS 1000
 
 struct seek {
     struct job job;
@@ -13,6 +17,12 @@ struct seek {
     json_t *ifaces;        /* names */
     size_t at;             /* the iface whose turn it is */
     unsigned answered;     /* ifaces by which there was an answer */
+    uint32_t reopen_max;   /* failures by one iface after which there is another try */
+    uint32_t failures;     /* of this iface, of which one in a second counts */
+    uint64_t counted_ns;   /* when the last of them was counted */
+    uint64_t began_ns;     /* when the try began that is under way */
+    struct login_backoff backoff;
+    struct loop_timer again; /* the next try */
     struct nodedb_record disc;
     bool has_disc, is_new;
     struct control_discovery *discovery;
@@ -24,6 +34,7 @@ struct seek {
 static void
 seek_free(struct seek *s)
 {
+    loop_timer_stop(s->job.d->loop, &s->again);
     control_discovery_free(&s->discovery);
     isns_query_free(&s->query);
     if (s->found != NULL)
@@ -111,7 +122,50 @@ seek_iface_failed(struct seek *s, const struct lunette_error *err)
         s->why = *err;
 }
 
+/* ---- another try ---------------------------------------------------------------------------- */
+
 static void seek_go_on(struct seek *s);
+
+static void
+seek_on_again(struct loop_timer *t)
+{
+    seek_go_on(container_of(t, struct seek, again));
+}
+
+static void
+seek_tell_again(struct seek *s, const struct lunette_error *err)
+{
+    log_line(s->job.d->loop->log, LOG_LEVEL_INFO, "discovery at %s by iface %s: %s; try %u of %u",
+             s->o.via.host, seek_iface(s), err->msg, s->failures, s->reopen_max + 1);
+    if (s->job.call != NULL)
+        manage_progress(s->job.call, json_pack("{s:s,s:I,s:I,s:o}", "state", "retrying", "attempt",
+                                               (json_int_t)s->failures, "retries",
+                                               (json_int_t)s->reopen_max, "error", say_error(err)));
+}
+
+/* A try has failed.  What may pass is tried again with the back-off of logins, and given up at
+ * reopen_max + 1 failures, of which one in a second counts, since a target that is starting fails
+ * us quickly.  Returns whether there is another try. */
+static bool
+seek_try_again(struct seek *s, const struct lunette_error *err)
+{
+    struct loop *loop = s->job.d->loop;
+    bool counts =
+        s->failures == 0 || loop->now_ns - s->counted_ns >= SEEK_COUNT_MS * LOOP_NS_PER_MS;
+
+    if (!login_error_retryable(err))
+        return false;
+    if (counts) {
+        s->failures++;
+        s->counted_ns = loop->now_ns;
+    }
+    if (s->failures > s->reopen_max)
+        return false;
+    if (counts)
+        seek_tell_again(s, err);
+    loop_timer_start(loop, &s->again, backoff_next(&s->backoff, loop, s->began_ns, err));
+    return true;
+}
 
 /* r is what has become of an answer. */
 static void
@@ -122,6 +176,7 @@ seek_answered(struct seek *s, int r, const struct lunette_error *err)
     else
         s->answered++;
     s->at++;
+    s->failures = 0;
     seek_go_on(s);
 }
 
@@ -136,7 +191,8 @@ seek_on_targets(void *user, struct discovery_result *res, const struct lunette_e
         discovery_result_free(res);
     }
     control_discovery_free(&s->discovery);
-    seek_answered(s, why.code, &why);
+    if (err == NULL || !seek_try_again(s, &why))
+        seek_answered(s, why.code, &why);
 }
 
 static void
@@ -192,6 +248,10 @@ seek_ask(struct seek *s, struct lunette_error *err)
 
     if (r < 0)
         return r;
+    if (s->failures == 0)
+        backoff_reset(&s->backoff, s->job.d->loop->now_ns);
+    s->began_ns = s->job.d->loop->now_ns;
+    s->reopen_max = opts.reopen_max;
     cb.text_timeout_ms = opts.text_timeout_ms;
     if (s->o.kind == NODEDB_ISNS) {
         seek_isns_config(&cfg, &isns);
@@ -286,6 +346,7 @@ seek_start(struct iscsid *d, struct manage_call *call, const struct seek_options
     }
     s->o = *o;
     s->o.ifaces = s->o.values = NULL;
+    loop_timer_init(&s->again, seek_on_again);
     job_begin(&s->job, d, call, seek_drop);
     s->found = found_new(d, &found);
     if (s->found == NULL)

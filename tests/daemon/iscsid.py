@@ -869,6 +869,7 @@ def odd_requests():
     methods = {n: p for n, p in methods.items() if n not in ("daemon.shutdown", "events.subscribe")}
     rnd = random.Random(11)
     with World() as w:
+        (w.root / "iscsid.conf").write_text("discovery.sendtargets.reopen_max = 0\n")
         t = Target(w, "--target", IQN, *LUNS, "--target", IQN + "2", *LUNS)
         api = w.up()
         login(w, t)
