@@ -242,8 +242,9 @@ blk_forget_cmd(struct blk_queue *q, struct blk_piece *p)
  * the device. */
 int blk_check(const struct blk_dev *b, const struct bdev_req *r);
 
-/* Makes p the next piece of r and moves r->issued on.  Returns 0, or -EINVAL when max_sg iovecs of
- * r hold less than a logical block, so that the driver cannot take it. */
+/* Makes p the next piece of r and moves r->issued on.  Returns 0; -EINVAL when max_sg iovecs of r
+ * hold less than a logical block, so that the driver cannot take it; or -EOPNOTSUPP when the device
+ * has no write zeroes any more, and they may not become writes. */
 int blk_cut(struct blk_queue *q, struct bdev_req *r, struct blk_piece *p);
 
 /* True when all of r fits into one piece. */

@@ -190,31 +190,34 @@ blk_finish(struct blk_queue *q, struct bdev_req *r)
     loop_defer(q->q.loop, &q->work);
 }
 
-/* Cuts one piece off the first pending request and issues it.  Returns false when the driver
- * refused it for now. */
+/* Cuts one piece off the first pending request and issues it.  What is left of the request goes
+ * behind the others, so that a small one does not wait for all the pieces of a large one.  Returns
+ * false when the driver refused the piece for now. */
 static bool
 blk_issue_pending(struct blk_queue *q)
 {
     struct bdev_req *r = container_of(q->pending.next, struct bdev_req, node);
     struct blk_piece *p = blk_take_tag(q);
     bool fresh = r->issued == 0;
+    int err = blk_cut(q, r, p);
 
-    if (blk_cut(q, r, p) < 0) {
+    if (err < 0) {
         p->rq.state = PIECE_WAITING;
         blk_put_tag(q, p);
         list_del(&r->node);
         r->issued = r->len;
         if (r->result.err == 0)
-            r->result.err = -EINVAL;
+            r->result.err = err;
         if (r->pieces == 0)
             blk_finish(q, r);
         return true;
     }
     r->pieces++;
-    if (r->issued >= r->len)
-        list_del(&r->node);
-    else if (fresh)
-        q->stats.splits++;
+    list_del(&r->node);
+    if (r->issued < r->len) {
+        list_push_back(&q->pending, &r->node);
+        q->stats.splits += fresh;
+    }
     return blk_issue(q, p);
 }
 
@@ -294,7 +297,8 @@ blk_more_zeroes(struct blk_queue *q, struct blk_piece *p)
 {
     struct blk_request *rq = &p->rq;
 
-    if (rq->result.err == -EOPNOTSUPP && rq->op == BDEV_WRITE_ZEROES) {
+    if (rq->result.err == -EOPNOTSUPP && rq->op == BDEV_WRITE_ZEROES &&
+        (rq->flags & BDEV_F_FAST) == 0) {
         p->zero_end = rq->offset + rq->len;
     } else if (rq->result.err == 0 && rq->offset + rq->len < p->zero_end) {
         rq->offset += rq->len;

@@ -78,6 +78,8 @@ blk_check(const struct blk_dev *b, const struct bdev_req *r)
     case BDEV_WRITE_ZEROES:
         if (!blk_in_range(l, r))
             return -EINVAL;
+        if ((r->flags & BDEV_F_FAST) != 0 && l->max_write_zeroes == 0 && !l->read_only)
+            return -EOPNOTSUPP;
         break;
     case BDEV_BLOCK_STATUS:
         if (!blk_in_range(l, r) || r->extents == NULL || r->extents_max < BDEV_EXTENTS_MIN)
@@ -224,6 +226,8 @@ blk_cut(struct blk_queue *q, struct bdev_req *r, struct blk_piece *p)
     case BDEV_WRITE_ZEROES:
         if (l->max_write_zeroes > 0) {
             rq->len = blk_aligned_len(l, rq->offset, left, l->max_write_zeroes, 0);
+        } else if ((r->flags & BDEV_F_FAST) != 0) {
+            err = -EOPNOTSUPP; /* what the device has told since the request was taken */
         } else {
             p->zero_end = rq->offset + left;
             blk_cut_zeroes(q, p);

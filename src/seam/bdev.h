@@ -61,6 +61,9 @@ struct bdev_extent {
                  only stores that the request has ended: it submits nothing,                       \
                  frees nothing and calls nobody, but to stop a timer of its own or                 \
                  to defer work */
+#define BDEV_F_FAST                                                                                \
+    (1u << 4) /* write zeroes: -EOPNOTSUPP, and no zero pages are written, where the device has no \
+                 command that does it as it is asked for */
 
 /* How a request ended, as the device told it.  Of a request that changes the device, -ENOTCONN says
  * that nothing was done; it is -ENOLINK where some of it may have been. */
@@ -254,8 +257,8 @@ bdev_queue_free(struct bdev_queue **q)
 /* Takes r until r->done, which is called once, later, never from inside this call.  A request that
  * cannot be tried at all is refused with -errno, and its done is not called: -EINVAL (misaligned,
  * past the end, or with less memory than len), -EROFS, -EOPNOTSUPP (the device has no compare and
- * write), -ENODEV (the device is gone or draining).  A request of length 0 ends well without the
- * device. */
+ * write, or has no write zeroes and BDEV_F_FAST asks for them), -ENODEV (the device is gone or
+ * draining).  A request of length 0 ends well without the device. */
 static inline int
 bdev_submit(struct bdev_queue *q, struct bdev_req *r)
 {
@@ -436,7 +439,8 @@ struct bdev_driver_ops {
 struct blk_upcalls {
     /* Finishes rq; the submitter's done is called later in the turn.  May be called from inside
      * queue_rq, which then returns 0.  Where rq->result.err is -EOPNOTSUPP, a discard counts as
-     * done, write zeroes are made of ordinary writes, and all of a range counts as having storage.
+     * done, write zeroes are made of ordinary writes unless they have BDEV_F_FAST, and all of a
+     * range counts as having storage.
      */
     void (*complete)(struct blk_request *rq);
     /* The same, but done is called at once.  Only for a piece that came by queue_rq_fast, has gone

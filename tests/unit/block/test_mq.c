@@ -491,6 +491,86 @@ test_zeroes_become_writes(void **state)
     drv_close(&d);
 }
 
+/* Unless they are to be fast: then the submitter hears that the device cannot. */
+static void
+test_fast_zeroes_stay(void **state)
+{
+    struct bdev_limits l = drv_limits;
+    struct req a;
+
+    (void)state;
+    drv_open(&d, &drv_limits, 8);
+    req_init(&a, &d, BDEV_WRITE_ZEROES, 0, 3 << 20);
+    a.r.flags = BDEV_F_FAST;
+    assert_int_equal(bdev_submit(d.q, &a.r), 0);
+    fake_turn(&d.loop);
+    assert_int_equal(d.n, 3);
+    drv_end(&d, 0, 0);
+    drv_end(&d, 1, -EOPNOTSUPP);
+    drv_end(&d, 2, -EOPNOTSUPP);
+    fake_turn(&d.loop);
+    assert_int_equal(d.n, 3); /* no writes */
+    assert_int_equal(a.done, 1);
+    assert_int_equal(a.r.result.err, -EOPNOTSUPP);
+    drv_close(&d);
+
+    drv_open(&d, &drv_limits, 1); /* found out while some of it waits */
+    req_init(&a, &d, BDEV_WRITE_ZEROES, 0, 2 << 20);
+    a.r.flags = BDEV_F_FAST;
+    assert_int_equal(bdev_submit(d.q, &a.r), 0);
+    fake_turn(&d.loop);
+    l.max_write_zeroes = 0;
+    blk_upcalls.event(d.b, BDEV_EV_LIMITS, &l);
+    drv_end(&d, 0, 0);
+    fake_turn(&d.loop);
+    assert_int_equal(d.n, 1);
+    assert_int_equal(a.done, 1);
+    assert_int_equal(a.r.result.err, -EOPNOTSUPP);
+    assert_int_equal(bdev_submit(d.q, &a.r), -EOPNOTSUPP); /* known from the start */
+    a.r.flags = 0;
+    assert_int_equal(bdev_submit(d.q, &a.r), 0);
+    drv_close(&d);
+}
+
+/* A small request does not wait until all the pieces of a large one have been issued. */
+static void
+test_pieces_take_turns(void **state)
+{
+    struct req a, b, c;
+
+    (void)state;
+    drv_open(&d, &drv_limits, 2);
+    req_init(&a, &d, BDEV_READ, 0, 6 * 65536);
+    req_init(&b, &d, BDEV_READ, 1 << 20, 512);
+    req_init(&c, &d, BDEV_READ, 2 << 20, 2 * 65536);
+    assert_int_equal(bdev_submit(d.q, &a.r), 0);
+    fake_turn(&d.loop);
+    assert_int_equal(d.n, 2);
+    assert_int_equal(bdev_submit(d.q, &b.r), 0);
+    assert_int_equal(bdev_submit(d.q, &c.r), 0);
+    for (unsigned i = 0; i < 6; i += 2) {
+        drv_end(&d, i, 0);
+        drv_end(&d, i + 1, 0);
+        fake_turn(&d.loop);
+    }
+    assert_int_equal(d.n, 8);
+    assert_int_equal(d.log[2].offset, 2 * 65536);
+    assert_int_equal(d.log[3].offset, 1 << 20);
+    assert_int_equal(d.log[4].offset, 2 << 20);
+    assert_int_equal(d.log[5].offset, 3 * 65536);
+    assert_int_equal(d.log[6].offset, (2 << 20) + 65536);
+    assert_int_equal(d.log[7].offset, 4 * 65536);
+    assert_int_equal(b.done, 1);
+    drv_end_all(&d);
+    fake_turn(&d.loop);
+    drv_end_all(&d);
+    fake_turn(&d.loop);
+    assert_int_equal(d.n, 9);
+    assert_int_equal(a.done, 1);
+    assert_int_equal(c.done, 1);
+    drv_close(&d);
+}
+
 static void
 test_discard_is_a_hint(void **state)
 {
@@ -1127,6 +1207,8 @@ main(void)
         cmocka_unit_test(test_fua),
         cmocka_unit_test(test_first_error_wins),
         cmocka_unit_test(test_zeroes_become_writes),
+        cmocka_unit_test(test_fast_zeroes_stay),
+        cmocka_unit_test(test_pieces_take_turns),
         cmocka_unit_test(test_discard_is_a_hint),
         cmocka_unit_test(test_driver_completes_from_inside_queue_rq),
         cmocka_unit_test(test_free_fails_each_once),
