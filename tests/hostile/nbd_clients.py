@@ -24,10 +24,10 @@ import time
 import by_name
 
 IQN = "iqn.2026-11.example:disk"
-LUN_BYTES = 16 << 20
+LUN_BYTES = 64 << 20
 LIMIT_KIB = 128 << 10
 SHARE_KIB = 16 << 10  # of buffers, of a client: LARGE cases have 20 that take it, or as much as they
-LARGE = ("unread", "unread_and_gone", "gone_in_a_write", "stop_with_clients")
+LARGE = ("unread", "unread_and_gone", "gone_in_a_write", "stop_with_clients", "large", "disconnect_unread")
 LIMIT_SECONDS = 5  # of one request of the other client; a few ms where the machine is free
 OPTION, REQUEST = 0x49484156454f5054, 0x25609513
 READ, WRITE, DISC, FLUSH, TRIM, CACHE, ZEROES, STATUS = range(8)
@@ -40,7 +40,7 @@ def case(function):
 
 
 class Client:
-    def __init__(self, path, structured=False, handshake=True):
+    def __init__(self, path, structured=False, handshake=True, ask=True):
         self.s = socket.socket(socket.AF_UNIX)
         self.s.settimeout(30)
         self.s.connect(path)
@@ -50,7 +50,7 @@ class Client:
             if structured:
                 self.option(8)
                 assert self.reply()[1] == 1
-            self.option(7, struct.pack(">IHH", 0, 1, 3))
+            self.option(7, struct.pack(">IHH", 0, 1, 3) if ask else bytes(6))
             while self.reply()[1] != 1:
                 pass
 
@@ -58,13 +58,13 @@ class Client:
         self.s.sendall(data)
 
     def take(self, n):
-        data = b""
+        data = bytearray()
         while len(data) < n:
             more = self.s.recv(n - len(data))
             if not more:
                 raise EOFError("the export has hung up")
             data += more
-        return data
+        return bytes(data)
 
     def option(self, number, data=b"", length=None):
         self.send(struct.pack(">QII", OPTION, number, len(data) if length is None else length) + data)
@@ -82,6 +82,12 @@ class Client:
         magic, error, cookie = struct.unpack(">IIQ", self.take(16))
         assert magic == 0x67446698, hex(magic)
         return cookie, error, self.take(length) if error == 0 else b""
+
+    def data(self):
+        """Of structured replies: the data of a read, in one chunk."""
+        magic, flags, kind, _, length = struct.unpack(">IHHQI", self.take(20))
+        assert (magic, flags, kind) == (0x668e33ef, 1, 1), (hex(magic), flags, kind)
+        return self.take(length)[8:]
 
     def is_cut_off(self):
         """Whether the export hangs up, after whatever it still says."""
@@ -263,12 +269,57 @@ def lengths(w):
         assert c.answer()[:2] == (7, want), (kind, offset, length)
     c.request(WRITE, LUN_BYTES, 512, bytes(512))
     assert c.answer()[:2] == (1, 28)
-    c.request(WRITE, 0, 9 << 20, bytes(9 << 20))
+    c.request(WRITE, 0, 33 << 20, bytes(33 << 20))
     assert c.answer()[:2] == (1, 22)
     c.request(READ, 0, 512)
     assert c.answer(512)[:2] == (1, 0)
     c.request(WRITE, 0, 0xffffffff)
     assert c.is_cut_off()
+
+
+@case
+def large(w):
+    """what a client may take for granted that has not asked: requests of 32 MiB"""
+    for structured in (False, True):
+        c = Client(w.path, structured, ask=False)
+        data = random.randbytes(32 << 20)
+        c.request(WRITE, 16 << 20, len(data), data)
+        assert c.answer()[:2] == (1, 0)
+        c.request(READ, 16 << 20, len(data))
+        assert (c.data() if structured else c.answer(len(data))[2]) == data
+        c.close()
+
+
+@case
+def disconnect_unread(w):
+    """clients that disconnect and do not take their replies: each loses its place in the end"""
+    held = []
+    for _ in range(63):
+        c = Client(w.path)
+        for k in range(30):
+            c.request(READ, 0, 65536, cookie=k)
+        c.request(DISC)
+        held.append(c)
+    end = time.monotonic() + 30
+    while len(held) < 63 + 60:
+        try:
+            held.append(Client(w.path))
+        except (EOFError, ConnectionError):
+            assert time.monotonic() < end, "their places are not free"
+            time.sleep(0.1)
+    return held
+
+
+@case
+def disconnect_at_once(w):
+    """a client that disconnects and does not close: the export does"""
+    c = Client(w.path)
+    c.request(READ, 0, 512)
+    c.request(DISC)
+    c.request(ZEROES, 0, 512)  # does not count
+    assert c.answer(512)[:2] == (1, 0)
+    began = time.monotonic()
+    assert c.is_cut_off() and time.monotonic() < began + 2
 
 
 @case

@@ -35,7 +35,8 @@ sh_nbd() { # URI PYTHON
 random_file "$tmp/image" 64M
 truncate -s 64M "$tmp/lun0"
 truncate -s 64M "$tmp/lun1"
-prepare_target --lun "file:$tmp/lun0" --lun "file:$tmp/lun1,block=4096" --lun ram:1M,ro --lun ram:64M
+prepare_target --lun "file:$tmp/lun0" --lun "file:$tmp/lun1,block=4096" --lun ram:1M,ro --lun ram:64M \
+    --lun ram:1G
 target_up
 url=iscsi://$portal/$iqn
 
@@ -47,7 +48,7 @@ nbdinfo --json "$uri" > "$tmp/info.json"
 jq -e '.protocol == "newstyle-fixed" and .structured and (.exports | length == 1) and
     (.exports[0] | ."export-size" == 67108864 and .can_multi_conn and .can_flush and .can_fua and
      .can_trim and .can_zero and .can_fast_zero and .can_df and (.is_read_only | not) and
-     (.can_cache | not) and .block_size_minimum == 512 and .block_size_maximum == 8388608 and
+     (.can_cache | not) and .block_size_minimum == 512 and .block_size_maximum == 33554432 and
      (.contexts | index("base:allocation")))' "$tmp/info.json" > /dev/null || fail "nbdinfo: $(cat "$tmp/info.json")"
 nbdinfo --list "$uri" | grep -q 'export=""' || fail "the export is not listed"
 [[ $(nbdinfo --size "$uri") == 67108864 ]] || fail "size"
@@ -96,6 +97,13 @@ except nbd.Error as e:
     assert e.errno == "ENOSPC", e.errno
 h2.shutdown()'
 
+say "QEMU reads and writes, 32 under way"
+for how in "" -w; do
+    # shellcheck disable=SC2086
+    ok timeout 60 qemu-img bench -f raw -t none -c 20000 -d 32 -s 4096 $how "$uri"
+done
+ok timeout 60 qemu-img bench -f raw -t none -c 8 -d 2 -s 32M -w "$uri"
+
 say "fio verifies over four connections"
 ok timeout 120 fio --name=verify --aux-path="$tmp" --ioengine=nbd --uri="$uri" --rw=randrw --bsrange=512-64k --iodepth=32 --numjobs=4 \
     --size=16m --offset_increment=16m --verify=crc32c --verify_fatal=1 --randrepeat=0
@@ -124,6 +132,29 @@ same "$tmp/image" "$tmp/lun1"
 ok timeout 60 qemu-img convert -f raw -O raw "$uri" "$tmp/back"
 same "$tmp/back" "$tmp/lun1"
 detach 1
+
+say "a client that does not ask for block sizes"
+attach 1 "$url/1"
+sh_nbd "$uri" 'h.set_strict_mode(0)
+h2 = nbd.NBD(); h2.set_request_block_size(False); h2.set_strict_mode(0); h2.connect_uri("'"$uri"'")
+assert len(h2.pread(4096, 4096)) == 4096
+for f in (lambda: h2.pread(512, 0), lambda: h2.pwrite(bytes(4096), 512)):
+    try:
+        f(); assert False
+    except nbd.Error as e:
+        assert e.errno == "EINVAL", e.errno
+h2.pwrite(bytes(32 << 20), 0); assert h2.pread(32 << 20, 0) == bytes(32 << 20)
+h2.shutdown()'
+detach 1
+
+say "a copy of 1 GiB, there and back"
+attach 4 "$url/4"
+random_file "$tmp/image" 1G
+ok timeout 120 nbdcopy --requests=64 "$tmp/image" "$uri"
+ok timeout 120 nbdcopy --request-size=33554432 "$uri" "$tmp/back"
+same "$tmp/image" "$tmp/back"
+rm -f "$tmp/back"
+detach 4
 
 say "zeroes that keep their storage"
 attach 3 "$url/3"

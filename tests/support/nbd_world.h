@@ -57,10 +57,10 @@ nbdw_stopped(void *user)
 }
 
 static inline void
-nbdw_open(struct nbdw *w, bool read_only, uint32_t block)
+nbdw_open_of(struct nbdw *w, size_t size, bool read_only, uint32_t block)
 {
     static const struct export_events events = {.stopped = nbdw_ended};
-    struct bdev_limits limits = {.size = NBDW_SIZE,
+    struct bdev_limits limits = {.size = size,
                                  .block_size = 512,
                                  .max_transfer = 65536,
                                  .max_fast = 65536,
@@ -75,13 +75,19 @@ nbdw_open(struct nbdw *w, bool read_only, uint32_t block)
     w->ops = mem_loop_ops;
     w->ops.listen = nbdw_listen;
     w->loop.l.ops = &w->ops;
-    w->disk = calloc(1, NBDW_SIZE);
+    w->disk = calloc(1, size);
     CHECK(w->disk != NULL);
-    ram_init(&w->ram, &w->loop.l, &blk_upcalls, w->disk, NBDW_SIZE);
+    ram_init(&w->ram, &w->loop.l, &blk_upcalls, w->disk, size);
     limits.block_size = block;
     CHECK(blk_dev_new(&ram_driver_ops, &w->ram, &limits, &w->b) == 0);
     w->ram.b = w->b;
     CHECK(nbd_export.start(w->b, &w->loop.l, "/there", read_only, &events, w, &w->e, NULL) == 0);
+}
+
+static inline void
+nbdw_open(struct nbdw *w, bool read_only, uint32_t block)
+{
+    nbdw_open_of(w, NBDW_SIZE, read_only, block);
 }
 
 /* Ends what is left, and sees to it that nothing is. */

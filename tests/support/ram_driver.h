@@ -2,7 +2,8 @@
 /* tests/support/ram_driver.h - a driver of block/ without SCSI: memory that is read and written.
  *
  * Each piece ends a while after it was committed.  Every busy_every-th is refused at first, every
- * fail_every-th ends with -EIO and moves nothing. */
+ * fail_every-th ends with -EIO and moves nothing.  Zeroes that keep their storage are refused where
+ * only_unmaps is set. */
 #ifndef TESTS_RAM_DRIVER_H
 #define TESTS_RAM_DRIVER_H
 
@@ -26,6 +27,7 @@ struct ram_driver {
     struct loop_timer timer;
     unsigned count, fast, busy_every, fail_every;
     bool refused, hold; /* hold: ends nothing */
+    bool only_unmaps;
 };
 
 struct ram_cmd {
@@ -73,6 +75,10 @@ ram_take(struct ram_driver *d, struct blk_request *rq, bool fast)
 static inline int
 ram_queue_rq(void *drv, struct blk_request *rq)
 {
+    const struct ram_driver *d = drv;
+
+    if (d->only_unmaps && rq->op == BDEV_WRITE_ZEROES && (rq->flags & BDEV_F_NO_UNMAP) != 0)
+        return -EOPNOTSUPP;
     return ram_take(drv, rq, false);
 }
 

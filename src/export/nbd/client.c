@@ -50,6 +50,7 @@ go_on_with_handshake(struct nbd_client *c)
     struct nbd_export_info x;
 
     nbd_export_info_make(&x, bdev_get_limits(c->e->b), c->e->read_only);
+    x.stopping = c->e->stopped != NULL;
     while (!c->broken && send_out(c)) {
         size_t used;
 
@@ -147,15 +148,22 @@ oldest_in_handshake(struct export *e)
     return NULL;
 }
 
+static void
+drop_incoming(struct nbd_client *c)
+{
+    if (c->incoming != NULL)
+        nbd_req_free(c->incoming);
+    c->incoming = NULL;
+}
+
 void
 nbd_client_leave(struct nbd_client *c)
 {
     if (c->phase == NBD_PHASE_HANDSHAKE)
-        c->broken = true;
+        return;
     c->phase = NBD_PHASE_LEAVING;
-    if (c->incoming != NULL)
-        nbd_req_free(c->incoming);
-    c->incoming = NULL;
+    loop_timer_stop(c->e->loop, &c->limit); /* that of an earlier NBD_CMD_DISC is longer */
+    drop_incoming(c);
     nbd_client_touch(c);
 }
 
@@ -164,7 +172,8 @@ nbd_client_cut(struct nbd_client *c)
 {
     struct nbd_req *r;
 
-    nbd_client_leave(c);
+    c->phase = NBD_PHASE_LEAVING;
+    drop_incoming(c);
     loop_timer_stop(c->e->loop, &c->limit);
     stream_close(c->s);
     c->s = NULL;
@@ -222,15 +231,15 @@ nbd_client_new(struct export *e, struct stream *s)
     nbd_client_touch(c);
 }
 
-/* Whether nothing more is to come for c.  When the export is being stopped, what is left is replies
- * that the socket has not taken, and c has some time to receive them. */
+/* Whether nothing more is to come for c.  When it leaves, what is left is in the end replies that
+ * the socket has not taken, and c has some time to receive them. */
 static bool
 client_is_over(struct nbd_client *c)
 {
     if (c->broken || (c->phase == NBD_PHASE_LEAVING && c->used == 0))
         return true;
-    if (c->e->stopped != NULL && c->busy == 0 && !loop_timer_running(&c->limit))
-        loop_timer_start(c->e->loop, &c->limit, NBD_STOP_NS);
+    if (c->phase == NBD_PHASE_LEAVING && c->busy == 0 && !loop_timer_running(&c->limit))
+        loop_timer_start(c->e->loop, &c->limit, c->e->stopped != NULL ? NBD_STOP_NS : NBD_LEAVE_NS);
     return false;
 }
 

@@ -52,6 +52,22 @@ export_tell_gone(struct export *e)
         e->ev->stopped(e->user, &why);
 }
 
+/* Those that are in their handshake do not keep up the end of the export. */
+static void
+export_cut_handshakes(struct export *e)
+{
+    LIST_FOREACH (n, &e->clients) {
+        if (container_of(n, struct nbd_client, node)->phase != NBD_PHASE_HANDSHAKE)
+            return;
+    }
+    LIST_FOREACH_SAFE (n, &e->clients) {
+        struct nbd_client *c = container_of(n, struct nbd_client, node);
+
+        c->broken = true;
+        nbd_client_tend(c);
+    }
+}
+
 /* At the end of a turn: all that it has gathered is dealt with. */
 static void
 export_work(struct loop_work *w)
@@ -64,6 +80,8 @@ export_work(struct loop_work *w)
         nbd_req_ended(r);
     while ((n = list_pop_front(&e->dirty)) != NULL)
         nbd_client_tend(container_of(n, struct nbd_client, dirty));
+    if (e->stopped != NULL)
+        export_cut_handshakes(e);
     if (e->stopped != NULL && list_empty(&e->clients))
         export_end(e);
     else if (e->gone && !e->told && e->stopped == NULL)

@@ -170,9 +170,9 @@ option_go(struct nbd_handshake *h, const struct nbd_export_info *x, struct reade
         return hs_refuse(r, NBD_REP_ERR_INVALID, "the lengths in the option make no sense");
     if (name_len > 0)
         return hs_refuse(r, NBD_REP_ERR_UNKNOWN, "the only export has an empty name");
-    if (!block_size && x->min > 512)
-        return hs_refuse(r, NBD_REP_ERR_BLOCK_SIZE_REQD, "ask for the block size, and keep to it");
-    put_infos(h, x, name, block_size, r);
+    /* Without being asked for, it helps a client that looks at it, and the others ignore it: one
+     * that does not keep to the block size gets an error for what is not aligned. */
+    put_infos(h, x, name, block_size || x->min > 512, r);
     (void)ack(r);
     return r->option == NBD_OPT_GO ? NBD_STEP_TRANSMIT : NBD_STEP_REPLY;
 }
@@ -228,18 +228,29 @@ option_meta_context(struct nbd_handshake *h, struct reader d, struct reply *r)
     return ack(r);
 }
 
+/* Whatever is sent with it is ignored. */
+static enum nbd_step
+option_abort(struct reply *r)
+{
+    (void)ack(r);
+    return NBD_STEP_END;
+}
+
 static enum nbd_step
 take_option(struct nbd_handshake *h, const struct nbd_export_info *x, const uint8_t *data,
             size_t len, struct reply *r)
 {
     struct reader d = {data, len, false};
 
+    if (x->stopping && r->option == NBD_OPT_EXPORT_NAME)
+        return NBD_STEP_END; /* an error cannot be told here */
+    if (x->stopping && r->option != NBD_OPT_ABORT)
+        return hs_refuse(r, NBD_REP_ERR_SHUTDOWN, "the export is being stopped");
     switch (r->option) {
     case NBD_OPT_EXPORT_NAME:
         return option_export_name(h, x, len, r);
     case NBD_OPT_ABORT:
-        (void)ack(r);
-        return NBD_STEP_END;
+        return option_abort(r);
     case NBD_OPT_LIST:
         return option_list(len, r);
     case NBD_OPT_STARTTLS:
@@ -285,7 +296,29 @@ take_client_flags(struct nbd_handshake *h, const uint8_t *in, size_t len, size_t
                                                                           : NBD_STEP_REPLY;
 }
 
-/* The data of an option that is too long. */
+/* An option that is too long to be looked at, of which all has been dropped. */
+static enum nbd_step
+refuse_long(struct nbd_handshake *h, struct reply *r)
+{
+    switch (r->option) {
+    case NBD_OPT_ABORT:
+        return option_abort(r);
+    case NBD_OPT_SET_META_CONTEXT:
+        h->allocation = false; /* also where the option is refused */
+        break;
+    case NBD_OPT_LIST:
+    case NBD_OPT_STARTTLS:
+    case NBD_OPT_INFO:
+    case NBD_OPT_GO:
+    case NBD_OPT_STRUCTURED_REPLY:
+    case NBD_OPT_LIST_META_CONTEXT:
+        break;
+    default:
+        return hs_refuse(r, NBD_REP_ERR_UNSUP, "no such option here");
+    }
+    return hs_refuse(r, NBD_REP_ERR_TOO_BIG, "the option is too long");
+}
+
 static enum nbd_step
 drop_data(struct nbd_handshake *h, size_t len, size_t *ret_used, struct reply *r)
 {
@@ -295,7 +328,7 @@ drop_data(struct nbd_handshake *h, size_t len, size_t *ret_used, struct reply *r
         return NBD_STEP_MORE;
     r->option = h->drop_option;
     h->drop_option = 0;
-    return hs_refuse(r, NBD_REP_ERR_TOO_BIG, "the option is too long");
+    return refuse_long(h, r);
 }
 
 enum nbd_step

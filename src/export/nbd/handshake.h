@@ -23,6 +23,7 @@ struct nbd_export_info {
     uint64_t size;
     uint16_t flags; /* NBD_FLAG_..., without NBD_FLAG_SEND_DF, which depends on the client */
     uint32_t min, preferred, max; /* block sizes in bytes */
+    bool stopping;                /* nobody gets through the handshake any more */
 };
 
 struct nbd_handshake {

@@ -22,7 +22,8 @@
 #define NBD_STAGE        (32u << 10) /* bytes of a client that are received ahead */
 #define NBD_QUEUE_DEPTH  128u        /* pieces of all clients with the device at once */
 #define NBD_HANDSHAKE_NS (10 * LOOP_NS_PER_S)
-#define NBD_STOP_NS      LOOP_NS_PER_S /* to take replies when the export is being stopped */
+#define NBD_STOP_NS      LOOP_NS_PER_S        /* to take replies when the export is being stopped */
+#define NBD_LEAVE_NS     (10 * LOOP_NS_PER_S) /* to take replies after NBD_CMD_DISC */
 #define NBD_EXTENTS      (NBD_BUF_MIN / sizeof(struct bdev_extent)) /* of one BLOCK_STATUS */
 
 _Static_assert(NBD_STAGE >= NBD_HANDSHAKE_IN, "an option fits");
@@ -88,7 +89,7 @@ struct nbd_client {
     bool broken; /* the connection is to be given up */
 
     struct nbd_handshake hs;
-    struct loop_timer limit; /* of the handshake, and when the export is being stopped */
+    struct loop_timer limit; /* of the handshake, and of taking the last replies */
     uint8_t out[NBD_HANDSHAKE_OUT];
     size_t out_from, out_len;
     enum nbd_step after; /* what follows when `out` has been sent */
@@ -167,7 +168,8 @@ void nbd_req_ended(struct nbd_req *r);
 
 /* Takes a connection, or closes it. */
 void nbd_client_new(struct export *e, struct stream *s);
-/* Takes nothing more from the client; the rest follows by nbd_client_tend. */
+/* Takes no more requests from the client; the rest follows by nbd_client_tend.  Options of one that
+ * is in its handshake are refused from now on, until nbd_client_cut. */
 void nbd_client_leave(struct nbd_client *c);
 /* Closes the connection; the rest follows by nbd_client_tend. */
 void nbd_client_cut(struct nbd_client *c);

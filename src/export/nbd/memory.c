@@ -14,16 +14,22 @@ class_of(size_t len)
 {
     unsigned c = 0;
 
+    assert(len <= NBD_BUF_MAX);
     for (size_t size = NBD_BUF_MIN; size < len; size *= 4)
         c++;
-    assert(c < NBD_BUF_CLASSES);
     return c;
+}
+
+static size_t
+size_of(unsigned c)
+{
+    return c < NBD_BUF_CLASSES - 1 ? (size_t)NBD_BUF_MIN << (2 * c) : NBD_BUF_MAX;
 }
 
 size_t
 nbd_buf_size(size_t len)
 {
-    return (size_t)NBD_BUF_MIN << (2 * class_of(len));
+    return size_of(class_of(len));
 }
 
 void *
@@ -33,9 +39,9 @@ nbd_buf_get(struct nbd_memory *m, size_t len)
     void *buf = m->free[c];
 
     if (buf == NULL)
-        return aligned_alloc(NBD_BUF_MIN, (size_t)NBD_BUF_MIN << (2 * c));
+        return aligned_alloc(NBD_BUF_MIN, size_of(c));
     memcpy(&m->free[c], buf, sizeof(m->free[c]));
-    m->kept -= (size_t)NBD_BUF_MIN << (2 * c);
+    m->kept -= size_of(c);
     return buf;
 }
 
@@ -43,7 +49,7 @@ void
 nbd_buf_put(struct nbd_memory *m, void *buf, size_t len)
 {
     unsigned c = class_of(len);
-    size_t size = (size_t)NBD_BUF_MIN << (2 * c);
+    size_t size = size_of(c);
 
     if (m->kept + size > KEPT_MAX) {
         free(buf);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* export/nbd/memory.h - buffers of an export's requests, in sizes that are powers of four.
+/* export/nbd/memory.h - buffers of an export's requests, in sizes that are powers of four, but for
+ * the largest.
  *
  * They are kept when they are given back, the last first, so that in steady use nothing is
  * allocated.  Large ones are kept in small number: beside the transfer of so much the allocation
@@ -11,7 +12,8 @@
 #include <stdint.h>
 
 #define NBD_BUF_MIN     4096u
-#define NBD_BUF_CLASSES 7 /* 4 KiB, 16 KiB ... 16 MiB */
+#define NBD_BUF_MAX     (32u << 20)
+#define NBD_BUF_CLASSES 8 /* 4 KiB, 16 KiB ... 16 MiB, 32 MiB */
 
 /* All zero: empty. */
 struct nbd_memory {
@@ -19,7 +21,7 @@ struct nbd_memory {
     size_t kept;                 /* bytes in free */
 };
 
-/* The size of the buffer that len bytes need, which is at most that of the largest class. */
+/* The size of the buffer that len bytes need, which are NBD_BUF_MAX at most. */
 size_t nbd_buf_size(size_t len);
 
 /* A buffer of nbd_buf_size(len) bytes, or NULL: no memory.  The caller owns it until nbd_buf_put

@@ -50,16 +50,16 @@ enum nbd_option_number {
     NBD_OPT_SET_META_CONTEXT = 10,
 };
 
-#define NBD_REP_ACK                 1u
-#define NBD_REP_SERVER              2u
-#define NBD_REP_INFO                3u
-#define NBD_REP_META_CONTEXT        4u
-#define NBD_REP_ERR_UNSUP           0x80000001u
-#define NBD_REP_ERR_POLICY          0x80000002u
-#define NBD_REP_ERR_INVALID         0x80000003u
-#define NBD_REP_ERR_UNKNOWN         0x80000006u
-#define NBD_REP_ERR_BLOCK_SIZE_REQD 0x80000008u
-#define NBD_REP_ERR_TOO_BIG         0x80000009u
+#define NBD_REP_ACK          1u
+#define NBD_REP_SERVER       2u
+#define NBD_REP_INFO         3u
+#define NBD_REP_META_CONTEXT 4u
+#define NBD_REP_ERR_UNSUP    0x80000001u
+#define NBD_REP_ERR_POLICY   0x80000002u
+#define NBD_REP_ERR_INVALID  0x80000003u
+#define NBD_REP_ERR_UNKNOWN  0x80000006u
+#define NBD_REP_ERR_SHUTDOWN 0x80000007u
+#define NBD_REP_ERR_TOO_BIG  0x80000009u
 
 #define NBD_INFO_EXPORT     0u
 #define NBD_INFO_NAME       1u

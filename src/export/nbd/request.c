@@ -120,9 +120,7 @@ nbd_error(int err)
     case EDQUOT:
     case EFBIG:
         return NBD_ENOSPC;
-    case EOPNOTSUPP:
-        return NBD_ENOTSUP;
-    default:
+    default: /* NBD_ENOTSUP is for fast zeroes alone */
         return NBD_EIO;
     }
 }

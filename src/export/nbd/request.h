@@ -9,10 +9,10 @@
 #include "export/nbd/handshake.h"
 #include "seam/bdev.h"
 
-#define NBD_PAYLOAD_MAX (8u << 20) /* bytes of one read or write */
-#define NBD_DROP_MAX                                                                               \
-    (64u << 20) /* a write that is too long is refused up to that; beyond, the                     \
-                   client is cut off */
+/* Bytes of one read or write: what a client may take for granted that has not been told. */
+#define NBD_PAYLOAD_MAX (32u << 20)
+/* A write that is too long is refused up to that; beyond, the client is cut off. */
+#define NBD_DROP_MAX (64u << 20)
 
 struct nbd_head {
     uint16_t flags, type;
@@ -27,7 +27,8 @@ struct nbd_refusal {
     const char *text;
 };
 
-/* What a client may send, which follows from the limits of the device. */
+/* What a client may send, which follows from the limits of the device.  `stopping` is left false.
+ */
 void nbd_export_info_make(struct nbd_export_info *x, const struct bdev_limits *l, bool read_only);
 
 /* Reads a request.  False: the magic number is wrong, and what follows cannot be read. */

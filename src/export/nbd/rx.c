@@ -104,7 +104,9 @@ nbd_req_ended(struct nbd_req *r)
     }
     if (err == 0 && r->h.type == NBD_CMD_BLOCK_STATUS && r->r.extents_n == 0)
         err = -EIO;
-    if (err != 0)
+    if (err == -EOPNOTSUPP && (r->h.flags & NBD_CMD_FLAG_FAST_ZERO) != 0)
+        rx_refuse(r, NBD_ENOTSUP, "the device has no fast way to write these zeroes");
+    else if (err != 0)
         rx_refuse(r, nbd_error(err), errno_text(err));
     end(r);
 }
@@ -129,6 +131,8 @@ make(struct nbd_req *r)
         flags |= BDEV_F_FUA;
     if ((r->h.flags & NBD_CMD_FLAG_NO_HOLE) != 0)
         flags |= BDEV_F_NO_UNMAP;
+    if ((r->h.flags & NBD_CMD_FLAG_FAST_ZERO) != 0)
+        flags |= BDEV_F_FAST;
     b->op_flags = bdev_op_flags(ops[r->h.type], flags);
     b->offset = r->h.offset;
     b->len = r->h.len;
@@ -280,7 +284,7 @@ nbd_receive(struct nbd_client *c)
 {
     for (int turns = 0; turns < RECV_TURNS; turns++) {
         struct iovec iov[2];
-        size_t direct;
+        size_t direct, room;
         int n;
         ssize_t r;
 
@@ -288,6 +292,7 @@ nbd_receive(struct nbd_client *c)
             return;
         assert(c->to - c->from < sizeof(struct nbd_request));
         n = rx_iov(c, iov, &direct);
+        room = iov[0].iov_len + (n > 1 ? iov[1].iov_len : 0);
         r = stream_recvv(c->s, iov, n);
         if (r == -EAGAIN)
             return;
@@ -295,6 +300,7 @@ nbd_receive(struct nbd_client *c)
             c->broken = true;
             return;
         }
+        room -= (size_t)r;
         if (direct > 0) {
             size_t in_place = (size_t)r < direct ? (size_t)r : direct;
 
@@ -305,5 +311,7 @@ nbd_receive(struct nbd_client *c)
         }
         c->to += (uint32_t)r;
         nbd_take_staged(c);
+        if (room > 0)
+            return; /* that was all, or else the loop calls again */
     }
 }

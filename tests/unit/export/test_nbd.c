@@ -148,6 +148,76 @@ test_all_requests(void **state)
     free(data);
 }
 
+/* 32 MiB is what a client may take for granted: here with a disk of that size. */
+static void
+test_large(void **state)
+{
+    uint8_t *data = malloc(NBD_PAYLOAD_MAX);
+
+    (void)state;
+    assert_non_null(data);
+    for (size_t i = 0; i < NBD_PAYLOAD_MAX; i++)
+        data[i] = (uint8_t)(i * 5 + i / 4099);
+    for (int structured = 0; structured < 2; structured++) {
+        struct answer a;
+        unsigned c, other;
+
+        nbdw_open_of(&w, NBD_PAYLOAD_MAX, false, 512);
+        c = nbdw_connect(&w);
+        other = nbdw_connect(&w);
+        nbdw_handshake(&w, c, structured);
+        nbdw_handshake(&w, other, false);
+        assert_int_equal(ask(c, NBD_CMD_WRITE, 0, 0, NBD_PAYLOAD_MAX, data).error, 0);
+        assert_memory_equal(w.disk, data, NBD_PAYLOAD_MAX);
+        a = ask(c, NBD_CMD_READ, 0, 0, NBD_PAYLOAD_MAX, NULL);
+        assert_int_equal(a.error, 0);
+        assert_int_equal(a.len, NBD_PAYLOAD_MAX);
+        assert_memory_equal(a.data, data, NBD_PAYLOAD_MAX);
+        assert_int_equal(ask(c, NBD_CMD_READ, 0, 0, NBD_PAYLOAD_MAX + 512, NULL).error, NBD_EINVAL);
+        /* A small request does not wait for all the pieces of a large one. */
+        w.clients[other].out_len = w.clients[c].out_len = 0;
+        request(c, NBD_CMD_READ, 0, 1, 0, NBD_PAYLOAD_MAX);
+        request(other, NBD_CMD_READ, 0, 2, 0, 512);
+        mem_advance(&w.loop, RAM_DELAY_NS * 7 / 2);
+        assert_int_equal(w.clients[other].out_len, 16 + 512);
+        assert_int_equal(w.clients[c].out_len, 0);
+        nbdw_close(&w);
+    }
+    free(data);
+}
+
+/* Zeroes that are asked for to be fast, and that the device cannot make as they are wanted. */
+static void
+test_fast_zero(void **state)
+{
+    const uint16_t fast = NBD_CMD_FLAG_FAST_ZERO, keep = NBD_CMD_FLAG_NO_HOLE;
+    struct bdev_limits l;
+    unsigned c;
+
+    (void)state;
+    nbdw_open(&w, false, 512);
+    c = nbdw_connect(&w);
+    nbdw_handshake(&w, c, true);
+    memset(w.disk, 1, 4096);
+    w.ram.only_unmaps = true;
+    assert_int_equal(ask(c, NBD_CMD_WRITE_ZEROES, fast | keep, 0, 4096, NULL).error, NBD_ENOTSUP);
+    assert_int_equal(w.disk[0], 1); /* and no zero pages were written either */
+    assert_int_equal(w.disk[4095], 1);
+    assert_int_equal(ask(c, NBD_CMD_WRITE_ZEROES, fast, 0, 512, NULL).error, 0);
+    assert_int_equal(w.disk[0], 0);
+    assert_int_equal(ask(c, NBD_CMD_WRITE_ZEROES, keep, 512, 512, NULL).error, 0);
+    assert_int_equal(w.disk[512], 0);
+    assert_int_equal(w.disk[1024], 1);
+    l = *bdev_get_limits(w.b);
+    l.max_write_zeroes = 0;
+    blk_upcalls.event(w.b, BDEV_EV_LIMITS, &l);
+    assert_int_equal(ask(c, NBD_CMD_WRITE_ZEROES, fast, 1024, 512, NULL).error, NBD_ENOTSUP);
+    assert_int_equal(w.disk[1024], 1);
+    assert_int_equal(ask(c, NBD_CMD_WRITE_ZEROES, 0, 1024, 512, NULL).error, 0);
+    assert_int_equal(w.disk[1024], 0);
+    nbdw_close(&w);
+}
+
 static void
 test_read_only(void **state)
 {
@@ -320,6 +390,74 @@ test_disconnect(void **state)
     nbdw_close(&w);
 }
 
+/* A client that does not take its replies after a disconnect loses its place. */
+static void
+test_disconnect_unread(void **state)
+{
+    struct export_stats s;
+    unsigned c, other;
+
+    (void)state;
+    for (int stop = 0; stop < 2; stop++) {
+        nbdw_open(&w, false, 512);
+        c = nbdw_connect(&w);
+        other = nbdw_connect(&w);
+        nbdw_handshake(&w, c, true);
+        nbdw_handshake(&w, other, false);
+        w.clients[c].stuck = true; /* 100 bytes, then no more */
+        request(c, NBD_CMD_READ, 0, 1, 0, 65536);
+        request(c, NBD_CMD_DISC, 0, 0, 0, 0);
+        mem_advance(&w.loop, NBD_LEAVE_NS / 2);
+        assert_true(w.clients[c].open);
+        if (stop) { /* which does not wait as long */
+            nbd_export.stop(w.e, nbdw_stopped, &w);
+            mem_work(&w.loop);
+            mem_advance(&w.loop, NBD_STOP_NS);
+            assert_int_equal(w.stopped, 1);
+        } else {
+            mem_advance(&w.loop, NBD_LEAVE_NS / 2 + LOOP_NS_PER_MS);
+            nbd_export.stats(w.e, &s);
+            assert_int_equal(s.clients, 1);
+            assert_int_equal(ask(other, NBD_CMD_READ, 0, 0, 512, NULL).error, 0);
+        }
+        assert_false(w.clients[c].open);
+        nbdw_close(&w);
+    }
+}
+
+/* One that has not got through the handshake is told why it does not. */
+static void
+test_stop_in_a_handshake(void **state)
+{
+    uint8_t go[64] = {0, 0, 0, NBD_FLAG_FIXED_NEWSTYLE};
+    struct nbd_option_reply r;
+    unsigned busy, shaking;
+    size_t n;
+
+    (void)state;
+    nbdw_open(&w, false, 512);
+    busy = nbdw_connect(&w);
+    nbdw_handshake(&w, busy, false);
+    shaking = nbdw_connect(&w);
+    w.ram.hold = true;
+    request(busy, NBD_CMD_READ, 0, 1, 0, 512);
+    nbd_export.stop(w.e, nbdw_stopped, &w);
+    mem_work(&w.loop);
+    w.clients[shaking].out_len = 0;
+    n = 4 + nbdw_option(go + 4, NBD_OPT_GO, "\0\0\0\0\0\0", 6);
+    nbdw_send(&w, shaking, go, n);
+    assert_int_equal(w.clients[shaking].out_len, sizeof(r) + strlen("the export is being stopped"));
+    memcpy(&r, w.clients[shaking].out, sizeof(r));
+    assert_int_equal(get32(r.type), NBD_REP_ERR_SHUTDOWN);
+    assert_true(w.clients[shaking].open);
+    w.ram.hold = false;
+    loop_timer_start(&w.loop.l, &w.ram.timer, 0);
+    mem_advance(&w.loop, LOOP_NS_PER_MS);
+    assert_int_equal(w.stopped, 1);
+    assert_false(w.clients[shaking].open);
+    nbdw_close(&w);
+}
+
 static void
 test_stop_answers_what_is_under_way(void **state)
 {
@@ -342,11 +480,12 @@ test_stop_answers_what_is_under_way(void **state)
     assert_int_equal(w.stopped, 0);
     mem_advance(&w.loop, LOOP_NS_PER_S);
     assert_int_equal(w.stopped, 0);
-    assert_true(w.clients[c].open && !w.clients[shaking].open && !w.clients[idle].open);
+    assert_true(w.clients[c].open && w.clients[shaking].open && !w.clients[idle].open);
     w.ram.hold = false;
     loop_timer_start(&w.loop.l, &w.ram.timer, 0);
     mem_advance(&w.loop, LOOP_NS_PER_S);
     assert_int_equal(w.stopped, 1);
+    assert_false(w.clients[shaking].open);
     assert_true(next_answer(c, &at, 512, &a));
     assert_int_equal(a.cookie, 1);
     nbdw_close(&w);
@@ -561,12 +700,16 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_requests),
+        cmocka_unit_test(test_large),
+        cmocka_unit_test(test_fast_zero),
         cmocka_unit_test(test_read_only),
         cmocka_unit_test(test_many_at_once),
         cmocka_unit_test(test_cut_anywhere),
         cmocka_unit_test(test_gone_in_the_middle),
         cmocka_unit_test(test_gone_at_a_stop),
         cmocka_unit_test(test_disconnect),
+        cmocka_unit_test(test_disconnect_unread),
+        cmocka_unit_test(test_stop_in_a_handshake),
         cmocka_unit_test(test_stop_answers_what_is_under_way),
         cmocka_unit_test(test_stop_sends_the_rest),
         cmocka_unit_test(test_stalled),

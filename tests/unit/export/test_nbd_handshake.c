@@ -185,6 +185,8 @@ static void
 test_names(void **state)
 {
     static const uint16_t none[1];
+    const uint8_t *d = NULL;
+    uint32_t len = 0;
 
     (void)state;
     begin(3);
@@ -205,10 +207,18 @@ test_names(void **state)
     assert_int_equal(step(), NBD_STEP_END);
     begin(4);
     begin(1);
-    info.min = 4096; /* a client that does not ask might send what is not aligned */
     go(NBD_OPT_GO, "", none, 0);
-    assert_int_equal(step(), NBD_STEP_REPLY);
-    assert_int_equal(reply(0, NBD_OPT_GO, NULL, NULL), NBD_REP_ERR_BLOCK_SIZE_REQD);
+    assert_int_equal(step(), NBD_STEP_TRANSMIT);
+    assert_int_equal(reply(0, NBD_OPT_GO, &d, &len), NBD_REP_INFO);
+    assert_int_equal(ld_be16(d), NBD_INFO_EXPORT);
+    assert_int_equal(reply(1, NBD_OPT_GO, NULL, NULL), NBD_REP_ACK);
+    begin(1);
+    info.min = 4096; /* a client that has not asked is told, and may go on */
+    go(NBD_OPT_GO, "", none, 0);
+    assert_int_equal(step(), NBD_STEP_TRANSMIT);
+    assert_int_equal(reply(0, NBD_OPT_GO, &d, &len), NBD_REP_INFO);
+    assert_true(len == 14 && ld_be16(d) == NBD_INFO_BLOCK_SIZE && ld_be32(d + 2) == 4096);
+    assert_int_equal(reply(2, NBD_OPT_GO, NULL, NULL), NBD_REP_ACK);
 }
 
 static void
@@ -284,6 +294,77 @@ test_meta_contexts(void **state)
     st_be32(in + 24, 0xffffffff); /* a length that wraps */
     assert_int_equal(step(), NBD_STEP_REPLY);
     assert_int_equal(reply(0, NBD_OPT_SET_META_CONTEXT, NULL, NULL), NBD_REP_ERR_INVALID);
+}
+
+/* An option that is too long to be looked at does what can be done without its data. */
+static void
+test_long_options(void **state)
+{
+    static const struct {
+        uint32_t option, type;
+    } rows[] = {
+        {NBD_OPT_LIST, NBD_REP_ERR_TOO_BIG},
+        {NBD_OPT_STARTTLS, NBD_REP_ERR_TOO_BIG},
+        {NBD_OPT_INFO, NBD_REP_ERR_TOO_BIG},
+        {NBD_OPT_GO, NBD_REP_ERR_TOO_BIG},
+        {NBD_OPT_STRUCTURED_REPLY, NBD_REP_ERR_TOO_BIG},
+        {NBD_OPT_LIST_META_CONTEXT, NBD_REP_ERR_TOO_BIG},
+        {NBD_OPT_SET_META_CONTEXT, NBD_REP_ERR_TOO_BIG},
+        {4, NBD_REP_ERR_UNSUP},
+        {11, NBD_REP_ERR_UNSUP},
+        {0xffffffff, NBD_REP_ERR_UNSUP},
+        {NBD_OPT_ABORT, NBD_REP_ACK}, /* "a server SHOULD ignore any data" */
+    };
+    static const char *const right[] = {"base:allocation"};
+
+    (void)state;
+    begin(3);
+    structured();
+    meta(NBD_OPT_SET_META_CONTEXT, "", right, 1);
+    assert_int_equal(step(), NBD_STEP_REPLY);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        bool last = rows[i].option == NBD_OPT_ABORT;
+
+        assert_true(h.allocation == (i < 7));
+        add_option(rows[i].option, NBD_OPTION_MAX + 1);
+        assert_int_equal(step(), NBD_STEP_REPLY);
+        in_len = NBD_OPTION_MAX + 1;
+        assert_int_equal(step(), last ? NBD_STEP_END : NBD_STEP_REPLY);
+        assert_int_equal(reply(0, rows[i].option, NULL, NULL), rows[i].type);
+    }
+    begin(3);
+    add_option(NBD_OPT_EXPORT_NAME, NBD_OPTION_MAX + 1);
+    assert_int_equal(step(), NBD_STEP_END);
+    begin(3);
+    add_option(NBD_OPT_ABORT, 1);
+    add("x", 1);
+    assert_int_equal(step(), NBD_STEP_END);
+    assert_int_equal(reply(0, NBD_OPT_ABORT, NULL, NULL), NBD_REP_ACK);
+}
+
+/* Nobody gets in any more, but all may leave. */
+static void
+test_stopping(void **state)
+{
+    static const uint32_t options[] = {NBD_OPT_LIST, NBD_OPT_INFO, NBD_OPT_GO,
+                                       NBD_OPT_STRUCTURED_REPLY, 99};
+
+    (void)state;
+    begin(3);
+    info.stopping = true;
+    for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+        add_option(options[i], 0);
+        assert_int_equal(step(), NBD_STEP_REPLY);
+        assert_int_equal(reply(0, options[i], NULL, NULL), NBD_REP_ERR_SHUTDOWN);
+    }
+    add_option(NBD_OPT_ABORT, 0);
+    assert_int_equal(step(), NBD_STEP_END);
+    assert_int_equal(reply(0, NBD_OPT_ABORT, NULL, NULL), NBD_REP_ACK);
+    begin(3);
+    info.stopping = true;
+    add_option(NBD_OPT_EXPORT_NAME, 0);
+    assert_int_equal(step(), NBD_STEP_END);
+    assert_int_equal(out_len, 0);
 }
 
 static void
@@ -400,6 +481,7 @@ test_errors_and_info(void **state)
     assert_int_equal(nbd_error(-ENOTCONN), NBD_EIO);
     assert_int_equal(nbd_error(-ENOLINK), NBD_EIO);
     assert_int_equal(nbd_error(-EBADE), NBD_EIO);
+    assert_int_equal(nbd_error(-EOPNOTSUPP), NBD_EIO);
     l.read_only = l.rotational = true;
     l.block_size = l.physical_block = 4096;
     nbd_export_info_make(&x, &l, false);
@@ -420,6 +502,8 @@ main(void)
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_other_options),
         cmocka_unit_test(test_meta_contexts),
+        cmocka_unit_test(test_long_options),
+        cmocka_unit_test(test_stopping),
         cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_requests),
         cmocka_unit_test(test_errors_and_info),
