@@ -562,11 +562,12 @@ real_unread(struct stream *pub)
 /* Whether a receive that returned r has emptied the socket.  On TCP a count below the room that was
  * offered says so, which saves a receive that finds nothing.  The end or an error that comes later
  * is a new edge; one that had come before is in `hung_up`, and then only the next receive shows it.
- * On AF_UNIX a short count says nothing, as a receive stops where ancillary data is attached. */
+ * On AF_UNIX a receive also stops behind descriptors that the other end has sent along, and says so
+ * by MSG_CTRUNC, since nobody here takes them. */
 static bool
-sock_drained(const struct sock *s, ssize_t r, const struct iovec *iov, int n)
+sock_drained(const struct sock *s, ssize_t r, const struct iovec *iov, int n, int flags)
 {
-    if (r <= 0 || s->hung_up || s->family == AF_UNIX)
+    if (r <= 0 || s->hung_up || (flags & MSG_CTRUNC) != 0)
         return r <= 0;
     return (size_t)r < sock_total(iov, n);
 }
@@ -587,7 +588,7 @@ real_recvv(struct stream *pub, const struct iovec *iov, int n)
     } while (r < 0 && errno == EINTR);
     if (r < 0)
         r = errno == EWOULDBLOCK ? -EAGAIN : -errno;
-    if (sock_drained(s, r, iov, n)) {
+    if (sock_drained(s, r, iov, n, msg.msg_flags)) {
         s->readable = false;
         if (r == 0)
             s->ended = true;

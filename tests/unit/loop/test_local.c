@@ -443,6 +443,56 @@ test_no_room_for_a_descriptor(void **state)
     loop_free(l);
 }
 
+static char taken[64];
+static size_t taken_len;
+
+/* Receives once, as most owners do. */
+static void
+on_bytes(void *user)
+{
+    struct iovec iov = {taken + taken_len, sizeof(taken) - taken_len};
+    ssize_t r = stream_recvv(*(struct stream **)user, &iov, 1);
+
+    assert_true(r > 0 || r == -EAGAIN);
+    taken_len += r > 0 ? (size_t)r : 0;
+}
+
+/* A receive of a stream stops behind a descriptor that came along, and what is behind it is not
+ * forgotten; otherwise one that did not fill its room is known to have emptied the socket. */
+static void
+test_short_receives(void **state)
+{
+    static const struct stream_events events = {.readable = on_bytes};
+    struct stream *s = NULL;
+    struct loop *l = make_loop();
+    uint64_t recvs;
+    int sv[2];
+
+    (void)state;
+    taken_len = 0;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sv), 0);
+    assert_int_equal(stream_adopt(l, sv[0], &events, &s, &s), 0);
+    for (int i = 0; i < 3; i++) {
+        int left = send_many(sv[1], i + 1);
+
+        assert_int_equal(write(sv[1], "ab", 2), 2);
+        (void)close(left);
+    }
+    for (int i = 0; i < 100 && taken_len < 9; i++)
+        assert_true(loop_run(l, LOOP_NS_PER_S / 100) >= 0);
+    assert_int_equal(taken_len, 9);
+    assert_memory_equal(taken, "xabxabxab", 9);
+    recvs = l->stats.recvs;
+    assert_int_equal(write(sv[1], "d", 1), 1);
+    for (int i = 0; i < 10; i++)
+        assert_true(loop_run(l, LOOP_NS_PER_S / 100) >= 0);
+    assert_int_equal(taken_len, 10);
+    assert_int_equal(l->stats.recvs - recvs, 1);
+    (void)close(sv[1]);
+    stream_close(s);
+    loop_free(l);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -457,6 +507,7 @@ main(int argc, char **argv)
         cmocka_unit_test(test_listeners_of_others),
         cmocka_unit_test(test_too_many_descriptors),
         cmocka_unit_test(test_no_room_for_a_descriptor),
+        cmocka_unit_test(test_short_receives),
     };
     int r = loop_kind_named(argc, argv, &kind);
 
