@@ -4,12 +4,17 @@
 
 iscsid: no I/O error, and no login at the target but those that a cut connection asked for, of which
 some are made all the time.  iscsi-iod: all sessions and exports come back, clients that connect again
-go on, and no write that was acknowledged is lost.
-RECOVERY=full kills iscsid 1,000 times and iscsi-iod 50 times.
+go on, and no write that was acknowledged is lost; also where QEMU is the client that connects again, and
+whoever is behind it notices nothing but time.
+RECOVERY=full kills iscsid 1,000 times and iscsi-iod 50 times, and 50 times under QEMU.  Each case prints
+its figures in one line.  By hand, which may take longer than meson test allows:
+
+    RECOVERY=full LUNETTE_BIN=build/bin RELAY=build/tests/recovery/relay tests/daemon/kills.py [CASE...]
 """
 import os
 import random
 import re
+import shutil
 import signal
 import time
 
@@ -22,18 +27,18 @@ def name(i):
     return f"iqn.2026-11.example:t{i}"
 
 
-def begin(w, cut):
-    t = Target(w, *[o for i in range(SESSIONS) for o in ("--target", name(i), "--lun", "ram:1M")])
+def begin(w, cut, count=SESSIONS):
+    t = Target(w, *[o for i in range(count) for o in ("--target", name(i), "--lun", "ram:1M")])
     portal, control = w.relay(t.portal)
     api = w.up("--threads", "2")
-    for i in range(SESSIONS):
+    for i in range(count):
         api.ask("node.new", target=name(i), portal=portal if i < cut else t.portal,
                 values=[["node.export", "nbd"], ["node.session.iscsi.DefaultTime2Wait", "0"]])
     results = api.ask("node.login")["results"]
-    assert len(results) == SESSIONS and all(r["ok"] for r in results), results
+    assert len(results) == count and all(r["ok"] for r in results), results
     def exported():
         s = sessions(api)
-        return len(s) == SESSIONS and all(x["luns"] and x["luns"][0]["exports"] for x in s.values()) and s
+        return len(s) == count and all(x["luns"] and x["luns"][0]["exports"] for x in s.values()) and s
     s = wait_for("all are exported", 30, exported)
     return t, control, {n: x["luns"][0]["exports"][0]["path"] for n, x in s.items()}
 
@@ -45,11 +50,11 @@ def logins(t):
     return counts
 
 
-def settled(w, api):
+def settled(api, count=SESSIONS):
     """All sessions are up, as the daemon sees them."""
     def test():
         s = sessions(api)
-        return len(s) == SESSIONS and all(x["state"] == "LOGGED_IN" for x in s.values())
+        return len(s) == count and all(x["state"] == "LOGGED_IN" for x in s.values())
     wait_for("all sessions are up", 60, test)
 
 
@@ -73,9 +78,10 @@ def control_plane():
         w.tell(control, "every", 0)
         api = w.api()
         assert w.find_iod(api) in w.iods and len(w.iods) == 1, "the data plane was started anew"
-        settled(w, api)
+        settled(api)
         for k, load in enumerate(loads):
             load.stop()
+            load.compare_all()
             assert load.ios > at[k] + 10, (load.path, load.ios)
         counts = logins(t)
         cut = t.text().count("Connection reset by peer")
@@ -84,8 +90,23 @@ def control_plane():
         assert sum(counts.values()) - SESSIONS <= cut, (counts, cut)
         if kills >= 25:
             assert cut > 0, "nothing was cut"
-        print(f"{kills} kills, {cut} cuts, {sum(l.ios for l in loads)} I/Os, the longest "
+        print(f"iscsid: {kills} kills, {cut} cuts, {sum(l.ios for l in loads)} I/Os, the longest "
               f"{max(l.longest for l in loads):.2f} s, {sum(counts.values()) - SESSIONS} logins after cuts")
+
+
+def kill_iod(w, kills, loads):
+    """Kills it that often; each time all loads have to go on."""
+    api = w.api()
+    rnd = random.Random(kills)
+    for _ in range(kills):
+        time.sleep(rnd.random() * 0.5)
+        pid = w.iod
+        os.kill(pid, signal.SIGKILL)
+        wait_for("it is gone", 10, lambda pid=pid: not alive(pid))
+        w.find_iod(api)
+        for load in loads:
+            load.goes_on(3)
+    return api
 
 
 def data_plane():
@@ -93,23 +114,46 @@ def data_plane():
     with World() as w:
         t, _, paths = begin(w, 0)
         loads = [Load(p, reconnect=True, pause=0.01) for p in paths.values()]
-        api = w.api()
-        rnd = random.Random(kills)
-        for i in range(kills):
-            time.sleep(rnd.random() * 0.5)
-            pid = w.iod
-            os.kill(pid, signal.SIGKILL)
-            wait_for("it is gone", 10, lambda pid=pid: not alive(pid))
-            w.find_iod(api)
-            for load in loads:
-                load.goes_on(3)
-        settled(w, api)
+        api = kill_iod(w, kills, loads)
+        settled(api)
         for load in loads:
             load.stop()
+            load.compare_all()
             assert load.reconnects > 0
         counts = logins(t)
         assert all(1 <= c <= kills + 1 for c in counts.values()), counts
-        print(f"{kills} kills, {sum(l.ios for l in loads)} I/Os, the longest {max(l.longest for l in loads):.2f} s")
+        print(f"iscsi-iod: {kills} kills, {sum(l.ios for l in loads)} I/Os, the longest "
+              f"{max(l.longest for l in loads):.2f} s, {sum(counts.values()) - SESSIONS} logins again")
 
 
-run([control_plane, data_plane])
+def behind_qemu(w, i, path):
+    """The export once more, by a QEMU that connects again when it is lost."""
+    again = w.tmp / f"qemu{i}.sock"
+    path = path.replace(",", ",,")  # which end a value
+    with open(w.tmp / f"qemu{i}.log", "w", encoding="utf-8") as log:
+        w.start(["qemu-storage-daemon", "--blockdev",
+                 f"driver=nbd,node-name=n,server.type=unix,server.path={path},reconnect-delay=120",
+                 "--nbd-server", f"addr.type=unix,addr.path={again}",
+                 "--export", "type=nbd,id=e,node-name=n,name=,writable=on"], stdout=log, stderr=log)
+    wait_for("QEMU exports it", 20, again.exists)
+    return str(again)
+
+
+def qemu():
+    if not shutil.which("qemu-storage-daemon"):
+        print("SKIP: no qemu-storage-daemon")
+        return
+    kills, count = 50 if FULL else 4, 4
+    with World() as w:
+        _, _, paths = begin(w, 0, count)
+        loads = [Load(behind_qemu(w, i, p), pause=0.005) for i, p in enumerate(paths.values())]
+        api = kill_iod(w, kills, loads)
+        settled(api, count)
+        for load in loads:
+            load.stop()
+            load.compare_all()
+        print(f"iscsi-iod under QEMU: {kills} kills, {sum(l.ios for l in loads)} I/Os, the longest "
+              f"{max(l.longest for l in loads):.2f} s, no error")
+
+
+run([control_plane, data_plane, qemu])

@@ -179,6 +179,17 @@ class Load(threading.Thread):
         self.join(60)
         self.check()
 
+    def compare_all(self):
+        """When it has stopped: each unit holds what was acknowledged last, or what may have come after."""
+        nbd = self.connect()
+        for unit, may in enumerate(self.may):
+            error, data = nbd.ask(READ, unit * UNIT, UNIT)
+            if error:
+                fail(f"{self.path}: unit {unit}: error {error}")
+            if None not in may and all(data != self.block(unit, v) for v in may):
+                fail(f"{self.path}: unit {unit} does not hold what was acknowledged")
+        nbd.close()
+
 
 VALIDATORS = {}
 SCHEMA = json.loads((pathlib.Path(__file__).parents[2] / "docs/api.schema.json").read_text(encoding="utf-8"))
