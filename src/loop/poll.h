@@ -18,6 +18,9 @@ struct pollee {
     int fd;
     bool armed; /* the kernel may still report an event for it, so it must stay in memory */
     bool gone;  /* it was deleted, and an event that still comes is dropped */
+    /* The owner's, set before it is added: the poller must not keep the descriptor's file open, so
+     * that it is gone as soon as its process is. */
+    bool apart;
     /* Called with EPOLL* bits.  It only notes them; the turn makes the callbacks later. */
     void (*ready)(struct pollee *e, uint32_t events);
 };

@@ -4,6 +4,12 @@
  * Completions carry the address of the pollee, so it must stay in memory until the last
  * completion of its poll; `armed` is true until then.  A poll also holds the socket
  * open, so that its deletion is submitted at once.
+ *
+ * Where a process is killed, nobody deletes its polls: the kernel ends the ring on a work queue,
+ * some time after the process is gone and waited for, and the sockets stay open as long.  A socket
+ * that listens would keep its name and take connections that nobody answers.  So pollees that are
+ * `apart` are registered with an epoll instance, which holds none of them open, and the ring polls
+ * that one.
  */
 #include "loop/poll.h"
 
@@ -21,12 +27,14 @@
 
 #define SQ_ENTRIES 256
 #define CQ_ENTRIES 4096
+#define APART_MAX  32 /* events of pollees apart that are taken at once */
 #define NEEDED     (IORING_FEAT_NODROP | IORING_FEAT_EXT_ARG | IORING_FEAT_CQE_SKIP) /* Linux 5.17 */
 
 struct poller_uring {
     struct poller pub;
     struct io_uring ring;
     bool enabled;
+    struct pollee apart; /* the epoll instance; fd -1: none was needed yet */
 };
 
 static struct poller_uring *
@@ -43,6 +51,8 @@ uring_free(struct poller *p)
     io_uring_queue_exit(&u->ring);
     if (u->pub.bell_fd >= 0)
         (void)close(u->pub.bell_fd);
+    if (u->apart.fd >= 0)
+        (void)close(u->apart.fd);
     free(u);
 }
 
@@ -112,17 +122,74 @@ uring_fd(struct poller *p)
 }
 
 static int
-uring_add(struct poller *p, struct pollee *e)
+poll_by_ring(struct poller_uring *u, struct pollee *e)
 {
-    struct io_uring_sqe *sqe = get_sqe(uring_of(p));
+    struct io_uring_sqe *sqe = get_sqe(u);
 
-    assert(e->fd >= 0 && e->ready != NULL && !e->gone && !e->armed);
     if (sqe == NULL)
         return -EBUSY;
     io_uring_prep_poll_multishot(sqe, e->fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
     io_uring_sqe_set_data(sqe, e);
     e->armed = true;
     return 0;
+}
+
+/* Some of the pollees that are apart are ready. */
+static void
+apart_ready(struct pollee *apart, uint32_t events)
+{
+    struct poller_uring *u = container_of(apart, struct poller_uring, apart);
+    struct epoll_event ev[APART_MAX];
+    int n;
+
+    (void)events;
+    do {
+        u->pub.stats->syscalls++;
+        n = epoll_wait(apart->fd, ev, APART_MAX, 0);
+        for (int i = 0; i < n; i++) {
+            struct pollee *e = ev[i].data.ptr;
+
+            e->ready(e, ev[i].events);
+        }
+    } while (n == APART_MAX);
+}
+
+/* Makes the epoll instance where there is none yet. */
+static int
+need_apart(struct poller_uring *u)
+{
+    int r;
+
+    if (u->apart.fd >= 0)
+        return 0;
+    u->apart = (struct pollee){.fd = epoll_create1(EPOLL_CLOEXEC), .ready = apart_ready};
+    if (u->apart.fd < 0)
+        return -errno;
+    r = poll_by_ring(u, &u->apart);
+    if (r < 0) {
+        (void)close(u->apart.fd);
+        u->apart.fd = -1;
+    }
+    return r;
+}
+
+static int
+poll_apart(struct poller_uring *u, struct pollee *e)
+{
+    struct epoll_event ev = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.ptr = e};
+    int r = need_apart(u);
+
+    if (r < 0)
+        return r;
+    u->pub.stats->syscalls++;
+    return epoll_ctl(u->apart.fd, EPOLL_CTL_ADD, e->fd, &ev) < 0 ? -errno : 0;
+}
+
+static int
+uring_add(struct poller *p, struct pollee *e)
+{
+    assert(e->fd >= 0 && e->ready != NULL && !e->gone && !e->armed);
+    return e->apart ? poll_apart(uring_of(p), e) : poll_by_ring(uring_of(p), e);
 }
 
 static void
@@ -133,6 +200,10 @@ uring_del(struct poller *p, struct pollee *e)
 
     assert(!e->gone);
     e->gone = true;
+    if (e->apart) {
+        u->pub.stats->syscalls++;
+        (void)epoll_ctl(u->apart.fd, EPOLL_CTL_DEL, e->fd, NULL);
+    }
     if (!e->armed)
         return;
     sqe = get_sqe(u);
@@ -158,7 +229,7 @@ completed(struct poller *p, struct pollee *e, int res, bool more)
          * that had armed it is gone.  It is armed again. */
         if (res < 0 && res != -ECANCELED)
             events = EPOLLERR;
-        else if (uring_add(p, e) < 0)
+        else if (poll_by_ring(uring_of(p), e) < 0)
             events |= EPOLLERR;
     }
     if (events != 0 && !e->gone)
@@ -181,6 +252,9 @@ uring_reap(struct poller *p)
             completed(p, e, cqe->res, (cqe->flags & IORING_CQE_F_MORE) != 0);
     }
     io_uring_cq_advance(ring, n);
+    /* Its poll may have ended when there was no room to begin another. */
+    if (uring_of(p)->apart.fd >= 0 && !uring_of(p)->apart.armed)
+        (void)poll_by_ring(uring_of(p), &uring_of(p)->apart);
 }
 
 /* Whether there is something to submit, or work that the kernel does only when it is entered. */
@@ -303,6 +377,7 @@ poller_uring_new(struct loop_stats *stats, struct poller **ret)
     if (u == NULL)
         return -ENOMEM;
     u->pub = (struct poller){.ops = &uring_ops, .stats = stats, .bell_fd = -1};
+    u->apart.fd = -1;
     r = open_ring(u);
     if (r < 0) {
         free(u);
