@@ -10,10 +10,9 @@
 
 #include "cmd/lunette/cli.h"
 
-#define LOOK_MS   200           /* between two looks at whether a signal has come */
-#define SLOW_NS   1000000000    /* a stop that takes longer is explained */
-#define LISTEN_NS 2000000000ull /* for a path to become free */
-#define PATH_LEN  108           /* of a socket, with the NUL */
+#define LOOK_MS  200        /* between two looks at whether a signal has come */
+#define SLOW_NS  1000000000 /* a stop that takes longer is explained */
+#define PATH_LEN 108        /* of a socket, with the NUL */
 
 struct attach_opts {
     uint64_t as;
@@ -133,24 +132,6 @@ attach_stop(struct attachment *a)
     }
 }
 
-/* The kernel lets go of a listening socket to which io_uring refers some time after its process is
- * gone, and who comes in the place of one that has just been killed waits for that. */
-static int
-attach_begin(struct attachment *a, const struct attach_opts *o, struct lunette_lun *lun,
-             struct lunette_error *err)
-{
-    uint64_t until = now_ns() + LISTEN_NS;
-    int r;
-
-    do {
-        r = lunette_export_start(lun, "nbd", a->path, o->read_only ? LUNETTE_EXPORT_RDONLY : 0,
-                                 attach_ended, a, &a->e, err);
-        if (r != -EADDRINUSE || lunette_ctx_run(a->cli->ctx, LOOK_MS) < 0)
-            break;
-    } while (interrupted() == 0 && now_ns() < until);
-    return r;
-}
-
 static int
 attach_run(struct attachment *a, const struct attach_opts *o, struct lunette_lun *lun)
 {
@@ -159,7 +140,8 @@ attach_run(struct attachment *a, const struct attach_opts *o, struct lunette_lun
 
     if (code != 0)
         return code;
-    if (attach_begin(a, o, lun, &err) < 0)
+    if (lunette_export_start(lun, "nbd", a->path, o->read_only ? LUNETTE_EXPORT_RDONLY : 0,
+                             attach_ended, a, &a->e, &err) < 0)
         return fail_with(&err, "attach");
     code = attach_tell(a, lun);
     if (code == 0)

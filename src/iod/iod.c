@@ -13,9 +13,6 @@
 #include "iod/worker.h"
 #include "ipc/acceptor.h"
 
-#define LISTEN_MS       2000 /* for a path to become free, */
-#define LISTEN_AGAIN_MS 50   /* which is looked at so often */
-
 struct iod_thread {
     struct iod *d;
     struct worker *w;
@@ -212,22 +209,6 @@ iod_run(struct iod *d, struct lunette_error *err)
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
-/* The kernel lets go of the socket of a process that has died some time after its death, where
- * io_uring still refers to it; whoever is to take its place comes at once. */
-static int
-iod_listen(struct iod *d, const struct iod_config *cfg, struct lunette_error *err)
-{
-    int r;
-
-    for (unsigned waited = 0;; waited += LISTEN_AGAIN_MS) {
-        r = ipc_acceptor_new(loop0(d), cfg->at, cfg->fd, cfg->loops, iod_accepted, d, &d->acceptor,
-                             err);
-        if (r != -EADDRINUSE || cfg->at == NULL || waited >= LISTEN_MS)
-            return r;
-        (void)loop_run(loop0(d), LISTEN_AGAIN_MS * LOOP_NS_PER_MS);
-    }
-}
-
 static int
 iod_fill(struct iod *d, const struct iod_config *cfg, struct lunette_error *err)
 {
@@ -247,7 +228,8 @@ iod_fill(struct iod *d, const struct iod_config *cfg, struct lunette_error *err)
     }
     if (r < 0)
         return r;
-    return iod_listen(d, cfg, err);
+    return ipc_acceptor_new(loop0(d), cfg->at, cfg->fd, cfg->loops, iod_accepted, d, &d->acceptor,
+                            err);
 }
 
 int

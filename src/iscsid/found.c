@@ -13,10 +13,11 @@ struct found {
     struct job job;
     struct found_options o;
     struct ids ids;
-    if (d.added > 0) /* there may be sessions that have had no record before */
-        loop_defer(f->job.d->loop, &f->job.d->found_work);
-    f->dropped = f->dropped || d.removed > 0;
-    f->at += d.nids;
+    size_t at; /* the first of them that is not written yet */
+    bool compared;
+    struct ids stale; /* what was found before and not now, once that was compared */
+    size_t removed;   /* how many of them were looked at */
+    bool dropped;     /* a record was removed, which sessions have to follow */
     json_t *targets;
     struct loop_timer go;
 };

@@ -9,11 +9,17 @@
  * directory until it listens.  Where the directory cannot be locked, because somebody else
  * holds it locked or it may not be read, a free name is taken all the same, but no file is
  * replaced.
+ *
+ * A process that was killed listens until the kernel is done with it, and whoever is to take its
+ * place is often started before that.  The kernel tells who listens, so that the end of one that is
+ * about to be gone is waited for, and nobody else's.  Inside a turn of the loop nothing is waited
+ * for longer than some milliseconds.
  */
 #include "loop/real.h"
 
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,21 +28,31 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define SOCKET_MODE  0600
-#define LOCK_TRIES   200 /* of LOCK_WAIT_US each: the others hold it for a few system calls */
-#define LOCK_WAIT_US 1000
+#define SOCKET_MODE 0600
+#define FOLDER_MODE 0700
+#define WAIT_US     1000 /* between two tries */
+/* How many tries there are for the lock of a directory, which others hold for a few system calls,
+ * and for the end of a process that listens; inside a turn, and outside. */
+#define LOCK_TRIES_INSIDE 5
+#define LOCK_TRIES        200
+#define END_TRIES_INSIDE  5
+#define END_TRIES         2000
+#define PF_EXITING        4u /* of the flags in /proc/PID/stat */
+#define SIGKILL_PENDING   0x100u
 
 struct local_file {
     dev_t dev;
     ino_t ino;
+    struct timespec made; /* its mtime, since the number of an inode is soon used again */
     char path[SOCK_PATH_MAX + 1];
 };
 
 /* Socket files. */
 
-/* Locks the directory of a path.  Returns a descriptor to close, or -errno. */
+/* Locks the directory of a path.  Returns a descriptor to close, or -errno: -EADDRINUSE, or inside
+ * a turn -EAGAIN, where others hold it locked. */
 static int
-lock_dir(const char *path)
+lock_dir(const char *path, bool inside)
 {
     const char *slash = strrchr(path, '/');
     char dir[SOCK_PATH_MAX + 2] = ".";
@@ -47,15 +63,86 @@ lock_dir(const char *path)
     fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return -errno;
-    for (int i = 0; i < LOCK_TRIES; i++) {
+    for (int i = 0; i < (inside ? LOCK_TRIES_INSIDE : LOCK_TRIES); i++) {
         if (flock(fd, LOCK_EX | LOCK_NB) == 0)
             return fd;
         if (errno != EWOULDBLOCK && errno != EINTR)
             break;
-        (void)usleep(LOCK_WAIT_US);
+        (void)usleep(WAIT_US);
     }
     (void)close(fd);
-    return -EADDRINUSE;
+    return inside ? -EAGAIN : -EADDRINUSE;
+}
+
+/* Reads a file of a process.  Returns false where there is none. */
+static bool
+read_proc(pid_t pid, const char *name, char *buf, size_t size)
+{
+    char path[64];
+    ssize_t n = -1;
+    int fd;
+
+    (void)snprintf(path, sizeof(path), "/proc/%ld/%s", (long)pid, name);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        n = read(fd, buf, size - 1);
+        (void)close(fd);
+    }
+    buf[n > 0 ? n : 0] = '\0';
+    return n > 0;
+}
+
+/* Is the signal that cannot be caught on its way to the process? */
+static bool
+is_killed(pid_t pid)
+{
+    static const char *const names[] = {"\nSigPnd:", "\nShdPnd:"};
+    char text[4096];
+
+    if (!read_proc(pid, "status", text, sizeof(text)))
+        return false;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        const char *p = strstr(text, names[i]);
+
+        if (p != NULL && (strtoull(p + strlen(names[i]), NULL, 16) & SIGKILL_PENDING))
+            return true;
+    }
+    return false;
+}
+
+/* Is the process gone, or about to be? */
+static bool
+is_ending(pid_t pid)
+{
+    char text[1024], *p;
+    unsigned flags = 0;
+    char state = 0;
+
+    if (kill(pid, 0) < 0 && errno == ESRCH)
+        return true;
+    if (!read_proc(pid, "stat", text, sizeof(text)))
+        return false;
+    p = strrchr(text, ')');
+    if (p != NULL && sscanf(p, ") %c %*d %*d %*d %*d %*d %u", &state, &flags) == 2 &&
+        (state == 'Z' || state == 'X' || (flags & PF_EXITING)))
+        return true;
+    return is_killed(pid);
+}
+
+/* Does somebody listen there who is about to be gone? */
+static bool
+listener_is_ending(const struct sock_addr *at, int type)
+{
+    int fd = socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    pid_t pid = 0;
+    bool found;
+
+    if (fd < 0)
+        return false;
+    found = connect(fd, (const void *)&at->ss, at->len) == 0 &&
+            local_peer_cred(fd, NULL, &pid) == 0 && pid > 0 && is_ending(pid);
+    (void)close(fd);
+    return found;
 }
 
 /* Whether a socket file has nobody who listens. */
@@ -109,6 +196,7 @@ bind_file(int fd, const struct sock_addr *at, struct local_file *f, int dir)
         return -errno;
     f->dev = st.st_dev;
     f->ino = st.st_ino;
+    f->made = st.st_mtim;
     return 0;
 }
 
@@ -118,25 +206,24 @@ start_listening(int fd, int backlog)
     return listen(fd, backlog) < 0 ? -errno : 0;
 }
 
-int
-local_listen(int fd, const struct sock_addr *at, int backlog, struct local_file **ret_file)
+/* Tries once. */
+static int
+listen_once(int fd, const struct sock_addr *at, int backlog, bool inside,
+            struct local_file **ret_file)
 {
     const char *path = sock_addr_path(at);
     struct local_file *f;
     int dir, r;
 
-    *ret_file = NULL;
     if (path == NULL) {
         r = try_bind(fd, at);
         return r < 0 ? r : start_listening(fd, backlog);
     }
-    if (strlen(path) > SOCK_PATH_MAX)
-        return -ENAMETOOLONG;
     f = calloc(1, sizeof(*f));
     if (f == NULL)
         return -ENOMEM;
     memcpy(f->path, path, strlen(path) + 1);
-    dir = lock_dir(path);
+    dir = lock_dir(path, inside);
     r = bind_file(fd, at, f, dir);
     if (r == 0) {
         *ret_file = f;
@@ -149,14 +236,67 @@ local_listen(int fd, const struct sock_addr *at, int backlog, struct local_file 
     return r;
 }
 
-void
-local_unlink(struct local_file *f)
+int
+local_listen(int fd, const struct sock_addr *at, int backlog, bool inside,
+             struct local_file **ret_file)
+{
+    const char *path = sock_addr_path(at);
+    int type = SOCK_STREAM, r;
+    socklen_t len = sizeof(type);
+
+    *ret_file = NULL;
+    if (path != NULL && strlen(path) > SOCK_PATH_MAX)
+        return -ENAMETOOLONG;
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0)
+        return -errno;
+    for (int i = 0;; i++) {
+        r = listen_once(fd, at, backlog, inside, ret_file);
+        if (r != -EADDRINUSE || !listener_is_ending(at, type))
+            return r;
+        if (i >= (inside ? END_TRIES_INSIDE : END_TRIES))
+            return inside ? -EAGAIN : r;
+        (void)usleep(WAIT_US);
+    }
+}
+
+int
+local_look(const struct local_file *f)
 {
     struct stat st;
 
+    if (lstat(f->path, &st) < 0)
+        return -errno;
+    return st.st_dev == f->dev && st.st_ino == f->ino && st.st_mtim.tv_sec == f->made.tv_sec &&
+                   st.st_mtim.tv_nsec == f->made.tv_nsec
+               ? 0
+               : -EEXIST;
+}
+
+const char *
+local_path(const struct local_file *f)
+{
+    return f->path;
+}
+
+void
+local_make_folders(const struct local_file *f)
+{
+    char part[sizeof(f->path)];
+
+    memcpy(part, f->path, sizeof(part));
+    for (char *slash = strchr(part + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        (void)mkdir(part, FOLDER_MODE);
+        *slash = '/';
+    }
+}
+
+void
+local_unlink(struct local_file *f)
+{
     if (f == NULL)
         return;
-    if (lstat(f->path, &st) == 0 && st.st_dev == f->dev && st.st_ino == f->ino)
+    if (local_look(f) == 0)
         (void)unlink(f->path);
     free(f);
 }

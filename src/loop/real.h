@@ -148,9 +148,17 @@ void lend_purge(int fd);
 
 /* local.c: what is particular to the sockets of AF_UNIX */
 struct local_file;
-/* Binds a socket to a local address and listens.  *ret_file gets the file that was made, also where
- * listening then failed; NULL: none was, or the name is abstract.  Returns 0 or -errno. */
-int local_listen(int fd, const struct sock_addr *at, int backlog, struct local_file **ret_file);
+/* Binds a socket to a local address and listens; inside: in a turn of a loop.  *ret_file gets the
+ * file that was made, also where listening then failed; NULL: none was, or the name is abstract.
+ * Returns 0 or -errno. */
+int local_listen(int fd, const struct sock_addr *at, int backlog, bool inside,
+                 struct local_file **ret_file);
+/* Is the file still where it was made?  0; -EEXIST: another has taken its place; or -errno, -ENOENT
+ * where it was removed. */
+int local_look(const struct local_file *f);
+const char *local_path(const struct local_file *f);
+/* Makes the folders of the path that are missing, for their owner alone. */
+void local_make_folders(const struct local_file *f);
 /* Removes the file, unless another has taken its place, and frees f, which may be NULL. */
 void local_unlink(struct local_file *f);
 int local_peer_cred(int fd, uid_t *ret_uid, pid_t *ret_pid);

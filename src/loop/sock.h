@@ -20,7 +20,11 @@ struct sock {
     int connect_err; /* -errno with which connect() itself failed, or 0 */
     uint32_t lowat;
     struct lend *lend;       /* owned; NULL where all that is sent is copied */
-    struct local_file *file; /* owned: where a listener has made a socket file */
+    struct local_file *file; /* owned: where a listener has made a socket file, */
+    struct loop_timer look;  /* which is looked at, since others may remove it */
+    int file_err;            /* what was found then and told: 0, or -errno */
+    uint32_t starved;        /* how often a listener had no memory or descriptor for a connection,
+                                since one was taken; told the first time */
     enum sock_state state;
     bool registered;
     bool settled;    /* CONNECTING: the kernel knows whether it succeeded */

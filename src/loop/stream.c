@@ -25,8 +25,9 @@
 #include <unistd.h>
 
 #define BACKLOG         1024
-#define ACCEPT_MAX      16  /* connections taken in one turn */
-#define ACCEPT_RETRY_MS 100 /* until the next try after descriptors or memory had run out */
+#define ACCEPT_MAX      16   /* connections taken in one turn */
+#define ACCEPT_RETRY_MS 100  /* until the next try after descriptors or memory had run out */
+#define LOOK_MS         3000 /* between two looks at the file of a listener */
 #define HUNG_UP         (EPOLLRDHUP | EPOLLHUP | EPOLLERR)
 
 static struct real_loop *
@@ -86,6 +87,7 @@ sock_register(struct sock *s)
     int r;
 
     assert(s->poll.fd >= 0 && !s->registered && !s->closed);
+    s->poll.apart = s->state == SOCK_LISTENING;
     r = l->poller->ops->add(l->poller, &s->poll);
     s->registered = r == 0;
     return r;
@@ -101,6 +103,7 @@ sock_drop(struct sock *s)
     s->closed = true;
     list_del(&s->ready);
     loop_timer_stop(&l->pub, &s->retry);
+    loop_timer_stop(&l->pub, &s->look);
     if (s->registered)
         l->poller->ops->del(l->poller, &s->poll);
     l->streams--;
@@ -361,11 +364,83 @@ bind_and_listen(struct sock *s, const struct sock_addr *at)
     if (r < 0)
         return r;
     if (s->family == AF_UNIX)
-        r = local_listen(s->poll.fd, at, BACKLOG, &s->file);
+        r = local_listen(s->poll.fd, at, BACKLOG, loop_of(s)->running, &s->file);
     else if (bind(s->poll.fd, (const void *)&at->ss, at->len) < 0 ||
              listen(s->poll.fd, BACKLOG) < 0)
         r = -errno;
     return r < 0 ? r : sock_register(s);
+}
+
+/* Replaces the socket of a listener, whose file is gone and cannot be made for the same socket
+ * again, by one with a file.  Nothing waits at the old one. */
+static int
+listen_anew(struct sock *s)
+{
+    struct real_loop *l = loop_of(s);
+    const char *path = local_path(s->file);
+    struct local_file *file = NULL;
+    struct sock_addr at;
+    int fd, r;
+
+    r = sock_addr_local(path, strlen(path), &at, NULL);
+    if (r < 0)
+        return r;
+    fd = socket(AF_UNIX, s->type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    local_make_folders(s->file);
+    r = local_listen(fd, &at, BACKLOG, true, &file);
+    if (r < 0) {
+        local_unlink(file);
+        (void)close(fd);
+        return r;
+    }
+    if (s->registered)
+        l->poller->ops->del(l->poller, &s->poll);
+    s->registered = s->poll.gone = false;
+    (void)close(s->poll.fd);
+    local_unlink(s->file);
+    s->poll.fd = fd;
+    s->file = file;
+    return sock_register(s);
+}
+
+static void
+tell_of_file(struct sock *s, int r)
+{
+    const struct log *log = loop_of(s)->pub.log;
+    const char *path = local_path(s->file);
+
+    if (r == s->file_err)
+        return;
+    s->file_err = r;
+    if (r == -EADDRINUSE)
+        log_line(log, LOG_LEVEL_ERROR,
+                 "%s was removed, and another process listens there now: nobody reaches this one",
+                 path);
+    else if (r < 0)
+        log_line(log, LOG_LEVEL_ERROR,
+                 "%s was removed and cannot be made anew, so that nobody can connect: %s", path,
+                 errno_text(r));
+}
+
+/* Whoever removes the file, by mistake or with a temporary folder, locks everybody out. */
+static void
+look_at_file(struct loop_timer *t)
+{
+    struct sock *s = container_of(t, struct sock, look);
+    int r = s->registered ? local_look(s->file) : -ENOENT;
+
+    if (r < 0 && !s->readable) { /* what waits is taken first */
+        r = listen_anew(s);
+        if (r == 0)
+            log_line(loop_of(s)->pub.log, LOG_LEVEL_WARN, "%s was removed, and is made anew",
+                     local_path(s->file));
+        tell_of_file(s, r);
+    } else if (r == 0) {
+        s->file_err = 0;
+    }
+    loop_timer_start(&loop_of(s)->pub, t, LOOK_MS * LOOP_NS_PER_MS);
 }
 
 int
@@ -390,6 +465,9 @@ sock_listen(struct loop *pub, const struct sock_addr *at, int type, const struct
         sock_undo(s);
         return r;
     }
+    loop_timer_init(&s->look, look_at_file);
+    if (s->file != NULL)
+        loop_timer_start(pub, &s->look, LOOK_MS * LOOP_NS_PER_MS);
     *ret = &s->pub;
     real_changed(l);
     return 0;
@@ -602,6 +680,25 @@ real_recvv(struct stream *pub, const struct iovec *iov, int n)
 
 /* Calling the owners. */
 
+/* There was nothing left for a connection.  Whatever lasts is told once, and when it is over. */
+static void
+starve(struct sock *s, const char *what, int err)
+{
+    if (s->starved++ == 0)
+        log_line(loop_of(s)->pub.log, LOG_LEVEL_WARN, "%s: %s; this is not told again", what,
+                 errno_text(err));
+}
+
+static void
+starve_end(struct sock *s)
+{
+    if (s->starved > 0)
+        log_line(loop_of(s)->pub.log, LOG_LEVEL_WARN,
+                 "connections are taken again, after memory or descriptors were missing %u times",
+                 s->starved);
+    s->starved = 0;
+}
+
 /* Hands one new connection to the owner of the listener.  Returns false when the owner has closed
  * the listener in the callback. */
 static bool
@@ -612,10 +709,11 @@ hand_over(struct sock *s, int fd, const struct sock_addr *peer)
     int r = take_fd(l, fd, s->family, s->type, SOCK_OPEN, &n);
 
     if (r < 0) {
-        log_line(l->pub.log, LOG_LEVEL_WARN, "a connection was dropped: %s", errno_text(-r));
+        starve(s, "a connection is dropped", -r);
         (void)close(fd);
         return true;
     }
+    starve_end(s);
     l->callbacks++;
     s->ev->accepted(s->user, &n->pub, peer);
     assert(n->closed || n->ev != NULL);
@@ -636,7 +734,7 @@ accept_failed(struct sock *s, int err)
     case ENFILE:
     case ENOBUFS:
     case ENOMEM:
-        log_line(l->pub.log, LOG_LEVEL_WARN, "connections have to wait: %s", errno_text(err));
+        starve(s, "connections have to wait", err);
         s->readable = false;
         loop_timer_start(&l->pub, &s->retry, ACCEPT_RETRY_MS * LOOP_NS_PER_MS);
         return false;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -14,6 +15,7 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "loop/loop.h"
@@ -493,11 +495,221 @@ test_short_receives(void **state)
     loop_free(l);
 }
 
+/* ---- the end of a process, and of a file ----------------------------------------------------- */
+
+/* A process that listens there with a loop, and says so on a pipe before it sleeps in it. */
+static pid_t
+listening_process(struct world *w, const struct sock_addr *at)
+{
+    int told[2];
+    pid_t pid;
+    char ok;
+
+    assert_int_equal(pipe(told), 0);
+    pid = fork();
+    if (pid == 0) {
+        struct stream *s = NULL;
+        struct loop *l = make_loop();
+
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        ok = (char)(stream_listen(l, at, &listener_events, w, &s, NULL) == 0);
+        (void)loop_run(l, 0);
+        (void)!write(told[1], &ok, 1);
+        for (;;)
+            (void)loop_run(l, -1);
+    }
+    (void)close(told[1]);
+    assert_int_equal(read(told[0], &ok, 1), 1);
+    assert_true(ok);
+    (void)close(told[0]);
+    return pid;
+}
+
+static void
+abstract_name(struct sock_addr *ret)
+{
+    char name[64];
+    int n = 1 + snprintf(name + 1, sizeof(name) - 1, "lunette-test-local-%ld", (long)getpid());
+
+    name[0] = '\0';
+    assert_int_equal(sock_addr_local(name, (size_t)n, ret, NULL), 0);
+}
+
+/* As soon as a process is gone, nobody listens at its names, whatever the loop waited with. */
+static void
+test_a_listener_is_gone_with_its_process(void **state)
+{
+    struct sock_addr names[2];
+    struct world w;
+
+    (void)state;
+    world_open(&w);
+    names[0] = w.at;
+    abstract_name(&names[1]);
+    for (int i = 0; i < 60; i++) {
+        const struct sock_addr *at = &names[i % 2];
+        pid_t pid = listening_process(&w, at);
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+        assert_int_equal(kill(pid, SIGKILL), 0);
+        assert_int_equal(waitpid(pid, NULL, 0), pid);
+        assert_int_equal(connect(fd, (const void *)&at->ss, at->len), -1);
+        assert_int_equal(errno, ECONNREFUSED);
+        (void)close(fd);
+    }
+    world_close(&w);
+}
+
+/* Whoever takes the place of a process that was killed need not wait for its end. */
+static void
+test_a_process_that_was_killed_is_waited_for(void **state)
+{
+    struct sock_addr names[2];
+    struct world w;
+
+    (void)state;
+    world_open(&w);
+    names[0] = w.at;
+    abstract_name(&names[1]);
+    for (int i = 0; i < 60; i++) {
+        pid_t pid = listening_process(&w, &names[i % 2]);
+        struct stream *s = NULL;
+
+        assert_int_equal(kill(pid, SIGKILL), 0);
+        assert_int_equal(stream_listen(w.l, &names[i % 2], &listener_events, &w, &s, NULL), 0);
+        stream_close(s);
+        assert_int_equal(waitpid(pid, NULL, 0), pid);
+    }
+    world_close(&w);
+}
+
+static struct {
+    struct world *w;
+    struct stream *s;
+    int r;
+    uint64_t took_ns;
+} late;
+
+static void
+listen_late(struct loop_timer *t)
+{
+    struct timespec a, b;
+
+    (void)t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &a);
+    late.r = listen_at(late.w, &late.s);
+    (void)clock_gettime(CLOCK_MONOTONIC, &b);
+    late.took_ns =
+        (uint64_t)(b.tv_sec - a.tv_sec) * LOOP_NS_PER_S + (uint64_t)b.tv_nsec - (uint64_t)a.tv_nsec;
+}
+
+/* Inside a turn nobody waits long for whoever holds the directory locked. */
+static void
+test_a_turn_is_not_held_up(void **state)
+{
+    struct loop_timer timer;
+    struct world w;
+    int dir;
+
+    (void)state;
+    world_open(&w);
+    (void)close(plain_socket(&w.at, SOCK_STREAM, false)); /* a file that is to be replaced */
+    dir = open(w.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_int_equal(flock(dir, LOCK_EX), 0);
+    late.w = &w;
+    loop_timer_init(&timer, listen_late);
+    loop_timer_start(w.l, &timer, 0);
+    assert_true(loop_run(w.l, (int64_t)LOOP_NS_PER_S) > 0);
+    assert_int_equal(late.r, -EAGAIN);
+    assert_true(late.took_ns < 100 * LOOP_NS_PER_MS);
+    assert_int_equal(listen_at(&w, &late.s), -EADDRINUSE); /* outside it waits for longer */
+    (void)close(dir);
+    assert_int_equal(listen_at(&w, &late.s), 0);
+    stream_close(late.s);
+    world_close(&w);
+}
+
+static bool
+can_connect(const struct sock_addr *at)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool ok = connect(fd, (const void *)&at->ss, at->len) == 0;
+
+    (void)close(fd);
+    return ok;
+}
+
+/* Runs the loop until somebody can connect, or for some seconds. */
+static bool
+comes_back(struct world *w, const struct sock_addr *at)
+{
+    for (int i = 0; i < 80 && !can_connect(at); i++)
+        (void)loop_run(w->l, 100 * (int64_t)LOOP_NS_PER_MS);
+    return can_connect(at);
+}
+
+static void
+test_a_file_that_is_removed_comes_back(void **state)
+{
+    struct stream *s = NULL;
+    struct world w;
+    struct stat st;
+    int fd;
+
+    (void)state;
+    world_open(&w);
+    assert_int_equal(listen_at(&w, &s), 0);
+    assert_int_equal(unlink(w.path), 0);
+    assert_true(comes_back(&w, &w.at));
+    fd = plain_connect(&w.at, SOCK_STREAM);
+    while (w.conn == NULL)
+        assert_true(loop_run(w.l, (int64_t)LOOP_NS_PER_S) > 0);
+    /* its folder, too; who is connected stays so */
+    assert_int_equal(unlink(w.path), 0);
+    assert_int_equal(rmdir(w.dir), 0);
+    assert_true(comes_back(&w, &w.at));
+    assert_int_equal(lstat(w.path, &st), 0);
+    assert_int_equal(st.st_mode, S_IFSOCK | 0600);
+    assert_int_equal(send(fd, "x", 1, MSG_NOSIGNAL), 1);
+    (void)close(fd);
+    stream_close(s);
+    assert_false(exists(w.path));
+    world_close(&w);
+}
+
+/* Whoever listens there meanwhile is left alone; when it goes, the file is ours again. */
+static void
+test_a_file_that_another_has_taken(void **state)
+{
+    struct stream *s = NULL;
+    struct world w;
+    int other;
+
+    (void)state;
+    world_open(&w);
+    assert_int_equal(listen_at(&w, &s), 0);
+    assert_int_equal(unlink(w.path), 0);
+    other = plain_socket(&w.at, SOCK_STREAM, true);
+    for (int i = 0; i < 40; i++)
+        (void)loop_run(w.l, 100 * (int64_t)LOOP_NS_PER_MS);
+    assert_int_equal(w.accepted, 0);
+    (void)close(plain_connect(&w.at, SOCK_STREAM));
+    (void)close(other);
+    assert_true(comes_back(&w, &w.at));
+    stream_close(s);
+    world_close(&w);
+}
+
 int
 main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_file_is_the_owners_alone),
+        cmocka_unit_test(test_a_listener_is_gone_with_its_process),
+        cmocka_unit_test(test_a_process_that_was_killed_is_waited_for),
+        cmocka_unit_test(test_a_turn_is_not_held_up),
+        cmocka_unit_test(test_a_file_that_is_removed_comes_back),
+        cmocka_unit_test(test_a_file_that_another_has_taken),
         cmocka_unit_test(test_a_file_of_the_dead_is_replaced),
         cmocka_unit_test(test_what_is_alive_stays),
         cmocka_unit_test(test_what_is_no_socket_stays),
