@@ -13,6 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define START_READY_FD 3
+
 static int
 start_fail(struct lunette_error *err, int errnum, const char *what, const char *path)
 {
@@ -126,9 +128,12 @@ start_background(int *ret_ready, struct lunette_error *err)
         (void)close(pipes[1]);
         start_end_parent(pipes[0], pid);
     }
-    (void)close(pipes[0]);
     (void)setsid();
-    *ret_ready = pipes[1];
+    /* What the caller has open, such as a lock or a pipe, is not kept by a daemon that stays. */
+    if (dup3(pipes[1], START_READY_FD, O_CLOEXEC) < 0 && pipes[1] != START_READY_FD)
+        return start_fail(err, errno, "cannot go to", "the background");
+    (void)close_range(START_READY_FD + 1, ~0u, 0);
+    *ret_ready = START_READY_FD;
     return 0;
 }
 

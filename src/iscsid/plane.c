@@ -74,7 +74,8 @@ plane_spawn_attr(posix_spawnattr_t *attr)
     return 0;
 }
 
-/* It also leaves the folder in which we were started, so that it keeps no file system busy. */
+/* It also leaves the folder in which we were started, and what our caller had open, so that it
+ * keeps neither a file system nor a lock. */
 static int
 plane_spawn_files(posix_spawn_file_actions_t *files, const char *log)
 {
@@ -87,6 +88,8 @@ plane_spawn_files(posix_spawn_file_actions_t *files, const char *log)
         r = posix_spawn_file_actions_addopen(files, 1, "/dev/null", O_WRONLY, 0);
     if (r == 0 && log != NULL)
         r = posix_spawn_file_actions_addopen(files, 2, log, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    if (r == 0)
+        r = posix_spawn_file_actions_addclosefrom_np(files, 3);
     if (r == 0)
         r = posix_spawn_file_actions_addchdir_np(files, "/");
     if (r != 0)

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import random
+import select
 import shutil
 import signal
 import socket
@@ -211,14 +212,17 @@ def background():
     """Without -f it detaches, and is ready when its parent ends; iscsiadm starts it by itself."""
     with World() as w:
         t = Target(w, "--target", IQN, *LUNS)
+        end, held = os.pipe()
         p = subprocess.run([str(BIN / "iscsiadm"), "--root", str(w.root), "-m", "discovery", "-t", "st", "-p",
-                            t.portal], capture_output=True, text=True, timeout=60, check=False)
+                            t.portal], capture_output=True, text=True, timeout=60, check=False, pass_fds=[held])
         assert p.returncode == 0 and IQN in p.stdout, p
         pid = int((w.root / "run/iscsid.pid").read_text())
         api = Api(w.root / "run/iscsid.sock")
         try:
             w.find_iod(api)
             assert alive(pid)
+            os.close(held)
+            assert select.select([end], [], [], 1)[0], "the daemons keep what their caller had open"
             w.adm("-k", "0")
             wait_for("the daemon ends", 10, lambda: not alive(pid))
             assert alive(w.iod)
