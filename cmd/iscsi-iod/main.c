@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "cmd/common/service.h"
 #include "cmd/common/stdfds.h"
@@ -50,8 +51,9 @@ ending_signals(sigset_t *set)
     (void)sigaddset(set, SIGINT);
 }
 
-/* Waits for the first SIGTERM or SIGINT; a second one ends the process as it always does.  Each
- * loop ends within a time of its own; where one hangs, the process ends without it. */
+/* Waits for the first SIGTERM or SIGINT; a second one ends the process as it always does, for which
+ * this thread, the only one that does not block it, has to stay.  Each loop ends within a time of
+ * its own; where one hangs, the process ends without it. */
 static void *
 iod_watch_signals(void *arg)
 {
@@ -61,13 +63,14 @@ iod_watch_signals(void *arg)
     int sig;
 
     ending_signals(&set);
-    if (sigwait(&set, &sig) == 0) {
-        (void)pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-        service_tell("STOPPING=1");
-        iod_stop(w->iod);
-        service_end_within(stop_ms + IOD_DROP_MS + HUNG_MS, w->log, "the data plane");
-    }
-    return NULL;
+    if (sigwait(&set, &sig) != 0)
+        return NULL;
+    (void)pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    service_tell("STOPPING=1");
+    iod_stop(w->iod);
+    service_end_within(stop_ms + IOD_DROP_MS + HUNG_MS, w->log, "the data plane");
+    for (;;)
+        (void)pause();
 }
 
 /* Whoever reads our stderr may go away; and a session on a full file system is no reason to die. */

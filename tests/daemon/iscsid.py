@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 
-from world import BIN, FULL, IQN, READ, UNIT, Api, Load, Nbd, Target, World, alive, fail, run, sessions, wait_for
+from world import BIN, FULL, IQN, READ, UNIT, WRITE, Api, Load, Nbd, Target, World, alive, fail, run, sessions, wait_for
 
 LUNS = ("--lun", "ram:16M", "--lun", "ram:24M")
 
@@ -747,6 +747,26 @@ def data_plane_killed():
         assert t.logins() == 4, t.text()
 
 
+def second_signal():
+    """Whoever does not want to wait for a data plane that flushes its disks sends a second signal."""
+    with World() as w:
+        t = Target(w, "--target", IQN, "--lun", "ram:16M,wce=1")
+        portal, control = w.relay(t.portal)
+        api = w.up()
+        api.ask("node.new", target=IQN, portal=portal)
+        w.adm("-m", "node", "-l")
+        client = Nbd(export(w, api)[0])
+        assert client.ask(WRITE, 0, UNIT, b"x" * UNIT)[0] == 0
+        client.close()
+        w.tell(control, "stall")
+        w.kill()
+        os.kill(w.iod, signal.SIGTERM)
+        time.sleep(0.5)
+        assert alive(w.iod), "nothing was to be flushed"
+        os.kill(w.iod, signal.SIGTERM)
+        wait_for("it ends at once", 3, lambda: not alive(w.iod))
+
+
 def cut_connections():
     """Connections are cut while iscsid is there, is dead, and starts: I/O goes on."""
     with World() as w:
@@ -942,5 +962,5 @@ run([from_nothing, many_records, records_that_cannot_be_read, second_instance_is
      two_control_planes, several_sessions, ifaces, many_ifaces, number_for_a_name, narrow_filters,
      discovery_changes_records, repeated_without_a_record,
      with_tgtd, automatic, killed_under_load, events_of_failures,
-     data_plane_killed, cut_connections, killed_while_waiting, dead_target, bad_requests, odd_requests,
+     data_plane_killed, second_signal, cut_connections, killed_while_waiting, dead_target, bad_requests, odd_requests,
      many_targets], [one_of_many])
