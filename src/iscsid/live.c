@@ -332,28 +332,67 @@ live_lost(struct job *j, unsigned index)
     live_go_on(l);
 }
 
+/* What a value means for a session that is there.  Returns 1; 0, it is for the next login, which
+ * takes it from the record; or -EINVAL. */
+static int
+live_value(const char *name, const char *value, const struct live_value **ret, int64_t *ret_number,
+           struct lunette_error *err)
+{
+    const struct live_value *v = live_values;
+    long long number;
+    char *end;
+
+    while (v < live_values + sizeof(live_values) / sizeof(live_values[0]) &&
+           strcmp(v->name, name) != 0)
+        v++;
+    if (v == live_values + sizeof(live_values) / sizeof(live_values[0]))
+        return nodedb_key_find(NODEDB_NODE, name, strlen(name), NULL) >= 0
+                   ? 0
+                   : lunette_fail(
+                         err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                         "%s is no value of a session; time limits of one that is there are "
+                         "called as in its record",
+                         name);
+    number = strtoll(value, &end, 10);
+    if (*value == '\0' || *end != '\0' || number < -1 || number > INT32_MAX / v->factor)
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "%s is not a number of seconds",
+                            name);
+    *ret = v;
+    *ret_number = number * v->factor;
+    return 1;
+}
+
+/* Are all values such as can be set? */
+static int
+live_check(const json_t *values, struct lunette_error *err)
+{
+    const struct live_value *v;
+    const char *name, *value;
+    int64_t number;
+    int r = 0;
+
+    for (size_t i = 0; r >= 0 && i < json_array_size(values); i++) {
+        manage_pair(values, i, &name, &value);
+        r = live_value(name, value, &v, &number, err);
+    }
+    return r < 0 ? r : 0;
+}
+
 static int
 live_set(struct live *l, const struct control_info *info, const char *name, const char *value,
          struct lunette_error *err)
 {
     struct iscsi_uevent ev = {.type = ISCSI_UEVENT_SET_PARAM, .sid = info->sid, .cid = info->cid};
     struct ctl *ctl = control_ctl(l->job.d->control, info->loop);
-    const struct live_value *v = live_values;
+    const struct live_value *v;
     struct live_part *p;
-    char *end;
-    long long number;
+    int64_t number;
+    int r = live_value(name, value, &v, &number, err);
 
-    while (v < live_values + sizeof(live_values) / sizeof(live_values[0]) &&
-           strcmp(v->name, name) != 0)
-        v++;
-    if (v == live_values + sizeof(live_values) / sizeof(live_values[0]))
-        return 0; /* it is for the next login */
-    number = strtoll(value, &end, 10);
-    if (*value == '\0' || *end != '\0' || number < -1 || number > INT32_MAX / v->factor)
-        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "%s is not a number of seconds",
-                            name);
+    if (r <= 0)
+        return r;
     ev.u.set_param.param = v->param;
-    (void)snprintf(ev.u.set_param.value, sizeof(ev.u.set_param.value), "%lld", number * v->factor);
+    (void)snprintf(ev.u.set_param.value, sizeof(ev.u.set_param.value), "%lld", (long long)number);
     p = calloc(1, sizeof(*p));
     if (p == NULL || ctl == NULL || ctl_request(ctl, &ev, NULL, 0, live_on_set, p) < 0) {
         free(p);
@@ -385,6 +424,8 @@ METHOD(session_update_method)
     r = manage_get_int(params, "sid", MANAGE_NEEDED, 1, UINT32_MAX, &sid, &l->err);
     if (r >= 0)
         r = manage_get_pairs(params, "values", VALUES_MAX, NODEDB_VALUE_MAX, &values, &l->err);
+    if (r >= 0)
+        r = live_check(values, &l->err);
     n = r >= 0 ? control_find_sid(d->control, (uint32_t)sid) : NULL;
     if (r >= 0 && n == NULL)
         r = lunette_fail(&l->err, -ENOENT, LUNETTE_DOM_NOTFOUND, 0, "there is no such session");

@@ -529,6 +529,29 @@ def number_for_a_name():
         assert len(paths) == len(set(paths)) == 6, paths
 
 
+def live_limits():
+    """Time limits of a session that is there: all of them are set, or none, and none that there is not."""
+    with World() as w:
+        t = Target(w, "--target", IQN, *LUNS)
+        api = w.up()
+        login(w, t)
+        sid = sessions(api)[IQN]["sid"]
+        good = ["node.session.timeo.replacement_timeout", "77"]
+
+        def limit():
+            return sessions(api)[IQN]["timeouts"]["recovery"]
+        before = limit()
+        for bad in (["node.session.timeo.replacment_timeout", "9"], ["node.session.err_timeo.abort_timeout", "x"]):
+            try:
+                api.ask("session.update", sid=sid, values=[good, bad])
+                fail("what cannot be set is set")
+            except AssertionError as e:
+                assert bad[0] in str(e), e
+            assert limit() == before
+        api.ask("session.update", sid=sid, values=[good, ["node.startup", "manual"]])
+        assert limit() == 77
+
+
 def many_ifaces():
     """Where no iface is named, a discovery goes by all that somebody has made."""
     with World() as w:
@@ -959,7 +982,7 @@ def many_targets():
 run([from_nothing, many_records, records_that_cannot_be_read, second_instance_is_refused,
      no_room_for_exports, nothing_to_export, callers_who_do_not_read, nobody_can_call, background,
      other_user, left_alone, mute_data_plane, safe_logout, service, installed, many_instances, long_names,
-     two_control_planes, several_sessions, ifaces, many_ifaces, number_for_a_name, narrow_filters,
+     two_control_planes, several_sessions, ifaces, live_limits, many_ifaces, number_for_a_name, narrow_filters,
      discovery_changes_records, repeated_without_a_record,
      with_tgtd, automatic, killed_under_load, events_of_failures,
      data_plane_killed, second_signal, cut_connections, killed_while_waiting, dead_target, bad_requests, odd_requests,
