@@ -6,7 +6,7 @@
 
 #include "iscsid/internal.h"
 
-#define FORGET_SLICE 128 /* records; each slice is synced as a whole */
+#define FORGET_SLICE 128 /* records; all slices are synced together */
 
 static const char *const discovery_types[] = {"sendtargets", "isns", "static", "fw", NULL};
 
@@ -326,6 +326,7 @@ struct forget {
     struct portal at;
     struct ids found;
     size_t gone;
+    struct sync *sync;
     struct loop_timer go;
 };
 
@@ -335,6 +336,7 @@ forget_free(struct forget *f)
     loop_timer_stop(f->job.d->loop, &f->go);
     job_finish(&f->job);
     ids_fini(&f->found);
+    sync_free(&f->sync);
     free(f);
 }
 
@@ -350,24 +352,48 @@ forget_on_found(void *user, const struct nodedb_id *id)
     return ids_add(user, id, NULL);
 }
 
+/* Removes a slice, then waits until all of that lasts, and then removes the record of the
+ * discovery, which would tell of what has come back.  Returns 1 where that was the last step, 0, or
+ * -errno. */
+static int
+forget_step(struct forget *f, uint64_t *wait_ns, struct lunette_error *err)
+{
+    struct iscsid *d = f->job.d;
+    size_t n = f->found.n - f->gone < FORGET_SLICE ? f->found.n - f->gone : FORGET_SLICE;
+    int r = 0;
+
+    if (n > 0) {
+        f->gone += n;
+        return nodedb_found_drop(d->db, f->found.id + f->gone - n, n, records_in_use, d, err);
+    }
+    if (f->found.n > 0) {
+        if (f->sync == NULL)
+            r = sync_begin(d, &f->sync);
+        if (r == 0)
+            r = sync_poll(f->sync);
+        *wait_ns = SYNC_POLL_NS;
+        if (r == 1)
+            return 0;
+    }
+    if (r < 0)
+        return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r,
+                            "what was found cannot be removed for good: %s", errno_text(-r));
+    r = nodedb_disc_delete(d->db, f->kind, &f->at, records_in_use, d, err);
+    return r < 0 ? r : 1;
+}
+
 static void
 forget_on_go(struct loop_timer *t)
 {
     struct forget *f = container_of(t, struct forget, go);
     struct iscsid *d = f->job.d;
     struct lunette_error err = {.code = 0};
-    size_t n = f->found.n - f->gone < FORGET_SLICE ? f->found.n - f->gone : FORGET_SLICE;
-    int r = 0;
+    uint64_t wait_ns = 0;
+    int r = forget_step(f, &wait_ns, &err);
 
-    if (n > 0) {
-        r = nodedb_found_drop(d->db, f->found.id + f->gone, n, records_in_use, d, &err);
-        f->gone += n;
-        if (r == 0) {
-            loop_timer_start(d->loop, &f->go, 0);
-            return;
-        }
-    } else {
-        r = nodedb_disc_delete(d->db, f->kind, &f->at, records_in_use, d, &err);
+    if (r == 0) {
+        loop_timer_start(d->loop, &f->go, wait_ns);
+        return;
     }
     records_all_changed(d);
     periodic_follow(d);

@@ -7,7 +7,8 @@
 
 #include "iscsid/internal.h"
 
-#define FOUND_SLICE 128 /* records; each slice is synced as a whole */
+#define FOUND_SLICE     128 /* records; all slices are synced together */
+#define FOUND_REWRITTEN 2   /* records in a slice that replace another, each synced by itself */
 
 struct found {
     struct job job;
@@ -18,6 +19,8 @@ struct found {
     struct ids stale; /* what was found before and not now, once that was compared */
     size_t removed;   /* how many of them were looked at */
     bool dropped;     /* a record was removed, which sessions have to follow */
+    bool unsynced;    /* something was written that may be lost yet */
+    struct sync *sync;
     json_t *targets;
     struct loop_timer go;
 };
@@ -30,6 +33,7 @@ found_free(struct found *f)
     firmware_list_fini(&f->o.firmware);
     ids_fini(&f->ids);
     ids_fini(&f->stale);
+    sync_free(&f->sync);
     json_decref(f->targets);
     free(f);
 }
@@ -135,6 +139,8 @@ found_discovered(struct found *f, const struct ids *ids, size_t at, struct noded
         .user = f->job.d,
         .fill = found_fill,
         .fill_user = f,
+        .later = true,
+        .rewritten_max = FOUND_REWRITTEN,
     };
 }
 
@@ -152,8 +158,9 @@ found_write(struct found *f, struct lunette_error *err)
                  d.refused, d.why.msg);
     if (d.added > 0) /* there may be sessions that have had no record before */
         loop_defer(f->job.d->loop, &f->job.d->found_work);
-    f->dropped = f->dropped || d.removed > 0;
-    f->at += d.nids;
+    f->dropped |= d.removed > 0;
+    f->at += d.taken;
+    f->unsynced |= d.added > 0;
     return r;
 }
 
@@ -182,21 +189,48 @@ found_remove(struct found *f, struct lunette_error *err)
     found_discovered(f, &f->stale, f->removed, &d);
     f->removed += d.nids;
     r = nodedb_stale_drop(f->job.d->db, &d, err);
-    f->dropped = f->dropped || d.removed > 0;
+    f->dropped |= d.removed > 0;
+    f->unsynced |= d.removed > 0;
     return r;
+}
+
+/* What was written is synced on another thread.  Returns 0, 1 while it is under way, or -errno. */
+static int
+found_sync(struct found *f, struct lunette_error *err)
+{
+    int r = 0;
+
+    if (f->sync == NULL)
+        r = sync_begin(f->job.d, &f->sync);
+    if (r == 0)
+        r = sync_poll(f->sync);
+    if (r == 1)
+        return 1;
+    f->unsynced = false;
+    sync_free(&f->sync);
+    return r == 0 ? 0
+                  : lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r,
+                                 "what was found cannot be kept: %s", errno_text(-r));
 }
 
 /* Does one step.  Returns 1 where there was none left to do, 0, or -errno. */
 static int
-found_step(struct found *f, struct lunette_error *err)
+found_step(struct found *f, uint64_t *wait_ns, struct lunette_error *err)
 {
+    int r;
+
     if (f->o.ops == 0)
         return 1;
     if (f->at < f->ids.n)
         return found_write(f, err);
     if ((f->o.ops & NODEDB_OP_DELETE) != 0 && (!f->compared || f->removed < f->stale.n))
         return found_remove(f, err);
-    return 1;
+    if (!f->unsynced)
+        return 1;
+    r = found_sync(f, err);
+    if (r == 1)
+        *wait_ns = SYNC_POLL_NS;
+    return r < 0 ? r : 0;
 }
 
 static int
@@ -264,14 +298,15 @@ found_on_go(struct loop_timer *t)
 {
     struct found *f = container_of(t, struct found, go);
     struct lunette_error err = {.code = 0};
-    int r = found_step(f, &err);
+    uint64_t wait_ns = 0;
+    int r = found_step(f, &wait_ns, &err);
 
     if (r != 0 && f->dropped)
         records_all_changed(f->job.d);
     if (r < 0)
         found_failed(f, &err);
     else if (r == 0)
-        loop_timer_start(f->job.d->loop, &f->go, 0);
+        loop_timer_start(f->job.d->loop, &f->go, wait_ns);
     else
         found_done(f);
 }

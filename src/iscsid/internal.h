@@ -18,6 +18,7 @@
  *   records.c     from records to nodes of the policy
  *   where.c       paths of exports
  *   history.c     what has happened to sessions
+ *   sync.c        records that are written reach the disk
  *   front.c       callers of open-iscsi's socket
  *   sysfs.c       sessions as the kernel would show them
  *   tree.c        a directory tree that programs read while it changes
@@ -187,6 +188,20 @@ int records_find(struct iscsid *d, const struct filter *f, struct ids *ret,
 
 /* Reads iscsid.conf and the initiator's name. */
 int records_read_conf(struct iscsid *d, struct lunette_error *err);
+
+/* ---- sync.c --------------------------------------------------------------------------------- */
+
+#define SYNC_POLL_NS (2 * LOOP_NS_PER_MS)
+
+struct sync;
+
+/* Has what was written to the records and left for later reach the disk, on a thread of its own,
+ * since that may take seconds where others write much.  Returns 0 and *ret, or -errno. */
+int sync_begin(struct iscsid *d, struct sync **ret);
+/* Returns 1 while it is under way; 0 when it is done, or -errno when that has failed. */
+int sync_poll(struct sync *s);
+/* Frees it, also while it is under way, and sets *s to NULL; *s may be NULL. */
+void sync_free(struct sync **s);
 
 /* ---- query.c -------------------------------------------------------------------------------- */
 

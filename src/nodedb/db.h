@@ -174,8 +174,13 @@ struct nodedb_discovered {
      * -ENOMEM. */
     int (*fill)(void *user, const struct nodedb_id *id, struct nodedb_record *r);
     void *fill_user;
+    /* New records, and removals, are not synced: the caller does it, see nodedb_sync_fd.  A record
+     * that replaces another is synced all the same. */
+    bool later;
+    size_t rewritten_max; /* ends before the end of ids behind so many of these; 0: does not */
     /* What has become of it: filled in. */
     size_t added, known, removed, refused; /* refused: names that cannot be stored */
+    size_t taken, rewritten;               /* taken: of ids, those that were looked at */
     struct lunette_error why;              /* of the first that was refused */
 };
 
@@ -187,10 +192,14 @@ int nodedb_discovered(struct nodedb *db, struct nodedb_discovered *d, struct lun
 int nodedb_stale(struct nodedb *db, const struct nodedb_discovered *d,
                  int (*visit)(void *user, const struct nodedb_id *id), void *user,
                  struct lunette_error *err);
+/* Returns a descriptor of which syncfs(2) makes what was left for later last, on any thread, and
+ * which the caller closes; or -errno. */
+int nodedb_sync_fd(const struct nodedb *db);
 /* Removes d->ids, which nodedb_stale has told, but those that are in use, or that another source
  * has by now. */
 int nodedb_stale_drop(struct nodedb *db, struct nodedb_discovered *d, struct lunette_error *err);
-/* Removes ids[0..nids), which a discovery found, as nodedb_disc_delete does it. */
+/* Removes ids[0..nids), which a discovery found, as nodedb_disc_delete does it; nothing is synced.
+ */
 int nodedb_found_drop(struct nodedb *db, const struct nodedb_id *ids, size_t nids,
                       bool (*in_use)(void *user, const struct nodedb_id *id), void *user,
                       struct lunette_error *err);

@@ -165,9 +165,9 @@ delete_found(void *user, const struct nodedb_id *id)
     return r;
 }
 
-/* Removes the nodes that were found, which are ids[0..nids), or all of a source where at is not
- * NULL.  There may be thousands, and to sync each of them would take minutes: they are synced
- * together, before the record of the discovery, which would tell of them, goes too. */
+/* Removes the nodes that were found: ids[0..nids), or where at is not NULL all of a source.  There
+ * may be thousands, and to sync each of them would take minutes: they are synced together, before
+ * the record of the discovery, which would tell of them, goes too. */
 static int
 delete_all_found(struct disc_delete *d, const struct nodedb_id *ids, size_t nids,
                  enum nodedb_source source, const struct portal *at)
@@ -183,7 +183,7 @@ delete_all_found(struct disc_delete *d, const struct nodedb_id *ids, size_t nids
     if (at != NULL)
         r = nodedb_found(d->db, source, at, delete_found, d, d->err);
     d->db->ops = safe;
-    if (d->removed > 0 && safe->syncfs(d->db->root) < 0 && r == 0)
+    if (at != NULL && d->removed > 0 && safe->syncfs(d->db->root) < 0 && r == 0)
         r = -errno;
     return r;
 }

@@ -2,6 +2,7 @@
 /* nodedb/discovered.c - takes what a discovery has found, and never resets what a person has set.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,7 @@
  * What is there stays; only which discovery has found it may be another now. */
 static int
 merge_node(struct nodedb *db, const struct nodedb_fileops *safe, const struct nodedb_id *id,
-           const struct nodedb_record *found, struct lunette_error *err)
+           const struct nodedb_record *found, size_t *rewritten, struct lunette_error *err)
 {
     struct nodedb_record has;
     struct portal old_via, via;
@@ -33,6 +34,7 @@ merge_node(struct nodedb *db, const struct nodedb_fileops *safe, const struct no
         r = r == 0 ? nodedb_node_put(db, safe, &has, err)
                    : lunette_fail(err, r, LUNETTE_DOM_OS, ENOMEM, "no memory for a node's record");
         old = source;
+        ++*rewritten;
     }
     /* What a person or the firmware has named is not the discovery's to take away again. */
     if (r == 0 && old != NODEDB_BY_STATIC && old != NODEDB_BY_FW)
@@ -43,7 +45,7 @@ merge_node(struct nodedb *db, const struct nodedb_fileops *safe, const struct no
 
 static int
 add_or_merge(struct nodedb *db, const struct nodedb_fileops *safe, const struct nodedb_record *r,
-             bool *ret_added, struct lunette_error *err)
+             bool *ret_added, size_t *rewritten, struct lunette_error *err)
 {
     struct nodedb_id id;
     struct portal via;
@@ -59,7 +61,7 @@ add_or_merge(struct nodedb *db, const struct nodedb_fileops *safe, const struct 
         return nodedb_fault(db, err, e, "read", "nodes", id.target, NULL);
     *ret_added = e == 0;
     if (e > 0)
-        return merge_node(db, safe, &id, r, err);
+        return merge_node(db, safe, &id, r, rewritten, err);
     e = nodedb_node_put(db, db->ops, r, err);
     return e < 0 ? e : nodedb_link_add(db, source, &via, &id, err);
 }
@@ -69,11 +71,12 @@ nodedb_node_add(struct nodedb *db, const struct nodedb_record *r, bool *ret_adde
                 struct lunette_error *err)
 {
     bool added;
+    size_t rewritten = 0;
     int e = nodedb_lock(db, err);
 
     if (e < 0)
         return e;
-    e = add_or_merge(db, db->ops, r, ret_added != NULL ? ret_added : &added, err);
+    e = add_or_merge(db, db->ops, r, ret_added != NULL ? ret_added : &added, &rewritten, err);
     nodedb_unlock(db);
     return e;
 }
@@ -175,7 +178,7 @@ lazily(struct nodedb *db, int (*work)(struct drop *p), struct drop *p)
     db->ops = &lazy;
     r = work(p);
     db->ops = safe;
-    if (p->d->removed > 0 && db->ops->syncfs(db->root) < 0 && r == 0)
+    if (p->d->removed > 0 && !p->d->later && db->ops->syncfs(db->root) < 0 && r == 0)
         r = nodedb_fault(db, p->err, -errno, "remove what is not found any more from", "nodes",
                          NULL, NULL);
     return r;
@@ -195,6 +198,14 @@ drop_ids(struct drop *p)
     for (size_t i = 0; i < p->d->nids && r == 0; i++)
         r = drop_stale(p, &p->d->ids[i]);
     return r;
+}
+
+int
+nodedb_sync_fd(const struct nodedb *db)
+{
+    int fd = fcntl(db->root, F_DUPFD_CLOEXEC, 3);
+
+    return fd < 0 ? -errno : fd;
 }
 
 int
@@ -307,7 +318,7 @@ take_found(struct nodedb *db, const struct nodedb_fileops *safe, struct nodedb_d
     if (e == 0 && d->fill != NULL)
         e = d->fill(d->fill_user, id, &r);
     if (e == 0)
-        e = add_or_merge(db, safe, &r, &added, err);
+        e = add_or_merge(db, safe, &r, &added, &d->rewritten, err);
     else
         (void)lunette_fail(err, e, LUNETTE_DOM_OS, ENOMEM, "no memory for a node's record");
     nodedb_record_fini(&r);
@@ -336,14 +347,15 @@ nodedb_discovered(struct nodedb *db, struct nodedb_discovered *d, struct lunette
     if (r < 0)
         return r;
     lazy.fsync = nodedb_fsync_later;
-    d->added = d->known = d->removed = d->refused = 0;
+    d->added = d->known = d->removed = d->refused = d->rewritten = d->taken = 0;
     d->why = (struct lunette_error){.code = 0};
-    if (d->nids > 1)
+    if (d->nids > 1 || d->later)
         db->ops = &lazy;
-    for (size_t i = 0; i < d->nids && r == 0; i++)
-        r = take_found(db, safe, d, &d->ids[i], err);
+    while (r == 0 && d->taken < d->nids &&
+           (d->rewritten_max == 0 || d->rewritten < d->rewritten_max))
+        r = take_found(db, safe, d, &d->ids[d->taken++], err);
     db->ops = safe;
-    if (d->added > 0 && d->nids > 1 && db->ops->syncfs(db->root) < 0 && r == 0)
+    if (d->added > 0 && d->nids > 1 && !d->later && db->ops->syncfs(db->root) < 0 && r == 0)
         r = nodedb_fault(db, err, -errno, "keep what was found in", "nodes", NULL, NULL);
     if (r == 0 && (d->ops & NODEDB_OP_DELETE))
         r = lazily(db, drop_all_stale, &p);
