@@ -20,6 +20,7 @@
 #include "wire/bhs.h"
 
 #define TEXT_TIMEOUT_MS 30000u
+#define ANSWER_TIMES    20u /* time limits of a response that the whole answer may take */
 #define EMPTY_MAX       64u /* responses in a row with nothing but NULs; more are a protocol error */
 
 struct discovery {
@@ -35,9 +36,10 @@ struct discovery {
     struct logout_config session;
     struct ctl_watch watch;
     struct loop_timer limit;
-    uint32_t pending; /* requests SEND_PDU without a reply */
-    uint32_t empty;   /* responses in a row with nothing but NULs, if that */
-    bool padded;      /* NULs came behind a text */
+    uint64_t until_ns; /* when the answer has to be whole */
+    uint32_t pending;  /* requests SEND_PDU without a reply */
+    uint32_t empty;    /* responses in a row with nothing but NULs, if that */
+    bool padded;       /* NULs came behind a text */
     struct targets targets;
     struct discovery_result res;
     struct lunette_error err; /* code 0: none */
@@ -201,6 +203,13 @@ disc_trim(struct discovery *d, const void *data, uint32_t len)
     return text == 0 && len > 0 ? 1 : (uint32_t)text; /* one NUL may end a pair that came before */
 }
 
+static uint32_t
+disc_answer_ms(const struct discovery *d)
+{
+    return d->text_timeout_ms > UINT32_MAX / ANSWER_TIMES ? UINT32_MAX
+                                                          : d->text_timeout_ms * ANSWER_TIMES;
+}
+
 /* TXR-01, TXR-03, DSC-05.  1: more is to come; 0: that was all; or -errno with d->err. */
 static int
 disc_take_response(struct discovery *d, const struct bhs_text_rsp *h, const void *data,
@@ -217,6 +226,11 @@ disc_take_response(struct discovery *d, const struct bhs_text_rsp *h, const void
     if (!final && d->empty > EMPTY_MAX)
         return disc_proto_error(d, "goes on without saying anything");
     r = targets_feed(&d->targets, data, disc_trim(d, data, len), &d->err);
+    if (r == 0 && !final && d->loop->now_ns > d->until_ns)
+        r = lunette_fail(&d->err, -EPROTO, LUNETTE_DOM_PROTO, ISCSI_REJECT_PROTOCOL_ERROR,
+                         "SendTargets: the target goes on for more than %u s, which is the longest "
+                         "that an answer may take",
+                         disc_answer_ms(d) / 1000);
     if (r < 0 || !final)
         return r < 0 ? r : 1;
     return targets_end(&d->targets, &d->res, &d->err);
@@ -299,6 +313,7 @@ disc_on_login(void *user, const struct login_result *res, const struct lunette_e
     d->targets.in_use = res->portal;
     if (res->tpgt >= 0)
         d->targets.in_use.tpgt = res->tpgt;
+    d->until_ns = d->loop->now_ns + disc_answer_ms(d) * LOOP_NS_PER_MS;
     ctl_watch_add(d->ctl, &d->watch, res->sid, res->cid);
     disc_send_text(d, NULL);
 }

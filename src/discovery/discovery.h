@@ -20,7 +20,7 @@ struct discovery_callbacks {
      * Otherwise res is NULL.  The Discovery session is gone in either case. */
     void (*done)(void *user, struct discovery_result *res, const struct lunette_error *err);
     void *user;
-    uint32_t text_timeout_ms; /* for each Text Response; 0: 30 s */
+    uint32_t text_timeout_ms; /* for each Text Response, and 20 times that for all; 0: 30 s */
 };
 
 struct discovery;

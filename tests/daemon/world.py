@@ -258,8 +258,10 @@ class Target:
 
 
 class World:
-    def __init__(self):
-        self.dir = tempfile.TemporaryDirectory(prefix="iscsid-", dir="/tmp")
+    def __init__(self, memory=False):
+        """memory: files are kept in memory, so that no other user of a disk is measured."""
+        shm = memory and os.access("/dev/shm", os.W_OK)
+        self.dir = tempfile.TemporaryDirectory(prefix="iscsid-", dir="/dev/shm" if shm else "/tmp")
         self.tmp = pathlib.Path(self.dir.name)
         self.root = self.tmp / "r"
         self.root.mkdir()
