@@ -318,7 +318,7 @@ batch_login_record(struct batch *b, const struct nodedb_id *id)
     struct lunette_error why = {.code = 0};
     struct setup s;
     bool leading;
-    int r = b->o.firmware ? firmware_setup(b->job.d, id, b->values, &s, &why)
+    int r = b->o.firmware ? records_setup_firmware(b->job.d, id, b->values, &s, &why)
                           : records_setup(b->job.d, id, b->values, &s, &why);
 
     if (r < 0) {

@@ -10,12 +10,13 @@
  *   periodic.c    discoveries that are repeated, and registrations with iSNS servers
  *   seek.c        one discovery, by each iface
  *   found.c       what a discovery has found becomes records, in slices
- *   firmware.c    targets that the firmware knows
+ *   fw.c          methods about the firmware's targets
  *   iface.c       methods about ifaces and hosts
  *   lease.c       methods about leases
  *   batch.c       logins and logouts of many
  *   query.c       what only the data plane knows of sessions
  *   records.c     from records to nodes of the policy
+ *   firmware.c    the firmware's targets as nodes
  *   where.c       paths of exports
  *   history.c     what has happened to sessions
  *   sync.c        records that are written reach the disk
@@ -151,10 +152,9 @@ struct setup {
 int records_setup(struct iscsid *d, const struct nodedb_id *id, const json_t *values,
                   struct setup *ret, struct lunette_error *err);
 
-/* The same of a record in memory, and of an iface's (NULL: what the record has of it). */
-int records_setup_of(struct iscsid *d, const struct nodedb_record *r,
-                     const struct nodedb_record *iface, struct setup *ret,
-                     struct lunette_error *err);
+/* The same of a target that the firmware knows.  -ENOENT: it does not. */
+int records_setup_firmware(struct iscsid *d, const struct nodedb_id *id, const json_t *values,
+                           struct setup *ret, struct lunette_error *err);
 
 /* Makes the node of a session of a record, or gives it the configuration anew. */
 int records_node(struct iscsid *d, const struct nodedb_id *id, uint32_t instance,
@@ -327,7 +327,7 @@ int seek_config(struct iscsid *d, const struct nodedb_record *disc, const char *
                 struct login_config *cfg, struct nodedb_disc_opts *opts, struct lunette_error *err);
 void seek_isns_config(const struct login_config *cfg, struct isns_config *ret);
 
-/* ---- firmware.c ----------------------------------------------------------------------------- */
+/* ---- fw.c ----------------------------------------------------------------------------------- */
 
 /* Reads the firmware's targets.  Returns 0, and the caller ends *ret; or -errno, and the call has
  * been answered. */
@@ -335,12 +335,20 @@ int firmware_list(struct iscsid *d, struct manage_call *call, struct firmware_li
 /* The nodes that they are through an iface; each once. */
 int firmware_ids(const struct firmware_list *l, const char *iface, struct ids *ids,
                  struct lunette_error *err);
+
+/* ---- firmware.c ----------------------------------------------------------------------------- */
+
+/* As firmware_read, but that of cards only those are there that this machine has. */
+int firmware_load(struct iscsid *d, struct firmware_list *ret, struct lunette_error *err);
+void firmware_id(const struct firmware_target *t, const char *iface, struct nodedb_id *ret);
 /* Sets in a record that is new what the firmware says of the node.  Returns 0 or -ENOMEM. */
 int firmware_fill(const struct firmware_list *l, const struct nodedb_id *id,
                   struct nodedb_record *r);
-/* As records_setup, of a target that the firmware knows.  -ENOENT: it does not. */
-int firmware_setup(struct iscsid *d, const struct nodedb_id *id, const json_t *values,
-                   struct setup *ret, struct lunette_error *err);
+/* Makes the record of a target that the firmware knows, in memory, and that of its iface, with
+ * values (may be NULL) set in them; the caller ends both.  -ENOENT: it does not know it. */
+int firmware_record(struct iscsid *d, const struct nodedb_id *id, const json_t *values,
+                    struct nodedb_record *ret, struct nodedb_record *ret_iface,
+                    struct lunette_error *err);
 
 /* ---- periodic.c ----------------------------------------------------------------------------- */
 

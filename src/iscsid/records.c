@@ -56,7 +56,8 @@ records_set(struct nodedb_record *r, const json_t *values, struct lunette_error 
     return e;
 }
 
-int
+/* The same of a record in memory, and of an iface's; NULL: what the record has of it. */
+static int
 records_setup_of(struct iscsid *d, const struct nodedb_record *r, const struct nodedb_record *iface,
                  struct setup *ret, struct lunette_error *err)
 {
@@ -71,13 +72,28 @@ records_setup_of(struct iscsid *d, const struct nodedb_record *r, const struct n
 }
 
 int
+records_setup_firmware(struct iscsid *d, const struct nodedb_id *id, const json_t *values,
+                       struct setup *ret, struct lunette_error *err)
+{
+    struct nodedb_record r, iface;
+    int e = firmware_record(d, id, values, &r, &iface, err);
+
+    if (e < 0)
+        return e;
+    e = records_setup_of(d, &r, &iface, ret, err);
+    nodedb_record_fini(&iface);
+    nodedb_record_fini(&r);
+    return e;
+}
+
+int
 records_setup(struct iscsid *d, const struct nodedb_id *id, const json_t *values, struct setup *ret,
               struct lunette_error *err)
 {
     struct nodedb_record r, iface, *with = NULL;
     int e = nodedb_node_read(d->db, id, &r, err);
 
-    if (e == -ENOENT && firmware_setup(d, id, values, ret, NULL) == 0)
+    if (e == -ENOENT && records_setup_firmware(d, id, values, ret, NULL) == 0)
         return 0; /* a session needs no record where the firmware knows its target */
     if (e < 0)
         return e;
