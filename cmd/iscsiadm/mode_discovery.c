@@ -48,9 +48,9 @@ discovery_params(const struct adm_args *a, enum kind kind)
     return params;
 }
 
-/* Operations as words; the ones of compatibility where none was given. */
+/* Operations as words; all three where none was given, in both modes, as open-iscsi does it. */
 static void
-add_operations(json_t *params, unsigned ops, bool compat)
+add_operations(json_t *params, unsigned ops)
 {
     static const struct {
         unsigned op;
@@ -62,7 +62,7 @@ add_operations(json_t *params, unsigned ops, bool compat)
     json_t *list = adm_made(json_array());
 
     ops &= ADM_NEW | ADM_UPDATE | ADM_DELETE | ADM_NONPERSISTENT;
-    if (ops == 0 && compat)
+    if (ops == 0)
         ops = ADM_NEW | ADM_UPDATE | ADM_DELETE;
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
         if (ops & words[i].op)
@@ -134,8 +134,7 @@ discovery_run_params(const struct adm_args *a, enum kind kind)
         adm_put(params, "login", json_true());
     if (a->login && a->no_wait)
         adm_put(params, "wait", json_false());
-    /* discoverydb without operations does what the daemon takes for best: it adds and updates. */
-    add_operations(params, a->ops, a->mode == ADM_DISCOVERY || kind == KIND_FW);
+    add_operations(params, a->ops);
     return params;
 }
 

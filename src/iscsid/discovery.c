@@ -30,7 +30,7 @@ discovery_ops(const json_t *params, unsigned *ret, struct lunette_error *err)
         if (strcmp(op, "new") == 0)
             *ret |= NODEDB_OP_NEW;
         else if (strcmp(op, "update") == 0)
-            *ret |= NODEDB_OP_UPDATE;
+            *ret |= NODEDB_OP_UPDATE | NODEDB_OP_NEW; /* open-iscsi adds what is new with either */
         else if (strcmp(op, "delete") == 0)
             *ret |= NODEDB_OP_DELETE;
         else
