@@ -180,6 +180,7 @@ ok ours -m session
 
 say "they come back under another daemon"
 kill -9 "$daemon"
+gone_within 10 "$daemon" || fail "the daemon did not end"
 theirs_daemon
 ok ours -m session
 [[ $(wc -l < "$tmp/out") == 2 ]] || fail "the sessions have gone with the daemon"
