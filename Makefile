@@ -9,7 +9,7 @@ PREFIX =
 MESON_ARGS =
 OPTIONS = $(if $(PREFIX),--prefix=$(PREFIX)) $(MESON_ARGS)
 
-.PHONY: all deps setup demo check check-portable check-packages sim bench install clean format
+.PHONY: all deps setup demo check check-portable check-packages sim bench bench-nbd install clean format
 
 all: setup
 	ninja -C $(BUILD)
@@ -59,6 +59,13 @@ bench: setup
 	@tools/setup-deps bench
 	@meson setup --reconfigure $(BUILD) >/dev/null && ninja -C $(BUILD) --quiet bench-programs
 	@tests/bench/bench.py --build $(BUILD) $(BENCH_ARGS)
+
+# What an I/O costs through iscsi-iod's NBD socket, beside qemu-storage-daemon; as root.
+# BENCH_NBD_ARGS: see docs/performance.md.
+bench-nbd: setup
+	@tools/setup-deps bench
+	@meson setup --reconfigure $(BUILD) >/dev/null && ninja -C $(BUILD) --quiet bench-programs
+	@tests/bench/nbd_bench.py --build $(BUILD) $(BENCH_NBD_ARGS)
 
 install: all
 	meson install -C $(BUILD) --no-rebuild
