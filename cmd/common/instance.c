@@ -12,6 +12,8 @@
 
 #define INSTANCE_NAME_MAX 64
 #define NODES             "/var/lib/iscsi/nodes"
+#define INSTANCE_SHELL_SAFE                                                                        \
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+,:@%="
 
 static bool
 instance_name_ok(const char *name)
@@ -132,4 +134,30 @@ instance_find(const char *root, const char *name, struct instance *ret, struct l
     if (r == 0)
         r = put_path(ret->records, err, "%s", root);
     return r == 0 ? put_path(ret->run, err, "%s/run", root) : r;
+}
+
+const char *
+instance_options(const struct instance *at, char *buf)
+{
+    const char *value = at->which[1];
+    char *p = buf;
+
+    buf[0] = '\0';
+    if (at->which[0] == NULL || strlen(value) >= INSTANCE_PATH_MAX)
+        return buf;
+    p += snprintf(buf, 32, " %s ", at->which[0]);
+    if (value[0] != '\0' && value[strspn(value, INSTANCE_SHELL_SAFE)] == '\0') {
+        (void)strcpy(p, value);
+        return buf;
+    }
+    *p++ = '\'';
+    for (; *value != '\0'; value++) {
+        if (*value == '\'') {
+            memcpy(p, "'\\'", 3);
+            p += 3;
+        }
+        *p++ = *value;
+    }
+    memcpy(p, "'", 2);
+    return buf;
 }

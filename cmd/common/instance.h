@@ -36,4 +36,9 @@ struct instance {
 int instance_find(const char *root, const char *name, struct instance *ret,
                   struct lunette_error *err);
 
+#define INSTANCE_OPTIONS_MAX (4 * INSTANCE_PATH_MAX + 32)
+/* Writes these arguments as a shell takes them behind the name of a program, with a blank before
+ * each: " --root '/my folder'", or "".  Returns buf[INSTANCE_OPTIONS_MAX]. */
+const char *instance_options(const struct instance *at, char *buf);
+
 #endif

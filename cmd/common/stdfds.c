@@ -19,3 +19,21 @@ stdfds_open(void)
     }
     return 0;
 }
+
+int
+stdfds_room(unsigned n)
+{
+    int fds[STDFDS_ROOM_MAX], r = 0;
+    unsigned i = 0;
+
+    for (; i < n && i < STDFDS_ROOM_MAX; i++) {
+        fds[i] = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
+        if (fds[i] < 0) {
+            r = -errno;
+            break;
+        }
+    }
+    while (i > 0)
+        (void)close(fds[--i]);
+    return r;
+}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* cmd/common/stdfds.h - what each program of this tree does before anything else. */
+/* cmd/common/stdfds.h - what programs of this tree need to know of their descriptors. */
 #ifndef CMD_COMMON_STDFDS_H
 #define CMD_COMMON_STDFDS_H
 
@@ -8,5 +8,10 @@
  * standard input and writing such a standard output fail with EBADF, as they would have without
  * this; what is written to such a standard error is lost.  Returns 0 or -errno. */
 int stdfds_open(void);
+
+/* Can n more descriptors be opened?  What takes connections asks before it says that it is there:
+ * with none left for them, those who come would wait for ever.  Returns 0 or -errno, -EMFILE. */
+#define STDFDS_ROOM_MAX 64
+int stdfds_room(unsigned n);
 
 #endif

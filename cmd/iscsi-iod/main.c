@@ -17,6 +17,7 @@
 #define EXIT_USAGE 2
 #define HUNG_MS    5000 /* beyond the times that the loops have for their end */
 #define BEATS      4    /* signs of life in the time of the watchdog */
+#define IOD_ROOM   8 /* descriptors: a control plane, a session and its export, and who uses it */
 
 static const struct export_ops *const kinds[] = {&nbd_export, NULL};
 
@@ -143,6 +144,11 @@ serve(const struct iod_args *a, const struct log *log, struct lunette_error *err
 
     if (r == 0)
         r = iod_new(&cfg, &d, err);
+    if (r == 0 && stdfds_room(IOD_ROOM) < 0) {
+        iod_free(d);
+        r = lunette_fail(err, -EMFILE, LUNETTE_DOM_OS, EMFILE,
+                         "no descriptors are left for sessions: raise the limit (ulimit -n)");
+    }
     if (r < 0)
         return r;
     w = (struct watched){.args = a, .log = log, .iod = d};

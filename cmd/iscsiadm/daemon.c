@@ -19,7 +19,6 @@
 #define START_MS     15000 /* until a daemon that was started answers */
 #define START_GAP_MS 20
 #define SAID_MAX     400 /* bytes of what a daemon said before it died */
-#define BY_HAND_MAX  (INSTANCE_PATH_MAX + 32)
 
 extern char **environ;
 
@@ -48,16 +47,6 @@ daemon_program(char *buf, size_t size)
             return buf;
     }
     return "iscsid";
-}
-
-/* The command that starts the daemon of the instance. */
-static const char *
-daemon_by_hand(const struct instance *at, char buf[BY_HAND_MAX])
-{
-    if (at->which[0] == NULL)
-        return "iscsid";
-    (void)snprintf(buf, BY_HAND_MAX, "iscsid %s %s", at->which[0], at->which[1]);
-    return buf;
 }
 
 /* Its standard output must not be ours, for which a shell may wait; what it says on standard error
@@ -112,7 +101,7 @@ static int
 start_failed(const struct adm *adm, const char *program, const char *path, int said, bool ended,
              int status)
 {
-    char words[SAID_MAX] = "", text[SAID_MAX], by_hand[BY_HAND_MAX];
+    char words[SAID_MAX] = "", text[SAID_MAX], options[INSTANCE_OPTIONS_MAX];
     ssize_t n = said >= 0 ? pread(said, words, sizeof(words) - 1, 0) : 0;
 
     words[n > 0 ? n : 0] = '\0';
@@ -126,7 +115,7 @@ start_failed(const struct adm *adm, const char *program, const char *path, int s
                   text[0] != '\0' ? ": " : "", text);
     else
         adm_error("%s was started and killed by signal %d", program, WTERMSIG(status));
-    adm_error("start it by hand to see why: %s -f", daemon_by_hand(&adm->at, by_hand));
+    adm_error("start it by hand to see why: iscsid -f%s", instance_options(&adm->at, options));
     return MANAGE_DAEMON_NOT_FOUND;
 }
 
@@ -163,7 +152,7 @@ await_daemon(struct adm *adm, const char *program, const char *path, pid_t pid, 
 static int
 start_daemon(struct adm *adm, const char *path)
 {
-    char buf[INSTANCE_PATH_MAX], by_hand[BY_HAND_MAX];
+    char buf[INSTANCE_PATH_MAX], options[INSTANCE_OPTIONS_MAX];
     const char *program = daemon_program(buf, sizeof(buf));
     int said = memfd_create("iscsid-says", MFD_CLOEXEC), r;
     pid_t pid;
@@ -171,8 +160,8 @@ start_daemon(struct adm *adm, const char *path)
     r = spawn_daemon(program, &adm->at, said, &pid);
     if (r < 0) {
         adm_error("no iscsid runs, and %s cannot be started: %s", program, strerror(-r));
-        adm_error("start it by hand (%s), or install it beside iscsiadm",
-                  daemon_by_hand(&adm->at, by_hand));
+        adm_error("start it by hand (iscsid%s), or install it beside iscsiadm",
+                  instance_options(&adm->at, options));
         r = MANAGE_DAEMON_NOT_FOUND;
     } else {
         r = await_daemon(adm, program, path, pid, said);
@@ -185,7 +174,7 @@ start_daemon(struct adm *adm, const char *path)
 int
 adm_connect(struct adm *adm)
 {
-    char path[INSTANCE_PATH_MAX + 16], by_hand[BY_HAND_MAX];
+    char path[INSTANCE_PATH_MAX + 16], options[INSTANCE_OPTIONS_MAX];
     struct lunette_error err;
     int r;
 
@@ -205,8 +194,8 @@ adm_connect(struct adm *adm)
     if (no_daemon(r) && adm->args.kill)
         adm_error("no daemon runs there: there is nothing to end");
     else if (no_daemon(r))
-        adm_error("no daemon runs there; start it (%s), or leave --no-start out",
-                  daemon_by_hand(&adm->at, by_hand));
+        adm_error("no daemon runs there; start it (iscsid%s), or leave --no-start out",
+                  instance_options(&adm->at, options));
     else if ((r == -EACCES || r == -EPERM) && err.domain == LUNETTE_DOM_CONNECT)
         adm_error("only its own user and root may use it; for a daemon of your own take another "
                   "--root or --instance");

@@ -14,6 +14,8 @@
 
 #define EXIT_USAGE 2
 
+#define TARGET_ROOM 4 /* descriptors that are left for connections, at least */
+
 struct app {
     struct args args;
     struct log log;
@@ -156,6 +158,9 @@ listen_at(struct app *app, const char *text, struct lunette_error *err)
         return lunette_fail(err, r, LUNETTE_DOM_CONNECT, (uint32_t)-r, "%s: %s", p.host,
                             strerror(-r));
     r = target_listen(app->target, &app->addr, &bound, err);
+    if (r == 0 && stdfds_room(TARGET_ROOM) < 0)
+        r = lunette_fail(err, -EMFILE, LUNETTE_DOM_OS, EMFILE,
+                         "no descriptors are left for connections: raise the limit (ulimit -n)");
     if (r < 0)
         return r;
     (void)printf("listening on %s\n", sock_addr_format(&bound, buf, sizeof(buf)));

@@ -8,11 +8,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cmd/common/stdfds.h"
 #include "cmd/lunette/cli.h"
 
-#define LOOK_MS  200        /* between two looks at whether a signal has come */
-#define SLOW_NS  1000000000 /* a stop that takes longer is explained */
-#define PATH_LEN 108        /* of a socket, with the NUL */
+#define ATTACH_ROOM 4          /* descriptors that are left for clients, at least */
+#define LOOK_MS     200        /* between two looks at whether a signal has come */
+#define SLOW_NS     1000000000 /* a stop that takes longer is explained */
+#define PATH_LEN    108        /* of a socket, with the NUL */
 
 struct attach_opts {
     uint64_t as;
@@ -143,7 +145,10 @@ attach_run(struct attachment *a, const struct attach_opts *o, struct lunette_lun
     if (lunette_export_start(lun, "nbd", a->path, o->read_only ? LUNETTE_EXPORT_RDONLY : 0,
                              attach_ended, a, &a->e, &err) < 0)
         return fail_with(&err, "attach");
-    code = attach_tell(a, lun);
+    if (stdfds_room(ATTACH_ROOM) < 0)
+        code = fail_errno(-EMFILE, "attach: descriptors for clients (see ulimit -n)");
+    else
+        code = attach_tell(a, lun);
     if (code == 0)
         code = attach_serve(a);
     attach_stop(a);
