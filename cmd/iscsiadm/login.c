@@ -59,8 +59,10 @@ logins_failed(const json_t *o, bool logout)
                 stderr);
     logins_which(stderr, o, logout);
     (void)fputs(".\n", stderr);
-    adm_error("initiator reported error (%d - %s)", fail.exit, manage_code_text(fail.exit));
-    if (strcmp(fail.message, manage_code_text(fail.exit)) != 0)
+    /* Where the code says nothing, the daemon's own words stand in the place of its text. */
+    adm_error("initiator reported error (%d - %s)", fail.exit,
+              fail.exit == MANAGE_ERROR ? fail.message : manage_code_text(fail.exit));
+    if (fail.exit != MANAGE_ERROR && strcmp(fail.message, manage_code_text(fail.exit)) != 0)
         adm_error("%s", fail.message);
 }
 

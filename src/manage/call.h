@@ -35,6 +35,12 @@ void manage_reply(struct manage_call *c, json_t *result);
 void manage_fail(struct manage_call *c, enum manage_code code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Answers those who wait now with an error, since it takes too long; what they have asked for goes
+ * on.  c is answered later all the same, which tells who has joined it by its token since.  fn of
+ * manage_call_on_gone is called, and then c must not be used afterwards. */
+void manage_give_up(struct manage_call *c, enum manage_code code, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
 /* Answers that memory is short, parameters are wrong, or whatever else err tells. */
 void manage_fail_error(struct manage_call *c, const struct lunette_error *err);
 

@@ -368,9 +368,9 @@ asker_tell(struct asker *a, const json_t *answer)
     done(a->user, answer);
 }
 
-/* Sends the answer, which is taken, to all who wait for it. */
+/* Sends the answer to all who wait for it; NULL: there is no memory for it. */
 static void
-call_finish(struct manage_call *c, json_t *answer)
+call_tell(struct manage_call *c, json_t *answer)
 {
     c->all->of_peers -= c->of_peer ? 1 : 0;
     LIST_FOREACH (n, &c->askers) {
@@ -383,6 +383,13 @@ call_finish(struct manage_call *c, json_t *answer)
         else
             manage_peer_end(a->peer, "there is no memory for it");
     }
+}
+
+/* Sends the answer, which is taken, to all who wait for it. */
+static void
+call_finish(struct manage_call *c, json_t *answer)
+{
+    call_tell(c, answer);
     if (answer == NULL)
         call_forget(c);
     else
@@ -408,6 +415,27 @@ manage_fail(struct manage_call *c, enum manage_code code, const char *fmt, ...)
     (void)vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
     call_finish(c, json_pack("{s:o}", "error", manage_error_json(code, text)));
+}
+
+void
+manage_give_up(struct manage_call *c, enum manage_code code, const char *fmt, ...)
+{
+    char text[MANAGE_MESSAGE_MAX];
+    json_t *answer;
+    va_list ap;
+
+    if (list_empty(&c->askers))
+        return;
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    answer = json_pack("{s:o}", "error", manage_error_json(code, text));
+    call_tell(c, answer);
+    json_decref(answer);
+    LIST_FOREACH_SAFE (n, &c->askers)
+        asker_free(container_of(n, struct asker, node));
+    if (c->token == NULL && c->gone != NULL)
+        c->gone(c->gone_user, c);
 }
 
 void

@@ -56,6 +56,9 @@ manage_code_of_errno(int err)
         {ENOSPC, MANAGE_DATABASE}, /* it is records that are written */
         {EDQUOT, MANAGE_DATABASE},
         {EROFS, MANAGE_DATABASE},
+        {ECANCELED, MANAGE_AGAIN}, /* somebody has asked for the contrary meanwhile */
+        {EPIPE, MANAGE_AGAIN},     /* what it was under way in has gone */
+        {ESHUTDOWN, MANAGE_AGAIN},
     };
 
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)

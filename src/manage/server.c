@@ -169,7 +169,8 @@ static const struct manage_peer_ops server_peer_ops = {
     .gone = server_gone,
 };
 
-/* The caller who has been silent for the longest time, of those who wait for nothing. */
+/* The caller who has been silent for the longest time, of those who wait for nothing.  One who has
+ * asked is not silent, though others who came in the same turn are looked at first. */
 static struct manage_peer *
 server_idle_peer(const struct manage_server *m)
 {
@@ -179,7 +180,7 @@ server_idle_peer(const struct manage_server *m)
         struct manage_peer *p = container_of(n, struct manage_peer, node);
 
         if (!p->subscribed && p->calls == 0 && !p->in_line &&
-            (found == NULL || p->active_ns < found->active_ns))
+            (found == NULL || p->active_ns < found->active_ns) && stream_unread(p->s) <= 0)
             found = p;
     }
     return found;
