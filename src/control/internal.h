@@ -103,6 +103,7 @@ struct control {
 enum waiter_kind { WAITER_NONE, WAITER_LOGIN, WAITER_LOGOUT, WAITER_UNITS, WAITER_NOTE };
 
 struct node_lun {
+    uint32_t index; /* which unit of the data plane it is; a list has them in ascending order */
     uint8_t lun[8];
     bool disk_up;            /* there is a disk that could be exported */
     bool starting;           /* it is coming up */
@@ -118,6 +119,7 @@ struct node_units {
     struct loop_timer timer;
     bool asking; /* a request of this piece has no reply yet */
     bool scan_due, list_due;
+    bool list_after;    /* a list is due when nothing is left to be changed: it says what counts */
     bool never_scanned; /* as far as we know: that there are no LUNs may mean that nobody has looked
                          */
     uint32_t delay_ms;  /* until the next try; 0: nothing has failed */
@@ -125,8 +127,10 @@ struct node_units {
     struct node_lun *luns;
     unsigned nluns;
     struct node_lun *listed; /* while LIST_LUNS goes on, page by page */
-    unsigned nlisted;
-    unsigned at; /* the LUN whose export is being started or stopped */
+    unsigned nlisted, listed_room;
+    unsigned at;   /* the LUN whose export is being started or stopped */
+    unsigned from; /* those before it are as they shall be, unless `recheck` */
+    bool recheck;
 };
 
 struct node_lease {

@@ -196,6 +196,7 @@ node_take_options(struct control_node *n, const struct control_node_config *cfg)
         return;
     memcpy(n->exports, cfg->exports, cfg->nexports * sizeof(n->exports[0]));
     n->nexports = cfg->nexports;
+    n->units.recheck = true;
 }
 
 int

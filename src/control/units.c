@@ -4,7 +4,9 @@
  *
  * One request is under way at a time, and what is due next is decided when it has been answered:
  * SCAN_HOST, then LIST_LUNS page by page, then START_EXPORT or STOP_EXPORT for each LUN that is not
- * as it shall be.  What has failed is tried again after a delay that doubles.
+ * as it shall be, and one more list when all of them are done.  What has failed is tried again
+ * after a delay that doubles.  A session may have thousands of LUNs: a step costs what concerns it
+ * alone.
  */
 #include <assert.h>
 #include <errno.h>
@@ -36,7 +38,8 @@ units_stop(struct control_node *n)
     loop_timer_stop(n->c->loop, &u->timer);
     units_list_free(&u->luns, &u->nluns);
     units_list_free(&u->listed, &u->nlisted);
-    u->asking = u->scan_due = u->list_due = u->waiting = false;
+    u->asking = u->scan_due = u->list_due = u->list_after = u->waiting = false;
+    u->from = 0;
     u->delay_ms = 0;
 }
 
@@ -109,7 +112,7 @@ units_pathless(const struct control_node *n)
 static unsigned
 units_next(const struct control_node *n)
 {
-    unsigned i = 0;
+    unsigned i = n->units.recheck ? 0 : n->units.from;
 
     while (i < n->units.nluns && !units_differs(n, &n->units.luns[i]))
         i++;
@@ -122,7 +125,7 @@ units_settled(const struct control_node *n)
     const struct node_units *u = &n->units;
 
     return n->state == CONTROL_IS_UP && !u->asking && !u->scan_due && !u->list_due &&
-           units_next(n) == u->nluns && units_stuck(n) == u->nluns;
+           !u->list_after && units_next(n) == u->nluns && units_stuck(n) == u->nluns;
 }
 
 /* ---- what has failed ------------------------------------------------------------------------ */
@@ -232,12 +235,18 @@ units_take(struct node_units *u, const struct ipc_lun_info *info)
 
     if (u->nlisted == UNITS_LUNS_MAX)
         return true;
-    l = realloc(u->listed, (u->nlisted + 1) * sizeof(*l));
-    if (l == NULL)
-        return false;
-    u->listed = l;
-    l += u->nlisted++;
+    if (u->listed == NULL || u->nlisted == u->listed_room) {
+        unsigned room = u->listed == NULL ? 16 : 2 * u->listed_room;
+
+        l = realloc(u->listed, room * sizeof(*l));
+        if (l == NULL)
+            return false;
+        u->listed = l;
+        u->listed_room = room;
+    }
+    l = u->listed + u->nlisted++;
     *l = (struct node_lun){
+        .index = info->index,
         .disk_up = info->state == IPC_LUN_UP,
         .starting = info->state == IPC_LUN_STARTING,
         .err = info->state == IPC_LUN_NEW && info->pdt == 0 ? info->err : 0,
@@ -251,14 +260,16 @@ units_take(struct node_units *u, const struct ipc_lun_info *info)
     return !l->exported || l->path != NULL;
 }
 
-static const struct node_lun *
-units_find(const struct node_lun *luns, unsigned nluns, const uint8_t lun[8])
+/* Keeps what is known of units that were listed before. */
+static void
+units_merge(struct node_units *u)
 {
-    for (unsigned i = 0; i < nluns; i++) {
-        if (memcmp(luns[i].lun, lun, sizeof(luns[i].lun)) == 0)
-            return &luns[i];
+    for (unsigned i = 0, k = 0; i < u->nlisted; i++) {
+        while (k < u->nluns && u->luns[k].index < u->listed[i].index)
+            k++;
+        if (k < u->nluns && u->luns[k].index == u->listed[i].index)
+            u->listed[i].no_path = u->luns[k].no_path;
     }
-    return NULL;
 }
 
 /* All pages have come. */
@@ -268,16 +279,15 @@ units_listed(struct control_node *n)
     struct node_units *u = &n->units;
     bool changing = false, untouched = u->nlisted == 0;
 
+    units_merge(u);
     for (unsigned i = 0; i < u->nlisted; i++) {
-        const struct node_lun *was = units_find(u->luns, u->nluns, u->listed[i].lun);
-
-        u->listed[i].no_path = was != NULL ? was->no_path : 0;
         changing |= u->listed[i].changing || u->listed[i].starting;
         untouched |= u->listed[i].untouched || u->listed[i].starting;
     }
     units_list_free(&u->luns, &u->nluns);
     u->luns = u->listed;
     u->nluns = u->nlisted;
+    u->recheck = true;
     u->listed = NULL;
     u->nlisted = 0;
     if (units_stuck(n) == u->nluns)
@@ -334,7 +344,7 @@ units_ask_list(struct control_node *n, uint32_t after)
     struct iscsi_uevent ev = {.type = ISCSI_UEVENT_LIST_LUNS};
 
     ev.u.list_luns.after = after;
-    n->units.list_due = false;
+    n->units.list_due = n->units.list_after = false;
     units_ask(n, &ev, NULL, 0, units_on_list);
     if (n->units.asking)
         return;
@@ -352,13 +362,18 @@ units_on_export(void *user, const struct iscsi_reply *rep)
     struct control_event ev = {.type = CONTROL_EXPORTED, .node = n};
 
     u->asking = false;
-    u->list_due = true; /* what the data plane says counts */
-    if (rep->err < 0 && rep->err != -EBUSY && rep->err != -ENOENT) {
+    u->list_after = rep->err == 0;
+    u->list_due |= rep->err < 0;
+    if (rep->err == -EAGAIN) { /* the path is about to be free */
+        units_later(n);
+    } else if (rep->err < 0 && rep->err != -EBUSY && rep->err != -ENOENT) {
         units_failed(n, rep, "a LUN could not be exported");
-    } else if (rep->err == 0 && u->at < u->nluns && u->luns[u->at].path != NULL) {
+    } else if (rep->err == 0 && u->at < u->nluns) {
+        u->luns[u->at].exported = true;
         ev.lun = u->luns[u->at].lun;
         ev.path = u->luns[u->at].path;
-        control_tell(n->c, &ev);
+        if (ev.path != NULL)
+            control_tell(n->c, &ev);
     }
     units_go_on(n);
 }
@@ -391,11 +406,15 @@ static void
 units_on_stopped(void *user, const struct iscsi_reply *rep)
 {
     struct control_node *n = user;
+    struct node_units *u = &n->units;
 
-    n->units.asking = false;
-    n->units.list_due = true;
+    u->asking = false;
+    u->list_after = rep->err == 0;
+    u->list_due |= rep->err < 0;
     if (rep->err < 0 && rep->err != -ENOENT)
         units_failed(n, rep, "an export could not be stopped");
+    else if (rep->err == 0 && u->at < u->nluns)
+        u->luns[u->at].exported = false;
     units_go_on(n);
 }
 
@@ -451,8 +470,9 @@ units_go_on(struct control_node *n)
     struct node_units *u = &n->units;
 
     while (n->state == CONTROL_IS_UP && !u->asking && !u->waiting) {
-        unsigned i = units_next(n);
+        unsigned i = u->from = units_next(n);
 
+        u->recheck = false;
         if (n->note_due)
             node_send_note(n, false);
         if (u->scan_due) {
@@ -461,6 +481,8 @@ units_go_on(struct control_node *n)
             units_ask_list(n, 0);
         } else if (i < u->nluns) {
             units_change_export(n, i);
+        } else if (u->list_after) {
+            units_ask_list(n, 0);
         } else {
             units_rest(n);
             return;
@@ -477,6 +499,7 @@ units_hurry(struct control_node *n)
     loop_timer_stop(n->c->loop, &u->timer);
     u->waiting = false;
     u->delay_ms = 0;
+    u->recheck = true;
     for (unsigned i = 0; i < u->nluns; i++)
         u->luns[i].no_path = 0;
 }
