@@ -23,7 +23,7 @@ fault_advice(int code)
         return "; see that the records may be written, or choose another root";
     case ENOSPC:
     case EDQUOT:
-        return "; the old record stays: make room and try again";
+        return "; it is as it was before: make room and try again";
     case ELOOP:
         return "; links among records are not followed: put the file itself there";
     default:

@@ -96,17 +96,17 @@ nodedb_record_set_num(struct nodedb_record *r, enum nodedb_key_id id, int64_t va
 int
 nodedb_record_take(struct nodedb_record *r, const struct nodedb_record *from)
 {
-    for (int i = 0; i < NODEDB_KEY_COUNT; i++) {
-        char buf[NODEDB_VALUE_MAX + 1];
+    char buf[NODEDB_VALUE_MAX + 1];
+    int err = 0;
 
+    for (int i = 0; i < NODEDB_KEY_COUNT && err == 0; i++) {
         /* Which record it is cannot be a default of all. */
-        if (from->value[i] == NULL || !(nodedb_key(i)->where & r->kind) ||
-            (nodedb_key(i)->flags & NODEDB_FIXED))
-            continue;
-        if (nodedb_record_set(r, i, nodedb_record_get(from, i, buf, NULL)) < 0)
-            return -ENOMEM;
+        if (from->value[i] != NULL && (nodedb_key(i)->where & r->kind) &&
+            !(nodedb_key(i)->flags & NODEDB_FIXED))
+            err = nodedb_record_set(r, i, nodedb_record_get(from, i, buf, NULL));
     }
-    return 0;
+    explicit_bzero(buf, sizeof(buf)); /* a secret may have been there */
+    return err;
 }
 
 /* Counts a malformed line, and keeps what is wrong with the first. */
@@ -123,24 +123,19 @@ note_bad(struct nodedb_record *r, unsigned line, const struct lunette_error *why
         r->note(r->note_user, &bad);
 }
 
+/* Takes the value of a key that is known. */
 static int
-record_take_pair(struct nodedb_record *r, const struct nodedb_line *l)
+record_take_known(struct nodedb_record *r, const struct nodedb_line *l, int id, const char *former,
+                  const char *value)
 {
-    char name[NODEDB_NAME_MAX + 1], value[NODEDB_LINE_MAX + 1], good[NODEDB_VALUE_MAX + 1];
+    char good[NODEDB_VALUE_MAX + 1] = "";
     struct lunette_error why = {.code = 0};
-    const char *former;
-    int id = nodedb_key_find(r->kind, l->name, l->name_len, &former);
 
-    memcpy(name, l->name, l->name_len);
-    name[l->name_len] = '\0';
-    memcpy(value, l->value, l->value_len);
-    value[l->value_len] = '\0';
-    if (id < 0)
-        return set_extra(r, name, value);
     if (nodedb_key(id)->flags & NODEDB_HIDDEN)
         return 0;
     if (nodedb_value_check(nodedb_key(id), value, good, &why) != 0)
         note_bad(r, l->number, &why);
+    explicit_bzero(good, sizeof(good));
     /* Nothing is not written back, and whoever reads that takes the default. */
     if (value[0] == '\0' && nodedb_key(id)->dflt[0] != '\0')
         return 0;
@@ -154,6 +149,22 @@ record_take_pair(struct nodedb_record *r, const struct nodedb_line *l)
         return nodedb_record_set(r, NODEDB_D_CHAP_ALGS, value);
     }
     return 0;
+}
+
+static int
+record_take_pair(struct nodedb_record *r, const struct nodedb_line *l)
+{
+    char name[NODEDB_NAME_MAX + 1], value[NODEDB_LINE_MAX + 1];
+    const char *former;
+    int id = nodedb_key_find(r->kind, l->name, l->name_len, &former), err;
+
+    memcpy(name, l->name, l->name_len);
+    name[l->name_len] = '\0';
+    memcpy(value, l->value, l->value_len);
+    value[l->value_len] = '\0';
+    err = id < 0 ? set_extra(r, name, value) : record_take_known(r, l, id, former, value);
+    explicit_bzero(value, l->value_len); /* it may be a secret */
+    return err;
 }
 
 int
@@ -235,10 +246,35 @@ const char *
 nodedb_record_text(const struct nodedb_record *r, enum nodedb_key_id id)
 {
     char buf[NODEDB_VALUE_MAX + 1];
+    bool good;
 
     assert(nodedb_key(id)->type == NODEDB_TEXT);
     /* of a text the check changes nothing, so that it is the value itself or the default */
-    return nodedb_record_get(r, id, buf, NULL) == buf ? r->value[id] : nodedb_key(id)->dflt;
+    good = nodedb_record_get(r, id, buf, NULL) == buf;
+    if (nodedb_key(id)->flags & NODEDB_SECRET)
+        explicit_bzero(buf, sizeof(buf));
+    return good ? r->value[id] : nodedb_key(id)->dflt;
+}
+
+/* Sets a value of a key that may be changed. */
+static int
+record_update_value(struct nodedb_record *r, int id, const char *value, char *good,
+                    struct lunette_error *err)
+{
+    int c = nodedb_value_check(nodedb_key(id), value, good, err);
+
+    if (c != 0)
+        return -EINVAL;
+    if (r->kind == NODEDB_IFACE && good[0] != '\0' &&
+        ((id == NODEDB_IFACE_NETDEV && nodedb_record_text(r, NODEDB_IFACE_HWADDRESS)[0] != '\0') ||
+         (id == NODEDB_IFACE_HWADDRESS && nodedb_record_text(r, NODEDB_IFACE_NETDEV)[0] != '\0')))
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                            "the interface is bound by iface.%s already: empty that first, or make "
+                            "another interface",
+                            id == NODEDB_IFACE_NETDEV ? "hwaddress" : "net_ifacename");
+    return nodedb_record_set(r, id, good) == 0
+               ? 0
+               : lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory for a value");
 }
 
 int
@@ -246,9 +282,9 @@ nodedb_record_update(struct nodedb_record *r, const char *name, const char *valu
                      struct lunette_error *err)
 {
     const char *former, *near;
-    int id = nodedb_key_find(r->kind, name, strnlen(name, NODEDB_NAME_MAX + 1), &former), c;
+    int id = nodedb_key_find(r->kind, name, strnlen(name, NODEDB_NAME_MAX + 1), &former), e;
     const struct nodedb_key *k = id >= 0 ? nodedb_key(id) : NULL;
-    char good[NODEDB_VALUE_MAX + 1];
+    char good[NODEDB_VALUE_MAX + 1] = "";
 
     if (k == NULL) {
         near = nodedb_key_nearest(r->kind, name);
@@ -264,19 +300,9 @@ nodedb_record_update(struct nodedb_record *r, const char *name, const char *valu
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
                             "Cannot modify %s. It says which record this is: make another record.",
                             k->name);
-    c = nodedb_value_check(k, value, good, err);
-    if (c != 0)
-        return -EINVAL;
-    if (r->kind == NODEDB_IFACE && good[0] != '\0' &&
-        ((id == NODEDB_IFACE_NETDEV && nodedb_record_text(r, NODEDB_IFACE_HWADDRESS)[0] != '\0') ||
-         (id == NODEDB_IFACE_HWADDRESS && nodedb_record_text(r, NODEDB_IFACE_NETDEV)[0] != '\0')))
-        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
-                            "the interface is bound by iface.%s already: empty that first, or make "
-                            "another interface",
-                            id == NODEDB_IFACE_NETDEV ? "hwaddress" : "net_ifacename");
-    return nodedb_record_set(r, id, good) == 0
-               ? 0
-               : lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory for a value");
+    e = record_update_value(r, id, value, good, err);
+    explicit_bzero(good, sizeof(good));
+    return e;
 }
 
 /* Is the address of the record, or of its interface, IPv6?  Adapters name theirs so. */
