@@ -310,8 +310,10 @@ scan_listed_probed(struct scsi_scan_op *op, enum probe_result r)
         sdev_free(op->cur);
         op->cur = NULL;
     }
-    if (r == PROBE_TRANSPORT)
-        scan_end(op, NULL, op->why.code); /* there is no path to the others either */
+    /* Without a path there is none to the others either; and who has no memory to look at a unit
+     * must not say that it is not there. */
+    if (r == PROBE_TRANSPORT || (r == PROBE_FAILED && op->why.code == -ENOMEM))
+        scan_end(op, NULL, op->why.code);
     else
         scan_next_lun(op);
 }
@@ -372,7 +374,8 @@ scan_ask_list(struct scsi_scan_op *op)
               op->buf_size, SCSI_TIMEOUT_MS, scan_list_done);
 }
 
-/* Asks for the list again with more room where it was cut; else returns false. */
+/* Asks for the list again with more room where it was cut, or ends the scan where there is none;
+ * else returns false. */
 static bool
 scan_grow_list(struct scsi_scan_op *op, uint64_t total)
 {
@@ -384,8 +387,11 @@ scan_grow_list(struct scsi_scan_op *op, uint64_t total)
     if (total <= op->buf_size || op->grows >= GROWS_MAX)
         return false;
     buf = realloc(op->buf, (size_t)total);
-    if (buf == NULL)
-        return false;
+    if (buf == NULL) { /* a part of the list would be taken for all of it */
+        (void)lunette_fail(&op->why, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "out of memory");
+        scan_end(op, NULL, -ENOMEM);
+        return true;
+    }
     op->grows++;
     op->buf = buf;
     op->buf_size = (uint32_t)total;
@@ -404,9 +410,12 @@ scan_ask_well_known(struct scsi_scan_op *op)
         (s.asc != 0x20 && s.asc != 0x25))
         return false;
     op->wlun_tried = true;
-    if (sdev_new(op->t, lun_well_known(1).b, &op->wlun) < 0)
-        return false;
-    scan_ask_list(op);
+    if (sdev_new(op->t, lun_well_known(1).b, &op->wlun) < 0) {
+        (void)lunette_fail(&op->why, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "out of memory");
+        scan_end(op, NULL, -ENOMEM);
+    } else {
+        scan_ask_list(op);
+    }
     return true;
 }
 
