@@ -276,6 +276,32 @@ api_wait(struct lunette_ctx *ctx, const bool *flag, struct lunette_error *err)
     return 0;
 }
 
+void
+api_close_begun(struct lunette_ctx *ctx)
+{
+    ctx->closes++;
+    ctx->closes_over = false;
+}
+
+void
+api_close_over(void *user)
+{
+    struct lunette_ctx *ctx = user;
+
+    assert(ctx->closes > 0);
+    ctx->closes_over = --ctx->closes == 0;
+}
+
+void
+api_close_wait(struct lunette_ctx *ctx, const char *what)
+{
+    struct lunette_error err = {.code = 0};
+
+    if (api_wait(ctx, &ctx->closes_over, &err) < 0)
+        log_line(ctx->loop->log, LOG_LEVEL_ERROR,
+                 "%s is not waited for, and goes on when the context is driven: %s", what, err.msg);
+}
+
 const char *
 lunette_version(void)
 {

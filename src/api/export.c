@@ -106,23 +106,17 @@ lunette_export_stop_start(struct lunette_export *x, void (*done)(void *user), vo
     x->ops->stop(x->e, export_stopped, x);
 }
 
-static void
-export_is_over(void *user)
-{
-    *(bool *)user = true;
-}
-
 void
 lunette_export_stop(struct lunette_export *x)
 {
     struct lunette_ctx *ctx;
-    bool over = false;
 
     if (x == NULL)
         return;
     ctx = x->lun->s->ctx;
-    lunette_export_stop_start(x, export_is_over, &over);
-    (void)api_wait(ctx, &over, NULL);
+    api_close_begun(ctx);
+    lunette_export_stop_start(x, api_close_over, ctx);
+    api_close_wait(ctx, "the end of an export");
 }
 
 int

@@ -36,6 +36,8 @@ struct lunette_ctx {
     uint16_t isids;   /* sessions that share its random number: its last two bytes count */
     unsigned handles; /* LUNs open, or being opened */
     unsigned closing; /* LUNs on their way out that nobody holds any more */
+    unsigned closes;  /* of these, and of exports, those that a caller waits for, or did */
+    bool closes_over; /* there are none of those */
     struct api_events events;
 };
 
@@ -125,6 +127,14 @@ int api_ctx_new(const struct lunette_ctx_options *opts, const struct api_hooks *
 
 /* Runs the loop until *flag.  -errno and *err where it cannot run. */
 int api_wait(struct lunette_ctx *ctx, const bool *flag, struct lunette_error *err);
+
+/* For closings that are waited for and cannot fail towards their caller.  What they set when they
+ * are over is ctx's, so that it is there where they were not waited for to the end; whoever waits
+ * for one waits for those as well.  api_close_over is a `done` of closings, with ctx as its user.
+ * api_close_wait says in the log why `what` was not waited for. */
+void api_close_begun(struct lunette_ctx *ctx);
+void api_close_over(void *ctx);
+void api_close_wait(struct lunette_ctx *ctx, const char *what);
 
 /* session.c: connects, logs in, attaches the stack; and back.  s is zeroed memory, but for owner
  * and zero_copy.  opened is called once, later: err NULL, or why not (api_session_close_start is

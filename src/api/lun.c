@@ -160,20 +160,24 @@ list_opened(struct lunette_session *s, const struct lunette_error *err)
 static void
 list_closed(struct lunette_session *s)
 {
-    *(bool *)s->owner = true;
+    struct lunette_ctx *ctx = s->ctx;
+
+    free(s);
+    api_close_over(ctx);
 }
 
 static void
 list_close(struct list_call *l)
 {
-    bool closed = false;
+    struct lunette_ctx *ctx = l->s->ctx;
 
-    loop_timer_stop(l->s->ctx->loop, &l->limit);
+    loop_timer_stop(ctx->loop, &l->limit);
     l->step.done = true;
     l->s->moved = NULL;
-    l->s->owner = &closed;
+    l->s->owner = NULL;
+    api_close_begun(ctx);
     api_session_close_start(l->s, list_closed);
-    (void)api_wait(l->s->ctx, &closed, NULL);
+    api_close_wait(ctx, "the end of the session that was listed");
 }
 
 /* What lunette_list_luns was given to fill in. */
@@ -234,8 +238,9 @@ lunette_list_luns(struct lunette_ctx *ctx, const char *url, struct lunette_luns 
         l.until_ns = ctx->loop->now_ns + s->url->cfg.login_timeout_ms * LOOP_NS_PER_MS;
         r = list_run(&l, ret, ret_session, err);
         list_close(&l);
+    } else {
+        free(s);
     }
-    free(s);
     return r;
 }
 

@@ -149,36 +149,30 @@ lunette_session_close_start(struct lunette_session *s, void (*done)(void *user),
     session_close_if_free(s);
 }
 
-static void
-close_flag(void *user)
-{
-    *(bool *)user = true;
-}
-
 void
 lunette_close(struct lunette_lun *lun)
 {
     struct lunette_ctx *ctx;
-    bool done = false;
 
     if (lun == NULL)
         return;
     ctx = lun->s->ctx;
-    lunette_close_start(lun, close_flag, &done);
-    (void)api_wait(ctx, &done, NULL);
+    api_close_begun(ctx);
+    lunette_close_start(lun, api_close_over, ctx);
+    api_close_wait(ctx, "the end of a LUN");
 }
 
 void
 lunette_session_close(struct lunette_session *s)
 {
     struct lunette_ctx *ctx;
-    bool done = false;
 
     if (s == NULL)
         return;
     ctx = s->ctx;
-    lunette_session_close_start(s, close_flag, &done);
-    (void)api_wait(ctx, &done, NULL);
+    api_close_begun(ctx);
+    lunette_session_close_start(s, api_close_over, ctx);
+    api_close_wait(ctx, "the end of a session");
 }
 
 /* ---- what has failed, or was given up ------------------------------------------------------- */
