@@ -169,6 +169,11 @@ unit_serve_start_export(struct unit_host *h, const struct iscsi_uevent *ev, cons
     if (len == 0 || memchr(path, '\0', len) != NULL)
         return lunette_fail(&rep->why, -EINVAL, LUNETTE_DOM_USAGE, 0,
                             "the path of an export is missing, or has a NUL in it");
+    /* What is relative would be meant from the working directory of this process, which nobody who
+     * asks knows. */
+    if (((const char *)path)[0] != '/')
+        return lunette_fail(&rep->why, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                            "the path of an export begins with a slash");
     if (len >= IPC_PATH_MAX)
         return lunette_fail(&rep->why, -ENAMETOOLONG, LUNETTE_DOM_USAGE, 0,
                             "the path of an export has %u bytes: at most %d", len,

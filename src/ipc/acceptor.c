@@ -206,6 +206,9 @@ on_accepted(void *user, struct stream *s, const struct sock_addr *peer)
     }
     c = calloc(1, sizeof(*c));
     if (c == NULL) {
+        if (a->stats.starved++ == 0)
+            log_line(a->loop->log, LOG_LEVEL_WARN,
+                     "a client was turned away: no memory; this is not told again");
         stream_close(s);
         return;
     }

@@ -23,6 +23,7 @@ struct ipc_acceptor_stats {
     uint64_t silent;    /* no HELLO came in time, or it had to make room for others */
     uint64_t refused;   /* HELLO for a version or a loop that there is not */
     uint64_t impostors; /* something else than HELLO came */
+    uint64_t starved;   /* there was no memory for it */
 };
 
 /* A client of our own user or of root has said HELLO, which can be served by `loop`.  The callee

@@ -194,11 +194,14 @@ test_paths(void **state)
     (void)state;
     up(1);
     memset(path, 'p', sizeof(path));
+    path[0] = '/';
     strcpy(ev.u.start_export.kind, "fake");
     ev.u.start_export.path_len = IPC_PATH_MAX;
     assert_int_equal(iodw_ask(&ev, path), -ENAMETOOLONG);
     ev.u.start_export.path_len = 5;
     assert_int_equal(iodw_ask(&ev, "/a\0b"), -EINVAL);
+    assert_int_equal(iodw_ask(&ev, "a/b/c"), -EINVAL); /* from which folder? */
+    assert_int_equal(iodw_ask(&ev, "../ab"), -EINVAL);
     assert_int_equal(fx.starts, 0);
     ev.u.start_export.path_len = IPC_PATH_MAX - 1;
     assert_int_equal(iodw_ask(&ev, path), 0);
