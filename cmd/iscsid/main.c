@@ -20,10 +20,11 @@
 #include "cmd/iscsid/start.h"
 #include "iscsid/iscsid.h"
 
-#define EXIT_USAGE 2
-#define LEAVE_MS   2000  /* for servers that are told that this host goes */
-#define END_MS     10000 /* for the daemon to end when it is told to */
-#define BEATS      4     /* signs of life in the time of the watchdog */
+#define EXIT_USAGE  2
+#define LEAVE_MS    2000  /* for servers that are told that this host goes */
+#define END_MS      10000 /* for the daemon to end when it is told to */
+#define BEATS       4     /* signs of life in the time of the watchdog */
+#define DAEMON_ROOM 24    /* descriptors: loop, sockets, data plane, records, and some callers */
 
 struct program {
     struct iscsid_args args;
@@ -31,9 +32,10 @@ struct program {
     char conf[START_PATH_MAX], records[START_PATH_MAX], run[START_PATH_MAX];
     char conf_file[START_PATH_MAX + 32], initiator[START_PATH_MAX + 32], lock[START_PATH_MAX + 32];
     char pid_file[START_PATH_MAX + 32], socket[START_PATH_MAX + 32], iod_log[START_PATH_MAX + 32];
+    char iod_lock[START_PATH_MAX + 32], options[INSTANCE_OPTIONS_MAX];
     char iod_program[START_PATH_MAX];
     char given[6][START_PATH_MAX]; /* paths of the command line */
-    int lock_fd, ready_fd;
+    int lock_fd, records_fd, ready_fd;
     struct loop *loop;
     struct iscsid *d;
     bool ended;
@@ -192,6 +194,7 @@ find_files(struct program *p, struct lunette_error *err)
     (void)snprintf(p->pid_file, sizeof(p->pid_file), "%s/iscsid.pid", p->run);
     (void)snprintf(p->socket, sizeof(p->socket), "%s/iod.sock", p->run);
     (void)snprintf(p->iod_log, sizeof(p->iod_log), "%s/iscsi-iod.log", p->run);
+    (void)snprintf(p->iod_lock, sizeof(p->iod_lock), "%s/.lunette.iod", p->records);
     /* Tools of open-iscsi lock the records of the system there. */
     (void)snprintf(p->lock, sizeof(p->lock), "%s%s", system ? "/run/lock/iscsi" : p->run,
                    system ? "" : "/lock");
@@ -210,11 +213,13 @@ make_daemon(struct program *p, struct lunette_error *err)
         .lock_dir = p->lock,
         .run = p->run,
         .root = p->at.which[1] != NULL ? p->at.which[1] : p->conf,
+        .options = instance_options(&p->at, p->options),
         .version = LUNETTE_VERSION,
         .listen_fd = service_listener(),
         .iod_socket = a->iod_socket != NULL ? a->iod_socket : p->socket,
         .iod_program = a->iod_socket != NULL ? NULL : p->iod_program,
         .iod_log = a->foreground ? NULL : p->iod_log,
+        .iod_lock = p->iod_lock,
         .iod_threads = a->threads,
         .classic_socket = a->classic_socket,
         .sysfs = a->sysfs,
@@ -302,11 +307,14 @@ prepare(struct program *p, struct lunette_error *err)
         r = start_background(&p->ready_fd, err);
     if (r < 0)
         return r;
-    p->lock_fd = start_lock(p->run, err);
+    /* The sockets and the records have a lock each: run folders are removed, by those who tidy up
+     * and at the end of a user's session, while daemons run on. */
+    p->lock_fd = start_lock(p->run, "iscsid.lock", err);
     if (p->lock_fd < 0)
         return p->lock_fd;
-    if (ftruncate(p->lock_fd, 0) == 0)
-        (void)dprintf(p->lock_fd, "%ld\n", (long)getpid());
+    p->records_fd = start_lock(p->records, ".lunette.iscsid", err);
+    if (p->records_fd < 0)
+        return p->records_fd;
     if (a->pid_file == NULL && !a->no_pid_file && !a->foreground)
         p->args.pid_file = p->pid_file;
     if (a->pid_file != NULL)
@@ -316,13 +324,17 @@ prepare(struct program *p, struct lunette_error *err)
     daemon_signals(&set);
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
     raise_limit();
+    if (r == 0 && stdfds_room(DAEMON_ROOM) < 0)
+        r = lunette_fail(err, -EMFILE, LUNETTE_DOM_OS, EMFILE,
+                         "there are too few descriptors for the daemon and who asks it: raise the "
+                         "limit (ulimit -n)");
     return r;
 }
 
 int
 main(int argc, char **argv)
 {
-    static struct program p = {.lock_fd = -1, .ready_fd = -1};
+    static struct program p = {.lock_fd = -1, .records_fd = -1, .ready_fd = -1};
     struct lunette_error err = {.code = 0};
     int r = stdfds_open();
 

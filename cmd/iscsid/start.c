@@ -14,6 +14,9 @@
 #include <unistd.h>
 
 #define START_READY_FD 3
+/* For a daemon that was just killed, which has its lock until the kernel is done with it. */
+#define LOCK_WAIT_MS 3000
+#define LOCK_POLL_MS 10
 
 static int
 start_fail(struct lunette_error *err, int errnum, const char *what, const char *path)
@@ -55,34 +58,69 @@ start_absolute(const char *path, char *ret, struct lunette_error *err)
     return n < START_PATH_MAX ? 0 : start_fail(err, ENAMETOOLONG, "cannot use", path);
 }
 
-int
-start_lock(const char *run, struct lunette_error *err)
+/* Opens what is to be locked. */
+static int
+lock_open(const char *folder, const char *path)
 {
-    char path[START_PATH_MAX + 32], text[32] = "";
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+    if (fd < 0 && (errno == EROFS || errno == EACCES || errno == EPERM))
+        fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd;
+}
+
+/* Was the file removed, or replaced, before it was locked?  Then the lock says nothing. */
+static bool
+lock_is_of(int fd, const char *path)
+{
+    struct stat is, named;
+
+    if (fstat(fd, &is) < 0 || S_ISDIR(is.st_mode))
+        return true;
+    return stat(path, &named) == 0 && is.st_ino == named.st_ino && is.st_dev == named.st_dev;
+}
+
+static int
+lock_held(int fd, const char *folder, struct lunette_error *err)
+{
+    char pid[32] = "";
+    ssize_t n = pread(fd, pid, sizeof(pid) - 1, 0);
+
+    pid[n > 0 ? n : 0] = '\0';
+    pid[strspn(pid, "0123456789")] = '\0';
+    return lunette_fail(err, -EBUSY, LUNETTE_DOM_USAGE, 0,
+                        "another iscsid%s%s works for %s already; end it%s%s%s, or give this one "
+                        "another --root",
+                        pid[0] != '\0' ? ", process " : "", pid, folder,
+                        pid[0] != '\0' ? " (kill " : "", pid, pid[0] != '\0' ? ")" : "");
+}
+
+int
+start_lock(const char *folder, const char *name, struct lunette_error *err)
+{
+    char path[START_PATH_MAX + 32];
     int fd, r;
 
-    (void)snprintf(path, sizeof(path), "%s/iscsid.lock", run);
-    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return start_fail(err, errno, "cannot open", path);
-    if (flock(fd, LOCK_EX | LOCK_NB) == 0)
-        return fd;
-    r = errno;
-    if (r == EWOULDBLOCK) {
-        ssize_t n = read(fd, text, sizeof(text) - 1);
-
-        text[n > 0 ? n : 0] = '\0';
-        text[strspn(text, "0123456789")] = '\0';
-        r = lunette_fail(
-            err, -EBUSY, LUNETTE_DOM_USAGE, 0,
-            "another iscsid%s%s works for %s already; end it, or give this one another "
-            "--root",
-            text[0] != '\0' ? ", process " : "", text, run);
-    } else {
-        r = start_fail(err, r, "cannot lock", path);
+    (void)snprintf(path, sizeof(path), "%s/%s", folder, name);
+    for (unsigned waited = 0;; waited += LOCK_POLL_MS) {
+        fd = lock_open(folder, path);
+        if (fd < 0)
+            return start_fail(err, errno, "cannot open", path);
+        r = flock(fd, LOCK_EX | LOCK_NB) < 0 ? errno : 0;
+        if (r == 0 && lock_is_of(fd, path))
+            break;
+        if (r == EWOULDBLOCK && waited >= LOCK_WAIT_MS)
+            r = lock_held(fd, folder, err);
+        else if (r != 0 && r != EWOULDBLOCK && r != EINTR)
+            r = start_fail(err, r, "cannot lock", path);
+        (void)close(fd);
+        if (r < 0)
+            return r;
+        (void)usleep(LOCK_POLL_MS * 1000);
     }
-    (void)close(fd);
-    return r;
+    if (ftruncate(fd, 0) == 0)
+        (void)dprintf(fd, "%ld\n", (long)getpid());
+    return fd;
 }
 
 int

@@ -18,9 +18,11 @@ int start_folder(const char *path, char *ret, struct lunette_error *err);
  * has another working directory. */
 int start_absolute(const char *path, char *ret, struct lunette_error *err);
 
-/* Takes the lock of the instance whose run folder is given.  Returns a descriptor that holds it
- * until the process ends; -EBUSY where another daemon has it. */
-int start_lock(const char *run, struct lunette_error *err);
+/* Takes the lock folder/name, which only one daemon has at a time, and notes the process id in it.
+ * Waits some seconds for it, since a daemon that was killed has it until it is gone.  Where nothing
+ * may be written to the folder, the folder itself is locked.  Returns a descriptor that holds the
+ * lock until the process ends; -EBUSY where another daemon has it. */
+int start_lock(const char *folder, const char *name, struct lunette_error *err);
 
 /* Becomes another group and user, without any supplementary group; -1: stays. */
 int start_become(long uid, long gid, struct lunette_error *err);

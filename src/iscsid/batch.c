@@ -395,7 +395,7 @@ batch_new(struct iscsid *d, struct manage_call *call, const struct batch_options
     b->o.values = NULL;
     list_init(&b->items);
     loop_timer_init(&b->go, batch_on_go);
-    job_begin(&b->job, d, call, batch_drop);
+    job_begin_plane(&b->job, d, call, batch_drop);
     b->asker.at_ns = d->loop->now_ns;
     if (call != NULL) {
         b->asker.how = CONTROL_ASKED_CALLER;

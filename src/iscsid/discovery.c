@@ -309,12 +309,12 @@ discovery_write(struct iscsid *d, struct manage_call *call, const json_t *params
     manage_reply(call, json_object());
 }
 
-METHOD(discovery_new_method)
+LOCKED_METHOD(discovery_new_method)
 {
     discovery_write(user, call, params, true);
 }
 
-METHOD(discovery_update_method)
+LOCKED_METHOD(discovery_update_method)
 {
     discovery_write(user, call, params, false);
 }
@@ -328,6 +328,7 @@ struct forget {
     size_t gone;
     struct sync *sync;
     struct loop_timer go;
+    uint64_t lock_until_ns;
 };
 
 static void
@@ -389,8 +390,14 @@ forget_on_go(struct loop_timer *t)
     struct iscsid *d = f->job.d;
     struct lunette_error err = {.code = 0};
     uint64_t wait_ns = 0;
-    int r = forget_step(f, &wait_ns, &err);
+    int r = records_lock(d, t, &f->lock_until_ns, &err);
 
+    if (r == -EAGAIN)
+        return;
+    if (r == 0) {
+        r = forget_step(f, &wait_ns, &err);
+        nodedb_unlock(d->db);
+    }
     if (r == 0) {
         loop_timer_start(d->loop, &f->go, wait_ns);
         return;

@@ -23,6 +23,7 @@ struct found {
     struct sync *sync;
     json_t *targets;
     struct loop_timer go;
+    uint64_t lock_until_ns;
 };
 
 void
@@ -299,8 +300,16 @@ found_on_go(struct loop_timer *t)
     struct found *f = container_of(t, struct found, go);
     struct lunette_error err = {.code = 0};
     uint64_t wait_ns = 0;
-    int r = found_step(f, &wait_ns, &err);
+    bool writes = f->o.ops != 0;
+    int r = writes ? records_lock(f->job.d, t, &f->lock_until_ns, &err) : 0;
 
+    if (r == -EAGAIN)
+        return;
+    if (r == 0) {
+        r = found_step(f, &wait_ns, &err);
+        if (writes)
+            nodedb_unlock(f->job.d->db);
+    }
     if (r != 0 && f->dropped)
         records_all_changed(f->job.d);
     if (r < 0)

@@ -145,12 +145,12 @@ iface_alter(struct iscsid *d, struct manage_call *call, const json_t *params, bo
     manage_reply(call, json_object());
 }
 
-METHOD(iface_new_method)
+LOCKED_METHOD(iface_new_method)
 {
     iface_alter(user, call, params, true);
 }
 
-METHOD(iface_update_method)
+LOCKED_METHOD(iface_update_method)
 {
     iface_alter(user, call, params, false);
 }
@@ -168,7 +168,7 @@ iface_in_use(struct iscsid *d, const char *name)
     return false;
 }
 
-METHOD(iface_delete_method)
+LOCKED_METHOD(iface_delete_method)
 {
     struct iscsid *d = user;
     const char *name = NULL;

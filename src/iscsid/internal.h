@@ -17,6 +17,7 @@
  *   query.c       what only the data plane knows of sessions
  *   records.c     from records to nodes of the policy
  *   firmware.c    the firmware's targets as nodes
+ *   locked.c      what waits for the lock of the records
  *   where.c       paths of exports
  *   history.c     what has happened to sessions
  *   sync.c        records that are written reach the disk
@@ -69,7 +70,6 @@ struct iscsid {
     struct loop_work follow_work; /* discovery records have changed: what is repeated does, too */
     struct loop_timer open_timer; /* callers are let in, though the data plane is not there */
     bool open;                    /* they are */
-    unsigned open_tries;
     bool began;     /* the logins of the start have begun, for the data plane that is there now */
     bool took_over; /* by another process: somebody may have logged out of some since */
     struct list periodics;
@@ -92,9 +92,13 @@ struct job {
     /* Loop `index` of the data plane has gone: what was asked there gets no answer.  May be NULL.
      */
     void (*lost)(struct job *j, unsigned index);
+    bool needs_plane; /* what it waits for comes from the data plane */
 };
 void job_begin(struct job *j, struct iscsid *d, struct manage_call *call,
                void (*drop)(struct job *j));
+/* The same where it waits for the data plane: whoever has asked is told when that is silent. */
+void job_begin_plane(struct job *j, struct iscsid *d, struct manage_call *call,
+                     void (*drop)(struct job *j));
 void job_finish(struct job *j);
 
 /* Text as a JSON string, also where it is no UTF-8.  NULL: memory is short. */
@@ -172,6 +176,14 @@ void records_all_changed(struct iscsid *d);
 /* Gives sessions that were found without a configuration that of their records. */
 void records_configure_found(struct iscsid *d);
 
+/* Takes the lock of the records, which nodedb_unlock gives back.  Somebody else may have it for a
+ * while, and the loop does not wait for that: then `again` is started, and -EAGAIN is returned, for
+ * as long as RECORDS_LOCK_MS; *until_ns, which is 0 at first, is kept by the caller.  Returns 0,
+ * -EAGAIN, or -errno with the reason. */
+#define RECORDS_LOCK_MS 10000
+int records_lock(struct iscsid *d, struct loop_timer *again, uint64_t *until_ns,
+                 struct lunette_error *err);
+
 /* Sets values in a record. */
 int records_set(struct nodedb_record *r, const json_t *values, struct lunette_error *err);
 
@@ -248,6 +260,15 @@ void batch_logout(struct iscsid *d, struct manage_call *call, const struct filte
 /* ---- methods -------------------------------------------------------------------------------- */
 
 #define METHOD(fn) void fn(void *user, struct manage_call *call, const json_t *params)
+/* Runs a method that changes records at once, with their lock; it may be run later. */
+void locked_method(struct iscsid *d, struct manage_call *call, const json_t *params, METHOD((*fn)));
+#define LOCKED_METHOD(fn)                                                                          \
+    static METHOD(fn##_locked);                                                                    \
+    METHOD(fn)                                                                                     \
+    {                                                                                              \
+        locked_method(user, call, params, fn##_locked);                                            \
+    }                                                                                              \
+    static METHOD(fn##_locked)
 METHOD(node_list_method);
 METHOD(node_show_method);
 METHOD(node_new_method);

@@ -23,12 +23,16 @@ struct iscsid_config {
     const char *lock_dir;       /* of the lock of the records */
     const char *run;            /* the folder of sockets; it is there */
     const char *root;           /* how the instance is called towards callers */
+    const char *options; /* and what leads iscsiadm to it, as a shell takes it: " --root DIR",
+                            or "" */
     const char *version;
     int listen_fd; /* a listening socket that was handed over, taken by success; -1: none */
     const char *iod_socket;  /* where a data plane listens */
     const char *iod_program; /* which is started where nobody listens; NULL: it is not ours to start
                               */
     const char *iod_log;     /* the file for its standard error; NULL: ours */
+    const char *iod_lock;    /* a file on which one that is started has a lock as long as it lives;
+                                NULL: none */
     unsigned iod_threads;    /* of one that is started */
     bool classic_socket;     /* callers of open-iscsi's socket are answered, too */
     const char *sysfs;       /* where sessions are shown as the kernel would; NULL: nowhere */

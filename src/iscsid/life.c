@@ -14,11 +14,9 @@
 #include "wire/lun.h"
 
 #define LIFE_OPEN_MS     5000  /* callers are let in then, though no data plane is there */
-#define LIFE_LOCK_MS     1000  /* for the lock of the records */
 #define LIFE_DEADLINE_MS 30000 /* for the logouts of daemon.shutdown */
 #define LIFE_PROCESS_MS  25000 /* for the data plane to end then */
 #define LIFE_POLL_MS     20
-#define LIFE_OPEN_TRIES  250
 
 /* ---- methods about the daemon --------------------------------------------------------------- */
 
@@ -391,8 +389,7 @@ life_on_state(struct iscsid *d, const struct control_event *ev, const struct con
         life_tell(d, event_of[info->state], ev, info);
 }
 
-/* Lets callers in.  The socket of a daemon that was killed can outlive it for a moment, since the
- * kernel has an io_uring go later than its process; whoever has the lock of the instance waits. */
+/* Lets callers in. */
 static void
 life_let_in(struct iscsid *d)
 {
@@ -407,7 +404,7 @@ life_let_in(struct iscsid *d)
     if (r == 0)
         r = manage_server_listen(d->manage, d->cfg.listen_fd >= 0 ? NULL : path, d->cfg.listen_fd,
                                  &err);
-    if (r == -EADDRINUSE && d->open_tries++ < LIFE_OPEN_TRIES) {
+    if (r == -EAGAIN) {
         loop_timer_start(d->loop, &d->open_timer, LIFE_POLL_MS * LOOP_NS_PER_MS);
         return;
     }
@@ -525,6 +522,29 @@ life_on_plane(void *user, unsigned index, bool up)
     manage_event(d->manage, "daemon.dataplane", o);
 }
 
+/* A data plane that is stopped, or is kept busy by something, says nothing, and whoever has asked
+ * is told so.  Returns whether somebody could still be waiting for it. */
+static bool
+life_on_silent(void *user, unsigned index, uint64_t ns)
+{
+    struct iscsid *d = user;
+    bool any = false;
+
+    LIST_FOREACH_SAFE (n, &d->jobs) {
+        struct job *j = container_of(n, struct job, node);
+
+        any |= j->needs_plane;
+        if (ns > 0 && j->needs_plane && j->call != NULL)
+            manage_give_up(
+                j->call, MANAGE_TIMEOUT,
+                "loop %u of the data plane, process %ld, has not answered for %u s: is it "
+                "stopped, or is its machine too busy?  What was asked for may still be "
+                "carried out",
+                index, (long)d->plane.pid, (unsigned)(ns / LOOP_NS_PER_S));
+    }
+    return any;
+}
+
 /* ---- life ----------------------------------------------------------------------------------- */
 
 static void
@@ -558,8 +578,8 @@ life_unix_time(void *user)
 static int
 life_open_records(struct iscsid *d, struct lunette_error *err)
 {
-    struct nodedb_config db = {
-        .root = d->cfg.records, .lock_dir = d->cfg.lock_dir, .lock_wait_ms = LIFE_LOCK_MS};
+    /* The loop does not wait for the lock: see locked.c. */
+    struct nodedb_config db = {.root = d->cfg.records, .lock_dir = d->cfg.lock_dir};
     int r = records_read_conf(d, err);
 
     return r == 0 ? nodedb_open(&db, &d->db, err) : r;
@@ -581,8 +601,10 @@ life_start(struct iscsid *d, struct lunette_error *err)
     struct plane_config plane = {.socket = d->cfg.iod_socket,
                                  .program = d->cfg.iod_program,
                                  .log = d->cfg.iod_log,
+                                 .lock = d->cfg.iod_lock,
                                  .threads = d->cfg.iod_threads,
                                  .changed = life_on_plane,
+                                 .silent = life_on_silent,
                                  .user = d};
     int r = life_open_records(d, err);
 

@@ -63,7 +63,7 @@ live_new(struct iscsid *d, struct manage_call *call, int what)
     l->what = what;
     l->exports = json_array();
     list_init(&l->parts);
-    job_begin(&l->job, d, call, live_drop);
+    job_begin_plane(&l->job, d, call, live_drop);
     return l;
 }
 
@@ -83,7 +83,8 @@ live_go_on(struct live *l)
     else if (l->what == LIVE_EXPORT && json_array_size(exports) == 0)
         manage_fail(l->job.call, MANAGE_NOT_FOUND,
                     "no LUN that was asked for can be exported: there is none, or its disk is not "
-                    "up, for which session.list has the reason (iscsiadm -m session -P 3)");
+                    "up, for which session.list has the reason (iscsiadm%s -m session -P 3)",
+                    l->job.d->cfg.options);
     else if (l->what == LIVE_EXPORT)
         manage_reply(l->job.call, json_pack("{s:O}", "exports", exports));
     else

@@ -244,7 +244,7 @@ node_known_portals(struct iscsid *d, const struct filter *f, struct ids *ret,
     return r;
 }
 
-METHOD(node_new_method)
+LOCKED_METHOD(node_new_method)
 {
     struct iscsid *d = user;
     const json_t *values = NULL;
@@ -352,6 +352,7 @@ struct node_change {
     size_t at, done;
     bool checked;
     struct loop_timer go;
+    uint64_t lock_until_ns;
 };
 
 static void
@@ -433,9 +434,17 @@ node_change_on_go(struct loop_timer *t)
 {
     struct node_change *q = container_of(t, struct node_change, go);
     struct lunette_error err = {.code = 0};
-    int r = 0;
+    bool over = false, locked = q->checked;
+    int r = locked ? records_lock(q->job.d, t, &q->lock_until_ns, &err) : 0;
 
-    if (!node_change_slice(q, &r, &err)) {
+    if (r == -EAGAIN)
+        return;
+    if (r == 0) {
+        over = node_change_slice(q, &r, &err);
+        if (locked)
+            nodedb_unlock(q->job.d->db);
+    }
+    if (!over && r == 0) {
         if (q->checked && q->at % TELL_EVERY == 0 && q->at > 0)
             manage_progress(q->job.call,
                             json_pack("{s:s,s:I}", "state", "changed", "count", (json_int_t)q->at));

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,7 +20,11 @@
 #define PLANE_START_MOST_MS  30000 /* where it dies before it has answered */
 #define PLANE_AGAIN_MOST_MS  1000  /* where it dies after that: somebody waits for its sessions */
 #define PLANE_LIVED_NS       (10 * LOOP_NS_PER_S) /* a process that did so is started again at once */
-#define PLANE_SILENT_NS      (5 * LOOP_NS_PER_S) /* a process that does not listen then is told of */
+#define PLANE_WATCH_NS       LOOP_NS_PER_S
+#define PLANE_SILENT_NS      (5 * LOOP_NS_PER_S) /* one that says nothing, or does not listen, is told of */
+#define PLANE_LOCK_FD        3 /* what the process that is started knows the lock by */
+#define PLANE_LOCK_AGAIN_NS  (50 * LOOP_NS_PER_MS)
+#define PLANE_LOCK_TELL_NS   (2 * LOOP_NS_PER_S) /* one that was killed has it for a moment */
 
 extern char **environ;
 
@@ -77,7 +83,7 @@ plane_spawn_attr(posix_spawnattr_t *attr)
 /* It also leaves the folder in which we were started, and what our caller had open, so that it
  * keeps neither a file system nor a lock. */
 static int
-plane_spawn_files(posix_spawn_file_actions_t *files, const char *log)
+plane_spawn_files(posix_spawn_file_actions_t *files, const char *log, int lock)
 {
     int r = posix_spawn_file_actions_init(files);
 
@@ -88,8 +94,10 @@ plane_spawn_files(posix_spawn_file_actions_t *files, const char *log)
         r = posix_spawn_file_actions_addopen(files, 1, "/dev/null", O_WRONLY, 0);
     if (r == 0 && log != NULL)
         r = posix_spawn_file_actions_addopen(files, 2, log, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    if (r == 0 && lock >= 0)
+        r = posix_spawn_file_actions_adddup2(files, lock, PLANE_LOCK_FD);
     if (r == 0)
-        r = posix_spawn_file_actions_addclosefrom_np(files, 3);
+        r = posix_spawn_file_actions_addclosefrom_np(files, lock >= 0 ? PLANE_LOCK_FD + 1 : 3);
     if (r == 0)
         r = posix_spawn_file_actions_addchdir_np(files, "/");
     if (r != 0)
@@ -98,7 +106,7 @@ plane_spawn_files(posix_spawn_file_actions_t *files, const char *log)
 }
 
 static int
-plane_spawn(struct plane *p, char **env)
+plane_spawn(struct plane *p, char **env, int lock)
 {
     char threads[16];
     char *argv[] = {(char *)(uintptr_t)p->cfg.program,
@@ -114,7 +122,7 @@ plane_spawn(struct plane *p, char **env)
     if (r < 0)
         return r;
     (void)snprintf(threads, sizeof(threads), "%u", p->cfg.threads);
-    r = plane_spawn_files(&files, p->cfg.log);
+    r = plane_spawn_files(&files, p->cfg.log, lock);
     if (r == 0) {
         r = -posix_spawnp(&p->child, p->cfg.program, &files, &attr, argv, env);
         (void)posix_spawn_file_actions_destroy(&files);
@@ -139,11 +147,22 @@ plane_tell_ended(const struct plane *p, int status)
                  WEXITSTATUS(status), where, log);
 }
 
+/* The next start is made later, and each time later than before. */
+static void
+plane_start_later(struct plane *p)
+{
+    uint32_t most_ms = p->answered ? PLANE_AGAIN_MOST_MS : PLANE_START_MOST_MS;
+
+    p->may_start_ns = p->loop->now_ns + p->start_delay_ms * LOOP_NS_PER_MS;
+    p->start_delay_ms = p->start_delay_ms == 0 ? PLANE_START_FIRST_MS : 2 * p->start_delay_ms;
+    if (p->start_delay_ms > most_ms)
+        p->start_delay_ms = most_ms;
+}
+
 /* Has the process that was started here ended?  Says why. */
 static void
 plane_reap(struct plane *p)
 {
-    uint32_t most_ms;
     int status;
 
     if (p->child == 0 || waitpid(p->child, &status, WNOHANG) != p->child)
@@ -152,26 +171,104 @@ plane_reap(struct plane *p)
     p->child = 0;
     if (p->loop->now_ns - p->started_ns > PLANE_LIVED_NS)
         p->start_delay_ms = 0;
-    p->may_start_ns = p->loop->now_ns + p->start_delay_ms * LOOP_NS_PER_MS;
-    p->start_delay_ms = p->start_delay_ms == 0 ? PLANE_START_FIRST_MS : 2 * p->start_delay_ms;
-    most_ms = p->answered ? PLANE_AGAIN_MOST_MS : PLANE_START_MOST_MS;
-    if (p->start_delay_ms > most_ms)
-        p->start_delay_ms = most_ms;
+    plane_start_later(p);
+}
+
+/* Somebody else has the lock: a data plane that lives and that nobody reaches, or one that is about
+ * to be gone. */
+static void
+plane_lock_held(struct plane *p, int fd)
+{
+    char pid[32] = "";
+    ssize_t n = pread(fd, pid, sizeof(pid) - 1, 0);
+
+    pid[n > 0 ? n : 0] = '\0';
+    pid[strspn(pid, "0123456789")] = '\0';
+    p->may_start_ns = p->loop->now_ns + PLANE_LOCK_AGAIN_NS;
+    if (p->held_ns == 0)
+        p->held_ns = p->loop->now_ns;
+    if (p->held_told || p->loop->now_ns - p->held_ns < PLANE_LOCK_TELL_NS)
+        return;
+    p->held_told = true;
+    log_line(p->loop->log, LOG_LEVEL_ERROR,
+             "the data plane of these records, process %s, lives but does not answer at %s; no "
+             "second one is started beside it: wait until it does, or end it",
+             pid[0] != '\0' ? pid : "unknown", p->cfg.socket);
+}
+
+/* Takes the lock that the process is to have: its sessions must not be logged in to a second time
+ * while it lives, whatever has become of its socket.  *ret gets a descriptor to close, or -1 where
+ * there is no lock.  Returns -EBUSY where somebody else has it. */
+static int
+plane_lock(struct plane *p, int *ret)
+{
+    int fd = -1;
+
+    *ret = -1;
+    if (p->cfg.lock != NULL)
+        fd = open(p->cfg.lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return 0;
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) {
+        plane_lock_held(p, fd);
+        (void)close(fd);
+        return -EBUSY;
+    }
+    p->held_ns = 0;
+    p->held_told = false;
+    *ret = fd;
+    return 0;
+}
+
+/* Makes the folder of the socket where it is gone: it was there when we began. */
+static int
+plane_need_folder(const struct plane *p)
+{
+    char part[SOCK_PATH_MAX + 1];
+
+    (void)snprintf(part, sizeof(part), "%s", p->cfg.socket);
+    for (char *slash = strchr(part + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        if (mkdir(part, 0700) < 0 && errno != EEXIST)
+            return -errno;
+        *slash = '/';
+    }
+    return 0;
+}
+
+/* Starts the process with the lock. */
+static int
+plane_begin(struct plane *p, int lock)
+{
+    char **env = plane_environ();
+    int r = env != NULL ? plane_spawn(p, env, lock) : -ENOMEM;
+
+    free(env);
+    if (r == 0 && lock >= 0 && ftruncate(lock, 0) == 0)
+        (void)dprintf(lock, "%ld\n", (long)p->child);
+    return r;
 }
 
 /* Starts the process where it is ours to start and does not run. */
 static void
 plane_need_process(struct plane *p)
 {
-    char **env;
-    int r;
+    const char *what = "cannot be started";
+    int r, lock;
 
     plane_reap(p);
     if (p->cfg.program == NULL || p->child != 0 || p->stopping || p->loop->now_ns < p->may_start_ns)
         return;
-    env = plane_environ();
-    r = env != NULL ? plane_spawn(p, env) : -ENOMEM;
-    free(env);
+    r = plane_need_folder(p);
+    if (r < 0) {
+        what = "is not started: the run folder is gone and cannot be made anew";
+    } else {
+        if (plane_lock(p, &lock) < 0)
+            return;
+        r = plane_begin(p, lock);
+        if (lock >= 0)
+            (void)close(lock);
+    }
     p->started_ns = p->loop->now_ns;
     p->answered = p->told = false;
     if (r == 0) {
@@ -180,9 +277,10 @@ plane_need_process(struct plane *p)
         return;
     }
     p->child = 0;
-    p->may_start_ns = p->loop->now_ns + LOOP_NS_PER_S;
-    log_line(p->loop->log, LOG_LEVEL_ERROR, "%s cannot be started: %s", p->cfg.program,
-             errno_text(r));
+    plane_start_later(p);
+    log_line(p->loop->log, LOG_LEVEL_ERROR, "%s %s (%s): %s; the next try follows in %u ms",
+             p->cfg.program, what, p->cfg.socket, errno_text(r),
+             (unsigned)((p->may_start_ns - p->loop->now_ns) / LOOP_NS_PER_MS));
 }
 
 /* ---- connections ---------------------------------------------------------------------------- */
@@ -228,12 +326,12 @@ plane_tell_refused(struct plane *p, int r, bool startable)
 static void
 plane_refused(struct plane_link *k, int r)
 {
+    bool none = r == -ENOENT || r == -ENOTDIR || r == -ECONNREFUSED;
     struct plane *p = k->p;
-    bool startable = r == -ENOENT || r == -ECONNREFUSED;
 
     plane_reap(p);
-    plane_tell_refused(p, r, startable);
-    if (k->index == 0 && startable)
+    plane_tell_refused(p, r, none);
+    if (k->index == 0 && none)
         plane_need_process(p);
     plane_again(k);
 }
@@ -247,6 +345,7 @@ plane_close(struct plane_link *k)
     if (was && k->p->control != NULL)
         control_loop_lost(k->p->control, k->index);
     ctl_free(&k->ctl);
+    k->probing = k->silent = false;
     ipc_encoded_client_free(k->end);
     k->end = NULL;
     ipc_socket_free(k->socket);
@@ -322,7 +421,8 @@ plane_on_connected(void *user, int err)
     p->pid = pid;
     p->told = false;
     p->answered = true;
-    k->since_ns = p->loop->now_ns;
+    k->since_ns = k->heard_ns = p->loop->now_ns;
+    k->heard = 0;
     p->cfg.changed(p->cfg.user, k->index, true);
 }
 
@@ -364,6 +464,75 @@ plane_drop_link(struct plane *p)
     free(k);
 }
 
+/* ---- is it there? --------------------------------------------------------------------------- */
+
+static void
+plane_on_probed(void *user, const struct iscsi_reply *rep)
+{
+    struct plane_link *k = user;
+
+    (void)rep; /* that there is no such session is the answer */
+    k->probing = false;
+}
+
+static void
+plane_probe(struct plane_link *k)
+{
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_GET_SESSION};
+
+    if (!k->probing)
+        k->probing = ctl_request(k->ctl, &ev, NULL, 0, plane_on_probed, k) == 0;
+}
+
+/* How long it has said nothing, though it was asked. */
+static uint64_t
+plane_silence(struct plane_link *k)
+{
+    const struct ctl_stats *stats = ctl_get_stats(k->ctl);
+    uint64_t heard = stats->replies + stats->events, now = k->p->loop->now_ns;
+
+    if (heard != k->heard || !k->probing) {
+        if (k->silent)
+            log_line(k->p->loop->log, LOG_LEVEL_WARN, "loop %u of the data plane answers again",
+                     k->index);
+        k->silent = false;
+        k->heard = heard;
+        k->heard_ns = now;
+    }
+    plane_probe(k);
+    if (now - k->heard_ns < PLANE_SILENT_NS)
+        return 0;
+    if (!k->silent)
+        log_line(k->p->loop->log, LOG_LEVEL_ERROR,
+                 "loop %u of the data plane, process %ld, has not answered for %u s", k->index,
+                 (long)k->p->pid, (unsigned)(PLANE_SILENT_NS / LOOP_NS_PER_S));
+    k->silent = true;
+    return now - k->heard_ns;
+}
+
+static void
+plane_on_watch(struct loop_timer *t)
+{
+    struct plane *p = container_of(t, struct plane, watch);
+    bool wanted = p->cfg.silent(p->cfg.user, 0, 0);
+
+    for (unsigned i = 0; i < p->nlinks; i++) {
+        uint64_t ns = p->links[i]->ctl != NULL ? plane_silence(p->links[i]) : 0;
+
+        if (ns > 0)
+            (void)p->cfg.silent(p->cfg.user, i, ns);
+    }
+    if (wanted)
+        loop_timer_start(p->loop, t, PLANE_WATCH_NS);
+}
+
+void
+plane_watch(struct plane *p)
+{
+    if (!loop_timer_running(&p->watch))
+        loop_timer_start(p->loop, &p->watch, PLANE_WATCH_NS);
+}
+
 /* ---- for others ----------------------------------------------------------------------------- */
 
 int
@@ -373,6 +542,7 @@ plane_start(struct plane *p, struct loop *loop, struct control *control,
     int r;
 
     *p = (struct plane){.loop = loop, .control = control, .cfg = *cfg};
+    loop_timer_init(&p->watch, plane_on_watch);
     r = sock_addr_local(cfg->socket, strlen(cfg->socket), &p->at, err);
     if (r < 0)
         return r;
@@ -415,6 +585,8 @@ plane_stop(struct plane *p)
 {
     p->control = NULL;
     p->stopping = true;
+    if (p->loop != NULL)
+        loop_timer_stop(p->loop, &p->watch);
     while (p->nlinks > 0)
         plane_drop_link(p);
 }

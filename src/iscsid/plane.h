@@ -18,15 +18,24 @@ struct plane_link {
     struct loop_timer retry;
     uint32_t delay_ms; /* before the next try */
     uint64_t since_ns; /* when it was connected last */
+    uint64_t heard_ns; /* when something came from it last, as far as that was looked at */
+    uint64_t heard;    /* how much had come by then */
+    bool probing;      /* it was asked whether it is there */
+    bool silent;
 };
 
 struct plane_config {
     const char *socket;
     const char *program; /* NULL: it is not ours to start */
     const char *log;     /* for its standard error; NULL: ours */
+    const char *lock;    /* a file on which it has a lock as long as it lives; NULL: none */
     unsigned threads;
     /* A connection is there, or is lost; requests of loop `index` get no answer any more. */
     void (*changed)(void *user, unsigned index, bool up);
+    /* Loop `index` has said nothing for so long, though it was asked; or, with 0, all of them are
+     * looked at.  Returns whether somebody waits for the data plane: else nothing is looked at
+     * until plane_watch is called. */
+    bool (*silent)(void *user, unsigned index, uint64_t ns);
     void *user;
 };
 
@@ -41,8 +50,11 @@ struct plane {
     pid_t child; /* that was started here and has not been waited for; 0: none */
     uint64_t started_ns, may_start_ns;
     uint32_t start_delay_ms; /* before the next start */
-    bool told;               /* that nobody answers */
-    bool answered;           /* the process that was started last has */
+    uint64_t held_ns;        /* since when another process has the lock; 0: none has */
+    bool held_told;
+    struct loop_timer watch;
+    bool told;     /* that nobody answers */
+    bool answered; /* the process that was started last has */
     bool stopping;
 };
 
@@ -53,6 +65,10 @@ int plane_start(struct plane *p, struct loop *loop, struct control *control,
 
 /* The data plane has told how many loops it has. */
 void plane_set_loops(struct plane *p, unsigned loops);
+
+/* Somebody waits for the data plane from now on: where it says nothing for some seconds, not even
+ * when it is asked whether it is there, cfg.silent is called. */
+void plane_watch(struct plane *p);
 
 /* Is there a connection to each loop? */
 bool plane_is_up(const struct plane *p);

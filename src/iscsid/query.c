@@ -565,7 +565,7 @@ query_start(struct iscsid *d, struct manage_call *call, const json_t *params, un
     q->parts = parts;
     q->sessions = json_array();
     loop_timer_init(&q->go, query_on_go);
-    job_begin(&q->job, d, call, query_drop);
+    job_begin_plane(&q->job, d, call, query_drop);
     q->job.lost = query_lost;
     r = filter_get(params, &f, &err);
     if (r >= 0)

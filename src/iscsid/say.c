@@ -17,6 +17,15 @@ job_begin(struct job *j, struct iscsid *d, struct manage_call *call, void (*drop
 }
 
 void
+job_begin_plane(struct job *j, struct iscsid *d, struct manage_call *call,
+                void (*drop)(struct job *j))
+{
+    job_begin(j, d, call, drop);
+    j->needs_plane = true;
+    plane_watch(&d->plane);
+}
+
+void
 job_finish(struct job *j)
 {
     list_del(&j->node);

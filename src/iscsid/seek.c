@@ -29,12 +29,15 @@ struct seek {
     struct isns_query *query;
     struct found *found;
     struct lunette_error why; /* of the first iface that has failed */
+    struct loop_timer end;    /* the record waits for the lock */
+    uint64_t lock_until_ns;
 };
 
 static void
 seek_free(struct seek *s)
 {
     loop_timer_stop(s->job.d->loop, &s->again);
+    loop_timer_stop(s->job.d->loop, &s->end);
     control_discovery_free(&s->discovery);
     isns_query_free(&s->query);
     if (s->found != NULL)
@@ -81,6 +84,20 @@ seek_fail(struct seek *s, const struct lunette_error *err)
     seek_free(s);
 }
 
+/* Writes the record of the discovery; -EAGAIN: later. */
+static int
+seek_write(struct seek *s, struct lunette_error *err)
+{
+    struct iscsid *d = s->job.d;
+    int r = records_lock(d, &s->end, &s->lock_until_ns, err);
+
+    if (r < 0)
+        return r;
+    r = nodedb_disc_write(d->db, &s->disc, err);
+    nodedb_unlock(d->db);
+    return r;
+}
+
 /* All ifaces have had their turn. */
 static void
 seek_end(struct seek *s)
@@ -88,22 +105,29 @@ seek_end(struct seek *s)
     struct iscsid *d = s->job.d;
     struct found *found = s->found;
     struct manage_call *call = s->job.call;
+    bool is_new = s->o.ops != 0 && s->is_new;
     struct lunette_error why;
+    int r;
 
     if (s->answered == 0) {
         why = s->why;
         seek_fail(s, &why);
-    } else if (s->o.ops != 0 && s->is_new && nodedb_disc_write(d->db, &s->disc, &why) < 0) {
-        seek_fail(s, &why);
+    } else if (is_new && (r = seek_write(s, &why)) < 0) {
+        if (r != -EAGAIN)
+            seek_fail(s, &why);
     } else {
-        bool is_new = s->o.ops != 0 && s->is_new;
-
         s->found = NULL;
         seek_free(s);
         found_start(found, call);
         if (is_new)
             loop_defer(d->loop, &d->follow_work);
     }
+}
+
+static void
+seek_on_end(struct loop_timer *t)
+{
+    seek_end(container_of(t, struct seek, end));
 }
 
 static const char *
@@ -347,7 +371,8 @@ seek_start(struct iscsid *d, struct manage_call *call, const struct seek_options
     s->o = *o;
     s->o.ifaces = s->o.values = NULL;
     loop_timer_init(&s->again, seek_on_again);
-    job_begin(&s->job, d, call, seek_drop);
+    loop_timer_init(&s->end, seek_on_end);
+    job_begin_plane(&s->job, d, call, seek_drop);
     s->found = found_new(d, &found);
     if (s->found == NULL)
         say_no_memory(&err);

@@ -70,6 +70,7 @@ where_export(const char *run, const struct control_name *name, const uint8_t lun
     r = where_path(run, name, text, path);
     if (r < 0)
         return r;
+    (void)mkdir(run, 0700); /* somebody may have removed it */
     (void)snprintf(at, sizeof(at), "%s/nbd", run);
     if (mkdir(at, 0700) < 0 && errno != EEXIST)
         return -errno;
