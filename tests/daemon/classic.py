@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 
-from world import IQN, Target, World, fail, run, wait_for
+from world import IQN, Target, World, alive, fail, run, wait_for
 
 SIZES = (16104, 16112, 16128)
 REPLY = 2464
@@ -304,5 +304,22 @@ def directories():
             fail("something was written outside")
 
 
+def killed_and_started():
+    """Whoever starts it in the place of one that was just killed finds its lock and its names free, whether or not
+    the end of that one was waited for."""
+    with World() as w:
+        w.up("--classic-socket")
+        for i in range(100):
+            old = w.daemon
+            old.kill()
+            if i % 2:
+                old.wait()
+            w.iscsid("--classic-socket")
+            w.api()
+            old.wait()
+        assert ask(request(FILE))[0] == 0
+        assert alive(w.iod)
+
+
 isolated()
-run([three_sizes, what_is_answered, nonsense, crowds, other_users, nobody_waits, directories])
+run([killed_and_started, three_sizes, what_is_answered, nonsense, crowds, other_users, nobody_waits, directories])

@@ -136,6 +136,192 @@ def second_instance_is_refused():
         assert p.returncode == 2 and "another iscsid" in p.stderr, p
 
 
+def run_folder_removed():
+    """A run folder that is removed under the daemons: they are reached again, no second ones take their
+    place, and nothing logs in a second time, whichever of them lives."""
+    with World() as w:
+        t = Target(w, "--target", IQN, *LUNS)
+        api = w.up()
+        login(w, t)
+        path = export(w, api)[0]
+        load = Load(path, reconnect=True)
+        first, sid = w.daemon, sessions(api)[IQN]["sid"]
+        shutil.rmtree(w.root / "run")
+        second = w.iscsid()
+        assert second.wait(20) == 2, second.returncode
+        log = (w.tmp / "iscsid.log").read_text()
+        assert f"another iscsid, process {first.pid} works for {w.root} already; end it (kill {first.pid})" in log, log
+        w.daemon = first
+        api = w.api()
+        assert sessions(api)[IQN]["sid"] == sid
+        load.goes_on()
+        # the data plane alone is left, and has not heard of the folder's end yet
+        w.kill()
+        shutil.rmtree(w.root / "run")
+        w.iscsid()
+        api = w.api()
+        assert w.find_iod(api) in w.iods and len(w.iods) == 1, "a second data plane was started"
+        wait_for("the session is found", 20, lambda: sessions(api).get(IQN, {}).get("sid") == sid)
+        wait_for("clients reach the export again", 20, lambda: pathlib.Path(path).exists())
+        load.goes_on()
+        load.stop()
+        assert Nbd(path).ask(READ, 0, UNIT)[0] == 0
+        assert t.logins() == 1, t.text()
+        log = (w.tmp / "iscsid.log").read_text()
+        assert f"{w.root}/run/iscsid.sock was removed, and is made anew" in log, log
+        w.adm("-m", "node", "-u")
+
+
+def a_data_plane_out_of_reach():
+    """A data plane that lives and cannot be reached is not given a second one beside it."""
+    with World() as w:
+        w.up()
+        w.kill()
+        os.kill(w.iod, signal.SIGSTOP)  # so that its socket is not made anew
+        shutil.rmtree(w.root / "run")
+        w.iscsid()
+        api = w.api()
+        held = f"the data plane of these records, process {w.iod}, lives but does not answer at {w.root}/run/iod.sock"
+        wait_for("it says so", 20, lambda: held in (w.tmp / "iscsid.log").read_text())
+        assert api.ask("daemon.status")["data_plane"]["state"] != "up"
+        os.kill(w.iod, signal.SIGCONT)
+        first = w.iod
+        assert w.find_iod(api) == first
+
+
+def root_removed():
+    """All of the instance is removed while its data plane is dead: it is started again all the same; and where
+    its folder cannot be made, that is tried now and then, and said."""
+    with World() as w:
+        api = w.up()
+        gone = w.tmp / "gone"
+        w.root.rename(gone)
+        w.root.write_text("no folder")
+        os.kill(w.iod, signal.SIGKILL)
+        before, began = cpu(w.daemon.pid), time.monotonic()
+        said = "is not started: the run folder is gone and cannot be made anew"
+        wait_for("it says so", 20, lambda: said in (w.tmp / "iscsid.log").read_text())
+        time.sleep(3)
+        tries = (w.tmp / "iscsid.log").read_text().count(said)
+        took = time.monotonic() - began
+        assert tries <= 12, f"{tries} tries in {took} s"
+        assert cpu(w.daemon.pid) - before < 0.2 * took, "it is busy"
+        w.root.unlink()
+        api = w.api()
+        w.find_iod(api)
+        shutil.rmtree(gone)
+
+
+def cpu(pid):
+    fields = (pathlib.Path("/proc") / str(pid) / "stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def locked_records():
+    """While another program has the lock of the records, others are answered at once; what is to be written waits
+    for it."""
+    with World() as w:
+        api, other = w.up(), w.api()
+        api.ask("node.new", target=IQN, portal="127.0.0.1:1")
+        lock = w.root / "run/lock"
+        (lock / "lock").touch()
+        for method, params in (("node.update", {"values": [["node.startup", "automatic"]]}),
+                               ("node.new", {"target": IQN + "2", "portal": "127.0.0.1:1"}),
+                               ("iface.new", {"iface": "eth7"}),
+                               ("node.delete", {"target": IQN})):
+            os.link(lock / "lock", lock / "lock.write")
+            answers = []
+            thread = threading.Thread(target=lambda m=method, p=params: answers.append(api.ask(m, **p)))
+            thread.start()
+            longest = 0
+            for _ in range(8):
+                began = time.monotonic()
+                other.ask("daemon.status")
+                longest = max(longest, time.monotonic() - began)
+                time.sleep(0.05)
+            assert not answers, f"{method} did not wait"
+            assert longest < 0.3, f"{method}: an answer took {longest} s"
+            (lock / "lock.write").unlink()
+            thread.join(20)
+            assert answers, method
+        names = [n["target"] for n in api.ask("node.list")["nodes"]]
+        assert names == [IQN + "2"], names
+
+
+def stopped_data_plane():
+    """Whoever asks for what a data plane that is stopped would have to do is told so, long before a time limit."""
+    with World() as w:
+        t = Target(w, "--target", IQN, *LUNS)
+        api = w.up()
+        login(w, t)
+        os.kill(w.iod, signal.SIGSTOP)
+        for args in (["-m", "session", "-P", "3"], ["-m", "session", "-R"], ["-m", "node", "-u"]):
+            began = time.monotonic()
+            p = subprocess.run([str(BIN / "iscsiadm"), "--root", str(w.root), "--no-start", *args],
+                               capture_output=True, text=True, timeout=60, check=False)
+            assert p.returncode == 33, p
+            assert f"of the data plane, process {w.iod}, has not answered for" in p.stderr, p
+            assert time.monotonic() - began < 25, p
+        assert api.ask("daemon.status")["sessions"] == 1
+        os.kill(w.iod, signal.SIGCONT)
+        wait_for("it is logged out after all", 20, lambda: not sessions(api))
+        w.adm("-m", "node", "-l")
+        assert "Lun: 1" in w.adm("-m", "session", "-P", "3")
+
+
+def idle_callers():
+    """A thousand callers who say nothing keep nobody out, and lose nobody a request."""
+    with World() as w:
+        api = w.up()
+        api.ask("events.subscribe")
+        idle = []
+        def caller():
+            s = socket.socket(socket.AF_UNIX)
+            s.settimeout(20)
+            s.connect(str(w.root / "run/iscsid.sock"))
+            return s
+        for i in range(1000):
+            idle.append(caller())
+            if i % 100 == 99:
+                s = caller()
+                s.sendall(b'{"id":1,"method":"daemon.status"}\n')
+                idle += [caller() for _ in range(80)]
+                assert b'"result"' in s.recv(65536), i
+                s.close()
+        assert w.adm("-m", "node", rc=21) == ""
+        api.ask("daemon.status")
+        for s in idle:
+            s.close()
+
+
+def few_descriptors():
+    """With hardly any descriptors, programs end and say why; they do not hang."""
+    with World() as w:
+        t = Target(w, "--target", IQN, *LUNS)
+        url = f"iscsi://{t.portal}/{IQN}/0"
+        for n in range(4, 11):
+            for args in (["lunette", "info", url], ["lunette", "attach", url, "--socket", w.tmp / "a.sock"],
+                         ["lunette-target", "--listen", "127.0.0.1:0", "--target", IQN, "--lun", "ram:1M"],
+                         ["iscsid", "--root", w.root, "-f", "--iod-socket", w.tmp / "none"],
+                         ["iscsi-iod", "--socket", w.tmp / "iod.sock"],
+                         ["iscsiadm", "--root", w.root, "--no-start", "-m", "node"]):
+                p = w.start(["sh", "-c", f'ulimit -n {n}; exec "$@"', "sh", BIN / args[0], *args[1:]],
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                try:
+                    out, err = p.communicate(timeout=10)
+                    assert p.returncode == 0 or err.strip(), (n, args, p.returncode, out, err)
+                except subprocess.TimeoutExpired:
+                    assert serves(args[0], p.pid), f"{args} hangs with {n} descriptors"
+                    p.terminate()
+                    p.communicate(timeout=20)
+
+
+def serves(name, pid):
+    """Who goes on has room for those who come."""
+    limit = int(pathlib.Path(f"/proc/{pid}/limits").read_text().split("Max open files")[1].split()[0])
+    return name not in ("iscsiadm", "iscsid") and limit - len(os.listdir(f"/proc/{pid}/fd")) >= 4
+
+
 def nothing_to_export():
     """An export of what is not there has not gone well."""
     with World() as w:
@@ -980,6 +1166,8 @@ def many_targets():
 
 
 run([from_nothing, many_records, records_that_cannot_be_read, second_instance_is_refused,
+     run_folder_removed, a_data_plane_out_of_reach, root_removed, locked_records, stopped_data_plane,
+     idle_callers, few_descriptors,
      no_room_for_exports, nothing_to_export, callers_who_do_not_read, nobody_can_call, background,
      other_user, left_alone, mute_data_plane, safe_logout, service, installed, many_instances, long_names,
      two_control_planes, several_sessions, ifaces, live_limits, many_ifaces, number_for_a_name, narrow_filters,
