@@ -266,7 +266,7 @@ def stopped_data_plane():
         os.kill(w.iod, signal.SIGCONT)
         wait_for("it is logged out after all", 20, lambda: not sessions(api))
         w.adm("-m", "node", "-l")
-        assert "Lun: 1" in w.adm("-m", "session", "-P", "3")
+        wait_for("its LUNs are there", 20, lambda: "Lun: 1" in w.adm("-m", "session", "-P", "3"))
 
 
 def idle_callers():
@@ -1141,7 +1141,8 @@ def odd_requests():
         load.stop()
         assert not (w.tmp / "x").exists() and sorted(p.name for p in w.root.iterdir()) == sorted(
             p.name for p in w.root.iterdir() if p.name in ("initiatorname.iscsi", "nodes", "send_targets", "isns", "static",
-                                                           "ifaces", "run", "fw", "iscsid.conf"))
+                                                           "ifaces", "run", "fw", "iscsid.conf", ".lunette.iscsid",
+                                                           ".lunette.iod"))
 
 
 def many_targets():
