@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Each allocation in turn fails, of either plane and of the target, while sessions are logged in to
- * and exported, come back, are taken over, and are logged out: in the end all is as it is wanted.
+ * and exported, come back, are taken over, are logged out, and end with their leases: in the end
+ * all is as it is wanted.
  */
 #include "tests/sim/control_world.h"
 
@@ -9,7 +10,7 @@
 
 #include "tests/support/alloc_fail.h"
 
-enum story { LOGIN, REOPEN, LOGOUT, TAKEOVER, STORIES };
+enum story { LOGIN, REOPEN, LOGOUT, TAKEOVER, LEASE, STORIES };
 
 #define ALLOCATIONS_MAX 20000
 
@@ -25,7 +26,7 @@ failed_and_steady(void *user)
         if (info.reopens == 0)
             return false;
     }
-    return cw_steady(w);
+    return !(w->node[0].leased && w->node[0].want) && cw_steady(w);
 }
 
 /* A scan that finds no memory for a unit does without it, and says no word of that: whoever misses
@@ -50,6 +51,9 @@ tell(enum story story, long allocation)
     bool failed;
 
     (void)snprintf(w->what, sizeof(w->what), "story %d, allocation %ld", (int)story, allocation);
+    w->node[0].leased = story == LEASE;
+    w->node[0].ttl_ns = LOOP_NS_PER_S;
+    w->idle_ms = 500;
     cw_control_start(w);
     cw_want(w, true);
     if (story != LOGIN)
@@ -65,6 +69,8 @@ tell(enum story story, long allocation)
     if (story == LOGOUT)
         cw_want(w, false);
     alloc_left = allocation;
+    if (story == LEASE)
+        cw_lease_give(w, 0, 1, 2 * LOOP_NS_PER_S, false);
     if (!sim_run_until(w->sim, failed_and_steady, w, CW_LIMIT_NS)) {
         look_again(w);
         cw_settle(w);
@@ -72,6 +78,7 @@ tell(enum story story, long allocation)
     failed = alloc_left < 0;
     alloc_left = -1;
     cw_check(w);
+    assert_true(story != LEASE || (w->node[0].overs == 1 && !w->node[0].want));
     cw_want(w, false);
     cw_settle(w);
     cw_check(w);
