@@ -244,6 +244,27 @@ batch_item_drop(struct batch_item *i)
 
 /* ---- login ---------------------------------------------------------------------------------- */
 
+static void
+batch_on_noted(struct control_waiter *w, const struct lunette_error *err)
+{
+    struct batch_item *i = container_of(w, struct batch_item, w);
+    struct batch *b = i->b;
+
+    (void)err; /* that it has been logged out since is another story */
+    batch_item_drop(i);
+    batch_go_on(b);
+}
+
+/* The session is there, and has the lease now: the answer waits until that is safe. */
+static bool
+batch_wait_noted(struct batch_item *i, struct control_node *n)
+{
+    if (i->b->o.lease.owner[0] == '\0')
+        return false;
+    control_waiter_init(&i->w, batch_on_noted);
+    return control_lease(n, &i->b->o.lease, false, &i->w, NULL) == 0;
+}
+
 /* Asks for one session.  Returns 0; -EEXIST: it is there; or -errno. */
 static int
 batch_login_instance(struct batch *b, const struct nodedb_id *id, uint32_t instance,
@@ -266,6 +287,8 @@ batch_login_instance(struct batch *b, const struct nodedb_id *id, uint32_t insta
     if (r == 0)
         r = b->o.lease.owner[0] != '\0' ? control_login_leased(n, &b->o.lease, &i->w, err)
                                         : control_login(n, &i->w, err);
+    if (r == -EEXIST && batch_wait_noted(i, n))
+        return r;
     if (r < 0) {
         batch_item_drop(i);
         return r;
