@@ -85,6 +85,20 @@ leases_wake_at(struct control_node *n, uint64_t ns)
 
 /* ---- the end -------------------------------------------------------------------------------- */
 
+/* Have leases alone kept the session, and have all of them ended?  What was asked for in this turn
+ * counts. */
+static bool
+unused_is_over(const struct control_node *n)
+{
+    const struct node_leases *l = &n->leases;
+
+    for (unsigned i = 0; i < l->n; i++) {
+        if (l->lease[i].ends_ns > n->c->loop->now_ns)
+            return false;
+    }
+    return !l->kept && !l->kept_by_record && n->wanted == CONTROL_UP;
+}
+
 /* Nobody wants the session, and nobody uses it. */
 static void
 leases_end_session(struct control_node *n)
@@ -126,6 +140,8 @@ look_failed(struct control_node *n)
 {
     look_end(n);
     n->leases.has_count = false;
+    if (!unused_is_over(n))
+        return;
     n->leases.look_ns = n->c->loop->now_ns + n->c->idle_ns;
     leases_wake_at(n, n->leases.look_ns);
 }
@@ -140,6 +156,8 @@ look_done(struct control_node *n)
     l->has_count = l->clients == 0;
     l->count = l->look->count;
     look_end(n);
+    if (!unused_is_over(n)) /* somebody has a lease again, or has asked without one */
+        return;
     if (idle) {
         leases_end_session(n);
         return;
@@ -306,7 +324,7 @@ unused_go_on(struct control_node *n)
     struct node_leases *l = &n->leases;
 
     leases_sort_out(n);
-    if (l->n == 0 && !l->kept && !l->kept_by_record && n->wanted == CONTROL_UP) {
+    if (unused_is_over(n)) {
         leases_are_over(n);
         return;
     }

@@ -257,7 +257,7 @@ history_state(struct iscsid *d, const struct control_event *ev, const struct con
         break;
     case CONTROL_IS_AWAY:
         if (h != NULL && info->up_ns == 0 && h->sid != 0)
-            history_lost(d, ev->node, "data-plane", "the data plane has gone", NULL);
+            history_lost(d, ev->node, "away", "the session is not there any more", ev->why);
         break;
     case CONTROL_IS_LOGOUT:
         history_say(d, ev->node, "logout", "is being logged out");

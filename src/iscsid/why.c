@@ -200,11 +200,13 @@ why_say(struct control_node *n, const struct control_info *i, const struct why_c
 static json_t *
 why_say_ended(const struct history *h, const struct why_clock *c)
 {
+    const char *last = h->n > 0 ? h->events[h->n - 1].text : NULL;
+    const char *reason = h->by != NULL ? h->by : last != NULL ? last : "nobody has said why";
     json_t *o = why_name(&h->name, h->sid);
 
     why_put_time(o, "began", c, h->began_ns);
     why_put_time(o, "ended", c, h->ended_ns);
-    say_put(o, "reason", say_text(h->by != NULL ? h->by : "nobody has said why"));
+    say_put(o, "reason", say_text(reason));
     say_put(o, "events", why_events(h, c));
     return o;
 }

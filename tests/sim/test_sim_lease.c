@@ -226,6 +226,38 @@ others_keep_it(void **state)
 
 /* ---- races ---------------------------------------------------------------------------------- */
 
+/* The look that decides is under way. */
+static bool
+is_looked_at(void *user)
+{
+    const struct node_leases *l = &((struct cw *)user)->node[0].n->leases;
+
+    return l->over && l->has_count && l->look != NULL;
+}
+
+static void
+renewal_in_the_last_moment(void **state)
+{
+    struct cw *w = cw_new(2, 1);
+    struct control_lease l;
+
+    (void)state;
+    w->quiet = true;
+    w->idle_ms = IDLE_MS;
+    w->delay_ns = 5 * CW_MS;
+    w->node[0].leased = true;
+    cw_control_start(w);
+    cw_pass(w, S(1));
+    log_in(w, S(2));
+    lease_of("b", S(60), &l);
+    assert_true(sim_run_until(w->sim, is_looked_at, w, CW_LIMIT_NS));
+    assert_int_equal(control_lease(w->node[0].n, &l, false, NULL, NULL), 0);
+    cw_pass(w, S(50));
+    assert_int_equal(cw_running(w, NULL), 1);
+    assert_true(until_ended(w) <= S(13));
+    cw_free(w);
+}
+
 static bool
 is_going(void *user)
 {
@@ -363,6 +395,7 @@ main(void)
         cmocka_unit_test(restarts),
         cmocka_unit_test(released_meanwhile),
         cmocka_unit_test(bounds),
+        cmocka_unit_test(renewal_in_the_last_moment),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
