@@ -22,6 +22,10 @@ struct adm {
 
 /* Prints "iscsiadm: ", the text and a newline to standard error. */
 void adm_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* The same for people, who read a terminal or have asked for more by -d: scripts get the lines of
+ * open-iscsi and no others. */
+void adm_advice(const struct adm_args *a, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* daemon.c: connects to the daemon, and starts it where none runs and that is allowed. */
 int adm_connect(struct adm *adm);

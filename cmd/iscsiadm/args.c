@@ -61,20 +61,25 @@ args_small(const char *what, const char *text, int max, int *ret)
 
 /* Says which word was meant, or else which there are. */
 static void
-args_meant(const char *typed, const char *const *words, size_t count)
+args_meant(const struct adm_args *a, const char *typed, const char *const *words, size_t count)
 {
     struct suggest s = {.typed = typed};
+    char list[256] = "";
 
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
+        size_t n = strlen(list);
+
         suggest_try(&s, words[i]);
-    if (s.best != NULL) {
-        (void)fprintf(stderr, "  did you mean %s?\n", s.best);
-        return;
+        (void)snprintf(list + n, sizeof(list) - n, "%s%s",
+                       i == 0           ? ""
+                       : i + 1 == count ? " and "
+                                        : ", ",
+                       words[i]);
     }
-    (void)fputs("  it is one of", stderr);
-    for (size_t i = 0; i < count; i++)
-        (void)fprintf(stderr, "%s%s", i == 0 ? " " : i + 1 < count ? ", " : " and ", words[i]);
-    (void)fputc('\n', stderr);
+    if (s.best != NULL)
+        (void)fprintf(stderr, "  did you mean %s?\n", s.best);
+    else
+        adm_advice(a, "it is one of %s", list);
 }
 
 static int
@@ -87,7 +92,7 @@ args_op(struct adm_args *a, const char *text)
         }
     }
     adm_error("can not recognize operation: '%s'", text);
-    args_meant(text, op_names, sizeof(op_names) / sizeof(op_names[0]));
+    args_meant(a, text, op_names, sizeof(op_names) / sizeof(op_names[0]));
     return -EINVAL;
 }
 
@@ -305,7 +310,7 @@ args_one(struct adm_args *a, int opt, char *arg)
     case 'P':
         return args_small("--print", arg, 100, &a->level);
     case 'd':
-        return args_small("--debug", arg, 8, &ignored);
+        return args_small("--debug", arg, 8, &a->debug);
     case 'k':
         return args_kill(a, arg);
     case ADM_LONG_LEASE:
@@ -355,7 +360,7 @@ args_check(const struct adm_args *a, const struct given *g, const char *mode_wor
     }
     if (a->mode == ADM_MODE_NONE) {
         adm_error("mode -1 is not yet supported");
-        args_meant(mode_word, adm_mode_names, ADM_MODES);
+        args_meant(a, mode_word, adm_mode_names, ADM_MODES);
         return -EINVAL;
     }
     for (int i = 0; i < g->count; i++) {

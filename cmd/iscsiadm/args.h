@@ -69,6 +69,7 @@ struct adm_args {
     char *value;      /* likewise */
     int64_t sid, lun; /* -1: not given */
     int level;        /* of -P; -1: not given */
+    int debug;
     bool rescan, discover, login, logout, stats, show, no_wait, kill;
     const char *login_all, *logout_all;
     bool json, why, unexport, read_only, no_start, leases_only;

@@ -3,21 +3,40 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cmd/iscsiadm/adm.h"
+
+static void
+call_say(const char *fmt, va_list ap)
+{
+    /* What was printed before stands before it. */
+    (void)fflush(stdout);
+    (void)fputs("iscsiadm: ", stderr);
+    (void)vfprintf(stderr, fmt, ap);
+    (void)fputc('\n', stderr);
+}
 
 void
 adm_error(const char *fmt, ...)
 {
     va_list ap;
 
-    /* What was printed before stands before it. */
-    (void)fflush(stdout);
-    (void)fputs("iscsiadm: ", stderr);
     va_start(ap, fmt);
-    (void)vfprintf(stderr, fmt, ap);
+    call_say(fmt, ap);
     va_end(ap);
-    (void)fputc('\n', stderr);
+}
+
+void
+adm_advice(const struct adm_args *a, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (a->debug == 0 && !isatty(STDERR_FILENO))
+        return;
+    va_start(ap, fmt);
+    call_say(fmt, ap);
+    va_end(ap);
 }
 
 /* Makes text fit for a terminal: a name or a reason may come from a target.  Control characters of

@@ -41,7 +41,7 @@ logins_begin(const json_t *o, bool logout)
 }
 
 static void
-logins_failed(const json_t *o, bool logout)
+logins_failed(const struct adm *adm, const json_t *o, bool logout)
 {
     const json_t *error = json_object_get(o, "error");
     struct manage_failure fail;
@@ -63,14 +63,14 @@ logins_failed(const json_t *o, bool logout)
     adm_error("initiator reported error (%d - %s)", fail.exit,
               fail.exit == MANAGE_ERROR ? fail.message : manage_code_text(fail.exit));
     if (fail.exit != MANAGE_ERROR && strcmp(fail.message, manage_code_text(fail.exit)) != 0)
-        adm_error("%s", fail.message);
+        adm_advice(&adm->args, "%s", fail.message);
 }
 
 static void
-logins_end(const json_t *o, bool logout)
+logins_end(const struct adm *adm, const json_t *o, bool logout)
 {
     if (!json_is_true(json_object_get(o, "ok"))) {
-        logins_failed(o, logout);
+        logins_failed(adm, o, logout);
         return;
     }
     bool give_up = logins_give_up(o, logout);
@@ -92,7 +92,7 @@ logins_progress(const struct adm *adm, const json_t *o, bool logout)
     if (strcmp(state, "started") == 0)
         logins_begin(o, logout);
     else if (strcmp(state, "ended") == 0)
-        logins_end(o, logout);
+        logins_end(adm, o, logout);
 }
 
 void

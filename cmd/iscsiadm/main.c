@@ -49,20 +49,20 @@ adm_run(struct adm *adm)
 
 /* What to look at where what was named is not there. */
 static void
-adm_advise(const struct adm *adm, int r)
+adm_where_to_look(const struct adm *adm, int r)
 {
     const struct adm_args *a = &adm->args;
 
     if (a->mode == ADM_SESSION && a->sid >= 0 && r == MANAGE_LOOKUP)
-        adm_error("`iscsiadm -m session' lists the sessions that there are");
+        adm_advice(a, "`iscsiadm -m session' lists the sessions that there are");
     else if (a->mode != ADM_NODE || r != MANAGE_NOT_FOUND || a->logout || a->logout_all != NULL ||
              a->rescan || a->stats)
         return;
     else if (adm_selects(a))
-        adm_error("`iscsiadm -m node' lists the records that there are");
+        adm_advice(a, "`iscsiadm -m node' lists the records that there are");
     else
-        adm_error("`iscsiadm -m discovery -t st -p PORTAL' finds targets and makes records of "
-                  "them");
+        adm_advice(a, "`iscsiadm -m discovery -t st -p PORTAL' finds targets and makes records of "
+                      "them");
 }
 
 /* Standard output is where the result is: what could not be written was not done. */
@@ -93,7 +93,7 @@ main(int argc, char **argv)
     }
     if (r == 0) {
         r = adm_run(&adm);
-        adm_advise(&adm, r);
+        adm_where_to_look(&adm, r);
     } else {
         r = r > 0 ? 0 : MANAGE_INVALID;
     }
