@@ -125,6 +125,7 @@ iod_take_option(struct iod_args *a, int c)
         (void)puts("iscsi-iod " LUNETTE_VERSION);
         return 1;
     default: /* getopt_long has said why */
+        (void)fputs("Try `iscsi-iod --help' for more information.\n", stderr);
         return -EINVAL;
     }
 }

@@ -183,6 +183,7 @@ args_take(struct iscsid_args *a, int c)
         (void)puts("iscsid version " LUNETTE_VERSION);
         return 1;
     default: /* getopt_long has said why */
+        (void)fputs("Try `iscsid --help' for more information.\n", stderr);
         return -EINVAL;
     }
 }

@@ -253,7 +253,7 @@ ipc_acceptor_new(struct loop *l, const struct sock_addr *at, int fd, uint32_t lo
     }
     if (r < 0) {
         free(a);
-        return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "%s: %s", text,
+        return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "cannot listen at %s: %s", text,
                             r == -EADDRINUSE ? "somebody listens there already, or it is no socket"
                                              : errno_text(r));
     }

@@ -1065,6 +1065,17 @@ def dead_target():
         assert time.monotonic() - began < 8, "a logout waits for logins"
 
 
+def command_lines():
+    """What is typed wrongly, or cannot be, is answered with where to look or what failed."""
+    with World() as w:
+        for args, words in ((["iscsid", "-m", "node"], "Try `iscsid --help'"),
+                            (["iscsid", "--root"], "Try `iscsid --help'"),
+                            (["iscsi-iod", "--sockt", "x"], "Try `iscsi-iod --help'"),
+                            (["iscsi-iod", "--socket", w.tmp / "no/iod.sock"], "cannot listen at")):
+            p = subprocess.run([BIN / args[0], *args[1:]], capture_output=True, text=True, timeout=30, check=False)
+            assert p.returncode in (1, 2) and words in p.stderr, p
+
+
 def bad_requests():
     """Names that lead elsewhere, values that are refused, tokens that come again, strangers."""
     with World() as w:
@@ -1175,4 +1186,4 @@ run([from_nothing, many_records, records_that_cannot_be_read, second_instance_is
      discovery_changes_records, repeated_without_a_record,
      with_tgtd, automatic, killed_under_load, events_of_failures,
      data_plane_killed, second_signal, cut_connections, killed_while_waiting, dead_target, bad_requests, odd_requests,
-     many_targets], [one_of_many])
+     many_targets, command_lines], [one_of_many])
