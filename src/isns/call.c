@@ -28,6 +28,7 @@ isns_call_stop(struct isns_call *c)
     if (c->stream != NULL)
         stream_close(c->stream);
     loop_timer_stop(c->loop, &c->limit);
+    loop_timer_stop(c->loop, &c->next);
     isns_in_reset(&c->in);
     c->resolving = NULL;
     c->stream = NULL;
@@ -147,6 +148,7 @@ call_on_connected(void *user, int err)
     struct sock_addr local;
     int r = 0;
 
+    loop_timer_stop(c->loop, &c->next);
     if (err < 0) {
         stream_close(c->stream);
         c->stream = NULL;
@@ -174,16 +176,33 @@ call_on_connected(void *user, int err)
 static const struct stream_events call_events = {
     .connected = call_on_connected, .readable = call_on_readable, .writable = call_send};
 
-/* Tries the next address; err is why the one before has failed. */
+/* An address is silent: the next one is tried. */
+static void
+call_on_next(struct loop_timer *t)
+{
+    struct isns_call *c = container_of(t, struct isns_call, next);
+
+    stream_close(c->stream);
+    c->stream = NULL;
+    call_connect(c, -ETIMEDOUT);
+}
+
+/* Tries the next address; err is why the one before has failed.  Each has its share of the time,
+ * and the last one all that is left. */
 static void
 call_connect(struct isns_call *c, int err)
 {
     while (c->iaddr < c->naddr) {
+        bool last = c->iaddr + 1 == c->naddr;
         int r = stream_connect(c->loop, &c->addr[c->iaddr++], &c->cfg->sock, &call_events, c,
                                &c->stream);
 
-        if (r == 0)
+        if (r == 0) {
+            if (!last)
+                loop_timer_start(c->loop, &c->next,
+                                 call_timeout_ms(c) * LOOP_NS_PER_MS / (uint64_t)c->naddr);
             return;
+        }
         c->stream = NULL;
         err = r;
     }
@@ -212,6 +231,7 @@ isns_call_init(struct isns_call *c, struct loop *l, const struct isns_config *cf
 {
     *c = (struct isns_call){.loop = l, .cfg = cfg};
     loop_timer_init(&c->limit, call_on_limit);
+    loop_timer_init(&c->next, call_on_next);
     isns_in_init(&c->in);
 }
 

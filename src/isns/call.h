@@ -21,6 +21,7 @@ struct isns_call {
     int naddr, iaddr;
     struct stream *stream;
     struct loop_timer limit;
+    struct loop_timer next; /* runs while another address waits for its turn */
     struct isns_out out;
     size_t sent;
     struct isns_in in;

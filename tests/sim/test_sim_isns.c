@@ -372,6 +372,29 @@ test_freed(void **state)
     }
 }
 
+/* Of two addresses the first is silent. */
+static void
+test_a_silent_address(void **state)
+{
+    static const char *const addresses[] = {"10.0.0.9", "10.0.0.1"};
+    struct isns_config c = config();
+    struct sock_addr silent;
+    struct world w;
+
+    (void)state;
+    (void)strcpy(c.server.host, "isns.example");
+    world_open(&w, 1);
+    silent = w.at;
+    ((struct sockaddr_in *)(void *)&silent.ss)->sin_addr.s_addr = htonl(0x0a000009);
+    sim_host(w.sim, c.server.host, 0, addresses, 2);
+    sim_stall(w.sim, &silent, true);
+    assert_int_equal(isns_query(w.client, &c, on_done, &w, &w.query, NULL), 0);
+    assert_true(sim_run_until(w.sim, is_done, &w, 60 * SEC));
+    assert_int_equal(w.err.code, 0);
+    assert_int_equal(w.found.n, 1);
+    world_close(&w);
+}
+
 /* ---- registration --------------------------------------------------------------------------- */
 
 static void
@@ -565,10 +588,10 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_question),  cmocka_unit_test(test_only_known),
-        cmocka_unit_test(test_no_answer), cmocka_unit_test(test_freed),
-        cmocka_unit_test(test_changes),   cmocka_unit_test(test_no_lookup),
-        cmocka_unit_test(test_renewal),
+        cmocka_unit_test(test_question),         cmocka_unit_test(test_only_known),
+        cmocka_unit_test(test_no_answer),        cmocka_unit_test(test_freed),
+        cmocka_unit_test(test_a_silent_address), cmocka_unit_test(test_changes),
+        cmocka_unit_test(test_no_lookup),        cmocka_unit_test(test_renewal),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
