@@ -290,7 +290,7 @@ manage_calls_begin(struct manage_calls *all, struct manage_peer *p, const char *
             return 0;
         }
     }
-    if (all->of_peers >= all->peers_max) { /* most of them of peers who did not wait */
+    if (all->of_peers >= all->under_way_max) { /* most of them of peers who did not wait */
         manage_calls_refuse(p, rq->id, MANAGE_BUSY,
                             "too many requests are under way; try again later");
         return 0;

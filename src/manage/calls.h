@@ -11,7 +11,7 @@
 /* Bounds; see struct manage_limits. */
 struct manage_calls {
     struct loop *loop;
-    unsigned per_peer_max, peers_max, tokens_max; /* peers_max: under way, of all peers together */
+    unsigned per_peer_max, under_way_max, tokens_max;
     size_t kept_max;
     struct list under_way, kept; /* struct manage_call; kept: the oldest answer first */
     unsigned of_peers; /* calls under way that peers have begun, also those who are gone */

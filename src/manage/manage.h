@@ -36,8 +36,10 @@ struct manage_method {
 
 /* Bounds; 0 stands for what is told behind it. */
 struct manage_limits {
-    unsigned peers_max;  /* callers; 64 */
-    unsigned calls_max;  /* requests under way of each, and of all the product of both; 64 */
+    unsigned peers_max;  /* callers; 512 */
+    unsigned calls_max;  /* requests under way of each; 64 */
+    unsigned under_way;  /* requests under way of all callers, and of those who have gone; 4096 */
+    unsigned silence_ms; /* who was silent for so long, and waits for nothing, makes room; 1000 */
     unsigned tokens_max; /* answers that are remembered, and requests that will be; 1024 */
     size_t kept_max;     /* bytes of the former; 8 MiB */
     size_t waiting_max;  /* bytes that wait for a caller; MANAGE_WAITING_MAX */

@@ -22,8 +22,10 @@ struct manage_server {
 };
 
 static const struct manage_limits limits_default = {
-    .peers_max = 64,
+    .peers_max = 512,
     .calls_max = 64,
+    .under_way = 4096,
+    .silence_ms = 1000,
     .tokens_max = 1024,
     .kept_max = 8u << 20,
     .waiting_max = MANAGE_WAITING_MAX,
@@ -37,6 +39,8 @@ server_fill_limits(struct manage_limits *l)
 
     l->peers_max = l->peers_max > 0 ? l->peers_max : d->peers_max;
     l->calls_max = l->calls_max > 0 ? l->calls_max : d->calls_max;
+    l->under_way = l->under_way > 0 ? l->under_way : d->under_way;
+    l->silence_ms = l->silence_ms > 0 ? l->silence_ms : d->silence_ms;
     l->tokens_max = l->tokens_max > 0 ? l->tokens_max : d->tokens_max;
     l->kept_max = l->kept_max > 0 ? l->kept_max : d->kept_max;
     l->waiting_max = l->waiting_max > 0 ? l->waiting_max : d->waiting_max;
@@ -56,7 +60,7 @@ manage_server_new(struct loop *l, const struct manage_config *config, struct man
     list_init(&m->peers);
     manage_calls_init(&m->calls, l);
     m->calls.per_peer_max = m->cfg.limits.calls_max;
-    m->calls.peers_max = m->cfg.limits.peers_max * m->cfg.limits.calls_max;
+    m->calls.under_way_max = m->cfg.limits.under_way;
     m->calls.tokens_max = m->cfg.limits.tokens_max;
     m->calls.kept_max = m->cfg.limits.kept_max;
     *ret = m;
@@ -169,17 +173,19 @@ static const struct manage_peer_ops server_peer_ops = {
     .gone = server_gone,
 };
 
-/* The caller who has been silent for the longest time, of those who wait for nothing.  One who has
- * asked is not silent, though others who came in the same turn are looked at first. */
+/* The caller who has been silent for the longest time, of those who wait for nothing.  Who has just
+ * come is about to ask, and who has asked is not silent, though others are looked at first. */
 static struct manage_peer *
 server_idle_peer(const struct manage_server *m)
 {
+    uint64_t silence_ns = m->cfg.limits.silence_ms * LOOP_NS_PER_MS;
     struct manage_peer *found = NULL;
 
     LIST_FOREACH (n, &m->peers) {
         struct manage_peer *p = container_of(n, struct manage_peer, node);
 
         if (!p->subscribed && p->calls == 0 && !p->in_line &&
+            m->loop->now_ns - p->active_ns >= silence_ns &&
             (found == NULL || p->active_ns < found->active_ns) && stream_unread(p->s) <= 0)
             found = p;
     }

@@ -1076,6 +1076,26 @@ def command_lines():
             assert p.returncode in (1, 2) and words in p.stderr, p
 
 
+def many_callers():
+    """A hundred callers who connect at the same time, and wait for logins at a dead portal: nobody is sent
+    away, and others are answered meanwhile."""
+    with World() as w, socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(128)
+        w.up().ask("node.new", target=IQN, portal="127.0.0.1:%d" % silent.getsockname()[1])
+        callers = [Api(w.root / "run/iscsid.sock") for _ in range(100)]
+        for c in callers:
+            c.f.write(json.dumps({"id": 1, "method": "node.login", "params": {"target": IQN}}) + "\n")
+            c.f.flush()
+        w.adm("-m", "session", rc=21)
+        w.adm("-m", "node", "-u")
+        for c in callers:
+            answer = json.loads(c.f.readline())
+            while "progress" in answer:
+                answer = json.loads(c.f.readline())
+            assert "result" in answer, answer
+
+
 def bad_requests():
     """Names that lead elsewhere, values that are refused, tokens that come again, strangers."""
     with World() as w:
@@ -1186,4 +1206,4 @@ run([from_nothing, many_records, records_that_cannot_be_read, second_instance_is
      discovery_changes_records, repeated_without_a_record,
      with_tgtd, automatic, killed_under_load, events_of_failures,
      data_plane_killed, second_signal, cut_connections, killed_while_waiting, dead_target, bad_requests, odd_requests,
-     many_targets, command_lines], [one_of_many])
+     many_targets, command_lines, many_callers], [one_of_many])

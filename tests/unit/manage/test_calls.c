@@ -84,7 +84,7 @@ answers_live_for_ten_minutes(void **state)
     f.l.ops = &ops;
     a_stream.loop = &f.l;
     manage_calls_init(&all, &f.l);
-    all.per_peer_max = all.peers_max = 10;
+    all.per_peer_max = all.under_way_max = 10;
     all.tokens_max = 10;
     all.kept_max = 10000;
     assert_int_equal(manage_peer_new(&f.l, &a_stream, 100, 1000, &no_ops, NULL, &p), 0);

@@ -104,7 +104,7 @@ too_many_requests_under_way(void **state)
 static void
 too_many_requests_of_nobody(void **state)
 {
-    struct manage_limits limits = {.peers_max = 3, .calls_max = 2};
+    struct manage_limits limits = {.peers_max = 3, .calls_max = 2, .under_way = 6};
     struct manage_call *last = NULL;
     struct served t;
     int fd;
@@ -205,7 +205,7 @@ a_subscriber_does_not_read(void **state)
 static void
 too_many_callers(void **state)
 {
-    struct manage_limits limits = {.peers_max = 3};
+    struct manage_limits limits = {.peers_max = 3, .silence_ms = 20};
     struct served t;
     int busy, events, idle, fd;
     bool end;
@@ -217,6 +217,12 @@ too_many_callers(void **state)
     events = served_raw(&t, SERVED_UID);
     (void)served_ask(&t, events, "{\"method\":\"events.subscribe\"}\n");
     idle = served_raw(&t, SERVED_UID);
+    fd = served_raw(&t, SERVED_UID); /* who has just come is not pushed out */
+    assert_non_null(strstr(served_recv(&t, fd, &end), "too many callers"));
+    assert_true(end);
+    close(fd);
+    (void)usleep(30000);
+    served_turns(&t, 1);
     fd = served_raw(&t, SERVED_UID);
     assert_non_null(
         strstr(served_ask(&t, fd, "{\"method\":\"hold\"}\n{\"method\":\"echo\"}\n"), "result"));
