@@ -405,9 +405,10 @@ targets_bad(struct isns_targets *t, const char *what)
 static bool
 row_portal(const struct row *r, struct portal *ret)
 {
-    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff}, zero[15];
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff}, zero[16];
     const uint8_t *a = r->address.value;
     uint32_t port, tag;
+    bool v4;
 
     if (r->address.len != 16 || !isns_num(&r->port, &port) || (port & 0xffff) == 0 || port > 0xffff)
         return false; /* bit 16 of a port says UDP */
@@ -415,10 +416,13 @@ row_portal(const struct row *r, struct portal *ret)
         return false;
     *ret = (struct portal){.port = (uint16_t)port, .tpgt = (int32_t)tag};
     /* Open-iSNS writes IPv4 as RFC 4291 2.5.5.1 has it, "compatible". */
-    if (memcmp(a, mapped, sizeof(mapped)) == 0 ||
-        (memcmp(a, zero, sizeof(mapped)) == 0 && memcmp(a, zero, sizeof(zero)) != 0))
-        return inet_ntop(AF_INET, a + 12, ret->host, sizeof(ret->host)) != NULL;
-    return inet_ntop(AF_INET6, a, ret->host, sizeof(ret->host)) != NULL;
+    v4 = memcmp(a, mapped, sizeof(mapped)) == 0 ||
+         (memcmp(a, zero, sizeof(mapped)) == 0 && memcmp(a, zero, sizeof(zero) - 1) != 0);
+    /* The unspecified address would lead to this host itself. */
+    if (memcmp(v4 ? a + 12 : a, zero, v4 ? 4 : sizeof(zero)) == 0)
+        return false;
+    return inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? a + 12 : a, ret->host, sizeof(ret->host)) !=
+           NULL;
 }
 
 /* A group without a tag says that the node is not to be reached there (RFC 4171 6.5.4). */

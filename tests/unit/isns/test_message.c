@@ -245,6 +245,7 @@ static void
 test_odd_targets(void **state)
 {
     static const uint8_t compatible[16] = {[12] = 10, [15] = 2}, loopback[16] = {[15] = 1};
+    static const uint8_t nowhere[16], nowhere4[16] = {[10] = 0xff, [11] = 0xff};
     struct sock_addr v4 = address4(0x0a000001, 3260), no_port = address4(0x0a000001, 0);
     struct lunette_error err = {.code = 0};
     struct isns_targets t;
@@ -269,9 +270,15 @@ test_odd_targets(void **state)
     isns_put(&o, ISNS_GROUP_ADDRESS, loopback, 16);
     isns_put_num(&o, ISNS_GROUP_PORT, 3260 | 0x10000); /* UDP */
     isns_put_num(&o, ISNS_GROUP_TAG, 1);
+    for (int i = 0; i < 2; i++) {
+        isns_put_text(&o, ISNS_GROUP_NODE, A);
+        isns_put(&o, ISNS_GROUP_ADDRESS, i == 0 ? nowhere : nowhere4, 16);
+        isns_put_num(&o, ISNS_GROUP_PORT, 3260);
+        isns_put_num(&o, ISNS_GROUP_TAG, 1);
+    }
     assert_int_equal(read_targets(&o, &t, &err), 0);
     assert_int_equal(t.n, 2);
-    assert_int_equal(t.bad, 6);
+    assert_int_equal(t.bad, 8);
     assert_int_equal(t.why.code, -EPROTO);
     assert_string_equal(t.portal[0].at.host, "10.0.0.2");
     assert_string_equal(t.portal[1].at.host, "::1");
