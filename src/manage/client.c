@@ -300,7 +300,8 @@ client_wait(struct manage_client *c, const char *method, struct manage_failure *
     if (c->peer == NULL)
         return client_lost(c, fail);
     return failure_set(fail, -ETIMEDOUT, MANAGE_TIMEOUT,
-                       "iscsid said nothing about %s for %lld s; it may still be carried out",
+                       "iscsid has said nothing about %s for %lld s: it is stopped or stuck, and "
+                       "its log may tell why; what was asked for may still be carried out",
                        method, (long long)c->silence_ms / 1000);
 }
 

@@ -47,6 +47,7 @@ requests_against_the_server(void **state)
     assert_int_equal(manage_client_request(c, "hold", NULL, NULL, 30, NULL, NULL, &result, &fail),
                      -ETIMEDOUT);
     assert_int_equal(fail.exit, MANAGE_TIMEOUT);
+    assert_non_null(strstr(fail.message, "stopped or stuck"));
     assert_non_null(strstr(fail.message, "hold"));
     manage_reply(t.held, json_pack("{s:i}", "late", 1));
     assert_int_equal(
