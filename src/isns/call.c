@@ -281,11 +281,15 @@ isns_put_registration(struct isns_out *o, uint16_t xid, const char *source,
     isns_put_num(o, ISNS_NODE_TYPE, ISNS_TYPE_INITIATOR);
 }
 
-void
-isns_put_deregistration(struct isns_out *o, uint16_t xid, const char *source)
+int
+isns_write_deregistration(struct isns_call *c, const struct sock_addr *local, struct isns_out *o,
+                          struct lunette_error *err)
 {
-    isns_begin(o, ISNS_DEREG_DEV, ISNS_CLIENT, xid);
-    isns_put_text(o, ISNS_NODE_NAME, source);
+    (void)local;
+    (void)err;
+    isns_begin(o, ISNS_DEREG_DEV, ISNS_CLIENT, c->xid);
+    isns_put_text(o, ISNS_NODE_NAME, c->cfg->source);
     isns_put(o, ISNS_DELIMITER, NULL, 0);
-    isns_put_text(o, ISNS_ENTITY, source);
+    isns_put_text(o, ISNS_ENTITY, c->cfg->source);
+    return 0;
 }

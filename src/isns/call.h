@@ -39,6 +39,8 @@ void isns_call_stop(struct isns_call *c);
  * the server may send SCN and ESI there. */
 void isns_put_registration(struct isns_out *o, uint16_t xid, const char *source,
                            const struct sock_addr *at, uint16_t port, bool listening);
-void isns_put_deregistration(struct isns_out *o, uint16_t xid, const char *source);
+/* The write of a message that deregisters the initiator. */
+int isns_write_deregistration(struct isns_call *c, const struct sock_addr *local,
+                              struct isns_out *o, struct lunette_error *err);
 
 #endif

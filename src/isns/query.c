@@ -30,16 +30,6 @@ query_tell(struct isns_query *q)
 
 /* ---- registration and its end --------------------------------------------------------------- */
 
-static int
-query_write_dereg(struct isns_call *c, const struct sock_addr *local, struct isns_out *o,
-                  struct lunette_error *err)
-{
-    (void)local;
-    (void)err;
-    isns_put_deregistration(o, c->xid, c->cfg->source);
-    return 0;
-}
-
 static void
 query_on_dereg(struct isns_call *c, const struct isns_in *in, const struct lunette_error *err)
 {
@@ -51,7 +41,7 @@ query_on_dereg(struct isns_call *c, const struct isns_in *in, const struct lunet
 static void
 query_end(struct isns_query *q)
 {
-    q->call.write = query_write_dereg;
+    q->call.write = isns_write_deregistration;
     q->call.done = query_on_dereg;
     if (!q->registered || isns_call_start(&q->call, NULL) < 0)
         query_tell(q);

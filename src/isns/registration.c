@@ -182,16 +182,6 @@ isns_register(struct loop *l, const struct isns_config *cfg,
 
 /* ---- the end -------------------------------------------------------------------------------- */
 
-static int
-reg_write_dereg(struct isns_call *c, const struct sock_addr *local, struct isns_out *o,
-                struct lunette_error *err)
-{
-    (void)local;
-    (void)err;
-    isns_put_deregistration(o, c->xid, c->cfg->source);
-    return 0;
-}
-
 static void
 reg_ended(struct isns_registration *g)
 {
@@ -229,7 +219,7 @@ isns_deregister(struct isns_registration *g, void (*done)(void *user), void *use
     isns_listener_close(&g->listener);
     loop_timer_stop(g->loop, &g->tell);
     loop_timer_stop(g->loop, &g->again);
-    g->call.write = reg_write_dereg;
+    g->call.write = isns_write_deregistration;
     g->call.done = reg_on_dereg;
     if (isns_call_start(&g->call, NULL) == 0)
         return;
