@@ -3,7 +3,6 @@
  * say nothing or the wrong thing.  "test_acceptor epoll" or "uring". */
 #include "tests/test.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -19,6 +18,7 @@
 #include "ipc/socket.h"
 #include "loop/loop.h"
 #include "tests/support/loop_kind.h"
+#include "tests/support/loop_until.h"
 #include "transport/transport.h"
 
 #define LIMIT_NS (20 * LOOP_NS_PER_S)
@@ -66,19 +66,6 @@ struct client {
     unsigned replies, gone;
     uint32_t loop, version;
 };
-
-static unsigned
-count_fds(void)
-{
-    DIR *d = opendir("/proc/self/fd");
-    unsigned n = 0;
-
-    assert_non_null(d);
-    while (readdir(d) != NULL)
-        n++;
-    (void)closedir(d);
-    return n;
-}
 
 /* ---- the process with the sessions ---------------------------------------------------------- */
 
@@ -215,16 +202,7 @@ world_free(struct world *w)
 
 /* ---- clients -------------------------------------------------------------------------------- */
 
-#define UNTIL(w, cond)                                                                             \
-    do {                                                                                           \
-        struct loop *l_ = (w)->plane[0].l;                                                         \
-        uint64_t limit_ = l_->now_ns + LIMIT_NS;                                                   \
-        while (!(cond)) {                                                                          \
-            assert_true(loop_run(l_, (int64_t)LOOP_NS_PER_MS) >= 0);                               \
-            if (l_->now_ns > limit_)                                                               \
-                fail_msg("never: %s", #cond);                                                      \
-        }                                                                                          \
-    } while (0)
+#define UNTIL(w, cond) LOOP_UNTIL((w)->plane[0].l, cond)
 
 static void
 on_reply(void *user, const struct iscsi_reply *rep)

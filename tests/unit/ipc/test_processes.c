@@ -22,6 +22,7 @@
 #include "loop/loop.h"
 #include "target/target.h"
 #include "tests/support/loop_kind.h"
+#include "tests/support/loop_until.h"
 #include "transport/transport.h"
 
 #define NODE     "iqn.2026-11.example:processes"
@@ -127,15 +128,7 @@ struct world {
     bool done;
 };
 
-#define UNTIL(w, cond)                                                                             \
-    do {                                                                                           \
-        uint64_t limit_ = (w)->l->now_ns + LIMIT_NS;                                               \
-        while (!(cond)) {                                                                          \
-            assert_true(loop_run((w)->l, (int64_t)LOOP_NS_PER_MS) >= 0);                           \
-            if ((w)->l->now_ns > limit_)                                                           \
-                fail_msg("never: %s", #cond);                                                      \
-        }                                                                                          \
-    } while (0)
+#define UNTIL(w, cond) LOOP_UNTIL((w)->l, cond)
 
 static void
 plane_start(struct world *w)

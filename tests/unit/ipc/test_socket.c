@@ -3,7 +3,6 @@
  * lie, and processes that are killed.  "test_socket epoll" or "uring". */
 #include "tests/test.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -19,6 +18,7 @@
 #include "loop/loop.h"
 #include "tests/support/alloc_fail.h"
 #include "tests/support/loop_kind.h"
+#include "tests/support/loop_until.h"
 
 #define LIMIT_NS  (20 * LOOP_NS_PER_S)
 #define LATER_MAX 20000
@@ -44,20 +44,6 @@ struct world {
     struct lunette_error client_gone, server_gone;
     unsigned nclient_gone, nserver_gone;
 };
-
-/* Descriptors that this process has open. */
-static unsigned
-count_fds(void)
-{
-    DIR *d = opendir("/proc/self/fd");
-    unsigned n = 0;
-
-    assert_non_null(d);
-    while (readdir(d) != NULL)
-        n++;
-    (void)closedir(d);
-    return n;
-}
 
 static uint8_t
 pattern(size_t i)
@@ -260,15 +246,7 @@ world_free(struct world *w)
     free(w);
 }
 
-#define UNTIL(w, cond)                                                                             \
-    do {                                                                                           \
-        uint64_t limit_ = (w)->l->now_ns + LIMIT_NS;                                               \
-        while (!(cond)) {                                                                          \
-            assert_true(loop_run((w)->l, (int64_t)LOOP_NS_PER_MS) >= 0);                           \
-            if ((w)->l->now_ns > limit_)                                                           \
-                fail_msg("never: %s", #cond);                                                      \
-        }                                                                                          \
-    } while (0)
+#define UNTIL(w, cond) LOOP_UNTIL((w)->l, cond)
 
 static void
 turns(struct world *w, unsigned n)
