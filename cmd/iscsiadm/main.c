@@ -47,7 +47,15 @@ adm_run(struct adm *adm)
     return MANAGE_INTERNAL;
 }
 
-/* What to look at where what was named is not there. */
+/* Did it look for records, and has found none? */
+static bool
+adm_has_no_records(const struct adm_args *a, int r)
+{
+    return a->mode == ADM_NODE && r == MANAGE_NOT_FOUND && !(a->ops & ADM_NEW) && !a->logout &&
+           a->logout_all == NULL && !a->rescan && !a->stats;
+}
+
+/* Says where to look where what was named is not there. */
 static void
 adm_where_to_look(const struct adm *adm, int r)
 {
@@ -55,12 +63,9 @@ adm_where_to_look(const struct adm *adm, int r)
 
     if (a->mode == ADM_SESSION && a->sid >= 0 && r == MANAGE_LOOKUP)
         adm_advice(a, "`iscsiadm -m session' lists the sessions that there are");
-    else if (a->mode != ADM_NODE || r != MANAGE_NOT_FOUND || a->logout || a->logout_all != NULL ||
-             a->rescan || a->stats)
-        return;
-    else if (adm_selects(a))
+    if (adm_has_no_records(a, r) && adm_selects(a))
         adm_advice(a, "`iscsiadm -m node' lists the records that there are");
-    else
+    else if (adm_has_no_records(a, r))
         adm_advice(a, "`iscsiadm -m discovery -t st -p PORTAL' finds targets and makes records of "
                       "them");
 }
