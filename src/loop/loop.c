@@ -32,6 +32,13 @@ real_clock_ns(void)
     return (uint64_t)ts.tv_sec * LOOP_NS_PER_S + (uint64_t)ts.tv_nsec;
 }
 
+static uint64_t
+real_clock(struct loop *l)
+{
+    (void)l;
+    return real_clock_ns();
+}
+
 /* The turn. */
 
 static int
@@ -430,7 +437,7 @@ loop_free(struct loop *pub)
         .sendv = real_sendv, .recvv = real_recvv, .set_rcvlowat = real_set_rcvlowat,               \
         .set_opts = real_set_opts, .lend = real_lend, .unacked = real_unacked,                     \
         .unread = real_unread, .names = real_names, .close = real_close, .reset = real_reset,      \
-        .close_fd = real_close_fd,                                                                 \
+        .close_fd = real_close_fd, .clock = real_clock,                                            \
     }
 
 static const struct loop_ops real_ops_epoll = REAL_OPS("epoll");
