@@ -5,7 +5,7 @@
 uint64_t
 blk_outstanding(const struct blk_queue *q)
 {
-    uint64_t n = q->nfast + q->nother;
+    uint64_t n = blk_taken(q);
 
     for (int i = 0; i < BDEV_NOPS; i++)
         n -= q->stats.op[i].reqs;
@@ -22,7 +22,7 @@ blk_stats_add(struct bdev_stats *to, const struct blk_queue *q)
         to->op[i].bytes += s->op[i].bytes;
         to->op[i].errors += s->op[i].errors;
     }
-    to->pieces += s->pieces + q->nfast;
+    to->pieces += s->pieces + blk_taken(q) - q->nother;
     to->splits += s->splits;
     to->requeues += s->requeues;
     to->busy += s->busy;

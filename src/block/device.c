@@ -22,6 +22,7 @@ blk_fail_all(struct blk_queue *q, int err)
             continue;
         blk_make_general(p);
         p->rq.state = PIECE_FREE;
+        p->watch = NULL; /* the request's, which ends it */
         assert(r->pieces > 0);
         if (--r->pieces > 0)
             continue;
@@ -80,6 +81,7 @@ blk_commit(struct bdev_queue *bq)
         blk_mq_dispatch_rq_list(q);
     if (!q->committed) {
         q->committed = true;
+        blk_watch_pace(q);
         b->ops->commit(b->drv);
     }
     if (!blk_any_done(q) && b->drained == NULL)
@@ -106,6 +108,7 @@ blk_queue_init(struct blk_queue *q, struct blk_dev *b, struct loop *loop, uint32
     q->q = (struct bdev_queue){.ops = &blk_queue_ops, .loop = loop, .bdev = &b->b, .depth = depth};
     q->top = q->free + depth;
     q->tick_at = UINT64_MAX;
+    blk_watch_start(q);
     q->committed = true;
     list_init(&q->pending);
     list_init(&q->dispatch);
@@ -214,6 +217,8 @@ static const struct bdev_ops blk_dev_ops = {
     .drain = blk_drain,
     .set_timeout = blk_set_timeout,
     .stats = blk_stats,
+    .latency = blk_latency,
+    .set_watch = blk_set_watch,
 };
 
 int
@@ -228,6 +233,8 @@ blk_dev_new(const struct bdev_driver_ops *ops, void *drv, const struct bdev_limi
     b->ops = ops;
     b->queue_rq_fast = ops->queue_rq_fast;
     b->drv = drv;
+    b->watch_every = BDEV_WATCH_EVERY;
+    b->watch_few = true;
     if (blk_set_limits(b, limits) < 0) {
         free(b);
         return -EINVAL;
@@ -254,6 +261,7 @@ blk_dev_free(struct bdev **pb)
     while (!list_empty(&b->queues))
         blk_queue_end(blk_queue_of_node(b->queues.next));
     bdev_fini(&b->b);
+    free(b->latency);
     free(b);
     *pb = NULL;
 }

@@ -56,6 +56,8 @@ blk_check_tags(const struct blk_queue *q)
         const struct blk_request *rq = &piece_at(q, i)->rq;
 
         used += rq->state != PIECE_FREE;
+        assert(piece_at(q, i)->watch == NULL ||
+               (rq->state != PIECE_FREE && rq->state != PIECE_FAST));
         for (uint32_t k = 0; k < i && rq->state == PIECE_FAST; k++) {
             const struct blk_request *other = &piece_at(q, k)->rq;
 
@@ -63,6 +65,19 @@ blk_check_tags(const struct blk_queue *q)
         }
     }
     assert(used == q->q.depth - (uint32_t)(q->top - q->free));
+}
+
+/* All time of what was timed was spent in some stage. */
+static void
+blk_check_latency(const struct bdev_latency *l)
+{
+    for (int c = 0; c < BDEV_CLASSES; c++) {
+        uint64_t sum = 0;
+
+        for (int s = 0; s < IO_STAGES; s++)
+            sum += l->stage[c][s].sum_ns;
+        assert(sum == l->total[c].sum_ns);
+    }
 }
 
 void
@@ -77,6 +92,8 @@ blk_check_fast(const struct bdev *dev)
         blk_check_tags(q);
     }
     assert(b->fast.max <= b->limits.max_fast >> b->fast.shift);
+    if (b->latency != NULL)
+        blk_check_latency(b->latency);
 }
 
 /* Converts bytes to logical blocks.  The bits below a block, which are 0 in a multiple of it,
@@ -112,12 +129,44 @@ blk_issue_fast_traced(struct blk_queue *q, struct bdev_req *r, struct blk_reques
     return b->queue_rq_fast(b->drv, r, rq, lba, blocks);
 }
 
+static inline int
+blk_issue_fast(struct blk_queue *q, struct bdev_req *r, struct blk_request *rq, uint64_t lba,
+               uint64_t blocks)
+{
+    struct blk_dev *b = blk_dev_of_queue(q);
+
+    if (__builtin_expect(q->q.loop->trace != NULL, 0))
+        return blk_issue_fast_traced(q, r, rq, lba, blocks);
+    return b->queue_rq_fast(b->drv, r, rq, lba, blocks);
+}
+
+/* The same for a request that is to be timed.  It goes down as those around it do, and leaves the
+ * fast path when the driver has taken it, so that they do not have to look whether they are timed.
+ */
+static int __attribute__((noinline, cold))
+blk_issue_fast_watched(struct blk_queue *q, struct bdev_req *r, struct blk_request *rq,
+                       uint64_t lba, uint64_t blocks)
+{
+    struct io_watch *w = blk_watch_begin(q);
+    struct blk_piece *p = piece_of(rq);
+    int err;
+
+    p->watch = w;
+    if (w != NULL)
+        w->stage = IO_STAGE_WINDOW; /* it has not waited */
+    err = blk_issue_fast(q, r, rq, lba, blocks);
+    if (w != NULL && p->watch == w && piece_with_driver(p)) {
+        blk_make_general(p);
+        blk_watch_issued(q, p);
+    }
+    return err;
+}
+
 /* Takes a tag for r and hands it to the driver: what blk_cut and blk_issue do on the general path.
  * Reads nothing of block/'s after queue_rq_fast, so that the call is a jump. */
 static inline int
 blk_mq_try_issue_directly(struct blk_queue *q, struct bdev_req *r, uint64_t lba, uint64_t blocks)
 {
-    struct blk_dev *b = blk_dev_of_queue(q);
     struct blk_request *rq = *--q->top;
 
     assert(rq->state == PIECE_FREE);
@@ -125,10 +174,9 @@ blk_mq_try_issue_directly(struct blk_queue *q, struct bdev_req *r, uint64_t lba,
     rq->parent = r;
     rq->start_ns = q->q.loop->now_ns;
     rq->state = PIECE_FAST;
-    q->nfast++;
-    if (__builtin_expect(q->q.loop->trace != NULL, 0))
-        return blk_issue_fast_traced(q, r, rq, lba, blocks);
-    return b->queue_rq_fast(b->drv, r, rq, lba, blocks);
+    if (__builtin_expect(--q->left == 0, 0))
+        return blk_issue_fast_watched(q, r, rq, lba, blocks);
+    return blk_issue_fast(q, r, rq, lba, blocks);
 }
 
 /* Takes a request that blk_submit did not send by the fast path.  Where the only reason is that it
@@ -168,7 +216,6 @@ blk_refuse_fast(struct blk_request *rq, int err)
     struct blk_queue *q = blk_queue_of(rq->queue);
 
     assert(piece_with_driver(piece_of(rq)) && err < 0);
-    q->nfast--;
     q->nother++;
     if (!blk_refused(q, piece_of(rq), err))
         rq->start_ns = 0;

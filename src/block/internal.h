@@ -8,8 +8,11 @@
 
 #include "block/block.h"
 
-#define BLK_ZERO_PAGE 4096u
-#define BLK_ZERO_IOVS 64u /* zero pages in one ordinary write that stands for write zeroes */
+#define BLK_ZERO_PAGE   4096u
+#define BLK_ZERO_IOVS   64u /* zero pages in one ordinary write that stands for write zeroes */
+#define BLK_WATCHES     16u /* requests of a queue that are timed at a time, at most */
+#define BLK_WATCH_NEVER (UINT64_MAX / 2)
+#define BLK_WATCH_NS    (20 * LOOP_NS_PER_MS)
 #define BLK_ISSUED_FLUSH                                                                           \
     UINT64_MAX /* bdev_req.issued: the flush behind a FUA write is under way                       \
                 */
@@ -32,6 +35,7 @@ struct blk_piece {
     uint64_t due_ns;               /* PIECE_DELAYED: issue again then */
     uint64_t zero_end; /* write zeroes that became writes, chunk by chunk: where the last one ends;
                           else 0 */
+    struct io_watch *watch;             /* NULL: none goes along */
     _Alignas(64) struct blk_request rq; /* last, but for padding */
 };
 _Static_assert(offsetof(struct blk_piece, rq) == 64, "one line");
@@ -42,6 +46,12 @@ struct blk_fast {
     uint64_t blocks, max; /* logical blocks: of the device, of one piece */
     uint64_t write;       /* bdev_req.op_flags of a write, or of a read where it is read-only */
     uint32_t shift;       /* log2 of the logical block */
+};
+
+/* A request that is timed. */
+struct blk_watch {
+    struct io_watch io;
+    uint64_t weight; /* requests that it stands for; 0: the place is free */
 };
 
 struct blk_queue {
@@ -62,19 +72,27 @@ struct blk_queue {
         uint64_t not_fast; /* all of them read as one word: 0 says that no reason is left to take
                               the general path, which blk_fast_ok() finds by looking */
     };
-    uint64_t nfast, nother; /* requests taken: handed to queue_rq_fast, all others */
-    uint64_t tick_at;       /* when the deadline timer fires; UINT64_MAX: it does not run */
+    /* Requests taken until the next one that is timed, and how many will have been taken then: the
+     * fast path counts with one instruction what it has taken, and finds out whether to time it. */
+    uint64_t left, due;
+    uint64_t nother;  /* requests taken and not handed to queue_rq_fast */
+    uint64_t tick_at; /* when the deadline timer fires; UINT64_MAX: it does not run */
     struct bdev_req *done, **done_last; /* requests that are finished and whose done has not been
                                            called, in order; `next` of the last one is not set */
     struct loop_work work;
-    struct bdev_stats stats; /* `pieces` does not count nfast, which blk_stats_add adds */
+    struct bdev_stats stats; /* `pieces` counts none that was handed to queue_rq_fast; blk_stats_add
+                                adds those */
     struct list node;        /* of the device */
-    struct list pending;     /* bdev_req of which some is still to be cut into pieces */
-    struct list dispatch;    /* blk_piece that the driver refused or gave back: issued first */
-    struct list delayed;     /* blk_piece */
+    uint64_t watched, watched_ns; /* blk_taken and the loop's clock when one was timed last */
+    uint64_t pace_ns;             /* from then on the countdown may be too long */
+    uint64_t dice;
+    struct list pending;  /* bdev_req of which some is still to be cut into pieces */
+    struct list dispatch; /* blk_piece that the driver refused or gave back: issued first */
+    struct list delayed;  /* blk_piece */
     uint8_t *pieces;
     size_t stride; /* bytes from one blk_piece to the next */
     struct loop_timer tick, delay_timer;
+    struct blk_watch watch[BLK_WATCHES];
 };
 
 struct blk_dev {
@@ -94,7 +112,10 @@ struct blk_dev {
     struct list queues;
     void (*drained)(void *user); /* NULL: nobody waits */
     void *drained_user;
-    struct bdev_stats old_stats; /* of queues freed */
+    struct bdev_stats old_stats;  /* of queues freed */
+    uint32_t watch_every;         /* 0: no request is timed */
+    bool watch_few;               /* with few requests, more of them are timed */
+    struct bdev_latency *latency; /* made when the first request is timed */
 };
 
 static inline struct blk_queue *
@@ -177,6 +198,7 @@ blk_make_general(struct blk_piece *p)
     r->pieces = 1;
     r->canceled = 0;
     r->begun = false;
+    r->watch = p->watch;
     list_init(&r->node);
 }
 
@@ -193,6 +215,13 @@ static inline bool
 blk_any_done(const struct blk_queue *q)
 {
     return q->done_last != &q->done;
+}
+
+/* Requests that q has taken. */
+static inline uint64_t
+blk_taken(const struct blk_queue *q)
+{
+    return q->due - q->left;
 }
 
 static inline bool
@@ -214,6 +243,7 @@ blk_piece_clear(struct blk_piece *p)
     p->rq.state = PIECE_FREE;
     p->rq.retries = 0;
     p->rq.result = (struct bdev_result){0};
+    p->watch = NULL;
     p->zero_end = 0;
 }
 
@@ -266,6 +296,34 @@ void blk_stats_add(struct bdev_stats *to, const struct blk_queue *q);
 
 /* The number of requests that q has taken and not given back. */
 uint64_t blk_outstanding(const struct blk_queue *q);
+
+/* ---- watch.c ---- */
+
+/* The countdown of q begins. */
+void blk_watch_start(struct blk_queue *q);
+/* The countdown of q is too long for the little that there is to do: any one of the requests that
+ * come next is timed, as many as are under way now. */
+void blk_watch_sooner(struct blk_queue *q);
+/* q->left has come to 0: the request that has just been taken is to be timed.  Returns the watch,
+ * in the stage QUEUE, or NULL: this one is not timed. */
+struct io_watch *blk_watch_begin(struct blk_queue *q);
+/* The driver has taken p, which has a watch, and has it still. */
+void blk_watch_issued(struct blk_queue *q, struct blk_piece *p);
+/* The driver has given up the request of w, and nobody below knows of it any more. */
+void blk_watch_enter(struct blk_queue *q, struct io_watch *w, enum io_stage stage);
+/* r, which has a watch, is completed: its times are counted. */
+void blk_watch_end(struct blk_queue *q, struct bdev_req *r);
+/* As bdev_get_latency and bdev_set_watch. */
+const struct bdev_latency *blk_latency(const struct bdev *dev);
+void blk_set_watch(struct bdev *dev, uint32_t every, bool few);
+
+/* Called once for each commit. */
+static inline void
+blk_watch_pace(struct blk_queue *q)
+{
+    if (__builtin_expect(q->q.loop->now_ns >= q->pace_ns, 0))
+        blk_watch_sooner(q);
+}
 
 /* ---- clock.c ---- */
 

@@ -64,6 +64,8 @@ bool __attribute__((noinline, cold)) blk_refused(struct blk_queue *q, struct blk
         return true;
     }
     p->rq.state = PIECE_WAITING;
+    if (p->watch != NULL)
+        blk_watch_enter(q, p->watch, IO_STAGE_WINDOW);
     list_push_front(&q->dispatch, &p->node);
     q->busy = q->waits = true;
     q->stats.busy++;
@@ -94,6 +96,8 @@ blk_issue(struct blk_queue *q, struct blk_piece *p)
     p->rq.deadline_ns = q->q.loop->now_ns + blk_timeout_ns(b, &p->rq);
     assert(!piece_with_driver(p) && p->rq.parent != NULL);
     p->rq.state = PIECE_DRIVER;
+    if (__builtin_expect(p->watch != NULL, 0))
+        blk_watch_enter(q, p->watch, IO_STAGE_WINDOW);
     err = blk_piece_in_device(b, &p->rq) ? b->ops->queue_rq(b->drv, &p->rq) : -EINVAL;
     if (__builtin_expect(err != 0, 0)) {
         if (blk_refused(q, p, err))
@@ -102,6 +106,8 @@ blk_issue(struct blk_queue *q, struct blk_piece *p)
         return false;
     }
     q->stats.pieces += start == 0;
+    if (__builtin_expect(p->watch != NULL, 0) && piece_with_driver(p))
+        blk_watch_issued(q, p);           /* it has not ended from inside */
     blk_note_issue(q, p->rq.deadline_ns); /* the caller queues q->work */
     return true;
 }
@@ -111,6 +117,18 @@ static bool
 blk_may_issue(const struct blk_queue *q)
 {
     return !q->busy && !q->delivering && !q->closing && !q->gone && !q->waits && blk_any_tag(q);
+}
+
+/* Counts a request that takes the general path, and begins to time it where it is its turn.  One
+ * that is done without the device is never timed. */
+static inline struct io_watch *
+blk_watch_general(struct blk_queue *q, bool done)
+{
+    if (done)
+        q->due++;
+    else if (__builtin_expect(--q->left == 0, 0))
+        return blk_watch_begin(q);
+    return NULL;
 }
 
 int __attribute__((noinline)) blk_submit_general(struct blk_queue *q, struct bdev_req *r)
@@ -126,6 +144,7 @@ int __attribute__((noinline)) blk_submit_general(struct blk_queue *q, struct bde
         return err;
     r->result = (struct bdev_result){0};
     q->nother++;
+    r->watch = blk_watch_general(q, err > 0);
     list_init(&r->node);
     r->issued = 0;
     r->pieces = 0;
@@ -141,6 +160,7 @@ int __attribute__((noinline)) blk_submit_general(struct blk_queue *q, struct bde
         err = blk_cut(q, r, p);
         assert(err == 0);
         TRACE(q->q.loop, blk_mq_try_issue_directly, r->op, p->rq.tag);
+        p->watch = r->watch;
         r->pieces = 1;
         (void)blk_issue(q, p);
     } else {
@@ -213,6 +233,8 @@ blk_issue_pending(struct blk_queue *q)
         return true;
     }
     r->pieces++;
+    if (fresh)
+        p->watch = r->watch; /* it goes along with the first piece */
     list_del(&r->node);
     if (r->issued < r->len) {
         list_push_back(&q->pending, &r->node);
@@ -345,6 +367,8 @@ void __attribute__((noinline)) blk_end_piece(struct blk_queue *q, struct blk_pie
     } else if (r->op == BDEV_SCSI) {
         r->result = rq->result;
     }
+    if (__builtin_expect(p->watch != NULL, 0))
+        blk_watch_enter(q, p->watch, IO_STAGE_RECEIVE); /* for what is left of the request */
     blk_put_tag(q, p);
     if (--r->pieces == 0 && r->issued >= r->len)
         blk_finish(q, r);
@@ -383,6 +407,8 @@ blk_requeue(struct blk_request *rq, uint64_t delay_ns)
     assert(piece_with_driver(p) || rq->state == PIECE_KEPT);
     blk_make_general(p);
     q->stats.requeues++;
+    if (p->watch != NULL)
+        blk_watch_enter(q, p->watch, IO_STAGE_WINDOW);
     if (rq->parent->canceled != 0) {
         q->stats.driver_ns += q->q.loop->now_ns - rq->start_ns;
         blk_drop_piece(q, p, rq->parent->canceled);
@@ -497,6 +523,8 @@ blk_deliver(struct blk_queue *q)
             q->stats.op[r->op].bytes += r->len;
         else
             q->stats.op[r->op].errors++;
+        if (__builtin_expect(r->watch != NULL, 0))
+            blk_watch_end(q, r);
         r->done(r);
     }
     q->delivering = false;
@@ -524,6 +552,7 @@ blk_run_work(struct loop_work *w)
         blk_mq_dispatch_rq_list(q);
     if (!q->committed) {
         q->committed = true;
+        blk_watch_pace(q);
         b->ops->commit(b->drv);
     }
     if (b->drained != NULL && blk_all_done(b)) {

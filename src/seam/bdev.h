@@ -19,9 +19,11 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/latency.h"
 #include "base/list.h"
 #include "base/sg.h"
 #include "seam/host.h" /* SCSI_SENSE_MAX, for pass-through */
+#include "seam/watch.h"
 
 struct loop;
 struct bdev;
@@ -133,6 +135,7 @@ struct bdev_req {
     uint32_t pieces; /* pieces outstanding */
     int canceled;    /* 0, or the err of the first bdev_cancel */
     bool begun;      /* the device may have done some of it */
+    struct io_watch *watch; /* of one that is timed, else NULL */
 };
 
 /* The value of bdev_req.op_flags for an op with its flags, so that one store sets both and one
@@ -191,6 +194,25 @@ struct bdev_stats {
                            time in which the clock of the device stood still */
 };
 
+/* Requests are timed apart for what they do. */
+enum bdev_class {
+    BDEV_CLASS_READ,
+    BDEV_CLASS_WRITE,
+    BDEV_CLASS_OTHER, /* all other operations */
+    BDEV_CLASSES,
+};
+
+/* How long requests took, failed ones too: from their submission until they were completed, and how
+ * much of that in each stage.  Not each request is timed.  One that is stands for those of its
+ * queue since the one before it, and is counted as often; so the counts are about those of all
+ * requests, and means and percentiles may be taken of them.  The time in which the clock of a
+ * device stood still is in it. */
+struct bdev_latency {
+    uint64_t timed; /* requests */
+    struct latency total[BDEV_CLASSES], stage[BDEV_CLASSES][IO_STAGES];
+};
+#define BDEV_WATCH_EVERY 256u
+
 /* A subscription to the events of a device; embedded in its owner's memory. */
 struct bdev_listener {
     struct list node;
@@ -205,6 +227,8 @@ struct bdev_ops {
     int (*drain)(struct bdev *b, void (*drained)(void *user), void *user);
     void (*set_timeout)(struct bdev *b, uint32_t timeout_ms);
     void (*stats)(const struct bdev *b, struct bdev_stats *ret);
+    const struct bdev_latency *(*latency)(const struct bdev *b); /* NULL: nothing is timed */
+    void (*set_watch)(struct bdev *b, uint32_t every, bool few); /* NULL: the same */
 };
 
 struct bdev_queue_ops {
@@ -331,6 +355,23 @@ bdev_get_stats(const struct bdev *b, struct bdev_stats *ret)
     b->ops->stats(b, ret);
 }
 
+/* The device's memory, which changes while requests end and is valid until the device is freed;
+ * NULL: none has been timed yet. */
+static inline const struct bdev_latency *
+bdev_get_latency(const struct bdev *b)
+{
+    return b->ops->latency != NULL ? b->ops->latency(b) : NULL;
+}
+
+/* Has one request in `every` timed, on the average; 0: none.  few: with few requests more of them
+ * are timed.  A device begins with BDEV_WATCH_EVERY and few. */
+static inline void
+bdev_set_watch(struct bdev *b, uint32_t every, bool few)
+{
+    if (b->ops->set_watch != NULL)
+        b->ops->set_watch(b, every, few);
+}
+
 /* l is called for each event, on the loop of the device's driver, until bdev_unlisten.  By then
  * bdev_get_limits has the new limits.  From inside the callback a listener may unlisten itself, but
  * no other. */
@@ -432,6 +473,10 @@ struct bdev_driver_ops {
      * block/ issues it no more.  It may do so from inside.  err is that of bdev_cancel.  May be
      * called more than once.  NULL: rq is waited for. */
     void (*cancel)(void *drv, struct blk_request *rq, int err);
+    /* The driver has just taken rq, by queue_rq or queue_rq_fast, which has been made general in
+     * the second case; w goes along.  It is in the stage WINDOW, and from now on the driver moves
+     * it, until it calls complete or requeue.  NULL: all that the driver does is TARGET. */
+    void (*watch)(void *drv, struct blk_request *rq, struct io_watch *w);
 };
 
 /* What a driver calls.  block/ has the table, and whoever plugs a driver to block/ hands it to the
