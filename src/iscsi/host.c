@@ -34,6 +34,22 @@ iscsi_eh_cmd_timed_out(struct scsi_host *h, struct scsi_cmd *sc)
     return moved ? SCSI_TIMEOUT_RESET_TIMER : SCSI_TIMEOUT_ABORT;
 }
 
+/* The command has been taken just now.  One that was refused, or that will come back without having
+ * been sent, has no task; one that waits has its stage changed when it is sent. */
+static void
+iscsi_host_watch(struct scsi_host *h, struct scsi_cmd *sc)
+{
+    struct task *t = sc->host_priv;
+
+    if (t == NULL)
+        return;
+    t->watched = true;
+    if (t->pub.state != ISCSI_TASK_RUNNING)
+        return;
+    io_watch_enter(sc->watch, IO_STAGE_SEND, loop_clock(h->loop));
+    io_watch_link(sc->watch, &t->pub.conn->sending);
+}
+
 /* The operations of a session.  One whose loop has a trace ring, which it has from its beginning or
  * not at all, gets a queuecommand that records, so that the fast path need not ask for the ring. */
 #define HOST_OPS(queue)                                                                            \
@@ -41,7 +57,7 @@ iscsi_eh_cmd_timed_out(struct scsi_host *h, struct scsi_cmd *sc)
         .queuecommand = (queue), .commit = iscsi_commit, .eh_timed_out = iscsi_eh_cmd_timed_out,   \
         .eh_abort = iscsi_eh_abort, .eh_device_reset = iscsi_eh_device_reset,                      \
         .eh_clear_aca = iscsi_eh_clear_aca, .eh_target_reset = iscsi_eh_target_reset,              \
-        .eh_session_reset = iscsi_eh_session_reset,                                                \
+        .eh_session_reset = iscsi_eh_session_reset, .watch = iscsi_host_watch,                     \
     }
 const struct scsi_host_ops iscsi_host_ops = HOST_OPS(iscsi_queuecommand);
 const struct scsi_host_ops iscsi_host_ops_traced = HOST_OPS(iscsi_queuecommand_traced);

@@ -127,6 +127,8 @@ leave_conn(struct task *t)
     list_del(&t->pub.node);
     if (c->xmit_task == t)
         c->xmit_task = NULL;
+    if (__builtin_expect(t->watched, 0))
+        io_watch_unlink(t->pub.sc->watch);
     if (t->kind == TASK_SCSI)
         return;
     if (c->ping == t)
@@ -161,12 +163,23 @@ clean_task(struct task *t, bool half_received)
     return !t->cleaning;
 }
 
+/* The answer has begun to arrive by now at the latest. */
+static void __attribute__((noinline, cold)) watch_answered(struct task *t)
+{
+    struct io_watch *w = t->pub.sc->watch;
+
+    if (w->stage != IO_STAGE_RECEIVE)
+        io_watch_arrived(w, IO_STAGE_RECEIVE, t->pub.conn->last_recv_ns, t->session->pub.loop);
+}
+
 void
 iscsi_complete_task(struct task *t)
 {
     bool half_received =
         t->pub.state == ISCSI_TASK_RUNNING && t->pub.sc != NULL && t->pub.sc->host_result != DID_OK;
 
+    if (__builtin_expect(t->watched, 0) && t->pub.state == ISCSI_TASK_RUNNING && !half_received)
+        watch_answered(t);
     set_over(t);
     if (clean_task(t, half_received))
         finish_task(t);
@@ -186,6 +199,8 @@ iscsi_unassign_task(struct task *t)
 
     assert(t->pub.state == ISCSI_TASK_RUNNING && t->kind == TASK_SCSI);
     leave_conn(t);
+    if (t->watched)
+        io_watch_enter(t->pub.sc->watch, IO_STAGE_WINDOW, loop_clock(s->pub.loop));
     t->pub.state = ISCSI_TASK_UNASSIGNED;
     t->lost_ns = s->pub.loop->now_ns;
     t->lost_cid = t->pub.conn->cid;

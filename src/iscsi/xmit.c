@@ -114,6 +114,8 @@ iscsi_prep_scsi_cmd_pdu(struct conn *c, struct task *t)
     t->pub.state = ISCSI_TASK_RUNNING;
     t->pub.moved_ns = c->pub.loop->now_ns;
     c->pub.stats.scsicmd_pdus++;
+    if (__builtin_expect(t->watched, 0))
+        io_watch_enter(sc->watch, IO_STAGE_SEND, loop_clock(c->pub.loop));
     return 0;
 }
 
@@ -150,6 +152,17 @@ iscsi_prep_mgmt_task(struct conn *c, struct task *t)
     return 0;
 }
 
+/* All that there is to send of a command that is timed is with the transport, for now: when it has
+ * been sent, the target is waited for. */
+static void __attribute__((noinline, cold)) watch_sending(struct conn *c, struct task *t)
+{
+    struct io_watch *w = t->pub.sc->watch;
+
+    io_watch_unlink(w);
+    if (w->stage == IO_STAGE_SEND)
+        io_watch_link(w, &c->pub.sending);
+}
+
 /* Hands the task to the transport.  Where that stops in the middle, the task goes on first in the
  * next round. */
 static inline int
@@ -162,6 +175,8 @@ iscsi_xmit_task(struct conn *c, struct task *t)
     c->xmit_task = __builtin_expect(r == -EAGAIN, 0) ? t : NULL;
     if (r == 0 && __builtin_expect(t->kind == TASK_NOP_REPLY, 0))
         iscsi_complete_task(t); /* no answer will end it */
+    else if (r == 0 && __builtin_expect(t->watched, 0))
+        watch_sending(c, t);
     return r;
 }
 
@@ -328,6 +343,10 @@ iscsi_requeue_task(struct iscsi_task *pub)
 
     assert(pub->state == ISCSI_TASK_RUNNING && pub->sc != NULL);
     c->session->fast_conn = NULL;
+    if (__builtin_expect(to_task(pub)->watched, 0)) {
+        io_watch_unlink(pub->sc->watch);
+        io_watch_arrived(pub->sc->watch, IO_STAGE_SEND, c->pub.last_recv_ns, c->pub.loop);
+    }
     list_del(&pub->node);
     list_push_back(&c->requeue, &pub->node);
     iscsi_conn_queue_xmit(c);

@@ -42,6 +42,20 @@ disk_cancel(void *drv, struct blk_request *rq, int err)
     scsi_io_cancel(blk_request_cmd(rq), err == -ETIMEDOUT);
 }
 
+static void
+disk_watch(void *drv, struct blk_request *rq, struct io_watch *w)
+{
+    struct scsi_host *h = ((struct scsi_device *)drv)->target->host;
+    struct scsi_io *io = blk_request_cmd(rq);
+
+    scsi_io_make_general(io);
+    io->sc.watch = w;
+    if (h->ops->watch != NULL)
+        h->ops->watch(h, &io->sc);
+    else
+        io_watch_enter(w, IO_STAGE_TARGET, loop_clock(h->loop));
+}
+
 const struct bdev_driver_ops scsi_disk_ops = {
     .cmd_size = sizeof(struct scsi_io),
     .init_rq = disk_init_rq,
@@ -50,6 +64,7 @@ const struct bdev_driver_ops scsi_disk_ops = {
     .commit = disk_commit,
     .timeout = disk_timeout,
     .cancel = disk_cancel,
+    .watch = disk_watch,
 };
 
 void

@@ -477,6 +477,7 @@ disk_io_clear(struct scsi_io *io)
     io->not_fresh = 0;
     io->sc.not_good = io->sc.not_moved = 0;
     io->sc.in = io->sc.out = (struct sg){.iovcnt = 1};
+    io->sc.watch = NULL;
 }
 
 /* disk_up.c: looks again at what depends on the nexus, and calls looked in the end; of a disk that

@@ -18,6 +18,7 @@
 #define SCSI_CDB_INLINE 32  /* longer CDBs are pointed to */
 #define SCSI_SENSE_MAX  252 /* SPC: additional length of sense data ends there */
 
+struct io_watch;
 struct loop;
 struct scsi_host;
 
@@ -81,6 +82,8 @@ struct scsi_cmd {
     struct list host_node;
 
     uint8_t sense[SCSI_SENSE_MAX]; /* out: sense_len bytes of it */
+
+    struct io_watch *watch; /* NULL until scsi_host_ops.watch: it is not timed */
 };
 
 static inline const uint8_t *
@@ -135,6 +138,9 @@ struct scsi_host_ops {
      * the host is RUNNING again or GONE; where it is BLOCKED, that may take as long as it stays so.
      */
     void (*eh_session_reset)(struct scsi_host *h, struct scsi_eh_wait *w);
+    /* The host has just taken sc, and sc->watch goes along, in the stage WINDOW: the host moves it
+     * from now on (seam/watch.h).  NULL: all that it does is TARGET. */
+    void (*watch)(struct scsi_host *h, struct scsi_cmd *sc);
 };
 
 enum scsi_host_state {

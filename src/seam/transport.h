@@ -46,6 +46,7 @@
 #include "base/sg.h"
 #include "seam/host.h"
 #include "seam/loop.h"
+#include "seam/watch.h"
 #include "wire/bhs.h"
 
 #define ISCSI_TRANSPORT_VERSION 3
@@ -230,6 +231,11 @@ struct iscsi_conn {
     uint64_t last_recv_ns; /* loop clock; the transport stamps it as bytes arrive */
     struct iscsi_stats stats;
     void *dd_data; /* the transport's, conn_size bytes */
+    /* Commands that are timed and all of which is with the transport; NULL: there is none.  Where
+     * there is one when the transport has given everything to the system, it calls io_watch_sent
+     * (seam/watch.h).  With one that never does, the time until the answer counts as that of
+     * sending. */
+    struct io_watch *sending;
 };
 
 enum iscsi_task_state {

@@ -223,6 +223,8 @@ sw_tcp_consume(struct sw_tcp_conn *sc, size_t n)
     if (sc->sent == sc->queued) { /* nearly always all of it is sent at once */
         n = 0;
         sc->iov_at = sc->iov_n;
+        if (__builtin_expect(sc->tcp.conn->sending != NULL, 0))
+            io_watch_sent(&sc->tcp.conn->sending, sc->tcp.conn->loop);
     }
     while (n > 0) {
         struct iovec *v = &sc->iov[sc->iov_at];
