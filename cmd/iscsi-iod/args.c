@@ -11,13 +11,14 @@
 
 #define SECONDS_MAX 86400u /* of --grace and --stop-timeout */
 
-enum iod_option { OPT_SOCKET = 256, OPT_THREADS, OPT_GRACE, OPT_STOP, OPT_KIND };
+enum iod_option { OPT_SOCKET = 256, OPT_THREADS, OPT_GRACE, OPT_STOP, OPT_TIME, OPT_KIND };
 
 static const struct option iod_options[] = {
     {"socket", required_argument, NULL, OPT_SOCKET},
     {"threads", required_argument, NULL, OPT_THREADS},
     {"grace", required_argument, NULL, OPT_GRACE},
     {"stop-timeout", required_argument, NULL, OPT_STOP},
+    {"time-every", required_argument, NULL, OPT_TIME},
     {"loop", required_argument, NULL, OPT_KIND},
     {"foreground", no_argument, NULL, 'f'},
     {"verbose", no_argument, NULL, 'v'},
@@ -41,6 +42,8 @@ static const char iod_usage[] =
     "  --stop-timeout SECONDS\n"
     "                       how long exports may take to end and disks to be flushed\n"
     "                       when it is stopped (20)\n"
+    "  --time-every N       time one request in N, or more where there are few (256);\n"
+    "                       0: none\n"
     "  --loop epoll|uring|auto\n"
     "                       how to wait (auto)\n"
     "  -f, --foreground     it never goes to the background; this is for symmetry\n"
@@ -111,6 +114,9 @@ iod_take_option(struct iod_args *a, int c)
         return iod_parse_seconds(optarg, "--grace is 1 to 86400 seconds", &a->grace_ms);
     case OPT_STOP:
         return iod_parse_seconds(optarg, "--stop-timeout is 1 to 86400 seconds", &a->stop_ms);
+    case OPT_TIME:
+        return iod_parse_number(optarg, 0, 1000000, "--time-every is 0 to 1000000",
+                                &a->watch_every);
     case OPT_KIND:
         return parse_kind(optarg, &a->loop);
     case 'f':
@@ -135,8 +141,11 @@ iod_args_parse(struct iod_args *a, int argc, char **argv)
 {
     int c;
 
-    *a = (struct iod_args){
-        .threads = 1, .loop = LOOP_AUTO, .grace_ms = DATAPLANE_GRACE_MS, .stop_ms = IOD_STOP_MS};
+    *a = (struct iod_args){.threads = 1,
+                           .loop = LOOP_AUTO,
+                           .grace_ms = DATAPLANE_GRACE_MS,
+                           .stop_ms = IOD_STOP_MS,
+                           .watch_every = BDEV_WATCH_EVERY};
     while ((c = getopt_long(argc, argv, "fvhV", iod_options, NULL)) != -1) {
         int r = iod_take_option(a, c);
 

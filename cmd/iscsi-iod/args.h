@@ -10,6 +10,7 @@ struct iod_args {
     unsigned threads;
     enum loop_kind loop;
     uint32_t grace_ms, stop_ms;
+    unsigned watch_every;
     unsigned verbose;
 };
 

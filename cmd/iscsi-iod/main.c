@@ -132,6 +132,7 @@ serve(const struct iod_args *a, const struct log *log, struct lunette_error *err
                              .kinds = kinds,
                              .log = log,
                              .grace_ms = a->grace_ms,
+                             .watch_every = a->watch_every,
                              .stop_ms = a->stop_ms,
                              .ready = iod_is_ready,
                              .alive = iod_is_alive,

@@ -21,6 +21,7 @@ struct iod_config {
     const struct log *log;                 /* its sink is called on any of the threads */
     uint32_t grace_ms;                     /* for what a control plane leaves half-made */
     uint32_t stop_ms;                      /* 0: IOD_STOP_MS */
+    uint32_t watch_every;                  /* one request in so many is timed; 0: none */
     /* Called once, on loop 0, when control planes may come.  May be NULL. */
     void (*ready)(void *user);
     /* Called on loop 0, once in beat_ms (0: never), as long as each loop has made a turn since the

@@ -11,6 +11,7 @@
 
 #include "base/htab.h"
 #include "iod/units.h"
+#include "seam/ipc_latency.h"
 #include "seam/ipc_lun.h"
 
 struct iod_units {
@@ -20,7 +21,8 @@ struct iod_units {
     struct htab by_sid; /* of unit_host */
     struct list hosts;  /* the same */
     unsigned nexports;
-    uint8_t page[IPC_LUNS_DATA_MAX]; /* the data of an answer to LIST_LUNS */
+    uint32_t watch_every;            /* bdev_set_watch of each disk */
+    uint8_t page[IPC_LUNS_DATA_MAX]; /* the data of an answer to LIST_LUNS or GET_LUN_STATS */
 };
 
 /* Requests that wait for the same end: struct iod_wait. */

@@ -112,6 +112,18 @@ put_bdev_stats(const struct unit *u, struct ipc_lun_stats *s)
     s->driver_ns = b.driver_ns;
 }
 
+static void
+put_latency(const struct unit *u, uint8_t *page, struct iscsi_reply *rep)
+{
+    const struct bdev_latency *l = bdev_get_latency(u->disk->bdev);
+
+    if (l == NULL)
+        return;
+    rep->r.lun_stats.timed = l->timed;
+    rep->r.lun_stats.data_len = ipc_latency_pack(l, page);
+    rep->data = page;
+}
+
 int
 unit_serve_stats(struct unit_host *h, const struct iscsi_uevent *ev, struct iscsi_reply *rep)
 {
@@ -121,8 +133,10 @@ unit_serve_stats(struct unit_host *h, const struct iscsi_uevent *ev, struct iscs
 
     if (u == NULL)
         return unit_missing(ev->u.lun.lun, rep);
-    if (u->up && !u->closing)
+    if (u->up && !u->closing) {
         put_bdev_stats(u, s);
+        put_latency(u, h->units->page, rep);
+    }
     s->commands = u->dev->stats.commands;
     s->retries = u->dev->stats.retries;
     s->unit_attentions = u->dev->stats.unit_attentions;

@@ -106,6 +106,7 @@ on_disk_up(void *user, struct stack_disk *d, const struct lunette_error *why)
         u->up = true;
         u->listener.event = on_bdev_event;
         bdev_listen(d->bdev, &u->listener);
+        bdev_set_watch(d->bdev, h->units->watch_every, true);
     } else {
         unit_disk_failed(u, why);
     }

@@ -272,11 +272,18 @@ iod_units_new(struct loop *loop, struct dataplane *dp, const struct export_ops *
     u->loop = loop;
     u->dp = dp;
     u->kinds = kinds;
+    u->watch_every = BDEV_WATCH_EVERY;
     htab_init(&u->by_sid);
     list_init(&u->hosts);
     dataplane_set_upper(dp, &units_ops, u);
     *ret = u;
     return 0;
+}
+
+void
+iod_units_set_watch(struct iod_units *u, uint32_t every)
+{
+    u->watch_every = every;
 }
 
 void

@@ -25,6 +25,10 @@ struct iod_units;
 int iod_units_new(struct loop *loop, struct dataplane *dp, const struct export_ops *const *kinds,
                   struct iod_units **ret);
 
+/* One request in `every` of each disk that comes up from now on is timed (bdev_set_watch); until
+ * this is called, BDEV_WATCH_EVERY. */
+void iod_units_set_watch(struct iod_units *u, uint32_t every);
+
 /* All sessions of dp must be gone.  NULL is harmless. */
 void iod_units_free(struct iod_units *u);
 

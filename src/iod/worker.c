@@ -207,7 +207,10 @@ worker_fill(struct worker *w, const struct iod_config *cfg, const struct transpo
     dataplane_set_limits(w->dp, &limits);
     dataplane_set_loops(w->dp, w->index, cfg->loops);
     r = iod_units_new(w->loop, w->dp, cfg->kinds, &w->units);
-    return r < 0 ? lunette_fail(err, r, LUNETTE_DOM_OS, ENOMEM, "no memory") : 0;
+    if (r < 0)
+        return lunette_fail(err, r, LUNETTE_DOM_OS, ENOMEM, "no memory");
+    iod_units_set_watch(w->units, cfg->watch_every);
+    return 0;
 }
 
 int

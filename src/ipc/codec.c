@@ -334,6 +334,7 @@ walk_result(struct walk *w, struct iscsi_reply *rep)
         break;
     case ISCSI_UEVENT_GET_LUN_STATS:
         walk_counters(w, &rep->r.lun_stats, sizeof(rep->r.lun_stats));
+        w->bad = w->bad || rep->r.lun_stats.data_len > IPC_LATENCY_DATA_MAX;
         break;
     default: /* nothing but that it went well */
         break;
@@ -439,5 +440,7 @@ ipc_reply_room(enum iscsi_uevent_type type)
         return IPC_SESSION_DATA_MAX;
     if (type == ISCSI_UEVENT_LIST_LUNS)
         return IPC_LUNS_DATA_MAX;
+    if (type == ISCSI_UEVENT_GET_LUN_STATS)
+        return IPC_LATENCY_DATA_MAX;
     return type == ISCSI_UEVENT_GET_CONN ? IPC_VALUES_MAX : 0;
 }

@@ -106,7 +106,7 @@ enum iscsi_uevent_type {
      * at which they find it.  A unit has one export at most (-EBUSY). */
     ISCSI_UEVENT_START_EXPORT = 26,
     ISCSI_UEVENT_STOP_EXPORT = 27,   /* answered when the export is gone */
-    ISCSI_UEVENT_GET_LUN_STATS = 28, /* -> lun_stats */
+    ISCSI_UEVENT_GET_LUN_STATS = 28, /* -> lun_stats; data: histograms (seam/ipc_latency.h) */
     ISCSI_UEVENT_COUNT,
 };
 
@@ -142,6 +142,7 @@ enum iscsi_kevent_type {
 #define IPC_ENDPOINTS_PAGE   16                /* endpoints that one LIST_ENDPOINTS names at most */
 #define IPC_LUNS_PAGE        16                /* units that one LIST_LUNS names at most */
 #define IPC_LUNS_DATA_MAX    12288             /* bytes of them, packed */
+#define IPC_LATENCY_DATA_MAX 9216              /* bytes of the histograms of a unit, packed */
 #define IPC_REPLY_DATA_MAX   IPC_LUNS_DATA_MAX /* bytes of the data of any reply */
 #define IPC_PATH_MAX         108               /* bytes of the path of an export, with the NUL */
 
@@ -264,6 +265,9 @@ struct ipc_lun_stats {
     /* struct export_stats of seam/export.h */
     uint64_t export_reads, export_writes, export_flushes, export_discards, export_errors;
     uint64_t export_bytes_read, export_bytes_written, export_clients;
+    /* struct bdev_latency of seam/bdev.h */
+    uint64_t timed;    /* requests */
+    uint64_t data_len; /* bytes of the data: packed histograms; IPC_LATENCY_DATA_MAX at most */
 };
 
 /* The answer to a request.  It is borrowed, with its data, for the call that hands it over. */
@@ -349,6 +353,8 @@ ipc_reply_data_len(const struct iscsi_reply *rep)
         return rep->r.session.values_len + rep->r.session.note_len;
     if (rep->type == ISCSI_UEVENT_LIST_LUNS)
         return rep->r.luns.data_len;
+    if (rep->type == ISCSI_UEVENT_GET_LUN_STATS)
+        return (uint32_t)rep->r.lun_stats.data_len;
     return rep->type == ISCSI_UEVENT_GET_CONN ? rep->r.conn.values_len : 0;
 }
 

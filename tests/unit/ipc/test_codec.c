@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "ipc/ipc.h"
+#include "seam/ipc_latency.h"
 #include "seam/ipc_lun.h"
 
 static struct iscsi_uevent
@@ -185,6 +186,7 @@ reply_sample(enum iscsi_uevent_type type, struct iscsi_reply *rep)
     case ISCSI_UEVENT_GET_LUN_STATS:
         memset(&rep->r.lun_stats, 0x3c, sizeof(rep->r.lun_stats));
         rep->r.lun_stats.export_clients = 3;
+        rep->r.lun_stats.data_len = IPC_LATENCY_DATA_MAX;
         break;
     }
 }
@@ -226,6 +228,46 @@ test_every_reply_there_and_back(void **state)
     assert_int_equal(ipc_reply_data_len(&rep), ipc_reply_room(ISCSI_UEVENT_GET_SESSION));
     reply_sample(ISCSI_UEVENT_LIST_LUNS, &rep);
     assert_int_equal(ipc_reply_data_len(&rep), ipc_reply_room(ISCSI_UEVENT_LIST_LUNS));
+    reply_sample(ISCSI_UEVENT_GET_LUN_STATS, &rep);
+    assert_int_equal(ipc_reply_data_len(&rep), ipc_reply_room(ISCSI_UEVENT_GET_LUN_STATS));
+}
+
+/* What is packed comes back, and bytes that make no sense do no harm. */
+static void
+test_latency_there_and_back(void **state)
+{
+    static struct bdev_latency l, back;
+    static uint8_t buf[IPC_LATENCY_DATA_MAX + 1];
+    uint32_t n;
+
+    (void)state;
+    memset(&l, 0, sizeof(l));
+    assert_int_equal(ipc_latency_pack(&l, buf), 0);
+    assert_true(ipc_latency_unpack(buf, 0, &back));
+    assert_memory_equal(&l, &back, sizeof(l));
+    latency_add(&l.total[BDEV_CLASS_WRITE], 5000000, 3);
+    latency_add(&l.stage[BDEV_CLASS_WRITE][IO_STAGE_TARGET], 4999999, 3);
+    latency_add(&l.stage[BDEV_CLASS_WRITE][IO_STAGE_SEND], 1, 3);
+    n = ipc_latency_pack(&l, buf);
+    assert_int_equal(n, 3 * (IPC_LATENCY_HEAD + IPC_LATENCY_BUCKET));
+    assert_true(ipc_latency_unpack(buf, n, &back));
+    assert_memory_equal(&l, &back, sizeof(l));
+    for (uint32_t cut = 1; cut < n; cut++)
+        assert_true(ipc_latency_unpack(buf, cut, &back) ==
+                    (cut % (IPC_LATENCY_HEAD + IPC_LATENCY_BUCKET) == 0));
+    memset(&l, 0x7f, sizeof(l));
+    l.timed = 0;
+    n = ipc_latency_pack(&l, buf);
+    assert_true(n <= IPC_LATENCY_DATA_MAX);
+    assert_true(ipc_latency_unpack(buf, n, &back));
+    assert_memory_equal(&l, &back, sizeof(l));
+    for (uint32_t i = 0; i < n; i++) { /* classes, stages and buckets that nobody knows */
+        uint8_t kept = buf[i];
+
+        buf[i] = 0xff;
+        (void)ipc_latency_unpack(buf, n, &back);
+        buf[i] = kept;
+    }
 }
 
 /* Counts that are larger than what they count, as no encoder writes them. */
@@ -255,6 +297,12 @@ test_counts_are_bounded(void **state)
     rep.r.luns.count = IPC_LUNS_PAGE;
     n = ipc_encode_reply(&rep, buf, sizeof(buf));
     buf[n - 4]++; /* data_len */
+    assert_int_equal(ipc_decode_reply(buf, (size_t)n, &back), -EPROTO);
+    reply_sample(ISCSI_UEVENT_GET_LUN_STATS, &rep);
+    n = ipc_encode_reply(&rep, buf, sizeof(buf));
+    buf[n - 8]++; /* data_len */
+    assert_int_equal(ipc_decode_reply(buf, (size_t)n, &back), -EPROTO);
+    buf[n - 4]++;
     assert_int_equal(ipc_decode_reply(buf, (size_t)n, &back), -EPROTO);
 }
 
@@ -547,6 +595,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_request_there_and_back),
         cmocka_unit_test(test_every_reply_there_and_back),
+        cmocka_unit_test(test_latency_there_and_back),
         cmocka_unit_test(test_counts_are_bounded),
         cmocka_unit_test(test_what_no_encoder_writes),
         cmocka_unit_test(test_every_event_there_and_back),
