@@ -120,7 +120,11 @@ struct lunette_ctx_options {
     uint32_t trace_events; /* keep that many trace points (a power of two); 0: none */
     void (*log)(void *user, int level, const char *line); /* NULL: silence */
     void *log_user;
+    /* One request of a disk in so many, on the average, is timed for lunette_get_times.  0: one in
+     * 256, and more where there are few; LUNETTE_TIME_NONE: none. */
+    uint64_t time_every;
 };
+#define LUNETTE_TIME_NONE UINT64_MAX
 
 /* opts may be NULL.  Loads the transports that LUNETTE_TRANSPORTS names, see liblunette(3), and
  * fails where one cannot be loaded. */
@@ -835,6 +839,44 @@ struct lunette_export_stats {
 /* 0, or -EINVAL where ret->struct_size is neither 0 nor the size of any version. */
 LUNETTE_API int lunette_export_get_stats(const struct lunette_export *e,
                                          struct lunette_export_stats *ret);
+
+/* ---- where time goes ------------------------------------------------------------------------ */
+
+/* What a request does. */
+enum lunette_times_op { LUNETTE_TIMES_READ, LUNETTE_TIMES_WRITE, LUNETTE_TIMES_OTHER };
+
+/* Where its time is spent.  The stages add up to the total. */
+enum lunette_times_stage {
+    LUNETTE_TIMES_QUEUE,   /* waiting, until it is handed down for the first time */
+    LUNETTE_TIMES_WINDOW,  /* held back by the command window, the depth of the unit or the session
+                            */
+    LUNETTE_TIMES_SEND,    /* being sent */
+    LUNETTE_TIMES_TARGET,  /* sent, until the answer begins to arrive */
+    LUNETTE_TIMES_RECEIVE, /* from then until it has ended */
+    LUNETTE_TIMES_TOTAL,
+};
+
+#define LUNETTE_TIMES_BUCKETS 54
+
+/* How long requests of a LUN took.  Not each one is timed, and one that is counts for those that
+ * its queue has taken since the one before it; so counts are about those of all requests, and means
+ * and percentiles may be taken of them. */
+struct lunette_times {
+    size_t struct_size; /* see LUNETTE_INIT */
+    uint64_t count, sum_ns;
+    /* Times below lunette_times_bound(i), and not below that of the bucket before. */
+    uint64_t bucket[LUNETTE_TIMES_BUCKETS];
+};
+
+/* Times since the LUN was opened; all 0 where none have been taken, as of what is no disk.  0, or
+ * -EINVAL: there is no such op or stage, or ret->struct_size is neither 0 nor the size of any
+ * version. */
+LUNETTE_API int lunette_get_times(const struct lunette_lun *lun, enum lunette_times_op op,
+                                  enum lunette_times_stage stage, struct lunette_times *ret);
+
+/* The upper bound of a bucket in nanoseconds: 1024, 1536, 2048, 3072 and so on; UINT64_MAX for the
+ * last one and beyond. */
+LUNETTE_API uint64_t lunette_times_bound(uint32_t bucket);
 
 /* The version of the library that runs, which may be newer or older than this header: as text, and
  * as LUNETTE_VERSION_NUMBER. */

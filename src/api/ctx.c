@@ -107,6 +107,7 @@ ctx_init(struct lunette_ctx *ctx, const struct lunette_ctx_options *o,
         r = ctx_make_loop(ctx, o, err);
     if (r < 0)
         return r;
+    ctx->time_every = o->time_every;
     api_events_init(&ctx->events, ctx->loop);
     login_gate_init(&ctx->gate, ctx->loop, LOGIN_GATE_MAX);
     ctx->loop->log = o->log != NULL ? &ctx->log : NULL;

@@ -33,6 +33,7 @@ struct lunette_ctx {
     struct login_gate gate; /* of all logins of sessions */
     char initiator_name[ISCSI_NAME_MAX + 1];
     uint8_t isid[LOGIN_ISID_LEN]; /* that of the session opened last */
+    uint64_t time_every;          /* as in lunette_ctx_options */
     uint16_t isids;   /* sessions that share its random number: its last two bytes count */
     unsigned handles; /* LUNs open, or being opened */
     unsigned closing; /* LUNs on their way out that nobody holds any more */
@@ -186,6 +187,9 @@ bool api_units_busy(const struct lunette_session *s);
 /* What is known of dev, and of its disk where limits is not NULL. */
 void api_device_info(const struct scsi_device *dev, const struct bdev_limits *limits,
                      struct lunette_info *ret);
+
+/* b is the disk of a LUN of ctx, whose requests are timed as its options say. */
+void api_watch(const struct lunette_ctx *ctx, struct bdev *b);
 
 /* The caller's error from how a request on lun ended; returns r->err. */
 int api_result(const struct lunette_lun *lun, const struct bdev_result *r, const uint8_t *sense,

@@ -13,7 +13,7 @@
  * keeps it. */
 #define API_FIRST(type, last) (offsetof(type, last) + sizeof(((type *)0)->last))
 
-#define API_FIRST_OPTIONS    API_FIRST(struct lunette_ctx_options, log_user)
+#define API_FIRST_OPTIONS    API_FIRST(struct lunette_ctx_options, time_every)
 #define API_FIRST_STATS      API_FIRST(struct lunette_ctx_stats, bytes_received)
 #define API_FIRST_PORTAL     API_FIRST(struct lunette_portal, tpgt)
 #define API_FIRST_TARGET     API_FIRST(struct lunette_target, nportals)
@@ -27,6 +27,7 @@
 #define API_FIRST_PR_HELD    API_FIRST(struct lunette_pr_reservation, type)
 #define API_FIRST_PR_ONE     API_FIRST(struct lunette_pr_registrant, port)
 #define API_FIRST_EXPORT     API_FIRST(struct lunette_export_stats, clients)
+#define API_FIRST_TIMES      API_FIRST(struct lunette_times, bucket)
 #define API_FIRST_ERROR      API_FIRST(struct lunette_error, msg)
 
 /* True when a structure may say that it has so many bytes; `first` is one of the above. */

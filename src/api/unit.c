@@ -224,6 +224,7 @@ unit_disk_up(void *user, struct stack_disk *disk, const struct lunette_error *wh
         return;
     }
     lun->disk = disk;
+    api_watch(lun->s->ctx, disk->bdev);
     unit_is_up(lun, 0);
 }
 

@@ -109,7 +109,7 @@ test_errors(void **state)
     _Static_assert(sizeof(type) == offsetof(type, last) + sizeof(((type *)0)->last),               \
                    "the structure ends with padding")
 
-ENDS_WITH(struct lunette_ctx_options, log_user);
+ENDS_WITH(struct lunette_ctx_options, time_every);
 ENDS_WITH(struct lunette_ctx_stats, bytes_received);
 ENDS_WITH(struct lunette_portal, tpgt);
 ENDS_WITH(struct lunette_target, nportals);
@@ -122,6 +122,7 @@ ENDS_WITH(struct lunette_scsi, sense);
 ENDS_WITH(struct lunette_completion, sense);
 ENDS_WITH(struct lunette_pr_reservation, type);
 ENDS_WITH(struct lunette_pr_registrant, port);
+ENDS_WITH(struct lunette_times, bucket);
 ENDS_WITH(struct lunette_error, msg);
 
 int
