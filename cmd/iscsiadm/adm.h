@@ -113,6 +113,8 @@ struct adm_tree {
     bool params, timeouts, host, devices, secrets;
 };
 void adm_print_session_tree(const json_t *sessions, const struct adm_tree *t);
+/* How long the requests of a session's LUNs took, of an answer to session.stats with histograms. */
+void adm_print_latency(const json_t *session);
 void adm_print_versions(void);
 
 /* Prints a line for each lease of a session, with its sid. */

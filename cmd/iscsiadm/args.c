@@ -271,6 +271,7 @@ args_flag(struct adm_args *a, int opt)
         {ADM_LONG_UNEXPORT, &a->unexport},
         {ADM_LONG_READ_ONLY, &a->read_only},
         {ADM_LONG_NO_START, &a->no_start},
+        {ADM_LONG_HISTOGRAM, &a->histogram},
     };
 
     for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {

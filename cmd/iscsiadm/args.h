@@ -50,6 +50,7 @@ enum adm_long {
     ADM_LONG_ROOT,
     ADM_LONG_INSTANCE,
     ADM_LONG_NO_START,
+    ADM_LONG_HISTOGRAM,
 };
 
 #define ADM_IFACES_MAX  32
@@ -72,7 +73,7 @@ struct adm_args {
     int debug;
     bool rescan, discover, login, logout, stats, show, no_wait, kill;
     const char *login_all, *logout_all;
-    bool json, why, unexport, read_only, no_start, leases_only;
+    bool json, why, unexport, read_only, no_start, leases_only, histogram;
     const char *export_kind, *root, *instance;
     const char *release; /* the owner */
     char *lease_owner;   /* owned; NULL: not given */

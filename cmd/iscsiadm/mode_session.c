@@ -262,10 +262,20 @@ print_stats(const json_t *s)
     }
 }
 
+static void
+print_times(const json_t *s)
+{
+    print_stats(s);
+    adm_print_latency(s);
+}
+
 int
 adm_stats(struct adm *adm, json_t *params, const char *none)
 {
-    return adm_show(adm, "session.stats", params, "sessions", print_stats, none);
+    if (adm->args.json || adm->args.histogram)
+        adm_put(params, "histograms", json_true());
+    return adm_show(adm, "session.stats", params, "sessions",
+                    adm->args.histogram ? print_times : print_stats, none);
 }
 
 static int

@@ -7,15 +7,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define THREADS_MAX 64
-#define DEBUG_MAX   8
-#define ID_MAX      4294967294L
+#define THREADS_MAX    64
+#define DEBUG_MAX      8
+#define TIME_EVERY     256 /* as iscsi-iod has it */
+#define TIME_EVERY_MAX 1000000
+#define ID_MAX         4294967294L
 
 enum iscsid_option {
     OPT_ROOT = 256,
     OPT_INSTANCE,
     OPT_IOD,
     OPT_THREADS,
+    OPT_TIME,
     OPT_RECORDS,
     OPT_KIND,
     OPT_CLASSIC,
@@ -28,6 +31,7 @@ static const struct option iscsid_options[] = {
     {"instance", required_argument, NULL, OPT_INSTANCE},
     {"iod-socket", required_argument, NULL, OPT_IOD},
     {"threads", required_argument, NULL, OPT_THREADS},
+    {"time-every", required_argument, NULL, OPT_TIME},
     {"records", required_argument, NULL, OPT_RECORDS},
     {"loop", required_argument, NULL, OPT_KIND},
     {"classic-socket", no_argument, NULL, OPT_CLASSIC},
@@ -61,6 +65,8 @@ static const char iscsid_usage[] =
     "  --iod-socket PATH      where a data plane listens that somebody else starts;\n"
     "                         without it, iscsid starts iscsi-iod when none runs\n"
     "  --threads N            threads of the iscsi-iod that it starts (1)\n"
+    "  --time-every N         has the iscsi-iod that it starts time one request in N\n"
+    "                         (256); 0: none\n"
     "  --classic-socket       answer the iscsiadm of open-iscsi, too\n"
     "  --sysfs DIR            show sessions below DIR as the kernel would below /sys\n"
     "  --firmware DIR         read the firmware's tables there instead of /sys/firmware\n"
@@ -149,6 +155,8 @@ args_take(struct iscsid_args *a, int c)
         return args_text(&a->records);
     case OPT_THREADS:
         return iscsid_small("--threads is 1 to 64", 1, THREADS_MAX, &a->threads);
+    case OPT_TIME:
+        return iscsid_small("--time-every is 0 to 1000000", 0, TIME_EVERY_MAX, &a->time_every);
     case OPT_SYSFS:
         return args_text(&a->sysfs);
     case OPT_FIRMWARE:
@@ -193,7 +201,8 @@ iscsid_args_parse(struct iscsid_args *a, int argc, char **argv)
 {
     int c;
 
-    *a = (struct iscsid_args){.uid = -1, .gid = -1, .threads = 1, .loop = LOOP_AUTO};
+    *a = (struct iscsid_args){
+        .uid = -1, .gid = -1, .threads = 1, .time_every = TIME_EVERY, .loop = LOOP_AUTO};
     while ((c = getopt_long(argc, argv, "c:i:fd:u:g:np:hv", iscsid_options, NULL)) != -1) {
         int r = args_take(a, c);
 

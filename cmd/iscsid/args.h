@@ -13,7 +13,7 @@ struct iscsid_args {
     bool foreground, no_pid_file, classic_socket;
     long uid, gid;  /* -1: not given */
     unsigned debug; /* 0..8 */
-    unsigned threads;
+    unsigned threads, time_every;
     enum loop_kind loop;
 };
 

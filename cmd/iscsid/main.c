@@ -221,6 +221,7 @@ make_daemon(struct program *p, struct lunette_error *err)
         .iod_log = a->foreground ? NULL : p->iod_log,
         .iod_lock = p->iod_lock,
         .iod_threads = a->threads,
+        .iod_time_every = a->time_every,
         .classic_socket = a->classic_socket,
         .sysfs = a->sysfs,
         .firmware = a->firmware != NULL ? a->firmware : "/sys/firmware",

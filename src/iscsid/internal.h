@@ -15,6 +15,7 @@
  *   lease.c       methods about leases
  *   batch.c       logins and logouts of many
  *   query.c       what only the data plane knows of sessions
+ *   stats.c       what it has counted and timed
  *   records.c     from records to nodes of the policy
  *   firmware.c    the firmware's targets as nodes
  *   locked.c      what waits for the lock of the records
@@ -43,6 +44,7 @@
 #include "nodedb/conf.h"
 #include "nodedb/db.h"
 #include "nodedb/login_config.h"
+#include "seam/bdev.h"
 
 #define SYS_NET    "/sys/class/net"
 #define VALUES_MAX 512 /* pairs of a request */
@@ -217,9 +219,10 @@ void sync_free(struct sync **s);
 
 /* ---- query.c -------------------------------------------------------------------------------- */
 
-#define QUERY_SESSION 1u /* GET_SESSION and GET_CONN: values */
-#define QUERY_LUNS    2u
-#define QUERY_STATS   4u /* also of each LUN */
+#define QUERY_SESSION    1u /* GET_SESSION and GET_CONN: values */
+#define QUERY_LUNS       2u
+#define QUERY_STATS      4u /* also of each LUN */
+#define QUERY_HISTOGRAMS 8u /* with QUERY_STATS: how long requests took */
 
 /* Answers call with {"sessions": [...]}: begin makes the object of a session, and the parts that
  * are asked for are added by the functions of query.c. */
@@ -232,6 +235,14 @@ int lease_get(const json_t *params, const struct manage_call *call, struct contr
               struct lunette_error *err);
 /* [{"owner", "seconds", "left_ms", "uid"}, ...] */
 json_t *say_leases(const struct control_node *n);
+
+/* ---- stats.c -------------------------------------------------------------------------------- */
+
+/* Sets the counters of a connection, or of a LUN and its disk, in an object. */
+void stats_say_conn(json_t *o, const struct iscsi_stats *s);
+void stats_say_lun(json_t *o, const struct ipc_lun_stats *s);
+json_t *stats_say_latency(const struct bdev_latency *l);
+void stats_merge_latency(struct bdev_latency *to, const struct bdev_latency *from);
 
 /* ---- batch.c -------------------------------------------------------------------------------- */
 

@@ -197,7 +197,7 @@ static const struct manage_method life_methods[] = {
     {"node.login", node_login_method, FILTER " all wait values more lease"},
     {"node.logout", node_logout_method, FILTER " all"},
     {"session.list", session_list_method, FILTER " sid detail show_secrets"},
-    {"session.stats", session_stats_method, FILTER " sid"},
+    {"session.stats", session_stats_method, FILTER " sid histograms"},
     {"session.rescan", session_rescan_method, FILTER " sid"},
     {"session.logout", session_logout_method, "sid"},
     {"session.export", session_export_method, "sid lun kind read_only"},
@@ -413,9 +413,10 @@ life_let_in(struct iscsid *d)
     if (r < 0) {
         (void)lunette_fail_prefix(&err, r, "callers cannot be listened to");
         life_end(d, &err);
-    } else if (d->cfg.ready != NULL) {
-        d->cfg.ready(d->cfg.user);
+        return;
     }
+    if (d->cfg.ready != NULL)
+        d->cfg.ready(d->cfg.user);
 }
 
 /* Its commands have waited for as long as they may. */
@@ -603,6 +604,7 @@ life_start(struct iscsid *d, struct lunette_error *err)
                                  .log = d->cfg.iod_log,
                                  .lock = d->cfg.iod_lock,
                                  .threads = d->cfg.iod_threads,
+                                 .time_every = d->cfg.iod_time_every,
                                  .changed = life_on_plane,
                                  .silent = life_on_silent,
                                  .user = d};

@@ -108,12 +108,14 @@ plane_spawn_files(posix_spawn_file_actions_t *files, const char *log, int lock)
 static int
 plane_spawn(struct plane *p, char **env, int lock)
 {
-    char threads[16];
+    char threads[16], time_every[16];
     char *argv[] = {(char *)(uintptr_t)p->cfg.program,
                     "--socket",
                     (char *)(uintptr_t)p->cfg.socket,
                     "--threads",
                     threads,
+                    "--time-every",
+                    time_every,
                     NULL};
     posix_spawn_file_actions_t files;
     posix_spawnattr_t attr;
@@ -122,6 +124,7 @@ plane_spawn(struct plane *p, char **env, int lock)
     if (r < 0)
         return r;
     (void)snprintf(threads, sizeof(threads), "%u", p->cfg.threads);
+    (void)snprintf(time_every, sizeof(time_every), "%u", p->cfg.time_every);
     r = plane_spawn_files(&files, p->cfg.log, lock);
     if (r == 0) {
         r = -posix_spawnp(&p->child, p->cfg.program, &files, &attr, argv, env);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "iscsid/internal.h"
+#include "seam/ipc_latency.h"
 #include "seam/ipc_lun.h"
 #include "wire/lun.h"
 
@@ -26,6 +27,7 @@ struct query {
     size_t lun_at; /* whose counters come next */
     uint8_t (*lun)[8];
     size_t nlun;
+    struct bdev_latency one, sum; /* of a LUN, of all LUNs of now */
 };
 
 static void query_next(struct query *q);
@@ -166,27 +168,10 @@ static void
 query_on_stats(void *user, const struct iscsi_reply *rep)
 {
     struct query *q = user;
-    const struct iscsi_stats *s = &rep->r.stats;
-    json_t *o = json_object_get(q->now, "iscsi_stats");
 
     q->asking = false;
-    if (rep->err == 0) {
-        const struct {
-            const char *name;
-            uint64_t value;
-        } rows[] = {
-            {"txdata_octets", s->txdata_octets}, {"rxdata_octets", s->rxdata_octets},
-            {"noptx_pdus", s->noptx_pdus},       {"scsicmd_pdus", s->scsicmd_pdus},
-            {"tmfcmd_pdus", s->tmfcmd_pdus},     {"dataout_pdus", s->dataout_pdus},
-            {"noprx_pdus", s->noprx_pdus},       {"scsirsp_pdus", s->scsirsp_pdus},
-            {"tmfrsp_pdus", s->tmfrsp_pdus},     {"datain_pdus", s->datain_pdus},
-            {"r2t_pdus", s->r2t_pdus},           {"async_pdus", s->async_pdus},
-            {"rjt_pdus", s->reject_pdus},        {"digest_err", s->digest_err},
-        };
-
-        for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-            say_put(o, rows[i].name, json_integer((json_int_t)rows[i].value));
-    }
+    if (rep->err == 0)
+        stats_say_conn(json_object_get(q->now, "iscsi_stats"), &rep->r.stats);
     query_ended(q);
 }
 
@@ -282,7 +267,6 @@ static void
 query_take_lun(struct query *q, const struct ipc_lun_info *info)
 {
     uint8_t(*more)[8];
-    json_t *o;
 
     if (!(q->parts & QUERY_STATS)) {
         (void)json_array_append_new(q->luns, query_lun(info));
@@ -293,9 +277,7 @@ query_take_lun(struct query *q, const struct ipc_lun_info *info)
         return;
     q->lun = more;
     memcpy(q->lun[q->nlun++], info->lun, 8);
-    o = query_lun(info);
-    (void)json_array_append_new(q->luns, json_pack("{s:O*}", "lun", json_object_get(o, "lun")));
-    json_decref(o);
+    (void)json_array_append_new(q->luns, query_lun(info));
 }
 
 static void
@@ -346,14 +328,13 @@ query_on_lun_stats(void *user, const struct iscsi_reply *rep)
     json_t *o = json_array_get(q->luns, q->lun_at++);
 
     q->asking = false;
-    if (rep->err == 0) {
-        say_put(o, "reads", json_integer((json_int_t)s->read.reqs));
-        say_put(o, "writes", json_integer((json_int_t)s->write.reqs));
-        say_put(o, "read_bytes", json_integer((json_int_t)s->read.bytes));
-        say_put(o, "written_bytes", json_integer((json_int_t)s->write.bytes));
-        say_put(o, "errors",
-                json_integer((json_int_t)(s->read.errors + s->write.errors + s->flush.errors +
-                                          s->discard.errors + s->write_zeroes.errors)));
+    if (rep->err == 0)
+        stats_say_lun(o, s);
+    if (rep->err == 0 && (q->parts & QUERY_HISTOGRAMS) &&
+        ipc_latency_unpack(rep->data, ipc_reply_data_len(rep), &q->one)) {
+        q->one.timed = s->timed;
+        say_put(o, "latency", stats_say_latency(&q->one));
+        stats_merge_latency(&q->sum, &q->one);
     }
     query_ask_lun_stats(q);
 }
@@ -368,6 +349,8 @@ query_ask_lun_stats(struct query *q)
         if (query_ask(q, &ev, query_on_lun_stats))
             return;
     }
+    if (q->parts & QUERY_HISTOGRAMS)
+        say_put(q->now, "latency", stats_say_latency(&q->sum));
     query_next(q);
 }
 
@@ -477,6 +460,7 @@ query_begin_session(struct query *q)
     q->cid = info.cid;
     q->luns = json_array();
     q->nlun = q->lun_at = 0;
+    memset(&q->sum, 0, sizeof(q->sum));
     q->now = query_session(q, n, &info);
     if (q->detail >= 1)
         query_record(q, q->now, control_node_name(n));
@@ -554,6 +538,7 @@ query_start(struct iscsid *d, struct manage_call *call, const json_t *params, un
 {
     struct query *q = calloc(1, sizeof(*q));
     struct lunette_error err = {.code = 0};
+    bool histograms = false;
     struct filter f;
     int64_t sid = 0;
     int r;
@@ -574,6 +559,9 @@ query_start(struct iscsid *d, struct manage_call *call, const json_t *params, un
         r = manage_get_int(params, "detail", MANAGE_OPTIONAL, 0, 3, &q->detail, &err);
     if (r >= 0)
         r = manage_get_bool(params, "show_secrets", &q->show_secrets, &err);
+    if (r >= 0)
+        r = manage_get_bool(params, "histograms", &histograms, &err);
+    q->parts |= histograms ? QUERY_HISTOGRAMS : 0;
     q->parts |= (q->detail >= 1 ? QUERY_SESSION : 0) | (q->detail == 3 ? QUERY_LUNS : 0);
     if (r >= 0)
         r = query_find(q, &f, sid, &err);
