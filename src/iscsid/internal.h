@@ -24,6 +24,8 @@
  *   sync.c        records that are written reach the disk
  *   front.c       callers of open-iscsi's socket
  *   sysfs.c       sessions as the kernel would show them
+ *   scrape.c      metrics.sock
+ *   metrics.c     sessions and LUNs as OpenMetrics text
  *   tree.c        a directory tree that programs read while it changes
  *   plane.c       the data plane
  *   say.c         names, values and errors as JSON
@@ -64,6 +66,7 @@ struct iscsid {
     struct plane plane;
     struct front *front; /* open-iscsi's callers; NULL: not asked for */
     struct sysfs *sysfs; /* NULL: not asked for */
+    struct scrape *scrape;
     struct list jobs;    /* struct job */
     struct histories histories;
     struct list readers; /* struct node_read; the first one reads, the others wait for it */

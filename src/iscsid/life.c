@@ -10,6 +10,7 @@
 
 #include "iscsid/front.h"
 #include "iscsid/internal.h"
+#include "iscsid/scrape.h"
 #include "iscsid/sysfs.h"
 #include "wire/lun.h"
 
@@ -415,6 +416,7 @@ life_let_in(struct iscsid *d)
         life_end(d, &err);
         return;
     }
+    scrape_listen(d->scrape);
     if (d->cfg.ready != NULL)
         d->cfg.ready(d->cfg.user);
 }
@@ -621,7 +623,8 @@ life_start(struct iscsid *d, struct lunette_error *err)
         return r;
     }
     life_set_idle(d);
-    if (d->cfg.classic_socket)
+    r = scrape_new(d, &d->scrape, err);
+    if (r == 0 && d->cfg.classic_socket)
         r = front_new(d, &d->front, err);
     if (r == 0 && d->cfg.sysfs != NULL)
         r = sysfs_new(d, d->cfg.sysfs, &d->sysfs, err);
@@ -699,6 +702,7 @@ iscsid_free(struct iscsid **daemon)
     plane_stop(&d->plane);
     manage_server_free(&d->manage);
     front_free(&d->front);
+    scrape_free(&d->scrape);
     sysfs_free(&d->sysfs);
     login_gate_fini(&d->gate);
     nodedb_close(&d->db);
