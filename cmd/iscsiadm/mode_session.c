@@ -222,8 +222,9 @@ session_leases(struct adm *adm)
         adm_put(params, "seconds", json_integer(a->lease_s));
     if (a->leases_only)
         adm_put(params, "leases_only", json_true());
-    return adm_show(adm, a->release != NULL ? "session.release" : "session.lease", params, "sessions",
-                    adm_print_leases, a->sid >= 0 ? NULL : "The owner has no lease of any session.");
+    return adm_show(adm, a->release != NULL ? "session.release" : "session.lease", params,
+                    "sessions", adm_print_leases,
+                    a->sid >= 0 ? NULL : "The owner has no lease of any session.");
 }
 
 static void

@@ -113,9 +113,9 @@ struct control_node_config {
      * when the target refuses it for good.  CONTROL_FOR_EVER: only then.  A session that was up
      * once is tried for ever, as login/reopen.h does, but for reopen_max. */
     uint32_t login_retries;
-    uint32_t reopen_max; /* see struct reopen_config */
+    uint32_t reopen_max;        /* see struct reopen_config */
     uint32_t logout_timeout_ms; /* see struct logout_config; 0: its default */
-    bool scan_manual;    /* SCAN_HOST only when control_scan asks for it */
+    bool scan_manual;           /* SCAN_HOST only when control_scan asks for it */
     bool kept; /* its record wants the session at any time: the end of a lease does not end it */
     char owner[CONTROL_OWNER_MAX + 1]; /* of the record; goes into the note; may be "" */
     /* Copied; nexports <= CONTROL_EXPORTS_MAX.  NULL: what is wanted stays as it is, as it was

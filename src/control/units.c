@@ -535,10 +535,20 @@ units_lun_event(struct control_node *n, const struct iscsi_kevent *kev)
     control_tell(n->c, &ev);
 }
 
+static const struct node_lun *
+units_find(const struct control_node *n, const uint8_t lun[8])
+{
+    for (unsigned i = 0; i < n->units.nluns; i++) {
+        if (memcmp(n->units.luns[i].lun, lun, 8) == 0)
+            return &n->units.luns[i];
+    }
+    return NULL;
+}
+
 static void
 units_export_event(struct control_node *n, const struct iscsi_kevent *kev)
 {
-    const struct node_lun *l = units_find(n->units.luns, n->units.nluns, kev->u.export_stopped.lun);
+    const struct node_lun *l = units_find(n, kev->u.export_stopped.lun);
     struct control_event ev = {.type = CONTROL_EXPORT_STOPPED,
                                .node = n,
                                .lun = kev->u.export_stopped.lun,

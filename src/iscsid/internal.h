@@ -67,7 +67,7 @@ struct iscsid {
     struct front *front; /* open-iscsi's callers; NULL: not asked for */
     struct sysfs *sysfs; /* NULL: not asked for */
     struct scrape *scrape;
-    struct list jobs;    /* struct job */
+    struct list jobs; /* struct job */
     struct histories histories;
     struct list readers; /* struct node_read; the first one reads, the others wait for it */
     struct loop_work

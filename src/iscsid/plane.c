@@ -21,10 +21,11 @@
 #define PLANE_AGAIN_MOST_MS  1000  /* where it dies after that: somebody waits for its sessions */
 #define PLANE_LIVED_NS       (10 * LOOP_NS_PER_S) /* a process that did so is started again at once */
 #define PLANE_WATCH_NS       LOOP_NS_PER_S
-#define PLANE_SILENT_NS      (5 * LOOP_NS_PER_S) /* one that says nothing, or does not listen, is told of */
-#define PLANE_LOCK_FD        3 /* what the process that is started knows the lock by */
-#define PLANE_LOCK_AGAIN_NS  (50 * LOOP_NS_PER_MS)
-#define PLANE_LOCK_TELL_NS   (2 * LOOP_NS_PER_S) /* one that was killed has it for a moment */
+#define PLANE_SILENT_NS                                                                            \
+    (5 * LOOP_NS_PER_S)       /* one that says nothing, or does not listen, is told of */
+#define PLANE_LOCK_FD       3 /* what the process that is started knows the lock by */
+#define PLANE_LOCK_AGAIN_NS (50 * LOOP_NS_PER_MS)
+#define PLANE_LOCK_TELL_NS  (2 * LOOP_NS_PER_S) /* one that was killed has it for a moment */
 
 extern char **environ;
 

@@ -26,9 +26,9 @@ struct plane_link {
 
 struct plane_config {
     const char *socket;
-    const char *program;          /* NULL: it is not ours to start */
-    const char *log;              /* for its standard error; NULL: ours */
-    const char *lock;             /* a file on which it has a lock as long as it lives; NULL: none */
+    const char *program; /* NULL: it is not ours to start */
+    const char *log;     /* for its standard error; NULL: ours */
+    const char *lock;    /* a file on which it has a lock as long as it lives; NULL: none */
     unsigned threads, time_every; /* its options */
     /* A connection is there, or is lost; requests of loop `index` get no answer any more. */
     void (*changed)(void *user, unsigned index, bool up);
