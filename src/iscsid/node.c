@@ -78,7 +78,7 @@ node_read_one(struct node_read *q, const struct nodedb_id *id)
     json_t *o;
     int e = nodedb_node_read(q->job.d->db, id, &r, &why);
 
-    if (e < 0) { /* it has just been removed, or cannot be read, which is logged where it is used */
+    if (e < 0) { /* it has just been removed, or cannot be read */
         if (e != -ENOENT && q->why.code == 0)
             (void)lunette_fail_as(&q->why, &why);
         return;
@@ -100,6 +100,9 @@ node_read_answer(struct node_read *q)
     struct manage_call *call = q->job.call;
     json_t *nodes = q->nodes;
 
+    if (q->why.code < 0 && json_array_size(nodes) > 0)
+        log_line(q->job.d->loop->log, LOG_LEVEL_WARN, "left out of a list of records: %s",
+                 q->why.msg);
     q->nodes = NULL;
     if (json_array_size(nodes) == 0 && q->why.code < 0) {
         json_decref(nodes);

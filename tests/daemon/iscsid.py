@@ -115,6 +115,15 @@ def records_that_cannot_be_read():
             p = subprocess.run([str(BIN / "iscsiadm"), "--root", str(w.root), "--no-start", *args],
                                capture_output=True, text=True, timeout=30, check=False)
             assert p.returncode not in (0, 21) and str(record) in p.stderr, p
+        api.ask("node.new", target=IQN + "2", portal="127.0.0.1:1", tpgt=1)
+        api.ask("node.new", target=IQN + "3", portal="127.0.0.1:1", tpgt=1)
+        torn = w.root / "nodes" / (IQN + "2") / "127.0.0.1,1,1/default"
+        torn.unlink()
+        os.mkfifo(torn)
+        assert [n["target"] for n in api.ask("node.list")["nodes"]] == [IQN + "3"]
+        assert str(torn.parent) in (w.tmp / "iscsid.log").read_text()
+        for i in "23":
+            shutil.rmtree(w.root / "nodes" / (IQN + i))
         record.unlink()
         record.parent.rmdir()
         record.parent.symlink_to(w.tmp)
