@@ -579,9 +579,14 @@ plane_is_up(const struct plane *p)
 void
 plane_end_process(struct plane *p)
 {
+    pid_t pid = plane_is_up(p) ? p->pid : p->child; /* one that has not come up yet is ours */
+
     p->stopping = true;
-    if (p->cfg.program != NULL && p->pid > 1 && plane_is_up(p))
-        (void)kill(p->pid, SIGTERM);
+    if (p->cfg.program == NULL || pid <= 1)
+        return;
+    if (kill(pid, SIGTERM) < 0)
+        log_line(p->loop->log, LOG_LEVEL_WARN, "the data plane, process %ld, cannot be ended: %s",
+                 (long)pid, errno_text(errno));
 }
 
 void

@@ -476,10 +476,13 @@ def mute_data_plane():
 
         def said(text):
             return [l for l in (w.tmp / "iscsid.log").read_text().splitlines() if text in l]
-        w.iods.add(int(wait_for("it is started", 10, lambda: said("is started as process"))[0].split()[-1]))
+        pid = int(wait_for("it is started", 10, lambda: said("is started as process"))[0].split()[-1])
+        w.iods.add(pid)
         wait_for("that it does not listen", 20, lambda: said("does not listen at"))
         time.sleep(2)
         assert len(said("does not listen at")) == 1
+        w.api().ask("daemon.shutdown", logout=True)
+        wait_for("it ends, too", 10, lambda: not alive(pid))
 
 
 def safe_logout():
