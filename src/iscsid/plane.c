@@ -20,12 +20,12 @@
 #define PLANE_START_MOST_MS  30000 /* where it dies before it has answered */
 #define PLANE_AGAIN_MOST_MS  1000  /* where it dies after that: somebody waits for its sessions */
 #define PLANE_LIVED_NS       (10 * LOOP_NS_PER_S) /* a process that did so is started again at once */
+#define PLANE_MUTE_NS        (5 * LOOP_NS_PER_S) /* a process that does not listen then is told of */
 #define PLANE_WATCH_NS       LOOP_NS_PER_S
-#define PLANE_SILENT_NS                                                                            \
-    (5 * LOOP_NS_PER_S)       /* one that says nothing, or does not listen, is told of */
-#define PLANE_LOCK_FD       3 /* what the process that is started knows the lock by */
-#define PLANE_LOCK_AGAIN_NS (50 * LOOP_NS_PER_MS)
-#define PLANE_LOCK_TELL_NS  (2 * LOOP_NS_PER_S) /* one that was killed has it for a moment */
+#define PLANE_SILENT_NS      (5 * LOOP_NS_PER_S) /* one that says nothing then is told of */
+#define PLANE_LOCK_FD        3 /* what the process that is started knows the lock by */
+#define PLANE_LOCK_AGAIN_NS  (50 * LOOP_NS_PER_MS)
+#define PLANE_LOCK_TELL_NS   (2 * LOOP_NS_PER_S) /* one that was killed has it for a moment */
 
 extern char **environ;
 
@@ -316,7 +316,7 @@ plane_tell_refused(struct plane *p, int r, bool startable)
     if (!startable || p->cfg.program == NULL)
         log_line(p->loop->log, LOG_LEVEL_ERROR, "no data plane answers at %s: %s", p->cfg.socket,
                  errno_text(r));
-    else if (p->child != 0 && p->loop->now_ns - p->started_ns > PLANE_SILENT_NS)
+    else if (p->child != 0 && p->loop->now_ns - p->started_ns > PLANE_MUTE_NS)
         log_line(p->loop->log, LOG_LEVEL_ERROR,
                  "process %ld, the data plane that was started, does not listen at %s; end it, and "
                  "another one is started",
