@@ -126,12 +126,20 @@ start_lock(const char *folder, const char *name, struct lunette_error *err)
 int
 start_become(long uid, long gid, struct lunette_error *err)
 {
+    static const char *const of_user[] = {"HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME",
+                                          "XDG_RUNTIME_DIR"};
+
     if (geteuid() == 0 && (gid >= 0 || uid > 0) && setgroups(0, NULL) < 0)
         return start_fail(err, errno, "cannot leave", "the groups of root for --uid and --gid");
     if (gid >= 0 && setgid((gid_t)gid) < 0)
         return start_fail(err, errno, "cannot become", "the group of --gid");
-    if (uid >= 0 && setuid((uid_t)uid) < 0)
-        return start_fail(err, errno, "cannot become", "the user of --uid");
+    if (uid >= 0 && (uid_t)uid != geteuid()) {
+        if (setuid((uid_t)uid) < 0)
+            return start_fail(err, errno, "cannot become", "the user of --uid");
+        /* Where the instance is follows from the user, not from who has started us. */
+        for (size_t i = 0; i < sizeof(of_user) / sizeof(of_user[0]); i++)
+            (void)unsetenv(of_user[i]);
+    }
     return 0;
 }
 

@@ -24,7 +24,8 @@ int start_absolute(const char *path, char *ret, struct lunette_error *err);
  * lock until the process ends; -EBUSY where another daemon has it. */
 int start_lock(const char *folder, const char *name, struct lunette_error *err);
 
-/* Becomes another group and user, without any supplementary group; -1: stays. */
+/* Becomes another group and user, without any supplementary group or folder of the user before;
+ * -1: stays. */
 int start_become(long uid, long gid, struct lunette_error *err);
 
 /* Goes to the background: returns in the child, with *ret_ready a descriptor on which start_ready

@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import pwd
 import random
 import select
 import shutil
@@ -445,6 +446,13 @@ def other_user():
         iod = Api(w.root / "run/iscsid.sock").ask("daemon.status")["data_plane"]["pid"]
         if iod:
             w.iods.add(iod)
+        (w.tmp / "mine").mkdir(mode=0o700)
+        home = pwd.getpwuid(65534).pw_dir
+        if os.path.exists(home):
+            return
+        p = subprocess.run([BIN / "iscsid", "-f", "--uid", "65534"], capture_output=True, text=True, timeout=30,
+                           env={"HOME": str(w.tmp / "mine"), "PATH": os.environ["PATH"]}, check=False)
+        assert p.returncode == 1 and f"cannot make {home}" in p.stderr, p
 
 
 def left_alone():
