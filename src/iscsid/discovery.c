@@ -305,6 +305,7 @@ discovery_write(struct iscsid *d, struct manage_call *call, const json_t *params
         say_fail(call, &err);
         return;
     }
+    records_say_unused(d, kind, values);
     periodic_follow(d);
     manage_reply(call, json_object());
 }

@@ -192,6 +192,9 @@ int records_lock(struct iscsid *d, struct loop_timer *again, uint64_t *until_ns,
 /* Sets values in a record. */
 int records_set(struct nodedb_record *r, const json_t *values, struct lunette_error *err);
 
+/* Says in the log of values that somebody sets which of them do nothing. */
+void records_say_unused(struct iscsid *d, enum nodedb_kind kind, const json_t *values);
+
 /* Ids of records that fit. */
 struct ids {
     struct nodedb_id *id;

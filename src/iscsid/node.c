@@ -482,6 +482,7 @@ node_change_start(struct iscsid *d, struct manage_call *call, const json_t *para
     if (r == 0 && !remove)
         r = lunette_fail(&err, -EINVAL, LUNETTE_DOM_USAGE, 0, "values are missing");
     if (r >= 0 && !remove) {
+        records_say_unused(d, NODEDB_NODE, values);
         q->values = json_deep_copy(values);
         if (q->values == NULL) {
             say_no_memory(&err);

@@ -56,6 +56,25 @@ records_set(struct nodedb_record *r, const json_t *values, struct lunette_error 
     return e;
 }
 
+void
+records_say_unused(struct iscsid *d, enum nodedb_kind kind, const json_t *values)
+{
+    const char *name, *value;
+
+    for (size_t i = 0; i < json_array_size(values); i++) {
+        const struct nodedb_key *k;
+        int id;
+
+        manage_pair(values, i, &name, &value);
+        id = nodedb_key_find(kind, name, strlen(name), NULL);
+        k = id >= 0 ? nodedb_key((enum nodedb_key_id)id) : NULL;
+        if (k != NULL && k->unused != NULL && strcmp(value, k->dflt) != 0)
+            log_line(d->loop->log, LOG_LEVEL_INFO,
+                     "%s is kept in the records, but is not used here because %s", k->name,
+                     k->unused);
+    }
+}
+
 /* The same of a record in memory, and of an iface's; NULL: what the record has of it. */
 static int
 records_setup_of(struct iscsid *d, const struct nodedb_record *r, const struct nodedb_record *iface,

@@ -1137,6 +1137,11 @@ def bad_requests():
         w.adm("-m", "discovery", "-t", "st", "-p", "127.0.0.1:1", rc=4)
         w.adm("-m", "node", "-T", IQN, "-o", "update", "-n", "node.session.auth.authmethod", "-v", "CHAP")
         w.adm("-m", "node", "-T", IQN, "-o", "update", "-n", "node.session.auth.password", "-v", "verysecret12")
+        w.adm("-m", "node", "-T", IQN, "-o", "update", "-n", "node.session.queue_depth", "-v", "7")
+        w.adm("-m", "discoverydb", "-t", "st", "-p", t.portal, "-o", "update", "-n", "discovery.startup", "-v", "automatic")
+        log = (w.tmp / "iscsid.log").read_text()
+        for key in ("node.session.auth.authmethod", "node.session.queue_depth", "discovery.startup"):
+            assert f"{key} is kept in the records, but is not used here because" in log, log
         shown = w.adm("-m", "node", "-T", IQN)
         assert "verysecret12" not in shown and "********" in shown
         assert "verysecret12" in w.adm("-m", "node", "-T", IQN, "-S")
