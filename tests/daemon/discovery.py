@@ -351,5 +351,38 @@ def ended_meanwhile():
         assert w.daemon.returncode == 0, w.daemon.returncode
 
 
+def firmware_table():
+    """The firmware's table itself, where the kernel does not show it; one that makes no sense is told so."""
+    good = (pathlib.Path(__file__).parents[1] / "fuzz/corpus/ibft/good").read_bytes()
+    with World() as w:
+        table = w.tmp / "firmware/acpi/tables/iBFT"
+        table.parent.mkdir(parents=True)
+        api = w.up()
+        w.adm("-m", "fw", rc=21)
+        table.write_bytes(good)
+        shown = w.adm("-m", "fw")
+        assert "node.name = iqn.2026-11.example:a\n" in shown and "password = ********\n" in shown, shown
+        assert "a-secret" not in shown and "a-secret" in w.adm("-m", "fw", "-S")
+        assert w.adm("-m", "discovery", "-t", "fw") == \
+            "10.0.0.9:3260,1 iqn.2026-11.example:a\n[fd00::9]:3261,1 iqn.2026-11.example:b\n"
+        record = w.adm("-m", "node", "-T", "iqn.2026-11.example:a")
+        assert "node.startup = onboot\n" in record and "iface.initiatorname = iqn.2026-11.example:host\n" in record, record
+        results = api.ask("fw.login", values=[["node.session.initial_login_retry_max", "0"],
+                                              ["node.conn[0].timeo.login_timeout", "1"]])["results"]
+        assert len(results) == 2 and not any(r["ok"] for r in results), results
+        for values in ([["iface.hwaddress", "x"]], [["node.no.such", "1"]], [["iface.no.such", "1"]]):
+            try:
+                refused = api.ask("fw.login", values=values)["results"]
+                assert not any(r["ok"] for r in refused), refused
+            except AssertionError as e:
+                assert "'exit': 7" in str(e), e
+        table.write_bytes(good[:-1])
+        w.adm("-m", "fw", rc=22)
+        assert "a-secret" not in (w.tmp / "iscsid.log").read_text(encoding="utf-8")
+        w.daemon.terminate()
+        wait_for("the daemon ends", 10, lambda: w.daemon.poll() is not None)
+        assert w.daemon.returncode == 0, w.daemon.returncode
+
+
 run([ten_thousand, hostile_names, duplicates, without_end, redirects, at_the_same_time, tried_again,
-     ended_meanwhile])
+     ended_meanwhile, firmware_table])
