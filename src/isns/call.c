@@ -63,10 +63,14 @@ call_on_limit(struct loop_timer *t)
     struct isns_call *c = container_of(t, struct isns_call, limit);
     struct lunette_error e = {.code = 0};
     char buf[PORTAL_TEXT_MAX];
+    bool heard = c->stream != NULL && c->out.len > 0 && c->sent == c->out.len;
 
     (void)lunette_fail(&e, -ETIMEDOUT, LUNETTE_DOM_TIMEOUT, call_timeout_ms(c),
-                       "the iSNS server %s does not answer within %u ms", call_where(c, buf),
-                       call_timeout_ms(c));
+                       "the iSNS server %s does not answer within %u ms%s", call_where(c, buf),
+                       call_timeout_ms(c),
+                       heard ? "; one that takes signed messages only (Security of isnsd.conf) "
+                               "says nothing, and this initiator signs none"
+                             : "");
     call_end(c, NULL, &e);
 }
 

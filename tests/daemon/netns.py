@@ -217,6 +217,31 @@ def isns():
         assert "iSNS:" in tree and IQN in tree.split("iSNS:")[1], tree
 
 
+def isns_signed():
+    """An isnsd that takes signed messages only says nothing to us: it is told what that may be."""
+    with World() as w:
+        ip("link", "set", "lo", "up")
+        key, params = w.tmp / "key", w.tmp / "params"
+        for args in (["dsaparam", "-out", params, "1024"], ["gendsa", "-out", key, params],
+                     ["dsa", "-in", key, "-pubout", "-out", w.tmp / "key.pub"]):
+            subprocess.run(["openssl", *map(str, args)], check=True, timeout=60, capture_output=True)
+        (w.tmp / "clients").mkdir()
+        conf = w.tmp / "isnsd.conf"
+        conf.write_text(f"SourceName = iqn.2026-11.example:isnsd\nDatabase = {w.tmp}/isns\nPIDFile = {w.tmp}/pid\n"
+                        f"ControlSocket = {w.tmp}/isnsctl\nSecurity = 1\nAuthKeyFile = {key}\nDSAParams = {params}\n"
+                        f"ClientKeyStore = {w.tmp}/clients\nSLPRegister = 0\n")
+        with open(w.tmp / "isnsd.log", "w", encoding="utf-8") as log:
+            w.start(["isnsd", "-f", "-c", conf], stdout=log, stderr=log)
+        api = w.up()
+        def ask():
+            try:
+                return str(api.ask("discovery.isns", portal="127.0.0.1:3205"))
+            except AssertionError as e:
+                return str(e)
+        said = wait_for("isnsd listens", 20, lambda: next((s for s in [ask()] if "refused" not in s), None))
+        assert "signed messages only" in said and "'exit': 8" in said, said
+
+
 def isns_changes():
     """Registered with isnsd, which tells of a new target: it is logged in to, and nothing else is undone."""
     with World() as w:
@@ -280,7 +305,7 @@ def periodic():
         assert t.text().count("logged in for discovery") <= asked + 1, "it goes on"
 
 
-CASES = (two_ifaces, addresses, link_local, isns, isns_changes, periodic)
+CASES = (two_ifaces, addresses, link_local, isns, isns_signed, isns_changes, periodic)
 
 if __name__ == "__main__":
     if os.environ.get("IN_NETNS") != "yes":
