@@ -129,18 +129,23 @@ is_ending(pid_t pid)
     return is_killed(pid);
 }
 
-/* Does somebody listen there who is about to be gone? */
-static bool
-listener_is_ending(const struct sock_addr *at, int type)
+enum holder { HOLDER_STAYS, HOLDER_ENDS, HOLDER_ENDED };
+
+/* Who has a name that is taken?  Somebody who stays, or is about to be gone; or nobody answers
+ * there any more, as when that has just happened. */
+static enum holder
+look_at_holder(const struct sock_addr *at, int type)
 {
     int fd = socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    enum holder found = HOLDER_STAYS;
     pid_t pid = 0;
-    bool found;
 
     if (fd < 0)
-        return false;
-    found = connect(fd, (const void *)&at->ss, at->len) == 0 &&
-            local_peer_cred(fd, NULL, &pid) == 0 && pid > 0 && is_ending(pid);
+        return found;
+    if (connect(fd, (const void *)&at->ss, at->len) < 0)
+        found = errno == ECONNREFUSED ? HOLDER_ENDED : HOLDER_STAYS;
+    else if (local_peer_cred(fd, NULL, &pid) == 0 && pid > 0 && is_ending(pid))
+        found = HOLDER_ENDS;
     (void)close(fd);
     return found;
 }
@@ -240,6 +245,7 @@ int
 local_listen(int fd, const struct sock_addr *at, int backlog, bool inside,
              struct local_file **ret_file)
 {
+    enum holder last = HOLDER_STAYS, holder;
     const char *path = sock_addr_path(at);
     int type = SOCK_STREAM, r;
     socklen_t len = sizeof(type);
@@ -251,8 +257,13 @@ local_listen(int fd, const struct sock_addr *at, int backlog, bool inside,
         return -errno;
     for (int i = 0;; i++) {
         r = listen_once(fd, at, backlog, inside, ret_file);
-        if (r != -EADDRINUSE || !listener_is_ending(at, type))
+        if (r != -EADDRINUSE)
             return r;
+        /* A name at which nobody answers is free with the next try, or is no listener's at all. */
+        holder = look_at_holder(at, type);
+        if (holder == HOLDER_STAYS || (holder == HOLDER_ENDED && last == HOLDER_ENDED))
+            return r;
+        last = holder;
         if (i >= (inside ? END_TRIES_INSIDE : END_TRIES))
             return inside ? -EAGAIN : r;
         (void)usleep(WAIT_US);

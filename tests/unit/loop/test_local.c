@@ -639,6 +639,51 @@ can_connect(const struct sock_addr *at)
     return ok;
 }
 
+static unsigned lines_waiting, lines_again;
+
+static void
+count_lines(void *user, enum log_level level, const char *line)
+{
+    (void)user;
+    (void)level;
+    lines_waiting += strstr(line, "connections have to wait") != NULL;
+    lines_again += strstr(line, "connections are taken again") != NULL;
+}
+
+/* Without descriptors connections wait, which is told once; and they are taken when there are some.
+ */
+static void
+test_connections_wait_for_descriptors(void **state)
+{
+    static const struct log log = {.level = LOG_LEVEL_INFO, .sink = count_lines};
+    struct rlimit before, none;
+    struct stream *s = NULL;
+    struct world w;
+    int fd;
+
+    (void)state;
+    world_open(&w);
+    w.l->log = &log;
+    lines_waiting = lines_again = 0;
+    assert_int_equal(listen_at(&w, &s), 0);
+    fd = plain_connect(&w.at, SOCK_STREAM);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = (struct rlimit){(rlim_t)fd, before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    for (int i = 0; i < 10; i++)
+        (void)loop_run(w.l, 50 * (int64_t)LOOP_NS_PER_MS);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(w.accepted, 0);
+    assert_int_equal(lines_waiting, 1);
+    for (int i = 0; i < 20 && w.accepted == 0; i++)
+        (void)loop_run(w.l, 50 * (int64_t)LOOP_NS_PER_MS);
+    assert_int_equal(w.accepted, 1);
+    assert_int_equal(lines_again, 1);
+    (void)close(fd);
+    stream_close(s);
+    world_close(&w);
+}
+
 /* Runs the loop until somebody can connect, or for some seconds. */
 static bool
 comes_back(struct world *w, const struct sock_addr *at)
@@ -708,6 +753,7 @@ main(int argc, char **argv)
         cmocka_unit_test(test_a_listener_is_gone_with_its_process),
         cmocka_unit_test(test_a_process_that_was_killed_is_waited_for),
         cmocka_unit_test(test_a_turn_is_not_held_up),
+        cmocka_unit_test(test_connections_wait_for_descriptors),
         cmocka_unit_test(test_a_file_that_is_removed_comes_back),
         cmocka_unit_test(test_a_file_that_another_has_taken),
         cmocka_unit_test(test_a_file_of_the_dead_is_replaced),
