@@ -7,6 +7,7 @@ script of this test.
 """
 import os
 import pathlib
+import shlex
 import shutil
 import signal
 import socket
@@ -145,8 +146,14 @@ def started_twice():
 def fails():
     with Place("#!/bin/sh\necho 'iscsid: no room on the disk' >&2\nexit 3\n") as p:
         rc, out, err = p.run("--root", str(p.root), "-m", "node")
-        check("fails", rc == 20 and "ended with status 3: iscsid: no room on the disk" in err and
-              f"by hand to see why: iscsid --root {p.root} -f\n" in err, rc, out, err)
+        check("fails", rc == 20 and "ended with status 3: iscsid: no room on the disk" in err, rc, out, err)
+        check("the hint is of the instance", f"iscsid -f --root {p.root}\n" in err, err)
+        own = f"{p.root}/my 'own'"
+        rc, out, err = p.run("--root", own, "-m", "node", "--no-start")
+        check("as a shell takes it", f"iscsid --root {shlex.quote(own)})".replace("'\"'\"'", "'\\''") in err, err)
+        rc, out, err = p.run("--instance", "one", "-m", "node", "--no-start", HOME=str(p.root), XDG_RUNTIME_DIR="",
+                             XDG_CONFIG_HOME="", XDG_STATE_HOME="")
+        check("a name", "iscsid --instance one)" in err, err)
     with Place("#!/bin/sh\nkill -9 $$\n") as p:
         rc, out, err = p.run("--root", str(p.root), "-m", "node")
         check("killed", rc == 20 and "killed by signal 9" in err, rc, out, err)

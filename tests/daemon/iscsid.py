@@ -279,6 +279,31 @@ def stopped_data_plane():
         wait_for("its LUNs are there", 20, lambda: "Lun: 1" in w.adm("-m", "session", "-P", "3"))
 
 
+def logins_and_logouts():
+    """Whatever overtakes what, each end of a login and of a logout has a sentence."""
+    with World() as w:
+        t = Target(w, "--target", IQN, *LUNS)
+        api = w.up()
+        w.adm("-m", "discovery", "-t", "st", "-p", t.portal)
+        said, until = [], time.monotonic() + 6
+        def again(option):
+            while time.monotonic() < until:
+                p = subprocess.run([str(BIN / "iscsiadm"), "--root", str(w.root), "--no-start", "-m", "node", option],
+                                   capture_output=True, text=True, timeout=60, check=False)
+                said.append((p.returncode, p.stderr))
+        threads = [threading.Thread(target=again, args=(o,)) for o in ("-l", "-u", "-l", "-u")]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        codes = {rc for rc, _ in said}
+        bad = [(rc, err) for rc, err in said if "unknown error" in err or rc == 1 or (rc != 0 and not err.strip())]
+        assert not bad, bad[:3]
+        assert len(said) > 20 and 0 in codes, codes
+        print(f"{len(said)} logins and logouts, codes {sorted(codes)}")
+        api.ask("daemon.status")
+
+
 def idle_callers():
     """A thousand callers who say nothing keep nobody out, and lose nobody a request."""
     with World() as w:
@@ -1224,7 +1249,7 @@ def many_targets():
 
 run([from_nothing, many_records, records_that_cannot_be_read, second_instance_is_refused,
      run_folder_removed, a_data_plane_out_of_reach, root_removed, locked_records, stopped_data_plane,
-     idle_callers, few_descriptors,
+     logins_and_logouts, idle_callers, few_descriptors,
      no_room_for_exports, nothing_to_export, callers_who_do_not_read, nobody_can_call, background,
      other_user, left_alone, mute_data_plane, safe_logout, service, installed, many_instances, long_names,
      two_control_planes, several_sessions, ifaces, live_limits, many_ifaces, number_for_a_name, narrow_filters,

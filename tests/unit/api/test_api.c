@@ -314,6 +314,48 @@ test_a_unit_opens_and_closes(void **state)
     program_end();
 }
 
+static int
+loop_that_fails(struct loop *l, int64_t timeout_ns)
+{
+    (void)l;
+    (void)timeout_ns;
+    return -EIO;
+}
+
+static unsigned not_waited;
+
+static void
+count_not_waited(void *user, enum log_level level, const char *line)
+{
+    (void)user;
+    (void)level;
+    not_waited += strstr(line, "is not waited for") != NULL;
+}
+
+/* Where the loop cannot run, a closing returns and says so, and it goes on when the loop does; the
+ * next one waits for both. */
+static void
+test_a_closing_that_cannot_be_waited_for(void **state)
+{
+    static const struct log log = {.level = LOG_LEVEL_INFO, .sink = count_not_waited};
+
+    (void)state;
+    program_start();
+    p.f.loop.l.log = &log;
+    not_waited = 0;
+    open_lun(0);
+    p.ops.run = loop_that_fails;
+    lunette_close(p.lun);
+    p.ops.run = run_loop;
+    assert_int_equal(not_waited, 1);
+    assert_int_equal(p.ctx->closes, 1);
+    for (int i = 0; i < 10; i++)
+        (void)run_loop(NULL, 0);
+    assert_int_equal(fake_login.logouts, 1);
+    assert_int_equal(p.ctx->closes, 0);
+    program_end();
+}
+
 /* What the target has bent at login and afterwards, in one. */
 static void
 test_a_target_that_bends(void **state)
@@ -1142,6 +1184,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_unit_opens_and_closes),
+        cmocka_unit_test(test_a_closing_that_cannot_be_waited_for),
         cmocka_unit_test(test_a_target_that_bends),
         cmocka_unit_test(test_a_login_that_is_refused),
         cmocka_unit_test(test_openings_that_fail_behind_the_login),

@@ -3,9 +3,11 @@
 #include "tests/test.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "nodedb/record.h"
 
@@ -331,15 +333,72 @@ test_secret_not_told(void **state)
     nodedb_record_fini(&r);
 }
 
+/* ---- secrets ---- */
+
+#define STACK_SIZE (1u << 20)
+#define PASSWORD   "S3cr3t-of-the-test"
+
+/* All that is done with a secret, on a stack of its own. */
+static void *
+use_secret(void *arg)
+{
+    static const char text[] = "node.session.auth.password = " PASSWORD "\n"
+                               "node.some.password = " PASSWORD "\n";
+    struct lunette_error err = LUNETTE_INIT(err);
+    struct nodedb_record conf, r;
+    int e;
+
+    nodedb_record_init(&conf, NODEDB_CONF);
+    e = nodedb_record_parse(&conf, text, strlen(text), "conf");
+    nodedb_record_init(&r, NODEDB_NODE);
+    if (e == 0)
+        e = nodedb_record_take(&r, &conf);
+    if (e == 0)
+        e = nodedb_record_update(&r, "node.session.auth.password_in", PASSWORD, &err);
+    if (e == 0 && strcmp(nodedb_record_text(&r, NODEDB_PASSWORD), PASSWORD) != 0)
+        e = -EIO;
+    nodedb_record_fini(&r);
+    nodedb_record_fini(&conf);
+    *(int *)arg = e;
+    return NULL;
+}
+
+static void
+test_no_secret_stays_on_the_stack(void **state)
+{
+    void *stack =
+        mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    pthread_attr_t attr;
+    pthread_t thread;
+    int e = -1;
+
+    (void)state;
+    assert_true(stack != MAP_FAILED);
+    assert_int_equal(pthread_attr_init(&attr), 0);
+    assert_int_equal(pthread_attr_setstack(&attr, stack, STACK_SIZE), 0);
+    assert_int_equal(pthread_create(&thread, &attr, use_secret, &e), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(e, 0);
+    assert_null(memmem(stack, STACK_SIZE, PASSWORD, strlen(PASSWORD)));
+    (void)pthread_attr_destroy(&attr);
+    (void)munmap(stack, STACK_SIZE);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_keys),   cmocka_unit_test(test_values),
-        cmocka_unit_test(test_parse),  cmocka_unit_test(test_malformed),
-        cmocka_unit_test(test_torn),   cmocka_unit_test(test_unknown_kept),
-        cmocka_unit_test(test_forms),  cmocka_unit_test(test_order),
-        cmocka_unit_test(test_update), cmocka_unit_test(test_secret_not_told),
+        cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_values),
+        cmocka_unit_test(test_parse),
+        cmocka_unit_test(test_malformed),
+        cmocka_unit_test(test_torn),
+        cmocka_unit_test(test_unknown_kept),
+        cmocka_unit_test(test_forms),
+        cmocka_unit_test(test_order),
+        cmocka_unit_test(test_update),
+        cmocka_unit_test(test_secret_not_told),
+        cmocka_unit_test(test_no_secret_stays_on_the_stack),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/unit/scsi/fake_host.h"
 
+#include "tests/support/alloc_fail.h"
+
 static struct fhost f;
 
 static void
@@ -201,6 +203,43 @@ test_lying_lists(void **state)
         assert_int_equal(s.err, 0);
         assert_int_equal(fh_ndevices(&f), rows[i].devices);
         assert_true(fh_count(&f, SCSI_REPORT_LUNS) <= 5); /* does not grow for ever */
+        fh_close(&f);
+    }
+}
+
+/* Whichever allocation fails, a scan finds all there is, or says that memory was short. */
+static void
+test_a_scan_without_memory(void **state)
+{
+    bool failed = true;
+    uint8_t list[24] = {0};
+
+    (void)state;
+    st_be32(list, 0x20000); /* much more than there is room for at first */
+    list[16 + 1] = 2;
+    for (long n = 0; failed; n++) {
+        struct scanned s = {0};
+        int r;
+
+        assert_true(n < 100);
+        fh_open(&f);
+        fh_add(&f, 0, 0);
+        fh_add(&f, 1, 2);
+        fh_script(&f, ANSWER(SCSI_REPORT_LUNS, EVER, .data = list, .len = sizeof(list)));
+        alloc_left = n;
+        r = scsi_scan(f.t, scan_done, &s);
+        if (r == 0)
+            fake_advance(&f.loop, SEC(300));
+        failed = alloc_left < 0;
+        alloc_left = -1;
+        assert_int_equal(s.done, r == 0);
+        if (r == 0 && s.err == 0) {
+            assert_int_equal(fh_ndevices(&f), 2);
+            assert_true(fh_count(&f, SCSI_REPORT_LUNS) >=
+                        2); /* the list was asked for as a whole */
+        } else {
+            assert_int_equal(r < 0 ? r : s.err, -ENOMEM);
+        }
         fh_close(&f);
     }
 }
@@ -511,6 +550,7 @@ main(void)
         cmocka_unit_test(test_well_known_lun),
         cmocka_unit_test(test_sequential),
         cmocka_unit_test(test_lying_lists),
+        cmocka_unit_test(test_a_scan_without_memory),
         cmocka_unit_test(test_always_one_more),
         cmocka_unit_test(test_duplicates_and_strange_luns),
         cmocka_unit_test(test_hostile_inquiry),
