@@ -239,7 +239,8 @@ struct iscsi_uevent {
             char kind[IPC_NAME_MAX]; /* "nbd" */
             uint8_t lun[8];
             bool read_only;
-            uint32_t path_len; /* bytes of the data that follows the message: the path, no NUL */
+            uint32_t path_len; /* bytes of the data that follows the message: the path, which begins
+                                  with a slash, no NUL */
         } start_export;
     } u;
 };
