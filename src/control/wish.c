@@ -328,7 +328,8 @@ control_scan(struct control_node *n, struct control_waiter *w, struct lunette_er
 int
 control_settle(struct control_node *n, struct control_waiter *w, struct lunette_error *err)
 {
-    int r = wish_needs_up(n, err);
+    /* Whoever is told of a login is told on the way to that state. */
+    int r = n->running ? 0 : wish_needs_up(n, err);
 
     if (r < 0)
         return r;

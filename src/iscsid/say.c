@@ -139,8 +139,8 @@ say_code(const struct lunette_error *err)
         return say_login_code(err->detail);
     case LUNETTE_DOM_PROTO:
         return MANAGE_LOGIN;
-    case LUNETTE_DOM_TIMEOUT: /* -ETIMEDOUT of a peer; -EBUSY of the lock of the records */
-        return manage_code_of_errno(err->code);
+    case LUNETTE_DOM_TIMEOUT: /* -EBUSY: another program had the lock of the records for too long */
+        return err->code == -EBUSY ? MANAGE_AGAIN : MANAGE_CONNECT_TIMEOUT;
     case LUNETTE_DOM_NOTFOUND:
         return MANAGE_NOT_FOUND;
     case LUNETTE_DOM_OS:

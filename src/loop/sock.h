@@ -8,6 +8,16 @@
 
 enum sock_state { SOCK_CONNECTING, SOCK_OPEN, SOCK_LISTENING, SOCK_FAILED };
 
+/* What only a listener has. */
+struct sock_listening {
+    struct sock *s;
+    struct loop_timer retry; /* of one that ran out of descriptors or memory */
+    uint32_t starved; /* how often it did, since a connection was taken; told the first time */
+    struct local_file *file; /* owned: where it has made a socket file, */
+    struct loop_timer look;  /* which is looked at, since others may remove it */
+    int file_err;            /* what was found then and told: 0, or -errno */
+};
+
 struct sock {
     struct stream pub;
     struct pollee poll;
@@ -15,16 +25,11 @@ struct sock {
     struct list dead;  /* real_loop.dead */
     const struct stream_events *ev;
     void *user;
-    struct loop_timer retry; /* of a listener that ran out of descriptors or memory */
     int family, type;
     int connect_err; /* -errno with which connect() itself failed, or 0 */
     uint32_t lowat;
-    struct lend *lend;       /* owned; NULL where all that is sent is copied */
-    struct local_file *file; /* owned: where a listener has made a socket file, */
-    struct loop_timer look;  /* which is looked at, since others may remove it */
-    int file_err;            /* what was found then and told: 0, or -errno */
-    uint32_t starved;        /* how often a listener had no memory or descriptor for a connection,
-                                since one was taken; told the first time */
+    struct lend *lend;         /* owned; NULL where all that is sent is copied */
+    struct sock_listening *at; /* owned; NULL: no listener */
     enum sock_state state;
     bool registered;
     bool settled;    /* CONNECTING: the kernel knows whether it succeeded */

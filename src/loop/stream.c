@@ -102,8 +102,10 @@ sock_drop(struct sock *s)
     assert(!s->closed && l->streams > 0);
     s->closed = true;
     list_del(&s->ready);
-    loop_timer_stop(&l->pub, &s->retry);
-    loop_timer_stop(&l->pub, &s->look);
+    if (s->at != NULL) {
+        loop_timer_stop(&l->pub, &s->at->retry);
+        loop_timer_stop(&l->pub, &s->at->look);
+    }
     if (s->registered)
         l->poller->ops->del(l->poller, &s->poll);
     l->streams--;
@@ -118,7 +120,10 @@ sock_undo(struct sock *s)
 {
     int fd = sock_drop(s);
 
-    local_unlink(s->file); /* before nobody answers there any more */
+    if (s->at != NULL)
+        local_unlink(s->at->file); /* before nobody answers there any more */
+    free(s->at);
+    s->at = NULL;
     if (fd >= 0)
         (void)close(fd);
     if (list_empty(&s->dead))
@@ -343,15 +348,6 @@ real_connect(struct loop *l, const struct sock_addr *to, const struct stream_opt
     return sock_connect(l, to, SOCK_STREAM, opts, ev, user, ret);
 }
 
-static void
-retry_accept(struct loop_timer *t)
-{
-    struct sock *s = container_of(t, struct sock, retry);
-
-    s->readable = true;
-    queue_if_news(s);
-}
-
 static int
 bind_and_listen(struct sock *s, const struct sock_addr *at)
 {
@@ -364,7 +360,7 @@ bind_and_listen(struct sock *s, const struct sock_addr *at)
     if (r < 0)
         return r;
     if (s->family == AF_UNIX)
-        r = local_listen(s->poll.fd, at, BACKLOG, loop_of(s)->running, &s->file);
+        r = local_listen(s->poll.fd, at, BACKLOG, loop_of(s)->running, &s->at->file);
     else if (bind(s->poll.fd, (const void *)&at->ss, at->len) < 0 ||
              listen(s->poll.fd, BACKLOG) < 0)
         r = -errno;
@@ -377,7 +373,7 @@ static int
 listen_anew(struct sock *s)
 {
     struct real_loop *l = loop_of(s);
-    const char *path = local_path(s->file);
+    const char *path = local_path(s->at->file);
     struct local_file *file = NULL;
     struct sock_addr at;
     int fd, r;
@@ -388,7 +384,7 @@ listen_anew(struct sock *s)
     fd = socket(AF_UNIX, s->type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
-    local_make_folders(s->file);
+    local_make_folders(s->at->file);
     r = local_listen(fd, &at, BACKLOG, true, &file);
     if (r < 0) {
         local_unlink(file);
@@ -399,9 +395,9 @@ listen_anew(struct sock *s)
         l->poller->ops->del(l->poller, &s->poll);
     s->registered = s->poll.gone = false;
     (void)close(s->poll.fd);
-    local_unlink(s->file);
+    local_unlink(s->at->file);
     s->poll.fd = fd;
-    s->file = file;
+    s->at->file = file;
     return sock_register(s);
 }
 
@@ -409,11 +405,11 @@ static void
 tell_of_file(struct sock *s, int r)
 {
     const struct log *log = loop_of(s)->pub.log;
-    const char *path = local_path(s->file);
+    const char *path = local_path(s->at->file);
 
-    if (r == s->file_err)
+    if (r == s->at->file_err)
         return;
-    s->file_err = r;
+    s->at->file_err = r;
     if (r == -EADDRINUSE)
         log_line(log, LOG_LEVEL_ERROR,
                  "%s was removed, and another process listens there now: nobody reaches this one",
@@ -428,19 +424,40 @@ tell_of_file(struct sock *s, int r)
 static void
 look_at_file(struct loop_timer *t)
 {
-    struct sock *s = container_of(t, struct sock, look);
-    int r = s->registered ? local_look(s->file) : -ENOENT;
+    struct sock *s = container_of(t, struct sock_listening, look)->s;
+    int r = s->registered ? local_look(s->at->file) : -ENOENT;
 
     if (r < 0 && !s->readable) { /* what waits is taken first */
         r = listen_anew(s);
         if (r == 0)
             log_line(loop_of(s)->pub.log, LOG_LEVEL_WARN, "%s was removed, and is made anew",
-                     local_path(s->file));
+                     local_path(s->at->file));
         tell_of_file(s, r);
     } else if (r == 0) {
-        s->file_err = 0;
+        s->at->file_err = 0;
     }
     loop_timer_start(&loop_of(s)->pub, t, LOOK_MS * LOOP_NS_PER_MS);
+}
+
+static void
+retry_accept(struct loop_timer *t)
+{
+    struct sock *s = container_of(t, struct sock_listening, retry)->s;
+
+    s->readable = true;
+    queue_if_news(s);
+}
+
+static int
+become_listener(struct sock *s)
+{
+    s->at = calloc(1, sizeof(*s->at));
+    if (s->at == NULL)
+        return -ENOMEM;
+    s->at->s = s;
+    loop_timer_init(&s->at->retry, retry_accept);
+    loop_timer_init(&s->at->look, look_at_file);
+    return 0;
 }
 
 int
@@ -457,17 +474,17 @@ sock_listen(struct loop *pub, const struct sock_addr *at, int type, const struct
         return r;
     assert(s != NULL);
     s->state = SOCK_LISTENING;
-    loop_timer_init(&s->retry, retry_accept);
-    r = bind_and_listen(s, at);
+    r = become_listener(s);
+    if (r == 0)
+        r = bind_and_listen(s, at);
     if (r == 0)
         r = real_names(&s->pub, ret_bound, NULL);
     if (r < 0) {
         sock_undo(s);
         return r;
     }
-    loop_timer_init(&s->look, look_at_file);
-    if (s->file != NULL)
-        loop_timer_start(pub, &s->look, LOOK_MS * LOOP_NS_PER_MS);
+    if (s->at->file != NULL)
+        loop_timer_start(pub, &s->at->look, LOOK_MS * LOOP_NS_PER_MS);
     *ret = &s->pub;
     real_changed(l);
     return 0;
@@ -491,7 +508,9 @@ take_fd(struct real_loop *l, int fd, int family, int type, enum sock_state state
         return -ENOMEM;
     s->state = state;
     s->poll.fd = fd;
-    r = sock_register(s);
+    r = state == SOCK_LISTENING ? become_listener(s) : 0;
+    if (r == 0)
+        r = sock_register(s);
     if (r < 0) {
         s->poll.fd = -1;
         sock_undo(s);
@@ -557,16 +576,13 @@ int
 sock_adopt_listener(struct loop *l, int fd, int type, const struct stream_events *ev, void *user,
                     struct stream **ret)
 {
-    int flags = fcntl(fd, F_GETFL), r;
+    int flags = fcntl(fd, F_GETFL);
 
     assert(ev != NULL && ev->accepted != NULL);
     /* accept4 has no flag like MSG_DONTWAIT. */
     if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
         return -errno;
-    r = sock_adopt(l, fd, type, SOCK_LISTENING, ev, user, ret);
-    if (r == 0)
-        loop_timer_init(&sock_of(*ret)->retry, retry_accept);
-    return r;
+    return sock_adopt(l, fd, type, SOCK_LISTENING, ev, user, ret);
 }
 
 int
@@ -684,7 +700,7 @@ real_recvv(struct stream *pub, const struct iovec *iov, int n)
 static void
 starve(struct sock *s, const char *what, int err)
 {
-    if (s->starved++ == 0)
+    if (s->at->starved++ == 0)
         log_line(loop_of(s)->pub.log, LOG_LEVEL_WARN, "%s: %s; this is not told again", what,
                  errno_text(err));
 }
@@ -692,11 +708,11 @@ starve(struct sock *s, const char *what, int err)
 static void
 starve_end(struct sock *s)
 {
-    if (s->starved > 0)
+    if (s->at->starved > 0)
         log_line(loop_of(s)->pub.log, LOG_LEVEL_WARN,
                  "connections are taken again, after memory or descriptors were missing %u times",
-                 s->starved);
-    s->starved = 0;
+                 s->at->starved);
+    s->at->starved = 0;
 }
 
 /* Hands one new connection to the owner of the listener.  Returns false when the owner has closed
@@ -736,7 +752,7 @@ accept_failed(struct sock *s, int err)
     case ENOMEM:
         starve(s, "connections have to wait", err);
         s->readable = false;
-        loop_timer_start(&l->pub, &s->retry, ACCEPT_RETRY_MS * LOOP_NS_PER_MS);
+        loop_timer_start(&l->pub, &s->at->retry, ACCEPT_RETRY_MS * LOOP_NS_PER_MS);
         return false;
     case EBADF:
     case EINVAL:

@@ -132,11 +132,15 @@ int
 plane_export(struct plane *p, uint32_t i, uint32_t sid, const uint8_t lun[8], const char *path)
 {
     struct iscsi_uevent ev = {.type = ISCSI_UEVENT_START_EXPORT, .sid = sid};
+    char here[512], whole[sizeof(here) + 64];
 
+    /* The daemon takes no path that would be meant from a working directory. */
+    PLANE_CHECK(getcwd(here, sizeof(here)) != NULL);
+    (void)snprintf(whole, sizeof(whole), "%s/%s", here, path);
     strcpy(ev.u.start_export.kind, "nbd");
     memcpy(ev.u.start_export.lun, lun, 8);
-    ev.u.start_export.path_len = (uint32_t)strlen(path);
-    return plane_ask(p, i, &ev, path, ev.u.start_export.path_len);
+    ev.u.start_export.path_len = (uint32_t)strlen(whole);
+    return plane_ask(p, i, &ev, whole, ev.u.start_export.path_len);
 }
 
 void
