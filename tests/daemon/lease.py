@@ -6,6 +6,7 @@ usage: lease.py [CASE]...
 """
 import json
 import os
+import re
 import signal
 import time
 
@@ -61,18 +62,17 @@ def ends_by_itself():
     with Leased() as w:
         api = w.begin()
         api.ask("events.subscribe")
-        assert "successful" in w.adm("-m", "node", "-l", "--lease", "pod:17:3")
+        assert "successful" in w.adm("-m", "node", "-l", "--lease", "pod:17:8")
         s = sessions(api)[IQN]
-        assert not s["kept"] and 0 < leases(api)["pod:17"]["left_ms"] <= 3000, s
+        assert not s["kept"] and 0 < leases(api)["pod:17"]["left_ms"] <= 8000, s
         tree = w.adm("-m", "session", "-P", "1")
-        assert "Lease: pod:17, 3 s of 3 s left" in tree or "Lease: pod:17, 2 s of 3 s left" in tree, tree
+        assert re.search(r"\n\t\tLease: pod:17, [1-8] s of 8 s left\n", tree), tree
         assert w.adm("-m", "session") == f"tcp: [{s['sid']}] {w.target.portal},1 {IQN} (non-flash)\n"
         out = w.adm("-m", "session", "--lease", "pod:17:5")
-        assert out in (f"[{s['sid']}] pod:17: 5 s of 5 s left\n",), out
-        stays(api, 3.5)
         began = time.monotonic()
-        goes(api, 10)
-        assert time.monotonic() - began >= 1, "it went before its lease"
+        assert re.fullmatch(fr"\[{s['sid']}\] pod:17: [45] s of 5 s left\n", out), out
+        goes(api, 20)
+        assert time.monotonic() - began >= 5 + IDLE_S - 0.5, "it went before its lease"
         assert log_has(w, "the session is logged out: its last lease, that of pod:17, has ended")
         ended = w.why()["ended"][0]
         assert ended["sid"] == s["sid"] and "the lease" not in ended["reason"][:4], ended
@@ -164,7 +164,9 @@ def restarts():
     """Leases go on with what is left of them, and who has asked is still known."""
     with Leased() as w:
         api = w.begin()
-        w.adm("-m", "node", "-l", "--lease", "a:6")
+        before = time.monotonic()
+        w.adm("-m", "node", "-l", "--lease", "a:15")
+        after = time.monotonic()
         asked = w.why()["sessions"][0]["asked"]
         assert asked["by"] == "caller" and asked["uid"] == os.getuid() and asked["pid"] > 1, asked
         for _ in range(3):
@@ -175,17 +177,22 @@ def restarts():
         s = w.why()["sessions"][0]
         assert {k: s["asked"][k] for k in ("by", "uid", "pid")} == {k: asked[k] for k in ("by", "uid", "pid")}, s
         assert abs(s["asked"]["time"] - asked["time"]) < 0.5, (s["asked"], asked)
-        assert not s["kept"] and 2000 < leases(api)["a"]["left_ms"] < 5100, s
+        began = time.monotonic()
+        left = leases(api)["a"]["left_ms"] / 1000
+        assert before + 15 - time.monotonic() - 0.1 <= left <= after + 15 - began + 0.1, left
+        assert not s["kept"], s
         assert [e["event"] for e in s["events"]] == ["found"], s["events"]
-        os.kill(w.iod, signal.SIGKILL)  # the data plane comes back with the session and its lease
-        w.find_iod(api)
+        was = w.iod
+        os.kill(was, signal.SIGKILL)  # the data plane comes back with the session and its lease
+        wait_for("another data plane is there", 20, lambda: w.find_iod(api) != was)
         wait_for("the session is back", 20, lambda: is_there(api))
         assert list(leases(api)) == ["a"]
         w.kill()
         w.iscsid()
         api = w.api()
         assert list(leases(api)) == ["a"]
-        goes(api, 20)
+        goes(api, 40)
+        assert time.monotonic() - before >= 15 + IDLE_S
         assert w.target.logins() == 2, w.target.text()
 
 
