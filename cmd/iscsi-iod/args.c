@@ -42,7 +42,7 @@ static const char iod_usage[] =
     "  --stop-timeout SECONDS\n"
     "                       how long exports may take to end and disks to be flushed\n"
     "                       when it is stopped (20)\n"
-    "  --time-every N       time one request in N, or more where there are few (256);\n"
+    "  --time-every N       time one request in N, or more where there are few (512);\n"
     "                       0: none\n"
     "  --loop epoll|uring|auto\n"
     "                       how to wait (auto)\n"

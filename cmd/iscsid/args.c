@@ -9,7 +9,7 @@
 
 #define THREADS_MAX    64
 #define DEBUG_MAX      8
-#define TIME_EVERY     256 /* as iscsi-iod has it */
+#define TIME_EVERY     512 /* as iscsi-iod has it */
 #define TIME_EVERY_MAX 1000000
 #define ID_MAX         4294967294L
 
@@ -66,7 +66,7 @@ static const char iscsid_usage[] =
     "                         without it, iscsid starts iscsi-iod when none runs\n"
     "  --threads N            threads of the iscsi-iod that it starts (1)\n"
     "  --time-every N         has the iscsi-iod that it starts time one request in N\n"
-    "                         (256); 0: none\n"
+    "                         (512); 0: none\n"
     "  --classic-socket       answer the iscsiadm of open-iscsi, too\n"
     "  --sysfs DIR            show sessions below DIR as the kernel would below /sys\n"
     "  --firmware DIR         read the firmware's tables there instead of /sys/firmware\n"

@@ -121,7 +121,7 @@ struct lunette_ctx_options {
     void (*log)(void *user, int level, const char *line); /* NULL: silence */
     void *log_user;
     /* One request of a disk in so many, on the average, is timed for lunette_get_times.  0: one in
-     * 256, and more where there are few; LUNETTE_TIME_NONE: none. */
+     * 512, and more where there are few; LUNETTE_TIME_NONE: none. */
     uint64_t time_every;
 };
 #define LUNETTE_TIME_NONE UINT64_MAX

@@ -53,6 +53,7 @@ blk_queue_end(struct blk_queue *q)
     loop_defer_cancel(&q->work);
     loop_timer_stop(q->q.loop, &q->tick);
     loop_timer_stop(q->q.loop, &q->delay_timer);
+    loop_timer_stop(q->q.loop, &q->watch_timer);
     list_del(&q->node);
     blk_stats_add(&blk_dev_of_queue(q)->old_stats, q);
     free(q->pieces);
@@ -81,7 +82,6 @@ blk_commit(struct bdev_queue *bq)
         blk_mq_dispatch_rq_list(q);
     if (!q->committed) {
         q->committed = true;
-        blk_watch_pace(q);
         b->ops->commit(b->drv);
     }
     if (!blk_any_done(q) && b->drained == NULL)
@@ -108,7 +108,6 @@ blk_queue_init(struct blk_queue *q, struct blk_dev *b, struct loop *loop, uint32
     q->q = (struct bdev_queue){.ops = &blk_queue_ops, .loop = loop, .bdev = &b->b, .depth = depth};
     q->top = q->free + depth;
     q->tick_at = UINT64_MAX;
-    blk_watch_start(q);
     q->committed = true;
     list_init(&q->pending);
     list_init(&q->dispatch);
@@ -117,6 +116,8 @@ blk_queue_init(struct blk_queue *q, struct blk_dev *b, struct loop *loop, uint32
     loop_work_init(&q->work, blk_run_work);
     loop_timer_init(&q->tick, blk_tick);
     loop_timer_init(&q->delay_timer, blk_delay_expired);
+    loop_timer_init(&q->watch_timer, blk_watch_expired);
+    blk_watch_start(q);
     for (uint32_t i = 0; i < depth; i++) {
         struct blk_piece *p = piece_at(q, i);
 

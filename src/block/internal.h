@@ -84,14 +84,14 @@ struct blk_queue {
                                 adds those */
     struct list node;        /* of the device */
     uint64_t watched, watched_ns; /* blk_taken and the loop's clock when one was timed last */
-    uint64_t pace_ns;             /* from then on the countdown may be too long */
+    uint64_t watch_batch;         /* as many requests as may come in a batch */
     uint64_t dice;
     struct list pending;  /* bdev_req of which some is still to be cut into pieces */
     struct list dispatch; /* blk_piece that the driver refused or gave back: issued first */
     struct list delayed;  /* blk_piece */
     uint8_t *pieces;
     size_t stride; /* bytes from one blk_piece to the next */
-    struct loop_timer tick, delay_timer;
+    struct loop_timer tick, delay_timer, watch_timer;
     struct blk_watch watch[BLK_WATCHES];
 };
 
@@ -301,9 +301,8 @@ uint64_t blk_outstanding(const struct blk_queue *q);
 
 /* The countdown of q begins. */
 void blk_watch_start(struct blk_queue *q);
-/* The countdown of q is too long for the little that there is to do: any one of the requests that
- * come next is timed, as many as are under way now. */
-void blk_watch_sooner(struct blk_queue *q);
+/* The timer of the countdown. */
+void blk_watch_expired(struct loop_timer *t);
 /* q->left has come to 0: the request that has just been taken is to be timed.  Returns the watch,
  * in the stage QUEUE, or NULL: this one is not timed. */
 struct io_watch *blk_watch_begin(struct blk_queue *q);
@@ -316,14 +315,6 @@ void blk_watch_end(struct blk_queue *q, struct bdev_req *r);
 /* As bdev_get_latency and bdev_set_watch. */
 const struct bdev_latency *blk_latency(const struct bdev *dev);
 void blk_set_watch(struct bdev *dev, uint32_t every, bool few);
-
-/* Called once for each commit. */
-static inline void
-blk_watch_pace(struct blk_queue *q)
-{
-    if (__builtin_expect(q->q.loop->now_ns >= q->pace_ns, 0))
-        blk_watch_sooner(q);
-}
 
 /* ---- clock.c ---- */
 

@@ -552,7 +552,6 @@ blk_run_work(struct loop_work *w)
         blk_mq_dispatch_rq_list(q);
     if (!q->committed) {
         q->committed = true;
-        blk_watch_pace(q);
         b->ops->commit(b->drv);
     }
     if (b->drained != NULL && blk_all_done(b)) {

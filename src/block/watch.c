@@ -4,8 +4,8 @@
  *
  * A queue counts down to the next one, so that with much to do one request in `watch_every` is
  * timed. With less to do the countdown is shorter, so that one is timed about each BLK_WATCH_NS: it
- * is set by how fast requests have come since the last one that was timed, and where they do not
- * come that fast any more, once more.
+ * is set by how fast requests have come since the last one that was timed, and a timer, which runs
+ * while requests come, shortens it where they do not come that fast any more.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -15,10 +15,12 @@
 static enum bdev_class
 blk_class(enum bdev_op op)
 {
-    return op == BDEV_READ    ? BDEV_CLASS_READ
-           : op == BDEV_WRITE ? BDEV_CLASS_WRITE
-                              : BDEV_CLASS_OTHER;
+    if (op == BDEV_READ)
+        return BDEV_CLASS_READ;
+    return op == BDEV_WRITE ? BDEV_CLASS_WRITE : BDEV_CLASS_OTHER;
 }
+
+/* ---- which request -------------------------------------------------------------------------- */
 
 /* The n-th request from now on is the next one that is timed. */
 static void
@@ -49,7 +51,6 @@ blk_watch_reload(struct blk_queue *q)
 {
     const struct blk_dev *b = blk_dev_of_queue(q);
 
-    q->pace_ns = b->watch_few ? q->q.loop->now_ns + 2 * BLK_WATCH_NS : UINT64_MAX;
     if (b->watch_every > 0)
         blk_watch_one_in(q, b->watch_every);
     else
@@ -59,17 +60,24 @@ blk_watch_reload(struct blk_queue *q)
 void
 blk_watch_start(struct blk_queue *q)
 {
+    const struct blk_dev *b = blk_dev_of_queue(q);
+
+    loop_timer_stop(q->q.loop, &q->watch_timer);
     blk_watch_reload(q);
-    if (blk_dev_of_queue(q)->watch_few)
-        q->pace_ns = 0; /* so that one of the first requests is timed */
+    if (b->watch_every > 2 && b->watch_few)
+        blk_watch_in(q, 2); /* the second one, so that there is something to see soon */
 }
 
-void __attribute__((noinline, cold)) blk_watch_sooner(struct blk_queue *q)
+/* None has been timed for a while.  Where others have come, any one of those that come next is: as
+ * many as are under way, or as came between the last two.  The timer goes on until that is so. */
+void
+blk_watch_expired(struct loop_timer *t)
 {
-    uint64_t n = blk_watch_any(q, blk_outstanding(q));
+    struct blk_queue *q = container_of(t, struct blk_queue, watch_timer);
+    uint64_t n = blk_outstanding(q);
 
-    q->pace_ns = q->q.loop->now_ns + 2 * BLK_WATCH_NS;
-    if (blk_dev_of_queue(q)->watch_every > 0 && n < q->left)
+    n = blk_watch_any(q, n > q->watch_batch ? n : q->watch_batch);
+    if (n < q->left)
         blk_watch_in(q, n);
 }
 
@@ -79,6 +87,21 @@ blk_watch_rate(uint64_t n, uint64_t ns)
 {
     return n * BLK_WATCH_NS / (ns + 1);
 }
+
+/* With few requests, the next one that is timed comes sooner. */
+static void
+blk_watch_few(struct blk_queue *q, uint64_t since, uint64_t ns)
+{
+    const struct blk_dev *b = blk_dev_of_queue(q);
+    uint64_t n = blk_watch_rate(since, ns);
+
+    q->watch_batch = since < q->q.depth ? since : q->q.depth;
+    if (n < b->watch_every)
+        blk_watch_one_in(q, n > 0 ? n : 1);
+    loop_timer_start(q->q.loop, &q->watch_timer, 2 * BLK_WATCH_NS);
+}
+
+/* ---- its times ------------------------------------------------------------------------------ */
 
 static struct blk_watch *
 blk_watch_free_slot(struct blk_queue *q)
@@ -94,8 +117,8 @@ struct io_watch *
 blk_watch_begin(struct blk_queue *q)
 {
     struct blk_dev *b = blk_dev_of_queue(q);
+    uint64_t now = q->q.loop->now_ns;
     struct blk_watch *w;
-    uint64_t n;
 
     assert(q->left == 0);
     blk_watch_reload(q);
@@ -106,11 +129,10 @@ blk_watch_begin(struct blk_queue *q)
         return NULL; /* the next one counts for those that this one would have counted for */
     w->weight = blk_taken(q) - q->watched;
     assert(w->weight > 0);
-    n = blk_watch_rate(w->weight, q->q.loop->now_ns - q->watched_ns);
-    if (b->watch_few && n < b->watch_every)
-        blk_watch_one_in(q, n > 0 ? n : 1);
+    if (b->watch_few)
+        blk_watch_few(q, w->weight, now - q->watched_ns);
     q->watched = blk_taken(q);
-    q->watched_ns = q->q.loop->now_ns;
+    q->watched_ns = now;
     io_watch_start(&w->io, loop_clock(q->q.loop));
     return &w->io;
 }
@@ -152,6 +174,8 @@ blk_watch_end(struct blk_queue *q, struct bdev_req *r)
     w->weight = 0;
     r->watch = NULL;
 }
+
+/* ---- the device ----------------------------------------------------------------------------- */
 
 const struct bdev_latency *
 blk_latency(const struct bdev *dev)

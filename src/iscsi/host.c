@@ -17,6 +17,26 @@ iscsi_commit(struct scsi_host *h)
     }
 }
 
+/* The same where a command that is timed is to be told of when it has been sent: the session has
+ * this commit until then, so that the other one need not look. */
+static void
+iscsi_commit_watched(struct scsi_host *h)
+{
+    struct session *s = container_of(h, struct session, host);
+    bool waits = false;
+
+    iscsi_commit(h);
+    LIST_FOREACH (n, &s->conns) {
+        struct conn *c = container_of(n, struct conn, node);
+
+        if (c->pub.sending != NULL)
+            iscsi_watch_sent(c);
+        waits |= c->pub.sending != NULL;
+    }
+    if (!waits)
+        h->ops = iscsi_host_ops_of(h->loop, false);
+}
+
 /* A command that has moved since the midlayer last asked is left alone, and so is one that is
  * ending, or whose session is not logged in or is being logged out: something else ends that. */
 static enum scsi_timeout_action
@@ -48,16 +68,27 @@ iscsi_host_watch(struct scsi_host *h, struct scsi_cmd *sc)
         return;
     io_watch_enter(sc->watch, IO_STAGE_SEND, loop_clock(h->loop));
     io_watch_link(sc->watch, &t->pub.conn->sending);
+    h->ops = iscsi_host_ops_of(h->loop, true);
 }
 
 /* The operations of a session.  One whose loop has a trace ring, which it has from its beginning or
  * not at all, gets a queuecommand that records, so that the fast path need not ask for the ring. */
-#define HOST_OPS(queue)                                                                            \
+#define HOST_OPS(queue, commit_)                                                                   \
     {                                                                                              \
-        .queuecommand = (queue), .commit = iscsi_commit, .eh_timed_out = iscsi_eh_cmd_timed_out,   \
+        .queuecommand = (queue), .commit = (commit_), .eh_timed_out = iscsi_eh_cmd_timed_out,      \
         .eh_abort = iscsi_eh_abort, .eh_device_reset = iscsi_eh_device_reset,                      \
         .eh_clear_aca = iscsi_eh_clear_aca, .eh_target_reset = iscsi_eh_target_reset,              \
         .eh_session_reset = iscsi_eh_session_reset, .watch = iscsi_host_watch,                     \
     }
-const struct scsi_host_ops iscsi_host_ops = HOST_OPS(iscsi_queuecommand);
-const struct scsi_host_ops iscsi_host_ops_traced = HOST_OPS(iscsi_queuecommand_traced);
+const struct scsi_host_ops *
+iscsi_host_ops_of(const struct loop *l, bool watched)
+{
+    static const struct scsi_host_ops ops[2][2] = {
+        {HOST_OPS(iscsi_queuecommand, iscsi_commit),
+         HOST_OPS(iscsi_queuecommand, iscsi_commit_watched)},
+        {HOST_OPS(iscsi_queuecommand_traced, iscsi_commit),
+         HOST_OPS(iscsi_queuecommand_traced, iscsi_commit_watched)},
+    };
+
+    return &ops[l->trace != NULL][watched];
+}

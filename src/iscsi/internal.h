@@ -144,6 +144,8 @@ void iscsi_leave_timer(struct loop_timer *timer);
 /* ---- xmit.c: PDUs down ---- */
 void iscsi_xmitworker(struct conn *c);
 void iscsi_flush(struct conn *c);
+/* What has been handed to the transport has been flushed, and there are commands that are timed. */
+void iscsi_watch_sent(struct conn *c);
 void iscsi_requeue_task(struct iscsi_task *t);
 /* Queues a control task whose header is in t->ctl. */
 void iscsi_queue_mgmt(struct task *t, const void *data, uint32_t len);
@@ -213,7 +215,8 @@ void iscsi_complete_scsi_rsp_traced(struct iscsi_conn *c, const struct bhs_scsi_
 uint32_t iscsi_fast_write_max(const struct conn *c);
 
 /* ---- host.c: the session as the SCSI midlayer sees it ---- */
-extern const struct scsi_host_ops iscsi_host_ops, iscsi_host_ops_traced;
+/* The operations of a session; watched: some command that is timed is about to be sent. */
+const struct scsi_host_ops *iscsi_host_ops_of(const struct loop *l, bool watched);
 
 /* ---- nexus.c: the states of a session ---- */
 void iscsi_nexus_init(struct session *s);

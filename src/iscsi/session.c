@@ -109,7 +109,7 @@ session_init(struct session *s, struct loop *l, const struct iscsi_transport *tt
     iscsi_nexus_init(s);
     iscsi_recovery_init(s);
     s->host = (struct scsi_host){
-        .ops = l->trace != NULL ? &iscsi_host_ops_traced : &iscsi_host_ops,
+        .ops = iscsi_host_ops_of(l, false),
         .loop = l,
         .can_queue = s->pub.cmds_max,
         .max_cdb_len = SCSI_CDB_MAX,

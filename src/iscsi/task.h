@@ -30,23 +30,21 @@ enum task_kind {
 struct task {
     struct iscsi_task pub;
     enum task_kind kind;
-    bool swept;    /* the task management function under way waits for its end */
-    bool reset;    /* a session reset waits for its end */
-    bool cleaning; /* cleanup_task has not ended: the transport may refer to the task */
-    bool answered; /* TASK_USER: the exchange goes on, with this tag, when the control plane asks */
-    union {        /* read as one word where all must be 0 */
+    union { /* read as one word where all must be 0 */
         struct {
-            bool started; /* init_task was called: cleanup_task is due */
-            bool marked;  /* swept, reset or eh are, or were, set */
-            bool watched; /* its command is timed */
-            bool unused;
-            bool xmit_fast; /* xmit_fast took it: cleanup_task is due while its data leaves */
-            bool old_nexus; /* it was there before the nexus that works now */
+            bool started;     /* init_task was called: cleanup_task is due */
+            bool marked : 1;  /* swept, reset or eh are, or were, set */
+            bool watched : 1; /* its command is timed */
+            bool xmit_fast;   /* xmit_fast took it: cleanup_task is due while its data leaves */
+            bool old_nexus;   /* it was there before the nexus that works now */
         };
-        uint32_t end_general; /* the first three: where one is set, the task's end takes the general
+        uint16_t end_general; /* the first three: where one is set, the task's end takes the general
                                  path */
-        uint64_t flags;       /* all of them */
+        uint32_t flags;       /* all of them */
     };
+    bool swept;              /* the task management function under way waits for its end */
+    bool reset;              /* a session reset waits for its end */
+    bool cleaning;           /* cleanup_task has not ended: the transport may refer to the task */
     uint64_t asked_ns;       /* loop clock when the midlayer last asked whether it moves */
     struct scsi_eh_wait *eh; /* who waits for its abort; NULL: nobody */
     uint64_t lost_ns;        /* UNASSIGNED: loop clock when its connection had ended, */
@@ -54,6 +52,7 @@ struct task {
     uint16_t time2wait_s, time2retain_s; /* what was in force for it, */
     bool conn_logged_out;                /* whether it had been logged out, */
     bool conn_is_back;                   /* and whether its CID has logged in again: iscsi/fate.h */
+    bool answered; /* TASK_USER: the exchange goes on, with this tag, when the control plane asks */
     struct session *session;
     struct task *next_free;
     uint32_t slot;
@@ -62,7 +61,7 @@ struct task {
 };
 
 static_assert(offsetof(struct task, flags) == offsetof(struct task, started) &&
-                  offsetof(struct task, xmit_fast) == offsetof(struct task, started) + 4,
+                  offsetof(struct task, xmit_fast) == offsetof(struct task, started) + 2,
               "the flags lie as the words that read them at once expect");
 
 static inline struct task *

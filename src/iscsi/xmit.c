@@ -257,6 +257,12 @@ iscsi_flush(struct conn *c)
         c->pub.tt->xmit_flush(&c->pub);
 }
 
+void __attribute__((noinline, cold)) iscsi_watch_sent(struct conn *c)
+{
+    if (c->pub.gather.end == NULL) /* else some of it waits for room */
+        io_watch_sent(&c->pub.sending, c->pub.loop);
+}
+
 void
 iscsi_xmitworker(struct conn *c)
 {
@@ -277,6 +283,8 @@ iscsi_xmitworker(struct conn *c)
     else if (r == -ENOENT && c->pub.gather.end != NULL && iscsi_tx_fast_ok(c->session, c))
         c->session->fast_conn = c;
     iscsi_flush(c);
+    if (__builtin_expect(c->pub.sending != NULL, 0))
+        iscsi_watch_sent(c);
 }
 
 /* ---- commands in ---------------------------------------------------------------------------- */

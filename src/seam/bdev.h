@@ -211,7 +211,7 @@ struct bdev_latency {
     uint64_t timed; /* requests */
     struct latency total[BDEV_CLASSES], stage[BDEV_CLASSES][IO_STAGES];
 };
-#define BDEV_WATCH_EVERY 256u
+#define BDEV_WATCH_EVERY 512u
 
 /* A subscription to the events of a device; embedded in its owner's memory. */
 struct bdev_listener {

@@ -232,9 +232,9 @@ struct iscsi_conn {
     struct iscsi_stats stats;
     void *dd_data; /* the transport's, conn_size bytes */
     /* Commands that are timed and all of which is with the transport; NULL: there is none.  Where
-     * there is one when the transport has given everything to the system, it calls io_watch_sent
-     * (seam/watch.h).  With one that never does, the time until the answer counts as that of
-     * sending. */
+     * there is one when the transport has given everything to the system, other than from inside
+     * xmit_flush, it calls io_watch_sent (seam/watch.h).  After xmit_flush the iSCSI layer looks
+     * whether gather.end is NULL. */
     struct io_watch *sending;
 };
 

@@ -20,10 +20,6 @@
 #include <string.h>
 #include <unistd.h>
 
-/* As many as are timed where there is much to do.  More are timed where there are few requests in a
- * time, so that it would depend on the machine's speed how many they are. */
-#define TIME_EVERY 256
-
 #if HAVE_CALLGRIND
 #include <valgrind/callgrind.h>
 #else
@@ -66,6 +62,9 @@ struct options {
     bool mark;
     bool plant_syscall;  /* one system call a round that is not the library's */
     uint32_t plant_spin; /* turns of an empty loop for each request */
+    /* One request in so many is timed.  None, if not given: in a phase there is hardly one, and how
+     * many are where there are few requests in a time depends on the machine's speed. */
+    uint64_t time_every;
 };
 
 struct run {
@@ -274,7 +273,7 @@ begin(struct run *r)
     struct lunette_ctx_options co = {.struct_size = sizeof(co),
                                      .initiator_name = "iqn.2026-11.example:lockstep-initiator",
                                      .loop = r->o->loop,
-                                     .time_every = TIME_EVERY};
+                                     .time_every = r->o->time_every};
     struct lunette_error err = LUNETTE_INIT(err);
     char url[256];
     int n;
@@ -348,7 +347,7 @@ static int
 usage(void)
 {
     (void)fprintf(stderr, "usage: lockstep [--loop epoll|uring] [--mark] [--plant-syscall]\n"
-                          "                [--plant-spin N] CASE...\n"
+                          "                [--plant-spin N] [--time-every N] CASE...\n"
                           "       lockstep --list | --build | --loop epoll|uring --allowed\n");
     return 2;
 }
@@ -365,16 +364,17 @@ find_case(const char *name)
 int
 main(int argc, char **argv)
 {
-    enum { LOOP = 1, MARK, SYSCALL, SPIN, LIST, BUILD, ALLOWED };
+    enum { LOOP = 1, MARK, SYSCALL, SPIN, TIME, LIST, BUILD, ALLOWED };
     static const struct option longs[] = {{"loop", required_argument, NULL, LOOP},
                                           {"mark", no_argument, NULL, MARK},
                                           {"plant-syscall", no_argument, NULL, SYSCALL},
                                           {"plant-spin", required_argument, NULL, SPIN},
+                                          {"time-every", required_argument, NULL, TIME},
                                           {"list", no_argument, NULL, LIST},
                                           {"build", no_argument, NULL, BUILD},
                                           {"allowed", no_argument, NULL, ALLOWED},
                                           {0}};
-    struct options o = {.loop = LUNETTE_LOOP_EPOLL};
+    struct options o = {.loop = LUNETTE_LOOP_EPOLL, .time_every = LUNETTE_TIME_NONE};
     int opt;
 
     while ((opt = getopt_long(argc, argv, "", longs, NULL)) != -1)
@@ -390,6 +390,9 @@ main(int argc, char **argv)
             break;
         case SPIN:
             o.plant_spin = (uint32_t)strtoul(optarg, NULL, 10);
+            break;
+        case TIME:
+            o.time_every = strtoul(optarg, NULL, 10);
             break;
         case LIST:
             for (size_t i = 0; i < NCASES; i++)

@@ -158,8 +158,6 @@ fake_flush(struct iscsi_conn *c)
 {
     take_gathered(c);
     fake_adapter.flushes++;
-    if (c->sending != NULL && !fake_adapter.mute)
-        io_watch_sent(&c->sending, c->loop);
 }
 
 static void

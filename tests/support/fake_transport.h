@@ -27,7 +27,6 @@ extern struct fake_adapter {
     int ep_result; /* 0 or -errno */
     bool full;     /* xmit_task says -EAGAIN */
     bool control;  /* cleanup_delay_ns is for control PDUs, too */
-    bool mute;     /* it does not tell that all has been sent */
     struct fake_sent sent[FAKE_SENT_MAX];
     unsigned nsent, cleanups, late_cleanups, flushes, touched_after;
     uint32_t stat_sn, exp_cmdsn, max_cmdsn;

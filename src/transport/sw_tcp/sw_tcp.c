@@ -223,8 +223,6 @@ sw_tcp_consume(struct sw_tcp_conn *sc, size_t n)
     if (sc->sent == sc->queued) { /* nearly always all of it is sent at once */
         n = 0;
         sc->iov_at = sc->iov_n;
-        if (__builtin_expect(sc->tcp.conn->sending != NULL, 0))
-            io_watch_sent(&sc->tcp.conn->sending, sc->tcp.conn->loop);
     }
     while (n > 0) {
         struct iovec *v = &sc->iov[sc->iov_at];
@@ -615,7 +613,11 @@ writable(void *user)
     struct sw_tcp_conn *sc = user;
 
     sc->blocked = false;
-    if (push(sc) == 0 && sc->want_xmit) {
+    if (push(sc) != 0)
+        return;
+    if (sc->tcp.conn->sending != NULL)
+        io_watch_sent(&sc->tcp.conn->sending, sc->tcp.conn->loop);
+    if (sc->want_xmit) {
         sc->want_xmit = false;
         sc->tcp.conn->up->queue_xmit(sc->tcp.conn);
     }

@@ -180,6 +180,7 @@ test_deadlines_share_a_timer(void **state)
 
     (void)state;
     drv_open(&d, &drv_limits, 8);
+    bdev_set_watch(d.b, 0, false); /* which has a timer */
     d.on_timeout = BLK_TIMEOUT_RESET_TIMER;
     req_init(&a, &d, BDEV_READ, 0, 512);
     assert_int_equal(bdev_submit(d.q, &a.r), 0);
