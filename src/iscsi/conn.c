@@ -116,6 +116,7 @@ conn_reset(struct conn *c)
     c->pub.hdrdgst_en = c->pub.datadgst_en = c->want_hdrdgst = c->want_datadgst = false;
     c->pub.max_recv_dlength = c->pub.max_xmit_dlength = ISCSI_LOGIN_DSEG_MAX;
     c->declared_recv_dlength = c->declared_xmit_dlength = 8192; /* RFC 7143 13.12: defaults */
+    flight_digests(&c->pub.flight, false, false);
     statsn_window_reset(&c->statsn);
     c->ping_ns = 0;
     c->pings_in_a_row = 0;
@@ -183,6 +184,7 @@ iscsi_conn_start(struct iscsi_conn *pub, struct lunette_error *err)
     pub->hdrdgst_en = c->want_hdrdgst;
     pub->datadgst_en = c->want_datadgst;
     pub->fast_write_limit = UINT32_MAX;
+    flight_digests(&pub->flight, pub->hdrdgst_en, pub->datadgst_en);
     iscsi_user_login_over(c);
     r = pub->tt->start_conn != NULL ? pub->tt->start_conn(pub, err) : 0;
     if (r < 0)

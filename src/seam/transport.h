@@ -48,6 +48,7 @@
 #include "seam/loop.h"
 #include "seam/watch.h"
 #include "wire/bhs.h"
+#include "wire/flight.h"
 
 #define ISCSI_TRANSPORT_VERSION 3
 
@@ -162,6 +163,7 @@ struct iscsi_stats {
 
 struct iscsi_transport;
 struct iscsi_upcalls;
+struct iscsi_conn;
 struct iscsi_task;
 
 /* Operational values of a session (RFC 7143 13), as agreed at login. */
@@ -211,6 +213,20 @@ struct iscsi_gather {
 };
 #define ISCSI_GATHER_MIN (ISCSI_HDR_MAX + 8)
 
+/* Whoever wants to see each PDU of a connection as it is on the wire, while conn->tap is set.  A
+ * stream transport calls both on the connection's loop, in the order of the bytes; what is passed
+ * is borrowed for the call.  They must not touch the connection.  It is NULL on nearly all
+ * connections, and whoever sets it leaves the fast path of what is received. */
+struct iscsi_tap {
+    /* A PDU begins: hdr_len bytes at hdr are BHS, AHS and header digest.  `rest` bytes follow,
+     * data, padding and data digest, unless the connection ends before they do. */
+    void (*begin)(void *user, struct iscsi_conn *c, bool tx, const void *hdr, uint32_t hdr_len,
+                  uint32_t rest);
+    /* The next len bytes of those. */
+    void (*more)(void *user, struct iscsi_conn *c, bool tx, const void *data, uint32_t len);
+    void *user;
+};
+
 /* The part of a connection that transports see. */
 struct iscsi_conn {
     struct iscsi_session *session;
@@ -236,6 +252,9 @@ struct iscsi_conn {
      * xmit_flush, it calls io_watch_sent (seam/watch.h).  After xmit_flush the iSCSI layer looks
      * whether gather.end is NULL. */
     struct io_watch *sending;
+    /* For those who look on. */
+    const struct iscsi_tap *tap;
+    struct flight flight; /* a transport that can records each header; else it stays empty */
 };
 
 enum iscsi_task_state {
@@ -454,6 +473,9 @@ struct iscsi_transport {
     /* Tells what moves below the PDUs that conn->last_recv_ns shows, when the iSCSI layer is about
      * to doubt that the target lives.  NULL: nothing does. */
     void (*get_moved)(struct iscsi_conn *c, struct iscsi_moved *ret);
+    /* Tells both ends' addresses of a connection that is bound; neither pointer is NULL.  May be
+     * NULL. */
+    int (*get_names)(struct iscsi_conn *c, struct sock_addr *ret_local, struct sock_addr *ret_peer);
 };
 
 /* What a shared object exports, once:

@@ -50,6 +50,26 @@ refused_header(struct iscsi_tcp_conn *tcp, const struct bhs *h)
     return true;
 }
 
+/* Somebody looks on (struct iscsi_tap). */
+static void __attribute__((noinline, cold)) tap_header(struct iscsi_conn *c, const struct bhs *h)
+{
+    c->tap->begin(c->tap->user, c, false, h, ISCSI_BHS_LEN + (c->hdrdgst_en ? PDU_DIGEST_LEN : 0),
+                  pdu_data_trailer(h, c->datadgst_en));
+}
+
+static void __attribute__((noinline, cold))
+tap_bytes(struct iscsi_conn *c, const void *p, uint32_t len)
+{
+    c->tap->more(c->tap->user, c, false, p, len);
+}
+
+static inline void
+tap_more(struct iscsi_conn *c, const void *p, uint32_t len)
+{
+    if (__builtin_expect(c->tap != NULL, 0))
+        tap_bytes(c, p, len);
+}
+
 /* The complete header at tcp->bhs, with its digest, is checked, and the parser told what follows.
  */
 static ALWAYS_INLINE void
@@ -58,6 +78,9 @@ rx_header_done(struct iscsi_tcp_conn *tcp)
     struct iscsi_conn *c = tcp->conn;
     const struct bhs *h = tcp->bhs;
 
+    flight_rx(&c->flight, h);
+    if (__builtin_expect(c->tap != NULL, 0))
+        tap_header(c, h);
     if (c->hdrdgst_en &&
         !pdu_digest_ok(crc32c_update(CRC32C_INIT, h, sizeof(*h)), (const uint8_t *)h + 48)) {
         c->stats.digest_err++;
@@ -110,6 +133,7 @@ static void __attribute__((noinline)) trailer_done(struct iscsi_tcp_conn *tcp, c
 static void
 rx_take_data(struct iscsi_tcp_conn *tcp, const uint8_t *p, uint32_t n)
 {
+    tap_more(tcp->conn, p, n);
     if (tcp->conn->datadgst_en)
         tcp->crc = crc32c_update(tcp->crc, p, n);
     if (tcp->task != NULL) {
@@ -143,11 +167,14 @@ rx_segment(struct iscsi_tcp_conn *tcp, const uint8_t *p)
 
         if (__builtin_expect(to == NULL, 0))
             return false;
+        tap_more(tcp->conn, p, tcp->data_len + tcp->trailer_len);
         if (!segment_digest_ok(tcp, p))
             return true;
         memcpy(to, p, tcp->data_len);
-    } else if (!segment_digest_ok(tcp, p)) {
-        return true;
+    } else {
+        tap_more(tcp->conn, p, tcp->data_len + tcp->trailer_len);
+        if (!segment_digest_ok(tcp, p))
+            return true;
     }
     iscsi_tcp_pdu_end(tcp, p);
     return true;
@@ -229,6 +256,7 @@ iscsi_tcp_recv(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t len)
     size_t given = len;
 
     TRACE(tcp->conn->loop, iscsi_tcp_recv, tcp->conn->cid, len);
+    flight_now(&tcp->conn->flight, tcp->conn->loop->now_ns);
     if (__builtin_expect(tcp->conn->failed, 0))
         tcp->state = RX_DEAD;
     while (len > 0 && tcp->state != RX_DEAD && !tcp->hold) {
@@ -237,7 +265,8 @@ iscsi_tcp_recv(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t len)
 
         switch (tcp->state) {
         case RX_HEADER:
-            if (iscsi_tcp_rx_fast_may(tcp) && rx_has_pdu(p, len))
+            if (iscsi_tcp_rx_fast_may(tcp) && rx_has_pdu(p, len) &&
+                __builtin_expect(tcp->conn->tap == NULL, 1))
                 used = iscsi_tcp_rx_fast(tcp, p, len);
             if (used == 0 && tcp->state == RX_HEADER)
                 used = rx_header(tcp, p, len);
@@ -248,6 +277,7 @@ iscsi_tcp_recv(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t len)
         case RX_TRAILER:
             want = tcp->trailer_len - tcp->trailer_have;
             used = len < want ? len : want;
+            tap_more(tcp->conn, p, (uint32_t)used);
             memcpy(tcp->trailer + tcp->trailer_have, p, used);
             tcp->trailer_have += (uint32_t)used;
             if (used == want)
@@ -285,11 +315,13 @@ iscsi_tcp_placed(struct iscsi_tcp_conn *tcp, const struct iovec *iov, uint32_t l
 
     assert(tcp->state == RX_DATA && tcp->task != NULL && len <= tcp->data_len - tcp->data_have);
     tt = tcp->task->dd_data;
-    if (tcp->conn->datadgst_en) {
+    if (tcp->conn->datadgst_en || tcp->conn->tap != NULL) {
         for (; rest > 0; iov++) {
             uint32_t n = rest < iov->iov_len ? rest : (uint32_t)iov->iov_len;
 
-            tcp->crc = crc32c_update(tcp->crc, iov->iov_base, n);
+            tap_more(tcp->conn, iov->iov_base, n);
+            if (tcp->conn->datadgst_en)
+                tcp->crc = crc32c_update(tcp->crc, iov->iov_base, n);
             rest -= n;
         }
     }

@@ -55,6 +55,7 @@ struct sw_tcp_conn {
     uint8_t *staging; /* TX_STAGING bytes, taken from the pool; NULL: nothing is to be sent */
     struct iovec *iov;
     uint8_t *gathered;     /* staging from here up to conn->gather.next is not in iov yet */
+    uint8_t *seen;         /* what stands in staging before this has been recorded */
     int iov_at, iov_n;     /* iov[iov_at .. iov_n) is still to be sent */
     uint64_t queued, sent; /* bytes of the stream, counted from bind */
     uint64_t acked;        /* of those sent, when last asked; only where bytes are lent */
@@ -116,7 +117,7 @@ take_staging(struct sw_tcp_conn *sc)
     }
     sc->iov = tx->iov;
     sc->staging = tx->staging;
-    sc->gathered = tx->staging;
+    sc->gathered = sc->seen = tx->staging;
     sc->tcp.conn->gather = (struct iscsi_gather){tx->staging, tx->staging + TX_STAGING};
     return 0;
 }
@@ -131,7 +132,7 @@ put_staging(struct sw_tcp_conn *sc)
     assert(sc->staging != NULL);
     pool_put(&sc->tcp.conn->loop->tx, container_of(sc->iov, struct sw_tcp_tx, iov));
     sc->iov = NULL;
-    sc->staging = sc->gathered = NULL;
+    sc->staging = sc->gathered = sc->seen = NULL;
     sc->tcp.conn->gather = (struct iscsi_gather){NULL, NULL};
 }
 
@@ -241,6 +242,54 @@ sw_tcp_consume(struct sw_tcp_conn *sc, size_t n)
         loop_defer(sc->tcp.conn->loop, &sc->sent_work);
 }
 
+/* Somebody looks on (struct iscsi_tap) and is shown the PDUs that have come to iov since they were
+ * recorded, none of which has been sent in part.  The first of them begins at `seen`; BHS, AHS and
+ * header digest stand together. */
+static void __attribute__((noinline, cold)) tap_output(const struct sw_tcp_conn *sc)
+{
+    struct iscsi_conn *c = sc->tcp.conn;
+    const struct iscsi_tap *tap = c->tap;
+    uint32_t rest = 0, n;
+    int i = sc->iov_at;
+
+    while (sc->iov[i].iov_base != sc->seen)
+        i++;
+    for (; i < sc->iov_n; i++) {
+        const uint8_t *p = sc->iov[i].iov_base;
+        uint32_t len = (uint32_t)sc->iov[i].iov_len;
+
+        for (; len > 0; p += n, len -= n) {
+            if (rest > 0) {
+                n = rest < len ? rest : len;
+                tap->more(tap->user, c, true, p, n);
+                rest -= n;
+                continue;
+            }
+            n = ISCSI_BHS_LEN + pdu_header_trailer((const void *)p, c->hdrdgst_en);
+            assert(n <= len);
+            rest = pdu_data_trailer((const void *)p, c->datadgst_en);
+            tap->begin(tap->user, c, true, p, n, rest);
+        }
+    }
+    assert(rest == 0);
+}
+
+/* The PDUs that have been put into staging since it was looked at last are recorded. */
+static inline void
+record(struct sw_tcp_conn *sc)
+{
+    struct iscsi_conn *c = sc->tcp.conn;
+    uint8_t *from = sc->seen, *to = sc->gathered;
+
+    if (from == to)
+        return;
+    flight_now(&c->flight, c->loop->now_ns);
+    flight_tx(&c->flight, from, (size_t)(to - from));
+    if (__builtin_expect(c->tap != NULL, 0))
+        tap_output(sc);
+    sc->seen = to;
+}
+
 /* Sends what is gathered.  0 all of it, -EAGAIN blocked, else the connection failed. */
 static int
 push(struct sw_tcp_conn *sc)
@@ -248,8 +297,10 @@ push(struct sw_tcp_conn *sc)
     ssize_t n;
     size_t want;
 
-    if (sc->staging != NULL)
+    if (sc->staging != NULL) {
         take_gathered(sc);
+        record(sc);
+    }
     want = (size_t)(sc->queued - sc->sent);
     if (want == 0)
         return 0;
@@ -886,6 +937,14 @@ sw_tcp_bind_conn(struct iscsi_conn *c, int64_t eph, struct iscsi_endpoint *ep, b
     return 0;
 }
 
+static int
+sw_tcp_get_names(struct iscsi_conn *c, struct sock_addr *ret_local, struct sock_addr *ret_peer)
+{
+    struct sw_tcp_conn *sc = c->dd_data;
+
+    return sc->stream != NULL ? stream_names(sc->stream, ret_local, ret_peer) : -ENOTCONN;
+}
+
 const struct iscsi_transport sw_tcp_transport = {
     .version = ISCSI_TRANSPORT_VERSION,
     .size = sizeof(struct iscsi_transport),
@@ -908,4 +967,5 @@ const struct iscsi_transport sw_tcp_transport = {
     .xmit_flush = sw_tcp_xmit_flush,
     .cleanup_task = sw_tcp_cleanup_task,
     .get_moved = sw_tcp_get_moved,
+    .get_names = sw_tcp_get_names,
 };
