@@ -8,6 +8,7 @@
  * connection that is at once, since the session sends nothing before its next nexus.
  */
 #include <errno.h>
+#include <inttypes.h>
 
 #include "iscsi/fate.h"
 #include "iscsi/internal.h"
@@ -15,6 +16,10 @@
 /* Answers of a connection that was of use.  The look at a unit that has come back gets several
  * before a target that is of none can fall over. */
 #define SERVED_MIN 16
+
+#define FLIGHT_LOGGED      16 /* PDUs of a connection that are written to the log */
+#define FLIGHT_LOGS_MAX    8  /* connections of a loop within that time, since many fail together */
+#define FLIGHT_LOGS_WINDOW (60 * LOOP_NS_PER_S)
 
 /* Control PDUs belong to their connection and end with it. */
 static void
@@ -232,6 +237,46 @@ set_why(struct conn *c)
                        c->logged_out ? "the session was logged out" : "the session was closed");
 }
 
+/* A peer that has broken a rule or does not answer is looked into; one that is gone is mostly just
+ * gone. */
+static enum log_level
+flight_level(enum iscsi_err err)
+{
+    return err == ISCSI_ERR_CONN_CLOSED || err == ISCSI_ERR_ASYNC || err == ISCSI_ERR_LOCAL ||
+                   err == ISCSI_ERR_MEMORY
+               ? LOG_LEVEL_INFO
+               : LOG_LEVEL_WARN;
+}
+
+/* Writes the last PDUs of the connection to the log, where the log wants them. */
+static void
+log_flight(const struct conn *c)
+{
+    struct loop *l = c->pub.loop;
+    enum log_level level = flight_level(c->err);
+    struct flight_pdu pdus[FLIGHT_LOGGED];
+    char text[FLIGHT_TEXT_MAX];
+    unsigned n, unsaid = 0;
+
+    if (l->log == NULL || l->log->sink == NULL || level > l->log->level)
+        return;
+    n = flight_read(&c->pub.flight, pdus, FLIGHT_LOGGED);
+    if (n == 0 ||
+        !log_limit_ok(&l->flights, l->now_ns, FLIGHT_LOGS_WINDOW, FLIGHT_LOGS_MAX, &unsaid))
+        return;
+    if (unsaid > 0)
+        log_line(l->log, level, "%u further connections failed, whose last PDUs are not shown",
+                 unsaid);
+    for (unsigned i = 0; i < n; i++) {
+        uint64_t us = (l->now_ns - pdus[i].ns) / 1000;
+
+        flight_text(&pdus[i].hdr, text);
+        log_line(l->log, level, "%s: connection %u: -%" PRIu64 ".%03u ms %c %s",
+                 c->session->host.name, c->pub.cid, us / 1000, (unsigned)(us % 1000),
+                 pdus[i].tx ? '>' : '<', text);
+    }
+}
+
 void
 iscsi_fail_work(struct loop_work *w)
 {
@@ -239,6 +284,8 @@ iscsi_fail_work(struct loop_work *w)
 
     c->report = c->state != CONN_FREE; /* FREE: logged out in order */
     set_why(c);
+    if (c->report)
+        log_flight(c);
     take_down(c, STOP_CONN_RECOVER);
 }
 

@@ -171,6 +171,7 @@ struct loop {
     size_t scratch_size;   /* its bytes; the contents are lost when the callback returns */
     struct pool tx;        /* buffers that connections take while they have something to send */
     struct loop_stats stats;
+    struct log_limit flights; /* of the flight recorders that are written to the log */
 };
 
 /* The public head of every stream. */
