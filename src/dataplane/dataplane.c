@@ -32,6 +32,7 @@ static serve_fn *const servers[ISCSI_UEVENT_COUNT] = {
     [ISCSI_UEVENT_LIST_SESSIONS] = dp_serve_list_sessions,
     [ISCSI_UEVENT_LIST_ENDPOINTS] = dp_serve_list_endpoints,
     [ISCSI_UEVENT_ADOPT] = dp_serve_adopt,
+    [ISCSI_UEVENT_GET_FLIGHT] = dp_serve_get_flight,
 };
 
 /* Why a request is not served at all, or 0. */
@@ -62,6 +63,8 @@ serve_one(struct dataplane *dp, const struct iscsi_uevent *ev, const void *data,
         return dp_serve_send_pdu(dp, ev, data, data_len, rep);
     if (ev->type == ISCSI_UEVENT_SET_NOTE)
         return dp_serve_set_note(dp, ev, data, data_len, rep);
+    if (ev->type == ISCSI_UEVENT_START_CAPTURE)
+        return dp_serve_start_capture(dp, ev, data, data_len, rep);
     if (ev->type >= ISCSI_UEVENT_SCAN_HOST && ev->type <= ISCSI_UEVENT_GET_LUN_STATS)
         return dp_serve_upper(dp, ev, data, data_len, rep);
     if (ev->type == ISCSI_UEVENT_GET_SESSION)
@@ -136,6 +139,7 @@ dataplane_new(struct loop *l, const struct transport_registry *registry, struct 
                                            .events_max = DATAPLANE_EVENTS_MAX,
                                            .event_bytes_max = DATAPLANE_EVENT_BYTES_MAX};
     list_init(&dp->sessions);
+    list_init(&dp->captures);
     htab_init(&dp->by_sid);
     dp_endpoints_init(dp);
     dp_client_init(dp);
@@ -207,7 +211,7 @@ dataplane_free(struct dataplane *dp)
 unsigned
 dataplane_busy(const struct dataplane *dp)
 {
-    return dp->nsessions + dp->nendpoints;
+    return dp->nsessions + dp->nendpoints + dp->ncaptures;
 }
 
 /* An endpoint that a connection is bound to goes when its session has let go of that. */
@@ -219,6 +223,7 @@ dataplane_shutdown(struct dataplane *dp)
         dp_ep_close(container_of(n, struct dp_endpoint, node));
     LIST_FOREACH_SAFE (n, &dp->sessions)
         dp_session_end(container_of(n, struct dp_session, node));
+    dp_captures_shutdown(dp);
 }
 
 /* ---- for those who use the sessions --------------------------------------------------------- */

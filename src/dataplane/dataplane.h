@@ -51,12 +51,18 @@ int dataplane_add_owner(struct dataplane *dp, const char *transport,
 /* All sessions and endpoints must be gone (dataplane_busy).  NULL is harmless. */
 void dataplane_free(struct dataplane *dp);
 
-/* Sessions and endpoints that are still there. */
+/* Sessions and endpoints that are still there, and captures whose readers have not taken all. */
 unsigned dataplane_busy(const struct dataplane *dp);
 
 /* Destroys every session and endpoint that is left, in the right order, and makes no more;
  * dataplane_busy tells when done. */
 void dataplane_shutdown(struct dataplane *dp);
+
+/* Captures every session from its beginning (docs/design/tape.md), before the first of them, once
+ * (-EBUSY). fd: a connected stream socket, which the data plane owns after success, and through
+ * which the file is read; unix_ns: nanoseconds since 1970, now. */
+int dataplane_capture_all(struct dataplane *dp, int fd, uint64_t unix_ns, bool no_payload,
+                          struct lunette_error *err);
 
 /* A request that is answered later; generation 0: none. */
 struct dp_call {

@@ -2,7 +2,7 @@
 /* dataplane/internal.h - what the files of dataplane/ share.
  *
  * Each calls only those after it: dataplane.c (requests, life), undo.c (what
- * nobody adopts), list.c (answers that describe), session.c, endpoint.c,
+ * nobody adopts), list.c (answers that describe), session.c, capture.c, endpoint.c,
  * client.c (who is attached, events), values.c, ids.c.  iscsi_session.c is
  * reached by its table alone.
  */
@@ -16,7 +16,10 @@
 #include "dataplane/values.h"
 #include "seam/session.h"
 
-#define DP_OWNERS_MAX 16 /* transports that own their sessions */
+#define DP_CAPTURES_MAX 8  /* at a time, each with memory of its own */
+#define DP_OWNERS_MAX   16 /* transports that own their sessions */
+
+struct dp_capture;
 
 /* Who owns something that is half-made.  owner: the generation of the client, which may have gone;
  * 0: the thing is in use and belongs to nobody, or to what it is bound to.  undo_at_ns: when it is
@@ -75,6 +78,7 @@ struct dp_session {
     uint64_t lost_ns; /* loop clock when it lost its connection; 0: it runs */
     bool freed;       /* its owner has let go of it: only the upper still has something of it */
     struct dp_call destroy;
+    struct dp_capture *capture; /* NULL: none */
 };
 
 struct dp_owner {
@@ -105,6 +109,11 @@ struct dataplane {
     uint64_t lost; /* how many events after those that wait are lost; LOST tells it */
     uint64_t last_event;
     struct loop_timer retry;
+
+    /* capture.c */
+    struct list captures;
+    unsigned ncaptures;
+    struct dp_capture *capture_all; /* of each session from its beginning; NULL: none */
 
     struct list sessions, endpoints, released;
     struct htab by_sid, by_ep; /* the sessions and the endpoints again */
@@ -203,6 +212,8 @@ int dp_serve_upper(struct dataplane *dp, const struct iscsi_uevent *ev, const vo
                    uint32_t data_len, struct iscsi_reply *rep);
 int dp_serve_set_note(struct dataplane *dp, const struct iscsi_uevent *ev, const void *data,
                       uint32_t data_len, struct iscsi_reply *rep);
+int dp_serve_start_capture(struct dataplane *dp, const struct iscsi_uevent *ev, const void *data,
+                           uint32_t data_len, struct iscsi_reply *rep);
 int dp_serve_get_stats(struct dataplane *dp, const struct iscsi_uevent *ev,
                        struct iscsi_reply *rep);
 
@@ -217,6 +228,24 @@ int dp_serve_get_session(struct dataplane *dp, const struct iscsi_uevent *ev,
                          uint8_t buf[IPC_SESSION_DATA_MAX], struct iscsi_reply *rep);
 int dp_serve_get_conn(struct dataplane *dp, const struct iscsi_uevent *ev,
                       uint8_t buf[IPC_SESSION_DATA_MAX], struct iscsi_reply *rep);
+
+int dp_serve_get_flight(struct dataplane *dp, const struct iscsi_uevent *ev,
+                        struct iscsi_reply *rep);
+
+/* ---- capture.c ------------------------------------------------------------------------------ */
+
+int dp_capture_start(struct dp_session *ds, const struct iscsi_uevent *ev, const void *data,
+                     uint32_t data_len, struct iscsi_reply *rep);
+/* The session has been made. */
+void dp_capture_created(struct dp_session *ds);
+/* A connection of the session is bound.  fresh: just now. */
+void dp_capture_bound(const struct dp_session *ds, const struct dp_conn *c, bool fresh);
+/* The transport has let go of the connection, or is about to. */
+void dp_capture_down(const struct dp_session *ds, const void *conn);
+/* All connections of the session are gone. */
+void dp_capture_session_over(const struct dp_session *ds);
+/* No session is made any more: captures that nobody reads end. */
+void dp_captures_shutdown(struct dataplane *dp);
 
 /* ---- undo.c --------------------------------------------------------------------------------- */
 

@@ -175,3 +175,28 @@ dp_serve_get_conn(struct dataplane *dp, const struct iscsi_uevent *ev,
     rep->data = buf;
     return 0;
 }
+
+/* The answer is longer than those of others, and goes out from here. */
+int
+dp_serve_get_flight(struct dataplane *dp, const struct iscsi_uevent *ev, struct iscsi_reply *rep)
+{
+    struct dp_session *ds = dp_session_find(dp, ev->sid);
+    const struct dp_conn *c = ds != NULL ? dp_conn_find(ds, ev->cid) : NULL;
+    const struct iscsi_conn *conn = c != NULL ? c->handle : NULL;
+    struct dp_call call = dp_call_of(dp, ev);
+    struct flight_pdu pdus[IPC_FLIGHT_MAX];
+    uint8_t bytes[IPC_FLIGHT_MAX * IPC_FLIGHT_PDU];
+
+    if (c == NULL)
+        return dp_conn_missing(ev, rep);
+    if (ds->ops != &dp_iscsi_session_ops)
+        return lunette_fail(&rep->why, -EOPNOTSUPP, LUNETTE_DOM_USAGE, 0,
+                            "transport %s has its sessions for itself: their PDUs are not seen",
+                            ds->tt->name);
+    rep->r.flight.count = flight_read(&conn->flight, pdus, IPC_FLIGHT_MAX);
+    for (uint32_t i = 0; i < rep->r.flight.count; i++)
+        ipc_flight_put(bytes + (size_t)i * IPC_FLIGHT_PDU, &pdus[i], dp->loop->now_ns);
+    rep->data = bytes;
+    dp_call_answer(dp, &call, rep);
+    return DP_ANSWERED_LATER;
+}

@@ -194,6 +194,7 @@ on_conn_down(void *user, void *conn)
 {
     struct dp_conn *c = conn_by_handle(user, conn);
 
+    dp_capture_down(user, conn);
     if (c == NULL)
         return;
     assert(c->bound);
@@ -219,6 +220,8 @@ session_forget(struct dp_session *ds)
     dp_values_fini(&ds->values);
     free(ds->note);
     free(ds);
+    if (dp->closing)
+        dp_captures_shutdown(dp);
 }
 
 static void
@@ -230,6 +233,7 @@ on_freed(void *user)
     assert(ds->dying && !ds->freed);
     LIST_FOREACH_SAFE (n, &ds->conns)
         conn_forget(container_of(n, struct dp_conn, node));
+    dp_capture_session_over(ds);
     ds->freed = true;
     ds->s = NULL;
     ds->host = NULL;
@@ -319,6 +323,7 @@ dp_serve_create_session(struct dataplane *dp, const struct iscsi_uevent *ev,
     }
     assert(ds->host != NULL);
     session_enter(dp, ds);
+    dp_capture_created(ds);
     dp_session_adopt(ds);
     rep->sid = ds->sid;
     return 0;
@@ -394,6 +399,15 @@ dp_serve_set_note(struct dataplane *dp, const struct iscsi_uevent *ev, const voi
     ds->note = note;
     ds->note_len = data_len;
     return 0;
+}
+
+int
+dp_serve_start_capture(struct dataplane *dp, const struct iscsi_uevent *ev, const void *data,
+                       uint32_t data_len, struct iscsi_reply *rep)
+{
+    struct dp_session *ds = dp_session_find(dp, ev->sid);
+
+    return ds != NULL ? dp_capture_start(ds, ev, data, data_len, rep) : dp_session_missing(ev, rep);
 }
 
 /* ---- connections ---------------------------------------------------------------------------- */
@@ -474,6 +488,7 @@ bind_conn(struct dp_conn *c, const struct iscsi_uevent *ev, struct dp_endpoint *
     c->bound = true;
     if (e != NULL)
         dp_ep_bound(e, c);
+    dp_capture_bound(c->session, c, true);
     return 0;
 }
 

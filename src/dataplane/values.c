@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -70,6 +71,16 @@ dp_values_has(const struct dp_values *v, enum iscsi_param p)
 
     (void)values_find(v, p, &bytes);
     return bytes > 0;
+}
+
+void
+dp_values_get(const struct dp_values *v, enum iscsi_param p, char *text, size_t size)
+{
+    uint32_t bytes, at = values_find(v, p, &bytes);
+
+    if (bytes > 0)
+        (void)snprintf(text, size, "%.*s", (int)(bytes - IPC_VALUE_HEAD),
+                       (const char *)v->bytes + at + IPC_VALUE_HEAD);
 }
 
 void

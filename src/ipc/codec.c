@@ -196,6 +196,14 @@ walk_uevent(struct walk *w, struct iscsi_uevent *ev)
         ENUM(w, ev->u.start_export.read_only, 2);
         walk_count(w, &ev->u.start_export.path_len, IPC_PDU_DATA_MAX); /* as for the note */
         break;
+    case ISCSI_UEVENT_START_CAPTURE:
+        U(w, ev->u.start_capture.unix_ns, 8);
+        U(w, ev->u.start_capture.segments_max, 8);
+        U(w, ev->u.start_capture.limit_s, 4);
+        ENUM(w, ev->u.start_capture.no_payload, 2);
+        walk_count(w, &ev->u.start_capture.path_len, IPC_PDU_DATA_MAX); /* as for the note */
+        break;
+    case ISCSI_UEVENT_GET_FLIGHT:
     case ISCSI_UEVENT_GET_SESSION:
     case ISCSI_UEVENT_GET_CONN:
     case ISCSI_UEVENT_ADOPT:
@@ -336,6 +344,9 @@ walk_result(struct walk *w, struct iscsi_reply *rep)
         walk_counters(w, &rep->r.lun_stats, sizeof(rep->r.lun_stats));
         w->bad = w->bad || rep->r.lun_stats.data_len > IPC_LATENCY_DATA_MAX;
         break;
+    case ISCSI_UEVENT_GET_FLIGHT:
+        walk_count(w, &rep->r.flight.count, IPC_FLIGHT_MAX);
+        break;
     default: /* nothing but that it went well */
         break;
     }
@@ -430,6 +441,8 @@ ipc_uevent_data_len(const struct iscsi_uevent *ev)
         return ev->u.send_pdu.data_len;
     if (ev->type == ISCSI_UEVENT_START_EXPORT)
         return ev->u.start_export.path_len;
+    if (ev->type == ISCSI_UEVENT_START_CAPTURE)
+        return ev->u.start_capture.path_len;
     return ev->type == ISCSI_UEVENT_SET_NOTE ? ev->u.set_note.len : 0;
 }
 
@@ -442,5 +455,7 @@ ipc_reply_room(enum iscsi_uevent_type type)
         return IPC_LUNS_DATA_MAX;
     if (type == ISCSI_UEVENT_GET_LUN_STATS)
         return IPC_LATENCY_DATA_MAX;
+    if (type == ISCSI_UEVENT_GET_FLIGHT)
+        return IPC_FLIGHT_MAX * IPC_FLIGHT_PDU;
     return type == ISCSI_UEVENT_GET_CONN ? IPC_VALUES_MAX : 0;
 }

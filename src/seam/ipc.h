@@ -107,6 +107,16 @@ enum iscsi_uevent_type {
     ISCSI_UEVENT_START_EXPORT = 26,
     ISCSI_UEVENT_STOP_EXPORT = 27,   /* answered when the export is gone */
     ISCSI_UEVENT_GET_LUN_STATS = 28, /* -> lun_stats; data: histograms (seam/ipc_latency.h) */
+
+    /* The last headers that the connection has sent and received -> flight; data: packed PDUs, the
+     * oldest first (ipc_flight_next). */
+    ISCSI_UEVENT_GET_FLIGHT = 31,
+    /* Shows all PDUs of the session from now on as a capture file (pcapng).  data: the path of a
+     * local socket at which the file is read, by one reader, who has to come within 10 seconds. The
+     * capture goes over to new connections of the session.  It ends with the session, at its
+     * limits, when the reader shuts down its side, and when it goes.  Answered when the reader may
+     * come. -EBUSY: the session is being captured; -EAGAIN: too many sessions are. */
+    ISCSI_UEVENT_START_CAPTURE = 32,
     ISCSI_UEVENT_COUNT,
 };
 
@@ -143,6 +153,8 @@ enum iscsi_kevent_type {
 #define IPC_LUNS_PAGE        16                /* units that one LIST_LUNS names at most */
 #define IPC_LUNS_DATA_MAX    12288             /* bytes of them, packed */
 #define IPC_LATENCY_DATA_MAX 9216              /* bytes of the histograms of a unit, packed */
+#define IPC_FLIGHT_PDU       57                /* bytes of a packed PDU of GET_FLIGHT */
+#define IPC_FLIGHT_MAX       200               /* PDUs that one GET_FLIGHT tells of */
 #define IPC_REPLY_DATA_MAX   IPC_LUNS_DATA_MAX /* bytes of the data of any reply */
 #define IPC_PATH_MAX         108               /* bytes of the path of an export, with the NUL */
 
@@ -242,6 +254,13 @@ struct iscsi_uevent {
             uint32_t path_len; /* bytes of the data that follows the message: the path, which begins
                                   with a slash, no NUL */
         } start_export;
+        struct {
+            uint64_t unix_ns;      /* nanoseconds since 1970, now: the data plane has no calendar */
+            uint64_t segments_max; /* the capture ends after so many; 0: no limit */
+            uint32_t limit_s;      /* seconds after which it ends; 0: no limit */
+            bool no_payload;       /* data of commands stay out */
+            uint32_t path_len; /* bytes of the data that follows the message: the path, no NUL */
+        } start_capture;
     } u;
 };
 
@@ -338,6 +357,9 @@ struct iscsi_reply {
             uint32_t data_len; /* bytes of the data: count packed units, ascending by index */
         } luns;
         struct ipc_lun_stats lun_stats;
+        struct {
+            uint32_t count; /* PDUs in the data */
+        } flight;
     } r;
     /* ipc_reply_data_len bytes.  The server may leave it NULL where that is 0; a binding hands the
      * client a pointer that is never NULL. */
@@ -356,6 +378,8 @@ ipc_reply_data_len(const struct iscsi_reply *rep)
         return rep->r.luns.data_len;
     if (rep->type == ISCSI_UEVENT_GET_LUN_STATS)
         return (uint32_t)rep->r.lun_stats.data_len;
+    if (rep->type == ISCSI_UEVENT_GET_FLIGHT)
+        return rep->r.flight.count * IPC_FLIGHT_PDU;
     return rep->type == ISCSI_UEVENT_GET_CONN ? rep->r.conn.values_len : 0;
 }
 
@@ -437,6 +461,35 @@ ipc_value_next(const uint8_t **at, const uint8_t *end, struct ipc_value *ret)
     *ret = (struct ipc_value){(uint32_t)p[0] | (uint32_t)p[1] << 8, len,
                               (const char *)p + IPC_VALUE_HEAD};
     *at = p + IPC_VALUE_HEAD + len;
+    return true;
+}
+
+/* Packs a PDU of GET_FLIGHT: how long ago it was, in nanoseconds, with the low byte first; 1 where
+ * we have sent it; and its BHS. */
+static inline void
+ipc_flight_put(uint8_t out[IPC_FLIGHT_PDU], const struct flight_pdu *pdu, uint64_t now_ns)
+{
+    for (unsigned i = 0; i < 8; i++)
+        out[i] = (uint8_t)((now_ns - pdu->ns) >> (8 * i));
+    out[8] = pdu->tx;
+    memcpy(out + 9, &pdu->hdr, ISCSI_BHS_LEN);
+}
+
+/* Unpacks the PDU at *at and moves *at behind it; ret->ns is how long ago it was.  Returns false,
+ * and moves nothing, at `end` and where the rest is too short. */
+static inline bool
+ipc_flight_next(const uint8_t **at, const uint8_t *end, struct flight_pdu *ret)
+{
+    const uint8_t *p = *at;
+
+    if (end - p < IPC_FLIGHT_PDU)
+        return false;
+    ret->ns = 0;
+    for (unsigned i = 0; i < 8; i++)
+        ret->ns |= (uint64_t)p[i] << (8 * i);
+    ret->tx = p[8] != 0;
+    memcpy(&ret->hdr, p + 9, ISCSI_BHS_LEN);
+    *at = p + IPC_FLIGHT_PDU;
     return true;
 }
 

@@ -76,6 +76,13 @@ sample(enum iscsi_uevent_type type)
         ev.u.start_export.read_only = true;
         ev.u.start_export.path_len = IPC_PATH_MAX - 1;
         break;
+    case ISCSI_UEVENT_START_CAPTURE:
+        ev.u.start_capture.unix_ns = UINT64_MAX - 1;
+        ev.u.start_capture.segments_max = 1ull << 40;
+        ev.u.start_capture.limit_s = 0xfffffff0;
+        ev.u.start_capture.no_payload = true;
+        ev.u.start_capture.path_len = IPC_PATH_MAX - 1;
+        break;
     case ISCSI_UEVENT_SEND_PDU:
         memset(&ev.u.send_pdu.hdr, 0x43, sizeof(ev.u.send_pdu.hdr));
         ev.u.send_pdu.data_len = 8192;
@@ -188,6 +195,9 @@ reply_sample(enum iscsi_uevent_type type, struct iscsi_reply *rep)
         rep->r.lun_stats.export_clients = 3;
         rep->r.lun_stats.data_len = IPC_LATENCY_DATA_MAX;
         break;
+    case ISCSI_UEVENT_GET_FLIGHT:
+        rep->r.flight.count = IPC_FLIGHT_MAX;
+        break;
     }
 }
 
@@ -230,6 +240,8 @@ test_every_reply_there_and_back(void **state)
     assert_int_equal(ipc_reply_data_len(&rep), ipc_reply_room(ISCSI_UEVENT_LIST_LUNS));
     reply_sample(ISCSI_UEVENT_GET_LUN_STATS, &rep);
     assert_int_equal(ipc_reply_data_len(&rep), ipc_reply_room(ISCSI_UEVENT_GET_LUN_STATS));
+    reply_sample(ISCSI_UEVENT_GET_FLIGHT, &rep);
+    assert_int_equal(ipc_reply_data_len(&rep), ipc_reply_room(ISCSI_UEVENT_GET_FLIGHT));
 }
 
 /* What is packed comes back, and bytes that make no sense do no harm. */
@@ -446,6 +458,8 @@ test_message_numbers_stay(void **state)
         {ISCSI_UEVENT_START_EXPORT, 26},
         {ISCSI_UEVENT_STOP_EXPORT, 27},
         {ISCSI_UEVENT_GET_LUN_STATS, 28},
+        {ISCSI_UEVENT_GET_FLIGHT, 31},
+        {ISCSI_UEVENT_START_CAPTURE, 32},
     };
     static const int events[][2] = {
         {ISCSI_KEVENT_UNKNOWN, 0},        {ISCSI_KEVENT_RECV_PDU, 1},
@@ -466,7 +480,9 @@ test_message_numbers_stay(void **state)
     };
 
     (void)state;
-    assert_int_equal(sizeof(requests) / sizeof(requests[0]), ISCSI_UEVENT_COUNT);
+    /* Some numbers stand for nothing. */
+    assert_int_equal(requests[sizeof(requests) / sizeof(requests[0]) - 1][1] + 1,
+                     ISCSI_UEVENT_COUNT);
     for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++)
         assert_int_equal(requests[i][0], requests[i][1]);
     for (size_t i = 0; i < sizeof(params) / sizeof(params[0]); i++)
