@@ -6,6 +6,7 @@
  *   session.c     methods about sessions
  *   why.c         the method that says why they are as they are
  *   live.c        their exports, scans and time limits
+ *   tape.c        their PDUs: the last ones, and captures
  *   discovery.c   methods about discoveries
  *   periodic.c    discoveries that are repeated, and registrations with iSNS servers
  *   seek.c        one discovery, by each iface
@@ -303,6 +304,8 @@ METHOD(session_update_method);
 METHOD(session_why_method);
 METHOD(session_lease_method);
 METHOD(session_release_method);
+METHOD(session_flight_method);
+METHOD(session_capture_method);
 METHOD(discovery_sendtargets_method);
 METHOD(discovery_isns_method);
 METHOD(discovery_fw_method);

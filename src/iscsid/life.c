@@ -207,6 +207,8 @@ static const struct manage_method life_methods[] = {
     {"session.why", session_why_method, "sid"},
     {"session.lease", session_lease_method, FILTER " sid owner seconds leases_only"},
     {"session.release", session_release_method, FILTER " sid owner"},
+    {"session.flight", session_flight_method, "sid"},
+    {"session.capture", session_capture_method, "sid payload seconds count"},
     {"discovery.sendtargets", discovery_sendtargets_method, DISC},
     {"discovery.isns", discovery_isns_method, DISC},
     {"discovery.fw", discovery_fw_method, DISC},
