@@ -126,6 +126,10 @@ int adm_why(struct adm *adm, json_t *params);
 int adm_stats(struct adm *adm, json_t *params, const char *none);
 int adm_rescan(struct adm *adm, json_t *params, const char *none);
 
+/* capture.c, of the session that params name: its last PDUs, and a capture of those that follow. */
+int adm_flight(struct adm *adm, json_t *params);
+int adm_capture(struct adm *adm, json_t *params);
+
 int adm_mode_discovery(struct adm *adm);
 int adm_mode_node(struct adm *adm);
 int adm_mode_session(struct adm *adm);

@@ -83,6 +83,18 @@ args_meant(const struct adm_args *a, const char *typed, const char *const *words
 }
 
 static int
+args_positive(const char *what, const char *text, int64_t max, int64_t *ret)
+{
+    int r = args_number(what, text, max, ret);
+
+    if (r == 0 && *ret == 0) {
+        adm_error("%s wants a number from 1 to %lld, not '%s'", what, (long long)max, text);
+        return -EINVAL;
+    }
+    return r;
+}
+
+static int
 args_op(struct adm_args *a, const char *text)
 {
     for (unsigned i = 0; i < sizeof(op_names) / sizeof(op_names[0]); i++) {
@@ -234,6 +246,9 @@ args_note(struct adm_args *a, int opt, const char *arg)
     case 'U':
         a->logout_all = arg;
         return true;
+    case ADM_LONG_CAPTURE:
+        a->capture = arg;
+        return true;
     case ADM_LONG_EXPORT:
         a->export_kind = arg;
         return true;
@@ -268,6 +283,8 @@ args_flag(struct adm_args *a, int opt)
         {ADM_LONG_JSON, &a->json},
         {ADM_LONG_WHY, &a->why},
         {ADM_LONG_LEASES_ONLY, &a->leases_only},
+        {ADM_LONG_FLIGHT, &a->flight},
+        {ADM_LONG_NO_PAYLOAD, &a->no_payload},
         {ADM_LONG_UNEXPORT, &a->unexport},
         {ADM_LONG_READ_ONLY, &a->read_only},
         {ADM_LONG_NO_START, &a->no_start},
@@ -318,8 +335,11 @@ args_one(struct adm_args *a, int opt, char *arg)
         return args_lease(a, arg);
     case ADM_LONG_LUN:
         return args_number("--lun", arg, 16383, &a->lun);
-    case 'b':
+    case ADM_LONG_SECONDS:
+        return args_positive("--seconds", arg, UINT32_MAX, &a->seconds);
     case 'c':
+        return args_positive("--count", arg, INT32_MAX, &a->count);
+    case 'b':
     case 'i':
     case 'x':
         return args_small(adm_option_name(opt), arg, INT32_MAX, &ignored);

@@ -47,6 +47,10 @@ enum adm_long {
     ADM_LONG_UNEXPORT,
     ADM_LONG_LUN,
     ADM_LONG_READ_ONLY,
+    ADM_LONG_FLIGHT,
+    ADM_LONG_CAPTURE,
+    ADM_LONG_NO_PAYLOAD,
+    ADM_LONG_SECONDS,
     ADM_LONG_ROOT,
     ADM_LONG_INSTANCE,
     ADM_LONG_NO_START,
@@ -74,6 +78,9 @@ struct adm_args {
     bool rescan, discover, login, logout, stats, show, no_wait, kill;
     const char *login_all, *logout_all;
     bool json, why, unexport, read_only, no_start, leases_only, histogram;
+    bool flight, no_payload;
+    const char *capture;    /* the file; NULL: none */
+    int64_t seconds, count; /* of the capture; 0: not given */
     const char *export_kind, *root, *instance;
     const char *release; /* the owner */
     char *lease_owner;   /* owned; NULL: not given */

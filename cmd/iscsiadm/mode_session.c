@@ -336,6 +336,10 @@ session_action(struct adm *adm)
 
     if (r != 0)
         return r;
+    if (a->flight)
+        return adm_flight(adm, session_params(adm));
+    if (a->capture != NULL)
+        return adm_capture(adm, session_params(adm));
     if (a->lease_owner != NULL || a->release != NULL)
         return session_leases(adm);
     if (a->logout)
@@ -386,6 +390,16 @@ adm_mode_session(struct adm *adm)
         return MANAGE_INVALID;
     if (a->why) /* also of one that has ended */
         return adm_why(adm, session_params(adm));
+    if ((a->flight || a->capture != NULL) && a->sid < 0) {
+        adm_error("--flight and --capture need a session: give --sid");
+        return MANAGE_INVALID;
+    }
+    if (a->capture == NULL && (a->no_payload || a->seconds > 0 || a->count > 0)) {
+        adm_error("--no-payload, --seconds and --count are about --capture");
+        return MANAGE_INVALID;
+    }
+    if (a->flight || a->capture != NULL)
+        return session_action(adm);
     if (a->lease_owner != NULL || a->release != NULL || exports || a->logout || a->rescan ||
         a->stats)
         return session_action(adm);
