@@ -16,6 +16,8 @@
 #include <jansson.h>
 #include <lunette/lunette.h>
 
+#include "cmd/lunette/capture.h"
+
 /* Exit codes; documented in lunette(1).  Scripts rely on them. */
 enum exit_code {
     EXIT_DONE,
@@ -62,7 +64,7 @@ struct common {
     uint64_t loop; /* enum lunette_loop */
     uint64_t spin_us;
     uint64_t verbose;
-    const char *trace, *initiator_name, *chap_file;
+    const char *trace, *capture, *initiator_name, *chap_file;
     bool json;
     bool help;
 };
@@ -109,6 +111,7 @@ struct outages {
 struct cli {
     const struct command *cmd;
     int trace_fd; /* -1: none */
+    struct capture_file capture;
     struct common common;
     struct lunette_ctx *ctx; /* the newest, made by cli_ctx; NULL: none */
     struct lunette_ctx *all[CTX_MAX];

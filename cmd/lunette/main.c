@@ -90,6 +90,21 @@ open_trace(struct cli *cli)
     return EXIT_USAGE;
 }
 
+/* The first context is captured; a second one is the other side of a copy. */
+static int
+open_capture(struct cli *cli)
+{
+    const char *path = cli->common.capture;
+    int r = path != NULL && cli->capture.file < 0 ? capture_file_open(&cli->capture, path) : 0;
+
+    if (r == 0)
+        return 0;
+    char *public = path_public(path);
+    fail_errno(r, "--capture=%s", public);
+    free(public);
+    return EXIT_USAGE;
+}
+
 int
 cli_ctx(struct cli *cli)
 {
@@ -113,12 +128,17 @@ cli_ctx(struct cli *cli)
             return r;
     }
     int traced = open_trace(cli);
+    if (traced == 0)
+        traced = open_capture(cli);
     if (traced != 0)
         return traced;
     if (lunette_ctx_new(&o, &cli->ctx, &err) < 0)
         return fail_with(&err, cli->cmd->name);
     assert(cli->nctx < CTX_MAX);
     cli->all[cli->nctx++] = cli->ctx;
+    if (cli->nctx == 1 && cli->capture.file >= 0 &&
+        capture_file_start(&cli->capture, cli->ctx, &err) < 0)
+        return fail_with(&err, "--capture");
     outage_watch(cli);
     return 0;
 }
@@ -199,6 +219,20 @@ write_trace(const struct cli *cli)
     return code;
 }
 
+/* All contexts are gone. */
+static int
+end_capture(struct cli *cli)
+{
+    int r = cli->capture.file >= 0 ? capture_file_end(&cli->capture) : 0;
+
+    if (r == 0)
+        return 0;
+    char *public = path_public(cli->common.capture);
+    int code = fail_errno(r, "--capture=%s", public);
+    free(public);
+    return code;
+}
+
 int
 cli_flush(void)
 {
@@ -208,7 +242,7 @@ cli_flush(void)
 static int
 main_run(const struct command *cmd, int argc, char **argv)
 {
-    struct cli cli = {.cmd = cmd, .trace_fd = -1};
+    struct cli cli = {.cmd = cmd, .trace_fd = -1, .capture = {.file = -1}};
     _Alignas(max_align_t) char opts[OPTS_MAX] = {0};
     int first = 0;
 
@@ -229,6 +263,9 @@ main_run(const struct command *cmd, int argc, char **argv)
     }
     for (int i = 0; i < cli.nctx; i++)
         lunette_ctx_free(cli.all[i]);
+    int captured = end_capture(&cli);
+    if (code == EXIT_DONE)
+        code = captured;
     return code == EXIT_DONE ? cli_flush() : code;
 }
 

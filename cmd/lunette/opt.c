@@ -29,6 +29,8 @@ static const struct opt common_opts[] = {
      "read user:secret from FILE, so that no secret stands in a process list", 0, 0},
     {"trace", 0, OPT_STR, offsetof(struct common, trace), "FILE",
      "write the trace points of this run to FILE", 0, 0},
+    {"capture", 0, OPT_STR, offsetof(struct common, capture), "FILE",
+     "write the PDUs of this run to FILE, for Wireshark, without secrets", 0, 0},
     {"verbose", 'v', OPT_COUNT, offsetof(struct common, verbose), NULL,
      "say what happens; twice: in detail", 0, 0},
     {"help", 'h', OPT_FLAG, offsetof(struct common, help), NULL, "print this and leave", 0, 0},

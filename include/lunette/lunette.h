@@ -152,6 +152,18 @@ LUNETTE_API const char *lunette_ctx_loop_name(const struct lunette_ctx *ctx);
  */
 LUNETTE_API int lunette_ctx_trace(const struct lunette_ctx *ctx, int fd);
 
+#define LUNETTE_CAPTURE_NO_PAYLOAD 1u /* data of commands stay out; lengths stay true */
+
+/* Captures all PDUs of the sessions that are opened in ctx from now on, their logins included, as a
+ * pcapng file, which Wireshark reads.  fd is a connected stream socket, which belongs to ctx after
+ * success and at whose other end the file is read, by another thread or process: what is not read
+ * fast enough is left out, and the file says so.  When the other end is shut down for writing, or
+ * closed, the capture ends; lunette_ctx_free ends it, too, and waits up to three seconds until all
+ * has been read.  Secrets of logins are always replaced by x.  flags: LUNETTE_CAPTURE_, or 0.
+ * Returns 0; -EBUSY after it was called before, or with sessions open; -EINVAL. */
+LUNETTE_API int lunette_ctx_capture(struct lunette_ctx *ctx, int fd, uint32_t flags,
+                                    struct lunette_error *err);
+
 /* Counters of turns of the loop and of system calls, for measuring. */
 struct lunette_ctx_stats {
     size_t struct_size; /* see LUNETTE_INIT */
