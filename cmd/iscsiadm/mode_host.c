@@ -155,12 +155,6 @@ adm_mode_host(struct adm *adm)
     return r == 0 ? host_show(adm) : r;
 }
 
-static void
-print_firmware(const json_t *target)
-{
-    adm_print_record(adm_list(target, "values"));
-}
-
 int
 adm_mode_fw(struct adm *adm)
 {
@@ -182,5 +176,5 @@ adm_mode_fw(struct adm *adm)
         adm_error("%s", fail.message);
     if (r == MANAGE_NOT_FOUND || r == MANAGE_LOOKUP)
         adm_error("Could not get list of targets from firmware. (err %d)", r);
-    return r == 0 ? adm_print_list(adm, result, "targets", print_firmware, NULL) : r;
+    return r == 0 ? adm_print_list(adm, result, "targets", adm_print_record, NULL) : r;
 }
