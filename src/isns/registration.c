@@ -13,9 +13,8 @@
 #define RETRY_S     5 /* after a failure; it doubles with each */
 #define RETRY_MAX_S 300
 #define CHANGED_MS  1000 /* changes that come together are told together */
-#define SCN_CHANGES                                                                                \
-    0x5cu /* RFC 4171 6.4.4: added, removed, updated, of targets and of ourselves                  \
-           */
+/* RFC 4171 6.4.4: added, removed, updated, of targets and of ourselves. */
+#define SCN_CHANGES 0x5cu
 
 struct isns_registration {
     struct loop *loop;
