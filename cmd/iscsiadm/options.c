@@ -2,6 +2,7 @@
 /* The options of iscsiadm: for getopt_long, for people, and for generators of completions. */
 #include <string.h>
 
+#include "cmd/common/option_json.h"
 #include "cmd/iscsiadm/args.h"
 
 #define ANY     0x7f
@@ -99,35 +100,19 @@ adm_options_usage(FILE *to)
         to);
 }
 
-static void
-print_choices_json(FILE *to, const char *choices)
-{
-    (void)fputs(", \"choices\": [", to);
-    for (size_t n; *choices != '\0'; choices += n) {
-        n = strcspn(choices, "|");
-        (void)fprintf(to, "\"%.*s\"%s", (int)n, choices, choices[n] == '|' ? ", " : "]");
-        n += choices[n] == '|' ? 1 : 0;
-    }
-}
-
 void
 adm_options_print(FILE *to)
 {
-    (void)fputs("{\"program\": \"iscsiadm\", \"options\": [", to);
+    option_json_begin(to, "iscsiadm");
     for (size_t i = 0; i < NOPTIONS; i++) {
         const struct adm_option *o = &table[i];
+        const struct option_json j = {.name = o->name,
+                                      .help = o->help,
+                                      .argument = o->argument,
+                                      .letter = o->opt < 256 ? (char)o->opt : '\0',
+                                      .repeats = o->repeats};
 
-        (void)fprintf(to, "%s\n  {\"name\": \"%s\", \"value\": \"%s\", \"help\": \"%s\"",
-                      i > 0 ? "," : "", o->name, o->argument != NULL ? "required" : "no", o->help);
-        if (o->opt < 256)
-            (void)fprintf(to, ", \"letter\": \"%c\"", o->opt);
-        if (o->repeats)
-            (void)fputs(", \"repeats\": true", to);
-        if (o->argument != NULL && strchr(o->argument, '|') != NULL)
-            print_choices_json(to, o->argument);
-        else if (o->argument != NULL)
-            (void)fprintf(to, ", \"argument\": \"%s\"", o->argument);
-        (void)fputc('}', to);
+        option_json_add(to, i == 0, &j);
     }
-    (void)fputs("]}\n", to);
+    option_json_end(to);
 }

@@ -2,7 +2,8 @@
 #include "cmd/lunette-target/options.h"
 
 #include <assert.h>
-#include <string.h>
+
+#include "cmd/common/option_json.h"
 
 const char options_usage[] =
     "usage: lunette-target --target IQN --lun SPEC [options]\n"
@@ -87,37 +88,20 @@ static const struct option_text {
 static_assert(NTEXTS + 1 == sizeof(options_table) / sizeof(options_table[0]),
               "each option has a text");
 
-static void
-print_choices(FILE *to, const char *choices)
-{
-    (void)fputs(", \"choices\": [", to);
-    for (size_t n; *choices != '\0'; choices += n) {
-        n = strcspn(choices, "|");
-        (void)fprintf(to, "\"%.*s\"%s", (int)n, choices, choices[n] == '|' ? ", " : "]");
-        n += choices[n] == '|' ? 1 : 0;
-    }
-}
-
 void
 options_print(FILE *to)
 {
-    (void)fputs("{\"program\": \"lunette-target\", \"options\": [", to);
+    option_json_begin(to, "lunette-target");
     for (size_t i = 0; i < NTEXTS; i++) {
         const struct option *o = &options_table[i];
-        const char *argument = option_texts[i].argument;
+        const struct option_json j = {.name = o->name,
+                                      .help = option_texts[i].help,
+                                      .argument = option_texts[i].argument,
+                                      .letter = o->val < OPT_LISTEN ? (char)o->val : '\0',
+                                      /* about a target each, or -v */
+                                      .repeats = o->val < OPT_LOOP};
 
-        (void)fprintf(to, "%s\n  {\"name\": \"%s\", \"value\": \"%s\", \"help\": \"%s\"",
-                      i > 0 ? "," : "", o->name, argument != NULL ? "required" : "no",
-                      option_texts[i].help);
-        if (o->val < OPT_LISTEN)
-            (void)fprintf(to, ", \"letter\": \"%c\"", o->val);
-        if (o->val < OPT_LOOP) /* about a target each, or -v */
-            (void)fputs(", \"repeats\": true", to);
-        if (argument != NULL && strchr(argument, '|') != NULL)
-            print_choices(to, argument);
-        else if (argument != NULL)
-            (void)fprintf(to, ", \"argument\": \"%s\"", argument);
-        (void)fputc('}', to);
+        option_json_add(to, i == 0, &j);
     }
-    (void)fputs("]}\n", to);
+    option_json_end(to);
 }
