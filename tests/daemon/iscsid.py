@@ -1095,6 +1095,17 @@ def dead_target():
         began = time.monotonic()
         w.adm("-m", "node", "-u")
         assert time.monotonic() - began < 20, "the logout has waited for a target that says nothing"
+        w.tell(control, "go")
+        w.tell(control, "accept")
+        w.adm("-m", "node", "-T", IQN, "-o", "update", "-n", "node.conn[0].timeo.logout_timeout", "-v", "8")
+        w.adm("-m", "node", "-T", IQN, "-o", "update", "-n", "node.conn[0].timeo.noop_out_interval", "-v", "0")
+        w.adm("-m", "node", "-T", IQN, "-l")
+        w.tell(control, "stall")
+        w.tell(control, "refuse")
+        began = time.monotonic()
+        w.adm("-m", "node", "-u")
+        took = time.monotonic() - began
+        assert 7 < took < 20, f"logout_timeout is 8 s, and the logout took {took:.1f} s"
         for i in range(40):
             api.ask("node.new", target=f"iqn.dead:{i}", portal="127.0.0.1:%d" % silent.getsockname()[1])
         w.adm("-m", "discovery", "-t", "st", "-p", live.portal)
