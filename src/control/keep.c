@@ -308,13 +308,12 @@ keep_renew(struct control_node *n)
     }
 }
 
-/* The session is up: who has waited for that is told, and its LUNs are looked after. */
+/* The session is up, and its LUNs are looked after. */
 static void
 keep_is_up(struct control_node *n)
 {
     n->why.code = 0;
     n->tries = n->failures = 0;
-    node_tell_waiters(n, WAITER_LOGIN, NULL);
     node_kick(n); /* what is due begins when the state is UP */
 }
 

@@ -108,6 +108,9 @@ node_handle(struct control_node *n, enum control_node_event ev)
         n->state_ns = n->c->loop->now_ns;
         leases_on_state(n);
         node_tell(n, CONTROL_STATE, 0, why.code < 0 ? &why : NULL);
+        /* Not before the state is UP: they go on with what needs a session that is up. */
+        if (n->state == CONTROL_IS_UP)
+            node_tell_waiters(n, WAITER_LOGIN, NULL);
     }
 }
 

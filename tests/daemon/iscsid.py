@@ -783,6 +783,21 @@ def live_limits():
         assert limit() == 77
 
 
+def login_waits_for_luns():
+    """Whoever has logged in looks for the LUNs next, and finds them, also where they take a moment."""
+    with World() as w:
+        t = Target(w, "--target", IQN, *LUNS)
+        portal, control = w.relay(t.portal)
+        w.tell(control, "delay", 50)
+        api = w.up()
+        api.ask("node.new", target=IQN, portal=portal)
+        for _ in range(3):
+            w.adm("-m", "node", "-l")
+            luns = sessions(api)[IQN]["luns"]
+            assert [l["state"] for l in luns] == ["UP", "UP"], luns
+            w.adm("-m", "node", "-u")
+
+
 def many_ifaces():
     """Where no iface is named, a discovery goes by all that somebody has made."""
     with World() as w:
@@ -1258,13 +1273,11 @@ def many_targets():
         assert len(api.ask("node.list")["nodes"]) == n
 
 
-run([from_nothing, many_records, records_that_cannot_be_read, second_instance_is_refused,
-     run_folder_removed, a_data_plane_out_of_reach, root_removed, locked_records, stopped_data_plane,
-     logins_and_logouts, idle_callers, few_descriptors,
-     no_room_for_exports, nothing_to_export, callers_who_do_not_read, nobody_can_call, background,
+run([from_nothing, many_records, records_that_cannot_be_read, second_instance_is_refused, run_folder_removed,
+     a_data_plane_out_of_reach, root_removed, locked_records, stopped_data_plane, logins_and_logouts, idle_callers,
+     few_descriptors, no_room_for_exports, nothing_to_export, callers_who_do_not_read, nobody_can_call, background,
      other_user, left_alone, mute_data_plane, safe_logout, service, installed, many_instances, long_names,
      two_control_planes, several_sessions, ifaces, live_limits, many_ifaces, number_for_a_name, narrow_filters,
-     discovery_changes_records, repeated_without_a_record,
-     with_tgtd, automatic, killed_under_load, events_of_failures,
-     data_plane_killed, second_signal, cut_connections, killed_while_waiting, dead_target, bad_requests, odd_requests,
-     many_targets, command_lines, many_callers], [one_of_many])
+     discovery_changes_records, repeated_without_a_record, with_tgtd, automatic, killed_under_load,
+     events_of_failures, data_plane_killed, second_signal, cut_connections, killed_while_waiting, dead_target,
+     bad_requests, odd_requests, many_targets, command_lines, many_callers, login_waits_for_luns], [one_of_many])
