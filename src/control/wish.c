@@ -338,6 +338,35 @@ control_settle(struct control_node *n, struct control_waiter *w, struct lunette_
     return 0;
 }
 
+static bool
+wish_is_exported(const struct control_node *n, const uint8_t lun[8])
+{
+    for (unsigned i = 0; i < n->units.nluns; i++) {
+        const struct node_lun *l = &n->units.luns[i];
+
+        if (memcmp(l->lun, lun, sizeof(l->lun)) == 0)
+            return l->exported || l->changing;
+    }
+    return false;
+}
+
+/* Finds a wish that a LUN has no export, which is fulfilled, and which would be so without it. */
+static unsigned
+wish_fulfilled(const struct control_node *n)
+{
+    unsigned found = n->nexports;
+
+    for (unsigned i = 0; i < n->nexports; i++) {
+        const struct control_export *e = &n->exports[i];
+
+        if (e->all && e->kind[0] != '\0')
+            return n->nexports;
+        if (!e->all && e->kind[0] == '\0' && !wish_is_exported(n, e->lun))
+            found = i;
+    }
+    return found;
+}
+
 static int
 wish_put_export(struct control_node *n, const struct control_export *e, struct lunette_error *err)
 {
@@ -346,6 +375,8 @@ wish_put_export(struct control_node *n, const struct control_export *e, struct l
     while (i < n->nexports && (n->exports[i].all != e->all ||
                                (!e->all && memcmp(n->exports[i].lun, e->lun, sizeof(e->lun)) != 0)))
         i++;
+    if (i == CONTROL_EXPORTS_MAX)
+        i = wish_fulfilled(n);
     if (i == CONTROL_EXPORTS_MAX)
         return lunette_fail(err, -ENOSPC, LUNETTE_DOM_USAGE, 0,
                             "a session has %d exports of single LUNs at most; export all instead",

@@ -798,6 +798,26 @@ def login_waits_for_luns():
             w.adm("-m", "node", "-u")
 
 
+def one_export_after_the_other():
+    """An export that has ended takes no room from others."""
+    with World() as w:
+        t = Target(w, "--target", IQN, *["--lun", "ram:1M"] * 20)
+        api = w.up()
+        login(w, t)
+        sid = sessions(api)[IQN]["sid"]
+        for i in range(20):
+            assert api.ask("session.export", sid=sid, kind="nbd", lun=i)["exports"][0]["lun"] == i
+            api.ask("session.unexport", sid=sid, lun=i)
+        assert not any(l["exports"] for l in sessions(api)[IQN]["luns"])
+        for i in range(14):
+            api.ask("session.export", sid=sid, kind="nbd", lun=i)
+        try:
+            fail(api.ask("session.export", sid=sid, kind="nbd", lun=19))
+        except AssertionError as e:
+            assert "export all instead" in str(e), e
+        assert sum(len(l["exports"]) for l in sessions(api)[IQN]["luns"]) == 14
+
+
 def many_ifaces():
     """Where no iface is named, a discovery goes by all that somebody has made."""
     with World() as w:
@@ -1280,4 +1300,5 @@ run([from_nothing, many_records, records_that_cannot_be_read, second_instance_is
      two_control_planes, several_sessions, ifaces, live_limits, many_ifaces, number_for_a_name, narrow_filters,
      discovery_changes_records, repeated_without_a_record, with_tgtd, automatic, killed_under_load,
      events_of_failures, data_plane_killed, second_signal, cut_connections, killed_while_waiting, dead_target,
-     bad_requests, odd_requests, many_targets, command_lines, many_callers, login_waits_for_luns], [one_of_many])
+     bad_requests, odd_requests, many_targets, command_lines, many_callers, login_waits_for_luns,
+     one_export_after_the_other], [one_of_many])
