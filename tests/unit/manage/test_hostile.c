@@ -201,6 +201,28 @@ a_subscriber_does_not_read(void **state)
     served_end(&t);
 }
 
+/* Whoever has asked is not silent, though nobody has read it yet. */
+static void
+a_crowd_loses_no_request(void **state)
+{
+    static const char request[] = "{\"id\":1,\"method\":\"echo\"}\n";
+    struct manage_limits limits = {.peers_max = 3};
+    struct served t;
+    int fd, crowd[12];
+
+    (void)state;
+    served_begin(&t, &limits);
+    fd = served_raw(&t, SERVED_UID);
+    assert_int_equal(write(fd, request, strlen(request)), strlen(request));
+    for (size_t i = 0; i < 12; i++)
+        crowd[i] = served_raw(&t, SERVED_UID);
+    assert_non_null(strstr(served_ask(&t, fd, ""), "\"result\""));
+    for (size_t i = 0; i < 12; i++)
+        close(crowd[i]);
+    close(fd);
+    served_end(&t);
+}
+
 /* Whoever is silent makes room; whoever waits for an answer or for events does not. */
 static void
 too_many_callers(void **state)
@@ -273,6 +295,7 @@ main(void)
         cmocka_unit_test(one_answer_may_be_larger_than_the_bound),
         cmocka_unit_test(a_subscriber_does_not_read),
         cmocka_unit_test(too_many_callers),
+        cmocka_unit_test(a_crowd_loses_no_request),
         cmocka_unit_test(many_lines_at_once),
     };
 

@@ -181,6 +181,38 @@ an_answer_comes_later(void **state)
     served_end(&t);
 }
 
+/* Those who wait are let go; what goes on is answered to who has joined it since. */
+static void
+a_call_is_given_up(void **state)
+{
+    struct served t;
+    struct manage_call *held;
+    int fd;
+
+    (void)state;
+    served_begin(&t, NULL);
+    fd = served_raw(&t, SERVED_UID);
+    assert_string_equal(served_ask(&t, fd, "{\"id\":1,\"method\":\"hold\",\"token\":\"t\"}\n"), "");
+    held = t.held;
+    manage_give_up(held, MANAGE_TIMEOUT, "it takes %d s already", 5);
+    assert_string_equal(served_ask(&t, fd, ""),
+                        "{\"id\":1,\"error\":{\"code\":\"TIMEOUT\",\"exit\":33,"
+                        "\"message\":\"it takes 5 s already\"}}\n");
+    manage_give_up(held, MANAGE_TIMEOUT, "nobody hears that");
+    assert_int_equal(t.gone, 0); /* it has a token */
+    assert_string_equal(served_ask(&t, fd, "{\"id\":2,\"method\":\"hold\",\"token\":\"t\"}\n"), "");
+    assert_int_equal(t.runs, 1);
+    manage_reply(held, json_pack("{s:i}", "late", 1));
+    assert_string_equal(served_ask(&t, fd, ""), "{\"id\":2,\"result\":{\"late\":1}}\n");
+    /* without a token it need not be finished */
+    assert_string_equal(served_ask(&t, fd, "{\"id\":3,\"method\":\"hold\"}\n"), "");
+    manage_give_up(t.held, MANAGE_TIMEOUT, "too late");
+    assert_int_equal(t.gone, 1);
+    assert_non_null(strstr(served_ask(&t, fd, ""), "too late"));
+    close(fd);
+    served_end(&t);
+}
+
 static void
 a_caller_goes_away(void **state)
 {
@@ -408,6 +440,7 @@ main(void)
         cmocka_unit_test(parameters_that_are_unknown),
         cmocka_unit_test(others_may_not_call),
         cmocka_unit_test(an_answer_comes_later),
+        cmocka_unit_test(a_call_is_given_up),
         cmocka_unit_test(a_caller_goes_away),
         cmocka_unit_test(a_token_is_carried_out_once),
         cmocka_unit_test(a_token_joins_what_is_under_way),
