@@ -139,6 +139,10 @@ adm_why(struct adm *adm, json_t *params)
     ended = adm_list(result, "ended");
     if (adm->args.json)
         (void)adm_print_json(result);
+    if (!adm->args.json && adm_text(result, "data_plane")[0] != '\0' &&
+        strcmp(adm_text(result, "data_plane"), "up") != 0)
+        (void)puts("the data plane, iscsi-iod, is not there: sessions wait for it, and nothing is "
+                   "logged in");
     for (size_t i = 0; !adm->args.json && i < json_array_size(sessions); i++)
         why_session(json_array_get(sessions, i));
     for (size_t i = 0; !adm->args.json && i < json_array_size(ended); i++)

@@ -122,6 +122,8 @@ enum manage_code say_code(const struct lunette_error *err);
 json_t *say_error(const struct lunette_error *err);
 void say_fail(struct manage_call *call, const struct lunette_error *err);
 void say_no_memory(struct lunette_error *err);
+/* How the data plane is: "up", "starting" or "lost". */
+const char *say_plane_state(const struct iscsid *d);
 
 /* What of records a request is about; texts are borrowed from its parameters. */
 struct filter {

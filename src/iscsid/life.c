@@ -49,10 +49,7 @@ static METHOD(daemon_status_method)
         wanted += info.wanted == CONTROL_UP;
         up += info.state == CONTROL_IS_UP;
     }
-    say_put(plane, "state",
-            json_string(control_is_ready(d->control) ? "up"
-                        : plane_is_up(&d->plane)     ? "starting"
-                                                     : "lost"));
+    say_put(plane, "state", json_string(say_plane_state(d)));
     say_put(plane, "pid", json_integer(plane_is_up(&d->plane) ? d->plane.pid : 0));
     manage_reply(call, json_pack("{s:I,s:I,s:I,s:o}", "sessions", sessions, "wanted", wanted, "up",
                                  up, "data_plane", plane));

@@ -163,6 +163,14 @@ say_fail(struct manage_call *call, const struct lunette_error *err)
     manage_fail(call, say_code(err), "%s", err->msg);
 }
 
+const char *
+say_plane_state(const struct iscsid *d)
+{
+    if (control_is_ready(d->control))
+        return "up";
+    return plane_is_up(&d->plane) ? "starting" : "lost";
+}
+
 void
 say_no_memory(struct lunette_error *err)
 {

@@ -239,11 +239,14 @@ METHOD(session_why_method)
         if (sid == 0 || h->sid == sid)
             (void)json_array_append_new(ended, why_say_ended(h, &clock));
     }
-    if (json_array_size(sessions) == 0 && json_array_size(ended) == 0) {
+    /* Where the data plane is not there, that is why there is no session. */
+    if (json_array_size(sessions) == 0 && json_array_size(ended) == 0 &&
+        (sid != 0 || control_is_ready(d->control))) {
         json_decref(sessions);
         json_decref(ended);
         manage_fail(call, MANAGE_NOT_FOUND, "there is no such session");
         return;
     }
-    manage_reply(call, json_pack("{s:o,s:o}", "sessions", sessions, "ended", ended));
+    manage_reply(call, json_pack("{s:o,s:o,s:s}", "sessions", sessions, "ended", ended,
+                                 "data_plane", say_plane_state(d)));
 }

@@ -233,5 +233,14 @@ def why():
         assert 2 < len(w.why()["ended"]) <= 64
 
 
+def why_without_data_plane():
+    """Nothing can be logged in, and that is what is said."""
+    with Leased() as w:
+        w.iscsid("--iod-socket", w.tmp / "none.sock")
+        w.api()
+        assert "the data plane, iscsi-iod, is not there" in w.adm("-m", "session", "--why")
+        assert w.why()["data_plane"] == "lost" and w.why()["sessions"] == []
+
+
 if __name__ == "__main__":
-    run([ends_by_itself, others_keep_it, used, two_owners, restarts, why])
+    run([ends_by_itself, others_keep_it, used, two_owners, restarts, why, why_without_data_plane])
