@@ -313,9 +313,9 @@ def answers(request):
 def hostile():
     """Captures of targets that lie are files that can be read, and no secret is in them."""
     with World() as w:
-        server = socket.create_server(("127.0.0.1", 0))
-        port = server.getsockname()[1]
         for i in range(10):
+            server = socket.create_server(("127.0.0.1", 0))
+            port = server.getsockname()[1]
             file = w.tmp / f"hostile{i}.pcapng"
             p = w.start([BIN / "lunette", "info", f"iscsi://127.0.0.1:{port}/{IQN}/0?login_timeout=5s", "--capture",
                          file, "-v"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -327,6 +327,7 @@ def hostile():
                 s.shutdown(socket.SHUT_WR)
             except OSError:
                 pass
+            server.close()  # it may try again
             _, err = p.communicate(timeout=60)
             s.close()
             if p.returncode <= 0 or p.returncode > 20:
