@@ -100,10 +100,10 @@ rx_fast_one(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t n, uint32_t dig
         !pdu_digest_ok(crc32c_update(CRC32C_INIT, p, padded), p + padded))
         return 0;
     flight_rx(&c->flight, h);
-    memcpy(to, p, len);
     t->in_done = tcp->last_data_in = len;
     c->stats.datain_pdus++;
     c->stats.rxdata_octets += len;
+    memcpy(to, p, len); /* behind all that needs len */
     c->up->complete_data_in(t, h);
     return pdu_len;
 }
