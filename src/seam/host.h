@@ -72,18 +72,15 @@ struct scsi_cmd {
         uint8_t cdb[SCSI_CDB_INLINE]; /* shorter ones are filled with 0 up to 16 bytes */
         const uint8_t *cdb_long;      /* where cdb_len > SCSI_CDB_INLINE */
     };
-    struct sg in;  /* data from the target; len is exactly what is expected to move */
-    struct sg out; /* data to the target; a bidirectional command has both */
+    struct sg in;    /* data from the target; len is exactly what is expected to move */
+    struct sg out;   /* data to the target; a bidirectional command has both */
+    void *host_priv; /* the host's, while it owns the command */
     uint16_t cdb_len;
     uint8_t attr; /* task attribute: RFC 7143 11.3.1 (1 simple) */
 
-    /* the host's, while it owns the command */
-    void *host_priv;
-    struct list host_node;
-
     uint8_t sense[SCSI_SENSE_MAX]; /* out: sense_len bytes of it */
-
-    struct io_watch *watch; /* NULL until scsi_host_ops.watch: it is not timed */
+    struct list host_node;         /* as host_priv */
+    struct io_watch *watch;        /* NULL until scsi_host_ops.watch: it is not timed */
 };
 
 static inline const uint8_t *

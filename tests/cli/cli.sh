@@ -123,7 +123,7 @@ for words in --help --version "help copy" "copy --help" "info $U/0" "ping $U/0 -
     L $words > /dev/full 2> err; is 1 $? "lunette $words on a full disk"; says 'No space left'
 done
 # for generators
-code 0 --print-options; json '.commands | length == 11 and all(.options | length > 5)'
+code 0 --print-options; json '.commands | length == 12 and all(.options | length > 5)'
 json '[.commands[] | select(.name == "bench").options[] | select(.name == "rw").choices[]] | length == 6'
 # write says what it did
 head -c 1000 /dev/urandom > in

@@ -43,10 +43,10 @@ offers() {
 }
 
 for COMP_WORDBREAKS in $' \t\n"\'><=;|&(:' $' \t\n"\'><;|&('; do
-    offers 'lunette ' 'demo discover ls info read write copy bench ping scsi attach help'
+    offers 'lunette ' 'demo discover ls info read write copy bench ping scsi attach top help'
     offers 'lunette co' 'copy'
     offers 'lunette -' '--help -h --version -V'
-    offers 'lunette help ' 'demo discover ls info read write copy bench ping scsi attach'
+    offers 'lunette help ' 'demo discover ls info read write copy bench ping scsi attach top'
     offers 'lunette help be' 'bench'
     offers 'lunette help --' ''
     offers 'lunette nonsense --' ''
@@ -125,7 +125,7 @@ every lunette 'lunette -' 4
 for command in $(sed -n 's/^  \([a-z][a-z]*\)  .*/\1/p' out); do
     commands+=("$command")
 done
-is 11 "${#commands[@]}" "commands"
+is 12 "${#commands[@]}" "commands"
 for command in "${commands[@]}"; do
     L "$command" --help > out
     sed -n "/^        $command)/,/;;/p" "$dir/_lunette" > zsh.part
