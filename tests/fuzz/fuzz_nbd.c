@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* fuzz_nbd.c - what clients send to an NBD export, in the handshake and after it.
  *
- * Byte 0: bit 0 read-only, bit 1 blocks of 4096 bytes, bits 2 and 3 every so manieth piece fails.
- * Then steps.  The first byte of a step: bits 0 and 1 the client, bits 2 to 4 what it does, see
- * `step`; bits 5 to 7 go with that.  Requests and options are written short, so that what is near
- * to right is near for a fuzzer.  Whatever comes, what is answered is well-formed, nobody is
- * answered twice, and nothing is left when the export has ended.
+ * Byte 0: bit 0 read-only, bit 1 blocks of 4096 bytes, bits 2 and 3 every so manieth piece fails,
+ * bit 4 no zeroes that keep their storage. Then steps.  The first byte of a step: bits 0 and 1 the
+ * client, bits 2 to 4 what it does, see `step`; bits 5 to 7 go with that.  Requests and options are
+ * written short, so that what is near to right is near for a fuzzer.  Whatever comes, what is
+ * answered is well-formed, nobody is answered twice, and nothing is left when the export has ended.
  */
 #include "tests/support/nbd_world.h"
 
@@ -23,7 +23,7 @@ struct fuzz {
     const uint8_t *at, *end;    /* the input */
 };
 
-static uint8_t payload[9u << 20];
+static uint8_t payload[33u << 20]; /* longer than any request may be */
 
 static uint8_t
 next8(struct fuzz *f)
@@ -201,6 +201,7 @@ fuzz_one(const uint8_t *data, size_t len)
     how = next8(f);
     nbdw_open(&f->w, (how & 1) != 0, (how & 2) != 0 ? 4096 : 512);
     f->w.ram.fail_every = how >> 2 & 3;
+    f->w.ram.only_unmaps = (how & 16) != 0;
     for (unsigned i = 0; i < CLIENTS; i++) {
         f->of[i] = NBDW_CLIENTS - CLIENTS + i; /* which nobody is */
         connect_again(f, i);
