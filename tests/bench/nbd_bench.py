@@ -143,7 +143,7 @@ SERVERS = {s.name: s for s in (OursEpoll, OursUring, QemuIscsi, QemuNull)}
 def fio_command(args, op, path, secs):
     return ["taskset", "-c", str(args.load_cpu), "fio", "--name=bench", "--ioengine=nbd",
             f"--uri=nbd+unix:///?socket={path}", f"--rw=rand{op}", f"--bs={BYTES}", f"--iodepth={DEPTH}",
-            f"--size={REGION}", "--time_based", f"--runtime={secs}", "--randrepeat=0", "--norandommap",
+            f"--size={REGION}", "--time_based", f"--runtime={round(secs * 1000)}ms", "--randrepeat=0", "--norandommap",
             "--output-format=json"]
 
 
@@ -299,8 +299,8 @@ def arguments():
     p.add_argument("--targets", default="null,tgtd-null", help="of the LUN, as targets.py names them")
     p.add_argument("--only", default="", help="servers, by the words in their names")
     p.add_argument("--op", choices=OPS, help="only that one")
-    p.add_argument("--patience", type=float, default=10,
-                   help="seconds to wait before a run until nobody else uses the machine (10)")
+    p.add_argument("--patience", type=float, default=3,
+                   help="seconds to wait before a run until nobody else uses the machine (3)")
     p.add_argument("--json", help="where every single run is written (bench-nbd.json of the build folder)")
     p.add_argument("--update-docs", action="store_true", help="put the tables into docs/performance.md")
     a = p.parse_args()
