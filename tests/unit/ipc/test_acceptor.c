@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* New connections over real local sockets: which loop is meant, moving to its thread, and those who
  * say nothing or the wrong thing.  "test_acceptor epoll" or "uring". */
+#include "tests/support/alloc_fail.h"
 #include "tests/test.h"
 
 #include <errno.h>
@@ -402,6 +403,32 @@ test_silence_ends(void **state)
     world_free(w);
 }
 
+/* Without memory for a client the listener is not lost: that client is turned away, and counted. */
+static void
+test_no_memory_for_a_client(void **state)
+{
+    unsigned before = count_fds();
+    struct world *w = world_new();
+    const struct ipc_acceptor_stats *st = ipc_acceptor_get_stats(w->acceptor);
+    struct client c;
+
+    (void)state;
+    for (unsigned i = 0; i < 6; i++) {
+        int fd = plain_connect(w);
+
+        alloc_left = i % 2; /* for the connection, or for what the acceptor keeps of it */
+        UNTIL(w, alloc_left < 0);
+        assert_int_equal(st->starved, (i + 1) / 2);
+        assert_true(is_closed(fd));
+        (void)close(fd);
+    }
+    client_open(w, &c, 1);
+    UNTIL(w, c.replies == 2);
+    client_close(&c);
+    world_free(w);
+    assert_int_equal(count_fds(), before);
+}
+
 /* Those who say nothing keep nobody out. */
 static void
 test_the_oldest_makes_room(void **state)
@@ -607,6 +634,7 @@ main(int argc, char **argv)
         cmocka_unit_test(test_the_newest_wins),
         cmocka_unit_test(test_refused_without_harm),
         cmocka_unit_test(test_silence_ends),
+        cmocka_unit_test(test_no_memory_for_a_client),
         cmocka_unit_test(test_the_oldest_makes_room),
         cmocka_unit_test(test_many_who_have_said_hello),
         cmocka_unit_test(test_impostors),
