@@ -9,6 +9,7 @@
  */
 #include "fuzz.h"
 #include "ipc/ipc.h"
+#include "seam/ipc_latency.h"
 #include "seam/ipc_lun.h"
 
 #define HEAD      5
@@ -85,6 +86,26 @@ check_luns(const uint8_t *p, size_t len)
     CHECK(at == before);
 }
 
+/* What is unpacked comes back from what it is packed into, in the room that there is. */
+static void
+check_latency(const uint8_t *p, size_t len)
+{
+    static uint8_t again[IPC_LATENCY_DATA_MAX];
+    static struct bdev_latency l, back;
+    uint32_t n;
+
+    if (!ipc_latency_unpack(p, (uint32_t)len, &l))
+        return;
+    n = ipc_latency_pack(&l, again);
+    CHECK(n <= sizeof(again) && ipc_latency_unpack(again, n, &back));
+    for (int c = 0; c < BDEV_CLASSES; c++) {
+        CHECK(memcmp(l.total[c].bucket, back.total[c].bucket, sizeof(back.total[c].bucket)) == 0);
+        for (int s = 0; s < IO_STAGES; s++)
+            CHECK(memcmp(l.stage[c][s].bucket, back.stage[c][s].bucket,
+                         sizeof(back.stage[c][s].bucket)) == 0);
+    }
+}
+
 /* ---- the two ends --------------------------------------------------------------------------- */
 
 static int
@@ -119,6 +140,8 @@ answer(struct run *r, const struct iscsi_uevent *ev, uint64_t seq)
     } else if (ev->type == ISCSI_UEVENT_LIST_LUNS) {
         rep.r.luns.count = IPC_LUNS_PAGE;
         rep.r.luns.data_len = IPC_LUNS_DATA_MAX;
+    } else if (ev->type == ISCSI_UEVENT_GET_LUN_STATS) {
+        rep.r.lun_stats.data_len = IPC_LATENCY_DATA_MAX;
     }
     r->client.reply(r->client.binding, &rep);
 }
@@ -153,6 +176,8 @@ on_reply(void *user, const struct iscsi_reply *rep)
     CHECK(rep->err <= 0 && data != NULL);
     if (rep->type == ISCSI_UEVENT_LIST_LUNS)
         check_luns(data, len);
+    if (rep->type == ISCSI_UEVENT_GET_LUN_STATS)
+        check_latency(data, len);
     if (rep->err < 0)
         CHECK(strnlen(rep->why.msg, sizeof(rep->why.msg)) < sizeof(rep->why.msg));
     free(copy);
@@ -214,6 +239,7 @@ fuzz_one(const uint8_t *data, size_t len)
     check_reply(data, len);
     check_kevent(data, len);
     check_luns(data, len);
+    check_latency(data, len);
     CHECK(ipc_encoded_client_new(&r.carrier, on_broken_client, &r, &r.client_end) == 0);
     CHECK(ipc_encoded_server_new(&r.carrier, &server_ops, &r, on_broken_server, &r, &r.server_end,
                                  &r.client) == 0);
