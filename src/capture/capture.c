@@ -247,7 +247,7 @@ capture_add(struct capture *k, struct iscsi_conn *c, bool fresh)
 }
 
 static void
-look_end(struct look *l, bool over)
+capture_look_end(struct look *l, bool over)
 {
     for (int sent = 0; sent < 2; sent++) {
         if (l->way[sent].held > 0) /* nothing of what belongs to it has come */
@@ -267,14 +267,14 @@ capture_del(struct capture *k, const struct iscsi_conn *c)
     struct look *l = find(k, c);
 
     if (l != NULL)
-        look_end(l, true);
+        capture_look_end(l, true);
 }
 
 static void
 look_away(struct capture *k)
 {
     LIST_FOREACH_SAFE (n, &k->looks)
-        look_end(container_of(n, struct look, node), false);
+        capture_look_end(container_of(n, struct look, node), false);
 }
 
 /* ---- life ----------------------------------------------------------------------------------- */

@@ -299,7 +299,7 @@ int control_login(struct control_node *n, struct control_waiter *w, struct lunet
 
 /* The same with a lease: where nobody else wants the session, it is wanted up until all its leases
  * have ended, and not longer than it is used.  A session that is there gets the lease, too
- * (-EEXIST), and a login that is under way shares its end with this one.  -ENOSPC: there are
+ * (-EEXIST), and a login that is under way shares its end with this one.  -E2BIG: there are
  * CONTROL_LEASES_MAX already, and nothing else was done. */
 int control_login_leased(struct control_node *n, const struct control_lease *lease,
                          struct control_waiter *w, struct lunette_error *err);
@@ -323,7 +323,7 @@ int control_settle(struct control_node *n, struct control_waiter *w, struct lune
 
 /* Wants an export, in place of one of the same LUN or of all; or with kind "" none.  w as for
  * control_scan; where the session is not up, w may not be given (-ENOTCONN), and the wish is kept.
- * Returns 0; or with *err -ENOSPC: more than CONTROL_EXPORTS_MAX. */
+ * Returns 0; or with *err -E2BIG: more than CONTROL_EXPORTS_MAX. */
 int control_set_export(struct control_node *n, const struct control_export *e,
                        struct control_waiter *w, struct lunette_error *err);
 
@@ -340,7 +340,7 @@ int control_set_export(struct control_node *n, const struct control_export *e,
  * only: what others had asked for without a lease is given up, so that leases alone keep it from
  * now on.  w (may be NULL) is told when the data plane has it in the note, or knows of no session
  * yet; or that the session has begun to go (-ECANCELED).  Returns 0; or with *err -ENOENT:
- * there is no such session, or it is being logged out; -ENOSPC; -EINVAL. */
+ * there is no such session, or it is being logged out; -E2BIG; -EINVAL. */
 int control_lease(struct control_node *n, const struct control_lease *lease, bool only,
                   struct control_waiter *w, struct lunette_error *err);
 

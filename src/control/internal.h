@@ -307,7 +307,7 @@ bool units_settled(const struct control_node *n);
 /* ---- lease.c -------------------------------------------------------------------------------- */
 
 void leases_init(struct control_node *n);
-/* Gives or renews one.  0; -ENOSPC, -EINVAL. */
+/* Gives or renews one.  0; -E2BIG, -EINVAL. */
 int lease_put(struct control_node *n, const struct control_lease *lease, struct lunette_error *err);
 /* The node is in another state: unused_go_on is called soon. */
 void leases_on_state(struct control_node *n);

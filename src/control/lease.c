@@ -40,7 +40,7 @@ lease_put(struct control_node *n, const struct control_lease *lease, struct lune
     if (r < 0)
         return r;
     if (at == NULL && l->n == CONTROL_LEASES_MAX)
-        return lunette_fail(err, -ENOSPC, LUNETTE_DOM_USAGE, 0,
+        return lunette_fail(err, -E2BIG, LUNETTE_DOM_USAGE, 0,
                             "a session has %d leases at most; release one first",
                             CONTROL_LEASES_MAX);
     if (at == NULL) {

@@ -378,7 +378,7 @@ wish_put_export(struct control_node *n, const struct control_export *e, struct l
     if (i == CONTROL_EXPORTS_MAX)
         i = wish_fulfilled(n);
     if (i == CONTROL_EXPORTS_MAX)
-        return lunette_fail(err, -ENOSPC, LUNETTE_DOM_USAGE, 0,
+        return lunette_fail(err, -E2BIG, LUNETTE_DOM_USAGE, 0,
                             "a session has %d exports of single LUNs at most; export all instead",
                             CONTROL_EXPORTS_MAX);
     n->exports[i] = *e;

@@ -112,6 +112,8 @@ why_kept(const struct control_node *n, const struct control_info *i, char *buf, 
     if (i->wanted == CONTROL_DOWN)
         (void)snprintf(buf, size, "nobody wants it: %s",
                        history_reason(n)[0] != '\0' ? history_reason(n) : "somebody logged out");
+    else if (!i->has_config)
+        (void)snprintf(buf, size, "it was found and has no record");
     else if (i->kept_by_record)
         (void)snprintf(buf, size, "its record wants it at any time (node.startup)");
     else if (i->kept)

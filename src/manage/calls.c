@@ -372,7 +372,6 @@ asker_tell(struct asker *a, const json_t *answer)
 static void
 call_tell(struct manage_call *c, json_t *answer)
 {
-    c->all->of_peers -= c->of_peer ? 1 : 0;
     LIST_FOREACH (n, &c->askers) {
         struct asker *a = container_of(n, struct asker, node);
 
@@ -389,6 +388,7 @@ call_tell(struct manage_call *c, json_t *answer)
 static void
 call_finish(struct manage_call *c, json_t *answer)
 {
+    c->all->of_peers -= c->of_peer ? 1 : 0;
     call_tell(c, answer);
     if (answer == NULL)
         call_forget(c);

@@ -150,7 +150,8 @@ def hostile_names():
         nodes = sorted((n["target"], n["portal"]) for n in api.ask("node.list")["nodes"])
         assert nodes == [(IQN, "10.9.9.9:3260"), (IQN + "2", "10.9.9.7:3260")], nodes
         assert sorted(p.name for p in (w.root / "nodes").iterdir()) == [IQN, IQN + "2"]
-        assert {p.name for p in w.root.iterdir()} <= {"initiatorname.iscsi", "nodes", "send_targets", "run"}
+        assert {p.name for p in w.root.iterdir()} <= {"initiatorname.iscsi", "nodes", "send_targets", "run",
+                                                       ".lunette.iscsid", ".lunette.iod"}
         log = (w.tmp / "iscsid.log").read_text(encoding="utf-8")
         assert "left out" in log and "\x1b" not in log, log
 

@@ -364,8 +364,8 @@ bounds(void **state)
         assert_int_equal(control_lease(w->node[0].n, &l, false, NULL, &err), 0);
     }
     lease_of("c", S(100), &l);
-    assert_int_equal(control_lease(w->node[0].n, &l, false, NULL, &err), -ENOSPC);
-    assert_int_equal(control_login_leased(w->node[0].n, &l, NULL, &err), -ENOSPC);
+    assert_int_equal(control_lease(w->node[0].n, &l, false, NULL, &err), -E2BIG);
+    assert_int_equal(control_login_leased(w->node[0].n, &l, NULL, &err), -E2BIG);
     lease_of("a", S(100), &l); /* one that is there is renewed all the same */
     assert_int_equal(control_lease(w->node[0].n, &l, false, NULL, &err), 0);
     lease_of("a", 0, &l);
