@@ -193,7 +193,8 @@ dp_serve_get_flight(struct dataplane *dp, const struct iscsi_uevent *ev, struct 
         return lunette_fail(&rep->why, -EOPNOTSUPP, LUNETTE_DOM_USAGE, 0,
                             "transport %s has its sessions for itself: their PDUs are not seen",
                             ds->tt->name);
-    rep->r.flight.count = flight_read(&conn->flight, pdus, IPC_FLIGHT_MAX);
+    rep->r.flight.count =
+        conn->flight != NULL ? flight_read(conn->flight, pdus, IPC_FLIGHT_MAX) : 0;
     for (uint32_t i = 0; i < rep->r.flight.count; i++)
         ipc_flight_put(bytes + (size_t)i * IPC_FLIGHT_PDU, &pdus[i], dp->loop->now_ns);
     rep->data = bytes;

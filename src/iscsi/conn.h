@@ -46,6 +46,7 @@ struct conn {
     uint32_t pings_in_a_row, pings_statsn;
     uint32_t unserved_sn; /* where pub.exp_statsn would be if no request had been answered */
     bool started;         /* it was logged in */
+    bool flight_of_login; /* nothing was recorded before its login */
     struct loop_work xmit_work, fail_work;
     struct loop_timer leave_timer;     /* leave.c */
     uint32_t leave_given_s;            /* within which the target wants a Logout Request */

@@ -10,6 +10,8 @@ iscsi_commit(struct scsi_host *h)
     LIST_FOREACH (n, &s->conns) {
         struct conn *c = container_of(n, struct conn, node);
 
+        if (__builtin_expect(c->pub.flight == NULL, 0))
+            iscsi_flight_need(c);
         if (!list_empty(&c->cmdqueue))
             iscsi_xmitworker(c);
         else if (c->pub.gather.next != NULL)

@@ -144,6 +144,7 @@ void iscsi_leave_timer(struct loop_timer *timer);
 /* ---- xmit.c: PDUs down ---- */
 void iscsi_xmitworker(struct conn *c);
 void iscsi_flush(struct conn *c);
+void iscsi_flight_need(struct conn *c);
 /* What has been handed to the transport has been flushed, and there are commands that are timed. */
 void iscsi_watch_sent(struct conn *c);
 void iscsi_requeue_task(struct iscsi_task *t);

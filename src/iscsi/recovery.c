@@ -258,9 +258,9 @@ log_flight(const struct conn *c)
     char text[FLIGHT_TEXT_MAX];
     unsigned n, unsaid = 0;
 
-    if (l->log == NULL || l->log->sink == NULL || level > l->log->level)
+    if (l->log == NULL || l->log->sink == NULL || level > l->log->level || c->pub.flight == NULL)
         return;
-    n = flight_read(&c->pub.flight, pdus, FLIGHT_LOGGED);
+    n = flight_read(c->pub.flight, pdus, FLIGHT_LOGGED);
     if (n == 0 ||
         !log_limit_ok(&l->flights, l->now_ns, FLIGHT_LOGS_WINDOW, FLIGHT_LOGS_MAX, &unsaid))
         return;

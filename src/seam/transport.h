@@ -254,7 +254,9 @@ struct iscsi_conn {
     struct io_watch *sending;
     /* For those who look on. */
     const struct iscsi_tap *tap;
-    struct flight flight; /* a transport that can records each header; else it stays empty */
+    /* A transport that can records each header there; NULL: nobody wants them, as of an idle
+     * connection, or there is no memory for them.  It may come and go between two PDUs. */
+    struct flight *flight;
 };
 
 enum iscsi_task_state {

@@ -6,8 +6,8 @@ set -u
 : "${LUNETTE_BIN:=$(dirname "$0")/../../build/bin}"
 [[ -x $LUNETTE_BIN/lunette-target ]] || { echo "SKIP: lunette-target is not built"; exit 77; }
 # The loop's share is in it, at most 1.3 KB each: 16 staging buffers kept.  What malloc keeps for
-# itself in caches is not.  Of a session 15 KB are the flight recorder of its connection.
-session_max=27000 unit_max=34000
+# itself in caches is not.  Of a session with a unit 15 KB are the flight recorder of its connection.
+session_max=11500 unit_max=34000
 export GLIBC_TUNABLES=glibc.malloc.tcache_count=0
 bad=0
 for loop in epoll auto; do

@@ -24,6 +24,7 @@
 struct run {
     struct iscsi_session session;
     struct iscsi_conn conn;
+    struct flight flight; /* the fast path wants one */
     struct iscsi_tcp_conn tcp;
     struct iscsi_tcp_task dd[3];
     struct iscsi_task table[SLOTS];
@@ -162,6 +163,7 @@ run_init(struct run *r, unsigned options)
     r->conn = (struct iscsi_conn){
         .session = &r->session,
         .up = &upcalls,
+        .flight = &r->flight,
         .loop = &r->loop,
         .hdrdgst_en = options & 1,
         .datadgst_en = options & 2,

@@ -26,7 +26,7 @@ void iscsi_tcp_pdu_end(struct iscsi_tcp_conn *tcp, const void *data);
 static inline bool
 iscsi_tcp_rx_fast_may(const struct iscsi_tcp_conn *tcp)
 {
-    return tcp->state == RX_HEADER && tcp->hdr_have == 0 && !tcp->hold;
+    return tcp->state == RX_HEADER && tcp->hdr_have == 0 && !tcp->hold && tcp->conn->flight != NULL;
 }
 
 /* Takes the PDUs at p by the fast path, which may begin, up to the first that needs the general

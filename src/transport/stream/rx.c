@@ -78,7 +78,8 @@ rx_header_done(struct iscsi_tcp_conn *tcp)
     struct iscsi_conn *c = tcp->conn;
     const struct bhs *h = tcp->bhs;
 
-    flight_rx(&c->flight, h);
+    if (c->flight != NULL)
+        flight_rx(c->flight, h);
     if (__builtin_expect(c->tap != NULL, 0))
         tap_header(c, h);
     if (c->hdrdgst_en &&
@@ -256,7 +257,8 @@ iscsi_tcp_recv(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t len)
     size_t given = len;
 
     TRACE(tcp->conn->loop, iscsi_tcp_recv, tcp->conn->cid, len);
-    flight_now(&tcp->conn->flight, tcp->conn->loop->now_ns);
+    if (tcp->conn->flight != NULL)
+        flight_now(tcp->conn->flight, tcp->conn->loop->now_ns);
     if (__builtin_expect(tcp->conn->failed, 0))
         tcp->state = RX_DEAD;
     while (len > 0 && tcp->state != RX_DEAD && !tcp->hold) {

@@ -5,7 +5,8 @@
  * and GOOD status (RFC 7143 11.7.3), and a SCSI Response that has no data and says GOOD (11.4).
  * One that lies complete in the received bytes is taken here, with one copy and one up-call and
  * without the parser's states.  Whatever differs in any respect is left to the general path, which
- * reports what is wrong with it, too.
+ * reports what is wrong with it, too.  Each header is recorded here, so that a connection without a
+ * recorder is left to the general path as a whole.
  */
 #include "transport/stream/parser.h"
 
@@ -49,9 +50,9 @@ rx_fast_rsps(struct iscsi_conn *c, const uint8_t *p, size_t n)
         n -= ISCSI_BHS_LEN;
     } while (n >= ISCSI_BHS_LEN && ld_be64(at) == (uint64_t)ISCSI_FAST_RSP << 32 && !c->failed);
     if (at == p + ISCSI_BHS_LEN)
-        flight_rx(&c->flight, p);
+        flight_rx(c->flight, p);
     else
-        flight_rx_run(&c->flight, p, (size_t)(at - p));
+        flight_rx_run(c->flight, p, (size_t)(at - p));
     return (size_t)(at - p);
 }
 
@@ -79,7 +80,7 @@ rx_fast_one(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t n, uint32_t dig
             return 0;
         if (!(digests & FAST_HDRDGST))
             return rx_fast_rsps(c, p, n);
-        flight_rx(&c->flight, h);
+        flight_rx(c->flight, h);
         c->up->complete_scsi_rsp(c, (const void *)h);
         return hlen;
     }
@@ -99,7 +100,7 @@ rx_fast_one(struct iscsi_tcp_conn *tcp, const uint8_t *p, size_t n, uint32_t dig
     if ((digests & FAST_DATADGST) &&
         !pdu_digest_ok(crc32c_update(CRC32C_INIT, p, padded), p + padded))
         return 0;
-    flight_rx(&c->flight, h);
+    flight_rx(c->flight, h);
     t->in_done = tcp->last_data_in = len;
     c->stats.datain_pdus++;
     c->stats.rxdata_octets += len;

@@ -283,8 +283,10 @@ record(struct sw_tcp_conn *sc)
 
     if (from == to)
         return;
-    flight_now(&c->flight, c->loop->now_ns);
-    flight_tx(&c->flight, from, (size_t)(to - from));
+    if (__builtin_expect(c->flight != NULL, 1)) {
+        flight_now(c->flight, c->loop->now_ns);
+        flight_tx(c->flight, from, (size_t)(to - from));
+    }
     if (__builtin_expect(c->tap != NULL, 0))
         tap_output(sc);
     sc->seen = to;

@@ -17,6 +17,7 @@ static struct rig {
     struct fake_loop fl;
     struct iscsi_session session;
     struct iscsi_conn conn;
+    struct flight flight; /* the fast path wants one */
     struct iscsi_tcp_conn tcp;
     struct iscsi_task task; /* the only one of the session's table */
     void *chunk[1];
@@ -149,6 +150,7 @@ rig(bool read, uint32_t len, bool digests)
     r.session.tasks = (struct iscsi_tasks){.chunk = r.chunk, .made = 1, .bytes = sizeof(r.task)};
     r.task.state = ISCSI_TASK_RUNNING;
     r.conn.session = &r.session;
+    r.conn.flight = &r.flight;
     r.conn.loop = &r.fl.l;
     r.conn.up = &upcalls;
     r.conn.tt = &transport;

@@ -33,6 +33,7 @@ struct fake_stream {
 
 struct side {
     struct iscsi_conn *conn;
+    struct flight flight;
     struct fake_stream stream;
     struct iscsi_task *task, *second;
     struct bhs_nop_out nop;
@@ -248,6 +249,7 @@ setup(int n)
                                  .up = &upcalls,
                                  .loop = &r.fl.l,
                                  .cid = (uint16_t)i,
+                                 .flight = &e->flight,
                                  .dd_data = c + 1};
         e->conn = c;
         assert_int_equal(tt->create_conn(c, NULL), 0);
