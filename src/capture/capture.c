@@ -152,7 +152,7 @@ static bool
 has_text(uint8_t op)
 {
     return op == ISCSI_OP_LOGIN_REQ || op == ISCSI_OP_LOGIN_RSP || op == ISCSI_OP_TEXT_REQ ||
-           op == ISCSI_OP_TEXT_RSP;
+           op == ISCSI_OP_TEXT_RSP || op == ISCSI_OP_REJECT; /* which may quote one of the others */
 }
 
 static void

@@ -18,8 +18,9 @@
 
 #include "dataplane/internal.h"
 
-#define READER_MS 10000 /* for the reader to come */
-#define DRAIN_MS  3000  /* for it to take what is left at the end */
+#define READER_MS    10000 /* for the reader to come */
+#define READER_TURNS 4     /* receives in a row of what it has no business to say */
+#define DRAIN_MS     3000  /* for it to take what is left at the end */
 
 struct dp_capture {
     struct list node; /* dataplane.captures */
@@ -146,13 +147,13 @@ static void
 reader_readable(void *user)
 {
     struct dp_capture *x = user;
-    uint8_t bytes[64];
+    uint8_t bytes[4096];
     struct iovec v = {bytes, sizeof(bytes)};
-    ssize_t r;
+    ssize_t r = (ssize_t)sizeof(bytes);
 
-    do
+    /* Whoever sends without end has his turn again later. */
+    for (unsigned i = 0; i < READER_TURNS && r == (ssize_t)sizeof(bytes); i++)
         r = stream_recvv(x->reader, &v, 1);
-    while (r == (ssize_t)sizeof(bytes));
     if (r > 0 || r == -EAGAIN)
         return;
     if (r < 0) {

@@ -10,7 +10,7 @@ iscsi_commit(struct scsi_host *h)
     LIST_FOREACH (n, &s->conns) {
         struct conn *c = container_of(n, struct conn, node);
 
-        if (__builtin_expect(c->pub.flight == NULL, 0))
+        if (__builtin_expect(c->pub.flight == NULL, 0) && !c->down)
             iscsi_flight_need(c);
         if (!list_empty(&c->cmdqueue))
             iscsi_xmitworker(c);

@@ -425,8 +425,10 @@ static void
 look_at_file(struct loop_timer *t)
 {
     struct sock *s = container_of(t, struct sock_listening, look)->s;
-    int r = s->registered ? local_look(s->at->file) : -ENOENT;
+    int r = local_look(s->at->file);
 
+    if (r == 0 && !s->registered) /* made anew, when there was no memory for what follows */
+        r = sock_register(s);
     if (r < 0 && !s->readable) { /* what waits is taken first */
         r = listen_anew(s);
         if (r == 0)

@@ -50,6 +50,7 @@ scsi_io_init(struct scsi_io *io, struct scsi_device *dev, void (*done)(struct sc
 {
     io->dev = dev;
     io->sc.attr = 1; /* simple */
+    io->sc.watch = NULL;
     memcpy(io->sc.lun, dev->lun, sizeof(io->sc.lun));
     io->sc.done = done;
     io->complete = complete;

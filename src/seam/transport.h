@@ -50,7 +50,7 @@
 #include "wire/bhs.h"
 #include "wire/flight.h"
 
-#define ISCSI_TRANSPORT_VERSION 3
+#define ISCSI_TRANSPORT_VERSION 4
 
 /* True when a table that somebody else has made is large enough to have that member, and the member
  * is set. */

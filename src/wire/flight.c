@@ -38,6 +38,23 @@ flight_digests(struct flight *f, bool hdrdgst, bool datadgst)
         (struct flight_epoch){.from = f->at.tx, .hdrdgst = hdrdgst, .datadgst = datadgst};
 }
 
+/* Places are numbers modulo 2^32: what the last epoch begins with must not be so far away that it
+ * seems to lie ahead.  What is older than that is overwritten. */
+static void
+epoch_renew(struct flight *f)
+{
+    struct flight_epoch e;
+
+    if (f->epochs == 0)
+        return;
+    e = f->epoch[(f->epochs - 1) % FLIGHT_EPOCHS];
+    if (f->at.tx - e.from <= 1u << 30)
+        return;
+    e.from = f->at.tx - (1u << 20);
+    f->epoch[0] = e;
+    f->epochs = 1;
+}
+
 void
 flight_rx_run(struct flight *f, const uint8_t *p, size_t len)
 {
@@ -71,9 +88,11 @@ turn_again(struct flight *f)
 void
 flight_tx_wrap(struct flight *f, const uint8_t *p, size_t len)
 {
-    struct flight_epoch e = epoch_at(f, f->at.tx);
+    struct flight_epoch e;
     uint32_t at, n;
 
+    epoch_renew(f);
+    e = epoch_at(f, f->at.tx);
     turn_again(f);
     while (len > FLIGHT_TX) { /* the first of so many PDUs are forgotten */
         n = staged_len((const void *)p, &e);

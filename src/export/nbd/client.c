@@ -23,6 +23,10 @@ begin_requests(struct nbd_client *c)
         c->free = &c->reqs[i];
     }
     loop_timer_stop(c->e->loop, &c->limit);
+    if (c->e->stopped != NULL) { /* those who have come this far were not told to leave */
+        c->broken = true;
+        return;
+    }
     c->phase = NBD_PHASE_REQUESTS;
     nbd_take_staged(c);
 }

@@ -69,8 +69,10 @@ iscsi_tcp_data_in_begin(struct iscsi_tcp_conn *tcp)
     }
     tcp->task = t;
     tcp->last_data_in = tcp->data_len;
-    if (__builtin_expect(t->sc->watch != NULL && t->exp_datasn == 0, 0))
+    if (__builtin_expect(t->sc->watch != NULL && t->exp_datasn == 0, 0)) {
+        io_watch_unlink(t->sc->watch); /* others may still wait to be sent */
         io_watch_arrived(t->sc->watch, IO_STAGE_RECEIVE, c->last_recv_ns, c->loop);
+    }
     if (t->in_done == 0) /* the walk along its memory begins */
         sg_cursor_init(&((struct iscsi_tcp_task *)t->dd_data)->in, &t->sc->in);
     t->exp_datasn++;

@@ -230,6 +230,33 @@ test_text(void **state)
     }
 }
 
+/* Places are numbers modulo 2^32: 5 GiB of headers with digests are read as such all the time. */
+static void
+test_gigabytes(void **state)
+{
+    enum { LEN = ISCSI_BHS_LEN + PDU_DIGEST_LEN, RUN = 39 };
+    static uint8_t run[RUN * LEN];
+
+    (void)state;
+    rig();
+    flight_now(&f, 1);
+    flight_digests(&f, true, false);
+    for (unsigned i = 0; i < RUN; i++)
+        put_cmd(run + (size_t)i * LEN, i, 0);
+    for (uint64_t n = 0, next = 0; n < 5ull << 30; n += sizeof(run)) {
+        flight_now(&f, n + 2);
+        flight_tx(&f, run, sizeof(run));
+        if (n < next)
+            continue;
+        next = n + (100u << 20);
+        unsigned read = flight_read(&f, pdus, FLIGHT_MAX);
+
+        assert_true(n < FLIGHT_TX || read >= 2 * RUN);
+        for (unsigned i = 0; i < read; i++)
+            assert_int_equal(pdus[i].hdr.opcode & 0x3f, ISCSI_OP_SCSI_CMD);
+    }
+}
+
 int
 main(void)
 {
@@ -237,7 +264,7 @@ main(void)
         cmocka_unit_test(test_empty),     cmocka_unit_test(test_order),
         cmocka_unit_test(test_wrap),      cmocka_unit_test(test_runs),
         cmocka_unit_test(test_long_turn), cmocka_unit_test(test_digests),
-        cmocka_unit_test(test_text),
+        cmocka_unit_test(test_text),      cmocka_unit_test(test_gigabytes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
