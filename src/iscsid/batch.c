@@ -265,6 +265,18 @@ batch_wait_noted(struct batch_item *i, struct control_node *n)
     return control_lease(n, &i->b->o.lease, false, &i->w, NULL) == 0;
 }
 
+static bool
+batch_is_taken(const struct batch *b, const struct control_name *name)
+{
+    const struct control_node *n = control_find(b->job.d->control, name);
+    struct control_info info;
+
+    if (n == NULL)
+        return false;
+    control_node_get_info(n, &info);
+    return info.sid != 0 || info.wanted == CONTROL_UP;
+}
+
 /* Asks for one session.  Returns 0; -EEXIST: it is there; or -errno. */
 static int
 batch_login_instance(struct batch *b, const struct nodedb_id *id, uint32_t instance,
@@ -277,6 +289,8 @@ batch_login_instance(struct batch *b, const struct nodedb_id *id, uint32_t insta
     int r;
 
     name_of_id(id, instance, &name);
+    if (b->o.more && batch_is_taken(b, &name)) /* it stays whose it is */
+        return -EEXIST;
     i = batch_item_new(b, &name, 0, s->opts.nr_sessions > 1 || b->o.more);
     if (i == NULL) {
         say_no_memory(err);

@@ -391,7 +391,13 @@ forget_on_go(struct loop_timer *t)
     struct iscsid *d = f->job.d;
     struct lunette_error err = {.code = 0};
     uint64_t wait_ns = 0;
-    int r = records_lock(d, t, &f->lock_until_ns, &err);
+    int r;
+
+    if (f->sync != NULL && sync_poll(f->sync) == 1) {
+        loop_timer_start(d->loop, t, SYNC_POLL_NS);
+        return;
+    }
+    r = records_lock(d, t, &f->lock_until_ns, &err);
 
     if (r == -EAGAIN)
         return;

@@ -300,7 +300,7 @@ found_on_go(struct loop_timer *t)
     struct found *f = container_of(t, struct found, go);
     struct lunette_error err = {.code = 0};
     uint64_t wait_ns = 0;
-    bool writes = f->o.ops != 0;
+    bool writes = f->o.ops != 0 && !(f->sync != NULL && sync_poll(f->sync) == 1);
     int r = writes ? records_lock(f->job.d, t, &f->lock_until_ns, &err) : 0;
 
     if (r == -EAGAIN)
@@ -335,6 +335,15 @@ found_new(struct iscsid *d, const struct found_options *o)
     loop_timer_init(&f->go, found_on_go);
     job_begin(&f->job, d, NULL, found_drop);
     return f;
+}
+
+void
+found_keep_stale(struct found *f)
+{
+    f->o.ops &= ~(unsigned)NODEDB_OP_DELETE;
+    log_line(f->job.d->loop->log, LOG_LEVEL_WARN,
+             "a discovery at %s has failed by some of the ifaces: no record is removed",
+             f->o.via.host);
 }
 
 void

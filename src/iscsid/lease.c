@@ -238,7 +238,7 @@ lease_job_new(struct iscsid *d, struct manage_call *call)
     }
     l->sessions = json_array();
     list_init(&l->parts);
-    job_begin(&l->job, d, call, lease_job_drop);
+    job_begin_plane(&l->job, d, call, lease_job_drop);
     return l;
 }
 

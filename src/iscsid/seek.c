@@ -116,6 +116,8 @@ seek_end(struct seek *s)
         if (r != -EAGAIN)
             seek_fail(s, &why);
     } else {
+        if (s->answered < json_array_size(s->ifaces))
+            found_keep_stale(found);
         s->found = NULL;
         seek_free(s);
         found_start(found, call);

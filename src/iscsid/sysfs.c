@@ -374,6 +374,10 @@ sysfs_on_answer(void *user, const json_t *answer)
     if (json_array_size(list) == 1) {
         sysfs_render(&now, json_array_get(list, 0), ss->sid);
         sysfs_show(s, ss, &now);
+    } else if (sysfs_is_there(s, ss->sid)) { /* the data plane is silent: it is asked again later */
+        s->dirty += !ss->dirty;
+        ss->dirty = true;
+        return;
     }
     loop_timer_start(s->d->loop, &s->go, 0);
 }

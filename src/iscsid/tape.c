@@ -73,7 +73,7 @@ tape_new(struct iscsid *d, struct manage_call *call, const json_t *params,
         manage_fail(call, MANAGE_NO_MEMORY, "no memory for the request");
         return NULL;
     }
-    job_begin(&t->job, d, call, tape_drop);
+    job_begin_plane(&t->job, d, call, tape_drop);
     t->job.lost = tape_lost;
     loop_timer_init(&t->lost, tape_on_lost);
     r = manage_get_int(params, "sid", MANAGE_NEEDED, 1, UINT32_MAX, &sid, &err);

@@ -243,8 +243,8 @@ nodedb_untagged_drop(struct nodedb *db, const struct nodedb_id *id,
  * moves to where it is known with it, as open-iscsi does it, but keeps what is set in it.  Returns
  * 1 where there is such a record and no other is to be made, 0 where there is none, or -errno. */
 static int
-take_untagged(struct nodedb *db, const struct nodedb_discovered *d, const struct nodedb_id *id,
-              struct lunette_error *err)
+take_untagged(struct nodedb *db, const struct nodedb_fileops *safe, struct nodedb_discovered *d,
+              const struct nodedb_id *id, struct lunette_error *err)
 {
     struct nodedb_id untagged = *id;
     struct nodedb_record r;
@@ -274,12 +274,13 @@ take_untagged(struct nodedb *db, const struct nodedb_discovered *d, const struct
     if (e < 0)
         (void)lunette_fail(err, e, LUNETTE_DOM_OS, ENOMEM, "no memory for a node's record");
     if (e == 0)
-        e = nodedb_node_put(db, db->ops, &r, err);
+        e = nodedb_node_put(db, safe, &r, err);
     if (e == 0)
         e = nodedb_link_add(db, source, via.host[0] != '\0' ? &via : NULL, id, err);
     if (e == 0)
         e = nodedb_untagged_drop(db, id, NULL, NULL, err);
     nodedb_record_fini(&r);
+    d->rewritten++;
     return e < 0 ? e : 1;
 }
 
@@ -297,7 +298,7 @@ take_found(struct nodedb *db, const struct nodedb_fileops *safe, struct nodedb_d
             (void)lunette_fail_as(&d->why, &why);
         return 0;
     }
-    e = take_untagged(db, d, id, err);
+    e = take_untagged(db, safe, d, id, err);
     if (e != 0) {
         d->known += e > 0;
         return e < 0 ? e : 0;
