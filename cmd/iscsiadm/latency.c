@@ -26,7 +26,7 @@ print_latency_of(int64_t lun, const char *op, const json_t *times)
 
     if (total == NULL)
         return;
-    (void)printf("Latency of LUN %lld, %s: %lld requests, %.1f us\n", (long long)lun, op,
+    (void)printf("Latency of LUN %lld, %s: about %lld requests, %.1f us\n", (long long)lun, op,
                  (long long)adm_number(total, "count"), latency_mean_us(total));
     for (size_t i = 0; i < sizeof(stages) / sizeof(stages[0]); i++)
         (void)printf("\t%s: %.1f us\n", stages[i],

@@ -207,7 +207,7 @@ session_exports(struct adm *adm)
     if (a->read_only)
         adm_put(params, "read_only", json_true());
     return adm_show(adm, a->unexport ? "session.unexport" : "session.export", params, "exports",
-                    print_export, a->sid < 0 && a->lun < 0 ? NO_SESSIONS : NULL);
+                    print_export, !a->unexport && a->sid < 0 && a->lun < 0 ? NO_SESSIONS : NULL);
 }
 
 /* Gives, renews or releases leases, and prints what there are then. */
@@ -363,6 +363,43 @@ session_lease_options(const struct adm_args *a)
     return false;
 }
 
+/* Says so where more than one thing is to be done, of which only one would be. */
+static bool
+session_one_thing(const struct adm_args *a)
+{
+    const struct {
+        bool asked;
+        const char *name;
+    } things[] = {
+        {a->why, "--why"},
+        {a->flight, "--flight"},
+        {a->capture != NULL, "--capture"},
+        {a->lease_owner != NULL, "--lease"},
+        {a->release != NULL, "--release"},
+        {a->export_kind != NULL, "--export"},
+        {a->unexport, "--unexport"},
+        {a->logout, "--logout"},
+        {a->rescan, "--rescan"},
+        {a->stats, "--stats"},
+    };
+    const char *first = NULL;
+
+    for (size_t i = 0; i < sizeof(things) / sizeof(things[0]); i++) {
+        if (!things[i].asked)
+            continue;
+        if (first != NULL) {
+            adm_error("%s and %s are two things: give one of them", first, things[i].name);
+            return false;
+        }
+        first = things[i].name;
+    }
+    if (a->histogram && !a->stats) {
+        adm_error("--histogram goes with --stats");
+        return false;
+    }
+    return true;
+}
+
 int
 adm_mode_session(struct adm *adm)
 {
@@ -386,7 +423,7 @@ adm_mode_session(struct adm *adm)
                   a->read_only ? "" : ", or with --unexport");
         return MANAGE_INVALID;
     }
-    if (!session_lease_options(a))
+    if (!session_lease_options(a) || !session_one_thing(a))
         return MANAGE_INVALID;
     if (a->why) /* also of one that has ended */
         return adm_why(adm, session_params(adm));

@@ -270,6 +270,10 @@ const char *control_state_text(enum control_state s);
 bool control_node_lun(const struct control_node *n, unsigned i, const uint8_t **lun,
                       const char **path);
 
+/* Whether the export of LUN number i, which has one, is read-only; *same: an export that is asked
+ * to be read-only, or not to be, as `wanted` says, would be no other. */
+bool control_node_lun_read_only(const struct control_node *n, unsigned i, bool wanted, bool *same);
+
 /* Whatever its owner keeps with the node; NULL at first. */
 void control_node_set_user(struct control_node *n, void *user);
 void *control_node_user(const struct control_node *n);

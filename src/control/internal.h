@@ -110,6 +110,8 @@ struct node_lun {
     int err;                 /* -errno with which it did not come up; 0: it did, or was not to */
     bool untouched;          /* nobody has asked for it to come up */
     bool exported, changing; /* changing: the data plane starts or stops the export */
+    bool read_only;          /* the export */
+    bool disk_read_only;     /* so that no export of it could be written */
     int no_path;             /* why its owner has none for it; 0: it has, or was not asked */
     char *path;              /* NULL: not exported */
 };

@@ -253,6 +253,8 @@ units_take(struct node_units *u, const struct ipc_lun_info *info)
         .untouched = info->state == IPC_LUN_NEW && info->err == 0 && info->pdt == 0,
         .exported = info->export_kind[0] != '\0',
         .changing = (info->flags & IPC_LUN_EXPORT_STOPPING) != 0,
+        .read_only = (info->flags & IPC_LUN_EXPORT_READ_ONLY) != 0,
+        .disk_read_only = (info->flags & IPC_LUN_READ_ONLY) != 0,
     };
     memcpy(l->lun, info->lun, sizeof(l->lun));
     if (l->exported)

@@ -172,6 +172,15 @@ control_node_lun(const struct control_node *n, unsigned i, const uint8_t **lun, 
     return true;
 }
 
+bool
+control_node_lun_read_only(const struct control_node *n, unsigned i, bool wanted, bool *same)
+{
+    const struct node_lun *l = &n->units.luns[i];
+
+    *same = l->read_only == wanted || l->disk_read_only;
+    return l->read_only;
+}
+
 /* ---- what is wanted ------------------------------------------------------------------------- */
 
 void

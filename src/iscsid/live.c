@@ -116,15 +116,36 @@ live_say_exports(struct live *l, const struct control_node *n)
 
     for (unsigned i = 0; control_node_lun(n, i, &lun, &path); i++) {
         uint64_t number = lun_to_view(lun_load(lun));
+        bool same;
 
         if (path[0] == '\0' || !live_is_meant(l, lun))
             continue;
         (void)lun_to_number(lun_load(lun), &number);
-        (void)json_array_append_new(l->exports,
-                                    json_pack("{s:I,s:s,s:o*,s:b}", "lun", (json_int_t)number,
-                                              "kind", l->wish.kind, "path", say_text(path),
-                                              "read_only", l->wish.read_only));
+        (void)json_array_append_new(
+            l->exports,
+            json_pack("{s:I,s:s,s:o*,s:b}", "lun", (json_int_t)number, "kind", l->wish.kind, "path",
+                      say_text(path), "read_only", control_node_lun_read_only(n, i, false, &same)));
     }
+}
+
+/* An export that is there is not taken for one that may be written, or the other way round. */
+static int
+live_refuse_other(const struct live *l, const struct control_node *n, struct lunette_error *err)
+{
+    const uint8_t *lun;
+    const char *path;
+    bool same;
+
+    for (unsigned i = 0; l->what == LIVE_EXPORT && control_node_lun(n, i, &lun, &path); i++) {
+        if (path[0] == '\0' || !live_is_meant(l, lun))
+            continue;
+        (void)control_node_lun_read_only(n, i, l->wish.read_only, &same);
+        if (!same)
+            return lunette_fail(err, -EBUSY, LUNETTE_DOM_USAGE, 0,
+                                "the LUN is exported %s already, at %s; end that export first",
+                                l->wish.read_only ? "for writing, too," : "read-only", path);
+    }
+    return 0;
 }
 
 /* Exports that were wanted of single LUNs are not ended by a wish for all. */
@@ -189,8 +210,10 @@ live_begin(struct live *l, struct control_node *n)
     p->l = l;
     p->name = *control_node_name(n);
     control_waiter_init(&p->w, live_on_done);
-    r = l->what == LIVE_RESCAN ? control_scan(n, &p->w, &err)
-                               : control_set_export(n, &l->wish, &p->w, &err);
+    r = live_refuse_other(l, n, &err);
+    if (r == 0)
+        r = l->what == LIVE_RESCAN ? control_scan(n, &p->w, &err)
+                                   : control_set_export(n, &l->wish, &p->w, &err);
     if (r < 0) {
         free(p);
         live_failed(l, &err);

@@ -128,7 +128,10 @@ server_dispatch(struct manage_server *m, struct manage_peer *p,
     struct lunette_error err;
 
     if (strcmp(rq->method, SUBSCRIBE) == 0) {
-        server_subscribe(p, rq->id);
+        if (manage_check_members(rq->params, "", &err) < 0)
+            manage_calls_refuse(p, rq->id, MANAGE_INVALID, err.msg);
+        else
+            server_subscribe(p, rq->id);
         return;
     }
     while (k->name != NULL && strcmp(k->name, rq->method) != 0)

@@ -305,6 +305,31 @@ def logins_and_logouts():
         api.ask("daemon.status")
 
 
+def one_thing_at_a_time():
+    """What would be left out is refused; an export is what it is said to be."""
+    with World() as w:
+        t = Target(w, "--target", IQN, *LUNS)
+        api = w.up()
+        w.adm("-m", "discovery", "-t", "st", "-p", t.portal)
+        w.adm("-m", "node", "-l")
+        sid = str(api.ask("session.list")["sessions"][0]["sid"])
+        for args in (["--lease", "a:60", "--why"], ["--lease", "a:60", "-u"], ["--why", "-u"], ["-s", "-u"],
+                     ["--export", "nbd", "-u"], ["--flight", "-R"], ["--histogram"]):
+            w.adm("-m", "session", "-r", sid, *args, rc=7)
+        w.adm("-m", "session", "-r", sid, "--export", "nbd")
+        w.adm("-m", "session", "-r", sid, "--export", "nbd", "--read-only", rc=28)
+        w.adm("-m", "session", "--unexport")
+        w.adm("-m", "session", "-r", sid, "--export", "nbd", "--read-only")
+        w.adm("-m", "session", "-r", sid, "--export", "nbd", rc=28)
+        exports = api.ask("session.export", sid=int(sid), kind="nbd", read_only=True)["exports"]
+        assert exports and all(e["read_only"] for e in exports), exports
+        try:
+            api.ask("events.subscribe", bogus=1)
+        except AssertionError:
+            return
+        fail("an unknown parameter is taken")
+
+
 def idle_callers():
     """A thousand callers who say nothing keep nobody out, and lose nobody a request."""
     with World() as w:
@@ -1297,10 +1322,10 @@ def many_targets():
 
 run([from_nothing, many_records, records_that_cannot_be_read, second_instance_is_refused, run_folder_removed,
      a_data_plane_out_of_reach, root_removed, locked_records, stopped_data_plane, logins_and_logouts, idle_callers,
-     few_descriptors, no_room_for_exports, nothing_to_export, callers_who_do_not_read, nobody_can_call, background,
-     other_user, left_alone, mute_data_plane, safe_logout, service, installed, many_instances, long_names,
-     two_control_planes, several_sessions, ifaces, live_limits, many_ifaces, number_for_a_name, narrow_filters,
-     discovery_changes_records, repeated_without_a_record, with_tgtd, automatic, killed_under_load,
-     events_of_failures, data_plane_killed, second_signal, cut_connections, killed_while_waiting, dead_target,
-     bad_requests, odd_requests, many_targets, command_lines, many_callers, login_waits_for_luns,
-     one_export_after_the_other], [one_of_many])
+     one_thing_at_a_time, few_descriptors, no_room_for_exports, nothing_to_export, callers_who_do_not_read,
+     nobody_can_call, background, other_user, left_alone, mute_data_plane, safe_logout, service, installed,
+     many_instances, long_names, two_control_planes, several_sessions, ifaces, live_limits, many_ifaces,
+     number_for_a_name, narrow_filters, discovery_changes_records, repeated_without_a_record, with_tgtd, automatic,
+     killed_under_load, events_of_failures, data_plane_killed, second_signal, cut_connections,
+     killed_while_waiting, dead_target, bad_requests, odd_requests, many_targets, command_lines, many_callers,
+     login_waits_for_luns, one_export_after_the_other], [one_of_many])
