@@ -120,6 +120,19 @@ iface_make(struct iscsid *d, const char *name, const json_t *values, struct lune
     return e;
 }
 
+/* Answers the call: r and err are what has become of a change. */
+static void
+iface_changed(struct iscsid *d, struct manage_call *call, int r, const struct lunette_error *err)
+{
+    if (r < 0) {
+        say_fail(call, err);
+        return;
+    }
+    records_all_changed(d);
+    periodic_follow(d);
+    manage_reply(call, json_object());
+}
+
 static void
 iface_alter(struct iscsid *d, struct manage_call *call, const json_t *params, bool make)
 {
@@ -131,18 +144,8 @@ iface_alter(struct iscsid *d, struct manage_call *call, const json_t *params, bo
     if (r >= 0)
         r = manage_get_pairs(params, "values", VALUES_MAX, NODEDB_VALUE_MAX, &values, &err);
     if (r >= 0)
-        r = nodedb_lock(d->db, &err);
-    if (r >= 0) {
         r = make ? iface_make(d, name, values, &err) : iface_set(d, name, values, &err);
-        nodedb_unlock(d->db);
-    }
-    if (r < 0) {
-        say_fail(call, &err);
-        return;
-    }
-    records_all_changed(d);
-    periodic_follow(d);
-    manage_reply(call, json_object());
+    iface_changed(d, call, r, &err);
 }
 
 LOCKED_METHOD(iface_new_method)
@@ -182,13 +185,7 @@ LOCKED_METHOD(iface_delete_method)
     }
     if (r >= 0)
         r = nodedb_iface_delete(d->db, name, &err);
-    if (r < 0) {
-        say_fail(call, &err);
-        return;
-    }
-    records_all_changed(d);
-    periodic_follow(d);
-    manage_reply(call, json_object());
+    iface_changed(d, call, r, &err);
 }
 
 /* What an iface holds takes effect with the next login; there is no adapter to be told. */
