@@ -73,7 +73,7 @@ adm_options_usage(FILE *to)
         "  iscsiadm -m discoverydb -t st -p PORTAL [-o OP] [-n KEY -v TEXT] [-D]\n"
         "  iscsiadm -m node [-T NAME] [-p PORTAL] [-I IFACE] [-l|-u|-R|-s] [-o OP]\n"
         "  iscsiadm -m node -L all|manual|automatic|onboot\n"
-        "  iscsiadm -m session [-r SID] [-P 1..3] [-u|-R|-s [--histogram]] [--why]\n"
+        "  iscsiadm -m session [-r SID] [-P 1..3] [-u|-R|-s [--histogram]|--why]\n"
         "  iscsiadm -m session [-r SID] --lease OWNER:SECONDS | --release OWNER\n"
         "  iscsiadm -m session -r SID --export nbd [--lun N] [--read-only]\n"
         "  iscsiadm -m session -r SID --flight\n"
