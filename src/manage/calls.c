@@ -305,8 +305,9 @@ manage_calls_begin(struct manage_calls *all, struct manage_peer *p, const char *
     return 1;
 }
 
-void
-manage_calls_peer_gone(struct manage_calls *all, struct manage_peer *p)
+/* Those wait no more who have asked through the peer, or, where p is NULL, with that user. */
+static void
+calls_drop_askers(struct manage_calls *all, const struct manage_peer *p, const void *user)
 {
     LIST_FOREACH_SAFE (n, &all->under_way) {
         struct manage_call *c = container_of(n, struct manage_call, node);
@@ -315,12 +316,26 @@ manage_calls_peer_gone(struct manage_calls *all, struct manage_peer *p)
         LIST_FOREACH_SAFE (m, &c->askers) {
             struct asker *a = container_of(m, struct asker, node);
 
-            if (a->peer == p)
-                asker_free(a);
+            if (a->peer != p || (p == NULL && a->user != user))
+                continue;
+            a->done = NULL;
+            asker_free(a);
         }
         if (asked && list_empty(&c->askers) && c->token == NULL && c->gone != NULL)
             c->gone(c->gone_user, c);
     }
+}
+
+void
+manage_calls_peer_gone(struct manage_calls *all, struct manage_peer *p)
+{
+    calls_drop_askers(all, p, NULL);
+}
+
+void
+manage_calls_forget_inside(struct manage_calls *all, const void *user)
+{
+    calls_drop_askers(all, NULL, user);
 }
 
 /* Remembers the answer, or forgets the call.  What is too large to be kept is remembered as done.

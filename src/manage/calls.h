@@ -40,6 +40,9 @@ void manage_calls_tell(void (*done)(void *user, const json_t *answer), void *use
 /* p waits for nothing any more. */
 void manage_calls_peer_gone(struct manage_calls *all, struct manage_peer *p);
 
+/* Nor do those inside the daemon who have asked with that user; their done is not called. */
+void manage_calls_forget_inside(struct manage_calls *all, const void *user);
+
 /* Sends p an error with that id, which may be NULL. */
 void manage_calls_refuse(struct manage_peer *p, json_t *id, enum manage_code code,
                          const char *message);

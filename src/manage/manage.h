@@ -84,6 +84,10 @@ void manage_event(struct manage_server *m, const char *name, json_t *what);
 void manage_server_ask(struct manage_server *m, const char *method, const json_t *params,
                        void (*done)(void *user, const json_t *answer), void *user);
 
+/* Whoever has asked with that user by manage_server_ask waits for nothing any more: done is not
+ * called, and what is only read for him is given up (manage_call_on_gone). */
+void manage_server_forget(struct manage_server *m, const void *user);
+
 /* Callers that are connected, and bytes that wait for them; what ends in an orderly way waits until
  * there are none.  Either pointer may be NULL. */
 void manage_server_load(const struct manage_server *m, unsigned *ret_peers, size_t *ret_waiting);

@@ -305,6 +305,12 @@ manage_server_ask(struct manage_server *m, const char *method, const json_t *par
 }
 
 void
+manage_server_forget(struct manage_server *m, const void *user)
+{
+    manage_calls_forget_inside(&m->calls, user);
+}
+
+void
 manage_event(struct manage_server *m, const char *name, json_t *what)
 {
     json_t *line = json_pack("{s:s}", "event", name);

@@ -430,6 +430,25 @@ the_daemon_asks_itself(void **state)
     assert_true(ended.none);
 }
 
+/* Who waits no longer inside the daemon is not told, and the method learns that nobody waits. */
+static void
+the_daemon_waits_no_longer(void **state)
+{
+    struct inside one = {.called = 0}, other = one;
+    struct served t;
+
+    (void)state;
+    served_begin(&t, NULL);
+    manage_server_ask(t.m, "hold", NULL, inside_done, &one);
+    manage_server_forget(t.m, &other);
+    assert_int_equal(t.gone, 0);
+    manage_server_forget(t.m, &one);
+    assert_int_equal(t.gone, 1);
+    manage_server_forget(t.m, &one);
+    served_end(&t);
+    assert_int_equal(one.called + other.called, 0);
+}
+
 int
 main(void)
 {
@@ -447,6 +466,7 @@ main(void)
         cmocka_unit_test(what_is_remembered_is_bounded),
         cmocka_unit_test(events_reach_those_who_asked),
         cmocka_unit_test(the_daemon_asks_itself),
+        cmocka_unit_test(the_daemon_waits_no_longer),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
