@@ -13,6 +13,7 @@
 #define SAMPLES_MAX 12
 #define LABELS_MAX  768 /* bytes of the labels of a session or LUN, enough for any iSCSI name */
 #define NS          1000000000u
+#define NONE        UINT64_MAX /* stands for a value that was not told */
 
 /* ---- what there is -------------------------------------------------------------------------- */
 
@@ -254,17 +255,19 @@ family_place(const struct metrics_family *f, bool lun)
 
 /* ---- taking over ---------------------------------------------------------------------------- */
 
-/* A number; or whether it is as it should be: true, and states. */
+/* A number; or whether it is as it should be: true, and states.  NONE: there is none. */
 static uint64_t
 metrics_value(const json_t *v)
 {
     uint64_t sum = 0;
 
+    if (v == NULL)
+        return NONE;
     if (json_is_string(v))
         return strcmp(json_string_value(v), "LOGGED_IN") == 0 ||
                strcmp(json_string_value(v), "UP") == 0;
     for (size_t i = 0; i < json_array_size(v); i++) /* exports */
-        sum += metrics_value(json_object_get(json_array_get(v, i), "clients"));
+        sum += (uint64_t)json_integer_value(json_object_get(json_array_get(v, i), "clients"));
     if (json_is_array(v))
         return sum;
     return json_is_true(v) ? 1 : (uint64_t)json_integer_value(v);
@@ -430,16 +433,21 @@ metrics_add(struct metrics *m, const json_t *session)
 }
 
 struct metrics *
-metrics_new(const char *version, bool plane_up)
+metrics_new(const char *version)
 {
     struct metrics *m = calloc(1, sizeof(*m));
 
     if (m == NULL)
         return NULL;
     m->refs = 1;
-    m->plane_up = plane_up;
     (void)snprintf(m->version, sizeof(m->version), "%s", version);
     return m;
+}
+
+void
+metrics_set_plane_up(struct metrics *m, bool up)
+{
+    m->plane_up = up;
 }
 
 struct metrics *
@@ -518,6 +526,8 @@ metrics_put_samples(struct metrics_out *t, const struct metrics_family *f, const
     for (size_t i = 0; i < family_samples(f); i++) {
         const char *more = f->sample[i].label;
 
+        if (value[i] == NONE)
+            continue;
         metrics_print(t, "%s%s{%s%s%s}", f->name, suffix, labels, more != NULL ? "," : "",
                       more != NULL ? more : "");
         metrics_put_value(t, value[i], f->divisor);

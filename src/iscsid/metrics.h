@@ -18,14 +18,18 @@
 
 struct metrics;
 
-/* Made with a reference, with no session in it.  NULL: no memory. */
-struct metrics *metrics_new(const char *version, bool plane_up);
+/* Made with a reference, with no session in it, and of a data plane that is not there.  NULL: no
+ * memory. */
+struct metrics *metrics_new(const char *version);
+/* Whether iscsi-iod answers. */
+void metrics_set_plane_up(struct metrics *m, bool up);
 struct metrics *metrics_ref(struct metrics *m);
 /* Gives a reference back, with the last one all is freed.  NULL is harmless. */
 void metrics_unref(struct metrics *m);
 
-/* Takes over one of the sessions of an answer to session.stats, with histograms.  Returns 0, or
- * -ENOMEM, and then it is as if the session were not there. */
+/* Takes over one of the sessions of an answer to session.stats, with histograms; what it does not
+ * hold is left out, since 0 would be a number.  Returns 0, or -ENOMEM, and then it is as if the
+ * session were not there. */
 int metrics_add(struct metrics *m, const json_t *session);
 
 /* Where the text is; all 0 at its beginning. */

@@ -20,9 +20,8 @@
 #define PLANE_START_MOST_MS  30000 /* where it dies before it has answered */
 #define PLANE_AGAIN_MOST_MS  1000  /* where it dies after that: somebody waits for its sessions */
 #define PLANE_LIVED_NS       (10 * LOOP_NS_PER_S) /* a process that did so is started again at once */
-#define PLANE_MUTE_NS        (5 * LOOP_NS_PER_S) /* a process that does not listen then is told of */
 #define PLANE_WATCH_NS       LOOP_NS_PER_S
-#define PLANE_SILENT_NS      (5 * LOOP_NS_PER_S) /* one that says nothing then is told of */
+#define PLANE_SILENT_NS      (5 * LOOP_NS_PER_S) /* one that does not listen or answer is told of */
 #define PLANE_LOCK_FD        3 /* what the process that is started knows the lock by */
 #define PLANE_LOCK_AGAIN_NS  (50 * LOOP_NS_PER_MS)
 #define PLANE_LOCK_TELL_NS   (2 * LOOP_NS_PER_S) /* one that was killed has it for a moment */
@@ -316,7 +315,7 @@ plane_tell_refused(struct plane *p, int r, bool startable)
     if (!startable || p->cfg.program == NULL)
         log_line(p->loop->log, LOG_LEVEL_ERROR, "no data plane answers at %s: %s", p->cfg.socket,
                  errno_text(r));
-    else if (p->child != 0 && p->loop->now_ns - p->started_ns > PLANE_MUTE_NS)
+    else if (p->child != 0 && p->loop->now_ns - p->started_ns > PLANE_SILENT_NS)
         log_line(p->loop->log, LOG_LEVEL_ERROR,
                  "process %ld, the data plane that was started, does not listen at %s; end it, and "
                  "another one is started",
@@ -349,7 +348,7 @@ plane_close(struct plane_link *k)
     if (was && k->p->control != NULL)
         control_loop_lost(k->p->control, k->index);
     ctl_free(&k->ctl);
-    k->probing = k->silent = false;
+    k->probing = k->unasked = k->silent = false;
     ipc_encoded_client_free(k->end);
     k->end = NULL;
     ipc_socket_free(k->socket);
@@ -484,8 +483,10 @@ plane_probe(struct plane_link *k)
 {
     struct iscsi_uevent ev = {.type = ISCSI_UEVENT_GET_SESSION};
 
-    if (!k->probing)
-        k->probing = ctl_request(k->ctl, &ev, NULL, 0, plane_on_probed, k) == 0;
+    if (k->probing)
+        return;
+    k->probing = ctl_request(k->ctl, &ev, NULL, 0, plane_on_probed, k) == 0;
+    k->unasked = !k->probing;
 }
 
 /* How long it has said nothing, though it was asked. */
@@ -564,6 +565,23 @@ plane_set_loops(struct plane *p, unsigned loops)
         plane_drop_link(p);
     while (p->nlinks < loops && plane_add_link(p) == 0)
         ;
+}
+
+void
+plane_ask(struct plane *p)
+{
+    for (unsigned i = 0; i < p->nlinks; i++) {
+        if (p->links[i]->ctl != NULL)
+            plane_probe(p->links[i]);
+    }
+}
+
+bool
+plane_answers(const struct plane *p, unsigned index)
+{
+    const struct plane_link *k = index < p->nlinks ? p->links[index] : NULL;
+
+    return k != NULL && k->ctl != NULL && !k->probing && !k->unasked;
 }
 
 bool

@@ -21,6 +21,7 @@ struct plane_link {
     uint64_t heard_ns; /* when something came from it last, as far as that was looked at */
     uint64_t heard;    /* how much had come by then */
     bool probing;      /* it was asked whether it is there */
+    bool unasked;      /* it could not be asked */
     bool silent;
 };
 
@@ -69,6 +70,11 @@ void plane_set_loops(struct plane *p, unsigned loops);
 /* Somebody waits for the data plane from now on: where it says nothing for some seconds, not even
  * when it is asked whether it is there, cfg.silent is called. */
 void plane_watch(struct plane *p);
+
+/* Asks each loop whether it is there, where it has not yet answered that. */
+void plane_ask(struct plane *p);
+/* Is loop `index` there, and has it answered what it was asked by plane_ask? */
+bool plane_answers(const struct plane *p, unsigned index);
 
 /* Is there a connection to each loop? */
 bool plane_is_up(const struct plane *p);

@@ -18,6 +18,10 @@
 #define SCRAPE_AGAIN_MS    20    /* where the socket of a process that was killed is still there, */
 #define SCRAPE_TRIES       250   /* listening is tried again so often */
 #define SCRAPE_PIECE       65536 /* bytes of text that are made at once */
+#define SCRAPE_SILENT_MS   1000  /* a data plane that says nothing for so long is not waited for */
+#define SCRAPE_SESSION_MS  20    /* and for each session so much more is waited in all, */
+#define SCRAPE_MOST_MS     8000  /* but not more than this: who scrapes has a limit of his own */
+#define SCRAPE_POLL_MS     1     /* for the loops of the data plane to say that they are there */
 #define SCRAPE_TYPE        "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 enum scrape_state {
@@ -44,6 +48,11 @@ struct scrape_caller {
     size_t buf_at, buf_len;
 };
 
+struct scrape_session {
+    uint32_t sid;
+    unsigned loop;
+};
+
 struct scrape {
     struct iscsid *d;
     struct stream *listener;
@@ -51,9 +60,13 @@ struct scrape {
     unsigned ncallers;
     struct metrics *building, *fresh; /* being asked for; not older than SCRAPE_FRESH_MS */
     struct loop_timer stale;
-    uint32_t *sid; /* of building, from sid_at on */
-    size_t nsids, sid_at;
-    struct loop_timer next, again;
+    struct scrape_session *session; /* of building; those from `at` on follow */
+    size_t n, at;
+    bool greeted;      /* the loops that are there have said so */
+    bool asking;       /* session.stats */
+    bool silent;       /* the data plane has not answered in time */
+    uint64_t until_ns; /* loop clock: then it is not waited for, whatever it says */
+    struct loop_timer next, patience, again;
     unsigned tries;
 };
 
@@ -333,8 +346,10 @@ scrape_accepted(void *user, struct stream *stream, const struct sock_addr *peer)
 static void
 scrape_ready(struct scrape *s)
 {
-    free(s->sid);
-    s->sid = NULL;
+    loop_timer_stop(s->d->loop, &s->patience);
+    free(s->session);
+    s->session = NULL;
+    metrics_set_plane_up(s->building, !s->silent && control_is_ready(s->d->control));
     s->fresh = s->building;
     s->building = NULL;
     loop_timer_start(s->d->loop, &s->stale, SCRAPE_FRESH_MS * LOOP_NS_PER_MS);
@@ -355,17 +370,60 @@ scrape_on_stale(struct loop_timer *t)
     s->fresh = NULL;
 }
 
+/* The data plane has said something, or is asked for something: it has so long again. */
+static void
+scrape_wait(struct scrape *s)
+{
+    uint64_t now = s->d->loop->now_ns, wait_ns = SCRAPE_SILENT_MS * LOOP_NS_PER_MS;
+
+    if (now + wait_ns > s->until_ns)
+        wait_ns = s->until_ns > now ? s->until_ns - now : 0;
+    loop_timer_start(s->d->loop, &s->patience, wait_ns);
+}
+
+/* It is not waited for any longer: what is not there is left out. */
+static void
+scrape_on_patience(struct loop_timer *t)
+{
+    struct scrape *s = container_of(t, struct scrape, patience);
+
+    s->silent = true;
+    loop_timer_start(s->d->loop, &s->next, 0);
+    if (!s->greeted) {
+        s->greeted = true;
+        scrape_wait(s);
+        return;
+    }
+    if (s->asking)
+        manage_server_forget(s->d->manage, s);
+    s->asking = false;
+    s->at = s->n;
+}
+
 static void
 scrape_answered(void *user, const json_t *answer)
 {
     struct scrape *s = user;
     const json_t *list = json_object_get(json_object_get(answer, "result"), "sessions");
 
+    s->asking = false;
     for (size_t i = 0; i < json_array_size(list); i++) {
         if (metrics_add(s->building, json_array_get(list, i)) < 0)
             log_line(s->d->loop->log, LOG_LEVEL_WARN, "no memory for the metrics of a session");
     }
+    scrape_wait(s);
     loop_timer_start(s->d->loop, &s->next, 0);
+}
+
+/* Have all loops of the data plane answered that they are there? */
+static bool
+scrape_all_answer(const struct scrape *s)
+{
+    for (unsigned i = 0; i < s->d->plane.nlinks; i++) {
+        if (!plane_answers(&s->d->plane, i) && control_ctl(s->d->control, i) != NULL)
+            return false;
+    }
+    return true;
 }
 
 static void
@@ -374,11 +432,20 @@ scrape_on_next(struct loop_timer *t)
     struct scrape *s = container_of(t, struct scrape, next);
     json_t *params;
 
-    if (s->sid_at == s->nsids) {
+    if (!s->greeted && !scrape_all_answer(s)) {
+        loop_timer_start(s->d->loop, t, SCRAPE_POLL_MS * LOOP_NS_PER_MS);
+        return;
+    }
+    s->greeted = true;
+    /* A loop that does not answer is asked for nothing more: each request would be kept. */
+    while (s->at < s->n && !plane_answers(&s->d->plane, s->session[s->at].loop))
+        s->at++;
+    if (s->at == s->n) {
         scrape_ready(s);
         return;
     }
-    params = json_pack("{s:I,s:b}", "sid", (json_int_t)s->sid[s->sid_at++], "histograms", 1);
+    params = json_pack("{s:I,s:b}", "sid", (json_int_t)s->session[s->at++].sid, "histograms", 1);
+    s->asking = true;
     manage_server_ask(s->d->manage, "session.stats", params, scrape_answered, s);
     json_decref(params);
 }
@@ -398,35 +465,52 @@ scrape_drop_waiting(struct scrape *s)
 static int
 scrape_sid_order(const void *a, const void *b)
 {
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    uint32_t x = ((const struct scrape_session *)a)->sid;
+    uint32_t y = ((const struct scrape_session *)b)->sid;
 
     return x < y ? -1 : x > y;
+}
+
+/* Finds the sessions that there are. */
+static void
+scrape_find(struct scrape *s)
+{
+    struct control_info info;
+    size_t room = 0;
+
+    for (struct control_node *n = NULL; (n = session_next(s->d->control, n, &info)) != NULL;)
+        room++;
+    s->n = s->at = 0;
+    s->session = calloc(room + 1, sizeof(*s->session));
+    if (s->session == NULL)
+        return;
+    for (struct control_node *n = NULL; (n = session_next(s->d->control, n, &info)) != NULL;)
+        s->session[s->n++] = (struct scrape_session){info.sid, info.loop};
+    qsort(s->session, s->n, sizeof(s->session[0]), scrape_sid_order);
 }
 
 static void
 scrape_begin(struct scrape *s)
 {
-    struct control_info info;
-    size_t room = 0;
+    uint64_t most_ms;
 
-    s->nsids = s->sid_at = 0;
-    for (struct control_node *n = NULL; (n = session_next(s->d->control, n, &info)) != NULL;)
-        room++;
-    s->sid = calloc(room + 1, sizeof(*s->sid));
-    s->building = metrics_new(s->d->cfg.version, control_is_ready(s->d->control));
-    if (s->sid == NULL || s->building == NULL) {
-        free(s->sid);
-        s->sid = NULL;
+    scrape_find(s);
+    s->building = metrics_new(s->d->cfg.version);
+    if (s->session == NULL || s->building == NULL) {
+        free(s->session);
+        s->session = NULL;
         metrics_unref(s->building);
         s->building = NULL;
         scrape_drop_waiting(s);
         return;
     }
-    for (struct control_node *n = NULL; (n = session_next(s->d->control, n, &info)) != NULL;) {
-        if (info.sid != 0)
-            s->sid[s->nsids++] = info.sid;
-    }
-    qsort(s->sid, s->nsids, sizeof(s->sid[0]), scrape_sid_order);
+    most_ms = SCRAPE_SILENT_MS + s->n * SCRAPE_SESSION_MS;
+    if (most_ms > SCRAPE_MOST_MS)
+        most_ms = SCRAPE_MOST_MS;
+    s->until_ns = s->d->loop->now_ns + most_ms * LOOP_NS_PER_MS;
+    s->greeted = s->asking = s->silent = false;
+    plane_ask(&s->d->plane);
+    scrape_wait(s);
     loop_timer_start(s->d->loop, &s->next, 0);
 }
 
@@ -477,6 +561,7 @@ scrape_new(struct iscsid *d, struct scrape **ret, struct lunette_error *err)
     list_init(&s->callers);
     loop_timer_init(&s->stale, scrape_on_stale);
     loop_timer_init(&s->next, scrape_on_next);
+    loop_timer_init(&s->patience, scrape_on_patience);
     loop_timer_init(&s->again, scrape_on_again);
     *ret = s;
     return 0;
@@ -496,9 +581,10 @@ scrape_free(struct scrape **scrape)
         stream_close(s->listener);
     loop_timer_stop(s->d->loop, &s->stale);
     loop_timer_stop(s->d->loop, &s->next);
+    loop_timer_stop(s->d->loop, &s->patience);
     loop_timer_stop(s->d->loop, &s->again);
     metrics_unref(s->building);
     metrics_unref(s->fresh);
-    free(s->sid);
+    free(s->session);
     free(s);
 }

@@ -3,7 +3,8 @@
  *
  * One that begins with a request of HTTP gets an answer of HTTP; one that says nothing for a
  * moment, or ends its sending half, gets the text alone.  Sessions are asked about one after the
- * other, and text is made as callers take it, so that the loop is never held up for long.
+ * other, and text is made as callers take it, so that the loop is never held up for long.  A data
+ * plane that hangs holds a scrape up for a second at most: what it has not told is left out.
  */
 #ifndef ISCSID_SCRAPE_H
 #define ISCSID_SCRAPE_H

@@ -6,11 +6,14 @@ OpenMetrics; and callers of it who misbehave.
 usage: metrics.py [CASE...]
 """
 import json
+import os
 import pathlib
 import resource
 import shutil
+import signal
 import socket
 import subprocess
+import threading
 import time
 
 import openmetrics
@@ -217,6 +220,45 @@ def descriptors(world):
     return len(list(pathlib.Path(f"/proc/{world.daemon.pid}/fd").iterdir()))
 
 
+def samples(families):
+    return sorted({l["sid"] for f in families.values() for _, l, _ in f.samples if "sid" in l})
+
+
+def scraped(world):
+    """How long a scrape takes, whether the data plane is up by it, and the sessions that it tells of."""
+    began = time.monotonic()
+    families = openmetrics.parse(text_of(world))
+    return time.monotonic() - began, value(families, "lunette_data_plane_up"), samples(families)
+
+
+def data_plane_that_hangs():
+    """Whoever scrapes waits a second at most, for all sessions together, and is told that it hangs."""
+    with World() as w:
+        target = disks(w)
+        api = w.up()
+        api.ask("discovery.sendtargets", portal=target.portal, type="sendtargets")
+        api.ask("node.login", target=IQN)
+        for _ in range(7):
+            api.ask("node.login", target=IQN, more=True)
+        sids = sorted(str(s["sid"]) for s in api.ask("session.list")["sessions"])
+        assert len(sids) == 8 and scraped(w)[1:] == (1, sids), scraped(w)
+        os.kill(w.iod, signal.SIGSTOP)
+        time.sleep(1.1)  # the figures of before are not told any more
+        for _ in range(3):
+            took, up, found = scraped(w)
+            assert took < 2.5 and up == 0 and found == [], (took, up, found)
+            time.sleep(1.1)
+        began, said = time.monotonic(), []  # many at a time share what is found
+        threads = [threading.Thread(target=lambda: said.append(scraped(w))) for _ in range(20)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        assert time.monotonic() - began < 4 and [s[1:] for s in said] == [(0, [])] * 20, said
+        os.kill(w.iod, signal.SIGCONT)
+        wait_for("all are told of again", 20, lambda: scraped(w)[1:] == (1, sids))
+
+
 def the_daemon_is_killed():
     """Its successor listens at the same place."""
     with World() as w:
@@ -236,4 +278,4 @@ def try_text(world):
 
 if __name__ == "__main__":
     run([counters_and_times, nothing_is_timed, metrics_are_well_formed, http_is_answered,
-         secrets_are_not_told, callers_who_misbehave, the_daemon_is_killed])
+         secrets_are_not_told, callers_who_misbehave, data_plane_that_hangs, the_daemon_is_killed])
