@@ -23,27 +23,41 @@ struct query {
     uint16_t cid;
     struct loop_timer go;
     bool asking;
+    bool over;     /* nobody waits for the answer any more */
     json_t *luns;  /* of now */
     size_t lun_at; /* whose counters come next */
     uint8_t (*lun)[8];
     size_t nlun;
-    struct bdev_latency one, sum; /* of a LUN, of all LUNs of now */
+    struct bdev_latency *one, *sum; /* of a LUN, of all LUNs of now; NULL: not asked for */
 };
 
 static void query_next(struct query *q);
 static void query_ask_luns(struct query *q, uint32_t after);
 static void query_ask_lun_stats(struct query *q);
 
+/* Gives back all that was found. */
 static void
-query_free(struct query *q)
+query_clear(struct query *q)
 {
-    loop_timer_stop(q->job.d->loop, &q->go);
-    job_finish(&q->job);
     json_decref(q->sessions);
     json_decref(q->now);
     json_decref(q->luns);
     free(q->sids);
     free(q->lun);
+    free(q->one);
+    free(q->sum);
+    q->one = q->sum = NULL;
+    q->sessions = q->now = q->luns = NULL;
+    q->sids = NULL;
+    q->lun = NULL;
+}
+
+static void
+query_free(struct query *q)
+{
+    loop_timer_stop(q->job.d->loop, &q->go);
+    job_finish(&q->job);
+    query_clear(q);
     free(q);
 }
 
@@ -63,6 +77,40 @@ query_lost(struct job *j, unsigned index)
         return;
     q->asking = false;
     loop_timer_start(j->d->loop, &q->go, 0);
+}
+
+/* Ends it without what was asked for. */
+static void
+query_give_up(struct query *q)
+{
+    manage_fail(q->job.call, MANAGE_TIMEOUT, "nobody waits for it");
+    query_free(q);
+}
+
+/* Nobody waits any more.  An answer of the data plane that is on its way finds q and its call,
+ * which so counts among those that are under way; all else is given back. */
+static void
+query_on_gone(void *user, struct manage_call *call)
+{
+    struct query *q = user;
+
+    (void)call;
+    q->over = true;
+    if (q->asking)
+        query_clear(q);
+    else
+        query_give_up(q);
+}
+
+/* An answer has come.  False: nobody waits for what it would be a part of, and q is gone. */
+static bool
+query_heard(struct query *q)
+{
+    q->asking = false;
+    if (!q->over)
+        return true;
+    query_give_up(q);
+    return false;
 }
 
 static bool
@@ -169,7 +217,8 @@ query_on_stats(void *user, const struct iscsi_reply *rep)
 {
     struct query *q = user;
 
-    q->asking = false;
+    if (!query_heard(q))
+        return;
     if (rep->err == 0)
         stats_say_conn(json_object_get(q->now, "iscsi_stats"), &rep->r.stats);
     query_ended(q);
@@ -187,7 +236,8 @@ query_on_conn(void *user, const struct iscsi_reply *rep)
     const char *portal;
     json_t *conn;
 
-    q->asking = false;
+    if (!query_heard(q))
+        return;
     if (rep->err == 0) {
         query_values(q, rep->data, rep->r.conn.values_len);
         conn = json_pack("{s:i}", "cid", (int)q->cid);
@@ -207,7 +257,8 @@ query_on_session(void *user, const struct iscsi_reply *rep)
     struct query *q = user;
     struct iscsi_uevent ev = {.type = ISCSI_UEVENT_GET_CONN, .cid = q->cid};
 
-    q->asking = false;
+    if (!query_heard(q))
+        return;
     if (rep->err == 0)
         query_values(q, rep->data, rep->r.session.values_len);
     if (!query_ask(q, &ev, query_on_conn))
@@ -298,7 +349,8 @@ query_on_luns(void *user, const struct iscsi_reply *rep)
     struct ipc_lun_info info;
     uint32_t last = 0;
 
-    q->asking = false;
+    if (!query_heard(q))
+        return;
     end = rep->err == 0 ? at + rep->r.luns.data_len : at;
     while (ipc_lun_next(&at, end, &info)) {
         last = info.index;
@@ -327,14 +379,15 @@ query_on_lun_stats(void *user, const struct iscsi_reply *rep)
     const struct ipc_lun_stats *s = &rep->r.lun_stats;
     json_t *o = json_array_get(q->luns, q->lun_at++);
 
-    q->asking = false;
+    if (!query_heard(q))
+        return;
     if (rep->err == 0)
         stats_say_lun(o, s);
     if (rep->err == 0 && (q->parts & QUERY_HISTOGRAMS) &&
-        ipc_latency_unpack(rep->data, ipc_reply_data_len(rep), &q->one)) {
-        q->one.timed = s->timed;
-        say_put(o, "latency", stats_say_latency(&q->one));
-        stats_merge_latency(&q->sum, &q->one);
+        ipc_latency_unpack(rep->data, ipc_reply_data_len(rep), q->one)) {
+        q->one->timed = s->timed;
+        say_put(o, "latency", stats_say_latency(q->one));
+        stats_merge_latency(q->sum, q->one);
     }
     query_ask_lun_stats(q);
 }
@@ -350,7 +403,7 @@ query_ask_lun_stats(struct query *q)
             return;
     }
     if (q->parts & QUERY_HISTOGRAMS)
-        say_put(q->now, "latency", stats_say_latency(&q->sum));
+        say_put(q->now, "latency", stats_say_latency(q->sum));
     query_next(q);
 }
 
@@ -460,7 +513,8 @@ query_begin_session(struct query *q)
     q->cid = info.cid;
     q->luns = json_array();
     q->nlun = q->lun_at = 0;
-    memset(&q->sum, 0, sizeof(q->sum));
+    if (q->sum != NULL)
+        memset(q->sum, 0, sizeof(*q->sum));
     q->now = query_session(q, n, &info);
     if (q->detail >= 1)
         query_record(q, q->now, control_node_name(n));
@@ -488,6 +542,10 @@ query_on_go(struct loop_timer *t)
     struct query *q = container_of(t, struct query, go);
     json_t *sessions;
 
+    if (q->over) { /* its loop was lost */
+        query_give_up(q);
+        return;
+    }
     if (q->now != NULL) { /* its loop was lost */
         query_next(q);
         return;
@@ -533,6 +591,21 @@ query_find(struct query *q, const struct filter *f, int64_t sid, struct lunette_
     return 0;
 }
 
+/* Finds the sessions that are meant, and takes the memory that all of them need. */
+static int
+query_prepare(struct query *q, const struct filter *f, int64_t sid, struct lunette_error *err)
+{
+    if (q->parts & QUERY_HISTOGRAMS) {
+        q->one = calloc(1, sizeof(*q->one));
+        q->sum = calloc(1, sizeof(*q->sum));
+        if (q->one == NULL || q->sum == NULL) {
+            say_no_memory(err);
+            return -ENOMEM;
+        }
+    }
+    return query_find(q, f, sid, err);
+}
+
 void
 query_start(struct iscsid *d, struct manage_call *call, const json_t *params, unsigned parts)
 {
@@ -564,7 +637,7 @@ query_start(struct iscsid *d, struct manage_call *call, const json_t *params, un
     q->parts |= histograms ? QUERY_HISTOGRAMS : 0;
     q->parts |= (q->detail >= 1 ? QUERY_SESSION : 0) | (q->detail == 3 ? QUERY_LUNS : 0);
     if (r >= 0)
-        r = query_find(q, &f, sid, &err);
+        r = query_prepare(q, &f, sid, &err);
     if (r < 0) {
         say_fail(call, &err);
         query_free(q);
@@ -572,6 +645,7 @@ query_start(struct iscsid *d, struct manage_call *call, const json_t *params, un
         manage_fail(call, MANAGE_NOT_FOUND, "there is no such session");
         query_free(q);
     } else {
+        manage_call_on_gone(call, query_on_gone, q);
         loop_timer_start(d->loop, &q->go, 0);
     }
 }
