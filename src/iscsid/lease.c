@@ -72,12 +72,14 @@ say_leases(const struct control_node *n)
 
 /* ---- a request ------------------------------------------------------------------------------ */
 
-/* It is answered when the data plane knows all leases that it has given. */
+/* It is answered when the data plane knows all leases that it has given.  A session that goes
+ * meanwhile is none that is meant any more, and is left out. */
 struct lease_job {
     struct job job;
     struct list parts;
     json_t *sessions;
-    struct lunette_error err; /* the first failure */
+    struct lunette_error err;  /* the first failure */
+    struct lunette_error gone; /* of the first session that has gone meanwhile */
 };
 
 struct lease_part {
@@ -117,10 +119,21 @@ lease_job_go_on(struct lease_job *l)
     if (l->err.code != 0)
         say_fail(l->job.call, &l->err);
     else if (json_array_size(l->sessions) == 0)
-        manage_fail(l->job.call, MANAGE_NOT_FOUND, "no session is like that");
+        manage_fail(l->job.call, MANAGE_NOT_FOUND, "%s",
+                    l->gone.code != 0 ? l->gone.msg : "no session is like that");
     else
         manage_reply(l->job.call, json_pack("{s:O}", "sessions", l->sessions));
     lease_job_free(l);
+}
+
+static void
+lease_failed(struct lease_job *l, const struct lunette_error *err)
+{
+    bool gone = err->code == -ENOENT || err->code == -ECANCELED;
+    struct lunette_error *first = gone ? &l->gone : &l->err;
+
+    if (first->code == 0)
+        (void)lunette_fail_as(first, err);
 }
 
 static void
@@ -145,9 +158,9 @@ lease_on_noted(struct control_waiter *w, const struct lunette_error *err)
     struct lease_job *l = p->l;
     struct control_node *n = control_find(l->job.d->control, &p->name);
 
-    if (err != NULL && l->err.code == 0)
-        (void)lunette_fail_as(&l->err, err);
-    else if (err == NULL && n != NULL)
+    if (err != NULL)
+        lease_failed(l, err);
+    else if (n != NULL)
         lease_say_session(l, n);
     list_del(&p->node);
     free(p);
@@ -223,8 +236,7 @@ lease_give(struct lease_job *l, struct control_node *n, const struct control_lea
         return;
     }
     free(p);
-    if (l->err.code == 0)
-        (void)lunette_fail_as(&l->err, &why);
+    lease_failed(l, &why);
 }
 
 static struct lease_job *

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import threading
 import time
 
 from world import IQN, Nbd, Target, World, fail, run, sessions, wait_for
@@ -233,6 +234,80 @@ def why():
         assert 2 < len(w.why()["ended"]) <= 64
 
 
+def told(w, method, **params):
+    """Asks on a connection of its own, in the background; returns what waits for the answer."""
+    said = []
+
+    def ask():
+        api = w.api()
+        api.f.write(json.dumps({"id": 1, "method": method, "params": params}) + "\n")
+        api.f.flush()
+        for o in map(json.loads, api.f):
+            if "progress" not in o:
+                said.append(o)
+                return
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+
+    return lambda: wait_for(f"{method} is answered", 60, lambda: said)[0]
+
+
+def one_goes_meanwhile():
+    """A session that goes while all leases are renewed is left out, and the others are renewed."""
+    with Leased() as w:
+        api = w.begin()
+        w.adm("-m", "node", "-l", "--lease", "a:60")
+        api.ask("node.login", target=IQN, more=True, lease={"owner": "a", "seconds": 60})
+        sids = [s["sid"] for s in api.ask("session.list")["sessions"]]
+        assert len(sids) == 2, sids
+        for renewed in (sids, sids[1:]):  # the second time nothing is left of what was asked for
+            os.kill(w.iod, signal.SIGSTOP)  # so that both are under way
+            answer = told(w, "session.lease", owner="a", seconds=100)
+            time.sleep(0.2)
+            end = told(w, "session.logout", sid=renewed[0])
+            time.sleep(0.2)
+            os.kill(w.iod, signal.SIGCONT)
+            assert end()["result"]["results"][0]["ok"]
+            o = answer()
+            if len(renewed) == 2:
+                found = o["result"]["sessions"]
+                assert [(s["sid"], s["leases"][0]["seconds"]) for s in found] == [(sids[1], 100)], found
+            else:
+                assert o["error"]["code"] == "NOT_FOUND" and "logged out" in o["error"]["message"], o
+
+
+def one_more_beside():
+    """A login to one session more leaves those that are there, and their leases, as they are."""
+    with Leased() as w:
+        api = w.begin()
+        w.adm("-m", "node", "-l", "--lease", "a:60")
+        sid = sessions(api)[IQN]["sid"]
+        results = api.ask("node.login", target=IQN, more=True, lease={"owner": "b", "seconds": 60})["results"]
+        assert [r["ok"] for r in results] == [True] and results[0]["sid"] != sid, results
+        api.ask("node.login", target=IQN, more=True)
+        found = [(s["sid"] == sid, s["kept"], [l["owner"] for l in s["leases"]])
+                 for s in api.ask("session.list", detail=1)["sessions"]]
+        assert sorted(found) == [(False, False, ["b"]), (False, True, []), (True, False, ["a"])], found
+
+
+def silent_data_plane():
+    """What a data plane that hangs would have to do for leases, flights and captures is answered in time."""
+    with Leased() as w:
+        api = w.begin()
+        w.adm("-m", "node", "-l", "--lease", "a:60")
+        sid = sessions(api)[IQN]["sid"]
+        os.kill(w.iod, signal.SIGSTOP)
+        began = time.monotonic()
+        answers = [told(w, "session.lease", owner="a", seconds=90), told(w, "session.flight", sid=sid),
+                   told(w, "session.capture", sid=sid)]
+        for answer in answers:
+            error = answer()["error"]
+            assert error["code"] == "TIMEOUT" and f"process {w.iod}, has not answered" in error["message"], error
+        assert time.monotonic() - began < 15
+        os.kill(w.iod, signal.SIGCONT)
+        assert api.ask("session.lease", owner="a", seconds=80)["sessions"][0]["leases"][0]["seconds"] == 80
+
+
 def why_without_data_plane():
     """Nothing can be logged in, and that is what is said."""
     with Leased() as w:
@@ -243,4 +318,5 @@ def why_without_data_plane():
 
 
 if __name__ == "__main__":
-    run([ends_by_itself, others_keep_it, used, two_owners, restarts, why, why_without_data_plane])
+    run([ends_by_itself, others_keep_it, used, two_owners, one_goes_meanwhile, one_more_beside, silent_data_plane,
+         restarts, why, why_without_data_plane])
