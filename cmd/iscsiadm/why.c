@@ -94,12 +94,23 @@ why_print_leases(const json_t *o)
     }
 }
 
+/* The number of a session in brackets; one that is wanted and not there has none. */
+static void
+why_print_sid(const json_t *s)
+{
+    if (adm_number(s, "sid") > 0)
+        (void)printf("[%lld] ", (long long)adm_number(s, "sid"));
+    else
+        (void)fputs("[-] ", stdout);
+}
+
 static void
 why_session(const json_t *s)
 {
     const json_t *asked = json_object_get(s, "asked");
 
-    (void)printf("[%lld] %s\n", (long long)adm_number(s, "sid"), adm_text(s, "text"));
+    why_print_sid(s);
+    (void)printf("%s\n", adm_text(s, "text"));
     (void)fputs(adm_text(s, "portal")[0] != '\0' ? "    portal: " : "", stdout);
     if (adm_text(s, "portal")[0] != '\0')
         adm_print_portal(adm_text(s, "portal"), adm_number(s, "tpgt"));
@@ -121,8 +132,8 @@ why_ended(const json_t *s)
     char when[32];
 
     why_time(why_number(s, "ended"), when, sizeof(when));
-    (void)printf("[%lld] %s: has ended at %s: %s\n", (long long)adm_number(s, "sid"),
-                 adm_text(s, "target"), when, adm_text(s, "reason"));
+    why_print_sid(s);
+    (void)printf("%s: has ended at %s: %s\n", adm_text(s, "target"), when, adm_text(s, "reason"));
     why_print_events(s);
 }
 

@@ -70,8 +70,18 @@ history_of(struct iscsid *d, struct control_node *n)
     return h;
 }
 
-/* Adds an event; the same again counts, so that many tries do not push out what came before them.
- */
+/* The same again counts, so that it does not push out what came before: the same words, or another
+ * try, of which there may be hundreds that fail in one way or another. */
+static bool
+history_is_again(const struct history_event *e, const char *what, const char *text)
+{
+    if (strcmp(e->what, what) != 0)
+        return false;
+    return strcmp(what, "try") == 0 ||
+           (e->text != NULL && text != NULL && strcmp(e->text, text) == 0);
+}
+
+/* Adds an event, or counts the last one once more. */
 static void
 history_add(struct iscsid *d, struct control_node *n, const char *what, const char *text)
 {
@@ -83,7 +93,7 @@ history_add(struct iscsid *d, struct control_node *n, const char *what, const ch
         return;
     copy = strndup(text, HISTORY_TEXT_MAX - 1);
     e = h->n > 0 ? &h->events[h->n - 1] : NULL;
-    if (e != NULL && e->what == what) {
+    if (e != NULL && history_is_again(e, what, copy)) {
         e->count++;
     } else {
         if (h->n == HISTORY_EVENTS) {

@@ -14,7 +14,7 @@ struct iscsid;
 struct history_event {
     uint64_t ns;      /* loop clock, of the last one where it counts several */
     const char *what; /* a word for programs; a constant */
-    unsigned count;   /* how often it came, one after the other */
+    unsigned count;   /* how often the same came, one after the other */
     char *text;       /* NULL: there was no memory */
 };
 

@@ -370,6 +370,21 @@ life_tell(struct iscsid *d, const char *name, const struct control_event *ev,
     manage_event(d->manage, name, o);
 }
 
+/* "session 3 with TARGET" for the log; a node may be without a session. */
+#define LIFE_SESSION_MAX (ISCSI_NAME_MAX + 32)
+static const char *
+life_session(const struct control_event *ev, const struct control_info *info,
+             char buf[LIFE_SESSION_MAX])
+{
+    const char *target = control_node_name(ev->node)->target;
+
+    if (info->sid != 0)
+        (void)snprintf(buf, LIFE_SESSION_MAX, "session %u with %s", info->sid, target);
+    else
+        (void)snprintf(buf, LIFE_SESSION_MAX, "the session with %s", target);
+    return buf;
+}
+
 static void
 life_on_state(struct iscsid *d, const struct control_event *ev, const struct control_info *info)
 {
@@ -380,8 +395,9 @@ life_on_state(struct iscsid *d, const struct control_event *ev, const struct con
     };
     const struct control_name *name = control_node_name(ev->node);
     const char *why = ev->why != NULL ? ev->why->msg : "";
+    char session[LIFE_SESSION_MAX];
 
-    log_line(d->loop->log, LOG_LEVEL_INFO, "session %u with %s: %s%s%s", info->sid, name->target,
+    log_line(d->loop->log, LOG_LEVEL_INFO, "%s: %s%s%s", life_session(ev, info, session),
              control_state_text(info->state), why[0] != '\0' ? ": " : "", why);
     if (info->state == CONTROL_IS_DOWN)
         where_forget(d->cfg.run, name);
@@ -424,9 +440,10 @@ life_let_in(struct iscsid *d)
 static void
 life_on_failing(struct iscsid *d, const struct control_event *ev, const struct control_info *info)
 {
-    log_line(d->loop->log, LOG_LEVEL_WARN,
-             "session %u with %s: its commands fail until it is logged in again%s%s", info->sid,
-             control_node_name(ev->node)->target, ev->why != NULL ? ": " : "",
+    char session[LIFE_SESSION_MAX];
+
+    log_line(d->loop->log, LOG_LEVEL_WARN, "%s: its commands fail until it is logged in again%s%s",
+             life_session(ev, info, session), ev->why != NULL ? ": " : "",
              ev->why != NULL ? ev->why->msg : "");
     life_tell(d, "session.failed", ev, info);
 }
@@ -445,8 +462,10 @@ static void
 life_on_lease_ended(struct iscsid *d, const struct control_event *ev,
                     const struct control_info *info)
 {
-    log_line(d->loop->log, LOG_LEVEL_INFO, "session %u with %s: the lease of %s %s", info->sid,
-             control_node_name(ev->node)->target, ev->lease->owner,
+    char session[LIFE_SESSION_MAX];
+
+    log_line(d->loop->log, LOG_LEVEL_INFO, "%s: the lease of %s %s",
+             life_session(ev, info, session), ev->lease->owner,
              ev->value != 0 ? "was released" : "has ended");
     life_tell(d, "lease.ended", ev, info);
 }

@@ -71,6 +71,15 @@ why_events(const struct history *h, const struct why_clock *c)
 
 /* ---- sentences ------------------------------------------------------------------------------ */
 
+/* "1 LUN", "2 LUNs". */
+#define WHY_COUNT_MAX 24
+static const char *
+why_count(unsigned n, const char *what, char buf[WHY_COUNT_MAX])
+{
+    (void)snprintf(buf, WHY_COUNT_MAX, "%u %s%s", n, what, n == 1 ? "" : "s");
+    return buf;
+}
+
 /* The lease that holds longest. */
 static bool
 why_last_lease(const struct control_node *n, struct control_lease *ret)
@@ -90,11 +99,14 @@ why_last_lease(const struct control_node *n, struct control_lease *ret)
 static void
 why_over(const struct control_info *i, char *buf, size_t size)
 {
+    char clients[WHY_COUNT_MAX];
+
     if (i->clients > 0)
         (void)snprintf(buf, size,
-                       "all its leases have ended, but its exports have %u clients: it is looked "
-                       "at again in %llu s",
-                       i->clients, (unsigned long long)(i->idle_ns / LOOP_NS_PER_S));
+                       "all its leases have ended, but its exports have %s: it is looked at again "
+                       "in %llu s",
+                       why_count(i->clients, "client", clients),
+                       (unsigned long long)(i->idle_ns / LOOP_NS_PER_S));
     else
         (void)snprintf(buf, size,
                        "all its leases have ended: it is logged out if it is unused until it is "
@@ -130,18 +142,17 @@ static void
 why_sentence(const struct control_node *n, const struct control_info *i, const char *kept,
              char *text, size_t size)
 {
-    char more[400] = "", next[80] = "";
+    char more[400] = "", next[80] = "", times[WHY_COUNT_MAX], luns[WHY_COUNT_MAX];
 
     if (i->why.code != 0)
         (void)snprintf(more, sizeof(more), ": %s", i->why.msg);
     if (i->next_try_ns > 0)
         (void)snprintf(next, sizeof(next), "; try %u follows in %llu ms", i->attempt,
                        (unsigned long long)(i->next_try_ns / LOOP_NS_PER_MS));
-    (void)snprintf(text, size,
-                   "%s: %s%s%s; %s; it has come back %u times; %u LUNs, %u of them "
-                   "exported",
+    (void)snprintf(text, size, "%s: %s%s%s; %s; it has come back %s; %s, %u exported",
                    control_node_name(n)->target, control_state_text(i->state), more, next, kept,
-                   i->reopens, i->luns, i->exports);
+                   why_count(i->reopens, "time", times), why_count(i->luns, "LUN", luns),
+                   i->exports);
 }
 
 /* ---- sessions ------------------------------------------------------------------------------- */

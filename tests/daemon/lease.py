@@ -123,7 +123,7 @@ def used():
         path = w.adm("-m", "session", "--export", "nbd").split()[1]
         nbd = Nbd(path)
         stays(api, 2 + 3 * IDLE_S)
-        assert "1 clients" in w.why()["sessions"][0]["keeps"], w.why()
+        assert "have 1 client: " in w.why()["sessions"][0]["keeps"], w.why()
         end = time.monotonic() + 4 * IDLE_S  # one that comes and goes is not idle either
         while time.monotonic() < end:
             nbd.close()
@@ -144,6 +144,11 @@ def two_owners():
         sid = sessions(api)[IQN]["sid"]
         w.adm("-m", "node", "-l", "--lease", "b:100", rc=15)
         assert sorted(leases(api)) == ["a", "b"]
+        w.adm("-m", "session", "-r", sid, "--lease", "b2:100")  # each owner is an event of its own
+        w.adm("-m", "session", "--release", "b2")
+        given = [(e["text"], e.get("count", 1)) for e in w.why()["sessions"][0]["events"] if e["event"] == "lease-given"]
+        assert sorted(given) == [(f"{owner} has a lease, of 100 s", 1) for owner in ("a", "b", "b2")], given
+        assert re.search(r"; it has come back 0 times; 1 LUN, 0 exported$", w.why()["sessions"][0]["text"]), w.why()
         assert w.adm("-m", "session", "--release", "a") == f"[{sid}] b: 100 s of 100 s left\n"
         w.adm("-m", "session", "--release", "a", rc=21)
         stays(api, 3 * IDLE_S)
@@ -228,6 +233,9 @@ def why():
         dead = wait_for("a try has failed", 20, lambda: next(
             (s for s in w.why()["sessions"] if s["sid"] == 0 and s["events"][-1]["event"] == "try"), None))
         assert dead["wanted"] and "127.0.0.1" in dead["portal"] and dead["events"][0]["event"] == "asked", dead
+        text = w.adm("-m", "session", "--why")
+        assert "\n[-] iqn.2026-11.example:dead: " in "\n" + text and "[0]" not in text, text
+        assert not log_has(w, "session 0 "), "a session without a number is called 0"
         for _ in range(80):  # what has ended is bounded
             api.ask("node.logout", target="iqn.2026-11.example:dead")
             api.ask("node.login", target="iqn.2026-11.example:dead", wait=False)
