@@ -7,22 +7,29 @@
 
 #include "iscsid/internal.h"
 
-#define LOCKED_AGAIN_MS 10
+#define LOCKED_AGAIN_MS  10
+#define LOCKED_SELDOM_MS 50 /* once it takes longer than writing a record does */
+#define LOCKED_SOON_NS   (500 * LOOP_NS_PER_MS)
 
 int
 records_lock(struct iscsid *d, struct loop_timer *again, uint64_t *until_ns,
              struct lunette_error *err)
 {
+    const uint64_t wait_ns = RECORDS_LOCK_MS * LOOP_NS_PER_MS;
+    uint64_t now = d->loop->now_ns;
     int r = nodedb_lock(d->db, err);
 
     if (r == -EBUSY && *until_ns == 0)
-        *until_ns = d->loop->now_ns + RECORDS_LOCK_MS * LOOP_NS_PER_MS;
-    if (r == -EBUSY && d->loop->now_ns < *until_ns) {
-        loop_timer_start(d->loop, again, LOCKED_AGAIN_MS * LOOP_NS_PER_MS);
+        *until_ns = now + wait_ns;
+    if (r == -EBUSY && now < *until_ns) {
+        bool soon = now + wait_ns - *until_ns < LOCKED_SOON_NS;
+
+        loop_timer_start(d->loop, again,
+                         (soon ? LOCKED_AGAIN_MS : LOCKED_SELDOM_MS) * LOOP_NS_PER_MS);
         return -EAGAIN;
     }
     *until_ns = 0;
-    return r;
+    return r == -EBUSY ? nodedb_lock_busy(d->db, RECORDS_LOCK_MS, err) : r;
 }
 
 /* A request that waits. */

@@ -164,6 +164,12 @@ nodedb_lock(struct nodedb *db, struct lunette_error *err)
     return nodedb_lock_take(&db->lock, db->lock_wait_ms, err);
 }
 
+int
+nodedb_lock_busy(const struct nodedb *db, uint32_t waited_ms, struct lunette_error *err)
+{
+    return nodedb_lock_tell(&db->lock, waited_ms, err);
+}
+
 void
 nodedb_unlock(struct nodedb *db)
 {

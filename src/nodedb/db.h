@@ -49,6 +49,8 @@ void nodedb_close(struct nodedb **db);
 
 /* Take and give back the lock for several calls together. */
 int nodedb_lock(struct nodedb *db, struct lunette_error *err);
+/* Says who has it, for who has tried again and again for waited_ms; returns -EBUSY. */
+int nodedb_lock_busy(const struct nodedb *db, uint32_t waited_ms, struct lunette_error *err);
 void nodedb_unlock(struct nodedb *db);
 
 /* ---- nodes ---- */

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -67,36 +69,179 @@ nodedb_lock_open(struct nodedb_lock *l, const char *path, struct lunette_error *
                         (unsigned)st.st_uid);
 }
 
-/* Does a program of open-iscsi run that writes records?  Where that cannot be seen, it may. */
-static bool
-foreign_runs(const char *proc)
+/* ---- who may have made the link of open-iscsi's --------------------------------------------- */
+
+/* Reads the beginning of PROC/PID/name into ret, which ends with a NUL.  Returns 0 or -errno. */
+static int
+proc_read(const struct nodedb_lock *l, long pid, const char *name, char *ret, size_t size)
 {
-    DIR *d = opendir(proc);
-    bool found = d == NULL;
+    char path[512];
+    ssize_t n;
+    int fd, r;
+
+    ret[0] = '\0';
+    (void)snprintf(path, sizeof(path), "%.200s/%ld/%.20s", l->proc, pid, name);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    n = read(fd, ret, size - 1);
+    r = n < 0 ? -errno : 0;
+    ret[n > 0 ? n : 0] = '\0';
+    close(fd);
+    return r;
+}
+
+/* Reads the state of a process and when it was started. */
+static int
+proc_stat(const struct nodedb_lock *l, long pid, char *ret_state, unsigned long long *ret_started)
+{
+    char text[1024], *p;
+    int r = proc_read(l, pid, "stat", text, sizeof(text));
+
+    if (r < 0)
+        return r;
+    p = strrchr(text, ')'); /* the name before it may hold anything */
+    if (p == NULL || sscanf(p + 1,
+                            " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d "
+                            "%*d %*d %*d %llu",
+                            ret_state, ret_started) != 2)
+        return -EINVAL;
+    return 0;
+}
+
+static void
+proc_name(const struct nodedb_lock *l, long pid, char ret[16])
+{
+    char text[32];
+
+    (void)proc_read(l, pid, "comm", text, sizeof(text));
+    text[strcspn(text, "\n")] = '\0';
+    (void)snprintf(ret, 16, "%.15s", text);
+}
+
+/* Are there processes that we do not see?  There are in a container, and where /proc is missing. */
+static bool
+proc_is_part(const struct nodedb_lock *l)
+{
+    static const char first[] =
+        "pid:[4026531836]"; /* the namespace of the machine, by its number */
+    char path[512], of[64];
+    ssize_t n;
+
+    (void)snprintf(path, sizeof(path), "%.200s/self/ns/pid", l->proc);
+    n = readlink(path, of, sizeof(of) - 1);
+    of[n > 0 ? n : 0] = '\0';
+    return strcmp(of, first) != 0;
+}
+
+/* Programs of open-iscsi that write records.  Our own have the same names, and are told from them
+ * by what they do. */
+static bool
+is_suspect(const char *name)
+{
+    return strcmp(name, "iscsiadm") == 0 || strcmp(name, "iscsid") == 0 ||
+           strcmp(name, "iscsistart") == 0;
+}
+
+static void
+find_suspects(struct nodedb_lock *l)
+{
+    DIR *d = opendir(l->proc);
     struct dirent *e;
 
-    while (!found && (e = readdir(d)) != NULL) {
-        char path[512], comm[32] = "";
-        FILE *f;
+    l->looked = true;
+    l->unseen = d == NULL || proc_is_part(l);
+    l->nsuspects = 0;
+    while (d != NULL && (e = readdir(d)) != NULL) {
+        struct nodedb_lock_suspect s = {.pid = strtol(e->d_name, NULL, 10)};
+        char state;
 
-        /* our own daemon is called iscsid, too */
-        if (!isdigit((unsigned char)e->d_name[0]) || atol(e->d_name) == (long)getpid())
+        if (!isdigit((unsigned char)e->d_name[0]) || s.pid == (long)getpid())
             continue;
-        (void)snprintf(path, sizeof(path), "%.200s/%.20s/comm", proc, e->d_name);
-        f = fopen(path, "re");
-        if (f == NULL)
+        proc_name(l, s.pid, s.name);
+        if (!is_suspect(s.name) || proc_stat(l, s.pid, &state, &s.started) < 0)
             continue;
-        if (fgets(comm, sizeof(comm), f) != NULL) {
-            comm[strcspn(comm, "\n")] = '\0';
-            found = strcmp(comm, "iscsiadm") == 0 || strcmp(comm, "iscsid") == 0 ||
-                    strcmp(comm, "iscsistart") == 0;
-        }
-        fclose(f);
+        if (l->nsuspects < NODEDB_LOCK_SUSPECTS)
+            l->suspects[l->nsuspects++] = s;
+        else
+            l->unseen = true;
     }
     if (d != NULL)
         closedir(d);
-    return found;
 }
+
+/* Calls in which a program waits for others, or for time.  None of open-iscsi's makes them while it
+ * writes records; who waits for the lock itself sleeps, too. */
+static bool
+is_waiting_call(long nr)
+{
+    static const long calls[] = {
+        SYS_ppoll,      SYS_pselect6,        SYS_epoll_pwait, SYS_io_uring_enter,  SYS_nanosleep,
+        SYS_recvfrom,   SYS_clock_nanosleep, SYS_recvmsg,     SYS_accept,          SYS_accept4,
+        SYS_wait4,      SYS_waitid,          SYS_futex,       SYS_rt_sigtimedwait,
+#ifdef SYS_poll
+        SYS_poll,
+#endif
+#ifdef SYS_select
+        SYS_select,
+#endif
+#ifdef SYS_epoll_wait
+        SYS_epoll_wait,
+#endif
+#ifdef SYS_pause
+        SYS_pause,
+#endif
+    };
+
+    for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+        if (calls[i] == nr)
+            return true;
+    }
+    return false;
+}
+
+enum suspicion { SUSPECT_NOT, SUSPECT_MAYBE, SUSPECT_WORKS };
+
+/* May the program be the one that has made the link?  One that runs, waits for a disk, or was
+ * stopped may be in the middle of a record. */
+static enum suspicion
+suspect_now(const struct nodedb_lock *l, const struct nodedb_lock_suspect *s)
+{
+    unsigned long long started;
+    char state, text[256], *end;
+    long nr;
+
+    if (proc_stat(l, s->pid, &state, &started) < 0 || started != s->started || state == 'Z' ||
+        state == 'X')
+        return SUSPECT_NOT;
+    if (state != 'S')
+        return SUSPECT_WORKS;
+    if (proc_read(l, s->pid, "syscall", text, sizeof(text)) < 0)
+        return SUSPECT_MAYBE; /* it may be seen by few */
+    nr = strtol(text, &end, 10);
+    return end != text && is_waiting_call(nr) ? SUSPECT_NOT : SUSPECT_WORKS;
+}
+
+/* Forgets those that have ended. */
+static enum suspicion
+suspects_now(struct nodedb_lock *l)
+{
+    enum suspicion most = l->unseen ? SUSPECT_MAYBE : SUSPECT_NOT;
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < l->nsuspects; i++) {
+        enum suspicion is = suspect_now(l, &l->suspects[i]);
+
+        if (is > most)
+            most = is;
+        if (is != SUSPECT_NOT)
+            l->suspects[n++] = l->suspects[i];
+    }
+    l->nsuspects = n;
+    return most;
+}
+
+/* ---- taking it ------------------------------------------------------------------------------ */
 
 static bool
 same_link(const struct stat *a, const struct stat *b)
@@ -111,15 +256,23 @@ static bool
 is_left_over(struct nodedb_lock *l, const struct stat *link)
 {
     uint64_t now = lock_now_ms(), age;
+    enum suspicion is;
 
     if (!l->any || !same_link(link, &l->seen)) {
         l->any = true;
+        l->looked = false;
         l->seen = *link;
         l->same_since_ms = now;
+        l->look_again_ms = now + NODEDB_LOCK_STALE_MS;
     }
+    if (now < l->look_again_ms)
+        return false;
+    l->look_again_ms = now + NODEDB_LOCK_LOOK_MS;
+    if (!l->looked)
+        find_suspects(l);
+    is = suspects_now(l);
     age = now - l->same_since_ms;
-    return age >= NODEDB_LOCK_FOREIGN_STALE_MS ||
-           (age >= NODEDB_LOCK_STALE_MS && !foreign_runs(l->proc));
+    return is == SUSPECT_NOT || (is == SUSPECT_MAYBE && age >= NODEDB_LOCK_UNSEEN_STALE_MS);
 }
 
 /* Tries once, with the flock taken.  Returns 0, -EBUSY, or another -errno. */
@@ -171,6 +324,72 @@ lock_try(struct nodedb_lock *l)
     return r;
 }
 
+/* Finds the process that has the flock of our file.  Returns 0 where it cannot be seen. */
+static long
+flock_owner(const struct nodedb_lock *l, const struct stat *file)
+{
+    char path[512], line[256];
+    unsigned long long ino;
+    unsigned major, minor;
+    long pid, found = 0;
+    FILE *f;
+
+    (void)snprintf(path, sizeof(path), "%.200s/locks", l->proc);
+    f = fopen(path, "re");
+    while (f != NULL && found == 0 && fgets(line, sizeof(line), f) != NULL) {
+        if (sscanf(line, "%*d: FLOCK %*s %*s %ld %x:%x:%llu", &pid, &major, &minor, &ino) == 4 &&
+            ino == file->st_ino && makedev(major, minor) == file->st_dev && pid > 0)
+            found = pid;
+    }
+    if (f != NULL)
+        fclose(f);
+    return found;
+}
+
+/* Says who has the lock. */
+static void
+lock_say_holder(const struct nodedb_lock *l, char *ret, size_t size)
+{
+    struct stat ours, link;
+    char name[16];
+    long pid;
+
+    if (fstatat(l->dir, LOCK_OURS, &ours, AT_SYMLINK_NOFOLLOW) == 0 &&
+        (fstatat(l->dir, LOCK_LINK, &link, AT_SYMLINK_NOFOLLOW) < 0 ||
+         (link.st_ino == ours.st_ino && link.st_dev == ours.st_dev))) {
+        pid = flock_owner(l, &ours);
+        if (pid > 0)
+            proc_name(l, pid, name);
+        if (pid > 0)
+            (void)snprintf(ret, size, "%s, process %ld, has their lock",
+                           name[0] != '\0' ? name : "a program", pid);
+        else
+            (void)snprintf(ret, size, "an iscsid that is not seen here has their lock");
+    } else if (l->looked && l->nsuspects > 0) {
+        (void)snprintf(ret, size, "%s, process %ld, seems to have their lock", l->suspects[0].name,
+                       l->suspects[0].pid);
+    } else {
+        (void)snprintf(ret, size,
+                       "a program of open-iscsi has their lock, or has left it when it was killed");
+    }
+}
+
+int
+nodedb_lock_tell(const struct nodedb_lock *l, uint32_t waited_ms, struct lunette_error *err)
+{
+    char holder[128], self[64], dir[256];
+    ssize_t n;
+
+    lock_say_holder(l, holder, sizeof(holder));
+    (void)snprintf(self, sizeof(self), "/proc/self/fd/%d", l->dir);
+    n = readlink(self, dir, sizeof(dir) - 1);
+    dir[n > 0 ? n : 0] = '\0';
+    return lunette_fail(err, -EBUSY, LUNETTE_DOM_TIMEOUT, waited_ms,
+                        "another program is changing the records: %s, %.120s/" LOCK_LINK
+                        "; try again",
+                        holder, dir);
+}
+
 int
 nodedb_lock_take(struct nodedb_lock *l, uint32_t wait_ms, struct lunette_error *err)
 {
@@ -187,6 +406,8 @@ nodedb_lock_take(struct nodedb_lock *l, uint32_t wait_ms, struct lunette_error *
 
         (void)nanosleep(&step, NULL);
     }
+    if (r == -EBUSY && wait_ms > 0)
+        return nodedb_lock_tell(l, wait_ms, err);
     if (r == -EBUSY)
         return lunette_fail(err, r, LUNETTE_DOM_TIMEOUT, wait_ms,
                             "another program is changing the records: its lock is %s; try again",

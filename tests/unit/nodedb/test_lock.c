@@ -8,7 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -18,6 +20,51 @@
 struct locks {
     char dir[64], path[96], file[128], link[128], proc[96];
 };
+
+/* All processes of the machine are seen below proc. */
+static void
+proc_put_namespace(const struct locks *l)
+{
+    char path[128];
+
+    (void)snprintf(path, sizeof(path), "%s/self", l->proc);
+    assert_int_equal(mkdir(path, 0700), 0);
+    (void)snprintf(path, sizeof(path), "%s/self/ns", l->proc);
+    assert_int_equal(mkdir(path, 0700), 0);
+    (void)snprintf(path, sizeof(path), "%s/self/ns/pid", l->proc);
+    assert_int_equal(symlink("pid:[4026531836]", path), 0);
+}
+
+static void
+proc_put(const struct locks *l, long pid, const char *name, const char *text)
+{
+    char path[128];
+    FILE *f;
+
+    (void)snprintf(path, sizeof(path), "%s/%ld", l->proc, pid);
+    assert_true(mkdir(path, 0700) == 0 || errno == EEXIST);
+    (void)snprintf(path, sizeof(path), "%s/%ld/%s", l->proc, pid, name);
+    f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+/* A process called iscsiadm, in a state such as 'D', in a system call; -1: that is not told. */
+static void
+proc_put_iscsiadm(const struct locks *l, long pid, char state, long call)
+{
+    char text[256];
+
+    proc_put(l, pid, "comm", "iscsiadm\n");
+    (void)snprintf(text, sizeof(text),
+                   "%ld (iscsi) adm) %c 1 1 1 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4711 1 1\n",
+                   pid, state);
+    proc_put(l, pid, "stat", text);
+    (void)snprintf(text, sizeof(text), "%ld 0x0 0x0\n", call);
+    if (call >= 0)
+        proc_put(l, pid, "syscall", text);
+}
 
 static int
 setup(void **state)
@@ -33,6 +80,7 @@ setup(void **state)
     (void)snprintf(l->link, sizeof(l->link), "%s/lock.write", l->path);
     (void)snprintf(l->proc, sizeof(l->proc), "%s/proc", l->dir);
     assert_int_equal(mkdir(l->proc, 0700), 0);
+    proc_put_namespace(l);
     *state = l;
     /* the file of open-iscsi */
     {
@@ -190,28 +238,115 @@ test_foreign_left_over(void **state)
     nodedb_lock_close(&a);
 }
 
+/* Nothing is taken from one that may be writing, however long that takes; one that waits for
+ * something else has not made the link. */
 static void
 test_foreign_alive(void **state)
 {
     const struct locks *l = *state;
+    struct lunette_error err = LUNETTE_INIT(err);
+    struct nodedb_lock a;
+
+    proc_put_iscsiadm(l, 4000001, 'D', SYS_fsync);
+    proc_put_iscsiadm(l, 4000002, 'S', SYS_ppoll);
+    proc_put_iscsiadm(l, 4000003, 'S', SYS_write);
+    assert_int_equal(nodedb_lock_open(&a, l->path, NULL), 0);
+    a.proc = l->proc;
+    assert_int_equal(link(l->file, l->link), 0);
+    assert_int_equal(nodedb_lock_take(&a, NODEDB_LOCK_UNSEEN_STALE_MS + 500, &err), -EBUSY);
+    assert_non_null(strstr(err.msg, "iscsiadm, process 400000"));
+    assert_non_null(strstr(err.msg, "/run/lock/iscsi/lock.write"));
+    proc_put_iscsiadm(l, 4000003, 'Z', -1);
+    proc_put_iscsiadm(l, 4000001, 'T', -1);
+    assert_int_equal(nodedb_lock_take(&a, 2 * NODEDB_LOCK_LOOK_MS, NULL), -EBUSY);
+    /* nor can one that began later have made it */
+    proc_put_iscsiadm(l, 4000004, 'D', SYS_fsync);
+    proc_put_iscsiadm(l, 4000001, 'S', SYS_clock_nanosleep);
+    assert_int_equal(nodedb_lock_take(&a, 2 * NODEDB_LOCK_LOOK_MS, NULL), 0);
+    nodedb_lock_close(&a);
+}
+
+/* Where not all can be seen, it takes longer, but less than callers of the daemon wait. */
+static void
+test_foreign_unseen(void **state)
+{
+    const struct locks *l = *state;
     struct nodedb_lock a;
     char path[128];
-    FILE *f;
 
-    (void)snprintf(path, sizeof(path), "%s/4000001", l->proc);
-    assert_int_equal(mkdir(path, 0700), 0);
-    (void)snprintf(path, sizeof(path), "%s/4000001/comm", l->proc);
-    f = fopen(path, "w");
-    assert_non_null(f);
-    fputs("iscsiadm\n", f);
-    fclose(f);
+    (void)snprintf(path, sizeof(path), "%s/self/ns/pid", l->proc);
+    assert_int_equal(unlink(path), 0);
     assert_int_equal(nodedb_lock_open(&a, l->path, NULL), 0);
     a.proc = l->proc;
     assert_int_equal(link(l->file, l->link), 0);
     assert_int_equal(nodedb_lock_take(&a, NODEDB_LOCK_STALE_MS + 500, NULL), -EBUSY);
-    assert_int_equal(unlink(path), 0);
-    assert_int_equal(nodedb_lock_take(&a, 0, NULL), 0);
+    assert_int_equal(nodedb_lock_take(&a, 9500 - NODEDB_LOCK_STALE_MS - 500, NULL), 0);
     nodedb_lock_close(&a);
+}
+
+/* Our own tools have the same names, and wait for the daemon that waits for the lock. */
+static void
+test_own_caller(void **state)
+{
+    const struct locks *l = *state;
+    struct nodedb_lock a;
+
+    proc_put_iscsiadm(l, 4000001, 'S', SYS_ppoll);
+    proc_put_iscsiadm(l, 4000002, 'S', SYS_io_uring_enter);
+    assert_int_equal(nodedb_lock_open(&a, l->path, NULL), 0);
+    a.proc = l->proc;
+    assert_int_equal(link(l->file, l->link), 0);
+    assert_int_equal(nodedb_lock_take(&a, NODEDB_LOCK_STALE_MS + 500, NULL), 0);
+    nodedb_lock_close(&a);
+}
+
+/* A real one that was stopped keeps its lock, and when it is dead the lock is free. */
+static void
+test_foreign_stopped(void **state)
+{
+    const struct locks *l = *state;
+    struct nodedb_lock a;
+    int status;
+    pid_t pid = fork();
+
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        (void)prctl(PR_SET_NAME, "iscsistart");
+        if (link(l->file, l->link) == 0)
+            (void)raise(SIGSTOP);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
+    assert_true(WIFSTOPPED(status));
+    assert_int_equal(nodedb_lock_open(&a, l->path, NULL), 0);
+    assert_int_equal(nodedb_lock_take(&a, NODEDB_LOCK_UNSEEN_STALE_MS + 500, NULL), -EBUSY);
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(nodedb_lock_take(&a, 2000, NULL), 0);
+    nodedb_lock_close(&a);
+}
+
+/* Who waits in vain is told for whom. */
+static void
+test_holder(void **state)
+{
+    const struct locks *l = *state;
+    struct lunette_error err = LUNETTE_INIT(err);
+    struct nodedb_lock a, b;
+    char want[64];
+
+    assert_int_equal(nodedb_lock_open(&a, l->path, NULL), 0);
+    assert_int_equal(nodedb_lock_open(&b, l->path, NULL), 0);
+    assert_int_equal(nodedb_lock_take(&a, 0, NULL), 0);
+    assert_int_equal(nodedb_lock_take(&b, 20, &err), -EBUSY);
+    (void)snprintf(want, sizeof(want), "process %ld, has their lock", (long)getpid());
+    if (strstr(err.msg, want) == NULL && strstr(err.msg, "is not seen here") == NULL)
+        fail_msg("%s", err.msg);
+    nodedb_lock_close(&a);
+    assert_int_equal(link(l->file, l->link), 0);
+    assert_int_equal(nodedb_lock_take(&b, 20, &err), -EBUSY);
+    assert_non_null(strstr(err.msg, "of open-iscsi"));
+    nodedb_lock_close(&b);
 }
 
 /* Where everybody may make directories, one that somebody else has made is not used. */
@@ -246,6 +381,10 @@ main(void)
         LOCK_TEST(test_foreign),
         LOCK_TEST(test_foreign_left_over),
         LOCK_TEST(test_foreign_alive),
+        LOCK_TEST(test_foreign_unseen),
+        LOCK_TEST(test_own_caller),
+        LOCK_TEST(test_foreign_stopped),
+        LOCK_TEST(test_holder),
         LOCK_TEST(test_of_another_user),
     };
 
