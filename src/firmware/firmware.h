@@ -55,7 +55,7 @@ struct firmware_list {
 /* Reads what is below dir, which is /sys/firmware but for tests.  Returns 0 and *ret with at least
  * one target, which the caller ends with firmware_list_fini; or with *err: -ENOENT, there is no
  * target; -ENODEV, there is no such directory; -EPROTO, the table makes no sense; -ENOMEM, or what
- * the system says. */
+ * the system says.  What cannot be read fails it as a whole: no target is told in part. */
 int firmware_read(const char *dir, struct firmware_list *ret, struct lunette_error *err);
 
 /* Reads a table of len bytes, with its ACPI header.  As firmware_read, but that *ret may hold no

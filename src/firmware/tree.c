@@ -15,20 +15,42 @@
 
 #define VALUE_MAX 1024 /* bytes of a file that are read */
 
+/* A directory of the tree.  What is there but cannot be read just now, since descriptors are short
+ * or the module is on its way out, must not look like what is not there: *fault is the first such
+ * -errno. */
+struct tree_dir {
+    int fd;
+    int *fault;
+};
+
+/* Opens what is below it.  Returns a descriptor, or -1. */
+static int
+tree_open_at(const struct tree_dir *d, const char *name, int flags)
+{
+    int fd = openat(d->fd, name, O_RDONLY | O_CLOEXEC | flags);
+
+    if (fd < 0 && errno != ENOENT && errno != ENOTDIR && errno != ELOOP && errno != EACCES &&
+        *d->fault == 0)
+        *d->fault = -errno;
+    return fd;
+}
+
 /* Reads a file of one value.  It is "" where there is none; a malformed one sets *bad. */
 static void
-tree_text(int dir, const char *name, char *ret, size_t size, const char **bad)
+tree_text(const struct tree_dir *d, const char *name, char *ret, size_t size, const char **bad)
 {
-    int fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    int fd = tree_open_at(d, name, O_NOFOLLOW | O_NONBLOCK);
     char text[VALUE_MAX];
     struct stat st;
-    ssize_t n = -1;
+    ssize_t n = 0;
 
     ret[0] = '\0';
     if (fd < 0)
         return;
     if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
         n = read(fd, text, sizeof(text));
+    if (n < 0 && *d->fault == 0)
+        *d->fault = -errno;
     (void)close(fd);
     if (n > 0 && text[n - 1] == '\n')
         n--;
@@ -41,12 +63,13 @@ tree_text(int dir, const char *name, char *ret, size_t size, const char **bad)
 
 /* Returns whether there is a number. */
 static bool
-tree_number(int dir, const char *name, unsigned max, unsigned *ret, const char **bad)
+tree_number(const struct tree_dir *d, const char *name, unsigned max, unsigned *ret,
+            const char **bad)
 {
     char text[24], *end;
     unsigned long v;
 
-    tree_text(dir, name, text, sizeof(text), bad);
+    tree_text(d, name, text, sizeof(text), bad);
     if (text[0] == '\0')
         return false;
     errno = 0;
@@ -62,17 +85,18 @@ tree_number(int dir, const char *name, unsigned max, unsigned *ret, const char *
 
 /* The network device of a card: the first one that its device has, as there is one for a port. */
 static void
-tree_device(int dir, struct firmware_target *t)
+tree_device(const struct tree_dir *d, struct firmware_target *t)
 {
-    int device = openat(dir, "device", O_RDONLY | O_DIRECTORY | O_CLOEXEC), net;
+    struct tree_dir device = {.fd = tree_open_at(d, "device", O_DIRECTORY), .fault = d->fault};
     struct dirent *e;
     DIR *list;
+    int net;
 
-    if (device < 0)
+    if (device.fd < 0)
         return;
     t->device_by_mac = true;
-    net = openat(device, "net", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    (void)close(device);
+    net = tree_open_at(&device, "net", O_DIRECTORY);
+    (void)close(device.fd);
     list = net >= 0 ? fdopendir(net) : NULL;
     if (list == NULL && net >= 0)
         (void)close(net);
@@ -89,63 +113,63 @@ tree_device(int dir, struct firmware_target *t)
 }
 
 static void
-tree_card(int dir, struct firmware_object *c)
+tree_card(const struct tree_dir *d, struct firmware_object *c)
 {
     char dhcp[FIRMWARE_ADDRESS_MAX + 1];
     struct firmware_target *t = &c->t;
     unsigned origin = 0;
 
-    if (!tree_number(dir, "index", UINT16_MAX, &c->number, &c->bad))
+    if (!tree_number(d, "index", UINT16_MAX, &c->number, &c->bad))
         c->number = UINT32_MAX; /* which no target names */
-    (void)tree_number(dir, "flags", UINT16_MAX, &c->flags, &c->bad);
-    tree_text(dir, "mac", t->mac, sizeof(t->mac), &c->bad);
-    tree_text(dir, "ip-addr", t->address, sizeof(t->address), &c->bad);
-    tree_text(dir, "vlan", t->vlan, sizeof(t->vlan), &c->bad);
-    tree_text(dir, "subnet-mask", t->mask, sizeof(t->mask), &c->bad);
-    (void)tree_number(dir, "prefix-len", 128, &t->prefix_len, &c->bad);
-    tree_text(dir, "gateway", t->gateway, sizeof(t->gateway), &c->bad);
-    tree_text(dir, "primary-dns", t->dns[0], sizeof(t->dns[0]), &c->bad);
-    tree_text(dir, "secondary-dns", t->dns[1], sizeof(t->dns[1]), &c->bad);
-    tree_text(dir, "dhcp", dhcp, sizeof(dhcp), &c->bad);
-    (void)tree_number(dir, "origin", UINT16_MAX, &origin, &c->bad);
+    (void)tree_number(d, "flags", UINT16_MAX, &c->flags, &c->bad);
+    tree_text(d, "mac", t->mac, sizeof(t->mac), &c->bad);
+    tree_text(d, "ip-addr", t->address, sizeof(t->address), &c->bad);
+    tree_text(d, "vlan", t->vlan, sizeof(t->vlan), &c->bad);
+    tree_text(d, "subnet-mask", t->mask, sizeof(t->mask), &c->bad);
+    (void)tree_number(d, "prefix-len", 128, &t->prefix_len, &c->bad);
+    tree_text(d, "gateway", t->gateway, sizeof(t->gateway), &c->bad);
+    tree_text(d, "primary-dns", t->dns[0], sizeof(t->dns[0]), &c->bad);
+    tree_text(d, "secondary-dns", t->dns[1], sizeof(t->dns[1]), &c->bad);
+    tree_text(d, "dhcp", dhcp, sizeof(dhcp), &c->bad);
+    (void)tree_number(d, "origin", UINT16_MAX, &origin, &c->bad);
     /* There are firmwares that name 0.0.0.0 as the server where there was none. */
     t->dhcp = origin == FIRMWARE_ORIGIN_DHCP || (dhcp[0] != '\0' && strcmp(dhcp, "0.0.0.0") != 0);
-    tree_device(dir, t);
+    tree_device(d, t);
 }
 
 static void
-tree_target(int dir, struct firmware_object *o)
+tree_target(const struct tree_dir *d, struct firmware_object *o)
 {
     struct firmware_target *t = &o->t;
     unsigned port = ISCSI_PORT;
 
-    (void)tree_number(dir, "flags", UINT16_MAX, &o->flags, &o->bad);
-    if (!tree_number(dir, "nic-assoc", UINT16_MAX, &o->card, &o->bad) && o->bad == NULL)
+    (void)tree_number(d, "flags", UINT16_MAX, &o->flags, &o->bad);
+    if (!tree_number(d, "nic-assoc", UINT16_MAX, &o->card, &o->bad) && o->bad == NULL)
         o->bad = "names no network card";
-    tree_text(dir, "target-name", t->name, sizeof(t->name), &o->bad);
-    tree_text(dir, "ip-addr", t->host, sizeof(t->host), &o->bad);
-    (void)tree_number(dir, "port", UINT16_MAX, &port, &o->bad);
+    tree_text(d, "target-name", t->name, sizeof(t->name), &o->bad);
+    tree_text(d, "ip-addr", t->host, sizeof(t->host), &o->bad);
+    (void)tree_number(d, "port", UINT16_MAX, &port, &o->bad);
     t->port = (uint16_t)port;
-    tree_text(dir, "lun", t->lun, sizeof(t->lun), &o->bad);
-    tree_text(dir, "chap-name", t->user, sizeof(t->user), &o->bad);
-    tree_text(dir, "chap-secret", t->secret, sizeof(t->secret), &o->bad);
-    tree_text(dir, "rev-chap-name", t->user_in, sizeof(t->user_in), &o->bad);
-    tree_text(dir, "rev-chap-name-secret", t->secret_in, sizeof(t->secret_in), &o->bad);
+    tree_text(d, "lun", t->lun, sizeof(t->lun), &o->bad);
+    tree_text(d, "chap-name", t->user, sizeof(t->user), &o->bad);
+    tree_text(d, "chap-secret", t->secret, sizeof(t->secret), &o->bad);
+    tree_text(d, "rev-chap-name", t->user_in, sizeof(t->user_in), &o->bad);
+    tree_text(d, "rev-chap-name-secret", t->secret_in, sizeof(t->secret_in), &o->bad);
     if (o->bad == NULL && t->name[0] != '\0' &&
         iscsi_name_take(t->name, strlen(t->name), t->name, NULL) < 0)
         o->bad = "has a name that cannot be sent";
 }
 
 static void
-tree_initiator(int dir, struct firmware_objects *o)
+tree_initiator(const struct tree_dir *d, struct firmware_objects *o)
 {
     const char *bad = NULL;
     char name[ISCSI_NAME_MAX + 1];
 
-    tree_text(dir, "initiator-name", name, sizeof(name), &bad);
+    tree_text(d, "initiator-name", name, sizeof(name), &bad);
     if (bad == NULL && iscsi_name_take(name, strlen(name), name, NULL) == 0)
         memcpy(o->initiator, name, sizeof(name));
-    tree_text(dir, "isid", o->isid, sizeof(o->isid), &bad);
+    tree_text(d, "isid", o->isid, sizeof(o->isid), &bad);
 }
 
 /* Is the name `word` with a number behind it? */
@@ -162,26 +186,26 @@ tree_is_object(const char *name, const char *word, unsigned *ret)
 }
 
 static void
-tree_object(int root, const char *name, struct firmware_objects *o)
+tree_object(const struct tree_dir *root, const char *name, struct firmware_objects *o)
 {
+    struct tree_dir d = {.fd = -1, .fault = root->fault};
     struct firmware_object *to = NULL;
     unsigned number;
     bool target = tree_is_object(name, "target", &number);
-    int dir;
 
     if (!target && !tree_is_object(name, "ethernet", &number))
         return;
-    dir = openat(root, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    if (dir < 0)
+    d.fd = tree_open_at(root, name, O_DIRECTORY | O_NOFOLLOW);
+    if (d.fd < 0)
         return;
     if (target && o->ntargets < FIRMWARE_OBJECTS_MAX) {
         to = &o->targets[o->ntargets++];
         to->number = number;
-        tree_target(dir, to);
+        tree_target(&d, to);
     } else if (!target && o->ncards < FIRMWARE_OBJECTS_MAX) {
-        tree_card(dir, &o->cards[o->ncards++]);
+        tree_card(&d, &o->cards[o->ncards++]);
     }
-    (void)close(dir);
+    (void)close(d.fd);
 }
 
 static int
@@ -192,35 +216,45 @@ tree_order(const void *a, const void *b)
     return (x->number > y->number) - (x->number < y->number);
 }
 
-/* Takes root.  Returns 0 and *ret, or -errno with *err. */
 static int
-tree_read(int root, struct firmware_list *ret, struct lunette_error *err)
+tree_fault(struct lunette_error *err, int code)
 {
-    int initiator = openat(root, "initiator", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    DIR *list = fdopendir(root);
-    struct firmware_objects o;
-    struct dirent *e;
-    int r = list == NULL ? lunette_fail(err, -errno, LUNETTE_DOM_OS, (uint32_t)errno,
-                                        "cannot read the firmware's targets: %s", errno_text(errno))
-                         : firmware_objects_init(&o, err);
+    return lunette_fail(err, code, LUNETTE_DOM_OS, (uint32_t)-code,
+                        "cannot read the firmware's targets: %s", errno_text(code));
+}
 
+/* Takes fd.  Returns 0 and *ret, or -errno with *err. */
+static int
+tree_read(int fd, struct firmware_list *ret, struct lunette_error *err)
+{
+    int fault = 0, r;
+    struct tree_dir root = {.fd = fd, .fault = &fault}, initiator = root;
+    struct firmware_objects o;
+    struct dirent *e = NULL;
+    DIR *list;
+
+    initiator.fd = tree_open_at(&root, "initiator", O_DIRECTORY | O_NOFOLLOW);
+    list = fdopendir(fd);
+    r = list == NULL ? tree_fault(err, -errno) : firmware_objects_init(&o, err);
     if (r == 0) {
-        if (initiator >= 0)
-            tree_initiator(initiator, &o);
+        if (initiator.fd >= 0)
+            tree_initiator(&initiator, &o);
         /* Without it there is no table, as open-iscsi sees it. */
-        while (initiator >= 0 && (e = readdir(list)) != NULL)
-            tree_object(root, e->d_name, &o);
+        while (initiator.fd >= 0 && (errno = 0, e = readdir(list)) != NULL)
+            tree_object(&root, e->d_name, &o);
+        if (initiator.fd >= 0 && errno != 0 && fault == 0)
+            fault = -errno;
         if (o.ntargets > 1)
             qsort(o.targets, o.ntargets, sizeof(o.targets[0]), tree_order);
-        r = firmware_join(&o, ret, err);
+        r = fault < 0 ? tree_fault(err, fault) : firmware_join(&o, ret, err);
         firmware_objects_fini(&o);
     }
-    if (initiator >= 0)
-        (void)close(initiator);
+    if (initiator.fd >= 0)
+        (void)close(initiator.fd);
     if (list != NULL)
         (void)closedir(list);
     else
-        (void)close(root);
+        (void)close(fd);
     return r;
 }
 
@@ -256,14 +290,16 @@ tree_find(int dir, struct firmware_list *ret, struct lunette_error *err)
 {
     static const char *const tables[] = {"acpi/tables/iBFT", "acpi/tables/IBFT",
                                          "acpi/tables/BIFT"};
-    int fd = openat(dir, "ibft", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
+    int fault = 0, r = 0;
+    const struct tree_dir root = {.fd = dir, .fault = &fault};
+    int fd = tree_open_at(&root, "ibft", O_DIRECTORY);
 
     if (fd >= 0) {
         r = tree_read(fd, ret, err);
         return r < 0 ? r : 1;
     }
-    for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]) && r == 0; i++) {
-        fd = openat(dir, tables[i], O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]) && r == 0 && fault == 0; i++) {
+        fd = tree_open_at(&root, tables[i], O_NONBLOCK);
         if (fd < 0 && errno == EACCES)
             r = lunette_fail(err, -EACCES, LUNETTE_DOM_OS, EACCES,
                              "the firmware's table may be read by root only: load the module "
@@ -274,7 +310,7 @@ tree_find(int dir, struct firmware_list *ret, struct lunette_error *err)
         (void)close(fd);
         r = r < 0 ? r : 1;
     }
-    return r;
+    return fault < 0 ? tree_fault(err, fault) : r;
 }
 
 int
@@ -283,6 +319,8 @@ firmware_read(const char *path, struct firmware_list *ret, struct lunette_error 
     int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), r;
     struct firmware_list l = {.n = 0};
 
+    if (dir < 0 && errno != ENOENT && errno != ENOTDIR)
+        return tree_fault(err, -errno);
     if (dir < 0)
         return lunette_fail(err, -ENODEV, LUNETTE_DOM_OS, (uint32_t)errno,
                             "there is no %.100s to read the firmware's tables from", path);

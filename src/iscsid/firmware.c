@@ -3,7 +3,11 @@
  *
  * A login to one needs no record.  Its session is given its configuration from the firmware's table
  * whenever it is asked for and there is no record of that name, so that it comes back after a loss
- * also where this process is another one by then. */
+ * also where this process is another one by then.
+ *
+ * The table is the same from one start of the machine to the next.  Where it cannot be read any
+ * more, since the module that shows it is gone, or with fewer targets, since a network device is
+ * missing just now, sessions go by what it said before. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -42,6 +46,36 @@ firmware_find_devices(struct firmware_list *l)
     l->n = n;
 }
 
+/* Keeps what was read, unless more was known before.  Where memory is short it is kept as it was.
+ */
+static void
+firmware_keep(struct iscsid *d, const struct firmware_list *l)
+{
+    struct firmware_target *copy;
+
+    if (l->n == 0 || (d->firmware.n > 0 && l->left_out > d->firmware.left_out))
+        return;
+    copy = calloc(l->n, sizeof(*copy));
+    if (copy == NULL)
+        return;
+    memcpy(copy, l->target, l->n * sizeof(*copy));
+    firmware_list_fini(&d->firmware);
+    d->firmware = *l;
+    d->firmware.target = copy;
+    d->firmware_told = false;
+}
+
+/* Says once that the table is not read as it was. */
+static void
+firmware_tell_kept(struct iscsid *d, const struct lunette_error *why)
+{
+    if (d->firmware_told)
+        return;
+    d->firmware_told = true;
+    log_line(d->loop->log, LOG_LEVEL_WARN,
+             "sessions of the firmware's targets go by what its table said before: %s", why->msg);
+}
+
 int
 firmware_load(struct iscsid *d, struct firmware_list *ret, struct lunette_error *err)
 {
@@ -50,6 +84,7 @@ firmware_load(struct iscsid *d, struct firmware_list *ret, struct lunette_error 
     if (r < 0)
         return r;
     firmware_find_devices(ret);
+    firmware_keep(d, ret);
     if (ret->n > 0)
         return 0;
     r = lunette_fail(err, -ENOENT, LUNETTE_DOM_NOTFOUND, 0, "%s", ret->why.msg);
@@ -180,22 +215,35 @@ firmware_make(struct iscsid *d, const struct firmware_target *t, const struct no
     return e;
 }
 
+/* Reads the table, as far as it can be read, into d->firmware. */
+static void
+firmware_refresh(struct iscsid *d)
+{
+    struct lunette_error why = {.code = 0};
+    struct firmware_list l;
+    int r = firmware_load(d, &l, &why);
+
+    if (r < 0 && d->firmware.n > 0)
+        firmware_tell_kept(d, &why);
+    if (r < 0)
+        return;
+    if (l.left_out > d->firmware.left_out)
+        firmware_tell_kept(d, &l.why);
+    firmware_list_fini(&l);
+}
+
 int
 firmware_record(struct iscsid *d, const struct nodedb_id *id, const json_t *values,
                 struct nodedb_record *ret, struct nodedb_record *ret_iface,
                 struct lunette_error *err)
 {
-    struct firmware_list l;
-    const struct firmware_target *t;
-    int r = strcmp(id->iface, "default") != 0 ? -ENOENT : firmware_load(d, &l, NULL);
+    const struct firmware_target *t = NULL;
 
-    if (r < 0)
-        return lunette_fail(err, -ENOENT, LUNETTE_DOM_NOTFOUND, 0,
-                            "the firmware names no target for %s", id->target);
-    t = firmware_find(&l, id);
-    r = t != NULL ? firmware_make(d, t, id, values, ret, ret_iface, err)
-                  : lunette_fail(err, -ENOENT, LUNETTE_DOM_NOTFOUND, 0,
-                                 "the firmware does not name %s any more", id->target);
-    firmware_list_fini(&l);
-    return r;
+    if (strcmp(id->iface, "default") == 0) {
+        firmware_refresh(d);
+        t = firmware_find(&d->firmware, id);
+    }
+    return t != NULL ? firmware_make(d, t, id, values, ret, ret_iface, err)
+                     : lunette_fail(err, -ENOENT, LUNETTE_DOM_NOTFOUND, 0,
+                                    "the firmware names no target %s at this portal", id->target);
 }

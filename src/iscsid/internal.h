@@ -62,6 +62,8 @@ struct iscsid {
     bool has_conf;
     struct nodedb_initiator who;
     struct login_gate gate;
+    struct firmware_list firmware; /* what its table said when it could be read best; n 0: never */
+    bool firmware_told;            /* that it is not read as it was */
     struct control *control;
     struct manage_server *manage;
     struct plane plane;
@@ -383,14 +385,16 @@ int firmware_ids(const struct firmware_list *l, const char *iface, struct ids *i
 
 /* ---- firmware.c ----------------------------------------------------------------------------- */
 
-/* As firmware_read, but that of cards only those are there that this machine has. */
+/* As firmware_read, but that of cards only those are there that this machine has.  What it reads is
+ * kept in d->firmware, which is not more than was kept before where targets are left out. */
 int firmware_load(struct iscsid *d, struct firmware_list *ret, struct lunette_error *err);
 void firmware_id(const struct firmware_target *t, const char *iface, struct nodedb_id *ret);
 /* Sets in a record that is new what the firmware says of the node.  Returns 0 or -ENOMEM. */
 int firmware_fill(const struct firmware_list *l, const struct nodedb_id *id,
                   struct nodedb_record *r);
 /* Makes the record of a target that the firmware knows, in memory, and that of its iface, with
- * values (may be NULL) set in them; the caller ends both.  -ENOENT: it does not know it. */
+ * values (may be NULL) set in them; the caller ends both.  Where its table cannot be read now, what
+ * it said before counts.  -ENOENT: it does not know it. */
 int firmware_record(struct iscsid *d, const struct nodedb_id *id, const json_t *values,
                     struct nodedb_record *ret, struct nodedb_record *ret_iface,
                     struct lunette_error *err);

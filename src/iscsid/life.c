@@ -724,6 +724,7 @@ iscsid_free(struct iscsid **daemon)
     sysfs_free(&d->sysfs);
     login_gate_fini(&d->gate);
     nodedb_close(&d->db);
+    firmware_list_fini(&d->firmware);
     if (d->has_conf)
         nodedb_record_fini(&d->conf);
     free(d);

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -395,6 +396,42 @@ test_checksum(void **state)
     assert_int_equal(firmware_read(*state, &l, &err), -EPROTO);
 }
 
+/* A table that cannot be read as a whole is not one with fewer targets, or without a secret. */
+static void
+no_descriptors(void **state)
+{
+    struct rlimit was, few;
+    unsigned failed = 0;
+    int next;
+
+    put_tree(*state);
+    put(*state, "ibft/ethernet0/device/net/eth0/address", "02:00:00:00:00:01\n");
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+    next = open("/dev/null", O_RDONLY);
+    assert_true(next >= 0 && close(next) == 0);
+    for (int more = 0; more < 8; more++) {
+        struct lunette_error err = LUNETTE_INIT(err);
+        struct firmware_list l;
+        int r;
+
+        few = was;
+        few.rlim_cur = (rlim_t)(next + more);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+        r = firmware_read(*state, &l, &err);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+        if (r < 0) {
+            assert_int_equal(r, -EMFILE);
+            failed++;
+            continue;
+        }
+        assert_int_equal(l.n, 2);
+        assert_string_equal(l.target[0].device, "eth0");
+        assert_string_equal(l.target[0].secret, "a-secret-of-21-bytes");
+        firmware_list_fini(&l);
+    }
+    assert_in_range(failed, 3, 7);
+}
+
 int
 main(void)
 {
@@ -405,6 +442,7 @@ main(void)
         cmocka_unit_test_setup_teardown(test_odd, make_dir, drop_dir),
         cmocka_unit_test_setup_teardown(test_no_files, make_dir, drop_dir),
         cmocka_unit_test_setup_teardown(test_device, make_dir, drop_dir),
+        cmocka_unit_test_setup_teardown(no_descriptors, make_dir, drop_dir),
         cmocka_unit_test(test_bytes),
         cmocka_unit_test(test_cut),
         cmocka_unit_test_setup_teardown(test_checksum, make_dir, drop_dir),
