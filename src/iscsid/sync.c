@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Records that are written reach the disk: on a thread of its own, which touches nothing but the
- * descriptor and struct sync, and is not waited for where nobody wants to know. */
+ * descriptors and struct sync, and is not waited for where nobody wants to know. */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -11,7 +11,7 @@
 #include "iscsid/internal.h"
 
 struct sync {
-    int fd;
+    int fd[NODEDB_SYNC_MAX], nfds;
     int result; /* of the thread's, once it is over */
     atomic_bool over;
     atomic_int holders; /* the thread, and who has begun it; the last one frees it */
@@ -22,7 +22,8 @@ sync_release(struct sync *s)
 {
     if (atomic_fetch_sub(&s->holders, 1) > 1)
         return;
-    (void)close(s->fd);
+    for (int i = 0; i < s->nfds; i++)
+        (void)close(s->fd[i]);
     free(s);
 }
 
@@ -31,7 +32,10 @@ sync_thread(void *arg)
 {
     struct sync *s = arg;
 
-    s->result = syncfs(s->fd) < 0 ? -errno : 0;
+    for (int i = 0; i < s->nfds; i++) {
+        if (syncfs(s->fd[i]) < 0 && s->result == 0)
+            s->result = -errno;
+    }
     atomic_store(&s->over, true);
     sync_release(s);
     return NULL;
@@ -61,9 +65,9 @@ sync_begin(struct iscsid *d, struct sync **ret)
 
     if (s == NULL)
         return -ENOMEM;
-    s->fd = nodedb_sync_fd(d->db);
-    if (s->fd < 0) {
-        int r = s->fd;
+    s->nfds = nodedb_sync_open(d->db, s->fd);
+    if (s->nfds < 0) {
+        int r = s->nfds;
 
         free(s);
         return r;

@@ -95,6 +95,54 @@ nodedb_get(const struct nodedb *db, enum nodedb_kind kind, int dir, const char *
     return err;
 }
 
+int
+nodedb_sync_open(const struct nodedb *db, int ret[NODEDB_SYNC_MAX])
+{
+    static const char *const dirs[] = {NULL,     "nodes", "send_targets", "isns",
+                                       "static", "fw",    "ifaces"};
+    dev_t seen[NODEDB_SYNC_MAX];
+    int n = 0, r = 0;
+
+    _Static_assert(sizeof(dirs) / sizeof(dirs[0]) == NODEDB_SYNC_MAX, "one for each directory");
+    for (size_t i = 0; r == 0 && i < NODEDB_SYNC_MAX; i++) {
+        int fd = dirs[i] == NULL ? fcntl(db->root, F_DUPFD_CLOEXEC, 3)
+                                 : nodedb_walk(db, false, dirs[i], NULL, NULL);
+        struct stat st;
+        int k = 0;
+
+        if (fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP)
+            continue; /* nothing was written there */
+        if (fd < 0 || fstat(fd, &st) < 0) {
+            r = fd < -1 ? fd : -errno;
+        } else {
+            while (k < n && seen[k] != st.st_dev)
+                k++;
+        }
+        if (r == 0 && k == n) {
+            seen[n] = st.st_dev;
+            ret[n++] = fd;
+        } else if (fd >= 0) {
+            close(fd);
+        }
+    }
+    while (r < 0 && n > 0)
+        close(ret[--n]);
+    return r < 0 ? r : n;
+}
+
+int
+nodedb_sync(const struct nodedb *db)
+{
+    int fd[NODEDB_SYNC_MAX], n = nodedb_sync_open(db, fd), r = n < 0 ? n : 0;
+
+    for (int i = 0; i < n; i++) {
+        if (db->ops->syncfs(fd[i]) < 0 && r == 0)
+            r = -errno;
+        close(fd[i]);
+    }
+    return r;
+}
+
 static int
 make_root(const char *path, struct lunette_error *err)
 {

@@ -176,7 +176,7 @@ struct nodedb_discovered {
      * -ENOMEM. */
     int (*fill)(void *user, const struct nodedb_id *id, struct nodedb_record *r);
     void *fill_user;
-    /* New records, and removals, are not synced: the caller does it, see nodedb_sync_fd.  A record
+    /* New records, and removals, are not synced: the caller does it, see nodedb_sync_open.  A record
      * that replaces another is synced all the same. */
     bool later;
     size_t rewritten_max; /* ends before the end of ids behind so many of these; 0: does not */
@@ -194,9 +194,11 @@ int nodedb_discovered(struct nodedb *db, struct nodedb_discovered *d, struct lun
 int nodedb_stale(struct nodedb *db, const struct nodedb_discovered *d,
                  int (*visit)(void *user, const struct nodedb_id *id), void *user,
                  struct lunette_error *err);
-/* Returns a descriptor of which syncfs(2) makes what was left for later last, on any thread, and
- * which the caller closes; or -errno. */
-int nodedb_sync_fd(const struct nodedb *db);
+/* Opens what syncfs(2), on any thread, makes last what was left for later: the file system of the
+ * root, and those of directories in it that are others, as nodes/ may be in a container.  Returns
+ * how many descriptors there are, at least one, which the caller closes; or -errno. */
+#define NODEDB_SYNC_MAX 7
+int nodedb_sync_open(const struct nodedb *db, int ret[NODEDB_SYNC_MAX]);
 /* Removes d->ids, which nodedb_stale has told, but those that are in use, or that another source
  * has by now. */
 int nodedb_stale_drop(struct nodedb *db, struct nodedb_discovered *d, struct lunette_error *err);

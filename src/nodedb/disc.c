@@ -183,9 +183,7 @@ delete_all_found(struct disc_delete *d, const struct nodedb_id *ids, size_t nids
     if (at != NULL)
         r = nodedb_found(d->db, source, at, delete_found, d, d->err);
     d->db->ops = safe;
-    if (at != NULL && d->removed > 0 && safe->syncfs(d->db->root) < 0 && r == 0)
-        r = -errno;
-    return r;
+    return at != NULL && d->removed > 0 && r == 0 ? nodedb_sync(d->db) : r;
 }
 
 int

@@ -178,9 +178,12 @@ lazily(struct nodedb *db, int (*work)(struct drop *p), struct drop *p)
     db->ops = &lazy;
     r = work(p);
     db->ops = safe;
-    if (p->d->removed > 0 && !p->d->later && db->ops->syncfs(db->root) < 0 && r == 0)
-        r = nodedb_fault(db, p->err, -errno, "remove what is not found any more from", "nodes",
-                         NULL, NULL);
+    if (p->d->removed > 0 && !p->d->later && r == 0) {
+        r = nodedb_sync(db);
+        if (r < 0)
+            (void)nodedb_fault(db, p->err, r, "remove what is not found any more from", "nodes",
+                               NULL, NULL);
+    }
     return r;
 }
 
@@ -198,14 +201,6 @@ drop_ids(struct drop *p)
     for (size_t i = 0; i < p->d->nids && r == 0; i++)
         r = drop_stale(p, &p->d->ids[i]);
     return r;
-}
-
-int
-nodedb_sync_fd(const struct nodedb *db)
-{
-    int fd = fcntl(db->root, F_DUPFD_CLOEXEC, 3);
-
-    return fd < 0 ? -errno : fd;
 }
 
 int
@@ -356,8 +351,11 @@ nodedb_discovered(struct nodedb *db, struct nodedb_discovered *d, struct lunette
            (d->rewritten_max == 0 || d->rewritten < d->rewritten_max))
         r = take_found(db, safe, d, &d->ids[d->taken++], err);
     db->ops = safe;
-    if (d->added > 0 && d->nids > 1 && !d->later && db->ops->syncfs(db->root) < 0 && r == 0)
-        r = nodedb_fault(db, err, -errno, "keep what was found in", "nodes", NULL, NULL);
+    if (d->added > 0 && d->nids > 1 && !d->later && r == 0) {
+        r = nodedb_sync(db);
+        if (r < 0)
+            (void)nodedb_fault(db, err, r, "keep what was found in", "nodes", NULL, NULL);
+    }
     if (r == 0 && (d->ops & NODEDB_OP_DELETE))
         r = lazily(db, drop_all_stale, &p);
     nodedb_unlock(db);

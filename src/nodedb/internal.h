@@ -21,6 +21,9 @@ int nodedb_put(struct nodedb *db, const struct nodedb_fileops *ops, int dir, con
 int nodedb_get(const struct nodedb *db, enum nodedb_kind kind, int dir, const char *name,
                const char *a, const char *b, const char *c, struct nodedb_record *r);
 
+/* Makes all last that was written without fsync.  Returns 0 or -errno. */
+int nodedb_sync(const struct nodedb *db);
+
 /* Writes a node's record, without its link. */
 int nodedb_node_put(struct nodedb *db, const struct nodedb_fileops *ops,
                     const struct nodedb_record *r, struct lunette_error *err);

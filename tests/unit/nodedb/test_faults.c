@@ -5,9 +5,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -427,6 +430,66 @@ test_other_file_system(void **state)
     check_node(t, &id_a, false);
 }
 
+/* What many changes have left for later is synced wherever it is. */
+static dev_t synced[8];
+static unsigned syncs;
+
+static int
+f_syncfs(int fd)
+{
+    struct stat st;
+
+    if (syncs < 8 && fstat(fd, &st) == 0)
+        synced[syncs++] = st.st_dev;
+    return 0;
+}
+
+static int
+sync_on_two(const struct tree *t)
+{
+    struct nodedb_fileops counted = *t->db->ops;
+    struct nodedb_config cfg = {.root = t->root, .lock_dir = t->locks, .ops = &counted};
+    struct nodedb *db;
+    char nodes[128];
+    struct stat root, own;
+
+    (void)snprintf(nodes, sizeof(nodes), "%s/nodes", t->root);
+    if (unshare(CLONE_NEWNS | (geteuid() != 0 ? CLONE_NEWUSER : 0)) < 0 ||
+        mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount("none", nodes, "tmpfs", 0, NULL) < 0)
+        return 77;
+    counted.syncfs = f_syncfs;
+    if (nodedb_open(&cfg, &db, NULL) < 0 || stat(t->root, &root) < 0 || stat(nodes, &own) < 0 ||
+        root.st_dev == own.st_dev || change_discover(db, NULL) < 0)
+        return 1;
+    nodedb_close(&db);
+    /* additions, and then removals */
+    for (unsigned i = 0; i + 1 < syncs; i += 2) {
+        if (synced[i] != root.st_dev || synced[i + 1] != own.st_dev)
+            return 2;
+    }
+    return syncs == 2 || syncs == 4 ? 0 : 3;
+}
+
+static void
+test_sync_each(void **state)
+{
+    struct tree *t = *state;
+    int status;
+    pid_t pid;
+
+    prepare(t);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        _exit(sync_on_two(t));
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == 77)
+        skip();
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 static void
 test_no_memory(void **state)
 {
@@ -466,7 +529,7 @@ main(void)
 #define TREE_TEST(f) cmocka_unit_test_setup_teardown(f, tree_setup, tree_teardown)
         TREE_TEST(test_dying),       TREE_TEST(test_failing),
         TREE_TEST(test_interrupted), TREE_TEST(test_other_file_system),
-        TREE_TEST(test_no_memory),
+        TREE_TEST(test_sync_each),   TREE_TEST(test_no_memory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
