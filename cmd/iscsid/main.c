@@ -2,6 +2,7 @@
 /* iscsid: the control plane as a daemon.  src/iscsid is the inside; this is what the system sees.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -32,7 +33,8 @@ struct program {
     char conf[START_PATH_MAX], records[START_PATH_MAX], run[START_PATH_MAX];
     char conf_file[START_PATH_MAX + 32], initiator[START_PATH_MAX + 32], lock[START_PATH_MAX + 32];
     char pid_file[START_PATH_MAX + 32], socket[START_PATH_MAX + 32], iod_log[START_PATH_MAX + 32];
-    char iod_lock[START_PATH_MAX + 32], options[INSTANCE_OPTIONS_MAX];
+    char iod_lock[START_PATH_MAX + 32], iod_lock_run[START_PATH_MAX + 32];
+    char options[INSTANCE_OPTIONS_MAX];
     char iod_program[START_PATH_MAX];
     char given[6][START_PATH_MAX]; /* paths of the command line */
     int lock_fd, records_fd, ready_fd;
@@ -195,6 +197,7 @@ find_files(struct program *p, struct lunette_error *err)
     (void)snprintf(p->socket, sizeof(p->socket), "%s/iod.sock", p->run);
     (void)snprintf(p->iod_log, sizeof(p->iod_log), "%s/iscsi-iod.log", p->run);
     (void)snprintf(p->iod_lock, sizeof(p->iod_lock), "%s/.lunette.iod", p->records);
+    (void)snprintf(p->iod_lock_run, sizeof(p->iod_lock_run), "%s/iscsi-iod.lock", p->run);
     /* Tools of open-iscsi lock the records of the system there. */
     (void)snprintf(p->lock, sizeof(p->lock), "%s%s", system ? "/run/lock/iscsi" : p->run,
                    system ? "" : "/lock");
@@ -220,6 +223,7 @@ make_daemon(struct program *p, struct lunette_error *err)
         .iod_program = a->iod_socket != NULL ? NULL : p->iod_program,
         .iod_log = a->foreground ? NULL : p->iod_log,
         .iod_lock = p->iod_lock,
+        .iod_lock_run = p->iod_lock_run,
         .iod_threads = a->threads,
         .iod_time_every = a->time_every,
         .classic_socket = a->classic_socket,
@@ -310,12 +314,17 @@ prepare(struct program *p, struct lunette_error *err)
         return r;
     /* The sockets and the records have a lock each: run folders are removed, by those who tidy up
      * and at the end of a user's session, while daemons run on. */
-    p->lock_fd = start_lock(p->run, "iscsid.lock", err);
+    p->lock_fd = start_lock(p->run, "iscsid.lock", false, err);
     if (p->lock_fd < 0)
         return p->lock_fd;
-    p->records_fd = start_lock(p->records, ".lunette.iscsid", err);
+    p->records_fd = start_lock(p->records, ".lunette.iscsid", true, err);
     if (p->records_fd < 0)
         return p->records_fd;
+    if (faccessat(AT_FDCWD, p->records, W_OK, AT_EACCESS) < 0)
+        log_line(&daemon_log, LOG_LEVEL_WARN,
+                 "the records in %s may only be read (%s): what changes them fails, and nothing "
+                 "that is discovered is kept",
+                 p->records, errno_text(errno));
     if (a->pid_file == NULL && !a->no_pid_file && !a->foreground)
         p->args.pid_file = p->pid_file;
     if (a->pid_file != NULL)

@@ -58,14 +58,18 @@ start_absolute(const char *path, char *ret, struct lunette_error *err)
     return n < START_PATH_MAX ? 0 : start_fail(err, ENAMETOOLONG, "cannot use", path);
 }
 
-/* Opens what is to be locked. */
+/* Opens what is to be locked.  A file in a folder that may only be read can be locked, too; without
+ * one, the folder. */
 static int
 lock_open(const char *folder, const char *path)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
-    if (fd < 0 && (errno == EROFS || errno == EACCES || errno == EPERM))
-        fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 && (errno == EROFS || errno == EACCES || errno == EPERM)) {
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        if (fd < 0)
+            fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    }
     return fd;
 }
 
@@ -84,7 +88,7 @@ static int
 lock_held(int fd, const char *folder, struct lunette_error *err)
 {
     char pid[32] = "";
-    ssize_t n = pread(fd, pid, sizeof(pid) - 1, 0);
+    ssize_t n = fd >= 0 ? pread(fd, pid, sizeof(pid) - 1, 0) : 0;
 
     pid[n > 0 ? n : 0] = '\0';
     pid[strspn(pid, "0123456789")] = '\0';
@@ -95,8 +99,37 @@ lock_held(int fd, const char *folder, struct lunette_error *err)
                         pid[0] != '\0' ? " (kill " : "", pid, pid[0] != '\0' ? ")" : "");
 }
 
+/* Locks the folder beside the file, for a daemon that may come when there is no file for it: the
+ * folder may be one that is written to from elsewhere only.  The descriptor is kept until the
+ * process ends.  Returns 0, also where folders have no locks, or EBUSY. */
+static int
+lock_folder(const char *folder)
+{
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
+
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        r = errno == EWOULDBLOCK ? EBUSY : 0;
+        (void)close(fd);
+    }
+    return r;
+}
+
+/* Takes the lock of what is open.  Returns 0 or an errno: EWOULDBLOCK where somebody else has it,
+ * EBUSY where somebody has that of the folder. */
+static int
+lock_both(int fd, const char *folder, const char *path, bool both)
+{
+    struct stat is;
+
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+        return errno;
+    if (!lock_is_of(fd, path))
+        return EINTR;
+    return !both || (fstat(fd, &is) == 0 && S_ISDIR(is.st_mode)) ? 0 : lock_folder(folder);
+}
+
 int
-start_lock(const char *folder, const char *name, struct lunette_error *err)
+start_lock(const char *folder, const char *name, bool both, struct lunette_error *err)
 {
     char path[START_PATH_MAX + 32];
     int fd, r;
@@ -106,13 +139,17 @@ start_lock(const char *folder, const char *name, struct lunette_error *err)
         fd = lock_open(folder, path);
         if (fd < 0)
             return start_fail(err, errno, "cannot open", path);
-        r = flock(fd, LOCK_EX | LOCK_NB) < 0 ? errno : 0;
-        if (r == 0 && lock_is_of(fd, path))
+        r = lock_both(fd, folder, path, both);
+        if (r == 0)
             break;
-        if (r == EWOULDBLOCK && waited >= LOCK_WAIT_MS)
-            r = lock_held(fd, folder, err);
-        else if (r != 0 && r != EWOULDBLOCK && r != EINTR)
-            r = start_fail(err, r, "cannot lock", path);
+        if ((r == EWOULDBLOCK || r == EBUSY) && waited >= LOCK_WAIT_MS)
+            r = lock_held(r == EBUSY ? -1 : fd, folder, err);
+        else if (r != EWOULDBLOCK && r != EBUSY && r != EINTR)
+            r = lunette_fail(
+                err, -r, LUNETTE_DOM_OS, (uint32_t)r,
+                "cannot lock %s: %s; without that two daemons could log in to the same "
+                "targets and write over each other: use a file system with locks",
+                path, errno_text(r));
         (void)close(fd);
         if (r < 0)
             return r;

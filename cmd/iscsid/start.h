@@ -19,10 +19,11 @@ int start_folder(const char *path, char *ret, struct lunette_error *err);
 int start_absolute(const char *path, char *ret, struct lunette_error *err);
 
 /* Takes the lock folder/name, which only one daemon has at a time, and notes the process id in it.
- * Waits some seconds for it, since a daemon that was killed has it until it is gone.  Where nothing
- * may be written to the folder, the folder itself is locked.  Returns a descriptor that holds the
- * lock until the process ends; -EBUSY where another daemon has it. */
-int start_lock(const char *folder, const char *name, struct lunette_error *err);
+ * Waits some seconds for it, since a daemon that was killed has it until it is gone.  With
+ * `both` the folder is locked, too, for daemons that cannot make the file there.  Returns a
+ * descriptor that holds the lock until the process ends; -EBUSY where another daemon has it; or
+ * another -errno where there are no locks. */
+int start_lock(const char *folder, const char *name, bool both, struct lunette_error *err);
 
 /* Becomes another group and user, without any supplementary group or folder of the user before;
  * -1: stays. */

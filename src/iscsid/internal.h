@@ -29,6 +29,7 @@
  *   metrics.c     sessions and LUNs as OpenMetrics text
  *   tree.c        a directory tree that programs read while it changes
  *   plane.c       the data plane
+ *   guard.c       the lock of its process
  *   say.c         names, values and errors as JSON
  */
 #ifndef ISCSID_INTERNAL_H

@@ -33,11 +33,12 @@ struct iscsid_config {
     const char *iod_log;     /* the file for its standard error; NULL: ours */
     const char *iod_lock;    /* a file on which one that is started has a lock as long as it lives;
                                 NULL: none */
-    unsigned iod_threads;    /* of one that is started */
-    unsigned iod_time_every; /* one request in so many is timed there; 0: none */
-    bool classic_socket;     /* callers of open-iscsi's socket are answered, too */
-    const char *sysfs;       /* where sessions are shown as the kernel would; NULL: nowhere */
-    const char *firmware;    /* where the firmware's tables are: /sys/firmware but for tests */
+    const char *iod_lock_run;  /* another one, where that is not to be had */
+    unsigned iod_threads;      /* of one that is started */
+    unsigned iod_time_every;   /* one request in so many is timed there; 0: none */
+    bool classic_socket;       /* callers of open-iscsi's socket are answered, too */
+    const char *sysfs;         /* where sessions are shown as the kernel would; NULL: nowhere */
+    const char *firmware;      /* where the firmware's tables are: /sys/firmware but for tests */
     void (*ready)(void *user); /* callers may come; called once */
     /* The daemon is to be freed: it has done what daemon.shutdown asked for (why is NULL), or it
      * cannot be reached by anybody; called once. */

@@ -623,6 +623,7 @@ life_start(struct iscsid *d, struct lunette_error *err)
                                  .program = d->cfg.iod_program,
                                  .log = d->cfg.iod_log,
                                  .lock = d->cfg.iod_lock,
+                                 .lock_instead = d->cfg.iod_lock_run,
                                  .threads = d->cfg.iod_threads,
                                  .time_every = d->cfg.iod_time_every,
                                  .changed = life_on_plane,

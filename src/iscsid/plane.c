@@ -8,10 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "iscsid/guard.h"
 
 #define PLANE_RETRY_FIRST_MS 10
 #define PLANE_RETRY_MOST_MS  1000
@@ -180,13 +181,8 @@ plane_reap(struct plane *p)
 /* Somebody else has the lock: a data plane that lives and that nobody reaches, or one that is about
  * to be gone. */
 static void
-plane_lock_held(struct plane *p, int fd)
+plane_lock_held(struct plane *p, const char *pid)
 {
-    char pid[32] = "";
-    ssize_t n = pread(fd, pid, sizeof(pid) - 1, 0);
-
-    pid[n > 0 ? n : 0] = '\0';
-    pid[strspn(pid, "0123456789")] = '\0';
     p->may_start_ns = p->loop->now_ns + PLANE_LOCK_AGAIN_NS;
     if (p->held_ns == 0)
         p->held_ns = p->loop->now_ns;
@@ -201,25 +197,32 @@ plane_lock_held(struct plane *p, int fd)
 
 /* Takes the lock that the process is to have: its sessions must not be logged in to a second time
  * while it lives, whatever has become of its socket.  *ret gets a descriptor to close, or -1 where
- * there is no lock.  Returns -EBUSY where somebody else has it. */
+ * none is asked for.  Returns -EBUSY where somebody else has it, or another -errno where there is
+ * no lock to be had. */
 static int
 plane_lock(struct plane *p, int *ret)
 {
-    int fd = -1;
+    struct guard g;
+    int r;
 
     *ret = -1;
-    if (p->cfg.lock != NULL)
-        fd = open(p->cfg.lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
+    if (p->cfg.lock == NULL)
         return 0;
-    if (flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) {
-        plane_lock_held(p, fd);
-        (void)close(fd);
-        return -EBUSY;
-    }
+    r = guard_take(p->cfg.lock, p->cfg.lock_instead, &g);
+    if (r == -EBUSY)
+        plane_lock_held(p, g.pid);
+    if (r < 0)
+        return r;
+    if (g.note.code < 0 && !p->guard_told)
+        log_line(
+            p->loop->log, LOG_LEVEL_WARN,
+            "the data plane has its lock in %s, and not beside the records, where it cannot be "
+            "(%s): see that this file stays while it lives",
+            p->cfg.lock_instead, g.note.msg);
+    p->guard_told = g.note.code < 0;
     p->held_ns = 0;
     p->held_told = false;
-    *ret = fd;
+    *ret = g.fd;
     return 0;
 }
 
@@ -266,9 +269,14 @@ plane_need_process(struct plane *p)
     if (r < 0) {
         what = "is not started: the run folder is gone and cannot be made anew";
     } else {
-        if (plane_lock(p, &lock) < 0)
+        r = plane_lock(p, &lock);
+        if (r == -EBUSY)
             return;
-        r = plane_begin(p, lock);
+        if (r < 0)
+            what = "is not started: neither beside the records nor in the run folder can a file be "
+                   "locked, and two of them would write over each other";
+        else
+            r = plane_begin(p, lock);
         if (lock >= 0)
             (void)close(lock);
     }

@@ -27,9 +27,10 @@ struct plane_link {
 
 struct plane_config {
     const char *socket;
-    const char *program; /* NULL: it is not ours to start */
-    const char *log;     /* for its standard error; NULL: ours */
-    const char *lock;    /* a file on which it has a lock as long as it lives; NULL: none */
+    const char *program;      /* NULL: it is not ours to start */
+    const char *log;          /* for its standard error; NULL: ours */
+    const char *lock;         /* a file on which it has a lock as long as it lives; NULL: none */
+    const char *lock_instead; /* another one, where that is not to be had */
     unsigned threads, time_every; /* its options */
     /* A connection is there, or is lost; requests of loop `index` get no answer any more. */
     void (*changed)(void *user, unsigned index, bool up);
@@ -53,6 +54,7 @@ struct plane {
     uint32_t start_delay_ms; /* before the next start */
     uint64_t held_ns;        /* since when another process has the lock; 0: none has */
     bool held_told;
+    bool guard_told; /* that the lock is the other one */
     struct loop_timer watch;
     bool told;     /* that nobody answers */
     bool answered; /* the process that was started last has */
