@@ -140,7 +140,7 @@ say_code(const struct lunette_error *err)
     case LUNETTE_DOM_PROTO:
         return MANAGE_LOGIN;
     case LUNETTE_DOM_TIMEOUT: /* -EBUSY: another program had the lock of the records for too long */
-        return err->code == -EBUSY ? MANAGE_AGAIN : MANAGE_CONNECT_TIMEOUT;
+        return err->code == -EBUSY ? MANAGE_AGAIN : MANAGE_PDU_TIMEOUT;
     case LUNETTE_DOM_NOTFOUND:
         return MANAGE_NOT_FOUND;
     case LUNETTE_DOM_OS:

@@ -59,10 +59,13 @@ seek_drop(struct job *j)
     seek_free(s);
 }
 
-/* The code of the API that fits best: what an iSNS server refuses has its own. */
+/* The code of the API that fits best: what an iSNS server refuses has its own, and a discovery has
+ * one for whoever does not answer, with a connection or without. */
 static enum manage_code
 seek_code(const struct seek *s, const struct lunette_error *err)
 {
+    if (err->domain == LUNETTE_DOM_TIMEOUT && err->code == -ETIMEDOUT)
+        return MANAGE_CONNECT_TIMEOUT;
     if (s->o.kind == NODEDB_ISNS && (err->code == -EREMOTEIO || err->domain == LUNETTE_DOM_PROTO))
         return strncmp(err->msg, "registration", 12) == 0 ? MANAGE_ISNS_REGISTRATION
                                                           : MANAGE_ISNS_QUERY;
@@ -77,8 +80,8 @@ seek_fail(struct seek *s, const struct lunette_error *err)
         s->o.done(s->o.user, NULL, err);
     else if (err->domain == LUNETTE_DOM_CONNECT ||
              (err->domain == LUNETTE_DOM_TIMEOUT && err->code == -ETIMEDOUT))
-        manage_fail(s->job.call, say_code(err), "cannot make connection to %s: %s", s->o.via.host,
-                    err->msg);
+        manage_fail(s->job.call, seek_code(s, err), "cannot make connection to %s: %s",
+                    s->o.via.host, err->msg);
     else
         manage_fail(s->job.call, seek_code(s, err), "%s", err->msg);
     seek_free(s);
@@ -164,9 +167,10 @@ seek_tell_again(struct seek *s, const struct lunette_error *err)
     log_line(s->job.d->loop->log, LOG_LEVEL_INFO, "discovery at %s by iface %s: %s; try %u of %u",
              s->o.via.host, seek_iface(s), err->msg, s->failures, s->reopen_max + 1);
     if (s->job.call != NULL)
-        manage_progress(s->job.call, json_pack("{s:s,s:I,s:I,s:o}", "state", "retrying", "attempt",
-                                               (json_int_t)s->failures, "retries",
-                                               (json_int_t)s->reopen_max, "error", say_error(err)));
+        manage_progress(s->job.call,
+                        json_pack("{s:s,s:I,s:I,s:o}", "state", "retrying", "attempt",
+                                  (json_int_t)s->failures, "retries", (json_int_t)s->reopen_max,
+                                  "error", manage_error_json(seek_code(s, err), err->msg)));
 }
 
 /* A try has failed.  What may pass is tried again with the back-off of logins, and given up at

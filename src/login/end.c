@@ -25,16 +25,19 @@ login_drain(struct iscsi_login *l)
         login_post(l, LOGIN_EV_REPLIED);
 }
 
-/* A time limit is over in a state. */
+/* A time limit is over in a state.  That there is no connection, and that there is one and no
+ * answer over it, are different faults, with exit codes of their own in tools. */
 static void
 login_timed_out(struct iscsi_login *l, enum login_state in, uint32_t limit_ms)
 {
+    bool connecting = in == LOGIN_RESOLVE || in == LOGIN_CONNECT;
     char where[PORTAL_TEXT_MAX];
 
     l->err.code = 0;
-    (void)lunette_fail(
-        &l->err, -ETIMEDOUT, LUNETTE_DOM_TIMEOUT, limit_ms, "login to %s timed out after %u ms: %s",
-        portal_format(&l->portal, where, sizeof(where)), limit_ms, fsm_state(&login_fsm, in)->text);
+    (void)lunette_fail(&l->err, -ETIMEDOUT, connecting ? LUNETTE_DOM_CONNECT : LUNETTE_DOM_TIMEOUT,
+                       connecting ? ETIMEDOUT : limit_ms, "login to %s timed out after %u ms: %s",
+                       portal_format(&l->portal, where, sizeof(where)), limit_ms,
+                       fsm_state(&login_fsm, in)->text);
     login_drain(l);
 }
 

@@ -1214,6 +1214,26 @@ def many_callers():
             assert "result" in answer, answer
 
 
+def no_login_response():
+    """A target that takes the connection and says nothing is another fault than one that takes none."""
+    with World() as w, socket.socket() as silent, socket.socket() as full:
+        for s, backlog in ((silent, 16), (full, 0)):
+            s.bind(("127.0.0.1", 0))
+            s.listen(backlog)
+        w.up()
+        fillers = [socket.socket() for _ in range(3)]
+        for f in fillers:
+            f.setblocking(False)
+            f.connect_ex(full.getsockname())
+        for s, rc in ((silent, 11), (full, 8)):
+            portal = "127.0.0.1:%d" % s.getsockname()[1]
+            w.adm("-m", "node", "-T", IQN, "-p", portal, "-o", "new")
+            for name, value in (("node.session.initial_login_retry_max", "0"),
+                                ("node.conn[0].timeo.login_timeout", "1")):
+                w.adm("-m", "node", "-T", IQN, "-p", portal, "-o", "update", "-n", name, "-v", value)
+            w.adm("-m", "node", "-T", IQN, "-p", portal, "-l", rc=rc)
+
+
 def bad_requests():
     """Names that lead elsewhere, values that are refused, tokens that come again, strangers."""
     with World() as w:
@@ -1327,5 +1347,5 @@ run([from_nothing, many_records, records_that_cannot_be_read, second_instance_is
      many_instances, long_names, two_control_planes, several_sessions, ifaces, live_limits, many_ifaces,
      number_for_a_name, narrow_filters, discovery_changes_records, repeated_without_a_record, with_tgtd, automatic,
      killed_under_load, events_of_failures, data_plane_killed, second_signal, cut_connections,
-     killed_while_waiting, dead_target, bad_requests, odd_requests, many_targets, command_lines, many_callers,
+     killed_while_waiting, dead_target, no_login_response, bad_requests, odd_requests, many_targets, command_lines, many_callers,
      login_waits_for_luns, one_export_after_the_other], [one_of_many])
