@@ -12,8 +12,10 @@
  *
  * A process that was killed listens until the kernel is done with it, and whoever is to take its
  * place is often started before that.  The kernel tells who listens, so that the end of one that is
- * about to be gone is waited for, and nobody else's.  Inside a turn of the loop nothing is waited
- * for longer than some milliseconds.
+ * about to be gone is waited for, and nobody else's.  Each question takes a place in the backlog of
+ * a process that accepts nothing any more, and a process that writes a core takes long: so it is
+ * asked once, and then the process is looked at instead.  Inside a turn of the loop nothing is
+ * waited for longer than some milliseconds.
  */
 #include "loop/real.h"
 
@@ -31,19 +33,21 @@
 #define SOCKET_MODE 0600
 #define FOLDER_MODE 0700
 #define WAIT_US     1000 /* between two tries */
-/* How many tries there are for the lock of a directory, which others hold for a few system calls,
- * and for the end of a process that listens; inside a turn, and outside. */
+/* How many tries there are for the lock of a directory, which others hold for a few system calls;
+ * inside a turn, and outside. */
 #define LOCK_TRIES_INSIDE 5
 #define LOCK_TRIES        200
-#define END_TRIES_INSIDE  5
-#define END_TRIES         2000
+/* How often the end of a process that listens is looked for. */
+#define END_WAITS_INSIDE  5
+#define END_WAITS         2000
 #define PF_EXITING        4u /* of the flags in /proc/PID/stat */
 #define SIGKILL_PENDING   0x100u
 
+/* The socket that is bound to a file holds its inode, so that no other file gets the number before
+ * the socket is closed.  Times say nothing: anybody may touch a file. */
 struct local_file {
     dev_t dev;
     ino_t ino;
-    struct timespec made; /* its mtime, since the number of an inode is soon used again */
     char path[SOCK_PATH_MAX + 1];
 };
 
@@ -92,7 +96,7 @@ read_proc(pid_t pid, const char *name, char *buf, size_t size)
     return n > 0;
 }
 
-/* Is the signal that cannot be caught on its way to the process? */
+/* Is a core being written, or the signal that cannot be caught on its way to the process? */
 static bool
 is_killed(pid_t pid)
 {
@@ -107,47 +111,63 @@ is_killed(pid_t pid)
         if (p != NULL && (strtoull(p + strlen(names[i]), NULL, 16) & SIGKILL_PENDING))
             return true;
     }
-    return false;
+    return strstr(text, "\nCoreDumping:\t1") != NULL;
 }
 
+enum holder { HOLDER_STAYS, HOLDER_ENDS, HOLDER_ENDED };
+
 /* Is the process gone, or about to be? */
-static bool
-is_ending(pid_t pid)
+static enum holder
+look_at_process(pid_t pid)
 {
     char text[1024], *p;
     unsigned flags = 0;
     char state = 0;
 
     if (kill(pid, 0) < 0 && errno == ESRCH)
-        return true;
+        return HOLDER_ENDED;
     if (!read_proc(pid, "stat", text, sizeof(text)))
-        return false;
+        return HOLDER_STAYS;
     p = strrchr(text, ')');
-    if (p != NULL && sscanf(p, ") %c %*d %*d %*d %*d %*d %u", &state, &flags) == 2 &&
-        (state == 'Z' || state == 'X' || (flags & PF_EXITING)))
-        return true;
-    return is_killed(pid);
+    if (p != NULL && sscanf(p, ") %c %*d %*d %*d %*d %*d %u", &state, &flags) == 2) {
+        if (state == 'Z' || state == 'X')
+            return HOLDER_ENDED;
+        if (flags & PF_EXITING)
+            return HOLDER_ENDS;
+    }
+    return is_killed(pid) ? HOLDER_ENDS : HOLDER_STAYS;
 }
 
-enum holder { HOLDER_STAYS, HOLDER_ENDS, HOLDER_ENDED };
-
-/* Who has a name that is taken?  Somebody who stays, or is about to be gone; or nobody answers
- * there any more, as when that has just happened. */
+/* Who has a name that is taken?  Somebody who stays, or is about to be gone, and then *ret_pid is
+ * the process; or nobody answers there any more, as when that has just happened. */
 static enum holder
-look_at_holder(const struct sock_addr *at, int type)
+look_at_holder(const struct sock_addr *at, int type, pid_t *ret_pid)
 {
     int fd = socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     enum holder found = HOLDER_STAYS;
-    pid_t pid = 0;
 
+    *ret_pid = 0;
     if (fd < 0)
         return found;
     if (connect(fd, (const void *)&at->ss, at->len) < 0)
         found = errno == ECONNREFUSED ? HOLDER_ENDED : HOLDER_STAYS;
-    else if (local_peer_cred(fd, NULL, &pid) == 0 && pid > 0 && is_ending(pid))
+    else if (local_peer_cred(fd, NULL, ret_pid) == 0 && *ret_pid > 0 &&
+             look_at_process(*ret_pid) != HOLDER_STAYS)
         found = HOLDER_ENDS;
     (void)close(fd);
     return found;
+}
+
+/* Waits until a process is gone, and *step times WAIT_US at least: what it had may take a moment
+ * longer, and is looked for less and less often.  *left: how many more waits there may be. */
+static void
+await_end(pid_t pid, int *step, int *left)
+{
+    int n = 0;
+
+    for (; *left > 0 && (n < *step || look_at_process(pid) == HOLDER_ENDS); n++, --*left)
+        (void)usleep(WAIT_US);
+    *step *= 2;
 }
 
 /* Whether a socket file has nobody who listens. */
@@ -201,7 +221,6 @@ bind_file(int fd, const struct sock_addr *at, struct local_file *f, int dir)
         return -errno;
     f->dev = st.st_dev;
     f->ino = st.st_ino;
-    f->made = st.st_mtim;
     return 0;
 }
 
@@ -245,28 +264,32 @@ int
 local_listen(int fd, const struct sock_addr *at, int backlog, bool inside,
              struct local_file **ret_file)
 {
+    int type = SOCK_STREAM, left = inside ? END_WAITS_INSIDE : END_WAITS, step = 1, r;
     enum holder last = HOLDER_STAYS, holder;
     const char *path = sock_addr_path(at);
-    int type = SOCK_STREAM, r;
     socklen_t len = sizeof(type);
+    pid_t pid;
 
     *ret_file = NULL;
     if (path != NULL && strlen(path) > SOCK_PATH_MAX)
         return -ENAMETOOLONG;
     if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0)
         return -errno;
-    for (int i = 0;; i++) {
+    for (;;) {
         r = listen_once(fd, at, backlog, inside, ret_file);
         if (r != -EADDRINUSE)
             return r;
         /* A name at which nobody answers is free with the next try, or is no listener's at all. */
-        holder = look_at_holder(at, type);
+        holder = look_at_holder(at, type, &pid);
         if (holder == HOLDER_STAYS || (holder == HOLDER_ENDED && last == HOLDER_ENDED))
             return r;
         last = holder;
-        if (i >= (inside ? END_TRIES_INSIDE : END_TRIES))
+        if (left == 0)
             return inside ? -EAGAIN : r;
-        (void)usleep(WAIT_US);
+        if (holder == HOLDER_ENDS)
+            await_end(pid, &step, &left);
+        else
+            (void)usleep(WAIT_US);
     }
 }
 
@@ -277,10 +300,7 @@ local_look(const struct local_file *f)
 
     if (lstat(f->path, &st) < 0)
         return -errno;
-    return st.st_dev == f->dev && st.st_ino == f->ino && st.st_mtim.tv_sec == f->made.tv_sec &&
-                   st.st_mtim.tv_nsec == f->made.tv_nsec
-               ? 0
-               : -EEXIST;
+    return st.st_dev == f->dev && st.st_ino == f->ino ? 0 : -EEXIST;
 }
 
 const char *

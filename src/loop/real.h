@@ -154,12 +154,13 @@ struct local_file;
 int local_listen(int fd, const struct sock_addr *at, int backlog, bool inside,
                  struct local_file **ret_file);
 /* Is the file still where it was made?  0; -EEXIST: another has taken its place; or -errno, -ENOENT
- * where it was removed. */
+ * where it was removed.  Only while the socket that was bound to it is open. */
 int local_look(const struct local_file *f);
 const char *local_path(const struct local_file *f);
 /* Makes the folders of the path that are missing, for their owner alone. */
 void local_make_folders(const struct local_file *f);
-/* Removes the file, unless another has taken its place, and frees f, which may be NULL. */
+/* Removes the file, unless another has taken its place, and frees f, which may be NULL; before its
+ * socket is closed. */
 void local_unlink(struct local_file *f);
 int local_peer_cred(int fd, uid_t *ret_uid, pid_t *ret_pid);
 /* As stream_send_packet and stream_recv_packet. */

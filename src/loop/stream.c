@@ -394,8 +394,8 @@ listen_anew(struct sock *s)
     if (s->registered)
         l->poller->ops->del(l->poller, &s->poll);
     s->registered = s->poll.gone = false;
-    (void)close(s->poll.fd);
     local_unlink(s->at->file);
+    (void)close(s->poll.fd);
     s->poll.fd = fd;
     s->at->file = file;
     return sock_register(s);

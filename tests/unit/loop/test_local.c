@@ -7,8 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -583,6 +585,69 @@ test_a_process_that_was_killed_is_waited_for(void **state)
     world_close(&w);
 }
 
+/* A process that listens without accepting, is killed, and is held up at its end for as long as a
+ * large core would take; *ret_tracer is the one that holds it. */
+static void
+start_slow_end(const struct sock_addr *at, pid_t *ret_tracer)
+{
+    int told[2];
+    char ok = 0;
+
+    assert_int_equal(pipe(told), 0);
+    *ret_tracer = fork();
+    if (*ret_tracer == 0) {
+        pid_t pid = fork();
+        int status;
+
+        if (pid == 0) {
+            (void)ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+            (void)plain_socket(at, SOCK_STREAM, true);
+            (void)raise(SIGSTOP);
+            _exit(1);
+        }
+        (void)waitpid(pid, &status, 0);
+        ok = (char)(ptrace(PTRACE_SETOPTIONS, pid, NULL, (void *)PTRACE_O_TRACEEXIT) == 0 &&
+                    kill(pid, SIGKILL) == 0 && waitpid(pid, &status, 0) == pid &&
+                    WIFSTOPPED(status) && status >> 16 == PTRACE_EVENT_EXIT);
+        (void)!write(told[1], &ok, 1);
+        (void)usleep(300000);
+        (void)ptrace(PTRACE_CONT, pid, NULL, NULL);
+        (void)waitpid(pid, &status, 0);
+        _exit(0);
+    }
+    (void)close(told[1]);
+    assert_int_equal(read(told[0], &ok, 1), 1);
+    (void)close(told[0]);
+    if (!ok) { /* where nobody may trace */
+        assert_int_equal(waitpid(*ret_tracer, NULL, 0), *ret_tracer);
+        skip();
+    }
+}
+
+/* However long its end takes, questions do not fill its backlog, which is 8 here: a full one would
+ * pass for a listener that stays. */
+static void
+test_a_slow_end_is_waited_for(void **state)
+{
+    struct sock_addr names[2];
+    struct world w;
+
+    (void)state;
+    world_open(&w);
+    names[0] = w.at;
+    abstract_name(&names[1]);
+    for (int i = 0; i < 2; i++) {
+        struct stream *s = NULL;
+        pid_t tracer;
+
+        start_slow_end(&names[i], &tracer);
+        assert_int_equal(stream_listen(w.l, &names[i], &listener_events, &w, &s, NULL), 0);
+        stream_close(s);
+        assert_int_equal(waitpid(tracer, NULL, 0), tracer);
+    }
+    world_close(&w);
+}
+
 static struct {
     struct world *w;
     struct stream *s;
@@ -745,6 +810,83 @@ test_a_file_that_another_has_taken(void **state)
     world_close(&w);
 }
 
+static unsigned lines_told;
+
+static void
+count_all(void *user, enum log_level level, const char *line)
+{
+    (void)user;
+    (void)level;
+    (void)line;
+    lines_told++;
+}
+
+static unsigned refuse_adds; /* how many more registrations find no memory */
+
+/* Stands before the system's in this program. */
+int
+epoll_ctl(int epfd, int op, int fd, struct epoll_event *ev)
+{
+    if (op == EPOLL_CTL_ADD && refuse_adds > 0) {
+        refuse_adds--;
+        errno = ENOMEM;
+        return -1;
+    }
+    return (int)syscall(SYS_epoll_ctl, epfd, op, fd, ev);
+}
+
+/* A listener whose socket was made anew when there was no memory to wait for it answers as soon as
+ * there is some, and may be closed before that. */
+static void
+test_a_file_comes_back_without_memory(void **state)
+{
+    struct stream *s = NULL;
+    struct world w;
+
+    (void)state;
+    if (kind != LOOP_EPOLL) /* the other one asks for nothing when something is added */
+        skip();
+    for (int closed = 0; closed < 2; closed++) {
+        world_open(&w);
+        assert_int_equal(listen_at(&w, &s), 0);
+        assert_int_equal(unlink(w.path), 0);
+        refuse_adds = 1;
+        assert_true(comes_back(&w, &w.at)); /* nobody would be told */
+        assert_int_equal(refuse_adds, 0);
+        assert_int_equal(w.accepted, 0);
+        for (int i = 0; i < 40 && !closed && w.accepted == 0; i++)
+            (void)loop_run(w.l, 100 * (int64_t)LOOP_NS_PER_MS);
+        assert_int_equal(w.accepted > 0, !closed);
+        stream_close(s);
+        assert_false(exists(w.path));
+        world_close(&w);
+    }
+}
+
+/* A file that was only touched is the same as before. */
+static void
+test_a_file_that_is_touched(void **state)
+{
+    static const struct log log = {.level = LOG_LEVEL_WARN, .sink = count_all};
+    static const struct timespec then[2] = {{1, 0}, {1, 0}};
+    struct stream *s = NULL;
+    struct world w;
+
+    (void)state;
+    world_open(&w);
+    w.l->log = &log;
+    lines_told = 0;
+    assert_int_equal(listen_at(&w, &s), 0);
+    assert_int_equal(utimensat(AT_FDCWD, w.path, then, AT_SYMLINK_NOFOLLOW), 0);
+    for (int i = 0; i < 40; i++)
+        (void)loop_run(w.l, 100 * (int64_t)LOOP_NS_PER_MS);
+    assert_int_equal(lines_told, 0);
+    assert_int_equal(w.accepted, 0); /* nobody asked whether anybody listens */
+    stream_close(s);
+    assert_false(exists(w.path));
+    world_close(&w);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -752,10 +894,13 @@ main(int argc, char **argv)
         cmocka_unit_test(test_the_file_is_the_owners_alone),
         cmocka_unit_test(test_a_listener_is_gone_with_its_process),
         cmocka_unit_test(test_a_process_that_was_killed_is_waited_for),
+        cmocka_unit_test(test_a_slow_end_is_waited_for),
         cmocka_unit_test(test_a_turn_is_not_held_up),
         cmocka_unit_test(test_connections_wait_for_descriptors),
         cmocka_unit_test(test_a_file_that_is_removed_comes_back),
         cmocka_unit_test(test_a_file_that_another_has_taken),
+        cmocka_unit_test(test_a_file_that_is_touched),
+        cmocka_unit_test(test_a_file_comes_back_without_memory),
         cmocka_unit_test(test_a_file_of_the_dead_is_replaced),
         cmocka_unit_test(test_what_is_alive_stays),
         cmocka_unit_test(test_what_is_no_socket_stays),
