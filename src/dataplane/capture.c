@@ -5,7 +5,8 @@
  * itself, as its own user and where it may write, or one that shows the capture as it grows.  The
  * data plane never opens a file and never waits for one (docs/design/tape.md).  The reader owns the
  * capture: it ends with the reader, or when that has shut down its side, and else with the session
- * or at the limits that were asked for.
+ * or at the limits that were asked for.  One that has ended stands in no other's way while its
+ * reader takes what is left.
  */
 #include "capture/capture.h"
 
@@ -26,6 +27,7 @@ struct dp_capture {
     struct list node; /* dataplane.captures */
     struct dataplane *dp;
     struct capture *k;
+    uint32_t sid;            /* 0: all sessions */
     struct stream *listener; /* until the reader has come */
     struct stream *reader;
     struct loop_work work;
@@ -43,8 +45,9 @@ static const struct stream_events writing = {.writable = reader_writable};
 
 /* ---- the end -------------------------------------------------------------------------------- */
 
+/* No session is captured by x any more. */
 static void
-capture_gone(struct dp_capture *x)
+capture_let_go(struct dp_capture *x)
 {
     struct dataplane *dp = x->dp;
 
@@ -56,6 +59,14 @@ capture_gone(struct dp_capture *x)
     }
     if (dp->capture_all == x)
         dp->capture_all = NULL;
+}
+
+static void
+capture_gone(struct dp_capture *x)
+{
+    struct dataplane *dp = x->dp;
+
+    capture_let_go(x);
     loop_defer_cancel(&x->work);
     loop_timer_stop(dp->loop, &x->limit);
     loop_timer_stop(dp->loop, &x->patience);
@@ -66,7 +77,35 @@ capture_gone(struct dp_capture *x)
     capture_free(x->k);
     list_del(&x->node);
     dp->ncaptures--;
+    dp->nended -= x->ended;
     free(x);
+}
+
+/* Of those that have ended and are still read there are few, so that they take no memory without
+ * bound: the one that began first goes. */
+static void
+capture_bound_ended(struct dataplane *dp)
+{
+    LIST_FOREACH_SAFE (n, &dp->captures) {
+        struct dp_capture *x = container_of(n, struct dp_capture, node);
+
+        if (dp->nended <= DP_CAPTURES_END)
+            return;
+        if (x->ended)
+            capture_gone(x);
+    }
+}
+
+/* One of the session that has ended before its reader came gives its path to the next. */
+static void
+capture_end_unread(struct dataplane *dp, uint32_t sid)
+{
+    LIST_FOREACH_SAFE (n, &dp->captures) {
+        struct dp_capture *x = container_of(n, struct dp_capture, node);
+
+        if (x->ended && x->sid == sid && x->listener != NULL)
+            capture_gone(x);
+    }
 }
 
 /* Looks at nothing any more; the reader gets what waits. */
@@ -76,7 +115,9 @@ capture_over(struct dp_capture *x, const char *why)
     if (x->ended)
         return;
     x->ended = true;
+    x->dp->nended++;
     capture_end(x->k, why);
+    capture_let_go(x);
     loop_timer_stop(x->dp->loop, &x->limit);
     loop_timer_start(x->dp->loop, &x->patience, DRAIN_MS * LOOP_NS_PER_MS);
     loop_defer(x->dp->loop, &x->work);
@@ -240,9 +281,6 @@ capture_listen(struct dp_capture *x, const char *path, uint32_t len, struct lune
     struct sock_addr at;
     int r;
 
-    if (len == 0 || path[0] == '\0')
-        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
-                            "the path at which the capture is to be read is missing");
     r = sock_addr_local(path, len, &at, err);
     if (r < 0)
         return r;
@@ -269,7 +307,7 @@ refuse_capture(const struct dataplane *dp, const struct dp_session *ds, struct l
     if (ds->capture != NULL)
         return lunette_fail(err, -EBUSY, LUNETTE_DOM_USAGE, 0,
                             "session %u is being captured already", ds->sid);
-    if (dp->ncaptures >= DP_CAPTURES_MAX)
+    if (dp->ncaptures - dp->nended >= DP_CAPTURES_MAX)
         return lunette_fail(err, -EAGAIN, LUNETTE_DOM_USAGE, 0,
                             "%d captures are under way already: end one of them", DP_CAPTURES_MAX);
     return 0;
@@ -304,6 +342,11 @@ dp_capture_start(struct dp_session *ds, const struct iscsi_uevent *ev, const voi
 
     if (r < 0)
         return r;
+    if (data_len == 0 || *(const char *)data != '/') /* whoever asks may be in another folder */
+        return lunette_fail(&rep->why, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                            "the path at which the capture is to be read is to be absolute");
+    capture_end_unread(dp, ds->sid);
+    capture_bound_ended(dp);
     capture_about(ds, cfg.no_payload, about, sizeof(about));
     r = capture_make(dp, &cfg, &x);
     if (r < 0)
@@ -314,6 +357,7 @@ dp_capture_start(struct dp_session *ds, const struct iscsi_uevent *ev, const voi
         return r;
     }
     ds->capture = x;
+    x->sid = ds->sid;
     loop_timer_start(dp->loop, &x->patience, READER_MS * LOOP_NS_PER_MS);
     if (ev->u.start_capture.limit_s > 0)
         loop_timer_start(dp->loop, &x->limit, ev->u.start_capture.limit_s * LOOP_NS_PER_S);
@@ -407,4 +451,11 @@ dp_captures_shutdown(struct dataplane *dp)
         else if (x == dp->capture_all)
             capture_over(x, "ended");
     }
+}
+
+void
+dp_captures_drop(struct dataplane *dp)
+{
+    LIST_FOREACH_SAFE (n, &dp->captures)
+        capture_gone(container_of(n, struct dp_capture, node));
 }

@@ -226,6 +226,12 @@ dataplane_shutdown(struct dataplane *dp)
     dp_captures_shutdown(dp);
 }
 
+void
+dataplane_drop_captures(struct dataplane *dp)
+{
+    dp_captures_drop(dp);
+}
+
 /* ---- for those who use the sessions --------------------------------------------------------- */
 
 struct scsi_host *

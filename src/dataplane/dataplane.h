@@ -58,6 +58,9 @@ unsigned dataplane_busy(const struct dataplane *dp);
  * dataplane_busy tells when done. */
 void dataplane_shutdown(struct dataplane *dp);
 
+/* Drops what readers of captures have not taken, when their time is over.  On the loop's thread. */
+void dataplane_drop_captures(struct dataplane *dp);
+
 /* Captures every session from its beginning (docs/design/tape.md), before the first of them, once
  * (-EBUSY). fd: a connected stream socket, which the data plane owns after success, and through
  * which the file is read; unix_ns: nanoseconds since 1970, now. */

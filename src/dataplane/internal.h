@@ -17,6 +17,7 @@
 #include "seam/session.h"
 
 #define DP_CAPTURES_MAX 8  /* at a time, each with memory of its own */
+#define DP_CAPTURES_END 4  /* that have ended, while their readers take what is left */
 #define DP_OWNERS_MAX   16 /* transports that own their sessions */
 
 struct dp_capture;
@@ -112,7 +113,7 @@ struct dataplane {
 
     /* capture.c */
     struct list captures;
-    unsigned ncaptures;
+    unsigned ncaptures, nended;     /* nended of them have ended */
     struct dp_capture *capture_all; /* of each session from its beginning; NULL: none */
 
     struct list sessions, endpoints, released;
@@ -246,6 +247,8 @@ void dp_capture_down(const struct dp_session *ds, const void *conn);
 void dp_capture_session_over(const struct dp_session *ds);
 /* No session is made any more: captures that nobody reads end. */
 void dp_captures_shutdown(struct dataplane *dp);
+/* Drops every capture as it is, with what its reader has not taken. */
+void dp_captures_drop(struct dataplane *dp);
 
 /* ---- undo.c --------------------------------------------------------------------------------- */
 

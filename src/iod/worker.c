@@ -168,7 +168,8 @@ worker_late(struct loop_timer *t)
                  w->index);
         worker_drop(w);
     } else if (w->phase == WORKER_DROPPING) {
-        w->phase = WORKER_STUCK;
+        dataplane_drop_captures(w->dp); /* nothing is lost with readers that do not read */
+        w->phase = dataplane_busy(w->dp) == 0 ? WORKER_ENDED : WORKER_STUCK;
     }
 }
 

@@ -38,10 +38,10 @@
 #define LOCK_TRIES_INSIDE 5
 #define LOCK_TRIES        200
 /* How often the end of a process that listens is looked for. */
-#define END_WAITS_INSIDE  5
-#define END_WAITS         2000
-#define PF_EXITING        4u /* of the flags in /proc/PID/stat */
-#define SIGKILL_PENDING   0x100u
+#define END_WAITS_INSIDE 5
+#define END_WAITS        2000
+#define PF_EXITING       4u /* of the flags in /proc/PID/stat */
+#define SIGKILL_PENDING  0x100u
 
 /* The socket that is bound to a file holds its inode, so that no other file gets the number before
  * the socket is closed.  Times say nothing: anybody may touch a file. */

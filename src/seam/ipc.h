@@ -111,11 +111,12 @@ enum iscsi_uevent_type {
     /* The last headers that the connection has sent and received -> flight; data: packed PDUs, the
      * oldest first (ipc_flight_next). */
     ISCSI_UEVENT_GET_FLIGHT = 31,
-    /* Shows all PDUs of the session from now on as a capture file (pcapng).  data: the path of a
-     * local socket at which the file is read, by one reader, who has to come within 10 seconds. The
-     * capture goes over to new connections of the session.  It ends with the session, at its
-     * limits, when the reader shuts down its side, and when it goes.  Answered when the reader may
-     * come. -EBUSY: the session is being captured; -EAGAIN: too many sessions are. */
+    /* Shows all PDUs of the session from now on as a capture file (pcapng).  data: the absolute
+     * path of a local socket at which the file is read, by one reader, who has to come within 10
+     * seconds.  The capture goes over to new connections of the session.  It ends with the session,
+     * at its limits, when the reader shuts down its side, and when it goes.  Answered when the
+     * reader may come.  -EBUSY: the session is being captured, and one that has ended does not
+     * count, though it is still read; -EAGAIN: too many sessions are; -EINVAL: the path. */
     ISCSI_UEVENT_START_CAPTURE = 32,
     ISCSI_UEVENT_COUNT,
 };

@@ -22,6 +22,7 @@ static struct {
     unsigned n;
     uid_t uid;    /* of whoever connects */
     ssize_t room; /* what the reader's socket takes; < 0: it is broken */
+    unsigned recvs;
     ssize_t said; /* what the reader sends: -EAGAIN nothing, 0 it has shut down its side */
     uint8_t file[FILE_MAX];
     size_t len;
@@ -92,6 +93,7 @@ net_recvv(struct stream *s, const struct iovec *iov, int n)
     (void)s;
     (void)iov;
     (void)n;
+    assert_true(++net.recvs < 1000); /* nobody listens for ever */
     return net.said;
 }
 
@@ -172,6 +174,9 @@ test_refused(void **state)
     assert_int_equal(start(w, 77, 0, 0), -ENOENT);
     ev.sid = sid[0] = dpw_session(w);
     assert_int_equal(dpw_ask(w, &ev, NULL, 0), -EINVAL); /* no path */
+    assert_int_equal(dpw_ask(w, &ev, "capture.sock", 12), -EINVAL);
+    assert_int_equal(dpw_ask(w, &ev, "\0capture", 8), -EINVAL);
+    assert_int_equal(dpw_ask(w, &ev, "/run/a\0b", 8), -EINVAL);
     assert_int_equal(start(w, sid[0], 0, 0), 0);
     assert_int_equal(start(w, sid[0], 0, 0), -EBUSY);
     for (unsigned i = 1; i < 9; i++) {
@@ -299,6 +304,111 @@ test_stuck_reader(void **state)
     end(w);
 }
 
+/* One that has ended does not hold up the next of that session while its reader takes its time, and
+ * of those there are few. */
+static void
+test_one_after_the_other(void **state)
+{
+    struct dpw *w = begin();
+    uint64_t ep;
+    uint32_t sid = dpw_started(w, &ep);
+    struct fake_stream *s[20];
+    unsigned open = 0;
+
+    (void)state;
+    net.room = 0;
+    for (int i = 0; i < 12; i++) {
+        assert_int_equal(start(w, sid, 0, 0), 0);
+        assert_int_equal(start(w, sid, 0, 0), -EBUSY); /* it runs */
+        s[i] = connect_reader(w);
+        net.said = 0;
+        s[i]->ev->readable(s[i]->user);
+        net.said = -EAGAIN;
+    }
+    for (int i = 0; i < 12; i++)
+        open += s[i]->open;
+    assert_true(open >= 4 && open < 8);
+    assert_true(s[11]->open);
+    net.room = FILE_MAX;
+    s[11]->ev->writable(s[11]->user);
+    assert_false(s[11]->open);
+    assert_true(file_says("ended by its reader"));
+    fake_advance(&w->fl, SEC(4));
+    for (int i = 0; i < 12; i++)
+        assert_false(s[i]->open);
+    end(w);
+}
+
+/* One that ends before its reader has come leaves its path to the next. */
+static void
+test_unread(void **state)
+{
+    struct dpw *w = begin();
+    uint64_t ep;
+    uint32_t sid = dpw_started(w, &ep);
+    struct fake_stream *l;
+
+    (void)state;
+    assert_int_equal(start(w, sid, 1, 0), 0);
+    l = &net.stream[net.n - 1];
+    fake_advance(&w->fl, SEC(2));
+    assert_true(l->listens && l->open); /* somebody may still come for it */
+    assert_int_equal(start(w, sid, 0, 0), 0);
+    assert_false(l->open);
+    assert_int_equal(start(w, sid, 0, 0), -EBUSY);
+    end(w);
+}
+
+/* Whoever takes nothing is dropped when that is asked for. */
+static void
+test_dropped(void **state)
+{
+    struct dpw *w = begin();
+    uint64_t ep;
+    uint32_t sid = dpw_started(w, &ep);
+    struct fake_stream *s;
+
+    (void)state;
+    assert_int_equal(start(w, sid, 0, 0), 0);
+    net.room = 0;
+    s = connect_reader(w);
+    dataplane_shutdown(w->dp);
+    fake_turn(&w->fl);
+    assert_true(s->open);
+    assert_int_equal(dataplane_busy(w->dp), 1);
+    dataplane_drop_captures(w->dp);
+    assert_false(s->open);
+    assert_int_equal(dataplane_busy(w->dp), 0);
+    end(w);
+}
+
+/* A reader that talks without end has its turns, and no more. */
+static void
+test_talking_reader(void **state)
+{
+    struct dpw *w = begin();
+    uint64_t ep;
+    uint32_t sid = dpw_started(w, &ep);
+    struct fake_stream *s;
+
+    (void)state;
+    assert_int_equal(start(w, sid, 0, 0), 0);
+    s = connect_reader(w);
+    net.said = 4096; /* a whole buffer, each time */
+    for (unsigned i = 0; i < 3; i++) {
+        net.recvs = 0;
+        s->ev->readable(s->user);
+        assert_true(s->open && net.recvs > 0 && net.recvs <= 16);
+    }
+    net.said = 100; /* then it says no more, and the capture goes on */
+    s->ev->readable(s->user);
+    net.said = -EAGAIN;
+    s->ev->readable(s->user);
+    assert_true(s->open);
+    assert_int_equal(start(w, sid, 0, 0), -EBUSY);
+    end(w);
+}
+
 /* All sessions of a program, from their beginning. */
 static void
 test_all(void **state)
@@ -317,9 +427,16 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refused),      cmocka_unit_test(test_reader),
-        cmocka_unit_test(test_limits),       cmocka_unit_test(test_session_ends),
-        cmocka_unit_test(test_stuck_reader), cmocka_unit_test(test_all),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_reader),
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_session_ends),
+        cmocka_unit_test(test_stuck_reader),
+        cmocka_unit_test(test_all),
+        cmocka_unit_test(test_one_after_the_other),
+        cmocka_unit_test(test_unread),
+        cmocka_unit_test(test_dropped),
+        cmocka_unit_test(test_talking_reader),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
