@@ -311,6 +311,29 @@ test_secrets(void **state)
     end();
 }
 
+/* A Reject quotes the header of a PDU, and perhaps what followed it: secrets of that stay out, too.
+ */
+static void
+test_quoted_secrets(void **state)
+{
+    char text[48 + 64] = "\x43\x87";
+    static const char said[] = "CHAP_N=THE-USER\0CHAP_R=0xTHE-SECRET";
+
+    (void)state;
+    memset(text + 8, '=', 24); /* whatever a header holds */
+    memcpy(text + 48, said, sizeof(said));
+    for (uint32_t piece = 1; piece < 120; piece += 7) {
+        begin(&(struct capture_config){.no_payload = (piece & 1) != 0}, true, &plain);
+        pdu(false, ISCSI_OP_REJECT, 0x80, text, 48 + sizeof(said), piece);
+        pdu(false, ISCSI_OP_REJECT, 0x80, text, 48, piece);
+        capture_end(w.k, "x");
+        drain();
+        assert_true(piece < 100 || file_has("CHAP_R="));
+        assert_false(file_has("SECRET") || file_has("USER"));
+        end();
+    }
+}
+
 /* Bytes of a PDU whose beginning nobody saw are no PDU. */
 static void
 test_middle(void **state)
@@ -394,10 +417,11 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_conversation), cmocka_unit_test(test_ip6),
-        cmocka_unit_test(test_no_payload),   cmocka_unit_test(test_secrets),
-        cmocka_unit_test(test_middle),       cmocka_unit_test(test_room),
-        cmocka_unit_test(test_count),        cmocka_unit_test(test_long_texts),
+        cmocka_unit_test(test_conversation),   cmocka_unit_test(test_ip6),
+        cmocka_unit_test(test_no_payload),     cmocka_unit_test(test_secrets),
+        cmocka_unit_test(test_quoted_secrets), cmocka_unit_test(test_middle),
+        cmocka_unit_test(test_room),           cmocka_unit_test(test_count),
+        cmocka_unit_test(test_long_texts),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

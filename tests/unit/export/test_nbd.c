@@ -458,6 +458,53 @@ test_stop_in_a_handshake(void **state)
     nbdw_close(&w);
 }
 
+static struct stream *no_room; /* takes 100 bytes, and then no more while it is set */
+
+static ssize_t
+sendv_once(struct stream *s, const struct iovec *iov, int n, size_t total)
+{
+    struct mem_stream *m = mem_stream_of(s);
+
+    if (s != no_room || m->out_len < 100)
+        return mem_loop_ops.sendv(s, iov, n, total);
+    m->want_room = true;
+    return -EAGAIN;
+}
+
+/* Nor does one wait for ever whose handshake was over but for the rest of a reply. */
+static void
+test_stop_at_the_end_of_a_handshake(void **state)
+{
+    static const uint8_t infos[] = {0, 0, 0, 0, 0, 2, 0, NBD_INFO_NAME, 0, NBD_INFO_BLOCK_SIZE};
+    uint8_t go[64] = {0, 0, 0, NBD_FLAG_FIXED_NEWSTYLE};
+    unsigned busy, shaking;
+
+    (void)state;
+    nbdw_open(&w, false, 512);
+    busy = nbdw_connect(&w);
+    nbdw_handshake(&w, busy, false);
+    shaking = nbdw_connect(&w);
+    w.clients[shaking].out_len = 0;
+    w.clients[shaking].stuck = true;
+    no_room = &w.clients[shaking].base;
+    w.ops.sendv = sendv_once;
+    nbdw_send(&w, shaking, go, 4 + nbdw_option(go + 4, NBD_OPT_GO, infos, sizeof(infos)));
+    assert_int_equal(w.clients[shaking].out_len, 100);
+    w.ram.hold = true;
+    request(busy, NBD_CMD_READ, 0, 1, 0, 512);
+    nbd_export.stop(w.e, nbdw_stopped, &w);
+    no_room = NULL;
+    mem_room(&w.loop, &w.clients[shaking], false);
+    assert_true(w.clients[shaking].out_len > 100);
+    assert_false(w.clients[shaking].open);
+    assert_int_equal(w.stopped, 0);
+    w.ram.hold = false;
+    loop_timer_start(&w.loop.l, &w.ram.timer, 0);
+    mem_advance(&w.loop, LOOP_NS_PER_S);
+    assert_int_equal(w.stopped, 1);
+    nbdw_close(&w);
+}
+
 static void
 test_stop_answers_what_is_under_way(void **state)
 {
@@ -710,6 +757,7 @@ main(void)
         cmocka_unit_test(test_disconnect),
         cmocka_unit_test(test_disconnect_unread),
         cmocka_unit_test(test_stop_in_a_handshake),
+        cmocka_unit_test(test_stop_at_the_end_of_a_handshake),
         cmocka_unit_test(test_stop_answers_what_is_under_way),
         cmocka_unit_test(test_stop_sends_the_rest),
         cmocka_unit_test(test_stalled),

@@ -280,6 +280,37 @@ test_pieces_of_every_size(void **state)
     }
 }
 
+/* A command that is timed and answered while others wait to be sent is not of those any more: what
+ * is sent later does not send it back to an earlier stage. */
+static void
+test_answered_while_others_wait(void **state)
+{
+    static uint8_t bytes[8192];
+    struct io_watch mine, other;
+
+    (void)state;
+    rig(true, READ_LEN, false);
+    io_watch_start(&other, r.fl.l.now_ns);
+    io_watch_start(&mine, r.fl.l.now_ns);
+    mine.stage = other.stage = IO_STAGE_SEND;
+    io_watch_link(&other, &r.conn.sending);
+    io_watch_link(&mine, &r.conn.sending);
+    r.sc.watch = &mine;
+    r.fl.l.now_ns += MS(3);
+    r.conn.last_recv_ns = r.fl.l.now_ns;
+    (void)iscsi_tcp_recv(&r.tcp, bytes, data_in(bytes, 0, 0, 1024, 0));
+    assert_int_equal(r.err, ISCSI_OK);
+    assert_int_equal(mine.stage, IO_STAGE_RECEIVE);
+    assert_null(mine.link);
+    assert_ptr_equal(r.conn.sending, &other);
+    r.fl.l.now_ns += MS(4);
+    io_watch_sent(&r.conn.sending, &r.fl.l);
+    assert_int_equal(other.stage, IO_STAGE_TARGET);
+    assert_int_equal(mine.stage, IO_STAGE_RECEIVE);
+    assert_int_equal(mine.ns[IO_STAGE_SEND], MS(3));
+    r.sc.watch = NULL;
+}
+
 /* Payload received in place, as sw_tcp does it, in pieces of every size. */
 static void
 test_in_place(void **state)
@@ -757,6 +788,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pieces_of_every_size),
         cmocka_unit_test(test_in_place),
+        cmocka_unit_test(test_answered_while_others_wait),
         cmocka_unit_test(test_digests_notice_every_bit),
         cmocka_unit_test(test_bad_data_in),
         cmocka_unit_test(test_bad_r2t),
