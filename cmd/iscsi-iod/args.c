@@ -7,52 +7,43 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cmd/common/option_rows.h"
 #include "dataplane/dataplane.h"
 
 #define SECONDS_MAX 86400u /* of --grace and --stop-timeout */
 
 enum iod_option { OPT_SOCKET = 256, OPT_THREADS, OPT_GRACE, OPT_STOP, OPT_TIME, OPT_KIND };
 
-static const struct option iod_options[] = {
-    {"socket", required_argument, NULL, OPT_SOCKET},
-    {"threads", required_argument, NULL, OPT_THREADS},
-    {"grace", required_argument, NULL, OPT_GRACE},
-    {"stop-timeout", required_argument, NULL, OPT_STOP},
-    {"time-every", required_argument, NULL, OPT_TIME},
-    {"loop", required_argument, NULL, OPT_KIND},
-    {"foreground", no_argument, NULL, 'f'},
-    {"verbose", no_argument, NULL, 'v'},
-    {"help", no_argument, NULL, 'h'},
-    {"version", no_argument, NULL, 'V'},
-    {NULL, 0, NULL, 0},
+static const struct option_row iod_rows[] = {
+    {OPT_SOCKET, "socket", "PATH",
+     "where control planes find it; only its owner and root may come.  Not needed where a service "
+     "manager hands over a socket",
+     false},
+    {OPT_THREADS, "threads", "N",
+     "loops, each on a thread of its own (1); a session with all that belongs to it lives on one",
+     false},
+    {OPT_GRACE, "grace", "SECONDS",
+     "how long it keeps for the next control plane what one has left half-made (60)", false},
+    {OPT_STOP, "stop-timeout", "SECONDS",
+     "how long exports may take to end and disks to be flushed when it is stopped (20)", false},
+    {OPT_TIME, "time-every", "N",
+     "time one request in N, or more where there are few (512); 0: none", false},
+    {OPT_KIND, "loop", "auto|epoll|uring", "how to wait (auto)", false},
+    {'f', "foreground", NULL, "it never goes to the background; this is for symmetry", false},
+    {'v', "verbose", NULL, "say what happens on stderr; twice for more", true},
+    {'h', "help", NULL, "print this and leave", false},
+    {'V', "version", NULL, "print the version and leave", false},
 };
 
-static const char iod_usage[] =
-    "usage: iscsi-iod --socket PATH [options]\n"
-    "\n"
-    "The iSCSI data plane: sessions, disks and their exports, for a control plane.\n"
-    "\n"
-    "  --socket PATH        where control planes find it; only its owner and root may\n"
-    "                       come.  Not needed where a service manager hands over a\n"
-    "                       socket\n"
-    "  --threads N          loops, each on a thread of its own (1); a session with\n"
-    "                       all that belongs to it lives on one\n"
-    "  --grace SECONDS      how long it keeps for the next control plane what one has\n"
-    "                       left half-made (60)\n"
-    "  --stop-timeout SECONDS\n"
-    "                       how long exports may take to end and disks to be flushed\n"
-    "                       when it is stopped (20)\n"
-    "  --time-every N       time one request in N, or more where there are few (512);\n"
-    "                       0: none\n"
-    "  --loop epoll|uring|auto\n"
-    "                       how to wait (auto)\n"
-    "  -f, --foreground     it never goes to the background; this is for symmetry\n"
-    "  -v, --verbose        say what happens on stderr; twice for more\n"
-    "  -h, --help           this text\n"
-    "  -V, --version        the version\n"
-    "\n"
-    "SIGTERM and SIGINT end it: exports end, disks are flushed, and sessions are\n"
-    "dropped without a logout.\n";
+static const struct option_program iod_program = {
+    .name = "iscsi-iod",
+    .usage = "iscsi-iod --socket PATH [OPTION...]",
+    .about = "The iSCSI data plane: sessions, disks and their exports, for a control plane.",
+    .end = "SIGTERM and SIGINT end it: exports end, disks are flushed, and sessions are\n"
+           "dropped without a logout.\n",
+    .rows = iod_rows,
+    .count = sizeof(iod_rows) / sizeof(iod_rows[0]),
+};
 
 static int
 iod_complain(const char *what, const char *arg)
@@ -125,13 +116,12 @@ iod_take_option(struct iod_args *a, int c)
         a->verbose++;
         return 0;
     case 'h':
-        (void)fputs(iod_usage, stdout);
+        option_rows_help(&iod_program, stdout);
         return 1;
     case 'V':
         (void)puts("iscsi-iod " LUNETTE_VERSION);
         return 1;
-    default: /* getopt_long has said why */
-        (void)fputs("Try `iscsi-iod --help' for more information.\n", stderr);
+    default:
         return -EINVAL;
     }
 }
@@ -139,6 +129,8 @@ iod_take_option(struct iod_args *a, int c)
 int
 iod_args_parse(struct iod_args *a, int argc, char **argv)
 {
+    struct option longs[OPTION_ROWS_MAX + 1];
+    char letters[2 * OPTION_ROWS_MAX + 2];
     int c;
 
     *a = (struct iod_args){.threads = 1,
@@ -146,7 +138,15 @@ iod_args_parse(struct iod_args *a, int argc, char **argv)
                            .grace_ms = DATAPLANE_GRACE_MS,
                            .stop_ms = IOD_STOP_MS,
                            .watch_every = BDEV_WATCH_EVERY};
-    while ((c = getopt_long(argc, argv, "fvhV", iod_options, NULL)) != -1) {
+    if (argc == 2 && strcmp(argv[1], "--print-options") == 0) {
+        option_rows_json(&iod_program, stdout);
+        return 1;
+    }
+    option_rows_getopt(&iod_program, longs, letters);
+    opterr = 0;
+    while ((c = getopt_long(argc, argv, letters, longs, NULL)) != -1) {
+        if (c == '?' || c == ':')
+            option_rows_refuse(&iod_program, c, optopt, argv[optind - 1]);
         int r = iod_take_option(a, c);
 
         if (r != 0)

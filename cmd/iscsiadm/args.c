@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/suggest.h"
+#include "cmd/common/option_rows.h"
 #include "cmd/iscsiadm/adm.h"
 
 #define GIVEN_MAX 64 /* different options of one command line; there are fewer */
@@ -33,7 +34,7 @@ given_note(struct given *g, int opt)
 }
 
 static int
-args_number(const char *what, const char *text, int64_t max, int64_t *ret)
+args_range(const char *what, const char *text, int64_t min, int64_t max, int64_t *ret)
 {
     char *end = NULL;
     long long n = 0;
@@ -41,12 +42,19 @@ args_number(const char *what, const char *text, int64_t max, int64_t *ret)
     errno = 0;
     if (text[0] >= '0' && text[0] <= '9')
         n = strtoll(text, &end, 10);
-    if (end == NULL || *end != '\0' || errno != 0 || n > max) {
-        adm_error("%s wants a number from 0 to %lld, not '%s'", what, (long long)max, text);
+    if (end == NULL || *end != '\0' || errno != 0 || n < min || n > max) {
+        adm_error("%s wants a number from %lld to %lld, not '%s'", what, (long long)min,
+                  (long long)max, text);
         return -EINVAL;
     }
     *ret = n;
     return 0;
+}
+
+static int
+args_number(const char *what, const char *text, int64_t max, int64_t *ret)
+{
+    return args_range(what, text, 0, max, ret);
 }
 
 static int
@@ -80,18 +88,6 @@ args_meant(const struct adm_args *a, const char *typed, const char *const *words
         (void)fprintf(stderr, "  did you mean %s?\n", s.best);
     else
         adm_advice(a, "it is one of %s", list);
-}
-
-static int
-args_positive(const char *what, const char *text, int64_t max, int64_t *ret)
-{
-    int r = args_number(what, text, max, ret);
-
-    if (r == 0 && *ret == 0) {
-        adm_error("%s wants a number from 1 to %lld, not '%s'", what, (long long)max, text);
-        return -EINVAL;
-    }
-    return r;
 }
 
 static int
@@ -215,12 +211,12 @@ args_lease(struct adm_args *a, const char *text)
         adm_error("out of memory");
         return -ENOMEM;
     }
-    if (args_number("--lease OWNER:SECONDS", colon + 1, ADM_LEASE_S_MAX, &a->lease_s) < 0)
+    if (strcmp(colon + 1, "0") == 0) {
+        adm_error("a lease of 0 seconds holds no session; --release OWNER ends one");
         return -EINVAL;
-    if (a->lease_s > 0)
-        return 0;
-    adm_error("a lease of 0 seconds holds no session; --release OWNER ends one");
-    return -EINVAL;
+    }
+    return args_range("the time of --lease, in seconds,", colon + 1, 1, ADM_LEASE_S_MAX,
+                      &a->lease_s);
 }
 
 /* Options that only have to be noted: where, and what. */
@@ -336,9 +332,9 @@ args_one(struct adm_args *a, int opt, char *arg)
     case ADM_LONG_LUN:
         return args_number("--lun", arg, 16383, &a->lun);
     case ADM_LONG_SECONDS:
-        return args_positive("--seconds", arg, UINT32_MAX, &a->seconds);
+        return args_range("--seconds", arg, 1, UINT32_MAX, &a->seconds);
     case 'c':
-        return args_positive("--count", arg, INT32_MAX, &a->count);
+        return args_range("--count", arg, 1, INT32_MAX, &a->count);
     case 'b':
     case 'i':
     case 'x':
@@ -346,20 +342,6 @@ args_one(struct adm_args *a, int opt, char *arg)
     default: /* of ping and flashnode, which do not get that far */
         return 0;
     }
-}
-
-/* Says which option may have been meant; getopt has said that there is none like that. */
-static void
-args_unknown(const char *word)
-{
-    char typed[64];
-    struct suggest s = {.typed = typed};
-
-    (void)snprintf(typed, sizeof(typed), "%.*s", (int)strcspn(word, "="), word);
-    for (size_t i = 0; adm_options[i].name != NULL; i++)
-        suggest_try(&s, adm_options[i].name);
-    if (s.best != NULL)
-        (void)fprintf(stderr, "  did you mean --%s?\n", s.best);
 }
 
 static int
@@ -434,7 +416,8 @@ adm_args_parse(struct adm_args *a, int argc, char **argv)
         }
         given_note(&g, opt);
         if (opt == '?' && optopt == 0)
-            args_unknown(argv[optind - 1] + strspn(argv[optind - 1], "-"));
+            option_meant(adm_options, argv[optind - 1]); /* getopt has said that there is none */
+        ;
         if (opt == 'm')
             mode_word = optarg;
         r = opt == '?' ? 0 : args_one(a, opt, optarg);

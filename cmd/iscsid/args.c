@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cmd/common/option_rows.h"
+
 #define THREADS_MAX    64
 #define DEBUG_MAX      8
 #define TIME_EVERY     512 /* as iscsi-iod has it */
@@ -26,64 +28,45 @@ enum iscsid_option {
     OPT_FIRMWARE
 };
 
-static const struct option iscsid_options[] = {
-    {"root", required_argument, NULL, OPT_ROOT},
-    {"instance", required_argument, NULL, OPT_INSTANCE},
-    {"iod-socket", required_argument, NULL, OPT_IOD},
-    {"threads", required_argument, NULL, OPT_THREADS},
-    {"time-every", required_argument, NULL, OPT_TIME},
-    {"records", required_argument, NULL, OPT_RECORDS},
-    {"loop", required_argument, NULL, OPT_KIND},
-    {"classic-socket", no_argument, NULL, OPT_CLASSIC},
-    {"sysfs", required_argument, NULL, OPT_SYSFS},
-    {"firmware", required_argument, NULL, OPT_FIRMWARE},
-    {"config", required_argument, NULL, 'c'},
-    {"initiatorname", required_argument, NULL, 'i'},
-    {"foreground", no_argument, NULL, 'f'},
-    {"debug", required_argument, NULL, 'd'},
-    {"uid", required_argument, NULL, 'u'},
-    {"gid", required_argument, NULL, 'g'},
-    {"no-pid-file", no_argument, NULL, 'n'},
-    {"pid", required_argument, NULL, 'p'},
-    {"help", no_argument, NULL, 'h'},
-    {"version", no_argument, NULL, 'v'},
-    {NULL, 0, NULL, 0},
+static const struct option_row iscsid_rows[] = {
+    {OPT_ROOT, "root", "DIR",
+     "keep configuration, records, sockets and run files of an instance below DIR", false},
+    {OPT_INSTANCE, "instance", "NAME", "the instance of that name", false},
+    {'c', "config", "FILE", "instead of iscsid.conf of the instance", false},
+    {'i', "initiatorname", "FILE", "instead of initiatorname.iscsi of the instance", false},
+    {OPT_RECORDS, "records", "DIR", "where records are, instead of the instance's", false},
+    {OPT_IOD, "iod-socket", "PATH",
+     "where a data plane listens that somebody else starts; without it, iscsid starts iscsi-iod "
+     "when none runs",
+     false},
+    {OPT_THREADS, "threads", "N", "threads of the iscsi-iod that it starts (1)", false},
+    {OPT_TIME, "time-every", "N",
+     "has the iscsi-iod that it starts time one request in N (512); 0: none", false},
+    {OPT_CLASSIC, "classic-socket", NULL, "answer the iscsiadm of open-iscsi, too", false},
+    {OPT_SYSFS, "sysfs", "DIR", "show sessions below DIR as the kernel would below /sys", false},
+    {OPT_FIRMWARE, "firmware", "DIR", "read the firmware's tables there instead of /sys/firmware",
+     false},
+    {'f', "foreground", NULL, "stay in the foreground and log to standard error", false},
+    {'d', "debug", "N", "say more, 0 to 8", false},
+    {'u', "uid", "N", "run as that user, when started by root", false},
+    {'g', "gid", "N", "run as that group", false},
+    {'p', "pid", "FILE", "where to write the process id, instead of iscsid.pid in the run folder",
+     false},
+    {'n', "no-pid-file", NULL, "write no process id", false},
+    {OPT_KIND, "loop", "auto|epoll|uring", "how to wait (auto)", false},
+    {'h', "help", NULL, "print this and leave", false},
+    {'v', "version", NULL, "print the version and leave; so does -V", false},
 };
 
-static const char iscsid_usage[] =
-    "usage: iscsid [options]\n"
-    "\n"
-    "Keeps iSCSI sessions alive: records, logins, and the JSON API of iscsiadm.\n"
-    "\n"
-    "  --root DIR             keep configuration, records, sockets and run files of\n"
-    "                         an instance below DIR\n"
-    "  --instance NAME        the instance of that name\n"
-    "  -c, --config FILE      instead of iscsid.conf of the instance\n"
-    "  -i, --initiatorname FILE\n"
-    "                         instead of initiatorname.iscsi of the instance\n"
-    "  --records DIR          where records are, instead of the instance's\n"
-    "  --iod-socket PATH      where a data plane listens that somebody else starts;\n"
-    "                         without it, iscsid starts iscsi-iod when none runs\n"
-    "  --threads N            threads of the iscsi-iod that it starts (1)\n"
-    "  --time-every N         has the iscsi-iod that it starts time one request in N\n"
-    "                         (512); 0: none\n"
-    "  --classic-socket       answer the iscsiadm of open-iscsi, too\n"
-    "  --sysfs DIR            show sessions below DIR as the kernel would below /sys\n"
-    "  --firmware DIR         read the firmware's tables there instead of /sys/firmware\n"
-    "  -f, --foreground       stay in the foreground and log to standard error\n"
-    "  -d, --debug N          say more, 0 to 8\n"
-    "  -u, --uid N            run as that user, when started by root\n"
-    "  -g, --gid N            run as that group\n"
-    "  -p, --pid FILE         where to write the process id, instead of iscsid.pid\n"
-    "                         in the run folder\n"
-    "  -n, --no-pid-file      write none\n"
-    "  --loop epoll|uring|auto\n"
-    "                         how to wait (auto)\n"
-    "  -h, --help             this text\n"
-    "  -v, --version          the version\n"
-    "\n"
-    "SIGTERM and SIGINT end it, and sessions stay with iscsi-iod; SIGHUP has it read\n"
-    "its configuration again.\n";
+static const struct option_program iscsid_program = {
+    .name = "iscsid",
+    .usage = "iscsid [OPTION...]",
+    .about = "Keeps iSCSI sessions alive: records, logins, and the JSON API of iscsiadm.",
+    .end = "SIGTERM and SIGINT end it, and sessions stay with iscsi-iod; SIGHUP has it read\n"
+           "its configuration again.\n",
+    .rows = iscsid_rows,
+    .count = sizeof(iscsid_rows) / sizeof(iscsid_rows[0]),
+};
 
 static int
 iscsid_complain(const char *what, const char *arg)
@@ -123,10 +106,10 @@ args_kind(const char *text, enum loop_kind *ret)
 }
 
 static int
-args_text(const char **ret)
+args_text(const char *what, const char **ret)
 {
     if (optarg[0] == '\0')
-        return iscsid_complain("an option wants a path and has an empty one", NULL);
+        return iscsid_complain("nothing stands behind the option, which wants a value", what);
     *ret = optarg;
     return 0;
 }
@@ -146,32 +129,32 @@ args_take(struct iscsid_args *a, int c)
 {
     switch (c) {
     case OPT_ROOT:
-        return args_text(&a->root);
+        return args_text("--root", &a->root);
     case OPT_INSTANCE:
-        return args_text(&a->instance);
+        return args_text("--instance", &a->instance);
     case OPT_IOD:
-        return args_text(&a->iod_socket);
+        return args_text("--iod-socket", &a->iod_socket);
     case OPT_RECORDS:
-        return args_text(&a->records);
+        return args_text("--records", &a->records);
     case OPT_THREADS:
         return iscsid_small("--threads is 1 to 64", 1, THREADS_MAX, &a->threads);
     case OPT_TIME:
         return iscsid_small("--time-every is 0 to 1000000", 0, TIME_EVERY_MAX, &a->time_every);
     case OPT_SYSFS:
-        return args_text(&a->sysfs);
+        return args_text("--sysfs", &a->sysfs);
     case OPT_FIRMWARE:
-        return args_text(&a->firmware);
+        return args_text("--firmware", &a->firmware);
     case OPT_CLASSIC:
         a->classic_socket = true;
         return 0;
     case OPT_KIND:
         return args_kind(optarg, &a->loop);
     case 'c':
-        return args_text(&a->config);
+        return args_text("--config", &a->config);
     case 'i':
-        return args_text(&a->initiatorname);
+        return args_text("--initiatorname", &a->initiatorname);
     case 'p':
-        return args_text(&a->pid_file);
+        return args_text("--pid", &a->pid_file);
     case 'd':
         return iscsid_small("--debug is 0 to 8", 0, DEBUG_MAX, &a->debug);
     case 'u':
@@ -185,13 +168,13 @@ args_take(struct iscsid_args *a, int c)
         a->no_pid_file = true;
         return 0;
     case 'h':
-        (void)fputs(iscsid_usage, stdout);
+        option_rows_help(&iscsid_program, stdout);
         return 1;
     case 'v':
+    case 'V':
         (void)puts("iscsid version " LUNETTE_VERSION);
         return 1;
-    default: /* getopt_long has said why */
-        (void)fputs("Try `iscsid --help' for more information.\n", stderr);
+    default:
         return -EINVAL;
     }
 }
@@ -199,13 +182,23 @@ args_take(struct iscsid_args *a, int c)
 int
 iscsid_args_parse(struct iscsid_args *a, int argc, char **argv)
 {
-    int c;
+    struct option longs[OPTION_ROWS_MAX + 1];
+    char letters[2 * OPTION_ROWS_MAX + 3];
+    int c, r;
 
     *a = (struct iscsid_args){
         .uid = -1, .gid = -1, .threads = 1, .time_every = TIME_EVERY, .loop = LOOP_AUTO};
-    while ((c = getopt_long(argc, argv, "c:i:fd:u:g:np:hv", iscsid_options, NULL)) != -1) {
-        int r = args_take(a, c);
-
+    if (argc == 2 && strcmp(argv[1], "--print-options") == 0) {
+        option_rows_json(&iscsid_program, stdout);
+        return 1;
+    }
+    option_rows_getopt(&iscsid_program, longs, letters);
+    (void)strcat(letters, "V");
+    opterr = 0;
+    while ((c = getopt_long(argc, argv, letters, longs, NULL)) != -1) {
+        if (c == '?' || c == ':')
+            option_rows_refuse(&iscsid_program, c, optopt, argv[optind - 1]);
+        r = args_take(a, c);
         if (r != 0)
             return r;
     }

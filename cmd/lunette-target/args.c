@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/secret_file.h"
-#include "base/suggest.h"
+#include "cmd/common/option_rows.h"
 #include "cmd/lunette-target/options.h"
 #include "wire/chap.h"
 #include "wire/credentials.h"
@@ -281,15 +281,7 @@ take_us(const char *option, const char *arg, uint32_t *ret)
 static int
 offer_option(const char *word)
 {
-    char typed[32];
-    struct suggest s = {.typed = typed};
-
-    (void)snprintf(typed, sizeof(typed), "%.*s", (int)strcspn(word, "="), word);
-    s.typed += strspn(typed, "-");
-    for (const struct option *o = options_table; o->name != NULL; o++)
-        suggest_try(&s, o->name);
-    if (s.best != NULL && strcmp(s.best, s.typed) != 0)
-        (void)fprintf(stderr, "  did you mean --%s?\n", s.best);
+    option_meant(options_table, word);
     (void)fputs("  lunette-target --help tells the options\n", stderr);
     return -EINVAL;
 }

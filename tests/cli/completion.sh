@@ -12,6 +12,8 @@ compopt() { opened="$*"; } # outside of a completion bash has none
 source "$dir/lunette"
 source "$dir/lunette-target"
 source "$dir/iscsiadm"
+source "$dir/iscsid"
+source "$dir/iscsi-iod"
 
 # offers LINE WANT: the replies, with what compopt was told before them.  `typed` takes the line apart as
 # bash does, at blanks and at what COMP_WORDBREAKS has of = and :.
@@ -83,6 +85,13 @@ for COMP_WORDBREAKS in $' \t\n"\'><=;|&(:' $' \t\n"\'><;|&('; do
     offers 'iscsiadm -m node --loginall ' 'all manual automatic onboot'
     offers 'iscsiadm -m node -o upd' 'update'
     offers 'iscsiadm -m node -p ' ''
+    offers 'iscsid --lo' '-o nospace: --loop='
+    offers 'iscsid --loop ' 'auto epoll uring'
+    offers 'iscsid -c im' '-o filenames: images image.img'
+    offers 'iscsid --sysfs=im' '-o filenames: images image.img'
+    offers 'iscsid x' ''
+    offers 'iscsi-iod --loop u' 'uring'
+    offers 'iscsi-iod --socket im' '-o filenames: images image.img'
     offers 'iscsiadm --root im' '-o filenames: images image.img'
 done
 # What bash replaces is what stands behind the last = or : that takes words apart.
@@ -103,8 +112,8 @@ COMP_WORDS=(lunette copy --ver iscsi : //h/t/0)
 _lunette
 is '--verify --verbose' "${COMPREPLY[*]}" "in the middle of a line"
 
-# Every option of --help, letters included, is offered by both.
-options() { grep -oE '^ +(-[a-zA-Z], )?--[a-z][a-z_-]*(\[?=| |$)|; --[a-z-]+' | grep -oE -- '-[a-zA-Z]\b|--[a-z_-]+' | sort -u; }
+# Every option of --help, letters included, is offered by both, and no other is.
+options() { grep -oE '^ +(-[a-zA-Z0-9], )?--[a-z][a-z_-]*(\[?=| |$)|; --[a-z-]+' | grep -oE -- '-[a-zA-Z0-9]\b|--[a-z_-]+' | sort -u; }
 zsh_has() { # OPTION, after a pattern for the line of the command
     grep -qE -- "['{,)*]$1[-+=]*[[,}]" zsh.part
 }
@@ -117,6 +126,7 @@ every() { # WHAT, LINE: --help is in `out`
         zsh_has "$option" || missing+=" zsh:$option"
     done
     is '' "$missing" "options of $1 without completion"
+    is '' "$(sed 's/=$//' replies | grep -vxFf <(options < out))" "what is offered for $1 and is no option"
     is yes "$([[ $(options < out | wc -l) -ge $3 ]] && echo yes)" "options of $1 are found in --help"
 }
 L --help > out
@@ -129,7 +139,7 @@ is 12 "${#commands[@]}" "commands"
 for command in "${commands[@]}"; do
     L "$command" --help > out
     sed -n "/^        $command)/,/;;/p" "$dir/_lunette" > zsh.part
-    every "$command" "lunette $command -" 9
+    every "$command" "lunette $command -" 6
     typed "lunette $command"; is "$command" "${COMPREPLY[*]}" "the command is offered"
 done
 "$LUNETTE_BIN/lunette-target" --help > out
@@ -138,6 +148,11 @@ every lunette-target 'lunette-target -' 19
 "$LUNETTE_BIN/iscsiadm" --help > out
 cp "$dir/_iscsiadm" zsh.part
 every iscsiadm 'iscsiadm -' 60
+for daemon in iscsid iscsi-iod; do
+    "$LUNETTE_BIN/$daemon" --help > out
+    cp "$dir/_$daemon" zsh.part
+    every $daemon "$daemon -" 14
+done
 
 # What nobody has thought of how to complete stops the build.
 L --print-options | jq '.commands[0].options[0].argument = "NOVELTY"' > novel.json

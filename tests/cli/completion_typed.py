@@ -40,6 +40,8 @@ LINES = {
     "lunette ls --chap-file=fold\tin\t": ["ls", "--chap-file=folder/inside"],
     "lunette-target --lu\tra\t1M": ["--lun=ram:1M"],
     "lunette-target --lun fil\tima\t": ["--lun", "file:image.img"],
+    "iscsid --foregr\t-c ima\t": ["--foreground", "-c", "image.img"],
+    "iscsi-iod --loop=ur\t": ["--loop=uring"],
     "lunette-target --lun ram:1M --targ\tx --lun file:fold\tin\t": ["--lun", "ram:1M", "--target=x", "--lun", "file:folder/inside"],
 }
 # What is typed -> some of what is listed.
@@ -56,6 +58,8 @@ bind 'set completion-query-items 0'
 bind 'set page-completions off'
 source {folder}/lunette
 source {folder}/lunette-target
+source {folder}/iscsid
+source {folder}/iscsi-iod
 """,
     "zsh": """PS1='ready> '
 bindkey -e
@@ -69,6 +73,8 @@ autoload -Uz compinit && compinit -u -D
 PROGRAMS = """
 lunette() {{ printf '%s\\n' "$@" > words; echo th'at was all'; }}
 lunette-target() {{ lunette "$@"; }}
+iscsid() {{ lunette "$@"; }}
+iscsi-iod() {{ lunette "$@"; }}
 """
 COMMAND = {"bash": ["bash", "--noprofile", "--rcfile", ".zshrc", "-i"], "zsh": ["zsh", "-d", "-i"]}
 
