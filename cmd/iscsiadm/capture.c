@@ -15,29 +15,17 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "cmd/common/capture_tail.h"
 #include "cmd/iscsiadm/adm.h"
-
-#define BLOCK_HEAD        8    /* type and length of a block of pcapng */
-#define BLOCK_STATISTICS  5    /* the last block, which says how it went */
-#define BLOCK_STATS_FIXED 20   /* bytes of it before its options */
-#define BLOCK_KEPT        1024 /* bytes of a block that are looked at */
-#define OPT_COMMENT       1
-#define OPT_RECEIVED      4
-#define OPT_DROPPED       5
 
 struct taping {
     const char *name; /* of the file; "-": standard output */
     int fd, socket;
     uint64_t written;
-    uint64_t whole; /* bytes up to the end of the last whole block */
-    uint8_t block[BLOCK_KEPT];
-    uint32_t at, block_len; /* of the block that comes: bytes, and its length; 0: not known yet */
-    bool done;              /* the last block has come */
-    uint64_t packets, dropped;
-    char reason[512];
+    struct capture_tail tail;
 };
 
-static volatile sig_atomic_t taping_socket = -1;
+static volatile sig_atomic_t taping_socket = -1, taping_stopped;
 
 /* The data plane ends the file in an orderly way, which is then read to its end.  A second signal
  * kills. */
@@ -46,79 +34,8 @@ taping_stop(int sig)
 {
     if (taping_socket >= 0)
         (void)shutdown(taping_socket, SHUT_WR);
+    taping_stopped = sig;
     (void)signal(sig, SIG_DFL);
-}
-
-/* ---- blocks --------------------------------------------------------------------------------- */
-
-static uint32_t
-number32(const uint8_t *p)
-{
-    uint32_t v;
-
-    memcpy(&v, p, sizeof(v));
-    return v;
-}
-
-static uint64_t
-number64(const uint8_t *p, uint16_t len)
-{
-    uint64_t v = 0;
-
-    if (len == sizeof(v))
-        memcpy(&v, p, sizeof(v));
-    return v;
-}
-
-static void
-take_statistics(struct taping *t)
-{
-    uint32_t at = BLOCK_STATS_FIXED;
-    uint16_t code, len;
-
-    while (at + 4 <= t->block_len) {
-        memcpy(&code, t->block + at, sizeof(code));
-        memcpy(&len, t->block + at + 2, sizeof(len));
-        at += 4;
-        if (len > t->block_len - at)
-            return;
-        if (code == OPT_COMMENT)
-            (void)snprintf(t->reason, sizeof(t->reason), "%.*s", (int)len,
-                           (const char *)t->block + at);
-        else if (code == OPT_RECEIVED)
-            t->packets = number64(t->block + at, len);
-        else if (code == OPT_DROPPED)
-            t->dropped = number64(t->block + at, len);
-        at += (len + 3u) & ~3u;
-    }
-    t->done = true;
-}
-
-/* Follows the blocks in what comes. */
-static void
-take_blocks(struct taping *t, const uint8_t *p, size_t len)
-{
-    while (len > 0) {
-        uint32_t want = t->at < BLOCK_HEAD ? BLOCK_HEAD - t->at : t->block_len - t->at;
-        uint32_t n = want < len ? want : (uint32_t)len;
-
-        if (t->at < BLOCK_KEPT)
-            memcpy(t->block + t->at, p, n < BLOCK_KEPT - t->at ? n : BLOCK_KEPT - t->at);
-        t->at += n;
-        p += n;
-        len -= n;
-        if (t->at == BLOCK_HEAD) {
-            t->block_len = number32(t->block + 4);
-            if (t->block_len < BLOCK_HEAD + 4) /* no such block exists */
-                t->block_len = UINT32_MAX;
-        }
-        if (t->at < BLOCK_HEAD || t->at < t->block_len)
-            continue;
-        if (number32(t->block) == BLOCK_STATISTICS && t->block_len <= BLOCK_KEPT)
-            take_statistics(t);
-        t->whole += t->block_len;
-        t->at = 0;
-    }
 }
 
 /* ---- the file ------------------------------------------------------------------------------- */
@@ -133,7 +50,7 @@ taping_write(struct taping *t, const uint8_t *p, size_t len)
             continue;
         if (n < 0)
             return -errno;
-        take_blocks(t, p, (size_t)n);
+        capture_tail_take(&t->tail, p, (size_t)n);
         t->written += (uint64_t)n;
         p += n;
         len -= (size_t)n;
@@ -145,7 +62,8 @@ taping_write(struct taping *t, const uint8_t *p, size_t len)
 static void
 taping_cut(struct taping *t)
 {
-    if (t->fd != STDOUT_FILENO && t->written > t->whole && ftruncate(t->fd, (off_t)t->whole) < 0)
+    if (t->fd != STDOUT_FILENO && t->written > t->tail.whole &&
+        ftruncate(t->fd, (off_t)t->tail.whole) < 0)
         adm_error("%s: its last packet is cut: %s", t->name, strerror(errno));
 }
 
@@ -158,7 +76,7 @@ taping_copy(struct taping *t, int64_t sid)
 
     while (r == 0 && ((n = read(t->socket, bytes, sizeof(bytes))) > 0 || (n < 0 && errno == EINTR)))
         r = n > 0 ? taping_write(t, bytes, (size_t)n) : 0;
-    if (r == 0 && t->done)
+    if (r == 0 && t->tail.done)
         return 0;
     taping_cut(t);
     if (r < 0)
@@ -197,25 +115,45 @@ taping_connect(struct taping *t, const char *path)
     return MANAGE_DAEMON_LOST;
 }
 
+/* The data plane knows only that nobody reads on. */
+static void
+taping_tell_why(char *buf, size_t size, const struct capture_tail *tail)
+{
+    static const char by_reader[] = "ended by its reader";
+    const size_t len = sizeof(by_reader) - 1;
+
+    if (taping_stopped != 0 && strncmp(tail->reason, by_reader, len) == 0)
+        (void)snprintf(buf, size, "ended by %s%s", taping_stopped == SIGINT ? "Ctrl-C" : "SIGTERM",
+                       tail->reason + len);
+    else
+        (void)snprintf(buf, size, "%s", tail->reason);
+}
+
 static void
 print_end(const struct adm *adm, const struct taping *t)
 {
-    bool piped = t->fd == STDOUT_FILENO;
+    const struct capture_tail *tail = &t->tail;
+    bool piped = t->fd == STDOUT_FILENO, payload = !adm->args.no_payload;
+    char why[sizeof(tail->reason) + 16];
 
+    taping_tell_why(why, sizeof(why), tail);
     if (adm->args.json && !piped) {
-        json_t *o =
-            adm_made(json_pack("{s:I,s:s,s:I,s:I,s:I}", "sid", (json_int_t)adm->args.sid, "file",
-                               t->name, "packets", (json_int_t)t->packets, "dropped",
-                               (json_int_t)t->dropped, "bytes", (json_int_t)t->written));
+        json_t *o = adm_made(json_pack(
+            "{s:I,s:s,s:I,s:I,s:I,s:b}", "sid", (json_int_t)adm->args.sid, "file", t->name,
+            "packets", (json_int_t)tail->packets, "dropped", (json_int_t)tail->dropped, "bytes",
+            (json_int_t)t->written, "payload", payload));
 
-        adm_put(o, "reason", json_string(t->reason));
+        adm_put(o, "reason", json_string(why));
         (void)adm_print_json(o);
         json_decref(o);
         return;
     }
     (void)fprintf(piped ? stderr : stdout,
-                  "session %lld: %" PRIu64 " packets, %" PRIu64 " bytes in %s; %s\n",
-                  (long long)adm->args.sid, t->packets, t->written, t->name, t->reason);
+                  "session %lld: captured %" PRIu64 " packets (%" PRIu64 " bytes) to %s, "
+                  "%s and without the secrets of logins; %s\n",
+                  (long long)adm->args.sid, tail->packets, t->written,
+                  piped ? "the standard output" : t->name,
+                  payload ? "with the data of commands" : "without the data of commands", why);
 }
 
 static int

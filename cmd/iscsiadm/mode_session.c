@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* iscsiadm -m session: sessions that exist, wherever their records are. */
 #include <string.h>
+#include <unistd.h>
 
 #include "cmd/iscsiadm/adm.h"
 
@@ -194,12 +195,55 @@ print_export(const json_t *e)
     (void)printf("%lld %s\n", (long long)adm_number(e, "lun"), adm_text(e, "path"));
 }
 
+/* Has one of the sessions an export of the LUN? */
+static bool
+session_has_export(const json_t *sessions, int64_t lun)
+{
+    for (size_t i = 0; i < json_array_size(sessions); i++) {
+        const json_t *luns = adm_list(json_array_get(sessions, i), "luns");
+
+        for (size_t j = 0; j < json_array_size(luns); j++) {
+            const json_t *l = json_array_get(luns, j);
+
+            if (adm_number(l, "lun") == lun && json_array_size(adm_list(l, "exports")) > 0)
+                return true;
+        }
+    }
+    return false;
+}
+
+/* Ends the export of one LUN.  That it is not wanted any more is told to the daemon in any case,
+ * also where it is wanted and not there yet. */
+static int
+session_unexport_one(struct adm *adm)
+{
+    const struct adm_args *a = &adm->args;
+    json_t *params = session_params(adm), *result;
+    int r = session_get(adm, 3, NO_SESSIONS, session_params(adm), &result);
+    bool there = r == 0 && session_has_export(adm_list(result, "sessions"), a->lun);
+
+    adm_put(params, "lun", json_integer(a->lun));
+    if (r == 0) {
+        json_decref(result);
+        r = adm_show(adm, "session.unexport", params, "exports", print_export, NULL);
+    } else {
+        json_decref(params);
+    }
+    if (r != 0 || there)
+        return r;
+    adm_error("there is no export of LUN %lld", (long long)a->lun);
+    return MANAGE_NOT_FOUND;
+}
+
 static int
 session_exports(struct adm *adm)
 {
     const struct adm_args *a = &adm->args;
-    json_t *params = session_params(adm);
+    json_t *params;
 
+    if (a->unexport && a->lun >= 0)
+        return session_unexport_one(adm);
+    params = session_params(adm);
     if (a->export_kind != NULL)
         adm_put(params, "kind", json_string(a->export_kind));
     if (a->lun >= 0)
@@ -400,6 +444,22 @@ session_one_thing(const struct adm_args *a)
     return true;
 }
 
+/* What --flight and --capture need. */
+static bool
+session_pdu_options(const struct adm_args *a)
+{
+    if ((a->flight || a->capture != NULL) && a->sid < 0)
+        adm_error("--flight and --capture need a session: give --sid");
+    else if (a->capture == NULL && (a->no_payload || a->seconds > 0 || a->count > 0))
+        adm_error("--no-payload, --seconds and --count are about --capture");
+    else if (a->capture != NULL && strcmp(a->capture, "-") == 0 && isatty(STDOUT_FILENO))
+        adm_error("--capture -: a terminal cannot show a capture; name a file, or pipe it on: "
+                  "iscsiadm -m session -r SID --capture - | tshark -r -");
+    else
+        return true;
+    return false;
+}
+
 int
 adm_mode_session(struct adm *adm)
 {
@@ -427,14 +487,8 @@ adm_mode_session(struct adm *adm)
         return MANAGE_INVALID;
     if (a->why) /* also of one that has ended */
         return adm_why(adm, session_params(adm));
-    if ((a->flight || a->capture != NULL) && a->sid < 0) {
-        adm_error("--flight and --capture need a session: give --sid");
+    if (!session_pdu_options(a))
         return MANAGE_INVALID;
-    }
-    if (a->capture == NULL && (a->no_payload || a->seconds > 0 || a->count > 0)) {
-        adm_error("--no-payload, --seconds and --count are about --capture");
-        return MANAGE_INVALID;
-    }
     if (a->flight || a->capture != NULL)
         return session_action(adm);
     if (a->lease_owner != NULL || a->release != NULL || exports || a->logout || a->rescan ||

@@ -9,15 +9,17 @@
 #include <unistd.h>
 
 static int
-capture_write(int fd, const char *p, size_t len)
+capture_write(struct capture_file *c, const char *p, size_t len)
 {
     while (len > 0) {
-        ssize_t n = write(fd, p, len);
+        ssize_t n = write(c->file, p, len);
 
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
             return -errno;
+        capture_tail_take(&c->tail, (const uint8_t *)p, (size_t)n);
+        c->written += (uint64_t)n;
         p += n;
         len -= (size_t)n;
     }
@@ -34,7 +36,7 @@ capture_copy(void *arg)
 
     while (c->err == 0 &&
            ((n = read(c->from, bytes, sizeof(bytes))) > 0 || (n < 0 && errno == EINTR)))
-        c->err = n > 0 ? capture_write(c->file, bytes, (size_t)n) : 0;
+        c->err = n > 0 ? capture_write(c, bytes, (size_t)n) : 0;
     (void)close(c->from);
     return NULL;
 }
@@ -47,13 +49,14 @@ capture_file_open(struct capture_file *c, const char *path)
 }
 
 int
-capture_file_start(struct capture_file *c, struct lunette_ctx *ctx, struct lunette_error *err)
+capture_file_start(struct capture_file *c, struct lunette_ctx *ctx, uint32_t flags,
+                   struct lunette_error *err)
 {
     int pair[2], r;
 
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-        return lunette_ctx_capture(ctx, -1, 0, err);
-    r = lunette_ctx_capture(ctx, pair[0], 0, err);
+        return lunette_ctx_capture(ctx, -1, flags, err);
+    r = lunette_ctx_capture(ctx, pair[0], flags, err);
     if (r < 0) {
         (void)close(pair[0]);
         (void)close(pair[1]);
@@ -73,6 +76,8 @@ capture_file_end(struct capture_file *c)
 {
     if (c->running)
         (void)pthread_join(c->thread, NULL);
+    if (c->written > c->tail.whole && ftruncate(c->file, (off_t)c->tail.whole) < 0 && c->err == 0)
+        c->err = -errno;
     if (close(c->file) < 0 && c->err == 0)
         c->err = -errno;
     return c->err;

@@ -65,11 +65,19 @@ struct common {
     uint64_t spin_us;
     uint64_t verbose;
     const char *trace, *capture, *initiator_name, *chap_file;
+    bool no_payload;
     bool json;
     bool help;
 };
 
 struct cli;
+
+/* Which of them a command takes. */
+enum common_use {
+    COMMON_ALL,
+    COMMON_WAIT, /* how to wait, which it hands on to others */
+    COMMON_NONE, /* it logs in to nothing; --help is there */
+};
 
 struct command {
     const char *name;
@@ -82,6 +90,7 @@ struct command {
     const void *defaults;   /* of opts_size bytes */
     size_t opts_size;       /* at most OPTS_MAX */
     bool json;
+    enum common_use common;
     int min_args, max_args; /* max_args -1: any number */
     int (*run)(struct cli *cli, const void *opts, int argc, char **argv);
 };

@@ -517,6 +517,7 @@ const struct command cmd_demo = {
     .opts = demo_options,
     .defaults = &demo_defaults,
     .opts_size = sizeof(struct demo_opts),
+    .common = COMMON_WAIT,
     .max_args = 0,
     .run = run_demo,
 };

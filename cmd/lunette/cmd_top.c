@@ -240,6 +240,7 @@ const struct command cmd_top = {
     .defaults = &top_defaults,
     .opts_size = sizeof(struct top_opts),
     .json = true,
+    .common = COMMON_NONE,
     .min_args = 0,
     .max_args = 0,
     .run = run_top,

@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -90,13 +91,19 @@ open_trace(struct cli *cli)
     return EXIT_USAGE;
 }
 
-/* The first context is captured; a second one is the other side of a copy. */
+/* The first context is captured; a second one is the other side of a copy.  There is no capture on
+ * the standard output, which has what the command prints. */
 static int
 open_capture(struct cli *cli)
 {
     const char *path = cli->common.capture;
-    int r = path != NULL && cli->capture.file < 0 ? capture_file_open(&cli->capture, path) : 0;
 
+    if (path == NULL || cli->capture.file >= 0)
+        return 0;
+    if (strcmp(path, "-") == 0)
+        return fail_usage("--capture=-: name a file; the standard output has what %s prints",
+                          cli->cmd->name);
+    int r = capture_file_open(&cli->capture, path);
     if (r == 0)
         return 0;
     char *public = path_public(path);
@@ -137,7 +144,8 @@ cli_ctx(struct cli *cli)
     assert(cli->nctx < CTX_MAX);
     cli->all[cli->nctx++] = cli->ctx;
     if (cli->nctx == 1 && cli->capture.file >= 0 &&
-        capture_file_start(&cli->capture, cli->ctx, &err) < 0)
+        capture_file_start(&cli->capture, cli->ctx, c->no_payload ? LUNETTE_CAPTURE_NO_PAYLOAD : 0,
+                           &err) < 0)
         return fail_with(&err, "--capture");
     outage_watch(cli);
     return 0;
@@ -219,16 +227,43 @@ write_trace(const struct cli *cli)
     return code;
 }
 
-/* All contexts are gone. */
+static void
+tell_capture(const struct cli *cli, const char *file)
+{
+    const struct capture_tail *tail = &cli->capture.tail;
+    char dropped[80] = "";
+
+    if (cli->quiet && tail->dropped == 0 && tail->done)
+        return;
+    if (tail->dropped > 0)
+        snprintf(dropped, sizeof(dropped),
+                 "; %" PRIu64 " packets are left out: the file was too slow", tail->dropped);
+    if (!tail->done)
+        note("capture: %s has no end: the rest of the packets is lost", file);
+    else
+        note("capture: %" PRIu64 " packets (%" PRIu64 " bytes) are in %s, %s the data of commands "
+             "and without the secrets of logins%s",
+             tail->packets, cli->capture.written, file, cli->common.no_payload ? "without" : "with",
+             dropped);
+}
+
+/* All contexts are gone.  A file without a packet is not kept, since the next try makes it anew. */
 static int
 end_capture(struct cli *cli)
 {
-    int r = cli->capture.file >= 0 ? capture_file_end(&cli->capture) : 0;
+    struct capture_file *c = &cli->capture;
+    int code = EXIT_DONE;
 
-    if (r == 0)
-        return 0;
+    if (c->file < 0)
+        return EXIT_DONE;
     char *public = path_public(cli->common.capture);
-    int code = fail_errno(r, "--capture=%s", public);
+    int r = capture_file_end(c);
+    if (r < 0)
+        code = fail_errno(r, "--capture=%s", public);
+    else if (c->tail.packets > 0 || (c->written > 0 && !c->tail.done))
+        tell_capture(cli, public);
+    else if (unlink(cli->common.capture) == 0 && c->written > 0)
+        note("capture: there was no packet, and so there is no %s", public);
     free(public);
     return code;
 }
@@ -254,6 +289,8 @@ main_run(const struct command *cmd, int argc, char **argv)
         opt_help(cmd);
         return cli_flush();
     }
+    if (cli.common.no_payload && cli.common.capture == NULL)
+        return fail_usage("%s: --no-payload is of --capture, which is not there", cmd->name);
     int code = cmd->run(&cli, opts, argc - first, argv + first);
     outage_summary(&cli);
     if (cli.trace_fd >= 0) {

@@ -31,6 +31,8 @@ static const struct opt common_opts[] = {
      "write the trace points of this run to FILE", 0, 0},
     {"capture", 0, OPT_STR, offsetof(struct common, capture), "FILE",
      "write the PDUs of this run to FILE, for Wireshark, without secrets", 0, 0},
+    {"no-payload", 0, OPT_FLAG, offsetof(struct common, no_payload), NULL,
+     "of --capture: leave out the data of commands; lengths stay true", 0, 0},
     {"verbose", 'v', OPT_COUNT, offsetof(struct common, verbose), NULL,
      "say what happens; twice: in detail", 0, 0},
     {"help", 'h', OPT_FLAG, offsetof(struct common, help), NULL, "print this and leave", 0, 0},
@@ -54,6 +56,17 @@ struct parser {
 
 #define LONG_BASE 256 /* getopt_long's value of opts[0]: behind all letters */
 #define LONG_CHAP (LONG_BASE + OPTIONS_MAX)
+
+/* Does the command take this one of the common options? */
+static bool
+has_common(const struct command *cmd, const struct opt *o)
+{
+    bool waits =
+        o->offset == offsetof(struct common, loop) || o->offset == offsetof(struct common, spin_us);
+
+    return cmd->common == COMMON_ALL || o->offset == offsetof(struct common, help) ||
+           (cmd->common == COMMON_WAIT && waits);
+}
 
 static bool
 has_value(const struct opt *o)
@@ -95,7 +108,8 @@ opt_collect(struct parser *p, const struct command *cmd, struct common *common, 
     if (cmd->json)
         opt_add(p, &json_opt, common);
     for (const struct opt *o = common_opts; o->name != NULL; o++)
-        opt_add(p, o, common);
+        if (has_common(cmd, o))
+            opt_add(p, o, common);
     /* As an abbreviation of --chap-file, a secret behind it would be shown as a file's name. */
     p->longs[p->count] = (struct option){"chap", optional_argument, NULL, LONG_CHAP};
 }
@@ -226,6 +240,18 @@ refuse_chap(const struct command *cmd)
     return -EINVAL;
 }
 
+/* The common option of other commands that a word begins with, or NULL. */
+static const struct opt *
+common_of_others(const struct command *cmd, const char *name, bool letter)
+{
+    for (const struct opt *o = common_opts; o->name != NULL; o++)
+        if (!has_common(cmd, o) &&
+            (letter ? o->letter != 0 && name[0] == o->letter
+                    : strlen(name) >= 3 && strncmp(o->name, name, strlen(name)) == 0))
+            return o;
+    return NULL;
+}
+
 static int
 unknown(const struct parser *p, const struct command *cmd, const char *word)
 {
@@ -235,6 +261,12 @@ unknown(const struct parser *p, const struct command *cmd, const char *word)
     if (strchr(s.typed, '=') != NULL) { /* --option=value */
         snprintf(copy, sizeof(copy), "%.*s", (int)strcspn(s.typed, "="), s.typed);
         s.typed = copy;
+    }
+    const struct opt *other = common_of_others(cmd, s.typed, word[1] != '-');
+    if (other != NULL) {
+        fail_usage("%s: --%s is for commands that log in themselves, and %s does not", cmd->name,
+                   other->name, cmd->name);
+        return -EINVAL;
     }
     for (int i = 0; i < p->count; i++)
         suggest_try(&s, p->opts[i]->name);
@@ -406,7 +438,8 @@ each_option(const struct command *cmd, void (*each)(const struct opt *o, void *u
     if (cmd->json)
         each(&json_opt, user);
     for (const struct opt *o = common_opts; o->name != NULL; o++)
-        each(o, user);
+        if (has_common(cmd, o))
+            each(o, user);
 }
 
 static void

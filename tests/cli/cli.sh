@@ -123,7 +123,7 @@ for words in --help --version "help copy" "copy --help" "info $U/0" "ping $U/0 -
     L $words > /dev/full 2> err; is 1 $? "lunette $words on a full disk"; says 'No space left'
 done
 # for generators
-code 0 --print-options; json '.commands | length == 12 and all(.options | length > 5)'
+code 0 --print-options; json '.commands | length == 12 and all(.options | length > 4 and (map(.name) | index("help") != null))'
 json '[.commands[] | select(.name == "bench").options[] | select(.name == "rw").choices[]] | length == 6'
 # write says what it did
 head -c 1000 /dev/urandom > in
@@ -199,6 +199,15 @@ code 0 read $U/0 --length 4k --trace trace
 for point in blk_mq_try_issue_directly iscsi_queuecommand xmit_flush iscsi_tcp_recv iscsi_complete_task blk_mq_complete_request; do
     grep -q " $point [^-]" trace; is 0 $? "--trace of a read, $point"
 done
+
+# options that would mean nothing are refused by the commands that log in to nothing
+for option in --loop=epoll --busy-poll --initiator-name=x --chap-file=x --trace=x --capture=x --no-payload --verbose -v --chap-f=x; do
+    code 2 top $option
+    says '^lunette: top: --[a-z-]* is for commands that log in themselves, and top does not$'
+done
+code 2 demo --capture=x; says 'demo: --capture is for commands that log in themselves'
+code 2 top --intervall=1; says 'did you mean --interval'
+[[ ! -e x ]]; is 0 $? "no file of an option that is refused"
 
 # a destination that lies is found out: the null LUN forgets what is written
 serve --target $iqn:null --lun null:16M
