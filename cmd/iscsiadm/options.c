@@ -71,16 +71,20 @@ adm_options_usage(FILE *to)
         "\n"
         "  iscsiadm -m discovery -t st -p PORTAL [-I IFACE] [-l]\n"
         "  iscsiadm -m discoverydb -t st -p PORTAL [-o OP] [-n KEY -v TEXT] [-D]\n"
-        "  iscsiadm -m node [-T NAME] [-p PORTAL] [-I IFACE] [-l|-u|-R|-s] [-o OP]\n"
+        "  iscsiadm -m node [-T NAME] [-p PORTAL] [-I IFACE] [-u|-R|-s] [-o OP]\n"
+        "  iscsiadm -m node [-T NAME] [-p PORTAL] [-I IFACE] -l [--lease OWNER:SECONDS]\n"
         "  iscsiadm -m node -L all|manual|automatic|onboot\n"
+        "  iscsiadm -m node -U all|manual|automatic\n"
         "  iscsiadm -m session [-r SID] [-P 1..3] [-u|-R|-s [--histogram]|--why]\n"
         "  iscsiadm -m session [-r SID] --lease OWNER:SECONDS | --release OWNER\n"
-        "  iscsiadm -m session -r SID --export nbd [--lun N] [--read-only]\n"
+        "  iscsiadm -m session [-r SID] --export nbd [--lun N] [--read-only]\n"
+        "  iscsiadm -m session [-r SID] --unexport [--lun N]\n"
         "  iscsiadm -m session -r SID --flight\n"
         "  iscsiadm -m session -r SID --capture FILE [--no-payload] [--seconds N|--count N]\n"
         "  iscsiadm -m iface [-I IFACE] [-o OP] [-n KEY -v TEXT]\n"
         "  iscsiadm -m host [-P 1..4] [-H N]\n"
         "  iscsiadm -m fw [-l] [-S]\n"
+        "  iscsiadm -k 0\n"
         "\n",
         to);
     for (size_t i = 0; i < NOPTIONS; i++) {
