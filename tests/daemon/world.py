@@ -191,17 +191,34 @@ class Load(threading.Thread):
         nbd.close()
 
 
+def closed(schema):
+    """The schema, but that callers may ignore what it does not name: here it is a fault."""
+    if isinstance(schema, list):
+        return [closed(s) for s in schema]
+    if not isinstance(schema, dict):
+        return schema
+    assert "allOf" not in schema, "what one part names is unknown to the other: write it as one"
+    found = {k: closed(v) for k, v in schema.items()}
+    if schema.get("type") == "object" and "properties" in schema:
+        found.setdefault("additionalProperties", False)
+    return found
+
+
 VALIDATORS = {}
 SCHEMA = json.loads((pathlib.Path(__file__).parents[2] / "docs/api.schema.json").read_text(encoding="utf-8"))
+CLOSED = closed(SCHEMA["$defs"])
 
 
 def hold(name, value):
-    """Holds what the daemon has said against the schema of the API."""
-    if jsonschema is None or name not in SCHEMA["$defs"]:
+    """Holds what the daemon has said against the schema of the API, which has to name all of it."""
+    if name not in CLOSED:
+        fail(f"{name} is not in the schema of the API: {value}")
+    if jsonschema is None:
         return
     if name not in VALIDATORS:
-        VALIDATORS[name] = jsonschema.Draft202012Validator({"$defs": SCHEMA["$defs"], "$ref": f"#/$defs/{name}"})
-    VALIDATORS[name].validate(value)
+        VALIDATORS[name] = jsonschema.Draft202012Validator({"$defs": CLOSED, "$ref": f"#/$defs/{name}"})
+    for error in VALIDATORS[name].iter_errors(value):
+        fail(f"{name}: {error.json_path}: {error.message}: {json.dumps(value)[:2000]}")
 
 
 class Api:
