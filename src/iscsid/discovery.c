@@ -8,7 +8,15 @@
 
 #define FORGET_SLICE 128 /* records; all slices are synced together */
 
+/* Of the first two there are records of how to discover, of the others of what was named. */
+enum discovery_type { BY_SENDTARGETS, BY_ISNS, BY_STATIC, BY_FW, BY_ALL };
 static const char *const discovery_types[] = {"sendtargets", "isns", "static", "fw", NULL};
+
+static enum nodedb_kind
+discovery_record_kind(enum discovery_type type)
+{
+    return type == BY_ISNS ? NODEDB_ISNS : NODEDB_SENDTARGETS;
+}
 
 /* ---- discovering --------------------------------------------------------------------------- */
 
@@ -53,12 +61,18 @@ discovery_portal(const json_t *params, enum manage_need need, struct portal *ret
     return r < 0 ? r : 1;
 }
 
-/* What all discoveries may be told. */
+/* What all discoveries may be told; their own type, too. */
 static int
-discovery_options(const json_t *params, struct seek_options *o, struct lunette_error *err)
+discovery_options(const json_t *params, enum discovery_type type, struct seek_options *o,
+                  struct lunette_error *err)
 {
+    const char *const own[] = {discovery_types[type], NULL};
+    unsigned word = 0;
     bool wait = true;
-    int r = discovery_ops(params, &o->ops, err);
+    int r = manage_get_word(params, "type", MANAGE_OPTIONAL, own, &word, err);
+
+    if (r >= 0)
+        r = discovery_ops(params, &o->ops, err);
 
     if (r >= 0)
         r = manage_get_texts(params, "iface", IFACES_MAX, NODEDB_IFACE_NAME_MAX, &o->ifaces, err);
@@ -78,14 +92,14 @@ discovery_options(const json_t *params, struct seek_options *o, struct lunette_e
 
 static void
 discovery_start(struct iscsid *d, struct manage_call *call, const json_t *params,
-                enum nodedb_kind kind)
+                enum discovery_type type)
 {
-    struct seek_options o = {.kind = kind};
+    struct seek_options o = {.kind = discovery_record_kind(type)};
     struct lunette_error err = {.code = 0};
     int r = discovery_portal(params, MANAGE_NEEDED, &o.via, &err);
 
     if (r >= 0)
-        r = discovery_options(params, &o, &err);
+        r = discovery_options(params, type, &o, &err);
     if (r < 0)
         say_fail(call, &err);
     else
@@ -94,12 +108,12 @@ discovery_start(struct iscsid *d, struct manage_call *call, const json_t *params
 
 METHOD(discovery_sendtargets_method)
 {
-    discovery_start(user, call, params, NODEDB_SENDTARGETS);
+    discovery_start(user, call, params, BY_SENDTARGETS);
 }
 
 METHOD(discovery_isns_method)
 {
-    discovery_start(user, call, params, NODEDB_ISNS);
+    discovery_start(user, call, params, BY_ISNS);
 }
 
 /* Nobody is asked, and there is no record of how. */
@@ -109,7 +123,7 @@ METHOD(discovery_fw_method)
     struct lunette_error err = {.code = 0};
     struct seek_options o = {.ops = 0};
     struct found *f;
-    int r = discovery_options(params, &o, &err);
+    int r = discovery_options(params, BY_FW, &o, &err);
 
     if (r >= 0 && json_array_size(o.values) > 0)
         r = lunette_fail(&err, -EINVAL, LUNETTE_DOM_USAGE, 0,
@@ -145,10 +159,12 @@ METHOD(discovery_fw_method)
 struct discovery_list {
     struct iscsid *d;
     json_t *records;
-    const char *type;
-    enum nodedb_kind kind;
+    enum discovery_type type; /* BY_ALL: any */
+    bool at_portal;           /* only records of that portal */
+    struct portal portal;
     bool show, show_secrets, targets;
     struct lunette_error *err;
+    enum discovery_type now; /* whose records are visited */
 };
 
 static int
@@ -158,80 +174,124 @@ discovery_on_target(void *user, const struct nodedb_id *id)
     return 0;
 }
 
+/* The one record that is asked for cannot be read: why. */
+static int
+discovery_unreadable(struct discovery_list *l, const struct portal *at)
+{
+    struct nodedb_record r;
+    int e = nodedb_disc_read(l->d->db, discovery_record_kind(l->now), at, &r, l->err);
+
+    if (e == 0)
+        nodedb_record_fini(&r);
+    return e;
+}
+
 static int
 discovery_on_record(void *user, const struct portal *at, struct nodedb_record *r)
 {
     struct discovery_list *l = user;
-    json_t *o = json_object(), *targets = json_array();
+    json_t *o, *targets;
     int e = 0;
 
-    say_put(o, "type", json_string(l->type));
+    if (l->at_portal && (strcasecmp(at->host, l->portal.host) != 0 || at->port != l->portal.port))
+        return 0;
+    if (l->show && l->at_portal && r == NULL)
+        return discovery_unreadable(l, at);
+    o = json_object();
+    say_put(o, "type", json_string(discovery_types[l->now]));
     say_portal(o, "portal", at);
     if (l->show && r != NULL)
         say_put(o, "values", say_record(r, l->show_secrets));
-    if (l->targets)
-        e = nodedb_found(l->d->db, l->kind == NODEDB_ISNS ? NODEDB_BY_ISNS : NODEDB_BY_SENDTARGETS,
-                         at, discovery_on_target, targets, l->err);
-    say_put(o, "targets", json_incref(targets));
-    json_decref(targets);
+    if (!l->show) {
+        targets = json_array();
+        if (l->targets)
+            e = nodedb_found(l->d->db, l->now == BY_ISNS ? NODEDB_BY_ISNS : NODEDB_BY_SENDTARGETS,
+                             at, discovery_on_target, targets, l->err);
+        say_put(o, "targets", targets);
+    }
     (void)json_array_append_new(l->records, o);
     return e;
 }
 
-/* Nodes that people, or the firmware, have named. */
+/* Nodes that people, or the firmware, have named: they are what there is to tell of, and at no
+ * portal. */
 static int
-discovery_named(struct discovery_list *l, const char *type, enum nodedb_source source,
-                struct lunette_error *err)
+discovery_named(struct discovery_list *l, enum nodedb_source source)
 {
     json_t *targets = json_array();
-    int r = nodedb_found(l->d->db, source, NULL, discovery_on_target, targets, err);
+    int r = nodedb_found(l->d->db, source, NULL, discovery_on_target, targets, l->err);
 
     if (r == 0 && json_array_size(targets) > 0)
-        (void)json_array_append_new(l->records,
-                                    json_pack("{s:s,s:O}", "type", type, "targets", targets));
+        (void)json_array_append_new(
+            l->records,
+            json_pack("{s:s,s:O}", "type", discovery_types[l->now], "targets", targets));
     json_decref(targets);
     return r;
 }
 
 static int
-discovery_collect(struct discovery_list *l, int type, struct lunette_error *err)
+discovery_collect_type(struct discovery_list *l, enum discovery_type type)
 {
-    int r = 0;
+    if (l->type != BY_ALL && l->type != type)
+        return 0;
+    l->now = type;
+    if (type == BY_SENDTARGETS || type == BY_ISNS)
+        return nodedb_discs(l->d->db, discovery_record_kind(type), discovery_on_record, l, l->err);
+    if (l->at_portal || (!l->targets && !l->show))
+        return 0;
+    return discovery_named(l, type == BY_FW ? NODEDB_BY_FW : NODEDB_BY_STATIC);
+}
 
-    l->err = err;
-    l->type = "sendtargets";
-    l->kind = NODEDB_SENDTARGETS;
-    if (type < 0 || type == 0)
-        r = nodedb_discs(l->d->db, l->kind, discovery_on_record, l, err);
-    l->type = "isns";
-    l->kind = NODEDB_ISNS;
-    if (r == 0 && (type < 0 || type == 1))
-        r = nodedb_discs(l->d->db, l->kind, discovery_on_record, l, err);
-    if (r == 0 && l->targets && (type < 0 || type == 2))
-        r = discovery_named(l, "static", NODEDB_BY_STATIC, err);
-    if (r == 0 && l->targets && (type < 0 || type == 3))
-        r = discovery_named(l, "fw", NODEDB_BY_FW, err);
-    return r;
+/* What the request selects. */
+static int
+discovery_select(struct discovery_list *l, const json_t *params)
+{
+    unsigned type = BY_ALL;
+    int r = manage_get_word(params, "type", MANAGE_OPTIONAL, discovery_types, &type, l->err);
+
+    l->type = (enum discovery_type)type;
+    if (r >= 0)
+        r = discovery_portal(params, MANAGE_OPTIONAL, &l->portal, l->err);
+    l->at_portal = r > 0;
+    return r < 0 ? r : 0;
+}
+
+static void
+discovery_tell(struct discovery_list *l, struct manage_call *call, int r)
+{
+    for (int type = BY_SENDTARGETS; r >= 0 && type < BY_ALL; type++)
+        r = discovery_collect_type(l, (enum discovery_type)type);
+    if (r >= 0 && l->show && l->at_portal && json_array_size(l->records) == 0)
+        r = lunette_fail(l->err, -ENOENT, LUNETTE_DOM_NOTFOUND, 0,
+                         "there is no discovery record of that portal");
+    if (r >= 0) {
+        manage_reply(call, json_pack("{s:o}", "records", l->records));
+        return;
+    }
+    json_decref(l->records);
+    say_fail(call, l->err);
 }
 
 METHOD(discovery_list_method)
 {
-    struct discovery_list l = {.d = user, .records = json_array()};
     struct lunette_error err = {.code = 0};
-    unsigned type = 0;
-    int r = manage_get_word(params, "type", MANAGE_OPTIONAL, discovery_types, &type, &err);
-    int which = r > 0 ? (int)type : -1;
+    struct discovery_list l = {.d = user, .records = json_array(), .err = &err};
+    int r = discovery_select(&l, params);
 
     if (r >= 0)
         r = manage_get_bool(params, "targets", &l.targets, &err);
+    discovery_tell(&l, call, r);
+}
+
+METHOD(discovery_show_method)
+{
+    struct lunette_error err = {.code = 0};
+    struct discovery_list l = {.d = user, .records = json_array(), .show = true, .err = &err};
+    int r = discovery_select(&l, params);
+
     if (r >= 0)
-        r = discovery_collect(&l, which, &err);
-    if (r < 0) {
-        json_decref(l.records);
-        say_fail(call, &err);
-        return;
-    }
-    manage_reply(call, json_pack("{s:o}", "records", l.records));
+        r = manage_get_bool(params, "show_secrets", &l.show_secrets, &err);
+    discovery_tell(&l, call, r);
 }
 
 /* Which record is meant: its kind and its portal. */
@@ -239,43 +299,16 @@ static int
 discovery_which(const json_t *params, enum nodedb_kind *kind, struct portal *at,
                 struct lunette_error *err)
 {
-    unsigned type = 0;
-    int r = manage_get_word(params, "type", MANAGE_OPTIONAL, discovery_types, &type, err);
+    unsigned type = BY_SENDTARGETS;
+    int r = manage_get_word(params, "type", MANAGE_NEEDED, discovery_types, &type, err);
 
-    if (r >= 0 && type > 1)
+    if (r >= 0 && type != BY_SENDTARGETS && type != BY_ISNS)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
                             "only discoveries by sendtargets and isns have records");
-    *kind = type == 1 ? NODEDB_ISNS : NODEDB_SENDTARGETS;
+    *kind = discovery_record_kind((enum discovery_type)type);
     if (r >= 0)
         r = discovery_portal(params, MANAGE_NEEDED, at, err);
     return r < 0 ? r : 0;
-}
-
-METHOD(discovery_show_method)
-{
-    struct iscsid *d = user;
-    struct lunette_error err = {.code = 0};
-    struct nodedb_record rec;
-    enum nodedb_kind kind;
-    struct portal at;
-    bool secrets = false;
-    json_t *o;
-    int r = discovery_which(params, &kind, &at, &err);
-
-    if (r == 0)
-        r = manage_get_bool(params, "show_secrets", &secrets, &err);
-    if (r >= 0)
-        r = nodedb_disc_read(d->db, kind, &at, &rec, &err);
-    if (r < 0) {
-        say_fail(call, &err);
-        return;
-    }
-    o = json_object();
-    say_put(o, "type", json_string(kind == NODEDB_ISNS ? "isns" : "sendtargets"));
-    say_portal(o, "portal", &at);
-    say_put(o, "values", say_record(&rec, secrets));
-    nodedb_record_fini(&rec);
-    manage_reply(call, json_pack("{s:[o]}", "records", o));
 }
 
 static void

@@ -875,6 +875,39 @@ def narrow_filters():
             assert "symbolic link" in str(e), e
 
 
+def records_of_discoveries():
+    """Records of discoveries are told all together, by type and by portal, with what they hold."""
+    with World() as w:
+        t = Target(w, "--target", IQN, *LUNS)
+        api = w.up()
+        assert api.ask("discovery.show") == {"records": []}
+        api.ask("discovery.new", type="sendtargets", portal=t.portal)
+        api.ask("discovery.new", type="isns", portal="127.0.0.1:3205",
+                values=[["discovery.startup", "manual"]])
+        api.ask("discovery.sendtargets", type="sendtargets", portal=t.portal)
+        api.ask("node.new", target=IQN + "2", portal="127.0.0.1:1", tpgt=1)
+        records = {r["type"]: r for r in api.ask("discovery.show")["records"]}
+        assert sorted(records) == ["isns", "sendtargets", "static"], records
+        assert ["discovery.startup", "manual"] in records["isns"]["values"], records
+        assert records["sendtargets"]["portal"] == t.portal and "targets" not in records["sendtargets"], records
+        assert [n["target"] for n in records["static"]["targets"]] == [IQN + "2"] and "portal" not in records["static"]
+        for type_, n in (("sendtargets", 1), ("isns", 1), ("static", 1), ("fw", 0)):
+            assert [r["type"] for r in api.ask("discovery.show", type=type_)["records"]] == [type_] * n, type_
+        for method in ("discovery.show", "discovery.list"):
+            assert [r["type"] for r in api.ask(method, portal=t.portal)["records"]] == ["sendtargets"], method
+        found = api.ask("discovery.list", type="sendtargets", targets=True)["records"]
+        assert [n["target"] for n in found[0]["targets"]] == [IQN], found
+        for method, params in (("discovery.show", {"portal": "127.0.0.1:1"}),
+                               ("discovery.show", {"type": "isns", "portal": t.portal}),
+                               ("discovery.new", {"type": "static", "portal": t.portal}),
+                               ("discovery.delete", {"portal": t.portal}),
+                               ("discovery.isns", {"type": "sendtargets", "portal": t.portal})):
+            try:
+                fail(f"{method} {params}: {api.ask(method, **params)}")
+            except AssertionError as e:
+                assert ("NOT_FOUND" if method == "discovery.show" else "INVALID") in str(e), e
+
+
 def repeated_without_a_record():
     """A repeated discovery whose record cannot be read goes on, and whoever looks into the log hears of it."""
     with World() as w:
@@ -1345,7 +1378,7 @@ run([from_nothing, many_records, records_that_cannot_be_read, second_instance_is
      one_thing_at_a_time, few_descriptors, no_room_for_exports, nothing_to_export, callers_who_do_not_read,
      nobody_can_call, background, other_user, left_alone, mute_data_plane, safe_logout, service, installed,
      many_instances, long_names, two_control_planes, several_sessions, ifaces, live_limits, many_ifaces,
-     number_for_a_name, narrow_filters, discovery_changes_records, repeated_without_a_record, with_tgtd, automatic,
+     number_for_a_name, narrow_filters, records_of_discoveries, discovery_changes_records, repeated_without_a_record, with_tgtd, automatic,
      killed_under_load, events_of_failures, data_plane_killed, second_signal, cut_connections,
      killed_while_waiting, dead_target, no_login_response, bad_requests, odd_requests, many_targets, command_lines, many_callers,
      login_waits_for_luns, one_export_after_the_other], [one_of_many])
