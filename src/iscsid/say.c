@@ -46,6 +46,7 @@ say_text(const char *text)
         return NULL;
     (void)log_clean(copy, strlen(copy) + 1, copy, strlen(copy));
     s = json_string(copy);
+    explicit_bzero(copy, strlen(copy)); /* it may be a password */
     free(copy);
     return s;
 }

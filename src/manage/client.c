@@ -10,6 +10,7 @@
 #include "manage/codes.h"
 #include "manage/line.h"
 #include "manage/peer.h"
+#include "manage/wipe.h"
 
 #define ANSWER_VALUES_MAX (16u << 20) /* JSON values of an answer */
 #define CONNECT_GAP_MS    20          /* between tries to connect to a daemon that is busy */
@@ -134,6 +135,7 @@ manage_client_adopt(struct loop *l, struct stream *s, struct manage_client **ret
 
     if (c == NULL)
         return -ENOMEM;
+    manage_wipe_json();
     c->loop = l;
     loop_timer_init(&c->timer, client_late);
     c->events = json_array();

@@ -121,5 +121,6 @@ manage_line_send(struct manage_peer *p, const json_t *line)
         return;
     }
     manage_peer_send(p, text, strlen(text));
+    explicit_bzero(text, strlen(text)); /* there may be secrets in it */
     free(text);
 }

@@ -8,6 +8,15 @@
 #define PEER_READ 65536 /* bytes that are received at once, so that peers take turns */
 #define PEER_KEEP 65536 /* an empty buffer that is larger is given back */
 
+/* Frees the memory; what went through it may have been a secret. */
+static void
+buf_wipe(struct manage_buf *b)
+{
+    if (b->data != NULL)
+        explicit_bzero(b->data, b->size);
+    free(b->data);
+}
+
 /* Makes room for n more bytes behind what waits. */
 static int
 buf_room(struct manage_buf *b, size_t n)
@@ -17,6 +26,7 @@ buf_room(struct manage_buf *b, size_t n)
 
     if (b->at > 0 && (b->size - b->end < n || b->at == b->end)) {
         memmove(b->data, b->data + b->at, b->end - b->at);
+        explicit_bzero(b->data + b->end - b->at, b->at);
         b->end -= b->at;
         b->at = 0;
     }
@@ -27,9 +37,12 @@ buf_room(struct manage_buf *b, size_t n)
             return -ENOMEM;
         size *= 2;
     }
-    data = realloc(b->data, size);
+    data = malloc(size); /* realloc would leave a copy behind */
     if (data == NULL)
         return -ENOMEM;
+    if (b->data != NULL)
+        memcpy(data, b->data, b->end);
+    buf_wipe(b);
     b->data = data;
     b->size = size;
     return 0;
@@ -38,16 +51,16 @@ buf_room(struct manage_buf *b, size_t n)
 static void
 buf_free(struct manage_buf *b)
 {
-    /* What went through it may have been a secret. */
-    if (b->data != NULL)
-        explicit_bzero(b->data, b->size);
-    free(b->data);
+    buf_wipe(b);
     *b = (struct manage_buf){.data = NULL};
 }
 
+/* n bytes are done with, and a secret that was among them is not to stay. */
 static void
 buf_used(struct manage_buf *b, size_t n)
 {
+    if (n > 0)
+        explicit_bzero(b->data + b->at, n);
     b->at += n;
     if (b->at == b->end && b->size > PEER_KEEP)
         buf_free(b);
@@ -128,6 +141,7 @@ peer_lines(struct manage_peer *p, size_t seen)
             len--;
         if (len > 0)
             p->ops->line(p, text, len);
+        explicit_bzero(b->data + b->at, seen - b->at);
         b->at = seen;
     }
     if (b->end - b->at > p->line_max)

@@ -8,6 +8,7 @@
 #include "base/suggest.h"
 #include "manage/calls.h"
 #include "manage/params.h"
+#include "manage/wipe.h"
 
 #define SUBSCRIBE "events.subscribe" /* the one method that is the server's own */
 
@@ -54,6 +55,7 @@ manage_server_new(struct loop *l, const struct manage_config *config, struct man
 
     if (m == NULL)
         return -ENOMEM;
+    manage_wipe_json();
     m->loop = l;
     m->cfg = *config;
     server_fill_limits(&m->cfg.limits);
