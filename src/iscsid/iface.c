@@ -6,6 +6,9 @@
 
 #include "iscsid/internal.h"
 
+#define IFACE_SLICE      4  /* records that are written in one turn of the loop, each synced */
+#define IFACE_GONE_SLICE 64 /* that are removed; all are synced together */
+
 /* ---- ifaces --------------------------------------------------------------------------------- */
 
 static int
@@ -90,36 +93,6 @@ iface_named(const json_t *params, const char **ret, struct lunette_error *err)
     return manage_get_text(params, "iface", MANAGE_NEEDED, NODEDB_IFACE_NAME_MAX, ret, err);
 }
 
-/* All values are set, or none is. */
-static int
-iface_set(struct iscsid *d, const char *name, const json_t *values, struct lunette_error *err)
-{
-    struct nodedb_record r;
-    int e = nodedb_iface_read(d->db, name, &r, err);
-
-    if (e < 0)
-        return e;
-    e = records_set(&r, values, err);
-    if (e == 0 && json_array_size(values) > 0)
-        e = nodedb_iface_change(d->db, &r, err);
-    nodedb_record_fini(&r);
-    return e;
-}
-
-/* An iface that is new has all values, or is not made. */
-static int
-iface_make(struct iscsid *d, const char *name, const json_t *values, struct lunette_error *err)
-{
-    int e = nodedb_iface_new(d->db, name, err);
-
-    if (e < 0)
-        return e;
-    e = iface_set(d, name, values, err);
-    if (e < 0)
-        (void)nodedb_iface_delete(d->db, name, NULL);
-    return e;
-}
-
 /* Answers the call: r and err are what has become of a change. */
 static void
 iface_changed(struct iscsid *d, struct manage_call *call, int r, const struct lunette_error *err)
@@ -131,31 +104,6 @@ iface_changed(struct iscsid *d, struct manage_call *call, int r, const struct lu
     records_all_changed(d);
     periodic_follow(d);
     manage_reply(call, json_object());
-}
-
-static void
-iface_alter(struct iscsid *d, struct manage_call *call, const json_t *params, bool make)
-{
-    const json_t *values = NULL;
-    const char *name = NULL;
-    struct lunette_error err;
-    int r = iface_named(params, &name, &err);
-
-    if (r >= 0)
-        r = manage_get_pairs(params, "values", VALUES_MAX, NODEDB_VALUE_MAX, &values, &err);
-    if (r >= 0)
-        r = make ? iface_make(d, name, values, &err) : iface_set(d, name, values, &err);
-    iface_changed(d, call, r, &err);
-}
-
-LOCKED_METHOD(iface_new_method)
-{
-    iface_alter(user, call, params, true);
-}
-
-LOCKED_METHOD(iface_update_method)
-{
-    iface_alter(user, call, params, false);
 }
 
 /* Is there a session by the iface? */
@@ -171,21 +119,255 @@ iface_in_use(struct iscsid *d, const char *name)
     return false;
 }
 
+static int
+iface_say_used(const char *name, struct lunette_error *err)
+{
+    return lunette_fail(err, -EEXIST, LUNETTE_DOM_USAGE, 0,
+                        "there are sessions by iface %s; log them out, and then delete it", name);
+}
+
+/* ---- the nodes that are bound to one -------------------------------------------------------- */
+
+/* Records of nodes have a copy of that of their iface, and go when it goes.  There may be
+ * thousands, so that others are served between a few and the next. */
+struct iface_bound {
+    struct job job;
+    struct nodedb_record iface;
+    bool remove;
+    struct ids ids;
+    size_t at; /* the first of them that has not had its turn */
+    struct sync *sync;
+    struct loop_timer go;
+    uint64_t lock_until_ns;
+};
+
+static void
+iface_bound_free(struct iface_bound *b)
+{
+    loop_timer_stop(b->job.d->loop, &b->go);
+    job_finish(&b->job);
+    nodedb_record_fini(&b->iface);
+    ids_fini(&b->ids);
+    sync_free(&b->sync);
+    free(b);
+}
+
+static void
+iface_bound_drop(struct job *j)
+{
+    iface_bound_free(container_of(j, struct iface_bound, job));
+}
+
+static int
+iface_bound_found(void *user, const struct nodedb_id *id, struct nodedb_record *r)
+{
+    struct iface_bound *b = user;
+    struct lunette_error err;
+
+    (void)r;
+    return ids_add(&b->ids, id, &err);
+}
+
+/* Removes a slice, then waits until all of that lasts, and then removes the iface.  Returns 1 where
+ * that was the last step, 0, or -errno. */
+static int
+iface_bound_remove(struct iface_bound *b, uint64_t *wait_ns, struct lunette_error *err)
+{
+    const char *name = nodedb_record_text(&b->iface, NODEDB_IFACE_NAME);
+    size_t n = b->ids.n - b->at < IFACE_GONE_SLICE ? b->ids.n - b->at : IFACE_GONE_SLICE;
+    struct iscsid *d = b->job.d;
+    int r = 0;
+
+    if (iface_in_use(d, name)) /* by now */
+        return iface_say_used(name, err);
+    if (n > 0) {
+        b->at += n;
+        return nodedb_found_drop(d->db, b->ids.id + b->at - n, n, NULL, NULL, err);
+    }
+    if (b->ids.n > 0) {
+        if (b->sync == NULL)
+            r = sync_begin(d, &b->sync);
+        if (r == 0)
+            r = sync_poll(b->sync);
+        *wait_ns = SYNC_POLL_NS;
+        if (r == 1)
+            return 0;
+    }
+    if (r < 0)
+        return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r,
+                            "the nodes of iface %s cannot be removed for good: %s", name,
+                            errno_text(r));
+    r = nodedb_iface_delete(d->db, name, err);
+    return r < 0 ? r : 1;
+}
+
+/* Returns 1 where that was the last step, 0, or -errno. */
+static int
+iface_bound_change(struct iface_bound *b, struct lunette_error *err)
+{
+    size_t n = b->ids.n - b->at < IFACE_SLICE ? b->ids.n - b->at : IFACE_SLICE;
+    int r = nodedb_iface_follow(b->job.d->db, &b->iface, b->ids.id + b->at, n, err);
+
+    b->at += n;
+    return r == 0 && b->at == b->ids.n ? 1 : r;
+}
+
+static void
+iface_bound_on_go(struct loop_timer *t)
+{
+    struct iface_bound *b = container_of(t, struct iface_bound, go);
+    struct iscsid *d = b->job.d;
+    struct lunette_error err = {.code = 0};
+    uint64_t wait_ns = 0;
+    int r;
+
+    if (b->sync != NULL && sync_poll(b->sync) == 1) {
+        loop_timer_start(d->loop, t, SYNC_POLL_NS);
+        return;
+    }
+    r = records_lock(d, t, &b->lock_until_ns, &err);
+    if (r == -EAGAIN)
+        return;
+    if (r == 0) {
+        r = b->remove ? iface_bound_remove(b, &wait_ns, &err) : iface_bound_change(b, &err);
+        nodedb_unlock(d->db);
+    }
+    if (r == 0) {
+        loop_timer_start(d->loop, t, wait_ns);
+        return;
+    }
+    if (r < 0 && b->at > 0)
+        records_all_changed(d);
+    iface_changed(d, b->job.call, r, &err);
+    iface_bound_free(b);
+}
+
+/* Goes on with the nodes of an iface, whose record is taken, and answers the call. */
+static void
+iface_bound_start(struct iscsid *d, struct manage_call *call, struct nodedb_record *iface,
+                  bool remove)
+{
+    struct iface_bound *b = calloc(1, sizeof(*b));
+    struct nodedb_filter f = {.tpgt = -1, .ids_only = true};
+    const struct nodedb_visitor v = {.node = iface_bound_found, .user = b};
+    struct lunette_error err;
+    int r;
+
+    say_no_memory(&err); /* where it is told by nobody else */
+    if (b == NULL) {
+        nodedb_record_fini(iface);
+        say_fail(call, &err);
+        return;
+    }
+    b->iface = *iface;
+    b->remove = remove;
+    loop_timer_init(&b->go, iface_bound_on_go);
+    job_begin(&b->job, d, call, iface_bound_drop);
+    f.iface = nodedb_record_text(&b->iface, NODEDB_IFACE_NAME);
+    r = nodedb_nodes(d->db, &f, &v, &err);
+    if (r < 0) {
+        say_fail(call, &err);
+        iface_bound_free(b);
+        return;
+    }
+    loop_timer_start(d->loop, &b->go, 0);
+}
+
+/* ---- changes -------------------------------------------------------------------------------- */
+
+/* All values are set, or none is. */
+static int
+iface_set(struct iscsid *d, const char *name, const json_t *values, struct nodedb_record *ret,
+          struct lunette_error *err)
+{
+    int e = nodedb_iface_read(d->db, name, ret, err);
+
+    if (e < 0)
+        return e;
+    e = records_set(ret, values, err);
+    if (e == 0 && json_array_size(values) > 0)
+        e = nodedb_iface_write(d->db, ret, err);
+    if (e < 0)
+        nodedb_record_fini(ret);
+    return e;
+}
+
+/* An iface that is new has all values, or is not made. */
+static int
+iface_make(struct iscsid *d, const char *name, const json_t *values, struct nodedb_record *ret,
+           struct lunette_error *err)
+{
+    int e = nodedb_iface_read(d->db, name, ret, err);
+
+    if (e == 0)
+        e = lunette_fail(err, -EEXIST, LUNETTE_DOM_USAGE, 0, "the interface %s is there already",
+                         name);
+    else if (e == -ENOENT && nodedb_record_set(ret, NODEDB_IFACE_NAME, name) < 0)
+        say_no_memory(err);
+    else if (e == -ENOENT)
+        e = records_set(ret, values, err);
+    if (e == 0)
+        e = nodedb_iface_write(d->db, ret, err);
+    if (e < 0)
+        nodedb_record_fini(ret);
+    return e;
+}
+
+static void
+iface_alter(struct iscsid *d, struct manage_call *call, const json_t *params, bool make)
+{
+    const json_t *values = NULL;
+    const char *name = NULL;
+    struct nodedb_record iface;
+    struct lunette_error err;
+    int r = iface_named(params, &name, &err);
+
+    if (r >= 0)
+        r = manage_get_pairs(params, "values", VALUES_MAX, NODEDB_VALUE_MAX, &values, &err);
+    if (r >= 0)
+        r = make ? iface_make(d, name, values, &iface, &err)
+                 : iface_set(d, name, values, &iface, &err);
+    if (r < 0) {
+        say_fail(call, &err);
+    } else if (!make && json_array_size(values) == 0) {
+        nodedb_record_fini(&iface);
+        iface_changed(d, call, 0, &err);
+    } else {
+        iface_bound_start(d, call, &iface, false);
+    }
+}
+
+LOCKED_METHOD(iface_new_method)
+{
+    iface_alter(user, call, params, true);
+}
+
+LOCKED_METHOD(iface_update_method)
+{
+    iface_alter(user, call, params, false);
+}
+
 LOCKED_METHOD(iface_delete_method)
 {
     struct iscsid *d = user;
     const char *name = NULL;
+    struct nodedb_record iface;
     struct lunette_error err;
     int r = iface_named(params, &name, &err);
 
-    if (r >= 0 && iface_in_use(d, name)) {
-        manage_fail(call, MANAGE_SESSION_EXISTS,
-                    "there are sessions by iface %s; log them out, and then delete it", name);
-        return;
+    if (r >= 0 && iface_in_use(d, name))
+        r = iface_say_used(name, &err);
+    if (r >= 0 && nodedb_iface_reserved(name))
+        r = nodedb_iface_delete(d->db, name, &err); /* which says why not */
+    if (r >= 0) {
+        r = nodedb_iface_read(d->db, name, &iface, &err);
+        if (r < 0 && r != -ENOENT) /* what cannot be read is removed all the same */
+            r = nodedb_record_set(&iface, NODEDB_IFACE_NAME, name);
     }
-    if (r >= 0)
-        r = nodedb_iface_delete(d->db, name, &err);
-    iface_changed(d, call, r, &err);
+    if (r < 0)
+        say_fail(call, &err);
+    else
+        iface_bound_start(d, call, &iface, true);
 }
 
 /* What an iface holds takes effect with the next login; there is no adapter to be told. */

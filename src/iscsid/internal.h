@@ -55,6 +55,14 @@
 #define IFACES_MAX 64  /* ifaces of a request */
 #define SLICE      32  /* records in one turn of the loop */
 
+/* Nodes that are to follow their records. */
+struct records_follow {
+    struct loop_timer go;
+    struct control_name *name;
+    size_t n, at;
+    bool all; /* else those without a configuration */
+};
+
 struct iscsid {
     struct loop *loop;
     struct iscsid_config cfg;
@@ -76,6 +84,7 @@ struct iscsid {
     struct list readers; /* struct node_read; the first one reads, the others wait for it */
     struct loop_work
         found_work; /* sessions that were found get the configuration of their records */
+    struct records_follow follow;
     struct loop_work follow_work; /* discovery records have changed: what is repeated does, too */
     struct loop_timer open_timer; /* callers are let in, though the data plane is not there */
     bool open;                    /* they are */
@@ -182,10 +191,12 @@ bool records_in_use(void *user, const struct nodedb_id *id);
 
 /* A record has changed, or is gone: the nodes of its sessions follow. */
 void records_changed(struct iscsid *d, const struct nodedb_id *id);
-/* All nodes follow their records. */
+/* All nodes follow their records; where there are many, within some turns of the loop. */
 void records_all_changed(struct iscsid *d);
-/* Gives sessions that were found without a configuration that of their records. */
+/* Gives sessions that were found without a configuration that of their records, likewise. */
 void records_configure_found(struct iscsid *d);
+void records_follow_init(struct iscsid *d);
+void records_follow_stop(struct iscsid *d);
 
 /* Takes the lock of the records, which nodedb_unlock gives back.  Somebody else may have it for a
  * while, and the loop does not wait for that: then `again` is started, and -EAGAIN is returned, for

@@ -672,6 +672,7 @@ iscsid_new(struct loop *loop, const struct iscsid_config *cfg, struct iscsid **r
     histories_init(&d->histories);
     loop_work_init(&d->found_work, life_on_found);
     loop_work_init(&d->follow_work, life_on_follow);
+    records_follow_init(d);
     loop_timer_init(&d->open_timer, life_on_open_timer);
     loop_timer_init(&d->end_timer, life_on_end_timer);
     login_gate_init(&d->gate, loop, LOGIN_GATE_MAX);
@@ -716,6 +717,7 @@ iscsid_free(struct iscsid **daemon)
     loop_timer_stop(d->loop, &d->end_timer);
     loop_defer_cancel(&d->found_work);
     loop_defer_cancel(&d->follow_work);
+    records_follow_stop(d);
     histories_fini(d);
     control_free(&d->control);
     plane_stop(&d->plane);

@@ -222,29 +222,84 @@ records_changed(struct iscsid *d, const struct nodedb_id *id)
     }
 }
 
+/* Nodes follow their records a few in each turn of the loop, since each of them reads files.  The
+ * first few, which mostly are all, follow at once. */
+static void
+records_follow_some(struct iscsid *d)
+{
+    struct records_follow *f = &d->follow;
+    struct control_info info;
+
+    for (unsigned i = 0; i < SLICE && f->at < f->n; i++) {
+        struct control_node *n = control_find(d->control, &f->name[f->at++]);
+
+        if (n == NULL)
+            continue;
+        control_node_get_info(n, &info);
+        if (f->all || !info.has_config)
+            records_follow(d, n);
+    }
+    if (f->at < f->n)
+        loop_timer_start(d->loop, &f->go, 0);
+    else
+        records_follow_stop(d);
+}
+
+static void
+records_follow_on_go(struct loop_timer *t)
+{
+    records_follow_some(container_of(t, struct iscsid, follow.go));
+}
+
+/* Begins anew with all nodes, those that have not had their turn yet among them. */
+static void
+records_follow_start(struct iscsid *d, bool all)
+{
+    struct records_follow *f = &d->follow;
+    struct control_node *c;
+    size_t n = 0;
+
+    all |= f->at < f->n && f->all;
+    records_follow_stop(d);
+    for (c = NULL; (c = control_next(d->control, c)) != NULL;)
+        n++;
+    f->name = n > 0 ? malloc(n * sizeof(f->name[0])) : NULL;
+    if (n > 0 && f->name == NULL) {
+        log_line(d->loop->log, LOG_LEVEL_ERROR,
+                 "sessions do not follow their records: there is no memory left");
+        return;
+    }
+    for (c = NULL; (c = control_next(d->control, c)) != NULL;)
+        f->name[f->n++] = *control_node_name(c);
+    f->all = all;
+    records_follow_some(d);
+}
+
+void
+records_follow_init(struct iscsid *d)
+{
+    loop_timer_init(&d->follow.go, records_follow_on_go);
+}
+
+void
+records_follow_stop(struct iscsid *d)
+{
+    loop_timer_stop(d->loop, &d->follow.go);
+    free(d->follow.name);
+    d->follow.name = NULL;
+    d->follow.n = d->follow.at = 0;
+}
+
 void
 records_all_changed(struct iscsid *d)
 {
-    struct control_node *next;
-
-    for (struct control_node *c = control_next(d->control, NULL); c != NULL; c = next) {
-        next = control_next(d->control, c);
-        records_follow(d, c);
-    }
+    records_follow_start(d, true);
 }
 
 void
 records_configure_found(struct iscsid *d)
 {
-    struct control_node *next;
-    struct control_info info;
-
-    for (struct control_node *c = control_next(d->control, NULL); c != NULL; c = next) {
-        next = control_next(d->control, c);
-        control_node_get_info(c, &info);
-        if (!info.has_config)
-            records_follow(d, c);
-    }
+    records_follow_start(d, false);
 }
 
 /* ---- ids ------------------------------------------------------------------------------------ */

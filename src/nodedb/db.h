@@ -176,8 +176,8 @@ struct nodedb_discovered {
      * -ENOMEM. */
     int (*fill)(void *user, const struct nodedb_id *id, struct nodedb_record *r);
     void *fill_user;
-    /* New records, and removals, are not synced: the caller does it, see nodedb_sync_open.  A record
-     * that replaces another is synced all the same. */
+    /* New records, and removals, are not synced: the caller does it, see nodedb_sync_open.  A
+     * record that replaces another is synced all the same. */
     bool later;
     size_t rewritten_max; /* ends before the end of ids behind so many of these; 0: does not */
     /* What has become of it: filled in. */
@@ -202,8 +202,8 @@ int nodedb_sync_open(const struct nodedb *db, int ret[NODEDB_SYNC_MAX]);
 /* Removes d->ids, which nodedb_stale has told, but those that are in use, or that another source
  * has by now. */
 int nodedb_stale_drop(struct nodedb *db, struct nodedb_discovered *d, struct lunette_error *err);
-/* Removes ids[0..nids), which a discovery found, as nodedb_disc_delete does it; nothing is synced.
- */
+/* Removes ids[0..nids), as nodedb_disc_delete does it with what a discovery found; nothing is
+ * synced. */
 int nodedb_found_drop(struct nodedb *db, const struct nodedb_id *ids, size_t nids,
                       bool (*in_use)(void *user, const struct nodedb_id *id), void *user,
                       struct lunette_error *err);
@@ -220,6 +220,10 @@ int nodedb_iface_write(struct nodedb *db, const struct nodedb_record *r, struct 
  */
 int nodedb_iface_change(struct nodedb *db, const struct nodedb_record *r,
                         struct lunette_error *err);
+/* The second half of it in steps, where thousands are bound to the interface: copies its record to
+ * ids[0..nids), each of which is synced.  Nodes that are gone, or cannot be read, are left out. */
+int nodedb_iface_follow(struct nodedb *db, const struct nodedb_record *r,
+                        const struct nodedb_id *ids, size_t nids, struct lunette_error *err);
 /* Changes one key so. */
 int nodedb_iface_update(struct nodedb *db, const char *name, const char *key, const char *value,
                         struct lunette_error *err);

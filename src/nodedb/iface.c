@@ -154,6 +154,26 @@ each_bound(struct nodedb *db, const char *name, const struct nodedb_record *ifac
 }
 
 int
+nodedb_iface_follow(struct nodedb *db, const struct nodedb_record *r, const struct nodedb_id *ids,
+                    size_t nids, struct lunette_error *err)
+{
+    struct bound b = {.db = db, .iface = r, .err = err};
+    struct nodedb_record node;
+    int e = nodedb_lock(db, err);
+
+    if (e < 0)
+        return e;
+    for (size_t i = 0; e == 0 && i < nids; i++) {
+        if (nodedb_node_read(db, &ids[i], &node, NULL) < 0)
+            continue;
+        e = change_bound(&b, &ids[i], &node);
+        nodedb_record_fini(&node);
+    }
+    nodedb_unlock(db);
+    return e;
+}
+
+int
 nodedb_iface_change(struct nodedb *db, const struct nodedb_record *r, struct lunette_error *err)
 {
     int e = nodedb_lock(db, err);

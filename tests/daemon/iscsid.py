@@ -858,6 +858,45 @@ def many_ifaces():
         assert len(api.ask("node.list")["nodes"]) == 70
 
 
+def many_bound():
+    """While 400 nodes follow their iface, and go with it, others are answered; what is bound to an iface that is not
+    there stays when it cannot be made."""
+    with World() as w:
+        api, other = w.up(), w.api()
+        name = "iqn.2026-11.example:m%d"
+        api.ask("iface.new", iface="e0")
+        api.ask("node.new", target=name % 0, portal="127.0.0.1:1,1", iface="e0")
+        for i in range(1, 400):
+            shutil.copytree(w.root / "nodes" / (name % 0), w.root / "nodes" / (name % i))
+        record = "nodes/%s/127.0.0.1,1,1/e0" % name
+
+        def at_once(method, **params):
+            thread = threading.Thread(target=lambda: api.ask(method, iface="e0", **params))
+            began, longest = time.monotonic(), 0
+            thread.start()
+            while thread.is_alive():
+                at = time.monotonic()
+                other.ask("daemon.status")
+                longest = max(longest, time.monotonic() - at)
+            took = time.monotonic() - began
+            assert longest < took / 2, f"{method} took {took} s, and an answer meanwhile {longest} s"
+        at_once("iface.update", values=[["iface.net_ifacename", "eth7"]])
+        for i in range(400):
+            assert "iface.net_ifacename = eth7\n" in (w.root / (record % i)).read_text(), i
+        (w.root / "ifaces/e0").rename(w.tmp / "e0")
+        for method, values in (("iface.new", [["iface.no.such", "x"]]), ("iface.delete", None)):
+            try:
+                api.ask(method, iface="e0", **({"values": values} if values else {}))
+            except AssertionError:
+                continue
+            fail(f"{method} is carried out")
+        assert not (w.root / "ifaces/e0").exists() and len(api.ask("node.list")["nodes"]) == 400
+        (w.tmp / "e0").rename(w.root / "ifaces/e0")
+        at_once("iface.delete")
+        assert api.ask("node.list")["nodes"] == [] and not list((w.root / "nodes").iterdir())
+        assert not (w.root / "ifaces/e0").exists()
+
+
 def narrow_filters():
     """The tag of a portal is part of what is meant; what cannot be read is named."""
     with World() as w:
@@ -1377,7 +1416,7 @@ run([from_nothing, many_records, records_that_cannot_be_read, second_instance_is
      a_data_plane_out_of_reach, root_removed, locked_records, stopped_data_plane, logins_and_logouts, idle_callers,
      one_thing_at_a_time, few_descriptors, no_room_for_exports, nothing_to_export, callers_who_do_not_read,
      nobody_can_call, background, other_user, left_alone, mute_data_plane, safe_logout, service, installed,
-     many_instances, long_names, two_control_planes, several_sessions, ifaces, live_limits, many_ifaces,
+     many_instances, long_names, two_control_planes, several_sessions, ifaces, live_limits, many_ifaces, many_bound,
      number_for_a_name, narrow_filters, records_of_discoveries, discovery_changes_records, repeated_without_a_record, with_tgtd, automatic,
      killed_under_load, events_of_failures, data_plane_killed, second_signal, cut_connections,
      killed_while_waiting, dead_target, no_login_response, bad_requests, odd_requests, many_targets, command_lines, many_callers,
