@@ -234,6 +234,24 @@ nodedb_untagged_drop(struct nodedb *db, const struct nodedb_id *id,
     return e > 0 ? nodedb_node_delete(db, &untagged, err) : 0;
 }
 
+/* Makes the directories of a target's records last, which may have been made for another of them
+ * and not be synced yet. */
+static int
+sync_target(const struct nodedb *db, const struct nodedb_fileops *safe, const char *target)
+{
+    const char *const below[] = {target, NULL};
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < 2; i++) {
+        int dir = nodedb_walk(db, false, "nodes", below[i], NULL);
+
+        r = dir < 0 ? dir : nodedb_file_sync(safe, dir);
+        if (dir >= 0)
+            close(dir);
+    }
+    return r;
+}
+
 /* A person may have named the portal without its tag, which the discovery tells: the record then
  * moves to where it is known with it, as open-iscsi does it, but keeps what is set in it.  Returns
  * 1 where there is such a record and no other is to be made, 0 where there is none, or -errno. */
@@ -272,6 +290,8 @@ take_untagged(struct nodedb *db, const struct nodedb_fileops *safe, struct noded
         e = nodedb_node_put(db, safe, &r, err);
     if (e == 0)
         e = nodedb_link_add(db, source, via.host[0] != '\0' ? &via : NULL, id, err);
+    if (e == 0 && (e = sync_target(db, safe, id->target)) < 0)
+        (void)nodedb_fault(db, err, e, "keep", "nodes", id->target, NULL);
     if (e == 0)
         e = nodedb_untagged_drop(db, id, NULL, NULL, err);
     nodedb_record_fini(&r);

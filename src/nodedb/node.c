@@ -296,9 +296,8 @@ open_place(const struct nodedb *db, const struct nodedb_id *id, struct node_plac
     return r < 0 ? r : 0;
 }
 
-int
-nodedb_node_put(struct nodedb *db, const struct nodedb_fileops *ops, const struct nodedb_record *r,
-                struct lunette_error *err)
+static int
+node_put(struct nodedb *db, const struct nodedb_record *r, struct lunette_error *err)
 {
     char old[NODEDB_FILE_NAME_MAX + 1];
     struct node_place p;
@@ -312,16 +311,29 @@ nodedb_node_put(struct nodedb *db, const struct nodedb_fileops *ops, const struc
     e = open_place(db, &id, &p, old);
     if (e < 0)
         return node_fault(db, err, e, "write", &id);
-    e = nodedb_put(db, ops, p.dir, p.name, r);
+    e = nodedb_put(db, db->ops, p.dir, p.name, r);
     leave_place(db, &p);
     if (e == 0 && old[0] != '\0') {
         t = nodedb_walk(db, false, NODES, id.target, NULL);
         if (t >= 0) {
-            (void)nodedb_file_remove(ops, t, old);
+            (void)nodedb_file_remove(db->ops, t, old);
             close(t);
         }
     }
     return e < 0 ? node_fault(db, err, e, "write", &id) : 0;
+}
+
+int
+nodedb_node_put(struct nodedb *db, const struct nodedb_fileops *ops, const struct nodedb_record *r,
+                struct lunette_error *err)
+{
+    const struct nodedb_fileops *was = db->ops;
+    int e;
+
+    db->ops = ops; /* also for the directories on the way to it */
+    e = node_put(db, r, err);
+    db->ops = was;
+    return e;
 }
 
 int

@@ -334,6 +334,162 @@ test_dying(void **state)
     print_message("died at %d calls\n", deaths);
 }
 
+/* ---- a record that moves to where its tag is told ---- */
+
+#define UNTAGGED "192.0.2.7,3260"
+
+static struct nodedb_id id_untagged, id_tagged;
+
+static int
+change_tag(struct nodedb *db, struct lunette_error *err)
+{
+    struct nodedb_id ids[] = {id_tagged, id_a};
+    struct nodedb_discovered d = {.source = NODEDB_BY_SENDTARGETS,
+                                  .via = &via,
+                                  .ids = ids,
+                                  .nids = 2,
+                                  .ops = NODEDB_OP_NEW | NODEDB_OP_UPDATE};
+
+    return nodedb_discovered(db, &d, err);
+}
+
+static void
+prepare_tag(const struct tree *t)
+{
+    struct lunette_error err = LUNETTE_INIT(err);
+
+    prepare(t);
+    id_untagged = tree_id(A, "192.0.2.7", 3260, -1, "default");
+    id_tagged = tree_id(A, "192.0.2.7", 3260, 1, "default");
+    (void)nodedb_node_delete(t->db, &id_tagged, NULL);
+    (void)nodedb_node_delete(t->db, &id_untagged, NULL);
+    tree_add(t, &id_untagged);
+    assert_int_equal(nodedb_node_update(t->db, &id_untagged, "node.startup", "automatic", &err), 0);
+    assert_int_equal(nodedb_node_update(t->db, &id_untagged, "node.session.cmds_max", "512", &err),
+                     0);
+}
+
+/* What was set is in one of the two. */
+static void
+check_tag(const struct tree *t)
+{
+    struct lunette_error err = LUNETTE_INIT(err);
+    struct nodedb_record r;
+
+    if (nodedb_node_read(t->db, &id_tagged, &r, &err) < 0 &&
+        nodedb_node_read(t->db, &id_untagged, &r, &err) < 0)
+        fail_msg("the record is lost: %s", err.msg);
+    assert_false(r.torn);
+    assert_int_equal(nodedb_record_num(&r, NODEDB_CMDS_MAX), 512);
+    assert_int_equal(nodedb_record_word(&r, NODEDB_NODE_STARTUP), 1);
+    nodedb_record_fini(&r);
+}
+
+static void
+test_tag_dying(void **state)
+{
+    struct tree *t = *state;
+    bool died = true;
+    int k;
+
+    for (k = 1; died; k++) {
+        struct lunette_error err = LUNETTE_INIT(err);
+        int status;
+        pid_t pid;
+
+        prepare_tag(t);
+        pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0) {
+            struct nodedb_config cfg = {.root = t->root, .lock_dir = t->locks, .ops = &faulty};
+            struct nodedb *db;
+
+            if (nodedb_open(&cfg, &db, NULL) < 0)
+                _exit(1);
+            ops_made = 0;
+            fault_at = k;
+            fault_errno = 0;
+            _exit(change_tag(db, NULL) == 0 ? 0 : 2);
+        }
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFEXITED(status));
+        died = WEXITSTATUS(status) == DIED;
+        assert_true(died || WEXITSTATUS(status) == 0);
+        check_tag(t);
+        check_node(t, &id_a, false);
+        assert_int_equal(change_tag(t->db, &err), 0);
+        check_tag(t);
+        assert_false(tree_has(t, "nodes/" A "/" UNTAGGED));
+        assert_true(tree_has(t, "nodes/" A "/" UNTAGGED ",1/default"));
+    }
+    assert_in_range(k, 8, MAX_OPS);
+}
+
+/* Power fails: the old record goes when the new one lasts, with each directory on the way to it. */
+static ino_t of_target, of_portal;
+static bool target_lasts, portal_lasts, file_lasts, gone;
+
+static int
+f_fsync_seen(int fd)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) < 0)
+        return -1;
+    if (S_ISREG(st.st_mode))
+        file_lasts = true;
+    else if (st.st_ino == of_portal)
+        portal_lasts = true;
+    else if (st.st_ino == of_target && of_portal != 0)
+        target_lasts = true;
+    return 0;
+}
+
+static int
+f_mkdir_seen(int dir, const char *name, mode_t mode)
+{
+    struct stat st;
+    int r = mkdirat(dir, name, mode);
+
+    if (r == 0 && strcmp(name, UNTAGGED ",1") == 0) {
+        assert_int_equal(fstat(dir, &st), 0);
+        of_target = st.st_ino;
+        assert_int_equal(fstatat(dir, name, &st, 0), 0);
+        of_portal = st.st_ino;
+    }
+    return r;
+}
+
+static int
+f_unlink_seen(int dir, const char *name, int flags)
+{
+    if (strcmp(name, UNTAGGED) == 0) {
+        assert_true(file_lasts);
+        assert_true(portal_lasts);
+        assert_true(target_lasts);
+        gone = true;
+    }
+    return unlinkat(dir, name, flags);
+}
+
+static void
+test_tag_lasts(void **state)
+{
+    struct tree *t = *state;
+    const struct nodedb_fileops *good = t->db->ops;
+    struct nodedb_fileops seen = *good;
+    struct lunette_error err = LUNETTE_INIT(err);
+
+    prepare_tag(t);
+    seen.fsync = f_fsync_seen;
+    seen.mkdir = f_mkdir_seen;
+    seen.unlink = f_unlink_seen;
+    t->db->ops = &seen;
+    assert_int_equal(change_tag(t->db, &err), 0);
+    t->db->ops = good;
+    assert_true(gone);
+}
+
 static void
 test_failing(void **state)
 {
@@ -527,9 +683,9 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TREE_TEST(f) cmocka_unit_test_setup_teardown(f, tree_setup, tree_teardown)
-        TREE_TEST(test_dying),       TREE_TEST(test_failing),
-        TREE_TEST(test_interrupted), TREE_TEST(test_other_file_system),
-        TREE_TEST(test_sync_each),   TREE_TEST(test_no_memory),
+        TREE_TEST(test_tag_dying), TREE_TEST(test_tag_lasts),   TREE_TEST(test_dying),
+        TREE_TEST(test_failing),   TREE_TEST(test_interrupted), TREE_TEST(test_other_file_system),
+        TREE_TEST(test_sync_each), TREE_TEST(test_no_memory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
