@@ -357,6 +357,34 @@ def ended_meanwhile():
         assert w.daemon.returncode == 0, w.daemon.returncode
 
 
+def one_iface_fails():
+    """What was found by an iface that does not work now is not taken for gone, nor is anything else."""
+    with World() as w, _teller() as t:
+        api = w.up()
+        for name in ("good", "other"):
+            api.ask("iface.new", iface=name)
+        t.many(range(2))
+
+        def discover(*op):
+            return api.ask("discovery.sendtargets", portal=t.portal, op=list(op), iface=["good", "other"])["targets"]
+
+        def known():
+            return sorted((n["target"], n["iface"]) for n in api.ask("node.list")["nodes"])
+        assert len(discover("new")) == 4
+        all_of_them = known()
+        assert len(all_of_them) == 4, all_of_them
+        api.ask("iface.update", iface="other", values=[["iface.net_ifacename", "nosuch0"]])
+        t.many(range(1))
+        assert len(discover("new", "update", "delete")) == 1
+        assert known() == all_of_them, known()
+        log = (w.tmp / "iscsid.log").read_text(encoding="utf-8")
+        assert "has failed by some of the ifaces: no record is removed" in log, log
+        assert "by iface other: " in log, log
+        api.ask("iface.update", iface="other", values=[["iface.net_ifacename", ""]])
+        assert len(discover("new", "update", "delete")) == 2
+        assert known() == [(NAME % 0, "good"), (NAME % 0, "other")], known()
+
+
 def firmware_table():
     """The firmware's table itself, where the kernel does not show it; one that makes no sense is told so."""
     good = (pathlib.Path(__file__).parents[1] / "fuzz/corpus/ibft/good").read_bytes()
@@ -391,4 +419,4 @@ def firmware_table():
 
 
 run([ten_thousand, hostile_names, duplicates, without_end, redirects, at_the_same_time, tried_again,
-     ended_meanwhile, firmware_table])
+     ended_meanwhile, one_iface_fails, firmware_table])
