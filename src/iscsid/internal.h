@@ -223,6 +223,25 @@ void ids_fini(struct ids *ids);
 int records_find(struct iscsid *d, const struct filter *f, struct ids *ret,
                  struct lunette_error *err);
 
+/* The same in steps, each of SEARCH_SLICE targets, since each of them is a folder to be read.
+ * Returns 1 where there is more; else as records_find, and s is empty again. */
+#define SEARCH_SLICE 64
+struct records_search {
+    struct nodedb_names targets;
+    size_t at;
+    bool listed;
+    struct lunette_error skipped; /* why the first that was left out could not be read */
+};
+int records_search(struct iscsid *d, const struct filter *f, struct records_search *s,
+                   struct ids *ret, struct lunette_error *err);
+void records_search_end(struct records_search *s);
+
+/* Runs a method with the records that its parameters filter; it takes ids. */
+#define SEARCHED(fn)                                                                               \
+    void fn(struct iscsid *d, struct manage_call *call, const json_t *params, struct ids *ids)
+void searched_method(struct iscsid *d, struct manage_call *call, const json_t *params,
+                     SEARCHED((*fn)));
+
 /* Reads iscsid.conf and the initiator's name. */
 int records_read_conf(struct iscsid *d, struct lunette_error *err);
 

@@ -18,7 +18,8 @@ struct node_read {
     struct list turn; /* of d->readers */
     json_t *params;   /* of which f has texts */
     struct filter f;
-    bool begun;
+    struct records_search search;
+    bool found;
     struct ids ids;
     size_t at;
     bool show, show_secrets;
@@ -35,6 +36,7 @@ node_read_free(struct node_read *q)
     loop_timer_stop(d->loop, &q->go);
     list_del(&q->turn);
     job_finish(&q->job);
+    records_search_end(&q->search);
     ids_fini(&q->ids);
     json_decref(q->nodes);
     json_decref(q->params);
@@ -121,14 +123,14 @@ node_read_on_go(struct loop_timer *t)
     struct node_read *q = container_of(t, struct node_read, go);
     struct iscsid *d = q->job.d;
 
-    if (!q->begun) {
-        q->begun = true;
-        q->nodes = json_array();
-        (void)records_find(d, &q->f, &q->ids, &q->why);
+    if (!q->found) {
+        q->found = records_search(d, &q->f, &q->search, &q->ids, &q->why) <= 0;
+        if (q->found)
+            q->nodes = json_array();
     }
-    for (unsigned i = 0; i < SLICE && q->at < q->ids.n; i++)
+    for (unsigned i = 0; q->found && i < SLICE && q->at < q->ids.n; i++)
         node_read_one(q, &q->ids.id[q->at++]);
-    if (q->at == q->ids.n) {
+    if (q->found && q->at == q->ids.n) {
         node_read_answer(q);
         node_read_free(q);
     }
@@ -462,22 +464,23 @@ node_change_on_go(struct loop_timer *t)
 }
 
 static void
-node_change_start(struct iscsid *d, struct manage_call *call, const json_t *params, bool remove)
+node_change_start(struct iscsid *d, struct manage_call *call, const json_t *params, struct ids *ids,
+                  bool remove)
 {
     struct node_change *q = calloc(1, sizeof(*q));
     const json_t *values = NULL;
     struct lunette_error err = {.code = 0};
-    struct filter f;
-    int r;
+    int r = 0;
 
     if (q == NULL) {
+        ids_fini(ids);
         manage_fail(call, MANAGE_NO_MEMORY, "no memory for the records");
         return;
     }
+    q->ids = *ids;
     loop_timer_init(&q->go, node_change_on_go);
     job_begin(&q->job, d, call, node_change_drop);
-    r = filter_get(params, &f, &err);
-    if (r == 0 && !remove)
+    if (!remove)
         r = manage_get_pairs(params, "values", VALUES_MAX, NODEDB_VALUE_MAX, &values, &err);
     if (r == 0 && !remove)
         r = lunette_fail(&err, -EINVAL, LUNETTE_DOM_USAGE, 0, "values are missing");
@@ -489,9 +492,7 @@ node_change_start(struct iscsid *d, struct manage_call *call, const json_t *para
             r = -ENOMEM;
         }
     }
-    if (r >= 0)
-        r = records_find(d, &f, &q->ids, &err);
-    if (r == 0 && q->ids.n == 0)
+    if (r >= 0 && q->ids.n == 0)
         r = lunette_fail(&err, -ENOENT, LUNETTE_DOM_NOTFOUND, 0, "no record is like that");
     if (r < 0) {
         say_fail(call, &err);
@@ -501,14 +502,24 @@ node_change_start(struct iscsid *d, struct manage_call *call, const json_t *para
     loop_timer_start(d->loop, &q->go, 0);
 }
 
+static SEARCHED(node_update_found)
+{
+    node_change_start(d, call, params, ids, false);
+}
+
 METHOD(node_update_method)
 {
-    node_change_start(user, call, params, false);
+    searched_method(user, call, params, node_update_found);
+}
+
+static SEARCHED(node_delete_found)
+{
+    node_change_start(d, call, params, ids, true);
 }
 
 METHOD(node_delete_method)
 {
-    node_change_start(user, call, params, true);
+    searched_method(user, call, params, node_delete_found);
 }
 
 /* ---- login and logout ----------------------------------------------------------------------- */
@@ -533,18 +544,13 @@ node_startups(const json_t *params, bool logout, struct batch_options *o, struct
     return 0;
 }
 
-METHOD(node_login_method)
+static SEARCHED(node_login_found)
 {
-    struct iscsid *d = user;
     struct batch_options o = {.logout = false};
     struct lunette_error err = {.code = 0};
-    struct ids ids = {.n = 0};
-    struct filter f;
     bool wait = true;
-    int r = filter_get(params, &f, &err);
+    int r = node_startups(params, false, &o, &err);
 
-    if (r == 0)
-        r = node_startups(params, false, &o, &err);
     if (r >= 0)
         r = manage_get_bool(params, "wait", &wait, &err);
     if (r >= 0)
@@ -553,14 +559,18 @@ METHOD(node_login_method)
         r = manage_get_pairs(params, "values", VALUES_MAX, NODEDB_VALUE_MAX, &o.values, &err);
     if (r >= 0)
         r = lease_get(params, call, &o.lease, &err);
-    if (r >= 0)
-        r = records_find(d, &f, &ids, &err);
     if (r < 0) {
+        ids_fini(ids);
         say_fail(call, &err);
         return;
     }
     o.no_wait = !wait;
-    batch_login(d, call, &ids, &o);
+    batch_login(d, call, ids, &o);
+}
+
+METHOD(node_login_method)
+{
+    searched_method(user, call, params, node_login_found);
 }
 
 METHOD(node_logout_method)

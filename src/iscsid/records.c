@@ -330,48 +330,173 @@ ids_fini(struct ids *ids)
     *ids = (struct ids){.n = 0};
 }
 
-struct find {
+struct records_skipped {
     struct ids *ids;
-    struct lunette_error *err;
-    struct lunette_error skipped; /* why the first that was left out could not be read */
+    struct lunette_error *why; /* of the first that was left out */
 };
 
 static int
-records_on_found(void *user, const struct nodedb_id *id, struct nodedb_record *r)
+records_on_id(void *user, const struct nodedb_id *id, struct nodedb_record *r)
 {
-    struct find *f = user;
+    struct records_skipped *s = user;
 
     (void)r;
-    return ids_add(f->ids, id, f->err);
+    return ids_add(s->ids, id, NULL);
 }
 
 static void
 records_on_skipped(void *user, const struct lunette_error *why)
 {
-    struct find *f = user;
+    struct records_skipped *s = user;
 
-    if (f->skipped.code == 0)
-        (void)lunette_fail_as(&f->skipped, why);
+    if (s->why->code == 0)
+        (void)lunette_fail_as(s->why, why);
+}
+
+/* Visits one target's records. */
+static int
+records_search_target(struct iscsid *d, const struct filter *f, const char *target,
+                      struct records_search *s, struct ids *ret, struct lunette_error *err)
+{
+    struct records_skipped skipped = {.ids = ret, .why = &s->skipped};
+    const struct nodedb_visitor v = {
+        .node = records_on_id, .skipped = records_on_skipped, .user = &skipped};
+    struct nodedb_filter db = f->db;
+    struct lunette_error why = {.code = 0};
+    int r = nodedb_check_target(target, &why);
+
+    if (r < 0) { /* somebody has put it there */
+        records_on_skipped(&skipped, &why);
+        return 0;
+    }
+    db.ids_only = true;
+    db.target = target;
+    r = nodedb_nodes(d->db, &db, &v, err);
+    if (r == -ENOMEM)
+        say_no_memory(err);
+    return r;
+}
+
+int
+records_search(struct iscsid *d, const struct filter *f, struct records_search *s, struct ids *ret,
+               struct lunette_error *err)
+{
+    int r = 0;
+
+    if (f->db.target != NULL) {
+        r = nodedb_check_target(f->db.target, err);
+        if (r == 0)
+            r = records_search_target(d, f, f->db.target, s, ret, err);
+    } else if (!s->listed) {
+        r = nodedb_targets(d->db, &s->targets, err);
+        s->listed = true;
+    }
+    for (unsigned i = 0; r == 0 && i < SEARCH_SLICE && s->at < s->targets.n; i++)
+        r = records_search_target(d, f, s->targets.name[s->at++], s, ret, err);
+    if (r == 0 && s->at < s->targets.n)
+        return 1;
+    /* "There are none" would be wrong, and sends people searching. */
+    if (r == 0 && ret->n == 0 && s->skipped.code < 0)
+        r = lunette_fail_as(err, &s->skipped);
+    else if (r == 0 && s->skipped.code < 0)
+        log_line(d->loop->log, LOG_LEVEL_WARN, "left out: %s", s->skipped.msg);
+    records_search_end(s);
+    if (r < 0)
+        ids_fini(ret);
+    return r;
+}
+
+void
+records_search_end(struct records_search *s)
+{
+    nodedb_names_free(&s->targets);
+    *s = (struct records_search){.at = 0};
 }
 
 int
 records_find(struct iscsid *d, const struct filter *f, struct ids *ret, struct lunette_error *err)
 {
-    struct find find = {.ids = ret, .err = err};
-    struct nodedb_visitor v = {
-        .node = records_on_found, .skipped = records_on_skipped, .user = &find};
-    struct nodedb_filter db = f->db;
+    struct records_search s = {.at = 0};
     int r;
 
     *ret = (struct ids){.n = 0};
-    db.ids_only = true;
-    r = nodedb_nodes(d->db, &db, &v, err);
-    /* "There are none" would be wrong, and sends people searching. */
-    if (r == 0 && ret->n == 0 && find.skipped.code < 0)
-        r = lunette_fail_as(err, &find.skipped);
-    else if (r == 0 && find.skipped.code < 0)
-        log_line(d->loop->log, LOG_LEVEL_WARN, "left out: %s", find.skipped.msg);
-    if (r < 0)
-        ids_fini(ret);
+    do
+        r = records_search(d, f, &s, ret, err);
+    while (r > 0);
     return r;
+}
+
+/* ---- methods that are about records --------------------------------------------------------- */
+
+struct searched {
+    struct job job;
+    json_t *params; /* of which f has texts */
+    struct filter f;
+    struct records_search search;
+    struct ids ids;
+    SEARCHED((*fn));
+    struct loop_timer go;
+};
+
+static void
+searched_free(struct searched *s)
+{
+    loop_timer_stop(s->job.d->loop, &s->go);
+    job_finish(&s->job);
+    records_search_end(&s->search);
+    ids_fini(&s->ids);
+    json_decref(s->params);
+    free(s);
+}
+
+static void
+searched_drop(struct job *j)
+{
+    searched_free(container_of(j, struct searched, job));
+}
+
+static void
+searched_on_go(struct loop_timer *t)
+{
+    struct searched *s = container_of(t, struct searched, go);
+    struct iscsid *d = s->job.d;
+    struct lunette_error err = {.code = 0};
+    int r = records_search(d, &s->f, &s->search, &s->ids, &err);
+
+    if (r > 0) {
+        loop_timer_start(d->loop, t, 0);
+        return;
+    }
+    if (r < 0) {
+        say_fail(s->job.call, &err);
+    } else {
+        s->fn(d, s->job.call, s->params, &s->ids);
+        s->ids = (struct ids){.n = 0};
+    }
+    searched_free(s);
+}
+
+void
+searched_method(struct iscsid *d, struct manage_call *call, const json_t *params, SEARCHED((*fn)))
+{
+    struct searched *s = calloc(1, sizeof(*s));
+    struct lunette_error err = {.code = 0};
+
+    if (s != NULL && params != NULL)
+        s->params = json_deep_copy(params);
+    if (s == NULL || (params != NULL && s->params == NULL)) {
+        free(s);
+        say_no_memory(&err);
+        say_fail(call, &err);
+        return;
+    }
+    s->fn = fn;
+    loop_timer_init(&s->go, searched_on_go);
+    job_begin(&s->job, d, call, searched_drop);
+    if (filter_get(s->params, &s->f, &err) < 0) {
+        say_fail(call, &err);
+        searched_free(s);
+        return;
+    }
+    searched_on_go(&s->go);
 }

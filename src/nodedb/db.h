@@ -127,6 +127,11 @@ struct nodedb_visitor {
 int nodedb_nodes(struct nodedb *db, const struct nodedb_filter *filter,
                  const struct nodedb_visitor *v, struct lunette_error *err);
 
+/* Lists the targets that have records, in their order, so that who serves others may visit the
+ * nodes of some of them at a time; names that are none of a target are among them.  Returns 0, also
+ * where there are none, and the caller ends *ret; or -errno. */
+int nodedb_targets(struct nodedb *db, struct nodedb_names *ret, struct lunette_error *err);
+
 /* ---- discovery records ---- */
 
 /* kind is NODEDB_SENDTARGETS or NODEDB_ISNS, which also are the sources of their nodes. */

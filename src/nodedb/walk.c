@@ -200,25 +200,32 @@ walk_target(const struct walk *w, const char *target)
 }
 
 int
+nodedb_targets(struct nodedb *db, struct nodedb_names *ret, struct lunette_error *err)
+{
+    int dir = nodedb_walk(db, false, "nodes", NULL, NULL), r;
+
+    *ret = (struct nodedb_names){0};
+    if (dir == -ENOENT)
+        return 0;
+    r = dir < 0 ? dir : nodedb_dir_list(dir, ret);
+    if (dir >= 0)
+        close(dir);
+    return r < 0 ? nodedb_fault(db, err, r, "read", "nodes", NULL, NULL) : 0;
+}
+
+int
 nodedb_nodes(struct nodedb *db, const struct nodedb_filter *filter, const struct nodedb_visitor *v,
              struct lunette_error *err)
 {
     struct walk w = {.db = db, .filter = filter, .v = v, .err = err};
     struct nodedb_names names;
-    int dir, r;
+    int r;
 
     if (filter->target != NULL) {
         r = nodedb_check_target(filter->target, err);
         return r < 0 ? r : walk_target(&w, filter->target);
     }
-    dir = nodedb_walk(db, false, "nodes", NULL, NULL);
-    if (dir == -ENOENT)
-        return 0;
-    r = dir < 0 ? dir : nodedb_dir_list(dir, &names);
-    if (dir >= 0)
-        close(dir);
-    if (r < 0)
-        return nodedb_fault(db, err, r, "read", "nodes", NULL, NULL);
+    r = nodedb_targets(db, &names, err);
     for (size_t i = 0; i < names.n && r == 0; i++) {
         if (nodedb_check_target(names.name[i], NULL) < 0)
             walk_skip(&w, -EINVAL, names.name[i], NULL, "that is not the name of a target");

@@ -108,6 +108,9 @@ def ten_thousand():
         assert len(discover("all of them are new", "new", "update", "delete")) == n
         assert len(list((w.root / "nodes").iterdir())) == n
         assert len(discover("all of them are known", "new", "update", "delete")) == n
+        # Where nothing fits, all has been looked at, and there is no long answer to write.
+        _, steps["all of them are looked at"] = timed(
+            w, "all of them are looked at", lambda: [api.ask("node.list", iface="none") for _ in range(3)])
         # Of a target with two portals each tells of both: the records are the other discovery's now.
         other.many(range(n))
         _, steps["all of them are told by another portal"] = timed(
