@@ -548,7 +548,12 @@ LUNETTE_API void lunette_luns_free(struct lunette_luns *luns);
 LUNETTE_API int lunette_ping(struct lunette_lun *lun, size_t len, uint64_t *ret_ns,
                              struct lunette_error *err);
 
-/* ---- synchronous calls: one request, waited for ---------------------------------------------- */
+/* ---- synchronous calls: one request, waited for ------------------------------------------------
+ *
+ * Where the waiting itself fails, as in a thread that ctx does not belong to, a call returns with
+ * "waiting failed" or who may wait, and its request is canceled.  Until ctx is driven again, or the
+ * LUN is closed, the caller's data of such a call may still be used; that of a raw CDB is a copy up
+ * to 4096 bytes. */
 
 #define LUNETTE_FUA      1u /* on stable storage when done */
 #define LUNETTE_NO_UNMAP 2u /* write zeroes: keep the space allocated */

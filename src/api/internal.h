@@ -97,6 +97,7 @@ struct lunette_lun {
     struct scsi_device *dev; /* NULL: only a session */
     struct stack_disk *disk; /* NULL: not a disk that came up */
     struct bdev_queue *q;    /* of the synchronous calls; NULL before the first */
+    struct sync *sync;       /* what one of them needs, while none has it; NULL before the first */
     uint8_t lun_wire[8];
     int disk_err; /* why the disk did not come up, where it was opened all the same; 0 */
     uint32_t flags;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* api/io.c - synchronous calls: one request, waited for. */
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "api/exec.h"
@@ -9,7 +11,8 @@
 #include "wire/scsi.h"
 #include "wire/sense.h"
 
-#define SYNC_DEPTH_MAX 64 /* pieces of one synchronous call under way at once */
+#define SYNC_DEPTH_MAX 64   /* pieces of one synchronous call under way at once */
+#define EXEC_OWN_MAX   4096 /* bytes of a raw CDB's data each way that are copied */
 
 const char *
 lunette_sense_text(const uint8_t *sense, size_t len, char *buf, size_t size)
@@ -163,11 +166,15 @@ api_result(const struct lunette_lun *lun, const struct bdev_result *r, const uin
     return lunette_fail(err, r->err, io_err_domain(r), detail, "%s: %s", what, io_err_text(r->err));
 }
 
+/* A synchronous call.  It is no part of the caller's stack: where the loop cannot run, nobody waits
+ * for the end of the request any more, which comes when the loop runs again or ends. */
 struct sync {
     struct bdev_req req;
     struct lunette_lun *lun;
     struct loop_timer limit; /* runs where the call has a time limit */
     bool done;
+    bool left; /* nobody waits */
+    struct iovec iov[2];
     uint8_t sense[SCSI_SENSE_MAX];
 };
 
@@ -178,6 +185,8 @@ io_sync_done(struct bdev_req *r)
 
     loop_timer_stop(s->lun->s->ctx->loop, &s->limit);
     s->done = true;
+    if (s->left)
+        free(s);
 }
 
 static void
@@ -200,7 +209,7 @@ io_sync_queue(struct lunette_lun *lun, uint64_t len)
 
     while (depth < SYNC_DEPTH_MAX && depth * max < len)
         depth *= 2;
-    if (lun->q != NULL && depth <= lun->q->depth)
+    if (lun->q != NULL && (depth <= lun->q->depth || bdev_queue_outstanding(lun->q) > 0))
         return 0;
     r = bdev_queue_new(lun->disk->bdev, lun->s->ctx->loop, (uint32_t)depth, &q);
     if (r < 0)
@@ -223,6 +232,40 @@ api_no_unit(const char *what, struct lunette_error *err)
 {
     return lunette_fail(err, -ENXIO, LUNETTE_DOM_USAGE, 0,
                         "%s: only a session was opened, without a logical unit", what);
+}
+
+/* Most calls find what the one before has left. */
+static struct sync *
+io_sync_take(struct lunette_lun *lun, const struct bdev_req *req)
+{
+    struct sync *s = lun->sync;
+
+    if (s == NULL)
+        s = malloc(sizeof(*s));
+    if (s == NULL)
+        return NULL;
+    lun->sync = NULL;
+    s->req = *req;
+    for (uint32_t i = 0; i < req->iovcnt; i++)
+        s->iov[i] = req->iov[i];
+    s->req.iov = s->iov;
+    s->req.done = io_sync_done;
+    s->req.sense = s->sense;
+    s->lun = lun;
+    s->done = s->left = false;
+    loop_timer_init(&s->limit, io_time_is_up);
+    return s;
+}
+
+static void
+io_sync_put(struct sync *s)
+{
+    struct lunette_lun *lun = s->lun;
+
+    if (lun->sync == NULL)
+        lun->sync = s;
+    else /* of a call from inside the other */
+        free(s);
 }
 
 /* Says why a request cannot be tried. */
@@ -261,26 +304,25 @@ io_wait(struct lunette_lun *lun, const bool *done, struct lunette_error *err)
     return r;
 }
 
-/* Submits s->req and waits for its end. */
-static int
-io_run(struct lunette_lun *lun, struct sync *s, const char *what, struct lunette_error *err)
+/* Where the first byte differs that the device has told of. */
+static uint64_t
+io_differs(const struct sync *s, uint64_t len)
 {
-    int r = api_error_check(err);
+    uint64_t at;
 
-    if (r < 0)
-        return r;
-    if (lun->dev == NULL)
-        return api_no_unit(what, err);
-    if (lun->disk == NULL)
-        return io_no_disk(lun, what, err);
-    r = io_sync_queue(lun, s->req.len);
-    if (r < 0)
-        return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "%s: %s", what, errno_text(-r));
-    s->req.done = io_sync_done;
-    s->req.sense = s->sense;
-    s->lun = lun;
-    loop_timer_init(&s->limit, io_time_is_up);
-    r = bdev_submit(lun->q, &s->req);
+    return s->req.result.err == -EILSEQ &&
+                   lunette_sense_information(s->sense, s->req.result.sense_len, &at) == 0 &&
+                   at < len
+               ? at
+               : UINT64_MAX;
+}
+
+/* Submits the request and waits for its end. */
+static int
+io_sync_run(struct lunette_lun *lun, struct sync *s, const char *what, struct lunette_error *err)
+{
+    int r = bdev_submit(lun->q, &s->req);
+
     if (r == -EINVAL)
         return io_bad_range(lun, &s->req, what, err);
     if (r < 0) {
@@ -291,20 +333,53 @@ io_run(struct lunette_lun *lun, struct sync *s, const char *what, struct lunette
         loop_timer_start(lun->s->ctx->loop, &s->limit, lun->timeout_ms * LOOP_NS_PER_MS);
     bdev_commit(lun->q);
     r = io_wait(lun, &s->done, err);
+    if (r < 0) {
+        s->left = true;
+        bdev_cancel(lun->q, &s->req, -ECANCELED);
+        return r;
+    }
+    return api_result(lun, &s->req.result, s->sense, what, err);
+}
+
+/* A request as it is, of which done and sense are not set, with at most two pieces of memory.
+ * ret_differs: NULL, or as for lunette_compare_and_write. */
+static int
+io_run(struct lunette_lun *lun, const struct bdev_req *req, const char *what, uint64_t *ret_differs,
+       struct lunette_error *err)
+{
+    struct sync *s;
+    int r = api_error_check(err);
+
     if (r < 0)
         return r;
-    return api_result(lun, &s->req.result, s->sense, what, err);
+    if (lun->dev == NULL)
+        return api_no_unit(what, err);
+    if (lun->disk == NULL)
+        return io_no_disk(lun, what, err);
+    r = io_sync_queue(lun, req->len);
+    s = r == 0 ? io_sync_take(lun, req) : NULL;
+    if (s == NULL) {
+        r = r < 0 ? r : -ENOMEM;
+        return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r, "%s: %s", what, errno_text(-r));
+    }
+    r = io_sync_run(lun, s, what, err);
+    if (s->left)
+        return r;
+    if (ret_differs != NULL && r == -EILSEQ)
+        *ret_differs = io_differs(s, req->len);
+    io_sync_put(s);
+    return r;
 }
 
 int
 lunette_pread(struct lunette_lun *lun, void *buf, size_t len, uint64_t offset,
               struct lunette_error *err)
 {
-    struct iovec iov = {buf, len};
-    struct sync s = {
-        .req = {.op = BDEV_READ, .offset = offset, .len = len, .iov = &iov, .iovcnt = 1}};
+    const struct iovec iov = {buf, len};
+    const struct bdev_req req = {
+        .op = BDEV_READ, .offset = offset, .len = len, .iov = &iov, .iovcnt = 1};
 
-    return io_run(lun, &s, "read", err);
+    return io_run(lun, &req, "read", NULL, err);
 }
 
 int
@@ -334,47 +409,47 @@ int
 lunette_pwrite(struct lunette_lun *lun, const void *buf, size_t len, uint64_t offset,
                uint32_t flags, struct lunette_error *err)
 {
-    struct iovec iov = {(void *)(uintptr_t)buf, len};
-    struct sync s = {.req = {.op = BDEV_WRITE,
-                             .flags = flags & LUNETTE_FUA ? BDEV_F_FUA : 0,
-                             .offset = offset,
-                             .len = len,
-                             .iov = &iov,
-                             .iovcnt = 1}};
+    const struct iovec iov = {(void *)(uintptr_t)buf, len};
+    const struct bdev_req req = {.op = BDEV_WRITE,
+                                 .flags = flags & LUNETTE_FUA ? BDEV_F_FUA : 0,
+                                 .offset = offset,
+                                 .len = len,
+                                 .iov = &iov,
+                                 .iovcnt = 1};
     int r = api_refuse_write(lun, flags & ~API_WRITE_FLAGS, "write", err);
 
-    return r < 0 ? r : io_run(lun, &s, "write", err);
+    return r < 0 ? r : io_run(lun, &req, "write", NULL, err);
 }
 
 int
 lunette_flush(struct lunette_lun *lun, struct lunette_error *err)
 {
-    struct sync s = {.req = {.op = BDEV_FLUSH}};
+    const struct bdev_req req = {.op = BDEV_FLUSH};
 
-    return io_run(lun, &s, "flush", err);
+    return io_run(lun, &req, "flush", NULL, err);
 }
 
 int
 lunette_discard(struct lunette_lun *lun, uint64_t len, uint64_t offset, struct lunette_error *err)
 {
-    struct sync s = {.req = {.op = BDEV_DISCARD, .offset = offset, .len = len}};
+    const struct bdev_req req = {.op = BDEV_DISCARD, .offset = offset, .len = len};
     int r = api_refuse_write(lun, 0, "discard", err);
 
-    return r < 0 ? r : io_run(lun, &s, "discard", err);
+    return r < 0 ? r : io_run(lun, &req, "discard", NULL, err);
 }
 
 int
 lunette_write_zeroes(struct lunette_lun *lun, uint64_t len, uint64_t offset, uint32_t flags,
                      struct lunette_error *err)
 {
-    struct sync s = {.req = {.op = BDEV_WRITE_ZEROES,
-                             .flags = (flags & LUNETTE_FUA ? BDEV_F_FUA : 0) |
-                                      (flags & LUNETTE_NO_UNMAP ? BDEV_F_NO_UNMAP : 0),
-                             .offset = offset,
-                             .len = len}};
+    const struct bdev_req req = {.op = BDEV_WRITE_ZEROES,
+                                 .flags = (flags & LUNETTE_FUA ? BDEV_F_FUA : 0) |
+                                          (flags & LUNETTE_NO_UNMAP ? BDEV_F_NO_UNMAP : 0),
+                                 .offset = offset,
+                                 .len = len};
     int r = api_refuse_write(lun, flags & ~API_ZERO_FLAGS, "write zeroes", err);
 
-    return r < 0 ? r : io_run(lun, &s, "write zeroes", err);
+    return r < 0 ? r : io_run(lun, &req, "write zeroes", NULL, err);
 }
 
 int
@@ -393,23 +468,19 @@ lunette_compare_and_write(struct lunette_lun *lun, const void *expected, const v
                           size_t len, uint64_t offset, uint32_t flags, uint64_t *ret_differs,
                           struct lunette_error *err)
 {
-    struct iovec iov[2] = {{(void *)(uintptr_t)expected, len}, {(void *)(uintptr_t)data, len}};
-    struct sync s = {.req = {.op = BDEV_COMPARE_WRITE,
-                             .flags = flags & LUNETTE_FUA ? BDEV_F_FUA : 0,
-                             .offset = offset,
-                             .len = len,
-                             .iov = iov,
-                             .iovcnt = 2}};
+    const struct iovec iov[2] = {{(void *)(uintptr_t)expected, len},
+                                 {(void *)(uintptr_t)data, len}};
+    const struct bdev_req req = {.op = BDEV_COMPARE_WRITE,
+                                 .flags = flags & LUNETTE_FUA ? BDEV_F_FUA : 0,
+                                 .offset = offset,
+                                 .len = len,
+                                 .iov = iov,
+                                 .iovcnt = 2};
     int r = api_refuse_write(lun, flags & ~API_WRITE_FLAGS, "compare and write", err);
 
-    if (r == 0)
-        r = io_run(lun, &s, "compare and write", err);
-    if (ret_differs != NULL &&
-        (r != -EILSEQ ||
-         lunette_sense_information(s.sense, s.req.result.sense_len, ret_differs) < 0 ||
-         *ret_differs >= len))
+    if (ret_differs != NULL)
         *ret_differs = UINT64_MAX;
-    return r;
+    return r < 0 ? r : io_run(lun, &req, "compare and write", ret_differs, err);
 }
 
 /* ---- raw CDBs ------------------------------------------------------------------------------- */
@@ -466,11 +537,16 @@ api_exec_result(const struct scsi_exec *x, struct lunette_scsi *cmd)
     memcpy(cmd->sense, x->io.sc.sense, cmd->sense_len);
 }
 
+/* As struct sync: with a copy of what belongs to the caller, but for data that are large. */
 struct sync_exec {
-    struct scsi_exec *x;
+    struct scsi_exec x;
     struct loop *loop;
     struct loop_timer limit; /* runs where the call has a time limit */
     bool done;
+    bool left; /* nobody waits */
+    struct iovec out, in;
+    uint8_t cdb[SCSI_CDB_MAX];
+    uint8_t data[]; /* to the target, and then from it */
 };
 
 static void
@@ -480,29 +556,92 @@ io_exec_done(struct scsi_exec *x)
 
     loop_timer_stop(s->loop, &s->limit);
     s->done = true;
+    if (s->left)
+        free(s);
 }
 
 static void
 io_exec_time_is_up(struct loop_timer *t)
 {
-    stack_cancel(container_of(t, struct sync_exec, limit)->x, -ETIMEDOUT);
+    stack_cancel(&container_of(t, struct sync_exec, limit)->x, -ETIMEDOUT);
+}
+
+/* How much of its data a call has a copy of. */
+static uint32_t
+io_exec_own(const struct sg *data)
+{
+    return data->len <= EXEC_OWN_MAX ? data->len : 0;
+}
+
+static struct sync_exec *
+io_exec_new(struct lunette_lun *lun, const struct scsi_exec *x)
+{
+    uint32_t out = io_exec_own(&x->out), in = io_exec_own(&x->in);
+    struct sync_exec *s = malloc(sizeof(*s) + out + in);
+
+    if (s == NULL)
+        return NULL;
+    assert(x->cdb_len <= sizeof(s->cdb) && x->out.iovcnt <= 1 && x->in.iovcnt <= 1);
+    memcpy(&s->x, x, offsetof(struct scsi_exec, io));
+    memcpy(s->cdb, x->cdb, x->cdb_len);
+    s->x.cdb = s->cdb;
+    s->x.done = io_exec_done;
+    s->x.user = s;
+    if (x->out.len > 0) {
+        s->out = out > 0 ? (struct iovec){s->data, out} : *x->out.iov;
+        s->x.out = sg_from_iov(&s->out, 1, 0, x->out.len);
+    }
+    if (out > 0)
+        memcpy(s->data, x->out.iov->iov_base, out);
+    if (x->in.len > 0) {
+        s->in = in > 0 ? (struct iovec){s->data + out, in} : *x->in.iov;
+        s->x.in = sg_from_iov(&s->in, 1, 0, x->in.len);
+    }
+    if (in > 0) /* what does not come stays as it is */
+        memcpy(s->data + out, x->in.iov->iov_base, in);
+    s->loop = lun->s->ctx->loop;
+    s->done = s->left = false;
+    loop_timer_init(&s->limit, io_exec_time_is_up);
+    return s;
+}
+
+static void
+io_exec_take(const struct sync_exec *s, struct scsi_exec *x)
+{
+    uint32_t in = io_exec_own(&x->in);
+
+    x->result = s->x.result;
+    x->in_len = s->x.in_len;
+    x->io.sc.resid_out = s->x.io.sc.resid_out;
+    memcpy(x->io.sc.sense, s->x.io.sc.sense, s->x.result.sense_len);
+    if (in > 0)
+        memcpy(x->in.iov->iov_base, s->in.iov_base, in);
 }
 
 int
 api_exec_run(struct lunette_lun *lun, struct scsi_exec *x, struct lunette_error *err)
 {
-    struct sync_exec s = {.x = x, .loop = lun->s->ctx->loop};
+    struct sync_exec *s = io_exec_new(lun, x);
     int r;
 
-    loop_timer_init(&s.limit, io_exec_time_is_up);
-    x->done = io_exec_done;
-    x->user = &s;
-    r = stack_execute(lun->dev, x);
-    if (r < 0)
+    if (s == NULL)
+        return -ENOMEM;
+    r = stack_execute(lun->dev, &s->x);
+    if (r < 0) {
+        free(s);
         return r;
+    }
     if (lun->timeout_ms != 0)
-        loop_timer_start(s.loop, &s.limit, lun->timeout_ms * LOOP_NS_PER_MS);
-    return io_wait(lun, &s.done, err);
+        loop_timer_start(s->loop, &s->limit, lun->timeout_ms * LOOP_NS_PER_MS);
+    r = io_wait(lun, &s->done, err);
+    if (r < 0) {
+        s->left = true;
+        stack_cancel(&s->x, -ECANCELED);
+        return r;
+    }
+    io_exec_take(s, x);
+    free(s);
+    return 0;
 }
 
 int

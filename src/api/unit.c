@@ -36,6 +36,7 @@ unit_gone(struct lunette_lun *lun)
     loop_defer_cancel(&lun->work);
     list_del(&lun->node); /* the program may open it anew when it is told */
     unit_tell(lun);
+    free(lun->sync);
     free(lun);
     if (s->unit_gone != NULL)
         s->unit_gone(s);

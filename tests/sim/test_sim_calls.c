@@ -147,6 +147,73 @@ out_of_time(void **state)
     world_free(&w);
 }
 
+static const struct loop_ops *sims;
+static int turns_left; /* then waiting fails */
+
+static int
+run_some(struct loop *l, int64_t timeout_ns)
+{
+    return turns_left-- > 0 ? sims->run(l, timeout_ns) : -ENOMEM;
+}
+
+/* Uses the stack where calls had theirs, and looks whether anybody else does. */
+static void __attribute__((noinline)) drive_over_the_stack(int ms)
+{
+    volatile uint8_t mine[6000];
+
+    for (size_t i = 0; i < sizeof(mine); i++)
+        mine[i] = 0xa5;
+    (void)lunette_ctx_run(w.ctx, ms);
+    for (size_t i = 0; i < sizeof(mine); i++)
+        assert_int_equal(mine[i], 0xa5);
+}
+
+/* Waiting fails in the middle of a call: what is left of it refers to nothing of the caller's
+ * stack, and ends when the loop runs again. */
+static void
+waiting_fails(void **state)
+{
+    static uint8_t buf[BLOCK];
+    const struct loop_ops *good;
+    struct loop_ops bad;
+
+    (void)state;
+    for (int call = 0; call < 8; call++) {
+        static const uint8_t cdb[6] = {0x12, 0, 0, 0, 96, 0};
+        struct lunette_scsi cmd = LUNETTE_INIT(cmd);
+        struct lunette_lun *lun;
+        int r;
+
+        start(1, "");
+        lun = world_open_lun(&w);
+        assert_int_equal(lunette_pread(lun, buf, BLOCK, 0, &err), 0);
+        good = w.loop->ops;
+        bad = *good;
+        bad.run = run_some;
+        sims = good;
+        turns_left = call & 2 ? 1 : 0;
+        w.loop->ops = &bad;
+        cmd.cdb = cdb;
+        cmd.cdb_len = 6;
+        cmd.in = buf;
+        cmd.in_len = 96;
+        r = call % 2 == 0 ? lunette_pread(lun, buf, BLOCK, 0, &err) : lunette_scsi(lun, &cmd, &err);
+        w.loop->ops = good;
+        assert_int_equal(r, -ENOMEM);
+        if (call & 4) { /* it is closed before that */
+            lunette_close(lun);
+            world_free(&w);
+            continue;
+        }
+        drive_over_the_stack(1000);
+        assert_int_equal(lunette_pread(lun, buf, BLOCK, 0, &err), 0);
+        assert_int_equal(lunette_scsi(lun, &cmd, &err), 0);
+        assert_int_equal(cmd.in_done, 96);
+        lunette_close(lun);
+        world_free(&w);
+    }
+}
+
 static void
 compared_and_written(void **state)
 {
@@ -327,9 +394,13 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(canceled),    cmocka_unit_test(canceled_at_a_dead_target),
-        cmocka_unit_test(out_of_time), cmocka_unit_test(compared_and_written),
-        cmocka_unit_test(reserved),    cmocka_unit_test(at_random),
+        cmocka_unit_test(canceled),
+        cmocka_unit_test(canceled_at_a_dead_target),
+        cmocka_unit_test(out_of_time),
+        cmocka_unit_test(waiting_fails),
+        cmocka_unit_test(compared_and_written),
+        cmocka_unit_test(reserved),
+        cmocka_unit_test(at_random),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
