@@ -5,14 +5,6 @@
 # The sets of records have to be the same; what an operator set is lost with theirs, and stays with ours.
 . "$(dirname "$0")/lib.sh"
 requires iscsiadm lunette-target
-requires_root "its iscsiadm reads /sys and /etc/iscsi, which are hidden for the test"
-if [[ ${1-} != inside ]]; then
-    unshare --mount --net --pid --fork true 2> /dev/null || skip "no mount namespaces here"
-    exec unshare --mount --net --pid --fork --kill-child --mount-proc bash "$0" inside
-fi
-mount --make-rprivate /
-LUNETTE_ISOLATED=yes
-isolate
 . "$here/open_iscsi_lib.sh"
 theirs_world
 
@@ -21,16 +13,7 @@ target() { # NAME...: what the portal tells from now on
     local options=() i
     for i; do options+=(--target "$N:$i" --lun ram:1M); done
     [[ -z ${target_pid-} ]] || stop "$target_pid"
-    wait_until 10 listens "${options[@]}" || fail "lunette-target does not start"
-}
-
-listens() { # OPTION...: its socket may outlive the one before by a moment
-    start target "$LUNETTE_BIN/lunette-target" --listen 127.0.0.1:3261 "$@"
-    target_pid=$pid
-    until grep -q listening "$tmp/target.log"; do
-        kill -0 "$pid" 2> /dev/null || return 1
-        sleep 0.02
-    done
+    theirs_target "${options[@]}"
 }
 theirs_daemon
 

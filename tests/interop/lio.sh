@@ -1,40 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # lio.sh - lunette against the kernel's target, LIO, in a virtual machine (tests/vm/vmlab).
-#
-# Makes the machine's image where there is none (about 90 s, from Debian packages) in
-# $LUNETTE_VM_CACHE.  LUNETTE_VM=require: what would be a skip is a failure; LUNETTE_VM=off: skip.
 # shellcheck disable=SC2034,SC2154
 . "$(dirname "$0")/lib.sh"
-
-vm_skip() {
-    [[ ${LUNETTE_VM-} != require ]] || fail "$*"
-    skip "$*"
-}
-
-[[ ${LUNETTE_VM-} != off ]] || skip "LUNETTE_VM=off"
+. "$here/vm_lib.sh"
 requires lunette
 : "${RECOVERY_BIN:=$here/../../build/tests/recovery}"
-[[ $(id -u) == 0 ]] || vm_skip "needs root to make the virtual machine's image"
-command -v apt-get > /dev/null || vm_skip "the virtual machine is made of Debian packages"
-isolated=''
-tmp=$(mktemp -d "${TMPDIR:-/tmp}/lunette-interop.XXXXXX")
-pids=()
-export VMLAB_NAME=interop-$$
-vmlab=$here/../vm/vmlab
-trap 'status=$?; "$vmlab" stop 2> /dev/null || true; cleanup $status' EXIT
-trap 'exit 1' INT TERM
-
-cache=${LUNETTE_VM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/lunette-vm}
-mkdir -p "$cache"
-(
-    flock 9
-    "$vmlab" build > "$tmp/build.log" 2>&1
-) 9> "$cache/lock" || vm_skip "no image: $(tail -n 1 "$tmp/build.log")"
-port=$(free_port 3)
-"$vmlab" start --port "$port" --mem 1024 > "$tmp/start.log" 2>&1 ||
-    vm_skip "the machine does not start: $(tail -n 1 "$tmp/start.log")"
-cat "$tmp/start.log"
+vm_start interop
 
 base=iqn.2026-01.lab.vm
 portal=127.0.0.1:$port

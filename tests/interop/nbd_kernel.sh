@@ -1,37 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # nbd_kernel.sh - the kernel's NBD client, in a virtual machine (tests/vm/vmlab), at lunette attach.
-#
-# LUNETTE_VM=require: what would be a skip is a failure; LUNETTE_VM=off: skip.
 # shellcheck disable=SC2034,SC2154
 . "$(dirname "$0")/lib.sh"
-
-vm_skip() {
-    [[ ${LUNETTE_VM-} != require ]] || fail "$*"
-    skip "$*"
-}
-
-[[ ${LUNETTE_VM-} != off ]] || skip "LUNETTE_VM=off"
+. "$here/vm_lib.sh"
 requires lunette lunette-target python3
-[[ $(id -u) == 0 ]] || vm_skip "needs root to make the virtual machine's image"
-command -v apt-get > /dev/null || vm_skip "the virtual machine is made of Debian packages"
-isolated=''
-tmp=$(mktemp -d "${TMPDIR:-/tmp}/lunette-interop.XXXXXX")
-pids=()
-export VMLAB_NAME=nbd-$$
-vmlab=$here/../vm/vmlab
-trap 'status=$?; "$vmlab" stop 2> /dev/null || true; cleanup $status' EXIT
-trap 'exit 1' INT TERM
-
-cache=${LUNETTE_VM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/lunette-vm}
-mkdir -p "$cache"
-(
-    flock 9
-    "$vmlab" build > "$tmp/build.log" 2>&1
-) 9> "$cache/lock" || vm_skip "no image: $(tail -n 1 "$tmp/build.log")"
-"$vmlab" start --port "$(free_port 3)" --mem 1024 --timeout 240 > "$tmp/start.log" 2>&1 ||
-    vm_skip "the machine does not start: $(tail -n 1 "$tmp/start.log")"
-cat "$tmp/start.log"
+vm_start nbd --timeout 240
 
 guest() { # SCRIPT
     timeout 200 "$vmlab" sh "set -e; $1" > "$tmp/out" 2>&1 || fail "in the guest: $1: $(tail -n 20 "$tmp/out")"

@@ -4,24 +4,14 @@
 # --classic-socket --sysfs: against lunette-target and tgtd, with records that both share.
 . "$(dirname "$0")/lib.sh"
 requires iscsiadm tgtd tgtadm lunette-target
-requires_root "its iscsiadm reads /sys and /etc/iscsi, which are hidden for the test"
-if [[ ${1-} != inside ]]; then
-    unshare --mount --net --pid --fork true 2> /dev/null || skip "no mount namespaces here"
-    exec unshare --mount --net --pid --fork --kill-child --mount-proc bash "$0" inside
-fi
-mount --make-rprivate /
-LUNETTE_ISOLATED=yes
-isolate
 . "$here/tgtd.sh"
 . "$here/open_iscsi_lib.sh"
 theirs_world
 
 A=iqn.2026-11.example:a B=iqn.2026-11.example:b SECRET=iqn.2026-11.example:secret
 start_target() {
-    start target "$LUNETTE_BIN/lunette-target" --listen 127.0.0.1:3261 --target $A --lun ram:16M \
+    theirs_target --target $A --lun ram:16M \
         --lun ram:8M,lun=5 --target $B --lun ram:16M --target $SECRET --lun ram:16M --chap joe:a-secret-of-21-bytes
-    target_pid=$pid
-    wait_until 10 grep -q listening "$tmp/target.log" || fail "lunette-target does not start"
 }
 start_target
 tgt_start

@@ -8,17 +8,9 @@
 # usage: orchestrators.sh [record]
 . "$(dirname "$0")/lib.sh"
 requires tgtd tgtadm
-requires_root "tools of open-iscsi read /sys and /etc/iscsi, which are hidden for the test"
-if [[ ${1-} != inside ]]; then
-    unshare --mount --net --pid --fork true 2> /dev/null || skip "no mount namespaces here"
-    exec unshare --mount --net --pid --fork --kill-child --mount-proc bash "$0" inside "${1-}"
-fi
-mount --make-rprivate /
-LUNETTE_ISOLATED=yes
-isolate
 . "$here/tgtd.sh"
 . "$here/open_iscsi_lib.sh"
-theirs_world
+theirs_world "$@"
 tgt_start
 for i in 1 2; do
     tgt_target $i "vol$i"
@@ -170,7 +162,7 @@ compare() { # FILE, who
 if [[ -x /sbin/iscsiadm ]]; then
     echo "-- open-iscsi"
     records_as theirs ''
-    if [[ ${2-} == record ]]; then
+    if [[ ${1-} == record ]]; then
         { grep SPDX "$here/orchestrators.txt"; cat "$tmp/said.theirs"; } > "$tmp/recorded"
         cp "$tmp/recorded" "$here/orchestrators.txt"
     fi

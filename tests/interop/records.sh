@@ -5,17 +5,12 @@
 # usage: records.sh PATH-OF-records
 . "$(dirname "$0")/lib.sh"
 requires iscsiadm
-requires_root "its iscsiadm knows only /etc/iscsi, which is hidden for the test"
-if [[ ${1-} != inside ]]; then
-    unshare --mount --net --pid --fork true 2> /dev/null || skip "no mount namespaces here"
-    exec unshare --mount --net --pid --fork --kill-child --mount-proc bash "$0" inside "$@"
-fi
-tool=$2
+own_machine "its iscsiadm knows only /etc/iscsi, which is hidden for the test" "$@"
+tool=$1
 root=/etc/iscsi locks=/run/lock/iscsi
 # The iscsid.conf that came with it is read without a complaint.
 [[ ! -e /etc/iscsi/iscsid.conf ]] || "$tool" /nowhere /nowhere conf /etc/iscsi/iscsid.conf ||
     fail "iscsid.conf of the package is not understood"
-mount --make-rprivate /
 mkdir -p $root /run/lock
 mount -t tmpfs none $root
 mount -t tmpfs none /run/lock
@@ -24,7 +19,7 @@ printf 'InitiatorName=iqn.2026-11.example:me\n' > $root/initiatorname.iscsi
 
 A=iqn.2026-11.example:a B=iqn.2026-11.example:b
 ours() { timeout 60 "$tool" $root $locks "$@" || fail "records $*"; }
-theirs() { timeout 60 iscsiadm "$@" 2> /tmp/records.err || fail "iscsiadm $*: $(cat /tmp/records.err)"; }
+theirs() { timeout 60 iscsiadm "$@" 2> "$tmp"/records.err || fail "iscsiadm $*: $(cat "$tmp"/records.err)"; }
 same() { # what, expected, got
     [[ $2 == "$3" ]] || fail "$1: expected
 $2
@@ -126,9 +121,9 @@ same "the lock" held "$held"
 start=$(date +%s%N)
 theirs -m node -T $B -p 192.0.2.3:3260,5 -o update -n node.startup -v onboot
 ((($(date +%s%N) - start) / 1000000 > 1000)) || fail "they did not wait for our lock"
-"$tool" $root $locks hold 60 > /tmp/records.held &
+"$tool" $root $locks hold 60 > "$tmp"/records.held &
 holder=$!
-for _ in {1..100}; do [[ -s /tmp/records.held ]] && break || sleep 0.05; done
+for _ in {1..100}; do [[ -s "$tmp"/records.held ]] && break || sleep 0.05; done
 kill -KILL $holder
 wait $holder 2> /dev/null || true
 start=$(date +%s%N)
@@ -147,5 +142,3 @@ theirs -m node -T $A -o delete
 theirs -m node -T $B -o delete
 theirs -m iface -I ifx -o delete > /dev/null
 same "what is left of the nodes" "" "$(ls -A $root/nodes $root/static | grep -v : || true)"
-rm -f /tmp/records.err /tmp/records.held
-echo "records: $checks checks"
