@@ -161,7 +161,7 @@ def cut_and_reopen():
             if nbd.ask(READ, 0, 4096)[0]:
                 fail("read after the cut")
             text = c.stop()
-            if "ended by its reader" not in text or "left out" in text:
+            if "ended by Ctrl-C" not in text or "left out" in text:
                 fail(text)
             found = opcodes(c.file, [port_of(portal)])
             want = {0x01: 8, 0x03: 2, 0x23: 2, 0x05: 1, 0x31: 1, 0x25: 4, 0x21: 4}
