@@ -268,7 +268,10 @@ session_leases(struct adm *adm)
         adm_put(params, "leases_only", json_true());
     return adm_show(adm, a->release != NULL ? "session.release" : "session.lease", params,
                     "sessions", adm_print_leases,
-                    a->sid >= 0 ? NULL : "The owner has no lease of any session.");
+                    a->sid >= 0          ? NULL
+                    : a->release != NULL ? "The owner has no lease of any session."
+                                         : "The owner has no lease that could be renewed; --sid "
+                                           "says which session is to get one.");
 }
 
 static void

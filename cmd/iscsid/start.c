@@ -93,9 +93,9 @@ lock_held(int fd, const char *folder, struct lunette_error *err)
     pid[n > 0 ? n : 0] = '\0';
     pid[strspn(pid, "0123456789")] = '\0';
     return lunette_fail(err, -EBUSY, LUNETTE_DOM_USAGE, 0,
-                        "another iscsid%s%s works for %s already; end it%s%s%s, or give this one "
+                        "another iscsid%s%s%s works for %s already; end it%s%s%s, or give this one "
                         "another --root",
-                        pid[0] != '\0' ? ", process " : "", pid, folder,
+                        pid[0] != '\0' ? ", process " : "", pid, pid[0] != '\0' ? "," : "", folder,
                         pid[0] != '\0' ? " (kill " : "", pid, pid[0] != '\0' ? ")" : "");
 }
 

@@ -193,7 +193,11 @@ look(const struct cli *cli, const struct top_opts *o, struct top_daemon *d)
     screen_end();
     if (code == EXIT_CONNECT) {
         note("top: %s", why);
-        hint("`iscsiadm -m session` starts it; --root and --instance say which one is meant");
+        if (o->root != NULL || o->instance != NULL)
+            hint("`iscsiadm --%s %s -m session` starts it", o->root != NULL ? "root" : "instance",
+                 o->root != NULL ? o->root : o->instance);
+        else
+            hint("`iscsiadm -m session` starts it; --root and --instance say which one is meant");
     }
     return code != EXIT_DONE ? code : interrupted() != 0 ? EXIT_SIGNAL + interrupted() : EXIT_DONE;
 }

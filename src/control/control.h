@@ -71,7 +71,8 @@ enum control_state {
 
 /* An export that is wanted. */
 struct control_export {
-    bool all;       /* of all LUNs that have none of their own; lun is ignored then */
+    bool all;       /* of all LUNs that have none of their own; lun is ignored then.  With a kind it
+                     * replaces what says that a LUN has none. */
     uint8_t lun[8]; /* as in seam/ipc.h */
     char kind[CONTROL_KIND_MAX + 1]; /* "" (with all false): this LUN has none */
     bool read_only;

@@ -376,11 +376,28 @@ wish_fulfilled(const struct control_node *n)
     return found;
 }
 
+/* Whoever exports all does not want the LUNs left out whose exports somebody had ended. */
+static void
+wish_forget_ended(struct control_node *n)
+{
+    unsigned kept = 0;
+
+    for (unsigned i = 0; i < n->nexports; i++) {
+        const struct control_export *e = &n->exports[i];
+
+        if (e->all || e->kind[0] != '\0')
+            n->exports[kept++] = *e;
+    }
+    n->nexports = kept;
+}
+
 static int
 wish_put_export(struct control_node *n, const struct control_export *e, struct lunette_error *err)
 {
     unsigned i = 0;
 
+    if (e->all && e->kind[0] != '\0')
+        wish_forget_ended(n);
     while (i < n->nexports && (n->exports[i].all != e->all ||
                                (!e->all && memcmp(n->exports[i].lun, e->lun, sizeof(e->lun)) != 0)))
         i++;

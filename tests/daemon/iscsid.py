@@ -161,7 +161,7 @@ def run_folder_removed():
         second = w.iscsid()
         assert second.wait(20) == 2, second.returncode
         log = (w.tmp / "iscsid.log").read_text()
-        assert f"another iscsid, process {first.pid} works for {w.root} already; end it (kill {first.pid})" in log, log
+        assert f"another iscsid, process {first.pid}, works for {w.root} already; end it (kill {first.pid})" in log, log
         w.daemon = first
         api = w.api()
         assert sessions(api)[IQN]["sid"] == sid
@@ -318,6 +318,12 @@ def one_thing_at_a_time():
             w.adm("-m", "session", "-r", sid, *args, rc=7)
         w.adm("-m", "session", "-r", sid, "--export", "nbd")
         w.adm("-m", "session", "-r", sid, "--export", "nbd", "--read-only", rc=28)
+        w.adm("-m", "session", "--unexport")
+        all_of = w.adm("-m", "session", "-r", sid, "--export", "nbd").splitlines()
+        for rc in (0, 21):  # there is no such export any more
+            w.adm("-m", "session", "-r", sid, "--unexport", "--lun", "0", rc=rc)
+        if w.adm("-m", "session", "-r", sid, "--export", "nbd").splitlines() != all_of:
+            fail("what had been ended by itself is left out of all")
         w.adm("-m", "session", "--unexport")
         w.adm("-m", "session", "-r", sid, "--export", "nbd", "--read-only")
         w.adm("-m", "session", "-r", sid, "--export", "nbd", rc=28)

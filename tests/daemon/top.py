@@ -114,6 +114,7 @@ def nobody_is_there():
         p = subprocess.run([BIN / "lunette", "top", "--root", w.root, "--once"], capture_output=True, text=True,
                            timeout=30, check=False)
         assert p.returncode == 3 and "no iscsid at" in p.stderr and p.stdout == "", p
+        assert f"`iscsiadm --root {w.root} -m session` starts it" in p.stderr, p
         t = Top(w, 80)
         t.until("no iscsid at")
         w.up()  # it is found as soon as it is there

@@ -718,6 +718,41 @@ exports_of(const struct control_node *n)
 }
 
 static void
+export_and_wait(struct cw *w, struct control_node *n, const struct control_export *e)
+{
+    struct person p;
+
+    person_init(&p);
+    assert_int_equal(control_set_export(n, e, &p.w, NULL), 0);
+    wait_for(w, &p);
+    assert_int_equal(p.err.code, 0);
+}
+
+/* To export all is to export those, too, whose exports had been ended one by one. */
+static void
+exports_of_all_again(void **state)
+{
+    struct cw *w = settled_world(1);
+    const struct control_export all = {.all = true, .kind = "nbd"}, none = {.all = true};
+    const struct control_export not_one = {.lun = {0, 1}};
+    struct control_node *n = w->node[0].n;
+    unsigned luns = exports_of(n);
+
+    (void)state;
+    assert_true(luns > 1);
+    export_and_wait(w, n, &not_one);
+    assert_int_equal(exports_of(n), luns - 1);
+    export_and_wait(w, n, &all);
+    assert_int_equal(exports_of(n), luns);
+    export_and_wait(w, n, &not_one);
+    export_and_wait(w, n, &none);
+    assert_int_equal(exports_of(n), 0);
+    export_and_wait(w, n, &all);
+    assert_int_equal(exports_of(n), luns);
+    cw_free(w);
+}
+
+static void
 exports_come_and_go(void **state)
 {
     struct cw *w = settled_world(1);
@@ -732,19 +767,13 @@ exports_come_and_go(void **state)
     cw_pass(w, 50 * CW_MS);
     assert_int_equal(w->events[CONTROL_EXPORT_STOPPED], 1);
     cw_settle(w); /* it was started again */
-    person_init(&p);
-    assert_int_equal(control_set_export(n, &none, &p.w, NULL), 0);
-    wait_for(w, &p);
-    assert_int_equal(p.err.code, 0);
+    export_and_wait(w, n, &none);
     assert_int_equal(exports_of(n), 0);
     person_init(&p);
     assert_int_equal(control_set_export(n, &odd, &p.w, NULL), 0);
     wait_for(w, &p);
     assert_true(p.err.code < 0 && p.err.msg[0] != '\0');
-    person_init(&p);
-    assert_int_equal(control_set_export(n, &one, &p.w, NULL), 0);
-    wait_for(w, &p);
-    assert_int_equal(p.err.code, 0);
+    export_and_wait(w, n, &one);
     assert_int_equal(exports_of(n), 1);
     w->no_nodes = true; /* the note tells of it */
     cw_control_die(w);
@@ -976,6 +1005,7 @@ main(void)
         cmocka_unit_test(loops_share_sessions),
         cmocka_unit_test(one_loop_is_out_of_reach),
         cmocka_unit_test(login_fails_while_a_loop_is_away),
+        cmocka_unit_test(exports_of_all_again),
         cmocka_unit_test(exports_come_and_go),
         cmocka_unit_test(exports_outlive_records),
         cmocka_unit_test(targets_are_asked_for),
