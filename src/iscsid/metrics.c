@@ -11,7 +11,7 @@
 #include "base/latency.h"
 
 #define SAMPLES_MAX 12
-#define LABELS_MAX  768 /* bytes of the labels of a session or LUN, enough for any iSCSI name */
+#define LABELS_MAX  1152 /* bytes of the labels of a LUN: names of which each byte is escaped */
 #define NS          1000000000u
 #define NONE        UINT64_MAX /* stands for a value that was not told */
 

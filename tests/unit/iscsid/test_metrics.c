@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/addr.h"
 #include "iscsid/metrics.h"
 
 #define TEXT_MAX (1u << 20)
@@ -151,6 +152,35 @@ test_escapes(void **state)
     metrics_unref(m);
 }
 
+/* The longest names that there are, of which each byte is escaped, are told to their end: two that
+ * differ in the last byte alone are two. */
+static void
+test_long_names(void **state)
+{
+    struct metrics *m = metrics_new("1");
+    char target[ISCSI_NAME_MAX + 1], portal[PORTAL_TEXT_MAX], *text;
+    json_t *o = session(1, "", "[{\"lun\":4611686018427387903,\"state\":\"UP\"}]");
+
+    (void)state;
+    memset(target, '"', sizeof(target) - 1);
+    target[sizeof(target) - 1] = '\0';
+    memset(portal, '\\', sizeof(portal) - 1);
+    portal[sizeof(portal) - 1] = '\0';
+    assert_int_equal(json_object_set_new(o, "sid", json_integer(UINT32_MAX)), 0);
+    assert_int_equal(json_object_set_new(o, "target", json_string(target)), 0);
+    assert_int_equal(json_object_set_new(o, "portal", json_string(portal)), 0);
+    assert_int_equal(metrics_add(m, o), 0);
+    target[sizeof(target) - 2] = 'x';
+    assert_int_equal(json_object_set_new(o, "target", json_string(target)), 0);
+    add(m, o);
+    text = text_of(m, METRICS_PIECE_MIN);
+    assert_non_null(strstr(text, "\\\"\"} 1\n"));
+    assert_non_null(strstr(text, "\\\"x\"} 1\n"));
+    assert_non_null(strstr(strstr(text, "lunette_lun_up{"), "\\\"x\"} 1\n"));
+    free(text);
+    metrics_unref(m);
+}
+
 /* Text is the same in small pieces and in one. */
 static void
 test_pieces(void **state)
@@ -196,7 +226,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_values),  cmocka_unit_test(test_histograms),
         cmocka_unit_test(test_escapes), cmocka_unit_test(test_pieces),
-        cmocka_unit_test(test_nothing),
+        cmocka_unit_test(test_nothing), cmocka_unit_test(test_long_names),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
