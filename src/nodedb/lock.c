@@ -421,11 +421,16 @@ nodedb_lock_take(struct nodedb_lock *l, uint32_t wait_ms, struct lunette_error *
 void
 nodedb_lock_drop(struct nodedb_lock *l)
 {
+    struct stat ours, link;
+
     assert(l->depth > 0);
     if (--l->depth > 0)
         return;
-    /* The link goes first: without it the flock says nothing. */
-    (void)unlinkat(l->dir, LOCK_LINK, 0);
+    /* The link goes first: without it the flock says nothing.  Where somebody has removed ours by
+     * hand, another program may have made its own. */
+    if (fstat(l->fd, &ours) == 0 && fstatat(l->dir, LOCK_LINK, &link, AT_SYMLINK_NOFOLLOW) == 0 &&
+        link.st_ino == ours.st_ino && link.st_dev == ours.st_dev)
+        (void)unlinkat(l->dir, LOCK_LINK, 0);
     close(l->fd);
     l->fd = -1;
 }

@@ -157,6 +157,22 @@ test_two(void **state)
     nodedb_lock_close(&b);
 }
 
+/* A link that was removed by hand while we had it may be somebody else's by now. */
+static void
+test_removed_by_hand(void **state)
+{
+    const struct locks *l = *state;
+    struct nodedb_lock a;
+
+    assert_int_equal(nodedb_lock_open(&a, l->path, NULL), 0);
+    assert_int_equal(nodedb_lock_take(&a, 0, NULL), 0);
+    assert_int_equal(unlink(l->link), 0);
+    assert_int_equal(link(l->file, l->link), 0);
+    nodedb_lock_drop(&a);
+    assert_int_equal(access(l->link, F_OK), 0);
+    nodedb_lock_close(&a);
+}
+
 /* Of ours who has been killed, the lock is free at once. */
 static void
 test_killed(void **state)
@@ -375,17 +391,12 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
 #define LOCK_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-        LOCK_TEST(test_alone),
-        LOCK_TEST(test_two),
-        LOCK_TEST(test_killed),
-        LOCK_TEST(test_foreign),
-        LOCK_TEST(test_foreign_left_over),
-        LOCK_TEST(test_foreign_alive),
-        LOCK_TEST(test_foreign_unseen),
-        LOCK_TEST(test_own_caller),
-        LOCK_TEST(test_foreign_stopped),
-        LOCK_TEST(test_holder),
-        LOCK_TEST(test_of_another_user),
+        LOCK_TEST(test_alone),           LOCK_TEST(test_two),
+        LOCK_TEST(test_removed_by_hand), LOCK_TEST(test_killed),
+        LOCK_TEST(test_foreign),         LOCK_TEST(test_foreign_left_over),
+        LOCK_TEST(test_foreign_alive),   LOCK_TEST(test_foreign_unseen),
+        LOCK_TEST(test_own_caller),      LOCK_TEST(test_foreign_stopped),
+        LOCK_TEST(test_holder),          LOCK_TEST(test_of_another_user),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
