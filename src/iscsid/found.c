@@ -155,7 +155,7 @@ found_write(struct found *f, struct lunette_error *err)
     found_discovered(f, &f->ids, f->at, &d);
     r = nodedb_discovered(f->job.d->db, &d, err);
     if (r == 0 && d.refused > 0)
-        log_line(f->job.d->loop->log, LOG_LEVEL_WARN, "%zu names that were told are left out: %s",
+        log_line(f->job.d->loop->log, LOG_LEVEL_WARN, "%zu nodes that were told are left out: %s",
                  d.refused, d.why.msg);
     if (d.added > 0) /* there may be sessions that have had no record before */
         loop_defer(f->job.d->loop, &f->job.d->found_work);
@@ -190,6 +190,9 @@ found_remove(struct found *f, struct lunette_error *err)
     found_discovered(f, &f->stale, f->removed, &d);
     f->removed += d.nids;
     r = nodedb_stale_drop(f->job.d->db, &d, err);
+    if (r == 0 && d.refused > 0)
+        log_line(f->job.d->loop->log, LOG_LEVEL_WARN,
+                 "%zu nodes that are not told any more are not removed: %s", d.refused, d.why.msg);
     f->dropped |= d.removed > 0;
     f->unsynced |= d.removed > 0;
     return r;

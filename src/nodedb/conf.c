@@ -12,6 +12,8 @@
 #include "base/hex.h"
 #include "nodedb/lines.h"
 
+#define UNKNOWN_TOLD 32 /* keys of iscsid.conf that are none, of which each is told */
+
 /* Splits a path into the directory, opened, and the name in it.  Returns the descriptor or -errno.
  */
 static int
@@ -66,7 +68,7 @@ note_unused(const struct nodedb_record *r, const char *path,
                            k->unused);
         note(user, &why);
     }
-    for (size_t i = 0; i < r->nextra; i++) {
+    for (size_t i = 0; i < r->nextra && i < UNKNOWN_TOLD; i++) {
         const char *near = nodedb_key_nearest(NODEDB_CONF, r->extra[i].name);
 
         (void)lunette_fail(&why, -ENOTSUP, LUNETTE_DOM_USAGE, 0,
@@ -75,6 +77,12 @@ note_unused(const struct nodedb_record *r, const char *path,
                            near != NULL ? near : "", near != NULL ? "?" : "");
         note(user, &why);
     }
+    if (r->nextra <= UNKNOWN_TOLD)
+        return;
+    (void)lunette_fail(&why, -ENOTSUP, LUNETTE_DOM_USAGE, 0,
+                       "%.100s: %zu more keys are ignored: is it the right file?", path,
+                       r->nextra - UNKNOWN_TOLD);
+    note(user, &why);
 }
 
 /* Drops malformed values, so that the defaults are used for them. */

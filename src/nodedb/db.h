@@ -186,9 +186,10 @@ struct nodedb_discovered {
     bool later;
     size_t rewritten_max; /* ends before the end of ids behind so many of these; 0: does not */
     /* What has become of it: filled in. */
-    size_t added, known, removed, refused; /* refused: names that cannot be stored */
-    size_t taken, rewritten;               /* taken: of ids, those that were looked at */
-    struct lunette_error why;              /* of the first that was refused */
+    size_t added, known, removed;
+    size_t refused;           /* names that cannot be stored, and records that cannot be read */
+    size_t taken, rewritten;  /* taken: of ids, those that were looked at */
+    struct lunette_error why; /* of the first that was refused */
 };
 
 /* Takes the answer of a discovery. */

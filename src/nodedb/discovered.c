@@ -127,6 +127,21 @@ nodedb_stale(struct nodedb *db, const struct nodedb_discovered *d,
     return r;
 }
 
+/* Is it one record, or its name, that is the fault, and not the place for all of them? */
+static bool
+is_fault_of_one(int code)
+{
+    return code == -EINVAL || code == -ENAMETOOLONG || code == -ELOOP || code == -EISDIR ||
+           code == -ENOTDIR || code == -EFBIG;
+}
+
+static void
+leave_out(struct nodedb_discovered *d, const struct lunette_error *why)
+{
+    if (d->refused++ == 0)
+        (void)lunette_fail_as(&d->why, why);
+}
+
 struct drop {
     struct nodedb *db;
     struct nodedb_discovered *d;
@@ -140,10 +155,17 @@ drop_stale(void *user, const struct nodedb_id *id)
     const struct drop *p = user;
     struct nodedb_discovered *d = p->d;
     enum nodedb_source source;
+    struct lunette_error why = {.code = 0};
     struct nodedb_record r;
     struct portal via;
-    int e = nodedb_node_read(p->db, id, &r, p->err);
+    int e = nodedb_node_read(p->db, id, &r, &why);
 
+    if (is_fault_of_one(e)) { /* whose it is cannot be told */
+        leave_out(d, &why);
+        return 0;
+    }
+    if (e < 0 && e != -ENOENT)
+        return lunette_fail_as(p->err, &why);
     if (e == 0) {
         source = nodedb_node_source(&r, &via);
         nodedb_record_fini(&r);
@@ -211,7 +233,8 @@ nodedb_stale_drop(struct nodedb *db, struct nodedb_discovered *d, struct lunette
 
     if (r < 0)
         return r;
-    d->removed = 0;
+    d->removed = d->refused = 0;
+    d->why = (struct lunette_error){.code = 0};
     r = lazily(db, drop_ids, &p);
     nodedb_unlock(db);
     return r;
@@ -300,19 +323,15 @@ take_untagged(struct nodedb *db, const struct nodedb_fileops *safe, struct noded
 }
 
 static int
-take_found(struct nodedb *db, const struct nodedb_fileops *safe, struct nodedb_discovered *d,
-           const struct nodedb_id *id, struct lunette_error *err)
+take_one(struct nodedb *db, const struct nodedb_fileops *safe, struct nodedb_discovered *d,
+         const struct nodedb_id *id, struct lunette_error *err)
 {
     struct nodedb_record iface, r;
-    struct lunette_error why = {.code = 0};
     bool added = false;
-    int e = nodedb_check_id(id, &why);
+    int e = nodedb_check_id(id, err);
 
-    if (e < 0) { /* a name that somebody else has chosen: the others are taken all the same */
-        if (d->refused++ == 0)
-            (void)lunette_fail_as(&d->why, &why);
-        return 0;
-    }
+    if (e < 0)
+        return e;
     e = take_untagged(db, safe, d, id, err);
     if (e != 0) {
         d->known += e > 0;
@@ -338,16 +357,27 @@ take_found(struct nodedb *db, const struct nodedb_fileops *safe, struct nodedb_d
     else
         (void)lunette_fail(err, e, LUNETTE_DOM_OS, ENOMEM, "no memory for a node's record");
     nodedb_record_fini(&r);
-    if (e == -ENAMETOOLONG) {
-        if (d->refused++ == 0 && err != NULL)
-            (void)lunette_fail_as(&d->why, err);
-        return 0;
-    }
     if (e == 0 && added)
         d->added++;
     else if (e == 0)
         d->known++;
     return e;
+}
+
+/* A name that somebody else has chosen, or what stands in the place of a record, keeps no other
+ * from being taken. */
+static int
+take_found(struct nodedb *db, const struct nodedb_fileops *safe, struct nodedb_discovered *d,
+           const struct nodedb_id *id, struct lunette_error *err)
+{
+    struct lunette_error why = {.code = 0};
+    int e = take_one(db, safe, d, id, &why);
+
+    if (e < 0 && !is_fault_of_one(e))
+        return lunette_fail_as(err, &why);
+    if (e < 0)
+        leave_out(d, &why);
+    return 0;
 }
 
 int
@@ -358,10 +388,16 @@ nodedb_discovered(struct nodedb *db, struct nodedb_discovered *d, struct lunette
     const struct nodedb_fileops *safe = db->ops;
     struct nodedb_fileops lazy = *safe;
     struct drop p = {.db = db, .d = d, .err = err};
-    int r = nodedb_lock(db, err);
+    int r = nodedb_lock(db, err), dir;
 
     if (r < 0)
         return r;
+    /* What is wrong with all of them is no fault of each. */
+    dir = nodedb_walk(db, false, "nodes", NULL, NULL);
+    if (dir >= 0)
+        close(dir);
+    else if (dir != -ENOENT)
+        r = nodedb_fault(db, err, dir, "read", "nodes", NULL, NULL);
     lazy.fsync = nodedb_fsync_later;
     d->added = d->known = d->removed = d->refused = d->rewritten = d->taken = 0;
     d->why = (struct lunette_error){.code = 0};

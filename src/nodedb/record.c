@@ -11,6 +11,8 @@
 
 #include "nodedb/lines.h"
 
+#define EXTRA_COMPARED 256
+
 void
 nodedb_text_free(char **text)
 {
@@ -48,7 +50,9 @@ set_extra(struct nodedb_record *r, const char *name, const char *value)
 
     if (e.value == NULL)
         return -ENOMEM;
-    for (size_t i = 0; i < r->nextra; i++) {
+    /* A file of nothing else has a hundred thousand of them: behind the first ones one that comes
+     * twice is kept twice, as it stands there. */
+    for (size_t i = 0; i < r->nextra && i < EXTRA_COMPARED; i++) {
         if (strcmp(r->extra[i].name, name) == 0) {
             nodedb_text_free(&r->extra[i].value);
             r->extra[i].value = e.value;

@@ -415,6 +415,35 @@ test_untagged_in_use(void **state)
     assert_int_equal(nodedb_node_exists(t->db, &found), 0);
 }
 
+/* What stands in the place of one record keeps no other from being taken, or from going. */
+static void
+test_one_cannot_be_read(void **state)
+{
+    struct tree *t = *state;
+    struct portal at = {.host = "192.0.2.9", .port = 3260, .tpgt = -1};
+    struct nodedb_discovered d = {.source = NODEDB_BY_SENDTARGETS, .via = &at};
+    struct nodedb_id ids[] = {tree_id(A, "192.0.2.1", 3260, 1, "default"),
+                              tree_id(B, "192.0.2.1", 3260, 1, "default")};
+    struct lunette_error err = LUNETTE_INIT(err);
+    char path[300];
+
+    make_disc(t, &at);
+    discover(t, &d, ids, 2);
+    assert_int_equal(d.added, 2);
+    (void)snprintf(path, sizeof(path), "%s/nodes/%s/192.0.2.1,3260,1/default", t->root, A);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(symlink("/etc/hostname", path), 0);
+    assert_int_equal(nodedb_node_delete(t->db, &ids[1], &err), 0);
+    discover(t, &d, ids, 2);
+    assert_int_equal(d.added, 1);
+    assert_int_equal(d.refused, 1);
+    assert_non_null(strstr(d.why.msg, "symbolic link"));
+    discover(t, &d, NULL, 0);
+    assert_int_equal(d.removed, 1);
+    assert_int_equal(d.refused, 1);
+    assert_int_equal(nodedb_node_exists(t->db, &ids[1]), 0);
+}
+
 static bool
 is_b(void *user, const struct nodedb_id *id)
 {
@@ -694,13 +723,21 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TREE_TEST(f) cmocka_unit_test_setup_teardown(f, tree_setup, tree_teardown)
-        TREE_TEST(test_write_read),      TREE_TEST(test_flat),
-        TREE_TEST(test_flat_interfaces), TREE_TEST(test_filter),
-        TREE_TEST(test_torn_rebuilt),    TREE_TEST(test_strange_files),
-        TREE_TEST(test_hostile_names),   TREE_TEST(test_discovery),
-        TREE_TEST(test_many_found_go),   TREE_TEST(test_two_discoveries),
-        TREE_TEST(test_ifaces),          TREE_TEST(test_many),
-        TREE_TEST(test_untagged),        TREE_TEST(test_untagged_in_use),
+        TREE_TEST(test_write_read),
+        TREE_TEST(test_flat),
+        TREE_TEST(test_flat_interfaces),
+        TREE_TEST(test_filter),
+        TREE_TEST(test_torn_rebuilt),
+        TREE_TEST(test_strange_files),
+        TREE_TEST(test_hostile_names),
+        TREE_TEST(test_discovery),
+        TREE_TEST(test_many_found_go),
+        TREE_TEST(test_two_discoveries),
+        TREE_TEST(test_ifaces),
+        TREE_TEST(test_many),
+        TREE_TEST(test_untagged),
+        TREE_TEST(test_untagged_in_use),
+        TREE_TEST(test_one_cannot_be_read),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

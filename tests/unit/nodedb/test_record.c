@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 
+#include "nodedb/file.h"
 #include "nodedb/record.h"
 
 static const char node_text[] = "# BEGIN RECORD 2.1.8\n"
@@ -384,6 +386,30 @@ test_no_secret_stays_on_the_stack(void **state)
     (void)munmap(stack, STACK_SIZE);
 }
 
+/* A file as large as one may be, of nothing but keys that are none, holds nobody up. */
+static void
+test_many_unknown(void **state)
+{
+    struct nodedb_record r;
+    char *text = malloc(NODEDB_FILE_MAX), *out;
+    size_t len = 0, out_len;
+    clock_t began = clock();
+
+    (void)state;
+    assert_non_null(text);
+    for (unsigned i = 0; len + 16 < NODEDB_FILE_MAX; i++)
+        len += (size_t)snprintf(text + len, 16, "%x=1\n", i);
+    nodedb_record_init(&r, NODEDB_NODE);
+    assert_int_equal(nodedb_record_parse(&r, text, len, "file"), 0);
+    assert_true(r.nextra > 100000);
+    assert_int_equal(nodedb_record_format(&r, NODEDB_FORM_FILE, &out, &out_len), 0);
+    assert_true(out_len > len);
+    nodedb_text_free(&out);
+    nodedb_record_fini(&r);
+    free(text);
+    assert_true(clock() - began < 4 * CLOCKS_PER_SEC);
+}
+
 int
 main(void)
 {
@@ -394,6 +420,7 @@ main(void)
         cmocka_unit_test(test_malformed),
         cmocka_unit_test(test_torn),
         cmocka_unit_test(test_unknown_kept),
+        cmocka_unit_test(test_many_unknown),
         cmocka_unit_test(test_forms),
         cmocka_unit_test(test_order),
         cmocka_unit_test(test_update),
