@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "dataplane/internal.h"
+#include "iscsi/iscsi.h"
 
 /* Where a page after that id begins to look: behind the session itself, which the client was told
  * of last, since to go through thousands for each page would take long; at the first where it has
@@ -182,7 +183,7 @@ dp_serve_get_flight(struct dataplane *dp, const struct iscsi_uevent *ev, struct 
 {
     struct dp_session *ds = dp_session_find(dp, ev->sid);
     const struct dp_conn *c = ds != NULL ? dp_conn_find(ds, ev->cid) : NULL;
-    const struct iscsi_conn *conn = c != NULL ? c->handle : NULL;
+    struct iscsi_conn *conn = c != NULL ? c->handle : NULL;
     struct dp_call call = dp_call_of(dp, ev);
     struct flight_pdu pdus[IPC_FLIGHT_MAX];
     uint8_t bytes[IPC_FLIGHT_MAX * IPC_FLIGHT_PDU];
@@ -193,8 +194,7 @@ dp_serve_get_flight(struct dataplane *dp, const struct iscsi_uevent *ev, struct 
         return lunette_fail(&rep->why, -EOPNOTSUPP, LUNETTE_DOM_USAGE, 0,
                             "transport %s has its sessions for itself: their PDUs are not seen",
                             ds->tt->name);
-    rep->r.flight.count =
-        conn->flight != NULL ? flight_read(conn->flight, pdus, IPC_FLIGHT_MAX) : 0;
+    rep->r.flight.count = iscsi_conn_flight(conn, pdus, IPC_FLIGHT_MAX);
     for (uint32_t i = 0; i < rep->r.flight.count; i++)
         ipc_flight_put(bytes + (size_t)i * IPC_FLIGHT_PDU, &pdus[i], dp->loop->now_ns);
     rep->data = bytes;

@@ -503,6 +503,8 @@ any_pdu(struct conn *c, const union bhs_any *h, const void *data, uint32_t len)
     int r;
 
     TRACE(c->pub.loop, iscsi_complete_pdu, op, get32(h->h.itt));
+    if (c->pub.flight == NULL)
+        iscsi_flight_add(c, false, &h->h);
     if (c->suspended || c->pub.failed) /* one that was refused leaves the numbers in a state that
                                           nothing follows */
         return -ENOTCONN;

@@ -107,24 +107,6 @@ lead_may_change(const struct session *s, const struct conn *to)
            (s->leadconn == NULL || s->leadconn == to || s->leadconn->down || s->leadconn->stopping);
 }
 
-/* The last PDUs are kept of a connection that logs in or that has had commands: an idle session,
- * of which there may be thousands, does without.  Where there is no memory nothing is recorded. */
-void
-iscsi_flight_need(struct conn *c)
-{
-    if (c->pub.flight == NULL)
-        c->pub.flight = calloc(1, sizeof(*c->pub.flight));
-    if (c->pub.flight != NULL)
-        flight_digests(c->pub.flight, c->pub.hdrdgst_en, c->pub.datadgst_en);
-}
-
-static void
-iscsi_flight_drop(struct conn *c)
-{
-    free(c->pub.flight);
-    c->pub.flight = NULL;
-}
-
 /* Sets the connection back to what it is before anything has been agreed on. */
 static void
 conn_reset(struct conn *c)
@@ -203,15 +185,14 @@ iscsi_conn_start(struct iscsi_conn *pub, struct lunette_error *err)
     pub->hdrdgst_en = c->want_hdrdgst;
     pub->datadgst_en = c->want_datadgst;
     pub->fast_write_limit = UINT32_MAX;
-    iscsi_flight_need(c);
+    iscsi_flight_digests(c);
     iscsi_user_login_over(c);
     r = pub->tt->start_conn != NULL ? pub->tt->start_conn(pub, err) : 0;
     if (r < 0)
         return r;
     c->fast_write_max = iscsi_fast_write_max(c);
     c->started = true;
-    if (c->flight_of_login) /* it went well; commands that follow bring another */
-        iscsi_flight_drop(c);
+    iscsi_flight_rest(c);
     c->flight_of_login = false;
     c->unserved_sn = pub->exp_statsn;
     iscsi_conn_event(c, EV_STARTED);
@@ -239,7 +220,7 @@ iscsi_conn_free(struct conn *c)
     loop_timer_stop(c->pub.loop, &c->transport_timer);
     loop_timer_stop(c->pub.loop, &c->leave_timer);
     list_del(&c->node);
-    iscsi_flight_drop(c);
+    iscsi_flight_free(c);
     free(c);
 }
 

@@ -44,9 +44,10 @@ struct conn {
     /* The target's own pings that came while nothing else was numbered (bends.c): how many, and
      * what ExpStatSN was then. */
     uint32_t pings_in_a_row, pings_statsn;
-    uint32_t unserved_sn; /* where pub.exp_statsn would be if no request had been answered */
-    bool started;         /* it was logged in */
-    bool flight_of_login; /* nothing was recorded before its login */
+    uint32_t unserved_sn;   /* where pub.exp_statsn would be if no request had been answered */
+    bool started;           /* it was logged in */
+    bool flight_of_login;   /* nothing was recorded before its login */
+    struct flight_few *few; /* owned: the last PDUs while pub.flight is NULL; NULL: no memory */
     struct loop_work xmit_work, fail_work;
     struct loop_timer leave_timer;     /* leave.c */
     uint32_t leave_given_s;            /* within which the target wants a Logout Request */

@@ -141,10 +141,21 @@ bool iscsi_leave_answered(struct conn *c, const struct bhs_logout_req *asked,
                           const struct bhs_logout_rsp *h);
 void iscsi_leave_timer(struct loop_timer *timer);
 
+/* ---- last_pdus.c ---- */
+/* Makes a recorder where there is none: there are commands, or a login. */
+void iscsi_flight_need(struct conn *c);
+/* The digests of c are others. */
+void iscsi_flight_digests(struct conn *c);
+/* The login has gone well: c only waits from now on, and where that was all that is recorded it is
+ * given back but for a few PDUs. */
+void iscsi_flight_rest(struct conn *c);
+/* A PDU of a connection that has no recorder: few of them are kept. */
+void iscsi_flight_add(struct conn *c, bool tx, const struct bhs *h);
+void iscsi_flight_free(struct conn *c);
+
 /* ---- xmit.c: PDUs down ---- */
 void iscsi_xmitworker(struct conn *c);
 void iscsi_flush(struct conn *c);
-void iscsi_flight_need(struct conn *c);
 /* What has been handed to the transport has been flushed, and there are commands that are timed. */
 void iscsi_watch_sent(struct conn *c);
 void iscsi_requeue_task(struct iscsi_task *t);

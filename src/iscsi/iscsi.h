@@ -87,6 +87,9 @@ void iscsi_conn_stop(struct iscsi_conn *c, enum iscsi_stop how);
  * and another one is logged in, that one leads from here on. */
 void iscsi_conn_teardown(struct iscsi_conn *c);
 
+/* The last PDUs that it has sent and received, max at most, the oldest first; returns how many. */
+unsigned iscsi_conn_flight(struct iscsi_conn *c, struct flight_pdu *ret, unsigned max);
+
 /* A target that asks for a logout (async events 1 and 4) gets no new command: they are refused with
  * -EBUSY until the session has been logged in again, or another connection leads.  A Logout Request
  * waits until the commands under way have ended, or half of the time is over that the target gave.

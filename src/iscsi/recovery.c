@@ -250,7 +250,7 @@ flight_level(enum iscsi_err err)
 
 /* Writes the last PDUs of the connection to the log, where the log wants them. */
 static void
-log_flight(const struct conn *c)
+log_flight(struct conn *c)
 {
     struct loop *l = c->pub.loop;
     enum log_level level = flight_level(c->err);
@@ -258,9 +258,9 @@ log_flight(const struct conn *c)
     char text[FLIGHT_TEXT_MAX];
     unsigned n, unsaid = 0;
 
-    if (l->log == NULL || l->log->sink == NULL || level > l->log->level || c->pub.flight == NULL)
+    if (l->log == NULL || l->log->sink == NULL || level > l->log->level)
         return;
-    n = flight_read(c->pub.flight, pdus, FLIGHT_LOGGED);
+    n = iscsi_conn_flight(&c->pub, pdus, FLIGHT_LOGGED);
     if (n == 0 ||
         !log_limit_ok(&l->flights, l->now_ns, FLIGHT_LOGS_WINDOW, FLIGHT_LOGS_MAX, &unsaid))
         return;

@@ -141,6 +141,8 @@ iscsi_prep_mgmt_task(struct conn *c, struct task *t)
     memcpy(t->pub.hdr, &t->ctl, sizeof(t->ctl.h));
     t->pub.hdr_len = sizeof(t->ctl.h);
     t->started = true;
+    if (c->pub.flight == NULL)
+        iscsi_flight_add(c, true, &t->ctl.h);
     r = c->pub.tt->init_task != NULL ? c->pub.tt->init_task(&t->pub) : 0;
     if (r < 0)
         return r;

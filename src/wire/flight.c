@@ -194,3 +194,64 @@ flight_read(const struct flight *f, struct flight_pdu *ret, unsigned max)
     flight_walk(&some);
     return some.n;
 }
+
+/* ---- a few ---------------------------------------------------------------------------------- */
+
+void
+flight_few_add(struct flight_few *few, uint64_t ns, bool tx, const struct bhs *h)
+{
+    uint32_t at = few->count++ % FLIGHT_FEW;
+
+    few->pdu[at].ns = ns;
+    few->pdu[at].hdr = *h;
+    few->tx = (few->tx & ~(1u << at)) | (uint32_t)tx << at;
+    if (few->count == 2 * FLIGHT_FEW) /* as many places are taken as before */
+        few->count = FLIGHT_FEW;
+}
+
+unsigned
+flight_few_read(const struct flight_few *few, struct flight_pdu *ret, unsigned max)
+{
+    uint32_t have = few->count < FLIGHT_FEW ? few->count : FLIGHT_FEW;
+    uint32_t n = have < max ? have : max;
+
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t at = (few->count - n + i) % FLIGHT_FEW;
+
+        ret[i] = (struct flight_pdu){
+            .ns = few->pdu[at].ns, .tx = (few->tx >> at & 1) != 0, .hdr = few->pdu[at].hdr};
+    }
+    return n;
+}
+
+void
+flight_few_from(struct flight_few *few, const struct flight *f)
+{
+    struct flight_pdu pdus[FLIGHT_FEW];
+    unsigned n = flight_read(f, pdus, FLIGHT_FEW);
+
+    *few = (struct flight_few){.count = 0};
+    for (unsigned i = 0; i < n; i++)
+        flight_few_add(few, pdus[i].ns, pdus[i].tx, &pdus[i].hdr);
+}
+
+void
+flight_from_few(struct flight *f, const struct flight_few *few)
+{
+    static const struct flight_epoch none;
+    struct flight_pdu pdus[FLIGHT_FEW];
+    unsigned n = flight_few_read(few, pdus, FLIGHT_FEW);
+
+    for (unsigned i = 0; i < n; i++) {
+        uint8_t bytes[ISCSI_BHS_LEN + 4] = {0}; /* with padding */
+
+        flight_now(f, pdus[i].ns);
+        pdus[i].hdr.ahs_words = 0; /* which is not there */
+        memcpy(bytes, &pdus[i].hdr, ISCSI_BHS_LEN);
+        if (!pdus[i].tx)
+            flight_rx(f, bytes);
+        else
+            flight_tx(f, bytes, staged_len(&pdus[i].hdr, &none));
+        turn_again(f); /* one that came goes before one that went only where it came before */
+    }
+}

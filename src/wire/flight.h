@@ -22,6 +22,7 @@
 #define FLIGHT_RX     4096 /* bytes of headers that came: 85 */
 #define FLIGHT_TURNS  128  /* turns of the loop of which something is known */
 #define FLIGHT_EPOCHS 4
+#define FLIGHT_FEW    4 /* PDUs of a connection that waits */
 /* PDUs that a recorder gives back at most. */
 #define FLIGHT_MAX (FLIGHT_TX / ISCSI_BHS_LEN + FLIGHT_RX / ISCSI_BHS_LEN)
 
@@ -107,6 +108,26 @@ struct flight_pdu {
 
 /* Copies the last PDUs, max at most, to ret, the oldest first.  Returns how many. */
 unsigned flight_read(const struct flight *f, struct flight_pdu *ret, unsigned max);
+
+/* ---- a connection that waits ----
+ *
+ * Of one that has nothing but pings the last PDUs are kept in memory that thousands may have. */
+
+struct flight_few {
+    uint32_t count; /* so many places are taken, at most; modulo FLIGHT_FEW the next one */
+    uint32_t tx;    /* a bit for each place: we have sent it */
+    struct {
+        uint64_t ns;
+        struct bhs hdr;
+    } pdu[FLIGHT_FEW];
+};
+
+void flight_few_add(struct flight_few *few, uint64_t ns, bool tx, const struct bhs *h);
+/* As flight_read. */
+unsigned flight_few_read(const struct flight_few *few, struct flight_pdu *ret, unsigned max);
+/* Makes few of a full recorder, and a full one, which is empty, of few. */
+void flight_few_from(struct flight_few *few, const struct flight *f);
+void flight_from_few(struct flight *f, const struct flight_few *few);
 
 #define FLIGHT_TEXT_MAX 256
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Sessions, tasks and completions over the fake adapter.  CONFORMANCE ids in the names of rows. */
 #include "tests/unit/iscsi/world.h"
+#include "wire/pdu.h"
 
 #include "iscsi/conn_fsm.h"
 #include "iscsi/iscsi.h"
@@ -627,6 +628,63 @@ pings_both_ways(void **state)
     world_free(w);
 }
 
+static unsigned lines_out, lines_in;
+
+static void
+count_flight(void *user, enum log_level level, const char *line)
+{
+    (void)user;
+    (void)level;
+    lines_out += strstr(line, " ms > NOP-Out") != NULL;
+    lines_in += strstr(line, " ms < NOP-In") != NULL;
+}
+
+/* One that only waits has no recorder, of which there could be thousands, and its last PDUs are
+ * known all the same; its first command brings one, which goes on with them. */
+static void
+last_pdus_of_one_that_waits(void **state)
+{
+    static const struct log log = {.level = LOG_LEVEL_WARN, .sink = count_flight};
+    struct flight_pdu pdus[8];
+    struct iscsi_conn *conn;
+    union bhs_any h;
+    struct cmd c;
+
+    (void)state;
+    for (int commands = 0; commands < 2; commands++) {
+        struct world *w = world_new(12);
+
+        world_up(w);
+        w->fl.l.log = &log;
+        lines_out = lines_in = 0;
+        conn = fake_adapter.conn;
+        assert_null(conn->flight);
+        for (int i = 0; i < 3; i++) {
+            fake_advance(&w->fl, SEC(6));
+            bhs_init(&h, ISCSI_OP_NOP_IN, ISCSI_FLAG_FINAL);
+            h.h.itt = fake_last(ISCSI_OP_NOP_OUT)->h.h.itt;
+            h.nop_in.ttt = put32(ISCSI_TAG_RSVD);
+            assert_int_equal(fake_pdu(&h, NULL, 0, true), 0);
+        }
+        assert_null(conn->flight);
+        if (commands)
+            one_command(w, &c, true);
+        assert_int_equal(conn->flight != NULL, commands);
+        assert_int_equal(iscsi_conn_flight(conn, pdus, 8), 4);
+        for (int i = 0; i < 4; i++) {
+            assert_int_equal(pdus[i].tx, i % 2 == 0);
+            assert_int_equal(pdu_opcode(&pdus[i].hdr),
+                             i % 2 == 0 ? ISCSI_OP_NOP_OUT : ISCSI_OP_NOP_IN);
+        }
+        assert_int_equal(iscsi_conn_flight(conn, pdus, 1), 1);
+        assert_int_equal(get32(pdus[0].hdr.itt), get32(h.h.itt));
+        fake_advance(&w->fl, SEC(20)); /* it does not answer any more */
+        assert_int_equal(w->error, ISCSI_ERR_NOP_TIMEDOUT);
+        assert_true(lines_out >= 2 && lines_in >= 1);
+        world_free(w);
+    }
+}
+
 /* A program that did not run its loop for a minute has not lost its connection: the target still
  * has all of the limit to answer. */
 static void
@@ -829,6 +887,7 @@ main(int argc, char **argv)
         cmocka_unit_test(logout_ends_what_is_outstanding),
         cmocka_unit_test(closed_window_lets_immediate_pdus_by),
         cmocka_unit_test(pings_both_ways),
+        cmocka_unit_test(last_pdus_of_one_that_waits),
         cmocka_unit_test(pause_of_the_program_is_no_silence),
         cmocka_unit_test(answer_to_a_request_not_sent_yet),
         cmocka_unit_test(long_and_bidirectional_cdbs),

@@ -257,14 +257,65 @@ test_gigabytes(void **state)
     }
 }
 
+/* What a waiting connection keeps: the last few, which a full recorder goes on with, and which come
+ * out of one. */
+static void
+test_few(void **state)
+{
+    struct bhs_nop_out out = {.opcode = ISCSI_OP_NOP_OUT, .flags = 0x80};
+    struct bhs_nop_in in = {.opcode = ISCSI_OP_NOP_IN, .flags = 0x80};
+    struct flight_few few = {.count = 0};
+
+    (void)state;
+    assert_int_equal(flight_few_read(&few, pdus, FLIGHT_MAX), 0);
+    for (uint32_t i = 1; i < 50; i++) {
+        uint32_t n = i < FLIGHT_FEW ? i : FLIGHT_FEW;
+        uint64_t ns = 100 + i / 3; /* several at one time */
+        bool tx = i % 2 == 1;
+
+        out.itt = in.itt = put32(i);
+        out.dseg_len = put24(i % 5); /* with padding on the wire */
+        flight_few_add(&few, ns, tx, tx ? (const void *)&out : (const void *)&in);
+        for (int full = 0; full < 3; full++) {
+            if (full == 1) {
+                rig();
+                flight_from_few(&f, &few);
+            } else if (full == 2) {
+                struct flight_few again;
+
+                flight_few_from(&again, &f);
+                assert_int_equal(flight_few_read(&again, pdus, 1), 1);
+                assert_int_equal(get32(pdus[0].hdr.itt), i);
+                sent(500, 1000);
+                assert_int_equal(flight_read(&f, pdus, 1), 1);
+                assert_int_equal(get32(pdus[0].hdr.itt), 1000);
+                break;
+            }
+            memset(pdus, 0, sizeof(pdus));
+            assert_int_equal(full ? flight_read(&f, pdus, FLIGHT_MAX)
+                                  : flight_few_read(&few, pdus, FLIGHT_MAX),
+                             n);
+            for (uint32_t k = 0; k < n; k++) {
+                uint32_t itt = i - n + 1 + k;
+
+                assert_int_equal(get32(pdus[k].hdr.itt), itt);
+                assert_int_equal(pdus[k].tx, itt % 2 == 1);
+                assert_int_equal(pdus[k].ns, 100 + itt / 3);
+            }
+        }
+    }
+    assert_true(sizeof(few) <= 256);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_empty),     cmocka_unit_test(test_order),
-        cmocka_unit_test(test_wrap),      cmocka_unit_test(test_runs),
-        cmocka_unit_test(test_long_turn), cmocka_unit_test(test_digests),
-        cmocka_unit_test(test_text),      cmocka_unit_test(test_gigabytes),
+        cmocka_unit_test(test_empty),     cmocka_unit_test(test_few),
+        cmocka_unit_test(test_order),     cmocka_unit_test(test_wrap),
+        cmocka_unit_test(test_runs),      cmocka_unit_test(test_long_turn),
+        cmocka_unit_test(test_digests),   cmocka_unit_test(test_text),
+        cmocka_unit_test(test_gigabytes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
