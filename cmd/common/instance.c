@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define INSTANCE_NAME_MAX 64
@@ -63,13 +64,29 @@ xdg_folder(const char *variable, const char *below_home, char *buf)
     return buf;
 }
 
+/* Where programs are without the variable, as those of cron, the daemons of the same user are to be
+ * found all the same.  NULL: there is no such folder of the user's. */
+static const char *
+xdg_run_folder(char *buf)
+{
+    const char *run = xdg_folder("XDG_RUNTIME_DIR", NULL, NULL);
+    struct stat st;
+
+    if (run != NULL)
+        return run;
+    if (put_path(buf, NULL, "/run/user/%lu", (unsigned long)geteuid()) < 0 || stat(buf, &st) < 0 ||
+        !S_ISDIR(st.st_mode) || st.st_uid != geteuid())
+        return NULL;
+    return buf;
+}
+
 static int
 user_instance(const char *name, struct instance *ret, struct lunette_error *err)
 {
-    char conf_buf[INSTANCE_PATH_MAX], state_buf[INSTANCE_PATH_MAX];
+    char conf_buf[INSTANCE_PATH_MAX], state_buf[INSTANCE_PATH_MAX], run_buf[INSTANCE_PATH_MAX];
     const char *conf = xdg_folder("XDG_CONFIG_HOME", ".config", conf_buf);
     const char *state = xdg_folder("XDG_STATE_HOME", ".local/state", state_buf);
-    const char *run = xdg_folder("XDG_RUNTIME_DIR", NULL, NULL);
+    const char *run = xdg_run_folder(run_buf);
     int r;
 
     if (name == NULL)

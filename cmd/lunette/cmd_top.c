@@ -153,9 +153,9 @@ show_trouble(const char *why)
     (void)fflush(stdout);
 }
 
-/* Looks until it is enough, or once.  Returns the exit code. */
+/* Looks until it is enough, or once; options say which instance it is.  Returns the exit code. */
 static int
-look(const struct cli *cli, const struct top_opts *o, struct top_daemon *d)
+look(const struct cli *cli, const struct top_opts *o, struct top_daemon *d, const char *options)
 {
     json_t *before = NULL, *after;
     uint64_t then = 0;
@@ -193,11 +193,11 @@ look(const struct cli *cli, const struct top_opts *o, struct top_daemon *d)
     screen_end();
     if (code == EXIT_CONNECT) {
         note("top: %s", why);
-        if (o->root != NULL || o->instance != NULL)
-            hint("`iscsiadm --%s %s -m session` starts it", o->root != NULL ? "root" : "instance",
-                 o->root != NULL ? o->root : o->instance);
+        if (d->denied)
+            hint("only its own user and root may ask it");
         else
-            hint("`iscsiadm -m session` starts it; --root and --instance say which one is meant");
+            hint("`iscsiadm%s -m session` starts it%s", options,
+                 options[0] != '\0' ? "" : "; --root and --instance say which one is meant");
     }
     return code != EXIT_DONE ? code : interrupted() != 0 ? EXIT_SIGNAL + interrupted() : EXIT_DONE;
 }
@@ -209,6 +209,7 @@ run_top(struct cli *cli, const void *opts, int argc, char **argv)
     struct top_daemon d = {.fd = -1};
     struct lunette_error err = LUNETTE_INIT(err);
     struct instance in;
+    char options[INSTANCE_OPTIONS_MAX];
     int code;
 
     (void)argc;
@@ -220,7 +221,7 @@ run_top(struct cli *cli, const void *opts, int argc, char **argv)
     interrupt_catch(false);
     if (!o->once && !cli->common.json && isatty(STDOUT_FILENO))
         screen_begin();
-    code = look(cli, o, &d);
+    code = look(cli, o, &d, instance_options(&in, options));
     screen_end();
     top_hang_up(&d);
     return code;

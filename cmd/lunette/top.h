@@ -17,6 +17,7 @@
 struct top_daemon {
     char path[108]; /* of its socket */
     int fd;         /* -1: not connected */
+    bool denied;    /* somebody else's */
 };
 
 /* Asks for the statistics of all sessions; connects where there is no connection.  `enough` is

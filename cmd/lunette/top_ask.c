@@ -132,6 +132,9 @@ top_ask(struct top_daemon *d, bool (*enough)(void), char *why, size_t size)
     json_t *result = NULL;
     int r = d->fd < 0 ? top_ask_connect(d) : 0;
 
+    d->denied = r == EACCES || r == EPERM;
+    if (d->denied)
+        return top_ask_failed(d, why, size, "no access to iscsid at", r);
     if (r != 0)
         return top_ask_failed(d, why, size, "no iscsid at", r);
     r = top_ask_send(d);

@@ -118,6 +118,12 @@ def nobody_is_there():
         t = Top(w, 80)
         t.until("no iscsid at")
         w.up()  # it is found as soon as it is there
+        stranger = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", str(BIN / "lunette")]
+        if os.geteuid() == 0 and subprocess.run([*stranger, "-V"], capture_output=True, check=False).returncode == 0:
+            p = subprocess.run([*stranger, "top", "--root", w.root, "--once"], capture_output=True, text=True,
+                               timeout=30, check=False)
+            assert p.returncode == 3 and "no access to iscsid at" in p.stderr, p
+            assert "only its own user and root may ask it" in p.stderr, p
         t.until("0 sessions, 0 up")
         w.kill()
         t.raw = "\x1b[?1049h"

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cmd/common/instance.h"
@@ -19,10 +20,35 @@ __wrap_geteuid(void)
     return as_user;
 }
 
+static const char *folder_of_7; /* that is there, and belongs to user 7 */
+
+int __wrap_stat(const char *path, struct stat *st);
+
+int
+__wrap_stat(const char *path, struct stat *st)
+{
+    if (folder_of_7 == NULL || strcmp(path, folder_of_7) != 0) {
+        errno = ENOENT;
+        return -1;
+    }
+    *st = (struct stat){.st_mode = S_IFDIR | 0700, .st_uid = 7};
+    return 0;
+}
+
+/* The name that large files give it. */
+int __wrap_stat64(const char *path, struct stat *st);
+
+int
+__wrap_stat64(const char *path, struct stat *st)
+{
+    return __wrap_stat(path, st);
+}
+
 static int
 begin(void **state)
 {
     (void)state;
+    folder_of_7 = NULL;
     (void)unsetenv("LUNETTE_ROOT");
     (void)unsetenv("LUNETTE_INSTANCE");
     (void)setenv("HOME", "/home/joe", 1);
@@ -64,6 +90,12 @@ paths(void **state)
     (void)setenv("XDG_STATE_HOME", "relative", 1); /* which the specification has ignored */
     (void)unsetenv("XDG_RUNTIME_DIR");
     expect_paths(7, NULL, "b", "/c/lunette/b", "/home/joe/.local/state/lunette/b",
+                 "/home/joe/.local/state/lunette/b/run");
+    folder_of_7 = "/run/user/7"; /* which XDG_RUNTIME_DIR would say after a login */
+    expect_paths(7, NULL, "b", "/c/lunette/b", "/home/joe/.local/state/lunette/b",
+                 "/run/user/7/lunette/b");
+    folder_of_7 = "/run/user/8"; /* somebody else's */
+    expect_paths(8, NULL, "b", "/c/lunette/b", "/home/joe/.local/state/lunette/b",
                  "/home/joe/.local/state/lunette/b/run");
     (void)setenv("LUNETTE_INSTANCE", "e", 1);
     expect_paths(0, NULL, NULL, "/etc/lunette/e", "/var/lib/lunette/e", "/run/lunette/e");
