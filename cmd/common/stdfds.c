@@ -3,6 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 int
@@ -36,4 +39,13 @@ stdfds_room(unsigned n)
     while (i > 0)
         (void)close(fds[--i]);
     return r;
+}
+
+int
+stdfds_shown(const char *program)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return EXIT_SUCCESS;
+    (void)fprintf(stderr, "%s: standard output cannot be written: %s\n", program, strerror(errno));
+    return EXIT_FAILURE;
 }

@@ -14,4 +14,8 @@ int stdfds_open(void);
 #define STDFDS_ROOM_MAX 64
 int stdfds_room(unsigned n);
 
+/* For a program that has printed what it was asked for, and leaves: EXIT_SUCCESS, or EXIT_FAILURE
+ * after a line on standard error where it could not be written. */
+int stdfds_shown(const char *program);
+
 #endif

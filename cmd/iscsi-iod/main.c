@@ -179,7 +179,7 @@ main(int argc, char **argv)
         return EXIT_FAILURE;
     r = iod_args_parse(&args, argc, argv);
     if (r != 0)
-        return r > 0 ? EXIT_SUCCESS : EXIT_USAGE;
+        return r > 0 ? stdfds_shown("iscsi-iod") : EXIT_USAGE;
     if (args.verbose > 0)
         log.level = args.verbose > 1 ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO;
     set_signals();

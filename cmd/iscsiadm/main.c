@@ -11,11 +11,16 @@
 static int
 adm_kill(struct adm *adm)
 {
+    struct adm_request rq = {.method = "daemon.shutdown", .silence_ms = ADM_READ_MS};
     json_t *result;
     int r;
 
     adm->args.no_start = true;
-    r = adm_read(adm, "daemon.shutdown", NULL, NULL, &result);
+    if (adm->args.logout) {
+        rq.params = adm_made(json_pack("{s:b}", "logout", true));
+        rq.silence_ms = ADM_REACH_MS;
+    }
+    r = adm_call(adm, &rq, &result);
     if (r == 0)
         json_decref(result);
     return r;

@@ -84,7 +84,7 @@ adm_options_usage(FILE *to)
         "  iscsiadm -m iface [-I IFACE] [-o OP] [-n KEY -v TEXT]\n"
         "  iscsiadm -m host [-P 1..4] [-H N]\n"
         "  iscsiadm -m fw [-l] [-S]\n"
-        "  iscsiadm -k 0\n"
+        "  iscsiadm -k 0 [-u]\n"
         "\n",
         to);
     for (size_t i = 0; i < NOPTIONS; i++) {

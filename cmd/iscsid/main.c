@@ -352,7 +352,7 @@ main(int argc, char **argv)
         return EXIT_FAILURE;
     r = iscsid_args_parse(&p.args, argc, argv);
     if (r != 0)
-        return r > 0 ? EXIT_SUCCESS : EXIT_USAGE;
+        return r > 0 ? stdfds_shown("iscsid") : EXIT_USAGE;
     if (p.args.debug > 0)
         daemon_log.level = LOG_LEVEL_DEBUG;
     r = prepare(&p, &err);

@@ -249,7 +249,7 @@ main(int argc, char **argv)
             ;
         loop_free(app.loop);
     } else {
-        r = r > 0 ? EXIT_SUCCESS : EXIT_USAGE;
+        r = r > 0 ? stdfds_shown("lunette-target") : EXIT_USAGE;
     }
     args_free(&app.args);
     return r;

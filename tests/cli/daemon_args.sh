@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# daemon_args.sh - what iscsid and iscsi-iod say of command lines that make no sense, before they do anything.
+# daemon_args.sh - what iscsid, iscsi-iod and lunette-target say of command lines that make no sense, before they do anything.
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib.sh"
 
@@ -33,7 +33,10 @@ refused iscsi-iod '--grace is 1 to 86400 seconds: 0' --socket "$tmp/s" --grace 0
 for words in '-V' '-v' '--version'; do
     is "iscsid version" "$("$LUNETTE_BIN/iscsid" $words | sed 's/ [0-9.]*$//')" "iscsid $words"
 done
-for program in iscsid iscsi-iod; do
+for program in iscsid iscsi-iod lunette-target; do
+    "$LUNETTE_BIN/$program" --help > /dev/full 2> err
+    is 1 $? "$program --help to a full disk"
+    says "^$program: standard output cannot be written: No space left on device"
     "$LUNETTE_BIN/$program" --help > out
     is 0 $? "$program --help"
     is '' "$(grep -E '.{81}' out)" "lines of $program --help above 80 columns"
