@@ -68,20 +68,48 @@ settled_world(unsigned loops)
     return w;
 }
 
+static void
+ask_login(struct control_node *n, struct person *p)
+{
+    person_init(p);
+    assert_int_equal(control_login(n, &p->w, NULL), 0);
+}
+
+static void
+ask_logout(struct control_node *n, struct person *p)
+{
+    person_init(p);
+    assert_int_equal(control_logout(n, &p->w, NULL), 0);
+}
+
+/* The connections break, and the target is not reached any more. */
+static void
+cut_off(struct cw *w)
+{
+    sim_refuse(w->sim, NULL, true);
+    (void)sim_cut(w->sim, NULL, SIM_RESET);
+}
+
+/* The control plane dies, and another comes. */
+static void
+take_over(struct cw *w)
+{
+    cw_control_die(w);
+    cw_control_start(w);
+}
+
 /* Asks for a login, and waits until it has succeeded or failed. */
 static void
 log_in(struct cw *w, struct control_node *n, struct person *p)
 {
-    person_init(p);
-    assert_int_equal(control_login(n, &p->w, NULL), 0);
+    ask_login(n, p);
     wait_for(w, p);
 }
 
 static void
 log_out(struct cw *w, struct control_node *n, struct person *p)
 {
-    person_init(p);
-    assert_int_equal(control_logout(n, &p->w, NULL), 0);
+    ask_logout(n, p);
     wait_for(w, p);
 }
 
@@ -122,8 +150,7 @@ callers_share(void **state)
 
     (void)state;
     for (int i = 0; i < 4; i++) { /* before the data plane was looked at */
-        person_init(&p[i]);
-        assert_int_equal(control_login(n, &p[i].w, NULL), 0);
+        ask_login(n, &p[i]);
     }
     control_waiter_cancel(&p[1].w);
     wait_for(w, &p[0]);
@@ -134,12 +161,9 @@ callers_share(void **state)
     assert_int_equal(cw_logins(w), 1);
     assert_int_equal(control_login(n, &p[1].w, &p[1].err), -EEXIST);
     assert_int_equal(control_logout(w->node[1].n, &p[1].w, &p[1].err), -ENOENT);
-    person_init(&p[0]);
-    assert_int_equal(control_logout(n, &p[0].w, NULL), 0);
-    person_init(&p[1]);
-    assert_int_equal(control_login(n, &p[1].w, NULL), 0); /* who asks last, wins */
-    person_init(&p[2]);
-    assert_int_equal(control_logout(n, &p[2].w, NULL), 0);
+    ask_logout(n, &p[0]);
+    ask_login(n, &p[1]); /* who asks last, wins */
+    ask_logout(n, &p[2]);
     wait_for(w, &p[0]);
     assert_int_equal(p[0].err.code, 0);
     assert_int_equal(p[1].err.code, -ECANCELED);
@@ -172,8 +196,7 @@ logout_interrupts(void **state)
         assert_int_equal(control_login(w->node[0].n, &login.w, NULL), 0);
         if (in[i] == CONTROL_IS_LOST) {
             wait_for(w, &login);
-            sim_refuse(w->sim, NULL, true);
-            (void)sim_cut(w->sim, NULL, SIM_RESET);
+            cut_off(w);
         }
         assert_true(sim_run_until(w->sim, is_in_state, w, CW_LIMIT_NS));
         began = sim_now_ns(w->sim);
@@ -381,8 +404,7 @@ commands_fail(void **state)
     login.replacement_timeout_s = 3;
     assert_int_equal(control_node_change(w->node[0].n, &cfg, NULL), 0);
     log_in(w, w->node[0].n, &p);
-    sim_refuse(w->sim, NULL, true);
-    (void)sim_cut(w->sim, NULL, SIM_RESET);
+    cut_off(w);
     cw_pass(w, 2 * LOOP_NS_PER_S);
     control_node_get_info(w->node[0].n, &info);
     assert_false(info.failing);
@@ -393,9 +415,7 @@ commands_fail(void **state)
         assert_int_equal(info.state, CONTROL_IS_LOST);
         assert_true(info.failing);
         if (i == 0)
-            cw_control_die(w);
-        if (i == 0)
-            cw_control_start(w);
+            take_over(w);
         cw_pass(w, LOOP_NS_PER_S);
     }
     sim_refuse(w->sim, NULL, false);
@@ -422,11 +442,9 @@ limits_at_takeover(void **state)
     login.replacement_timeout_s = 3;
     assert_int_equal(control_node_change(w->node[0].n, &cfg, NULL), 0);
     log_in(w, w->node[0].n, &p);
-    cw_control_die(w);
-    cw_control_start(w); /* with the default */
+    take_over(w); /* with the default */
     cw_pass(w, 100 * CW_MS);
-    sim_refuse(w->sim, NULL, true);
-    (void)sim_cut(w->sim, NULL, SIM_RESET);
+    cut_off(w);
     cw_pass(w, 10 * LOOP_NS_PER_S);
     control_node_get_info(w->node[0].n, &info);
     assert_int_equal(info.state, CONTROL_IS_LOST);
@@ -524,8 +542,7 @@ found_session_logs_in_by_record(void **state)
 
     (void)state;
     log_in(w, w->node[0].n, &p);
-    cw_control_die(w);
-    cw_control_start(w);
+    take_over(w);
     cw_pass(w, 100 * CW_MS);
     assert_int_equal(state_of(w, 0), CONTROL_IS_UP);
     cw_config(w, 0, &login, &cfg);
@@ -776,8 +793,7 @@ exports_come_and_go(void **state)
     export_and_wait(w, n, &one);
     assert_int_equal(exports_of(n), 1);
     w->no_nodes = true; /* the note tells of it */
-    cw_control_die(w);
-    cw_control_start(w);
+    take_over(w);
     cw_pass(w, 200 * CW_MS);
     assert_int_equal(exports_of(node_named(w, 0)), 1);
     assert_int_equal(node_named(w, 0)->nexports, 2);
@@ -931,8 +947,7 @@ exports_outlive_records(void **state)
     struct person p;
 
     (void)state;
-    person_init(&p);
-    assert_int_equal(control_login(w->node[0].n, &p.w, NULL), 0);
+    ask_login(w->node[0].n, &p);
     w->node[0].want = true;
     wait_for(w, &p);
     cw_settle(w);
