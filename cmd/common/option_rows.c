@@ -2,6 +2,8 @@
 #include "cmd/common/option_rows.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/suggest.h"
@@ -98,6 +100,36 @@ option_meant(const struct option *longs, const char *word)
         suggest_try(&s, o->name);
     if (s.best != NULL && strcmp(s.best, typed) != 0)
         (void)fprintf(stderr, "  did you mean --%s?\n", s.best);
+}
+
+int
+option_number(const char *text, unsigned long min, unsigned long max, unsigned long *ret)
+{
+    char *end;
+    unsigned long v;
+
+    errno = 0;
+    v = strtoul(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || v < min || v > max)
+        return -EINVAL;
+    *ret = v;
+    return 0;
+}
+
+int
+option_word(const char *words, const char *text)
+{
+    size_t len = strlen(text);
+
+    for (int i = 0;; i++) {
+        size_t n = strcspn(words, "|");
+
+        if (n == len && memcmp(words, text, n) == 0)
+            return i;
+        if (words[n] == '\0')
+            return -EINVAL;
+        words += n + 1;
+    }
 }
 
 static bool

@@ -36,6 +36,11 @@ void option_rows_json(const struct option_program *p, FILE *to);
  * says on standard error what is wrong with it, and which option may have been meant. */
 void option_rows_refuse(const struct option_program *p, int c, int opt, const char *word);
 
+/* A number from min to max, in digits: 0 and *ret, or -EINVAL. */
+int option_number(const char *text, unsigned long min, unsigned long max, unsigned long *ret);
+/* Which of the words with bars between them it is, from 0 on, or -EINVAL. */
+int option_word(const char *words, const char *text);
+
 /* Says which of the options may have been meant by a word, if one is near, unless it is the word.
  */
 void option_meant(const struct option *longs, const char *word);

@@ -14,6 +14,10 @@ int stdfds_open(void);
 #define STDFDS_ROOM_MAX 64
 int stdfds_room(unsigned n);
 
+/* Raises the soft limit of descriptors, which is there for programs that use select(2), to the hard
+ * one: a connection is a descriptor. */
+void stdfds_raise(void);
+
 /* For a program that has printed what it was asked for, and leaves: EXIT_SUCCESS, or EXIT_FAILURE
  * after a line on standard error where it could not be written. */
 int stdfds_shown(const char *program);

@@ -4,13 +4,13 @@
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "cmd/common/option_rows.h"
 #include "dataplane/dataplane.h"
 
 #define SECONDS_MAX 86400u /* of --grace and --stop-timeout */
+#define LOOP_KINDS  "auto|epoll|uring" /* as enum loop_kind has them */
 
 enum iod_option { OPT_SOCKET = 256, OPT_THREADS, OPT_GRACE, OPT_STOP, OPT_TIME, OPT_KIND };
 
@@ -28,7 +28,7 @@ static const struct option_row iod_rows[] = {
      "how long exports may take to end and disks to be flushed when it is stopped (20)", false},
     {OPT_TIME, "time-every", "N",
      "time one request in N, or more where there are few (512); 0: none", false},
-    {OPT_KIND, "loop", "auto|epoll|uring", "how to wait (auto)", false},
+    {OPT_KIND, "loop", LOOP_KINDS, "how to wait (auto)", false},
     {'f', "foreground", NULL, "it never goes to the background; this is for symmetry", false},
     {'v', "verbose", NULL, "say what happens on stderr; twice for more", true},
     {'h', "help", NULL, "print this and leave", false},
@@ -56,12 +56,9 @@ iod_complain(const char *what, const char *arg)
 static int
 iod_parse_number(const char *text, unsigned min, unsigned max, const char *what, unsigned *ret)
 {
-    unsigned long v;
-    char *end;
+    unsigned long v = 0;
 
-    errno = 0;
-    v = strtoul(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || v < min || v > max)
+    if (option_number(text, min, max, &v) < 0)
         return iod_complain(what, text);
     *ret = (unsigned)v;
     return 0;
@@ -80,16 +77,12 @@ iod_parse_seconds(const char *text, const char *what, uint32_t *ret_ms)
 static int
 parse_kind(const char *text, enum loop_kind *ret)
 {
-    static const char *const names[] = {
-        [LOOP_AUTO] = "auto", [LOOP_EPOLL] = "epoll", [LOOP_URING] = "uring"};
+    int kind = option_word(LOOP_KINDS, text);
 
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        if (strcmp(text, names[i]) == 0) {
-            *ret = (enum loop_kind)i;
-            return 0;
-        }
-    }
-    return iod_complain("--loop is auto, epoll or uring", text);
+    if (kind < 0)
+        return iod_complain("--loop is auto, epoll or uring", text);
+    *ret = (enum loop_kind)kind;
+    return 0;
 }
 
 static int

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "cmd/common/service.h"
@@ -83,18 +82,6 @@ set_signals(void)
     (void)signal(SIGPIPE, SIG_IGN);
     ending_signals(&set);
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
-}
-
-/* A connection is a descriptor; the soft limit is there for programs that use select(2). */
-static void
-iod_raise_descriptors(void)
-{
-    struct rlimit l;
-
-    if (getrlimit(RLIMIT_NOFILE, &l) < 0 || l.rlim_cur >= l.rlim_max)
-        return;
-    l.rlim_cur = l.rlim_max;
-    (void)setrlimit(RLIMIT_NOFILE, &l);
 }
 
 /* Where to listen: what was handed over, else the socket of the command line. */
@@ -183,7 +170,7 @@ main(int argc, char **argv)
     if (args.verbose > 0)
         log.level = args.verbose > 1 ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO;
     set_signals();
-    iod_raise_descriptors();
+    stdfds_raise();
     r = serve(&args, &log, &err);
     if (r == 0)
         return EXIT_SUCCESS;

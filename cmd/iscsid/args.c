@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "cmd/common/option_rows.h"
@@ -14,6 +13,7 @@
 #define TIME_EVERY     512 /* as iscsi-iod has it */
 #define TIME_EVERY_MAX 1000000
 #define ID_MAX         4294967294L
+#define LOOP_KINDS     "auto|epoll|uring" /* as enum loop_kind has them */
 
 enum iscsid_option {
     OPT_ROOT = 256,
@@ -53,7 +53,7 @@ static const struct option_row iscsid_rows[] = {
     {'p', "pid", "FILE", "where to write the process id, instead of iscsid.pid in the run folder",
      false},
     {'n', "no-pid-file", NULL, "write no process id", false},
-    {OPT_KIND, "loop", "auto|epoll|uring", "how to wait (auto)", false},
+    {OPT_KIND, "loop", LOOP_KINDS, "how to wait (auto)", false},
     {'h', "help", NULL, "print this and leave", false},
     {'v', "version", NULL, "print the version and leave; so does -V", false},
 };
@@ -79,30 +79,23 @@ iscsid_complain(const char *what, const char *arg)
 static int
 iscsid_number(const char *text, long min, long max, const char *what, long *ret)
 {
-    char *end;
-    long v;
+    unsigned long v = 0;
 
-    errno = 0;
-    v = strtol(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || v < min || v > max)
+    if (option_number(text, (unsigned long)min, (unsigned long)max, &v) < 0)
         return iscsid_complain(what, text);
-    *ret = v;
+    *ret = (long)v;
     return 0;
 }
 
 static int
 args_kind(const char *text, enum loop_kind *ret)
 {
-    static const char *const names[] = {
-        [LOOP_AUTO] = "auto", [LOOP_EPOLL] = "epoll", [LOOP_URING] = "uring"};
+    int kind = option_word(LOOP_KINDS, text);
 
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        if (strcmp(text, names[i]) == 0) {
-            *ret = (enum loop_kind)i;
-            return 0;
-        }
-    }
-    return iscsid_complain("--loop is auto, epoll or uring", text);
+    if (kind < 0)
+        return iscsid_complain("--loop is auto, epoll or uring", text);
+    *ret = (enum loop_kind)kind;
+    return 0;
 }
 
 static int

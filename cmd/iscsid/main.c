@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -283,18 +282,6 @@ run_daemon(struct program *p, struct lunette_error *err)
     return p->failed.code < 0 ? lunette_fail_as(err, &p->failed) : 0;
 }
 
-/* A connection is a descriptor; the soft limit is there for programs that use select(2). */
-static void
-raise_limit(void)
-{
-    struct rlimit l;
-
-    if (getrlimit(RLIMIT_NOFILE, &l) < 0 || l.rlim_cur >= l.rlim_max)
-        return;
-    l.rlim_cur = l.rlim_max;
-    (void)setrlimit(RLIMIT_NOFILE, &l);
-}
-
 static int
 prepare(struct program *p, struct lunette_error *err)
 {
@@ -333,7 +320,7 @@ prepare(struct program *p, struct lunette_error *err)
     (void)signal(SIGCHLD, SIG_DFL); /* else iscsi-iod ends without a word, where it was ignored */
     daemon_signals(&set);
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
-    raise_limit();
+    stdfds_raise();
     if (r == 0 && stdfds_room(DAEMON_ROOM) < 0)
         r = lunette_fail(err, -EMFILE, LUNETTE_DOM_OS, EMFILE,
                          "there are too few descriptors for the daemon and who asks it: raise the "

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 
 #include "cmd/common/stdfds.h"
 #include "cmd/lunette-target/args.h"
@@ -168,18 +167,6 @@ listen_at(struct app *app, const char *text, struct lunette_error *err)
     return 0;
 }
 
-/* A connection is a descriptor; the soft limit is there for programs that use select(2). */
-static void
-raise_descriptors(void)
-{
-    struct rlimit l;
-
-    if (getrlimit(RLIMIT_NOFILE, &l) < 0 || l.rlim_cur >= l.rlim_max)
-        return;
-    l.rlim_cur = l.rlim_max;
-    (void)setrlimit(RLIMIT_NOFILE, &l);
-}
-
 /* By default the kernel lets timers be late by 50 us, which is most of a wait of --pace-us. */
 static void
 want_exact_timers(void)
@@ -240,7 +227,7 @@ main(int argc, char **argv)
         app.log = (struct log){.level = LOG_LEVEL_WARN, .sink = print_line};
         if (app.args.verbose > 0)
             app.log.level = app.args.verbose > 1 ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO;
-        raise_descriptors();
+        stdfds_raise();
         want_exact_timers();
         r = serve_target(&app);
         target_free(app.target);

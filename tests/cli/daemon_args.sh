@@ -24,6 +24,9 @@ refused iscsid '-c wants a value' -f -c
 refused iscsid '--i may be one option or another' --i x
 refused iscsid '.*a value: --root$' --root=
 refused iscsid '.*: many$' --threads=many
+refused iscsid '--threads is 1 to 64: 65' --threads=65
+refused iscsid '--loop is auto, epoll or uring: pol' --loop pol
+refused iscsi-iod '--loop is auto, epoll or uring: auto|epoll' --loop 'auto|epoll'
 refused iscsid 'it takes options only: x' --root "$tmp/i" x
 [[ ! -e i ]]; is 0 $? "nothing is made"
 refused iscsi-iod 'unknown option --sokcet' --sokcet "$tmp/s"; hints --socket iscsi-iod
