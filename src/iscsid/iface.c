@@ -182,7 +182,7 @@ iface_bound_remove(struct iface_bound *b, uint64_t *wait_ns, struct lunette_erro
         return iface_say_used(name, err);
     if (n > 0) {
         b->at += n;
-        return nodedb_found_drop(d->db, b->ids.id + b->at - n, n, NULL, NULL, err);
+        return nodedb_found_drop(d->db, &b->ids.id[b->at - n], n, NULL, NULL, err);
     }
     if (b->ids.n > 0) {
         if (b->sync == NULL)
@@ -206,8 +206,10 @@ static int
 iface_bound_change(struct iface_bound *b, struct lunette_error *err)
 {
     size_t n = b->ids.n - b->at < IFACE_SLICE ? b->ids.n - b->at : IFACE_SLICE;
-    int r = nodedb_iface_follow(b->job.d->db, &b->iface, b->ids.id + b->at, n, err);
+    int r = 0;
 
+    if (n > 0)
+        r = nodedb_iface_follow(b->job.d->db, &b->iface, &b->ids.id[b->at], n, err);
     b->at += n;
     return r == 0 && b->at == b->ids.n ? 1 : r;
 }

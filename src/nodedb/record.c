@@ -60,7 +60,9 @@ set_extra(struct nodedb_record *r, const char *name, const char *value)
         }
     }
     e.name = strdup(name);
-    more = e.name != NULL ? realloc(r->extra, (r->nextra + 1) * sizeof(*more)) : NULL;
+    more = e.name == NULL ? NULL : r->extra;
+    if (e.name != NULL && (r->nextra & (r->nextra - 1)) == 0) /* room for a power of two is full */
+        more = realloc(r->extra, (r->nextra == 0 ? 1 : 2 * r->nextra) * sizeof(*more));
     if (more == NULL) {
         free(e.name);
         nodedb_text_free(&e.value);
