@@ -12,13 +12,15 @@
 #define SECONDS_MAX 86400u /* of --grace and --stop-timeout */
 #define LOOP_KINDS  "auto|epoll|uring" /* as enum loop_kind has them */
 
-enum iod_option { OPT_SOCKET = 256, OPT_THREADS, OPT_GRACE, OPT_STOP, OPT_TIME, OPT_KIND };
+enum iod_option { OPT_SOCKET = 256, OPT_LOG, OPT_THREADS, OPT_GRACE, OPT_STOP, OPT_TIME, OPT_KIND };
 
 static const struct option_row iod_rows[] = {
     {OPT_SOCKET, "socket", "PATH",
      "where control planes find it; only its owner and root may come.  Not needed where a service "
      "manager hands over a socket",
      false},
+    {OPT_LOG, "log", "FILE",
+     "where it says what happens, instead of stderr; when that has 4 MiB it becomes FILE.1", false},
     {OPT_THREADS, "threads", "N",
      "loops, each on a thread of its own (1); a session with all that belongs to it lives on one",
      false},
@@ -92,6 +94,9 @@ iod_take_option(struct iod_args *a, int c)
     case OPT_SOCKET:
         a->socket = optarg;
         return optarg[0] != '\0' ? 0 : iod_complain("--socket wants a path", NULL);
+    case OPT_LOG:
+        a->log = optarg;
+        return optarg[0] != '\0' ? 0 : iod_complain("--log wants a path", NULL);
     case OPT_THREADS:
         return iod_parse_number(optarg, 1, IOD_LOOPS_MAX, "--threads is 1 to 64", &a->threads);
     case OPT_GRACE:

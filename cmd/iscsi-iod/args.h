@@ -6,7 +6,7 @@
 #include "iod/iod.h"
 
 struct iod_args {
-    const char *socket; /* NULL: not given */
+    const char *socket, *log; /* NULL: not given */
     unsigned threads;
     enum loop_kind loop;
     uint32_t grace_ms, stop_ms;

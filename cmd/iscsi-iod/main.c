@@ -11,11 +11,13 @@
 #include "cmd/common/service.h"
 #include "cmd/common/stdfds.h"
 #include "cmd/iscsi-iod/args.h"
+#include "cmd/iscsi-iod/logfile.h"
 #include "export/nbd/nbd.h"
 
 #define EXIT_USAGE 2
 #define HUNG_MS    5000 /* beyond the times that the loops have for their end */
 #define BEATS      4    /* signs of life in the time of the watchdog */
+#define LOG_MORE   16   /* bytes of a line beyond its text and its program's name */
 #define IOD_ROOM   8 /* descriptors: a control plane, a session and its export, and who uses it */
 
 static const struct export_ops *const kinds[] = {&nbd_export, NULL};
@@ -153,11 +155,19 @@ serve(const struct iod_args *a, const struct log *log, struct lunette_error *err
     return r;
 }
 
+static void
+iod_log(void *user, enum log_level level, const char *line)
+{
+    logfile_begin();
+    service_log(user, level, line);
+    logfile_end(strlen(user) + strlen(line) + LOG_MORE);
+}
+
 int
 main(int argc, char **argv)
 {
     struct log log = {
-        .level = LOG_LEVEL_WARN, .sink = service_log, .user = (void *)(uintptr_t) "iscsi-iod"};
+        .level = LOG_LEVEL_WARN, .sink = iod_log, .user = (void *)(uintptr_t) "iscsi-iod"};
     struct lunette_error err = {.code = 0};
     struct iod_args args;
     int r = stdfds_open();
@@ -167,6 +177,11 @@ main(int argc, char **argv)
     r = iod_args_parse(&args, argc, argv);
     if (r != 0)
         return r > 0 ? stdfds_shown("iscsi-iod") : EXIT_USAGE;
+    r = args.log != NULL ? logfile_open(args.log) : 0;
+    if (r < 0) {
+        log_line(&log, LOG_LEVEL_ERROR, "--log %s: %s", args.log, errno_text(-r));
+        return EXIT_FAILURE;
+    }
     if (args.verbose > 0)
         log.level = args.verbose > 1 ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO;
     set_signals();

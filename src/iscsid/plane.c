@@ -117,6 +117,8 @@ plane_spawn(struct plane *p, char **env, int lock)
                     threads,
                     "--time-every",
                     time_every,
+                    p->cfg.log != NULL ? "--log" : NULL, /* which is bounded so */
+                    (char *)(uintptr_t)p->cfg.log,
                     NULL};
     posix_spawn_file_actions_t files;
     posix_spawnattr_t attr;

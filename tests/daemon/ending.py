@@ -164,6 +164,19 @@ def thread_that_hangs():
             assert f"the {name} plane has not come to its end within" in text, text
 
 
+def log_is_bounded():
+    """The log of a data plane that nobody else looks after: a large one gives way, and what is said follows."""
+    with World() as w:
+        log = w.tmp / "own.log"
+        with open(log, "wb") as f:
+            f.truncate(5 << 20)
+        p = start_iod(w, w.tmp / "iod.log", "--log", log)
+        assert (w.tmp / "own.log.1").stat().st_size == 5 << 20
+        wait_for("it says something", 10, lambda: "ready" in log.read_text(encoding="utf-8"))
+        ends(p, 0, 6, 0)
+        assert (w.tmp / "iod.log").stat().st_size == 0
+
+
 def target_that_is_dead():
     """The control plane ends at once, whatever it was about to do with a target that does not answer."""
     with World() as w:
@@ -266,5 +279,5 @@ def levels_for_the_journal():
 if __name__ == "__main__":
     if not sys.platform.startswith("linux"):
         sys.exit(77)
-    run([every_loop_lives, control_plane_lives, thread_that_hangs, target_that_is_dead, clients_that_are_stuck,
-         logout_of_all, levels_for_the_journal])
+    run([every_loop_lives, control_plane_lives, thread_that_hangs, log_is_bounded, target_that_is_dead,
+         clients_that_are_stuck, logout_of_all, levels_for_the_journal])
