@@ -140,12 +140,19 @@ why_ended(const json_t *s)
 int
 adm_why(struct adm *adm, json_t *params)
 {
+    bool one = adm->args.sid >= 0;
     const json_t *sessions, *ended;
+    char none[96] = "No active sessions.";
     json_t *result;
-    int r = adm_read(adm, "session.why", params, "No active sessions.", &result);
+    int r;
 
+    if (one)
+        (void)snprintf(none, sizeof(none),
+                       "There is no session %lld, and none that has ended within an hour",
+                       (long long)adm->args.sid);
+    r = adm_read(adm, "session.why", params, none, &result);
     if (r != 0)
-        return r;
+        return one && r == MANAGE_NOT_FOUND ? MANAGE_LOOKUP : r;
     sessions = adm_list(result, "sessions");
     ended = adm_list(result, "ended");
     if (adm->args.json)
