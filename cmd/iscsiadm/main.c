@@ -66,7 +66,9 @@ adm_where_to_look(const struct adm *adm, int r)
 {
     const struct adm_args *a = &adm->args;
 
-    if (r == 0 && a->ops == 0 && a->mode != ADM_FW && !a->kill && json_array_size(a->values) > 0)
+    bool records = a->mode == ADM_NODE || a->mode == ADM_SESSION || a->mode == ADM_IFACE;
+
+    if (r == 0 && a->ops == 0 && records && json_array_size(a->values) > 0)
         adm_advice(a, "nothing was set: --name and --value are for --op update");
     if (a->mode == ADM_SESSION && a->sid >= 0 && r == MANAGE_LOOKUP)
         adm_advice(a, "`iscsiadm -m session' lists the sessions that there are");
