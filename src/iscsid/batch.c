@@ -69,6 +69,18 @@ batch_drop(struct job *j)
     batch_free(container_of(j, struct batch, job));
 }
 
+static bool
+batch_waits_for(struct job *j, unsigned index)
+{
+    struct batch *b = container_of(j, struct batch, job);
+
+    LIST_FOREACH (n, &b->items) {
+        if (session_is_at(j->d, &container_of(n, struct batch_item, node)->name, index))
+            return true;
+    }
+    return false;
+}
+
 /* ---- telling -------------------------------------------------------------------------------- */
 
 static json_t *
@@ -433,6 +445,7 @@ batch_new(struct iscsid *d, struct manage_call *call, const struct batch_options
     list_init(&b->items);
     loop_timer_init(&b->go, batch_on_go);
     job_begin_plane(&b->job, d, call, batch_drop);
+    b->job.waits_for = batch_waits_for;
     b->asker.at_ns = d->loop->now_ns;
     if (call != NULL) {
         b->asker.how = CONTROL_ASKED_CALLER;

@@ -110,6 +110,8 @@ struct job {
     /* Loop `index` of the data plane has gone: what was asked there gets no answer.  May be NULL.
      */
     void (*lost)(struct job *j, unsigned index);
+    /* Does it wait for loop `index`?  NULL: it may be for any. */
+    bool (*waits_for)(struct job *j, unsigned index);
     bool needs_plane; /* what it waits for comes from the data plane */
 };
 void job_begin(struct job *j, struct iscsid *d, struct manage_call *call,
@@ -153,6 +155,9 @@ bool name_is_of(const struct control_name *name, const struct nodedb_id *id);
 
 /* Has the node a session to speak of, maybe one that is on its way out? */
 bool session_is_told(const struct control_node *n, struct control_info *ret);
+/* Does what is done about the session of that name wait for loop `index` of the data plane?  Where
+ * there is no session yet, it may be any. */
+bool session_is_at(const struct iscsid *d, const struct control_name *name, unsigned index);
 /* The next node that has one; NULL: none follows. */
 struct control_node *session_next(struct control *c, struct control_node *n,
                                   struct control_info *ret);

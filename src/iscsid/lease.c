@@ -126,6 +126,18 @@ lease_job_go_on(struct lease_job *l)
     lease_job_free(l);
 }
 
+static bool
+lease_waits_for(struct job *j, unsigned index)
+{
+    struct lease_job *l = container_of(j, struct lease_job, job);
+
+    LIST_FOREACH (n, &l->parts) {
+        if (session_is_at(j->d, &container_of(n, struct lease_part, node)->name, index))
+            return true;
+    }
+    return false;
+}
+
 static void
 lease_failed(struct lease_job *l, const struct lunette_error *err)
 {
@@ -251,6 +263,7 @@ lease_job_new(struct iscsid *d, struct manage_call *call)
     l->sessions = json_array();
     list_init(&l->parts);
     job_begin_plane(&l->job, d, call, lease_job_drop);
+    l->job.waits_for = lease_waits_for;
     return l;
 }
 

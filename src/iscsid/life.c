@@ -555,7 +555,8 @@ life_on_silent(void *user, unsigned index, uint64_t ns)
         struct job *j = container_of(n, struct job, node);
 
         any |= j->needs_plane;
-        if (ns > 0 && j->needs_plane && j->call != NULL)
+        if (ns > 0 && j->needs_plane && j->call != NULL &&
+            (j->waits_for == NULL || j->waits_for(j, index)))
             manage_give_up(
                 j->call, MANAGE_TIMEOUT,
                 "loop %u of the data plane, process %ld, has not answered for %u s: is it "

@@ -51,6 +51,20 @@ live_drop(struct job *j)
     live_free(container_of(j, struct live, job));
 }
 
+static bool
+live_waits_for(struct job *j, unsigned index)
+{
+    struct live *l = container_of(j, struct live, job);
+
+    LIST_FOREACH (n, &l->parts) {
+        const struct live_part *p = container_of(n, struct live_part, node);
+
+        if (l->what == LIVE_UPDATE ? p->loop == index : session_is_at(j->d, &p->name, index))
+            return true;
+    }
+    return false;
+}
+
 static struct live *
 live_new(struct iscsid *d, struct manage_call *call, int what)
 {
@@ -64,6 +78,7 @@ live_new(struct iscsid *d, struct manage_call *call, int what)
     l->exports = json_array();
     list_init(&l->parts);
     job_begin_plane(&l->job, d, call, live_drop);
+    l->job.waits_for = live_waits_for;
     return l;
 }
 

@@ -79,6 +79,14 @@ query_lost(struct job *j, unsigned index)
     loop_timer_start(j->d->loop, &q->go, 0);
 }
 
+static bool
+query_waits_for(struct job *j, unsigned index)
+{
+    struct query *q = container_of(j, struct query, job);
+
+    return q->asking && q->loop == index;
+}
+
 /* Ends it without what was asked for. */
 static void
 query_give_up(struct query *q)
@@ -625,6 +633,7 @@ query_start(struct iscsid *d, struct manage_call *call, const json_t *params, un
     loop_timer_init(&q->go, query_on_go);
     job_begin_plane(&q->job, d, call, query_drop);
     q->job.lost = query_lost;
+    q->job.waits_for = query_waits_for;
     r = filter_get(params, &f, &err);
     if (r >= 0)
         r = manage_get_int(params, "sid", MANAGE_OPTIONAL, 0, UINT32_MAX, &sid, &err);

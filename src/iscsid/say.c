@@ -260,6 +260,18 @@ session_is_told(const struct control_node *n, struct control_info *ret)
     return ret->sid != 0 && ret->state != CONTROL_IS_LOGIN && ret->state != CONTROL_IS_CANCELING;
 }
 
+bool
+session_is_at(const struct iscsid *d, const struct control_name *name, unsigned index)
+{
+    const struct control_node *n = control_find(d->control, name);
+    struct control_info info;
+
+    if (n == NULL)
+        return false;
+    control_node_get_info(n, &info);
+    return info.sid == 0 || info.loop == index;
+}
+
 struct control_node *
 session_next(struct control *c, struct control_node *n, struct control_info *ret)
 {

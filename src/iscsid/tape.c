@@ -57,6 +57,12 @@ tape_lost(struct job *j, unsigned index)
         loop_timer_start(j->d->loop, &t->lost, 0);
 }
 
+static bool
+tape_waits_for(struct job *j, unsigned index)
+{
+    return container_of(j, struct tape, job)->loop == index;
+}
+
 /* Makes a request about the session that params name.  NULL: it has been answered. */
 static struct tape *
 tape_new(struct iscsid *d, struct manage_call *call, const json_t *params,
@@ -75,6 +81,7 @@ tape_new(struct iscsid *d, struct manage_call *call, const json_t *params,
     }
     job_begin_plane(&t->job, d, call, tape_drop);
     t->job.lost = tape_lost;
+    t->job.waits_for = tape_waits_for;
     loop_timer_init(&t->lost, tape_on_lost);
     r = manage_get_int(params, "sid", MANAGE_NEEDED, 1, UINT32_MAX, &sid, &err);
     n = r >= 0 ? control_find_sid(d->control, (uint32_t)sid) : NULL;

@@ -7,7 +7,6 @@ A thread is made to hang by stopping it alone, as a debugger does.
 
 usage: ending.py [CASE]...
 """
-import ctypes
 import os
 import pathlib
 import re
@@ -18,32 +17,7 @@ import subprocess
 import sys
 import time
 
-from world import BIN, FLUSH, IQN, Nbd, READ, Target, World, WRITE, fail, run, sessions, wait_for
-
-PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_DETACH = 0x4206, 0x4207, 17
-WALL = 0x40000000
-LIBC = ctypes.CDLL(None, use_errno=True)
-LIBC.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
-
-
-class Hung:
-    """A thread that stands still until it is let go."""
-
-    def __init__(self, pid, name):
-        self.tid = next(int(t.name) for t in pathlib.Path(f"/proc/{pid}/task").iterdir()
-                        if (t / "comm").read_text().strip() == name)
-        for request in (PTRACE_SEIZE, PTRACE_INTERRUPT):
-            if LIBC.ptrace(request, self.tid, None, None) < 0:
-                fail(f"thread {self.tid} cannot be stopped: {os.strerror(ctypes.get_errno())}")
-        os.waitpid(self.tid, WALL)
-
-    def let_go(self):
-        if LIBC.ptrace(PTRACE_DETACH, self.tid, None, None) < 0:
-            fail("the thread cannot be let go")
-
-    def reap(self):
-        """After the end of its process."""
-        os.waitpid(self.tid, WALL)
+from world import BIN, FLUSH, Hung, IQN, Nbd, READ, Target, World, WRITE, fail, run, sessions, wait_for
 
 
 class Manager:

@@ -8,10 +8,9 @@ import json
 import os
 import re
 import signal
-import threading
 import time
 
-from world import IQN, Nbd, Target, World, fail, run, sessions, wait_for
+from world import IQN, Nbd, Target, World, fail, run, sessions, told, wait_for
 
 LUNS = ["--lun", "ram:8M"]
 IDLE_S = 1
@@ -240,24 +239,6 @@ def why():
             api.ask("node.logout", target="iqn.2026-11.example:dead")
             api.ask("node.login", target="iqn.2026-11.example:dead", wait=False)
         assert 2 < len(w.why()["ended"]) <= 64
-
-
-def told(w, method, **params):
-    """Asks on a connection of its own, in the background; returns what waits for the answer."""
-    said = []
-
-    def ask():
-        api = w.api()
-        api.f.write(json.dumps({"id": 1, "method": method, "params": params}) + "\n")
-        api.f.flush()
-        for o in map(json.loads, api.f):
-            if "progress" not in o:
-                said.append(o)
-                return
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-
-    return lambda: wait_for(f"{method} is answered", 60, lambda: said)[0]
 
 
 def one_goes_meanwhile():

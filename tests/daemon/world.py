@@ -4,6 +4,7 @@
 A test makes a World, which ends all that it has started by their process ids.  Programs come from
 $LUNETTE_BIN, the relay from $RELAY.
 """
+import ctypes
 import json
 import os
 import pathlib
@@ -371,6 +372,50 @@ class World:
 
 def sessions(api):
     return {s["target"]: s for s in api.ask("session.list", detail=3)["sessions"]}
+
+
+def told(w, method, **params):
+    """Asks on a connection of its own, in the background; returns what waits for the answer."""
+    said = []
+
+    def ask():
+        api = w.api()
+        api.f.write(json.dumps({"id": 1, "method": method, "params": params}) + "\n")
+        api.f.flush()
+        for o in map(json.loads, api.f):
+            if "progress" not in o:
+                said.append(o)
+                return
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+
+    return lambda: wait_for(f"{method} is answered", 60, lambda: said)[0]
+
+
+PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_DETACH = 0x4206, 0x4207, 17
+WALL = 0x40000000
+LIBC = ctypes.CDLL(None, use_errno=True)
+LIBC.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+
+
+class Hung:
+    """A thread that stands still until it is let go, stopped alone, as a debugger does."""
+
+    def __init__(self, pid, name):
+        self.tid = next(int(t.name) for t in pathlib.Path(f"/proc/{pid}/task").iterdir()
+                        if (t / "comm").read_text().strip() == name)
+        for request in (PTRACE_SEIZE, PTRACE_INTERRUPT):
+            if LIBC.ptrace(request, self.tid, None, None) < 0:
+                fail(f"thread {self.tid} cannot be stopped: {os.strerror(ctypes.get_errno())}")
+        os.waitpid(self.tid, WALL)
+
+    def let_go(self):
+        if LIBC.ptrace(PTRACE_DETACH, self.tid, None, None) < 0:
+            fail("the thread cannot be let go")
+
+    def reap(self):
+        """After the end of its process."""
+        os.waitpid(self.tid, WALL)
 
 
 def run(cases, inner=()):
