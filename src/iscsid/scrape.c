@@ -18,10 +18,11 @@
 #define SCRAPE_AGAIN_MS    20    /* where the socket of a process that was killed is still there, */
 #define SCRAPE_TRIES       250   /* listening is tried again so often */
 #define SCRAPE_PIECE       65536 /* bytes of text that are made at once */
-#define SCRAPE_SILENT_MS   1000  /* a data plane that says nothing for so long is not waited for */
-#define SCRAPE_SESSION_MS  20    /* and for each session so much more is waited in all, */
-#define SCRAPE_MOST_MS     8000  /* but not more than this: who scrapes has a limit of his own */
-#define SCRAPE_POLL_MS     1     /* for the loops of the data plane to say that they are there */
+#define SCRAPE_SILENT_MS   1000  /* a loop that says nothing for so long is not waited for */
+#define SCRAPE_SILENT2_MS  100   /* where that has been waited once already */
+#define SCRAPE_SESSION_MS  20    /* beyond the first second, each session may take so long, */
+#define SCRAPE_MOST_MS     8000  /* and all no longer than this: who scrapes has a limit, too */
+#define SCRAPE_POLL_MS     2     /* for loops to say that they are there */
 #define SCRAPE_TYPE        "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 enum scrape_state {
@@ -60,12 +61,11 @@ struct scrape {
     unsigned ncallers;
     struct metrics *building, *fresh; /* being asked for; not older than SCRAPE_FRESH_MS */
     struct loop_timer stale;
-    struct scrape_session *session; /* of building; those from `at` on follow */
-    size_t n, at;
-    bool greeted;      /* the loops that are there have said so */
-    bool asking;       /* session.stats */
-    bool silent;       /* the data plane has not answered in time */
-    uint64_t until_ns; /* loop clock: then it is not waited for, whatever it says */
+    struct scrape_session *session; /* of building: n of them, those before `at` were looked at, */
+    size_t n, at, later;            /* and `later` of these wait for their loops to answer */
+    bool silent;                    /* a loop of the data plane has not answered in time */
+    uint64_t greet_ns, until_ns;    /* loop clock: so long for loops to say that they are there, and
+                                       for all */
     struct loop_timer next, patience, again;
     unsigned tries;
 };
@@ -370,34 +370,17 @@ scrape_on_stale(struct loop_timer *t)
     s->fresh = NULL;
 }
 
-/* The data plane has said something, or is asked for something: it has so long again. */
-static void
-scrape_wait(struct scrape *s)
-{
-    uint64_t now = s->d->loop->now_ns, wait_ns = SCRAPE_SILENT_MS * LOOP_NS_PER_MS;
-
-    if (now + wait_ns > s->until_ns)
-        wait_ns = s->until_ns > now ? s->until_ns - now : 0;
-    loop_timer_start(s->d->loop, &s->patience, wait_ns);
-}
-
-/* It is not waited for any longer: what is not there is left out. */
+/* A loop is not waited for any longer: what it has not told is left out.  It is asked once more
+ * whether it is there, and then only for that. */
 static void
 scrape_on_patience(struct loop_timer *t)
 {
     struct scrape *s = container_of(t, struct scrape, patience);
 
+    manage_server_forget(s->d->manage, s);
     s->silent = true;
+    plane_ask(&s->d->plane);
     loop_timer_start(s->d->loop, &s->next, 0);
-    if (!s->greeted) {
-        s->greeted = true;
-        scrape_wait(s);
-        return;
-    }
-    if (s->asking)
-        manage_server_forget(s->d->manage, s);
-    s->asking = false;
-    s->at = s->n;
 }
 
 static void
@@ -406,13 +389,41 @@ scrape_answered(void *user, const json_t *answer)
     struct scrape *s = user;
     const json_t *list = json_object_get(json_object_get(answer, "result"), "sessions");
 
-    s->asking = false;
+    loop_timer_stop(s->d->loop, &s->patience);
     for (size_t i = 0; i < json_array_size(list); i++) {
         if (metrics_add(s->building, json_array_get(list, i)) < 0)
             log_line(s->d->loop->log, LOG_LEVEL_WARN, "no memory for the metrics of a session");
     }
-    scrape_wait(s);
     loop_timer_start(s->d->loop, &s->next, 0);
+}
+
+static void
+scrape_ask(struct scrape *s, uint32_t sid)
+{
+    json_t *params = json_pack("{s:I,s:b}", "sid", (json_int_t)sid, "histograms", 1);
+    uint64_t wait_ms = s->silent ? SCRAPE_SILENT2_MS : SCRAPE_SILENT_MS;
+
+    loop_timer_start(s->d->loop, &s->patience, wait_ms * LOOP_NS_PER_MS);
+    manage_server_ask(s->d->manage, "session.stats", params, scrape_answered, s);
+    json_decref(params);
+}
+
+/* The next session of a loop that has said that it is there.  Others follow later: each request to
+ * a loop that does not answer would be kept.  NULL: all were looked at, and `n` are left. */
+static const struct scrape_session *
+scrape_next_session(struct scrape *s)
+{
+    while (s->at < s->n) {
+        const struct scrape_session *i = &s->session[s->at++];
+
+        if (plane_answers(&s->d->plane, i->loop))
+            return i;
+        if (control_ctl(s->d->control, i->loop) != NULL) /* else there is nobody to ask */
+            s->session[s->later++] = *i;
+    }
+    s->n = s->later;
+    s->at = s->later = 0;
+    return NULL;
 }
 
 /* Have all loops of the data plane answered that they are there? */
@@ -430,24 +441,23 @@ static void
 scrape_on_next(struct loop_timer *t)
 {
     struct scrape *s = container_of(t, struct scrape, next);
-    json_t *params;
+    uint64_t now = s->d->loop->now_ns;
+    const struct scrape_session *i = NULL;
+    bool all;
 
-    if (!s->greeted && !scrape_all_answer(s)) {
+    if (now < s->until_ns)
+        i = scrape_next_session(s);
+    if (i != NULL) {
+        scrape_ask(s, i->sid);
+        return;
+    }
+    all = scrape_all_answer(s);
+    if (now < s->greet_ns && (s->n > 0 || !all)) {
         loop_timer_start(s->d->loop, t, SCRAPE_POLL_MS * LOOP_NS_PER_MS);
         return;
     }
-    s->greeted = true;
-    /* A loop that does not answer is asked for nothing more: each request would be kept. */
-    while (s->at < s->n && !plane_answers(&s->d->plane, s->session[s->at].loop))
-        s->at++;
-    if (s->at == s->n) {
-        scrape_ready(s);
-        return;
-    }
-    params = json_pack("{s:I,s:b}", "sid", (json_int_t)s->session[s->at++].sid, "histograms", 1);
-    s->asking = true;
-    manage_server_ask(s->d->manage, "session.stats", params, scrape_answered, s);
-    json_decref(params);
+    s->silent |= s->n > 0 || !all;
+    scrape_ready(s);
 }
 
 /* Nobody can be told anything. */
@@ -480,7 +490,7 @@ scrape_find(struct scrape *s)
 
     for (struct control_node *n = NULL; (n = session_next(s->d->control, n, &info)) != NULL;)
         room++;
-    s->n = s->at = 0;
+    s->n = s->at = s->later = 0;
     s->session = calloc(room + 1, sizeof(*s->session));
     if (s->session == NULL)
         return;
@@ -507,10 +517,10 @@ scrape_begin(struct scrape *s)
     most_ms = SCRAPE_SILENT_MS + s->n * SCRAPE_SESSION_MS;
     if (most_ms > SCRAPE_MOST_MS)
         most_ms = SCRAPE_MOST_MS;
+    s->greet_ns = s->d->loop->now_ns + SCRAPE_SILENT_MS * LOOP_NS_PER_MS;
     s->until_ns = s->d->loop->now_ns + most_ms * LOOP_NS_PER_MS;
-    s->greeted = s->asking = s->silent = false;
+    s->silent = false;
     plane_ask(&s->d->plane);
-    scrape_wait(s);
     loop_timer_start(s->d->loop, &s->next, 0);
 }
 

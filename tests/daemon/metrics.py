@@ -17,7 +17,7 @@ import threading
 import time
 
 import openmetrics
-from world import IQN, READ, UNIT, WRITE, Nbd, Target, World, fail, run, wait_for
+from world import IQN, READ, UNIT, WRITE, Hung, Nbd, Target, World, fail, run, told, wait_for
 
 # Under ASan freed memory stays for a while, which is no memory of the daemon's.
 os.environ["ASAN_OPTIONS"] = "quarantine_size_mb=1:" + os.environ.get("ASAN_OPTIONS", "")
@@ -266,6 +266,31 @@ def data_plane_that_hangs():
         wait_for("all are told of again", 20, lambda: scraped(w)[1:] == (1, sids))
 
 
+def one_loop_that_hangs():
+    """Of two loops of the data plane: the sessions of the other are told, and nobody who waits for it is given up."""
+    with World() as w:
+        target = disks(w)
+        api = w.up("--threads", "2")
+        api.ask("discovery.sendtargets", portal=target.portal, type="sendtargets")
+        api.ask("node.login", target=IQN)
+        api.ask("node.login", target=IQN, more=True)
+        _, up, sids = scraped(w)
+        assert up == 1 and len(sids) == 2, sids  # one on each loop
+        hung = Hung(w.iod, "iod-loop-1")
+        time.sleep(1.1)
+        took, up, found = scraped(w)
+        assert took < 2.5 and up == 0 and len(found) == 1, (took, up, found)
+        slow = next(s for s in sids if s not in found)
+        target.p.send_signal(signal.SIGSTOP)  # so that a logout at the other loop takes its time
+        others = [told(w, "session.logout", sid=int(sid)) for sid in (found[0], slow)]
+        assert others[1]()["error"]["code"] == "TIMEOUT"
+        time.sleep(2)
+        target.p.send_signal(signal.SIGCONT)
+        assert others[0]()["result"]["results"][0]["ok"], others[0]()
+        hung.let_go()
+        wait_for("all are told again", 20, lambda: scraped(w)[1] == 1)
+
+
 def readers_who_go_away():
     """What nobody waits for any more takes next to no memory while the data plane hangs."""
     with World() as w:
@@ -305,4 +330,4 @@ def try_text(world):
 
 if __name__ == "__main__":
     run([counters_and_times, nothing_is_timed, metrics_are_well_formed, http_is_answered,
-         secrets_are_not_told, callers_who_misbehave, data_plane_that_hangs, readers_who_go_away, the_daemon_is_killed])
+         secrets_are_not_told, callers_who_misbehave, data_plane_that_hangs, one_loop_that_hangs, readers_who_go_away, the_daemon_is_killed])
