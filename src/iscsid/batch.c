@@ -441,6 +441,12 @@ batch_new(struct iscsid *d, struct manage_call *call, const struct batch_options
     b->o = *o;
     b->results = json_array();
     b->values = o->values != NULL ? json_deep_copy(o->values) : NULL;
+    if (b->results == NULL || (o->values != NULL && b->values == NULL)) {
+        json_decref(b->results); /* nothing is logged in to without what was asked for it */
+        json_decref(b->values);
+        free(b);
+        return NULL;
+    }
     b->o.values = NULL;
     list_init(&b->items);
     loop_timer_init(&b->go, batch_on_go);
