@@ -69,7 +69,7 @@ try:
 except exception.VolumeDeviceNotFound:
     expect("no such target", sorted(sessions(c)), [f"{PREFIX}:secret", f"{PREFIX}:vol"])
 
-# The tree is text: nobody takes a disk away by writing into it, which comes before this in os-brick.
+# Nobody takes a disk away by writing into the tree, which comes before this in os-brick (docs/design/classic.md).
 for name in "vol", "secret":
     c._disconnect_from_iscsi_portal(volume(name, 1))
 expect("left", sessions(c), [])
