@@ -134,6 +134,8 @@ struct iface_bound {
     struct job job;
     struct nodedb_record iface;
     bool remove;
+    struct nodedb_names targets;
+    size_t searched; /* of targets */
     struct ids ids;
     size_t at; /* the first of them that has not had its turn */
     struct sync *sync;
@@ -147,6 +149,7 @@ iface_bound_free(struct iface_bound *b)
     loop_timer_stop(b->job.d->loop, &b->go);
     job_finish(&b->job);
     nodedb_record_fini(&b->iface);
+    nodedb_names_free(&b->targets);
     ids_fini(&b->ids);
     sync_free(&b->sync);
     free(b);
@@ -162,10 +165,29 @@ static int
 iface_bound_found(void *user, const struct nodedb_id *id, struct nodedb_record *r)
 {
     struct iface_bound *b = user;
-    struct lunette_error err;
 
     (void)r;
-    return ids_add(&b->ids, id, &err);
+    return ids_add(&b->ids, id, NULL);
+}
+
+/* Looks for those that are bound to it, at some of the targets.  What cannot be read is left out.
+ */
+static int
+iface_bound_search(struct iface_bound *b, struct lunette_error *err)
+{
+    const struct nodedb_visitor v = {.node = iface_bound_found, .user = b};
+    struct nodedb_filter f = {
+        .iface = nodedb_record_text(&b->iface, NODEDB_IFACE_NAME), .tpgt = -1, .ids_only = true};
+    int r = 0;
+
+    for (unsigned i = 0; r == 0 && i < SEARCH_SLICE && b->searched < b->targets.n; i++) {
+        f.target = b->targets.name[b->searched++];
+        if (nodedb_check_target(f.target, NULL) == 0)
+            r = nodedb_nodes(b->job.d->db, &f, &v, err);
+    }
+    if (r == -ENOMEM)
+        say_no_memory(err);
+    return r;
 }
 
 /* Removes a slice, then waits until all of that lasts, and then removes the iface.  Returns 1 where
@@ -231,7 +253,10 @@ iface_bound_on_go(struct loop_timer *t)
     if (r == -EAGAIN)
         return;
     if (r == 0) {
-        r = b->remove ? iface_bound_remove(b, &wait_ns, &err) : iface_bound_change(b, &err);
+        if (b->searched < b->targets.n)
+            r = iface_bound_search(b, &err);
+        else
+            r = b->remove ? iface_bound_remove(b, &wait_ns, &err) : iface_bound_change(b, &err);
         nodedb_unlock(d->db);
     }
     if (r == 0) {
@@ -250,14 +275,11 @@ iface_bound_start(struct iscsid *d, struct manage_call *call, struct nodedb_reco
                   bool remove)
 {
     struct iface_bound *b = calloc(1, sizeof(*b));
-    struct nodedb_filter f = {.tpgt = -1, .ids_only = true};
-    const struct nodedb_visitor v = {.node = iface_bound_found, .user = b};
-    struct lunette_error err;
-    int r;
+    struct lunette_error err = {.code = 0};
 
-    say_no_memory(&err); /* where it is told by nobody else */
     if (b == NULL) {
         nodedb_record_fini(iface);
+        say_no_memory(&err);
         say_fail(call, &err);
         return;
     }
@@ -265,9 +287,7 @@ iface_bound_start(struct iscsid *d, struct manage_call *call, struct nodedb_reco
     b->remove = remove;
     loop_timer_init(&b->go, iface_bound_on_go);
     job_begin(&b->job, d, call, iface_bound_drop);
-    f.iface = nodedb_record_text(&b->iface, NODEDB_IFACE_NAME);
-    r = nodedb_nodes(d->db, &f, &v, &err);
-    if (r < 0) {
+    if (nodedb_targets(d->db, &b->targets, &err) < 0) {
         say_fail(call, &err);
         iface_bound_free(b);
         return;
