@@ -9,7 +9,7 @@
 #include "cmd/common/option_rows.h"
 #include "dataplane/dataplane.h"
 
-#define SECONDS_MAX 86400u /* of --grace and --stop-timeout */
+#define SECONDS_MAX 86400u             /* of --grace and --stop-timeout */
 #define LOOP_KINDS  "auto|epoll|uring" /* as enum loop_kind has them */
 
 enum iod_option { OPT_SOCKET = 256, OPT_LOG, OPT_THREADS, OPT_GRACE, OPT_STOP, OPT_TIME, OPT_KIND };

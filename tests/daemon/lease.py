@@ -225,7 +225,7 @@ def why():
         ended = w.why()
         assert ended["sessions"] == [] and f"logged out by user {os.getuid()}, process" in ended["ended"][0]["reason"]
         assert "has ended at" in w.adm("-m", "session", "--why", "-r", ended["ended"][0]["sid"])
-        w.adm("-m", "session", "--why", "-r", 4711, rc=21)
+        w.adm("-m", "session", "--why", "-r", 4711, rc=22)
         # One that is wanted and not there.
         api.ask("node.new", target="iqn.2026-11.example:dead", portal="127.0.0.1:1")
         api.ask("node.login", target="iqn.2026-11.example:dead", wait=False)
