@@ -497,6 +497,7 @@ plane_probe(struct plane_link *k)
         return;
     k->probing = ctl_request(k->ctl, &ev, NULL, 0, plane_on_probed, k) == 0;
     k->unasked = !k->probing;
+    k->heard_ns = k->p->loop->now_ns; /* before, it had nothing to answer */
 }
 
 /* How long it has said nothing, though it was asked. */
@@ -592,6 +593,14 @@ plane_answers(const struct plane *p, unsigned index)
     const struct plane_link *k = index < p->nlinks ? p->links[index] : NULL;
 
     return k != NULL && k->ctl != NULL && !k->probing && !k->unasked;
+}
+
+bool
+plane_is_silent(const struct plane *p, unsigned index)
+{
+    const struct plane_link *k = index < p->nlinks ? p->links[index] : NULL;
+
+    return k != NULL && k->silent && k->probing;
 }
 
 bool

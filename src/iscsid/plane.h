@@ -78,6 +78,9 @@ void plane_ask(struct plane *p);
 /* Is loop `index` there, and has it answered what it was asked by plane_ask? */
 bool plane_answers(const struct plane *p, unsigned index);
 
+/* Was loop `index` found silent by plane_watch, and has it not answered since? */
+bool plane_is_silent(const struct plane *p, unsigned index);
+
 /* Is there a connection to each loop? */
 bool plane_is_up(const struct plane *p);
 

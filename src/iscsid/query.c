@@ -10,6 +10,8 @@
 #include "seam/ipc_lun.h"
 #include "wire/lun.h"
 
+#define QUERY_HELD_MS 20 /* between looks whether a loop answers again */
+
 struct query {
     struct job job;
     unsigned parts;
@@ -24,6 +26,7 @@ struct query {
     struct loop_timer go;
     bool asking;
     bool over;     /* nobody waits for the answer any more */
+    bool held;     /* the loop is known to hang, and is not asked */
     json_t *luns;  /* of now */
     size_t lun_at; /* whose counters come next */
     uint8_t (*lun)[8];
@@ -84,7 +87,7 @@ query_waits_for(struct job *j, unsigned index)
 {
     struct query *q = container_of(j, struct query, job);
 
-    return q->asking && q->loop == index;
+    return (q->asking || q->held) && q->loop == index;
 }
 
 /* Ends it without what was asked for. */
@@ -505,6 +508,8 @@ query_session(struct query *q, struct control_node *n, const struct control_info
     return o;
 }
 
+/* Begins with the next session.  A loop that is known to hang is not asked before it answers again:
+ * each request would be kept, by it and by us. */
 static void
 query_begin_session(struct query *q)
 {
@@ -519,6 +524,12 @@ query_begin_session(struct query *q)
     control_node_get_info(n, &info);
     q->loop = info.loop;
     q->cid = info.cid;
+    q->held = (q->parts & (QUERY_SESSION | QUERY_LUNS | QUERY_STATS)) &&
+              plane_is_silent(&q->job.d->plane, q->loop);
+    if (q->held) {
+        loop_timer_start(q->job.d->loop, &q->go, QUERY_HELD_MS * LOOP_NS_PER_MS);
+        return;
+    }
     q->luns = json_array();
     q->nlun = q->lun_at = 0;
     if (q->sum != NULL)

@@ -300,13 +300,19 @@ def readers_who_go_away():
         os.kill(w.iod, signal.SIGSTOP)
         ask = json.dumps({"method": "session.stats", "params": {"histograms": True}}) + "\n"
         before = resident(w.daemon.pid)
-        for _ in range(40):
-            s = socket.socket(socket.AF_UNIX)
-            s.connect(str(w.root / "run/iscsid.sock"))
-            s.sendall((ask * 60).encode("ascii"))
-            time.sleep(0.02)
-            s.close()
-        api.ask("hello")
+
+        def go_away(n):
+            for _ in range(n):
+                s = socket.socket(socket.AF_UNIX)
+                s.connect(str(w.root / "run/iscsid.sock"))
+                s.sendall((ask * 60).encode("ascii"))
+                time.sleep(0.02)
+                s.close()
+        go_away(40)
+        assert told(w, "session.list", detail=3)()["error"]["code"] == "TIMEOUT"
+        go_away(80)  # from now on it is known, and nothing more is asked, so that nothing is under way
+        time.sleep(1.5)
+        assert len(api.ask("session.list")["sessions"]) == 1
         grown = resident(w.daemon.pid) - before
         assert grown < ALLOWED, grown
         os.kill(w.iod, signal.SIGCONT)
