@@ -12,12 +12,14 @@
 /* How long the daemon may say nothing: when it only has to look, and when it has to ask targets. */
 #define ADM_READ_MS  30000
 #define ADM_REACH_MS 900000
+#define ADM_WAIT_MS  5000 /* after which people are told that it is waited for */
 
 struct adm {
     struct adm_args args;
     struct instance at;
     struct loop *loop;
     struct manage_client *client; /* NULL until the first request */
+    struct loop_timer patience;   /* of a request that asks targets */
 };
 
 /* Prints "iscsiadm: ", the text and a newline to standard error. */

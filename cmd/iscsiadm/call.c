@@ -83,6 +83,19 @@ call_progress(void *user, json_t *progress)
         rq->progress(rq->user, progress);
 }
 
+/* Nothing may be wrong: a target that is away is tried for minutes. */
+static void
+call_is_slow(struct loop_timer *t)
+{
+    const struct adm *adm = container_of(t, struct adm, patience);
+    char options[INSTANCE_OPTIONS_MAX];
+
+    adm_advice(&adm->args,
+               "there is no answer yet; `iscsiadm%s -m session --why' says what is waited for, and "
+               "Ctrl-C leaves it to the daemon",
+               instance_options(&adm->at, options));
+}
+
 int
 adm_call_failure(struct adm *adm, const struct adm_request *rq, json_t **ret,
                  struct manage_failure *fail)
@@ -94,8 +107,13 @@ adm_call_failure(struct adm *adm, const struct adm_request *rq, json_t **ret,
         json_decref(rq->params);
         return r;
     }
-    if (manage_client_request(adm->client, rq->method, NULL, rq->params, rq->silence_ms,
-                              call_progress, (void *)(uintptr_t)rq, ret, fail) == 0) {
+    loop_timer_init(&adm->patience, call_is_slow);
+    if (rq->silence_ms == ADM_REACH_MS)
+        loop_timer_start(adm->loop, &adm->patience, ADM_WAIT_MS * LOOP_NS_PER_MS);
+    r = manage_client_request(adm->client, rq->method, NULL, rq->params, rq->silence_ms,
+                              call_progress, (void *)(uintptr_t)rq, ret, fail);
+    loop_timer_stop(adm->loop, &adm->patience);
+    if (r == 0) {
         call_clean(*ret);
         return 0;
     }

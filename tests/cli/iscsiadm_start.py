@@ -225,7 +225,26 @@ def lies(says, want_rc, words):
         check("fit for a terminal", "\x1b" not in err, err)
 
 
+def slow():
+    """People are told that an answer is waited for, and what to do; scripts are not."""
+    for debug, said in (("1", True), ("0", False)):
+        with Place() as p, socket.socket(socket.AF_UNIX) as s:
+            s.bind(str(p.root / "run/iscsid.sock"))
+            s.listen()
+            q = p.start("--root", str(p.root), "-m", "node", "-l", "--no-start", "-d", debug)
+            c, _ = s.accept()
+            with c:
+                c.recv(65536)
+                time.sleep(6)
+                c.sendall(b'{"id": 1, "result": {"results": []}}\n')
+                c.recv(65536)
+            _, err = q.communicate(timeout=60)
+            check("slow", (f"there is no answer yet; `iscsiadm --root {p.root} -m session --why'" in err) == said, err)
+            check("it is told once", err.count("no answer yet") == said, err)
+
+
 def main():
+    slow()
     no_daemon()
     not_allowed()
     started()
