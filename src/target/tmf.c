@@ -124,6 +124,17 @@ abort_held(struct tgt_tmf *t, struct tgt_cmd *c)
     (void)tmf_plug(t->sess, t->conn, cmd_sn); /* it takes the memory of c */
 }
 
+/* Whether the tag is that of a function that waits: those are no tasks that can be aborted. */
+static bool
+is_function(const struct tgt_session *s, uint32_t tag)
+{
+    LIST_FOREACH (i, &s->tmfs) {
+        if (get32(container_of(i, struct tgt_tmf, link)->req.itt) == tag)
+            return true;
+    }
+    return false;
+}
+
 static uint8_t
 abort_task(struct tgt_tmf *t)
 {
@@ -132,7 +143,9 @@ abort_task(struct tgt_tmf *t)
     uint32_t ref_sn = get32(t->req.ref_cmd_sn), cmd_sn = get32(t->req.cmd_sn);
 
     if (c != NULL && pdu_opcode(&c->h.bhs) != ISCSI_OP_SCSI_CMD)
-        return ISCSI_TMF_RSP_REJECTED; /* other requests are not tasks that can be aborted */
+        return ISCSI_TMF_RSP_REJECTED; /* nor are other requests */
+    if (c == NULL && is_function(s, get32(t->req.ref_tag)))
+        return ISCSI_TMF_RSP_REJECTED;
     if (c != NULL && memcmp(c->h.cmd.lun, t->req.lun, sizeof(t->req.lun)) != 0)
         return ISCSI_TMF_RSP_NO_TASK;
     if (c != NULL && c->state == TGT_CMD_HELD) {
