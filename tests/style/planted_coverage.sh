@@ -34,11 +34,13 @@ plant 'no such case' "$table" 's/hostile:window_closed/hostile:window_shut/'
 plant 'the witness does not look for NPO-03' "$table" 's/`hostile:nop_storm`/`witness`/'
 plant 'state finished' "$table" 's/| done | `iscsi/| finished | `iscsi/'
 plant 'level R' "$table" '/^| CSN-06 /s/| M |/| R |/'
+plant 'CSN-06 is a must, is done, and has no test' "$table" '/^| CSN-06 /s/|[^|]*|$/| – |/'
+plant 'RSP-11 is a must, is done, and has no test' "$table" '/^| RSP-11 /s/|[^|]*|$/| – |/' # a must not
 plant '7 columns' "$table" '/^| CSN-06 /s/| M |/|/'
 plant 'xmit.c:.* is not in' "$tmp/src/iscsi/xmit.c" '$a /* CSN-9'9' */' # in two pieces: this file is looked at, too
 check
-# A must without a test is counted; what is only advised is not.
+# What nothing does yet may be without a test, and is counted; what is only advised may be, too.
 counted() { check && sed -n 's/.*; \([0-9]*\) musts .*/\1/p' "$tmp/out"; }
 before=$(counted)
-sed -i '/^| CSN-06 /s/|[^|]*|$/| – |/;/^| DOU-05 /s/|[^|]*|$/| – |/' "$table"
+sed -i '/^| CSN-06 /{s/| done |/| not yet |/;s/|[^|]*|$/| – |/};/^| DOU-05 /s/|[^|]*|$/| – |/' "$table"
 [ "$(counted)" = $((before + 1)) ] && grep -q ' CSN-06' "$tmp/out" || { echo "an exception is not counted"; exit 1; }

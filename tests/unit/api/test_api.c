@@ -398,6 +398,28 @@ test_a_login_that_is_refused(void **state)
     program_end();
 }
 
+/* NAME-01: each login says the one name of its context, which is that of this host by default. */
+static void
+test_one_name(void **state)
+{
+    const struct lunette_error why = {
+        .code = -EACCES, .domain = LUNETTE_DOM_LOGIN, .msg = "the target says no"};
+    char name[sizeof(p.ctx->initiator_name)] = "";
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        program_start();
+        open_begin(0);
+        assert_string_equal(fake_login.cfg.initiator_name, p.ctx->initiator_name);
+        assert_true(name[0] == '\0' || strcmp(name, p.ctx->initiator_name) == 0);
+        memcpy(name, p.ctx->initiator_name, sizeof(name));
+        assert_int_equal(strncmp(name, "iqn.", 4), 0);
+        log_in(&why);
+        open_fails(LUNETTE_DOM_LOGIN, -EACCES, 0);
+        program_end();
+    }
+}
+
 static void
 test_openings_that_fail_behind_the_login(void **state)
 {
@@ -1187,6 +1209,7 @@ main(void)
         cmocka_unit_test(test_a_closing_that_cannot_be_waited_for),
         cmocka_unit_test(test_a_target_that_bends),
         cmocka_unit_test(test_a_login_that_is_refused),
+        cmocka_unit_test(test_one_name),
         cmocka_unit_test(test_openings_that_fail_behind_the_login),
         cmocka_unit_test(test_what_is_no_disk_takes_raw_commands),
         cmocka_unit_test(test_the_reason_behind_the_reason),

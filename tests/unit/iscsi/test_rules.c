@@ -172,6 +172,143 @@ one_function_at_a_time(void **state)
     }
 }
 
+/* A second connection that works beside the first; the adapter's answers go to the first one. */
+static struct iscsi_conn *
+second_started(struct world *w)
+{
+    struct iscsi_conn *first = fake_adapter.conn, *second;
+
+    w->cid = 2;
+    w->follows = true;
+    world_connect(w);
+    assert_int_equal(world_do(w, ISCSI_UEVENT_CREATE_CONN), 0);
+    assert_int_equal(world_do(w, ISCSI_UEVENT_BIND_CONN), 0);
+    second = fake_adapter.conn;
+    assert_int_equal(iscsi_conn_start(second, NULL), 0);
+    fake_adapter.conn = first;
+    w->cid = 1;
+    w->follows = false;
+    return second;
+}
+
+/* TMF-05: ABORT TASK leaves on the connection of its task while that lives. */
+static void
+abort_goes_where_its_task_went(void **state)
+{
+    struct world *w = world_new(27);
+    struct waiter x = {.w.done = eh_done};
+    struct iscsi_conn *second;
+    const struct iscsi_conn *of_task;
+    struct cmd c;
+
+    (void)state;
+    world_up(w);
+    second = second_started(w);
+    one_command(w, &c, true);
+    of_task = fake_last(ISCSI_OP_SCSI_CMD)->task->conn;
+    w->host->ops->eh_abort(w->host, &c.sc, &x.w);
+    fake_turn(&w->fl);
+    assert_ptr_equal(fake_last(ISCSI_OP_TMF_REQ)->task->conn, of_task);
+    fake_adapter.conn = of_task == second ? second : fake_adapter.conn;
+    assert_int_equal(tmf_answer(0), 0);
+    fake_turn(&w->fl);
+    assert_int_equal(x.r, SCSI_EH_SUCCESS);
+    world_free(w);
+}
+
+/* ID-13: what comes over another connection than the request's own is no answer to it. */
+static void
+answers_come_where_the_request_went(void **state)
+{
+    static const uint8_t kinds[] = {ISCSI_OP_SCSI_RSP, ISCSI_OP_DATA_IN, ISCSI_OP_TMF_RSP};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(kinds); i++) {
+        struct world *w = world_new(280 + i);
+        struct waiter x = {.w.done = eh_done};
+        struct iscsi_conn *first, *second;
+        uint32_t stat_sn;
+        union bhs_any h;
+        struct cmd c;
+
+        world_up(w);
+        second = second_started(w);
+        first = fake_adapter.conn;
+        one_command(w, &c, true);
+        if (fake_last(ISCSI_OP_SCSI_CMD)->task->conn == second) {
+            first = second;
+            second = fake_adapter.conn;
+        }
+        if (kinds[i] == ISCSI_OP_TMF_RSP) {
+            w->host->ops->eh_abort(w->host, &c.sc, &x.w);
+            fake_turn(&w->fl);
+        }
+        bhs_init(&h, kinds[i],
+                 kinds[i] == ISCSI_OP_DATA_IN ? ISCSI_FLAG_FINAL | ISCSI_DATA_IN_STATUS
+                                              : ISCSI_FLAG_FINAL);
+        h.h.itt =
+            fake_last(kinds[i] == ISCSI_OP_TMF_RSP ? ISCSI_OP_TMF_REQ : ISCSI_OP_SCSI_CMD)->h.h.itt;
+        fake_adapter.conn = second;
+        stat_sn = fake_adapter.stat_sn;
+        fake_adapter.stat_sn = 500; /* it has its own */
+        assert_true(fake_pdu(&h, NULL, 0, true) < 0);
+        assert_int_equal(c.done, 0);
+        assert_int_equal(x.done, 0);
+        fake_advance(&w->fl, MS(500));
+        assert_int_equal(w->nerrors, 1);
+        assert_int_equal(w->event.cid, second->cid);
+        fake_adapter.conn = first;
+        fake_adapter.stat_sn = stat_sn;
+        if (first->cid == 1) { /* the session lives on */
+            assert_int_equal(c.done, 0);
+            assert_int_equal(fake_answer(fake_last(ISCSI_OP_SCSI_CMD), 0, NULL, 0, 0), 0);
+            assert_int_equal(c.done, 1);
+            assert_int_equal(c.sc.host_result, DID_OK);
+        }
+        world_free(w);
+    }
+}
+
+/* LGQ-03: the first Login Request of a connection acknowledges nothing, the next ones what came. */
+static void
+logins_acknowledge_their_responses(void **state)
+{
+    struct world *w = world_new(28);
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_SEND_PDU};
+    const struct fake_sent *s;
+    union bhs_any h;
+
+    (void)state;
+    world_connect(w);
+    assert_int_equal(world_do(w, ISCSI_UEVENT_CREATE_SESSION), 0);
+    w->sid = w->reply.sid;
+    assert_int_equal(world_do(w, ISCSI_UEVENT_CREATE_CONN), 0);
+    assert_int_equal(world_do(w, ISCSI_UEVENT_BIND_CONN), 0);
+    ev.sid = w->sid;
+    ev.cid = w->cid;
+    for (uint32_t i = 0; i < 3; i++) {
+        bool last = i == 2;
+        uint8_t flags =
+            last ? bhs_login_flags(1, 3, ISCSI_LOGIN_TRANSIT) : bhs_login_flags(1, 0, 0);
+
+        bhs_init(&ev.u.send_pdu.hdr, ISCSI_OP_LOGIN_REQ | ISCSI_OP_IMMEDIATE, flags);
+        assert_int_equal(world_ask(w, &ev, NULL, 0), 0);
+        fake_advance(&w->fl, MS(1));
+        s = fake_last(ISCSI_OP_LOGIN_REQ);
+        assert_int_equal(get32(s->h.login_req.exp_stat_sn), i == 0 ? 0 : 0xffffffff + i);
+        assert_int_equal(get32(s->h.login_req.cmd_sn), 0xfffffffe); /* CSN-02 */
+        bhs_init(&h, ISCSI_OP_LOGIN_RSP, flags);
+        h.h.itt = s->h.h.itt;
+        if (i == 0)
+            fake_adapter.stat_sn = 0xffffffff;
+        fake_adapter.exp_cmdsn = 0xfffffffe;
+        fake_adapter.max_cmdsn = 0xfffffffe + 3;
+        assert_int_equal(fake_pdu(&h, NULL, 0, true), last ? ISCSI_RX_HOLD : 0);
+        fake_advance(&w->fl, SEC(1));
+    }
+    world_free(w);
+}
+
 /* TM-11: the target does not know the task, and no answer came from it: it is over. */
 static void
 abort_of_a_task_that_is_not_there(void **state)
@@ -573,6 +710,9 @@ main(int argc, char **argv)
         cmocka_unit_test(immediate_requests_take_no_number),
         cmocka_unit_test(every_kind_of_pdu_opens_the_window),
         cmocka_unit_test(one_function_at_a_time),
+        cmocka_unit_test(abort_goes_where_its_task_went),
+        cmocka_unit_test(answers_come_where_the_request_went),
+        cmocka_unit_test(logins_acknowledge_their_responses),
         cmocka_unit_test(abort_of_a_task_that_is_not_there),
         cmocka_unit_test(clear_aca_ends_no_command),
         cmocka_unit_test(tasks_of_a_reset_go_on_until_its_answer),

@@ -122,7 +122,8 @@ struct world {
     bool no_memory;     /* for requests but those that tidy up */
     bool gone_is_ok;    /* requests may be about what is gone or lost already: -ENOENT, -ENOTCONN */
     uint32_t pdus;
-    char last_challenge[200]; /* CHAP_C that the initiator sent last */
+    char last_challenge[200];          /* CHAP_C that the initiator sent last */
+    uint8_t isid_sent[LOGIN_ISID_LEN]; /* in the last Login Request */
     /* logout */
     bool silent_logout;
     uint8_t logout_response;

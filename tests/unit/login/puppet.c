@@ -392,6 +392,7 @@ login_pdu(struct world *w, struct fake_conn *c, const struct bhs_login_req *req,
     assert_true(len <= ISCSI_LOGIN_DSEG_MAX);
     assert_int_equal(req->opcode, ISCSI_OP_LOGIN_REQ | ISCSI_OP_IMMEDIATE); /* LGQ-01 */
     assert_int_equal(req->version_max | req->version_min, 0);               /* LGQ-02 */
+    memcpy(w->isid_sent, req->isid, sizeof(w->isid_sent));
     assert_false((req->flags & ISCSI_LOGIN_CONTINUE) && (req->flags & ISCSI_LOGIN_TRANSIT));
     if ((req->flags & ISCSI_LOGIN_CONTINUE) || c->text != NULL) {
         c->text = realloc(c->text, c->text_len + len);

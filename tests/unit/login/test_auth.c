@@ -105,6 +105,40 @@ each_algorithm(void **state)
     }
 }
 
+/* SEC-09: a secret may be 16 bytes of any value but NUL, and longer. */
+static void
+secrets_of_any_bytes(void **state)
+{
+    static const struct step steps[] = {{"", "AuthMethod=CHAP"},
+                                        {"CHAP_A", "@chap=7"},
+                                        {"CHAP_R CHAP_C T", "@verify @prove"},
+                                        OPER,
+                                        END};
+    static const unsigned lens[] = {12, 16, 32, 255};
+
+    (void)state;
+    for (size_t k = 0; k < sizeof(lens) / sizeof(lens[0]); k++) {
+        struct world *w = world_new(90 + k);
+        char ours[256] = "", theirs[256] = "";
+        struct login_config cfg;
+
+        for (unsigned i = 0; i < lens[k]; i++) {
+            ours[i] = (char)(255 - i);
+            theirs[i] = (char)(i + 1);
+        }
+        world_config(w, &cfg);
+        account(&cfg.chap, "alice", ours);
+        account(&cfg.mutual, "bob", theirs);
+        assert_int_equal(cfg.chap.secret_len, lens[k]);
+        w->chap_secret = ours;
+        w->target_secret = theirs;
+        w->scripts[0] = steps;
+        w->nscripts = 1;
+        world_login(w, &cfg);
+        end_ok(w, "CHAP mutual");
+    }
+}
+
 /* Legal detours: the target takes its time (LGN-07), answers without T, prefers None. */
 static void
 detours(void **state)
@@ -476,15 +510,11 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_algorithm),
-        cmocka_unit_test(detours),
-        cmocka_unit_test(each_bad),
-        cmocka_unit_test(challenge_sizes),
-        cmocka_unit_test(reflection_across_connections),
-        cmocka_unit_test(no_md5),
-        cmocka_unit_test(lint),
-        cmocka_unit_test(lint_other),
-        cmocka_unit_test(lint_caps),
+        cmocka_unit_test(each_algorithm),  cmocka_unit_test(secrets_of_any_bytes),
+        cmocka_unit_test(detours),         cmocka_unit_test(each_bad),
+        cmocka_unit_test(challenge_sizes), cmocka_unit_test(reflection_across_connections),
+        cmocka_unit_test(no_md5),          cmocka_unit_test(lint),
+        cmocka_unit_test(lint_other),      cmocka_unit_test(lint_caps),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -93,7 +93,7 @@ known_isid(struct world *w, struct login_config *cfg)
     memcpy(cfg->isid, "\x80\xa1\xb2\xc3\x00\x0f", LOGIN_ISID_LEN);
 }
 
-/* The plain login, with what the data plane is told (LGN-09, TNG-14, KEY-04). */
+/* The plain login, with what the data plane is told (ID-04, LGN-09, TNG-14, KEY-04). */
 static void
 plain_login(void **state)
 {
@@ -135,6 +135,7 @@ plain_login(void **state)
     assert_int_equal(w->err.code, 0);
     for (size_t i = 0; i < sizeof(want) / sizeof(want[0]); i++)
         assert_string_equal(fake_param(w, want[i].p), want[i].value);
+    assert_memory_equal(w->isid_sent, "\x80\xa1\xb2\xc3\x00\x0f", LOGIN_ISID_LEN);
     assert_int_equal(w->res.tsih, 0x1234);
     assert_int_equal(w->res.tpgt, 1);
     assert_string_equal(w->res.target_alias, "disk");

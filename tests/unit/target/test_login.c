@@ -434,6 +434,24 @@ chap_logins(void **state)
     world_free(&w);
 }
 
+/* SEC-09: secrets of 128 random bits, of which some are no characters. */
+static void
+chap_secrets_of_any_bytes(void **state)
+{
+    static const char secret[] = "\x01\xff\x80\x0a\x7f\xc3\x28\xfe\xa0\x9d\x0d\x20\x22\xe2\x82\x1b";
+    const struct target_node_config n = {
+        .name = IQN, .luns = &lun, .luns_count = 1, .chap_user = "us", .chap_secret = secret};
+    struct world w;
+
+    (void)state;
+    world_new(&w, &n, 1);
+    assert_int_equal(sizeof(secret), 17);
+    assert_int_equal(chap(&w, 5, "us", secret, 0), 0);
+    assert_int_equal(chap(&w, 7, "us", secret, 0), 0);
+    assert_int_equal(chap(&w, 7, "us", secret + 1, 0), 0x0201);
+    world_free(&w);
+}
+
 int
 main(void)
 {
@@ -449,6 +467,7 @@ main(void)
         cmocka_unit_test_setup_teardown(decision_table, world_setup, world_teardown),
         cmocka_unit_test(redirected),
         cmocka_unit_test(chap_logins),
+        cmocka_unit_test(chap_secrets_of_any_bytes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

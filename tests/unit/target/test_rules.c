@@ -3,6 +3,7 @@
  * docs/rfc-coverage.md. */
 #include "tests/unit/target/puppet.h"
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -233,6 +234,32 @@ discovery_sessions(void **state)
     assert_true(discovers(a));
     puppet_free(a);
     puppet_free(b);
+}
+
+/* NAME-01: two targets of one name are none. */
+static void
+names_are_given_once(void **state)
+{
+    const struct lu_config lun = {.kind = LU_RAM, .size = 1 << 20, .lun = -1, .wce = -1};
+    const char *const names[][2] = {{IQN, IQN}, {IQN, "IQN.2026-11.Example:Disk"}, {IQN, IQN ":2"}};
+    struct world *w = *state;
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        const struct target_node_config n[2] = {
+            {.name = names[i][0], .luns = &lun, .luns_count = 1},
+            {.name = names[i][1], .luns = &lun, .luns_count = 1},
+        };
+        const struct target_config cfg = {.nodes = n, .nodes_count = 2};
+        struct lunette_error err;
+        struct target *t = NULL;
+        int r = target_new(w->loop, &cfg, &t, &err);
+
+        assert_int_equal(r, i < 2 ? -EINVAL : 0);
+        if (r == 0)
+            target_free(t);
+        else
+            assert_non_null(strstr(err.msg, "two targets of that name"));
+    }
 }
 
 /* NAME-12: what is called alike is not the same. */
@@ -741,6 +768,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(login_keeps_its_first_header, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(discovery_sessions, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(names_are_given_once, world_setup, world_teardown),
         cmocka_unit_test(aliases_name_nobody),
         cmocka_unit_test_setup_teardown(retries_run_once, world_setup, world_teardown),
         cmocka_unit_test(others_resets_are_told),
