@@ -74,12 +74,30 @@ login_header(const struct tgt_conn *c)
     return (const struct bhs_login_req *)(const void *)c->h.raw;
 }
 
+/* The request that a response is for: the last one, or where another kind of PDU has come, what the
+ * login began with. */
+static struct bhs_login_req
+answered(const struct tgt_conn *c)
+{
+    const struct tgt_login *l = c->login;
+    struct bhs_login_req h;
+
+    if (pdu_opcode(&c->h.bhs) == ISCSI_OP_LOGIN_REQ)
+        return *login_header(c);
+    bhs_init(&h, ISCSI_OP_LOGIN_REQ, bhs_login_flags(l->stage, 0, 0));
+    memcpy(h.isid, l->isid, sizeof(h.isid));
+    h.tsih = put16(l->tsih);
+    h.itt = put32(l->itt);
+    h.cmd_sn = put32(l->cmd_sn);
+    return h;
+}
+
 static struct tgt_ctl *
 login_response(struct tgt_conn *c, uint8_t flags, const void *text, size_t len)
 {
-    const struct bhs_login_req *req = login_header(c);
+    struct bhs_login_req req = answered(c);
     struct tgt_ctl *ctl =
-        tgt_ctl_new_with(ISCSI_OP_LOGIN_RSP, get32(req->itt), text, (uint32_t)len);
+        tgt_ctl_new_with(ISCSI_OP_LOGIN_RSP, get32(req.itt), text, (uint32_t)len);
     struct bhs_login_rsp *h;
 
     if (ctl == NULL) {
@@ -88,10 +106,10 @@ login_response(struct tgt_conn *c, uint8_t flags, const void *text, size_t len)
     }
     h = (struct bhs_login_rsp *)(void *)ctl->hdr;
     h->flags = flags;
-    memcpy(h->isid, req->isid, sizeof(h->isid));
-    h->tsih = put16(c->sess != NULL ? c->sess->tsih : get16(req->tsih));
-    h->exp_cmd_sn = req->cmd_sn;
-    h->max_cmd_sn = req->cmd_sn;
+    memcpy(h->isid, req.isid, sizeof(h->isid));
+    h->tsih = put16(c->sess != NULL ? c->sess->tsih : get16(req.tsih));
+    h->exp_cmd_sn = req.cmd_sn;
+    h->max_cmd_sn = req.cmd_sn;
     return ctl;
 }
 
@@ -100,7 +118,7 @@ static void
 login_refuse(struct tgt_conn *c, uint16_t status)
 {
     struct tgt_login *l = c->login;
-    uint8_t csg = login_header(c)->flags & ISCSI_LOGIN_CSG_MASK;
+    uint8_t csg = answered(c).flags & ISCSI_LOGIN_CSG_MASK;
     bool redirect = status >> 8 == ISCSI_LOGIN_REDIRECT;
     struct tgt_ctl *ctl = login_response(c, csg, l->answer.buf, redirect ? l->answer.len : 0);
     struct bhs_login_rsp *h;

@@ -88,6 +88,7 @@ puppet_new(struct world *w, uint8_t isid_last)
     const int on = 1;
 
     assert_non_null(p);
+    judge_init(&p->judge);
     p->w = w;
     p->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(p->fd >= 0);
@@ -135,6 +136,7 @@ puppet_send(struct puppet *p, void *bhs, const void *data, uint32_t len)
     size_t n = ISCSI_BHS_LEN;
 
     h->dseg_len = put24(len);
+    judge_sent(&p->judge, bhs, data, len);
     memcpy(out, bhs, ISCSI_BHS_LEN);
     if (p->header_digest) {
         pdu_header_digest(out, n, out + n);
@@ -172,6 +174,7 @@ take(struct puppet *p)
     if (p->data_digest && p->rx.len > 0)
         assert_true(pdu_data_digest_ok(p->in + head, p->rx.len,
                                        p->in + head + p->rx.len + pdu_pad(p->rx.len)));
+    judge_got(&p->judge, &p->rx.h, p->rx.data, p->rx.len, p->in + head + p->rx.len);
     memmove(p->in, p->in + len, p->have - len);
     p->have -= len;
     return true;

@@ -4,6 +4,7 @@
 #define TESTS_UNIT_TARGET_PUPPET_H
 
 #include "tests/test.h"
+#include "tests/unit/target/judge.h"
 
 #include "loop/loop.h"
 #include "target/target.h"
@@ -41,6 +42,7 @@ struct puppet {
     uint8_t in[2 * DATA_MAX];
     size_t have;
     struct pdu rx; /* what came last */
+    struct judge judge;
 };
 
 enum got { GOT_PDU, GOT_CLOSE, GOT_NOTHING };
