@@ -17,6 +17,7 @@
 #include "target/instance.h"
 #include "target/login.h"
 #include "target/pace.h"
+#include "target/session.h"
 #include "target/state/command.h"
 
 #define ROUNDS_MAX  16u          /* receives of one connection in one turn */
@@ -72,6 +73,17 @@ rx_deliver(struct tgt_conn *c, const uint8_t *data, bool digest_ok)
         begin_header(c);
 }
 
+/* Whoever sends a PDU of a wrong form cannot be trusted with any: the session ends, on all of its
+ * connections (RFC 7143 7.7). */
+static void
+format_error(struct tgt_conn *c, const char *why)
+{
+    if (c->sess != NULL)
+        tgt_session_kill(c->sess, why);
+    else
+        tgt_conn_kill(c, why);
+}
+
 /* False: the connection is dead. */
 static bool
 header_done(struct tgt_conn *c)
@@ -92,7 +104,7 @@ header_done(struct tgt_conn *c)
     }
     c->data_len = pdu_dseg_len(&c->h.bhs);
     if (c->data_len > c->recv_max) {
-        tgt_conn_kill(c, "data segment longer than MaxRecvDataSegmentLength");
+        format_error(c, "data segment longer than MaxRecvDataSegmentLength");
         return false;
     }
     if (!ffp && pdu_ahs_len(&c->h.bhs) != 0) {
@@ -101,7 +113,7 @@ header_done(struct tgt_conn *c)
     }
     if (ffp && pdu_check_header(&c->h.bhs, PDU_FROM_INITIATOR, c->recv_max, &err) < 0 &&
         err.detail != ISCSI_REJECT_UNSUPPORTED) {
-        tgt_conn_kill(c, err.msg);
+        format_error(c, err.msg);
         return false;
     }
     c->data_off = 0;
