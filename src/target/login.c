@@ -96,8 +96,7 @@ static struct tgt_ctl *
 login_response(struct tgt_conn *c, uint8_t flags, const void *text, size_t len)
 {
     struct bhs_login_req req = answered(c);
-    struct tgt_ctl *ctl =
-        tgt_ctl_new_with(ISCSI_OP_LOGIN_RSP, get32(req.itt), text, (uint32_t)len);
+    struct tgt_ctl *ctl = tgt_ctl_new_with(ISCSI_OP_LOGIN_RSP, get32(req.itt), text, (uint32_t)len);
     struct bhs_login_rsp *h;
 
     if (ctl == NULL) {
