@@ -200,7 +200,7 @@ bad_texts_are_refused(void **state)
         {KEYS("=5"), 0x0200},
         {KEYS("NoEquals"), 0x0200},
         {KEYS("maxBurstLength=512"), 0x0200}, /* a key begins with a capital */
-        {"MaxBurstLength=512", 18, 0x0200}, /* without its NUL */
+        {"MaxBurstLength=512", 18, 0x0200},   /* without its NUL */
         {KEYS("MaxBurstLength=512\0MaxBurstLength=512"), 0x0200},
         {KEYS("InitiatorName=" INITIATOR), 0x0200}, /* for the second time */
         {KEYS("MaxBurstLength=Reject"), 0x0200},
