@@ -50,6 +50,8 @@ plant 'state finished' "$table" '/^| CSN-22 /s/| done |/| finished |/'
 plant 'level R' "$table" '/^| CSN-05 /s/| M |/| R |/'
 plant 'CSN-04 is a must, is done, and has no test' "$table" '/^| CSN-04 /s/|[^|]*|$/| – |/'
 plant 'RSP-11 is a must, is done, and has no test' "$table" '/^| RSP-11 /s/|[^|]*|$/| – |/' # a must not
+plant 'RSP-07 is a must and has no test of side T' "$table" '/^| RSP-07 /s/, `target[^`]*`//2'
+plant 'LGN-02 is a must and has no test of side I' "$table" '/^| LGN-02 /s/`\(login\|hostile\)[^`]*`, //g'
 plant '7 columns' "$table" '/^| CSN-02 /s/| M |/|/'
 plant 'xmit.c:.* is not in' "$tmp/src/iscsi/xmit.c" '$a /* CSN-9'9' */' # in two pieces: this file is looked at, too
 if check; then

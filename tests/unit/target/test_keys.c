@@ -3,6 +3,7 @@
  * RFC 7143 6, 12, 13.  Ids of docs/rfc-coverage.md. */
 #include "tests/unit/target/puppet.h"
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -658,6 +659,29 @@ discovery_tells_what_can_be_reached(void **state)
     world_free(&w);
 }
 
+/* KEY-13: no digest can be set that RFC 7143 does not have. */
+static void
+no_digests_of_others(void **state)
+{
+    static const char *const lists[] = {"Y-crc64.example,CRC32C", "MD5", "", "CRC32C,,None",
+                                        "none"};
+    const struct lu_config lun = {.kind = LU_RAM, .size = 1 << 20, .lun = -1, .wce = -1};
+    struct world *w = *state;
+
+    for (size_t i = 0; i < 2 * sizeof(lists) / sizeof(lists[0]); i++) {
+        const struct target_key_value set = {i % 2 == 0 ? "HeaderDigest" : "DataDigest",
+                                             lists[i / 2]};
+        const struct target_node_config n = {
+            .name = IQN, .luns = &lun, .luns_count = 1, .set = &set, .set_count = 1};
+        const struct target_config cfg = {.nodes = &n, .nodes_count = 1};
+        struct lunette_error err;
+        struct target *t;
+
+        if (target_new(w->loop, &cfg, &t, &err) != -EINVAL)
+            fail_msg("%s=%s is taken", set.key, set.value);
+    }
+}
+
 int
 main(void)
 {
@@ -675,6 +699,7 @@ main(void)
                                         world_teardown),
         cmocka_unit_test_setup_teardown(text_values_hold_at_the_end, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(bad_text_requests, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(no_digests_of_others, world_setup, world_teardown),
         cmocka_unit_test(discovery_tells_what_can_be_reached),
     };
 

@@ -584,6 +584,103 @@ immediate_requests_go_with_their_connection(void **state)
     puppet_free(a);
 }
 
+/* A write to a unit whose data has been asked for. */
+static void
+write_to(struct puppet *p, uint64_t lun, uint32_t *ret_itt, uint32_t *ret_ttt)
+{
+    uint8_t cdb[CDB_MAX];
+
+    (void)cdb_write10(cdb, 0, 1, 0);
+    *ret_itt = puppet_cmd(p, lun, WR, cdb, lun == 0 ? LEN : 4096, NULL, 0);
+    *ret_ttt = get32(puppet_expect(p, ISCSI_OP_R2T)->h.r2t.ttt);
+}
+
+/* TM-01: which tasks each function ends: of the unit or of all units, of the session or of all. */
+static void
+functions_and_whom_they_concern(void **state)
+{
+    static const struct {
+        uint8_t function;
+        bool others; /* also tasks of the other initiator */
+        bool units;  /* also tasks of the other unit */
+    } rows[] = {
+        {ISCSI_TMF_ABORT_TASK_SET, false, false},
+        {ISCSI_TMF_CLEAR_TASK_SET, true, false},
+        {ISCSI_TMF_LU_RESET, true, false},
+        {ISCSI_TMF_TARGET_WARM_RESET, true, true},
+    };
+    struct world *w = *state;
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct puppet *p[2] = {puppet_session(w, KEYS("InitialR2T=Yes\0ImmediateData=No")),
+                               puppet_new(w, 2)};
+        uint32_t itt[2][2], ttt[2][2];
+        static const uint8_t block[4096];
+
+        assert_int_equal(puppet_login(p[1], KEYS("InitialR2T=Yes\0ImmediateData=No")), 0);
+        puppet_clear_ua(p[1]);
+        for (unsigned k = 0; k < 2; k++) {
+            for (unsigned lun = 0; lun < 2; lun++)
+                write_to(p[k], lun, &itt[k][lun], &ttt[k][lun]);
+        }
+        tmf_send(p[0], rows[i].function, ISCSI_TAG_RSVD, 0);
+        for (unsigned lun = 0; lun < 2; lun++) { /* its own tasks' data is waited for */
+            struct bhs_data_out h;
+
+            bhs_init(&h, ISCSI_OP_DATA_OUT, ISCSI_FLAG_FINAL);
+            lun_store(h.lun, lun_from_number(lun));
+            h.itt = put32(itt[0][lun]);
+            h.ttt = put32(ttt[0][lun]);
+            if (lun == 0 || rows[i].units) {
+                assert_int_equal(puppet_recv(p[0]), GOT_NOTHING);
+                puppet_send(p[0], &h, block, lun == 0 ? LEN : 4096);
+            }
+        }
+        assert_int_equal(tmf_response(p[0]), ISCSI_TMF_RSP_COMPLETE);
+        for (unsigned k = 0; k < 2; k++) {
+            for (unsigned lun = 0; lun < 2; lun++) {
+                bool gone = (k == 0 || rows[i].others) && (lun == 0 || rows[i].units);
+                bool answered = false;
+                struct bhs_data_out h;
+
+                bhs_init(&h, ISCSI_OP_DATA_OUT, ISCSI_FLAG_FINAL);
+                lun_store(h.lun, lun_from_number(lun));
+                h.itt = put32(itt[k][lun]);
+                h.ttt = put32(ttt[k][lun]);
+                puppet_send(p[k], &h, block, lun == 0 ? LEN : 4096);
+                while (puppet_recv(p[k]) == GOT_PDU)
+                    answered |= pdu_opcode(&p[k]->rx.h.h) == ISCSI_OP_SCSI_RSP;
+                if (answered == gone)
+                    fail_msg("function %u: the task of initiator %u, unit %u is %s",
+                             rows[i].function, k, lun, gone ? "alive" : "gone");
+            }
+        }
+        puppet_free(p[0]);
+        puppet_free(p[1]);
+    }
+}
+
+/* CSN-19: a function that is immediate ends what was sent before it, by its CmdSN, and no more. */
+static void
+functions_spare_what_comes_after(void **state)
+{
+    struct puppet *p = puppet_session(*state, KEYS("InitialR2T=Yes\0ImmediateData=No"));
+    uint32_t itt[2], ttt[2];
+
+    for (unsigned i = 0; i < 2; i++)
+        itt[i] = write_begun(p, &ttt[i]);
+    p->cmd_sn--; /* it was made between the two, and comes late */
+    tmf_send(p, ISCSI_TMF_ABORT_TASK_SET, ISCSI_TAG_RSVD, 0);
+    p->cmd_sn++;
+    data_for(p, 0, itt[0], ttt[0]);
+    assert_int_equal(tmf_response(p), ISCSI_TMF_RSP_COMPLETE);
+    puppet_expect_nothing(p);
+    data_for(p, 0, itt[1], ttt[1]);
+    assert_int_equal(puppet_status(p, NULL, NULL, NULL), SCSI_GOOD);
+    assert_int_equal(get32(p->rx.h.scsi_rsp.itt), itt[1]);
+    puppet_free(p);
+}
+
 /* ---- FSM-06: what each event clears -------------------------------------------------------------
  */
 
@@ -778,6 +875,10 @@ main(void)
                                         world_teardown),
         cmocka_unit_test_setup_teardown(functions_are_not_aborted, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(immediate_requests_go_with_their_connection, world_setup,
+                                        world_teardown),
+        cmocka_unit_test_setup_teardown(functions_and_whom_they_concern, world_setup,
+                                        world_teardown),
+        cmocka_unit_test_setup_teardown(functions_spare_what_comes_after, world_setup,
                                         world_teardown),
         cmocka_unit_test(events_clear_what_they_should),
     };
