@@ -34,6 +34,17 @@ has_digest(const struct tgt_conn *c)
     return c->tail_need >= PDU_DIGEST_LEN;
 }
 
+/* Whoever sends a PDU of a wrong form cannot be trusted with any: the session ends, on all of its
+ * connections (RFC 7143 7.7). */
+static void
+format_error(struct tgt_conn *c, const char *why)
+{
+    if (c->sess != NULL)
+        tgt_session_kill(c->sess, why);
+    else
+        tgt_conn_kill(c, why);
+}
+
 static void
 begin_header(struct tgt_conn *c)
 {
@@ -71,17 +82,6 @@ rx_deliver(struct tgt_conn *c, const uint8_t *data, bool digest_ok)
     free(buf);
     if (c->state != TGT_CONN_DEAD)
         begin_header(c);
-}
-
-/* Whoever sends a PDU of a wrong form cannot be trusted with any: the session ends, on all of its
- * connections (RFC 7143 7.7). */
-static void
-format_error(struct tgt_conn *c, const char *why)
-{
-    if (c->sess != NULL)
-        tgt_session_kill(c->sess, why);
-    else
-        tgt_conn_kill(c, why);
 }
 
 /* False: the connection is dead. */

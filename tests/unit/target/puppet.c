@@ -136,12 +136,12 @@ puppet_send(struct puppet *p, void *bhs, const void *data, uint32_t len)
     size_t n = ISCSI_BHS_LEN;
 
     h->dseg_len = put24(len);
-    judge_sent(&p->judge, bhs, data, len);
     memcpy(out, bhs, ISCSI_BHS_LEN);
     if (p->header_digest) {
         pdu_header_digest(out, n, out + n);
         n += PDU_DIGEST_LEN;
     }
+    judge_sent(&p->judge, bhs, data, len);
     if (len > 0) {
         memcpy(out + n, data, len);
         memset(out + n + len, 0, 4);
