@@ -218,7 +218,11 @@ puppet_expect_close(struct puppet *p)
 void
 puppet_expect_nothing(struct puppet *p)
 {
-    assert_int_equal(puppet_recv(p), GOT_NOTHING);
+    enum got got = puppet_recv(p);
+
+    if (got == GOT_PDU)
+        fail_msg("%s came", pdu_opcode_name(pdu_opcode(&p->rx.h.h)));
+    assert_int_equal(got, GOT_NOTHING);
 }
 
 void
