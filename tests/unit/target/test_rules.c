@@ -732,6 +732,55 @@ functions_spare_what_comes_after(void **state)
     puppet_free(p);
 }
 
+/* CSN-13, CSN-14: there is a bound on immediate commands and on functions that wait, and behind it
+ * a ping, an abort and, when one has ended, the next command still go through. */
+static void
+immediate_requests_have_a_bound(void **state)
+{
+    struct puppet *p = puppet_session(*state, KEYS("InitialR2T=Yes\0ImmediateData=No"));
+    struct bhs_scsi_cmd h;
+    uint8_t cdb[CDB_MAX];
+    uint32_t itt = 0, ttt = 0, resets = 0;
+    unsigned n;
+
+    (void)cdb_write10(cdb, 0, 1, 0);
+    for (n = 0; n < 100; n++) {
+        bhs_init(&h, ISCSI_OP_SCSI_CMD | ISCSI_OP_IMMEDIATE, WR);
+        h.itt = put32(++p->itt);
+        h.cmd_sn = put32(p->cmd_sn);
+        h.edtl = put32(LEN);
+        memcpy(h.cdb, cdb, sizeof(h.cdb));
+        puppet_send(p, &h, NULL, 0);
+        assert_int_equal(puppet_recv(p), GOT_PDU);
+        if (pdu_opcode(&p->rx.h.h) != ISCSI_OP_R2T)
+            break;
+        itt = p->itt;
+        ttt = get32(p->rx.h.r2t.ttt);
+    }
+    assert_true(n >= 1 && n < 100);
+    assert_int_equal(pdu_opcode(&p->rx.h.h), ISCSI_OP_REJECT);
+    assert_int_equal(p->rx.h.reject.reason, ISCSI_REJECT_TOO_MANY_IMMEDIATE);
+    (void)ping(p);
+    tmf_send(p, ISCSI_TMF_ABORT_TASK, itt - 1, p->cmd_sn);
+    assert_int_equal(tmf_response(p), n > 1 ? ISCSI_TMF_RSP_COMPLETE : ISCSI_TMF_RSP_NO_TASK);
+    data_for(p, 0, itt, ttt);
+    assert_int_equal(puppet_status(p, NULL, NULL, NULL), SCSI_GOOD);
+    puppet_send(p, &h, NULL, 0); /* what was rejected may be sent again */
+    (void)puppet_expect(p, ISCSI_OP_R2T);
+    p->cmd_sn++;
+    for (;;) { /* functions that wait for the request that is missing */
+        tmf_send(p, ISCSI_TMF_LU_RESET, ISCSI_TAG_RSVD, 0);
+        if (puppet_recv(p) == GOT_PDU)
+            break;
+        assert_true(++resets < 100);
+    }
+    assert_true(resets >= 1);
+    assert_int_equal(pdu_opcode(&p->rx.h.h), ISCSI_OP_REJECT);
+    assert_int_equal(p->rx.h.reject.reason, ISCSI_REJECT_TOO_MANY_IMMEDIATE);
+    (void)ping(p);
+    puppet_free(p);
+}
+
 /* ---- FSM-06: what each event clears -------------------------------------------------------------
  */
 
@@ -933,6 +982,8 @@ main(void)
         cmocka_unit_test_setup_teardown(functions_and_whom_they_concern, world_setup,
                                         world_teardown),
         cmocka_unit_test_setup_teardown(functions_spare_what_comes_after, world_setup,
+                                        world_teardown),
+        cmocka_unit_test_setup_teardown(immediate_requests_have_a_bound, world_setup,
                                         world_teardown),
         cmocka_unit_test(events_clear_what_they_should),
     };
