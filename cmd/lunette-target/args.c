@@ -200,17 +200,23 @@ add_lun(struct args_node *n, const char *text)
 }
 
 static int
+set_one(struct args_node *n, const char *key, const char *value)
+{
+    if (n->cfg.set_count == ARGS_SET_MAX)
+        return args_complain("too many --set", NULL);
+    n->set[n->cfg.set_count++] = (struct target_key_value){key, value};
+    return 0;
+}
+
+static int
 add_set(struct args_node *n, char *text)
 {
     char *eq = strchr(text, '=');
 
     if (eq == NULL || eq == text)
         return args_complain("--set wants KEY=VALUE", text);
-    if (n->cfg.set_count == ARGS_SET_MAX)
-        return args_complain("too many --set", NULL);
     *eq = '\0';
-    n->set[n->cfg.set_count++] = (struct target_key_value){text, eq + 1};
-    return 0;
+    return set_one(n, text, eq + 1);
 }
 
 static int
@@ -237,6 +243,8 @@ node_option(struct args *a, int opt, char *arg)
         return read_chap_file(n, arg);
     case OPT_SET:
         return add_set(n, arg);
+    case OPT_MAX_CONNECTIONS:
+        return set_one(n, "MaxConnections", arg);
     default:
         n->cfg.redirect = arg;
         n->cfg.redirect_permanent = opt == OPT_REDIRECT_PERMANENT;

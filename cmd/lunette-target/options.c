@@ -26,6 +26,7 @@ const char options_usage[] =
     "                       mutual_secret = lines; the file must have mode 600, so\n"
     "                       that only its owner reads it\n"
     "  --set KEY=VALUE      a key of RFC 7143, or QueueDepth, NopInterval (seconds)\n"
+    "  --max-connections N  connections that a session may have (8); 1: no more\n"
     "  --redirect HOST:PORT logins are sent there; --redirect-permanent for ever\n"
     "\n"
     "  --loop epoll|uring|auto\n"
@@ -51,6 +52,7 @@ const struct option options_table[] = {
     {"mutual-chap", required_argument, NULL, OPT_MUTUAL},
     {"chap-file", required_argument, NULL, OPT_CHAP_FILE},
     {"set", required_argument, NULL, OPT_SET},
+    {"max-connections", required_argument, NULL, OPT_MAX_CONNECTIONS},
     {"redirect", required_argument, NULL, OPT_REDIRECT},
     {"redirect-permanent", required_argument, NULL, OPT_REDIRECT_PERMANENT},
     {"loop", required_argument, NULL, OPT_LOOP},
@@ -75,6 +77,7 @@ static const struct option_text {
     {"USER:SECRET", "what the target proves when it is asked to"},
     {"FILE", "USER:SECRET of both directions, from a file of mode 600"},
     {"KEY=VALUE", "a key of RFC 7143, or QueueDepth, NopInterval"},
+    {"N", "connections that a session may have"},
     {"HOST:PORT", "logins are sent there"},
     {"HOST:PORT", "logins are sent there for ever"},
     {"auto|epoll|uring", "how to wait"},

@@ -16,6 +16,7 @@ enum option_id {
     OPT_MUTUAL,
     OPT_CHAP_FILE,
     OPT_SET,
+    OPT_MAX_CONNECTIONS,
     OPT_REDIRECT,
     OPT_REDIRECT_PERMANENT,
     OPT_LOOP,
