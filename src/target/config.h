@@ -40,6 +40,8 @@ struct target_config {
     uint32_t login_timeout_ms;          /* 0: 15 s */
     uint32_t ping_timeout_ms;           /* how long an answer to a ping may take at least, however
                                            short NopInterval is; 0: 5 s */
+    uint32_t hole_timeout_ms;           /* how long a session's commands wait for a CmdSN that is
+                                           missing before the session fails; 0: 60 s */
     uint32_t stop_timeout_ms;           /* how long target_stop waits for logouts; 0: 1 s */
     uint32_t pace_us;                   /* the longest wait before a connection is read again, while
                                            its initiator still has many responses to read, in

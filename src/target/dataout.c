@@ -74,6 +74,7 @@ tgt_data_out_begin(struct tgt_conn *conn)
 
     conn->rx_cmd = NULL;
     conn->rx_base = off;
+    conn->rx_foreign = c != NULL && c->conn != conn;
     if (c == NULL || c->conn != conn || !fits(c, h))
         return; /* its task is gone: read and dropped (10.7) */
     if (get32(h->data_sn) != c->data_sn)
@@ -147,6 +148,9 @@ tgt_data_out_end(struct tgt_conn *conn, bool digest_ok)
             return; /* no memory for the Reject: c is gone */
         if (c != NULL)
             data_error(c, ASC_CRC);
+    } else if (conn->rx_foreign) {
+        /* Data goes on the connection of its command (4.2.5.1). */
+        tgt_reject(conn, &conn->h.bhs, ISCSI_BHS_LEN, ISCSI_REJECT_PROTOCOL_ERROR);
     }
     if (c == NULL)
         return;

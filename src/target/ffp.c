@@ -9,6 +9,7 @@
 #include "target/conn.h"
 #include "target/ctl.h"
 #include "target/exec.h"
+#include "target/hole.h"
 #include "target/instance.h"
 #include "target/leave.h"
 #include "target/order.h"
@@ -65,7 +66,10 @@ logout_respond(struct tgt_conn *c, uint32_t itt, uint8_t code, bool close)
     }
     ctl->close_after = close;
     tgt_ctl_send(c, ctl);
-    if (close && c->state == TGT_CONN_FFP)
+    if (!close)
+        return;
+    c->asked = true;
+    if (c->state == TGT_CONN_FFP)
         c->state = TGT_CONN_CLOSING;
 }
 
@@ -88,8 +92,10 @@ do_logout(struct tgt_conn *c, const struct bhs *bhs, const uint8_t *data, uint32
         tgt_end_commands(s, NULL);
         LIST_FOREACH_SAFE (i, &s->conns) {
             other = container_of(i, struct tgt_conn, sess_link);
-            if (other != c)
-                tgt_conn_kill(other, "session logged out");
+            if (other == c)
+                continue;
+            other->asked = true;
+            tgt_conn_kill(other, "session logged out");
         }
         logout_respond(c, itt, ISCSI_LOGOUT_RSP_OK, true);
         return;
@@ -100,6 +106,7 @@ do_logout(struct tgt_conn *c, const struct bhs *bhs, const uint8_t *data, uint32
     } else if (reason == ISCSI_LOGOUT_RECOVERY) {
         logout_respond(c, itt, ISCSI_LOGOUT_RSP_NO_RECOVERY, false);
     } else if (other != c) {
+        other->asked = true;
         tgt_conn_kill(other, "logged out through another connection");
         logout_respond(c, itt, ISCSI_LOGOUT_RSP_OK, false);
     } else {
@@ -232,6 +239,7 @@ ffp_hold(struct tgt_conn *c, const uint8_t *data, uint32_t len, bool scsi)
         memcpy(cmd->early, data, len);
     cmd->rx_off = len;
     tgt_order_hold(c->sess, cmd);
+    tgt_hole_watch(c->sess);
 }
 
 /* 0, or the reason of a Reject. */

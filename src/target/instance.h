@@ -28,7 +28,7 @@ struct target {
     uint32_t logins_count;
     struct list sessions, dead_sessions;
     uint32_t conns_count, sessions_count, sessions_max, conns_max;
-    uint32_t login_timeout_ms, ping_timeout_ms, stop_timeout_ms;
+    uint32_t login_timeout_ms, ping_timeout_ms, hole_timeout_ms, stop_timeout_ms;
     uint64_t pace_ns; /* 0: every connection is read as soon as it can be */
     struct htab session_by_port;
     uint64_t hash_seed; /* names and ISIDs are the initiators' choice */

@@ -3,6 +3,7 @@
 
 #include "lu/nexus.h"
 #include "target/command.h"
+#include "target/ctl.h"
 #include "target/session.h"
 #include "target/state/conn.h"
 #include "target/tmf.h"
@@ -16,10 +17,27 @@ tgt_end_commands(struct tgt_session *s, const struct tgt_conn *only)
 
         if (only != NULL && cmd->conn != only)
             continue;
-        if (cmd->state == TGT_CMD_DRAIN)
+        if (cmd->state == TGT_CMD_DRAIN) {
             tgt_tmf_drained(cmd);
-        else
-            tgt_cmd_abort(cmd, NULL);
+            continue;
+        }
+        if (only != NULL && s->conns_count > 1 && cmd->s.lu != NULL) /* the session lives on */
+            lu_ua_set(cmd->s.nexus, cmd->s.lu, LU_UA_PROTOCOL_CLEARED);
+        tgt_cmd_abort(cmd, NULL);
+    }
+}
+
+/* Nothing of c can be reassigned, which Parameter3 (Time2Retain) of 0 says. */
+static void
+tell_others(struct tgt_session *s, const struct tgt_conn *c)
+{
+    const uint16_t param[3] = {c->cid, (uint16_t)s->params.time2wait, 0};
+
+    LIST_FOREACH_SAFE (i, &s->conns) {
+        struct tgt_conn *other = container_of(i, struct tgt_conn, sess_link);
+
+        if (other->state == TGT_CONN_FFP)
+            tgt_tell_async(other, ISCSI_ASYNC_DROP_CONNECTION, param, false);
     }
 }
 
@@ -28,23 +46,12 @@ tgt_leave_session(struct tgt_conn *c)
 {
     struct tgt_session *s = c->sess;
 
-    tgt_tmf_drop(s, c);
-    LIST_FOREACH_SAFE (i, &s->cmds) {
-        struct tgt_cmd *cmd = container_of(i, struct tgt_cmd, sess_link);
-
-        if (cmd->conn != c)
-            continue;
-        if (cmd->state == TGT_CMD_DRAIN) {
-            tgt_tmf_drained(cmd);
-        } else {
-            if (s->conns_count > 1 && cmd->s.lu != NULL) /* the session lives on */
-                lu_ua_set(cmd->s.nexus, cmd->s.lu, LU_UA_PROTOCOL_CLEARED);
-            tgt_cmd_abort(cmd, NULL);
-        }
-    }
+    tgt_end_commands(s, c);
     list_del(&c->sess_link);
     s->conns_count--;
     c->sess = NULL;
     if (s->conns_count == 0)
         tgt_session_end(s);
+    else if (c->login == NULL && !c->asked)
+        tell_others(s, c);
 }

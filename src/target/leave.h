@@ -9,11 +9,12 @@ struct tgt_conn;
 struct tgt_session;
 
 /* Ends the commands and task management functions of the connection `only`, or with NULL of the
- * whole session, without responses, as a logout demands. */
+ * whole session, without responses, as a logout demands.  Where the session goes on without `only`,
+ * unit attention 47/7F tells of the commands (RFC 7143 7.6, 11.14.5). */
 void tgt_end_commands(struct tgt_session *s, const struct tgt_conn *only);
 
-/* Called when c is dead.  Ends its commands and task management functions, with unit attention
- * 47/7F if the session goes on; ends the session if c was its last connection. */
+/* Called when c is dead.  Ends its commands and task management functions, and tells the other
+ * connections unless c->asked (11.9.1, event 2); ends the session if c was its last connection. */
 void tgt_leave_session(struct tgt_conn *c);
 
 #endif

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "target/conn.h"
+#include "target/hole.h"
 #include "target/instance.h"
 #include "target/login_state.h"
 #include "target/node.h"
@@ -35,6 +36,7 @@ new_session(struct tgt_conn *c)
     s = tgt_session_new(t, l->node, l->initiator, l->isid);
     if (s == NULL)
         return ISCSI_LOGIN_OUT_OF_RESOURCES;
+    tgt_hole_init(s);
     s->discovery = l->discovery;
     s->params = l->params;
     s->exp_cmd_sn = l->cmd_sn;
@@ -69,8 +71,10 @@ join_session(struct tgt_conn *c)
     if (old == NULL && s->conns_count >= s->params.max_connections)
         return ISCSI_LOGIN_TOO_MANY_CONNECTIONS;
     tgt_session_add_conn(s, c);
-    if (old != NULL)
+    if (old != NULL) {
+        old->asked = true;
         tgt_conn_kill(old, "the initiator reinstates the connection");
+    }
     return ISCSI_LOGIN_OK;
 }
 

@@ -101,6 +101,7 @@ tgt_session_end(struct tgt_session *s)
     if (s->nexus != NULL)
         lu_nexus_leave(s->nexus);
     s->nexus = NULL;
+    loop_timer_stop(t->loop, &s->hole);
     t->tsih_taken[s->tsih / 64] &= ~(1ull << s->tsih % 64);
     htab_del(&t->session_by_port, &s->hnode);
     list_del(&s->link);
@@ -113,8 +114,12 @@ tgt_session_end(struct tgt_session *s)
 void
 tgt_session_kill(struct tgt_session *s, const char *why)
 {
-    LIST_FOREACH_SAFE (i, &s->conns)
-        tgt_conn_kill(container_of(i, struct tgt_conn, sess_link), why);
+    LIST_FOREACH_SAFE (i, &s->conns) {
+        struct tgt_conn *c = container_of(i, struct tgt_conn, sess_link);
+
+        c->asked = true; /* for the others end, too */
+        tgt_conn_kill(c, why);
+    }
     assert(!s->live);
 }
 

@@ -19,6 +19,7 @@
 
 #define LOGIN_TIMEOUT_MS 15000
 #define PING_TIMEOUT_MS  5000
+#define HOLE_TIMEOUT_MS  60000
 #define STOP_TIMEOUT_MS  1000
 
 /* Frees what died in this turn. */
@@ -92,6 +93,7 @@ target_init(struct target *t, struct loop *loop, const struct target_config *cfg
     t->conns_max = cfg->conns_max != 0 ? cfg->conns_max : TARGET_CONNS_MAX;
     t->login_timeout_ms = cfg->login_timeout_ms != 0 ? cfg->login_timeout_ms : LOGIN_TIMEOUT_MS;
     t->ping_timeout_ms = cfg->ping_timeout_ms != 0 ? cfg->ping_timeout_ms : PING_TIMEOUT_MS;
+    t->hole_timeout_ms = cfg->hole_timeout_ms != 0 ? cfg->hole_timeout_ms : HOLE_TIMEOUT_MS;
     t->stop_timeout_ms = cfg->stop_timeout_ms != 0 ? cfg->stop_timeout_ms : STOP_TIMEOUT_MS;
     t->pace_ns = cfg->pace_us * 1000ull;
     t->next_tsih = (uint16_t)loop_random(loop);

@@ -9,6 +9,7 @@
 #include "target/command.h"
 #include "target/conn.h"
 #include "target/ctl.h"
+#include "target/hole.h"
 #include "target/instance.h"
 #include "target/order.h"
 #include "target/session.h"
@@ -197,8 +198,10 @@ cold_reset(struct tgt_tmf *t)
     LIST_FOREACH_SAFE (i, &t->sess->conns) {
         struct tgt_conn *c = container_of(i, struct tgt_conn, sess_link);
 
-        if (c != t->conn)
-            tgt_conn_kill(c, "target cold reset");
+        if (c == t->conn)
+            continue;
+        c->asked = true;
+        tgt_conn_kill(c, "target cold reset");
     }
 }
 
@@ -306,4 +309,6 @@ tgt_tmf_pdu(struct tgt_conn *c, const struct bhs_tmf_req *h)
     tgt_conn_log(c, LOG_LEVEL_INFO, "%s", iscsi_tmf_name(h->flags & ISCSI_TMF_FUNC_MASK));
     if (tmf_ready(t))
         tmf_start(t);
+    else
+        tgt_hole_watch(s);
 }

@@ -49,6 +49,7 @@ struct tgt_conn {
     struct tgt_session *sess; /* NULL until login knows it */
     struct tgt_login *login;  /* while logging in */
     enum tgt_conn_state state;
+    bool asked; /* the initiator has asked for its end, and need not be told on another one */
     uint16_t cid;
     uint32_t stat_sn;
     bool header_digest, data_digest;
@@ -70,6 +71,7 @@ struct tgt_conn {
     uint32_t tail_have, tail_need;
     uint8_t *buf;           /* data of the PDU being received, if it goes to no command; owned */
     struct tgt_cmd *rx_cmd; /* Data-Out for it; NULL: discarded */
+    bool rx_foreign;        /* that Data-Out is of a command of another connection */
     uint32_t rx_base;       /* Buffer Offset of that PDU */
     uint32_t lowat;         /* bytes that ->readable waits for */
     uint8_t *rest;          /* rest_len bytes that were received and wait for their turn; owned */

@@ -9,6 +9,7 @@
 #include "base/addr.h"
 #include "base/htab.h"
 #include "base/list.h"
+#include "seam/loop.h"
 #include "target/bounds.h"
 #include "wire/keys.h"
 
@@ -34,8 +35,10 @@ struct tgt_session {
     uint32_t exp_cmd_sn, max_cmd_sn;
     uint32_t told_max; /* MaxCmdSN that was sent last */
     uint32_t depth;
-    uint32_t open;       /* non-immediate commands that count against the window */
-    uint32_t immediate;  /* immediate commands there are */
+    uint32_t open;          /* non-immediate commands that count against the window */
+    uint32_t immediate;     /* immediate commands there are */
+    struct loop_timer hole; /* hole.c: while something waits for hole_sn */
+    uint32_t hole_sn;
     struct list held;    /* struct tgt_cmd by link, in the order of CmdSN */
     uint32_t held_bytes; /* early_room of them */
     struct list cmds;    /* all, by sess_link */

@@ -27,6 +27,7 @@ world_new(struct world *w, const struct target_node_config *node, uint32_t nodes
                                 .nodes_count = node != NULL ? nodes : 1,
                                 .login_timeout_ms = 200,
                                 .ping_timeout_ms = PING_TIMEOUT_MS,
+                                .hole_timeout_ms = HOLE_TIMEOUT_MS,
                                 .stop_timeout_ms = 100};
     struct sockaddr_in *in = (struct sockaddr_in *)(void *)&w->addr.ss;
     struct sock_addr at;

@@ -19,6 +19,7 @@
 #define DATA_MAX  (1u << 20)
 
 #define PING_TIMEOUT_MS 1500
+#define HOLE_TIMEOUT_MS 2000
 
 struct world {
     struct loop *loop;

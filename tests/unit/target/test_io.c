@@ -267,6 +267,7 @@ lost_with_a_connection(void **state)
     (void)puppet_expect(b, ISCSI_OP_R2T);
     a->cmd_sn = b->cmd_sn;
     puppet_free(b);
+    (void)puppet_expect(a, ISCSI_OP_ASYNC);
     (void)cdb_test_unit_ready(cdb);
     (void)puppet_cmd(a, 0, ISCSI_FLAG_FINAL, cdb, 0, NULL, 0);
     assert_int_equal(puppet_status(a, NULL, NULL, &s), SCSI_CHECK_CONDITION);
