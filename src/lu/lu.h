@@ -74,6 +74,14 @@ void lu_cmd_take(struct lu_cmd *c, uint32_t off, const uint8_t *data, uint32_t l
  * was.  Returns NULL when the store has failed, and then c has failed. */
 const uint8_t *lu_cmd_source(struct lu_cmd *c, uint32_t off, uint32_t *len, void **ret_owned);
 
+/* Returns how many bytes lu_cmd_source has in a part; 0: it knows no parts. */
+uint32_t lu_cmd_part(const struct lu_cmd *c);
+
+/* For a router that sends some of the data again, also after lu_cmd_end: returns the memory with
+ * the len bytes at offset off of a LU_DIR_IN command that has not failed, as they are in the unit
+ * now. *ret_owned as for lu_cmd_source.  Returns NULL when they cannot be read any more. */
+const uint8_t *lu_cmd_again(const struct lu_cmd *c, uint32_t off, uint32_t len, void **ret_owned);
+
 /* Called before lu_cmd_end when the status of c is on its way to the initiator.  A unit attention
  * is over with that, and a failed sync is known.  Where a command ends without an answer, the unit
  * attention that it was to report pends again (SAM-5 5.14). */

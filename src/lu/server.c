@@ -397,3 +397,37 @@ lu_cmd_source(struct lu_cmd *c, uint32_t off, uint32_t *len, void **ret_owned)
         *len = LU_ZEROS_SIZE;
     return c->dev->zeros;
 }
+
+uint32_t
+lu_cmd_part(const struct lu_cmd *c)
+{
+    bool by_calls = c->data == LU_DATA_MEDIA && c->lu->mem == NULL && !lu_is_null(c->lu);
+
+    return by_calls ? LU_PART_MAX : 0;
+}
+
+const uint8_t *
+lu_cmd_again(const struct lu_cmd *c, uint32_t off, uint32_t len, void **ret_owned)
+{
+    uint64_t at;
+    void *buf;
+
+    if (c->data == LU_DATA_BUF)
+        return c->buf + off;
+    if (c->data != LU_DATA_MEDIA)
+        return NULL;
+    at = lu_address(c->lu, c->lba) + off;
+    if (at + len > lu_address(c->lu, c->lu->blocks))
+        return NULL; /* the unit is smaller than it was */
+    if (c->lu->mem != NULL)
+        return lu_block_memory(c->lu, c->lba) + off;
+    if (lu_is_null(c->lu))
+        return len <= LU_ZEROS_SIZE ? c->dev->zeros : NULL;
+    buf = lu_buf_alloc_unset(len);
+    if (buf != NULL && lu_medium_read(c->lu, at, buf, len) < 0) {
+        lu_buf_free(buf);
+        buf = NULL;
+    }
+    *ret_owned = buf;
+    return buf;
+}
