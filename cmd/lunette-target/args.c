@@ -245,6 +245,8 @@ node_option(struct args *a, int opt, char *arg)
         return add_set(n, arg);
     case OPT_MAX_CONNECTIONS:
         return set_one(n, "MaxConnections", arg);
+    case OPT_RECOVERY_LEVEL:
+        return set_one(n, "ErrorRecoveryLevel", arg);
     default:
         n->cfg.redirect = arg;
         n->cfg.redirect_permanent = opt == OPT_REDIRECT_PERMANENT;

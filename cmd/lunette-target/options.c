@@ -27,6 +27,8 @@ const char options_usage[] =
     "                       that only its owner reads it\n"
     "  --set KEY=VALUE      a key of RFC 7143, or QueueDepth, NopInterval (seconds)\n"
     "  --max-connections N  connections that a session may have (8); 1: no more\n"
+    "  --error-recovery-level 0|1\n"
+    "                       1: what digests find is sent again (0)\n"
     "  --redirect HOST:PORT logins are sent there; --redirect-permanent for ever\n"
     "\n"
     "  --loop epoll|uring|auto\n"
@@ -53,6 +55,7 @@ const struct option options_table[] = {
     {"chap-file", required_argument, NULL, OPT_CHAP_FILE},
     {"set", required_argument, NULL, OPT_SET},
     {"max-connections", required_argument, NULL, OPT_MAX_CONNECTIONS},
+    {"error-recovery-level", required_argument, NULL, OPT_RECOVERY_LEVEL},
     {"redirect", required_argument, NULL, OPT_REDIRECT},
     {"redirect-permanent", required_argument, NULL, OPT_REDIRECT_PERMANENT},
     {"loop", required_argument, NULL, OPT_LOOP},
@@ -78,6 +81,7 @@ static const struct option_text {
     {"FILE", "USER:SECRET of both directions, from a file of mode 600"},
     {"KEY=VALUE", "a key of RFC 7143, or QueueDepth, NopInterval"},
     {"N", "connections that a session may have"},
+    {"0|1", "what is repaired without a new session"},
     {"HOST:PORT", "logins are sent there"},
     {"HOST:PORT", "logins are sent there for ever"},
     {"auto|epoll|uring", "how to wait"},

@@ -12,6 +12,7 @@
 #define TGT_TMF_MAX           8  /* task management functions waiting in a session */
 #define TGT_R2T_MAX           16 /* outstanding R2Ts of one command */
 #define TGT_CONNS_PER_SESSION 8  /* MaxConnections, default */
+#define TGT_ERL_MAX           1  /* ErrorRecoveryLevel; 0 unless it is set */
 #define TGT_TSIHS             65536
 #define TGT_RING              256          /* PDUs on their way into the socket */
 #define TGT_HASH              64           /* chains of a session's table of commands */
@@ -28,6 +29,8 @@
 /* Data of SCSI commands that wait for their turn; what would be more ends with BUSY. */
 #define TGT_HELD_BYTES (16u << 20) /* of one session */
 #define TGT_HELD_ALL   (32u << 20) /* of all sessions together */
+#define TGT_KEPT_MAX   4096        /* responses kept until an ExpStatSN acknowledges them */
+#define TGT_KEPT_BYTES (16u << 20) /* bytes of data with them; of one connection both */
 #define TGT_LOGINS_MAX 1024        /* connections that are not logged in; the oldest makes room */
 #define TGT_DRAIN_MS   2000        /* how long a reset waits for Data-Out that is under way */
 

@@ -74,6 +74,7 @@ tgt_cmd_new(struct tgt_conn *conn, const struct bhs_scsi_cmd *h)
     memset(c, 0, sizeof(*c));
     list_init(&c->link);
     list_init(&c->tx.link);
+    list_init(&c->tx.kept);
     lu_cmd_init(&c->s);
     c->tx.is_cmd = true;
     c->sess = s;
@@ -141,9 +142,9 @@ tgt_cmd_drop_early(struct tgt_cmd *c)
     lu_buf_free(tgt_cmd_take_early(c));
 }
 
-/* Out of all lists of its session, connection and LU. */
+/* Out of all lists of its session, so that it is no task any more. */
 static void
-detach_cmd(struct tgt_cmd *c)
+unlist_cmd(struct tgt_cmd *c)
 {
     struct tgt_session *s = c->sess;
     struct tgt_cmd **at = &s->hash[itt_hash(c->itt)];
@@ -158,10 +159,57 @@ detach_cmd(struct tgt_cmd *c)
     list_del(&c->link);
     list_del(&c->tx.link);
     list_del(&c->sess_link);
-    tgt_tx_release(c->conn, c->s.buf);
     if (c->early != NULL || c->early_room > 0)
         tgt_cmd_drop_early(c);
+}
+
+static void
+release_buf(struct tgt_cmd *c)
+{
+    tgt_tx_release(c->conn, c->s.buf);
     c->s.buf = NULL;
+}
+
+void
+tgt_cmd_sent(struct tgt_cmd *c)
+{
+    bool ended;
+
+    assert(c->state == TGT_CMD_SEND);
+    unlist_cmd(c);
+    ended = lu_cmd_end(&c->s);
+    assert(ended); /* it has been answered: nothing is under way for it */
+    (void)ended;
+    c->state = TGT_CMD_SENT;
+}
+
+void
+tgt_cmd_rewind(struct tgt_cmd *c)
+{
+    uint32_t off;
+
+    assert(c->state == TGT_CMD_SEND || c->state == TGT_CMD_SENT);
+    if (c->tx_sn == c->seg.base_sn)
+        return; /* nothing was sent */
+    off = tgt_seg_off(&c->seg, c->ack_sn);
+    if (off > c->tx_off)
+        off = c->tx_off; /* all of it is acknowledged */
+    if (c->s.data == LU_DATA_MEDIA)
+        release_buf(c); /* a part that was read ahead */
+    c->recut = false;
+    c->tx_off = c->seg.base_off = off;
+    c->tx_sn = c->seg.base_sn = c->ack_sn;
+    c->burst_left = c->sess->params.max_burst;
+}
+
+void
+tgt_cmd_forget(struct tgt_cmd *c)
+{
+    assert(c->state == TGT_CMD_SENT && list_empty(&c->tx.kept));
+    list_del(&c->tx.link);
+    release_buf(c);
+    c->state = TGT_CMD_FREE;
+    list_push_front(&c->conn->target->free_cmds, &c->link);
 }
 
 void
@@ -169,8 +217,9 @@ tgt_cmd_free(struct tgt_cmd *c)
 {
     struct target *t = c->sess->target;
 
-    assert(c->state != TGT_CMD_FREE);
-    detach_cmd(c);
+    assert(c->state != TGT_CMD_FREE && c->state != TGT_CMD_SENT);
+    unlist_cmd(c);
+    release_buf(c);
     loop_timer_stop(t->loop, &c->timer);
     c->state = TGT_CMD_FREE;
     if (lu_cmd_end(&c->s))

@@ -21,6 +21,14 @@ struct tgt_cmd *tgt_cmd_find(const struct tgt_session *s, uint32_t itt);
 /* Takes a command out of all lists and frees it, without a response. */
 void tgt_cmd_free(struct tgt_cmd *c);
 
+/* The answer of a command has left, and is kept until it is acknowledged: the command is no task
+ * any more, and goes to state SENT.  tgt_cmd_forget frees it then. */
+void tgt_cmd_sent(struct tgt_cmd *c);
+void tgt_cmd_forget(struct tgt_cmd *c);
+
+/* Lets a command that sends, or has sent, data begin anew behind what is acknowledged. */
+void tgt_cmd_rewind(struct tgt_cmd *c);
+
 /* Called when the device server no longer uses a command that was freed while it did. */
 void tgt_cmd_released(struct tgt_cmd *c);
 

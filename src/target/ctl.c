@@ -39,6 +39,26 @@ tgt_reject_and_close(struct tgt_conn *c, const struct bhs *h, uint8_t reason)
     send_reject(c, h, ISCSI_BHS_LEN, reason, true);
 }
 
+void
+tgt_reject_snack(struct tgt_conn *c, uint32_t itt, uint32_t begin, uint32_t run)
+{
+    struct bhs_snack_req h;
+    struct tgt_ctl *ctl;
+
+    bhs_init(&h, ISCSI_OP_SNACK_REQ, ISCSI_FLAG_FINAL | ISCSI_SNACK_DATA_R2T);
+    h.itt = put32(itt);
+    h.ttt = put32(ISCSI_TAG_RSVD);
+    h.exp_stat_sn = put32(c->exp_stat_sn);
+    h.beg_run = put32(begin);
+    h.run_length = put32(run);
+    ctl = tgt_ctl_new_with(ISCSI_OP_REJECT, ISCSI_TAG_RSVD, &h, sizeof(h));
+    if (ctl == NULL)
+        return;
+    c->target->stats.rejects++;
+    ((struct bhs_reject *)(void *)ctl->hdr)->reason = ISCSI_REJECT_SNACK;
+    tgt_ctl_send(c, ctl);
+}
+
 static void
 nop_in(struct tgt_conn *c, uint32_t ttt)
 {

@@ -16,6 +16,10 @@ void tgt_reject(struct tgt_conn *c, const struct bhs *h, uint32_t hdr_len, uint8
 /* Does the same, and closes the connection when the Reject has been sent. */
 void tgt_reject_and_close(struct tgt_conn *c, const struct bhs *h, uint8_t reason);
 
+/* Rejects a SNACK Request for the Data-In of the command itt from DataSN `begin` on, `run` of them,
+ * which turns out not to be readable any more.  Does nothing without memory. */
+void tgt_reject_snack(struct tgt_conn *c, uint32_t itt, uint32_t begin, uint32_t run);
+
 /* Send a NOP-In: tgt_nop_ping one that asks for an answer, tgt_nop_tell one that only reports
  * ExpCmdSN and MaxCmdSN. */
 void tgt_nop_ping(struct tgt_conn *c);

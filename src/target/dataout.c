@@ -12,6 +12,7 @@
 #include "target/state/conn.h"
 #include "target/state/session.h"
 #include "target/tmf.h"
+#include "wire/sn.h"
 
 #define ASC_WRONG_AMOUNT SENSE_ASC(0x0c, 0x0d)
 #define ASC_CRC          SENSE_ASC(0x47, 0x05)
@@ -38,17 +39,6 @@ data_error(struct tgt_cmd *c, uint16_t asc)
     tgt_cmd_drop_early(c);
 }
 
-/* Where the burst under way ends. */
-static uint32_t
-burst_end(const struct tgt_cmd *c)
-{
-    uint32_t burst = c->sess->params.max_burst;
-
-    if (c->unsolicited)
-        return dataout_min(c->edtl, c->sess->params.first_burst);
-    return dataout_min(c->r2t_base + (c->r2t_done + 1) * burst, c->need);
-}
-
 /* Does the PDU belong to what is expected of this command? */
 static bool
 fits(const struct tgt_cmd *c, const struct bhs_data_out *h)
@@ -65,6 +55,21 @@ fits(const struct tgt_cmd *c, const struct bhs_data_out *h)
            memcmp(h->lun, c->s.lun, sizeof(h->lun)) == 0;
 }
 
+/* A PDU with another DataSN than the next one: something is missing.  From error recovery level 1
+ * on that is asked for when the burst is over (7.8); before, nothing can be sent again.  True: the
+ * PDU is dropped. */
+static bool
+lost_before(struct tgt_conn *conn, struct tgt_cmd *c, uint32_t data_sn)
+{
+    if (data_sn == c->data_sn)
+        return false;
+    if (conn->erl == 0)
+        data_error(c, ASC_CRC);
+    else
+        c->data_lost = true;
+    return true;
+}
+
 void
 tgt_data_out_begin(struct tgt_conn *conn)
 {
@@ -77,9 +82,11 @@ tgt_data_out_begin(struct tgt_conn *conn)
     conn->rx_foreign = c != NULL && c->conn != conn;
     if (c == NULL || c->conn != conn || !fits(c, h))
         return; /* its task is gone: read and dropped (10.7) */
-    if (get32(h->data_sn) != c->data_sn)
-        data_error(c, ASC_CRC); /* a PDU is missing, and nothing can be resent */
-    else if (off != c->rx_off || conn->data_len > burst_end(c) - c->rx_off)
+    if (conn->erl > 0 && !c->data_lost && sn_lt(get32(h->data_sn), c->data_sn))
+        return; /* it has come already */
+    if (c->data_lost || lost_before(conn, c, get32(h->data_sn)))
+        ; /* it is dropped */
+    else if (off != c->rx_off || conn->data_len > tgt_exec_burst_end(c) - c->rx_off)
         data_error(c, ASC_WRONG_AMOUNT);
     conn->rx_cmd = c;
 }
@@ -89,7 +96,7 @@ tgt_data_out_begin(struct tgt_conn *conn)
 static void
 keep_early(struct tgt_cmd *c, uint32_t off, const uint8_t *data, uint32_t len)
 {
-    uint32_t room = burst_end(c);
+    uint32_t room = tgt_exec_burst_end(c);
 
     if (c->s.failed)
         return;
@@ -107,7 +114,7 @@ tgt_data_out_sink(struct tgt_conn *conn, const uint8_t *data, uint32_t len)
 {
     struct tgt_cmd *c = conn->rx_cmd;
 
-    if (c == NULL)
+    if (c == NULL || c->data_lost)
         return;
     if (c->state == TGT_CMD_HELD)
         keep_early(c, conn->rx_base + conn->data_off, data, len);
@@ -119,8 +126,13 @@ tgt_data_out_sink(struct tgt_conn *conn, const uint8_t *data, uint32_t len)
 static void
 burst_done(struct tgt_cmd *c, bool whole)
 {
-    if (!whole)
+    if (c->data_lost && !c->unsolicited && !c->s.failed) {
+        c->r2t_recover = true; /* up to where this burst should have ended */
+        c->r2t_base -= c->sess->params.max_burst;
+    } else if (!c->data_lost && !whole) {
         data_error(c, ASC_WRONG_AMOUNT);
+    }
+    c->data_lost = false;
     if (c->unsolicited) {
         c->unsolicited = false;
         c->r2t_off = c->r2t_base = c->rx_off;
@@ -146,7 +158,9 @@ tgt_data_out_end(struct tgt_conn *conn, bool digest_ok)
         tgt_reject(conn, &conn->h.bhs, ISCSI_BHS_LEN, ISCSI_REJECT_DATA_DIGEST);
         if (conn->state == TGT_CONN_DEAD)
             return; /* no memory for the Reject: c is gone */
-        if (c != NULL)
+        if (c != NULL && conn->erl > 0)
+            c->data_lost = true;
+        else if (c != NULL)
             data_error(c, ASC_CRC);
     } else if (conn->rx_foreign) {
         /* Data goes on the connection of its command (4.2.5.1). */
@@ -154,7 +168,12 @@ tgt_data_out_end(struct tgt_conn *conn, bool digest_ok)
     }
     if (c == NULL)
         return;
-    end = burst_end(c);
+    if (c->data_lost) {
+        if (final)
+            burst_done(c, false);
+        return;
+    }
+    end = tgt_exec_burst_end(c);
     c->data_sn++;
     if (!c->s.failed)
         c->rx_off += conn->data_len;

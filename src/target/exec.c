@@ -21,6 +21,16 @@ exec_min(uint32_t a, uint32_t b)
     return a < b ? a : b;
 }
 
+uint32_t
+tgt_exec_burst_end(const struct tgt_cmd *c)
+{
+    uint32_t burst = c->sess->params.max_burst;
+
+    if (c->unsolicited)
+        return exec_min(c->edtl, c->sess->params.first_burst);
+    return exec_min(c->r2t_base + (c->r2t_done + 1) * burst, c->need);
+}
+
 /* A fault makes the response wait. */
 static void
 delay_response(struct tgt_cmd *c, uint32_t ms)
@@ -81,6 +91,7 @@ tgt_exec_want_data(struct tgt_cmd *c)
     if (c->s.failed || c->unsolicited)
         return;
     bursts = (c->need - c->r2t_off + c->sess->params.max_burst - 1) / c->sess->params.max_burst;
+    bursts += c->r2t_recover;
     c->r2t_want = exec_min(bursts, max - out);
     if (c->r2t_want > 0 && list_empty(&c->tx.link))
         tgt_tx_queue(c->conn, &c->tx);

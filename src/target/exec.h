@@ -16,6 +16,9 @@ void tgt_exec_run(struct tgt_cmd *c, const uint8_t *data, uint32_t len);
 /* Takes data for Buffer Offset off; what lies beyond c->need is dropped. */
 void tgt_exec_take(struct tgt_cmd *c, uint32_t off, const uint8_t *data, uint32_t len);
 
+/* Returns where the burst under way ends. */
+uint32_t tgt_exec_burst_end(const struct tgt_cmd *c);
+
 /* Called at the end of a burst: asks for the data that are missing, or lets the device server
  * finish. */
 void tgt_exec_want_data(struct tgt_cmd *c);

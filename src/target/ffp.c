@@ -15,6 +15,7 @@
 #include "target/order.h"
 #include "target/pace.h"
 #include "target/session.h"
+#include "target/snack.h"
 #include "target/text.h"
 #include "target/tmf.h"
 #include "target/txq.h"
@@ -180,7 +181,7 @@ run_held(struct tgt_cmd *c)
             c->h.cmd.flags |= ISCSI_FLAG_FINAL; /* all of its unsolicited data is there */
         tgt_exec_run(c, early, c->rx_off);
         /* Its turn may have come on another connection, in the middle of a Data-Out on its own. */
-        if (conn->rx_cmd == c && !c->s.failed && early != NULL)
+        if (conn->rx_cmd == c && !c->s.failed && early != NULL && !conn->check_first)
             tgt_exec_take(c, conn->rx_base, early + conn->rx_base, conn->data_off);
     }
     lu_buf_free(early);
@@ -354,7 +355,7 @@ tgt_ffp_pdu(struct tgt_conn *c, const uint8_t *data, uint32_t len)
     } else if (r != NULL) {
         ffp_other_pdu(c, r, data, len);
     } else if (opcode == ISCSI_OP_SNACK_REQ) {
-        ffp_reject(c, ISCSI_REJECT_PROTOCOL_ERROR); /* there is no recovery at ERL 0 */
+        tgt_snack_pdu(c, (const struct bhs_snack_req *)(const void *)c->h.raw);
     } else if (opcode == ISCSI_OP_LOGIN_REQ) {
         tgt_reject_and_close(c, &c->h.bhs, ISCSI_REJECT_PROTOCOL_ERROR);
     } else {

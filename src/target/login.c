@@ -190,6 +190,9 @@ login_over(struct tgt_conn *c)
     c->recv_max = c->params.max_recv_dseg;
     c->xmit_max = c->params.max_xmit_dseg;
     c->state = TGT_CONN_FFP;
+    c->exp_stat_sn = c->stat_sn; /* login is not recovered (7.1.5) */
+    c->erl = c->sess->discovery ? 0 : (uint8_t)c->sess->params.erl;
+    c->check_first = c->erl > 0 && c->data_digest;
     tgt_login_free(c->login);
     c->login = NULL;
     tgt_conn_logged_in(c);

@@ -125,6 +125,14 @@ ours(const struct tgt_login *l, const struct key *k, char *buf, size_t size)
         return "RFC3720";
     if (k->id == KEY_MAX_CONNECTIONS && l->discovery)
         p.max_connections = 1;
+    /* Data is asked for in order, so that there is one R2T at a time where it may have to be asked
+     * for again (13.17, 13.19). */
+    if (k->id == KEY_MAX_OUTSTANDING_R2T && l->params.erl > 0)
+        p.max_outstanding_r2t = 1;
+    if (k->id == KEY_ERROR_RECOVERY_LEVEL && l->discovery)
+        p.erl = 0; /* 7.4.1 */
+    if (k->id == KEY_ERROR_RECOVERY_LEVEL && l->params.max_outstanding_r2t > 1)
+        p.erl = 0; /* that was agreed on before */
     if (k->id == KEY_FIRST_BURST && p.first_burst > l->params.max_burst)
         p.first_burst = l->params.max_burst;
     return params_format(&p, k, buf, size) < 0 ? NULL : buf;
@@ -222,13 +230,18 @@ add_seen(struct tgt_login *l, const struct text_pair *p)
     return true;
 }
 
-/* FirstBurstLength is answered last: it depends on what became of MaxBurstLength, InitialR2T and
- * ImmediateData. */
+/* Whether k is answered last.  FirstBurstLength depends on what became of MaxBurstLength,
+ * InitialR2T and ImmediateData, MaxOutstandingR2T on ErrorRecoveryLevel. */
+static bool
+answered_last(const struct text_pair *p)
+{
+    return text_is(p->key, p->key_len, key_get(KEY_FIRST_BURST)->name) ||
+           text_is(p->key, p->key_len, key_get(KEY_MAX_OUTSTANDING_R2T)->name);
+}
+
 static uint16_t
 all_keys(struct tgt_login *l, struct tgt_auth_keys *auth)
 {
-    const char *last = key_get(KEY_FIRST_BURST)->name;
-
     for (unsigned pass = 0; pass < 2; pass++) {
         struct text_iter it;
         struct text_pair p;
@@ -237,7 +250,7 @@ all_keys(struct tgt_login *l, struct tgt_auth_keys *auth)
 
         text_iter_init(&it, l->request.buf, l->request.len);
         while ((r = text_next(&it, &p, NULL)) == 1) {
-            if (text_is(p.key, p.key_len, last) != (pass == 1))
+            if (answered_last(&p) != (pass == 1))
                 continue;
             if (!add_seen(l, &p))
                 return ISCSI_LOGIN_BAD_REQUEST;

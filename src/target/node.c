@@ -139,9 +139,9 @@ static bool
 may_set(const struct key *k)
 {
     static const enum key_id ids[] = {
-        KEY_MAX_CONNECTIONS, KEY_INITIAL_R2T, KEY_IMMEDIATE_DATA,
-        KEY_MAX_RECV_DSEG,   KEY_MAX_BURST,   KEY_FIRST_BURST,
-        KEY_TIME2WAIT,       KEY_TIME2RETAIN, KEY_MAX_OUTSTANDING_R2T,
+        KEY_MAX_CONNECTIONS,     KEY_INITIAL_R2T,          KEY_IMMEDIATE_DATA, KEY_MAX_RECV_DSEG,
+        KEY_MAX_BURST,           KEY_FIRST_BURST,          KEY_TIME2WAIT,      KEY_TIME2RETAIN,
+        KEY_MAX_OUTSTANDING_R2T, KEY_ERROR_RECOVERY_LEVEL,
     };
 
     for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
@@ -206,6 +206,8 @@ set_key(struct tgt_node *node, const struct target_node_config *cfg,
         return not_settable(err, cfg, kv->key);
     if (key_check_offer(k, kv->value, strlen(kv->value), &v, &why) < 0)
         return node_bad(err, cfg, "%s", why.msg);
+    if (k->id == KEY_ERROR_RECOVERY_LEVEL && v.num > TGT_ERL_MAX)
+        return node_bad(err, cfg, "ErrorRecoveryLevel must be 0 or 1%s", "");
     v.outcome = KEY_AGREED;
     if (k->id == KEY_MAX_RECV_DSEG)
         node->params.max_recv_dseg = (uint32_t)v.num;

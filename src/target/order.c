@@ -84,3 +84,10 @@ tgt_order_stamp(struct tgt_conn *c, void *bhs, bool numbered)
         h->exp_cmd_sn = put32(c->sess->exp_cmd_sn);
     }
 }
+
+void
+tgt_order_stamp_again(struct tgt_conn *c, void *bhs, uint32_t stat_sn)
+{
+    tgt_order_stamp(c, bhs, false);
+    ((struct bhs_nop_in *)bhs)->stat_sn = put32(stat_sn);
+}

@@ -33,5 +33,7 @@ struct tgt_cmd *tgt_order_next(struct tgt_session *s);
 /* Writes StatSN, ExpCmdSN and MaxCmdSN where every PDU of a target has them; numbered: it takes a
  * StatSN. */
 void tgt_order_stamp(struct tgt_conn *c, void *bhs, bool numbered);
+/* The same for a PDU that is sent again, with the StatSN that it had (11.4.9). */
+void tgt_order_stamp_again(struct tgt_conn *c, void *bhs, uint32_t stat_sn);
 
 #endif

@@ -15,6 +15,7 @@
 #include "target/ffp.h"
 #include "target/flow.h"
 #include "target/instance.h"
+#include "target/keep.h"
 #include "target/login.h"
 #include "target/pace.h"
 #include "target/session.h"
@@ -61,7 +62,14 @@ is_data_out(const struct tgt_conn *c)
     return c->state == TGT_CONN_FFP && pdu_opcode(&c->h.bhs) == ISCSI_OP_DATA_OUT;
 }
 
-/* A whole PDU has come; data is NULL for Data-Out, whose data is where it belongs. */
+/* Whether its data goes where it belongs while it comes. */
+static bool
+rx_flows(const struct tgt_conn *c)
+{
+    return is_data_out(c) && !c->check_first;
+}
+
+/* A whole PDU has come; data is NULL where it has flown. */
 static void
 rx_deliver(struct tgt_conn *c, const uint8_t *data, bool digest_ok)
 {
@@ -71,6 +79,10 @@ rx_deliver(struct tgt_conn *c, const uint8_t *data, bool digest_ok)
 
     c->buf = NULL;
     c->target->stats.digest_errors += !digest_ok;
+    if (data_out && data != NULL && digest_ok) {
+        c->data_off = 0;
+        tgt_data_out_sink(c, data, len);
+    }
     if (data_out)
         tgt_data_out_end(c, digest_ok);
     else if (c->state == TGT_CONN_LOGIN)
@@ -82,6 +94,13 @@ rx_deliver(struct tgt_conn *c, const uint8_t *data, bool digest_ok)
     free(buf);
     if (c->state != TGT_CONN_DEAD)
         begin_header(c);
+}
+
+/* At the same place in every request. */
+static uint32_t
+rx_exp_stat_sn(const struct tgt_conn *c)
+{
+    return get32(((const struct bhs_scsi_cmd *)(const void *)c->h.raw)->exp_stat_sn);
 }
 
 /* False: the connection is dead. */
@@ -114,6 +133,10 @@ header_done(struct tgt_conn *c)
     if (ffp && pdu_check_header(&c->h.bhs, PDU_FROM_INITIATOR, c->recv_max, &err) < 0 &&
         err.detail != ISCSI_REJECT_UNSUPPORTED) {
         format_error(c, err.msg);
+        return false;
+    }
+    if (c->erl > 0 && ffp && !tgt_keep_ack(c, rx_exp_stat_sn(c))) {
+        tgt_conn_kill(c, "it acknowledges none of many responses");
         return false;
     }
     c->data_off = 0;
@@ -168,7 +191,7 @@ take_data_in_place(struct tgt_conn *c, const uint8_t *p)
 static size_t
 take_data(struct tgt_conn *c, const uint8_t *p, size_t n)
 {
-    bool data_out = is_data_out(c);
+    bool data_out = rx_flows(c);
     size_t k = c->data_len - c->data_off;
 
     if (!data_out && c->data_off == 0 && n >= k + c->tail_need) {
@@ -275,6 +298,8 @@ direct(struct tgt_conn *c, uint32_t *len)
 
     *len = c->data_len - c->data_off;
     if (c->rx != TGT_RX_DATA || *len < DIRECT_MIN || c->rx_cmd == NULL)
+        return NULL;
+    if (c->check_first || c->rx_cmd->data_lost)
         return NULL;
     if (c->rx_cmd->s.failed || c->rx_base + c->data_off + *len > c->rx_cmd->need)
         return NULL;

@@ -9,6 +9,7 @@
 #include "target/ctl.h"
 #include "target/flow.h"
 #include "target/instance.h"
+#include "target/keep.h"
 #include "target/leave.h"
 #include "target/login.h"
 #include "target/pace.h"
@@ -60,6 +61,7 @@ serve_gone(struct tgt_conn *c)
 {
     if (c->sess != NULL)
         tgt_leave_session(c);
+    tgt_keep_drop(c);
     tgt_tx_drop(c);
     tgt_text_fini(c);
     tgt_login_free(c->login);
@@ -109,6 +111,7 @@ tgt_serve(struct target *t, struct stream *s, const struct sock_addr *peer)
     list_init(&c->sess_link);
     list_init(&c->login_link);
     list_init(&c->txq);
+    list_init(&c->kept);
     loop_work_init(&c->flush, tgt_tx_flush);
     loop_timer_init(&c->timer, serve_timer);
     tgt_pace_init(c);

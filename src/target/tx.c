@@ -16,6 +16,7 @@
 #include "target/conn.h"
 #include "target/flow.h"
 #include "target/instance.h"
+#include "target/keep.h"
 #include "target/order.h"
 #include "target/state/command.h"
 #include "target/txgen.h"
@@ -27,6 +28,7 @@
 #define ROUNDS_MAX 16u
 #define IOV_LEN    (3 * TGT_RING)
 
+/* Makes the PDU of ctl, which is freed unless it is kept. */
 static void
 ctl_next_pdu(struct tgt_conn *c, struct tgt_ctl *ctl, struct tgt_slot *slot)
 {
@@ -34,10 +36,21 @@ ctl_next_pdu(struct tgt_conn *c, struct tgt_ctl *ctl, struct tgt_slot *slot)
     slot->data = ctl->data;
     slot->data_len = ctl->len;
     slot->close_after = ctl->close_after;
+    if (!list_empty(&ctl->tx.kept)) {
+        tgt_order_stamp_again(c, slot->hdr, ctl->tx.stat_sn);
+        tgt_ctl_left(c, ctl);
+        return;
+    }
+    tgt_order_stamp(c, slot->hdr, ctl->numbered);
+    if (ctl->numbered && c->erl > 0) {
+        tgt_ctl_left(c, ctl);
+        tgt_keep(c, &ctl->tx, ctl->len);
+        return;
+    }
     if (ctl->data != NULL)
         tgt_slot_own(slot, ctl->data);
     ctl->data = NULL;
-    tgt_order_stamp(c, slot->hdr, ctl->numbered);
+    tgt_ctl_free(c, ctl);
 }
 
 static void
@@ -79,9 +92,8 @@ make_one(struct tgt_conn *c, struct tgt_slot *slot)
             return false;
     } else {
         list_del(&tx->link);
-        ctl_next_pdu(c, ctl, slot);
         made = ctl->made;
-        tgt_ctl_free(c, ctl);
+        ctl_next_pdu(c, ctl, slot);
     }
     seal(c, slot);
     if (made != NULL)

@@ -6,7 +6,10 @@
 
 #include "lu/lu.h"
 #include "target/command.h"
+#include "target/ctl.h"
+#include "target/exec.h"
 #include "target/instance.h"
+#include "target/keep.h"
 #include "target/order.h"
 #include "target/session.h"
 #include "target/state/conn.h"
@@ -19,29 +22,47 @@ min_u32(uint32_t a, uint32_t b)
     return a < b ? a : b;
 }
 
+/* The R2T that was numbered last. */
+static void
+put_r2t(struct tgt_cmd *c, struct tgt_slot *slot, uint32_t len)
+{
+    struct bhs_r2t *h = (struct bhs_r2t *)(void *)slot->hdr;
+
+    bhs_init(h, ISCSI_OP_R2T, ISCSI_FLAG_FINAL);
+    memcpy(h->lun, c->s.lun, sizeof(h->lun));
+    h->itt = put32(c->itt);
+    h->ttt = put32(c->ttt[(c->r2t_sn - 1) % TGT_R2T_MAX]);
+    h->r2t_sn = put32(c->r2t_sn - 1);
+    h->offset = put32(c->r2t_from);
+    h->desired_len = put32(len);
+    tgt_order_stamp(c->conn, slot->hdr, false);
+}
+
 static bool
 next_r2t(struct tgt_cmd *c, struct tgt_slot *slot)
 {
-    struct bhs_r2t *h = (struct bhs_r2t *)(void *)slot->hdr;
     uint32_t len = min_u32(c->need - c->r2t_off, c->sess->params.max_burst);
-    uint32_t *ttt = &c->ttt[c->r2t_sn % TGT_R2T_MAX];
 
-    if (c->r2t_want == 0 || len == 0) {
+    if (c->r2t_again) {
+        c->r2t_again = false;
+        put_r2t(c, slot, tgt_exec_burst_end(c) - c->r2t_from);
+        return true;
+    }
+    if (c->r2t_want == 0 || (len == 0 && !c->r2t_recover)) {
         c->r2t_want = 0;
         list_del(&c->tx.link);
         return false;
     }
-    *ttt = tgt_session_ttt(c->sess);
-    bhs_init(h, ISCSI_OP_R2T, ISCSI_FLAG_FINAL);
-    memcpy(h->lun, c->s.lun, sizeof(h->lun));
-    h->itt = put32(c->itt);
-    h->ttt = put32(*ttt);
-    h->r2t_sn = put32(c->r2t_sn);
-    h->offset = put32(c->r2t_off);
-    h->desired_len = put32(len);
-    tgt_order_stamp(c->conn, slot->hdr, false);
-    c->r2t_sn++;
-    c->r2t_off += len;
+    c->ttt[c->r2t_sn++ % TGT_R2T_MAX] = tgt_session_ttt(c->sess);
+    if (c->r2t_recover) {
+        c->r2t_recover = false;
+        c->r2t_from = c->rx_off;
+        len = tgt_exec_burst_end(c) - c->r2t_from;
+    } else {
+        c->r2t_from = c->r2t_off;
+        c->r2t_off += len;
+    }
+    put_r2t(c, slot, len);
     if (--c->r2t_want == 0)
         list_del(&c->tx.link);
     return true;
@@ -67,10 +88,15 @@ static void
 done(struct tgt_cmd *c, struct tgt_slot *slot)
 {
     list_del(&c->tx.link);
+    lu_cmd_answered(&c->s);
+    if (c->conn->erl > 0) {
+        tgt_cmd_sent(c);
+        tgt_keep(c->conn, &c->tx, c->s.buf != NULL ? c->s.buf_size : 0);
+        return;
+    }
     if (c->s.buf != NULL)
         tgt_slot_own(slot, c->s.buf);
     c->s.buf = NULL;
-    lu_cmd_answered(&c->s);
     tgt_cmd_free(c);
 }
 
@@ -82,6 +108,7 @@ next_response(struct tgt_cmd *c, struct tgt_slot *slot)
     bhs_init(h, ISCSI_OP_SCSI_RSP, ISCSI_FLAG_FINAL);
     h->status = c->s.status;
     h->itt = put32(c->itt);
+    h->snack_tag = put32(c->snack_tag);
     h->exp_data_sn = put32(c->tx_sn);
     h->flags |= residual(c, &h->residual);
     if (c->s.sense_len > 0) {
@@ -89,6 +116,11 @@ next_response(struct tgt_cmd *c, struct tgt_slot *slot)
         memcpy(slot->small + 2, c->s.sense, c->s.sense_len);
         slot->data = slot->small;
         slot->data_len = 2u + c->s.sense_len;
+    }
+    if (c->state == TGT_CMD_SENT) {
+        tgt_order_stamp_again(c->conn, slot->hdr, c->tx.stat_sn);
+        c->tx.again = false;
+        return true;
     }
     tgt_cmd_close_window(c);
     tgt_order_stamp(c->conn, slot->hdr, true);
@@ -104,14 +136,74 @@ read_failed(struct tgt_cmd *c, struct tgt_slot *slot)
     return next_response(c, slot);
 }
 
+/* From error recovery level 1 on: notes how the data is cut from here on. */
+static void
+note_cut(struct tgt_cmd *c, uint32_t xmit)
+{
+    struct tgt_seg *g = &c->seg;
+
+    if (c->tx_sn == g->base_sn) {
+        g->xmit = xmit;
+        g->burst = c->sess->params.max_burst;
+        g->part = lu_cmd_part(&c->s);
+    } else if (g->xmit != xmit && !c->recut) {
+        c->recut = true;
+        c->recut_sn = c->tx_sn;
+    }
+}
+
+/* Asks for DataACK where it may, which tells what can no longer be asked for again. */
+static void
+ask_ack(struct tgt_cmd *c, struct bhs_data_in *h, uint32_t end)
+{
+    if (c->recut || !tgt_seg_ack(&c->seg, end, c->tx_len))
+        return;
+    if (!c->ack_asked)
+        c->ack_ttt = tgt_session_ttt(c->sess);
+    c->ack_asked = true;
+    h->flags |= ISCSI_DATA_IN_ACK;
+    h->ttt = put32(c->ack_ttt);
+    memcpy(h->lun, c->s.lun, sizeof(h->lun));
+}
+
+/* A Data-In that is asked for again, with the numbers and bounds that it had.  False: it cannot be
+ * read any more. */
+static bool
+data_in_again(struct tgt_cmd *c, struct tgt_slot *slot)
+{
+    struct bhs_data_in *h = (struct bhs_data_in *)(void *)slot->hdr;
+    uint32_t off = tgt_seg_off(&c->seg, c->again_sn), len = tgt_seg_len(&c->seg, off, c->tx_len);
+    uint32_t sn = c->again_sn++;
+
+    slot->data = lu_cmd_again(&c->s, off, len, &slot->owned);
+    if (slot->data == NULL) {
+        tgt_reject_snack(c->conn, c->itt, sn, c->again_end - sn);
+        c->again_sn = c->again_end;
+        return false;
+    }
+    bhs_init(h, ISCSI_OP_DATA_IN,
+             tgt_seg_final(&c->seg, off + len, c->tx_len) ? ISCSI_FLAG_FINAL : 0);
+    slot->data_len = len;
+    slot->copied = slot->owned != NULL || c->s.buf != NULL;
+    h->itt = put32(c->itt);
+    h->ttt = put32(ISCSI_TAG_RSVD);
+    h->data_sn = put32(sn);
+    h->offset = put32(off);
+    ask_ack(c, h, off + len);
+    tgt_order_stamp_again(c->conn, slot->hdr, 0);
+    return true;
+}
+
 static bool
 next_data_in(struct tgt_cmd *c, struct tgt_slot *slot)
 {
     struct bhs_data_in *h = (struct bhs_data_in *)(void *)slot->hdr;
     uint32_t left = c->tx_len - c->tx_off, xmit = min_u32(c->conn->xmit_max, TGT_DATA_IN_MAX) & ~3u;
     uint32_t len = min_u32(min_u32(left, xmit), c->burst_left);
-    bool last;
+    bool last, recovers = c->conn->erl > 0;
 
+    if (recovers)
+        note_cut(c, xmit);
     slot->data = lu_cmd_source(&c->s, c->tx_off, &len, &slot->owned);
     if (slot->data == NULL)
         return read_failed(c, slot);
@@ -131,7 +223,9 @@ next_data_in(struct tgt_cmd *c, struct tgt_slot *slot)
         c->burst_left = c->sess->params.max_burst;
     }
     c->sess->target->stats.bytes_read += len;
-    if (!last) {
+    if (recovers)
+        ask_ack(c, h, c->tx_off);
+    if (!last || recovers) { /* one that is lost must not take the status along */
         tgt_order_stamp(c->conn, slot->hdr, false);
         h->stat_sn = put32(0);
         return true;
@@ -149,8 +243,13 @@ tgt_cmd_next_pdu(struct tgt_cmd *c, struct tgt_slot *slot)
 {
     if (c->state == TGT_CMD_DATA)
         return next_r2t(c, slot);
-    assert(c->state == TGT_CMD_SEND);
+    assert(c->state == TGT_CMD_SEND || c->state == TGT_CMD_SENT);
+    if (c->again_sn != c->again_end)
+        return data_in_again(c, slot);
     if (c->tx_off < c->tx_len)
         return next_data_in(c, slot);
-    return next_response(c, slot);
+    if (c->state == TGT_CMD_SEND || c->tx.again)
+        return next_response(c, slot);
+    list_del(&c->tx.link);
+    return false;
 }

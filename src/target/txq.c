@@ -43,6 +43,7 @@ tgt_ctl_new(uint8_t opcode, uint32_t itt)
     if (ctl == NULL)
         return NULL;
     list_init(&ctl->tx.link);
+    list_init(&ctl->tx.kept);
     ctl->numbered = true;
     bhs_init(ctl->hdr, opcode, ISCSI_FLAG_FINAL);
     ((struct bhs *)(void *)ctl->hdr)->itt = put32(itt);
@@ -76,12 +77,29 @@ tgt_ctl_send(struct tgt_conn *c, struct tgt_ctl *ctl)
 }
 
 void
-tgt_ctl_free(struct tgt_conn *c, struct tgt_ctl *ctl)
+tgt_ctl_left(struct tgt_conn *c, struct tgt_ctl *ctl)
 {
     assert(c->ctl_count > 0 && c->ctl_bytes >= ctl->len && list_empty(&ctl->tx.link));
     c->ctl_count--;
     c->ctl_bytes -= ctl->len;
+}
+
+void
+tgt_ctl_free(struct tgt_conn *c, struct tgt_ctl *ctl)
+{
+    tgt_ctl_left(c, ctl);
     lu_buf_free(ctl->data);
+    free(ctl);
+}
+
+void
+tgt_ctl_forget(struct tgt_conn *c, struct tgt_ctl *ctl)
+{
+    if (!list_empty(&ctl->tx.link)) {
+        list_del(&ctl->tx.link);
+        tgt_ctl_left(c, ctl);
+    }
+    tgt_tx_release(c, ctl->data);
     free(ctl);
 }
 

@@ -27,6 +27,11 @@ void tgt_ctl_send(struct tgt_conn *c, struct tgt_ctl *ctl);
 /* Frees ctl, whose PDU has been made or will not be made. */
 void tgt_ctl_free(struct tgt_conn *c, struct tgt_ctl *ctl);
 
+/* ctl is out of the queue, and stays. */
+void tgt_ctl_left(struct tgt_conn *c, struct tgt_ctl *ctl);
+/* Frees ctl, which was kept, and may be in the queue once more. */
+void tgt_ctl_forget(struct tgt_conn *c, struct tgt_ctl *ctl);
+
 /* Drops all PDUs that are queued or in the ring. */
 void tgt_tx_drop(struct tgt_conn *c);
 

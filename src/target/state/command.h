@@ -10,6 +10,7 @@
 #include "lu/cmd.h"
 #include "seam/loop.h"
 #include "target/bounds.h"
+#include "target/segment.h"
 #include "target/state/txq.h"
 #include "wire/bhs.h"
 
@@ -26,7 +27,8 @@ enum tgt_cmd_state {
     TGT_CMD_DELAY,  /* a fault makes it wait */
     TGT_CMD_MUTE,   /* a fault makes it wait for ever */
     TGT_CMD_SEND,   /* in its connection's txq */
-    TGT_CMD_DRAIN,  /* aborted; Data-Out that was asked for is still to come */
+    TGT_CMD_SENT, /* its answer is kept until it is acknowledged; it is in no list of the session */
+    TGT_CMD_DRAIN, /* aborted; Data-Out that was asked for is still to come */
 };
 
 struct tgt_cmd {
@@ -60,6 +62,19 @@ struct tgt_cmd {
     uint32_t ttt[TGT_R2T_MAX];
     /* read side */
     uint32_t tx_off, tx_len, tx_sn, burst_left;
+    /* from error recovery level 1 on */
+    struct tgt_seg seg;           /* how what is sent was cut */
+    bool recut;                   /* ... otherwise from recut_sn on, where the initiator has */
+    uint32_t recut_sn;            /* ... changed its MaxRecvDataSegmentLength */
+    uint32_t ack_sn;              /* Data-In before this DataSN is acknowledged */
+    uint32_t again_sn, again_end; /* Data-In that leaves once more */
+    uint32_t snack_tag;           /* of the last R-Data SNACK; 0: none */
+    bool ack_asked;               /* a Data-In has carried ack_ttt */
+    uint32_t ack_ttt;
+    uint32_t r2t_from;        /* where the last R2T began */
+    bool r2t_again;           /* it leaves once more */
+    bool data_lost;           /* of the burst under way; the rest of it is dropped */
+    bool r2t_recover;         /* what was lost is to be asked for, up to the end of that burst */
     struct loop_timer timer;  /* state DELAY */
     struct target *orphan_of; /* state FREE, and the device server still uses s */
 };

@@ -52,6 +52,9 @@ struct tgt_conn {
     bool asked; /* the initiator has asked for its end, and need not be told on another one */
     uint16_t cid;
     uint32_t stat_sn;
+    uint32_t exp_stat_sn; /* keep.c: all below it are acknowledged */
+    uint8_t erl;          /* of its session, in full feature phase */
+    bool check_first;     /* data is taken only when its digest is known to be good */
     bool header_digest, data_digest;
     uint32_t recv_max, xmit_max; /* data segment lengths */
     struct iscsi_params params;  /* agreed on in login */
@@ -81,7 +84,9 @@ struct tgt_conn {
     bool paused;             /* flow.c: nothing is received */
     struct tgt_pace pace;
     /* sending: txq.c, tx.c */
-    struct list txq;               /* struct tgt_tx */
+    struct list txq;  /* struct tgt_tx */
+    struct list kept; /* struct tgt_tx: keep.c */
+    uint32_t kept_count, kept_bytes;
     uint32_t ctl_count, ctl_bytes; /* control PDUs in it, and their data */
     struct tgt_ring *ring;         /* NULL: nothing is made */
     struct loop_work flush;

@@ -19,6 +19,10 @@ struct tgt_conn;
 struct tgt_tx {
     struct list link; /* conn->txq */
     bool is_cmd;      /* a struct tgt_cmd, else a struct tgt_ctl */
+    bool again;       /* kept: its status is to leave once more, with the number that it had */
+    struct list kept; /* conn->kept, from error recovery level 1 on */
+    uint32_t stat_sn; /* kept: its number */
+    uint32_t bytes;   /* kept: of its data */
 };
 
 /* A PDU that belongs to no struct tgt_cmd: anything but R2T, Data-In and SCSI Response. */
