@@ -137,9 +137,11 @@ puppet_send(struct puppet *p, void *bhs, const void *data, uint32_t len)
     size_t n = ISCSI_BHS_LEN;
 
     h->dseg_len = put24(len);
+    ((struct bhs_scsi_cmd *)bhs)->exp_stat_sn = put32(p->exp_stat_sn);
     memcpy(out, bhs, ISCSI_BHS_LEN);
     if (p->header_digest) {
         pdu_header_digest(out, n, out + n);
+        out[n] ^= p->spoil_header ? 1 : 0;
         n += PDU_DIGEST_LEN;
     }
     judge_sent(&p->judge, bhs, data, len);
@@ -148,8 +150,10 @@ puppet_send(struct puppet *p, void *bhs, const void *data, uint32_t len)
         memset(out + n + len, 0, 4);
         if (p->data_digest)
             pdu_data_digest(data, len, out + n + len + pdu_pad(len));
+        out[n + len + pdu_pad(len)] ^= p->data_digest && p->spoil_data ? 1 : 0;
         n += len + pdu_pad(len) + (p->data_digest ? PDU_DIGEST_LEN : 0);
     }
+    p->spoil_header = p->spoil_data = false;
     puppet_send_raw(p, out, n);
 }
 

@@ -40,6 +40,8 @@ struct puppet {
     uint8_t isid[6];
     uint16_t tsih, cid;
     uint32_t cmd_sn, itt;
+    uint32_t exp_stat_sn;          /* what every PDU acknowledges */
+    bool spoil_header, spoil_data; /* the next digest of that kind is bad */
     uint8_t in[2 * DATA_MAX];
     size_t have;
     struct pdu rx; /* what came last */
