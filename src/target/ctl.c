@@ -85,6 +85,26 @@ tgt_nop_tell(struct tgt_conn *c)
     nop_in(c, ISCSI_TAG_RSVD);
 }
 
+static struct bhs_async *
+async_header(struct tgt_ctl *ctl, uint8_t event)
+{
+    struct bhs_async *h = (struct bhs_async *)(void *)ctl->hdr;
+
+    h->event = event;
+    return h;
+}
+
+void
+tgt_tell_fast_abort(struct tgt_conn *c, const uint8_t lun[8])
+{
+    struct tgt_ctl *ctl = tgt_ctl_new(ISCSI_OP_ASYNC, ISCSI_TAG_RSVD);
+
+    if (ctl == NULL)
+        return;
+    memcpy(async_header(ctl, ISCSI_ASYNC_FAST_ABORT)->lun, lun, 8);
+    tgt_ctl_send(c, ctl);
+}
+
 void
 tgt_tell_async(struct tgt_conn *c, uint8_t event, const uint16_t param[3], bool close)
 {
@@ -93,8 +113,7 @@ tgt_tell_async(struct tgt_conn *c, uint8_t event, const uint16_t param[3], bool 
 
     if (ctl == NULL)
         return;
-    h = (struct bhs_async *)(void *)ctl->hdr;
-    h->event = event;
+    h = async_header(ctl, event);
     h->param1 = put16(param[0]);
     h->param2 = put16(param[1]);
     h->param3 = put16(param[2]);

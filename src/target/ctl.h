@@ -29,6 +29,10 @@ void tgt_nop_tell(struct tgt_conn *c);
  * connection behind it where `close` is set. */
 void tgt_tell_async(struct tgt_conn *c, uint8_t event, const uint16_t param[3], bool close);
 
+/* Tells that all tasks of a unit are being ended (event 5), which asks for a NOP-Out.  Only for
+ * sessions with TaskReporting=FastAbort. */
+void tgt_tell_fast_abort(struct tgt_conn *c, const uint8_t lun[8]);
+
 /* Asks the initiator to log out within that time (RFC 7143 11.9.1, event 1). */
 void tgt_ask_logout(struct tgt_conn *c, uint32_t seconds);
 

@@ -33,6 +33,7 @@ struct target {
     struct htab session_by_port;
     uint64_t hash_seed; /* names and ISIDs are the initiators' choice */
     uint16_t next_tsih;
+    uint32_t tmf_serial;
     uint64_t tsih_taken[TGT_TSIHS / 64]; /* a bit for each */
     struct tgt_hook *hook;               /* &faults.hook; NULL: behave */
     struct tgt_faults faults;

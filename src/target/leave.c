@@ -4,6 +4,7 @@
 #include "lu/nexus.h"
 #include "target/command.h"
 #include "target/ctl.h"
+#include "target/fence.h"
 #include "target/session.h"
 #include "target/state/conn.h"
 #include "target/tmf.h"
@@ -47,6 +48,7 @@ tgt_leave_session(struct tgt_conn *c)
     struct tgt_session *s = c->sess;
 
     tgt_end_commands(s, c);
+    tgt_fence_leave(c);
     list_del(&c->sess_link);
     s->conns_count--;
     c->sess = NULL;

@@ -192,6 +192,7 @@ login_over(struct tgt_conn *c)
     c->state = TGT_CONN_FFP;
     c->exp_stat_sn = c->stat_sn; /* login is not recovered (7.1.5) */
     c->erl = c->sess->discovery ? 0 : (uint8_t)c->sess->params.erl;
+    c->takes_acks = c->erl > 0;
     c->check_first = c->erl > 0 && c->data_digest;
     tgt_login_free(c->login);
     c->login = NULL;

@@ -122,7 +122,7 @@ ours(const struct tgt_login *l, const struct key *k, char *buf, size_t size)
     if (k->id == KEY_DATA_DIGEST)
         return l->node != NULL ? l->node->data_digests : "None";
     if (k->id == KEY_TASK_REPORTING)
-        return "RFC3720";
+        return "RFC3720,ResponseFence,FastAbort";
     if (k->id == KEY_MAX_CONNECTIONS && l->discovery)
         p.max_connections = 1;
     /* Data is asked for in order, so that there is one R2T at a time where it may have to be asked

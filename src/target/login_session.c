@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "target/conn.h"
+#include "target/fence.h"
 #include "target/hole.h"
 #include "target/instance.h"
 #include "target/login_state.h"
@@ -37,6 +38,7 @@ new_session(struct tgt_conn *c)
     if (s == NULL)
         return ISCSI_LOGIN_OUT_OF_RESOURCES;
     tgt_hole_init(s);
+    tgt_fence_init(s);
     s->discovery = l->discovery;
     s->params = l->params;
     s->exp_cmd_sn = l->cmd_sn;

@@ -12,6 +12,7 @@
 #include "target/conn.h"
 #include "target/ctl.h"
 #include "target/dataout.h"
+#include "target/fence.h"
 #include "target/ffp.h"
 #include "target/flow.h"
 #include "target/instance.h"
@@ -135,9 +136,12 @@ header_done(struct tgt_conn *c)
         format_error(c, err.msg);
         return false;
     }
-    if (c->erl > 0 && ffp && !tgt_keep_ack(c, rx_exp_stat_sn(c))) {
-        tgt_conn_kill(c, "it acknowledges none of many responses");
-        return false;
+    if (c->takes_acks && ffp) {
+        if (!tgt_keep_ack(c, rx_exp_stat_sn(c))) {
+            tgt_conn_kill(c, "it acknowledges none of many responses");
+            return false;
+        }
+        tgt_fence_acked(c);
     }
     c->data_off = 0;
     c->crc = CRC32C_INIT;

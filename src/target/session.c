@@ -102,6 +102,7 @@ tgt_session_end(struct tgt_session *s)
         lu_nexus_leave(s->nexus);
     s->nexus = NULL;
     loop_timer_stop(t->loop, &s->hole);
+    loop_timer_stop(t->loop, &s->fence_timer);
     t->tsih_taken[s->tsih / 64] &= ~(1ull << s->tsih % 64);
     htab_del(&t->session_by_port, &s->hnode);
     list_del(&s->link);

@@ -9,6 +9,7 @@
 #include "target/command.h"
 #include "target/conn.h"
 #include "target/ctl.h"
+#include "target/fence.h"
 #include "target/hole.h"
 #include "target/instance.h"
 #include "target/order.h"
@@ -29,7 +30,7 @@ tmf_free(struct tgt_tmf *t)
 /* Sends the response and forgets the function.  It must not fail: those who call it walk through
  * lists that the end of a connection would change. */
 static void
-tmf_finish(struct tgt_tmf *t, uint8_t response)
+tmf_respond(struct tgt_tmf *t, uint8_t response)
 {
     struct tgt_session *s = t->sess;
     struct tgt_conn *conn = t->conn;
@@ -48,6 +49,77 @@ tmf_finish(struct tgt_tmf *t, uint8_t response)
     if (cold && conn->state == TGT_CONN_FFP)
         conn->state = TGT_CONN_CLOSING;
     tmf_free(t);
+}
+
+static bool
+on_task_set(const struct tgt_tmf *t)
+{
+    uint8_t function = t->req.flags & ISCSI_TMF_FUNC_MASK;
+
+    return function != ISCSI_TMF_ABORT_TASK && function <= ISCSI_TMF_TARGET_COLD_RESET;
+}
+
+static void fence_next(struct tgt_session *s);
+
+/* The response is acknowledged, so that others may follow. */
+static void
+fence_over(struct tgt_session *s)
+{
+    tgt_fence_hold(s, NULL);
+    s->fence_busy = false;
+    fence_next(s);
+}
+
+/* All responses before it are acknowledged. */
+static void
+fence_open(struct tgt_session *s)
+{
+    struct tgt_tmf *t = s->fenced;
+    struct tgt_conn *conn;
+
+    s->fenced = NULL;
+    if (t == NULL) { /* it has ended with its connection */
+        fence_over(s);
+        return;
+    }
+    conn = t->conn;
+    tmf_respond(t, ISCSI_TMF_RSP_COMPLETE);
+    tgt_fence_hold(s, conn);
+    tgt_fence_wait(s, conn, false, fence_over);
+}
+
+/* One response after the other is fenced. */
+static void
+fence_next(struct tgt_session *s)
+{
+    if (s->fence_busy)
+        return;
+    LIST_FOREACH (i, &s->tmfs) {
+        struct tgt_tmf *t = container_of(i, struct tgt_tmf, link);
+
+        if (!t->fenced)
+            continue;
+        s->fence_busy = true;
+        s->fenced = t;
+        tgt_fence_wait(s, t->conn, true, fence_open);
+        break;
+    }
+}
+
+/* The function is carried out.  That tasks of all connections have ended is told by one of them, so
+ * that what the others have told before must have been read (4.2.3.3 d). */
+static void
+tmf_finish(struct tgt_tmf *t, uint8_t response)
+{
+    struct tgt_session *s = t->sess;
+
+    if (s->conns_count == 1 || response != ISCSI_TMF_RSP_COMPLETE || !on_task_set(t)) {
+        tmf_respond(t, response);
+        return;
+    }
+    loop_timer_stop(s->target->loop, &t->timer);
+    t->fenced = true;
+    fence_next(s);
 }
 
 static void
@@ -92,6 +164,8 @@ tgt_tmf_drop(struct tgt_session *s, const struct tgt_conn *conn)
         loop_timer_stop(s->target->loop, &t->timer);
         list_del(&t->link);
         s->tmfs_count--;
+        if (s->fenced == t)
+            s->fenced = NULL;
         tmf_free(t);
     }
 }
@@ -171,15 +245,33 @@ covers(const struct tgt_tmf *t, const struct tgt_cmd *c)
     return c->sess != t->sess || sn_lt(sn, limit) || (c->immediate && sn == limit);
 }
 
+/* With FastAbort nobody sends data of tasks that have ended; that they have is told, for each unit
+ * once, on each connection that had some of them, other than that of t (4.2.3.4 e).  Their Target
+ * Transfer Tags need no keeping until the answer, since data of an unknown one is dropped. */
+static void
+tell_fast_abort(struct tgt_tmf *t, struct tgt_conn *conn, const struct lu *lu, const uint8_t lun[8])
+{
+    if (conn == t->conn || conn->state != TGT_CONN_FFP)
+        return;
+    if (conn->told_by == t->serial && conn->told_lu == lu)
+        return;
+    conn->told_by = t->serial;
+    conn->told_lu = lu;
+    tgt_tell_fast_abort(conn, lun);
+}
+
 bool
 tgt_tmf_abort(struct tgt_tmf *t, struct tgt_cmd *c)
 {
     struct tgt_session *s = c->sess;
     struct tgt_conn *conn = c->conn;
+    bool fast = s->params.task_reporting == ISCSI_TASK_FAST_ABORT;
 
     if (!covers(t, c))
         return false;
-    tgt_cmd_abort(c, s == t->sess ? t : NULL);
+    if (fast)
+        tell_fast_abort(t, conn, c->s.lu, c->s.lun);
+    tgt_cmd_abort(c, s == t->sess && !fast ? t : NULL);
     if (s != t->sess && sn_lt(s->told_max, s->exp_cmd_sn) && conn->state == TGT_CONN_FFP)
         tgt_nop_tell(conn); /* it would not learn that its window is open again */
     return true;
@@ -302,6 +394,7 @@ tgt_tmf_pdu(struct tgt_conn *c, const struct bhs_tmf_req *h)
     }
     t->sess = s;
     t->conn = c;
+    t->serial = ++s->target->tmf_serial;
     t->req = *h;
     loop_timer_init(&t->timer, drain_timeout);
     list_push_back(&s->tmfs, &t->link);

@@ -277,7 +277,7 @@ tgt_tx_flush(struct loop_work *w)
     struct tgt_conn *c = container_of(w, struct tgt_conn, flush);
 
     assert(c->state != TGT_CONN_DEAD);
-    if (c->blocked)
+    if (c->blocked || c->held_back)
         return;
     if (c->ring == NULL)
         c->ring = borrow_ring(c->target);

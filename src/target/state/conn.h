@@ -14,6 +14,7 @@
 #include "wire/keys.h"
 #include "wire/pdu.h"
 
+struct lu;
 struct target;
 struct tgt_cmd;
 struct tgt_login;
@@ -27,6 +28,13 @@ enum tgt_conn_state {
     TGT_CONN_FFP,
     TGT_CONN_CLOSING, /* sends what is queued, then ends; receives nothing more */
     TGT_CONN_DEAD,
+};
+
+/* Whether the fence of the session waits for this connection: fence.c. */
+enum tgt_fence {
+    TGT_FENCE_NONE,
+    TGT_FENCE_UP,   /* responses before it are still queued */
+    TGT_FENCE_SENT, /* they must be acknowledged up to fence_sn */
 };
 
 enum tgt_rx_state { TGT_RX_HEADER, TGT_RX_DATA, TGT_RX_TAIL };
@@ -53,8 +61,14 @@ struct tgt_conn {
     uint16_t cid;
     uint32_t stat_sn;
     uint32_t exp_stat_sn; /* keep.c: all below it are acknowledged */
-    uint8_t erl;          /* of its session, in full feature phase */
-    bool check_first;     /* data is taken only when its digest is known to be good */
+    bool takes_acks;      /* exp_stat_sn is kept up */
+    bool held_back;       /* the fence: nothing is sent */
+    enum tgt_fence fence;
+    uint32_t fence_sn;
+    uint32_t told_by;         /* the function of which Async event 5 was sent last */
+    const struct lu *told_lu; /* ... and the unit */
+    uint8_t erl;              /* of its session, in full feature phase */
+    bool check_first;         /* data is taken only when its digest is known to be good */
     bool header_digest, data_digest;
     uint32_t recv_max, xmit_max; /* data segment lengths */
     struct iscsi_params params;  /* agreed on in login */

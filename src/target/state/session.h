@@ -44,6 +44,11 @@ struct tgt_session {
     struct list cmds;    /* all, by sess_link */
     struct list tmfs;
     uint32_t tmfs_count;
+    uint32_t fences; /* connections that the fence waits for */
+    struct loop_timer fence_timer;
+    void (*fence_passed)(struct tgt_session *s);
+    struct tgt_tmf *fenced; /* whose response waits, or must be acknowledged; tmf.c */
+    bool fence_busy;
     uint32_t next_ttt;
     struct tgt_cmd *hash[TGT_HASH]; /* by ITT */
 };

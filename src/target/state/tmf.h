@@ -22,8 +22,10 @@ struct tgt_tmf {
     struct tgt_conn *conn;
     struct bhs_tmf_req req;
     struct tgt_ctl *rsp; /* made with the function, so that its end cannot fail; owned */
-    bool started, done;  /* done: only `draining` is waited for */
-    uint32_t draining;   /* commands in state DRAIN for it */
+    uint32_t serial;
+    bool started, done; /* done: only `draining` is waited for */
+    bool fenced;        /* only its response is to come */
+    uint32_t draining;  /* commands in state DRAIN for it */
     struct loop_timer timer;
 };
 

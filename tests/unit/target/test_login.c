@@ -116,7 +116,7 @@ usual(void **state)
     assert_true(puppet_text_has(&p->rx, "IFMarker=Reject"));
     assert_true(puppet_text_has(&p->rx, "InitialR2T=No"));
     assert_true(puppet_text_has(&p->rx, "MaxConnections=8"));
-    assert_true(puppet_text_has(&p->rx, "TaskReporting=RFC3720"));
+    assert_true(puppet_text_has(&p->rx, "TaskReporting=FastAbort"));
     assert_true(puppet_text_has(&p->rx, "DefaultTime2Wait=2"));
     assert_true(puppet_text_has(&p->rx, "TargetPortalGroupTag=1"));
     puppet_clear_ua(p); /* with header digests */

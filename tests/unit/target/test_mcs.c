@@ -257,6 +257,156 @@ hole_before_a_function(void **state)
     puppet_free(a);
 }
 
+static void
+tmf(struct puppet *p, uint8_t function, uint64_t lun)
+{
+    struct bhs_tmf_req t;
+
+    bhs_init(&t, ISCSI_OP_TMF_REQ | ISCSI_OP_IMMEDIATE, ISCSI_FLAG_FINAL | function);
+    lun_store(t.lun, lun_from_number(lun));
+    t.itt = put32(++p->itt);
+    t.ref_tag = put32(ISCSI_TAG_RSVD);
+    t.cmd_sn = put32(p->cmd_sn);
+    puppet_send(p, &t, NULL, 0);
+}
+
+/* Answers the NOP-In that asks what has been read: up to that StatSN. */
+static void
+answer_ping(struct puppet *p, uint32_t exp_stat_sn)
+{
+    struct pdu *r = puppet_expect(p, ISCSI_OP_NOP_IN);
+    struct bhs_nop_out h;
+
+    assert_int_equal(get32(r->h.nop_in.itt), ISCSI_TAG_RSVD);
+    assert_int_not_equal(get32(r->h.nop_in.ttt), ISCSI_TAG_RSVD);
+    bhs_init(&h, ISCSI_OP_NOP_OUT | ISCSI_OP_IMMEDIATE, ISCSI_FLAG_FINAL);
+    h.itt = put32(ISCSI_TAG_RSVD);
+    h.ttt = r->h.nop_in.ttt;
+    h.cmd_sn = put32(p->cmd_sn);
+    p->exp_stat_sn = exp_stat_sn;
+    puppet_send(p, &h, NULL, 0);
+}
+
+/* RFC7143-4.2.3.3 d, 4.2.2.3: the response of a function on a task set goes when what the other
+ * connection has told before is acknowledged, and what follows there when it is itself. */
+static void
+response_fence(void **state)
+{
+    struct puppet *a = puppet_session(*state, KEYS(MCS)), *b = join(a, 7);
+    uint32_t itt, ttt, told;
+
+    for (unsigned i = 0; i < 2; i++) {
+        ping(b, a->cmd_sn); /* a response that b may not have read */
+        told = get32(puppet_expect(b, ISCSI_OP_NOP_IN)->h.nop_in.stat_sn);
+        b->cmd_sn = ++a->cmd_sn;
+        write_begin(b, &itt, &ttt);
+        a->cmd_sn = b->cmd_sn;
+        tmf(a, ISCSI_TMF_ABORT_TASK_SET, 0);
+        write_data(b, itt, ttt); /* asked for before: it is waited for */
+        puppet_expect_nothing(a);
+        answer_ping(b, told); /* not yet */
+        puppet_expect_nothing(a);
+        b->exp_stat_sn = told + 1;
+        ping(b, b->cmd_sn);
+        assert_int_equal(puppet_expect(a, ISCSI_OP_TMF_RSP)->h.tmf_rsp.response, 0);
+        told = get32(a->rx.h.tmf_rsp.stat_sn);
+        puppet_expect_nothing(b); /* the answer to its ping waits for a */
+        answer_ping(a, told + 1);
+        (void)puppet_expect(b, ISCSI_OP_NOP_IN);
+        a->cmd_sn = ++b->cmd_sn;
+    }
+    puppet_free(b);
+    expect_async(a, ISCSI_ASYNC_DROP_CONNECTION, 7);
+    tmf(a, ISCSI_TMF_LU_RESET, 0); /* alone it waits for nobody */
+    assert_int_equal(puppet_expect(a, ISCSI_OP_TMF_RSP)->h.tmf_rsp.response, 0);
+    puppet_expect_nothing(a);
+    puppet_free(a);
+}
+
+/* Two functions at once, of which one ends with its connection; and one that acknowledges nothing.
+ */
+static void
+fence_ends(void **state)
+{
+    struct puppet *a = puppet_session(*state, KEYS(MCS)), *b = join(a, 7), *c = join(a, 9);
+    struct world *w = *state;
+    uint64_t end;
+
+    tmf(a, ISCSI_TMF_LU_RESET, 0);
+    tmf(b, ISCSI_TMF_LU_RESET, 0);
+    puppet_expect_nothing(a);
+    (void)puppet_expect(b, ISCSI_OP_NOP_IN);
+    puppet_free(a); /* its function is forgotten, and that of b has its turn */
+    expect_async(b, ISCSI_ASYNC_DROP_CONNECTION, 0);
+    (void)puppet_expect(c, ISCSI_OP_NOP_IN);
+    expect_async(c, ISCSI_ASYNC_DROP_CONNECTION, 0);
+    end = w->loop->now_ns + (PING_TIMEOUT_MS + 200) * LOOP_NS_PER_MS;
+    while (w->loop->now_ns < end)
+        world_turn(w);
+    puppet_expect_close(c);
+    puppet_expect_close(b); /* it did not acknowledge for a's either */
+    puppet_free(b);
+    puppet_free(c);
+}
+
+#define FAST MCS "\0TaskReporting=FastAbort,ResponseFence,RFC3720"
+
+static void
+expect_fast_abort(struct puppet *p, uint64_t lun)
+{
+    struct pdu *r = puppet_expect(p, ISCSI_OP_ASYNC);
+    uint8_t want[8];
+
+    lun_store(want, lun_from_number(lun));
+    assert_int_equal(r->h.async.event, ISCSI_ASYNC_FAST_ABORT);
+    assert_memory_equal(r->h.async.lun, want, 8);
+}
+
+/* RFC7143-4.2.3.4: with FastAbort no data is waited for, and event 5 tells the other connections
+ * that had tasks of the unit, once each; a session that has not agreed on it gets none. */
+static void
+fast_abort(void **state)
+{
+    struct puppet *a = puppet_session(*state, KEYS(FAST)), *b = join(a, 7), *c = join(a, 9);
+    struct puppet *other = puppet_new(*state, 2), *plain = puppet_new(*state, 3);
+    uint32_t itt, ttt, sn;
+
+    assert_int_equal(puppet_login(other, KEYS(FAST)), 0);
+    assert_true(puppet_text_has(&other->rx, "TaskReporting=FastAbort"));
+    assert_int_equal(puppet_login(plain, KEYS("TaskReporting=RFC3720,ResponseFence,FastAbort")), 0);
+    assert_true(puppet_text_has(&plain->rx, "TaskReporting=RFC3720"));
+    puppet_clear_ua(other);
+    puppet_clear_ua(plain);
+    write_begin(other, &itt, &ttt);
+    write_begin(other, &itt, &ttt);
+    write_begin(plain, &itt, &ttt);
+    write_begin(b, &itt, &ttt);
+    write_begin(b, &itt, &ttt);
+    a->cmd_sn = c->cmd_sn = b->cmd_sn;
+    tmf(a, ISCSI_TMF_LU_RESET, 0);
+    expect_fast_abort(b, 0);
+    expect_fast_abort(other, 0);
+    puppet_expect_nothing(other);
+    puppet_expect_nothing(plain);
+    sn = get32(b->rx.h.async.stat_sn);
+    answer_ping(b, sn + 1);
+    write_data(b, itt, ttt); /* it was under way: it is dropped */
+    puppet_expect_nothing(a);
+    (void)puppet_expect(c, ISCSI_OP_NOP_IN);
+    sn = get32(c->rx.h.nop_in.stat_sn);
+    c->exp_stat_sn = sn;
+    ping(c, c->cmd_sn);
+    assert_int_equal(puppet_expect(a, ISCSI_OP_TMF_RSP)->h.tmf_rsp.response, 0);
+    answer_ping(a, get32(a->rx.h.tmf_rsp.stat_sn) + 1);
+    (void)puppet_expect(c, ISCSI_OP_NOP_IN);
+    puppet_expect_nothing(b);
+    puppet_free(b);
+    puppet_free(c);
+    puppet_free(a);
+    puppet_free(other);
+    puppet_free(plain);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
 
 int
@@ -268,6 +418,9 @@ main(void)
         TEST(data_on_another_connection),
         TEST(hole_of_a_lost_connection),
         TEST(hole_before_a_function),
+        TEST(response_fence),
+        TEST(fence_ends),
+        TEST(fast_abort),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
