@@ -27,8 +27,9 @@ const char options_usage[] =
     "                       that only its owner reads it\n"
     "  --set KEY=VALUE      a key of RFC 7143, or QueueDepth, NopInterval (seconds)\n"
     "  --max-connections N  connections that a session may have (8); 1: no more\n"
-    "  --error-recovery-level 0|1\n"
-    "                       1: what digests find is sent again (0)\n"
+    "  --error-recovery-level 0|1|2\n"
+    "                       1: what digests find is sent again; 2: and tasks outlive\n"
+    "                       their connection (0)\n"
     "  --redirect HOST:PORT logins are sent there; --redirect-permanent for ever\n"
     "\n"
     "  --loop epoll|uring|auto\n"
@@ -81,7 +82,7 @@ static const struct option_text {
     {"FILE", "USER:SECRET of both directions, from a file of mode 600"},
     {"KEY=VALUE", "a key of RFC 7143, or QueueDepth, NopInterval"},
     {"N", "connections that a session may have"},
-    {"0|1", "what is repaired without a new session"},
+    {"0|1|2", "what is repaired without a new session"},
     {"HOST:PORT", "logins are sent there"},
     {"HOST:PORT", "logins are sent there for ever"},
     {"auto|epoll|uring", "how to wait"},

@@ -11,8 +11,8 @@
 #define TGT_IMMEDIATE_MAX     16 /* immediate commands that a session may have on top */
 #define TGT_TMF_MAX           8  /* task management functions waiting in a session */
 #define TGT_R2T_MAX           16 /* outstanding R2Ts of one command */
+#define TGT_LOST_MAX          8  /* lost connections of a session whose tasks wait */
 #define TGT_CONNS_PER_SESSION 8  /* MaxConnections, default */
-#define TGT_ERL_MAX           1  /* ErrorRecoveryLevel; 0 unless it is set */
 #define TGT_TSIHS             65536
 #define TGT_RING              256          /* PDUs on their way into the socket */
 #define TGT_HASH              64           /* chains of a session's table of commands */

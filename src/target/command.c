@@ -242,7 +242,7 @@ tgt_cmd_abort(struct tgt_cmd *c, struct tgt_tmf *tmf)
 
     if (c->state == TGT_CMD_DRAIN)
         return;
-    if (tmf == NULL || !data_due) {
+    if (tmf == NULL || !data_due || c->conn->lost) {
         tgt_cmd_free(c);
         return;
     }

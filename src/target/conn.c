@@ -66,11 +66,12 @@ tgt_conn_kill(struct tgt_conn *c, const char *why)
     stream_close(c->stream);
     c->stream = NULL;
     c->ops->gone(c);
-    assert(c->sess == NULL);
+    assert(c->sess == NULL || c->lost);
     leave_logins(c);
     list_del(&c->link);
-    list_push_back(&t->dead, &c->link);
     t->conns_count--;
     t->stats.conns--;
+    if (!c->lost)
+        list_push_back(&t->dead, &c->link);
     loop_defer(t->loop, &t->reap);
 }

@@ -12,6 +12,7 @@
 #include "target/hole.h"
 #include "target/instance.h"
 #include "target/leave.h"
+#include "target/lost.h"
 #include "target/order.h"
 #include "target/pace.h"
 #include "target/session.h"
@@ -63,7 +64,8 @@ logout_respond(struct tgt_conn *c, uint32_t itt, uint8_t code, bool close)
     h->response = code;
     if (!c->sess->discovery) {
         h->time2wait = put16((uint16_t)c->sess->params.time2wait);
-        h->time2retain = put16(0); /* nothing is kept for a later connection at ERL 0 */
+        if (c->sess->params.erl == 2) /* else nothing is kept for a later connection */
+            h->time2retain = put16((uint16_t)c->sess->params.time2retain);
     }
     ctl->close_after = close;
     tgt_ctl_send(c, ctl);
@@ -72,6 +74,46 @@ logout_respond(struct tgt_conn *c, uint32_t itt, uint8_t code, bool close)
     c->asked = true;
     if (c->state == TGT_CONN_FFP)
         c->state = TGT_CONN_CLOSING;
+}
+
+/* All that is of the session ends but c. */
+static void
+logout_session(struct tgt_conn *c)
+{
+    struct tgt_session *s = c->sess;
+
+    tgt_session_forget(s);
+    tgt_end_commands(s, NULL);
+    LIST_FOREACH_SAFE (i, &s->conns) {
+        struct tgt_conn *other = container_of(i, struct tgt_conn, sess_link);
+
+        if (other == c)
+            continue;
+        other->asked = true;
+        tgt_conn_kill(other, "session logged out");
+    }
+}
+
+/* Ends a connection, or lets its tasks wait for another one.  Whether c itself is to close. */
+static bool
+logout_conn(struct tgt_conn *c, struct tgt_conn *other, uint8_t reason)
+{
+    bool recovers = reason == ISCSI_LOGOUT_RECOVERY;
+
+    if (other->lost && recovers) {
+        tgt_lost_logged_out(other);
+    } else if (other->lost) {
+        tgt_lost_end(other);
+    } else if (other == c) {
+        c->recovers = recovers;
+        if (!recovers)
+            tgt_end_commands(c->sess, c);
+    } else {
+        other->recovers = recovers;
+        other->asked = true;
+        tgt_conn_kill(other, "logged out through another connection");
+    }
+    return other == c;
 }
 
 static void
@@ -90,30 +132,19 @@ do_logout(struct tgt_conn *c, const struct bhs *bhs, const uint8_t *data, uint32
         return;
     }
     if (reason == ISCSI_LOGOUT_CLOSE_SESSION) {
-        tgt_end_commands(s, NULL);
-        LIST_FOREACH_SAFE (i, &s->conns) {
-            other = container_of(i, struct tgt_conn, sess_link);
-            if (other == c)
-                continue;
-            other->asked = true;
-            tgt_conn_kill(other, "session logged out");
-        }
+        logout_session(c);
         logout_respond(c, itt, ISCSI_LOGOUT_RSP_OK, true);
         return;
     }
     other = tgt_session_conn(s, get16(h->cid));
-    if (other == NULL) {
+    if (other == NULL)
+        other = tgt_lost_find(s, get16(h->cid));
+    if (other == NULL)
         logout_respond(c, itt, ISCSI_LOGOUT_RSP_CID_NOT_FOUND, false);
-    } else if (reason == ISCSI_LOGOUT_RECOVERY) {
+    else if (reason == ISCSI_LOGOUT_RECOVERY && s->params.erl < 2)
         logout_respond(c, itt, ISCSI_LOGOUT_RSP_NO_RECOVERY, false);
-    } else if (other != c) {
-        other->asked = true;
-        tgt_conn_kill(other, "logged out through another connection");
-        logout_respond(c, itt, ISCSI_LOGOUT_RSP_OK, false);
-    } else {
-        tgt_end_commands(s, c);
-        logout_respond(c, itt, ISCSI_LOGOUT_RSP_OK, true);
-    }
+    else
+        logout_respond(c, itt, ISCSI_LOGOUT_RSP_OK, logout_conn(c, other, reason));
 }
 
 static void

@@ -4,7 +4,7 @@
 #include "target/conn.h"
 #include "target/ctl.h"
 #include "target/instance.h"
-#include "target/state/session.h"
+#include "target/session.h"
 #include "target/state/tmf.h"
 
 static bool
@@ -23,6 +23,7 @@ session_fails(struct tgt_session *s)
 {
     const uint16_t param[3] = {0, (uint16_t)s->params.time2wait, 0};
 
+    tgt_session_forget(s);
     LIST_FOREACH_SAFE (i, &s->conns) {
         struct tgt_conn *c = container_of(i, struct tgt_conn, sess_link);
 

@@ -27,12 +27,18 @@ tgt_keep(struct tgt_conn *c, struct tgt_tx *tx, uint32_t bytes)
     c->kept_bytes += bytes;
 }
 
-static void
-keep_forget(struct tgt_conn *c, struct tgt_tx *tx)
+void
+tgt_keep_take(struct tgt_conn *c, struct tgt_tx *tx)
 {
     list_del(&tx->kept);
     c->kept_count--;
     c->kept_bytes -= tx->bytes;
+}
+
+static void
+keep_forget(struct tgt_conn *c, struct tgt_tx *tx)
+{
+    tgt_keep_take(c, tx);
     if (tx->is_cmd)
         tgt_cmd_forget(container_of(tx, struct tgt_cmd, tx));
     else
@@ -93,6 +99,17 @@ tgt_keep_send_again(struct tgt_conn *c, uint32_t begin, uint32_t end)
             tgt_tx_queue(c, tx);
         else
             tgt_ctl_send(c, container_of(tx, struct tgt_ctl, tx));
+    }
+}
+
+void
+tgt_keep_commands_only(struct tgt_conn *c)
+{
+    LIST_FOREACH_SAFE (l, &c->kept) {
+        struct tgt_tx *tx = container_of(l, struct tgt_tx, kept);
+
+        if (!tx->is_cmd)
+            keep_forget(c, tx);
     }
 }
 

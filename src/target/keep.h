@@ -30,6 +30,12 @@ struct tgt_cmd *tgt_keep_find_ttt(const struct tgt_conn *c, uint32_t ttt);
 /* Queues the responses from StatSN `begin` up to `end` once more. */
 void tgt_keep_send_again(struct tgt_conn *c, uint32_t begin, uint32_t end);
 
+/* Takes the answer of a command out, for another connection. */
+void tgt_keep_take(struct tgt_conn *c, struct tgt_tx *tx);
+
+/* Frees all but the answers of commands. */
+void tgt_keep_commands_only(struct tgt_conn *c);
+
 /* Frees all, when the connection is dead. */
 void tgt_keep_drop(struct tgt_conn *c);
 

@@ -22,17 +22,18 @@ tgt_end_commands(struct tgt_session *s, const struct tgt_conn *only)
             tgt_tmf_drained(cmd);
             continue;
         }
-        if (only != NULL && s->conns_count > 1 && cmd->s.lu != NULL) /* the session lives on */
+        if (only != NULL && s->conns_count + s->lost_count > 1 && cmd->s.lu != NULL)
             lu_ua_set(cmd->s.nexus, cmd->s.lu, LU_UA_PROTOCOL_CLEARED);
         tgt_cmd_abort(cmd, NULL);
     }
 }
 
-/* Nothing of c can be reassigned, which Parameter3 (Time2Retain) of 0 says. */
+/* Parameter3 (Time2Retain) of 0 says that nothing of c can be reassigned. */
 static void
 tell_others(struct tgt_session *s, const struct tgt_conn *c)
 {
-    const uint16_t param[3] = {c->cid, (uint16_t)s->params.time2wait, 0};
+    const uint16_t param[3] = {c->cid, (uint16_t)s->params.time2wait,
+                               c->lost ? (uint16_t)s->params.time2retain : 0};
 
     LIST_FOREACH_SAFE (i, &s->conns) {
         struct tgt_conn *other = container_of(i, struct tgt_conn, sess_link);
@@ -43,17 +44,31 @@ tell_others(struct tgt_session *s, const struct tgt_conn *c)
 }
 
 void
+tgt_leave_list(struct tgt_conn *c)
+{
+    struct tgt_session *s = c->sess;
+
+    list_del(&c->sess_link);
+    c->sess = NULL;
+    if (s->conns_count + s->lost_count == 0)
+        tgt_session_end(s);
+}
+
+void
+tgt_leave_told(struct tgt_conn *c, struct tgt_session *s)
+{
+    if (c->login == NULL && !c->asked && s->live)
+        tell_others(s, c);
+}
+
+void
 tgt_leave_session(struct tgt_conn *c)
 {
     struct tgt_session *s = c->sess;
 
     tgt_end_commands(s, c);
     tgt_fence_leave(c);
-    list_del(&c->sess_link);
     s->conns_count--;
-    c->sess = NULL;
-    if (s->conns_count == 0)
-        tgt_session_end(s);
-    else if (c->login == NULL && !c->asked)
-        tell_others(s, c);
+    tgt_leave_list(c);
+    tgt_leave_told(c, s);
 }

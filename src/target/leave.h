@@ -13,6 +13,12 @@ struct tgt_session;
  * unit attention 47/7F tells of the commands (RFC 7143 7.6, 11.14.5). */
 void tgt_end_commands(struct tgt_session *s, const struct tgt_conn *only);
 
+/* Takes c out of the list of its session, which ends if nothing is left of it. */
+void tgt_leave_list(struct tgt_conn *c);
+
+/* Tells the other connections of s that c is gone, unless c->asked (11.9.1, event 2). */
+void tgt_leave_told(struct tgt_conn *c, struct tgt_session *s);
+
 /* Called when c is dead.  Ends its commands and task management functions, and tells the other
  * connections unless c->asked (11.9.1, event 2); ends the session if c was its last connection. */
 void tgt_leave_session(struct tgt_conn *c);

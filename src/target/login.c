@@ -176,6 +176,7 @@ login_begin(struct tgt_conn *c)
     l->cid = c->cid = get16(h->cid);
     l->itt = get32(h->itt);
     l->cmd_sn = get32(h->cmd_sn);
+    l->exp_stat_sn = get32(h->exp_stat_sn);
     l->leading = l->tsih == 0;
 }
 

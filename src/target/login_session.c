@@ -7,7 +7,9 @@
 #include "target/fence.h"
 #include "target/hole.h"
 #include "target/instance.h"
+#include "target/keep.h"
 #include "target/login_state.h"
+#include "target/lost.h"
 #include "target/node.h"
 #include "target/session.h"
 #include "wire/login_status.h"
@@ -40,6 +42,7 @@ new_session(struct tgt_conn *c)
     tgt_hole_init(s);
     tgt_fence_init(s);
     s->discovery = l->discovery;
+    (void)snprintf(s->user, sizeof(s->user), "%s", l->user);
     s->params = l->params;
     s->exp_cmd_sn = l->cmd_sn;
     s->max_cmd_sn = s->told_max = l->cmd_sn + s->depth - 1;
@@ -60,22 +63,29 @@ join_session(struct tgt_conn *c)
 {
     struct tgt_login *l = c->login;
     struct tgt_session *s = tgt_session_find(c->target, l->node, l->initiator, l->isid);
-    struct tgt_conn *old, *first;
+    uint32_t max;
+    struct tgt_conn *old;
 
     if (s == NULL || s->tsih != l->tsih)
         return ISCSI_LOGIN_NO_SESSION;
     if (s->discovery || l->discovery)
         return ISCSI_LOGIN_CANNOT_INCLUDE;
-    first = container_of(s->conns.next, struct tgt_conn, sess_link);
-    if (strcmp(first->auth_user, l->user) != 0)
+    if (strcmp(s->user, l->user) != 0)
         return ISCSI_LOGIN_AUTH_FAILED; /* all connections are of one identity */
     old = tgt_session_conn(s, l->cid);
-    if (old == NULL && s->conns_count >= s->params.max_connections)
+    max = s->params.max_connections + (s->params.erl == 2); /* one more, to clean up (6.3.4) */
+    if (old == NULL && s->conns_count >= max)
         return ISCSI_LOGIN_TOO_MANY_CONNECTIONS;
     tgt_session_add_conn(s, c);
     if (old != NULL) {
         old->asked = true;
+        old->recovers = s->params.erl == 2;
         tgt_conn_kill(old, "the initiator reinstates the connection");
+    }
+    old = tgt_lost_find(s, l->cid);
+    if (old != NULL) { /* which logs it out (6.3.4), and tells what of it was read (11.12.9) */
+        tgt_lost_logged_out(old);
+        (void)tgt_keep_ack(old, l->exp_stat_sn);
     }
     return ISCSI_LOGIN_OK;
 }
@@ -110,7 +120,6 @@ tgt_login_session(struct tgt_conn *c)
         l->params.first_burst = l->params.max_burst;
     if (params_check_integrity(&l->params, NULL) < 0 || !digests_suffice(c))
         return ISCSI_LOGIN_BAD_REQUEST;
-    (void)snprintf(c->auth_user, sizeof(c->auth_user), "%s", l->user);
     status = l->tsih == 0 ? new_session(c) : join_session(c);
     c->params = l->params;
     c->params.max_recv_dseg =

@@ -34,7 +34,7 @@ struct tgt_login {
     /* of the first request, and unchanged from then on */
     uint8_t isid[6];
     uint16_t tsih, cid;
-    uint32_t itt, cmd_sn;
+    uint32_t itt, cmd_sn, exp_stat_sn;
     /* who wants to talk to whom */
     char initiator[ISCSI_NAME_MAX + 1];
     bool discovery, leading;

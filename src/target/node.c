@@ -206,8 +206,6 @@ set_key(struct tgt_node *node, const struct target_node_config *cfg,
         return not_settable(err, cfg, kv->key);
     if (key_check_offer(k, kv->value, strlen(kv->value), &v, &why) < 0)
         return node_bad(err, cfg, "%s", why.msg);
-    if (k->id == KEY_ERROR_RECOVERY_LEVEL && v.num > TGT_ERL_MAX)
-        return node_bad(err, cfg, "ErrorRecoveryLevel must be 0 or 1%s", "");
     v.outcome = KEY_AGREED;
     if (k->id == KEY_MAX_RECV_DSEG)
         node->params.max_recv_dseg = (uint32_t)v.num;

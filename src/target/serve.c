@@ -7,11 +7,13 @@
 
 #include "target/conn.h"
 #include "target/ctl.h"
+#include "target/fence.h"
 #include "target/flow.h"
 #include "target/instance.h"
 #include "target/keep.h"
 #include "target/leave.h"
 #include "target/login.h"
+#include "target/lost.h"
 #include "target/pace.h"
 #include "target/rx.h"
 #include "target/state/node.h"
@@ -48,7 +50,9 @@ serve_timer(struct loop_timer *timer)
 {
     struct tgt_conn *c = container_of(timer, struct tgt_conn, timer);
 
-    if (c->state == TGT_CONN_LOGIN || c->login != NULL) /* refused, and that cannot be sent */
+    if (c->lost)
+        tgt_lost_end(c);
+    else if (c->state == TGT_CONN_LOGIN || c->login != NULL) /* refused, and that cannot be sent */
         tgt_conn_kill(c, "login took too long");
     else if (c->state == TGT_CONN_FFP && c->sess->node != NULL &&
              c->sess->node->nop_interval_s != 0)
@@ -59,10 +63,17 @@ serve_timer(struct loop_timer *timer)
 static void
 serve_gone(struct tgt_conn *c)
 {
-    if (c->sess != NULL)
-        tgt_leave_session(c);
-    tgt_keep_drop(c);
-    tgt_tx_drop(c);
+    if (c->sess != NULL && tgt_lost_waits(c)) {
+        tgt_fence_leave(c);
+        tgt_lost_begin(c);
+        tgt_tx_drop(c);
+        tgt_leave_told(c, c->sess);
+    } else {
+        if (c->sess != NULL)
+            tgt_leave_session(c);
+        tgt_keep_drop(c);
+        tgt_tx_drop(c);
+    }
     tgt_text_fini(c);
     tgt_login_free(c->login);
     c->login = NULL;
@@ -75,7 +86,8 @@ static const struct stream_events serve_deaf_events = {.writable = tgt_tx_writab
 static const struct tgt_conn_ops serve_ops = {.readable = tgt_rx_readable,
                                               .events = &serve_events,
                                               .deaf_events = &serve_deaf_events,
-                                              .gone = serve_gone};
+                                              .gone = serve_gone,
+                                              .forget = tgt_lost_end};
 
 void
 tgt_serve(struct target *t, struct stream *s, const struct sock_addr *peer)

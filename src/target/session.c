@@ -60,6 +60,7 @@ tgt_session_new(struct target *t, struct tgt_node *node, const char *initiator,
     s->tsih = new_tsih(t);
     s->depth = node != NULL ? node->queue_depth : TGT_QUEUE_DEPTH;
     list_init(&s->conns);
+    list_init(&s->lost);
     list_init(&s->held);
     list_init(&s->cmds);
     list_init(&s->tmfs);
@@ -96,7 +97,8 @@ tgt_session_end(struct tgt_session *s)
 {
     struct target *t = s->target;
 
-    assert(s->live && list_empty(&s->conns) && list_empty(&s->cmds) && list_empty(&s->tmfs));
+    assert(s->live && list_empty(&s->conns) && list_empty(&s->lost) && list_empty(&s->cmds) &&
+           list_empty(&s->tmfs));
     s->live = false;
     if (s->nexus != NULL)
         lu_nexus_leave(s->nexus);
@@ -113,11 +115,23 @@ tgt_session_end(struct tgt_session *s)
 }
 
 void
+tgt_session_forget(struct tgt_session *s)
+{
+    LIST_FOREACH_SAFE (i, &s->lost) {
+        struct tgt_conn *c = container_of(i, struct tgt_conn, sess_link);
+
+        c->ops->forget(c);
+    }
+}
+
+void
 tgt_session_kill(struct tgt_session *s, const char *why)
 {
+    tgt_session_forget(s);
     LIST_FOREACH_SAFE (i, &s->conns) {
         struct tgt_conn *c = container_of(i, struct tgt_conn, sess_link);
 
+        c->recovers = false;
         c->asked = true; /* for the others end, too */
         tgt_conn_kill(c, why);
     }

@@ -19,6 +19,9 @@ struct tgt_session *tgt_session_find(struct target *t, const struct tgt_node *no
 struct tgt_session *tgt_session_new(struct target *t, struct tgt_node *node, const char *initiator,
                                     const uint8_t isid[6]);
 
+/* Ends the tasks that wait in s for another connection, and s if it has none. */
+void tgt_session_forget(struct tgt_session *s);
+
 /* Closes all connections of s, and so ends s.  why is for the log. */
 void tgt_session_kill(struct tgt_session *s, const char *why);
 

@@ -14,7 +14,7 @@
 #include "target/instance.h"
 #include "target/node.h"
 #include "target/serve.h"
-#include "target/state/session.h"
+#include "target/session.h"
 #include "target/txq.h"
 
 #define LOGIN_TIMEOUT_MS 15000
@@ -59,6 +59,8 @@ stop_done(struct loop_work *w)
 static void
 drop_all(struct target *t)
 {
+    LIST_FOREACH_SAFE (i, &t->sessions)
+        tgt_session_kill(container_of(i, struct tgt_session, link), "the target stops");
     while (!list_empty(&t->conns))
         tgt_conn_kill(container_of(t->conns.next, struct tgt_conn, link), "the target stops");
 }

@@ -13,6 +13,7 @@
 #include "target/hole.h"
 #include "target/instance.h"
 #include "target/order.h"
+#include "target/reassign.h"
 #include "target/session.h"
 #include "target/state/node.h"
 #include "target/txq.h"
@@ -277,10 +278,13 @@ tgt_tmf_abort(struct tgt_tmf *t, struct tgt_cmd *c)
     return true;
 }
 
-/* The other sessions of the target, and the other connections of this one. */
+/* The other sessions of the target, and the other connections of this one; its own closes behind
+ * the response. */
 static void
 cold_reset(struct tgt_tmf *t)
 {
+    t->conn->asked = true;
+    tgt_session_forget(t->sess);
     LIST_FOREACH_SAFE (i, &t->sess->target->sessions) {
         struct tgt_session *s = container_of(i, struct tgt_session, link);
 
@@ -327,12 +331,24 @@ tmf_perform(struct tgt_tmf *t)
         lu_device_reset(dev, n, true, t);
         cold_reset(t);
         break;
-    case ISCSI_TMF_TASK_REASSIGN:
-        return ISCSI_TMF_RSP_REASSIGN_UNSUPPORTED;
     default:
         return ISCSI_TMF_RSP_UNSUPPORTED;
     }
     return t->draining > 0 ? -1 : ISCSI_TMF_RSP_COMPLETE;
+}
+
+/* The response goes before the task does (7.2.2). */
+static void
+tmf_reassign(struct tgt_tmf *t)
+{
+    struct tgt_conn *conn = t->conn;
+    uint32_t exp_data_sn = get32(t->req.exp_data_sn);
+    uint8_t response;
+    struct tgt_cmd *cmd = tgt_reassign_task(t->sess, get32(t->req.ref_tag), &response);
+
+    tmf_respond(t, response);
+    if (cmd != NULL)
+        tgt_reassign(cmd, conn, exp_data_sn);
 }
 
 static void
@@ -341,6 +357,10 @@ tmf_start(struct tgt_tmf *t)
     int r;
 
     t->started = true;
+    if ((t->req.flags & ISCSI_TMF_FUNC_MASK) == ISCSI_TMF_TASK_REASSIGN) {
+        tmf_reassign(t);
+        return;
+    }
     r = tmf_perform(t);
     t->done = true;
     if (r >= 0)

@@ -118,8 +118,14 @@ next_response(struct tgt_cmd *c, struct tgt_slot *slot)
         slot->data_len = 2u + c->s.sense_len;
     }
     if (c->state == TGT_CMD_SENT) {
-        tgt_order_stamp_again(c->conn, slot->hdr, c->tx.stat_sn);
         c->tx.again = false;
+        if (!list_empty(&c->tx.kept)) {
+            tgt_order_stamp_again(c->conn, slot->hdr, c->tx.stat_sn);
+            return true;
+        }
+        tgt_order_stamp(c->conn, slot->hdr, true); /* it was reassigned to this connection */
+        list_del(&c->tx.link);
+        tgt_keep(c->conn, &c->tx, c->s.buf != NULL ? c->s.buf_size : 0);
         return true;
     }
     tgt_cmd_close_window(c);

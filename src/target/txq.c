@@ -29,7 +29,7 @@ tgt_tx_release(struct tgt_conn *c, void *buf)
 void
 tgt_tx_queue(struct tgt_conn *c, struct tgt_tx *tx)
 {
-    assert(c->state != TGT_CONN_DEAD && list_empty(&tx->link));
+    assert((c->state != TGT_CONN_DEAD || c->lost) && list_empty(&tx->link));
     list_push_back(&c->txq, &tx->link);
     if (!c->blocked)
         loop_defer(c->target->loop, &c->flush);

@@ -42,13 +42,14 @@ enum tgt_rx_state { TGT_RX_HEADER, TGT_RX_DATA, TGT_RX_TAIL };
 struct tgt_conn_ops {
     void (*readable)(void *conn); /* also when a wait of pace.c or flow.c is over */
     const struct stream_events *events, *deaf_events; /* deaf: without readable */
-    void (*gone)(struct tgt_conn *c); /* its stream is closed; c is in state DEAD, and still a
-                                         member of its session */
+    void (*gone)(struct tgt_conn *c);   /* its stream is closed; c is in state DEAD, and still a
+                                           member of its session */
+    void (*forget)(struct tgt_conn *c); /* it is lost, and its session does not wait for it */
 };
 
 struct tgt_conn {
     struct list link;       /* target->conns, target->dead */
-    struct list sess_link;  /* session->conns */
+    struct list sess_link;  /* session->conns, session->lost */
     struct list login_link; /* target->logins, until it is logged in */
     const struct tgt_conn_ops *ops;
     struct target *target;
@@ -57,7 +58,9 @@ struct tgt_conn {
     struct tgt_session *sess; /* NULL until login knows it */
     struct tgt_login *login;  /* while logging in */
     enum tgt_conn_state state;
-    bool asked; /* the initiator has asked for its end, and need not be told on another one */
+    bool recovers; /* it is logged out, so that its tasks can be reassigned */
+    bool lost;     /* state DEAD, and its tasks wait: lost.c */
+    bool asked;    /* the initiator has asked for its end, and need not be told on another one */
     uint16_t cid;
     uint32_t stat_sn;
     uint32_t exp_stat_sn; /* keep.c: all below it are acknowledged */
@@ -72,7 +75,6 @@ struct tgt_conn {
     bool header_digest, data_digest;
     uint32_t recv_max, xmit_max; /* data segment lengths */
     struct iscsi_params params;  /* agreed on in login */
-    char auth_user[256];         /* as whom it logged in */
     uint64_t hook_count;         /* for the hook */
     uint64_t alive_ns;           /* when the initiator last sent, or made room for what we send */
     /* receiving: rx.c */

@@ -32,6 +32,9 @@ struct tgt_session {
     struct iscsi_params params; /* session-wide part */
     struct list conns;          /* struct tgt_conn by sess_link */
     uint32_t conns_count;
+    struct list lost; /* struct tgt_conn by sess_link: lost.c */
+    uint32_t lost_count;
+    char user[256]; /* as whom all its connections log in */
     uint32_t exp_cmd_sn, max_cmd_sn;
     uint32_t told_max; /* MaxCmdSN that was sent last */
     uint32_t depth;
