@@ -2,11 +2,12 @@
 /* fuzz_target.c - what initiators send to a target, after they have logged in.
  *
  * Byte 0: bits 0 and 1 digests, bit 2 InitialR2T, bit 3 a discovery session, bit 4 a second
- * connection, bit 5 small bursts.  Then steps.  The first byte of a step: bits 0 and 1 the
- * connection (2: one that has not logged in, 3: as 0), bits 2 to 4 what it does, see `step`.  A PDU
- * is written short, so that what is near to right is near for a fuzzer: CmdSNs count from the next
- * one, digests and lengths are put right.  Whatever comes, all answers are well-formed, and nothing
- * stays when the target is freed.
+ * connection, bit 5 small bursts, bit 6 error recovery, bit 7 FastAbort.  Then steps.  The first
+ * byte of a step: bits 0 and 1 the connection (2: one that has not logged in, 3: as 0), bits 2 to 4
+ * what it does, see `step`.  A PDU is written short, so that what is near to right is near for a
+ * fuzzer: CmdSNs count from the next one, StatSNs from the last one, digests and lengths are put
+ * right, but for the upper bit of the first byte: it spoils a data digest and acknowledges less.
+ * Whatever comes, all answers are well-formed, and nothing stays when the target is freed.
  */
 #include "mem_loop.h"
 #include "target/target.h"
@@ -25,7 +26,8 @@ struct fuzz {
     struct mem_stream links[LINKS];
     bool header_digest, data_digest;
     uint16_t tsih;
-    uint32_t cmd_sn;
+    uint8_t options;
+    uint32_t cmd_sn, stat_sn[LINKS];
     uint8_t rest[LINKS][DATA_MAX + 512]; /* of a PDU that was sent in part */
     size_t rest_len[LINKS];
     const uint8_t *at, *end; /* the input */
@@ -81,6 +83,8 @@ take_answers(struct fuzz *f, unsigned i)
         size_t whole = head + pdu_data_trailer(h, dd);
 
         CHECK(pdu_check_header(h, PDU_FROM_TARGET, 8192, NULL) == 0);
+        if (pdu_opcode(h) != ISCSI_OP_DATA_IN)
+            f->stat_sn[i] = get32(((const struct bhs_nop_in *)(const void *)h)->stat_sn);
         if (hd)
             CHECK(pdu_header_digest_ok(h, ISCSI_BHS_LEN, s->out + at + ISCSI_BHS_LEN));
         if (s->out_len - at < whole)
@@ -106,7 +110,7 @@ feed(struct fuzz *f, unsigned i, const uint8_t *bytes, size_t len)
 }
 
 static void
-log_in(struct fuzz *f, unsigned i, uint8_t options)
+log_in(struct fuzz *f, unsigned i, uint8_t options, bool again)
 {
     uint8_t pdu[1024] = {0};
     struct bhs_login_req *h = (struct bhs_login_req *)(void *)pdu;
@@ -124,21 +128,30 @@ log_in(struct fuzz *f, unsigned i, uint8_t options)
         (void)text_put(&b, "DataDigest", "CRC32C");
     if (options & 8) {
         (void)text_put(&b, "SessionType", "Discovery");
-    } else if (i == 0) {
+    } else if (i == 0 && !again) {
         (void)text_put(&b, "InitialR2T", options & 4 ? "Yes" : "No");
         (void)text_put(&b, "MaxConnections", "2");
+        (void)text_put(&b, "ErrorRecoveryLevel", options & 64 ? options & 128 ? "2" : "1" : "0");
+        if (options & 128)
+            (void)text_put(&b, "TaskReporting", "FastAbort,ResponseFence,RFC3720");
         (void)text_put(&b, "FirstBurstLength", options & 32 ? "512" : "8192");
         (void)text_put(&b, "MaxBurstLength", options & 32 ? "1024" : "16384");
     }
     h->tsih = put16(f->tsih);
     h->cid = put16((uint16_t)i);
     h->cmd_sn = put32(f->cmd_sn);
+    h->exp_stat_sn = put32(f->stat_sn[i] - (again ? 2 : 0));
     h->dseg_len = put24((uint32_t)b.len);
     link_open(f, i);
     mem_feed(&f->loop, s, pdu, ISCSI_BHS_LEN + b.len + pdu_pad((uint32_t)b.len), false);
+    if (again && !s->open) {
+        s->out_len = 0;
+        return; /* the session has ended */
+    }
     CHECK(s->open && s->out_len >= ISCSI_BHS_LEN);
     CHECK(((struct bhs_login_rsp *)(void *)s->out)->status_class == 0);
     f->tsih = get16(((struct bhs_login_rsp *)(void *)s->out)->tsih);
+    f->stat_sn[i] = get32(((struct bhs_login_rsp *)(void *)s->out)->stat_sn);
     s->out_len = 0;
 }
 
@@ -151,9 +164,13 @@ make_pdu(struct fuzz *f, unsigned i, uint8_t *out)
     bool hd = i < 2 && f->header_digest, dd = i < 2 && f->data_digest;
     uint32_t len, n = ISCSI_BHS_LEN;
     int8_t ahead;
+    bool spoilt;
 
     bhs_init(h, next8(f), 0);
+    spoilt = h->opcode & 0x80;
+    h->opcode &= 0x7f;
     h->flags = next8(f);
+    h->exp_stat_sn = put32(f->stat_sn[i] + 1 - (spoilt ? 4 : 0));
     lun_store(h->lun, lun_from_number(next8(f)));
     h->itt = put32(next8(f) == 0xff ? ISCSI_TAG_RSVD : f->at[-1]);
     h->edtl = put32(next_word(f));
@@ -171,6 +188,13 @@ make_pdu(struct fuzz *f, unsigned i, uint8_t *out)
             memcpy(h->cdb + 4 * k, &w, sizeof(w));
         }
     }
+    if (pdu_opcode((struct bhs *)(void *)h) == ISCSI_OP_SNACK_REQ) {
+        struct bhs_snack_req *q = (struct bhs_snack_req *)(void *)out;
+
+        q->run_length = put32(next8(f));
+        if ((q->flags & ISCSI_SNACK_TYPE_MASK) == ISCSI_SNACK_STATUS)
+            q->beg_run = put32(get32(q->beg_run) + f->stat_sn[i] - 4);
+    }
     len = next_word(f) % DATA_MAX;
     h->dseg_len = put24(len);
     if (hd) {
@@ -182,6 +206,7 @@ make_pdu(struct fuzz *f, unsigned i, uint8_t *out)
     memset(out + n + len, 0, 4);
     if (dd && len > 0) {
         pdu_data_digest(out + n, len, out + n + len + pdu_pad(len));
+        out[n + len + pdu_pad(len)] ^= spoilt;
         n += PDU_DIGEST_LEN;
     }
     return n + len + pdu_pad(len);
@@ -240,6 +265,8 @@ step(struct fuzz *f)
     default:
         if (i == 2)
             link_open(f, i);
+        else if (!s->open && !(f->options & 8))
+            log_in(f, i, f->options, true); /* in the place of what it was */
         break;
     }
 }
@@ -252,9 +279,9 @@ start_target(struct fuzz *f)
         {.kind = LU_RAM, .size = 64 << 10, .block = 4096, .lun = -1, .wce = -1},
         {.kind = LU_NULL, .size = 1ull << 40, .lun = -1, .wce = -1},
     };
-    static const struct target_key_value set = {"QueueDepth", "8"};
+    static const struct target_key_value set[] = {{"QueueDepth", "8"}, {"ErrorRecoveryLevel", "2"}};
     static const struct target_node_config nodes[] = {
-        {.name = NODE, .luns = luns, .luns_count = 3, .set = &set, .set_count = 1},
+        {.name = NODE, .luns = luns, .luns_count = 3, .set = set, .set_count = 2},
         {.name = NODE "-chap",
          .luns = luns,
          .luns_count = 1,
@@ -280,13 +307,13 @@ fuzz_one(const uint8_t *data, size_t len)
     start_target(&f);
     f.at = data + 1;
     f.end = data + len;
-    options = data[0];
+    options = f.options = data[0];
     f.header_digest = options & 1;
     f.data_digest = options & 2;
     f.cmd_sn = 0xfffffff0; /* wraps soon */
-    log_in(&f, 0, options);
+    log_in(&f, 0, options, false);
     if ((options & 0x18) == 0x10)
-        log_in(&f, 1, options);
+        log_in(&f, 1, options, false);
     while (f.at < f.end)
         step(&f);
     target_free(f.target);
