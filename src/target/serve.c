@@ -64,8 +64,8 @@ static void
 serve_gone(struct tgt_conn *c)
 {
     if (c->sess != NULL && tgt_lost_waits(c)) {
-        tgt_fence_leave(c);
         tgt_lost_begin(c);
+        tgt_fence_leave(c);
         tgt_tx_drop(c);
         tgt_leave_told(c, c->sess);
     } else {

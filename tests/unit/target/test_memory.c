@@ -32,7 +32,8 @@ static void
 login_blindly(struct puppet *p)
 {
     static const char text[] = "InitiatorName=" INITIATOR "\0TargetName=" IQN
-                               "\0MaxConnections=2\0InitialR2T=No\0FirstBurstLength=8192";
+                               "\0MaxConnections=2\0InitialR2T=No\0FirstBurstLength=8192"
+                               "\0ErrorRecoveryLevel=2\0TaskReporting=FastAbort";
 
     puppet_login_send(p, bhs_login_flags(1, 3, ISCSI_LOGIN_TRANSIT), text,
                       p->tsih == 0 ? sizeof(text)
@@ -124,6 +125,48 @@ reset_and_end(struct puppet *a, struct puppet *b)
     settle(a);
 }
 
+static void
+snack(struct puppet *p, uint8_t type, uint32_t itt, uint32_t ttt)
+{
+    struct bhs_snack_req h;
+
+    bhs_init(&h, ISCSI_OP_SNACK_REQ, ISCSI_FLAG_FINAL | type);
+    h.itt = put32(itt);
+    h.ttt = put32(ttt);
+    puppet_send(p, &h, NULL, 0);
+    settle(p);
+}
+
+/* What levels above 0 have: all that was sent is sent again, and what the other connection, 1, has
+ * left is reassigned to this one. */
+static void
+recover(struct puppet *p)
+{
+    struct bhs_logout_req l;
+    struct bhs_tmf_req t;
+    uint8_t cdb[CDB_MAX];
+
+    (void)cdb_inquiry(cdb, 255);
+    command(p, RD, cdb, 255, 0);
+    snack(p, ISCSI_SNACK_DATA_R2T, p->itt, ISCSI_TAG_RSVD);
+    snack(p, ISCSI_SNACK_STATUS, ISCSI_TAG_RSVD, ISCSI_TAG_RSVD);
+    snack(p, ISCSI_SNACK_R_DATA, p->itt, 77);
+    bhs_init(&l, ISCSI_OP_LOGOUT_REQ | ISCSI_OP_IMMEDIATE,
+             ISCSI_FLAG_FINAL | ISCSI_LOGOUT_RECOVERY);
+    l.itt = put32(++p->itt);
+    l.cid = put16(1);
+    puppet_send(p, &l, NULL, 0);
+    settle(p);
+    for (uint32_t itt = 990; itt < 1010; itt++) { /* those of b */
+        bhs_init(&t, ISCSI_OP_TMF_REQ | ISCSI_OP_IMMEDIATE,
+                 ISCSI_FLAG_FINAL | ISCSI_TMF_TASK_REASSIGN);
+        t.itt = put32(++p->itt);
+        t.ref_tag = put32(itt);
+        puppet_send(p, &t, NULL, 0);
+    }
+    settle(p);
+}
+
 /* With two connections, so that the session outlives one. */
 static void
 conversation(struct puppet *a, struct puppet *b)
@@ -141,6 +184,7 @@ conversation(struct puppet *a, struct puppet *b)
     say(a, ISCSI_OP_TMF_REQ, ISCSI_FLAG_FINAL | ISCSI_TMF_TARGET_WARM_RESET, ISCSI_TAG_RSVD, NULL,
         0);
     reset_and_end(a, b);
+    recover(a);
     say(a, ISCSI_OP_LOGOUT_REQ, ISCSI_FLAG_FINAL, 0, NULL, 0);
 }
 
@@ -159,17 +203,21 @@ expect_service(struct world *w)
 }
 
 static void
-every_allocation_fails_once(void **state)
+every_allocation_fails_once(const char *level)
 {
+    const struct lu_config luns[] = {{.kind = LU_RAM, .size = 1 << 20, .lun = -1, .wce = -1},
+                                     {.kind = LU_RAM, .size = 1 << 20, .lun = -1, .wce = -1}};
+    const struct target_key_value set = {"ErrorRecoveryLevel", level};
+    const struct target_node_config node = {
+        .name = IQN, .luns = luns, .luns_count = 2, .set = &set, .set_count = 1};
     bool over = false;
     long n;
 
-    (void)state;
     for (n = 0; n < FAILURES && !over; n++) {
         struct puppet *a, *b;
         struct world w;
 
-        world_new(&w, NULL, 0);
+        world_new(&w, &node, 1);
         a = puppet_new(&w, 1);
         b = puppet_new(&w, 1);
         alloc_left = n;
@@ -184,10 +232,25 @@ every_allocation_fails_once(void **state)
     assert_true(over && n > FAILURES_OK);
 }
 
+static void
+without_recovery(void **state)
+{
+    (void)state;
+    every_allocation_fails_once("0");
+}
+
+static void
+with_recovery(void **state)
+{
+    (void)state;
+    every_allocation_fails_once("2");
+}
+
 int
 main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_allocation_fails_once)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(without_recovery),
+                                       cmocka_unit_test(with_recovery)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -465,14 +465,43 @@ session_ends(void **state)
     }
 }
 
+/* Two functions of a connection that is lost: the response of one is to be acknowledged, and the
+ * other has had no turn yet. */
+static void
+functions_end(void **state)
+{
+    struct puppet *a = two_session(*state, KEYS(KEYS2)), *b = two_join(*state, a, 7);
+    struct bhs_nop_out n;
+    struct bhs_tmf_req t;
+
+    for (unsigned i = 0; i < 2; i++) {
+        bhs_init(&t, ISCSI_OP_TMF_REQ | ISCSI_OP_IMMEDIATE, ISCSI_FLAG_FINAL | ISCSI_TMF_LU_RESET);
+        t.itt = put32(++a->itt);
+        t.ref_tag = put32(ISCSI_TAG_RSVD);
+        t.cmd_sn = put32(a->cmd_sn);
+        puppet_send(a, &t, NULL, 0);
+    }
+    (void)puppet_expect(b, ISCSI_OP_NOP_IN); /* what has it read? */
+    b->exp_stat_sn = get32(b->rx.h.nop_in.stat_sn);
+    bhs_init(&n, ISCSI_OP_NOP_OUT | ISCSI_OP_IMMEDIATE, ISCSI_FLAG_FINAL);
+    n.itt = put32(ISCSI_TAG_RSVD);
+    n.ttt = b->rx.h.nop_in.ttt;
+    puppet_send(b, &n, NULL, 0);
+    (void)puppet_expect(a, ISCSI_OP_TMF_RSP);
+    puppet_free(a);
+    expect_lost(b, 0);
+    reassign(b, 4711, 0, ISCSI_TMF_RSP_NO_TASK); /* nothing is held back any more */
+    puppet_free(b);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, two_setup, world_teardown)
 
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(tasks_go_on), TEST(reinstated), TEST(only_connection),
-        TEST(tasks_end),   TEST(what_waits), TEST(session_ends),
+        TEST(tasks_go_on), TEST(reinstated),   TEST(only_connection), TEST(tasks_end),
+        TEST(what_waits),  TEST(session_ends), TEST(functions_end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
