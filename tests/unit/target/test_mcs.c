@@ -407,20 +407,18 @@ fast_abort(void **state)
     puppet_free(plain);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
-
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(others_are_told),
-        TEST(end_that_was_asked_for),
-        TEST(data_on_another_connection),
-        TEST(hole_of_a_lost_connection),
-        TEST(hole_before_a_function),
-        TEST(response_fence),
-        TEST(fence_ends),
-        TEST(fast_abort),
+        cmocka_unit_test_setup_teardown(others_are_told, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(end_that_was_asked_for, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(data_on_another_connection, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(hole_of_a_lost_connection, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(hole_before_a_function, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(response_fence, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(fence_ends, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(fast_abort, world_setup, world_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

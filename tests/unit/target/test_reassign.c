@@ -494,14 +494,17 @@ functions_end(void **state)
     puppet_free(b);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, two_setup, world_teardown)
-
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(tasks_go_on), TEST(reinstated),   TEST(only_connection), TEST(tasks_end),
-        TEST(what_waits),  TEST(session_ends), TEST(functions_end),
+        cmocka_unit_test_setup_teardown(tasks_go_on, two_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(reinstated, two_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(only_connection, two_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(tasks_end, two_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(what_waits, two_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(session_ends, two_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(functions_end, two_setup, world_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -677,24 +677,22 @@ never_acknowledged(void **state)
     puppet_free(p);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, level_setup, world_teardown)
-
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(level_negotiated),
-        TEST(level_zero),
-        TEST(data_again),
-        TEST(status_again),
-        TEST(tag_used_again),
-        TEST(data_acknowledged),
-        TEST(cut_anew),
-        TEST(data_out_digest),
-        TEST(unsolicited_digest),
-        TEST(data_sn),
-        TEST(command_again),
-        TEST(never_acknowledged),
+        cmocka_unit_test_setup_teardown(level_negotiated, level_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(level_zero, level_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(data_again, level_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(status_again, level_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(tag_used_again, level_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(data_acknowledged, level_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(cut_anew, level_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(data_out_digest, level_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(unsolicited_digest, level_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(data_sn, level_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(command_again, level_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(never_acknowledged, level_setup, world_teardown),
         cmocka_unit_test(other_units),
     };
 
