@@ -132,6 +132,14 @@ send_snack(struct storm_link *l)
     h.exp_stat_sn = put32(l->stat_sn);
     h.beg_run = put32(rng_odd(r));
     h.run_length = put32(rng_odd(r));
+    if (rng_chance(r, 700)) { /* near to what makes sense */
+        bool status = (h.flags & ISCSI_SNACK_TYPE_MASK) == ISCSI_SNACK_STATUS;
+
+        if (status || (h.flags & ISCSI_SNACK_TYPE_MASK) == ISCSI_SNACK_DATA_ACK)
+            h.itt = put32(ISCSI_TAG_RSVD);
+        h.beg_run = put32(rng_chance(r, 300) ? 0 : (status ? l->stat_sn - 4 : 0) + rng_below(r, 8));
+        h.run_length = put32(rng_below(r, 4));
+    }
     link_pdu(l, &h, NULL, 0, NULL, 0);
 }
 

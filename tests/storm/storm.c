@@ -87,11 +87,12 @@ eye_exec(const char *program, const char *dir, bool epoll)
     /* clang-format off */
     execl(program, program, "-v", "--loop", epoll ? "epoll" : "auto", "--listen", "127.0.0.1:0",
           "--target", STORM_PREFIX "open", "--set", "QueueDepth=32", "--set", "NopInterval=1",
+          "--error-recovery-level", "2", "--set", "DefaultTime2Wait=0",
           "--lun", "ram:1M", "--lun", "ram:2M,block=4096", "--lun", "null:1G", "--lun", "ram:1M,ro",
           "--lun", disk,
           "--target", STORM_PREFIX "small", "--set", "QueueDepth=8", "--set", "FirstBurstLength=1024",
           "--set", "MaxBurstLength=4096", "--set", "MaxRecvDataSegmentLength=8192",
-          "--set", "MaxOutstandingR2T=3", "--lun", "ram:1M", "--lun", "ram:1M,wce=1",
+          "--set", "MaxOutstandingR2T=3", "--error-recovery-level", "1", "--lun", "ram:1M", "--lun", "ram:1M,wce=1",
           "--target", STORM_PREFIX "chap", "--chap", STORM_USER ":" STORM_SECRET,
           "--mutual-chap", "eye:" STORM_MUTUAL, "--lun", "ram:1M",
           "--target", STORM_PREFIX "moved", "--redirect", "127.0.0.1:1", "--lun", "ram:1M",
