@@ -71,7 +71,7 @@ tgt_cmd_new(struct tgt_conn *conn, const struct bhs_scsi_cmd *h)
     if (list_empty(&t->free_cmds) && !grow_cmds(t))
         return NULL;
     c = container_of(list_pop_front(&t->free_cmds), struct tgt_cmd, link);
-    memset(c, 0, sizeof(*c));
+    memset(c, 0, offsetof(struct tgt_cmd, ttt));
     list_init(&c->link);
     list_init(&c->tx.link);
     list_init(&c->tx.kept);
@@ -142,8 +142,9 @@ tgt_cmd_drop_early(struct tgt_cmd *c)
     lu_buf_free(tgt_cmd_take_early(c));
 }
 
-/* Out of all lists of its session, so that it is no task any more. */
-static void
+/* Out of all lists of its session, so that it is no task any more.  Inline, for each command ends
+ * with it. */
+static inline __attribute__((always_inline)) void
 unlist_cmd(struct tgt_cmd *c)
 {
     struct tgt_session *s = c->sess;
@@ -189,7 +190,7 @@ tgt_cmd_rewind(struct tgt_cmd *c)
     uint32_t off;
 
     assert(c->state == TGT_CMD_SEND || c->state == TGT_CMD_SENT);
-    if (c->tx_sn == c->seg.base_sn)
+    if (c->tx_sn == 0 || c->tx_sn == c->seg.base_sn)
         return; /* nothing was sent */
     off = tgt_seg_off(&c->seg, c->ack_sn);
     if (off > c->tx_off)

@@ -70,6 +70,16 @@ rx_flows(const struct tgt_conn *c)
     return is_data_out(c) && !c->check_first;
 }
 
+static void
+data_out_done(struct tgt_conn *c, const uint8_t *data, bool digest_ok)
+{
+    if (data != NULL && digest_ok) {
+        c->data_off = 0;
+        tgt_data_out_sink(c, data, c->data_len);
+    }
+    tgt_data_out_end(c, digest_ok);
+}
+
 /* A whole PDU has come; data is NULL where it has flown. */
 static void
 rx_deliver(struct tgt_conn *c, const uint8_t *data, bool digest_ok)
@@ -80,12 +90,8 @@ rx_deliver(struct tgt_conn *c, const uint8_t *data, bool digest_ok)
 
     c->buf = NULL;
     c->target->stats.digest_errors += !digest_ok;
-    if (data_out && data != NULL && digest_ok) {
-        c->data_off = 0;
-        tgt_data_out_sink(c, data, len);
-    }
     if (data_out)
-        tgt_data_out_end(c, digest_ok);
+        data_out_done(c, data, digest_ok);
     else if (c->state == TGT_CONN_LOGIN)
         tgt_login_pdu(c, data, len);
     else if (!digest_ok)

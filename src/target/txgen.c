@@ -16,6 +16,8 @@
 #include "target/txq.h"
 #include "wire/be.h"
 
+#define APART __attribute__((noinline)) /* from the way that each command goes */
+
 static uint32_t
 min_u32(uint32_t a, uint32_t b)
 {
@@ -83,15 +85,22 @@ residual(const struct tgt_cmd *c, struct be32 *count)
     return 0;
 }
 
+/* From error recovery level 1 on. */
+static APART void
+keep_answer(struct tgt_cmd *c)
+{
+    tgt_cmd_sent(c);
+    tgt_keep(c->conn, &c->tx, c->s.buf != NULL ? c->s.buf_size : 0);
+}
+
 /* The command's last PDU is made: all that must outlive it hangs on the slot. */
-static void
+static inline __attribute__((always_inline)) void
 done(struct tgt_cmd *c, struct tgt_slot *slot)
 {
     list_del(&c->tx.link);
     lu_cmd_answered(&c->s);
     if (c->conn->erl > 0) {
-        tgt_cmd_sent(c);
-        tgt_keep(c->conn, &c->tx, c->s.buf != NULL ? c->s.buf_size : 0);
+        keep_answer(c);
         return;
     }
     if (c->s.buf != NULL)
@@ -142,12 +151,14 @@ read_failed(struct tgt_cmd *c, struct tgt_slot *slot)
     return next_response(c, slot);
 }
 
-/* From error recovery level 1 on: notes how the data is cut from here on. */
-static void
+/* Notes how the data is cut from here on. */
+static APART void
 note_cut(struct tgt_cmd *c, uint32_t xmit)
 {
     struct tgt_seg *g = &c->seg;
 
+    if (c->tx_sn == 0)
+        g->base_sn = g->base_off = 0;
     if (c->tx_sn == g->base_sn) {
         g->xmit = xmit;
         g->burst = c->sess->params.max_burst;
@@ -159,7 +170,7 @@ note_cut(struct tgt_cmd *c, uint32_t xmit)
 }
 
 /* Asks for DataACK where it may, which tells what can no longer be asked for again. */
-static void
+static APART void
 ask_ack(struct tgt_cmd *c, struct bhs_data_in *h, uint32_t end)
 {
     if (c->recut || !tgt_seg_ack(&c->seg, end, c->tx_len))
@@ -174,7 +185,7 @@ ask_ack(struct tgt_cmd *c, struct bhs_data_in *h, uint32_t end)
 
 /* A Data-In that is asked for again, with the numbers and bounds that it had.  False: it cannot be
  * read any more. */
-static bool
+static APART bool
 data_in_again(struct tgt_cmd *c, struct tgt_slot *slot)
 {
     struct bhs_data_in *h = (struct bhs_data_in *)(void *)slot->hdr;

@@ -59,24 +59,25 @@ struct tgt_cmd {
     uint32_t r2t_want; /* R2Ts to be sent */
     uint32_t data_sn;
     bool unsolicited; /* its unsolicited data are not complete */
-    uint32_t ttt[TGT_R2T_MAX];
     /* read side */
     uint32_t tx_off, tx_len, tx_sn, burst_left;
     /* from error recovery level 1 on */
-    struct tgt_seg seg;           /* how what is sent was cut */
-    bool recut;                   /* ... otherwise from recut_sn on, where the initiator has */
-    uint32_t recut_sn;            /* ... changed its MaxRecvDataSegmentLength */
     uint32_t ack_sn;              /* Data-In before this DataSN is acknowledged */
     uint32_t again_sn, again_end; /* Data-In that leaves once more */
     uint32_t snack_tag;           /* of the last R-Data SNACK; 0: none */
     bool ack_asked;               /* a Data-In has carried ack_ttt */
-    uint32_t ack_ttt;
-    uint32_t r2t_from;        /* where the last R2T began */
-    bool r2t_again;           /* it leaves once more */
-    bool data_lost;           /* of the burst under way; the rest of it is dropped */
-    bool r2t_recover;         /* what was lost is to be asked for, up to the end of that burst */
+    bool recut;       /* it is cut otherwise from recut_sn on, where the initiator has changed its
+                         MaxRecvDataSegmentLength */
+    bool r2t_again;   /* the last R2T leaves once more */
+    bool data_lost;   /* of the burst under way; the rest of it is dropped */
+    bool r2t_recover; /* what was lost is to be asked for, up to the end of that burst */
     struct loop_timer timer;  /* state DELAY */
     struct target *orphan_of; /* state FREE, and the device server still uses s */
+    /* Not cleared for a new command: what something above, or of the session, says to be there. */
+    uint32_t ttt[TGT_R2T_MAX]; /* of R2Ts that are outstanding */
+    uint32_t r2t_from;         /* where the last R2T began */
+    struct tgt_seg seg;        /* how what is sent was cut, from error recovery level 1 on */
+    uint32_t recut_sn, ack_ttt;
 };
 
 #endif
