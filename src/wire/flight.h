@@ -22,7 +22,7 @@
 #define FLIGHT_RX     4096 /* bytes of headers that came: 85 */
 #define FLIGHT_TURNS  128  /* turns of the loop of which something is known */
 #define FLIGHT_EPOCHS 4
-#define FLIGHT_FEW    4 /* PDUs of a connection that waits */
+#define FLIGHT_FEW    2 /* PDUs of a connection that waits */
 /* PDUs that a recorder gives back at most. */
 #define FLIGHT_MAX (FLIGHT_TX / ISCSI_BHS_LEN + FLIGHT_RX / ISCSI_BHS_LEN)
 

@@ -670,8 +670,8 @@ last_pdus_of_one_that_waits(void **state)
         if (commands)
             one_command(w, &c, true);
         assert_int_equal(conn->flight != NULL, commands);
-        assert_int_equal(iscsi_conn_flight(conn, pdus, 8), 4);
-        for (int i = 0; i < 4; i++) {
+        assert_int_equal(iscsi_conn_flight(conn, pdus, 8), FLIGHT_FEW);
+        for (int i = 0; i < FLIGHT_FEW; i++) {
             assert_int_equal(pdus[i].tx, i % 2 == 0);
             assert_int_equal(pdu_opcode(&pdus[i].hdr),
                              i % 2 == 0 ? ISCSI_OP_NOP_OUT : ISCSI_OP_NOP_IN);
@@ -680,7 +680,7 @@ last_pdus_of_one_that_waits(void **state)
         assert_int_equal(get32(pdus[0].hdr.itt), get32(h.h.itt));
         fake_advance(&w->fl, SEC(20)); /* it does not answer any more */
         assert_int_equal(w->error, ISCSI_ERR_NOP_TIMEDOUT);
-        assert_true(lines_out >= 2 && lines_in >= 1);
+        assert_true(lines_out >= 1 && lines_in >= 1);
         world_free(w);
     }
 }

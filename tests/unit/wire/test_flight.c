@@ -304,7 +304,7 @@ test_few(void **state)
             }
         }
     }
-    assert_true(sizeof(few) <= 256);
+    assert_true(sizeof(few) <= 128);
 }
 
 int
