@@ -50,6 +50,15 @@ tgt_conn_logged_in(struct tgt_conn *c)
 }
 
 void
+tgt_conn_close_soon(struct tgt_conn *c)
+{
+    if (c->state != TGT_CONN_FFP)
+        return;
+    c->state = TGT_CONN_CLOSING;
+    loop_timer_start(c->target->loop, &c->timer, c->target->ping_timeout_ms * LOOP_NS_PER_MS);
+}
+
+void
 tgt_conn_kill(struct tgt_conn *c, const char *why)
 {
     struct target *t = c->target;

@@ -15,6 +15,10 @@
  * turn.  why is for the log and may be NULL.  A second call does nothing. */
 void tgt_conn_kill(struct tgt_conn *c, const char *why);
 
+/* c, if it is in full feature phase, receives nothing from now on, and ends when what is queued has
+ * left, or when its initiator reads nothing of that for some time. */
+void tgt_conn_close_soon(struct tgt_conn *c);
+
 /* Count c, which has been accepted, among those that are not logged in, and end that. */
 void tgt_conn_logs_in(struct tgt_conn *c);
 void tgt_conn_logged_in(struct tgt_conn *c);

@@ -23,8 +23,8 @@ send_reject(struct tgt_conn *c, const struct bhs *h, uint32_t hdr_len, uint8_t r
     ((struct bhs_reject *)(void *)ctl->hdr)->reason = reason;
     ctl->close_after = close;
     tgt_ctl_send(c, ctl);
-    if (close && c->state == TGT_CONN_FFP)
-        c->state = TGT_CONN_CLOSING;
+    if (close)
+        tgt_conn_close_soon(c);
 }
 
 void
@@ -119,8 +119,8 @@ tgt_tell_async(struct tgt_conn *c, uint8_t event, const uint16_t param[3], bool 
     h->param3 = put16(param[2]);
     ctl->close_after = close;
     tgt_ctl_send(c, ctl);
-    if (close && c->state == TGT_CONN_FFP)
-        c->state = TGT_CONN_CLOSING;
+    if (close)
+        tgt_conn_close_soon(c);
 }
 
 void

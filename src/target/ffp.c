@@ -72,8 +72,7 @@ logout_respond(struct tgt_conn *c, uint32_t itt, uint8_t code, bool close)
     if (!close)
         return;
     c->asked = true;
-    if (c->state == TGT_CONN_FFP)
-        c->state = TGT_CONN_CLOSING;
+    tgt_conn_close_soon(c);
 }
 
 /* All that is of the session ends but c. */

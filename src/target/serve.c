@@ -45,6 +45,19 @@ watch(struct tgt_conn *c, uint64_t interval)
     }
 }
 
+/* Ends a connection whose last response makes no way. */
+static void
+watch_end(struct tgt_conn *c)
+{
+    struct loop *l = c->target->loop;
+    uint64_t patience = c->target->ping_timeout_ms * LOOP_NS_PER_MS;
+
+    if (l->now_ns - c->alive_ns >= patience)
+        tgt_conn_kill(c, "the last response is not read");
+    else
+        loop_timer_start(l, &c->timer, c->alive_ns + patience - l->now_ns);
+}
+
 static void
 serve_timer(struct loop_timer *timer)
 {
@@ -54,6 +67,8 @@ serve_timer(struct loop_timer *timer)
         tgt_lost_end(c);
     else if (c->state == TGT_CONN_LOGIN || c->login != NULL) /* refused, and that cannot be sent */
         tgt_conn_kill(c, "login took too long");
+    else if (c->state == TGT_CONN_CLOSING)
+        watch_end(c);
     else if (c->state == TGT_CONN_FFP && c->sess->node != NULL &&
              c->sess->node->nop_interval_s != 0)
         watch(c, c->sess->node->nop_interval_s * LOOP_NS_PER_S);

@@ -47,8 +47,8 @@ tmf_respond(struct tgt_tmf *t, uint8_t response)
         tgt_ctl_send(conn, t->rsp);
         t->rsp = NULL;
     }
-    if (cold && conn->state == TGT_CONN_FFP)
-        conn->state = TGT_CONN_CLOSING;
+    if (cold)
+        tgt_conn_close_soon(conn);
     tmf_free(t);
 }
 

@@ -117,6 +117,31 @@ answers_unread(void **state)
     puppet_free(q);
 }
 
+/* Somebody who logs out behind data that he does not read keeps no connection for that. */
+static void
+logout_unread(void **state)
+{
+    struct world *w = *state;
+    struct puppet *p = puppet_session(w, KEYS(""));
+    struct bhs_logout_req h;
+    struct target_stats st;
+    uint8_t cdb[CDB_MAX];
+
+    (void)cdb_read10(cdb, 0, 2048, 0);
+    for (unsigned i = 0; i < 32; i++) /* more than sockets hold */
+        (void)puppet_cmd(p, 0, RD, cdb, 1 << 20, NULL, 0);
+    bhs_init(&h, ISCSI_OP_LOGOUT_REQ | ISCSI_OP_IMMEDIATE, ISCSI_FLAG_FINAL);
+    h.itt = put32(4711);
+    puppet_send(p, &h, NULL, 0);
+    wait_ms(w, PING_TIMEOUT_MS / 2);
+    target_stats(w->target, &st);
+    assert_int_equal(st.conns, 1);
+    wait_ms(w, PING_TIMEOUT_MS * 3 / 2);
+    target_stats(w->target, &st);
+    assert_int_equal(st.conns, 0);
+    puppet_free(p);
+}
+
 /* More PDUs in one piece than are dealt with in a turn, which need no answer; then one that does.
  */
 static void
@@ -253,6 +278,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(answers_unread, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(logout_unread, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(many_in_a_turn, world_setup, world_teardown),
         cmocka_unit_test(long_lists),
         cmocka_unit_test(busy_initiator),
