@@ -50,6 +50,15 @@ lu_ua_take(struct lu_nexus *n, const struct lu *lu, uint32_t *ret)
     return ua_codes[i];
 }
 
+uint16_t
+lu_ua_next(const struct lu_nexus *n, const struct lu *lu, unsigned *ret_count)
+{
+    uint32_t ua = n->ua[lu->index];
+
+    *ret_count = (unsigned)__builtin_popcount(ua);
+    return ua != 0 ? ua_codes[__builtin_ctz(ua)] : 0;
+}
+
 void
 lu_ua_give_back(struct lu_nexus *n, const struct lu *lu, uint32_t taken)
 {

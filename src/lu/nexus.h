@@ -43,6 +43,10 @@ lu_ua_pending(const struct lu_nexus *n, uint32_t lu_index)
     return n->ua[lu_index] != 0;
 }
 
+/* Returns the unit attention that is reported next, ASC << 8 | ASCQ, which stays pending, and in
+ * *ret_count how many there are; 0 with none. */
+uint16_t lu_ua_next(const struct lu_nexus *n, const struct lu *lu, unsigned *ret_count);
+
 /* Takes the first pending unit attention, for a command that is to report it.  There must be one.
  * Returns it, ASC << 8 | ASCQ, and in *ret what lu_ua_give_back wants where it was not reported. */
 uint16_t lu_ua_take(struct lu_nexus *n, const struct lu *lu, uint32_t *ret);

@@ -27,6 +27,16 @@ lu_abort_task_set(struct lu *lu, const struct lu_nexus *n, void *ctx)
     end_tasks_of(lu, n, false, ctx);
 }
 
+bool
+lu_query_task_set(const struct lu *lu, const struct lu_nexus *n)
+{
+    LIST_FOREACH (i, &lu->tasks) {
+        if (container_of(i, struct lu_cmd, link)->nexus == n)
+            return true;
+    }
+    return false;
+}
+
 void
 lu_clear_task_set(struct lu *lu, const struct lu_nexus *n, void *ctx)
 {

@@ -16,6 +16,9 @@ struct lu_device;
 /* ABORT TASK SET: ends the tasks of n. */
 void lu_abort_task_set(struct lu *lu, const struct lu_nexus *n, void *ctx);
 
+/* QUERY TASK SET: whether n has a task. */
+bool lu_query_task_set(const struct lu *lu, const struct lu_nexus *n);
+
 /* CLEAR TASK SET: ends the tasks of all nexuses, and sets unit attention 2F/00 for those other than
  * n whose tasks it has ended. */
 void lu_clear_task_set(struct lu *lu, const struct lu_nexus *n, void *ctx);

@@ -21,8 +21,9 @@
 #define FIRST_BURST 262144
 #define NOP_MAX_S   3600
 
-#define PROTOCOL_ISCSI 5      /* SPC-4 7.6.1 */
-#define VERSION_ISCSI  0x0961 /* iSCSI as RFC 7143 has it (RFC 7144: 0960h + level) */
+#define PROTOCOL_ISCSI 5 /* SPC-4 7.6.1 */
+#define ISCSI_LEVEL    2 /* iSCSIProtocolLevel: RFC 7144 */
+#define VERSION_ISCSI  (0x0960 + ISCSI_LEVEL)
 
 static uint64_t
 name_hash(const struct target *t, const char *name)
@@ -222,6 +223,7 @@ defaults(struct tgt_node *node)
     node->params.max_burst = MAX_BURST;
     node->params.first_burst = FIRST_BURST;
     node->params.initial_r2t = false;
+    node->params.protocol_level = ISCSI_LEVEL;
     node->params.max_connections = TGT_CONNS_PER_SESSION;
     node->params.max_outstanding_r2t = TGT_R2T_MAX;
     node->queue_depth = TGT_QUEUE_DEPTH;

@@ -13,6 +13,7 @@
 #include "target/hole.h"
 #include "target/instance.h"
 #include "target/order.h"
+#include "target/query.h"
 #include "target/reassign.h"
 #include "target/session.h"
 #include "target/state/node.h"
@@ -35,19 +36,22 @@ tmf_respond(struct tgt_tmf *t, uint8_t response)
 {
     struct tgt_session *s = t->sess;
     struct tgt_conn *conn = t->conn;
-    bool cold = (t->req.flags & ISCSI_TMF_FUNC_MASK) == ISCSI_TMF_TARGET_COLD_RESET &&
-                response == ISCSI_TMF_RSP_COMPLETE;
+    uint8_t function = t->req.flags & ISCSI_TMF_FUNC_MASK;
+    bool closes =
+        (function == ISCSI_TMF_TARGET_COLD_RESET || function == ISCSI_TMF_I_T_NEXUS_RESET) &&
+        response == ISCSI_TMF_RSP_COMPLETE;
 
     loop_timer_stop(s->target->loop, &t->timer);
     list_del(&t->link);
     s->tmfs_count--;
     if (!tgt_hook(s->target->hook, TGT_HOOK_TMF, NULL)) {
         ((struct bhs_tmf_rsp *)(void *)t->rsp->hdr)->response = response;
-        t->rsp->close_after = cold;
+        ((struct bhs_tmf_rsp *)(void *)t->rsp->hdr)->info = put24(t->info);
+        t->rsp->close_after = closes;
         tgt_ctl_send(conn, t->rsp);
         t->rsp = NULL;
     }
-    if (cold)
+    if (closes)
         tgt_conn_close_soon(conn);
     tmf_free(t);
 }
@@ -278,27 +282,63 @@ tgt_tmf_abort(struct tgt_tmf *t, struct tgt_cmd *c)
     return true;
 }
 
-/* The other sessions of the target, and the other connections of this one; its own closes behind
- * the response. */
+/* All that is of the session but the connection of t, which closes behind the response. */
 static void
-cold_reset(struct tgt_tmf *t)
+end_session(struct tgt_tmf *t, const char *why)
 {
     t->conn->asked = true;
     tgt_session_forget(t->sess);
-    LIST_FOREACH_SAFE (i, &t->sess->target->sessions) {
-        struct tgt_session *s = container_of(i, struct tgt_session, link);
-
-        if (s->node == t->sess->node && s != t->sess)
-            tgt_session_kill(s, "target cold reset");
-    }
     LIST_FOREACH_SAFE (i, &t->sess->conns) {
         struct tgt_conn *c = container_of(i, struct tgt_conn, sess_link);
 
         if (c == t->conn)
             continue;
         c->asked = true;
-        tgt_conn_kill(c, "target cold reset");
+        tgt_conn_kill(c, why);
     }
+}
+
+/* I_T NEXUS RESET (RFC 7144 6.3): the loss of the nexus follows when the session has ended. */
+static void
+nexus_reset(struct tgt_tmf *t)
+{
+    end_session(t, "I_T nexus reset");
+    LIST_FOREACH_SAFE (i, &t->sess->cmds) {
+        struct tgt_cmd *c = container_of(i, struct tgt_cmd, sess_link);
+
+        if (c->state == TGT_CMD_DRAIN)
+            tgt_tmf_drained(c);
+        else
+            tgt_cmd_abort(c, NULL);
+    }
+}
+
+/* The other sessions of the target, and this one. */
+static void
+cold_reset(struct tgt_tmf *t)
+{
+    LIST_FOREACH_SAFE (i, &t->sess->target->sessions) {
+        struct tgt_session *s = container_of(i, struct tgt_session, link);
+
+        if (s->node == t->sess->node && s != t->sess)
+            tgt_session_kill(s, "target cold reset");
+    }
+    end_session(t, "target cold reset");
+}
+
+/* The functions of RFC 7144, which sessions below protocol level 2 do not know. */
+static int
+tmf_perform_new(struct tgt_tmf *t, const struct lu *lu)
+{
+    uint8_t function = t->req.flags & ISCSI_TMF_FUNC_MASK;
+
+    if (t->sess->params.protocol_level < 2)
+        return ISCSI_TMF_RSP_UNSUPPORTED;
+    if (function == ISCSI_TMF_I_T_NEXUS_RESET) {
+        nexus_reset(t);
+        return ISCSI_TMF_RSP_COMPLETE;
+    }
+    return tgt_query(t, lu);
 }
 
 /* The response code, or -1: it comes when the aborted tasks' data has come. */
@@ -331,6 +371,11 @@ tmf_perform(struct tgt_tmf *t)
         lu_device_reset(dev, n, true, t);
         cold_reset(t);
         break;
+    case ISCSI_TMF_QUERY_TASK:
+    case ISCSI_TMF_QUERY_TASK_SET:
+    case ISCSI_TMF_I_T_NEXUS_RESET:
+    case ISCSI_TMF_QUERY_ASYNC_EVENT:
+        return tmf_perform_new(t, lu);
     default:
         return ISCSI_TMF_RSP_UNSUPPORTED;
     }

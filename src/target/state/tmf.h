@@ -24,6 +24,7 @@ struct tgt_tmf {
     struct tgt_ctl *rsp; /* made with the function, so that its end cannot fail; owned */
     uint32_t serial;
     bool started, done; /* done: only `draining` is waited for */
+    uint32_t info;      /* 24 bits that go with the response */
     bool fenced;        /* only its response is to come */
     uint32_t draining;  /* commands in state DRAIN for it */
     struct loop_timer timer;
