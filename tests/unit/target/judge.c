@@ -65,6 +65,7 @@ judge_sent(struct judge *j, const void *bhs, const uint8_t *data, uint32_t len)
         j->login_flags = h->login_req.flags;
         j->login_itt = get32(h->login_req.itt);
         memcpy(j->login_isid, h->login_req.isid, sizeof(j->login_isid));
+        j->recovers |= get16(h->login_req.tsih) != 0; /* its session may, and tasks come over */
         n = number_in(data, len, "MaxRecvDataSegmentLength");
         j->limit_next = n != 0 ? n : j->limit_next;
         break;

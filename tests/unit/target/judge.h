@@ -20,7 +20,7 @@ struct judge_task {
 struct judge {
     bool off;          /* the target is told to break rules, or requests go another way */
     bool full_feature; /* the last Login Response has come */
-    bool recovers;     /* ErrorRecoveryLevel is above 0: PDUs come again */
+    bool recovers;     /* ErrorRecoveryLevel may be above 0: PDUs come again */
     bool sent_any, numbered_any, window_any;
     uint8_t login_flags; /* of the last Login Request */
     uint8_t login_isid[6];

@@ -14,6 +14,8 @@
 #define TURNS_MAX   2000
 #define QUIET_TURNS 30
 
+uint32_t world_login_ms = 5000;
+
 void
 world_new(struct world *w, const struct target_node_config *node, uint32_t nodes)
 {
@@ -25,7 +27,7 @@ world_new(struct world *w, const struct target_node_config *node, uint32_t nodes
     const struct loop_config lc = {.kind = LOOP_EPOLL};
     struct target_config cfg = {.nodes = node != NULL ? node : &plain,
                                 .nodes_count = node != NULL ? nodes : 1,
-                                .login_timeout_ms = 200,
+                                .login_timeout_ms = world_login_ms,
                                 .ping_timeout_ms = PING_TIMEOUT_MS,
                                 .hole_timeout_ms = HOLE_TIMEOUT_MS,
                                 .stop_timeout_ms = 100};

@@ -50,6 +50,9 @@ struct puppet {
 
 enum got { GOT_PDU, GOT_CLOSE, GOT_NOTHING };
 
+/* How long a login may take in worlds that are made from now on. */
+extern uint32_t world_login_ms;
+
 /* node may be NULL: one RAM LUN of 1 MiB, one of 1 MiB with 4096-byte blocks. */
 void world_new(struct world *w, const struct target_node_config *node, uint32_t nodes);
 void world_free(struct world *w);

@@ -87,12 +87,25 @@ not_a_login(void **state)
     puppet_login_send(p, OPER_FFP, (const char *)junk, sizeof(junk)); /* 13.12: 8192 at most */
     puppet_expect_close(p);
     puppet_free(p);
+}
 
-    p = puppet_new(*state, 1); /* silence: the time limit of login */
+/* FSM-02: whoever connects and says nothing has the time of a login. */
+static void
+silence(void **state)
+{
+    struct puppet *p;
+    struct world w;
+
+    (void)state;
+    world_login_ms = 200;
+    world_new(&w, NULL, 0);
+    world_login_ms = 5000;
+    p = puppet_new(&w, 1);
     for (int i = 0; i < 300; i++)
-        world_turn(*state);
+        world_turn(&w);
     puppet_expect_close(p);
     puppet_free(p);
+    world_free(&w);
 }
 
 static void
@@ -459,6 +472,7 @@ main(void)
         cmocka_unit_test_setup_teardown(refusals, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(bad_version, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(not_a_login, world_setup, world_teardown),
+        cmocka_unit_test(silence),
         cmocka_unit_test_setup_teardown(usual, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(continued, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(small_pieces, world_setup, world_teardown),
