@@ -45,9 +45,11 @@ check_place(const struct task *t)
     assert((t->pub.itt & (ITT_GEN_STEP - 1)) == t->slot && t->pub.itt < ITT_GEN_LIMIT);
     switch (t->pub.state) {
     case ISCSI_TASK_PENDING:
+        assert((c == NULL) == (t->kind == TASK_SCSI) && !list_empty(&t->pub.node));
+        assert(!t->cleaning && (c == NULL || !c->down));
+        break;
     case ISCSI_TASK_RUNNING:
         assert(c != NULL && !c->down && !t->cleaning);
-        assert(t->pub.state == ISCSI_TASK_RUNNING || !list_empty(&t->pub.node));
         break;
     case ISCSI_TASK_COMPLETED: /* else it would be free */
         assert(t->cleaning && list_empty(&t->pub.node));
@@ -116,11 +118,11 @@ check_conn(const struct conn *c)
     assert(!c->failing || c->suspended);
     assert(!(c->stopping && c->down));
     assert(!c->down || c->suspended);
-    assert(!c->stopping || (c->suspended && list_empty(&c->mgmtqueue) && list_empty(&c->cmdqueue)));
+    assert(!c->stopping || (c->suspended && list_empty(&c->mgmtqueue)));
     assert(!c->leave_hold || c->state == CONN_LOGOUT_REQUESTED);
     if (c->down) {
         assert(c->state == CONN_FREE || c->state == CONN_XPT_WAIT);
-        assert(list_empty(&c->mgmtqueue) && list_empty(&c->cmdqueue) && list_empty(&c->requeue));
+        assert(list_empty(&c->mgmtqueue) && list_empty(&c->requeue) && c->running == 0);
         assert(c->xmit_task == NULL && c->ping == NULL && !c->failing);
         assert(!loop_timer_running(&c->leave_timer));
     }

@@ -16,6 +16,7 @@ xmit_work(struct loop_work *w)
 static void
 up_queue_xmit(struct iscsi_conn *pub)
 {
+    to_conn(pub)->full = false;
     iscsi_conn_queue_xmit(to_conn(pub));
 }
 
@@ -64,7 +65,6 @@ conn_init(struct conn *c, struct session *s, uint16_t cid)
     c->ping_timeout_ms = 5000;
     list_init(&c->mgmtqueue);
     list_init(&c->requeue);
-    list_init(&c->cmdqueue);
     loop_work_init(&c->xmit_work, xmit_work);
     loop_work_init(&c->fail_work, iscsi_fail_work);
     loop_timer_init(&c->transport_timer, iscsi_transport_timer);
@@ -111,8 +111,9 @@ lead_may_change(const struct session *s, const struct conn *to)
 static void
 conn_reset(struct conn *c)
 {
-    assert(list_empty(&c->mgmtqueue) && list_empty(&c->requeue) && list_empty(&c->cmdqueue));
+    assert(list_empty(&c->mgmtqueue) && list_empty(&c->requeue) && c->running == 0);
     assert(c->xmit_task == NULL && c->ping == NULL && !c->failing);
+    c->full = false;
     c->pub.hdrdgst_en = c->pub.datadgst_en = c->want_hdrdgst = c->want_datadgst = false;
     c->pub.max_recv_dlength = c->pub.max_xmit_dlength = ISCSI_LOGIN_DSEG_MAX;
     c->declared_recv_dlength = c->declared_xmit_dlength = 8192; /* RFC 7143 13.12: defaults */
@@ -246,6 +247,7 @@ iscsi_conn_teardown(struct iscsi_conn *pub)
     struct conn *c = to_conn(pub);
 
     c->dying = true;
+    iscsi_count_serving(c->session);
     if (c == c->session->leadconn && c->session->state == ISCSI_STATE_LOGGED_IN)
         replace_lead(c->session);
     iscsi_leave_fast(c);

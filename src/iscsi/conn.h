@@ -37,8 +37,10 @@ struct conn {
     bool want_hdrdgst, want_datadgst;                      /* in force from start on */
     struct list mgmtqueue;       /* struct iscsi_task.node: control PDUs to be sent */
     struct list requeue;         /* tasks that have been asked for data */
-    struct list cmdqueue;        /* commands without a CmdSN yet */
     struct task *xmit_task;      /* the transport stopped in the middle of it with -EAGAIN */
+    bool full;                   /* it has no room for another PDU, and says when it has */
+    bool unflushed;              /* PDUs may have been gathered since its last flush */
+    uint32_t running;            /* commands that are its own: they have a CmdSN and no answer */
     uint32_t fast_write_max;     /* bytes: the largest write whose data goes with the command */
     struct statsn_window statsn; /* lags behind pub.exp_statsn while answers come in order */
     /* The target's own pings that came while nothing else was numbered (bends.c): how many, and

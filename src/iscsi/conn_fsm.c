@@ -37,4 +37,5 @@ iscsi_conn_event(struct conn *c, enum conn_event ev)
              fsm_state(&conn_fsm, row->to)->name, row->what);
     c->state = (enum conn_state)row->to;
     iscsi_leave_fast(c);
+    iscsi_count_serving(c->session);
 }

@@ -45,5 +45,6 @@ iscsi_conn_failure(struct iscsi_conn *pub, enum iscsi_err err, const char *why)
              pub->cid, iscsi_err_name(err), why);
     if (c == s->leadconn && s->state == ISCSI_STATE_LOGGED_IN)
         s->state = iscsi_lost_state(s); /* no command goes out before recovery.c does the rest */
+    iscsi_count_serving(s);
     loop_defer(pub->loop, &c->fail_work);
 }

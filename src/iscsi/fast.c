@@ -82,6 +82,7 @@ queue_fast(struct session *s, struct scsi_cmd *sc, bool traced)
     t->pub.imm_count = out;
     t->pub.cmd_sn = cmdsn;
     s->win.cmdsn = cmdsn + 1;
+    c->running++;
     c->pub.stats.scsicmd_pdus++;
     iscsi_put_scsi_cmd(h, sc, sc->cdb,
                        ISCSI_FLAG_FINAL | (out > 0  ? ISCSI_CMD_WRITE
@@ -125,6 +126,7 @@ complete_task_fast(struct session *s, struct conn *c, struct task *t, bool trace
         return;
     }
     s->outstanding--;
+    c->running--;
     t->pub.state = ISCSI_TASK_FREE;
     t->next_free = s->free_tasks;
     s->free_tasks = t;

@@ -12,11 +12,19 @@ iscsi_commit(struct scsi_host *h)
 
         if (__builtin_expect(c->pub.flight == NULL, 0) && !c->down)
             iscsi_flight_need(c);
-        if (!list_empty(&c->cmdqueue))
-            iscsi_xmitworker(c);
+    }
+    if (!list_empty(&s->cmdqueue))
+        iscsi_xmit_queued(s);
+    LIST_FOREACH (n, &s->conns) {
+        struct conn *c = container_of(n, struct conn, node);
+
+        if (c->unflushed)
+            iscsi_round_over(c);
         else if (c->pub.gather.next != NULL)
             iscsi_flush(c);
     }
+    if (__builtin_expect(s->nserving > 1, 0) && s->fast_conn != NULL)
+        iscsi_next_fast(s);
 }
 
 /* The same where a command that is timed is to be told of when it has been sent: the session has
@@ -49,7 +57,7 @@ iscsi_eh_cmd_timed_out(struct scsi_host *h, struct scsi_cmd *sc)
     bool moved;
 
     if (t == NULL || s->state != ISCSI_STATE_LOGGED_IN || iscsi_task_is_lost(t) ||
-        iscsi_conn_leaving(to_conn(t->pub.conn)))
+        (t->pub.conn != NULL ? iscsi_conn_leaving(to_conn(t->pub.conn)) : s->nserving == 0))
         return SCSI_TIMEOUT_RESET_TIMER; /* it is ending */
     moved = t->pub.moved_ns > t->asked_ns;
     t->asked_ns = s->pub.loop->now_ns;

@@ -14,6 +14,19 @@
 
 /* statsn.h and datasn.h stand above all of these: they need none of them. */
 
+/* ---- pick.c: which connection ---- */
+/* Chooses the connection of a command: one that takes commands and whose transport has room, with
+ * the least bytes unsent, then with the fewest commands under way.  NULL: there is none. */
+struct conn *iscsi_pick_conn(const struct session *s);
+/* A connection that task management can go on; NULL: there is none. */
+struct conn *iscsi_live_conn(const struct session *s);
+/* Counts the connections that take commands anew, as something that this depends on has changed. */
+void iscsi_count_serving(struct session *s);
+/* Commands of the session wait to be sent: a connection that has room sends them, later. */
+void iscsi_xmit_wanted(struct session *s);
+/* The next commands of the fast path go on the connection that is the best one now. */
+void iscsi_next_fast(struct session *s);
+
 /* ---- conn_fsm.c: the state of a connection ---- */
 void iscsi_conn_event(struct conn *c, enum conn_event ev);
 
@@ -65,7 +78,8 @@ iscsi_next_itt(const struct task *t)
     return itt < ITT_GEN_LIMIT ? itt : t->slot;
 }
 
-/* Takes the free task on top of the stack, which is not empty.  data, user_data, unsol, eh and
+/* Takes the free task on top of the stack, which is not empty; c is NULL for a command that waits
+ * for a connection.  data, user_data, unsol, eh and
  * swept are not set here, since the end of a task leaves them as a new one needs them. */
 static inline struct task *
 iscsi_take_task(struct session *s, struct conn *c, enum task_kind kind)
@@ -74,12 +88,12 @@ iscsi_take_task(struct session *s, struct conn *c, enum task_kind kind)
 
     s->free_tasks = t->next_free;
     t->pub.itt = iscsi_next_itt(t);
-    t->pub.conn = &c->pub;
+    t->pub.conn = c != NULL ? &c->pub : NULL;
     t->pub.state = ISCSI_TASK_PENDING;
     t->pub.exp_datasn = 0;
     t->pub.in_done = t->pub.out_done = 0;
     t->pub.imm_count = 0;
-    t->pub.moved_ns = t->asked_ns = c->pub.loop->now_ns;
+    t->pub.moved_ns = t->asked_ns = s->pub.loop->now_ns;
     t->kind = kind;
     t->flags = 0;
     if (kind == TASK_SCSI)
@@ -115,6 +129,8 @@ iscsi_task_of_itt(const struct conn *c, struct be32 itt)
 static inline bool
 iscsi_task_is_lost(const struct task *t)
 {
+    if (t->pub.state == ISCSI_TASK_PENDING)
+        return false;
     return t->old_nexus || t->pub.conn == NULL || to_conn(t->pub.conn)->suspended;
 }
 
@@ -155,7 +171,11 @@ void iscsi_flight_free(struct conn *c);
 
 /* ---- xmit.c: PDUs down ---- */
 void iscsi_xmitworker(struct conn *c);
+/* Sends the commands that wait, as many as the window and the transports take. */
+void iscsi_xmit_queued(struct session *s);
 void iscsi_flush(struct conn *c);
+/* What iscsi_xmit_queued has handed to the connection's transport leaves. */
+void iscsi_round_over(struct conn *c);
 /* What has been handed to the transport has been flushed, and there are commands that are timed. */
 void iscsi_watch_sent(struct conn *c);
 void iscsi_requeue_task(struct iscsi_task *t);

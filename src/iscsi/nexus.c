@@ -44,6 +44,7 @@ iscsi_session_up(struct session *s)
         TRACE(s->pub.loop, iscsi_unblock_session, s->pub.sid, 0);
     }
     s->state = ISCSI_STATE_LOGGED_IN;
+    iscsi_count_serving(s);
     loop_timer_stop(s->pub.loop, &s->recovery_timer);
     iscsi_tmf_session_changed(s);
     tell_host(s, SCSI_HOST_RUNNING, NULL);
@@ -55,6 +56,7 @@ iscsi_session_fail(struct session *s, const struct lunette_error *why)
     loop_timer_stop(s->pub.loop, &s->recovery_timer);
     if (s->state != ISCSI_STATE_TERMINATE)
         s->state = ISCSI_STATE_FAILED;
+    iscsi_count_serving(s);
     iscsi_tmf_session_changed(s);
     tell_host(s, SCSI_HOST_GONE, why);
 }
@@ -72,6 +74,7 @@ iscsi_session_lost(struct session *s, const struct lunette_error *why)
 {
     if (s->state == ISCSI_STATE_LOGGED_IN)
         s->state = iscsi_lost_state(s);
+    iscsi_count_serving(s);
     if (s->state != ISCSI_STATE_BLOCKED) {
         if (s->host.state == SCSI_HOST_RUNNING)
             tell_transport(s); /* it is not waited for at all */

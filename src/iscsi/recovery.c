@@ -51,17 +51,22 @@ end_running(struct conn *c)
     }
 }
 
-/* Ends the tasks that wait to be sent: no target has seen them. */
+/* Ends the control PDUs that wait to be sent: no target has seen them. */
 static void
-end_pending(struct conn *c)
+end_pending_control(struct conn *c)
 {
-    struct session *s = c->session;
-    bool goes_on = s->state == ISCSI_STATE_LOGGED_IN || s->state == ISCSI_STATE_BLOCKED;
-
     while (!list_empty(&c->mgmtqueue))
         end_control(c, to_task(container_of(c->mgmtqueue.next, struct iscsi_task, node)));
-    while (!list_empty(&c->cmdqueue)) {
-        struct task *t = to_task(container_of(c->cmdqueue.next, struct iscsi_task, node));
+}
+
+/* The session is lost: ends the commands that wait to be sent. */
+static void
+end_pending_commands(struct session *s)
+{
+    bool goes_on = s->state == ISCSI_STATE_BLOCKED;
+
+    while (!list_empty(&s->cmdqueue)) {
+        struct task *t = to_task(container_of(s->cmdqueue.next, struct iscsi_task, node));
 
         assert(t->kind == TASK_SCSI && t->pub.state == ISCSI_TASK_PENDING);
         s->win.queued--;
@@ -157,6 +162,7 @@ conn_stopped(struct conn *c)
     c->down = true;
     end_running(c);
     assert(list_empty(&c->requeue) && c->xmit_task == NULL && c->ping == NULL);
+    assert(c->running == 0);
     end_unassigned(s);
     iscsi_conn_event(c, EV_CLEANED);
     s->ev->conn_down(s->ev_user, &c->pub);
@@ -190,6 +196,7 @@ lead_lost(struct session *s, struct conn *lead, bool recover)
     else
         iscsi_session_fail(s, &lead->why);
     end_unassigned(s); /* those of connections that ended before */
+    end_pending_commands(s);
     iscsi_tmf_fail_all(s);
     LIST_FOREACH (n, &s->conns) {
         struct conn *c = container_of(n, struct conn, node);
@@ -219,9 +226,10 @@ take_down(struct conn *c, enum iscsi_stop how)
     if (c->state != CONN_FREE) /* FREE: logged out in order, but tasks may be left */
         iscsi_conn_event(c, EV_FAILED);
     c->stopping = true;
+    iscsi_count_serving(s);
     if (c == s->leadconn)
         lead_lost(s, c, how == STOP_CONN_RECOVER);
-    end_pending(c); /* the transport never had them */
+    end_pending_control(c); /* the transport never had them */
     TRACE(c->pub.loop, stop_conn, s->pub.sid, c->pub.cid);
     if (c->pub.tt->stop_conn(&c->pub, how) != -EINPROGRESS)
         conn_stopped(c);

@@ -101,6 +101,7 @@ session_init(struct session *s, struct loop *l, const struct iscsi_transport *tt
     s->pub.dd_data = (char *)s + own_bytes(s->chunks);
     list_init(&s->conns);
     list_init(&s->done);
+    list_init(&s->cmdqueue);
     loop_work_init(&s->done_work, done_work);
     loop_work_init(&s->restart_work, restart_work);
     loop_work_init(&s->free_work, free_work);

@@ -29,9 +29,11 @@ struct session {
     void *ev_user;
     enum session_state state;
     struct list conns; /* struct conn */
+    uint32_t nserving; /* of them take commands */
     struct conn *leadconn;
     struct conn *fast_conn; /* commands may go to its transport at once: nothing waits before them;
                                NULL: they take the general path */
+    struct list cmdqueue;   /* struct iscsi_task.node: commands without a CmdSN and a connection */
     struct cmdsn_window win;
     struct task *free_tasks; /* a stack: the last one used is the one in the cache */
     uint32_t outstanding;    /* SCSI commands */
@@ -125,24 +127,12 @@ iscsi_conn_queue_xmit(struct conn *c)
     loop_defer(c->pub.loop, &c->xmit_work);
 }
 
-/* The connection that task management goes on; NULL: there is none. */
-static inline struct conn *
-iscsi_live_conn(const struct session *s)
+/* It takes commands. */
+static inline bool
+iscsi_conn_serves(const struct conn *c)
 {
-    struct conn *c = s->leadconn;
-
-    return s->state == ISCSI_STATE_LOGGED_IN && c != NULL && !c->suspended && !iscsi_conn_leaving(c)
-               ? c
-               : NULL;
-}
-
-/* Chooses the connection of a command; NULL: no connection takes commands. */
-static inline struct conn *
-iscsi_pick_conn(const struct session *s)
-{
-    struct conn *c = iscsi_live_conn(s);
-
-    return c != NULL && c->state == CONN_LOGGED_IN ? c : NULL;
+    return c->state == CONN_LOGGED_IN && !c->suspended && !c->dying &&
+           c->session->state == ISCSI_STATE_LOGGED_IN;
 }
 
 /* May commands of the session take the fast path, to c?  Nothing waits to be sent before them, and
@@ -151,9 +141,9 @@ iscsi_pick_conn(const struct session *s)
 static inline bool
 iscsi_tx_fast_ok(const struct session *s, const struct conn *c)
 {
-    return iscsi_pick_conn(s) == c && c->pub.tt->gather_room != NULL &&
-           c->pub.tt->xmit_fast != NULL && c->xmit_task == NULL && list_empty(&c->mgmtqueue) &&
-           list_empty(&c->requeue) && list_empty(&c->cmdqueue) && s->win.queued == 0;
+    return iscsi_conn_serves(c) && c->pub.tt->gather_room != NULL && c->pub.tt->xmit_fast != NULL &&
+           c->xmit_task == NULL && list_empty(&c->mgmtqueue) && list_empty(&c->requeue) &&
+           list_empty(&s->cmdqueue) && s->win.queued == 0;
 }
 
 /* May answers take the fast path?  The connection works, and nobody waits for what the general path

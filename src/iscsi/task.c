@@ -118,19 +118,24 @@ finish_task(struct task *t)
     }
 }
 
-/* Takes the task off its queue; its connection knows of it no more. */
+/* Takes the task off its queue; its connection, if it has one, knows of it no more. */
 static void
 leave_conn(struct task *t)
 {
     struct conn *c = to_conn(t->pub.conn);
 
     list_del(&t->pub.node);
-    if (c->xmit_task == t)
-        c->xmit_task = NULL;
     if (__builtin_expect(t->watched, 0))
         io_watch_unlink(t->pub.sc->watch);
-    if (t->kind == TASK_SCSI)
+    if (t->pub.conn == NULL)
         return;
+    if (c->xmit_task == t)
+        c->xmit_task = NULL;
+    if (t->kind == TASK_SCSI) {
+        assert(c->running > 0);
+        c->running--;
+        return;
+    }
     if (c->ping == t)
         c->ping = NULL;
     for (int i = 0; t->kind == TASK_USER && i < USER_TASKS; i++) {
@@ -155,7 +160,7 @@ set_over(struct task *t)
 static bool
 clean_task(struct task *t, bool half_received)
 {
-    const struct iscsi_transport *tt = t->pub.conn->tt;
+    const struct iscsi_transport *tt = t->session->pub.tt;
 
     assert(!t->cleaning);
     t->cleaning =

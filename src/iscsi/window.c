@@ -14,9 +14,10 @@ static void __attribute__((noinline, cold)) window_opened(struct session *s)
     LIST_FOREACH (n, &s->conns) {
         struct conn *c = container_of(n, struct conn, node);
 
-        if (!list_empty(&c->cmdqueue) || !list_empty(&c->mgmtqueue))
+        if (!list_empty(&c->mgmtqueue))
             iscsi_conn_queue_xmit(c);
     }
+    iscsi_xmit_wanted(s);
 }
 
 static inline void

@@ -13,7 +13,7 @@ struct cmdsn_window {
     uint32_t max_cmdsn; /* the last that the target takes */
     uint32_t exp_cmdsn; /* the target has received all below it, and perhaps more: the fast path
                            does not look at ExpCmdSN but to see that it makes sense */
-    uint32_t queued;    /* commands on cmdqueues, without a CmdSN yet */
+    uint32_t queued;    /* commands on the cmdqueue, without a CmdSN yet */
     bool wanted;        /* something waits for MaxCmdSN to grow */
     struct loop_timer shut_timer; /* runs while nothing but a larger MaxCmdSN can help */
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* iscsi/xmit.c - commands down: queuecommand, cmdqueue, xmitworker.
  *
- * A command gets its CmdSN only when the transport takes its PDU, so that a
+ * A command gets its CmdSN and its connection only when the transport takes its PDU, so that a
  * connection that is stuck holds no number which all others wait for.
  */
 #include <assert.h>
@@ -10,6 +10,10 @@
 
 #include "iscsi/internal.h"
 #include "wire/pdu.h"
+
+/* Commands that one connection of several sends before others are looked at: they lie in one system
+ * call. */
+#define XMIT_RUN 4
 
 static void
 done_later(struct session *s, struct scsi_cmd *sc, enum scsi_host_result r)
@@ -75,8 +79,8 @@ put_ahs(struct task *t, const uint8_t *cdb)
     t->pub.hdr_len = (uint16_t)(48 + len);
 }
 
-/* Gives a command its header and its CmdSN.  -EAGAIN: the transport is full, and no CmdSN was used.
- */
+/* Gives a command its connection, its header and its CmdSN, and takes it off its queue.  -EAGAIN:
+ * the transport is full, and the command waits as it did. */
 static int
 iscsi_prep_scsi_cmd_pdu(struct conn *c, struct task *t)
 {
@@ -85,10 +89,14 @@ iscsi_prep_scsi_cmd_pdu(struct conn *c, struct task *t)
     const uint8_t *cdb = scsi_cmd_cdb(sc);
     uint8_t cdb16[16] = {0};
     uint32_t flags = ISCSI_FLAG_FINAL;
-    int r = alloc_pdu(t, ISCSI_OP_SCSI_CMD);
+    int r;
 
-    if (__builtin_expect(r < 0, 0))
+    t->pub.conn = &c->pub;
+    r = alloc_pdu(t, ISCSI_OP_SCSI_CMD);
+    if (__builtin_expect(r < 0, 0)) {
+        t->pub.conn = NULL;
         return r;
+    }
     TRACE(c->pub.loop, iscsi_prep_scsi_cmd_pdu, t->pub.itt, s->win.cmdsn);
     if (sc->in.len > 0)
         flags |= ISCSI_CMD_READ;
@@ -107,16 +115,16 @@ iscsi_prep_scsi_cmd_pdu(struct conn *c, struct task *t)
     if (__builtin_expect(sc->cdb_len > 16 || (sc->in.len > 0 && sc->out.len > 0), 0))
         put_ahs(t, cdb);
     t->started = true;
-    r = c->pub.tt->init_task != NULL ? c->pub.tt->init_task(&t->pub) : 0;
-    if (__builtin_expect(r < 0, 0))
-        return r;
+    list_del(&t->pub.node);
+    s->win.queued--;
     s->win.cmdsn++;
+    c->running++;
     t->pub.state = ISCSI_TASK_RUNNING;
     t->pub.moved_ns = c->pub.loop->now_ns;
     c->pub.stats.scsicmd_pdus++;
     if (__builtin_expect(t->watched, 0))
         io_watch_enter(sc->watch, IO_STAGE_SEND, loop_clock(c->pub.loop));
-    return 0;
+    return c->pub.tt->init_task != NULL ? c->pub.tt->init_task(&t->pub) : 0;
 }
 
 /* Completes the header of a control PDU, t->ctl, with the numbers of this moment. */
@@ -202,26 +210,24 @@ next_mgmt(const struct conn *c)
     return NULL;
 }
 
-/* Sends new commands, as many as the window and the transport take; meanwhile nothing can turn up
- * that goes before them.  None goes on a connection that is being left, and has been since before
- * its Logout Request where the target asked for one.  -ENOENT: none is left that may go. */
+/* Sends new commands, as many as the window and the transport take, or its share of them where
+ * other connections may take some; meanwhile nothing can turn up that goes before them.  None goes
+ * on a connection that is being left, and has been since before its Logout Request where the target
+ * asked for one.  -ENOENT: none is left that may go. */
 static int
 xmit_commands(struct conn *c)
 {
     struct session *s = c->session;
+    uint32_t left = s->nserving > 1 ? XMIT_RUN : UINT32_MAX;
     int r = 0;
 
-    if (s->state != ISCSI_STATE_LOGGED_IN || c->state != CONN_LOGGED_IN)
-        return -ENOENT;
-    while (r == 0 && !list_empty(&c->cmdqueue) && !cmdsn_window_closed(&s->win) && !c->suspended) {
-        struct task *t = to_task(container_of(c->cmdqueue.next, struct iscsi_task, node));
+    while (r == 0 && left-- > 0 && !list_empty(&s->cmdqueue) && !cmdsn_window_closed(&s->win) &&
+           iscsi_conn_serves(c)) {
+        struct task *t = to_task(container_of(s->cmdqueue.next, struct iscsi_task, node));
 
         r = iscsi_prep_scsi_cmd_pdu(c, t);
-        if (r < 0)
-            break;
-        list_del(&t->pub.node);
-        s->win.queued--;
-        r = iscsi_xmit_task(c, t);
+        if (r == 0)
+            r = iscsi_xmit_task(c, t);
     }
     return r < 0 ? r : -ENOENT;
 }
@@ -255,6 +261,7 @@ xmit_one(struct conn *c)
 void
 iscsi_flush(struct conn *c)
 {
+    c->unflushed = false;
     if (c->pub.tt->xmit_flush != NULL)
         c->pub.tt->xmit_flush(&c->pub);
 }
@@ -265,9 +272,11 @@ void __attribute__((noinline, cold)) iscsi_watch_sent(struct conn *c)
         io_watch_sent(&c->pub.sending, c->pub.loop);
 }
 
-void
-iscsi_xmitworker(struct conn *c)
+/* Sends what the connection can, up to a flush. */
+static void
+xmit_round(struct conn *c)
 {
+    struct session *s = c->session;
     int r = 0;
 
     TRACE(c->pub.loop, iscsi_xmitworker, c->pub.cid, 0);
@@ -280,13 +289,41 @@ iscsi_xmitworker(struct conn *c)
         iscsi_conn_failure(&c->pub, ISCSI_ERR_CONN_CLOSED, "the transport cannot send");
         return;
     }
-    if (!list_empty(&c->cmdqueue) || !list_empty(&c->mgmtqueue))
-        c->session->win.wanted = true;
-    else if (r == -ENOENT && c->pub.gather.end != NULL && iscsi_tx_fast_ok(c->session, c))
-        c->session->fast_conn = c;
+    c->full = r == -EAGAIN;
+    c->unflushed = true;
+    if (!list_empty(&c->mgmtqueue) || (!list_empty(&s->cmdqueue) && cmdsn_window_closed(&s->win)))
+        s->win.wanted = true;
+    else if (r == -ENOENT && c->pub.gather.end != NULL && iscsi_tx_fast_ok(s, c))
+        s->fast_conn = c;
+}
+
+void
+iscsi_round_over(struct conn *c)
+{
     iscsi_flush(c);
     if (__builtin_expect(c->pub.sending != NULL, 0))
         iscsi_watch_sent(c);
+}
+
+void
+iscsi_xmitworker(struct conn *c)
+{
+    xmit_round(c);
+    if (c->suspended)
+        return;
+    iscsi_round_over(c);
+    iscsi_xmit_wanted(c->session); /* of what it has left, others have their share */
+}
+
+/* Each round sends a command, or ends with a connection that takes none for now. */
+void
+iscsi_xmit_queued(struct session *s)
+{
+    struct conn *c;
+
+    while (!list_empty(&s->cmdqueue) && !cmdsn_window_closed(&s->win) &&
+           (c = iscsi_pick_conn(s)) != NULL)
+        xmit_round(c);
 }
 
 /* ---- commands in ---------------------------------------------------------------------------- */
@@ -322,23 +359,22 @@ static int __attribute__((noinline, cold)) no_conn(struct session *s, struct scs
 int
 iscsi_queue_general(struct session *s, struct scsi_cmd *sc)
 {
-    struct conn *c = iscsi_pick_conn(s);
     struct task *t;
 
-    if (__builtin_expect(c == NULL, 0))
+    if (__builtin_expect(s->nserving == 0, 0))
         return no_conn(s, sc);
     assert(sc->cdb_len <= s->host.max_cdb_len && sc->out.iovcnt <= s->host.max_sg);
     /* What is queued counts, so that a closed window pushes back instead of letting commands pile
      * up. */
     if (__builtin_expect(cmdsn_window_full(&s->win), 0) ||
-        (t = iscsi_alloc_task(s, c, TASK_SCSI)) == NULL)
+        (t = iscsi_alloc_task(s, NULL, TASK_SCSI)) == NULL)
         return no_room(s);
     assert(list_empty(&t->pub.node) && !t->cleaning);
     t->pub.sc = sc;
     sc->host_priv = t;
     TRACE(s->pub.loop, iscsi_queuecommand, scsi_cmd_cdb(sc)[0], t->pub.itt);
     s->fast_conn = NULL; /* commands that come now queue up behind it */
-    list_push_back(&c->cmdqueue, &t->pub.node);
+    list_push_back(&s->cmdqueue, &t->pub.node);
     s->win.queued++;
     return 0;
 }

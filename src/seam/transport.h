@@ -478,6 +478,9 @@ struct iscsi_transport {
     /* Tells both ends' addresses of a connection that is bound; neither pointer is NULL.  May be
      * NULL. */
     int (*get_names)(struct iscsi_conn *c, struct sock_addr *ret_local, struct sock_addr *ret_peer);
+    /* Bytes that the connection has been given and has not sent: a session of several connections
+     * gives a command to the one that has the least.  NULL: the transport does not count them. */
+    uint64_t (*unsent)(const struct iscsi_conn *c);
 };
 
 /* What a shared object exports, once:

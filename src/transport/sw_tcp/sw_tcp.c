@@ -947,6 +947,14 @@ sw_tcp_get_names(struct iscsi_conn *c, struct sock_addr *ret_local, struct sock_
     return sc->stream != NULL ? stream_names(sc->stream, ret_local, ret_peer) : -ENOTCONN;
 }
 
+static uint64_t
+sw_tcp_unsent(const struct iscsi_conn *c)
+{
+    const struct sw_tcp_conn *sc = c->dd_data;
+
+    return sc->queued - sc->sent + (uint64_t)(c->gather.next - sc->gathered);
+}
+
 const struct iscsi_transport sw_tcp_transport = {
     .version = ISCSI_TRANSPORT_VERSION,
     .size = sizeof(struct iscsi_transport),
@@ -970,4 +978,5 @@ const struct iscsi_transport sw_tcp_transport = {
     .cleanup_task = sw_tcp_cleanup_task,
     .get_moved = sw_tcp_get_moved,
     .get_names = sw_tcp_get_names,
+    .unsent = sw_tcp_unsent,
 };

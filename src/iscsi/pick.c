@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/* iscsi/pick.c - which connection of a session does something (docs/design/mcs.md).
+ *
+ * A command gets its connection when its PDU is about to be handed to the transport, so that one
+ * which is full, or whose answers do not come, holds no command that others could carry.
+ */
+#include "iscsi/internal.h"
+
+/* Bytes that the connection's transport has been given and has not sent. */
+static uint64_t
+unsent(const struct conn *c)
+{
+    if (c->pub.tt->unsent != NULL)
+        return c->pub.tt->unsent(&c->pub);
+    return c->xmit_task != NULL;
+}
+
+static bool
+is_better(const struct conn *c, const struct conn *than)
+{
+    uint64_t a = unsent(c), b = unsent(than);
+
+    return a != b ? a < b : c->running < than->running;
+}
+
+struct conn *
+iscsi_pick_conn(const struct session *s)
+{
+    struct conn *best = NULL;
+
+    LIST_FOREACH (n, &s->conns) {
+        struct conn *c = container_of(n, struct conn, node);
+
+        if (iscsi_conn_serves(c) && !c->full && (best == NULL || is_better(c, best)))
+            best = c;
+    }
+    return best;
+}
+
+struct conn *
+iscsi_live_conn(const struct session *s)
+{
+    struct conn *best = NULL;
+
+    if (s->state != ISCSI_STATE_LOGGED_IN)
+        return NULL;
+    LIST_FOREACH (n, &s->conns) {
+        struct conn *c = container_of(n, struct conn, node);
+
+        if (iscsi_conn_serves(c))
+            return c;
+        if (c->state == CONN_LOGOUT_REQUESTED && !c->suspended && !c->dying)
+            best = c;
+    }
+    return best;
+}
+
+void
+iscsi_count_serving(struct session *s)
+{
+    s->nserving = 0;
+    LIST_FOREACH (n, &s->conns)
+        s->nserving += iscsi_conn_serves(container_of(n, struct conn, node));
+}
+
+void
+iscsi_xmit_wanted(struct session *s)
+{
+    struct conn *c;
+
+    if (list_empty(&s->cmdqueue) || cmdsn_window_closed(&s->win))
+        return;
+    c = iscsi_pick_conn(s);
+    if (c != NULL)
+        iscsi_conn_queue_xmit(c);
+}
+
+void
+iscsi_next_fast(struct session *s)
+{
+    struct conn *c = iscsi_pick_conn(s);
+
+    if (c != NULL && iscsi_tx_fast_ok(s, c))
+        s->fast_conn = c;
+}
