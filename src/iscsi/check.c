@@ -10,7 +10,7 @@
 
 /* What the tasks of a session come to. */
 struct check_count {
-    uint32_t free, scsi, unassigned, pending_scsi, reset, swept;
+    uint32_t free, scsi, unassigned, discarded, pending_scsi, numbered, reset, swept;
 };
 
 static uint32_t
@@ -81,7 +81,9 @@ check_tasks(const struct session *s)
         check_command(s, t);
         n.scsi++;
         n.unassigned += t->pub.state == ISCSI_TASK_UNASSIGNED;
-        n.pending_scsi += t->pub.state == ISCSI_TASK_PENDING;
+        n.pending_scsi += t->pub.state == ISCSI_TASK_PENDING && !t->numbered;
+        n.discarded += t->pub.state == ISCSI_TASK_UNASSIGNED && t->discarded;
+        n.numbered += t->numbered;
         n.reset += t->reset;
         n.swept += t->swept;
     }
@@ -101,6 +103,8 @@ check_counts(const struct session *s, const struct check_count *n)
     assert(s->outstanding == n->scsi && s->outstanding <= s->pub.cmds_max);
     assert(check_length(&s->unassigned) == n->unassigned);
     assert(s->win.queued == n->pending_scsi);
+    assert(check_length(&s->cmdqueue) == n->pending_scsi);
+    assert(check_length(&s->reissue) == n->numbered);
     assert(s->reset_left == n->reset);
     assert(s->eh_detained == 0 || (s->eh_now != NULL && s->tmf == NULL));
     assert(s->eh_detained == 0 || s->eh_detained == n->swept);
@@ -128,11 +132,15 @@ check_conn(const struct conn *c)
     }
     if (s->state == ISCSI_STATE_LOGGED_IN && c != s->leadconn)
         assert(c->down || c->stopping || s->leadconn != NULL);
+    assert((c->clear == CLEAR_NONE) == list_empty(&c->clear_node));
+    assert(c->clear == CLEAR_NONE || (c->down && s->state == ISCSI_STATE_LOGGED_IN));
+    assert(c->clear != CLEAR_ASKED || (s->clear_task != NULL && s->clear_conn == c));
+    assert(c->clear != CLEAR_CARRIED || c->clear_via->carrier);
 }
 
 /* The session is what its host and its connections say. */
 static void
-check_state(const struct session *s)
+check_state(const struct session *s, const struct check_count *n)
 {
     const struct conn *lead = s->leadconn;
     bool told = lead == NULL || !lead->failing; /* else recovery.c has not done the rest yet */
@@ -144,7 +152,8 @@ check_state(const struct session *s)
     if (s->state == ISCSI_STATE_LOGGED_IN) {
         assert(lead != NULL && !lead->down && !lead->stopping && !lead->failing);
         assert(s->host.state == SCSI_HOST_RUNNING);
-        assert(list_empty(&s->unassigned) || loop_timer_running(&s->fate_timer));
+        assert(n->unassigned == n->discarded || loop_timer_running(&s->fate_timer) ||
+               !list_empty(&s->clearing));
     } else if (told) {
         assert(s->host.state != SCSI_HOST_RUNNING);
         assert(list_empty(&s->unassigned)); /* nothing is sent that could overtake them */
@@ -167,6 +176,6 @@ iscsi_session_check(const struct iscsi_session *pub)
     check_counts(s, &n);
     LIST_FOREACH (at, &s->conns)
         check_conn(container_of(at, struct conn, node));
-    check_state(s);
+    check_state(s, &n);
     iscsi_check_fast(pub);
 }

@@ -342,6 +342,7 @@ iscsi_handle_reject(struct conn *c, const union bhs_any *h, const void *data, ui
         return proto_error(c, why);
     case TASK_TMF:
     case TASK_NOP_REPLY:
+    case TASK_CLEAR:
         return proto_error(c, why);
     }
     return 0;
@@ -374,6 +375,7 @@ async_drop(struct conn *c, struct conn *dropped, const struct bhs_async *a)
         if (dropped != NULL && d != dropped)
             continue;
         iscsi_conn_set_times(d, get16(a->param2), get16(a->param3));
+        iscsi_clear_told(s, d->pub.cid, get16(a->param2), get16(a->param3));
         iscsi_conn_failure(&d->pub, ISCSI_ERR_ASYNC, why);
     }
     return c->suspended ? -EPROTO : 0;
@@ -451,6 +453,8 @@ task_rsp(struct conn *c, struct task *t, const union bhs_any *h, const void *dat
         return iscsi_user_answer(c, t, h, data, len, (h->h.flags & ISCSI_FLAG_FINAL) != 0);
     if (user && op == ISCSI_OP_LOGOUT_RSP && asked == ISCSI_OP_LOGOUT_REQ)
         return iscsi_logout_rsp(c, t, h, data, len);
+    if (t != NULL && t->kind == TASK_CLEAR && op == ISCSI_OP_LOGOUT_RSP)
+        return iscsi_clear_answered(c, t, &h->logout_rsp);
     if (t == NULL && (op == ISCSI_OP_SCSI_RSP || op == ISCSI_OP_DATA_IN) &&
         iscsi_itt_ended(&c->pub, h->h.itt))
         return 0; /* the target answered before it took note of the abort: 4.2.3.3 */

@@ -65,6 +65,7 @@ conn_init(struct conn *c, struct session *s, uint16_t cid)
     c->ping_timeout_ms = 5000;
     list_init(&c->mgmtqueue);
     list_init(&c->requeue);
+    list_init(&c->clear_node);
     loop_work_init(&c->xmit_work, xmit_work);
     loop_work_init(&c->fail_work, iscsi_fail_work);
     loop_timer_init(&c->transport_timer, iscsi_transport_timer);
@@ -113,7 +114,8 @@ conn_reset(struct conn *c)
 {
     assert(list_empty(&c->mgmtqueue) && list_empty(&c->requeue) && c->running == 0);
     assert(c->xmit_task == NULL && c->ping == NULL && !c->failing);
-    c->full = false;
+    assert(c->clear == CLEAR_NONE);
+    c->full = c->carrier = false;
     c->pub.hdrdgst_en = c->pub.datadgst_en = c->want_hdrdgst = c->want_datadgst = false;
     c->pub.max_recv_dlength = c->pub.max_xmit_dlength = ISCSI_LOGIN_DSEG_MAX;
     c->declared_recv_dlength = c->declared_xmit_dlength = 8192; /* RFC 7143 13.12: defaults */
@@ -139,6 +141,10 @@ iscsi_conn_bind(struct iscsi_conn *pub, int64_t eph, struct iscsi_endpoint *ep, 
                             pub->cid);
     if (s->leadconn == NULL)
         leading = true;
+    if (iscsi_clear_holds(s, pub->cid))
+        return lunette_fail(err, -EBUSY, LUNETTE_DOM_USAGE, 0,
+                            "connection %u was lost, and the target is still being asked about it",
+                            pub->cid);
     if (leading && !lead_may_change(s, c))
         return lunette_fail(err, -EBUSY, LUNETTE_DOM_USAGE, 0,
                             "the session has a leading connection");
@@ -199,6 +205,7 @@ iscsi_conn_start(struct iscsi_conn *pub, struct lunette_error *err)
     iscsi_conn_event(c, EV_STARTED);
     if (c == s->leadconn)
         iscsi_session_up(s);
+    iscsi_xmit_wanted(s); /* of what waits for room on the others */
     iscsi_conn_is_back(c);
     pub->last_recv_ns = pub->loop->now_ns;
     iscsi_ping_start(c);
@@ -225,22 +232,6 @@ iscsi_conn_free(struct conn *c)
     free(c);
 }
 
-/* The leading connection is taken out in order: another that is logged in takes its place. */
-static void
-replace_lead(struct session *s)
-{
-    LIST_FOREACH (n, &s->conns) {
-        struct conn *c = container_of(n, struct conn, node);
-
-        if (c->state == CONN_LOGGED_IN && !c->suspended && !c->dying) {
-            s->leadconn = c;
-            if (s->want_restart) /* commands that the connection which is left did not take */
-                iscsi_want_restart(s);
-            return;
-        }
-    }
-}
-
 void
 iscsi_conn_teardown(struct iscsi_conn *pub)
 {
@@ -248,8 +239,6 @@ iscsi_conn_teardown(struct iscsi_conn *pub)
 
     c->dying = true;
     iscsi_count_serving(c->session);
-    if (c == c->session->leadconn && c->session->state == ISCSI_STATE_LOGGED_IN)
-        replace_lead(c->session);
     iscsi_leave_fast(c);
     iscsi_conn_stop(pub, STOP_CONN_TERM);
     iscsi_session_maybe_free(c->session);

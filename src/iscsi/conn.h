@@ -14,6 +14,14 @@
     5 /* requests of the control plane that a connection has at most; one of these                 \
          places is kept for a Logout, which nothing else may keep out */
 
+enum conn_clear {              /* of a connection that was lost while others serve: iscsi/clear.c */
+                  CLEAR_NONE,  /* the target needs not be asked about it */
+                  CLEAR_DUE,   /* it is to be asked when Time2Wait is over */
+                  CLEAR_ASKED, /* the answer has not come */
+                  CLEAR_CARRIED, /* the connection that carried the question was lost: it may be
+                                    asked yet */
+};
+
 struct conn {
     struct iscsi_conn pub;
     struct session *session;
@@ -31,7 +39,12 @@ struct conn {
     bool stopping;   /* stop_conn has not ended yet */
     bool logged_out; /* the target has closed it, or the session, as our Logout asked */
     bool leave_hold; /* the target has asked for a logout, which waits for what is under way */
-    bool times_told; /* by the target: */
+    enum conn_clear clear;
+    uint64_t clear_ns;      /* DUE: loop clock when Time2Wait is over */
+    struct conn *clear_via; /* CARRIED: by this one, which is itself to be cleared */
+    struct list clear_node; /* session->clearing */
+    bool carrier;           /* it was lost with a question about another one */
+    bool times_told;        /* by the target: */
     uint32_t told_time2wait_s, told_time2retain_s;
     uint32_t declared_recv_dlength, declared_xmit_dlength; /* bytes; in force from start on */
     bool want_hdrdgst, want_datadgst;                      /* in force from start on */

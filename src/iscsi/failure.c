@@ -43,8 +43,15 @@ iscsi_conn_failure(struct iscsi_conn *pub, enum iscsi_err err, const char *why)
         err, "%s", why);
     log_line(pub->loop->log, LOG_LEVEL_WARN, "%s: connection %u lost (%s): %s", s->host.name,
              pub->cid, iscsi_err_name(err), why);
-    if (c == s->leadconn && s->state == ISCSI_STATE_LOGGED_IN)
+    if (c == s->leadconn && s->state == ISCSI_STATE_LOGGED_IN && !iscsi_pass_lead_on(s))
         s->state = iscsi_lost_state(s); /* no command goes out before recovery.c does the rest */
     iscsi_count_serving(s);
     loop_defer(pub->loop, &c->fail_work);
+}
+
+void
+iscsi_session_failure(struct session *s, enum iscsi_err err, const char *why)
+{
+    LIST_FOREACH (n, &s->conns)
+        iscsi_conn_failure(&container_of(n, struct conn, node)->pub, err, why);
 }

@@ -5,6 +5,9 @@
 
 #define FATE_NS_PER_S 1000000000ull
 
+/* What a target needs at most to notice that a connection is lost, so that its times begin. */
+#define FATE_NOTICE_S 10
+
 static bool
 nexus_was_reinstated(const struct fate_facts *f)
 {
@@ -53,5 +56,7 @@ iscsi_fate(const struct fate_facts *f)
 uint64_t
 iscsi_fate_limit_ns(const struct fate_facts *f)
 {
-    return ((uint64_t)f->time2wait_s + f->time2retain_s) * FATE_NS_PER_S;
+    uint64_t notice_s = f->nexus_serves ? FATE_NOTICE_S : 0;
+
+    return (notice_s + f->time2wait_s + f->time2retain_s) * FATE_NS_PER_S;
 }

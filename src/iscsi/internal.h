@@ -20,6 +20,9 @@
 struct conn *iscsi_pick_conn(const struct session *s);
 /* A connection that task management can go on; NULL: there is none. */
 struct conn *iscsi_live_conn(const struct session *s);
+/* The leading connection ends, and is suspended or dying: another one leads from here on.  False:
+ * there is none. */
+bool iscsi_pass_lead_on(struct session *s);
 /* Counts the connections that take commands anew, as something that this depends on has changed. */
 void iscsi_count_serving(struct session *s);
 /* Commands of the session wait to be sent: a connection that has room sends them, later. */
@@ -32,6 +35,8 @@ void iscsi_conn_event(struct conn *c, enum conn_event ev);
 
 /* ---- failure.c: a connection fails ---- */
 void iscsi_conn_failure(struct iscsi_conn *c, enum iscsi_err err, const char *why);
+/* All connections of the session fail, so that it is recovered (RFC 7143 7.1.4.4). */
+void iscsi_session_failure(struct session *s, enum iscsi_err err, const char *why);
 
 /* ---- bends.c: a target that bends a rule, where that harms nothing ---- */
 /* Takes note of a bend, and says so once for each session. */
@@ -40,6 +45,13 @@ void iscsi_bend(struct conn *c, enum wire_bend bend);
 void iscsi_bend_pinged(struct conn *c);
 /* Does a target that gives its own pings numbers explain that the next response has number sn? */
 bool iscsi_bend_explains(struct conn *c, uint32_t sn);
+
+/* ---- again.c: commands that are sent again with their number ---- */
+/* The target has let go of the connection cid, which was lost: what it had not acknowledged goes
+ * again, and of the rest nothing is executed any more, where over says so. */
+void iscsi_conn_cleared(struct session *s, uint16_t cid, bool over);
+/* The transport has let go of a command that is to go again. */
+void iscsi_task_again(struct session *s, struct task *t);
 
 /* ---- task.c: the table of tasks, their tags, and their end ---- */
 int iscsi_alloc_tasks(struct session *s);
@@ -232,6 +244,22 @@ int iscsi_user_answer(struct conn *c, struct task *t, const union bhs_any *h, co
                       uint32_t len, bool final);
 /* Ends the task of the login exchange if there is one: full feature phase begins. */
 void iscsi_user_login_over(struct conn *c);
+
+/* ---- clear.c: a connection that was lost while others serve is cleared ---- */
+void iscsi_clear_init(struct session *s);
+/* The connection is down: the target is asked to let go of it, if that is needed. */
+void iscsi_clear_conn(struct conn *c);
+/* The request t is over without an answer: its connection has ended. */
+void iscsi_clear_lost(struct session *s, const struct task *t);
+/* The request t was answered.  < 0: the connection has failed, with all others. */
+int iscsi_clear_answered(struct conn *via, struct task *t, const struct bhs_logout_rsp *h);
+/* No connection of that number may be bound: a Logout may be on its way to it. */
+bool iscsi_clear_holds(const struct session *s, uint16_t cid);
+/* The target tells of the times that are in force for a connection that was lost already. */
+void iscsi_clear_told(struct session *s, uint16_t cid, uint32_t time2wait_s,
+                      uint32_t time2retain_s);
+/* The session is lost: nothing is asked about any more. */
+void iscsi_clear_none(struct session *s);
 
 /* ---- complete.c: PDUs up ---- */
 int iscsi_complete_pdu(struct iscsi_conn *c, const struct bhs *hdr, const void *data, uint32_t len);

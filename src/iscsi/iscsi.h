@@ -78,21 +78,21 @@ int iscsi_set_param(struct iscsi_conn *c, enum iscsi_param p, const char *value,
 int iscsi_conn_start(struct iscsi_conn *c, struct lunette_error *err);
 
 /* Ends the connection: tasks complete with DID_TRANSPORT_DISRUPTED, and no conn_error event comes.
- * Where it is the leading one, STOP_CONN_RECOVER lets the session wait for another as long as
- * RECOVERY_TMO says, and STOP_CONN_TERM makes it fail.  On a connection that is down nothing
+ * Where it is the last one that serves, STOP_CONN_RECOVER lets the session wait for another as long
+ * as RECOVERY_TMO says, and STOP_CONN_TERM makes it fail.  On a connection that is down nothing
  * happens, except that STOP_CONN_TERM ends that waiting. */
 void iscsi_conn_stop(struct iscsi_conn *c, enum iscsi_stop how);
 
-/* Takes the connection out of the session and frees it, once its tasks are gone.  Where it leads
- * and another one is logged in, that one leads from here on. */
+/* Takes the connection out of the session and frees it, once its tasks are gone. */
 void iscsi_conn_teardown(struct iscsi_conn *c);
 
 /* The last PDUs that it has sent and received, max at most, the oldest first; returns how many. */
 unsigned iscsi_conn_flight(struct iscsi_conn *c, struct flight_pdu *ret, unsigned max);
 
-/* A target that asks for a logout (async events 1 and 4) gets no new command: they are refused with
- * -EBUSY until the session has been logged in again, or another connection leads.  A Logout Request
- * waits until the commands under way have ended, or half of the time is over that the target gave.
+/* A target that asks for a logout (async events 1 and 4) gets no new command on that connection:
+ * they go on others, or are refused with -EBUSY until the session has been logged in again.  A
+ * Logout Request waits until the commands under way have ended, or half of the time is over that
+ * the target gave.
  *
  * Sends a control PDU: ITT, CmdSN and ExpStatSN are filled in; a Login, or a Text Request with a
  * Target Transfer Tag, goes on with the tag of its exchange.  -EINVAL: it is not a Login Request

@@ -100,18 +100,6 @@ iscsi_leave_sent(struct conn *c, const struct bhs_logout_req *h)
     leave_timer_start(c, LEAVE_LIMIT_NS);
 }
 
-/* The target has ended what a connection had that was lost before. */
-static void
-other_logged_out(struct session *s, uint16_t cid)
-{
-    LIST_FOREACH (n, &s->unassigned) {
-        struct task *t = to_task(container_of(n, struct iscsi_task, node));
-
-        t->conn_logged_out |= t->lost_cid == cid;
-    }
-    loop_timer_start(s->pub.loop, &s->fate_timer, 0);
-}
-
 /* Time2Wait and Time2Retain mean nothing with the responses 0, at levels below 2, and 1 (RFC 7143
  * 11.15.3, 11.15.4). */
 bool
@@ -123,8 +111,8 @@ iscsi_leave_answered(struct conn *c, const struct bhs_logout_req *asked,
     bool ok = h->response == ISCSI_LOGOUT_RSP_OK;
 
     if (!leaves_this(c, asked)) {
-        if (ok && !recovery)
-            other_logged_out(c->session, get16(asked->cid));
+        if (ok && !recovery && c->session->state == ISCSI_STATE_LOGGED_IN)
+            iscsi_conn_cleared(c->session, get16(asked->cid), true);
         return true;
     }
     if (ok) {

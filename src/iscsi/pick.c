@@ -55,6 +55,19 @@ iscsi_live_conn(const struct session *s)
     return best;
 }
 
+bool
+iscsi_pass_lead_on(struct session *s)
+{
+    struct conn *c = iscsi_live_conn(s);
+
+    if (c == NULL)
+        return false;
+    s->leadconn = c;
+    if (s->want_restart) /* commands that the connection which is left did not take */
+        iscsi_want_restart(s);
+    return true;
+}
+
 void
 iscsi_count_serving(struct session *s)
 {
@@ -68,7 +81,7 @@ iscsi_xmit_wanted(struct session *s)
 {
     struct conn *c;
 
-    if (list_empty(&s->cmdqueue) || cmdsn_window_closed(&s->win))
+    if (iscsi_next_command(s) == NULL)
         return;
     c = iscsi_pick_conn(s);
     if (c != NULL)

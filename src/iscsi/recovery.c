@@ -29,7 +29,18 @@ end_control(struct conn *c, struct task *t)
 
     if (t->kind == TASK_TMF)
         iscsi_tmf_lost(s, t);
+    if (t->kind == TASK_CLEAR)
+        iscsi_clear_lost(s, t);
     iscsi_complete_task(t);
+}
+
+/* The request has a CmdSN of its own that the target may not have got.  Nothing but the same
+ * request could fill that gap. */
+static bool
+leaves_gap(const struct session *s, const struct task *t)
+{
+    return t->kind != TASK_SCSI && (t->ctl.h.opcode & ISCSI_OP_IMMEDIATE) == 0 &&
+           sn_gte(t->pub.cmd_sn, s->win.exp_cmdsn);
 }
 
 /* Ends the tasks that are with the transport, whether they are still being sent or wait for an
@@ -38,17 +49,22 @@ static void
 end_running(struct conn *c)
 {
     struct session *s = c->session;
+    bool gap = false;
 
     for (uint32_t slot = 0; slot < s->pub.tasks.made; slot++) {
         struct task *t = iscsi_task_at(s, slot);
 
         if (t->pub.state != ISCSI_TASK_RUNNING || t->pub.conn != &c->pub)
             continue;
+        gap |= leaves_gap(s, t);
         if (t->kind == TASK_SCSI)
             iscsi_unassign_task(t);
         else
             end_control(c, t);
     }
+    if (gap)
+        iscsi_session_failure(s, ISCSI_ERR_LOCAL,
+                              "a request of the control plane was lost with its number");
 }
 
 /* Ends the control PDUs that wait to be sent: no target has seen them. */
@@ -59,17 +75,18 @@ end_pending_control(struct conn *c)
         end_control(c, to_task(container_of(c->mgmtqueue.next, struct iscsi_task, node)));
 }
 
-/* The session is lost: ends the commands that wait to be sent. */
+/* The session is lost: ends the commands that wait to be sent, or sent again. */
 static void
 end_pending_commands(struct session *s)
 {
     bool goes_on = s->state == ISCSI_STATE_BLOCKED;
 
+    list_splice(&s->cmdqueue, &s->reissue);
     while (!list_empty(&s->cmdqueue)) {
         struct task *t = to_task(container_of(s->cmdqueue.next, struct iscsi_task, node));
 
         assert(t->kind == TASK_SCSI && t->pub.state == ISCSI_TASK_PENDING);
-        s->win.queued--;
+        s->win.queued -= !t->numbered;
         iscsi_set_unfinished(t->pub.sc, goes_on ? DID_REQUEUE : DID_NO_CONNECT);
         iscsi_complete_task(t);
     }
@@ -93,7 +110,7 @@ fate_facts_of(const struct session *s, const struct task *t)
 }
 
 /* The first command without a connection that may end now; NULL: there is none, and the timer runs
- * for the next. */
+ * for the next that a time limit ends. */
 static struct task *
 next_to_end(struct session *s)
 {
@@ -103,6 +120,8 @@ next_to_end(struct session *s)
         struct task *t = to_task(container_of(n, struct iscsi_task, node));
         struct fate_facts f = fate_facts_of(s, t);
 
+        if (f.nexus_serves && !t->old_nexus && iscsi_task_unacknowledged(s, t))
+            continue; /* it goes again, so that its number is not missing: clear.c */
         if (iscsi_fate(&f) != FATE_MAY_RUN)
             return t;
         if (iscsi_fate_limit_ns(&f) - f.lost_ns < next)
@@ -149,6 +168,7 @@ iscsi_conn_is_back(const struct conn *c)
 
         t->conn_is_back |= t->lost_cid == c->pub.cid;
     }
+    iscsi_conn_cleared(s, c->pub.cid, false);
     end_unassigned(s);
 }
 
@@ -165,6 +185,7 @@ conn_stopped(struct conn *c)
     assert(c->running == 0);
     end_unassigned(s);
     iscsi_conn_event(c, EV_CLEANED);
+    iscsi_clear_conn(c);
     s->ev->conn_down(s->ev_user, &c->pub);
     if (c->report) {
         struct dp_conn_loss loss = {.err = c->err,
@@ -187,14 +208,15 @@ iscsi_conn_stopped(struct iscsi_conn *pub)
     conn_stopped(to_conn(pub));
 }
 
-/* The session's leading connection has ended: none of the others can go on without it. */
+/* The session's last connection that was of use has ended: what there is beside it cannot go on. */
 static void
-lead_lost(struct session *s, struct conn *lead, bool recover)
+iscsi_end_nexus(struct session *s, struct conn *lead, bool recover)
 {
     if (recover)
         iscsi_session_lost(s, &lead->why);
     else
         iscsi_session_fail(s, &lead->why);
+    iscsi_clear_none(s);
     end_unassigned(s); /* those of connections that ended before */
     end_pending_commands(s);
     iscsi_tmf_fail_all(s);
@@ -203,7 +225,7 @@ lead_lost(struct session *s, struct conn *lead, bool recover)
 
         if (c != lead)
             iscsi_conn_failure(&c->pub, ISCSI_ERR_LOCAL,
-                               "the leading connection of the session has ended");
+                               "the last connection of the session that served it has ended");
     }
 }
 
@@ -227,8 +249,9 @@ take_down(struct conn *c, enum iscsi_stop how)
         iscsi_conn_event(c, EV_FAILED);
     c->stopping = true;
     iscsi_count_serving(s);
-    if (c == s->leadconn)
-        lead_lost(s, c, how == STOP_CONN_RECOVER);
+    if (c == s->leadconn && (s->state != ISCSI_STATE_LOGGED_IN || !iscsi_pass_lead_on(s)))
+        iscsi_end_nexus(s, c, how == STOP_CONN_RECOVER);
+    iscsi_xmit_wanted(s);   /* of what has waited for its room */
     end_pending_control(c); /* the transport never had them */
     TRACE(c->pub.loop, stop_conn, s->pub.sid, c->pub.cid);
     if (c->pub.tt->stop_conn(&c->pub, how) != -EINPROGRESS)

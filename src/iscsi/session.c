@@ -58,7 +58,7 @@ free_work(struct loop_work *w)
     LIST_FOREACH_SAFE (n, &s->conns) {
         struct conn *c = container_of(n, struct conn, node);
 
-        if ((c->dying || s->dying) && !has_tasks(c) && !c->stopping)
+        if ((c->dying || s->dying) && !has_tasks(c) && !c->stopping && c->clear == CLEAR_NONE)
             iscsi_conn_free(c);
     }
     if (!s->dying || !list_empty(&s->conns) || !list_empty(&s->done) || !list_empty(&s->eh_done) ||
@@ -73,6 +73,7 @@ free_work(struct loop_work *w)
     loop_timer_stop(s->pub.loop, &s->tmf_timer);
     loop_timer_stop(s->pub.loop, &s->recovery_timer);
     loop_timer_stop(s->pub.loop, &s->fate_timer);
+    loop_timer_stop(s->pub.loop, &s->clear_timer);
     loop_timer_stop(s->pub.loop, &s->win.shut_timer);
     loop_defer_cancel(&s->restart_work);
     loop_defer_cancel(&s->done_work);
@@ -102,6 +103,7 @@ session_init(struct session *s, struct loop *l, const struct iscsi_transport *tt
     list_init(&s->conns);
     list_init(&s->done);
     list_init(&s->cmdqueue);
+    list_init(&s->reissue);
     loop_work_init(&s->done_work, done_work);
     loop_work_init(&s->restart_work, restart_work);
     loop_work_init(&s->free_work, free_work);
@@ -109,6 +111,7 @@ session_init(struct session *s, struct loop *l, const struct iscsi_transport *tt
     iscsi_tmf_init(s);
     iscsi_nexus_init(s);
     iscsi_recovery_init(s);
+    iscsi_clear_init(s);
     s->host = (struct scsi_host){
         .ops = iscsi_host_ops_of(l, false),
         .loop = l,

@@ -31,9 +31,14 @@ struct session {
     struct list conns; /* struct conn */
     uint32_t nserving; /* of them take commands */
     struct conn *leadconn;
-    struct conn *fast_conn; /* commands may go to its transport at once: nothing waits before them;
-                               NULL: they take the general path */
-    struct list cmdqueue;   /* struct iscsi_task.node: commands without a CmdSN and a connection */
+    struct conn *fast_conn;  /* commands may go to its transport at once: nothing waits before them;
+                                NULL: they take the general path */
+    struct list cmdqueue;    /* struct iscsi_task.node: commands without a CmdSN and a connection */
+    struct list reissue;     /* the same: those that go again with their CmdSN, which rises */
+    struct list clearing;    /* struct conn.clear_node: iscsi/clear.c */
+    struct task *clear_task; /* the Logout about clear_conn that is out; NULL: none is */
+    struct conn *clear_conn;
+    struct loop_timer clear_timer;
     struct cmdsn_window win;
     struct task *free_tasks; /* a stack: the last one used is the one in the cache */
     uint32_t outstanding;    /* SCSI commands */
@@ -143,7 +148,28 @@ iscsi_tx_fast_ok(const struct session *s, const struct conn *c)
 {
     return iscsi_conn_serves(c) && c->pub.tt->gather_room != NULL && c->pub.tt->xmit_fast != NULL &&
            c->xmit_task == NULL && list_empty(&c->mgmtqueue) && list_empty(&c->requeue) &&
-           list_empty(&s->cmdqueue) && s->win.queued == 0;
+           list_empty(&s->cmdqueue) && list_empty(&s->reissue) && s->win.queued == 0;
+}
+
+/* The command that is sent next; NULL: none may be sent now.  Those that go again have numbers that
+ * the window has let through before. */
+static inline struct task *
+iscsi_next_command(const struct session *s)
+{
+    const struct list *from = list_empty(&s->reissue) ? &s->cmdqueue : &s->reissue;
+
+    if (list_empty(from) || (from == &s->cmdqueue && cmdsn_window_closed(&s->win)))
+        return NULL;
+    return to_task(container_of(from->next, struct iscsi_task, node));
+}
+
+/* As far as we have been told, the target does not have the command of a connection that was lost.
+ * Where the connection has been logged out since, and the session has heard of ExpCmdSN with the
+ * answer, that is certain. */
+static inline bool
+iscsi_task_unacknowledged(const struct session *s, const struct task *t)
+{
+    return sn_gte(t->pub.cmd_sn, s->win.exp_cmdsn) && t->pub.in_done == 0 && t->pub.exp_datasn == 0;
 }
 
 /* May answers take the fast path?  The connection works, and nobody waits for what the general path

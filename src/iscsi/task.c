@@ -212,7 +212,7 @@ iscsi_unassign_task(struct task *t)
     t->time2wait_s = (uint16_t)iscsi_time2wait(to_conn(t->pub.conn));
     t->time2retain_s = (uint16_t)iscsi_time2retain(to_conn(t->pub.conn));
     t->conn_logged_out = to_conn(t->pub.conn)->logged_out;
-    t->conn_is_back = false;
+    t->conn_is_back = t->discarded = false;
     list_push_back(&s->unassigned, &t->pub.node);
     if (clean_task(t, true))
         t->pub.conn = NULL;
@@ -243,6 +243,8 @@ iscsi_task_cleaned(struct iscsi_task *pub)
     }
     assert(pub->state == ISCSI_TASK_UNASSIGNED);
     pub->conn = NULL;
+    if (t->discarded)
+        iscsi_task_again(t->session, t);
     if (c->dying)
         iscsi_session_maybe_free(t->session);
 }

@@ -25,6 +25,7 @@ enum task_kind {
     TASK_NOP_REPLY, /* a NOP-Out that nobody answers: it ends when it has been sent */
     TASK_TMF,       /* a task management request */
     TASK_USER,      /* a request of the control plane that wants an answer */
+    TASK_CLEAR,     /* a Logout of a connection that was lost while others serve */
 };
 
 struct task {
@@ -32,11 +33,13 @@ struct task {
     enum task_kind kind;
     union { /* read as one word where all must be 0 */
         struct {
-            bool started;     /* init_task was called: cleanup_task is due */
-            bool marked : 1;  /* swept, reset or eh are, or were, set */
-            bool watched : 1; /* its command is timed */
-            bool xmit_fast;   /* xmit_fast took it: cleanup_task is due while its data leaves */
-            bool old_nexus;   /* it was there before the nexus that works now */
+            bool started;       /* init_task was called: cleanup_task is due */
+            bool marked : 1;    /* swept, reset or eh are, or were, set */
+            bool watched : 1;   /* its command is timed */
+            bool numbered : 1;  /* PENDING: it goes again with the CmdSN that it has */
+            bool discarded : 1; /* UNASSIGNED: it is to go again when the transport lets go of it */
+            bool xmit_fast;     /* xmit_fast took it: cleanup_task is due while its data leaves */
+            bool old_nexus;     /* it was there before the nexus that works now */
         };
         uint16_t end_general; /* the first three: where one is set, the task's end takes the general
                                  path */

@@ -163,9 +163,9 @@ iscsi_eh_session_reset(struct scsi_host *h, struct scsi_eh_wait *w)
 {
     struct session *s = container_of(h, struct session, host);
 
-    if (s->leadconn != NULL && s->state == ISCSI_STATE_LOGGED_IN)
-        iscsi_conn_failure(&s->leadconn->pub, ISCSI_ERR_LOCAL,
-                           "session reset: commands could not be ended otherwise");
+    if (s->state == ISCSI_STATE_LOGGED_IN)
+        iscsi_session_failure(s, ISCSI_ERR_LOCAL,
+                              "session reset: commands could not be ended otherwise");
     for (uint32_t slot = 0; slot < s->pub.tasks.made; slot++) {
         struct task *t = iscsi_task_at(s, slot);
 

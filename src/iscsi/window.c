@@ -61,12 +61,12 @@ shut_timer(struct loop_timer *t)
     struct session *s = container_of(t, struct session, win.shut_timer);
     char why[128];
 
-    if (s->outstanding > 0 || s->leadconn == NULL || !cmdsn_window_closed(&s->win))
+    if (s->outstanding > 0 || !cmdsn_window_closed(&s->win))
         return;
     (void)snprintf(why, sizeof(why),
                    "the target has kept the command window closed for %u ms: CmdSN %u, MaxCmdSN %u",
                    s->abort_timeout_ms, s->win.cmdsn, s->win.max_cmdsn);
-    iscsi_conn_failure(&s->leadconn->pub, ISCSI_ERR_WINDOW, why);
+    iscsi_session_failure(s, ISCSI_ERR_WINDOW, why);
 }
 
 void

@@ -106,18 +106,21 @@ iscsi_prep_scsi_cmd_pdu(struct conn *c, struct task *t)
         if (t->pub.unsol.len > 0)
             flags &= ~ISCSI_FLAG_FINAL;
     }
-    t->pub.cmd_sn = s->win.cmdsn;
+    if (__builtin_expect(!t->numbered, 1)) {
+        t->pub.cmd_sn = s->win.cmdsn++;
+        s->win.queued--;
+    }
+    t->numbered = false;
     memcpy(cdb16, cdb, sc->cdb_len < 16 ? sc->cdb_len : 16);
     iscsi_put_scsi_cmd((uint8_t *)t->pub.hdr, sc, cdb16, flags, t->pub.imm_count, t->pub.itt,
-                       sc->out.len > 0 ? sc->out.len : sc->in.len, s->win.cmdsn, c->pub.exp_statsn);
+                       sc->out.len > 0 ? sc->out.len : sc->in.len, t->pub.cmd_sn,
+                       c->pub.exp_statsn);
     statsn_window_ack(&c->statsn, c->pub.exp_statsn);
     t->pub.hdr_len = ISCSI_BHS_LEN;
     if (__builtin_expect(sc->cdb_len > 16 || (sc->in.len > 0 && sc->out.len > 0), 0))
         put_ahs(t, cdb);
     t->started = true;
     list_del(&t->pub.node);
-    s->win.queued--;
-    s->win.cmdsn++;
     c->running++;
     t->pub.state = ISCSI_TASK_RUNNING;
     t->pub.moved_ns = c->pub.loop->now_ns;
@@ -219,12 +222,10 @@ xmit_commands(struct conn *c)
 {
     struct session *s = c->session;
     uint32_t left = s->nserving > 1 ? XMIT_RUN : UINT32_MAX;
+    struct task *t;
     int r = 0;
 
-    while (r == 0 && left-- > 0 && !list_empty(&s->cmdqueue) && !cmdsn_window_closed(&s->win) &&
-           iscsi_conn_serves(c)) {
-        struct task *t = to_task(container_of(s->cmdqueue.next, struct iscsi_task, node));
-
+    while (r == 0 && left-- > 0 && (t = iscsi_next_command(s)) != NULL && iscsi_conn_serves(c)) {
         r = iscsi_prep_scsi_cmd_pdu(c, t);
         if (r == 0)
             r = iscsi_xmit_task(c, t);
@@ -321,8 +322,7 @@ iscsi_xmit_queued(struct session *s)
 {
     struct conn *c;
 
-    while (!list_empty(&s->cmdqueue) && !cmdsn_window_closed(&s->win) &&
-           (c = iscsi_pick_conn(s)) != NULL)
+    while (iscsi_next_command(s) != NULL && (c = iscsi_pick_conn(s)) != NULL)
         xmit_round(c);
 }
 

@@ -760,6 +760,18 @@ pass_lead_on(struct world *w, struct cmd *c)
     return second;
 }
 
+/* The target is asked to log a lost connection out, and says that it has none. */
+static void
+cid_not_found(void)
+{
+    union bhs_any h;
+
+    bhs_init(&h, ISCSI_OP_LOGOUT_RSP, ISCSI_FLAG_FINAL);
+    h.h.itt = fake_last(ISCSI_OP_LOGOUT_REQ)->h.h.itt;
+    h.logout_rsp.response = ISCSI_LOGOUT_RSP_CID_NOT_FOUND;
+    assert_int_equal(fake_pdu(&h, NULL, 0, true), 0);
+}
+
 /* ERL-18: another connection of the nexus works, so the midlayer would send a command again
  * at once: it does not get it back before the old one is certain to be over at the target. */
 static void
@@ -779,9 +791,11 @@ command_may_still_run(void **state)
         fake_advance(&w->fl, MS(500));
         assert_int_equal(c.done, 0);
         if (way == TIME) {
-            for (int i = 0; i < 2 + 20 - 1; i++) { /* Time2Wait and Time2Retain */
+            for (int i = 0; i < 10 + 2 + 20 - 1; i++) { /* to notice, Time2Wait and Time2Retain */
                 fake_advance(&w->fl, SEC(1));
                 assert_int_equal(c.done, 0);
+                if (i == 2)
+                    cid_not_found();
                 works(w);
             }
             fake_advance(&w->fl, SEC(1));
@@ -796,6 +810,10 @@ command_may_still_run(void **state)
             assert_int_equal(world_do(w, ISCSI_UEVENT_CREATE_CONN), 0);
             w->follows = true;
             world_connect(w);
+            assert_int_equal(world_do(w, ISCSI_UEVENT_BIND_CONN), -EBUSY); /* it is asked about */
+            fake_advance(&w->fl, SEC(2));
+            cid_not_found();
+            assert_int_equal(c.done, 0);
             assert_int_equal(world_do(w, ISCSI_UEVENT_BIND_CONN), 0);
             fake_adapter.conn = second;
             again = iscsi_conn_find(&session_of(w)->pub, 1);
@@ -808,8 +826,8 @@ command_may_still_run(void **state)
     }
 }
 
-/* The leading connection is destroyed in order: another one leads.  When it is lost, so is the
- * session, and the others with it. */
+/* The leading connection is destroyed in order, or is lost: another one leads.  When the last is
+ * lost, so is the session. */
 static void
 lead_passes_on(void **state)
 {
@@ -832,8 +850,15 @@ lead_passes_on(void **state)
     assert_int_equal(iscsi_conn_start(second, NULL), 0);
     fake_adapter.conn->up->conn_failure(fake_adapter.conn, ISCSI_ERR_CONN_CLOSED, "cut");
     fake_advance(&w->fl, SEC(1));
+    assert_int_equal(w->nerrors, 1);
+    assert_int_equal(w->gone, 0);
+    assert_ptr_equal(session_of(w)->leadconn, to_conn(second));
+    fake_adapter.conn = second;
+    fake_adapter.stat_sn = 77;
+    works(w);
+    second->up->conn_failure(second, ISCSI_ERR_CONN_CLOSED, "cut");
+    fake_advance(&w->fl, SEC(1));
     assert_int_equal(w->nerrors, 2);
-    assert_true(to_conn(second)->down);
     assert_int_equal(w->gone, 1);
     world_free(w);
 }
