@@ -18,6 +18,10 @@ struct fake_task {
     bool owned; /* the adapter may touch the task's buffers */
 };
 
+struct fake_conn {
+    uint8_t room[64 * ISCSI_BHS_LEN + ISCSI_GATHER_MIN]; /* what conn->gather is */
+};
+
 struct fake_ep {
     struct loop_timer timer;
     struct iscsi_endpoint *ep;
@@ -89,19 +93,30 @@ fake_stop(struct iscsi_conn *c, enum iscsi_stop how)
 }
 
 static struct fake_sent *
-sent(void)
+sent(const struct iscsi_conn *c)
 {
+    struct fake_sent *s = &fake_adapter.sent[fake_adapter.nsent];
+
     assert(fake_adapter.nsent < FAKE_SENT_MAX);
-    return &fake_adapter.sent[fake_adapter.nsent++];
+    fake_adapter.nsent++;
+    s->cid = c->cid;
+    return s;
+}
+
+static bool
+is_full(const struct iscsi_conn *c)
+{
+    return fake_adapter.full && (fake_adapter.full_cid == 0 || fake_adapter.full_cid == c->cid);
 }
 
 /* Headers that were put where the adapter gathers leave now. */
 static void
 take_gathered(struct iscsi_conn *c)
 {
-    for (uint8_t *h = fake_adapter.room; c->gather.next != NULL && h < c->gather.next;
-         h += ISCSI_BHS_LEN) {
-        struct fake_sent *s = sent();
+    struct fake_conn *fc = c->dd_data;
+
+    for (uint8_t *h = fc->room; c->gather.next != NULL && h < c->gather.next; h += ISCSI_BHS_LEN) {
+        struct fake_sent *s = sent(c);
 
         memcpy(&s->h, h, sizeof(s->h));
         s->task = iscsi_task_of(c, s->h.h.itt);
@@ -115,11 +130,12 @@ take_gathered(struct iscsi_conn *c)
 static int
 fake_lend(struct iscsi_conn *c)
 {
-    if (!fake_gathers || fake_adapter.full || fake_adapter.cleanup_delay_ns > 0)
+    struct fake_conn *fc = c->dd_data;
+
+    if (!fake_gathers || is_full(c) || fake_adapter.cleanup_delay_ns > 0)
         return -EAGAIN;
     take_gathered(c);
-    c->gather =
-        (struct iscsi_gather){fake_adapter.room, fake_adapter.room + sizeof(fake_adapter.room)};
+    c->gather = (struct iscsi_gather){fc->room, fc->room + sizeof(fc->room)};
     return 0;
 }
 
@@ -139,10 +155,10 @@ fake_xmit_task(struct iscsi_task *t)
     struct fake_sent *s;
     struct fake_task *ft = t->dd_data;
 
-    if (fake_adapter.full)
+    if (is_full(t->conn))
         return -EAGAIN;
     (void)fake_lend(t->conn);
-    s = sent();
+    s = sent(t->conn);
     memcpy(&s->h, t->hdr, sizeof(s->h));
     memcpy(s->ahs, t->hdr + 1, (size_t)t->hdr_len - 48);
     s->task = t;
@@ -209,6 +225,7 @@ const struct iscsi_transport fake_transport = {
     .name = "fake",
     .caps = CAP_RECOVERY_L0 | CAP_DATA_PATH_OFFLOAD | CAP_MULTI_R2T,
     .max_recv_dlength = 65536,
+    .conn_size = sizeof(struct fake_conn),
     .task_size = sizeof(struct fake_task),
     .ep_size = sizeof(struct fake_ep),
     .ep_connect = fake_ep_connect,

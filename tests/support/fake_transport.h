@@ -14,6 +14,7 @@
 
 struct fake_sent {
     union bhs_any h;
+    uint16_t cid; /* of the connection that it was sent on */
     uint8_t ahs[256];
     struct iscsi_task *task; /* may be over by now */
     uint8_t data[512];
@@ -31,8 +32,8 @@ extern struct fake_adapter {
     unsigned nsent, cleanups, late_cleanups, flushes, touched_after;
     uint32_t stat_sn, exp_cmdsn, max_cmdsn;
     struct iscsi_moved moved;
-    struct iscsi_conn *conn;                             /* bound */
-    uint8_t room[64 * ISCSI_BHS_LEN + ISCSI_GATHER_MIN]; /* what conn->gather is */
+    struct iscsi_conn *conn; /* bound last: the one that answers come on */
+    uint32_t full_cid;       /* where not 0: `full` holds for this connection alone */
 } fake_adapter;
 
 /* The adapter gathers, so that commands may take the fast path (docs/design/fast.md); for a test

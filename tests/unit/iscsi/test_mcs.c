@@ -1,0 +1,474 @@
+/* SPDX-License-Identifier: MIT */
+/* Several connections of a session: over the fake adapter, with the test as the target. */
+#include "tests/unit/iscsi/world.h"
+
+#include "iscsi/internal.h"
+
+#define CONNS 3 /* at most; their CIDs are 1, 2, ... */
+
+/* The target's end of each connection. */
+static struct {
+    struct iscsi_conn *conn;
+    uint32_t stat_sn;
+} end[CONNS + 1];
+
+static struct session *
+session_of(const struct world *w)
+{
+    return container_of(w->host, struct session, host);
+}
+
+/* What the target sends from here on goes on the connection cid. */
+static void
+speak_on(uint16_t cid)
+{
+    fake_adapter.conn = end[cid].conn;
+    fake_adapter.stat_sn = end[cid].stat_sn;
+}
+
+/* Another connection logs in. */
+static void
+add(struct world *w, uint16_t cid)
+{
+    w->cid = cid;
+    w->follows = true;
+    if (iscsi_conn_find(&session_of(w)->pub, cid) == NULL)
+        assert_int_equal(world_do(w, ISCSI_UEVENT_CREATE_CONN), 0);
+    world_connect(w);
+    assert_int_equal(world_do(w, ISCSI_UEVENT_BIND_CONN), 0);
+    end[cid].conn = fake_adapter.conn;
+    end[cid].stat_sn = 1000u * cid;
+    assert_int_equal(world_do(w, ISCSI_UEVENT_START_CONN), 0);
+}
+
+/* n connections, and Time2Wait of so many seconds. */
+static struct world *
+mcs_world(uint64_t seed, uint16_t n, const char *time2wait)
+{
+    struct world *w = world_new(seed);
+
+    memset(end, 0, sizeof(end));
+    world_logged_in(w);
+    assert_int_equal(world_param(w, ISCSI_PARAM_RECOVERY_TMO, "60"), 0);
+    assert_int_equal(world_param(w, ISCSI_PARAM_DEF_TIME2WAIT, time2wait), 0);
+    world_start(w);
+    end[1].conn = fake_adapter.conn;
+    end[1].stat_sn = fake_adapter.stat_sn;
+    fake_adapter.max_cmdsn += 20;
+    end[1].conn->up->update_cmdsn(end[1].conn, put32(fake_adapter.exp_cmdsn),
+                                  put32(fake_adapter.max_cmdsn));
+    for (uint16_t cid = 2; cid <= n; cid++)
+        add(w, cid);
+    speak_on(1);
+    return w;
+}
+
+static uint16_t
+cid_of(const struct cmd *c)
+{
+    return ((struct task *)c->sc.host_priv)->pub.conn->cid;
+}
+
+static uint32_t
+cmdsn_of(const struct cmd *c)
+{
+    return ((struct task *)c->sc.host_priv)->pub.cmd_sn;
+}
+
+static uint32_t
+itt_of(const struct cmd *c)
+{
+    return ((struct task *)c->sc.host_priv)->pub.itt;
+}
+
+/* The last PDU that was sent for the command. */
+static const struct fake_sent *
+sent_for(const struct cmd *c)
+{
+    for (unsigned i = fake_adapter.nsent; i-- > 0;) {
+        if (get32(fake_adapter.sent[i].h.h.itt) == itt_of(c))
+            return &fake_adapter.sent[i];
+    }
+    return NULL;
+}
+
+/* The target answers the command on its connection. */
+static void
+answer(struct world *w, struct cmd *c)
+{
+    const struct fake_sent *s = sent_for(c);
+
+    assert_non_null(s);
+    speak_on(cid_of(c));
+    end[cid_of(c)].stat_sn++;
+    assert_int_equal(fake_answer(s, 0, NULL, 0, 0), 0);
+    assert_int_equal(c->done, 1);
+    assert_int_equal(c->sc.host_result, DID_OK);
+    fake_turn(&w->fl);
+    iscsi_session_check(dataplane_session(w->dp, w->sid));
+}
+
+static void
+cut(struct world *w, uint16_t cid)
+{
+    struct iscsi_conn *c = end[cid].conn;
+
+    c->up->conn_failure(c, ISCSI_ERR_CONN_CLOSED, "cut");
+    end[cid].conn = NULL;
+    fake_turn(&w->fl);
+    iscsi_session_check(dataplane_session(w->dp, w->sid));
+}
+
+/* The Logout that the target has been asked for, about cid; NULL: the last one was another. */
+static const struct fake_sent *
+asked_about(uint16_t cid)
+{
+    const struct fake_sent *s = fake_last(ISCSI_OP_LOGOUT_REQ);
+
+    if (s == NULL || get16(s->h.logout_req.cid) != cid)
+        return NULL;
+    assert_int_equal(s->h.h.flags, ISCSI_FLAG_FINAL | ISCSI_LOGOUT_CLOSE_CONNECTION);
+    assert_true(s->h.h.opcode & ISCSI_OP_IMMEDIATE);
+    return s;
+}
+
+/* The target answers it, and has received what comes before exp_cmdsn. */
+static int
+cleared(struct world *w, uint16_t cid, uint32_t exp_cmdsn, uint8_t response)
+{
+    const struct fake_sent *s = asked_about(cid);
+    union bhs_any h;
+    int r;
+
+    assert_non_null(s);
+    speak_on(s->cid);
+    fake_adapter.exp_cmdsn = exp_cmdsn;
+    bhs_init(&h, ISCSI_OP_LOGOUT_RSP, ISCSI_FLAG_FINAL);
+    h.h.itt = s->h.h.itt;
+    h.logout_rsp.response = response;
+    end[s->cid].stat_sn++;
+    r = fake_pdu(&h, NULL, 0, true);
+    fake_advance(&w->fl, MS(1));
+    iscsi_session_check(dataplane_session(w->dp, w->sid));
+    return r;
+}
+
+/* ID-11, CSN-03: commands go over all connections, each with the next number. */
+static void
+commands_are_spread(void **state)
+{
+    struct world *w = mcs_world(1, 3, "0");
+    struct cmd c[6];
+    unsigned on[CONNS + 1] = {0};
+
+    (void)state;
+    for (int i = 0; i < 6; i++) {
+        one_command(w, &c[i], true);
+        on[cid_of(&c[i])]++;
+        assert_int_equal(cmdsn_of(&c[i]), cmdsn_of(&c[0]) + (uint32_t)i);
+        assert_int_equal(sent_for(&c[i])->cid, cid_of(&c[i]));
+    }
+    assert_true(on[1] == 2 && on[2] == 2 && on[3] == 2);
+    for (int i = 5; i >= 0; i--) {
+        fake_adapter.exp_cmdsn++;
+        answer(w, &c[i]);
+    }
+    world_free(w);
+}
+
+/* A connection whose transport is full holds no command and no number that others could take. */
+static void
+full_connection_holds_nothing(void **state)
+{
+    struct world *w = mcs_world(2, 2, "0");
+    struct cmd c[5];
+
+    (void)state;
+    one_command(w, &c[0], true);
+    answer(w, &c[0]);
+    fake_adapter.full = true;
+    fake_adapter.full_cid = 1;
+    for (int i = 1; i < 5; i++) {
+        cmd_init(&c[i], false, 64);
+        assert_int_equal(world_queue(w, &c[i]), 0);
+        world_commit(w);
+        fake_turn(&w->fl);
+    }
+    /* The first that it was tried with has a number, since the adapter found out late. */
+    for (int i = 1, held = 0; i < 5; i++) {
+        held += cid_of(&c[i]) == 1;
+        assert_true(held <= 1);
+        if (cid_of(&c[i]) == 2)
+            answer(w, &c[i]);
+    }
+    assert_true(list_empty(&session_of(w)->cmdqueue));
+    speak_on(1);
+    fake_room();
+    fake_turn(&w->fl);
+    for (int i = 1; i < 5; i++) {
+        if (c[i].done == 0)
+            answer(w, &c[i]);
+    }
+    world_free(w);
+}
+
+/* ID-13: an answer counts on the connection of its command alone. */
+static void
+answer_on_another_connection(void **state)
+{
+    struct world *w = mcs_world(3, 2, "0");
+    struct cmd c;
+
+    (void)state;
+    one_command(w, &c, true);
+    speak_on(cid_of(&c) == 1 ? 2 : 1);
+    assert_true(fake_answer(sent_for(&c), 0, NULL, 0, 0) < 0);
+    assert_int_equal(c.done, 0);
+    fake_turn(&w->fl);
+    assert_int_equal(session_of(w)->nserving, 1);
+    world_free(w);
+}
+
+/* LOUT-03, CSN-18, CSN-20: one is lost, and the other serves on.  What the target had not
+ * acknowledged goes again with its number and tag, before anything new; what it had is over. */
+static void
+lost_connection_is_cleared(void **state)
+{
+    (void)state;
+    for (int lead = 0; lead < 2; lead++) {
+        struct world *w = mcs_world(4, 2, "0");
+        uint16_t gone = lead ? 1 : 2, stays = lead ? 2 : 1;
+        struct cmd c[4], fresh;
+        const struct fake_sent *s;
+        uint32_t sn[4], itt[4];
+
+        for (int i = 0; i < 4; i++) {
+            one_command(w, &c[i], i & 2);
+            sn[i] = cmdsn_of(&c[i]);
+            itt[i] = itt_of(&c[i]);
+        }
+        cut(w, gone);
+        assert_int_equal(session_of(w)->state, ISCSI_STATE_LOGGED_IN);
+        assert_non_null(asked_about(gone));
+        assert_int_equal(fake_last(ISCSI_OP_LOGOUT_REQ)->cid, stays);
+        for (int i = 0; i < 4; i++)
+            assert_int_equal(c[i].done, 0);
+        /* the first two have been received, the rest has not */
+        assert_int_equal(cleared(w, gone, sn[2], ISCSI_LOGOUT_RSP_OK), 0);
+        for (int i = 0; i < 4; i++) {
+            if (c[i].done > 0) {
+                assert_true(i < 2);
+                assert_int_equal(c[i].sc.host_result, DID_TRANSPORT_DISRUPTED);
+                continue;
+            }
+            s = sent_for(&c[i]);
+            assert_int_equal(s->cid, stays);
+            assert_int_equal(cid_of(&c[i]), stays);
+            assert_int_equal(get32(s->h.scsi_cmd.cmd_sn), sn[i]);
+            assert_int_equal(get32(s->h.h.itt), itt[i]);
+        }
+        assert_int_equal(c[0].done + c[1].done, 1);
+        assert_int_equal(c[2].done + c[3].done, 0);
+        one_command(w, &fresh, true);
+        assert_int_equal(cmdsn_of(&fresh), sn[3] + 1);
+        for (int i = 0; i < 4; i++) {
+            if (c[i].done == 0)
+                answer(w, &c[i]);
+        }
+        answer(w, &fresh);
+        fake_advance(&w->fl, SEC(1));
+        assert_int_equal(w->nerrors, 1);
+        assert_int_equal(w->event.cid, gone);
+        assert_int_equal(w->gone + w->blocked, 0);
+        add(w, gone); /* it comes again */
+        one_command(w, &c[0], true);
+        one_command(w, &c[1], true);
+        assert_true(cid_of(&c[0]) != cid_of(&c[1]));
+        answer(w, &c[0]);
+        answer(w, &c[1]);
+        world_free(w);
+    }
+}
+
+/* Nothing is asked before Time2Wait is over, and the CID is not bound before it is answered. */
+static void
+time2wait_is_kept(void **state)
+{
+    struct world *w = mcs_world(5, 2, "3");
+    struct cmd c[2];
+
+    (void)state;
+    one_command(w, &c[0], true);
+    one_command(w, &c[1], true);
+    cut(w, 2);
+    fake_advance(&w->fl, SEC(3) - MS(1));
+    assert_null(asked_about(2));
+    w->cid = 2;
+    world_connect(w);
+    fake_advance(&w->fl, MS(1));
+    assert_non_null(asked_about(2));
+    assert_int_equal(world_do(w, ISCSI_UEVENT_BIND_CONN), -EBUSY);
+    assert_int_equal(cleared(w, 2, cmdsn_of(&c[0]), ISCSI_LOGOUT_RSP_OK), 0);
+    assert_int_equal(world_do(w, ISCSI_UEVENT_BIND_CONN), 0);
+    speak_on(1);
+    answer(w, &c[0]);
+    answer(w, &c[1]);
+    world_free(w);
+}
+
+/* "CID not found" makes numbers free.  What was acknowledged may be executed yet, until the CID has
+ * logged in again. */
+static void
+cid_is_not_known(void **state)
+{
+    struct world *w = mcs_world(6, 2, "0");
+    struct cmd c[4];
+
+    (void)state;
+    for (int i = 0; i < 4; i++)
+        one_command(w, &c[i], true);
+    assert_true(cid_of(&c[1]) == 2 && cid_of(&c[3]) == 2);
+    cut(w, 2);
+    assert_int_equal(cleared(w, 2, cmdsn_of(&c[2]), ISCSI_LOGOUT_RSP_CID_NOT_FOUND), 0);
+    assert_int_equal(c[1].done + c[3].done, 0);
+    assert_int_equal(cid_of(&c[3]), 1);
+    answer(w, &c[3]);
+    answer(w, &c[0]);
+    answer(w, &c[2]);
+    fake_advance(&w->fl, SEC(1));
+    assert_int_equal(c[1].done, 0);
+    add(w, 2);
+    fake_turn(&w->fl);
+    assert_int_equal(c[1].done, 1);
+    assert_int_equal(c[1].sc.host_result, DID_TRANSPORT_DISRUPTED);
+    world_free(w);
+}
+
+/* A target that does not log it out, or does not answer, leaves session recovery. */
+static void
+clearing_fails(void **state)
+{
+    (void)state;
+    for (int silent = 0; silent < 2; silent++) {
+        struct world *w = mcs_world(7, 2, "0");
+        struct cmd c[2];
+
+        one_command(w, &c[0], true);
+        one_command(w, &c[1], true);
+        cut(w, 2);
+        if (silent) {
+            fake_advance(&w->fl, SEC(5));
+        } else {
+            assert_int_equal(cleared(w, 2, cmdsn_of(&c[0]), ISCSI_LOGOUT_RSP_CLEANUP_FAILED),
+                             -EPROTO);
+        }
+        fake_turn(&w->fl);
+        assert_int_equal(w->blocked, 1);
+        assert_int_equal(c[0].done + c[1].done, 2);
+        assert_int_equal(c[0].sc.host_result, DID_TRANSPORT_DISRUPTED);
+        assert_int_equal(c[1].sc.host_result, DID_TRANSPORT_DISRUPTED);
+        world_free(w);
+    }
+}
+
+/* The connection that carried the Logout is lost, too: it is cleared first, since the Logout may be
+ * on its way, and then the CID is asked about once more. */
+static void
+carrier_is_lost(void **state)
+{
+    struct world *w = mcs_world(8, 3, "0");
+    struct cmd c[3];
+    uint32_t first;
+    uint16_t via;
+
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        one_command(w, &c[i], true);
+    first = cmdsn_of(&c[0]);
+    cut(w, 3);
+    assert_non_null(asked_about(3));
+    via = fake_last(ISCSI_OP_LOGOUT_REQ)->cid;
+    cut(w, via);
+    assert_non_null(asked_about(via));
+    w->cid = 3;
+    world_connect(w);
+    assert_int_equal(world_do(w, ISCSI_UEVENT_BIND_CONN), -EBUSY);
+    assert_int_equal(cleared(w, via, first, ISCSI_LOGOUT_RSP_OK), 0);
+    assert_non_null(asked_about(3));
+    assert_int_equal(cleared(w, 3, first, ISCSI_LOGOUT_RSP_OK), 0);
+    for (int i = 0; i < 3; i++)
+        answer(w, &c[i]);
+    assert_int_equal(w->blocked + w->gone, 0);
+    world_free(w);
+}
+
+/* The transport takes its time to let go of what goes again. */
+static void
+transport_lets_go_late(void **state)
+{
+    struct world *w = mcs_world(9, 2, "0");
+    struct cmd c[2];
+
+    (void)state;
+    fake_adapter.cleanup_delay_ns = MS(300);
+    one_command(w, &c[0], true);
+    one_command(w, &c[1], true);
+    cut(w, 2);
+    assert_int_equal(cleared(w, 2, cmdsn_of(&c[0]), ISCSI_LOGOUT_RSP_OK), 0);
+    assert_int_equal(sent_for(&c[1])->cid, 2); /* not sent again yet */
+    fake_advance(&w->fl, MS(300));
+    assert_int_equal(sent_for(&c[1])->cid, 1);
+    fake_adapter.cleanup_delay_ns = 0;
+    answer(w, &c[1]);
+    answer(w, &c[0]);
+    world_free(w);
+}
+
+/* The session is lost while commands wait to go again: nobody has executed them. */
+static void
+session_is_lost_meanwhile(void **state)
+{
+    struct world *w = mcs_world(10, 2, "0");
+    struct cmd c[2];
+
+    (void)state;
+    one_command(w, &c[0], true);
+    one_command(w, &c[1], true);
+    fake_adapter.full = true;
+    fake_adapter.full_cid = 1;
+    cut(w, 2);
+    fake_adapter.full = false;
+    speak_on(1);
+    fake_room();
+    fake_turn(&w->fl);
+    fake_adapter.full = true;
+    assert_int_equal(cleared(w, 2, cmdsn_of(&c[0]), ISCSI_LOGOUT_RSP_OK), 0);
+    cut(w, 1);
+    assert_int_equal(c[0].done + c[1].done, 2);
+    assert_int_equal(c[0].sc.host_result, DID_TRANSPORT_DISRUPTED);
+    assert_int_equal(w->blocked, 1);
+    world_free(w);
+}
+
+/* "gathers": the adapter gathers, so that the fast path is taken. */
+int
+main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(commands_are_spread),
+        cmocka_unit_test(full_connection_holds_nothing),
+        cmocka_unit_test(answer_on_another_connection),
+        cmocka_unit_test(lost_connection_is_cleared),
+        cmocka_unit_test(time2wait_is_kept),
+        cmocka_unit_test(cid_is_not_known),
+        cmocka_unit_test(clearing_fails),
+        cmocka_unit_test(carrier_is_lost),
+        cmocka_unit_test(transport_lets_go_late),
+        cmocka_unit_test(session_is_lost_meanwhile),
+    };
+    int r;
+
+    fake_gathers = argc > 1 && strcmp(argv[1], "gathers") == 0;
+    r = cmocka_run_group_tests(tests, NULL, NULL);
+    return r != 0 || (fake_gathers && fake_fast == 0);
+}
