@@ -164,7 +164,7 @@ check_state(const struct session *s, const struct check_count *n)
     assert(s->tmf == NULL || (s->eh_now != NULL && s->tmf->kind == TASK_TMF));
     assert(s->eh_now == NULL || s->state == ISCSI_STATE_LOGGED_IN || !told);
     assert(s->eh_now == NULL || loop_timer_running(&s->tmf_timer) || !told ||
-           iscsi_conn_leaving(lead)); /* leave.c has a limit of its own */
+           (s->tmf != NULL && iscsi_conn_leaving(to_conn(s->tmf->pub.conn))));
 }
 
 void

@@ -431,7 +431,12 @@ iscsi_logout_rsp(struct conn *c, struct task *t, const union bhs_any *h, const v
 
     if (r < 0 || ok)
         return r;
-    iscsi_conn_failure(&c->pub, ISCSI_ERR_ASYNC, "the target has not logged the connection out");
+    if ((asked.flags & ISCSI_LOGOUT_REASON_MASK) == ISCSI_LOGOUT_CLOSE_SESSION)
+        iscsi_session_failure(c->session, ISCSI_ERR_ASYNC,
+                              "the target has not logged the session out");
+    else
+        iscsi_conn_failure(&c->pub, ISCSI_ERR_ASYNC,
+                           "the target has not logged the connection out");
     return -EPROTO;
 }
 

@@ -82,7 +82,8 @@ iscsi_leave_command_ended(struct session *s)
     }
 }
 
-/* Is the Logout Request about the connection that it goes on, or about all of them? */
+/* Is the Logout Request, which goes on c, about the connection that it goes on, or about all of
+ * them? */
 static bool
 leaves_this(const struct conn *c, const struct bhs_logout_req *h)
 {
@@ -90,14 +91,27 @@ leaves_this(const struct conn *c, const struct bhs_logout_req *h)
            get16(h->cid) == c->pub.cid;
 }
 
+/* Is it about d, too? */
+static bool
+leaves(const struct conn *c, const struct conn *d, const struct bhs_logout_req *h)
+{
+    bool all = (h->flags & ISCSI_LOGOUT_REASON_MASK) == ISCSI_LOGOUT_CLOSE_SESSION;
+
+    return leaves_this(c, h) && (d == c || all) && !d->suspended;
+}
+
 void
 iscsi_leave_sent(struct conn *c, const struct bhs_logout_req *h)
 {
-    if (!leaves_this(c, h))
-        return;
-    iscsi_conn_event(c, EV_LOGOUT_SENT);
-    c->leave_hold = false;
-    leave_timer_start(c, LEAVE_LIMIT_NS);
+    LIST_FOREACH (n, &c->session->conns) {
+        struct conn *d = container_of(n, struct conn, node);
+
+        if (!leaves(c, d, h) || (d->state != CONN_LOGGED_IN && d->state != CONN_LOGOUT_REQUESTED))
+            continue;
+        iscsi_conn_event(d, EV_LOGOUT_SENT);
+        d->leave_hold = false;
+        leave_timer_start(d, LEAVE_LIMIT_NS);
+    }
 }
 
 /* Time2Wait and Time2Retain mean nothing with the responses 0, at levels below 2, and 1 (RFC 7143
@@ -116,9 +130,15 @@ iscsi_leave_answered(struct conn *c, const struct bhs_logout_req *asked,
         return true;
     }
     if (ok) {
-        c->logged_out = !recovery;
-        iscsi_conn_event(c, EV_LOGOUT_OK);
-        leave_timer_start(c, LEAVE_LIMIT_NS);
+        LIST_FOREACH (n, &c->session->conns) {
+            struct conn *d = container_of(n, struct conn, node);
+
+            if (!leaves(c, d, asked) || d->state != CONN_IN_LOGOUT)
+                continue;
+            d->logged_out = !recovery;
+            iscsi_conn_event(d, EV_LOGOUT_OK);
+            leave_timer_start(d, LEAVE_LIMIT_NS);
+        }
     } else if (h->response != ISCSI_LOGOUT_RSP_CID_NOT_FOUND) {
         iscsi_conn_set_times(c, get16(h->time2wait), get16(h->time2retain));
     }

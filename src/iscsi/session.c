@@ -62,7 +62,7 @@ free_work(struct loop_work *w)
             iscsi_conn_free(c);
     }
     if (!s->dying || !list_empty(&s->conns) || !list_empty(&s->done) || !list_empty(&s->eh_done) ||
-        !list_empty(&s->eh_waiting) || !list_empty(&s->eh_resets))
+        !list_empty(&s->eh_waiting) || !list_empty(&s->eh_resets) || !list_empty(&s->eh_lost))
         return;
     assert(s->outstanding == 0 && list_empty(&s->unassigned));
     TRACE(s->pub.loop, destroy_session, s->pub.sid, 0);

@@ -9,7 +9,6 @@
 #include "iscsi/window.h"
 
 #define MGMT_TASKS 16 /* tasks kept for NOPs, task management and the control plane */
-#define ENDED_TAGS 16 /* tags of aborted tasks whose late PDUs are dropped (4.2.3.3) */
 
 enum session_state { /* Linux's ISCSI_STATE_, but for BLOCKED, which it calls IN_RECOVERY */
                      ISCSI_STATE_FREE,      /* never logged in */
@@ -53,16 +52,17 @@ struct session {
                                         ISCSI_RECOVERY_TMO_NEVER */
     struct list done;                /* struct scsi_cmd that end without having been sent */
     struct list eh_waiting, eh_done; /* struct scsi_eh_wait */
-    struct list eh_resets;           /* struct scsi_eh_wait: of session resets */
-    uint32_t reset_left; /* commands that were outstanding when a session reset was asked for and
-                            have not come back */
+    struct list eh_lost;   /* the same: of commands that were lost with their connection */
+    struct list eh_resets; /* struct scsi_eh_wait: of session resets */
+    uint32_t reset_left;   /* commands that were outstanding when a session reset was asked for and
+                              have not come back */
     struct scsi_eh_wait *eh_now; /* whose task management request is out */
     uint32_t eh_detained; /* commands that eh_now has ended at the target and that the transport
                              still has */
     struct task *tmf;
+    bool tmf_overdue;   /* it was not answered in time */
     uint32_t tmf_cmdsn; /* of the request that was answered last: it does not cover commands from
                            this number on */
-    uint32_t ended[ENDED_TAGS], nended; /* a ring of tags; nended only grows */
     /* A marked task is about to be free: task management, which has marked it, is told. */
     void (*marked_ended)(struct session *s, struct task *t);
     struct loop_timer tmf_timer;

@@ -36,6 +36,7 @@ iscsi_alloc_tasks(struct session *s)
         struct task *t = iscsi_task_at(s, s->pub.tasks.made + i);
 
         t->pub.itt = t->slot = s->pub.tasks.made + i;
+        t->ended_itt = ISCSI_TAG_RSVD;
         t->session = s;
         t->pub.dd_data = (char *)t + own;
         if (tt->alloc_pdu == NULL)
@@ -64,18 +65,16 @@ iscsi_itt_to_task(struct iscsi_conn *pub, struct be32 itt)
     return t != NULL ? &t->pub : NULL;
 }
 
-/* Tells whether task management has ended the task of that tag not long ago. */
+/* Tells whether task management has ended the task of that tag not long ago: it was the last one of
+ * its slot that ended so.  On another connection than that of the request many late PDUs may come.
+ */
 bool
 iscsi_itt_ended(struct iscsi_conn *pub, struct be32 itt)
 {
     const struct session *s = to_conn(pub)->session;
-    uint32_t n = s->nended < ENDED_TAGS ? s->nended : ENDED_TAGS;
+    uint32_t slot = get32(itt) & (ITT_GEN_STEP - 1);
 
-    for (uint32_t i = 0; i < n; i++) {
-        if (s->ended[i] == get32(itt))
-            return true;
-    }
-    return false;
+    return slot < s->pub.tasks.made && iscsi_task_at(s, slot)->ended_itt == get32(itt);
 }
 
 static void __attribute__((noinline, cold)) task_gone(struct session *s)

@@ -59,8 +59,10 @@ struct task {
     struct session *session;
     struct task *next_free;
     uint32_t slot;
-    union bhs_any ctl; /* not of TASK_SCSI: the header to send */
-    void *user_data;   /* TASK_USER: a copy of the data segment, freed with the task */
+    uint32_t ended_itt; /* the last tag of the slot whose task was ended by task management, and
+                           whose late PDUs are dropped (RFC 7143 4.2.3.3); reserved: none */
+    union bhs_any ctl;  /* not of TASK_SCSI: the header to send */
+    void *user_data;    /* TASK_USER: a copy of the data segment, freed with the task */
 };
 
 static_assert(offsetof(struct task, flags) == offsetof(struct task, started) &&

@@ -65,9 +65,29 @@ send_tmf(struct session *s, struct conn *c, struct scsi_eh_wait *w)
     }
     s->eh_now = w;
     s->tmf = t;
+    s->tmf_overdue = false;
     c->pub.stats.tmfcmd_pdus++;
     loop_timer_start(s->pub.loop, &s->tmf_timer, limit_ms(s, w->function) * LOOP_NS_PER_MS);
     iscsi_queue_mgmt(t, NULL, 0);
+}
+
+/* The command comes back by itself, or goes again: its connection was lost while others serve. */
+static bool
+comes_back(const struct session *s, const struct task *t)
+{
+    return s->state == ISCSI_STATE_LOGGED_IN && !t->old_nexus &&
+           (t->numbered || iscsi_task_is_lost(t));
+}
+
+/* The connection of a request; NULL: none can carry it.  An abort goes where its command is
+ * (RFC 7143 11.5.1). */
+static struct conn *
+conn_for(const struct session *s, const struct scsi_eh_wait *w)
+{
+    const struct task *t = w->sc != NULL ? w->sc->host_priv : NULL;
+    struct conn *c = t != NULL && t->pub.conn != NULL ? to_conn(t->pub.conn) : iscsi_live_conn(s);
+
+    return s->state == ISCSI_STATE_LOGGED_IN && c != NULL && !iscsi_conn_leaving(c) ? c : NULL;
 }
 
 /* Ends a command that is to be aborted and has not been sent, so that the target does not know it.
@@ -88,8 +108,13 @@ next_tmf(struct session *s)
     while (s->eh_now == NULL && !list_empty(&s->eh_waiting)) {
         struct scsi_eh_wait *w =
             container_of(list_pop_front(&s->eh_waiting), struct scsi_eh_wait, node);
-        struct conn *c = iscsi_live_conn(s);
+        struct conn *c = NULL;
 
+        if (w->sc != NULL && comes_back(s, w->sc->host_priv)) {
+            list_push_back(&s->eh_lost, &w->node);
+            continue;
+        }
+        c = conn_for(s, w);
         if (c == NULL) {
             tmf_end_wait(s, w, SCSI_EH_FAILED);
         } else if (w->function == ISCSI_TMF_ABORT_TASK && w->sc == NULL) {
@@ -211,6 +236,8 @@ sweep(struct session *s, const struct scsi_eh_wait *w)
     for (uint32_t slot = 0; slot < s->pub.tasks.made; slot++) {
         struct task *t = iscsi_task_at(s, slot);
 
+        if (t->pub.state == ISCSI_TASK_UNASSIGNED && concerns(s, w, t) && !t->old_nexus)
+            t->conn_logged_out |= !iscsi_task_unacknowledged(s, t); /* it is over there as well */
         if (t->pub.state != ISCSI_TASK_RUNNING || !concerns(s, w, t) || iscsi_task_is_lost(t))
             continue;
         list_del(&t->pub.node); /* it may be due to send what an R2T asked for */
@@ -220,14 +247,16 @@ sweep(struct session *s, const struct scsi_eh_wait *w)
         struct task *t = to_task(container_of(swept.next, struct iscsi_task, node));
         struct scsi_cmd *sc = t->pub.sc;
 
-        s->ended[s->nended++ % ENDED_TAGS] = t->pub.itt;
+        t->ended_itt = t->pub.itt;
         iscsi_set_unfinished(sc, w->function == ISCSI_TMF_ABORT_TASK ? DID_ABORT : DID_RESET);
         iscsi_complete_task(t);
     }
+    if (!list_empty(&s->unassigned))
+        loop_timer_start(s->pub.loop, &s->fate_timer, 0);
 }
 
 /* Commands that are over, but whose memory the transport has not given back yet; or that run on a
- * connection which is being stopped. */
+ * connection which is being stopped; or that were lost with one, and end soon or go again. */
 static uint32_t
 detained(struct session *s, const struct scsi_eh_wait *w)
 {
@@ -236,8 +265,8 @@ detained(struct session *s, const struct scsi_eh_wait *w)
     for (uint32_t slot = 0; slot < s->pub.tasks.made; slot++) {
         struct task *t = iscsi_task_at(s, slot);
 
-        t->swept = (t->pub.state == ISCSI_TASK_COMPLETED || t->pub.state == ISCSI_TASK_RUNNING) &&
-                   concerns(s, w, t);
+        t->swept = t->pub.state != ISCSI_TASK_FREE &&
+                   (t->pub.state != ISCSI_TASK_PENDING || t->numbered) && concerns(s, w, t);
         t->marked |= t->swept;
         n += t->swept;
     }
@@ -263,14 +292,24 @@ tmf_task_back(struct session *s, struct task *t)
         tmf_end_now(s, SCSI_EH_SUCCESS);
 }
 
+/* Those who wait for an abort of a command that was lost are served anew. */
+static void
+tmf_look_again(struct session *s)
+{
+    list_splice(&s->eh_waiting, &s->eh_lost);
+    loop_defer(s->pub.loop, &s->eh_work);
+}
+
 /* A task that task management has a hand in is about to be free. */
 static void
 tmf_marked_ended(struct session *s, struct task *t)
 {
     if (t->swept)
         tmf_task_back(s, t);
-    if (t->eh != NULL)
-        t->eh->sc = NULL; /* the command ended by itself */
+    if (t->eh != NULL) { /* the command ended by itself */
+        t->eh->sc = NULL;
+        tmf_look_again(s);
+    }
     iscsi_leave_command_ended(s);
     if (t->reset) {
         assert(s->reset_left > 0);
@@ -316,34 +355,38 @@ iscsi_tmf_rsp(struct conn *c, struct task *t, const struct bhs_tmf_rsp *h)
         loop_timer_start(s->pub.loop, &s->tmf_timer, limit_ms(s, w->function) * LOOP_NS_PER_MS);
 }
 
-/* The connection that works still has one of the commands that eh_now waits for, so that to end it
- * brings them back.  What a connection has that was lost before is not its matter. */
-static bool
-lead_detains(const struct session *s)
+/* A connection that works and still has one of the commands that eh_now waits for, so that to end
+ * it brings them back; NULL: there is none.  What a connection has that was lost before is not its
+ * matter. */
+static struct iscsi_conn *
+conn_that_detains(const struct session *s)
 {
     for (uint32_t slot = 0; slot < s->pub.tasks.made; slot++) {
         const struct task *t = iscsi_task_at(s, slot);
 
         if (t->pub.state != ISCSI_TASK_FREE && t->swept && !iscsi_task_is_lost(t) &&
-            t->pub.conn == &s->leadconn->pub)
-            return true;
+            t->pub.conn != NULL)
+            return t->pub.conn;
     }
-    return false;
+    return NULL;
 }
 
 static void
 tmf_timed_out(struct loop_timer *t)
 {
     struct session *s = container_of(t, struct session, tmf_timer);
+    struct iscsi_conn *detains = s->eh_now != NULL ? conn_that_detains(s) : NULL;
 
-    if (s->tmf != NULL)
+    if (s->tmf != NULL) {
+        s->tmf_overdue = true;
         iscsi_conn_failure(s->tmf->pub.conn, ISCSI_ERR_TMF_TIMEDOUT,
                            "the target does not answer task management");
-    else if (s->eh_now != NULL && s->leadconn != NULL && lead_detains(s))
-        iscsi_conn_failure(&s->leadconn->pub, ISCSI_ERR_TMF_TIMEDOUT,
+    } else if (detains != NULL) {
+        iscsi_conn_failure(detains, ISCSI_ERR_TMF_TIMEDOUT,
                            "what task management has ended cannot be taken off the transport");
-    else if (s->eh_now != NULL)
+    } else if (s->eh_now != NULL) {
         tmf_end_now(s, SCSI_EH_FAILED);
+    }
 }
 
 void
@@ -352,6 +395,7 @@ iscsi_tmf_fail_all(struct session *s)
     s->tmf = NULL;
     if (s->eh_now != NULL)
         tmf_end_now(s, SCSI_EH_FAILED);
+    list_splice(&s->eh_waiting, &s->eh_lost);
     while (!list_empty(&s->eh_waiting)) {
         struct scsi_eh_wait *w =
             container_of(list_pop_front(&s->eh_waiting), struct scsi_eh_wait, node);
@@ -363,20 +407,31 @@ iscsi_tmf_fail_all(struct session *s)
 void
 iscsi_tmf_lost(struct session *s, const struct task *t)
 {
+    struct scsi_eh_wait *w = s->eh_now;
+
     if (s->tmf != t)
         return;
     s->tmf = NULL;
-    tmf_end_now(s, SCSI_EH_FAILED);
+    if (s->tmf_overdue || s->state != ISCSI_STATE_LOGGED_IN) {
+        tmf_end_now(s, SCSI_EH_FAILED);
+        return;
+    }
+    /* An immediate request does not survive its connection (7.14): it goes again on another. */
+    s->eh_now = NULL;
+    loop_timer_stop(s->pub.loop, &s->tmf_timer);
+    list_push_front(&s->eh_waiting, &w->node);
+    loop_defer(s->pub.loop, &s->eh_work);
 }
 
 void
 iscsi_tmf_new_nexus(struct session *s)
 {
     assert(s->tmf == NULL && s->eh_now == NULL && s->eh_detained == 0);
-    s->nended = 0;
     s->tmf_cmdsn = s->win.cmdsn;
-    for (uint32_t slot = 0; slot < s->pub.tasks.made; slot++)
+    for (uint32_t slot = 0; slot < s->pub.tasks.made; slot++) {
         iscsi_task_at(s, slot)->old_nexus = true; /* until the slot is used again */
+        iscsi_task_at(s, slot)->ended_itt = ISCSI_TAG_RSVD;
+    }
 }
 
 static void
@@ -385,6 +440,7 @@ eh_work(struct loop_work *work)
     struct session *s = container_of(work, struct session, eh_work);
     struct list now;
 
+    list_splice(&s->eh_waiting, &s->eh_lost);
     next_tmf(s);
     list_init(&now);
     list_splice(&now, &s->eh_done);
@@ -403,6 +459,7 @@ iscsi_tmf_init(struct session *s)
     list_init(&s->eh_waiting);
     list_init(&s->eh_done);
     list_init(&s->eh_resets);
+    list_init(&s->eh_lost);
     s->marked_ended = tmf_marked_ended;
     loop_work_init(&s->eh_work, eh_work);
     loop_timer_init(&s->tmf_timer, tmf_timed_out);

@@ -111,6 +111,8 @@ iscsi_prep_scsi_cmd_pdu(struct conn *c, struct task *t)
         s->win.queued--;
     }
     t->numbered = false;
+    if (__builtin_expect(t->eh != NULL, 0))
+        loop_defer(c->pub.loop, &s->eh_work); /* it can be aborted from here on */
     memcpy(cdb16, cdb, sc->cdb_len < 16 ? sc->cdb_len : 16);
     iscsi_put_scsi_cmd((uint8_t *)t->pub.hdr, sc, cdb16, flags, t->pub.imm_count, t->pub.itt,
                        sc->out.len > 0 ? sc->out.len : sc->in.len, t->pub.cmd_sn,

@@ -50,10 +50,10 @@ MUTANTS = {
         l->cfg.isid[5] ^= 1;
 """)]),
     "skip-a-cmdsn": ("src/iscsi/xmit.c", [(
-        "        return r;\n    s->win.cmdsn++;\n",
-        """        return r;
-    static unsigned n;
-    s->win.cmdsn += ++n % 50 == 0 ? 2 : 1;
+        "        t->pub.cmd_sn = s->win.cmdsn++;\n",
+        """        static unsigned n;
+        t->pub.cmd_sn = s->win.cmdsn;
+        s->win.cmdsn += ++n % 50 == 0 ? 2 : 1;
 """)]),
     "use-a-buffer-after-completion": ("src/api/queue.c", [(
         "queue_add_finished(container_of(b, struct api_req, req));\n",
@@ -84,10 +84,10 @@ MUTANTS = {
     "give-a-session-up-too-soon": ("src/iscsi/nexus.c", [(
         "limit > waited ? limit - waited : 0)", "limit > waited ? (limit - waited) / 8 * 7 : 0)")]),
     "unblock-while-the-timer-runs": ("src/iscsi/nexus.c", [(
-        """    s->state = ISCSI_STATE_LOGGED_IN;
+        """    iscsi_count_serving(s);
     loop_timer_stop(s->pub.loop, &s->recovery_timer);
 """,
-        "    s->state = ISCSI_STATE_LOGGED_IN;\n")]),
+        "    iscsi_count_serving(s);\n")]),
 }
 
 # What has to be said of a mutant that several checks find, so that each of them is known to.

@@ -484,7 +484,7 @@ seed_step(struct seed_run *r)
     }
     for (uint64_t n = sim_below(r->w.sim, 12); n > 0; n--)
         (void)lunette_ctx_run(r->w.ctx, 1);
-    if (sim_below(r->w.sim, SEED_STEPS / 3) == 0)
+    if (sim_below(r->w.sim, SEED_STEPS / 12) == 0)
         (void)sim_cut(r->w.sim, NULL, SIM_RESET);
 }
 

@@ -450,6 +450,162 @@ session_is_lost_meanwhile(void **state)
     world_free(w);
 }
 
+/* The target answers task management, on the connection of the request. */
+static void
+tmf_answered(struct world *w, uint8_t response)
+{
+    uint16_t cid = fake_last(ISCSI_OP_TMF_REQ)->cid;
+
+    speak_on(cid);
+    end[cid].stat_sn++;
+    assert_int_equal(tmf_answer(response), 0);
+    fake_turn(&w->fl);
+    iscsi_session_check(dataplane_session(w->dp, w->sid));
+}
+
+/* TMF-05: an abort goes where its command is. */
+static void
+abort_follows_its_command(void **state)
+{
+    struct world *w = mcs_world(11, 3, "0");
+    struct waiter x[3];
+    struct cmd c[3];
+
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        one_command(w, &c[i], true);
+    for (int i = 0; i < 3; i++) {
+        const struct fake_sent *s;
+
+        x[i] = (struct waiter){.w.done = eh_done};
+        w->host->ops->eh_abort(w->host, &c[i].sc, &x[i].w);
+        fake_turn(&w->fl);
+        s = fake_last(ISCSI_OP_TMF_REQ);
+        assert_int_equal(s->cid, cid_of(&c[i]));
+        assert_int_equal(get32(s->h.tmf_req.ref_tag), itt_of(&c[i]));
+        tmf_answered(w, ISCSI_TMF_RSP_COMPLETE);
+        assert_int_equal(x[i].done, 1);
+        assert_int_equal(x[i].r, SCSI_EH_SUCCESS);
+        assert_int_equal(c[i].sc.host_result, DID_ABORT);
+    }
+    world_free(w);
+}
+
+/* The command of an abort is lost with its connection: whoever waits is told when it is back, and
+ * one that goes again can be aborted there. */
+static void
+abort_of_a_lost_command(void **state)
+{
+    (void)state;
+    for (int again = 0; again < 2; again++) {
+        struct world *w = mcs_world(12, 2, "0");
+        struct waiter x = {.w.done = eh_done};
+        struct cmd c[2];
+
+        one_command(w, &c[0], true);
+        one_command(w, &c[1], true);
+        w->host->ops->eh_abort(w->host, &c[1].sc, &x.w);
+        fake_turn(&w->fl);
+        assert_int_equal(fake_last(ISCSI_OP_TMF_REQ)->cid, 2);
+        cut(w, 2);
+        assert_int_equal(x.done, 0);
+        assert_int_equal(cleared(w, 2, cmdsn_of(&c[again ? 0 : 1]) + !again, ISCSI_LOGOUT_RSP_OK),
+                         0);
+        fake_turn(&w->fl);
+        if (again) {
+            assert_int_equal(fake_last(ISCSI_OP_TMF_REQ)->cid, 1);
+            assert_int_equal(get32(fake_last(ISCSI_OP_TMF_REQ)->h.tmf_req.ref_tag), itt_of(&c[1]));
+            tmf_answered(w, ISCSI_TMF_RSP_COMPLETE);
+        }
+        assert_int_equal(c[1].done, 1);
+        assert_int_equal(c[1].sc.host_result, again ? DID_ABORT : DID_TRANSPORT_DISRUPTED);
+        assert_int_equal(x.done, 1);
+        assert_int_equal(x.r, again ? SCSI_EH_SUCCESS : SCSI_EH_NOT_FOUND);
+        answer(w, &c[0]);
+        world_free(w);
+    }
+}
+
+/* ERL-16: a reset survives the death of its connection, and ends the commands of all; what was
+ * acknowledged on the lost one is over with it as well.  Late answers are dropped (TM-05). */
+static void
+reset_over_connections(void **state)
+{
+    static const uint8_t lun[8];
+
+    (void)state;
+    for (int dies = 0; dies < 3; dies++) { /* none, the one of the request, another */
+        struct world *w = mcs_world(13, 3, "1");
+        struct waiter x = {.w.done = eh_done};
+        struct fake_sent late;
+        uint16_t via, gone = 0, other;
+        struct cmd c[6];
+
+        for (int i = 0; i < 6; i++)
+            one_command(w, &c[i], true);
+        w->host->ops->eh_device_reset(w->host, lun, &x.w);
+        fake_turn(&w->fl);
+        via = fake_last(ISCSI_OP_TMF_REQ)->cid;
+        if (dies > 0) {
+            gone = dies == 1 ? via : via % 3 + 1;
+            speak_on(gone % 3 + 1); /* the target has received all commands */
+            fake_adapter.exp_cmdsn = cmdsn_of(&c[5]) + 1;
+            end[gone % 3 + 1].conn->up->update_cmdsn(
+                fake_adapter.conn, put32(fake_adapter.exp_cmdsn), put32(fake_adapter.max_cmdsn));
+            cut(w, gone);
+        }
+        via = fake_last(ISCSI_OP_TMF_REQ)->cid;
+        assert_int_not_equal(via, gone);
+        other = via % 3 + 1 != gone ? via % 3 + 1 : (uint16_t)((via + 1) % 3 + 1);
+        for (int i = 0; i < 6; i++) {
+            if (c[i].done == 0 && sent_for(&c[i])->cid == other)
+                late = *sent_for(&c[i]);
+        }
+        tmf_answered(w, ISCSI_TMF_RSP_COMPLETE);
+        fake_advance(&w->fl, MS(1));
+        assert_int_equal(x.done, 1);
+        assert_int_equal(x.r, SCSI_EH_SUCCESS);
+        for (int i = 0; i < 6; i++) {
+            assert_int_equal(c[i].done, 1);
+            assert_true(c[i].sc.host_result == DID_RESET ||
+                        (dies > 0 && c[i].sc.host_result == DID_TRANSPORT_DISRUPTED));
+        }
+        speak_on(other);
+        end[other].stat_sn++;
+        assert_int_equal(fake_answer(&late, 0, NULL, 0, 0), 0);
+        fake_turn(&w->fl);
+        assert_int_equal(session_of(w)->nserving, dies > 0 ? 2 : 3);
+        world_free(w);
+    }
+}
+
+/* LGO-02: a session is logged out on all of its connections. */
+static void
+session_is_logged_out(void **state)
+{
+    struct world *w = mcs_world(14, 2, "0");
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_SEND_PDU, .sid = w->sid, .cid = 2};
+    union bhs_any h;
+    struct cmd c;
+
+    (void)state;
+    bhs_init(&ev.u.send_pdu.hdr, ISCSI_OP_LOGOUT_REQ | ISCSI_OP_IMMEDIATE,
+             ISCSI_FLAG_FINAL | ISCSI_LOGOUT_CLOSE_SESSION);
+    assert_int_equal(world_ask(w, &ev, NULL, 0), 0);
+    fake_turn(&w->fl);
+    cmd_init(&c, true, 512);
+    assert_int_equal(world_queue(w, &c), -EBUSY);
+    speak_on(2);
+    bhs_init(&h, ISCSI_OP_LOGOUT_RSP, ISCSI_FLAG_FINAL);
+    h.h.itt = fake_last(ISCSI_OP_LOGOUT_REQ)->h.h.itt;
+    assert_int_equal(fake_pdu(&h, NULL, 0, true), 0);
+    end[1].conn->up->conn_failure(end[1].conn, ISCSI_ERR_CONN_CLOSED, "the target closes it");
+    fake_advance(&w->fl, SEC(1));
+    assert_int_equal(w->nerrors, 0); /* as it should */
+    assert_null(asked_about(1));
+    world_free(w);
+}
+
 /* "gathers": the adapter gathers, so that the fast path is taken. */
 int
 main(int argc, char **argv)
@@ -465,6 +621,10 @@ main(int argc, char **argv)
         cmocka_unit_test(carrier_is_lost),
         cmocka_unit_test(transport_lets_go_late),
         cmocka_unit_test(session_is_lost_meanwhile),
+        cmocka_unit_test(abort_follows_its_command),
+        cmocka_unit_test(abort_of_a_lost_command),
+        cmocka_unit_test(reset_over_connections),
+        cmocka_unit_test(session_is_logged_out),
     };
     int r;
 
