@@ -187,6 +187,16 @@ session_back(void *user, const struct login_result *res, uint64_t down_ns)
     session_moved(s);
 }
 
+/* A ping may have gone on the connection that led before. */
+static void
+session_led(void *user, uint16_t cid)
+{
+    struct lunette_session *s = user;
+
+    s->cid = cid;
+    api_ping_failed(s, -ENOTCONN);
+}
+
 static void
 session_gave_up(void *user, const struct lunette_error *why)
 {
@@ -347,6 +357,7 @@ api_session_keep(struct lunette_session *s, const struct login_config *cfg,
     static const struct reopen_callbacks calls = {.lost = session_lost,
                                                   .waiting = session_waiting,
                                                   .back = session_back,
+                                                  .led = session_led,
                                                   .gave_up = session_gave_up,
                                                   .event = session_event};
     const struct reopen_config rc = {.login = cfg, .reopen_max = s->reopen_max};

@@ -38,9 +38,12 @@ struct control_adoption {
     uint32_t count, at;
     bool more;
     struct adopt_found found;
+    uint16_t cid[IPC_CONNS_MAX]; /* its connections */
+    uint32_t nconns, at_conn;
     struct list asks;
 };
 
+static void adopt_ask_conn(struct control_adoption *a, uint16_t cid);
 static void adopt_step(struct control_adoption *a);
 
 /* ---- steps ---------------------------------------------------------------------------------- */
@@ -151,6 +154,10 @@ adopt_value(struct adopt_found *f, const struct ipc_value *v)
         f->session.time2wait_s = adopt_number(v);
     else if (v->param == ISCSI_PARAM_DEF_TIME2RETAIN)
         f->session.time2retain_s = adopt_number(v);
+    else if (v->param == ISCSI_PARAM_MAX_CONNECTIONS)
+        f->session.max_connections = adopt_number(v);
+    else if (v->param == ISCSI_PARAM_TSIH)
+        f->session.tsih = (uint16_t)adopt_number(v);
     else if (v->param == ISCSI_PARAM_PORTAL)
         (void)portal_read(v->text, v->len, &f->portal);
 }
@@ -284,9 +291,19 @@ adopt_on_conn(void *user, const struct iscsi_reply *rep)
 {
     struct control_adoption *a = user;
     struct adopt_found *f = &a->found;
+    bool up = rep->err == 0 && rep->r.conn.state == IPC_CONN_STARTED;
 
     if (rep->err == -ENOMEM) {
         adopt_retry(a);
+        return;
+    }
+    if (!up && ++a->at_conn < a->nconns) { /* another one may be up */
+        adopt_ask_conn(a, a->cid[a->at_conn]);
+        return;
+    }
+    if (!up && a->nconns > 1 && f->session.cid != a->cid[0]) {
+        a->nconns = 1; /* none is: it is known by its first one */
+        adopt_ask_conn(a, a->cid[0]);
         return;
     }
     f->session.no_conn = rep->err < 0;
@@ -306,15 +323,26 @@ adopt_on_adopted(void *user, const struct iscsi_reply *rep)
 }
 
 static void
-adopt_ask_conn(struct control_adoption *a)
+adopt_ask_conn(struct control_adoption *a, uint16_t cid)
+{
+    struct iscsi_uevent ev = {
+        .type = ISCSI_UEVENT_GET_CONN, .sid = a->found.session.sid, .cid = cid};
+
+    a->found.session.cid = cid;
+    adopt_ask(a, &ev, adopt_on_conn);
+}
+
+static void
+adopt_ask_conns(struct control_adoption *a, const uint16_t *cid, uint32_t n)
 {
     struct iscsi_uevent ev = {.type = ISCSI_UEVENT_ADOPT, .sid = a->found.session.sid};
 
     /* What a reopen of our predecessor has left half-made is not undone behind our back. */
     (void)ask_send(a->l, &a->asks, &ev, NULL, 0, adopt_on_adopted, NULL);
-    ev = (struct iscsi_uevent){
-        .type = ISCSI_UEVENT_GET_CONN, .sid = a->found.session.sid, .cid = a->found.session.cid};
-    adopt_ask(a, &ev, adopt_on_conn);
+    memcpy(a->cid, cid, n * sizeof(cid[0]));
+    a->nconns = n;
+    a->at_conn = 0;
+    adopt_ask_conn(a, cid[0]);
 }
 
 static void
@@ -363,14 +391,12 @@ adopt_on_session(void *user, const struct iscsi_reply *rep)
     f->session.no_conn = f->session.conn_down = rep->r.session.nconns == 0;
     if (rep->r.session.down_ms > 0)
         f->session.lost_ns = adopt_before(a->l->c->loop->now_ns, rep->r.session.down_ms);
-    if (rep->r.session.nconns > 0)
-        f->session.cid = rep->r.session.cid[0];
     adopt_values(f, data, rep->r.session.values_len);
     f->has_note = note_unpack(data + rep->r.session.values_len, rep->r.session.note_len, &f->note);
     if (f->session.no_conn)
         adopt_take(a);
     else
-        adopt_ask_conn(a);
+        adopt_ask_conns(a, rep->r.session.cid, rep->r.session.nconns);
 }
 
 /* ---- the steps ------------------------------------------------------------------------------ */

@@ -179,7 +179,8 @@ struct node_session {
     uint16_t cid;
     uint64_t ep;
     int32_t tpgt;
-    uint32_t time2wait_s, time2retain_s;
+    uint16_t tsih;
+    uint32_t time2wait_s, time2retain_s, max_connections;
     uint64_t lost_ns; /* loop clock when it lost its connection, before it was found; 0: it ran */
     bool no_conn;     /* it has no connection at all */
     bool conn_down;   /* as it was found */

@@ -51,6 +51,8 @@ keep_take_result(struct control_node *n, const struct login_result *res)
     n->session.cid = res->cid;
     n->session.ep = res->ep;
     n->session.tpgt = res->tpgt;
+    n->session.tsih = res->tsih;
+    n->session.max_connections = res->params.max_connections;
     n->session.time2wait_s = res->params.time2wait;
     n->session.time2retain_s = res->params.time2retain;
     n->session.no_conn = n->session.conn_down = n->session.failing = false;
@@ -80,6 +82,14 @@ static bool
 keep_has_vanished(const struct lunette_error *why)
 {
     return why->domain == LUNETTE_DOM_USAGE && why->code == -ENOENT;
+}
+
+static void
+keep_on_led(void *user, uint16_t cid)
+{
+    struct control_node *n = user;
+
+    n->session.cid = cid;
 }
 
 static void
@@ -120,6 +130,7 @@ keep_prepare(struct control_node *n, struct lunette_error *err)
     static const struct reopen_callbacks calls = {.lost = keep_on_lost,
                                                   .waiting = keep_on_waiting,
                                                   .back = keep_on_back,
+                                                  .led = keep_on_led,
                                                   .gave_up = keep_on_gave_up,
                                                   .event = keep_on_event};
     struct reopen_callbacks cb = calls;
@@ -211,6 +222,8 @@ keep_attach(struct control_node *n, const struct login_result *res)
     struct login_result found = {
         .sid = n->session.sid, .cid = n->session.cid, .ep = n->session.ep, .tpgt = n->session.tpgt};
 
+    found.tsih = n->session.tsih;
+    found.params.max_connections = n->session.max_connections;
     found.params.time2wait = n->session.time2wait_s;
     found.params.time2retain = n->session.time2retain_s;
     n->was_up = true;

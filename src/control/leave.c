@@ -122,6 +122,7 @@ node_log_out(struct control_node *n)
     n->no_request = n->state == CONTROL_IS_LOST || n->state == CONTROL_IS_GAVE_UP;
     if (n->reopen != NULL) {
         reopen_logout_config(n->reopen, &cfg);
+        n->session.cid = cfg.conns[0].cid;
         n->session.ep = cfg.conns[0].ep;
         n->no_request |= cfg.skip_request;
     }

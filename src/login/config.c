@@ -216,6 +216,10 @@ login_config_check(const struct login_config *cfg, struct lunette_error *err)
         return config_fault(err, "the portal to connect to is missing");
     if (cfg->transport[0] == '\0' || strnlen(cfg->transport, IPC_NAME_MAX) == IPC_NAME_MAX)
         return config_fault(err, "the transport's name is missing or too long");
+    if (cfg->nr_connections > LOGIN_CONNS_MAX)
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
+                            "%u connections of a session: at most %d", cfg->nr_connections,
+                            LOGIN_CONNS_MAX);
     if (cfg->kind == LOGIN_ADD_CONN && cfg->tsih == 0)
         return config_fault(err, "adding a connection needs the session's TSIH");
     if (cfg->connect_timeout_ms == 0 || cfg->login_timeout_ms == 0 || cfg->teardown_timeout_ms == 0)

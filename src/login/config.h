@@ -20,6 +20,7 @@
 #define LOGIN_LIST_MAX      63 /* bytes of a list offered, e.g. "CRC32C,None" */
 #define LOGIN_REDIRECTS_MAX 16
 #define LOGIN_ISID_LEN      6
+#define LOGIN_CONNS_MAX     32 /* connections of a session: IPC_CONNS_MAX */
 
 enum login_kind {
     LOGIN_NEW,      /* a new session with its leading connection */
@@ -40,6 +41,10 @@ struct login_config {
     uint32_t sid;  /* of the session; not for LOGIN_NEW */
     uint16_t cid;  /* of the connection to make; 0 is usual for the leading one */
     uint16_t tsih; /* of the session, for LOGIN_ADD_CONN */
+    bool rejoins;  /* LOGIN_ADD_CONN: the data plane knows the connection, which is down */
+    /* Connections that the session is to have, 1..LOGIN_CONNS_MAX; 0: one.  The login itself makes
+     * one and offers MaxConnections for as many; login/reopen.h adds the others. */
+    uint32_t nr_connections;
 
     char initiator_name[ISCSI_NAME_MAX + 1];
     char target_name[ISCSI_NAME_MAX + 1]; /* may be "" when discovery is set */

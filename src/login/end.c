@@ -169,7 +169,7 @@ login_undone(struct undo *u)
     ctl_watch_del(&l->watch);
     if (l->cfg.kind == LOGIN_NEW)
         l->have_session = false;
-    if (l->cfg.kind != LOGIN_REOPEN)
+    if (!l->conn_stays)
         l->have_conn = false;
     l->bound = false;
     l->ep = 0;
@@ -184,8 +184,6 @@ login_undone(struct undo *u)
 void
 login_teardown(struct iscsi_login *l)
 {
-    bool reopen = l->cfg.kind == LOGIN_REOPEN;
-
     assert(l->pending == 0);
     l->undo = (struct undo){
         .ctl = l->ctl,
@@ -193,9 +191,9 @@ login_teardown(struct iscsi_login *l)
         .conns = {{.cid = l->cfg.cid,
                    .ep = l->ep,
                    .stop = l->bound,
-                   .destroy = l->have_conn && !reopen}},
+                   .destroy = l->have_conn && !l->conn_stays}},
         .nconns = 1,
-        .how = reopen ? STOP_CONN_RECOVER : STOP_CONN_TERM,
+        .how = l->cfg.kind == LOGIN_NEW ? STOP_CONN_TERM : STOP_CONN_RECOVER,
         .destroy_session = l->have_session && l->cfg.kind == LOGIN_NEW,
         .done = login_undone,
     };

@@ -235,7 +235,7 @@ login_start(struct ctl *ctl, const struct login_config *cfg, const struct login_
     l->portal = l->base = cfg->portal;
     l->sid = cfg->kind == LOGIN_NEW ? 0 : cfg->sid;
     l->have_session = cfg->kind != LOGIN_NEW;
-    l->have_conn = cfg->kind == LOGIN_REOPEN;
+    l->have_conn = l->conn_stays = cfg->kind == LOGIN_REOPEN || cfg->rejoins;
     l->actions = login_actions;
     ctl_op_init(&l->op, ctl, &login_op_ops);
     ctl_watch_init(&l->watch, login_on_event);

@@ -202,7 +202,10 @@ logout_on_begin(struct loop_work *w)
     }
     /* The request is immediate, since the command window may be closed for good. */
     bhs_init(&ev.u.send_pdu.hdr, ISCSI_OP_LOGOUT_REQ | ISCSI_OP_IMMEDIATE,
-             ISCSI_FLAG_FINAL | ISCSI_LOGOUT_CLOSE_SESSION);
+             ISCSI_FLAG_FINAL |
+                 (l->cfg.close_conn ? ISCSI_LOGOUT_CLOSE_CONNECTION : ISCSI_LOGOUT_CLOSE_SESSION));
+    if (l->cfg.close_conn)
+        ((struct bhs_logout_req *)(void *)&ev.u.send_pdu.hdr)->cid = put16(l->cfg.conns[0].cid);
     loop_timer_start(l->loop, &l->limit, l->cfg.timeout_ms * LOOP_NS_PER_MS);
     r = ctl_request(l->ctl, &ev, NULL, 0, logout_on_sent, l);
     if (r == 0) {

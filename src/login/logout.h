@@ -28,6 +28,7 @@ struct logout_config {
                             plane to tidy up; 0: 5 s for each */
     bool skip_request;   /* the connection is dead, so no Logout Request is sent */
     bool keep_session;   /* for another login: see session_logout_task */
+    bool close_conn;     /* reason 1 (close the connection) for the first: others go on */
 };
 
 struct iscsi_logout;

@@ -79,6 +79,8 @@ lower_offer(struct nego *n, uint32_t limit)
     uint32_t caps = n->caps;
 
     *o = n->cfg->offer;
+    if (o->max_connections < n->cfg->nr_connections)
+        o->max_connections = n->cfg->nr_connections;
     if (limit > 0 && o->max_recv_dseg > limit)
         o->max_recv_dseg = limit < 512 ? 512 : limit;
     if (!(caps & CAP_MULTI_R2T))

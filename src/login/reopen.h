@@ -7,7 +7,8 @@
  * acts on the data plane by messages only, so that a library and a daemon in another process use
  * the same piece.  docs/design/reopen.md says what it does when, and why.
  *
- *   UP        logged in: it watches the connection
+ *   UP        logged in: it watches the connection, and sees to it that there are as many others
+ *             beside it as are wanted (login/members.h)
  *   LEAVING   the target has asked us to log out (async event 1 or 4), or is going to drop the
  *             connection (2 or 3): the Logout, or the end of the connection, is awaited
  *   STOPPING  what is left of the connection is taken out of the data plane
@@ -75,6 +76,9 @@ struct reopen_callbacks {
      * Where res->moved, the target has moved for good to res->moved_to; it is tried there from now
      * on.  May be NULL. */
     void (*back)(void *user, const struct login_result *res, uint64_t down_ns);
+    /* The session goes on, and from now on the connection cid is the leading one, which others ask
+     * about and send on.  May be NULL. */
+    void (*led)(void *user, uint16_t cid);
     /* The session will not come back: it was refused reopen_max times, with *why the last time, or
      * is gone from the data plane.  The session's commands fail.  No other callback follows. */
     void (*gave_up)(void *user, const struct lunette_error *why);
@@ -97,7 +101,8 @@ int reopen_new(struct ctl *ctl, struct login_gate *gate, const struct reopen_con
 void reopen_attach(struct iscsi_reopen *r, const struct login_result *res);
 
 /* The same for a session that another control plane has made, and left behind: it fills in sid,
- * cid, ep, tpgt and params.time2wait and time2retain of *res, which are what is used.  The data
+ * cid, ep, tpgt, tsih and params.time2wait, time2retain and max_connections of *res, which are what
+ * is used.  The connection is one that is up, if the session has any.  The data
  * plane is told of the time limits, since what the other one has said last may not have come to it.
  * A loss that is found is told with reopen_lost. */
 void reopen_take_over(struct iscsi_reopen *r, const struct login_result *res);
@@ -113,11 +118,13 @@ void reopen_now(struct iscsi_reopen *r);
 
 struct reopen_info {
     enum reopen_state state;
-    uint32_t attempt;         /* the try that is under way or follows; 0 while UP */
-    uint32_t reopens;         /* how often the session has come back */
-    uint64_t down_ns;         /* since the loss; 0 while UP */
-    uint64_t next_try_ns;     /* until the next try; 0 unless WAITING */
-    struct lunette_error why; /* the loss, or how the last try failed; code 0: there was none */
+    uint32_t attempt;             /* the try that is under way or follows; 0 while UP */
+    uint32_t reopens;             /* how often the session has come back */
+    uint64_t down_ns;             /* since the loss; 0 while UP */
+    uint64_t next_try_ns;         /* until the next try; 0 unless WAITING */
+    struct lunette_error why;     /* the loss, or how the last try failed; code 0: there was none */
+    uint32_t conns, conns_wanted; /* connections that are up, and that are to be; the target may
+                                     take fewer */
 };
 
 void reopen_get_info(const struct iscsi_reopen *r, struct reopen_info *ret);

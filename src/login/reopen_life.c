@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "login/reopen_task.h"
+#include "login/members.h"
 #include "login/task.h"
 #include "wire/pdu.h"
 
@@ -71,6 +71,27 @@ reopen_on_event(struct ctl_watch *w, const struct iscsi_kevent *ev, const void *
     reopen_pass_on(r, ev, data);
 }
 
+/* A member that is asked to leave does so as the leading connection. */
+static void
+reopen_on_member(struct iscsi_reopen *r, struct login_member *m, const struct iscsi_kevent *ev,
+                 const void *data)
+{
+    const struct bhs *h = &ev->u.recv_pdu.hdr;
+    const struct bhs_async *a = (const void *)h;
+
+    if (ev->type == ISCSI_KEVENT_RECV_PDU && pdu_opcode(h) == ISCSI_OP_ASYNC &&
+        (a->event == ISCSI_ASYNC_LOGOUT_REQUEST || a->event == ISCSI_ASYNC_NEGOTIATE)) {
+        if (r->state != REOPEN_UP)
+            return; /* another one leaves: the target ends this one in its time */
+        members_change_places(r, m);
+        reopen_led(r);
+        if (!r->freed)
+            (void)reopen_async(r, a);
+        return;
+    }
+    reopen_pass_on(r, ev, data);
+}
+
 /* An event of the session and not of its connection, or LOST, which reopen_on_event has as well. */
 static void
 reopen_on_session_event(struct ctl_watch *w, const struct iscsi_kevent *ev, const void *data)
@@ -93,6 +114,7 @@ reopen_destroy(struct ctl_op *op)
     struct iscsi_reopen *r = container_of(op, struct iscsi_reopen, op);
 
     assert(r->freed && r->login == NULL && r->logout == NULL);
+    members_free(r);
     if (r->undo != NULL)
         ctl_unreserve(r->ctl);
     free(r->undo);
@@ -112,6 +134,7 @@ reopen_on_cancel(struct ctl_op *op)
     loop_timer_stop(r->loop, &r->timer);
     loop_defer_cancel(&r->told_work);
     reopen_unwatch(r);
+    members_down(r);
     login_gate_leave(&r->turn);
     login_free(&r->login);
     logout_free(&r->logout);
@@ -163,6 +186,8 @@ reopen_new(struct ctl *ctl, struct login_gate *gate, const struct reopen_config 
     r->gate = gate;
     r->cb = *cb;
     r->reopen_max = cfg->reopen_max;
+    r->members.wanted = cfg->login->nr_connections;
+    r->member_event = reopen_on_member;
     ctl_op_init(&r->op, ctl, &reopen_op_ops);
     loop_timer_init(&r->timer, reopen_on_timer);
     loop_work_init(&r->told_work, reopen_on_told);
@@ -183,12 +208,14 @@ reopen_attach(struct iscsi_reopen *r, const struct login_result *res)
     backoff_reset(&r->backoff, r->loop->now_ns);
     ctl_watch_add(r->ctl, &r->watch, res->sid, res->cid);
     ctl_watch_add_session(r->ctl, &r->session_watch, res->sid);
+    members_up(r, res);
 }
 
 void
 reopen_take_over(struct iscsi_reopen *r, const struct login_result *res)
 {
     reopen_attach(r, res);
+    members_look(r);
     reopen_tell_limits(r, true);
 }
 
@@ -218,6 +245,8 @@ reopen_get_info(const struct iscsi_reopen *r, struct reopen_info *ret)
         .down_ns = down ? now - r->lost_ns : 0,
         .next_try_ns = r->state == REOPEN_WAITING && r->due_ns > now ? r->due_ns - now : 0,
         .why = r->why,
+        .conns = members_count_up(r),
+        .conns_wanted = r->members.wanted > 1 ? r->members.wanted : 1,
     };
 }
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "login/reopen_task.h"
+#include "login/members.h"
 
 #define REOPEN_DROP_MS    1000 /* for a target that announces it to drop the connection */
 #define REOPEN_TIME_MAX_S 3600 /* RFC 7143 13.15, 13.16: there is no longer Time2Wait or Retain */
@@ -17,6 +17,24 @@ struct reopen_loss {
     bool served;  /* requests were answered since the login */
     bool to_stop; /* the data plane may not have noticed */
 };
+
+void
+reopen_give_up(struct iscsi_reopen *r)
+{
+    struct lunette_error why = r->why;
+
+    if (reopen_has_conn(r)) /* else it has been down for longer */
+        r->lost_ns = r->loop->now_ns;
+    r->state = REOPEN_GAVE_UP;
+    loop_timer_stop(r->loop, &r->timer);
+    loop_defer_cancel(&r->told_work);
+    members_down(r);
+    reopen_unwatch(r);
+    login_packed_free(&r->packed);
+    log_line(r->loop->log, LOG_LEVEL_ERROR, "%s: the session is given up: %s", r->target_name,
+             why.msg);
+    r->cb.gave_up(r->cb.user, &why);
+}
 
 /* ---- what is left of a connection ----------------------------------------------------------- */
 
@@ -58,6 +76,11 @@ reopen_stop(struct iscsi_reopen *r)
         .how = r->state == REOPEN_ENDING ? STOP_CONN_TERM : STOP_CONN_RECOVER,
         .done = reopen_stopped,
     };
+    for (uint32_t i = 0; i < r->members.n && u->undo.nconns < UNDO_CONNS_MAX; i++) {
+        if (r->members.m[i].made) /* we may take for lost what is there */
+            u->undo.conns[u->undo.nconns++] =
+                (struct undo_conn){.cid = r->members.m[i].cid, .stop = true};
+    }
     r->ep = 0;
     r->undo = u;
     undo_start(&u->undo);
@@ -87,6 +110,16 @@ reopen_back_off(struct iscsi_reopen *r, const struct reopen_loss *loss)
         r->due_ns += backoff_next(&r->backoff, r->loop, now, &loss->why);
 }
 
+/* The leading connection has ended, and the session goes on by another.  May free r. */
+static void
+reopen_go_on(struct iscsi_reopen *r, const struct reopen_loss *loss)
+{
+    r->state = REOPEN_UP;
+    log_line(r->loop->log, LOG_LEVEL_WARN, "%s: %s", r->target_name, loss->why.msg);
+    reopen_ask(r); /* that may be down as well */
+    reopen_led(r);
+}
+
 /* The connection has ended, and another is wanted.  May free r. */
 static void
 reopen_begin(struct iscsi_reopen *r, const struct reopen_loss *loss)
@@ -96,6 +129,11 @@ reopen_begin(struct iscsi_reopen *r, const struct reopen_loss *loss)
     assert(reopen_has_conn(r));
     loop_timer_stop(r->loop, &r->timer);
     loop_defer_cancel(&r->told_work);
+    if (members_take_lead(r, loss->time2wait_s, loss->to_stop)) {
+        reopen_go_on(r, loss);
+        return;
+    }
+    members_down(r);
     r->why = loss->why;
     r->lost_ns = now;
     r->ready_ns = now + reopen_seconds(loss->time2wait_s);
@@ -176,6 +214,8 @@ reopen_on_conn(void *user, const struct iscsi_reply *rep)
         reopen_end_if_over(r);
     } else if (r->state != REOPEN_UP) {
         return; /* what has happened meanwhile says more */
+    } else if (rep->cid != r->cid) {
+        reopen_ask(r); /* another one leads by now */
     } else if (rep->err == -ENOENT) {
         (void)lunette_fail(&r->why, -ENOENT, LUNETTE_DOM_USAGE, 0,
                            "the session is not there any more");
@@ -235,6 +275,7 @@ reopen_log_out(struct iscsi_reopen *r)
 
     cfg.conns[0].cid = r->cid;
     cfg.conns[0].ep = r->ep;
+    cfg.close_conn = members_count_up(r) > 1;
     if (session_logout_task(r->ctl, &cfg, reopen_logged_out, r, &r->logout) < 0)
         reopen_retry_later(r);
     else

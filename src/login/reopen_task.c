@@ -13,6 +13,13 @@ reopen_retry_later(struct iscsi_reopen *r)
 }
 
 void
+reopen_led(struct iscsi_reopen *r)
+{
+    if (r->cb.led != NULL)
+        r->cb.led(r->cb.user, r->cid);
+}
+
+void
 reopen_unwatch(struct iscsi_reopen *r)
 {
     ctl_watch_del(&r->watch);
@@ -22,25 +29,8 @@ reopen_unwatch(struct iscsi_reopen *r)
 void
 reopen_end_if_over(struct iscsi_reopen *r)
 {
-    if (r->freed && r->undo == NULL && !r->asking)
+    if (r->freed && r->undo == NULL && !r->asking && reopen_members_are_over(&r->members))
         ctl_op_end(&r->op);
-}
-
-void
-reopen_give_up(struct iscsi_reopen *r)
-{
-    struct lunette_error why = r->why;
-
-    if (reopen_has_conn(r)) /* else it has been down for longer */
-        r->lost_ns = r->loop->now_ns;
-    r->state = REOPEN_GAVE_UP;
-    loop_timer_stop(r->loop, &r->timer);
-    loop_defer_cancel(&r->told_work);
-    reopen_unwatch(r);
-    login_packed_free(&r->packed);
-    log_line(r->loop->log, LOG_LEVEL_ERROR, "%s: the session is given up: %s", r->target_name,
-             why.msg);
-    r->cb.gave_up(r->cb.user, &why);
 }
 
 void

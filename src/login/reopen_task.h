@@ -18,6 +18,7 @@
  *   reopen_life.c  its life, what the owner asks, and where events go
  *   reopen_try.c   how another connection is made
  *   reopen_lost.c  how a connection ends
+ *   members.c      the connections beside the leading one
  *   reopen_task.c  what these three need
  */
 #ifndef LOGIN_REOPEN_TASK_H
@@ -32,6 +33,44 @@
 #include "wire/bhs.h"
 
 #define REOPEN_RETRY_MS 50 /* until what found no memory is tried again */
+
+/* login/members.h says what the states of a member are. */
+enum member_state {
+    MEMBER_OFF,
+    MEMBER_WAITING,
+    MEMBER_QUEUED,
+    MEMBER_LOGIN,
+    MEMBER_UP,
+    MEMBER_STOPPING,
+};
+
+struct login_member { /* a connection beside the leading one */
+    struct iscsi_reopen *reopen;
+    enum member_state state;
+    uint16_t cid;
+    bool made;           /* the data plane knows the connection, which is down unless it is UP */
+    bool asking;         /* GET_CONN has no reply yet, */
+    uint16_t asked_cid;  /* which was asked of this one, */
+    uint32_t ask_wait_s; /* and after which it is tried again so late where it is down */
+    uint64_t up_ns;
+    uint64_t ep;
+    struct ctl_watch watch;
+    struct iscsi_login *login; /* NULL, or one that goes on or tidies up */
+    struct login_turn turn;
+    struct loop_timer timer;
+    struct login_backoff backoff;
+    uint64_t began_ns, due_ns;
+    struct undo *undo; /* NULL: it does not work */
+};
+
+struct login_members {
+    uint32_t wanted; /* of the session, with the leading one; 0 or 1: it has no members */
+    uint32_t n;      /* members that there are places for */
+    uint32_t on;     /* of these are to be there: as many as the target takes */
+    uint16_t tsih;
+    struct portal *portal;  /* where they log in; NULL: where the leading one is tried */
+    struct login_member *m; /* NULL: none was ever wanted */
+};
 
 /* What takes a connection out of the data plane.  It is large and seldom needed, so it is made at
  * its time, with a reservation of ctl. */
@@ -66,6 +105,10 @@ struct iscsi_reopen {
     struct iscsi_logout *logout; /* likewise */
     struct reopen_undo *undo;    /* NULL: it does not work */
     bool asking;                 /* GET_CONN has no reply yet */
+    struct login_members members;
+    /* An event of a member that is not its loss; data is borrowed. */
+    void (*member_event)(struct iscsi_reopen *r, struct login_member *m,
+                         const struct iscsi_kevent *ev, const void *data);
 
     /* of the connection, or of the last one */
     uint64_t ep; /* 0: none, or somebody undoes it already */
@@ -88,6 +131,17 @@ struct iscsi_reopen {
     struct lunette_error why;
 };
 
+/* Is nothing of the members on its way any more? */
+static inline bool
+reopen_members_are_over(const struct login_members *all)
+{
+    for (uint32_t i = 0; i < all->n; i++) {
+        if (all->m[i].undo != NULL || all->m[i].asking)
+            return false;
+    }
+    return true;
+}
+
 /* Is a connection there, as far as we know? */
 static inline bool
 reopen_has_conn(const struct iscsi_reopen *r)
@@ -98,16 +152,21 @@ reopen_has_conn(const struct iscsi_reopen *r)
 /* ---- reopen_task.c -------------------------------------------------------------------------- */
 
 void reopen_retry_later(struct iscsi_reopen *r);
+/* Tells the owner that another connection leads.  May free r. */
+void reopen_led(struct iscsi_reopen *r);
 void reopen_unwatch(struct iscsi_reopen *r);
 /* Frees r when the owner has let go, and nothing is on its way any more. */
 void reopen_end_if_over(struct iscsi_reopen *r);
-/* No login will bring the session back; r->why says why. */
-void reopen_give_up(struct iscsi_reopen *r);
 /* Waits for due_ns, and in any case for Time2Wait. */
 void reopen_wait(struct iscsi_reopen *r);
 
+/* ---- members.c stands here: login/members.h ---------------------------------------------------
+ */
+
 /* ---- reopen_lost.c -------------------------------------------------------------------------- */
 
+/* No login will bring the session back; r->why says why. */
+void reopen_give_up(struct iscsi_reopen *r);
 /* Takes what is left of the connection out of the data plane.  While ENDING, the data plane is also
  * told that nobody will log in again. */
 void reopen_stop(struct iscsi_reopen *r);

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "login/reopen_task.h"
+#include "login/members.h"
 
 #define REOPEN_REFUSED_MS 1000 /* refusals count once in so long */
 
@@ -45,6 +45,7 @@ reopen_came_back(struct iscsi_reopen *r, const struct login_result *res)
     uint64_t down_ns = r->loop->now_ns - r->lost_ns;
 
     reopen_keep_result(r, res);
+    members_up(r, res);
     r->reopens++;
     r->why = (struct lunette_error){.code = 0};
     log_line(r->loop->log, LOG_LEVEL_INFO, "%s: logged in again after %llu ms", r->target_name,
@@ -119,9 +120,9 @@ reopen_on_limit(void *user, const struct iscsi_reply *rep)
 }
 
 static void
-reopen_tell_limit(struct iscsi_reopen *r, enum iscsi_param param, int64_t limit)
+reopen_tell_limit_of(struct iscsi_reopen *r, uint16_t cid, enum iscsi_param param, int64_t limit)
 {
-    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_SET_PARAM, .sid = r->sid, .cid = r->cid};
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_SET_PARAM, .sid = r->sid, .cid = cid};
     int e;
 
     ev.u.set_param.param = param;
@@ -130,6 +131,17 @@ reopen_tell_limit(struct iscsi_reopen *r, enum iscsi_param param, int64_t limit)
     if (e < 0)
         log_line(r->loop->log, LOG_LEVEL_WARN, "%s: a time limit was not set: %s", r->target_name,
                  errno_text(-e));
+}
+
+/* One that is of the session is told once, through its leading connection. */
+static void
+reopen_tell_limit(struct iscsi_reopen *r, enum iscsi_param param, int64_t limit)
+{
+    reopen_tell_limit_of(r, r->cid, param, limit);
+    for (uint32_t i = 0; param != ISCSI_PARAM_RECOVERY_TMO && i < r->members.n; i++) {
+        if (r->members.m[i].state == MEMBER_UP)
+            reopen_tell_limit_of(r, r->members.m[i].cid, param, limit);
+    }
 }
 
 /* The owner may have set other limits while a login was under way, which has told the data plane of

@@ -111,6 +111,7 @@ struct iscsi_login {
     /* what has been made in the data plane */
     uint32_t sid;
     bool have_session, have_conn, bound;
+    bool conn_stays;  /* the connection was there before, and is only stopped after a failure */
     uint32_t pending; /* requests without a reply */
     struct ctl_watch watch;
     struct undo undo;

@@ -1,0 +1,427 @@
+/* SPDX-License-Identifier: MIT */
+#include "login/members.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+
+/* ---- waiting, and what is left of a connection ---------------------------------------------- */
+
+struct member_undo {
+    struct undo undo;
+    struct login_member *m;
+};
+
+static void
+member_wait(struct login_member *m, uint64_t due_ns)
+{
+    struct loop *loop = m->reopen->loop;
+
+    m->state = MEMBER_WAITING;
+    m->due_ns = due_ns;
+    loop_timer_start(loop, &m->timer, due_ns > loop->now_ns ? due_ns - loop->now_ns : 0);
+}
+
+static void
+member_stopped(struct undo *u)
+{
+    struct login_member *m = container_of(u, struct member_undo, undo)->m;
+
+    free(container_of(u, struct member_undo, undo));
+    m->undo = NULL;
+    ctl_unreserve(m->reopen->ctl);
+    if (m->state == MEMBER_STOPPING)
+        member_wait(m, m->due_ns);
+    reopen_end_if_over(m->reopen);
+}
+
+/* Stops the connection and disconnects its endpoint.  Without memory for it that is tried again. */
+static void
+member_stop(struct login_member *m)
+{
+    struct iscsi_reopen *r = m->reopen;
+    struct member_undo *u = malloc(sizeof(*u));
+
+    if (u == NULL || ctl_reserve(r->ctl) < 0) {
+        free(u);
+        loop_timer_start(r->loop, &m->timer, REOPEN_RETRY_MS * LOOP_NS_PER_MS);
+        return;
+    }
+    u->m = m;
+    u->undo = (struct undo){
+        .ctl = r->ctl,
+        .sid = r->sid,
+        .conns = {{.cid = m->cid, .ep = m->ep, .stop = true}},
+        .nconns = 1,
+        .how = STOP_CONN_RECOVER,
+        .done = member_stopped,
+    };
+    m->ep = 0;
+    m->undo = &u->undo;
+    undo_start(&u->undo);
+}
+
+/* The connection has ended, and another is wanted at due_ns. */
+static void
+member_ended(struct login_member *m, uint64_t due_ns, bool stop)
+{
+    ctl_watch_del(&m->watch);
+    m->due_ns = due_ns;
+    if (!stop && m->ep == 0) {
+        member_wait(m, due_ns);
+        return;
+    }
+    m->state = MEMBER_STOPPING;
+    member_stop(m);
+}
+
+/* ---- losses --------------------------------------------------------------------------------- */
+
+/* A connection that is lost as soon as it has come up goes on with its row of steps. */
+static void
+member_lost(struct login_member *m, uint32_t wait_s, const struct lunette_error *why)
+{
+    struct iscsi_reopen *r = m->reopen;
+    uint64_t now = r->loop->now_ns, due = now + wait_s * LOOP_NS_PER_S;
+
+    log_line(r->loop->log, LOG_LEVEL_WARN, "%s: connection %u: %s", r->target_name, m->cid,
+             why->code < 0 ? why->msg : "lost");
+    if (now - m->up_ns >= BACKOFF_STEADY_MS * LOOP_NS_PER_MS)
+        backoff_reset(&m->backoff, now);
+    else
+        due += backoff_next(&m->backoff, r->loop, now, why);
+    member_ended(m, due, false);
+}
+
+static void
+member_on_conn(void *user, const struct iscsi_reply *rep)
+{
+    struct login_member *m = user;
+    struct lunette_error why = {.code = 0};
+    bool here = m->asked_cid == m->cid; /* else it has changed places since */
+
+    m->asking = false;
+    if (here && m->state == MEMBER_UP &&
+        (rep->err == -ENOENT || (rep->err == 0 && rep->r.conn.state != IPC_CONN_STARTED))) {
+        m->made = rep->err == 0;
+        (void)lunette_fail(&why, -ENOTCONN, LUNETTE_DOM_CONNECT, 0, "it is down");
+        member_lost(m, m->ask_wait_s, &why);
+    }
+    reopen_end_if_over(m->reopen);
+}
+
+/* Asks whether the connection is there, as an event may have been lost. */
+static void
+member_ask(struct login_member *m, uint32_t wait_s)
+{
+    struct iscsi_reopen *r = m->reopen;
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_GET_CONN, .sid = r->sid, .cid = m->cid};
+
+    if (m->asking)
+        return;
+    m->asked_cid = m->cid;
+    m->ask_wait_s = wait_s;
+    m->asking = ctl_request(r->ctl, &ev, NULL, 0, member_on_conn, m) == 0;
+}
+
+/* ---- logging in ----------------------------------------------------------------------------- */
+
+/* The data plane has the connection, and perhaps it is up: it is taken for that until GET_CONN has
+ * been answered. */
+static void
+member_look(struct login_member *m)
+{
+    struct iscsi_reopen *r = m->reopen;
+
+    m->state = MEMBER_UP;
+    m->made = true;
+    m->up_ns = r->loop->now_ns;
+    ctl_watch_add(r->ctl, &m->watch, r->sid, m->cid);
+    member_ask(m, 0);
+}
+
+static void
+member_failed(struct login_member *m, const struct lunette_error *why)
+{
+    struct iscsi_reopen *r = m->reopen;
+
+    if (why->domain == LUNETTE_DOM_USAGE && (why->code == -EEXIST || why->code == -EBUSY)) {
+        member_look(m);
+        return;
+    }
+    if (m->backoff.step_ms == 0) /* the first of a row */
+        log_line(r->loop->log, LOG_LEVEL_WARN, "%s: connection %u is not there, tried again: %s",
+                 r->target_name, m->cid, why->msg);
+    if (why->domain == LUNETTE_DOM_USAGE && why->code == -ENOENT)
+        m->made = false;
+    member_wait(m, r->loop->now_ns + backoff_next(&m->backoff, r->loop, m->began_ns, why));
+}
+
+static void
+member_login_done(void *user, const struct login_result *res, const struct lunette_error *err)
+{
+    struct login_member *m = user;
+    struct iscsi_reopen *r = m->reopen;
+    struct lunette_error why = {.code = 0};
+
+    if (err != NULL)
+        why = *err;
+    login_gate_leave(&m->turn);
+    if (login_is_over(m->login))
+        login_free(&m->login);
+    if (m->state != MEMBER_LOGIN) /* it was given up */
+        return;
+    if (res == NULL) {
+        member_failed(m, &why);
+        return;
+    }
+    m->state = MEMBER_UP;
+    m->made = true;
+    m->ep = res->ep;
+    m->up_ns = r->loop->now_ns;
+    ctl_watch_add(r->ctl, &m->watch, r->sid, m->cid);
+    log_line(r->loop->log, LOG_LEVEL_INFO, "%s: connection %u is logged in", r->target_name,
+             m->cid);
+}
+
+static void
+member_try(struct login_member *m)
+{
+    struct login_callbacks cb = {.done = member_login_done, .user = m};
+    struct iscsi_reopen *r = m->reopen;
+    struct login_config cfg;
+    struct lunette_error err;
+    int e;
+
+    m->state = MEMBER_LOGIN;
+    m->began_ns = r->loop->now_ns;
+    reopen_get_config(r, &cfg);
+    cfg.kind = LOGIN_ADD_CONN;
+    cfg.cid = m->cid;
+    cfg.tsih = r->members.tsih;
+    cfg.rejoins = m->made;
+    if (r->members.portal != NULL)
+        cfg.portal = *r->members.portal;
+    cfg.expected_tpgt = r->tpgt; /* the portals of a session are of one group: RFC 7143 4.4.1 */
+    cfg.connect_try_ms = backoff_connect_ms(&m->backoff, &cfg, r->connect_ns);
+    cfg.login_timeout_ms = backoff_login_ms(&m->backoff, &cfg, r->connect_ns);
+    e = login_start(r->ctl, &cfg, &cb, &m->login, &err);
+    login_config_wipe(&cfg);
+    if (e == 0)
+        return;
+    login_gate_leave(&m->turn);
+    member_failed(m, &err);
+}
+
+static void
+member_passed(struct login_turn *t)
+{
+    member_try(container_of(t, struct login_member, turn));
+}
+
+static void
+member_on_timer(struct loop_timer *t)
+{
+    struct login_member *m = container_of(t, struct login_member, timer);
+    struct iscsi_reopen *r = m->reopen;
+
+    if (m->state == MEMBER_STOPPING) {
+        member_stop(m);
+        return;
+    }
+    if (m->state != MEMBER_WAITING)
+        return;
+    if (m->undo != NULL || (m->login != NULL && !login_is_over(m->login))) {
+        loop_timer_start(r->loop, &m->timer, REOPEN_RETRY_MS * LOOP_NS_PER_MS);
+        return;
+    }
+    login_free(&m->login);
+    m->state = MEMBER_QUEUED;
+    m->turn.behind = m->backoff.step_ms > 0; /* one that has failed lets others go first */
+    if (login_gate_enter(r->gate, &m->turn))
+        member_try(m);
+}
+
+/* ---- events ------------------------------------------------------------------------------- */
+
+static void
+member_on_event(struct ctl_watch *w, const struct iscsi_kevent *ev, const void *data)
+{
+    struct login_member *m = container_of(w, struct login_member, watch);
+    struct iscsi_reopen *r = m->reopen;
+
+    if (m->state != MEMBER_UP)
+        return;
+    if (ev->type == ISCSI_KEVENT_CONN_ERROR)
+        member_lost(m, ev->u.conn_error.time2wait_s, &ev->u.conn_error.why);
+    else if (ev->type == ISCSI_KEVENT_LOST)
+        member_ask(m, r->time2wait_s);
+    else
+        r->member_event(r, m, ev, data);
+}
+
+/* ---- all of them ---------------------------------------------------------------------------- */
+
+static void
+member_init(struct login_member *m, struct iscsi_reopen *r, uint16_t cid)
+{
+    m->reopen = r;
+    m->cid = cid;
+    ctl_watch_init(&m->watch, member_on_event);
+    login_turn_init(&m->turn, member_passed);
+    loop_timer_init(&m->timer, member_on_timer);
+}
+
+/* Places for as many as are wanted.  They stay as long as the reopen does. */
+static void
+members_make(struct iscsi_reopen *r)
+{
+    struct login_members *all = &r->members;
+    uint16_t cid = 0;
+
+    if (all->m != NULL || all->wanted < 2)
+        return;
+    all->m = calloc(all->wanted - 1, sizeof(all->m[0]));
+    if (all->m == NULL) {
+        log_line(r->loop->log, LOG_LEVEL_WARN, "%s: no memory for %u connections", r->target_name,
+                 all->wanted);
+        return;
+    }
+    all->n = all->wanted - 1;
+    for (uint32_t i = 0; i < all->n; i++, cid++) {
+        cid = (uint16_t)(cid + (cid == r->cid));
+        member_init(&all->m[i], r, cid);
+    }
+}
+
+/* Without memory for it they log in where the leading one is tried first. */
+static void
+members_take_portal(struct login_members *all, const struct portal *p)
+{
+    if (all->m == NULL || p->host[0] == '\0')
+        return;
+    if (all->portal == NULL)
+        all->portal = malloc(sizeof(*all->portal));
+    if (all->portal != NULL)
+        *all->portal = *p;
+}
+
+void
+members_up(struct iscsi_reopen *r, const struct login_result *res)
+{
+    struct login_members *all = &r->members;
+    uint64_t now = r->loop->now_ns;
+
+    all->tsih = res->tsih;
+    if (all->wanted < 2)
+        return;
+    members_make(r);
+    members_take_portal(all, &res->portal);
+    all->on = res->params.max_connections < all->n + 1 ? res->params.max_connections - 1 : all->n;
+    if (all->on < all->n)
+        log_line(r->loop->log, LOG_LEVEL_INFO,
+                 "%s: %u connections are wanted, and the target takes %u", r->target_name,
+                 all->n + 1, res->params.max_connections);
+    for (uint32_t i = 0; i < all->on; i++) {
+        backoff_reset(&all->m[i].backoff, now);
+        member_wait(&all->m[i], now);
+    }
+}
+
+void
+members_down(struct iscsi_reopen *r)
+{
+    for (uint32_t i = 0; i < r->members.n; i++) {
+        struct login_member *m = &r->members.m[i];
+
+        loop_timer_stop(r->loop, &m->timer);
+        ctl_watch_del(&m->watch);
+        login_gate_leave(&m->turn);
+        m->state = MEMBER_OFF;
+        if (m->login != NULL && r->freed)
+            login_free(&m->login);
+        else if (m->login != NULL)
+            login_cancel(m->login);
+        if (m->ep != 0)
+            member_stop(m);
+    }
+}
+
+static void
+members_swap(struct iscsi_reopen *r, struct login_member *m)
+{
+    uint16_t cid = r->cid;
+    uint64_t ep = r->ep;
+
+    ctl_watch_del(&r->watch);
+    ctl_watch_del(&m->watch);
+    r->cid = m->cid;
+    r->ep = m->ep;
+    m->cid = cid;
+    m->ep = ep;
+    m->made = true;
+    ctl_watch_add(r->ctl, &r->watch, r->sid, r->cid);
+    log_line(r->loop->log, LOG_LEVEL_INFO, "%s: connection %u leads", r->target_name, r->cid);
+}
+
+bool
+members_take_lead(struct iscsi_reopen *r, uint32_t wait_s, bool stop)
+{
+    uint64_t now = r->loop->now_ns;
+
+    for (uint32_t i = 0; i < r->members.n; i++) {
+        struct login_member *m = &r->members.m[i];
+
+        if (m->state != MEMBER_UP)
+            continue;
+        members_swap(r, m);
+        backoff_reset(&m->backoff, now);
+        member_ended(m, now + wait_s * LOOP_NS_PER_S, stop);
+        return true;
+    }
+    return false;
+}
+
+void
+members_change_places(struct iscsi_reopen *r, struct login_member *m)
+{
+    assert(m->state == MEMBER_UP);
+    members_swap(r, m);
+    m->up_ns = r->up_ns;
+    ctl_watch_add(r->ctl, &m->watch, r->sid, m->cid);
+}
+
+void
+members_look(struct iscsi_reopen *r)
+{
+    for (uint32_t i = 0; i < r->members.n; i++) {
+        struct login_member *m = &r->members.m[i];
+
+        if (m->state != MEMBER_WAITING)
+            continue;
+        loop_timer_stop(r->loop, &m->timer);
+        member_look(m);
+    }
+}
+
+uint32_t
+members_count_up(const struct iscsi_reopen *r)
+{
+    uint32_t n = reopen_has_conn(r);
+
+    for (uint32_t i = 0; i < r->members.n; i++)
+        n += r->members.m[i].state == MEMBER_UP;
+    return n;
+}
+
+void
+members_free(struct iscsi_reopen *r)
+{
+    for (uint32_t i = 0; i < r->members.n; i++)
+        assert(r->members.m[i].login == NULL && r->members.m[i].undo == NULL);
+    free(r->members.m);
+    free(r->members.portal);
+    r->members = (struct login_members){.m = NULL};
+}
