@@ -59,6 +59,7 @@ static const struct opt {
     {"initiator_name", O_TEXT, AT(cfg.initiator_name), 1, ISCSI_NAME_MAX},
     {"initiator_alias", O_TEXT, AT(cfg.initiator_alias), 1, LOGIN_ALIAS_MAX},
     {"max_connections", O_U32, AT(cfg.offer.max_connections), 1, 65535},
+    {"nr_connections", O_U32, AT(cfg.nr_connections), 1, LOGIN_CONNS_MAX},
     {"max_recv_data_segment_length", O_U32, AT(cfg.offer.max_recv_dseg), 512, 0xffffff},
     {"max_burst_length", O_U32, AT(cfg.offer.max_burst), 512, 0xffffff},
     {"first_burst_length", O_U32, AT(cfg.offer.first_burst), 512, 0xffffff},
@@ -566,6 +567,7 @@ url_parse(const char *url, struct api_url *ret, struct lunette_error *err)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "URL: longer than 4096 bytes");
     login_config_init(&ret->cfg);
     ret->cfg.offer.max_outstanding_r2t = 8;
+    ret->cfg.offer.time2wait = UINT32_MAX; /* it is not given */
     ret->reopen_max = REOPEN_MAX_DEFAULT;
     lun_store(ret->lun, lun_from_number(0));
     text = strdup(url);
@@ -574,6 +576,8 @@ url_parse(const char *url, struct api_url *ret, struct lunette_error *err)
     r = url_parse_parts(text + strlen(URL_SCHEME), ret, err);
     chap_wipe(text, len);
     free(text);
+    if (ret->cfg.offer.time2wait == UINT32_MAX) /* others wait for what a connection has lost */
+        ret->cfg.offer.time2wait = ret->cfg.nr_connections > 1 ? 0 : 2;
     if (r == 0 && ret->cfg.offer.first_burst > ret->cfg.offer.max_burst)
         ret->cfg.offer.first_burst = ret->cfg.offer.max_burst;
     if (r < 0)
