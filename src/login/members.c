@@ -374,12 +374,22 @@ members_take_lead(struct iscsi_reopen *r, uint32_t wait_s, bool stop)
     for (uint32_t i = 0; i < r->members.n; i++) {
         struct login_member *m = &r->members.m[i];
 
-        if (m->state != MEMBER_UP)
+        if (m->state != MEMBER_UP || m->asking)
             continue;
         members_swap(r, m);
         backoff_reset(&m->backoff, now);
         member_ended(m, now + wait_s * LOOP_NS_PER_S, stop);
         return true;
+    }
+    return false;
+}
+
+bool
+members_are_asked(const struct iscsi_reopen *r)
+{
+    for (uint32_t i = 0; i < r->members.n; i++) {
+        if (r->members.m[i].state == MEMBER_UP && r->members.m[i].asking)
+            return true;
     }
     return false;
 }

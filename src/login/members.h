@@ -29,6 +29,8 @@ void members_down(struct iscsi_reopen *r);
 /* The leading connection has ended, and waits for wait_s; stop: the data plane may not know.  True:
  * a member has taken its place, and it is a member now. */
 bool members_take_lead(struct iscsi_reopen *r, uint32_t wait_s, bool stop);
+/* It is not known of some whether they are up: it will be soon. */
+bool members_are_asked(const struct iscsi_reopen *r);
 /* A member that is UP and the leading connection, which is up as well, change places. */
 void members_change_places(struct iscsi_reopen *r, struct login_member *m);
 /* The session was found, and not logged in to: members may be up.  After members_up. */

@@ -133,6 +133,12 @@ reopen_begin(struct iscsi_reopen *r, const struct reopen_loss *loss)
         reopen_go_on(r, loss);
         return;
     }
+    if (members_are_asked(r)) { /* one of them may be up: asked about again when that is known */
+        r->state = REOPEN_UP;
+        r->time2wait_s = loss->time2wait_s;
+        reopen_retry_later(r);
+        return;
+    }
     members_down(r);
     r->why = loss->why;
     r->lost_ns = now;
