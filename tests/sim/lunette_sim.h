@@ -76,7 +76,9 @@
     X(NOMEM, "no-memory", S | L | E)                                                               \
     X(GROW, "grown", 0)                                                                            \
     X(ALUA, "path-state", 0)                                                                       \
-    X(CTL, "control-plane-dies", L)
+    X(CTL, "control-plane-dies", L)                                                                \
+    X(CUT_ONE, "one-connection-cut", L)                                                            \
+    X(HOLD_ONE, "one-connection-held", L | S)
 
 enum ls_fault_kind {
 #define X(name, text, flags) FAULT_##name,
@@ -115,7 +117,8 @@ struct ls_plan {
     uint32_t timeout_ms;   /* of commands */
     int32_t replacement_s;
     uint32_t reopen_max;
-    struct target_key_value set[8];
+    uint32_t conns; /* of each session, that are wanted */
+    struct target_key_value set[9];
     uint32_t set_count;
     char options[512]; /* of the URL */
     struct ls_fault fault[LS_FAULTS_MAX];
@@ -154,7 +157,7 @@ struct ls_stats {
     uint64_t ios, failed, canceled, timeouts, losses, reopens, gone, deaths, opens, turns,
         virtual_ms, reserved;
     uint64_t acts[LS_ACTS];
-    uint64_t wire_pdus, wire_connections, spoiled;
+    uint64_t wire_pdus, wire_connections, wire_joined, wire_again, spoiled;
     uint64_t hash; /* of the last world */
     uint64_t faults[FAULT_KINDS];
 };

@@ -215,6 +215,16 @@ apply(struct ls_world *w, const struct ls_fault *f, bool on)
     case FAULT_OLD_PATH:
         sim_hold(w->sim, w->held[FAULT_OLD_PATH] > 0);
         break;
+    case FAULT_CUT_ONE:
+        if (on)
+            sim_cut_one(w->sim, (unsigned)(f->arg >> 1), f->arg & 1 ? SIM_EOF : SIM_RESET);
+        break;
+    case FAULT_HOLD_ONE:
+        if (on)
+            sim_hold_one(w->sim, (unsigned)f->arg);
+        else if (w->held[FAULT_HOLD_ONE] + w->held[FAULT_OLD_PATH] == 0)
+            sim_hold(w->sim, false);
+        break;
     case FAULT_REFUSE:
         sim_refuse(w->sim, NULL, w->held[FAULT_REFUSE] > 0);
         break;

@@ -192,9 +192,11 @@ summary(void)
                  (unsigned long long)s->canceled, (unsigned long long)s->losses,
                  (unsigned long long)s->reopens, (unsigned long long)s->timeouts,
                  (unsigned long long)s->gone, (unsigned long long)s->virtual_ms / 1000);
-    (void)printf("%llu connections, %llu PDUs and %llu spoiled bytes on the wire\n",
-                 (unsigned long long)s->wire_connections, (unsigned long long)s->wire_pdus,
-                 (unsigned long long)s->spoiled);
+    (void)printf("%llu connections, %llu of them added to a session, %llu PDUs and %llu spoiled "
+                 "bytes on the wire, %llu numbers sent again\n",
+                 (unsigned long long)s->wire_connections, (unsigned long long)s->wire_joined,
+                 (unsigned long long)s->wire_pdus, (unsigned long long)s->spoiled,
+                 (unsigned long long)s->wire_again);
     (void)printf("faults:");
     for (int k = 0; k < FAULT_KINDS; k++)
         (void)printf(" %s %llu", ls_fault_name((enum ls_fault_kind)k),
@@ -221,7 +223,9 @@ all_happened(uint64_t seeds)
                 {&ls_stats->canceled, "a request that was canceled"},
                 {&ls_stats->failed, "a request that failed"},
                 {&ls_stats->spoiled, "a byte that was spoiled"},
-                {&ls_stats->reserved, "a LUN that was reserved"}};
+                {&ls_stats->reserved, "a LUN that was reserved"},
+                {&ls_stats->wire_joined, "a session of several connections"},
+                {&ls_stats->wire_again, "a number that was sent again"}};
     bool all = true;
 
     for (int k = 0; k < FAULT_KINDS && seeds >= ENOUGH; k++) {

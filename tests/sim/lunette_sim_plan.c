@@ -224,6 +224,8 @@ may_reserve(const struct ls_plan *p)
         [FAULT_EVENTS] = true,
         [FAULT_GROW] = true,
         [FAULT_CTL] = true,
+        [FAULT_CUT_ONE] = true,
+        [FAULT_HOLD_ONE] = true,
     };
 
     if (p->restless || p->two_loops)
@@ -233,6 +235,27 @@ may_reserve(const struct ls_plan *p)
             return false;
     }
     return true;
+}
+
+/* Half of the worlds have sessions of several connections, if the target takes them. */
+static void
+plan_conns(struct ls_plan *p, uint64_t *x)
+{
+    static const char *const most[] = {"1", "2", "3", "8", "8", "8"};
+    size_t len = strlen(p->options);
+
+    p->conns = draw(x, 2) == 0 ? 1 : 2 + (uint32_t)draw(x, 3);
+    p->set[p->set_count++] = (struct target_key_value){"MaxConnections", most[draw(x, 6)]};
+    if (p->conns == 1)
+        return;
+    (void)snprintf(p->options + len, sizeof(p->options) - len, "&nr_connections=%u", p->conns);
+    for (uint64_t more = p->nfaults > 0 ? draw(x, 4) : 0; more > 0 && p->nfaults < LS_FAULTS_MAX;
+         more--) {
+        struct ls_fault *f = &p->fault[p->nfaults++];
+
+        f->kind = draw(x, 4) == 0 ? FAULT_HOLD_ONE : FAULT_CUT_ONE;
+        plan_fault(p, x, f);
+    }
 }
 
 void
@@ -251,6 +274,7 @@ ls_plan_make(uint64_t seed, struct ls_plan *p)
     plan_more_faults(p, &y);
     plan_keys(p, &x);
     p->reserves = may_reserve(p) && draw(&y, 3) == 0;
+    plan_conns(p, &y);
 }
 
 void

@@ -3,10 +3,12 @@
  * sends, and what has come to it.
  *
  * CmdSN goes up by one from the Login Request on and stays inside the window that the target has
- * told (RFC 7143 4.2.2.1).  No tag names two tasks at a time (11.2.1.8).  Each R2T is answered by
- * data that are all of it, in order (11.7, 11.8).  A command that may be executed once at most is
- * not sent again when its connection was lost.  Where a header was spoiled on the way, nothing is
- * known of that connection any more.
+ * told (RFC 7143 4.2.2.1).  Over several connections of a session it goes up on each, and each
+ * number is used once; one that a connection has lost may go again, with its tag and CDB, and as
+ * long as none is missing the session goes on.  No tag names two tasks at a time (11.2.1.8).  Each
+ * R2T is answered by data that are all of it, in order (11.7, 11.8).  A command that may be
+ * executed once at most is not sent again when its connection was lost.  Where a header was spoiled
+ * on the way, nothing is known of that connection any more.
  */
 #include <string.h>
 
@@ -19,13 +21,25 @@
 
 #define LOGIN_MAX 8192
 #define LOST_MAX  256
+#define AHEAD_MAX 4096 /* numbers that one connection may be ahead of another */
 
 struct r2t {
     uint32_t ttt, offset, len, sent, data_sn;
 };
 
+/* A session, from the login of its leading connection on: what its connections share. */
+struct nexus {
+    struct list node;
+    uint8_t isid[6];
+    uint16_t tsih;                  /* 0: not told yet */
+    uint32_t conns, ever;           /* that there are, and that there were */
+    uint32_t cmd_sn, max_cmd_sn;    /* all below are used; the last that may be sent */
+    uint64_t ahead[AHEAD_MAX / 64]; /* bit n: cmd_sn + 1 + n is used as well */
+    bool again;                     /* a connection was lost, or spoiled: numbers may go again */
+};
+
 struct task {
-    uint32_t itt, ref; /* ref: of task management */
+    uint32_t itt, cmd_sn, ref; /* ref: of task management */
     uint8_t opcode, function, lun, cdb[16];
     struct r2t r2t[16];
     uint32_t r2ts;
@@ -43,9 +57,11 @@ struct wire_conn {
     uint32_t id;
     struct lane lane[2]; /* to the client, to the server */
     bool ffp, header_digest, data_digest;
-    bool spoiled;                /* what is sent, and whether it is heard, is not what was meant */
-    bool deaf;                   /* the initiator does not hear what comes */
-    uint32_t cmd_sn, max_cmd_sn; /* the next; the last that may be sent */
+    bool spoiled;        /* what is sent, and whether it is heard, is not what was meant */
+    bool deaf;           /* the initiator does not hear what comes */
+    struct nexus *nexus; /* NULL: it has not sent anything */
+    uint32_t last_sn;    /* the largest that it has sent */
+    bool numbered;       /* it has sent one */
     struct task *task;
     uint32_t tasks, room;
     char login[LOGIN_MAX + 1]; /* text of the target's answers */
@@ -54,11 +70,13 @@ struct wire_conn {
 
 struct once {
     uint8_t lun, cdb[16];
+    uint32_t itt, cmd_sn;
+    uint16_t tsih; /* of its session, in which the number may go again */
 };
 
 struct ls_wire {
     struct ls_world *w;
-    struct list conns;
+    struct list conns, nexuses;
     struct once lost[LOST_MAX]; /* commands that may have been executed, and were not given back */
     uint32_t losts;
     struct ls_spoil spoil;
@@ -71,12 +89,19 @@ ls_wire_new(struct ls_world *w)
 
     wi->w = w;
     list_init(&wi->conns);
+    list_init(&wi->nexuses);
     return wi;
 }
 
 static void
 conn_gone(struct wire_conn *c)
 {
+    struct nexus *n = c->nexus;
+
+    if (n != NULL && --n->conns == 0) {
+        list_del(&n->node);
+        steady_free(n);
+    }
     list_del(&c->node);
     steady_free(c->task);
     steady_free(c);
@@ -115,6 +140,32 @@ conn_of(struct ls_wire *wi, uint32_t id)
     return c;
 }
 
+/* The first Login Request of a connection tells what session it belongs to. */
+static void
+join(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h)
+{
+    uint16_t tsih = ld_be16(h + 14);
+
+    if (c->nexus != NULL)
+        return;
+    LIST_FOREACH (at, &wi->nexuses) {
+        struct nexus *n = container_of(at, struct nexus, node);
+
+        if (tsih != 0 && n->tsih == tsih && memcmp(n->isid, h + 8, sizeof(n->isid)) == 0)
+            c->nexus = n;
+    }
+    if (c->nexus != NULL) {
+        LS_COUNT(wire_joined, 1);
+    } else {
+        c->nexus = steady_calloc(1, sizeof(*c->nexus));
+        memcpy(c->nexus->isid, h + 8, sizeof(c->nexus->isid));
+        c->nexus->cmd_sn = ld_be32(h + 24);
+        list_push_back(&wi->nexuses, &c->nexus->node);
+    }
+    c->nexus->conns++;
+    c->nexus->ever++;
+}
+
 /* ---- tasks ---------------------------------------------------------------------------------- */
 
 static struct task *
@@ -137,7 +188,13 @@ task_begin(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h, uint8_t op
         return;
     if (t != NULL && t->opcode == opcode &&
         (opcode == ISCSI_OP_LOGIN_REQ || opcode == ISCSI_OP_TEXT_REQ))
-        return; /* the exchange goes on */
+        return;                     /* the exchange goes on */
+    LIST_FOREACH (at, &wi->conns) { /* a tag is a session's */
+        struct wire_conn *other = container_of(at, struct wire_conn, node);
+
+        if (other->nexus == c->nexus && !other->deaf && !other->spoiled)
+            t = t == NULL ? task_of(other, itt) : t;
+    }
     if (t != NULL)
         ls_fail(wi->w, "%s has the tag %x of a task that has not ended", pdu_opcode_name(opcode),
                 itt);
@@ -148,6 +205,7 @@ task_begin(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h, uint8_t op
     t = &c->task[c->tasks++];
     memset(t, 0, sizeof(*t));
     t->itt = itt;
+    t->cmd_sn = ld_be32(h + 24);
     t->opcode = opcode;
     t->lun = h[9];
     if (opcode == ISCSI_OP_SCSI_CMD)
@@ -167,9 +225,9 @@ task_end(struct wire_conn *c, uint32_t itt)
         *t = c->task[--c->tasks];
 }
 
-/* Functions that were carried out have ended tasks. */
+/* Functions that were carried out have ended tasks, on all connections of the session. */
 static void
-function_done(struct wire_conn *c, uint32_t itt, uint8_t response)
+function_done(struct ls_wire *wi, struct wire_conn *c, uint32_t itt, uint8_t response)
 {
     const struct task *f = task_of(c, itt);
     uint8_t function, lun;
@@ -187,11 +245,15 @@ function_done(struct wire_conn *c, uint32_t itt, uint8_t response)
         task_end(c, ref);
     if (function == ISCSI_TMF_ABORT_TASK || function == ISCSI_TMF_TASK_REASSIGN)
         return;
-    for (uint32_t i = c->tasks; i-- > 0;) {
-        if (c->task[i].opcode == ISCSI_OP_SCSI_CMD &&
-            (c->task[i].lun == lun || function == ISCSI_TMF_TARGET_WARM_RESET ||
-             function == ISCSI_TMF_TARGET_COLD_RESET))
-            c->task[i] = c->task[--c->tasks];
+    LIST_FOREACH (at, &wi->conns) {
+        struct wire_conn *d = container_of(at, struct wire_conn, node);
+
+        for (uint32_t i = d->nexus == c->nexus ? d->tasks : 0; i-- > 0;) {
+            if (d->task[i].opcode == ISCSI_OP_SCSI_CMD &&
+                (d->task[i].lun == lun || function == ISCSI_TMF_TARGET_WARM_RESET ||
+                 function == ISCSI_TMF_TARGET_COLD_RESET))
+                d->task[i] = d->task[--d->tasks];
+        }
     }
 }
 
@@ -203,12 +265,22 @@ is_once(const struct once *o, uint8_t lun, const uint8_t *cdb)
     return o->lun == lun && memcmp(o->cdb, cdb, 14) == 0;
 }
 
-static void
-check_once(struct ls_wire *wi, const uint8_t *h)
+/* What goes again with its number was not executed: the target would drop it else. */
+static bool
+goes_again(const struct once *o, const struct wire_conn *c, const uint8_t *h)
 {
-    for (uint32_t i = 0; i < wi->losts; i++) {
-        if (is_once(&wi->lost[i], h[9], h + 32))
+    return o->tsih == c->nexus->tsih && o->itt == ld_be32(h + 16) && o->cmd_sn == ld_be32(h + 24);
+}
+
+static void
+check_once(struct ls_wire *wi, const struct wire_conn *c, const uint8_t *h)
+{
+    for (uint32_t i = wi->losts; i-- > 0;) {
+        if (!is_once(&wi->lost[i], h[9], h + 32))
+            continue;
+        if (!goes_again(&wi->lost[i], c, h))
             ls_fail(wi->w, "a command %02x that may have been executed was sent once more", h[32]);
+        wi->lost[i] = wi->lost[--wi->losts];
     }
 }
 
@@ -231,35 +303,93 @@ conn_over(struct ls_wire *wi, struct wire_conn *c)
             continue;
         if (!ls_io_has(wi->w, t->lun, t->cdb) || wi->losts == LOST_MAX)
             continue; /* given back before */
-        wi->lost[wi->losts].lun = t->lun;
+        wi->lost[wi->losts] = (struct once){
+            .lun = t->lun, .itt = t->itt, .cmd_sn = t->cmd_sn, .tsih = c->nexus->tsih};
         memcpy(wi->lost[wi->losts++].cdb, t->cdb, sizeof(t->cdb));
     }
+    if (c->nexus != NULL)
+        c->nexus->again = true;
     conn_gone(c);
 }
 
 /* ---- what the initiator sends -----------------------------------------------------------------
  */
 
+static bool
+is_used(const struct nexus *n, uint32_t sn)
+{
+    uint32_t i = sn - n->cmd_sn - 1;
+
+    return sn_lt(sn, n->cmd_sn) || (sn != n->cmd_sn && n->ahead[i / 64] >> i % 64 & 1);
+}
+
+/* Takes note of a number that is at most AHEAD_MAX ahead. */
+static void
+use(struct nexus *n, uint32_t sn)
+{
+    uint32_t i = sn - n->cmd_sn - 1;
+
+    if (sn != n->cmd_sn) {
+        n->ahead[i / 64] |= 1ull << i % 64;
+        return;
+    }
+    do {
+        bool next = n->ahead[0] & 1;
+
+        n->cmd_sn++;
+        for (uint32_t k = 0; k < AHEAD_MAX / 64; k++)
+            n->ahead[k] = n->ahead[k] >> 1 | (k + 1 < AHEAD_MAX / 64 ? n->ahead[k + 1] << 63 : 0);
+        if (!next)
+            break;
+    } while (true);
+}
+
+/* A number that was used already goes again: its connection must be over, or its bytes lost. */
+static void
+check_again(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h, uint8_t opcode)
+{
+    if (opcode != ISCSI_OP_SCSI_CMD || c->nexus->ever < 2 || !c->nexus->again)
+        ls_fail(wi->w, "%s has CmdSN %u, which was used before", pdu_opcode_name(opcode),
+                ld_be32(h + 24));
+    LIST_FOREACH (at, &wi->conns) {
+        struct wire_conn *other = container_of(at, struct wire_conn, node);
+
+        for (uint32_t i = 0; other->nexus == c->nexus && i < other->tasks; i++) {
+            if (other->task[i].cmd_sn == ld_be32(h + 24) &&
+                other->task[i].opcode == ISCSI_OP_SCSI_CMD)
+                ls_fail(wi->w, "CmdSN %u goes again while its connection lives", ld_be32(h + 24));
+        }
+    }
+    LS_COUNT(wire_again, 1);
+}
+
 static void
 check_cmd_sn(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h, uint8_t opcode)
 {
     uint32_t sn = ld_be32(h + 24);
+    struct nexus *n = c->nexus;
 
-    if (opcode == ISCSI_OP_DATA_OUT || opcode == ISCSI_OP_SNACK_REQ)
+    if (opcode == ISCSI_OP_DATA_OUT || opcode == ISCSI_OP_SNACK_REQ || opcode == ISCSI_OP_LOGIN_REQ)
         return;
-    if (opcode == ISCSI_OP_LOGIN_REQ) {
-        c->cmd_sn = sn;
-        return;
-    }
-    if (sn != c->cmd_sn)
+    if (n->ever == 1 && sn != n->cmd_sn)
         ls_fail(wi->w, "%s has CmdSN %u, and %u is the next", pdu_opcode_name(opcode), sn,
-                c->cmd_sn);
+                n->cmd_sn);
     if (h[0] & ISCSI_OP_IMMEDIATE)
         return;
-    if (!sn_lte(sn, c->max_cmd_sn))
+    if (!sn_lte(sn, n->max_cmd_sn))
         ls_fail(wi->w, "%s has CmdSN %u, and MaxCmdSN is %u", pdu_opcode_name(opcode), sn,
-                c->max_cmd_sn);
-    c->cmd_sn++;
+                n->max_cmd_sn);
+    if (is_used(n, sn)) {
+        check_again(wi, c, h, opcode);
+        return;
+    }
+    if (sn - n->cmd_sn > AHEAD_MAX)
+        ls_fail(wi->w, "CmdSN %u, and %u was never sent", sn, n->cmd_sn);
+    if (c->numbered && !n->again && !sn_gt(sn, c->last_sn)) /* CSN-05 */
+        ls_fail(wi->w, "CmdSN %u behind %u on one connection", sn, c->last_sn);
+    c->numbered = true;
+    c->last_sn = sn;
+    use(n, sn);
 }
 
 static void
@@ -299,7 +429,9 @@ sent(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h, uint32_t len)
         ls_say(wi->w, "        wire %u   flags %02x, EDTL %u, CDB %016llx %016llx", c->id, h[1],
                ld_be32(h + 20), (unsigned long long)ld_be64(h + 32),
                (unsigned long long)ld_be64(h + 40));
-    if (c->spoiled)
+    if (opcode == ISCSI_OP_LOGIN_REQ)
+        join(wi, c, h);
+    if (c->spoiled || c->nexus == NULL)
         return;
     check_cmd_sn(wi, c, h, opcode);
     if (opcode == ISCSI_OP_DATA_OUT)
@@ -307,7 +439,7 @@ sent(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h, uint32_t len)
     else if (opcode != ISCSI_OP_SNACK_REQ)
         task_begin(wi, c, h, opcode);
     if (opcode == ISCSI_OP_SCSI_CMD && ls_io_is_raw_opcode(h[32]))
-        check_once(wi, h);
+        check_once(wi, c, h);
     if (opcode == ISCSI_OP_TMF_REQ && wi->w->plan.nfaults == 0 && !wi->w->plan.cancel &&
         !wi->w->plan.restless && wi->w->plan.limit_ms == 0)
         ls_fail(wi->w, "task management (function %u) though nothing is wrong",
@@ -343,12 +475,14 @@ came(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h, uint32_t len)
                h[1], h[2], h[3], ld_be32(h + 44));
     if (c->deaf)
         return;
-    if (opcode == ISCSI_OP_LOGIN_RSP || sn_gt(max, c->max_cmd_sn))
-        c->max_cmd_sn = max;
+    if (c->nexus == NULL)
+        return;
+    if ((opcode == ISCSI_OP_LOGIN_RSP && c->nexus->ever == 1) || sn_gt(max, c->nexus->max_cmd_sn))
+        c->nexus->max_cmd_sn = max;
     if (opcode == ISCSI_OP_R2T)
         take_r2t(wi, c, h);
     else if (opcode == ISCSI_OP_TMF_RSP)
-        function_done(c, itt, h[2]);
+        function_done(wi, c, itt, h[2]);
     else if (opcode == ISCSI_OP_DATA_IN ? h[1] & ISCSI_DATA_IN_STATUS
                                         : opcode != ISCSI_OP_LOGIN_RSP && opcode != ISCSI_OP_ASYNC)
         task_end(c, itt);
@@ -374,6 +508,7 @@ login_pdu_over(struct wire_conn *c, const uint8_t *h)
 
     if (!last || h[36] != 0)
         return;
+    c->nexus->tsih = ld_be16(h + 14);
     c->ffp = true;
     c->header_digest = chosen(c, "HeaderDigest=CRC32C");
     c->data_digest = chosen(c, "DataDigest=CRC32C");
@@ -433,6 +568,7 @@ strikes(struct ls_wire *wi, struct wire_conn *c, bool to_server)
            to_server ? "to the target" : "to the initiator");
     LS_COUNT(spoiled, 1);
     c->spoiled = true;
+    c->nexus->again = true;
     c->deaf |= !to_server;
     if (s->data && to_server)
         ls_world_spoiled(wi->w);

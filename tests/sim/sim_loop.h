@@ -89,6 +89,9 @@ enum sim_cut {
 /* Cuts connections now; what is under way is lost.  Returns how many. */
 int sim_cut(struct sim *sim, const struct sock_addr *server, enum sim_cut how);
 
+/* Cuts one of the connections that are open: the n-th, counted round. */
+void sim_cut_one(struct sim *sim, unsigned n, enum sim_cut how);
+
 /* Cuts each open connection, and the next one made, when that many more bytes have arrived.
  * UINT64_MAX: never. */
 void sim_cut_after(struct sim *sim, const struct sock_addr *server, enum sim_cut how,
@@ -104,6 +107,9 @@ void sim_stall(struct sim *sim, const struct sock_addr *server, bool on);
 /* The same for the connections that there are now: those that are made meanwhile work.  Off: what
  * was on its way arrives after all. */
 void sim_hold(struct sim *sim, bool on);
+
+/* Holds one of the connections that are open: the n-th, counted round.  sim_hold lets go. */
+void sim_hold_one(struct sim *sim, unsigned n);
 
 /* Connections that their client has closed and their server has not: it may still receive what was
  * sent to it before. */

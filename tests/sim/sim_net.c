@@ -1374,6 +1374,45 @@ sim_cut(struct sim *sim, const struct sock_addr *server, enum sim_cut how)
     return n;
 }
 
+/* The n-th of those that are open, counted round; NULL: none is. */
+static struct conn *
+nth_open(struct sim *sim, unsigned n)
+{
+    unsigned open = 0;
+
+    LIST_FOREACH (p, &sim->conns) {
+        const struct conn *c = container_of(p, struct conn, node);
+
+        open += !c->severed && c->end[1].state != END_CLOSED;
+    }
+    n = open > 0 ? n % open : 0;
+    LIST_FOREACH (p, &sim->conns) {
+        struct conn *c = container_of(p, struct conn, node);
+
+        if (!c->severed && c->end[1].state != END_CLOSED && n-- == 0)
+            return c;
+    }
+    return NULL;
+}
+
+void
+sim_cut_one(struct sim *sim, unsigned n, enum sim_cut how)
+{
+    struct conn *c = nth_open(sim, n);
+
+    if (c != NULL)
+        conn_cut(c, how);
+}
+
+void
+sim_hold_one(struct sim *sim, unsigned n)
+{
+    struct conn *c = nth_open(sim, n);
+
+    if (c != NULL && !c->stalled)
+        c->kept = c->stalled = true;
+}
+
 void
 sim_cut_after(struct sim *sim, const struct sock_addr *server, enum sim_cut how,
               uint64_t bytes_to_server, uint64_t bytes_to_client)
