@@ -52,6 +52,7 @@ static const struct to_field node_fields[] = {
     CFG(NODEDB_TIME2RETAIN, AS_U32, offer.time2retain, 1),
     CFG(NODEDB_TIME2WAIT, AS_U32, offer.time2wait, 1),
     CFG(NODEDB_MAX_CONNECTIONS, AS_U32, offer.max_connections, 1),
+    CFG(NODEDB_NR_CONNECTIONS, AS_U32, nr_connections, 1),
     CFG(NODEDB_MAX_OUTSTANDING_R2T, AS_U32, offer.max_outstanding_r2t, 1),
     CFG(NODEDB_WINDOW_SIZE, AS_U32, sock.rcvbuf, 1),
     CFG(NODEDB_WINDOW_SIZE, AS_U32, sock.sndbuf, 1),
@@ -341,6 +342,10 @@ nodedb_to_login_config(const struct nodedb_record *node, const struct nodedb_rec
         cfg->replacement_timeout_s = -1;
     if (cfg->sock.rcvbuf == WINDOW_UNSET)
         cfg->sock.rcvbuf = cfg->sock.sndbuf = 0;
+    if (cfg->nr_connections == 0) /* as many as are to be agreed on */
+        cfg->nr_connections = cfg->offer.max_connections < LOGIN_CONNS_MAX
+                                  ? cfg->offer.max_connections
+                                  : LOGIN_CONNS_MAX;
     /* open-iscsi lets a target answer with less; RFC 7143 13.14 forbids to offer more. */
     if (cfg->offer.first_burst > cfg->offer.max_burst)
         cfg->offer.first_burst = cfg->offer.max_burst;
