@@ -78,6 +78,24 @@ tree_states(const struct adm_tree *t, const json_t *s)
     tree_line(t, "Internal iscsid Session State", tree_or_unknown(adm_text(s, "internal_state")));
 }
 
+/* Where a session has several connections, each with its portal; open-iscsi's never have. */
+static void
+tree_connections(const struct adm_tree *t, const json_t *s)
+{
+    const json_t *conns = json_object_get(s, "connections"), *conn;
+    size_t i;
+
+    if (json_array_size(conns) < 2)
+        return;
+    tree_heading(t, STARS_10, "Connections");
+    json_array_foreach(conns, i, conn)
+    {
+        (void)printf("%s\t\tConnection %lld: %s, %s\n", t->indent,
+                     (long long)adm_number(conn, "cid"), adm_or_empty(adm_text(conn, "portal")),
+                     tree_or_unknown(adm_text(conn, "state")));
+    }
+}
+
 static void
 tree_timeouts(const struct adm_tree *t, const json_t *s)
 {
@@ -208,6 +226,7 @@ tree_session(const struct adm_tree *t, const json_t *s)
     if (t->timeouts) {
         tree_timeouts(t, s);
         tree_chap(t, s);
+        tree_connections(t, s);
     }
     if (t->params)
         tree_params(t, s);

@@ -23,6 +23,8 @@ struct query {
     json_t *now; /* the session that is asked about */
     unsigned loop;
     uint16_t cid;
+    uint16_t other[IPC_CONNS_MAX]; /* its other connections */
+    uint32_t nothers, at_other;
     struct loop_timer go;
     bool asking;
     bool over;     /* nobody waits for the answer any more */
@@ -214,9 +216,62 @@ query_values(struct query *q, const uint8_t *at, uint32_t len)
     }
 }
 
+static const char *
+query_conn_state(enum ipc_conn_state state)
+{
+    static const char *const states[] = {[IPC_CONN_NEW] = "FREE",
+                                         [IPC_CONN_BOUND] = "IN LOGIN",
+                                         [IPC_CONN_STARTED] = "LOGGED IN",
+                                         [IPC_CONN_DOWN] = "TRANSPORT WAIT"};
+
+    return state < IPC_CONN_STATES ? states[state] : "";
+}
+
+static void
+query_say_conn(struct query *q, uint16_t cid, const char *portal, enum ipc_conn_state state)
+{
+    json_t *conn = json_pack("{s:i}", "cid", (int)cid);
+
+    say_put(conn, "portal", say_text(portal));
+    say_put(conn, "state", json_string(query_conn_state(state)));
+    (void)json_array_append_new(json_object_get(q->now, "connections"), conn);
+}
+
+static void query_ended(struct query *q);
+
+/* Of another connection than the leading one its portal and its state are told. */
+static void
+query_on_other(void *user, const struct iscsi_reply *rep)
+{
+    struct query *q = user;
+    char portal[IPC_VALUE_MAX] = "";
+    const uint8_t *at = rep->data, *end;
+    struct ipc_value v;
+
+    if (!query_heard(q))
+        return;
+    end = at + (rep->err == 0 ? rep->r.conn.values_len : 0);
+    while (ipc_value_next(&at, end, &v)) {
+        if (v.param == ISCSI_PARAM_PORTAL)
+            (void)snprintf(portal, sizeof(portal), "%.*s", (int)v.len, v.text);
+    }
+    if (rep->err == 0)
+        query_say_conn(q, q->other[q->at_other], portal, rep->r.conn.state);
+    q->at_other++;
+    query_ended(q);
+}
+
+/* The session and its leading connection have been told of. */
 static void
 query_ended(struct query *q)
 {
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_GET_CONN};
+
+    if (q->at_other < q->nothers) {
+        ev.cid = q->other[q->at_other];
+        if (query_ask(q, &ev, query_on_other))
+            return;
+    }
     if (q->parts & QUERY_LUNS)
         query_ask_luns(q, 0);
     else
@@ -240,23 +295,14 @@ query_on_conn(void *user, const struct iscsi_reply *rep)
 {
     struct query *q = user;
     struct iscsi_uevent ev = {.type = ISCSI_UEVENT_GET_STATS, .cid = q->cid};
-    static const char *const states[] = {[IPC_CONN_NEW] = "FREE",
-                                         [IPC_CONN_BOUND] = "IN LOGIN",
-                                         [IPC_CONN_STARTED] = "LOGGED IN",
-                                         [IPC_CONN_DOWN] = "TRANSPORT WAIT"};
     const char *portal;
-    json_t *conn;
 
     if (!query_heard(q))
         return;
     if (rep->err == 0) {
         query_values(q, rep->data, rep->r.conn.values_len);
-        conn = json_pack("{s:i}", "cid", (int)q->cid);
         portal = json_string_value(json_object_get(q->now, "portal"));
-        say_put(conn, "portal", json_string(portal != NULL ? portal : ""));
-        say_put(conn, "state",
-                json_string(rep->r.conn.state < IPC_CONN_STATES ? states[rep->r.conn.state] : ""));
-        (void)json_array_append_new(json_object_get(q->now, "connections"), conn);
+        query_say_conn(q, q->cid, portal != NULL ? portal : "", rep->r.conn.state);
     }
     if (!(q->parts & QUERY_STATS) || !query_ask(q, &ev, query_on_stats))
         query_ended(q);
@@ -272,6 +318,10 @@ query_on_session(void *user, const struct iscsi_reply *rep)
         return;
     if (rep->err == 0)
         query_values(q, rep->data, rep->r.session.values_len);
+    for (uint32_t i = 0; rep->err == 0 && i < rep->r.session.nconns; i++) {
+        if (rep->r.session.cid[i] != q->cid)
+            q->other[q->nothers++] = rep->r.session.cid[i];
+    }
     if (!query_ask(q, &ev, query_on_conn))
         query_ended(q);
 }
@@ -532,6 +582,7 @@ query_begin_session(struct query *q)
     }
     q->luns = json_array();
     q->nlun = q->lun_at = 0;
+    q->nothers = q->at_other = 0;
     if (q->sum != NULL)
         memset(q->sum, 0, sizeof(*q->sum));
     q->now = query_session(q, n, &info);
