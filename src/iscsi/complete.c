@@ -257,18 +257,24 @@ iscsi_data_in_rsp(struct conn *c, struct task *t, const struct bhs_data_in *h)
 /* ---- all other PDUs
  * ------------------------------------------------------------------------------- */
 
+/* The last Login Response of a connection: it has joined its session. */
+static bool
+is_final_login(const struct bhs_login_rsp *l)
+{
+    return l->status_class == 0 && (l->flags & ISCSI_LOGIN_TRANSIT) &&
+           bhs_login_nsg(l->flags) == ISCSI_STAGE_FFP;
+}
+
 static int
 iscsi_login_rsp(struct conn *c, struct task *t, const union bhs_any *h, const void *data,
                 uint32_t len)
 {
-    const struct bhs_login_rsp *l = &h->login_rsp;
-    bool final = l->status_class == 0 && (l->flags & ISCSI_LOGIN_TRANSIT) &&
-                 bhs_login_nsg(l->flags) == ISCSI_STAGE_FFP;
+    bool final = is_final_login(&h->login_rsp);
     int r;
 
     if (c->state != CONN_IN_LOGIN)
         return proto_error(c, "Login Response outside the login phase");
-    r = iscsi_user_answer(c, t, h, data, len, final || l->status_class != 0);
+    r = iscsi_user_answer(c, t, h, data, len, final || h->login_rsp.status_class != 0);
     return r < 0 ? r : final ? ISCSI_RX_HOLD : 0;
 }
 
@@ -489,7 +495,8 @@ other_pdu(struct conn *c, const union bhs_any *h, const void *data, uint32_t len
         r = 1; /* the numbers in a refusal mean nothing: 11.13.4 */
     } else {
         r = unnumbered ? 1 : check_statsn(c, h, data, len);
-        if (r > 0)
+        /* Before a login is through, a target need not have said anything of the session. */
+        if (r > 0 && (op != ISCSI_OP_LOGIN_RSP || is_final_login(&h->login_rsp)))
             iscsi_window_update(c->session, h->nop_in.exp_cmd_sn, h->nop_in.max_cmd_sn);
     }
     if (r <= 0)

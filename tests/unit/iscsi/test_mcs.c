@@ -290,6 +290,38 @@ lost_connection_is_cleared(void **state)
     }
 }
 
+/* Of a connection that still logs in, the target need not know what its session has acknowledged:
+ * only the last Login Response counts. */
+static void
+numbers_of_a_login(void **state)
+{
+    struct world *w = mcs_world(15, 2, "0");
+    uint32_t exp = session_of(w)->win.exp_cmdsn, max = session_of(w)->win.max_cmdsn;
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_SEND_PDU, .sid = w->sid, .cid = 3};
+    union bhs_any h;
+
+    (void)state;
+    w->cid = 3;
+    assert_int_equal(world_do(w, ISCSI_UEVENT_CREATE_CONN), 0);
+    world_connect(w);
+    assert_int_equal(world_do(w, ISCSI_UEVENT_BIND_CONN), 0);
+    for (int last = 0; last < 2; last++) {
+        uint8_t flags = bhs_login_flags(last, last ? 3 : 1, ISCSI_LOGIN_TRANSIT);
+
+        bhs_init(&ev.u.send_pdu.hdr, ISCSI_OP_LOGIN_REQ | ISCSI_OP_IMMEDIATE, flags);
+        assert_int_equal(world_ask(w, &ev, NULL, 0), 0);
+        fake_advance(&w->fl, MS(1));
+        bhs_init(&h, ISCSI_OP_LOGIN_RSP, flags);
+        h.h.itt = fake_last(ISCSI_OP_LOGIN_REQ)->h.h.itt;
+        fake_adapter.exp_cmdsn = exp + 7;
+        fake_adapter.max_cmdsn = max + 9;
+        assert_int_equal(fake_pdu(&h, NULL, 0, true), last ? ISCSI_RX_HOLD : 0);
+        assert_int_equal(session_of(w)->win.exp_cmdsn, last ? exp + 7 : exp);
+        assert_int_equal(session_of(w)->win.max_cmdsn, last ? max + 9 : max);
+    }
+    world_free(w);
+}
+
 /* Nothing is asked before Time2Wait is over, and the CID is not bound before it is answered. */
 static void
 time2wait_is_kept(void **state)
@@ -615,6 +647,7 @@ main(int argc, char **argv)
         cmocka_unit_test(full_connection_holds_nothing),
         cmocka_unit_test(answer_on_another_connection),
         cmocka_unit_test(lost_connection_is_cleared),
+        cmocka_unit_test(numbers_of_a_login),
         cmocka_unit_test(time2wait_is_kept),
         cmocka_unit_test(cid_is_not_known),
         cmocka_unit_test(clearing_fails),
