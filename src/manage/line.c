@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "manage/wipe.h"
+
 /* Counts what a parser would have to hold.  Returns NULL, or what is wrong.  Whether it is JSON at
  * all is found out later: outside of strings every bracket counts, inside none does. */
 static const char *
@@ -48,8 +50,9 @@ manage_line_parse(const char *text, size_t len, size_t values_max, json_t **ret,
 
     if (wrong != NULL)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "a line is refused: %s", wrong);
+    (void)manage_json_was_short();
     line = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);
-    if (line == NULL && json_error_code(&why) == json_error_out_of_memory)
+    if (line == NULL && manage_json_was_short()) /* which jansson takes for wrong syntax */
         return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "out of memory");
     if (line == NULL)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
@@ -111,16 +114,57 @@ manage_line_request(json_t *line, struct manage_line_request *ret, struct lunett
     return 0;
 }
 
+/* A line while it is written. */
+struct line_text {
+    char *at;
+    size_t len, room;
+    bool failed;
+};
+
+static void
+line_text_free(struct line_text *t)
+{
+    if (t->at != NULL)
+        explicit_bzero(t->at, t->len); /* there may be secrets in it */
+    free(t->at);
+}
+
+/* Once it has failed it keeps failing, since jansson goes on after a failure at the name of a
+ * member and would leave a part out. */
+static int
+line_text_more(const char *more, size_t len, void *text)
+{
+    struct line_text *t = text;
+
+    if (t->failed)
+        return -1;
+    if (len > t->room - t->len) {
+        struct line_text wider = {.room = t->room > 0 ? t->room * 2 : 512, .len = t->len};
+
+        while (len > wider.room - wider.len)
+            wider.room *= 2;
+        wider.at = malloc(wider.room);
+        t->failed = wider.at == NULL;
+        if (t->failed)
+            return -1;
+        if (t->len > 0)
+            memcpy(wider.at, t->at, t->len);
+        line_text_free(t);
+        *t = wider;
+    }
+    memcpy(t->at + t->len, more, len);
+    t->len += len;
+    return 0;
+}
+
 void
 manage_line_send(struct manage_peer *p, const json_t *line)
 {
-    char *text = line != NULL ? json_dumps(line, JSON_COMPACT) : NULL;
+    struct line_text t = {.at = NULL};
 
-    if (text == NULL) {
+    if (line == NULL || json_dump_callback(line, line_text_more, &t, JSON_COMPACT) < 0 || t.failed)
         manage_peer_end(p, "there is no memory for it");
-        return;
-    }
-    manage_peer_send(p, text, strlen(text));
-    explicit_bzero(text, strlen(text)); /* there may be secrets in it */
-    free(text);
+    else
+        manage_peer_send(p, t.at, t.len);
+    line_text_free(&t);
 }

@@ -8,6 +8,19 @@
 
 static json_free_t wipe_next; /* what frees the memory then */
 
+static json_malloc_t wipe_take; /* what finds it */
+static _Thread_local bool wipe_short;
+
+static void *
+take_and_note(size_t size)
+{
+    void *p = wipe_take(size);
+
+    if (p == NULL)
+        wipe_short = true;
+    return p;
+}
+
 static void
 wipe_and_free(void *p)
 {
@@ -26,5 +39,15 @@ manage_wipe_json(void)
     if (give == wipe_and_free)
         return;
     wipe_next = give;
-    json_set_alloc_funcs(take, wipe_and_free);
+    wipe_take = take;
+    json_set_alloc_funcs(take_and_note, wipe_and_free);
+}
+
+bool
+manage_json_was_short(void)
+{
+    bool was = wipe_short;
+
+    wipe_short = false;
+    return was;
 }

@@ -62,6 +62,27 @@ static const char *const asks[] = {
     "{\"id\":8,\"method\":\"large\",\"params\":{\"bytes\":100000}}\n",
 };
 
+/* Each line is a whole one, and none blames the caller for what he did not do. */
+static void
+check_lines(const char *got, bool nonsense)
+{
+    for (const char *end; *got != '\0'; got = end + 1) {
+        json_t *line, *error;
+        const char *code;
+
+        end = strchr(got, '\n');
+        assert_non_null(end);
+        line = json_loadb(got, (size_t)(end - got), 0, NULL);
+        if (line == NULL)
+            fail_msg("not JSON: %.*s", (int)(end - got), got);
+        error = json_object_get(line, "error");
+        code = json_string_value(json_object_get(error, "code"));
+        if (error != NULL && !nonsense && (code == NULL || strcmp(code, "INVALID") == 0))
+            fail_msg("the caller is blamed: %.*s", (int)(end - got), got);
+        json_decref(line);
+    }
+}
+
 /* Asks once with the n-th allocation failing; false: there were not as many. */
 static bool
 ask_short(struct served *t, const char *ask, unsigned long n)
@@ -82,8 +103,7 @@ ask_short(struct served *t, const char *ask, unsigned long n)
     got = served_recv(t, fd, &end);
     for (const char *p = got; *p != '\0'; p++)
         answers += *p == '\n';
-    /* Each line is a whole one. */
-    assert_true(got[0] == '\0' || got[strlen(got) - 1] == '\n');
+    check_lines(got, strstr(ask, "nonsense") != NULL);
     assert_true(end || answers >= lines);
     close(fd);
     served_turns(t, 3);
@@ -132,6 +152,7 @@ a_later_answer_fails(void **state)
         failed = countdown == 0;
         countdown = 0;
         got = served_recv(&t, fd, &end);
+        check_lines(got, false);
         assert_true(end || strstr(got, "result") != NULL || strstr(got, "NO_MEMORY") != NULL);
         close(fd);
         served_turns(&t, 2);
