@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 static struct {
-    const char *path; /* NULL: none */
+    const char *path; /* NULL: none that could have another name */
     size_t size;      /* bytes in it, as far as we know */
     pthread_mutex_t lock;
 } file = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -28,14 +28,17 @@ logfile_take(void)
         return -errno;
     if (fstat(fd, &st) < 0 || dup2(fd, STDERR_FILENO) < 0)
         r = -errno;
+    else if (!S_ISREG(st.st_mode))
+        file.path = NULL; /* a device does not grow, and is everybody's */
     else
-        file.size = S_ISREG(st.st_mode) && st.st_size > 0 ? (size_t)st.st_size : 0;
+        file.size = (size_t)st.st_size;
     (void)close(fd);
     return r;
 }
 
 /* Where that does not work, all goes on in the file that there is, and it is tried again after as
- * many bytes more: a loop must not be busy with a file. */
+ * many bytes more: a loop must not be busy with a file.  What is not at its place has been removed
+ * by somebody, or has its other name already. */
 static void
 logfile_turn(void)
 {
@@ -43,7 +46,7 @@ logfile_turn(void)
     int n = snprintf(old, sizeof(old), "%s.1", file.path);
 
     file.size = 0;
-    if (n > 0 && (size_t)n < sizeof(old) && rename(file.path, old) == 0)
+    if (n > 0 && (size_t)n < sizeof(old) && (rename(file.path, old) == 0 || errno == ENOENT))
         (void)logfile_take();
 }
 
@@ -56,7 +59,7 @@ logfile_open(const char *path)
     r = logfile_take();
     if (r < 0)
         file.path = NULL;
-    else if (file.size >= LOGFILE_MAX)
+    else if (file.path != NULL && file.size >= LOGFILE_MAX)
         logfile_turn();
     return r;
 }

@@ -3,9 +3,11 @@
 #include "cmd/iscsi-iod/logfile.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -91,6 +93,60 @@ test_no_other(void **state)
     assert_int_equal(size_of(path), LOGFILE_MAX + 13);
 }
 
+/* It begins anew also where there was no descriptor for that the last time, or somebody has removed
+ * the file. */
+static void
+test_again(void **state)
+{
+    char line[LOGFILE_MAX / 4 + 1];
+    struct rlimit was, none;
+
+    (void)state;
+    memset(line, 'x', sizeof(line) - 1);
+    line[sizeof(line) - 1] = '\0';
+    (void)unlink(old);
+    (void)unlink(path);
+    assert_int_equal(logfile_open(path), 0);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+    none = (struct rlimit){.rlim_cur = 0, .rlim_max = was.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    for (unsigned i = 0; i < 4; i++)
+        say(line);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+    assert_int_equal(size_of(old), LOGFILE_MAX);
+    assert_int_equal(size_of(path), -1);
+    for (unsigned i = 0; i < 5; i++)
+        say(line);
+    assert_int_equal(size_of(old), 2 * LOGFILE_MAX);
+    assert_int_equal(size_of(path), LOGFILE_MAX / 4);
+    assert_int_equal(unlink(path), 0);
+    for (unsigned i = 0; i < 4; i++)
+        say(line);
+    assert_int_equal(size_of(path), LOGFILE_MAX / 4);
+}
+
+/* What is no file keeps its name, which others have it by. */
+static void
+test_device(void **state)
+{
+    int err = dup(STDERR_FILENO), fd;
+
+    (void)state;
+    (void)unlink(old);
+    (void)unlink(path);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    fd = open(path, O_RDWR | O_NONBLOCK);
+    assert_true(fd >= 0);
+    assert_int_equal(logfile_open(path), 0);
+    logfile_begin();
+    logfile_end(LOGFILE_MAX);
+    assert_int_equal(dup2(err, STDERR_FILENO), STDERR_FILENO);
+    (void)close(err);
+    assert_int_equal(size_of(old), -1);
+    assert_int_equal(size_of(path), 0);
+    (void)close(fd);
+}
+
 int
 main(void)
 {
@@ -98,6 +154,8 @@ main(void)
         cmocka_unit_test(test_bounded),
         cmocka_unit_test(test_left_behind),
         cmocka_unit_test(test_no_other),
+        cmocka_unit_test(test_again),
+        cmocka_unit_test(test_device),
     };
     int err = dup(STDERR_FILENO), r;
 
