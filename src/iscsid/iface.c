@@ -134,6 +134,7 @@ struct iface_bound {
     struct job job;
     struct nodedb_record iface;
     bool remove;
+    bool gone; /* the iface is; what was bound to it meanwhile is looked for */
     struct nodedb_names targets;
     size_t searched; /* of targets */
     struct ids ids;
@@ -190,6 +191,21 @@ iface_bound_search(struct iface_bound *b, struct lunette_error *err)
     return r;
 }
 
+/* The iface goes, and so does what somebody has bound to it since it was looked for. */
+static int
+iface_bound_go(struct iface_bound *b, struct lunette_error *err)
+{
+    int r = nodedb_iface_drop(b->job.d->db, nodedb_record_text(&b->iface, NODEDB_IFACE_NAME), err);
+
+    if (r < 0)
+        return r;
+    b->gone = true;
+    b->searched = b->at = 0;
+    ids_fini(&b->ids);
+    nodedb_names_free(&b->targets);
+    return nodedb_targets(b->job.d->db, &b->targets, err);
+}
+
 /* Removes a slice, then waits until all of that lasts, and then removes the iface.  Returns 1 where
  * that was the last step, 0, or -errno. */
 static int
@@ -200,9 +216,10 @@ iface_bound_remove(struct iface_bound *b, uint64_t *wait_ns, struct lunette_erro
     struct iscsid *d = b->job.d;
     int r = 0;
 
-    if (iface_in_use(d, name)) /* by now */
+    if (!b->gone && iface_in_use(d, name)) /* by now */
         return iface_say_used(name, err);
     if (n > 0) {
+        sync_free(&b->sync);
         b->at += n;
         return nodedb_found_drop(d->db, &b->ids.id[b->at - n], n, NULL, NULL, err);
     }
@@ -219,8 +236,7 @@ iface_bound_remove(struct iface_bound *b, uint64_t *wait_ns, struct lunette_erro
         return lunette_fail(err, r, LUNETTE_DOM_OS, (uint32_t)-r,
                             "the nodes of iface %s cannot be removed for good: %s", name,
                             errno_text(r));
-    r = nodedb_iface_delete(d->db, name, err);
-    return r < 0 ? r : 1;
+    return b->gone ? 1 : iface_bound_go(b, err);
 }
 
 /* Returns 1 where that was the last step, 0, or -errno. */
@@ -230,8 +246,9 @@ iface_bound_change(struct iface_bound *b, struct lunette_error *err)
     size_t n = b->ids.n - b->at < IFACE_SLICE ? b->ids.n - b->at : IFACE_SLICE;
     int r = 0;
 
-    if (n > 0)
-        r = nodedb_iface_follow(b->job.d->db, &b->iface, &b->ids.id[b->at], n, err);
+    if (n > 0) /* somebody may have changed it once more */
+        r = nodedb_iface_follow(b->job.d->db, nodedb_record_text(&b->iface, NODEDB_IFACE_NAME),
+                                &b->ids.id[b->at], n, err);
     b->at += n;
     return r == 0 && b->at == b->ids.n ? 1 : r;
 }
@@ -380,7 +397,7 @@ LOCKED_METHOD(iface_delete_method)
     if (r >= 0 && iface_in_use(d, name))
         r = iface_say_used(name, &err);
     if (r >= 0 && nodedb_iface_reserved(name))
-        r = nodedb_iface_delete(d->db, name, &err); /* which says why not */
+        r = nodedb_iface_drop(d->db, name, &err); /* which says why not */
     if (r >= 0) {
         r = nodedb_iface_read(d->db, name, &iface, &err);
         if (r < 0 && r != -ENOENT) /* what cannot be read is removed all the same */

@@ -226,13 +226,16 @@ int nodedb_iface_write(struct nodedb *db, const struct nodedb_record *r, struct 
  */
 int nodedb_iface_change(struct nodedb *db, const struct nodedb_record *r,
                         struct lunette_error *err);
-/* The second half of it in steps, where thousands are bound to the interface: copies its record to
- * ids[0..nids), each of which is synced.  Nodes that are gone, or cannot be read, are left out. */
-int nodedb_iface_follow(struct nodedb *db, const struct nodedb_record *r,
-                        const struct nodedb_id *ids, size_t nids, struct lunette_error *err);
+/* The second half of it in steps, where thousands are bound to the interface: copies its record, as
+ * it is now, to ids[0..nids), each of which is synced.  Nodes that are gone, or cannot be read, are
+ * left out; -ENOENT: the interface is gone. */
+int nodedb_iface_follow(struct nodedb *db, const char *name, const struct nodedb_id *ids,
+                        size_t nids, struct lunette_error *err);
 /* Changes one key so. */
 int nodedb_iface_update(struct nodedb *db, const char *name, const char *key, const char *value,
                         struct lunette_error *err);
+/* Removes an interface alone: no node can be bound to it any more. */
+int nodedb_iface_drop(struct nodedb *db, const char *name, struct lunette_error *err);
 /* Removes an interface, and the nodes that are bound to it. */
 int nodedb_iface_delete(struct nodedb *db, const char *name, struct lunette_error *err);
 /* Visits all, in the order of their names; "default" and "iser" come last. */

@@ -154,21 +154,23 @@ each_bound(struct nodedb *db, const char *name, const struct nodedb_record *ifac
 }
 
 int
-nodedb_iface_follow(struct nodedb *db, const struct nodedb_record *r, const struct nodedb_id *ids,
-                    size_t nids, struct lunette_error *err)
+nodedb_iface_follow(struct nodedb *db, const char *name, const struct nodedb_id *ids, size_t nids,
+                    struct lunette_error *err)
 {
-    struct bound b = {.db = db, .iface = r, .err = err};
-    struct nodedb_record node;
+    struct nodedb_record iface, node;
+    struct bound b = {.db = db, .iface = &iface, .err = err};
     int e = nodedb_lock(db, err);
 
     if (e < 0)
         return e;
+    e = nodedb_iface_read(db, name, &iface, err);
     for (size_t i = 0; e == 0 && i < nids; i++) {
         if (nodedb_node_read(db, &ids[i], &node, NULL) < 0)
             continue;
         e = change_bound(&b, &ids[i], &node);
         nodedb_record_fini(&node);
     }
+    nodedb_record_fini(&iface);
     nodedb_unlock(db);
     return e;
 }
@@ -208,7 +210,7 @@ nodedb_iface_update(struct nodedb *db, const char *name, const char *key, const 
 }
 
 int
-nodedb_iface_delete(struct nodedb *db, const char *name, struct lunette_error *err)
+nodedb_iface_drop(struct nodedb *db, const char *name, struct lunette_error *err)
 {
     int e = nodedb_check_iface(name, err), dir;
 
@@ -219,17 +221,31 @@ nodedb_iface_delete(struct nodedb *db, const char *name, struct lunette_error *e
         e = nodedb_lock(db, err);
     if (e < 0)
         return e;
-    e = each_bound(db, name, NULL, err);
-    dir = e == 0 ? nodedb_walk(db, false, IFACES, NULL, NULL) : -1;
-    if (e == 0) {
-        e = dir < 0 ? dir : nodedb_file_remove(db->ops, dir, name);
-        if (e == -ENOENT)
-            (void)lunette_fail(err, e, LUNETTE_DOM_NOTFOUND, 0, "there is no interface %s", name);
-        else if (e < 0)
-            (void)nodedb_fault(db, err, e, "remove", IFACES, name, NULL);
-    }
+    dir = nodedb_walk(db, false, IFACES, NULL, NULL);
+    e = dir < 0 ? dir : nodedb_file_remove(db->ops, dir, name);
+    if (e == -ENOENT)
+        (void)lunette_fail(err, e, LUNETTE_DOM_NOTFOUND, 0, "there is no interface %s", name);
+    else if (e < 0)
+        (void)nodedb_fault(db, err, e, "remove", IFACES, name, NULL);
     if (dir >= 0)
         close(dir);
+    nodedb_unlock(db);
+    return e;
+}
+
+int
+nodedb_iface_delete(struct nodedb *db, const char *name, struct lunette_error *err)
+{
+    int e = nodedb_check_iface(name, err);
+
+    if (e == 0)
+        e = nodedb_lock(db, err);
+    if (e < 0)
+        return e;
+    if (!nodedb_iface_reserved(name)) /* else the rest says why not */
+        e = each_bound(db, name, NULL, err);
+    if (e == 0)
+        e = nodedb_iface_drop(db, name, err);
     nodedb_unlock(db);
     return e;
 }

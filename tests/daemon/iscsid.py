@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """iscsid, iscsi-iod and iscsiadm together: from nothing to an NBD socket, and what goes wrong there."""
+import fcntl
 import json
 import os
 import pathlib
@@ -868,6 +869,19 @@ def many_ifaces():
         assert len(api.ask("node.list")["nodes"]) == 70
 
 
+def busy_while(api, work):
+    """Asks for the status again and again while work is done on a thread: how long that took, and the longest
+    answer."""
+    thread = threading.Thread(target=work)
+    began, longest = time.monotonic(), 0
+    thread.start()
+    while thread.is_alive():
+        at = time.monotonic()
+        api.ask("daemon.status")
+        longest = max(longest, time.monotonic() - at)
+    return time.monotonic() - began, longest
+
+
 def many_bound():
     """While 400 nodes follow their iface, and go with it, others are answered; what is bound to an iface that is not
     there stays when it cannot be made."""
@@ -880,15 +894,8 @@ def many_bound():
             shutil.copytree(w.root / "nodes" / (name % 0), w.root / "nodes" / (name % i))
         record = "nodes/%s/127.0.0.1,1,1/e0" % name
 
-        thread = threading.Thread(target=lambda: api.ask("iface.update", iface="e0",
-                                                         values=[["iface.net_ifacename", "eth7"]]))
-        began, longest = time.monotonic(), 0
-        thread.start()
-        while thread.is_alive():
-            at = time.monotonic()
-            other.ask("daemon.status")
-            longest = max(longest, time.monotonic() - at)
-        took = time.monotonic() - began
+        took, longest = busy_while(other, lambda: api.ask("iface.update", iface="e0",
+                                                          values=[["iface.net_ifacename", "eth7"]]))
         assert longest < took / 2, f"it took {took} s, and an answer meanwhile {longest} s"
         for i in range(400):
             assert "iface.net_ifacename = eth7\n" in (w.root / (record % i)).read_text(), i
@@ -904,6 +911,51 @@ def many_bound():
         api.ask("iface.delete", iface="e0")
         assert api.ask("node.list")["nodes"] == [] and not list((w.root / "nodes").iterdir())
         assert not (w.root / "ifaces/e0").exists()
+        # who is bound to it is looked for among many that are not
+        api.ask("node.new", target=name % 0, portal="127.0.0.1:1,1")
+        for i in range(1, 5000):
+            shutil.copytree(w.root / "nodes" / (name % 0), w.root / "nodes" / (name % i))
+        api.ask("iface.new", iface="e0")
+        took, longest = busy_while(other, lambda: api.ask("iface.delete", iface="e0"))
+        assert longest < took / 4, f"it took {took} s, and an answer meanwhile {longest} s"
+
+
+def two_changes_of_an_iface():
+    """Nodes end with what their iface says, also where two change it at the same time, and others the records."""
+    with World() as w:
+        api, other = w.up(), w.api()
+        name, count, over = "iqn.2026-11.example:m%d", 100, threading.Event()
+        api.ask("iface.new", iface="e0")
+        api.ask("node.new", target=name % 0, portal="127.0.0.1:1,1", iface="e0")
+        for i in range(1, count):
+            shutil.copytree(w.root / "nodes" / (name % 0), w.root / "nodes" / (name % i))
+
+        def disturb():
+            with open(w.root / "run/lock/lock.lunette", "rb") as f:
+                while not over.wait(0.002):
+                    fcntl.flock(f, fcntl.LOCK_EX)
+                    time.sleep(0.0005)
+                    fcntl.flock(f, fcntl.LOCK_UN)
+
+        def change(api, text):
+            api.ask("iface.update", iface="e0", values=[["iface.net_ifacename", text]])
+
+        disturber = threading.Thread(target=disturb)
+        disturber.start()
+        try:
+            for n in range(4):
+                two = [threading.Thread(target=change, args=(a, f"{a is api}{n}")) for a in (api, other)]
+                for t in two:
+                    t.start()
+                for t in two:
+                    t.join()
+                lines = [l for l in (w.root / "ifaces/e0").read_text().splitlines() if "net_ifacename" in l]
+                for i in range(count):
+                    text = (w.root / "nodes" / (name % i) / "127.0.0.1,1,1/e0").read_text()
+                    assert lines[0] in text.splitlines(), (n, i, lines)
+        finally:
+            over.set()
+            disturber.join()
 
 
 def narrow_filters():
@@ -1426,6 +1478,7 @@ run([from_nothing, many_records, records_that_cannot_be_read, second_instance_is
      one_thing_at_a_time, few_descriptors, no_room_for_exports, nothing_to_export, callers_who_do_not_read,
      nobody_can_call, background, other_user, left_alone, mute_data_plane, safe_logout, service, installed,
      many_instances, long_names, two_control_planes, several_sessions, ifaces, live_limits, many_ifaces, many_bound,
+     two_changes_of_an_iface,
      number_for_a_name, narrow_filters, records_of_discoveries, discovery_changes_records, repeated_without_a_record, with_tgtd, automatic,
      killed_under_load, events_of_failures, data_plane_killed, second_signal, cut_connections,
      killed_while_waiting, dead_target, no_login_response, bad_requests, odd_requests, many_targets, command_lines, many_callers,

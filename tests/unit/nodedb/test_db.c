@@ -639,6 +639,17 @@ test_ifaces(void **state)
         nodedb_iface_update(t->db, "eth", "iface.hwaddress", "00:11:22:33:44:55", &err), -EINVAL);
     assert_int_equal(nodedb_iface_update(t->db, "eth", "iface.iscsi_ifacename", "x", &err),
                      -EINVAL);
+    /* A node gets what the record says by now, not what somebody read before. */
+    tree_put(t, "ifaces/eth", "iface.iscsi_ifacename = eth\niface.net_ifacename = eth8\n");
+    assert_int_equal(nodedb_iface_follow(t->db, "eth", &id, 1, &err), 0);
+    text = tree_get(t, "nodes/" A "/192.0.2.1,3260,1/eth");
+    assert_non_null(strstr(text, "iface.net_ifacename = eth8\n"));
+    free(text);
+    assert_int_equal(nodedb_iface_drop(t->db, "iser", &err), -EINVAL);
+    assert_int_equal(nodedb_iface_drop(t->db, "eth", &err), 0);
+    assert_true(tree_has(t, "nodes/" A "/192.0.2.1,3260,1/eth"));
+    assert_int_equal(nodedb_iface_follow(t->db, "eth", &id, 1, &err), -ENOENT);
+    assert_int_equal(nodedb_iface_new(t->db, "eth", &err), 0);
     assert_int_equal(nodedb_iface_delete(t->db, "eth", &err), 0);
     assert_int_equal(nodedb_iface_delete(t->db, "eth", &err), -ENOENT);
     assert_false(tree_has(t, "nodes/" A "/192.0.2.1,3260,1/eth"));
