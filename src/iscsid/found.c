@@ -258,13 +258,17 @@ found_once(struct ids *ids)
     ids->n = n;
 }
 
+/* results NULL: nothing was begun. */
 static void
 found_logged_in(void *user, json_t *results)
 {
     struct found *f = user;
 
-    manage_reply(f->job.call, json_pack("{s:O,s:o}", "targets", f->targets, "results",
-                                        results != NULL ? results : json_array()));
+    if (results == NULL)
+        manage_fail(f->job.call, MANAGE_NO_MEMORY, "no memory for the logins to what was found");
+    else
+        manage_reply(f->job.call,
+                     json_pack("{s:O,s:o}", "targets", f->targets, "results", results));
     found_free(f);
 }
 
