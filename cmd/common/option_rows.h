@@ -27,7 +27,7 @@ struct option_program {
 };
 
 /* What getopt_long wants; longs has room for OPTION_ROWS_MAX + 1, letters for 2 bytes of each and
- * two more.  letters begin with a colon: getopt_long is silent, and option_rows_unknown speaks. */
+ * two more.  letters begin with a colon: getopt_long is silent, and option_rows_refuse speaks. */
 void option_rows_getopt(const struct option_program *p, struct option *longs, char *letters);
 void option_rows_help(const struct option_program *p, FILE *to);
 /* In the form of `lunette --print-options`. */

@@ -417,7 +417,6 @@ adm_args_parse(struct adm_args *a, int argc, char **argv)
         given_note(&g, opt);
         if (opt == '?' && optopt == 0)
             option_meant(adm_options, argv[optind - 1]); /* getopt has said that there is none */
-        ;
         if (opt == 'm')
             mode_word = optarg;
         r = opt == '?' ? 0 : args_one(a, opt, optarg);

@@ -386,9 +386,9 @@ int found_add_targets(struct found *f, const char *iface, const struct discovery
 int found_add_portals(struct found *f, const char *iface, const struct isns_targets *t,
                       struct lunette_error *err);
 int found_add_firmware(struct found *f, const char *iface, struct lunette_error *err);
-/* Takes it all, answers the call (may be NULL), and logs in where that is asked for.  Frees f. */
 /* An iface has failed: what it would have found is not removed. */
 void found_keep_stale(struct found *f);
+/* Takes it all, answers the call (may be NULL), and logs in where that is asked for.  Frees f. */
 void found_start(struct found *f, struct manage_call *call);
 void found_free(struct found *f);
 

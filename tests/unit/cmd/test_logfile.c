@@ -151,10 +151,8 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bounded),
-        cmocka_unit_test(test_left_behind),
-        cmocka_unit_test(test_no_other),
-        cmocka_unit_test(test_again),
+        cmocka_unit_test(test_bounded),  cmocka_unit_test(test_left_behind),
+        cmocka_unit_test(test_no_other), cmocka_unit_test(test_again),
         cmocka_unit_test(test_device),
     };
     int err = dup(STDERR_FILENO), r;
