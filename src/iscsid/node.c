@@ -23,6 +23,7 @@ struct node_read {
     struct ids ids;
     size_t at;
     bool show, show_secrets;
+    bool is_short; /* of memory or descriptors, as why tells */
     json_t *nodes;
     struct lunette_error why; /* the first that could not be read */
     struct loop_timer go;
@@ -80,8 +81,11 @@ node_read_one(struct node_read *q, const struct nodedb_id *id)
     json_t *o;
     int e = nodedb_node_read(q->job.d->db, id, &r, &why);
 
+    if (e == -ENOMEM || e == -EMFILE ||
+        e == -ENFILE) /* then a list would lack those that are good */
+        q->is_short = true;
     if (e < 0) { /* it has just been removed, or cannot be read */
-        if (e != -ENOENT && q->why.code == 0)
+        if (q->is_short || (e != -ENOENT && q->why.code == 0))
             (void)lunette_fail_as(&q->why, &why);
         return;
     }
@@ -102,14 +106,14 @@ node_read_answer(struct node_read *q)
     struct manage_call *call = q->job.call;
     json_t *nodes = q->nodes;
 
-    if (q->why.code < 0 && json_array_size(nodes) > 0)
+    if (q->why.code < 0 && json_array_size(nodes) > 0 && !q->is_short)
         log_line(q->job.d->loop->log, LOG_LEVEL_WARN, "left out of a list of records: %s",
                  q->why.msg);
     q->nodes = NULL;
-    if (json_array_size(nodes) == 0 && q->why.code < 0) {
+    if (q->is_short || (json_array_size(nodes) == 0 && q->why.code < 0)) {
         json_decref(nodes);
         say_fail(call, &q->why);
-    } else if (json_array_size(nodes) == 0 && q->show) {
+    } else if (nodes != NULL && json_array_size(nodes) == 0 && q->show) {
         json_decref(nodes);
         manage_fail(call, MANAGE_NOT_FOUND, "no record is like that");
     } else {
@@ -128,9 +132,9 @@ node_read_on_go(struct loop_timer *t)
         if (q->found)
             q->nodes = json_array();
     }
-    for (unsigned i = 0; q->found && i < SLICE && q->at < q->ids.n; i++)
+    for (unsigned i = 0; q->found && i < SLICE && q->at < q->ids.n && !q->is_short; i++)
         node_read_one(q, &q->ids.id[q->at++]);
-    if (q->found && q->at == q->ids.n) {
+    if (q->found && (q->at == q->ids.n || q->is_short)) {
         node_read_answer(q);
         node_read_free(q);
     }

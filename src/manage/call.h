@@ -27,7 +27,8 @@
 struct manage_call;
 
 /* Answers with `result`, which is taken; NULL, what jansson returns where memory was short, becomes
- * an error.  c must not be used afterwards. */
+ * an error, and so does each one where memory for JSON was short since the call has begun, since it
+ * may lack members.  c must not be used afterwards. */
 void manage_reply(struct manage_call *c, json_t *result);
 
 /* Answers with an error: its code, and a sentence that says what to do.  c must not be used

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/htab.h"
+#include "manage/wipe.h"
 
 /* Somebody who waits for the answer of a call. */
 struct asker {
@@ -24,10 +25,11 @@ struct manage_call {
     struct list askers;
     const char *method; /* of the server's table */
     uid_t uid;
-    bool of_peer;    /* a peer has begun it */
-    pid_t pid;       /* of the first who asked; 0: the daemon itself */
-    char *token;     /* NULL: none */
-    uint64_t params; /* what it was asked with, as a hash, since secrets may be among it */
+    bool of_peer;            /* a peer has begun it */
+    pid_t pid;               /* of the first who asked; 0: the daemon itself */
+    char *token;             /* NULL: none */
+    unsigned long shortages; /* of memory for JSON, that there were before it */
+    uint64_t params;         /* what it was asked with, as a hash, since secrets may be among it */
     void (*gone)(void *user, struct manage_call *c);
     void *gone_user;
     /* of an answer that is remembered: */
@@ -202,6 +204,7 @@ manage_calls_begin_inside(struct manage_calls *all, const char *method, uid_t ui
         return -ENOMEM;
     }
     c->all = all;
+    c->shortages = manage_json_shortages();
     c->method = method;
     c->uid = uid;
     list_init(&c->askers);
@@ -245,6 +248,7 @@ call_make(struct manage_calls *all, struct manage_peer *p, const char *method,
     if (c == NULL)
         return NULL;
     c->all = all;
+    c->shortages = manage_json_shortages();
     c->method = method;
     c->uid = p->uid;
     c->pid = p->pid;
@@ -414,8 +418,13 @@ call_finish(struct manage_call *c, json_t *answer)
 void
 manage_reply(struct manage_call *c, json_t *result)
 {
+    if (result != NULL && manage_json_shortages() != c->shortages) {
+        json_decref(result); /* which may lack members */
+        result = NULL;
+    }
     if (result == NULL)
-        manage_fail(c, MANAGE_NO_MEMORY, "out of memory");
+        manage_fail(c, MANAGE_NO_MEMORY,
+                    "there was no memory for the answer; it may have been carried out");
     else
         call_finish(c, json_pack("{s:o}", "result", result));
 }

@@ -45,14 +45,14 @@ manage_line_parse(const char *text, size_t len, size_t values_max, json_t **ret,
                   struct lunette_error *err)
 {
     const char *wrong = line_measure(text, len, values_max);
+    unsigned long shortages = manage_json_shortages();
     json_error_t why = {.position = 0};
     json_t *line;
 
     if (wrong != NULL)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "a line is refused: %s", wrong);
-    (void)manage_json_was_short();
     line = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);
-    if (line == NULL && manage_json_was_short()) /* which jansson takes for wrong syntax */
+    if (line == NULL && manage_json_shortages() != shortages)
         return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "out of memory");
     if (line == NULL)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,

@@ -9,7 +9,7 @@
 static json_free_t wipe_next; /* what frees the memory then */
 
 static json_malloc_t wipe_take; /* what finds it */
-static _Thread_local bool wipe_short;
+static _Thread_local unsigned long wipe_shortages;
 
 static void *
 take_and_note(size_t size)
@@ -17,7 +17,7 @@ take_and_note(size_t size)
     void *p = wipe_take(size);
 
     if (p == NULL)
-        wipe_short = true;
+        wipe_shortages++;
     return p;
 }
 
@@ -43,11 +43,8 @@ manage_wipe_json(void)
     json_set_alloc_funcs(take_and_note, wipe_and_free);
 }
 
-bool
-manage_json_was_short(void)
+unsigned long
+manage_json_shortages(void)
 {
-    bool was = wipe_short;
-
-    wipe_short = false;
-    return was;
+    return wipe_shortages;
 }

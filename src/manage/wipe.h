@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* manage/wipe.h - JSON that is freed leaves nothing behind. */
+/* manage/wipe.h - JSON that is freed leaves nothing behind, and memory that it did not get is
+ * noticed. */
 #ifndef MANAGE_WIPE_H
 #define MANAGE_WIPE_H
-
-#include <stdbool.h>
 
 /* Has jansson overwrite all memory that it frees from now on, in the whole process: passwords go
  * through requests and answers, and what was freed is found again in a core dump.  What memory is
@@ -11,8 +10,9 @@
  * threads use jansson. */
 void manage_wipe_json(void);
 
-/* Whether jansson got no memory on this thread since this was asked last; only where
- * manage_wipe_json was called. */
-bool manage_json_was_short(void);
+/* How often jansson got no memory on this thread, since manage_wipe_json was called.  Where it
+ * grows meanwhile, what was read or made is not to be believed: jansson takes some shortages for
+ * wrong syntax, and goes on after others. */
+unsigned long manage_json_shortages(void);
 
 #endif

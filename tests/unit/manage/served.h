@@ -17,8 +17,9 @@
 #include "manage/client.h"
 #include "manage/manage.h"
 
-#define SERVED_UID  1000
-#define SERVED_TEXT (4u << 20)
+#define SERVED_UID     1000
+#define SERVED_MEMBERS 20 /* of what "members" answers */
+#define SERVED_TEXT    (4u << 20)
 
 struct served {
     struct loop *loop;
@@ -95,11 +96,28 @@ served_progress(void *user, struct manage_call *call, const json_t *params)
     manage_reply(call, json_object());
 }
 
+/* As many answers are made: whoever sets a member does not look whether there was memory for it. */
+static inline void
+served_members(void *user, struct manage_call *call, const json_t *params)
+{
+    json_t *o = json_object();
+    char name[8];
+
+    (void)user;
+    (void)params;
+    for (int i = 0; i < SERVED_MEMBERS; i++) {
+        (void)snprintf(name, sizeof(name), "m%d", i);
+        (void)json_object_set_new(o, name, json_integer(i));
+    }
+    manage_reply(call, o);
+}
+
 static const struct manage_method served_methods[] = {
     {"echo", served_echo, NULL},
     {"hold", served_hold, NULL},
     {"fail", served_fail, NULL},
     {"large", served_large, "bytes"},
+    {"members", served_members, ""},
     {"progress", served_progress, ""},
     {"select", served_echo, "target portal tpgt"},
     {NULL, NULL, NULL},

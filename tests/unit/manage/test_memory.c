@@ -60,6 +60,8 @@ static const char *const asks[] = {
     "{\"id\":6,\"method\":\"nothing\"}\nnonsense\n",
     "{\"id\":7,\"method\":\"events.subscribe\"}\n",
     "{\"id\":8,\"method\":\"large\",\"params\":{\"bytes\":100000}}\n",
+    "quote..\"}}\n",
+    "{\"id\":9,\"method\":\"members\"}\n",
 };
 
 /* Each line is a whole one, and none blames the caller for what he did not do. */
@@ -79,6 +81,8 @@ check_lines(const char *got, bool nonsense)
         code = json_string_value(json_object_get(error, "code"));
         if (error != NULL && !nonsense && (code == NULL || strcmp(code, "INVALID") == 0))
             fail_msg("the caller is blamed: %.*s", (int)(end - got), got);
+        if (json_integer_value(json_object_get(line, "id")) == 9 && error == NULL)
+            assert_int_equal(json_object_size(json_object_get(line, "result")), SERVED_MEMBERS);
         json_decref(line);
     }
 }
