@@ -7,10 +7,16 @@
 
 #include "manage/wipe.h"
 
+/* Of a line of len bytes and values values: more than jansson takes for it, as its lexer's buffer
+ * doubles, each text is copied at most twice, and a value with its name, its table and what it
+ * adds to the table that it stands in takes less than 512 bytes. */
+#define LINE_MEMORY(len, values) (8 * (len) + 512 * (values) + 1024)
+#define LINE_RESERVED_MAX        (1u << 20) /* bytes of a line; longer ones come from no caller */
+
 /* Counts what a parser would have to hold.  Returns NULL, or what is wrong.  Whether it is JSON at
  * all is found out later: outside of strings every bracket counts, inside none does. */
 static const char *
-line_measure(const char *text, size_t len, size_t values_max)
+line_measure(const char *text, size_t len, size_t values_max, size_t *ret)
 {
     size_t depth = 0, values = 1;
     bool quoted = false;
@@ -37,6 +43,7 @@ line_measure(const char *text, size_t len, size_t values_max)
         if (values > values_max)
             return "it holds too many values";
     }
+    *ret = values;
     return NULL;
 }
 
@@ -44,15 +51,23 @@ int
 manage_line_parse(const char *text, size_t len, size_t values_max, json_t **ret,
                   struct lunette_error *err)
 {
-    const char *wrong = line_measure(text, len, values_max);
+    size_t values = 0;
+    const char *wrong = line_measure(text, len, values_max, &values);
     unsigned long shortages = manage_json_shortages();
     json_error_t why = {.position = 0};
     json_t *line;
 
     if (wrong != NULL)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "a line is refused: %s", wrong);
+    if (len <= LINE_RESERVED_MAX && manage_json_reserve(LINE_MEMORY(len, values)) < 0)
+        return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "out of memory");
     line = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);
-    if (line == NULL && manage_json_shortages() != shortages)
+    if (manage_json_shortages() != shortages) {
+        json_decref(line);
+        line = NULL;
+    }
+    manage_json_unreserve();
+    if (line == NULL && manage_json_shortages() != shortages) /* what jansson says is not true */
         return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "out of memory");
     if (line == NULL)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
