@@ -215,9 +215,17 @@ firmware_make(struct iscsid *d, const struct firmware_target *t, const struct no
     return e;
 }
 
-/* Reads the table, as far as it can be read, into d->firmware. */
-static void
-firmware_refresh(struct iscsid *d)
+/* Is it a fault of now, and not what the table says, or that it is not shown to us? */
+static bool
+firmware_may_pass(int code)
+{
+    return code != -ENOENT && code != -ENODEV && code != -EACCES && code != -EPROTO;
+}
+
+/* Reads the table, as far as it can be read, into d->firmware.  Returns 0; or -errno where nothing
+ * is known of it, though there may be something. */
+static int
+firmware_refresh(struct iscsid *d, struct lunette_error *err)
 {
     struct lunette_error why = {.code = 0};
     struct firmware_list l;
@@ -226,10 +234,14 @@ firmware_refresh(struct iscsid *d)
     if (r < 0 && d->firmware.n > 0)
         firmware_tell_kept(d, &why);
     if (r < 0)
-        return;
+        return d->firmware.n > 0 || !firmware_may_pass(r) ? 0 : lunette_fail_as(err, &why);
     if (l.left_out > d->firmware.left_out)
         firmware_tell_kept(d, &l.why);
     firmware_list_fini(&l);
+    if (d->firmware.n > 0)
+        return 0;
+    say_no_memory(err); /* to keep it */
+    return -ENOMEM;
 }
 
 int
@@ -238,11 +250,14 @@ firmware_record(struct iscsid *d, const struct nodedb_id *id, const json_t *valu
                 struct lunette_error *err)
 {
     const struct firmware_target *t = NULL;
+    int r = 0;
 
     if (strcmp(id->iface, "default") == 0) {
-        firmware_refresh(d);
+        r = firmware_refresh(d, err);
         t = firmware_find(&d->firmware, id);
     }
+    if (r < 0)
+        return r;
     return t != NULL ? firmware_make(d, t, id, values, ret, ret_iface, err)
                      : lunette_fail(err, -ENOENT, LUNETTE_DOM_NOTFOUND, 0,
                                     "the firmware names no target %s at this portal", id->target);

@@ -430,7 +430,8 @@ int firmware_fill(const struct firmware_list *l, const struct nodedb_id *id,
                   struct nodedb_record *r);
 /* Makes the record of a target that the firmware knows, in memory, and that of its iface, with
  * values (may be NULL) set in them; the caller ends both.  Where its table cannot be read now, what
- * it said before counts.  -ENOENT: it does not know it. */
+ * it said before counts.  -ENOENT: it does not know it, or has no table that we may read; what may
+ * pass is another -errno. */
 int firmware_record(struct iscsid *d, const struct nodedb_id *id, const json_t *values,
                     struct nodedb_record *ret, struct nodedb_record *ret_iface,
                     struct lunette_error *err);

@@ -110,10 +110,14 @@ records_setup(struct iscsid *d, const struct nodedb_id *id, const json_t *values
               struct lunette_error *err)
 {
     struct nodedb_record r, iface, *with = NULL;
+    struct lunette_error why = {.code = 0};
     int e = nodedb_node_read(d->db, id, &r, err);
 
-    if (e == -ENOENT && records_setup_firmware(d, id, values, ret, NULL) == 0)
-        return 0; /* a session needs no record where the firmware knows its target */
+    if (e == -ENOENT) { /* a session needs no record where the firmware knows its target */
+        int f = records_setup_firmware(d, id, values, ret, &why);
+
+        return f < 0 && f != -ENOENT ? lunette_fail_as(err, &why) : f;
+    }
     if (e < 0)
         return e;
     e = records_set(&r, values, err);

@@ -2,6 +2,7 @@
 /* test_kept.c - a session of a target that only the firmware knows goes by what its table has said,
  * also while that cannot be read. */
 #include <errno.h>
+#include <limits.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -174,12 +175,40 @@ target_goes(void **state)
     assert_int_equal(record_of(k, B), -ENOENT);
 }
 
+/* Whether the firmware knows a target is not known where its table cannot be read for a moment, and
+ * nothing of it was read before: what is said to have no record loses its session. */
+static void
+table_not_read_now(void **state)
+{
+    struct kept *k = *state;
+    struct lunette_error err = LUNETTE_INIT(err);
+    struct nodedb_id id = {.iface = "default"};
+    struct setup s;
+    char too_long[PATH_MAX + 2];
+
+    (void)snprintf(id.target, sizeof(id.target), "%s", A);
+    (void)snprintf(id.portal.host, sizeof(id.portal.host), "192.0.2.1");
+    id.portal.port = 3260;
+    assert_int_equal(records_setup(&k->d, &id, NULL, &s, &err), -ENOENT);
+    memset(too_long, 'x', sizeof(too_long) - 1);
+    too_long[sizeof(too_long) - 1] = '\0';
+    firmware_list_fini(&k->d.firmware);
+    k->d.cfg.firmware = too_long;
+    assert_int_equal(record_of(k, A), -ENAMETOOLONG);
+    assert_int_equal(records_setup(&k->d, &id, NULL, &s, &err), -ENAMETOOLONG);
+    assert_non_null(strstr(err.msg, "the firmware's targets"));
+    k->d.cfg.firmware = "/nowhere";
+    assert_int_equal(records_setup(&k->d, &id, NULL, &s, &err), -ENOENT);
+    assert_non_null(strstr(err.msg, "record"));
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(table_comes_and_goes, setup, teardown),
         cmocka_unit_test_setup_teardown(target_goes, setup, teardown),
+        cmocka_unit_test_setup_teardown(table_not_read_now, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
