@@ -280,7 +280,7 @@ iface_bound_on_go(struct loop_timer *t)
         loop_timer_start(d->loop, t, wait_ns);
         return;
     }
-    if (r < 0 && b->at > 0)
+    if (r < 0 && (b->at > 0 || b->gone))
         records_all_changed(d);
     iface_changed(d, b->job.call, r, &err);
     iface_bound_free(b);

@@ -2,8 +2,8 @@
 /* test_kept.c - a session of a target that only the firmware knows goes by what its table has said,
  * also while that cannot be read. */
 #include <errno.h>
-#include <limits.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
