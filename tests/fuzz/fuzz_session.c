@@ -4,8 +4,8 @@
  * Between the initiator and lunette-target stands a relay that takes the target's bytes apart into
  * PDUs, and does to each what the input says, one step for a PDU: so every input begins with what
  * is right, and goes astray from there.  Byte 0: bits 0 and 1 digests, bit 2 a discovery instead of
- * a LUN, bit 3 without immediate data.  Then steps; see `spoil`.  When the input is over the relay
- * passes everything on.
+ * a LUN, bit 3 a target that asks for all data, in small bursts.  Then steps; see `spoil`.  When
+ * the input is over the relay passes everything on.
  *
  * Whatever comes, the initiator ends: openings, requests and closings come back in their time, each
  * request once and within its memory, and nothing stays.
@@ -498,7 +498,8 @@ fuzz_one(const uint8_t *data, size_t len)
 {
     static struct relay r;
     static struct world w;
-    const struct target_key_value imm = {"ImmediateData", "No"};
+    static const struct target_key_value asks[] = {
+        {"ImmediateData", "No"}, {"InitialR2T", "Yes"}, {"MaxBurstLength", "1536"}};
     struct world_config cfg = {.block = 512, .options = ""};
     struct lunette_error err = LUNETTE_INIT(err);
     struct lunette_lun *lun = NULL;
@@ -511,8 +512,8 @@ fuzz_one(const uint8_t *data, size_t len)
     if (len == 0)
         return;
     options = data[0] & 4 ? data[0] & 0xfc : data[0]; /* discovery has no digests */
-    cfg.set = &imm;
-    cfg.set_count = options & 8 ? 1 : 0;
+    cfg.set = asks;
+    cfg.set_count = options & 8 ? 3 : 0;
     world_new(&w, 1, &cfg);
     relay_start(&r, &w, data + 1, len - 1);
     r.header_digest = options & 1;
