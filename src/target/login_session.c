@@ -32,7 +32,9 @@ new_session(struct tgt_conn *c)
     struct target *t = c->target;
     struct tgt_session *old = tgt_session_find(t, l->node, l->initiator, l->isid), *s;
 
-    if (old != NULL && (l->node != NULL || same_portal(old, c)))
+    while (old != NULL && l->node == NULL && !same_portal(old, c))
+        old = tgt_session_find_next(old);
+    if (old != NULL)
         tgt_session_kill(old, "the initiator logged in again");
     if (t->sessions_count >= t->sessions_max)
         return ISCSI_LOGIN_OUT_OF_RESOURCES;

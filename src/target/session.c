@@ -16,12 +16,10 @@ session_hash(const struct target *t, const char *initiator, const uint8_t isid[6
     return hash_bytes(hash_bytes(t->hash_seed, isid, 6), initiator, strlen(initiator));
 }
 
-struct tgt_session *
-tgt_session_find(struct target *t, const struct tgt_node *node, const char *initiator,
-                 const uint8_t isid[6])
+static struct tgt_session *
+find_from(struct hnode *h, const struct tgt_node *node, const char *initiator,
+          const uint8_t isid[6])
 {
-    struct hnode *h = htab_find(&t->session_by_port, session_hash(t, initiator, isid));
-
     for (; h != NULL; h = htab_next(h)) {
         struct tgt_session *s = container_of(h, struct tgt_session, hnode);
 
@@ -30,6 +28,20 @@ tgt_session_find(struct target *t, const struct tgt_node *node, const char *init
             return s;
     }
     return NULL;
+}
+
+struct tgt_session *
+tgt_session_find(struct target *t, const struct tgt_node *node, const char *initiator,
+                 const uint8_t isid[6])
+{
+    return find_from(htab_find(&t->session_by_port, session_hash(t, initiator, isid)), node,
+                     initiator, isid);
+}
+
+struct tgt_session *
+tgt_session_find_next(struct tgt_session *s)
+{
+    return find_from(htab_next(&s->hnode), s->node, s->initiator, s->isid);
 }
 
 static uint16_t

@@ -14,6 +14,9 @@
 struct tgt_session *tgt_session_find(struct target *t, const struct tgt_node *node,
                                      const char *initiator, const uint8_t isid[6]);
 
+/* The next one of the same port: of unnamed discovery there may be one through each portal. */
+struct tgt_session *tgt_session_find_next(struct tgt_session *s);
+
 /* A session without connections; the caller adds one or calls tgt_session_end.  NULL without
  * memory. */
 struct tgt_session *tgt_session_new(struct target *t, struct tgt_node *node, const char *initiator,
