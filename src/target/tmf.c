@@ -391,6 +391,8 @@ tmf_reassign(struct tgt_tmf *t)
     uint8_t response;
     struct tgt_cmd *cmd = tgt_reassign_task(t->sess, get32(t->req.ref_tag), &response);
 
+    if (response == ISCSI_TMF_RSP_NO_TASK && is_function(t->sess, get32(t->req.ref_tag)))
+        response = ISCSI_TMF_RSP_REJECTED;
     tmf_respond(t, response);
     if (cmd != NULL)
         tgt_reassign(cmd, conn, exp_data_sn);

@@ -371,9 +371,8 @@ challenge_of(struct puppet *p, unsigned alg, uint8_t *id, uint8_t *challenge)
 /* CHAP up to our response; secret as given.  reverse: 0 no, 1 a challenge of ours, 2 the target's.
  */
 static uint16_t
-chap(struct world *w, unsigned alg, const char *user, const char *secret, int reverse)
+chap_steps(struct puppet *p, unsigned alg, const char *user, const char *secret, int reverse)
 {
-    struct puppet *p = puppet_new(w, 1);
     uint8_t id = 0, ch[1024], out[CHAP_RESPONSE_MAX];
     char mem[4096], algs[8] = {(char)('0' + alg)};
     struct text_buf b;
@@ -412,8 +411,54 @@ chap(struct world *w, unsigned alg, const char *user, const char *secret, int re
         puppet_login_send(p, OPER_FFP, NULL, 0);
         assert_int_equal(puppet_login_status(p), 0);
     }
+    return status;
+}
+
+static uint16_t
+chap(struct world *w, unsigned alg, const char *user, const char *secret, int reverse)
+{
+    struct puppet *p = puppet_new(w, 1);
+    uint16_t status = chap_steps(p, alg, user, secret, reverse);
+
     puppet_free(p);
     return status;
+}
+
+/* RFC7143-9.2 (SEC-18): a connection that joins a session authenticates as the first one did. */
+static void
+chap_again_for_each_connection(void **state)
+{
+    const struct target_node_config n = {
+        .name = IQN, .luns = &lun, .luns_count = 1, .chap_user = "us", .chap_secret = SECRET};
+    struct puppet *a, *b;
+    struct world w;
+
+    (void)state;
+    world_new(&w, &n, 1);
+    a = puppet_new(&w, 1);
+    assert_int_equal(chap_steps(a, 5, "us", SECRET, 0), 0);
+    a->tsih = get16(a->rx.h.login_rsp.tsih);
+    for (unsigned way = 0; way < 3; way++) {
+        b = puppet_new(&w, 1);
+        b->tsih = a->tsih;
+        b->cid = 0; /* in the place of the first one, which must not suffer by it */
+        if (way == 0) {
+            puppet_login_send(b, OPER_FFP, KEYS(NAMES));
+            assert_int_equal(puppet_login_status(b), 0x0201);
+        } else {
+            assert_int_equal(
+                chap_steps(b, 5, way == 1 ? "me" : "us", way == 1 ? SECRET : "wrong", 0), 0x0201);
+        }
+        puppet_free(b);
+    }
+    puppet_expect_nothing(a);
+    b = puppet_new(&w, 1);
+    b->tsih = a->tsih;
+    assert_int_equal(chap_steps(b, 5, "us", SECRET, 0), 0);
+    puppet_expect_close(a);
+    puppet_free(a);
+    puppet_free(b);
+    world_free(&w);
 }
 
 static void
@@ -482,6 +527,7 @@ main(void)
         cmocka_unit_test(redirected),
         cmocka_unit_test(chap_logins),
         cmocka_unit_test(chap_secrets_of_any_bytes),
+        cmocka_unit_test(chap_again_for_each_connection),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -577,30 +577,43 @@ tasks_keep_to_their_connection(void **state)
     puppet_free(b);
 }
 
-/* TMF-07: a function that waits is no task for ABORT TASK, and nothing but a command is one for
- * TASK REASSIGN. */
+/* TMF-07: a function that waits is no task for ABORT TASK, nor for TASK REASSIGN, where there is
+ * that. */
 static void
 functions_are_not_aborted(void **state)
 {
-    static const uint8_t functions[] = {ISCSI_TMF_ABORT_TASK, ISCSI_TMF_TASK_REASSIGN};
-    struct puppet *p = puppet_session(*state, KEYS("InitialR2T=Yes\0ImmediateData=No"));
-    uint32_t itt, ttt, reset;
+    static const struct lu_config luns[2] = {
+        {.kind = LU_RAM, .size = 1 << 20, .lun = -1, .wce = -1},
+        {.kind = LU_RAM, .size = 1 << 20, .lun = -1, .wce = -1},
+    };
+    static const struct target_key_value set = {"ErrorRecoveryLevel", "2"};
+    static const char keys[] = "InitialR2T=Yes\0ImmediateData=No\0ErrorRecoveryLevel=2";
 
-    itt = write_begun(p, &ttt);
-    tmf_send(p, ISCSI_TMF_LU_RESET, ISCSI_TAG_RSVD, 0); /* waits for that data */
-    reset = p->itt;
-    for (size_t i = 0; i < sizeof(functions); i++) {
-        uint8_t want = functions[i] == ISCSI_TMF_ABORT_TASK ? ISCSI_TMF_RSP_REJECTED
-                                                            : ISCSI_TMF_RSP_REASSIGN_UNSUPPORTED;
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        const struct target_node_config n = {
+            .name = IQN, .luns = luns, .luns_count = 2, .set = &set, .set_count = i};
+        struct world w;
+        struct puppet *p;
+        uint32_t itt, ttt, reset;
 
-        tmf_send(p, functions[i], reset, p->cmd_sn);
-        assert_int_equal(tmf_response(p), want);
+        world_new(&w, &n, 1);
+        p = puppet_session(&w, keys, sizeof(keys));
+        itt = write_begun(p, &ttt);
+        tmf_send(p, ISCSI_TMF_LU_RESET, ISCSI_TAG_RSVD, 0); /* waits for that data */
+        reset = p->itt;
+        tmf_send(p, ISCSI_TMF_ABORT_TASK, reset, p->cmd_sn);
+        assert_int_equal(tmf_response(p), ISCSI_TMF_RSP_REJECTED);
         assert_int_equal(get32(p->rx.h.tmf_rsp.itt), p->itt);
+        tmf_send(p, ISCSI_TMF_TASK_REASSIGN, reset, 0);
+        assert_int_equal(tmf_response(p),
+                         i == 0 ? ISCSI_TMF_RSP_REASSIGN_UNSUPPORTED : ISCSI_TMF_RSP_REJECTED);
+        data_for(p, 0, itt, ttt);
+        assert_int_equal(tmf_response(p), ISCSI_TMF_RSP_COMPLETE); /* the reset's own */
+        assert_int_equal(get32(p->rx.h.tmf_rsp.itt), reset);
+        puppet_free(p);
+        world_free(&w);
     }
-    data_for(p, 0, itt, ttt);
-    assert_int_equal(tmf_response(p), ISCSI_TMF_RSP_COMPLETE); /* the reset's own */
-    assert_int_equal(get32(p->rx.h.tmf_rsp.itt), reset);
-    puppet_free(p);
 }
 
 /* ERL-16: what was immediate ends with its connection, and nobody hears of it. */
@@ -976,7 +989,7 @@ main(void)
         cmocka_unit_test_setup_teardown(what_takes_a_stat_sn, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(tasks_keep_to_their_connection, world_setup,
                                         world_teardown),
-        cmocka_unit_test_setup_teardown(functions_are_not_aborted, world_setup, world_teardown),
+        cmocka_unit_test(functions_are_not_aborted),
         cmocka_unit_test_setup_teardown(immediate_requests_go_with_their_connection, world_setup,
                                         world_teardown),
         cmocka_unit_test_setup_teardown(functions_and_whom_they_concern, world_setup,
