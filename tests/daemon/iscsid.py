@@ -913,7 +913,7 @@ def many_bound():
         assert not (w.root / "ifaces/e0").exists()
         # who is bound to it is looked for among many that are not
         api.ask("node.new", target=name % 0, portal="127.0.0.1:1,1")
-        for i in range(1, 5000):
+        for i in range(1, 2000):
             shutil.copytree(w.root / "nodes" / (name % 0), w.root / "nodes" / (name % i))
         api.ask("iface.new", iface="e0")
         took, longest = busy_while(other, lambda: api.ask("iface.delete", iface="e0"))
@@ -943,7 +943,7 @@ def two_changes_of_an_iface():
         disturber = threading.Thread(target=disturb)
         disturber.start()
         try:
-            for n in range(4):
+            for n in range(3):
                 two = [threading.Thread(target=change, args=(a, f"{a is api}{n}")) for a in (api, other)]
                 for t in two:
                     t.start()
