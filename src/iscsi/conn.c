@@ -205,6 +205,7 @@ iscsi_conn_start(struct iscsi_conn *pub, struct lunette_error *err)
     iscsi_conn_event(c, EV_STARTED);
     if (c == s->leadconn)
         iscsi_session_up(s);
+    iscsi_stall_start(s);
     iscsi_xmit_wanted(s); /* of what waits for room on the others */
     iscsi_conn_is_back(c);
     pub->last_recv_ns = pub->loop->now_ns;

@@ -232,6 +232,10 @@ void iscsi_tmf_new_nexus(struct session *s);
 /* ---- ping.c: pings of ours and answers to the target's ---- */
 /* Starts the timer that looks for silence, or starts it anew after a change of the limits. */
 void iscsi_ping_start(struct conn *c);
+/* A session of several connections is looked after from now on, so that one which is stuck does not
+ * hold all of them up. */
+void iscsi_stall_start(struct session *s);
+void iscsi_ping_init(struct session *s);
 void iscsi_send_nopout(struct conn *c, const struct bhs_nop_in *answer_to);
 void iscsi_transport_timer(struct loop_timer *timer);
 

@@ -6,8 +6,11 @@
 #include "iscsi/internal.h"
 
 #define PING_SLOTS                                                                                 \
-    64               /* wake-ups for pings in an interval, or in the time that an answer may take */
-#define PING_EARLY 8 /* a ping goes out at most an eighth of the interval before its end */
+    64 /* wake-ups for pings in an interval, or in the time that an answer may take */
+#define STALL_LOOK_MS   1000 /* between looks at a session of several connections */
+#define STALL_ANSWER_MS 2000 /* for the answer to a ping when nothing is answered */
+#define STALL_GAP_LOOKS 8    /* in a row, until a number that nobody has ends the session */
+#define PING_EARLY      8    /* a ping goes out at most an eighth of the interval before its end */
 
 /* Lets the timers of many connections end together, in slots of time that are small against the
  * limits and the same for all connections that have the same limits.  Ten thousand idle connections
@@ -115,6 +118,108 @@ iscsi_send_nopout(struct conn *c, const struct bhs_nop_in *answer_to)
     }
     c->pub.stats.noptx_pdus++;
     iscsi_queue_mgmt(t, NULL, 0);
+}
+
+/* ---- one connection of several holds all of them up ------------------------------------------ */
+
+/* Commands that have come back, counted round. */
+static uint32_t
+ended_commands(const struct session *s)
+{
+    return s->win.cmdsn + s->win.queued - s->outstanding;
+}
+
+/* The connection has been pinged for that long, and nothing has come or moved since. */
+static bool
+is_stuck(struct conn *c)
+{
+    uint64_t limit = c->ping_timeout_ms < STALL_ANSWER_MS ? c->ping_timeout_ms : STALL_ANSWER_MS;
+
+    return c->ping != NULL && c->pub.last_recv_ns <= c->ping_ns &&
+           c->pub.loop->now_ns - c->ping_ns >= limit * LOOP_NS_PER_MS && !bytes_have_moved(c);
+}
+
+/* Some command that is under way has that number, or is to go again with it. */
+static bool
+somebody_has(const struct session *s, uint32_t cmd_sn)
+{
+    for (uint32_t slot = 0; slot < s->pub.tasks.made; slot++) {
+        const struct task *t = iscsi_task_at(s, slot);
+
+        if ((t->pub.state == ISCSI_TASK_RUNNING || t->pub.state == ISCSI_TASK_UNASSIGNED ||
+             (t->pub.state == ISCSI_TASK_PENDING && t->numbered)) &&
+            t->pub.cmd_sn == cmd_sn && !t->old_nexus)
+            return true;
+    }
+    return false;
+}
+
+/* Nothing is answered on any connection, though commands are under way: one of them may hold a
+ * number that the others wait for, in a socket that the target does not read or that leads nowhere.
+ * Each is pinged, and one that says nothing while another one answers is given up for it. */
+static void
+look_for_stuck(struct session *s)
+{
+    bool heard = false;
+
+    LIST_FOREACH (n, &s->conns) {
+        struct conn *c = container_of(n, struct conn, node);
+
+        if (!iscsi_conn_serves(c) || c->ping_interval_ms == 0)
+            continue;
+        heard |= s->pub.loop->now_ns - c->pub.last_recv_ns < STALL_ANSWER_MS * LOOP_NS_PER_MS;
+        if (c->ping == NULL) {
+            iscsi_send_nopout(c, NULL);
+            c->ping_ns = s->pub.loop->now_ns;
+        }
+    }
+    LIST_FOREACH (n, &s->conns) {
+        struct conn *c = container_of(n, struct conn, node);
+
+        if (heard && iscsi_conn_serves(c) && is_stuck(c))
+            iscsi_conn_failure(&c->pub, ISCSI_ERR_NOP_TIMEDOUT,
+                               "it does not answer a ping while other connections do, and may hold "
+                               "up the session");
+    }
+}
+
+static void
+stall_timer(struct loop_timer *timer)
+{
+    struct session *s = container_of(timer, struct session, stall_timer);
+    uint32_t ended = ended_commands(s);
+
+    if (s->state != ISCSI_STATE_LOGGED_IN || (s->nserving < 2 && list_empty(&s->unassigned)))
+        return;
+    loop_timer_start(s->pub.loop, timer, STALL_LOOK_MS * LOOP_NS_PER_MS);
+    if (s->outstanding == 0 || ended != s->stall_ended) {
+        s->stall_ended = ended;
+        s->stall_looks = 0;
+        return;
+    }
+    if (++s->stall_looks < 2) /* less than the time between two looks */
+        return;
+    look_for_stuck(s);
+    if (s->stall_looks >= STALL_GAP_LOOKS && s->win.exp_cmdsn != s->win.cmdsn &&
+        list_empty(&s->clearing) && !somebody_has(s, s->win.exp_cmdsn))
+        iscsi_session_failure(s, ISCSI_ERR_WINDOW,
+                              "the target waits for a command number that no command has");
+}
+
+void
+iscsi_stall_start(struct session *s)
+{
+    if (s->nserving < 2 || loop_timer_running(&s->stall_timer))
+        return;
+    s->stall_ended = ended_commands(s);
+    s->stall_looks = 0;
+    loop_timer_start(s->pub.loop, &s->stall_timer, STALL_LOOK_MS * LOOP_NS_PER_MS);
+}
+
+void
+iscsi_ping_init(struct session *s)
+{
+    loop_timer_init(&s->stall_timer, stall_timer);
 }
 
 void

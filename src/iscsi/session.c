@@ -74,6 +74,7 @@ free_work(struct loop_work *w)
     loop_timer_stop(s->pub.loop, &s->recovery_timer);
     loop_timer_stop(s->pub.loop, &s->fate_timer);
     loop_timer_stop(s->pub.loop, &s->clear_timer);
+    loop_timer_stop(s->pub.loop, &s->stall_timer);
     loop_timer_stop(s->pub.loop, &s->win.shut_timer);
     loop_defer_cancel(&s->restart_work);
     loop_defer_cancel(&s->done_work);
@@ -112,6 +113,7 @@ session_init(struct session *s, struct loop *l, const struct iscsi_transport *tt
     iscsi_nexus_init(s);
     iscsi_recovery_init(s);
     iscsi_clear_init(s);
+    iscsi_ping_init(s);
     s->host = (struct scsi_host){
         .ops = iscsi_host_ops_of(l, false),
         .loop = l,

@@ -38,6 +38,8 @@ struct session {
     struct task *clear_task; /* the Logout about clear_conn that is out; NULL: none is */
     struct conn *clear_conn;
     struct loop_timer clear_timer;
+    struct loop_timer stall_timer; /* ping.c: runs while there are several connections */
+    uint32_t stall_ended, stall_looks;
     struct cmdsn_window win;
     struct task *free_tasks; /* a stack: the last one used is the one in the cache */
     uint32_t outstanding;    /* SCSI commands */

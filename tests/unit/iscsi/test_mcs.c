@@ -611,6 +611,87 @@ reset_over_connections(void **state)
     }
 }
 
+static void
+answer_ping(struct world *w, uint16_t cid)
+{
+    union bhs_any h;
+
+    for (unsigned i = fake_adapter.nsent; i-- > 0;) {
+        const struct fake_sent *s = &fake_adapter.sent[i];
+
+        if (s->cid != cid || (s->h.h.opcode & ISCSI_OP_MASK) != ISCSI_OP_NOP_OUT)
+            continue;
+        speak_on(cid);
+        bhs_init(&h, ISCSI_OP_NOP_IN, ISCSI_FLAG_FINAL);
+        h.h.itt = s->h.h.itt;
+        h.nop_in.ttt = put32(ISCSI_TAG_RSVD);
+        end[cid].stat_sn++;
+        assert_int_equal(fake_pdu(&h, NULL, 0, true), 0);
+        fake_turn(&w->fl);
+        return;
+    }
+    fail_msg("no ping on %u", cid);
+}
+
+/* One connection swallows what it is given, and the target waits for its number: it is found and
+ * replaced long before the pings of an idle connection would find it. */
+static void
+stuck_connection_is_found(void **state)
+{
+    struct world *w = mcs_world(16, 2, "0");
+    struct cmd c[2];
+    uint32_t first;
+
+    (void)state;
+    one_command(w, &c[0], true);
+    one_command(w, &c[1], true);
+    first = cmdsn_of(&c[0]);
+    assert_int_equal(cid_of(&c[0]), 1);
+    fake_advance(&w->fl, SEC(2));
+    answer_ping(w, 2);
+    fake_advance(&w->fl, SEC(1));
+    assert_int_equal(session_of(w)->nserving, 2);
+    fake_advance(&w->fl, SEC(1));
+    answer_ping(w, 2);
+    fake_advance(&w->fl, SEC(1));
+    assert_int_equal(w->nerrors, 1);
+    assert_int_equal(w->error, ISCSI_ERR_NOP_TIMEDOUT);
+    assert_int_equal(w->event.cid, 1);
+    assert_int_equal(cleared(w, 1, first, ISCSI_LOGOUT_RSP_OK), 0);
+    answer(w, &c[0]);
+    answer(w, &c[1]);
+    world_free(w);
+}
+
+/* The target is slow, and lives: nothing is given up.  If it waits for a number that nobody has,
+ * the session is. */
+static void
+number_that_nobody_has(void **state)
+{
+    (void)state;
+    for (int gap = 0; gap < 2; gap++) {
+        struct world *w = mcs_world(17, 2, "0");
+        struct cmd c[2];
+
+        one_command(w, &c[0], true);
+        fake_adapter.exp_cmdsn = cmdsn_of(&c[0]);
+        if (gap) {
+            answer(w, &c[0]); /* it was answered, and ExpCmdSN does not say so */
+            one_command(w, &c[0], true);
+        }
+        one_command(w, &c[1], true);
+        for (int i = 0; i < 14 && w->blocked == 0; i++) {
+            fake_advance(&w->fl, SEC(1));
+            for (uint16_t cid = 1; cid <= 2 && w->blocked == 0; cid++) {
+                if (to_conn(end[cid].conn)->ping != NULL)
+                    answer_ping(w, cid);
+            }
+        }
+        assert_int_equal(w->blocked, gap);
+        world_free(w);
+    }
+}
+
 /* LGO-02: a session is logged out on all of its connections. */
 static void
 session_is_logged_out(void **state)
@@ -657,6 +738,8 @@ main(int argc, char **argv)
         cmocka_unit_test(abort_follows_its_command),
         cmocka_unit_test(abort_of_a_lost_command),
         cmocka_unit_test(reset_over_connections),
+        cmocka_unit_test(stuck_connection_is_found),
+        cmocka_unit_test(number_that_nobody_has),
         cmocka_unit_test(session_is_logged_out),
     };
     int r;
