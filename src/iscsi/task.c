@@ -121,13 +121,14 @@ finish_task(struct task *t)
 static void
 leave_conn(struct task *t)
 {
-    struct conn *c = to_conn(t->pub.conn);
+    struct conn *c;
 
     list_del(&t->pub.node);
     if (__builtin_expect(t->watched, 0))
         io_watch_unlink(t->pub.sc->watch);
     if (t->pub.conn == NULL)
         return;
+    c = to_conn(t->pub.conn);
     if (c->xmit_task == t)
         c->xmit_task = NULL;
     if (t->kind == TASK_SCSI) {
