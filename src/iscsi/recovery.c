@@ -223,9 +223,12 @@ iscsi_end_nexus(struct session *s, struct conn *lead, bool recover)
     LIST_FOREACH (n, &s->conns) {
         struct conn *c = container_of(n, struct conn, node);
 
-        if (c != lead)
-            iscsi_conn_failure(&c->pub, ISCSI_ERR_LOCAL,
-                               "the last connection of the session that served it has ended");
+        if (c == lead)
+            continue;
+        iscsi_conn_failure(&c->pub, ISCSI_ERR_LOCAL,
+                           "the last connection of the session that served it has ended");
+        if (c->state == CONN_FREE && !c->down && !c->stopping)
+            loop_defer(s->pub.loop, &c->fail_work); /* it was logged out */
     }
 }
 
@@ -313,7 +316,9 @@ iscsi_fail_work(struct loop_work *w)
 {
     struct conn *c = container_of(w, struct conn, fail_work);
 
-    c->report = c->state != CONN_FREE; /* FREE: logged out in order */
+    /* FREE: logged out in order.  Where nobody has stopped it since, and the session goes on, so
+     * that its state tells nobody, whoever looks after the connection does not know. */
+    c->report = c->state != CONN_FREE || c->session->nserving > 0;
     set_why(c);
     if (c->report)
         log_flight(c);

@@ -692,6 +692,44 @@ number_that_nobody_has(void **state)
     }
 }
 
+/* A connection is logged out, and whoever did that dies: the next one is told when it is given up,
+ * or finds it down with the session. */
+static void
+logged_out_and_left(void **state)
+{
+    (void)state;
+    for (int lost = 0; lost < 2; lost++) {
+        struct world *w = mcs_world(18, 2, "0");
+        struct iscsi_uevent ev = {.type = ISCSI_UEVENT_SEND_PDU, .sid = w->sid, .cid = 2};
+        union bhs_any h;
+
+        bhs_init(&ev.u.send_pdu.hdr, ISCSI_OP_LOGOUT_REQ | ISCSI_OP_IMMEDIATE,
+                 ISCSI_FLAG_FINAL | ISCSI_LOGOUT_CLOSE_CONNECTION);
+        ((struct bhs_logout_req *)(void *)&ev.u.send_pdu.hdr)->cid = put16(2);
+        assert_int_equal(world_ask(w, &ev, NULL, 0), 0);
+        fake_turn(&w->fl);
+        speak_on(2);
+        bhs_init(&h, ISCSI_OP_LOGOUT_RSP, ISCSI_FLAG_FINAL);
+        h.h.itt = fake_last(ISCSI_OP_LOGOUT_REQ)->h.h.itt;
+        assert_int_equal(fake_pdu(&h, NULL, 0, true), 0);
+        if (lost) {
+            cut(w, 1);
+            assert_true(to_conn(end[2].conn)->down);
+            assert_int_equal(w->blocked, 1);
+        }
+        for (int i = 0; i < 31 && !lost; i++) {
+            assert_int_equal(w->nerrors, 0);
+            end[1].conn->last_recv_ns = w->fl.l.now_ns;
+            fake_advance(&w->fl, SEC(1));
+        }
+        fake_advance(&w->fl, SEC(1));
+        assert_int_equal(w->nerrors, 1);
+        assert_int_equal(w->event.cid, lost ? 1 : 2);
+        assert_int_equal(w->blocked, lost);
+        world_free(w);
+    }
+}
+
 /* LGO-02: a session is logged out on all of its connections. */
 static void
 session_is_logged_out(void **state)
@@ -740,6 +778,7 @@ main(int argc, char **argv)
         cmocka_unit_test(reset_over_connections),
         cmocka_unit_test(stuck_connection_is_found),
         cmocka_unit_test(number_that_nobody_has),
+        cmocka_unit_test(logged_out_and_left),
         cmocka_unit_test(session_is_logged_out),
     };
     int r;
