@@ -161,6 +161,7 @@ iscsi_clear_answered(struct conn *via, struct task *t, const struct bhs_logout_r
     }
     clear_over(c);
     iscsi_conn_cleared(s, c->pub.cid, known);
+    iscsi_fill_gap(s);
     clear_next(s);
     return 0;
 }

@@ -302,7 +302,11 @@ iscsi_nop_in(struct conn *c, const union bhs_any *h, const void *data, uint32_t 
     pub = iscsi_itt_to_task(&c->pub, h->nop_in.itt);
     t = pub != NULL ? to_task(pub) : NULL;
     if (t != NULL && t->kind == TASK_PING) {
+        bool filled = (t->ctl.h.opcode & ISCSI_OP_IMMEDIATE) == 0;
+
         iscsi_complete_task(t);
+        if (filled)
+            iscsi_fill_gap(c->session); /* the next one */
         return 0;
     }
     if (t != NULL && t->kind == TASK_USER && pdu_opcode(&t->ctl.h) == ISCSI_OP_NOP_OUT)

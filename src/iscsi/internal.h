@@ -236,6 +236,9 @@ void iscsi_ping_start(struct conn *c);
  * hold all of them up. */
 void iscsi_stall_start(struct session *s);
 void iscsi_ping_init(struct session *s);
+/* Where the target waits for a number that no command has any more, a NOP-Out takes it there (RFC
+ * 7143 7.3: the initiator plugs the gap). */
+void iscsi_fill_gap(struct session *s);
 void iscsi_send_nopout(struct conn *c, const struct bhs_nop_in *answer_to);
 void iscsi_transport_timer(struct loop_timer *timer);
 

@@ -39,7 +39,8 @@ struct session {
     struct conn *clear_conn;
     struct loop_timer clear_timer;
     struct loop_timer stall_timer; /* ping.c: runs while there are several connections */
-    uint32_t stall_ended, stall_looks;
+    uint32_t stall_ended, stall_looks, gap_sn, gap_looks;
+    uint64_t gap_ns;
     struct cmdsn_window win;
     struct task *free_tasks; /* a stack: the last one used is the one in the cache */
     uint32_t outstanding;    /* SCSI commands */

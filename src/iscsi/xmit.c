@@ -141,16 +141,18 @@ iscsi_prep_mgmt_task(struct conn *c, struct task *t)
     bool immediate = (t->ctl.h.opcode & ISCSI_OP_IMMEDIATE) != 0;
     int r;
 
-    assert(immediate || !cmdsn_window_closed(&s->win));
+    assert(immediate || t->numbered || !cmdsn_window_closed(&s->win));
     r = alloc_pdu(t, opcode);
     if (r < 0)
         return r;
+    if (!t->numbered)
+        t->pub.cmd_sn = immediate ? s->win.cmdsn : s->win.cmdsn++;
+    t->numbered = false;
     t->ctl.nop_out.cmd_sn =
-        put32(s->win.cmdsn); /* every request but Data-Out and SNACK has the two at 24 and 28 */
+        put32(t->pub.cmd_sn); /* every request but Data-Out and SNACK has the two at 24 and 28 */
     t->ctl.nop_out.exp_stat_sn = put32(c->pub.exp_statsn);
     statsn_window_ack(&c->statsn, c->pub.exp_statsn);
     t->ctl.h.dseg_len = put24(t->pub.data_len);
-    t->pub.cmd_sn = s->win.cmdsn;
     memcpy(t->pub.hdr, &t->ctl, sizeof(t->ctl.h));
     t->pub.hdr_len = sizeof(t->ctl.h);
     t->started = true;
@@ -159,8 +161,6 @@ iscsi_prep_mgmt_task(struct conn *c, struct task *t)
     r = c->pub.tt->init_task != NULL ? c->pub.tt->init_task(&t->pub) : 0;
     if (r < 0)
         return r;
-    if (!immediate)
-        s->win.cmdsn++;
     t->pub.state = ISCSI_TASK_RUNNING;
     if (opcode == ISCSI_OP_LOGOUT_REQ)
         iscsi_leave_sent(c, &t->ctl.logout_req);
@@ -209,7 +209,7 @@ next_mgmt(const struct conn *c)
             continue;
         if (iscsi_leave_holds(c, t))
             continue;
-        if (!closed || (t->ctl.h.opcode & ISCSI_OP_IMMEDIATE) != 0)
+        if (!closed || t->numbered || (t->ctl.h.opcode & ISCSI_OP_IMMEDIATE) != 0)
             return t;
     }
     return NULL;

@@ -38,14 +38,17 @@ is_back_in_vain(const struct ls_world *w, const struct ls_io *io)
 }
 
 /* It was lost with each connection since its session was first lost, for as long as that may be
- * waited for, and has just been lost again. */
+ * waited for, and has just been lost again.  One of several connections may be lost without its
+ * session. */
 static bool
 is_lost_for_good(const struct ls_world *w, const struct ls_io *io)
 {
     const struct ls_session *se = io->h->se;
+    bool several = w->plan.conns > 1;
+    uint64_t since = io->lost_ns > 0 ? io->lost_ns : several ? io->start_ns : 0;
 
-    return io->lost_ns > 0 && se->least_s >= 0 && se->blocked_ns != 0 &&
-           sim_now_ns(w->sim) - io->lost_ns >= (uint64_t)se->least_s * LOOP_NS_PER_S;
+    return since > 0 && se->least_s >= 0 && (se->blocked_ns != 0 || several) &&
+           sim_now_ns(w->sim) - since >= (uint64_t)se->least_s * LOOP_NS_PER_S;
 }
 
 /* Its session did not wait at some time since the request was made: requests fail then. */

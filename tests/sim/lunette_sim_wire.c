@@ -348,7 +348,8 @@ use(struct nexus *n, uint32_t sn)
 static void
 check_again(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h, uint8_t opcode)
 {
-    if (opcode != ISCSI_OP_SCSI_CMD || c->nexus->ever < 2 || !c->nexus->again)
+    if ((opcode != ISCSI_OP_SCSI_CMD && opcode != ISCSI_OP_NOP_OUT) || c->nexus->ever < 2 ||
+        !c->nexus->again)
         ls_fail(wi->w, "%s has CmdSN %u, which was used before", pdu_opcode_name(opcode),
                 ld_be32(h + 24));
     LIST_FOREACH (at, &wi->conns) {

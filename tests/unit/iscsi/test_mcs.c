@@ -663,8 +663,33 @@ stuck_connection_is_found(void **state)
     world_free(w);
 }
 
-/* The target is slow, and lives: nothing is given up.  If it waits for a number that nobody has,
- * the session is. */
+/* The non-immediate NOP-Out that has that number; NULL: there is none. */
+static const struct fake_sent *
+filler_of(uint32_t cmd_sn)
+{
+    for (unsigned i = fake_adapter.nsent; i-- > 0;) {
+        const struct fake_sent *s = &fake_adapter.sent[i];
+
+        if (s->h.h.opcode == ISCSI_OP_NOP_OUT && get32(s->h.nop_out.cmd_sn) == cmd_sn)
+            return s;
+    }
+    return NULL;
+}
+
+/* A second passes, and the target answers all pings. */
+static void
+live_on(struct world *w)
+{
+    fake_advance(&w->fl, SEC(1));
+    for (uint16_t cid = 1; cid <= 2; cid++) {
+        if (end[cid].conn != NULL && to_conn(end[cid].conn)->ping != NULL)
+            answer_ping(w, cid);
+    }
+    iscsi_session_check(dataplane_session(w->dp, w->sid));
+}
+
+/* CSN-20: the target is slow, and lives: nothing is given up or sent.  Where it waits for the
+ * number of a command that has ended, a NOP-Out takes it there. */
 static void
 number_that_nobody_has(void **state)
 {
@@ -672,24 +697,63 @@ number_that_nobody_has(void **state)
     for (int gap = 0; gap < 2; gap++) {
         struct world *w = mcs_world(17, 2, "0");
         struct cmd c[2];
+        uint32_t first;
 
         one_command(w, &c[0], true);
-        fake_adapter.exp_cmdsn = cmdsn_of(&c[0]);
+        first = fake_adapter.exp_cmdsn = cmdsn_of(&c[0]);
         if (gap) {
-            answer(w, &c[0]); /* it was answered, and ExpCmdSN does not say so */
+            answer(w, &c[0]); /* it is over, and ExpCmdSN does not say so */
             one_command(w, &c[0], true);
         }
         one_command(w, &c[1], true);
-        for (int i = 0; i < 14 && w->blocked == 0; i++) {
-            fake_advance(&w->fl, SEC(1));
-            for (uint16_t cid = 1; cid <= 2 && w->blocked == 0; cid++) {
-                if (to_conn(end[cid].conn)->ping != NULL)
-                    answer_ping(w, cid);
-            }
+        for (int i = 0; i < 14 && filler_of(first) == NULL; i++)
+            live_on(w);
+        assert_true((filler_of(first) != NULL) == gap);
+        if (gap) {
+            struct fake_sent s = *filler_of(first);
+            union bhs_any h;
+
+            speak_on(s.cid);
+            fake_adapter.exp_cmdsn = first + 3;
+            bhs_init(&h, ISCSI_OP_NOP_IN, ISCSI_FLAG_FINAL);
+            h.h.itt = s.h.h.itt;
+            h.nop_in.ttt = put32(ISCSI_TAG_RSVD);
+            end[s.cid].stat_sn++;
+            assert_int_equal(fake_pdu(&h, NULL, 0, true), 0);
         }
-        assert_int_equal(w->blocked, gap);
+        answer(w, &c[0]);
+        answer(w, &c[1]);
+        assert_int_equal(w->blocked + w->nerrors, 0);
         world_free(w);
     }
+}
+
+/* An aborted command that the target had not acknowledged leaves its number to the connection, and
+ * that is lost: the number is filled as soon as the connection has been cleared. */
+static void
+aborted_number_is_lost(void **state)
+{
+    struct world *w = mcs_world(19, 2, "0");
+    struct waiter x = {.w.done = eh_done};
+    struct cmd c[3];
+    uint32_t first;
+
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        one_command(w, &c[i], true);
+    first = cmdsn_of(&c[0]);
+    fake_adapter.exp_cmdsn = first;
+    w->host->ops->eh_abort(w->host, &c[1].sc, &x.w);
+    fake_turn(&w->fl);
+    tmf_answered(w, ISCSI_TMF_RSP_COMPLETE);
+    assert_int_equal(x.r, SCSI_EH_SUCCESS);
+    one_command(w, &c[1], true); /* the same connection has another one that nobody has seen */
+    assert_int_equal(cid_of(&c[1]), 2);
+    cut(w, 2);
+    assert_int_equal(cleared(w, 2, first + 1, ISCSI_LOGOUT_RSP_OK), 0);
+    assert_non_null(filler_of(first + 1));
+    assert_int_equal(filler_of(first + 1)->cid, 1);
+    world_free(w);
 }
 
 /* A connection is logged out, and whoever did that dies: the next one is told when it is given up,
@@ -778,6 +842,7 @@ main(int argc, char **argv)
         cmocka_unit_test(reset_over_connections),
         cmocka_unit_test(stuck_connection_is_found),
         cmocka_unit_test(number_that_nobody_has),
+        cmocka_unit_test(aborted_number_is_lost),
         cmocka_unit_test(logged_out_and_left),
         cmocka_unit_test(session_is_logged_out),
     };
