@@ -28,11 +28,12 @@ tgt_end_commands(struct tgt_session *s, const struct tgt_conn *only)
     }
 }
 
-/* Parameter3 (Time2Retain) of 0 says that nothing of c can be reassigned. */
+/* Where nothing of c waits, there is nothing to reassign (Time2Retain), nor a reason to wait before
+ * another connection is tried (Time2Wait). */
 static void
 tell_others(struct tgt_session *s, const struct tgt_conn *c)
 {
-    const uint16_t param[3] = {c->cid, (uint16_t)s->params.time2wait,
+    const uint16_t param[3] = {c->cid, c->lost ? (uint16_t)s->params.time2wait : 0,
                                c->lost ? (uint16_t)s->params.time2retain : 0};
 
     LIST_FOREACH_SAFE (i, &s->conns) {
