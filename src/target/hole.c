@@ -58,8 +58,13 @@ tgt_hole_init(struct tgt_session *s)
 void
 tgt_hole_watch(struct tgt_session *s)
 {
+    uint64_t ns = s->target->hole_timeout_ms * LOOP_NS_PER_MS;
+
     if (loop_timer_running(&s->hole))
         return;
+    if (s->params.erl ==
+        2) /* a connection that is lost may be in the midst of its recovery (7.5) */
+        ns += ((uint64_t)s->params.time2wait + s->params.time2retain) * LOOP_NS_PER_S;
     s->hole_sn = s->exp_cmd_sn;
-    loop_timer_start(s->target->loop, &s->hole, s->target->hole_timeout_ms * LOOP_NS_PER_MS);
+    loop_timer_start(s->target->loop, &s->hole, ns);
 }

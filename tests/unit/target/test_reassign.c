@@ -465,6 +465,24 @@ session_ends(void **state)
     }
 }
 
+/* A hole in the CmdSNs may be that of a connection whose recovery still has its time. */
+static void
+hole_waits_longer(void **state)
+{
+    struct puppet *a = two_session(*state, KEYS(KEYS2));
+    uint8_t cdb[CDB_MAX];
+
+    a->cmd_sn++;
+    (void)cdb_test_unit_ready(cdb);
+    (void)puppet_cmd(a, 0, ISCSI_FLAG_FINAL, cdb, 0, NULL, 0);
+    wait_s(*state, HOLE_TIMEOUT_MS + 300);
+    puppet_expect_nothing(a);
+    wait_s(*state, RETAIN_S * 1000);
+    assert_int_equal(puppet_expect(a, ISCSI_OP_ASYNC)->h.async.event, ISCSI_ASYNC_DROP_SESSION);
+    puppet_expect_close(a);
+    puppet_free(a);
+}
+
 /* Two functions of a connection that is lost: the response of one is to be acknowledged, and the
  * other has had no turn yet. */
 static void
@@ -505,6 +523,7 @@ main(void)
         cmocka_unit_test_setup_teardown(what_waits, two_setup, world_teardown),
         cmocka_unit_test_setup_teardown(session_ends, two_setup, world_teardown),
         cmocka_unit_test_setup_teardown(functions_end, two_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(hole_waits_longer, two_setup, world_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
