@@ -40,6 +40,7 @@ struct target {
     struct list free_cmds, free_rings;
     struct list chunks;  /* memory of the commands */
     uint32_t held_bytes; /* of all sessions */
+    uint64_t kept_bytes; /* of all connections */
     struct lu_flusher *flusher;
     struct lu_worker worker;
     struct loop_work reap; /* frees dead connections and sessions */

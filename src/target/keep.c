@@ -4,6 +4,7 @@
 #include <assert.h>
 
 #include "target/command.h"
+#include "target/instance.h"
 #include "target/state/conn.h"
 #include "target/txq.h"
 #include "wire/sn.h"
@@ -25,6 +26,7 @@ tgt_keep(struct tgt_conn *c, struct tgt_tx *tx, uint32_t bytes)
     list_push_back(&c->kept, &tx->kept);
     c->kept_count++;
     c->kept_bytes += bytes;
+    c->target->kept_bytes += bytes;
 }
 
 void
@@ -33,6 +35,7 @@ tgt_keep_take(struct tgt_conn *c, struct tgt_tx *tx)
     list_del(&tx->kept);
     c->kept_count--;
     c->kept_bytes -= tx->bytes;
+    c->target->kept_bytes -= tx->bytes;
 }
 
 static void
@@ -57,6 +60,8 @@ tgt_keep_ack(struct tgt_conn *c, uint32_t exp_stat_sn)
             break;
         keep_forget(c, tx);
     }
+    if (c->kept_bytes > TGT_KEPT_FAIR && c->target->kept_bytes > TGT_KEPT_ALL)
+        return false;
     return c->kept_count <= TGT_KEPT_MAX && c->kept_bytes <= TGT_KEPT_BYTES;
 }
 

@@ -656,6 +656,50 @@ other_units(void **state)
     (void)unlink(path);
 }
 
+static enum got
+big_ping(struct puppet *p)
+{
+    struct bhs_nop_out h;
+
+    bhs_init(&h, ISCSI_OP_NOP_OUT | ISCSI_OP_IMMEDIATE, ISCSI_FLAG_FINAL);
+    h.itt = put32(++p->itt);
+    h.ttt = put32(ISCSI_TAG_RSVD);
+    h.cmd_sn = put32(p->cmd_sn);
+    puppet_send(p, &h, noise, sizeof(noise));
+    return puppet_recv(p);
+}
+
+/* Nor may many of them together. */
+static void
+never_acknowledged_by_many(void **state)
+{
+    enum { MANY = 12, EACH = TGT_KEPT_BYTES / sizeof(noise) };
+    struct puppet *p[MANY];
+    uint32_t sum = 0;
+
+    for (unsigned i = 0; i < MANY; i++) {
+        enum got got = GOT_PDU;
+        uint32_t had = 0;
+
+        p[i] = puppet_new(*state, (uint8_t)(i + 1));
+        assert_int_equal(puppet_login(p[i], KEYS("ErrorRecoveryLevel=1\0"
+                                                 "MaxRecvDataSegmentLength=262144")),
+                         0);
+        while (had < EACH && got == GOT_PDU) {
+            got = big_ping(p[i]);
+            had += got == GOT_PDU;
+        }
+        assert_true(had >= TGT_KEPT_FAIR / sizeof(noise)); /* that much in any case */
+        if (got == GOT_PDU)
+            sum += had;
+    }
+    assert_int_equal(sum, TGT_KEPT_ALL / TGT_KEPT_BYTES * EACH);
+    assert_int_equal(big_ping(p[0]), GOT_PDU);   /* its last one counts when the next PDU comes */
+    assert_int_equal(big_ping(p[0]), GOT_CLOSE); /* each has a bound of its own, too */
+    for (unsigned i = 0; i < MANY; i++)
+        puppet_free(p[i]);
+}
+
 /* An initiator that acknowledges nothing may not make us keep what it likes. */
 static void
 never_acknowledged(void **state)
@@ -693,6 +737,7 @@ main(void)
         cmocka_unit_test_setup_teardown(data_sn, level_setup, world_teardown),
         cmocka_unit_test_setup_teardown(command_again, level_setup, world_teardown),
         cmocka_unit_test_setup_teardown(never_acknowledged, level_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(never_acknowledged_by_many, level_setup, world_teardown),
         cmocka_unit_test(other_units),
     };
 
