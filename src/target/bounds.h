@@ -33,8 +33,7 @@
 #define TGT_KEPT_MAX   4096        /* of one connection */
 #define TGT_KEPT_BYTES (4u << 20)  /* of data with them */
 #define TGT_KEPT_ALL   (32u << 20) /* of all connections together ... */
-#define TGT_KEPT_FAIR  (64u << 10) /* ... which does not matter to one that has no more than this  \
-                                    */
+#define TGT_KEPT_FAIR  (64u << 10) /* ... except those that have no more than this */
 #define TGT_LOGINS_MAX 1024        /* connections that are not logged in; the oldest makes room */
 #define TGT_DRAIN_MS   2000        /* how long a reset waits for Data-Out that is under way */
 
