@@ -19,9 +19,9 @@ if ! check; then
 fi
 before=$(musts)
 
-# What nothing does yet may be without a test, and is counted; what is only advised may be, too.
+# What nothing does yet is counted, whatever tests are named; what is only advised may be without one.
 cp "$table" "$tmp/kept"
-sed -i '/^| CSN-06 /{s/| done |/| not yet |/;s/|[^|]*|$/| – |/};/^| DOU-05 /s/|[^|]*|$/| – |/' "$table"
+sed -i '/^| CSN-06 /s/| done |/| not yet |/;/^| DOU-05 /s/|[^|]*|$/| – |/' "$table"
 if ! check || [ "$(musts)" != $((before + 1)) ] || ! grep -q ' CSN-06' "$tmp/out"; then
     cat "$tmp/out"
     echo "an exception is not counted, or not one"
