@@ -687,12 +687,157 @@ nothing_after_a_refused_pdu(void **state)
     }
 }
 
+/* CSN-07: a pair that cannot be says nothing; else each number counts where it is newer. */
+static void
+windows_that_count(void **state)
+{
+    /* all against CmdSN 0xfffffffe, with which the session begins */
+    static const struct {
+        int32_t exp, max;           /* what comes */
+        int32_t then_exp, then_max; /* what holds then */
+    } rows[] = {
+        {0, 3, 0, 3},    {-1, 2, 0, 3},
+        {-1, 5, 0, 5}, /* one is stale, one is not */
+        {4, 5, 4, 5},  /* both go around */
+        {9, 7, 4, 5},  /* MaxCmdSN below ExpCmdSN - 1 */
+        {9, -100, 4, 5}, {5, 4, 5, 5},
+        {6, 5, 6, 5}, /* closed, which can be */
+        {6, 6, 6, 6},    {INT32_MAX, INT32_MAX - 2, 6, 6},
+    };
+    struct world *w = world_new(29);
+    const struct session *s;
+
+    (void)state;
+    world_up(w);
+    s = (const void *)((const char *)dataplane_session(w->dp, w->sid) -
+                       offsetof(struct session, pub));
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        union bhs_any h;
+
+        bhs_init(&h, ISCSI_OP_NOP_IN, ISCSI_FLAG_FINAL);
+        h.h.itt = h.nop_in.ttt = put32(ISCSI_TAG_RSVD);
+        fake_adapter.exp_cmdsn = 0xfffffffe + (uint32_t)rows[i].exp;
+        fake_adapter.max_cmdsn = 0xfffffffe + (uint32_t)rows[i].max;
+        assert_int_equal(fake_pdu(&h, NULL, 0, false), 0);
+        assert_int_equal(s->win.exp_cmdsn, 0xfffffffe + (uint32_t)rows[i].then_exp);
+        assert_int_equal(s->win.max_cmdsn, 0xfffffffe + (uint32_t)rows[i].then_max);
+    }
+    world_free(w);
+}
+
+/* DSN-06, NPI-02, ASY-06: what cannot be, or was not agreed on, ends the connection, and completes
+ * no command well. */
+static void
+pdus_that_cannot_be(void **state)
+{
+    enum { PING_WITH_DATA, MORE_DATA_THAN_CAME, EVENT_5, KINDS };
+
+    (void)state;
+    for (int kind = 0; kind < KINDS; kind++) {
+        struct world *w = world_new(320 + (uint64_t)kind);
+        union bhs_any h;
+        struct cmd c;
+
+        world_up(w);
+        one_command(w, &c, true);
+        fake_last(ISCSI_OP_SCSI_CMD)->task->in_done = 512;
+        bhs_init(&h,
+                 kind == PING_WITH_DATA        ? ISCSI_OP_NOP_IN
+                 : kind == MORE_DATA_THAN_CAME ? ISCSI_OP_SCSI_RSP
+                                               : ISCSI_OP_ASYNC,
+                 ISCSI_FLAG_FINAL);
+        h.h.itt = put32(ISCSI_TAG_RSVD);
+        if (kind == PING_WITH_DATA) {
+            h.nop_in.ttt = put32(ISCSI_TAG_RSVD);
+        } else if (kind == MORE_DATA_THAN_CAME) {
+            h.h.itt = fake_last(ISCSI_OP_SCSI_CMD)->h.h.itt;
+            h.scsi_rsp.exp_data_sn = put32(1);
+        } else {
+            h.async.event = ISCSI_ASYNC_FAST_ABORT;
+        }
+        assert_true(fake_pdu(&h, "data", kind == PING_WITH_DATA ? 4 : 0, kind != PING_WITH_DATA) <
+                    0);
+        fake_advance(&w->fl, SEC(1));
+        assert_int_equal(w->nerrors, 1);
+        assert_int_equal(w->error, ISCSI_ERR_PROTO);
+        assert_true(c.done == 0 || c.sc.host_result != DID_OK);
+        world_free(w);
+    }
+}
+
+/* REJ-03: a Data-Out that is rejected ends no command: its response comes. */
+static void
+rejected_data_ends_no_command(void **state)
+{
+    struct world *w = world_new(33);
+    union bhs_any h, bad;
+    struct cmd c;
+
+    (void)state;
+    world_up(w);
+    one_command(w, &c, false);
+    bhs_init(&bad, ISCSI_OP_DATA_OUT, ISCSI_FLAG_FINAL);
+    bad.h.itt = fake_last(ISCSI_OP_SCSI_CMD)->h.h.itt;
+    bhs_init(&h, ISCSI_OP_REJECT, ISCSI_FLAG_FINAL);
+    h.h.itt = put32(ISCSI_TAG_RSVD);
+    h.reject.reason = ISCSI_REJECT_DATA_DIGEST;
+    assert_int_equal(fake_pdu(&h, &bad, ISCSI_BHS_LEN, true), 0);
+    fake_advance(&w->fl, MS(10));
+    assert_int_equal(c.done, 0);
+    assert_int_equal(fake_answer(fake_last(ISCSI_OP_SCSI_CMD), 0x02, "sense", 5, 0), 0);
+    assert_int_equal(c.done, 1);
+    assert_int_equal(c.sc.status, 0x02);
+    assert_int_equal(w->nerrors, 0);
+    world_free(w);
+}
+
+/* LGR-02: the numbers of a refusal are nothing, however wild. */
+static void
+refusals_have_no_numbers(void **state)
+{
+    struct world *w = world_new(34);
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_SEND_PDU};
+    const struct session *s;
+    uint32_t exp, max;
+    union bhs_any h;
+
+    (void)state;
+    world_connect(w);
+    assert_int_equal(world_do(w, ISCSI_UEVENT_CREATE_SESSION), 0);
+    w->sid = w->reply.sid;
+    assert_int_equal(world_do(w, ISCSI_UEVENT_CREATE_CONN), 0);
+    assert_int_equal(world_do(w, ISCSI_UEVENT_BIND_CONN), 0);
+    s = (const void *)((const char *)dataplane_session(w->dp, w->sid) -
+                       offsetof(struct session, pub));
+    ev.sid = w->sid;
+    ev.cid = w->cid;
+    bhs_init(&ev.u.send_pdu.hdr, ISCSI_OP_LOGIN_REQ | ISCSI_OP_IMMEDIATE, bhs_login_flags(1, 0, 0));
+    assert_int_equal(world_ask(w, &ev, NULL, 0), 0);
+    fake_advance(&w->fl, MS(1));
+    exp = s->win.exp_cmdsn;
+    max = s->win.max_cmdsn;
+    bhs_init(&h, ISCSI_OP_LOGIN_RSP, bhs_login_flags(1, 0, 0));
+    h.h.itt = fake_last(ISCSI_OP_LOGIN_REQ)->h.h.itt;
+    h.login_rsp.status_class = ISCSI_LOGIN_INITIATOR_ERROR;
+    fake_adapter.stat_sn = 0x12345678;
+    fake_adapter.exp_cmdsn = exp + 1000;
+    fake_adapter.max_cmdsn = max + 100000;
+    assert_int_equal(fake_pdu(&h, NULL, 0, true), 0);
+    assert_int_equal(s->win.exp_cmdsn, exp);
+    assert_int_equal(s->win.max_cmdsn, max);
+    world_free(w);
+}
+
 int
 main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reject_of_nothing),
         cmocka_unit_test(nothing_after_a_refused_pdu),
+        cmocka_unit_test(windows_that_count),
+        cmocka_unit_test(pdus_that_cannot_be),
+        cmocka_unit_test(rejected_data_ends_no_command),
+        cmocka_unit_test(refusals_have_no_numbers),
         cmocka_unit_test(generations_go_around),
         cmocka_unit_test(tags_change_with_each_use),
         cmocka_unit_test(immediate_requests_take_no_number),
