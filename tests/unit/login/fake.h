@@ -113,6 +113,7 @@ struct world {
     int split;              /* response text is split there; -1: not */
     uint64_t mutate;        /* seed of mutation of responses, 0: none */
     bool strict;            /* script violations fail the test */
+    uint8_t early; /* flags of answers to requests with C; ISCSI_LOGIN_TRANSIT: with text */
     const char *chap_user, *chap_secret, *target_user, *target_secret;
     /* Until then a connection that is begun is refused, or, in a black hole, never comes up; mute:
      * it comes up, and then nothing is said. */

@@ -399,8 +399,11 @@ login_pdu(struct world *w, struct fake_conn *c, const struct bhs_login_req *req,
         memcpy(c->text + c->text_len, data, len);
         c->text_len += len;
         if (req->flags & ISCSI_LOGIN_CONTINUE) {
+            bool speaks = w->early & ISCSI_LOGIN_TRANSIT;
+
             base_response(&s);
-            fake_send_pdu(w, c, (const void *)&s.rsp, NULL, 0);
+            s.rsp.flags |= w->early & ISCSI_LOGIN_CONTINUE;
+            fake_send_pdu(w, c, (const void *)&s.rsp, speaks ? "X-a=1" : NULL, speaks ? 6 : 0);
             return;
         }
         data = c->text;

@@ -503,6 +503,34 @@ long_answer(void **state)
     end_ok(w);
 }
 
+static uint8_t early_flags;
+
+static void
+tweak_early(struct world *w, struct login_config *cfg)
+{
+    (void)cfg;
+    w->early = early_flags;
+}
+
+/* TNG-03: a target that says something, or more than that, before the request is whole. */
+static void
+interrupted(void **state)
+{
+    static const uint8_t flags[] = {ISCSI_LOGIN_CONTINUE, ISCSI_LOGIN_TRANSIT};
+    static char say[16000];
+    static const struct step script[] = {SEC, {"", say}, END};
+    size_t n = 0;
+
+    (void)state;
+    for (int i = 0; i < 200; i++)
+        n += (size_t)snprintf(say + n, sizeof(say) - n, "X-key-that-nobody-knows.%d=1 ", i);
+    (void)snprintf(say + n, sizeof(say) - n, "@answer @noT");
+    for (size_t i = 0; i < sizeof(flags); i++) {
+        early_flags = flags[i];
+        end_failed(run(7, script, tweak_early), LUNETTE_DOM_PROTO, 4, "before the request");
+    }
+}
+
 static void
 too_many_unknown(void **state)
 {
@@ -743,23 +771,15 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(plain_login),
-        cmocka_unit_test(each_fault),
-        cmocka_unit_test(each_status),
-        cmocka_unit_test(retry_works),
-        cmocka_unit_test(retry_too_late),
-        cmocka_unit_test(each_fine),
-        cmocka_unit_test(nothing_is_lost),
-        cmocka_unit_test(split_everywhere),
-        cmocka_unit_test(long_answer),
-        cmocka_unit_test(too_many_unknown),
-        cmocka_unit_test(endless),
-        cmocka_unit_test(rich_offer),
-        cmocka_unit_test(required_digest),
-        cmocka_unit_test(discovery_keys),
-        cmocka_unit_test(reopen),
-        cmocka_unit_test(add_conn),
-        cmocka_unit_test(tpgt),
+        cmocka_unit_test(plain_login),      cmocka_unit_test(each_fault),
+        cmocka_unit_test(each_status),      cmocka_unit_test(retry_works),
+        cmocka_unit_test(retry_too_late),   cmocka_unit_test(each_fine),
+        cmocka_unit_test(nothing_is_lost),  cmocka_unit_test(split_everywhere),
+        cmocka_unit_test(long_answer),      cmocka_unit_test(interrupted),
+        cmocka_unit_test(too_many_unknown), cmocka_unit_test(endless),
+        cmocka_unit_test(rich_offer),       cmocka_unit_test(required_digest),
+        cmocka_unit_test(discovery_keys),   cmocka_unit_test(reopen),
+        cmocka_unit_test(add_conn),         cmocka_unit_test(tpgt),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
