@@ -31,8 +31,8 @@ struct manage_call;
  * may lack members.  c must not be used afterwards. */
 void manage_reply(struct manage_call *c, json_t *result);
 
-/* Answers with an error: its code, and a sentence that says what to do.  c must not be used
- * afterwards. */
+/* Answers with an error: its code, and a sentence that says what to do.  NOT_FOUND becomes
+ * NO_MEMORY as a result does.  c must not be used afterwards. */
 void manage_fail(struct manage_call *c, enum manage_code code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -435,6 +435,10 @@ manage_fail(struct manage_call *c, enum manage_code code, const char *fmt, ...)
     char text[MANAGE_MESSAGE_MAX];
     va_list ap;
 
+    if (code == MANAGE_NOT_FOUND && manage_json_shortages() != c->shortages) {
+        code = MANAGE_NO_MEMORY; /* a list may be empty for want of memory */
+        fmt = "there was no memory to look for it";
+    }
     va_start(ap, fmt);
     (void)vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);

@@ -112,11 +112,29 @@ served_members(void *user, struct manage_call *call, const json_t *params)
     manage_reply(call, o);
 }
 
+/* What is there is not found where the list of it got no memory. */
+static inline void
+served_listed(void *user, struct manage_call *call, const json_t *params)
+{
+    json_t *list = json_array();
+
+    (void)user;
+    (void)params;
+    (void)json_array_append_new(list, json_integer(1));
+    if (json_array_size(list) == 0) {
+        json_decref(list);
+        manage_fail(call, MANAGE_NOT_FOUND, "there is none");
+    } else {
+        manage_reply(call, list);
+    }
+}
+
 static const struct manage_method served_methods[] = {
     {"echo", served_echo, NULL},
     {"hold", served_hold, NULL},
     {"fail", served_fail, NULL},
     {"large", served_large, "bytes"},
+    {"listed", served_listed, ""},
     {"members", served_members, ""},
     {"progress", served_progress, ""},
     {"select", served_echo, "target portal tpgt"},

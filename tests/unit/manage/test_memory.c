@@ -62,6 +62,7 @@ static const char *const asks[] = {
     "{\"id\":8,\"method\":\"large\",\"params\":{\"bytes\":100000}}\n",
     "{\"id\":\"a lexer's text\",\"method\":\"fail\",\"params\":{\"a buffer grows\":\"at the "
     "quote..\"}}\n",
+    "{\"id\":10,\"method\":\"listed\"}\n",
     "{\"id\":9,\"method\":\"members\"}\n",
 };
 
@@ -82,6 +83,8 @@ check_lines(const char *got, bool nonsense)
         code = json_string_value(json_object_get(error, "code"));
         if (error != NULL && !nonsense && (code == NULL || strcmp(code, "INVALID") == 0))
             fail_msg("the caller is blamed: %.*s", (int)(end - got), got);
+        if (json_integer_value(json_object_get(line, "id")) == 10 && error != NULL)
+            assert_string_equal(code, "NO_MEMORY");
         if (json_integer_value(json_object_get(line, "id")) == 9 && error == NULL)
             assert_int_equal(json_object_size(json_object_get(line, "result")), SERVED_MEMBERS);
         json_decref(line);
