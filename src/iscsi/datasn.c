@@ -64,22 +64,51 @@ set_add(struct datasn_set *s, uint32_t first, uint32_t end)
 bool
 datasn_runs_add(struct datasn_runs *r, uint32_t sn, uint32_t offset, uint32_t len)
 {
-    bool news = sn < UINT32_MAX && set_add(&r->seen, sn, sn + 1);
+    bool news = false;
 
-    if (len > 0 && len <= UINT32_MAX - offset)
-        news = set_add(&r->good, offset, offset + len) || news;
-    return news;
+    if (len > 0 && len <= UINT32_MAX - offset) {
+        news = set_add(&r->good, offset, offset + len);
+        if (!news && datasn_set_has(&r->good, offset, offset + len) != DATASN_ALL)
+            return false;
+    }
+    return (sn < UINT32_MAX && set_add(&r->seen, sn, sn + 1)) || news;
+}
+
+enum datasn_overlap
+datasn_set_has(const struct datasn_set *s, uint32_t first, uint32_t end)
+{
+    assert(first < end);
+    for (uint32_t i = 0; i < s->count; i++) {
+        const struct datasn_run *r = &s->run[i];
+
+        if (r->first <= first && end <= r->end)
+            return DATASN_ALL;
+        if (r->first < end && first < r->end)
+            return DATASN_SOME;
+    }
+    return DATASN_NONE;
+}
+
+uint32_t
+datasn_set_missing_from(const struct datasn_set *s, uint32_t from, uint32_t limit,
+                        uint32_t *ret_first)
+{
+    uint32_t to = limit;
+
+    for (uint32_t i = 0; i < s->count; i++) {
+        const struct datasn_run *r = &s->run[i];
+
+        if (r->first <= from && from < r->end)
+            from = r->end;
+        else if (r->first > from && r->first < to)
+            to = r->first;
+    }
+    *ret_first = from;
+    return from < to ? to - from : 0;
 }
 
 uint32_t
 datasn_set_missing(const struct datasn_set *s, uint32_t limit, uint32_t *ret_first)
 {
-    uint32_t from = s->count > 0 && s->run[0].first == 0 ? s->run[0].end : 0;
-    uint32_t next = s->count > 0 && s->run[0].first > 0 ? 0 : 1;
-    uint32_t to = next < s->count ? s->run[next].first : limit;
-
-    if (to > limit)
-        to = limit;
-    *ret_first = from;
-    return from < to ? to - from : 0;
+    return datasn_set_missing_from(s, 0, limit, ret_first);
 }

@@ -36,8 +36,18 @@ struct datasn_runs {
 void datasn_runs_init(struct datasn_runs *r, uint32_t sn, uint32_t bytes);
 
 /* A Data-In with that DataSN was seen; len of its bytes from offset are good (0: they were not).
- * False when it was forgotten, or had been seen and brings no byte that is new. */
+ * False when it was forgotten, or had been seen and brings no byte that is new.  Where there is no
+ * room for its bytes it does not count as seen, so that both are missing. */
 bool datasn_runs_add(struct datasn_runs *r, uint32_t sn, uint32_t offset, uint32_t len);
+
+enum datasn_overlap { DATASN_NONE, DATASN_SOME, DATASN_ALL };
+
+/* Which of the numbers from first up to, but without, end are in the set; first < end. */
+enum datasn_overlap datasn_set_has(const struct datasn_set *s, uint32_t first, uint32_t end);
+
+/* The same as datasn_set_missing, for the numbers from `from` on. */
+uint32_t datasn_set_missing_from(const struct datasn_set *s, uint32_t from, uint32_t limit,
+                                 uint32_t *ret_first);
 
 /* Finds the first run of numbers below limit that is not in the set.  Returns its length, 0 when
  * none is missing, and in *ret_first where it begins. */

@@ -37,13 +37,14 @@ close_gap(struct statsn_window *w)
         w->seen = w->good;
 }
 
-enum statsn_verdict
-statsn_window_add(struct statsn_window *w, uint32_t sn)
+static enum statsn_verdict
+window_add(struct statsn_window *w, uint32_t sn)
 {
     uint32_t i = sn - w->good - 1;
 
     if (!w->known) {
-        *w = (struct statsn_window){.known = true, .good = sn + 1, .seen = sn + 1, .acked = sn};
+        *w = (struct statsn_window){
+            .known = true, .good = sn + 1, .seen = sn + 1, .acked = sn, .plain = true};
         return STATSN_IN_ORDER;
     }
     if (sn == w->good) {
@@ -60,6 +61,30 @@ statsn_window_add(struct statsn_window *w, uint32_t sn)
         return STATSN_TOO_FAR;
     w->ahead |= UINT64_C(1) << i;
     return STATSN_GAP;
+}
+
+enum statsn_verdict
+statsn_window_add(struct statsn_window *w, uint32_t sn)
+{
+    enum statsn_verdict v = window_add(w, sn);
+
+    w->plain = w->ahead == 0 && w->seen == w->good;
+    return v;
+}
+
+bool
+statsn_window_lost(struct statsn_window *w, uint32_t sn)
+{
+    uint32_t i = sn - w->good - 1;
+
+    if (!w->known || sn_lt(sn, w->good))
+        return false;
+    if (sn != w->good && i < STATSN_AHEAD && (w->ahead & (UINT64_C(1) << i)) != 0)
+        return false;
+    if (sn_gte(sn, w->seen))
+        w->seen = sn + 1;
+    w->plain = false;
+    return true;
 }
 
 uint32_t

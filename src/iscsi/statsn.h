@@ -21,6 +21,7 @@ struct statsn_window {
     uint32_t acked; /* an ExpStatSN that the target has been told, and perhaps not the last */
     uint32_t seen;  /* one more than the largest number that came */
     uint64_t ahead; /* bit i: good + 1 + i has come */
+    bool plain;     /* known, and nothing is missing: the next one in order needs no look at this */
 };
 
 enum statsn_verdict {
@@ -38,6 +39,10 @@ void statsn_window_good(struct statsn_window *w, uint32_t sn);
 
 /* A response with number sn has come. */
 enum statsn_verdict statsn_window_add(struct statsn_window *w, uint32_t sn);
+
+/* A response with number sn has been sent, as is known, and not come in a form that counts.  False:
+ * it has come before. */
+bool statsn_window_lost(struct statsn_window *w, uint32_t sn);
 
 /* A PDU that carries sn as ExpStatSN was sent. */
 static inline void
