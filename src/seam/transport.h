@@ -272,6 +272,11 @@ struct iscsi_unsolicited {
     uint32_t offset, len; /* within the command's out data; len 0: none */
 };
 
+/* For in_done of a task: its data come in pieces, since some were lost or broken, and the iSCSI
+ * layer counts them (odd_data_in).  Its exp_datasn is one more than the largest DataSN that the
+ * target is known to have used. */
+#define ISCSI_IN_PIECES UINT32_MAX
+
 /* The part of a task that transports see.  What every SCSI command uses comes first: with many of
  * them outstanding each cache line of a task is a miss. */
 struct iscsi_task {
@@ -282,7 +287,8 @@ struct iscsi_task {
     uint32_t itt;        /* in host order; put32 of it goes on the wire */
     enum iscsi_task_state state;
     uint32_t exp_datasn; /* Data-In PDUs (bidirectional: and R2Ts) seen; the transport counts */
-    uint32_t in_done;    /* bytes of in that the transport has placed, from 0 without a hole */
+    uint32_t in_done;    /* bytes of in that the transport has placed, from 0 without a hole; or
+                            ISCSI_IN_PIECES */
     uint32_t out_done;   /* bytes of out that the transport has sent; not counted with
                             CAP_DATA_PATH_OFFLOAD */
     uint32_t imm_count;  /* immediate data: first bytes of out, bytes */
@@ -329,6 +335,14 @@ struct iscsi_endpoint {
 };
 
 #define ISCSI_RX_HOLD 1
+
+/* What becomes of a PDU that does not continue where the last one ended. */
+enum iscsi_odd {
+    ISCSI_ODD_FAIL, /* it breaks a rule: the connection fails */
+    ISCSI_ODD_TAKE,
+    ISCSI_ODD_DROP, /* it has come before, or brings nothing that can be used: received, kept
+                       nowhere */
+};
 
 /* The first four bytes of the two answers that only say that all went well.  A SCSI Response has
  * the final bit alone, response 0 (completed at target) and status GOOD.  A Data-In has the final
@@ -379,6 +393,23 @@ struct iscsi_upcalls {
     void (*conn_stopped)(struct iscsi_conn *c);
     /* An endpoint came up (0) or failed (-errno); once for each ep_connect that returned 0. */
     void (*ep_event)(struct iscsi_endpoint *ep, int err);
+    /* The other four are called from ErrorRecoveryLevel 1 on, by transports that have
+     * CAP_RECOVERY_L1, which ask ISCSI_HAS.
+     * A Data-In of the running SCSI task is not the next one, or asks for an acknowledgement (A
+     * bit, RFC 7143 11.7.2); its offset and length lie in the task's buffer.  TAKE: the transport
+     * places its data at its offset and calls data_in_came, and leaves exp_datasn and in_done
+     * alone. */
+    enum iscsi_odd (*odd_data_in)(struct iscsi_task *t, const struct bhs_data_in *h);
+    /* The data of a PDU for which odd_data_in has said TAKE is placed, and its digest was right.
+     * Called before complete_pdu or update_cmdsn. */
+    void (*data_in_came)(struct iscsi_task *t, const struct bhs_data_in *h);
+    /* An R2T of the running SCSI task, whose next one is expected to have number exp_r2tsn, has
+     * another number. */
+    enum iscsi_odd (*odd_r2t)(struct iscsi_task *t, const struct bhs_r2t *h, uint32_t exp_r2tsn);
+    /* The data digest of a PDU is wrong, its header is as it was sent, as far as is known; t is the
+     * task of a Data-In whose data were being placed, else NULL.  True: it is asked for again, and
+     * the transport drops it.  False: the connection fails. */
+    bool (*bad_data_digest)(struct iscsi_conn *c, struct iscsi_task *t, const struct bhs *hdr);
 };
 
 /* A transport.  The first four operations are required, the others may be NULL where that is said.

@@ -16,7 +16,8 @@
 
 #include "seam/transport.h"
 
-#define ISCSI_TCP_R2T_MAX 16 /* R2Ts that a task holds at most: bounds MaxOutstandingR2T */
+#define ISCSI_TCP_R2T_MAX   16 /* R2Ts that a task holds at most: bounds MaxOutstandingR2T */
+#define ISCSI_TCP_AGAIN_MAX 64 /* R2Ts for data that had been sent, of one task */
 
 enum iscsi_tcp_rx_state {
     RX_HEADER,  /* BHS and its digest */
@@ -51,6 +52,7 @@ struct iscsi_tcp_conn {
     uint32_t crc;            /* running data digest */
     bool drop;               /* Data-In of a task that is gone: received, kept nowhere */
     bool hold;               /* parse nothing before start_conn */
+    bool odd;                /* Data-In: not the next one of its task, whose pieces others count */
     struct iscsi_task *task; /* Data-In: whose memory is being filled; NULL: control data */
     uint8_t *ctl;            /* control data that came in pieces, or NULL */
 };
@@ -58,6 +60,7 @@ struct iscsi_tcp_conn {
 struct iscsi_r2t {
     struct be32 ttt;
     uint32_t offset, len; /* bytes still to send, from offset */
+    uint32_t again;       /* the first of them were sent before, and are lost (RFC 7143 7.8) */
     uint32_t data_sn;
 };
 
@@ -70,6 +73,7 @@ struct iscsi_tcp_task {
     struct iscsi_r2t unsol; /* unsolicited Data-Out under way; len 0: none */
     uint32_t r2t_head, exp_r2tsn;
     uint32_t next_offset; /* where the next R2T has to start: DataSequenceInOrder=Yes */
+    uint32_t asked_again; /* R2Ts for data that had been sent */
     struct iscsi_r2t r2t[ISCSI_TCP_R2T_MAX];
 };
 
@@ -113,7 +117,8 @@ iscsi_tcp_task_init(struct iscsi_task *t)
         tt->unsol.offset = t->unsol.offset;
         tt->unsol.len = t->unsol.len;
         tt->unsol.data_sn = 0;
-        tt->exp_r2tsn = 0;
+        tt->exp_r2tsn = tt->asked_again = 0;
+        tt->unsol.again = 0;
         tt->next_offset = t->imm_count + t->unsol.len;
     }
     return t->imm_count;
@@ -150,6 +155,7 @@ iscsi_tcp_cleanup_task(struct iscsi_task *t)
     if (__builtin_expect(tcp->task == t, 0)) {
         tcp->task = NULL;
         tcp->drop = true;
+        tcp->odd = false;
         tcp->last_data_in = 0; /* what is dropped is received into scratch, as much as goes in */
     }
     tt->r2t_count = 0;

@@ -15,6 +15,8 @@ void iscsi_tcp_rx_fail(struct iscsi_tcp_conn *tcp, enum iscsi_err err, const cha
 /* The header of a Data-In is at tcp->bhs: finds the task whose memory its data fills (tcp->task),
  * or sets tcp->drop, or fails the connection. */
 void iscsi_tcp_data_in_begin(struct iscsi_tcp_conn *tcp);
+/* The PDU at tcp->bhs is complete, and counts as one that has not come: expects the next header. */
+void iscsi_tcp_pdu_drop(struct iscsi_tcp_conn *tcp);
 /* The PDU at tcp->bhs is complete and its digests were good: says so above and expects the next
  * header.  data: its data segment, but for Data-In, where it has been placed. */
 void iscsi_tcp_pdu_end(struct iscsi_tcp_conn *tcp, const void *data);

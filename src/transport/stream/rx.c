@@ -107,10 +107,17 @@ rx_header_done(struct iscsi_tcp_conn *tcp)
     tcp->state = RX_DATA;
 }
 
+/* From ErrorRecoveryLevel 1 on the PDU is dropped and asked for again (RFC 7143 7.8). */
 static bool __attribute__((noinline, cold)) bad_data_digest(struct iscsi_tcp_conn *tcp)
 {
-    tcp->conn->stats.digest_err++;
-    iscsi_tcp_rx_fail(tcp, ISCSI_ERR_DATA_DGST, "data digest of a PDU is wrong");
+    struct iscsi_conn *c = tcp->conn;
+
+    c->stats.digest_err++;
+    if (c->session->params.erl == 0 || !ISCSI_HAS(c->up, bad_data_digest) ||
+        !c->up->bad_data_digest(c, tcp->task, tcp->bhs))
+        iscsi_tcp_rx_fail(tcp, ISCSI_ERR_DATA_DGST, "data digest of a PDU is wrong");
+    else
+        iscsi_tcp_pdu_drop(tcp);
     return false;
 }
 

@@ -34,7 +34,9 @@ iscsi_tcp_check_fast(const struct iscsi_tcp_conn *tcp)
         return;
     assert(tcp->state == RX_DATA || tcp->state == RX_TRAILER);
     assert(!tcp->drop && t->conn == tcp->conn && t->state == ISCSI_TASK_RUNNING);
-    assert(tcp->data_have <= tcp->data_len && tcp->data_len <= t->sc->in.len - t->in_done);
+    assert(tcp->data_have <= tcp->data_len);
+    assert(tcp->odd ? tcp->data_len <= t->sc->in.len
+                    : t->in_done == ISCSI_IN_PIECES || tcp->data_len <= t->sc->in.len - t->in_done);
 }
 
 /* Takes SCSI Responses that stand one behind the other at p, the first of which is one for the fast

@@ -15,15 +15,44 @@ iscsi_tcp_rx_fail(struct iscsi_tcp_conn *tcp, enum iscsi_err err, const char *wh
     tcp->conn->up->conn_failure(tcp->conn, err, why);
 }
 
+/* What is lost is asked for again (RFC 7143 7.1.4.1, 7.8). */
+static bool
+repairs(const struct iscsi_conn *c)
+{
+    return c->session->params.erl > 0 && ISCSI_HAS(c->up, bad_data_digest);
+}
+
+/* A Data-In that is not simply the next one of its task.  Where its level allows it, it may come
+ * behind others that are lost, or be one that was.  ISCSI_ODD_FAIL: data_in_misfit knows why. */
+static enum iscsi_odd
+odd_data_in(const struct iscsi_tcp_conn *tcp, const struct bhs_data_in *h, struct iscsi_task *t)
+{
+    uint32_t offset = get32(h->offset), len = tcp->data_len;
+
+    if (t == NULL || t->sc == NULL || !repairs(tcp->conn) || t->sc->in.len == 0 ||
+        offset > t->sc->in.len || len > t->sc->in.len - offset ||
+        (h->flags & (ISCSI_DATA_IN_STATUS | ISCSI_FLAG_FINAL)) == ISCSI_DATA_IN_STATUS)
+        return ISCSI_ODD_FAIL;
+    return tcp->conn->up->odd_data_in(t, h);
+}
+
 /* A Data-In does not fit the task of its tag (RFC 7143 11.7, 4.2.5.3).  Where task management has
  * ended that task its data is dropped; else the connection fails, and the reason is found here. */
 static void __attribute__((noinline, cold))
-data_in_misfit(struct iscsi_tcp_conn *tcp, const struct bhs_data_in *h, const struct iscsi_task *t)
+data_in_misfit(struct iscsi_tcp_conn *tcp, const struct bhs_data_in *h, struct iscsi_task *t)
 {
     struct iscsi_conn *c = tcp->conn;
     uint32_t offset = get32(h->offset), len = tcp->data_len;
+    enum iscsi_odd odd = odd_data_in(tcp, h, t);
 
-    if (t == NULL && c->up->itt_ended(c, h->itt))
+    if (odd == ISCSI_ODD_TAKE) {
+        struct iscsi_tcp_task *tt = t->dd_data;
+
+        tcp->task = t;
+        tcp->odd = true;
+        sg_cursor_init(&tt->in, &t->sc->in);
+        sg_cursor_seek(&tt->in, &t->sc->in, offset);
+    } else if (odd == ISCSI_ODD_DROP || (t == NULL && c->up->itt_ended(c, h->itt)))
         tcp->drop = true;
     else if (t == NULL || t->sc == NULL)
         iscsi_tcp_rx_fail(tcp, ISCSI_ERR_BAD_ITT, "Data-In for a task that is not there");
@@ -52,7 +81,8 @@ data_in_fits(const struct iscsi_tcp_conn *tcp, const struct bhs_data_in *h,
 
     return get32(h->data_sn) == t->exp_datasn && offset <= in_len && len <= in_len - offset &&
            (offset == t->in_done || len == 0) &&
-           (h->flags & (ISCSI_DATA_IN_STATUS | ISCSI_FLAG_FINAL)) != ISCSI_DATA_IN_STATUS;
+           (h->flags & (ISCSI_DATA_IN_STATUS | ISCSI_FLAG_FINAL)) != ISCSI_DATA_IN_STATUS &&
+           ((h->flags & ISCSI_DATA_IN_ACK) == 0 || !repairs(tcp->conn));
 }
 
 void
@@ -65,17 +95,19 @@ iscsi_tcp_data_in_begin(struct iscsi_tcp_conn *tcp)
     assert(tcp->task == NULL && !tcp->drop);
     if (__builtin_expect(t == NULL || t->sc == NULL || !data_in_fits(tcp, h, t), 0)) {
         data_in_misfit(tcp, h, t);
-        return;
+        if (tcp->task == NULL)
+            return;
+    } else {
+        tcp->task = t;
+        if (__builtin_expect(t->sc->watch != NULL && t->exp_datasn == 0, 0)) {
+            io_watch_unlink(t->sc->watch); /* others may still wait to be sent */
+            io_watch_arrived(t->sc->watch, IO_STAGE_RECEIVE, c->last_recv_ns, c->loop);
+        }
+        if (t->in_done == 0) /* the walk along its memory begins */
+            sg_cursor_init(&((struct iscsi_tcp_task *)t->dd_data)->in, &t->sc->in);
+        t->exp_datasn++;
     }
-    tcp->task = t;
     tcp->last_data_in = tcp->data_len;
-    if (__builtin_expect(t->sc->watch != NULL && t->exp_datasn == 0, 0)) {
-        io_watch_unlink(t->sc->watch); /* others may still wait to be sent */
-        io_watch_arrived(t->sc->watch, IO_STAGE_RECEIVE, c->last_recv_ns, c->loop);
-    }
-    if (t->in_done == 0) /* the walk along its memory begins */
-        sg_cursor_init(&((struct iscsi_tcp_task *)t->dd_data)->in, &t->sc->in);
-    t->exp_datasn++;
     t->moved_ns = c->loop->now_ns;
     c->stats.datain_pdus++;
     c->stats.rxdata_octets += tcp->data_len;
@@ -87,10 +119,13 @@ iscsi_tcp_r2t_rsp(struct iscsi_tcp_conn *tcp, const struct bhs_r2t *h)
 {
     struct iscsi_conn *c = tcp->conn;
     struct iscsi_task *t = iscsi_task_of(c, h->itt);
-    uint32_t offset = get32(h->offset), len = get32(h->desired_len), max;
-    struct iscsi_tcp_task *tt;
-    const char *why = NULL;
+    uint32_t offset = get32(h->offset), len = get32(h->desired_len), max, sn = get32(h->r2t_sn);
+    bool again = repairs(c); /* it may be for data that was sent (RFC 7143 7.8) */
     enum iscsi_err err = ISCSI_ERR_PROTO;
+    enum iscsi_odd odd = ISCSI_ODD_TAKE;
+    struct iscsi_tcp_task *tt;
+    struct iscsi_r2t *r2t;
+    const char *why = NULL;
 
     TRACE(c->loop, iscsi_tcp_r2t_rsp, get32(h->itt), len);
     c->stats.r2t_pdus++;
@@ -103,8 +138,8 @@ iscsi_tcp_r2t_rsp(struct iscsi_tcp_conn *tcp, const struct bhs_r2t *h)
         return;
     }
     tt = t->dd_data;
-    max = c->session->params.max_r2t < ISCSI_TCP_R2T_MAX ? c->session->params.max_r2t
-                                                         : ISCSI_TCP_R2T_MAX;
+    max = c->session->params.max_r2t < ISCSI_TCP_R2T_MAX && !again ? c->session->params.max_r2t
+                                                                   : ISCSI_TCP_R2T_MAX;
     if (t->sc->out.len == 0)
         why = "R2T for a command that writes nothing";
     else if (memcmp(h->lun, t->sc->lun, 8) != 0)
@@ -117,11 +152,22 @@ iscsi_tcp_r2t_rsp(struct iscsi_tcp_conn *tcp, const struct bhs_r2t *h)
         why = "R2T for more than MaxBurstLength";
     else if (offset > t->sc->out.len || len > t->sc->out.len - offset)
         why = "R2T beyond the end of the command's data";
-    else if (offset != tt->next_offset)
+    else if (offset != tt->next_offset && !again)
         why = "R2T does not continue where the last one ended"; /* 13.19 */
     else if (tt->r2t_count >= max)
         why = "more R2Ts outstanding than MaxOutstandingR2T";
-    if (get32(h->r2t_sn) != tt->exp_r2tsn) {
+    else if (tt->asked_again >= ISCSI_TCP_AGAIN_MAX)
+        why = "the target asks for data that it has been sent, again and again";
+    if (sn != tt->exp_r2tsn) {
+        odd = again && why == NULL ? c->up->odd_r2t(t, h, tt->exp_r2tsn) : ISCSI_ODD_FAIL;
+        if (odd == ISCSI_ODD_DROP) {
+            c->up->update_cmdsn(c, h->exp_cmd_sn, h->max_cmd_sn);
+            return;
+        }
+    } else if (why == NULL && offset > tt->next_offset) {
+        why = "R2T leaves out data"; /* 13.19 */
+    }
+    if (odd == ISCSI_ODD_FAIL) {
         why = "R2T out of sequence: R2TSN is not the next one";
         err = ISCSI_ERR_R2TSN;
     }
@@ -131,10 +177,17 @@ iscsi_tcp_r2t_rsp(struct iscsi_tcp_conn *tcp, const struct bhs_r2t *h)
     }
     assert(tt->r2t_count < ISCSI_TCP_R2T_MAX);
     c->up->update_cmdsn(c, h->exp_cmd_sn, h->max_cmd_sn);
-    tt->r2t[(tt->r2t_head + tt->r2t_count++) % ISCSI_TCP_R2T_MAX] =
-        (struct iscsi_r2t){.ttt = h->ttt, .offset = offset, .len = len};
-    tt->exp_r2tsn++;
-    tt->next_offset = offset + len;
+    r2t = &tt->r2t[(tt->r2t_head + tt->r2t_count++) % ISCSI_TCP_R2T_MAX];
+    *r2t = (struct iscsi_r2t){.ttt = h->ttt, .offset = offset, .len = len};
+    if (sn - tt->exp_r2tsn <= INT32_MAX) { /* else it is one that was lost, for data never sent */
+        r2t->again = offset >= tt->next_offset        ? 0
+                     : len < tt->next_offset - offset ? len
+                                                      : tt->next_offset - offset;
+        tt->asked_again += r2t->again > 0;
+        tt->exp_r2tsn = sn + 1;
+    }
+    if (tt->next_offset < offset + len)
+        tt->next_offset = offset + len;
     if (t->sc->in.len > 0)
         t->exp_datasn++; /* bidirectional: R2Ts and Data-Ins share one sequence (4.2.2.4) */
     t->moved_ns = c->loop->now_ns;
@@ -153,11 +206,13 @@ iscsi_tcp_pdu_end(struct iscsi_tcp_conn *tcp, const void *data)
         const struct bhs_data_in *in = (const void *)h;
 
         assert(tcp->task != NULL || tcp->drop);
-        if (tcp->task != NULL)
+        if (__builtin_expect(tcp->odd, 0))
+            c->up->data_in_came(tcp->task, in);
+        else if (tcp->task != NULL)
             tcp->task->in_done += tcp->data_len;
         /* The up-call may end the task and use its slot for another command. */
         tcp->task = NULL;
-        tcp->drop = false;
+        tcp->drop = tcp->odd = false;
         if ((in->flags & ISCSI_DATA_IN_STATUS) == 0)
             c->up->update_cmdsn(c, in->exp_cmd_sn, in->max_cmd_sn);
         else
@@ -177,5 +232,16 @@ iscsi_tcp_pdu_end(struct iscsi_tcp_conn *tcp, const void *data)
     }
     tcp->hold = r == ISCSI_RX_HOLD;
     tcp->state = RX_HEADER;
+    tcp->hdr_have = 0;
+}
+
+void
+iscsi_tcp_pdu_drop(struct iscsi_tcp_conn *tcp)
+{
+    tcp->task = NULL;
+    tcp->drop = tcp->odd = false;
+    free(tcp->ctl);
+    tcp->ctl = NULL;
+    tcp->state = tcp->conn->failed ? RX_DEAD : RX_HEADER;
     tcp->hdr_have = 0;
 }

@@ -39,6 +39,12 @@ xmit_data_out(struct iscsi_task *t, struct iscsi_r2t *s)
     c->stats.dataout_pdus++;
     c->stats.txdata_octets += count;
     t->out_done += count;
+    if (__builtin_expect(s->again > 0, 0)) { /* they have been counted */
+        uint32_t again = count < s->again ? count : s->again;
+
+        t->out_done -= again;
+        s->again -= again;
+    }
     s->data_sn++;
     s->offset += count;
     s->len -= count;
