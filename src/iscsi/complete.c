@@ -352,6 +352,7 @@ iscsi_handle_reject(struct conn *c, const union bhs_any *h, const void *data, ui
         return proto_error(c, why);
     case TASK_TMF:
     case TASK_NOP_REPLY:
+    case TASK_SNACK:
     case TASK_CLEAR:
         return proto_error(c, why);
     }

@@ -55,6 +55,14 @@ struct conn {
     bool unflushed;              /* PDUs may have been gathered since its last flush */
     uint32_t running;            /* commands that are its own: they have a CmdSN and no answer */
     uint32_t fast_write_max;     /* bytes: the largest write whose data goes with the command */
+    struct list mends;           /* struct mend.node: snack.c */
+    struct loop_timer snack_timer;
+    uint64_t status_asked_ns; /* loop clock of the last SNACK for status */
+    uint32_t status_asked_to; /* StatSN up to which status was asked for, */
+    uint32_t status_forgot;   /* but for what was dropped, as too far ahead, from there on */
+    bool status_forgets;      /* something was */
+    bool status_unasked;      /* something was not asked for, as all tasks were taken */
+    uint32_t status_asks, status_asks_sn; /* how often, while ExpStatSN was that */
     struct statsn_window statsn; /* lags behind pub.exp_statsn while answers come in order */
     /* The target's own pings that came while nothing else was numbered (bends.c): how many, and
      * what ExpStatSN was then. */

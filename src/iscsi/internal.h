@@ -108,6 +108,7 @@ iscsi_take_task(struct session *s, struct conn *c, enum task_kind kind)
     t->pub.moved_ns = t->asked_ns = s->pub.loop->now_ns;
     t->kind = kind;
     t->flags = 0;
+    t->resent = 0;
     if (kind == TASK_SCSI)
         s->outstanding++;
     else
@@ -145,6 +146,8 @@ iscsi_task_is_lost(const struct task *t)
         return false;
     return t->old_nexus || t->pub.conn == NULL || to_conn(t->pub.conn)->suspended;
 }
+
+/* mend.h stands here: it needs none of what follows, and task.c ends what it keeps. */
 
 /* ---- window.c: the command window ---- */
 void iscsi_window_init(struct session *s, uint32_t initial_cmdsn);
@@ -212,6 +215,11 @@ iscsi_put_scsi_cmd(uint8_t *h, const struct scsi_cmd *sc, const uint8_t *cdb, ui
     st_be64(h + 24, (uint64_t)cmdsn << 32 | exp_statsn);
 }
 
+/* ---- resend.c: a command goes again on its connection ---- */
+/* The target does not have the running command: it is sent again, with its number.  False: that has
+ * been tried often enough. */
+bool iscsi_resend(struct conn *c, struct task *t);
+
 /* ---- tmf.c: task management ---- */
 void iscsi_tmf_init(struct session *s);
 void iscsi_eh_abort(struct scsi_host *h, struct scsi_cmd *sc, struct scsi_eh_wait *w);
@@ -241,6 +249,41 @@ void iscsi_ping_init(struct session *s);
 void iscsi_fill_gap(struct session *s);
 void iscsi_send_nopout(struct conn *c, const struct bhs_nop_in *answer_to);
 void iscsi_transport_timer(struct loop_timer *timer);
+
+/* ---- snack.c: SNACKs, and responses that are missing, from ErrorRecoveryLevel 1 on ---- */
+/* A SNACK whose answer did not come and that is sent again weighs so many others. */
+#define ISCSI_SNACK_LATE 10
+/* Sees to it that the timer looks after what is missing. */
+void iscsi_snack_watch(struct conn *c);
+/* What was asked for then should have come. */
+bool iscsi_snack_due(const struct conn *c, uint64_t asked_ns);
+/* Asks for n Data-Ins, or R2Ts of a write, from number `first` on.  When it has been tried often
+ * enough, by weight, the connection fails. */
+void iscsi_ask_data(struct mend *m, uint32_t first, uint32_t n, uint32_t weight);
+/* The same for n responses from StatSN `first` on. */
+void iscsi_ask_status(struct conn *c, uint32_t first, uint32_t n, uint32_t weight);
+/* All Data-Ins below `next` have come, as a Data-In with that LUN and tag wants to know. */
+void iscsi_ack_data(struct conn *c, const uint8_t lun[8], struct be32 ttt, uint32_t next);
+/* Responses before sn are missing, where seen was the next that had not been seen: those from there
+ * on are asked for.  dropped: that one was too far ahead.  False: the connection has failed. */
+bool iscsi_snack_gap(struct conn *c, uint32_t seen, uint32_t sn, bool dropped);
+/* A response has come that was missing, and others behind it may never have been asked for. */
+void iscsi_snack_closed(struct conn *c);
+/* The response with number sn has not come in a form that counts; ask: it is to be asked for.
+ * False: the connection has failed. */
+bool iscsi_status_lost(struct conn *c, uint32_t sn, bool ask);
+
+/* ---- repair.c: data that are missing, and what does not come ---- */
+void iscsi_snack_timer(struct loop_timer *timer);
+enum iscsi_odd iscsi_odd_data_in(struct iscsi_task *t, const struct bhs_data_in *h);
+void iscsi_data_in_came(struct iscsi_task *t, const struct bhs_data_in *h);
+enum iscsi_odd iscsi_odd_r2t(struct iscsi_task *t, const struct bhs_r2t *h, uint32_t exp_r2tsn);
+bool iscsi_bad_data_digest(struct iscsi_conn *c, struct iscsi_task *t, const struct bhs *hdr);
+/* The response of a command whose data have not all come is kept until they have; then, or when the
+ * connection has failed, true. */
+bool iscsi_snack_holds(struct conn *c, const union bhs_any *h, const void *data, uint32_t len);
+/* The target rejects a SNACK of ours. */
+void iscsi_snack_rejected(struct conn *c, const struct bhs_snack_req *h);
 
 /* ---- control.c: PDUs of the control plane ---- */
 /* Hands a PDU to the control plane. */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "iscsi/internal.h"
+#include "iscsi/mend.h"
 
 static size_t
 task_round_up(size_t n)
@@ -126,6 +127,8 @@ leave_conn(struct task *t)
     list_del(&t->pub.node);
     if (__builtin_expect(t->watched, 0))
         io_watch_unlink(t->pub.sc->watch);
+    if (__builtin_expect(t->mended, 0))
+        iscsi_mend_end(t);
     if (t->pub.conn == NULL)
         return;
     c = to_conn(t->pub.conn);
@@ -162,6 +165,8 @@ clean_task(struct task *t, bool half_received)
 {
     const struct iscsi_transport *tt = t->session->pub.tt;
 
+    if (t->resend && t->cleaning)
+        return false; /* resend.c has asked */
     assert(!t->cleaning);
     t->cleaning =
         (t->started || t->xmit_fast || half_received) && tt->cleanup_task(&t->pub) == -EINPROGRESS;
@@ -239,6 +244,11 @@ iscsi_task_cleaned(struct iscsi_task *pub)
     t->cleaning = false;
     if (pub->state == ISCSI_TASK_COMPLETED) {
         finish_task(t);
+        return;
+    }
+    if (pub->state == ISCSI_TASK_RUNNING) {
+        assert(t->resend);
+        iscsi_requeue_task(pub);
         return;
     }
     assert(pub->state == ISCSI_TASK_UNASSIGNED);

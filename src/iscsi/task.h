@@ -13,6 +13,7 @@
 #include "seam/transport.h"
 
 struct session;
+struct mend;
 
 #define ITT_GEN_STEP (1u << ISCSI_SLOT_BITS)
 #define ITT_GEN_LIMIT                                                                              \
@@ -25,6 +26,7 @@ enum task_kind {
     TASK_NOP_REPLY, /* a NOP-Out that nobody answers: it ends when it has been sent */
     TASK_TMF,       /* a task management request */
     TASK_USER,      /* a request of the control plane that wants an answer */
+    TASK_SNACK,     /* a SNACK: it ends when it has been sent */
     TASK_CLEAR,     /* a Logout of a connection that was lost while others serve */
 };
 
@@ -36,7 +38,11 @@ struct task {
             bool started;       /* init_task was called: cleanup_task is due */
             bool marked : 1;    /* swept, reset or eh are, or were, set */
             bool watched : 1;   /* its command is timed */
+            bool mended : 1;    /* mend is set */
             bool numbered : 1;  /* PENDING: it goes again with the CmdSN that it has */
+            bool
+                data_lost : 1; /* the target does not send missing data again: it cannot end well */
+            bool resend : 1;   /* RUNNING: its command is to be sent again with its number */
             bool discarded : 1; /* UNASSIGNED: it is to go again when the transport lets go of it */
             bool xmit_fast;     /* xmit_fast took it: cleanup_task is due while its data leaves */
             bool old_nexus;     /* it was there before the nexus that works now */
@@ -45,10 +51,12 @@ struct task {
                                  path */
         uint32_t flags;       /* all of them */
     };
+    uint8_t resent;          /* how often its command was sent again on its connection */
     bool swept;              /* the task management function under way waits for its end */
     bool reset;              /* a session reset waits for its end */
     bool cleaning;           /* cleanup_task has not ended: the transport may refer to the task */
     uint64_t asked_ns;       /* loop clock when the midlayer last asked whether it moves */
+    struct mend *mend;       /* what is kept while PDUs of it are missing; NULL: none are */
     struct scsi_eh_wait *eh; /* who waits for its abort; NULL: nobody */
     uint64_t lost_ns;        /* UNASSIGNED: loop clock when its connection had ended, */
     uint16_t lost_cid;       /* which connection that was, */

@@ -79,25 +79,15 @@ put_ahs(struct task *t, const uint8_t *cdb)
     t->pub.hdr_len = (uint16_t)(48 + len);
 }
 
-/* Gives a command its connection, its header and its CmdSN, and takes it off its queue.  -EAGAIN:
- * the transport is full, and the command waits as it did. */
-static int
-iscsi_prep_scsi_cmd_pdu(struct conn *c, struct task *t)
+/* Lays out the PDU of a command that has its number and its header memory. */
+static void
+put_command(struct conn *c, struct task *t)
 {
-    struct session *s = c->session;
-    struct scsi_cmd *sc = t->pub.sc;
+    const struct scsi_cmd *sc = t->pub.sc;
     const uint8_t *cdb = scsi_cmd_cdb(sc);
     uint8_t cdb16[16] = {0};
     uint32_t flags = ISCSI_FLAG_FINAL;
-    int r;
 
-    t->pub.conn = &c->pub;
-    r = alloc_pdu(t, ISCSI_OP_SCSI_CMD);
-    if (__builtin_expect(r < 0, 0)) {
-        t->pub.conn = NULL;
-        return r;
-    }
-    TRACE(c->pub.loop, iscsi_prep_scsi_cmd_pdu, t->pub.itt, s->win.cmdsn);
     if (sc->in.len > 0)
         flags |= ISCSI_CMD_READ;
     if (sc->out.len > 0) {
@@ -106,13 +96,6 @@ iscsi_prep_scsi_cmd_pdu(struct conn *c, struct task *t)
         if (t->pub.unsol.len > 0)
             flags &= ~ISCSI_FLAG_FINAL;
     }
-    if (__builtin_expect(!t->numbered, 1)) {
-        t->pub.cmd_sn = s->win.cmdsn++;
-        s->win.queued--;
-    }
-    t->numbered = false;
-    if (__builtin_expect(t->eh != NULL, 0))
-        loop_defer(c->pub.loop, &s->eh_work); /* it can be aborted from here on */
     memcpy(cdb16, cdb, sc->cdb_len < 16 ? sc->cdb_len : 16);
     iscsi_put_scsi_cmd((uint8_t *)t->pub.hdr, sc, cdb16, flags, t->pub.imm_count, t->pub.itt,
                        sc->out.len > 0 ? sc->out.len : sc->in.len, t->pub.cmd_sn,
@@ -122,6 +105,32 @@ iscsi_prep_scsi_cmd_pdu(struct conn *c, struct task *t)
     if (__builtin_expect(sc->cdb_len > 16 || (sc->in.len > 0 && sc->out.len > 0), 0))
         put_ahs(t, cdb);
     t->started = true;
+}
+
+/* Gives a command its connection, its header and its CmdSN, and takes it off its queue.  -EAGAIN:
+ * the transport is full, and the command waits as it did. */
+static int
+iscsi_prep_scsi_cmd_pdu(struct conn *c, struct task *t)
+{
+    struct session *s = c->session;
+    struct scsi_cmd *sc = t->pub.sc;
+    int r;
+
+    t->pub.conn = &c->pub;
+    r = alloc_pdu(t, ISCSI_OP_SCSI_CMD);
+    if (__builtin_expect(r < 0, 0)) {
+        t->pub.conn = NULL;
+        return r;
+    }
+    TRACE(c->pub.loop, iscsi_prep_scsi_cmd_pdu, t->pub.itt, s->win.cmdsn);
+    if (__builtin_expect(!t->numbered, 1)) {
+        t->pub.cmd_sn = s->win.cmdsn++;
+        s->win.queued--;
+    }
+    t->numbered = false;
+    if (__builtin_expect(t->eh != NULL, 0))
+        loop_defer(c->pub.loop, &s->eh_work); /* it can be aborted from here on */
+    put_command(c, t);
     list_del(&t->pub.node);
     c->running++;
     t->pub.state = ISCSI_TASK_RUNNING;
@@ -132,13 +141,38 @@ iscsi_prep_scsi_cmd_pdu(struct conn *c, struct task *t)
     return c->pub.tt->init_task != NULL ? c->pub.tt->init_task(&t->pub) : 0;
 }
 
+/* It does not wait for the window. */
+static bool
+takes_no_number(const struct task *t)
+{
+    return (t->ctl.h.opcode & ISCSI_OP_IMMEDIATE) != 0 || t->kind == TASK_SNACK;
+}
+
+/* Prepares a command that goes again on its connection (resend.c).  -EAGAIN: the transport is full,
+ * and it waits as it did. */
+static int
+prep_again(struct conn *c, struct task *t)
+{
+    int r = alloc_pdu(t, ISCSI_OP_SCSI_CMD);
+
+    if (r < 0)
+        return r;
+    t->resend = t->xmit_fast = false;
+    t->pub.unsol = (struct iscsi_unsolicited){0};
+    t->pub.imm_count = t->pub.out_done = 0;
+    put_command(c, t);
+    t->pub.moved_ns = c->pub.loop->now_ns;
+    c->pub.stats.scsicmd_pdus++;
+    return c->pub.tt->init_task != NULL ? c->pub.tt->init_task(&t->pub) : 0;
+}
+
 /* Completes the header of a control PDU, t->ctl, with the numbers of this moment. */
 static int
 iscsi_prep_mgmt_task(struct conn *c, struct task *t)
 {
     struct session *s = c->session;
     uint8_t opcode = pdu_opcode(&t->ctl.h);
-    bool immediate = (t->ctl.h.opcode & ISCSI_OP_IMMEDIATE) != 0;
+    bool immediate = takes_no_number(t);
     int r;
 
     assert(immediate || t->numbered || !cmdsn_window_closed(&s->win));
@@ -148,8 +182,8 @@ iscsi_prep_mgmt_task(struct conn *c, struct task *t)
     if (!t->numbered)
         t->pub.cmd_sn = immediate ? s->win.cmdsn : s->win.cmdsn++;
     t->numbered = false;
-    t->ctl.nop_out.cmd_sn =
-        put32(t->pub.cmd_sn); /* every request but Data-Out and SNACK has the two at 24 and 28 */
+    if (t->kind != TASK_SNACK) /* every request but Data-Out and SNACK has the two at 24 and 28 */
+        t->ctl.nop_out.cmd_sn = put32(t->pub.cmd_sn);
     t->ctl.nop_out.exp_stat_sn = put32(c->pub.exp_statsn);
     statsn_window_ack(&c->statsn, c->pub.exp_statsn);
     t->ctl.h.dseg_len = put24(t->pub.data_len);
@@ -188,7 +222,7 @@ iscsi_xmit_task(struct conn *c, struct task *t)
     TRACE(c->pub.loop, iscsi_xmit_task, t->pub.itt, 0);
     r = c->pub.tt->xmit_task(&t->pub);
     c->xmit_task = __builtin_expect(r == -EAGAIN, 0) ? t : NULL;
-    if (r == 0 && __builtin_expect(t->kind == TASK_NOP_REPLY, 0))
+    if (r == 0 && __builtin_expect(t->kind == TASK_NOP_REPLY || t->kind == TASK_SNACK, 0))
         iscsi_complete_task(t); /* no answer will end it */
     else if (r == 0 && __builtin_expect(t->watched, 0))
         watch_sending(c, t);
@@ -205,11 +239,11 @@ next_mgmt(const struct conn *c)
     LIST_FOREACH (n, &c->mgmtqueue) {
         struct task *t = to_task(container_of(n, struct iscsi_task, node));
 
-        if (iscsi_conn_leaving(c) && t->kind != TASK_NOP_REPLY)
+        if (iscsi_conn_leaving(c) && t->kind != TASK_NOP_REPLY && t->kind != TASK_SNACK)
             continue;
         if (iscsi_leave_holds(c, t))
             continue;
-        if (!closed || t->numbered || (t->ctl.h.opcode & ISCSI_OP_IMMEDIATE) != 0)
+        if (!closed || t->numbered || takes_no_number(t))
             return t;
     }
     return NULL;
@@ -255,6 +289,11 @@ xmit_one(struct conn *c)
     }
     if (!list_empty(&c->requeue)) {
         t = to_task(container_of(c->requeue.next, struct iscsi_task, node));
+        if (__builtin_expect(t->resend, 0)) {
+            r = prep_again(c, t);
+            if (r < 0)
+                return r;
+        }
         list_del(&t->pub.node);
         return iscsi_xmit_task(c, t);
     }
