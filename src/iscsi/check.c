@@ -6,6 +6,7 @@
 #include <assert.h>
 
 #include "iscsi/internal.h"
+#include "iscsi/mend.h"
 #include "wire/sn.h"
 
 /* What the tasks of a session come to. */
@@ -29,6 +30,9 @@ check_command(const struct session *s, const struct task *t)
     const struct scsi_cmd *sc = t->pub.sc;
 
     assert(sc != NULL && sc->host_priv == t); /* so no two tasks have one command */
+    assert(t->mended == (t->mend != NULL));
+    assert(t->mend == NULL || (t->mend->task == t && t->pub.state == ISCSI_TASK_RUNNING));
+    assert((t->pub.in_done == ISCSI_IN_PIECES) == (t->mended && sc->in.len > 0));
     assert(t->eh == NULL || (t->marked && t->eh->sc == sc));
     assert(!(t->reset || t->swept) || t->marked);
     if (t->pub.state != ISCSI_TASK_RUNNING || t->old_nexus)
@@ -49,7 +53,7 @@ check_place(const struct task *t)
         assert(!t->cleaning && (c == NULL || !c->down));
         break;
     case ISCSI_TASK_RUNNING:
-        assert(c != NULL && !c->down && !t->cleaning);
+        assert(c != NULL && !c->down && (!t->cleaning || t->resend));
         break;
     case ISCSI_TASK_COMPLETED: /* else it would be free */
         assert(t->cleaning && list_empty(&t->pub.node));
@@ -124,7 +128,10 @@ check_conn(const struct conn *c)
     assert(!c->down || c->suspended);
     assert(!c->stopping || (c->suspended && list_empty(&c->mgmtqueue)));
     assert(!c->leave_hold || c->state == CONN_LOGOUT_REQUESTED);
+    /* Nothing is acknowledged that has not come. */
+    assert(c->statsn.plain || !c->statsn.known || c->pub.exp_statsn == c->statsn.good);
     if (c->down) {
+        assert(list_empty(&c->mends));
         assert(c->state == CONN_FREE || c->state == CONN_XPT_WAIT);
         assert(list_empty(&c->mgmtqueue) && list_empty(&c->requeue) && c->running == 0);
         assert(c->xmit_task == NULL && c->ping == NULL && !c->failing);

@@ -8,6 +8,7 @@
 
 #include "iscsi/datasn.h"
 #include "iscsi/internal.h"
+#include "iscsi/mend.h"
 #include "wire/names.h"
 #include "wire/pdu.h"
 #include "wire/sn.h"
@@ -60,22 +61,32 @@ old_statsn(struct conn *c, uint32_t sn, const union bhs_any *h, const void *data
 static int __attribute__((noinline, cold))
 odd_statsn(struct conn *c, uint32_t sn, const union bhs_any *h, const void *data, uint32_t len)
 {
+    bool repairs = c->session->pub.params.erl > 0 && c->started;
     struct statsn_window *w = &c->statsn;
-    uint32_t first, n;
+    enum statsn_verdict verdict;
+    uint32_t first, n, seen;
     char why[160];
 
-    if (w->known && w->ahead == 0 && iscsi_bend_explains(c, sn))
+    if (w->known && w->ahead == 0 && !repairs && iscsi_bend_explains(c, sn))
         c->pub.exp_statsn = sn;
     statsn_window_good(w, c->pub.exp_statsn);
-    switch (statsn_window_add(w, sn)) {
+    seen = w->seen;
+    verdict = statsn_window_add(w, sn);
+    c->rx_fast = c->rx_fast && w->plain;
+    switch (verdict) {
     case STATSN_IN_ORDER:
         c->pub.exp_statsn = w->good;
+        if (repairs)
+            iscsi_snack_closed(c);
         return 1;
     case STATSN_DUPLICATE:
         return old_statsn(c, sn, h, data, len);
     case STATSN_GAP:
-    case STATSN_TOO_FAR:
-        break;
+    case STATSN_TOO_FAR: /* it is dropped, and asked for when the gap is closed */
+        if (!repairs)
+            break;
+        return !iscsi_snack_gap(c, seen, sn, verdict == STATSN_TOO_FAR) ? -EPROTO
+                                                                        : verdict == STATSN_GAP;
     }
     n = statsn_window_missing(w, &first);
     (void)snprintf(why, sizeof(why),
@@ -86,14 +97,15 @@ odd_statsn(struct conn *c, uint32_t sn, const union bhs_any *h, const void *data
     return -EPROTO;
 }
 
-/* 1: the next response in order; 0: a duplicate, to be dropped; < 0: a gap, responses were lost,
- * which nothing can mend at error recovery level 0 (RFC 7143 7.9). */
+/* 1: the next response in order, or one that may be taken before others that are asked for; 0: a
+ * duplicate, to be dropped; < 0: a gap, responses were lost, which nothing can mend at error
+ * recovery level 0 (RFC 7143 7.9). */
 static inline int
 check_statsn(struct conn *c, const union bhs_any *h, const void *data, uint32_t len)
 {
     uint32_t sn = get32(h->nop_in.stat_sn); /* every response has it at 24 */
 
-    if (__builtin_expect(sn != c->pub.exp_statsn || !c->statsn.known, 0))
+    if (__builtin_expect(sn != c->pub.exp_statsn || !c->statsn.plain, 0))
         return odd_statsn(c, sn, h, data, len);
     c->pub.exp_statsn = sn + 1;
     return 1;
@@ -175,6 +187,21 @@ clear_result(struct scsi_cmd *sc)
     sc->overflow = false;
 }
 
+/* Data were lost, and the target does not send them again: the command has failed, whatever its
+ * status says, as if the target had found a CRC error itself (RFC 7143 7.8). */
+static void __attribute__((noinline, cold)) set_crc_error(struct scsi_cmd *sc)
+{
+    static const uint8_t crc_error[] = {0x70, 0, 0x0b, 0,    0,    0, 0, 10, 0,
+                                        0,    0, 0,    0x47, 0x05, 0, 0, 0,  0};
+
+    if (sc->status != SAM_GOOD)
+        return;
+    sc->host_result = DID_OK;
+    sc->status = SAM_CHECK_CONDITION;
+    sc->sense_len = sizeof(crc_error);
+    memcpy(sc->sense, crc_error, sizeof(crc_error));
+}
+
 /* The response says that the target has sent more data PDUs than came (RFC 7143 11.4.8). */
 static int __attribute__((noinline, cold))
 data_in_lost(struct conn *c, const struct task *t, uint32_t exp_data_sn)
@@ -216,7 +243,7 @@ iscsi_scsi_cmd_rsp(struct conn *c, struct task *t, const struct bhs_scsi_rsp *h,
     }
     if (h->status == SAM_CHECK_CONDITION && len < 2)
         return proto_error(c, "CHECK CONDITION without sense data");
-    if (sn_gt(get32(h->exp_data_sn), t->pub.exp_datasn) && sc->in.len > 0)
+    if (sn_gt(get32(h->exp_data_sn), t->pub.exp_datasn) && sc->in.len > 0 && !t->data_lost)
         return data_in_lost(c, t, get32(h->exp_data_sn));
     sc->status = h->status;
     if (c->session->pub.params.protocol_level >= 2)
@@ -231,6 +258,8 @@ iscsi_scsi_cmd_rsp(struct conn *c, struct task *t, const struct bhs_scsi_rsp *h,
         sc->host_result = DID_BAD_TARGET;
     correct_residuals(t);
     take_sense(c, sc, data, len);
+    if (__builtin_expect(t->data_lost, 0))
+        set_crc_error(sc);
     iscsi_complete_task(t);
     return 0;
 }
@@ -250,6 +279,8 @@ iscsi_data_in_rsp(struct conn *c, struct task *t, const struct bhs_data_in *h)
         !data_complete(t))
         sc->host_result = DID_BAD_TARGET;
     correct_residuals(t);
+    if (__builtin_expect(t->data_lost, 0))
+        set_crc_error(sc);
     iscsi_complete_task(t);
     return 0;
 }
@@ -325,6 +356,12 @@ iscsi_handle_reject(struct conn *c, const union bhs_any *h, const void *data, ui
     c->pub.stats.reject_pdus++;
     if (len < ISCSI_BHS_LEN)
         return proto_error(c, "a Reject without the header that it rejects");
+    if (pdu_opcode(bad) == ISCSI_OP_SNACK_REQ && c->session->pub.params.erl > 0) {
+        log_line(c->pub.loop->log, LOG_LEVEL_WARN, "%s: the target rejected our SNACK: %s",
+                 c->session->host.name, iscsi_reject_name(h->reject.reason));
+        iscsi_snack_rejected(c, data);
+        return c->suspended ? -EPROTO : 0;
+    }
     t = iscsi_task_of_itt(c, bad->itt);
     (void)snprintf(why, sizeof(why), "the target rejected our %s: %s",
                    pdu_opcode_name(bad->opcode & ISCSI_OP_MASK),
@@ -347,6 +384,9 @@ iscsi_handle_reject(struct conn *c, const union bhs_any *h, const void *data, ui
             iscsi_complete_task(t);
             return 0;
         }
+        if (h->reject.reason == ISCSI_REJECT_DATA_DIGEST && c->session->pub.params.erl > 0 &&
+            pdu_opcode(bad) == ISCSI_OP_SCSI_CMD && iscsi_resend(c, t))
+            return 0;
         /* The command's CmdSN counts as never received; at level 0 only a new session closes the
          * gap. */
         return proto_error(c, why);
@@ -531,6 +571,8 @@ any_pdu(struct conn *c, const union bhs_any *h, const void *data, uint32_t len)
         return -ENOTCONN;
     if ((op != ISCSI_OP_DATA_IN && op != ISCSI_OP_SCSI_RSP) || c->state == CONN_IN_LOGIN)
         return other_pdu(c, h, data, len);
+    if (__builtin_expect(s->pub.params.erl > 0, 0) && iscsi_snack_holds(c, h, data, len))
+        return c->suspended ? -EPROTO : 0;
     r = check_statsn(c, h, data, len);
     if (r <= 0)
         return r;

@@ -30,6 +30,8 @@ up_queue_xmit(struct iscsi_conn *pub)
         .update_cmdsn = iscsi_update_cmdsn, .conn_failure = iscsi_conn_failure,                    \
         .requeue_task = iscsi_requeue_task, .queue_xmit = up_queue_xmit,                           \
         .task_cleaned = iscsi_task_cleaned, .conn_stopped = iscsi_conn_stopped,                    \
+        .odd_data_in = iscsi_odd_data_in, .data_in_came = iscsi_data_in_came,                      \
+        .odd_r2t = iscsi_odd_r2t, .bad_data_digest = iscsi_bad_data_digest,                        \
     }
 static const struct iscsi_upcalls upcalls =
     UPCALLS(iscsi_complete_data_in, iscsi_complete_scsi_rsp);
@@ -66,10 +68,12 @@ conn_init(struct conn *c, struct session *s, uint16_t cid)
     list_init(&c->mgmtqueue);
     list_init(&c->requeue);
     list_init(&c->clear_node);
+    list_init(&c->mends);
     loop_work_init(&c->xmit_work, xmit_work);
     loop_work_init(&c->fail_work, iscsi_fail_work);
     loop_timer_init(&c->transport_timer, iscsi_transport_timer);
     loop_timer_init(&c->leave_timer, iscsi_leave_timer);
+    loop_timer_init(&c->snack_timer, iscsi_snack_timer);
 }
 
 int
@@ -114,7 +118,7 @@ conn_reset(struct conn *c)
 {
     assert(list_empty(&c->mgmtqueue) && list_empty(&c->requeue) && c->running == 0);
     assert(c->xmit_task == NULL && c->ping == NULL && !c->failing);
-    assert(c->clear == CLEAR_NONE);
+    assert(c->clear == CLEAR_NONE && list_empty(&c->mends));
     c->full = c->carrier = false;
     c->pub.hdrdgst_en = c->pub.datadgst_en = c->want_hdrdgst = c->want_datadgst = false;
     c->pub.max_recv_dlength = c->pub.max_xmit_dlength = ISCSI_LOGIN_DSEG_MAX;
@@ -228,6 +232,7 @@ iscsi_conn_free(struct conn *c)
     loop_defer_cancel(&c->fail_work);
     loop_timer_stop(c->pub.loop, &c->transport_timer);
     loop_timer_stop(c->pub.loop, &c->leave_timer);
+    loop_timer_stop(c->pub.loop, &c->snack_timer);
     list_del(&c->node);
     iscsi_flight_free(c);
     free(c);

@@ -33,7 +33,8 @@ uint32_t
 iscsi_fast_write_max(const struct conn *c)
 {
     const struct iscsi_session_params *p = &c->session->pub.params;
-    uint32_t max = p->imm_data ? p->first_burst : 0;
+    uint32_t max =
+        p->imm_data && p->erl == 0 ? p->first_burst : 0; /* an R2T may follow, with erl */
 
     if (max > c->pub.max_xmit_dlength)
         max = c->pub.max_xmit_dlength;

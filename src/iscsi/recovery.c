@@ -247,6 +247,7 @@ take_down(struct conn *c, enum iscsi_stop how)
     loop_defer_cancel(&c->xmit_work);
     loop_timer_stop(c->pub.loop, &c->transport_timer);
     loop_timer_stop(c->pub.loop, &c->leave_timer);
+    loop_timer_stop(c->pub.loop, &c->snack_timer);
     c->leave_hold = false;
     if (c->state != CONN_FREE) /* FREE: logged out in order, but tasks may be left */
         iscsi_conn_event(c, EV_FAILED);

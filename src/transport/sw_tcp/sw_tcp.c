@@ -959,8 +959,8 @@ const struct iscsi_transport sw_tcp_transport = {
     .version = ISCSI_TRANSPORT_VERSION,
     .size = sizeof(struct iscsi_transport),
     .name = "tcp",
-    .caps = CAP_RECOVERY_L0 | CAP_MULTI_R2T | CAP_HDRDGST | CAP_DATADGST | CAP_MULTI_CONN |
-            CAP_TEXT_NEGO | CAP_BIND_DESCRIPTOR,
+    .caps = CAP_RECOVERY_L0 | CAP_RECOVERY_L1 | CAP_MULTI_R2T | CAP_HDRDGST | CAP_DATADGST |
+            CAP_MULTI_CONN | CAP_TEXT_NEGO | CAP_BIND_DESCRIPTOR,
     .max_recv_dlength = SW_TCP_MAX_RECV_DLENGTH,
     .conn_size = sizeof(struct sw_tcp_conn),
     .task_size = sizeof(struct sw_tcp_task),
