@@ -66,6 +66,7 @@ static const struct opt {
     {"default_time2wait", O_U32, AT(cfg.offer.time2wait), 0, 3600},
     {"default_time2retain", O_U32, AT(cfg.offer.time2retain), 0, 3600},
     {"max_outstanding_r2t", O_U32, AT(cfg.offer.max_outstanding_r2t), 1, 16},
+    {"error_recovery_level", O_U32, AT(cfg.offer.erl), 0, 2},
     {"initial_r2t", O_BOOL, AT(cfg.offer.initial_r2t), 0, 0},
     {"immediate_data", O_BOOL, AT(cfg.offer.immediate_data), 0, 0},
     {"task_reporting", O_TEXT, AT(cfg.task_reporting), 1, LOGIN_LIST_MAX},

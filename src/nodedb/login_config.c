@@ -54,6 +54,7 @@ static const struct to_field node_fields[] = {
     CFG(NODEDB_MAX_CONNECTIONS, AS_U32, offer.max_connections, 1),
     CFG(NODEDB_NR_CONNECTIONS, AS_U32, nr_connections, 1),
     CFG(NODEDB_MAX_OUTSTANDING_R2T, AS_U32, offer.max_outstanding_r2t, 1),
+    CFG(NODEDB_ERROR_RECOVERY_LEVEL, AS_U32, offer.erl, 1),
     CFG(NODEDB_WINDOW_SIZE, AS_U32, sock.rcvbuf, 1),
     CFG(NODEDB_WINDOW_SIZE, AS_U32, sock.sndbuf, 1),
     CFG(NODEDB_LOGIN_TIMEOUT, AS_U32, connect_timeout_ms, MS_PER_S),
