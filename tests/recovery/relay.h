@@ -19,6 +19,7 @@
 #define RELAY_LINKS_MAX  1024
 #define RELAY_USERS_MAX  16
 #define RELAY_BUFFER     (256u << 10)
+#define RELAY_KEPT       48          /* bytes of the buffer for what was kept of a header */
 #define RELAY_QUEUED_MAX (1u << 20)  /* of a flow that is not delayed: then it is read no more */
 #define RELAY_LATE_MAX   (64u << 20) /* the same of a delayed one */
 #define RELAY_LINE_MAX   512
@@ -44,10 +45,21 @@ struct relay_piece {
     unsigned char data[];
 };
 
+/* Where the bytes of a flow are in its PDUs (RFC 7143 11.2), while rules need to know. */
+struct relay_pdu {
+    unsigned char hdr[48];
+    size_t have;     /* bytes of hdr */
+    size_t left;     /* bytes of the PDU behind hdr that are still to come */
+    size_t spoil_in; /* bytes until the one that is turned over; SIZE_MAX */
+    bool lost;       /* nothing of it goes on */
+    uint64_t seed;
+};
+
 struct relay_flow {
     struct relay_piece *first, *last;
     size_t queued;
     uint64_t gap_until_ns;
+    struct relay_pdu pdu;
     uint64_t left;                     /* to forward until the cut that each link is to have */
     bool eof, eof_sent, cut_when_sent; /* no more is read */
     bool blocked;                      /* the socket takes no more: wait for POLLOUT */
@@ -65,6 +77,8 @@ struct relay_link {
 
 /* What is done to the bytes of one way. */
 struct relay_rules {
+    unsigned spoil, lose; /* one PDU in so many, by chance; 0: none */
+    bool header_digest;   /* what is spoilt has those; all have data digests */
     bool stalled;
     uint64_t delay_ns, gap_ns;
     size_t split;         /* 0: as it comes */
@@ -74,7 +88,7 @@ struct relay_rules {
 };
 
 struct relay_stats {
-    uint64_t links, cuts, unreached, corrupted, dropped;
+    uint64_t links, cuts, unreached, corrupted, dropped, spoilt, lost;
     uint64_t bytes[RELAY_ENDS];
 };
 
@@ -123,6 +137,12 @@ void relay_cut_all(struct relay *r, enum relay_how how, unsigned ends);
 /* Names what is to be polled; then, after the poll, does what can be done. */
 void relay_links_prepare(struct relay *r);
 void relay_links_run(struct relay *r);
+
+/* ---- relay_pdu.c ---- */
+/* n bytes at p go to that end: spoils and loses PDUs as the rules say.  Returns how many are left,
+ * from p on. */
+size_t relay_pdu_harm(struct relay *r, struct relay_flow *f, enum relay_end to, unsigned char *p,
+                      size_t n);
 
 /* ---- relay_tell.c ---- */
 void relay_users_prepare(struct relay *r);

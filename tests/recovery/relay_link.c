@@ -267,6 +267,8 @@ relay_flow_take(struct relay *r, struct relay_link *l, enum relay_end to, size_t
         r->rules[RELAY_INITIATOR].cut_in = r->rules[RELAY_TARGET].cut_in = RELAY_NEVER;
     n = relay_flow_budget(f, &f->left, n);
     relay_flow_corrupt(r, to, n);
+    if (r->rules[to].spoil > 0 || r->rules[to].lose > 0)
+        n = relay_pdu_harm(r, f, to, buffer, n);
     if (f->first == NULL && delay_ns == 0)
         done = relay_flow_send(r, l, to, buffer, n);
     if (done < n && l->state[to] == RELAY_OPEN)
@@ -290,7 +292,7 @@ static void
 relay_end_read(struct relay *r, struct relay_link *l, enum relay_end e)
 {
     enum relay_end to = relay_other(e);
-    ssize_t n = recv(l->fd[e], buffer, sizeof(buffer), 0);
+    ssize_t n = recv(l->fd[e], buffer, sizeof(buffer) - RELAY_KEPT, 0);
 
     if (n < 0 && errno == EAGAIN)
         return;

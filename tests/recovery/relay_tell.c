@@ -18,8 +18,8 @@ struct args {
     enum relay_how how;
     unsigned ends, ways;
     double number;
-    uint64_t after, at, gap; /* RELAY_NEVER: not given */
-    bool each;
+    uint64_t after, at, gap, lose; /* RELAY_NEVER: not given */
+    bool each, header;
     const char *text;
 };
 
@@ -78,6 +78,18 @@ do_corrupt(struct relay *r, const struct args *a)
     if (a->at == RELAY_NEVER)
         return "want at=N";
     r->rules[a->ways == 1u << RELAY_INITIATOR ? RELAY_INITIATOR : RELAY_TARGET].corrupt_in = a->at;
+    return NULL;
+}
+
+static const char *
+do_spoil(struct relay *r, const struct args *a)
+{
+    FOR_WAYS(rules, r, a)
+    {
+        rules->spoil = (unsigned)a->number;
+        rules->lose = a->lose == RELAY_NEVER ? 0 : (unsigned)a->lose;
+        rules->header_digest = a->header;
+    }
     return NULL;
 }
 
@@ -164,6 +176,7 @@ static const struct command {
     {"delay", HAS_NUMBER | HAS_WAY, HAS_NUMBER, do_delay},
     {"split", HAS_NUMBER | HAS_WAY, HAS_NUMBER, do_split},
     {"corrupt", HAS_WAY, 0, do_corrupt},
+    {"spoil", HAS_NUMBER | HAS_WAY, HAS_NUMBER, do_spoil},
     {"stall", HAS_WAY, 0, do_stall},
     {"go", HAS_WAY, 0, do_go},
     {"hole", HAS_TEXT, HAS_TEXT, do_hole},
@@ -227,8 +240,11 @@ word_of(const struct command *c, struct args *a, const char *word)
     }
     if (c->run == do_cut && strcmp(word, "each") == 0)
         return a->each = true;
+    if (c->run == do_spoil && strcmp(word, "header") == 0)
+        return a->header = true;
     if ((c->run == do_cut && count_of(word, "after=", &a->after)) ||
         (c->run == do_corrupt && count_of(word, "at=", &a->at)) ||
+        (c->run == do_spoil && count_of(word, "lose=", &a->lose)) ||
         (c->run == do_split && count_of(word, "gap=", &a->gap)) || end_of(c, a, word))
         return true;
     if (c->takes & HAS_TEXT && !(a->given & HAS_TEXT)) {
@@ -251,7 +267,8 @@ command_run(struct relay *r, char *line)
                      .ways = RELAY_BOTH,
                      .after = RELAY_NEVER,
                      .at = RELAY_NEVER,
-                     .gap = RELAY_NEVER};
+                     .gap = RELAY_NEVER,
+                     .lose = RELAY_NEVER};
     char *save = NULL, *word = strtok_r(line, " \t", &save);
     const struct command *c = commands;
 
@@ -309,9 +326,11 @@ user_stats(const struct relay *r, struct relay_user *u)
         open += l->state[RELAY_INITIATOR] == RELAY_OPEN && l->state[RELAY_TARGET] == RELAY_OPEN;
     snprintf(line, sizeof(line),
              "ok {\"links\": %ju, \"open\": %u, \"cuts\": %ju, \"unreached\": %ju, "
-             "\"corrupted\": %ju, \"dropped\": %ju, \"to_target\": %ju, \"to_initiator\": %ju}\n",
+             "\"corrupted\": %ju, \"dropped\": %ju, \"spoilt\": %ju, \"lost\": %ju, "
+             "\"to_target\": %ju, \"to_initiator\": %ju}\n",
              (uintmax_t)s->links, open, (uintmax_t)s->cuts, (uintmax_t)s->unreached,
-             (uintmax_t)s->corrupted, (uintmax_t)s->dropped, (uintmax_t)s->bytes[RELAY_TARGET],
+             (uintmax_t)s->corrupted, (uintmax_t)s->dropped, (uintmax_t)s->spoilt,
+             (uintmax_t)s->lost, (uintmax_t)s->bytes[RELAY_TARGET],
              (uintmax_t)s->bytes[RELAY_INITIATOR]);
     user_says(u, line);
 }
