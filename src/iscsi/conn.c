@@ -25,7 +25,7 @@ up_queue_xmit(struct iscsi_conn *pub)
 #define UPCALLS(data_in, scsi_rsp)                                                                 \
     {                                                                                              \
         .version = ISCSI_TRANSPORT_VERSION, .size = sizeof(struct iscsi_upcalls),                  \
-        .itt_ended = iscsi_itt_ended, .complete_pdu = iscsi_complete_pdu,                          \
+        .itt_ended = iscsi_itt_late, .complete_pdu = iscsi_complete_pdu,                           \
         .complete_data_in = (data_in), .complete_scsi_rsp = (scsi_rsp),                            \
         .update_cmdsn = iscsi_update_cmdsn, .conn_failure = iscsi_conn_failure,                    \
         .requeue_task = iscsi_requeue_task, .queue_xmit = up_queue_xmit,                           \

@@ -48,14 +48,14 @@ struct conn {
     uint32_t told_time2wait_s, told_time2retain_s;
     uint32_t declared_recv_dlength, declared_xmit_dlength; /* bytes; in force from start on */
     bool want_hdrdgst, want_datadgst;                      /* in force from start on */
-    struct list mgmtqueue;       /* struct iscsi_task.node: control PDUs to be sent */
-    struct list requeue;         /* tasks that have been asked for data */
-    struct task *xmit_task;      /* the transport stopped in the middle of it with -EAGAIN */
-    bool full;                   /* it has no room for another PDU, and says when it has */
-    bool unflushed;              /* PDUs may have been gathered since its last flush */
-    uint32_t running;            /* commands that are its own: they have a CmdSN and no answer */
-    uint32_t fast_write_max;     /* bytes: the largest write whose data goes with the command */
-    struct list mends;           /* struct mend.node: snack.c */
+    struct list mgmtqueue;   /* struct iscsi_task.node: control PDUs to be sent */
+    struct list requeue;     /* tasks that have been asked for data */
+    struct task *xmit_task;  /* the transport stopped in the middle of it with -EAGAIN */
+    bool full;               /* it has no room for another PDU, and says when it has */
+    bool unflushed;          /* PDUs may have been gathered since its last flush */
+    uint32_t running;        /* commands that are its own: they have a CmdSN and no answer */
+    uint32_t fast_write_max; /* bytes: the largest write whose data goes with the command */
+    struct list mends;       /* struct mend.node: snack.c */
     struct loop_timer snack_timer;
     uint64_t status_asked_ns; /* loop clock of the last SNACK for status */
     uint32_t status_asked_to; /* StatSN up to which status was asked for, */

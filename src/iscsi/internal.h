@@ -67,6 +67,7 @@ void iscsi_unassign_task(struct task *t);
 void iscsi_complete_unassigned(struct task *t);
 struct iscsi_task *iscsi_itt_to_task(struct iscsi_conn *c, struct be32 itt);
 bool iscsi_itt_ended(struct iscsi_conn *c, struct be32 itt);
+bool iscsi_itt_late(struct iscsi_conn *c, struct be32 itt);
 void iscsi_task_cleaned(struct iscsi_task *t);
 
 /* sc ends without a SCSI status: r says why, and none of its data counts as moved. */

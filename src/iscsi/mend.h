@@ -5,7 +5,9 @@
 #define ISCSI_MEND_H
 
 #include "iscsi/datasn.h"
-#include "iscsi/task.h"
+#include "seam/transport.h"
+
+struct task;
 
 struct mend {
     struct list node; /* conn->mends */

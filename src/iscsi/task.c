@@ -78,6 +78,27 @@ iscsi_itt_ended(struct iscsi_conn *pub, struct be32 itt)
     return slot < s->pub.tasks.made && iscsi_task_at(s, slot)->ended_itt == get32(itt);
 }
 
+#define LATE_USES 64 /* of a slot, whose tags are known as ones that were used */
+
+/* The same for a transport, which drops what comes for that tag.  Where PDUs are asked for again,
+ * one that was only late may come twice, the second time for a task that has got all and is over.
+ */
+bool
+iscsi_itt_late(struct iscsi_conn *pub, struct be32 itt)
+{
+    const struct session *s = to_conn(pub)->session;
+    uint32_t slot = get32(itt) & (ITT_GEN_STEP - 1), ago;
+    const struct task *t;
+
+    if (iscsi_itt_ended(pub, itt))
+        return true;
+    if (s->pub.params.erl == 0 || slot >= s->pub.tasks.made)
+        return false;
+    t = iscsi_task_at(s, slot);
+    ago = (t->pub.itt - get32(itt)) / ITT_GEN_STEP;
+    return ago < LATE_USES && (ago > 0 || t->pub.state != ISCSI_TASK_RUNNING);
+}
+
 static void __attribute__((noinline, cold)) task_gone(struct session *s)
 {
     if (s->want_restart)
@@ -247,8 +268,10 @@ iscsi_task_cleaned(struct iscsi_task *pub)
         return;
     }
     if (pub->state == ISCSI_TASK_RUNNING) {
-        assert(t->resend);
-        iscsi_requeue_task(pub);
+        assert(t->resend && list_empty(&pub->node));
+        list_push_back(&to_conn(pub->conn)->requeue, &pub->node);
+        t->session->fast_conn = NULL;
+        iscsi_conn_queue_xmit(to_conn(pub->conn));
         return;
     }
     assert(pub->state == ISCSI_TASK_UNASSIGNED);

@@ -35,11 +35,11 @@ struct task {
     enum task_kind kind;
     union { /* read as one word where all must be 0 */
         struct {
-            bool started;       /* init_task was called: cleanup_task is due */
-            bool marked : 1;    /* swept, reset or eh are, or were, set */
-            bool watched : 1;   /* its command is timed */
-            bool mended : 1;    /* mend is set */
-            bool numbered : 1;  /* PENDING: it goes again with the CmdSN that it has */
+            bool started;      /* init_task was called: cleanup_task is due */
+            bool marked : 1;   /* swept, reset or eh are, or were, set */
+            bool watched : 1;  /* its command is timed */
+            bool mended : 1;   /* mend is set */
+            bool numbered : 1; /* PENDING: it goes again with the CmdSN that it has */
             bool
                 data_lost : 1; /* the target does not send missing data again: it cannot end well */
             bool resend : 1;   /* RUNNING: its command is to be sent again with its number */

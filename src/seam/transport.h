@@ -359,8 +359,9 @@ enum iscsi_odd {
 struct iscsi_upcalls {
     uint32_t version; /* ISCSI_TRANSPORT_VERSION */
     size_t size;      /* bytes of the table */
-    /* Tells whether task management has ended the task of that tag: PDUs for it may still be under
-     * way, and the transport drops them with their data (RFC 7143 4.2.3.3). */
+    /* Tells whether the task of that tag is over, and PDUs for it may still be under way, which the
+     * transport drops with their data: task management has ended it (RFC 7143 4.2.3.3), or some
+     * were asked for again. */
     bool (*itt_ended)(struct iscsi_conn *c, struct be32 itt);
     /* Hands up a PDU with its header and data_len bytes of data, both borrowed for the call.  A
      * Data-In with status comes with data NULL, after its data has been placed.  A Data-In without
