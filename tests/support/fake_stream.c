@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/support/fake_stream.c - the interface of fake_transport.h over the parser of byte streams:
+ * what a test answers goes through transport/stream as bytes with digests, which can be spoilt. */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/support/fake_stream.h"
+#include "transport/stream/iscsi_tcp.h"
+#include "wire/pdu.h"
+
+struct fake_adapter fake_adapter;
+bool fake_spoil;
+uint32_t fake_cleanup_later;
+
+void
+fake_adapter_reset(void)
+{
+    memset(&fake_adapter, 0, sizeof(fake_adapter));
+    fake_spoil = false;
+    fake_cleanup_later = 0;
+}
+
+struct stream_ep {
+    struct loop_timer timer;
+    struct iscsi_endpoint *ep;
+    const struct iscsi_upcalls *up;
+    bool up_now;
+};
+
+static void
+stream_ep_ready(struct loop_timer *t)
+{
+    struct stream_ep *e = container_of(t, struct stream_ep, timer);
+
+    e->up_now = true;
+    e->up->ep_event(e->ep, 0);
+}
+
+static int
+stream_ep_connect(struct iscsi_endpoint *ep, const struct sock_addr *to,
+                  const struct iscsi_upcalls *up, struct lunette_error *err)
+{
+    struct stream_ep *e = ep->dd_data;
+
+    (void)to;
+    (void)err;
+    e->ep = ep;
+    e->up = up;
+    loop_timer_init(&e->timer, stream_ep_ready);
+    loop_timer_start(ep->loop, &e->timer, fake_adapter.ep_delay_ns);
+    return 0;
+}
+
+static int
+stream_ep_poll(struct iscsi_endpoint *ep)
+{
+    return ((struct stream_ep *)ep->dd_data)->up_now;
+}
+
+static void
+stream_ep_disconnect(struct iscsi_endpoint *ep)
+{
+    loop_timer_stop(ep->loop, &((struct stream_ep *)ep->dd_data)->timer);
+}
+
+static int
+stream_bind(struct iscsi_conn *c, int64_t eph, struct iscsi_endpoint *ep, bool leading,
+            struct lunette_error *err)
+{
+    (void)eph;
+    (void)ep;
+    (void)leading;
+    (void)err;
+    fake_adapter.conn = c;
+    return 0;
+}
+
+static int
+stream_stop(struct iscsi_conn *c, enum iscsi_stop how)
+{
+    (void)how;
+    iscsi_tcp_conn_reset(c->dd_data);
+    return 0;
+}
+
+static struct iscsi_task *late[8];
+
+void
+fake_cleaned(void)
+{
+    while (fake_cleanup_later > 0) {
+        struct iscsi_task *t = late[--fake_cleanup_later];
+
+        t->conn->up->task_cleaned(t);
+    }
+}
+
+/* Records the PDU whose header is at t->hdr, with its first bytes of data. */
+static int
+stream_init_pdu(struct iscsi_task *t, uint32_t offset, uint32_t count)
+{
+    struct fake_sent *s = &fake_adapter.sent[fake_adapter.nsent];
+    struct sg_cursor at;
+
+    assert(fake_adapter.nsent < FAKE_SENT_MAX);
+    fake_adapter.nsent++;
+    memcpy(&s->h, t->hdr, sizeof(s->h));
+    s->cid = t->conn->cid;
+    s->task = t;
+    s->data_len = count < sizeof(s->data) ? count : (uint32_t)sizeof(s->data);
+    if (s->data_len == 0)
+        return 0;
+    if (t->sc == NULL) {
+        memcpy(s->data, (const uint8_t *)t->data + offset, s->data_len);
+        return 0;
+    }
+    sg_cursor_init(&at, &t->sc->out);
+    sg_cursor_seek(&at, &t->sc->out, offset);
+    sg_copy_from(&at, &t->sc->out, s->data, s->data_len);
+    return 0;
+}
+
+static int
+stream_xmit_pdu(struct iscsi_task *t)
+{
+    (void)t;
+    return 0;
+}
+
+static const struct iscsi_tcp_ops pdus = {.init_pdu = stream_init_pdu, .xmit_pdu = stream_xmit_pdu};
+
+static int
+stream_create_conn(struct iscsi_conn *c, struct lunette_error *err)
+{
+    (void)err;
+    iscsi_tcp_conn_init(c->dd_data, c, &pdus);
+    return 0;
+}
+
+static int
+stream_start_conn(struct iscsi_conn *c, struct lunette_error *err)
+{
+    (void)err;
+    ((struct iscsi_tcp_conn *)c->dd_data)->hold = false;
+    return 0;
+}
+
+static int
+stream_init_task(struct iscsi_task *t)
+{
+    return stream_init_pdu(t, 0, iscsi_tcp_task_init(t));
+}
+
+static int
+stream_xmit_task(struct iscsi_task *t)
+{
+    struct iscsi_tcp_task *tt = t->dd_data;
+
+    if (!tt->cmd_sent && !iscsi_tcp_task_sent(t))
+        return 0;
+    return iscsi_tcp_xmit_data(t);
+}
+
+static int
+stream_cleanup(struct iscsi_task *t)
+{
+    iscsi_tcp_cleanup_task(t);
+    if (fake_adapter.cleanup_delay_ns == 0 || t->sc == NULL)
+        return 0;
+    late[fake_cleanup_later++] = t;
+    return -EINPROGRESS;
+}
+
+const struct iscsi_transport fake_transport = {
+    .version = ISCSI_TRANSPORT_VERSION,
+    .size = sizeof(struct iscsi_transport),
+    .name = "fake",
+    .caps = CAP_RECOVERY_L0 | CAP_RECOVERY_L1 | CAP_MULTI_R2T | CAP_HDRDGST | CAP_DATADGST,
+    .max_recv_dlength = 65536,
+    .conn_size = sizeof(struct iscsi_tcp_conn),
+    .task_size = sizeof(struct iscsi_tcp_task),
+    .ep_size = sizeof(struct stream_ep),
+    .ep_connect = stream_ep_connect,
+    .ep_poll = stream_ep_poll,
+    .ep_disconnect = stream_ep_disconnect,
+    .bind_conn = stream_bind,
+    .stop_conn = stream_stop,
+    .create_conn = stream_create_conn,
+    .start_conn = stream_start_conn,
+    .init_task = stream_init_task,
+    .xmit_task = stream_xmit_task,
+    .cleanup_task = stream_cleanup,
+};
+
+int
+fake_bytes(union bhs_any *h, const void *data, uint32_t len)
+{
+    struct iscsi_conn *c = fake_adapter.conn;
+    struct iscsi_tcp_conn *tcp = c->dd_data;
+    uint8_t *b = malloc(48 + 8 + len + 8);
+    size_t n = 48;
+
+    assert(b != NULL);
+    h->h.dseg_len = put24(len);
+    memcpy(b, h, 48);
+    if (c->hdrdgst_en) {
+        pdu_header_digest(b, 48, b + n);
+        n += PDU_DIGEST_LEN;
+    }
+    if (len > 0) {
+        memcpy(b + n, data, len);
+        memset(b + n + len, 0, pdu_pad(len));
+        if (c->datadgst_en)
+            pdu_digest_put(b + n + len + pdu_pad(len),
+                           crc32c_update(CRC32C_INIT, b + n, len + pdu_pad(len)));
+        if (fake_spoil)
+            b[n + len / 2] ^= 0x40;
+        n += len + pdu_pad(len) + (c->datadgst_en ? PDU_DIGEST_LEN : 0);
+    }
+    fake_spoil = false;
+    c->last_recv_ns = c->loop->now_ns;
+    (void)iscsi_tcp_recv(tcp, b, n);
+    free(b);
+    iscsi_tcp_check_fast(tcp);
+    return tcp->hold ? ISCSI_RX_HOLD : c->failed ? -EPROTO : 0;
+}
+
+int
+fake_pdu(union bhs_any *h, const void *data, uint32_t len, bool numbered)
+{
+    h->nop_in.stat_sn = put32(fake_adapter.stat_sn);
+    h->nop_in.exp_cmd_sn = put32(fake_adapter.exp_cmdsn);
+    h->nop_in.max_cmd_sn = put32(fake_adapter.max_cmdsn);
+    if (numbered)
+        fake_adapter.stat_sn++;
+    return fake_bytes(h, data, len);
+}
+
+const struct fake_sent *
+fake_last(uint8_t opcode)
+{
+    for (unsigned i = fake_adapter.nsent; i > 0; i--) {
+        if (pdu_opcode(&fake_adapter.sent[i - 1].h.h) == opcode)
+            return &fake_adapter.sent[i - 1];
+    }
+    return NULL;
+}
