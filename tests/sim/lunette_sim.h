@@ -99,6 +99,7 @@ struct ls_fault {
 struct ls_plan {
     uint64_t seed;
     uint32_t luns, queues, depth;
+    bool mends;  /* nothing is wrong but bytes of data that are spoiled */
     bool spoils; /* bytes are spoiled: there are digests more often */
     bool cache;  /* a crash takes what was not flushed */
     uint32_t block[LS_LUNS_MAX], blocks[LS_LUNS_MAX];
@@ -118,7 +119,7 @@ struct ls_plan {
     int32_t replacement_s;
     uint32_t reopen_max;
     uint32_t conns; /* of each session, that are wanted */
-    struct target_key_value set[9];
+    struct target_key_value set[10];
     uint32_t set_count;
     char options[512]; /* of the URL */
     struct ls_fault fault[LS_FAULTS_MAX];
@@ -157,7 +158,7 @@ struct ls_stats {
     uint64_t ios, failed, canceled, timeouts, losses, reopens, gone, deaths, opens, turns,
         virtual_ms, reserved;
     uint64_t acts[LS_ACTS];
-    uint64_t wire_pdus, wire_connections, wire_joined, wire_again, spoiled;
+    uint64_t wire_pdus, wire_connections, wire_joined, wire_again, spoiled, mended, snacks;
     uint64_t hash; /* of the last world */
     uint64_t faults[FAULT_KINDS];
 };

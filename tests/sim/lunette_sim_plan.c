@@ -258,10 +258,45 @@ plan_conns(struct ls_plan *p, uint64_t *x)
     }
 }
 
+/* A tenth of the worlds has no other fault than data that are spoiled, and repairs them. */
+static void
+plan_spoiled_data(struct ls_plan *p, uint64_t *x)
+{
+    p->mends = draw(x, 10) == 0;
+    if (!p->mends)
+        return;
+    p->nfaults = 1 + (uint32_t)draw(x, LS_FAULTS_MAX);
+    p->may = p->faults_ms = 0;
+    p->spoils = true;
+    p->cache = false;
+    for (uint32_t i = 0; i < p->nfaults; i++) {
+        p->fault[i].kind = FAULT_SPOIL;
+        plan_fault(p, x, &p->fault[i]);
+        p->fault[i].arg = (p->fault[i].arg & 0x03003fff) | 2; /* data, and soon */
+    }
+}
+
+/* Half of the worlds ask for ErrorRecoveryLevel 1, and get it if the target has it. */
+static void
+plan_level(struct ls_plan *p, uint64_t *x)
+{
+    bool wants = draw(x, 2) == 0, has = draw(x, 3) != 0;
+    size_t len = strlen(p->options);
+
+    p->set[p->set_count++] =
+        (struct target_key_value){"ErrorRecoveryLevel", p->mends || has ? "1" : "0"};
+    if (p->mends || wants)
+        (void)snprintf(p->options + len, sizeof(p->options) - len, "&error_recovery_level=1");
+    p->mends = p->nfaults > 0 && !p->restless && !p->cancel && p->limit_ms == 0;
+    for (uint32_t i = 0; i < p->nfaults; i++)
+        p->mends = p->mends && p->fault[i].kind == FAULT_SPOIL && (p->fault[i].arg & 2) != 0;
+}
+
 void
 ls_plan_make(uint64_t seed, struct ls_plan *p)
 {
-    uint64_t x = seed * 0xd1342543de82ef95ull + 0x2545f4914f6cdd1dull, y = ~x;
+    uint64_t x = seed * 0xd1342543de82ef95ull + 0x2545f4914f6cdd1dull, y = ~x,
+             z = x ^ 0x5851f42d4c957f2dull;
 
     memset(p, 0, sizeof(*p));
     p->seed = seed;
@@ -272,9 +307,11 @@ ls_plan_make(uint64_t seed, struct ls_plan *p)
     else
         plan_user(p, &y);
     plan_more_faults(p, &y);
+    plan_spoiled_data(p, &z);
     plan_keys(p, &x);
     p->reserves = may_reserve(p) && draw(&y, 3) == 0;
     plan_conns(p, &y);
+    plan_level(p, &z);
 }
 
 void

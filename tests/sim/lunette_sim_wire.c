@@ -35,7 +35,8 @@ struct nexus {
     uint32_t conns, ever;           /* that there are, and that there were */
     uint32_t cmd_sn, max_cmd_sn;    /* all below are used; the last that may be sent */
     uint64_t ahead[AHEAD_MAX / 64]; /* bit n: cmd_sn + 1 + n is used as well */
-    bool again;                     /* a connection was lost, or spoiled: numbers may go again */
+    bool repairs; /* ErrorRecoveryLevel is 1: what is spoiled is asked for again */
+    bool again;   /* a connection was lost, or spoiled: numbers may go again */
 };
 
 struct task {
@@ -57,6 +58,8 @@ struct wire_conn {
     uint32_t id;
     struct lane lane[2]; /* to the client, to the server */
     bool ffp, header_digest, data_digest;
+    bool left;           /* a Logout Request was sent */
+    bool mended;         /* data were spoiled, for which it must not be lost */
     bool spoiled;        /* what is sent, and whether it is heard, is not what was meant */
     bool deaf;           /* the initiator does not hear what comes */
     struct nexus *nexus; /* NULL: it has not sent anything */
@@ -178,13 +181,23 @@ task_of(struct wire_conn *c, uint32_t itt)
     return NULL;
 }
 
+/* A command goes again on its connection, as the target has thrown it away. */
+static bool
+resends(struct wire_conn *c, const uint8_t *h, uint8_t opcode)
+{
+    const struct task *t = task_of(c, ld_be32(h + 16));
+
+    return c->nexus->repairs && c->mended && opcode == ISCSI_OP_SCSI_CMD && t != NULL &&
+           t->cmd_sn == ld_be32(h + 24) && memcmp(t->cdb, h + 32, sizeof(t->cdb)) == 0;
+}
+
 static void
 task_begin(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h, uint8_t opcode)
 {
     uint32_t itt = ld_be32(h + 16);
     struct task *t = task_of(c, itt);
 
-    if (itt == ISCSI_TAG_RSVD)
+    if (itt == ISCSI_TAG_RSVD || resends(c, h, opcode))
         return;
     if (t != NULL && t->opcode == opcode &&
         (opcode == ISCSI_OP_LOGIN_REQ || opcode == ISCSI_OP_TEXT_REQ))
@@ -309,6 +322,8 @@ conn_over(struct ls_wire *wi, struct wire_conn *c)
     }
     if (c->nexus != NULL)
         c->nexus->again = true;
+    if (c->mended && !c->left && wi->w->plan.mends && !wi->w->leaving)
+        ls_fail(wi->w, "connection %u was lost for data that were spoiled", c->id);
     conn_gone(c);
 }
 
@@ -370,7 +385,8 @@ check_cmd_sn(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h, uint8_t 
     uint32_t sn = ld_be32(h + 24);
     struct nexus *n = c->nexus;
 
-    if (opcode == ISCSI_OP_DATA_OUT || opcode == ISCSI_OP_SNACK_REQ || opcode == ISCSI_OP_LOGIN_REQ)
+    if (opcode == ISCSI_OP_DATA_OUT || opcode == ISCSI_OP_SNACK_REQ ||
+        opcode == ISCSI_OP_LOGIN_REQ || resends(c, h, opcode))
         return;
     if (n->ever == 1 && sn != n->cmd_sn)
         ls_fail(wi->w, "%s has CmdSN %u, and %u is the next", pdu_opcode_name(opcode), sn,
@@ -434,6 +450,12 @@ sent(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h, uint32_t len)
         join(wi, c, h);
     if (c->spoiled || c->nexus == NULL)
         return;
+    c->left |= opcode == ISCSI_OP_LOGOUT_REQ;
+    if (opcode == ISCSI_OP_SNACK_REQ) {
+        LS_COUNT(snacks, 1);
+        if (!c->nexus->repairs)
+            ls_fail(wi->w, "a SNACK at ErrorRecoveryLevel 0");
+    }
     check_cmd_sn(wi, c, h, opcode);
     if (opcode == ISCSI_OP_DATA_OUT)
         check_data_out(wi, c, h, len);
@@ -510,6 +532,7 @@ login_pdu_over(struct wire_conn *c, const uint8_t *h)
     if (!last || h[36] != 0)
         return;
     c->nexus->tsih = ld_be16(h + 14);
+    c->nexus->repairs |= chosen(c, "ErrorRecoveryLevel=1");
     c->ffp = true;
     c->header_digest = chosen(c, "HeaderDigest=CRC32C");
     c->data_digest = chosen(c, "DataDigest=CRC32C");
@@ -568,6 +591,11 @@ strikes(struct ls_wire *wi, struct wire_conn *c, bool to_server)
     ls_say(wi->w, "fault: a byte of a %s %s is spoiled", s->data ? "data segment" : "header",
            to_server ? "to the target" : "to the initiator");
     LS_COUNT(spoiled, 1);
+    if (s->data && c->nexus->repairs) {
+        c->mended = true;
+        LS_COUNT(mended, 1);
+        return true;
+    }
     c->spoiled = true;
     c->nexus->again = true;
     c->deaf |= !to_server;

@@ -66,14 +66,19 @@ MUTANTS = {
     queue_add_finished(container_of(b, struct api_req, req));
 """)]),
     "lose-a-data-out-after-r2t": ("src/transport/stream/rx_pdu.c", [(
-        """    tt->r2t[(tt->r2t_head + tt->r2t_count++) % ISCSI_TCP_R2T_MAX] =
-        (struct iscsi_r2t){.ttt = h->ttt, .offset = offset, .len = len};
-""",
+        "    r2t = &tt->r2t[(tt->r2t_head + tt->r2t_count++) % ISCSI_TCP_R2T_MAX];\n",
         """    static unsigned lost;
-    tt->r2t[(tt->r2t_head + tt->r2t_count) % ISCSI_TCP_R2T_MAX] =
-        (struct iscsi_r2t){.ttt = h->ttt, .offset = offset, .len = len};
+    r2t = &tt->r2t[(tt->r2t_head + tt->r2t_count) % ISCSI_TCP_R2T_MAX];
     tt->r2t_count += ++lost % 30 != 0;
 """)]),
+    "a-response-does-not-wait-for-data": ("src/iscsi/repair.c", [(
+        "    if (m->refused || iscsi_mend_missing(m, 0, &first) == 0) {\n",
+        "    if (true || iscsi_mend_missing(m, 0, &first) == 0) {\n        m->came.good.count = 0;\n")]),
+    "a-connection-for-a-spoiled-byte": ("src/iscsi/repair.c", [(
+        "    if (c->suspended || c->state == CONN_IN_LOGIN || op == ISCSI_OP_LOGIN_RSP)\n",
+        "    if (c->suspended || c->pub.cid < UINT16_MAX || op == ISCSI_OP_LOGIN_RSP)\n")]),
+    "snack-for-the-wrong-run": ("src/iscsi/snack.c", [(
+        "    h->beg_run = put32(beg_run);\n", "    h->beg_run = put32(beg_run + (type == 0));\n")]),
     "forget-the-identity-check": ("src/scsi/ident.c", [(
         "        if (strcmp(a, b) == 0)\n", "        if (strcmp(a, b) == 0 || a != NULL)\n")]),
     "fail-what-is-lost-twice": ("src/scsi/disk_done.c", [(
