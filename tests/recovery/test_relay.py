@@ -228,6 +228,37 @@ def test_corrupt(w):
     assert w.stats()["corrupted"] == 3
 
 
+def pdu(opcode, data, final=True):
+    """With a data digest, which nobody checks here."""
+    header = bytes([opcode, 0x80 if final else 0, 0, 0, 0]) + len(data).to_bytes(3, "big") + bytes(40)
+    return header + data + bytes(-len(data) % 4) + (b"crc!" if data else b"")
+
+
+def test_spoil(w):
+    a, b = w.pair()
+    b.close()
+    a.close()
+    w.tell("spoil 1 to-target")
+    a = w.connect()
+    b, _ = w.server.accept()
+    b.settimeout(PATIENCE)
+    login, plain, write = pdu(0x43, b"key=value")[:-4], pdu(0x01, b""), pdu(0x05, b"x" * 1001, final=False)
+    for piece in (1, 47, 48, 49, 5000):
+        stream = login + plain + write + plain + write
+        for at in range(0, len(stream), piece):
+            a.sendall(stream[at:at + piece])
+        got = receive(b, len(stream))
+        wrong = [i for i in range(len(stream)) if got[i] != stream[i]]
+        first = len(login) + 48 + 48
+        second = first + len(write) + 48
+        assert len(wrong) == 2 and first <= wrong[0] < first + 1001 and second <= wrong[1] < second + 1001, wrong
+    w.tell("spoil 0 lose=1 to-target")
+    a.sendall(write + plain + pdu(0x05, b"last") + write + plain)
+    assert receive(b, 48 + 56 + 48) == plain + pdu(0x05, b"last") + plain
+    assert w.stats()["spoilt"] == 10 and w.stats()["lost"] == 2
+    w.tell("spoil 0")
+
+
 def test_stall(w):
     a, b = w.pair()
     w.tell("stall to-target")
