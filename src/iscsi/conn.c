@@ -127,6 +127,7 @@ conn_reset(struct conn *c)
     iscsi_flight_need(c);
     statsn_window_reset(&c->statsn);
     c->ping_ns = 0;
+    c->unacked_itt = ISCSI_TAG_RSVD;
     c->pings_in_a_row = 0;
     c->moved = (struct iscsi_moved){0, 0, 0};
     c->logged_out = c->leave_hold = c->times_told = c->started = false;

@@ -57,6 +57,7 @@ struct conn {
     uint32_t fast_write_max; /* bytes: the largest write whose data goes with the command */
     struct list mends;       /* struct mend.node: snack.c */
     struct loop_timer snack_timer;
+    uint32_t unacked_itt;     /* of a command that a ping asks about: resend.c */
     uint64_t status_asked_ns; /* loop clock of the last SNACK for status */
     uint32_t status_asked_to; /* StatSN up to which status was asked for, */
     uint32_t status_forgot;   /* but for what was dropped, as too far ahead, from there on */

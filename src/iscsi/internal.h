@@ -220,6 +220,9 @@ iscsi_put_scsi_cmd(uint8_t *h, const struct scsi_cmd *sc, const uint8_t *cdb, ui
 /* The target does not have the running command: it is sent again, with its number.  False: that has
  * been tried often enough. */
 bool iscsi_resend(struct conn *c, struct task *t);
+/* Looks, now and then, whether a command of the connection was not acknowledged for long, and sends
+ * it again when the answer to a ping has not acknowledged it either.  True: that ping is wanted. */
+bool iscsi_look_unacked(struct conn *c);
 
 /* ---- tmf.c: task management ---- */
 void iscsi_tmf_init(struct session *s);

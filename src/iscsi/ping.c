@@ -75,6 +75,10 @@ iscsi_transport_timer(struct loop_timer *timer)
         iscsi_conn_failure(&c->pub, ISCSI_ERR_NOP_TIMEDOUT, why);
         return;
     }
+    if (iscsi_look_unacked(c) && c->ping == NULL) {
+        iscsi_send_nopout(c, NULL);
+        c->ping_ns = now;
+    }
     if (idle >= interval) {
         if (c->ping == NULL) {
             iscsi_send_nopout(c, NULL);

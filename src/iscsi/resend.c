@@ -10,6 +10,41 @@
 #include "iscsi/internal.h"
 
 #define RESENT_MAX 8
+#define UNACKED_MS 10000 /* a target takes note of a command at once, however long that takes */
+
+/* The command whose number is the next that the target expects, if it is the connection's own and
+ * nothing was heard of it for long. */
+static struct task *
+unacked_for_long(const struct conn *c)
+{
+    struct session *s = c->session;
+
+    for (uint32_t i = 0; s->win.exp_cmdsn != s->win.cmdsn && i < s->pub.tasks.made; i++) {
+        struct task *t = iscsi_task_at(s, i);
+
+        if (t->pub.state == ISCSI_TASK_RUNNING && t->kind == TASK_SCSI && t->pub.conn == &c->pub &&
+            t->pub.cmd_sn == s->win.exp_cmdsn && iscsi_task_unacknowledged(s, t) &&
+            c->pub.loop->now_ns - t->pub.moved_ns >= UNACKED_MS * LOOP_NS_PER_MS)
+            return t;
+    }
+    return NULL;
+}
+
+bool
+iscsi_look_unacked(struct conn *c)
+{
+    struct task *t = c->session->pub.params.erl > 0 ? unacked_for_long(c) : NULL;
+    uint32_t was = c->unacked_itt;
+
+    c->unacked_itt = t != NULL ? t->pub.itt : ISCSI_TAG_RSVD;
+    if (t == NULL || t->resend || c->unacked_itt != was || c->ping != NULL)
+        return t != NULL;
+    c->unacked_itt = ISCSI_TAG_RSVD; /* a ping has been answered since, and it says the same */
+    if (!iscsi_resend(c, t))
+        iscsi_conn_failure(&c->pub, ISCSI_ERR_PROTO,
+                           "the target does not acknowledge a command, however often it is sent");
+    return false;
+}
 
 bool
 iscsi_resend(struct conn *c, struct task *t)

@@ -537,6 +537,57 @@ command_goes_again(void **state)
     }
 }
 
+static void
+answer_ping(struct world *w)
+{
+    const struct fake_sent *s = fake_last(ISCSI_OP_NOP_OUT);
+    union bhs_any h;
+
+    bhs_init(&h, ISCSI_OP_NOP_IN, ISCSI_FLAG_FINAL);
+    h.h.itt = s->h.h.itt;
+    h.nop_in.ttt = put32(ISCSI_TAG_RSVD);
+    if (get32(h.h.itt) != ISCSI_TAG_RSVD && iscsi_task_of(fake_adapter.conn, h.h.itt) != NULL)
+        assert_int_equal(fake_pdu(&h, NULL, 0, true), 0);
+    world_commit(w);
+}
+
+/* CSN-17, CSN-18, ERL-03: a command that is not acknowledged for long goes again, on its
+ * connection, when a ping has been answered since; one that is acknowledged does not. */
+static void
+unacknowledged_command(void **state)
+{
+    (void)state;
+    for (int acked = 0; acked < 3; acked++) { /* 2: at level 0 */
+        struct world *w = up_at(acked == 2 ? "0" : "1");
+        struct fake_sent first;
+        struct cmd c;
+        unsigned n = 0;
+
+        assert_int_equal(world_param(w, ISCSI_PARAM_PING_INTERVAL_MS, "2000"), 0);
+        assert_int_equal(world_param(w, ISCSI_PARAM_PING_TIMEOUT_MS, "2000"), 0);
+        one_command(w, &c, true);
+        first = *fake_last(ISCSI_OP_SCSI_CMD);
+        fake_adapter.exp_cmdsn = get32(first.h.scsi_cmd.cmd_sn) + (acked == 1);
+        for (int i = 0; i < 25 && n == 0; i++) {
+            fake_advance(&w->fl, SEC(1));
+            if (fake_last(ISCSI_OP_NOP_OUT) != NULL)
+                answer_ping(w);
+            for (unsigned k = 0; k < fake_adapter.nsent; k++)
+                n += pdu_opcode(&fake_adapter.sent[k].h.h) == ISCSI_OP_SCSI_CMD;
+            n -= 1;
+            assert_true(n == 0 || i > 8);
+        }
+        assert_int_equal(n, acked == 0);
+        first.h.scsi_cmd.exp_stat_sn = fake_last(ISCSI_OP_SCSI_CMD)->h.scsi_cmd.exp_stat_sn;
+        assert_memory_equal(&fake_last(ISCSI_OP_SCSI_CMD)->h, &first.h, 48);
+        for (uint32_t i = 0; i < 4; i++)
+            assert_int_equal(data_in(first.h.h.itt, i), 0);
+        assert_int_equal(response(first.h.h.itt, 4), 0);
+        read_is_good(&c);
+        world_free(w);
+    }
+}
+
 static int
 r2t(struct be32 itt, uint32_t sn, uint32_t offset, uint32_t len)
 {
@@ -621,6 +672,7 @@ main(void)
         cmocka_unit_test(level_0),
         cmocka_unit_test(command_goes_again),
         cmocka_unit_test(recovery_r2t),
+        cmocka_unit_test(unacknowledged_command),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
