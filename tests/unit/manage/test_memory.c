@@ -60,8 +60,8 @@ static const char *const asks[] = {
     "{\"id\":6,\"method\":\"nothing\"}\nnonsense\n",
     "{\"id\":7,\"method\":\"events.subscribe\"}\n",
     "{\"id\":8,\"method\":\"large\",\"params\":{\"bytes\":100000}}\n",
-    "{\"id\":\"a lexer's text\",\"method\":\"fail\",\"params\":{\"a buffer grows\":\"at the "
-    "quote..\"}}\n",
+    "{\"id\":\"a lexer's text\",\"method\":\"fail\"}\n",
+    "{\"method\":\"fail\",\"params\":{\"a buffer grows\":\"at the quote..\"}}\n",
     "{\"id\":10,\"method\":\"listed\"}\n",
     "{\"id\":9,\"method\":\"members\"}\n",
 };
