@@ -13,6 +13,10 @@ sg_cursor_start(struct sg_cursor *c, const struct sg *s)
     uint64_t skip = s->skip;
     uint32_t i = 0;
 
+    if (s->len == 0) {
+        *c = (struct sg_cursor){.idx = 0};
+        return;
+    }
     while (i < s->iovcnt && skip >= s->iov[i].iov_len) {
         skip -= s->iov[i].iov_len;
         i++;

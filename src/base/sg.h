@@ -16,7 +16,7 @@
 struct sg {
     const struct iovec *iov;
     uint32_t iovcnt;
-    uint32_t len;  /* bytes; 0: no data */
+    uint32_t len;  /* bytes; 0: no data, and iov and iovcnt may be anything */
     uint64_t skip; /* bytes of iov before the slice */
 };
 
@@ -53,7 +53,7 @@ static inline void
 sg_cursor_init(struct sg_cursor *c, const struct sg *s)
 {
     *c = (struct sg_cursor){.in_iov = (size_t)s->skip};
-    if (__builtin_expect(s->iovcnt == 0 || s->skip >= s->iov->iov_len, 0))
+    if (__builtin_expect(s->len == 0 || s->skip >= s->iov->iov_len, 0))
         sg_cursor_start(c, s);
 }
 

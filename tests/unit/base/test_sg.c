@@ -57,10 +57,31 @@ test_copy_to_at_every_cut(void **state)
     }
 }
 
+/* A slice of nothing needs no memory, whatever its iovcnt is. */
+static void
+test_nothing(void **state)
+{
+    struct iovec one;
+
+    (void)state;
+    for (uint32_t n = 0; n < 3; n++) {
+        const struct sg s = {.iov = NULL, .iovcnt = n};
+        struct sg_cursor c = {.idx = 7, .at = 7, .in_iov = 7};
+        uint32_t len = 1;
+
+        sg_cursor_init(&c, &s);
+        sg_cursor_seek(&c, &s, 0);
+        assert_int_equal(c.at, 0);
+        assert_int_equal(sg_cursor_map(&c, &s, 0, &one, 1, &len), 0);
+        assert_int_equal(len, 0);
+    }
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_nothing),
         cmocka_unit_test(test_walk_with_empty_iovecs),
         cmocka_unit_test(test_map_is_bounded),
         cmocka_unit_test(test_copy_to_at_every_cut),

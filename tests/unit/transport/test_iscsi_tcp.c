@@ -399,6 +399,25 @@ test_bad_data_in(void **state)
     }
 }
 
+/* Data-Ins without data for commands that read nothing, of which the midlayer says so by a slice of
+ * no memory at all: with a status they are answers, without one they are nothing. */
+static void
+test_empty_data_in(void **state)
+{
+    static const uint8_t flags[] = {ISCSI_FLAG_FINAL, ISCSI_FLAG_FINAL | ISCSI_DATA_IN_STATUS, 0};
+    uint8_t bytes[128];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(flags); i++) {
+        rig(false, READ_LEN, false);
+        r.sc.in = (struct sg){.iovcnt = 1};
+        assert_int_equal(iscsi_tcp_recv(&r.tcp, bytes, data_in(bytes, 0, 0, 0, flags[i])), 48);
+        assert_int_equal(r.err, ISCSI_OK);
+        assert_int_equal(r.completes, flags[i] & ISCSI_DATA_IN_STATUS ? 1 : 0);
+        assert_int_equal(r.task.in_done, 0);
+    }
+}
+
 static size_t
 r2t(uint8_t *to, uint32_t sn, uint32_t offset, uint32_t len, uint32_t ttt, uint8_t lun)
 {
@@ -791,6 +810,7 @@ main(void)
         cmocka_unit_test(test_answered_while_others_wait),
         cmocka_unit_test(test_digests_notice_every_bit),
         cmocka_unit_test(test_bad_data_in),
+        cmocka_unit_test(test_empty_data_in),
         cmocka_unit_test(test_bad_r2t),
         cmocka_unit_test(test_every_r2t_is_honoured),
         cmocka_unit_test(test_late_pdus_are_dropped),
