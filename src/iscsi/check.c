@@ -129,7 +129,7 @@ check_conn(const struct conn *c)
     assert(!c->stopping || (c->suspended && list_empty(&c->mgmtqueue)));
     assert(!c->leave_hold || c->state == CONN_LOGOUT_REQUESTED);
     /* Nothing is acknowledged that has not come. */
-    assert(c->statsn.whole || !c->statsn.known || c->pub.exp_statsn == c->statsn.good);
+    assert(c->statsn.no_gap || !c->statsn.known || c->pub.exp_statsn == c->statsn.good);
     if (c->down) {
         assert(list_empty(&c->mends));
         assert(c->state == CONN_FREE || c->state == CONN_XPT_WAIT);

@@ -72,7 +72,7 @@ odd_statsn(struct conn *c, uint32_t sn, const union bhs_any *h, const void *data
     statsn_window_good(w, c->pub.exp_statsn);
     seen = w->seen;
     verdict = statsn_window_add(w, sn);
-    c->rx_fast = c->rx_fast && w->whole;
+    c->rx_fast = c->rx_fast && w->no_gap;
     switch (verdict) {
     case STATSN_IN_ORDER:
         c->pub.exp_statsn = w->good;
@@ -105,7 +105,7 @@ check_statsn(struct conn *c, const union bhs_any *h, const void *data, uint32_t 
 {
     uint32_t sn = get32(h->nop_in.stat_sn); /* every response has it at 24 */
 
-    if (__builtin_expect(sn != c->pub.exp_statsn || !c->statsn.whole, 0))
+    if (__builtin_expect(sn != c->pub.exp_statsn || !c->statsn.no_gap, 0))
         return odd_statsn(c, sn, h, data, len);
     c->pub.exp_statsn = sn + 1;
     return 1;

@@ -10,7 +10,7 @@
 
 /* Bytes from 0 on without a hole. */
 static uint32_t
-whole_run(const struct datasn_set *s)
+first_run(const struct datasn_set *s)
 {
     return s->count > 0 && s->run[0].first == 0 ? s->run[0].end : 0;
 }
@@ -76,7 +76,7 @@ iscsi_mend_end(struct task *t)
 
     assert(m != NULL && m->task == t);
     if (t->pub.in_done == ISCSI_IN_PIECES)
-        t->pub.in_done = whole_run(&m->came.good);
+        t->pub.in_done = first_run(&m->came.good);
     list_del(&m->node);
     t->mend = NULL;
     t->mended = false;

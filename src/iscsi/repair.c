@@ -303,7 +303,7 @@ iscsi_snack_timer(struct loop_timer *timer)
         if (c->suspended)
             return;
     }
-    if (!c->statsn.whole) {
+    if (!c->statsn.no_gap) {
         n = statsn_window_missing(&c->statsn, &first);
         open = true;
         if (n > 0 && (c->status_unasked || iscsi_snack_due(c, c->status_asked_ns)) &&

@@ -180,7 +180,7 @@ iscsi_task_unacknowledged(const struct session *s, const struct task *t)
 static inline bool
 iscsi_rx_fast_ok(const struct conn *c)
 {
-    return c->state == CONN_LOGGED_IN && c->statsn.whole && !c->suspended && !c->failing &&
+    return c->state == CONN_LOGGED_IN && c->statsn.no_gap && !c->suspended && !c->failing &&
            !c->dying && !c->session->dying && !c->session->want_restart;
 }
 

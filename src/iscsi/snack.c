@@ -166,7 +166,7 @@ iscsi_status_lost(struct conn *c, uint32_t sn, bool ask)
     if (too_far(c, sn))
         return false;
     seen = w->seen;
-    if (w->whole) {
+    if (w->no_gap) {
         c->status_asked_to = w->good;
         c->status_forgets = false;
     }

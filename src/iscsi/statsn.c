@@ -44,7 +44,7 @@ window_add(struct statsn_window *w, uint32_t sn)
 
     if (!w->known) {
         *w = (struct statsn_window){
-            .known = true, .good = sn + 1, .seen = sn + 1, .acked = sn, .whole = true};
+            .known = true, .good = sn + 1, .seen = sn + 1, .acked = sn, .no_gap = true};
         return STATSN_IN_ORDER;
     }
     if (sn == w->good) {
@@ -68,7 +68,7 @@ statsn_window_add(struct statsn_window *w, uint32_t sn)
 {
     enum statsn_verdict v = window_add(w, sn);
 
-    w->whole = w->ahead == 0 && w->seen == w->good;
+    w->no_gap = w->ahead == 0 && w->seen == w->good;
     return v;
 }
 
@@ -83,7 +83,7 @@ statsn_window_lost(struct statsn_window *w, uint32_t sn)
         return false;
     if (sn_gte(sn, w->seen))
         w->seen = sn + 1;
-    w->whole = false;
+    w->no_gap = false;
     return true;
 }
 

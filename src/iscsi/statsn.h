@@ -21,7 +21,7 @@ struct statsn_window {
     uint32_t acked; /* an ExpStatSN that the target has been told, and perhaps not the last */
     uint32_t seen;  /* one more than the largest number that came */
     uint64_t ahead; /* bit i: good + 1 + i has come */
-    bool whole;     /* known, and nothing is missing: the next one in order needs no look at this */
+    bool no_gap;    /* known, and nothing is missing: the next one in order needs no look at this */
 };
 
 enum statsn_verdict {
