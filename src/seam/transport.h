@@ -513,6 +513,11 @@ struct iscsi_transport {
     /* Bytes that the connection has been given and has not sent: a session of several connections
      * gives a command to the one that has the least.  NULL: the transport does not count them. */
     uint64_t (*unsent)(const struct iscsi_conn *c);
+    /* The task, whose connection had ended and for which cleanup_task was called, goes on with
+     * t->conn from now on: its command was sent, and t->exp_datasn and t->in_done say what of its
+     * data has come.  What is asked for of its out data from now on may have been sent before, and
+     * the first R2T may have any number (RFC 7143 7.2.2).  With CAP_RECOVERY_L2; may be NULL. */
+    void (*reassign_task)(struct iscsi_task *t);
 };
 
 /* What a shared object exports, once:

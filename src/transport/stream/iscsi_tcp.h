@@ -74,6 +74,7 @@ struct iscsi_tcp_task {
     uint32_t r2t_head, exp_r2tsn;
     uint32_t next_offset; /* where the next R2T has to start: DataSequenceInOrder=Yes */
     uint32_t asked_again; /* R2Ts for data that had been sent */
+    bool any_r2tsn;       /* the next R2T is the first since the task was reassigned */
     struct iscsi_r2t r2t[ISCSI_TCP_R2T_MAX];
 };
 
@@ -118,6 +119,7 @@ iscsi_tcp_task_init(struct iscsi_task *t)
         tt->unsol.len = t->unsol.len;
         tt->unsol.data_sn = 0;
         tt->exp_r2tsn = tt->asked_again = 0;
+        tt->any_r2tsn = false;
         tt->unsol.again = 0;
         tt->next_offset = t->imm_count + t->unsol.len;
     }
@@ -142,6 +144,19 @@ iscsi_tcp_task_sent(struct iscsi_task *t)
  * failed. */
 int iscsi_tcp_xmit_data(struct iscsi_task *t);
 
+/* For a transport's reassign_task. */
+void iscsi_tcp_reassign_task(struct iscsi_task *t);
+
+/* The Data-In under way, of which the task has counted the header, does not come to its end: at
+ * level 2 it counts as one that has not come, since another connection may bring it again. */
+static inline void
+iscsi_tcp_half_data_in(const struct iscsi_tcp_conn *tcp)
+{
+    if (tcp->task != NULL && !tcp->odd && tcp->conn->session->params.erl >= 2 &&
+        tcp->task->in_done != ISCSI_IN_PIECES)
+        tcp->task->exp_datasn--;
+}
+
 /* For a transport's cleanup_task: sees to it that nothing more is sent for the task, and that the
  * parser does not refer to it any more.  Where its Data-In is under way, the rest of that is
  * received, its digest checked, and kept nowhere.  What the transport has laid out already is the
@@ -153,6 +168,7 @@ iscsi_tcp_cleanup_task(struct iscsi_task *t)
     struct iscsi_tcp_task *tt = (struct iscsi_tcp_task *)t->dd_data;
 
     if (__builtin_expect(tcp->task == t, 0)) {
+        iscsi_tcp_half_data_in(tcp);
         tcp->task = NULL;
         tcp->drop = true;
         tcp->odd = false;

@@ -24,6 +24,7 @@ void
 iscsi_tcp_conn_reset(struct iscsi_tcp_conn *tcp)
 {
     free(tcp->ctl);
+    iscsi_tcp_half_data_in(tcp);
     iscsi_tcp_conn_init(tcp, tcp->conn, tcp->ops);
 }
 

@@ -10,6 +10,7 @@
 void __attribute__((noinline, cold))
 iscsi_tcp_rx_fail(struct iscsi_tcp_conn *tcp, enum iscsi_err err, const char *why)
 {
+    iscsi_tcp_half_data_in(tcp);
     tcp->state = RX_DEAD;
     tcp->task = NULL;
     tcp->conn->up->conn_failure(tcp->conn, err, why);
@@ -158,6 +159,10 @@ iscsi_tcp_r2t_rsp(struct iscsi_tcp_conn *tcp, const struct bhs_r2t *h)
         why = "more R2Ts outstanding than MaxOutstandingR2T";
     else if (tt->asked_again >= ISCSI_TCP_AGAIN_MAX)
         why = "the target asks for data that it has been sent, again and again";
+    if (tt->any_r2tsn && why == NULL) {
+        tt->any_r2tsn = false;
+        tt->exp_r2tsn = sn;
+    }
     if (sn != tt->exp_r2tsn) {
         odd = again && why == NULL ? c->up->odd_r2t(t, h, tt->exp_r2tsn) : ISCSI_ODD_FAIL;
         if (odd == ISCSI_ODD_DROP) {

@@ -52,6 +52,24 @@ xmit_data_out(struct iscsi_task *t, struct iscsi_r2t *s)
     return 0;
 }
 
+void
+iscsi_tcp_reassign_task(struct iscsi_task *t)
+{
+    struct iscsi_tcp_task *tt = t->dd_data;
+
+    assert(tt->r2t_count == 0 && tt->unsol.len == 0);
+    tt->cmd_sent = true;
+    tt->out.at = SG_CURSOR_NOWHERE;
+    tt->unsol.again = 0;
+    tt->exp_r2tsn = tt->asked_again = 0;
+    tt->any_r2tsn = true;
+    tt->next_offset = t->out_done; /* the most that the target can have */
+    if (t->in_done > 0) {
+        sg_cursor_init(&tt->in, &t->sc->in);
+        sg_cursor_seek(&tt->in, &t->sc->in, t->in_done);
+    }
+}
+
 int
 iscsi_tcp_xmit_data(struct iscsi_task *t)
 {

@@ -661,6 +661,16 @@ sw_tcp_cleanup_task(struct iscsi_task *t)
 }
 
 static void
+sw_tcp_reassign_task(struct iscsi_task *t)
+{
+    struct sw_tcp_task *st = t->dd_data;
+
+    assert(st->task == NULL);
+    st->last = st->lent = 0; /* they count bytes of a connection */
+    iscsi_tcp_reassign_task(t);
+}
+
+static void
 writable(void *user)
 {
     struct sw_tcp_conn *sc = user;
@@ -959,8 +969,8 @@ const struct iscsi_transport sw_tcp_transport = {
     .version = ISCSI_TRANSPORT_VERSION,
     .size = sizeof(struct iscsi_transport),
     .name = "tcp",
-    .caps = CAP_RECOVERY_L0 | CAP_RECOVERY_L1 | CAP_MULTI_R2T | CAP_HDRDGST | CAP_DATADGST |
-            CAP_MULTI_CONN | CAP_TEXT_NEGO | CAP_BIND_DESCRIPTOR,
+    .caps = CAP_RECOVERY_L0 | CAP_RECOVERY_L1 | CAP_RECOVERY_L2 | CAP_MULTI_R2T | CAP_HDRDGST |
+            CAP_DATADGST | CAP_MULTI_CONN | CAP_TEXT_NEGO | CAP_BIND_DESCRIPTOR,
     .max_recv_dlength = SW_TCP_MAX_RECV_DLENGTH,
     .conn_size = sizeof(struct sw_tcp_conn),
     .task_size = sizeof(struct sw_tcp_task),
@@ -979,4 +989,5 @@ const struct iscsi_transport sw_tcp_transport = {
     .get_moved = sw_tcp_get_moved,
     .get_names = sw_tcp_get_names,
     .unsent = sw_tcp_unsent,
+    .reassign_task = sw_tcp_reassign_task,
 };
