@@ -27,6 +27,18 @@ send_again(struct session *s, struct task *t)
     s->fast_conn = NULL;
 }
 
+/* The target keeps the task (RFC 7143 11.14, reason 2), and lets it go on where we say.  A command
+ * that moves data both ways, whose R2Ts and Data-Ins are counted together, ends with the time that
+ * the target keeps it. */
+static void
+reassign_due(struct session *s, struct task *t)
+{
+    if (t->pub.sc->in.len > 0 && t->pub.sc->out.len > 0)
+        return;
+    t->reassign = REASSIGN_DUE;
+    loop_defer(s->pub.loop, &s->reassign_work);
+}
+
 void
 iscsi_conn_cleared(struct session *s, uint16_t cid, bool over)
 {
@@ -37,7 +49,9 @@ iscsi_conn_cleared(struct session *s, uint16_t cid, bool over)
         if (t->old_nexus || t->lost_cid != cid)
             continue;
         t->discarded = iscsi_task_unacknowledged(s, t);
-        if (!t->discarded)
+        if (!t->discarded && iscsi_reassigns(s))
+            reassign_due(s, t);
+        else if (!t->discarded)
             t->conn_logged_out |= over;
         else if (!t->cleaning)
             send_again(s, t);

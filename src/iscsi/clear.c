@@ -43,7 +43,8 @@ ask_about(struct session *s, struct conn *c, struct conn *via)
     }
     h = &t->ctl.logout_req;
     bhs_init(h, ISCSI_OP_LOGOUT_REQ | ISCSI_OP_IMMEDIATE,
-             ISCSI_FLAG_FINAL | ISCSI_LOGOUT_CLOSE_CONNECTION);
+             (uint8_t)(ISCSI_FLAG_FINAL | (iscsi_reassigns(s) ? ISCSI_LOGOUT_RECOVERY
+                                                              : ISCSI_LOGOUT_CLOSE_CONNECTION)));
     h->itt = put32(t->pub.itt);
     h->cid = put16(c->pub.cid);
     c->clear = CLEAR_ASKED;
@@ -141,6 +142,23 @@ iscsi_clear_lost(struct session *s, const struct task *t)
     clear_next(s);
 }
 
+/* A Logout for recovery begins the times of the connection's tasks anew (RFC 7143 11.15.3,
+ * 11.15.4). */
+static void
+keep_told(struct session *s, uint16_t cid, const struct bhs_logout_rsp *h)
+{
+    LIST_FOREACH (n, &s->unassigned) {
+        struct task *t = to_task(container_of(n, struct iscsi_task, node));
+
+        if (t->old_nexus || t->lost_cid != cid)
+            continue;
+        t->lost_ns = s->pub.loop->now_ns;
+        t->time2wait_s = get16(h->time2wait);
+        t->time2retain_s = get16(h->time2retain);
+        t->reassign_ns = t->lost_ns + t->time2wait_s * LOOP_NS_PER_S;
+    }
+}
+
 /* An answer that is no success leaves nothing but session recovery.  "CID not found" says nothing
  * of what the connection had been given: targets forget the connection first. */
 int
@@ -160,10 +178,22 @@ iscsi_clear_answered(struct conn *via, struct task *t, const struct bhs_logout_r
         return -EPROTO;
     }
     clear_over(c);
+    if (known && iscsi_reassigns(s))
+        keep_told(s, c->pub.cid, h);
     iscsi_conn_cleared(s, c->pub.cid, known);
     iscsi_fill_gap(s);
     clear_next(s);
     return 0;
+}
+
+bool
+iscsi_clear_yields(struct conn *c)
+{
+    if (c->clear != CLEAR_DUE || !c->session->adrift)
+        return false;
+    clear_over(c);
+    clear_next(c->session);
+    return true;
 }
 
 bool

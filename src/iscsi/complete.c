@@ -390,6 +390,8 @@ iscsi_handle_reject(struct conn *c, const union bhs_any *h, const void *data, ui
         /* The command's CmdSN counts as never received; at level 0 only a new session closes the
          * gap. */
         return proto_error(c, why);
+    case TASK_REASSIGN:
+        return iscsi_reassign_rejected(c, t, h->reject.reason);
     case TASK_TMF:
     case TASK_NOP_REPLY:
     case TASK_SNACK:
@@ -503,6 +505,8 @@ task_rsp(struct conn *c, struct task *t, const union bhs_any *h, const void *dat
         iscsi_tmf_rsp(c, t, &h->tmf_rsp);
         return 0;
     }
+    if (t != NULL && t->kind == TASK_REASSIGN && op == ISCSI_OP_TMF_RSP)
+        return iscsi_reassign_answered(c, t, h->tmf_rsp.response);
     if (user && op == ISCSI_OP_LOGIN_RSP && asked == ISCSI_OP_LOGIN_REQ)
         return iscsi_login_rsp(c, t, h, data, len);
     if (user && op == ISCSI_OP_TEXT_RSP && asked == ISCSI_OP_TEXT_REQ)

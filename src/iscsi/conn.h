@@ -46,6 +46,7 @@ struct conn {
     bool carrier;           /* it was lost with a question about another one */
     bool times_told;        /* by the target: */
     uint32_t told_time2wait_s, told_time2retain_s;
+    struct task *reassign; /* the TASK REASSIGN that is out on it; NULL: none is */
     uint32_t declared_recv_dlength, declared_xmit_dlength; /* bytes; in force from start on */
     bool want_hdrdgst, want_datadgst;                      /* in force from start on */
     struct list mgmtqueue;   /* struct iscsi_task.node: control PDUs to be sent */

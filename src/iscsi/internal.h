@@ -48,7 +48,8 @@ bool iscsi_bend_explains(struct conn *c, uint32_t sn);
 
 /* ---- again.c: commands that are sent again with their number ---- */
 /* The target has let go of the connection cid, which was lost: what it had not acknowledged goes
- * again, and of the rest nothing is executed any more, where over says so. */
+ * again, and of the rest nothing is executed any more, where over says so; at level 2 it is to be
+ * reassigned instead. */
 void iscsi_conn_cleared(struct session *s, uint16_t cid, bool over);
 /* The transport has let go of a command that is to go again. */
 void iscsi_task_again(struct session *s, struct task *t);
@@ -307,6 +308,9 @@ void iscsi_clear_conn(struct conn *c);
 void iscsi_clear_lost(struct session *s, const struct task *t);
 /* The request t was answered.  < 0: the connection has failed, with all others. */
 int iscsi_clear_answered(struct conn *via, struct task *t, const struct bhs_logout_rsp *h);
+/* The connection is about to be bound, and no Logout about it can be on its way, since all are
+ * lost: its login does what the Logout would have done.  False: one may be. */
+bool iscsi_clear_yields(struct conn *c);
 /* No connection of that number may be bound: a Logout may be on its way to it. */
 bool iscsi_clear_holds(const struct session *s, uint16_t cid);
 /* The target tells of the times that are in force for a connection that was lost already. */
@@ -314,6 +318,15 @@ void iscsi_clear_told(struct session *s, uint16_t cid, uint32_t time2wait_s,
                       uint32_t time2retain_s);
 /* The session is lost: nothing is asked about any more. */
 void iscsi_clear_none(struct session *s);
+
+/* ---- reassign.c: tasks of a lost connection go on with another ---- */
+void iscsi_reassign_init(struct session *s);
+/* The request r was answered.  < 0: the session is to be recovered. */
+int iscsi_reassign_answered(struct conn *c, struct task *r, uint8_t response);
+/* The target has not taken the request r, for that reason. */
+int iscsi_reassign_rejected(struct conn *c, struct task *r, uint8_t reason);
+/* The request r is over without an answer: its connection has ended. */
+void iscsi_reassign_lost(struct session *s, const struct task *r);
 
 /* ---- complete.c: PDUs up ---- */
 int iscsi_complete_pdu(struct iscsi_conn *c, const struct bhs *hdr, const void *data, uint32_t len);
@@ -352,6 +365,10 @@ void iscsi_recovery_init(struct session *s);
 void iscsi_conn_is_back(const struct conn *c);
 void iscsi_conn_stopped(struct iscsi_conn *c);
 void iscsi_fail_work(struct loop_work *w);
+/* The session was adrift, and c has logged in to it: it leads. */
+void iscsi_adrift_ended(struct conn *c);
+/* The session is adrift, and is to be recovered instead. */
+void iscsi_adrift_over(struct session *s);
 
 /* ---- conn.c: the life of a connection ---- */
 void iscsi_conn_free(struct conn *c);

@@ -41,6 +41,12 @@ struct session {
     struct loop_timer stall_timer; /* ping.c: runs while there are several connections */
     uint32_t stall_ended, stall_looks, gap_sn, gap_looks;
     uint64_t gap_ns;
+    struct loop_work reassign_work; /* iscsi/reassign.c */
+    struct loop_timer reassign_timer;
+    bool adrift; /* LOGGED_IN at level 2, and all connections are lost: their tasks wait for one
+                    that logs in to the same session, until adrift_timer has run out */
+    bool ends;   /* the session is to be recovered, so that it is not set adrift */
+    struct loop_timer adrift_timer;
     struct cmdsn_window win;
     struct task *free_tasks; /* a stack: the last one used is the one in the cache */
     uint32_t outstanding;    /* SCSI commands */
@@ -105,6 +111,25 @@ static inline uint32_t
 iscsi_time2retain(const struct conn *c)
 {
     return c->times_told ? c->told_time2retain_s : c->session->pub.params.time2retain_s;
+}
+
+/* The target keeps the tasks of a connection that is lost, and we can have them again (RFC 7143
+ * 7.2.2). */
+static inline bool
+iscsi_reassigns(const struct session *s)
+{
+    return s->pub.params.erl >= 2;
+}
+
+/* Where c is the last connection of its session and is lost, is the session set adrift?  Else it is
+ * recovered. */
+static inline bool
+iscsi_may_drift(const struct conn *c)
+{
+    const struct session *s = c->session;
+
+    return s->state == ISCSI_STATE_LOGGED_IN && iscsi_reassigns(s) && !s->ends && !s->dying &&
+           !c->logged_out && !c->dying && s->recovery_tmo_s != 0 && iscsi_time2retain(c) > 0;
 }
 
 /* Commands and answers take the general path until it has found that all is well again. */

@@ -155,6 +155,8 @@ leave_conn(struct task *t)
     c = to_conn(t->pub.conn);
     if (c->xmit_task == t)
         c->xmit_task = NULL;
+    if (c->reassign == t)
+        c->reassign = NULL;
     if (t->kind == TASK_SCSI) {
         assert(c->running > 0);
         c->running--;
@@ -227,8 +229,12 @@ void
 iscsi_unassign_task(struct task *t)
 {
     struct session *s = t->session;
+    uint32_t first;
 
     assert(t->pub.state == ISCSI_TASK_RUNNING && t->kind == TASK_SCSI);
+    if (__builtin_expect(t->mended, 0) && t->pub.sc->in.len > 0 &&
+        iscsi_mend_missing(t->mend, 0, &first) > 0)
+        t->pub.exp_datasn = first; /* what has come behind a hole does not count any more */
     leave_conn(t);
     if (t->watched)
         io_watch_enter(t->pub.sc->watch, IO_STAGE_WINDOW, loop_clock(s->pub.loop));
@@ -239,6 +245,8 @@ iscsi_unassign_task(struct task *t)
     t->time2retain_s = (uint16_t)iscsi_time2retain(to_conn(t->pub.conn));
     t->conn_logged_out = to_conn(t->pub.conn)->logged_out;
     t->conn_is_back = t->discarded = false;
+    t->reassign = REASSIGN_NONE;
+    t->reassign_ns = 0;
     list_push_back(&s->unassigned, &t->pub.node);
     if (clean_task(t, true))
         t->pub.conn = NULL;
@@ -249,6 +257,8 @@ iscsi_complete_unassigned(struct task *t)
 {
     assert(t->pub.state == ISCSI_TASK_UNASSIGNED);
     TRACE(t->session->pub.loop, iscsi_complete_task, t->pub.itt, t->pub.sc->status);
+    if (t->reassign == REASSIGN_ASKED) /* what comes for it yet is dropped */
+        t->ended_itt = t->pub.itt;
     list_del(&t->pub.node);
     t->pub.state = ISCSI_TASK_COMPLETED;
     if (!t->cleaning)
@@ -278,6 +288,8 @@ iscsi_task_cleaned(struct iscsi_task *pub)
     pub->conn = NULL;
     if (t->discarded)
         iscsi_task_again(t->session, t);
+    else if (t->reassign == REASSIGN_DUE)
+        loop_defer(t->session->pub.loop, &t->session->reassign_work);
     if (c->dying)
         iscsi_session_maybe_free(t->session);
 }

@@ -28,6 +28,13 @@ enum task_kind {
     TASK_USER,      /* a request of the control plane that wants an answer */
     TASK_SNACK,     /* a SNACK: it ends when it has been sent */
     TASK_CLEAR,     /* a Logout of a connection that was lost while others serve */
+    TASK_REASSIGN,  /* a TASK REASSIGN of a command whose connection was lost: iscsi/reassign.c */
+};
+
+enum task_reassign {                 /* of an UNASSIGNED command, at error recovery level 2 */
+                     REASSIGN_NONE,  /* its connection is not known to be over at the target */
+                     REASSIGN_DUE,   /* it is to get another connection */
+                     REASSIGN_ASKED, /* the answer has not come */
 };
 
 struct task {
@@ -63,6 +70,8 @@ struct task {
     uint16_t time2wait_s, time2retain_s; /* what was in force for it, */
     bool conn_logged_out;                /* whether it had been logged out, */
     bool conn_is_back;                   /* and whether its CID has logged in again: iscsi/fate.h */
+    uint8_t reassign;                    /* enum task_reassign */
+    uint64_t reassign_ns;                /* DUE: not before this; ASKED: since when; loop clock */
     bool answered; /* TASK_USER: the exchange goes on, with this tag, when the control plane asks */
     struct session *session;
     struct task *next_free;
