@@ -11,7 +11,7 @@
 
 /* What the tasks of a session come to. */
 struct check_count {
-    uint32_t free, scsi, unassigned, discarded, pending_scsi, numbered, reset, swept;
+    uint32_t free, scsi, unassigned, discarded, pending_scsi, numbered, reset, swept, reassigned;
 };
 
 static uint32_t
@@ -87,6 +87,7 @@ check_tasks(const struct session *s)
         n.unassigned += t->pub.state == ISCSI_TASK_UNASSIGNED;
         n.pending_scsi += t->pub.state == ISCSI_TASK_PENDING && !t->numbered;
         n.discarded += t->pub.state == ISCSI_TASK_UNASSIGNED && t->discarded;
+        n.reassigned += t->pub.state == ISCSI_TASK_UNASSIGNED && t->reassign == REASSIGN_ASKED;
         n.numbered += t->numbered;
         n.reset += t->reset;
         n.swept += t->swept;
@@ -157,10 +158,13 @@ check_state(const struct session *s, const struct check_count *n)
     assert(loop_timer_running(&s->recovery_timer) == waits);
     assert(!(s->host.state == SCSI_HOST_RUNNING && waits));
     if (s->state == ISCSI_STATE_LOGGED_IN) {
-        assert(lead != NULL && !lead->down && !lead->stopping && !lead->failing);
+        assert(lead != NULL);
+        assert(s->adrift ||
+               (!lead->down && !lead->stopping && (!lead->failing || iscsi_may_drift(lead))));
+        assert(s->adrift == loop_timer_running(&s->adrift_timer));
         assert(s->host.state == SCSI_HOST_RUNNING);
-        assert(n->unassigned == n->discarded || loop_timer_running(&s->fate_timer) ||
-               !list_empty(&s->clearing));
+        assert(n->unassigned == n->discarded + n->reassigned ||
+               loop_timer_running(&s->fate_timer) || !list_empty(&s->clearing));
     } else if (told) {
         assert(s->host.state != SCSI_HOST_RUNNING);
         assert(list_empty(&s->unassigned)); /* nothing is sent that could overtake them */

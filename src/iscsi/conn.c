@@ -118,7 +118,7 @@ conn_reset(struct conn *c)
 {
     assert(list_empty(&c->mgmtqueue) && list_empty(&c->requeue) && c->running == 0);
     assert(c->xmit_task == NULL && c->ping == NULL && !c->failing);
-    assert(c->clear == CLEAR_NONE && list_empty(&c->mends));
+    assert(c->clear == CLEAR_NONE && c->reassign == NULL && list_empty(&c->mends));
     c->full = c->carrier = false;
     c->pub.hdrdgst_en = c->pub.datadgst_en = c->want_hdrdgst = c->want_datadgst = false;
     c->pub.max_recv_dlength = c->pub.max_xmit_dlength = ISCSI_LOGIN_DSEG_MAX;
@@ -146,10 +146,15 @@ iscsi_conn_bind(struct iscsi_conn *pub, int64_t eph, struct iscsi_endpoint *ep, 
                             pub->cid);
     if (s->leadconn == NULL)
         leading = true;
-    if (iscsi_clear_holds(s, pub->cid))
+    if (leading && s->adrift) /* the session is recovered instead */
+        iscsi_adrift_over(s);
+    if (iscsi_clear_holds(s, pub->cid) && !iscsi_clear_yields(c))
         return lunette_fail(err, -EBUSY, LUNETTE_DOM_USAGE, 0,
                             "connection %u was lost, and the target is still being asked about it",
                             pub->cid);
+    if (!leading && c == s->leadconn && s->state != ISCSI_STATE_LOGGED_IN)
+        return lunette_fail(err, -ENOTCONN, LUNETTE_DOM_USAGE, 0,
+                            "the session has been lost meanwhile");
     if (leading && !lead_may_change(s, c))
         return lunette_fail(err, -EBUSY, LUNETTE_DOM_USAGE, 0,
                             "the session has a leading connection");
@@ -181,7 +186,7 @@ iscsi_conn_start(struct iscsi_conn *pub, struct lunette_error *err)
     if (c->state != CONN_IN_LOGIN || c->suspended)
         return lunette_fail(err, -ENOTCONN, LUNETTE_DOM_CONNECT, 0, "%s",
                             c->why.code != 0 ? c->why.msg : "the connection is not logging in");
-    if (c != s->leadconn && s->state != ISCSI_STATE_LOGGED_IN)
+    if (!s->adrift && c != s->leadconn && s->state != ISCSI_STATE_LOGGED_IN)
         return lunette_fail(err, -ENOTCONN, LUNETTE_DOM_CONNECT, 0,
                             "the session has no leading connection that is logged in");
     /* RFC 7143 13.14: where nothing goes unsolicited, FirstBurstLength is irrelevant and perhaps
@@ -208,7 +213,9 @@ iscsi_conn_start(struct iscsi_conn *pub, struct lunette_error *err)
     c->flight_of_login = false;
     c->unserved_sn = pub->exp_statsn;
     iscsi_conn_event(c, EV_STARTED);
-    if (c == s->leadconn)
+    if (s->adrift)
+        iscsi_adrift_ended(c);
+    else if (c == s->leadconn)
         iscsi_session_up(s);
     iscsi_stall_start(s);
     iscsi_xmit_wanted(s); /* of what waits for room on the others */

@@ -43,7 +43,8 @@ iscsi_conn_failure(struct iscsi_conn *pub, enum iscsi_err err, const char *why)
         err, "%s", why);
     log_line(pub->loop->log, LOG_LEVEL_WARN, "%s: connection %u lost (%s): %s", s->host.name,
              pub->cid, iscsi_err_name(err), why);
-    if (c == s->leadconn && s->state == ISCSI_STATE_LOGGED_IN && !iscsi_pass_lead_on(s))
+    if (c == s->leadconn && s->state == ISCSI_STATE_LOGGED_IN && !iscsi_pass_lead_on(s) &&
+        !s->adrift && !iscsi_may_drift(c))
         s->state = iscsi_lost_state(s); /* no command goes out before recovery.c does the rest */
     iscsi_count_serving(s);
     loop_defer(pub->loop, &c->fail_work);
@@ -52,6 +53,9 @@ iscsi_conn_failure(struct iscsi_conn *pub, enum iscsi_err err, const char *why)
 void
 iscsi_session_failure(struct session *s, enum iscsi_err err, const char *why)
 {
+    s->ends = true;
+    if (s->adrift) /* no connection is there to tell of it */
+        loop_timer_start(s->pub.loop, &s->adrift_timer, 0);
     LIST_FOREACH (n, &s->conns)
         iscsi_conn_failure(&container_of(n, struct conn, node)->pub, err, why);
 }

@@ -27,6 +27,7 @@ iscsi_session_new_nexus(struct session *s)
     loop_timer_stop(s->pub.loop, &s->win.shut_timer);
     s->want_restart = false; /* the midlayer is told when the host runs */
     s->fast_conn = NULL;
+    s->ends = false;
     iscsi_tmf_new_nexus(s);
     s->pub.params = (struct iscsi_session_params){
         /* RFC 7143 13: defaults */

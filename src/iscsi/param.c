@@ -49,7 +49,7 @@ static const struct param_row {
     PARM(MAX_R2T,          V_NUM, max_r2t, 1, 65535),
     PARM(PDU_INORDER,      V_BOOL, pdu_inorder, 1, 1),     /* "No" is never offered */
     PARM(DATASEQ_INORDER,  V_BOOL, dataseq_inorder, 1, 1),
-    PARM(ERL,              V_NUM, erl, 0, 1),              /* level 2 is not implemented */
+    PARM(ERL,              V_NUM, erl, 0, 2),
     PARM(MAX_CONNECTIONS,  V_NUM, max_connections, 1, 65535),
     PARM(DEF_TIME2WAIT,    V_NUM, time2wait_s, 0, 3600),
     PARM(DEF_TIME2RETAIN,  V_NUM, time2retain_s, 0, 3600),

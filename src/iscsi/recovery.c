@@ -31,6 +31,8 @@ end_control(struct conn *c, struct task *t)
         iscsi_tmf_lost(s, t);
     if (t->kind == TASK_CLEAR)
         iscsi_clear_lost(s, t);
+    if (t->kind == TASK_REASSIGN)
+        iscsi_reassign_lost(s, t);
     iscsi_complete_task(t);
 }
 
@@ -122,6 +124,8 @@ next_to_end(struct session *s)
 
         if (f.nexus_serves && !t->old_nexus && iscsi_task_unacknowledged(s, t))
             continue; /* it goes again, so that its number is not missing: clear.c */
+        if (f.nexus_serves && t->reassign == REASSIGN_ASKED && !t->conn_logged_out)
+            continue; /* the answer says */
         if (iscsi_fate(&f) != FATE_MAY_RUN)
             return t;
         if (iscsi_fate_limit_ns(&f) - f.lost_ns < next)
@@ -149,13 +153,6 @@ static void
 fate_timer(struct loop_timer *t)
 {
     end_unassigned(container_of(t, struct session, fate_timer));
-}
-
-void
-iscsi_recovery_init(struct session *s)
-{
-    list_init(&s->unassigned);
-    loop_timer_init(&s->fate_timer, fate_timer);
 }
 
 void
@@ -223,13 +220,91 @@ iscsi_end_nexus(struct session *s, struct conn *lead, bool recover)
     LIST_FOREACH (n, &s->conns) {
         struct conn *c = container_of(n, struct conn, node);
 
-        if (c == lead)
+        if (c == lead && c->stopping)
             continue;
         iscsi_conn_failure(&c->pub, ISCSI_ERR_LOCAL,
                            "the last connection of the session that served it has ended");
         if (c->state == CONN_FREE && !c->down && !c->stopping)
             loop_defer(s->pub.loop, &c->fail_work); /* it was logged out */
     }
+}
+
+/* The session's last connection is lost at level 2.  Its state stays, commands that come wait, and
+ * whoever logs in to it in time goes on with its tasks (RFC 7143 7.1.4.3, 7.5). */
+static void
+set_adrift(struct conn *c)
+{
+    struct session *s = c->session;
+    uint64_t keeps_s = (uint64_t)iscsi_time2wait(c) + iscsi_time2retain(c);
+
+    if (s->recovery_tmo_s > 0 && keeps_s > (uint32_t)s->recovery_tmo_s)
+        keeps_s = (uint32_t)s->recovery_tmo_s;
+    s->adrift = true;
+    loop_timer_start(s->pub.loop, &s->adrift_timer, keeps_s * LOOP_NS_PER_S);
+    log_line(s->pub.loop->log, LOG_LEVEL_INFO,
+             "%s: the last connection is lost; the target keeps the tasks, and they wait for %u s",
+             s->host.name, (unsigned)keeps_s);
+}
+
+void
+iscsi_adrift_ended(struct conn *c)
+{
+    struct session *s = c->session;
+
+    assert(s->adrift && s->state == ISCSI_STATE_LOGGED_IN);
+    s->adrift = false;
+    loop_timer_stop(s->pub.loop, &s->adrift_timer);
+    s->leadconn = c;
+    iscsi_count_serving(s);
+    if (s->want_restart)
+        iscsi_want_restart(s);
+    loop_defer(s->pub.loop, &s->eh_work); /* task management that has waited */
+}
+
+void
+iscsi_adrift_over(struct session *s)
+{
+    struct conn *lead = s->leadconn;
+
+    assert(s->adrift && lead != NULL);
+    s->adrift = false;
+    loop_timer_stop(s->pub.loop, &s->adrift_timer);
+    if (lead->why.code == 0) /* it was about to log in */
+        (void)lunette_fail(&lead->why, -ENOTCONN, LUNETTE_DOM_CONNECT, 0,
+                           "the connection was lost, and none came in its place in time");
+    iscsi_end_nexus(s, lead, true);
+}
+
+static void
+adrift_timer(struct loop_timer *t)
+{
+    iscsi_adrift_over(container_of(t, struct session, adrift_timer));
+}
+
+void
+iscsi_recovery_init(struct session *s)
+{
+    list_init(&s->unassigned);
+    loop_timer_init(&s->fate_timer, fate_timer);
+    loop_timer_init(&s->adrift_timer, adrift_timer);
+}
+
+/* No other connection leads. */
+static void
+last_lost(struct conn *c, enum iscsi_stop how)
+{
+    struct session *s = c->session;
+    bool recover = how == STOP_CONN_RECOVER;
+
+    if (s->adrift && recover)
+        return; /* it was about to log in */
+    if (!s->adrift && recover && iscsi_may_drift(c)) {
+        set_adrift(c);
+        return;
+    }
+    s->adrift = false;
+    loop_timer_stop(s->pub.loop, &s->adrift_timer);
+    iscsi_end_nexus(s, c, recover);
 }
 
 /* Takes the connection down from any state. */
@@ -254,7 +329,7 @@ take_down(struct conn *c, enum iscsi_stop how)
     c->stopping = true;
     iscsi_count_serving(s);
     if (c == s->leadconn && (s->state != ISCSI_STATE_LOGGED_IN || !iscsi_pass_lead_on(s)))
-        iscsi_end_nexus(s, c, how == STOP_CONN_RECOVER);
+        last_lost(c, how);
     iscsi_xmit_wanted(s);   /* of what has waited for its room */
     end_pending_control(c); /* the transport never had them */
     TRACE(c->pub.loop, stop_conn, s->pub.sid, c->pub.cid);
@@ -335,6 +410,9 @@ iscsi_conn_stop(struct iscsi_conn *pub, enum iscsi_stop how)
     if (!c->down && !c->stopping) {
         set_why(c);
         take_down(c, how);
+    } else if (how == STOP_CONN_TERM && c == s->leadconn && s->adrift) {
+        iscsi_adrift_over(s);
+        iscsi_session_fail(s, &c->why);
     } else if (how == STOP_CONN_TERM && c == s->leadconn && !c->dying &&
                s->state == ISCSI_STATE_BLOCKED) {
         iscsi_session_fail(s, &c->why); /* nobody will log in again */

@@ -75,6 +75,9 @@ free_work(struct loop_work *w)
     loop_timer_stop(s->pub.loop, &s->fate_timer);
     loop_timer_stop(s->pub.loop, &s->clear_timer);
     loop_timer_stop(s->pub.loop, &s->stall_timer);
+    loop_timer_stop(s->pub.loop, &s->reassign_timer);
+    loop_timer_stop(s->pub.loop, &s->adrift_timer);
+    loop_defer_cancel(&s->reassign_work);
     loop_timer_stop(s->pub.loop, &s->win.shut_timer);
     loop_defer_cancel(&s->restart_work);
     loop_defer_cancel(&s->done_work);
@@ -114,6 +117,7 @@ session_init(struct session *s, struct loop *l, const struct iscsi_transport *tt
     iscsi_recovery_init(s);
     iscsi_clear_init(s);
     iscsi_ping_init(s);
+    iscsi_reassign_init(s);
     s->host = (struct scsi_host){
         .ops = iscsi_host_ops_of(l, false),
         .loop = l,
@@ -168,6 +172,8 @@ iscsi_session_teardown(struct iscsi_session *pub)
     struct lunette_error why;
 
     assert(!s->dying);
+    if (s->adrift)
+        iscsi_adrift_over(s);
     s->dying = true;
     s->state = ISCSI_STATE_TERMINATE;
     s->fast_conn = NULL;

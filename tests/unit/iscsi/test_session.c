@@ -780,7 +780,7 @@ impossible_requests_are_refused(void **state)
         {ISCSI_PARAM_MAX_BURST, "511"},     {ISCSI_PARAM_MAX_BURST, "16777216"},
         {ISCSI_PARAM_MAX_BURST, "-1"},      {ISCSI_PARAM_IMM_DATA, "maybe"},
         {ISCSI_PARAM_HEADER_DIGEST, "MD5"}, {ISCSI_PARAM_HEADER_DIGEST, "CRC32C"}, /* no caps */
-        {ISCSI_PARAM_PDU_INORDER, "No"},    {ISCSI_PARAM_ERL, "1"},
+        {ISCSI_PARAM_PDU_INORDER, "No"},    {ISCSI_PARAM_ERL, "3"},
     };
     struct world *w = world_new(14);
 
