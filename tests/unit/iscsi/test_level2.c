@@ -1,0 +1,490 @@
+/* SPDX-License-Identifier: MIT */
+/* Error recovery level 2: tasks outlive their connection.  Over the fake adapter, with the test as
+ * the target. */
+#include "tests/unit/iscsi/world.h"
+
+#include "iscsi/internal.h"
+#include "wire/pdu.h"
+
+#define CONNS 3 /* at most; their CIDs are 1, 2, ... */
+
+/* The target's end of each connection. */
+static struct {
+    struct iscsi_conn *conn;
+    uint32_t stat_sn;
+} end[CONNS + 1];
+
+static struct session *
+session_of(const struct world *w)
+{
+    return container_of(w->host, struct session, host);
+}
+
+/* What the target sends from here on goes on the connection cid. */
+static void
+speak_on(uint16_t cid)
+{
+    fake_adapter.conn = end[cid].conn;
+    fake_adapter.stat_sn = end[cid].stat_sn;
+}
+
+/* Another connection logs in. */
+static void
+add(struct world *w, uint16_t cid)
+{
+    w->cid = cid;
+    w->follows = true;
+    if (iscsi_conn_find(&session_of(w)->pub, cid) == NULL)
+        assert_int_equal(world_do(w, ISCSI_UEVENT_CREATE_CONN), 0);
+    world_connect(w);
+    assert_int_equal(world_do(w, ISCSI_UEVENT_BIND_CONN), 0);
+    end[cid].conn = fake_adapter.conn;
+    end[cid].stat_sn = 1000u * cid;
+    assert_int_equal(world_do(w, ISCSI_UEVENT_START_CONN), 0);
+}
+
+/* n connections at level 2, and Time2Wait of so many seconds; tasks are kept for 20 s. */
+static struct world *
+level2_world(uint64_t seed, uint16_t n, const char *time2wait)
+{
+    struct world *w = world_new(seed);
+
+    memset(end, 0, sizeof(end));
+    world_logged_in(w);
+    assert_int_equal(world_param(w, ISCSI_PARAM_RECOVERY_TMO, "60"), 0);
+    assert_int_equal(world_param(w, ISCSI_PARAM_DEF_TIME2WAIT, time2wait), 0);
+    assert_int_equal(world_param(w, ISCSI_PARAM_DEF_TIME2RETAIN, "20"), 0);
+    assert_int_equal(world_param(w, ISCSI_PARAM_ERL, "2"), 0);
+    world_start(w);
+    end[1].conn = fake_adapter.conn;
+    end[1].stat_sn = fake_adapter.stat_sn;
+    fake_adapter.max_cmdsn += 20;
+    end[1].conn->up->update_cmdsn(end[1].conn, put32(fake_adapter.exp_cmdsn),
+                                  put32(fake_adapter.max_cmdsn));
+    for (uint16_t cid = 2; cid <= n; cid++)
+        add(w, cid);
+    speak_on(1);
+    return w;
+}
+
+static uint16_t
+cid_of(const struct cmd *c)
+{
+    return ((struct task *)c->sc.host_priv)->pub.conn->cid;
+}
+
+static uint32_t
+cmdsn_of(const struct cmd *c)
+{
+    return ((struct task *)c->sc.host_priv)->pub.cmd_sn;
+}
+
+static uint32_t
+itt_of(const struct cmd *c)
+{
+    return ((struct task *)c->sc.host_priv)->pub.itt;
+}
+
+/* The last PDU that was sent for the command. */
+static const struct fake_sent *
+sent_for(const struct cmd *c)
+{
+    for (unsigned i = fake_adapter.nsent; i-- > 0;) {
+        if (get32(fake_adapter.sent[i].h.h.itt) == itt_of(c))
+            return &fake_adapter.sent[i];
+    }
+    return NULL;
+}
+
+static void
+cut(struct world *w, uint16_t cid)
+{
+    struct iscsi_conn *c = end[cid].conn;
+
+    c->up->conn_failure(c, ISCSI_ERR_CONN_CLOSED, "cut");
+    end[cid].conn = NULL;
+    fake_turn(&w->fl);
+    iscsi_session_check(dataplane_session(w->dp, w->sid));
+}
+
+/* The target answers the Logout for recovery of that connection, and has received what comes before
+ * exp_cmdsn. */
+static int
+logged_out(struct world *w, uint16_t cid, uint32_t exp_cmdsn, uint8_t response, uint16_t wait_s)
+{
+    const struct fake_sent *s = fake_last(ISCSI_OP_LOGOUT_REQ);
+    union bhs_any h;
+    int r;
+
+    assert_non_null(s);
+    assert_int_equal(get16(s->h.logout_req.cid), cid);
+    assert_int_equal(s->h.h.flags, ISCSI_FLAG_FINAL | ISCSI_LOGOUT_RECOVERY);
+    speak_on(s->cid);
+    fake_adapter.exp_cmdsn = exp_cmdsn;
+    bhs_init(&h, ISCSI_OP_LOGOUT_RSP, ISCSI_FLAG_FINAL);
+    h.h.itt = s->h.h.itt;
+    h.logout_rsp.response = response;
+    h.logout_rsp.time2wait = put16(wait_s);
+    h.logout_rsp.time2retain = put16(20);
+    end[s->cid].stat_sn++;
+    r = fake_pdu(&h, NULL, 0, true);
+    fake_advance(&w->fl, MS(1));
+    iscsi_session_check(dataplane_session(w->dp, w->sid));
+    return r;
+}
+
+/* The TASK REASSIGN that was sent last, if it is about c and has not been answered. */
+static const struct fake_sent *
+reassign_of(const struct cmd *c)
+{
+    for (unsigned i = fake_adapter.nsent; i-- > 0;) {
+        const struct bhs_tmf_req *h = &fake_adapter.sent[i].h.tmf_req;
+
+        if (pdu_opcode(&fake_adapter.sent[i].h.h) == ISCSI_OP_TMF_REQ &&
+            h->flags == (ISCSI_FLAG_FINAL | ISCSI_TMF_TASK_REASSIGN) &&
+            get32(h->ref_tag) == itt_of(c)) {
+            assert_true(h->opcode & ISCSI_OP_IMMEDIATE);
+            assert_int_equal(get32(h->ref_cmd_sn), cmdsn_of(c));
+            assert_memory_equal(h->lun, c->sc.lun, 8);
+            return &fake_adapter.sent[i];
+        }
+    }
+    return NULL;
+}
+
+static int
+reassigned(struct world *w, const struct fake_sent *s, uint8_t response)
+{
+    union bhs_any h;
+    int r;
+
+    assert_non_null(s);
+    speak_on(s->cid);
+    bhs_init(&h, ISCSI_OP_TMF_RSP, ISCSI_FLAG_FINAL);
+    h.h.itt = s->h.h.itt;
+    h.tmf_rsp.response = response;
+    end[s->cid].stat_sn++;
+    r = fake_pdu(&h, NULL, 0, true);
+    fake_advance(&w->fl, MS(1));
+    iscsi_session_check(dataplane_session(w->dp, w->sid));
+    return r;
+}
+
+/* The answer comes on the connection that has the task now. */
+static void
+answer_reassigned(struct world *w, struct cmd *c)
+{
+    speak_on(cid_of(c));
+    end[cid_of(c)].stat_sn++;
+    assert_int_equal(fake_answer(sent_for(c), 0, NULL, 0, 0), 0);
+    assert_int_equal(c->done, 1);
+    assert_int_equal(c->sc.host_result, DID_OK);
+    fake_turn(&w->fl);
+    iscsi_session_check(dataplane_session(w->dp, w->sid));
+}
+
+/* ERL-12, LOUT-03, TMF-08: what the target had is reassigned, one request at a time on each
+ * connection, and what it had not goes again with its number. */
+static void
+lost_tasks_are_reassigned(void **state)
+{
+    (void)state;
+    for (int lead = 0; lead < 2; lead++) {
+        struct world *w = level2_world(1, 2, "0");
+        uint16_t gone = lead ? 1 : 2, stays = lead ? 2 : 1;
+        struct cmd c[6];
+        uint32_t sn[6], itt[6];
+
+        for (int i = 0; i < 6; i++) {
+            one_command(w, &c[i], i & 2);
+            sn[i] = cmdsn_of(&c[i]);
+            itt[i] = itt_of(&c[i]);
+        }
+        cut(w, gone);
+        for (int i = 0; i < 6; i++)
+            assert_null(reassign_of(&c[i])); /* the target has not let go of it */
+        assert_int_equal(logged_out(w, gone, sn[4], ISCSI_LOGOUT_RSP_OK, 0), 0);
+        for (int i = 0; i < 4; i++) {
+            const struct fake_sent *s;
+
+            if (((struct task *)c[i].sc.host_priv)->pub.state == ISCSI_TASK_RUNNING)
+                continue;
+            s = reassign_of(&c[i]);
+            assert_int_equal(s->cid, stays);
+            assert_int_equal(reassigned(w, s, ISCSI_TMF_RSP_COMPLETE), 0);
+            assert_int_equal(cid_of(&c[i]), stays);
+        }
+        for (int i = 0; i < 6; i++) {
+            assert_int_equal(c[i].done, 0);
+            assert_int_equal(cid_of(&c[i]), stays);
+            assert_int_equal(cmdsn_of(&c[i]), sn[i]);
+            assert_int_equal(itt_of(&c[i]), itt[i]);
+            answer_reassigned(w, &c[i]);
+        }
+        assert_int_equal(w->blocked + w->gone, 0);
+        world_free(w);
+    }
+}
+
+/* 11.15.3: the Logout Response says how long to wait before tasks are reassigned. */
+static void
+time2wait_of_the_answer(void **state)
+{
+    struct world *w = level2_world(2, 2, "0");
+    struct cmd c[2];
+
+    (void)state;
+    one_command(w, &c[0], true);
+    one_command(w, &c[1], true);
+    cut(w, 2);
+    assert_int_equal(logged_out(w, 2, cmdsn_of(&c[1]) + 1, ISCSI_LOGOUT_RSP_OK, 3), 0);
+    fake_advance(&w->fl, SEC(3) - MS(10));
+    assert_null(reassign_of(&c[1]));
+    fake_advance(&w->fl, MS(40));
+    assert_int_equal(reassigned(w, reassign_of(&c[1]), ISCSI_TMF_RSP_COMPLETE), 0);
+    answer_reassigned(w, &c[0]);
+    answer_reassigned(w, &c[1]);
+    world_free(w);
+}
+
+/* A task is not reassigned while its old connection may touch its memory. */
+static void
+memory_comes_back_first(void **state)
+{
+    struct world *w = level2_world(3, 2, "0");
+    struct cmd c[2];
+
+    (void)state;
+    fake_adapter.cleanup_delay_ns = MS(300);
+    one_command(w, &c[0], true);
+    one_command(w, &c[1], true);
+    cut(w, 2);
+    assert_int_equal(logged_out(w, 2, cmdsn_of(&c[1]) + 1, ISCSI_LOGOUT_RSP_OK, 0), 0);
+    assert_null(reassign_of(&c[1]));
+    fake_advance(&w->fl, MS(310));
+    fake_adapter.cleanup_delay_ns = 0;
+    assert_int_equal(reassigned(w, reassign_of(&c[1]), ISCSI_TMF_RSP_COMPLETE), 0);
+    answer_reassigned(w, &c[0]);
+    answer_reassigned(w, &c[1]);
+    world_free(w);
+}
+
+/* The task is not there: its status is lost.  Every other refusal leaves session recovery. */
+static void
+target_has_not_kept_it(void **state)
+{
+    static const uint8_t answers[] = {ISCSI_TMF_RSP_NO_TASK, ISCSI_TMF_RSP_STILL_ALLEGIANT,
+                                      ISCSI_TMF_RSP_REASSIGN_UNSUPPORTED, ISCSI_TMF_RSP_REJECTED};
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof(answers); i++) {
+        struct world *w = level2_world(4, 2, "0");
+        bool lost = answers[i] == ISCSI_TMF_RSP_NO_TASK;
+        struct cmd c[2];
+
+        one_command(w, &c[0], true);
+        one_command(w, &c[1], true);
+        cut(w, 2);
+        assert_int_equal(logged_out(w, 2, cmdsn_of(&c[1]) + 1, ISCSI_LOGOUT_RSP_OK, 0), 0);
+        assert_int_equal(reassigned(w, reassign_of(&c[1]), answers[i]), lost ? 0 : -EPROTO);
+        assert_int_equal(c[1].done, 1);
+        assert_int_equal(c[1].sc.host_result, DID_TRANSPORT_DISRUPTED);
+        assert_int_equal(w->blocked, lost ? 0 : 1);
+        if (lost)
+            answer_reassigned(w, &c[0]);
+        world_free(w);
+    }
+}
+
+/* The target does not recover connections (11.15.2, response 2). */
+static void
+target_does_not_recover(void **state)
+{
+    struct world *w = level2_world(5, 2, "0");
+    struct cmd c[2];
+
+    (void)state;
+    one_command(w, &c[0], true);
+    one_command(w, &c[1], true);
+    cut(w, 2);
+    assert_int_equal(logged_out(w, 2, cmdsn_of(&c[1]) + 1, ISCSI_LOGOUT_RSP_NO_RECOVERY, 0),
+                     -EPROTO);
+    assert_int_equal(c[0].done + c[1].done, 2);
+    assert_int_equal(w->blocked, 1);
+    world_free(w);
+}
+
+/* The connection to which a task was to go is lost before the answer: the task may be its own. */
+static void
+reassignment_is_lost(void **state)
+{
+    struct world *w = level2_world(6, 3, "0");
+    struct cmd c[3];
+    const struct fake_sent *s;
+    uint16_t via;
+
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        one_command(w, &c[i], true);
+    cut(w, 3);
+    assert_int_equal(logged_out(w, 3, cmdsn_of(&c[2]) + 1, ISCSI_LOGOUT_RSP_OK, 0), 0);
+    s = reassign_of(&c[2]);
+    via = s->cid;
+    cut(w, via);
+    assert_ptr_equal(reassign_of(&c[2]), s);
+    assert_int_equal(logged_out(w, via, cmdsn_of(&c[2]) + 1, ISCSI_LOGOUT_RSP_OK, 0), 0);
+    for (int n = 0; n < 2; n++) {
+        for (int i = 0; i < 3; i++) {
+            struct task *t = c[i].sc.host_priv;
+
+            if (t->pub.state == ISCSI_TASK_UNASSIGNED && t->reassign == REASSIGN_ASKED)
+                assert_int_equal(reassigned(w, reassign_of(&c[i]), ISCSI_TMF_RSP_COMPLETE), 0);
+        }
+    }
+    for (int i = 0; i < 3; i++)
+        answer_reassigned(w, &c[i]);
+    assert_int_equal(w->blocked + w->gone, 0);
+    world_free(w);
+}
+
+/* ERL-12, REIN-03: the last connection is lost, and its CID logs in to the session again. */
+static void
+last_connection_is_replaced(void **state)
+{
+    struct world *w = level2_world(7, 1, "0");
+    struct cmd c[3], late;
+    uint32_t sn[3];
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        one_command(w, &c[i], true);
+        sn[i] = cmdsn_of(&c[i]);
+    }
+    fake_adapter.exp_cmdsn = sn[2]; /* the last one does not get there */
+    end[1].conn->up->update_cmdsn(end[1].conn, put32(sn[2]), put32(fake_adapter.max_cmdsn));
+    cut(w, 1);
+    assert_int_equal(w->nerrors, 0); /* it is on its way */
+    fake_advance(&w->fl, SEC(5));
+    assert_int_equal(w->nerrors, 1);
+    cmd_init(&late, true, 64);
+    assert_int_equal(world_queue(w, &late), -EBUSY); /* it waits */
+    w->restarts = 0;
+    add(w, 1);
+    speak_on(1);
+    fake_turn(&w->fl);
+    assert_int_equal(w->restarts, 1);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(reassigned(w, reassign_of(&c[i]), ISCSI_TMF_RSP_COMPLETE), 0);
+    assert_int_equal(cmdsn_of(&c[2]), sn[2]);
+    for (int i = 0; i < 3; i++)
+        answer_reassigned(w, &c[i]);
+    one_command(w, &late, true);
+    assert_int_equal(cmdsn_of(&late), sn[2] + 1);
+    answer_reassigned(w, &late);
+    assert_int_equal(w->blocked + w->gone, 0);
+    world_free(w);
+}
+
+/* ERL-13, ERL-17: nobody comes in time, or whoever comes begins a new nexus. */
+static void
+session_recovery_goes_before(void **state)
+{
+    (void)state;
+    for (int late = 0; late < 3; late++) {
+        struct world *w = level2_world(8, 2, "1");
+        struct cmd c;
+
+        one_command(w, &c, true);
+        cut(w, 1);
+        cut(w, 2);
+        fake_advance(&w->fl, SEC(20));
+        assert_int_equal(c.done + w->blocked, 0);
+        if (late > 0) {
+            fake_advance(&w->fl, SEC(1));
+            assert_int_equal(w->blocked, 1);
+        }
+        w->cid = session_of(w)->leadconn->pub.cid;
+        world_connect(w);
+        w->follows = late == 1;
+        assert_int_equal(world_do(w, ISCSI_UEVENT_BIND_CONN), late == 1 ? -ENOTCONN : 0);
+        fake_turn(&w->fl);
+        assert_int_equal(w->blocked, 1);
+        assert_int_equal(c.done, 1);
+        assert_int_equal(c.sc.host_result, DID_TRANSPORT_DISRUPTED);
+        iscsi_session_check(dataplane_session(w->dp, w->sid));
+        world_free(w);
+    }
+}
+
+/* The session is closed, or nobody will log in, while its tasks wait. */
+static void
+closed_adrift(void **state)
+{
+    (void)state;
+    for (int how = 0; how < 2; how++) {
+        struct world *w = level2_world(9, 1, "0");
+        struct cmd c;
+
+        one_command(w, &c, true);
+        cut(w, 1);
+        if (how == 0) {
+            w->how = STOP_CONN_TERM;
+            assert_int_equal(world_do(w, ISCSI_UEVENT_STOP_CONN), 0);
+            assert_int_equal(w->gone, 1);
+            assert_int_equal(c.done, 1);
+        }
+        world_free(w);
+        assert_int_equal(c.done, 1);
+    }
+}
+
+/* An abort waits for its command, and goes where it is. */
+static void
+abort_follows_a_reassigned_command(void **state)
+{
+    struct world *w = level2_world(10, 2, "0");
+    struct waiter x = {.w.done = eh_done};
+    struct cmd c[2];
+
+    (void)state;
+    one_command(w, &c[0], true);
+    one_command(w, &c[1], true);
+    cut(w, 2);
+    w->host->ops->eh_abort(w->host, &c[1].sc, &x.w);
+    fake_turn(&w->fl);
+    assert_int_equal(logged_out(w, 2, cmdsn_of(&c[1]) + 1, ISCSI_LOGOUT_RSP_OK, 0), 0);
+    assert_int_equal(x.done, 0);
+    assert_int_equal(reassigned(w, reassign_of(&c[1]), ISCSI_TMF_RSP_COMPLETE), 0);
+    fake_turn(&w->fl);
+    assert_int_equal(fake_last(ISCSI_OP_TMF_REQ)->h.tmf_req.flags,
+                     ISCSI_FLAG_FINAL | ISCSI_TMF_ABORT_TASK);
+    speak_on(1);
+    end[1].stat_sn++;
+    assert_int_equal(tmf_answer(ISCSI_TMF_RSP_COMPLETE), 0);
+    fake_turn(&w->fl);
+    assert_int_equal(x.done, 1);
+    assert_int_equal(x.r, SCSI_EH_SUCCESS);
+    assert_int_equal(c[1].sc.host_result, DID_ABORT);
+    answer_reassigned(w, &c[0]);
+    world_free(w);
+}
+
+int
+main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(lost_tasks_are_reassigned),
+        cmocka_unit_test(time2wait_of_the_answer),
+        cmocka_unit_test(memory_comes_back_first),
+        cmocka_unit_test(target_has_not_kept_it),
+        cmocka_unit_test(target_does_not_recover),
+        cmocka_unit_test(reassignment_is_lost),
+        cmocka_unit_test(last_connection_is_replaced),
+        cmocka_unit_test(session_recovery_goes_before),
+        cmocka_unit_test(closed_adrift),
+        cmocka_unit_test(abort_follows_a_reassigned_command),
+    };
+
+    fake_gathers = argc > 1 && strcmp(argv[1], "gathers") == 0;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
