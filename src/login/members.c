@@ -309,10 +309,20 @@ members_take_portal(struct login_members *all, const struct portal *p)
 }
 
 void
+members_resume(struct iscsi_reopen *r)
+{
+    uint64_t now = r->loop->now_ns;
+
+    for (uint32_t i = 0; i < r->members.on; i++) {
+        backoff_reset(&r->members.m[i].backoff, now);
+        member_wait(&r->members.m[i], now);
+    }
+}
+
+void
 members_up(struct iscsi_reopen *r, const struct login_result *res)
 {
     struct login_members *all = &r->members;
-    uint64_t now = r->loop->now_ns;
 
     all->tsih = res->tsih;
     if (all->wanted < 2)
@@ -324,10 +334,7 @@ members_up(struct iscsi_reopen *r, const struct login_result *res)
         log_line(r->loop->log, LOG_LEVEL_INFO,
                  "%s: %u connections are wanted, and the target takes %u", r->target_name,
                  all->n + 1, res->params.max_connections);
-    for (uint32_t i = 0; i < all->on; i++) {
-        backoff_reset(&all->m[i].backoff, now);
-        member_wait(&all->m[i], now);
-    }
+    members_resume(r);
 }
 
 void

@@ -24,6 +24,8 @@
 
 /* The leading connection is logged in. */
 void members_up(struct iscsi_reopen *r, const struct login_result *res);
+/* The leading connection has logged in to the session, which had lost all: they come again. */
+void members_resume(struct iscsi_reopen *r);
 /* The session is lost, or its owner lets go: logins are given up, watches end. */
 void members_down(struct iscsi_reopen *r);
 /* The leading connection has ended, and waits for wait_s; stop: the data plane may not know.  True:

@@ -91,6 +91,8 @@ lower_offer(struct nego *n, uint32_t limit)
         o->erl = 1;
     if ((o->erl == 1 && !(caps & CAP_RECOVERY_L1)) || n->cfg->discovery)
         o->erl = 0;
+    if (o->erl >= 2 && o->time2retain == 0) /* else nothing would be kept for level 2 */
+        o->time2retain = 20;
     if (o->erl > 0 && o->data_sequence_in_order) /* RFC 7143 13.19 */
         o->max_outstanding_r2t = 1;
     o->session_type = n->cfg->discovery ? ISCSI_SESSION_DISCOVERY : ISCSI_SESSION_NORMAL;

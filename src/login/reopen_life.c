@@ -100,6 +100,13 @@ reopen_on_session_event(struct ctl_watch *w, const struct iscsi_kevent *ev, cons
 
     if (ev->type == ISCSI_KEVENT_LOST)
         return;
+    if (ev->type == ISCSI_KEVENT_SESSION_STATE)
+        r->session_down = ev->u.session_state.state != IPC_SESSION_RUNNING;
+    if (ev->type == ISCSI_KEVENT_SESSION_STATE && r->rejoins && r->session_down) {
+        r->linger_ns = r->loop->now_ns; /* the data plane keeps it no longer */
+        if (r->state == REOPEN_WAITING)
+            loop_timer_start(r->loop, &r->timer, 0);
+    }
     if (ev->type == ISCSI_KEVENT_SESSION_STATE && r->state == REOPEN_UP &&
         ev->u.session_state.state != IPC_SESSION_RUNNING)
         reopen_ask(r); /* its CONN_ERROR should come, but may be one that was lost */

@@ -147,9 +147,10 @@ reopen_begin(struct iscsi_reopen *r, const struct reopen_loss *loss)
     r->attempt = r->refusals = 0;
     reopen_back_off(r, loss);
     r->state = REOPEN_STOPPING;
+    r->rejoins = r->erl >= 2 && loss->time2retain_s > 0 && !r->session_down && r->members.tsih != 0;
     log_line(r->loop->log, LOG_LEVEL_WARN, "%s: %s", r->target_name, loss->why.msg);
     ctl_op_enter(&r->op);
-    if (r->cb.lost != NULL)
+    if (r->cb.lost != NULL && !r->rejoins)
         r->cb.lost(r->cb.user, &loss->why);
     if (!r->freed && (loss->to_stop || r->ep != 0))
         reopen_stop(r);

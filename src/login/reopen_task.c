@@ -45,7 +45,7 @@ reopen_wait(struct iscsi_reopen *r)
     r->state = REOPEN_WAITING;
     r->attempt++;
     loop_timer_start(r->loop, &r->timer, delay);
-    if (r->cb.waiting != NULL)
+    if (r->cb.waiting != NULL && !r->rejoins)
         r->cb.waiting(r->cb.user, r->attempt,
                       (uint32_t)((delay + LOOP_NS_PER_MS - 1) / LOOP_NS_PER_MS), &why);
 }

@@ -115,6 +115,7 @@ struct iscsi_reopen {
     uint64_t up_ns, connect_ns, answer_ns;
     int32_t tpgt;                        /* of the nexus; -1: not told */
     uint32_t time2wait_s, time2retain_s; /* as agreed, or as told since */
+    uint32_t erl;                        /* ErrorRecoveryLevel, as agreed */
     uint32_t leave_ms; /* LEAVING: for the Logout; 0: the target ends the connection itself */
 
     /* of the loss */
@@ -123,6 +124,9 @@ struct iscsi_reopen {
     uint64_t linger_ns; /* Time2Retain is over, too: nothing of the old nexus runs any more */
     uint64_t due_ns;    /* of the next try */
     uint64_t began_ns;  /* of the last try */
+    bool session_down;  /* the data plane has said that it has lost its nexus */
+    bool rejoins;       /* the session waits for a connection: the next login is one to it, until
+                           linger_ns       or until the target refuses it (docs/design/level2.md) */
     uint32_t attempt, reopens;
     uint32_t refusals;   /* that have counted */
     uint64_t refused_ns; /* when the last of them came */
@@ -186,6 +190,9 @@ void reopen_not_dropped(struct iscsi_reopen *r);
 void reopen_keep_result(struct iscsi_reopen *r, const struct login_result *res);
 /* Tells the data plane of the limits that are not those of the last login, or of all. */
 void reopen_tell_limits(struct iscsi_reopen *r, bool all);
+/* A login to the session that has lost its last connection will not do, and it is recovered.  May
+ * free r. */
+void reopen_rejoin_over(struct iscsi_reopen *r);
 /* It is time for the next try. */
 void reopen_due(struct iscsi_reopen *r);
 void reopen_passed(struct login_turn *t);

@@ -34,6 +34,8 @@ reopen_keep_result(struct iscsi_reopen *r, const struct login_result *res)
     r->tpgt = res->tpgt;
     r->time2wait_s = res->params.time2wait;
     r->time2retain_s = res->params.time2retain;
+    r->erl = res->params.erl;
+    r->session_down = false;
     if (res->moved)
         reopen_move(r, &res->moved_to);
 }
@@ -52,6 +54,47 @@ reopen_came_back(struct iscsi_reopen *r, const struct login_result *res)
              (unsigned long long)(down_ns / LOOP_NS_PER_MS));
     if (r->cb.back != NULL)
         r->cb.back(r->cb.user, res, down_ns);
+}
+
+/* The session goes on with the connection, and with its tasks.  May free r. */
+static void
+reopen_rejoined(struct iscsi_reopen *r, const struct login_result *res)
+{
+    r->state = REOPEN_UP;
+    r->rejoins = false;
+    r->attempt = 0;
+    r->ep = res->ep;
+    r->up_ns = r->loop->now_ns;
+    r->connect_ns = res->connect_ns;
+    r->answer_ns = res->answer_ns;
+    r->why = (struct lunette_error){.code = 0};
+    log_line(r->loop->log, LOG_LEVEL_INFO, "%s: connection %u is logged in after %llu ms",
+             r->target_name, r->cid,
+             (unsigned long long)((r->loop->now_ns - r->lost_ns) / LOOP_NS_PER_MS));
+    members_resume(r);
+    reopen_led(r);
+}
+
+void
+reopen_rejoin_over(struct iscsi_reopen *r)
+{
+    struct lunette_error why = r->why;
+
+    r->rejoins = false;
+    log_line(r->loop->log, LOG_LEVEL_WARN, "%s: the session is recovered: %s", r->target_name,
+             why.msg);
+    if (r->cb.lost != NULL)
+        r->cb.lost(r->cb.user, &why);
+}
+
+/* The target does not let a connection into the session, or has had the time to forget it, or the
+ * data plane has given it up. */
+static bool
+reopen_rejoin_is_over(const struct iscsi_reopen *r, const struct lunette_error *err)
+{
+    return r->loop->now_ns >= r->linger_ns ||
+           (err->domain == LUNETTE_DOM_USAGE && err->code == -ENOTCONN) ||
+           (err->domain == LUNETTE_DOM_LOGIN && !login_error_retryable(err));
 }
 
 /* The session, or the data plane, is not there any more. */
@@ -92,13 +135,23 @@ static void
 reopen_failed(struct iscsi_reopen *r, const struct lunette_error *err)
 {
     (void)lunette_fail_as(&r->why, err);
-    if (reopen_is_gone(err)) {
+    if (r->rejoins && !reopen_is_gone(err) && reopen_rejoin_is_over(r, err)) {
+        ctl_op_enter(&r->op);
+        reopen_rejoin_over(r);
+        if (!r->freed) {
+            r->due_ns = r->loop->now_ns;
+            reopen_wait(r);
+        }
+        ctl_op_leave(&r->op);
+    } else if (reopen_is_gone(err)) {
         reopen_give_up(r);
-    } else if (reopen_is_refusal(err) && reopen_was_last(r)) {
+    } else if (!r->rejoins && reopen_is_refusal(err) && reopen_was_last(r)) {
         r->state = REOPEN_ENDING;
         reopen_stop(r);
     } else {
         r->due_ns = r->loop->now_ns + backoff_next(&r->backoff, r->loop, r->began_ns, err);
+        if (r->rejoins && r->due_ns > r->linger_ns)
+            r->due_ns = r->linger_ns;
         if (err->code != -EBUSY) {
             reopen_wait(r);
             return;
@@ -171,7 +224,9 @@ reopen_login_done(void *user, const struct login_result *res, const struct lunet
     if (login_is_over(r->login))
         login_free(&r->login);
     reopen_tell_limits(r, false);
-    if (res != NULL)
+    if (res != NULL && r->rejoins)
+        reopen_rejoined(r, res);
+    else if (res != NULL)
         reopen_came_back(r, res);
     else
         reopen_failed(r, &why);
@@ -195,6 +250,14 @@ reopen_try(struct iscsi_reopen *r)
     r->pinned = cfg.expected_tpgt < 0 && r->tpgt >= 0 && r->began_ns < r->linger_ns;
     if (r->pinned)
         cfg.expected_tpgt = r->tpgt;
+    if (r->rejoins) {
+        cfg.kind = LOGIN_ADD_CONN;
+        cfg.tsih = r->members.tsih;
+        cfg.rejoins = true;
+        cfg.expected_tpgt = r->tpgt;
+        if (r->members.portal != NULL)
+            cfg.portal = *r->members.portal;
+    }
     cfg.connect_try_ms = backoff_connect_ms(&r->backoff, &cfg, r->connect_ns);
     cfg.login_timeout_ms = backoff_login_ms(&r->backoff, &cfg, r->connect_ns);
     cfg.answer_try_ms = backoff_answer_ms(&r->backoff, r->began_ns, r->answer_ns);
@@ -212,6 +275,15 @@ reopen_passed(struct login_turn *t)
     reopen_try(container_of(t, struct iscsi_reopen, turn));
 }
 
+static void
+reopen_enter_gate(struct iscsi_reopen *r)
+{
+    r->state = REOPEN_QUEUED;
+    r->turn.behind = r->attempt > 1; /* one that has failed lets others go first */
+    if (login_gate_enter(r->gate, &r->turn))
+        reopen_try(r);
+}
+
 /* It is time for the next try, unless what was before it is not undone yet. */
 void
 reopen_due(struct iscsi_reopen *r)
@@ -223,10 +295,15 @@ reopen_due(struct iscsi_reopen *r)
     }
     login_free(&r->login);
     logout_free(&r->logout);
-    r->state = REOPEN_QUEUED;
-    r->turn.behind = r->attempt > 1; /* one that has failed lets others go first */
-    if (login_gate_enter(r->gate, &r->turn))
-        reopen_try(r);
+    if (r->rejoins && r->loop->now_ns >= r->linger_ns) {
+        ctl_op_enter(&r->op);
+        reopen_rejoin_over(r);
+        if (!r->freed)
+            reopen_enter_gate(r);
+        ctl_op_leave(&r->op);
+        return;
+    }
+    reopen_enter_gate(r);
 }
 
 void
