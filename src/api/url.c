@@ -578,7 +578,7 @@ url_parse(const char *url, struct api_url *ret, struct lunette_error *err)
     chap_wipe(text, len);
     free(text);
     if (ret->cfg.offer.time2wait == UINT32_MAX) /* others wait for what a connection has lost */
-        ret->cfg.offer.time2wait = ret->cfg.nr_connections > 1 ? 0 : 2;
+        ret->cfg.offer.time2wait = ret->cfg.nr_connections > 1 || ret->cfg.offer.erl >= 2 ? 0 : 2;
     if (r == 0 && ret->cfg.offer.first_burst > ret->cfg.offer.max_burst)
         ret->cfg.offer.first_burst = ret->cfg.offer.max_burst;
     if (r < 0)
