@@ -33,8 +33,8 @@ send_again(struct session *s, struct task *t)
 static void
 reassign_due(struct session *s, struct task *t)
 {
-    if (t->pub.sc->in.len > 0 && t->pub.sc->out.len > 0)
-        return;
+    if (t->reassign != REASSIGN_NONE || (t->pub.sc->in.len > 0 && t->pub.sc->out.len > 0))
+        return; /* it is about to be, and its CID has logged in again */
     t->reassign = REASSIGN_DUE;
     loop_defer(s->pub.loop, &s->reassign_work);
 }

@@ -8,6 +8,8 @@
  * the lines say that come on the Unix socket of --control; each is answered by one line, "ok ..."
  * or "error: ...".  relay --tell sends one and prints the answer.
  *
+ *   cut [rst|fin] [ENDS] oldest
+ *                      cuts the link that has been there for longest
  *   cut [rst|fin] [ENDS] [after=N [WAY] [each]]
  *                      cuts all links: at once, or when N more bytes have gone that WAY; with each,
  *                      every new link after its first N.  ENDS: both, initiator, target; what is

@@ -133,6 +133,7 @@ void relay_refuse(struct relay *r, uint64_t ms /* 0: until told otherwise */);
 void relay_link_new(struct relay *r, int fd);
 /* Cuts the ends that are named in `ends`; the others stay open, and hear no more. */
 void relay_link_cut(struct relay *r, struct relay_link *l, enum relay_how how, unsigned ends);
+void relay_cut_oldest(struct relay *r, enum relay_how how, unsigned ends);
 void relay_cut_all(struct relay *r, enum relay_how how, unsigned ends);
 /* Names what is to be polled; then, after the poll, does what can be done. */
 void relay_links_prepare(struct relay *r);

@@ -67,6 +67,19 @@ relay_link_cut(struct relay *r, struct relay_link *l, enum relay_how how, unsign
 }
 
 void
+relay_cut_oldest(struct relay *r, enum relay_how how, unsigned ends)
+{
+    struct relay_link *oldest = NULL;
+
+    for (struct relay_link *l = r->links; l; l = l->next)
+        if (l->state[RELAY_INITIATOR] == RELAY_OPEN && l->state[RELAY_TARGET] == RELAY_OPEN &&
+            (oldest == NULL || l->id < oldest->id))
+            oldest = l;
+    if (oldest != NULL)
+        relay_link_cut(r, oldest, how, ends);
+}
+
+void
 relay_cut_all(struct relay *r, enum relay_how how, unsigned ends)
 {
     for (struct relay_link *l = r->links; l; l = l->next)

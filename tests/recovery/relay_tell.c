@@ -19,7 +19,7 @@ struct args {
     unsigned ends, ways;
     double number;
     uint64_t after, at, gap, lose; /* RELAY_NEVER: not given */
-    bool each, header;
+    bool each, header, oldest;
     const char *text;
 };
 
@@ -32,6 +32,10 @@ struct args {
 static const char *
 do_cut(struct relay *r, const struct args *a)
 {
+    if (a->oldest) {
+        relay_cut_oldest(r, a->how, a->ends);
+        return NULL;
+    }
     if (a->after == RELAY_NEVER) {
         relay_cut_all(r, a->how, a->ends);
         return NULL;
@@ -240,6 +244,8 @@ word_of(const struct command *c, struct args *a, const char *word)
     }
     if (c->run == do_cut && strcmp(word, "each") == 0)
         return a->each = true;
+    if (c->run == do_cut && strcmp(word, "oldest") == 0)
+        return a->oldest = true;
     if (c->run == do_spoil && strcmp(word, "header") == 0)
         return a->header = true;
     if ((c->run == do_cut && count_of(word, "after=", &a->after)) ||

@@ -347,6 +347,29 @@ reassignment_is_lost(void **state)
     world_free(w);
 }
 
+/* The CID logs in again while its tasks are being reassigned: each is asked for once. */
+static void
+cid_is_back_meanwhile(void **state)
+{
+    struct world *w = level2_world(11, 2, "0");
+    const struct fake_sent *s;
+    struct cmd c[2];
+
+    (void)state;
+    one_command(w, &c[0], true);
+    one_command(w, &c[1], true);
+    cut(w, 2);
+    assert_int_equal(logged_out(w, 2, cmdsn_of(&c[1]) + 1, ISCSI_LOGOUT_RSP_OK, 0), 0);
+    s = reassign_of(&c[1]);
+    add(w, 2);
+    fake_advance(&w->fl, MS(30));
+    assert_ptr_equal(reassign_of(&c[1]), s);
+    assert_int_equal(reassigned(w, s, ISCSI_TMF_RSP_COMPLETE), 0);
+    answer_reassigned(w, &c[0]);
+    answer_reassigned(w, &c[1]);
+    world_free(w);
+}
+
 /* ERL-12, REIN-03: the last connection is lost, and its CID logs in to the session again. */
 static void
 last_connection_is_replaced(void **state)
@@ -479,6 +502,7 @@ main(int argc, char **argv)
         cmocka_unit_test(target_has_not_kept_it),
         cmocka_unit_test(target_does_not_recover),
         cmocka_unit_test(reassignment_is_lost),
+        cmocka_unit_test(cid_is_back_meanwhile),
         cmocka_unit_test(last_connection_is_replaced),
         cmocka_unit_test(session_recovery_goes_before),
         cmocka_unit_test(closed_adrift),
