@@ -75,6 +75,7 @@ answer_all(struct say *s)
         if (k == NULL || k->stage != KEY_STAGE_OPER)
             continue;
         params_init(&ours);
+        ours.erl = 2; /* as is offered */
         (void)params_format(&ours, k, mine, sizeof(mine));
         if (k->type == KEY_TYPE_LIST)
             (void)strcpy(mine, "CRC32C,None,RFC3720");

@@ -895,10 +895,109 @@ gate_cap(void **state)
     world_free(w);
 }
 
+/* ---- error recovery level 2 ----------------------------------------------------------------- */
+
+static const struct step say_no_session[] = {{"", "@status=020a"}, END};
+
+static void
+offers_level2(struct login_config *cfg)
+{
+    cfg->offer.erl = 2;
+}
+
+static struct reopen_info
+info_of(const struct tale *t)
+{
+    struct reopen_info info;
+
+    reopen_get_info(t->r, &info);
+    return info;
+}
+
+/* ERL-12: the connection is lost, and another one goes on with the session: nobody hears of a loss.
+ * Time2Wait is kept (ERL-13). */
+static void
+rejoins(void **state)
+{
+    struct tale t;
+
+    (void)state;
+    for (uint32_t wait = 0; wait < 2; wait++) {
+        tale_begin(&t, 1, 0, offers_level2);
+        for (int i = 0; i < 3; i++) {
+            uint64_t lost_ns;
+
+            tale_pass(&t, SEC);
+            t.w->nconnects = 0;
+            lost_ns = t.w->l.now_ns;
+            fake_lose(t.w, t.c, wait, 20);
+            assert_int_not_equal(t.c->started, true);
+            tale_pass(&t, SEC + wait * SEC);
+            assert_in_range(t.w->connected_ns[0], lost_ns + wait * SEC,
+                            lost_ns + wait * SEC + 20 * MS);
+            assert_true(t.c->started);
+            assert_int_equal(info_of(&t).state, REOPEN_UP);
+        }
+        assert_int_equal(t.losts + t.backs + t.waits, 0);
+        assert_int_equal(info_of(&t).reopens, 0);
+        tale_end(&t);
+    }
+}
+
+/* The target keeps nothing, does not know the session, or the data plane has given it up: it is
+ * recovered, and its owner hears of that. */
+static void
+recovers_instead(void **state)
+{
+    struct tale t;
+
+    (void)state;
+    for (int why = 0; why < 3; why++) {
+        tale_begin(&t, 2, 0, offers_level2);
+        t.w->scripts[1] = say_no_session;
+        t.w->scripts[2] = say_good;
+        t.w->nscripts = why == 1 ? 3 : 1;
+        tale_pass(&t, SEC);
+        if (why == 2)
+            fake_session_state(t.w, t.res.sid, IPC_SESSION_BLOCKED);
+        tale_pass(&t, SEC);
+        fake_lose(t.w, t.c, 0, why == 0 ? 0 : 20);
+        tale_run_until_back(&t);
+        assert_int_equal(t.losts, 1);
+        assert_int_equal(info_of(&t).reopens, 1);
+        tale_end(&t);
+    }
+}
+
+/* ERL-13: when Time2Retain is over the session is recovered. */
+static void
+rejoins_in_time(void **state)
+{
+    struct tale t;
+    uint64_t lost_ns;
+
+    (void)state;
+    tale_begin(&t, 3, 0, offers_level2);
+    tale_pass(&t, SEC);
+    lost_ns = t.w->l.now_ns;
+    t.w->outage_until_ns = lost_ns + 30 * SEC;
+    fake_lose(t.w, t.c, 1, 20);
+    tale_pass(&t, 20 * SEC);
+    assert_int_equal(t.losts, 0);
+    tale_pass(&t, 2 * SEC);
+    assert_int_equal(t.losts, 1);
+    tale_run_until_back(&t);
+    assert_in_range(t.back_ns, lost_ns + 30 * SEC, lost_ns + 31 * SEC);
+    tale_end(&t);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rejoins),
+        cmocka_unit_test(recovers_instead),
+        cmocka_unit_test(rejoins_in_time),
         cmocka_unit_test(limit_set_during_a_login),
         cmocka_unit_test(limits_of_another_control_plane),
         cmocka_unit_test(first_try),
