@@ -801,10 +801,132 @@ test_hold_stops_at_the_pdu(void **state)
     assert_int_equal(r.err, ISCSI_OK);
 }
 
+/* ERL-12, ERL-15: a read whose connection ends at any byte goes on with another one, from the first
+ * Data-In on that has not come whole. */
+static void
+test_reassigned_read(void **state)
+{
+    static const uint32_t at[] = {0, 1023, 1024, READ_LEN};
+    static uint8_t bytes[16384];
+
+    (void)state;
+    for (size_t cut = 0; cut < 3200; cut += 7) {
+        uint32_t next;
+        size_t n = 0;
+
+        rig(true, READ_LEN, false);
+        r.session.params.erl = 2;
+        for (uint32_t i = 0; i < 3; i++)
+            n += data_in(bytes + n, i, at[i], at[i + 1] - at[i], i == 2 ? ISCSI_FLAG_FINAL : 0);
+        (void)iscsi_tcp_recv(&r.tcp, bytes, cut < n ? cut : n);
+        iscsi_tcp_conn_reset(&r.tcp); /* as stop_conn does */
+        r.task.state = ISCSI_TASK_UNASSIGNED;
+        iscsi_tcp_cleanup_task(&r.task);
+        next = r.task.exp_datasn;
+        assert_int_equal(r.task.in_done, at[next]);
+        r.tcp.drop = false;
+        r.task.state = ISCSI_TASK_RUNNING;
+        iscsi_tcp_reassign_task(&r.task);
+        n = 0;
+        for (uint32_t i = next; i < 3; i++)
+            n += data_in(bytes + n, i, at[i], at[i + 1] - at[i], i == 2 ? ISCSI_FLAG_FINAL : 0);
+        assert_int_equal(iscsi_tcp_recv(&r.tcp, bytes, n), n);
+        assert_int_equal(r.err, ISCSI_OK);
+        assert_int_equal(r.task.exp_datasn, 3);
+        assert_int_equal(r.task.in_done, READ_LEN);
+        for (uint32_t i = 0; i < READ_LEN; i++)
+            assert_int_equal(r.buf[i], (uint8_t)(i * 13));
+    }
+}
+
+static enum iscsi_odd
+never_odd(struct iscsi_task *t, const struct bhs_r2t *h, uint32_t exp_r2tsn)
+{
+    (void)t;
+    (void)h;
+    (void)exp_r2tsn;
+    fail_msg("the number of an R2T is taken for one that was skipped");
+    return ISCSI_ODD_FAIL;
+}
+
+static bool
+never_bad(struct iscsi_conn *c, struct iscsi_task *t, const struct bhs *hdr)
+{
+    (void)c;
+    (void)t;
+    (void)hdr;
+    return false;
+}
+
+static void
+ask(uint32_t sn, uint32_t offset, uint32_t len)
+{
+    uint8_t bytes[64];
+    union bhs_any h;
+    size_t n;
+
+    bhs_init(&h, ISCSI_OP_R2T, ISCSI_FLAG_FINAL);
+    h.h.itt = put32(ITT);
+    h.r2t.lun[1] = 5;
+    h.r2t.ttt = put32(0x77);
+    h.r2t.r2t_sn = put32(sn);
+    h.r2t.offset = put32(offset);
+    h.r2t.desired_len = put32(len);
+    n = put(bytes, &h, NULL, 0);
+    (void)iscsi_tcp_recv(&r.tcp, bytes, n);
+}
+
+/* A write sends nothing unasked, and what the first R2T asks for, whatever its number is; data that
+ * was never sent cannot be left out. */
+static void
+test_reassigned_write(void **state)
+{
+    struct iscsi_upcalls up = upcalls;
+
+    (void)state;
+    up.size = sizeof(up);
+    up.odd_r2t = never_odd;
+    up.bad_data_digest = never_bad;
+    for (int hole = 0; hole < 2; hole++) {
+        rig(false, 6000, false);
+        r.session.params.erl = 2;
+        r.conn.up = &up;
+        r.task.hdr = (void *)r.hdr;
+        assert_int_equal(xmit_task(&r.task), 0);
+        ask(0, 0, 3000);
+        assert_int_equal(xmit_task(&r.task), 0);
+        assert_int_equal(r.task.out_done, 3000);
+        ask(1, 3000, 1000); /* it is not answered any more */
+        iscsi_tcp_conn_reset(&r.tcp);
+        iscsi_tcp_cleanup_task(&r.task);
+        iscsi_tcp_reassign_task(&r.task);
+        r.nout = 0;
+        assert_int_equal(iscsi_tcp_xmit_data(&r.task), 0);
+        assert_int_equal(r.nout, 0);
+        ask(3, hole ? 3500 : 2000, 2500);
+        if (hole) {
+            assert_int_equal(r.err, ISCSI_ERR_PROTO);
+            continue;
+        }
+        assert_int_equal(r.err, ISCSI_OK);
+        assert_int_equal(iscsi_tcp_xmit_data(&r.task), 0);
+        assert_int_equal(r.nout, 3);
+        assert_int_equal(get32(r.out[0].offset), 2000);
+        assert_int_equal(get32(r.out[0].data_sn), 0);
+        assert_int_equal(r.task.out_done, 4500);
+        ask(4, 4500, 1500);
+        assert_int_equal(r.err, ISCSI_OK);
+        assert_int_equal(iscsi_tcp_xmit_data(&r.task), 0);
+        assert_int_equal(r.task.out_done, 6000);
+    }
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_reassigned_read),
+        cmocka_unit_test(test_reassigned_write),
         cmocka_unit_test(test_pieces_of_every_size),
         cmocka_unit_test(test_in_place),
         cmocka_unit_test(test_answered_while_others_wait),
