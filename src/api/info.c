@@ -254,7 +254,7 @@ lunette_session_reopen_now(struct lunette_session *s)
     if (s->gone || !s->logged_in)
         return -ENOTCONN;
     reopen_get_info(s->reopen, &info);
-    if (info.state != REOPEN_WAITING)
+    if (info.state != REOPEN_WAITING || info.rejoins)
         return -EALREADY;
     reopen_now(s->reopen);
     return 0;

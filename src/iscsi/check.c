@@ -164,7 +164,7 @@ check_state(const struct session *s, const struct check_count *n)
         assert(s->adrift == loop_timer_running(&s->adrift_timer));
         assert(s->host.state == SCSI_HOST_RUNNING);
         assert(n->unassigned == n->discarded + n->reassigned ||
-               loop_timer_running(&s->fate_timer) || !list_empty(&s->clearing));
+               loop_timer_running(&s->fate_timer) || !list_empty(&s->clearing) || s->adrift);
     } else if (told) {
         assert(s->host.state != SCSI_HOST_RUNNING);
         assert(list_empty(&s->unassigned)); /* nothing is sent that could overtake them */

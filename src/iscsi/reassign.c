@@ -194,6 +194,7 @@ iscsi_reassign_rejected(struct conn *c, struct task *r, uint8_t reason)
         t->reassign = REASSIGN_DUE;
         t->reassign_ns = s->pub.loop->now_ns + REASSIGN_RETRY_NS;
         loop_defer(s->pub.loop, &s->reassign_work);
+        loop_timer_start(s->pub.loop, &s->fate_timer, 0);
     }
     return 0;
 }
@@ -210,6 +211,7 @@ iscsi_reassign_lost(struct session *s, const struct task *r)
     t->reassign = REASSIGN_DUE;
     t->reassign_ns = 0;
     loop_defer(s->pub.loop, &s->reassign_work);
+    loop_timer_start(s->pub.loop, &s->fate_timer, 0); /* its time counts again */
     if (r->pub.state != ISCSI_TASK_RUNNING)
         return; /* it has not been sent */
     t->reassign = REASSIGN_NONE;

@@ -118,6 +118,7 @@ void reopen_now(struct iscsi_reopen *r);
 
 struct reopen_info {
     enum reopen_state state;
+    bool rejoins; /* the session is not lost, and waits for a connection at recovery level 2 */
     uint32_t attempt;             /* the try that is under way or follows; 0 while UP */
     uint32_t reopens;             /* how often the session has come back */
     uint64_t down_ns;             /* since the loss; 0 while UP */

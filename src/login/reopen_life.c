@@ -247,6 +247,7 @@ reopen_get_info(const struct iscsi_reopen *r, struct reopen_info *ret)
 
     *ret = (struct reopen_info){
         .state = r->state,
+        .rejoins = r->rejoins,
         .attempt = r->attempt,
         .reopens = r->reopens,
         .down_ns = down ? now - r->lost_ns : 0,

@@ -81,6 +81,7 @@ reopen_rejoin_over(struct iscsi_reopen *r)
     struct lunette_error why = r->why;
 
     r->rejoins = false;
+    r->attempt = 0; /* of which the owner has not been told */
     log_line(r->loop->log, LOG_LEVEL_WARN, "%s: the session is recovered: %s", r->target_name,
              why.msg);
     if (r->cb.lost != NULL)
