@@ -276,17 +276,20 @@ plan_spoiled_data(struct ls_plan *p, uint64_t *x)
     }
 }
 
-/* Half of the worlds ask for ErrorRecoveryLevel 1, and get it if the target has it. */
+/* Half of the worlds ask for ErrorRecoveryLevel 1 or 2, and get it if the target has it. */
 static void
 plan_level(struct ls_plan *p, uint64_t *x)
 {
     bool wants = draw(x, 2) == 0, has = draw(x, 3) != 0;
     size_t len = strlen(p->options);
 
-    p->set[p->set_count++] =
-        (struct target_key_value){"ErrorRecoveryLevel", p->mends || has ? "1" : "0"};
+    bool two = draw(x, 2) == 0;
+
+    p->set[p->set_count++] = (struct target_key_value){
+        "ErrorRecoveryLevel", p->mends || has ? (draw(x, 4) > 0 ? "2" : "1") : "0"};
     if (p->mends || wants)
-        (void)snprintf(p->options + len, sizeof(p->options) - len, "&error_recovery_level=1");
+        (void)snprintf(p->options + len, sizeof(p->options) - len, "&error_recovery_level=%d",
+                       two ? 2 : 1);
     p->mends = p->nfaults > 0 && !p->restless && !p->cancel && p->limit_ms == 0;
     for (uint32_t i = 0; i < p->nfaults; i++)
         p->mends = p->mends && p->fault[i].kind == FAULT_SPOIL && (p->fault[i].arg & 2) != 0;

@@ -35,7 +35,8 @@ struct nexus {
     uint32_t conns, ever;           /* that there are, and that there were */
     uint32_t cmd_sn, max_cmd_sn;    /* all below are used; the last that may be sent */
     uint64_t ahead[AHEAD_MAX / 64]; /* bit n: cmd_sn + 1 + n is used as well */
-    bool repairs; /* ErrorRecoveryLevel is 1: what is spoiled is asked for again */
+    bool outlives;                  /* ErrorRecoveryLevel is 2: it outlives its connections */
+    bool repairs; /* ErrorRecoveryLevel is 1 or 2: what is spoiled is asked for again */
     bool again;   /* a connection was lost, or spoiled: numbers may go again */
 };
 
@@ -97,14 +98,20 @@ ls_wire_new(struct ls_world *w)
 }
 
 static void
+nexus_gone(struct nexus *n)
+{
+    list_del(&n->node);
+    steady_free(n);
+}
+
+/* At level 2 the last connection of a session may be replaced. */
+static void
 conn_gone(struct wire_conn *c)
 {
     struct nexus *n = c->nexus;
 
-    if (n != NULL && --n->conns == 0) {
-        list_del(&n->node);
-        steady_free(n);
-    }
+    if (n != NULL && --n->conns == 0 && !n->outlives)
+        nexus_gone(n);
     list_del(&c->node);
     steady_free(c->task);
     steady_free(c);
@@ -117,6 +124,8 @@ ls_wire_free(struct ls_wire *wi)
         return;
     while (!list_empty(&wi->conns))
         conn_gone(container_of(wi->conns.next, struct wire_conn, node));
+    while (!list_empty(&wi->nexuses))
+        nexus_gone(container_of(wi->nexuses.next, struct nexus, node));
     steady_free(wi);
 }
 
@@ -532,7 +541,8 @@ login_pdu_over(struct wire_conn *c, const uint8_t *h)
     if (!last || h[36] != 0)
         return;
     c->nexus->tsih = ld_be16(h + 14);
-    c->nexus->repairs |= chosen(c, "ErrorRecoveryLevel=1");
+    c->nexus->outlives |= chosen(c, "ErrorRecoveryLevel=2");
+    c->nexus->repairs |= c->nexus->outlives || chosen(c, "ErrorRecoveryLevel=1");
     c->ffp = true;
     c->header_digest = chosen(c, "HeaderDigest=CRC32C");
     c->data_digest = chosen(c, "DataDigest=CRC32C");
