@@ -256,7 +256,7 @@ reopen_try(struct iscsi_reopen *r)
         cfg.tsih = r->members.tsih;
         cfg.rejoins = true;
         cfg.expected_tpgt = r->tpgt;
-        if (r->members.portal != NULL)
+        if (r->members.portal != NULL && r->attempt % 2 == 1) /* it may have been one for then */
             cfg.portal = *r->members.portal;
     }
     cfg.connect_try_ms = backoff_connect_ms(&r->backoff, &cfg, r->connect_ns);
