@@ -118,6 +118,7 @@ struct ls_plan {
     uint32_t timeout_ms;   /* of commands */
     int32_t replacement_s;
     uint32_t reopen_max;
+    bool level2;    /* ErrorRecoveryLevel 2 is asked for, and to be had */
     uint32_t conns; /* of each session, that are wanted */
     struct target_key_value set[10];
     uint32_t set_count;
@@ -158,7 +159,8 @@ struct ls_stats {
     uint64_t ios, failed, canceled, timeouts, losses, reopens, gone, deaths, opens, turns,
         virtual_ms, reserved;
     uint64_t acts[LS_ACTS];
-    uint64_t wire_pdus, wire_connections, wire_joined, wire_again, spoiled, mended, snacks;
+    uint64_t wire_pdus, wire_connections, wire_joined, wire_again, spoiled, mended, snacks,
+        reassigned;
     uint64_t hash; /* of the last world */
     uint64_t faults[FAULT_KINDS];
 };

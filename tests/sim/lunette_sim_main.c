@@ -197,8 +197,9 @@ summary(void)
                  (unsigned long long)s->wire_connections, (unsigned long long)s->wire_joined,
                  (unsigned long long)s->wire_pdus, (unsigned long long)s->spoiled,
                  (unsigned long long)s->wire_again);
-    (void)printf("%llu bytes of data spoiled at level 1, %llu SNACKs\n",
-                 (unsigned long long)s->mended, (unsigned long long)s->snacks);
+    (void)printf("%llu bytes of data spoiled at level 1, %llu SNACKs, %llu tasks reassigned\n",
+                 (unsigned long long)s->mended, (unsigned long long)s->snacks,
+                 (unsigned long long)s->reassigned);
     (void)printf("faults:");
     for (int k = 0; k < FAULT_KINDS; k++)
         (void)printf(" %s %llu", ls_fault_name((enum ls_fault_kind)k),
@@ -227,6 +228,7 @@ all_happened(uint64_t seeds)
                 {&ls_stats->spoiled, "a byte that was spoiled"},
                 {&ls_stats->mended, "a byte of data that was spoiled at level 1"},
                 {&ls_stats->snacks, "a SNACK"},
+                {&ls_stats->reassigned, "a TASK REASSIGN"},
                 {&ls_stats->reserved, "a LUN that was reserved"},
                 {&ls_stats->wire_joined, "a session of several connections"},
                 {&ls_stats->wire_again, "a number that was sent again"}};

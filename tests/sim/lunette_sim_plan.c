@@ -281,12 +281,12 @@ static void
 plan_level(struct ls_plan *p, uint64_t *x)
 {
     bool wants = draw(x, 2) == 0, has = draw(x, 3) != 0;
+    bool two = draw(x, 4) > 0, has_two = draw(x, 8) > 0;
     size_t len = strlen(p->options);
 
-    bool two = draw(x, 2) == 0;
-
     p->set[p->set_count++] = (struct target_key_value){
-        "ErrorRecoveryLevel", p->mends || has ? (draw(x, 4) > 0 ? "2" : "1") : "0"};
+        "ErrorRecoveryLevel", p->mends || has ? (has_two ? "2" : "1") : "0"};
+    p->level2 = (p->mends || has) && has_two && (p->mends || wants) && two;
     if (p->mends || wants)
         (void)snprintf(p->options + len, sizeof(p->options) - len, "&error_recovery_level=%d",
                        two ? 2 : 1);

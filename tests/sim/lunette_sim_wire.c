@@ -368,6 +368,25 @@ use(struct nexus *n, uint32_t sn)
     } while (true);
 }
 
+/* A task is reassigned at level 2 only, and when its connection is over (RFC 7143 11.5.6). */
+static void
+check_reassign(struct ls_wire *wi, const struct wire_conn *c, const uint8_t *h)
+{
+    uint32_t itt = ld_be32(h + 20);
+
+    LS_COUNT(reassigned, 1);
+    if (!c->nexus->outlives || (h[0] & ISCSI_OP_IMMEDIATE) == 0)
+        ls_fail(wi->w, "a TASK REASSIGN that may not be");
+    LIST_FOREACH (at, &wi->conns) {
+        const struct wire_conn *other = container_of(at, struct wire_conn, node);
+
+        for (uint32_t i = 0; other->nexus == c->nexus && i < other->tasks; i++) {
+            if (other->task[i].itt == itt && other->task[i].opcode == ISCSI_OP_SCSI_CMD)
+                ls_fail(wi->w, "task %x is reassigned while its connection lives", itt);
+        }
+    }
+}
+
 /* A number that was used already goes again: its connection must be over, or its bytes lost. */
 static void
 check_again(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h, uint8_t opcode)
@@ -460,6 +479,8 @@ sent(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h, uint32_t len)
     if (c->spoiled || c->nexus == NULL)
         return;
     c->left |= opcode == ISCSI_OP_LOGOUT_REQ;
+    if (opcode == ISCSI_OP_TMF_REQ && (h[1] & ISCSI_TMF_FUNC_MASK) == ISCSI_TMF_TASK_REASSIGN)
+        check_reassign(wi, c, h);
     if (opcode == ISCSI_OP_SNACK_REQ) {
         LS_COUNT(snacks, 1);
         if (!c->nexus->repairs)
