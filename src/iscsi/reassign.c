@@ -11,9 +11,10 @@
 
 #include "iscsi/internal.h"
 
-#define REASSIGN_LIMIT_NS (5 * LOOP_NS_PER_S)   /* for the answer */
-#define REASSIGN_RETRY_NS (20 * LOOP_NS_PER_MS) /* where there is no connection or no task for it  \
-                                                 */
+#define REASSIGN_LIMIT_NS (5 * LOOP_NS_PER_S) /* for the answer */
+#define REASSIGN_RETRY_NS                                                                          \
+    (20 * LOOP_NS_PER_MS) /* where there is no connection or no task for it                        \
+                           */
 
 /* The command that the request r is about, if it waits for the answer yet. */
 static struct task *

@@ -118,10 +118,10 @@ void reopen_now(struct iscsi_reopen *r);
 
 struct reopen_info {
     enum reopen_state state;
-    bool rejoins; /* the session is not lost, and waits for a connection at recovery level 2 */
-    uint32_t attempt;             /* the try that is under way or follows; 0 while UP */
-    uint32_t reopens;             /* how often the session has come back */
-    uint64_t down_ns;             /* since the loss; 0 while UP */
+    bool rejoins;     /* the session is not lost, and waits for a connection at recovery level 2 */
+    uint32_t attempt; /* the try that is under way or follows; 0 while UP */
+    uint32_t reopens; /* how often the session has come back */
+    uint64_t down_ns; /* since the loss; 0 while UP */
     uint64_t next_try_ns;         /* until the next try; 0 unless WAITING */
     struct lunette_error why;     /* the loss, or how the last try failed; code 0: there was none */
     uint32_t conns, conns_wanted; /* connections that are up, and that are to be; the target may

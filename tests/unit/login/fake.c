@@ -831,8 +831,7 @@ world_new(uint64_t seed)
     w->chap_secret = "initiator-secret";
     w->target_user = "bob";
     w->target_secret = "target-secret-12";
-    w->caps = CAP_BIND_DESCRIPTOR | CAP_HDRDGST | CAP_DATADGST | CAP_MULTI_R2T | CAP_RECOVERY_L1 |
-              CAP_RECOVERY_L2;
+    w->caps = CAP_BIND_DESCRIPTOR | CAP_HDRDGST | CAP_DATADGST | CAP_MULTI_R2T;
     w->delay_max_ns = seed == 0 ? 0 : 3 * LOOP_NS_PER_MS;
     assert_int_equal(ctl_new(&w->l, &w->ipc, &w->ctl), 0);
     return w;

@@ -123,6 +123,7 @@ tale_begin_as(struct tale *t, uint64_t seed, uint32_t reopen_max,
     *t = (struct tale){.w = world_new(seed)};
     t->w->scripts[0] = script;
     t->w->nscripts = 1;
+    t->w->caps |= CAP_RECOVERY_L1 | CAP_RECOVERY_L2;
     login_gate_init(&t->gate, &t->w->l, LOGIN_GATE_MAX);
     world_config(t->w, &t->cfg);
     if (tweak != NULL)
