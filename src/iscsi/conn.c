@@ -144,7 +144,7 @@ iscsi_conn_bind(struct iscsi_conn *pub, int64_t eph, struct iscsi_endpoint *ep, 
     if (!c->down || c->dying)
         return lunette_fail(err, -EBUSY, LUNETTE_DOM_USAGE, 0, "connection %u is bound already",
                             pub->cid);
-    if (s->leadconn == NULL)
+    if (s->leadconn == NULL && s->state == ISCSI_STATE_FREE)
         leading = true;
     if (leading && s->adrift) /* the session is recovered instead */
         iscsi_adrift_over(s);
@@ -152,7 +152,7 @@ iscsi_conn_bind(struct iscsi_conn *pub, int64_t eph, struct iscsi_endpoint *ep, 
         return lunette_fail(err, -EBUSY, LUNETTE_DOM_USAGE, 0,
                             "connection %u was lost, and the target is still being asked about it",
                             pub->cid);
-    if (!leading && c == s->leadconn && s->state != ISCSI_STATE_LOGGED_IN)
+    if (!leading && (c == s->leadconn || s->leadconn == NULL) && s->state != ISCSI_STATE_LOGGED_IN)
         return lunette_fail(err, -ENOTCONN, LUNETTE_DOM_USAGE, 0,
                             "the session has been lost meanwhile");
     if (leading && !lead_may_change(s, c))

@@ -296,6 +296,10 @@ last_lost(struct conn *c, enum iscsi_stop how)
     struct session *s = c->session;
     bool recover = how == STOP_CONN_RECOVER;
 
+    /* A login that was given up may have brought the session back: whoever gave it up logs in
+     * again. */
+    if (c->dying && !s->dying && iscsi_reassigns(s) && s->state == ISCSI_STATE_LOGGED_IN)
+        recover = true;
     if (s->adrift && recover)
         return; /* it was about to log in */
     if (!s->adrift && recover && iscsi_may_drift(c)) {
@@ -401,6 +405,24 @@ iscsi_fail_work(struct loop_work *w)
     take_down(c, STOP_CONN_RECOVER);
 }
 
+/* A connection that was lost last is no longer wanted, such as one whose login was given up as it
+ * came to its end: another one that was lost may come back. */
+static void
+leave_adrift(struct conn *c)
+{
+    struct session *s = c->session;
+
+    LIST_FOREACH (n, &s->conns) {
+        struct conn *other = container_of(n, struct conn, node);
+
+        if (other->down && !other->dying && other->clear != CLEAR_CARRIED) {
+            s->leadconn = other;
+            return;
+        }
+    }
+    iscsi_adrift_over(s);
+}
+
 void
 iscsi_conn_stop(struct iscsi_conn *pub, enum iscsi_stop how)
 {
@@ -410,6 +432,8 @@ iscsi_conn_stop(struct iscsi_conn *pub, enum iscsi_stop how)
     if (!c->down && !c->stopping) {
         set_why(c);
         take_down(c, how);
+    } else if (how == STOP_CONN_TERM && c == s->leadconn && s->adrift && c->dying) {
+        leave_adrift(c);
     } else if (how == STOP_CONN_TERM && c == s->leadconn && s->adrift) {
         iscsi_adrift_over(s);
         iscsi_session_fail(s, &c->why);

@@ -10,6 +10,8 @@
 #include "base/log.h"
 #include "login/members.h"
 
+/* What a login that names a session is told: the answer to one that was given up may come late. */
+#define LOGIN_NO_SESSION  0x020a
 #define REOPEN_REFUSED_MS 1000 /* refusals count once in so long */
 
 /* Without memory for it the target has to send us on again. */
@@ -112,7 +114,8 @@ reopen_is_gone(const struct lunette_error *err)
 static bool
 reopen_is_refusal(const struct lunette_error *err)
 {
-    return (err->domain == LUNETTE_DOM_LOGIN && !login_error_retryable(err)) ||
+    return (err->domain == LUNETTE_DOM_LOGIN && !login_error_retryable(err) &&
+            err->detail != LOGIN_NO_SESSION) ||
            (err->domain == LUNETTE_DOM_USAGE && err->code == -EINVAL);
 }
 

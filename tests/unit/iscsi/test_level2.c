@@ -461,6 +461,32 @@ closed_adrift(void **state)
     }
 }
 
+/* Another connection comes in place of the last, and its login is given up at that moment: the one
+ * that was lost may come back yet. */
+static void
+given_up_as_it_leads(void **state)
+{
+    struct world *w = level2_world(12, 1, "3"); /* no Logout is on its way */
+    struct cmd c;
+
+    (void)state;
+    one_command(w, &c, true);
+    fake_adapter.exp_cmdsn = cmdsn_of(&c) + 1;
+    end[1].conn->up->update_cmdsn(end[1].conn, put32(fake_adapter.exp_cmdsn),
+                                  put32(fake_adapter.max_cmdsn));
+    cut(w, 1);
+    add(w, 2);
+    w->how = STOP_CONN_RECOVER;
+    assert_int_equal(world_do(w, ISCSI_UEVENT_STOP_CONN), 0);
+    assert_int_equal(world_do(w, ISCSI_UEVENT_DESTROY_CONN), 0);
+    fake_turn(&w->fl);
+    assert_int_equal(c.done + w->gone + w->blocked, 0);
+    add(w, 1);
+    assert_int_equal(reassigned(w, reassign_of(&c), ISCSI_TMF_RSP_COMPLETE), 0);
+    answer_reassigned(w, &c);
+    world_free(w);
+}
+
 /* An abort waits for its command, and goes where it is. */
 static void
 abort_follows_a_reassigned_command(void **state)
@@ -506,6 +532,7 @@ main(int argc, char **argv)
         cmocka_unit_test(last_connection_is_replaced),
         cmocka_unit_test(session_recovery_goes_before),
         cmocka_unit_test(closed_adrift),
+        cmocka_unit_test(given_up_as_it_leads),
         cmocka_unit_test(abort_follows_a_reassigned_command),
     };
 
