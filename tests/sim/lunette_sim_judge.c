@@ -105,7 +105,7 @@ ls_judge_may_fail(const struct ls_world *w, const struct ls_io *io, int err)
         return may & (LS_MAY_LOSE | LS_MAY_BE_SILENT);
     /* -ENOLINK: it was under way when the connection was lost, and nobody could send it again.
      * What changes nothing is told -ENOTCONN, unless it is lost with the session time and again. */
-    if (err == -ENOLINK && (may & LS_MAY_LOSE) && has_waited_too_long(w, io))
+    if ((err == -ENOLINK || err == -ETIMEDOUT) && (may & LS_MAY_LOSE) && has_waited_too_long(w, io))
         return true;
     if (err == -ENOLINK && !ls_writes(io->op))
         return (may & LS_MAY_LOSE) && is_lost_for_good(w, io);
