@@ -178,7 +178,7 @@ struct iscsi_session_params {
 
 /* The table of a session's tasks.  `made` of them exist; ISCSI_TASK_CHUNK of them lie in each
  * chunk, `bytes` apart from one to the next.  The low ISCSI_SLOT_BITS of a tag are the slot. */
-#define ISCSI_TASK_CHUNK 8
+#define ISCSI_TASK_CHUNK 4
 #define ISCSI_SLOT_BITS  12
 struct iscsi_tasks {
     void **chunk;
