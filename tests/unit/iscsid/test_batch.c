@@ -96,7 +96,7 @@ take_answer(void *user, const json_t *answer)
 static void
 discovery_tells_that_nothing_was_begun(void **state)
 {
-    static const struct manage_method methods[] = {{.name = "discover", .fn = discover}, {NULL}};
+    static const struct manage_method methods[] = {{.name = "discover", .fn = discover}, {0}};
     const struct manage_config cfg = {.methods = methods};
     struct fake_loop loop;
     unsigned answers = 0;
