@@ -51,6 +51,8 @@ finish(void)
 {
     lunette_queue_free(q);
     bdev_queue_free(&lun.q);
+    free(lun.sync);
+    lun.sync = NULL;
     fd_close(&d);
 }
 
