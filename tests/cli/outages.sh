@@ -4,9 +4,9 @@
 here=$(realpath "$(dirname "$0")")
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib.sh"
-trap 'kill -CONT "${pids[@]}" 2> /dev/null; kill "${pids[@]}" 2> /dev/null; wait; rm -rf "$tmp"' EXIT
 
 listen=127.0.0.1:0
+down() { kill -KILL $target; wait $target; } 2> /dev/null
 up() { # OPTION...: sets $target and $portal; once more at the same port
     for _ in {1..100}; do # the port may still be taken
         : > target.out
@@ -22,12 +22,12 @@ up() { # OPTION...: sets $target and $portal; once more at the same port
             kill -0 $target 2> /dev/null || break
             sleep 0.05
         done
+        down # one that is only slow would hold the port, and nobody would know it
         sleep 0.1
     done
     echo "FAIL: the target does not start"; cat target.err
     exit 1
 }
-down() { kill -KILL $target; wait $target; } 2> /dev/null
 wait_for() { # PATTERN FILE
     for _ in {1..300}; do
         grep -q -- "$1" "$2" 2> /dev/null && return
@@ -163,5 +163,4 @@ jq -es '.[0].session.state == "logged_in" and ([.[].event] | index("recovered") 
         .[-1].size == 8388608 and (.[1].session.state == "blocked")' out > jq.out; is 0 $? "events of info --watch"
 
 down
-pids=()
 finish
