@@ -9,7 +9,7 @@ PREFIX =
 MESON_ARGS =
 OPTIONS = $(if $(PREFIX),--prefix=$(PREFIX)) $(MESON_ARGS)
 
-.PHONY: all deps setup demo check check-portable check-packages sim bench bench-nbd install clean format
+.PHONY: all deps setup demo check check-portable check-packages sim bench bench-nbd bench-plane install clean format
 
 all: setup
 	ninja -C $(BUILD)
@@ -66,6 +66,11 @@ bench-nbd: setup
 	@tools/setup-deps bench
 	@meson setup --reconfigure $(BUILD) >/dev/null && ninja -C $(BUILD) --quiet bench-programs
 	@tests/bench/nbd_bench.py --build $(BUILD) $(BENCH_NBD_ARGS)
+
+# 2,000 sessions of one pair of daemons, 30 % of the portals dead.  BENCH_PLANE_ARGS: --help lists them.
+bench-plane: setup
+	@meson setup --reconfigure $(BUILD) >/dev/null && ninja -C $(BUILD) --quiet
+	@tests/bench/plane_scale.py --build $(BUILD) $(BENCH_PLANE_ARGS)
 
 install: all
 	meson install -C $(BUILD) --no-rebuild

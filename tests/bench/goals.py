@@ -29,6 +29,7 @@ LATENCY_BOUND, BANDWIDTH_BOUND = 1.15, 0.9
 # Twice that is what a target brings about that answers in two pieces.
 CALLS_BOUND = {32: 0.2, 128: 0.1}
 INSTRUCTIONS_BOUND = 500  # 487 to 495 are counted
+CONNECTIONS_BOUND = 1.15
 RSS_BOUND_KIB = 12  # 10.3 are counted
 
 
@@ -48,6 +49,7 @@ class Run:
     peer_engine: str = "epoll"  # sockets: of the other end
     spin_us: int = 0
     zero_copy: bool = False  # lunette: data of writes is lent to the system
+    connections: int = 1  # lunette: of each session
 
     def options(self):
         """The command line, without the URL."""
@@ -63,8 +65,9 @@ class Run:
         return out
 
     def url_keys(self):
-        return {"none": [], "header": ["header_digest=crc32c"],
+        keys = {"none": [], "header": ["header_digest=crc32c"],
                 "both": ["header_digest=crc32c", "data_digest=crc32c"]}[self.digest]
+        return keys + ([f"nr_connections={self.connections}"] if self.connections != 1 else [])
 
     def workload(self):
         text = f"{size_text(self.bs)} {'random' if self.random else 'sequential'} {self.op}"
@@ -85,6 +88,8 @@ class Run:
             extra.append({"header": "header digest", "both": "both digests"}[self.digest])
         if self.sessions != 1:
             extra.append(f"{self.sessions} sessions")
+        if self.connections != 1:
+            extra.append(f"{self.connections} connections")
         return out + (f" ({', '.join(extra)})" if extra else "")
 
     def name(self):
@@ -203,6 +208,21 @@ def scale_goals():
     yield Goal(row, "logins_per_second", kind="scale", note=MACHINE)
 
 
+def connections_goals():
+    """Two connections of a session beside one, at a target that has both.
+
+    At 1 MiB what is under way in two sockets leaves the CPU's own cache, as with bare sockets."""
+    row = "two connections against one"
+    for op in ("read", "write"):
+        one = small("lunette", op, 32, "lunette-null")
+        yield Goal(row, "cpu_us", dataclasses.replace(one, connections=2), one, CONNECTIONS_BOUND)
+    for op in ("read", "write"):
+        one = large("lunette", op, 1 << 20, "lunette-null")
+        yield Goal(row, "mb_per_s", dataclasses.replace(one, connections=2), one, note=MACHINE)
+        one = large("sockets", op, 1 << 20)
+        yield Goal(row, "mb_per_s", dataclasses.replace(one, sessions=2, depth=4), one, note=MACHINE)
+
+
 def polling_goals():
     """Busy polling of ours, against who sleeps, who spins, and a target that never sleeps."""
     row = "busy polling"
@@ -252,8 +272,8 @@ def target_goals():
 def all_goals():
     """Those that are judged come first."""
     out = [*cpu_goals("read"), *cpu_goals("write"), *latency_goals(), *bandwidth_goals(),
-           *counted_goals(), *scale_goals(), *polling_goals(), *zero_copy_goals(), *digest_goals(),
-           *target_goals()]
+           *connections_goals(), *counted_goals(), *scale_goals(), *polling_goals(), *zero_copy_goals(),
+           *digest_goals(), *target_goals()]
     return [g for g in out if g.judged] + [g for g in out if not g.judged]
 
 

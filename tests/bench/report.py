@@ -151,7 +151,7 @@ class Report:
 
         rows = []
         plain = [r for r in medians if r.load == "lunette" and r.target == "null" and r.digest == "none"
-                 and not r.spin_us and not r.zero_copy and r.sessions == 1]
+                 and not r.spin_us and not r.zero_copy and r.sessions == 1 and r.connections == 1]
         for run in sorted(plain, key=lambda r: (r.bs, r.depth, r.op)):
             three = [medians.get(like(run, load)) for load in ("lunette", "sockets", "libiscsi")]
             row = [f"{goals.size_text(run.bs)} {run.op}, {run.depth}"]
@@ -168,7 +168,10 @@ class Report:
             g = v.goal
             text = goals.FIGURES[g.figure] if g.run is None else \
                 f"{goals.size_text(g.run.bs)} {g.run.op}, {g.run.depth}: {SHORT[g.figure]}"
-            text += "" if g.against is None else " / sockets"
+            if g.run is not None and g.run.connections != 1:
+                text += f", {g.run.connections} connections / 1"
+            elif g.against is not None:
+                text += " / sockets"
             spread = f"{number(v.low)}–{number(v.high)}" if len(v.values) > 1 else ""
             rows.append([text, number(v.median), spread, f"{'≤' if g.sense == goals.AT_MOST else '≥'} {g.bound:g}"])
         return table(["judged", "median", "quartiles", "bound"], rows, right=(1, 2, 3))
