@@ -52,6 +52,8 @@ data_gap(struct mend *m, uint32_t sn)
         iscsi_ask_data(m, exp, sn - exp, 1);
 }
 
+/* DataSN begins at 0 with each command and counts its Data-Ins, so that it never wraps: a number
+ * that would only be smaller as a serial number is none that was lost. */
 enum iscsi_odd
 iscsi_odd_data_in(struct iscsi_task *t, const struct bhs_data_in *h)
 {
@@ -62,17 +64,17 @@ iscsi_odd_data_in(struct iscsi_task *t, const struct bhs_data_in *h)
     if (!is_read(t))
         return ISCSI_ODD_FAIL;
     if (m == NULL) {
-        if (sn_lt(sn, t->exp_datasn))
+        if (sn < t->exp_datasn)
             return ISCSI_ODD_DROP; /* RFC 7143 7.9 */
         if (sn == t->exp_datasn)
             return off == t->in_done || len == 0 ? ISCSI_ODD_TAKE : ISCSI_ODD_FAIL;
     }
-    if (sn_gt(sn, t->exp_datasn) && sn - t->exp_datasn > t->sc->in.len)
+    if (sn > t->exp_datasn && sn - t->exp_datasn > t->sc->in.len)
         return ISCSI_ODD_FAIL; /* each brings a byte at least */
     m = iscsi_mend(to_task(t), t->exp_datasn);
     if (m == NULL)
         return ISCSI_ODD_FAIL;
-    if (sn_lt(sn, t->exp_datasn) && datasn_set_has(&m->came.seen, sn, sn + 1) != DATASN_NONE)
+    if (sn < t->exp_datasn && datasn_set_has(&m->came.seen, sn, sn + 1) != DATASN_NONE)
         return ISCSI_ODD_DROP;
     switch (len > 0 ? datasn_set_has(&m->came.good, off, off + len) : DATASN_NONE) {
     case DATASN_NONE:
@@ -83,7 +85,7 @@ iscsi_odd_data_in(struct iscsi_task *t, const struct bhs_data_in *h)
                            "Data-In brings bytes that another one has brought");
         return ISCSI_ODD_FAIL;
     }
-    if (sn_gte(sn, t->exp_datasn))
+    if (sn >= t->exp_datasn)
         data_gap(m, sn);
     return c->suspended ? ISCSI_ODD_FAIL : ISCSI_ODD_TAKE;
 }
@@ -151,7 +153,7 @@ bad_data_in(struct conn *c, struct iscsi_task *t, const struct bhs_data_in *h)
         m = is_read(t) ? iscsi_mend(to_task(t), sn) : NULL;
         if (m == NULL)
             return false;
-        if (sn_gte(sn, t->exp_datasn))
+        if (sn >= t->exp_datasn)
             t->exp_datasn = sn + 1;
         iscsi_ask_data(m, sn, 1, 1);
     }

@@ -410,7 +410,7 @@ static void
 hostile_answers(void **state)
 {
     (void)state;
-    for (int how = 0; how < 4; how++) {
+    for (int how = 0; how < 5; how++) {
         struct world *w = up_at("1");
         struct cmd c;
         struct be32 itt;
@@ -433,8 +433,11 @@ hostile_answers(void **state)
             assert_int_equal(data_in_at(itt, 1, PIECE, PIECE - 4, 0), 0);
             r = response(itt, 4);
             break;
-        default: /* beyond all numbers that can be */
+        case 3: /* beyond all numbers that can be */
             r = data_in_at(itt, 4000, PIECE, 4, 0);
+            break;
+        default: /* before all of them, were they serial numbers */
+            r = data_in_at(itt, UINT32_MAX, PIECE, PIECE, 0);
             break;
         }
         assert_int_equal(r, -EPROTO);
