@@ -74,6 +74,13 @@ datasn_runs_add(struct datasn_runs *r, uint32_t sn, uint32_t offset, uint32_t le
     return (sn < UINT32_MAX && set_add(&r->seen, sn, sn + 1)) || news;
 }
 
+void
+datasn_runs_saw(struct datasn_runs *r, uint32_t first, uint32_t end)
+{
+    if (first < end)
+        (void)set_add(&r->seen, first, end);
+}
+
 enum datasn_overlap
 datasn_set_has(const struct datasn_set *s, uint32_t first, uint32_t end)
 {

@@ -40,6 +40,9 @@ void datasn_runs_init(struct datasn_runs *r, uint32_t sn, uint32_t bytes);
  * room for its bytes it does not count as seen, so that both are missing. */
 bool datasn_runs_add(struct datasn_runs *r, uint32_t sn, uint32_t offset, uint32_t len);
 
+/* The PDUs with numbers from first up to, but without, end were seen, however many. */
+void datasn_runs_saw(struct datasn_runs *r, uint32_t first, uint32_t end);
+
 enum datasn_overlap { DATASN_NONE, DATASN_SOME, DATASN_ALL };
 
 /* Which of the numbers from first up to, but without, end are in the set; first < end. */

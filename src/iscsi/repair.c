@@ -126,15 +126,14 @@ iscsi_odd_r2t(struct iscsi_task *t, const struct bhs_r2t *h, uint32_t exp_r2tsn)
 
     if (t->sc->in.len > 0)
         return ISCSI_ODD_FAIL;
-    if (sn_lt(sn, exp_r2tsn))
+    if (sn < exp_r2tsn)
         return m != NULL && datasn_runs_add(&m->came, sn, 0, 0) ? ISCSI_ODD_TAKE : ISCSI_ODD_DROP;
     if (sn - exp_r2tsn > R2TSN_FAR)
         return ISCSI_ODD_FAIL;
     m = iscsi_mend(to_task(t), exp_r2tsn);
     if (m == NULL)
         return ISCSI_ODD_FAIL;
-    for (uint32_t i = t->exp_datasn; i < exp_r2tsn; i++) /* in order, since the last gap */
-        (void)datasn_runs_add(&m->came, i, 0, 0);
+    datasn_runs_saw(&m->came, t->exp_datasn, exp_r2tsn); /* in order, since the last gap */
     (void)datasn_runs_add(&m->came, sn, 0, 0);
     t->exp_datasn = exp_r2tsn;
     data_gap(m, sn);

@@ -163,6 +163,10 @@ datasn_seen_and_good(void **state)
     assert_int_equal(r.good.run[0].end, 2560);
     assert_int_equal(datasn_set_missing(&r.seen, 5, &first), 0);
     assert_false(datasn_runs_add(&r, UINT32_MAX, UINT32_MAX, 2)); /* nonsense adds nothing */
+    datasn_runs_saw(&r, 3, 3);
+    datasn_runs_saw(&r, 7, UINT32_MAX);
+    assert_int_equal(datasn_set_missing(&r.seen, UINT32_MAX, &first), 2);
+    assert_int_equal(first, 5);
 }
 
 /* What does not fit counts as missing, and may come again. */

@@ -3,6 +3,9 @@
  * bytes go through the parser of streams.  CONFORMANCE ids at the rows. */
 #include "tests/support/fake_stream.h"
 #include "tests/unit/iscsi/world.h"
+
+#include <time.h>
+
 #include "wire/pdu.h"
 
 #define PIECE 128u
@@ -658,6 +661,38 @@ recovery_r2t(void **state)
     world_free(w);
 }
 
+/* After a TASK REASSIGN the first R2T may have any number: however large it is, a gap behind it is
+ * found at once. */
+static void
+r2t_with_a_large_number(void **state)
+{
+    struct world *w = world_new(1);
+    struct cmd c;
+    struct be32 itt;
+    union bhs_any h;
+    clock_t from;
+
+    (void)state;
+    world_logged_in(w);
+    assert_int_equal(world_param(w, ISCSI_PARAM_ERL, "1"), 0);
+    assert_int_equal(world_param(w, ISCSI_PARAM_IMM_DATA, "No"), 0);
+    world_start(w);
+    one_command(w, &c, false);
+    itt = tag_of(&c);
+    assert_int_equal(r2t(itt, 0, 0, 128), 0);
+    assert_int_equal(r2t(itt, 2, 256, 256), 0);
+    is_snack(w, 1, ISCSI_SNACK_DATA_R2T, itt, 1, 1);
+    bhs_init(&h, ISCSI_OP_R2T, ISCSI_FLAG_FINAL);
+    h.r2t.r2t_sn = put32(0xffffff02);
+    from = clock();
+    assert_int_equal(
+        fake_adapter.conn->up->odd_r2t(fake_last(ISCSI_OP_SCSI_CMD)->task, &h.r2t, 0xffffff00),
+        ISCSI_ODD_TAKE);
+    assert_true(clock() - from < CLOCKS_PER_SEC);
+    is_snack(w, 2, ISCSI_SNACK_DATA_R2T, itt, 0xffffff00, 2);
+    world_free(w);
+}
+
 int
 main(void)
 {
@@ -675,6 +710,7 @@ main(void)
         cmocka_unit_test(level_0),
         cmocka_unit_test(command_goes_again),
         cmocka_unit_test(recovery_r2t),
+        cmocka_unit_test(r2t_with_a_large_number),
         cmocka_unit_test(unacknowledged_command),
     };
 
