@@ -68,7 +68,8 @@ struct iscsi_r2t {
  * unsol.len are 0. */
 struct iscsi_tcp_task {
     struct sg_cursor in, out; /* walks along the command's memory */
-    bool cmd_sent;            /* the command PDU itself has been handed over */
+    bool cmd_sent;            /* the command PDU itself has been handed over, and there was no
+                                 cleanup_task since */
     uint32_t r2t_count;
     struct iscsi_r2t unsol; /* unsolicited Data-Out under way; len 0: none */
     uint32_t r2t_head, exp_r2tsn;
@@ -176,6 +177,7 @@ iscsi_tcp_cleanup_task(struct iscsi_task *t)
     }
     tt->r2t_count = 0;
     tt->unsol.len = 0;
+    tt->cmd_sent = false;
 }
 
 #endif

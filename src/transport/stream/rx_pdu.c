@@ -139,6 +139,11 @@ iscsi_tcp_r2t_rsp(struct iscsi_tcp_conn *tcp, const struct bhs_r2t *h)
         return;
     }
     tt = t->dd_data;
+    /* The command is about to be sent again: its R2Ts come anew, or are asked for again. */
+    if (again && t->sc->out.len > 0 && !tt->cmd_sent) {
+        c->up->update_cmdsn(c, h->exp_cmd_sn, h->max_cmd_sn);
+        return;
+    }
     max = c->session->params.max_r2t < ISCSI_TCP_R2T_MAX && !again ? c->session->params.max_r2t
                                                                    : ISCSI_TCP_R2T_MAX;
     if (t->sc->out.len == 0)

@@ -661,6 +661,48 @@ recovery_r2t(void **state)
     world_free(w);
 }
 
+/* A target that throws a command away and asks for its data all the same, or that was just slow to
+ * take note of it: the R2T is dropped while the command waits to be sent again. */
+static void
+r2t_before_the_command_goes_again(void **state)
+{
+    (void)state;
+    for (int how = 0; how < 3; how++) {
+        struct world *w = up_at("1");
+        struct fake_sent first;
+        struct cmd c;
+        struct be32 itt;
+
+        fake_adapter.cleanup_delay_ns = how == 2;
+        one_command(w, &c, false);
+        itt = tag_of(&c);
+        first = *fake_last(ISCSI_OP_SCSI_CMD);
+        assert_int_equal(reject(&first, ISCSI_REJECT_DATA_DIGEST), 0);
+        assert_int_equal(r2t(itt, 0, 0, 128), 0);
+        if (how == 1) { /* it is over before it has been sent again: its slot is used at once */
+            assert_int_equal(response(itt, 0), 0);
+            assert_int_equal(c.done, 1);
+            one_command(w, &c, false);
+            world_free(w);
+            continue;
+        }
+        world_commit(w);
+        if (how == 2) {
+            assert_ptr_equal(fake_last(ISCSI_OP_SCSI_CMD), &fake_adapter.sent[1]);
+            fake_cleaned();
+            world_commit(w);
+        }
+        assert_null(fake_last(ISCSI_OP_DATA_OUT));
+        assert_ptr_equal(fake_last(ISCSI_OP_SCSI_CMD), &fake_adapter.sent[fake_adapter.nsent - 1]);
+        assert_int_equal(r2t(itt, 0, 0, 128), 0);
+        is_data_out(w, 0x100, 0, 128);
+        fake_adapter.cleanup_delay_ns = 0;
+        assert_int_equal(response(itt, 0), 0);
+        assert_int_equal(c.done, 1);
+        world_free(w);
+    }
+}
+
 /* After a TASK REASSIGN the first R2T may have any number: however large it is, a gap behind it is
  * found at once. */
 static void
@@ -710,6 +752,7 @@ main(void)
         cmocka_unit_test(level_0),
         cmocka_unit_test(command_goes_again),
         cmocka_unit_test(recovery_r2t),
+        cmocka_unit_test(r2t_before_the_command_goes_again),
         cmocka_unit_test(r2t_with_a_large_number),
         cmocka_unit_test(unacknowledged_command),
     };
