@@ -35,6 +35,8 @@ check_command(const struct session *s, const struct task *t)
     assert((t->pub.in_done == ISCSI_IN_PIECES) == (t->mended && sc->in.len > 0));
     assert(t->eh == NULL || (t->marked && t->eh->sc == sc));
     assert(!(t->reset || t->swept) || t->marked);
+    assert(!t->resend || t->pub.state == ISCSI_TASK_RUNNING ||
+           (t->pub.state == ISCSI_TASK_COMPLETED && t->cleaning));
     if (t->pub.state != ISCSI_TASK_RUNNING || t->old_nexus)
         return;
     assert(sn_lt(t->pub.cmd_sn, s->win.cmdsn)); /* a number is used once */

@@ -137,7 +137,7 @@ move_task(struct conn *c, struct task *t)
     t->pub.moved_ns = c->pub.loop->now_ns;
     t->reassign = REASSIGN_NONE;
     t->started = true;
-    t->xmit_fast = t->resend = false;
+    t->xmit_fast = false;
     c->running++;
     if (c->pub.tt->reassign_task != NULL)
         c->pub.tt->reassign_task(&t->pub);

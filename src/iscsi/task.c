@@ -250,6 +250,7 @@ iscsi_unassign_task(struct task *t)
     list_push_back(&s->unassigned, &t->pub.node);
     if (clean_task(t, true))
         t->pub.conn = NULL;
+    t->resend = false; /* where it goes again, it goes on another connection */
 }
 
 void

@@ -49,7 +49,8 @@ struct task {
             bool numbered : 1; /* PENDING: it goes again with the CmdSN that it has */
             bool
                 data_lost : 1; /* the target does not send missing data again: it cannot end well */
-            bool resend : 1;   /* RUNNING: its command is to be sent again with its number */
+            bool resend : 1;   /* RUNNING: its command is to be sent again with its number, on the
+                                  connection that it has */
             bool discarded : 1; /* UNASSIGNED: it is to go again when the transport lets go of it */
             bool xmit_fast;     /* xmit_fast took it: cleanup_task is due while its data leaves */
             bool old_nexus;     /* it was there before the nexus that works now */

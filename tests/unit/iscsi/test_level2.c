@@ -247,6 +247,42 @@ time2wait_of_the_answer(void **state)
     world_free(w);
 }
 
+/* A command waits to be sent again on its connection, as the target has thrown its data away, when
+ * that is lost: it goes on another one, and the data that is asked for there is sent. */
+static void
+lost_before_it_went_again(void **state)
+{
+    struct world *w = level2_world(13, 2, "0");
+    struct cmd c[2];
+    union bhs_any h;
+    unsigned n;
+
+    (void)state;
+    one_command(w, &c[0], true);
+    one_command(w, &c[1], false);
+    fake_adapter.full = true;
+    fake_adapter.full_cid = 2;
+    speak_on(2);
+    end[2].stat_sn++;
+    bhs_init(&h, ISCSI_OP_REJECT, ISCSI_FLAG_FINAL);
+    h.h.itt = put32(ISCSI_TAG_RSVD);
+    h.reject.reason = ISCSI_REJECT_DATA_DIGEST;
+    assert_int_equal(fake_pdu(&h, &sent_for(&c[1])->h, ISCSI_BHS_LEN, true), 0);
+    cut(w, 2);
+    fake_adapter.full = false;
+    assert_int_equal(logged_out(w, 2, cmdsn_of(&c[1]), ISCSI_LOGOUT_RSP_OK, 0), 0);
+    assert_int_equal(cid_of(&c[1]), 1);
+    assert_int_equal(sent_for(&c[1])->cid, 1);
+    n = fake_adapter.nsent;
+    end[1].conn->up->requeue_task(sent_for(&c[1])->task); /* an R2T came */
+    assert_false(((struct task *)c[1].sc.host_priv)->resend);
+    fake_turn(&w->fl);
+    assert_int_equal(fake_adapter.nsent, n + 1);
+    answer_reassigned(w, &c[0]);
+    answer_reassigned(w, &c[1]);
+    world_free(w);
+}
+
 /* A task is not reassigned while its old connection may touch its memory. */
 static void
 memory_comes_back_first(void **state)
@@ -524,6 +560,7 @@ main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lost_tasks_are_reassigned),
         cmocka_unit_test(time2wait_of_the_answer),
+        cmocka_unit_test(lost_before_it_went_again),
         cmocka_unit_test(memory_comes_back_first),
         cmocka_unit_test(target_has_not_kept_it),
         cmocka_unit_test(target_does_not_recover),
