@@ -248,7 +248,8 @@ stall_timer(struct loop_timer *timer)
     struct session *s = container_of(timer, struct session, stall_timer);
     uint32_t ended = ended_commands(s);
 
-    if (s->state != ISCSI_STATE_LOGGED_IN || (s->nserving < 2 && list_empty(&s->unassigned)))
+    if (s->state != ISCSI_STATE_LOGGED_IN ||
+        (s->nserving < 2 && list_empty(&s->unassigned) && s->gap_looks == 0))
         return;
     loop_timer_start(s->pub.loop, timer, STALL_LOOK_MS * LOOP_NS_PER_MS);
     look_for_gap(s);

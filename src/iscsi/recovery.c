@@ -37,12 +37,13 @@ end_control(struct conn *c, struct task *t)
 }
 
 /* The request has a CmdSN of its own that the target may not have got.  Nothing but the same
- * request could fill that gap. */
+ * request could fill that gap.  A NOP-Out of ours that has one was to fill a gap, and another one
+ * can; a SNACK has none. */
 static bool
 leaves_gap(const struct session *s, const struct task *t)
 {
-    return t->kind != TASK_SCSI && (t->ctl.h.opcode & ISCSI_OP_IMMEDIATE) == 0 &&
-           sn_gte(t->pub.cmd_sn, s->win.exp_cmdsn);
+    return t->kind != TASK_SCSI && t->kind != TASK_PING && t->kind != TASK_SNACK &&
+           (t->ctl.h.opcode & ISCSI_OP_IMMEDIATE) == 0 && sn_gte(t->pub.cmd_sn, s->win.exp_cmdsn);
 }
 
 /* Ends the tasks that are with the transport, whether they are still being sent or wait for an

@@ -283,6 +283,35 @@ lost_before_it_went_again(void **state)
     world_free(w);
 }
 
+/* A SNACK is half sent when its connection is lost.  It takes no number, and leaves no gap. */
+static void
+lost_with_a_snack(void **state)
+{
+    struct world *w = level2_world(14, 2, "0");
+    struct cmd c[4];
+
+    (void)state;
+    for (int i = 0; i < 4; i++)
+        one_command(w, &c[i], true);
+    assert_int_equal(cid_of(&c[1]), 2);
+    assert_int_equal(cid_of(&c[3]), 2);
+    answer_reassigned(w, &c[1]);
+    fake_adapter.full = true;
+    fake_adapter.full_cid = 2;
+    end[2].stat_sn += 2; /* a response is missing */
+    speak_on(2);
+    assert_int_equal(fake_answer(sent_for(&c[3]), 0, NULL, 0, 0), 0);
+    assert_int_equal(c[3].done, 1);
+    fake_turn(&w->fl);
+    assert_int_equal(pdu_opcode(&to_conn(end[2].conn)->xmit_task->ctl.h), ISCSI_OP_SNACK_REQ);
+    cut(w, 2);
+    fake_adapter.full = false;
+    assert_int_equal(w->blocked, 0);
+    answer_reassigned(w, &c[0]);
+    answer_reassigned(w, &c[2]);
+    world_free(w);
+}
+
 /* A task is not reassigned while its old connection may touch its memory. */
 static void
 memory_comes_back_first(void **state)
@@ -561,6 +590,7 @@ main(int argc, char **argv)
         cmocka_unit_test(lost_tasks_are_reassigned),
         cmocka_unit_test(time2wait_of_the_answer),
         cmocka_unit_test(lost_before_it_went_again),
+        cmocka_unit_test(lost_with_a_snack),
         cmocka_unit_test(memory_comes_back_first),
         cmocka_unit_test(target_has_not_kept_it),
         cmocka_unit_test(target_does_not_recover),

@@ -728,6 +728,36 @@ number_that_nobody_has(void **state)
     }
 }
 
+/* The NOP-Out that was to fill a gap is lost with its connection: another one fills it. */
+static void
+filler_is_lost(void **state)
+{
+    struct world *w = mcs_world(20, 2, "0");
+    struct cmd c[2];
+    uint32_t first;
+    uint16_t gone;
+
+    (void)state;
+    one_command(w, &c[0], true);
+    first = fake_adapter.exp_cmdsn = cmdsn_of(&c[0]);
+    answer(w, &c[0]); /* it is over, and ExpCmdSN does not say so */
+    one_command(w, &c[0], true);
+    one_command(w, &c[1], true);
+    for (int i = 0; i < 14 && filler_of(first) == NULL; i++)
+        live_on(w);
+    gone = filler_of(first)->cid;
+    cut(w, gone);
+    assert_int_equal(w->blocked, 0);
+    assert_int_equal(cleared(w, gone, first, ISCSI_LOGOUT_RSP_OK), 0);
+    for (int i = 0; i < 5 && filler_of(first)->cid == gone; i++)
+        live_on(w);
+    assert_int_not_equal(filler_of(first)->cid, gone);
+    assert_int_equal(w->blocked, 0);
+    answer(w, &c[0]);
+    answer(w, &c[1]);
+    world_free(w);
+}
+
 /* An aborted command that the target had not acknowledged leaves its number to the connection, and
  * that is lost: the number is filled as soon as the connection has been cleared. */
 static void
@@ -842,6 +872,7 @@ main(int argc, char **argv)
         cmocka_unit_test(reset_over_connections),
         cmocka_unit_test(stuck_connection_is_found),
         cmocka_unit_test(number_that_nobody_has),
+        cmocka_unit_test(filler_is_lost),
         cmocka_unit_test(aborted_number_is_lost),
         cmocka_unit_test(logged_out_and_left),
         cmocka_unit_test(session_is_logged_out),
