@@ -27,7 +27,7 @@ window_update(struct session *s, struct be32 exp_cmdsn, struct be32 max_cmdsn)
 
     if (__builtin_expect(!cmdsn_window_possible(exp, max), 0))
         return;
-    if (sn_gt(exp, s->win.exp_cmdsn))
+    if (cmdsn_window_newer(&s->win, exp))
         s->win.exp_cmdsn = exp;
     if (cmdsn_window_grow(&s->win, max) && __builtin_expect(s->win.wanted, 0))
         window_opened(s);

@@ -49,6 +49,15 @@ cmdsn_window_possible(uint32_t exp_cmdsn, uint32_t max_cmdsn)
     return sn_lte(exp_cmdsn - 1, max_cmdsn);
 }
 
+/* True when ExpCmdSN of a PDU says more than is known.  That may lag behind by more than numbers
+ * can be compared over, and a PDU may be late, but neither is above CmdSN: the one that is closer
+ * to it is the newer one. */
+static inline bool
+cmdsn_window_newer(const struct cmdsn_window *w, uint32_t exp_cmdsn)
+{
+    return w->cmdsn - exp_cmdsn < w->cmdsn - w->exp_cmdsn;
+}
+
 /* MaxCmdSN only ever grows.  True when it did. */
 static inline bool
 cmdsn_window_grow(struct cmdsn_window *w, uint32_t max_cmdsn)

@@ -301,6 +301,7 @@ numbers_of_a_login(void **state)
     union bhs_any h;
 
     (void)state;
+    session_of(w)->win.cmdsn += 7;
     w->cid = 3;
     assert_int_equal(world_do(w, ISCSI_UEVENT_CREATE_CONN), 0);
     world_connect(w);
@@ -728,6 +729,29 @@ number_that_nobody_has(void **state)
     }
 }
 
+/* CSN-05: answers on the fast path do not look at ExpCmdSN, which may lag behind by more than
+ * numbers can be compared over.  One that acknowledges what was never sent is none. */
+static void
+exp_cmdsn_after_many_commands(void **state)
+{
+    static const uint32_t many[] = {1, 0x7fffffff, 0x80000000, 0x80000001, 0xfffffff0};
+    struct world *w = mcs_world(22, 1, "0");
+    struct cmdsn_window *win = &session_of(w)->win;
+    struct iscsi_conn *c = end[1].conn;
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof(many) / sizeof(many[0]); i++) {
+        win->exp_cmdsn = win->cmdsn - many[i];
+        c->up->update_cmdsn(c, put32(win->cmdsn - 1), put32(win->max_cmdsn));
+        assert_int_equal(win->exp_cmdsn, win->cmdsn - 1);
+        c->up->update_cmdsn(c, put32(win->cmdsn - 2), put32(win->max_cmdsn)); /* it is late */
+        assert_int_equal(win->exp_cmdsn, win->cmdsn - 1);
+        c->up->update_cmdsn(c, put32(win->cmdsn + 1), put32(win->max_cmdsn));
+        assert_int_equal(win->exp_cmdsn, win->cmdsn - 1);
+    }
+    world_free(w);
+}
+
 /* The NOP-Out that was to fill a gap is lost with its connection: another one fills it. */
 static void
 filler_is_lost(void **state)
@@ -872,6 +896,7 @@ main(int argc, char **argv)
         cmocka_unit_test(reset_over_connections),
         cmocka_unit_test(stuck_connection_is_found),
         cmocka_unit_test(number_that_nobody_has),
+        cmocka_unit_test(exp_cmdsn_after_many_commands),
         cmocka_unit_test(filler_is_lost),
         cmocka_unit_test(aborted_number_is_lost),
         cmocka_unit_test(logged_out_and_left),
