@@ -290,6 +290,24 @@ iscsi_recovery_init(struct session *s)
     loop_timer_init(&s->adrift_timer, adrift_timer);
 }
 
+/* A connection that was lost last is no longer wanted, such as one whose login was given up as it
+ * came to its end: another one that was lost may come back. */
+static void
+leave_adrift(struct conn *c)
+{
+    struct session *s = c->session;
+
+    LIST_FOREACH (n, &s->conns) {
+        struct conn *other = container_of(n, struct conn, node);
+
+        if (other->down && !other->dying && other->clear != CLEAR_CARRIED) {
+            s->leadconn = other;
+            return;
+        }
+    }
+    iscsi_adrift_over(s);
+}
+
 /* No other connection leads. */
 static void
 last_lost(struct conn *c, enum iscsi_stop how)
@@ -301,8 +319,11 @@ last_lost(struct conn *c, enum iscsi_stop how)
      * again. */
     if (c->dying && !s->dying && iscsi_reassigns(s) && s->state == ISCSI_STATE_LOGGED_IN)
         recover = true;
-    if (s->adrift && recover)
-        return; /* it was about to log in */
+    if (s->adrift && recover) { /* it was about to log in */
+        if (c->dying)
+            leave_adrift(c);
+        return;
+    }
     if (!s->adrift && recover && iscsi_may_drift(c)) {
         set_adrift(c);
         return;
@@ -404,24 +425,6 @@ iscsi_fail_work(struct loop_work *w)
     if (c->report)
         log_flight(c);
     take_down(c, STOP_CONN_RECOVER);
-}
-
-/* A connection that was lost last is no longer wanted, such as one whose login was given up as it
- * came to its end: another one that was lost may come back. */
-static void
-leave_adrift(struct conn *c)
-{
-    struct session *s = c->session;
-
-    LIST_FOREACH (n, &s->conns) {
-        struct conn *other = container_of(n, struct conn, node);
-
-        if (other->down && !other->dying && other->clear != CLEAR_CARRIED) {
-            s->leadconn = other;
-            return;
-        }
-    }
-    iscsi_adrift_over(s);
 }
 
 void

@@ -552,6 +552,38 @@ given_up_as_it_leads(void **state)
     world_free(w);
 }
 
+/* The last connection is destroyed while it logs in again: another one that was lost may come in
+ * its place; where there is none the session is recovered. */
+static void
+destroyed_while_it_logs_in(void **state)
+{
+    (void)state;
+    for (int other = 0; other < 2; other++) {
+        for (int tasks = 0; tasks < 2; tasks++) {
+            struct world *w = level2_world(15, other ? 2 : 1, "3");
+            struct cmd c = {.done = 1};
+
+            if (tasks)
+                one_command(w, &c, true);
+            if (other)
+                cut(w, 2);
+            cut(w, 1);
+            w->cid = 1;
+            w->follows = true;
+            world_connect(w);
+            assert_int_equal(world_do(w, ISCSI_UEVENT_BIND_CONN), 0);
+            assert_int_equal(world_do(w, ISCSI_UEVENT_DESTROY_CONN), 0);
+            iscsi_session_check(dataplane_session(w->dp, w->sid));
+            assert_int_equal(w->blocked, !other);
+            fake_advance(&w->fl, SEC(30));
+            iscsi_session_check(dataplane_session(w->dp, w->sid));
+            assert_int_equal(w->blocked, 1);
+            assert_int_equal(c.done, 1);
+            world_free(w);
+        }
+    }
+}
+
 /* An abort waits for its command, and goes where it is. */
 static void
 abort_follows_a_reassigned_command(void **state)
@@ -600,6 +632,7 @@ main(int argc, char **argv)
         cmocka_unit_test(session_recovery_goes_before),
         cmocka_unit_test(closed_adrift),
         cmocka_unit_test(given_up_as_it_leads),
+        cmocka_unit_test(destroyed_while_it_logs_in),
         cmocka_unit_test(abort_follows_a_reassigned_command),
     };
 
