@@ -26,6 +26,13 @@ void tgt_cmd_free(struct tgt_cmd *c);
 void tgt_cmd_sent(struct tgt_cmd *c);
 void tgt_cmd_forget(struct tgt_cmd *c);
 
+/* Bytes of memory that the kept answer of a command holds beside it. */
+static inline uint32_t
+tgt_cmd_kept_bytes(const struct tgt_cmd *c)
+{
+    return c->s.buf != NULL ? c->s.buf_size : 0;
+}
+
 /* Lets a command that sends, or has sent, data begin anew behind what is acknowledged. */
 void tgt_cmd_rewind(struct tgt_cmd *c);
 

@@ -17,16 +17,43 @@ as_cmd(struct list *l)
     return tx->is_cmd ? container_of(tx, struct tgt_cmd, tx) : NULL;
 }
 
-void
-tgt_keep(struct tgt_conn *c, struct tgt_tx *tx, uint32_t bytes)
+static void
+keep_as(struct tgt_conn *c, struct tgt_tx *tx, uint32_t stat_sn, uint32_t bytes)
 {
     assert(c->erl > 0 && list_empty(&tx->kept));
-    tx->stat_sn = c->stat_sn - 1;
+    tx->stat_sn = stat_sn;
     tx->bytes = bytes;
     list_push_back(&c->kept, &tx->kept);
     c->kept_count++;
     c->kept_bytes += bytes;
     c->target->kept_bytes += bytes;
+}
+
+void
+tgt_keep(struct tgt_conn *c, struct tgt_tx *tx, uint32_t bytes)
+{
+    keep_as(c, tx, c->stat_sn - 1, bytes);
+}
+
+/* The command in the queue whose answer was reassigned to the connection; NULL: l is another. */
+static struct tgt_cmd *
+as_reassigned(struct list *l)
+{
+    struct tgt_tx *tx = container_of(l, struct tgt_tx, link);
+    struct tgt_cmd *cmd = container_of(tx, struct tgt_cmd, tx);
+
+    return tx->is_cmd && cmd->state == TGT_CMD_SENT && list_empty(&tx->kept) ? cmd : NULL;
+}
+
+void
+tgt_keep_queued(struct tgt_conn *c)
+{
+    LIST_FOREACH (l, &c->txq) {
+        struct tgt_cmd *cmd = as_reassigned(l);
+
+        if (cmd != NULL) /* its number would have been the next */
+            keep_as(c, &cmd->tx, c->stat_sn, tgt_cmd_kept_bytes(cmd));
+    }
 }
 
 void
@@ -70,6 +97,12 @@ tgt_keep_find(const struct tgt_conn *c, uint32_t itt)
 {
     for (struct list *l = c->kept.prev; l != &c->kept; l = l->prev) {
         struct tgt_cmd *cmd = as_cmd(l);
+
+        if (cmd != NULL && cmd->itt == itt)
+            return cmd;
+    }
+    LIST_FOREACH (l, &c->txq) {
+        struct tgt_cmd *cmd = as_reassigned(l);
 
         if (cmd != NULL && cmd->itt == itt)
             return cmd;

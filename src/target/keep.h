@@ -23,9 +23,14 @@ void tgt_keep(struct tgt_conn *c, struct tgt_tx *tx, uint32_t bytes);
 bool tgt_keep_ack(struct tgt_conn *c, uint32_t exp_stat_sn);
 
 /* The kept answer of a command, by its Initiator Task Tag, the newest if that was used again, or by
- * the Target Transfer Tag that it has for DataACK; NULL: there is none. */
+ * the Target Transfer Tag that it has for DataACK; NULL: there is none.  By ITT also one that was
+ * reassigned to c and has not left since. */
 struct tgt_cmd *tgt_keep_find(const struct tgt_conn *c, uint32_t itt);
 struct tgt_cmd *tgt_keep_find_ttt(const struct tgt_conn *c, uint32_t ttt);
+
+/* The connection is dead: keeps the answers of commands that were reassigned to it and have not
+ * left since, as ones that are not acknowledged. */
+void tgt_keep_queued(struct tgt_conn *c);
 
 /* Queues the responses from StatSN `begin` up to `end` once more. */
 void tgt_keep_send_again(struct tgt_conn *c, uint32_t begin, uint32_t end);

@@ -78,6 +78,7 @@ serve_timer(struct loop_timer *timer)
 static void
 serve_gone(struct tgt_conn *c)
 {
+    tgt_keep_queued(c);
     if (c->sess != NULL && tgt_lost_waits(c)) {
         tgt_lost_begin(c);
         tgt_fence_leave(c);

@@ -90,7 +90,7 @@ static APART void
 keep_answer(struct tgt_cmd *c)
 {
     tgt_cmd_sent(c);
-    tgt_keep(c->conn, &c->tx, c->s.buf != NULL ? c->s.buf_size : 0);
+    tgt_keep(c->conn, &c->tx, tgt_cmd_kept_bytes(c));
 }
 
 /* The command's last PDU is made: all that must outlive it hangs on the slot. */
@@ -134,7 +134,7 @@ next_response(struct tgt_cmd *c, struct tgt_slot *slot)
         }
         tgt_order_stamp(c->conn, slot->hdr, true); /* it was reassigned to this connection */
         list_del(&c->tx.link);
-        tgt_keep(c->conn, &c->tx, c->s.buf != NULL ? c->s.buf_size : 0);
+        tgt_keep(c->conn, &c->tx, tgt_cmd_kept_bytes(c));
         return true;
     }
     tgt_cmd_close_window(c);

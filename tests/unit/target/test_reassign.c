@@ -483,13 +483,25 @@ hole_waits_longer(void **state)
     puppet_free(a);
 }
 
+static void
+acknowledge(struct puppet *p)
+{
+    struct bhs_nop_out n;
+
+    (void)puppet_expect(p, ISCSI_OP_NOP_IN); /* what has it read? */
+    p->exp_stat_sn = get32(p->rx.h.nop_in.stat_sn);
+    bhs_init(&n, ISCSI_OP_NOP_OUT | ISCSI_OP_IMMEDIATE, ISCSI_FLAG_FINAL);
+    n.itt = put32(ISCSI_TAG_RSVD);
+    n.ttt = p->rx.h.nop_in.ttt;
+    puppet_send(p, &n, NULL, 0);
+}
+
 /* Two functions of a connection that is lost: the response of one is to be acknowledged, and the
  * other has had no turn yet. */
 static void
 functions_end(void **state)
 {
     struct puppet *a = two_session(*state, KEYS(KEYS2)), *b = two_join(*state, a, 7);
-    struct bhs_nop_out n;
     struct bhs_tmf_req t;
 
     for (unsigned i = 0; i < 2; i++) {
@@ -499,12 +511,7 @@ functions_end(void **state)
         t.cmd_sn = put32(a->cmd_sn);
         puppet_send(a, &t, NULL, 0);
     }
-    (void)puppet_expect(b, ISCSI_OP_NOP_IN); /* what has it read? */
-    b->exp_stat_sn = get32(b->rx.h.nop_in.stat_sn);
-    bhs_init(&n, ISCSI_OP_NOP_OUT | ISCSI_OP_IMMEDIATE, ISCSI_FLAG_FINAL);
-    n.itt = put32(ISCSI_TAG_RSVD);
-    n.ttt = b->rx.h.nop_in.ttt;
-    puppet_send(b, &n, NULL, 0);
+    acknowledge(b);
     (void)puppet_expect(a, ISCSI_OP_TMF_RSP);
     puppet_free(a);
     expect_lost(b, 0);
@@ -512,11 +519,60 @@ functions_end(void **state)
     puppet_free(b);
 }
 
+/* A command that has been answered is reassigned to a connection that is lost before the answer has
+ * left on it, which a fence holds back there: it can be reassigned once more, or ends with it. */
+static void
+reassigned_twice(void **state)
+{
+    for (unsigned ends = 0; ends < 2; ends++) {
+        struct puppet *a = two_session(*state, KEYS(KEYS2)), *b = two_join(*state, a, 7);
+        struct puppet *d = two_join(*state, a, 8);
+        struct bhs_tmf_req t;
+        uint32_t r = read_begin(b);
+
+        expect_read(b, r, 0);
+        a->cmd_sn = d->cmd_sn = b->cmd_sn;
+        puppet_free(b);
+        expect_lost(a, 7);
+        expect_lost(d, 7);
+        logout(a, ISCSI_LOGOUT_RECOVERY, 7, ISCSI_LOGOUT_RSP_OK);
+        bhs_init(&t, ISCSI_OP_TMF_REQ | ISCSI_OP_IMMEDIATE, ISCSI_FLAG_FINAL | ISCSI_TMF_LU_RESET);
+        t.itt = put32(++d->itt);
+        t.ref_tag = put32(ISCSI_TAG_RSVD);
+        t.cmd_sn = put32(d->cmd_sn);
+        puppet_send(d, &t, NULL, 0);
+        acknowledge(a);
+        (void)puppet_expect(d, ISCSI_OP_TMF_RSP);
+        bhs_init(&t, ISCSI_OP_TMF_REQ | ISCSI_OP_IMMEDIATE,
+                 ISCSI_FLAG_FINAL | ISCSI_TMF_TASK_REASSIGN);
+        t.itt = put32(++a->itt);
+        t.ref_tag = put32(r);
+        t.cmd_sn = put32(a->cmd_sn);
+        puppet_send(a, &t, NULL, 0);
+        puppet_expect_nothing(a); /* it is held back */
+        puppet_free(a);
+        acknowledge(d);
+        expect_lost(d, 0);
+        if (ends) {
+            logout(d, ISCSI_LOGOUT_CLOSE_CONNECTION, 0, ISCSI_LOGOUT_RSP_OK);
+            reassign(d, r, 0, ISCSI_TMF_RSP_NO_TASK);
+        } else {
+            logout(d, ISCSI_LOGOUT_RECOVERY, 0, ISCSI_LOGOUT_RSP_OK);
+            reassign(d, r, 0, ISCSI_TMF_RSP_COMPLETE);
+            expect_read(d, r, 0);
+        }
+        logout(d, ISCSI_LOGOUT_CLOSE_SESSION, 0, ISCSI_LOGOUT_RSP_OK);
+        puppet_expect_close(d);
+        puppet_free(d);
+    }
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(tasks_go_on, two_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(reassigned_twice, two_setup, world_teardown),
         cmocka_unit_test_setup_teardown(reinstated, two_setup, world_teardown),
         cmocka_unit_test_setup_teardown(only_connection, two_setup, world_teardown),
         cmocka_unit_test_setup_teardown(tasks_end, two_setup, world_teardown),
