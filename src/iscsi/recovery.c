@@ -164,7 +164,14 @@ iscsi_conn_is_back(const struct conn *c)
     LIST_FOREACH (n, &s->unassigned) {
         struct task *t = to_task(container_of(n, struct iscsi_task, node));
 
-        t->conn_is_back |= t->lost_cid == c->pub.cid;
+        if (t->lost_cid != c->pub.cid)
+            continue;
+        t->conn_is_back = true;
+        if (iscsi_reassigns(s)) { /* the target keeps it from now on as long as was agreed on */
+            t->lost_ns = s->pub.loop->now_ns;
+            t->time2wait_s = (uint16_t)s->pub.params.time2wait_s;
+            t->time2retain_s = (uint16_t)s->pub.params.time2retain_s;
+        }
     }
     iscsi_conn_cleared(s, c->pub.cid, false);
     end_unassigned(s);

@@ -473,6 +473,37 @@ last_connection_is_replaced(void **state)
     world_free(w);
 }
 
+/* 6.3.4, 7.5: the login in place of a lost connection is its logout for recovery, from which on the
+ * target keeps the tasks for the agreed time once more.  A command that cannot be reassigned, as it
+ * moves data both ways, does not end before: the target may execute it until then. */
+static void
+login_begins_the_time_anew(void **state)
+{
+    struct world *w = level2_world(16, 1, "0");
+    uint8_t buf[512];
+    struct iovec iov = {buf, sizeof(buf)};
+    struct cmd c;
+
+    (void)state;
+    cmd_init(&c, true, 512);
+    c.sc.out = sg_from_iov(&iov, 1, 0, sizeof(buf));
+    assert_int_equal(world_queue(w, &c), 0);
+    world_commit(w);
+    fake_adapter.exp_cmdsn = cmdsn_of(&c) + 1;
+    end[1].conn->up->update_cmdsn(end[1].conn, put32(fake_adapter.exp_cmdsn),
+                                  put32(fake_adapter.max_cmdsn));
+    cut(w, 1);
+    fake_advance(&w->fl, SEC(15));
+    add(w, 1);
+    assert_int_equal(world_param(w, ISCSI_PARAM_PING_INTERVAL_MS, "0"), 0);
+    fake_advance(&w->fl, SEC(19)); /* and the ten seconds from the loss on are over as well */
+    assert_int_equal(c.done, 0);
+    fake_advance(&w->fl, SEC(15));
+    assert_int_equal(c.done, 1);
+    assert_int_equal(c.sc.host_result, DID_TRANSPORT_DISRUPTED);
+    world_free(w);
+}
+
 /* ERL-13, ERL-17: nobody comes in time, or whoever comes begins a new nexus. */
 static void
 session_recovery_goes_before(void **state)
@@ -629,6 +660,7 @@ main(int argc, char **argv)
         cmocka_unit_test(reassignment_is_lost),
         cmocka_unit_test(cid_is_back_meanwhile),
         cmocka_unit_test(last_connection_is_replaced),
+        cmocka_unit_test(login_begins_the_time_anew),
         cmocka_unit_test(session_recovery_goes_before),
         cmocka_unit_test(closed_adrift),
         cmocka_unit_test(given_up_as_it_leads),
