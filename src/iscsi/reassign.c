@@ -64,20 +64,26 @@ ask_to_reassign(struct session *s, struct conn *c, struct task *t)
     if (t->pub.sc->in.len > 0)
         h->exp_data_sn = put32(t->pub.exp_datasn);
     t->reassign = REASSIGN_ASKED;
-    t->reassign_ns = s->pub.loop->now_ns;
     c->reassign = r;
     c->pub.stats.tmfcmd_pdus++;
     iscsi_queue_mgmt(r, NULL, 0);
     return true;
 }
 
-/* When something is to be done next for the task. */
+/* When the connection has had the time for its answer; it began with the request, since the command
+ * may have ended meanwhile. */
+static uint64_t
+overdue_ns(const struct conn *c)
+{
+    return c->reassign != NULL && !c->suspended ? c->reassign->pub.moved_ns + REASSIGN_LIMIT_NS
+                                                : UINT64_MAX;
+}
+
+/* When the task is to be asked for next. */
 static uint64_t
 next_look(const struct task *t, uint64_t now)
 {
-    if (t->reassign == REASSIGN_ASKED)
-        return t->reassign_ns + REASSIGN_LIMIT_NS;
-    if (t->reassign == REASSIGN_NONE || t->cleaning)
+    if (t->reassign != REASSIGN_DUE || t->cleaning)
         return UINT64_MAX;
     return t->reassign_ns > now ? t->reassign_ns : now + REASSIGN_RETRY_NS;
 }
@@ -103,6 +109,12 @@ reassign_work(struct loop_work *w)
         if (next_look(t, now) < next)
             next = next_look(t, now);
     }
+    LIST_FOREACH (n, &s->conns) {
+        uint64_t overdue = overdue_ns(container_of(n, struct conn, node));
+
+        if (overdue < next)
+            next = overdue;
+    }
     if (next != UINT64_MAX)
         loop_timer_start(s->pub.loop, &s->reassign_timer, next > now ? next - now : 0);
 }
@@ -117,9 +129,8 @@ reassign_timer(struct loop_timer *timer)
 
     LIST_FOREACH (n, &s->conns) {
         struct conn *c = container_of(n, struct conn, node);
-        const struct task *t = c->reassign != NULL ? asked_about(s, c->reassign) : NULL;
 
-        if (t != NULL && now - t->reassign_ns >= REASSIGN_LIMIT_NS)
+        if (now >= overdue_ns(c))
             iscsi_conn_failure(&c->pub, ISCSI_ERR_TMF_TIMEDOUT,
                                "the target does not answer a TASK REASSIGN");
     }

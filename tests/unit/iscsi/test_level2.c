@@ -412,6 +412,49 @@ reassignment_is_lost(void **state)
     world_free(w);
 }
 
+/* The target does not answer a TASK REASSIGN: its connection is given up after 5 s, also where a
+ * reset has ended the command meanwhile. */
+static void
+reassignment_is_not_answered(void **state)
+{
+    (void)state;
+    for (int reset = 0; reset < 2; reset++) {
+        struct world *w = level2_world(17, 3, "0");
+        struct waiter x = {.w.done = eh_done};
+        const uint8_t lun[8] = {0};
+        struct cmd c[3];
+        uint16_t via;
+
+        for (int i = 0; i < 3; i++)
+            one_command(w, &c[i], true);
+        cut(w, 3);
+        assert_int_equal(logged_out(w, 3, cmdsn_of(&c[2]) + 1, ISCSI_LOGOUT_RSP_OK, 0), 0);
+        via = reassign_of(&c[2])->cid;
+        if (reset) {
+            w->host->ops->eh_device_reset(w->host, lun, &x.w);
+            fake_turn(&w->fl);
+            speak_on(fake_last(ISCSI_OP_TMF_REQ)->cid);
+            end[fake_last(ISCSI_OP_TMF_REQ)->cid].stat_sn++;
+            assert_int_equal(tmf_answer(ISCSI_TMF_RSP_COMPLETE), 0);
+            fake_advance(&w->fl, MS(1));
+            assert_int_equal(x.r, SCSI_EH_SUCCESS);
+            assert_int_equal(c[2].done, 1);
+        }
+        fake_advance(&w->fl, MS(60)); /* the loss is told late */
+        for (int i = 0; i < 5; i++) {
+            assert_int_equal(w->nerrors, 1);
+            end[1].conn->last_recv_ns = end[2].conn->last_recv_ns = w->fl.l.now_ns;
+            fake_advance(&w->fl, SEC(1));
+        }
+        fake_advance(&w->fl, MS(100));
+        assert_int_equal(w->nerrors, 2);
+        assert_int_equal(w->event.cid, via);
+        assert_int_equal(w->error, ISCSI_ERR_TMF_TIMEDOUT);
+        iscsi_session_check(dataplane_session(w->dp, w->sid));
+        world_free(w);
+    }
+}
+
 /* The CID logs in again while its tasks are being reassigned: each is asked for once. */
 static void
 cid_is_back_meanwhile(void **state)
@@ -658,6 +701,7 @@ main(int argc, char **argv)
         cmocka_unit_test(target_has_not_kept_it),
         cmocka_unit_test(target_does_not_recover),
         cmocka_unit_test(reassignment_is_lost),
+        cmocka_unit_test(reassignment_is_not_answered),
         cmocka_unit_test(cid_is_back_meanwhile),
         cmocka_unit_test(last_connection_is_replaced),
         cmocka_unit_test(login_begins_the_time_anew),
