@@ -414,7 +414,8 @@ conn_of_cid(const struct session *s, uint16_t cid)
 }
 
 /* The target drops a connection, or all of them with dropped NULL: that is their loss, with the
- * times that the target gives. */
+ * times that the target gives.  A connection that logs in is another one in the place of that which
+ * the target means, since the message may come late on a connection that has much to carry. */
 static int
 async_drop(struct conn *c, struct conn *dropped, const struct bhs_async *a)
 {
@@ -427,8 +428,10 @@ async_drop(struct conn *c, struct conn *dropped, const struct bhs_async *a)
 
         if (dropped != NULL && d != dropped)
             continue;
-        iscsi_conn_set_times(d, get16(a->param2), get16(a->param3));
         iscsi_clear_told(s, d->pub.cid, get16(a->param2), get16(a->param3));
+        if (dropped != NULL && d->state == CONN_IN_LOGIN)
+            continue;
+        iscsi_conn_set_times(d, get16(a->param2), get16(a->param3));
         iscsi_conn_failure(&d->pub, ISCSI_ERR_ASYNC, why);
     }
     return c->suspended ? -EPROTO : 0;

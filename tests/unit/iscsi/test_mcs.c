@@ -729,6 +729,35 @@ number_that_nobody_has(void **state)
     }
 }
 
+/* ASY-03: the target tells on one connection that it has dropped another, in whose place one logs
+ * in by now: that goes on. */
+static void
+dropped_and_back(void **state)
+{
+    struct world *w = mcs_world(23, 2, "0");
+    union bhs_any h;
+
+    (void)state;
+    cut(w, 2);
+    w->cid = 2;
+    w->follows = true;
+    world_connect(w);
+    assert_int_equal(world_do(w, ISCSI_UEVENT_BIND_CONN), 0);
+    end[2].conn = fake_adapter.conn;
+    speak_on(1);
+    bhs_init(&h, ISCSI_OP_ASYNC, ISCSI_FLAG_FINAL);
+    h.h.itt = put32(ISCSI_TAG_RSVD);
+    h.async.event = ISCSI_ASYNC_DROP_CONNECTION;
+    h.async.param1 = put16(2);
+    end[1].stat_sn++;
+    assert_int_equal(fake_pdu(&h, NULL, 0, true), 0);
+    fake_advance(&w->fl, SEC(1));
+    assert_int_equal(w->nerrors, 1);
+    assert_int_equal(world_do(w, ISCSI_UEVENT_START_CONN), 0);
+    assert_int_equal(session_of(w)->nserving, 2);
+    world_free(w);
+}
+
 /* CSN-05: answers on the fast path do not look at ExpCmdSN, which may lag behind by more than
  * numbers can be compared over.  One that acknowledges what was never sent is none. */
 static void
@@ -896,6 +925,7 @@ main(int argc, char **argv)
         cmocka_unit_test(reset_over_connections),
         cmocka_unit_test(stuck_connection_is_found),
         cmocka_unit_test(number_that_nobody_has),
+        cmocka_unit_test(dropped_and_back),
         cmocka_unit_test(exp_cmdsn_after_many_commands),
         cmocka_unit_test(filler_is_lost),
         cmocka_unit_test(aborted_number_is_lost),
