@@ -14,7 +14,6 @@ struct mend {
     struct task *task;
     struct datasn_runs came; /* Data-Ins; of a write: R2Ts, and no bytes */
     uint32_t asks;           /* SNACKs that were sent for it */
-    uint32_t late;           /* times in a row that nothing came for a SNACK */
     uint64_t asked_ns;       /* loop clock of the last one */
     bool unasked;            /* one could not be sent, as all tasks were taken */
     bool refused;            /* the target does not send it again */
