@@ -203,6 +203,12 @@ iscsi_clear_holds(const struct session *s, uint16_t cid)
         if (container_of(n, struct conn, clear_node)->pub.cid == cid)
             return true;
     }
+    LIST_FOREACH (n, &s->conns) {
+        const struct conn *c = container_of(n, struct conn, node);
+
+        if (c->stopping && c->pub.cid == cid && s->state == ISCSI_STATE_LOGGED_IN)
+            return true;
+    }
     return false;
 }
 

@@ -311,7 +311,8 @@ int iscsi_clear_answered(struct conn *via, struct task *t, const struct bhs_logo
 /* The connection is about to be bound, and no Logout about it can be on its way, since all are
  * lost: its login does what the Logout would have done.  False: one may be. */
 bool iscsi_clear_yields(struct conn *c);
-/* No connection of that number may be bound: a Logout may be on its way to it. */
+/* No connection of that number may be bound: a Logout may be on its way to it, or may be sent yet,
+ * since the transport has not let go of an older one. */
 bool iscsi_clear_holds(const struct session *s, uint16_t cid);
 /* The target tells of the times that are in force for a connection that was lost already. */
 void iscsi_clear_told(struct session *s, uint16_t cid, uint32_t time2wait_s,

@@ -89,7 +89,7 @@ fake_stop(struct iscsi_conn *c, enum iscsi_stop how)
     if (fake_adapter.conn == c)
         fake_adapter.conn = NULL;
     c->gather = (struct iscsi_gather){NULL, NULL};
-    return 0;
+    return fake_adapter.stops ? -EINPROGRESS : 0;
 }
 
 static struct fake_sent *

@@ -729,6 +729,39 @@ number_that_nobody_has(void **state)
     }
 }
 
+/* A connection is destroyed while the transport needs time to let go of it: no other one takes its
+ * number until it has been cleared, or the Logout about it would end the new one. */
+static void
+number_of_one_that_stops(void **state)
+{
+    struct world *w = mcs_world(24, 2, "0");
+    struct iscsi_conn *old = end[2].conn;
+    struct cmd c[2];
+
+    (void)state;
+    one_command(w, &c[0], true);
+    one_command(w, &c[1], true);
+    fake_adapter.stops = true;
+    cut(w, 2);
+    w->cid = 2;
+    w->follows = true;
+    assert_int_equal(world_do(w, ISCSI_UEVENT_DESTROY_CONN), 0);
+    assert_int_equal(world_do(w, ISCSI_UEVENT_CREATE_CONN), 0);
+    world_connect(w);
+    assert_int_equal(world_do(w, ISCSI_UEVENT_BIND_CONN), -EBUSY);
+    fake_adapter.stops = false;
+    old->up->conn_stopped(old);
+    fake_turn(&w->fl);
+    assert_int_equal(world_do(w, ISCSI_UEVENT_BIND_CONN), -EBUSY);
+    assert_int_equal(cleared(w, 2, cmdsn_of(&c[1]) + 1, ISCSI_LOGOUT_RSP_OK), 0);
+    assert_int_equal(c[1].done, 1);
+    add(w, 2);
+    speak_on(1);
+    answer(w, &c[0]);
+    assert_int_equal(session_of(w)->nserving, 2);
+    world_free(w);
+}
+
 /* ASY-03: the target tells on one connection that it has dropped another, in whose place one logs
  * in by now: that goes on. */
 static void
@@ -925,6 +958,7 @@ main(int argc, char **argv)
         cmocka_unit_test(reset_over_connections),
         cmocka_unit_test(stuck_connection_is_found),
         cmocka_unit_test(number_that_nobody_has),
+        cmocka_unit_test(number_of_one_that_stops),
         cmocka_unit_test(dropped_and_back),
         cmocka_unit_test(exp_cmdsn_after_many_commands),
         cmocka_unit_test(filler_is_lost),
