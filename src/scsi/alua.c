@@ -143,6 +143,8 @@ alua_no_memory(struct disk_alua *a)
     alua_settle(a); /* a path that takes no I/O is asked again later */
     if (step)
         disk_fail(a->disk, -ENOMEM, "out of memory");
+    else
+        disk_miss(a->disk, STEP_ALUA);
 }
 
 /* No answer came: the run of the disk finds out why with its next command. */
@@ -154,7 +156,9 @@ alua_lost(struct disk_alua *a)
     a->step = a->again = false;
     alua_settle(a);
     if (step)
-        disk_step_done(a->disk);
+        disk_step_missed(a->disk);
+    else
+        disk_miss(a->disk, STEP_ALUA);
 }
 
 static void

@@ -95,14 +95,16 @@ alua_set_gate(struct disk_alua *a)
 {
     struct scsi_disk *d = a->disk;
     struct scsi_sdev *s = d->sdev;
-    enum sdev_access to = alua_access(a, s->dev.alua_state);
+    enum sdev_access from = s->access, to = alua_access(a, s->dev.alua_state);
 
     if (to == ACCESS_OK && a->failed && d->up && !a->step)
         s->dev.target->doubt(s); /* which holds I/O until it is over */
-    else if (to == ACCESS_OK && d->missed)
-        disk_want(d, STEPS_CAPACITY | STEPS_MODE); /* it could not be asked meanwhile */
     a->failed = to == ACCESS_FAIL || (to == ACCESS_WAIT && a->failed);
     alua_set_access(s, to);
+    if (to == ACCESS_OK && from != ACCESS_OK) {
+        d->again_ms = 0;
+        disk_look_missed(d); /* it could not be asked meanwhile */
+    }
 }
 
 void

@@ -35,6 +35,17 @@ disk_send_rc16(struct scsi_disk *d)
     disk_send(d, cdb_read_capacity16(d->cdb, CAPACITY16_LEN), CAPACITY16_LEN, disk_rc16_done);
 }
 
+/* True where the unit is asked once more, at once.  One that answers nothing but unit attentions
+ * was asked often enough. */
+static bool
+disk_capacity_again(struct scsi_disk *d)
+{
+    struct scsi_sense s;
+
+    return d->x.result.err == 0 && !(disk_sense(d, &s) && s.key == SENSE_UNIT_ATTENTION) &&
+           ++d->tries < CAPACITY_TRIES;
+}
+
 static void
 disk_take_capacity(struct scsi_disk *d, struct scsi_capacity c)
 {
@@ -80,7 +91,7 @@ disk_rc10_done(struct scsi_disk *d)
         return;
     }
     if (!disk_good(d)) {
-        if (d->x.result.err == 0 && ++d->tries < CAPACITY_TRIES)
+        if (disk_capacity_again(d))
             disk_send_rc10(d);
         else
             disk_fail_sense(d, -EIO, "READ CAPACITY(10)");
@@ -123,7 +134,7 @@ disk_rc16_done(struct scsi_disk *d)
         d->second = true;
         d->tries = 0;
         disk_send_rc10(d);
-    } else if (d->x.result.err == 0 && ++d->tries < CAPACITY_TRIES) {
+    } else if (disk_capacity_again(d)) {
         disk_send_rc16(d);
     } else {
         disk_fail_sense(d, -EIO, "READ CAPACITY(16)");

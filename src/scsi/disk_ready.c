@@ -116,9 +116,10 @@ disk_identified(void *user, enum ident_result r, const struct lunette_error *why
 
     if (r == IDENT_OTHER)
         disk_replaced(d, why->msg);
+    else if (r == IDENT_UNKNOWN)
+        disk_step_missed(d);
     else
-        disk_step_done(
-            d); /* no answer says nothing; a unit that is gone shows at the next command */
+        disk_step_done(d); /* a unit that is gone shows at the next command */
 }
 
 void

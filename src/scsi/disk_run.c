@@ -9,7 +9,30 @@
 
 #include "scsi/disk_up.h"
 
-#define RERUNS_MAX 3 /* times that what happens during a run starts another */
+#define RERUNS_MAX 3 /* times that what happens during a run starts another at once */
+/* The first looks of a row that fail are told of; the others, which fail as they did, are not. */
+#define LOOKS_LOGGED_MS (4 * SCSI_LOOK_MIN_MS)
+
+/* What d is to be asked for again after a run that has ended with err: at once, or after a while
+ * where there is no answer, or no end of it.  True where it is at once. */
+static bool
+disk_run_again(struct scsi_disk *d, int err)
+{
+    bool again = err == 0 && d->wanted != 0 && d->reruns < RERUNS_MAX;
+
+    if (again) {
+        d->reruns++;
+        loop_defer(d->sdev->dev.target->loop, &d->work);
+        return true;
+    }
+    d->missed |= d->wanted;
+    d->wanted = 0;
+    d->reruns = 0;
+    if (err == 0 && d->missed == 0)
+        d->again_ms = 0;
+    disk_look_missed(d);
+    return false;
+}
 
 /* Ends a run: tells who brought the disk up, or the reconnect that waits for it; and sets another
  * going where more came into question meanwhile. */
@@ -23,8 +46,8 @@ disk_run_end(struct scsi_disk *d, int err, const struct lunette_error *why)
 
     assert(d->running);
     d->running = false;
-    d->todo = 0;
-    d->missed = err != 0 && d->up;
+    d->missed |= d->todo | d->step; /* none, where it went well */
+    d->todo = d->step = 0;
     if (!d->up && err == 0 && s->replaced) { /* while it came up */
         err = -ENXIO;
         (void)lunette_fail(&other, err, LUNETTE_DOM_NOTFOUND, 0, "%s",
@@ -34,16 +57,12 @@ disk_run_end(struct scsi_disk *d, int err, const struct lunette_error *why)
     if (!d->up && err == 0)
         d->up = true;
     if (err != 0 && d->up && why != NULL)
-        sdev_log(s, LOG_LEVEL_WARN, "%s", why->msg);
-    if (looked != NULL && err != 0) {
-        /* it begins anew, with what is wanted besides */
-    } else if (d->wanted != 0 && d->up && d->reruns++ < RERUNS_MAX) {
-        loop_defer(s->dev.target->loop, &d->work);
+        sdev_log(s, d->again_ms > LOOKS_LOGGED_MS ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN, "%s",
+                 why->msg);
+    if (!d->up)
+        d->wanted = d->missed = 0;
+    else if (disk_run_again(d, err))
         looked = NULL;
-    } else {
-        d->wanted = 0;
-        d->reruns = 0;
-    }
     if (looked != NULL) {
         d->looked = NULL;
         looked(s, err, why);
@@ -146,10 +165,13 @@ disk_replaced(struct scsi_disk *d, const char *text)
 void
 disk_step_done(struct scsi_disk *d)
 {
+    d->missed &= ~d->step;
+    d->step = 0;
     for (size_t i = 0; i < d->nsteps; i++) {
         if ((d->todo & d->steps[i].step) == 0)
             continue;
-        d->todo &= ~d->steps[i].step;
+        d->step = d->steps[i].step;
+        d->todo &= ~d->step;
         d->second = false;
         d->tries = 0;
         d->steps[i].start(
@@ -157,6 +179,15 @@ disk_step_done(struct scsi_disk *d)
         return;
     }
     disk_run_end(d, 0, NULL);
+}
+
+void
+disk_step_missed(struct scsi_disk *d)
+{
+    if (d->up) /* else who brings it up does without */
+        d->missed |= d->step;
+    d->step = 0;
+    disk_step_done(d);
 }
 
 void
@@ -193,6 +224,7 @@ disk_detach(struct scsi_sdev *s)
     }
     loop_defer_cancel(&d->work);
     loop_timer_stop(l, &d->poll);
+    loop_timer_stop(l, &d->again);
     loop_timer_stop(l, &d->x.timer);
     alua_free(d);
     free(d);

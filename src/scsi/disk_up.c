@@ -73,11 +73,13 @@ disk_reconnect(struct scsi_disk *d,
     }
     d->looked = looked;
     d->reruns = 0;
+    d->missed &= ~(uint32_t)(STEP_TUR | STEP_NAME); /* it is ready, and the same */
+    d->again_ms = 0;
     alua_new_nexus(d->sdev);
     if (d->running)
-        d->todo |= STEPS_RECONNECT;
+        d->todo |= STEPS_RECONNECT | d->missed;
     else
-        disk_want(d, STEPS_RECONNECT);
+        disk_want(d, STEPS_RECONNECT | d->missed);
 }
 
 int
@@ -102,6 +104,7 @@ scsi_disk_start(struct scsi_device *dev,
         list_init(&d->x.node);
         loop_work_init(&d->work, disk_run_work);
         loop_timer_init(&d->poll, disk_poll_expired);
+        loop_timer_init(&d->again, disk_again_expired);
         dev->disk = d;
     }
     if (alua_new(d) < 0)

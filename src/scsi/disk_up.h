@@ -26,6 +26,8 @@ bool disk_sense(const struct scsi_disk *d, struct scsi_sense *ret);
 
 /* The step is over; the next begins. */
 void disk_step_done(struct scsi_disk *d);
+/* The same, but the step is to be done once more, later; it does not hold up the others. */
+void disk_step_missed(struct scsi_disk *d);
 /* The run is over. */
 void disk_fail(struct scsi_disk *d, int err, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

@@ -22,6 +22,8 @@
 #define SCSI_NOT_SENT_MS        10u   /* before a command that was not sent is tried again */
 #define SCSI_LOST_MIN_MS        20u   /* before one that is lost for the second time in a row is: */
 #define SCSI_LOST_MAX_MS        2000u /* doubles with each loss */
+#define SCSI_LOOK_MIN_MS        50u   /* before a look at a disk that failed is repeated: */
+#define SCSI_LOOK_MAX_MS        30000u /* doubles each time */
 #define SCSI_LINK_ERRORS_MAX    3u    /* protocol service errors in a row before the session goes */
 #define SCSI_BUF_SIZE           4096u /* of scans; REPORT LUNS grows beyond */
 
@@ -242,7 +244,10 @@ struct scsi_disk {
     const struct disk_step_row *steps;
     size_t nsteps;
     uint32_t todo, wanted; /* enum disk_step: of this run, of the next */
-    bool missed;           /* a run has failed: what it was to find is not known */
+    uint32_t step;         /* the one of this run that is under way */
+    uint32_t missed;       /* what they were to find is not known, since a run has failed */
+    uint32_t again_ms;     /* until those are tried again, the next time; 0: it is not known */
+    struct loop_timer again;
     bool running;
     void (*looked)(struct scsi_sdev *s, int err, const struct lunette_error *why); /* of
                                                         disk_reconnect, until it is called */
@@ -440,8 +445,6 @@ void sdev_raise(struct scsi_sdev *s, uint32_t events, uint16_t code);
 /* Returns how many milliseconds to wait before the next try: twice as long each time, with jitter.
  */
 uint32_t scsi_backoff_ms(struct loop *l, uint32_t *state);
-/* The disk is looked at again, with these steps (enum disk_step), later in this turn. */
-void disk_want(struct scsi_disk *d, uint32_t steps);
 /* "host0 lun 5": returns buf */
 const char *sdev_label(const struct scsi_sdev *s, char *buf, size_t size);
 #define SDEV_LABEL_MAX 64
@@ -487,6 +490,15 @@ void disk_reconnect(struct scsi_disk *d,
 /* disk_run.c */
 void disk_detach(struct scsi_sdev *s);
 
+/* disk_again.c: the disk is looked at again, with these steps (enum disk_step), later in this turn.
+ */
+void disk_want(struct scsi_disk *d, uint32_t steps);
+/* Likewise, but after a while; after twice as long where the look before it was in vain. */
+void disk_miss(struct scsi_disk *d, uint32_t steps);
+/* Steps that a look has missed are tried again after a while, unless they are to be already, or
+ * there are none. */
+void disk_look_missed(struct scsi_disk *d);
+void disk_again_expired(struct loop_timer *t);
 /* limits.c */
 void disk_make_limits(struct scsi_disk *d);
 

@@ -308,6 +308,8 @@ sdev_set_state(struct scsi_sdev *s, enum scsi_device_state to)
         if (s->told_offline)
             sdev_back_online(s);
         sdev_gate_clear(s, GATE_STATE);
+        if (s->dev.disk != NULL)
+            disk_look_missed(s->dev.disk);
     } else {
         sdev_gate_set(s, GATE_STATE);
         if (to != SDEV_BLOCK && s->up != NULL)
@@ -416,14 +418,6 @@ sdev_raise(struct scsi_sdev *s, uint32_t events, uint16_t code)
     }
     s->events |= events;
     loop_defer(s->dev.target->loop, &s->ev_work);
-}
-
-void
-disk_want(struct scsi_disk *d, uint32_t wanted)
-{
-    d->wanted |= wanted;
-    if (!d->running)
-        loop_defer(d->sdev->dev.target->loop, &d->work);
 }
 
 void
