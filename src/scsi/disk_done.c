@@ -538,6 +538,7 @@ disk_complete(struct scsi_io *io)
         disk_went_well(s, io, false);
         return;
     }
+    scsi_look_for_lost(s, sc->host_result);
     v = scsi_judge_host(scsi_io_host_result(io));
     if (sc->host_result == DID_OK)
         v = scsi_judge_status(sc->status);

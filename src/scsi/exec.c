@@ -236,6 +236,7 @@ scsi_exec_complete(struct scsi_io *io)
     if (r != DID_OK) {
         struct scsi_verdict v = scsi_judge_host(r);
 
+        scsi_look_for_lost(s, io->sc.host_result);
         if (x->canceled != 0)
             exec_finish(x, x->canceled);
         else if (!exec_host_retry(x, &v))

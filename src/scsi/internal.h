@@ -71,8 +71,10 @@ enum disk_step {
 #define STEPS_MODE     (STEP_WRITE_PROTECT | STEP_CACHE | STEP_LIMITS)
 /* After a reconnect, when it has been found to be the same. */
 #define STEPS_RECONNECT (STEP_ALUA | STEPS_CAPACITY | STEPS_MODE)
-#define STEPS_START     0x7fd /* all but the name */
-#define STEPS_ALL       0x7ff
+/* What a unit attention that nobody has had may have told of. */
+#define STEPS_UNTOLD (STEP_NAME | STEPS_RECONNECT)
+#define STEPS_START  0x7fd /* all but the name */
+#define STEPS_ALL    0x7ff
 
 struct scsi_scan_op;
 struct scsi_sdev;
@@ -352,6 +354,8 @@ enum scsi_host_result scsi_io_host_result(const struct scsi_io *io);
 
 /* ua.c */
 void scsi_unit_attention(struct scsi_sdev *s, uint8_t asc, uint8_t ascq);
+/* A command has come back with r.  Where its answer may have been lost, so may a unit attention. */
+void scsi_look_for_lost(struct scsi_sdev *s, enum scsi_host_result r);
 
 /* alua.c: does nothing where the unit knows no asymmetric access.  0 or -ENOMEM. */
 int alua_new(struct scsi_disk *d);

@@ -53,8 +53,10 @@ scsi_unit_attention(struct scsi_sdev *s, uint8_t asc, uint8_t ascq)
              text != NULL ? text : "");
     if (s->expecting_ua && asc != 0x28) { /* but a new medium is news */
         s->expecting_ua = false;
-        if ((e.what & (UA_RESET | UA_SURE)) == UA_RESET)
+        if ((e.what & (UA_RESET | UA_SURE)) == UA_RESET) {
+            ua_look(s, e.steps); /* it has taken modes back, and unit attentions may have gone */
             return;
+        }
     }
     if ((events & (1u << SCSI_EV_LUNS_CHANGED)) != 0) { /* each unit says so, once is enough */
         if (t->luns_changed)
@@ -70,4 +72,22 @@ scsi_unit_attention(struct scsi_sdev *s, uint8_t asc, uint8_t ascq)
         t->doubt(s);
     if (e.steps != 0)
         ua_look(s, e.steps);
+}
+
+/* The unit is not doubted for that: I/O goes on meanwhile, as it would where the unit attention had
+ * been the answer to another command of those that are under way. */
+void
+scsi_look_for_lost(struct scsi_sdev *s, enum scsi_host_result r)
+{
+    struct scsi_disk *d = s->dev.disk;
+
+    if (r != DID_TRANSPORT_DISRUPTED && r != DID_ABORT && r != DID_RESET && r != DID_TIME_OUT &&
+        r != DID_BAD_TARGET)
+        return;
+    if (d == NULL || s->dev.target->host->state != SCSI_HOST_RUNNING)
+        return; /* the next nexus looks at each unit */
+    if (d->up)
+        disk_miss(d, STEPS_UNTOLD);
+    else
+        ua_look(s, STEPS_RECONNECT);
 }

@@ -175,7 +175,7 @@ test_hostile(void **state)
             for (unsigned k = (unsigned)RND(d.f.nout + 1); k > 0; k--) {
                 unsigned at = (unsigned)RND(d.f.nout);
 
-                d.f.out[at]->host_result = DID_OK;
+                fh_model(&d.f, d.f.out[at]); /* it may be one of a look at the unit */
                 d.f.out[at]->status = statuses[RND(sizeof(statuses))];
                 d.f.out[at]->status_qualifier = RND(10) == 0 ? (uint16_t)RND(65536) : 0;
                 fh_give_back(&d.f, at);
