@@ -237,6 +237,20 @@ iscsi_end_nexus(struct session *s, struct conn *lead, bool recover)
     }
 }
 
+/* The session is adrift, or is not any more; the time of commands stands still meanwhile, as
+ * nothing can be done for them. */
+static void
+tell_adrift(struct session *s, bool adrift)
+{
+    if (s->adrift == adrift)
+        return;
+    s->adrift = adrift;
+    if (!adrift)
+        loop_timer_stop(s->pub.loop, &s->adrift_timer);
+    if (s->host.ev != NULL && s->host.ev->clock != NULL)
+        s->host.ev->clock(s->host.ev_user, !adrift);
+}
+
 /* The session's last connection is lost at level 2.  Its state stays, commands that come wait, and
  * whoever logs in to it in time goes on with its tasks (RFC 7143 7.1.4.3, 7.5). */
 static void
@@ -247,8 +261,8 @@ set_adrift(struct conn *c)
 
     if (s->recovery_tmo_s > 0 && keeps_s > (uint32_t)s->recovery_tmo_s)
         keeps_s = (uint32_t)s->recovery_tmo_s;
-    s->adrift = true;
     loop_timer_start(s->pub.loop, &s->adrift_timer, keeps_s * LOOP_NS_PER_S);
+    tell_adrift(s, true);
     log_line(s->pub.loop->log, LOG_LEVEL_INFO,
              "%s: the last connection is lost; the target keeps the tasks, and they wait for %u s",
              s->host.name, (unsigned)keeps_s);
@@ -260,8 +274,7 @@ iscsi_adrift_ended(struct conn *c)
     struct session *s = c->session;
 
     assert(s->adrift && s->state == ISCSI_STATE_LOGGED_IN);
-    s->adrift = false;
-    loop_timer_stop(s->pub.loop, &s->adrift_timer);
+    tell_adrift(s, false);
     s->leadconn = c;
     iscsi_count_serving(s);
     if (s->want_restart)
@@ -275,8 +288,7 @@ iscsi_adrift_over(struct session *s)
     struct conn *lead = s->leadconn;
 
     assert(s->adrift && lead != NULL);
-    s->adrift = false;
-    loop_timer_stop(s->pub.loop, &s->adrift_timer);
+    tell_adrift(s, false);
     if (lead->why.code == 0) /* it was about to log in */
         (void)lunette_fail(&lead->why, -ENOTCONN, LUNETTE_DOM_CONNECT, 0,
                            "the connection was lost, and none came in its place in time");
@@ -335,8 +347,7 @@ last_lost(struct conn *c, enum iscsi_stop how)
         set_adrift(c);
         return;
     }
-    s->adrift = false;
-    loop_timer_stop(s->pub.loop, &s->adrift_timer);
+    tell_adrift(s, false);
     iscsi_end_nexus(s, c, recover);
 }
 

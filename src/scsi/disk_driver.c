@@ -77,7 +77,6 @@ scsi_disk_plug(struct scsi_device *dev, const struct blk_upcalls *up, struct bde
     s->up = up;
     s->bdev = b;
     s->refused = false;
-    if (up != NULL)
-        up->clock(b, dev->state != SDEV_BLOCK);
+    sdev_set_clock(s);
     sdev_set_fast(s);
 }

@@ -35,12 +35,13 @@ exec_finish(struct scsi_exec *x, int err)
     x->done(x);
 }
 
-/* True while nothing is sent to the device since its session recovers, or since it has not been
- * looked at then: the time of a command does not pass. */
+/* True while nothing is sent to the device since its session recovers or waits for a connection, or
+ * since it has not been looked at then: the time of a command does not pass. */
 static bool
 exec_stands_still(const struct scsi_sdev *s)
 {
-    return s->dev.target->host->state == SCSI_HOST_BLOCKED || s->dev.state == SDEV_BLOCK;
+    return s->dev.target->host->state == SCSI_HOST_BLOCKED || s->dev.target->still ||
+           s->dev.state == SDEV_BLOCK;
 }
 
 /* Puts x on the waiting list.  Somebody waits for the answer to a pass-through command, and for how

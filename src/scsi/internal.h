@@ -106,6 +106,7 @@ struct scsi_target {
     struct scsi_eh_wait drop_wait;
     uint64_t nexus;            /* grows by one whenever the host runs again */
     struct lunette_error gone; /* why the host is GONE; code 0 where it is not */
+    bool still;                /* no time passes, though the host runs: scsi_host_events.clock */
     bool dropping;             /* a session reset for protocol errors is under way */
     bool luns_changed;         /* 3F/0E seen and no REPORT LUNS since: other units say the same */
     uint8_t link_errors;
@@ -418,6 +419,8 @@ void sdev_init(struct scsi_sdev *s);
 bool sdev_set_state(struct scsi_sdev *s, enum scsi_device_state to);
 /* No look at s goes on, but for a command that is under way. */
 void sdev_reconnect_stop(struct scsi_sdev *s);
+/* The clock of the requests of s runs or stands still, as its state and its host say. */
+void sdev_set_clock(const struct scsi_sdev *s);
 /* What commands fail with in the state of s. */
 int sdev_error(const struct scsi_sdev *s);
 /* What commands of s fail with from now on, or would if they did not wait, and why.  The sentence
@@ -487,13 +490,6 @@ disk_io_clear(struct scsi_io *io)
     io->sc.watch = NULL;
 }
 
-/* disk_up.c: looks again at what depends on the nexus, and calls looked in the end; of a disk that
- * is still coming up, all is looked at again, and looked is not called. */
-void disk_reconnect(struct scsi_disk *d,
-                    void (*looked)(struct scsi_sdev *s, int err, const struct lunette_error *why));
-/* disk_run.c */
-void disk_detach(struct scsi_sdev *s);
-
 /* disk_again.c: the disk is looked at again, with these steps (enum disk_step), later in this turn.
  */
 void disk_want(struct scsi_disk *d, uint32_t steps);
@@ -503,6 +499,13 @@ void disk_miss(struct scsi_disk *d, uint32_t steps);
  * there are none. */
 void disk_look_missed(struct scsi_disk *d);
 void disk_again_expired(struct loop_timer *t);
+/* disk_up.c: looks again at what depends on the nexus, and calls looked in the end; of a disk that
+ * is still coming up, all is looked at again, and looked is not called. */
+void disk_reconnect(struct scsi_disk *d,
+                    void (*looked)(struct scsi_sdev *s, int err, const struct lunette_error *why));
+/* disk_run.c */
+void disk_detach(struct scsi_sdev *s);
+
 /* limits.c */
 void disk_make_limits(struct scsi_disk *d);
 

@@ -258,12 +258,12 @@ sdev_replaced(struct scsi_sdev *s, const char *text)
 }
 
 /* While s waits for its session, and until it has been looked at then, the clock of its requests
- * stands still. */
-static void
-sdev_set_clock(struct scsi_sdev *s)
+ * stands still; and while the session waits for a connection. */
+void
+sdev_set_clock(const struct scsi_sdev *s)
 {
     if (s->up != NULL)
-        s->up->clock(s->bdev, s->dev.state != SDEV_BLOCK);
+        s->up->clock(s->bdev, s->dev.state != SDEV_BLOCK && !s->dev.target->still);
 }
 
 void

@@ -93,6 +93,19 @@ target_async_sense(void *user, const uint8_t lun[8], const uint8_t *sense, uint1
 }
 
 static void
+target_clock(void *user, bool runs)
+{
+    struct scsi_target *t = user;
+
+    t->still = !runs;
+    LIST_FOREACH (n, &t->devices) {
+        sdev_set_clock(sdev_of(container_of(n, struct scsi_device, node)));
+    }
+    if (!list_empty(&t->waiting)) /* exec.c keeps time for those by itself */
+        loop_defer(t->loop, &t->commit_work);
+}
+
+static void
 target_host_freed(void *user)
 {
     struct scsi_target *t = user;
@@ -105,6 +118,7 @@ static const struct scsi_host_events host_events = {
     .state = target_host_state,
     .async_sense = target_async_sense,
     .freed = target_host_freed,
+    .clock = target_clock,
 };
 
 static void

@@ -159,6 +159,10 @@ struct scsi_host_events {
     /* The host is about to be freed: it has given every command back, and must not be touched after
      * this call.  A midlayer that has left, and set ev to NULL, is not told. */
     void (*freed)(void *user);
+    /* The time of commands stands still while the host, though RUNNING, waits for another
+     * connection, and then it runs on.  Where the state changes meanwhile, it runs on before that
+     * is told.  May be NULL; may be told again what is so already. */
+    void (*clock)(void *user, bool runs);
 };
 
 struct scsi_host {

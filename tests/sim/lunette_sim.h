@@ -118,7 +118,6 @@ struct ls_plan {
     uint32_t timeout_ms;   /* of commands */
     int32_t replacement_s;
     uint32_t reopen_max;
-    bool level2;    /* ErrorRecoveryLevel 2 is asked for, and to be had */
     uint32_t conns; /* of each session, that are wanted */
     struct target_key_value set[10];
     uint32_t set_count;

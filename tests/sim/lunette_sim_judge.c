@@ -73,16 +73,6 @@ path_is_closed(const struct ls_world *w, const struct ls_io *io)
     return ls_has_fault(w, FAULT_ALUA) && (io->h->asked_ns == 0 || io->start_ns <= io->h->asked_ns);
 }
 
-/* At level 2 a request waits with its connection while its own time runs on: where the session is
- * recovered in the end, there may be none left for another try. */
-static bool
-has_waited_too_long(const struct ls_world *w, const struct ls_io *io)
-{
-    uint64_t limit_ms = (SCSI_DISK_RETRIES + 1) * (uint64_t)w->plan.timeout_ms;
-
-    return w->plan.level2 && sim_now_ns(w->sim) - io->start_ns >= limit_ms * LOOP_NS_PER_MS;
-}
-
 /* Whether a request may end like that in this world. */
 bool
 ls_judge_may_fail(const struct ls_world *w, const struct ls_io *io, int err)
@@ -105,8 +95,6 @@ ls_judge_may_fail(const struct ls_world *w, const struct ls_io *io, int err)
         return may & (LS_MAY_LOSE | LS_MAY_BE_SILENT);
     /* -ENOLINK: it was under way when the connection was lost, and nobody could send it again.
      * What changes nothing is told -ENOTCONN, unless it is lost with the session time and again. */
-    if ((err == -ENOLINK || err == -ETIMEDOUT) && (may & LS_MAY_LOSE) && has_waited_too_long(w, io))
-        return true;
     if (err == -ENOLINK && !ls_writes(io->op))
         return (may & LS_MAY_LOSE) && is_lost_for_good(w, io);
     return (may & LS_MAY_LOSE) && (err == -ENOTCONN || err == -ENOLINK) && given_up(w, io);

@@ -286,7 +286,6 @@ plan_level(struct ls_plan *p, uint64_t *x)
 
     p->set[p->set_count++] = (struct target_key_value){
         "ErrorRecoveryLevel", p->mends || has ? (has_two ? "2" : "1") : "0"};
-    p->level2 = (p->mends || has) && has_two && (p->mends || wants) && two;
     if (p->mends || wants)
         (void)snprintf(p->options + len, sizeof(p->options) - len, "&error_recovery_level=%d",
                        two ? 2 : 1);

@@ -493,8 +493,10 @@ last_connection_is_replaced(void **state)
     }
     fake_adapter.exp_cmdsn = sn[2]; /* the last one does not get there */
     end[1].conn->up->update_cmdsn(end[1].conn, put32(sn[2]), put32(fake_adapter.max_cmdsn));
+    assert_false(w->still);
     cut(w, 1);
     assert_int_equal(w->nerrors, 0); /* it is on its way */
+    assert_true(w->still);
     fake_advance(&w->fl, SEC(5));
     assert_int_equal(w->nerrors, 1);
     cmd_init(&late, true, 64);
@@ -504,6 +506,7 @@ last_connection_is_replaced(void **state)
     speak_on(1);
     fake_turn(&w->fl);
     assert_int_equal(w->restarts, 1);
+    assert_false(w->still);
     for (int i = 0; i < 2; i++)
         assert_int_equal(reassigned(w, reassign_of(&c[i]), ISCSI_TMF_RSP_COMPLETE), 0);
     assert_int_equal(cmdsn_of(&c[2]), sn[2]);
@@ -558,12 +561,15 @@ session_recovery_goes_before(void **state)
 
         one_command(w, &c, true);
         cut(w, 1);
+        assert_false(w->still); /* another connection serves */
         cut(w, 2);
         fake_advance(&w->fl, SEC(20));
         assert_int_equal(c.done + w->blocked, 0);
+        assert_true(w->still);
         if (late > 0) {
             fake_advance(&w->fl, SEC(1));
             assert_int_equal(w->blocked, 1);
+            assert_false(w->still);
         }
         w->cid = session_of(w)->leadconn->pub.cid;
         world_connect(w);

@@ -34,6 +34,7 @@ struct world {
     uint64_t ep;
     struct scsi_host *host;
     unsigned restarts, running, blocked, gone, senses;
+    bool still; /* the host's clock */
 };
 
 struct cmd {
@@ -84,6 +85,7 @@ world_state(void *user, enum scsi_host_state s, const struct lunette_error *why)
         assert_null(why);
     else
         assert_true(why != NULL && why->msg[0] != '\0');
+    assert_false(w->still);
     w->running += s == SCSI_HOST_RUNNING;
     w->blocked += s == SCSI_HOST_BLOCKED;
     w->gone += s == SCSI_HOST_GONE;
@@ -98,8 +100,16 @@ world_sense(void *user, const uint8_t lun[8], const uint8_t *sense, uint16_t len
     ((struct world *)user)->senses++;
 }
 
-static const struct scsi_host_events world_host_events = {
-    .restart = world_restart, .state = world_state, .async_sense = world_sense};
+static inline void
+world_clock(void *user, bool runs)
+{
+    ((struct world *)user)->still = !runs;
+}
+
+static const struct scsi_host_events world_host_events = {.restart = world_restart,
+                                                          .state = world_state,
+                                                          .async_sense = world_sense,
+                                                          .clock = world_clock};
 
 /* Sends a uevent and lets time pass until its answer. */
 static inline int

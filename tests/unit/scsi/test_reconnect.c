@@ -285,22 +285,33 @@ test_flush_after_a_loss(void **state)
 
 /* ---- clocks --------------------------------------------------------------------------------- */
 
+/* The host runs, but waits for a connection: what it has stays with it, and it takes nothing. */
+static void
+set_adrift(bool adrift)
+{
+    d.f.refuse = adrift ? UINT32_MAX : 0;
+    d.f.h.ev->clock(d.f.h.ev_user, !adrift);
+    d.f.h.ev->restart(d.f.h.ev_user);
+}
+
 /* A command that the host has not given back yet when the session is back has what was left of its
  * time, and is not aborted before. */
 static void
-test_clocks_stand_still(void **state)
+clocks_stand_still(bool adrift)
 {
     static const uint8_t cdb[6] = {SCSI_REQUEST_SENSE};
     struct scsi_exec x = {.cdb = cdb, .cdb_len = 6, .timeout_ms = 30000, .done = exec_done};
     struct io io;
 
-    (void)state;
     fd_open(&d);
     exec_calls = 0;
     fh_script(&d.f, ANSWER(SCSI_READ_10, 1, .never = true));
     io_submit(&d, &io, BDEV_READ, 0, 512, BDEV_F_PROMPT);
     fake_advance(&d.f.loop, SEC(20));
-    fh_state(&d.f, SCSI_HOST_BLOCKED);
+    if (adrift)
+        set_adrift(true);
+    else
+        fh_state(&d.f, SCSI_HOST_BLOCKED);
     assert_int_equal(scsi_execute(d.dev, &x), 0);
     for (int i = 0; i < 10; i++) {
         fake_advance(&d.f.loop, SEC(100));
@@ -309,7 +320,10 @@ test_clocks_stand_still(void **state)
     }
     assert_int_equal(d.f.aborts, 0);
     assert_int_equal(exec_calls, 0);
-    fh_state(&d.f, SCSI_HOST_RUNNING);
+    if (adrift)
+        set_adrift(false);
+    else
+        fh_state(&d.f, SCSI_HOST_RUNNING);
     fake_advance(&d.f.loop, SEC(9));
     assert_int_equal(exec_calls, 1);
     assert_int_equal(x.result.err, 0);
@@ -322,22 +336,35 @@ test_clocks_stand_still(void **state)
     fd_close(&d);
 }
 
+static void
+test_clocks_stand_still(void **state)
+{
+    (void)state;
+    clocks_stand_still(false);
+    clocks_stand_still(true);
+}
+
 /* The time of a request that is retried counts without the outages. */
 static void
-test_time_of_a_request_without_outages(void **state)
+time_without_outages(bool adrift)
 {
     struct io io;
     unsigned n;
 
-    (void)state;
     fd_open(&d);
     fh_script(&d.f, ANSWER(SCSI_WRITE_10, EVER, .status = SCSI_BUSY));
     io_submit(&d, &io, BDEV_WRITE, 0, 512, 0);
     for (n = 0; n < 17; n++) { /* 170 s of 180 */
         fake_advance(&d.f.loop, SEC(10));
-        fh_lose(&d.f);
+        if (adrift)
+            set_adrift(true);
+        else
+            fh_lose(&d.f);
         fake_advance(&d.f.loop, SEC(100));
-        fh_state(&d.f, SCSI_HOST_RUNNING);
+        if (adrift)
+            set_adrift(false);
+        else
+            fh_state(&d.f, SCSI_HOST_RUNNING);
     }
     fake_advance(&d.f.loop, SEC(8));
     assert_int_equal(io.done, 0);
@@ -345,6 +372,14 @@ test_time_of_a_request_without_outages(void **state)
     assert_int_equal(io.done, 1);
     assert_int_equal(io.r.result.err, -EBUSY);
     fd_close(&d);
+}
+
+static void
+test_time_of_a_request_without_outages(void **state)
+{
+    (void)state;
+    time_without_outages(false);
+    time_without_outages(true);
 }
 
 /* ---- who is there --------------------------------------------------------------------------- */
