@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "cmd/common/option_rows.h"
+
 static void
 option_json_choices(FILE *to, const char *choices)
 {
@@ -21,12 +23,12 @@ option_json_begin(FILE *to, const char *program)
 }
 
 void
-option_json_add(FILE *to, bool first, const struct option_json *o)
+option_json_add(FILE *to, bool first, const struct option_row *o)
 {
     (void)fprintf(to, "%s\n  {\"name\": \"%s\", \"value\": \"%s\", \"help\": \"%s\"",
                   first ? "" : ",", o->name, o->argument != NULL ? "required" : "no", o->help);
-    if (o->letter != '\0')
-        (void)fprintf(to, ", \"letter\": \"%c\"", o->letter);
+    if (o->opt < 256)
+        (void)fprintf(to, ", \"letter\": \"%c\"", o->opt);
     if (o->repeats)
         (void)fputs(", \"repeats\": true", to);
     if (o->argument != NULL && strchr(o->argument, '|') != NULL)

@@ -75,16 +75,8 @@ void
 option_rows_json(const struct option_program *p, FILE *to)
 {
     option_json_begin(to, p->name);
-    for (size_t i = 0; i < p->count; i++) {
-        const struct option_row *o = &p->rows[i];
-        const struct option_json j = {.name = o->name,
-                                      .help = o->help,
-                                      .argument = o->argument,
-                                      .letter = o->opt < 256 ? (char)o->opt : '\0',
-                                      .repeats = o->repeats};
-
-        option_json_add(to, i == 0, &j);
-    }
+    for (size_t i = 0; i < p->count; i++)
+        option_json_add(to, i == 0, &p->rows[i]);
     option_json_end(to);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* cmd/common/option_rows.h - the options of a daemon, written down once: for getopt_long, for
+/* cmd/common/option_rows.h - the options of a program, written down once: for getopt_long, for
  * --help, for generators of completions, and for whoever mistypes one. */
 #ifndef CMD_COMMON_OPTION_ROWS_H
 #define CMD_COMMON_OPTION_ROWS_H
@@ -16,7 +16,7 @@ struct option_row {
     const char *name;
     const char *argument; /* a word for the value, or all values with bars; NULL: none */
     const char *help;     /* no text has anything that JSON would want escaped */
-    bool repeats;
+    bool repeats;         /* may be given several times */
 };
 
 struct option_program {

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cmd/common/option_json.h"
+#include "cmd/common/option_rows.h"
 #include "cmd/iscsiadm/args.h"
 
 #define ANY     0x7f
@@ -10,14 +11,11 @@
 #define DISC    (M(DISCOVERY) | M(DISCOVERYDB))
 
 static const struct adm_option {
-    int opt;
-    const char *name, *argument; /* NULL: no value */
-    unsigned modes;              /* that take it */
-    bool repeats;
-    const char *help;
+    struct option_row row;
+    unsigned modes; /* that take it */
 } table[] = {
-#define FLAG(opt, name, modes, help)                 {opt, name, NULL, modes, false, help},
-#define VALUE(opt, name, word, modes, repeats, help) {opt, name, word, modes, repeats, help},
+#define FLAG(opt, name, modes, help)                 {{opt, name, NULL, help, false}, modes},
+#define VALUE(opt, name, word, modes, repeats, help) {{opt, name, word, help, repeats}, modes},
 #include "cmd/iscsiadm/options.def"
 #undef FLAG
 #undef VALUE
@@ -42,7 +40,7 @@ static const struct adm_option *
 option_of(int opt)
 {
     for (size_t i = 0; i < NOPTIONS; i++)
-        if (table[i].opt == opt)
+        if (table[i].row.opt == opt)
             return &table[i];
     return NULL;
 }
@@ -60,7 +58,7 @@ adm_option_name(int opt)
 {
     const struct adm_option *o = option_of(opt);
 
-    return o != NULL ? o->name : "?";
+    return o != NULL ? o->row.name : "?";
 }
 
 void
@@ -88,7 +86,7 @@ adm_options_usage(FILE *to)
         "\n",
         to);
     for (size_t i = 0; i < NOPTIONS; i++) {
-        const struct adm_option *o = &table[i];
+        const struct option_row *o = &table[i].row;
         bool listed = o->argument != NULL && strchr(o->argument, '|') != NULL;
         int n = o->opt < 256 ? fprintf(to, "  -%c, --%s", o->opt, o->name)
                              : fprintf(to, "  --%s", o->name);
@@ -108,15 +106,7 @@ void
 adm_options_print(FILE *to)
 {
     option_json_begin(to, "iscsiadm");
-    for (size_t i = 0; i < NOPTIONS; i++) {
-        const struct adm_option *o = &table[i];
-        const struct option_json j = {.name = o->name,
-                                      .help = o->help,
-                                      .argument = o->argument,
-                                      .letter = o->opt < 256 ? (char)o->opt : '\0',
-                                      .repeats = o->repeats};
-
-        option_json_add(to, i == 0, &j);
-    }
+    for (size_t i = 0; i < NOPTIONS; i++)
+        option_json_add(to, i == 0, &table[i].row);
     option_json_end(to);
 }

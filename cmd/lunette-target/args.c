@@ -287,17 +287,18 @@ take_us(const char *option, const char *arg, uint32_t *ret)
     return 0;
 }
 
-/* Says which option may have been meant. */
+/* Says what is wrong with an option, opt being '?' or ':', and which one may have been meant. */
 static int
-offer_option(const char *word)
+refuse_option(const struct option *longs, int opt, const char *word)
 {
-    option_meant(options_table, word);
+    (void)complain_of_word(opt == '?' ? "unknown option" : "a value must follow", word);
+    option_meant(longs, word);
     (void)fputs("  lunette-target --help tells the options\n", stderr);
     return -EINVAL;
 }
 
 static int
-one_option(struct args *a, int opt, char *arg, const char *word)
+one_option(struct args *a, int opt, char *arg)
 {
     switch (opt) {
     case OPT_LISTEN:
@@ -322,10 +323,6 @@ one_option(struct args *a, int opt, char *arg, const char *word)
     case 'V':
         (void)puts("lunette-target " LUNETTE_VERSION);
         return 1;
-    case '?':
-    case ':':
-        (void)complain_of_word(opt == '?' ? "unknown option" : "a value must follow", word);
-        return offer_option(word);
     default:
         return node_option(a, opt, arg);
     }
@@ -366,16 +363,22 @@ complete(struct args *a)
 int
 args_parse(struct args *a, int argc, char **argv)
 {
+    struct option longs[OPTION_ROWS_MAX + 1];
+    char letters[2 * OPTION_ROWS_MAX + 2];
     int opt, r;
 
     *a = (struct args){.loop = {.kind = LOOP_AUTO}, .pace_us = TARGET_PACE_US};
     if (argc == 2 && strcmp(argv[1], "--print-options") == 0) {
-        options_print(stdout); /* for generators of completions: not in --help */
+        option_rows_json(&options_program,
+                         stdout); /* for generators of completions: not in --help */
         return 1;
     }
     opterr = 0; /* getopt's own messages would show what follows a = */
-    while ((opt = getopt_long(argc, argv, ":vhV", options_table, NULL)) != -1) {
-        r = one_option(a, opt, optarg, argv[optind - 1]);
+    option_rows_getopt(&options_program, longs, letters);
+    while ((opt = getopt_long(argc, argv, letters, longs, NULL)) != -1) {
+        if (opt == '?' || opt == ':')
+            return refuse_option(longs, opt, argv[optind - 1]);
+        r = one_option(a, opt, optarg);
         if (r != 0)
             return r;
     }

@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "cmd/lunette-target/options.h"
 
-#include <assert.h>
-
-#include "cmd/common/option_json.h"
-
 const char options_usage[] =
     "usage: lunette-target --target IQN --lun SPEC [options]\n"
     "\n"
@@ -46,70 +42,31 @@ const char options_usage[] =
     "--chap.  Prints \"listening on ADDR:PORT\" when it is ready.  SIGTERM and SIGINT\n"
     "end it.\n";
 
-const struct option options_table[] = {
-    {"listen", required_argument, NULL, OPT_LISTEN},
-    {"target", required_argument, NULL, OPT_TARGET},
-    {"lun", required_argument, NULL, OPT_LUN},
-    {"alias", required_argument, NULL, OPT_ALIAS},
-    {"chap", required_argument, NULL, OPT_CHAP},
-    {"mutual-chap", required_argument, NULL, OPT_MUTUAL},
-    {"chap-file", required_argument, NULL, OPT_CHAP_FILE},
-    {"set", required_argument, NULL, OPT_SET},
-    {"max-connections", required_argument, NULL, OPT_MAX_CONNECTIONS},
-    {"error-recovery-level", required_argument, NULL, OPT_RECOVERY_LEVEL},
-    {"redirect", required_argument, NULL, OPT_REDIRECT},
-    {"redirect-permanent", required_argument, NULL, OPT_REDIRECT_PERMANENT},
-    {"loop", required_argument, NULL, OPT_LOOP},
-    {"spin-us", required_argument, NULL, OPT_SPIN},
-    {"pace-us", required_argument, NULL, OPT_PACE},
-    {"verbose", no_argument, NULL, 'v'},
-    {"help", no_argument, NULL, 'h'},
-    {"version", no_argument, NULL, 'V'},
-    {NULL, 0, NULL, 0},
+/* In a list a choice is "a|b|c".  Those that are about a target may be repeated. */
+static const struct option_row rows[] = {
+    {OPT_LISTEN, "listen", "ADDR:PORT", "where to listen, several times if wanted", true},
+    {OPT_TARGET, "target", "NAME", "begins a target; what follows is about it", true},
+    {OPT_LUN, "lun", "SPEC", "a logical unit: ram:SIZE, file:PATH or null:SIZE", true},
+    {OPT_ALIAS, "alias", "TEXT", "TargetAlias", true},
+    {OPT_CHAP, "chap", "USER:SECRET", "what initiators must know", true},
+    {OPT_MUTUAL, "mutual-chap", "USER:SECRET", "what the target proves when it is asked to", true},
+    {OPT_CHAP_FILE, "chap-file", "FILE", "USER:SECRET of both directions, from a file of mode 600",
+     true},
+    {OPT_SET, "set", "KEY=VALUE", "a key of RFC 7143, or QueueDepth, NopInterval", true},
+    {OPT_MAX_CONNECTIONS, "max-connections", "N", "connections that a session may have", true},
+    {OPT_RECOVERY_LEVEL, "error-recovery-level", "0|1|2", "what is repaired without a new session",
+     true},
+    {OPT_REDIRECT, "redirect", "HOST:PORT", "logins are sent there", true},
+    {OPT_REDIRECT_PERMANENT, "redirect-permanent", "HOST:PORT", "logins are sent there for ever",
+     true},
+    {OPT_LOOP, "loop", "auto|epoll|uring", "how to wait", false},
+    {OPT_SPIN, "spin-us", "USEC", "poll busily that long before sleeping", false},
+    {OPT_PACE, "pace-us", "USEC", "let a connection wait that long at most, to read more at once",
+     false},
+    {'v', "verbose", NULL, "say what happens on stderr; twice for more", true},
+    {'h', "help", NULL, "print the options and leave", false},
+    {'V', "version", NULL, "print the version and leave", false},
 };
 
-/* What follows each option but the last, a choice as "a|b|c", and what it does.  No text has
- * anything that JSON would want escaped. */
-static const struct option_text {
-    const char *argument, *help;
-} option_texts[] = {
-    {"ADDR:PORT", "where to listen, several times if wanted"},
-    {"NAME", "begins a target; what follows is about it"},
-    {"SPEC", "a logical unit: ram:SIZE, file:PATH or null:SIZE"},
-    {"TEXT", "TargetAlias"},
-    {"USER:SECRET", "what initiators must know"},
-    {"USER:SECRET", "what the target proves when it is asked to"},
-    {"FILE", "USER:SECRET of both directions, from a file of mode 600"},
-    {"KEY=VALUE", "a key of RFC 7143, or QueueDepth, NopInterval"},
-    {"N", "connections that a session may have"},
-    {"0|1|2", "what is repaired without a new session"},
-    {"HOST:PORT", "logins are sent there"},
-    {"HOST:PORT", "logins are sent there for ever"},
-    {"auto|epoll|uring", "how to wait"},
-    {"USEC", "poll busily that long before sleeping"},
-    {"USEC", "let a connection wait that long at most, to read more at once"},
-    {NULL, "say what happens on stderr; twice for more"},
-    {NULL, "print the options and leave"},
-    {NULL, "print the version and leave"},
-};
-#define NTEXTS (sizeof(option_texts) / sizeof(option_texts[0]))
-static_assert(NTEXTS + 1 == sizeof(options_table) / sizeof(options_table[0]),
-              "each option has a text");
-
-void
-options_print(FILE *to)
-{
-    option_json_begin(to, "lunette-target");
-    for (size_t i = 0; i < NTEXTS; i++) {
-        const struct option *o = &options_table[i];
-        const struct option_json j = {.name = o->name,
-                                      .help = option_texts[i].help,
-                                      .argument = option_texts[i].argument,
-                                      .letter = o->val < OPT_LISTEN ? (char)o->val : '\0',
-                                      /* about a target each, or -v */
-                                      .repeats = o->val < OPT_LOOP};
-
-        option_json_add(to, i == 0, &j);
-    }
-    option_json_end(to);
-}
+const struct option_program options_program = {
+    .name = "lunette-target", .rows = rows, .count = sizeof(rows) / sizeof(rows[0])};

@@ -3,8 +3,7 @@
 #ifndef CMD_LUNETTE_TARGET_OPTIONS_H
 #define CMD_LUNETTE_TARGET_OPTIONS_H
 
-#include <getopt.h>
-#include <stdio.h>
+#include "cmd/common/option_rows.h"
 
 /* What getopt_long answers for options that have no letter. */
 enum option_id {
@@ -25,10 +24,8 @@ enum option_id {
     OPT_PACE,
 };
 
-extern const struct option options_table[];
+/* Without what --help says, which is options_usage. */
+extern const struct option_program options_program;
 extern const char options_usage[];
-
-/* Prints the options as JSON, in the form of `lunette --print-options`. */
-void options_print(FILE *to);
 
 #endif
