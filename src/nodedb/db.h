@@ -219,25 +219,15 @@ int nodedb_found_drop(struct nodedb *db, const struct nodedb_id *ids, size_t nid
 /* Reads the record of an interface; "default" and "iser" are there without a file. */
 int nodedb_iface_read(struct nodedb *db, const char *name, struct nodedb_record *r,
                       struct lunette_error *err);
-/* Makes a new one, with built-in defaults; -EEXIST where it is there. */
-int nodedb_iface_new(struct nodedb *db, const char *name, struct lunette_error *err);
+/* Writes the record of an interface, which is made where it is missing; -EINVAL: it is built in. */
 int nodedb_iface_write(struct nodedb *db, const struct nodedb_record *r, struct lunette_error *err);
-/* Writes the record of an interface that is there, also to the copies that records of nodes have.
- */
-int nodedb_iface_change(struct nodedb *db, const struct nodedb_record *r,
-                        struct lunette_error *err);
-/* The second half of it in steps, where thousands are bound to the interface: copies its record, as
- * it is now, to ids[0..nids), each of which is synced.  Nodes that are gone, or cannot be read, are
- * left out; -ENOENT: the interface is gone. */
+/* Has nodes follow a change, in steps where thousands are bound to the interface: copies its
+ * record, as it is now, to ids[0..nids), each of which is synced.  Nodes that are gone, or cannot
+ * be read, are left out; -ENOENT: the interface is gone. */
 int nodedb_iface_follow(struct nodedb *db, const char *name, const struct nodedb_id *ids,
                         size_t nids, struct lunette_error *err);
-/* Changes one key so. */
-int nodedb_iface_update(struct nodedb *db, const char *name, const char *key, const char *value,
-                        struct lunette_error *err);
-/* Removes an interface alone: no node can be bound to it any more. */
+/* Removes an interface alone: no node can be bound to it any more.  Those that are, are left. */
 int nodedb_iface_drop(struct nodedb *db, const char *name, struct lunette_error *err);
-/* Removes an interface, and the nodes that are bound to it. */
-int nodedb_iface_delete(struct nodedb *db, const char *name, struct lunette_error *err);
 /* Visits all, in the order of their names; "default" and "iser" come last. */
 int nodedb_ifaces(struct nodedb *db, int (*iface)(void *user, struct nodedb_record *r), void *user,
                   struct lunette_error *err);

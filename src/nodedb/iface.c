@@ -100,57 +100,15 @@ nodedb_iface_write(struct nodedb *db, const struct nodedb_record *r, struct lune
     return e < 0 ? nodedb_fault(db, err, e, "write", IFACES, name, NULL) : 0;
 }
 
-int
-nodedb_iface_new(struct nodedb *db, const char *name, struct lunette_error *err)
-{
-    struct nodedb_record r;
-    int e = nodedb_lock(db, err);
-
-    if (e < 0)
-        return e;
-    e = nodedb_iface_read(db, name, &r, err);
-    nodedb_record_fini(&r);
-    if (e == 0)
-        e = lunette_fail(err, -EEXIST, LUNETTE_DOM_USAGE, 0, "the interface %s is there already",
-                         name);
-    else if (e == -ENOENT) {
-        e = nodedb_record_set(&r, NODEDB_IFACE_NAME, name);
-        e = e < 0 ? iface_no_memory(&r, e, err) : nodedb_iface_write(db, &r, err);
-        nodedb_record_fini(&r);
-    }
-    nodedb_unlock(db);
-    return e;
-}
-
-/* A walk over the nodes that are bound to an interface. */
-struct bound {
-    struct nodedb *db;
-    const struct nodedb_record *iface; /* NULL: they are removed */
-    struct lunette_error *err;
-};
-
+/* Copies the record of an interface to that of a node. */
 static int
-change_bound(void *user, const struct nodedb_id *id, struct nodedb_record *r)
+iface_follow_one(struct nodedb *db, const struct nodedb_record *iface, struct nodedb_record *node,
+                 struct lunette_error *err)
 {
-    struct bound *b = user;
-    int e;
+    int e = nodedb_iface_copy(node, iface);
 
-    if (b->iface == NULL)
-        return nodedb_node_delete(b->db, id, b->err);
-    e = nodedb_iface_copy(r, b->iface);
-    return e < 0 ? lunette_fail(b->err, e, LUNETTE_DOM_OS, ENOMEM, "no memory for a record")
-                 : nodedb_node_put(b->db, b->db->ops, r, b->err);
-}
-
-static int
-each_bound(struct nodedb *db, const char *name, const struct nodedb_record *iface,
-           struct lunette_error *err)
-{
-    struct bound b = {.db = db, .iface = iface, .err = err};
-    const struct nodedb_filter f = {.iface = name, .tpgt = -1, .ids_only = iface == NULL};
-    const struct nodedb_visitor v = {.node = change_bound, .user = &b};
-
-    return nodedb_nodes(db, &f, &v, err);
+    return e < 0 ? lunette_fail(err, e, LUNETTE_DOM_OS, ENOMEM, "no memory for a record")
+                 : nodedb_node_put(db, db->ops, node, err);
 }
 
 int
@@ -158,7 +116,6 @@ nodedb_iface_follow(struct nodedb *db, const char *name, const struct nodedb_id 
                     struct lunette_error *err)
 {
     struct nodedb_record iface, node;
-    struct bound b = {.db = db, .iface = &iface, .err = err};
     int e = nodedb_lock(db, err);
 
     if (e < 0)
@@ -167,44 +124,10 @@ nodedb_iface_follow(struct nodedb *db, const char *name, const struct nodedb_id 
     for (size_t i = 0; e == 0 && i < nids; i++) {
         if (nodedb_node_read(db, &ids[i], &node, NULL) < 0)
             continue;
-        e = change_bound(&b, &ids[i], &node);
+        e = iface_follow_one(db, &iface, &node, err);
         nodedb_record_fini(&node);
     }
     nodedb_record_fini(&iface);
-    nodedb_unlock(db);
-    return e;
-}
-
-int
-nodedb_iface_change(struct nodedb *db, const struct nodedb_record *r, struct lunette_error *err)
-{
-    int e = nodedb_lock(db, err);
-
-    if (e < 0)
-        return e;
-    e = nodedb_iface_write(db, r, err);
-    if (e == 0)
-        e = each_bound(db, nodedb_record_text(r, NODEDB_IFACE_NAME), r, err);
-    nodedb_unlock(db);
-    return e;
-}
-
-int
-nodedb_iface_update(struct nodedb *db, const char *name, const char *key, const char *value,
-                    struct lunette_error *err)
-{
-    struct nodedb_record r;
-    int e = nodedb_lock(db, err);
-
-    if (e < 0)
-        return e;
-    e = nodedb_iface_read(db, name, &r, err);
-    if (e == 0) {
-        e = nodedb_record_update(&r, key, value, err);
-        if (e == 0)
-            e = nodedb_iface_change(db, &r, err);
-        nodedb_record_fini(&r);
-    }
     nodedb_unlock(db);
     return e;
 }
@@ -229,23 +152,6 @@ nodedb_iface_drop(struct nodedb *db, const char *name, struct lunette_error *err
         (void)nodedb_fault(db, err, e, "remove", IFACES, name, NULL);
     if (dir >= 0)
         close(dir);
-    nodedb_unlock(db);
-    return e;
-}
-
-int
-nodedb_iface_delete(struct nodedb *db, const char *name, struct lunette_error *err)
-{
-    int e = nodedb_check_iface(name, err);
-
-    if (e == 0)
-        e = nodedb_lock(db, err);
-    if (e < 0)
-        return e;
-    if (!nodedb_iface_reserved(name)) /* else the rest says why not */
-        e = each_bound(db, name, NULL, err);
-    if (e == 0)
-        e = nodedb_iface_drop(db, name, err);
     nodedb_unlock(db);
     return e;
 }

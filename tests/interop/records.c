@@ -102,6 +102,49 @@ iface_show(struct nodedb *db, char **a)
     return nodedb_iface_read(db, a[0], &r, &err) < 0 ? die() : print(&r);
 }
 
+#define BOUND_MAX 16
+
+struct bound {
+    struct nodedb_id ids[BOUND_MAX];
+    size_t n;
+};
+
+static int
+bound_add(void *user, const struct nodedb_id *id, struct nodedb_record *r)
+{
+    struct bound *b = user;
+
+    (void)r;
+    if (b->n == BOUND_MAX)
+        return -ENOSPC;
+    b->ids[b->n++] = *id;
+    return 0;
+}
+
+/* Makes an interface where there is none; and sets a key of it, and of the nodes bound to it. */
+static int
+iface_set(struct nodedb *db, const char *name, const char *key, const char *value)
+{
+    struct bound b = {.n = 0};
+    const struct nodedb_filter f = {.iface = name, .tpgt = -1, .ids_only = true};
+    const struct nodedb_visitor v = {.node = bound_add, .user = &b};
+    struct nodedb_record r;
+    int e = nodedb_iface_read(db, name, &r, &err);
+
+    if (e == -ENOENT)
+        e = nodedb_record_set(&r, NODEDB_IFACE_NAME, name);
+    if (e == 0 && key != NULL)
+        e = nodedb_record_update(&r, key, value, &err);
+    if (e == 0)
+        e = nodedb_iface_write(db, &r, &err);
+    if (e == 0)
+        e = nodedb_nodes(db, &f, &v, &err);
+    if (e == 0)
+        e = nodedb_iface_follow(db, name, b.ids, b.n, &err);
+    nodedb_record_fini(&r);
+    return e < 0 ? die() : 0;
+}
+
 static int
 disc(struct nodedb *db, bool make, char **a)
 {
@@ -198,9 +241,9 @@ main(int argc, char **argv)
     else if (strcmp(argv[3], "delete") == 0 && n == 5)
         r = (id = id_of(a), nodedb_node_delete(db, &id, &err)) < 0 ? die() : 0;
     else if (strcmp(argv[3], "iface-new") == 0 && n == 1)
-        r = nodedb_iface_new(db, a[0], &err) < 0 ? die() : 0;
+        r = iface_set(db, a[0], NULL, NULL);
     else if (strcmp(argv[3], "iface-update") == 0 && n == 3)
-        r = nodedb_iface_update(db, a[0], a[1], a[2], &err) < 0 ? die() : 0;
+        r = iface_set(db, a[0], a[1], a[2]);
     else if (strcmp(argv[3], "iface-show") == 0 && n == 1)
         r = iface_show(db, a);
     else if (strcmp(argv[3], "disc-new") == 0 && n == 2)

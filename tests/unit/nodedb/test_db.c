@@ -107,7 +107,7 @@ test_flat_interfaces(void **state)
     struct lunette_error err = LUNETTE_INIT(err);
     struct seen s;
 
-    assert_int_equal(nodedb_iface_new(t->db, "eth", &err), 0);
+    assert_int_equal(tree_iface(t->db, "eth", NULL, NULL, &err), 0);
     tree_add(t, &one);
     assert_true(tree_has(t, "nodes/" A "/192.0.2.1,3260"));
     tree_add(t, &two);
@@ -183,7 +183,7 @@ test_filter(void **state)
     };
     struct lunette_error err = LUNETTE_INIT(err);
 
-    assert_int_equal(nodedb_iface_new(t->db, "eth", &err), 0);
+    assert_int_equal(tree_iface(t->db, "eth", NULL, NULL, &err), 0);
     for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++)
         tree_add(t, &ids[i]);
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -299,8 +299,8 @@ test_hostile_names(void **state)
         struct nodedb_id id = tree_id(A, "192.0.2.1", 3260, 1, ifaces[i]);
 
         assert_int_equal(nodedb_node_init(&r, &id, NULL, NULL, &err), -EINVAL);
-        assert_int_equal(nodedb_iface_new(t->db, ifaces[i], &err), -EINVAL);
-        assert_int_equal(nodedb_iface_delete(t->db, ifaces[i], &err), -EINVAL);
+        assert_int_equal(nodedb_iface_read(t->db, ifaces[i], &r, &err), -EINVAL);
+        assert_int_equal(nodedb_iface_drop(t->db, ifaces[i], &err), -EINVAL);
     }
     memset(longer, 'a', sizeof(longer) - 1);
     longer[sizeof(longer) - 1] = '\0';
@@ -621,24 +621,23 @@ test_ifaces(void **state)
     struct lunette_error err = LUNETTE_INIT(err);
     char names[256] = "", *text, device[16];
 
-    assert_int_equal(nodedb_iface_new(t->db, "eth", &err), 0);
-    assert_int_equal(nodedb_iface_new(t->db, "eth", &err), -EEXIST);
-    assert_int_equal(nodedb_iface_new(t->db, "default", &err), -EEXIST);
-    assert_int_equal(nodedb_iface_update(t->db, "iser", "iface.ipaddress", "::1", &err), -EINVAL);
+    assert_int_equal(tree_iface(t->db, "eth", NULL, NULL, &err), 0);
+    assert_int_equal(tree_iface(t->db, "default", NULL, NULL, &err), -EINVAL);
+    assert_int_equal(tree_iface(t->db, "iser", "iface.ipaddress", "::1", &err), -EINVAL);
     tree_put(t, "ifaces/iface.example", "# an example\n");
     tree_put(t, "ifaces/torn", "# BEGIN RECORD 2.1.8\nifa");
     assert_int_equal(nodedb_ifaces(t->db, list_iface, names, &err), 0);
     assert_string_equal(names, "eth/tcp torn/tcp default/tcp iser/iser ");
     tree_add(t, &id);
     tree_add(t, &other);
-    assert_int_equal(nodedb_iface_update(t->db, "eth", "iface.net_ifacename", "eth7", &err), 0);
+    assert_int_equal(tree_iface(t->db, "eth", "iface.net_ifacename", "eth7", &err), 0);
+    assert_int_equal(nodedb_iface_follow(t->db, "eth", &id, 1, &err), 0);
     text = tree_get(t, "nodes/" A "/192.0.2.1,3260,1/eth");
     assert_non_null(strstr(text, "iface.net_ifacename = eth7\n"));
     free(text);
-    assert_int_equal(
-        nodedb_iface_update(t->db, "eth", "iface.hwaddress", "00:11:22:33:44:55", &err), -EINVAL);
-    assert_int_equal(nodedb_iface_update(t->db, "eth", "iface.iscsi_ifacename", "x", &err),
+    assert_int_equal(tree_iface(t->db, "eth", "iface.hwaddress", "00:11:22:33:44:55", &err),
                      -EINVAL);
+    assert_int_equal(tree_iface(t->db, "eth", "iface.iscsi_ifacename", "x", &err), -EINVAL);
     /* A node gets what the record says by now, not what somebody read before. */
     tree_put(t, "ifaces/eth", "iface.iscsi_ifacename = eth\niface.net_ifacename = eth8\n");
     assert_int_equal(nodedb_iface_follow(t->db, "eth", &id, 1, &err), 0);
@@ -649,10 +648,7 @@ test_ifaces(void **state)
     assert_int_equal(nodedb_iface_drop(t->db, "eth", &err), 0);
     assert_true(tree_has(t, "nodes/" A "/192.0.2.1,3260,1/eth"));
     assert_int_equal(nodedb_iface_follow(t->db, "eth", &id, 1, &err), -ENOENT);
-    assert_int_equal(nodedb_iface_new(t->db, "eth", &err), 0);
-    assert_int_equal(nodedb_iface_delete(t->db, "eth", &err), 0);
-    assert_int_equal(nodedb_iface_delete(t->db, "eth", &err), -ENOENT);
-    assert_false(tree_has(t, "nodes/" A "/192.0.2.1,3260,1/eth"));
+    assert_int_equal(nodedb_iface_drop(t->db, "eth", &err), -ENOENT);
     assert_true(tree_has(t, A_PATH));
 
     tree_put(t, "sys/eth0/address", "00:11:22:33:44:aa\n");

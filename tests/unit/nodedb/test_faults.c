@@ -149,7 +149,10 @@ change_convert(struct nodedb *db, struct lunette_error *err)
 static int
 change_iface(struct nodedb *db, struct lunette_error *err)
 {
-    return nodedb_iface_update(db, "eth", "iface.net_ifacename", "eth7", err);
+    struct nodedb_id eth = tree_id(A, "192.0.2.1", 3260, 1, "eth");
+    int e = tree_iface(db, "eth", "iface.net_ifacename", "eth7", err);
+
+    return e == 0 ? nodedb_iface_follow(db, "eth", &eth, 1, err) : e;
 }
 
 static int
@@ -217,7 +220,7 @@ prepare(const struct tree *t)
     id_a = tree_id(A, "192.0.2.1", 3260, 1, "default");
     id_flat = tree_id(A, "192.0.2.2", 3260, 3, "default");
     id_new = tree_id("iqn.2026-11.example:new", "192.0.2.1", 3260, 1, "default");
-    (void)nodedb_iface_new(t->db, "eth", &err);
+    (void)tree_iface(t->db, "eth", NULL, NULL, &err);
     (void)nodedb_node_delete(t->db, &id_new, &err);
     (void)nodedb_node_delete(t->db, &id_flat, &err);
     tree_add(t, &eth);

@@ -174,3 +174,20 @@ tree_add(const struct tree *t, const struct nodedb_id *id)
     nodedb_record_fini(&r);
     nodedb_record_fini(&iface);
 }
+
+int
+tree_iface(struct nodedb *db, const char *name, const char *key, const char *value,
+           struct lunette_error *err)
+{
+    struct nodedb_record r;
+    int e = nodedb_iface_read(db, name, &r, err);
+
+    if (e == -ENOENT)
+        e = nodedb_record_set(&r, NODEDB_IFACE_NAME, name);
+    if (e == 0 && key != NULL)
+        e = nodedb_record_update(&r, key, value, err);
+    if (e == 0)
+        e = nodedb_iface_write(db, &r, err);
+    nodedb_record_fini(&r);
+    return e;
+}

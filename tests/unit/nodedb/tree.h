@@ -34,4 +34,9 @@ struct nodedb_id tree_id(const char *target, const char *host, int port, int tpg
 /* Adds a node with built-in defaults, as a person does. */
 void tree_add(const struct tree *t, const struct nodedb_id *id);
 
+/* Makes an interface with built-in defaults where there is none, and changes one key of it, unless
+ * that is NULL.  Returns 0 or -errno. */
+int tree_iface(struct nodedb *db, const char *name, const char *key, const char *value,
+               struct lunette_error *err);
+
 #endif
