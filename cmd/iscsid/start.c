@@ -13,6 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "iscsid/guard.h"
+
 #define START_READY_FD 3
 /* For a daemon that was just killed, which has its lock until the kernel is done with it. */
 #define LOCK_WAIT_MS 3000
@@ -85,13 +87,11 @@ lock_is_of(int fd, const char *path)
 }
 
 static int
-lock_held(int fd, const char *folder, struct lunette_error *err)
+lock_held(const char *path, const char *folder, struct lunette_error *err)
 {
-    char pid[32] = "";
-    ssize_t n = fd >= 0 ? pread(fd, pid, sizeof(pid) - 1, 0) : 0;
+    char pid[GUARD_PID_MAX];
 
-    pid[n > 0 ? n : 0] = '\0';
-    pid[strspn(pid, "0123456789")] = '\0';
+    guard_holder(path, pid);
     return lunette_fail(err, -EBUSY, LUNETTE_DOM_USAGE, 0,
                         "another iscsid%s%s%s works for %s already; end it%s%s%s, or give this one "
                         "another --root",
@@ -143,7 +143,7 @@ start_lock(const char *folder, const char *name, bool both, struct lunette_error
         if (r == 0)
             break;
         if ((r == EWOULDBLOCK || r == EBUSY) && waited >= LOCK_WAIT_MS)
-            r = lock_held(r == EBUSY ? -1 : fd, folder, err);
+            r = lock_held(r == EBUSY || access(path, F_OK) < 0 ? folder : path, folder, err);
         else if (r != EWOULDBLOCK && r != EBUSY && r != EINTR)
             r = lunette_fail(
                 err, -r, LUNETTE_DOM_OS, (uint32_t)r,

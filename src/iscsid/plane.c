@@ -183,14 +183,17 @@ plane_reap(struct plane *p)
 /* Somebody else has the lock: a data plane that lives and that nobody reaches, or one that is about
  * to be gone. */
 static void
-plane_lock_held(struct plane *p, const char *pid)
+plane_lock_held(struct plane *p, const char *lock)
 {
+    char pid[GUARD_PID_MAX];
+
     p->may_start_ns = p->loop->now_ns + PLANE_LOCK_AGAIN_NS;
     if (p->held_ns == 0)
         p->held_ns = p->loop->now_ns;
     if (p->held_told || p->loop->now_ns - p->held_ns < PLANE_LOCK_TELL_NS)
         return;
     p->held_told = true;
+    guard_holder(lock, pid);
     log_line(p->loop->log, LOG_LEVEL_ERROR,
              "the data plane of these records, process %s, lives but does not answer at %s; no "
              "second one is started beside it: wait until it does, or end it",
@@ -212,7 +215,7 @@ plane_lock(struct plane *p, int *ret)
         return 0;
     r = guard_take(p->cfg.lock, p->cfg.lock_instead, &g);
     if (r == -EBUSY)
-        plane_lock_held(p, g.pid);
+        plane_lock_held(p, g.held);
     if (r < 0)
         return r;
     if (g.note.code < 0 && !p->guard_told)

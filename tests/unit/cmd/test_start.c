@@ -64,6 +64,7 @@ static void
 two(const char *first, const char *second)
 {
     struct lunette_error err = {.code = 0};
+    char want[64];
     int fd;
 
     if (unshare(CLONE_NEWNS | (geteuid() != 0 ? CLONE_NEWUSER : 0)) < 0 ||
@@ -75,7 +76,8 @@ two(const char *first, const char *second)
     if (fd < 0)
         _exit(1);
     fd = start_lock(second, NAME, true, &err);
-    _exit(fd == -EBUSY && strstr(err.msg, "another iscsid") != NULL ? 0 : 2);
+    (void)snprintf(want, sizeof(want), "another iscsid, process %ld, works for", (long)getpid());
+    _exit(fd == -EBUSY && strstr(err.msg, want) != NULL ? 0 : 2);
 }
 
 static void
@@ -108,6 +110,22 @@ read_only_before(void **state)
     in_child(fixed, plain);
 }
 
+/* The file tells of one that had the lock when it could be written to. */
+static void
+read_only_and_told(void **state)
+{
+    char path[128];
+    FILE *f;
+
+    (void)state;
+    (void)snprintf(path, sizeof(path), "%s/" NAME, plain);
+    f = fopen(path, "we");
+    assert_non_null(f);
+    assert_true(fprintf(f, "1\n") > 0);
+    assert_int_equal(fclose(f), 0);
+    in_child(fixed, fixed);
+}
+
 static void
 no_locks(void **state)
 {
@@ -125,6 +143,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(read_only_later, setup, teardown),
         cmocka_unit_test_setup_teardown(read_only_before, setup, teardown),
+        cmocka_unit_test_setup_teardown(read_only_and_told, setup, teardown),
         cmocka_unit_test_setup_teardown(no_locks, setup, teardown),
     };
 

@@ -2,11 +2,13 @@
 /* test_guard.c - one data plane for the same records, also where there is no lock beside them. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "iscsid/guard.h"
@@ -73,12 +75,52 @@ test_one(void **state)
     (void)state;
     assert_int_equal(a.note.code, 0);
     assert_int_equal(access(instead, F_OK), -1);
-    assert_true(dprintf(a.fd, "4711\n") > 0);
     assert_int_equal(guard_take(file, instead, &b), -EBUSY);
-    assert_string_equal(b.pid, "4711");
+    assert_ptr_equal(b.held, file);
     close(a.fd);
     b = take(file);
     close(b.fd);
+}
+
+static void
+check_holder(const char *path, long pid)
+{
+    char want[GUARD_PID_MAX] = "", got[GUARD_PID_MAX];
+
+    if (pid > 0)
+        (void)snprintf(want, sizeof(want), "%ld", pid);
+    guard_holder(path, got);
+    assert_string_equal(got, want);
+}
+
+/* Who has got the lock from another one has it, whatever the file says. */
+static void
+test_holder(void **state)
+{
+    struct guard a = take(file);
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), status;
+    pid_t pid;
+
+    (void)state;
+    check_holder(file, getpid()); /* it is empty */
+    assert_true(dprintf(a.fd, "4711\n") > 0);
+    check_holder(file, getpid());
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        (void)pause();
+        _exit(0);
+    }
+    close(a.fd);
+    check_holder(file, pid);
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    check_holder(file, 4711); /* nobody is seen who has it */
+    assert_int_equal(flock(fd, LOCK_EX | LOCK_NB), 0);
+    check_holder(dir, getpid());
+    close(fd);
+    check_holder(dir, 0);
+    check_holder(nowhere, 0);
 }
 
 /* Where nothing can be made beside the records, the run folder has the lock, and whoever has it
@@ -91,10 +133,9 @@ test_instead(void **state)
     (void)state;
     assert_true(a.note.code < 0);
     assert_non_null(strstr(a.note.msg, nowhere));
-    assert_true(dprintf(a.fd, "4712\n") > 0);
     assert_int_equal(guard_take(nowhere, instead, &b), -EBUSY);
     assert_int_equal(guard_take(file, instead, &b), -EBUSY);
-    assert_string_equal(b.pid, "4712");
+    assert_ptr_equal(b.held, instead);
     close(a.fd);
     b = take(file);
     close(b.fd);
@@ -128,6 +169,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_one, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_holder, setup, teardown),
         cmocka_unit_test_setup_teardown(test_instead, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_locks, setup, teardown),
     };
