@@ -166,6 +166,7 @@ nbd_client_leave(struct nbd_client *c)
     if (c->phase == NBD_PHASE_HANDSHAKE)
         return;
     c->phase = NBD_PHASE_LEAVING;
+    list_del(&c->lacks);
     loop_timer_stop(c->e->loop, &c->limit); /* that of an earlier NBD_CMD_DISC is longer */
     drop_incoming(c);
     nbd_client_touch(c);
@@ -177,6 +178,7 @@ nbd_client_cut(struct nbd_client *c)
     struct nbd_req *r;
 
     c->phase = NBD_PHASE_LEAVING;
+    list_del(&c->lacks);
     drop_incoming(c);
     loop_timer_stop(c->e->loop, &c->limit);
     stream_close(c->s);
@@ -223,6 +225,7 @@ nbd_client_new(struct export *e, struct stream *s)
     c->s = s;
     c->reads = true;
     list_init(&c->dirty);
+    list_init(&c->lacks);
     nbd_list_init(&c->replies);
     loop_timer_init(&c->limit, client_too_slow);
     list_push_back(&e->clients, &c->node);
@@ -264,4 +267,11 @@ nbd_client_tend(struct nbd_client *c)
     }
     if (c->s == NULL && c->busy == 0)
         client_free(c);
+}
+
+void
+nbd_take_lacking(struct export *e)
+{
+    LIST_FOREACH_SAFE (n, &e->lacking)
+        nbd_client_tend(container_of(n, struct nbd_client, lacks));
 }

@@ -22,6 +22,7 @@ export_free(struct export *e)
 {
     bdev_unlisten(&e->events);
     loop_defer_cancel(&e->work);
+    loop_timer_stop(e->loop, &e->again);
     if (e->listener != NULL)
         stream_close(e->listener);
     bdev_queue_free(&e->q);
@@ -76,16 +77,26 @@ export_work(struct loop_work *w)
     struct nbd_req *r;
     struct list *n;
 
+    if (e->done.first != NULL)
+        e->lacking_ns = e->loop->now_ns;
     while ((r = nbd_list_take(&e->done)) != NULL)
         nbd_req_ended(r);
     while ((n = list_pop_front(&e->dirty)) != NULL)
         nbd_client_tend(container_of(n, struct nbd_client, dirty));
+    if (!list_empty(&e->lacking))
+        nbd_take_lacking(e);
     if (e->stopped != NULL)
         export_cut_handshakes(e);
     if (e->stopped != NULL && list_empty(&e->clients))
         export_end(e);
     else if (e->gone && !e->told && e->stopped == NULL)
         export_tell_gone(e);
+}
+
+static void
+export_on_again(struct loop_timer *t)
+{
+    nbd_take_lacking(container_of(t, struct export, again));
 }
 
 static void
@@ -136,6 +147,8 @@ export_start(struct bdev *b, struct loop *loop, const char *where, bool read_onl
     e->user = user;
     list_init(&e->clients);
     list_init(&e->dirty);
+    list_init(&e->lacking);
+    loop_timer_init(&e->again, export_on_again);
     nbd_list_init(&e->done);
     loop_work_init(&e->work, export_work);
     e->events.event = export_event;

@@ -24,6 +24,8 @@
 #define NBD_HANDSHAKE_NS (10 * LOOP_NS_PER_S)
 #define NBD_STOP_NS      LOOP_NS_PER_S        /* to take replies when the export is being stopped */
 #define NBD_LEAVE_NS     (10 * LOOP_NS_PER_S) /* to take replies after NBD_CMD_DISC */
+#define NBD_SHORT_NS     (10 * LOOP_NS_PER_S) /* for memory to be there, when nothing is under way */
+#define NBD_AGAIN_NS     (100 * LOOP_NS_PER_MS)                     /* between tries to get it */
 #define NBD_EXTENTS      (NBD_BUF_MIN / sizeof(struct bdev_extent)) /* of one BLOCK_STATUS */
 
 _Static_assert(NBD_STAGE >= NBD_HANDSHAKE_IN, "an option fits");
@@ -84,6 +86,7 @@ struct nbd_client {
     struct export *e;
     struct list node;  /* of the export */
     struct list dirty; /* export.dirty, while it has something to send */
+    struct list lacks; /* export.lacking, while its next request waits for memory */
     struct stream *s;  /* NULL: gone; what it has with the device is waited for */
     enum nbd_phase phase;
     bool broken; /* the connection is to be given up */
@@ -104,7 +107,8 @@ struct nbd_client {
     struct nbd_req *incoming; /* a write whose data is being received; of one that was refused, and
                                  has no buffer, it is dropped */
     uint32_t have;            /* bytes of it */
-    bool stalled;             /* a request waits for the end of others, and nothing is read */
+    bool stalled;             /* a request waits for the end of others, or for memory, and nothing
+                                 is read */
     bool large;               /* the last write was, so that the next is not received ahead */
     uint32_t from, to;        /* bytes of stage that are not looked at yet */
     uint8_t *stage;           /* NBD_STAGE */
@@ -124,6 +128,9 @@ struct export
     struct list clients;       /* nbd_client */
     uint32_t nclients, nconns; /* of them, and of those with a connection */
     struct list dirty;         /* nbd_client */
+    struct list lacking;       /* nbd_client; who came first is the first */
+    uint64_t lacking_ns;       /* since when (loop clock), or when a request has ended since */
+    struct loop_timer again;   /* tries to get memory for them */
     struct nbd_list done;      /* requests that the device has ended */
     struct loop_work work; /* deals with done and dirty, with clients that are gone, and with the
                               end */
@@ -175,5 +182,7 @@ void nbd_client_leave(struct nbd_client *c);
 void nbd_client_cut(struct nbd_client *c);
 /* Sends, reads on where that has become possible, and frees c when there is nothing left of it. */
 void nbd_client_tend(struct nbd_client *c);
+/* Requests that wait for memory are tried again. */
+void nbd_take_lacking(struct export *e);
 
 #endif

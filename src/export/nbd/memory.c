@@ -38,8 +38,13 @@ nbd_buf_get(struct nbd_memory *m, size_t len)
     unsigned c = class_of(len);
     void *buf = m->free[c];
 
-    if (buf == NULL)
+    if (buf == NULL) {
+        buf = aligned_alloc(NBD_BUF_MIN, size_of(c));
+        if (buf != NULL || m->kept == 0)
+            return buf;
+        nbd_memory_trim(m);
         return aligned_alloc(NBD_BUF_MIN, size_of(c));
+    }
     memcpy(&m->free[c], buf, sizeof(m->free[c]));
     m->kept -= size_of(c);
     return buf;

@@ -24,8 +24,8 @@ struct nbd_memory {
 /* The size of the buffer that len bytes need, which are NBD_BUF_MAX at most. */
 size_t nbd_buf_size(size_t len);
 
-/* A buffer of nbd_buf_size(len) bytes, or NULL: no memory.  The caller owns it until nbd_buf_put
- * with the same length. */
+/* A buffer of nbd_buf_size(len) bytes, or NULL: no memory, also without what is kept.  The caller
+ * owns it until nbd_buf_put with the same length. */
 void *nbd_buf_get(struct nbd_memory *m, size_t len);
 void nbd_buf_put(struct nbd_memory *m, void *buf, size_t len);
 

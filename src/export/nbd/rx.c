@@ -155,6 +155,25 @@ room_for(const struct nbd_head *h)
     return h->type == NBD_CMD_READ || h->type == NBD_CMD_WRITE ? h->len : 0;
 }
 
+/* There is no memory for the data of the next request of c.  Whether it waits: as long as others
+ * are with the device, since memory may come back when one of them ends; and a while beyond that.
+ */
+static bool
+rx_lacks(struct nbd_client *c)
+{
+    struct export *e = c->e;
+
+    if (list_empty(&e->lacking))
+        e->lacking_ns = e->loop->now_ns;
+    if (bdev_queue_outstanding(e->q) == 0 && e->loop->now_ns - e->lacking_ns >= NBD_SHORT_NS)
+        return false;
+    if (list_empty(&c->lacks))
+        list_push_back(&e->lacking, &c->lacks);
+    if (!loop_timer_running(&e->again))
+        loop_timer_start(e->loop, &e->again, NBD_AGAIN_NS);
+    return true;
+}
+
 /* Takes the request that h says.  False: not now. */
 static bool
 rx_take_request(struct nbd_client *c, const struct nbd_head *h)
@@ -163,23 +182,27 @@ rx_take_request(struct nbd_client *c, const struct nbd_head *h)
     struct nbd_refusal why = nbd_request_check(h, &c->hs, bdev_get_limits(e->b), e->read_only);
     size_t room = why.error == 0 ? room_for(h) : 0;
     struct nbd_req *r = c->free;
+    void *buf = NULL;
 
     if (r == NULL || (room > 0 && c->bytes > 0 && c->bytes + nbd_buf_size(room) > NBD_CLIENT_BYTES))
         return false;
+    if (room > 0) {
+        buf = nbd_buf_get(&e->memory, room);
+        if (buf == NULL && rx_lacks(c))
+            return false;
+    }
+    if (!list_empty(&c->lacks))
+        list_del(&c->lacks);
     c->free = r->next;
     c->used++;
     r->h = *h;
     r->flushes = false;
     rx_refuse(r, why.error, why.text);
-    if (room > 0) {
-        void *buf = nbd_buf_get(&e->memory, room);
-
-        r->iov = (struct iovec){buf, room};
-        if (buf != NULL)
-            c->bytes += nbd_buf_size(room);
-        else
-            rx_refuse(r, NBD_ENOMEM, "no memory for the data");
-    }
+    r->iov = (struct iovec){buf, room};
+    if (buf != NULL)
+        c->bytes += nbd_buf_size(room);
+    else if (room > 0)
+        rx_refuse(r, NBD_ENOMEM, "no memory for the data");
     c->have = 0;
     c->large = h->type == NBD_CMD_WRITE && h->len >= LARGE;
     if (h->type == NBD_CMD_WRITE && h->len > 0) {
