@@ -7,28 +7,33 @@
 
 #include "manage/wipe.h"
 
-/* Of a line of len bytes and values values: more than jansson takes for it, as its lexer's buffer
- * doubles, each text is copied at most twice, and a value with its name, its table and what it
- * adds to the table that it stands in takes less than 512 bytes. */
-#define LINE_MEMORY(len, values) (8 * (len) + 512 * (values) + 1024)
-#define LINE_RESERVED_MAX        (1u << 20) /* bytes of a line; longer ones come from no caller */
+/* More than the buffer of jansson's lexer takes for a token of len bytes, as that doubles. */
+#define LINE_LEXER_MEMORY(len) (4 * ((len) + 64))
 
-/* Counts what a parser would have to hold.  Returns NULL, or what is wrong.  Whether it is JSON at
- * all is found out later: outside of strings every bracket counts, inside none does. */
+/* Counts what a parser would have to hold.  Returns NULL and the length of the longest token, or
+ * what is wrong.  Whether it is JSON at all is found out later: outside of strings every bracket
+ * counts, inside none does. */
 static const char *
-line_measure(const char *text, size_t len, size_t values_max, size_t *ret)
+line_measure(const char *text, size_t len, size_t values_max, size_t *ret_token)
 {
-    size_t depth = 0, values = 1;
+    size_t depth = 0, values = 1, token = 0;
     bool quoted = false;
 
+    *ret_token = 0;
     for (size_t i = 0; i < len; i++) {
         char c = text[i];
 
+        if (!quoted && strchr("{}[],: \t\"", c) != NULL)
+            token = 0;
+        if (++token > *ret_token)
+            *ret_token = token;
         if (quoted) {
-            if (c == '\\')
+            if (c == '\\') {
                 i++;
-            else if (c == '"')
+                token++;
+            } else if (c == '"') {
                 quoted = false;
+            }
         } else if (c == '"') {
             quoted = true;
         } else if (c == '{' || c == '[') {
@@ -43,31 +48,50 @@ line_measure(const char *text, size_t len, size_t values_max, size_t *ret)
         if (values > values_max)
             return "it holds too many values";
     }
-    *ret = values;
     return NULL;
+}
+
+/* A line while it is read. */
+struct line_feed {
+    const char *at, *end;
+    unsigned long shortages; /* before it was */
+};
+
+/* One byte at a time, and none once memory was short: so the lexer's buffer grows once after that
+ * at the most. */
+static size_t
+line_feed_on(void *buf, size_t room, void *user)
+{
+    struct line_feed *f = user;
+
+    if (f->at == f->end || room == 0 || manage_json_shortages() != f->shortages)
+        return 0;
+    *(char *)buf = *f->at++;
+    return 1;
 }
 
 int
 manage_line_parse(const char *text, size_t len, size_t values_max, json_t **ret,
                   struct lunette_error *err)
 {
-    size_t values = 0;
-    const char *wrong = line_measure(text, len, values_max, &values);
-    unsigned long shortages = manage_json_shortages();
+    size_t token = 0;
+    const char *wrong = line_measure(text, len, values_max, &token);
+    struct line_feed feed = {text, text + len, manage_json_shortages()};
     json_error_t why = {.position = 0};
     json_t *line;
 
     if (wrong != NULL)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "a line is refused: %s", wrong);
-    if (len <= LINE_RESERVED_MAX && manage_json_reserve(LINE_MEMORY(len, values)) < 0)
+    if (manage_json_reserve(LINE_LEXER_MEMORY(token)) < 0)
         return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "out of memory");
-    line = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);
-    if (manage_json_shortages() != shortages) {
+    line = json_load_callback(line_feed_on, &feed, JSON_REJECT_DUPLICATES, &why);
+    if (manage_json_shortages() != feed.shortages) {
         json_decref(line);
         line = NULL;
     }
     manage_json_unreserve();
-    if (line == NULL && manage_json_shortages() != shortages) /* what jansson says is not true */
+    if (line == NULL &&
+        manage_json_shortages() != feed.shortages) /* what jansson says is not true */
         return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "out of memory");
     if (line == NULL)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,

@@ -18,7 +18,8 @@ void manage_wipe_json(void);
 unsigned long manage_json_shortages(void);
 
 /* Sets memory aside, of which jansson gets what it gets from nowhere else on this thread, until
- * manage_json_unreserve: its parser writes beyond its buffers where one of them could not grow.
+ * manage_json_unreserve: its parser writes beyond its buffer where that could not grow.  It does so
+ * at most once after the first shortage, where it gets no more input then.
  * What was made while manage_json_shortages grew must be freed before that.  Returns 0 or
  * -ENOMEM; not within itself. */
 int manage_json_reserve(size_t bytes);

@@ -5,12 +5,24 @@
 
 #include <errno.h>
 
+#include "manage/line.h"
+#include "manage/wipe.h"
+
+#define LONG_TEXT (5u << 20) /* more than any request: an answer */
+
 static unsigned long countdown; /* 0: none fails */
+static bool then_all;           /* that follow */
+static bool has_failed;
 
 static bool
 fails_now(void)
 {
-    return countdown > 0 && --countdown == 0;
+    bool fails = countdown == 1;
+
+    if (countdown > 1 || (fails && !then_all))
+        countdown--;
+    has_failed |= fails;
+    return fails;
 }
 
 void *__real_malloc(size_t size);
@@ -169,12 +181,62 @@ a_later_answer_fails(void **state)
     assert_false(end);
 }
 
+/* Parses a line with the n-th allocation failing.  Returns as manage_line_parse does. */
+static int
+parse_short(const char *text, size_t len, unsigned long n, bool *ret_failed)
+{
+    struct lunette_error err = LUNETTE_INIT(err);
+    json_t *line = NULL;
+    int r;
+
+    has_failed = false;
+    countdown = n;
+    r = manage_line_parse(text, len, 100, &line, &err);
+    *ret_failed = has_failed;
+    countdown = 0;
+    json_decref(line);
+    return r;
+}
+
+/* What a daemon answers may be long, and so may each of its texts and numbers: the parser has
+ * memory for it, or it is told that there is none. */
+static void
+a_long_answer_fails(void **state)
+{
+    static const char *const ends[] = {"\"}", "\",\"b\":[1,2,\"", "1}", "\\"};
+    char *text = malloc(LONG_TEXT + 32);
+
+    (void)state;
+    assert_non_null(text);
+    manage_wipe_json();
+    for (size_t i = 0; i < 2 * sizeof(ends) / sizeof(ends[0]); i++) {
+        const char *end = ends[i / 2];
+        size_t len = LONG_TEXT + (size_t)snprintf(text, 32, "{\"a\":");
+        bool failed = true;
+        int r = 0, good = end[0] == '"' && end[1] == '}' ? 0 : -EINVAL;
+
+        then_all = i % 2 == 1;
+        memset(text + 5, end[0] == '1' ? '7' : 'x', LONG_TEXT);
+        if (end[0] != '1')
+            text[5] = '"';
+        memcpy(text + len - 1, end, strlen(end));
+        for (unsigned long n = 1; failed; n++) {
+            r = parse_short(text, len - 1 + strlen(end), n, &failed);
+            assert_int_equal(r, failed ? -ENOMEM : good);
+            assert_in_range(n, 1, 100);
+        }
+    }
+    then_all = false;
+    free(text);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_allocation_fails),
         cmocka_unit_test(a_later_answer_fails),
+        cmocka_unit_test(a_long_answer_fails),
     };
 
     json_set_alloc_funcs(jansson_malloc, free);
