@@ -39,11 +39,21 @@ adm_advice(const struct adm_args *a, const char *fmt, ...)
     va_end(ap);
 }
 
+/* There may be a password in it. */
+static void
+call_free_text(char *text, size_t len)
+{
+    if (text != NULL)
+        explicit_bzero(text, len);
+    free(text);
+}
+
 /* Makes text fit for a terminal: a name or a reason may come from a target.  Control characters of
  * ASCII become question marks, and so do those that UTF-8 writes as C2h 80h..9Fh. */
 static void
 call_clean_text(json_t *text)
 {
+    size_t len = json_string_length(text);
     char *copy = strdup(json_string_value(text)), *p = copy;
     bool changed = false;
 
@@ -59,7 +69,7 @@ call_clean_text(json_t *text)
     }
     if (changed)
         (void)json_string_set(text, copy);
-    free(copy);
+    call_free_text(copy, len);
 }
 
 static void
@@ -195,7 +205,7 @@ adm_print_json(const json_t *result)
         return MANAGE_NO_MEMORY;
     }
     (void)puts(text);
-    free(text);
+    call_free_text(text, strlen(text));
     return 0;
 }
 
