@@ -8,6 +8,7 @@
 
 #include "classic/classic.h"
 #include "iscsid/sysfs.h"
+#include "manage/wipe.h"
 
 #define FRONT_SETTLE_MS 5000 /* how long an answer waits for LUNs and the tree of --sysfs */
 #define FRONT_POLL_MS   5
@@ -196,9 +197,12 @@ login_values(const struct classic_record *r)
     return values;
 }
 
+/* NULL: memory was short.  Without one of its members a request would be about other sessions, or
+ * about one with another password. */
 static json_t *
 login_params(const struct classic_record *r, bool create)
 {
+    unsigned long shortages = manage_json_shortages();
     json_t *o = json_object(), *values = login_values(r);
 
     say_put(o, "target", say_text(r->target));
@@ -212,7 +216,10 @@ login_params(const struct classic_record *r, bool create)
         say_put(o, "more", json_boolean(r->more));
     }
     say_put(o, "values", values);
-    return o;
+    if (manage_json_shortages() == shortages)
+        return o;
+    json_decref(o);
+    return NULL;
 }
 
 static void

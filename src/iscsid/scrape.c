@@ -384,6 +384,12 @@ scrape_on_patience(struct loop_timer *t)
 }
 
 static void
+scrape_no_memory(struct scrape *s)
+{
+    log_line(s->d->loop->log, LOG_LEVEL_WARN, "no memory for the metrics of a session");
+}
+
+static void
 scrape_answered(void *user, const json_t *answer)
 {
     struct scrape *s = user;
@@ -392,7 +398,7 @@ scrape_answered(void *user, const json_t *answer)
     loop_timer_stop(s->d->loop, &s->patience);
     for (size_t i = 0; i < json_array_size(list); i++) {
         if (metrics_add(s->building, json_array_get(list, i)) < 0)
-            log_line(s->d->loop->log, LOG_LEVEL_WARN, "no memory for the metrics of a session");
+            scrape_no_memory(s);
     }
     loop_timer_start(s->d->loop, &s->next, 0);
 }
@@ -403,6 +409,11 @@ scrape_ask(struct scrape *s, uint32_t sid)
     json_t *params = json_pack("{s:I,s:b}", "sid", (json_int_t)sid, "histograms", 1);
     uint64_t wait_ms = s->silent ? SCRAPE_SILENT2_MS : SCRAPE_SILENT_MS;
 
+    if (params == NULL) { /* without them it would be about all sessions */
+        scrape_no_memory(s);
+        loop_timer_start(s->d->loop, &s->next, 0);
+        return;
+    }
     loop_timer_start(s->d->loop, &s->patience, wait_ms * LOOP_NS_PER_MS);
     manage_server_ask(s->d->manage, "session.stats", params, scrape_answered, s);
     json_decref(params);
