@@ -13,7 +13,9 @@
 struct batch {
     struct job job;
     struct batch_options o;
-    json_t *values;  /* what o.values was */
+    json_t *values; /* what o.values was */
+    bool searching; /* not all records have been looked for */
+    struct records_search search;
     struct ids ids;  /* records to log in to */
     size_t at;       /* the next one */
     bool second;     /* the records with leading_login follow */
@@ -58,6 +60,7 @@ batch_free(struct batch *b)
     job_finish(&b->job);
     json_decref(b->results);
     json_decref(b->values);
+    records_search_end(&b->search);
     ids_fini(&b->ids);
     ids_fini(&b->rest);
     free(b);
@@ -418,11 +421,36 @@ batch_go_on(struct batch *b)
     batch_free(b);
 }
 
+/* Looks for some of the records more. */
+static void
+batch_search(struct batch *b)
+{
+    const struct filter all = {.db.tpgt = -1};
+    struct iscsid *d = b->job.d;
+    struct lunette_error err = {.code = 0};
+    int r = records_search(d, &all, &b->search, &b->ids, &err);
+
+    if (r < 0) {
+        log_line(d->loop->log, LOG_LEVEL_ERROR, "nothing is logged in to: %s", err.msg);
+        batch_free(b);
+        return;
+    }
+    b->searching = r > 0;
+    if (b->searching)
+        loop_timer_start(d->loop, &b->go, 0);
+    else
+        batch_go_on(b);
+}
+
 static void
 batch_on_go(struct loop_timer *t)
 {
     struct batch *b = container_of(t, struct batch, go);
 
+    if (b->searching) {
+        batch_search(b);
+        return;
+    }
     for (unsigned i = 0; i < SLICE && b->at < b->ids.n; i++) {
         struct nodedb_id id = b->ids.id[b->at++];
 
@@ -463,18 +491,37 @@ batch_new(struct iscsid *d, struct manage_call *call, const struct batch_options
     return b;
 }
 
+static struct batch *
+batch_login_new(struct iscsid *d, struct manage_call *call, const struct batch_options *o)
+{
+    struct batch *b = batch_new(d, call, o);
+
+    if (b == NULL && o->done != NULL)
+        o->done(o->user, NULL);
+    else if (b == NULL && call != NULL)
+        manage_fail(call, MANAGE_NO_MEMORY, "no memory for the logins");
+    return b;
+}
+
+void
+batch_login_all(struct iscsid *d, const struct batch_options *o)
+{
+    struct batch *b = batch_login_new(d, NULL, o);
+
+    if (b == NULL)
+        return;
+    b->searching = true;
+    loop_timer_start(d->loop, &b->go, 0);
+}
+
 void
 batch_login(struct iscsid *d, struct manage_call *call, struct ids *ids,
             const struct batch_options *o)
 {
-    struct batch *b = batch_new(d, call, o);
+    struct batch *b = batch_login_new(d, call, o);
 
     if (b == NULL) {
         ids_fini(ids);
-        if (o->done != NULL)
-            o->done(o->user, NULL);
-        else if (call != NULL)
-            manage_fail(call, MANAGE_NO_MEMORY, "no memory for the logins");
         return;
     }
     b->ids = *ids;

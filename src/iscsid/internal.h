@@ -311,6 +311,9 @@ struct batch_options {
 /* Logs in to records, whose ids are taken. */
 void batch_login(struct iscsid *d, struct manage_call *call, struct ids *ids,
                  const struct batch_options *o);
+/* The same with all records, which are searched a few targets at a time.  Where that fails, the log
+ * says why, and done is not called. */
+void batch_login_all(struct iscsid *d, const struct batch_options *o);
 /* Logs out of the sessions that fit; sid 0: any. */
 void batch_logout(struct iscsid *d, struct manage_call *call, const struct filter *f, uint32_t sid,
                   const struct batch_options *o);

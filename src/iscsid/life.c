@@ -306,8 +306,14 @@ life_note_begun(struct iscsid *d)
 static void
 life_began(void *user, json_t *results)
 {
+    struct iscsid *d = user;
+
+    if (results != NULL)
+        life_note_begun(d);
+    else
+        log_line(d->loop->log, LOG_LEVEL_ERROR,
+                 "nothing is logged in to: there is no memory for it");
     json_decref(results);
-    life_note_begun(user);
 }
 
 static void
@@ -320,9 +326,6 @@ life_begin(struct iscsid *d)
         .done = life_began,
         .user = d,
     };
-    struct filter all = {.db.tpgt = -1};
-    struct lunette_error err = {.code = 0};
-    struct ids ids = {.n = 0};
 
     if (d->began || life_has_begun(d)) {
         d->took_over |= !d->began;
@@ -331,10 +334,7 @@ life_begin(struct iscsid *d)
         return;
     }
     d->began = true;
-    if (records_find(d, &all, &ids, &err) < 0)
-        log_line(d->loop->log, LOG_LEVEL_ERROR, "nothing is logged in to: %s", err.msg);
-    else
-        batch_login(d, NULL, &ids, &o);
+    batch_login_all(d, &o);
 }
 
 /* ---- what the policy tells ------------------------------------------------------------------ */

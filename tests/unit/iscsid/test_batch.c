@@ -3,6 +3,8 @@
 #include "tests/test.h"
 
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "iscsid/internal.h"
 #include "tests/unit/fake_loop.h"
@@ -59,7 +61,7 @@ values_are_not_left_out(void **state)
     json_decref(values);
 }
 
-static struct iscsid *daemon;
+static struct iscsid *the_daemon;
 
 /* A discovery that has found a target, and is to log in to it. */
 static void
@@ -75,7 +77,7 @@ discover(void *user, struct manage_call *call, const json_t *params)
     o.firmware.n = 1;
     (void)snprintf(o.firmware.target->name, sizeof(o.firmware.target->name), "iqn.2026-11.example");
     (void)snprintf(o.firmware.target->host, sizeof(o.firmware.target->host), "192.0.2.1");
-    f = found_new(daemon, &o);
+    f = found_new(the_daemon, &o);
     assert_non_null(f);
     assert_int_equal(found_add_firmware(f, "default", NULL), 0);
     found_start(f, call);
@@ -102,37 +104,101 @@ discovery_tells_that_nothing_was_begun(void **state)
     unsigned answers = 0;
 
     (void)state;
-    daemon = calloc(1, sizeof(*daemon));
-    assert_non_null(daemon);
+    the_daemon = calloc(1, sizeof(*the_daemon));
+    assert_non_null(the_daemon);
     fake_loop_init(&loop, 1);
-    daemon->loop = daemon->plane.loop = &loop.l;
-    list_init(&daemon->jobs);
-    assert_int_equal(manage_server_new(&loop.l, &cfg, &daemon->manage), 0);
+    the_daemon->loop = the_daemon->plane.loop = &loop.l;
+    list_init(&the_daemon->jobs);
+    assert_int_equal(manage_server_new(&loop.l, &cfg, &the_daemon->manage), 0);
     for (unsigned long n = 1; n < 50; n++) {
         struct loop_timer *t;
 
-        manage_server_ask(daemon->manage, "discover", NULL, take_answer, &answers);
+        manage_server_ask(the_daemon->manage, "discover", NULL, take_answer, &answers);
         t = container_of(timerq_first(&loop.timers), struct loop_timer, node);
         timerq_del(&loop.timers, &t->node);
         countdown = n;
         t->fn(t);
         countdown = 0;
-        LIST_FOREACH_SAFE (m, &daemon->jobs) { /* the login was begun */
+        LIST_FOREACH_SAFE (m, &the_daemon->jobs) { /* the login was begun */
             struct job *j = container_of(m, struct job, node);
 
             j->drop(j);
         }
     }
-    manage_server_free(&daemon->manage);
+    manage_server_free(&the_daemon->manage);
     assert_int_not_equal(answers, 0);
-    free(daemon);
+    free(the_daemon);
+}
+
+#define TARGETS (5 * SEARCH_SLICE)
+
+/* Makes or removes the folders of targets, which have no records. */
+static void
+folders(const char *root, bool make)
+{
+    char nodes[64], path[128];
+
+    (void)snprintf(nodes, sizeof(nodes), "%s/nodes", root);
+    assert_true(!make || mkdir(nodes, 0700) == 0);
+    for (int i = 0; i < TARGETS; i++) {
+        (void)snprintf(path, sizeof(path), "%s/iqn.%d", nodes, i);
+        assert_int_equal(make ? mkdir(path, 0700) : rmdir(path), 0);
+    }
+    assert_true(make || (rmdir(nodes) == 0 && rmdir(root) == 0));
+}
+
+static void
+end_of_all(void *user, json_t *results)
+{
+    *(unsigned *)user = 1;
+    json_decref(results);
+}
+
+/* Thousands of targets at the start are no reason not to serve anybody for seconds. */
+static void
+all_records_are_searched_in_slices(void **state)
+{
+    char root[] = "/tmp/lunette-batch.XXXXXX", locks[64];
+    struct nodedb_config cfg = {.root = root, .lock_dir = locks};
+    struct batch_options o = {.by_startup = true, .done = end_of_all};
+    struct iscsid *d = calloc(1, sizeof(*d));
+    struct fake_loop loop;
+    unsigned turns = 0, ended = 0;
+
+    (void)state;
+    assert_true(d != NULL && mkdtemp(root) != NULL);
+    folders(root, true);
+    (void)snprintf(locks, sizeof(locks), "%s.locks", root);
+    assert_int_equal(nodedb_open(&cfg, &d->db, NULL), 0);
+    fake_loop_init(&loop, 1);
+    d->loop = d->plane.loop = &loop.l;
+    list_init(&d->jobs);
+    o.user = &ended;
+    batch_login_all(d, &o);
+    while (timerq_first(&loop.timers) != NULL && turns < 100) {
+        struct loop_timer *t = container_of(timerq_first(&loop.timers), struct loop_timer, node);
+
+        timerq_del(&loop.timers, &t->node);
+        if (t->fn == NULL)
+            continue; /* that of the data plane, which is not there */
+        t->fn(t);
+        turns++;
+    }
+    assert_int_equal(ended, 1);
+    assert_true(list_empty(&d->jobs));
+    assert_in_range(turns, TARGETS / SEARCH_SLICE, TARGETS / SEARCH_SLICE + 2);
+    nodedb_close(&d->db);
+    folders(root, false);
+    (void)rmdir(locks);
+    free(d);
 }
 
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(values_are_not_left_out),
-                                       cmocka_unit_test(discovery_tells_that_nothing_was_begun)};
+                                       cmocka_unit_test(discovery_tells_that_nothing_was_begun),
+                                       cmocka_unit_test(all_records_are_searched_in_slices)};
 
     json_set_alloc_funcs(short_malloc, free);
     return cmocka_run_group_tests(tests, NULL, NULL);
