@@ -6,7 +6,7 @@
 
 #include "iscsid/internal.h"
 
-#define IFACE_SLICE      4  /* records that are written in one turn of the loop, each synced */
+#define IFACE_SLICE      1  /* records that are written in one turn of the loop, each synced */
 #define IFACE_GONE_SLICE 64 /* that are removed; all are synced together */
 
 /* ---- ifaces --------------------------------------------------------------------------------- */

@@ -6,7 +6,7 @@
 
 #include "iscsid/internal.h"
 
-#define WRITE_SLICE 4   /* records that are written in one turn of the loop, each of them synced */
+#define WRITE_SLICE 1   /* records that are written in one turn of the loop, each of them synced */
 #define TELL_EVERY  128 /* records, after which a caller is told that it goes on */
 
 /* ---- reading, in slices --------------------------------------------------------------------- */
