@@ -216,7 +216,8 @@ sysfs_lun_state(const json_t *lun)
                                            : "created";
 }
 
-/* A unit.  It has no device of the kernel's; a name in the place of it tells which it is. */
+/* A unit.  It has no device of the kernel's; a name in the place of it tells which it is.  The name
+ * does not end in digits, which are taken for the number of a partition. */
 static void
 sysfs_lun(struct tree_set *set, const json_t *lun, uint32_t sid, const char *session)
 {
@@ -235,7 +236,7 @@ sysfs_lun(struct tree_set *set, const json_t *lun, uint32_t sid, const char *ses
     if (type == 0 || type == 7 || type == 14) { /* disks: SBC, optical memory, RBC */
         (void)snprintf(to, sizeof(to), "%lld\n",
                        (long long)json_integer_value(json_object_get(lun, "size")) / 512);
-        tree_put(set, TREE_FILE, to, "%s/block/lun-%u-%lld/size", dir, sid, number);
+        tree_put(set, TREE_FILE, to, "%s/block/lun-%u-%lld-disk/size", dir, sid, number);
     }
     tree_put(set, TREE_LINK, "../..", "%s/scsi_device/%u:0:0:%lld/device", dir, sid, number);
     (void)snprintf(to, sizeof(to), "../../../%s", dir);

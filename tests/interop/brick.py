@@ -51,9 +51,11 @@ expect("discovery", sorted(iqn for _, iqn, _ in found), [f"{PREFIX}:secret", f"{
 
 first = c.connect_volume(volume("vol", 1))
 sid = c._get_iscsi_sessions_full()[0][1]
-expect("a volume", first["path"], f"/dev/lun-{sid}-1")
-expect("a second one of the session", c.connect_volume(volume("vol", 2))["path"], f"/dev/lun-{sid}-2")
+expect("a volume", first["path"], f"/dev/lun-{sid}-1-disk")
+expect("a second one of the session", c.connect_volume(volume("vol", 2))["path"], f"/dev/lun-{sid}-2-disk")
 expect("one session for both", sessions(c), [f"{PREFIX}:vol"])
+of = c._get_connection_devices(volume("vol", 1))[(PORTAL, f"{PREFIX}:vol")]
+expect("which is whose", of, ({f"lun-{sid}-1-disk"}, {f"lun-{sid}-2-disk"}))
 
 joe = dict(auth_method="CHAP", auth_username="joe")
 try:

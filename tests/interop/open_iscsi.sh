@@ -61,7 +61,7 @@ for i in "iSCSI Transport Class version 2.0-870" "Target: $A (non-flash)" "Curre
     "iSCSI Session State: LOGGED_IN" "Internal iscsid Session State: NO CHANGE" "Recovery Timeout: 120" \
     "LUN Reset Timeout: 30" "Abort Timeout: 15" "FirstBurstLength: 262144" "ImmediateData: Yes" \
     "InitialR2T: No" "MaxOutstandingR2T: 1" "HeaderDigest: None" "State: running" "Lun: 0" "Lun: 5" \
-    "Attached scsi disk lun-$(sid $A)-5"; do
+    "Attached scsi disk lun-$(sid $A)-5-disk"; do
     has "$i"
 done
 ok theirs -m session -r "$(sid $SECRET)" -P 2 -S

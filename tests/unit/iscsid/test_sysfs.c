@@ -158,7 +158,7 @@ test_shown(void **state)
     fake_advance(&w.fl, MS(300));
     assert_true(sysfs_is_settled(w.s));
     assert_true(shows("class/iscsi_session/session7/device"));
-    assert_true(shows(UNIT "/block/lun-7-1/size"));
+    assert_true(shows(UNIT "/block/lun-7-1-disk/size"));
     w.there = false;
     sysfs_ready(w.s);
     fake_advance(&w.fl, MS(300));
