@@ -58,7 +58,7 @@ disk_run_end(struct scsi_disk *d, int err, const struct lunette_error *why)
         d->up = true;
     if (err != 0 && d->up && why != NULL)
         sdev_log(s, d->again_ms > LOOKS_LOGGED_MS ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN, "%s",
-                 why->msg);
+                 sdev_unlabelled(s, why->msg));
     if (!d->up)
         d->wanted = d->missed = 0;
     else if (disk_run_again(d, err))

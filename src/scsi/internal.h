@@ -455,6 +455,8 @@ uint32_t scsi_backoff_ms(struct loop *l, uint32_t *state);
 /* "host0 lun 5": returns buf */
 const char *sdev_label(const struct scsi_sdev *s, char *buf, size_t size);
 #define SDEV_LABEL_MAX 64
+/* text, or what follows the label of s where it begins with it, as reasons for people do. */
+const char *sdev_unlabelled(const struct scsi_sdev *s, const char *text);
 
 /* scan.c */
 void scsi_scan_work(struct loop_work *w);

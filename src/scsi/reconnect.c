@@ -59,7 +59,7 @@ reconnect_give_up(struct scsi_sdev *s)
     if (s->dev.state != SDEV_BLOCK)
         return;
     sdev_log(s, LOG_LEVEL_WARN, "the session is back, but %s; commands fail, and it is tried on",
-             s->why != NULL ? s->why->msg : "the unit does not answer");
+             s->why != NULL ? sdev_unlabelled(s, s->why->msg) : "the unit does not answer");
     if (s->why_code == 0)
         sdev_why(s, -EIO, LUNETTE_DOM_SCSI, 0, "the unit does not answer in the new session");
     (void)sdev_set_state(s, SDEV_TRANSPORT_OFFLINE);

@@ -73,6 +73,16 @@ sdev_label(const struct scsi_sdev *s, char *buf, size_t size)
     return buf;
 }
 
+const char *
+sdev_unlabelled(const struct scsi_sdev *s, const char *text)
+{
+    char label[SDEV_LABEL_MAX];
+    size_t len = strlen(sdev_label(s, label, sizeof(label)));
+
+    return strncmp(text, label, len) == 0 && strncmp(text + len, ": ", 2) == 0 ? text + len + 2
+                                                                               : text;
+}
+
 void
 sdev_log_line(const struct scsi_target *t, int level, const char *label, const char *fmt, ...)
 {

@@ -351,6 +351,35 @@ test_unit_attentions_are_acted_on(void **state)
     fd_close(&d);
 }
 
+static char logged[512];
+
+static void
+take_line(void *user, enum log_level level, const char *line)
+{
+    (void)user;
+    if (level <= LOG_LEVEL_WARN)
+        (void)snprintf(logged, sizeof(logged), "%s", line);
+}
+
+/* The log names the unit once, also where the reason names it. */
+static void
+test_log_names_the_unit_once(void **state)
+{
+    const struct log log = {.level = LOG_LEVEL_WARN, .sink = take_line};
+
+    (void)state;
+    fd_open(&d);
+    d.f.loop.l.log = &log;
+    fh_script(&d.f, ANSWER(SCSI_READ_10, 1, SENSE(SENSE_UNIT_ATTENTION, 0x2a, 9)));
+    fh_script(&d.f, ANSWER(SCSI_SERVICE_ACTION_IN_16, EVER, SENSE(SENSE_MEDIUM_ERROR, 0x11, 0)));
+    assert_int_equal(io_run(&d, BDEV_READ, 0, 4096, 0), 0);
+    fake_advance(&d.f.loop, SEC(100));
+    d.f.loop.l.log = NULL;
+    if (strncmp(logged, "host0 lun 0: READ CAPACITY", 26) != 0)
+        fail_msg("it says: %s", logged);
+    fd_close(&d);
+}
+
 static void
 test_lost_writes(void **state)
 {
@@ -964,6 +993,7 @@ main(void)
         cmocka_unit_test(test_residuals),
         cmocka_unit_test(test_short_transfers_go_on_where_they_stopped),
         cmocka_unit_test(test_unit_attentions_are_acted_on),
+        cmocka_unit_test(test_log_names_the_unit_once),
         cmocka_unit_test(test_lost_writes),
         cmocka_unit_test(test_deferred_error),
         cmocka_unit_test(test_block_status),
