@@ -23,12 +23,18 @@ connect_where(const struct iscsi_login *l, char buf[PORTAL_TEXT_MAX])
     return portal_format(&l->portal, buf, PORTAL_TEXT_MAX);
 }
 
+#define NO_DEVICE_MAX 96
+
 /* What keeps a connection from being bound, or NULL: another errno says nothing of that. */
 static const char *
-connect_bind_reason(const struct stream_opts *o, int errnum)
+connect_bind_reason(const struct stream_opts *o, int errnum, char buf[NO_DEVICE_MAX])
 {
-    if (o->device[0] != '\0' && errnum == ENODEV)
-        return "this host has no network device of the name that the connection is bound to";
+    if (o->device[0] != '\0' && errnum == ENODEV) {
+        (void)snprintf(buf, NO_DEVICE_MAX,
+                       "this host has no network device %s, to which the connection is bound",
+                       o->device);
+        return buf;
+    }
     if (o->device[0] != '\0' && errnum == EPERM)
         return "this kernel lets only root bind a connection to a network device: use Linux 5.7 or "
                "newer, the capability CAP_NET_RAW, or an address instead of the device";
@@ -43,9 +49,9 @@ connect_bind_reason(const struct stream_opts *o, int errnum)
 /* Returns the text for an errno.  -ENOENT and -EAGAIN of loop_resolve have texts of their own here,
  * since strerror would speak of files. */
 static const char *
-connect_reason(const struct iscsi_login *l, int errnum)
+connect_reason(const struct iscsi_login *l, int errnum, char buf[NO_DEVICE_MAX])
 {
-    const char *bound = connect_bind_reason(&l->cfg.sock, errnum);
+    const char *bound = connect_bind_reason(&l->cfg.sock, errnum, buf);
 
     if (bound != NULL)
         return bound;
@@ -76,7 +82,7 @@ static void
 connect_failed(struct iscsi_login *l, int errnum, const char *what)
 {
     struct lunette_error *err = l->err.code == 0 ? &l->err : NULL;
-    char buf[PORTAL_TEXT_MAX];
+    char buf[PORTAL_TEXT_MAX], no_device[NO_DEVICE_MAX];
 
     if (errnum == ETIMEDOUT)
         (void)lunette_fail(err, -ETIMEDOUT, LUNETTE_DOM_CONNECT, ETIMEDOUT,
@@ -84,7 +90,7 @@ connect_failed(struct iscsi_login *l, int errnum, const char *what)
                            connect_where(l, buf), connect_allowed_ms(l), l->naddrs);
     else
         (void)lunette_fail(err, -errnum, LUNETTE_DOM_CONNECT, (uint32_t)errnum, "%s %s: %s", what,
-                           connect_where(l, buf), connect_reason(l, errnum));
+                           connect_where(l, buf), connect_reason(l, errnum, no_device));
     login_post(l, LOGIN_EV_FAIL);
 }
 

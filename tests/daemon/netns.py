@@ -126,7 +126,7 @@ def addresses():
         w.adm("-m", "discovery", "-t", "st", "-p", ANY, "-I", "hw", "-l")
         assert sent("a1") - at > 10
         assert sorted(by_iface(api)) == ["hw", "src"]
-        for name, why in (("gone", "no network device of the name"), ("alien", "does not have the address"),
+        for name, why in (("gone", "no network device eth77, to which"), ("alien", "does not have the address"),
                           ("nohw", "no network device has the hardware address")):
             p = subprocess.run([str(BIN / "iscsiadm"), "--root", str(w.root), "--no-start", "-m", "discovery", "-t", "st",
                                 "-p", ANY, "-I", name], capture_output=True, text=True, timeout=60, check=False)

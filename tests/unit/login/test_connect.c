@@ -188,7 +188,7 @@ bound(void **state)
         bool device, source;
         const char *text;
     } t[] = {
-        {ENODEV, true, false, "no network device of the name"},
+        {ENODEV, true, false, "no network device eth7, to which"},
         {EPERM, true, false, "Linux 5.7"},
         {EADDRNOTAVAIL, false, true, "does not have the address"},
         {EAFNOSUPPORT, false, true, "IPv4 and IPv6 do not mix"},
