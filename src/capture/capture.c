@@ -92,7 +92,7 @@ segment(struct look *l, bool sent, uint8_t flags, const void *data, uint32_t len
         return;
     if (k->unsaid_segments > 0)
         (void)snprintf(left_out, sizeof(left_out),
-                       "%" PRIu64 " segments with %" PRIu64 " bytes are left out before this one, "
+                       "%" PRIu64 " packets with %" PRIu64 " bytes are left out before this one, "
                        "since they were not taken fast enough",
                        k->unsaid_segments, k->unsaid_bytes);
     count(k,
@@ -321,7 +321,7 @@ capture_end(struct capture *k, const char *why)
     n = snprintf(text, sizeof(text), "%s", why);
     if (k->stats.dropped_segments > 0 && n > 0 && (size_t)n < sizeof(text))
         (void)snprintf(text + n, sizeof(text) - (size_t)n,
-                       "; %" PRIu64 " segments with %" PRIu64
+                       "; %" PRIu64 " packets with %" PRIu64
                        " bytes were left out, since they were not taken fast enough",
                        k->stats.dropped_segments, k->stats.dropped_bytes);
     pcapng_end(&k->out, k->cfg.unix_ns, unix_now(k), k->stats.segments, k->stats.dropped_segments,

@@ -152,7 +152,7 @@ capture_tend(struct dp_capture *x)
     size_t len;
 
     if (!x->ended && capture_full(x->k))
-        capture_over(x, "ended at the number of segments that was asked for");
+        capture_over(x, "ended at the number of packets that was asked for");
     if (x->reader == NULL)
         return;
     if (!capture_pump(x) || (x->ended && capture_peek(x->k, iov, &len) == 0))

@@ -372,9 +372,11 @@ test_room(void **state)
     n = read_file(packets, 20000, last);
     assert_int_equal(n, st.segments);
     for (unsigned i = 0; i < n; i++)
-        said += strstr(packets[i].comment, "left out before this one") != NULL;
+        said += strstr(packets[i].comment, "bytes are left out before this one") != NULL &&
+                strstr(packets[i].comment, " packets with ") != NULL;
     assert_int_equal(said, 1);
     assert_non_null(strstr(last, "the end; "));
+    assert_non_null(strstr(last, " packets with "));
     assert_non_null(strstr(last, "left out"));
     assert_int_equal(w.wakes, 1);
     end();

@@ -253,7 +253,7 @@ test_limits(void **state)
     assert_int_equal(dpw_do(w, ISCSI_UEVENT_BIND_CONN, sid, 1, dpw_endpoint(w)), 0);
     fake_turn(&w->fl);
     assert_false(s->open);
-    assert_true(file_says("number of segments"));
+    assert_true(file_says("number of packets"));
     end(w);
 }
 
