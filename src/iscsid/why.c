@@ -142,17 +142,20 @@ static void
 why_sentence(const struct control_node *n, const struct control_info *i, const char *kept,
              char *text, size_t size)
 {
-    char more[400] = "", next[80] = "", times[WHY_COUNT_MAX], luns[WHY_COUNT_MAX];
+    char more[400] = "", next[80] = "", back[24 + WHY_COUNT_MAX] = "", times[WHY_COUNT_MAX],
+         luns[WHY_COUNT_MAX];
 
     if (i->why.code != 0)
         (void)snprintf(more, sizeof(more), ": %s", i->why.msg);
     if (i->next_try_ns > 0)
         (void)snprintf(next, sizeof(next), "; try %u follows in %llu ms", i->attempt,
                        (unsigned long long)(i->next_try_ns / LOOP_NS_PER_MS));
-    (void)snprintf(text, size, "%s: %s%s%s; %s; it has come back %s; %s, %u exported",
-                   control_node_name(n)->target, control_state_text(i->state), more, next, kept,
-                   why_count(i->reopens, "time", times), why_count(i->luns, "LUN", luns),
-                   i->exports);
+    if (i->reopens > 0)
+        (void)snprintf(back, sizeof(back), "; it has come back %s",
+                       i->reopens == 1 ? "once" : why_count(i->reopens, "time", times));
+    (void)snprintf(text, size, "%s: %s%s%s; %s%s; %s, %u exported", control_node_name(n)->target,
+                   control_state_text(i->state), more, next, kept, back,
+                   why_count(i->luns, "LUN", luns), i->exports);
 }
 
 /* ---- sessions ------------------------------------------------------------------------------- */
