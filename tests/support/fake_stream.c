@@ -6,11 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/support/fake_adapter.h"
 #include "tests/support/fake_stream.h"
 #include "transport/stream/iscsi_tcp.h"
 #include "wire/pdu.h"
 
-struct fake_adapter fake_adapter;
 bool fake_spoil;
 uint32_t fake_cleanup_later;
 
@@ -20,49 +20,6 @@ fake_adapter_reset(void)
     memset(&fake_adapter, 0, sizeof(fake_adapter));
     fake_spoil = false;
     fake_cleanup_later = 0;
-}
-
-struct stream_ep {
-    struct loop_timer timer;
-    struct iscsi_endpoint *ep;
-    const struct iscsi_upcalls *up;
-    bool up_now;
-};
-
-static void
-stream_ep_ready(struct loop_timer *t)
-{
-    struct stream_ep *e = container_of(t, struct stream_ep, timer);
-
-    e->up_now = true;
-    e->up->ep_event(e->ep, 0);
-}
-
-static int
-stream_ep_connect(struct iscsi_endpoint *ep, const struct sock_addr *to,
-                  const struct iscsi_upcalls *up, struct lunette_error *err)
-{
-    struct stream_ep *e = ep->dd_data;
-
-    (void)to;
-    (void)err;
-    e->ep = ep;
-    e->up = up;
-    loop_timer_init(&e->timer, stream_ep_ready);
-    loop_timer_start(ep->loop, &e->timer, fake_adapter.ep_delay_ns);
-    return 0;
-}
-
-static int
-stream_ep_poll(struct iscsi_endpoint *ep)
-{
-    return ((struct stream_ep *)ep->dd_data)->up_now;
-}
-
-static void
-stream_ep_disconnect(struct iscsi_endpoint *ep)
-{
-    loop_timer_stop(ep->loop, &((struct stream_ep *)ep->dd_data)->timer);
 }
 
 static int
@@ -101,13 +58,10 @@ fake_cleaned(void)
 static int
 stream_init_pdu(struct iscsi_task *t, uint32_t offset, uint32_t count)
 {
-    struct fake_sent *s = &fake_adapter.sent[fake_adapter.nsent];
+    struct fake_sent *s = fake_sent_next(t->conn);
     struct sg_cursor at;
 
-    assert(fake_adapter.nsent < FAKE_SENT_MAX);
-    fake_adapter.nsent++;
     memcpy(&s->h, t->hdr, sizeof(s->h));
-    s->cid = t->conn->cid;
     s->task = t;
     s->data_len = count < sizeof(s->data) ? count : (uint32_t)sizeof(s->data);
     if (s->data_len == 0)
@@ -181,10 +135,10 @@ const struct iscsi_transport fake_transport = {
     .max_recv_dlength = 65536,
     .conn_size = sizeof(struct iscsi_tcp_conn),
     .task_size = sizeof(struct iscsi_tcp_task),
-    .ep_size = sizeof(struct stream_ep),
-    .ep_connect = stream_ep_connect,
-    .ep_poll = stream_ep_poll,
-    .ep_disconnect = stream_ep_disconnect,
+    .ep_size = sizeof(struct fake_ep),
+    .ep_connect = fake_ep_connect,
+    .ep_poll = fake_ep_poll,
+    .ep_disconnect = fake_ep_disconnect,
     .bind_conn = stream_bind,
     .stop_conn = stream_stop,
     .create_conn = stream_create_conn,
@@ -230,20 +184,6 @@ fake_bytes(union bhs_any *h, const void *data, uint32_t len)
 int
 fake_pdu(union bhs_any *h, const void *data, uint32_t len, bool numbered)
 {
-    h->nop_in.stat_sn = put32(fake_adapter.stat_sn);
-    h->nop_in.exp_cmd_sn = put32(fake_adapter.exp_cmdsn);
-    h->nop_in.max_cmd_sn = put32(fake_adapter.max_cmdsn);
-    if (numbered)
-        fake_adapter.stat_sn++;
+    fake_set_numbers(h, numbered);
     return fake_bytes(h, data, len);
-}
-
-const struct fake_sent *
-fake_last(uint8_t opcode)
-{
-    for (unsigned i = fake_adapter.nsent; i > 0; i--) {
-        if (pdu_opcode(&fake_adapter.sent[i - 1].h.h) == opcode)
-            return &fake_adapter.sent[i - 1];
-    }
-    return NULL;
 }

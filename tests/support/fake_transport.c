@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "tests/support/fake_transport.h"
+#include "tests/support/fake_adapter.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -8,7 +8,6 @@
 
 #include "wire/pdu.h"
 
-struct fake_adapter fake_adapter;
 bool fake_gathers;
 unsigned fake_fast;
 
@@ -22,53 +21,10 @@ struct fake_conn {
     uint8_t room[64 * ISCSI_BHS_LEN + ISCSI_GATHER_MIN]; /* what conn->gather is */
 };
 
-struct fake_ep {
-    struct loop_timer timer;
-    struct iscsi_endpoint *ep;
-    const struct iscsi_upcalls *up;
-    bool up_now;
-};
-
 void
 fake_adapter_reset(void)
 {
     memset(&fake_adapter, 0, sizeof(fake_adapter));
-}
-
-static void
-ep_ready(struct loop_timer *t)
-{
-    struct fake_ep *e = container_of(t, struct fake_ep, timer);
-
-    e->up_now = fake_adapter.ep_result == 0;
-    e->up->ep_event(e->ep, fake_adapter.ep_result);
-}
-
-static int
-fake_ep_connect(struct iscsi_endpoint *ep, const struct sock_addr *to,
-                const struct iscsi_upcalls *up, struct lunette_error *err)
-{
-    struct fake_ep *e = ep->dd_data;
-
-    (void)to;
-    (void)err;
-    e->ep = ep;
-    e->up = up;
-    loop_timer_init(&e->timer, ep_ready);
-    loop_timer_start(ep->loop, &e->timer, fake_adapter.ep_delay_ns);
-    return 0;
-}
-
-static int
-fake_ep_poll(struct iscsi_endpoint *ep)
-{
-    return ((struct fake_ep *)ep->dd_data)->up_now;
-}
-
-static void
-fake_ep_disconnect(struct iscsi_endpoint *ep)
-{
-    loop_timer_stop(ep->loop, &((struct fake_ep *)ep->dd_data)->timer);
 }
 
 static int
@@ -92,17 +48,6 @@ fake_stop(struct iscsi_conn *c, enum iscsi_stop how)
     return fake_adapter.stops ? -EINPROGRESS : 0;
 }
 
-static struct fake_sent *
-sent(const struct iscsi_conn *c)
-{
-    struct fake_sent *s = &fake_adapter.sent[fake_adapter.nsent];
-
-    assert(fake_adapter.nsent < FAKE_SENT_MAX);
-    fake_adapter.nsent++;
-    s->cid = c->cid;
-    return s;
-}
-
 static bool
 is_full(const struct iscsi_conn *c)
 {
@@ -116,7 +61,7 @@ take_gathered(struct iscsi_conn *c)
     struct fake_conn *fc = c->dd_data;
 
     for (uint8_t *h = fc->room; c->gather.next != NULL && h < c->gather.next; h += ISCSI_BHS_LEN) {
-        struct fake_sent *s = sent(c);
+        struct fake_sent *s = fake_sent_next(c);
 
         memcpy(&s->h, h, sizeof(s->h));
         s->task = iscsi_task_of(c, s->h.h.itt);
@@ -158,7 +103,7 @@ fake_xmit_task(struct iscsi_task *t)
     if (is_full(t->conn))
         return -EAGAIN;
     (void)fake_lend(t->conn);
-    s = sent(t->conn);
+    s = fake_sent_next(t->conn);
     memcpy(&s->h, t->hdr, sizeof(s->h));
     memcpy(s->ahs, t->hdr + 1, (size_t)t->hdr_len - 48);
     s->task = t;
@@ -254,11 +199,7 @@ fake_pdu(union bhs_any *h, const void *data, uint32_t len, bool numbered)
     struct iscsi_conn *c = fake_adapter.conn;
 
     h->h.dseg_len = put24(len);
-    h->nop_in.stat_sn = put32(fake_adapter.stat_sn);
-    h->nop_in.exp_cmd_sn = put32(fake_adapter.exp_cmdsn);
-    h->nop_in.max_cmd_sn = put32(fake_adapter.max_cmdsn);
-    if (numbered)
-        fake_adapter.stat_sn++;
+    fake_set_numbers(h, numbered);
     c->last_recv_ns = c->loop->now_ns;
     return c->up->complete_pdu(c, &h->h, data, len);
 }
@@ -294,14 +235,4 @@ fake_answer(const struct fake_sent *s, uint8_t status, const void *sense, uint16
         memcpy(data + 2, sense, sense_len);
     }
     return fake_pdu(&h, data, sense_len > 0 ? sense_len + 2u : 0, true);
-}
-
-const struct fake_sent *
-fake_last(uint8_t opcode)
-{
-    for (unsigned i = fake_adapter.nsent; i > 0; i--) {
-        if (pdu_opcode(&fake_adapter.sent[i - 1].h.h) == opcode)
-            return &fake_adapter.sent[i - 1];
-    }
-    return NULL;
 }
