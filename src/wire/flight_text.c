@@ -81,6 +81,21 @@ put_flags(struct line *l, uint8_t flags, const char *names)
 }
 
 static void
+put_text_pdu(struct line *l, uint8_t flags, struct be32 ttt)
+{
+    put_flags(l, flags, "FC......");
+    put_tag(l, "TTT", ttt);
+}
+
+/* Where data goes; name: of its number. */
+static void
+put_data(struct line *l, const char *name, struct be32 sn, struct be32 offset)
+{
+    put_number(l, name, sn);
+    put_number(l, "Offset", offset);
+}
+
+static void
 put_residual(struct line *l, uint8_t flags, struct be32 residual)
 {
     if (flags & (ISCSI_RSP_OVERFLOW | ISCSI_RSP_UNDERFLOW))
@@ -123,15 +138,13 @@ text_initiator(struct line *l, const union bhs_any *h)
         put_request(l, h);
         break;
     case ISCSI_OP_TEXT_REQ:
-        put_flags(l, h->h.flags, "FC......");
-        put_tag(l, "TTT", h->text_req.ttt);
+        put_text_pdu(l, h->h.flags, h->text_req.ttt);
         put_request(l, h);
         break;
     case ISCSI_OP_DATA_OUT:
         put_flags(l, h->h.flags, "F.......");
         put_tag(l, "TTT", h->data_out.ttt);
-        put_number(l, "DataSN", h->data_out.data_sn);
-        put_number(l, "Offset", h->data_out.offset);
+        put_data(l, "DataSN", h->data_out.data_sn, h->data_out.offset);
         put_number(l, "ExpStatSN", h->data_out.exp_stat_sn);
         break;
     case ISCSI_OP_LOGOUT_REQ:
@@ -165,13 +178,11 @@ text_target(struct line *l, const union bhs_any *h)
                    h->login_rsp.status_detail, get16(h->login_rsp.tsih));
         break;
     case ISCSI_OP_TEXT_RSP:
-        put_flags(l, h->h.flags, "FC......");
-        put_tag(l, "TTT", h->text_rsp.ttt);
+        put_text_pdu(l, h->h.flags, h->text_rsp.ttt);
         break;
     case ISCSI_OP_DATA_IN:
         put_flags(l, h->h.flags, "FA.....S");
-        put_number(l, "DataSN", h->data_in.data_sn);
-        put_number(l, "Offset", h->data_in.offset);
+        put_data(l, "DataSN", h->data_in.data_sn, h->data_in.offset);
         if (h->h.flags & ISCSI_DATA_IN_STATUS) {
             flight_put(l, " status %02x", h->data_in.status);
             put_residual(l, h->h.flags, h->data_in.residual);
@@ -179,8 +190,7 @@ text_target(struct line *l, const union bhs_any *h)
         break;
     case ISCSI_OP_R2T:
         put_tag(l, "TTT", h->r2t.ttt);
-        put_number(l, "R2TSN", h->r2t.r2t_sn);
-        put_number(l, "Offset", h->r2t.offset);
+        put_data(l, "R2TSN", h->r2t.r2t_sn, h->r2t.offset);
         put_number(l, "Desired", h->r2t.desired_len);
         break;
     case ISCSI_OP_LOGOUT_RSP:
