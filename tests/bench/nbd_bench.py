@@ -278,16 +278,6 @@ def tables(args, rounds, groups):
     return f"{text}\n\n{first}\n\n{second}\n"
 
 
-def update(text):
-    with open(PAGE, encoding="utf-8") as f:
-        before, begin, rest = f.read().partition(BEGIN)
-        _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise Failed(f"{PAGE} has no {BEGIN} and {END}")
-    with open(PAGE, "w", encoding="utf-8") as f:
-        f.write(f"{before}{BEGIN}\n\n{text}\n{END}{after}")
-
-
 def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--build", default=os.path.join(ROOT, "build"), help="the build folder")
@@ -340,7 +330,7 @@ def main():
         f.write("\n")
     print(text)
     if args.update_docs:
-        update(text)
+        report.put_between(PAGE, BEGIN, END, text)
     missed = [what for what, _, _, met in judged(rounds, groups) if not met]
     for what in missed:
         print(f"bench-nbd: missed: {what}", file=sys.stderr)

@@ -56,6 +56,17 @@ def table(head, rows, right=()):
     return "\n".join(["| " + " | ".join(head) + " |", line, *body])
 
 
+def put_between(path, begin, end, text):
+    """Puts text between two markers of a page."""
+    with open(path, encoding="utf-8") as f:
+        before, found, rest = f.read().partition(begin)
+        _, found_end, after = rest.partition(end)
+    if not found or not found_end:
+        raise RuntimeError(f"{path} has no {begin} and {end}")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(f"{before}{begin}\n\n{text}\n{end}{after}")
+
+
 @dataclasses.dataclass
 class Report:
     args: object
@@ -183,14 +194,8 @@ class Report:
         return "\n\n".join([text, self.cost_table(), self.ratio_table()]) + "\n"
 
     def update(self, path):
-        """Puts the short tables between the markers of a page."""
-        with open(path, encoding="utf-8") as f:
-            before, begin, rest = f.read().partition(BEGIN)
-            _, end, after = rest.partition(END)
-        if not begin or not end:
-            raise RuntimeError(f"{path} has no {BEGIN} and {END}")
-        with open(path, "w", encoding="utf-8") as f:
-            f.write(f"{before}{BEGIN}\n\n{self.page()}\n{END}{after}")
+        """Puts the short tables into a page."""
+        put_between(path, BEGIN, END, self.page())
 
     # ---- JSON ----------------------------------------------------------------------------------
 

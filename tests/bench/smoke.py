@@ -11,7 +11,6 @@ import json
 import math
 import os
 import shutil
-import subprocess
 import sys
 import types
 
@@ -21,6 +20,7 @@ import goals
 import machine
 import report
 import targets
+from checks import check, passed, run_program
 from goals import Goal, Run
 
 RUN_S, WARM_S = 0.1, 0.03
@@ -28,14 +28,6 @@ OWN_TARGETS = ("null", "null-ram", "lunette-null", "lunette-ram")
 FOREIGN_TARGETS = ("tgtd-null", "tgtd-ram", "istgt-ram")
 ALWAYS = ("iops", "mb_per_s", "mean_us", "p50_us", "p99_us", "p999_us", "max_us", "user_us",
           "system_us", "cpu_us", "target_cpu_us", "foreign_percent", "seconds", "ios", "total_ios")
-checks = 0
-
-
-def check(right, what):
-    global checks
-    checks += 1
-    if not right:
-        sys.exit(f"FAIL: {what}")
 
 
 def runs():
@@ -149,16 +141,9 @@ def check_report(b, args, measured, verified):
 
 def check_program(build):
     """bench.py as a whole, on one row: exit code, JSON and what it says agree."""
-    path = os.path.join(build, "bench-smoke.json")
-    command = [sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "bench.py"),
-               "--build", build, "--json", path, "--rounds", "2", "--secs", str(RUN_S), "--warm", "0.02",
-               "--repeats", "0", "--patience", "0", "--no-counts", "--verify-bytes", "4194304",
-               "--only", "^system calls.*read, depth 32"]
-    p = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    check(p.returncode in (0, 1), f"bench.py: exit {p.returncode}: {p.stderr}")
-    with open(path, encoding="utf-8") as f:
-        j = json.load(f)
-    os.unlink(path)
+    p, j = run_program("bench.py", build, os.path.join(build, "bench-smoke.json"), "--rounds", "2", "--secs", str(RUN_S),
+                       "--warm", "0.02", "--repeats", "0", "--no-counts", "--verify-bytes", "4194304",
+                       "--only", "^system calls.*read, depth 32", timeout=120)
     check(len(j["goals"]) == 1 and len(j["goals"][0]["values"]) == 2, f"{j['goals']}")
     check(p.returncode == (0 if j["goals"][0]["met"] else 1), f"exit {p.returncode}: {j['goals']}")
     check(j["verified"] and j["machine"]["congestion_control"] == "reno", f"{j['machine']}")
@@ -187,8 +172,7 @@ def main():
             check_counts(b)
         check_report(b, args, measured, verified)
     check_program(build)
-    print(f"{checks} checks passed")
-    return 0
+    return passed()
 
 
 if __name__ == "__main__":

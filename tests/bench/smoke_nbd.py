@@ -5,7 +5,6 @@ is it held against the bounds?  No claim is made about time.
 
 usage: smoke_nbd.py BUILD-ROOT     exit: 0, 1, or 77 where it cannot run
 """
-import json
 import math
 import os
 import shutil
@@ -14,16 +13,8 @@ import sys
 
 import machine
 import nbd_bench
+from checks import check, passed, run_program
 from nbd_bench import NULL, Run
-
-checks = 0
-
-
-def check(right, what):
-    global checks
-    checks += 1
-    if not right:
-        sys.exit(f"FAIL: {what}")
 
 
 def check_verdicts():
@@ -42,16 +33,10 @@ def check_verdicts():
 
 
 def check_program(build):
-    path = os.path.join(build, "bench-nbd-smoke.json")
-    command = [sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "nbd_bench.py"),
-               "--build", build, "--json", path, "--rounds", "1", "--secs", "0.3", "--patience", "0",
-               "--targets", "null,lunette-null"]
-    p = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)
-    check(p.returncode in (0, 1), f"exit {p.returncode}: {p.stderr}")
+    p, written = run_program("nbd_bench.py", build, os.path.join(build, "bench-nbd-smoke.json"), "--rounds", "1",
+                             "--secs", "0.3", "--targets", "null,lunette-null", timeout=150)
     check((p.returncode == 1) == ("missed:" in p.stderr), f"exit {p.returncode}: {p.stderr}")
-    with open(path, encoding="utf-8") as f:
-        runs = json.load(f)["runs"]
-    os.unlink(path)
+    runs = written["runs"]
     check(len(runs) == 14, f"{len(runs)} runs")
     for r in runs:
         for key in ("iops", "cpu_us", "load_cpu_us", "busy_percent"):
@@ -72,8 +57,7 @@ def main():
         print("SKIP: needs root, for a network namespace of its own")
         return 77
     check_program(sys.argv[1])
-    print(f"{checks} checks passed")
-    return 0
+    return passed()
 
 
 if __name__ == "__main__":
