@@ -300,6 +300,8 @@ struct iscsi_task {
     uint16_t hdr_len; /* BHS and AHS, bytes */
     const void *data; /* control PDU: its data segment, lives until the task ends */
     uint32_t data_len;
+    bool quiet; /* xmit_task begins no Data-Out PDU: what is due is sent when it is called with this
+                   cleared (RFC 7143 4.2.3.4) */
 };
 
 static inline struct iscsi_task *

@@ -37,6 +37,24 @@ odd_data_in(const struct iscsi_tcp_conn *tcp, const struct bhs_data_in *h, struc
     return tcp->conn->up->odd_data_in(t, h);
 }
 
+/* A PDU of number sn that ends at `end` has come before, where the next one is `next` and all up to
+ * `done` has come or has been asked for.  It brings nothing and is dropped (RFC 7143 7.9). */
+static bool
+came_before(uint32_t sn, uint32_t next, uint64_t end, uint32_t done)
+{
+    return next - sn <= INT32_MAX && sn != next && end <= done;
+}
+
+static bool
+data_in_came_before(const struct iscsi_tcp_conn *tcp, const struct bhs_data_in *h,
+                    const struct iscsi_task *t)
+{
+    return t != NULL && t->sc != NULL && !repairs(tcp->conn) &&
+           (h->flags & ISCSI_DATA_IN_STATUS) == 0 &&
+           came_before(get32(h->data_sn), t->exp_datasn, (uint64_t)get32(h->offset) + tcp->data_len,
+                       t->in_done);
+}
+
 /* A Data-In does not fit the task of its tag (RFC 7143 11.7, 4.2.5.3).  Where task management has
  * ended that task its data is dropped; else the connection fails, and the reason is found here. */
 static void __attribute__((noinline, cold))
@@ -53,7 +71,8 @@ data_in_misfit(struct iscsi_tcp_conn *tcp, const struct bhs_data_in *h, struct i
         tcp->odd = true;
         sg_cursor_init(&tt->in, &t->sc->in);
         sg_cursor_seek(&tt->in, &t->sc->in, offset);
-    } else if (odd == ISCSI_ODD_DROP || (t == NULL && c->up->itt_ended(c, h->itt)))
+    } else if (odd == ISCSI_ODD_DROP || (t == NULL && c->up->itt_ended(c, h->itt)) ||
+               data_in_came_before(tcp, h, t))
         tcp->drop = true;
     else if (t == NULL || t->sc == NULL)
         iscsi_tcp_rx_fail(tcp, ISCSI_ERR_BAD_ITT, "Data-In for a task that is not there");
@@ -158,6 +177,8 @@ iscsi_tcp_r2t_rsp(struct iscsi_tcp_conn *tcp, const struct bhs_r2t *h)
         why = "R2T for more than MaxBurstLength";
     else if (offset > t->sc->out.len || len > t->sc->out.len - offset)
         why = "R2T beyond the end of the command's data";
+    else if (!again && came_before(sn, tt->exp_r2tsn, (uint64_t)offset + len, tt->next_offset))
+        odd = ISCSI_ODD_DROP;
     else if (offset != tt->next_offset && !again)
         why = "R2T does not continue where the last one ended"; /* 13.19 */
     else if (tt->r2t_count >= max)
@@ -169,7 +190,8 @@ iscsi_tcp_r2t_rsp(struct iscsi_tcp_conn *tcp, const struct bhs_r2t *h)
         tt->exp_r2tsn = sn;
     }
     if (sn != tt->exp_r2tsn) {
-        odd = again && why == NULL ? c->up->odd_r2t(t, h, tt->exp_r2tsn) : ISCSI_ODD_FAIL;
+        if (odd != ISCSI_ODD_DROP)
+            odd = again && why == NULL ? c->up->odd_r2t(t, h, tt->exp_r2tsn) : ISCSI_ODD_FAIL;
         if (odd == ISCSI_ODD_DROP) {
             c->up->update_cmdsn(c, h->exp_cmd_sn, h->max_cmd_sn);
             return;

@@ -76,9 +76,9 @@ iscsi_tcp_xmit_data(struct iscsi_task *t)
     struct iscsi_tcp_task *tt = t->dd_data;
     int r = 0;
 
-    while (r == 0 && tt->unsol.len > 0)
+    while (r == 0 && !t->quiet && tt->unsol.len > 0)
         r = xmit_data_out(t, &tt->unsol);
-    while (r == 0 && tt->r2t_count > 0) {
+    while (r == 0 && !t->quiet && tt->r2t_count > 0) {
         struct iscsi_r2t *s = &tt->r2t[tt->r2t_head];
 
         r = xmit_data_out(t, s);

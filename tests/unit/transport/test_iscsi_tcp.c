@@ -471,6 +471,65 @@ test_bad_r2t(void **state)
     assert_int_equal(r.err, ISCSI_ERR_PROTO);
 }
 
+/* DSN-05: at level 0 a Data-In or R2T that brings only what has come is dropped, and moves nothing;
+ * one that looks like it and brings more is a fault. */
+static void
+test_duplicates_are_dropped(void **state)
+{
+    static const struct {
+        uint32_t sn, offset, len;
+        uint8_t flags;
+        enum iscsi_err err;
+    } reads[] = {
+        {0, 0, 512, 0, ISCSI_OK},
+        {1, 512, 512, 0x80, ISCSI_OK},
+        {1, 512, 0, 0, ISCSI_OK},
+        {0, 0, 1024, 0, ISCSI_OK},
+        {1, 512, 513, 0, ISCSI_ERR_DATASN},  /* more than has come */
+        {0, 0, 512, 0x81, ISCSI_ERR_DATASN}, /* a status that has not come */
+        {0xfffffff0, 0xffffffff, 512, 0, ISCSI_ERR_DATASN},
+        {3, 0, 512, 0, ISCSI_ERR_DATASN},
+    };
+    uint8_t bytes[8192];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(reads) / sizeof(reads[0]); i++) {
+        uint8_t was[1024];
+        size_t n;
+
+        rig(true, READ_LEN, false);
+        for (uint32_t k = 0; k < 2; k++) {
+            n = data_in(bytes, k, 512 * k, 512, 0);
+            assert_int_equal(iscsi_tcp_recv(&r.tcp, bytes, n), n);
+        }
+        memcpy(was, r.buf, sizeof(was));
+        memset(r.buf, 0xaa, sizeof(was)); /* nothing is placed again */
+        n = data_in(bytes, reads[i].sn, reads[i].offset, reads[i].len, reads[i].flags);
+        (void)iscsi_tcp_recv(&r.tcp, bytes, n);
+        assert_int_equal(r.err, reads[i].err);
+        assert_int_equal(r.task.in_done, 1024);
+        assert_int_equal(r.task.exp_datasn, 2);
+        for (size_t k = 0; k < sizeof(was); k++)
+            assert_int_equal(r.buf[k], 0xaa);
+        if (reads[i].err != ISCSI_OK)
+            continue;
+        n = data_in(bytes, 2, 1024, 512, 0x80);
+        assert_int_equal(iscsi_tcp_recv(&r.tcp, bytes, n), n);
+        assert_int_equal(r.err, ISCSI_OK);
+        assert_int_equal(r.task.in_done, 1536);
+    }
+    for (uint32_t more = 0; more < 2; more++) {
+        rig(false, 6000, false);
+        (void)iscsi_tcp_recv(&r.tcp, bytes, r2t(bytes, 0, 0, 100, 9, 5));
+        (void)iscsi_tcp_recv(&r.tcp, bytes, r2t(bytes, 1, 100, 100, 10, 5));
+        assert_int_equal(r.requeues, 2);
+        (void)iscsi_tcp_recv(&r.tcp, bytes, r2t(bytes, 0, 0, 100 + 101 * more, 9, 5));
+        assert_int_equal(r.requeues, 2);
+        assert_int_equal(r.tcp_task.r2t_count, 2);
+        assert_int_equal(r.err, more ? ISCSI_ERR_R2TSN : ISCSI_OK);
+    }
+}
+
 /* DOU-01..05, DSN-02, R2T-01, R2T-04: whatever is asked for comes, in order, in legal pieces, also
  * when the transport is full now and then. */
 static void
@@ -533,6 +592,41 @@ test_every_r2t_is_honoured(void **state)
             }
         }
         assert_int_equal(seq, nseq);
+    }
+}
+
+/* TM-03: a quiet task begins no Data-Out, in the middle of what an R2T asked for either, and keeps
+ * what is due until it is not quiet any more. */
+static void
+test_quiet_tasks_send_nothing(void **state)
+{
+    uint8_t bytes[64];
+
+    (void)state;
+    for (uint32_t unsol = 0; unsol <= 2500; unsol += 2500) {
+        rig(false, 6000, false);
+        for (uint32_t i = 0; i < 6000; i++)
+            r.buf[i] = (uint8_t)(i * 7);
+        r.task.unsol.len = unsol;
+        iscsi_tcp_cleanup_task(&r.task); /* what the rig has begun */
+        assert_int_equal(init_pdu(&r.task, 0, iscsi_tcp_task_init(&r.task)), 0);
+        r.hdr[0] = ISCSI_OP_SCSI_CMD;
+        r.task.hdr = (void *)r.hdr;
+        r.room = 2;
+        if (unsol == 0)
+            assert_int_equal(iscsi_tcp_recv(&r.tcp, bytes, r2t(bytes, 0, 0, 2500, 9, 5)), 48);
+        assert_int_equal(xmit_task(&r.task), -EAGAIN);
+        assert_int_equal(r.nout, 2);
+        assert_int_equal(iscsi_tcp_recv(&r.tcp, bytes, r2t(bytes, unsol == 0, 2500, 3500, 9, 5)),
+                         48);
+        r.task.quiet = true;
+        r.room = 100;
+        assert_int_equal(xmit_task(&r.task), 0);
+        assert_int_equal(r.nout, 2);
+        r.task.quiet = false;
+        assert_int_equal(xmit_task(&r.task), 0);
+        assert_int_equal(r.nout, 3 + 4);
+        assert_memory_equal(r.target, r.buf, 6000);
     }
 }
 
@@ -934,7 +1028,9 @@ main(void)
         cmocka_unit_test(test_bad_data_in),
         cmocka_unit_test(test_empty_data_in),
         cmocka_unit_test(test_bad_r2t),
+        cmocka_unit_test(test_duplicates_are_dropped),
         cmocka_unit_test(test_every_r2t_is_honoured),
+        cmocka_unit_test(test_quiet_tasks_send_nothing),
         cmocka_unit_test(test_late_pdus_are_dropped),
         cmocka_unit_test(a_task_given_up_in_its_data_in),
         cmocka_unit_test(a_task_given_up_before_its_header_is_complete),
