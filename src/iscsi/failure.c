@@ -17,6 +17,16 @@ iscsi_err_name(enum iscsi_err e)
     return names[e];
 }
 
+/* A PDU has come that cannot be: whatever else the target says on other connections is not to be
+ * trusted either, so that all of them end (RFC 7143 7.7).  An opcode that is not known is another
+ * matter, and so are losses. */
+static bool
+is_format_error(const struct conn *c, enum iscsi_err err)
+{
+    return c->started && c->session->state == ISCSI_STATE_LOGGED_IN &&
+           (err == ISCSI_ERR_PROTO || err == ISCSI_ERR_DATALEN || err == ISCSI_ERR_DATA_OFFSET);
+}
+
 /* Takes note that the connection has failed, and why; of several calls the first counts.  Nothing
  * is torn down here, since the caller may be deep inside the parser: fail_work does that, later. */
 void
@@ -24,9 +34,12 @@ iscsi_conn_failure(struct iscsi_conn *pub, enum iscsi_err err, const char *why)
 {
     struct conn *c = to_conn(pub);
     struct session *s = c->session;
+    bool all;
 
     if (c->failing || c->down || c->stopping || c->state == CONN_FREE)
         return;
+    all = !s->ends && is_format_error(c, err);
+    s->ends |= all;
     TRACE(pub->loop, iscsi_conn_failure, pub->cid, err);
     c->failing = true;
     c->suspended = c->pub.failed = true;
@@ -48,6 +61,10 @@ iscsi_conn_failure(struct iscsi_conn *pub, enum iscsi_err err, const char *why)
         s->state = iscsi_lost_state(s); /* no command goes out before recovery.c does the rest */
     iscsi_count_serving(s);
     loop_defer(pub->loop, &c->fail_work);
+    if (!all)
+        return;
+    LIST_FOREACH (n, &s->conns)
+        iscsi_conn_failure(&container_of(n, struct conn, node)->pub, err, why);
 }
 
 void
