@@ -34,7 +34,8 @@ check_command(const struct session *s, const struct task *t)
     assert(t->mend == NULL || (t->mend->task == t && t->pub.state == ISCSI_TASK_RUNNING));
     assert((t->pub.in_done == ISCSI_IN_PIECES) == (t->mended && sc->in.len > 0));
     assert(t->eh == NULL || (t->marked && t->eh->sc == sc));
-    assert(!(t->reset || t->swept) || t->marked);
+    assert(!(t->reset || t->swept || t->pub.quiet) || t->marked);
+    assert(!(t->told || t->covered || t->owes) || t->pub.quiet);
     assert(!t->resend || t->pub.state == ISCSI_TASK_RUNNING ||
            (t->pub.state == ISCSI_TASK_COMPLETED && t->cleaning));
     if (t->pub.state != ISCSI_TASK_RUNNING || t->old_nexus)

@@ -437,6 +437,20 @@ async_drop(struct conn *c, struct conn *dropped, const struct bhs_async *a)
     return c->suspended ? -EPROTO : 0;
 }
 
+/* The target ends all tasks that it has of a unit on this connection, since somebody has reset it.
+ * Their data stops, and then the message is acknowledged, so that the target may forget them
+ * (11.9.1).  Which ones it had is to be found out. */
+static void
+tasks_are_ended(struct conn *c, const struct bhs_async *a)
+{
+    struct bhs_nop_in ack = {.ttt = put32(ISCSI_TAG_RSVD)};
+
+    memcpy(ack.lun, a->lun, sizeof(ack.lun));
+    iscsi_quiet_told(c, a->lun, get32(a->exp_cmd_sn));
+    iscsi_send_nopout(c, &ack);
+    iscsi_tmf_told(c->session);
+}
+
 /* Takes an asynchronous message (RFC 7143 11.9).  A request to negotiate is one for a logout, since
  * that is how we answer it. */
 static int
@@ -468,6 +482,7 @@ iscsi_async(struct conn *c, const union bhs_any *h, const void *data, uint32_t l
     case ISCSI_ASYNC_FAST_ABORT:
         if (!s->pub.params.fast_abort)
             return proto_error(c, "async event 5 without TaskReporting=FastAbort");
+        tasks_are_ended(c, a);
         break;
     default:
         break;

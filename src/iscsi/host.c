@@ -88,7 +88,8 @@ iscsi_host_watch(struct scsi_host *h, struct scsi_cmd *sc)
         .queuecommand = (queue), .commit = (commit_), .eh_timed_out = iscsi_eh_cmd_timed_out,      \
         .eh_abort = iscsi_eh_abort, .eh_device_reset = iscsi_eh_device_reset,                      \
         .eh_clear_aca = iscsi_eh_clear_aca, .eh_target_reset = iscsi_eh_target_reset,              \
-        .eh_session_reset = iscsi_eh_session_reset, .watch = iscsi_host_watch,                     \
+        .eh_session_reset = iscsi_eh_session_reset, .eh_query = iscsi_eh_query,                    \
+        .watch = iscsi_host_watch,                                                                 \
     }
 const struct scsi_host_ops *
 iscsi_host_ops_of(const struct loop *l, bool watched)

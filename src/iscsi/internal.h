@@ -186,6 +186,19 @@ void iscsi_flight_rest(struct conn *c);
 void iscsi_flight_add(struct conn *c, bool tx, const struct bhs *h);
 void iscsi_flight_free(struct conn *c);
 
+/* ---- quiet.c: tasks that send no data any more ---- */
+/* A task management request goes out on the connection. */
+void iscsi_quiet_covered(struct conn *c, const struct bhs_tmf_req *h);
+/* That request is over, or is to be sent again. */
+void iscsi_quiet_uncovered(struct session *s);
+/* The target has ended tasks of that unit on the connection, of those whose CmdSN is below
+ * exp_cmdsn. */
+void iscsi_quiet_told(struct conn *c, const uint8_t lun[8], uint32_t exp_cmdsn);
+/* The target has the quiet task: it goes on. */
+void iscsi_quiet_lives(struct task *t);
+/* The target asks for data of the quiet task.  True: it goes on. */
+bool iscsi_quiet_asked(struct task *t);
+
 /* ---- xmit.c: PDUs down ---- */
 void iscsi_xmitworker(struct conn *c);
 /* Sends the commands that wait, as many as the window and the transports take. */
@@ -232,7 +245,11 @@ void iscsi_eh_clear_aca(struct scsi_host *h, const uint8_t lun[8], struct scsi_e
 void iscsi_eh_device_reset(struct scsi_host *h, const uint8_t lun[8], struct scsi_eh_wait *w);
 void iscsi_eh_target_reset(struct scsi_host *h, struct scsi_eh_wait *w);
 void iscsi_eh_session_reset(struct scsi_host *h, struct scsi_eh_wait *w);
+void iscsi_eh_query(struct scsi_host *h, enum scsi_query what, const uint8_t lun[8],
+                    struct scsi_eh_wait *w);
 void iscsi_tmf_rsp(struct conn *c, struct task *t, const struct bhs_tmf_rsp *h);
+/* Tasks may have been ended by somebody else: the target is asked about each. */
+void iscsi_tmf_told(struct session *s);
 /* The session is down: fails all requests that wait or are out, except session resets. */
 void iscsi_tmf_fail_all(struct session *s);
 /* The request t is over without an answer: its connection has ended. */

@@ -74,6 +74,9 @@ struct session {
                            this number on */
     /* A marked task is about to be free: task management, which has marked it, is told. */
     void (*marked_ended)(struct session *s, struct task *t);
+    struct scsi_eh_wait ask; /* about a task that the target may have ended */
+    bool asking, nexus_resetting;
+    struct scsi_eh_wait nexus_reset; /* before the connections are dropped */
     struct loop_timer tmf_timer;
     uint32_t abort_timeout_ms, lu_reset_timeout_ms, tgt_reset_timeout_ms;
     uint32_t chunks; /* chunks that cmds_max commands need at most */

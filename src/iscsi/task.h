@@ -52,8 +52,11 @@ struct task {
             bool resend : 1;   /* RUNNING: its command is to be sent again with its number, on the
                                   connection that it has */
             bool discarded : 1; /* UNASSIGNED: it is to go again when the transport lets go of it */
+            bool told : 1;      /* RUNNING: the target may have ended it, and is to be asked */
             bool xmit_fast;     /* xmit_fast took it: cleanup_task is due while its data leaves */
-            bool old_nexus;     /* it was there before the nexus that works now */
+            bool old_nexus : 1; /* it was there before the nexus that works now */
+            bool covered : 1;   /* a function of ours that is out ends it: it is quiet until then */
+            bool owes : 1;      /* it is quiet, and xmit_task is due when it is not */
         };
         uint16_t end_general; /* the first three: where one is set, the task's end takes the general
                                  path */

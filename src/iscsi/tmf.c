@@ -13,8 +13,10 @@
 static void
 tmf_end_wait(struct session *s, struct scsi_eh_wait *w, enum scsi_eh_result r)
 {
-    if (w->sc != NULL) /* nobody waits for the abort of that command any more */
-        ((struct task *)w->sc->host_priv)->eh = NULL;
+    struct task *t = w->sc != NULL ? w->sc->host_priv : NULL;
+
+    if (t != NULL && t->eh == w) /* nobody waits for the abort of that command any more */
+        t->eh = NULL;
     w->sc = NULL;
     w->result = r;
     list_push_back(&s->eh_done, &w->node);
@@ -24,7 +26,23 @@ tmf_end_wait(struct session *s, struct scsi_eh_wait *w, enum scsi_eh_result r)
 static bool
 lun_valid(uint8_t function)
 {
-    return function != ISCSI_TMF_TARGET_WARM_RESET && function != ISCSI_TMF_TARGET_COLD_RESET;
+    return function != ISCSI_TMF_TARGET_WARM_RESET && function != ISCSI_TMF_TARGET_COLD_RESET &&
+           function != ISCSI_TMF_I_T_NEXUS_RESET;
+}
+
+/* The functions that concern one task. */
+static bool
+of_a_task(uint8_t function)
+{
+    return function == ISCSI_TMF_ABORT_TASK || function == ISCSI_TMF_QUERY_TASK;
+}
+
+/* Those that only ask (RFC 7144 6.3). */
+static bool
+is_query(uint8_t function)
+{
+    return function == ISCSI_TMF_QUERY_TASK || function == ISCSI_TMF_QUERY_TASK_SET ||
+           function == ISCSI_TMF_QUERY_ASYNC_EVENT;
 }
 
 static uint32_t
@@ -32,6 +50,9 @@ limit_ms(const struct session *s, uint8_t function)
 {
     switch (function) {
     case ISCSI_TMF_ABORT_TASK:
+    case ISCSI_TMF_QUERY_TASK:
+    case ISCSI_TMF_QUERY_TASK_SET:
+    case ISCSI_TMF_QUERY_ASYNC_EVENT:
         return s->abort_timeout_ms;
     case ISCSI_TMF_LU_RESET:
     case ISCSI_TMF_CLEAR_ACA:
@@ -57,11 +78,12 @@ send_tmf(struct session *s, struct conn *c, struct scsi_eh_wait *w)
     h->ref_tag = put32(ISCSI_TAG_RSVD);
     if (lun_valid(w->function))
         memcpy(h->lun, w->lun, sizeof(h->lun));
-    if (w->function == ISCSI_TMF_ABORT_TASK) {
+    if (of_a_task(w->function)) {
         const struct task *victim = w->sc->host_priv;
 
         h->ref_tag = put32(victim->pub.itt);
-        h->ref_cmd_sn = put32(victim->pub.cmd_sn);
+        if (w->function == ISCSI_TMF_ABORT_TASK)
+            h->ref_cmd_sn = put32(victim->pub.cmd_sn);
     }
     s->eh_now = w;
     s->tmf = t;
@@ -117,8 +139,10 @@ next_tmf(struct session *s)
         c = conn_for(s, w);
         if (c == NULL) {
             tmf_end_wait(s, w, SCSI_EH_FAILED);
-        } else if (w->function == ISCSI_TMF_ABORT_TASK && w->sc == NULL) {
+        } else if (of_a_task(w->function) && w->sc == NULL) {
             tmf_end_wait(s, w, SCSI_EH_NOT_FOUND);
+        } else if (w == &s->ask && !((struct task *)w->sc->host_priv)->pub.quiet) {
+            tmf_end_wait(s, w, SCSI_EH_NOT_FOUND); /* it is known to go on */
         } else if (w->function == ISCSI_TMF_ABORT_TASK && iscsi_task_is_lost(w->sc->host_priv)) {
             tmf_end_wait(s, w, SCSI_EH_FAILED);
         } else if (w->function == ISCSI_TMF_ABORT_TASK &&
@@ -180,17 +204,72 @@ iscsi_eh_target_reset(struct scsi_host *h, struct scsi_eh_wait *w)
     queue_tmf(h, ISCSI_TMF_TARGET_WARM_RESET, NULL, NULL, w);
 }
 
-/* Task management has no function that resets a session, so its connections are dropped.  The reset
- * is over when every command that was outstanding is back, and the session is up again or has
- * failed. */
+void
+iscsi_eh_query(struct scsi_host *h, enum scsi_query what, const uint8_t lun[8],
+               struct scsi_eh_wait *w)
+{
+    struct session *s = container_of(h, struct session, host);
+    uint8_t function =
+        what == SCSI_QUERY_TASK_SET ? ISCSI_TMF_QUERY_TASK_SET : ISCSI_TMF_QUERY_ASYNC_EVENT;
+
+    w->info = 0;
+    w->function = function;
+    if (s->pub.params.protocol_level >= 2) {
+        queue_tmf(h, function, lun, NULL, w);
+    } else { /* RFC 7144 6.3: the target must not be asked */
+        w->sc = NULL;
+        tmf_end_wait(s, w, SCSI_EH_FAILED);
+    }
+}
+
+static void
+drop_session(struct session *s)
+{
+    iscsi_session_failure(s, ISCSI_ERR_LOCAL,
+                          "session reset: commands could not be ended otherwise");
+}
+
+/* The target has ended the nexus, or does not say so: it ends here. */
+static void
+nexus_reset_done(struct scsi_eh_wait *w, enum scsi_eh_result r)
+{
+    struct session *s = container_of(w, struct session, nexus_reset);
+
+    (void)r;
+    s->nexus_resetting = false;
+    if (s->state == ISCSI_STATE_LOGGED_IN)
+        drop_session(s);
+    iscsi_tmf_session_changed(s);
+}
+
+/* At protocol level 2 the target is asked to end the nexus, which ends there what it would keep of
+ * it else, and tells it that we are not merely gone (RFC 7144 6.3).  Not where another function is
+ * out, since that may not be answered either. */
+static bool
+reset_nexus(struct session *s)
+{
+    if (s->pub.params.protocol_level < 2 || s->eh_now != NULL || s->adrift ||
+        iscsi_live_conn(s) == NULL)
+        return false;
+    if (s->nexus_resetting)
+        return true;
+    s->ends = true;
+    s->nexus_resetting = true;
+    s->nexus_reset.done = nexus_reset_done;
+    queue_tmf(&s->host, ISCSI_TMF_I_T_NEXUS_RESET, NULL, NULL, &s->nexus_reset);
+    return true;
+}
+
+/* Below protocol level 2 task management has no function that resets a session, so its connections
+ * are dropped.  The reset is over when every command that was outstanding is back, and the session
+ * is up again or has failed. */
 void
 iscsi_eh_session_reset(struct scsi_host *h, struct scsi_eh_wait *w)
 {
     struct session *s = container_of(h, struct session, host);
 
-    if (s->state == ISCSI_STATE_LOGGED_IN)
-        iscsi_session_failure(s, ISCSI_ERR_LOCAL,
-                              "session reset: commands could not be ended otherwise");
+    if (s->state == ISCSI_STATE_LOGGED_IN && !reset_nexus(s))
+        drop_session(s);
     for (uint32_t slot = 0; slot < s->pub.tasks.made; slot++) {
         struct task *t = iscsi_task_at(s, slot);
 
@@ -207,7 +286,7 @@ iscsi_eh_session_reset(struct scsi_host *h, struct scsi_eh_wait *w)
 void
 iscsi_tmf_session_changed(struct session *s)
 {
-    if (s->reset_left > 0 || s->state == ISCSI_STATE_BLOCKED)
+    if (s->reset_left > 0 || s->state == ISCSI_STATE_BLOCKED || s->nexus_resetting)
         return;
     while (!list_empty(&s->eh_resets))
         tmf_end_wait(s, container_of(list_pop_front(&s->eh_resets), struct scsi_eh_wait, node),
@@ -219,7 +298,7 @@ concerns(const struct session *s, const struct scsi_eh_wait *w, const struct tas
 {
     if (t->kind != TASK_SCSI)
         return false;
-    if (w->function == ISCSI_TMF_ABORT_TASK)
+    if (of_a_task(w->function))
         return w->sc == t->pub.sc;
     if (!sn_lt(t->pub.cmd_sn, s->tmf_cmdsn)) /* it was sent after the request: 11.5.1 */
         return false;
@@ -248,7 +327,7 @@ sweep(struct session *s, const struct scsi_eh_wait *w)
         struct scsi_cmd *sc = t->pub.sc;
 
         t->ended_itt = t->pub.itt;
-        iscsi_set_unfinished(sc, w->function == ISCSI_TMF_ABORT_TASK ? DID_ABORT : DID_RESET);
+        iscsi_set_unfinished(sc, of_a_task(w->function) && w != &s->ask ? DID_ABORT : DID_RESET);
         iscsi_complete_task(t);
     }
     if (!list_empty(&s->unassigned))
@@ -281,6 +360,8 @@ tmf_end_now(struct session *s, enum scsi_eh_result r)
     s->eh_now = NULL;
     s->eh_detained = 0;
     loop_timer_stop(s->pub.loop, &s->tmf_timer);
+    if (!of_a_task(w->function))
+        iscsi_quiet_uncovered(s);
     tmf_end_wait(s, w, r);
 }
 
@@ -310,6 +391,11 @@ tmf_marked_ended(struct session *s, struct task *t)
         t->eh->sc = NULL;
         tmf_look_again(s);
     }
+    if (s->ask.sc != NULL && s->ask.sc == t->pub.sc) {
+        s->ask.sc = NULL;
+        tmf_look_again(s);
+    }
+    t->pub.quiet = false;
     iscsi_leave_command_ended(s);
     if (t->reset) {
         assert(s->reset_left > 0);
@@ -318,6 +404,23 @@ tmf_marked_ended(struct session *s, struct task *t)
     }
     t->marked = t->reset = false;
     t->eh = NULL;
+}
+
+/* False: the task that was asked about is over, as if an abort had found none. */
+static bool
+query_answered(struct session *s, struct scsi_eh_wait *w, const struct bhs_tmf_rsp *h)
+{
+    w->info = get24(h->info);
+    if (h->response == ISCSI_TMF_RSP_SUCCEEDED) { /* RFC 7144 6.4: it is there */
+        if (w->sc != NULL)
+            iscsi_quiet_lives(w->sc->host_priv);
+        tmf_end_now(s, SCSI_EH_SUCCESS);
+        return true;
+    }
+    if (w->function == ISCSI_TMF_QUERY_TASK)
+        return false;
+    tmf_end_now(s, h->response == ISCSI_TMF_RSP_COMPLETE ? SCSI_EH_NOT_FOUND : SCSI_EH_FAILED);
+    return true;
 }
 
 void
@@ -332,16 +435,19 @@ iscsi_tmf_rsp(struct conn *c, struct task *t, const struct bhs_tmf_rsp *h)
     s->tmf = NULL;
     s->tmf_cmdsn = t->pub.cmd_sn;
     iscsi_complete_task(t);
-    if (w->function == ISCSI_TMF_ABORT_TASK && w->sc == NULL) {
+    if (of_a_task(w->function) && w->sc == NULL) {
         tmf_end_now(s, SCSI_EH_NOT_FOUND);
         return;
     }
+    if (is_query(w->function) && query_answered(s, w, h))
+        return;
     if (response != ISCSI_TMF_RSP_COMPLETE &&
         (response != ISCSI_TMF_RSP_NO_TASK || w->function != ISCSI_TMF_ABORT_TASK)) {
         tmf_end_now(s, SCSI_EH_FAILED);
         return;
     }
-    if (w->function == ISCSI_TMF_CLEAR_ACA) { /* which ends no task of ours */
+    /* The first ends no task of ours, and those of the other end with their connections. */
+    if (w->function == ISCSI_TMF_CLEAR_ACA || w->function == ISCSI_TMF_I_T_NEXUS_RESET) {
         tmf_end_now(s, SCSI_EH_SUCCESS);
         return;
     }
@@ -389,6 +495,43 @@ tmf_timed_out(struct loop_timer *t)
     }
 }
 
+/* Asks, one after the other, about the tasks that the target may have ended.  At protocol level 2
+ * that is a question; below, an abort ends those that were not, which came right behind the
+ * reset, and whoever has sent them sends them again. */
+static void
+ask_next(struct session *s)
+{
+    uint8_t function =
+        s->pub.params.protocol_level >= 2 ? ISCSI_TMF_QUERY_TASK : ISCSI_TMF_ABORT_TASK;
+
+    for (uint32_t slot = 0; slot < s->pub.tasks.made && !s->asking; slot++) {
+        struct task *t = iscsi_task_at(s, slot);
+
+        if (t->kind != TASK_SCSI || t->pub.state != ISCSI_TASK_RUNNING || !t->told)
+            continue;
+        t->told = false;
+        s->asking = true;
+        queue_tmf(&s->host, function, t->pub.sc->lun, t->pub.sc, &s->ask);
+    }
+}
+
+/* Where there was no answer that says anything, the task's own time limit ends it. */
+static void
+ask_done(struct scsi_eh_wait *w, enum scsi_eh_result r)
+{
+    struct session *s = container_of(w, struct session, ask);
+
+    (void)r;
+    s->asking = false;
+    ask_next(s);
+}
+
+void
+iscsi_tmf_told(struct session *s)
+{
+    ask_next(s);
+}
+
 void
 iscsi_tmf_fail_all(struct session *s)
 {
@@ -412,6 +555,10 @@ iscsi_tmf_lost(struct session *s, const struct task *t)
     if (s->tmf != t)
         return;
     s->tmf = NULL;
+    if (w->function == ISCSI_TMF_I_T_NEXUS_RESET) { /* it may have been the reset that ended it */
+        tmf_end_now(s, SCSI_EH_SUCCESS);
+        return;
+    }
     if (s->tmf_overdue || s->state != ISCSI_STATE_LOGGED_IN) {
         tmf_end_now(s, SCSI_EH_FAILED);
         return;
@@ -419,6 +566,7 @@ iscsi_tmf_lost(struct session *s, const struct task *t)
     /* An immediate request does not survive its connection (7.14): it goes again on another. */
     s->eh_now = NULL;
     loop_timer_stop(s->pub.loop, &s->tmf_timer);
+    iscsi_quiet_uncovered(s);
     list_push_front(&s->eh_waiting, &w->node);
     loop_defer(s->pub.loop, &s->eh_work);
 }
@@ -461,6 +609,7 @@ iscsi_tmf_init(struct session *s)
     list_init(&s->eh_resets);
     list_init(&s->eh_lost);
     s->marked_ended = tmf_marked_ended;
+    s->ask.done = ask_done;
     loop_work_init(&s->eh_work, eh_work);
     loop_timer_init(&s->tmf_timer, tmf_timed_out);
     s->abort_timeout_ms = 15000;

@@ -198,6 +198,8 @@ iscsi_prep_mgmt_task(struct conn *c, struct task *t)
     t->pub.state = ISCSI_TASK_RUNNING;
     if (opcode == ISCSI_OP_LOGOUT_REQ)
         iscsi_leave_sent(c, &t->ctl.logout_req);
+    if (opcode == ISCSI_OP_TMF_REQ)
+        iscsi_quiet_covered(c, &t->ctl.tmf_req);
     return 0;
 }
 
@@ -429,6 +431,8 @@ iscsi_requeue_task(struct iscsi_task *pub)
     struct conn *c = to_conn(pub->conn);
 
     assert(pub->state == ISCSI_TASK_RUNNING && pub->sc != NULL);
+    if (__builtin_expect(pub->quiet, 0) && !iscsi_quiet_asked(to_task(pub)))
+        return;
     c->session->fast_conn = NULL;
     if (__builtin_expect(to_task(pub)->watched, 0)) {
         io_watch_unlink(pub->sc->watch);

@@ -36,8 +36,8 @@ enum scsi_host_result {
     DID_REQUEUE,             /* not sent: transmit suspended */
     DID_ERROR,               /* iSCSI response other than 0: target failure */
     DID_ABORT,               /* aborted by task management */
-    DID_RESET,               /* ended by a reset that the midlayer asked for */
-    DID_TIME_OUT,            /* gave up waiting */
+    DID_RESET,    /* ended by a reset, which the midlayer or another initiator asked for */
+    DID_TIME_OUT, /* gave up waiting */
 };
 
 /* One command.  Filled in by the midlayer, owned by the host from queuecommand until ->done.
@@ -91,9 +91,16 @@ scsi_cmd_cdb(const struct scsi_cmd *sc)
 
 /* How a task management function ended. */
 enum scsi_eh_result {
-    SCSI_EH_SUCCESS, /* done; the commands that it ended have been completed before this is told */
-    SCSI_EH_NOT_FOUND, /* abort: the command completed by itself */
+    SCSI_EH_SUCCESS,   /* done; the commands that it ended have been completed before this is told.
+                          eh_query: yes */
+    SCSI_EH_NOT_FOUND, /* abort: the command completed by itself; eh_query: no */
     SCSI_EH_FAILED,    /* refused, not supported, or no answer in time: go one step up */
+};
+
+/* What eh_query asks of a logical unit, for this nexus (RFC 7144 6.3, SAM-5). */
+enum scsi_query {
+    SCSI_QUERY_TASK_SET,    /* does it have a task of ours? */
+    SCSI_QUERY_ASYNC_EVENT, /* is there a unit attention, or a deferred error, that it will tell? */
 };
 
 /* Somebody who waits for the end of an eh_ call.  The structure is part of the caller's memory, and
@@ -106,6 +113,7 @@ struct scsi_eh_wait {
     enum scsi_eh_result result;
     uint8_t function; /* task management function */
     uint8_t lun[8];
+    uint32_t info; /* of eh_query, on SUCCESS: the 24 bits of RFC 7144 6.4, else 0 */
 };
 
 enum scsi_timeout_action {
@@ -131,7 +139,12 @@ struct scsi_host_ops {
     /* Ends the ACA condition of the logical unit for this nexus (SAM), and no command.  May be
      * NULL: the transport has no such function. */
     void (*eh_clear_aca)(struct scsi_host *h, const uint8_t lun[8], struct scsi_eh_wait *w);
-    /* Ends all commands by dropping the session's connections.  SUCCESS: all of them are back, and
+    /* Asks the logical unit; info of w has more where the answer is yes.  FAILED at once where the
+     * target is not to be asked (iSCSIProtocolLevel below 2).  May be NULL. */
+    void (*eh_query)(struct scsi_host *h, enum scsi_query what, const uint8_t lun[8],
+                     struct scsi_eh_wait *w);
+    /* Ends all commands by dropping the session's connections, after I_T NEXUS RESET where the
+     * target knows it.  SUCCESS: all of them are back, and
      * the host is RUNNING again or GONE; where it is BLOCKED, that may take as long as it stays so.
      */
     void (*eh_session_reset)(struct scsi_host *h, struct scsi_eh_wait *w);
