@@ -2,7 +2,7 @@
 """Timeouts, task management, logout; and what a person is told when a connection ends."""
 import cases_stream  # noqa: F401 (its cases come again below)
 from cases_io import data_in
-from pdu import GOOD, Out
+from pdu import ASYNC, GOOD, Out
 from registry import CASES, LOGIN, LOST, NOT_FOUND, OK, TIMEOUT, case, variant
 from target import Target
 
@@ -68,6 +68,67 @@ class tmf_crossed(_Silent):
         self.data(conn, cmd, data)
         super().answer(conn, req, 1)
     replies = {1: 1}
+
+
+# ---- FastAbort ----------------------------------------------------------------------------------
+
+class _FastAbort(_Silent):
+    """Another initiator resets the unit of the first READ, which event 5 tells."""
+    params = {"TaskReporting": "FastAbort"}
+    held = None
+    response = 1  # of the abort: the task does not exist
+
+    def read(self, conn, cmd, data):
+        if self.held is not None:
+            return self.data(conn, cmd, data)
+        super().read(conn, cmd, data)
+        self.tell(conn, cmd)
+
+    def tell(self, conn, cmd):
+        out = Out(ASYNC, lun=self.unit(cmd))
+        out.h[36] = 5
+        conn.put(out)
+
+    def unit(self, cmd):
+        return cmd.lun
+
+    def tmf(self, conn, req):
+        if "nop-out" not in self.seen:
+            self.errors.append("ASY-06: event 5 was not acknowledged before anything else")
+        first = "abort" not in self.seen
+        if first and (req.flags & 0x7f != 1 or req.word(20) != self.held[0].itt):
+            self.errors.append("ASY-06: function %d about %#x" % (req.flags & 0x7f, req.word(20)))
+        self.seen.add("abort")
+        self.answer(conn, req, self.response)
+
+
+def _fast_abort(name, about, want=OK, seen=("nop-out", "abort"), **more):
+    variant(_FastAbort, name, about, "tmf", "ASY-06", want,
+            {"seconds": 30, "seen": seen, "url": "task_reporting=FastAbort,ResponseFence,RFC3720"},
+            **more)
+
+
+def _data_as_well(self, conn, cmd):
+    _FastAbort.tell(self, conn, cmd)
+    self.data(conn, cmd, self.held[1])
+
+
+def _data_when_asked(self, conn, req, response):
+    self.data(conn, *self.held)
+    _Silent.answer(self, conn, req, response)
+
+
+_fast_abort("async_5", "the READ is over: it is asked about at once, and sent again")
+_fast_abort("async_5_aborts", "the READ came behind the reset, and its abort is done", response=0)
+_fast_abort("async_5_lives", "the READ came behind the reset, and is answered when asked about",
+            answer=_data_when_asked)
+_fast_abort("async_5_answered", "the READ is answered all the same", seen=("nop-out",),
+            tell=_data_as_well)
+_fast_abort("async_5_elsewhere", "a unit that nobody uses", seen=("nop-out",),
+            unit=lambda self, cmd: bytes([0, 77]) + bytes(6),
+            tell=_data_as_well)
+_fast_abort("async_5_refused", "nothing is told of the READ: its time limit ends it",
+            TIMEOUT | LOST, replies={}, response=255)
 
 
 @case("tmf", "TMO-01", LOST | TIMEOUT, url="ping_interval=300&ping_timeout=300&timeout=60000",

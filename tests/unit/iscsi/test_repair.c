@@ -621,8 +621,9 @@ is_data_out(struct world *w, uint32_t ttt, uint32_t offset, uint32_t len)
     assert_int_equal(pdu_dseg_len(&s->h.h) == 0 ? s->data_len : len, len);
 }
 
-/* DSN-03..05, ERL-07: data that were lost are asked for with the next number; one R2T that was left
- * out is asked for; one that comes twice is answered once. */
+/* DSN-03..05, ERL-06, ERL-07: data that were lost are asked for with the next number; one R2T that
+ * was left out is asked for, but none that may only be late; one that comes twice is answered once.
+ */
 static void
 recovery_r2t(void **state)
 {
@@ -640,6 +641,9 @@ recovery_r2t(void **state)
     itt = tag_of(&c);
     assert_int_equal(r2t(itt, 0, 0, 128), 0);
     is_data_out(w, 0x100, 0, 128);
+    n = fake_adapter.nsent;
+    fake_advance(&w->fl, SEC(4));
+    assert_int_equal(fake_adapter.nsent, n);
     assert_int_equal(r2t(itt, 1, 0, 128), 0); /* it was broken */
     is_data_out(w, 0x101, 0, 128);
     n = fake_adapter.nsent;
