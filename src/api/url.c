@@ -268,8 +268,6 @@ set_option(struct api_url *u, const struct opt *o, const char *v)
     case O_DIGEST:
         return digest_list(v, at, LOGIN_LIST_MAX + 1);
     case O_TEXT:
-        if (at == u->cfg.task_reporting && strstr(v, "FastAbort") != NULL)
-            return -EINVAL; /* it would oblige us to answer asynchronous event 5 */
         if (strlen(v) < o->min || strlen(v) > o->max)
             return -EINVAL;
         strcpy(at, v); /* NOLINT: o->max is the array's size less the NUL */
@@ -404,11 +402,6 @@ opt_time_fault(const struct opt *o, struct lunette_error *err)
 static int
 opt_fault(const struct opt *o, struct lunette_error *err)
 {
-    if (o->offset == offsetof(struct api_url, cfg.task_reporting))
-        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
-                            "URL: option %s: want RFC3720,ResponseFence (FastAbort is not "
-                            "supported)",
-                            o->key);
     if (o->type == O_MS || o->type == O_S || o->type == O_LIMIT)
         return opt_time_fault(o, err);
     if (o->max > 0)

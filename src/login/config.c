@@ -41,7 +41,8 @@ login_config_init(struct login_config *cfg)
     cfg->offer.max_burst = 16776192;
     cfg->offer.first_burst = 262144;
     cfg->offer.time2wait = 2;
-    cfg->offer.time2retain = 0; /* at recovery level 0 a target has nothing to keep for us */
+    cfg->offer.protocol_level = 2; /* where it is offered at all */
+    cfg->offer.time2retain = 0;    /* at recovery level 0 a target has nothing to keep for us */
 }
 
 void

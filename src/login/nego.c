@@ -14,6 +14,17 @@
 #include "login/logical.h"
 #include "wire/params.h"
 
+/* Over several connections a reset is told on each that it concerns, where the target knows how.  A
+ * transport that sends data by itself could not stop it. */
+static const char *
+reporting_list(const struct nego *n)
+{
+    if (n->cfg->task_reporting[0] == '\0' && n->offer.max_connections > 1 &&
+        (n->caps & CAP_DATA_PATH_OFFLOAD) == 0)
+        return "FastAbort,ResponseFence,RFC3720";
+    return n->cfg->task_reporting;
+}
+
 static const char *
 offer_list(const struct nego *n, enum key_id id)
 {
@@ -21,7 +32,7 @@ offer_list(const struct nego *n, enum key_id id)
         return n->caps & CAP_HDRDGST ? n->cfg->header_digest : TEXT_NONE;
     if (id == KEY_DATA_DIGEST)
         return n->caps & CAP_DATADGST ? n->cfg->data_digest : TEXT_NONE;
-    return id == KEY_TASK_REPORTING ? n->cfg->task_reporting : NULL;
+    return id == KEY_TASK_REPORTING ? reporting_list(n) : NULL;
 }
 
 /* Writes our value of k as text, which is what we offer, and what our answer to an offer of the
@@ -61,7 +72,7 @@ offers(const struct nego *n, const struct key *k)
         return false; /* LGN-13 */
     if (is_iser_key(k->id) && !n->offer.rdma_extensions)
         return false;
-    if (k->id == KEY_TASK_REPORTING && n->cfg->task_reporting[0] == '\0')
+    if (k->id == KEY_TASK_REPORTING && reporting_list(n)[0] == '\0')
         return false;
     if (k->id == KEY_PROTOCOL_LEVEL && !n->cfg->offer_protocol_level)
         return false;

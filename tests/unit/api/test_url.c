@@ -220,7 +220,6 @@ test_refused(void **state)
           "1st option is none that there is (did you mean header_digest?");
     fails("iscsi://h/" IQN "?timeout=5&Login-Timeout=5",
           "2nd option is none that there is (did you mean login_timeout?");
-    fails("iscsi://h/" IQN "?task_reporting=FastAbort", "want RFC3720,ResponseFence");
     fails("iscsi://h/" IQN "?timeout", "needs a value");
     fails("iscsi://h/" IQN "?timeout=0", "want 1..86400000");
     fails("iscsi://h/" IQN "?timeout=", "want 1..86400000 milliseconds");
