@@ -10,21 +10,19 @@ cp -r "$root/src" "$root/tests" "$root/docs" "$tmp/"
 table=$tmp/docs/rfc-coverage.md
 # $tmp/out has what was said.
 check() { python3 "$root/tools/check-coverage" "$tmp" >"$tmp/out"; }
-musts() { sed -n 's/.*; \([0-9]*\) musts .*/\1/p' "$tmp/out"; }
 
 if ! check; then
     cat "$tmp/out"
     echo "the check fails on the tree itself"
     exit 1
 fi
-before=$(musts)
 
-# What nothing does yet is counted, whatever tests are named; what is only advised may be without one.
+# What is only advised may be without a test.
 cp "$table" "$tmp/kept"
-sed -i '/^| CSN-06 /s/| done |/| not yet |/;/^| DOU-05 /s/|[^|]*|$/| – |/' "$table"
-if ! check || [ "$(musts)" != $((before + 1)) ] || ! grep -q ' CSN-06' "$tmp/out"; then
+sed -i '/^| DOU-05 /s/|[^|]*|$/| – |/' "$table"
+if ! check; then
     cat "$tmp/out"
-    echo "an exception is not counted, or not one"
+    echo "a test of what is only advised is asked for"
     exit 1
 fi
 cp "$tmp/kept" "$table"
@@ -52,6 +50,10 @@ plant 'CSN-04 is a must, is done, and has no test' "$table" '/^| CSN-04 /s/|[^|]
 plant 'RSP-11 is a must, is done, and has no test' "$table" '/^| RSP-11 /s/|[^|]*|$/| – |/' # a must not
 plant 'RSP-07 is a must and has no test of side T' "$table" '/^| RSP-07 /s/, `target[^`]*`//2'
 plant 'LGN-02 is a must and has no test of side I' "$table" '/^| LGN-02 /s/`\(login\|hostile\)[^`]*`, //g'
+plant 'SSN-05 is a must, and nothing does it yet' "$table" '/^| SSN-05 /s/| done |/| not yet |/'
+plant 'SNK-07 is a must and has no test of side I' "$table" '/^- SNK-07 (I)/d'
+plant 'the reason as a sentence' "$table" 's/^- RSP-09 (I): .*/- RSP-09 (I): never./'
+plant 'has a test of side I, so it applies' "$table" '/^- RSP-09/a - CSN-03 (I): there is a test, so that no reason is one at all, however long.'
 plant '7 columns' "$table" '/^| CSN-02 /s/| M |/|/'
 plant 'xmit.c:.* is not in' "$tmp/src/iscsi/xmit.c" '$a /* CSN-9'9' */' # in two pieces: this file is looked at, too
 if check; then
