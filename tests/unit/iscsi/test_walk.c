@@ -116,6 +116,32 @@ walk_async(void)
     (void)fake_pdu(&h, NULL, 0, true);
 }
 
+/* Tasks of the unit are over, for somebody else has reset it. */
+static void
+walk_told(void)
+{
+    union bhs_any h;
+
+    if (fake_adapter.conn == NULL || to_conn(fake_adapter.conn)->state == CONN_IN_LOGIN ||
+        !walk.s->pub.params.fast_abort)
+        return;
+    target_numbers();
+    bhs_init(&h, ISCSI_OP_ASYNC, ISCSI_FLAG_FINAL);
+    h.async.event = ISCSI_ASYNC_FAST_ABORT;
+    (void)fake_pdu(&h, NULL, 0, true);
+}
+
+/* The target asks for data. */
+static void
+walk_r2t(void)
+{
+    const struct fake_sent *s = unanswered(ISCSI_OP_SCSI_CMD);
+    struct iscsi_task *t = s != NULL ? iscsi_task_of(fake_adapter.conn, s->h.h.itt) : NULL;
+
+    if (t != NULL && t->sc->out.len > 0 && to_task(t)->started)
+        fake_adapter.conn->up->requeue_task(t);
+}
+
 static void
 walk_log_out(void)
 {
@@ -180,6 +206,16 @@ walk_destroy(void)
         assert_int_equal(world_do(walk.w, ISCSI_UEVENT_DESTROY_CONN), 0);
 }
 
+/* What a login may have agreed on. */
+static void
+walk_agree(void)
+{
+    if (rnd(2) == 0)
+        assert_int_equal(world_param(walk.w, ISCSI_PARAM_TASK_REPORTING, "FastAbort"), 0);
+    if (rnd(2) == 0)
+        assert_int_equal(world_param(walk.w, ISCSI_PARAM_PROTOCOL_LEVEL, "2"), 0);
+}
+
 /* One connection is enough where the adapter gathers, which it can for one. */
 static uint16_t
 cid_to_bind(void)
@@ -208,6 +244,7 @@ walk_bind(void)
     }
     if (c == &walk.s->leadconn->pub) {
         world_login(walk.w, walk.s->win.cmdsn, 4);
+        walk_agree();
         assert_int_equal(world_do(walk.w, ISCSI_UEVENT_START_CONN), 0);
         assert_int_equal(walk.w->host->state, SCSI_HOST_RUNNING);
     } else if (iscsi_conn_start(c, NULL) == 0) {
@@ -237,7 +274,11 @@ walk_eh(void)
         return;
     x->w.done = eh_done;
     walk.of[walk.nehs] = -1;
-    switch (rnd(7)) {
+    switch (rnd(8)) {
+    case 4:
+        ops->eh_query(walk.w->host, rnd(2) ? SCSI_QUERY_TASK_SET : SCSI_QUERY_ASYNC_EVENT, lun,
+                      &x->w);
+        break;
     case 0:
         ops->eh_device_reset(walk.w->host, lun, &x->w);
         break;
@@ -264,7 +305,8 @@ walk_eh(void)
 static void
 walk_tmf_answer(void)
 {
-    static const uint8_t responses[] = {ISCSI_TMF_RSP_COMPLETE, ISCSI_TMF_RSP_NO_TASK, 255};
+    static const uint8_t responses[] = {ISCSI_TMF_RSP_COMPLETE, ISCSI_TMF_RSP_NO_TASK, 255,
+                                        ISCSI_TMF_RSP_SUCCEEDED};
     const struct fake_sent *s = unanswered(ISCSI_OP_TMF_REQ);
     union bhs_any h;
 
@@ -272,7 +314,7 @@ walk_tmf_answer(void)
         return;
     bhs_init(&h, ISCSI_OP_TMF_RSP, ISCSI_FLAG_FINAL);
     h.h.itt = s->h.h.itt;
-    h.tmf_rsp.response = responses[rnd(3)];
+    h.tmf_rsp.response = responses[rnd(4)];
     (void)fake_pdu(&h, NULL, 0, true);
 }
 
@@ -299,11 +341,11 @@ static void
 walk_step(void)
 {
     static void (*const steps[])(void) = {
-        walk_queue, walk_queue,   walk_queue,    walk_queue, walk_answer, walk_answer,
-        walk_async, walk_lose,    walk_stop,     walk_bind,  walk_bind,   walk_bind,
-        walk_bind,  walk_destroy, walk_log_out,  walk_eh,    walk_reject, walk_logged_out,
-        walk_time,  walk_adapter, walk_patience, walk_eh,    walk_time,   walk_tmf_answer,
-        walk_queue, walk_answer,
+        walk_queue, walk_queue,   walk_queue,    walk_queue, walk_answer,     walk_answer,
+        walk_async, walk_lose,    walk_stop,     walk_bind,  walk_bind,       walk_bind,
+        walk_bind,  walk_destroy, walk_log_out,  walk_eh,    walk_reject,     walk_logged_out,
+        walk_time,  walk_adapter, walk_patience, walk_eh,    walk_time,       walk_tmf_answer,
+        walk_queue, walk_answer,  walk_told,     walk_r2t,   walk_tmf_answer,
     };
 
     choose_conn();
@@ -326,7 +368,9 @@ all_that_can_happen(void **state)
     for (uint64_t seed = 1; seed <= 400; seed++) {
         memset(&walk, 0, sizeof(walk));
         walk.w = world_new(seed);
-        world_up(walk.w);
+        world_logged_in(walk.w);
+        walk_agree();
+        world_start(walk.w);
         walk.s = container_of(walk.w->host, struct session, host);
         for (int i = 0; i < WALK_STEPS; i++)
             walk_step();
