@@ -52,6 +52,8 @@ void
 tgt_cmd_queue(struct tgt_cmd *c)
 {
     c->state = TGT_CMD_SEND;
+    if (__builtin_expect(c->sess->fence_ua, 0) && c->sess->fence_answer(c))
+        return;
     tgt_tx_queue(c->conn, &c->tx);
 }
 

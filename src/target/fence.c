@@ -37,6 +37,7 @@ void
 tgt_fence_init(struct tgt_session *s)
 {
     loop_timer_init(&s->fence_timer, fence_timeout);
+    list_init(&s->fenced_cmds);
 }
 
 /* All that was queued before the NOP-In has its StatSN now. */

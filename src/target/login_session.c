@@ -12,6 +12,7 @@
 #include "target/lost.h"
 #include "target/node.h"
 #include "target/session.h"
+#include "target/tmf.h"
 #include "wire/login_status.h"
 #include "wire/params.h"
 
@@ -43,6 +44,7 @@ new_session(struct tgt_conn *c)
         return ISCSI_LOGIN_OUT_OF_RESOURCES;
     tgt_hole_init(s);
     tgt_fence_init(s);
+    s->fence_answer = tgt_tmf_fence_answer;
     s->discovery = l->discovery;
     (void)snprintf(s->user, sizeof(s->user), "%s", l->user);
     s->params = l->params;

@@ -20,7 +20,12 @@
 #include "target/txq.h"
 #include "wire/names.h"
 #include "wire/pdu.h"
+#include "wire/sense.h"
 #include "wire/sn.h"
+
+/* Of the unit attentions that tell of a reset, in byte 12 of sense data. */
+#define ASC_RESET            0x29
+#define ASC_COMMANDS_CLEARED 0x2f
 
 static void
 tmf_free(struct tgt_tmf *t)
@@ -93,12 +98,35 @@ fence_open(struct tgt_session *s)
     tgt_fence_wait(s, conn, false, fence_over);
 }
 
+/* The same for the first of the answers that wait, unless that is another one by now. */
+static void
+answer_open(struct tgt_session *s)
+{
+    struct tgt_conn *conn = s->fence_for;
+    struct tgt_tx *tx = container_of(s->fenced_cmds.next, struct tgt_tx, link);
+
+    if (list_empty(&s->fenced_cmds) || container_of(tx, struct tgt_cmd, tx)->conn != conn) {
+        fence_over(s);
+        return;
+    }
+    list_del(&tx->link);
+    tgt_tx_queue(conn, tx);
+    tgt_fence_hold(s, conn);
+    tgt_fence_wait(s, conn, false, fence_over);
+}
+
 /* One response after the other is fenced. */
 static void
 fence_next(struct tgt_session *s)
 {
     if (s->fence_busy)
         return;
+    if (!list_empty(&s->fenced_cmds)) {
+        s->fence_busy = true;
+        s->fence_for = container_of(s->fenced_cmds.next, struct tgt_cmd, tx.link)->conn;
+        tgt_fence_wait(s, s->fence_for, true, answer_open);
+        return;
+    }
     LIST_FOREACH (i, &s->tmfs) {
         struct tgt_tmf *t = container_of(i, struct tgt_tmf, link);
 
@@ -109,6 +137,21 @@ fence_next(struct tgt_session *s)
         tgt_fence_wait(s, t->conn, true, fence_open);
         break;
     }
+}
+
+bool
+tgt_tmf_fence_answer(struct tgt_cmd *c)
+{
+    struct tgt_session *s = c->sess;
+    struct scsi_sense sense;
+
+    if (s->conns_count < 2 || c->s.ua == 0 || !sense_parse(c->s.sense, c->s.sense_len, &sense) ||
+        (sense.asc != ASC_RESET && sense.asc != ASC_COMMANDS_CLEARED))
+        return false;
+    s->fence_ua = false;
+    list_push_back(&s->fenced_cmds, &c->tx.link);
+    fence_next(s);
+    return true;
 }
 
 /* The function is carried out.  That tasks of all connections have ended is told by one of them, so
@@ -274,6 +317,7 @@ tgt_tmf_abort(struct tgt_tmf *t, struct tgt_cmd *c)
 
     if (!covers(t, c))
         return false;
+    s->fence_ua |= s->conns_count > 1 && on_task_set(t);
     if (fast)
         tell_fast_abort(t, conn, c->s.lu, c->s.lun);
     tgt_cmd_abort(c, s == t->sess && !fast ? t : NULL);

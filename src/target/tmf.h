@@ -16,6 +16,10 @@ void tgt_tmf_run_waiting(struct tgt_session *s);
  * returns false if c was sent after t. */
 bool tgt_tmf_abort(struct tgt_tmf *t, struct tgt_cmd *c);
 
+/* Called when the answer of c is ready and the session's fence_ua is set.  True: c waits, and its
+ * answer is queued when it may go. */
+bool tgt_tmf_fence_answer(struct tgt_cmd *c);
+
 /* Frees a command in state DRAIN whose data has come, or will not come. */
 void tgt_tmf_drained(struct tgt_cmd *c);
 

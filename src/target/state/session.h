@@ -52,6 +52,11 @@ struct tgt_session {
     void (*fence_passed)(struct tgt_session *s);
     struct tgt_tmf *fenced; /* whose response waits, or must be acknowledged; tmf.c */
     bool fence_busy;
+    bool fence_ua; /* tasks have ended by somebody's reset: the first answer that tells of it is
+                      fenced */
+    bool (*fence_answer)(struct tgt_cmd *c); /* true: the answer waits for its turn */
+    struct list fenced_cmds;                 /* struct tgt_cmd by tx.link: those */
+    struct tgt_conn *fence_for;              /* whose others are waited for; never followed */
     uint32_t next_ttt;
     struct tgt_cmd *hash[TGT_HASH]; /* by ITT */
 };

@@ -350,6 +350,57 @@ fence_ends(void **state)
     puppet_free(c);
 }
 
+/* RFC7143-4.2.3.3 e, 4.2.2.3.3: somebody else's reset has ended tasks of a session with several
+ * connections: the first answer that tells of it goes when all before it are acknowledged, and what
+ * follows on others when it is itself. */
+static void
+others_reset_is_fenced(void **state)
+{
+    struct puppet *a = puppet_session(*state, KEYS(MCS)), *b = join(a, 7);
+    struct puppet *who = puppet_new(*state, 2);
+    uint8_t cdb[CDB_MAX];
+    uint32_t itt, ttt, told;
+    struct scsi_sense sense;
+
+    assert_int_equal(puppet_login(who, KEYS("")), 0);
+    puppet_clear_ua(who);
+    (void)cdb_test_unit_ready(cdb);
+    for (int gone = 0; gone < 2; gone++) { /* and where its connection is lost meanwhile */
+        b->cmd_sn = a->cmd_sn;
+        write_begin(b, &itt, &ttt);
+        a->cmd_sn = b->cmd_sn;
+        ping(a, a->cmd_sn); /* a response that a may not have read */
+        b->cmd_sn = ++a->cmd_sn;
+        told = get32(puppet_expect(a, ISCSI_OP_NOP_IN)->h.nop_in.stat_sn);
+        tmf(who, ISCSI_TMF_LU_RESET, 0);
+        assert_int_equal(puppet_expect(who, ISCSI_OP_TMF_RSP)->h.tmf_rsp.response, 0);
+        (void)puppet_cmd(b, 0, ISCSI_FLAG_FINAL, cdb, 0, NULL, 0);
+        a->cmd_sn = b->cmd_sn;
+        puppet_expect_nothing(b);
+        if (gone) {
+            puppet_free(b);
+            answer_ping(a, told + 1);
+            expect_async(a, ISCSI_ASYNC_DROP_CONNECTION, 7);
+            break;
+        }
+        answer_ping(a, told + 1);
+        assert_int_equal(puppet_status(b, NULL, NULL, &sense), SCSI_CHECK_CONDITION);
+        assert_int_equal(sense.asc, 0x29);
+        told = get32(b->rx.h.scsi_rsp.stat_sn);
+        ping(a, a->cmd_sn);
+        b->cmd_sn = ++a->cmd_sn;
+        puppet_expect_nothing(a);
+        answer_ping(b, told + 1);
+        (void)puppet_expect(a, ISCSI_OP_NOP_IN);
+        puppet_clear_ua(b); /* what follows waits for nobody */
+        a->cmd_sn = b->cmd_sn;
+    }
+    ping(a, a->cmd_sn);
+    (void)puppet_expect(a, ISCSI_OP_NOP_IN);
+    puppet_free(a);
+    puppet_free(who);
+}
+
 #define FAST MCS "\0TaskReporting=FastAbort,ResponseFence,RFC3720"
 
 static void
@@ -419,6 +470,7 @@ main(void)
         cmocka_unit_test_setup_teardown(hole_before_a_function, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(response_fence, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(fence_ends, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(others_reset_is_fenced, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(fast_abort, world_setup, world_teardown),
     };
 
