@@ -136,7 +136,7 @@ iscsi_session_setup(struct loop *l, const struct iscsi_transport *tt,
                     struct lunette_error *err)
 {
     uint32_t cmds_max = cfg->cmds_max > 0 ? cfg->cmds_max : ISCSI_CMDS_MAX_DEFAULT;
-    uint32_t chunks = (cmds_max + MGMT_TASKS + ISCSI_TASK_CHUNK - 1) / ISCSI_TASK_CHUNK;
+    uint32_t chunks = (cmds_max + MGMT_TASKS_MAX + ISCSI_TASK_CHUNK - 1) / ISCSI_TASK_CHUNK;
     struct session *s;
     int r;
 

@@ -8,7 +8,9 @@
 #include "iscsi/iscsi.h"
 #include "iscsi/window.h"
 
-#define MGMT_TASKS 16 /* tasks kept for NOPs, task management and the control plane */
+#define MGMT_TASKS      16 /* tasks kept for NOPs, task management and the control plane, */
+#define MGMT_TASKS_CONN 2  /* and so many more for each connection */
+#define MGMT_TASKS_MAX  (MGMT_TASKS + 32 * MGMT_TASKS_CONN)
 
 enum session_state { /* Linux's ISCSI_STATE_, but for BLOCKED, which it calls IN_RECOVERY */
                      ISCSI_STATE_FREE,      /* never logged in */

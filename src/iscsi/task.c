@@ -13,6 +13,20 @@ task_round_up(size_t n)
     return (n + 63) & ~(size_t)63; /* a task starts on a cache line */
 }
 
+/* How many there may be.  The connections of a session may all log in, or be asked whether they
+ * live, at the same moment. */
+static uint32_t
+tasks_max(const struct session *s)
+{
+    uint32_t n = s->pub.cmds_max + MGMT_TASKS, most = s->pub.cmds_max + MGMT_TASKS_MAX;
+
+    LIST_FOREACH (at, &s->conns) {
+        (void)at;
+        n += MGMT_TASKS_CONN;
+    }
+    return n < most ? n : most;
+}
+
 /* Adds one more chunk to the free tasks: sessions start small and grow to cmds_max. */
 int
 iscsi_alloc_tasks(struct session *s)
@@ -25,7 +39,7 @@ iscsi_alloc_tasks(struct session *s)
     s->pub.tasks.chunk = s->chunk;
     s->pub.tasks.bytes =
         (uint32_t)(own + dd) + (tt->alloc_pdu == NULL ? (uint32_t)task_round_up(ISCSI_HDR_MAX) : 0);
-    if (s->pub.tasks.made >= s->pub.cmds_max + MGMT_TASKS)
+    if (s->pub.tasks.made >= tasks_max(s))
         return -EBUSY;
     assert(n < s->chunks);
     mem = aligned_alloc(64, s->pub.tasks.bytes * ISCSI_TASK_CHUNK);

@@ -937,11 +937,38 @@ session_is_logged_out(void **state)
     world_free(w);
 }
 
+/* However many connections log in at the same moment, there is a task for each. */
+static void
+all_log_in_at_once(void **state)
+{
+    struct world *w = mcs_world(1, 1, "0");
+    struct iscsi_session *s = &session_of(w)->pub;
+    struct bhs_login_req h;
+
+    (void)state;
+    for (uint16_t cid = 2; cid <= IPC_CONNS_MAX; cid++) {
+        w->cid = cid;
+        w->follows = true;
+        assert_int_equal(world_do(w, ISCSI_UEVENT_CREATE_CONN), 0);
+        world_connect(w);
+        assert_int_equal(world_do(w, ISCSI_UEVENT_BIND_CONN), 0);
+    }
+    bhs_init(&h, ISCSI_OP_LOGIN_REQ | ISCSI_OP_IMMEDIATE, ISCSI_LOGIN_TRANSIT);
+    for (uint16_t cid = 2; cid <= IPC_CONNS_MAX; cid++) {
+        struct lunette_error err;
+
+        if (iscsi_conn_send_pdu(iscsi_conn_find(s, cid), (const void *)&h, NULL, 0, &err) < 0)
+            fail_msg("connection %u: %s", cid, err.msg);
+    }
+    world_free(w);
+}
+
 /* "gathers": the adapter gathers, so that the fast path is taken. */
 int
 main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(all_log_in_at_once),
         cmocka_unit_test(commands_are_spread),
         cmocka_unit_test(full_connection_holds_nothing),
         cmocka_unit_test(answer_on_another_connection),
