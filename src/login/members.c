@@ -147,7 +147,10 @@ member_failed(struct login_member *m, const struct lunette_error *why)
 {
     struct iscsi_reopen *r = m->reopen;
 
-    if (why->domain == LUNETTE_DOM_USAGE && (why->code == -EEXIST || why->code == -EBUSY)) {
+    /* Of a connection that was not known before, -EBUSY says that the target is still being asked
+     * about one of the same CID, which an earlier login had started and given up. */
+    if (why->domain == LUNETTE_DOM_USAGE &&
+        (why->code == -EEXIST || (why->code == -EBUSY && m->made))) {
         member_look(m);
         return;
     }

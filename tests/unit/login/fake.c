@@ -175,9 +175,9 @@ fake_is_mute(const struct world *w)
 }
 
 static bool
-outage(const struct world *w)
+outage(const struct world *w, uint8_t to)
 {
-    return w->l.now_ns < w->outage_until_ns && !w->mute;
+    return (w->l.now_ns < w->outage_until_ns && !w->mute) || (w->dead > 0 && w->dead == to);
 }
 
 static void
@@ -212,9 +212,9 @@ connect_(struct loop *l, const struct sock_addr *to, const struct stream_opts *o
     s->s.loop = l;
     s->ev = ev;
     s->user = user;
-    s->err = n >= 100 || outage(W(l)) ? -ECONNREFUSED : 0;
+    s->err = n >= 100 || outage(W(l), n) ? -ECONNREFUSED : 0;
     loop_timer_init(&s->t, on_stream);
-    if (n < 200 && !(outage(W(l)) && W(l)->black_hole))
+    if (n < 200 && !(outage(W(l), n) && W(l)->black_hole))
         timer_start(l, &s->t, delay(W(l)));
     note_connect(W(l), n);
     W(l)->open_streams++;
@@ -431,6 +431,8 @@ reply(struct world *w, const struct message *to, int err, uint32_t sid, uint64_t
     m->kind = MSG_REPLY;
     m->rep = (struct iscsi_reply){
         .type = to->req.type, .seq = to->req.seq, .sid = sid, .cid = to->req.cid, .err = err};
+    if (err == -EBUSY)
+        (void)lunette_fail(&m->rep.why, err, LUNETTE_DOM_USAGE, 0, "it is in use");
     if (err < 0 && w->refuse_at == to->number)
         (void)lunette_fail(&m->rep.why, err, LUNETTE_DOM_OS, 0, "refused by the test");
     if (to->req.type == ISCSI_UEVENT_TRANSPORT_EP_POLL)
@@ -591,18 +593,20 @@ fake_cut(struct world *w, struct fake_conn *c)
 static void
 serve_create_conn(struct world *w, const struct message *m)
 {
-    struct fake_conn *c;
+    struct fake_conn *c = w->conn;
 
     assert_true(w->session[m->req.sid]);
     assert_null(fake_conn(w, m->req.sid, m->req.cid));
-    assert_true(w->nconn < FAKE_LOGINS);
-    c = &w->conn[w->nconn];
-    c->there = true;
+    while (c < &w->conn[w->nconn] &&
+           (!w->several || c->there || c->text != NULL || c->rest != NULL))
+        c++;
+    assert_true(c < &w->conn[FAKE_LOGINS]);
+    w->nconn += c == &w->conn[w->nconn];
+    *c = (struct fake_conn){.there = true};
     c->sid = m->req.sid;
     c->cid = m->req.cid;
     c->to_client_ns = w->other_ns[1];
     c->to_server_ns = w->other_ns[0];
-    w->nconn++;
     reply(w, m, 0, m->req.sid, 0);
 }
 
@@ -632,8 +636,15 @@ serve_conn(struct world *w, const struct message *m, struct fake_conn *c)
             reply(w, m, -EBUSY, m->req.sid, 0);
             break;
         }
+        if (w->busy_binds > 0) {
+            w->busy_binds--;
+            w->open_fds -= m->req.u.bind_conn.fd >= 1000;
+            reply(w, m, -EBUSY, m->req.sid, 0);
+            break;
+        }
         assert_false(c->bound);
         assert_true((m->req.u.bind_conn.fd >= 1000) == (m->req.ep == 0));
+        c->leading = m->req.u.bind_conn.leading;
         c->fd = m->req.u.bind_conn.fd;
         c->bound = true;
         c->script = w->nbound < w->nscripts ? w->nbound : w->nscripts - 1;
@@ -708,8 +719,8 @@ serve_ep_connect(struct world *w, const struct message *m)
     note_connect(w, n);
     *e = (struct fake_ep){.id = 7000u + (unsigned)w->neps++,
                           .settled_ns = w->l.now_ns + (world_random(w) % 2 == 0 ? 0 : delay(w)),
-                          .silent = n >= 200 || (outage(w) && w->black_hole),
-                          .err = n >= 100 || outage(w) ? -ECONNREFUSED : 0};
+                          .silent = n >= 200 || (outage(w, n) && w->black_hole),
+                          .err = n >= 100 || outage(w, n) ? -ECONNREFUSED : 0};
     w->open_eps++;
     reply(w, m, 0, 0, e->id);
     if (e->silent || w->no_ep_events)
@@ -745,6 +756,10 @@ serve_destroy(struct world *w, const struct message *m)
     if (m->req.type == ISCSI_UEVENT_DESTROY_CONN) {
         struct fake_conn *c = fake_conn(w, m->req.sid, m->req.cid);
 
+        if (c == NULL && w->gone_is_ok) {
+            reply(w, m, -ENOENT, m->req.sid, 0);
+            return;
+        }
         assert_non_null(c); /* exactly once */
         if (w->gone_is_ok)
             fake_conn_down(w, c); /* a login that was given up had bound it */
@@ -756,6 +771,12 @@ serve_destroy(struct world *w, const struct message *m)
     assert_true(w->session[m->req.sid]);
     w->session[m->req.sid] = false;
     w->sessions_gone++;
+    for (int i = 0; w->several && i < w->nconn; i++) {
+        if (!w->conn[i].there || w->conn[i].sid != m->req.sid)
+            continue;
+        fake_conn_down(w, &w->conn[i]);
+        w->conn[i].there = false;
+    }
     for (int i = 0; i < w->nconn; i++)
         assert_false(w->conn[i].there && w->conn[i].sid == m->req.sid);
     reply(w, m, 0, m->req.sid, 0);

@@ -52,6 +52,7 @@ enum fake_stall { STALL_NEVER, STALL_LATE, STALL_FOREVER };
 
 struct fake_conn {
     bool there, bound, started;
+    bool leading; /* as the last BIND_CONN has it */
     uint32_t sid;
     uint16_t cid;
     int fd;
@@ -119,9 +120,12 @@ struct world {
      * it comes up, and then nothing is said. */
     uint64_t outage_until_ns;
     bool black_hole, mute;
-    uint64_t answer_ns; /* what each answer takes */
-    bool no_memory;     /* for requests but those that tidy up */
-    bool gone_is_ok;    /* requests may be about what is gone or lost already: -ENOENT, -ENOTCONN */
+    uint8_t dead; /* 10.0.0.DEAD takes no connection: it refuses, or is a black hole; 0: none */
+    uint64_t answer_ns;  /* what each answer takes */
+    bool no_memory;      /* for requests but those that tidy up */
+    bool several;        /* the session has several connections, and ends with all of them */
+    uint32_t busy_binds; /* BIND_CONN that are refused yet, as the CID is asked about */
+    bool gone_is_ok; /* requests may be about what is gone or lost already: -ENOENT, -ENOTCONN */
     uint32_t pdus;
     char last_challenge[200];          /* CHAP_C that the initiator sent last */
     uint8_t isid_sent[LOGIN_ISID_LEN]; /* in the last Login Request */

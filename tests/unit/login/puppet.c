@@ -76,6 +76,7 @@ answer_all(struct say *s)
             continue;
         params_init(&ours);
         ours.erl = 2; /* as is offered */
+        ours.max_connections = 8;
         (void)params_format(&ours, k, mine, sizeof(mine));
         if (k->type == KEY_TYPE_LIST)
             (void)strcpy(mine, "CRC32C,None,RFC3720");
@@ -496,7 +497,10 @@ logout_pdu(struct world *w, struct fake_conn *c, const struct bhs_logout_req *re
 {
     struct bhs_logout_rsp rsp;
 
-    assert_int_equal(req->flags, 0x80); /* reason 0 */
+    if (w->several && req->flags == 0x81) /* reason 1: of this connection alone */
+        assert_int_equal(get16(req->cid), c->cid);
+    else
+        assert_int_equal(req->flags, 0x80); /* reason 0 */
     assert_int_equal(get24(req->dseg_len), 0);
     w->logouts++;
     if (w->silent_logout)

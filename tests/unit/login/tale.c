@@ -84,6 +84,16 @@ tale_on_gave_up(void *user, const struct lunette_error *why)
 }
 
 static void
+on_led(void *user, uint16_t cid)
+{
+    struct tale *t = user;
+
+    t->leds++;
+    t->led_cid = cid;
+    free_if(t, "led");
+}
+
+static void
 on_other(void *user, const struct iscsi_kevent *ev, const void *data)
 {
     struct tale *t = user;
@@ -113,6 +123,7 @@ tale_begin_as(struct tale *t, uint64_t seed, uint32_t reopen_max,
     struct reopen_callbacks cb = {.lost = tale_on_lost,
                                   .waiting = on_waiting,
                                   .back = tale_on_back,
+                                  .led = on_led,
                                   .gave_up = tale_on_gave_up,
                                   .event = on_other,
                                   .user = t};
@@ -123,7 +134,7 @@ tale_begin_as(struct tale *t, uint64_t seed, uint32_t reopen_max,
     *t = (struct tale){.w = world_new(seed)};
     t->w->scripts[0] = script;
     t->w->nscripts = 1;
-    t->w->caps |= CAP_RECOVERY_L1 | CAP_RECOVERY_L2;
+    t->w->caps |= CAP_RECOVERY_L1 | CAP_RECOVERY_L2 | CAP_MULTI_CONN;
     login_gate_init(&t->gate, &t->w->l, LOGIN_GATE_MAX);
     world_config(t->w, &t->cfg);
     if (tweak != NULL)

@@ -37,7 +37,8 @@ struct tale {
     struct fake_conn *c;
     struct login_result res;
     struct lunette_error why; /* of the last call back */
-    unsigned losts, backs, gave_ups, waits, others, lost_events;
+    unsigned losts, backs, gave_ups, waits, others, lost_events, leds;
+    uint16_t led_cid; /* of the last that took the lead */
     uint32_t delay_ms[WAITS_MAX], attempt[WAITS_MAX];
     uint64_t down_ns, lost_ns, back_ns;
     bool back, over;     /* to wait for */
