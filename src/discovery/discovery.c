@@ -349,6 +349,7 @@ disc_log_in(struct discovery *d, const struct login_config *cfg, struct lunette_
     copy->discovery = true;
     copy->target_name[0] = '\0';
     copy->expected_tpgt = -1;
+    copy->ngroup = 0;
     /* A Text Response reaches this side of the ipc as one message: no larger one is asked for. */
     if (copy->offer.max_recv_dseg > IPC_PDU_DATA_MAX)
         copy->offer.max_recv_dseg = IPC_PDU_DATA_MAX;

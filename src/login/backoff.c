@@ -72,7 +72,7 @@ uint32_t
 backoff_login_ms(const struct login_backoff *b, const struct login_config *cfg, uint64_t connect_ns)
 {
     uint64_t ms = (uint64_t)BACKOFF_LOGIN_MS << b->timeouts;
-    uint64_t connect = 2 * (uint64_t)backoff_connect_ms(b, cfg, connect_ns);
+    uint64_t connect = (uint64_t)(2 + cfg->ngroup) * backoff_connect_ms(b, cfg, connect_ns);
 
     if (ms < connect)
         ms = connect;

@@ -215,6 +215,12 @@ login_config_check(const struct login_config *cfg, struct lunette_error *err)
         return config_fault(err, "the ISID's type (its two upper bits) is the reserved one");
     if (cfg->portal.host[0] == '\0' || cfg->portal.port == 0)
         return config_fault(err, "the portal to connect to is missing");
+    if (cfg->ngroup > LOGIN_GROUP_MAX)
+        return config_fault(err, "a session has at most 8 portals");
+    for (uint32_t i = 0; i < cfg->ngroup; i++) {
+        if (cfg->group[i].host[0] == '\0' || cfg->group[i].port == 0)
+            return config_fault(err, "one of the further portals has no host or no port");
+    }
     if (cfg->transport[0] == '\0' || strnlen(cfg->transport, IPC_NAME_MAX) == IPC_NAME_MAX)
         return config_fault(err, "the transport's name is missing or too long");
     if (cfg->nr_connections > LOGIN_CONNS_MAX)

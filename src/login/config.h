@@ -20,6 +20,7 @@
 #define LOGIN_LIST_MAX      63 /* bytes of a list offered, e.g. "CRC32C,None" */
 #define LOGIN_REDIRECTS_MAX 16
 #define LOGIN_ISID_LEN      6
+#define LOGIN_GROUP_MAX     7  /* further portals of a session */
 #define LOGIN_CONNS_MAX     32 /* connections of a session: IPC_CONNS_MAX */
 
 enum login_kind {
@@ -50,8 +51,14 @@ struct login_config {
     char target_name[ISCSI_NAME_MAX + 1]; /* may be "" when discovery is set */
     char initiator_alias[LOGIN_ALIAS_MAX + 1];
     uint8_t isid[LOGIN_ISID_LEN];
-    bool discovery;        /* SessionType is Discovery */
-    struct portal portal;  /* where to connect; its tpgt is ignored */
+    bool discovery;       /* SessionType is Discovery */
+    struct portal portal; /* where to connect; its tpgt is ignored */
+    /* Further portals of that portal's group, where the connections of the session may go as well
+     * (RFC 7143 4.4.1): a login goes on to the next one where a portal takes no connection, and
+     * login/reopen.h spreads the connections of the session over all of them.  Their tpgt is
+     * ignored. */
+    struct portal group[LOGIN_GROUP_MAX];
+    uint32_t ngroup;
     int32_t expected_tpgt; /* TargetPortalGroupTag that the target must name; -1: any */
 
     /* The name of the transport.  The login asks the data plane what that transport can do, and

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "login/task.h"
 
 static bool
@@ -72,7 +73,29 @@ connect_allowed_ms(const struct iscsi_login *l)
 {
     uint64_t ms = (uint64_t)l->cfg.connect_try_ms * (uint32_t)l->naddrs;
 
-    return ms > 0 && ms < l->cfg.connect_timeout_ms ? (uint32_t)ms : l->cfg.connect_timeout_ms;
+    return ms > 0 && ms < l->connect_limit_ms ? (uint32_t)ms : l->connect_limit_ms;
+}
+
+/* The portal takes no connection: the next attempt is at the next one of the group. */
+static void
+connect_pass_over(struct iscsi_login *l)
+{
+    const struct portal *next = NULL;
+    char buf[PORTAL_TEXT_MAX];
+
+    while (next == NULL && l->ngroup_tried < l->cfg.ngroup) {
+        next = &l->cfg.group[l->ngroup_tried++];
+        if (login_was_there(l, next))
+            next = NULL;
+    }
+    if (next == NULL)
+        return;
+    log_line(l->loop->log, LOG_LEVEL_INFO, "login: %s; trying %s, which is of the same group",
+             l->err.msg, portal_format(next, buf, sizeof(buf)));
+    l->portal = *next;
+    l->nvisited--; /* that redirections go in a circle is told by where we were connected */
+    l->passes_over = true;
+    l->after = LOGIN_AFTER_AGAIN;
 }
 
 /* Ends the attempt with an error.  It is called in the states RESOLVE and CONNECT and in actions
@@ -91,6 +114,7 @@ connect_failed(struct iscsi_login *l, int errnum, const char *what)
     else
         (void)lunette_fail(err, -errnum, LUNETTE_DOM_CONNECT, (uint32_t)errnum, "%s %s: %s", what,
                            connect_where(l, buf), connect_reason(l, errnum, no_device));
+    connect_pass_over(l);
     login_post(l, LOGIN_EV_FAIL);
 }
 
@@ -140,10 +164,27 @@ on_resolved(void *user, int err, const struct sock_addr *addr, int count)
     login_post(l, LOGIN_EV_RESOLVED);
 }
 
+/* How long the portal may take to be connected to.  The portals of a group share the time. */
+static uint64_t
+connect_limit(struct iscsi_login *l)
+{
+    uint64_t now = l->loop->now_ns, left;
+
+    if (!l->passes_over)
+        l->reach_until_ns = now + l->cfg.connect_timeout_ms * LOOP_NS_PER_MS;
+    l->passes_over = false;
+    left = l->reach_until_ns > now ? l->reach_until_ns - now : 0;
+    left /= l->cfg.ngroup - l->ngroup_tried + 1;
+    if (left < LOOP_NS_PER_MS)
+        left = LOOP_NS_PER_MS;
+    l->connect_limit_ms = (uint32_t)(left / LOOP_NS_PER_MS);
+    return left;
+}
+
 void
 iscsi_conn_connect(struct iscsi_login *l)
 {
-    uint64_t limit = l->cfg.connect_timeout_ms * LOOP_NS_PER_MS;
+    uint64_t limit = connect_limit(l);
     int r;
 
     TRACE(l->loop, iscsi_conn_connect, l->sid, l->portal.port);

@@ -64,16 +64,6 @@ login_canceled(struct iscsi_login *l)
     login_drain(l);
 }
 
-static bool
-login_was_there(const struct iscsi_login *l, const struct portal *p)
-{
-    for (uint32_t i = 0; i < l->nvisited; i++) {
-        if (portal_same(&l->visited[i], p))
-            return true;
-    }
-    return false;
-}
-
 /* The target has moved, for now or for good (RFC 7143 11.13.5, class 1).  Goes on with the first of
  * its addresses that has not been tried in this login, so that targets that refer to each other do
  * not send us in a circle. */
@@ -209,6 +199,7 @@ login_wait_for_retry(struct iscsi_login *l)
     l->after = LOGIN_AFTER_GIVE_UP;
     l->portal = l->base; /* a temporary move holds for one attempt only */
     l->nvisited = 0;
+    l->ngroup_tried = 0;
     loop_timer_start(l->loop, &l->step,
                      ((uint64_t)l->cfg.retry_delay_ms << shift) * LOOP_NS_PER_MS);
 }

@@ -277,6 +277,12 @@ login_set_replacement(struct iscsi_login *l, int32_t replacement_timeout_s)
 }
 
 bool
+login_passed_over(const struct iscsi_login *l)
+{
+    return l->ngroup_tried > 0;
+}
+
+bool
 login_is_over(const struct iscsi_login *l)
 {
     return l->op.ended;

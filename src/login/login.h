@@ -38,6 +38,10 @@ void login_free(struct iscsi_login **l);
  * the one before already, nothing happens. */
 void login_set_replacement(struct iscsi_login *l, int32_t replacement_timeout_s);
 
+/* Tells whether the login has gone on from cfg->portal, which took no connection, to another one of
+ * cfg->group. */
+bool login_passed_over(const struct iscsi_login *l);
+
 /* Tells whether nothing of the login is left to be undone.  That is so when done is called, unless
  * the data plane has not answered in time; another login of the same connection waits for it. */
 bool login_is_over(const struct iscsi_login *l);

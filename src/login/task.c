@@ -35,6 +35,16 @@ portal_same(const struct portal *a, const struct portal *b)
 }
 
 bool
+login_was_there(const struct iscsi_login *l, const struct portal *p)
+{
+    for (uint32_t i = 0; i < l->nvisited; i++) {
+        if (portal_same(&l->visited[i], p))
+            return true;
+    }
+    return false;
+}
+
+bool
 login_is(const struct iscsi_login *l, unsigned flag)
 {
     return (fsm_state(&login_fsm, l->state)->flags & flag) != 0;

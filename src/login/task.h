@@ -91,8 +91,12 @@ struct iscsi_login {
     struct portal base;
     struct portal visited[LOGIN_REDIRECTS_MAX + 1];
     uint32_t nvisited, redirects, retries;
-    uint16_t status; /* of the attempt's last Login Response; 0 before the first */
-    uint32_t bends;  /* bits of enum wire_bend that earlier attempts have shown */
+    uint32_t ngroup_tried;     /* of cfg.group: those before it have had their turn */
+    bool passes_over;          /* the attempt before could not connect to its portal */
+    uint64_t reach_until_ns;   /* for all portals together, */
+    uint32_t connect_limit_ms; /* and for this one */
+    uint16_t status;           /* of the attempt's last Login Response; 0 before the first */
+    uint32_t bends;            /* bits of enum wire_bend that earlier attempts have shown */
     struct resolve *resolving;
     struct sock_addr addrs[LOOP_RESOLVE_MAX];
     int connect_errno; /* of the last address tried, positive */
@@ -149,6 +153,8 @@ void login_replied(struct iscsi_login *l, const struct iscsi_reply *rep);
 /* A reply handler that only calls login_replied; user is the struct iscsi_login. */
 void login_on_reply(void *user, const struct iscsi_reply *rep);
 
+/* Has this login been at that portal already? */
+bool login_was_there(const struct iscsi_login *l, const struct portal *p);
 bool portal_same(const struct portal *a, const struct portal *b);
 
 /* ---- connect.c ----------------------------------------------------------------------------- */

@@ -804,11 +804,99 @@ logout_overtaken(void **state)
     }
 }
 
+/* ---- several portals ------------------------------------------------------------------------ */
+
+static void
+further(struct login_config *cfg, const char *host)
+{
+    struct portal *p = &cfg->group[cfg->ngroup++];
+
+    (void)strcpy(p->host, host);
+    p->port = ISCSI_PORT;
+}
+
+/* Portals that take no connection are passed over, and share the time for connecting. */
+static void
+dead_portals_are_passed_over(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 40; seed++) {
+        struct login_config cfg;
+        struct world *w = new_plain(seed, &cfg);
+
+        if (seed % 2 != 0)
+            own_endpoints(&cfg);
+        cfg.connect_timeout_ms = 8000;
+        (void)strcpy(cfg.portal.host, "10.0.0.100");
+        further(&cfg, "nohost");
+        further(&cfg, "10.0.0.200");
+        further(&cfg, "10.0.0.1");
+        further(&cfg, "10.0.0.2");
+        world_login(w, &cfg);
+        assert_int_equal(w->err.code, 0);
+        assert_int_equal(w->nconnects, 3);
+        assert_int_equal(w->connected_to[1], 200);
+        assert_string_equal(w->res.portal.host, "10.0.0.1");
+        assert_false(w->res.moved);
+        assert_int_equal(w->res.redirects, 0);
+        assert_in_range(w->l.now_ns, 2 * LOOP_NS_PER_S, 4 * LOOP_NS_PER_S);
+        assert_int_equal(w->sessions_made, 1);
+        assert_int_equal(w->open_eps, seed % 2);
+        world_logout(w);
+        check_tidy(w);
+        world_free(w);
+    }
+}
+
+/* Where all are dead, the error is that of the last one; the time is that of one. */
+static void
+all_portals_dead(void **state)
+{
+    struct login_config cfg;
+    struct world *w = new_plain(3, &cfg);
+
+    (void)state;
+    cfg.connect_timeout_ms = 8000;
+    (void)strcpy(cfg.portal.host, "10.0.0.200");
+    further(&cfg, "10.0.0.201");
+    further(&cfg, "10.0.0.202");
+    further(&cfg, "10.0.0.203");
+    world_login(w, &cfg);
+    assert_int_equal(w->err.code, -ETIMEDOUT);
+    assert_int_equal(w->err.domain, LUNETTE_DOM_CONNECT);
+    assert_non_null(strstr(w->err.msg, "10.0.0.203:3260"));
+    assert_int_equal(w->nconnects, 4);
+    assert_in_range(w->l.now_ns, 8 * LOOP_NS_PER_S, 8200 * LOOP_NS_PER_MS);
+    check_tidy(w);
+    world_free(w);
+}
+
+/* What a portal answers counts: only one that takes no connection is passed over. */
+static void
+refusals_are_not_passed_over(void **state)
+{
+    static const struct step no[] = {{"", "@status=0201"}, END};
+    struct login_config cfg;
+    struct world *w = new_plain(4, &cfg);
+
+    (void)state;
+    w->scripts[0] = no;
+    further(&cfg, "10.0.0.2");
+    world_login(w, &cfg);
+    assert_int_equal(w->err.domain, LUNETTE_DOM_LOGIN);
+    assert_int_equal(w->nconnects, 1);
+    check_tidy(w);
+    world_free(w);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(addresses),
+        cmocka_unit_test(dead_portals_are_passed_over),
+        cmocka_unit_test(all_portals_dead),
+        cmocka_unit_test(refusals_are_not_passed_over),
         cmocka_unit_test(endpoint_event_missed),
         cmocka_unit_test(transport_asked_first),
         cmocka_unit_test(no_connection),
