@@ -180,7 +180,10 @@ struct node_session {
     uint64_t ep;
     int32_t tpgt;
     uint16_t tsih;
-    uint32_t time2wait_s, time2retain_s, max_connections;
+    uint32_t time2wait_s, time2retain_s, max_connections, erl;
+    uint16_t cids[IPC_CONNS_MAX]; /* of all its connections, as they were found */
+    uint32_t ncids;
+    bool down;        /* as it was found: it has lost its nexus */
     uint64_t lost_ns; /* loop clock when it lost its connection, before it was found; 0: it ran */
     bool no_conn;     /* it has no connection at all */
     bool conn_down;   /* as it was found */

@@ -53,6 +53,9 @@ keep_take_result(struct control_node *n, const struct login_result *res)
     n->session.tpgt = res->tpgt;
     n->session.tsih = res->tsih;
     n->session.max_connections = res->params.max_connections;
+    n->session.erl = res->params.erl;
+    n->session.ncids = 0;
+    n->session.down = false;
     n->session.time2wait_s = res->params.time2wait;
     n->session.time2retain_s = res->params.time2retain;
     n->session.no_conn = n->session.conn_down = n->session.failing = false;
@@ -77,19 +80,25 @@ keep_on_back(void *user, const struct login_result *res, uint64_t down_ns)
     node_post(n, NODE_EV_BACK);
 }
 
-/* Does the reopen tell that the session is not in the data plane any more? */
-static bool
-keep_has_vanished(const struct lunette_error *why)
-{
-    return why->domain == LUNETTE_DOM_USAGE && why->code == -ENOENT;
-}
-
+/* A session that was found without a connection may go on by another one, and is back then. */
 static void
 keep_on_led(void *user, uint16_t cid)
 {
     struct control_node *n = user;
 
     n->session.cid = cid;
+    if (n->state != CONTROL_IS_LOST)
+        return;
+    n->why.code = 0;
+    n->session.no_conn = false;
+    node_post(n, NODE_EV_BACK);
+}
+
+/* Does the reopen tell that the session is not in the data plane any more? */
+static bool
+keep_has_vanished(const struct lunette_error *why)
+{
+    return why->domain == LUNETTE_DOM_USAGE && why->code == -ENOENT;
 }
 
 static void
@@ -219,13 +228,19 @@ keep_watch(struct control_node *n)
 void
 keep_attach(struct control_node *n, const struct login_result *res)
 {
-    struct login_result found = {
-        .sid = n->session.sid, .cid = n->session.cid, .ep = n->session.ep, .tpgt = n->session.tpgt};
+    const struct node_session *s = &n->session;
+    struct reopen_found found = {
+        .res = {.sid = s->sid, .cid = s->cid, .ep = s->ep, .tsih = s->tsih, .tpgt = s->tpgt},
+        .conn_up = !s->conn_down && !s->no_conn,
+        .down = s->down,
+        .cids = s->cids,
+        .ncids = s->ncids,
+    };
 
-    found.tsih = n->session.tsih;
-    found.params.max_connections = n->session.max_connections;
-    found.params.time2wait = n->session.time2wait_s;
-    found.params.time2retain = n->session.time2retain_s;
+    found.res.params.max_connections = s->max_connections;
+    found.res.params.time2wait = s->time2wait_s;
+    found.res.params.time2retain = s->time2retain_s;
+    found.res.params.erl = s->erl;
     n->was_up = true;
     if (n->up_ns == 0)
         n->up_ns = n->c->loop->now_ns;
@@ -380,6 +395,7 @@ node_gave_up(struct control_node *n)
 {
     struct lunette_error why = n->why;
 
+    n->session.down = true;
     keep_stop(n);
     keep_watch(n);
     node_tell_waiters(n, WAITER_LOGIN, &why);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "login/group.h"
 
 /* ---- waiting, and what is left of a connection ---------------------------------------------- */
 
@@ -95,6 +96,18 @@ member_lost(struct login_member *m, uint32_t wait_s, const struct lunette_error 
     member_ended(m, due, false);
 }
 
+void
+members_take_portal(struct portal *p, const struct iscsi_reply *rep)
+{
+    const uint8_t *at = rep->data, *end = at + rep->r.conn.values_len;
+    struct ipc_value v;
+
+    while (ipc_value_next(&at, end, &v)) {
+        if (v.param == ISCSI_PARAM_PORTAL)
+            (void)portal_read(v.text, v.len, p);
+    }
+}
+
 static void
 member_on_conn(void *user, const struct iscsi_reply *rep)
 {
@@ -103,6 +116,8 @@ member_on_conn(void *user, const struct iscsi_reply *rep)
     bool here = m->asked_cid == m->cid; /* else it has changed places since */
 
     m->asking = false;
+    if (here && rep->err == 0)
+        members_take_portal(&m->portal, rep);
     if (here && m->state == MEMBER_UP &&
         (rep->err == -ENOENT || (rep->err == 0 && rep->r.conn.state != IPC_CONN_STARTED))) {
         m->made = rep->err == 0;
@@ -159,6 +174,7 @@ member_failed(struct login_member *m, const struct lunette_error *why)
                  r->target_name, m->cid, why->msg);
     if (why->domain == LUNETTE_DOM_USAGE && why->code == -ENOENT)
         m->made = false;
+    m->tries++;
     member_wait(m, r->loop->now_ns + backoff_next(&m->backoff, r->loop, m->began_ns, why));
 }
 
@@ -183,10 +199,35 @@ member_login_done(void *user, const struct login_result *res, const struct lunet
     m->state = MEMBER_UP;
     m->made = true;
     m->ep = res->ep;
+    m->portal = res->portal;
+    m->tries = 0;
     m->up_ns = r->loop->now_ns;
     ctl_watch_add(r->ctl, &m->watch, r->sid, m->cid);
     log_line(r->loop->log, LOG_LEVEL_INFO, "%s: connection %u is logged in", r->target_name,
              m->cid);
+}
+
+/* It goes where the fewest of the session's connections are, and after a failure to the next one.
+ * Where no further portals are configured that is where the leading one has logged in. */
+static void
+member_choose_portal(struct login_member *m, struct login_config *cfg)
+{
+    const struct iscsi_reopen *r = m->reopen;
+    struct portal_group g;
+    bool spread = cfg->ngroup > 0;
+
+    group_init(&g, cfg, r->members.portal);
+    if (spread && reopen_has_conn(r))
+        group_count(&g, r->members.portal);
+    for (uint32_t i = 0; spread && i < r->members.n; i++) {
+        const struct login_member *o = &r->members.m[i];
+
+        if (o != m && (o->state == MEMBER_UP || o->state == MEMBER_LOGIN))
+            group_count(&g, &o->portal);
+    }
+    group_sort(&g);
+    group_store(&g, m->tries, cfg);
+    m->portal = cfg->portal;
 }
 
 static void
@@ -205,8 +246,7 @@ member_try(struct login_member *m)
     cfg.cid = m->cid;
     cfg.tsih = r->members.tsih;
     cfg.rejoins = m->made;
-    if (r->members.portal != NULL)
-        cfg.portal = *r->members.portal;
+    member_choose_portal(m, &cfg);
     cfg.expected_tpgt = r->tpgt; /* the portals of a session are of one group: RFC 7143 4.4.1 */
     cfg.connect_try_ms = backoff_connect_ms(&m->backoff, &cfg, r->connect_ns);
     cfg.login_timeout_ms = backoff_login_ms(&m->backoff, &cfg, r->connect_ns);
@@ -277,38 +317,54 @@ member_init(struct login_member *m, struct iscsi_reopen *r, uint16_t cid)
     loop_timer_init(&m->timer, member_on_timer);
 }
 
-/* Places for as many as are wanted.  They stay as long as the reopen does. */
-static void
-members_make(struct iscsi_reopen *r)
+/* The next CID that none of the connections before has. */
+static uint16_t
+members_next_cid(const struct iscsi_reopen *r, uint32_t n, uint16_t cid)
 {
-    struct login_members *all = &r->members;
-    uint16_t cid = 0;
+    uint32_t i = 0;
 
-    if (all->m != NULL || all->wanted < 2)
-        return;
-    all->m = calloc(all->wanted - 1, sizeof(all->m[0]));
-    if (all->m == NULL) {
-        log_line(r->loop->log, LOG_LEVEL_WARN, "%s: no memory for %u connections", r->target_name,
-                 all->wanted);
-        return;
+    while (i < n || cid == r->cid) {
+        if (cid == r->cid || r->members.m[i].cid == cid) {
+            cid++;
+            i = 0;
+        } else {
+            i++;
+        }
     }
-    all->n = all->wanted - 1;
-    for (uint32_t i = 0; i < all->n; i++, cid++) {
-        cid = (uint16_t)(cid + (cid == r->cid));
-        member_init(&all->m[i], r, cid);
-    }
+    return cid;
 }
 
-/* Without memory for it they log in where the leading one is tried first. */
+/* Places for as many as are wanted, and for those that there are.  They stay as long as the reopen
+ * does. */
 static void
-members_take_portal(struct login_members *all, const struct portal *p)
+members_make(struct iscsi_reopen *r, const uint16_t *cids, uint32_t ncids)
 {
-    if (all->m == NULL || p->host[0] == '\0')
+    struct login_members *all = &r->members;
+    uint32_t n = all->wanted > ncids ? all->wanted : ncids, made = 0;
+    uint16_t cid = 0;
+
+    if (all->m != NULL || n < 2)
         return;
-    if (all->portal == NULL)
-        all->portal = malloc(sizeof(*all->portal));
-    if (all->portal != NULL)
-        *all->portal = *p;
+    all->m = calloc(n - 1, sizeof(all->m[0]));
+    all->portal = calloc(1, sizeof(*all->portal));
+    if (all->m == NULL || all->portal == NULL) {
+        log_line(r->loop->log, LOG_LEVEL_WARN, "%s: no memory for %u connections", r->target_name,
+                 n);
+        free(all->m);
+        free(all->portal);
+        all->m = NULL;
+        all->portal = NULL;
+        return;
+    }
+    all->n = n - 1;
+    for (uint32_t i = 0; i < ncids && made < all->n; i++) {
+        if (cids[i] != r->cid)
+            member_init(&all->m[made++], r, cids[i]);
+    }
+    for (; made < all->n; made++, cid++) {
+        cid = members_next_cid(r, made, cid);
+        member_init(&all->m[made], r, cid);
+    }
 }
 
 void
@@ -318,26 +374,36 @@ members_resume(struct iscsi_reopen *r)
 
     for (uint32_t i = 0; i < r->members.on; i++) {
         backoff_reset(&r->members.m[i].backoff, now);
+        r->members.m[i].tries = 0;
         member_wait(&r->members.m[i], now);
     }
+}
+
+/* As many as the target agrees to are to be there. */
+static void
+members_begin(struct iscsi_reopen *r, const struct login_result *res, uint32_t n)
+{
+    struct login_members *all = &r->members;
+    uint32_t most = res->params.max_connections > 0 ? res->params.max_connections - 1 : 0;
+
+    if (all->m == NULL)
+        return;
+    if (res->portal.host[0] != '\0')
+        *all->portal = res->portal;
+    all->on = most < n ? most : n;
+    if (all->on < n)
+        log_line(r->loop->log, LOG_LEVEL_INFO,
+                 "%s: %u connections are wanted, and the target takes %u", r->target_name, n + 1,
+                 res->params.max_connections);
+    members_resume(r);
 }
 
 void
 members_up(struct iscsi_reopen *r, const struct login_result *res)
 {
-    struct login_members *all = &r->members;
-
-    all->tsih = res->tsih;
-    if (all->wanted < 2)
-        return;
-    members_make(r);
-    members_take_portal(all, &res->portal);
-    all->on = res->params.max_connections < all->n + 1 ? res->params.max_connections - 1 : all->n;
-    if (all->on < all->n)
-        log_line(r->loop->log, LOG_LEVEL_INFO,
-                 "%s: %u connections are wanted, and the target takes %u", r->target_name,
-                 all->n + 1, res->params.max_connections);
-    members_resume(r);
+    r->members.tsih = res->tsih;
+    members_make(r, NULL, 0);
+    members_begin(r, res, r->members.wanted > 1 ? r->members.wanted - 1 : 0);
 }
 
 void
@@ -362,9 +428,12 @@ members_down(struct iscsi_reopen *r)
 static void
 members_swap(struct iscsi_reopen *r, struct login_member *m)
 {
+    struct portal portal = m->portal;
     uint16_t cid = r->cid;
     uint64_t ep = r->ep;
 
+    m->portal = *r->members.portal;
+    *r->members.portal = portal;
     ctl_watch_del(&r->watch);
     ctl_watch_del(&m->watch);
     r->cid = m->cid;
@@ -414,8 +483,11 @@ members_change_places(struct iscsi_reopen *r, struct login_member *m)
 }
 
 void
-members_look(struct iscsi_reopen *r)
+members_found(struct iscsi_reopen *r, const struct reopen_found *found)
 {
+    r->members.tsih = found->res.tsih;
+    members_make(r, found->cids, found->ncids);
+    members_begin(r, &found->res, r->members.n);
     for (uint32_t i = 0; i < r->members.n; i++) {
         struct login_member *m = &r->members.m[i];
 

@@ -3,7 +3,8 @@
  *
  * The leading connection is the reopen's own.  When it is logged in, its members are added, each by
  * a login that names the session (RFC 7143 6.3.1), and a member that is lost while another
- * connection is up logs in again with its CID.  A member that cannot be added is tried again for as
+ * connection is up logs in again with its CID.  Each goes to the portal of the group at which the
+ * session has the fewest connections.  A member that cannot be added is tried again for as
  * long as the session is up, and is no failure of it.  When the session is lost, all members end
  * with it.  The reopen and one of its members change places when the leading connection ends and
  * the session goes on.
@@ -35,8 +36,10 @@ bool members_take_lead(struct iscsi_reopen *r, uint32_t wait_s, bool stop);
 bool members_are_asked(const struct iscsi_reopen *r);
 /* A member that is UP and the leading connection, which is up as well, change places. */
 void members_change_places(struct iscsi_reopen *r, struct login_member *m);
-/* The session was found, and not logged in to: members may be up.  After members_up. */
-void members_look(struct iscsi_reopen *r);
+/* The session was found, and not logged in to: members may be up. */
+void members_found(struct iscsi_reopen *r, const struct reopen_found *found);
+/* Takes the portal of a connection from the reply to GET_CONN that tells of it. */
+void members_take_portal(struct portal *p, const struct iscsi_reply *rep);
 /* Connections that are up, with the leading one where that is. */
 uint32_t members_count_up(const struct iscsi_reopen *r);
 void members_free(struct iscsi_reopen *r);

@@ -100,12 +100,22 @@ int reopen_new(struct ctl *ctl, struct login_gate *gate, const struct reopen_con
  * event is missed. */
 void reopen_attach(struct iscsi_reopen *r, const struct login_result *res);
 
-/* The same for a session that another control plane has made, and left behind: it fills in sid,
- * cid, ep, tpgt, tsih and params.time2wait, time2retain and max_connections of *res, which are what
- * is used.  The connection is one that is up, if the session has any.  The data
+/* A session that another control plane has made, and left behind, as the data plane tells of it.
+ */
+struct reopen_found {
+    /* sid, cid, ep, tpgt, tsih and params.time2wait, time2retain, max_connections and erl, which
+     * are what is used.  The connection is one that is up, if the session has any. */
+    struct login_result res;
+    bool conn_up;         /* it is */
+    bool down;            /* the session has lost its nexus: its commands wait, or fail */
+    const uint16_t *cids; /* of all its connections; borrowed for the call */
+    uint32_t ncids;
+};
+
+/* The same as reopen_attach for such a session.  What its connections are is asked for.  The data
  * plane is told of the time limits, since what the other one has said last may not have come to it.
  * A loss that is found is told with reopen_lost. */
-void reopen_take_over(struct iscsi_reopen *r, const struct login_result *res);
+void reopen_take_over(struct iscsi_reopen *r, const struct reopen_found *found);
 
 /* Tells of a loss that the data plane has not reported to us, such as one that a control plane
  * finds when it takes the session over.  The first try follows time2wait_s seconds later; -1: as
@@ -127,6 +137,18 @@ struct reopen_info {
     uint32_t conns, conns_wanted; /* connections that are up, and that are to be; the target may
                                      take fewer */
 };
+
+/* A connection of the session, which it has or is to have. */
+struct reopen_conn {
+    uint16_t cid;
+    enum reopen_state state;     /* UP, LEAVING or LOGIN; any other: it is lost, or not there yet */
+    const struct portal *portal; /* where it is logged in or tried, or was last; NULL: not known,
+                                    as of a session that is to have one alone; borrowed */
+};
+
+/* Fills in *ret with connection number i, of which the leading one is the first.  False: there are
+ * no so many. */
+bool reopen_get_conn(const struct iscsi_reopen *r, uint32_t i, struct reopen_conn *ret);
 
 void reopen_get_info(const struct iscsi_reopen *r, struct reopen_info *ret);
 

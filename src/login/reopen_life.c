@@ -205,8 +205,8 @@ reopen_new(struct ctl *ctl, struct login_gate *gate, const struct reopen_config 
     return 0;
 }
 
-void
-reopen_attach(struct iscsi_reopen *r, const struct login_result *res)
+static void
+reopen_watch(struct iscsi_reopen *r, const struct login_result *res)
 {
     assert(r->state == REOPEN_NEW);
     r->sid = res->sid;
@@ -215,14 +215,23 @@ reopen_attach(struct iscsi_reopen *r, const struct login_result *res)
     backoff_reset(&r->backoff, r->loop->now_ns);
     ctl_watch_add(r->ctl, &r->watch, res->sid, res->cid);
     ctl_watch_add_session(r->ctl, &r->session_watch, res->sid);
+}
+
+void
+reopen_attach(struct iscsi_reopen *r, const struct login_result *res)
+{
+    reopen_watch(r, res);
     members_up(r, res);
 }
 
 void
-reopen_take_over(struct iscsi_reopen *r, const struct login_result *res)
+reopen_take_over(struct iscsi_reopen *r, const struct reopen_found *found)
 {
-    reopen_attach(r, res);
-    members_look(r);
+    reopen_watch(r, &found->res);
+    r->session_down = found->down;
+    members_found(r, found);
+    if (r->members.n > 0 && found->conn_up)
+        reopen_ask(r); /* for its portal */
     reopen_tell_limits(r, true);
 }
 
@@ -256,6 +265,27 @@ reopen_get_info(const struct iscsi_reopen *r, struct reopen_info *ret)
         .conns = members_count_up(r),
         .conns_wanted = r->members.wanted > 1 ? r->members.wanted : 1,
     };
+}
+
+bool
+reopen_get_conn(const struct iscsi_reopen *r, uint32_t i, struct reopen_conn *ret)
+{
+    const struct portal *portal = r->members.portal;
+    const struct login_member *m;
+
+    if (i > r->members.on)
+        return false;
+    *ret = (struct reopen_conn){.cid = r->cid, .state = r->state};
+    if (i > 0) {
+        m = &r->members.m[i - 1];
+        ret->cid = m->cid;
+        ret->state = m->state == MEMBER_UP      ? REOPEN_UP
+                     : m->state == MEMBER_LOGIN ? REOPEN_LOGIN
+                                                : REOPEN_WAITING;
+        portal = &m->portal;
+    }
+    ret->portal = portal != NULL && portal->host[0] != '\0' ? portal : NULL;
+    return true;
 }
 
 struct reopen_limits *

@@ -233,6 +233,8 @@ reopen_on_conn(void *user, const struct iscsi_reply *rep)
         reopen_found_lost(r);
     } else if (rep->err < 0) {
         reopen_retry_later(r);
+    } else if (r->members.portal != NULL) {
+        members_take_portal(r->members.portal, rep);
     }
 }
 

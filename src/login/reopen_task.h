@@ -60,7 +60,9 @@ struct login_member { /* a connection beside the leading one */
     struct loop_timer timer;
     struct login_backoff backoff;
     uint64_t began_ns, due_ns;
-    struct undo *undo; /* NULL: it does not work */
+    uint32_t tries;       /* that have failed since it was up */
+    struct portal portal; /* where it is logged in or tried, or was last; host "": nowhere yet */
+    struct undo *undo;    /* NULL: it does not work */
 };
 
 struct login_members {
@@ -68,8 +70,9 @@ struct login_members {
     uint32_t n;      /* members that there are places for */
     uint32_t on;     /* of these are to be there: as many as the target takes */
     uint16_t tsih;
-    struct portal *portal;  /* where they log in; NULL: where the leading one is tried */
     struct login_member *m; /* NULL: none was ever wanted */
+    struct portal *portal;  /* where the leading one is logged in, or was last; host "": not known;
+                               NULL where m is */
 };
 
 /* What takes a connection out of the data plane.  It is large and seldom needed, so it is made at
@@ -131,6 +134,7 @@ struct iscsi_reopen {
     uint32_t refusals;   /* that have counted */
     uint64_t refused_ns; /* when the last of them came */
     bool pinned;         /* this try insists on the nexus' portal group */
+    bool elsewhere;      /* it is not at the portal that the session is known by */
     struct login_backoff backoff;
     struct lunette_error why;
 };

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "login/group.h"
 #include "login/members.h"
 
 /* What a login that names a session is told: the answer to one that was given up may come late. */
@@ -70,6 +71,8 @@ reopen_rejoined(struct iscsi_reopen *r, const struct login_result *res)
     r->connect_ns = res->connect_ns;
     r->answer_ns = res->answer_ns;
     r->why = (struct lunette_error){.code = 0};
+    if (r->members.portal != NULL)
+        *r->members.portal = res->portal;
     log_line(r->loop->log, LOG_LEVEL_INFO, "%s: connection %u is logged in after %llu ms",
              r->target_name, r->cid,
              (unsigned long long)((r->loop->now_ns - r->lost_ns) / LOOP_NS_PER_MS));
@@ -125,7 +128,9 @@ reopen_was_last(struct iscsi_reopen *r)
 {
     uint64_t now = r->loop->now_ns;
 
-    if (r->pinned) /* Another portal group may serve us when the old nexus is over. */
+    /* Another portal group may serve us when the old nexus is over, and so may the portal that the
+     * session is known by, which takes no connections now. */
+    if (r->pinned || r->elsewhere)
         return false;
     if (r->refusals > 0 && now - r->refused_ns < REOPEN_REFUSED_MS * LOOP_NS_PER_MS)
         return false;
@@ -221,19 +226,38 @@ reopen_login_done(void *user, const struct login_result *res, const struct lunet
 {
     struct iscsi_reopen *r = user;
     struct lunette_error why = {.code = 0};
+    struct login_result got;
 
     login_gate_leave(&r->turn);
     if (err != NULL)
         why = *err;
+    r->elsewhere |= login_passed_over(r->login);
     if (login_is_over(r->login))
         login_free(&r->login);
     reopen_tell_limits(r, false);
-    if (res != NULL && r->rejoins)
-        reopen_rejoined(r, res);
-    else if (res != NULL)
-        reopen_came_back(r, res);
-    else
+    if (res == NULL) {
         reopen_failed(r, &why);
+        return;
+    }
+    got = *res;
+    got.moved &= !r->elsewhere; /* what another portal has moved to is none of ours */
+    if (r->rejoins)
+        reopen_rejoined(r, &got);
+    else
+        reopen_came_back(r, &got);
+}
+
+/* Each try begins with another portal of the group.  One that is to the session goes first where
+ * the connection was, which may have been one that the target had sent us to. */
+static void
+reopen_choose_portal(struct iscsi_reopen *r, struct login_config *cfg)
+{
+    struct portal_group g;
+    uint32_t turn = r->attempt > 0 ? r->attempt - 1 : 0;
+
+    group_init(&g, cfg, r->rejoins ? r->members.portal : NULL);
+    r->elsewhere = turn % g.n > 0;
+    group_store(&g, turn, cfg);
 }
 
 /* Logs in.  A login in another portal group would not end the old nexus (RFC 7143 6.3.5), whose
@@ -259,9 +283,8 @@ reopen_try(struct iscsi_reopen *r)
         cfg.tsih = r->members.tsih;
         cfg.rejoins = true;
         cfg.expected_tpgt = r->tpgt;
-        if (r->members.portal != NULL && r->attempt % 2 == 1) /* it may have been one for then */
-            cfg.portal = *r->members.portal;
     }
+    reopen_choose_portal(r, &cfg);
     cfg.connect_try_ms = backoff_connect_ms(&r->backoff, &cfg, r->connect_ns);
     cfg.login_timeout_ms = backoff_login_ms(&r->backoff, &cfg, r->connect_ns);
     cfg.answer_try_ms = backoff_answer_ms(&r->backoff, r->began_ns, r->answer_ns);

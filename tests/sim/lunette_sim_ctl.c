@@ -108,7 +108,9 @@ on_found(void *user, const struct iscsi_reply *rep)
 {
     struct ls_session *se = user;
     struct lunette_session *s = se->s;
-    struct login_result res = {.sid = s->sid, .cid = s->cid, .tpgt = s->tpgt, .params = s->params};
+    struct reopen_found found = {
+        .res = {
+            .sid = s->sid, .cid = s->cid, .tsih = s->tsih, .tpgt = s->tpgt, .params = s->params}};
     const struct scsi_host *host = dataplane_host(s->ctx->dp, s->sid);
     struct lunette_error why;
 
@@ -121,15 +123,17 @@ on_found(void *user, const struct iscsi_reply *rep)
     }
     se->w->ctl.adoptions--;
     if (rep->err == 0)
-        res.ep = rep->r.conn.ep;
-    reopen_take_over(s->reopen, &res);
+        found.res.ep = rep->r.conn.ep;
+    found.conn_up = rep->err == 0 && rep->r.conn.state == IPC_CONN_STARTED;
+    found.down = host == NULL || host->state != SCSI_HOST_RUNNING;
+    reopen_take_over(s->reopen, &found);
     ctl_watch_del(&se->asked);
     ls_user_said(se);
     se->reopens = se->attempt = 0;
     se->lost = se->failed = s->lost = false;
     s->timed_out = host == NULL || host->state == SCSI_HOST_GONE;
     ls_say(se->w, "session %u is taken over (%d, %d)", se->index, rep->err, (int)rep->r.conn.state);
-    if (rep->err == 0 && rep->r.conn.state == IPC_CONN_STARTED) {
+    if (found.conn_up) {
         s->timed_out = false;
         api_units_moved(s);
         return;

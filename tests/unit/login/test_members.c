@@ -415,6 +415,238 @@ member_asked_to_leave(void **state)
     }
 }
 
+/* ---- several portals ------------------------------------------------------------------------ */
+
+static void
+further(struct login_config *cfg, const char *host)
+{
+    struct portal *p = &cfg->group[cfg->ngroup++];
+
+    (void)strcpy(p->host, host);
+    p->port = ISCSI_PORT;
+}
+
+static void
+four_on_two(struct login_config *cfg)
+{
+    four(cfg);
+    further(cfg, "10.0.0.2");
+}
+
+static void
+level2_on_two(struct login_config *cfg)
+{
+    level2(cfg);
+    further(cfg, "10.0.0.2");
+}
+
+static void
+one_on_two(struct login_config *cfg)
+{
+    further(cfg, "10.0.0.2");
+}
+
+static void
+with_dead_ones(struct login_config *cfg)
+{
+    four(cfg);
+    further(cfg, "10.0.0.100"); /* refuses */
+    further(cfg, "10.0.0.200"); /* does not answer */
+    further(cfg, "10.0.0.2");
+}
+
+/* Connections that are up at 10.0.0.N. */
+static unsigned
+conns_at(const struct tale *t, unsigned n)
+{
+    char portal[32];
+    unsigned count = 0;
+
+    (void)snprintf(portal, sizeof(portal), "10.0.0.%u:3260", n);
+    for (int i = 0; i < t->w->nconn; i++) {
+        const struct fake_conn *c = &t->w->conn[i];
+
+        count += c->there && c->started && strcmp(c->names[ISCSI_PARAM_PORTAL], portal) == 0;
+    }
+    return count;
+}
+
+/* What the owner is told of where they are. */
+static void
+conns_are_told(const struct tale *t)
+{
+    struct reopen_conn c;
+    char text[PORTAL_TEXT_MAX];
+    uint32_t n = 0;
+
+    for (; reopen_get_conn(t->r, n, &c); n++) {
+        assert_int_equal(c.state, REOPEN_UP);
+        assert_string_equal(portal_format(c.portal, text, sizeof(text)),
+                            conn(t, c.cid)->names[ISCSI_PARAM_PORTAL]);
+    }
+    assert_int_equal(n, 4);
+}
+
+/* Each connection goes where there are the fewest. */
+static void
+spread(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        struct tale t;
+
+        begin(&t, seed, four_on_two, NULL, 0);
+        run_until_conns(&t, 4);
+        assert_int_equal(conns_at(&t, 1), 2);
+        assert_int_equal(conns_at(&t, 2), 2);
+        conns_are_told(&t);
+        for (int i = 0; i < 10; i++) { /* also when they have changed places */
+            uint16_t cid = (uint16_t)(world_random(t.w) % 4);
+
+            tale_pass(&t, SEC);
+            fake_lose(t.w, conn(&t, cid), 0, 0);
+            run_until_conns(&t, 3);
+            run_until_conns(&t, 4);
+            assert_int_equal(conns_at(&t, 1), 2);
+            assert_int_equal(conns_at(&t, 2), 2);
+            conns_are_told(&t);
+        }
+        tale_end(&t);
+    }
+}
+
+/* Portals that are dead from the first are passed over at once. */
+static void
+dead_from_the_first(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed < 20; seed++) {
+        struct tale t;
+
+        begin(&t, seed, with_dead_ones, NULL, 0);
+        run_until_conns(&t, 4);
+        assert_true(t.w->l.now_ns < 2 * SEC);
+        assert_true(conns_at(&t, 1) >= 1 && conns_at(&t, 2) >= 1);
+        tale_end(&t);
+    }
+}
+
+/* A portal dies under its connections: they go to the other one, and when it lives again, those
+ * that are lost next come back to it. */
+static void
+portal_dies(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed < 20; seed++) {
+        struct tale t;
+
+        begin(&t, seed, four_on_two, NULL, 0);
+        run_until_conns(&t, 4);
+        tale_pass(&t, SEC);
+        t.w->dead = (uint8_t)(1 + seed % 2);
+        t.w->black_hole = seed % 3 == 0;
+        for (uint16_t cid = 0; cid < 4; cid++) {
+            if (strncmp(conn(&t, cid)->names[ISCSI_PARAM_PORTAL], "10.0.0.", 7) == 0 &&
+                conn(&t, cid)->names[ISCSI_PARAM_PORTAL][7] == '0' + t.w->dead)
+                fake_lose(t.w, conn(&t, cid), 0, 0);
+        }
+        run_until_conns(&t, 2);
+        tale_pass(&t, SEC);
+        assert_int_equal(conns_up(&t), 4);
+        assert_int_equal(conns_at(&t, 3 - t.w->dead), 4);
+        assert_int_equal(t.losts, 0);
+        conns_are_told(&t);
+        t.w->dead = 0;
+        for (uint16_t cid = 0; cid < 2; cid++) {
+            fake_lose(t.w, conn(&t, cid), 0, 0);
+            run_until_conns(&t, 3);
+            run_until_conns(&t, 4);
+            tale_pass(&t, SEC);
+        }
+        assert_int_equal(conns_at(&t, 1), 2);
+        assert_int_equal(conns_at(&t, 2), 2);
+        tale_end(&t);
+    }
+}
+
+/* All connections are lost, and the portal that the session is known by is dead. */
+static void
+recovered_elsewhere(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed < 20; seed++) {
+        struct login_config cfg;
+        struct tale t;
+
+        begin(&t, seed, seed % 2 == 0 ? one_on_two : four_on_two, NULL, 0);
+        run_until_conns(&t, seed % 2 == 0 ? 1 : 4);
+        tale_pass(&t, SEC);
+        t.w->dead = 1;
+        t.w->black_hole = seed % 3 == 0;
+        fake_session_state(t.w, t.res.sid, IPC_SESSION_BLOCKED);
+        lose_all(&t, 0, 0);
+        t.back = false;
+        world_run(t.w, &t.back);
+        assert_true(t.down_ns < 500 * MS);
+        assert_false(t.res.moved);
+        assert_string_equal(t.res.portal.host, "10.0.0.2");
+        reopen_get_config(t.r, &cfg); /* it is known by the same as before */
+        assert_string_equal(cfg.portal.host, "10.0.0.1");
+        tale_end(&t);
+    }
+}
+
+static void
+rejoined_elsewhere(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed < 20; seed++) {
+        struct tale t;
+
+        begin(&t, seed, level2_on_two, NULL, 0);
+        run_until_conns(&t, 4);
+        tale_pass(&t, SEC);
+        t.w->dead = (uint8_t)(1 + seed % 2);
+        t.w->black_hole = seed % 3 == 0;
+        lose_all(&t, 0, 20);
+        run_until_conns(&t, 0);
+        tale_pass(&t, 2 * SEC);
+        assert_int_equal(conns_at(&t, 3 - t.w->dead), 4);
+        assert_int_equal(t.losts, 0);
+        conns_are_told(&t);
+        tale_end(&t);
+    }
+}
+
+/* A portal of another group serves no connection of this session (RFC 7143 4.4.1), and its refusals
+ * end nothing. */
+static void
+other_group(void **state)
+{
+    static const struct step *const scripts[] = {say_group2, say_good};
+    static const struct step *const refuses[] = {say_not_found};
+    struct tale t;
+
+    (void)state;
+    begin(&t, 90, four_on_two, scripts, 2);
+    run_until_conns(&t, 4);
+    assert_int_equal(t.w->nbound, 5);
+    tale_end(&t);
+
+    tale_begin_as(&t, 91, 1, one_on_two, say_good);
+    t.w->scripts[1] = refuses[0];
+    t.w->nscripts = 2;
+    tale_pass(&t, SEC);
+    t.w->dead = 1;
+    fake_lose(t.w, t.c, 0, 0);
+    tale_pass(&t, 60 * SEC);
+    assert_int_equal(t.gave_ups, 0);
+    t.w->scripts[1] = say_good;
+    t.w->dead = 0;
+    tale_run_until_back(&t);
+    tale_end(&t);
+}
+
 /* ---- another control plane ------------------------------------------------------------------ */
 
 /* One that comes finds out which are up, and adds those that are not. */
@@ -425,6 +657,8 @@ taken_over(void **state)
     for (uint64_t seed = 1; seed < 20; seed++) {
         struct reopen_callbacks cb = {.gave_up = tale_on_gave_up};
         struct reopen_config rc = {.reopen_max = 1};
+        static const uint16_t cids[] = {0, 1, 2, 3};
+        struct reopen_found found = {.conn_up = true, .cids = cids, .ncids = 4};
         struct tale t;
         uint32_t starts = 0;
 
@@ -435,8 +669,9 @@ taken_over(void **state)
         fake_conn_down(t.w, conn(&t, 3)); /* while nobody looks */
         rc.login = &t.cfg;
         cb.user = &t;
+        found.res = t.res;
         assert_int_equal(reopen_new(t.w->ctl, &t.gate, &rc, &cb, &t.r, NULL), 0);
-        reopen_take_over(t.r, &t.res);
+        reopen_take_over(t.r, &found);
         run_until_conns(&t, 3);
         run_until_conns(&t, 4);
         for (uint16_t cid = 0; cid < 4; cid++)
@@ -534,6 +769,12 @@ main(void)
         cmocka_unit_test(all_lost),
         cmocka_unit_test(all_lost_at_level_2),
         cmocka_unit_test(member_asked_to_leave),
+        cmocka_unit_test(spread),
+        cmocka_unit_test(dead_from_the_first),
+        cmocka_unit_test(portal_dies),
+        cmocka_unit_test(recovered_elsewhere),
+        cmocka_unit_test(rejoined_elsewhere),
+        cmocka_unit_test(other_group),
         cmocka_unit_test(taken_over),
         cmocka_unit_test(cut_anywhere),
         cmocka_unit_test(close_anywhere),

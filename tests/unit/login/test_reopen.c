@@ -535,7 +535,7 @@ limits_of_another_control_plane(void **state)
     rc.login = &t.cfg;
     cb.user = &t;
     assert_int_equal(reopen_new(t.w->ctl, &t.gate, &rc, &cb, &t.r, NULL), 0);
-    reopen_take_over(t.r, &t.res);
+    reopen_take_over(t.r, &(struct reopen_found){.res = t.res, .conn_up = true});
     tale_pass(&t, SEC);
     assert_int_equal(atoi(t.c->names[ISCSI_PARAM_RECOVERY_TMO]), 33);
     assert_int_equal(atoi(t.c->names[ISCSI_PARAM_PING_INTERVAL_MS]), 1234);
