@@ -156,6 +156,8 @@ adopt_value(struct adopt_found *f, const struct ipc_value *v)
         f->session.time2retain_s = adopt_number(v);
     else if (v->param == ISCSI_PARAM_MAX_CONNECTIONS)
         f->session.max_connections = adopt_number(v);
+    else if (v->param == ISCSI_PARAM_ERL)
+        f->session.erl = adopt_number(v);
     else if (v->param == ISCSI_PARAM_TSIH)
         f->session.tsih = (uint16_t)adopt_number(v);
     else if (v->param == ISCSI_PARAM_PORTAL)
@@ -389,6 +391,9 @@ adopt_on_session(void *user, const struct iscsi_reply *rep)
                                           .failing = rep->r.session.state == IPC_SESSION_FAILED},
                               .portal = {.tpgt = -1}};
     f->session.no_conn = f->session.conn_down = rep->r.session.nconns == 0;
+    f->session.down = rep->r.session.state != IPC_SESSION_RUNNING;
+    f->session.ncids = rep->r.session.nconns;
+    memcpy(f->session.cids, rep->r.session.cid, sizeof(f->session.cids));
     if (rep->r.session.down_ms > 0)
         f->session.lost_ns = adopt_before(a->l->c->loop->now_ns, rep->r.session.down_ms);
     adopt_values(f, data, rep->r.session.values_len);

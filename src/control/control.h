@@ -247,6 +247,8 @@ struct control_info {
     uint64_t next_try_ns;         /* until the next try; 0: none is waited for */
     uint64_t down_ns;             /* since the session was lost; 0: it is not */
     struct lunette_error why;     /* of a state that is a bad one; code 0: none */
+    uint32_t conns, conns_wanted; /* connections that are up, and that are to be; 0: not known, as
+                                     of a session without a configuration */
     unsigned luns, exports;       /* known; exported */
     bool settled;                 /* nothing about LUNs and exports is under way or due */
     char owner[CONTROL_OWNER_MAX + 1];

@@ -104,13 +104,17 @@ wish_try_info(const struct control_node *n, struct control_info *ret)
     uint64_t now = n->c->loop->now_ns;
     struct reopen_info info;
 
+    if (n->reopen != NULL) {
+        reopen_get_info(n->reopen, &info);
+        ret->conns = info.conns;
+        ret->conns_wanted = info.conns_wanted;
+    }
     if (n->state == CONTROL_IS_WAITING || n->state == CONTROL_IS_QUEUED ||
         n->state == CONTROL_IS_LOGIN) {
         ret->attempt = n->tries + 1;
         if (n->state == CONTROL_IS_WAITING && n->due_ns > now)
             ret->next_try_ns = n->due_ns - now;
     } else if (n->reopen != NULL && n->state == CONTROL_IS_LOST) {
-        reopen_get_info(n->reopen, &info);
         ret->attempt = info.attempt;
         ret->next_try_ns = info.next_try_ns;
         ret->down_ns = info.down_ns;

@@ -350,6 +350,8 @@ cw_config(struct cw *w, unsigned target, struct login_config *login,
     login->portal.port = ntohs(in.sin_port);
     strcpy(login->transport, "tcp");
     login->offer.time2wait = 0;
+    login->nr_connections = w->conns;
+    login->offer.erl = w->erl;
     strcpy(cfg->name.target, login->target_name);
     cfg->name.portal = login->portal;
     cfg->name.portal.tpgt = 1;
@@ -567,6 +569,7 @@ static void
 target_start(struct cw *w)
 {
     struct lu_config lun[CW_LUNS];
+    static const struct target_key_value set[] = {{"ErrorRecoveryLevel", "2"}};
     struct target_node_config node[CW_NODES];
     struct target_config tc = {.nodes = node, .nodes_count = CW_NODES};
     char name[CW_NODES][64];
@@ -576,7 +579,8 @@ target_start(struct cw *w)
         lun[i] = (struct lu_config){.kind = LU_RAM, .size = LUN_SIZE, .block = 512, .lun = i};
     for (unsigned i = 0; i < CW_NODES; i++) {
         (void)snprintf(name[i], sizeof(name[i]), "iqn.2026-11.example:t%u", i);
-        node[i] = (struct target_node_config){.name = name[i], .luns = lun, .luns_count = CW_LUNS};
+        node[i] = (struct target_node_config){
+            .name = name[i], .luns = lun, .luns_count = CW_LUNS, .set = set, .set_count = 1};
     }
     if (target_new(sim_loop(w->sim), &tc, &w->target, &err) < 0)
         fail_msg("%s", err.msg);
@@ -738,7 +742,7 @@ nothing_more(void *user)
     }
     target_stats(w->target, &st);
     return idle && sessions == ups && exports == ups * CW_LUNS && st.sessions == ups &&
-           st.conns == ups && w->gate.inside == 0;
+           st.conns == ups * (w->conns > 1 ? w->conns : 1) && w->gate.inside == 0;
 }
 
 void

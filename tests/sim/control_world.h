@@ -63,9 +63,10 @@ struct cw {
     struct transport_registry registry;
     unsigned loops, gate_max;
     uint64_t delay_ns;
-    bool no_nodes;    /* the next control plane has no records */
-    bool quiet;       /* nothing is asked for by itself */
-    uint32_t idle_ms; /* control_set_idle; 0: as it is */
+    uint32_t conns, erl; /* what records want; 0: as it is by default */
+    bool no_nodes;       /* the next control plane has no records */
+    bool quiet;          /* nothing is asked for by itself */
+    uint32_t idle_ms;    /* control_set_idle; 0: as it is */
     /* the data plane */
     struct dp_ids *ids;
     struct dataplane *dp[CW_LOOPS];
