@@ -111,7 +111,8 @@ print_state(const struct lunette_session *session, const struct lunette_session_
     putchar('\n');
     for (size_t i = 0; lunette_session_get_conn(session, i, &c) == 0; i++) {
         snprintf(name, sizeof(name), "connection %" PRIu32, c.cid);
-        printf("  %-25s %s, %s\n", name, c.portal, info_words(conn_state_name(c.state)));
+        printf("  %-25s %s%s%s%s%s\n", name, c.portal, c.portal[0] != '\0' ? ", " : "",
+               info_words(conn_state_name(c.state)), c.local[0] != '\0' ? " from " : "", c.local);
     }
 }
 

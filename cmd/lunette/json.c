@@ -143,8 +143,9 @@ json_of_conns(const struct lunette_session *session)
     json_t *list = json_array();
 
     for (size_t i = 0; lunette_session_get_conn(session, i, &c) == 0; i++)
-        json_array_append_new(list, json_pack("{s:i, s:o, s:s}", "cid", (int)c.cid, "portal",
-                                              text(c.portal), "state", conn_state_name(c.state)));
+        json_array_append_new(list, json_pack("{s:i, s:o, s:o, s:s}", "cid", (int)c.cid, "portal",
+                                              text(c.portal), "local", text(c.local), "state",
+                                              conn_state_name(c.state)));
     return list;
 }
 

@@ -480,7 +480,8 @@ struct lunette_conn_info {
     size_t struct_size; /* see LUNETTE_INIT */
     uint32_t cid;
     enum lunette_conn_state state;
-    char portal[288]; /* where it is, or was last, logged in */
+    char portal[288]; /* where it is, or was last, logged in or tried; "": nowhere yet */
+    char local[64];   /* this host's address and port, where it is logged in; "": not known */
 };
 
 /* Fills in *ret with the i-th connection, of those that lunette_session_info.nconnections counts.

@@ -22,6 +22,7 @@ static void
 info_state(const struct lunette_session *s, struct lunette_session_info *ret)
 {
     struct reopen_info info;
+    struct reopen_conn conn;
     struct lunette_error why;
 
     if (!s->logged_in || s->reopen == NULL)
@@ -29,7 +30,8 @@ info_state(const struct lunette_session *s, struct lunette_session_info *ret)
     reopen_get_info(s->reopen, &info);
     ret->state = api_session_state(s);
     ret->reopens = info.reopens;
-    ret->nconnections = 1;
+    while (reopen_get_conn(s->reopen, ret->nconnections, &conn))
+        ret->nconnections++;
     ret->attempt = info.attempt;
     ret->down_ms = (int64_t)(info.down_ns / LOOP_NS_PER_MS);
     ret->next_try_ms = (int64_t)(info.next_try_ns / LOOP_NS_PER_MS);
@@ -115,15 +117,21 @@ info_conn_state(enum reopen_state state)
 int
 lunette_session_get_conn(const struct lunette_session *s, size_t i, struct lunette_conn_info *ret)
 {
-    struct lunette_conn_info conn = {.cid = s->cid};
-    struct reopen_info info;
+    struct lunette_conn_info conn = {.struct_size = 0};
+    struct sock_addr local, peer;
+    struct reopen_conn c;
 
-    if (i > 0 || !s->logged_in)
+    if (i >= LOGIN_CONNS_MAX || !s->logged_in || s->reopen == NULL ||
+        !reopen_get_conn(s->reopen, (uint32_t)i, &c))
         return -ENOENT;
-    reopen_get_info(s->reopen, &info);
-    conn.state = info_conn_state(info.state);
-    if (s->portal != NULL)
+    conn.cid = c.cid;
+    conn.state = info_conn_state(c.state);
+    if (c.portal != NULL)
+        (void)portal_format(c.portal, conn.portal, sizeof(conn.portal));
+    else if (i == 0 && s->portal != NULL)
         (void)snprintf(conn.portal, sizeof(conn.portal), "%s", s->portal);
+    if (c.state == REOPEN_UP && dataplane_conn_names(s->ctx->dp, s->sid, c.cid, &local, &peer) == 0)
+        (void)sock_addr_format(&local, conn.local, sizeof(conn.local));
     return api_sized_out(ret, API_FIRST_CONN, &conn, sizeof(conn));
 }
 

@@ -192,8 +192,17 @@ static void
 session_led(void *user, uint16_t cid)
 {
     struct lunette_session *s = user;
+    char text[PORTAL_TEXT_MAX], *portal;
+    struct reopen_conn conn;
 
     s->cid = cid;
+    if (reopen_get_conn(s->reopen, 0, &conn) && conn.portal != NULL) {
+        portal = strdup(portal_format(conn.portal, text, sizeof(text)));
+        if (portal != NULL) {
+            free(s->portal);
+            s->portal = portal;
+        }
+    }
     api_ping_failed(s, -ENOTCONN);
 }
 

@@ -250,6 +250,16 @@ dataplane_session(struct dataplane *dp, uint32_t sid)
     return ds != NULL && ds->ops == &dp_iscsi_session_ops ? dp_iscsi_session(ds->s) : NULL;
 }
 
+int
+dataplane_conn_names(struct dataplane *dp, uint32_t sid, uint16_t cid, struct sock_addr *ret_local,
+                     struct sock_addr *ret_peer)
+{
+    struct dp_session *ds = dp_session_find(dp, sid);
+    const struct dp_conn *c = ds != NULL ? dp_conn_find(ds, cid) : NULL;
+
+    return c != NULL ? dp_conn_names(c, ret_local, ret_peer) : -ENOENT;
+}
+
 bool
 dataplane_conn_is_down(struct dataplane *dp, uint32_t sid, uint16_t cid)
 {

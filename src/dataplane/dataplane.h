@@ -130,6 +130,11 @@ struct scsi_host *dataplane_host(struct dataplane *dp, uint32_t sid);
 /* Tells whether connection cid of session sid is not there, or has been lost or stopped. */
 bool dataplane_conn_is_down(struct dataplane *dp, uint32_t sid, uint16_t cid);
 
+/* Tells both ends' addresses of a connection.  0, or -errno, and then writes neither: it is not
+ * there, not bound, or its transport does not tell. */
+int dataplane_conn_names(struct dataplane *dp, uint32_t sid, uint16_t cid,
+                         struct sock_addr *ret_local, struct sock_addr *ret_peer);
+
 /* The session, for whoever shows its values, or NULL: there is none, or it is not iscsi/'s. */
 const struct iscsi_session *dataplane_session(struct dataplane *dp, uint32_t sid);
 

@@ -260,6 +260,10 @@ int dp_serve_adopt(struct dataplane *dp, const struct iscsi_uevent *ev, struct i
 
 /* ---- iscsi_session.c ------------------------------------------------------------------------ */
 
+/* Tells both ends' addresses.  0, or -errno, and then writes neither: the connection is not bound,
+ * or its transport does not tell. */
+int dp_conn_names(const struct dp_conn *c, struct sock_addr *ret_local, struct sock_addr *ret_peer);
+
 extern const struct dp_session_ops dp_iscsi_session_ops;
 /* The session behind a handle of these operations. */
 const struct iscsi_session *dp_iscsi_session(const void *session);

@@ -174,3 +174,13 @@ dp_iscsi_session(const void *session)
 {
     return ((const struct owned *)session)->s;
 }
+
+int
+dp_conn_names(const struct dp_conn *c, struct sock_addr *ret_local, struct sock_addr *ret_peer)
+{
+    const struct iscsi_transport *tt = c->session->tt;
+
+    if (!c->bound || c->session->ops != &dp_iscsi_session_ops || tt->get_names == NULL)
+        return -ENOTCONN;
+    return tt->get_names(c->handle, ret_local, ret_peer);
+}

@@ -172,6 +172,7 @@ dp_serve_get_conn(struct dataplane *dp, const struct iscsi_uevent *ev,
         rep->r.conn.ep = c->ep->pub.id;
         rep->r.conn.peer = c->ep->to;
     }
+    (void)dp_conn_names(c, &rep->r.conn.local, &rep->r.conn.peer);
     rep->r.conn.values_len = put_values(ds, c, buf);
     rep->data = buf;
     return 0;

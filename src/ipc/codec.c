@@ -270,6 +270,7 @@ walk_conn(struct walk *w, struct iscsi_reply *rep)
     U(w, rep->r.conn.owner, 8);
     ENUM(w, rep->r.conn.state, IPC_CONN_STATES);
     U(w, rep->r.conn.ep, 8);
+    walk_addr(w, &rep->r.conn.local);
     walk_addr(w, &rep->r.conn.peer);
     walk_count(w, &rep->r.conn.values_len, IPC_VALUES_MAX);
 }

@@ -346,8 +346,10 @@ struct iscsi_reply {
             uint64_t next_event;
             uint64_t owner; /* as for a session */
             enum ipc_conn_state state;
-            uint64_t ep;           /* 0: bound to none */
-            struct sock_addr peer; /* where the endpoint was connected to; len 0: not known */
+            uint64_t ep; /* 0: bound to none */
+            /* The addresses of both ends while it is bound, else where its endpoint was connected
+             * to; len 0: not known. */
+            struct sock_addr local, peer;
             uint32_t values_len;
         } conn;
         struct {

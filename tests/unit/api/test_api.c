@@ -95,6 +95,18 @@ dataplane_session(struct dataplane *dp, uint32_t sid)
     return p.session;
 }
 
+int
+dataplane_conn_names(struct dataplane *dp, uint32_t sid, uint16_t cid, struct sock_addr *ret_local,
+                     struct sock_addr *ret_peer)
+{
+    assert_ptr_equal(dp, &the_dataplane);
+    assert_int_equal(sid, SID);
+    (void)cid;
+    (void)ret_local;
+    (void)ret_peer;
+    return -ENOTCONN;
+}
+
 bool
 dataplane_conn_is_down(struct dataplane *dp, uint32_t sid, uint16_t cid)
 {

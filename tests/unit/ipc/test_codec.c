@@ -177,6 +177,8 @@ reply_sample(enum iscsi_uevent_type type, struct iscsi_reply *rep)
         rep->r.conn.owner = 3;
         rep->r.conn.state = IPC_CONN_DOWN;
         rep->r.conn.ep = 9;
+        rep->r.conn.local.len = 16;
+        memset(&rep->r.conn.local.ss, 0x6b, 16);
         rep->r.conn.peer.len = sizeof(rep->r.conn.peer.ss);
         memset(&rep->r.conn.peer.ss, 0x5a, sizeof(rep->r.conn.peer.ss));
         rep->r.conn.values_len = 17;
