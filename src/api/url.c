@@ -39,6 +39,7 @@ enum opt_type {
     O_TEXT,
     O_ISID,
     O_TPGT,
+    O_PORTALS,
     O_ALGS,
     O_DISCOVERY,
 };
@@ -71,6 +72,7 @@ static const struct opt {
     {"immediate_data", O_BOOL, AT(cfg.offer.immediate_data), 0, 0},
     {"task_reporting", O_TEXT, AT(cfg.task_reporting), 1, LOGIN_LIST_MAX},
     {"protocol_level", O_BOOL, AT(cfg.offer_protocol_level), 0, 0},
+    {"portals", O_PORTALS, AT(cfg.group), 0, 0},
     {"tpgt", O_TPGT, AT(cfg.expected_tpgt), 0, 65535},
     {"isid", O_ISID, AT(cfg.isid), 0, 0},
     /* options of this library's own */
@@ -222,6 +224,25 @@ chap_algs(const char *v, uint8_t out[4])
     return n > 0 ? 0 : -EINVAL;
 }
 
+/* "host[:port],host[:port]": further portals of the portal's group. */
+static int
+url_portals(const char *v, struct login_config *cfg)
+{
+    cfg->ngroup = 0;
+    do {
+        size_t len = strcspn(v, ",");
+        struct portal *p = &cfg->group[cfg->ngroup];
+
+        if (cfg->ngroup == LOGIN_GROUP_MAX || portal_read(v, len, p) != NULL ||
+            portal_lacks_scope(p))
+            return -EINVAL;
+        p->tpgt = -1;
+        cfg->ngroup++;
+        v += len;
+    } while (*v++ == ',');
+    return 0;
+}
+
 static int
 discovery_auth(const char *v, enum url_discovery *ret)
 {
@@ -265,6 +286,8 @@ set_option(struct api_url *u, const struct opt *o, const char *v)
         if (r == 0)
             *(int32_t *)(void *)at = (int32_t)n;
         return r;
+    case O_PORTALS:
+        return url_portals(v, &u->cfg);
     case O_DIGEST:
         return digest_list(v, at, LOGIN_LIST_MAX + 1);
     case O_TEXT:
@@ -409,8 +432,11 @@ opt_fault(const struct opt *o, struct lunette_error *err)
                             o->key, o->type == O_TEXT ? "text of length " : "",
                             (unsigned long long)o->min, (unsigned long long)o->max);
     return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "URL: option %s: want %s", o->key,
-                        o->type == O_DIGEST      ? "crc32c, none, or both with a comma between"
-                        : o->type == O_ISID      ? "12 hex digits"
+                        o->type == O_DIGEST ? "crc32c, none, or both with a comma between"
+                        : o->type == O_ISID ? "12 hex digits"
+                        : o->type == O_PORTALS
+                            ? "host[:port], at most seven with commas between; a link-local "
+                              "address with its scope"
                         : o->type == O_ALGS      ? "a list of sha3-256, sha256, sha1, md5"
                         : o->type == O_DISCOVERY ? "none or chap"
                                                  : "yes or no");

@@ -180,6 +180,36 @@ test_options(void **state)
 }
 
 static void
+test_portals(void **state)
+{
+    struct api_url u;
+
+    (void)state;
+    assert_int_equal(url_parse("iscsi://h/" IQN
+                               "?nr_connections=4&portals=192.0.2.7,[2001:db8::1]:3"
+                               "261,%5Bfe80::1%25eth0%5D",
+                               &u, NULL),
+                     0);
+    assert_int_equal(u.cfg.ngroup, 3);
+    assert_string_equal(u.cfg.group[0].host, "192.0.2.7");
+    assert_int_equal(u.cfg.group[0].port, 3260);
+    assert_string_equal(u.cfg.group[1].host, "2001:db8::1");
+    assert_int_equal(u.cfg.group[1].port, 3261);
+    assert_string_equal(u.cfg.group[2].host, "fe80::1%eth0");
+    assert_int_equal(u.cfg.offer.time2wait, 0);
+    url_wipe(&u);
+    assert_int_equal(url_parse("iscsi://h/" IQN "?portals=a,b,c,d,e,f,g", &u, NULL), 0);
+    assert_int_equal(u.cfg.ngroup, LOGIN_GROUP_MAX);
+    url_wipe(&u);
+    fails("iscsi://h/" IQN "?portals=a,b,c,d,e,f,g,h", "at most seven");
+    fails("iscsi://h/" IQN "?portals=", "option portals: want host[:port]");
+    fails("iscsi://h/" IQN "?portals=a,,b", "option portals");
+    fails("iscsi://h/" IQN "?portals=a,", "option portals");
+    fails("iscsi://h/" IQN "?portals=a:0", "option portals");
+    fails("iscsi://h/" IQN "?portals=[fe80::1]", "with its scope");
+}
+
+static void
 test_sizes(void **state)
 {
     static const struct {
@@ -468,6 +498,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_parts),
         cmocka_unit_test(test_options),
+        cmocka_unit_test(test_portals),
         cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_credentials),
