@@ -90,6 +90,31 @@ records_setup_of(struct iscsid *d, const struct nodedb_record *r, const struct n
     return e;
 }
 
+/* The other portals of the record's portal group, as far as there are records of them by the same
+ * iface.  A session of one connection stays at its own, since there may be one at each of the
+ * others. */
+static void
+records_group(struct iscsid *d, const struct nodedb_id *id, struct login_config *login)
+{
+    const struct filter f = {
+        .db = {.target = id->target, .iface = id->iface, .tpgt = id->portal.tpgt}};
+    struct lunette_error why = {.code = 0};
+    struct ids ids;
+
+    if (login->nr_connections < 2 || id->portal.tpgt < 0)
+        return;
+    if (records_find(d, &f, &ids, &why) < 0)
+        log_line(d->loop->log, LOG_LEVEL_WARN, "%s: all connections go to one portal: %s",
+                 id->target, why.msg);
+    for (size_t i = 0; i < ids.n && login->ngroup < LOGIN_GROUP_MAX; i++) {
+        const struct portal *p = &ids.id[i].portal;
+
+        if (strcmp(p->host, id->portal.host) != 0 || p->port != id->portal.port)
+            login->group[login->ngroup++] = *p;
+    }
+    ids_fini(&ids);
+}
+
 int
 records_setup_firmware(struct iscsid *d, const struct nodedb_id *id, const json_t *values,
                        struct setup *ret, struct lunette_error *err)
@@ -125,6 +150,8 @@ records_setup(struct iscsid *d, const struct nodedb_id *id, const json_t *values
         with = &iface;
     if (e == 0)
         e = records_setup_of(d, &r, with, ret, err);
+    if (e == 0)
+        records_group(d, id, &ret->login);
     if (with != NULL)
         nodedb_record_fini(with);
     nodedb_record_fini(&r);

@@ -17,6 +17,9 @@
  * of buffers, which nobody has asked for. */
 #define WINDOW_UNSET 524288
 
+/* What each record has where nobody has set DefaultTime2Wait. */
+#define TIME2WAIT_UNSET 2
+
 /* Where a number or a word's index goes: *type (structure + at), times `scale`. */
 struct to_field {
     enum nodedb_key_id id;
@@ -347,6 +350,9 @@ nodedb_to_login_config(const struct nodedb_record *node, const struct nodedb_rec
         cfg->nr_connections = cfg->offer.max_connections < LOGIN_CONNS_MAX
                                   ? cfg->offer.max_connections
                                   : LOGIN_CONNS_MAX;
+    /* A gap that a lost connection leaves holds the others up until Time2Wait is over. */
+    if ((cfg->nr_connections > 1 || cfg->offer.erl >= 2) && cfg->offer.time2wait == TIME2WAIT_UNSET)
+        cfg->offer.time2wait = 0;
     /* open-iscsi lets a target answer with less; RFC 7143 13.14 forbids to offer more. */
     if (cfg->offer.first_burst > cfg->offer.max_burst)
         cfg->offer.first_burst = cfg->offer.max_burst;

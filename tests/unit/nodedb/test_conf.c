@@ -193,6 +193,11 @@ static const struct mapped mapped[] = {
     CFG(NODEDB_MAX_CONNECTIONS, "4", nr_connections, 4),
     CFG(NODEDB_MAX_CONNECTIONS, "99", nr_connections, 32),
     CFG(NODEDB_NR_CONNECTIONS, "3", nr_connections, 3),
+    CFG(NODEDB_NR_CONNECTIONS, "1", offer.time2wait, 2),
+    CFG(NODEDB_NR_CONNECTIONS, "2", offer.time2wait, 0), /* others would wait so long */
+    CFG(NODEDB_MAX_CONNECTIONS, "2", offer.time2wait, 0),
+    CFG(NODEDB_ERROR_RECOVERY_LEVEL, "1", offer.time2wait, 2),
+    CFG(NODEDB_ERROR_RECOVERY_LEVEL, "2", offer.time2wait, 0),
     CFG(NODEDB_MAX_OUTSTANDING_R2T, "8", offer.max_outstanding_r2t, 8),
     CFG(NODEDB_ERROR_RECOVERY_LEVEL, "1", offer.erl, 1), OPT(NODEDB_SCAN, "manual", scan, false),
     OPT(NODEDB_REOPEN_MAX, "6", reopen_max, 6),
