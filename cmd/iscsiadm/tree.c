@@ -78,21 +78,30 @@ tree_states(const struct adm_tree *t, const json_t *s)
     tree_line(t, "Internal iscsid Session State", tree_or_unknown(adm_text(s, "internal_state")));
 }
 
-/* Where a session has several connections, each with its portal; open-iscsi's never have. */
+/* Where a session has several connections, or is recovered below the session; open-iscsi's never
+ * are. */
 static void
 tree_connections(const struct adm_tree *t, const json_t *s)
 {
     const json_t *conns = json_object_get(s, "connections"), *conn;
+    long long wanted = (long long)adm_number(s, "connections_wanted");
+    long long level = (long long)adm_number(json_object_get(s, "params"), "ErrorRecoveryLevel");
     size_t i;
 
-    if (json_array_size(conns) < 2)
+    if (json_array_size(conns) < 2 && wanted < 2 && level == 0)
         return;
     tree_heading(t, STARS_10, "Connections");
+    (void)printf("%s\t\tConnections: %lld of %lld\n", t->indent,
+                 (long long)adm_number(s, "connections_up"), wanted);
+    (void)printf("%s\t\tErrorRecoveryLevel: %lld\n", t->indent, level);
     json_array_foreach(conns, i, conn)
     {
-        (void)printf("%s\t\tConnection %lld: %s, %s\n", t->indent,
+        const char *local = adm_text(conn, "local");
+
+        (void)printf("%s\t\tConnection %lld: %s, %s%s%s\n", t->indent,
                      (long long)adm_number(conn, "cid"), adm_or_empty(adm_text(conn, "portal")),
-                     tree_or_unknown(adm_text(conn, "state")));
+                     tree_or_unknown(adm_text(conn, "state")), local[0] != '\0' ? ", from " : "",
+                     local);
     }
 }
 

@@ -285,7 +285,8 @@ json_t *say_leases(const struct control_node *n);
 
 /* ---- stats.c -------------------------------------------------------------------------------- */
 
-/* Sets the counters of a connection, or of a LUN and its disk, in an object. */
+void stats_add_conn(struct iscsi_stats *sum, const struct iscsi_stats *s);
+/* Sets the counters of connections, or of a LUN and its disk, in an object. */
 void stats_say_conn(json_t *o, const struct iscsi_stats *s);
 void stats_say_lun(json_t *o, const struct ipc_lun_stats *s);
 json_t *stats_say_latency(const struct bdev_latency *l);

@@ -21,6 +21,7 @@ enum metrics_scope {
     SCOPE_DAEMON,
     SCOPE_SESSION, /* values are members of the session */
     SCOPE_CONN,    /* of its iscsi_stats */
+    SCOPE_PARAM,   /* of its params */
     SCOPE_LUN,     /* of each LUN */
     SCOPE_LATENCY, /* histograms of each LUN */
 };
@@ -82,17 +83,35 @@ static const struct metrics_family families[] = {
      .sample = {{"down_ms", NULL}}},
     COUNTER("lunette_session_reopens", SCOPE_SESSION, "Logins after a loss of the connection.",
             "reopens"),
+    {.name = "lunette_session_connections",
+     .type = "gauge",
+     .help = "Connections that are logged in.",
+     .scope = SCOPE_SESSION,
+     .divisor = 1,
+     .sample = {{"connections_up", NULL}}},
+    {.name = "lunette_session_connections_wanted",
+     .type = "gauge",
+     .help = "Connections that the session is to have.",
+     .scope = SCOPE_SESSION,
+     .divisor = 1,
+     .sample = {{"connections_wanted", NULL}}},
+    {.name = "lunette_session_error_recovery_level",
+     .type = "gauge",
+     .help = "ErrorRecoveryLevel as negotiated.",
+     .scope = SCOPE_PARAM,
+     .divisor = 1,
+     .sample = {{"ErrorRecoveryLevel", NULL}}},
     {.name = "lunette_session_data_bytes",
      .type = "counter",
      .unit = "bytes",
-     .help = "Data of commands on the connection.",
+     .help = "Data of commands on the connections.",
      .scope = SCOPE_CONN,
      .divisor = 1,
      .sample = {{"txdata_octets", "direction=\"sent\""},
                 {"rxdata_octets", "direction=\"received\""}}},
     {.name = "lunette_session_pdus",
      .type = "counter",
-     .help = "PDUs of the connection.",
+     .help = "PDUs of the connections.",
      .scope = SCOPE_CONN,
      .divisor = 1,
      .sample = {{"scsicmd_pdus", "pdu=\"scsi_command\""},
@@ -234,11 +253,12 @@ family_samples(const struct metrics_family *f)
     return n;
 }
 
-/* Sessions have a value for each sample of their two scopes, and LUNs of theirs. */
+/* Sessions have a value for each sample of their three scopes, and LUNs of theirs. */
 static bool
 family_is_of(const struct metrics_family *f, bool lun)
 {
-    return lun ? f->scope == SCOPE_LUN : f->scope == SCOPE_SESSION || f->scope == SCOPE_CONN;
+    return lun ? f->scope == SCOPE_LUN
+               : f->scope == SCOPE_SESSION || f->scope == SCOPE_CONN || f->scope == SCOPE_PARAM;
 }
 
 /* The place of the family's first sample among the values of a session or LUN; with `end`, how many
@@ -281,9 +301,10 @@ metrics_values(const json_t *session, const json_t *lun)
     size_t at = 0;
 
     for (const struct metrics_family *f = families; v != NULL && f < families + NFAMILIES; f++) {
-        const json_t *o = f->scope == SCOPE_CONN ? json_object_get(session, "iscsi_stats")
-                          : of_lun               ? lun
-                                                 : session;
+        const json_t *o = f->scope == SCOPE_CONN    ? json_object_get(session, "iscsi_stats")
+                          : f->scope == SCOPE_PARAM ? json_object_get(session, "params")
+                          : of_lun                  ? lun
+                                                    : session;
 
         for (size_t i = 0; family_is_of(f, of_lun) && i < family_samples(f); i++)
             v[at++] = metrics_value(json_object_get(o, f->sample[i].key));

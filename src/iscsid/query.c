@@ -22,9 +22,10 @@ struct query {
     json_t *sessions;
     json_t *now; /* the session that is asked about */
     unsigned loop;
-    uint16_t cid;
-    uint16_t other[IPC_CONNS_MAX]; /* its other connections */
-    uint32_t nothers, at_other;
+    uint16_t cids[IPC_CONNS_MAX]; /* of its connections; the leading one is the first */
+    uint32_t nconns, at_conn;
+    struct iscsi_stats stats; /* of all of them, */
+    uint32_t nstats;          /* as far as they were told */
     struct loop_timer go;
     bool asking;
     bool over;     /* nobody waits for the answer any more */
@@ -163,6 +164,7 @@ query_param_name(uint32_t param, bool *ret_number)
         {ISCSI_PARAM_IMM_DATA, false, "ImmediateData"},
         {ISCSI_PARAM_INITIAL_R2T, false, "InitialR2T"},
         {ISCSI_PARAM_ERL, true, "ErrorRecoveryLevel"},
+        {ISCSI_PARAM_MAX_CONNECTIONS, true, "MaxConnections"},
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -227,55 +229,54 @@ query_conn_state(enum ipc_conn_state state)
     return state < IPC_CONN_STATES ? states[state] : "";
 }
 
+/* The portal of a connection as its values tell it; "": they do not. */
 static void
-query_say_conn(struct query *q, uint16_t cid, const char *portal, enum ipc_conn_state state)
+query_conn_portal(const struct iscsi_reply *rep, char portal[IPC_VALUE_MAX])
 {
-    json_t *conn = json_pack("{s:i}", "cid", (int)cid);
+    const uint8_t *at = rep->data, *end = at + rep->r.conn.values_len;
+    struct ipc_value v;
 
+    portal[0] = '\0';
+    while (ipc_value_next(&at, end, &v)) {
+        if (v.param == ISCSI_PARAM_PORTAL)
+            (void)snprintf(portal, IPC_VALUE_MAX, "%.*s", (int)v.len, v.text);
+    }
+}
+
+static void
+query_say_conn(struct query *q, const struct iscsi_reply *rep)
+{
+    json_t *conn = json_pack("{s:i}", "cid", (int)rep->cid);
+    char portal[IPC_VALUE_MAX], local[64];
+
+    query_conn_portal(rep, portal);
     say_put(conn, "portal", say_text(portal));
-    say_put(conn, "state", json_string(query_conn_state(state)));
+    say_put(conn, "state", json_string(query_conn_state(rep->r.conn.state)));
+    if (rep->r.conn.local.len > 0)
+        say_put(conn, "local",
+                say_text(sock_addr_format(&rep->r.conn.local, local, sizeof(local))));
     (void)json_array_append_new(json_object_get(q->now, "connections"), conn);
 }
 
-static void query_ended(struct query *q);
+static void query_conn(struct query *q);
 
-/* Of another connection than the leading one its portal and its state are told. */
-static void
-query_on_other(void *user, const struct iscsi_reply *rep)
-{
-    struct query *q = user;
-    char portal[IPC_VALUE_MAX] = "";
-    const uint8_t *at = rep->data, *end;
-    struct ipc_value v;
-
-    if (!query_heard(q))
-        return;
-    end = at + (rep->err == 0 ? rep->r.conn.values_len : 0);
-    while (ipc_value_next(&at, end, &v)) {
-        if (v.param == ISCSI_PARAM_PORTAL)
-            (void)snprintf(portal, sizeof(portal), "%.*s", (int)v.len, v.text);
-    }
-    if (rep->err == 0)
-        query_say_conn(q, q->other[q->at_other], portal, rep->r.conn.state);
-    q->at_other++;
-    query_ended(q);
-}
-
-/* The session and its leading connection have been told of. */
+/* The session and its connections have been told of. */
 static void
 query_ended(struct query *q)
 {
-    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_GET_CONN};
-
-    if (q->at_other < q->nothers) {
-        ev.cid = q->other[q->at_other];
-        if (query_ask(q, &ev, query_on_other))
-            return;
-    }
+    if (q->nstats > 0)
+        stats_say_conn(json_object_get(q->now, "iscsi_stats"), &q->stats);
     if (q->parts & QUERY_LUNS)
         query_ask_luns(q, 0);
     else
         query_next(q);
+}
+
+static void
+query_conn_over(struct query *q)
+{
+    q->at_conn++;
+    query_conn(q);
 }
 
 static void
@@ -285,45 +286,59 @@ query_on_stats(void *user, const struct iscsi_reply *rep)
 
     if (!query_heard(q))
         return;
-    if (rep->err == 0)
-        stats_say_conn(json_object_get(q->now, "iscsi_stats"), &rep->r.stats);
-    query_ended(q);
+    if (rep->err == 0) {
+        stats_add_conn(&q->stats, &rep->r.stats);
+        q->nstats++;
+    }
+    query_conn_over(q);
 }
 
+/* The values of the leading connection are shown as those of the session; of the others it is told
+ * where they are and how. */
 static void
 query_on_conn(void *user, const struct iscsi_reply *rep)
 {
     struct query *q = user;
-    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_GET_STATS, .cid = q->cid};
-    const char *portal;
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_GET_STATS, .cid = rep->cid};
 
     if (!query_heard(q))
         return;
-    if (rep->err == 0) {
+    if (rep->err == 0 && q->at_conn == 0)
         query_values(q, rep->data, rep->r.conn.values_len);
-        portal = json_string_value(json_object_get(q->now, "portal"));
-        query_say_conn(q, q->cid, portal != NULL ? portal : "", rep->r.conn.state);
-    }
+    if (rep->err == 0)
+        query_say_conn(q, rep);
     if (!(q->parts & QUERY_STATS) || !query_ask(q, &ev, query_on_stats))
-        query_ended(q);
+        query_conn_over(q);
+}
+
+/* Asks about the connection whose turn it is. */
+static void
+query_conn(struct query *q)
+{
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_GET_CONN};
+
+    if (q->at_conn < q->nconns) {
+        ev.cid = q->cids[q->at_conn];
+        if (query_ask(q, &ev, query_on_conn))
+            return;
+    }
+    query_ended(q);
 }
 
 static void
 query_on_session(void *user, const struct iscsi_reply *rep)
 {
     struct query *q = user;
-    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_GET_CONN, .cid = q->cid};
 
     if (!query_heard(q))
         return;
     if (rep->err == 0)
         query_values(q, rep->data, rep->r.session.values_len);
     for (uint32_t i = 0; rep->err == 0 && i < rep->r.session.nconns; i++) {
-        if (rep->r.session.cid[i] != q->cid)
-            q->other[q->nothers++] = rep->r.session.cid[i];
+        if (rep->r.session.cid[i] != q->cids[0] && q->nconns < IPC_CONNS_MAX)
+            q->cids[q->nconns++] = rep->r.session.cid[i];
     }
-    if (!query_ask(q, &ev, query_on_conn))
-        query_ended(q);
+    query_conn(q);
 }
 
 /* ---- LUNs ----------------------------------------------------------------------------------- */
@@ -544,6 +559,8 @@ query_session(struct query *q, struct control_node *n, const struct control_info
     say_put(o, "next_try_ms", json_integer((json_int_t)(info->next_try_ns / LOOP_NS_PER_MS)));
     say_put(o, "down_ms", json_integer((json_int_t)(info->down_ns / LOOP_NS_PER_MS)));
     say_put(o, "reopens", json_integer(info->reopens));
+    say_put(o, "connections_up", json_integer(info->conns));
+    say_put(o, "connections_wanted", json_integer(info->conns_wanted));
     say_put(o, "kept", json_boolean(info->kept || info->kept_by_record));
     say_put(o, "leases", say_leases(n));
     say_put(o, "isid", json_string(isid));
@@ -573,7 +590,11 @@ query_begin_session(struct query *q)
     }
     control_node_get_info(n, &info);
     q->loop = info.loop;
-    q->cid = info.cid;
+    q->cids[0] = info.cid;
+    q->nconns = 1;
+    q->at_conn = 0;
+    q->stats = (struct iscsi_stats){0};
+    q->nstats = 0;
     q->held = (q->parts & (QUERY_SESSION | QUERY_LUNS | QUERY_STATS)) &&
               plane_is_silent(&q->job.d->plane, q->loop);
     if (q->held) {
@@ -582,7 +603,6 @@ query_begin_session(struct query *q)
     }
     q->luns = json_array();
     q->nlun = q->lun_at = 0;
-    q->nothers = q->at_other = 0;
     if (q->sum != NULL)
         memset(q->sum, 0, sizeof(*q->sum));
     q->now = query_session(q, n, &info);

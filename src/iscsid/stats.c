@@ -25,6 +25,17 @@ stats_put(json_t *o, const struct stats_row *rows, size_t n)
 }
 
 void
+stats_add_conn(struct iscsi_stats *sum, const struct iscsi_stats *s)
+{
+    uint64_t *to = (uint64_t *)sum;
+    const uint64_t *from = (const uint64_t *)s;
+
+    _Static_assert(sizeof(*s) % sizeof(*from) == 0, "counters of 64 bits, and nothing else");
+    for (size_t i = 0; i < sizeof(*s) / sizeof(*from); i++)
+        to[i] += from[i];
+}
+
+void
 stats_say_conn(json_t *o, const struct iscsi_stats *s)
 {
     const struct stats_row rows[] = {

@@ -1243,6 +1243,43 @@ def cut_connections():
         assert t.logins() == 4, t.text()
 
 
+def several_connections():
+    """The connections of a session go to all portals of the group that there are records of, and are told of,
+    also by a control plane that has taken the session over."""
+    with World() as w:
+        t = Target(w, "--target", IQN, *LUNS, "--error-recovery-level", "2", "--listen", "127.0.0.2:0")
+        other = wait_for("the second portal", 5, lambda: [l.split()[-1] for l in t.text().splitlines()
+                                                          if l.startswith("listening on 127.0.0.2")])[0]
+        api = w.up()
+        w.adm("-m", "discovery", "-t", "st", "-p", t.portal)
+        assert len(api.ask("node.list")["nodes"]) == 2
+        for key, value in (("node.nr_connections", "4"), ("node.session.iscsi.ERL", "2")):
+            w.adm("-m", "node", "-p", t.portal, "-o", "update", "-n", key, "-v", value)
+        w.adm("-m", "node", "-p", t.portal, "-l")
+
+        def up():
+            s = api.ask("session.list", detail=2)["sessions"][0]
+            return s if s["connections_up"] == 4 else None
+
+        for takeover in (False, True):
+            if takeover:
+                w.kill()
+                api = w.up()
+            s = wait_for("four connections", 10, up)
+            assert s["connections_wanted"] == 4 and s["params"]["ErrorRecoveryLevel"] == 2, s
+            portals = sorted(c["portal"] for c in s["connections"])
+            assert portals == sorted([t.portal, t.portal, other, other]), portals
+            assert sorted(c["cid"] for c in s["connections"]) == [0, 1, 2, 3], s["connections"]
+            for c in s["connections"]:
+                assert c["state"] == "LOGGED IN" and c["local"].startswith("127.0.0."), c
+            assert t.logins() == 4, t.text()
+        shown = w.adm("-m", "session", "-P", "2")
+        assert "\t\tConnections: 4 of 4\n" in shown and "\t\tErrorRecoveryLevel: 2\n" in shown, shown
+        for c in s["connections"]:
+            assert f"\t\tConnection {c['cid']}: {c['portal']}, LOGGED IN, from {c['local']}\n" in shown, shown
+        w.adm("-m", "session", "-u")
+
+
 def killed_while_waiting():
     """A control plane that is killed all the time comes to the end of Time2Wait all the same."""
     with World() as w:
@@ -1481,5 +1518,5 @@ run([from_nothing, many_records, records_that_cannot_be_read, second_instance_is
      two_changes_of_an_iface,
      number_for_a_name, narrow_filters, records_of_discoveries, discovery_changes_records, repeated_without_a_record, with_tgtd, automatic,
      killed_under_load, events_of_failures, data_plane_killed, second_signal, cut_connections,
-     killed_while_waiting, dead_target, no_login_response, bad_requests, odd_requests, many_targets, command_lines, many_callers,
+     several_connections, killed_while_waiting, dead_target, no_login_response, bad_requests, odd_requests, many_targets, command_lines, many_callers,
      login_waits_for_luns, one_export_after_the_other], [one_of_many])
