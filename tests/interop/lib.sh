@@ -201,6 +201,13 @@ same() { # FILE FILE [BYTES]
     cmp ${3:+-n "$3"} "$1" "$2" || fail "$1 and $2 differ"
 }
 
+# Nobody has logged in to another session while the last program ran, by what it has logged (verify --verbose).
+same_session() {
+    checks=$((checks + 1))
+    ! grep -E 'logged in again|the session is recovered|does not reassign' "$tmp/err" >&2 ||
+        fail "the session was recovered"
+}
+
 # Moves a random image of SIZE MiB to the LUN at URL and back, and compares.
 # round_trip URL MIB [copy options]
 round_trip() {

@@ -4,14 +4,15 @@
  *
  *     verify --url URL [--final-url URL] [--depth 32] [--region 16M] [--seed N] [--seconds S]
  *            [--cuts N --down COMMAND... [--up COMMAND --outage MS] [--interval MIN-MAX]
- *            [--relay CONTROL]] [--errors] [--patience S] [--no-final]
+ *            [--relay CONTROL] [--quiet]] [--errors] [--patience S] [--no-final]
  *
  * It fills the region, then keeps depth requests under way, half of them writes, each on blocks
  * that no other one touches at the time, and compares what each read gives with what was written.
  * Meanwhile the connection is cut as verify_cut.c says, --cuts times, in random order where --down
- * stands several times.  At the end a new session, to --final-url if there is one, reads all of the
- * region.  One line of JSON tells the counts; the exit code is 0 where no request failed (or
- * --errors allows it), none completed twice or never, and all data was right.
+ * stands several times; with --quiet nothing is under way when it is.  At the end a new session, to
+ * --final-url if there is one, reads all of the region.  One line of JSON tells the counts; the
+ * exit code is 0 where no request failed (or --errors allows it), none completed twice or never,
+ * and all data was right.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -187,6 +188,8 @@ io_end(struct verify *v, const struct lunette_completion *c, uint64_t now_ns)
 static void
 start_some(struct verify *v, uint64_t now_ns)
 {
+    if (v->fill == v->model.nunits && verify_cuts_rests(&v->cuts, now_ns))
+        return;
     for (uint32_t i = 0; i < v->depth && !v->stopping; i++) {
         struct io *io = &v->ios[i];
 
@@ -214,7 +217,7 @@ turn(struct verify *v)
         v->good_ns = now_ns;
     verify_cuts_io(&v->cuts, now_ns, good, n - good, &v->seed);
     if (v->fill == v->model.nunits && !v->stopping)
-        verify_cuts_run(&v->cuts, now_ns, &v->seed);
+        verify_cuts_run(&v->cuts, now_ns, lunette_queue_inflight(v->q) == 0, &v->seed);
     if (!v->stopping && now_ns - v->good_ns > v->patience_s * 1000000000ull) {
         fprintf(stderr, "verify: no I/O for %u s\n", v->patience_s);
         v->errors_allowed = false;
@@ -384,6 +387,7 @@ options(struct verify *v, int argc, char **argv)
         {"--patience", .number = &v->patience_s},
         {"--region", .size = &v->region},
         {"--seed", .size = &v->seed},
+        {"--quiet", .flag = &c->quiet},
         {"--errors", .flag = &v->errors_allowed},
         {"--no-final", .flag = &v->no_final},
         {"--verbose", .flag = &v->verbose},

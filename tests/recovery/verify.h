@@ -68,6 +68,7 @@ struct verify_cuts {
     const char *relay; /* its control socket */
     const char *down[VERIFY_DOWNS_MAX], *up;
     int ndown;
+    bool quiet; /* nothing is under way at a cut */
     uint32_t wanted, min_ms, max_ms, outage_ms;
     /* the run */
     enum verify_cut_state state;
@@ -83,8 +84,10 @@ struct verify_cuts {
 
 void verify_cuts_init(struct verify_cuts *c, uint64_t now_ns);
 void verify_cuts_fini(struct verify_cuts *c);
-/* Takes the next step, if it is time.  Called often. */
-void verify_cuts_run(struct verify_cuts *c, uint64_t now_ns, uint64_t *seed);
+/* Nothing new is to begin before the next cut has been made. */
+bool verify_cuts_rests(const struct verify_cuts *c, uint64_t now_ns);
+/* Takes the next step, if it is time.  Called often.  idle: nothing is under way. */
+void verify_cuts_run(struct verify_cuts *c, uint64_t now_ns, bool idle, uint64_t *seed);
 /* So many of a batch of completions, which has just been polled, are good. */
 void verify_cuts_io(struct verify_cuts *c, uint64_t now_ns, int good, int bad, uint64_t *seed);
 /* All cuts that were wanted have been made and survived. */

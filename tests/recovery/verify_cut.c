@@ -121,12 +121,24 @@ command_over(struct verify_cuts *c)
 /* ---- steps ------------------------------------------------------------------------------------
  */
 
+static bool
+cut_is_due(const struct verify_cuts *c, uint64_t now_ns)
+{
+    return c->state == VERIFY_CUT_IDLE && c->done < c->wanted && now_ns >= c->next_ns;
+}
+
+bool
+verify_cuts_rests(const struct verify_cuts *c, uint64_t now_ns)
+{
+    return c->quiet && (cut_is_due(c, now_ns) || c->state == VERIFY_CUT_DOWN);
+}
+
 void
-verify_cuts_run(struct verify_cuts *c, uint64_t now_ns, uint64_t *seed)
+verify_cuts_run(struct verify_cuts *c, uint64_t now_ns, bool idle, uint64_t *seed)
 {
     switch (c->state) {
     case VERIFY_CUT_IDLE:
-        if (c->done >= c->wanted || now_ns < c->next_ns)
+        if (!cut_is_due(c, now_ns) || (c->quiet && !idle))
             return;
         c->since_ns = now_ns;
         c->first_error_ns = 0;
