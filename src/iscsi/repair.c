@@ -100,7 +100,7 @@ iscsi_data_in_came(struct iscsi_task *t, const struct bhs_data_in *h)
     if (m == NULL) { /* it is the next one, and wants to be acknowledged */
         t->exp_datasn++;
         t->in_done += len;
-        iscsi_ack_data(c, h->lun, h->ttt, t->exp_datasn);
+        iscsi_ack_data(t, h->lun, h->ttt, t->exp_datasn);
         return;
     }
     (void)datasn_runs_add(&m->came, sn, get32(h->offset), len);
@@ -112,7 +112,7 @@ iscsi_data_in_came(struct iscsi_task *t, const struct bhs_data_in *h)
     if (iscsi_mend_missing(m, 0, &first) > 0)
         return;
     if (m->ack_wanted)
-        iscsi_ack_data(c, m->ack_lun, m->ack_ttt, t->exp_datasn);
+        iscsi_ack_data(t, m->ack_lun, m->ack_ttt, t->exp_datasn);
     m->ack_wanted = false;
     if (m->answered)
         release_answer(c, m);

@@ -14,8 +14,8 @@
 
 /* ---- the SNACK ------------------------------------------------------------------------------ */
 
-/* Queues a SNACK (RFC 7143 11.16).  False: all tasks are taken. */
-static bool
+/* Queues a SNACK (RFC 7143 11.16).  NULL: all tasks are taken. */
+static struct task *
 send_snack(struct conn *c, enum iscsi_snack_type type, struct be32 itt, const uint8_t lun[8],
            struct be32 ttt, uint32_t beg_run, uint32_t run_length)
 {
@@ -23,7 +23,7 @@ send_snack(struct conn *c, enum iscsi_snack_type type, struct be32 itt, const ui
     struct bhs_snack_req *h;
 
     if (t == NULL)
-        return false;
+        return NULL;
     h = &t->ctl.snack_req;
     bhs_init(h, ISCSI_OP_SNACK_REQ, (uint8_t)(ISCSI_FLAG_FINAL | type));
     if (lun != NULL)
@@ -33,7 +33,7 @@ send_snack(struct conn *c, enum iscsi_snack_type type, struct be32 itt, const ui
     h->beg_run = put32(beg_run);
     h->run_length = put32(run_length);
     iscsi_queue_mgmt(t, NULL, 0);
-    return true;
+    return t;
 }
 
 void
@@ -67,8 +67,8 @@ iscsi_ask_data(struct mend *m, uint32_t first, uint32_t n, uint32_t weight)
         iscsi_conn_failure(&c->pub, t->sc->in.len > 0 ? ISCSI_ERR_DATASN : ISCSI_ERR_R2TSN, why);
         return;
     }
-    m->unasked = !send_snack(c, ISCSI_SNACK_DATA_R2T, put32(t->itt), t->sc->lun,
-                             put32(ISCSI_TAG_RSVD), first, n) ||
+    m->unasked = send_snack(c, ISCSI_SNACK_DATA_R2T, put32(t->itt), t->sc->lun,
+                            put32(ISCSI_TAG_RSVD), first, n) == NULL ||
                  m->unasked;
     m->asked_ns = c->pub.loop->now_ns;
     iscsi_snack_watch(c);
@@ -95,18 +95,33 @@ iscsi_ask_status(struct conn *c, uint32_t first, uint32_t n, uint32_t weight)
     }
     if (sn_gt(first + n, c->status_asked_to))
         c->status_asked_to = first + n;
-    c->status_unasked = !send_snack(c, ISCSI_SNACK_STATUS, put32(ISCSI_TAG_RSVD), NULL,
-                                    put32(ISCSI_TAG_RSVD), first, n) ||
+    c->status_unasked = send_snack(c, ISCSI_SNACK_STATUS, put32(ISCSI_TAG_RSVD), NULL,
+                                   put32(ISCSI_TAG_RSVD), first, n) == NULL ||
                         c->status_unasked;
     c->status_asked_ns = c->pub.loop->now_ns;
     iscsi_snack_watch(c);
 }
 
 void
-iscsi_ack_data(struct conn *c, const uint8_t lun[8], struct be32 ttt, uint32_t next)
+iscsi_ack_data(const struct iscsi_task *t, const uint8_t lun[8], struct be32 ttt, uint32_t next)
 {
     /* Where there is no task for it, the target asks again, or takes the status' acknowledgment. */
-    (void)send_snack(c, ISCSI_SNACK_DATA_ACK, put32(ISCSI_TAG_RSVD), lun, ttt, next, 0);
+    struct task *ack = send_snack(to_conn(t->conn), ISCSI_SNACK_DATA_ACK, put32(ISCSI_TAG_RSVD),
+                                  lun, ttt, next, 0);
+
+    if (ack != NULL)
+        ack->acks_itt = t->itt;
+}
+
+bool
+iscsi_snack_is_late(const struct task *snack)
+{
+    const struct task *t;
+
+    if ((snack->ctl.h.flags & ISCSI_SNACK_TYPE_MASK) != ISCSI_SNACK_DATA_ACK)
+        return false;
+    t = iscsi_task_at(snack->session, snack->acks_itt & (ITT_GEN_STEP - 1));
+    return t->pub.itt != snack->acks_itt || t->pub.state != ISCSI_TASK_RUNNING;
 }
 
 /* ---- StatSN --------------------------------------------------------------------------------- */

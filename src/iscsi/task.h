@@ -75,7 +75,10 @@ struct task {
     bool conn_logged_out;                /* whether it had been logged out, */
     bool conn_is_back;                   /* and whether its CID has logged in again: iscsi/fate.h */
     uint8_t reassign;                    /* enum task_reassign */
-    uint64_t reassign_ns;                /* DUE: not before this; loop clock */
+    union {
+        uint64_t reassign_ns; /* DUE: not before this; loop clock */
+        uint32_t acks_itt;    /* TASK_SNACK that is a DataACK: of the command whose data it is about */
+    };
     bool answered; /* TASK_USER: the exchange goes on, with this tag, when the control plane asks */
     struct session *session;
     struct task *next_free;

@@ -282,6 +282,10 @@ xmit_one(struct conn *c)
     if (c->xmit_task != NULL)
         return iscsi_xmit_task(c, c->xmit_task);
     t = next_mgmt(c);
+    if (t != NULL && __builtin_expect(t->kind == TASK_SNACK, 0) && iscsi_snack_is_late(t)) {
+        iscsi_complete_task(t);
+        return 0;
+    }
     if (t != NULL) {
         r = iscsi_prep_mgmt_task(c, t);
         if (r < 0)

@@ -480,6 +480,30 @@ data_ack(void **state)
     world_free(w);
 }
 
+/* DIN-05: where the status has come before the DataACK has left, the acknowledgment of the one is that
+ * of the other; after it the target knows the tag no more. */
+static void
+data_ack_is_late(void **state)
+{
+    struct world *w = up_at("1");
+    struct cmd c;
+    struct be32 itt;
+
+    (void)state;
+    one_command(w, &c, true);
+    itt = tag_of(&c);
+    for (uint32_t sn = 0; sn < 3; sn++)
+        assert_int_equal(data_in(itt, sn), 0);
+    assert_int_equal(data_in_at(itt, 3, 3 * PIECE, PIECE, ISCSI_DATA_IN_ACK | ISCSI_FLAG_FINAL), 0);
+    assert_int_equal(response(itt, 4), 0);
+    read_is_good(&c);
+    world_commit(w);
+    assert_int_equal(snacks(), 0);
+    assert_int_equal(acknowledged(w), fake_adapter.stat_sn);
+    iscsi_session_check(dataplane_session(w->dp, w->sid));
+    world_free(w);
+}
+
 /* SNK-01: level 0 asks for nothing, and ignores the A bit (DIN-04). */
 static void
 level_0(void **state)
@@ -753,6 +777,7 @@ main(void)
         cmocka_unit_test(snack_rejected),
         cmocka_unit_test(hostile_answers),
         cmocka_unit_test(data_ack),
+        cmocka_unit_test(data_ack_is_late),
         cmocka_unit_test(level_0),
         cmocka_unit_test(command_goes_again),
         cmocka_unit_test(recovery_r2t),
