@@ -487,7 +487,11 @@ tmf_timed_out(struct loop_timer *t)
         s->tmf_overdue = true;
         iscsi_conn_failure(s->tmf->pub.conn, ISCSI_ERR_TMF_TIMEDOUT,
                            "the target does not answer task management");
-    } else if (detains != NULL) {
+    } else if (detains != NULL && !s->tmf_overdue) {
+        /* It need not: at level 2 they go on elsewhere, and so does what goes again. */
+        s->tmf_overdue = true;
+        loop_timer_start(s->pub.loop, &s->tmf_timer,
+                         limit_ms(s, s->eh_now->function) * LOOP_NS_PER_MS);
         iscsi_conn_failure(detains, ISCSI_ERR_TMF_TIMEDOUT,
                            "what task management has ended cannot be taken off the transport");
     } else if (s->eh_now != NULL) {

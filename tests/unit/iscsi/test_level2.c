@@ -695,6 +695,47 @@ abort_follows_a_reassigned_command(void **state)
     world_free(w);
 }
 
+/* A reset has been answered, and a command that it has to wait for goes again on another
+ * connection, where nothing answers it: its connection is given up for it, and the reset fails in
+ * time. */
+static void
+reset_waits_for_what_goes_again(void **state)
+{
+    static const uint8_t lun[8];
+    struct world *w = level2_world(13, 3, "0");
+    struct cmd c[3];
+    struct waiter x = {.w.done = eh_done};
+    uint16_t cid;
+
+    (void)state;
+    assert_int_equal(world_param(w, ISCSI_PARAM_LU_RESET_TIMEOUT_MS, "1000"), 0);
+    for (int i = 0; i < 3; i++)
+        one_command(w, &c[i], true);
+    cid = cid_of(&c[2]);
+    cut(w, cid);
+    w->host->ops->eh_device_reset(w->host, lun, &x.w);
+    fake_turn(&w->fl);
+    speak_on(fake_last(ISCSI_OP_TMF_REQ)->cid);
+    end[fake_last(ISCSI_OP_TMF_REQ)->cid].stat_sn++;
+    assert_int_equal(tmf_answer(ISCSI_TMF_RSP_COMPLETE), 0);
+    assert_int_equal(c[0].done + c[1].done, 2);
+    assert_int_equal(logged_out(w, cid, cmdsn_of(&c[2]), ISCSI_LOGOUT_RSP_OK, 0), 0);
+    assert_int_equal(x.done, 0);
+    cid = cid_of(&c[2]);
+    fake_advance(&w->fl, MS(1000));
+    assert_true(end[cid].conn->failed);
+    iscsi_session_check(dataplane_session(w->dp, w->sid));
+    assert_int_equal(logged_out(w, cid, cmdsn_of(&c[2]) + 1, ISCSI_LOGOUT_RSP_OK, 0), 0);
+    assert_int_equal(reassigned(w, reassign_of(&c[2]), ISCSI_TMF_RSP_COMPLETE), 0);
+    assert_int_equal(x.done, 0);
+    fake_advance(&w->fl, MS(1000));
+    assert_int_equal(x.done, 1);
+    assert_int_equal(x.r, SCSI_EH_FAILED);
+    assert_int_equal(w->blocked, 0);
+    answer_reassigned(w, &c[2]);
+    world_free(w);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -716,6 +757,7 @@ main(int argc, char **argv)
         cmocka_unit_test(given_up_as_it_leads),
         cmocka_unit_test(destroyed_while_it_logs_in),
         cmocka_unit_test(abort_follows_a_reassigned_command),
+        cmocka_unit_test(reset_waits_for_what_goes_again),
     };
 
     fake_gathers = argc > 1 && strcmp(argv[1], "gathers") == 0;
