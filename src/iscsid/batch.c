@@ -518,14 +518,16 @@ void
 batch_login(struct iscsid *d, struct manage_call *call, struct ids *ids,
             const struct batch_options *o)
 {
-    struct batch *b = batch_login_new(d, call, o);
+    struct ids taken = *ids; /* who is told that there is no memory may free them */
+    struct batch *b;
 
+    *ids = (struct ids){.n = 0};
+    b = batch_login_new(d, call, o);
     if (b == NULL) {
-        ids_fini(ids);
+        ids_fini(&taken);
         return;
     }
-    b->ids = *ids;
-    *ids = (struct ids){.n = 0};
+    b->ids = taken;
     batch_go_on(b);
 }
 
