@@ -429,8 +429,12 @@ reply(struct world *w, const struct message *to, int err, uint32_t sid, uint64_t
     struct message *m = message(w, NULL, 0);
 
     m->kind = MSG_REPLY;
-    m->rep = (struct iscsi_reply){
-        .type = to->req.type, .seq = to->req.seq, .sid = sid, .cid = to->req.cid, .err = err};
+    m->rep = (struct iscsi_reply){.type = to->req.type,
+                                  .seq = to->req.seq,
+                                  .sid = sid,
+                                  .cid = to->req.cid,
+                                  .err = err,
+                                  .data = m->data};
     if (err == -EBUSY)
         (void)lunette_fail(&m->rep.why, err, LUNETTE_DOM_USAGE, 0, "it is in use");
     if (err < 0 && w->refuse_at == to->number)
