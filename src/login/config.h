@@ -54,9 +54,9 @@ struct login_config {
     bool discovery;       /* SessionType is Discovery */
     struct portal portal; /* where to connect; its tpgt is ignored */
     /* Further portals of that portal's group, where the connections of the session may go as well
-     * (RFC 7143 4.4.1): a login goes on to the next one where a portal takes no connection, and
-     * login/reopen.h spreads the connections of the session over all of them.  Their tpgt is
-     * ignored. */
+     * (RFC 7143 4.4.1): a login goes on to the next one where a portal takes no connection, or
+     * where it is the first one and a portal says nothing, and login/reopen.h spreads the
+     * connections of the session over all of them.  Their tpgt is ignored. */
     struct portal group[LOGIN_GROUP_MAX];
     uint32_t ngroup;
     int32_t expected_tpgt; /* TargetPortalGroupTag that the target must name; -1: any */

@@ -76,9 +76,8 @@ connect_allowed_ms(const struct iscsi_login *l)
     return ms > 0 && ms < l->connect_limit_ms ? (uint32_t)ms : l->connect_limit_ms;
 }
 
-/* The portal takes no connection: the next attempt is at the next one of the group. */
-static void
-connect_pass_over(struct iscsi_login *l)
+bool
+login_pass_over(struct iscsi_login *l)
 {
     const struct portal *next = NULL;
     char buf[PORTAL_TEXT_MAX];
@@ -89,13 +88,13 @@ connect_pass_over(struct iscsi_login *l)
             next = NULL;
     }
     if (next == NULL)
-        return;
+        return false;
     log_line(l->loop->log, LOG_LEVEL_INFO, "login: %s; trying %s, which is of the same group",
              l->err.msg, portal_format(next, buf, sizeof(buf)));
     l->portal = *next;
-    l->nvisited--; /* that redirections go in a circle is told by where we were connected */
-    l->passes_over = true;
+    l->nvisited--; /* that redirections go in a circle is told by where we were answered */
     l->after = LOGIN_AFTER_AGAIN;
+    return true;
 }
 
 /* Ends the attempt with an error.  It is called in the states RESOLVE and CONNECT and in actions
@@ -114,7 +113,7 @@ connect_failed(struct iscsi_login *l, int errnum, const char *what)
     else
         (void)lunette_fail(err, -errnum, LUNETTE_DOM_CONNECT, (uint32_t)errnum, "%s %s: %s", what,
                            connect_where(l, buf), connect_reason(l, errnum, no_device));
-    connect_pass_over(l);
+    l->passes_over = login_pass_over(l);
     login_post(l, LOGIN_EV_FAIL);
 }
 

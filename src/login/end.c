@@ -52,7 +52,9 @@ login_expired(struct iscsi_login *l, enum login_state from, enum login_state to)
 void
 login_unanswered(struct iscsi_login *l)
 {
-    login_timed_out(l, LOGIN_LOGIN, l->cfg.answer_try_ms);
+    login_timed_out(l, LOGIN_LOGIN, l->answer_limit_ms);
+    if (l->cfg.kind == LOGIN_NEW)
+        (void)login_pass_over(l);
 }
 
 void

@@ -212,6 +212,7 @@ static void
 session_login_task(struct iscsi_login *l)
 {
     TRACE(l->loop, session_login_task, l->sid, 0);
+    l->until_ns = l->loop->now_ns + l->cfg.login_timeout_ms * LOOP_NS_PER_MS;
     loop_timer_start(l->loop, &l->deadline, l->cfg.login_timeout_ms * LOOP_NS_PER_MS);
     loop_defer(l->loop, &l->begin);
 }

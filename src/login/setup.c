@@ -114,6 +114,19 @@ iscsi_io_send_pdu(struct iscsi_login *l, const struct bhs_login_req *hdr, const 
     (void)login_request(l, &ev, data, len, login_on_reply);
 }
 
+/* How long the portal may take for its first Login Response.  A first login has to find a portal
+ * that answers: those that are left share the time.  Others are made again, elsewhere. */
+static uint32_t
+login_answer_ms(const struct iscsi_login *l)
+{
+    uint64_t now = l->loop->now_ns, left = l->until_ns > now ? l->until_ns - now : 0;
+    uint32_t more = l->cfg.ngroup - l->ngroup_tried;
+
+    if (l->cfg.answer_try_ms > 0 || l->cfg.kind != LOGIN_NEW || more == 0)
+        return l->cfg.answer_try_ms;
+    return (uint32_t)(left / LOOP_NS_PER_MS / (more + 1)) + 1;
+}
+
 void
 iscsi_login_req(struct iscsi_login *l)
 {
@@ -125,8 +138,9 @@ iscsi_login_req(struct iscsi_login *l)
     if (l->state != LOGIN_LOGIN) { /* the first one of this connection */
         l->asked_ns = l->loop->now_ns;
         l->answer_ns = 0;
-        if (l->cfg.answer_try_ms > 0)
-            loop_timer_start(l->loop, &l->step, l->cfg.answer_try_ms * LOOP_NS_PER_MS);
+        l->answer_limit_ms = login_answer_ms(l);
+        if (l->answer_limit_ms > 0)
+            loop_timer_start(l->loop, &l->step, l->answer_limit_ms * LOOP_NS_PER_MS);
     }
     if (nego_request(&l->nego, &hdr, &data, &len, login_err(l)) < 0)
         login_post(l, LOGIN_EV_FAIL);

@@ -95,6 +95,8 @@ struct iscsi_login {
     bool passes_over;          /* the attempt before could not connect to its portal */
     uint64_t reach_until_ns;   /* for all portals together, */
     uint32_t connect_limit_ms; /* and for this one */
+    uint64_t until_ns;         /* for the whole login */
+    uint32_t answer_limit_ms;  /* for the portal's first Login Response; 0: until then */
     uint16_t status;           /* of the attempt's last Login Response; 0 before the first */
     uint32_t bends;            /* bits of enum wire_bend that earlier attempts have shown */
     struct resolve *resolving;
@@ -159,6 +161,9 @@ bool portal_same(const struct portal *a, const struct portal *b);
 
 /* ---- connect.c ----------------------------------------------------------------------------- */
 
+/* The portal takes no connection, or says nothing: the next attempt is at the next one of the
+ * group. Called with l->err set.  False: there is none. */
+bool login_pass_over(struct iscsi_login *l);
 void login_get_transport(struct iscsi_login *l);
 void iscsi_conn_connect(struct iscsi_login *l);
 void login_resolve_expired(struct iscsi_login *l);

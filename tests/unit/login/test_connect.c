@@ -871,6 +871,47 @@ all_portals_dead(void **state)
     world_free(w);
 }
 
+/* A first login also passes over portals that take the connection and say nothing; they share the
+ * time for the login. */
+static void
+silent_portals_are_passed_over(void **state)
+{
+    static const struct step silent[] = {{"", "@silent"}, END};
+
+    (void)state;
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        struct login_config cfg;
+        struct world *w = new_plain(seed, &cfg);
+        bool all = seed % 4 == 3;
+
+        if (seed % 2 != 0)
+            own_endpoints(&cfg);
+        w->scripts[2] = w->scripts[0];
+        w->scripts[0] = w->scripts[1] = silent;
+        if (all)
+            w->scripts[2] = silent;
+        w->nscripts = 3;
+        cfg.login_timeout_ms = 30000;
+        further(&cfg, "10.0.0.2");
+        further(&cfg, "10.0.0.3");
+        world_login(w, &cfg);
+        assert_int_equal(w->nconnects, 3);
+        assert_int_equal(w->connected_to[2], 3);
+        assert_in_range(w->connected_ns[1], 10 * LOOP_NS_PER_S, 10100 * LOOP_NS_PER_MS);
+        assert_in_range(w->connected_ns[2], 20 * LOOP_NS_PER_S, 20100 * LOOP_NS_PER_MS);
+        if (all) {
+            assert_int_equal(w->err.domain, LUNETTE_DOM_TIMEOUT);
+            assert_non_null(strstr(w->err.msg, "10.0.0.3:3260 timed out after 30000 ms"));
+        } else {
+            assert_int_equal(w->err.code, 0);
+            assert_string_equal(w->res.portal.host, "10.0.0.3");
+            world_logout(w);
+        }
+        check_tidy(w);
+        world_free(w);
+    }
+}
+
 /* What a portal answers counts: only one that takes no connection is passed over. */
 static void
 refusals_are_not_passed_over(void **state)
@@ -896,6 +937,7 @@ main(void)
         cmocka_unit_test(addresses),
         cmocka_unit_test(dead_portals_are_passed_over),
         cmocka_unit_test(all_portals_dead),
+        cmocka_unit_test(silent_portals_are_passed_over),
         cmocka_unit_test(refusals_are_not_passed_over),
         cmocka_unit_test(endpoint_event_missed),
         cmocka_unit_test(transport_asked_first),
