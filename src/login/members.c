@@ -38,23 +38,23 @@ member_stopped(struct undo *u)
     reopen_end_if_over(m->reopen);
 }
 
-/* Stops the connection and disconnects its endpoint.  Without memory for it that is tried again. */
-static void
-member_stop(struct login_member *m)
+/* Stops the connection, disconnects its endpoint, and perhaps takes it out of the data plane.
+ * False: there was no memory for it. */
+static bool
+member_undo(struct login_member *m, bool destroy)
 {
     struct iscsi_reopen *r = m->reopen;
     struct member_undo *u = malloc(sizeof(*u));
 
     if (u == NULL || ctl_reserve(r->ctl) < 0) {
         free(u);
-        loop_timer_start(r->loop, &m->timer, REOPEN_RETRY_MS * LOOP_NS_PER_MS);
-        return;
+        return false;
     }
     u->m = m;
     u->undo = (struct undo){
         .ctl = r->ctl,
         .sid = r->sid,
-        .conns = {{.cid = m->cid, .ep = m->ep, .stop = true}},
+        .conns = {{.cid = m->cid, .ep = m->ep, .stop = true, .destroy = destroy}},
         .nconns = 1,
         .how = STOP_CONN_RECOVER,
         .done = member_stopped,
@@ -62,6 +62,15 @@ member_stop(struct login_member *m)
     m->ep = 0;
     m->undo = &u->undo;
     undo_start(&u->undo);
+    return true;
+}
+
+/* Without memory for it that is tried again. */
+static void
+member_stop(struct login_member *m)
+{
+    if (!member_undo(m, false))
+        loop_timer_start(m->reopen->loop, &m->timer, REOPEN_RETRY_MS * LOOP_NS_PER_MS);
 }
 
 /* The connection has ended, and another is wanted at due_ns. */
@@ -379,6 +388,59 @@ members_resume(struct iscsi_reopen *r)
     }
 }
 
+static bool
+members_are_idle(const struct login_members *all)
+{
+    for (uint32_t i = 0; i < all->n; i++) {
+        const struct login_member *m = &all->m[i];
+
+        if (m->state != MEMBER_OFF || m->login != NULL || m->undo != NULL || m->asking)
+            return false;
+    }
+    return true;
+}
+
+/* More are wanted than there are places for, since the configuration has changed.  Where there is
+ * no memory, or something is on its way yet, that waits for the next nexus. */
+static void
+members_grow(struct iscsi_reopen *r)
+{
+    struct login_members *all = &r->members;
+    struct login_member *old = all->m, *m;
+    uint32_t n = all->wanted > 1 ? all->wanted - 1 : 0;
+    uint16_t cid = 0;
+
+    if (old == NULL || n <= all->n || !members_are_idle(all))
+        return;
+    m = calloc(n, sizeof(m[0]));
+    if (m == NULL)
+        return;
+    for (uint32_t i = 0; i < all->n; i++) {
+        member_init(&m[i], r, old[i].cid);
+        m[i].made = old[i].made;
+        m[i].portal = old[i].portal;
+    }
+    all->m = m;
+    free(old);
+    for (; all->n < n; all->n++, cid++) {
+        cid = members_next_cid(r, all->n, cid);
+        member_init(&all->m[all->n], r, cid);
+    }
+}
+
+/* Those that are not wanted any more go from the data plane. */
+static void
+members_drop(struct iscsi_reopen *r)
+{
+    for (uint32_t i = r->members.on; i < r->members.n; i++) {
+        struct login_member *m = &r->members.m[i];
+
+        if (!m->made || m->state != MEMBER_OFF || m->login != NULL || m->undo != NULL)
+            continue;
+        m->made = !member_undo(m, true);
+    }
+}
+
 /* As many as the target agrees to are to be there. */
 static void
 members_begin(struct iscsi_reopen *r, const struct login_result *res, uint32_t n)
@@ -396,6 +458,7 @@ members_begin(struct iscsi_reopen *r, const struct login_result *res, uint32_t n
                  "%s: %u connections are wanted, and the target takes %u", r->target_name, n + 1,
                  res->params.max_connections);
     members_resume(r);
+    members_drop(r);
 }
 
 void
@@ -403,6 +466,7 @@ members_up(struct iscsi_reopen *r, const struct login_result *res)
 {
     r->members.tsih = res->tsih;
     members_make(r, NULL, 0);
+    members_grow(r);
     members_begin(r, res, r->members.wanted > 1 ? r->members.wanted - 1 : 0);
 }
 
@@ -421,7 +485,7 @@ members_down(struct iscsi_reopen *r)
         else if (m->login != NULL)
             login_cancel(m->login);
         if (m->ep != 0)
-            member_stop(m);
+            (void)member_undo(m, false);
     }
 }
 

@@ -313,6 +313,7 @@ reopen_change(struct iscsi_reopen *r, const struct reopen_config *cfg)
     login_config_wipe(&was);
     login_packed_free(&r->packed);
     r->packed = packed;
+    r->members.wanted = cfg->login->nr_connections;
     reopen_take_limits(r, cfg->login);
     reopen_limits_changed(r);
     return 0;

@@ -358,6 +358,38 @@ all_lost(void **state)
     }
 }
 
+/* Another number is wanted by now: that counts from the next nexus on. */
+static void
+number_changes(void **state)
+{
+    static const uint32_t numbers[] = {2, 5, 3, 1, 4};
+
+    (void)state;
+    for (uint64_t seed = 1; seed < 20; seed++) {
+        struct reopen_config rc = {.reopen_max = 0};
+        struct tale t;
+
+        begin(&t, seed, two, NULL, 0);
+        for (size_t i = 1; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+            run_until_conns(&t, numbers[i - 1]);
+            t.cfg.nr_connections = numbers[i];
+            rc.login = &t.cfg;
+            assert_int_equal(reopen_change(t.r, &rc), 0);
+            tale_pass(&t, SEC);
+            assert_int_equal(conns_up(&t), numbers[i - 1]);
+            fake_session_state(t.w, t.res.sid, IPC_SESSION_BLOCKED);
+            lose_all(&t, 0, 0);
+            t.back = false;
+            world_run(t.w, &t.back);
+            run_until_conns(&t, numbers[i]);
+            tale_pass(&t, SEC);
+            assert_int_equal(t.w->requests[ISCSI_UEVENT_CREATE_CONN],
+                             t.w->requests[ISCSI_UEVENT_DESTROY_CONN] + numbers[i]);
+        }
+        tale_end(&t);
+    }
+}
+
 static void
 level2(struct login_config *cfg)
 {
@@ -767,6 +799,7 @@ main(void)
         cmocka_unit_test(lead_lost),
         cmocka_unit_test(loss_is_asked_for),
         cmocka_unit_test(all_lost),
+        cmocka_unit_test(number_changes),
         cmocka_unit_test(all_lost_at_level_2),
         cmocka_unit_test(member_asked_to_leave),
         cmocka_unit_test(spread),
