@@ -283,6 +283,12 @@ member_on_timer(struct loop_timer *t)
         member_stop(m);
         return;
     }
+    if (m->ep != 0 && m->undo == NULL) { /* there was no memory to give it back when it ended */
+        member_stop(m);
+        if (m->state == MEMBER_WAITING)
+            loop_timer_start(r->loop, &m->timer, REOPEN_RETRY_MS * LOOP_NS_PER_MS);
+        return;
+    }
     if (m->state != MEMBER_WAITING)
         return;
     if (m->undo != NULL || (m->login != NULL && !login_is_over(m->login))) {
@@ -485,7 +491,7 @@ members_down(struct iscsi_reopen *r)
         else if (m->login != NULL)
             login_cancel(m->login);
         if (m->ep != 0)
-            (void)member_undo(m, false);
+            member_stop(m);
     }
 }
 

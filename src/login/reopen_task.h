@@ -144,7 +144,7 @@ static inline bool
 reopen_members_are_over(const struct login_members *all)
 {
     for (uint32_t i = 0; i < all->n; i++) {
-        if (all->m[i].undo != NULL || all->m[i].asking)
+        if (all->m[i].undo != NULL || all->m[i].asking || all->m[i].ep != 0)
             return false;
     }
     return true;

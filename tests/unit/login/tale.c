@@ -199,6 +199,7 @@ tale_end(struct tale *t)
     struct iscsi_logout *lo;
 
     lc.conns[0].cid = t->res.cid;
+    lc.conns[0].ep = t->w->several ? t->res.ep : 0;
     if (t->r != NULL)
         reopen_logout_config(t->r, &lc);
     reopen_free(&t->r);

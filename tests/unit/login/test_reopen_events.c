@@ -538,6 +538,32 @@ no_memory_for_long(void **state)
     }
 }
 
+static void
+own_transport_of_four(struct login_config *cfg)
+{
+    own_transport(cfg);
+    cfg->nr_connections = 4;
+}
+
+/* The owner lets go while there is no memory to give the endpoints of members back. */
+static void
+members_without_memory(void **state)
+{
+    (void)state;
+    for (long n = 0; n < 12; n++) {
+        struct tale t;
+
+        tale_begin(&t, 75 + (uint64_t)n, 0, own_transport_of_four);
+        t.w->several = true;
+        tale_pass(&t, SEC);
+        assert_int_equal(t.w->open_eps, 4);
+        alloc_left = n;
+        reopen_free(&t.r);
+        alloc_left = -1;
+        tale_end(&t);
+    }
+}
+
 /* A data plane that has not undone a try is not given another. */
 static void
 untidy(void **state)
@@ -586,6 +612,7 @@ main(void)
         cmocka_unit_test(secrets),
         cmocka_unit_test(no_memory_at_n),
         cmocka_unit_test(no_memory_for_long),
+        cmocka_unit_test(members_without_memory),
         cmocka_unit_test(untidy),
     };
 
