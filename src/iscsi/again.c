@@ -3,7 +3,12 @@
  *
  * A command that was sent on a connection which has been lost, and that the target had not
  * acknowledged when it let go of that connection, was discarded (11.14): nothing of it has been
- * executed, and its CmdSN is missing, so that the target executes nothing behind it.
+ * executed.  Its CmdSN should be missing.  But targets that had received it out of order count it
+ * as received (LIO does), and ignore what comes with that number (4.2.2.1).  So a command goes
+ * again as soon as the target is seen to wait for its number, and with it those that followed it on
+ * its connection, since the target has received nothing behind it.  Till then another number is
+ * missing, which is on its way, or goes again itself; where ExpCmdSN then moves past a command that
+ * had not gone again, that command is like one that was acknowledged before.
  */
 #include "iscsi/internal.h"
 
@@ -23,7 +28,7 @@ send_again(struct session *s, struct task *t)
     t->pub.unsol = (struct iscsi_unsolicited){0};
     t->pub.imm_count = t->pub.out_done = 0;
     t->started = t->xmit_fast = t->discarded = false;
-    t->numbered = true;
+    t->numbered = t->went_again = true;
     s->fast_conn = NULL;
 }
 
@@ -39,25 +44,103 @@ reassign_due(struct session *s, struct task *t)
     loop_defer(s->pub.loop, &s->reassign_work);
 }
 
+/* The target has the command's number, and its connection is no more. */
+static void
+acknowledged(struct session *s, struct task *t, bool over)
+{
+    if (iscsi_reassigns(s))
+        reassign_due(s, t);
+    else
+        t->conn_logged_out |= over;
+}
+
+/* The command that the target waits for, of those whose connection has been cleared; NULL: it waits
+ * for another number. */
+static const struct task *
+waited_for(const struct session *s)
+{
+    LIST_FOREACH (n, &s->unassigned) {
+        const struct task *t = to_task(container_of(n, struct iscsi_task, node));
+
+        if (t->unsure && t->pub.cmd_sn == s->win.exp_cmdsn)
+            return t;
+    }
+    return NULL;
+}
+
+/* As the target has not received first, it has not received what came behind it. */
+static bool
+came_behind(const struct task *t, const struct task *first)
+{
+    return t == first || (!first->went_again && !t->went_again && t->lost_cid == first->lost_cid &&
+                          t->lost_ns == first->lost_ns);
+}
+
+/* Decides on those of which that is possible by now. */
+static void
+decide(struct session *s)
+{
+    const struct task *first = waited_for(s);
+
+    s->unsure = false;
+    LIST_FOREACH (n, &s->unassigned) {
+        struct task *t = to_task(container_of(n, struct iscsi_task, node));
+
+        if (!t->unsure)
+            continue;
+        t->discarded = first != NULL && came_behind(t, first);
+        t->unsure = !t->discarded && iscsi_task_unacknowledged(s, t);
+        s->unsure |= t->unsure;
+        if (!t->discarded && !t->unsure)
+            acknowledged(s, t, false);
+    }
+    LIST_FOREACH_SAFE (n, &s->unassigned) {
+        struct task *t = to_task(container_of(n, struct iscsi_task, node));
+
+        if (t->discarded && !t->cleaning)
+            send_again(s, t);
+    }
+    LIST_FOREACH (n, &s->conns) {
+        if (s->unsure) /* the fast path does not look at ExpCmdSN */
+            iscsi_leave_fast(container_of(n, struct conn, node));
+    }
+    loop_timer_start(s->pub.loop, &s->fate_timer, 0);
+    iscsi_xmit_wanted(s);
+}
+
+static void
+again_work(struct loop_work *w)
+{
+    struct session *s = container_of(w, struct session, again_work);
+
+    if (s->state == ISCSI_STATE_LOGGED_IN)
+        decide(s);
+}
+
 void
 iscsi_conn_cleared(struct session *s, uint16_t cid, bool over)
 {
     assert(s->state == ISCSI_STATE_LOGGED_IN);
-    LIST_FOREACH_SAFE (n, &s->unassigned) {
+    LIST_FOREACH (n, &s->unassigned) {
         struct task *t = to_task(container_of(n, struct iscsi_task, node));
+        bool unknown = iscsi_task_unacknowledged(s, t);
 
-        if (t->old_nexus || t->lost_cid != cid)
+        if (t->old_nexus || t->lost_cid != cid || (t->discarded && unknown))
             continue;
-        t->discarded = iscsi_task_unacknowledged(s, t);
-        if (!t->discarded && iscsi_reassigns(s))
-            reassign_due(s, t);
-        else if (!t->discarded)
-            t->conn_logged_out |= over;
-        else if (!t->cleaning)
-            send_again(s, t);
+        t->discarded = false;
+        t->unsure = unknown;
+        if (!unknown)
+            acknowledged(s, t, over);
+        else if (!iscsi_reassigns(s))
+            t->conn_logged_out |= over; /* for when it turns out to be acknowledged */
     }
-    loop_timer_start(s->pub.loop, &s->fate_timer, 0);
-    iscsi_xmit_wanted(s);
+    decide(s);
+}
+
+void
+iscsi_again_init(struct session *s)
+{
+    loop_work_init(&s->again_work, again_work);
 }
 
 void

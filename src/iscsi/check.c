@@ -89,7 +89,7 @@ check_tasks(const struct session *s)
         n.scsi++;
         n.unassigned += t->pub.state == ISCSI_TASK_UNASSIGNED;
         n.pending_scsi += t->pub.state == ISCSI_TASK_PENDING && !t->numbered;
-        n.discarded += t->pub.state == ISCSI_TASK_UNASSIGNED && t->discarded;
+        n.discarded += t->pub.state == ISCSI_TASK_UNASSIGNED && (t->discarded || t->unsure);
         n.reassigned += t->pub.state == ISCSI_TASK_UNASSIGNED && t->reassign == REASSIGN_ASKED;
         n.numbered += t->numbered;
         n.reset += t->reset;

@@ -78,6 +78,7 @@ free_work(struct loop_work *w)
     loop_timer_stop(s->pub.loop, &s->reassign_timer);
     loop_timer_stop(s->pub.loop, &s->adrift_timer);
     loop_defer_cancel(&s->reassign_work);
+    loop_defer_cancel(&s->again_work);
     loop_timer_stop(s->pub.loop, &s->win.shut_timer);
     loop_defer_cancel(&s->restart_work);
     loop_defer_cancel(&s->done_work);
@@ -118,6 +119,7 @@ session_init(struct session *s, struct loop *l, const struct iscsi_transport *tt
     iscsi_clear_init(s);
     iscsi_ping_init(s);
     iscsi_reassign_init(s);
+    iscsi_again_init(s);
     s->host = (struct scsi_host){
         .ops = iscsi_host_ops_of(l, false),
         .loop = l,

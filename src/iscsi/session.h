@@ -36,6 +36,8 @@ struct session {
                                 NULL: they take the general path */
     struct list cmdqueue;    /* struct iscsi_task.node: commands without a CmdSN and a connection */
     struct list reissue;     /* the same: those that go again with their CmdSN, which rises */
+    bool unsure;             /* a task is: again_work runs when ExpCmdSN moves */
+    struct loop_work again_work;
     struct list clearing;    /* struct conn.clear_node: iscsi/clear.c */
     struct task *clear_task; /* the Logout about clear_conn that is out; NULL: none is */
     struct conn *clear_conn;
@@ -211,7 +213,7 @@ static inline bool
 iscsi_rx_fast_ok(const struct conn *c)
 {
     return c->state == CONN_LOGGED_IN && c->statsn.no_gap && !c->suspended && !c->failing &&
-           !c->dying && !c->session->dying && !c->session->want_restart;
+           !c->dying && !c->session->dying && !c->session->want_restart && !c->session->unsure;
 }
 
 #endif

@@ -258,7 +258,7 @@ iscsi_unassign_task(struct task *t)
     t->time2wait_s = (uint16_t)iscsi_time2wait(to_conn(t->pub.conn));
     t->time2retain_s = (uint16_t)iscsi_time2retain(to_conn(t->pub.conn));
     t->conn_logged_out = to_conn(t->pub.conn)->logged_out;
-    t->conn_is_back = t->discarded = false;
+    t->conn_is_back = t->discarded = t->unsure = false;
     t->pub.quiet = t->told = t->covered = t->owes = false; /* whoever reassigns it is told */
     t->reassign = REASSIGN_NONE;
     t->reassign_ns = 0;

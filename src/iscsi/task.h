@@ -57,6 +57,9 @@ struct task {
             bool old_nexus : 1; /* it was there before the nexus that works now */
             bool covered : 1;   /* a function of ours that is out ends it: it is quiet until then */
             bool owes : 1;      /* it is quiet, and xmit_task is due when it is not */
+            bool unsure : 1; /* UNASSIGNED: it was not acknowledged when its connection was cleared;
+                                iscsi/again.c finds out what the target knows of its number */
+            bool went_again : 1; /* it went again with its number, perhaps behind higher ones */
         };
         uint16_t end_general; /* the first three: where one is set, the task's end takes the general
                                  path */

@@ -27,8 +27,11 @@ window_update(struct session *s, struct be32 exp_cmdsn, struct be32 max_cmdsn)
 
     if (__builtin_expect(!cmdsn_window_possible(exp, max), 0))
         return;
-    if (cmdsn_window_newer(&s->win, exp))
+    if (cmdsn_window_newer(&s->win, exp)) {
         s->win.exp_cmdsn = exp;
+        if (__builtin_expect(s->unsure, 0))
+            loop_defer(s->pub.loop, &s->again_work);
+    }
     if (cmdsn_window_grow(&s->win, max) && __builtin_expect(s->win.wanted, 0))
         window_opened(s);
 }

@@ -214,6 +214,10 @@ lost_tasks_are_reassigned(void **state)
             assert_int_equal(reassigned(w, s, ISCSI_TMF_RSP_COMPLETE), 0);
             assert_int_equal(cid_of(&c[i]), stays);
         }
+        fake_adapter.exp_cmdsn = lead ? sn[4] : sn[5]; /* the other was on its way */
+        end[stays].conn->up->update_cmdsn(end[stays].conn, put32(fake_adapter.exp_cmdsn),
+                                          put32(fake_adapter.max_cmdsn));
+        fake_turn(&w->fl);
         for (int i = 0; i < 6; i++) {
             assert_int_equal(c[i].done, 0);
             assert_int_equal(cid_of(&c[i]), stays);

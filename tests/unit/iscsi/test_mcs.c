@@ -229,6 +229,21 @@ answer_on_another_connection(void **state)
     world_free(w);
 }
 
+/* The target says something that nobody has asked for, with what it has received. */
+static void
+tell_window(struct world *w, uint16_t on, uint32_t exp_cmdsn)
+{
+    union bhs_any h;
+
+    speak_on(on);
+    fake_adapter.exp_cmdsn = exp_cmdsn;
+    bhs_init(&h, ISCSI_OP_NOP_IN, ISCSI_FLAG_FINAL);
+    h.h.itt = h.nop_in.ttt = put32(ISCSI_TAG_RSVD);
+    assert_int_equal(fake_pdu(&h, NULL, 0, false), 0);
+    fake_advance(&w->fl, MS(1));
+    iscsi_session_check(dataplane_session(w->dp, w->sid));
+}
+
 /* LOUT-03, CSN-18, CSN-20: one is lost, and the other serves on.  What the target had not
  * acknowledged goes again with its number and tag, before anything new; what it had is over. */
 static void
@@ -255,6 +270,7 @@ lost_connection_is_cleared(void **state)
             assert_int_equal(c[i].done, 0);
         /* the first two have been received, the rest has not */
         assert_int_equal(cleared(w, gone, sn[2], ISCSI_LOGOUT_RSP_OK), 0);
+        tell_window(w, stays, lead ? sn[2] : sn[3]);
         for (int i = 0; i < 4; i++) {
             if (c[i].done > 0) {
                 assert_true(i < 2);
@@ -286,6 +302,46 @@ lost_connection_is_cleared(void **state)
         assert_true(cid_of(&c[0]) != cid_of(&c[1]));
         answer(w, &c[0]);
         answer(w, &c[1]);
+        world_free(w);
+    }
+}
+
+/* CSN-20: a number of another connection is missing when the target lets go of the lost one, so
+ * that it may have received what that one had, and count it.  Nothing goes again before it is seen
+ * to wait for it: then all that followed goes, too.  What it has counted ends like what it had
+ * acknowledged. */
+static void
+number_is_counted(void **state)
+{
+    (void)state;
+    for (int counted = 0; counted < 2; counted++) {
+        struct world *w = mcs_world(20, 2, "0");
+        struct cmd c[6];
+
+        for (int i = 0; i < 6; i++)
+            one_command(w, &c[i], true);
+        assert_true(cid_of(&c[1]) == 2 && cid_of(&c[3]) == 2 && cid_of(&c[5]) == 2);
+        cut(w, 2);
+        assert_int_equal(cleared(w, 2, cmdsn_of(&c[0]), ISCSI_LOGOUT_RSP_OK), 0);
+        for (int i = 1; i < 6; i += 2)
+            assert_int_equal(sent_for(&c[i])->cid, 2);
+        tell_window(w, 1, cmdsn_of(&c[counted ? 4 : 1]));
+        for (int i = 1; i < 6; i += 2) {
+            bool over = counted && i < 4;
+
+            assert_int_equal(c[i].done, over);
+            if (over)
+                assert_int_equal(c[i].sc.host_result, DID_TRANSPORT_DISRUPTED);
+            else
+                assert_int_equal(sent_for(&c[i])->cid, counted ? 2 : 1);
+        }
+        if (counted)
+            tell_window(w, 1, cmdsn_of(&c[5]));
+        for (int i = 0; i < 6; i++) {
+            if (c[i].done == 0)
+                answer(w, &c[i]);
+        }
+        assert_int_equal(w->blocked + w->gone, 0);
         world_free(w);
     }
 }
@@ -341,7 +397,7 @@ time2wait_is_kept(void **state)
     fake_advance(&w->fl, MS(1));
     assert_non_null(asked_about(2));
     assert_int_equal(world_do(w, ISCSI_UEVENT_BIND_CONN), -EBUSY);
-    assert_int_equal(cleared(w, 2, cmdsn_of(&c[0]), ISCSI_LOGOUT_RSP_OK), 0);
+    assert_int_equal(cleared(w, 2, cmdsn_of(&c[1]), ISCSI_LOGOUT_RSP_OK), 0);
     assert_int_equal(world_do(w, ISCSI_UEVENT_BIND_CONN), 0);
     speak_on(1);
     answer(w, &c[0]);
@@ -364,6 +420,7 @@ cid_is_not_known(void **state)
     cut(w, 2);
     assert_int_equal(cleared(w, 2, cmdsn_of(&c[2]), ISCSI_LOGOUT_RSP_CID_NOT_FOUND), 0);
     assert_int_equal(c[1].done + c[3].done, 0);
+    tell_window(w, 1, cmdsn_of(&c[3]));
     assert_int_equal(cid_of(&c[3]), 1);
     answer(w, &c[3]);
     answer(w, &c[0]);
@@ -429,8 +486,10 @@ carrier_is_lost(void **state)
     assert_int_equal(cleared(w, via, first, ISCSI_LOGOUT_RSP_OK), 0);
     assert_non_null(asked_about(3));
     assert_int_equal(cleared(w, 3, first, ISCSI_LOGOUT_RSP_OK), 0);
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 3; i++) {
+        tell_window(w, session_of(w)->leadconn->pub.cid, cmdsn_of(&c[i]));
         answer(w, &c[i]);
+    }
     assert_int_equal(w->blocked + w->gone, 0);
     world_free(w);
 }
@@ -447,7 +506,7 @@ transport_lets_go_late(void **state)
     one_command(w, &c[0], true);
     one_command(w, &c[1], true);
     cut(w, 2);
-    assert_int_equal(cleared(w, 2, cmdsn_of(&c[0]), ISCSI_LOGOUT_RSP_OK), 0);
+    assert_int_equal(cleared(w, 2, cmdsn_of(&c[1]), ISCSI_LOGOUT_RSP_OK), 0);
     assert_int_equal(sent_for(&c[1])->cid, 2); /* not sent again yet */
     fake_advance(&w->fl, MS(300));
     assert_int_equal(sent_for(&c[1])->cid, 1);
@@ -542,8 +601,7 @@ abort_of_a_lost_command(void **state)
         assert_int_equal(fake_last(ISCSI_OP_TMF_REQ)->cid, 2);
         cut(w, 2);
         assert_int_equal(x.done, 0);
-        assert_int_equal(cleared(w, 2, cmdsn_of(&c[again ? 0 : 1]) + !again, ISCSI_LOGOUT_RSP_OK),
-                         0);
+        assert_int_equal(cleared(w, 2, cmdsn_of(&c[1]) + !again, ISCSI_LOGOUT_RSP_OK), 0);
         fake_turn(&w->fl);
         if (again) {
             assert_int_equal(fake_last(ISCSI_OP_TMF_REQ)->cid, 1);
@@ -973,6 +1031,7 @@ main(int argc, char **argv)
         cmocka_unit_test(full_connection_holds_nothing),
         cmocka_unit_test(answer_on_another_connection),
         cmocka_unit_test(lost_connection_is_cleared),
+        cmocka_unit_test(number_is_counted),
         cmocka_unit_test(numbers_of_a_login),
         cmocka_unit_test(time2wait_is_kept),
         cmocka_unit_test(cid_is_not_known),
