@@ -13,6 +13,9 @@
 #include "wire/pdu.h"
 #include "wire/sn.h"
 
+/* What is said of a connection on another one may be under way for so long. */
+#define ASYNC_LATE_NS (5 * LOOP_NS_PER_S)
+
 #define SAM_GOOD            0x00
 #define SAM_CHECK_CONDITION 0x02
 
@@ -413,9 +416,17 @@ conn_of_cid(const struct session *s, uint16_t cid)
     return NULL;
 }
 
+/* Another connection than d brings the message that d is dropped.  Nothing orders it behind d's
+ * login, and targets tell of a loss late that we have seen first: then it is about the connection
+ * that had the CID before.  Where d is dropped nevertheless, it closes, or pings find out. */
+static bool
+told_of_predecessor(const struct conn *c, const struct conn *d)
+{
+    return d != c && (!d->started || c->pub.loop->now_ns - d->started_ns < ASYNC_LATE_NS);
+}
+
 /* The target drops a connection, or all of them with dropped NULL: that is their loss, with the
- * times that the target gives.  A connection that logs in is another one in the place of that which
- * the target means, since the message may come late on a connection that has much to carry. */
+ * times that the target gives. */
 static int
 async_drop(struct conn *c, struct conn *dropped, const struct bhs_async *a)
 {
@@ -429,7 +440,7 @@ async_drop(struct conn *c, struct conn *dropped, const struct bhs_async *a)
         if (dropped != NULL && d != dropped)
             continue;
         iscsi_clear_told(s, d->pub.cid, get16(a->param2), get16(a->param3));
-        if (dropped != NULL && d->state == CONN_IN_LOGIN)
+        if (dropped != NULL && told_of_predecessor(c, d))
             continue;
         iscsi_conn_set_times(d, get16(a->param2), get16(a->param3));
         iscsi_conn_failure(&d->pub, ISCSI_ERR_ASYNC, why);

@@ -209,6 +209,7 @@ iscsi_conn_start(struct iscsi_conn *pub, struct lunette_error *err)
         return r;
     c->fast_write_max = iscsi_fast_write_max(c);
     c->started = true;
+    c->started_ns = pub->loop->now_ns;
     iscsi_flight_rest(c);
     c->flight_of_login = false;
     c->unserved_sn = pub->exp_statsn;

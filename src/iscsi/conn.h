@@ -70,7 +70,8 @@ struct conn {
      * what ExpStatSN was then. */
     uint32_t pings_in_a_row, pings_statsn;
     uint32_t unserved_sn;   /* where pub.exp_statsn would be if no request had been answered */
-    bool started;           /* it was logged in */
+    bool started;           /* it was logged in, */
+    uint64_t started_ns;    /* since then; loop clock */
     bool flight_of_login;   /* nothing was recorded before its login */
     struct flight_few *few; /* owned: the last PDUs while pub.flight is NULL; NULL: no memory */
     struct loop_work xmit_work, fail_work;

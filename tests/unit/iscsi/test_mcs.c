@@ -346,6 +346,36 @@ number_is_counted(void **state)
     }
 }
 
+/* ASY-03: another connection tells late of a loss that was seen before: the one that has come in
+ * the place of the lost one goes on.  Later it is believed. */
+static void
+drop_is_told_late(void **state)
+{
+    struct world *w = mcs_world(21, 2, "0");
+    union bhs_any h;
+    struct cmd c;
+
+    (void)state;
+    cut(w, 2);
+    bhs_init(&h, ISCSI_OP_ASYNC, ISCSI_FLAG_FINAL);
+    h.async.event = ISCSI_ASYNC_DROP_CONNECTION;
+    h.async.param1 = put16(2);
+    for (int i = 0; i < 3; i++) {
+        if (i == 0)
+            add(w, 2);
+        if (i == 2)
+            fake_advance(&w->fl, SEC(6));
+        speak_on(1);
+        assert_int_equal(fake_pdu(&h, NULL, 0, true), 0);
+        end[1].stat_sn++;
+        fake_turn(&w->fl);
+        assert_int_equal(session_of(w)->nserving, i < 2 ? 2 : 1);
+    }
+    one_command(w, &c, true);
+    answer(w, &c);
+    world_free(w);
+}
+
 /* Of a connection that still logs in, the target need not know what its session has acknowledged:
  * only the last Login Response counts. */
 static void
@@ -1032,6 +1062,7 @@ main(int argc, char **argv)
         cmocka_unit_test(answer_on_another_connection),
         cmocka_unit_test(lost_connection_is_cleared),
         cmocka_unit_test(number_is_counted),
+        cmocka_unit_test(drop_is_told_late),
         cmocka_unit_test(numbers_of_a_login),
         cmocka_unit_test(time2wait_is_kept),
         cmocka_unit_test(cid_is_not_known),
