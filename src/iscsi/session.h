@@ -32,11 +32,11 @@ struct session {
     struct list conns; /* struct conn */
     uint32_t nserving; /* of them take commands */
     struct conn *leadconn;
-    struct conn *fast_conn;  /* commands may go to its transport at once: nothing waits before them;
-                                NULL: they take the general path */
-    struct list cmdqueue;    /* struct iscsi_task.node: commands without a CmdSN and a connection */
-    struct list reissue;     /* the same: those that go again with their CmdSN, which rises */
-    bool unsure;             /* a task is: again_work runs when ExpCmdSN moves */
+    struct conn *fast_conn; /* commands may go to its transport at once: nothing waits before them;
+                               NULL: they take the general path */
+    struct list cmdqueue;   /* struct iscsi_task.node: commands without a CmdSN and a connection */
+    struct list reissue;    /* the same: those that go again with their CmdSN, which rises */
+    bool unsure;            /* a task is: again_work runs when ExpCmdSN moves */
     struct loop_work again_work;
     struct list clearing;    /* struct conn.clear_node: iscsi/clear.c */
     struct task *clear_task; /* the Logout about clear_conn that is out; NULL: none is */

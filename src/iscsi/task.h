@@ -80,7 +80,7 @@ struct task {
     uint8_t reassign;                    /* enum task_reassign */
     union {
         uint64_t reassign_ns; /* DUE: not before this; loop clock */
-        uint32_t acks_itt;    /* TASK_SNACK that is a DataACK: of the command whose data it is about */
+        uint32_t acks_itt; /* TASK_SNACK that is a DataACK: of the command whose data it is about */
     };
     bool answered; /* TASK_USER: the exchange goes on, with this tag, when the control plane asks */
     struct session *session;

@@ -480,8 +480,8 @@ data_ack(void **state)
     world_free(w);
 }
 
-/* DIN-05: where the status has come before the DataACK has left, the acknowledgment of the one is that
- * of the other; after it the target knows the tag no more. */
+/* DIN-05: where the status has come before the DataACK has left, the acknowledgment of the one is
+ * that of the other; after it the target knows the tag no more. */
 static void
 data_ack_is_late(void **state)
 {
