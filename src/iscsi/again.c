@@ -72,8 +72,9 @@ waited_for(const struct session *s)
 static bool
 came_behind(const struct task *t, const struct task *first)
 {
-    return t == first || (!first->went_again && !t->went_again && t->lost_cid == first->lost_cid &&
-                          t->lost_ns == first->lost_ns);
+    return t == first ||
+           (sn_gt(t->pub.cmd_sn, first->pub.cmd_sn) && !first->went_again && !t->went_again &&
+            t->lost_cid == first->lost_cid && t->lost_ns == first->lost_ns);
 }
 
 /* Decides on those of which that is possible by now. */
