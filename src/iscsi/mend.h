@@ -17,7 +17,8 @@ struct mend {
     uint64_t asked_ns;       /* loop clock of the last one */
     bool unasked;            /* one could not be sent, as all tasks were taken */
     bool refused;            /* the target does not send it again */
-    bool ack_wanted;         /* when all has come so far, the target wants to know (A bit) */
+    bool end_seen;   /* exp_datasn is the end: the target has said how many Data-Ins there are */
+    bool ack_wanted; /* when all has come so far, the target wants to know (A bit) */
     uint8_t ack_lun[8];
     struct be32 ack_ttt;
     bool answered; /* its response waits for the data; its StatSN counts as missing meanwhile */

@@ -154,6 +154,7 @@ bad_data_in(struct conn *c, struct iscsi_task *t, const struct bhs_data_in *h)
             return false;
         if (sn >= t->exp_datasn)
             t->exp_datasn = sn + 1;
+        m->end_seen |= (h->flags & ISCSI_DATA_IN_STATUS) != 0;
         iscsi_ask_data(m, sn, 1, 1);
     }
     if (h->flags & ISCSI_DATA_IN_STATUS)
@@ -200,6 +201,7 @@ counts_data(struct task *t, const union bhs_any *h)
     first = t->pub.exp_datasn;
     if (iscsi_mend(t, first) != NULL) {
         t->pub.exp_datasn = n;
+        t->mend->end_seen = true;
         iscsi_ask_data(t->mend, first, n - first, 1);
     }
     return true;

@@ -49,6 +49,14 @@ iscsi_snack_due(const struct conn *c, uint64_t asked_ns)
     return c->pub.loop->now_ns - asked_ns >= SNACK_AGAIN_MS * LOOP_NS_PER_MS;
 }
 
+/* All Data-Ins from number first on are missing, which RunLength 0 says as well (RFC 7143 11.16.7).
+ * LIO refuses to send the last one again if it is counted, and closes the connection. */
+static bool
+to_the_end(const struct mend *m, uint32_t first, uint32_t n)
+{
+    return m->end_seen && first + n == m->task->pub.exp_datasn;
+}
+
 void
 iscsi_ask_data(struct mend *m, uint32_t first, uint32_t n, uint32_t weight)
 {
@@ -67,9 +75,10 @@ iscsi_ask_data(struct mend *m, uint32_t first, uint32_t n, uint32_t weight)
         iscsi_conn_failure(&c->pub, t->sc->in.len > 0 ? ISCSI_ERR_DATASN : ISCSI_ERR_R2TSN, why);
         return;
     }
-    m->unasked = send_snack(c, ISCSI_SNACK_DATA_R2T, put32(t->itt), t->sc->lun,
-                            put32(ISCSI_TAG_RSVD), first, n) == NULL ||
-                 m->unasked;
+    m->unasked =
+        send_snack(c, ISCSI_SNACK_DATA_R2T, put32(t->itt), t->sc->lun, put32(ISCSI_TAG_RSVD), first,
+                   to_the_end(m, first, n) ? 0 : n) == NULL ||
+        m->unasked;
     m->asked_ns = c->pub.loop->now_ns;
     iscsi_snack_watch(c);
 }

@@ -188,7 +188,7 @@ missing_data_in(void **state)
     itt = tag_of(&c);
     assert_int_equal(data_in(itt, 0), 0);
     assert_int_equal(response(itt, 4), 0);
-    is_snack(w, 2, ISCSI_SNACK_DATA_R2T, itt, 1, 3);
+    is_snack(w, 2, ISCSI_SNACK_DATA_R2T, itt, 1, 0); /* to the end */
     for (uint32_t i = 1; i < 4; i++) {
         assert_int_equal(c.done, 0);
         assert_int_equal(data_in(itt, i), 0);
@@ -312,9 +312,9 @@ nothing_comes(void **state)
     itt = tag_of(&c);
     assert_int_equal(data_in(itt, 0), 0);
     assert_int_equal(response(itt, 4), 0);
-    is_snack(w, 1, ISCSI_SNACK_DATA_R2T, itt, 1, 3);
+    is_snack(w, 1, ISCSI_SNACK_DATA_R2T, itt, 1, 0);
     fake_advance(&w->fl, SEC(3));
-    is_snack(w, 2, ISCSI_SNACK_DATA_R2T, itt, 1, 3);
+    is_snack(w, 2, ISCSI_SNACK_DATA_R2T, itt, 1, 0); /* to the end */
     assert_int_equal(w->nerrors, 0);
     for (int i = 0; i < 12; i++)
         fake_advance(&w->fl, SEC(1));
