@@ -544,6 +544,21 @@ LUNETTE_API int lunette_luns_get(const struct lunette_luns *luns, size_t i,
 /* NULL is harmless. */
 LUNETTE_API void lunette_luns_free(struct lunette_luns *luns);
 
+/* What lunette_query asks a logical unit for, as to this session. */
+enum lunette_question {
+    LUNETTE_QUERY_TASKS = 0,  /* has it a command that it has not answered? */
+    LUNETTE_QUERY_EVENTS = 1, /* has it a unit attention or a deferred error to tell? */
+};
+
+/* Asks the logical unit without sending it a command, so that nothing is told and forgotten by the
+ * question (RFC 7144: QUERY TASK SET, QUERY ASYNCHRONOUS EVENT).  Returns 1 for yes and 0 for no.
+ * ret_info, where it is not NULL: the 24 bits that the target adds to a yes, else 0; of
+ * LUNETTE_QUERY_EVENTS they have the sense key of the next event in bits 19 to 16 and its ASC and
+ * ASCQ below.  -EOPNOTSUPP: iSCSIProtocolLevel 2 was not agreed on (protocol_level=yes), or the
+ * target does not know the question; -ENOTCONN: there is no session now. */
+LUNETTE_API int lunette_query(struct lunette_lun *lun, enum lunette_question what,
+                              uint32_t *ret_info, struct lunette_error *err);
+
 /* One NOP-Out there and back with len bytes of data (0..4096), which are compared.  Returns 0 and
  * the time it took, if ret_ns is not NULL. */
 LUNETTE_API int lunette_ping(struct lunette_lun *lun, size_t len, uint64_t *ret_ns,

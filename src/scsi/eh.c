@@ -254,3 +254,16 @@ eh_clear_aca(struct scsi_sdev *s)
     sdev_gate_set(s, GATE_ACA);
     h->ops->eh_clear_aca(h, s->dev.lun, &s->aca_wait);
 }
+
+int
+scsi_query_unit(struct scsi_device *dev, enum scsi_query what, struct scsi_eh_wait *w)
+{
+    struct scsi_host *h = dev->target->host;
+
+    if (h->state != SCSI_HOST_RUNNING)
+        return -ENOTCONN;
+    if (h->ops->eh_query == NULL)
+        return -EOPNOTSUPP;
+    h->ops->eh_query(h, what, dev->lun, w);
+    return 0;
+}

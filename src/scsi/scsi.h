@@ -297,6 +297,10 @@ struct scsi_exec {
  * or offline, -ENOTCONN no session, -ENXIO another unit is in its place. */
 int scsi_execute(struct scsi_device *dev, struct scsi_exec *x);
 
+/* Asks the unit by task management: eh_query of seam/host.h, and w->done is called once, later.  0,
+ * or -errno and no done: -ENOTCONN no session, -EOPNOTSUPP the host cannot ask. */
+int scsi_query_unit(struct scsi_device *dev, enum scsi_query what, struct scsi_eh_wait *w);
+
 /* Has x, which has been started and whose done has not been called, end as soon as the host has let
  * go of it: as bdev_cancel of seam/bdev.h does, with the same err.  done is called once, later. */
 void scsi_exec_cancel(struct scsi_exec *x, int err);

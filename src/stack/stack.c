@@ -171,6 +171,12 @@ stack_execute(struct scsi_device *dev, struct scsi_exec *x)
     return scsi_execute(dev, x);
 }
 
+int
+stack_query(struct scsi_device *dev, enum scsi_query what, struct scsi_eh_wait *w)
+{
+    return scsi_query_unit(dev, what, w);
+}
+
 const struct lunette_error *
 stack_device_why(const struct scsi_device *dev)
 {

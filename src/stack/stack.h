@@ -143,6 +143,9 @@ bool stack_disk_thin(const struct scsi_device *dev);
  * what is whose.  0, or -errno and no done: -EINVAL, -ENODEV, -ENOTCONN. */
 int stack_execute(struct scsi_device *dev, struct scsi_exec *x);
 
+/* Asks dev: scsi_query_unit of scsi/scsi.h. */
+int stack_query(struct scsi_device *dev, enum scsi_query what, struct scsi_eh_wait *w);
+
 /* Has x end as soon as it can: scsi_exec_cancel of scsi/scsi.h. */
 void stack_cancel(struct scsi_exec *x, int err);
 

@@ -60,6 +60,52 @@ calls_after_the_target_has_had_its_logout(void **state)
     world_free(&w);
 }
 
+/* PL-04: a unit is asked whether it has a command of ours, and whether it has something to tell;
+ * neither where the level does not allow it, nor without a session. */
+static void
+unit_is_asked(void **state)
+{
+    struct target_faults mute = {.mute = true, .mute_opcode = 0x28};
+    struct lunette_error err = LUNETTE_INIT(err);
+    struct lunette_queue *q = NULL;
+    struct lunette_completion done;
+    struct lunette_lun *lun;
+    uint8_t buf[BLOCK];
+    uint32_t info = 77;
+    struct world w;
+    bool gone = false;
+
+    (void)state;
+    start(&w, "");
+    lun = world_open_lun(&w);
+    assert_int_equal(lunette_query(lun, LUNETTE_QUERY_TASKS, &info, &err), -EOPNOTSUPP);
+    assert_non_null(strstr(err.msg, "protocol_level=yes"));
+    lunette_close(lun);
+    world_free(&w);
+
+    start(&w, "?protocol_level=yes&replacement_timeout=30");
+    lun = world_open_lun(&w);
+    assert_int_equal(lunette_query(lun, (enum lunette_question)7, NULL, &err), -EINVAL);
+    assert_int_equal(lunette_query(lun, LUNETTE_QUERY_TASKS, &info, &err), 0);
+    assert_int_equal(info, 0);
+    assert_int_equal(lunette_query(lun, LUNETTE_QUERY_EVENTS, NULL, &err), 0);
+    target_set_faults(w.target, &mute); /* READ is not answered, so that it stays a task */
+    assert_int_equal(lunette_queue_new(lun, 4, &q, &err), 0);
+    assert_int_equal(lunette_queue_read(q, buf, BLOCK, 0, NULL), 0);
+    assert_int_equal(lunette_queue_poll(q, &done, 1, 0, 0), 0);
+    assert_int_equal(lunette_query(lun, LUNETTE_QUERY_TASKS, &info, &err), 1);
+    assert_int_equal(info, 0);
+    target_stop(w.target, stopped, &gone);
+    while (!gone)
+        assert_int_equal(lunette_ctx_run(w.ctx, 100), 0);
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(lunette_ctx_run(w.ctx, 100), 0);
+    assert_int_equal(lunette_query(lun, LUNETTE_QUERY_TASKS, NULL, &err), -ENOTCONN);
+    lunette_queue_free(q);
+    lunette_close(lun);
+    world_free(&w);
+}
+
 /* The sense of a completion is lent until the next call on the queue: that call gets the slot. */
 static void
 lent_sense_takes_no_slot(void **state)
@@ -302,6 +348,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(calls_after_the_target_has_had_its_logout),
+        cmocka_unit_test(unit_is_asked),
         cmocka_unit_test(lent_sense_takes_no_slot),
         cmocka_unit_test(poll_waits_as_told),
         cmocka_unit_test(raw_command_without_a_session),
