@@ -49,6 +49,29 @@ _silent("tmf_code_unknown", "a response code that nobody knows", "TMR-01", TIMEO
 _silent("tmf_lun_reset_works", "the LU reset is done", "TM-12", TIMEOUT, {1: 5, 5: 0})
 
 
+class _NexusReset(_Silent):
+    """Refuses all that ends less than the session, at protocol level 2."""
+    params = {"iSCSIProtocolLevel": "2"}
+    replies = {1: 255, 5: 255, 6: 255, 11: 0}
+    wanted = [1, 5, 6, 11]
+    silent = False
+
+    def answer(self, conn, req, response):
+        if req.flags & 0x7f != 11:
+            return super().answer(conn, req, response)
+        self.seen.add("nexus reset")
+        if not self.silent:
+            conn.close()
+
+
+for _name, _about, _silent_then in (
+        ("closes", "I_T NEXUS RESET is answered by the end of the connection", False),
+        ("silent", "I_T NEXUS RESET is not answered", True)):
+    variant(_NexusReset, "tmf_nexus_reset_" + _name, _about, "tmf", "PL-05", TIMEOUT | LOST,
+            {"seconds": 30, "url": "protocol_level=yes", "seen": ("nexus reset",)},
+            silent=_silent_then)
+
+
 @case("tmf", "TM-05 TMR-02", TIMEOUT | LOST, seconds=30)
 class tmf_late_data(_Silent):
     """Data and status for a task whose abort is done."""

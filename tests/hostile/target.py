@@ -267,7 +267,8 @@ class Target:
         w.limits = {"max_recv": MAX_RECV, "first_burst": number(k.get("FirstBurstLength"), 65536),
                     "max_burst": number(k.get("MaxBurstLength"), 262144),
                     "immediate": k.get("ImmediateData", "Yes") == "Yes",
-                    "initial_r2t": k.get("InitialR2T", "Yes") == "Yes"}
+                    "initial_r2t": k.get("InitialR2T", "Yes") == "Yes",
+                    "level": number(k.get("iSCSIProtocolLevel"), 1)}
 
     def login_step(self, conn, req, pairs):
         """Answers one whole text; True when the login is over."""

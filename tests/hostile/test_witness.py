@@ -74,6 +74,7 @@ ROWS = [
                      data_out(2))),
     ("TMF-02", after(pdu(I | TMF_REQ, 0x86, lun=b"\0\1" + bytes(6)))),
     ("TMF-04", after(pdu(SCSI_CMD, **TUR), pdu(I | TMF_REQ, 0x81, itt=2, w20=1, cmd_sn=6, w32=6))),
+    ("PL-02", after(pdu(I | TMF_REQ, 0x8b))),
     ("TMF-09", after(pdu(I | TMF_REQ, 0x86), pdu(I | TMF_REQ, 0x86, itt=2))),
     ("TXT-01", after(pdu(I | TEXT_REQ, data=TEXT), pdu(I | TEXT_REQ, itt=2, data=TEXT))),
     ("TXT-02", after(pdu(I | TEXT_REQ, data=TEXT), pdu(I | TEXT_REQ, itt=2, w20=7), answer=MORE)),

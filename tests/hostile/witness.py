@@ -52,7 +52,7 @@ class Witness:
         self.pings = {}           # TTT: LUN of NOP-Ins that want an answer
         self.unsolicited = {}     # ITT: [DataSN, offset] of an unsolicited burst
         self.limits = {"max_recv": 8192, "first_burst": 65536, "max_burst": 262144,
-                       "immediate": True, "initial_r2t": True}
+                       "immediate": True, "initial_r2t": True, "level": 1}
         self.keys_sent = set()
         self.discovery = False
         self.text_due = None      # (ITT, TTT, LUN) that the next Text Request has to continue
@@ -276,11 +276,11 @@ class Witness:
         if not req.flags & 0x80 or req.data:
             self.breach("TMF-01", "bad TMF Request", req)
         function = req.flags & 0x7f
-        if function > 8 and function != 14:
+        if function > (12 if self.limits["level"] >= 2 else 8) and function != 14:
             self.breach("PL-02", "function %d below protocol level 2" % function, req)
         if any(t.opcode == TMF_REQ for t in self.tasks.values()):
             self.breach("TMF-09", "a second TMF", req)
-        if function in (6, 7) and any(req.lun):
+        if function in (6, 7, 11) and any(req.lun):
             self.breach("TMF-02", "a LUN with a target reset", req)
         task = self.tasks.get(req.word(20))
         if function == 1 and task:

@@ -609,6 +609,46 @@ rich_offer(void **state)
 }
 
 static void
+tweak_several(struct world *w, struct login_config *cfg)
+{
+    cfg->nr_connections = 3;
+    w->caps |= CAP_MULTI_CONN;
+}
+
+static void
+tweak_several_offloaded(struct world *w, struct login_config *cfg)
+{
+    tweak_several(w, cfg);
+    w->caps |= CAP_DATA_PATH_OFFLOAD;
+}
+
+/* KEY-11: where several connections are wanted, FastAbort is offered, unless the transport sends
+ * data by itself, which nobody could stop. */
+static void
+fast_abort_is_offered(void **state)
+{
+    static const struct step offered[] = {
+        SEC,
+        {"TaskReporting=FastAbort,ResponseFence,RFC3720 MaxConnections=3 !iSCSIProtocolLevel",
+         "HeaderDigest=None DataDigest=None InitialR2T=Yes ImmediateData=Yes MaxBurstLength=262144 "
+         "FirstBurstLength=65536 DefaultTime2Wait=2 DefaultTime2Retain=0 MaxOutstandingR2T=1 "
+         "ErrorRecoveryLevel=0 MaxConnections=1 TaskReporting=FastAbort"},
+        END};
+    static const struct step not_offered[] = {
+        SEC, {"MaxConnections=3 !TaskReporting", "@answer"}, END};
+    struct world *w = run(2, offered, tweak_several);
+
+    (void)state;
+    assert_int_equal(w->err.code, 0);
+    assert_string_equal(fake_param(w, ISCSI_PARAM_TASK_REPORTING), "FastAbort");
+    end_ok(w);
+    w = run(2, not_offered, tweak_several_offloaded);
+    assert_int_equal(w->err.code, 0);
+    assert_string_equal(fake_param(w, ISCSI_PARAM_TASK_REPORTING), "RFC3720");
+    end_ok(w);
+}
+
+static void
 tweak_digests(struct world *w, struct login_config *cfg)
 {
     (void)w;
@@ -771,15 +811,25 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(plain_login),      cmocka_unit_test(each_fault),
-        cmocka_unit_test(each_status),      cmocka_unit_test(retry_works),
-        cmocka_unit_test(retry_too_late),   cmocka_unit_test(each_fine),
-        cmocka_unit_test(nothing_is_lost),  cmocka_unit_test(split_everywhere),
-        cmocka_unit_test(long_answer),      cmocka_unit_test(interrupted),
-        cmocka_unit_test(too_many_unknown), cmocka_unit_test(endless),
-        cmocka_unit_test(rich_offer),       cmocka_unit_test(required_digest),
-        cmocka_unit_test(discovery_keys),   cmocka_unit_test(reopen),
-        cmocka_unit_test(add_conn),         cmocka_unit_test(tpgt),
+        cmocka_unit_test(plain_login),
+        cmocka_unit_test(each_fault),
+        cmocka_unit_test(each_status),
+        cmocka_unit_test(retry_works),
+        cmocka_unit_test(retry_too_late),
+        cmocka_unit_test(each_fine),
+        cmocka_unit_test(nothing_is_lost),
+        cmocka_unit_test(split_everywhere),
+        cmocka_unit_test(long_answer),
+        cmocka_unit_test(interrupted),
+        cmocka_unit_test(too_many_unknown),
+        cmocka_unit_test(endless),
+        cmocka_unit_test(fast_abort_is_offered),
+        cmocka_unit_test(rich_offer),
+        cmocka_unit_test(required_digest),
+        cmocka_unit_test(discovery_keys),
+        cmocka_unit_test(reopen),
+        cmocka_unit_test(add_conn),
+        cmocka_unit_test(tpgt),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
