@@ -279,8 +279,8 @@ member_on_timer(struct loop_timer *t)
     struct login_member *m = container_of(t, struct login_member, timer);
     struct iscsi_reopen *r = m->reopen;
 
-    if (m->state == MEMBER_STOPPING) {
-        member_stop(m);
+    if (m->state == MEMBER_STOPPING || (m->state == MEMBER_OFF && m->ep != 0)) {
+        member_stop(m); /* there was no memory for it */
         return;
     }
     if (m->ep != 0 && m->undo == NULL) { /* there was no memory to give it back when it ended */
@@ -581,8 +581,16 @@ members_count_up(const struct iscsi_reopen *r)
 void
 members_free(struct iscsi_reopen *r)
 {
-    for (uint32_t i = 0; i < r->members.n; i++)
-        assert(r->members.m[i].login == NULL && r->members.m[i].undo == NULL);
+    for (uint32_t i = 0; i < r->members.n; i++) {
+        struct login_member *m = &r->members.m[i];
+
+        assert(m->login == NULL);
+        loop_timer_stop(r->loop, &m->timer);
+        if (m->undo == NULL)
+            continue;
+        ctl_unreserve(r->ctl); /* the control plane ends in the middle of it */
+        free(container_of(m->undo, struct member_undo, undo));
+    }
     free(r->members.m);
     free(r->members.portal);
     r->members = (struct login_members){.m = NULL};
