@@ -318,13 +318,11 @@ compare(struct ls_world *w)
     }
 }
 
-/* Whoever has asked a LUN for something since it has changed has been told; unless that was in an
+/* Whoever has asked a LUN for something since it has changed has been told, even if that was in an
  * answer that a mute target kept to itself. */
 static bool
 sizes_are_known(struct ls_world *w)
 {
-    if (ls_has_fault(w, FAULT_MUTE) || ls_has_fault(w, FAULT_MUTE_TMF))
-        return true;
     for (uint32_t i = 0; i < w->plan.luns; i++) {
         const struct ls_handle *h = &w->handle[i];
 
