@@ -74,10 +74,16 @@ clear_next(struct session *s)
         return;
     if (next->clear_ns > now)
         clear_timer_start(s, next->clear_ns - now);
-    else if (via == NULL)
-        clear_timer_start(s, CLEAR_RETRY_NS);
-    else
+    else if (via != NULL)
         ask_about(s, next, via);
+    else if (!s->adrift) /* else whoever logs in is told */
+        clear_timer_start(s, CLEAR_RETRY_NS);
+}
+
+void
+iscsi_clear_again(struct session *s)
+{
+    clear_next(s);
 }
 
 static void

@@ -95,7 +95,7 @@ reassign_work(struct loop_work *w)
     uint64_t now = s->pub.loop->now_ns, next = UINT64_MAX;
 
     loop_timer_stop(s->pub.loop, &s->reassign_timer);
-    if (s->state != ISCSI_STATE_LOGGED_IN)
+    if (s->state != ISCSI_STATE_LOGGED_IN || s->adrift)
         return;
     LIST_FOREACH (n, &s->unassigned) {
         struct task *t = to_task(container_of(n, struct iscsi_task, node));

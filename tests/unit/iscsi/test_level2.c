@@ -523,6 +523,36 @@ last_connection_is_replaced(void **state)
     world_free(w);
 }
 
+/* A session adrift has nothing to do: no timer looks at it many times a second.  What was to be
+ * done before is done when somebody has logged in. */
+static void
+nothing_is_done_adrift(void **state)
+{
+    struct world *w = level2_world(18, 3, "0");
+    const struct session *s = session_of(w);
+    struct cmd c[3];
+
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        one_command(w, &c[i], true);
+    cut(w, 3);
+    assert_int_equal(logged_out(w, 3, cmdsn_of(&c[2]) + 1, ISCSI_LOGOUT_RSP_OK, 1), 0);
+    cut(w, 2);
+    cut(w, 1);
+    for (int i = 0; i < 10; i++) {
+        fake_advance(&w->fl, MS(500));
+        assert_true(s->adrift);
+        assert_false(loop_timer_running(&s->clear_timer));
+        assert_true(i < 2 || !loop_timer_running(&s->reassign_timer)); /* Time2Wait */
+    }
+    add(w, 1);
+    fake_advance(&w->fl, MS(1));
+    speak_on(1);
+    assert_int_equal(reassigned(w, reassign_of(&c[2]), ISCSI_TMF_RSP_COMPLETE), 0);
+    assert_int_equal(logged_out(w, 2, cmdsn_of(&c[2]) + 1, ISCSI_LOGOUT_RSP_OK, 0), 0);
+    world_free(w);
+}
+
 /* 6.3.4, 7.5: the login in place of a lost connection is its logout for recovery, from which on the
  * target keeps the tasks for the agreed time once more.  A command that cannot be reassigned, as it
  * moves data both ways, does not end before: the target may execute it until then. */
@@ -755,6 +785,7 @@ main(int argc, char **argv)
         cmocka_unit_test(reassignment_is_not_answered),
         cmocka_unit_test(cid_is_back_meanwhile),
         cmocka_unit_test(last_connection_is_replaced),
+        cmocka_unit_test(nothing_is_done_adrift),
         cmocka_unit_test(login_begins_the_time_anew),
         cmocka_unit_test(session_recovery_goes_before),
         cmocka_unit_test(closed_adrift),
