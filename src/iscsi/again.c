@@ -44,14 +44,13 @@ reassign_due(struct session *s, struct task *t)
     loop_defer(s->pub.loop, &s->reassign_work);
 }
 
-/* The target has the command's number, and its connection is no more. */
+/* The target has the command's number, and its connection is no more.  Where that was logged out
+ * for good, nothing of the command is executed any more. */
 static void
-acknowledged(struct session *s, struct task *t, bool over)
+acknowledged(struct session *s, struct task *t)
 {
-    if (iscsi_reassigns(s))
+    if (iscsi_reassigns(s) && !t->conn_logged_out)
         reassign_due(s, t);
-    else
-        t->conn_logged_out |= over;
 }
 
 /* The command that the target waits for, of those whose connection has been cleared; NULL: it waits
@@ -93,7 +92,7 @@ decide(struct session *s)
         t->unsure = !t->discarded && iscsi_task_unacknowledged(s, t);
         s->unsure |= t->unsure;
         if (!t->discarded && !t->unsure)
-            acknowledged(s, t, false);
+            acknowledged(s, t);
     }
     LIST_FOREACH_SAFE (n, &s->unassigned) {
         struct task *t = to_task(container_of(n, struct iscsi_task, node));
@@ -130,10 +129,9 @@ iscsi_conn_cleared(struct session *s, uint16_t cid, bool over)
             continue;
         t->discarded = false;
         t->unsure = unknown;
+        t->conn_logged_out |= over;
         if (!unknown)
-            acknowledged(s, t, over);
-        else if (!iscsi_reassigns(s))
-            t->conn_logged_out |= over; /* for when it turns out to be acknowledged */
+            acknowledged(s, t);
     }
     decide(s);
 }

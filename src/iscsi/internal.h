@@ -49,7 +49,8 @@ bool iscsi_bend_explains(struct conn *c, uint32_t sn);
 /* ---- again.c: commands that are sent again with their number ---- */
 /* The target has let go of the connection cid, which was lost: what it had not acknowledged goes
  * again, as soon as it is known to be missing there, and of the rest nothing is executed any more,
- * where over says so; at level 2 it is to be reassigned instead. */
+ * where over says so, as after a Logout that is not for recovery; else it is to be reassigned at
+ * level 2. */
 void iscsi_conn_cleared(struct session *s, uint16_t cid, bool over);
 void iscsi_again_init(struct session *s);
 /* The transport has let go of a command that is to go again. */

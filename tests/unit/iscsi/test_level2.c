@@ -523,6 +523,39 @@ last_connection_is_replaced(void **state)
     world_free(w);
 }
 
+/* The control plane logs a lost connection out, and not for recovery: the target ends its tasks,
+ * and there is nothing to reassign. */
+static void
+logged_out_for_good(void **state)
+{
+    struct world *w = level2_world(19, 2, "3");
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_SEND_PDU, .sid = w->sid, .cid = 1};
+    struct cmd c[2];
+    union bhs_any h;
+
+    (void)state;
+    one_command(w, &c[0], true);
+    one_command(w, &c[1], true);
+    cut(w, 2);
+    bhs_init(&ev.u.send_pdu.hdr, ISCSI_OP_LOGOUT_REQ | ISCSI_OP_IMMEDIATE,
+             ISCSI_FLAG_FINAL | ISCSI_LOGOUT_CLOSE_CONNECTION);
+    ((struct bhs_logout_req *)(void *)&ev.u.send_pdu.hdr)->cid = put16(2);
+    assert_int_equal(world_ask(w, &ev, NULL, 0), 0);
+    fake_turn(&w->fl);
+    speak_on(1);
+    fake_adapter.exp_cmdsn = cmdsn_of(&c[1]) + 1;
+    bhs_init(&h, ISCSI_OP_LOGOUT_RSP, ISCSI_FLAG_FINAL);
+    h.h.itt = fake_last(ISCSI_OP_LOGOUT_REQ)->h.h.itt;
+    end[1].stat_sn++;
+    assert_int_equal(fake_pdu(&h, NULL, 0, true), 0);
+    fake_advance(&w->fl, MS(1));
+    assert_int_equal(c[1].done, 1);
+    assert_int_equal(c[1].sc.host_result, DID_TRANSPORT_DISRUPTED);
+    assert_null(fake_last(ISCSI_OP_TMF_REQ));
+    answer_reassigned(w, &c[0]);
+    world_free(w);
+}
+
 /* A session adrift has nothing to do: no timer looks at it many times a second.  What was to be
  * done before is done when somebody has logged in. */
 static void
@@ -785,6 +818,7 @@ main(int argc, char **argv)
         cmocka_unit_test(reassignment_is_not_answered),
         cmocka_unit_test(cid_is_back_meanwhile),
         cmocka_unit_test(last_connection_is_replaced),
+        cmocka_unit_test(logged_out_for_good),
         cmocka_unit_test(nothing_is_done_adrift),
         cmocka_unit_test(login_begins_the_time_anew),
         cmocka_unit_test(session_recovery_goes_before),
