@@ -139,6 +139,7 @@ iscsi_conn_bind(struct iscsi_conn *pub, int64_t eph, struct iscsi_endpoint *ep, 
 {
     struct conn *c = to_conn(pub);
     struct session *s = c->session;
+    bool yields = false;
     int r;
 
     if (!c->down || c->dying)
@@ -148,7 +149,7 @@ iscsi_conn_bind(struct iscsi_conn *pub, int64_t eph, struct iscsi_endpoint *ep, 
         leading = true;
     if (leading && s->adrift) /* the session is recovered instead */
         iscsi_adrift_over(s);
-    if (iscsi_clear_holds(s, pub->cid) && !iscsi_clear_yields(c))
+    if (iscsi_clear_holds(s, pub->cid) && !(yields = iscsi_clear_yields(c)))
         return lunette_fail(err, -EBUSY, LUNETTE_DOM_USAGE, 0,
                             "connection %u was lost, and the target is still being asked about it",
                             pub->cid);
@@ -161,8 +162,11 @@ iscsi_conn_bind(struct iscsi_conn *pub, int64_t eph, struct iscsi_endpoint *ep, 
     TRACE(pub->loop, bind_conn, s->pub.sid, pub->cid);
     conn_reset(c);
     r = pub->tt->bind_conn(pub, eph, ep, leading, err);
-    if (r < 0)
+    if (r < 0) {
+        if (yields)
+            iscsi_clear_conn(c);
         return r;
+    }
     if (c->state == CONN_FREE) /* it was lost, or logged out: the same connection once more */
         iscsi_conn_event(c, EV_CONNECT);
     assert(c->state == CONN_XPT_WAIT);

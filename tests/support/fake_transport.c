@@ -34,6 +34,8 @@ fake_bind(struct iscsi_conn *c, int64_t eph, struct iscsi_endpoint *ep, bool lea
     (void)leading;
     if (ep == NULL || ep->id != (uint64_t)eph)
         return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "an endpoint is wanted");
+    if (fake_adapter.bind_result < 0)
+        return lunette_fail(err, fake_adapter.bind_result, LUNETTE_DOM_OS, 0, "as the test wants");
     fake_adapter.conn = c;
     return 0;
 }

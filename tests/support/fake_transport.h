@@ -27,6 +27,7 @@ extern struct fake_adapter {
     uint64_t ep_delay_ns;
     int ep_result; /* 0 or -errno */
     bool full;     /* xmit_task says -EAGAIN */
+    int bind_result; /* 0 or -errno, of bind_conn */
     bool stops;    /* stop_conn says -EINPROGRESS: the test calls conn_stopped */
     bool control;  /* cleanup_delay_ns is for control PDUs, too */
     struct fake_sent sent[FAKE_SENT_MAX];

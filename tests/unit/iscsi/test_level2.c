@@ -556,6 +556,32 @@ logged_out_for_good(void **state)
     world_free(w);
 }
 
+/* A connection that was lost cannot be bound, and another one takes its place as the leading one:
+ * it is logged out through that like the others. */
+static void
+cannot_be_bound(void **state)
+{
+    struct world *w = level2_world(20, 2, "1");
+    struct cmd c[2];
+
+    (void)state;
+    one_command(w, &c[0], true);
+    one_command(w, &c[1], true);
+    cut(w, 2);
+    cut(w, 1);
+    fake_advance(&w->fl, SEC(2));
+    w->cid = 1;
+    w->follows = true;
+    world_connect(w);
+    fake_adapter.bind_result = -ENOMEM;
+    assert_int_equal(world_do(w, ISCSI_UEVENT_BIND_CONN), -ENOMEM);
+    fake_adapter.bind_result = 0;
+    add(w, 2);
+    fake_advance(&w->fl, SEC(2));
+    assert_int_equal(logged_out(w, 1, cmdsn_of(&c[1]) + 1, ISCSI_LOGOUT_RSP_OK, 0), 0);
+    world_free(w);
+}
+
 /* A session adrift has nothing to do: no timer looks at it many times a second.  What was to be
  * done before is done when somebody has logged in. */
 static void
@@ -819,6 +845,7 @@ main(int argc, char **argv)
         cmocka_unit_test(cid_is_back_meanwhile),
         cmocka_unit_test(last_connection_is_replaced),
         cmocka_unit_test(logged_out_for_good),
+        cmocka_unit_test(cannot_be_bound),
         cmocka_unit_test(nothing_is_done_adrift),
         cmocka_unit_test(login_begins_the_time_anew),
         cmocka_unit_test(session_recovery_goes_before),
