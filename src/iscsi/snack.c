@@ -10,6 +10,7 @@
 #define SNACK_TICK_MS  100
 #define SNACK_AGAIN_MS 2000 /* nothing has come for a SNACK: it is sent again */
 #define SNACK_MAX      32   /* SNACKs for the data of a command, or for status that does not come */
+#define ACKS_WAIT_MAX  8    /* SNACKs that wait to be sent, behind which no DataACK queues up */
 #define STATSN_FAR     4096 /* a target that skips so many numbers has not lost them */
 
 /* ---- the SNACK ------------------------------------------------------------------------------ */
@@ -111,13 +112,28 @@ iscsi_ask_status(struct conn *c, uint32_t first, uint32_t n, uint32_t weight)
     iscsi_snack_watch(c);
 }
 
+/* As many wait as there may be, on a connection that takes nothing.  Else a target that sends and
+ * does not read could have all tasks for them, and none would be left for a ping. */
+static bool
+acks_pile_up(const struct conn *c)
+{
+    uint32_t n = 0;
+
+    LIST_FOREACH (i, &c->mgmtqueue)
+        n += to_task(container_of(i, struct iscsi_task, node))->kind == TASK_SNACK;
+    return n >= ACKS_WAIT_MAX;
+}
+
 void
 iscsi_ack_data(const struct iscsi_task *t, const uint8_t lun[8], struct be32 ttt, uint32_t next)
 {
-    /* Where there is no task for it, the target asks again, or takes the status' acknowledgment. */
-    struct task *ack = send_snack(to_conn(t->conn), ISCSI_SNACK_DATA_ACK, put32(ISCSI_TAG_RSVD),
-                                  lun, ttt, next, 0);
+    struct conn *c = to_conn(t->conn);
+    struct task *ack;
 
+    if (acks_pile_up(c))
+        return;
+    /* Where there is no task for it, the target asks again, or takes the status' acknowledgment. */
+    ack = send_snack(c, ISCSI_SNACK_DATA_ACK, put32(ISCSI_TAG_RSVD), lun, ttt, next, 0);
     if (ack != NULL)
         ack->acks_itt = t->itt;
 }

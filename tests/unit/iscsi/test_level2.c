@@ -287,6 +287,41 @@ lost_before_it_went_again(void **state)
     world_free(w);
 }
 
+/* The target wants more and more data acknowledged and reads nothing: tasks are left for others. */
+static void
+acks_do_not_pile_up(void **state)
+{
+    struct world *w = level2_world(21, 1, "0");
+    struct iscsi_task *t;
+    struct bhs_data_in h;
+    unsigned snacks = 0, pings = 0;
+    struct cmd c;
+
+    (void)state;
+    one_command(w, &c, true);
+    t = sent_for(&c)->task;
+    fake_adapter.full = true;
+    bhs_init(&h, ISCSI_OP_DATA_IN, ISCSI_DATA_IN_ACK);
+    for (uint32_t i = 0; i < 100; i++) {
+        h.data_sn = put32(i);
+        h.ttt = put32(i);
+        assert_int_equal(end[1].conn->up->odd_data_in(t, &h), ISCSI_ODD_TAKE);
+        end[1].conn->up->data_in_came(t, &h);
+    }
+    fake_advance(&w->fl, SEC(6)); /* it is silent for long enough for a ping */
+    fake_adapter.full = false;
+    fake_room();
+    fake_turn(&w->fl);
+    for (unsigned i = 0; i < fake_adapter.nsent; i++) {
+        snacks += pdu_opcode(&fake_adapter.sent[i].h.h) == ISCSI_OP_SNACK_REQ;
+        pings += pdu_opcode(&fake_adapter.sent[i].h.h) == ISCSI_OP_NOP_OUT;
+    }
+    assert_int_equal(snacks, 8);
+    assert_int_equal(pings, 1);
+    t->in_done = 0;
+    world_free(w);
+}
+
 /* A SNACK is half sent when its connection is lost.  It takes no number, and leaves no gap. */
 static void
 lost_with_a_snack(void **state)
@@ -836,6 +871,7 @@ main(int argc, char **argv)
         cmocka_unit_test(lost_tasks_are_reassigned),
         cmocka_unit_test(time2wait_of_the_answer),
         cmocka_unit_test(lost_before_it_went_again),
+        cmocka_unit_test(acks_do_not_pile_up),
         cmocka_unit_test(lost_with_a_snack),
         cmocka_unit_test(memory_comes_back_first),
         cmocka_unit_test(target_has_not_kept_it),
