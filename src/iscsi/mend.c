@@ -8,6 +8,10 @@
 
 #include "iscsi/internal.h"
 
+/* Bytes that are kept of the data of a response: sense is at most 252 of them (SPC-4 4.5.1), and
+ * each command may have a response that is kept. */
+#define KEPT_MAX 4096
+
 /* Bytes from 0 on without a hole. */
 static uint32_t
 first_run(const struct datasn_set *s)
@@ -55,6 +59,8 @@ iscsi_mend_keep_answer(struct mend *m, const union bhs_any *h, const void *data,
 {
     void *copy = NULL;
 
+    if (len > KEPT_MAX)
+        len = KEPT_MAX;
     if (len > 0) {
         copy = malloc(len);
         if (copy == NULL)

@@ -23,7 +23,7 @@ struct mend {
     struct be32 ack_ttt;
     bool answered; /* its response waits for the data; its StatSN counts as missing meanwhile */
     union bhs_any rsp;
-    void *rsp_data; /* its data segment, rsp_len bytes */
+    void *rsp_data; /* the beginning of its data segment, rsp_len bytes */
     uint32_t rsp_len;
 };
 

@@ -6,6 +6,8 @@
 
 #include <time.h>
 
+#include "iscsi/mend.h"
+#include "iscsi/task.h"
 #include "wire/pdu.h"
 
 #define PIECE 128u
@@ -230,6 +232,38 @@ broken_data_with_status(void **state)
                          -EPROTO);
         world_free(w);
     }
+}
+
+/* Of a response that waits for data no more is kept than sense data could be. */
+static void
+large_response_waits(void **state)
+{
+    static uint8_t data[8000];
+    struct world *w = up_at("1");
+    struct task *t;
+    union bhs_any h;
+    struct be32 itt;
+    struct cmd c;
+
+    (void)state;
+    one_command(w, &c, true);
+    itt = tag_of(&c);
+    t = c.sc.host_priv;
+    for (uint32_t i = 0; i < 3; i++)
+        assert_int_equal(data_in(itt, i), 0);
+    memcpy(data, "\0\022\160\0\5", 5);
+    bhs_init(&h, ISCSI_OP_SCSI_RSP, ISCSI_FLAG_FINAL);
+    h.h.itt = itt;
+    h.scsi_rsp.status = 2;
+    h.scsi_rsp.exp_data_sn = put32(4);
+    assert_int_equal(fake_pdu(&h, data, sizeof(data), true), 0);
+    assert_true(t->mend->answered && t->mend->rsp_len <= 4096);
+    assert_int_equal(data_in(itt, 3), 0);
+    assert_int_equal(c.done, 1);
+    assert_int_equal(c.sc.status, 2);
+    assert_int_equal(c.sc.sense_len, 18);
+    assert_int_equal(c.sc.sense[2], 5);
+    world_free(w);
 }
 
 /* SSN-06, DIG-08: a response that is left out, or whose sense is broken; one that comes twice
@@ -770,6 +804,7 @@ main(void)
         cmocka_unit_test(broken_data_in),
         cmocka_unit_test(missing_data_in),
         cmocka_unit_test(broken_data_with_status),
+        cmocka_unit_test(large_response_waits),
         cmocka_unit_test(missing_status),
         cmocka_unit_test(status_far_ahead),
         cmocka_unit_test(nothing_comes),
