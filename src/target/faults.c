@@ -3,6 +3,7 @@
 
 #include "base/list.h"
 #include "target/hook.h"
+#include "wire/bhs.h"
 #include "wire/scsi.h"
 
 /* Whether this is an n-th of what is counted; every 0: nothing is counted. */
@@ -26,6 +27,62 @@ strike_command(struct tgt_faults *f)
     if (o->task_set_full_every != 0 && n % o->task_set_full_every == 0)
         return SCSI_TASK_SET_FULL;
     return 0;
+}
+
+/* True with that share of 1024. */
+static bool
+drawn(struct tgt_faults *f, uint32_t share)
+{
+    f->rng = f->rng * 6364136223846793005ull + 1442695040888963407ull;
+    return (f->rng >> 33) % 1024 < share;
+}
+
+/* What is sent again is lost once more for one PDU of a command at most: whoever asks for it gives
+ * up at some time, and must not have to. */
+static bool
+lost(struct tgt_faults *f, const uint8_t *hdr, uint32_t share)
+{
+    const struct bhs_data_in *h = (const void *)hdr;
+    uint32_t itt = get32(h->itt), what = hdr[0] ^ get32(h->offset) << 8, again = 0, of_task = 0;
+
+    if (!drawn(f, share))
+        return false;
+    for (uint32_t i = 0; i < TGT_LOSSES && i < f->nlost; i++) {
+        if (f->lost[i].itt != itt)
+            continue;
+        again += f->lost[i].what == what;
+        of_task += f->lost[i].what == UINT32_MAX;
+    }
+    if (again > 0 && of_task > 0)
+        return false;
+    f->lost[f->nlost % TGT_LOSSES].itt = itt;
+    f->lost[f->nlost++ % TGT_LOSSES].what = again > 0 ? UINT32_MAX : what;
+    return true;
+}
+
+static uint32_t
+strike_pdu(struct tgt_faults *f, const uint8_t *hdr)
+{
+    const struct target_losses *o = &f->orders.losses;
+    uint8_t op = hdr[0] & ISCSI_OP_MASK;
+    uint32_t share = op == ISCSI_OP_DATA_IN    ? o->data_in
+                     : op == ISCSI_OP_SCSI_RSP ? o->response
+                     : op == ISCSI_OP_R2T      ? o->silent
+                                               : 0;
+
+    if (lost(f, hdr, share))
+        return TGT_HOOK_LOST;
+    if (op != ISCSI_OP_DATA_IN && op != ISCSI_OP_SCSI_RSP)
+        return 0;
+    return drawn(f, o->twice) ? TGT_HOOK_TWICE : 0;
+}
+
+static uint32_t
+strike_data_out(struct tgt_faults *f, const uint8_t *hdr)
+{
+    const struct target_losses *o = &f->orders.losses;
+
+    return lost(f, hdr, hdr[1] & ISCSI_FLAG_FINAL ? o->silent : o->data_out);
 }
 
 static uint32_t
@@ -55,6 +112,10 @@ strike(struct tgt_hook *h, enum tgt_hook_point at, void *arg)
         return nth(&f->data_in, o->corrupt_data_in_every);
     case TGT_HOOK_WINDOW:
         return o->shut_window;
+    case TGT_HOOK_SENDS:
+        return strike_pdu(f, arg);
+    case TGT_HOOK_DATA_OUT:
+        return strike_data_out(f, arg);
     }
     return 0;
 }
@@ -63,6 +124,8 @@ struct tgt_hook *
 tgt_faults_set(struct tgt_faults *f, const struct target_faults *orders)
 {
     f->hook.strike = strike;
+    if (orders != NULL && orders->losses.seed != f->orders.losses.seed)
+        f->rng = orders->losses.seed;
     f->orders = orders != NULL ? *orders : (struct target_faults){0};
     return orders != NULL ? &f->hook : NULL;
 }

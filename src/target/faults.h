@@ -6,6 +6,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* PDUs that are lost or sent twice on connections of error recovery level 1 and 2, drawn from the
+ * seed; each number is a share of 1024. */
+struct target_losses {
+    uint32_t seed;
+    uint16_t data_in, response, data_out; /* lost; of Data-Outs not the last one of a burst, so that
+                                             the target learns of it */
+    uint16_t silent; /* lost, of R2Ts and last Data-Outs: nobody learns of it */
+    uint16_t twice;  /* sent twice, of Data-Ins and responses */
+};
+
 struct target_faults {
     uint32_t drop_after_pdus;   /* close a connection when it has received that many PDUs in FFP */
     uint32_t response_delay_ms; /* every SCSI response waits that long */
@@ -20,6 +30,7 @@ struct target_faults {
     bool mute_login;       /* accept connections, never answer logins */
     uint16_t refuse_login; /* Status-Class << 8 | Status-Detail with which logins are refused */
     bool shut_window;      /* MaxCmdSN does not grow */
+    struct target_losses losses;
 };
 
 #endif

@@ -26,9 +26,15 @@ enum tgt_hook_point {
     TGT_HOOK_HEADER,   /* a header digest is made; not 0: spoil it */
     TGT_HOOK_DATA_IN,  /* a Data-In PDU is made; not 0: spoil its data digest */
     TGT_HOOK_WINDOW,   /* MaxCmdSN could grow; not 0: it does not */
+    TGT_HOOK_SENDS,    /* a PDU is made on a connection that recovers; arg: uint8_t *, its header;
+                          TGT_HOOK_LOST: it does not leave, TGT_HOOK_TWICE: it leaves twice */
+    TGT_HOOK_DATA_OUT, /* the header of a Data-Out has come on a connection that recovers; arg: as
+                          above; not 0: it is as if it had not */
 };
 
 #define TGT_HOOK_NEVER UINT32_MAX
+#define TGT_HOOK_LOST  1u
+#define TGT_HOOK_TWICE 2u
 
 struct tgt_hook {
     uint32_t (*strike)(struct tgt_hook *h, enum tgt_hook_point at, void *arg);
@@ -41,11 +47,18 @@ tgt_hook(struct tgt_hook *h, enum tgt_hook_point at, void *arg)
     return h == NULL ? 0 : h->strike(h, at, arg);
 }
 
+#define TGT_LOSSES 64 /* that are remembered: what is asked for again has to come in the end */
+
 /* The hook that carries out struct target_faults. */
 struct tgt_faults {
     struct tgt_hook hook;
     struct target_faults orders;
     uint64_t commands, data_in, pdus; /* counted while an order needs it */
+    uint64_t rng;                     /* of orders.losses */
+    struct {
+        uint32_t itt, what;
+    } lost[TGT_LOSSES]; /* the last ones, round */
+    uint32_t nlost;
 };
 
 /* Copies new faults (NULL: none) and returns the hook that makes them, or NULL when there are

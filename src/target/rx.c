@@ -103,6 +103,15 @@ rx_deliver(struct tgt_conn *c, const uint8_t *data, bool digest_ok)
         begin_header(c);
 }
 
+static void
+data_out_begins(struct tgt_conn *c)
+{
+    if (c->erl > 0 && tgt_hook(c->target->hook, TGT_HOOK_DATA_OUT, c->h.raw))
+        c->rx_foreign = false; /* a fault: nobody has seen it */
+    else
+        tgt_data_out_begin(c);
+}
+
 /* At the same place in every request. */
 static uint32_t
 rx_exp_stat_sn(const struct tgt_conn *c)
@@ -155,7 +164,7 @@ header_done(struct tgt_conn *c)
     c->tail_need =
         c->data_len == 0 ? 0 : pdu_pad(c->data_len) + (c->data_digest ? PDU_DIGEST_LEN : 0);
     if (is_data_out(c))
-        tgt_data_out_begin(c);
+        data_out_begins(c);
     if (c->data_len == 0)
         rx_deliver(c, NULL, true);
     else

@@ -101,6 +101,37 @@ make_one(struct tgt_conn *c, struct tgt_slot *slot)
     return true;
 }
 
+/* The PDU in the slot leaves twice, if there is room for it. */
+static void
+repeat(struct tgt_ring *r, struct tgt_slot *slot)
+{
+    struct tgt_slot *again;
+
+    if (r->count == TGT_RING)
+        return;
+    again = tgt_slot_at(r, r->count++);
+    *again = *slot;
+    if (slot->data == slot->small)
+        again->data = again->small;
+    slot->owned = NULL; /* it lasts until the second one has left */
+}
+
+/* A fault decides about the PDU that was made in the slot behind the others. */
+static void
+tx_strike(struct tgt_conn *c, struct tgt_slot *slot)
+{
+    struct tgt_ring *r = c->ring;
+    uint32_t what = tgt_hook(c->target->hook, TGT_HOOK_SENDS, slot->hdr);
+
+    if (what == TGT_HOOK_LOST) {
+        tgt_tx_release(c, slot->owned); /* PDUs before it may be of the same memory */
+        return;
+    }
+    r->count++;
+    if (what == TGT_HOOK_TWICE)
+        repeat(r, slot);
+}
+
 static void
 count_data(const struct tgt_slot *slot, uint32_t *bytes, uint32_t *copies)
 {
@@ -121,7 +152,10 @@ tx_fill(struct tgt_conn *c)
 
         if (make_one(c, slot)) {
             count_data(slot, &bytes, &copies);
-            r->count++;
+            if (c->target->hook != NULL && c->erl > 0)
+                tx_strike(c, slot);
+            else
+                r->count++;
         }
     }
 }

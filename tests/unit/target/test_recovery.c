@@ -721,6 +721,40 @@ never_acknowledged(void **state)
     puppet_free(p);
 }
 
+/* What tests of initiators can have a target do: what is lost comes when it is asked for, at the
+ * third time at the latest. */
+static void
+lost_and_repeated_as_ordered(void **state)
+{
+    struct target_faults f = {.losses = {.seed = 1, .response = 1024}};
+    struct world *w = *state;
+    struct puppet *p = level_session(w, KEYS(READS));
+    uint8_t cdb[CDB_MAX];
+    uint32_t itt;
+
+    fill_lun(w);
+    (void)cdb_read10(cdb, 0, 1, 0);
+    target_set_faults(w->target, &f);
+    itt = puppet_cmd(p, 0, RD, cdb, BLOCK, NULL, 0);
+    (void)puppet_expect(p, ISCSI_OP_DATA_IN);
+    puppet_expect_nothing(p);
+    snack_status(p, 0, 0);
+    puppet_expect_nothing(p);
+    snack_status(p, 0, 0);
+    assert_int_equal(get32(puppet_expect(p, ISCSI_OP_SCSI_RSP)->h.h.itt), itt);
+    acknowledge(p);
+    f.losses = (struct target_losses){.seed = 2, .twice = 1024};
+    target_set_faults(w->target, &f);
+    (void)puppet_cmd(p, 0, RD, cdb, BLOCK, NULL, 0);
+    for (int i = 0; i < 2; i++)
+        assert_memory_equal(puppet_expect(p, ISCSI_OP_DATA_IN)->data, noise, BLOCK);
+    for (int i = 0; i < 2; i++)
+        (void)puppet_expect(p, ISCSI_OP_SCSI_RSP);
+    puppet_expect_nothing(p);
+    target_set_faults(w->target, NULL);
+    puppet_free(p);
+}
+
 int
 main(void)
 {
@@ -738,6 +772,7 @@ main(void)
         cmocka_unit_test_setup_teardown(command_again, level_setup, world_teardown),
         cmocka_unit_test_setup_teardown(never_acknowledged, level_setup, world_teardown),
         cmocka_unit_test_setup_teardown(never_acknowledged_by_many, level_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(lost_and_repeated_as_ordered, level_setup, world_teardown),
         cmocka_unit_test(other_units),
     };
 
