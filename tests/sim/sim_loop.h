@@ -111,6 +111,11 @@ void sim_hold(struct sim *sim, bool on);
 /* Holds one of the connections that are open: the n-th, counted round.  sim_hold lets go. */
 void sim_hold_one(struct sim *sim, unsigned n);
 
+/* What one of the open connections, the n-th, counted round, carries takes ns longer each way, so
+ * that the others overtake it; sim_late_none ends that for all. */
+void sim_late_one(struct sim *sim, unsigned n, uint64_t ns);
+void sim_late_none(struct sim *sim);
+
 /* Connections that their client has closed and their server has not: it may still receive what was
  * sent to it before. */
 unsigned sim_orphans(struct sim *sim);

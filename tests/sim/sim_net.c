@@ -89,10 +89,11 @@ struct conn {
     struct sock_addr server; /* where it was made to */
     struct sim_event setup, timeout;
     void (*next_step)(struct conn *c);
-    bool held;    /* setup waits for the network */
-    bool lost;    /* for ever */
-    bool stalled; /* for now */
-    bool kept;    /* by sim_hold */
+    bool held;        /* setup waits for the network */
+    bool lost;        /* for ever */
+    bool stalled;     /* for now */
+    bool kept;        /* by sim_hold */
+    uint64_t late_ns; /* by sim_late_one */
     bool severed;
     enum sim_cut how;
     uint32_t id;
@@ -339,7 +340,7 @@ push_seg(struct end *to, enum seg_kind kind, size_t len)
 {
     struct sim *sim = to->conn->sim;
     struct seg *s = steady_calloc(1, sizeof(*s));
-    uint64_t at = sim->now_ns + sim_delay_ns(sim);
+    uint64_t at = sim->now_ns + sim_delay_ns(sim) + to->conn->late_ns;
 
     s->at_ns = at > to->last_ns ? at : to->last_ns;
     s->kind = kind;
@@ -1411,6 +1412,22 @@ sim_hold_one(struct sim *sim, unsigned n)
 
     if (c != NULL && !c->stalled)
         c->kept = c->stalled = true;
+}
+
+void
+sim_late_one(struct sim *sim, unsigned n, uint64_t ns)
+{
+    struct conn *c = nth_open(sim, n);
+
+    if (c != NULL)
+        c->late_ns = ns;
+}
+
+void
+sim_late_none(struct sim *sim)
+{
+    LIST_FOREACH (p, &sim->conns)
+        container_of(p, struct conn, node)->late_ns = 0;
 }
 
 void
