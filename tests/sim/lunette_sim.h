@@ -13,6 +13,7 @@
  *   model   what each block may hold, and whether a read may return what it returned
  *   io      requests and the memory they use
  *   judge   what may become of them, and when
+ *   heard   ... and what is acknowledged, moved and cleared
  *   wire    reads along on the connections: sequence numbers, tags, data that was asked for
  *   memory  counts allocations, and has one of them fail
  *   check   what must hold after each turn
@@ -78,14 +79,20 @@
     X(ALUA, "path-state", 0)                                                                       \
     X(CTL, "control-plane-dies", L)                                                                \
     X(CUT_ONE, "one-connection-cut", L)                                                            \
-    X(HOLD_ONE, "one-connection-held", L | S)
+    X(HOLD_ONE, "one-connection-held", L | S)                                                      \
+    X(LOSSES, "pdus-lost", S)                                                                      \
+    X(SILENT, "asking-lost", L | S)                                                                \
+    X(TWICE, "pdus-twice", 0)                                                                      \
+    X(DIGESTS, "digests-wrong", 0)                                                                 \
+    X(LATE_ONE, "one-connection-late", S)
 
 enum ls_fault_kind {
 #define X(name, text, flags) FAULT_##name,
     LS_FAULT_LIST(X)
 #undef X
         FAULT_KINDS,
-    FAULTS_FIRST = FAULT_GROW, /* those before it are drawn as they were at first */
+    FAULTS_FIRST = FAULT_GROW,  /* those before it are drawn as they were at first */
+    FAULTS_PDUS = FAULT_LOSSES, /* from here on: of PDUs and connections, where a level repairs */
 };
 
 enum { LS_MAY_FAIL = 1, LS_MAY_BE_SILENT = 2, LS_MAY_LOSE = 4 };
@@ -99,9 +106,12 @@ struct ls_fault {
 struct ls_plan {
     uint64_t seed;
     uint32_t luns, queues, depth;
-    bool mends;  /* nothing is wrong but bytes of data that are spoiled */
-    bool spoils; /* bytes are spoiled: there are digests more often */
-    bool cache;  /* a crash takes what was not flushed */
+    bool mends;   /* nothing is wrong but what is repaired without the loss of a connection */
+    bool keeps;   /* ... and connections are cut one by one, at level 2: no session is lost */
+    bool flows;   /* ... and one connection at a time: numbers do not stay missing for long */
+    bool spoils;  /* bytes are spoiled: there are digests more often */
+    bool digests; /* the same, for digests that are spoiled where a level repairs that */
+    bool cache;   /* a crash takes what was not flushed */
     uint32_t block[LS_LUNS_MAX], blocks[LS_LUNS_MAX];
     bool medium_calls; /* the medium is read and written by calls, not memory */
     bool wce;
@@ -118,6 +128,7 @@ struct ls_plan {
     uint32_t timeout_ms;   /* of commands */
     int32_t replacement_s;
     uint32_t reopen_max;
+    uint32_t level; /* ErrorRecoveryLevel that is asked for, and to be had */
     uint32_t conns; /* of each session, that are wanted */
     struct target_key_value set[10];
     uint32_t set_count;
@@ -522,6 +533,8 @@ struct ls_spoil {
     uint32_t at;                 /* which byte of a header */
 };
 void ls_wire_spoil(struct ls_wire *wi, const struct ls_spoil *s);
+/* That share of 1024 of all data segments is spoiled, both ways, where the level repairs it. */
+void ls_wire_spoil_share(struct ls_wire *wi, uint32_t share);
 /* The command is its owner's again. */
 void ls_wire_given_back(struct ls_wire *wi, uint8_t lun, const uint8_t *cdb);
 

@@ -34,6 +34,8 @@ lost(struct ls_world *w, struct ls_session *se, const struct lunette_event *ev)
         ls_fail(w, "session %u: the connection was lost: %s", se->index, ev->why);
     if (ev->why[0] == '\0' || ev->err >= 0)
         ls_fail(w, "session %u: the connection was lost, and nothing says why", se->index);
+    if (w->plan.keeps && !w->leaving)
+        ls_fail(w, "session %u: was lost, and level 2 could have kept it: %s", se->index, ev->why);
     se->lost = true;
     se->attempt = 0;
     LS_COUNT(losses, 1);

@@ -195,6 +195,34 @@ no_memory(struct ls_world *w, uint64_t arg)
     ls_memory_fail_nth(1 + arg % 60);
 }
 
+/* Of 1024: the higher the level, the more goes wrong. */
+static uint32_t
+share_of(const struct ls_world *w, uint64_t arg)
+{
+    return w->plan.level == 2 ? 8 + (uint32_t)(arg % 32) : 1 + (uint32_t)(arg % 16);
+}
+
+static void
+losses(struct ls_world *w, const struct ls_fault *f, bool on)
+{
+    struct target_losses *l = &w->orders.losses;
+    uint16_t share = on ? (uint16_t)share_of(w, f->arg) : 0;
+
+    if (on)
+        l->seed = (uint32_t)(f->arg >> 3 | 1);
+    if (f->kind == FAULT_SILENT)
+        l->silent = share;
+    if (f->kind == FAULT_TWICE)
+        l->twice = (uint16_t)(4 * share);
+    if (f->kind != FAULT_LOSSES)
+        return;
+    l->data_in = f->arg & 0x100 ? share : 0;
+    l->response = f->arg & 0x200 ? share : 0;
+    l->data_out = f->arg & 0x300 ? share : 0;
+    if ((f->arg & 0x700) == 0x700 || (f->arg & 0x300) == 0)
+        l->data_in = l->response = l->data_out = share;
+}
+
 static void
 apply(struct ls_world *w, const struct ls_fault *f, bool on)
 {
@@ -316,6 +344,20 @@ apply(struct ls_world *w, const struct ls_fault *f, bool on)
     case FAULT_CTL:
         if (on)
             ls_ctl_doom(w, f->arg, f->for_ms);
+        break;
+    case FAULT_LOSSES:
+    case FAULT_SILENT:
+    case FAULT_TWICE:
+        losses(w, f, on);
+        break;
+    case FAULT_DIGESTS:
+        ls_wire_spoil_share(w->wire, w->held[FAULT_DIGESTS] > 0 ? share_of(w, f->arg) : 0);
+        break;
+    case FAULT_LATE_ONE:
+        if (on)
+            sim_late_one(w->sim, (unsigned)f->arg, (1 + f->arg / 64 % 30) * LOOP_NS_PER_MS);
+        else if (w->held[FAULT_LATE_ONE] == 0)
+            sim_late_none(w->sim);
         break;
     case FAULT_KINDS:
         break;

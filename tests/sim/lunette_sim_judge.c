@@ -91,6 +91,11 @@ ls_judge_may_fail(const struct ls_world *w, const struct ls_io *io, int err)
         return true; /* it says itself that it cannot, or that it is not ready */
     if (io->op == LS_CAW && err == -EIO && w->plan.spoils)
         return true; /* its data came in spoiled, and it is not sent again */
+    /* Its unit has not answered through several rounds of error handling, and its program was told.
+     */
+    if (err == -ENODEV && (may & LS_MAY_BE_SILENT) && io->h->offline_ns >= io->start_ns &&
+        io->h->offline_ns > 0)
+        return true;
     if (ls_is_raw(io->op) && (err == -ENOLINK || err == -ETIMEDOUT || err == -ECANCELED))
         return may & (LS_MAY_LOSE | LS_MAY_BE_SILENT);
     /* -ENOLINK: it was under way when the connection was lost, and nobody could send it again.

@@ -103,7 +103,7 @@ plan_more_faults(struct ls_plan *p, uint64_t *x)
     while (p->nfaults < LS_FAULTS_MAX && draw(x, 4) == 0) {
         struct ls_fault *f = &p->fault[p->nfaults++];
 
-        f->kind = (enum ls_fault_kind)(FAULTS_FIRST + draw(x, FAULT_KINDS - FAULTS_FIRST));
+        f->kind = (enum ls_fault_kind)(FAULTS_FIRST + draw(x, FAULTS_PDUS - FAULTS_FIRST));
         plan_fault(p, x, f);
     }
 }
@@ -150,7 +150,7 @@ plan_keys(struct ls_plan *p, uint64_t *x)
                    "&abort_timeout=%u&lu_reset_timeout=%u&target_reset_timeout=%u"
                    "&ping_interval=%u&ping_timeout=%u&tcp_user_timeout=%u&default_time2wait=%u&"
                    "replacement_timeout=%d&reopen_max=%u",
-                   digest[digests], digest[p->spoils ? 1 : draw(x, 3)],
+                   digest[digests], digest[p->spoils || p->digests ? 1 : draw(x, 3)],
                    draw(x, 2) == 0 ? "yes" : "no", mrdsl[draw(x, 4)], p->timeout_ms,
                    p->zero_copy ? "yes" : "no", 1000 + (unsigned)draw(x, 2000),
                    1000 + (unsigned)draw(x, 2000), 1000 + (unsigned)draw(x, 2000),
@@ -276,6 +276,103 @@ plan_spoiled_data(struct ls_plan *p, uint64_t *x)
     }
 }
 
+/* What each fault is that a level repairs, so that no connection is lost for it. */
+static bool
+is_mended(const struct ls_fault *f)
+{
+    return f->kind == FAULT_LOSSES || f->kind == FAULT_TWICE || f->kind == FAULT_DIGESTS ||
+           f->kind == FAULT_LATE_ONE || (f->kind == FAULT_SPOIL && (f->arg & 2) != 0);
+}
+
+/* Nobody gives anything up: whatever ends does so by what goes wrong. */
+static bool
+is_patient(const struct ls_plan *p)
+{
+    return !p->restless && !p->cancel && p->limit_ms == 0;
+}
+
+/* Everything that was to go wrong does not, nor is anything given up. */
+static void
+plan_calm(struct ls_plan *p)
+{
+    p->nfaults = 0;
+    p->may = p->faults_ms = 0;
+    p->cache = p->restless = p->cancel = false;
+    p->limit_ms = 0;
+}
+
+/* Where a level repairs, single PDUs are lost, come twice or spoiled, or late, in half of the
+ * worlds.  In some there is nothing else, and in others one connection after the other is cut or
+ * stuck besides, at every level. */
+static void
+plan_pdus(struct ls_plan *p, uint64_t *x)
+{
+    uint64_t how = draw(x, 10);
+    uint32_t n = 1 + (uint32_t)draw(x, 3);
+    bool alone = how < 4, cuts = how == 2 || how == 3;
+
+    if (how > 5 || (p->level == 0 && !(cuts && p->conns > 1)))
+        return;
+    if (alone)
+        plan_calm(p);
+    if (p->nfaults + n > LS_FAULTS_MAX)
+        p->nfaults = LS_FAULTS_MAX - n;
+    for (uint32_t i = 0; i < n; i++) {
+        struct ls_fault *f = &p->fault[p->nfaults++];
+
+        f->kind = (enum ls_fault_kind)(FAULTS_PDUS + draw(x, FAULT_KINDS - FAULTS_PDUS));
+        if ((alone || p->reserves) && f->kind == FAULT_SILENT)
+            f->kind = FAULT_LOSSES;
+        if (cuts && (i == 0 || p->level == 0 || draw(x, 2) == 0))
+            f->kind = p->conns > 1 && draw(x, 2) == 0 ? FAULT_HOLD_ONE : FAULT_CUT_ONE;
+        plan_fault(p, x, f);
+        p->spoils |= f->kind == FAULT_DIGESTS;
+    }
+}
+
+/* Only what looks after stuck connections helps against one: neither do pings of those that are
+ * idle, nor commands that time out. */
+static void
+plan_stuck(struct ls_plan *p, uint64_t *x)
+{
+    size_t len = strlen(p->options);
+
+    p->timeout_ms = 20000;
+    (void)snprintf(p->options + len, sizeof(p->options) - len, "&ping_interval=20000&timeout=%u",
+                   p->timeout_ms);
+    for (uint32_t i = 0; i < p->nfaults; i++) {
+        struct ls_fault *f = &p->fault[i];
+
+        if (f->kind == FAULT_HOLD_ONE)
+            f->for_ms = 13000 + (uint32_t)draw(x, 5000);
+        if (f->at_ms + f->for_ms > p->faults_ms)
+            p->faults_ms = f->at_ms + f->for_ms;
+    }
+}
+
+/* What may not happen, as nothing is wrong but what is repaired. */
+static void
+plan_verdict(struct ls_plan *p, uint64_t *x)
+{
+    uint32_t held = 0;
+
+    p->flows = p->conns > 1 && p->nfaults > 0 && is_patient(p);
+    p->mends = p->level > 0 && p->nfaults > 0 && is_patient(p);
+    p->keeps = p->level == 2 && p->nfaults > 0 && is_patient(p) &&
+               (p->replacement_s < 0 || p->replacement_s >= 20);
+    for (uint32_t i = 0; i < p->nfaults; i++) {
+        bool mended = is_mended(&p->fault[i]), cut = p->fault[i].kind == FAULT_CUT_ONE;
+
+        held += p->fault[i].kind == FAULT_HOLD_ONE;
+        p->mends = p->mends && mended;
+        p->keeps = p->keeps && (mended || cut);
+        p->flows = p->flows && (mended || cut || p->fault[i].kind == FAULT_HOLD_ONE);
+    }
+    p->flows = p->flows && held < 2; /* nobody is left to say that one is stuck */
+    if (p->flows && draw(x, 2) == 0)
+        plan_stuck(p, x);
+}
+
 /* Half of the worlds ask for ErrorRecoveryLevel 1 or 2, and get it if the target has it. */
 static void
 plan_level(struct ls_plan *p, uint64_t *x)
@@ -286,19 +383,18 @@ plan_level(struct ls_plan *p, uint64_t *x)
 
     p->set[p->set_count++] = (struct target_key_value){
         "ErrorRecoveryLevel", p->mends || has ? (has_two ? "2" : "1") : "0"};
+    if ((p->mends || has) && (p->mends || wants))
+        p->level = has_two && two ? 2 : 1;
     if (p->mends || wants)
         (void)snprintf(p->options + len, sizeof(p->options) - len, "&error_recovery_level=%d",
                        two ? 2 : 1);
-    p->mends = p->nfaults > 0 && !p->restless && !p->cancel && p->limit_ms == 0;
-    for (uint32_t i = 0; i < p->nfaults; i++)
-        p->mends = p->mends && p->fault[i].kind == FAULT_SPOIL && (p->fault[i].arg & 2) != 0;
 }
 
 void
 ls_plan_make(uint64_t seed, struct ls_plan *p)
 {
     uint64_t x = seed * 0xd1342543de82ef95ull + 0x2545f4914f6cdd1dull, y = ~x,
-             z = x ^ 0x5851f42d4c957f2dull;
+             z = x ^ 0x5851f42d4c957f2dull, u = x ^ 0x14057b7ef767814full;
 
     memset(p, 0, sizeof(*p));
     p->seed = seed;
@@ -310,10 +406,13 @@ ls_plan_make(uint64_t seed, struct ls_plan *p)
         plan_user(p, &y);
     plan_more_faults(p, &y);
     plan_spoiled_data(p, &z);
+    p->digests = draw(&u, 3) == 0;
     plan_keys(p, &x);
     p->reserves = may_reserve(p) && draw(&y, 3) == 0;
     plan_conns(p, &y);
     plan_level(p, &z);
+    plan_pdus(p, &u);
+    plan_verdict(p, &u);
 }
 
 void

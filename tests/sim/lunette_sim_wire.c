@@ -12,79 +12,14 @@
  */
 #include <string.h>
 
-#include "tests/sim/lunette_sim.h"
+#include "tests/sim/lunette_sim_wire.h"
 #include "tests/support/steady_alloc.h"
 #include "wire/be.h"
 #include "wire/bhs.h"
 #include "wire/pdu.h"
 #include "wire/sn.h"
 
-#define LOGIN_MAX 8192
-#define LOST_MAX  256
-#define AHEAD_MAX 4096 /* numbers that one connection may be ahead of another */
-
-struct r2t {
-    uint32_t ttt, offset, len, sent, data_sn;
-};
-
-/* A session, from the login of its leading connection on: what its connections share. */
-struct nexus {
-    struct list node;
-    uint8_t isid[6];
-    uint16_t tsih;                  /* 0: not told yet */
-    uint32_t conns, ever;           /* that there are, and that there were */
-    uint32_t cmd_sn, max_cmd_sn;    /* all below are used; the last that may be sent */
-    uint64_t ahead[AHEAD_MAX / 64]; /* bit n: cmd_sn + 1 + n is used as well */
-    bool outlives;                  /* ErrorRecoveryLevel is 2: it outlives its connections */
-    bool repairs; /* ErrorRecoveryLevel is 1 or 2: what is spoiled is asked for again */
-    bool again;   /* a connection was lost, or spoiled: numbers may go again */
-};
-
-struct task {
-    uint32_t itt, cmd_sn, ref; /* ref: of task management */
-    uint8_t opcode, function, lun, cdb[16];
-    struct r2t r2t[16];
-    uint32_t r2ts;
-};
-
-/* One direction of a connection. */
-struct lane {
-    uint8_t hdr[ISCSI_BHS_LEN];
-    uint32_t have;
-    uint32_t hdr_rest, data_rest, tail_rest; /* what is still to come of this PDU */
-};
-
-struct wire_conn {
-    struct list node;
-    uint32_t id;
-    struct lane lane[2]; /* to the client, to the server */
-    bool ffp, header_digest, data_digest;
-    bool left;           /* a Logout Request was sent */
-    bool mended;         /* data were spoiled, for which it must not be lost */
-    bool spoiled;        /* what is sent, and whether it is heard, is not what was meant */
-    bool deaf;           /* the initiator does not hear what comes */
-    struct nexus *nexus; /* NULL: it has not sent anything */
-    uint32_t last_sn;    /* the largest that it has sent */
-    bool numbered;       /* it has sent one */
-    struct task *task;
-    uint32_t tasks, room;
-    char login[LOGIN_MAX + 1]; /* text of the target's answers */
-    uint32_t login_len;
-};
-
-struct once {
-    uint8_t lun, cdb[16];
-    uint32_t itt, cmd_sn;
-    uint16_t tsih; /* of its session, in which the number may go again */
-};
-
-struct ls_wire {
-    struct ls_world *w;
-    struct list conns, nexuses;
-    struct once lost[LOST_MAX]; /* commands that may have been executed, and were not given back */
-    uint32_t losts;
-    struct ls_spoil spoil;
-};
+#define GAP_MAX_NS (10 * LOOP_NS_PER_S) /* that a number of a session is missing */
 
 struct ls_wire *
 ls_wire_new(struct ls_world *w)
@@ -130,6 +65,12 @@ ls_wire_free(struct ls_wire *wi)
 }
 
 void
+ls_wire_spoil_share(struct ls_wire *wi, uint32_t share)
+{
+    wi->share = share;
+}
+
+void
 ls_wire_spoil(struct ls_wire *wi, const struct ls_spoil *s)
 {
     wi->spoil = *s;
@@ -160,6 +101,7 @@ join(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h)
 
     if (c->nexus != NULL)
         return;
+    c->cid = ld_be16(h + 20);
     LIST_FOREACH (at, &wi->nexuses) {
         struct nexus *n = container_of(at, struct nexus, node);
 
@@ -168,6 +110,7 @@ join(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h)
     }
     if (c->nexus != NULL) {
         LS_COUNT(wire_joined, 1);
+        ls_heard_joins(wi, c);
     } else {
         c->nexus = steady_calloc(1, sizeof(*c->nexus));
         memcpy(c->nexus->isid, h + 8, sizeof(c->nexus->isid));
@@ -180,8 +123,8 @@ join(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h)
 
 /* ---- tasks ---------------------------------------------------------------------------------- */
 
-static struct task *
-task_of(struct wire_conn *c, uint32_t itt)
+struct task *
+ls_task_of(struct wire_conn *c, uint32_t itt)
 {
     for (uint32_t i = 0; i < c->tasks; i++) {
         if (c->task[i].itt == itt)
@@ -194,7 +137,7 @@ task_of(struct wire_conn *c, uint32_t itt)
 static bool
 resends(struct wire_conn *c, const uint8_t *h, uint8_t opcode)
 {
-    const struct task *t = task_of(c, ld_be32(h + 16));
+    const struct task *t = ls_task_of(c, ld_be32(h + 16));
 
     return c->nexus->repairs && c->mended && opcode == ISCSI_OP_SCSI_CMD && t != NULL &&
            t->cmd_sn == ld_be32(h + 24) && memcmp(t->cdb, h + 32, sizeof(t->cdb)) == 0;
@@ -204,7 +147,7 @@ static void
 task_begin(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h, uint8_t opcode)
 {
     uint32_t itt = ld_be32(h + 16);
-    struct task *t = task_of(c, itt);
+    struct task *t = ls_task_of(c, itt);
 
     if (itt == ISCSI_TAG_RSVD || resends(c, h, opcode))
         return;
@@ -215,7 +158,7 @@ task_begin(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h, uint8_t op
         struct wire_conn *other = container_of(at, struct wire_conn, node);
 
         if (other->nexus == c->nexus && !other->deaf && !other->spoiled)
-            t = t == NULL ? task_of(other, itt) : t;
+            t = t == NULL ? ls_task_of(other, itt) : t;
     }
     if (t != NULL)
         ls_fail(wi->w, "%s has the tag %x of a task that has not ended", pdu_opcode_name(opcode),
@@ -230,18 +173,24 @@ task_begin(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h, uint8_t op
     t->cmd_sn = ld_be32(h + 24);
     t->opcode = opcode;
     t->lun = h[9];
-    if (opcode == ISCSI_OP_SCSI_CMD)
+    t->ack_ttt = ISCSI_TAG_RSVD;
+    if (opcode == ISCSI_OP_LOGOUT_REQ)
+        t->cid = (h[1] & ISCSI_LOGOUT_REASON_MASK) != ISCSI_LOGOUT_CLOSE_SESSION ? ld_be16(h + 20)
+                                                                                 : c->cid;
+    if (opcode == ISCSI_OP_SCSI_CMD) {
         memcpy(t->cdb, h + 32, sizeof(t->cdb));
+        t->reads = (h[1] & (ISCSI_CMD_READ | ISCSI_CMD_WRITE)) == ISCSI_CMD_READ;
+    }
     if (opcode == ISCSI_OP_TMF_REQ) {
         t->function = h[1] & ISCSI_TMF_FUNC_MASK;
         t->ref = ld_be32(h + 20);
     }
 }
 
-static void
-task_end(struct wire_conn *c, uint32_t itt)
+void
+ls_task_end(struct wire_conn *c, uint32_t itt)
 {
-    struct task *t = task_of(c, itt);
+    struct task *t = ls_task_of(c, itt);
 
     if (t != NULL)
         *t = c->task[--c->tasks];
@@ -251,7 +200,7 @@ task_end(struct wire_conn *c, uint32_t itt)
 static void
 function_done(struct ls_wire *wi, struct wire_conn *c, uint32_t itt, uint8_t response)
 {
-    const struct task *f = task_of(c, itt);
+    const struct task *f = ls_task_of(c, itt);
     uint8_t function, lun;
     uint32_t ref;
 
@@ -260,11 +209,11 @@ function_done(struct ls_wire *wi, struct wire_conn *c, uint32_t itt, uint8_t res
     function = f->function;
     lun = f->lun;
     ref = f->ref;
-    task_end(c, itt);
+    ls_task_end(c, itt);
     if (response != ISCSI_TMF_RSP_COMPLETE && response != ISCSI_TMF_RSP_NO_TASK)
         return;
     if (function == ISCSI_TMF_ABORT_TASK)
-        task_end(c, ref);
+        ls_task_end(c, ref);
     if (function == ISCSI_TMF_ABORT_TASK || function == ISCSI_TMF_TASK_REASSIGN)
         return;
     LIST_FOREACH (at, &wi->conns) {
@@ -331,8 +280,9 @@ conn_over(struct ls_wire *wi, struct wire_conn *c)
     }
     if (c->nexus != NULL)
         c->nexus->again = true;
-    if (c->mended && !c->left && wi->w->plan.mends && !wi->w->leaving)
-        ls_fail(wi->w, "connection %u was lost for data that were spoiled", c->id);
+    if (c->ffp && !c->left && wi->w->plan.mends && !wi->w->leaving)
+        ls_fail(wi->w, "connection %u was lost for what can be repaired", c->id);
+    ls_heard_over(c);
     conn_gone(c);
 }
 
@@ -357,6 +307,7 @@ use(struct nexus *n, uint32_t sn)
         n->ahead[i / 64] |= 1ull << i % 64;
         return;
     }
+    n->gap_ns = 0;
     do {
         bool next = n->ahead[0] & 1;
 
@@ -368,23 +319,21 @@ use(struct nexus *n, uint32_t sn)
     } while (true);
 }
 
-/* A task is reassigned at level 2 only, and when its connection is over (RFC 7143 11.5.6). */
+/* A connection that is stuck, or one that was lost, holds no number for long that others wait for.
+ */
 static void
-check_reassign(struct ls_wire *wi, const struct wire_conn *c, const uint8_t *h)
+look_for_gap(const struct ls_wire *wi, struct nexus *n)
 {
-    uint32_t itt = ld_be32(h + 20);
+    static const uint64_t none[AHEAD_MAX / 64];
+    uint64_t now = sim_now_ns(wi->w->sim);
 
-    LS_COUNT(reassigned, 1);
-    if (!c->nexus->outlives || (h[0] & ISCSI_OP_IMMEDIATE) == 0)
-        ls_fail(wi->w, "a TASK REASSIGN that may not be");
-    LIST_FOREACH (at, &wi->conns) {
-        const struct wire_conn *other = container_of(at, struct wire_conn, node);
-
-        for (uint32_t i = 0; other->nexus == c->nexus && i < other->tasks; i++) {
-            if (other->task[i].itt == itt && other->task[i].opcode == ISCSI_OP_SCSI_CMD)
-                ls_fail(wi->w, "task %x is reassigned while its connection lives", itt);
-        }
-    }
+    if (memcmp(n->ahead, none, sizeof(none)) == 0)
+        n->gap_ns = 0;
+    else if (n->gap_ns == 0)
+        n->gap_ns = now;
+    else if (wi->w->plan.flows && now - n->gap_ns > GAP_MAX_NS)
+        ls_fail(wi->w, "CmdSN %u is missing for %llu ms, and others wait for it", n->cmd_sn,
+                (unsigned long long)((now - n->gap_ns) / LOOP_NS_PER_MS));
 }
 
 /* A number that was used already goes again: its connection must be over, or its bytes lost. */
@@ -440,7 +389,7 @@ check_cmd_sn(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h, uint8_t 
 static void
 check_data_out(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h, uint32_t len)
 {
-    struct task *t = task_of(c, ld_be32(h + 16));
+    struct task *t = ls_task_of(c, ld_be32(h + 16));
     uint32_t ttt = ld_be32(h + 20), i = 0;
     struct r2t *r;
 
@@ -474,19 +423,22 @@ sent(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h, uint32_t len)
         ls_say(wi->w, "        wire %u   flags %02x, EDTL %u, CDB %016llx %016llx", c->id, h[1],
                ld_be32(h + 20), (unsigned long long)ld_be64(h + 32),
                (unsigned long long)ld_be64(h + 40));
+    if (opcode == ISCSI_OP_SNACK_REQ)
+        ls_say(wi->w, "        wire %u   type %u, %u from %u on", c->id,
+               h[1] & ISCSI_SNACK_TYPE_MASK, ld_be32(h + 44), ld_be32(h + 40));
     if (opcode == ISCSI_OP_LOGIN_REQ)
         join(wi, c, h);
     if (c->spoiled || c->nexus == NULL)
         return;
     c->left |= opcode == ISCSI_OP_LOGOUT_REQ;
-    if (opcode == ISCSI_OP_TMF_REQ && (h[1] & ISCSI_TMF_FUNC_MASK) == ISCSI_TMF_TASK_REASSIGN)
-        check_reassign(wi, c, h);
     if (opcode == ISCSI_OP_SNACK_REQ) {
         LS_COUNT(snacks, 1);
         if (!c->nexus->repairs)
             ls_fail(wi->w, "a SNACK at ErrorRecoveryLevel 0");
     }
     check_cmd_sn(wi, c, h, opcode);
+    look_for_gap(wi, c->nexus);
+    ls_heard_check(wi, c, h);
     if (opcode == ISCSI_OP_DATA_OUT)
         check_data_out(wi, c, h, len);
     else if (opcode != ISCSI_OP_SNACK_REQ)
@@ -505,7 +457,7 @@ sent(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h, uint32_t len)
 static void
 take_r2t(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h)
 {
-    struct task *t = task_of(c, ld_be32(h + 16));
+    struct task *t = ls_task_of(c, ld_be32(h + 16));
 
     if (t == NULL || c->spoiled)
         return;
@@ -515,30 +467,44 @@ take_r2t(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h)
         (struct r2t){.ttt = ld_be32(h + 20), .offset = ld_be32(h + 40), .len = ld_be32(h + 44)};
 }
 
+/* The header of a PDU has come. */
 static void
-came(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h, uint32_t len)
+comes(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h, uint32_t len)
 {
     uint8_t opcode = h[0] & ISCSI_OP_MASK;
     uint32_t itt = ld_be32(h + 16), max = ld_be32(h + 32);
 
     ls_say(wi->w, "        wire %u < %s, tag %x, ExpCmdSN %u, MaxCmdSN %u, %u bytes", c->id,
            pdu_opcode_name(opcode), itt, ld_be32(h + 28), max, len);
+    if (opcode == ISCSI_OP_DATA_IN || opcode == ISCSI_OP_R2T)
+        ls_say(wi->w, "        wire %u   number %u, offset %u", c->id, ld_be32(h + 36),
+               ld_be32(h + 40));
     if (opcode == ISCSI_OP_SCSI_RSP)
         ls_say(wi->w, "        wire %u   flags %02x, response %u, status %02x, residual %u", c->id,
                h[1], h[2], h[3], ld_be32(h + 44));
-    if (c->deaf)
-        return;
-    if (c->nexus == NULL)
+    if (c->deaf || c->nexus == NULL)
         return;
     if ((opcode == ISCSI_OP_LOGIN_RSP && c->nexus->ever == 1) || sn_gt(max, c->nexus->max_cmd_sn))
         c->nexus->max_cmd_sn = max;
+}
+
+/* A whole PDU has come. */
+static void
+came(struct ls_wire *wi, struct wire_conn *c)
+{
+    const struct lane *l = &c->lane[0];
+    const uint8_t *h = l->hdr;
+    uint8_t opcode = h[0] & ISCSI_OP_MASK;
+    uint32_t itt = ld_be32(h + 16);
+
+    if (c->deaf || c->nexus == NULL || l->bad)
+        return;
     if (opcode == ISCSI_OP_R2T)
         take_r2t(wi, c, h);
-    else if (opcode == ISCSI_OP_TMF_RSP)
+    if (opcode == ISCSI_OP_TMF_RSP)
         function_done(wi, c, itt, h[2]);
-    else if (opcode == ISCSI_OP_DATA_IN ? h[1] & ISCSI_DATA_IN_STATUS
-                                        : opcode != ISCSI_OP_LOGIN_RSP && opcode != ISCSI_OP_ASYNC)
-        task_end(c, itt);
+    if (ls_heard(c, h))
+        ls_task_end(c, itt);
 }
 
 /* A key in the text of the target's answers, which has NULs between its pairs. */
@@ -562,12 +528,13 @@ login_pdu_over(struct wire_conn *c, const uint8_t *h)
     if (!last || h[36] != 0)
         return;
     c->nexus->tsih = ld_be16(h + 14);
+    ls_heard_login(c, h);
     c->nexus->outlives |= chosen(c, "ErrorRecoveryLevel=2");
     c->nexus->repairs |= c->nexus->outlives || chosen(c, "ErrorRecoveryLevel=1");
     c->ffp = true;
     c->header_digest = chosen(c, "HeaderDigest=CRC32C");
     c->data_digest = chosen(c, "DataDigest=CRC32C");
-    task_end(c, ld_be32(h + 16));
+    ls_task_end(c, ld_be32(h + 16));
 }
 
 /* ---- bytes ---------------------------------------------------------------------------------- */
@@ -581,11 +548,14 @@ header_is_there(struct ls_wire *wi, struct wire_conn *c, bool to_server)
     l->hdr_rest = l->hdr[4] * 4u + (c->ffp && c->header_digest ? 4 : 0);
     l->data_rest = len;
     l->tail_rest = -len % 4 + (c->ffp && c->data_digest && len > 0 ? 4 : 0);
+    l->bad = false;
+    l->drawn = wi->share > 0 && c->ffp && c->data_digest && len > 0 && c->nexus->repairs &&
+               ls_random(wi->w, 1024) < wi->share;
     LS_COUNT(wire_pdus, 1);
     if (to_server)
         sent(wi, c, l->hdr, len);
     else
-        came(wi, c, l->hdr, len);
+        comes(wi, c, l->hdr, len);
 }
 
 static void
@@ -595,6 +565,20 @@ keep_login(struct wire_conn *c, const uint8_t *p, size_t n)
         n = LOGIN_MAX - c->login_len;
     memcpy(c->login + c->login_len, p, n);
     c->login_len += (uint32_t)n;
+}
+
+/* The next byte of data is spoiled, and the level repairs that. */
+static void
+spoils_data(const struct ls_wire *wi, struct wire_conn *c, bool to_server)
+{
+    struct lane *l = &c->lane[to_server];
+
+    ls_say(wi->w, "fault: a byte of a data segment %s is spoiled",
+           to_server ? "to the target" : "to the initiator");
+    l->drawn = false;
+    c->mended = l->bad = true;
+    LS_COUNT(spoiled, 1);
+    LS_COUNT(mended, 1);
 }
 
 /* Whether the byte that comes next is to be spoiled.  Without a digest none is, since nobody could
@@ -607,6 +591,10 @@ strikes(struct ls_wire *wi, struct wire_conn *c, bool to_server)
     bool in_header = l->have < ISCSI_BHS_LEN, in_data = !in_header && l->hdr_rest == 0;
     bool fits;
 
+    if (in_data && l->drawn && l->data_rest > 0) {
+        spoils_data(wi, c, to_server);
+        return true;
+    }
     if (s->count == 0 || !c->ffp || s->to_server != to_server)
         return false;
     if (s->data)
@@ -619,14 +607,13 @@ strikes(struct ls_wire *wi, struct wire_conn *c, bool to_server)
         return false;
     s->skip = s->every;
     s->count--;
+    if (s->data && c->nexus->repairs) {
+        spoils_data(wi, c, to_server);
+        return true;
+    }
     ls_say(wi->w, "fault: a byte of a %s %s is spoiled", s->data ? "data segment" : "header",
            to_server ? "to the target" : "to the initiator");
     LS_COUNT(spoiled, 1);
-    if (s->data && c->nexus->repairs) {
-        c->mended = true;
-        LS_COUNT(mended, 1);
-        return true;
-    }
     c->spoiled = true;
     c->nexus->again = true;
     c->deaf |= !to_server;
@@ -657,6 +644,8 @@ take(struct ls_wire *wi, struct wire_conn *c, bool to_server, const uint8_t *p, 
         *rest -= (uint32_t)n;
     }
     if (l->have == ISCSI_BHS_LEN && l->hdr_rest + l->data_rest + l->tail_rest == 0) {
+        if (!to_server)
+            came(wi, c);
         if (!to_server && (l->hdr[0] & ISCSI_OP_MASK) == ISCSI_OP_LOGIN_RSP)
             login_pdu_over(c, l->hdr);
         l->have = 0;
