@@ -79,6 +79,42 @@ MUTANTS = {
         "    if (c->suspended || c->pub.cid < UINT16_MAX || op == ISCSI_OP_LOGIN_RSP)\n")]),
     "snack-for-the-wrong-run": ("src/iscsi/snack.c", [(
         "    h->beg_run = put32(beg_run);\n", "    h->beg_run = put32(beg_run + (type == 0));\n")]),
+    "a-status-sent-again-ends-another-task": ("src/iscsi/complete.c", [(
+        "    case STATSN_DUPLICATE:\n",
+        """    case STATSN_DUPLICATE:
+        if (pdu_opcode(&h->h) == ISCSI_OP_SCSI_RSP) { /* the slot is looked at, and not the whole tag */
+            struct task *t = iscsi_task_at(c->session, get32(h->h.itt) & (ITT_GEN_STEP - 1));
+
+            if (t->kind == TASK_SCSI && t->pub.state == ISCSI_TASK_RUNNING && t->pub.conn == &c->pub)
+                iscsi_complete_task(t);
+        }
+""")]),
+    "reassign-before-the-old-connection-is-over": ("src/iscsi/clear.c", [(
+        "    c->clear = CLEAR_DUE;\n    c->clear_ns = ",
+        "    iscsi_conn_cleared(s, c->pub.cid, false);\n    c->clear = CLEAR_DUE;\n    c->clear_ns = ")]),
+    "acknowledge-before-the-data-are-good": ("src/iscsi/repair.c", [(
+        "        (void)iscsi_status_lost(c, sn, false);\n",
+        """        c->pub.exp_statsn == sn ? (void)c->pub.exp_statsn++ : (void)iscsi_status_lost(c, sn, false);
+""")]),
+    "a-stuck-connection-holds-a-number": ("src/iscsi/ping.c", [(
+        "        if (heard && iscsi_conn_serves(c) && is_stuck(c))\n",
+        "        if (heard && iscsi_conn_serves(c) && is_stuck(c) && s->nserving == 0)\n")]),
+    "log-in-before-the-logout-is-answered": ("src/iscsi/clear.c", [(
+        """        if (container_of(n, struct conn, clear_node)->pub.cid == cid)
+            return true;
+""",
+        """        if (container_of(n, struct conn, clear_node)->pub.cid == cid)
+            return false;
+""")]),
+    "acknowledge-data-that-are-missing": ("src/iscsi/repair.c", [(
+        "    if (iscsi_mend_missing(m, 0, &first) > 0)\n        return;\n    if (m->ack_wanted)\n",
+        """    if (m->ack_wanted)
+        iscsi_ack_data(c, m->ack_lun, m->ack_ttt, t->exp_datasn);
+    m->ack_wanted = false;
+    if (iscsi_mend_missing(m, 0, &first) > 0)
+        return;
+    if (m->ack_wanted)
+""")]),
     "forget-the-identity-check": ("src/scsi/ident.c", [(
         "        if (strcmp(a, b) == 0)\n", "        if (strcmp(a, b) == 0 || a != NULL)\n")]),
     "fail-what-is-lost-twice": ("src/scsi/disk_done.c", [(
