@@ -93,8 +93,8 @@ ls_judge_may_fail(const struct ls_world *w, const struct ls_io *io, int err)
         return true; /* its data came in spoiled, and it is not sent again */
     /* Its unit has not answered through several rounds of error handling, and its program was told.
      */
-    if (err == -ENODEV && (may & LS_MAY_BE_SILENT) && io->h->offline_ns >= io->start_ns &&
-        io->h->offline_ns > 0)
+    if ((err == -ENODEV || err == -ETIMEDOUT) && (may & LS_MAY_BE_SILENT) &&
+        io->h->offline_ns > 0 && io->h->offline_ns >= io->start_ns)
         return true;
     if (ls_is_raw(io->op) && (err == -ENOLINK || err == -ETIMEDOUT || err == -ECANCELED))
         return may & (LS_MAY_LOSE | LS_MAY_BE_SILENT);
