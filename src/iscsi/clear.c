@@ -10,8 +10,9 @@
  */
 #include "iscsi/internal.h"
 
-#define CLEAR_LIMIT_NS (5 * LOOP_NS_PER_S)   /* for the answer */
-#define CLEAR_RETRY_NS (50 * LOOP_NS_PER_MS) /* where there is no task or no connection for it */
+#define CLEAR_LIMIT_NS   (5 * LOOP_NS_PER_S)   /* for the answer */
+#define CLEAR_SILENT_MAX 3                     /* Logouts without an answer that level 2 takes */
+#define CLEAR_RETRY_NS   (50 * LOOP_NS_PER_MS) /* where there is no task or no connection for it */
 
 static bool
 has_unassigned(const struct session *s, uint16_t cid)
@@ -91,7 +92,10 @@ clear_timer(struct loop_timer *t)
 {
     struct session *s = container_of(t, struct session, clear_timer);
 
-    if (s->clear_task != NULL)
+    if (s->clear_task != NULL && ++s->clear_silent >= CLEAR_SILENT_MAX && iscsi_reassigns(s))
+        iscsi_session_failure(s, ISCSI_ERR_ASYNC,
+                              "the target answers no Logout of a connection that was lost");
+    else if (s->clear_task != NULL)
         iscsi_conn_failure(s->clear_task->pub.conn, ISCSI_ERR_ASYNC,
                            "the target does not answer the Logout of another connection");
     else
@@ -176,6 +180,7 @@ iscsi_clear_answered(struct conn *via, struct task *t, const struct bhs_logout_r
 
     assert(t == s->clear_task);
     s->clear_task = NULL;
+    s->clear_silent = 0;
     iscsi_complete_task(t);
     if (!known && h->response != ISCSI_LOGOUT_RSP_CID_NOT_FOUND) {
         clear_over(c);
@@ -243,6 +248,7 @@ iscsi_clear_none(struct session *s)
 {
     assert(s->state != ISCSI_STATE_LOGGED_IN);
     s->clear_task = NULL;
+    s->clear_silent = 0;
     loop_timer_stop(s->pub.loop, &s->clear_timer);
     while (!list_empty(&s->clearing))
         clear_over(container_of(s->clearing.next, struct conn, clear_node));

@@ -66,6 +66,9 @@ void iscsi_complete_cleaning(struct task *t);
 /* The connection of a running command has ended: the command is UNASSIGNED from now on, until
  * recovery.c decides how it ends. */
 void iscsi_unassign_task(struct task *t);
+/* Counts that c, which the task was on or was to go on with, has ended by what the target does
+ * wrong or leaves undone, and not by the network. */
+void iscsi_blame_task(struct task *t, const struct conn *c);
 /* Ends an unassigned command with the result that its scsi_cmd has. */
 void iscsi_complete_unassigned(struct task *t);
 struct iscsi_task *iscsi_itt_to_task(struct iscsi_conn *c, struct be32 itt);

@@ -12,6 +12,7 @@
 #include "iscsi/internal.h"
 
 #define REASSIGN_LIMIT_NS (5 * LOOP_NS_PER_S) /* for the answer */
+#define BLAMED_MAX        3                   /* connections that a task may cost */
 #define REASSIGN_RETRY_NS                                                                          \
     (20 * LOOP_NS_PER_MS) /* where there is no connection or no task for it                        \
                            */
@@ -104,6 +105,11 @@ reassign_work(struct loop_work *w)
         if (t->reassign == REASSIGN_DUE && !t->cleaning && !t->conn_logged_out &&
             t->reassign_ns <= now)
             c = conn_for_reassign(s);
+        if (c != NULL && t->blamed >= BLAMED_MAX && t->blamed_itt == t->pub.itt) {
+            iscsi_session_failure(s, ISCSI_ERR_ASYNC,
+                                  "a task does not go on, however often it is reassigned");
+            return;
+        }
         if (c != NULL)
             (void)ask_to_reassign(s, c, t);
         if (next_look(t, now) < next)
@@ -226,6 +232,7 @@ iscsi_reassign_lost(struct session *s, const struct task *r)
     loop_timer_start(s->pub.loop, &s->fate_timer, 0); /* its time counts again */
     if (r->pub.state != ISCSI_TASK_RUNNING)
         return; /* it has not been sent */
+    iscsi_blame_task(t, c);
     t->reassign = REASSIGN_NONE;
     t->lost_ns = s->pub.loop->now_ns;
     t->lost_cid = c->pub.cid;

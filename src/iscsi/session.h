@@ -41,6 +41,7 @@ struct session {
     struct list clearing;    /* struct conn.clear_node: iscsi/clear.c */
     struct task *clear_task; /* the Logout about clear_conn that is out; NULL: none is */
     struct conn *clear_conn;
+    uint32_t clear_silent; /* Logouts in a row that were not answered */
     struct loop_timer clear_timer;
     struct loop_timer stall_timer; /* ping.c: runs while there are several connections */
     uint32_t stall_ended, stall_looks, gap_sn, gap_looks;

@@ -240,6 +240,17 @@ iscsi_complete_cleaning(struct task *t)
 }
 
 void
+iscsi_blame_task(struct task *t, const struct conn *c)
+{
+    if (t->blamed_itt != t->pub.itt)
+        t->blamed = 0;
+    t->blamed_itt = t->pub.itt;
+    if (c->err != ISCSI_ERR_CONN_CLOSED && c->err != ISCSI_ERR_NOP_TIMEDOUT &&
+        c->err != ISCSI_ERR_LOCAL && c->err != ISCSI_ERR_MEMORY)
+        t->blamed++;
+}
+
+void
 iscsi_unassign_task(struct task *t)
 {
     struct session *s = t->session;
@@ -253,6 +264,7 @@ iscsi_unassign_task(struct task *t)
     if (t->watched)
         io_watch_enter(t->pub.sc->watch, IO_STAGE_WINDOW, loop_clock(s->pub.loop));
     t->pub.state = ISCSI_TASK_UNASSIGNED;
+    iscsi_blame_task(t, to_conn(t->pub.conn));
     t->lost_ns = s->pub.loop->now_ns;
     t->lost_cid = t->pub.conn->cid;
     t->time2wait_s = (uint16_t)iscsi_time2wait(to_conn(t->pub.conn));

@@ -6,7 +6,7 @@
 #include "iscsi/internal.h"
 #include "wire/pdu.h"
 
-#define CONNS 3 /* at most; their CIDs are 1, 2, ... */
+#define CONNS 6
 
 /* The target's end of each connection. */
 static struct {
@@ -864,6 +864,64 @@ reset_waits_for_what_goes_again(void **state)
     world_free(w);
 }
 
+/* The target answers nothing by itself, and nobody pings it. */
+static struct world *
+silent_world(uint64_t seed, uint16_t n)
+{
+    struct world *w = level2_world(seed, n, "0");
+
+    for (w->cid = 1; w->cid <= n; w->cid++)
+        assert_int_equal(world_param(w, ISCSI_PARAM_PING_INTERVAL_MS, "0"), 0);
+    return w;
+}
+
+/* A target that lets no task go on costs some connections, and then the session is recovered. */
+static void
+no_reassignment_is_answered(void **state)
+{
+    struct world *w = silent_world(12, 6);
+    struct cmd c;
+    uint32_t exp;
+    uint16_t cid;
+
+    (void)state;
+    one_command(w, &c, true);
+    cid = cid_of(&c);
+    exp = cmdsn_of(&c) + 1;
+    cut(w, cid);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(logged_out(w, cid, exp, ISCSI_LOGOUT_RSP_OK, 0), 0);
+        cid = reassign_of(&c)->cid;
+        fake_advance(&w->fl, MS(5100));
+        end[cid].conn = NULL;
+        assert_int_equal(w->blocked + c.done, 0);
+    }
+    (void)logged_out(w, cid, exp, ISCSI_LOGOUT_RSP_OK, 0);
+    assert_int_equal(w->blocked, 1);
+    assert_int_equal(c.done, 1);
+    assert_int_equal(c.sc.host_result, DID_TRANSPORT_DISRUPTED);
+    world_free(w);
+}
+
+/* The same for one that answers no Logout of a connection that was lost. */
+static void
+no_logout_is_answered(void **state)
+{
+    struct world *w = silent_world(13, 6);
+    struct cmd c;
+
+    (void)state;
+    one_command(w, &c, true);
+    cut(w, cid_of(&c));
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(w->blocked + c.done, 0);
+        fake_advance(&w->fl, MS(5100));
+    }
+    assert_int_equal(w->blocked, 1);
+    assert_int_equal(c.done, 1);
+    world_free(w);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -890,6 +948,8 @@ main(int argc, char **argv)
         cmocka_unit_test(destroyed_while_it_logs_in),
         cmocka_unit_test(abort_follows_a_reassigned_command),
         cmocka_unit_test(reset_waits_for_what_goes_again),
+        cmocka_unit_test(no_reassignment_is_answered),
+        cmocka_unit_test(no_logout_is_answered),
     };
 
     fake_gathers = argc > 1 && strcmp(argv[1], "gathers") == 0;
