@@ -27,6 +27,7 @@ import zlib
 
 import registry
 import cases_bend    # noqa: F401
+import cases_conns   # noqa: F401
 import cases_io      # noqa: F401 (these fill the registry)
 import cases_login   # noqa: F401
 import cases_scsi    # noqa: F401
