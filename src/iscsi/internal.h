@@ -66,8 +66,11 @@ void iscsi_complete_cleaning(struct task *t);
 /* The connection of a running command has ended: the command is UNASSIGNED from now on, until
  * recovery.c decides how it ends. */
 void iscsi_unassign_task(struct task *t);
-/* Counts that c, which the task was on or was to go on with, has ended by what the target does
- * wrong or leaves undone, and not by the network. */
+/* Connections that a task may cost until the session is recovered instead; one that has ended by
+ * what the target does wrong or leaves undone counts for so many that the network may have cut. */
+#define ISCSI_BLAMED_MAX   32
+#define ISCSI_BLAMED_FAULT 11
+/* Counts that c, which the task was on or was to go on with, has ended. */
 void iscsi_blame_task(struct task *t, const struct conn *c);
 /* Ends an unassigned command with the result that its scsi_cmd has. */
 void iscsi_complete_unassigned(struct task *t);

@@ -12,7 +12,6 @@
 #include "iscsi/internal.h"
 
 #define REASSIGN_LIMIT_NS (5 * LOOP_NS_PER_S) /* for the answer */
-#define BLAMED_MAX        3                   /* connections that a task may cost */
 #define REASSIGN_RETRY_NS                                                                          \
     (20 * LOOP_NS_PER_MS) /* where there is no connection or no task for it                        \
                            */
@@ -105,7 +104,7 @@ reassign_work(struct loop_work *w)
         if (t->reassign == REASSIGN_DUE && !t->cleaning && !t->conn_logged_out &&
             t->reassign_ns <= now)
             c = conn_for_reassign(s);
-        if (c != NULL && t->blamed >= BLAMED_MAX && t->blamed_itt == t->pub.itt) {
+        if (c != NULL && t->blamed >= ISCSI_BLAMED_MAX && t->blamed_itt == t->pub.itt) {
             iscsi_session_failure(s, ISCSI_ERR_ASYNC,
                                   "a task does not go on, however often it is reassigned");
             return;

@@ -242,12 +242,14 @@ iscsi_complete_cleaning(struct task *t)
 void
 iscsi_blame_task(struct task *t, const struct conn *c)
 {
+    bool network = c->err == ISCSI_ERR_CONN_CLOSED || c->err == ISCSI_ERR_NOP_TIMEDOUT ||
+                   c->err == ISCSI_ERR_LOCAL || c->err == ISCSI_ERR_MEMORY;
+
     if (t->blamed_itt != t->pub.itt)
         t->blamed = 0;
     t->blamed_itt = t->pub.itt;
-    if (c->err != ISCSI_ERR_CONN_CLOSED && c->err != ISCSI_ERR_NOP_TIMEDOUT &&
-        c->err != ISCSI_ERR_LOCAL && c->err != ISCSI_ERR_MEMORY)
-        t->blamed++;
+    if (t->blamed < ISCSI_BLAMED_MAX)
+        t->blamed = (uint8_t)(t->blamed + (network ? 1 : ISCSI_BLAMED_FAULT));
 }
 
 void

@@ -28,7 +28,7 @@ struct dataplane {
     uint64_t destroy_seq;
     bool dying;
     unsigned states[SCSI_HOST_GONE + 1]; /* how often each was told */
-    struct owner_endpoint *ep[40];       /* by id; ids begin at 1 */
+    struct owner_endpoint *ep[128];      /* by id; ids begin at 1 */
     uint64_t neps;
 };
 

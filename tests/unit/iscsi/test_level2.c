@@ -922,6 +922,32 @@ no_logout_is_answered(void **state)
     world_free(w);
 }
 
+/* The same where the target ends each connection that a task is to go on with. */
+static void
+connections_end_with_a_task(void **state)
+{
+    struct world *w = level2_world(14, 3, "0");
+    uint16_t cid;
+    struct cmd c;
+    uint32_t exp;
+
+    (void)state;
+    one_command(w, &c, true);
+    exp = cmdsn_of(&c) + 1;
+    for (int n = 0; n < 40 && c.done == 0; n++) {
+        cid = cid_of(&c);
+        cut(w, cid);
+        (void)logged_out(w, cid, exp, ISCSI_LOGOUT_RSP_OK, 0);
+        if (c.done == 0)
+            assert_int_equal(reassigned(w, reassign_of(&c), ISCSI_TMF_RSP_COMPLETE), 0);
+        if (c.done == 0)
+            add(w, cid);
+    }
+    assert_int_equal(w->blocked, 1);
+    assert_int_equal(c.done, 1);
+    world_free(w);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -950,6 +976,7 @@ main(int argc, char **argv)
         cmocka_unit_test(reset_waits_for_what_goes_again),
         cmocka_unit_test(no_reassignment_is_answered),
         cmocka_unit_test(no_logout_is_answered),
+        cmocka_unit_test(connections_end_with_a_task),
     };
 
     fake_gathers = argc > 1 && strcmp(argv[1], "gathers") == 0;
