@@ -61,6 +61,13 @@ class _Several(Target):
         super().start_full_feature(conn)
         conn.witness.limits["max_recv"] = 65536
 
+    def serve(self, conn):
+        try:
+            super().serve(conn)
+        finally:
+            with self.lock:
+                self.live = [c for c in self.live if c is not conn]
+
     def logged_in(self, conn):
         with self.lock:
             self.live.append(conn)
@@ -212,7 +219,7 @@ for _what in ("status", "data", "r2t", "reject", "tmf"):
                      "sends %s of a command on another connection" % _what, "CON-05", OK, base=_Crossed,
                      run=_run, level=_level, what=_what)
 _several("crossed_always", "answers everything on another connection", "CON-05", FAILS | OK, base=_Crossed,
-         what="status", always=True)
+         what="status", always=True, level=0)
 
 
 class _SameNumber(_Several):
@@ -400,6 +407,9 @@ class _BadReassign(_BadLogout):
         elif self.answer == "other":
             conn.put(Out(TMF_RSP, 0x80, 0, itt=req.itt))
             self.go_on(self.other(conn), self.open[req.word(20)], req.word(36))
+        elif self.answer == "close":
+            conn.put(Out(TMF_RSP, 0x80, 0, itt=req.itt))
+            conn.close()
         elif self.answer == "twice":
             conn.put(Out(TMF_RSP, 0x80, 0, itt=req.itt))
             conn.put(Out(TMF_RSP, 0x80, 0, itt=req.itt))
@@ -409,7 +419,7 @@ class _BadReassign(_BadLogout):
 
 
 for _answer in (1, 2, 3, 4, 5, 6, 7, 100, 255, "silent", "reject", "reject-immediate", "nothing", "from-the-start",
-                "too-far", "status-alone", "before", "other", "twice"):
+                "too-far", "status-alone", "before", "other", "twice", "close"):
     for _stage in ("data", "r2t"):
         if _stage == "r2t" and _answer == "from-the-start":
             continue
