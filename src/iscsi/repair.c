@@ -274,8 +274,10 @@ ask_again(struct conn *c, struct mend *m)
     if (m->refused || iscsi_mend_missing(m, 0, &at) == 0)
         return false;
     m->unasked = m->unasked && !due;
-    for (at = 0; due && !c->suspended && (n = iscsi_mend_missing(m, at, &at)) > 0; at += n)
+    for (at = 0; due && !c->suspended && (n = iscsi_mend_missing(m, at, &at)) > 0; at += n) {
         iscsi_ask_data(m, at, n, weight);
+        weight = 1; /* it is one silence, however many runs are missing */
+    }
     return true;
 }
 

@@ -370,6 +370,30 @@ nothing_comes(void **state)
     world_free(w);
 }
 
+/* Several holes of one command are one silence. */
+static void
+holes_stay_open(void **state)
+{
+    struct world *w = up_at("1");
+    struct cmd c;
+    struct be32 itt;
+
+    (void)state;
+    one_command(w, &c, true);
+    itt = tag_of(&c);
+    assert_int_equal(data_in(itt, 1), 0);
+    assert_int_equal(data_in(itt, 3), 0);
+    assert_int_equal(response(itt, 4), 0);
+    for (int i = 0; i < 5; i++)
+        fake_advance(&w->fl, SEC(1));
+    assert_int_equal(snacks(), 6);
+    assert_int_equal(w->nerrors, 0);
+    assert_int_equal(data_in(itt, 0), 0);
+    assert_int_equal(data_in(itt, 2), 0);
+    read_is_good(&c);
+    world_free(w);
+}
+
 /* It is broken whenever it comes: there is an end to it. */
 static void
 endless_corruption(void **state)
@@ -808,6 +832,7 @@ main(void)
         cmocka_unit_test(missing_status),
         cmocka_unit_test(status_far_ahead),
         cmocka_unit_test(nothing_comes),
+        cmocka_unit_test(holes_stay_open),
         cmocka_unit_test(endless_corruption),
         cmocka_unit_test(snack_rejected),
         cmocka_unit_test(hostile_answers),
