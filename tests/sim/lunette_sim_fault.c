@@ -199,7 +199,7 @@ no_memory(struct ls_world *w, uint64_t arg)
 static uint32_t
 share_of(const struct ls_world *w, uint64_t arg)
 {
-    return w->plan.level == 2 ? 8 + (uint32_t)(arg % 32) : 1 + (uint32_t)(arg % 16);
+    return w->plan.level == 2 ? 6 + (uint32_t)(arg % 20) : 1 + (uint32_t)(arg % 12);
 }
 
 static void
@@ -351,7 +351,7 @@ apply(struct ls_world *w, const struct ls_fault *f, bool on)
         losses(w, f, on);
         break;
     case FAULT_DIGESTS:
-        ls_wire_spoil_share(w->wire, w->held[FAULT_DIGESTS] > 0 ? share_of(w, f->arg) : 0);
+        ls_wire_spoil_share(w->wire, w->held[FAULT_DIGESTS] > 0 ? share_of(w, f->arg) / 2 : 0);
         break;
     case FAULT_LATE_ONE:
         if (on)

@@ -354,7 +354,7 @@ plan_stuck(struct ls_plan *p, uint64_t *x)
 static void
 plan_verdict(struct ls_plan *p, uint64_t *x)
 {
-    uint32_t held = 0;
+    uint32_t held = 0, cuts = 0;
 
     p->flows = p->conns > 1 && p->nfaults > 0 && is_patient(p);
     p->mends = p->level > 0 && p->nfaults > 0 && is_patient(p);
@@ -364,11 +364,12 @@ plan_verdict(struct ls_plan *p, uint64_t *x)
         bool mended = is_mended(&p->fault[i]), cut = p->fault[i].kind == FAULT_CUT_ONE;
 
         held += p->fault[i].kind == FAULT_HOLD_ONE;
+        cuts += cut;
         p->mends = p->mends && mended;
         p->keeps = p->keeps && (mended || cut);
         p->flows = p->flows && (mended || cut || p->fault[i].kind == FAULT_HOLD_ONE);
     }
-    p->flows = p->flows && held < 2; /* nobody is left to say that one is stuck */
+    p->flows = p->flows && (held == 0 || held + cuts == 1); /* else nobody says that it is stuck */
     if (p->flows && draw(x, 2) == 0)
         plan_stuck(p, x);
 }
