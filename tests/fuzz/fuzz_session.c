@@ -4,8 +4,10 @@
  * Between the initiator and lunette-target stands a relay that takes the target's bytes apart into
  * PDUs, and does to each what the input says, one step for a PDU: so every input begins with what
  * is right, and goes astray from there.  Byte 0: bits 0 and 1 digests, bit 2 a discovery instead of
- * a LUN, bit 3 a target that asks for all data, in small bursts.  Then steps; see `spoil`.  When
- * the input is over the relay passes everything on.
+ * a LUN, bit 3 a target that asks for all data, in small bursts, bits 4 and 5 how many connections
+ * there are beside the first, bits 6 and 7 the ErrorRecoveryLevel (3: 2).  Then steps, of all
+ * connections in the order in which their PDUs come; see `spoil`.  When the input is over the relay
+ * passes everything on.
  *
  * Whatever comes, the initiator ends: openings, requests and closings come back in their time, each
  * request once and within its memory, and nothing stays.
@@ -20,6 +22,8 @@
 #define GUARD    64u
 #define IO_BYTES 4096u
 #define IOS      6u
+#define ROUNDS   3u /* of requests, where there are several connections */
+#define PAUSE_MS 300
 #define PDU_MAX  (300u << 10)
 #define KEPT_MAX 8u                     /* PDUs that can be sent again */
 #define OPEN_S   (300 * LOOP_NS_PER_S)  /* virtual time that opening, and all of it, may take */
@@ -38,6 +42,7 @@ struct link {
     struct stream *to_initiator, *to_target;
     struct pipe up, down, in; /* to the target; to the initiator; from the target, not yet a PDU */
     bool full_feature;
+    bool waits; /* what is to go down does, until something comes for another connection */
 };
 
 struct relay {
@@ -287,6 +292,9 @@ spoil(struct link *k, struct pdu *u)
         if (k->down.len > 8)
             k->down.len -= 1 + next8(r) % 8;
         return false;
+    case 14: /* later than what others say */
+        k->waits = true;
+        break;
     default: /* as it is */
         break;
     }
@@ -327,6 +335,21 @@ take_pdus(struct link *k)
     }
 }
 
+/* The others, whose PDUs came first, go on. */
+static void
+let_others_go(struct relay *r, const struct link *k)
+{
+    LIST_FOREACH_SAFE (n, &r->links) {
+        struct link *other = container_of(n, struct link, node);
+
+        if (other == k || !other->waits)
+            continue;
+        other->waits = false;
+        if (!pipe_send(&other->down, other->to_initiator))
+            link_end(other, false);
+    }
+}
+
 /* ---- the relay
  * ------------------------------------------------------------------------------------- */
 
@@ -351,7 +374,7 @@ initiator_writable(void *user)
 {
     struct link *k = user;
 
-    if (!pipe_send(&k->down, k->to_initiator))
+    if (!k->waits && !pipe_send(&k->down, k->to_initiator))
         link_end(k, false);
 }
 
@@ -369,7 +392,8 @@ target_readable(void *user)
     if (n > 0)
         pipe_put(&k->in, buf, (size_t)n);
     goes_on = n > 0 && take_pdus(k);
-    if (!pipe_send(&k->down, k->to_initiator) || !goes_on)
+    let_others_go(k->r, k);
+    if ((!k->waits && !pipe_send(&k->down, k->to_initiator)) || !goes_on)
         link_end(k, n < 0);
 }
 
@@ -498,22 +522,28 @@ fuzz_one(const uint8_t *data, size_t len)
 {
     static struct relay r;
     static struct world w;
-    static const struct target_key_value asks[] = {
-        {"ImmediateData", "No"}, {"InitialR2T", "Yes"}, {"MaxBurstLength", "1536"}};
+    static const struct target_key_value set[] = {{"MaxConnections", "4"},
+                                                  {"ErrorRecoveryLevel", "2"},
+                                                  {"ImmediateData", "No"},
+                                                  {"InitialR2T", "Yes"},
+                                                  {"MaxBurstLength", "1536"}};
     struct world_config cfg = {.block = 512, .options = ""};
     struct lunette_error err = LUNETTE_INIT(err);
     struct lunette_lun *lun = NULL;
     struct lunette_targets *found = NULL;
     uint64_t begun;
     uint8_t options;
+    unsigned conns, level;
     char portal[64], url[512];
     int got;
 
     if (len == 0)
         return;
     options = data[0] & 4 ? data[0] & 0xfc : data[0]; /* discovery has no digests */
-    cfg.set = asks;
-    cfg.set_count = options & 8 ? 3 : 0;
+    conns = options & 4 ? 1 : 1 + (options >> 4 & 3u);
+    level = options & 4 ? 0 : options >> 6 < 2 ? options >> 6 : 2u;
+    cfg.set = set;
+    cfg.set_count = options & 8 ? 5 : 2;
     world_new(&w, 1, &cfg);
     relay_start(&r, &w, data + 1, len - 1);
     r.header_digest = options & 1;
@@ -522,9 +552,10 @@ fuzz_one(const uint8_t *data, size_t len)
         url, sizeof(url),
         "iscsi://%s%s?header_digest=%s&data_digest=%s&timeout=2000&abort_timeout=2000&"
         "lu_reset_timeout=2000&target_reset_timeout=2000&login_timeout=5000&login_retries=1&"
-        "replacement_timeout=10&ping_interval=1000&ping_timeout=1000",
+        "replacement_timeout=10&ping_interval=1000&ping_timeout=1000&nr_connections=%u&"
+        "error_recovery_level=%u",
         sock_addr_format(&r.at, portal, sizeof(portal)), options & 4 ? "" : "/" WORLD_NODE "/0",
-        options & 1 ? "CRC32C" : "None", options & 2 ? "CRC32C" : "None");
+        options & 1 ? "CRC32C" : "None", options & 2 ? "CRC32C" : "None", conns, level);
     begun = sim_now_ns(w.sim);
     if (options & 4) {
         got = lunette_discover(w.ctx, url, &found, &err);
@@ -537,7 +568,11 @@ fuzz_one(const uint8_t *data, size_t len)
     CHECK(len > 1 || got == 0); /* nobody has lied */
     CHECK(sim_now_ns(w.sim) - begun < OPEN_S);
     if (lun != NULL) {
-        use(&w, lun);
+        for (unsigned i = 0; i < (conns > 1 || level > 0 ? ROUNDS : 1); i++) {
+            use(&w, lun);
+            if (conns > 1) /* the other connections are added meanwhile */
+                (void)sim_run_until(w.sim, NULL, NULL, PAUSE_MS * LOOP_NS_PER_MS);
+        }
         lunette_close(lun);
     }
     CHECK(sim_now_ns(w.sim) - begun < ALL_S);

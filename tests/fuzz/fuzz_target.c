@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* fuzz_target.c - what initiators send to a target, after they have logged in.
  *
- * Byte 0: bits 0 and 1 digests, bit 2 InitialR2T, bit 3 a discovery session, bit 4 a second
- * connection, bit 5 small bursts, bit 6 error recovery, bit 7 FastAbort.  Then steps.  The first
- * byte of a step: bits 0 and 1 the connection (2: one that has not logged in, 3: as 0), bits 2 to 4
+ * Byte 0: bits 0 and 1 digests, bit 2 InitialR2T, bit 3 a discovery session, bit 4 two connections
+ * more, bit 5 small bursts, bit 6 error recovery, bit 7 FastAbort and level 2.  Then steps.  The
+ * first byte of a step: bits 0 and 1 the connection (2: one that has not logged in), bits 2 to 4
  * what it does, see `step`.  A PDU is written short, so that what is near to right is near for a
  * fuzzer: CmdSNs count from the next one, StatSNs from the last one, digests and lengths are put
  * right, but for the upper bit of the first byte: it spoils a data digest and acknowledges less.
@@ -18,7 +18,8 @@
 #define NODE      "iqn.2026-11.example:fuzz"
 #define OWN_BYTES 256u   /* data segments up to here are of the input */
 #define DATA_MAX  20000u /* longer ones are of one pattern */
-#define LINKS     3u
+#define LINKS     4u
+#define STRANGER  2u /* has not logged in */
 
 struct fuzz {
     struct mem_loop loop;
@@ -71,10 +72,10 @@ static void
 take_answers(struct fuzz *f, unsigned i)
 {
     struct mem_stream *s = &f->links[i];
-    bool hd = i < 2 && f->header_digest, dd = i < 2 && f->data_digest;
+    bool hd = i != STRANGER && f->header_digest, dd = i != STRANGER && f->data_digest;
     size_t at = 0, head = ISCSI_BHS_LEN + (hd ? PDU_DIGEST_LEN : 0);
 
-    if (i == 2) /* it may have agreed on anything */
+    if (i == STRANGER) /* it may have agreed on anything */
         s->out_len = 0;
     if (s->out_len == 0)
         return;
@@ -130,7 +131,7 @@ log_in(struct fuzz *f, unsigned i, uint8_t options, bool again)
         (void)text_put(&b, "SessionType", "Discovery");
     } else if (i == 0 && !again) {
         (void)text_put(&b, "InitialR2T", options & 4 ? "Yes" : "No");
-        (void)text_put(&b, "MaxConnections", "2");
+        (void)text_put(&b, "MaxConnections", "4");
         (void)text_put(&b, "ErrorRecoveryLevel", options & 64 ? options & 128 ? "2" : "1" : "0");
         if (options & 128)
             (void)text_put(&b, "TaskReporting", "FastAbort,ResponseFence,RFC3720");
@@ -161,7 +162,7 @@ make_pdu(struct fuzz *f, unsigned i, uint8_t *out)
 {
     static const uint8_t pattern[DATA_MAX] = {1, 2, 3};
     struct bhs_scsi_cmd *h = (struct bhs_scsi_cmd *)(void *)out;
-    bool hd = i < 2 && f->header_digest, dd = i < 2 && f->data_digest;
+    bool hd = i != STRANGER && f->header_digest, dd = i != STRANGER && f->data_digest;
     uint32_t len, n = ISCSI_BHS_LEN;
     int8_t ahead;
     bool spoilt;
@@ -231,7 +232,7 @@ static void
 step(struct fuzz *f)
 {
     uint8_t what = next8(f);
-    unsigned i = (what & 3) % LINKS;
+    unsigned i = what & 3;
     struct mem_stream *s = &f->links[i];
 
     switch (what >> 2 & 7) {
@@ -263,7 +264,7 @@ step(struct fuzz *f)
             mem_feed(&f->loop, s, NULL, 0, true);
         break;
     default:
-        if (i == 2)
+        if (i == STRANGER)
             link_open(f, i);
         else if (!s->open && !(f->options & 8))
             log_in(f, i, f->options, true); /* in the place of what it was */
@@ -312,8 +313,10 @@ fuzz_one(const uint8_t *data, size_t len)
     f.data_digest = options & 2;
     f.cmd_sn = 0xfffffff0; /* wraps soon */
     log_in(&f, 0, options, false);
-    if ((options & 0x18) == 0x10)
-        log_in(&f, 1, options, false);
+    for (unsigned i = 1; i < LINKS && (options & 0x18) == 0x10; i++) {
+        if (i != STRANGER)
+            log_in(&f, i, options, false);
+    }
     while (f.at < f.end)
         step(&f);
     target_free(f.target);
