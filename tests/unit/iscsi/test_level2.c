@@ -678,6 +678,39 @@ login_begins_the_time_anew(void **state)
     world_free(w);
 }
 
+/* LGQ-03: the first Login Request of a connection that is logged in again acknowledges what had come
+ * on the lost one. */
+static void
+login_acknowledges_what_had_come(void **state)
+{
+    struct world *w = level2_world(12, 1, "0");
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_SEND_PDU, .sid = w->sid, .cid = 1};
+    const struct fake_sent *s;
+    uint32_t was;
+    struct cmd c[2];
+
+    (void)state;
+    for (int i = 0; i < 2; i++)
+        one_command(w, &c[i], true);
+    answer_reassigned(w, &c[0]);
+    was = end[1].conn->exp_statsn;
+    assert_int_equal(was, end[1].stat_sn);
+    cut(w, 1);
+    fake_advance(&w->fl, SEC(5));
+    w->cid = 1;
+    w->follows = true;
+    world_connect(w);
+    assert_int_equal(world_do(w, ISCSI_UEVENT_BIND_CONN), 0);
+    bhs_init(&ev.u.send_pdu.hdr, ISCSI_OP_LOGIN_REQ | ISCSI_OP_IMMEDIATE,
+             bhs_login_flags(1, 3, ISCSI_LOGIN_TRANSIT));
+    assert_int_equal(world_ask(w, &ev, NULL, 0), 0);
+    fake_advance(&w->fl, MS(1));
+    s = fake_last(ISCSI_OP_LOGIN_REQ);
+    assert_int_equal(get32(s->h.login_req.exp_stat_sn), was);
+    world_free(w);
+    assert_int_equal(c[1].done, 1);
+}
+
 /* ERL-13, ERL-17: nobody comes in time, or whoever comes begins a new nexus. */
 static void
 session_recovery_goes_before(void **state)
@@ -968,6 +1001,7 @@ main(int argc, char **argv)
         cmocka_unit_test(cannot_be_bound),
         cmocka_unit_test(nothing_is_done_adrift),
         cmocka_unit_test(login_begins_the_time_anew),
+        cmocka_unit_test(login_acknowledges_what_had_come),
         cmocka_unit_test(session_recovery_goes_before),
         cmocka_unit_test(closed_adrift),
         cmocka_unit_test(given_up_as_it_leads),
