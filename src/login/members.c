@@ -103,6 +103,7 @@ member_lost(struct login_member *m, uint32_t wait_s, const struct lunette_error 
     else
         due += backoff_next(&m->backoff, r->loop, now, why);
     member_ended(m, due, false);
+    reopen_tell_conn(r, m->cid, why);
 }
 
 void
@@ -214,6 +215,7 @@ member_login_done(void *user, const struct login_result *res, const struct lunet
     ctl_watch_add(r->ctl, &m->watch, r->sid, m->cid);
     log_line(r->loop->log, LOG_LEVEL_INFO, "%s: connection %u is logged in", r->target_name,
              m->cid);
+    reopen_tell_conn(r, m->cid, NULL);
 }
 
 /* It goes where the fewest of the session's connections are, and after a failure to the next one.

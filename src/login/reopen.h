@@ -79,6 +79,11 @@ struct reopen_callbacks {
     /* The session goes on, and from now on the connection cid is the leading one, which others ask
      * about and send on.  May be NULL. */
     void (*led)(void *user, uint16_t cid);
+    /* The connection cid is lost, as *why says, and the session is not: others go on, or at level 2
+     * its requests wait for a connection; or it is logged in beside others or after that, where why
+     * is NULL.  reopen_get_info tells how many are up now.  For people: it says nothing of a loss
+     * of the session.  The reopen must not be freed in it.  May be NULL. */
+    void (*conn)(void *user, uint16_t cid, const struct lunette_error *why);
     /* The session will not come back: it was refused reopen_max times, with *why the last time, or
      * is gone from the data plane.  The session's commands fail.  No other callback follows. */
     void (*gave_up)(void *user, const struct lunette_error *why);

@@ -110,11 +110,12 @@ reopen_back_off(struct iscsi_reopen *r, const struct reopen_loss *loss)
         r->due_ns += backoff_next(&r->backoff, r->loop, now, &loss->why);
 }
 
-/* The leading connection has ended, and the session goes on by another.  May free r. */
+/* The leading connection, cid, has ended, and the session goes on by another.  May free r. */
 static void
-reopen_go_on(struct iscsi_reopen *r, const struct reopen_loss *loss)
+reopen_go_on(struct iscsi_reopen *r, uint16_t cid, const struct reopen_loss *loss)
 {
     r->state = REOPEN_UP;
+    reopen_tell_conn(r, cid, &loss->why);
     log_line(r->loop->log, LOG_LEVEL_WARN, "%s: %s", r->target_name, loss->why.msg);
     reopen_ask(r); /* that may be down as well */
     reopen_led(r);
@@ -125,12 +126,13 @@ static void
 reopen_begin(struct iscsi_reopen *r, const struct reopen_loss *loss)
 {
     uint64_t now = r->loop->now_ns;
+    uint16_t cid = r->cid;
 
     assert(reopen_has_conn(r));
     loop_timer_stop(r->loop, &r->timer);
     loop_defer_cancel(&r->told_work);
     if (members_take_lead(r, loss->time2wait_s, loss->to_stop)) {
-        reopen_go_on(r, loss);
+        reopen_go_on(r, cid, loss);
         return;
     }
     if (members_are_asked(r)) { /* one of them may be up: asked about again when that is known */
@@ -150,7 +152,9 @@ reopen_begin(struct iscsi_reopen *r, const struct reopen_loss *loss)
     r->rejoins = r->erl >= 2 && loss->time2retain_s > 0 && !r->session_down && r->members.tsih != 0;
     log_line(r->loop->log, LOG_LEVEL_WARN, "%s: %s", r->target_name, loss->why.msg);
     ctl_op_enter(&r->op);
-    if (r->cb.lost != NULL && !r->rejoins)
+    if (r->rejoins)
+        reopen_tell_conn(r, cid, &loss->why);
+    else if (r->cb.lost != NULL)
         r->cb.lost(r->cb.user, &loss->why);
     if (!r->freed && (loss->to_stop || r->ep != 0))
         reopen_stop(r);

@@ -20,6 +20,13 @@ reopen_led(struct iscsi_reopen *r)
 }
 
 void
+reopen_tell_conn(struct iscsi_reopen *r, uint16_t cid, const struct lunette_error *why)
+{
+    if (r->cb.conn != NULL && !r->freed)
+        r->cb.conn(r->cb.user, cid, why);
+}
+
+void
 reopen_unwatch(struct iscsi_reopen *r)
 {
     ctl_watch_del(&r->watch);

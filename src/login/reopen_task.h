@@ -162,6 +162,8 @@ reopen_has_conn(const struct iscsi_reopen *r)
 void reopen_retry_later(struct iscsi_reopen *r);
 /* Tells the owner that another connection leads.  May free r. */
 void reopen_led(struct iscsi_reopen *r);
+/* Tells the owner of one connection of several; see reopen_callbacks.conn. */
+void reopen_tell_conn(struct iscsi_reopen *r, uint16_t cid, const struct lunette_error *why);
 void reopen_unwatch(struct iscsi_reopen *r);
 /* Frees r when the owner has let go, and nothing is on its way any more. */
 void reopen_end_if_over(struct iscsi_reopen *r);

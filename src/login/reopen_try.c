@@ -77,6 +77,7 @@ reopen_rejoined(struct iscsi_reopen *r, const struct login_result *res)
              r->target_name, r->cid,
              (unsigned long long)((r->loop->now_ns - r->lost_ns) / LOOP_NS_PER_MS));
     members_resume(r);
+    reopen_tell_conn(r, r->cid, NULL);
     reopen_led(r);
 }
 

@@ -94,6 +94,24 @@ on_led(void *user, uint16_t cid)
 }
 
 static void
+on_conn(void *user, uint16_t cid, const struct lunette_error *why)
+{
+    struct tale *t = user;
+    struct reopen_info info;
+
+    reopen_get_info(t->r, &info);
+    if (why == NULL) {
+        t->ups++;
+        t->up_cid = cid;
+        assert_true(info.conns > 0);
+        return;
+    }
+    t->downs++;
+    t->down_cid = cid;
+    t->down_left = info.conns;
+}
+
+static void
 on_other(void *user, const struct iscsi_kevent *ev, const void *data)
 {
     struct tale *t = user;
@@ -124,6 +142,7 @@ tale_begin_as(struct tale *t, uint64_t seed, uint32_t reopen_max,
                                   .waiting = on_waiting,
                                   .back = tale_on_back,
                                   .led = on_led,
+                                  .conn = on_conn,
                                   .gave_up = tale_on_gave_up,
                                   .event = on_other,
                                   .user = t};

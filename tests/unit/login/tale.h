@@ -38,7 +38,10 @@ struct tale {
     struct login_result res;
     struct lunette_error why; /* of the last call back */
     unsigned losts, backs, gave_ups, waits, others, lost_events, leds;
-    uint16_t led_cid; /* of the last that took the lead */
+    uint16_t led_cid;          /* of the last that took the lead */
+    unsigned downs, ups;       /* connections of a session that is not lost */
+    uint16_t down_cid, up_cid; /* of the last ones */
+    uint32_t down_left;        /* how many were up then */
     uint32_t delay_ms[WAITS_MAX], attempt[WAITS_MAX];
     uint64_t down_ns, lost_ns, back_ns;
     bool back, over;     /* to wait for */

@@ -111,7 +111,8 @@ added(void **state)
         }
         reopen_get_info(t.r, &info);
         assert_int_equal(info.conns_wanted, 4);
-        assert_int_equal(t.losts + t.leds + t.waits, 0);
+        assert_int_equal(t.losts + t.leds + t.waits + t.downs, 0);
+        assert_int_equal(t.ups, 3);
         tale_pass(&t, 60 * SEC);
         assert_int_equal(t.w->nbound, 4);
         tale_end(&t);
@@ -273,7 +274,13 @@ member_lost(void **state)
         lost = t.w->l.now_ns;
         fake_lose(t.w, conn(&t, 2), wait, 0);
         run_until_conns(&t, 3);
+        assert_int_equal(t.downs, 1);
+        assert_int_equal(t.down_cid, 2);
+        assert_int_equal(t.down_left, 3);
+        assert_int_equal(t.ups, 3);
         run_until_conns(&t, 4);
+        assert_int_equal(t.ups, 4);
+        assert_int_equal(t.up_cid, 2);
         assert_in_range(t.w->connected_ns[0], lost + wait * SEC, lost + wait * SEC + 10 * MS);
         assert_int_equal(conn(&t, 2)->starts, 2);
         assert_false(conn(&t, 2)->leading);
@@ -300,6 +307,10 @@ lead_lost(void **state)
         run_until_conns(&t, 3);
         run_until_conns(&t, 4);
         assert_int_equal(t.leds, i + 1);
+        assert_int_equal(t.downs, i + 1);
+        assert_int_equal(t.down_cid, lead);
+        assert_int_equal(t.down_left, 3);
+        assert_int_equal(t.up_cid, lead);
         assert_int_not_equal(t.led_cid, lead);
         assert_true(conn(&t, lead)->started);
         assert_false(conn(&t, lead)->leading);
@@ -409,11 +420,14 @@ all_lost_at_level_2(void **state)
         begin(&t, seed, level2, NULL, 0);
         run_until_conns(&t, 4);
         tale_pass(&t, SEC);
-        t.leds = 0;
+        t.leds = t.ups = 0;
         lose_all(&t, 0, 20);
         while (t.leds == 0 || conns_up(&t) < 4)
             assert_true(world_step(t.w));
         assert_int_equal(t.losts, 0);
+        assert_int_equal(t.downs, 4);
+        assert_int_equal(t.down_left, 0); /* of the last, for which requests wait */
+        assert_int_equal(t.ups, 4);
         for (uint16_t cid = 0; cid < 4; cid++)
             led += conn(&t, cid)->leading;
         assert_int_equal(led, 0); /* none of them has begun a nexus */
