@@ -202,6 +202,10 @@ enum lunette_event_type {
     LUNETTE_EVENT_ONLINE,      /* it was offline, and its requests go on */
     /* Of the context. */
     LUNETTE_EVENT_DROPPED, /* events were dropped, `attempt` of them: nobody took them in time */
+    /* Of one connection, cid, of a session that is not lost. */
+    LUNETTE_EVENT_CONN_DOWN, /* it is lost: why; the others go on, or at error recovery level 2 all
+                                requests wait for a connection where nconnections is 0 */
+    LUNETTE_EVENT_CONN_UP,   /* it is logged in, for the first time or again */
 };
 
 struct lunette_event {
@@ -216,6 +220,9 @@ struct lunette_event {
     int64_t give_up_ms;  /* until TIMED_OUT: -1 never, 0 it has come */
     int err;             /* 0, or the -errno of why */
     char why[260];       /* a sentence, or "" */
+    uint32_t cid;        /* CONN_DOWN, CONN_UP: of which connection */
+    uint32_t nconnections, nconnections_wanted; /* of these: how many the session has now, and is
+                                                   to have, as the target has agreed */
 };
 
 /* Events come by fn from now on: from inside calls that drive ctx, as the callbacks of
@@ -332,6 +339,8 @@ struct lunette_session_info {
     int error;             /* why the session lost its connection last, or the last attempt failed:
                               -errno; 0: it never has */
     char error_text[260];  /* and a sentence */
+    uint32_t nconnections_wanted, error_recovery_level_wanted; /* as the URL has them; the target
+                              has agreed to max_connections and error_recovery_level */
 };
 
 #define LUNETTE_OPEN_RDONLY 1u /* writes are refused locally */

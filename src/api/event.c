@@ -216,6 +216,8 @@ static const char *const event_names[] = {
     [LUNETTE_EVENT_ALUA] = "alua",
     [LUNETTE_EVENT_ONLINE] = "online",
     [LUNETTE_EVENT_DROPPED] = "dropped",
+    [LUNETTE_EVENT_CONN_DOWN] = "conn_down",
+    [LUNETTE_EVENT_CONN_UP] = "conn_up",
 };
 
 const char *
@@ -269,6 +271,20 @@ event_session_text(const struct lunette_event *ev, char *buf, size_t size)
         (void)snprintf(buf, size, "the session is gone for good: %s", ev->why);
 }
 
+static void
+event_conn_text(const struct lunette_event *ev, char *buf, size_t size)
+{
+    if (ev->type == LUNETTE_EVENT_CONN_UP)
+        (void)snprintf(buf, size, "connection %u is logged in: %u of %u", ev->cid, ev->nconnections,
+                       ev->nconnections_wanted);
+    else if (ev->nconnections > 0)
+        (void)snprintf(buf, size, "connection %u lost (%s); %u of %u go on", ev->cid, ev->why,
+                       ev->nconnections, ev->nconnections_wanted);
+    else
+        (void)snprintf(buf, size, "connection %u lost (%s); requests wait for another", ev->cid,
+                       ev->why);
+}
+
 const char *
 lunette_event_text(const struct lunette_event *event, char *buf, size_t size)
 {
@@ -285,6 +301,8 @@ lunette_event_text(const struct lunette_event *event, char *buf, size_t size)
     ev.why[sizeof(ev.why) - 1] = '\0';
     if (ev.type >= LUNETTE_EVENT_CONN_LOST && ev.type <= LUNETTE_EVENT_GONE)
         event_session_text(&ev, buf, size);
+    else if (ev.type == LUNETTE_EVENT_CONN_DOWN || ev.type == LUNETTE_EVENT_CONN_UP)
+        event_conn_text(&ev, buf, size);
     else if (ev.type == LUNETTE_EVENT_DROPPED)
         (void)snprintf(buf, size, "%u events were dropped: nobody took them in time", ev.attempt);
     else

@@ -73,6 +73,8 @@ api_session_info(const struct lunette_session *s, struct lunette_session_info *r
     ret->max_outstanding_r2t = p->max_outstanding_r2t;
     ret->max_connections = p->max_connections;
     ret->error_recovery_level = p->erl;
+    ret->nconnections_wanted = s->nconnections_wanted;
+    ret->error_recovery_level_wanted = s->erl_wanted;
     ret->time2wait = p->time2wait;
     ret->time2retain = p->time2retain;
     info_state(s, ret);

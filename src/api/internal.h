@@ -65,6 +65,8 @@ struct lunette_session {
     char *last_text;             /* why it was lost last; NULL: it never was */
     int last_error;
     uint32_t reopen_max;
+    uint32_t nconnections_wanted; /* by the URL, as is erl_wanted */
+    uint32_t erl_wanted;
     uint32_t timeout_ms;         /* of commands to its disks; 0: the default */
     bool zero_copy;              /* asked for by a flag, not by the URL */
     bool logged_in;              /* it is in the data plane: from its first login to its logout */

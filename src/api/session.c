@@ -207,6 +207,30 @@ session_led(void *user, uint16_t cid)
 }
 
 static void
+session_conn(void *user, uint16_t cid, const struct lunette_error *why)
+{
+    struct lunette_session *s = user;
+    struct lunette_event ev = {.struct_size = sizeof(ev),
+                               .type =
+                                   why != NULL ? LUNETTE_EVENT_CONN_DOWN : LUNETTE_EVENT_CONN_UP,
+                               .session = s,
+                               .cid = cid};
+    struct reopen_info info;
+
+    reopen_get_info(s->reopen, &info);
+    ev.nconnections = info.conns;
+    ev.nconnections_wanted = info.conns_wanted < s->params.max_connections
+                                 ? info.conns_wanted
+                                 : s->params.max_connections;
+    if (why != NULL) {
+        ev.err = why->code;
+        (void)snprintf(ev.why, sizeof(ev.why), "%s", why->code < 0 ? why->msg : "it has ended");
+    }
+    if (s->held)
+        api_events_add(&s->ctx->events, &ev);
+}
+
+static void
 session_gave_up(void *user, const struct lunette_error *why)
 {
     struct lunette_session *s = user;
@@ -356,6 +380,8 @@ session_read_url(struct lunette_session *s, const char *url, struct lunette_erro
     s->url->cfg.zero_copy |= s->zero_copy;
     s->timeout_ms = s->url->timeout_ms;
     s->reopen_max = s->url->reopen_max;
+    s->nconnections_wanted = s->url->cfg.nr_connections > 1 ? s->url->cfg.nr_connections : 1;
+    s->erl_wanted = s->url->cfg.offer.erl;
     return login_config_check(&s->url->cfg, err);
 }
 
@@ -367,6 +393,7 @@ api_session_keep(struct lunette_session *s, const struct login_config *cfg,
                                                   .waiting = session_waiting,
                                                   .back = session_back,
                                                   .led = session_led,
+                                                  .conn = session_conn,
                                                   .gave_up = session_gave_up,
                                                   .event = session_event};
     const struct reopen_config rc = {.login = cfg, .reopen_max = s->reopen_max};

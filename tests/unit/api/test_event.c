@@ -295,12 +295,23 @@ test_words(void **state)
     says(&ev, "reset by peer");
     ev.type = LUNETTE_EVENT_DROPPED;
     says(&ev, "2 events were dropped: nobody took them in time");
+    ev.type = LUNETTE_EVENT_CONN_DOWN;
+    ev.cid = 2;
+    ev.nconnections = 3;
+    ev.nconnections_wanted = 4;
+    ev.struct_size = sizeof(ev);
+    says(&ev, "connection 2 lost (reset by peer); 3 of 4 go on");
+    ev.nconnections = 0;
+    says(&ev, "connection 2 lost (reset by peer); requests wait for another");
+    ev.type = LUNETTE_EVENT_CONN_UP;
+    ev.nconnections = 1;
+    says(&ev, "connection 2 is logged in: 1 of 4");
     ev.struct_size = 1; /* no event */
     says(&ev, "");
-    for (int t = LUNETTE_EVENT_NONE; t <= LUNETTE_EVENT_DROPPED; t++)
+    for (int t = LUNETTE_EVENT_NONE; t <= LUNETTE_EVENT_CONN_UP; t++)
         assert_non_null(lunette_event_name((enum lunette_event_type)t));
     assert_string_equal(lunette_event_name(LUNETTE_EVENT_CONN_LOST), "conn_lost");
-    assert_null(lunette_event_name((enum lunette_event_type)(LUNETTE_EVENT_DROPPED + 1)));
+    assert_null(lunette_event_name((enum lunette_event_type)(LUNETTE_EVENT_CONN_UP + 1)));
 }
 
 int
