@@ -112,9 +112,12 @@ struct outages {
     uint64_t told_ns;     /* when a line told of a loss because it was due */
     uint64_t wait_ns;     /* from then until the next is */
     uint64_t tries_ns;    /* when a line told of this outage last */
-    bool shown;           /* one did */
-    bool endless;         /* the command goes on, however long it lasts */
-    char reason[260];     /* that was told last */
+    uint64_t conns; /* how often one connection of several was lost, and the session was not */
+    uint64_t conns_untold, conn_since_ns, conn_told_ns, conn_wait_ns; /* as above, for these */
+    bool conn_awaited; /* a line said that requests wait for another one */
+    bool shown;        /* one did */
+    bool endless;      /* the command goes on, however long it lasts */
+    char reason[260];  /* that was told last */
 };
 
 struct cli {

@@ -89,6 +89,7 @@ struct bench {
     struct lunette_ctx_stats stats_before, stats_after;
     uint32_t given_up;         /* requests that were under way without a connection at the end */
     uint64_t outages, down_ns; /* without a connection */
+    uint64_t conns_lost;       /* while the session went on */
     uint64_t stop_ns;          /* when Ctrl-C was noticed */
     struct hist hist;
 };
@@ -306,7 +307,8 @@ bench_print_json(const struct bench *b, const struct cli *cli)
                   "system", us_per_io(b->before.ru_stime, b->after.ru_stime, b->ios));
 
     return json_print(json_pack(
-        "{s:s, s:I, s:I, s:s, s:I, s:I, s:f, s:f, s:f, s:o, s:o, s:f, s:o, s:f, s:I, s:I, s:f}",
+        "{s:s, s:I, s:I, s:s, s:I, s:I, s:f, s:f, s:f, s:o, s:o, s:f, s:o, s:f, s:I, s:I, s:f, "
+        "s:I}",
         "rw", workload_names[b->o->rw], "bs", (json_int_t)b->o->bs, "depth",
         (json_int_t)b->o->depth, "loop", lunette_ctx_loop_name(cli->ctx), "ios", (json_int_t)b->ios,
         "reads", (json_int_t)b->reads, "seconds", seconds(b), "iops", (double)b->ios / seconds(b),
@@ -315,7 +317,7 @@ bench_print_json(const struct bench *b, const struct cli *cli)
         share_tells(cli) ? json_boolean(limited_by_cpu(b, cli)) : json_null(), "syscalls_per_io",
         per_io(b->stats_before.syscalls, b->stats_after.syscalls, b->ios), "errors",
         (json_int_t)b->errors, "outages", (json_int_t)b->outages, "outage_seconds",
-        (double)b->down_ns / 1e9));
+        (double)b->down_ns / 1e9, "connections_lost", (json_int_t)b->conns_lost));
 }
 
 static void
@@ -348,6 +350,8 @@ print_table(const struct bench *b, const struct cli *cli)
     if (b->outages > 0)
         printf("  outages    %14" PRIu64 "  in all %s without a connection\n", b->outages,
                format_ns(t[0], (double)b->down_ns));
+    if (b->conns_lost > 0)
+        printf("  connections lost %8" PRIu64 "  and the session went on\n", b->conns_lost);
     if (b->errors > 0)
         printf("  errors     %14" PRIu64 "\n", b->errors);
 }
@@ -385,11 +389,13 @@ measure(struct cli *cli, struct bench *b)
     }
     interrupt_catch_in_time("bench");
     uint64_t outages = cli->outages.count, down_ns = outage_down_ns(cli);
+    uint64_t conns_lost = cli->outages.conns;
     (void)lunette_ctx_get_stats(cli->ctx, &b->stats_before);
     getrusage(RUSAGE_SELF, &b->before);
     int r = bench_loop(b);
     b->outages = cli->outages.count - outages;
     b->down_ns = outage_down_ns(cli) - down_ns;
+    b->conns_lost = cli->outages.conns - conns_lost;
     getrusage(RUSAGE_SELF, &b->after);
     (void)lunette_ctx_get_stats(cli->ctx, &b->stats_after);
     if (r < 0 && b->err.code == 0)

@@ -135,22 +135,26 @@ print_session(const struct lunette_session *session, const struct lunette_sessio
            s->data_digest ? "CRC32C" : "none");
     const struct {
         const char *key;
-        uint32_t value;
+        uint32_t value, wanted;
     } keys[] = {
-        {"MaxRecvDataSegmentLength", s->max_recv_data_segment_length},
-        {"  of the target", s->max_xmit_data_segment_length},
-        {"MaxBurstLength", s->max_burst_length},
-        {"FirstBurstLength", s->first_burst_length},
-        {"MaxOutstandingR2T", s->max_outstanding_r2t},
-        {"MaxConnections", s->max_connections},
-        {"ErrorRecoveryLevel", s->error_recovery_level},
-        {"DefaultTime2Wait", s->time2wait},
-        {"DefaultTime2Retain", s->time2retain},
+        {"MaxRecvDataSegmentLength", s->max_recv_data_segment_length, 0},
+        {"  of the target", s->max_xmit_data_segment_length, 0},
+        {"MaxBurstLength", s->max_burst_length, 0},
+        {"FirstBurstLength", s->first_burst_length, 0},
+        {"MaxOutstandingR2T", s->max_outstanding_r2t, 0},
+        {"MaxConnections", s->max_connections, s->nconnections_wanted},
+        {"ErrorRecoveryLevel", s->error_recovery_level, s->error_recovery_level_wanted},
+        {"DefaultTime2Wait", s->time2wait, 0},
+        {"DefaultTime2Retain", s->time2retain, 0},
     };
     printf("  %-25s %s\n", "InitialR2T", s->initial_r2t ? "Yes" : "No");
     printf("  %-25s %s\n", "ImmediateData", s->immediate_data ? "Yes" : "No");
-    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
-        printf("  %-25s %" PRIu32 "\n", keys[i].key, keys[i].value);
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        printf("  %-25s %" PRIu32, keys[i].key, keys[i].value);
+        if (keys[i].value < keys[i].wanted)
+            printf(" (asked for: %" PRIu32 ")", keys[i].wanted);
+        putchar('\n');
+    }
 }
 
 static void

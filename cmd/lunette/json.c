@@ -192,6 +192,9 @@ json_of_session(const struct lunette_session *session, const struct lunette_sess
         return NULL;
     json_object_update_missing(j, keys);
     json_decref(keys);
+    json_object_set_new(j, "connections_wanted", json_integer(s->nconnections_wanted));
+    json_object_set_new(j, "error_recovery_level_wanted",
+                        json_integer(s->error_recovery_level_wanted));
     json_t *state = json_of_state(session, s);
     json_object_update_missing(j, state);
     json_decref(state);

@@ -181,6 +181,23 @@ suggest_target(struct cli *cli, const char *url)
     free(name);
 }
 
+/* Says where the target has agreed to less than the URL asks for. */
+static void
+say_less(const struct cli *cli, const struct lunette_lun *lun)
+{
+    struct lunette_session_info s = LUNETTE_INIT(s);
+
+    if (cli->quiet || lunette_get_session_info(lun, &s) < 0)
+        return;
+    if (s.max_connections < s.nconnections_wanted)
+        note("%s: the target lets a session have %u connection%s, and %u were asked for",
+             cli->cmd->name, s.max_connections, s.max_connections == 1 ? "" : "s",
+             s.nconnections_wanted);
+    if (s.error_recovery_level < s.error_recovery_level_wanted)
+        note("%s: the target agrees to error recovery level %u, and %u was asked for",
+             cli->cmd->name, s.error_recovery_level, s.error_recovery_level_wanted);
+}
+
 int
 cli_open(struct cli *cli, const char *url, uint32_t flags, struct lunette_lun **ret)
 {
@@ -200,8 +217,10 @@ cli_open(struct cli *cli, const char *url, uint32_t flags, struct lunette_lun **
         if (r != 0)
             return r;
     }
-    if (lunette_open(cli->ctx, url, flags, ret, &err) == 0)
+    if (lunette_open(cli->ctx, url, flags, ret, &err) == 0) {
+        say_less(cli, *ret);
         return 0;
+    }
     char *public = url_public(url);
     int code = fail_with(&err, public);
     free(public);

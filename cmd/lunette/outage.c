@@ -67,17 +67,17 @@ outage_tell(struct cli *cli, const struct lunette_event *ev, const char *what)
                outage_limit(cli, ev, limit, sizeof(limit)));
 }
 
-/* Whether a line is due about a loss that comes now. */
+/* Whether a line is due about a loss that comes now; first: there was none before, or long ago. */
 static bool
-outage_due(struct outages *o, uint64_t now)
+outage_due(bool first, uint64_t now, uint64_t *told_ns, uint64_t *wait_ns)
 {
-    if (o->count == 0 || now - o->since_ns >= OUTAGE_WAIT_MAX)
-        o->wait_ns = OUTAGE_WAIT_MIN;
-    else if (now - o->told_ns < o->wait_ns)
+    if (first)
+        *wait_ns = OUTAGE_WAIT_MIN;
+    else if (now - *told_ns < *wait_ns)
         return false;
-    else if (o->wait_ns < OUTAGE_WAIT_MAX)
-        o->wait_ns *= 2;
-    o->told_ns = now;
+    else if (*wait_ns < OUTAGE_WAIT_MAX)
+        *wait_ns *= 2;
+    *told_ns = now;
     return true;
 }
 
@@ -89,7 +89,8 @@ outage_lost(struct cli *cli, const struct lunette_event *ev)
 
     if (o->down++ > 0) /* the other side of a copy, at the same target most likely */
         return;
-    bool due = outage_due(o, now);
+    bool due = outage_due(o->count == 0 || now - o->since_ns >= OUTAGE_WAIT_MAX, now, &o->told_ns,
+                          &o->wait_ns);
     o->count++;
     o->since_ns = now;
     o->shown = false;
@@ -132,6 +133,30 @@ outage_over(struct cli *cli, const struct lunette_event *ev)
                    format_ns(time, 1e6 * (double)ev->down_ms));
 }
 
+/* One connection of several.  That requests wait, as the last one is lost at level 2, is told in
+ * any case, and then that there is another. */
+static void
+outage_conn(struct cli *cli, const struct lunette_event *ev)
+{
+    struct outages *o = &cli->outages;
+    uint64_t now = now_ns();
+    char text[400];
+    bool due = o->conn_awaited;
+
+    if (ev->type == LUNETTE_EVENT_CONN_DOWN) {
+        due = outage_due(o->conns == 0 || now - o->conn_since_ns >= OUTAGE_WAIT_MAX, now,
+                         &o->conn_told_ns, &o->conn_wait_ns);
+        due |= ev->nconnections == 0;
+        o->conns++;
+        o->conn_since_ns = now;
+        o->conns_untold += !due;
+    }
+    o->conn_awaited = ev->nconnections == 0;
+    if (due)
+        outage_say(cli, lunette_event_name(ev->type), "%s",
+                   lunette_event_text(ev, text, sizeof(text)));
+}
+
 static void
 outage_event(void *user, const struct lunette_event *ev)
 {
@@ -143,6 +168,8 @@ outage_event(void *user, const struct lunette_event *ev)
         outage_tried(cli, ev);
     else if (ev->type == LUNETTE_EVENT_RECOVERED || ev->type == LUNETTE_EVENT_GONE)
         outage_over(cli, ev);
+    else if (ev->type == LUNETTE_EVENT_CONN_DOWN || ev->type == LUNETTE_EVENT_CONN_UP)
+        outage_conn(cli, ev);
     else if (ev->type == LUNETTE_EVENT_CAPACITY)
         outage_say(cli, lunette_event_name(ev->type), "%s", ev->why);
     else if (ev->type == LUNETTE_EVENT_LOST_WRITES)
@@ -190,6 +217,10 @@ outage_summary(const struct cli *cli)
     const struct outages *o = &cli->outages;
     char again[64] = "";
 
+    if (o->conns_untold > 0)
+        outage_say(cli, "outages",
+                   "connections of a session that went on were lost %llu times in all",
+                   (unsigned long long)o->conns);
     if (o->untold == 0 && o->untold_rewrites == 0)
         return;
     if (o->rewrites > 0)

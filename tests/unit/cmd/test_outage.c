@@ -38,6 +38,13 @@ lunette_ctx_set_events(struct lunette_ctx *ctx,
 }
 
 const char *
+lunette_event_text(const struct lunette_event *ev, char *buf, size_t size)
+{
+    (void)snprintf(buf, size, "connection %u, %u left", ev->cid, ev->nconnections);
+    return buf;
+}
+
+const char *
 lunette_event_name(enum lunette_event_type type)
 {
     return type == LUNETTE_EVENT_CONN_LOST ? "conn_lost" : "another";
@@ -106,6 +113,52 @@ happens(enum lunette_event_type type, const char *why, uint32_t attempt, int64_t
     ev.give_up_ms = 120000 - down_ms;
     (void)snprintf(ev.why, sizeof(ev.why), "%s", why);
     told(told_user, &ev);
+}
+
+static void
+conn_happens(enum lunette_event_type type, uint32_t up)
+{
+    struct lunette_event ev = LUNETTE_INIT(ev);
+
+    ev.type = type;
+    ev.cid = 2;
+    ev.nconnections = up;
+    ev.nconnections_wanted = 4;
+    (void)snprintf(ev.why, sizeof(ev.why), "reset");
+    told(told_user, &ev);
+}
+
+/* Connections of a session that goes on: less and less is told of them, and the rest at the end. */
+static void
+one_of_several(void **state)
+{
+    struct cli cli;
+
+    (void)state;
+    begin(&cli);
+    conn_happens(LUNETTE_EVENT_CONN_UP, 4);
+    assert_int_equal(said, 0);
+    conn_happens(LUNETTE_EVENT_CONN_DOWN, 3);
+    assert_int_equal(said, 1);
+    conn_happens(LUNETTE_EVENT_CONN_UP, 4);
+    for (int i = 0; i < 10; i++)
+        conn_happens(LUNETTE_EVENT_CONN_DOWN, 3);
+    assert_int_equal(said, 1);
+    clock_ns += 3ull * SEC;
+    conn_happens(LUNETTE_EVENT_CONN_DOWN, 3);
+    assert_int_equal(said, 2);
+    conn_happens(LUNETTE_EVENT_CONN_DOWN,
+                 0); /* requests wait: that is told, and that they do not */
+    assert_int_equal(said, 3);
+    conn_happens(LUNETTE_EVENT_CONN_UP, 1);
+    assert_int_equal(said, 4);
+    conn_happens(LUNETTE_EVENT_CONN_UP, 2);
+    assert_int_equal(said, 4);
+    assert_int_equal(cli.outages.count, 0);
+    assert_int_equal(cli.outages.conns, 13);
+    outage_summary(&cli);
+    assert_string_equal(last_said,
+                        "copy: connections of a session that went on were lost 13 times in all");
 }
 
 static void
@@ -263,8 +316,10 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_outage),   cmocka_unit_test(flapping), cmocka_unit_test(limits),
-        cmocka_unit_test(two_sessions), cmocka_unit_test(for_good), cmocka_unit_test(for_programs),
+        cmocka_unit_test(one_of_several), cmocka_unit_test(one_outage),
+        cmocka_unit_test(flapping),       cmocka_unit_test(limits),
+        cmocka_unit_test(two_sessions),   cmocka_unit_test(for_good),
+        cmocka_unit_test(for_programs),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
