@@ -150,11 +150,15 @@ key_check_offer(const struct key *k, const char *value, size_t len, struct key_v
     struct key_value v = {KEY_DECLARED, KEY_NO_NUM, value, len};
     enum text_word w = text_word(value, len);
     bool none_ok = k->type == KEY_TYPE_LIST || k->type == KEY_TYPE_TEXT;
-    char range[64];
+    bool number = k->type == KEY_TYPE_NUM || k->type == KEY_TYPE_RANGE;
+    char range[40], why[64];
     int r = -EPROTO;
 
     if (w == TEXT_WORD_OTHER || (w == TEXT_WORD_NONE && none_ok))
         r = check_type(k, value, len, &v);
+    (void)snprintf(range, sizeof(range), "%s%u..%u",
+                   (k->flags & KEY_FLAG_ZERO) != 0 && k->min > 0 ? "0 or " : "", (unsigned)k->min,
+                   (unsigned)k->max);
     switch (r) {
     case 0:
         *ret = v;
@@ -162,13 +166,16 @@ key_check_offer(const struct key *k, const char *value, size_t len, struct key_v
     case -EPROTO:
         return key_fail(err, r, k, value, len, "a reserved word must not be proposed");
     case -ERANGE:
-        (void)snprintf(range, sizeof(range), "out of range: want %s%u..%u%s",
-                       (k->flags & KEY_FLAG_ZERO) != 0 && k->min > 0 ? "0 or " : "",
-                       (unsigned)k->min, (unsigned)k->max,
-                       k->type == KEY_TYPE_NUM || k->type == KEY_TYPE_RANGE ? "" : " bytes");
-        return key_fail(err, r, k, value, len, range);
+        (void)snprintf(why, sizeof(why), "out of range: want %s%s", range, number ? "" : " bytes");
+        return key_fail(err, r, k, value, len, why);
     default:
-        return key_fail(err, r, k, value, len, "not a value of this key");
+        if (k->type == KEY_TYPE_NUM)
+            (void)snprintf(why, sizeof(why), "not a number: want %s", range);
+        else if (k->type == KEY_TYPE_BOOL)
+            (void)snprintf(why, sizeof(why), "want Yes or No");
+        else
+            (void)snprintf(why, sizeof(why), "not a value of this key");
+        return key_fail(err, r, k, value, len, why);
     }
 }
 

@@ -166,6 +166,31 @@ accept_answer(const struct key *k, const char *offered, const char *answered, st
 }
 
 /* For every row: reserved words (TNG-11) as offers and answers. */
+/* What is wrong is said with what is allowed. */
+static void
+test_words_of_values(void **state)
+{
+    static const struct {
+        enum key_id id;
+        const char *value, *says;
+    } rows[] = {
+        {KEY_MAX_CONNECTIONS, "0", "MaxConnections=0: out of range: want 1..65535"},
+        {KEY_MAX_CONNECTIONS, "-1", "MaxConnections=-1: not a number: want 1..65535"},
+        {KEY_MAX_CONNECTIONS, "", "MaxConnections=: not a number: want 1..65535"},
+        {KEY_ERROR_RECOVERY_LEVEL, "x", "ErrorRecoveryLevel=x: not a number: want 0..2"},
+        {KEY_INITIAL_R2T, "1", "InitialR2T=1: want Yes or No"},
+    };
+    struct lunette_error err;
+    struct key_value v;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        assert_true(key_check_offer(key_get(rows[i].id), rows[i].value, strlen(rows[i].value), &v,
+                                    &err) < 0);
+        assert_string_equal(err.msg, rows[i].says);
+    }
+}
+
 static void
 test_reserved_words(void **state)
 {
@@ -696,6 +721,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table),
+        cmocka_unit_test(test_words_of_values),
         cmocka_unit_test(test_reserved_words),
         cmocka_unit_test(test_rows),
         cmocka_unit_test(test_lists),
