@@ -132,9 +132,12 @@ enum control_event_type {
     CONTROL_STATE,   /* the node is in another state; why says the reason where it is a bad one */
     CONTROL_WAITING, /* another try follows in `value` milliseconds; why: how the last one failed */
     CONTROL_FAILING, /* replacement_timeout is over: commands fail until the session is back */
-    CONTROL_MOVED,   /* the target has moved for good, to *portal */
-    CONTROL_SCANNED, /* value: units */
-    CONTROL_LUN,     /* something happened to a LUN; why says what */
+    CONTROL_CONN,  /* one connection of a session that is not lost, of CID `value`: it is lost where
+                      why says how, and else logged in; control_node_get_info tells how many
+                      there are.  Nothing may be changed in this call */
+    CONTROL_MOVED, /* the target has moved for good, to *portal */
+    CONTROL_SCANNED,        /* value: units */
+    CONTROL_LUN,            /* something happened to a LUN; why says what */
     CONTROL_EXPORTED,       /* *lun has an export now, at `path` */
     CONTROL_EXPORT_STOPPED, /* why says what happened; it is started again while it is wanted */
     CONTROL_TROUBLE,        /* something was not done, and is tried again; why says what */

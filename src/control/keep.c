@@ -94,6 +94,12 @@ keep_on_led(void *user, uint16_t cid)
     node_post(n, NODE_EV_BACK);
 }
 
+static void
+keep_on_one_conn(void *user, uint16_t cid, const struct lunette_error *why)
+{
+    node_tell(user, CONTROL_CONN, cid, why);
+}
+
 /* Does the reopen tell that the session is not in the data plane any more? */
 static bool
 keep_has_vanished(const struct lunette_error *why)
@@ -140,6 +146,7 @@ keep_prepare(struct control_node *n, struct lunette_error *err)
                                                   .waiting = keep_on_waiting,
                                                   .back = keep_on_back,
                                                   .led = keep_on_led,
+                                                  .conn = keep_on_one_conn,
                                                   .gave_up = keep_on_gave_up,
                                                   .event = keep_on_event};
     struct reopen_callbacks cb = calls;

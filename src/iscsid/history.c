@@ -71,13 +71,14 @@ history_of(struct iscsid *d, struct control_node *n)
 }
 
 /* The same again counts, so that it does not push out what came before: the same words, or another
- * try, of which there may be hundreds that fail in one way or another. */
+ * try, of which there may be hundreds that fail in one way or another, or another connection of
+ * several, which come and go with a bad path. */
 static bool
 history_is_again(const struct history_event *e, const char *what, const char *text)
 {
     if (strcmp(e->what, what) != 0)
         return false;
-    return strcmp(what, "try") == 0 ||
+    return strcmp(what, "try") == 0 || strcmp(what, "connection") == 0 ||
            (e->text != NULL && text != NULL && strcmp(e->text, text) == 0);
 }
 
@@ -295,6 +296,29 @@ history_waits(struct iscsid *d, const struct control_event *ev, const struct con
     history_say(d, ev->node, "try", "a try to log in has failed: %s", ev->why->msg);
 }
 
+/* Those that are added after a login are no news. */
+static void
+history_conn(struct iscsid *d, const struct control_event *ev, const struct control_info *info)
+{
+    struct history *h = history_of(d, ev->node);
+    unsigned cid = (unsigned)ev->value;
+
+    if (h == NULL || (ev->why == NULL && !h->conn_lost))
+        return;
+    h->conn_lost = ev->why != NULL || info->conns < info->conns_wanted;
+    if (ev->why == NULL)
+        history_say(d, ev->node, "connection", "connection %u is logged in, one of %u", cid,
+                    info->conns);
+    else if (info->conns > 0)
+        history_say(d, ev->node, "connection", "connection %u is lost, %u of %u go on: %s", cid,
+                    info->conns, info->conns_wanted,
+                    ev->why->code < 0 ? ev->why->msg : "it has ended");
+    else
+        history_say(d, ev->node, "connection",
+                    "connection %u is lost, and I/O waits for another: %s", cid,
+                    ev->why->code < 0 ? ev->why->msg : "it has ended");
+}
+
 void
 history_event(struct iscsid *d, const struct control_event *ev, const struct control_info *info)
 {
@@ -315,6 +339,9 @@ history_event(struct iscsid *d, const struct control_event *ev, const struct con
         break;
     case CONTROL_WAITING:
         history_waits(d, ev, info);
+        break;
+    case CONTROL_CONN:
+        history_conn(d, ev, info);
         break;
     case CONTROL_FAILING:
         history_say(d, ev->node, "failing", "I/O fails until it is back: %s", ev->why->msg);

@@ -28,6 +28,7 @@ struct history {
     char *by;         /* why it is being logged out; NULL: nobody has said */
     uint64_t lost_ns; /* 0: it is not lost */
     uint32_t tries;   /* since then, or since it began */
+    bool conn_lost;   /* a connection was, of several, and the next that comes is told of */
     bool found;       /* the state that follows is what was found */
 };
 

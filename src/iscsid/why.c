@@ -143,8 +143,10 @@ why_sentence(const struct control_node *n, const struct control_info *i, const c
              char *text, size_t size)
 {
     char more[400] = "", next[80] = "", back[24 + WHY_COUNT_MAX] = "", times[WHY_COUNT_MAX],
-         luns[WHY_COUNT_MAX];
+         luns[WHY_COUNT_MAX], conns[64] = "";
 
+    if (i->conns_wanted > 1)
+        (void)snprintf(conns, sizeof(conns), ", %u of %u connections", i->conns, i->conns_wanted);
     if (i->why.code != 0)
         (void)snprintf(more, sizeof(more), ": %s", i->why.msg);
     if (i->next_try_ns > 0)
@@ -153,8 +155,8 @@ why_sentence(const struct control_node *n, const struct control_info *i, const c
     if (i->reopens > 0)
         (void)snprintf(back, sizeof(back), "; it has come back %s",
                        i->reopens == 1 ? "once" : why_count(i->reopens, "time", times));
-    (void)snprintf(text, size, "%s: %s%s%s; %s%s; %s, %u exported", control_node_name(n)->target,
-                   control_state_text(i->state), more, next, kept, back,
+    (void)snprintf(text, size, "%s: %s%s%s%s; %s%s; %s, %u exported", control_node_name(n)->target,
+                   control_state_text(i->state), conns, more, next, kept, back,
                    why_count(i->luns, "LUN", luns), i->exports);
 }
 

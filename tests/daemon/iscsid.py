@@ -1280,6 +1280,32 @@ def several_connections():
         w.adm("-m", "session", "-u")
 
 
+def one_of_several_is_lost():
+    """A connection that is lost while the session goes on is told of to who asks why."""
+    with World() as w:
+        t = Target(w, "--target", IQN, *LUNS, "--set", "DefaultTime2Wait=0")
+        portal, control = w.relay(t.portal)
+        api = w.up()
+        api.ask("node.new", target=IQN, portal=portal)
+        w.adm("-m", "node", "-T", IQN, "-o", "update", "-n", "node.nr_connections", "-v", "2")
+        w.adm("-m", "node", "-l")
+        wait_for("two connections", 10, lambda: api.ask("session.list")["sessions"][0]["connections_up"] == 2)
+        w.tell(control, "cut", "rst", "oldest")
+
+        def told():
+            s = api.ask("session.why")["sessions"][0]
+            return s if "is logged in, one of 2" in s["events"][-1]["text"] else None
+
+        s = wait_for("the connection is back", 10, told)
+        assert [e["event"] for e in s["events"]] == ["asked", "up", "connection"], s["events"]
+        assert s["events"][-1]["count"] == 2 and s["reopens"] == 0, s
+        assert "2 of 2 connections" in s["text"], s["text"]
+        w.tell(control, "refuse")
+        w.tell(control, "cut", "rst", "oldest")
+        wait_for("the loss is told of", 10, lambda: "is lost, 1 of 2 go on: " in w.adm("-m", "session", "--why"))
+        w.adm("-m", "session", "-u")
+
+
 def killed_while_waiting():
     """A control plane that is killed all the time comes to the end of Time2Wait all the same."""
     with World() as w:
@@ -1518,5 +1544,5 @@ run([from_nothing, many_records, records_that_cannot_be_read, second_instance_is
      two_changes_of_an_iface,
      number_for_a_name, narrow_filters, records_of_discoveries, discovery_changes_records, repeated_without_a_record, with_tgtd, automatic,
      killed_under_load, events_of_failures, data_plane_killed, second_signal, cut_connections,
-     several_connections, killed_while_waiting, dead_target, no_login_response, bad_requests, odd_requests, many_targets, command_lines, many_callers,
+     several_connections, one_of_several_is_lost, killed_while_waiting, dead_target, no_login_response, bad_requests, odd_requests, many_targets, command_lines, many_callers,
      login_waits_for_luns, one_export_after_the_other], [one_of_many])
