@@ -295,10 +295,6 @@ void iscsi_ask_status(struct conn *c, uint32_t first, uint32_t n, uint32_t weigh
 /* All Data-Ins of t below `next` have come, as a Data-In with that LUN and tag wants to know. */
 void iscsi_ack_data(const struct iscsi_task *t, const uint8_t lun[8], struct be32 ttt,
                     uint32_t next);
-/* The SNACK, which waits to be sent, acknowledges data of a command whose status has come since.
- * The next PDU acknowledges that, and with it the data: a DataACK must not come after it (RFC 7143
- * 11.7.2). */
-bool iscsi_snack_is_late(const struct task *snack);
 /* Responses before sn are missing, where seen was the next that had not been seen: those from there
  * on are asked for.  dropped: that one was too far ahead.  False: the connection has failed. */
 bool iscsi_snack_gap(struct conn *c, uint32_t seen, uint32_t sn, bool dropped);

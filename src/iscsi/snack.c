@@ -138,17 +138,6 @@ iscsi_ack_data(const struct iscsi_task *t, const uint8_t lun[8], struct be32 ttt
         ack->acks_itt = t->itt;
 }
 
-bool
-iscsi_snack_is_late(const struct task *snack)
-{
-    const struct task *t;
-
-    if ((snack->ctl.h.flags & ISCSI_SNACK_TYPE_MASK) != ISCSI_SNACK_DATA_ACK)
-        return false;
-    t = iscsi_task_at(snack->session, snack->acks_itt & (ITT_GEN_STEP - 1));
-    return t->pub.itt != snack->acks_itt || t->pub.state != ISCSI_TASK_RUNNING;
-}
-
 /* ---- StatSN --------------------------------------------------------------------------------- */
 
 static bool

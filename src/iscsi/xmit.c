@@ -271,6 +271,19 @@ xmit_commands(struct conn *c)
     return r < 0 ? r : -ENOENT;
 }
 
+/* The SNACK acknowledges data of a command whose status has come since.  The next PDU acknowledges
+ * that, and with it the data: a DataACK must not come after it (RFC 7143 11.7.2). */
+static bool
+is_late_ack(const struct task *snack)
+{
+    const struct task *t;
+
+    if ((snack->ctl.h.flags & ISCSI_SNACK_TYPE_MASK) != ISCSI_SNACK_DATA_ACK)
+        return false;
+    t = iscsi_task_at(snack->session, snack->acks_itt & (ITT_GEN_STEP - 1));
+    return t->pub.itt != snack->acks_itt || t->pub.state != ISCSI_TASK_RUNNING;
+}
+
 /* Sends the next thing, in the order of Linux's iscsi_data_xmit: what was stopped in the middle,
  * control PDUs, data that R2Ts ask for, new commands.  -ENOENT: there is nothing. */
 static int
@@ -282,7 +295,7 @@ xmit_one(struct conn *c)
     if (c->xmit_task != NULL)
         return iscsi_xmit_task(c, c->xmit_task);
     t = next_mgmt(c);
-    if (t != NULL && __builtin_expect(t->kind == TASK_SNACK, 0) && iscsi_snack_is_late(t)) {
+    if (t != NULL && __builtin_expect(t->kind == TASK_SNACK, 0) && is_late_ack(t)) {
         iscsi_complete_task(t);
         return 0;
     }

@@ -10,9 +10,6 @@ vm_start interop
 
 base=iqn.2026-01.lab.vm
 portal=127.0.0.1:$port
-lio() {
-    "$vmlab" target "$@" > "$tmp/lio.log" 2>&1 || fail "LIO: target $*"
-}
 lio add plain --lun ram:64 --lun ram:64 --lun file:64
 lio add digest --lun ram:64 --digests CRC32C
 lio add chap --lun ram:16 --chap user:secret0secret0

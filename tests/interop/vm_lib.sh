@@ -35,4 +35,55 @@ vm_start() {
     cat "$tmp/start.log"
 }
 
+# ---- LIO in it, behind a relay (tests/recovery/lib.sh) ----
+
+lio() {
+    "$vmlab" target "$@" > "$tmp/lio.log" 2>&1 || fail "LIO: target $*"
+}
+
+# sets $portal, $base, which the names of its targets begin with, and what relay_to sets
+lio_relay() {
+    base=iqn.2026-01.lab.vm
+    portal=127.0.0.1:$port
+    relay_to "$portal"
+}
+
+# The kernel has hit a bug of its own: the first lines of what it says are in $tmp/oops.
+lio_died() {
+    "$vmlab" console > "$tmp/console" || return 1
+    grep -a -A 8 -m 1 -E 'BUG:|Oops|Kernel panic|general protection' "$tmp/console" > "$tmp/oops"
+}
+
+lio_lives() {
+    checks=$((checks + 1))
+    ! lio_died || fail "LIO's kernel has died: $(cat "$tmp/oops")"
+}
+
+# lio_load TARGET OPTIONS VERIFY-OPTION...: verified I/O.  False where LIO's kernel has died of it, which is
+# told; if it has not, no request has failed, and none has waited for its time limit.
+lio_load() {
+    local url="iscsi://$relay/$base:$1/0?data_digest=crc32c&$2" got=0
+    shift 2
+    checks=$((checks + 1))
+    timeout 600 "$RECOVERY_BIN/verify" --url "$url" --verbose --errors --no-final --patience 20 --depth 16 \
+        --region 4M "$@" > "$tmp/out" 2> "$tmp/err" || got=$?
+    jq -c 'del(.first_error)' "$tmp/out"
+    is '.twice == 0 and .mismatches == 0'
+    sleep 1
+    if lio_died; then
+        say "LIO's kernel has died, after $(figure '"\(.cuts) cuts and \(.reads + .writes) requests"'):"
+        cat "$tmp/oops"
+        return 1
+    fi
+    [[ $got == 0 ]] || fail "verify ended with $got"
+    is '.errors == 0 and .longest_ms < 30000 and .writes > 60'
+    say "$(grep -c 'logged in again' "$tmp/err" || true) times another session"
+}
+
+# lio_cut TARGET OPTIONS N: the same with eight connections, N of which are cut one after the other
+lio_cut() {
+    lio_load "$1" "nr_connections=8&$2" --relay "$control" --cuts "$3" --interval 300-600 \
+        --down "relay cut rst oldest" --down "relay cut fin oldest"
+}
+
 [[ ${LUNETTE_VM-} != off ]] || skip "LUNETTE_VM=off"

@@ -1,0 +1,56 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# lio_connections.sh - the kernel's target, LIO, and sessions of eight connections: they are cut one after
+# the other, at level 2 with nothing under way, and bytes are turned over at level 1.  What its kernel may
+# die of comes behind that: a death is told, and ends the test.
+# shellcheck disable=SC2154
+. "$(dirname "$0")/../recovery/lib.sh"
+. "$here/vm_lib.sh"
+requires lunette jq
+vm_start connections
+lio_relay
+for level in 0 1 2; do
+    lio add "level$level" --lun ram:32 --erl $level --conns 8 --digests CRC32C,None --param DefaultTime2Wait=0
+done
+
+say "eight connections at level 2, cut while nothing is under way"
+links=$(relay_stat links)
+verify --url "iscsi://$relay/$base:level2/0?nr_connections=8&error_recovery_level=2&data_digest=crc32c" \
+    --final-url "iscsi://$portal/$base:level2/0" --relay "$control" --verbose --quiet --depth 16 --region 4M \
+    --cuts "$(long 100 10)" --interval 300-600 --down "relay cut rst oldest" --down "relay cut fin oldest"
+is '.errors == 0 and .twice == 0 and .mismatches == 0 and .reads > 20 and .writes > 60'
+same_session
+[[ $(relay_stat links) -ge $((links + 8 + $(figure .cuts) - 1)) ]] || fail "there were no eight connections"
+lio_lives
+
+# spoiled CONNECTIONS OPTIONS: no connection is lost, while two PDUs are spoilt at least
+spoiled() {
+    local links before harm=0 runs=0
+    links=$(relay_stat links)
+    before=$(relay_stat spoilt)
+    while [[ $harm -lt 2 && $runs -lt 10 ]]; do
+        lio_load level1 "error_recovery_level=1&nr_connections=$1&$2" --seconds "$(long 120 5)" || exit 0
+        harm=$(($(relay_stat spoilt) - before))
+        runs=$((runs + 1))
+    done
+    say "$harm PDUs were spoilt"
+    [[ $harm -ge 1 ]] || fail "no PDU was spoilt"
+    [[ $(relay_stat links) == $((links + $1 * runs)) ]] || {
+        grep -v ' ms [<>]' "$tmp/err" >&2
+        fail "a connection was lost"
+    }
+}
+# The short form has no time for as many PDUs as 1,000 takes.
+tell spoil "$(long 1000 200)"
+say "one PDU in $(long "1,000" 200) has a wrong data digest, level 1, eight connections"
+spoiled 8 "immediate_data=yes"
+say "the same, one connection, and all data are asked for"
+spoiled 1 "initial_r2t=yes&immediate_data=no"
+tell calm
+
+# Below level 2 LIO means all connections to end with one, unless we log that one out before it has
+# noticed.
+for level in 0 1; do
+    say "eight connections at level $level, cut under I/O"
+    lio_cut "level$level" "error_recovery_level=$level" "$(long 100 6)" || exit 0
+done
