@@ -54,11 +54,6 @@ lio_died() {
     grep -a -A 8 -m 1 -E 'BUG:|Oops|Kernel panic|general protection' "$tmp/console" > "$tmp/oops"
 }
 
-lio_lives() {
-    checks=$((checks + 1))
-    ! lio_died || fail "LIO's kernel has died: $(cat "$tmp/oops")"
-}
-
 # lio_load TARGET OPTIONS VERIFY-OPTION...: verified I/O.  False where LIO's kernel has died of it, which is
 # told; if it has not, no request has failed, and none has waited for its time limit.
 lio_load() {
@@ -80,10 +75,10 @@ lio_load() {
     say "$(grep -c 'logged in again' "$tmp/err" || true) times another session"
 }
 
-# lio_cut TARGET OPTIONS N: the same with eight connections, N of which are cut one after the other
+# lio_cut TARGET OPTIONS N VERIFY-OPTION...: the same with eight connections, of which one is cut N times
 lio_cut() {
     lio_load "$1" "nr_connections=8&$2" --relay "$control" --cuts "$3" --interval 300-600 \
-        --down "relay cut rst oldest" --down "relay cut fin oldest"
+        --down "relay cut rst oldest" --down "relay cut fin oldest" "${@:4}"
 }
 
 [[ ${LUNETTE_VM-} != off ]] || skip "LUNETTE_VM=off"

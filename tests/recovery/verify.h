@@ -77,7 +77,7 @@ struct verify_cuts {
     size_t len;
     pid_t child; /* 0: none */
     bool answered, linked;
-    uint64_t next_ns, since_ns, first_error_ns;
+    uint64_t next_ns, since_ns, first_error_ns, idle_ns;
     uint32_t done;
     struct verify_times recovery, first_error;
 };

@@ -20,7 +20,8 @@
 
 #include "tests/recovery/verify.h"
 
-#define RELAY_WORD "relay "
+#define RELAY_WORD     "relay "
+#define VERIFY_REST_NS 500000000u
 
 void
 verify_cuts_init(struct verify_cuts *c, uint64_t now_ns)
@@ -127,6 +128,19 @@ cut_is_due(const struct verify_cuts *c, uint64_t now_ns)
     return c->state == VERIFY_CUT_IDLE && c->done < c->wanted && now_ns >= c->next_ns;
 }
 
+/* Nothing has been under way for so long that pings have acknowledged the last responses, where
+ * they come more often. */
+static bool
+has_rested(struct verify_cuts *c, uint64_t now_ns, bool idle)
+{
+    if (!idle || c->idle_ns == 0)
+        c->idle_ns = idle ? now_ns : 0;
+    if (!idle || now_ns - c->idle_ns < VERIFY_REST_NS)
+        return false;
+    c->idle_ns = 0;
+    return true;
+}
+
 bool
 verify_cuts_rests(const struct verify_cuts *c, uint64_t now_ns)
 {
@@ -138,7 +152,7 @@ verify_cuts_run(struct verify_cuts *c, uint64_t now_ns, bool idle, uint64_t *see
 {
     switch (c->state) {
     case VERIFY_CUT_IDLE:
-        if (!cut_is_due(c, now_ns) || (c->quiet && !idle))
+        if (!cut_is_due(c, now_ns) || (c->quiet && !has_rested(c, now_ns, idle)))
             return;
         c->since_ns = now_ns;
         c->first_error_ns = 0;
