@@ -313,6 +313,10 @@ plan_pdus(struct ls_plan *p, uint64_t *x)
 
     if (how > 5 || (p->level == 0 && !(cuts && p->conns > 1)))
         return;
+    for (uint32_t i = 0; i < p->nfaults; i++) {
+        if (p->fault[i].kind == FAULT_OLD_PATH)
+            return; /* a world of its own */
+    }
     if (alone)
         plan_calm(p);
     if (p->nfaults + n > LS_FAULTS_MAX)
