@@ -34,11 +34,14 @@ iscsi_conn_failure(struct iscsi_conn *pub, enum iscsi_err err, const char *why)
 {
     struct conn *c = to_conn(pub);
     struct session *s = c->session;
-    bool all;
+    bool all, closed;
 
     if (c->failing || c->down || c->stopping || c->state == CONN_FREE)
         return;
     all = !s->ends && is_format_error(c, err);
+    /* A target that logs a session out may close the other connections before its answer is read.
+     */
+    closed = err == ISCSI_ERR_CONN_CLOSED && iscsi_conn_leaving(c) && c != s->leadconn;
     s->ends |= all;
     TRACE(pub->loop, iscsi_conn_failure, pub->cid, err);
     c->failing = true;
@@ -54,8 +57,9 @@ iscsi_conn_failure(struct iscsi_conn *pub, enum iscsi_err err, const char *why)
             ? LUNETTE_DOM_CONNECT
             : LUNETTE_DOM_PROTO,
         err, "%s", why);
-    log_line(pub->loop->log, LOG_LEVEL_WARN, "%s: connection %u lost (%s): %s", s->host.name,
-             pub->cid, iscsi_err_name(err), why);
+    log_line(pub->loop->log, closed ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN,
+             "%s: connection %u %s (%s): %s", s->host.name, pub->cid,
+             closed ? "ended with its logout" : "lost", iscsi_err_name(err), why);
     if (c == s->leadconn && s->state == ISCSI_STATE_LOGGED_IN && !iscsi_pass_lead_on(s) &&
         !s->adrift && !iscsi_may_drift(c))
         s->state = iscsi_lost_state(s); /* no command goes out before recovery.c does the rest */

@@ -1026,6 +1026,36 @@ session_is_logged_out(void **state)
     world_free(w);
 }
 
+static void
+count_warning(void *user, enum log_level level, const char *line)
+{
+    (void)line;
+    *(unsigned *)user += level <= LOG_LEVEL_WARN;
+}
+
+/* A target may close the others before the response is read, and that is no loss to warn of. */
+static void
+logged_out_without_a_warning(void **state)
+{
+    struct world *w = mcs_world(14, 3, "0");
+    struct iscsi_uevent ev = {.type = ISCSI_UEVENT_SEND_PDU, .sid = w->sid, .cid = 1};
+    unsigned warnings = 0;
+    const struct log log = {.level = LOG_LEVEL_DEBUG, .sink = count_warning, .user = &warnings};
+
+    (void)state;
+    w->fl.l.log = &log;
+    bhs_init(&ev.u.send_pdu.hdr, ISCSI_OP_LOGOUT_REQ | ISCSI_OP_IMMEDIATE,
+             ISCSI_FLAG_FINAL | ISCSI_LOGOUT_CLOSE_SESSION);
+    assert_int_equal(world_ask(w, &ev, NULL, 0), 0);
+    fake_turn(&w->fl);
+    end[2].conn->up->conn_failure(end[2].conn, ISCSI_ERR_CONN_CLOSED, "the target closes it");
+    assert_int_equal(warnings, 0);
+    end[3].conn->up->conn_failure(end[3].conn, ISCSI_ERR_HDR_DGST, "this is another matter");
+    assert_int_equal(warnings, 1);
+    w->fl.l.log = NULL;
+    world_free(w);
+}
+
 /* However many connections log in at the same moment, there is a task for each. */
 static void
 all_log_in_at_once(void **state)
@@ -1083,6 +1113,7 @@ main(int argc, char **argv)
         cmocka_unit_test(aborted_number_is_lost),
         cmocka_unit_test(logged_out_and_left),
         cmocka_unit_test(session_is_logged_out),
+        cmocka_unit_test(logged_out_without_a_warning),
     };
     int r;
 
