@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* login/reopen.h - keeps one session: when its connection is lost, logs in again until it is back.
  *
- * This is the control plane's half of recovery at error recovery level 0 (RFC 7143 7.5).  The data
- * plane blocks the session's commands and lets them fail when replacement_timeout is over; this
- * piece notices the loss, waits, and logs in again, for as long as the session has an owner.  It
- * acts on the data plane by messages only, so that a library and a daemon in another process use
- * the same piece.  docs/design/reopen.md says what it does when, and why.
+ * This is the control plane's half of session recovery (RFC 7143 7.5): the data plane blocks the
+ * session's commands and lets them fail when replacement_timeout is over; this piece notices the
+ * loss, waits, and logs in again, for as long as the session has an owner.  It also keeps the
+ * further connections of a session (login/members.h), and at error recovery level 2 logs in to a
+ * session that has lost its last one.  It acts on the data plane by messages only, so that a library
+ * and a daemon in another process use the same piece.  docs/design/reopen.md says what it does when,
+ * and why.
  *
  *   UP        logged in: it watches the connection, and sees to it that there are as many others
  *             beside it as are wanted (login/members.h)
