@@ -221,7 +221,7 @@ struct lunette_event {
     int err;             /* 0, or the -errno of why */
     char why[260];       /* a sentence, or "" */
     uint32_t cid;        /* CONN_DOWN, CONN_UP: of which connection */
-    uint32_t nconnections, nconnections_wanted; /* of these: how many the session has now, and is
+    uint16_t nconnections, nconnections_wanted; /* of these: how many the session has now, and is
                                                    to have, as the target has agreed */
 };
 

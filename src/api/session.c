@@ -218,10 +218,10 @@ session_conn(void *user, uint16_t cid, const struct lunette_error *why)
     struct reopen_info info;
 
     reopen_get_info(s->reopen, &info);
-    ev.nconnections = info.conns;
-    ev.nconnections_wanted = info.conns_wanted < s->params.max_connections
-                                 ? info.conns_wanted
-                                 : s->params.max_connections;
+    ev.nconnections = (uint16_t)info.conns;
+    ev.nconnections_wanted =
+        (uint16_t)(info.conns_wanted < s->params.max_connections ? info.conns_wanted
+                                                                 : s->params.max_connections);
     if (why != NULL) {
         ev.err = why->code;
         (void)snprintf(ev.why, sizeof(ev.why), "%s", why->code < 0 ? why->msg : "it has ended");

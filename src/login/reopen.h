@@ -5,9 +5,9 @@
  * session's commands and lets them fail when replacement_timeout is over; this piece notices the
  * loss, waits, and logs in again, for as long as the session has an owner.  It also keeps the
  * further connections of a session (login/members.h), and at error recovery level 2 logs in to a
- * session that has lost its last one.  It acts on the data plane by messages only, so that a library
- * and a daemon in another process use the same piece.  docs/design/reopen.md says what it does when,
- * and why.
+ * session that has lost its last one.  It acts on the data plane by messages only, so that a
+ * library and a daemon in another process use the same piece.  docs/design/reopen.md says what it
+ * does when, and why.
  *
  *   UP        logged in: it watches the connection, and sees to it that there are as many others
  *             beside it as are wanted (login/members.h)

@@ -116,7 +116,7 @@ happens(enum lunette_event_type type, const char *why, uint32_t attempt, int64_t
 }
 
 static void
-conn_happens(enum lunette_event_type type, uint32_t up)
+conn_happens(enum lunette_event_type type, uint16_t up)
 {
     struct lunette_event ev = LUNETTE_INIT(ev);
 
