@@ -19,17 +19,22 @@ fence_down(struct tgt_conn *c)
     s->fence_passed(s);
 }
 
-/* Whoever does not acknowledge anything is as good as lost. */
+/* Whoever does not acknowledge anything is as good as lost.  With the last of them the fence is
+ * passed, which may begin the next one: that has its own time. */
 static void
 fence_timeout(struct loop_timer *timer)
 {
     struct tgt_session *s = container_of(timer, struct tgt_session, fence_timer);
+    uint32_t late = s->fences;
 
     LIST_FOREACH_SAFE (i, &s->conns) {
         struct tgt_conn *c = container_of(i, struct tgt_conn, sess_link);
 
-        if (c->fence != TGT_FENCE_NONE)
-            tgt_conn_kill(c, "it does not acknowledge responses");
+        if (c->fence == TGT_FENCE_NONE)
+            continue;
+        tgt_conn_kill(c, "it does not acknowledge responses");
+        if (--late == 0)
+            break;
     }
 }
 

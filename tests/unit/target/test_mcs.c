@@ -350,6 +350,32 @@ fence_ends(void **state)
     puppet_free(c);
 }
 
+/* One acknowledges nothing and is ended for that.  The function that waited for it is answered then,
+ * and its connection has all the time that there is to acknowledge that. */
+static void
+fence_outlasts_the_mute(void **state)
+{
+    struct puppet *a = puppet_session(*state, KEYS(MCS)), *b = join(a, 7);
+    struct world *w = *state;
+    uint64_t end;
+    uint32_t told;
+
+    tmf(b, ISCSI_TMF_LU_RESET, 0);
+    (void)puppet_expect(a, ISCSI_OP_NOP_IN);
+    end = w->loop->now_ns + (PING_TIMEOUT_MS + 200) * LOOP_NS_PER_MS;
+    while (w->loop->now_ns < end)
+        world_turn(w);
+    puppet_expect_close(a);
+    assert_int_equal(puppet_expect(b, ISCSI_OP_TMF_RSP)->h.tmf_rsp.response, 0);
+    told = get32(b->rx.h.tmf_rsp.stat_sn);
+    answer_ping(b, told + 1);
+    expect_async(b, ISCSI_ASYNC_DROP_CONNECTION, 0);
+    ping(b, b->cmd_sn);
+    (void)puppet_expect(b, ISCSI_OP_NOP_IN);
+    puppet_free(b);
+    puppet_free(a);
+}
+
 /* RFC7143-4.2.3.3 e, 4.2.2.3.3: somebody else's reset has ended tasks of a session with several
  * connections: the first answer that tells of it goes when all before it are acknowledged, and what
  * follows on others when it is itself. */
@@ -470,6 +496,7 @@ main(void)
         cmocka_unit_test_setup_teardown(hole_before_a_function, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(response_fence, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(fence_ends, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(fence_outlasts_the_mute, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(others_reset_is_fenced, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(fast_abort, world_setup, world_teardown),
     };
