@@ -216,9 +216,9 @@ for _what in ("status", "data", "r2t", "reject", "tmf"):
     for _run in ("read-large", "write"):
         for _level in (0, 2):
             _several("crossed_%s_%s_%d" % (_what, _run[:4], _level),
-                     "sends %s of a command on another connection" % _what, "CON-05", OK, base=_Crossed,
+                     "sends %s of a command on another connection" % _what, "ID-13", OK, base=_Crossed,
                      run=_run, level=_level, what=_what)
-_several("crossed_always", "answers everything on another connection", "CON-05", FAILS | OK, base=_Crossed,
+_several("crossed_always", "answers everything on another connection", "ID-13", FAILS | OK, base=_Crossed,
          what="status", always=True, level=0)
 
 
@@ -233,7 +233,7 @@ class _SameNumber(_Several):
 
 
 for _run in ("read-large", "write"):
-    _several("status_twice_" + _run[:4], "sends a status on its connection and on another", "CON-05", OK,
+    _several("status_twice_" + _run[:4], "sends a status on its connection and on another", "ID-13", OK,
              base=_SameNumber, run=_run)
 
 
@@ -289,7 +289,7 @@ for _stage in ("accepted", "login", "login-half", "logged-in", "command", "leadi
     for _level in (0, 1, 2):
         for _times in (1, 3):
             _several("drops_%s_%d_%d" % (_stage.replace("-", "_"), _level, _times),
-                     "resets a connection %d times (%s)" % (_times, _stage), "CON-07", OK, base=_Drops,
+                     "resets a connection %d times (%s)" % (_times, _stage), "SSN-06", OK, base=_Drops,
                      run="write" if _stage == "r2t" else "read-large", level=_level, stage=_stage, times=_times)
 
 
@@ -312,9 +312,9 @@ class _Refuses(_Several):
 
 
 for _code in ((1, 1), (1, 2), (2, 0), (2, 1), (2, 2), (2, 6), (2, 8), (2, 9), (2, 10), (3, 0), (3, 1), (3, 2), (9, 9)):
-    _several("refuses_%d_%d" % _code, "refuses all members with %02x/%02x" % _code, "LGR-05", OK, base=_Refuses,
+    _several("refuses_%d_%d" % _code, "refuses all members with %02x/%02x" % _code, "LGR-03", OK, base=_Refuses,
              code=_code)
-_several("refuses_once", "refuses the first member, and takes the others", "LGR-05", OK, base=_Refuses,
+_several("refuses_once", "refuses the first member, and takes the others", "LGR-03", OK, base=_Refuses,
          code=(3, 1), times=1, seen=("member",))
 
 
