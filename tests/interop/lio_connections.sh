@@ -42,8 +42,8 @@ spoiled 1 "initial_r2t=yes&immediate_data=no"
 tell calm
 
 # Below level 2 LIO means all connections to end with one, unless we log that one out before it has
-# noticed.
+# noticed.  Now and then it forgets a command, whose time limit is short therefore (docs/design/mcs.md).
 for level in 0 1; do
     say "eight connections at level $level, cut under I/O"
-    lio_cut "level$level" "error_recovery_level=$level" "$(long 100 6)" || exit 0
+    lio_cut "level$level" "error_recovery_level=$level&timeout=8000" "$(long 100 6)" || exit 0
 done
