@@ -117,7 +117,8 @@ static void
 send_away(struct ls_world *w, bool on, bool permanent)
 {
     w->moved |= permanent && !on;
-    w->held_moves = on ? permanent ? 2 : 1 : 0;
+    /* Nobody is sent away for now by a target that is about to be gone, or is. */
+    w->held_moves = w->held[FAULT_MOVED] > 0 ? 2 : w->held[FAULT_REDIRECT] > 0 && !w->moved ? 1 : 0;
     ls_faults_of_target(w);
     (void)sim_cut(w->sim, NULL, SIM_RESET);
     if (w->moved)
