@@ -1034,6 +1034,8 @@ count_warning(void *user, enum log_level level, const char *line)
 }
 
 /* A target may close the others before the response is read, and that is no loss to warn of. */
+/* LGO-02: a target closes the others before it answers on the one that the Logout has gone on. That
+ * is no loss to warn of, unlike what is lost without having been asked for. */
 static void
 logged_out_without_a_warning(void **state)
 {

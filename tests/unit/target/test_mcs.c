@@ -350,8 +350,8 @@ fence_ends(void **state)
     puppet_free(c);
 }
 
-/* One acknowledges nothing and is ended for that.  The function that waited for it is answered then,
- * and its connection has all the time that there is to acknowledge that. */
+/* One acknowledges nothing and is ended for that.  The function that waited for it is answered
+ * then, and its connection has all the time that there is to acknowledge that. */
 static void
 fence_outlasts_the_mute(void **state)
 {
