@@ -511,6 +511,7 @@ const struct command cmd_bench = {
     .about = "Keeps --depth requests under way for --time seconds and measures.  Workloads that "
              "write destroy what is on the LUN; the default, randread, does not write.",
     .example = "bench iscsi://192.0.2.1/iqn.2026-11.example:disk/0\n"
+               "bench 'iscsi://192.0.2.1/iqn.2026-11.example:disk/0?nr_connections=4'\n"
                "bench iscsi://192.0.2.1/iqn.2026-11.example:disk/0 --rw write --bs 1M --depth 8 "
                "--json",
     .opts = bench_options,

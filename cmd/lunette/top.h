@@ -31,6 +31,8 @@ void top_hang_up(struct top_daemon *d);
 /* A LUN between two answers, or a session without one (lun -1). */
 struct top_row {
     int64_t sid, lun, reopens;
+    int64_t conns, conns_wanted; /* connections of the session now, and as its record wants; 0 of
+                                    the latter: not known */
     const char *target, *portal, *state;             /* of the later answer, which lives as long */
     const char *reason;                              /* why the session is not up; NULL: it is */
     double reads, writes, read_bytes, written_bytes; /* in a second */

@@ -20,6 +20,7 @@ enum top_field {
     FIELD_WRITTEN_MB,
     FIELD_MEAN,
     FIELD_P99,
+    FIELD_CONNS,
     FIELD_REOPENS,
     FIELD_TARGET, /* as wide as there is room */
     FIELDS,
@@ -34,8 +35,8 @@ static const struct top_column {
     [FIELD_STATE] = {"STATE", -8, 40},     [FIELD_READS] = {"r/s", 7, 20},
     [FIELD_WRITES] = {"w/s", 7, 30},       [FIELD_READ_MB] = {"rMB/s", 7, 96},
     [FIELD_WRITTEN_MB] = {"wMB/s", 7, 96}, [FIELD_MEAN] = {"mean", 8, 50},
-    [FIELD_P99] = {"p99", 8, 72},          [FIELD_REOPENS] = {"lost", 5, 110},
-    [FIELD_TARGET] = {"TARGET", 0, 60},
+    [FIELD_P99] = {"p99", 8, 72},          [FIELD_CONNS] = {"conns", 5, 86},
+    [FIELD_REOPENS] = {"lost", 5, 110},    [FIELD_TARGET] = {"TARGET", 0, 60},
 };
 
 /* Text of a target, which may hold anything: what a terminal might obey becomes a question mark. */
@@ -93,6 +94,12 @@ cell(char *to, size_t size, const struct top_row *row, enum top_field f)
         break;
     case FIELD_P99:
         time_text(to, row->p99_ns);
+        break;
+    case FIELD_CONNS:
+        if (row->conns_wanted > 0)
+            (void)snprintf(to, size, "%" PRId64 "/%" PRId64, row->conns, row->conns_wanted);
+        else
+            (void)snprintf(to, size, "-");
         break;
     case FIELD_REOPENS:
         (void)snprintf(to, size, "%" PRId64, row->reopens);

@@ -107,6 +107,8 @@ row_session(struct top_row *row, const json_t *s)
     *row = (struct top_row){.sid = member(s, "sid"),
                             .lun = -1,
                             .reopens = member(s, "reopens"),
+                            .conns = member(s, "connections_up"),
+                            .conns_wanted = member(s, "connections_wanted"),
                             .target = text_member(s, "target"),
                             .portal = text_member(s, "portal"),
                             .state = text_member(s, "state"),
@@ -246,10 +248,12 @@ top_rates_json(const struct top_rates *r)
         const struct top_row *row = &r->row[i];
 
         if (i == 0 || row->sid != r->row[i - 1].sid) {
-            json_t *s = json_pack("{s:I,s:s,s:s,s:s,s:I,s:o}", "sid", (json_int_t)row->sid,
+            json_t *s = json_pack("{s:I,s:s,s:s,s:s,s:I,s:I,s:I,s:o}", "sid", (json_int_t)row->sid,
                                   "target", row->target, "portal", row->portal, "state",
                                   row->reason != NULL || row->lun < 0 ? row->state : "LOGGED_IN",
-                                  "reopens", (json_int_t)row->reopens, "luns", luns = json_array());
+                                  "reopens", (json_int_t)row->reopens, "connections_up",
+                                  (json_int_t)row->conns, "connections_wanted",
+                                  (json_int_t)row->conns_wanted, "luns", luns = json_array());
 
             if (row->reason != NULL && row->reason[0] != '\0')
                 (void)json_object_set_new(s, "reason", json_string(row->reason));
