@@ -89,6 +89,16 @@ member_ended(struct login_member *m, uint64_t due_ns, bool stop)
 
 /* ---- losses --------------------------------------------------------------------------------- */
 
+/* The owner is told of each that it is up, and then of its loss: what is found to be down may never
+ * have been up. */
+static void
+member_tell_up(struct login_member *m)
+{
+    if (!m->told)
+        reopen_tell_conn(m->reopen, m->cid, NULL);
+    m->told = true;
+}
+
 /* A connection that is lost as soon as it has come up goes on with its row of steps. */
 static void
 member_lost(struct login_member *m, uint32_t wait_s, const struct lunette_error *why)
@@ -103,7 +113,9 @@ member_lost(struct login_member *m, uint32_t wait_s, const struct lunette_error 
     else
         due += backoff_next(&m->backoff, r->loop, now, why);
     member_ended(m, due, false);
-    reopen_tell_conn(r, m->cid, why);
+    if (m->told)
+        reopen_tell_conn(r, m->cid, why);
+    m->told = false;
 }
 
 void
@@ -133,6 +145,8 @@ member_on_conn(void *user, const struct iscsi_reply *rep)
         m->made = rep->err == 0;
         (void)lunette_fail(&why, -ENOTCONN, LUNETTE_DOM_CONNECT, 0, "it is down");
         member_lost(m, m->ask_wait_s, &why);
+    } else if (here && m->state == MEMBER_UP && rep->err == 0) {
+        member_tell_up(m);
     }
     reopen_end_if_over(m->reopen);
 }
@@ -215,7 +229,7 @@ member_login_done(void *user, const struct login_result *res, const struct lunet
     ctl_watch_add(r->ctl, &m->watch, r->sid, m->cid);
     log_line(r->loop->log, LOG_LEVEL_INFO, "%s: connection %u is logged in", r->target_name,
              m->cid);
-    reopen_tell_conn(r, m->cid, NULL);
+    member_tell_up(m);
 }
 
 /* It goes where the fewest of the session's connections are, and after a failure to the next one.
@@ -488,6 +502,7 @@ members_down(struct iscsi_reopen *r)
         ctl_watch_del(&m->watch);
         login_gate_leave(&m->turn);
         m->state = MEMBER_OFF;
+        m->told = false;
         if (m->login != NULL && r->freed)
             login_free(&m->login);
         else if (m->login != NULL)
@@ -528,6 +543,7 @@ members_take_lead(struct iscsi_reopen *r, uint32_t wait_s, bool stop)
         if (m->state != MEMBER_UP || m->asking)
             continue;
         members_swap(r, m);
+        m->told = false; /* the caller tells of this loss */
         backoff_reset(&m->backoff, now);
         member_ended(m, now + wait_s * LOOP_NS_PER_S, stop);
         return true;
@@ -550,6 +566,7 @@ members_change_places(struct iscsi_reopen *r, struct login_member *m)
 {
     assert(m->state == MEMBER_UP);
     members_swap(r, m);
+    m->told = true; /* it is the one that led */
     m->up_ns = r->up_ns;
     ctl_watch_add(r->ctl, &m->watch, r->sid, m->cid);
 }

@@ -49,6 +49,7 @@ struct login_member { /* a connection beside the leading one */
     enum member_state state;
     uint16_t cid;
     bool made;           /* the data plane knows the connection, which is down unless it is UP */
+    bool told;           /* the owner takes it for up */
     bool asking;         /* GET_CONN has no reply yet, */
     uint16_t asked_cid;  /* which was asked of this one, */
     uint32_t ask_wait_s; /* and after which it is tried again so late where it is down */

@@ -250,6 +250,9 @@ rejoin_is_early(void **state)
         while (!conn(&t, 1)->started)
             assert_true(world_step(t.w));
         run_until_conns(&t, 2);
+        tale_pass(&t, SEC);
+        assert_int_equal(t.downs, 1); /* what is found to be down still is not lost again */
+        assert_int_equal(t.ups, 2);
         assert_int_equal(t.w->requests[ISCSI_UEVENT_CREATE_CONN], 2);
         assert_int_equal(t.w->requests[ISCSI_UEVENT_DESTROY_CONN], 0);
         tale_end(&t);
