@@ -678,8 +678,8 @@ login_begins_the_time_anew(void **state)
     world_free(w);
 }
 
-/* LGQ-03: the first Login Request of a connection that is logged in again acknowledges what had come
- * on the lost one. */
+/* LGQ-03: the first Login Request of a connection that is logged in again acknowledges what had
+ * come on the lost one. */
 /* LGQ-03: the first Login Request of a connection that is logged in again acknowledges what had
  * come on the lost one. */
 static void

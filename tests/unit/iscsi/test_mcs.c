@@ -928,6 +928,10 @@ filler_is_lost(void **state)
         live_on(w);
     assert_int_not_equal(filler_of(first)->cid, gone);
     assert_int_equal(w->blocked, 0);
+    for (uint32_t i = 1; i <= 2; i++) { /* what was lost goes again as soon as it is waited for */
+        fake_adapter.exp_cmdsn = first + i;
+        live_on(w);
+    }
     answer(w, &c[0]);
     answer(w, &c[1]);
     world_free(w);
