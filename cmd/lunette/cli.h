@@ -114,6 +114,7 @@ struct outages {
     uint64_t tries_ns;    /* when a line told of this outage last */
     uint64_t conns; /* how often one connection of several was lost, and the session was not */
     uint64_t conns_untold, conn_since_ns, conn_told_ns, conn_wait_ns; /* as above, for these */
+    uint64_t last_told_ns, last_wait_ns;                              /* and where none was left */
     bool conn_awaited; /* a line said that requests wait for another one */
     bool shown;        /* one did */
     bool endless;      /* the command goes on, however long it lasts */

@@ -133,25 +133,30 @@ outage_over(struct cli *cli, const struct lunette_event *ev)
                    format_ns(time, 1e6 * (double)ev->down_ms));
 }
 
-/* One connection of several.  That requests wait, as the last one is lost at level 2, is told in
- * any case, and then that there is another. */
+/* One connection of several.  That requests wait, as the last one is lost at level 2, is told as if
+ * nothing had been told before, and then that there is another. */
 static void
 outage_conn(struct cli *cli, const struct lunette_event *ev)
 {
     struct outages *o = &cli->outages;
     uint64_t now = now_ns();
     char text[400];
-    bool due = o->conn_awaited;
+    bool due = o->conn_awaited, last = ev->nconnections == 0;
 
     if (ev->type == LUNETTE_EVENT_CONN_DOWN) {
-        due = outage_due(o->conns == 0 || now - o->conn_since_ns >= OUTAGE_WAIT_MAX, now,
-                         &o->conn_told_ns, &o->conn_wait_ns);
-        due |= ev->nconnections == 0;
+        bool calm = o->conns == 0 || now - o->conn_since_ns >= OUTAGE_WAIT_MAX;
+
+        due = outage_due(calm, now, &o->conn_told_ns, &o->conn_wait_ns);
+        if (last)
+            due |=
+                outage_due(calm || o->last_told_ns == 0, now, &o->last_told_ns, &o->last_wait_ns);
         o->conns++;
         o->conn_since_ns = now;
         o->conns_untold += !due;
+        o->conn_awaited = last && due;
+    } else {
+        o->conn_awaited &= last;
     }
-    o->conn_awaited = ev->nconnections == 0;
     if (due)
         outage_say(cli, lunette_event_name(ev->type), "%s",
                    lunette_event_text(ev, text, sizeof(text)));

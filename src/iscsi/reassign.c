@@ -155,6 +155,7 @@ move_task(struct conn *c, struct task *t)
     t->started = true;
     t->xmit_fast = false;
     c->running++;
+    c->pub.stats.tasks_reassigned++;
     if (c->pub.tt->reassign_task != NULL)
         c->pub.tt->reassign_task(&t->pub);
     if (t->watched)

@@ -33,6 +33,7 @@ send_snack(struct conn *c, enum iscsi_snack_type type, struct be32 itt, const ui
     h->ttt = ttt;
     h->beg_run = put32(beg_run);
     h->run_length = put32(run_length);
+    c->pub.stats.snack_pdus++;
     iscsi_queue_mgmt(t, NULL, 0);
     return t;
 }

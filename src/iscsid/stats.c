@@ -46,6 +46,7 @@ stats_say_conn(json_t *o, const struct iscsi_stats *s)
         {"tmfrsp_pdus", s->tmfrsp_pdus},     {"datain_pdus", s->datain_pdus},
         {"r2t_pdus", s->r2t_pdus},           {"async_pdus", s->async_pdus},
         {"rjt_pdus", s->reject_pdus},        {"digest_err", s->digest_err},
+        {"snack_pdus", s->snack_pdus},       {"tasks_reassigned", s->tasks_reassigned},
     };
 
     stats_put(o, rows, sizeof(rows) / sizeof(rows[0]));

@@ -159,6 +159,8 @@ struct iscsi_stats {
         noprx_pdus;
     uint64_t tmfcmd_pdus, tmfrsp_pdus, async_pdus, reject_pdus;
     uint64_t digest_err;
+    uint64_t snack_pdus;       /* what was missing was asked for, or data acknowledged (level 1) */
+    uint64_t tasks_reassigned; /* went on here, after their connection was lost (level 2) */
 };
 
 struct iscsi_transport;

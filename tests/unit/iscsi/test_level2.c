@@ -226,6 +226,7 @@ lost_tasks_are_reassigned(void **state)
             answer_reassigned(w, &c[i]);
         }
         assert_int_equal(w->blocked + w->gone, 0);
+        assert_int_equal(end[stays].conn->stats.tasks_reassigned, 2);
         world_free(w);
     }
 }

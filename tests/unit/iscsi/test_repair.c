@@ -196,6 +196,7 @@ missing_data_in(void **state)
         assert_int_equal(data_in(itt, i), 0);
     }
     read_is_good(&c);
+    assert_int_equal(dataplane_session(w->dp, w->sid)->leadconn->pub.stats.snack_pdus, 2);
     world_free(w);
 }
 
