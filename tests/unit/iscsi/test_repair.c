@@ -6,6 +6,7 @@
 
 #include <time.h>
 
+#include "iscsi/internal.h"
 #include "iscsi/mend.h"
 #include "iscsi/task.h"
 #include "wire/pdu.h"
@@ -196,7 +197,8 @@ missing_data_in(void **state)
         assert_int_equal(data_in(itt, i), 0);
     }
     read_is_good(&c);
-    assert_int_equal(dataplane_session(w->dp, w->sid)->leadconn->pub.stats.snack_pdus, 2);
+    assert_int_equal(container_of(w->host, struct session, host)->leadconn->pub.stats.snack_pdus,
+                     2);
     world_free(w);
 }
 
