@@ -20,6 +20,12 @@ static void __attribute__((noinline, cold)) window_opened(struct session *s)
     iscsi_xmit_wanted(s);
 }
 
+/* What is unsure about commands that were lost may be decided. */
+static void __attribute__((noinline, cold)) exp_cmdsn_moved(struct session *s)
+{
+    loop_defer(s->pub.loop, &s->again_work);
+}
+
 static inline void
 window_update(struct session *s, struct be32 exp_cmdsn, struct be32 max_cmdsn)
 {
@@ -30,7 +36,7 @@ window_update(struct session *s, struct be32 exp_cmdsn, struct be32 max_cmdsn)
     if (cmdsn_window_newer(&s->win, exp)) {
         s->win.exp_cmdsn = exp;
         if (__builtin_expect(s->unsure, 0))
-            loop_defer(s->pub.loop, &s->again_work);
+            exp_cmdsn_moved(s);
     }
     if (cmdsn_window_grow(&s->win, max) && __builtin_expect(s->win.wanted, 0))
         window_opened(s);
