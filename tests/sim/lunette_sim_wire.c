@@ -488,6 +488,17 @@ comes(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h, uint32_t len)
         c->nexus->max_cmd_sn = max;
 }
 
+/* A command that was lost with its connection was reassigned, and answered after all: what the
+ * answer says of it counts now. */
+static void
+answered(struct ls_wire *wi, const struct wire_conn *c, uint32_t itt)
+{
+    for (uint32_t i = wi->losts; i-- > 0;) {
+        if (wi->lost[i].tsih == c->nexus->tsih && wi->lost[i].itt == itt)
+            wi->lost[i] = wi->lost[--wi->losts];
+    }
+}
+
 /* A whole PDU has come. */
 static void
 came(struct ls_wire *wi, struct wire_conn *c)
@@ -503,6 +514,8 @@ came(struct ls_wire *wi, struct wire_conn *c)
         take_r2t(wi, c, h);
     if (opcode == ISCSI_OP_TMF_RSP)
         function_done(wi, c, itt, h[2]);
+    if (opcode == ISCSI_OP_SCSI_RSP)
+        answered(wi, c, itt);
     if (ls_heard(c, h))
         ls_task_end(c, itt);
 }
