@@ -71,6 +71,19 @@ check_place(const struct task *t)
     }
 }
 
+/* The connection of that number logs in again: its login, or the end of it, decides. */
+static bool
+logs_in(const struct session *s, uint16_t cid)
+{
+    LIST_FOREACH (n, &s->conns) {
+        const struct conn *c = container_of(n, struct conn, node);
+
+        if (c->pub.cid == cid && c->state == CONN_IN_LOGIN)
+            return true;
+    }
+    return false;
+}
+
 static struct check_count
 check_tasks(const struct session *s)
 {
@@ -89,7 +102,8 @@ check_tasks(const struct session *s)
         n.scsi++;
         n.unassigned += t->pub.state == ISCSI_TASK_UNASSIGNED;
         n.pending_scsi += t->pub.state == ISCSI_TASK_PENDING && !t->numbered;
-        n.discarded += t->pub.state == ISCSI_TASK_UNASSIGNED && (t->discarded || t->unsure);
+        n.discarded += t->pub.state == ISCSI_TASK_UNASSIGNED &&
+                       (t->discarded || t->unsure || logs_in(s, t->lost_cid));
         n.reassigned += t->pub.state == ISCSI_TASK_UNASSIGNED && t->reassign == REASSIGN_ASKED;
         n.numbered += t->numbered;
         n.reset += t->reset;
