@@ -11,13 +11,13 @@ tmp=$(mktemp -d "${TMPDIR:-/tmp}/lunette-cli.XXXXXX")
 cd "$tmp" || exit 1
 pids=()
 # The end takes whatever the test has started: waiting for one that nobody ends would take for ever.
-end() {
+leave_nothing() {
     local left
     mapfile -t left < <(jobs -p)
     ((${#left[@]} == 0)) || { kill -KILL "${left[@]}"; wait "${left[@]}"; }
     rm -rf "$tmp"
 } 2> /dev/null
-trap end EXIT
+trap leave_nothing EXIT
 failed=0 checks=0
 
 L() { timeout 60 "$LUNETTE_BIN/lunette" "$@"; }
