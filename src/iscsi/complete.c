@@ -404,18 +404,6 @@ iscsi_handle_reject(struct conn *c, const union bhs_any *h, const void *data, ui
     return 0;
 }
 
-static struct conn *
-conn_of_cid(const struct session *s, uint16_t cid)
-{
-    LIST_FOREACH (n, &s->conns) {
-        struct conn *c = container_of(n, struct conn, node);
-
-        if (c->pub.cid == cid && !c->dying)
-            return c;
-    }
-    return NULL;
-}
-
 /* Another connection than d brings the message that d is dropped.  Nothing orders it behind d's
  * login, and targets tell of a loss late that we have seen first: then it is about the connection
  * that had the CID before.  Where d is dropped nevertheless, it closes, or pings find out. */
@@ -485,7 +473,7 @@ iscsi_async(struct conn *c, const union bhs_any *h, const void *data, uint32_t l
         break;
     case ISCSI_ASYNC_DROP_CONNECTION:
         (void)iscsi_to_control_plane(c, &h->h, data, len);
-        dropped = conn_of_cid(s, get16(a->param1));
+        dropped = iscsi_conn_of_cid(s, get16(a->param1));
         return dropped != NULL ? async_drop(c, dropped, a) : 0;
     case ISCSI_ASYNC_DROP_SESSION:
         (void)iscsi_to_control_plane(c, &h->h, data, len);

@@ -41,15 +41,9 @@ static const struct iscsi_upcalls upcalls_traced =
 struct iscsi_conn *
 iscsi_conn_find(struct iscsi_session *pub, uint16_t cid)
 {
-    struct session *s = to_session(pub);
+    struct conn *c = iscsi_conn_of_cid(to_session(pub), cid);
 
-    LIST_FOREACH (n, &s->conns) {
-        struct conn *c = container_of(n, struct conn, node);
-
-        if (c->pub.cid == cid && !c->dying)
-            return &c->pub;
-    }
-    return NULL;
+    return c != NULL ? &c->pub : NULL;
 }
 
 static void

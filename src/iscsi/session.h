@@ -208,6 +208,19 @@ iscsi_task_unacknowledged(const struct session *s, const struct task *t)
     return sn_gte(t->pub.cmd_sn, s->win.exp_cmdsn) && t->pub.in_done == 0 && t->pub.exp_datasn == 0;
 }
 
+/* The connection of that number that is not about to go; NULL: there is none. */
+static inline struct conn *
+iscsi_conn_of_cid(const struct session *s, uint16_t cid)
+{
+    LIST_FOREACH (n, &s->conns) {
+        struct conn *c = container_of(n, struct conn, node);
+
+        if (c->pub.cid == cid && !c->dying)
+            return c;
+    }
+    return NULL;
+}
+
 /* May answers take the fast path?  The connection works, and nobody waits for what the general path
  * does at the end of a command.  conn->rx_fast is only ever set while this is true. */
 static inline bool
