@@ -264,6 +264,20 @@ ls_wire_given_back(struct ls_wire *wi, uint8_t lun, const uint8_t *cdb)
     }
 }
 
+/* The target has let go of the connection that the session of c had with that number, and has
+ * acknowledged what is below exp_cmd_sn: it has discarded the rest (RFC 7143 11.14), which may go
+ * again in another session, too. */
+static void
+once_discarded(struct ls_wire *wi, const struct wire_conn *c, uint16_t cid, uint32_t exp_cmd_sn)
+{
+    for (uint32_t i = wi->losts; i-- > 0;) {
+        const struct once *o = &wi->lost[i];
+
+        if (o->tsih == c->nexus->tsih && o->cid == cid && sn_gte(o->cmd_sn, exp_cmd_sn))
+            wi->lost[i] = wi->lost[--wi->losts];
+    }
+}
+
 static void
 conn_over(struct ls_wire *wi, struct wire_conn *c)
 {
@@ -274,8 +288,11 @@ conn_over(struct ls_wire *wi, struct wire_conn *c)
             continue;
         if (!ls_io_has(wi->w, t->lun, t->cdb) || wi->losts == LOST_MAX)
             continue; /* given back before */
-        wi->lost[wi->losts] = (struct once){
-            .lun = t->lun, .itt = t->itt, .cmd_sn = t->cmd_sn, .tsih = c->nexus->tsih};
+        wi->lost[wi->losts] = (struct once){.lun = t->lun,
+                                            .itt = t->itt,
+                                            .cmd_sn = t->cmd_sn,
+                                            .tsih = c->nexus->tsih,
+                                            .cid = c->cid};
         memcpy(wi->lost[wi->losts++].cdb, t->cdb, sizeof(t->cdb));
     }
     if (c->nexus != NULL)
@@ -499,6 +516,15 @@ answered(struct ls_wire *wi, const struct wire_conn *c, uint32_t itt)
     }
 }
 
+static void
+logout_answered(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h)
+{
+    const struct task *t = ls_task_of(c, ld_be32(h + 16));
+
+    if (t != NULL && t->opcode == ISCSI_OP_LOGOUT_REQ && h[2] <= ISCSI_LOGOUT_RSP_CID_NOT_FOUND)
+        once_discarded(wi, c, t->cid, ld_be32(h + 28));
+}
+
 /* A whole PDU has come. */
 static void
 came(struct ls_wire *wi, struct wire_conn *c)
@@ -516,6 +542,8 @@ came(struct ls_wire *wi, struct wire_conn *c)
         function_done(wi, c, itt, h[2]);
     if (opcode == ISCSI_OP_SCSI_RSP)
         answered(wi, c, itt);
+    if (opcode == ISCSI_OP_LOGOUT_RSP)
+        logout_answered(wi, c, h);
     if (ls_heard(c, h))
         ls_task_end(c, itt);
 }
@@ -534,13 +562,14 @@ chosen(const struct wire_conn *c, const char *pair)
 /* The last Login Response has come: full feature phase begins, with digests where they were agreed.
  */
 static void
-login_pdu_over(struct wire_conn *c, const uint8_t *h)
+login_pdu_over(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h)
 {
     bool last = (h[1] & ISCSI_LOGIN_TRANSIT) && (h[1] & ISCSI_LOGIN_NSG_MASK) == 3;
 
     if (!last || h[36] != 0)
         return;
     c->nexus->tsih = ld_be16(h + 14);
+    once_discarded(wi, c, c->cid, ld_be32(h + 28));
     ls_heard_login(c, h);
     c->nexus->outlives |= chosen(c, "ErrorRecoveryLevel=2");
     c->nexus->repairs |= c->nexus->outlives || chosen(c, "ErrorRecoveryLevel=1");
@@ -660,7 +689,7 @@ take(struct ls_wire *wi, struct wire_conn *c, bool to_server, const uint8_t *p, 
         if (!to_server)
             came(wi, c);
         if (!to_server && (l->hdr[0] & ISCSI_OP_MASK) == ISCSI_OP_LOGIN_RSP)
-            login_pdu_over(c, l->hdr);
+            login_pdu_over(wi, c, l->hdr);
         l->have = 0;
     }
     return n;

@@ -97,7 +97,7 @@ struct wire_conn {
 struct once {
     uint8_t lun, cdb[16];
     uint32_t itt, cmd_sn;
-    uint16_t tsih; /* of its session, in which the number may go again */
+    uint16_t tsih, cid; /* of its session, in which the number may go again, and its connection */
 };
 
 struct ls_wire {
