@@ -81,10 +81,24 @@ clear_next(struct session *s)
         clear_timer_start(s, CLEAR_RETRY_NS);
 }
 
-void
-iscsi_clear_again(struct session *s)
+/* The target has let go of what c was: Logouts that c has carried are on their way no more. */
+static void
+carries_no_more(struct conn *c)
 {
-    clear_next(s);
+    c->carrier = false;
+    LIST_FOREACH (n, &c->session->clearing) {
+        struct conn *other = container_of(n, struct conn, clear_node);
+
+        if (other->clear == CLEAR_CARRIED && other->clear_via == c)
+            other->clear = CLEAR_DUE;
+    }
+}
+
+void
+iscsi_clear_back(struct conn *c)
+{
+    carries_no_more(c);
+    clear_next(c->session);
 }
 
 static void
@@ -116,23 +130,15 @@ iscsi_clear_conn(struct conn *c)
     clear_next(s);
 }
 
-/* It needs to be asked about no more, and Logouts that it has carried are on their way no more. */
+/* It needs to be asked about no more. */
 static void
 clear_over(struct conn *c)
 {
-    struct session *s = c->session;
-
     c->clear = CLEAR_NONE;
-    c->carrier = false;
     list_del(&c->clear_node);
-    LIST_FOREACH (n, &s->clearing) {
-        struct conn *other = container_of(n, struct conn, clear_node);
-
-        if (other->clear == CLEAR_CARRIED && other->clear_via == c)
-            other->clear = CLEAR_DUE;
-    }
+    carries_no_more(c);
     if (c->dying)
-        iscsi_session_maybe_free(s);
+        iscsi_session_maybe_free(c->session);
 }
 
 void
@@ -197,12 +203,14 @@ iscsi_clear_answered(struct conn *via, struct task *t, const struct bhs_logout_r
     return 0;
 }
 
+/* What it has carried may arrive until its login is through. */
 bool
 iscsi_clear_yields(struct conn *c)
 {
     if (c->clear != CLEAR_DUE || !c->session->adrift)
         return false;
-    clear_over(c);
+    c->clear = CLEAR_NONE;
+    list_del(&c->clear_node);
     clear_next(c->session);
     return true;
 }

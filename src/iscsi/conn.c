@@ -113,7 +113,7 @@ conn_reset(struct conn *c)
     assert(list_empty(&c->mgmtqueue) && list_empty(&c->requeue) && c->running == 0);
     assert(c->xmit_task == NULL && c->ping == NULL && !c->failing);
     assert(c->clear == CLEAR_NONE && c->reassign == NULL && list_empty(&c->mends));
-    c->full = c->carrier = false;
+    c->full = false;
     c->pub.hdrdgst_en = c->pub.datadgst_en = c->want_hdrdgst = c->want_datadgst = false;
     c->pub.max_recv_dlength = c->pub.max_xmit_dlength = ISCSI_LOGIN_DSEG_MAX;
     c->declared_recv_dlength = c->declared_xmit_dlength = 8192; /* RFC 7143 13.12: defaults */
@@ -218,6 +218,7 @@ iscsi_conn_start(struct iscsi_conn *pub, struct lunette_error *err)
         iscsi_session_up(s);
     iscsi_stall_start(s);
     iscsi_xmit_wanted(s); /* of what waits for room on the others */
+    iscsi_clear_back(c);
     iscsi_conn_is_back(c);
     pub->last_recv_ns = pub->loop->now_ns;
     iscsi_ping_start(c);

@@ -330,8 +330,9 @@ void iscsi_user_login_over(struct conn *c);
 void iscsi_clear_init(struct session *s);
 /* The connection is down: the target is asked to let go of it, if that is needed. */
 void iscsi_clear_conn(struct conn *c);
-/* The session is adrift no more: what could not be asked meanwhile is. */
-void iscsi_clear_again(struct session *s);
+/* The connection has logged in.  What could not be asked about while the session was adrift is, and
+ * what had to wait for this connection since that had carried a Logout about it. */
+void iscsi_clear_back(struct conn *c);
 /* The request t is over without an answer: its connection has ended. */
 void iscsi_clear_lost(struct session *s, const struct task *t);
 /* The request t was answered.  < 0: the connection has failed, with all others. */

@@ -281,7 +281,6 @@ iscsi_adrift_ended(struct conn *c)
         iscsi_want_restart(s);
     loop_defer(s->pub.loop, &s->eh_work); /* task management that has waited */
     loop_defer(s->pub.loop, &s->reassign_work);
-    iscsi_clear_again(s);
 }
 
 void

@@ -828,6 +828,50 @@ destroyed_while_it_logs_in(void **state)
     }
 }
 
+/* The last connection was lost with a Logout about another one.  It logs in again, but until that
+ * is through the Logout may arrive, and would end the other one if that had come back: the other
+ * one has to wait, also where the login fails. */
+static void
+carrier_logs_in_again(void **state)
+{
+    (void)state;
+    for (int fails = 0; fails < 2; fails++) {
+        struct world *w = level2_world(21, 2, "0");
+        struct cmd c[2];
+
+        for (int i = 0; i < 2; i++)
+            one_command(w, &c[i], true);
+        cut(w, 2);
+        assert_int_equal(fake_last(ISCSI_OP_LOGOUT_REQ)->cid, 1);
+        cut(w, 1);
+        w->cid = 1;
+        w->follows = true;
+        world_connect(w);
+        assert_int_equal(world_do(w, ISCSI_UEVENT_BIND_CONN), 0);
+        iscsi_session_check(dataplane_session(w->dp, w->sid));
+        if (fails) {
+            end[1].conn = fake_adapter.conn;
+            cut(w, 1);
+        }
+        w->cid = 2;
+        world_connect(w);
+        assert_int_equal(world_do(w, ISCSI_UEVENT_BIND_CONN), -EBUSY);
+        w->cid = 1;
+        if (fails) {
+            add(w, 1);
+        } else {
+            end[1].conn = iscsi_conn_find(&session_of(w)->pub, 1);
+            end[1].stat_sn = 1000;
+            assert_int_equal(world_do(w, ISCSI_UEVENT_START_CONN), 0);
+        }
+        fake_turn(&w->fl);
+        assert_int_equal(logged_out(w, 2, cmdsn_of(&c[1]) + 1, ISCSI_LOGOUT_RSP_OK, 0), 0);
+        add(w, 2);
+        assert_int_equal(w->blocked + w->gone, 0);
+        world_free(w);
+    }
+}
+
 /* An abort waits for its command, and goes where it is. */
 static void
 abort_follows_a_reassigned_command(void **state)
@@ -1009,6 +1053,7 @@ main(int argc, char **argv)
         cmocka_unit_test(closed_adrift),
         cmocka_unit_test(given_up_as_it_leads),
         cmocka_unit_test(destroyed_while_it_logs_in),
+        cmocka_unit_test(carrier_logs_in_again),
         cmocka_unit_test(abort_follows_a_reassigned_command),
         cmocka_unit_test(reset_waits_for_what_goes_again),
         cmocka_unit_test(no_reassignment_is_answered),
