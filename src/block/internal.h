@@ -103,7 +103,7 @@ struct blk_dev {
     struct blk_fast fast;
     const struct bdev_driver_ops *ops;
     struct bdev_limits limits;
-    uint64_t timeout_ns; /* of reads that do not say: blk_default_ns of others */
+    uint64_t timeout_ns; /* of reads that do not say: bdev_time_limits of others */
     bool closing, gone;  /* as in its queues */
     bool mute;           /* the driver is not called any more, for nothing */
     bool still;          /* its clock stands still, since still_ns */
@@ -154,22 +154,12 @@ piece_with_driver(const struct blk_piece *p)
     return p->rq.state == PIECE_DRIVER || p->rq.state == PIECE_FAST;
 }
 
-/* The time limit of a request that does not say: a flush may have a whole cache to write, and write
- * zeroes a whole range. */
-static inline uint64_t
-blk_default_ns(const struct blk_dev *b, enum bdev_op op)
-{
-    if (op == BDEV_FLUSH)
-        return 2 * b->timeout_ns;
-    return op == BDEV_WRITE_ZEROES ? 4 * b->timeout_ns : b->timeout_ns;
-}
-
 static inline uint64_t
 blk_timeout_ns(const struct blk_dev *b, const struct blk_request *rq)
 {
     uint64_t ms = rq->parent->timeout_ms;
 
-    return ms == 0 ? blk_default_ns(b, rq->op) : ms * LOOP_NS_PER_MS;
+    return ms == 0 ? bdev_time_limits(rq->op) * b->timeout_ns : ms * LOOP_NS_PER_MS;
 }
 
 static inline uint64_t

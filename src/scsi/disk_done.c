@@ -2,8 +2,8 @@
 /* scsi/disk_done.c - commands of a disk coming back: done, once more, later, or failed.
  *
  * Transport result, then status, then sense data are judged, each by a table, then the residual.
- * Whatever happens, a request ends within (retries + 1) timeouts, not counting the time in which
- * its session is being recovered and its device looked at.
+ * Whatever happens, a request ends within (retries + 1) of its timeouts, not counting the time in
+ * which its session is being recovered and its device looked at.
  */
 #include <assert.h>
 #include <errno.h>
@@ -40,11 +40,14 @@ disk_again(struct scsi_sdev *s, struct scsi_io *io, uint32_t ms)
     s->up->requeue(io->rq, ms * LOOP_NS_PER_MS);
 }
 
+/* The limit of one try is that of block/, so that each of them may take as long as it may. */
 static bool
 disk_time_is_up(const struct scsi_sdev *s, const struct blk_request *rq)
 {
     const struct scsi_target *t = s->dev.target;
-    uint64_t ms = rq->parent->timeout_ms > 0 ? rq->parent->timeout_ms : t->params.timeout_ms;
+    uint64_t ms = rq->parent->timeout_ms > 0
+                      ? rq->parent->timeout_ms
+                      : (uint64_t)bdev_time_limits(rq->op) * t->params.timeout_ms;
 
     return t->loop->now_ns >= rq->start_ns + (SCSI_DISK_RETRIES + 1) * ms * LOOP_NS_PER_MS;
 }

@@ -340,8 +340,17 @@ bdev_get_limits(const struct bdev *b)
     return b->ops->limits(b);
 }
 
+/* How many times the limit of bdev_set_timeout one try of a request with that op may take, where
+ * the request does not say: a flush may have a whole cache to write, and write zeroes a whole
+ * range. */
+static inline uint32_t
+bdev_time_limits(enum bdev_op op)
+{
+    return op == BDEV_WRITE_ZEROES ? 4 : op == BDEV_FLUSH ? 2 : 1;
+}
+
 /* Sets the time limit of requests whose own timeout_ms is 0; the limit is not 0.  A flush gets
- * twice as long, write zeroes four times as long. */
+ * twice as long, write zeroes four times as long (bdev_time_limits). */
 static inline void
 bdev_set_timeout(struct bdev *b, uint32_t timeout_ms)
 {

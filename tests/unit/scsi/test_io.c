@@ -207,6 +207,7 @@ test_statuses_and_host_results(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        unsigned total_s = rows[i].op == BDEV_FLUSH ? 360 : 180;
         uint64_t t0;
 
         fd_open(&d);
@@ -216,8 +217,8 @@ test_statuses_and_host_results(void **state)
             io_run(&d, rows[i].op, 0, rows[i].op == BDEV_FLUSH ? 0 : 512, rows[i].flags),
             rows[i].err);
         if (rows[i].sends == N_TIME)
-            assert_true(d.f.n > 10 && d.f.loop.l.now_ns - t0 >= SEC(180) &&
-                        d.f.loop.l.now_ns - t0 <= SEC(190));
+            assert_true(d.f.n > 10 && d.f.loop.l.now_ns - t0 >= SEC(total_s) &&
+                        d.f.loop.l.now_ns - t0 <= SEC(total_s + 10));
         else
             assert_int_equal(fh_count(&d.f, d.f.op[0]), rows[i].sends);
         if (rows[i].sends == 1 && rows[i].host != DID_BAD_TARGET && rows[i].host != DID_RESET &&
@@ -436,6 +437,104 @@ thin(void)
     l->ws16 = true;
     fd_up(&d);
     return l;
+}
+
+/* Every operation that is sent again, and how many times the time limit one try of it has. */
+static const struct {
+    enum bdev_op op;
+    uint32_t flags;
+    uint8_t opcode, byte1;
+    unsigned limits;
+    unsigned sends; /* where none of them is answered */
+} op_rows[] = {
+    {BDEV_READ, 0, SCSI_READ_10, 0, 1, 6},
+    {BDEV_WRITE, 0, SCSI_WRITE_10, 0, 1, 6},
+    {BDEV_WRITE, BDEV_F_FUA, SCSI_WRITE_10, SCSI_FUA, 1, 6},
+    {BDEV_FLUSH, 0, SCSI_SYNC_CACHE_10, 0, 2, 6},
+    {BDEV_DISCARD, 0, SCSI_UNMAP, 0, 1, 6},
+    {BDEV_WRITE_ZEROES, 0, SCSI_WRITE_SAME_16, SCSI_WS_UNMAP, 4, 6},
+    {BDEV_WRITE_ZEROES, BDEV_F_NO_UNMAP, SCSI_WRITE_SAME_16, 0, 4, 6},
+    {BDEV_COMPARE_WRITE, 0, SCSI_COMPARE_AND_WRITE, 0, 1, 1}, /* not to be executed twice */
+    {BDEV_BLOCK_STATUS, 0, SCSI_SERVICE_ACTION_IN_16, SCSI_SAI_GET_LBA_STATUS, 1, 6},
+};
+
+/* All commands of the row, and no other, are answered like this. */
+static void
+op_script(size_t row, struct answer a)
+{
+    a.sub = op_rows[row].byte1 & 0x1f;
+    fh_script(&d.f, a);
+}
+
+static unsigned
+op_sends(size_t row)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < d.f.n; i++)
+        n += d.f.op[i] == op_rows[row].opcode && d.f.byte1[i] == op_rows[row].byte1;
+    return n;
+}
+
+/* Runs the request of a row to its end, with a time limit of its own where timeout_ms is not 0.
+ * Returns its error, and in *ret_s how many seconds it took. */
+static int
+op_run(size_t row, uint32_t timeout_ms, uint64_t *ret_s)
+{
+    struct bdev_extent e[BDEV_EXTENTS_MIN];
+    uint64_t t0 = d.f.loop.l.now_ns;
+    struct io io;
+
+    io_init(&io, op_rows[row].op, 0, op_rows[row].op == BDEV_FLUSH ? 0 : 512, op_rows[row].flags);
+    io.r.timeout_ms = timeout_ms;
+    io.r.extents = e;
+    io.r.extents_max = BDEV_EXTENTS_MIN;
+    assert_int_equal(bdev_submit(d.q, &io.r), 0);
+    for (int i = 0; i < 1000 && io.done == 0; i++)
+        fake_advance(&d.f.loop, SEC(1));
+    assert_int_equal(io.done, 1);
+    *ret_s = (d.f.loop.l.now_ns - t0) / LOOP_NS_PER_S;
+    return io.r.result.err;
+}
+
+/* Whatever is tried again has as much time in all as its tries may take together. */
+static void
+test_total_time_of_each_operation(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(op_rows) / sizeof(op_rows[0]); i++) {
+        unsigned s = 180 * op_rows[i].limits;
+        uint64_t took;
+
+        thin();
+        op_script(i, ANSWER(op_rows[i].opcode, EVER, .status = SCSI_BUSY));
+        assert_int_equal(op_run(i, 0, &took), -EBUSY);
+        assert_in_range(took, s, s + 10);
+        assert_true(op_sends(i) > 10);
+        /* Who says how long a try may take, says it of every operation. */
+        assert_int_equal(op_run(i, 5000, &took), -EBUSY);
+        assert_in_range(took, 30, 32);
+        fd_close(&d);
+    }
+}
+
+/* No try is spared because those before it took all of their time. */
+static void
+test_each_operation_is_tried_as_often(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(op_rows) / sizeof(op_rows[0]); i++) {
+        unsigned s = 30 * op_rows[i].limits * op_rows[i].sends;
+        uint64_t took;
+
+        thin();
+        op_script(i, ANSWER(op_rows[i].opcode, EVER, .never = true));
+        assert_int_equal(op_run(i, 0, &took), -ETIMEDOUT);
+        assert_int_equal(op_sends(i), op_rows[i].sends);
+        assert_int_equal(d.f.aborts, op_rows[i].sends);
+        assert_in_range(took, s, s + 1);
+        fd_close(&d);
+    }
 }
 
 struct status_row {
@@ -996,6 +1095,8 @@ main(void)
         cmocka_unit_test(test_log_names_the_unit_once),
         cmocka_unit_test(test_lost_writes),
         cmocka_unit_test(test_deferred_error),
+        cmocka_unit_test(test_total_time_of_each_operation),
+        cmocka_unit_test(test_each_operation_is_tried_as_often),
         cmocka_unit_test(test_block_status),
         cmocka_unit_test(test_features_go_off),
         cmocka_unit_test(test_status_qualifier),
