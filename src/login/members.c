@@ -552,6 +552,24 @@ members_take_lead(struct iscsi_reopen *r, uint32_t wait_s, bool stop)
 }
 
 bool
+members_try_another(struct iscsi_reopen *r)
+{
+    struct login_members *all = &r->members;
+
+    for (uint32_t i = 0; i < all->on; i++) {
+        struct login_member *m = &all->m[all->turn++ % all->on];
+
+        assert(m->state == MEMBER_OFF);
+        if (!m->made || m->ep != 0 || m->undo != NULL ||
+            (m->login != NULL && !login_is_over(m->login)))
+            continue; /* what is left of it is being taken out of the data plane by its CID */
+        members_swap(r, m);
+        return all->turn <= all->on;
+    }
+    return false;
+}
+
+bool
 members_are_asked(const struct iscsi_reopen *r)
 {
     for (uint32_t i = 0; i < r->members.n; i++) {

@@ -34,6 +34,10 @@ void members_down(struct iscsi_reopen *r);
 bool members_take_lead(struct iscsi_reopen *r, uint32_t wait_s, bool stop);
 /* It is not known of some whether they are up: it will be soon. */
 bool members_are_asked(const struct iscsi_reopen *r);
+/* The data plane cannot take the connection that was to log in to the session, which has lost all:
+ * another one is to do so in its place.  False where there is none that has not been tried since
+ * the loss. */
+bool members_try_another(struct iscsi_reopen *r);
 /* A member that is UP and the leading connection, which is up as well, change places. */
 void members_change_places(struct iscsi_reopen *r, struct login_member *m);
 /* The session was found, and not logged in to: members may be up. */

@@ -146,7 +146,7 @@ reopen_begin(struct iscsi_reopen *r, const struct reopen_loss *loss)
     r->lost_ns = now;
     r->ready_ns = now + reopen_seconds(loss->time2wait_s);
     r->linger_ns = r->ready_ns + reopen_seconds(loss->time2retain_s);
-    r->attempt = r->refusals = 0;
+    r->attempt = r->refusals = r->members.turn = 0;
     reopen_back_off(r, loss);
     r->state = REOPEN_STOPPING;
     r->rejoins = r->erl >= 2 && loss->time2retain_s > 0 && !r->session_down && r->members.tsih != 0;

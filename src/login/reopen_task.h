@@ -70,6 +70,7 @@ struct login_members {
     uint32_t wanted; /* of the session, with the leading one; 0 or 1: it has no members */
     uint32_t n;      /* members that there are places for */
     uint32_t on;     /* of these are to be there: as many as the target takes */
+    uint32_t turn;   /* of these have been looked at by members_try_another since the loss */
     uint16_t tsih;
     struct login_member *m; /* NULL: none was ever wanted */
     struct portal *portal;  /* where the leading one is logged in, or was last; host "": not known;

@@ -140,6 +140,18 @@ reopen_was_last(struct iscsi_reopen *r)
     return r->reopen_max > 0 && r->refusals >= r->reopen_max;
 }
 
+/* The data plane is busy with the connection.  It may be one that we take for lost.  Or the target
+ * has been asked to log it out through another one, which was lost as well and has to log in first,
+ * since the target may yet read that (iscsi/clear.c): so each of them is tried. */
+static void
+reopen_busy(struct iscsi_reopen *r)
+{
+    if (r->rejoins && members_try_another(r))
+        r->due_ns = r->loop->now_ns + BACKOFF_GAP_MS * LOOP_NS_PER_MS;
+    r->state = REOPEN_STOPPING;
+    reopen_stop(r);
+}
+
 /* May free r. */
 static void
 reopen_failed(struct iscsi_reopen *r, const struct lunette_error *err)
@@ -162,13 +174,10 @@ reopen_failed(struct iscsi_reopen *r, const struct lunette_error *err)
         r->due_ns = r->loop->now_ns + backoff_next(&r->backoff, r->loop, r->began_ns, err);
         if (r->rejoins && r->due_ns > r->linger_ns)
             r->due_ns = r->linger_ns;
-        if (err->code != -EBUSY) {
+        if (err->code == -EBUSY)
+            reopen_busy(r);
+        else
             reopen_wait(r);
-            return;
-        }
-        r->state =
-            REOPEN_STOPPING; /* The data plane knows of a connection that we take for lost. */
-        reopen_stop(r);
     }
 }
 

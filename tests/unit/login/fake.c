@@ -640,8 +640,8 @@ serve_conn(struct world *w, const struct message *m, struct fake_conn *c)
             reply(w, m, -EBUSY, m->req.sid, 0);
             break;
         }
-        if (w->busy_binds > 0) {
-            w->busy_binds--;
+        if (w->busy_binds > 0 || (w->busy_cids >> c->cid & 1) != 0) {
+            w->busy_binds -= w->busy_binds > 0;
             w->open_fds -= m->req.u.bind_conn.fd >= 1000;
             reply(w, m, -EBUSY, m->req.sid, 0);
             break;

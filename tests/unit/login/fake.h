@@ -125,6 +125,7 @@ struct world {
     bool no_memory;      /* for requests but those that tidy up */
     bool several;        /* the session has several connections, and ends with all of them */
     uint32_t busy_binds; /* BIND_CONN that are refused yet, as the CID is asked about */
+    uint32_t busy_cids;  /* those of these CIDs, one a bit, are refused as well */
     bool gone_is_ok; /* requests may be about what is gone or lost already: -ENOENT, -ENOTCONN */
     uint32_t pdus;
     char last_challenge[200];          /* CHAP_C that the initiator sent last */

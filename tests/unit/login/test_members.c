@@ -667,6 +667,63 @@ rejoined_elsewhere(void **state)
     }
 }
 
+/* At level 2 the data plane lets a connection wait while the target may still read a Logout of it
+ * on another one that was lost as well.  Any of them brings the session back, whichever was the
+ * last to be lost. */
+static void
+any_rejoins(void **state)
+{
+    (void)state;
+    for (uint16_t free = 0; free < 4; free++) {
+        struct tale t;
+        uint64_t lost;
+
+        begin(&t, 80 + free, level2_on_two, NULL, 0);
+        run_until_conns(&t, 4);
+        tale_pass(&t, SEC);
+        t.w->busy_cids = 0xfu & ~(1u << free);
+        lost = t.w->l.now_ns;
+        lose_all(&t, 0, 20);
+        run_until_conns(&t, 0);
+        run_until_conns(&t, 1);
+        assert_true(conn(&t, free)->started);
+        assert_in_range(t.w->l.now_ns, lost, lost + 200 * MS);
+        t.w->busy_cids = 0;
+        run_until_conns(&t, 4);
+        assert_int_equal(t.losts, 0);
+        assert_int_equal(t.w->requests[ISCSI_UEVENT_CREATE_CONN], 4);
+        conns_are_told(&t);
+        tale_end(&t);
+    }
+}
+
+/* None of them can be taken for now: they are tried less and less often. */
+static void
+none_rejoins_yet(void **state)
+{
+    struct tale t;
+    uint32_t binds;
+
+    (void)state;
+    begin(&t, 85, level2_on_two, NULL, 0);
+    run_until_conns(&t, 4);
+    tale_pass(&t, SEC);
+    t.w->busy_cids = 0xf;
+    binds = t.w->requests[ISCSI_UEVENT_BIND_CONN];
+    lose_all(&t, 0, 20);
+    tale_pass(&t, 10 * SEC);
+    assert_in_range(t.w->requests[ISCSI_UEVENT_BIND_CONN] - binds, 10 * 1000 / 400, 50);
+    assert_int_equal(t.losts, 0);
+    t.w->busy_cids = 0x7;
+    tale_pass(&t, 2 * SEC);
+    assert_true(conn(&t, 3)->started);
+    t.w->busy_cids = 0;
+    run_until_conns(&t, 4);
+    assert_int_equal(t.losts, 0);
+    conns_are_told(&t);
+    tale_end(&t);
+}
+
 /* A portal of another group serves no connection of this session (RFC 7143 4.4.1), and its refusals
  * end nothing. */
 static void
@@ -824,6 +881,8 @@ main(void)
         cmocka_unit_test(portal_dies),
         cmocka_unit_test(recovered_elsewhere),
         cmocka_unit_test(rejoined_elsewhere),
+        cmocka_unit_test(any_rejoins),
+        cmocka_unit_test(none_rejoins_yet),
         cmocka_unit_test(other_group),
         cmocka_unit_test(taken_over),
         cmocka_unit_test(cut_anywhere),
