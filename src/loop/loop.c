@@ -169,10 +169,14 @@ real_turn(struct real_loop *l, uint64_t deadline_ns)
         return r;
     l->pub.stats.turns++;
     real_dispatch_streams(l);
+    if (!list_empty(&l->watches_ready))
+        real_dispatch_watches(l);
     run_timers(l);
     run_posted(l);
     run_deferred(l);
     real_reap_streams(l, false);
+    if (!list_empty(&l->watches_dead))
+        real_reap_watches(l, false);
     return r;
 }
 
@@ -363,6 +367,10 @@ loop_new(const struct loop_config *cfg, struct loop **ret, struct lunette_error 
     list_init(&l->ready);
     list_init(&l->now);
     list_init(&l->dead);
+    list_init(&l->watches);
+    list_init(&l->watches_ready);
+    list_init(&l->watches_now);
+    list_init(&l->watches_dead);
     list_init(&l->lookups);
     l->spin_ns = l->spin_now = cfg->spin_us * 1000ull;
     l->pub.scratch_size = cfg->scratch_size > 0 ? cfg->scratch_size : SCRATCH_SIZE;
@@ -413,12 +421,13 @@ loop_free(struct loop *pub)
     assert(l->streams == 0);
     assert(timerq_first(&l->timers) == NULL);
     assert(l->lookups_pending == 0 && list_empty(&l->lookups));
-    assert(list_empty(&l->ready));
+    assert(list_empty(&l->ready) && list_empty(&l->watches));
     if (l->mail != NULL)
         close_mailbox(l->mail);
     if (l->poller != NULL)
         l->poller->ops->free(l->poller);
     real_reap_streams(l, true);
+    real_reap_watches(l, true);
     if (l->fd_asked)
         (void)close(l->alarm.fd);
     pool_fini(&pub->tx);
@@ -437,7 +446,8 @@ loop_free(struct loop *pub)
         .sendv = real_sendv, .recvv = real_recvv, .set_rcvlowat = real_set_rcvlowat,               \
         .set_opts = real_set_opts, .lend = real_lend, .unacked = real_unacked,                     \
         .unread = real_unread, .names = real_names, .close = real_close, .reset = real_reset,      \
-        .close_fd = real_close_fd, .clock = real_clock,                                            \
+        .close_fd = real_close_fd, .clock = real_clock, .watch = real_watch,                       \
+        .unwatch = real_unwatch,                                                                   \
     }
 
 static const struct loop_ops real_ops_epoll = REAL_OPS("epoll");

@@ -22,8 +22,8 @@ struct loop_config {
  * *err. */
 int loop_new(const struct loop_config *cfg, struct loop **ret, struct lunette_error *err);
 
-/* Frees a loop; does nothing for NULL.  All its streams, timers and lookups must be gone, and no
- * other thread may post any more; work that is still queued is dropped. */
+/* Frees a loop; does nothing for NULL.  All its streams, watches, timers and lookups must be gone,
+ * and no other thread may post any more; work that is still queued is dropped. */
 void loop_free(struct loop *l);
 
 #endif

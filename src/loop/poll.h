@@ -2,8 +2,8 @@
 /* loop/poll.h - what a backend provides: which descriptors became ready.
  *
  * Readiness is edge-triggered, and a descriptor is registered only once, for reading,
- * writing and hang-up together, so that an I/O needs no system call for it.  All of it
- * runs on the loop's thread.
+ * writing and hang-up together, so that an I/O needs no system call for it.  Descriptors that are
+ * watched by level are the exception.  All of it runs on the loop's thread.
  */
 #ifndef LOOP_POLL_H
 #define LOOP_POLL_H
@@ -21,6 +21,9 @@ struct pollee {
     /* The owner's, set before it is added: the poller must not keep the descriptor's file open, so
      * that it is gone as soon as its process is. */
     bool apart;
+    /* The owner's, set before it is added: only reading and hang-up are looked at, by level.  After
+     * each ->ready nothing more is reported until `again`. */
+    bool level;
     /* Called with EPOLL* bits.  It only notes them; the turn makes the callbacks later. */
     void (*ready)(struct pollee *e, uint32_t events);
 };
@@ -41,6 +44,9 @@ struct poller_ops {
     int (*fd)(struct poller *p);
     /* Registers e->fd.  e is borrowed until it is deleted and not armed.  Returns 0 or -errno. */
     int (*add)(struct poller *p, struct pollee *e);
+    /* For a pollee by level, after its ->ready: ->ready is called again if it can be read from
+     * then, or as soon as it can.  Returns 0, or -errno, and may be called again later. */
+    int (*again)(struct poller *p, struct pollee *e);
     /* Called before the descriptor is closed.  e may be freed once it is not armed. */
     void (*del)(struct poller *p, struct pollee *e);
     /* Waits until a descriptor becomes ready or timeout_ns nanoseconds have passed (<0: no limit),

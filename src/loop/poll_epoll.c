@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* loop/poll_epoll.c - readiness by epoll, edge-triggered. */
+/* loop/poll_epoll.c - readiness by epoll, edge-triggered but for those who ask for level. */
 #include "loop/poll.h"
 
 #include <assert.h>
@@ -45,8 +45,19 @@ epoll_add(struct poller *p, struct pollee *e)
     struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = e};
 
     assert(e->fd >= 0 && e->ready != NULL && !e->gone);
+    if (e->level)
+        ev.events = EPOLLIN | EPOLLRDHUP;
     p->stats->syscalls++;
     return epoll_ctl(epoll_of(p)->fd, EPOLL_CTL_ADD, e->fd, &ev) < 0 ? -errno : 0;
+}
+
+/* The kernel reports by level as long as the descriptor is ready. */
+static int
+epoll_again(struct poller *p, struct pollee *e)
+{
+    (void)p;
+    assert(e->level && !e->gone);
+    return 0;
 }
 
 /* Deletes the registration.  To close the descriptor would not be enough: the registration, which
@@ -112,6 +123,7 @@ static const struct poller_ops epoll_ops = {
     .free = epoll_free,
     .fd = epoll_fd,
     .add = epoll_add,
+    .again = epoll_again,
     .del = epoll_del,
     .wait = epoll_poll,
     .flush = epoll_flush,

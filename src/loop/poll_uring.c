@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* loop/poll_uring.c - readiness by io_uring: one multishot poll per descriptor.
+/* loop/poll_uring.c - readiness by io_uring: one multishot poll per descriptor; by level, one poll
+ * after the other, each of which looks at once whether there is something.
  *
  * Completions carry the address of the pollee, so it must stay in memory until the last
  * completion of its poll; `armed` is true until then.  A poll also holds the socket
@@ -128,7 +129,10 @@ poll_by_ring(struct poller_uring *u, struct pollee *e)
 
     if (sqe == NULL)
         return -EBUSY;
-    io_uring_prep_poll_multishot(sqe, e->fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+    if (e->level)
+        io_uring_prep_poll_add(sqe, e->fd, EPOLLIN | EPOLLRDHUP);
+    else
+        io_uring_prep_poll_multishot(sqe, e->fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
     io_uring_sqe_set_data(sqe, e);
     e->armed = true;
     return 0;
@@ -192,6 +196,13 @@ uring_add(struct poller *p, struct pollee *e)
     return e->apart ? poll_apart(uring_of(p), e) : poll_by_ring(uring_of(p), e);
 }
 
+static int
+uring_again(struct poller *p, struct pollee *e)
+{
+    assert(e->level && !e->gone);
+    return e->armed ? 0 : poll_by_ring(uring_of(p), e);
+}
+
 static void
 uring_del(struct poller *p, struct pollee *e)
 {
@@ -226,10 +237,11 @@ completed(struct poller *p, struct pollee *e, int res, bool more)
         if (e->gone)
             return;
         /* The poll has ended though nobody deleted it: the completion queue was full, or the thread
-         * that had armed it is gone.  It is armed again. */
+         * that had armed it is gone.  It is armed again, but by level not before its owner has
+         * looked. */
         if (res < 0 && res != -ECANCELED)
             events = EPOLLERR;
-        else if (poll_by_ring(uring_of(p), e) < 0)
+        else if ((!e->level || events == 0) && poll_by_ring(uring_of(p), e) < 0)
             events |= EPOLLERR;
     }
     if (events != 0 && !e->gone)
@@ -333,6 +345,7 @@ static const struct poller_ops uring_ops = {
     .free = uring_free,
     .fd = uring_fd,
     .add = uring_add,
+    .again = uring_again,
     .del = uring_del,
     .wait = uring_wait,
     .flush = uring_flush,

@@ -17,6 +17,9 @@
  * Local sockets can also carry packets, each of which arrives whole and may bring one
  * descriptor with it: see stream_connect_packets and what follows it.
  *
+ * Whatever else can be waited for by a descriptor - an eventfd, a pidfd, the completion channel of
+ * a device - is watched: see loop_watch.
+ *
  * Callbacks are made by loop_run() only, so that no caller is called back from
  * inside its own call.  Only loop_run() blocks.  Functions that can fail return
  * -errno.
@@ -42,6 +45,7 @@
 struct loop;
 struct stream;
 struct resolve;
+struct loop_watch;
 
 #define LOOP_NS_PER_MS   1000000ull
 #define LOOP_NS_PER_S    1000000000ull
@@ -159,6 +163,10 @@ struct loop_ops {
     void (*close_fd)(struct loop *l, int fd);
     uint64_t (*clock)(struct loop *l); /* NULL: no time passes within a turn */
     const struct packet_ops *packets;  /* NULL: there are no packets in this loop */
+    /* Both NULL: this loop watches nothing. */
+    int (*watch)(struct loop *l, int fd, void (*readable)(void *user), void *user,
+                 struct loop_watch **ret);
+    void (*unwatch)(struct loop *l, struct loop_watch *w);
 };
 
 /* The public head of every loop. */
@@ -388,6 +396,30 @@ loop_close_fd(struct loop *l, int fd)
 {
     if (fd >= 0)
         l->ops->close_fd(l, fd);
+}
+
+/* Calls readable(user) in each turn in which fd can be read from, has come to its end or has an
+ * error, until loop_unwatch.  It says so of what is there, not of what has come: a callback that
+ * reads nothing is called again in the next turn.  Now and then it is called and there is nothing,
+ * so fd must not block.  Nothing is told of room to write.
+ *
+ * fd is not a stream of any loop, and is watched once at most on each; it stays the caller's, who
+ * closes it after loop_unwatch.  *ret is the loop's, and the caller's name of the watch.  Returns
+ * 0; or -errno: -EBADF; -EPERM where a descriptor cannot be waited for, as that of a file; -EEXIST
+ * where it is watched already; -EOPNOTSUPP where the loop watches nothing. */
+static inline int
+loop_watch(struct loop *l, int fd, void (*readable)(void *user), void *user,
+           struct loop_watch **ret)
+{
+    return l->ops->watch != NULL ? l->ops->watch(l, fd, readable, user, ret) : -EOPNOTSUPP;
+}
+
+/* Ends a watch: readable is not called any more, not even where it is due in this turn, and w must
+ * not be used again.  May be called from inside any callback, that of w as well. */
+static inline void
+loop_unwatch(struct loop *l, struct loop_watch *w)
+{
+    l->ops->unwatch(l, w);
 }
 
 /* Replaces the callbacks of s, and the user that they are called with.  ev is borrowed as long as s

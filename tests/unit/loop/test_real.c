@@ -727,6 +727,104 @@ test_misuse_aborts(void **state)
     }
 }
 
+/* What the descriptor of a pipe or a file has for the loop. */
+struct watched {
+    struct loop *l;
+    struct loop_watch *w;
+    int fd, calls, ends;
+    size_t got;
+};
+
+static void
+on_watched(void *user)
+{
+    struct watched *w = user;
+    char buf[16];
+    ssize_t r = read(w->fd, buf, sizeof(buf));
+
+    w->calls++;
+    if (r > 0)
+        w->got += (size_t)r;
+    if (r != 0)
+        return;
+    w->ends++;
+    loop_unwatch(w->l, w->w);
+}
+
+/* An application that sleeps on the descriptor of the loop is woken for a watch, by what is left
+ * too, and for nothing when all has been read; the end of a pipe counts. */
+static void
+test_fd_shows_watches(void **state)
+{
+    struct watched w = {.l = make_loop(0)};
+    int fd = loop_fd(w.l), p[2];
+
+    (void)state;
+    assert_int_equal(pipe2(p, O_NONBLOCK | O_CLOEXEC), 0);
+    w.fd = p[0];
+    assert_int_equal(loop_watch(w.l, p[0], on_watched, &w, &w.w), 0);
+    settle(w.l, fd);
+    assert_int_equal(write(p[1], "0123456789012345678901234567890123456789", 40), 40);
+    wait_for(w.l, fd, &w.calls, 3); /* 16 bytes each time */
+    assert_int_equal(w.got, 40);
+    settle(w.l, fd);
+    assert_int_equal(w.calls, 3);
+    assert_int_equal(close(p[1]), 0);
+    wait_for(w.l, fd, &w.ends, 1);
+    settle(w.l, fd);
+    assert_int_equal(close(p[0]), 0);
+    loop_free(w.l);
+}
+
+static void *
+write_later(void *user)
+{
+    (void)usleep(20000);
+    assert_int_equal(write(*(int *)user, "x", 1), 1);
+    return NULL;
+}
+
+/* Another thread's write ends the sleep of the loop. */
+static void
+test_watch_wakes(void **state)
+{
+    struct watched w = {.l = make_loop(0)};
+    pthread_t t;
+    int p[2];
+
+    (void)state;
+    assert_int_equal(pipe2(p, O_NONBLOCK | O_CLOEXEC), 0);
+    w.fd = p[0];
+    assert_int_equal(loop_watch(w.l, p[0], on_watched, &w, &w.w), 0);
+    assert_int_equal(pthread_create(&t, NULL, write_later, &p[1]), 0);
+    while (w.calls == 0)
+        assert_true(loop_run(w.l, -1) >= 0);
+    assert_int_equal(w.got, 1);
+    assert_int_equal(pthread_join(t, NULL), 0);
+    loop_unwatch(w.l, w.w);
+    assert_int_equal(close(p[0]) + close(p[1]), 0);
+    loop_free(w.l);
+}
+
+/* A file is always ready: to watch one would keep the loop from sleeping. */
+static void
+test_files_are_not_watched(void **state)
+{
+    struct loop *l = make_loop(0);
+    struct loop_watch *no = NULL;
+    int file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC),
+        dir = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    (void)state;
+    assert_true(file >= 0 && dir >= 0);
+    assert_int_equal(loop_watch(l, file, on_watched, NULL, &no), -EPERM);
+    assert_int_equal(loop_watch(l, dir, on_watched, NULL, &no), -EPERM);
+    assert_int_equal(loop_watch(l, -1, on_watched, NULL, &no), -EBADF);
+    assert_null(no);
+    assert_int_equal(close(file) + close(dir), 0);
+    loop_free(l);
+}
+
 /* What another process hands over may be anything: it is closed all the same. */
 static void
 test_any_descriptor_is_closed(void **state)
@@ -807,6 +905,9 @@ main(int argc, char **argv)
         cmocka_unit_test(test_fd_shows_streams),
         cmocka_unit_test(test_bound),
         cmocka_unit_test(test_any_descriptor_is_closed),
+        cmocka_unit_test(test_fd_shows_watches),
+        cmocka_unit_test(test_watch_wakes),
+        cmocka_unit_test(test_files_are_not_watched),
         cmocka_unit_test(test_post_from_threads),
         cmocka_unit_test(test_loop_belongs_to_who_runs_it),
         cmocka_unit_test(test_free_while_cancelled_lookups_run),
