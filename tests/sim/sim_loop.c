@@ -238,6 +238,7 @@ turn(struct sim_loop *l)
     l->pub.stats.waits++;
     sim_note(sim, NOTE_TURN, l->id, 0);
     sim_dispatch_streams(l);
+    sim_dispatch_watches(l);
     run_timers(l);
     run_works(l, &l->posted);
     for (int i = 0; i < DEFER_ROUNDS_MAX && !list_empty(&l->deferred); i++)
@@ -263,7 +264,7 @@ has_work(const struct sim_loop *l)
     const struct timerq_node *n = timerq_first(&l->timers);
 
     return !list_empty(&l->ready) || !list_empty(&l->deferred) || !list_empty(&l->posted) ||
-           (n != NULL && n->when_ns <= l->sim->now_ns);
+           sim_watches_ready(l) || (n != NULL && n->when_ns <= l->sim->now_ns);
 }
 
 static uint64_t
@@ -569,6 +570,7 @@ sim_new(uint64_t seed, const struct sim_config *cfg)
     list_init(&sim->rules);
     list_init(&sim->hosts);
     list_init(&sim->ats);
+    list_init(&sim->bells);
     sim_configure(sim, cfg);
     sim_host(sim, "localhost", 0, local, 2);
     return sim;
@@ -610,6 +612,8 @@ static const struct loop_ops sim_ops = {
     .close = sim_close,
     .reset = sim_reset,
     .close_fd = sim_loop_close_fd,
+    .watch = sim_watch,
+    .unwatch = sim_unwatch,
 };
 
 struct loop *
@@ -629,6 +633,7 @@ sim_loop(struct sim *sim)
     list_init(&l->posted);
     list_init(&l->ready);
     list_init(&l->dead);
+    list_init(&l->watches);
     list_push_back(&sim->loops, &l->node);
     return &l->pub;
 }
@@ -639,6 +644,7 @@ sim_loop_free(struct sim_loop *l)
     assert(!l->running);
     assert(l->streams == 0);
     assert(l->lookups == 0);
+    assert(list_empty(&l->watches));
     assert(timerq_first(&l->timers) == NULL);
     sim_reap_streams(l);
     list_del(&l->node);
@@ -657,6 +663,7 @@ sim_free(struct sim *sim)
     while (!list_empty(&sim->loops))
         sim_loop_free(container_of(sim->loops.next, struct sim_loop, node));
     sim_net_free(sim);
+    sim_watch_free(sim);
     while ((n = list_pop_front(&sim->hosts)) != NULL)
         steady_free(container_of(n, struct host, node));
     while ((n = list_pop_front(&sim->ats)) != NULL) {

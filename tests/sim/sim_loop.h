@@ -120,6 +120,17 @@ void sim_late_none(struct sim *sim);
  * sent to it before. */
 unsigned sim_orphans(struct sim *sim);
 
+/* A descriptor of the simulator that loop_watch takes and that is no stream: a counter, as an
+ * eventfd is.  It lives until sim_bell_free, which comes after loop_unwatch, or until the end of
+ * the world. What a test has behind it, a queue or a device, is its own. */
+int sim_bell(struct sim *sim);
+void sim_bell_free(struct sim *sim, int fd);
+/* Adds to the counter: the descriptor can be read from now on, or after delay_ns where that is not
+ * 0.  May be called at any time, from inside callbacks as well. */
+void sim_bell_ring(struct sim *sim, int fd, uint64_t delay_ns);
+/* Reads the counter, which is 0 afterwards. */
+uint64_t sim_bell_read(struct sim *sim, int fd);
+
 /* Closes a descriptor of stream_release that nobody has adopted. */
 void sim_close_fd(struct sim *sim, int fd);
 

@@ -26,7 +26,9 @@ struct sim {
     struct list rules;     /* struct rule */
     struct list hosts;     /* struct host */
     struct list ats;       /* struct at */
-    uint32_t next_id;      /* of streams and connections */
+    struct list bells;     /* struct sim_bell */
+    int next_bell;
+    uint32_t next_id; /* of streams and connections */
     uint16_t next_port;
 };
 
@@ -37,6 +39,7 @@ struct sim_loop {
     struct timerq timers;
     struct list deferred, posted;
     struct list ready, dead; /* struct sim_stream */
+    struct list watches;     /* struct loop_watch */
     unsigned char *scratch;  /* where pub.scratch lies in */
     uint64_t callbacks;
     uint32_t id, streams, lookups;
@@ -59,6 +62,7 @@ enum sim_note {
     NOTE_CLOSE,
     NOTE_ARRIVE,
     NOTE_CUT,
+    NOTE_WATCH,
 };
 
 static inline struct sim_loop *
@@ -76,6 +80,14 @@ void sim_note_bytes(struct sim *sim, const void *buf, size_t len);
 
 void sim_event_at(struct sim *sim, struct sim_event *e, uint64_t when_ns);
 void sim_event_del(struct sim *sim, struct sim_event *e);
+
+/* sim_watch.c */
+int sim_watch(struct loop *l, int fd, void (*readable)(void *user), void *user,
+              struct loop_watch **ret);
+void sim_unwatch(struct loop *l, struct loop_watch *w);
+bool sim_watches_ready(const struct sim_loop *l);
+void sim_dispatch_watches(struct sim_loop *l);
+void sim_watch_free(struct sim *sim);
 
 /* sim_net.c */
 int sim_connect(struct loop *l, const struct sock_addr *to, const struct stream_opts *opts,

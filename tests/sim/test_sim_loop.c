@@ -35,6 +35,30 @@ unmake(struct loop *a, struct loop *b)
     sim_free(contract_sim);
 }
 
+static int
+bell(void)
+{
+    return sim_bell(contract_sim);
+}
+
+static void
+bell_ring(int fd)
+{
+    sim_bell_ring(contract_sim, fd, 0);
+}
+
+static uint64_t
+bell_read(int fd)
+{
+    return sim_bell_read(contract_sim, fd);
+}
+
+static void
+bell_free(int fd)
+{
+    sim_bell_free(contract_sim, fd);
+}
+
 /* A client that sends PAYLOAD bytes and a server that sends them back. */
 struct end {
     struct stream *s;
@@ -509,10 +533,48 @@ test_released_descriptor_can_be_closed(void **state)
     world_close(&w);
 }
 
+static void
+note_ring(void *user)
+{
+    uint64_t *at = user;
+
+    *at = sim_now_ns(contract_sim);
+}
+
+/* A ring that is on its way wakes a loop that waits, at its time; one whose bell is gone does not.
+ */
+static void
+test_ring_comes_later(void **state)
+{
+    uint64_t from, at = 0;
+    struct loop_watch *w;
+    struct loop *l;
+    int fd, other;
+
+    (void)state;
+    contract_sim = sim_new(3, NULL);
+    l = sim_loop(contract_sim);
+    fd = sim_bell(contract_sim);
+    other = sim_bell(contract_sim);
+    assert_int_equal(loop_watch(l, fd, note_ring, &at, &w), 0);
+    from = sim_now_ns(contract_sim);
+    sim_bell_ring(contract_sim, fd, 5 * MS);
+    sim_bell_ring(contract_sim, other, MS);
+    sim_bell_free(contract_sim, other);
+    assert_int_equal(loop_run(l, -1), 1);
+    assert_true(at >= from + 5 * MS && at < from + 6 * MS);
+    assert_int_equal(sim_bell_read(contract_sim, fd), 1);
+    assert_int_equal(loop_run(l, -1), -EDEADLK); /* nothing can happen any more */
+    loop_unwatch(l, w);
+    sim_bell_ring(contract_sim, fd, MS); /* the world ends before it comes */
+    sim_free(contract_sim);
+}
+
 int
 main(void)
 {
-    static const struct loop_factory factory = {"sim", make, unmake};
+    static const struct loop_factory factory = {"sim",     make,      unmake,   bell,
+                                                bell_ring, bell_read, bell_free};
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_seed_same_run),
         cmocka_unit_test(test_rough_network_loses_nothing),
@@ -526,10 +588,12 @@ main(void)
         cmocka_unit_test(test_at),
         cmocka_unit_test(test_hosts),
         cmocka_unit_test(test_released_descriptor_can_be_closed),
+        cmocka_unit_test(test_ring_comes_later),
     };
     int failed = 0;
 
     for (contract_seed = 1; contract_seed <= 5; contract_seed++)
-        failed += contract_run(&factory) + contract_local_run(&factory);
+        failed +=
+            contract_run(&factory) + contract_local_run(&factory) + contract_watch_run(&factory);
     return failed + cmocka_run_group_tests(tests, NULL, NULL);
 }

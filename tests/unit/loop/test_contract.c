@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The real loops against the contract: "test_contract epoll" or "uring". */
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "loop/loop.h"
 #include "tests/test.h"
@@ -40,11 +42,42 @@ unmake(struct loop *a, struct loop *b)
     loop_free(b);
 }
 
+static int
+bell(void)
+{
+    int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+
+    assert_true(fd >= 0);
+    return fd;
+}
+
+static void
+bell_ring(int fd)
+{
+    assert_int_equal(eventfd_write(fd, 1), 0);
+}
+
+static uint64_t
+bell_read(int fd)
+{
+    eventfd_t count = 0;
+
+    return eventfd_read(fd, &count) == 0 ? count : 0;
+}
+
+static void
+bell_free(int fd)
+{
+    assert_int_equal(close(fd), 0);
+}
+
 int
 main(int argc, char **argv)
 {
-    static const struct loop_factory factories[] = {{"epoll", make_epoll, unmake},
-                                                    {"uring", make_uring, unmake}};
+    static const struct loop_factory factories[] = {
+        {"epoll", make_epoll, unmake, bell, bell_ring, bell_read, bell_free},
+        {"uring", make_uring, unmake, bell, bell_ring, bell_read, bell_free},
+    };
 
     for (size_t i = 0; i < 2; i++) {
         struct loop *a = NULL, *b = NULL;
@@ -57,7 +90,8 @@ main(int argc, char **argv)
             return 77;
         }
         factories[i].unmake(a, b);
-        return contract_run(&factories[i]) + contract_local_run(&factories[i]);
+        return contract_run(&factories[i]) + contract_local_run(&factories[i]) +
+               contract_watch_run(&factories[i]);
     }
     return 2;
 }
