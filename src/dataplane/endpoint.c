@@ -180,6 +180,8 @@ dp_serve_get_transport(struct dataplane *dp, const struct iscsi_uevent *ev, stru
     const struct iscsi_transport *tt = NULL;
     int r = dp_transport(dp, ev->u.get_transport.transport, &tt, &rep->why);
 
+    if (r == 0 && tt->usable != NULL) /* a login that cannot come about is not begun */
+        r = tt->usable(&rep->why);
     if (r < 0)
         return r;
     rep->r.transport.caps = tt->caps;

@@ -50,7 +50,7 @@
 #include "wire/bhs.h"
 #include "wire/flight.h"
 
-#define ISCSI_TRANSPORT_VERSION 4
+#define ISCSI_TRANSPORT_VERSION 5
 
 /* True when a table that somebody else has made is large enough to have that member, and the member
  * is set. */
@@ -522,6 +522,11 @@ struct iscsi_transport {
      * data has come.  What is asked for of its out data from now on may have been sent before, and
      * the first R2T may have any number (RFC 7143 7.2.2).  With CAP_RECOVERY_L2; may be NULL. */
     void (*reassign_task)(struct iscsi_task *t);
+    /* Tells whether sessions can be made here and now, by this process on this machine: 0; or
+     * -errno, as -ENODEV without a device, and a sentence that says what is missing and what to do.
+     * Called at any time, also before all others and when there are sessions; it changes nothing.
+     * NULL: they can. */
+    int (*usable)(struct lunette_error *err);
 };
 
 /* What a shared object exports, once:

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* transport/registry.c - transports by name, also out of shared objects. */
+/* transport/registry.c - transports by name. */
 #include "transport/transport.h"
 
 #include <assert.h>
@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 /* Every version of the table begins so. */
 struct table_head {
@@ -90,76 +89,15 @@ transport_register(struct transport_registry *r, const struct iscsi_transport *t
     return 0;
 }
 
-/* The object stays loaded where its transport was registered. */
-static int
-transport_of_object(struct transport_registry *r, void *object, struct lunette_error *err)
-{
-    const struct iscsi_transport *t = dlsym(object, ISCSI_TRANSPORT_SYMBOL);
-    int e;
-
-    if (t == NULL)
-        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
-                            "it has no transport (no symbol " ISCSI_TRANSPORT_SYMBOL ")");
-    e = transport_register(r, t, err);
-    if (e == 0) {
-        assert(r->nobjects < TRANSPORT_MAX);
-        r->objects[r->nobjects++] = object;
-    }
-    return e;
-}
-
-int
-transport_load(struct transport_registry *r, const char *path, struct lunette_error *err)
-{
-    struct stat st;
-    void *object;
-    int e;
-
-    if (strchr(path, '/') == NULL) /* dlopen would look for it where libraries are */
-        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0,
-                            "transport %s: the path needs a slash", path);
-    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) /* to open a FIFO would wait for a writer */
-        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "transport %s: it is no file",
-                            path);
-    object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (object == NULL) {
-        const char *why = dlerror(); /* mostly begins with the path */
-
-        return lunette_fail(err, -ELIBACC, LUNETTE_DOM_USAGE, 0,
-                            "transport %s cannot be loaded: %s", path, why != NULL ? why : "?");
-    }
-    e = transport_of_object(r, object, err);
-    if (e < 0) {
-        (void)dlclose(object);
-        return lunette_fail_prefix(err, e, "transport %s", path);
-    }
-    return 0;
-}
-
-int
-transport_load_env(struct transport_registry *r, struct lunette_error *err)
-{
-    const char *paths = secure_getenv("LUNETTE_TRANSPORTS");
-    char *copy, *save = NULL;
-    int e = 0;
-
-    if (paths == NULL || paths[0] == '\0')
-        return 0;
-    copy = strdup(paths);
-    if (copy == NULL)
-        return lunette_fail(err, -ENOMEM, LUNETTE_DOM_OS, ENOMEM, "no memory");
-    for (char *p = strtok_r(copy, ":", &save); p != NULL && e == 0; p = strtok_r(NULL, ":", &save))
-        e = transport_load(r, p, err);
-    free(copy);
-    return e < 0 ? lunette_fail_prefix(err, e, "LUNETTE_TRANSPORTS") : 0;
-}
-
 void
 transport_registry_fini(struct transport_registry *r)
 {
     r->count = 0;
-    while (r->nobjects > 0)
-        (void)dlclose(r->objects[--r->nobjects]);
+    while (r->nobjects > 0) {
+        r->nobjects--;
+        (void)dlclose(r->objects[r->nobjects].handle);
+        free(r->objects[r->nobjects].path);
+    }
 }
 
 const struct iscsi_transport *
@@ -181,5 +119,37 @@ transport_names(const struct transport_registry *r, char *buf, size_t size)
     buf[0] = '\0';
     for (size_t i = 0; i < r->count && n < size; i++)
         n += (size_t)snprintf(buf + n, size - n, "%s%s", i > 0 ? ", " : "", r->t[i].name);
+    return buf;
+}
+
+const char *
+transport_cap_words(uint32_t caps, char *buf, size_t size)
+{
+    static const struct {
+        uint32_t cap;
+        const char *word;
+    } words[] = {
+        {CAP_RECOVERY_L0, "recovery_l0"},
+        {CAP_RECOVERY_L1, "recovery_l1"},
+        {CAP_RECOVERY_L2, "recovery_l2"},
+        {CAP_MULTI_R2T, "multi_r2t"},
+        {CAP_HDRDGST, "hdrdgst"},
+        {CAP_DATADGST, "datadgst"},
+        {CAP_MULTI_CONN, "multi_conn"},
+        {CAP_TEXT_NEGO, "text_nego"},
+        {CAP_DATA_PATH_OFFLOAD, "data_path_offload"},
+        {CAP_DIGEST_OFFLOAD, "digest_offload"},
+        {CAP_PADDING_OFFLOAD, "padding_offload"},
+        {CAP_LOGIN_OFFLOAD, "login_offload"},
+        {CAP_BIND_DESCRIPTOR, "bind_descriptor"},
+    };
+    size_t n = 0;
+
+    assert(size > 0);
+    buf[0] = '\0';
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]) && n < size; i++) {
+        if (caps & words[i].cap)
+            n += (size_t)snprintf(buf + n, size - n, "%s%s", n > 0 ? " " : "", words[i].word);
+    }
     return buf;
 }

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Tables of other versions and sizes, and shared objects that are none. */
+/* Tables of other versions and sizes. */
 #include "tests/test.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "transport/transport.h"
 
@@ -208,38 +206,6 @@ too_many(void **state)
     assert_null(transport_find(&r, "t7"));
 }
 
-/* The message names the file and what is wrong with it. */
-static void
-objects_that_are_none(void **state)
-{
-    char dir[] = "/tmp/transport.XXXXXX", fifo[64];
-
-    (void)state;
-    memset(&r, 0, sizeof(r));
-    assert_int_equal(transport_load(&r, "libm.so.6", &err), -EINVAL);
-    assert_string_equal(err.msg, "transport libm.so.6: the path needs a slash");
-    assert_int_equal(transport_load(&r, "/nowhere/t.so", &err), -ELIBACC);
-    assert_non_null(strstr(err.msg, "transport /nowhere/t.so cannot be loaded: "));
-    assert_int_equal(transport_load(&r, "/proc/self/exe", &err), -ELIBACC);
-    assert_non_null(mkdtemp(dir));
-    (void)snprintf(fifo, sizeof(fifo), "%s/fifo", dir);
-    assert_int_equal(mkfifo(fifo, 0600), 0);
-    (void)alarm(20); /* whoever opens it waits for ever */
-    assert_int_equal(transport_load(&r, fifo, &err), -EINVAL);
-    assert_non_null(strstr(err.msg, "/fifo: it is no file"));
-    assert_int_equal(transport_load(&r, dir, &err), -EINVAL);
-    (void)alarm(0);
-    assert_int_equal(unlink(fifo) + rmdir(dir), 0);
-    assert_int_equal(setenv("LUNETTE_TRANSPORTS", ":/nowhere/t.so", 1), 0);
-    assert_int_equal(transport_load_env(&r, &err), -ELIBACC);
-    assert_ptr_equal(strstr(err.msg, "LUNETTE_TRANSPORTS: transport /nowhere/t.so"), err.msg);
-    assert_int_equal(setenv("LUNETTE_TRANSPORTS", "", 1), 0);
-    assert_int_equal(transport_load_env(&r, &err), 0);
-    assert_int_equal(unsetenv("LUNETTE_TRANSPORTS"), 0);
-    assert_int_equal(transport_load_env(&r, &err), 0);
-    assert_int_equal(r.count, 0);
-}
-
 int
 main(void)
 {
@@ -248,7 +214,6 @@ main(void)
         cmocka_unit_test(versions),
         cmocka_unit_test(operations_that_are_missing),
         cmocka_unit_test(too_many),
-        cmocka_unit_test(objects_that_are_none),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
