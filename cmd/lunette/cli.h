@@ -306,6 +306,6 @@ const char *conn_state_name(enum lunette_conn_state state);
 /* ---- subcommands --------------------------------------------------------------------------- */
 
 extern const struct command cmd_demo, cmd_discover, cmd_ls, cmd_info, cmd_read, cmd_write, cmd_copy,
-    cmd_bench, cmd_ping, cmd_scsi, cmd_attach, cmd_top;
+    cmd_bench, cmd_ping, cmd_scsi, cmd_attach, cmd_top, cmd_transports;
 
 #endif

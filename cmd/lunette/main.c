@@ -18,8 +18,8 @@
 #define TRACE_EVENTS (1u << 16)
 
 static const struct command *const commands[] = {
-    &cmd_demo, &cmd_discover, &cmd_ls,   &cmd_info, &cmd_read,   &cmd_write,
-    &cmd_copy, &cmd_bench,    &cmd_ping, &cmd_scsi, &cmd_attach, &cmd_top,
+    &cmd_demo,  &cmd_discover, &cmd_ls,   &cmd_info,   &cmd_read, &cmd_write,      &cmd_copy,
+    &cmd_bench, &cmd_ping,     &cmd_scsi, &cmd_attach, &cmd_top,  &cmd_transports,
 };
 #define NCOMMANDS (sizeof(commands) / sizeof(commands[0]))
 

@@ -95,6 +95,7 @@ struct lunette_lun;
 struct lunette_open;
 struct lunette_queue;
 struct lunette_targets;
+struct lunette_transports;
 struct lunette_luns;
 struct lunette_pr_registrants;
 struct lunette_export;
@@ -171,6 +172,48 @@ struct lunette_ctx_stats {
 };
 /* 0, or -EINVAL where ret->struct_size is neither 0 nor the size of any version. */
 LUNETTE_API int lunette_ctx_get_stats(const struct lunette_ctx *ctx, struct lunette_ctx_stats *ret);
+
+/* ---- transports ----------------------------------------------------------------------------
+ *
+ * What carries sessions: "tcp", which is built in, and others out of shared objects, see
+ * liblunette(3).  A URL chooses one with transport=NAME. */
+
+enum lunette_transport_from {
+    LUNETTE_TRANSPORT_BUILT_IN,
+    LUNETTE_TRANSPORT_NAMED,     /* LUNETTE_TRANSPORTS names it, and contexts load it */
+    LUNETTE_TRANSPORT_INSTALLED, /* it is installed, and LUNETTE_TRANSPORTS may name it */
+};
+
+struct lunette_transport_info {
+    size_t struct_size; /* see LUNETTE_INIT */
+    const char *path; /* of its shared object, or what names that; NULL: built in.  Lives as long as
+                         the list */
+    char name[32];    /* "": there is none, and why says why */
+    char caps[256];   /* what it can do: words with blanks between them, as in "recovery_l0
+                         multi_r2t", see lunette(1) */
+    enum lunette_transport_from from;
+    int err; /* 0: sessions can be made with it here and now; else -errno of why */
+    uint32_t max_recv_data_segment_length; /* the largest that it is worth declaring, bytes; 0: it
+                                              does not say */
+    char why[260];                         /* a sentence, or "" */
+};
+
+/* Finds all transports that there are or could be, and loads them to see, which has them run code
+ * of theirs as lunette_ctx_new does.  No context is needed, and none is changed.  *ret is the
+ * caller's, to be freed by lunette_transports_free. */
+LUNETTE_API int lunette_list_transports(struct lunette_transports **ret, struct lunette_error *err);
+
+/* How many there are. */
+LUNETTE_API size_t lunette_transports_count(const struct lunette_transports *list);
+
+/* Fills in *ret with the i-th: first what is built in, then what LUNETTE_TRANSPORTS names, then
+ * what is installed, by file name.  0; -ENOENT where there is none; -EINVAL where ret->struct_size
+ * is neither 0 nor the size of any version. */
+LUNETTE_API int lunette_transports_get(const struct lunette_transports *list, size_t i,
+                                       struct lunette_transport_info *ret);
+
+/* NULL is harmless. */
+LUNETTE_API void lunette_transports_free(struct lunette_transports *list);
 
 /* ---- events ---------------------------------------------------------------------------------
  *

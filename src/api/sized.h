@@ -28,6 +28,7 @@
 #define API_FIRST_PR_ONE     API_FIRST(struct lunette_pr_registrant, port)
 #define API_FIRST_EXPORT     API_FIRST(struct lunette_export_stats, clients)
 #define API_FIRST_TIMES      API_FIRST(struct lunette_times, bucket)
+#define API_FIRST_TRANSPORT  API_FIRST(struct lunette_transport_info, why)
 #define API_FIRST_ERROR      API_FIRST(struct lunette_error, msg)
 
 /* True when a structure may say that it has so many bytes; `first` is one of the above. */

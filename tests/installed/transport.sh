@@ -10,7 +10,7 @@ shift 5
 defs=-Wl,-z,defs
 [[ $sanitizers == none ]] || defs=-Wl,-z,undefs
 : "${LUNETTE_BIN:=$build/bin}"
-unset LUNETTE_CHAP LUNETTE_CHAP_FILE LUNETTE_INITIATOR_NAME LUNETTE_TRANSPORTS
+unset LUNETTE_CHAP LUNETTE_CHAP_FILE LUNETTE_INITIATOR_NAME LUNETTE_TRANSPORTS LUNETTE_TRANSPORT_DIR
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/lunette-installed.XXXXXX")
 cd "$tmp" || exit 1
 target=
@@ -103,7 +103,18 @@ says "$tmp/no_size.so" "transport $tmp/no_size.so: the transport does not say it
 says "$tmp/too_small.so" "transport $tmp/too_small.so: transport \"sockets\" connects by itself but lacks ep_connect"
 says "$tmp/text.so" "transport $tmp/text.so cannot be loaded: "
 says "$tmp/sockets.so:$tmp/sockets.so" "is registered already"
-says "sockets.so" "transport sockets.so: the path needs a slash"
+says "sockets.so" "/lunette/transports/sockets.so.so cannot be loaded: No such file"
+says "not a name" "no transport has such a name, and a path has a slash in it"
+chmod g+w sockets.so
+says "$tmp/sockets.so" "others may write to $tmp/sockets.so"
+chmod g-w sockets.so
+
+# By name, out of the folder of an installation.
+mkdir -p "$lib/lunette/transports" && cp sockets.so "$lib/lunette/transports/" || exit 1
+export LUNETTE_TRANSPORT_DIR=$lib/lunette/transports
+LUNETTE_TRANSPORTS=sockets L ls "$U?transport=sockets" > out || fail "by name"
+L transports > out || fail "lunette transports"
+grep -q "^sockets  *$lib/lunette/transports/sockets.so" out || { cat out; fail "it is not listed"; }
 unset LUNETTE_TRANSPORTS
 L ls "$U/0?transport=sockets" > out && fail "a transport that is not there was taken"
 grep -q 'no transport "sockets", only tcp' err || fail "the message does not name it, and those that are there"

@@ -123,6 +123,7 @@ ENDS_WITH(struct lunette_completion, sense);
 ENDS_WITH(struct lunette_pr_reservation, type);
 ENDS_WITH(struct lunette_pr_registrant, port);
 ENDS_WITH(struct lunette_times, bucket);
+ENDS_WITH(struct lunette_transport_info, why);
 ENDS_WITH(struct lunette_error, msg);
 
 int
