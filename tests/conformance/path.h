@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/conformance/path.h - the way between initiator and target, which reads along.
+ *
+ * A path listens, connects on to the target for each connection that comes, and forwards PDU by
+ * PDU.  It counts what passes and asks the test what to do with each PDU.  It is made of streams of
+ * the loop, so that it is the same for sockets and in the simulator, and serves every transport
+ * whose PDUs go over TCP at last.  Everything runs on the loop's thread.
+ */
+#ifndef TESTS_CONFORMANCE_PATH_H
+#define TESTS_CONFORMANCE_PATH_H
+
+#include "seam/loop.h"
+#include "wire/bhs.h"
+
+enum conform_way { CONFORM_TO_TARGET, CONFORM_TO_INITIATOR, CONFORM_WAYS };
+
+/* What becomes of a PDU. */
+enum conform_verdict {
+    CONFORM_PASS,
+    CONFORM_DROP,       /* it does not go on, but what follows does */
+    CONFORM_CUT_BEFORE, /* both connections are reset, and it does not go on */
+    CONFORM_CUT_INSIDE, /* the first half of it goes on, then both connections end */
+    CONFORM_CUT_BEHIND, /* all of it goes on, then both connections end */
+};
+
+struct conform_pdu {
+    enum conform_way way;
+    unsigned link;   /* the how many-th connection it is on, from 1 on */
+    unsigned number; /* the how many-th PDU of that connection and way, from 1 on */
+    const union bhs_any *h;
+    uint32_t data_len;
+};
+
+/* PDUs and bytes of their data segments by opcode: those of initiators and targets differ. */
+struct conform_counts {
+    uint64_t pdus[64], bytes[64];
+    uint64_t all_pdus[CONFORM_WAYS];
+    uint64_t tmf[16]; /* task management requests by their function */
+    unsigned links, cuts;
+};
+
+struct conform_path;
+
+/* Listens at `at`, whose port may be 0, or, where adopted is >= 0, with that descriptor, which is
+ * the path's then; leads to `to`.  *ret_at gets the address.  Returns 0 or -errno. */
+int conform_path_new(struct loop *l, const struct sock_addr *at, int adopted,
+                     const struct sock_addr *to, struct conform_path **ret,
+                     struct sock_addr *ret_at);
+/* NULL is harmless. */
+void conform_path_free(struct conform_path *p);
+
+/* fn is asked about every PDU before it goes on; NULL: all pass.  It may set holds, and is asked
+ * about a PDU again that it has held; it must not cut or free the path. */
+void conform_path_filter(struct conform_path *p,
+                         enum conform_verdict (*fn)(void *user, const struct conform_pdu *pdu),
+                         void *user);
+/* PDUs after login have these. */
+void conform_path_digests(struct conform_path *p, bool header, bool data);
+
+/* While on, the connections of a path take what comes that way and keep it. */
+void conform_path_hold(struct conform_path *p, enum conform_way way, bool on);
+/* While on, what comes from the initiator is not even received, so that its senders wait. */
+void conform_path_deafen(struct conform_path *p, bool on);
+/* While on, connections are reset as they come. */
+void conform_path_refuse(struct conform_path *p, bool on);
+/* Resets all connections, or ends them in order. */
+void conform_path_cut(struct conform_path *p, bool in_order);
+/* Where new connections lead to from now on. */
+void conform_path_lead(struct conform_path *p, const struct sock_addr *to);
+
+const struct conform_counts *conform_path_counts(const struct conform_path *p);
+/* Connections that there are. */
+unsigned conform_path_links(const struct conform_path *p);
+
+#endif
