@@ -611,8 +611,9 @@ enum lunette_question {
 LUNETTE_API int lunette_query(struct lunette_lun *lun, enum lunette_question what,
                               uint32_t *ret_info, struct lunette_error *err);
 
-/* One NOP-Out there and back with len bytes of data (0..4096), which are compared.  Returns 0 and
- * the time it took, if ret_ns is not NULL. */
+/* One NOP-Out there and back with len bytes of data, which are compared: 0..4096, and no more
+ * than the target takes in a PDU (lunette_session_info.max_xmit_data_segment_length).  Returns 0
+ * and the time it took, if ret_ns is not NULL. */
 LUNETTE_API int lunette_ping(struct lunette_lun *lun, size_t len, uint64_t *ret_ns,
                              struct lunette_error *err);
 

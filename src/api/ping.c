@@ -109,13 +109,17 @@ lunette_session_ping(struct lunette_session *s, size_t len, uint64_t *ret_ns,
     struct bhs_nop_out *h = (void *)&ev.u.send_pdu.hdr;
     struct api_ping p = {.s = s, .len = len};
     uint8_t data[PING_MAX];
+    uint32_t most = PING_MAX;
     uint64_t start;
     int r = api_error_check(err);
 
     if (r < 0)
         return r;
-    if (len > sizeof(data) || (s->logged_in && len > s->params.max_xmit_dseg))
-        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "ping: at most %d bytes", PING_MAX);
+    if (s->logged_in && most > s->params.max_xmit_dseg)
+        most = s->params.max_xmit_dseg; /* a NOP-Out has one data segment */
+    if (len > most)
+        return lunette_fail(err, -EINVAL, LUNETTE_DOM_USAGE, 0, "ping: at most %u bytes%s", most,
+                            most < PING_MAX ? ", which is what the target takes in a PDU" : "");
     if (!api_session_is_up(s)) /* that is the answer: whoever pings wants it now */
         return ping_tell(s, -ENOTCONN, err);
     for (size_t i = 0; i < len; i++)
