@@ -23,6 +23,8 @@ static const struct group {
     [CONFORM_LOGIN] = {"login", conform_group_login},
     [CONFORM_SIZES] = {"sizes", conform_group_sizes},
     [CONFORM_WINDOW] = {"window", conform_group_window},
+    [CONFORM_ABORT] = {"abort", conform_group_abort},
+    [CONFORM_RESET] = {"reset", conform_group_reset},
 };
 
 static bool passed[CONFORM_GROUPS];

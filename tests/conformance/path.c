@@ -154,6 +154,7 @@ flow_forward(struct link *l, enum conform_way way)
         if (p->held[way])
             break; /* the test has said so meanwhile: it is asked again */
         flow_count(l, f, &pdu);
+        memcpy(f->in.p + f->in.from, &h, sizeof(h));
         if (f->verdict == CONFORM_PASS || f->verdict == CONFORM_CUT_BEHIND)
             heap_put(&f->out, f->in.p + f->in.from, len);
         else if (f->verdict == CONFORM_CUT_INSIDE)
@@ -327,6 +328,19 @@ conform_path_hold(struct conform_path *p, enum conform_way way, bool on)
     p->held[way] = on;
     if (!on)
         loop_defer(p->loop, &p->again);
+}
+
+uint64_t
+conform_path_kept(const struct conform_path *p, enum conform_way way)
+{
+    uint64_t bytes = 0;
+
+    LIST_FOREACH (n, &p->links) {
+        const struct heap *h = &container_of(n, struct link, node)->flow[way].in;
+
+        bytes += h->len - h->from;
+    }
+    return bytes;
 }
 
 void

@@ -25,9 +25,9 @@ enum conform_verdict {
 
 struct conform_pdu {
     enum conform_way way;
-    unsigned link;   /* the how many-th connection it is on, from 1 on */
-    unsigned number; /* the how many-th PDU of that connection and way, from 1 on */
-    const union bhs_any *h;
+    unsigned link;    /* the how many-th connection it is on, from 1 on */
+    unsigned number;  /* the how many-th PDU of that connection and way, from 1 on */
+    union bhs_any *h; /* what is changed here goes on so, where there is no header digest */
     uint32_t data_len;
 };
 
@@ -59,6 +59,8 @@ void conform_path_digests(struct conform_path *p, bool header, bool data);
 
 /* While on, the connections of a path take what comes that way and keep it. */
 void conform_path_hold(struct conform_path *p, enum conform_way way, bool on);
+/* Bytes that have come that way and are kept. */
+uint64_t conform_path_kept(const struct conform_path *p, enum conform_way way);
 /* While on, what comes from the initiator is not even received, so that its senders wait. */
 void conform_path_deafen(struct conform_path *p, bool on);
 /* While on, connections are reset as they come. */

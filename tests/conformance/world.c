@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/conformance/world.c - a unit of a target, a path to it, and a context. */
+#include <assert.h>
 #include <stdio.h>
 #include <sys/mman.h>
 
 #include "tests/conformance/conformance.h"
+
+#define KEYS_MAX 8
 
 const struct conform_row *conform_row;
 uint64_t conform_seed = 1;
@@ -31,15 +34,20 @@ medium_open(struct conform_world *w)
 int
 conform_target_new(struct conform_world *w, struct lunette_error *err)
 {
+    struct target_key_value set[KEYS_MAX + 1];
     struct lu_config lun = {.store = &w->store, .block = CONFORM_BLOCK, .serial = "conformance-1"};
     struct target_node_config node = {.name = CONFORM_NODE,
                                       .luns = &lun,
                                       .luns_count = 1,
-                                      .set = w->setup.set,
-                                      .set_count = w->setup.set_count};
+                                      .set = set,
+                                      .set_count = w->setup.set_count + 1};
     struct target_config tc = {.nodes = &node, .nodes_count = 1};
     int r;
 
+    assert(w->setup.set_count <= KEYS_MAX);
+    for (uint32_t i = 0; i < w->setup.set_count; i++)
+        set[i] = w->setup.set[i];
+    set[w->setup.set_count] = (struct target_key_value){"DefaultTime2Wait", "0"};
     if (w->setup.chap) {
         node.chap_user = "initiator";
         node.chap_secret = "a-secret-of-ours";
