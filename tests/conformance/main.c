@@ -25,6 +25,7 @@ static const struct group {
     [CONFORM_WINDOW] = {"window", conform_group_window},
     [CONFORM_ABORT] = {"abort", conform_group_abort},
     [CONFORM_RESET] = {"reset", conform_group_reset},
+    [CONFORM_CUT] = {"cut", conform_group_cut},
 };
 
 static bool passed[CONFORM_GROUPS];
