@@ -26,6 +26,8 @@ static const struct group {
     [CONFORM_ABORT] = {"abort", conform_group_abort},
     [CONFORM_RESET] = {"reset", conform_group_reset},
     [CONFORM_CUT] = {"cut", conform_group_cut},
+    [CONFORM_ORDER] = {"order", conform_group_order},
+    [CONFORM_UNBIND] = {"unbind", conform_group_unbind},
 };
 
 static bool passed[CONFORM_GROUPS];

@@ -166,6 +166,10 @@ flow_forward(struct link *l, enum conform_way way)
             return false;
         }
     }
+    if (f->ended && !p->held[way]) { /* in the middle of a PDU */
+        heap_put(&f->out, f->in.p + f->in.from, f->in.len - f->in.from);
+        f->in.from = f->in.len;
+    }
     return flow_send(l, way);
 }
 

@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/conformance/nexus.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "wire/pdu.h"
+
+#define SEGMENT 262144u /* bytes that we take in a PDU at most */
+
+/* ---- what the session tells ------------------------------------------------------------------ */
+
+static void
+on_pdu(void *user, struct iscsi_conn *c, const struct bhs *hdr, const void *data, uint32_t len)
+{
+    struct conform_nexus *n = user;
+
+    assert_ptr_equal(c, n->c);
+    memcpy(&n->answer, hdr, sizeof(n->answer));
+    assert_true(len < sizeof(n->text));
+    if (len > 0)
+        memcpy(n->text, data, len);
+    n->text[len] = '\0';
+    n->text_len = len;
+    n->answers++;
+}
+
+static void
+on_error(void *user, struct iscsi_conn *c, const struct dp_conn_loss *loss)
+{
+    (void)c;
+    assert_true(loss->why.code < 0 && loss->why.msg[0] != '\0');
+    ((struct conform_nexus *)user)->errors++;
+}
+
+static void
+on_down(void *user, struct iscsi_conn *c)
+{
+    (void)c;
+    ((struct conform_nexus *)user)->downs++;
+}
+
+static void
+on_state(void *user, enum scsi_host_state state, const struct lunette_error *why)
+{
+    struct conform_nexus *n = user;
+
+    assert_true((state == SCSI_HOST_RUNNING) == (why == NULL));
+    n->running += state == SCSI_HOST_RUNNING;
+    n->blocked += state == SCSI_HOST_BLOCKED;
+    n->gone += state == SCSI_HOST_GONE;
+}
+
+static void
+on_freed(void *user, uint32_t sid)
+{
+    (void)sid;
+    ((struct conform_nexus *)user)->freed++;
+}
+
+static const struct iscsi_session_events session_events = {.recv_pdu = on_pdu,
+                                                           .conn_error = on_error,
+                                                           .conn_down = on_down,
+                                                           .state = on_state,
+                                                           .freed = on_freed};
+
+static void
+host_restart(void *user)
+{
+    ((struct conform_nexus *)user)->restarts++;
+}
+
+static void
+host_state(void *user, enum scsi_host_state s, const struct lunette_error *why)
+{
+    (void)user;
+    (void)s;
+    (void)why;
+}
+
+static void
+host_sense(void *user, const uint8_t lun[8], const uint8_t *sense, uint16_t len)
+{
+    (void)user;
+    (void)lun;
+    (void)sense;
+    (void)len;
+}
+
+static void
+host_freed(void *user)
+{
+    ((struct conform_nexus *)user)->host = NULL;
+}
+
+static const struct scsi_host_events host_events = {
+    .restart = host_restart, .state = host_state, .async_sense = host_sense, .freed = host_freed};
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+void
+conform_nexus_new(struct conform_nexus *n, struct conform_world *w)
+{
+    struct iscsi_session_config cfg = {
+        .sid = 1, .initial_cmdsn = 0xfffffff0, .cmds_max = 64, .ev = &session_events, .user = n};
+    struct lunette_error err = LUNETTE_INIT(err);
+
+    memset(n, 0, sizeof(*n));
+    n->w = w;
+    CONFORM_OK(iscsi_session_setup(w->loop, w->row->member->tt, &cfg, &n->s, &err), err);
+    n->host = iscsi_session_host(n->s);
+    n->host->ev = &host_events;
+    n->host->ev_user = n;
+    CONFORM_OK(iscsi_conn_setup(n->s, 1, &n->c, &err), err);
+    CONFORM_OK(iscsi_set_param(n->c, ISCSI_PARAM_RECOVERY_TMO, "60", &err), err);
+}
+
+struct waiting {
+    int err; /* 1: not known yet */
+};
+
+static void
+socket_connected(void *user, int err)
+{
+    ((struct waiting *)user)->err = err;
+}
+
+static const struct stream_events socket_events = {.connected = socket_connected};
+
+static int64_t
+connected_socket(struct conform_world *w)
+{
+    struct waiting wait = {1};
+    struct stream *s = NULL;
+
+    assert_int_equal(stream_connect(w->loop, &w->portal, NULL, &socket_events, &wait, &s), 0);
+    CONFORM_UNTIL(w, wait.err <= 0);
+    assert_int_equal(wait.err, 0);
+    return stream_release(s);
+}
+
+static void
+endpoint_event(struct iscsi_endpoint *ep, int err)
+{
+    container_of(ep, struct conform_nexus, ep)->ep_err = err;
+}
+
+static const struct iscsi_upcalls endpoint_upcalls = {.version = ISCSI_TRANSPORT_VERSION,
+                                                      .size = sizeof(struct iscsi_upcalls),
+                                                      .ep_event = endpoint_event};
+
+static void
+endpoint_end(struct conform_nexus *n)
+{
+    if (!n->ep_there)
+        return;
+    n->ep.tt->ep_disconnect(&n->ep);
+    free(n->ep.dd_data);
+    n->ep_there = false;
+}
+
+static void
+endpoint_begin(struct conform_nexus *n)
+{
+    const struct iscsi_transport *tt = n->w->row->member->tt;
+    struct lunette_error err = LUNETTE_INIT(err);
+    static uint64_t ids;
+
+    endpoint_end(n); /* of the bind before */
+    n->ep = (struct iscsi_endpoint){.tt = tt, .loop = n->w->loop, .id = ++ids};
+    n->ep.dd_data = calloc(1, tt->ep_size + 1);
+    assert_non_null(n->ep.dd_data);
+    n->ep_err = 1;
+    CONFORM_OK(tt->ep_connect(&n->ep, &n->w->portal, &endpoint_upcalls, &err), err);
+    n->ep_there = true;
+    CONFORM_UNTIL(n->w, n->ep_err <= 0);
+    assert_int_equal(n->ep_err, 0);
+    assert_int_equal(tt->ep_poll(&n->ep), 1);
+}
+
+void
+conform_nexus_bind(struct conform_nexus *n)
+{
+    struct lunette_error err = LUNETTE_INIT(err);
+    int64_t eph;
+
+    if (n->w->row->member->tt->caps & CAP_BIND_DESCRIPTOR) {
+        eph = connected_socket(n->w);
+    } else {
+        endpoint_begin(n);
+        eph = (int64_t)n->ep.id;
+    }
+    CONFORM_OK(iscsi_conn_bind(n->c, eph, n->ep_there ? &n->ep : NULL, true, &err), err);
+    n->binds++;
+}
+
+static const char keys[] = "InitiatorName=" CONFORM_NAME "\0"
+                           "TargetName=" CONFORM_NODE "\0"
+                           "SessionType=Normal\0"
+                           "HeaderDigest=None\0"
+                           "DataDigest=None\0"
+                           "InitialR2T=No\0"
+                           "ImmediateData=Yes\0"
+                           "MaxBurstLength=262144\0"
+                           "FirstBurstLength=262144\0"
+                           "MaxOutstandingR2T=1\0"
+                           "MaxConnections=1\0"
+                           "DefaultTime2Wait=0\0"
+                           "DefaultTime2Retain=0\0"
+                           "ErrorRecoveryLevel=0";
+
+/* Takes over what the target has said of that key. */
+static void
+agree(struct conform_nexus *n, const char *key, enum iscsi_param p)
+{
+    struct lunette_error err = LUNETTE_INIT(err);
+    size_t len = strlen(key);
+
+    for (uint32_t at = 0; at < n->text_len; at += (uint32_t)strlen((char *)n->text + at) + 1) {
+        const char *pair = (char *)n->text + at;
+
+        if (strncmp(pair, key, len) == 0 && pair[len] == '=')
+            CONFORM_OK(iscsi_set_param(n->c, p, pair + len + 1, &err), err);
+    }
+}
+
+void
+conform_nexus_login(struct conform_nexus *n)
+{
+    struct lunette_error err = LUNETTE_INIT(err);
+    unsigned before = n->answers, tries = 0;
+    struct conform_cmd ready;
+    char text[sizeof(keys) + 64];
+    union bhs_any h;
+    uint32_t most = n->s->tt->max_recv_dlength < SEGMENT ? n->s->tt->max_recv_dlength : SEGMENT;
+    int more;
+
+    bhs_init(&h, ISCSI_OP_LOGIN_REQ | ISCSI_OP_IMMEDIATE,
+             bhs_login_flags(ISCSI_STAGE_OPERATIONAL, ISCSI_STAGE_FFP, ISCSI_LOGIN_TRANSIT));
+    memcpy(h.login_req.isid, "\x80\0\0\0\0\1", 6);
+    h.login_req.cid = put16(n->c->cid);
+    memcpy(text, keys, sizeof(keys));
+    more = snprintf(text + sizeof(keys), 64, "MaxRecvDataSegmentLength=%u", most);
+    CONFORM_OK(iscsi_conn_send_pdu(n->c, &h.h, text, (uint32_t)sizeof(keys) + (uint32_t)more + 1,
+                                   &err),
+               err);
+    CONFORM_UNTIL(n->w, n->answers > before || n->errors > 0);
+    assert_int_equal(pdu_opcode(&n->answer.h), ISCSI_OP_LOGIN_RSP);
+    assert_int_equal(n->answer.login_rsp.status_class, 0);
+    assert_int_equal(n->answer.h.flags & (ISCSI_LOGIN_TRANSIT | ISCSI_LOGIN_NSG_MASK),
+                     ISCSI_LOGIN_TRANSIT | ISCSI_STAGE_FFP);
+    agree(n, "MaxRecvDataSegmentLength", ISCSI_PARAM_MAX_XMIT_DLENGTH);
+    agree(n, "InitialR2T", ISCSI_PARAM_INITIAL_R2T);
+    agree(n, "ImmediateData", ISCSI_PARAM_IMM_DATA);
+    agree(n, "FirstBurstLength", ISCSI_PARAM_FIRST_BURST);
+    agree(n, "MaxBurstLength", ISCSI_PARAM_MAX_BURST);
+    agree(n, "MaxOutstandingR2T", ISCSI_PARAM_MAX_R2T);
+    (void)snprintf(text, sizeof(text), "%u", most);
+    CONFORM_OK(iscsi_set_param(n->c, ISCSI_PARAM_MAX_RECV_DLENGTH, text, &err), err);
+    CONFORM_OK(iscsi_conn_start(n->c, &err), err);
+    assert_int_equal(n->host->state, SCSI_HOST_RUNNING);
+    do { /* unit attentions are told first */
+        conform_cmd_init(&ready, false, 0, NULL, 0);
+        conform_cmd_send(n, &ready);
+        CONFORM_UNTIL(n->w, ready.done > 0);
+        assert_int_equal(ready.sc.host_result, DID_OK);
+        assert_true(tries++ < 5);
+    } while (ready.sc.status != 0);
+}
+
+void
+conform_nexus_end(struct conform_nexus *n)
+{
+    if (n->s != NULL)
+        iscsi_session_teardown(n->s);
+    n->s = NULL;
+    n->c = NULL;
+    CONFORM_UNTIL(n->w, n->freed > 0);
+    conform_turn(n->w);
+    assert_int_equal(n->freed, 1);
+    assert_int_equal(n->downs, n->binds);
+    endpoint_end(n);
+    CONFORM_UNTIL(n->w, conform_path_links(n->w->path) == 0);
+}
+
+/* ---- commands -------------------------------------------------------------------------------- */
+
+static void
+command_done(struct scsi_cmd *sc)
+{
+    struct conform_cmd *c = container_of(sc, struct conform_cmd, sc);
+
+    c->done++;
+    if (c->then != NULL)
+        c->then(c);
+}
+
+void
+conform_cmd_init(struct conform_cmd *c, bool write, uint32_t lba, uint8_t *mem, uint32_t len)
+{
+    uint32_t blocks = len / CONFORM_BLOCK;
+
+    memset(c, 0, sizeof(*c));
+    c->mem = mem;
+    c->iov = (struct iovec){mem, len};
+    c->sc.done = command_done;
+    c->sc.attr = ISCSI_ATTR_SIMPLE;
+    c->sc.cdb_len = len > 0 ? 10 : 6;
+    if (len == 0)
+        return;
+    c->sc.cdb[0] = write ? 0x2a : 0x28;
+    st_be32(c->sc.cdb + 2, lba);
+    st_be16(c->sc.cdb + 7, (uint16_t)blocks);
+    if (write)
+        c->sc.out = sg_from_iov(&c->iov, 1, 0, len);
+    else
+        c->sc.in = sg_from_iov(&c->iov, 1, 0, len);
+}
+
+void
+conform_cmd_send(struct conform_nexus *n, struct conform_cmd *c)
+{
+    while (n->host->ops->queuecommand(n->host, &c->sc) == -EBUSY) {
+        unsigned before = n->restarts;
+
+        n->host->ops->commit(n->host);
+        CONFORM_UNTIL(n->w, n->restarts > before);
+    }
+    n->host->ops->commit(n->host);
+}
+
+void
+conform_cmd_run(struct conform_nexus *n, struct conform_cmd *c)
+{
+    conform_cmd_send(n, c);
+    CONFORM_UNTIL(n->w, c->done > 0);
+    assert_int_equal(c->done, 1);
+    assert_true(c->sc.not_good == 0);
+    assert_true(c->sc.not_moved == 0);
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/conformance/nexus.h - the iSCSI layer's own session on the row's transport, without control
+ * plane and midlayer: a test connects, binds, logs in, sends commands and ends all of it in whatever
+ * order it likes. */
+#ifndef TESTS_CONFORMANCE_NEXUS_H
+#define TESTS_CONFORMANCE_NEXUS_H
+
+#include "iscsi/iscsi.h"
+#include "tests/conformance/conformance.h"
+
+struct conform_nexus {
+    struct conform_world *w;
+    struct iscsi_session *s; /* NULL: it is gone, or has been told to go */
+    struct iscsi_conn *c;    /* the same */
+    struct scsi_host *host;
+    struct iscsi_endpoint ep; /* where the transport connects by itself */
+    bool ep_there;
+    int ep_err;                 /* 1: not known yet */
+    unsigned binds, downs;      /* of the connection, and how often it was told that it is down */
+    unsigned errors, freed, answers, running, blocked, gone, restarts;
+    uint8_t text[2048]; /* of the Login Response */
+    uint32_t text_len;
+    union bhs_any answer;
+};
+
+struct conform_cmd {
+    struct scsi_cmd sc;
+    struct iovec iov;
+    uint8_t *mem;
+    unsigned done;
+    void (*then)(struct conform_cmd *c); /* may be NULL: called when it is done */
+    void *user;
+};
+
+/* A session that has one connection, which is not bound. */
+void conform_nexus_new(struct conform_nexus *n, struct conform_world *w);
+/* Connects, by way of the path, and binds the connection. */
+void conform_nexus_bind(struct conform_nexus *n);
+/* Logs in with one request and starts full feature phase; the unit is ready then. */
+void conform_nexus_login(struct conform_nexus *n);
+/* Ends what is left and waits until nothing is. */
+void conform_nexus_end(struct conform_nexus *n);
+
+/* READ (10) or WRITE (10) of len bytes at block lba, or with len 0 TEST UNIT READY. */
+void conform_cmd_init(struct conform_cmd *c, bool write, uint32_t lba, uint8_t *mem, uint32_t len);
+void conform_cmd_send(struct conform_nexus *n, struct conform_cmd *c);
+/* Sends it, and it must go well. */
+void conform_cmd_run(struct conform_nexus *n, struct conform_cmd *c);
+
+#endif
