@@ -114,6 +114,17 @@ check_statsn(struct conn *c, const union bhs_any *h, const void *data, uint32_t 
     return 1;
 }
 
+/* The StatSN of a NOP-In that answers nothing is the next one (RFC 7143 11.19.2).  A target that
+ * pings often keeps us from pinging it, so that nothing else may ever tell of a response that was
+ * lost and was the last one.  Returns as check_statsn. */
+static int
+told_statsn(struct conn *c, const union bhs_any *h)
+{
+    if (c->session->pub.params.erl == 0 || !c->started)
+        return 1;
+    return iscsi_status_told(c, get32(h->nop_in.stat_sn)) ? 1 : -EPROTO;
+}
+
 /* ---- SCSI ----------------------------------------------------------------------------------- */
 
 /* Takes the residual of one direction.  False when what the target says cannot be. */
@@ -560,7 +571,7 @@ other_pdu(struct conn *c, const union bhs_any *h, const void *data, uint32_t len
     if (op == ISCSI_OP_LOGIN_RSP && h->login_rsp.status_class != 0) {
         r = 1; /* the numbers in a refusal mean nothing: 11.13.4 */
     } else {
-        r = unnumbered ? 1 : check_statsn(c, h, data, len);
+        r = unnumbered ? told_statsn(c, h) : check_statsn(c, h, data, len);
         /* Before a login is through, a target need not have said anything of the session. */
         if (r > 0 && (op != ISCSI_OP_LOGIN_RSP || is_final_login(&h->login_rsp)))
             iscsi_window_update(c->session, h->nop_in.exp_cmd_sn, h->nop_in.max_cmd_sn);

@@ -303,6 +303,9 @@ void iscsi_snack_closed(struct conn *c);
 /* The response with number sn has not come in a form that counts; ask: it is to be asked for.
  * False: the connection has failed. */
 bool iscsi_status_lost(struct conn *c, uint32_t sn, bool ask);
+/* A PDU that has no number of its own says that `next` is the next StatSN: what of those below it
+ * has not been seen is missing, and asked for.  False: the connection has failed. */
+bool iscsi_status_told(struct conn *c, uint32_t next);
 
 /* ---- repair.c: data that are missing, and what does not come ---- */
 void iscsi_snack_timer(struct loop_timer *timer);

@@ -186,28 +186,55 @@ iscsi_snack_closed(struct conn *c)
     iscsi_ask_status(c, first, n, 1);
 }
 
-bool
-iscsi_status_lost(struct conn *c, uint32_t sn, bool ask)
+/* Takes note that the response sn was sent and has not come; returns false where it had. */
+static bool
+takes_as_lost(struct conn *c, uint32_t sn)
 {
     struct statsn_window *w = &c->statsn;
-    uint32_t seen;
 
-    statsn_window_good(w, c->pub.exp_statsn);
-    if (too_far(c, sn))
-        return false;
-    seen = w->seen;
     if (w->no_gap) {
         c->status_asked_to = w->good;
         c->status_forgets = false;
     }
     if (!statsn_window_lost(w, sn))
-        return true; /* it had come before */
+        return false;
     iscsi_leave_fast(c);
+    return true;
+}
+
+bool
+iscsi_status_lost(struct conn *c, uint32_t sn, bool ask)
+{
+    uint32_t seen;
+
+    statsn_window_good(&c->statsn, c->pub.exp_statsn);
+    if (too_far(c, sn))
+        return false;
+    seen = c->statsn.seen;
+    if (!takes_as_lost(c, sn))
+        return true;
     if (sn_gt(sn, seen))
         iscsi_ask_status(c, seen, sn - seen, 1);
     if (ask)
         iscsi_ask_status(c, sn, 1, 1);
     else if (sn_gte(sn, c->status_asked_to))
         c->status_asked_to = sn + 1;
+    return !c->suspended;
+}
+
+bool
+iscsi_status_told(struct conn *c, uint32_t next)
+{
+    struct statsn_window *w = &c->statsn;
+    uint32_t seen;
+
+    statsn_window_good(w, c->pub.exp_statsn);
+    seen = w->seen;
+    if (!w->known || !sn_gt(next, seen))
+        return true;
+    if (too_far(c, next - 1))
+        return false;
+    if (takes_as_lost(c, next - 1))
+        iscsi_ask_status(c, seen, next - seen, 1);
     return !c->suspended;
 }

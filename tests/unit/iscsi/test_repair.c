@@ -318,6 +318,84 @@ missing_status(void **state)
     world_free(w);
 }
 
+/* A NOP-In of the target that answers nothing, which says that `next` is the next StatSN; asks: it
+ * wants an answer. */
+static int
+nop_in_told(uint32_t next, bool asks)
+{
+    uint32_t sn = fake_adapter.stat_sn;
+    union bhs_any h;
+    int r;
+
+    bhs_init(&h, ISCSI_OP_NOP_IN, ISCSI_FLAG_FINAL);
+    h.h.itt = put32(ISCSI_TAG_RSVD);
+    h.nop_in.ttt = put32(asks ? 3 : ISCSI_TAG_RSVD);
+    fake_adapter.stat_sn = next;
+    r = fake_pdu(&h, NULL, 0, false);
+    fake_adapter.stat_sn = sn;
+    return r;
+}
+
+/* SSN-06, 11.19.2: the last responses are lost, and all that comes are NOP-Ins, which say so.  What
+ * they tell is asked for once. */
+static void
+missing_status_is_told(void **state)
+{
+    (void)state;
+    for (int asks = 0; asks < 2; asks++) {
+        struct world *w = up_at("1");
+        uint32_t sn = fake_adapter.stat_sn;
+        struct be32 itt[3];
+        struct cmd c[3];
+
+        for (int i = 0; i < 3; i++) {
+            one_command(w, &c[i], false);
+            itt[i] = tag_of(&c[i]);
+        }
+        fake_adapter.max_cmdsn += 4;
+        assert_int_equal(nop_in_told(sn - 1, asks), 0); /* behind what has come: nothing new */
+        assert_int_equal(nop_in_told(sn, asks), 0);
+        assert_int_equal(snacks(), 0);
+        for (int i = 0; i < 2; i++)
+            assert_int_equal(nop_in_told(sn + 2, asks), 0);
+        is_snack(w, 1, ISCSI_SNACK_STATUS, put32(ISCSI_TAG_RSVD), sn, 2);
+        assert_int_equal(nop_in_told(sn + 3, asks), 0);
+        is_snack(w, 2, ISCSI_SNACK_STATUS, put32(ISCSI_TAG_RSVD), sn + 2, 1);
+        for (int i = 0; i < 3; i++)
+            assert_int_equal(response(itt[i], 0), 0);
+        for (int i = 0; i < 3; i++)
+            assert_int_equal(c[i].done, 1);
+        assert_int_equal(nop_in_told(sn + 3, asks), 0);
+        assert_int_equal(acknowledged(w), sn + 3);
+        fake_advance(&w->fl, SEC(5));
+        assert_int_equal(snacks(), 2);
+        assert_int_equal(w->nerrors, 0);
+        assert_int_equal(nop_in_told(sn + (1u << 30), asks), -EPROTO);
+        fake_advance(&w->fl, SEC(1));
+        assert_int_equal(w->error, ISCSI_ERR_STATSN);
+        assert_int_equal(snacks(), 2);
+        world_free(w);
+    }
+}
+
+/* At level 0 nothing could be asked for, and numbers that responses do not have cost nothing. */
+static void
+told_at_level_0(void **state)
+{
+    struct world *w = up_at("0");
+    struct cmd c;
+
+    (void)state;
+    one_command(w, &c, false);
+    assert_int_equal(nop_in_told(fake_adapter.stat_sn + 1, true), 0);
+    world_commit(w);
+    assert_int_equal(snacks(), 0);
+    assert_int_equal(response(tag_of(&c), 0), 0);
+    assert_int_equal(c.done, 1);
+    assert_int_equal(w->nerrors, 0);
+    world_free(w);
+}
+
 /* SSN-08: so many were not lost. */
 static void
 status_far_ahead(void **state)
@@ -833,6 +911,8 @@ main(void)
         cmocka_unit_test(broken_data_with_status),
         cmocka_unit_test(large_response_waits),
         cmocka_unit_test(missing_status),
+        cmocka_unit_test(missing_status_is_told),
+        cmocka_unit_test(told_at_level_0),
         cmocka_unit_test(status_far_ahead),
         cmocka_unit_test(nothing_comes),
         cmocka_unit_test(holes_stay_open),
