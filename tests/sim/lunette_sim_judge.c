@@ -39,13 +39,13 @@ is_back_in_vain(const struct ls_world *w, const struct ls_io *io)
 
 /* It was lost with each connection since its session was first lost, for as long as that may be
  * waited for, and has just been lost again.  One of several connections may be lost without its
- * session. */
+ * session, before that or after it. */
 static bool
 is_lost_for_good(const struct ls_world *w, const struct ls_io *io)
 {
     const struct ls_session *se = io->h->se;
     bool several = w->plan.conns > 1;
-    uint64_t since = io->lost_ns > 0 ? io->lost_ns : several ? io->start_ns : 0;
+    uint64_t since = several ? io->start_ns : io->lost_ns;
 
     return since > 0 && se->least_s >= 0 && (se->blocked_ns != 0 || several) &&
            sim_now_ns(w->sim) - since >= (uint64_t)se->least_s * LOOP_NS_PER_S;

@@ -373,14 +373,32 @@ check_again(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h, uint8_t o
     LS_COUNT(wire_again, 1);
 }
 
+static bool
+has_cmd_sn(uint8_t opcode)
+{
+    return opcode != ISCSI_OP_DATA_OUT && opcode != ISCSI_OP_SNACK_REQ &&
+           opcode != ISCSI_OP_LOGIN_REQ;
+}
+
+/* A target may keep a connection on which something was spoiled.  Nothing else is known of it any
+ * more, but what numbers the initiator uses there are not missing. */
+static void
+note_cmd_sn(struct nexus *n, const uint8_t *h, uint8_t opcode)
+{
+    uint32_t sn = ld_be32(h + 24);
+
+    if (has_cmd_sn(opcode) && (h[0] & ISCSI_OP_IMMEDIATE) == 0 && !is_used(n, sn) &&
+        sn - n->cmd_sn <= AHEAD_MAX)
+        use(n, sn);
+}
+
 static void
 check_cmd_sn(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h, uint8_t opcode)
 {
     uint32_t sn = ld_be32(h + 24);
     struct nexus *n = c->nexus;
 
-    if (opcode == ISCSI_OP_DATA_OUT || opcode == ISCSI_OP_SNACK_REQ ||
-        opcode == ISCSI_OP_LOGIN_REQ || resends(c, h, opcode))
+    if (!has_cmd_sn(opcode) || resends(c, h, opcode))
         return;
     if (n->ever == 1 && sn != n->cmd_sn)
         ls_fail(wi->w, "%s has CmdSN %u, and %u is the next", pdu_opcode_name(opcode), sn,
@@ -445,8 +463,12 @@ sent(struct ls_wire *wi, struct wire_conn *c, const uint8_t *h, uint32_t len)
                h[1] & ISCSI_SNACK_TYPE_MASK, ld_be32(h + 44), ld_be32(h + 40));
     if (opcode == ISCSI_OP_LOGIN_REQ)
         join(wi, c, h);
-    if (c->spoiled || c->nexus == NULL)
+    if (c->nexus == NULL)
         return;
+    if (c->spoiled) {
+        note_cmd_sn(c->nexus, h, opcode);
+        return;
+    }
     c->left |= opcode == ISCSI_OP_LOGOUT_REQ;
     if (opcode == ISCSI_OP_SNACK_REQ) {
         LS_COUNT(snacks, 1);
