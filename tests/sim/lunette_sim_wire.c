@@ -133,14 +133,29 @@ ls_task_of(struct wire_conn *c, uint32_t itt)
     return NULL;
 }
 
-/* A command goes again on its connection, as the target has thrown it away. */
+/* Is h the SCSI Command with that tag, number and CDB? */
+static bool
+is_same(const uint8_t *h, uint32_t itt, uint32_t cmd_sn, const uint8_t *cdb)
+{
+    return itt == ld_be32(h + 16) && cmd_sn == ld_be32(h + 24) && memcmp(cdb, h + 32, 16) == 0;
+}
+
+/* A command goes again on its connection, as the target has thrown it away.  The answer to the
+ * function that ends it may have come, and not been read. */
 static bool
 resends(struct wire_conn *c, const uint8_t *h, uint8_t opcode)
 {
     const struct task *t = ls_task_of(c, ld_be32(h + 16));
 
-    return c->nexus->repairs && c->mended && opcode == ISCSI_OP_SCSI_CMD && t != NULL &&
-           t->cmd_sn == ld_be32(h + 24) && memcmp(t->cdb, h + 32, sizeof(t->cdb)) == 0;
+    if (!c->nexus->repairs || !c->mended || opcode != ISCSI_OP_SCSI_CMD)
+        return false;
+    if (t != NULL)
+        return is_same(h, t->itt, t->cmd_sn, t->cdb);
+    for (uint32_t i = 0; i < c->swepts && i < SWEPT_MAX; i++) {
+        if (is_same(h, c->swept[i].itt, c->swept[i].cmd_sn, c->swept[i].cdb))
+            return true;
+    }
+    return false;
 }
 
 static void
@@ -196,6 +211,17 @@ ls_task_end(struct wire_conn *c, uint32_t itt)
         *t = c->task[--c->tasks];
 }
 
+/* A function has ended the task t of c. */
+static void
+task_swept(struct wire_conn *c, struct task *t)
+{
+    struct once *o = &c->swept[c->swepts++ % SWEPT_MAX];
+
+    *o = (struct once){.lun = t->lun, .itt = t->itt, .cmd_sn = t->cmd_sn};
+    memcpy(o->cdb, t->cdb, sizeof(o->cdb));
+    *t = c->task[--c->tasks];
+}
+
 /* Functions that were carried out have ended tasks, on all connections of the session. */
 static void
 function_done(struct ls_wire *wi, struct wire_conn *c, uint32_t itt, uint8_t response)
@@ -212,8 +238,8 @@ function_done(struct ls_wire *wi, struct wire_conn *c, uint32_t itt, uint8_t res
     ls_task_end(c, itt);
     if (response != ISCSI_TMF_RSP_COMPLETE && response != ISCSI_TMF_RSP_NO_TASK)
         return;
-    if (function == ISCSI_TMF_ABORT_TASK)
-        ls_task_end(c, ref);
+    if (function == ISCSI_TMF_ABORT_TASK && ls_task_of(c, ref) != NULL)
+        task_swept(c, ls_task_of(c, ref));
     if (function == ISCSI_TMF_ABORT_TASK || function == ISCSI_TMF_TASK_REASSIGN)
         return;
     LIST_FOREACH (at, &wi->conns) {
@@ -223,7 +249,7 @@ function_done(struct ls_wire *wi, struct wire_conn *c, uint32_t itt, uint8_t res
             if (d->task[i].opcode == ISCSI_OP_SCSI_CMD &&
                 (d->task[i].lun == lun || function == ISCSI_TMF_TARGET_WARM_RESET ||
                  function == ISCSI_TMF_TARGET_COLD_RESET))
-                d->task[i] = d->task[--d->tasks];
+                task_swept(d, &d->task[i]);
         }
     }
 }

@@ -15,6 +15,7 @@
 #define STATUS_AHEAD 256  /* responses behind one that is missing */
 #define OWED_MAX     512
 #define LOOSE_MAX    32
+#define SWEPT_MAX    64
 
 struct r2t {
     uint32_t ttt, offset, len, sent, data_sn;
@@ -72,6 +73,13 @@ struct lane {
     bool bad;                                /* they are */
 };
 
+/* A command that may be executed once at most, or goes again with its number. */
+struct once {
+    uint8_t lun, cdb[16];
+    uint32_t itt, cmd_sn;
+    uint16_t tsih, cid; /* of its session, in which the number may go again, and its connection */
+};
+
 struct wire_conn {
     struct list node;
     uint32_t id;
@@ -90,14 +98,10 @@ struct wire_conn {
     uint64_t stat_ahead[STATUS_AHEAD / 64]; /* bit n: stat_sn + 1 + n has come */
     struct task *task;
     uint32_t tasks, room;
+    struct once swept[SWEPT_MAX]; /* the last commands that functions have ended, a ring */
+    uint32_t swepts;
     char login[LOGIN_MAX + 1]; /* text of the target's answers */
     uint32_t login_len;
-};
-
-struct once {
-    uint8_t lun, cdb[16];
-    uint32_t itt, cmd_sn;
-    uint16_t tsih, cid; /* of its session, in which the number may go again, and its connection */
 };
 
 struct ls_wire {
