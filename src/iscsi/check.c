@@ -11,7 +11,7 @@
 
 /* What the tasks of a session come to. */
 struct check_count {
-    uint32_t free, scsi, unassigned, discarded, pending_scsi, numbered, reset, swept, reassigned;
+    uint32_t free, scsi, unassigned, awaited, pending_scsi, numbered, reset, swept;
 };
 
 static uint32_t
@@ -102,9 +102,9 @@ check_tasks(const struct session *s)
         n.scsi++;
         n.unassigned += t->pub.state == ISCSI_TASK_UNASSIGNED;
         n.pending_scsi += t->pub.state == ISCSI_TASK_PENDING && !t->numbered;
-        n.discarded += t->pub.state == ISCSI_TASK_UNASSIGNED &&
-                       (t->discarded || t->unsure || logs_in(s, t->lost_cid));
-        n.reassigned += t->pub.state == ISCSI_TASK_UNASSIGNED && t->reassign == REASSIGN_ASKED;
+        n.awaited += t->pub.state == ISCSI_TASK_UNASSIGNED &&
+                     (t->discarded || t->unsure || logs_in(s, t->lost_cid) ||
+                      t->reassign == REASSIGN_ASKED);
         n.numbered += t->numbered;
         n.reset += t->reset;
         n.swept += t->swept;
@@ -180,8 +180,8 @@ check_state(const struct session *s, const struct check_count *n)
                (!lead->down && !lead->stopping && (!lead->failing || iscsi_may_drift(lead))));
         assert(s->adrift == loop_timer_running(&s->adrift_timer));
         assert(s->host.state == SCSI_HOST_RUNNING);
-        assert(n->unassigned == n->discarded + n->reassigned ||
-               loop_timer_running(&s->fate_timer) || !list_empty(&s->clearing) || s->adrift);
+        assert(n->unassigned == n->awaited || loop_timer_running(&s->fate_timer) ||
+               !list_empty(&s->clearing) || s->adrift);
     } else if (told) {
         assert(s->host.state != SCSI_HOST_RUNNING);
         assert(list_empty(&s->unassigned)); /* nothing is sent that could overtake them */
