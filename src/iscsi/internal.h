@@ -70,6 +70,9 @@ void iscsi_unassign_task(struct task *t);
  * what the target does wrong or leaves undone counts for so many that the network may have cut. */
 #define ISCSI_BLAMED_MAX   32
 #define ISCSI_BLAMED_FAULT 11
+/* The same for a command that goes again since the target has not acknowledged it, while all that
+ * follow wait for its number. */
+#define ISCSI_UNHEARD_MAX 4
 /* Counts that c, which the task was on or was to go on with, has ended. */
 void iscsi_blame_task(struct task *t, const struct conn *c);
 /* Ends an unassigned command with the result that its scsi_cmd has. */

@@ -52,7 +52,7 @@ static void
 end_running(struct conn *c)
 {
     struct session *s = c->session;
-    bool gap = false;
+    bool gap = false, stuck = false;
 
     for (uint32_t slot = 0; slot < s->pub.tasks.made; slot++) {
         struct task *t = iscsi_task_at(s, slot);
@@ -60,11 +60,16 @@ end_running(struct conn *c)
         if (t->pub.state != ISCSI_TASK_RUNNING || t->pub.conn != &c->pub)
             continue;
         gap |= leaves_gap(s, t);
-        if (t->kind == TASK_SCSI)
-            iscsi_unassign_task(t);
-        else
+        if (t->kind != TASK_SCSI) {
             end_control(c, t);
+            continue;
+        }
+        iscsi_unassign_task(t);
+        stuck |= t->unheard >= ISCSI_UNHEARD_MAX;
     }
+    if (stuck && s->state == ISCSI_STATE_LOGGED_IN)
+        iscsi_session_failure(s, ISCSI_ERR_ASYNC,
+                              "a command is not acknowledged, however many connections it costs");
     if (gap)
         iscsi_session_failure(s, ISCSI_ERR_LOCAL,
                               "a request of the control plane was lost with its number");

@@ -246,7 +246,7 @@ iscsi_blame_task(struct task *t, const struct conn *c)
                    c->err == ISCSI_ERR_LOCAL || c->err == ISCSI_ERR_MEMORY;
 
     if (t->blamed_itt != t->pub.itt)
-        t->blamed = 0;
+        t->blamed = t->unheard = 0;
     t->blamed_itt = t->pub.itt;
     if (t->blamed < ISCSI_BLAMED_MAX)
         t->blamed = (uint8_t)(t->blamed + (network ? 1 : ISCSI_BLAMED_FAULT));
@@ -267,6 +267,8 @@ iscsi_unassign_task(struct task *t)
         io_watch_enter(t->pub.sc->watch, IO_STAGE_WINDOW, loop_clock(s->pub.loop));
     t->pub.state = ISCSI_TASK_UNASSIGNED;
     iscsi_blame_task(t, to_conn(t->pub.conn));
+    if (t->pub.cmd_sn == s->win.exp_cmdsn && t->unheard < ISCSI_UNHEARD_MAX)
+        t->unheard++;
     t->lost_ns = s->pub.loop->now_ns;
     t->lost_cid = t->pub.conn->cid;
     t->time2wait_s = (uint16_t)iscsi_time2wait(to_conn(t->pub.conn));

@@ -78,7 +78,8 @@ struct task {
     bool conn_logged_out;                /* whether it had been logged out, */
     bool conn_is_back;                   /* and whether its CID has logged in again: iscsi/fate.h */
     uint8_t reassign;                    /* enum task_reassign */
-    uint8_t blamed;      /* connections that the task with that tag was on and that have ended */
+    uint8_t blamed;      /* connections that the task with that tag was on and that have ended, */
+    uint8_t unheard;     /* of these before its number, the next expected, was acknowledged */
     uint32_t blamed_itt; /* it is no longer that tag's where this is another one */
     union {
         uint64_t reassign_ns; /* DUE: not before this; loop clock */

@@ -1028,6 +1028,75 @@ connections_end_with_a_task(void **state)
     world_free(w);
 }
 
+/* The connection of c is lost before the target has taken note of any command from sn on. */
+static void
+lost_unheard(struct world *w, const struct cmd *c, uint32_t sn)
+{
+    uint16_t cid = cid_of(c);
+
+    cut(w, cid);
+    if (w->blocked > 0)
+        return;
+    (void)logged_out(w, cid, sn, ISCSI_LOGOUT_RSP_OK, 0);
+    add(w, cid);
+}
+
+/* Nor does a command that is never acknowledged keep the session, since all that follow wait for its
+ * number. */
+static void
+connections_end_with_a_command(void **state)
+{
+    struct world *w = level2_world(15, 3, "0");
+    struct cmd c[2];
+    uint32_t sn;
+
+    (void)state;
+    one_command(w, &c[0], true);
+    one_command(w, &c[1], true);
+    sn = cmdsn_of(&c[0]);
+    for (int i = 0; i < 3; i++) {
+        lost_unheard(w, &c[0], sn);
+        assert_int_equal(w->blocked + c[0].done + c[1].done, 0);
+        assert_int_equal(cmdsn_of(&c[0]), sn);
+    }
+    lost_unheard(w, &c[0], sn);
+    fake_turn(&w->fl);
+    assert_int_equal(w->blocked, 1);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(c[i].done, 1);
+        assert_int_equal(c[i].sc.host_result, DID_TRANSPORT_DISRUPTED);
+    }
+    world_free(w);
+}
+
+/* A command that is lost behind another one, or was acknowledged in the end, has cost none. */
+static void
+connections_end_beside_a_command(void **state)
+{
+    struct world *w = level2_world(16, 1, "0");
+    struct cmd c[2];
+    uint32_t sn;
+
+    (void)state;
+    one_command(w, &c[0], true);
+    one_command(w, &c[1], true);
+    sn = cmdsn_of(&c[0]);
+    for (int i = 0; i < 6; i++) {
+        if (i == 3) {
+            fake_adapter.exp_cmdsn = sn + 1;
+            answer_reassigned(w, &c[0]);
+        }
+        assert_int_equal(cid_of(&c[i / 3]), 1);
+        cut(w, 1);
+        add(w, 1);
+        speak_on(1);
+        fake_turn(&w->fl);
+    }
+    answer_reassigned(w, &c[1]);
+    assert_int_equal(w->blocked + w->gone, 0);
+    world_free(w);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -1059,6 +1128,8 @@ main(int argc, char **argv)
         cmocka_unit_test(no_reassignment_is_answered),
         cmocka_unit_test(no_logout_is_answered),
         cmocka_unit_test(connections_end_with_a_task),
+        cmocka_unit_test(connections_end_with_a_command),
+        cmocka_unit_test(connections_end_beside_a_command),
     };
 
     fake_gathers = argc > 1 && strcmp(argv[1], "gathers") == 0;
