@@ -9,8 +9,17 @@
  * its connection, since the target has received nothing behind it.  Till then another number is
  * missing, which is on its way, or goes again itself; where ExpCmdSN then moves past a command that
  * had not gone again, that command is like one that was acknowledged before.
+ *
+ * What is told once is not enough to see it.  LIO answers a Logout before it ends the connection,
+ * which may take one more command in until then; and while it works off numbers that it counts, it
+ * tells of each.  A command that then goes again is ignored, and waits for its time limit.  So the
+ * target is asked by a ping, behind the answer that has cleared the connection: LIO sends nothing
+ * on that connection before the other one has ended.  It waits for the number if it says so again.
  */
 #include "iscsi/internal.h"
+
+/* For the answer; without one, once has to be enough. */
+#define AGAIN_LIMIT_NS (5 * LOOP_NS_PER_S)
 
 /* It waits as a command does that was never sent, but it has its number. */
 static void
@@ -76,12 +85,35 @@ came_behind(const struct task *t, const struct task *first)
             t->lost_cid == first->lost_cid && t->lost_ns == first->lost_ns);
 }
 
+/* The target has said it again, or is not going to. */
+static bool
+said_again(const struct session *s)
+{
+    return s->again_known && s->again_sn == s->win.exp_cmdsn;
+}
+
+/* Has the target asked what number it waits for, unless it is about to say so. */
+static void
+again_ask(struct session *s)
+{
+    if (s->again_ping != NULL || loop_timer_running(&s->again_timer))
+        return;
+    s->again_sn = s->win.exp_cmdsn;
+    s->again_known = false;
+    loop_timer_start(s->pub.loop, &s->again_timer, AGAIN_LIMIT_NS);
+    loop_defer(s->pub.loop, &s->ask_work);
+}
+
 /* Decides on those of which that is possible by now. */
 static void
 decide(struct session *s)
 {
     const struct task *first = waited_for(s);
 
+    if (first != NULL && !said_again(s)) {
+        again_ask(s);
+        first = NULL;
+    }
     s->unsure = false;
     LIST_FOREACH (n, &s->unassigned) {
         struct task *t = to_task(container_of(n, struct iscsi_task, node));
@@ -117,10 +149,50 @@ again_work(struct loop_work *w)
         decide(s);
 }
 
+/* What is asked from here on is asked anew. */
+static void
+forget_answer(struct session *s)
+{
+    s->again_ping = NULL;
+    s->again_known = false;
+    loop_timer_stop(s->pub.loop, &s->again_timer);
+}
+
 void
-iscsi_conn_cleared(struct session *s, uint16_t cid, bool over)
+iscsi_again_told(struct session *s, const struct task *ping)
+{
+    if (ping != s->again_ping)
+        return;
+    forget_answer(s);
+    s->again_known = true;
+    loop_defer(s->pub.loop, &s->again_work);
+}
+
+void
+iscsi_again_lost(struct session *s, const struct task *ping)
+{
+    if (ping != s->again_ping)
+        return;
+    forget_answer(s);
+    loop_defer(s->pub.loop, &s->again_work);
+}
+
+static void
+again_timer(struct loop_timer *t)
+{
+    struct session *s = container_of(t, struct session, again_timer);
+
+    forget_answer(s);
+    s->again_known = true;
+    loop_defer(s->pub.loop, &s->again_work);
+}
+
+void
+iscsi_conn_cleared(struct session *s, const struct conn *via, uint16_t cid, bool over)
 {
     assert(s->state == ISCSI_STATE_LOGGED_IN);
+    forget_answer(s);
+    s->again_cid = via->pub.cid;
     LIST_FOREACH (n, &s->unassigned) {
         struct task *t = to_task(container_of(n, struct iscsi_task, node));
         bool unknown = iscsi_task_unacknowledged(s, t);
@@ -140,6 +212,7 @@ void
 iscsi_again_init(struct session *s)
 {
     loop_work_init(&s->again_work, again_work);
+    loop_timer_init(&s->again_timer, again_timer);
 }
 
 void

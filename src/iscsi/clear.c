@@ -197,7 +197,7 @@ iscsi_clear_answered(struct conn *via, struct task *t, const struct bhs_logout_r
     clear_over(c);
     if (known && iscsi_reassigns(s))
         keep_told(s, c->pub.cid, h);
-    iscsi_conn_cleared(s, c->pub.cid, known && !iscsi_reassigns(s));
+    iscsi_conn_cleared(s, via, c->pub.cid, known && !iscsi_reassigns(s));
     iscsi_fill_gap(s);
     clear_next(s);
     return 0;

@@ -349,6 +349,7 @@ iscsi_nop_in(struct conn *c, const union bhs_any *h, const void *data, uint32_t 
     if (t != NULL && t->kind == TASK_PING) {
         bool filled = (t->ctl.h.opcode & ISCSI_OP_IMMEDIATE) == 0;
 
+        iscsi_again_told(c->session, t);
         iscsi_complete_task(t);
         if (filled)
             iscsi_fill_gap(c->session); /* the next one */
@@ -384,7 +385,8 @@ iscsi_handle_reject(struct conn *c, const union bhs_any *h, const void *data, ui
     if (t == NULL)
         return 0;
     switch (t->kind) {
-    case TASK_PING: /* the target is alive, which is what was asked */
+    case TASK_PING: /* the target is alive, which is what was asked, or says what it waits for */
+        iscsi_again_told(c->session, t);
         iscsi_complete_task(t);
         return 0;
     case TASK_USER:

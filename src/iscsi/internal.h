@@ -47,11 +47,15 @@ void iscsi_bend_pinged(struct conn *c);
 bool iscsi_bend_explains(struct conn *c, uint32_t sn);
 
 /* ---- again.c: commands that are sent again with their number ---- */
-/* The target has let go of the connection cid, which was lost: what it had not acknowledged goes
- * again, as soon as it is known to be missing there, and of the rest nothing is executed any more,
- * where over says so, as after a Logout that is not for recovery; else it is to be reassigned at
- * level 2. */
-void iscsi_conn_cleared(struct session *s, uint16_t cid, bool over);
+/* The target has said on the connection via that it has let go of the connection cid, which was
+ * lost: what it had not acknowledged goes again, as soon as it is known to be missing there, and of
+ * the rest nothing is executed any more, where over says so, as after a Logout that is not for
+ * recovery; else it is to be reassigned at level 2. */
+void iscsi_conn_cleared(struct session *s, const struct conn *via, uint16_t cid, bool over);
+/* A ping was answered, and the window updated with what came; or it was lost with its connection.
+ * It may be the one that asks what number the target waits for. */
+void iscsi_again_told(struct session *s, const struct task *ping);
+void iscsi_again_lost(struct session *s, const struct task *ping);
 void iscsi_again_init(struct session *s);
 /* The transport has let go of a command that is to go again. */
 void iscsi_task_again(struct session *s, struct task *t);

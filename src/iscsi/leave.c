@@ -126,7 +126,7 @@ iscsi_leave_answered(struct conn *c, const struct bhs_logout_req *asked,
 
     if (!leaves_this(c, asked)) {
         if (ok && !recovery && c->session->state == ISCSI_STATE_LOGGED_IN)
-            iscsi_conn_cleared(c->session, get16(asked->cid), true);
+            iscsi_conn_cleared(c->session, c, get16(asked->cid), true);
         return true;
     }
     if (ok) {

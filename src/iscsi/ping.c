@@ -92,6 +92,19 @@ iscsi_transport_timer(struct loop_timer *timer)
     ping_timer_start(c, next);
 }
 
+/* Sends the NOP-Out t, which wants an answer. */
+static void
+queue_ping(struct task *t, uint8_t immediate)
+{
+    struct bhs_nop_out *h = &t->ctl.nop_out;
+
+    bhs_init(h, (uint8_t)(ISCSI_OP_NOP_OUT | immediate), ISCSI_FLAG_FINAL);
+    h->itt = put32(t->pub.itt);
+    h->ttt = put32(ISCSI_TAG_RSVD);
+    to_conn(t->pub.conn)->pub.stats.noptx_pdus++;
+    iscsi_queue_mgmt(t, NULL, 0);
+}
+
 /* Sends a ping of ours (answer_to NULL), or the answer to the target's (RFC 7143 11.18). */
 void
 iscsi_send_nopout(struct conn *c, const struct bhs_nop_in *answer_to)
@@ -109,19 +122,34 @@ iscsi_send_nopout(struct conn *c, const struct bhs_nop_in *answer_to)
     }
     if (t == NULL)
         return;
+    if (answer_to == NULL) {
+        c->ping = t;
+        queue_ping(t, ISCSI_OP_IMMEDIATE);
+        return;
+    }
     h = &t->ctl.nop_out;
     bhs_init(h, ISCSI_OP_NOP_OUT | ISCSI_OP_IMMEDIATE, ISCSI_FLAG_FINAL);
-    if (answer_to != NULL) {
-        h->itt = put32(ISCSI_TAG_RSVD);
-        h->ttt = answer_to->ttt;
-        memcpy(h->lun, answer_to->lun, sizeof(h->lun));
-    } else {
-        h->itt = put32(t->pub.itt);
-        h->ttt = put32(ISCSI_TAG_RSVD);
-        c->ping = t;
-    }
+    h->itt = put32(ISCSI_TAG_RSVD);
+    h->ttt = answer_to->ttt;
+    memcpy(h->lun, answer_to->lun, sizeof(h->lun));
     c->pub.stats.noptx_pdus++;
     iscsi_queue_mgmt(t, NULL, 0);
+}
+
+/* Asks what number the target waits for, for iscsi/again.c, which does not wait for the answer for
+ * ever, nor where there is no task for the ping. */
+static void
+ask_work(struct loop_work *w)
+{
+    struct session *s = container_of(w, struct session, ask_work);
+    struct conn *c = iscsi_conn_of_cid(s, s->again_cid);
+
+    if (c == NULL || !iscsi_conn_serves(c))
+        c = iscsi_live_conn(s);
+    if (c == NULL || s->again_ping != NULL ||
+        (s->again_ping = iscsi_alloc_task(s, c, TASK_PING)) == NULL)
+        return;
+    queue_ping(s->again_ping, ISCSI_OP_IMMEDIATE);
 }
 
 /* ---- one connection of several holds all of them up ------------------------------------------ */
@@ -172,19 +200,13 @@ void
 iscsi_fill_gap(struct session *s)
 {
     struct conn *via = iscsi_live_conn(s);
-    struct bhs_nop_out *h;
     struct task *t;
 
     if (via == NULL || !has_gap(s) || (t = iscsi_alloc_task(s, via, TASK_PING)) == NULL)
         return;
-    h = &t->ctl.nop_out;
-    bhs_init(h, ISCSI_OP_NOP_OUT, ISCSI_FLAG_FINAL);
-    h->itt = put32(t->pub.itt);
-    h->ttt = put32(ISCSI_TAG_RSVD);
     t->pub.cmd_sn = s->win.exp_cmdsn;
     t->numbered = true;
-    via->pub.stats.noptx_pdus++;
-    iscsi_queue_mgmt(t, NULL, 0);
+    queue_ping(t, 0);
 }
 
 /* What we know of ExpCmdSN may be old, as answers on the fast path do not look at it: it is asked
@@ -277,6 +299,7 @@ void
 iscsi_ping_init(struct session *s)
 {
     loop_timer_init(&s->stall_timer, stall_timer);
+    loop_work_init(&s->ask_work, ask_work);
 }
 
 void

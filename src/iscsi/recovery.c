@@ -33,6 +33,7 @@ end_control(struct conn *c, struct task *t)
         iscsi_clear_lost(s, t);
     if (t->kind == TASK_REASSIGN)
         iscsi_reassign_lost(s, t);
+    iscsi_again_lost(s, t);
     iscsi_complete_task(t);
 }
 
@@ -178,7 +179,7 @@ iscsi_conn_is_back(const struct conn *c)
             t->time2retain_s = (uint16_t)s->pub.params.time2retain_s;
         }
     }
-    iscsi_conn_cleared(s, c->pub.cid, false);
+    iscsi_conn_cleared(s, c, c->pub.cid, false);
     end_unassigned(s);
 }
 

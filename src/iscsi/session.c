@@ -78,7 +78,9 @@ free_work(struct loop_work *w)
     loop_timer_stop(s->pub.loop, &s->reassign_timer);
     loop_timer_stop(s->pub.loop, &s->adrift_timer);
     loop_defer_cancel(&s->reassign_work);
+    loop_timer_stop(s->pub.loop, &s->again_timer);
     loop_defer_cancel(&s->again_work);
+    loop_defer_cancel(&s->ask_work);
     loop_timer_stop(s->pub.loop, &s->win.shut_timer);
     loop_defer_cancel(&s->restart_work);
     loop_defer_cancel(&s->done_work);

@@ -38,6 +38,13 @@ struct session {
     struct list reissue;    /* the same: those that go again with their CmdSN, which rises */
     bool unsure;            /* a task is: again_work runs when ExpCmdSN moves */
     struct loop_work again_work;
+    struct task
+        *again_ping; /* which asks whether the target waits for again_sn; NULL: none is out */
+    uint32_t again_sn;
+    bool again_known;   /* what it had to say to that counts */
+    uint16_t again_cid; /* where it is asked: where the last one that was lost was cleared */
+    struct loop_work ask_work;
+    struct loop_timer again_timer;
     struct list clearing;    /* struct conn.clear_node: iscsi/clear.c */
     struct task *clear_task; /* the Logout about clear_conn that is out; NULL: none is */
     struct conn *clear_conn;

@@ -28,6 +28,26 @@ speak_on(uint16_t cid)
     fake_adapter.stat_sn = end[cid].stat_sn;
 }
 
+/* What the target has said of its numbers it says again, as long as it is asked. */
+static void
+say_again(struct world *w)
+{
+    const struct session *s = session_of(w);
+    union bhs_any h;
+
+    while (s->again_ping != NULL) {
+        uint16_t cid = s->again_ping->pub.conn->cid;
+
+        speak_on(cid);
+        bhs_init(&h, ISCSI_OP_NOP_IN, ISCSI_FLAG_FINAL);
+        h.h.itt = put32(s->again_ping->pub.itt);
+        h.nop_in.ttt = put32(ISCSI_TAG_RSVD);
+        end[cid].stat_sn++;
+        assert_int_equal(fake_pdu(&h, NULL, 0, true), 0);
+        fake_advance(&w->fl, MS(1));
+    }
+}
+
 /* Another connection logs in. */
 static void
 add(struct world *w, uint16_t cid)
@@ -41,6 +61,7 @@ add(struct world *w, uint16_t cid)
     end[cid].conn = fake_adapter.conn;
     end[cid].stat_sn = 1000u * cid;
     assert_int_equal(world_do(w, ISCSI_UEVENT_START_CONN), 0);
+    say_again(w);
 }
 
 /* n connections at level 2, and Time2Wait of so many seconds; tasks are kept for 20 s. */
@@ -129,6 +150,7 @@ logged_out(struct world *w, uint16_t cid, uint32_t exp_cmdsn, uint8_t response, 
     end[s->cid].stat_sn++;
     r = fake_pdu(&h, NULL, 0, true);
     fake_advance(&w->fl, MS(1));
+    say_again(w);
     iscsi_session_check(dataplane_session(w->dp, w->sid));
     return r;
 }
@@ -217,7 +239,8 @@ lost_tasks_are_reassigned(void **state)
         fake_adapter.exp_cmdsn = lead ? sn[4] : sn[5]; /* the other was on its way */
         end[stays].conn->up->update_cmdsn(end[stays].conn, put32(fake_adapter.exp_cmdsn),
                                           put32(fake_adapter.max_cmdsn));
-        fake_turn(&w->fl);
+        fake_advance(&w->fl, MS(1));
+        say_again(w);
         for (int i = 0; i < 6; i++) {
             assert_int_equal(c[i].done, 0);
             assert_int_equal(cid_of(&c[i]), stays);

@@ -132,9 +132,48 @@ asked_about(uint16_t cid)
     return s;
 }
 
+/* The ping that asks what number the target waits for, on the connection `on`. */
+static const struct fake_sent *
+asking(uint16_t on)
+{
+    const struct fake_sent *s = fake_last(ISCSI_OP_NOP_OUT);
+
+    if (s == NULL || s->cid != on || get32(s->h.h.itt) == ISCSI_TAG_RSVD)
+        return NULL;
+    assert_true(s->h.h.opcode & ISCSI_OP_IMMEDIATE);
+    return s;
+}
+
+/* The target says, as it is asked, that it has received what comes before exp_cmdsn. */
+static void
+told(struct world *w, uint16_t on, uint32_t exp_cmdsn)
+{
+    const struct fake_sent *s = asking(on);
+    union bhs_any h;
+
+    assert_non_null(s);
+    speak_on(on);
+    fake_adapter.exp_cmdsn = exp_cmdsn;
+    bhs_init(&h, ISCSI_OP_NOP_IN, ISCSI_FLAG_FINAL);
+    h.h.itt = s->h.h.itt;
+    h.nop_in.ttt = put32(ISCSI_TAG_RSVD);
+    end[on].stat_sn++;
+    assert_int_equal(fake_pdu(&h, NULL, 0, true), 0);
+    fake_advance(&w->fl, MS(1));
+    iscsi_session_check(dataplane_session(w->dp, w->sid));
+}
+
+/* What the target has said of its numbers it says again, if it is asked. */
+static void
+say_again(struct world *w)
+{
+    while (session_of(w)->again_ping != NULL)
+        told(w, session_of(w)->again_ping->pub.conn->cid, fake_adapter.exp_cmdsn);
+}
+
 /* The target answers it, and has received what comes before exp_cmdsn. */
 static int
-cleared(struct world *w, uint16_t cid, uint32_t exp_cmdsn, uint8_t response)
+cleared_once(struct world *w, uint16_t cid, uint32_t exp_cmdsn, uint8_t response)
 {
     const struct fake_sent *s = asked_about(cid);
     union bhs_any h;
@@ -150,6 +189,15 @@ cleared(struct world *w, uint16_t cid, uint32_t exp_cmdsn, uint8_t response)
     r = fake_pdu(&h, NULL, 0, true);
     fake_advance(&w->fl, MS(1));
     iscsi_session_check(dataplane_session(w->dp, w->sid));
+    return r;
+}
+
+static int
+cleared(struct world *w, uint16_t cid, uint32_t exp_cmdsn, uint8_t response)
+{
+    int r = cleared_once(w, cid, exp_cmdsn, response);
+
+    say_again(w);
     return r;
 }
 
@@ -231,7 +279,7 @@ answer_on_another_connection(void **state)
 
 /* The target says something that nobody has asked for, with what it has received. */
 static void
-tell_window(struct world *w, uint16_t on, uint32_t exp_cmdsn)
+tell_once(struct world *w, uint16_t on, uint32_t exp_cmdsn)
 {
     union bhs_any h;
 
@@ -242,6 +290,13 @@ tell_window(struct world *w, uint16_t on, uint32_t exp_cmdsn)
     assert_int_equal(fake_pdu(&h, NULL, 0, false), 0);
     fake_advance(&w->fl, MS(1));
     iscsi_session_check(dataplane_session(w->dp, w->sid));
+}
+
+static void
+tell_window(struct world *w, uint16_t on, uint32_t exp_cmdsn)
+{
+    tell_once(w, on, exp_cmdsn);
+    say_again(w);
 }
 
 /* LOUT-03, CSN-18, CSN-20: one is lost, and the other serves on.  What the target had not
@@ -343,6 +398,94 @@ number_is_counted(void **state)
                 answer(w, &c[i]);
         }
         assert_int_equal(w->blocked + w->gone, 0);
+        world_free(w);
+    }
+}
+
+/* CSN-20: the number that the target says it waits for is that of a command which it is about to
+ * count, since it answers the Logout before it has ended the connection, or works off what it has
+ * received out of order.  It is asked, behind that answer, and nothing goes again before it has
+ * said the same again. */
+static void
+number_is_about_to_be_counted(void **state)
+{
+    struct world *w = mcs_world(22, 3, "0");
+    struct cmd c[6];
+    uint32_t sn[6];
+
+    (void)state;
+    for (int i = 0; i < 6; i++) {
+        one_command(w, &c[i], true);
+        sn[i] = cmdsn_of(&c[i]);
+        assert_int_equal(cid_of(&c[i]), 1 + i % 3);
+    }
+    cut(w, 2); /* with 1 and 4 */
+    assert_int_equal(cleared_once(w, 2, sn[1], ISCSI_LOGOUT_RSP_OK), 0);
+    assert_int_equal(sent_for(&c[1])->cid, 2);
+    assert_int_equal(sent_for(&c[4])->cid, 2);
+    told(w, 1, sn[4]); /* it has counted the first meanwhile, and may count the second */
+    assert_int_equal(c[1].done, 1);
+    assert_int_equal(c[1].sc.host_result, DID_TRANSPORT_DISRUPTED);
+    assert_int_equal(sent_for(&c[4])->cid, 2);
+    told(w, 1, sn[4]);
+    assert_true(sent_for(&c[4])->cid != 2);
+    assert_int_equal(get32(sent_for(&c[4])->h.scsi_cmd.cmd_sn), sn[4]);
+    for (int i = 0; i < 6; i++) {
+        if (c[i].done == 0)
+            answer(w, &c[i]);
+    }
+    assert_int_equal(w->blocked + w->gone, 0);
+    world_free(w);
+}
+
+/* The ping is lost with its connection: another one asks, about both.  Where the target refuses it
+ * that is an answer as well, and where it gives none, what it has said is believed after a while.
+ */
+static void
+number_is_asked_for(void **state)
+{
+    (void)state;
+    for (int how = 0; how < 3; how++) {
+        struct world *w = mcs_world(23, 3, "0");
+        struct cmd c[3];
+        uint32_t sn;
+        union bhs_any h;
+
+        for (int i = 0; i < 3; i++)
+            one_command(w, &c[i], true);
+        sn = cmdsn_of(&c[0]);
+        answer(w, &c[2]);
+        cut(w, 1);
+        assert_int_equal(cleared_once(w, 1, sn, ISCSI_LOGOUT_RSP_OK), 0);
+        assert_non_null(asking(2));
+        if (how == 0) {
+            cut(w, 2);
+            assert_int_equal(cleared_once(w, 2, sn, ISCSI_LOGOUT_RSP_OK), 0);
+            assert_int_equal(sent_for(&c[0])->cid, 1);
+            told(w, 3, sn);
+            assert_int_equal(sent_for(&c[0])->cid, 3);
+            tell_once(w, 3, sn + 1);
+            told(w, 3, sn + 1);
+            assert_int_equal(sent_for(&c[1])->cid, 3);
+        } else if (how == 1) {
+            struct bhs bad = asking(2)->h.h;
+
+            speak_on(2);
+            bhs_init(&h, ISCSI_OP_REJECT, ISCSI_FLAG_FINAL);
+            h.h.itt = put32(ISCSI_TAG_RSVD);
+            h.reject.reason = ISCSI_REJECT_TOO_MANY_IMMEDIATE;
+            end[2].stat_sn++;
+            assert_int_equal(fake_pdu(&h, &bad, sizeof(bad), true), 0);
+            fake_advance(&w->fl, MS(1));
+        } else {
+            fake_advance(&w->fl, MS(4900));
+            assert_int_equal(sent_for(&c[0])->cid, 1);
+            fake_advance(&w->fl, MS(200));
+        }
+        assert_int_not_equal(sent_for(&c[0])->cid, 1);
+        assert_int_equal(get32(sent_for(&c[0])->h.scsi_cmd.cmd_sn), sn);
+        answer(w, &c[0]);
+        answer(w, &c[1]);
         world_free(w);
     }
 }
@@ -931,6 +1074,7 @@ filler_is_lost(void **state)
     for (uint32_t i = 1; i <= 2; i++) { /* what was lost goes again as soon as it is waited for */
         fake_adapter.exp_cmdsn = first + i;
         live_on(w);
+        say_again(w);
     }
     answer(w, &c[0]);
     answer(w, &c[1]);
@@ -1099,6 +1243,8 @@ main(int argc, char **argv)
         cmocka_unit_test(answer_on_another_connection),
         cmocka_unit_test(lost_connection_is_cleared),
         cmocka_unit_test(number_is_counted),
+        cmocka_unit_test(number_is_about_to_be_counted),
+        cmocka_unit_test(number_is_asked_for),
         cmocka_unit_test(drop_is_told_late),
         cmocka_unit_test(numbers_of_a_login),
         cmocka_unit_test(time2wait_is_kept),
