@@ -9,7 +9,8 @@
  * or "error: ...".  relay --tell sends one and prints the answer.
  *
  *   cut [rst|fin] [ENDS] oldest
- *                      cuts the link that has been there for longest
+ *                      cuts the link that has been there for longest, of those that no
+ *                      end has closed
  *   cut [rst|fin] [ENDS] [after=N [WAY] [each]]
  *                      cuts all links: at once, or when N more bytes have gone that WAY; with each,
  *                      every new link after its first N.  ENDS: both, initiator, target; what is

@@ -66,14 +66,23 @@ relay_link_cut(struct relay *r, struct relay_link *l, enum relay_how how, unsign
     r->stats.cuts++;
 }
 
+/* Both ends use it: none has closed it for its part. */
+static bool
+relay_link_in_use(const struct relay_link *l)
+{
+    for (enum relay_end e = 0; e < RELAY_ENDS; e++)
+        if (l->state[e] != RELAY_OPEN || l->flow[e].eof)
+            return false;
+    return true;
+}
+
 void
 relay_cut_oldest(struct relay *r, enum relay_how how, unsigned ends)
 {
     struct relay_link *oldest = NULL;
 
     for (struct relay_link *l = r->links; l; l = l->next)
-        if (l->state[RELAY_INITIATOR] == RELAY_OPEN && l->state[RELAY_TARGET] == RELAY_OPEN &&
-            (oldest == NULL || l->id < oldest->id))
+        if (relay_link_in_use(l) && (oldest == NULL || l->id < oldest->id))
             oldest = l;
     if (oldest != NULL)
         relay_link_cut(r, oldest, how, ends);

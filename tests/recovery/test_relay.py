@@ -145,6 +145,22 @@ def test_cut(w):
     assert w.stats()["cuts"] == 6
 
 
+def test_cut_oldest(w):
+    """Not a link that an end has given up already, and that the other has yet to close: nobody would
+    make another one for it."""
+    links = [w.pair() for _ in range(4)]
+    links[0][0].shutdown(socket.SHUT_WR)
+    assert links[0][1].recv(1) == b""
+    links[1][1].shutdown(socket.SHUT_WR)
+    assert links[1][0].recv(1) == b""
+    w.tell("cut rst oldest")
+    assert [ending(s) for s in links[2]] == [("rst", b"")] * 2
+    assert silent(links[0][0]) and silent(links[1][1]) and silent(links[3][0])
+    w.tell("cut rst oldest")
+    assert [ending(s) for s in links[3]] == [("rst", b"")] * 2
+    assert w.stats()["cuts"] == 2
+
+
 def test_cut_after(w):
     for way in ("to-target", "to-initiator", "both"):
         a, b = w.pair()
