@@ -249,6 +249,7 @@ look_for_stuck(struct session *s)
         if (!iscsi_conn_serves(c) || c->ping_interval_ms == 0)
             continue;
         heard |= s->pub.loop->now_ns - c->pub.last_recv_ns < STALL_ANSWER_MS * LOOP_NS_PER_MS;
+        (void)iscsi_look_unacked(c); /* the ping is sent in any case */
         if (c->ping == NULL) {
             iscsi_send_nopout(c, NULL);
             c->ping_ns = s->pub.loop->now_ns;

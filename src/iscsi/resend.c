@@ -10,7 +10,8 @@
 #include "iscsi/internal.h"
 
 #define RESENT_MAX 8
-#define UNACKED_MS 10000 /* a target takes note of a command at once, however long that takes */
+#define UNACKED_MS 1000 /* until a ping asks; its answer tells whether the target has the command  \
+                         */
 
 /* The command whose number is the next that the target expects, if it is the connection's own and
  * nothing was heard of it for long. */
@@ -30,16 +31,22 @@ unacked_for_long(const struct conn *c)
     return NULL;
 }
 
+/* The ping that counts is one that was sent behind the command, and after it was found to be
+ * missing: the target takes note of commands in the order in which they come. */
 bool
 iscsi_look_unacked(struct conn *c)
 {
     struct task *t = c->session->pub.params.erl > 0 ? unacked_for_long(c) : NULL;
     uint32_t was = c->unacked_itt;
 
-    c->unacked_itt = t != NULL ? t->pub.itt : ISCSI_TAG_RSVD;
-    if (t == NULL || t->resend || c->unacked_itt != was || c->ping != NULL)
-        return t != NULL;
-    c->unacked_itt = ISCSI_TAG_RSVD; /* a ping has been answered since, and it says the same */
+    c->unacked_itt = ISCSI_TAG_RSVD;
+    if (t == NULL || t->resend)
+        return false;
+    if (c->ping == NULL || was == t->pub.itt)
+        c->unacked_itt = t->pub.itt;
+    if (c->ping != NULL || was != t->pub.itt)
+        return true;
+    c->unacked_itt = ISCSI_TAG_RSVD; /* the ping has been answered, and it says the same */
     if (!iscsi_resend(c, t))
         iscsi_conn_failure(&c->pub, ISCSI_ERR_PROTO,
                            "the target does not acknowledge a command, however often it is sent");

@@ -3,6 +3,7 @@
 #include "tests/unit/iscsi/world.h"
 
 #include "iscsi/internal.h"
+#include "wire/pdu.h"
 
 #define CONNS 3 /* at most; their CIDs are 1, 2, ... */
 
@@ -1046,6 +1047,42 @@ exp_cmdsn_after_many_commands(void **state)
     world_free(w);
 }
 
+/* CSN-20: a command that the target has thrown away without a word holds all connections up.  From
+ * level 1 on it goes again on its connection, as soon as a ping that was sent behind it has been
+ * answered and it is waited for still; a ping that was out before says nothing. */
+static void
+thrown_away_command_holds_all_up(void **state)
+{
+    struct world *w = mcs_world(24, 2, "0");
+    struct cmd c[2];
+    uint32_t first;
+    unsigned sent = 0;
+
+    (void)state;
+    session_of(w)->pub.params.erl = 1;
+    fake_advance(&w->fl, SEC(6));
+    for (uint16_t cid = 1; cid <= 2; cid++)
+        assert_non_null(to_conn(end[cid].conn)->ping);
+    one_command(w, &c[0], true);
+    one_command(w, &c[1], true);
+    first = fake_adapter.exp_cmdsn = cmdsn_of(&c[0]);
+    fake_advance(&w->fl, SEC(2));
+    for (int i = 0; i < 3 && sent < 2; i++) {
+        live_on(w);
+        sent = 0;
+        for (unsigned k = 0; k < fake_adapter.nsent; k++)
+            sent += pdu_opcode(&fake_adapter.sent[k].h.h) == ISCSI_OP_SCSI_CMD &&
+                    get32(fake_adapter.sent[k].h.scsi_cmd.cmd_sn) == first;
+        assert_true(sent == 1 || i > 0);
+    }
+    assert_int_equal(sent, 2);
+    assert_int_equal(sent_for(&c[0])->cid, cid_of(&c[0]));
+    fake_adapter.exp_cmdsn += 2;
+    answer(w, &c[0]);
+    answer(w, &c[1]);
+    world_free(w);
+}
+
 /* The NOP-Out that was to fill a gap is lost with its connection: another one fills it. */
 static void
 filler_is_lost(void **state)
@@ -1261,6 +1298,7 @@ main(int argc, char **argv)
         cmocka_unit_test(number_of_one_that_stops),
         cmocka_unit_test(dropped_and_back),
         cmocka_unit_test(exp_cmdsn_after_many_commands),
+        cmocka_unit_test(thrown_away_command_holds_all_up),
         cmocka_unit_test(filler_is_lost),
         cmocka_unit_test(aborted_number_is_lost),
         cmocka_unit_test(logged_out_and_left),

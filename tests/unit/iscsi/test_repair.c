@@ -744,7 +744,8 @@ unacknowledged_command(void **state)
             for (unsigned k = 0; k < fake_adapter.nsent; k++)
                 n += pdu_opcode(&fake_adapter.sent[k].h.h) == ISCSI_OP_SCSI_CMD;
             n -= 1;
-            assert_true(n == 0 || i > 8);
+            assert_true(n == 0 || i > 0);
+            assert_true(n > 0 || acked > 0 || i < 5);
         }
         assert_int_equal(n, acked == 0);
         first.h.scsi_cmd.exp_stat_sn = fake_last(ISCSI_OP_SCSI_CMD)->h.scsi_cmd.exp_stat_sn;
