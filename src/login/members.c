@@ -8,6 +8,12 @@
 #include "base/log.h"
 #include "login/group.h"
 
+/* A login of a member has so long at least, where login_timeout_ms allows it.  Others serve
+ * meanwhile, so that there is no hurry.  And a target that is slow with many logins at once is not
+ * through with one that was given up: the next one of that CID ends what it has made after all (RFC
+ * 7143 6.3.4), which LIO takes for a failure that ends the session.  LIO gives a login as long. */
+#define MEMBER_LOGIN_MS 15000
+
 /* ---- waiting, and what is left of a connection ---------------------------------------------- */
 
 struct member_undo {
@@ -255,6 +261,16 @@ member_choose_portal(struct login_member *m, struct login_config *cfg)
     m->portal = cfg->portal;
 }
 
+static uint32_t
+member_login_ms(const struct login_member *m, const struct login_config *cfg)
+{
+    uint32_t ms = backoff_login_ms(&m->backoff, cfg, m->reopen->connect_ns);
+
+    if (ms < MEMBER_LOGIN_MS)
+        ms = MEMBER_LOGIN_MS;
+    return ms < cfg->login_timeout_ms ? ms : cfg->login_timeout_ms;
+}
+
 static void
 member_try(struct login_member *m)
 {
@@ -274,7 +290,7 @@ member_try(struct login_member *m)
     member_choose_portal(m, &cfg);
     cfg.expected_tpgt = r->tpgt; /* the portals of a session are of one group: RFC 7143 4.4.1 */
     cfg.connect_try_ms = backoff_connect_ms(&m->backoff, &cfg, r->connect_ns);
-    cfg.login_timeout_ms = backoff_login_ms(&m->backoff, &cfg, r->connect_ns);
+    cfg.login_timeout_ms = member_login_ms(m, &cfg);
     e = login_start(r->ctl, &cfg, &cb, &m->login, &err);
     login_config_wipe(&cfg);
     if (e == 0)

@@ -141,6 +141,32 @@ negotiated_down(void **state)
     }
 }
 
+/* A target that is slow is not hurried: a login that is given up may have made a connection, which
+ * the next one of that CID would end. */
+static void
+slow(void **state)
+{
+    static const struct step silent[] = {{"", "@silent"}, END};
+    const struct step *const scripts[] = {silent, say_good};
+    const uint32_t allowed[] = {30000, 5000};
+
+    (void)state;
+    for (uint32_t i = 0; i < 2; i++) {
+        struct tale t;
+        uint64_t began;
+
+        begin(&t, 4 + i, two, scripts, 2);
+        t.cfg.login_timeout_ms = allowed[i];
+        assert_int_equal(reopen_change(t.r, &(struct reopen_config){.login = &t.cfg}), 0);
+        began = t.w->l.now_ns;
+        run_until_conns(&t, 2);
+        assert_in_range(t.w->l.now_ns - began, i == 0 ? 14 * SEC : 4 * SEC,
+                        i == 0 ? 16 * SEC : 6 * SEC);
+        assert_int_equal(t.losts, 0);
+        tale_end(&t);
+    }
+}
+
 /* ---- refused -------------------------------------------------------------------------------- */
 
 /* A target that refuses to add a connection is asked again, later and later, and the session does
@@ -864,6 +890,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(added),
         cmocka_unit_test(negotiated_down),
+        cmocka_unit_test(slow),
         cmocka_unit_test(refused),
         cmocka_unit_test(lost_at_once),
         cmocka_unit_test(lost_during_login),
