@@ -22,9 +22,7 @@ theirs_daemon
 mkdir "$tmp/bin" "$tmp/locks"
 printf '#!/bin/sh\nexec "%s" --no-start "$@"\n' "$LUNETTE_BIN/iscsiadm" > "$tmp/bin/iscsiadm"
 chmod +x "$tmp/bin/iscsiadm"
-PATH=$tmp/bin:$PATH timeout 150 /usr/bin/python3 "$here/brick.py" "$tmp/locks" "$tgt_iqn" > "$tmp/said" 2> "$tmp/err" || {
-    tail -n 30 "$tmp/err" >&2
-    fail "os-brick is not content: $(tail -n 1 "$tmp/said")"
-}
+PATH=$tmp/bin:$PATH timeout 150 /usr/bin/python3 "$here/brick.py" "$tmp/locks" "$tgt_iqn" > "$tmp/said" 2> "$tmp/err" ||
+    fail "os-brick is not content: $(tail -n 1 "$tmp/said")" "$tmp/err"
 cat "$tmp/said"
 checks=$((checks + $(grep -c '^ok ' "$tmp/said")))

@@ -20,16 +20,33 @@ unset LUNETTE_CHAP LUNETTE_CHAP_FILE
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 : "${LUNETTE_BIN:=$here/../../build/bin}"
 EX_OK=0 EX_USAGE=2 EX_CONNECT=3 EX_LOGIN=4 EX_NOT_FOUND=5 EX_SCSI=6 EX_TIMEOUT=7 EX_VERIFY=8
-checks=0
+checks=0 tmp='' logs_shown=''
 
 skip() {
     echo "SKIP: $*"
     exit 77
 }
 
+# fail WHY [FILE...]: what was started has said, the end of each file, and why.  The reason comes last,
+# since of a test that has failed a summary shows the last lines.
 fail() {
-    echo "FAIL: $*" >&2
+    local why=$1 f
+    shift
+    show_logs
+    for f; do
+        [[ ! -s $f ]] || { echo "--- ${f##*/}"; tail -n 20 "$f"; } >&2
+    done
+    echo "FAIL: $why" >&2
     exit 1
+}
+
+show_logs() {
+    local f
+    [[ -n $tmp && -z $logs_shown ]] || return 0
+    logs_shown=yes
+    for f in "$tmp"/*.log; do
+        [[ ! -s $f ]] || { echo "--- ${f##*/}"; tail -n 30 "$f"; } >&2
+    done
 }
 
 # Programs that the test cannot do without.  Ours are built, or the build is wrong.
@@ -83,16 +100,15 @@ own_machine() {
 }
 
 cleanup() {
-    local status=${1-$?} pid f
+    local status=${1-$?} pid what=$BASH_COMMAND
     trap - EXIT
     for pid in ${pids+"${pids[@]}"}; do
         kill -9 "$pid" 2> /dev/null || continue
         wait "$pid" 2> /dev/null || true
     done
-    if [[ $status != 0 && $status != 77 ]]; then
-        for f in "$tmp"/*.log; do
-            [[ ! -s $f ]] || { echo "--- ${f##*/}"; tail -n 30 "$f"; } >&2
-        done
+    if [[ $status != 0 && $status != 77 && -z $logs_shown ]]; then
+        show_logs
+        echo "FAIL: ended with $status at: $what" >&2
     fi
     rm -rf "$tmp"
     [[ $status != 0 ]] || echo "$checks checks passed"
@@ -180,20 +196,14 @@ expect() {
         cat "$tmp/err" >&2
         fail "$*: sanitizer report"
     fi
-    if [[ $got != "$want" ]]; then
-        tail -n 20 "$tmp/out" "$tmp/err" >&2
-        fail "$*: exit $got, wanted $want"
-    fi
+    [[ $got == "$want" ]] || fail "$*: exit $got, wanted $want" "$tmp/err" "$tmp/out"
     [[ $want == 0 || -s $tmp/err ]] || fail "$*: failed without a word"
 }
 
 # has TEXT [FILE]: the last output (or FILE) has it.
 has() {
     checks=$((checks + 1))
-    grep -qF -- "$1" "${2:-$tmp/out}" || {
-        cat "${2:-$tmp/out}" >&2
-        fail "no '$1' in the output"
-    }
+    grep -qF -- "$1" "${2:-$tmp/out}" || fail "no '$1' in the output" "${2:-$tmp/out}"
 }
 
 same() { # FILE FILE [BYTES]
@@ -204,8 +214,8 @@ same() { # FILE FILE [BYTES]
 # Nobody has logged in to another session while the last program ran, by what it has logged (verify --verbose).
 same_session() {
     checks=$((checks + 1))
-    ! grep -E 'logged in again|the session is recovered|does not reassign' "$tmp/err" >&2 ||
-        fail "the session was recovered"
+    ! grep -E 'logged in again|the session is recovered|does not reassign' "$tmp/err" > "$tmp/lost" ||
+        fail "the session was recovered" "$tmp/err" "$tmp/lost"
 }
 
 # Moves a random image of SIZE MiB to the LUN at URL and back, and compares.

@@ -18,8 +18,8 @@ cleanup() {
 trap cleanup EXIT
 
 fail() {
-    echo "FAIL: $*" >&2
     [[ ! -s $tmp/target.log ]] || tail -n 20 "$tmp/target.log" >&2
+    echo "FAIL: $*" >&2
     exit 1
 }
 

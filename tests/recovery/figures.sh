@@ -12,10 +12,7 @@ isolate "$@"
 row() { # WHAT VERIFY-OPTION...
     local what=$1
     shift
-    "$RECOVERY_BIN/verify" "$@" > "$tmp/out" 2> "$tmp/err" || {
-        cat "$tmp/out" "$tmp/err" >&2
-        fail "$what"
-    }
+    "$RECOVERY_BIN/verify" "$@" > "$tmp/out" 2> "$tmp/err" || fail "$what" "$tmp/err" "$tmp/out"
     jq -r --arg what "$what" '"| \($what) | \(.recovery_ms | "\(.n) | \(.median) | \(.p90) | \(.max)") |"' "$tmp/out"
 }
 

@@ -65,8 +65,7 @@ interrupted() { # COMMAND KIND BEFORE
     if kill -INT $job 2> /dev/null; then
         gone_within "$limit" $job || fail "$1 does not end (outage: $2, $3 it began)"
     elif [[ $3 == after && $1 != info && $1 != scsi ]]; then
-        cat "$tmp/command.log" >&2
-        fail "$1 had ended by itself (outage: $2)"
+        fail "$1 had ended by itself (outage: $2)" "$tmp/command.log"
     fi
     wait $job || true
     checks=$((checks + 1))

@@ -109,8 +109,5 @@ figure() {
 # is FILTER: of the last result
 is() {
     checks=$((checks + 1))
-    jq -e "$1" "$tmp/out" > /dev/null || {
-        cat "$tmp/out" >&2
-        fail "not so: $1"
-    }
+    jq -e "$1" "$tmp/out" > /dev/null || fail "not so: $1" "$tmp/err" "$tmp/out"
 }
